@@ -1,0 +1,2 @@
+/* The table of commands comes here. */
+int main(void) { return 0; }

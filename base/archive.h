@@ -1,0 +1,41 @@
+/* Trees packed and unpacked by libarchive. Names are bytes of UTF-8 whatever the locale. Packing walks with openat and never
+ * leaves the tree; unpacking never writes outside the directory (.. , absolute names, links in the way, hard links out: refused with the member's name). */
+#pragma once
+#include "base/err.h"
+#include "base/str.h"
+#include "base/wait.h"
+#include <sys/stat.h>
+
+enum archive_compression { ARCHIVE_NONE, ARCHIVE_GZIP, ARCHIVE_ZSTD };
+
+/* One thing of a tree, as the manifest knows it. */
+struct tree_entry {
+	char *path;                 /* relative, no leading ./ */
+	mode_t mode;                /* type and permission bits */
+	int64_t size;               /* files */
+	int64_t mtime_ns;
+	char digest[65];            /* SHA-256 of a file's content, "" when not made */
+	char *link;                 /* symbolic link's target */
+};
+struct tree { struct tree_entry *entries; size_t count, cap; int64_t bytes; };
+void tree_done(struct tree *t);
+
+/* Excludes with the syntax of .gitignore. */
+struct ignore;
+struct ignore *ignore_new(void);
+void ignore_add(struct ignore *i, const char *pattern);                       /* one line; blank and # are skipped */
+int ignore_add_file(struct ignore *i, const char *path, struct err *err);
+bool ignore_matches(const struct ignore *i, const char *path, bool is_dir);
+void ignore_free(struct ignore *i);
+
+/* Walks a directory: sorted by path, excluded subtrees are not entered. Sockets, devices and pipes are refused by name. */
+int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait *w, struct tree *ret, struct err *err);
+/* Writes the entries (all, or those whose index is in `only`) as a pax tar to `write`. */
+typedef int (*archive_write_fn)(void *context, const void *data, size_t len, struct err *err);
+int archive_pack(int dirfd, const struct tree *tree, const size_t *only, size_t only_count,
+                 enum archive_compression compression, archive_write_fn write, void *context, struct wait *w, struct err *err);
+/* Any tar that libarchive reads, compressed or not, from `read` (returns bytes, 0 at the end) into an empty or existing directory. */
+typedef int (*archive_read_fn)(void *context, const void **data, size_t *len, struct err *err);
+struct archive_limits { int64_t max_bytes; int64_t max_entries; };
+int archive_unpack(archive_read_fn read, void *context, int dirfd, const struct archive_limits *limits, struct wait *w,
+                   struct err *err);

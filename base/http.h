@@ -1,0 +1,59 @@
+/* HTTP by libcurl's multi interface: one handle a process, any number of requests at once, connections kept.
+ * Answers are bounded; retries have a bound, jitter and honour Retry-After; proxies (http_proxy, https_proxy, no_proxy), a CA
+ * file and a client certificate are set once. CAPATH is off, so that the parsed CA store is shared. Secrets in headers
+ * never reach the log. */
+#pragma once
+#include "base/err.h"
+#include "base/str.h"
+#include "base/wait.h"
+
+struct http;                     /* the process's client */
+struct http_config {
+	const char *user_agent;      /* NULL: "davit/VERSION" */
+	const char *ca_file;         /* NULL: the system's bundle, or SSL_CERT_FILE */
+	const char *proxy;           /* NULL: from the environment */
+	const char *client_cert, *client_key;
+	bool insecure;               /* no verification: only by an explicit option of the user */
+};
+struct http *http_new(const struct http_config *config, struct err *err);
+void http_free(struct http *h);
+void http_freep(struct http **h);
+
+struct http_request {
+	const char *method;              /* NULL: GET, or POST with a body */
+	const char *url;
+	const char *const *headers;      /* "Name: value", NULL-terminated; may be NULL */
+	const void *body; size_t body_len;
+	int body_fd;                     /* > 0: body is streamed from it, body_len bytes */
+	size_t max_body;                 /* of the answer; 0: 1 MiB */
+	int64_t timeout_ms;              /* whole transfer; 0: 60 s */
+	int64_t connect_timeout_ms;      /* 0: 30 s */
+	int retries;                     /* further tries after network errors, 429 and 5xx; 0: none. Only for what may be repeated */
+	bool follow;                     /* redirects: at most 10, never to another scheme than http(s), Authorization only to the same host */
+	/* Instead of collecting the body: called with each piece; < 0 stops the transfer with that error. */
+	int (*on_body)(void *context, const void *data, size_t len, struct err *err);
+	void *context;
+};
+
+struct http_response {
+	int status;                      /* 0: none came */
+	struct strv headers;             /* "Name: value" as received, final answer only */
+	struct str body;
+	char *final_url;
+};
+void http_response_done(struct http_response *r);
+const char *http_header(const struct http_response *r, const char *name);   /* value, case-insensitive name; NULL */
+
+/* Sends and waits. Any status is a success (0) here; ERR_NETWORK, ERR_TIMEOUT, ERR_CANCELLED, ERR_LIMIT, ERR_AUTH (TLS) otherwise. */
+int http_perform(struct http *h, const struct http_request *request, struct wait *w, struct http_response *ret,
+                 struct err *err);
+
+/* Asynchronous: for the listener's event loop. The request's pointers are copied. done is called from http_step. */
+typedef void (*http_done_fn)(void *context, int result, struct http_response *response, const struct err *err);
+struct http_transfer;
+struct http_transfer *http_start(struct http *h, const struct http_request *request, http_done_fn done, void *context,
+                                 struct err *err);
+void http_cancel(struct http_transfer *t);        /* done is not called */
+/* One turn: waits until something happens on transfers or on extra descriptors, at most max_wait_ms; calls done functions. */
+struct pollfd;
+int http_step(struct http *h, struct pollfd *extra, size_t extra_count, int64_t max_wait_ms, struct err *err);

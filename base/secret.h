@@ -1,0 +1,19 @@
+/* Secrets: text that is wiped, and the mask that keeps it out of everything we print.
+ * A value added to a mask is covered with its usual encodings (docs/semantics.md 8; protocol notes "Observed" 24): each
+ * line of it, JSON-, URI- and XML-escaped forms, Base64 at the three offsets. Matching is by Wu-Manber for patterns of six bytes and more
+ * and a small automaton below that. Overlapping matches become one "***". */
+#pragma once
+#include "base/str.h"
+
+struct mask;
+struct mask *mask_new(void);
+void mask_free(struct mask *m);
+void mask_freep(struct mask **m);
+void mask_add(struct mask *m, const char *value, size_t len);       /* empty and blank values are ignored */
+void mask_add_plain(struct mask *m, const char *value, size_t len); /* without encodings: workflow tokens */
+bool mask_is_empty(const struct mask *m);
+/* Appends `text` with secrets replaced. A secret that spans two calls is not seen: feed whole lines. */
+void mask_apply(const struct mask *m, const char *text, size_t len, struct str *out);
+bool mask_finds(const struct mask *m, const char *text, size_t len);
+/* The mask that log_… and the reports of this process use. Made on first use. */
+struct mask *mask_process(void);

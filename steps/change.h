@@ -1,0 +1,76 @@
+/* One change of the world: what, on which target, from and to, and how far it got. Its record is what journal, target's
+ * copy, plan, digest and `davit show` hold; it never holds a secret.
+ *
+ * Record format 1 (JSON; unknown members are kept, a higher "format" is refused):
+ *   {"format":1,"id":12,"step":3,"step_name":"secret-write","target":"web","kind":"file","path":"/opt/shop/.env",
+ *    "action":"update","before":NODE,"after":NODE,"extra":{…},"secret":true,"summary":"…","state":"done"}
+ *   NODE: {"type":"absent"} | {"type":"file","digest":"…","size":n,"mode":"0600","owner":"root","group":"root","mtime_ns":n}
+ *       | {"type":"dir","mode":…,"owner":…,"group":…,"mtime_ns":n} | {"type":"link","link":"…"}
+ *   Of a secret file the record has no digest and no size: the digest of what we wrote lies in the copy's undo/ID.after on
+ *   the target, which has the content anyway.
+ * States: intent → started → done | unknown → undone | conflict | blocked.
+ * The former content of a file, link or tree that a change replaces or removes is saved as undo/ID in the target's copy
+ * (LOCK_DIR/undo/) before the change starts.
+ */
+#pragma once
+#include "steps/target.h"
+
+enum { CHANGE_FORMAT = 1 };
+enum change_kind {
+	CHANGE_FILE,        /* put content and attributes */
+	CHANGE_DIR,         /* make a directory, or set its attributes */
+	CHANGE_LINK,        /* a symbolic link, replaced atomically: the switch of `current` too */
+	CHANGE_REMOVE,      /* a file, a link, an empty directory goes */
+	CHANGE_MOVE,        /* rename: extra.to */
+	CHANGE_RELEASE,     /* a new directory filled by the step; undo removes it */
+	CHANGE_SNAPSHOT,    /* the same below BASE/snapshots; undo may put its content back first (the step's undo) */
+	CHANGE_COMMAND,     /* a command's effect, which cannot be looked at; undo: the step's */
+};
+enum change_action { ACTION_CREATE, ACTION_UPDATE, ACTION_REPLACE, ACTION_DESTROY, ACTION_ADOPT, ACTION_RUN };
+enum change_state { CHANGE_INTENT, CHANGE_STARTED, CHANGE_DONE, CHANGE_UNKNOWN, CHANGE_UNDONE, CHANGE_CONFLICT, CHANGE_BLOCKED };
+
+struct change {
+	int64_t id;                   /* 1.. in the deployment, in order of making; given by the store */
+	int step_index;
+	char *step, *target, *path, *summary;
+	enum change_kind kind;
+	enum change_action action;
+	enum change_state state;
+	bool secret;
+	json_t *before, *after;       /* NODE */
+	json_t *extra;                /* the step's own, no secrets; part of the record. "digest" inside: what the plan's digest counts
+	                                 of it ("plan": object that is digested; other members are not) */
+	char *note;                   /* why conflict, blocked or not undone */
+	/* Not part of the record. */
+	struct str content;           /* CHANGE_FILE: the new bytes, wiped */
+	void *payload;                /* the step's, freed by payload_free */
+	void (*payload_free)(void *payload);
+};
+
+struct plan {
+	struct change *changes;
+	size_t count, cap;
+	struct strv warnings;         /* shown with the plan */
+	json_t *shown;                /* further facts for `--plan --json` and the page, e.g. largest files; not digested */
+};
+struct change *plan_add(struct plan *p, enum change_kind kind, enum change_action action, const char *path);
+void plan_done(struct plan *p);
+void change_done(struct change *c);
+
+json_t *change_record(const struct change *c);
+int change_from_record(const json_t *record, struct change *ret, struct err *err);
+const char *change_kind_name(enum change_kind k);
+const char *change_action_name(enum change_action a);
+const char *change_state_name(enum change_state s);
+
+/* NODE from what is there now; with_digest reads files. */
+int change_look(struct view *v, const char *path, bool with_digest, json_t **ret_node, struct err *err);
+json_t *node_to_json(const struct node *n, const char *digest);
+
+/* How the world stands to a change. */
+enum change_match { MATCH_AFTER, MATCH_BEFORE, MATCH_BOTH, MATCH_NEITHER };
+/* The primitives' own look, save, apply and undo. lock_dir: where undo/ lies. Each may be repeated. */
+int change_compare(struct view *v, const char *lock_dir, const struct change *c, enum change_match *ret, struct err *err);
+int change_save_former(struct target *t, const struct change *c, struct err *err);
+int change_apply(struct target *t, const struct change *c, struct err *err);
+int change_undo(struct target *t, const struct change *c, struct err *err);

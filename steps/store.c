@@ -1,0 +1,1 @@
+#include "steps/store.h"

@@ -1,0 +1,1 @@
+typedef int davit_placeholder;

@@ -1,0 +1,58 @@
+#include "unit/cmocka_all.h"
+#include "base/err.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void a_line_joins_the_frames_from_the_outermost_in(void **state)
+{
+	(void)state;
+	struct err err = ERR_INIT;
+	char line[512];
+	int r = err_errno(&err, ENOSPC, "write '%s'", "a");
+	r = err_wrap(&err, r, "save the release");
+	r = err_hint(&err, r, "free some space");
+	assert_int_equal(r, ERR_NO_SPACE);
+	assert_string_equal(err_line(&err, line, sizeof(line)), "save the release: write 'a': No space left on device");
+	assert_string_equal(err.hint, "free some space");
+}
+
+static void a_full_chain_keeps_the_cause_and_the_outermost_frame(void **state)
+{
+	(void)state;
+	struct err err = ERR_INIT;
+	char line[8192];
+	err_set(&err, ERR_INVALID, "cause");
+	for (int i = 0; i < 30; i++)
+		err_wrap(&err, ERR_INVALID, "frame %d", i);
+	err_line(&err, line, sizeof(line));
+	assert_true(strncmp(line, "frame 29: ", 10) == 0);
+	assert_non_null(strstr(line, ": cause"));
+}
+
+static void control_characters_do_not_reach_the_terminal(void **state)
+{
+	(void)state;
+	struct err err = ERR_INIT;
+	char line[64];
+	err_set(&err, ERR_INVALID, "a\x1b[31mb\nc");
+	assert_string_equal(err_line(&err, line, sizeof(line)), "a [31mb c");
+}
+
+static void nobody_has_to_want_the_text(void **state)
+{
+	(void)state;
+	assert_int_equal(err_wrap(NULL, err_set(NULL, ERR_LOCKED, "x"), "y"), ERR_LOCKED);
+	assert_int_equal(err_exit_status(ERR_LOCKED), 5);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_line_joins_the_frames_from_the_outermost_in),
+		cmocka_unit_test(a_full_chain_keeps_the_cause_and_the_outermost_frame),
+		cmocka_unit_test(control_characters_do_not_reach_the_terminal),
+		cmocka_unit_test(nobody_has_to_want_the_text),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
