@@ -1,6 +1,7 @@
 /* Sealing: AES-256-GCM with a key of this host, for the secrets that an undo may need (docs/semantics.md 8).
  * File format 1: "DAVITSEAL1\n", 12 bytes nonce, ciphertext, 16 bytes tag; the deployment id is the associated data. */
 #pragma once
+#include "base/err.h"
 #include "base/str.h"
 
 /* The key file DIR/seal.key (32 bytes, 0600) is made on first use. */

@@ -9,6 +9,7 @@
  */
 #pragma once
 #include "base/mem.h"
+#include <string.h>
 
 struct str {
 	char *data;
