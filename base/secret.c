@@ -1,1 +1,454 @@
+/* secret: what is covered, and how it is found.
+ *
+ * Patterns of WM_MIN bytes and more are found by Wu-Manber: a window of WM_MIN bytes moves over the text by the shift of
+ * its last two bytes; where the shift is 0 the patterns whose window ends in these two bytes are compared. Shorter ones,
+ * for which the window would hardly move, go through one deterministic Aho-Corasick automaton. Token patterns that the
+ * service sends as regular expressions go through PCRE2. All three only report ranges; overlapping and touching ones
+ * become one "***". The tables are made on the first use after an addition. */
 #include "base/secret.h"
+
+#include "base/mask_forms.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+enum {
+	WM_MIN = 6,
+	BLOCKS = 1 << 16,
+	SYMBOLS = 256,
+	RANGES_INLINE = 64,
+	MATCH_LIMIT = 100000,
+	PATTERN_MAX = 100,
+	SECRET_MAX = 1 << 20,           /* one value with its derived forms; more is cut off */
+};
+static const char stars[] = "***";
+
+struct pattern { char *data; size_t len; };
+
+struct expression { pcre2_code *code; pcre2_match_data *match; };
+
+struct mask {
+	struct pattern *patterns;
+	size_t count, cap;
+	uint32_t *slots;                /* open addressing over patterns, index + 1; no pattern stands twice */
+	size_t slot_count;
+	struct expression *expressions;
+	size_t expression_count, expression_cap;
+	struct tables *tables;          /* NULL: to be made */
+};
+
+/* Made from the patterns. */
+struct tables {
+	uint8_t shift[BLOCKS];
+	uint32_t *bucket;               /* BLOCKS: first long pattern + 1 of the block, 0: none */
+	uint32_t *next;                 /* by pattern: the next one of the same block + 1 */
+	bool has_long;
+	uint32_t (*step)[SYMBOLS];      /* automaton of the short ones; NULL: none */
+	uint8_t *longest;               /* by state: longest pattern that ends there, 0: none */
+};
+
+struct range { size_t from, to; };
+struct ranges {
+	struct range inline_items[RANGES_INLINE], *items;
+	size_t count, cap;
+};
+
+static void ranges_done(struct ranges *r)
+{
+	if (r->items != r->inline_items)
+		free(r->items);
+}
+
+/* Nearly always in order of their start, so that merging is nearly always with the last one. */
+static void ranges_add(struct ranges *r, size_t from, size_t to)
+{
+	if (r->count > 0) {
+		struct range *last = &r->items[r->count - 1];
+		if (from >= last->from && from <= last->to) {
+			last->to = MAX(last->to, to);
+			return;
+		}
+	}
+	if (r->count == r->cap) {
+		size_t cap = r->cap * 2;
+		struct range *more = xmalloc(cap * sizeof(*more));
+		memcpy(more, r->items, r->count * sizeof(*more));
+		ranges_done(r);
+		r->items = more;
+		r->cap = cap;
+	}
+	r->items[r->count++] = (struct range){ from, to };
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const struct range *x = a, *y = b;
+	return x->from < y->from ? -1 : x->from > y->from;
+}
+
+static void ranges_merge(struct ranges *r)
+{
+	qsort(r->items, r->count, sizeof(r->items[0]), by_start);
+	size_t kept = 0;
+	for (size_t i = 0; i < r->count; i++) {
+		if (kept > 0 && r->items[i].from <= r->items[kept - 1].to)
+			r->items[kept - 1].to = MAX(r->items[kept - 1].to, r->items[i].to);
+		else
+			r->items[kept++] = r->items[i];
+	}
+	r->count = kept;
+}
+
+static uint32_t block_of(const char *p)
+{
+	return (uint32_t)(unsigned char)p[0] << 8 | (unsigned char)p[1];
+}
+
+static void tables_free(struct tables *t)
+{
+	if (t == NULL)
+		return;
+	free(t->bucket);
+	free(t->next);
+	free(t->step);
+	free(t->longest);
+	free(t);
+}
+
+static void build_long(const struct mask *m, struct tables *t)
+{
+	memset(t->shift, WM_MIN - 1, sizeof(t->shift));
+	t->bucket = xcalloc(BLOCKS, sizeof(t->bucket[0]));
+	t->next = xcalloc(m->count, sizeof(t->next[0]));
+	for (size_t i = 0; i < m->count; i++) {
+		const struct pattern *p = &m->patterns[i];
+		if (p->len < WM_MIN)
+			continue;
+		t->has_long = true;
+		for (size_t at = 0; at + 2 <= WM_MIN; at++) {
+			uint8_t shift = (uint8_t)(WM_MIN - 2 - at);
+			uint32_t block = block_of(p->data + at);
+			t->shift[block] = MIN(t->shift[block], shift);
+		}
+		uint32_t last = block_of(p->data + WM_MIN - 2);
+		t->next[i] = t->bucket[last];
+		t->bucket[last] = (uint32_t)i + 1;
+	}
+}
+
+/* The trie first: state 0 is the root, 0 as a successor means none yet. */
+static size_t build_trie(const struct mask *m, struct tables *t)
+{
+	size_t states = 1;
+	for (size_t i = 0; i < m->count; i++) {
+		const struct pattern *p = &m->patterns[i];
+		if (p->len >= WM_MIN)
+			continue;
+		uint32_t state = 0;
+		for (size_t k = 0; k < p->len; k++) {
+			uint32_t *to = &t->step[state][(unsigned char)p->data[k]];
+			if (*to == 0)
+				*to = (uint32_t)states++;
+			state = *to;
+		}
+		t->longest[state] = (uint8_t)p->len;
+	}
+	return states;
+}
+
+static void build_short(const struct mask *m, struct tables *t)
+{
+	size_t bytes = 0;
+	for (size_t i = 0; i < m->count; i++)
+		bytes += m->patterns[i].len < WM_MIN ? m->patterns[i].len : 0;
+	if (bytes == 0)
+		return;
+	t->step = xcalloc(bytes + 1, sizeof(t->step[0]));
+	t->longest = xcalloc(bytes + 1, 1);
+	size_t states = build_trie(m, t);
+	/* Breadth first: a state's failure is known before its successors are looked at. */
+	_cleanup_free_ uint32_t *queue = xcalloc(states, sizeof(*queue));
+	_cleanup_free_ uint32_t *fail = xcalloc(states, sizeof(*fail));
+	size_t head = 0, tail = 0;
+	for (unsigned c = 0; c < SYMBOLS; c++)
+		if (t->step[0][c] != 0)
+			queue[tail++] = t->step[0][c];
+	while (head < tail) {
+		uint32_t state = queue[head++];
+		if (t->longest[state] == 0)
+			t->longest[state] = t->longest[fail[state]];
+		for (unsigned c = 0; c < SYMBOLS; c++) {
+			uint32_t to = t->step[state][c];
+			if (to == 0) {
+				t->step[state][c] = t->step[fail[state]][c];
+			} else {
+				fail[to] = t->step[fail[state]][c];
+				queue[tail++] = to;
+			}
+		}
+	}
+}
+
+static const struct tables *tables_of(const struct mask *m)
+{
+	if (m->tables == NULL) {
+		struct tables *t = xcalloc(1, sizeof(*t));
+		build_long(m, t);
+		build_short(m, t);
+		((struct mask *)m)->tables = t;         /* a cache: what it means does not change */
+	}
+	return m->tables;
+}
+
+static void find_long(const struct mask *m, const struct tables *t, const char *text, size_t len, struct ranges *found)
+{
+	if (!t->has_long)
+		return;
+	for (size_t at = 0; at + WM_MIN <= len;) {
+		uint32_t block = block_of(text + at + WM_MIN - 2);
+		if (t->shift[block] > 0) {
+			at += t->shift[block];
+			continue;
+		}
+		size_t longest = 0;
+		for (uint32_t i = t->bucket[block]; i != 0; i = t->next[i - 1]) {
+			const struct pattern *p = &m->patterns[i - 1];
+			if (p->len > longest && p->len <= len - at && memcmp(text + at, p->data, p->len) == 0)
+				longest = p->len;
+		}
+		if (longest > 0)
+			ranges_add(found, at, at + longest);
+		at++;
+	}
+}
+
+static void find_short(const struct tables *t, const char *text, size_t len, struct ranges *found)
+{
+	if (t->step == NULL)
+		return;
+	uint32_t state = 0;
+	for (size_t at = 0; at < len; at++) {
+		state = t->step[state][(unsigned char)text[at]];
+		if (t->longest[state] > 0)
+			ranges_add(found, at + 1 - t->longest[state], at + 1);
+	}
+}
+
+static void find_expressions(const struct mask *m, const char *text, size_t len, struct ranges *found)
+{
+	static pcre2_match_context *context;
+	if (m->expression_count > 0 && context == NULL) {
+		context = pcre2_match_context_create(NULL);
+		if (context != NULL)
+			pcre2_set_match_limit(context, MATCH_LIMIT);
+	}
+	for (size_t i = 0; i < m->expression_count; i++) {
+		const struct expression *e = &m->expressions[i];
+		for (size_t at = 0; at < len;) {
+			if (pcre2_match(e->code, (PCRE2_SPTR)text, len, at, 0, e->match, context) < 0)
+				break;
+			const PCRE2_SIZE *where = pcre2_get_ovector_pointer(e->match);
+			if (where[1] > where[0])
+				ranges_add(found, where[0], where[1]);
+			at = where[0] + 1;
+		}
+	}
+}
+
+static void find_all(const struct mask *m, const char *text, size_t len, struct ranges *found)
+{
+	found->items = found->inline_items;
+	found->count = 0;
+	found->cap = RANGES_INLINE;
+	const struct tables *t = tables_of(m);
+	find_long(m, t, text, len, found);
+	find_short(t, text, len, found);
+	find_expressions(m, text, len, found);
+}
+
+void mask_apply(const struct mask *m, const char *text, size_t len, struct str *out)
+{
+	if (mask_is_empty(m)) {
+		str_append_n(out, text, len);
+		return;
+	}
+	struct ranges found;
+	find_all(m, text, len, &found);
+	ranges_merge(&found);
+	size_t at = 0;
+	for (size_t i = 0; i < found.count; i++) {
+		str_append_n(out, text + at, found.items[i].from - at);
+		str_append(out, stars);
+		at = found.items[i].to;
+	}
+	str_append_n(out, text + at, len - at);
+	ranges_done(&found);
+}
+
+bool mask_finds(const struct mask *m, const char *text, size_t len)
+{
+	if (mask_is_empty(m))
+		return false;
+	struct ranges found;
+	find_all(m, text, len, &found);
+	bool any = found.count > 0;
+	ranges_done(&found);
+	return any;
+}
+
+bool mask_is_empty(const struct mask *m)
+{
+	return m->count == 0 && m->expression_count == 0;
+}
+
+/* FNV-1a; values are few and chosen by people, the table is at most half full. */
+static size_t hash_of(const char *data, size_t len)
+{
+	uint64_t h = 14695981039346656037u;
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ (unsigned char)data[i]) * 1099511628211u;
+	return (size_t)(h ^ h >> 32);
+}
+
+static size_t slot_for(const struct mask *m, const char *data, size_t len)
+{
+	size_t at = hash_of(data, len) & (m->slot_count - 1);
+	while (m->slots[at] != 0) {
+		const struct pattern *p = &m->patterns[m->slots[at] - 1];
+		if (p->len == len && memcmp(p->data, data, len) == 0)
+			break;
+		at = (at + 1) & (m->slot_count - 1);
+	}
+	return at;
+}
+
+static void grow_slots(struct mask *m)
+{
+	if (m->slot_count > 2 * (m->count + 1))
+		return;
+	free(m->slots);
+	m->slot_count = m->slot_count > 0 ? m->slot_count * 2 : 64;
+	m->slots = xcalloc(m->slot_count, sizeof(m->slots[0]));
+	for (size_t i = 0; i < m->count; i++)
+		m->slots[slot_for(m, m->patterns[i].data, m->patterns[i].len)] = (uint32_t)i + 1;
+}
+
+void mask_add_plain(struct mask *m, const char *value, size_t len)
+{
+	if (len == 0)
+		return;
+	grow_slots(m);
+	size_t slot = slot_for(m, value, len);
+	if (m->slots[slot] != 0)
+		return;
+	m->patterns = xgrow(m->patterns, &m->cap, m->count + 1, sizeof(m->patterns[0]));
+	m->patterns[m->count++] = (struct pattern){ xmemdup(value, len), len };
+	m->slots[slot] = (uint32_t)m->count;
+	tables_free(TAKE(m->tables));
+}
+
+static void add_form(void *context, const char *form, size_t len)
+{
+	mask_add_plain(context, form, len);
+}
+
+static void add_with_forms(struct mask *m, const char *value, size_t len)
+{
+	mask_add_plain(m, value, len);
+	if (len <= SECRET_MAX)
+		mask_forms(value, len, add_form, m);
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\v' || c == '\f';
+}
+
+static void trim(const char **p, size_t *len)
+{
+	while (*len > 0 && is_blank((*p)[0])) {
+		(*p)++;
+		(*len)--;
+	}
+	while (*len > 0 && is_blank((*p)[*len - 1]))
+		(*len)--;
+}
+
+void mask_add(struct mask *m, const char *value, size_t len)
+{
+	const char *whole = value;
+	size_t whole_len = len;
+	trim(&whole, &whole_len);
+	if (whole_len == 0)
+		return;
+	if (whole_len != len)
+		mask_add_plain(m, value, len);
+	add_with_forms(m, whole, whole_len);
+	for (size_t from = 0; from < whole_len;) {
+		size_t to = from;
+		while (to < whole_len && whole[to] != '\n' && whole[to] != '\r')
+			to++;
+		const char *line = whole + from;
+		size_t line_len = to - from;
+		trim(&line, &line_len);
+		if (line_len > 0 && line_len < whole_len)
+			add_with_forms(m, line, line_len);
+		from = to + 1;
+	}
+}
+
+int mask_add_pattern(struct mask *m, const char *pattern, struct err *err)
+{
+	if (m->expression_count >= PATTERN_MAX)
+		return err_set(err, ERR_LIMIT, "more than %d mask patterns", PATTERN_MAX);
+	int code = 0;
+	PCRE2_SIZE at = 0;
+	pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_MATCH_INVALID_UTF,
+	                                     &code, &at, NULL);
+	if (compiled == NULL)
+		return err_set(err, ERR_INVALID, "mask pattern: not understood at offset %zu (PCRE2 error %d)", at, code);
+	pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);        /* where there is no JIT it is interpreted */
+	pcre2_match_data *match = pcre2_match_data_create_from_pattern(compiled, NULL);
+	if (match == NULL)
+		abort();
+	m->expressions = xgrow(m->expressions, &m->expression_cap, m->expression_count + 1, sizeof(m->expressions[0]));
+	m->expressions[m->expression_count++] = (struct expression){ compiled, match };
+	return 0;
+}
+
+struct mask *mask_new(void)
+{
+	return xcalloc(1, sizeof(struct mask));
+}
+
+void mask_free(struct mask *m)
+{
+	if (m == NULL)
+		return;
+	for (size_t i = 0; i < m->count; i++) {
+		explicit_bzero(m->patterns[i].data, m->patterns[i].len);
+		free(m->patterns[i].data);
+	}
+	for (size_t i = 0; i < m->expression_count; i++) {
+		pcre2_match_data_free(m->expressions[i].match);
+		pcre2_code_free(m->expressions[i].code);
+	}
+	free(m->expressions);
+	free(m->patterns);
+	free(m->slots);
+	tables_free(m->tables);
+	free(m);
+}
+
+void mask_freep(struct mask **m)
+{
+	mask_free(*m);
+}
+
+struct mask *mask_process(void)
+{
+	static struct mask *process;
+	if (process == NULL)
+		process = mask_new();
+	return process;
+}

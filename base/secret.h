@@ -3,6 +3,7 @@
  * line of it, JSON-, URI- and XML-escaped forms, Base64 at the three offsets. Matching is by Wu-Manber for patterns of six bytes and more
  * and a small automaton below that. Overlapping matches become one "***". */
 #pragma once
+#include "base/err.h"
 #include "base/str.h"
 
 struct mask;
@@ -11,6 +12,8 @@ void mask_free(struct mask *m);
 void mask_freep(struct mask **m);
 void mask_add(struct mask *m, const char *value, size_t len);       /* empty and blank values are ignored */
 void mask_add_plain(struct mask *m, const char *value, size_t len); /* without encodings: workflow tokens */
+/* A regular expression (PCRE2) whose matches are covered: the service's patterns for tokens. At most 100. */
+int mask_add_pattern(struct mask *m, const char *pattern, struct err *err);
 bool mask_is_empty(const struct mask *m);
 /* Appends `text` with secrets replaced. A secret that spans two calls is not seen: feed whole lines. */
 void mask_apply(const struct mask *m, const char *text, size_t len, struct str *out);
