@@ -11,8 +11,10 @@ enum { JSON_MAX_DEPTH = 200 };
 
 /* max: bytes accepted. ERR_INVALID with line and column, ERR_LIMIT. ret is the caller's. */
 int json_parse(const char *data, size_t len, size_t max, json_t **ret, struct err *err);
-/* Compact; keys in insertion order. Never NULL. free(); json_text_secret wipes on the caller (str with wipe). */
+/* Compact; keys in insertion order. Never NULL. free(). */
 char *json_text(const json_t *value);
+/* The same, appended to a text that the caller made with wipe: no other copy is left. False past its ceiling. */
+bool json_text_secret(const json_t *value, struct str *out);
 char *json_pretty(const json_t *value);
 /* Keys sorted, no white space, numbers shortest: the form that digests are made of. */
 char *json_canonical(const json_t *value);

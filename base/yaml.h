@@ -20,7 +20,7 @@ const char *yaml_name(const struct yaml_doc *doc);
 /* Position of the value at a JSON pointer ("/steps/2/run"); of its key with yaml_key_mark. Nearest known ancestor. */
 struct yaml_mark yaml_value_mark(const struct yaml_doc *doc, const char *pointer);
 struct yaml_mark yaml_key_mark(const struct yaml_doc *doc, const char *pointer);
-void yaml_free(struct yaml_doc *doc);
+void yaml_doc_free(struct yaml_doc *doc);              /* not yaml_free: libyaml exports that name */
 void yaml_freep(struct yaml_doc **doc);
 
 /* All faults of a file, collected and shown at once, in the order of their places. */
