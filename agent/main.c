@@ -1,2 +1,96 @@
-/* The table of commands comes here. */
-int main(void) { return 0; }
+/* davit: the table of commands. What needs libssh2, libgit2 or libarchive runs in davit-step, what needs libmicrohttpd in
+ * davit-forge; this program executes them, so that an idle agent does not carry those libraries. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/commands.h"
+#include "base/fs.h"
+#include "base/log.h"
+
+struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);   /* NULL: executed in `program` */
+	const char *program;
+	const char *summary;                 /* NULL: not for people */
+};
+
+static const struct command commands[] = {
+	{ "agent", cmd_agent, NULL, "register with GitHub, take jobs and run them: configure, run, status, remove" },
+	{ "deploy", NULL, "davit-step", "carry out a deployment file, or show its plan" },
+	{ "step", NULL, "davit-step", "carry out one typed step" },
+	{ "rollback", NULL, "davit-step", "undo a deployment, or go to a named earlier release" },
+	{ "recover", NULL, "davit-step", "finish or undo what a dead process left" },
+	{ "unlock", NULL, "davit-step", "free a lock, with proof or with consent" },
+	{ "finish", NULL, "davit-step", "decide the deployment of a job" },
+	{ "history", cmd_history, NULL, "what was deployed, when and how it ended" },
+	{ "show", cmd_show, NULL, "one deployment: each change and each probe" },
+	{ "schema", cmd_schema, NULL, "the schemas of the steps; check a document against a schema" },
+	{ "expr", cmd_expr, NULL, "evaluate an expression of the workflow language" },
+	{ "forge", NULL, "davit-forge", "GitHub on loopback, for trials and tests" },
+	{ "worker", cmd_worker, NULL, NULL },
+};
+
+static void print_help(FILE *out)
+{
+	fputs("davit lowers a new version onto a server and can always haul it back.\n\nusage: davit COMMAND [options]\n\n", out);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (commands[i].summary != NULL)
+			fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+	fputs("\n`davit COMMAND --help` tells more. Exit: 0 done, 1 failed and undone, 2 refused, 3 another plan,\n"
+	      "4 a person is needed, 5 locked, 6 drift, 130 cancelled and undone.\n", out);
+}
+
+static int execute(const char *program, char **argv)
+{
+	struct err err = ERR_INIT;
+	_cleanup_free_ char *path = fs_helper_program(program, &err);
+	if (path == NULL) {
+		log_err(&err);
+		return 1;
+	}
+	execv(path, argv);
+	err_errno(&err, errno, "execute %s", path);
+	log_err(&err);
+	return 1;
+}
+
+static int unknown(const char *name)
+{
+	const char *names[ARRAY_SIZE(commands)];
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		names[i] = commands[i].name;
+	const char *nearest = str_nearest(name, names, ARRAY_SIZE(commands));
+	fprintf(stderr, "davit: unknown command '%s'%s%s%s\n  `davit --help` lists them\n", name,
+	        nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	log_setup(LOG_INFO, LOG_TEXT, NULL);
+	if (argc < 2) {
+		print_help(stderr);
+		return 2;
+	}
+	const char *name = argv[1];
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+		print_help(stdout);
+		return 0;
+	}
+	if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) {
+		puts("davit " DAVIT_VERSION);
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(name, commands[i].name) != 0)
+			continue;
+		if (commands[i].run != NULL)
+			return commands[i].run(argc - 1, argv + 1);
+		/* davit-step has several commands and keeps the word; davit-forge has one. */
+		bool keeps_word = strcmp(commands[i].program, "davit-step") == 0;
+		return execute(commands[i].program, keeps_word ? argv : argv + 1);
+	}
+	return unknown(name);
+}

@@ -1,2 +1,37 @@
-/* The table of commands comes here. */
-int main(void) { return 0; }
+/* davit-step: what davit executes for deployments and typed steps, with the libraries those need (libgit2, libssh2,
+ * libarchive). Called as `davit-step COMMAND …`, or as `davit-step NAME …` for `step NAME`. */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/commands.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "steps/step.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{ "deploy", cmd_deploy },
+	{ "step", cmd_step },
+	{ "rollback", cmd_rollback },
+	{ "recover", cmd_recover },
+	{ "unlock", cmd_unlock },
+	{ "finish", cmd_finish },
+};
+
+int main(int argc, char **argv)
+{
+	log_setup(LOG_INFO, LOG_TEXT, NULL);
+	if (argc < 2) {
+		fputs("davit-step is executed by davit; `davit --help` lists its commands\n", stderr);
+		return 2;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	if (step_find(argv[1]) != NULL)
+		return cmd_step(argc, argv);     /* argv[0] stands for the word `step` */
+	fprintf(stderr, "davit-step: unknown command or step '%s'\n  `davit schema` lists the steps\n", argv[1]);
+	return 2;
+}

@@ -1,0 +1,106 @@
+/* davit step NAME: one typed step. Inside a job it shares the job's deployment; elsewhere it is a deployment of its own. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/cli.h"
+#include "agent/commands.h"
+#include "agent/deploy/document.h"
+#include "agent/deploy/job.h"
+#include "agent/deploy/session.h"
+#include "agent/step_input.h"
+
+static int make_document(const char *name, const struct step_input *in, struct deploy_document **ret, struct err *err)
+{
+	_cleanup_free_ char *default_name = deploy_job_default_name(&in->job);
+	struct deploy_single single = {
+		.step = name,
+		.input = in->input,
+		.text_values = in->text_values,
+		.name = default_name,
+		.environment = in->job.environment ? in->job.environment : in->job.present ? "default" : NULL,
+		.on_failure = in->job.on_failure,
+		.source_root = in->job.workspace,
+		.repository = in->job.repository,
+		.run_url = in->job.run_url,
+		.api_url = in->job.api_url,
+		.token = in->job.token,
+		.commit = in->job.commit,
+	};
+	return deploy_document_single(&single, ret, err);
+}
+
+static void write_outputs(const struct engine_result *result)
+{
+	const char *id;
+	json_t *outputs;
+	struct err ignored = ERR_INIT;
+	json_object_foreach(result->outputs, id, outputs)
+		deploy_job_write_outputs(outputs, &ignored);
+}
+
+static int run_step(const char *name, struct deploy_session *session, const struct step_input *in, bool plan, struct err *err)
+{
+	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
+	struct engine_result result _cleanup_(engine_result_done) = { 0 };
+	int r = make_document(name, in, &document, err);
+	if (r < 0)
+		return deploy_session_fail(session, err);
+	deploy_document_bind(document, &session->options);
+	json_t *deployment = deploy_document_deployment(document);
+	if (in->job.present) {
+		session->workflow = true;
+		session->options.job_key = in->job.key;
+		session->options.keep_open = true;
+	}
+	if (plan)
+		r = engine_plan(deployment, &session->options, &result, err);
+	else if (in->job.present)
+		r = engine_job_step(deployment, &session->options, &result, err);
+	else
+		r = engine_deploy(deployment, &session->options, &result, err);
+	if (r >= 0)
+		write_outputs(&result);
+	return deploy_session_tell(session, r, &result, plan, err);
+}
+
+int cmd_step(int argc, char **argv)
+{
+	bool plan = false;
+	const char *input = NULL;
+	const struct cli_option options[] = {
+		{ "input", 0, CLI_TEXT, &input, "FILE", "the inputs as JSON or YAML; - is standard input. In a workflow: INPUT_*" },
+		{ "plan", 0, CLI_FLAG, &plan, NULL, "show what would change, and stop" },
+		{ 0 },
+	};
+	const struct cli_command command = { "step", "NAME [--input FILE|-] [--plan]",
+		"Carries out one typed step; `davit schema NAME` shows its inputs.", options, 1, 1 };
+	struct cli_rest rest;
+	int status = cli_parse(&command, argc, argv, &rest);
+	if (status >= 0)
+		return status;
+	const char *name = rest.words[0];
+	/* These two decide a deployment instead of being a part of it. */
+	if (strcmp(name, "finish") == 0 || strcmp(name, "rollback") == 0) {
+		char *forwarded[] = { (char *)name, (char *)"--input", (char *)(input ? input : "-"), NULL };
+		return name[0] == 'f' ? cmd_finish(input ? 3 : 1, forwarded) : cmd_rollback(input ? 3 : 1, forwarded);
+	}
+
+	struct err err = ERR_INIT;
+	struct deploy_session session;
+	struct step_input in = { 0 };
+	int r = deploy_session_open(&session, !plan, &err);
+	session.json = cli_json();
+	const struct step_type *type = step_find(name);
+	if (r >= 0 && type == NULL) {
+		r = err_set(&err, ERR_INVALID, "no step is called '%s'", name);
+		err_hint(&err, r, "`davit schema` lists the steps");
+	}
+	if (r >= 0)
+		r = step_input_read(input, type->inputs, &in, &err);
+	status = r < 0 ? deploy_session_fail(&session, &err) : run_step(name, &session, &in, plan, &err);
+	step_input_done(&in);
+	deploy_session_done(&session);
+	return status;
+}

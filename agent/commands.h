@@ -1,0 +1,16 @@
+/* The commands of the program davit, one file each (cmd_NAME.c); argv[0] is the command's name. They return the exit status. */
+#pragma once
+int cmd_agent(int argc, char **argv);
+int cmd_history(int argc, char **argv);
+int cmd_show(int argc, char **argv);
+int cmd_schema(int argc, char **argv);
+int cmd_expr(int argc, char **argv);
+int cmd_worker(int argc, char **argv);     /* agent/job: one job, started by the listener */
+
+/* The commands of davit-step. */
+int cmd_deploy(int argc, char **argv);
+int cmd_step(int argc, char **argv);
+int cmd_rollback(int argc, char **argv);
+int cmd_recover(int argc, char **argv);
+int cmd_unlock(int argc, char **argv);
+int cmd_finish(int argc, char **argv);

@@ -1,0 +1,527 @@
+#include "agent/deploy/document.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/deploy/resolve.h"
+#include "agent/deploy/source.h"
+#include "base/schema.h"
+
+enum { POINTER_MAX = 4096, STEPS_MAX = 200 };
+
+struct deploy_document {
+	struct yaml_doc *yaml;             /* NULL for a single step */
+	json_t *deployment;
+	json_t *contexts;
+	json_t *late;                      /* step index as text → its raw input */
+	struct arena arena;
+};
+
+struct reader {
+	struct deploy_document *d;
+	const struct deploy_source *source;
+	struct faults faults;
+	json_t *root;                      /* resolved */
+	bool text_values;
+	struct strv target_names;
+};
+
+/* ---- targets ---- */
+
+static void read_targets(struct reader *r)
+{
+	json_t *targets = json_object_get(r->root, "targets");
+	json_t *ret = json_object();
+	if (json_object_size(targets) == 0)
+		json_object_set_new(ret, "local", json_pack("{s:{}}", "local"));
+	const char *name;
+	json_t *target;
+	json_object_foreach(targets, name, target)
+		json_object_set(ret, name, target);
+	json_object_foreach(ret, name, target)
+		strv_add(&r->target_names, name);
+	json_object_set_new(r->d->deployment, "targets", ret);
+}
+
+static void bad_target(struct reader *r, const struct str *pointer, const char *name)
+{
+	faults_add(&r->faults, r->d->yaml, str_peek(pointer), "no target is called '%s'", name);
+	const char *nearest = str_nearest(name, (const char *const *)r->target_names.items, r->target_names.count);
+	if (nearest != NULL)
+		faults_hint(&r->faults, "did you mean '%s'?", nearest);
+	else
+		faults_hint(&r->faults, "define it under `targets:`");
+}
+
+/* The names a step acts on, as a list; takes `target` out of the input. */
+static json_t *step_targets(struct reader *r, json_t *input, struct str *pointer)
+{
+	json_t *given = json_object_get(input, "target");
+	json_t *names = json_array();
+	size_t mark = pointer->len;
+	pointer_push(pointer, "target");
+	if (json_is_string(given)) {
+		json_array_append(names, given);
+	} else if (json_is_array(given)) {
+		json_array_extend(names, given);
+	} else if (given == NULL && r->target_names.count == 1) {
+		json_array_append_new(names, json_string(r->target_names.items[0]));
+	}
+	size_t index;
+	json_t *name;
+	json_array_foreach(names, index, name)
+		if (json_is_string(name) && !strv_has(&r->target_names, json_string_value(name)))
+			bad_target(r, pointer, json_string_value(name));
+	str_truncate(pointer, mark);
+	json_object_del(input, "target");
+	return names;
+}
+
+static bool acts_on_targets(const char *step)
+{
+	const char *text = schema_builtin(step);
+	json_t *schema _cleanup_json_ = text ? json_loads(text, 0, NULL) : NULL;
+	return json_is_true(json_object_get(schema, "x-target"));
+}
+
+/* ---- steps ---- */
+
+static const struct step_type *find_step(struct reader *r, const char *name, const struct str *pointer)
+{
+	const struct step_type *type = step_find(name);
+	if (type != NULL)
+		return type;
+	size_t count;
+	const struct step_type *const *all = step_all(&count);
+	const char *names[64];
+	for (size_t i = 0; i < count && i < ARRAY_SIZE(names); i++)
+		names[i] = all[i]->name;
+	const char *nearest = str_nearest(name, names, MIN(count, ARRAY_SIZE(names)));
+	faults_add_key(&r->faults, r->d->yaml, str_peek(pointer), "no step is called '%s'", name);
+	if (nearest != NULL)
+		faults_hint(&r->faults, "did you mean '%s'?", nearest);
+	else
+		faults_hint(&r->faults, "`davit schema` lists the steps");
+	return NULL;
+}
+
+/* Faults that the step itself finds point into its input: lifted to the place in the file. */
+static void lift_faults(struct reader *r, size_t from, const struct str *pointer)
+{
+	for (size_t i = from; i < r->faults.count; i++) {
+		struct fault *f = &r->faults.items[i];
+		char *whole = xasprintf("%s%s", str_peek(pointer), f->pointer ? f->pointer : "");
+		free(f->pointer);
+		f->pointer = whole;
+		if (r->d->yaml != NULL)
+			f->mark = yaml_value_mark(r->d->yaml, whole);
+	}
+}
+
+static void check_input(struct reader *r, const struct step_type *type, const json_t *input, const struct str *pointer)
+{
+	size_t before = r->faults.count;
+	void *typed = arena_alloc(&r->d->arena, type->input_size);
+	struct err ignored = ERR_INIT;
+	if (fields_read(type->inputs, input, r->d->yaml, str_peek(pointer), r->text_values, &r->d->arena, typed, &r->faults,
+	                &ignored) < 0 && r->faults.count == before)
+		faults_add(&r->faults, r->d->yaml, str_peek(pointer), "%s", ignored.frames[0].text);
+	if (type->validate == NULL || r->faults.count != before)
+		return;
+	struct step_context context = { .type = type, .input = typed, .input_json = input };
+	before = r->faults.count;
+	type->validate(&context, &r->faults);
+	lift_faults(r, before, pointer);
+}
+
+static void add_step(struct reader *r, const char *name, json_t *value, const json_t *item, struct str *pointer, bool late)
+{
+	const struct step_type *type = find_step(r, name, pointer);
+	if (type == NULL)
+		return;
+	json_t *input = json_is_null(value) ? json_object() : json_incref(value);
+	if (!json_is_object(input)) {
+		faults_add(&r->faults, r->d->yaml, str_peek(pointer), "the inputs of '%s' are not a map", name);
+		json_decref(input);
+		return;
+	}
+	if (!late)
+		check_input(r, type, input, pointer);
+	json_t *names = step_targets(r, input, pointer);
+	if (json_array_size(names) == 0 && acts_on_targets(name)) {
+		faults_add(&r->faults, r->d->yaml, str_peek(pointer), "'%s' does not say on which target", name);
+		faults_hint(&r->faults, "there are several: add `target: NAME`");
+	}
+	json_t *steps = json_object_get(r->d->deployment, "steps");
+	json_t *step = json_pack("{s:s, s:o, s:o}", "step", name, "target", names, "input", input);
+	static const char *const also[] = { "id", "name" };
+	for (size_t i = 0; i < ARRAY_SIZE(also); i++)
+		if (json_object_get(item, also[i]) != NULL)
+			json_object_set(step, also[i], json_object_get(item, also[i]));
+	json_array_append_new(steps, step);
+}
+
+static void read_step(struct reader *r, const json_t *item, const json_t *raw_item, size_t index)
+{
+	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
+	str_append(&pointer, "/steps");
+	pointer_push_index(&pointer, index);
+	const char *key, *name = NULL;
+	json_t *value, *chosen = NULL;
+	json_object_foreach((json_t *)item, key, value) {
+		if (strcmp(key, "id") == 0 || strcmp(key, "name") == 0)
+			continue;
+		if (name != NULL) {
+			faults_add(&r->faults, r->d->yaml, str_peek(&pointer), "an item of `steps:` has one step, this one has '%s' and '%s'", name, key);
+			faults_hint(&r->faults, "begin a new item with `- %s:`", key);
+			return;
+		}
+		name = key;
+		chosen = value;
+	}
+	if (name == NULL) {
+		faults_add(&r->faults, r->d->yaml, str_peek(&pointer), "an item of `steps:` names no step");
+		return;
+	}
+	pointer_push(&pointer, name);
+	/* What could not be filled in yet is checked when it can be. */
+	const json_t *raw = json_object_get(raw_item, name);
+	bool late = json_object_get(r->d->late, str_peek(&pointer)) != NULL;
+	add_step(r, name, chosen, item, &pointer, late);
+	if (late) {
+		_cleanup_free_ char *number = xasprintf("%zu", json_array_size(json_object_get(r->d->deployment, "steps")) - 1);
+		json_object_set(r->d->late, number, (json_t *)raw);
+	}
+}
+
+/* ---- the file ---- */
+
+/* Filled in step by step, so that a late value marks its own step only. */
+static json_t *resolve_root(struct reader *r, const json_t *raw)
+{
+	struct deploy_resolver resolver = { r->d->contexts, r->d->yaml, &r->faults };
+	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
+	json_t *root = json_object();
+	const char *key;
+	json_t *value;
+	json_object_foreach((json_t *)raw, key, value) {
+		str_clear(&pointer);
+		pointer_push(&pointer, key);
+		bool late = false;
+		if (strcmp(key, "steps") != 0 || !json_is_array(value)) {
+			json_object_set_new(root, key, deploy_resolve(&resolver, value, &pointer, &late));
+			if (late)
+				faults_add(&r->faults, r->d->yaml, str_peek(&pointer), "only steps may use the contexts steps and deployment");
+			continue;
+		}
+		json_t *steps = json_array();
+		size_t index;
+		json_t *item;
+		json_array_foreach(value, index, item) {
+			size_t mark = pointer.len;
+			pointer_push_index(&pointer, index);
+			json_t *filled = json_object();
+			const char *name;
+			json_t *input;
+			if (!json_is_object(item)) {
+				json_decref(filled);
+				filled = json_incref(item);
+			} else {
+				json_object_foreach(item, name, input) {
+					size_t inner = pointer.len;
+					pointer_push(&pointer, name);
+					late = false;
+					json_object_set_new(filled, name, deploy_resolve(&resolver, input, &pointer, &late));
+					if (late)
+						json_object_set_new(r->d->late, str_peek(&pointer), json_true());
+					str_truncate(&pointer, inner);
+				}
+			}
+			json_array_append_new(steps, filled);
+			str_truncate(&pointer, mark);
+		}
+		json_object_set_new(root, key, steps);
+	}
+	return root;
+}
+
+static int check_schema(struct reader *r, struct err *err)
+{
+	const char *text = schema_builtin("deployment");
+	json_t *document _cleanup_json_ = NULL;
+	struct schema *schema _cleanup_(schema_freep) = NULL;
+	if (text == NULL)
+		return err_set(err, ERR_INTERNAL, "the schema of deployment files is not built in");
+	int e = json_parse(text, strlen(text), 1 << 20, &document, err);
+	if (e >= 0)
+		e = schema_compile(document, NULL, &schema, err);
+	if (e < 0)
+		return err_wrap(err, e, "schemas/deployment.json");
+	e = schema_check(schema, r->root, r->d->yaml, &r->faults, err);
+	return e == ERR_INVALID && r->faults.count > 0 ? 0 : e;
+}
+
+static void copy_heads(struct reader *r)
+{
+	static const char *const names[] = { "name", "environment", "on_failure", "undo_deadline", "seal" };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		json_t *value = json_object_get(r->root, names[i]);
+		if (value != NULL)
+			json_object_set(r->d->deployment, names[i], value);
+	}
+	if (r->source->root != NULL)
+		json_object_set_new(r->d->deployment, "source_root", json_string(r->source->root));
+	if (r->source->commit != NULL)
+		json_object_set_new(r->d->deployment, "commit", json_string(r->source->commit));
+	if (r->source->repository != NULL)
+		json_object_set_new(r->d->deployment, "repository", json_string(r->source->repository));
+	json_object_set_new(r->d->deployment, "dirty", json_boolean(r->source->dirty));
+}
+
+static void read_body(struct reader *r, const json_t *raw)
+{
+	copy_heads(r);
+	read_targets(r);
+	json_t *steps = json_object_get(r->root, "steps");
+	json_object_set_new(r->d->deployment, "steps", json_array());
+	if (json_array_size(steps) > STEPS_MAX) {
+		faults_add(&r->faults, r->d->yaml, "/steps", "more than %d steps", STEPS_MAX);
+		return;
+	}
+	size_t index;
+	json_t *item;
+	json_array_foreach(steps, index, item)
+		if (json_is_object(item))
+			read_step(r, item, json_array_get(json_object_get(raw, "steps"), index), index);
+}
+
+static struct deploy_document *document_new(const struct deploy_values *values)
+{
+	struct deploy_document *d = xcalloc(1, sizeof(*d));
+	d->arena.wipe = true;
+	d->deployment = json_object();
+	d->late = json_object();
+	d->contexts = json_object();
+	if (values != NULL) {
+		json_object_set(d->contexts, "secrets", values->secrets);
+		json_object_set(d->contexts, "vars", values->vars);
+		json_object_set(d->contexts, "inputs", values->inputs);
+		json_object_set(d->contexts, "env", values->env);
+		json_object_set(d->contexts, "github", values->github);
+	}
+	return d;
+}
+
+static void reader_done(struct reader *r)
+{
+	faults_done(&r->faults);
+	json_decrefp(&r->root);
+	strv_done(&r->target_names);
+}
+
+static const char *relative_to(const char *root, const char *path)
+{
+	size_t len = strlen(root);
+	return strncmp(path, root, len) == 0 && path[len] == '/' ? path + len + 1 : path;
+}
+
+int deploy_document_read(const char *path, const struct deploy_values *values, struct deploy_document **ret, struct err *err)
+{
+	struct deploy_document *d _cleanup_(deploy_document_freep) = document_new(values);
+	struct deploy_source source _cleanup_(deploy_source_done) = { 0 };
+	struct reader reader _cleanup_(reader_done) = { .d = d, .source = &source };
+	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
+	limits.allow_anchors = true;
+	int r = deploy_source_find(path, &source, err);
+	if (r < 0)
+		return err_hint(err, r, "name a deployment file, as in: davit deploy deploy/production.yml");
+	r = yaml_read_file(path, &limits, &d->yaml, err);
+	if (r < 0)
+		return r;
+	const json_t *raw = yaml_root(d->yaml);
+	if (!json_is_object(raw))
+		return err_set(err, ERR_INVALID, "%s is not a map", path);
+	reader.root = resolve_root(&reader, raw);
+	r = check_schema(&reader, err);
+	if (r < 0)
+		return r;
+	read_body(&reader, raw);
+	r = faults_to_err(&reader.faults, d->yaml, err);
+	if (r < 0) {
+		struct str all _cleanup_(str_done) = STR_INIT(1 << 20);
+		faults_print(&reader.faults, d->yaml, &all);
+		fputs(str_peek(&all), stderr);
+		r = err_set(err, ERR_INVALID, "%s: %zu fault%s, nothing was changed", path, reader.faults.count,
+		            reader.faults.count == 1 ? "" : "s");
+		return err_hint(err, r, "mend what is listed above; `davit schema deployment` shows the form");
+	}
+	_cleanup_free_ char *real = realpath(path, NULL);
+	json_object_set_new(d->deployment, "file", json_string(relative_to(source.root, real ? real : path)));
+	*ret = TAKE(d);
+	return 0;
+}
+
+/* ---- one step ---- */
+
+static void single_heads(struct reader *r, const struct deploy_single *single)
+{
+	const json_t *given = json_object_get(single->input, "deployment");
+	json_t *parsed = NULL;
+	if (json_is_string(given)) {
+		struct yaml_doc *doc _cleanup_(yaml_freep) = NULL;
+		struct yaml_limits limits = YAML_LIMITS_DEFAULT;
+		struct err ignored = ERR_INIT;
+		if (yaml_read("deployment", json_string_value(given), json_string_length(given), &limits, &doc, &ignored) == 0)
+			parsed = json_deep_copy(yaml_root(doc));
+	} else if (json_is_object(given)) {
+		parsed = json_deep_copy(given);
+	}
+	struct { const char *key, *otherwise; } heads[] = {
+		{ "name", single->name ? single->name : single->step },
+		{ "environment", single->environment ? single->environment : "local" },
+		{ "on_failure", single->on_failure },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
+		const char *value = json_get_string(parsed, heads[i].key);
+		if (value == NULL)
+			value = heads[i].otherwise;
+		if (value != NULL)
+			json_object_set_new(r->root, heads[i].key, json_string(value));
+	}
+	json_decref(parsed);
+}
+
+/* `targets` of a single step: a map, or text that holds one. */
+static void single_targets(struct reader *r, json_t *input)
+{
+	json_t *targets = json_object_get(input, "targets");
+	if (targets == NULL || (json_is_string(targets) && json_string_length(targets) == 0)) {
+		json_object_del(input, "targets");
+		return;
+	}
+	if (json_is_object(targets)) {
+		json_object_set(r->root, "targets", targets);
+	} else if (json_is_string(targets)) {
+		struct yaml_doc *doc _cleanup_(yaml_freep) = NULL;
+		struct yaml_limits limits = YAML_LIMITS_DEFAULT;
+		struct err err = ERR_INIT;
+		char line[1024];
+		if (yaml_read("targets", json_string_value(targets), json_string_length(targets), &limits, &doc, &err) < 0)
+			faults_add(&r->faults, NULL, "/targets", "%s", err_line(&err, line, sizeof(line)));
+		else
+			json_object_set(r->root, "targets", yaml_root(doc));
+	}
+	json_object_del(input, "targets");
+}
+
+int deploy_document_single(const struct deploy_single *single, struct deploy_document **ret, struct err *err)
+{
+	struct deploy_document *d _cleanup_(deploy_document_freep) = document_new(NULL);
+	struct deploy_source source _cleanup_(deploy_source_done) = { 0 };
+	struct reader reader _cleanup_(reader_done) = { .d = d, .source = &source, .text_values = single->text_values };
+	int r = deploy_source_find(single->source_root ? single->source_root : ".", &source, err);
+	if (r < 0)
+		return r;
+	reader.root = json_object();
+	single_heads(&reader, single);
+	json_t *input _cleanup_json_ = single->input ? json_deep_copy(single->input) : json_object();
+	json_object_del(input, "deployment");
+	single_targets(&reader, input);
+	json_t *item _cleanup_json_ = json_object();
+	json_object_set(item, single->step, input);
+	json_object_set_new(reader.root, "steps", json_pack("[O]", item));
+	if (!single->text_values) {
+		r = check_schema(&reader, err);
+		if (r < 0)
+			return r;
+	}
+	read_body(&reader, reader.root);
+	r = faults_to_err(&reader.faults, NULL, err);
+	if (r < 0) {
+		struct str all _cleanup_(str_done) = STR_INIT(1 << 20);
+		faults_print(&reader.faults, NULL, &all);
+		if (reader.faults.count > 1)
+			fputs(str_peek(&all), stderr);
+		return err_wrap(err, r, "step %s", single->step);
+	}
+	deploy_document_set_job(d, single->repository, single->run_url, single->api_url, single->token, single->commit);
+	*ret = TAKE(d);
+	return 0;
+}
+
+/* ---- the rest ---- */
+
+json_t *deploy_document_deployment(const struct deploy_document *d)
+{
+	return d->deployment;
+}
+
+static int resolve_late(void *context, int step_index, const json_t *contexts, json_t **ret_input, struct err *err)
+{
+	struct deploy_document *d = context;
+	char number[16];
+	snprintf(number, sizeof(number), "%d", step_index);
+	const json_t *raw = json_object_get(d->late, number);
+	if (raw == NULL) {
+		*ret_input = NULL;
+		return 0;
+	}
+	struct faults faults = { 0 };
+	json_t *all _cleanup_json_ = json_copy(d->contexts);
+	json_object_update(all, (json_t *)contexts);
+	struct deploy_resolver resolver = { all, d->yaml, &faults };
+	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
+	bool late = false;
+	str_appendf(&pointer, "/steps/%d", step_index);
+	json_t *filled = deploy_resolve(&resolver, raw, &pointer, &late);
+	int r = faults_to_err(&faults, d->yaml, err);
+	faults_done(&faults);
+	if (r < 0) {
+		json_decref(filled);
+		return r;
+	}
+	json_object_del(filled, "target");
+	*ret_input = filled;
+	return 0;
+}
+
+void deploy_document_bind(struct deploy_document *d, struct engine_options *options)
+{
+	options->resolve = resolve_late;
+	options->resolve_context = d;
+	const char *deadline = json_get_string(d->deployment, "undo_deadline");
+	long long ms;
+	if (deadline != NULL && options->undo_deadline_ms == 0 && str_parse_duration_ms(deadline, &ms) == 0)
+		options->undo_deadline_ms = ms;
+	if (!json_get_bool(d->deployment, "seal", true))
+		options->seal = false;
+}
+
+void deploy_document_set_job(struct deploy_document *d, const char *repository, const char *run_url, const char *api_url,
+                             const char *token, const char *commit)
+{
+	const struct { const char *key, *value; } members[] = {
+		{ "repository", repository }, { "run_url", run_url }, { "api_url", api_url }, { "token", token }, { "commit", commit },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+		if (members[i].value != NULL && members[i].value[0] != '\0')
+			json_object_set_new(d->deployment, members[i].key, json_stringf("%s", members[i].value));
+}
+
+void deploy_document_free(struct deploy_document *d)
+{
+	if (d == NULL)
+		return;
+	json_decref(d->deployment);
+	json_decref(d->contexts);
+	json_decref(d->late);
+	yaml_doc_free(d->yaml);
+	arena_done(&d->arena);
+	free(d);
+}
+
+void deploy_document_freep(struct deploy_document **d)
+{
+	deploy_document_free(*d);
+	*d = NULL;
+}

@@ -1,0 +1,31 @@
+/* A deployment file, read: YAML with positions → expressions filled in → checked against schemas/deployment.json and
+ * against the schema of each step → the JSON object that steps/engine.h takes. All faults of a file are reported at once.
+ * A document can also be one typed step (davit step, a step of a job), which is a deployment of that step alone. */
+#pragma once
+#include "agent/deploy/values.h"
+#include "steps/engine.h"
+
+struct deploy_document;
+
+/* path: the file. values are borrowed until deploy_document_free. */
+int deploy_document_read(const char *path, const struct deploy_values *values, struct deploy_document **ret, struct err *err);
+
+/* What a single step's deployment is made of; the members that are NULL or empty get the defaults of docs/semantics.md 3. */
+struct deploy_single {
+	const char *step;              /* "secret-write" */
+	const json_t *input;           /* object; may hold `deployment`, `targets`, `target` */
+	bool text_values;              /* the inputs are texts (with:, INPUT_*) */
+	const char *name, *environment, *on_failure;
+	const char *source_root;       /* the work tree; NULL: the one around the current directory */
+	const char *repository, *run_url, *api_url, *token, *commit;
+};
+int deploy_document_single(const struct deploy_single *single, struct deploy_document **ret, struct err *err);
+
+json_t *deploy_document_deployment(const struct deploy_document *d);     /* borrowed */
+/* Sets options->resolve, for values that only earlier steps give. */
+void deploy_document_bind(struct deploy_document *d, struct engine_options *options);
+/* The reporting side of a job: where notify writes to. */
+void deploy_document_set_job(struct deploy_document *d, const char *repository, const char *run_url, const char *api_url,
+                             const char *token, const char *commit);
+void deploy_document_free(struct deploy_document *d);
+void deploy_document_freep(struct deploy_document **d);

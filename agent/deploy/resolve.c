@@ -1,0 +1,1 @@
+#include "agent/deploy/resolve.h"

@@ -1,0 +1,21 @@
+/* What the commands of davit-step share: the store, the cancel descriptor, where lines go, and how a result is told.
+ * In a workflow (GITHUB_ACTIONS=true or a job document) lines become workflow commands and outputs go to GITHUB_OUTPUT. */
+#pragma once
+#include "steps/engine.h"
+
+struct deploy_session {
+	struct store *store;
+	struct wait wait;
+	struct engine_options options;       /* report, wait, store, make_target, seal are set */
+	bool workflow;                       /* lines are workflow commands */
+	bool json;                           /* the result goes to standard output as JSON, lines to standard error */
+	bool colours;
+};
+
+/* needs_store false: for --plan, where a missing journal is not made. */
+int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *err);
+void deploy_session_done(struct deploy_session *s);
+/* Tells how it ended (plan or report, reason and hint), once; returns the exit status. r: what the engine returned. */
+int deploy_session_tell(struct deploy_session *s, int r, const struct engine_result *result, bool plan, const struct err *err);
+/* Says one error and returns the exit status that fits it (err_exit_status). */
+int deploy_session_fail(struct deploy_session *s, const struct err *err);

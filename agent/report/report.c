@@ -1,0 +1,237 @@
+#include "agent/report/report.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/secret.h"
+
+enum { TEXT_MAX = 64 << 20 };
+
+void report_print_masked(const char *text, FILE *out)
+{
+	struct str masked _cleanup_(str_done) = STR_INIT(TEXT_MAX);
+	mask_apply(mask_process(), text, strlen(text), &masked);
+	fwrite(str_peek(&masked), 1, masked.len, out);
+	fputc('\n', out);
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_get_string(object, key);
+	return text ? text : "";
+}
+
+/* Appends text from outside safely for a terminal. */
+static void safe(struct str *out, const char *text)
+{
+	str_append_safe(out, text, strlen(text));
+}
+
+static const char *colour(bool colours, const char *code)
+{
+	return colours ? code : "";
+}
+
+static const char *state_colour(const char *state)
+{
+	if (strcmp(state, "committed") == 0 || strcmp(state, "done") == 0)
+		return "\x1b[32m";
+	if (strcmp(state, "held") == 0 || strcmp(state, "conflict") == 0 || strcmp(state, "blocked") == 0)
+		return "\x1b[31m";
+	return "\x1b[33m";
+}
+
+static void print_out(struct str *text, FILE *out)
+{
+	struct str masked _cleanup_(str_done) = STR_INIT(TEXT_MAX);
+	mask_apply(mask_process(), str_peek(text), text->len, &masked);
+	fwrite(str_peek(&masked), 1, masked.len, out);
+}
+
+/* "mode 0600 → 0644", one line for each attribute that differs. */
+static void append_difference(struct str *out, const json_t *before, const json_t *after)
+{
+	const char *key;
+	json_t *value;
+	json_object_foreach((json_t *)after, key, value) {
+		const json_t *old = json_object_get(before, key);
+		if (json_equal(old, value) || strcmp(key, "mtime_ns") == 0)
+			continue;
+		_cleanup_free_ char *from = old && !json_is_null(old) ? json_dumps(old, JSON_ENCODE_ANY) : NULL;
+		_cleanup_free_ char *to = json_dumps(value, JSON_ENCODE_ANY);
+		bool digest = strcmp(key, "digest") == 0;
+		str_appendf(out, "        %s: ", key);
+		if (from != NULL)
+			str_appendf(out, digest ? "%.13s…\" → " : "%s → ", from);
+		str_appendf(out, digest ? "%.13s…\"\n" : "%s\n", to ? to : "");
+	}
+}
+
+static void append_change(struct str *out, const json_t *change, bool with_state, bool colours)
+{
+	const char *action = text_of(change, "action");
+	const char *mark = strcmp(action, "create") == 0 ? "+" : strcmp(action, "destroy") == 0 ? "-" : strcmp(action, "run") == 0 ? "!" : "~";
+	str_appendf(out, "    %s %-8s ", mark, action);
+	safe(out, text_of(change, "target"));
+	str_append_c(out, ' ');
+	safe(out, text_of(change, "summary")[0] ? text_of(change, "summary") : text_of(change, "path"));
+	if (with_state) {
+		const char *state = text_of(change, "state");
+		str_appendf(out, "  [%s%s%s]", colour(colours, state_colour(state)), state, colour(colours, "\x1b[0m"));
+		if (text_of(change, "note")[0]) {
+			str_append(out, " ");
+			safe(out, text_of(change, "note"));
+		}
+	}
+	str_append_c(out, '\n');
+	append_difference(out, json_object_get(change, "before"), json_object_get(change, "after"));
+}
+
+static void append_step_head(struct str *out, const json_t *step, bool colours)
+{
+	str_appendf(out, "  %s", colour(colours, "\x1b[1m"));
+	safe(out, text_of(step, "name")[0] ? text_of(step, "name") : text_of(step, "step"));
+	str_append(out, colour(colours, "\x1b[0m"));
+	if (text_of(step, "state")[0])
+		str_appendf(out, "  %s", text_of(step, "state"));
+	str_append_c(out, '\n');
+}
+
+static void append_changes_of(struct str *out, const json_t *report, const json_t *step, size_t index, bool with_state, bool colours)
+{
+	size_t i;
+	json_t *change;
+	int64_t number = json_get_int(step, "index", (int64_t)index);
+	json_array_foreach(json_object_get(report, "changes"), i, change)
+		if (json_get_int(change, "step", -1) == number)
+			append_change(out, change, with_state, colours);
+}
+
+void report_print_plan(const json_t *report, const char *digest, bool colours, FILE *out)
+{
+	struct str text _cleanup_(str_done) = STR_INIT(TEXT_MAX);
+	const json_t *changes = json_object_get(report, "changes");
+	size_t i;
+	json_t *step, *warning;
+	json_array_foreach(json_object_get(report, "steps"), i, step) {
+		append_step_head(&text, step, colours);
+		size_t w;
+		json_t *line;
+		if (text_of(step, "description")[0]) {
+			str_append(&text, "    ");
+			safe(&text, text_of(step, "description"));
+			str_append_c(&text, '\n');
+		}
+		append_changes_of(&text, report, step, i, false, colours);
+		json_array_foreach(json_object_get(step, "warnings"), w, line) {
+			str_appendf(&text, "    %swarning:%s ", colour(colours, "\x1b[33m"), colour(colours, "\x1b[0m"));
+			safe(&text, json_string_value(line));
+			str_append_c(&text, '\n');
+		}
+	}
+	json_array_foreach(json_object_get(report, "warnings"), i, warning) {
+		str_appendf(&text, "  %swarning:%s ", colour(colours, "\x1b[33m"), colour(colours, "\x1b[0m"));
+		safe(&text, json_string_value(warning) ? json_string_value(warning) : "");
+		str_append_c(&text, '\n');
+	}
+	size_t count = json_array_size(changes);
+	if (count == 0)
+		str_append(&text, "Nothing to change.\n");
+	else
+		str_appendf(&text, "%zu change%s.\n", count, count == 1 ? "" : "s");
+	if (digest != NULL && digest[0] != '\0')
+		str_appendf(&text, "Plan %s\n", digest);
+	print_out(&text, out);
+}
+
+static void append_time(struct str *out, int64_t wall_ms)
+{
+	char text[CLOCK_TEXT_SIZE];
+	if (wall_ms <= 0) {
+		str_append(out, "-                  ");
+		return;
+	}
+	clock_rfc3339(wall_ms, text);
+	text[10] = ' ';
+	text[19] = '\0';
+	str_append(out, text);
+}
+
+void report_print_history(const json_t *deployments, bool colours, FILE *out)
+{
+	struct str text _cleanup_(str_done) = STR_INIT(TEXT_MAX);
+	size_t i;
+	json_t *d;
+	if (json_array_size(deployments) == 0)
+		str_append(&text, "No deployment has been made from here.\n");
+	else
+		str_append(&text, "ID                      WHEN (UTC)           NAME.ENVIRONMENT          COMMIT    STATE\n");
+	json_array_foreach(deployments, i, d) {
+		_cleanup_free_ char *scope = xasprintf("%s.%s", text_of(d, "name"), text_of(d, "environment"));
+		str_appendf(&text, "%-23s ", text_of(d, "id"));
+		append_time(&text, json_get_int(d, "created_ms", 0));
+		str_appendf(&text, "  %-25s %-9.8s ", scope, text_of(d, "commit")[0] ? text_of(d, "commit") : "-");
+		str_appendf(&text, "%s%s%s", colour(colours, state_colour(text_of(d, "state"))), text_of(d, "state"), colour(colours, "\x1b[0m"));
+		if (text_of(d, "reason")[0]) {
+			str_append(&text, ": ");
+			safe(&text, text_of(d, "reason"));
+		}
+		str_append_c(&text, '\n');
+	}
+	print_out(&text, out);
+}
+
+static void append_field(struct str *out, const char *name, const char *value)
+{
+	if (value[0] == '\0')
+		return;
+	str_appendf(out, "%-13s", name);
+	safe(out, value);
+	str_append_c(out, '\n');
+}
+
+static void append_event(struct str *out, const json_t *event)
+{
+	char when[CLOCK_TEXT_SIZE];
+	clock_rfc3339(json_get_int(event, "wall_ms", 0), when);
+	when[19] = '\0';
+	const json_t *data = json_object_get(event, "data");
+	str_appendf(out, "  %s  %-10s ", when + 11, text_of(event, "kind"));
+	if (text_of(data, "text")[0]) {
+		safe(out, text_of(data, "text"));
+	} else if (data != NULL) {
+		_cleanup_free_ char *compact = json_text(data);
+		safe(out, compact);
+	}
+	str_append_c(out, '\n');
+}
+
+void report_print_deployment(const json_t *report, bool colours, FILE *out)
+{
+	struct str text _cleanup_(str_done) = STR_INIT(TEXT_MAX);
+	const json_t *d = json_object_get(report, "deployment");
+	size_t i;
+	json_t *item;
+	str_appendf(&text, "%s%s%s  %s.%s  %s%s%s\n", colour(colours, "\x1b[1m"), text_of(d, "id"), colour(colours, "\x1b[0m"),
+	            text_of(d, "name"), text_of(d, "environment"), colour(colours, state_colour(text_of(d, "state"))),
+	            text_of(d, "state"), colour(colours, "\x1b[0m"));
+	append_field(&text, "reason", text_of(d, "reason"));
+	append_field(&text, "commit", text_of(d, "commit"));
+	append_field(&text, "run", text_of(d, "run_url"));
+	append_field(&text, "by", text_of(d, "user"));
+	append_field(&text, "plan", text_of(d, "plan_digest"));
+	json_array_foreach(json_object_get(d, "targets"), i, item) {
+		_cleanup_free_ char *line = xasprintf("%s (%s)", text_of(item, "name"), text_of(item, "identity"));
+		append_field(&text, "target", line);
+	}
+	str_append(&text, "\nsteps and changes\n");
+	json_array_foreach(json_object_get(report, "steps"), i, item) {
+		append_step_head(&text, item, colours);
+		append_changes_of(&text, report, item, i, true, colours);
+	}
+	if (json_array_size(json_object_get(report, "events")) > 0)
+		str_append(&text, "\nwhat was seen\n");
+	json_array_foreach(json_object_get(report, "events"), i, item)
+		append_event(&text, item);
+	print_out(&text, out);
+}
