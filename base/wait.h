@@ -22,8 +22,11 @@ int wait_ms(struct wait *w, int64_t ms, struct err *err);
 int wait_check(const struct wait *w, struct err *err);
 /* The same cancel and tick with a nearer deadline (mono now + ms, never later than w's own). */
 struct wait wait_within(const struct wait *w, int64_t ms);
+/* Milliseconds to the next deadline or tick, -1: none. For loops of libraries, which then call wait_ms(w, 0, err). */
+int64_t wait_left_ms(const struct wait *w);
 
-/* A cancel source fed by signals: SIGINT and SIGTERM make fd readable for good. One a process. */
+/* A cancel source fed by signals: SIGINT and SIGTERM make fd readable for good. One a process. After cancel_reset only a
+ * second SIGINT does so again; SIGTERM after SIGINT is a runner's habit and stops nothing. A NULL wait has no limits. */
 int cancel_install(struct err *err);          /* returns the descriptor to put into wait.cancel_fd */
 int cancel_sigint_count(void);                /* a second SIGINT stops an undo (docs/semantics.md, 7) */
 bool cancel_requested(void);
