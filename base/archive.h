@@ -6,7 +6,8 @@
 #include "base/wait.h"
 #include <sys/stat.h>
 
-enum archive_compression { ARCHIVE_NONE, ARCHIVE_GZIP, ARCHIVE_ZSTD };
+/* ARCHIVE_ZSTD_FAST: the same format, packed for a wire rather than for a shelf (level 1, not 3). */
+enum archive_compression { ARCHIVE_NONE, ARCHIVE_GZIP, ARCHIVE_ZSTD, ARCHIVE_ZSTD_FAST };
 
 /* One thing of a tree, as the manifest knows it. */
 struct tree_entry {
@@ -19,22 +20,35 @@ struct tree_entry {
 };
 struct tree { struct tree_entry *entries; size_t count, cap; int64_t bytes; };
 void tree_done(struct tree *t);
+/* Room for one more, zeroed but for what the caller sets; keeps no count of bytes. */
+struct tree_entry *tree_add(struct tree *t);
+/* By path, as strcmp orders; NULL when absent. The tree must be sorted so. */
+const struct tree_entry *tree_find(const struct tree *t, const char *path);
+void tree_sort(struct tree *t);
 
 /* Excludes with the syntax of .gitignore. */
 struct ignore;
 struct ignore *ignore_new(void);
 void ignore_add(struct ignore *i, const char *pattern);                       /* one line; blank and # are skipped */
 int ignore_add_file(struct ignore *i, const char *path, struct err *err);
-bool ignore_matches(const struct ignore *i, const char *path, bool is_dir);
+/* Files of this name (".gitignore") in the tree that is walked hold for what lies beside and below them. What was added by
+ * the two calls above decides before them. */
+void ignore_add_file_name(struct ignore *i, const char *name);
+bool ignore_matches(const struct ignore *i, const char *path, bool is_dir);   /* true too when a directory above it is excluded */
 void ignore_free(struct ignore *i);
 
 /* Walks a directory: sorted by path, excluded subtrees are not entered. Sockets, devices and pipes are refused by name. */
 int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait *w, struct tree *ret, struct err *err);
-/* Writes the entries (all, or those whose index is in `only`) as a pax tar to `write`. */
+/* Fills in the digests of files that have none; a file that is not there any more or not of its size is ERR_CONFLICT. */
+int tree_digest(int dirfd, struct tree *tree, struct wait *w, struct err *err);
+/* Writes the entries (all, or those whose index is in `only`) as a pax tar to `write`: permission bits without setuid, setgid and
+ * sticky, owner 0, whole seconds. A file that changed its size since the walk is ERR_CONFLICT; a name that is not UTF-8 ERR_INVALID. */
 typedef int (*archive_write_fn)(void *context, const void *data, size_t len, struct err *err);
 int archive_pack(int dirfd, const struct tree *tree, const size_t *only, size_t only_count,
                  enum archive_compression compression, archive_write_fn write, void *context, struct wait *w, struct err *err);
-/* Any tar that libarchive reads, compressed or not, from `read` (returns bytes, 0 at the end) into an empty or existing directory. */
+/* Any tar that libarchive reads, compressed or not, from `read` (returns bytes, 0 at the end) into an empty or existing directory.
+ * Files, links and empty directories of the same name are replaced, never written in place. Owners stay ours; setuid, setgid and sticky are dropped;
+ * devices, pipes and sockets are refused. Limits of 0 stand for none. */
 typedef int (*archive_read_fn)(void *context, const void **data, size_t *len, struct err *err);
 struct archive_limits { int64_t max_bytes; int64_t max_entries; };
 int archive_unpack(archive_read_fn read, void *context, int dirfd, const struct archive_limits *limits, struct wait *w,

@@ -1,0 +1,326 @@
+/* The walk: names first, by one thread, then contents by two, for SHA-256 is what costs. */
+#include "base/archive.h"
+#include "base/digest.h"
+#include "base/fs.h"
+#include "base/ignore.h"
+#include "base/tree_open.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+enum { WALK_MAX_DEPTH = 500, WALK_PATH_MAX = 16384, WALK_LINK_MAX = 4096 };
+enum { DIGEST_THREADS = 2, DIGEST_BUFFER = 256 << 10, DIGEST_CHECK_EVERY = 32, DIGEST_ALONE = 64 };
+
+void tree_done(struct tree *t)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		free(t->entries[i].path);
+		free(t->entries[i].link);
+	}
+	free(t->entries);
+	*t = (struct tree) { 0 };
+}
+
+struct tree_entry *tree_add(struct tree *t)
+{
+	t->entries = xgrow(t->entries, &t->cap, t->count + 1, sizeof(*t->entries));
+	struct tree_entry *e = &t->entries[t->count++];
+	*e = (struct tree_entry) { 0 };
+	return e;
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+	return strcmp(((const struct tree_entry *) a)->path, ((const struct tree_entry *) b)->path);
+}
+
+void tree_sort(struct tree *t)
+{
+	for (size_t i = 1; i < t->count; i++) {
+		if (strcmp(t->entries[i - 1].path, t->entries[i].path) > 0) {
+			qsort(t->entries, t->count, sizeof(*t->entries), compare_entries);
+			return;
+		}
+	}
+}
+
+const struct tree_entry *tree_find(const struct tree *t, const char *path)
+{
+	struct tree_entry key = { .path = (char *) path };
+
+	if (t->count == 0)
+		return NULL;
+	return bsearch(&key, t->entries, t->count, sizeof(*t->entries), compare_entries);
+}
+
+struct walk {
+	int top; /* borrowed */
+	struct ignore *ignore;
+	struct wait *wait;
+	struct tree tree;
+	struct str path; /* of the directory being read, with its slash; "" at the top */
+	unsigned seen;
+};
+
+struct dir_name { char *name; unsigned char type; };
+struct dir_names { struct dir_name *items; size_t count, cap; };
+
+static void names_done(struct dir_names *n)
+{
+	for (size_t i = 0; i < n->count; i++)
+		free(n->items[i].name);
+	free(n->items);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(((const struct dir_name *) a)->name, ((const struct dir_name *) b)->name);
+}
+
+static void close_dirp(DIR **d)
+{
+	if (*d)
+		closedir(*d);
+}
+
+static int read_names(int fd, const char *where, struct dir_names *ret, struct err *err)
+{
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	_cleanup_(close_dirp) DIR *d = own < 0 ? NULL : fdopendir(own);
+
+	if (!d) {
+		int e = errno;
+		if (own >= 0)
+			close(own);
+		return err_errno(err, e, "read directory '%s'", *where ? where : ".");
+	}
+	rewinddir(d);
+	for (;;) {
+		errno = 0;
+		const struct dirent *entry = readdir(d);
+		if (!entry)
+			break;
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		ret->items = xgrow(ret->items, &ret->cap, ret->count + 1, sizeof(*ret->items));
+		ret->items[ret->count++] = (struct dir_name) { xstrdup(entry->d_name), entry->d_type };
+	}
+	if (errno != 0)
+		return err_errno(err, errno, "read directory '%s'", *where ? where : ".");
+	qsort(ret->items, ret->count, sizeof(*ret->items), compare_names);
+	return 0;
+}
+
+static const char *type_name(mode_t mode)
+{
+	if (S_ISSOCK(mode))
+		return "socket";
+	if (S_ISFIFO(mode))
+		return "named pipe";
+	if (S_ISBLK(mode) || S_ISCHR(mode))
+		return "device";
+	return "thing of unknown type";
+}
+
+static int read_link(int fd, const char *name, const char *path, char **ret, struct err *err)
+{
+	char target[WALK_LINK_MAX + 1];
+	ssize_t n = readlinkat(fd, name, target, sizeof(target));
+
+	if (n < 0)
+		return err_errno(err, errno, "read link '%s'", path);
+	if (n > WALK_LINK_MAX)
+		return err_set(err, ERR_LIMIT, "link '%s' points to more than %d bytes", path, WALK_LINK_MAX);
+	*ret = xstrndup(target, (size_t) n);
+	return 0;
+}
+
+static int walk_directory(struct walk *w, int fd, int depth, struct err *err);
+
+static int walk_into(struct walk *w, int fd, const char *name, int depth, struct err *err)
+{
+	if (depth >= WALK_MAX_DEPTH)
+		return err_set(err, ERR_LIMIT, "'%s' lies more than %d directories deep", w->path.data, WALK_MAX_DEPTH);
+	_cleanup_close_ int sub = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	if (sub < 0)
+		return err_errno(err, errno, "open directory '%s'", w->path.data);
+	str_append_c(&w->path, '/');
+	return walk_directory(w, sub, depth + 1, err);
+}
+
+/* w->path holds the entry's path. */
+static int walk_entry(struct walk *w, int fd, const struct dir_name *n, int depth, struct err *err)
+{
+	const char *path = w->path.data;
+	struct stat st;
+
+	/* What an exclude names is not even looked at, unless only the look tells whether it is a directory. */
+	bool known = n->type != DT_UNKNOWN;
+	if (known && ignore_matches_here(w->ignore, path, n->type == DT_DIR))
+		return 0;
+	if (fstatat(fd, n->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_errno(err, errno, "look at '%s'", path);
+	if (!known && ignore_matches_here(w->ignore, path, S_ISDIR(st.st_mode)))
+		return 0;
+	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode)) {
+		int r = err_set(err, ERR_INVALID, "'%s' is a %s", path, type_name(st.st_mode));
+		return err_hint(err, r, "exclude it, or remove it");
+	}
+	struct tree_entry *e = tree_add(&w->tree);
+	e->path = xstrndup(path, w->path.len);
+	e->mode = st.st_mode;
+	e->mtime_ns = (int64_t) st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	if (S_ISREG(st.st_mode)) {
+		e->size = st.st_size;
+		w->tree.bytes += st.st_size;
+	} else if (S_ISLNK(st.st_mode)) {
+		return read_link(fd, n->name, path, &e->link, err);
+	} else {
+		return walk_into(w, fd, n->name, depth, err);
+	}
+	return 0;
+}
+
+static int walk_directory(struct walk *w, int fd, int depth, struct err *err)
+{
+	_cleanup_(names_done) struct dir_names names = { 0 };
+	size_t len = w->path.len, mark;
+
+	int r = read_names(fd, str_peek(&w->path), &names, err);
+	if (r < 0)
+		return r;
+	r = ignore_enter(w->ignore, fd, str_peek(&w->path), &mark, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < names.count && r == 0; i++) {
+		if (w->wait && (w->seen++ & 255) == 0)
+			r = wait_check(w->wait, err);
+		if (r == 0 && !str_append(&w->path, names.items[i].name))
+			r = err_set(err, ERR_LIMIT, "a path below '%s' is longer than %d bytes", str_peek(&w->path), WALK_PATH_MAX);
+		if (r == 0)
+			r = walk_entry(w, fd, &names.items[i], depth, err);
+		str_truncate(&w->path, len);
+	}
+	ignore_leave(w->ignore, mark);
+	return r;
+}
+
+int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait *wait, struct tree *ret, struct err *err)
+{
+	struct ignore *none = ignore ? NULL : ignore_new();
+	struct walk w = { .top = dirfd, .wait = wait, .path = STR_INIT(WALK_PATH_MAX) };
+
+	w.ignore = ignore_begin(ignore ? ignore : none);
+	int r = walk_directory(&w, dirfd, 0, err);
+	ignore_end(w.ignore);
+	ignore_free(none);
+	str_done(&w.path);
+	tree_sort(&w.tree);
+	if (r == 0 && digests)
+		r = tree_digest(dirfd, &w.tree, wait, err);
+	if (r < 0)
+		tree_done(&w.tree);
+	else
+		*ret = w.tree;
+	return r;
+}
+
+/* Digests. */
+
+struct digesting {
+	int top;
+	struct tree *tree;
+	struct wait *wait;
+	atomic_size_t next;
+	atomic_bool stop;
+	pthread_mutex_t lock; /* of r and err */
+	int r;
+	struct err err;
+};
+
+static int digest_entry(int top, struct tree_entry *e, struct digest *d, char *buffer, struct err *err)
+{
+	_cleanup_close_ int fd = tree_open(top, e->path, O_RDONLY, err);
+	int64_t size = 0;
+
+	if (fd < 0)
+		return fd == ERR_NOT_FOUND ? err_set(err, ERR_CONFLICT, "'%s' vanished while it was read", e->path) : fd;
+	for (;;) {
+		ssize_t n = read(fd, buffer, DIGEST_BUFFER);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(err, errno, "read '%s'", e->path);
+		digest_update(d, buffer, (size_t) n);
+		size += n;
+		/* A short read at the size that is expected is the end: saves the last read of most files. */
+		if (n == 0 || (n < DIGEST_BUFFER && size == e->size))
+			break;
+	}
+	digest_hex(d, e->digest);
+	if (size != e->size) {
+		e->digest[0] = 0;
+		return err_set(err, ERR_CONFLICT, "'%s' changed while it was read", e->path);
+	}
+	return 0;
+}
+
+static void digest_fail(struct digesting *g, int r, const struct err *err)
+{
+	pthread_mutex_lock(&g->lock);
+	if (g->r == 0) {
+		g->r = r;
+		g->err = *err;
+	}
+	pthread_mutex_unlock(&g->lock);
+	atomic_store(&g->stop, true);
+}
+
+static void digest_some(struct digesting *g, bool watch)
+{
+	_cleanup_(digest_freep) struct digest *d = digest_new();
+	_cleanup_free_ char *buffer = xmalloc(DIGEST_BUFFER);
+	struct err err = ERR_INIT;
+	unsigned done = 0;
+
+	while (!atomic_load(&g->stop)) {
+		size_t i = atomic_fetch_add(&g->next, 1);
+		int r = 0;
+		if (i >= g->tree->count)
+			return;
+		struct tree_entry *e = &g->tree->entries[i];
+		if (watch && g->wait && (done++ % DIGEST_CHECK_EVERY) == 0)
+			r = wait_check(g->wait, &err);
+		if (r == 0 && S_ISREG(e->mode) && e->digest[0] == 0)
+			r = digest_entry(g->top, e, d, buffer, &err);
+		if (r < 0)
+			digest_fail(g, r, &err);
+	}
+}
+
+static void *digest_thread(void *context)
+{
+	digest_some(context, false);
+	return NULL;
+}
+
+int tree_digest(int dirfd, struct tree *tree, struct wait *w, struct err *err)
+{
+	struct digesting g = { .top = dirfd, .tree = tree, .wait = w, .lock = PTHREAD_MUTEX_INITIALIZER };
+	pthread_t threads[DIGEST_THREADS - 1];
+	int started = 0;
+
+	while (tree->count > DIGEST_ALONE && started < DIGEST_THREADS - 1 &&
+	       pthread_create(&threads[started], NULL, digest_thread, &g) == 0)
+		started++;
+	digest_some(&g, true);
+	for (int i = 0; i < started; i++)
+		pthread_join(threads[i], NULL);
+	pthread_mutex_destroy(&g.lock);
+	if (g.r < 0 && err)
+		*err = g.err;
+	return g.r;
+}

@@ -1,0 +1,206 @@
+/* What archive_pack writes is read by GNU tar, in the poorest locale. */
+#include "unit/cmocka_all.h"
+#include "base/archive.h"
+#include "base/fs.h"
+#include "base/mem.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct place { char *path; int src, out; };
+
+static int setup(void **state)
+{
+	struct place *p = xcalloc(1, sizeof(*p));
+	if (fs_make_temp_dir("pack", &p->path, NULL) < 0)
+		return -1;
+	int fd = open(p->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (mkdirat(fd, "src", 0755) < 0 || mkdirat(fd, "out", 0755) < 0)
+		return -1;
+	p->src = openat(fd, "src", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	p->out = openat(fd, "out", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	close(fd);
+	*state = p;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct place *p = *state;
+	close(p->src);
+	close(p->out);
+	fs_remove_tree(AT_FDCWD, p->path, NULL);
+	free(p->path);
+	free(p);
+	return 0;
+}
+
+static int keep(void *context, const void *data, size_t len, struct err *err)
+{
+	return str_append_n(context, data, len) ? 0 : err_set(err, ERR_LIMIT, "too much");
+}
+
+/* Runs tar with everything that it says collected; returns its exit status. */
+static int tar(const struct place *p, const char *archive, const char *option, struct str *said)
+{
+	int pipefd[2];
+	assert_int_equal(pipe2(pipefd, O_CLOEXEC), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		dup2(pipefd[1], 1);
+		dup2(pipefd[1], 2);
+		if (fchdir(p->out) == 0) {
+			setenv("LC_ALL", "C", 1);
+			execlp("tar", "tar", option, "-xf", archive, (char *) NULL);
+		}
+		_exit(127);
+	}
+	close(pipefd[1]);
+	char buf[4096];
+	ssize_t n;
+	while ((n = read(pipefd[0], buf, sizeof(buf))) > 0)
+		str_append_n(said, buf, (size_t) n);
+	close(pipefd[0]);
+	int status;
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+static void pack_and_unpack_with_tar(struct place *p, enum archive_compression compression, const char *option)
+{
+	struct err err = ERR_INIT;
+	struct tree before = { 0 }, after = { 0 };
+	_cleanup_(str_done) struct str data = STR_INIT(16 << 20), said = STR_INIT(65536);
+	char line[512];
+
+	assert_int_equal(tree_walk(p->src, NULL, true, NULL, &before, NULL), 0);
+	int r = archive_pack(p->src, &before, NULL, 0, compression, keep, &data, NULL, &err);
+	if (r < 0)
+		fail_msg("%s", err_line(&err, line, sizeof(line)));
+	_cleanup_free_ char *path = fs_join(p->path, "a.tar");
+	assert_int_equal(fs_write_replace(AT_FDCWD, path, data.data, data.len, 0600, NULL), 0);
+	assert_int_equal(tar(p, path, option, &said), 0);
+	assert_string_equal(str_peek(&said), "");
+	assert_int_equal(tree_walk(p->out, NULL, true, NULL, &after, NULL), 0);
+	assert_int_equal(after.count, before.count);
+	for (size_t i = 0; i < after.count; i++) {
+		assert_string_equal(after.entries[i].path, before.entries[i].path);
+		assert_string_equal(after.entries[i].digest, before.entries[i].digest);
+		assert_int_equal(after.entries[i].mode, before.entries[i].mode);
+		if (after.entries[i].link)
+			assert_string_equal(after.entries[i].link, before.entries[i].link);
+		if (S_ISREG(after.entries[i].mode))
+			assert_int_equal(after.entries[i].mtime_ns / 1000000000, before.entries[i].mtime_ns / 1000000000);
+	}
+	tree_done(&before);
+	tree_done(&after);
+}
+
+static void make_tree(const struct place *p)
+{
+	char longname[400] = "";
+	for (int i = 0; i < 20; i++)
+		strcat(longname, "directory-name/");
+	assert_int_equal(fs_mkdirs(p->src, longname, 0755, NULL), 0);
+	strcat(longname, "file");
+	assert_int_equal(fs_write_replace(p->src, longname, "deep", 4, 0640, NULL), 0);
+	assert_int_equal(fs_write_replace(p->src, "grüße-日本.txt", "x", 1, 0644, NULL), 0);
+	assert_int_equal(fs_write_replace(p->src, "run", "#!/bin/sh\n", 10, 0755, NULL), 0);
+	assert_int_equal(fs_write_replace(p->src, "empty", "", 0, 0600, NULL), 0);
+	assert_int_equal(symlinkat("grüße-日本.txt", p->src, "zeiger-ü"), 0);
+	_cleanup_free_ char *big = xmalloc(3 << 20);
+	for (size_t i = 0; i < 3 << 20; i++)
+		big[i] = (char) (i * 2654435761u >> 13);
+	assert_int_equal(fs_write_replace(p->src, "big", big, 3 << 20, 0644, NULL), 0);
+}
+
+static void gnu_tar_reads_the_plain_archive_without_a_word(void **state)
+{
+	make_tree(*state);
+	pack_and_unpack_with_tar(*state, ARCHIVE_NONE, "-p");
+}
+
+static void gnu_tar_reads_gzip_and_zstd(void **state)
+{
+	make_tree(*state);
+	pack_and_unpack_with_tar(*state, ARCHIVE_GZIP, "-pz");
+	pack_and_unpack_with_tar(*state, ARCHIVE_ZSTD, "-p");
+	pack_and_unpack_with_tar(*state, ARCHIVE_ZSTD_FAST, "-p");
+}
+
+static void only_the_chosen_entries_are_packed(void **state)
+{
+	struct place *p = *state;
+	struct tree t = { 0 };
+	_cleanup_(str_done) struct str all = STR_INIT(1 << 20), one = STR_INIT(1 << 20);
+
+	assert_int_equal(fs_write_replace(p->src, "a", "aaa", 3, 0644, NULL), 0);
+	assert_int_equal(fs_write_replace(p->src, "b", "bbb", 3, 0644, NULL), 0);
+	assert_int_equal(tree_walk(p->src, NULL, false, NULL, &t, NULL), 0);
+	size_t only[] = { 1 };
+	assert_int_equal(archive_pack(p->src, &t, only, 1, ARCHIVE_NONE, keep, &one, NULL, NULL), 0);
+	assert_non_null(memmem(one.data, one.len, "bbb", 3));
+	assert_null(memmem(one.data, one.len, "aaa", 3));
+	tree_done(&t);
+}
+
+static void a_file_that_grew_or_went_since_the_walk_is_named(void **state)
+{
+	struct place *p = *state;
+	struct err err = ERR_INIT;
+	struct tree t = { 0 };
+	_cleanup_(str_done) struct str data = STR_INIT(1 << 20);
+
+	assert_int_equal(fs_write_replace(p->src, "a", "aaa", 3, 0644, NULL), 0);
+	assert_int_equal(tree_walk(p->src, NULL, false, NULL, &t, NULL), 0);
+	assert_int_equal(fs_write_replace(p->src, "a", "aaaa", 4, 0644, NULL), 0);
+	assert_int_equal(archive_pack(p->src, &t, NULL, 0, ARCHIVE_ZSTD, keep, &data, NULL, &err), ERR_CONFLICT);
+	assert_non_null(strstr(err.frames[0].text, "'a'"));
+	assert_int_equal(unlinkat(p->src, "a", 0), 0);
+	assert_int_equal(symlinkat("/etc/passwd", p->src, "a"), 0);
+	assert_true(archive_pack(p->src, &t, NULL, 0, ARCHIVE_ZSTD, keep, &data, NULL, &err) < 0);
+	tree_done(&t);
+}
+
+static void a_name_that_is_not_utf8_is_refused(void **state)
+{
+	struct place *p = *state;
+	struct err err = ERR_INIT;
+	struct tree t = { 0 };
+	_cleanup_(str_done) struct str data = STR_INIT(1 << 20);
+
+	assert_int_equal(fs_write_replace(p->src, "a\xff" "b", "x", 1, 0644, NULL), 0);
+	assert_int_equal(tree_walk(p->src, NULL, false, NULL, &t, NULL), 0);
+	assert_int_equal(archive_pack(p->src, &t, NULL, 0, ARCHIVE_NONE, keep, &data, NULL, &err), ERR_INVALID);
+	assert_non_null(strstr(err.frames[0].text, "a\\xffb"));
+	tree_done(&t);
+}
+
+static void the_writers_error_comes_through(void **state)
+{
+	struct place *p = *state;
+	struct err err = ERR_INIT;
+	struct tree t = { 0 };
+	_cleanup_(str_done) struct str data = STR_INIT(10);
+
+	make_tree(p);
+	assert_int_equal(tree_walk(p->src, NULL, false, NULL, &t, NULL), 0);
+	assert_int_equal(archive_pack(p->src, &t, NULL, 0, ARCHIVE_ZSTD, keep, &data, NULL, &err), ERR_LIMIT);
+	assert_string_equal(err.frames[0].text, "too much");
+	tree_done(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(gnu_tar_reads_the_plain_archive_without_a_word, setup, teardown),
+		cmocka_unit_test_setup_teardown(gnu_tar_reads_gzip_and_zstd, setup, teardown),
+		cmocka_unit_test_setup_teardown(only_the_chosen_entries_are_packed, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_file_that_grew_or_went_since_the_walk_is_named, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_name_that_is_not_utf8_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_writers_error_comes_through, setup, teardown),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
