@@ -25,12 +25,15 @@ struct http_request {
 	const char *const *headers;      /* "Name: value", NULL-terminated; may be NULL */
 	const void *body; size_t body_len;
 	int body_fd;                     /* > 0: body is streamed from it, body_len bytes */
-	size_t max_body;                 /* of the answer; 0: 1 MiB */
-	int64_t timeout_ms;              /* whole transfer; 0: 60 s */
+	size_t max_body;                 /* of the answer; 0: 1 MiB, with on_body no ceiling */
+	int64_t timeout_ms;              /* one try as a whole; 0: 60 s */
 	int64_t connect_timeout_ms;      /* 0: 30 s */
-	int retries;                     /* further tries after network errors, 429 and 5xx; 0: none. Only for what may be repeated */
+	int retries;                     /* further tries after network errors, 429 and 5xx; 0: none. Only for what may be repeated.
+	                                    A Retry-After beyond 2 min or the deadline ends them: the answer is handed out */
 	bool follow;                     /* redirects: at most 10, never to another scheme than http(s), Authorization only to the same host */
-	/* Instead of collecting the body: called with each piece; < 0 stops the transfer with that error. */
+	/* Instead of collecting the body of a 2xx answer (others are collected): called with each piece; < 0 stops the transfer
+	 * with that error. Not called twice for the same bytes: once it took something there is no further try. It must not
+	 * start or cancel transfers. */
 	int (*on_body)(void *context, const void *data, size_t len, struct err *err);
 	void *context;
 };
@@ -44,16 +47,19 @@ struct http_response {
 void http_response_done(struct http_response *r);
 const char *http_header(const struct http_response *r, const char *name);   /* value, case-insensitive name; NULL */
 
-/* Sends and waits. Any status is a success (0) here; ERR_NETWORK, ERR_TIMEOUT, ERR_CANCELLED, ERR_LIMIT, ERR_AUTH (TLS) otherwise. */
+/* Sends and waits; done functions of other transfers may be called meanwhile. ret: zeroed by the caller. Any status is a success (0) here; ERR_NETWORK, ERR_TIMEOUT, ERR_CANCELLED, ERR_LIMIT, ERR_AUTH (TLS) otherwise. */
 int http_perform(struct http *h, const struct http_request *request, struct wait *w, struct http_response *ret,
                  struct err *err);
 
-/* Asynchronous: for the listener's event loop. The request's pointers are copied. done is called from http_step. */
+/* Asynchronous: for the listener's event loop. What the request points to is copied. done is called from http_step, may take
+ * members of the response (zeroing them), and may start and cancel transfers; the transfer itself is gone after it.
+ * NULL: it could not be started. */
 typedef void (*http_done_fn)(void *context, int result, struct http_response *response, const struct err *err);
 struct http_transfer;
 struct http_transfer *http_start(struct http *h, const struct http_request *request, http_done_fn done, void *context,
                                  struct err *err);
 void http_cancel(struct http_transfer *t);        /* done is not called */
-/* One turn: waits until something happens on transfers or on extra descriptors, at most max_wait_ms; calls done functions. */
+/* One turn: waits until something happens on transfers or on extra descriptors, at most max_wait_ms (-1: no limit);
+ * calls done functions. Returns how many of the extra descriptors are ready (their revents are set). */
 struct pollfd;
 int http_step(struct http *h, struct pollfd *extra, size_t extra_count, int64_t max_wait_ms, struct err *err);
