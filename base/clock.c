@@ -12,6 +12,11 @@ void clock_set_source(const struct clock_source *source)
 	current_source = source;
 }
 
+bool clock_is_simulated(void)
+{
+	return current_source != NULL;
+}
+
 static int64_t system_ms(clockid_t id)
 {
 	struct timespec now;

@@ -11,6 +11,7 @@ struct clock_source {
 	void *context;
 };
 void clock_set_source(const struct clock_source *source);   /* NULL: the system's */
+bool clock_is_simulated(void);         /* a source was set: waits pass through its pause_ms */
 int64_t clock_mono_ms(void);
 int64_t clock_wall_ms(void);
 void clock_pause_ms(int64_t ms);
