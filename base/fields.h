@@ -13,6 +13,7 @@
  *                                                                    whose decimal digits are read as octal
  *   x-type: "strings"                   struct field_strings x;    a list of texts, or one text, or lines in a text
  *   type array of strings               struct field_strings x;    { const char **items; size_t count; }, has_x too
+ *   x-type: "integers"                  struct field_integers x;   a list of whole numbers, or one; has_x too
  *   type array of objects w. properties struct NAME_x *x; size_t x_count;
  *   type object with properties         struct NAME_x x; bool has_x;
  *   type object + additionalProperties: {type: string}   struct field_map x;  { key, value } pairs in order; has_x
@@ -25,6 +26,7 @@
 #include "base/yaml.h"
 
 struct field_strings { const char **items; size_t count; };
+struct field_integers { int64_t *items; size_t count; };
 struct field_pair { const char *key, *value; };
 struct field_map { struct field_pair *items; size_t count; };
 

@@ -160,8 +160,23 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
 	return text;
 }
 
+struct arena_end {
+	struct arena_end *next;
+	void (*fn)(void *p);
+	void *p;
+};
+
+void arena_defer(struct arena *a, void (*fn)(void *p), void *p)
+{
+	struct arena_end *end = arena_alloc(a, sizeof(*end));
+	*end = (struct arena_end){ a->ends, fn, p };
+	a->ends = end;
+}
+
 void arena_done(struct arena *a)
 {
+	for (; a->ends != NULL; a->ends = a->ends->next)
+		a->ends->fn(a->ends->p);
 	while (a->head != NULL) {
 		struct arena_block *block = a->head;
 		a->head = block->next;

@@ -43,8 +43,10 @@ int take_fd(int *fd);                         /* moves a descriptor out, leaves 
 /* An arena: many small allocations with one life. Zeroed memory, 16-byte aligned; freed as a whole. Not for secrets'
  * only copy unless arena_wipe is set: then the memory is wiped before it is freed. */
 struct arena_block;
+struct arena_end;
 struct arena {
 	struct arena_block *head;
+	struct arena_end *ends;
 	bool wipe;
 };
 #define ARENA_INIT { 0 }
@@ -52,4 +54,6 @@ void *arena_alloc(struct arena *a, size_t size);
 char *arena_strdup(struct arena *a, const char *s);
 char *arena_strndup(struct arena *a, const char *s, size_t n);
 char *arena_printf(struct arena *a, const char *fmt, ...) _printf_(2, 3);
+/* fn(p) is called when the arena is freed, before its memory goes; last in, first out. */
+void arena_defer(struct arena *a, void (*fn)(void *p), void *p);
 void arena_done(struct arena *a);

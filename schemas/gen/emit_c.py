@@ -1,0 +1,243 @@
+"""C from a step's model: the structs and conversions in NAME.h, the field tables in NAME.c, all texts in builtin.c."""
+
+import json
+import re
+
+NOTE = "/* Generated from schemas/steps/%s.json by schemas/gen/generate.py. */\n"
+
+KINDS = {
+    "string": "FIELD_STRING", "enum": "FIELD_ENUM", "integer": "FIELD_INTEGER", "number": "FIELD_NUMBER", "boolean": "FIELD_BOOLEAN",
+    "duration": "FIELD_DURATION", "size": "FIELD_SIZE", "mode": "FIELD_MODE", "strings": "FIELD_STRINGS", "list": "FIELD_LIST",
+    "integers": "FIELD_INTEGERS", "object": "FIELD_OBJECT", "objects": "FIELD_OBJECTS", "map": "FIELD_MAP", "json": "FIELD_JSON",
+}
+# kind → declaration of the member, whether has_ stands beside it
+MEMBERS = {
+    "string": ("const char *%s;", False), "integer": ("int64_t %s;", True), "number": ("double %s;", True), "boolean": ("bool %s;", True),
+    "duration": ("int64_t %s_ms;", True), "size": ("int64_t %s_bytes;", True), "mode": ("int64_t %s;", True),
+    "strings": ("struct field_strings %s;", True), "list": ("struct field_strings %s;", True),
+    "integers": ("struct field_integers %s;", True), "map": ("struct field_map %s;", True), "json": ("const json_t *%s;", False),
+}
+
+
+def quoted(text):
+    """A C string literal; trigraphs and control characters cannot slip in."""
+    out = []
+    for byte in text.encode("utf-8"):
+        char = chr(byte)
+        if char in '"\\':
+            out.append("\\" + char)
+        elif char == "\n":
+            out.append("\\n")
+        elif char == "?":
+            out.append("\\?")
+        elif 0x20 <= byte < 0x7F:
+            out.append(char)
+        else:
+            out.append("\\%03o" % byte)
+    return '"' + "".join(out) + '"'
+
+
+def upper(name):
+    return re.sub(r"[^A-Za-z0-9]", "_", name).upper()
+
+
+def member_name(field):
+    suffix = {"duration": "_ms", "size": "_bytes"}.get(field.kind, "")
+    base = field.c_name.rstrip("_") if suffix else field.c_name
+    return base + suffix
+
+
+def has_name(field):
+    return "has_" + field.c_name.rstrip("_")
+
+
+def has_has(field):
+    return field.kind in ("enum", "object") or (field.kind in MEMBERS and MEMBERS[field.kind][1])
+
+
+def enum_name(struct, field):
+    return f"{struct.c_name}_{field.c_name.rstrip('_')}"
+
+
+def declaration(struct, field):
+    if field.kind == "enum":
+        return f"enum {enum_name(struct, field)} {field.c_name};"
+    if field.kind == "object":
+        return f"struct {field.struct.c_name} {field.c_name};"
+    if field.kind == "objects":
+        return f"struct {field.struct.c_name} *{field.c_name};\n\tsize_t {field.c_name.rstrip('_')}_count;"
+    return MEMBERS[field.kind][0] % (field.c_name.rstrip("_") if field.kind in ("duration", "size") else field.c_name)
+
+
+def comment(field):
+    notes = []
+    if field.required:
+        notes.append("required")
+    if field.secret:
+        notes.append("secret")
+    if field.has_default:
+        notes.append("default " + json.dumps(field.schema["default"], ensure_ascii=True))
+    text = "; ".join(notes).replace("*/", "* /")
+    return f"  /* {text} */" if text else ""
+
+
+def emit_enums(struct, out):
+    for field in struct.fields:
+        if field.struct:
+            emit_enums(field.struct, out)
+        if field.kind != "enum":
+            continue
+        name = enum_name(struct, field)
+        values = ", ".join(f"{name.upper()}_{upper(v)}" for v in field.values)
+        out.append(f"enum {name} {{ {values} }};\n"
+                   f"const char *{name}_name(enum {name} value);\n"
+                   f"bool {name}_from(const char *text, enum {name} *ret);\n\n")
+
+
+def emit_struct(struct, tag, out):
+    for field in struct.fields:
+        if field.struct:
+            emit_struct(field.struct, field.struct.c_name, out)
+    out.append(f"struct {tag} {{\n")
+    for field in struct.fields:
+        out.append(f"\t{declaration(struct, field)}{comment(field)}\n")
+        if has_has(field):
+            out.append(f"\tbool {has_name(field)};\n")
+    if not struct.fields:
+        out.append("\tchar nothing;\n")
+    out.append("};\n\n")
+
+
+def header(step):
+    out = ["#pragma once\n", NOTE % step.name, '#include "base/fields.h"\n\n']
+    emit_enums(step.inputs, out)
+    emit_struct(step.inputs, step.c_name + "_in", out)
+    out.append(f"extern const struct field_table {step.c_name}_fields;\n")
+    if step.outputs:
+        out.append("\n")
+        emit_enums(step.outputs, out)
+        emit_struct(step.outputs, step.outputs.c_name, out)
+        out.append(f"extern const struct field_table {step.c_name}_out_fields;\n")
+    return "".join(out)
+
+
+def number(value):
+    return repr(float(value))
+
+
+def limits(field, parts):
+    s = field.schema
+    for low, flag in (("minimum", None), ("exclusiveMinimum", "above_minimum")):
+        if low in s:
+            parts.append(f".has_minimum = true, .minimum = {number(s[low])}" + (f", .{flag} = true" if flag else ""))
+    for high, flag in (("maximum", None), ("exclusiveMaximum", "below_maximum")):
+        if high in s:
+            parts.append(f".has_maximum = true, .maximum = {number(s[high])}" + (f", .{flag} = true" if flag else ""))
+    least = s.get("minItems", s.get("minProperties", 0))
+    most = s.get("maxItems", s.get("maxProperties"))
+    if field.kind == "json":
+        least, most = 0, None
+    if least:
+        parts.append(f".min_items = {least}")
+    parts.append(f".max_items = {'FIELD_NONE' if most is None else most}")
+    if s.get("uniqueItems") and field.kind != "json":
+        parts.append(".unique = true")
+
+
+def texts(field, parts):
+    if "minLength" in field.texts:
+        parts.append(f".min_length = {field.texts['minLength']}")
+    parts.append(f".max_length = {field.texts.get('maxLength', 'FIELD_NONE')}")
+    if "pattern" in field.texts:
+        parts.append(f".pattern = {quoted(field.texts['pattern'])}")
+    if field.key_pattern:
+        parts.append(f".key_pattern = {quoted(field.key_pattern)}")
+
+
+def table_entry(struct, tag, field):
+    parts = [f".name = {quoted(field.name)}", f".kind = {KINDS[field.kind]}", f".offset = offsetof(struct {tag}, {member_name(field)})"]
+    parts.append(f".has_offset = offsetof(struct {tag}, {has_name(field)})" if has_has(field) else ".has_offset = FIELD_NONE")
+    if field.kind == "objects":
+        parts.append(f".count_offset = offsetof(struct {tag}, {field.c_name.rstrip('_')}_count)")
+    if field.required:
+        parts.append(".required = true")
+    if field.secret:
+        parts.append(".secret = true")
+    if field.struct:
+        parts.append(f".table = &{field.struct.c_name}_table")
+    if field.values:
+        parts.append(f".values = {enum_name(struct, field)}_values, .value_count = {len(field.values)}")
+    if field.has_default:
+        parts.append(f".default_text = {quoted(json.dumps(field.schema['default'], ensure_ascii=False))}")
+    texts(field, parts)
+    limits(field, parts)
+    if field.kind == "json":
+        types = " | ".join("FIELD_TYPE_" + t.upper() for t in field.json_types)
+        if "number" in field.json_types and "integer" not in field.json_types:
+            types += " | FIELD_TYPE_INTEGER"
+        parts.append(f".json_types = {types}")
+        if field.json_schema:
+            parts.append(f".schema = {quoted(json.dumps(field.json_schema, ensure_ascii=False))}")
+    return "\t{ " + ",\n\t  ".join(parts) + " },\n"
+
+
+def emit_values(struct, out):
+    for field in struct.fields:
+        if not field.values:
+            continue
+        name = enum_name(struct, field)
+        out.append(f"static const char *const {name}_values[] = {{ {', '.join(quoted(v) for v in field.values)} }};\n")
+        if field.kind != "enum":
+            continue
+        out.append(f"\nconst char *{name}_name(enum {name} value)\n{{\n\treturn {name}_values[value];\n}}\n\n"
+                   f"bool {name}_from(const char *text, enum {name} *ret)\n{{\n"
+                   f"\tfor (size_t i = 0; i < {len(field.values)}; i++) {{\n"
+                   f"\t\tif (strcmp({name}_values[i], text) == 0) {{\n"
+                   f"\t\t\t*ret = (enum {name})i;\n\t\t\treturn true;\n\t\t}}\n\t}}\n\treturn false;\n}}\n\n")
+
+
+def emit_table(struct, tag, table, label, linkage, out):
+    for field in struct.fields:
+        if field.struct:
+            emit_table(field.struct, field.struct.c_name, field.struct.c_name + "_table", field.name, "static ", out)
+    emit_values(struct, out)
+    group_text = ""
+    for i, (exactly_one, members) in enumerate(struct.groups):
+        out.append(f"static const char *const {table}_group_{i}[] = {{ {', '.join(quoted(m) for m in members)} }};\n")
+    if struct.groups:
+        rows = ", ".join(f"{{ {'true' if one else 'false'}, {table}_group_{i}, {len(members)} }}"
+                         for i, (one, members) in enumerate(struct.groups))
+        out.append(f"static const struct field_group {table}_groups[] = {{ {rows} }};\n")
+        group_text = f", .groups = {table}_groups, .group_count = {len(struct.groups)}"
+    if struct.fields:
+        out.append(f"static const struct field {table}_list[] = {{\n")
+        out.extend(table_entry(struct, tag, f) for f in struct.fields)
+        out.append("};\n")
+    listed = f"{table}_list" if struct.fields else "NULL"
+    out.append(f"{linkage}const struct field_table {table} = {{ .name = {quoted(label)}, .size = sizeof(struct {tag}), "
+               f".fields = {listed}, .count = {len(struct.fields)}{group_text} }};\n\n")
+
+
+def source(step):
+    out = [NOTE % step.name, f'#include "schemas/{step.c_name}.h"\n', '#include "base/fields_table.h"\n\n']
+    emit_table(step.inputs, step.c_name + "_in", step.c_name + "_fields", step.name, "", out)
+    if step.outputs:
+        emit_table(step.outputs, step.outputs.c_name, step.c_name + "_out_fields", step.name, "", out)
+    return "".join(out)
+
+
+def builtin(documents):
+    out = ["/* Generated by schemas/gen/generate.py: the texts of all schemas. */\n", '#include "base/schema.h"\n\n']
+    ordered = sorted(documents)
+    for i, name in enumerate(ordered):
+        lines = json.dumps(documents[name], indent=2, ensure_ascii=False).split("\n")
+        out.append(f"static const char text_{i}[] =\n")
+        out.append("\n".join("\t" + quoted(line + "\n") for line in lines) + ";\n\n")
+    listed = ", ".join(quoted(n) for n in ordered)
+    pointers = ", ".join(f"text_{i}" for i in range(len(ordered)))
+    out.append(f"static const char *const names[] = {{ {listed} }};\n")
+    out.append(f"static const char *const texts[] = {{ {pointers} }};\n\n")
+    out.append(f"const char *schema_builtin(const char *name)\n{{\n\tfor (size_t i = 0; i < {len(ordered)}; i++)\n"
+               "\t\tif (strcmp(names[i], name) == 0)\n\t\t\treturn texts[i];\n\treturn NULL;\n}\n\n")
+    out.append(f"const char *const *schema_builtin_names(size_t *ret_count)\n{{\n\t*ret_count = {len(ordered)};\n\treturn names;\n}}\n")
+    return "".join(out)

@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""Everything that follows from schemas/: typed C structs, field tables, built-in schema texts, action.yml files, reference pages.
+
+    generate.py --out DIR --steps a,b --files c          the C of the named schemas, below DIR/schemas/
+    generate.py --write  --steps a,b                     the committed outputs: actions/*/, docs/steps/
+    generate.py --check  --steps a,b                     exit 1 when a committed output is not what --write would make
+
+A keyword, a type or a name that is not implemented here stops it: FILE: /json/pointer: what. base/fields.h says how a schema
+becomes a struct; docs/schemas.md explains the words.
+"""
+
+import argparse
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import emit_c  # noqa: E402
+import emit_pages  # noqa: E402
+import model  # noqa: E402
+
+
+def write_if_changed(path, text):
+    """Files that stay the same keep their time, so that nothing is compiled again."""
+    try:
+        with open(path, encoding="utf-8") as f:
+            if f.read() == text:
+                return
+    except FileNotFoundError:
+        pass
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def load_steps(root, names):
+    common = model.load_json(os.path.join(root, "common.json"))
+    return [model.load_step(os.path.join(root, "steps", name + ".json"), name, common) for name in names]
+
+
+def generate_c(root, out, steps, files):
+    directory = os.path.join(out, "schemas")
+    texts = {}
+    for step in steps:
+        write_if_changed(os.path.join(directory, step.c_name + ".h"), emit_c.header(step))
+        write_if_changed(os.path.join(directory, step.c_name + ".c"), emit_c.source(step))
+        texts[step.name] = step.published
+    for name in files:
+        path = os.path.join(root, name + ".json")
+        document = model.load_json(path)
+        model.check_words(document, path, "")
+        texts[name] = document
+    write_if_changed(os.path.join(directory, "builtin.c"), emit_c.builtin(texts))
+
+
+def committed(root, steps):
+    """Path relative to the tree → text."""
+    outputs = {}
+    for step in steps:
+        outputs[f"actions/{step.name}/action.yml"] = emit_pages.action(step)
+        outputs[f"actions/{step.name}/README.md"] = emit_pages.action_readme(step)
+        outputs[f"docs/steps/{step.name}.md"] = emit_pages.page(step)
+    outputs["docs/steps/README.md"] = emit_pages.index(steps)
+    return outputs
+
+
+def check_committed(tree, outputs):
+    stale = []
+    for path, text in outputs.items():
+        try:
+            with open(os.path.join(tree, path), encoding="utf-8") as f:
+                if f.read() != text:
+                    stale.append(path)
+        except FileNotFoundError:
+            stale.append(path)
+    for path in stale:
+        print(f"{path}: is not what the schemas say; run schemas/gen/generate.py --write", file=sys.stderr)
+    return 1 if stale else 0
+
+
+def names(text):
+    return [n for n in text.split(",") if n]
+
+
+def listed_names(root, variable):
+    """The list in schemas/CMakeLists.txt: the one place where a schema is named."""
+    with open(os.path.join(root, "CMakeLists.txt"), encoding="utf-8") as f:
+        text = f.read()
+    start = text.index(f"set({variable}") + len(f"set({variable}")
+    return text[start:text.index(")", start)].split()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--root", default=os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    parser.add_argument("--tree", help="where --write and --check look; default: the folder above the schemas")
+    parser.add_argument("--out")
+    parser.add_argument("--steps", help="default: the list in CMakeLists.txt")
+    parser.add_argument("--files")
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args()
+    tree = args.tree or os.path.dirname(args.root)
+    try:
+        step_names = names(args.steps) if args.steps is not None else listed_names(args.root, "SCHEMA_STEPS")
+        file_names = names(args.files) if args.files is not None else listed_names(args.root, "SCHEMA_FILES")
+        steps = load_steps(args.root, step_names)
+        if args.out:
+            generate_c(args.root, args.out, steps, file_names)
+        outputs = committed(args.root, steps) if args.write or args.check else {}
+    except model.Refused as refused:
+        print(refused, file=sys.stderr)
+        return 1
+    if args.write:
+        for path, text in outputs.items():
+            write_if_changed(os.path.join(tree, path), text)
+    return check_committed(tree, outputs) if args.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
