@@ -1,1 +1,22 @@
-typedef int davit_placeholder;
+#include "steps/step.h"
+
+#include <string.h>
+
+/* In the order of docs/steps. */
+static const struct step_type *const steps[] = {
+	NULL,
+};
+
+const struct step_type *const *step_all(size_t *ret_count)
+{
+	*ret_count = sizeof(steps) / sizeof(steps[0]) - 1;
+	return steps;
+}
+
+const struct step_type *step_find(const char *name)
+{
+	for (size_t i = 0; steps[i]; i++)
+		if (strcmp(steps[i]->name, name) == 0)
+			return steps[i];
+	return NULL;
+}

@@ -44,11 +44,17 @@ int store_changes_add(struct store *s, const char *id, struct change *changes, s
 int store_change_set(struct store *s, const char *id, const struct change *change, enum change_state state, const char *note, struct err *err);
 int store_change_list(struct store *s, const char *id, struct plan *ret, struct err *err);             /* by id, ascending */
 
+/* Changes as another store recorded them (the copy on a target): with their ids and states, for a deployment that has none here yet. */
+int store_changes_import(struct store *s, const char *id, const struct plan *changes, struct err *err);
+
 int store_event_add(struct store *s, const char *id, int step_index, const char *kind, const json_t *data, struct err *err);
 int store_event_list(struct store *s, const char *id, json_t **ret_array, struct err *err);
 
 int store_state_get(struct store *s, const char *scope, const char *target, const char *key, json_t **ret, struct err *err);
 int store_state_list(struct store *s, const char *scope, const char *target, json_t **ret_object, struct err *err);
+
+/* Gives up the reserve (1 MiB) so that an undo can be recorded on a full disk; it is made again when the store is next opened. */
+void store_give_up_reserve(struct store *s);
 
 /* Test builds count journal records here and may kill the process after the n-th (DAVIT_TEST_KILL_AT=n). */
 extern void (*store_after_write)(void);

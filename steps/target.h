@@ -132,3 +132,8 @@ void target_freep(struct target **t);
 int target_local_new(const char *name, const json_t *config, struct target **ret, struct err *err);
 int target_shell_new(const char *name, const json_t *config, struct target **ret, struct err *err);   /* ssh, or local with become */
 void target_done(struct target *t);        /* the common members, for implementers */
+/* The one private name beside a path under which put, mkdir and symlink make what they then rename over it:
+ * DIR/.davit-new-HASH. Known in advance, so that what a killed process left there can be removed. free() */
+char *target_private_name(const char *path);
+/* The same with another purpose than "new". */
+char *target_private_name_for(const char *path, const char *purpose);
