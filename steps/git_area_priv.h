@@ -1,0 +1,53 @@
+/* For git_area.c, git_pack.c and git_worktree.c only. */
+#pragma once
+#include "steps/git_area.h"
+#include <git2.h>
+
+struct git_area {
+	git_repository *repo;
+	char *path;
+	char *url;
+	char head[GIT_HEX];
+};
+
+/* libgit2's last error as ours; the only place that asks for it in these files. */
+int git_area_error(struct err *err, int code, const char *what);
+int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, struct wait *wait, struct git_area_result *ret,
+                        struct err *err);
+
+static inline void repository_freep(git_repository **p)
+{
+	git_repository_free(*p);
+}
+static inline void commit_freep(git_commit **p)
+{
+	git_commit_free(*p);
+}
+static inline void tree_freep(git_tree **p)
+{
+	git_tree_free(*p);
+}
+static inline void index_freep(git_index **p)
+{
+	git_index_free(*p);
+}
+static inline void blob_freep(git_blob **p)
+{
+	git_blob_free(*p);
+}
+static inline void reference_freep(git_reference **p)
+{
+	git_reference_free(*p);
+}
+static inline void remote_freep(git_remote **p)
+{
+	git_remote_free(*p);
+}
+static inline void indexer_freep(git_indexer **p)
+{
+	git_indexer_free(*p);
+}
+static inline void odb_freep(git_odb **p)
+{
+	git_odb_free(*p);
+}

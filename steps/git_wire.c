@@ -1,0 +1,370 @@
+#include "steps/git_wire.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { PKT_MAX = 65520, REQUEST_MAX = 64 << 10, REFS_MAX = 16 << 20, ERROR_TEXT_MAX = 2048 };
+static const int64_t FETCH_MS = 30 * 60 * 1000, REFS_MS = 60 * 1000;
+
+/* ---- pkt-lines ---- */
+
+static int hex_digit(unsigned char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+static int pkt_begin(struct pkt_reader *r, struct err *err)
+{
+	size_t length = 0;
+	for (int i = 0; i < 4; i++) {
+		int digit = hex_digit(r->header[i]);
+		if (digit < 0)
+			return err_set(err, ERR_PROTOCOL, "the git server sent something that is no packet line");
+		length = length * 16 + (size_t)digit;
+	}
+	r->header_len = 0;
+	if (length <= 2)
+		return r->on_line(r->context, (int)length, NULL, 0, err);
+	if (length < 4 || length > PKT_MAX)
+		return err_set(err, ERR_PROTOCOL, "the git server sent a packet line of length %zu", length);
+	r->left = length - 4;
+	r->in_line = true;
+	str_clear(&r->line);
+	return 0;
+}
+
+int pkt_feed(struct pkt_reader *r, const void *data, size_t len, struct err *err)
+{
+	const unsigned char *p = data;
+	int e = 0;
+	while (e >= 0 && (len > 0 || (r->in_line && r->left == 0))) {
+		if (!r->in_line) {
+			r->header[r->header_len++] = *p++;
+			len--;
+			if (r->header_len == 4)
+				e = pkt_begin(r, err);
+			continue;
+		}
+		size_t take = MIN(len, r->left);
+		/* A whole line within the piece needs no copy. */
+		if (take == r->left && r->line.len == 0) {
+			r->in_line = false;
+			e = r->on_line(r->context, -1, (const char *)p, take, err);
+			r->left = 0;
+		} else {
+			if (!str_append_n(&r->line, p, take))
+				return err_set(err, ERR_LIMIT, "a packet line of the git server is too long");
+			r->left -= take;
+			if (r->left == 0) {
+				r->in_line = false;
+				e = r->on_line(r->context, -1, r->line.data, r->line.len, err);
+			}
+		}
+		p += take;
+		len -= take;
+	}
+	return e;
+}
+
+static void pkt_line(struct str *out, const char *text)
+{
+	str_appendf(out, "%04zx%s\n", strlen(text) + 5, text);
+}
+
+static void pkt_linef(struct str *out, const char *key, const char *value)
+{
+	str_appendf(out, "%04zx%s%s\n", strlen(key) + strlen(value) + 5, key, value);
+}
+
+/* ---- one request ---- */
+
+struct exchange {
+	struct pkt_reader reader;
+	int result;                    /* of the reader; the transfer goes on so that the status is seen first */
+	struct err err;
+	struct str head;               /* first bytes, for a sentence about an answer that is no git */
+};
+
+static int on_body(void *context, const void *data, size_t len, struct err *err)
+{
+	struct exchange *x = context;
+	if (x->head.len < ERROR_TEXT_MAX)
+		str_append_n(&x->head, data, MIN(len, ERROR_TEXT_MAX - x->head.len));
+	if (x->result >= 0)
+		x->result = pkt_feed(&x->reader, data, len, &x->err);
+	if (x->result == ERR_CANCELLED || x->result == ERR_LIMIT || x->result == ERR_NO_SPACE)
+		return err_set(err, x->result, "stopped");
+	return 0;
+}
+
+static int status_error(const struct http_response *response, const struct exchange *x, const char *url, struct err *err)
+{
+	int r;
+	switch (response->status) {
+	case 401:
+	case 403:
+		r = err_set(err, ERR_AUTH, "the git server does not let us read %s (HTTP %d)", url, response->status);
+		return err_hint(err, r, "give `token:` a token that may read the repository's contents");
+	case 404:
+		r = err_set(err, ERR_NOT_FOUND, "there is no repository at %s, or the token may not see it", url);
+		return err_hint(err, r, "check `repository:`; a private repository of another owner needs its own `token:`");
+	default:
+		break;
+	}
+	struct str text _cleanup_(str_done) = STR_INIT(8 * ERROR_TEXT_MAX);
+	str_append_safe(&text, str_peek(&x->head), MIN(x->head.len, (size_t)200));
+	return err_set(err, ERR_PROTOCOL, "%s answered HTTP %d: %s", url, response->status, str_peek(&text));
+}
+
+static int post(const struct git_remote_access *remote, const struct str *body, int64_t timeout_ms, struct exchange *x,
+                struct err *err)
+{
+	struct str url _cleanup_(str_done) = STR_INIT(4096);
+	struct str authorization _cleanup_(str_done) = STR_SECRET_INIT(16384);
+	struct http_response response _cleanup_(http_response_done) = { 0 };
+	const char *headers[5] = {
+		"Content-Type: application/x-git-upload-pack-request",
+		"Accept: application/x-git-upload-pack-result",
+		"Git-Protocol: version=2",
+	};
+	str_appendf(&url, "%s/git-upload-pack", remote->url);
+	if (remote->authorization != NULL) {
+		str_appendf(&authorization, "Authorization: %s", remote->authorization);
+		headers[3] = str_peek(&authorization);
+	}
+	if (url.failed || authorization.failed || body->failed)
+		return err_set(err, ERR_LIMIT, "the request to the git server is too long");
+	struct http_request request = {
+		.method = "POST",
+		.url = str_peek(&url),
+		.headers = headers,
+		.body = str_peek(body),
+		.body_len = body->len,
+		.timeout_ms = timeout_ms,
+		.on_body = on_body,
+		.context = x,
+	};
+	int r = http_perform(remote->http, &request, remote->wait, &response, err);
+	if (r < 0 && x->result < 0 && x->err.code != 0) {
+		*err = x->err;
+		return x->result;
+	}
+	if (r < 0)
+		return err_wrap(err, r, "ask %s", remote->url);
+	if (response.status != 200)
+		return status_error(&response, x, remote->url, err);
+	if (x->result < 0) {
+		*err = x->err;
+		return err_wrap(err, x->result, "read the answer of %s", remote->url);
+	}
+	if (x->reader.in_line || x->reader.header_len > 0)
+		return err_set(err, ERR_NETWORK, "the answer of %s ends in the middle", remote->url);
+	return 0;
+}
+
+/* ---- ls-refs ---- */
+
+struct refs {
+	const char *const *names;
+	int best;                      /* index into names of the best so far, -1: none */
+	char id[GIT_HEX];
+	size_t bytes;
+};
+
+static bool is_id(const char *text, size_t len)
+{
+	if (len < 40)
+		return false;
+	for (size_t i = 0; i < 40; i++)
+		if (hex_digit((unsigned char)text[i]) < 0 || (text[i] >= 'A' && text[i] <= 'F'))
+			return false;
+	return true;
+}
+
+/* "ID NAME[ peeled:ID]" */
+static int on_ref(void *context, int kind, const char *data, size_t len, struct err *err)
+{
+	struct refs *refs = context;
+	if (kind >= 0)
+		return 0;
+	refs->bytes += len;
+	if (refs->bytes > REFS_MAX)
+		return err_set(err, ERR_LIMIT, "the git server lists more than %d bytes of references", REFS_MAX);
+	if (len > 0 && data[len - 1] == '\n')
+		len--;
+	if (len > 4 && memcmp(data, "ERR ", 4) == 0)
+		return err_set(err, ERR_PROTOCOL, "the git server says: %.*s", (int)MIN(len - 4, (size_t)200), data + 4);
+	if (len < 42 || !is_id(data, len) || data[40] != ' ')
+		return err_set(err, ERR_UNSUPPORTED, "the git server does not speak protocol version 2");
+	_cleanup_free_ char *line = xstrndup(data + 41, len - 41);
+	char *attributes = strchr(line, ' ');
+	if (attributes != NULL)
+		*attributes++ = '\0';
+	for (int i = 0; refs->names[i] != NULL && (refs->best < 0 || i < refs->best); i++) {
+		if (strcmp(line, refs->names[i]) != 0)
+			continue;
+		const char *peeled = attributes ? strstr(attributes, "peeled:") : NULL;
+		const char *id = peeled && is_id(peeled + 7, strlen(peeled + 7)) ? peeled + 7 : data;
+		refs->best = i;
+		memcpy(refs->id, id, 40);
+		refs->id[40] = '\0';
+	}
+	return 0;
+}
+
+static void exchange_done(struct exchange *x)
+{
+	str_done(&x->reader.line);
+	str_done(&x->head);
+}
+
+#define EXCHANGE_INIT(callback, ctx) { .reader = { .line = STR_INIT(PKT_MAX), .on_line = (callback), .context = (ctx) }, \
+	.head = STR_INIT(ERROR_TEXT_MAX) }
+
+int git_wire_resolve(const struct git_remote_access *remote, const char *const *names, char ret_id[GIT_HEX], char **ret_name,
+                     struct err *err)
+{
+	struct refs refs = { .names = names, .best = -1 };
+	struct exchange x _cleanup_(exchange_done) = EXCHANGE_INIT(on_ref, &refs);
+	struct str body _cleanup_(str_done) = STR_INIT(REQUEST_MAX);
+	pkt_line(&body, "command=ls-refs");
+	pkt_line(&body, "agent=davit/" DAVIT_VERSION);
+	str_append(&body, "0001");
+	pkt_line(&body, "peel");
+	for (size_t i = 0; names[i] != NULL; i++)
+		pkt_linef(&body, "ref-prefix ", names[i]);
+	str_append(&body, "0000");
+	int r = post(remote, &body, REFS_MS, &x, err);
+	if (r < 0)
+		return err_wrap(err, r, "look for '%s'", names[0]);
+	if (refs.best < 0) {
+		r = err_set(err, ERR_NOT_FOUND, "%s has no '%s'", remote->url, names[0]);
+		return err_hint(err, r, "`ref:` is a branch, a tag, or a commit id of 40 digits");
+	}
+	memcpy(ret_id, refs.id, GIT_HEX);
+	*ret_name = xstrdup(names[refs.best]);
+	return 0;
+}
+
+/* ---- fetch ---- */
+
+enum section { SECTION_NONE, SECTION_ACKS, SECTION_SHALLOW, SECTION_PACK, SECTION_OTHER };
+
+struct fetching {
+	const struct git_fetch *fetch;
+	enum section section;
+	bool seen_pack;
+};
+
+static bool line_is(const char *data, size_t len, const char *text)
+{
+	size_t n = strlen(text);
+	return len >= n && memcmp(data, text, n) == 0 && (len == n || (len == n + 1 && data[n] == '\n'));
+}
+
+static int begin_section(struct fetching *f, const char *data, size_t len, struct err *err)
+{
+	if (line_is(data, len, "acknowledgments")) {
+		f->section = SECTION_ACKS;
+	} else if (line_is(data, len, "shallow-info")) {
+		f->section = SECTION_SHALLOW;
+	} else if (line_is(data, len, "packfile")) {
+		f->section = SECTION_PACK;
+		f->seen_pack = true;
+	} else if (line_is(data, len, "wanted-refs") || line_is(data, len, "packfile-uris")) {
+		f->section = SECTION_OTHER;
+	} else if (len > 4 && memcmp(data, "ERR ", 4) == 0) {
+		/* "upload-pack: not our ref ID": wishes by id are not allowed there. */
+		bool refused = memmem(data, len, "not our ref", 11) != NULL;
+		return err_set(err, refused ? ERR_UNSUPPORTED : ERR_PROTOCOL, "the git server says: %.*s",
+		               (int)MIN(len - 4, (size_t)200), data + 4);
+	} else {
+		return err_set(err, ERR_UNSUPPORTED, "the git server does not speak protocol version 2");
+	}
+	return 0;
+}
+
+static int on_band(struct fetching *f, const char *data, size_t len, struct err *err)
+{
+	if (len == 0)
+		return err_set(err, ERR_PROTOCOL, "the git server sent an empty side-band packet");
+	switch (data[0]) {
+	case 1:
+		return f->fetch->on_pack(f->fetch->context, data + 1, len - 1, err);
+	case 2:
+		return 0;
+	case 3:
+		return err_set(err, ERR_PROTOCOL, "the git server says: %.*s", (int)MIN(len - 1, (size_t)200), data + 1);
+	default:
+		return err_set(err, ERR_PROTOCOL, "the git server sent a packet of side-band %d", data[0]);
+	}
+}
+
+static int on_shallow_line(struct fetching *f, const char *data, size_t len, struct err *err)
+{
+	bool shallow = len >= 48 && memcmp(data, "shallow ", 8) == 0;
+	bool unshallow = len >= 50 && memcmp(data, "unshallow ", 10) == 0;
+	const char *id = data + (shallow ? 8 : 10);
+	if ((!shallow && !unshallow) || !is_id(id, len - (size_t)(id - data)))
+		return err_set(err, ERR_PROTOCOL, "the git server sent shallow information that makes no sense");
+	char hex[GIT_HEX];
+	memcpy(hex, id, 40);
+	hex[40] = '\0';
+	f->fetch->on_shallow(f->fetch->context, hex, shallow);
+	return 0;
+}
+
+static int on_fetch_line(void *context, int kind, const char *data, size_t len, struct err *err)
+{
+	struct fetching *f = context;
+	if (kind >= 0) {
+		f->section = SECTION_NONE;
+		return 0;
+	}
+	switch (f->section) {
+	case SECTION_NONE:
+		return begin_section(f, data, len, err);
+	case SECTION_SHALLOW:
+		return on_shallow_line(f, data, len, err);
+	case SECTION_PACK:
+		return on_band(f, data, len, err);
+	default:
+		return 0;
+	}
+}
+
+int git_wire_fetch(const struct git_remote_access *remote, const struct git_fetch *fetch, struct err *err)
+{
+	struct fetching f = { .fetch = fetch };
+	struct exchange x _cleanup_(exchange_done) = EXCHANGE_INIT(on_fetch_line, &f);
+	struct str body _cleanup_(str_done) = STR_INIT(REQUEST_MAX);
+	pkt_line(&body, "command=fetch");
+	pkt_line(&body, "agent=davit/" DAVIT_VERSION);
+	str_append(&body, "0001");
+	pkt_line(&body, "no-progress");
+	pkt_line(&body, "ofs-delta");
+	if (fetch->have != NULL)
+		pkt_line(&body, "thin-pack");
+	pkt_linef(&body, "want ", fetch->want);
+	if (fetch->depth > 0) {
+		char depth[32];
+		if (fetch->have != NULL)
+			pkt_linef(&body, "shallow ", fetch->have);
+		snprintf(depth, sizeof(depth), "deepen %d", fetch->depth);
+		pkt_line(&body, depth);
+	}
+	if (fetch->have != NULL)
+		pkt_linef(&body, "have ", fetch->have);
+	pkt_line(&body, "done");
+	str_append(&body, "0000");
+	int r = post(remote, &body, FETCH_MS, &x, err);
+	if (r < 0)
+		return err_wrap(err, r, "fetch %.12s", fetch->want);
+	if (!f.seen_pack)
+		return err_set(err, ERR_PROTOCOL, "%s sent no pack for %.12s", remote->url, fetch->want);
+	return 0;
+}

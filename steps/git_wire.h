@@ -1,0 +1,43 @@
+/* Git's smart HTTP, protocol version 2, as far as a checkout needs it: resolve a name (ls-refs), fetch one commit (fetch) in one
+ * request. Source: gitprotocol-v2 and gitprotocol-pack of git's documentation; observed with git 2.39's http-backend.
+ *
+ * Answers are pkt-lines: four hex digits of length (0000 flush, 0001 delimiter, 0002 end) and at most 65516 bytes; the pack
+ * arrives in side-band packets: 1 data, 2 progress, 3 a fatal message. A server that answers in version 0 or that refuses a wish by id
+ * gives ERR_UNSUPPORTED: the caller falls back. */
+#pragma once
+#include "base/http.h"
+
+struct git_remote_access {
+	struct http *http;
+	const char *url;               /* "https://host/owner/name" or with .git; without a slash at the end */
+	const char *authorization;     /* whole header value, or NULL; a secret */
+	struct wait *wait;
+};
+
+enum { GIT_HEX = 41 };
+
+/* Full names, tried in order: "refs/heads/x", "refs/tags/x", or "HEAD". ret_name: the caller's, the one found. */
+int git_wire_resolve(const struct git_remote_access *remote, const char *const *names, char ret_id[GIT_HEX], char **ret_name,
+                     struct err *err);
+
+struct git_fetch {
+	const char *want;              /* commit id */
+	const char *have;              /* a commit whose objects are here (thin pack against it), or NULL */
+	int depth;                     /* 0: all history */
+	/* The pack, as it arrives. */
+	int (*on_pack)(void *context, const void *data, size_t len, struct err *err);
+	void (*on_shallow)(void *context, const char *id, bool shallow);
+	void *context;
+};
+int git_wire_fetch(const struct git_remote_access *remote, const struct git_fetch *fetch, struct err *err);
+
+/* The reader of pkt-lines, for the fuzz target: fed in pieces, calls line() for each. */
+struct pkt_reader {
+	unsigned char header[4];
+	size_t header_len, left;       /* left: of the current line's content */
+	bool in_line;
+	struct str line;
+	int (*on_line)(void *context, int kind, const char *data, size_t len, struct err *err);   /* kind: -1 data, 0 flush, 1 delimiter, 2 end */
+	void *context;
+};
+int pkt_feed(struct pkt_reader *r, const void *data, size_t len, struct err *err);

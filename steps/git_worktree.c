@@ -1,0 +1,563 @@
+/* The work tree of a commit. libgit2's own checkout writes every file of a fresh tree through many calls; here the index knows
+ * what is there already (size, time, inode), and only what differs is written, by two threads.
+ *
+ * Order: index ← tree (unchanged entries keep their stat data) → one walk over the directory: what the index knows and
+ * finds unchanged stays, what it does not know goes → the rest is written → index written. Names come from the network: each
+ * component is checked, directories are opened without following links, so nothing is written outside the area. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <iconv.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "steps/git_area_priv.h"
+
+enum { WRITERS = 2, WALK_DEPTH_MAX = 128, CHUNK = 64, LFS_POINTER_MAX = 1024 };
+
+struct written {                    /* stat data of a file, for the index */
+	bool present, is_new;
+	struct stat st;
+};
+
+struct worktree {
+	struct git_area *area;
+	git_index *index;
+	size_t count;
+	struct written *written;        /* one an entry */
+	bool filters, clean;
+	git_oid commit;
+	struct strv former;             /* sorted paths of the index before, when not clean */
+	struct timespec index_time;
+	struct wait *wait;
+	int root;
+	struct git_area_result *result;
+	atomic_size_t next, lfs, files;
+	atomic_int failed;
+	struct err err;
+	pthread_mutex_t err_lock;
+};
+
+/* ---- names ---- */
+
+static bool safe_component(const char *name, size_t len)
+{
+	if (len == 0 || (len == 1 && name[0] == '.') || (len == 2 && name[0] == '.' && name[1] == '.'))
+		return false;
+	return !(len == 4 && strncasecmp(name, ".git", 4) == 0);
+}
+
+static bool safe_path(const char *path)
+{
+	while (*path != '\0') {
+		size_t len = strcspn(path, "/");
+		if (!safe_component(path, len))
+			return false;
+		path += len;
+		if (*path == '/' && *++path == '\0')
+			return false;
+	}
+	return true;
+}
+
+/* ---- the walk over what is there ---- */
+
+static bool same_stat(const struct worktree *w, const git_index_entry *e, const struct stat *st)
+{
+	if (e->mtime.seconds == 0 || e->file_size != (uint32_t)st->st_size || e->ino != (uint32_t)st->st_ino)
+		return false;
+	if (e->mtime.seconds != (int32_t)st->st_mtim.tv_sec || e->mtime.nanoseconds != (uint32_t)st->st_mtim.tv_nsec ||
+	    e->ctime.seconds != (int32_t)st->st_ctim.tv_sec || e->ctime.nanoseconds != (uint32_t)st->st_ctim.tv_nsec)
+		return false;
+	/* Written in the moment in which the index was, it may have changed since within the clock's grain. */
+	if (st->st_mtim.tv_sec > w->index_time.tv_sec ||
+	    (st->st_mtim.tv_sec == w->index_time.tv_sec && st->st_mtim.tv_nsec >= w->index_time.tv_nsec))
+		return false;
+	if (e->mode == GIT_FILEMODE_LINK)
+		return S_ISLNK(st->st_mode);
+	bool executable = (st->st_mode & 0100) != 0;
+	return S_ISREG(st->st_mode) && executable == (e->mode == GIT_FILEMODE_BLOB_EXECUTABLE);
+}
+
+static int compare_paths(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool was_tracked(const struct worktree *w, const char *path)
+{
+	return w->former.count > 0 &&
+	       bsearch(&path, w->former.items, w->former.count, sizeof(w->former.items[0]), compare_paths) != NULL;
+}
+
+static int walk(struct worktree *w, int dir, struct str *path, int depth, struct err *err);
+
+static bool has_prefix(const struct worktree *w, const char *directory)
+{
+	size_t position;
+	return git_index_find_prefix(&position, w->index, directory) == 0;
+}
+
+static int remove_thing(struct worktree *w, int dir, const char *name, struct err *err)
+{
+	int r = fs_remove_tree(dir, name, err);
+	if (r >= 0)
+		w->result->removed++;
+	return r;
+}
+
+static int walk_directory(struct worktree *w, int dir, const char *name, struct str *path, int depth, struct err *err)
+{
+	size_t position;
+	size_t mark = path->len;
+	if (git_index_find(&position, w->index, str_peek(path)) == 0) {
+		const git_index_entry *e = git_index_get_byindex(w->index, position);
+		if (e->mode == GIT_FILEMODE_COMMIT)
+			return 0;
+		return remove_thing(w, dir, name, err);
+	}
+	str_append_c(path, '/');
+	bool wanted = has_prefix(w, str_peek(path));
+	if (!wanted && w->clean) {
+		str_truncate(path, mark);
+		return remove_thing(w, dir, name, err);
+	}
+	int sub _cleanup_close_ = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (sub < 0)
+		return err_errno(err, errno, "open %s", str_peek(path));
+	int r = walk(w, take_fd(&sub), path, depth + 1, err);
+	str_truncate(path, mark);
+	/* A directory that only held tracked files of the former commit goes with them. */
+	if (r >= 0 && !wanted)
+		unlinkat(dir, name, AT_REMOVEDIR);
+	return r;
+}
+
+static int walk_entry(struct worktree *w, int dir, const struct dirent *entry, struct str *path, int depth, struct err *err)
+{
+	struct stat st;
+	size_t position;
+	if (entry->d_type == DT_DIR)
+		return walk_directory(w, dir, entry->d_name, path, depth, err);
+	if (fstatat(dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return errno == ENOENT ? 0 : err_errno(err, errno, "look at %s", str_peek(path));
+	if (S_ISDIR(st.st_mode))
+		return walk_directory(w, dir, entry->d_name, path, depth, err);
+	if (git_index_find(&position, w->index, str_peek(path)) == 0) {
+		const git_index_entry *e = git_index_get_byindex(w->index, position);
+		if (same_stat(w, e, &st))
+			w->written[position].present = true;
+		return 0;
+	}
+	size_t mark = path->len;
+	str_append_c(path, '/');
+	bool in_the_way = has_prefix(w, str_peek(path));
+	str_truncate(path, mark);
+	if (w->clean || in_the_way || was_tracked(w, str_peek(path)))
+		return remove_thing(w, dir, entry->d_name, err);
+	return 0;
+}
+
+/* Takes dir. path is the directory's with a slash behind, or empty. */
+static int walk(struct worktree *w, int dir, struct str *path, int depth, struct err *err)
+{
+	DIR *d = fdopendir(dir);
+	if (d == NULL) {
+		close(dir);
+		return err_errno(err, errno, "list %s", str_peek(path));
+	}
+	int r = depth > WALK_DEPTH_MAX ? err_set(err, ERR_LIMIT, "%s lies too deep", str_peek(path)) : 0;
+	size_t mark = path->len;
+	struct dirent *entry;
+	while (r >= 0 && (entry = readdir(d)) != NULL) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+		    (depth == 0 && strcmp(entry->d_name, ".git") == 0))
+			continue;
+		str_append(path, entry->d_name);
+		if (path->failed)
+			r = err_set(err, ERR_LIMIT, "a path in the work area is too long");
+		else
+			r = walk_entry(w, dirfd(d), entry, path, depth, err);
+		str_truncate(path, mark);
+	}
+	closedir(d);
+	if (r >= 0)
+		r = wait_check(w->wait, err);
+	return r;
+}
+
+/* ---- writing ---- */
+
+struct writer {
+	struct worktree *w;
+	git_repository *repo;           /* a handle of its own: libgit2's caches are not shared between threads */
+	char *dir_path;                 /* the directory that dir is, without a slash behind */
+	int dir;
+};
+
+static void writer_done(struct writer *t)
+{
+	git_repository_free(t->repo);
+	free(t->dir_path);
+	closep(&t->dir);
+}
+
+/* Opens the directory of an entry, making what is missing and replacing what is in the way and no directory. */
+static int open_parent(struct writer *t, const char *path, const char **ret_name, struct err *err)
+{
+	const char *slash = strrchr(path, '/');
+	size_t len = slash ? (size_t)(slash - path) : 0;
+	*ret_name = slash ? slash + 1 : path;
+	if (t->dir >= 0 && strlen(t->dir_path) == len && memcmp(t->dir_path, path, len) == 0)
+		return 0;
+	int at _cleanup_close_ = dup(t->w->root);
+	_cleanup_free_ char *whole = xstrndup(path, len);
+	char *rest = NULL;
+	for (char *part = strtok_r(whole, "/", &rest); part != NULL; part = strtok_r(NULL, "/", &rest)) {
+		int next = openat(at, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (next < 0 && (errno == ENOTDIR || errno == ELOOP))
+			unlinkat(at, part, 0);
+		if (next < 0) {
+			if (mkdirat(at, part, 0777) != 0 && errno != EEXIST)
+				return err_errno(err, errno, "make the directory of %s", path);
+			next = openat(at, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		}
+		if (next < 0)
+			return err_errno(err, errno, "open the directory of %s", path);
+		close(at);
+		at = next;
+	}
+	closep(&t->dir);
+	free(t->dir_path);
+	t->dir = take_fd(&at);
+	t->dir_path = xstrndup(path, len);
+	return 0;
+}
+
+static void clear_way(struct writer *t, const char *name)
+{
+	if (unlinkat(t->dir, name, 0) != 0 && (errno == EISDIR || errno == EPERM))
+		fs_remove_tree(t->dir, name, NULL);
+}
+
+/* A blob is UTF-8 in the repository; the attribute names what it is in the work tree. */
+static int encode(const char *encoding, const char *data, size_t len, struct str *out, const char *path, struct err *err)
+{
+	iconv_t converter = iconv_open(encoding, "UTF-8");
+	if (converter == (iconv_t)-1)
+		return err_set(err, ERR_UNSUPPORTED, "%s: the encoding '%s' is not known here", path, encoding);
+	char *in = (char *)data;
+	size_t left = len;
+	int r = 0;
+	while (left > 0 && r >= 0) {
+		size_t room = left * 4 + 16;
+		char *to = str_reserve(out, room);
+		if (to == NULL) {
+			r = err_set(err, ERR_LIMIT, "%s is too large to convert", path);
+			break;
+		}
+		size_t free_bytes = room;
+		size_t n = iconv(converter, &in, &left, &to, &free_bytes);
+		out->len += room - free_bytes;
+		if (n == (size_t)-1 && errno != E2BIG)
+			r = err_set(err, ERR_INVALID, "%s cannot be written in the encoding '%s'", path, encoding);
+	}
+	iconv_close(converter);
+	return r;
+}
+
+struct content {
+	const char *data;
+	size_t len;
+	git_buf filtered;
+	struct str encoded;
+};
+
+static void content_done(struct content *c)
+{
+	git_buf_dispose(&c->filtered);
+	str_done(&c->encoded);
+}
+
+/* End-of-line conversion by libgit2's filters, then working-tree-encoding, as git does; attributes are the commit's. */
+static int convert(struct writer *t, git_blob *blob, const char *path, struct content *ret, struct err *err)
+{
+	git_filter_list *list = NULL;
+	git_filter_options options;
+	memset(&options, 0, sizeof(options));
+	options.version = GIT_FILTER_OPTIONS_VERSION;
+	options.flags = GIT_FILTER_ATTRIBUTES_FROM_COMMIT;
+	options.attr_commit_id = t->w->commit;
+	int r = git_filter_list_load_ext(&list, t->repo, blob, path, GIT_FILTER_TO_WORKTREE, &options);
+	if (r == 0 && list != NULL) {
+		r = git_filter_list_apply_to_blob(&ret->filtered, list, blob);
+		if (r == 0) {
+			ret->data = ret->filtered.ptr;
+			ret->len = ret->filtered.size;
+		}
+	}
+	git_filter_list_free(list);
+	if (r != 0)
+		return git_area_error(err, r, path);
+	const char *encoding = NULL;
+	git_attr_options attributes;
+	memset(&attributes, 0, sizeof(attributes));
+	attributes.version = GIT_ATTR_OPTIONS_VERSION;
+	attributes.flags = GIT_ATTR_CHECK_INCLUDE_COMMIT | GIT_ATTR_CHECK_NO_SYSTEM;
+	attributes.attr_commit_id = t->w->commit;
+	if (git_attr_get_ext(&encoding, t->repo, &attributes, path, "working-tree-encoding") != 0)
+		return git_area_error(err, -1, path);
+	if (git_attr_value(encoding) != GIT_ATTR_VALUE_STRING || strcasecmp(encoding, "UTF-8") == 0 || ret->len == 0)
+		return 0;
+	r = encode(encoding, ret->data, ret->len, &ret->encoded, path, err);
+	if (r >= 0) {
+		ret->data = ret->encoded.data;
+		ret->len = ret->encoded.len;
+	}
+	return r;
+}
+
+static bool is_lfs_pointer(const char *data, size_t len)
+{
+	static const char head[] = "version https://git-lfs.github.com/spec/";
+	return len < LFS_POINTER_MAX && len > sizeof(head) && memcmp(data, head, sizeof(head) - 1) == 0;
+}
+
+static int write_file(struct writer *t, const git_index_entry *e, const char *name, const struct content *content, struct err *err)
+{
+	mode_t mode = e->mode == GIT_FILEMODE_BLOB_EXECUTABLE ? 0777 : 0666;
+	int fd _cleanup_close_ = openat(t->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	if (fd < 0 && errno == EEXIST) {
+		clear_way(t, name);
+		fd = openat(t->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	}
+	if (fd < 0)
+		return err_errno(err, errno, "write %s", e->path);
+	return fs_write_all(fd, content->data, content->len, err);
+}
+
+static int write_link(struct writer *t, const git_index_entry *e, const char *name, git_blob *blob, struct err *err)
+{
+	_cleanup_free_ char *target = xstrndup(git_blob_rawcontent(blob), (size_t)git_blob_rawsize(blob));
+	clear_way(t, name);
+	return symlinkat(target, t->dir, name) == 0 ? 0 : err_errno(err, errno, "link %s", e->path);
+}
+
+static int write_blob(struct writer *t, const git_index_entry *e, const char *name, struct err *err)
+{
+	git_blob *blob _cleanup_(blob_freep) = NULL;
+	int r = git_blob_lookup(&blob, t->repo, &e->id);
+	if (r != 0)
+		return git_area_error(err, r, e->path);
+	if (e->mode == GIT_FILEMODE_LINK)
+		return write_link(t, e, name, blob, err);
+	struct content content _cleanup_(content_done) = {
+		.data = git_blob_rawcontent(blob),
+		.len = (size_t)git_blob_rawsize(blob),
+		.encoded = STR_INIT((size_t)1 << 30),
+	};
+	if (is_lfs_pointer(content.data, content.len))
+		atomic_fetch_add(&t->w->lfs, 1);
+	if (t->w->filters) {
+		r = convert(t, blob, e->path, &content, err);
+		if (r < 0)
+			return r;
+	}
+	return write_file(t, e, name, &content, err);
+}
+
+static int write_entry(struct writer *t, size_t position, struct err *err)
+{
+	const git_index_entry *e = git_index_get_byindex(t->w->index, position);
+	struct written *written = &t->w->written[position];
+	const char *name;
+	if (written->present)
+		return 0;
+	if (!safe_path(e->path)) {
+		int r = err_set(err, ERR_REFUSED, "the commit holds a file called '%s', which would leave the work area", e->path);
+		return err_hint(err, r, "remove it from the repository");
+	}
+	int r = open_parent(t, e->path, &name, err);
+	if (r < 0)
+		return r;
+	if (e->mode == GIT_FILEMODE_COMMIT) {
+		/* A submodule stays an empty directory, as with git without --recurse-submodules. */
+		if (mkdirat(t->dir, name, 0777) != 0 && errno != EEXIST)
+			return err_errno(err, errno, "make %s", e->path);
+		return 0;
+	}
+	r = write_blob(t, e, name, err);
+	if (r >= 0 && fstatat(t->dir, name, &written->st, AT_SYMLINK_NOFOLLOW) != 0)
+		return err_errno(err, errno, "look at %s", e->path);
+	written->is_new = r >= 0;
+	atomic_fetch_add(&t->w->files, 1);
+	return r;
+}
+
+static void *writer_main(void *context)
+{
+	struct writer *t = context;
+	struct worktree *w = t->w;
+	struct err err = ERR_INIT;
+	int r = 0;
+	while (atomic_load(&w->failed) == 0) {
+		size_t from = atomic_fetch_add(&w->next, CHUNK);
+		if (from >= w->count)
+			return NULL;
+		for (size_t i = from; r >= 0 && i < MIN(from + CHUNK, w->count); i++)
+			r = write_entry(t, i, &err);
+		if (r >= 0)
+			r = wait_check(w->wait, &err);
+		if (r < 0) {
+			pthread_mutex_lock(&w->err_lock);
+			if (atomic_load(&w->failed) == 0) {
+				atomic_store(&w->failed, r);
+				w->err = err;
+			}
+			pthread_mutex_unlock(&w->err_lock);
+		}
+	}
+	return NULL;
+}
+
+static int write_all(struct worktree *w, size_t missing, struct err *err)
+{
+	struct writer writers[WRITERS];
+	pthread_t threads[WRITERS];
+	/* A thread costs more than a handful of files. */
+	int count = missing > 4 * CHUNK ? WRITERS : 1, started = 0, r = 0;
+	for (int i = 0; i < count; i++) {
+		writers[i] = (struct writer){ .w = w, .dir = -1 };
+		if (git_repository_open_ext(&writers[i].repo, w->area->path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL) != 0)
+			r = git_area_error(err, -1, "open the work area");
+	}
+	for (int i = 1; r >= 0 && i < count; i++) {
+		if (pthread_create(&threads[i], NULL, writer_main, &writers[i]) != 0)
+			break;
+		started = i;
+	}
+	if (r >= 0)
+		writer_main(&writers[0]);
+	for (int i = 1; i <= started; i++)
+		pthread_join(threads[i], NULL);
+	for (int i = 0; i < count; i++)
+		writer_done(&writers[i]);
+	if (r >= 0 && atomic_load(&w->failed) != 0) {
+		*err = w->err;
+		r = atomic_load(&w->failed);
+	}
+	return r;
+}
+
+/* ---- the whole ---- */
+
+/* Conversion is looked up a file at a time, which is slow: only where something asks for it. */
+static bool needs_filters(struct worktree *w)
+{
+	git_config *config = NULL;
+	bool needed = false;
+	static const char *const keys[] = { "core.autocrlf", "core.eol", "core.attributesfile" };
+	if (git_repository_config_snapshot(&config, w->area->repo) == 0) {
+		for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+			const char *value = NULL;
+			needed |= git_config_get_string(&value, config, keys[i]) == 0 && strcmp(value, "false") != 0;
+		}
+		git_config_free(config);
+	}
+	for (size_t i = 0; !needed && i < w->count; i++) {
+		const char *path = git_index_get_byindex(w->index, i)->path;
+		const char *name = strrchr(path, '/');
+		needed = strcmp(name ? name + 1 : path, ".gitattributes") == 0;
+	}
+	return needed;
+}
+
+static int update_index(struct worktree *w, struct err *err)
+{
+	/* Entries are changed in place: nothing is added or moved, so the order holds. */
+	for (size_t i = 0; i < w->count; i++) {
+		if (!w->written[i].is_new)
+			continue;
+		git_index_entry *e = (git_index_entry *)git_index_get_byindex(w->index, i);
+		const struct stat *st = &w->written[i].st;
+		e->ctime = (git_index_time){ (int32_t)st->st_ctim.tv_sec, (uint32_t)st->st_ctim.tv_nsec };
+		e->mtime = (git_index_time){ (int32_t)st->st_mtim.tv_sec, (uint32_t)st->st_mtim.tv_nsec };
+		e->dev = (uint32_t)st->st_dev;
+		e->ino = (uint32_t)st->st_ino;
+		e->uid = st->st_uid;
+		e->gid = st->st_gid;
+		e->file_size = (uint32_t)st->st_size;
+	}
+	int r = git_index_write(w->index);
+	return r == 0 ? 0 : git_area_error(err, r, "write the index");
+}
+
+static int read_index(struct worktree *w, git_commit *commit, struct err *err)
+{
+	git_tree *tree _cleanup_(tree_freep) = NULL;
+	struct stat st;
+	int r = git_commit_tree(&tree, commit);
+	if (r == 0)
+		r = git_repository_index(&w->index, w->area->repo);
+	if (r != 0)
+		return git_area_error(err, r, "open the index");
+	if (stat(git_index_path(w->index), &st) == 0)
+		w->index_time = st.st_mtim;
+	if (!w->clean) {
+		size_t before = git_index_entrycount(w->index);
+		for (size_t i = 0; i < before; i++)
+			strv_add(&w->former, git_index_get_byindex(w->index, i)->path);
+		strv_sort(&w->former);
+	}
+	r = git_index_read_tree(w->index, tree);
+	if (r != 0)
+		return git_area_error(err, r, "read the tree");
+	w->count = git_index_entrycount(w->index);
+	w->written = xcalloc(w->count, sizeof(w->written[0]));
+	return 0;
+}
+
+static void worktree_done(struct worktree *w)
+{
+	git_index_free(w->index);
+	free(w->written);
+	strv_done(&w->former);
+	closep(&w->root);
+	pthread_mutex_destroy(&w->err_lock);
+}
+
+int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, struct wait *wait, struct git_area_result *ret,
+                        struct err *err)
+{
+	struct worktree w _cleanup_(worktree_done) = { .area = a, .clean = clean, .wait = wait, .root = -1, .result = ret };
+	struct str path _cleanup_(str_done) = STR_INIT(4096);
+	pthread_mutex_init(&w.err_lock, NULL);
+	*ret = (struct git_area_result){ 0 };
+	git_oid_cpy(&w.commit, git_commit_id(commit));
+	w.root = open(a->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (w.root < 0)
+		return err_errno(err, errno, "open the work area %s", a->path);
+	int r = read_index(&w, commit, err);
+	if (r < 0)
+		return r;
+	w.filters = needs_filters(&w);
+	r = walk(&w, dup(w.root), &path, 0, err);
+	if (r < 0)
+		return r;
+	size_t missing = 0;
+	for (size_t i = 0; i < w.count; i++) {
+		missing += !w.written[i].present;
+		ret->submodules += git_index_get_byindex(w.index, i)->mode == GIT_FILEMODE_COMMIT;
+	}
+	r = write_all(&w, missing, err);
+	if (r >= 0)
+		r = update_index(&w, err);
+	ret->files = w.count;
+	ret->written = atomic_load(&w.files);
+	ret->lfs_pointers = atomic_load(&w.lfs);
+	return r;
+}

@@ -1,0 +1,44 @@
+/* checkout_bench URL COMMIT DIR: one checkout into DIR, by the code of the step, without the agent around it. Prints the time of fetch
+ * and of the work tree in milliseconds. For tests/bench/checkout.py and the integration test of the work area. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/http.h"
+#include "base/log.h"
+#include "steps/git_area.h"
+
+static int fail(const struct err *err)
+{
+	log_err(err);
+	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	struct err err = ERR_INIT;
+	struct wait wait = WAIT_INIT;
+	struct http_config config = { 0 };
+	if (argc < 4) {
+		fputs("usage: checkout_bench URL COMMIT DIR [REF] [keep]\n", stderr);
+		return 2;
+	}
+	struct http *http _cleanup_(http_freep) = http_new(&config, &err);
+	struct git_area *area _cleanup_(git_area_freep) = NULL;
+	struct git_remote_access remote = { .http = http, .url = argv[1], .wait = &wait };
+	struct git_area_result result;
+	bool clean = argc < 6 || strcmp(argv[5], "keep") != 0;
+	int64_t start = clock_mono_ms();
+	if (http == NULL || git_area_open(argv[3], argv[1], clean, &area, &err) < 0)
+		return fail(&err);
+	if (!git_area_has(area, argv[2]) && git_area_fetch(area, &remote, argv[2], 1, &err) < 0)
+		return fail(&err);
+	int64_t fetched = clock_mono_ms();
+	if (git_area_checkout(area, argv[2], argc > 4 && argv[4][0] ? argv[4] : NULL, clean, &wait, &result, &err) < 0)
+		return fail(&err);
+	printf("{\"fetch_ms\":%lld,\"tree_ms\":%lld,\"files\":%zu,\"written\":%zu,\"removed\":%zu,\"lfs\":%zu,\"submodules\":%zu}\n",
+	       (long long)(fetched - start), (long long)(clock_mono_ms() - fetched), result.files, result.written, result.removed,
+	       result.lfs_pointers, result.submodules);
+	return 0;
+}
