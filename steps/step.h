@@ -33,6 +33,7 @@ struct step_deployment {
 	const char *source_root;           /* absolute: what paths of the sending side are relative to */
 	const char *repository, *run_url;  /* "owner/name" and the page of the run; NULL outside a job */
 	const char *api_url, *token;       /* GitHub's REST, for notify; NULL */
+	const json_t *targets;             /* the deployment's "targets", logins included: secret-write refuses to write those; NULL */
 	bool undoing;
 };
 

@@ -1,0 +1,183 @@
+/* readable_by: each reader is served by being the owner, by the group, or by an ACL, and is then proved by reading as that user. */
+#include "steps/secret_write.h"
+#include "steps/step_plan.h"
+
+/* $R reader, $O owner, $G group: names or numbers. Prints the reader's uid, its gids, the owner's uid, the group's gid, a line each. */
+static const char resolve_script[] =
+	"uid() { case $1 in '') echo;; *[!0-9]*) id -u -- \"$1\" 2>/dev/null || id -u \"$1\" 2>/dev/null || echo;; *) echo \"$1\";; esac; }\n"
+	"gid() { case $1 in '') echo;; *[!0-9]*) g=$(awk -F: -v g=\"$1\" '$1==g{print $3;exit}' /etc/group)\n"
+	"  [ -n \"$g\" ] || g=$(getent group \"$1\" 2>/dev/null | cut -d: -f3); echo \"$g\";; *) echo \"$1\";; esac; }\n"
+	"u=$(uid \"$R\")\n"
+	"[ -n \"$u\" ] || exit 3\n"
+	"n=$(awk -F: -v u=\"$u\" '$3==u{print $1;exit}' /etc/passwd)\n"
+	"echo \"$u\"; id -G \"${n:-$R}\" 2>/dev/null || echo; uid \"$O\"; gid \"$G\"\n";
+
+/* Names the topmost folder that stops the reader. */
+static const char prove_script[] =
+	"cat -- \"$P\" >/dev/null 2>&1 && exit 0\n"
+	"d=$P; bad=\n"
+	"while d=${d%/*}; [ -n \"$d\" ]; do [ -x \"$d\" ] || bad=$d; done\n"
+	"printf %s \"$bad\"; exit 1\n";
+
+static const char traverse_script[] =
+	"d=$P; bad=\n"
+	"while d=${d%/*}; [ -n \"$d\" ]; do [ -e \"$d\" ] && [ ! -x \"$d\" ] && bad=$d; done\n"
+	"printf %s \"$bad\"; [ -z \"$bad\" ]\n";
+
+void secret_access_done(struct secret_access *a)
+{
+	for (size_t i = 0; i < a->count; i++) {
+		free(a->readers[i].user);
+		free(a->readers[i].uid);
+	}
+	free(a->readers);
+	*a = (struct secret_access){ 0 };
+}
+
+struct answer { char *lines[4]; };
+
+static void answer_done(struct answer *a)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(a->lines); i++)
+		free(a->lines[i]);
+}
+
+static int ask_ids(struct view *v, const char *reader, const char *owner, const char *group, struct answer *ret, struct err *err)
+{
+	const struct field_pair env[] = { { "R", reader }, { "O", owner }, { "G", group } };
+	_cleanup_(str_done) struct str out = STR_INIT(64 << 10);
+	int r = step_ask(v, resolve_script, env, ARRAY_SIZE(env), NULL, &out, err);
+	if (r < 0)
+		return r;
+	if (r == 3)
+		return err_hint(err, err_set(err, ERR_REFUSED, "there is no user '%s' on '%s'", reader, v->name), "give its number: that of a container's user need not have a name there");
+	const char *p = str_peek(&out);
+	for (size_t i = 0; i < ARRAY_SIZE(ret->lines); i++) {
+		const char *end = strchrnul(p, '\n');
+		ret->lines[i] = xstrndup(p, (size_t)(end - p));
+		p = *end == '\n' ? end + 1 : end;
+	}
+	return r == 0 ? 0 : err_set(err, ERR_FAILED, "the users of '%s' cannot be looked up", v->name);
+}
+
+static bool has_word(const char *words, const char *word)
+{
+	size_t len = strlen(word);
+	for (const char *p = words; len > 0 && (p = strstr(p, word)) != NULL; p += len) {
+		bool begins = p == words || p[-1] == ' ', ends = p[len] == '\0' || p[len] == ' ';
+		if (begins && ends)
+			return true;
+	}
+	return false;
+}
+
+static int refuse(const struct view *v, const char *user, const char *why, struct err *err)
+{
+	err_set(err, ERR_REFUSED, "user '%s' on '%s' %s", user, v->name, why);
+	return err_hint(err, ERR_REFUSED, "give `group:` with a group that the user is in, or `owner: %s`; an ACL needs setfacl on the target (package acl)", user);
+}
+
+static int resolve_one(const struct step_context *c, struct view *v, const char *owner, const char *group, const char *name, struct secret_access *a, struct err *err)
+{
+	const struct secret_write_in *in = c->input;
+	_cleanup_(answer_done) struct answer ids = { { NULL } };
+	const char *user = str_starts(name, "user:") ? name + 5 : name;
+	int r = ask_ids(v, user, owner, group, &ids, err);
+	if (r < 0)
+		return r;
+	struct secret_reader *reader = &a->readers[a->count++];
+	reader->user = xstrdup(user);
+	reader->uid = xstrdup(ids.lines[0]);
+	bool self = strcmp(user, v->facts.user) == 0;
+	if (!v->facts.is_root && !self)
+		return err_hint(err, err_set(err, ERR_REFUSED, "that user '%s' can read '%s' cannot be proved as '%s' on '%s'", user, in->path, v->facts.user, v->name),
+		                "give the target `become: sudo`");
+	if (strcmp(reader->uid, "0") == 0 || (strcmp(reader->uid, ids.lines[2]) == 0 && (in->mode & 0400) != 0))
+		return 0;
+	if (*group != '\0' && has_word(ids.lines[1], ids.lines[3])) {
+		reader->by_group = true;
+		a->mode |= 0040;
+		return 0;
+	}
+	if ((a->mode & 0004) != 0)
+		return 0;
+	if (!v->facts.has_setfacl)
+		return refuse(v, user, "would not be able to read the secret", err);
+	reader->by_acl = true;
+	a->acl = true;
+	return 0;
+}
+
+int secret_access_resolve(const struct step_context *c, struct view *v, const char *existing_owner, const char *existing_group, struct secret_access *ret, struct err *err)
+{
+	const struct secret_write_in *in = c->input;
+	const char *owner = in->owner != NULL ? in->owner : existing_owner != NULL ? existing_owner : v->facts.user;
+	const char *group = in->group != NULL ? in->group : existing_group != NULL ? existing_group : "";
+	*ret = (struct secret_access){ .mode = (mode_t)in->mode };
+	ret->readers = xcalloc(in->readable_by.count + 1, sizeof(*ret->readers));
+	for (size_t i = 0; i < in->readable_by.count; i++) {
+		int r = resolve_one(c, v, owner, group, in->readable_by.items[i], ret, err);
+		if (r < 0)
+			return r;
+		const struct field_pair env[] = { { "P", in->path } };
+		_cleanup_(str_done) struct str out = STR_INIT(64 << 10);
+		const struct secret_reader *reader = &ret->readers[ret->count - 1];
+		r = step_ask(v, traverse_script, env, 1, strcmp(reader->user, v->facts.user) == 0 ? NULL : reader->uid, &out, err);
+		if (r < 0)
+			return r;
+		if (r != 0 && out.len > 0)
+			return err_hint(err, err_set(err, ERR_REFUSED, "user '%s' on '%s' cannot enter %s, and so not read '%s'", reader->user, v->name, str_peek(&out), in->path),
+			                "let it pass: chmod o+x, or an ACL, on that folder");
+	}
+	return 0;
+}
+
+int secret_access_grant(const struct step_context *c, struct target *t, const char *path, const json_t *acl, bool directory, struct err *err)
+{
+	_cleanup_(str_done) struct str spec = STR_INIT(64 << 10);
+	(void)c;
+	for (size_t i = 0; i < json_array_size(acl); i++)
+		str_appendf(&spec, "%su:%s:%s", i == 0 ? "" : ",", json_string_value(json_array_get(acl, i)), directory ? "rx" : "r");
+	const char *const argv[] = { "setfacl", "-m", str_peek(&spec), "--", path, NULL };
+	struct target_command command = { .argv = argv, .max_output = 4096 };
+	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
+	int r = t->view.type->run(t, &command, &result, err);
+	if (r < 0)
+		return r;
+	if (result.status == 0 && !result.timed_out)
+		return 0;
+	return err_hint(err, err_set(err, ERR_FAILED, "setfacl on '%s': %s", path, str_peek(&result.err)), "the file system may know no ACL: use `group:` instead");
+}
+
+bool secret_access_has_acl(struct view *v, const char *path, const json_t *acl, bool directory)
+{
+	const char *const argv[] = { "getfacl", "-cpn", "--", path, NULL };
+	struct target_command command = { .argv = argv, .max_output = 64 << 10 };
+	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
+	struct err ignored = ERR_INIT;
+	if (v->type->query(v, &command, &result, &ignored) < 0 || result.status != 0)
+		return false;
+	if (strstr(str_peek(&result.out), "group::---") == NULL)
+		return false;
+	for (size_t i = 0; i < json_array_size(acl); i++) {
+		_cleanup_free_ char *want = xasprintf("user:%s:%s", json_string_value(json_array_get(acl, i)), directory ? "r-x" : "r--");
+		if (strstr(str_peek(&result.out), want) == NULL)
+			return false;
+	}
+	return true;
+}
+
+int secret_access_prove(const struct step_context *c, struct view *v, const char *path, bool directory, const char *user, struct err *err)
+{
+	const struct field_pair env[] = { { "P", path } };
+	_cleanup_(str_done) struct str out = STR_INIT(64 << 10);
+	(void)c;
+	if (directory)
+		return 0;
+	int r = step_ask(v, prove_script, env, 1, strcmp(user, v->facts.user) == 0 ? NULL : user, &out, err);
+	if (r <= 0)
+		return r;
+	if (out.len > 0)
+		return err_set(err, ERR_CONFLICT, "user '%s' on '%s' cannot read '%s': it cannot enter %s", user, v->name, path, str_peek(&out));
+	return err_set(err, ERR_CONFLICT, "user '%s' on '%s' cannot read '%s'", user, v->name, path);
+}

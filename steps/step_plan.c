@@ -1,0 +1,163 @@
+#include "steps/step_plan.h"
+#include "base/fs.h"
+
+static bool plan_has(const struct plan *plan, const char *path)
+{
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct change *c = &plan->changes[i];
+		if ((c->kind == CHANGE_DIR || c->kind == CHANGE_RELEASE) && strcmp(c->path, path) == 0)
+			return true;
+	}
+	return false;
+}
+
+int step_is_directory(struct view *v, const char *path, bool *ret, struct err *err)
+{
+	struct node node = { 0 };
+	int r = v->type->stat(v, path, &node, err);
+	if (r < 0)
+		return r;
+	enum node_type type = node.type;
+	node_done(&node);
+	*ret = type == NODE_DIR;
+	if (type != NODE_LINK)
+		return 0;
+	_cleanup_free_ char *through = xasprintf("%s/.", path);
+	r = v->type->stat(v, through, &node, err);
+	if (r < 0)
+		return r;
+	*ret = node.type == NODE_DIR;
+	node_done(&node);
+	return 0;
+}
+
+static int plan_parent(struct view *v, struct plan *plan, const char *dir, struct err *err)
+{
+	struct node node = { 0 };
+	bool is_dir = false;
+	if (plan_has(plan, dir))
+		return 0;
+	int r = v->type->stat(v, dir, &node, err);
+	if (r < 0)
+		return r;
+	enum node_type type = node.type;
+	node_done(&node);
+	if (type != NODE_ABSENT) {
+		r = step_is_directory(v, dir, &is_dir, err);
+		if (r < 0 || is_dir)
+			return r;
+		return err_set(err, ERR_INVALID, "'%s' on '%s' is not a directory", dir, v->name);
+	}
+	struct change *change = plan_add(plan, CHANGE_DIR, ACTION_CREATE, dir);
+	json_decref(change->before);
+	json_decref(change->after);
+	change->before = json_pack("{s:s}", "type", "absent");
+	change->after = json_pack("{s:s,s:s}", "type", "dir", "mode", "0755");
+	free(change->summary);
+	change->summary = xasprintf("make %s", dir);
+	return 0;
+}
+
+int step_plan_parents(struct view *v, struct plan *plan, const char *path, struct err *err)
+{
+	_cleanup_free_ char *dir = xstrdup(path);
+	for (char *p = strchr(dir + 1, '/'); p != NULL; p = strchr(p + 1, '/')) {
+		*p = '\0';
+		int r = plan_parent(v, plan, dir, err);
+		*p = '/';
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+const char *step_node_type(const json_t *node)
+{
+	const char *type = json_get_string(node, "type");
+	return type != NULL ? type : "absent";
+}
+
+long step_node_mode(const json_t *node)
+{
+	const char *text = json_get_string(node, "mode");
+	return text != NULL ? strtol(text, NULL, 8) : -1;
+}
+
+json_t *step_node_after(const char *type, const json_t *before, const char *owner, const char *group, long mode)
+{
+	bool same = strcmp(step_node_type(before), type) == 0;
+	const char *old_owner = same ? json_get_string(before, "owner") : NULL, *old_group = same ? json_get_string(before, "group") : NULL;
+	json_t *node = json_pack("{s:s}", "type", type);
+	if (mode < 0 && same)
+		mode = step_node_mode(before);
+	if (mode >= 0)
+		json_object_set_new(node, "mode", json_stringf("%04lo", mode));
+	if (owner != NULL || old_owner != NULL)
+		json_object_set_new(node, "owner", json_string(owner != NULL ? owner : old_owner));
+	if (group != NULL || old_group != NULL)
+		json_object_set_new(node, "group", json_string(group != NULL ? group : old_group));
+	return node;
+}
+
+static const char *const compared[] = { "type", "mode", "owner", "group", "digest", "link" };
+
+bool step_node_differs(const json_t *before, const json_t *after)
+{
+	if (strcmp(step_node_type(before), step_node_type(after)) != 0)
+		return true;
+	for (size_t i = 1; i < ARRAY_SIZE(compared); i++) {
+		const char *a = json_get_string(before, compared[i]), *b = json_get_string(after, compared[i]);
+		if (b != NULL && (a == NULL || strcmp(a, b) != 0))
+			return true;
+	}
+	return false;
+}
+
+void step_node_show_change(const json_t *before, const json_t *after, struct str *out)
+{
+	size_t start = out->len;
+	for (size_t i = 0; i < ARRAY_SIZE(compared); i++) {
+		const char *a = i == 0 ? step_node_type(before) : json_get_string(before, compared[i]);
+		const char *b = i == 0 ? step_node_type(after) : json_get_string(after, compared[i]);
+		int width = strcmp(compared[i], "digest") == 0 ? 12 : 200;
+		const char *name = strcmp(compared[i], "digest") == 0 ? "content" : compared[i];
+		if (b == NULL || (a != NULL && strcmp(a, b) == 0))
+			continue;
+		str_appendf(out, "%s%s %.*s%s%.*s", out->len > start ? ", " : "", name, width, a != NULL ? a : "", a != NULL ? " → " : "", width, b);
+	}
+}
+
+int step_ask(struct view *v, const char *script, const struct field_pair *env, size_t env_count, const char *user, struct str *ret_out, struct err *err)
+{
+	struct target_command command = { .script = script, .env = env, .env_count = env_count, .user = user, .max_output = 64 << 10 };
+	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
+	int r = v->type->query(v, &command, &result, err);
+	if (r < 0)
+		return r;
+	if (result.timed_out)
+		return err_set(err, ERR_TIMEOUT, "'%s' did not answer in time", v->name);
+	if (ret_out != NULL)
+		str_append_n(ret_out, str_peek(&result.out), result.out.len);
+	return result.status;
+}
+
+char *step_target_path(const char *path, const char *pointer, struct faults *faults)
+{
+	struct err err = ERR_INIT;
+	char line[512];
+	char *ret = NULL;
+	if (path[0] != '/') {
+		faults_add(faults, NULL, pointer, "'%s' is not absolute", path);
+		faults_hint(faults, "paths on a target start with /");
+		return NULL;
+	}
+	if (fs_normalize(path, &ret, &err) < 0) {
+		faults_add(faults, NULL, pointer, "%s", err_line(&err, line, sizeof(line)));
+		return NULL;
+	}
+	if (strcmp(ret, "/") == 0) {
+		faults_add(faults, NULL, pointer, "the root directory is refused");
+		free(TAKE(ret));
+	}
+	return ret;
+}
