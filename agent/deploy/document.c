@@ -332,7 +332,7 @@ int deploy_document_read(const char *path, const struct deploy_values *values, s
 	struct reader reader _cleanup_(reader_done) = { .d = d, .source = &source };
 	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
 	limits.allow_anchors = true;
-	int r = deploy_source_find(path, &source, err);
+	int r = deploy_source_find(path, true, &source, err);
 	if (r < 0)
 		return err_hint(err, r, "name a deployment file, as in: davit deploy deploy/production.yml");
 	r = yaml_read_file(path, &limits, &d->yaml, err);
@@ -419,7 +419,7 @@ int deploy_document_single(const struct deploy_single *single, struct deploy_doc
 	struct deploy_document *d _cleanup_(deploy_document_freep) = document_new(NULL);
 	struct deploy_source source _cleanup_(deploy_source_done) = { 0 };
 	struct reader reader _cleanup_(reader_done) = { .d = d, .source = &source, .text_values = single->text_values };
-	int r = deploy_source_find(single->source_root ? single->source_root : ".", &source, err);
+	int r = deploy_source_find(single->source_root ? single->source_root : ".", single->source_root == NULL, &source, err);
 	if (r < 0)
 		return r;
 	reader.root = json_object();

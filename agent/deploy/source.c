@@ -79,7 +79,7 @@ static int read_work_tree(git_repository *repo, struct deploy_source *ret, struc
 	return 0;
 }
 
-int deploy_source_find(const char *path, struct deploy_source *ret, struct err *err)
+int deploy_source_find(const char *path, bool search, struct deploy_source *ret, struct err *err)
 {
 	char real[PATH_MAX];
 	struct stat st;
@@ -93,7 +93,7 @@ int deploy_source_find(const char *path, struct deploy_source *ret, struct err *
 	/* A work area that a worker of another uid made is ours all the same; we only read it. */
 	git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
 	_cleanup_(repository_freep) git_repository *repo = NULL;
-	int r = git_repository_open_ext(&repo, real, 0, NULL);
+	int r = git_repository_open_ext(&repo, real, search ? 0 : GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
 	const char *top = r == 0 ? git_repository_workdir(repo) : NULL;
 	if (top == NULL) {
 		ret->root = xstrdup(real);

@@ -10,6 +10,7 @@ struct deploy_source {
 	bool dirty;          /* tracked files changed, or untracked ones not ignored, below root */
 	char *repository;    /* "owner/name" of the remote "origin" when it looks like one; NULL */
 };
-/* path: a file or directory that exists. */
-int deploy_source_find(const char *path, struct deploy_source *ret, struct err *err);
+/* path: a file or directory that exists. search: look for the work tree in the directories above too; a job's workspace is
+ * taken as it is, wherever the runner put it. */
+int deploy_source_find(const char *path, bool search, struct deploy_source *ret, struct err *err);
 void deploy_source_done(struct deploy_source *s);

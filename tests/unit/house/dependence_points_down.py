@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""Dependence points down: no object of a folder was compiled with a header of a folder above it.
+
+CMake gives each target only the folders that it links to, so `#include "steps/x.h"` in base/ does not compile. A relative
+path would, which is why this reads what the compiler really opened (ninja -t deps)."""
+import os
+import re
+import subprocess
+import sys
+import unittest
+
+BUILD, SOURCE = os.environ["DAVIT_BUILD"], os.path.realpath(os.environ["DAVIT_SOURCE"])
+# From the bottom up; folders of one line do not know each other unless the line below says so.
+RANKS = [["base"], ["schemas"], ["steps"], ["agent/expr", "agent/report"], ["agent/github"], ["agent/workflow"],
+         ["agent/forge", "agent/deploy"], ["agent/uses"], ["agent/job"], ["agent/listen"], ["agent"]]
+RANK = {folder: rank for rank, folders in enumerate(RANKS) for folder in folders}
+
+
+def folder_of(path):
+    """The folder of the house that a path lies in, None outside it."""
+    path = os.path.relpath(os.path.realpath(path), SOURCE)
+    for folder in sorted(RANK, key=len, reverse=True):
+        if path.startswith(folder + "/"):
+            return folder
+    return None
+
+
+def objects():
+    text = subprocess.run(["ninja", "-C", BUILD, "-t", "deps"], capture_output=True, text=True, check=True).stdout
+    for block in text.split("\n\n"):
+        lines = block.splitlines()
+        match = lines and re.match(r"(\S+): #deps", lines[0])
+        if match:
+            yield match.group(1), [os.path.join(BUILD, line.strip()) for line in lines[1:]]
+
+
+class House(unittest.TestCase):
+    def test_no_folder_includes_a_header_from_above(self):
+        seen, wrong = 0, []
+        for name, headers in objects():
+            if name.startswith("tests/") or not headers:
+                continue
+            own = folder_of(headers[0])
+            if own is None:
+                continue
+            seen += 1
+            for header in headers[1:]:
+                folder = folder_of(header)
+                if folder is None or folder == own:
+                    continue
+                if RANK[folder] >= RANK[own]:
+                    wrong.append(f"{os.path.relpath(os.path.realpath(headers[0]), SOURCE)} includes {folder}/{os.path.basename(header)}")
+        self.assertGreater(seen, 50, "the compilers' dependency files were not found")
+        self.assertEqual(wrong, [])
+
+    def test_steps_know_nothing_of_the_agent(self):
+        for name, headers in objects():
+            if headers and folder_of(headers[0]) in ("base", "steps"):
+                for header in headers:
+                    self.assertFalse((folder_of(header) or "").startswith("agent"), f"{name}: {header}")
+
+
+if __name__ == "__main__":
+    sys.exit(unittest.main(verbosity=1))

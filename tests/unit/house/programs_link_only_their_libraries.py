@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""Each program links what design says and nothing else: an idle agent does not carry libgit2, libssh2 or libarchive."""
+import os
+import re
+import subprocess
+import unittest
+
+BIN = os.path.join(os.environ["DAVIT_BUILD"], "bin")
+SYSTEM = {"libc.so.6", "libm.so.6", "libpthread.so.0", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "libasan.so.8",
+          "libubsan.so.1", "libgcc_s.so.1"}
+CORE = {"libcurl.so.4", "libjansson.so.4", "libyaml-0.so.2", "libcrypto.so.3", "libpcre2-8.so.0", "libsqlite3.so.0"}
+ALLOWED = {
+    "davit": CORE,
+    "davit-step": CORE | {"libgit2.so.1.5", "libssh2.so.1", "libarchive.so.13", "libz.so.1"},
+    "davit-forge": CORE | {"libmicrohttpd.so.12", "libssl.so.3", "libz.so.1"},
+}
+
+
+def needed(program):
+    text = subprocess.run(["readelf", "-d", os.path.join(BIN, program)], capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"\(NEEDED\).*\[(.+)\]", text)) - SYSTEM
+
+
+class Programs(unittest.TestCase):
+    def test_no_program_links_more_than_its_part_of_the_house_needs(self):
+        for program, allowed in ALLOWED.items():
+            with self.subTest(program=program):
+                self.assertLessEqual(needed(program), allowed)
+
+    def test_davit_step_has_the_libraries_that_davit_does_without(self):
+        self.assertIn("libssh2.so.1", needed("davit-step"))
+        self.assertNotIn("libssh2.so.1", needed("davit"))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
