@@ -140,7 +140,7 @@ bool json_text_secret(const json_t *value, struct str *out)
 
 static void canonical_real(double value, struct str *out)
 {
-	if (value == floor(value) && fabs(value) < 9007199254740992.0) {
+	if (value == floor(value) && fabs(value) < 9.2e18) {
 		str_appendf(out, "%lld", (long long)value);
 		return;
 	}

@@ -2,7 +2,7 @@
  * Every keyword that draft-07 defines is implemented or makes the schema unsupported (ERR_UNSUPPORTED, with the keyword).
  * Words that it does not define are ignored, or refused when strict_words is set (our own schemas/; x-… words are
  * known there, see base/fields.h). `pattern` is PCRE2 (UTF) with a match limit. Remote references resolve only in the
- * given map. `format` is an annotation unless assert_formats. Depth is bounded.
+ * given map. `format`, `contentEncoding` and `contentMediaType` are annotations. Depth and work are bounded.
  * Source: draft-07 core and validation documents; tested by JSON-Schema-Test-Suite. */
 #pragma once
 #include "base/yaml.h"
@@ -13,8 +13,9 @@ struct schema_options {
 	const json_t *remotes;     /* object: URI → schema; borrowed while compiling */
 };
 int schema_compile(const json_t *document, const struct schema_options *options, struct schema **ret, struct err *err);
-/* Adds a fault for each thing that does not hold (doc: for positions, may be NULL). Returns 0 valid, ERR_INVALID,
- * or another error when the check itself could not be done (match limit, depth). */
+/* Adds a fault for each thing that does not hold (doc: for positions, may be NULL; faults NULL: only the answer). Returns 0 valid,
+ * ERR_INVALID, or another error when the check itself could not be done (match limit, depth: ERR_LIMIT; a schema whose
+ * references never end: ERR_UNSUPPORTED). */
 int schema_check(const struct schema *schema, const json_t *instance, const struct yaml_doc *doc, struct faults *faults,
                  struct err *err);
 void schema_free(struct schema *schema);

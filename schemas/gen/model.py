@@ -12,7 +12,7 @@ class Refused(Exception):
 
 ANNOTATIONS = {"title", "description", "default", "examples", "$comment", "x-secret", "x-default-text", "x-order", "x-example"}
 DRAFT7 = {
-    "$id", "$schema", "$ref", "$comment", "title", "description", "default", "readOnly", "examples", "multipleOf", "maximum",
+    "$id", "$schema", "$ref", "$comment", "title", "description", "default", "readOnly", "writeOnly", "examples", "multipleOf", "maximum",
     "exclusiveMaximum", "minimum", "exclusiveMinimum", "maxLength", "minLength", "pattern", "additionalItems", "items", "maxItems",
     "minItems", "uniqueItems", "contains", "maxProperties", "minProperties", "required", "additionalProperties", "definitions",
     "properties", "patternProperties", "dependencies", "propertyNames", "const", "enum", "type", "format", "contentMediaType",
