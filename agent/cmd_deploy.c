@@ -1,17 +1,88 @@
-/* davit deploy FILE: a deployment file, planned or carried out. */
+/* davit deploy FILE: a deployment file, planned or carried out. Without FILE in a workflow, or with --input, it is the root
+ * action: `file`, `secrets`, `vars`, `inputs`, `plan`, `expect` and `wait` come from the inputs of the step. */
+#include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/cli.h"
 #include "agent/commands.h"
 #include "agent/deploy/document.h"
 #include "agent/deploy/session.h"
+#include "agent/step_input.h"
 
 struct deploy_call {
 	bool plan, no_seal;
-	const char *expect, *wait, *secrets_file, *undo_deadline;
+	const char *file, *input, *expect, *wait, *secrets_file, *undo_deadline;
 	struct strv secrets, vars, inputs;
+	struct step_input in;                  /* of the root action */
 };
+
+static const char *const action_inputs[] = { "file", "secrets", "vars", "inputs", "plan", "expect", "wait", "token" };
+
+/* GITHUB_SHA and its kin as the context `github`, all variables as `env`. */
+static void read_environment(struct deploy_values *values)
+{
+	for (char **variable = environ; *variable != NULL; variable++) {
+		const char *equals = strchr(*variable, '=');
+		if (equals == NULL || str_starts(*variable, "INPUT_") || !str_is_utf8(*variable, strlen(*variable)))
+			continue;
+		_cleanup_free_ char *name = xstrndup(*variable, (size_t)(equals - *variable));
+		json_object_set_new(values->env, name, json_string(equals + 1));
+		if (!str_starts(name, "GITHUB_"))
+			continue;
+		for (char *p = name; *p != '\0'; p++)
+			*p = (char)tolower((unsigned char)*p);
+		json_object_set_new(values->github, name + strlen("github_"), json_string(equals + 1));
+	}
+}
+
+/* The inputs of the root action; a name that it does not have is refused. */
+static int read_action(struct deploy_call *call, struct deploy_values *values, struct err *err)
+{
+	int r = 0;
+	if (call->input != NULL) {
+		r = step_input_read(call->input, NULL, &call->in, err);
+	} else {
+		deploy_job_from_environment(&call->in.job);
+		call->in.input = deploy_job_inputs_by_name(action_inputs, ARRAY_SIZE(action_inputs));
+	}
+	const char *key;
+	json_t *value;
+	json_object_foreach(call->in.input, key, value) {
+		bool known = false;
+		for (size_t i = 0; i < ARRAY_SIZE(action_inputs); i++)
+			known |= strcmp(key, action_inputs[i]) == 0;
+		if (r < 0 || known)
+			continue;
+		const char *nearest = str_nearest(key, action_inputs, ARRAY_SIZE(action_inputs));
+		r = err_set(err, ERR_INVALID, "the action has no input '%s'%s%s%s", key, nearest ? "; did you mean " : "",
+		            nearest ? nearest : "", nearest ? "?" : "");
+	}
+	json_t *maps[] = { values->secrets, values->vars, values->inputs };
+	static const char *const names[] = { "secrets", "vars", "inputs" };
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(maps); i++)
+		r = deploy_values_map(maps[i], names[i], json_object_get(call->in.input, names[i]), i == 0, err);
+	if (r < 0)
+		return r;
+	const char *plan = json_get_string(call->in.input, "plan");
+	call->plan = call->plan || (plan != NULL && strcmp(plan, "true") == 0);
+	call->file = json_get_string(call->in.input, "file");
+	call->expect = json_get_string(call->in.input, "expect");
+	call->wait = json_get_string(call->in.input, "wait");
+	if (call->in.job.workspace != NULL && chdir(call->in.job.workspace) != 0)
+		return err_errno(err, errno, "go to the workspace %s", call->in.job.workspace);
+	if (call->file == NULL || call->file[0] == '\0') {
+		r = err_set(err, ERR_INVALID, "no deployment file is named");
+		return err_hint(err, r, "with: file: deploy/production.yml, or: davit deploy deploy/production.yml");
+	}
+	if (call->expect != NULL && call->expect[0] == '\0')
+		call->expect = NULL;
+	if (call->wait != NULL && call->wait[0] == '\0')
+		call->wait = NULL;
+	return 0;
+}
 
 static int read_values(const struct deploy_call *call, struct deploy_values *values, struct err *err)
 {
@@ -51,6 +122,13 @@ static int set_options(const struct deploy_call *call, struct deploy_session *s,
 	return duration_option("undo-deadline", call->undo_deadline, &s->options.undo_deadline_ms, err);
 }
 
+static void write_outputs(const struct engine_result *result)
+{
+	struct err ignored = ERR_INIT;
+	json_t *outputs _cleanup_json_ = json_pack("{s:s, s:s}", "deployment", result->id ? result->id : "", "digest", result->digest);
+	deploy_job_write_outputs(outputs, &ignored);
+}
+
 int cmd_deploy(int argc, char **argv)
 {
 	struct deploy_call call = { 0 };
@@ -63,11 +141,12 @@ int cmd_deploy(int argc, char **argv)
 		{ "input", 0, CLI_LIST, &call.inputs, "NAME=VALUE", "a value of the context inputs; may be repeated" },
 		{ "wait", 0, CLI_TEXT, &call.wait, "D", "wait so long for a held lock (90s, 10m); default: not at all" },
 		{ "undo-deadline", 0, CLI_TEXT, &call.undo_deadline, "D", "give an undo so long before it is held; default 15m" },
+		{ "input", 0, CLI_TEXT, &call.input, "FILE", "the inputs of the root action as JSON or YAML; - is standard input" },
 		{ "no-seal", 0, CLI_FLAG, &call.no_seal, NULL, "keep no sealed secrets for a recovery: it will ask for them" },
 		{ 0 },
 	};
 	const struct cli_command command = { "deploy", "FILE [options]",
-		"Carries out a deployment file as one transaction: the new version is healthy, or the old one is.", options, 1, 1 };
+		"Carries out a deployment file as one transaction: the new version is healthy, or the old one is.", options, 0, 1 };
 	struct cli_rest rest;
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
@@ -79,15 +158,22 @@ int cmd_deploy(int argc, char **argv)
 	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
 	struct engine_result result = { 0 };
 	deploy_values_init(&values);
-	int r = deploy_session_open(&session, !call.plan, &err);
+	read_environment(&values);
+	call.file = rest.count > 0 ? rest.words[0] : NULL;
+	int r = deploy_session_open(&session, true, &err);
 	session.json = cli_json();
+	if (r >= 0 && call.file == NULL)
+		r = read_action(&call, &values, &err);
 	if (r >= 0)
 		r = set_options(&call, &session, &err);
 	if (r >= 0)
 		r = read_values(&call, &values, &err);
 	if (r >= 0)
-		r = deploy_document_read(rest.words[0], &values, &document, &err);
+		r = deploy_document_read(call.file, &values, &document, &err);
 	if (r >= 0) {
+		const struct deploy_job *job = &call.in.job;
+		session.workflow |= job->present;
+		deploy_document_set_job(document, job->repository, job->run_url, job->api_url, job->token, job->commit);
 		deploy_document_bind(document, &session.options);
 		const json_t *deployment = deploy_document_deployment(document);
 		if (call.plan)
@@ -95,9 +181,11 @@ int cmd_deploy(int argc, char **argv)
 		else
 			r = engine_deploy(deployment, &session.options, &result, &err);
 		status = deploy_session_tell(&session, r, &result, call.plan, &err);
+		write_outputs(&result);
 	} else {
 		status = deploy_session_fail(&session, &err);
 	}
+	step_input_done(&call.in);
 	engine_result_done(&result);
 	deploy_values_done(&values);
 	deploy_session_done(&session);
