@@ -1,1 +1,193 @@
-typedef int davit_placeholder_forge;
+/* The forge's life: configuration, start, the ticking clock, the end. */
+#include "agent/forge/internal.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/rand.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { TICK_MS = 250, SECRETS_MAX = 4 << 20 };
+
+static void append_strings(json_t *to, const json_t *from)
+{
+	if (json_is_object(from))
+		json_object_update(to, (json_t *)(uintptr_t)from);
+}
+
+/* {"owner/name": {"secrets": {…}, "vars": {…}, "environments": {…}}, "*": {…}} */
+static int load_secrets(struct forge *f, const char *path, struct err *err)
+{
+	_cleanup_(str_done) struct str text = STR_SECRET_INIT(SECRETS_MAX);
+	_cleanup_json_ json_t *all = NULL;
+	int r = fs_read(AT_FDCWD, path, SECRETS_MAX, &text, err);
+	if (r >= 0)
+		r = json_parse(str_peek(&text), text.len, SECRETS_MAX, &all, err);
+	if (r < 0)
+		return err_wrap(err, r, "the secrets '%s'", path);
+	const char *name;
+	json_t *entry;
+	json_object_foreach(all, name, entry) {
+		if (strcmp(name, "*") == 0) {
+			f->defaults = json_incref(entry);
+			continue;
+		}
+		const char *slash = strchr(name, '/');
+		_cleanup_free_ char *owner = xstrndup(name, slash ? (size_t)(slash - name) : 0);
+		struct forge_repo *repo = slash ? repo_find(f, owner, slash + 1) : NULL;
+		if (!repo)
+			return err_set(err, ERR_INVALID, "the secrets '%s' name the repository '%s', which is not served", path, name);
+		append_strings(repo->secrets, json_object_get(entry, "secrets"));
+		append_strings(repo->vars, json_object_get(entry, "vars"));
+		append_strings(repo->environments, json_object_get(entry, "environments"));
+	}
+	return 0;
+}
+
+static int announce(struct forge *f, struct err *err)
+{
+	_cleanup_free_ char *line = xasprintf("%s\n", f->base);
+	_cleanup_free_ char *port = xasprintf("%d\n", f->config.port);
+	int r = 0;
+	if (f->config.ca_file)
+		r = fs_write_replace(AT_FDCWD, f->config.ca_file, f->certificate, strlen(f->certificate), 0644, err);
+	if (r >= 0 && f->config.port_file)
+		r = fs_write_replace(AT_FDCWD, f->config.port_file, port, strlen(port), 0644, err);
+	if (r >= 0 && f->config.ready_fd >= 0)
+		r = fs_write_all(f->config.ready_fd, line, strlen(line), err);
+	printf("%s", line);
+	fflush(stdout);
+	return r;
+}
+
+static void free_run(struct forge_run *run)
+{
+	for (size_t i = 0; i < run->job_count; i++) {
+		struct forge_job *job = run->jobs[i];
+		json_t *values[] = { job->message, job->permissions, job->steps, job->annotations, job->outputs, job->telemetry };
+		for (size_t v = 0; v < ARRAY_SIZE(values); v++)
+			json_decref(values[v]);
+		char *texts[] = { job->name, job->environment, job->environment_url, job->group, job->raw_conclusion };
+		for (size_t t = 0; t < ARRAY_SIZE(texts); t++)
+			free(texts[t]);
+		strv_done(&job->labels);
+		free(job);
+	}
+	workflow_free(run->workflow);
+	char *texts[] = { run->path, run->name, run->title, run->event, run->ref, run->sha, run->before, run->group, run->actor };
+	for (size_t t = 0; t < ARRAY_SIZE(texts); t++)
+		free(texts[t]);
+	json_decref(run->payload);
+	json_decref(run->inputs);
+	json_decref(run->annotations);
+	free(run->jobs);
+	free(run);
+}
+
+static void free_repo(struct forge_repo *repo)
+{
+	json_t *values[] = { repo->secrets, repo->vars, repo->environments, repo->comments, repo->issue_comments, repo->deployments,
+		repo->deployment_statuses, repo->statuses, repo->check_runs };
+	for (size_t v = 0; v < ARRAY_SIZE(values); v++)
+		json_decref(values[v]);
+	free(repo->owner);
+	free(repo->name);
+	free(repo->full_name);
+	free(repo->dir);
+	pthread_mutex_destroy(&repo->push_lock);
+	free(repo);
+}
+
+static void free_runner(struct forge_runner *runner)
+{
+	char *texts[] = { runner->name, runner->scope, runner->version, runner->public_key, runner->status, runner->os };
+	for (size_t t = 0; t < ARRAY_SIZE(texts); t++)
+		free(texts[t]);
+	strv_done(&runner->labels);
+	json_decref(runner->label_objects);
+	json_decref(runner->queue);
+	EVP_PKEY_free(runner->key);
+	free(runner);
+}
+
+static void forge_free(struct forge *f)
+{
+	for (size_t i = 0; i < f->run_count; i++)
+		free_run(f->runs[i]);
+	for (size_t i = 0; i < f->runner_count; i++)
+		free_runner(f->runners[i]);
+	for (size_t i = 0; i < f->token_count; i++) {
+		free(f->tokens[i]->text);
+		free(f->tokens[i]->scope);
+		free(f->tokens[i]);
+	}
+	for (size_t i = 0; i < f->blob_count; i++) {
+		free(f->blobs[i]->path);
+		str_done(&f->blobs[i]->data);
+		free(f->blobs[i]);
+	}
+	for (size_t i = 0; i < f->repo_count; i++)
+		free_repo(f->repos[i]);
+	for (size_t i = 0; i < f->fault_count; i++) {
+		free(f->faults[i].path);
+		free(f->faults[i].method);
+		free(f->faults[i].body);
+		json_decref(f->faults[i].headers);
+	}
+	void *arrays[] = { f->runs, f->runners, f->tokens, f->blobs, f->repos, f->faults };
+	for (size_t i = 0; i < ARRAY_SIZE(arrays); i++)
+		free(arrays[i]);
+	json_t *values[] = { f->complaints, f->requests, f->events, f->used_jti, f->defaults };
+	for (size_t v = 0; v < ARRAY_SIZE(values); v++)
+		json_decref(values[v]);
+	free(f->base);
+	free(f->certificate);
+	free(f->certificate_key);
+	pthread_mutex_destroy(&f->lock);
+	free(f);
+}
+
+static int prepare(struct forge *f, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; i < f->config.repos.count && r >= 0; i++)
+		r = repo_add(f, f->config.repos.items[i], err);
+	if (r >= 0 && f->config.secrets_file)
+		r = load_secrets(f, f->config.secrets_file, err);
+	if (r >= 0 && f->config.state_dir)
+		r = fs_mkdirs(AT_FDCWD, f->config.state_dir, 0755, err);
+	if (r >= 0 && f->config.tls)
+		r = forge_make_certificate(f, err);
+	if (r >= 0)
+		r = forge_listen(f, err);
+	return r < 0 ? r : announce(f, err);
+}
+
+int forge_run(const struct forge_config *config, int cancel_fd, struct err *err)
+{
+	struct forge *f = xcalloc(1, sizeof(*f));
+	f->config = *config;
+	f->next_id = 1000;
+	f->complaints = json_array();
+	f->requests = json_array();
+	f->events = json_array();
+	f->used_jti = json_object();
+	pthread_mutex_init(&f->lock, NULL);
+	rand_fill(f->key, sizeof(f->key));
+	int r = prepare(f, err);
+	struct pollfd p = { .fd = cancel_fd, .events = POLLIN };
+	while (r >= 0) {
+		int n = poll(&p, 1, TICK_MS);
+		if (n > 0 || (n < 0 && errno != EINTR))
+			break;
+		pthread_mutex_lock(&f->lock);
+		forge_tick(f);
+		pthread_mutex_unlock(&f->lock);
+	}
+	forge_unlisten(f);
+	forge_free(f);
+	return r;
+}

@@ -1,0 +1,107 @@
+/* The job message of an acquired job: its tokens, its github context, its secrets. */
+#include "agent/forge/internal.h"
+#include "base/clock.h"
+
+#include <string.h>
+
+enum { JOB_TOKEN_MS = 6 * 3600 * 1000, DEFAULT_TIMEOUT_MIN = 360 };
+
+json_t *run_github_context(struct forge *f, const struct forge_run *run, const struct forge_job *job)
+{
+	const char *ref_name = strrchr(run->ref, '/') ? run->ref + strlen("refs/") : run->ref;
+	const char *behind = strchr(ref_name, '/');
+	ref_name = behind ? behind + 1 : ref_name;
+	bool tag = str_starts(run->ref, "refs/tags/");
+	const char *actor = run->actor ? run->actor : "octocat";
+	json_t *g = json_object();
+	json_object_set_new(g, "ref", json_string(run->ref));
+	json_object_set_new(g, "sha", json_string(run->sha));
+	json_object_set_new(g, "repository", json_string(run->repo->full_name));
+	json_object_set_new(g, "repository_owner", json_string(run->repo->owner));
+	json_object_set_new(g, "repository_owner_id", json_stringf("%lld", (long long)run->repo->id + 1000000));
+	json_object_set_new(g, "repositoryUrl", json_stringf("%s/%s.git", f->base, run->repo->full_name));
+	json_object_set_new(g, "run_id", json_stringf("%lld", (long long)run->id));
+	json_object_set_new(g, "run_number", json_stringf("%lld", (long long)run->number));
+	json_object_set_new(g, "retention_days", json_string("90"));
+	json_object_set_new(g, "run_attempt", json_string("1"));
+	json_object_set_new(g, "artifact_cache_size_limit", json_string("10"));
+	json_object_set_new(g, "repository_visibility", json_string("public"));
+	json_object_set_new(g, "actor_id", json_string("1"));
+	json_object_set_new(g, "actor", json_string(actor));
+	json_object_set_new(g, "triggering_actor", json_string(actor));
+	json_object_set_new(g, "workflow", json_string(run->name));
+	json_object_set_new(g, "head_ref", json_string(""));
+	json_object_set_new(g, "base_ref", json_string(""));
+	json_object_set_new(g, "event_name", json_string(run->event));
+	json_object_set_new(g, "server_url", json_string(f->base));
+	json_object_set_new(g, "api_url", json_stringf("%s/api/v3", f->base));
+	json_object_set_new(g, "graphql_url", json_stringf("%s/api/graphql", f->base));
+	json_object_set_new(g, "ref_name", json_string(ref_name));
+	json_object_set_new(g, "ref_protected", json_false());
+	json_object_set_new(g, "ref_type", json_string(tag ? "tag" : "branch"));
+	json_object_set_new(g, "secret_source", json_string("Actions"));
+	json_object_set_new(g, "event", json_incref(run->payload));
+	json_object_set_new(g, "workflow_ref", json_stringf("%s/%s@%s", run->repo->full_name, run->path, run->ref));
+	json_object_set_new(g, "workflow_sha", json_string(run->sha));
+	json_object_set_new(g, "repository_id", json_stringf("%lld", (long long)run->repo->id));
+	if (job && job->environment)
+		json_object_set_new(g, "environment", json_string(job->environment));
+	return g;
+}
+
+/* What everybody has, then the repository, then the environment: the later wins. */
+static json_t *overlaid(struct forge *f, const struct forge_job *job, const char *member, const json_t *of_repo)
+{
+	json_t *out = json_object();
+	json_object_update(out, json_object_get(f->defaults, member));
+	json_object_update(out, (json_t *)(uintptr_t)of_repo);
+	if (job->environment)
+		json_object_update(out, json_object_get(json_object_get(job->run->repo->environments, job->environment), member));
+	return out;
+}
+
+static void make_tokens(struct forge *f, struct forge_job *job)
+{
+	int64_t now = clock_wall_ms() / 1000;
+	_cleanup_json_ json_t *claims = json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:s}", "iss", f->base, "nbf", (json_int_t)now, "exp",
+		(json_int_t)(now + JOB_TOKEN_MS / 1000), "scp",
+		json_stringf("Actions.GenericRead:%s Actions.UploadArtifacts:%s Actions.Results:%s:%s", job->run->plan_id, job->run->plan_id,
+			job->run->plan_id, job->job_id),
+		"orch_id", json_stringf("%s.%s.__default", job->run->plan_id, job->def->id), "ac",
+		json_stringf("[{\"Scope\":\"%s\",\"Permission\":3}]", job->run->ref), "run_type", "full");
+	job->access_token = token_new(f, TOKEN_JOB, JOB_TOKEN_MS, claims);
+	job->access_token->job = job;
+	job->github_token = token_new(f, TOKEN_GITHUB, JOB_TOKEN_MS, NULL);
+	job->github_token->job = job;
+}
+
+static void set_deadline(struct forge *f, struct forge_job *job)
+{
+	_cleanup_json_ json_t *minutes = NULL;
+	double limit = DEFAULT_TIMEOUT_MIN;
+	if (job->def->timeout_minutes && evaluate_token(f, job->run, job, job->def->timeout_minutes, &minutes, NULL) >= 0 &&
+	    json_is_number(minutes) && json_number_value(minutes) > 0)
+		limit = json_number_value(minutes);
+	job->deadline_ms = clock_mono_ms() + (int64_t)(MIN(limit, 1e6) * 60000);
+}
+
+void job_make_message(struct forge *f, struct forge_job *job)
+{
+	make_tokens(f, job);
+	set_deadline(f, job);
+	_cleanup_json_ json_t *github = run_github_context(f, job->run, job);
+	_cleanup_json_ json_t *needs = job_needs(job);
+	_cleanup_json_ json_t *secrets = overlaid(f, job, "secrets", job->run->repo->secrets);
+	_cleanup_json_ json_t *vars = overlaid(f, job, "vars", job->run->repo->vars);
+	_cleanup_free_ char *run_service = xasprintf("%s/_services/run/1/", f->base);
+	_cleanup_free_ char *results = xasprintf("%s/_services/results/", f->base);
+	_cleanup_free_ char *owner = xasprintf("U_%lld", (long long)job->run->repo->id);
+	struct workflow_message m = {
+		.workflow = job->run->workflow, .job = job->def, .plan_id = job->run->plan_id, .job_id = job->job_id,
+		.display_name = job->name, .run_service_url = run_service, .results_url = results, .launch_url = f->base,
+		.access_token = job->access_token->text, .github_token = job->github_token->text, .billing_owner_id = owner,
+		.runner_group = "Default", .environment = job->environment, .github = github, .needs = needs, .inputs = job->run->inputs,
+		.vars = vars, .secrets = secrets, .permissions = job->permissions, .check_run_id = job->id,
+	};
+	job->message = workflow_job_message(&m);
+}

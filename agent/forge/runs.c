@@ -1,0 +1,425 @@
+/* Runs and their jobs: from a workflow to queued jobs, and to the end. */
+#include "agent/forge/internal.h"
+#include "base/clock.h"
+#include "base/rand.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+enum { REDELIVER_MS = 10 * 1000, GIVEN_LOST_MS = 60 * 1000 };
+
+int64_t forge_id(struct forge *f)
+{
+	return ++f->next_id;
+}
+
+struct forge_run *run_find(struct forge *f, int64_t id)
+{
+	for (size_t i = 0; i < f->run_count; i++)
+		if (f->runs[i]->id == id)
+			return f->runs[i];
+	return NULL;
+}
+
+static void annotate(json_t *list, const char *level, const char *fmt, ...) _printf_(3, 4);
+static void annotate(json_t *list, const char *level, const char *fmt, ...)
+{
+	char text[1024];
+	va_list args;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	json_array_append_new(list, json_pack("{s:s, s:o}", "level", level, "message", json_string_lossy(text, strlen(text))));
+}
+
+static struct forge_job *job_new(struct forge *f, struct forge_run *run, const struct workflow_job *def)
+{
+	struct forge_job *job = xcalloc(1, sizeof(*job));
+	job->run = run;
+	job->def = def;
+	job->id = forge_id(f);
+	job->name = xstrdup(def->id);
+	job->state = JOB_WAITING;
+	job->steps = json_object();
+	job->annotations = json_array();
+	job->outputs = json_object();
+	job->permissions = workflow_permissions(run->workflow, def);
+	job->queued_ms = clock_wall_ms();
+	rand_uuid4(job->job_id);
+	rand_uuid4(job->request_id);
+	return job;
+}
+
+struct forge_run *run_new(struct forge *f, struct forge_repo *repo, struct workflow *workflow, const char *path,
+                          const char *event, const char *ref, const char *sha, json_t *payload)
+{
+	struct forge_run *run = xcalloc(1, sizeof(*run));
+	run->id = forge_id(f);
+	run->number = ++repo->run_number;
+	rand_uuid4(run->plan_id);
+	run->repo = repo;
+	run->workflow = workflow;
+	run->path = xstrdup(path);
+	run->name = xstrdup(workflow ? workflow->name : path);
+	run->event = xstrdup(event);
+	run->ref = xstrdup(ref);
+	run->sha = xstrdup(sha);
+	run->payload = payload;
+	run->created_ms = clock_wall_ms();
+	run->annotations = json_array();
+	const char *message = json_get_string(json_object_get(payload, "head_commit"), "message");
+	run->title = message ? xstrndup(message, strcspn(message, "\n")) : xstrdup(run->name);
+	for (size_t i = 0; workflow && i < workflow->job_count; i++) {
+		if (!run->jobs)
+			run->jobs = xcalloc(workflow->job_count, sizeof(struct forge_job *));
+		run->jobs[run->job_count++] = job_new(f, run, &workflow->jobs[i]);
+	}
+	f->runs = xgrow(f->runs, &f->run_cap, f->run_count + 1, sizeof(struct forge_run *));
+	f->runs[f->run_count++] = run;
+	forge_event(f, "run %lld of %s: %s (%s)", (long long)run->id, repo->full_name, run->name, event);
+	return run;
+}
+
+static void run_complete(struct forge *f, struct forge_run *run, const char *conclusion)
+{
+	run->conclusion = conclusion;
+	run->completed_ms = clock_wall_ms();
+	forge_event(f, "run %lld: %s", (long long)run->id, conclusion);
+	run_save(f, run);
+}
+
+void run_fail_workflow(struct forge *f, struct forge_run *run, const struct faults *faults, const struct yaml_doc *doc,
+                       const struct err *err)
+{
+	(void)doc;
+	for (size_t i = 0; i < faults->count; i++)
+		json_array_append_new(run->annotations, json_pack("{s:s, s:s, s:s, s:i, s:i}", "level", "failure", "message",
+			faults->items[i].text, "path", run->path, "startLine", faults->items[i].mark.line, "startColumn",
+			faults->items[i].mark.column));
+	char line[1024];
+	if (!faults->count)
+		annotate(run->annotations, "failure", "%s", err_line(err, line, sizeof(line)));
+	run_complete(f, run, "failure");
+}
+
+/* ---- what a job needs before it is queued ---- */
+
+/* Ends a job before a runner saw it. */
+static void job_end_early(struct forge *f, struct forge_job *job, const char *conclusion)
+{
+	job->state = JOB_COMPLETED;
+	job->conclusion = conclusion;
+	job->completed_ms = clock_wall_ms();
+	forge_event(f, "job %s of run %lld: %s", job->name, (long long)job->run->id, conclusion);
+}
+
+static bool needs_are_over(const struct forge_job *job)
+{
+	for (size_t i = 0; i < job->def->needs.count; i++)
+		for (size_t j = 0; j < job->run->job_count; j++)
+			if (strcmp(job->run->jobs[j]->def->id, job->def->needs.items[i]) == 0 && job->run->jobs[j]->state != JOB_COMPLETED)
+				return false;
+	return true;
+}
+
+static int resolve_labels(struct forge *f, struct forge_job *job, struct err *err)
+{
+	_cleanup_json_ json_t *value = NULL;
+	int r = evaluate_token(f, job->run, job, job->def->runs_on, &value, err);
+	if (r < 0)
+		return err_wrap(err, r, "runs-on");
+	size_t i;
+	json_t *item;
+	if (json_is_string(value))
+		strv_add(&job->labels, json_string_value(value));
+	json_array_foreach(value, i, item)
+		if (json_is_string(item))
+			strv_add(&job->labels, json_string_value(item));
+	return job->labels.count ? 0 : err_set(err, ERR_INVALID, "runs-on names no label");
+}
+
+static int resolve(struct forge *f, struct forge_job *job, struct err *err)
+{
+	const struct workflow_job *def = job->def;
+	int r = resolve_labels(f, job, err);
+	char *text = NULL;
+	if (r >= 0 && def->name && (r = evaluate_text(f, job->run, job, def->name, &text, err)) >= 0) {
+		free(job->name);
+		job->name = text;
+	}
+	if (r >= 0 && def->environment_name)
+		r = evaluate_text(f, job->run, job, def->environment_name, &job->environment, err);
+	if (r >= 0 && def->concurrency_group)
+		r = evaluate_text(f, job->run, job, def->concurrency_group, &job->group, err);
+	_cleanup_json_ json_t *may_fail = NULL;
+	if (r >= 0 && def->continue_on_error)
+		r = evaluate_token(f, job->run, job, def->continue_on_error, &may_fail, err);
+	job->may_fail = json_is_true(may_fail);
+	return r;
+}
+
+/* ---- concurrency groups: one runs, one waits ---- */
+
+static bool job_is_active(const struct forge_job *job)
+{
+	return job->state >= JOB_QUEUED && job->state < JOB_COMPLETED;
+}
+
+static bool same_group(const char *a, const char *b)
+{
+	return a && b && strcasecmp(a, b) == 0;
+}
+
+/* True when nothing of the group holds `run`; cancels what the rules cancel. */
+static bool run_may_start(struct forge *f, struct forge_run *run)
+{
+	bool free_now = true;
+	for (size_t i = 0; run->group && i < f->run_count; i++) {
+		struct forge_run *other = f->runs[i];
+		if (other == run || other->conclusion || other->repo != run->repo || !same_group(other->group, run->group))
+			continue;
+		if (!other->started && other->id < run->id)
+			run_cancel(f, other);            /* only the newest waits */
+		else if (other->started) {
+			free_now = false;
+			if (run->workflow->concurrency_cancel && !other->cancelled)
+				run_cancel(f, other);
+		}
+	}
+	return free_now;
+}
+
+static bool job_may_start(struct forge *f, struct forge_job *job)
+{
+	bool free_now = true;
+	for (size_t i = 0; job->group && i < f->run_count; i++)
+		for (size_t j = 0; f->runs[i]->repo == job->run->repo && j < f->runs[i]->job_count; j++) {
+			struct forge_job *other = f->runs[i]->jobs[j];
+			if (other == job || other->state == JOB_COMPLETED || !same_group(other->group, job->group))
+				continue;
+			if (job_is_active(other)) {
+				free_now = false;
+				if (job->def->concurrency_cancel && !other->cancelled)
+					run_cancel(f, other->run);
+			} else if (other->id < job->id) {
+				job_end_early(f, other, "cancelled");
+			}
+		}
+	return free_now;
+}
+
+/* ---- the life of a run ---- */
+
+static void job_try_queue(struct forge *f, struct forge_job *job)
+{
+	struct err err = ERR_INIT;
+	bool wanted = false;
+	int r = job->labels.count ? 0 : evaluate_condition(f, job, &wanted, &err);
+	if (r >= 0 && !job->labels.count) {
+		if (!wanted) {
+			job_end_early(f, job, job->run->cancelled ? "cancelled" : "skipped");
+			return;
+		}
+		r = resolve(f, job, &err);
+	}
+	if (r < 0) {
+		char line[1024];
+		annotate(job->annotations, "failure", "%s: %s", job->run->path, err_line(&err, line, sizeof(line)));
+		job_end_early(f, job, "failure");
+		return;
+	}
+	if (!job_may_start(f, job))
+		return;
+	job->state = JOB_QUEUED;
+	job->queued_ms = clock_wall_ms();
+	forge_event(f, "job %s of run %lld queued", job->name, (long long)job->run->id);
+	forge_wake(f);
+}
+
+static const char *run_conclusion(const struct forge_run *run)
+{
+	bool failed = false, cancelled = run->cancelled, all_skipped = true;
+	for (size_t i = 0; i < run->job_count; i++) {
+		const struct forge_job *job = run->jobs[i];
+		failed |= strcmp(job->conclusion, "failure") == 0 && !job->may_fail;
+		cancelled |= strcmp(job->conclusion, "cancelled") == 0;
+		all_skipped &= strcmp(job->conclusion, "skipped") == 0;
+	}
+	return failed ? "failure" : cancelled ? "cancelled" : all_skipped ? "skipped" : "success";
+}
+
+static bool advance_once(struct forge *f, struct forge_run *run)
+{
+	bool changed = false, over = true;
+	for (size_t i = 0; i < run->job_count; i++) {
+		struct forge_job *job = run->jobs[i];
+		if (job->state == JOB_WAITING && needs_are_over(job)) {
+			job_try_queue(f, job);
+			changed |= job->state != JOB_WAITING;
+		}
+		over &= job->state == JOB_COMPLETED;
+	}
+	if (over)
+		run_complete(f, run, run_conclusion(run));
+	return changed && !over;
+}
+
+static void start_run(struct forge *f, struct forge_run *run)
+{
+	struct err err = ERR_INIT;
+	char *text = NULL;
+	if (!run->group && run->workflow->concurrency_group &&
+	    evaluate_text(f, run, NULL, run->workflow->concurrency_group, &run->group, &err) < 0) {
+		struct faults none = { 0 };
+		run_fail_workflow(f, run, &none, NULL, &err);
+		for (size_t i = 0; i < run->job_count; i++)
+			job_end_early(f, run->jobs[i], "failure");
+		return;
+	}
+	if (run->workflow->run_name && evaluate_text(f, run, NULL, run->workflow->run_name, &text, NULL) >= 0) {
+		free(run->title);
+		run->title = text;
+	}
+	run->started = run_may_start(f, run);
+}
+
+void run_advance(struct forge *f, struct forge_run *run)
+{
+	if (run->conclusion || !run->workflow)
+		return;
+	if (!run->started)
+		start_run(f, run);
+	while (run->started && !run->conclusion && advance_once(f, run))
+		continue;
+	forge_wake(f);
+}
+
+/* Something ended: others of its group may go on. */
+static void advance_all(struct forge *f)
+{
+	for (size_t i = 0; i < f->run_count; i++)
+		run_advance(f, f->runs[i]);
+}
+
+void job_complete(struct forge *f, struct forge_job *job, const char *conclusion)
+{
+	job_end_early(f, job, conclusion);
+	if (job->github_token)
+		job->github_token->revoked = true;
+	struct forge_runner *runner = job->runner;
+	if (runner && runner->job == job) {
+		runner->job = NULL;
+		if (runner->ephemeral)
+			runner_remove(f, runner);
+	}
+	advance_all(f);
+}
+
+void run_cancel(struct forge *f, struct forge_run *run)
+{
+	if (run->conclusion || run->cancelled)
+		return;
+	run->cancelled = true;
+	forge_event(f, "run %lld is cancelled", (long long)run->id);
+	for (size_t i = 0; i < run->job_count; i++) {
+		struct forge_job *job = run->jobs[i];
+		if (job->state == JOB_RUNNING || job->state == JOB_GIVEN) {
+			job->cancelled = true;
+			job->cancel_deadline_ms = clock_mono_ms() + f->config.cancel_ms;
+			int64_t s = f->config.cancel_ms / 1000;
+			json_array_append_new(job->runner->queue, json_pack("{s:s, s:{s:s, s:o}}", "type", "JobCancellation", "body", "jobId",
+				job->job_id, "timeout", json_stringf("%02d:%02d:%02d", (int)(s / 3600), (int)(s / 60 % 60), (int)(s % 60))));
+		} else if (job->state == JOB_QUEUED) {
+			job_end_early(f, job, "cancelled");
+		}
+	}
+	if (!run->started) {
+		for (size_t i = 0; i < run->job_count; i++)
+			job_end_early(f, run->jobs[i], "cancelled");
+		run_complete(f, run, "cancelled");
+	}
+	run_advance(f, run);
+	forge_wake(f);
+}
+
+/* ---- who gets a job ---- */
+
+bool runner_serves(const struct forge_runner *runner, const struct forge_repo *repo)
+{
+	_cleanup_free_ char *as_repo = xasprintf("repos/%s", repo->full_name);
+	_cleanup_free_ char *as_owner = xasprintf("orgs/%s", repo->owner);
+	return strcmp(runner->scope, as_repo) == 0 || strcmp(runner->scope, as_owner) == 0;
+}
+
+static bool labels_fit(const struct forge_job *job, const struct forge_runner *runner)
+{
+	for (size_t i = 0; i < job->labels.count; i++) {
+		bool found = false;
+		for (size_t j = 0; j < runner->labels.count; j++)
+			found |= strcasecmp(job->labels.items[i], runner->labels.items[j]) == 0;
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+struct forge_job *job_for_runner(struct forge *f, const struct forge_runner *runner)
+{
+	for (size_t i = 0; i < f->run_count; i++) {
+		if (!runner_serves(runner, f->runs[i]->repo))
+			continue;
+		for (size_t j = 0; j < f->runs[i]->job_count; j++)
+			if (f->runs[i]->jobs[j]->state == JOB_QUEUED && labels_fit(f->runs[i]->jobs[j], runner))
+				return f->runs[i]->jobs[j];
+	}
+	return NULL;
+}
+
+/* ---- time passes ---- */
+
+static void tick_running(struct forge *f, struct forge_job *job, int64_t now)
+{
+	if (job->deadline_ms && now > job->deadline_ms && !job->cancelled) {
+		annotate(job->annotations, "failure", "The job has exceeded the maximum execution time");
+		run_cancel(f, job->run);
+	}
+	bool lapsed = now > job->locked_until_ms, out_of_time = job->cancelled && now > job->cancel_deadline_ms;
+	if (!lapsed && !out_of_time)
+		return;
+	job->lost = true;
+	if (lapsed)
+		annotate(job->annotations, "failure", "The self-hosted runner lost communication with the server. Verify the machine is "
+			"running and has a healthy network connection.");
+	job_complete(f, job, out_of_time ? "cancelled" : "failure");
+	job->github_token->revoked = false;     /* it lapses by itself; a recovery may still report */
+}
+
+static void tick_given(struct forge *f, struct forge_job *job, int64_t now)
+{
+	struct forge_runner *runner = job->runner;
+	if (now - job->given_mono_ms > REDELIVER_MS)
+		forge_wake(f);
+	if (now - job->given_mono_ms < GIVEN_LOST_MS && !runner->deleted)
+		return;
+	runner->job = NULL;
+	job->runner = NULL;
+	job->state = JOB_QUEUED;
+	if (job->cancelled)
+		job_complete(f, job, "cancelled");
+	forge_wake(f);
+}
+
+void forge_tick(struct forge *f)
+{
+	int64_t now = clock_mono_ms();
+	for (size_t i = 0; i < f->run_count; i++)
+		for (size_t j = 0; !f->runs[i]->conclusion && j < f->runs[i]->job_count; j++) {
+			struct forge_job *job = f->runs[i]->jobs[j];
+			if (job->state == JOB_RUNNING)
+				tick_running(f, job, now);
+			else if (job->state == JOB_GIVEN)
+				tick_given(f, job, now);
+		}
+}

@@ -1,0 +1,288 @@
+/* What starts a workflow: `on:`, branch and tag filters, inputs of a dispatch. */
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "agent/workflow/internal.h"
+
+#include <pcre2.h>
+#include <stdarg.h>
+#include <string.h>
+
+static const char *const events[] = { "branch_protection_rule", "check_run", "check_suite", "create", "delete", "deployment",
+	"deployment_status", "discussion", "discussion_comment", "fork", "gollum", "image_version", "issue_comment", "issues",
+	"label", "merge_group", "milestone", "page_build", "public", "pull_request", "pull_request_review",
+	"pull_request_review_comment", "pull_request_target", "push", "registry_package", "release", "repository_dispatch",
+	"schedule", "status", "watch", "workflow_call", "workflow_dispatch", "workflow_run" };
+static const char *const push_keys[] = { "branches", "branches-ignore", "tags", "tags-ignore", "paths", "paths-ignore" };
+static const char *const input_keys[] = { "description", "required", "default", "type", "options", "deprecationMessage" };
+static const char *const input_types[] = { "string", "boolean", "number", "choice", "environment" };
+
+static bool one_of(const char *text, const char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(text, names[i]) == 0)
+			return true;
+	return false;
+}
+
+static void check_event(struct reader *r, const char *name)
+{
+	if (one_of(name, events, ARRAY_SIZE(events)))
+		return;
+	reader_fault(r, "'%.60s' is no event that starts a workflow", name);
+	const char *nearest = str_nearest(name, events, ARRAY_SIZE(events));
+	if (nearest)
+		faults_hint(r->source.faults, "did you mean '%s'?", nearest);
+}
+
+/* A filter is a text or a list of texts; read as a list. */
+static void read_push(struct reader *r, json_t *push)
+{
+	reader_known_keys(r, push, "on.push", push_keys, ARRAY_SIZE(push_keys));
+	const char *key;
+	json_t *value;
+	void *next;
+	json_object_foreach_safe(push, next, key, value) {
+		size_t mark = reader_enter(r, key);
+		if (str_starts(key, "paths"))
+			faults_add_key(r->source.faults, r->source.doc, str_peek(&r->at),
+				"'%s' is not supported: filter by branches, or look at the changed files in a step", key);
+		if (json_is_string(value))
+			json_object_set_new(push, key, json_pack("[O]", value));
+		else if (!json_is_array(value))
+			reader_fault(r, "'%s' must be a list of patterns", key);
+		size_t i;
+		json_t *item;
+		json_array_foreach(value, i, item)
+			if (!json_is_string(item))
+				reader_fault(r, "a pattern must be a text");
+		reader_leave(r, mark);
+	}
+	if (json_object_get(push, "branches") && json_object_get(push, "branches-ignore"))
+		reader_fault(r, "'branches' and 'branches-ignore' exclude each other: use a pattern with a leading !");
+	if (json_object_get(push, "tags") && json_object_get(push, "tags-ignore"))
+		reader_fault(r, "'tags' and 'tags-ignore' exclude each other: use a pattern with a leading !");
+}
+
+static void read_input(struct reader *r, json_t *input)
+{
+	if (json_is_null(input))
+		return;
+	if (!json_is_object(input)) {
+		reader_fault(r, "an input must be a map");
+		return;
+	}
+	reader_known_keys(r, input, "an input", input_keys, ARRAY_SIZE(input_keys));
+	const char *type = json_get_string(input, "type");
+	if (type && !one_of(type, input_types, ARRAY_SIZE(input_types)))
+		reader_fault(r, "the type of an input is string, boolean, number, choice or environment, not '%.40s'", type);
+	json_t *options = json_object_get(input, "options");
+	if (type && strcmp(type, "choice") == 0 && !(json_is_array(options) && json_array_size(options)))
+		reader_fault(r, "an input of type choice needs 'options'");
+	json_t *required = json_object_get(input, "required");
+	if (required && !json_is_boolean(required))
+		reader_fault(r, "'required' must be true or false");
+}
+
+static void read_dispatch(struct reader *r, json_t *dispatch)
+{
+	static const char *const keys[] = { "inputs" };
+	reader_known_keys(r, dispatch, "on.workflow_dispatch", keys, 1);
+	size_t mark = reader_enter(r, "inputs");
+	json_t *inputs = json_object_get(dispatch, "inputs");
+	if (inputs && !json_is_object(inputs) && !json_is_null(inputs))
+		reader_fault(r, "'inputs' must be a map");
+	const char *name;
+	json_t *input;
+	json_object_foreach(inputs, name, input) {
+		size_t inner = reader_enter(r, name);
+		read_input(r, input);
+		reader_leave(r, inner);
+	}
+	reader_leave(r, mark);
+}
+
+json_t *reader_triggers(struct reader *r, const json_t *root)
+{
+	json_t *on = json_object_get(root, "on");
+	json_t *result = json_object();
+	size_t mark = reader_enter(r, "on");
+	size_t i;
+	json_t *item;
+	const char *name;
+	if (json_is_string(on)) {
+		check_event(r, json_string_value(on));
+		json_object_set_new(result, json_string_value(on), json_object());
+	} else if (json_is_array(on)) {
+		json_array_foreach(on, i, item) {
+			if (!json_is_string(item)) {
+				reader_fault(r, "'on' lists names of events");
+				continue;
+			}
+			check_event(r, json_string_value(item));
+			json_object_set_new(result, json_string_value(item), json_object());
+		}
+	} else if (json_is_object(on)) {
+		json_object_foreach(on, name, item) {
+			size_t inner = reader_enter(r, name);
+			check_event(r, name);
+			json_t *value = json_is_object(item) ? json_deep_copy(item) : json_object();
+			json_object_set_new(result, name, value);
+			if (!json_is_object(item) && !json_is_null(item) && strcmp(name, "schedule") != 0)
+				reader_fault(r, "the event '%.60s' has a map or nothing", name);
+			else if (strcmp(name, "push") == 0)
+				read_push(r, value);
+			else if (strcmp(name, "workflow_dispatch") == 0)
+				read_dispatch(r, value);
+			reader_leave(r, inner);
+		}
+	} else {
+		reader_fault(r, on ? "'on' must be an event, a list or a map of events" : "a workflow needs 'on', the events that start it");
+	}
+	reader_leave(r, mark);
+	return result;
+}
+
+/* The pattern as a regular expression over the whole name. */
+static bool pattern_matches(const char *pattern, const char *name)
+{
+	_cleanup_(str_done) struct str regex = STR_INIT(8192);
+	str_append(&regex, "\\A(?:");
+	for (const char *p = pattern; *p; p++) {
+		if (p[0] == '*' && p[1] == '*') {
+			str_append(&regex, ".*");
+			p++;
+		} else if (*p == '*') {
+			str_append(&regex, "[^/]*");
+		} else if (*p == '?' || *p == '+' || *p == '[' || *p == ']') {
+			str_append_c(&regex, *p);
+		} else if (*p == '\\' && p[1]) {
+			str_appendf(&regex, "\\x{%02x}", (unsigned char)*++p);
+		} else if ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || *p == '-' || *p == '_') {
+			str_append_c(&regex, *p);
+		} else {
+			str_appendf(&regex, "\\x{%02x}", (unsigned char)*p);
+		}
+	}
+	str_append(&regex, ")\\z");
+	if (regex.failed)
+		return false;
+	int code = 0;
+	size_t offset = 0;
+	pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)regex.data, regex.len, PCRE2_DOTALL, &code, &offset, NULL);
+	if (!compiled)
+		return false;
+	pcre2_match_context *context = pcre2_match_context_create(NULL);
+	pcre2_set_match_limit(context, 100000);
+	pcre2_match_data *data = pcre2_match_data_create_from_pattern(compiled, NULL);
+	int result = pcre2_match(compiled, (PCRE2_SPTR)name, strlen(name), 0, 0, data, context);
+	pcre2_match_data_free(data);
+	pcre2_match_context_free(context);
+	pcre2_code_free(compiled);
+	return result >= 0;
+}
+
+bool workflow_filter(const json_t *patterns, const char *name)
+{
+	bool wanted = false;
+	size_t i;
+	json_t *item;
+	json_array_foreach(patterns, i, item) {
+		const char *pattern = json_string_value(item);
+		if (!pattern)
+			continue;
+		if (*pattern == '!')
+			wanted = wanted && !pattern_matches(pattern + 1, name);
+		else
+			wanted = wanted || pattern_matches(pattern, name);
+	}
+	return wanted;
+}
+
+bool workflow_wants_push(const struct workflow *w, const char *ref)
+{
+	json_t *push = json_object_get(w->on, "push");
+	if (!push)
+		return false;
+	json_t *branches = json_object_get(push, "branches"), *branches_ignore = json_object_get(push, "branches-ignore");
+	json_t *tags = json_object_get(push, "tags"), *tags_ignore = json_object_get(push, "tags-ignore");
+	bool branch_rules = branches || branches_ignore, tag_rules = tags || tags_ignore;
+	if (str_starts(ref, "refs/heads/")) {
+		const char *name = ref + strlen("refs/heads/");
+		if (!branch_rules)
+			return !tag_rules;
+		return branches ? workflow_filter(branches, name) : !workflow_filter(branches_ignore, name);
+	}
+	if (str_starts(ref, "refs/tags/")) {
+		const char *name = ref + strlen("refs/tags/");
+		if (!tag_rules)
+			return !branch_rules;
+		return tags ? workflow_filter(tags, name) : !workflow_filter(tags_ignore, name);
+	}
+	return false;
+}
+
+static int check_input_value(const char *name, const json_t *declared, json_t *value, json_t **ret, struct err *err)
+{
+	const char *type = json_get_string(declared, "type");
+	if (!type)
+		type = "string";
+	_cleanup_free_ char *text = token_literal(value);
+	if (!text)
+		return err_set(err, ERR_INVALID, "the value of input '%s' must be a text", name);
+	if (strcmp(type, "boolean") == 0) {
+		if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
+			return err_set(err, ERR_INVALID, "input '%s' must be true or false", name);
+		*ret = json_boolean(strcmp(text, "true") == 0);
+		return 0;
+	}
+	if (strcmp(type, "choice") == 0) {
+		bool found = false;
+		size_t i;
+		json_t *item;
+		json_array_foreach(json_object_get(declared, "options"), i, item) {
+			_cleanup_free_ char *option = token_literal(item);
+			found |= option && strcmp(option, text) == 0;
+		}
+		if (!found)
+			return err_set(err, ERR_INVALID, "input '%s' has no option '%.60s'", name, text);
+	}
+	if (strcmp(type, "number") == 0) {
+		char *end = NULL;
+		double number = strtod(text, &end);
+		if (!*text || *end)
+			return err_set(err, ERR_INVALID, "input '%s' must be a number", name);
+		*ret = json_real(number);
+		return 0;
+	}
+	*ret = json_string(text);
+	return 0;
+}
+
+int workflow_dispatch_inputs(const struct workflow *w, const json_t *given, json_t **ret, struct err *err)
+{
+	json_t *declared = json_object_get(json_object_get(w->on, "workflow_dispatch"), "inputs");
+	_cleanup_json_ json_t *result = json_object();
+	const char *name;
+	json_t *value;
+	json_object_foreach((json_t *)(uintptr_t)given, name, value)
+		if (!json_object_get(declared, name))
+			return err_set(err, ERR_INVALID, "Unexpected inputs provided: [\"%.60s\"]", name);
+	json_object_foreach(declared, name, value) {
+		json_t *now = json_object_get(given, name);
+		if (!now)
+			now = json_object_get(value, "default");
+		if (!now || json_is_null(now)) {
+			if (json_is_true(json_object_get(value, "required")))
+				return err_set(err, ERR_INVALID, "Required input '%s' not provided", name);
+			const char *type = json_get_string(value, "type");
+			json_object_set_new(result, name, type && strcmp(type, "boolean") == 0 ? json_false() : json_string(""));
+			continue;
+		}
+		json_t *checked = NULL;
+		int r = check_input_value(name, value, now, &checked, err);
+		if (r < 0)
+			return r;
+		json_object_set_new(result, name, checked);
+	}
+	*ret = TAKE(result);
+	return 0;
+}
