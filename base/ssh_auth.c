@@ -1,0 +1,147 @@
+#include "base/ssh_private.h"
+
+/* The methods that the server goes on with; NULL: none. *ret_done: logged in without any. */
+static int list_methods(struct ssh *s, const char *user, struct wait *w, struct str *out, struct err *err)
+{
+	for (;;) {
+		char *list = libssh2_userauth_list(s->session, user, (unsigned)strlen(user));
+		if (list != NULL) {
+			str_clear(out);
+			str_append(out, list);
+			return 0;
+		}
+		if (libssh2_userauth_authenticated(s->session))
+			return 0;
+		int rc = libssh2_session_last_errno(s->session);
+		if (rc != LIBSSH2_ERROR_EAGAIN)
+			return ssh_lib_err(s, rc, "ask for ways to log in", err);
+		int r = ssh_block(s, w, err);
+		if (r < 0)
+			return r;
+	}
+}
+
+static bool offers(const struct str *methods, const char *name)
+{
+	const char *at = strstr(str_peek(methods), name);
+	size_t len = strlen(name);
+	return at != NULL && (at == str_peek(methods) || at[-1] == ',') && (at[len] == '\0' || at[len] == ',');
+}
+
+/* The end of one way: 0 to try the next one (or logged in), else a failure that ends it all. */
+static int settle(struct ssh *s, int rc, const char *way, struct str *note, struct err *err)
+{
+	if (rc == 0)
+		return 0;
+	if (rc == LIBSSH2_ERROR_AUTHENTICATION_FAILED || rc == LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED ||
+	    rc == LIBSSH2_ERROR_METHOD_NOT_SUPPORTED) {
+		str_appendf(note, "%s%s refused", note->len > 0 ? ", " : "", way);
+		return 0;
+	}
+	if (rc == LIBSSH2_ERROR_FILE || rc == LIBSSH2_ERROR_KEYFILE_AUTH_FAILED)
+		return err_hint(err, err_set(err, ERR_INVALID, "the private key cannot be read: wrong passphrase, or a format that libssh2 "
+		                             "%s does not know", libssh2_version(0)),
+		                "make a key by ssh-keygen -t ed25519 without passphrase, or check the passphrase");
+	if (rc == LIBSSH2_ERROR_PASSWORD_EXPIRED)
+		return err_hint(err, err_set(err, ERR_AUTH, "%s: the password has expired", s->label), "log in by hand and change it, or use a key");
+	return ssh_lib_err(s, rc, way, err);
+}
+
+static int try_key(struct ssh *s, const char *user, struct wait *w, struct str *note, struct err *err)
+{
+	_cleanup_(str_done) struct str text = STR_SECRET_INIT(70 * 1024);
+	char type[64];
+	int rc, r = ssh_key_check(s->login->key, s->login->key_passphrase, &text, type, err);
+	if (r < 0)
+		return r;
+	SSH_REPEAT(rc, s, w, err, libssh2_userauth_publickey_frommemory(s->session, user, strlen(user), NULL, 0, text.data, text.len,
+	                                                               s->login->key_passphrase));
+	return settle(s, rc, "key", note, err);
+}
+
+static int try_password(struct ssh *s, const char *user, struct wait *w, struct str *note, struct err *err)
+{
+	int rc;
+	const char *password = s->login->password;
+	SSH_REPEAT(rc, s, w, err, libssh2_userauth_password_ex(s->session, user, (unsigned)strlen(user), password,
+	                                                      (unsigned)strlen(password), NULL));
+	return settle(s, rc, "password", note, err);
+}
+
+/* Every hidden prompt gets the password, one that would be shown gets nothing. libssh2 frees the texts. */
+static void answer_prompts(const char *name, int name_len, const char *instruction, int instruction_len, int count,
+                           const LIBSSH2_USERAUTH_KBDINT_PROMPT *prompts, LIBSSH2_USERAUTH_KBDINT_RESPONSE *responses,
+                           void **abstract)
+{
+	(void)name;
+	(void)name_len;
+	(void)instruction;
+	(void)instruction_len;
+	struct ssh *s = *abstract;
+	for (int i = 0; i < count; i++) {
+		const char *text = prompts[i].echo ? "" : s->login->password;
+		responses[i].text = xstrdup(text);
+		responses[i].length = (unsigned)strlen(text);
+		s->prompts_answered++;
+	}
+}
+
+static int try_prompts(struct ssh *s, const char *user, struct wait *w, struct str *note, struct err *err)
+{
+	int rc;
+	SSH_REPEAT(rc, s, w, err, libssh2_userauth_keyboard_interactive_ex(s->session, user, (unsigned)strlen(user), answer_prompts));
+	return settle(s, rc, "keyboard-interactive", note, err);
+}
+
+static int try_agent(struct ssh *s, const char *user, struct wait *w, struct str *note, struct err *err)
+{
+	return ssh_auth_agent(s, user, w, note, err);
+}
+
+int ssh_authenticate(struct ssh *s, const char *user, struct wait *w, struct err *err)
+{
+	const struct ssh_login *l = s->login;
+	const struct {
+		bool given;
+		const char *method;
+		int (*try)(struct ssh *s, const char *user, struct wait *w, struct str *note, struct err *err);
+	} ways[] = {
+		{ l->key != NULL, "publickey", try_key },
+		{ l->agent, "publickey", try_agent },
+		{ l->password != NULL, "password", try_password },
+		{ l->password != NULL, "keyboard-interactive", try_prompts },
+	};
+	_cleanup_(str_done) struct str note = STR_INIT(1024), methods = STR_INIT(1024);
+	s->wait = w;
+	int r = list_methods(s, user, w, &methods, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(ways) && !libssh2_userauth_authenticated(s->session); i++) {
+		if (!ways[i].given)
+			continue;
+		if (!offers(&methods, ways[i].method)) {
+			str_appendf(&note, "%s%s not offered", note.len > 0 ? ", " : "", ways[i].method);
+			continue;
+		}
+		r = ways[i].try(s, user, w, &note, err);
+		if (r < 0)
+			return r;
+		/* A server may want two ways one after the other; what it goes on with changes then. */
+		if (!libssh2_userauth_authenticated(s->session)) {
+			r = list_methods(s, user, w, &methods, err);
+			/* Too many tries: the server hangs up, which says the same as a refusal. */
+			if (r == ERR_NETWORK) {
+				err_clear(err);
+				break;
+			}
+			if (r < 0)
+				return r;
+		}
+	}
+	s->wait = NULL;
+	if (libssh2_userauth_authenticated(s->session))
+		return 0;
+	r = err_set(err, ERR_AUTH, "login as '%s' at %s refused (%s; the server takes %s)", user, s->label,
+	            note.len > 0 ? str_peek(&note) : "no key, agent or password given", methods.len > 0 ? str_peek(&methods) : "nothing");
+	return err_hint(err, r, "check the user's name, and that the public key stands in its ~/.ssh/authorized_keys");
+}
