@@ -12,6 +12,16 @@ static const char resolve_script[] =
 	"n=$(awk -F: -v u=\"$u\" '$3==u{print $1;exit}' /etc/passwd)\n"
 	"echo \"$u\"; id -G \"${n:-$R}\" 2>/dev/null || echo; uid \"$O\"; gid \"$G\"\n";
 
+/* Runs $S as $U, with no login and no name needed: a container's user has none on its host. 9: the target has no means. */
+static const char act_script[] =
+	"[ \"$(id -u)\" = \"$U\" ] && exec sh -c \"$S\"\n"
+	"if setpriv --reuid=0 --clear-groups true 2>/dev/null; then\n"
+	"  if [ -n \"$L\" ]; then set -- \"--groups=$L\"; else set -- --clear-groups; fi\n"
+	"  exec setpriv --reuid=\"$U\" --regid=\"$G\" \"$@\" sh -c \"$S\"\n"
+	"fi\n"
+	"chroot --userspec=+0:+0 / true 2>/dev/null && exec chroot --userspec=\"+$U:+$G\" --groups=\"$L\" / sh -c \"$S\"\n"
+	"exit 9\n";
+
 /* Names the topmost folder that stops the reader. */
 static const char prove_script[] =
 	"cat -- \"$P\" >/dev/null 2>&1 && exit 0\n"
@@ -19,6 +29,7 @@ static const char prove_script[] =
 	"while d=${d%/*}; [ -n \"$d\" ]; do [ -x \"$d\" ] || bad=$d; done\n"
 	"printf %s \"$bad\"; exit 1\n";
 
+/* A folder below one that stops the reader is not seen, so nothing is said of it. */
 static const char traverse_script[] =
 	"d=$P; bad=\n"
 	"while d=${d%/*}; [ -n \"$d\" ]; do [ -e \"$d\" ] && [ ! -x \"$d\" ] && bad=$d; done\n"
@@ -60,6 +71,23 @@ static int ask_ids(struct view *v, const char *reader, const char *owner, const 
 	return r == 0 ? 0 : err_set(err, ERR_FAILED, "the users of '%s' cannot be looked up", v->name);
 }
 
+/* The script's exit status as that user. */
+static int ask_as(struct view *v, const struct answer *ids, const char *script, const char *path, struct str *out, struct err *err)
+{
+	_cleanup_free_ char *groups = xstrdup(ids->lines[1]);
+	for (char *p = groups; *p != '\0'; p++) {
+		if (*p == ' ')
+			*p = ',';
+	}
+	_cleanup_free_ char *gid = xstrndup(groups, strcspn(groups, ","));
+	const struct field_pair env[] = { { "U", ids->lines[0] }, { "G", *gid != '\0' ? gid : "65534" }, { "L", groups }, { "S", script }, { "P", path } };
+	int r = step_ask(v, act_script, env, ARRAY_SIZE(env), NULL, out, err);
+	if (r == 9)
+		return err_hint(err, err_set(err, ERR_REFUSED, "'%s' has no command to act as another user, so reading cannot be proved", v->name),
+		                "install setpriv (package util-linux) there");
+	return r;
+}
+
 static bool has_word(const char *words, const char *word)
 {
 	size_t len = strlen(word);
@@ -77,6 +105,16 @@ static int refuse(const struct view *v, const char *user, const char *why, struc
 	return err_hint(err, ERR_REFUSED, "give `group:` with a group that the user is in, or `owner: %s`; an ACL needs setfacl on the target (package acl)", user);
 }
 
+static int check_way(struct view *v, const struct answer *ids, const char *user, const char *path, struct err *err)
+{
+	_cleanup_(str_done) struct str out = STR_INIT(64 << 10);
+	int r = ask_as(v, ids, traverse_script, path, &out, err);
+	if (r <= 0 || out.len == 0)
+		return r < 0 ? r : 0;
+	return err_hint(err, err_set(err, ERR_REFUSED, "user '%s' on '%s' cannot enter %s, and so not read '%s'", user, v->name, out.data, path),
+	                "let it pass: chmod o+x, or an ACL, on that folder");
+}
+
 static int resolve_one(const struct step_context *c, struct view *v, const char *owner, const char *group, const char *name, struct secret_access *a, struct err *err)
 {
 	const struct secret_write_in *in = c->input;
@@ -92,6 +130,9 @@ static int resolve_one(const struct step_context *c, struct view *v, const char 
 	if (!v->facts.is_root && !self)
 		return err_hint(err, err_set(err, ERR_REFUSED, "that user '%s' can read '%s' cannot be proved as '%s' on '%s'", user, in->path, v->facts.user, v->name),
 		                "give the target `become: sudo`");
+	r = check_way(v, &ids, user, in->path, err);
+	if (r < 0)
+		return r;
 	if (strcmp(reader->uid, "0") == 0 || (strcmp(reader->uid, ids.lines[2]) == 0 && (in->mode & 0400) != 0))
 		return 0;
 	if (*group != '\0' && has_word(ids.lines[1], ids.lines[3])) {
@@ -119,15 +160,6 @@ int secret_access_resolve(const struct step_context *c, struct view *v, const ch
 		int r = resolve_one(c, v, owner, group, in->readable_by.items[i], ret, err);
 		if (r < 0)
 			return r;
-		const struct field_pair env[] = { { "P", in->path } };
-		_cleanup_(str_done) struct str out = STR_INIT(64 << 10);
-		const struct secret_reader *reader = &ret->readers[ret->count - 1];
-		r = step_ask(v, traverse_script, env, 1, strcmp(reader->user, v->facts.user) == 0 ? NULL : reader->uid, &out, err);
-		if (r < 0)
-			return r;
-		if (r != 0 && out.len > 0)
-			return err_hint(err, err_set(err, ERR_REFUSED, "user '%s' on '%s' cannot enter %s, and so not read '%s'", reader->user, v->name, str_peek(&out), in->path),
-			                "let it pass: chmod o+x, or an ACL, on that folder");
 	}
 	return 0;
 }
@@ -167,14 +199,14 @@ bool secret_access_has_acl(struct view *v, const char *path, const json_t *acl, 
 	return true;
 }
 
-int secret_access_prove(const struct step_context *c, struct view *v, const char *path, bool directory, const char *user, struct err *err)
+int secret_access_prove(const struct step_context *c, struct view *v, const char *path, const char *user, struct err *err)
 {
-	const struct field_pair env[] = { { "P", path } };
+	_cleanup_(answer_done) struct answer ids = { { NULL } };
 	_cleanup_(str_done) struct str out = STR_INIT(64 << 10);
 	(void)c;
-	if (directory)
-		return 0;
-	int r = step_ask(v, prove_script, env, 1, strcmp(user, v->facts.user) == 0 ? NULL : user, &out, err);
+	int r = ask_ids(v, user, "", "", &ids, err);
+	if (r == 0)
+		r = ask_as(v, &ids, prove_script, path, &out, err);
 	if (r <= 0)
 		return r;
 	if (out.len > 0)

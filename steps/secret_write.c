@@ -267,7 +267,7 @@ static int plan_file(struct place *p, const char *path, const struct secret_set 
 		plan_node(p, path, false, &now, &w);
 	/* A file that stays as it is gets no verify: prove it here. */
 	for (size_t i = 0; r == 0 && there && before == p->plan->count && i < p->access->count; i++)
-		r = secret_access_prove(p->c, p->v, path, false, p->access->readers[i].user, err);
+		r = secret_access_prove(p->c, p->v, path, p->access->readers[i].user, err);
 	return r;
 }
 
@@ -432,7 +432,7 @@ static int verify(const struct step_context *c, struct view *v, const struct cha
 	if (change->kind != CHANGE_FILE)
 		return 0;
 	json_array_foreach(json_object_get(change->extra, "readers"), i, reader) {
-		r = secret_access_prove(c, v, change->path, false, json_string_value(reader), err);
+		r = secret_access_prove(c, v, change->path, json_string_value(reader), err);
 		if (r < 0)
 			return r;
 	}

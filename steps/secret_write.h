@@ -62,6 +62,6 @@ int secret_access_resolve(const struct step_context *c, struct view *v, const ch
                           struct secret_access *ret, struct err *err);
 int secret_access_grant(const struct step_context *c, struct target *t, const char *path, const json_t *acl, bool directory, struct err *err);
 /* ERR_CONFLICT names the user and what stands in the way. */
-int secret_access_prove(const struct step_context *c, struct view *v, const char *path, bool directory, const char *user, struct err *err);
+int secret_access_prove(const struct step_context *c, struct view *v, const char *path, const char *user, struct err *err);
 /* True when every entry of acl ("999") stands in the file's ACL. */
 bool secret_access_has_acl(struct view *v, const char *path, const json_t *acl, bool directory);
