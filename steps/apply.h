@@ -39,7 +39,7 @@ int apply_plan(const struct step_context *c, struct view *v, const struct resour
 
 /* Several apply steps may act on one target: a row belongs to the set that made it, the file's name or the step's id. */
 const char *apply_set(const struct step_context *c);
-/* The row of a resource as it will be, without contents: {"type","set","digest","mode","owner","group","to","protect"}. */
+/* The row of a resource: what was asked for, without contents: {"type","set","digest","mode","owner","group","to","protect"}. */
 json_t *apply_row(const struct step_context *c, const struct resource *r, const json_t *after);
 /* Rows whose key no resource has: what left the desired state. key → row, the caller's. */
 int apply_left(const struct step_context *c, struct view *v, const struct resources *all, json_t **ret, struct err *err);

@@ -118,11 +118,15 @@ static void check_together(struct resources *all, struct faults *faults)
 static void take(const struct apply_in *in, struct resources *all, struct faults *faults)
 {
 	all->items = xcalloc(in->resources_count + 1, sizeof(*all->items));
-	all->count = in->resources_count;
 	all->allow_destroy = in->allow_destroy;
-	for (size_t i = 0; i < all->count; i++) {
-		struct resource *r = &all->items[i];
+	all->count = 0;
+	for (size_t i = 0; i < in->resources_count; i++) {
+		struct resource *r = &all->items[all->count];
 		fill(&in->resources[i], r);
+		/* One that the reader has refused already. */
+		if (r->path == NULL || r->path[0] != '/' || (r->kind == RESOURCE_LINK && r->to == NULL))
+			continue;
+		all->count++;
 		snprintf(r->pointer, sizeof(r->pointer), "/resources/%zu/%s", i, resource_kind_name(r->kind));
 		check_one(r, all, faults);
 	}
@@ -147,7 +151,7 @@ static int read_file(const struct step_context *c, const char *name, struct reso
 		return err_wrap(err, r, "the desired state");
 	struct faults own = { 0 };
 	r = fields_read(&apply_fields, yaml_root(ret->doc), ret->doc, "", false, &ret->arena, document, &own, err);
-	if (r == 0 && own.count == 0) {
+	if (r == 0 || r == ERR_INVALID) {
 		if (document->file != NULL || document->target.count > 0 || document->targets != NULL || document->deployment != NULL)
 			faults_add(&own, ret->doc, "", "a desired state holds `resources` and `allow_destroy` only");
 		take(document, ret, &own);

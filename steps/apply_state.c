@@ -10,13 +10,16 @@ const char *apply_set(const struct step_context *c)
 
 json_t *apply_row(const struct step_context *c, const struct resource *r, const json_t *after)
 {
-	static const char *const kept[] = { "digest", "mode", "owner", "group" };
 	json_t *row = json_pack("{s:s,s:s}", "type", resource_kind_name(r->kind), "set", apply_set(c));
-	for (size_t i = 0; i < ARRAY_SIZE(kept); i++) {
-		json_t *value = json_object_get(after, kept[i]);
-		if (value != NULL)
-			json_object_set(row, kept[i], value);
-	}
+	json_t *digest = json_object_get(after, "digest");
+	if (digest != NULL)
+		json_object_set(row, "digest", digest);
+	if (r->mode >= 0)
+		json_object_set_new(row, "mode", json_stringf("%04lo", r->mode));
+	if (r->owner != NULL)
+		json_object_set_new(row, "owner", json_string(r->owner));
+	if (r->group != NULL)
+		json_object_set_new(row, "group", json_string(r->group));
 	if (r->to != NULL)
 		json_object_set_new(row, "to", json_string(r->to));
 	if (r->protect)
