@@ -19,6 +19,7 @@ struct packing {
 	struct archive_entry *entry;
 	char *buffer;
 	unsigned seen;
+	int64_t *packed;
 	int write_result; /* of the caller's function, which libarchive cannot carry */
 	struct err write_err;
 };
@@ -102,6 +103,8 @@ static int pack_content(struct packing *p, int fd, const struct tree_entry *e, s
 		if (archive_write_data(p->archive, p->buffer, (size_t) n) != n)
 			return pack_error(p, e->path, err);
 		left -= n;
+		if (p->packed)
+			*p->packed += n;
 	}
 	return 0;
 }
@@ -163,11 +166,12 @@ static int pack_all(struct packing *p, const struct tree *tree, const size_t *on
 }
 
 int archive_pack(int dirfd, const struct tree *tree, const size_t *only, size_t only_count,
-                 enum archive_compression compression, archive_write_fn write, void *context, struct wait *w, struct err *err)
+                 enum archive_compression compression, archive_write_fn write, void *context, int64_t *packed, struct wait *w,
+                 struct err *err)
 {
 	_cleanup_(archive_locale_leave) _unused_ struct archive_locale locale = archive_locale_enter();
 	_cleanup_free_ char *buffer = xmalloc(PACK_BUFFER);
-	struct packing p = { .top = dirfd, .wait = w, .write = write, .context = context, .buffer = buffer };
+	struct packing p = { .top = dirfd, .wait = w, .write = write, .context = context, .buffer = buffer, .packed = packed };
 
 	p.archive = archive_write_new();
 	p.entry = archive_entry_new();

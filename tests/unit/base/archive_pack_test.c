@@ -76,7 +76,7 @@ static void pack_and_unpack_with_tar(struct place *p, enum archive_compression c
 	char line[512];
 
 	assert_int_equal(tree_walk(p->src, NULL, true, NULL, &before, NULL), 0);
-	int r = archive_pack(p->src, &before, NULL, 0, compression, keep, &data, NULL, &err);
+	int r = archive_pack(p->src, &before, NULL, 0, compression, keep, &data, NULL, NULL, &err);
 	if (r < 0)
 		fail_msg("%s", err_line(&err, line, sizeof(line)));
 	_cleanup_free_ char *path = fs_join(p->path, "a.tar");
@@ -140,7 +140,7 @@ static void only_the_chosen_entries_are_packed(void **state)
 	assert_int_equal(fs_write_replace(p->src, "b", "bbb", 3, 0644, NULL), 0);
 	assert_int_equal(tree_walk(p->src, NULL, false, NULL, &t, NULL), 0);
 	size_t only[] = { 1 };
-	assert_int_equal(archive_pack(p->src, &t, only, 1, ARCHIVE_NONE, keep, &one, NULL, NULL), 0);
+	assert_int_equal(archive_pack(p->src, &t, only, 1, ARCHIVE_NONE, keep, &one, NULL, NULL, NULL), 0);
 	assert_non_null(memmem(one.data, one.len, "bbb", 3));
 	assert_null(memmem(one.data, one.len, "aaa", 3));
 	tree_done(&t);
@@ -156,11 +156,11 @@ static void a_file_that_grew_or_went_since_the_walk_is_named(void **state)
 	assert_int_equal(fs_write_replace(p->src, "a", "aaa", 3, 0644, NULL), 0);
 	assert_int_equal(tree_walk(p->src, NULL, false, NULL, &t, NULL), 0);
 	assert_int_equal(fs_write_replace(p->src, "a", "aaaa", 4, 0644, NULL), 0);
-	assert_int_equal(archive_pack(p->src, &t, NULL, 0, ARCHIVE_ZSTD, keep, &data, NULL, &err), ERR_CONFLICT);
+	assert_int_equal(archive_pack(p->src, &t, NULL, 0, ARCHIVE_ZSTD, keep, &data, NULL, NULL, &err), ERR_CONFLICT);
 	assert_non_null(strstr(err.frames[0].text, "'a'"));
 	assert_int_equal(unlinkat(p->src, "a", 0), 0);
 	assert_int_equal(symlinkat("/etc/passwd", p->src, "a"), 0);
-	assert_true(archive_pack(p->src, &t, NULL, 0, ARCHIVE_ZSTD, keep, &data, NULL, &err) < 0);
+	assert_true(archive_pack(p->src, &t, NULL, 0, ARCHIVE_ZSTD, keep, &data, NULL, NULL, &err) < 0);
 	tree_done(&t);
 }
 
@@ -173,7 +173,7 @@ static void a_name_that_is_not_utf8_is_refused(void **state)
 
 	assert_int_equal(fs_write_replace(p->src, "a\xff" "b", "x", 1, 0644, NULL), 0);
 	assert_int_equal(tree_walk(p->src, NULL, false, NULL, &t, NULL), 0);
-	assert_int_equal(archive_pack(p->src, &t, NULL, 0, ARCHIVE_NONE, keep, &data, NULL, &err), ERR_INVALID);
+	assert_int_equal(archive_pack(p->src, &t, NULL, 0, ARCHIVE_NONE, keep, &data, NULL, NULL, &err), ERR_INVALID);
 	assert_non_null(strstr(err.frames[0].text, "a\\xffb"));
 	tree_done(&t);
 }
@@ -187,7 +187,7 @@ static void the_writers_error_comes_through(void **state)
 
 	make_tree(p);
 	assert_int_equal(tree_walk(p->src, NULL, false, NULL, &t, NULL), 0);
-	assert_int_equal(archive_pack(p->src, &t, NULL, 0, ARCHIVE_ZSTD, keep, &data, NULL, &err), ERR_LIMIT);
+	assert_int_equal(archive_pack(p->src, &t, NULL, 0, ARCHIVE_ZSTD, keep, &data, NULL, NULL, &err), ERR_LIMIT);
 	assert_string_equal(err.frames[0].text, "too much");
 	tree_done(&t);
 }

@@ -1,0 +1,327 @@
+/* archive-upload: a tree becomes a release of its own beside the others, and one rename makes it the valid one. */
+#include "steps/archive_upload.h"
+#include "base/fs.h"
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+
+/* ---- names and places ---- */
+
+void upload_places_of(const char *path, const char *release, struct upload_places *ret)
+{
+	ret->path = xstrdup(path);
+	ret->releases = fs_join(path, "releases");
+	ret->release = fs_join(ret->releases, release);
+	ret->manifest = xasprintf("%s/.%s.manifest", ret->releases, release);
+	ret->current = fs_join(path, "current");
+	ret->shared = fs_join(path, "shared");
+	ret->before = fs_join(ret->releases, "before-davit");
+}
+
+void upload_places_done(struct upload_places *p)
+{
+	free(p->path);
+	free(p->releases);
+	free(p->release);
+	free(p->manifest);
+	free(p->current);
+	free(p->shared);
+	free(p->before);
+	*p = (struct upload_places) { 0 };
+}
+
+char *upload_shared_link(const char *name)
+{
+	_cleanup_(str_done) struct str s = STR_INIT(16384);
+
+	str_append(&s, "../../");
+	for (const char *p = strchr(name, '/'); p; p = strchr(p + 1, '/'))
+		str_append(&s, "../");
+	str_appendf(&s, "shared/%s", name);
+	return str_take(&s);
+}
+
+char *upload_shared_name(const struct archive_upload_in *in, size_t n)
+{
+	const char *given;
+
+	if (n < in->shared.count)
+		given = in->shared.items[n];
+	else if (n < in->shared.count + in->shared_files.count)
+		given = in->shared_files.items[n - in->shared.count];
+	else
+		return NULL;
+	char *name = NULL;
+	if (fs_normalize(given, &name, NULL) < 0) /* validate has refused it */
+		name = xstrdup(given);
+	return name;
+}
+
+void upload_free(void *payload)
+{
+	struct upload *u = payload;
+
+	if (!u)
+		return;
+	upload_places_done(&u->at);
+	free(u->release);
+	free(u->deployment);
+	upload_source_done(&u->source);
+	free(u->former_release);
+	free(u->former_name);
+	manifest_done(&u->former);
+	free(u->same);
+	json_decref(u->head);
+	str_done(&u->text);
+	free(u);
+}
+
+/* ---- what can be said before ---- */
+
+static void describe(const struct step_context *c, struct str *out)
+{
+	const struct archive_upload_in *in = c->input;
+	str_appendf(out, "send %s to a new release of %s and switch to it", in->source, in->path);
+}
+
+static void check_shared(const char *list, const struct field_strings *names, struct faults *faults)
+{
+	for (size_t i = 0; i < names->count; i++) {
+		_cleanup_free_ char *pointer = xasprintf("/%s/%zu", list, i), *name = NULL;
+		if (names->items[i][0] == '/' || fs_normalize(names->items[i], &name, NULL) < 0 || strcmp(name, ".") == 0 || *name == 0) {
+			faults_add(faults, NULL, pointer, "'%s' does not lie in the release", names->items[i]);
+			faults_hint(faults, "a path relative to the release: uploads, var/log");
+		}
+	}
+}
+
+/* One link inside another would lie in the shared directory itself. */
+static void check_nested(const struct archive_upload_in *in, struct faults *faults)
+{
+	for (size_t a = 0;; a++) {
+		_cleanup_free_ char *one = upload_shared_name(in, a);
+		if (!one)
+			return;
+		for (size_t b = 0;; b++) {
+			_cleanup_free_ char *other = upload_shared_name(in, b);
+			if (!other)
+				break;
+			if (a == b || !fs_below(one, other) || (strcmp(one, other) == 0 && a > b))
+				continue;
+			faults_add(faults, NULL, "/shared", "'%s' lies below '%s', which is shared as a whole", other, one);
+			faults_hint(faults, "name one of them");
+		}
+	}
+}
+
+static void validate(const struct step_context *c, struct faults *faults)
+{
+	const struct archive_upload_in *in = c->input;
+	_cleanup_free_ char *path = NULL;
+
+	if (fs_normalize(in->path, &path, NULL) < 0 || *path != '/' || strcmp(path, "/") == 0) {
+		faults_add(faults, NULL, "/path", "'%s' is no directory that releases could lie in", in->path);
+		faults_hint(faults, "an absolute path of the application's own: /opt/shop");
+	}
+	if (in->shared.count + in->shared_files.count > UPLOAD_MOST_SHARED)
+		faults_add(faults, NULL, "/shared", "more than %d shared paths", UPLOAD_MOST_SHARED);
+	check_shared("shared", &in->shared, faults);
+	check_shared("shared_files", &in->shared_files, faults);
+	check_nested(in, faults);
+}
+
+static void check_source(const struct step_context *c, struct faults *faults)
+{
+	const struct archive_upload_in *in = c->input;
+	const char *root = c->deployment->source_root ? c->deployment->source_root : ".";
+	_cleanup_free_ char *path = *in->source == '/' ? xstrdup(in->source) : fs_join(root, in->source);
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		faults_add(faults, NULL, "/source", "'%s' is not there (looked for at %s)", in->source, path);
+	else if (!S_ISDIR(st.st_mode))
+		faults_add(faults, NULL, "/source", "'%s' is no directory", in->source);
+	for (size_t i = 0; i < in->exclude_from.count; i++) {
+		const char *file = in->exclude_from.items[i];
+		_cleanup_free_ char *full = *file == '/' ? xstrdup(file) : fs_join(path, file);
+		_cleanup_free_ char *pointer = xasprintf("/exclude_from/%zu", i);
+		if (stat(full, &st) < 0 || !S_ISREG(st.st_mode))
+			faults_add(faults, NULL, pointer, "'%s' is not there (looked for at %s)", file, full);
+	}
+}
+
+/* A local target unpacks by itself. */
+static void check_tools(const struct archive_upload_in *in, const struct view *v, struct faults *faults)
+{
+	const struct target_facts *f = &v->facts;
+
+	if (strcmp(v->type->name, "local") == 0)
+		return;
+	if (!f->has_tar) {
+		faults_add(faults, NULL, "/target", "target '%s' has no tar", v->name);
+		faults_hint(faults, "install tar there");
+	}
+	if (in->compression == ARCHIVE_UPLOAD_COMPRESSION_ZSTD && !f->has_zstd) {
+		faults_add(faults, NULL, "/compression", "target '%s' has no zstd", v->name);
+		faults_hint(faults, "install zstd there, or leave `compression` out: then gzip is taken, or none");
+	}
+	if (in->compression == ARCHIVE_UPLOAD_COMPRESSION_GZIP && !f->has_gzip) {
+		faults_add(faults, NULL, "/compression", "target '%s' has no gzip", v->name);
+		faults_hint(faults, "install gzip there, or leave `compression` out");
+	}
+}
+
+static int check(const struct step_context *c, struct faults *faults, struct err *err)
+{
+	(void) err;
+	check_source(c, faults);
+	for (size_t i = 0; i < c->target_count; i++)
+		check_tools(c->input, &c->targets[i]->view, faults);
+	return 0;
+}
+
+/* ---- making and looking ---- */
+
+static int apply(const struct step_context *c, struct target *t, struct change *change, struct err *err)
+{
+	struct upload *u = change->payload;
+
+	if (change->kind != CHANGE_RELEASE)
+		return change_apply(t, change, err);
+	if (!u)
+		return err_set(err, ERR_INTERNAL, "release '%s' was planned by another process", change->path);
+	u->in = c->input;
+	return upload_fill(c, t, u, err);
+}
+
+static int compare(struct view *v, const struct change *change, struct err *err)
+{
+	enum change_match match;
+	int r = change_compare(v, NULL, change, &match, err);
+
+	if (r < 0 || match == MATCH_AFTER || match == MATCH_BOTH)
+		return r;
+	return err_set(err, ERR_CONFLICT, "'%s' on '%s' is not as it was made", change->path, v->name);
+}
+
+/* The files themselves were looked at when they were sent: what is asked here is whether the release and its list are there. */
+static int verify(const struct step_context *c, struct view *v, const struct change *change, struct err *err)
+{
+	const char *path = json_get_string(change->extra, "manifest"), *want = json_get_string(change->extra, "manifest_digest");
+	char hex[65];
+
+	int r = compare(v, change, err);
+	if (r < 0 || change->kind != CHANGE_RELEASE || !path || !want)
+		return r;
+	r = v->type->digest(v, path, hex, err);
+	if (r == ERR_NOT_FOUND || (r == 0 && strcmp(hex, want) != 0))
+		return err_set(err, ERR_CONFLICT, "the manifest '%s' on '%s' is not the one that was written", path, v->name);
+	(void) c;
+	return r;
+}
+
+/* A shared directory that was made and holds something by now is the application's. */
+static int undo(const struct step_context *c, struct target *t, const struct change *change, struct err *err)
+{
+	_cleanup_(strv_done) struct strv names = { 0 };
+
+	if (change->kind != CHANGE_DIR || !json_get_bool(change->extra, "shared", false))
+		return change_undo(t, change, err);
+	int r = t->view.type->list(&t->view, change->path, &names, err);
+	if (r == ERR_NOT_FOUND) {
+		err_clear(err);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	if (names.count == 0)
+		return change_undo(t, change, err);
+	c->report(c->engine, "the shared directory %s stays: it is in use", change->path);
+	return 0;
+}
+
+/* ---- retention ---- */
+
+static int remove_release(const struct step_context *c, struct target *t, const struct upload_places *at, const char *name,
+                          const char *deployment, struct err *err)
+{
+	_cleanup_free_ char *dir = fs_join(at->releases, name), *path = xasprintf("%s/.%s.manifest", at->releases, name);
+	struct manifest m = { 0 };
+
+	int r = upload_read_manifest(&t->view, path, &m, err);
+	const char *owner = r == 0 ? json_get_string(m.head, "deployment") : NULL;
+	bool ours = owner && strcmp(owner, deployment) == 0;
+	manifest_done(&m);
+	if (r < 0)
+		return r;
+	if (!ours)
+		return 0;
+	/* The manifest goes last: while it is there a second cleaning finds the rest. */
+	r = t->view.type->remove_tree(t, dir, err);
+	if (r == 0)
+		r = t->view.type->remove(t, path, err);
+	if (r == 0)
+		c->report(c->engine, "removed release %s", name);
+	return r;
+}
+
+static void releases_of(const struct strv *names, struct strv *ret)
+{
+	for (size_t i = 0; i < names->count; i++) {
+		const char *name = names->items[i];
+		if (*name != '.' || !str_ends(name, ".manifest"))
+			continue;
+		strv_add_take(ret, xstrndup(name + 1, strlen(name) - 1 - strlen(".manifest")));
+	}
+	strv_sort(ret);
+}
+
+/* Names begin with their time, so the order of names is the order of making. */
+static int clean(const struct step_context *c, struct target *t, struct err *err)
+{
+	const struct archive_upload_in *in = c->input;
+	_cleanup_(strv_done) struct strv names = { 0 }, releases = { 0 };
+	_cleanup_(upload_places_done) struct upload_places at = { 0 };
+	_cleanup_(node_done) struct node current = { 0 };
+	_cleanup_free_ char *deployment = xasprintf("%s.%s", c->deployment->name, c->deployment->environment), *path = NULL;
+
+	int r = fs_normalize(in->path, &path, err);
+	if (r < 0)
+		return r;
+	upload_places_of(path, "-", &at);
+	r = t->view.type->list(&t->view, at.releases, &names, err);
+	if (r == ERR_NOT_FOUND) {
+		err_clear(err);
+		return 0;
+	}
+	if (r == 0)
+		r = t->view.type->stat(&t->view, at.current, &current, err);
+	if (r < 0)
+		return r;
+	const char *slash = current.type == NODE_LINK ? strrchr(current.link, '/') : NULL;
+	releases_of(&names, &releases);
+	size_t left = releases.count;
+	for (size_t i = 0; i < releases.count && left > (size_t) in->keep && r == 0; i++) {
+		if (slash && strcmp(releases.items[i], slash + 1) == 0)
+			continue;
+		r = remove_release(c, t, &at, releases.items[i], deployment, err);
+		left--;
+	}
+	return r;
+}
+
+const struct step_type archive_upload_step = {
+	.name = "archive-upload",
+	.inputs = &archive_upload_fields,
+	.input_size = sizeof(struct archive_upload_in),
+	.changes = true,
+	.has_undo = true,
+	.describe = describe,
+	.validate = validate,
+	.check = check,
+	.plan = archive_upload_plan,
+	.apply = apply,
+	.verify = verify,
+	.undo = undo,
+	.clean = clean,
+};

@@ -1,0 +1,44 @@
+/* archive-upload's own parts: what one upload is while it is planned and made. */
+#pragma once
+#include "steps/upload_source.h"
+
+struct upload_places { char *path, *releases, *release, *manifest, *current, *shared, *before; };
+
+struct upload_counts { size_t fresh, changed, gone, same; int64_t fresh_bytes, changed_bytes, gone_bytes, same_bytes; };
+
+struct upload {
+	const struct archive_upload_in *in;
+	struct upload_places at;
+	char *release;                /* its name: the deployment's id */
+	char *deployment;             /* "shop.production" */
+	struct upload_source source;
+	char *former_release;         /* the directory that `current` leads to, with a manifest of ours; NULL: none */
+	char *former_name;            /* of it, "20260131T…"; NULL */
+	struct manifest former;
+	bool *same;                   /* one for each entry: as in the former release */
+	struct upload_counts counts;
+	bool other_shares;            /* the former release links other shared paths */
+	json_t *head;                 /* of the new manifest */
+	struct str text;              /* the new manifest */
+	char tree_digest[65], manifest_digest[65];
+};
+void upload_free(void *u);        /* payload_free */
+
+void upload_places_of(const char *path, const char *release, struct upload_places *ret);
+void upload_places_done(struct upload_places *p);
+/* "shared/uploads" from where a release has `uploads`: "../../shared/uploads". free(). */
+char *upload_shared_link(const char *name);
+/* The nth of `shared` and then of `shared_files`, without slashes around; NULL past the end. free(). */
+char *upload_shared_name(const struct archive_upload_in *in, size_t n);
+enum { UPLOAD_MOST_SHARED = 200 };
+/* Finds `current` and its manifest; ERR_REFUSED when another deployment releases here. *ret_node: of `current`. */
+int upload_find_former(struct view *v, struct upload *u, struct node *ret_node, struct err *err);
+/* Reads the manifest of a release; ERR_NOT_FOUND. */
+int upload_read_manifest(struct view *v, const char *path, struct manifest *ret, struct err *err);
+
+int archive_upload_plan(const struct step_context *c, struct view *v, struct plan *plan, struct err *err);
+int upload_fill(const struct step_context *c, struct target *t, struct upload *u, struct err *err);
+/* Every entry of the release as the manifest says, by digest; *ret_bad counts what differs, the first is named in err. */
+int upload_verify_full(struct view *v, const char *release, const struct manifest *m, struct err *err);
+int upload_verify_sent(const struct step_context *c, struct view *v, const struct upload *u, const size_t *sent, size_t count,
+                       struct err *err);

@@ -1,0 +1,405 @@
+/* A release is filled: unchanged files come from the former release on the target itself, the rest as one stream. A connection that
+ * breaks costs what was on its way: what has arrived is found again by its digests, and the rest is sent. */
+#include "steps/archive_upload.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "steps/step_plan.h"
+#include <inttypes.h>
+
+enum { FILL_TRIES = 6, FILL_FIRST_PAUSE_MS = 500, PROGRESS_EVERY_MS = 2000, DIGEST_ONE_BY_ONE = 8, QUERY_OUTPUT_MAX = 64 << 20 };
+enum { VERIFY_TIMEOUT_MS = 30 * 60 * 1000 };
+
+struct filling {
+	const struct step_context *c;
+	struct target *t;
+	struct upload *u;
+	bool *here;                   /* one for each entry: has arrived in a former try */
+	size_t *send;                 /* indices */
+	size_t send_count, files;
+	int64_t raw, packed, sent;    /* bytes to pack, packed, and given to the target */
+	int64_t begun, next_report;
+	archive_write_fn write;       /* while it streams */
+	void *write_context;
+	enum archive_compression compression;
+};
+
+/* ---- the stream ---- */
+
+static void report_progress(struct filling *f)
+{
+	int64_t now = clock_mono_ms();
+	char left[CLOCK_TEXT_SIZE];
+
+	if (now < f->next_report || f->raw == 0)
+		return;
+	f->next_report = now + PROGRESS_EVERY_MS;
+	int64_t spent = MAX(now - f->begun, (int64_t) 1);
+	double share = (double) f->packed / (double) f->raw;
+	int64_t remaining = share > 0.001 ? (int64_t) ((double) spent * (1 - share) / share) : 0;
+	f->c->report(f->c->engine, "sent %.1f MB, %.0f %% of %.1f MB, %.1f MB/s, %s left", (double) f->sent / 1e6, share * 100,
+	             (double) f->raw / 1e6, (double) f->sent / 1e3 / (double) spent,
+	             remaining > 0 ? clock_duration(remaining, left) : "unknown time");
+}
+
+static int count_and_write(void *context, const void *data, size_t len, struct err *err)
+{
+	struct filling *f = context;
+	int r = f->write(f->write_context, data, len, err);
+
+	if (r == 0) {
+		f->sent += (int64_t) len;
+		report_progress(f);
+	}
+	return r;
+}
+
+static int produce(void *context, archive_write_fn write, void *write_context, struct err *err)
+{
+	struct filling *f = context;
+
+	f->write = write;
+	f->write_context = write_context;
+	return archive_pack(f->u->source.fd, &f->u->source.tree, f->send, f->send_count, f->compression, count_and_write, f,
+	                    &f->packed, f->c->wait, err);
+}
+
+/* What the target is told, and how hard we try: a wire wants speed. */
+static enum archive_compression choose(const struct filling *f, enum archive_compression *ret_pack)
+{
+	const struct target_facts *facts = &f->t->view.facts;
+	enum archive_upload_compression want = f->u->in->compression;
+
+	*ret_pack = ARCHIVE_NONE;
+	if (want == ARCHIVE_UPLOAD_COMPRESSION_NONE)
+		return ARCHIVE_NONE;
+	if (want == ARCHIVE_UPLOAD_COMPRESSION_AUTO && strcmp(f->t->view.type->name, "local") == 0)
+		return ARCHIVE_NONE;
+	if (want != ARCHIVE_UPLOAD_COMPRESSION_GZIP && facts->has_zstd) {
+		*ret_pack = ARCHIVE_ZSTD_FAST;
+		return ARCHIVE_ZSTD;
+	}
+	if (want != ARCHIVE_UPLOAD_COMPRESSION_ZSTD && facts->has_gzip) {
+		*ret_pack = ARCHIVE_GZIP;
+		return ARCHIVE_GZIP;
+	}
+	return ARCHIVE_NONE;
+}
+
+/* All directories go along: they carry their modes, and empty ones would not exist otherwise. */
+static void choose_entries(struct filling *f)
+{
+	const struct tree *t = &f->u->source.tree;
+
+	f->send_count = f->files = 0;
+	f->raw = f->packed = f->sent = 0;
+	for (size_t i = 0; i < t->count; i++) {
+		const struct tree_entry *e = &t->entries[i];
+		bool dir = S_ISDIR(e->mode);
+		if (!dir && (f->here[i] || f->u->same[i]))
+			continue;
+		f->send[f->send_count++] = i;
+		f->files += !dir;
+		f->raw += e->size;
+	}
+}
+
+static int send_rest(struct filling *f, struct err *err)
+{
+	enum archive_compression told;
+
+	choose_entries(f);
+	if (f->send_count == 0)
+		return 0;
+	told = choose(f, &f->compression);
+	f->begun = clock_mono_ms();
+	f->next_report = f->begun + PROGRESS_EVERY_MS;
+	int r = f->t->view.type->unpack(f->t, f->u->at.release, told, produce, f, err);
+	if (r < 0)
+		return err_wrap(err, r, "send %zu files to '%s' on '%s'", f->files, f->u->at.release, f->t->view.name);
+	int64_t spent = MAX(clock_mono_ms() - f->begun, (int64_t) 1);
+	char text[CLOCK_TEXT_SIZE];
+	f->c->report(f->c->engine, "sent %zu files, %.1f MB as %.1f MB in %s, %.1f MB/s", f->files, (double) f->raw / 1e6,
+	             (double) f->sent / 1e6, clock_duration(spent, text), (double) f->sent / 1e3 / (double) spent);
+	return 0;
+}
+
+/* ---- what is taken over on the target ---- */
+
+static void list_same(const struct filling *f, struct strv *ret)
+{
+	const struct tree *t = &f->u->source.tree;
+
+	for (size_t i = 0; i < t->count; i++) {
+		if (f->u->same[i] && !f->here[i] && !S_ISDIR(t->entries[i].mode))
+			strv_add(ret, t->entries[i].path);
+	}
+}
+
+static bool is_lost(int r)
+{
+	return r == ERR_NETWORK || r == ERR_UNKNOWN;
+}
+
+/* Where links cannot be made (another file system, too many of them, not the owner) copies are; where those fail all is sent. */
+static int take_over(struct filling *f, struct err *err)
+{
+	_cleanup_(strv_done) struct strv paths = { 0 };
+	struct upload *u = f->u;
+	const struct target_type *type = f->t->view.type;
+	char line[ERR_FRAME_SIZE];
+
+	list_same(f, &paths);
+	if (paths.count == 0)
+		return 0;
+	int r = type->clone_files(f->t, u->former_release, u->at.release, &paths, u->in->hard_links, err);
+	if (r == 0 || is_lost(r) || r == ERR_CANCELLED || r == ERR_FENCED || r == ERR_TIMEOUT || r == ERR_NO_SPACE)
+		return r;
+	f->c->report(f->c->engine, "release %s cannot be built upon, everything is sent: %s", u->former_name,
+	             err ? err_line(err, line, sizeof(line)) : "clone failed");
+	err_clear(err);
+	memset(u->same, 0, u->source.tree.count * sizeof(*u->same));
+	return 0;
+}
+
+/* ---- shared paths ---- */
+
+static int make_parents(struct filling *f, const char *name, struct err *err)
+{
+	const struct node_attr attr = { .set_mode = true, .mode = 0755 };
+	_cleanup_free_ char *dir = xstrdup(name);
+
+	for (char *slash = strchr(dir, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = 0;
+		_cleanup_free_ char *path = fs_join(f->u->at.release, dir);
+		int r = f->t->view.type->mkdir(f->t, path, &attr, err);
+		if (r < 0 && r != ERR_EXISTS)
+			return r;
+		if (r < 0)
+			err_clear(err);
+		*slash = '/';
+	}
+	return 0;
+}
+
+static int link_shared(struct filling *f, struct err *err)
+{
+	for (size_t n = 0;; n++) {
+		_cleanup_free_ char *name = upload_shared_name(f->u->in, n);
+		if (!name)
+			return 0;
+		_cleanup_free_ char *path = fs_join(f->u->at.release, name), *link = upload_shared_link(name);
+		int r = make_parents(f, name, err);
+		if (r == 0)
+			r = f->t->view.type->symlink(f->t, path, link, err);
+		if (r < 0)
+			return err_wrap(err, r, "link the shared path '%s' on '%s'", name, f->t->view.name);
+	}
+}
+
+/* ---- looking ---- */
+
+static int differs(const char *path, const char *release, struct view *v, struct err *err)
+{
+	return err_set(err, ERR_CONFLICT, "'%s' in '%s' on '%s' is not as it was sent", path, release, v->name);
+}
+
+int upload_verify_full(struct view *v, const char *release, const struct manifest *m, struct err *err)
+{
+	struct tree now = { 0 };
+	int r = v->type->tree(v, release, true, &now, err);
+
+	if (r < 0)
+		return err_wrap(err, r, "look at the files of '%s' on '%s'", release, v->name);
+	for (size_t i = 0; i < m->tree.count && r == 0; i++) {
+		const struct tree_entry *e = &m->tree.entries[i], *there = tree_find(&now, e->path);
+		if (!there || !manifest_same(e, there))
+			r = differs(e->path, release, v, err);
+	}
+	tree_done(&now);
+	return r;
+}
+
+/* "DIGEST  PATH" lines in the order that was asked; sha256sum marks a line whose name it had to escape by a backslash in front. */
+static int compare_digests(struct view *v, const struct upload *u, const size_t *files, size_t count, const char *text, struct err *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct tree_entry *e = &u->source.tree.entries[files[i]];
+		const char *end = strchr(text, '\n');
+		if (*text == '\\')
+			text++;
+		if (!end || end - text < 64 || memcmp(text, e->digest, 64) != 0)
+			return differs(e->path, u->release, v, err);
+		text = end + 1;
+	}
+	return 0;
+}
+
+static int verify_by_query(struct view *v, const struct upload *u, const size_t *files, size_t count, struct err *err)
+{
+	_cleanup_(str_done) struct str names = STR_INIT(MANIFEST_MAX);
+	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
+	static const char script[] = "xargs -0 sha256sum -b --";
+
+	for (size_t i = 0; i < count; i++)
+		str_append_n(&names, u->source.tree.entries[files[i]].path, strlen(u->source.tree.entries[files[i]].path) + 1);
+	if (names.failed)
+		return err_set(err, ERR_LIMIT, "the names of %zu files are too long to be verified at once", count);
+	struct target_command command = {
+		.script = script,
+		.cwd = u->at.release,
+		.input = names.data,
+		.input_len = names.len,
+		.timeout_ms = VERIFY_TIMEOUT_MS,
+		.max_output = QUERY_OUTPUT_MAX,
+	};
+	int r = v->type->query(v, &command, &result, err);
+	if (r < 0)
+		return r;
+	return compare_digests(v, u, files, count, str_peek(&result.out), err);
+}
+
+static int verify_one_by_one(struct view *v, const struct upload *u, const size_t *files, size_t count, struct err *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct tree_entry *e = &u->source.tree.entries[files[i]];
+		_cleanup_free_ char *path = fs_join(u->at.release, e->path);
+		char hex[65];
+		int r = v->type->digest(v, path, hex, err);
+		if (r == ERR_NOT_FOUND || (r == 0 && strcmp(hex, e->digest) != 0))
+			return differs(e->path, u->release, v, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int upload_verify_sent(const struct step_context *c, struct view *v, const struct upload *u, const size_t *sent, size_t count,
+                       struct err *err)
+{
+	_cleanup_free_ size_t *files = xcalloc(MAX(count, (size_t) 1), sizeof(*files));
+	size_t file_count = 0;
+
+	(void) c;
+	for (size_t i = 0; i < count; i++) {
+		if (S_ISREG(u->source.tree.entries[sent[i]].mode))
+			files[file_count++] = sent[i];
+	}
+	if (file_count == 0)
+		return 0;
+	if (file_count <= DIGEST_ONE_BY_ONE || strcmp(v->type->name, "local") == 0)
+		return verify_one_by_one(v, u, files, file_count, err);
+	if (v->facts.has_sha256sum)
+		return verify_by_query(v, u, files, file_count, err);
+	struct manifest m = { .tree = u->source.tree };
+	return upload_verify_full(v, u->at.release, &m, err);
+}
+
+/* What a former try has brought over whole. */
+static int find_arrived(struct filling *f, struct err *err)
+{
+	struct tree now = { 0 };
+	struct tree *t = &f->u->source.tree;
+	size_t found = 0;
+	int64_t bytes = 0;
+
+	int r = f->t->view.type->tree(&f->t->view, f->u->at.release, true, &now, err);
+	if (r == ERR_NOT_FOUND) {
+		err_clear(err);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < t->count; i++) {
+		const struct tree_entry *there = tree_find(&now, t->entries[i].path);
+		f->here[i] = there && !S_ISDIR(there->mode) && manifest_same(&t->entries[i], there);
+		found += f->here[i];
+		bytes += f->here[i] ? t->entries[i].size : 0;
+	}
+	tree_done(&now);
+	f->c->report(f->c->engine, "%zu files, %.1f MB, are there already", found, (double) bytes / 1e6);
+	return 0;
+}
+
+/* ---- all of it ---- */
+
+static int verify(struct filling *f, struct err *err)
+{
+	struct view *v = &f->t->view;
+
+	if (f->u->in->verify == ARCHIVE_UPLOAD_VERIFY_FULL) {
+		struct manifest m = { .tree = f->u->source.tree };
+		return upload_verify_full(v, f->u->at.release, &m, err);
+	}
+	return upload_verify_sent(f->c, v, f->u, f->send, f->send_count, err);
+}
+
+static int fill_once(struct filling *f, bool again, struct err *err)
+{
+	const struct node_attr dir = { .set_mode = true, .mode = 0755 }, file = { .set_mode = true, .mode = 0644 };
+	const struct target_type *type = f->t->view.type;
+	struct upload *u = f->u;
+
+	int r = type->mkdir(f->t, u->at.release, &dir, err);
+	if (r == ERR_EXISTS) {
+		err_clear(err);
+		again = true;
+		r = 0;
+	}
+	if (r == 0)
+		r = type->put(f->t, u->at.manifest, u->text.data, u->text.len, &file, err);
+	if (r == 0 && again)
+		r = find_arrived(f, err);
+	if (r == 0)
+		r = take_over(f, err);
+	if (r == 0)
+		r = send_rest(f, err);
+	if (r == 0)
+		r = link_shared(f, err);
+	if (r == 0)
+		r = verify(f, err);
+	return r;
+}
+
+static void tell(struct filling *f)
+{
+	json_t *out = f->c->outputs;
+
+	json_object_set_new(out, "release", json_string(f->u->release));
+	json_object_set_new(out, "path", json_string(f->u->at.release));
+	json_object_set_new(out, "files", json_stringf("%zu", f->files));
+	json_object_set_new(out, "bytes", json_stringf("%" PRId64, f->sent));
+	f->c->event(f->c->engine, "uploaded", json_pack("{s:s,s:s,s:s,s:I,s:I,s:I}", "target", f->t->view.name, "release", f->u->release,
+	                                                "path", f->u->at.path, "files", (json_int_t) f->files, "bytes",
+	                                                (json_int_t) f->raw, "sent", (json_int_t) f->sent));
+}
+
+int upload_fill(const struct step_context *c, struct target *t, struct upload *u, struct err *err)
+{
+	struct filling f = { .c = c, .t = t, .u = u };
+	size_t count = MAX(u->source.tree.count, (size_t) 1);
+	_cleanup_free_ bool *here = xcalloc(count, sizeof(*here));
+	_cleanup_free_ size_t *send = xcalloc(count, sizeof(*send));
+	int64_t pause = FILL_FIRST_PAUSE_MS;
+	int r;
+
+	f.here = here;
+	f.send = send;
+	for (int try = 1;; try++) {
+		struct err local = ERR_INIT;
+		r = fill_once(&f, try > 1, &local);
+		if (r == 0 || !is_lost(r) || try == FILL_TRIES) {
+			if (r < 0 && err)
+				*err = local;
+			break;
+		}
+		char line[ERR_FRAME_SIZE];
+		c->report(c->engine, "try %d of %d: %s", try, FILL_TRIES, err_line(&local, line, sizeof(line)));
+		r = wait_ms(c->wait, pause, err);
+		if (r < 0)
+			break;
+		pause *= 2;
+	}
+	if (r == 0)
+		tell(&f);
+	return r;
+}

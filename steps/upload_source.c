@@ -1,0 +1,167 @@
+#include "steps/upload_source.h"
+#include "base/fs.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+void upload_source_done(struct upload_source *s)
+{
+	closep(&s->fd);
+	free(s->path);
+	tree_done(&s->tree);
+	free(s->blobs);
+	strv_done(&s->dirty);
+	strv_done(&s->notes);
+	*s = (struct upload_source) { .fd = -1 };
+}
+
+void upload_source_dirty(struct upload_source *s, const char *what, const char *path)
+{
+	if (s->dirty_count++ < DIRTY_SHOWN)
+		strv_addf(&s->dirty, "%s: %s", what, path);
+}
+
+/* "/name" for what `shared` names: its place in the release belongs to the link. */
+static void ignore_add_path(struct ignore *i, const char *path)
+{
+	_cleanup_(str_done) struct str pattern = STR_INIT(2 * 4096 + 2);
+
+	str_append_c(&pattern, '/');
+	for (const char *p = path; *p; p++) {
+		if (strchr("*?[\\ !#", *p))
+			str_append_c(&pattern, '\\');
+		str_append_c(&pattern, *p);
+	}
+	while (pattern.len > 1 && pattern.data[pattern.len - 1] == '/')
+		str_truncate(&pattern, pattern.len - 1);
+	ignore_add(i, str_peek(&pattern));
+}
+
+static int add_exclude_files(struct ignore *i, const struct field_strings *files, const char *source, struct err *err)
+{
+	for (size_t n = 0; n < files->count; n++) {
+		const char *file = files->items[n];
+		if (strcmp(file, ".gitignore") == 0 || strcmp(file, ".dockerignore") == 0) {
+			ignore_add_file_name(i, file);
+			continue;
+		}
+		_cleanup_free_ char *path = *file == '/' ? xstrdup(file) : fs_join(source, file);
+		int r = ignore_add_file(i, path, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int make_ignore(const struct archive_upload_in *in, const char *source, struct ignore **ret, struct err *err)
+{
+	struct ignore *i = ignore_new();
+	int r = add_exclude_files(i, &in->exclude_from, source, err);
+
+	if (r < 0) {
+		ignore_free(i);
+		return r;
+	}
+	for (size_t n = 0; n < in->exclude.count; n++)
+		ignore_add(i, in->exclude.items[n]);
+	ignore_add(i, ".git");
+	for (size_t n = 0; n < in->shared.count; n++)
+		ignore_add_path(i, in->shared.items[n]);
+	for (size_t n = 0; n < in->shared_files.count; n++)
+		ignore_add_path(i, in->shared_files.items[n]);
+	*ret = i;
+	return 0;
+}
+
+/* The umask of this machine must not be seen in the release: two checkouts of a commit are the same release. */
+static void settle_modes(struct tree *t)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		struct tree_entry *e = &t->entries[i];
+		if (S_ISLNK(e->mode))
+			e->mode = S_IFLNK | 0777;
+		else
+			e->mode = (e->mode & S_IFMT) | (e->mode & 0755);
+	}
+}
+
+static int open_source(const struct step_context *c, const struct archive_upload_in *in, struct upload_source *s, struct err *err)
+{
+	const char *root = c->deployment->source_root ? c->deployment->source_root : ".";
+	_cleanup_free_ char *joined = *in->source == '/' ? xstrdup(in->source) : fs_join(root, in->source);
+
+	s->path = fs_real_path(joined, err);
+	if (!s->path)
+		return err_wrap(err, err && err->code < 0 ? err->code : ERR_NOT_FOUND, "the source '%s'", in->source);
+	s->fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->fd < 0)
+		return err_errno(err, errno, "open the source '%s'", s->path);
+	return 0;
+}
+
+int upload_source_open(const struct step_context *c, const struct archive_upload_in *in, struct wait *w, struct upload_source *ret,
+                       struct err *err)
+{
+	struct upload_source s = { .fd = -1 };
+	struct ignore *ignore = NULL;
+
+	int r = open_source(c, in, &s, err);
+	if (r == 0)
+		r = make_ignore(in, s.path, &ignore, err);
+	if (r == 0)
+		r = tree_walk(s.fd, ignore, false, w, &s.tree, err);
+	if (r == 0) {
+		s.blobs = xcalloc(MAX(s.tree.count, (size_t) 1), sizeof(*s.blobs));
+		r = upload_source_git(&s, ignore, w, err);
+	}
+	ignore_free(ignore);
+	if (r < 0) {
+		upload_source_done(&s);
+		return r;
+	}
+	settle_modes(&s.tree);
+	*ret = s;
+	return 0;
+}
+
+/* A changed .gitattributes may give the same blob another form in the work tree. */
+static bool is_attributes(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return strcmp(slash ? slash + 1 : path, ".gitattributes") == 0;
+}
+
+static bool same_attribute_files(const struct upload_source *s, const struct manifest *former)
+{
+	size_t ours = 0, theirs = 0;
+
+	for (size_t i = 0; i < former->tree.count; i++)
+		theirs += is_attributes(former->tree.entries[i].path);
+	for (size_t i = 0; i < s->tree.count; i++) {
+		if (!is_attributes(s->tree.entries[i].path))
+			continue;
+		const struct tree_entry *e = tree_find(&former->tree, s->tree.entries[i].path);
+		if (!e || !s->blobs[i][0] || strcmp(former->blobs[e - former->tree.entries], s->blobs[i]) != 0)
+			return false;
+		ours++;
+	}
+	return ours == theirs;
+}
+
+int upload_source_digest(struct upload_source *s, const struct manifest *former, struct wait *w, struct err *err)
+{
+	if (former && former->blobs && same_attribute_files(s, former)) {
+		const struct tree *t = &former->tree;
+		size_t k = 0;
+		for (size_t i = 0; i < s->tree.count; i++) {
+			struct tree_entry *e = &s->tree.entries[i];
+			int order = -1;
+			while (k < t->count && (order = strcmp(t->entries[k].path, e->path)) < 0)
+				k++;
+			if (k < t->count && order == 0 && S_ISREG(e->mode) && S_ISREG(t->entries[k].mode) && s->blobs[i][0] &&
+			    e->size == t->entries[k].size && strcmp(former->blobs[k], s->blobs[i]) == 0)
+				memcpy(e->digest, t->entries[k].digest, sizeof(e->digest));
+		}
+	}
+	return tree_digest(s->fd, &s->tree, w, err);
+}
