@@ -375,10 +375,27 @@ static const struct schema_node *only_candidate(const struct node_list *list, co
 	return only;
 }
 
+/* Alternatives that only ask for one name each: "'local', 'ssh'". Empty when they say anything else. */
+static const char *alternative_names(const struct node_list *list, struct str *out)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		const struct schema_node *node = behind_refs(list->items[i]);
+		if (node->kind != NODE_RULES || json_array_size(node->required) != 1 || json_object_size(node->source) != 1) {
+			str_clear(out);
+			break;
+		}
+		str_appendf(out, "%s'%s'", i ? ", " : "", json_string_value(json_array_get(node->required, 0)));
+	}
+	return str_peek(out);
+}
+
 static int none_fits(struct check *c, const struct node_list *list, const json_t *value)
 {
 	if (c->quiet > 0)
 		return 0;
+	_cleanup_(str_done) struct str names = STR_INIT(4096);
+	if (json_is_object(value) && *alternative_names(list, &names) != '\0')
+		return fault(c, "one of %s is needed", str_peek(&names));
 	const struct schema_node *only = only_candidate(list, value);
 	if (only != NULL)
 		return MIN(check_node(c, only, value), 0);
@@ -403,6 +420,14 @@ static int check_any_of(struct check *c, const struct schema_node *node, const j
 	return none_fits(c, &node->any_of, value);
 }
 
+static int too_many_fit(struct check *c, const struct node_list *list)
+{
+	_cleanup_(str_done) struct str names = STR_INIT(4096);
+	if (c->quiet == 0 && *alternative_names(list, &names) != '\0')
+		return fault(c, "only one of %s is possible", str_peek(&names));
+	return fault(c, "fits more than one of the forms of which one is possible");
+}
+
 static int check_one_of(struct check *c, const struct schema_node *node, const json_t *value)
 {
 	size_t fitting = 0;
@@ -411,7 +436,7 @@ static int check_one_of(struct check *c, const struct schema_node *node, const j
 		if (r < 0)
 			return r;
 		if (r == 1 && ++fitting > 1)
-			return fault(c, "fits more than one of the forms of which one is possible");
+			return too_many_fit(c, &node->one_of);
 	}
 	return fitting == 1 ? 1 : none_fits(c, &node->one_of, value);
 }
