@@ -138,7 +138,7 @@ static void create_commit_comment(struct req *r)
 
 static void list_commit_comments(struct req *r)
 {
-	struct forge_repo *repo = begin(r, "Contents", "read", NULL);
+	struct forge_repo *repo = begin(r, "Metadata", "read", NULL);
 	_cleanup_free_ char *sha = repo ? repo_commit(repo, r->args[2]) : NULL;
 	if (!repo)
 		return;
@@ -173,7 +173,7 @@ static void change_comment_in(struct req *r, struct forge_repo *repo, json_t *li
 
 static void one_commit_comment(struct req *r)
 {
-	struct forge_repo *repo = begin(r, "Contents", strcmp(r->method, "GET") == 0 ? "read" : "write", NULL);
+	struct forge_repo *repo = begin(r, strcmp(r->method, "GET") == 0 ? "Metadata" : "Contents", strcmp(r->method, "GET") == 0 ? "read" : "write", NULL);
 	change_comment_in(r, repo, repo ? repo->comments : NULL, r->args[2]);
 }
 

@@ -1,5 +1,6 @@
 /* YAML document → struct workflow, with every fault of the file. */
 #include "agent/workflow/internal.h"
+#include "agent/expr/expr.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -16,6 +17,24 @@ static const char *const step_keys[] = { "id", "name", "if", "uses", "run", "wit
 static const char *const scopes[] = { "actions", "artifact-metadata", "attestations", "checks", "contents", "deployments",
 	"discussions", "id-token", "issues", "models", "packages", "pages", "pull-requests", "repository-projects",
 	"security-events", "statuses" };
+
+/* Contexts by position, as GitHub's schema lists them. */
+static const char *const in_workflow[] = { "github", "inputs", "vars", NULL };
+static const char *const in_workflow_env[] = { "github", "inputs", "vars", "secrets", NULL };
+static const char *const in_job_if[] = { "github", "needs", "vars", "inputs", NULL };
+static const char *const in_job[] = { "github", "needs", "strategy", "matrix", "vars", "inputs", NULL };
+static const char *const in_job_env[] = { "github", "needs", "strategy", "matrix", "vars", "inputs", "secrets", NULL };
+static const char *const in_defaults[] = { "github", "needs", "strategy", "matrix", "vars", "inputs", "env", NULL };
+static const char *const in_url[] = { "github", "needs", "strategy", "matrix", "vars", "inputs", "env", "job", "runner", "steps", NULL };
+static const char *const in_step[] = { "github", "needs", "strategy", "matrix", "vars", "inputs", "env", "job", "runner", "steps",
+	"secrets", NULL };
+
+/* What expressions may name from here on. */
+static void allow(struct reader *r, const char *const *names, int flags)
+{
+	r->source.names = names;
+	r->source.flags = flags;
+}
 
 void reader_fault(struct reader *r, const char *fmt, ...)
 {
@@ -310,6 +329,7 @@ static void read_step(struct reader *r, struct workflow_job *job, size_t index, 
 		step->context_name = made_up_name(job, index, step->reference);
 		return;
 	}
+	allow(r, in_step, EXPR_WITH_HASH_FILES);
 	reader_known_keys(r, value, "a step", step_keys, ARRAY_SIZE(step_keys));
 	_cleanup_free_ char *run = member_text(r, value, "run", true);
 	_cleanup_free_ char *uses = member_text(r, value, "uses", false);
@@ -340,7 +360,9 @@ static void read_step(struct reader *r, struct workflow_job *job, size_t index, 
 		if (job->steps[i].context_name && strcasecmp(job->steps[i].context_name, id) == 0)
 			reader_fault(r, "the id '%.60s' is taken by step %zu", id, i + 1);
 	step->context_name = id ? TAKE(id) : made_up_name(job, index, step->reference);
+	allow(r, in_url, EXPR_WITH_STATUS | EXPR_WITH_HASH_FILES);
 	step->condition = member_condition(r, value);
+	allow(r, in_step, EXPR_WITH_HASH_FILES);
 	step->name = member_token(r, value, "name");
 	step->env = member_scalars(r, value, "env");
 	step->continue_on_error = member_boolean(r, value, "continue-on-error");
@@ -379,7 +401,9 @@ static void read_environment(struct reader *r, struct workflow_job *job, const j
 		if (!json_is_string(json_object_get(value, "name")))
 			reader_fault(r, "'environment' needs a 'name' that is a text");
 		job->environment_name = member_token(r, value, "name");
+		allow(r, in_url, 0);
 		job->environment_url = member_token(r, value, "url");
+		allow(r, in_job, 0);
 	} else {
 		reader_fault(r, "'environment' must be a text or a map with 'name'");
 	}
@@ -455,20 +479,28 @@ static void read_job(struct reader *r, struct workflow_job *job, const char *id,
 	refuse(r, value, "secrets", "it belongs to the call of a reusable workflow");
 	refuse(r, value, "snapshot", "custom images exist only on hosted runners");
 	free(job->condition);
+	allow(r, in_job_if, EXPR_WITH_STATUS);
 	job->condition = member_condition(r, value);
+	allow(r, in_job, 0);
 	job->name = member_token(r, value, "name");
 	read_needs(r, job, value);
 	if (!json_object_get(value, "uses")) {
 		read_runs_on(r, job, value);
 		read_steps(r, job, value);
 	}
+	allow(r, in_job_env, 0);
 	job->env = member_scalars(r, value, "env");
+	allow(r, in_defaults, 0);
 	job->defaults = read_defaults(r, value);
+	allow(r, in_step, 0);
 	job->outputs = member_scalars(r, value, "outputs");
+	allow(r, in_job, 0);
 	job->timeout_minutes = member_number(r, value, "timeout-minutes");
 	job->continue_on_error = member_boolean(r, value, "continue-on-error");
+	allow(r, in_step, 0);
 	job->container = member_token(r, value, "container");
 	job->services = member_token(r, value, "services");
+	allow(r, in_job, 0);
 	job->permissions = read_permissions(r, value);
 	read_environment(r, job, value);
 	read_concurrency(r, value, &job->concurrency_group, &job->concurrency_cancel);
@@ -554,10 +586,13 @@ int workflow_read(const char *path, const char *data, size_t len, struct faults 
 	if (json_is_object(root)) {
 		reader_known_keys(&r, root, "a workflow", workflow_keys, ARRAY_SIZE(workflow_keys));
 		w->name = member_text(&r, root, "name", false);
+		allow(&r, in_workflow, 0);
 		w->run_name = member_token(&r, root, "run-name");
 		w->on = reader_triggers(&r, root);
 		w->permissions = read_permissions(&r, root);
+		allow(&r, in_workflow_env, 0);
 		w->env = member_scalars(&r, root, "env");
+		allow(&r, in_workflow, 0);
 		w->defaults = read_defaults(&r, root);
 		read_concurrency(&r, root, &w->concurrency_group, &w->concurrency_cancel);
 		read_jobs(&r, w, root);

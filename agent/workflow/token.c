@@ -1,23 +1,11 @@
 /* YAML value → template token, and the text of conditions. */
 #include "agent/workflow/workflow.h"
+#include "agent/expr/expr.h"
 
 #include <ctype.h>
 #include <strings.h>
 
 enum { EXPRESSION_MAX = 21000 };
-
-/* The end of an expression that starts behind "${{": the first "}}" outside single quotes. NULL: not closed. */
-static const char *expression_end(const char *p)
-{
-	bool quoted = false;
-	for (; *p; p++) {
-		if (*p == '\'')
-			quoted = !quoted;
-		else if (!quoted && p[0] == '}' && p[1] == '}')
-			return p;
-	}
-	return NULL;
-}
 
 static char *trimmed(const char *from, const char *to)
 {
@@ -46,30 +34,15 @@ static char *string_literal(const char *expr)
 	return str_take(&out);
 }
 
-/* Parentheses, brackets and quotes must pair up: the least that an expression has to fulfil. Grammar and names are the
- * expression reader's business (agent/expr), which the caller applies where the contexts are known. */
-static const char *expression_fault(const char *expr)
+/* Adds what the expression reader has against it. True: nothing. */
+static bool check_expression(const struct token_source *source, const char *pointer, const char *expr)
 {
-	char open[64];
-	size_t depth = 0;
-	for (const char *p = expr; *p; p++) {
-		if (*p == '\'') {
-			const char *end = strchr(p + 1, '\'');
-			if (!end)
-				return "a text in the expression is not closed: a single quote is missing";
-			p = end;
-		} else if (*p == '"') {
-			return "an expression takes single quotes, not double quotes";
-		} else if (*p == '(' || *p == '[') {
-			if (depth == sizeof(open))
-				return "the expression is nested too deeply";
-			open[depth++] = *p;
-		} else if (*p == ')' || *p == ']') {
-			if (!depth || open[--depth] != (*p == ')' ? '(' : '['))
-				return "brackets in the expression do not match";
-		}
-	}
-	return depth ? "a bracket in the expression is not closed" : NULL;
+	struct err err = ERR_INIT;
+	char line[1024];
+	if (expr_check(expr, source->names, source->flags, &err) >= 0)
+		return true;
+	faults_add(source->faults, source->doc, pointer, "%s", err_line(&err, line, sizeof(line)));
+	return false;
 }
 
 static json_t *with_place(const struct token_source *source, const char *pointer, json_t *token)
@@ -92,73 +65,49 @@ static json_t *expression_token(const struct token_source *source, const char *p
 	return token;
 }
 
-static void append_format_text(struct str *out, const char *text, size_t len)
+/* `${{ insert }}` as a key splices a map in. */
+static bool is_insert(const char *text)
 {
-	for (size_t i = 0; i < len; i++) {
-		if (text[i] == '\'' || text[i] == '{' || text[i] == '}')
-			str_append_c(out, text[i]);
-		str_append_c(out, text[i]);
-	}
+	const char *p = text + strspn(text, " ");
+	if (!str_starts(p, "${{"))
+		return false;
+	p += 3 + strspn(p + 3, " ");
+	if (strncasecmp(p, "insert", 6) != 0)
+		return false;
+	p += 6 + strspn(p + 6, " ");
+	return strcmp(p, "}}") == 0;
 }
 
-/* Text with expressions inside: format('a{0}b', e0). A text that is one expression: that expression. */
+/* Text with expressions inside: format('a{0}b', e0). A text that is one expression: that expression; one that is a text in
+ * braces: that text. */
 static json_t *text_token(const struct token_source *source, const char *text, const char *pointer, bool is_key)
 {
-	if (!strstr(text, "${{"))
+	if (!expr_is_template(text))
 		return json_string(text);
-	_cleanup_(str_done) struct str format = STR_INIT(2 * EXPRESSION_MAX);
-	_cleanup_(str_done) struct str arguments = STR_INIT(2 * EXPRESSION_MAX);
-	size_t count = 0;
-	const char *p = text;
-	for (;;) {
-		const char *start = strstr(p, "${{");
-		append_format_text(&format, p, start ? (size_t)(start - p) : strlen(p));
-		if (!start)
-			break;
-		const char *end = expression_end(start + 3);
-		if (!end) {
-			faults_add(source->faults, source->doc, pointer, "the expression is not closed: }} is missing behind '%.60s'", start);
-			return json_null();
-		}
-		_cleanup_free_ char *expr = trimmed(start + 3, end);
-		bool whole = start == text && end[2] == '\0';
-		const char *fault = *expr ? expression_fault(expr) : "an expression was expected between ${{ and }}";
-		if (fault) {
-			faults_add(source->faults, source->doc, pointer, "%s: '%.80s'", fault, expr);
-			return json_null();
-		}
-		if (strcasecmp(expr, "insert") == 0) {
-			if (whole && is_key)
-				return json_pack("{s:i, s:s}", "type", 4, "directive", "insert");
-			faults_add(source->faults, source->doc, pointer, "the directive 'insert' can only be a whole key of a map");
-			return json_null();
-		}
-		_cleanup_free_ char *literal = string_literal(expr);
-		if (whole)
-			return literal ? json_string(literal) : expression_token(source, pointer, expr);
-		if (literal) {
-			append_format_text(&format, literal, strlen(literal));
-		} else {
-			str_appendf(&format, "{%zu}", count++);
-			str_appendf(&arguments, ", %s", expr);
-		}
-		p = end + 2;
-	}
-	_cleanup_free_ char *call = xasprintf("format('%s'%s)", str_peek(&format), str_peek(&arguments));
-	if (format.failed || arguments.failed || strlen(call) > EXPRESSION_MAX) {
-		faults_add(source->faults, source->doc, pointer, "the text with its expressions is longer than %d characters", EXPRESSION_MAX);
+	if (is_insert(text)) {
+		if (is_key)
+			return json_pack("{s:i, s:s}", "type", 4, "directive", "insert");
+		faults_add(source->faults, source->doc, pointer, "the directive 'insert' can only be a whole key of a map");
 		return json_null();
 	}
-	if (!count) {                       /* only literals inside: still a text */
-		_cleanup_(str_done) struct str plain = STR_INIT(2 * EXPRESSION_MAX);
-		for (const char *q = str_peek(&format); *q; q++) {
-			str_append_c(&plain, *q);
-			if (*q == '\'' || *q == '{' || *q == '}')
-				q++;
-		}
-		return json_string(str_peek(&plain));
+	struct err err = ERR_INIT;
+	char line[1024];
+	_cleanup_free_ char *expr = NULL;
+	if (expr_from_template(text, &expr, &err) < 0) {
+		faults_add(source->faults, source->doc, pointer, "%s", err_line(&err, line, sizeof(line)));
+		return json_null();
 	}
-	return expression_token(source, pointer, call);
+	if (!expr)
+		return json_string(text);
+	_cleanup_free_ char *trim = trimmed(expr, expr + strlen(expr));
+	_cleanup_free_ char *literal = string_literal(trim);
+	if (literal)
+		return json_string(literal);
+	if (!*trim) {
+		faults_add(source->faults, source->doc, pointer, "an expression was expected between ${{ and }}");
+		return json_null();
+	}
+	return check_expression(source, pointer, trim) ? expression_token(source, pointer, trim) : json_null();
 }
 
 json_t *token_from_yaml(const struct token_source *source, const json_t *value, const char *pointer)
@@ -236,6 +185,24 @@ static bool calls_status_function(const char *expr)
 	return false;
 }
 
+/* The expression behind "${{ … }}" when that is the whole text; NULL: a fault was added. */
+static char *unwrapped(const struct token_source *source, const char *text, const char *pointer)
+{
+	struct err err = ERR_INIT;
+	char line[1024];
+	_cleanup_free_ char *expr = NULL;
+	if (!str_starts(text, "${{") || !str_ends(text, "}}") || strstr(text + 3, "${{")) {
+		faults_add(source->faults, source->doc, pointer, "a condition that mixes text and ${{ }} is a text, and so always true");
+		faults_hint(source->faults, "write it as one expression, without ${{ }}");
+		return NULL;
+	}
+	if (expr_from_template(text, &expr, &err) < 0) {
+		faults_add(source->faults, source->doc, pointer, "%s", err_line(&err, line, sizeof(line)));
+		return NULL;
+	}
+	return expr ? trimmed(expr, expr + strlen(expr)) : xstrdup("");
+}
+
 char *token_condition(const struct token_source *source, const json_t *value, const char *pointer)
 {
 	if (!value || json_is_null(value))
@@ -245,28 +212,10 @@ char *token_condition(const struct token_source *source, const json_t *value, co
 		faults_add(source->faults, source->doc, pointer, "a condition must be a text");
 		return xstrdup("success()");
 	}
-	_cleanup_free_ char *expr = trimmed(text, text + strlen(text));
-	if (str_starts(expr, "${{")) {
-		const char *end = expression_end(expr + 3);
-		if (end && end[2] == '\0') {
-			char *inner = trimmed(expr + 3, end);
-			free(expr);
-			expr = inner;
-		}
-	}
-	if (strstr(expr, "${{")) {
-		faults_add(source->faults, source->doc, pointer,
-			"a condition that mixes text and ${{ }} is a text, and so always true");
-		faults_hint(source->faults, "write it as one expression, without ${{ }}");
+	_cleanup_free_ char *bare = trimmed(text, text + strlen(text));
+	_cleanup_free_ char *expr = expr_is_template(bare) ? unwrapped(source, bare, pointer) : xstrdup(bare);
+	if (!expr || !*expr || !check_expression(source, pointer, expr))
 		return xstrdup("success()");
-	}
-	if (!*expr)
-		return xstrdup("success()");
-	const char *fault = strlen(expr) > EXPRESSION_MAX ? "the condition is too long" : expression_fault(expr);
-	if (fault) {
-		faults_add(source->faults, source->doc, pointer, "%s: '%.80s'", fault, expr);
-		return xstrdup("success()");
-	}
 	return calls_status_function(expr) ? TAKE(expr) : xasprintf("success() && (%s)", expr);
 }
 

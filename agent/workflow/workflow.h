@@ -68,11 +68,13 @@ json_t *workflow_permissions(const struct workflow *w, const struct workflow_job
 
 /* ---- tokens (token.c) ---- */
 
-/* Where a value stands, so that expressions carry their place. */
+/* Where a value stands, so that expressions carry their place, and what its expressions may name. */
 struct token_source {
 	const struct yaml_doc *doc;
 	int file;                    /* 1-based index into the file table; 0: no positions */
 	struct faults *faults;
+	const char *const *names;    /* contexts that may be used here, NULL-terminated; NULL: any */
+	int flags;                   /* EXPR_WITH_STATUS, EXPR_WITH_HASH_FILES */
 };
 /* A YAML value → template token, new. Faults (an expression that is not closed or not understood) are added, the token is null then. */
 json_t *token_from_yaml(const struct token_source *source, const json_t *value, const char *pointer);
