@@ -203,7 +203,7 @@ static int checkout_probe(const struct step_context *c, bool baseline, struct er
 	return r < 0 ? err_wrap(err, r, "check out %s", str_peek(&k.url)) : 0;
 }
 
-const struct step_type step_checkout = {
+const struct step_type checkout_step = {
 	.name = "checkout",
 	.inputs = &checkout_fields,
 	.input_size = sizeof(struct checkout_in),

@@ -257,7 +257,7 @@ enum section { SECTION_NONE, SECTION_ACKS, SECTION_SHALLOW, SECTION_PACK, SECTIO
 struct fetching {
 	const struct git_fetch *fetch;
 	enum section section;
-	bool seen_pack;
+	bool seen_any, seen_pack;
 };
 
 static bool line_is(const char *data, size_t len, const char *text)
@@ -321,6 +321,7 @@ static int on_shallow_line(struct fetching *f, const char *data, size_t len, str
 static int on_fetch_line(void *context, int kind, const char *data, size_t len, struct err *err)
 {
 	struct fetching *f = context;
+	f->seen_any |= len > 0;
 	if (kind >= 0) {
 		f->section = SECTION_NONE;
 		return 0;
@@ -364,6 +365,9 @@ int git_wire_fetch(const struct git_remote_access *remote, const struct git_fetc
 	int r = post(remote, &body, FETCH_MS, &x, err);
 	if (r < 0)
 		return err_wrap(err, r, "fetch %.12s", fetch->want);
+	/* Version 0 does not understand the request and ends without a word. */
+	if (!f.seen_any)
+		return err_set(err, ERR_UNSUPPORTED, "the git server does not speak protocol version 2");
 	if (!f.seen_pack)
 		return err_set(err, ERR_PROTOCOL, "%s sent no pack for %.12s", remote->url, fetch->want);
 	return 0;

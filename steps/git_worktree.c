@@ -66,21 +66,31 @@ static bool safe_path(const char *path)
 
 /* ---- the walk over what is there ---- */
 
-static bool same_stat(const struct worktree *w, const git_index_entry *e, const struct stat *st)
+static bool same_stat(const git_index_entry *e, const struct stat *st)
 {
 	if (e->mtime.seconds == 0 || e->file_size != (uint32_t)st->st_size || e->ino != (uint32_t)st->st_ino)
 		return false;
 	if (e->mtime.seconds != (int32_t)st->st_mtim.tv_sec || e->mtime.nanoseconds != (uint32_t)st->st_mtim.tv_nsec ||
 	    e->ctime.seconds != (int32_t)st->st_ctim.tv_sec || e->ctime.nanoseconds != (uint32_t)st->st_ctim.tv_nsec)
 		return false;
-	/* Written in the moment in which the index was, it may have changed since within the clock's grain. */
-	if (st->st_mtim.tv_sec > w->index_time.tv_sec ||
-	    (st->st_mtim.tv_sec == w->index_time.tv_sec && st->st_mtim.tv_nsec >= w->index_time.tv_nsec))
-		return false;
 	if (e->mode == GIT_FILEMODE_LINK)
 		return S_ISLNK(st->st_mode);
 	bool executable = (st->st_mode & 0100) != 0;
 	return S_ISREG(st->st_mode) && executable == (e->mode == GIT_FILEMODE_BLOB_EXECUTABLE);
+}
+
+/* Written in the moment in which the index was, a file may have changed since within the clock's grain. */
+static bool is_racy(const struct worktree *w, const struct stat *st)
+{
+	return st->st_mtim.tv_sec > w->index_time.tv_sec ||
+	       (st->st_mtim.tv_sec == w->index_time.tv_sec && st->st_mtim.tv_nsec >= w->index_time.tv_nsec);
+}
+
+static bool same_content(const struct worktree *w, const git_index_entry *e)
+{
+	git_oid id;
+	return e->mode != GIT_FILEMODE_LINK &&
+	       git_repository_hashfile(&id, w->area->repo, e->path, GIT_OBJECT_BLOB, e->path) == 0 && git_oid_equal(&id, &e->id);
 }
 
 static int compare_paths(const void *a, const void *b)
@@ -149,7 +159,7 @@ static int walk_entry(struct worktree *w, int dir, const struct dirent *entry, s
 		return walk_directory(w, dir, entry->d_name, path, depth, err);
 	if (git_index_find(&position, w->index, str_peek(path)) == 0) {
 		const git_index_entry *e = git_index_get_byindex(w->index, position);
-		if (same_stat(w, e, &st))
+		if (same_stat(e, &st) && (!is_racy(w, &st) || same_content(w, e)))
 			w->written[position].present = true;
 		return 0;
 	}

@@ -1,0 +1,204 @@
+"""The agent against the forge: both are real programs, on a free port, in a temporary folder."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+from servers import forge  # noqa: E402
+
+BUILD = pathlib.Path(os.environ.get("DAVIT_BUILD", "build/dev"))
+DAVIT = os.environ.get("DAVIT_PROGRAM", str(BUILD / "bin" / "davit"))
+DEADLINE = 60
+
+HELLO = """on: push
+jobs:
+  build:
+    runs-on: self-hosted
+    steps:
+      - run: echo hello
+"""
+
+
+def until(what, condition, seconds=DEADLINE):
+    """The first true value of condition; asks again every few milliseconds."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.02)
+
+
+class Forge(forge.Forge):
+    """The forge with what the agent's tests ask often."""
+
+    def push(self, workflow=HELLO, name="acme/widgets", files=None):
+        """One commit more on main; returns its id."""
+        return self.repo(name).push({".github/workflows/ci.yml": workflow, **(files or {})})
+
+    def jobs(self, sha):
+        return [job for run in self.runs() if run["sha"] == sha for job in run["jobs"]]
+
+    def ended(self, sha, seconds=DEADLINE):
+        """The jobs of that commit once all are completed."""
+        def done():
+            jobs = self.jobs(sha)
+            return jobs if jobs and all(j["status"] == "completed" for j in jobs) else None
+        return self.wait(f"the end of the jobs of {sha[:7]}", done, seconds)
+
+    def begun(self, sha, seconds=DEADLINE):
+        return self.wait(f"a running job of {sha[:7]}",
+                         lambda: [j for j in self.jobs(sha) if j["status"] == "in_progress"], seconds)[0]
+
+    def run_of(self, sha):
+        return next(run for run in self.runs(logs=False) if run["sha"] == sha)
+
+    def fault(self, path, **what):
+        self.faults(path=path, **what)
+
+    def seen(self, part, method=None):
+        return [r for r in self.requests(part) if method in (None, r["method"])]
+
+    def runner(self, name="box"):
+        return next((r for r in self.runners() if r["name"] == name), None)
+
+
+class Agent:
+    """One agent with a state folder of its own."""
+
+    def __init__(self, root, name="box", **environment):
+        self.root = pathlib.Path(root) / f"agent-{name}"
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.name = name
+        self.env = {**os.environ, "DAVIT_STATE": str(self.root), "DAVIT_PACE_PERCENT": "1", "HOME": str(self.root), **environment}
+        self.process = None
+        self.output = self.root / "output.log"
+
+    def davit(self, *words, check=True, **more):
+        done = subprocess.run([DAVIT, "agent", *words], env={**self.env, **more.pop("env", {})}, capture_output=True, text=True,
+                              timeout=DEADLINE, **more)
+        if check and done.returncode != 0:
+            raise AssertionError(f"agent {words[0]}: status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def configure(self, forge, repository="acme/widgets", *words, **more):
+        return self.davit("configure", "--unattended", "--url", f"{forge.url}/{repository}", "--token",
+                          forge.registration_token(repository), "--name", self.name, *words, **more)
+
+    def start(self, *words, **environment):
+        self.log = open(self.output, "a")
+        self.process = subprocess.Popen([DAVIT, "agent", "run", *words], env={**self.env, **environment}, stdout=self.log,
+                                        stderr=subprocess.STDOUT, cwd=self.root)
+        return self
+
+    def text(self):
+        return self.output.read_text() if self.output.exists() else ""
+
+    def says(self, words, seconds=DEADLINE, count=1):
+        def there():
+            if self.text().count(words) >= count:
+                return True
+            if self.process.poll() is not None and self.text().count(words) < count:
+                raise AssertionError(f"the agent ended (status {self.process.returncode}) before it said '{words}':\n{self.text()}")
+            return False
+        until(f"the agent says '{words}'", there, seconds)
+
+    def listening(self, count=1):
+        self.says("Listening for Jobs", count=count)
+        return self
+
+    def wait(self, seconds=DEADLINE):
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the agent did not end:\n{self.text()}") from None
+        finally:
+            self.log.close()
+
+    def stop(self, number=signal.SIGINT):
+        self.process.send_signal(number)
+        return self.wait()
+
+    def kill(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if self.process is not None:
+            self.log.close()
+
+    def workers(self):
+        """Pids of the agent's worker processes."""
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                state = (entry / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"worker" in words[1:3] and f"DAVIT_STATE={self.root}".encode() in state:
+                found.append(int(entry.name))
+        return found
+
+    def state(self):
+        return json.loads(self.davit("status", "--json").stdout)
+
+
+class Case:
+    """with Case() as c: c.forge, c.agent; everything is ended and removed behind it."""
+
+    def __init__(self, repositories=("acme/widgets",), options=(), **environment):
+        self.repositories, self.options, self.environment = repositories, options, environment
+        self.agents = []
+
+    def __enter__(self):
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix="davit-agent-"))
+        self.forge = Forge(self.repositories, self.options).start()
+        self.agent = self.new_agent("box", **self.environment)
+        return self
+
+    def new_agent(self, name, **environment):
+        agent = Agent(self.root, name, **environment)
+        self.agents.append(agent)
+        return agent
+
+    def __exit__(self, kind, value, trace):
+        for agent in self.agents:
+            agent.kill()
+            for pid in agent.workers():
+                os.kill(pid, signal.SIGKILL)
+        if kind is not None:
+            for agent in self.agents:
+                print(f"--- agent {agent.name}\n{agent.text()[-4000:]}", file=sys.stderr)
+            print(f"--- forge\n{self.forge.log()[-3000:]}", file=sys.stderr)
+        self.forge.__exit__()
+        shutil.rmtree(self.root, ignore_errors=True)
+        return False
+
+
+def run(module):
+    """Runs every test_ function (or those named on the command line); a name is a sentence."""
+    wanted = [w for w in sys.argv[1:] if not w.startswith("-")]
+    failed = 0
+    for name, function in list(vars(sys.modules[module]).items()):
+        if not name.startswith("test_") or (wanted and not any(w in name for w in wanted)):
+            continue
+        start = time.monotonic()
+        try:
+            function()
+            print(f"ok {name[5:].replace('_', ' ')} ({time.monotonic() - start:.1f} s)", flush=True)
+        except Exception:
+            failed += 1
+            traceback.print_exc()
+            print(f"FAILED {name[5:].replace('_', ' ')}", flush=True)
+    sys.exit(1 if failed else 0)

@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""Configure, status, remove: against the forge."""
+import os
+import pathlib
+import stat
+import subprocess
+
+from harness import DAVIT, Case, run, until
+
+
+def registrations(agent):
+    return sorted((agent.root / "agent" / "registrations").iterdir())
+
+
+def test_configure_registers_and_keeps_the_key_private():
+    with Case() as c:
+        c.agent.configure(c.forge, "acme/widgets", "--labels", "gpu, fast")
+        runner = c.forge.runner()
+        assert [l["name"] for l in runner["labels"]] == ["self-hosted", "Linux", runner["labels"][2]["name"], "gpu", "fast"]
+        (folder,) = registrations(c.agent)
+        for path in [c.agent.root / "agent", folder]:
+            assert stat.S_IMODE(path.stat().st_mode) == 0o700, path
+        for path in folder.iterdir():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+        assert "PRIVATE KEY" in (folder / "key.pem").read_text()
+        assert c.forge.complaints() == []
+
+
+def test_the_token_comes_from_standard_input_a_file_or_the_environment():
+    with Case() as c:
+        url = f"{c.forge.url}/acme/widgets"
+        c.agent.davit("configure", "--unattended", "--url", url, "--token", "-", "--name", "one", input=c.forge.registration_token("acme/widgets") + "\n")
+        token = c.root / "token"
+        token.write_text(c.forge.registration_token("acme/widgets") + "\n")
+        c.agent.davit("configure", "--unattended", "--url", url, "--token-file", str(token), "--name", "two")
+        c.agent.davit("configure", env={"ACTIONS_RUNNER_INPUT_URL": url, "ACTIONS_RUNNER_INPUT_TOKEN": c.forge.registration_token("acme/widgets"),
+                                        "ACTIONS_RUNNER_INPUT_NAME": "three", "ACTIONS_RUNNER_INPUT_UNATTENDED": "true"})
+        names = [r["name"] for r in c.agent.state()["registrations"]]
+        assert sorted(names) == ["one", "three", "two"], names
+
+
+def test_what_is_missing_is_an_error_without_a_terminal():
+    with Case() as c:
+        done = c.agent.davit("configure", check=False, stdin=subprocess.DEVNULL)
+        assert done.returncode == 1 and "--url is missing" in done.stderr, done
+        done = c.agent.davit("configure", "--url", f"{c.forge.url}/acme/widgets", check=False, stdin=subprocess.DEVNULL)
+        assert done.returncode == 1 and "--token is missing" in done.stderr, done
+        done = c.agent.davit("configure", "--url", "https://github.com/a/b/c", "--token", "x", check=False)
+        assert done.returncode == 1 and "OWNER/REPO" in done.stderr, done
+
+
+def test_a_name_that_is_taken_needs_replace():
+    with Case() as c:
+        c.agent.configure(c.forge)
+        done = c.agent.configure(c.forge, check=False)
+        assert done.returncode == 1 and "already configured" in done.stderr, done
+        other = c.new_agent("other")
+        other.name = "box"
+        done = other.configure(c.forge, check=False)
+        assert done.returncode == 1 and "exists already" in done.stderr and "--replace" in done.stderr, done
+        other.configure(c.forge, "acme/widgets", "--replace")
+        assert len(c.forge.runners()) == 1
+
+
+def test_remove_ends_the_registration_here_and_there():
+    with Case(("acme/widgets", "acme/gears")) as c:
+        c.agent.configure(c.forge)
+        c.agent.configure(c.forge, "acme/gears")
+        done = c.agent.davit("remove", "--token", "x", check=False)
+        assert done.returncode == 1 and "name one by --url" in done.stderr, done
+        c.agent.davit("remove", "--token", c.forge.remove_token("acme/gears"), "--url", f"{c.forge.url}/acme/gears")
+        assert len(c.forge.runners()) == 1
+        c.agent.davit("remove", "--local")
+        assert registrations(c.agent) == []
+        assert len(c.forge.runners()) == 1
+        assert c.forge.complaints() == []
+
+
+def test_a_failed_removal_keeps_the_registration():
+    with Case() as c:
+        c.agent.configure(c.forge)
+        c.forge.fault("/actions/runners/", method="DELETE", status=503, times=-1)
+        done = c.agent.davit("remove", "--token", c.forge.remove_token("acme/widgets"), check=False)
+        assert done.returncode == 1 and "503" in done.stderr, done
+        assert len(registrations(c.agent)) == 1
+
+
+def test_a_server_in_trouble_is_asked_three_times():
+    with Case() as c:
+        c.forge.fault("runner-registration", status=502, times=2)
+        c.agent.configure(c.forge)
+        assert len(c.forge.seen("runner-registration", "POST")) == 3
+
+
+def test_status_says_labels_last_poll_and_whom_jobs_run_as():
+    with Case() as c:
+        c.agent.configure(c.forge, "acme/widgets", "--labels", "gpu")
+        text = c.agent.davit("status").stdout
+        assert "last poll  never" in text and "gpu" in text and "does not run" in text, text
+        who = "root" if os.geteuid() == 0 else "own user"
+        assert who in text, text
+        c.agent.start().listening()
+        state = c.agent.state()
+        assert state["pid"] == c.agent.process.pid
+        assert state["registrations"][0]["state"] == "listening"
+        assert c.agent.stop() == 0
+        state = c.agent.state()
+        assert state["pid"] is None and state["registrations"][0]["state"] == "stopped"
+
+
+def test_a_folder_that_others_may_read_is_refused():
+    with Case() as c:
+        c.agent.configure(c.forge)
+        (c.agent.root / "agent").chmod(0o755)
+        done = c.agent.davit("run", check=False)
+        assert done.returncode == 1 and "open to others" in done.stderr, done
+
+
+def test_secrets_are_in_no_argument_list_and_no_file():
+    with Case() as c:
+        c.forge.fault("runner-registration", delay_ms=2000)
+        token = c.forge.registration_token("acme/widgets").encode()
+        slow = subprocess.Popen([DAVIT, "agent", "configure", "--unattended", "--url", f"{c.forge.url}/acme/widgets", "--token",
+                                 token.decode(), "--name", "box"], env=c.agent.env, stdout=subprocess.DEVNULL)
+        line = pathlib.Path(f"/proc/{slow.pid}/cmdline")
+        until("the argument is wiped", lambda: b"configure" in line.read_bytes() and token not in line.read_bytes(), 1.5)
+        assert slow.wait(60) == 0
+        c.agent.start().listening()
+        c.agent.stop()
+        for path in c.agent.root.rglob("*"):
+            if path.is_file():
+                assert token not in path.read_bytes() and b"access_token" not in path.read_bytes(), path
+
+
+if __name__ == "__main__":
+    run(__name__)

@@ -1,0 +1,383 @@
+#!/usr/bin/env python3
+"""The listener: sessions, polls, jobs, what goes wrong on the way. Against the forge, which plants the faults."""
+import os
+import pathlib
+import signal
+
+from harness import Case, run, until
+
+SLOW = """on: push
+jobs:
+  build:
+    runs-on: self-hosted
+    steps:
+      - run: |
+          echo begun
+          exec sleep 600
+"""
+FAILS = """on: push
+jobs:
+  build:
+    runs-on: self-hosted
+    steps:
+      - run: exit 3
+"""
+TWO_JOBS = """on: push
+jobs:
+  one:
+    runs-on: self-hosted
+    steps:
+      - run: echo one
+  two:
+    needs: one
+    runs-on: self-hosted
+    steps:
+      - run: echo two
+"""
+
+
+def started(c, *words, **environment):
+    c.agent.configure(c.forge)
+    c.agent.start(*words, **environment).listening()
+    c.forge.wait_online("box")
+    return c.agent
+
+
+def conclusions(jobs):
+    return sorted(j["conclusion"] for j in jobs)
+
+
+def test_a_job_runs_from_configure_to_completion():
+    with Case() as c:
+        c.agent.configure(c.forge)
+        sha = c.forge.push()
+        c.agent.start("--once")
+        assert conclusions(c.forge.ended(sha)) == ["success"]
+        assert c.agent.wait() == 0
+        text = c.agent.text()
+        assert "Running job: build" in text and "Job build completed with result: Succeeded" in text, text
+        assert c.forge.complaints() == []
+        assert c.agent.state()["registrations"], "--once keeps the registration"
+
+
+def test_a_failed_job_is_reported_and_the_agent_goes_on():
+    with Case() as c:
+        agent = started(c)
+        assert conclusions(c.forge.ended(c.forge.push(FAILS))) == ["failure"]
+        assert conclusions(c.forge.ended(c.forge.push())) == ["success"]
+        agent.says("result: Failed")
+        assert agent.stop() == 0
+        assert c.forge.complaints() == []
+
+
+def test_jobs_that_need_each_other_come_one_after_the_other():
+    with Case() as c:
+        agent = started(c)
+        assert conclusions(c.forge.ended(c.forge.push(TWO_JOBS))) == ["success", "success"]
+        assert agent.stop(signal.SIGTERM) == 0
+        assert c.forge.complaints() == []
+
+
+def test_the_poll_says_busy_while_a_job_runs_and_online_after_it():
+    with Case() as c:
+        agent = started(c)
+        sha = c.forge.push(SLOW)
+        c.forge.begun(sha)
+        until("a busy poll", lambda: (c.forge.runner() or {}).get("status") == "Busy")
+        c.forge.cancel("acme/widgets", c.forge.run_of(sha)["id"])
+        c.forge.ended(sha)
+        until("an online poll", lambda: (c.forge.runner() or {}).get("status") == "Online")
+        agent.stop()
+
+
+def test_a_cancelled_job_ends_as_cancelled():
+    with Case() as c:
+        agent = started(c)
+        sha = c.forge.push(SLOW)
+        c.forge.begun(sha)
+        agent.says("Running job")
+        c.forge.cancel("acme/widgets", c.forge.run_of(sha)["id"])
+        assert conclusions(c.forge.ended(sha)) == ["cancelled"]
+        agent.says("result: Canceled")
+        assert agent.stop() == 0
+
+
+def test_a_worker_that_is_killed_fails_its_job_with_a_reason():
+    with Case() as c:
+        agent = started(c)
+        sha = c.forge.push(SLOW)
+        c.forge.begun(sha)
+        agent.says("Running job")
+        (worker,) = agent.workers()
+        os.kill(worker, signal.SIGKILL)
+        (job,) = c.forge.ended(sha)
+        assert job["conclusion"] == "failure"
+        words = str(job)
+        assert "ended by signal 9" in words, words
+        agent.says("result: Failed")
+        assert conclusions(c.forge.ended(c.forge.push())) == ["success"]
+        assert agent.stop() == 0
+        assert c.forge.complaints() == []
+
+
+def test_processes_of_a_killed_worker_are_ended():
+    with Case() as c:
+        agent = started(c)
+        mark = c.root / "pid"
+        sha = c.forge.push(SLOW.replace("echo begun", f"echo $$ > {mark}"))
+        until("the step runs", lambda: mark.exists() and mark.read_text().strip())
+        pid = int(mark.read_text())
+        (worker,) = agent.workers()
+        os.kill(worker, signal.SIGKILL)
+        assert conclusions(c.forge.ended(sha)) == ["failure"]
+        until("the step's process is gone", lambda: not pathlib.Path(f"/proc/{pid}").exists())
+        agent.stop()
+
+
+def test_an_expired_token_is_replaced_without_a_word():
+    with Case() as c:
+        agent = started(c)
+        before = len(c.forge.seen("token", "POST"))
+        c.forge.expire(tokens=True)
+        assert conclusions(c.forge.ended(c.forge.push())) == ["success"]
+        assert len(c.forge.seen("token", "POST")) > before
+        assert "warning" not in agent.text(), agent.text()
+        agent.stop()
+
+
+def test_an_expired_session_is_made_anew():
+    with Case() as c:
+        agent = started(c)
+        c.forge.expire(sessions=True)
+        until("a second session", lambda: len(c.forge.seen("session", "POST")) >= 2)
+        assert conclusions(c.forge.ended(c.forge.push())) == ["success"]
+        assert agent.stop() == 0
+
+
+def test_a_conflicting_session_is_tried_eight_times_and_ends_with_5():
+    with Case() as c:
+        c.agent.configure(c.forge)
+        c.forge.fault("session", method="POST", status=409, times=-1)
+        c.agent.start()
+        assert c.agent.wait() == 5
+        assert len(c.forge.seen("session", "POST")) == 8
+        assert "another process listens" in c.agent.text()
+
+
+def test_a_conflict_that_ends_is_survived():
+    with Case() as c:
+        c.agent.configure(c.forge)
+        c.forge.fault("session", method="POST", status=409, times=3)
+        c.agent.start().listening()
+        assert c.agent.stop() == 0
+
+
+def test_a_forbidden_session_ends_with_1():
+    with Case() as c:
+        c.agent.configure(c.forge)
+        c.forge.fault("session", method="POST", status=403, times=-1)
+        c.agent.start()
+        assert c.agent.wait() == 1
+
+
+def test_polling_errors_are_waited_out_and_told_once():
+    with Case() as c:
+        agent = started(c)
+        c.forge.fault("/message", method="GET", status=500, times=7)
+        c.forge.expire(sessions=True)
+        sha = c.forge.push()
+        assert conclusions(c.forge.ended(sha)) == ["success"]
+        assert agent.text().count("HTTP 500") == 1, agent.text()
+        agent.says("reconnected")
+        assert agent.stop() == 0
+
+
+def test_connections_that_break_are_waited_out():
+    with Case() as c:
+        agent = started(c)
+        c.forge.fault("/message", method="GET", drop=True, times=4)
+        c.forge.expire(sessions=True)
+        assert conclusions(c.forge.ended(c.forge.push())) == ["success"]
+        assert agent.stop() == 0
+
+
+def test_an_oversized_or_torn_message_does_not_stop_the_agent():
+    with Case() as c:
+        agent = started(c)
+        c.forge.fault("/message", method="GET", oversize=True, times=1)
+        c.forge.expire(sessions=True)
+        c.forge.wait("the oversized answer", lambda: "maximum" in agent.text() or "limit" in agent.text() or "trying again" in agent.text())
+        c.forge.message("box", "RunnerJobRequest", {"nonsense": 1})
+        agent.says("runner_request_id is missing")
+        c.forge.message("box", "SomethingNew", {"x": [1, 2]})
+        assert conclusions(c.forge.ended(c.forge.push())) == ["success"]
+        assert agent.stop() == 0
+
+
+def test_a_registration_that_was_deleted_ends_with_0_and_is_forgotten():
+    with Case() as c:
+        agent = started(c)
+        c.forge.expire(runners=True)
+        code = agent.wait()
+        assert code in (0, 1), code
+        assert "deleted on the server" in agent.text(), agent.text()
+
+
+
+def refused_acquire(status):
+    with Case() as c:
+        agent = started(c)
+        c.forge.fault("acquirejob", times=1, status=status,
+                      body=f'{{"source":"actions-run-service","statusCode":{status},"errorMessage":"no"}}')
+        c.forge.push()
+        agent.says("not to be had")
+        c.forge.wait_online("box")
+        assert agent.process.poll() is None
+        assert agent.stop() == 0
+
+
+def test_a_job_that_is_gone_at_acquire_is_skipped():
+    refused_acquire(404)
+
+
+def test_a_job_that_another_runner_has_is_skipped():
+    refused_acquire(409)
+
+
+def test_a_bare_404_at_acquire_is_tried_again():
+    with Case() as c:
+        agent = started(c)
+        c.forge.fault("acquirejob", times=2, status=404, body="<html>")
+        assert conclusions(c.forge.ended(c.forge.push())) == ["success"]
+        assert agent.stop() == 0
+
+
+def test_a_lease_that_lapsed_cancels_the_worker():
+    with Case() as c:
+        agent = started(c)
+        sha = c.forge.push(SLOW)
+        c.forge.begun(sha)
+        agent.says("Running job")
+        c.forge.fault("renewjob", times=-1, status=404,
+                      body='{"source":"actions-run-service","statusCode":404,"errorMessage":"no such job"}')
+        agent.says("lease of job 'build' is lost")
+        agent.says("result: Abandoned")
+        assert agent.workers() == []
+        assert agent.stop() == 0
+
+
+def test_a_first_renewal_that_never_succeeds_fails_the_job():
+    with Case() as c:
+        agent = started(c)
+        c.forge.fault("renewjob", times=-1, status=500)
+        sha = c.forge.push()
+        (job,) = c.forge.ended(sha)
+        assert job["conclusion"] == "failure" and "lease" in str(job), job
+        assert agent.stop() == 0
+
+
+def test_renewals_go_on_while_a_job_runs():
+    with Case() as c:
+        agent = started(c)
+        sha = c.forge.push(SLOW)
+        c.forge.begun(sha)
+        until("five renewals", lambda: len(c.forge.seen("renewjob")) >= 5)
+        c.forge.cancel("acme/widgets", c.forge.run_of(sha)["id"])
+        c.forge.ended(sha)
+        agent.stop()
+
+
+def test_sigint_fails_the_running_job_and_ends_with_0():
+    with Case() as c:
+        agent = started(c)
+        sha = c.forge.push(SLOW)
+        c.forge.begun(sha)
+        agent.says("Running job")
+        assert agent.stop() == 0
+        (job,) = c.forge.ended(sha)
+        assert job["conclusion"] == "failure", job
+        assert "Exiting..." in agent.text()
+        assert len(c.forge.seen("session", "DELETE")) == 1
+
+
+def test_sigint_without_a_job_deletes_the_session():
+    with Case() as c:
+        agent = started(c)
+        assert agent.stop() == 0
+        assert len(c.forge.seen("session", "DELETE")) == 1
+        assert c.forge.complaints() == []
+
+
+def test_an_ephemeral_agent_takes_one_job_and_forgets_its_registration():
+    with Case() as c:
+        c.agent.configure(c.forge, "acme/widgets", "--ephemeral")
+        sha = c.forge.push(TWO_JOBS)
+        c.agent.start()
+        assert c.agent.wait() == 0
+        assert sorted(j["conclusion"] or "none" for j in c.forge.jobs(sha)) == ["none", "success"]
+        assert c.agent.state()["registrations"] == []
+
+
+def test_a_just_in_time_configuration_runs_one_job_and_writes_no_key():
+    with Case() as c:
+        text = c.forge.jitconfig("acme/widgets", "jit-1")
+        sha = c.forge.push()
+        c.agent.start(ACTIONS_RUNNER_INPUT_JITCONFIG=text)
+        assert conclusions(c.forge.ended(sha)) == ["success"]
+        assert c.agent.wait() == 0
+        assert not list(c.agent.root.rglob("*.pem"))
+        assert c.forge.complaints() == []
+
+
+def test_a_broken_just_in_time_configuration_ends_with_1():
+    with Case() as c:
+        done = c.agent.davit("run", "--jitconfig", "bm9uc2Vuc2U=", check=False)
+        assert done.returncode == 1 and "just-in-time" in done.stderr, done
+
+
+def test_two_registrations_share_one_process():
+    with Case(("acme/widgets", "acme/gears")) as c:
+        c.agent.configure(c.forge)
+        c.agent.configure(c.forge, "acme/gears")
+        c.agent.start().listening(2)
+        first, second = c.forge.push(SLOW), c.forge.push(name="acme/gears")
+        assert conclusions(c.forge.ended(second)) == ["success"]
+        job = c.forge.begun(first)
+        assert job["conclusion"] is None
+        c.forge.cancel("acme/widgets", c.forge.run_of(first)["id"])
+        assert conclusions(c.forge.ended(first)) == ["cancelled"]
+        assert c.agent.stop() == 0
+        assert c.forge.complaints() == []
+
+
+def test_one_slot_makes_the_second_job_wait():
+    with Case(("acme/widgets", "acme/gears")) as c:
+        c.agent.configure(c.forge)
+        c.agent.configure(c.forge, "acme/gears")
+        c.agent.start("--slots", "1").listening(2)
+        first = c.forge.push(SLOW)
+        c.forge.begun(first)
+        second = c.forge.push(name="acme/gears")
+        until("the second job is announced", lambda: [r for r in c.forge.requests("/message") if r["status"] == 200][1:])
+        assert all(j["status"] == "queued" for j in c.forge.jobs(second))
+        c.forge.cancel("acme/widgets", c.forge.run_of(first)["id"])
+        assert conclusions(c.forge.ended(second)) == ["success"]
+        assert c.agent.stop() == 0
+
+
+def test_a_second_agent_with_the_same_folder_is_refused():
+    with Case() as c:
+        started(c)
+        done = c.agent.davit("run", check=False)
+        assert done.returncode == 5 and "listens for these registrations already" in done.stderr, done
+        c.agent.stop()
+
+
+def test_an_agent_without_registration_says_how_to_get_one():
+    with Case() as c:
+        done = c.agent.davit("run", check=False)
+        assert done.returncode == 1 and "agent configure" in done.stderr, done
+
+
+if __name__ == "__main__":
+    run(__name__)

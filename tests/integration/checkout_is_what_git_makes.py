@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""The work area of checkout against git itself, over git's own http-backend."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import unittest
+
+from servers.git_http import GitHttp
+
+AREA = os.path.join(os.environ["DAVIT_BUILD"], "tests", "checkout_bench")
+ENV = dict(os.environ, GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL="/dev/null", GIT_AUTHOR_NAME="t", GIT_AUTHOR_EMAIL="t@t",
+           GIT_COMMITTER_NAME="t", GIT_COMMITTER_EMAIL="t@t")
+
+
+def git(*words, cwd=None, data=None):
+    return subprocess.run(["git", *words], cwd=cwd, env=ENV, input=data, capture_output=True, check=True).stdout.decode().strip()
+
+
+def write(path, content, mode=0o644):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as f:
+        f.write(content)
+    os.chmod(path, mode)
+
+
+class Checkout(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="davit-checkout-")
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.work, self.area = self.folder + "/work", self.folder + "/area"
+        self.bare = self.folder + "/served/r.git"
+        git("init", "-q", "-b", "main", self.work)
+        write(self.work + "/read.me", b"one\n")
+        write(self.work + "/bin/tool", b"#!/bin/sh\n", 0o755)
+        for i in range(300):
+            write(f"{self.work}/data/d{i % 7}/f{i}.txt", b"line %d\n" % i * 30)
+        write(self.work + "/empty", b"")
+        os.symlink("../read.me", self.work + "/bin/link")
+        self.first = self.commit("first")
+        os.makedirs(self.folder + "/served")
+        git("clone", "-q", "--bare", self.work, self.bare)
+        git("config", "uploadpack.allowAnySHA1InWant", "true", cwd=self.bare)
+        git("remote", "add", "served", self.bare, cwd=self.work)
+        self.server = GitHttp(self.folder + "/served")
+        self.server.__enter__()
+        self.addCleanup(self.server.__exit__)
+        self.url = self.server.url + "/r.git"
+
+    def commit(self, message):
+        git("add", "-A", cwd=self.work)
+        git("commit", "-q", "--allow-empty", "-m", message, cwd=self.work)
+        return git("rev-parse", "HEAD", cwd=self.work)
+
+    def push(self):
+        git("push", "-q", "-f", "served", "HEAD:refs/heads/main", cwd=self.work)
+
+    def checkout(self, commit, ref="", keep=False, check=True):
+        words = [AREA, self.url, commit, self.area, ref] + (["keep"] if keep else [])
+        p = subprocess.run(words, env=ENV, capture_output=True, text=True, timeout=60, check=False)
+        if check:
+            self.assertEqual(p.returncode, 0, p.stderr)
+            return json.loads(p.stdout)
+        return p
+
+    def assert_as_git(self, commit):
+        """The same files, bytes, modes and links as git makes of it; git finds the area clean and whole."""
+        other = os.path.join(tempfile.mkdtemp(dir=self.folder), "git")
+        git("init", "-q", other)
+        git("fetch", "-q", "--depth", "1", self.url, commit, cwd=other)
+        git("checkout", "-q", "FETCH_HEAD", cwd=other)
+        p = subprocess.run(["diff", "-r", "--no-dereference", "--exclude=.git", other, self.area], capture_output=True, text=True, check=False)
+        self.assertEqual(p.stdout + p.stderr, "")
+        modes = [subprocess.run("find . -path ./.git -prune -o ! -name . -printf '%M %p\\n' | sort", shell=True, cwd=d, capture_output=True, text=True, check=True).stdout
+                 for d in (other, self.area)]
+        self.assertEqual(*modes)
+        self.assertEqual(git("status", "--porcelain", "--ignored", cwd=self.area), "")
+        self.assertEqual(git("rev-parse", "HEAD", cwd=self.area), commit)
+        git("fsck", "--full", cwd=self.area)
+
+    def test_a_first_checkout_is_byte_for_byte_what_git_makes(self):
+        self.checkout(self.first)
+        self.assert_as_git(self.first)
+        self.assertEqual(git("rev-list", "--count", "HEAD", cwd=self.area), "1")
+        self.assertEqual(self.server.requests[0][:2], ("POST", "/r.git/git-upload-pack"), "one request, no listing of references before it")
+
+    def test_a_branch_is_made_and_followed(self):
+        self.checkout(self.first, "refs/heads/main")
+        self.assertEqual(git("symbolic-ref", "HEAD", cwd=self.area), "refs/heads/main")
+        self.assertEqual(git("rev-parse", "origin/main", cwd=self.area), self.first)
+
+    def test_the_next_commit_writes_only_what_differs_and_removes_what_is_not_of_it(self):
+        self.checkout(self.first)
+        write(self.area + "/build/out.o", b"junk")
+        write(self.area + "/data/d1/untracked", b"junk")
+        write(self.work + "/data/d2/f2.txt", b"changed\n")
+        write(self.work + "/new/file", b"new\n")
+        os.unlink(self.work + "/data/d3/f3.txt")
+        second = self.commit("second")
+        self.push()
+        result = self.checkout(second)
+        self.assertEqual(result["written"], 2)
+        self.assert_as_git(second)
+
+    def test_changed_and_deleted_tracked_files_are_restored(self):
+        self.checkout(self.first)
+        write(self.area + "/read.me", b"two\n")                 # same size
+        os.unlink(self.area + "/data/d1/f1.txt")
+        shutil.rmtree(self.area + "/data/d2")
+        os.chmod(self.area + "/bin/tool", 0o644)
+        self.checkout(self.first)
+        self.assert_as_git(self.first)
+
+    def test_a_directory_that_became_a_link_is_not_followed(self):
+        outside = self.folder + "/outside"
+        os.makedirs(outside)
+        self.checkout(self.first)
+        shutil.rmtree(self.area + "/data")
+        os.symlink(outside, self.area + "/data")
+        self.checkout(self.first)
+        self.assertEqual(os.listdir(outside), [])
+        self.assert_as_git(self.first)
+
+    def test_files_directories_and_links_change_into_each_other(self):
+        self.checkout(self.first)
+        shutil.rmtree(self.work + "/data/d1")
+        write(self.work + "/data/d1", b"a file now\n")
+        os.unlink(self.work + "/read.me")
+        write(self.work + "/read.me/inside", b"a directory now\n")
+        os.unlink(self.work + "/bin/link")
+        write(self.work + "/bin/link", b"no link any more\n")
+        second = self.commit("second")
+        self.push()
+        self.checkout(second)
+        self.assert_as_git(second)
+        self.checkout(self.first)
+        self.assert_as_git(self.first)
+
+    def test_without_clean_what_git_does_not_know_stays(self):
+        self.checkout(self.first)
+        write(self.area + "/cache/object", b"keep me")
+        os.unlink(self.work + "/data/d3/f3.txt")
+        second = self.commit("second")
+        self.push()
+        self.checkout(second, keep=True)
+        self.assertTrue(os.path.exists(self.area + "/cache/object"))
+        self.assertFalse(os.path.exists(self.area + "/data/d3/f3.txt"))
+
+    def test_line_ends_and_encodings_follow_the_attributes(self):
+        write(self.work + "/.gitattributes", b"*.crlf text eol=crlf\n*.u16 text working-tree-encoding=UTF-16LE\n*.bin -text\n")
+        write(self.work + "/a.crlf", b"one\r\ntwo\r\n")
+        write(self.work + "/b.u16", "Gr\u00fc\u00dfe\n".encode("utf-16-le"))
+        write(self.work + "/c.bin", b"one\ntwo\r\n")
+        second = self.commit("second")
+        self.push()
+        self.checkout(second)
+        self.assert_as_git(second)
+        with open(self.area + "/b.u16", "rb") as f:
+            self.assertEqual(f.read(), "Gr\u00fc\u00dfe\n".encode("utf-16-le"))
+
+    def test_submodules_and_large_file_pointers_are_left_and_counted(self):
+        write(self.work + "/big.dat", b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 5\n")
+        git("update-index", "--add", "--cacheinfo", f"160000,{self.first},sub", cwd=self.work)
+        git("add", "big.dat", cwd=self.work)
+        git("commit", "-q", "-m", "second", cwd=self.work)
+        second = git("rev-parse", "HEAD", cwd=self.work)
+        self.push()
+        result = self.checkout(second)
+        self.assertEqual((result["lfs"], result["submodules"]), (1, 1))
+        self.assertEqual(os.listdir(self.area + "/sub"), [])
+
+    def evil_commit(self, name):
+        blob = git("hash-object", "-w", "--stdin", cwd=self.bare, data=b"evil\n")
+        raw = b"100644 " + name.encode() + b"\0" + bytes.fromhex(blob)
+        tree = git("hash-object", "-t", "tree", "-w", "--stdin", "--literally", cwd=self.bare, data=raw)
+        commit = git("commit-tree", tree, "-m", "evil", cwd=self.bare)
+        git("update-ref", "refs/heads/evil", commit, cwd=self.bare)
+        return commit
+
+    def test_names_that_leave_the_area_are_refused(self):
+        for name in ("..", ".git", ".GIT", "../outside", "a/../../outside", "/outside"):
+            with self.subTest(name=name):
+                p = self.checkout(self.evil_commit(name), check=False)
+                self.assertEqual(p.returncode, 1, p.stdout)
+                self.assertFalse(os.path.exists(self.folder + "/outside"))
+
+    def test_an_answer_that_ends_in_the_middle_is_an_error_and_the_next_try_works(self):
+        self.server.cut = 3000
+        p = self.checkout(self.first, check=False)
+        self.assertEqual(p.returncode, 1)
+        self.assertIn("fetch", p.stderr)
+        self.checkout(self.first)
+        self.assert_as_git(self.first)
+
+    def test_a_server_without_protocol_version_2_is_fetched_from_all_the_same(self):
+        self.server.version2 = False
+        self.checkout(self.first)
+        self.assert_as_git(self.first)
+
+    def test_killed_in_the_middle_the_next_run_is_whole(self):
+        for i in range(20):
+            p = subprocess.Popen([AREA, self.url, self.first, self.area], env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                p.wait(0.004 * i)
+            except subprocess.TimeoutExpired:
+                p.send_signal(signal.SIGKILL)
+                p.wait()
+        self.checkout(self.first)
+        self.assert_as_git(self.first)
+
+    def test_a_server_that_refuses_says_so(self):
+        self.server.status = 403
+        p = self.checkout(self.first, check=False)
+        self.assertIn("does not let us read", p.stderr)
+        self.assertIn("token", p.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)

@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""The commands of docs/tasks run as they stand there: `sh` blocks by bash, `yaml` blocks that begin with `# file: NAME` as files."""
+import glob
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+SOURCE, BUILD = os.environ["DAVIT_SOURCE"], os.environ["DAVIT_BUILD"]
+
+
+def script_of(page):
+    with open(page, encoding="utf-8") as f:
+        text = f.read()
+    lines = ["set -eu"]
+    for kind, body in re.findall(r"^```(\w+)\n(.*?)^```$", text, re.M | re.S):
+        named = re.match(r"# file: (\S+)\n", body)
+        if kind == "sh":
+            lines.append(body)
+        elif named:
+            lines.append(f"cat > {named.group(1)} <<'DAVIT_END'\n{body}DAVIT_END")
+    return "\n".join(lines)
+
+
+class TaskPages(unittest.TestCase):
+    def test_every_page_is_in_the_index(self):
+        with open(os.path.join(SOURCE, "docs/tasks/README.md"), encoding="utf-8") as f:
+            index = f.read()
+        for page in glob.glob(os.path.join(SOURCE, "docs/tasks/*.md")):
+            if os.path.basename(page) != "README.md":
+                self.assertIn(f"]({os.path.basename(page)})", index)
+
+    def test_the_commands_of_every_page_work_as_written(self):
+        for page in sorted(glob.glob(os.path.join(SOURCE, "docs/tasks/*.md"))):
+            folder = tempfile.mkdtemp(prefix="davit-page-")
+            self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+            state = tempfile.mkdtemp(prefix="davit-state-")
+            self.addCleanup(shutil.rmtree, state, ignore_errors=True)
+            env = dict(os.environ, PATH=os.path.join(BUILD, "bin") + ":" + os.environ["PATH"], DAVIT_STATE=state, HOME=folder)
+            with self.subTest(page=os.path.basename(page)):
+                p = subprocess.run(["bash", "-c", script_of(page)], cwd=folder, env=env, capture_output=True, text=True,
+                                   timeout=120, check=False, stdin=subprocess.DEVNULL)
+                self.assertEqual(p.returncode, 0, f"{p.stdout}\n{p.stderr}")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
