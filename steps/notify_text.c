@@ -139,8 +139,8 @@ static const json_t *member(const json_t *report, const char *const *names)
 
 void notify_text(const struct step_context *c, const struct step_outcome *outcome, struct str *out)
 {
-	static const char *const change_names[] = { "changes", NULL }, *const probe_names[] = { "probes", "events", NULL },
-	                  *const left_names[] = { "left_overs", "leftovers", "left", NULL };
+	static const char *const change_names[] = { "changes", NULL }, *const probe_names[] = { "events", NULL },
+	                  *const left_names[] = { "left_over", NULL };
 	const struct notify_in *in = c->input;
 	const struct step_deployment *d = c->deployment;
 	_cleanup_(str_done) struct str text = STR_INIT(MAX_TEXT);
