@@ -253,8 +253,7 @@ static int64_t next_turn_ms(const struct gate *g, int64_t now)
 static int wait_turn(struct gate *g, struct err *err)
 {
 	struct wait *w = g->c->wait;
-	struct pollfd *fds = xcalloc(g->count + 1, sizeof(*fds));
-	_cleanup_free_ struct pollfd *owned = fds;
+	_cleanup_free_ struct pollfd *fds = xcalloc(g->count + 1, sizeof(*fds));
 	size_t count = 0;
 	if (w->cancel_fd >= 0)
 		fds[count++] = (struct pollfd){ .fd = w->cancel_fd, .events = POLLIN };

@@ -19,7 +19,7 @@ static void validate(const struct step_context *c, struct faults *faults)
 {
 	const struct secret_write_in *in = c->input;
 	_cleanup_(secret_set_done) struct secret_set set = { 0 };
-	_cleanup_free_ char *path = step_target_path(in->path, "/path", faults);
+	free(step_target_path(in->path, "/path", faults));
 	if ((in->mode & 0004) != 0 && !in->allow_world_readable) {
 		faults_add(faults, NULL, "/mode", "mode %04o lets everybody on the target read the secret", (unsigned)in->mode);
 		faults_hint(faults, "name who has to read it in `readable_by:`, or consent with `allow_world_readable: true`");

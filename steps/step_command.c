@@ -163,8 +163,7 @@ int step_command_run(const struct step_context *c, struct target *t, const struc
                      const struct step_run_options *o, struct err *err)
 {
 	size_t count = o->env != NULL ? o->env->count : 0;
-	struct field_pair *env = xcalloc(count + 1, sizeof(*env));
-	_cleanup_free_ struct field_pair *owned = env;
+	_cleanup_free_ struct field_pair *env = xcalloc(count + 1, sizeof(*env));
 	for (size_t i = 0; i < count; i++)
 		env[i] = o->env->items[i];
 	if (o->extra_name != NULL)
