@@ -1,1 +1,0 @@
-typedef int davit_placeholder_job;

@@ -1,0 +1,57 @@
+#include "agent/job/lines.h"
+
+void lines_init(struct lines *l, size_t max)
+{
+	*l = (struct lines){ .part = STR_INIT(max) };
+}
+
+static void give(struct lines *l, line_fn line, void *context)
+{
+	line(context, str_peek(&l->part), l->part.len);
+	str_clear(&l->part);
+}
+
+static void add(struct lines *l, const char *data, size_t len, line_fn line, void *context)
+{
+	while (len > 0) {
+		size_t n = MIN(len, l->part.max - l->part.len);
+		str_append_n(&l->part, data, n);
+		data += n;
+		len -= n;
+		if (len > 0)
+			give(l, line, context);
+	}
+}
+
+void lines_feed(struct lines *l, const char *data, size_t len, line_fn line, void *context)
+{
+	const char *end = data + len;
+	while (data < end) {
+		if (l->after_cr && *data == '\n') {
+			l->after_cr = false;
+			data++;
+			continue;
+		}
+		l->after_cr = false;
+		size_t n = 0;
+		while (data + n < end && data[n] != '\n' && data[n] != '\r')
+			n++;
+		add(l, data, n, line, context);
+		data += n;
+		if (data < end) {
+			l->after_cr = *data++ == '\r';
+			give(l, line, context);
+		}
+	}
+}
+
+void lines_end(struct lines *l, line_fn line, void *context)
+{
+	if (l->part.len > 0)
+		give(l, line, context);
+}
+
+void lines_done(struct lines *l)
+{
+	str_done(&l->part);
+}

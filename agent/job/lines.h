@@ -1,0 +1,13 @@
+/* Bytes of a pipe into lines: \n, \r\n and a lone \r end one [5.7]. */
+#pragma once
+#include "base/str.h"
+
+typedef void (*line_fn)(void *context, const char *line, size_t len);
+struct lines {
+	struct str part;         /* the line so far; its ceiling cuts longer ones */
+	bool after_cr;           /* a \n that comes now belongs to the \r before it */
+};
+void lines_init(struct lines *l, size_t max);
+void lines_feed(struct lines *l, const char *data, size_t len, line_fn line, void *context);
+void lines_end(struct lines *l, line_fn line, void *context);      /* a last line without an end counts */
+void lines_done(struct lines *l);

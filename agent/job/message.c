@@ -1,0 +1,235 @@
+#include "agent/job/message.h"
+
+#include "agent/expr/expr.h"
+#include "agent/github/wire.h"
+#include "base/digest.h"
+#include "base/log.h"
+
+#include <math.h>
+#include <strings.h>
+
+enum { DATA_TEXT = 0, DATA_ARRAY = 1, DATA_DICTIONARY = 2, DATA_BOOLEAN = 3, DATA_NUMBER = 4, DATA_EXACT_DICTIONARY = 5 };
+enum { DATA_DEPTH_MAX = 100 };
+
+static int decode(const json_t *data, int depth, json_t **ret, struct err *err);
+
+static int decode_array(const json_t *data, int depth, json_t **ret, struct err *err)
+{
+	_cleanup_json_ json_t *list = json_array();
+	size_t i;
+	json_t *item;
+	json_array_foreach(wire_get(data, "a"), i, item) {
+		json_t *value;
+		int r = decode(item, depth + 1, &value, err);
+		if (r < 0)
+			return r;
+		json_array_append_new(list, value);
+	}
+	*ret = TAKE(list);
+	return 0;
+}
+
+/* The spelling that `key` has in the map already. */
+static const char *first_spelling(const json_t *map, const char *key)
+{
+	const char *other;
+	json_t *value;
+	if (json_object_get(map, key) != NULL)
+		return key;
+	json_object_foreach((json_t *)map, other, value)
+		if (expr_same_text(other, key))
+			return other;
+	return key;
+}
+
+static int decode_dictionary(const json_t *data, bool exact, int depth, json_t **ret, struct err *err)
+{
+	_cleanup_json_ json_t *map = json_object();
+	size_t i;
+	json_t *pair;
+	json_array_foreach(wire_get(data, "d"), i, pair) {
+		const char *key = wire_string(pair, "k");
+		json_t *value;
+		if (key == NULL)
+			return err_set(err, ERR_PROTOCOL, "context data with a member that has no name");
+		int r = decode(wire_get(pair, "v"), depth + 1, &value, err);
+		if (r < 0)
+			return r;
+		json_object_set_new(map, exact ? key : first_spelling(map, key), value);
+	}
+	*ret = TAKE(map);
+	return 0;
+}
+
+static json_t *decode_number(const json_t *number)
+{
+	double value = json_number_value(number);
+	if (value == trunc(value) && fabs(value) <= ldexp(1, 53))
+		return json_integer((json_int_t)value);
+	return json_real(value);
+}
+
+static int decode(const json_t *data, int depth, json_t **ret, struct err *err)
+{
+	if (depth > DATA_DEPTH_MAX)
+		return err_set(err, ERR_LIMIT, "context data of more than %d levels", DATA_DEPTH_MAX);
+	if (json_is_array(data))
+		return err_set(err, ERR_PROTOCOL, "a bare list in context data");
+	if (!json_is_object(data)) {
+		*ret = data != NULL ? json_incref((json_t *)data) : json_null();
+		return 0;
+	}
+	const char *text = wire_string(data, "s");
+	switch (wire_int(data, "t", DATA_TEXT)) {
+	case DATA_TEXT:
+		*ret = json_string(text != NULL ? text : "");
+		return 0;
+	case DATA_ARRAY:
+		return decode_array(data, depth, ret, err);
+	case DATA_DICTIONARY:
+		return decode_dictionary(data, false, depth, ret, err);
+	case DATA_BOOLEAN:
+		*ret = json_boolean(wire_bool(data, "b", false));
+		return 0;
+	case DATA_NUMBER:
+		*ret = decode_number(wire_get(data, "n"));
+		return 0;
+	case DATA_EXACT_DICTIONARY:
+		return decode_dictionary(data, true, depth, ret, err);
+	default:
+		return err_set(err, ERR_PROTOCOL, "context data of an unknown type");
+	}
+}
+
+int context_decode(const json_t *data, json_t **ret, struct err *err)
+{
+	return decode(data, 0, ret, err);
+}
+
+const char *message_variable(const json_t *message, const char *name)
+{
+	return wire_string(wire_get(wire_get(message, "variables"), name), "value");
+}
+
+bool message_flag(const json_t *message, const char *name, bool otherwise)
+{
+	const char *text = message_variable(message, name);
+	if (text == NULL)
+		return otherwise;
+	text += strspn(text, " \t");
+	size_t len = strcspn(text, " \t");
+	if (len == 4 && strncasecmp(text, "true", 4) == 0)
+		return true;
+	return len == 5 && strncasecmp(text, "false", 5) == 0 ? false : otherwise;
+}
+
+/* The text that an escaped literal stands for; false: the expression is more than that. */
+static bool literal_of(const char *regex, struct str *out)
+{
+	for (const char *p = regex; *p != '\0'; p++) {
+		if (*p == '\\' && p[1] != '\0') {
+			p++;
+			if (strchr("nrtfv", *p) != NULL)
+				str_append_c(out, "\n\r\t\f\v"[strchr("nrtfv", *p) - "nrtfv"]);
+			else if ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9'))
+				return false;
+			else
+				str_append_c(out, *p);
+		} else if (strchr("^$.|?*+()[]{}\\", *p) != NULL) {
+			return false;
+		} else {
+			str_append_c(out, *p);
+		}
+	}
+	return !out->failed;
+}
+
+static void mask_regex(const char *regex, struct mask *mask)
+{
+	_cleanup_(str_done) struct str literal = STR_SECRET_INIT(1 << 20);
+	if (literal_of(regex, &literal)) {
+		mask_add(mask, str_peek(&literal), literal.len);
+		return;
+	}
+	struct err err = ERR_INIT;
+	char line[256];
+	mask_add(mask, regex, strlen(regex));
+	if (mask_add_pattern(mask, regex, &err) < 0)
+		log_debug("job", "%s", err_line(&err, line, sizeof(line)));
+}
+
+static void mask_endpoints(const json_t *message, struct mask *mask)
+{
+	size_t i;
+	json_t *endpoint, *value;
+	const char *key;
+	json_array_foreach(wire_get(wire_get(message, "resources"), "endpoints"), i, endpoint) {
+		json_t *parameters = wire_get(wire_get(endpoint, "authorization"), "parameters");
+		json_object_foreach(parameters, key, value)
+			if (json_is_string(value))
+				mask_add(mask, json_string_value(value), json_string_length(value));
+	}
+}
+
+static void mask_basic_token(const char *token, struct mask *mask)
+{
+	_cleanup_(str_done) struct str pair = STR_SECRET_INIT(1 << 16), encoded = STR_SECRET_INIT(1 << 17);
+	str_appendf(&pair, "x-access-token:%s", token);
+	base64_encode(str_peek(&pair), pair.len, &encoded);
+	mask_add_plain(mask, str_peek(&encoded), encoded.len);
+}
+
+static bool is_switch(const char *name)
+{
+	return strcasecmp(name, "ACTIONS_STEP_DEBUG") == 0 || strcasecmp(name, "ACTIONS_RUNNER_DEBUG") == 0;
+}
+
+void message_mask(const json_t *message, struct mask *mask)
+{
+	const char *name;
+	json_t *variable, *hint;
+	size_t i;
+	json_object_foreach(wire_get(message, "variables"), name, variable) {
+		const char *value = wire_string(variable, "value");
+		if (value != NULL && wire_bool(variable, "isSecret", false) && !is_switch(name))
+			mask_add(mask, value, strlen(value));
+	}
+	json_array_foreach(wire_get(message, "mask"), i, hint) {
+		const char *type = wire_string(hint, "type"), *value = wire_string(hint, "value");
+		bool regex = type != NULL ? strcasecmp(type, "regex") == 0 : wire_int(hint, "type", 0) == 2;
+		if (regex && value != NULL && value[0] != '\0')
+			mask_regex(value, mask);
+	}
+	mask_endpoints(message, mask);
+	const char *token = message_variable(message, "system.github.token");
+	if (token != NULL && token[0] != '\0')
+		mask_basic_token(token, mask);
+}
+
+json_t *message_secrets(const json_t *message)
+{
+	json_t *secrets = json_object(), *variable;
+	const char *name;
+	json_object_foreach(wire_get(message, "variables"), name, variable) {
+		const char *value = wire_string(variable, "value");
+		if (value == NULL || !wire_bool(variable, "isSecret", false) || strcasecmp(name, "system.accessToken") == 0 ||
+		    strcasecmp(name, "system.github.token") == 0)
+			continue;
+		json_object_set_new(secrets, strcasecmp(name, "github_token") == 0 ? "GITHUB_TOKEN" : name, json_string(value));
+	}
+	return secrets;
+}
+
+const char *message_connection_data(const json_t *message, const char *name)
+{
+	size_t i;
+	json_t *endpoint;
+	json_array_foreach(wire_get(wire_get(message, "resources"), "endpoints"), i, endpoint) {
+		const char *own = wire_string(endpoint, "name");
+		if (own == NULL || strcasecmp(own, "SystemVssConnection") != 0)
+			continue;
+		const char *text = wire_string(wire_get(endpoint, "data"), name);
+		return text != NULL && text[0] != '\0' ? text : NULL;
+	}
+	return NULL;
+}
