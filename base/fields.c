@@ -436,6 +436,11 @@ const char *fields_name(const struct field_table *table)
 	return table->name;
 }
 
+size_t fields_size(const struct field_table *table)
+{
+	return table->size;
+}
+
 const char *fields_input(const struct field_table *table, size_t index)
 {
 	return index < table->count ? table->fields[index].name : NULL;

@@ -36,6 +36,7 @@ struct field_table;          /* generated; opaque to callers */
 int fields_read(const struct field_table *table, const json_t *value, const struct yaml_doc *doc, const char *pointer,
                 bool text_values, struct arena *arena, void *ret_struct, struct faults *faults, struct err *err);
 const char *fields_name(const struct field_table *table);
+size_t fields_size(const struct field_table *table);     /* of the struct */
 /* One input's name as it stands in the schema, by index; NULL past the end. For plugin mode (INPUT_*). */
 const char *fields_input(const struct field_table *table, size_t index);
 bool fields_is_secret(const struct field_table *table, const char *input);

@@ -14,6 +14,7 @@ import json
 import os
 import sys
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import emit_c  # noqa: E402
 import emit_pages  # noqa: E402
@@ -51,6 +52,8 @@ def generate_c(root, out, steps, files):
         model.check_words(document, path, "")
         texts[name] = document
     write_if_changed(os.path.join(directory, "builtin.c"), emit_c.builtin(texts))
+    write_if_changed(os.path.join(directory, "tables.h"), emit_c.TABLES_HEADER)
+    write_if_changed(os.path.join(directory, "tables.c"), emit_c.tables(steps))
 
 
 def committed(root, steps):

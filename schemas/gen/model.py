@@ -20,11 +20,11 @@ DRAFT7 = {
 }
 OUR_WORDS = {
     "x-type", "x-secret", "x-default-text", "x-order", "x-undo", "x-changes", "x-plan", "x-example", "x-target", "x-outputs",
-    "x-stays",
+    "x-stays", "x-common",
 }
 ROOT_WORDS = {
     "$schema", "$id", "title", "description", "type", "properties", "required", "additionalProperties", "oneOf", "anyOf", "$comment",
-    "minProperties", "x-outputs", "x-undo", "x-changes", "x-plan", "x-example", "x-target", "x-stays", "examples",
+    "minProperties", "x-outputs", "x-undo", "x-changes", "x-plan", "x-example", "x-target", "x-stays", "x-common", "examples",
 }
 TEXT_WORDS = {"minLength", "maxLength", "pattern"}
 NUMBER_WORDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
@@ -329,7 +329,9 @@ def published(schema):
 
 
 def with_common(document, common, path):
-    """The inputs that every step has, and those of steps that act on targets. The step's own come first."""
+    """The inputs that every step has, and those of steps that act on targets. The step's own come first. x-common: false, none."""
+    if document.get("x-common") is False:
+        return document, []
     wanted = {n: s for n, s in common["properties"].items() if not s.get("x-target") or document.get("x-target") in (True, "one", "many")}
     properties = dict(document.get("properties", {}))
     added = []

@@ -3,6 +3,7 @@
 #include "schemas/checkout.h"
 #include "schemas/rollback.h"
 #include "schemas/sample.h"
+#include "schemas/tables.h"
 
 static struct arena arena;
 static struct faults faults;
@@ -213,9 +214,11 @@ static void a_step_has_its_common_inputs_after_its_own(void **state)
 	assert_string_equal(fields_name(&checkout_fields), "checkout");
 	assert_string_equal(fields_input(&checkout_fields, 0), "repository");
 	size_t count = 0;
-	while (fields_input(&checkout_fields, count) != NULL)
+	while (fields_input(schema_table("run"), count) != NULL)
 		count++;
-	assert_string_equal(fields_input(&checkout_fields, count - 1), "deployment");
+	assert_string_equal(fields_input(schema_table("run"), 0), "command");
+	assert_string_equal(fields_input(schema_table("run"), count - 1), "deployment");
+	assert_null(schema_table("nothing"));
 	assert_true(fields_is_secret(&checkout_fields, "token"));
 	assert_false(fields_is_secret(&checkout_fields, "ref"));
 	struct rollback_in in = { 0 };
