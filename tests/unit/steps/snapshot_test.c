@@ -1,0 +1,157 @@
+#include "unit/steps/step_fixture.h"
+
+#define PLACE "base/snapshots/shop.test/20260131T102030-3fa94c/0"
+
+static void make_dir(struct fixture *f, const char *name)
+{
+	_cleanup_free_ char *path = fs_join(f->dir, name);
+	assert_int_equal(fs_mkdirs(AT_FDCWD, path, 0755, NULL), 0);
+}
+
+static bool there(struct fixture *f, const char *name)
+{
+	_cleanup_free_ char *path = fs_join(f->dir, name);
+	struct stat st;
+	return lstat(path, &st) == 0;
+}
+
+static void must(struct fixture *f, int r)
+{
+	if (r < 0)
+		fail_msg("%s", err_line(&f->err, f->text, sizeof(f->text)));
+}
+
+static void make_data(struct fixture *f)
+{
+	make_dir(f, "data/uploads/cache");
+	fixture_write(f, "data/uploads/photo", "jpeg", 0640);
+	fixture_write(f, "data/uploads/cache/x", "cached", 0644);
+	fixture_write(f, "data/app.conf", "a=1\n", 0600);
+}
+
+static void take(struct fixture *f, const char *yaml)
+{
+	fixture_input(f, "snapshot", yaml);
+	assert_int_equal(fixture_validate(f), 0);
+	must(f, fixture_plan(f));
+	assert_int_equal(f->plan.count, 1);
+	must(f, fixture_apply(f));
+}
+
+static void a_snapshot_is_a_copy_and_no_link(void **state)
+{
+	struct fixture *f = *state;
+	make_data(f);
+	take(f, "{files: {paths: [DIR/data/uploads, DIR/data/app.conf, DIR/data/absent]}}");
+	assert_file(f, PLACE "/0/photo", "jpeg");
+	assert_int_equal(fixture_mode(f, PLACE "/0/photo"), 0640);
+	assert_file(f, PLACE "/1", "a=1\n");
+	assert_false(there(f, PLACE "/2"));
+	_cleanup_free_ char *copy = fs_join(f->dir, PLACE "/0/photo");
+	struct stat st;
+	assert_int_equal(stat(copy, &st), 0);
+	assert_int_equal(st.st_nlink, 1);
+	/* Written in place afterwards: the snapshot keeps what was. */
+	_cleanup_free_ char *live = fs_join(f->dir, "data/uploads/photo");
+	int fd = open(live, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	assert_int_equal(write(fd, "new", 3), 3);
+	close(fd);
+	assert_file(f, PLACE "/0/photo", "jpeg");
+	must(f, fixture_undo(f));
+	assert_false(there(f, "base/snapshots"));
+	assert_file(f, "data/uploads/photo", "new");
+	must(f, fixture_undo(f));
+}
+
+static void a_rollback_puts_the_content_back_where_it_was_asked_for(void **state)
+{
+	struct fixture *f = *state;
+	make_data(f);
+	take(f, "{files: {paths: [DIR/data/uploads, DIR/data/app.conf, DIR/data/absent], restore_on_rollback: true, exclude: [cache/]}}");
+	assert_false(there(f, PLACE "/0/cache"));
+	fixture_write(f, "data/uploads/photo", "overwritten", 0644);
+	fixture_write(f, "data/uploads/later", "x", 0644);
+	fixture_write(f, "data/uploads/cache/x", "newer cache", 0644);
+	fixture_write(f, "data/app.conf", "a=2\n", 0644);
+	make_dir(f, "data/absent");
+	must(f, fixture_undo(f));
+	assert_file(f, "data/uploads/photo", "jpeg");
+	assert_int_equal(fixture_mode(f, "data/uploads/photo"), 0640);
+	assert_false(there(f, "data/uploads/later"));
+	assert_file(f, "data/uploads/cache/x", "newer cache");
+	assert_file(f, "data/app.conf", "a=1\n");
+	assert_int_equal(fixture_mode(f, "data/app.conf"), 0600);
+	assert_false(there(f, "data/absent"));
+	assert_false(there(f, "base/snapshots"));
+	must(f, fixture_undo(f));
+	assert_file(f, "data/uploads/photo", "jpeg");
+}
+
+static void an_interrupted_restore_goes_on(void **state)
+{
+	struct fixture *f = *state;
+	make_data(f);
+	take(f, "{files: {paths: [DIR/data/uploads], restore_on_rollback: true}}");
+	/* As a crash between the two renames leaves it. */
+	_cleanup_free_ char *path = fs_join(f->dir, "data/uploads"), *aside = fs_join(f->dir, "data/uploads.davit-former");
+	assert_int_equal(rename(path, aside), 0);
+	make_dir(f, "data/uploads.davit-restored");
+	must(f, fixture_undo(f));
+	assert_file(f, "data/uploads/photo", "jpeg");
+	assert_false(there(f, "data/uploads.davit-former"));
+	assert_false(there(f, "data/uploads.davit-restored"));
+}
+
+static void a_damaged_snapshot_is_not_put_back(void **state)
+{
+	struct fixture *f = *state;
+	make_data(f);
+	take(f, "{files: {paths: [DIR/data/uploads], restore_on_rollback: true}}");
+	fixture_write(f, PLACE "/0/photo", "rot!", 0640);
+	fixture_write(f, "data/uploads/photo", "live", 0640);
+	assert_int_equal(fixture_undo(f), ERR_CONFLICT);
+	assert_file(f, "data/uploads/photo", "live");
+	assert_true(there(f, PLACE "/0/photo"));
+}
+
+static void only_the_newest_snapshots_stay(void **state)
+{
+	struct fixture *f = *state;
+	make_data(f);
+	make_dir(f, "base/snapshots/shop.test/20250101T000000-000001/0");
+	make_dir(f, "base/snapshots/shop.test/20250102T000000-000002/0");
+	make_dir(f, "base/snapshots/blog.test/20250101T000000-000001/0");
+	take(f, "{files: {paths: [DIR/data/uploads], keep: 2}}");
+	must(f, f->c.type->clean(&f->c, f->target, &f->err));
+	assert_false(there(f, "base/snapshots/shop.test/20250101T000000-000001"));
+	assert_true(there(f, "base/snapshots/shop.test/20250102T000000-000002"));
+	assert_true(there(f, PLACE));
+	assert_true(there(f, "base/snapshots/blog.test/20250101T000000-000001"));
+}
+
+static void paths_that_overlap_or_hold_davits_own_files_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	make_data(f);
+	fixture_input(f, "snapshot", "{files: {paths: [DIR/data, DIR/data/uploads, /]}}");
+	fixture_validate(f);
+	assert_true(fixture_fault(f, "/files/paths/1", "hold the same files"));
+	assert_true(fixture_fault(f, "/files/paths/2", "cannot be kept"));
+	fixture_input(f, "snapshot", "{files: {paths: [DIR]}}");
+	assert_int_equal(fixture_plan(f), ERR_REFUSED);
+	assert_non_null(strstr(err_line(&f->err, f->text, sizeof(f->text)), "davit's own files"));
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(a_snapshot_is_a_copy_and_no_link),
+		T(a_rollback_puts_the_content_back_where_it_was_asked_for),
+		T(an_interrupted_restore_goes_on),
+		T(a_damaged_snapshot_is_not_put_back),
+		T(only_the_newest_snapshots_stay),
+		T(paths_that_overlap_or_hold_davits_own_files_are_refused),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
