@@ -27,7 +27,7 @@ static int load_secrets(struct forge *f, const char *path, struct err *err)
 	if (r >= 0)
 		r = json_parse(str_peek(&text), text.len, SECRETS_MAX, &all, err);
 	if (r < 0)
-		return err_wrap(err, r, "the secrets '%s'", path);
+		return err_wrap(err, ERR_INVALID, "the secrets '%s'", path);
 	const char *name;
 	json_t *entry;
 	json_object_foreach(all, name, entry) {

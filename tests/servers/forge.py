@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -117,7 +118,8 @@ class Forge:
 
     def start(self):
         for name in self._wanted:
-            self._repos.setdefault(name, Repo(self, name))
+            if name not in self._repos:
+                self._repos[name] = Repo(self, name)
         args = [program(), "--verbose", "--listen", "127.0.0.1:0"]
         for name, repo in self._repos.items():
             args += ["--repo", f"{name}={repo.bare}"]
@@ -125,23 +127,27 @@ class Forge:
             args += ["--token", self.token]
         if self.ca_file:
             args += ["--tls", "--ca-file", self.ca_file]
-        self._log = open(os.path.join(self.folder, "forge.log"), "wb")
+        self._log = open(os.path.join(self.folder, "forge.log"), "ab")
         self.process = subprocess.Popen(args + self.options, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log)
         ready, _, _ = select.select([self.process.stdout], [], [], 30)
         line = self.process.stdout.readline().decode().strip() if ready else ""
         if not line.startswith("http"):
-            self._log.flush()
+            self._log.close()
+            self.process.kill()
+            self.process.wait()
             with open(self._log.name) as log:
                 raise AssertionError(f"the forge did not start: {line!r} {log.read()}")
         self.url, self.port, self.api = line, int(line.rsplit(":", 1)[1]), line + "/api/v3"
-        import threading
-        threading.Thread(target=self._drain, daemon=True).start()
+        self._reader = threading.Thread(target=self._drain, args=(self.process.stdout, self._log), daemon=True)
+        self._reader.start()
         return self
 
-    def _drain(self):
-        for line in self.process.stdout:
-            self._log.write(line)
-            self._log.flush()
+    @staticmethod
+    def _drain(stream, log):
+        with stream, log:
+            for line in stream:
+                log.write(line)
+                log.flush()
 
     def stop(self):
         """Ends it; the exit status."""
@@ -154,6 +160,7 @@ class Forge:
                 self.process.kill()
                 self.process.wait()
                 raise AssertionError("the forge does not end on SIGTERM")
+            self._reader.join(10)
             self.process = None
         return status
 
@@ -161,6 +168,7 @@ class Forge:
         return self if self.process else self.start()
 
     def __exit__(self, *_exc):
+        """Ends it, checks that it ended well, removes its folder."""
         try:
             status = self.stop()
             assert status in (0, None), f"the forge ended with {status}: {self.log()}"

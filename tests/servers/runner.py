@@ -22,8 +22,7 @@ class Runner:
     def __init__(self, forge, scope, name="box-1", labels=("self-hosted", "Linux", "X64"), ephemeral=False):
         self.forge, self.scope, self.name, self.labels, self.ephemeral = forge, scope, name, labels, ephemeral
         self.actions_session = str(uuid.uuid4())
-        self._folder = tempfile.TemporaryDirectory(prefix="davit-runner-")
-        self.key = os.path.join(self._folder.name, "key.pem")
+        self.key = os.path.join(tempfile.mkdtemp(prefix="runner-", dir=forge.folder), "key.pem")
         self.token = self.session = None
 
     # -- registration --
