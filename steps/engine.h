@@ -29,7 +29,12 @@ struct engine_options {
 	const char *job_key;                     /* the deployment of this job; NULL: none */
 	bool keep_open;                          /* a step of a job: do not decide at the end */
 	/* How targets are made: target_new, or the simulator's. */
-	int (*make_target)(const char *name, const json_t *config, struct target **ret, struct err *err);
+	int (*make_target)(const char *name, const json_t *config, struct target **ret, struct err *err);   /* NULL: target_new */
+	const struct step_type *(*find_step)(const char *name);   /* NULL: step_find */
+	int runner_pid;                          /* of a job: the process whose end means that no further step will come; 0: our parent */
+	const json_t *deployment;                /* rollback, recover: from a file, where the sealed one is gone or was never made; may be NULL */
+	struct http *(*http)(void *http_context);   /* the process's client; may be NULL */
+	void *http_context;
 };
 
 struct engine_result {

@@ -254,7 +254,7 @@ int local_enter(struct target *t, const char *path, struct err *err)
 	if (r < 0)
 		return r;
 	if (t->lock_dir == NULL) {
-		if (t->view.facts.base && fs_below(t->view.facts.base, path))
+		if (t->view.facts.base && (fs_below(t->view.facts.base, path) || fs_below(path, t->view.facts.base)))
 			return 0;
 		return err_set(err, ERR_INTERNAL, "'%s' was to be changed without a lock", path);
 	}

@@ -8,7 +8,7 @@ struct local {
 	bool opened;
 };
 
-/* The guard of one operation: notes this process in LOCK_DIR/pids, then checks the token. Without a guard only paths below BASE
+/* The guard of one operation: notes this process in LOCK_DIR/pids, then checks the token. Without a guard only BASE, its parents and what is below it
  * are let through. ERR_FENCED, ERR_INTERNAL. local_leave takes the note back and hands `r` on. */
 int local_enter(struct target *t, const char *path, struct err *err);
 int local_leave(struct target *t, int r);

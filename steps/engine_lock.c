@@ -1,0 +1,242 @@
+/* The engine's locks: begun in the journal, taken on the targets by name, renewed, and fenced against ourselves. */
+#include "steps/engine_priv.h"
+
+#include "base/clock.h"
+#include "base/seal.h"
+#include <string.h>
+
+enum { POLL_MS = 500, FENCE_TRIES = 4 };
+
+int engine_set_state(struct engine *e, enum deployment_state state, json_t *members, struct err *err)
+{
+	_cleanup_json_ json_t *all = members ? members : json_object();
+	json_object_set_new(all, "state", json_string(deployment_state_name(state)));
+	int r = store_deployment_set(e->store, e->id, all, err);
+	if (r == ERR_NO_SPACE && state != DEPLOYMENT_OPEN && state != DEPLOYMENT_PREPARING) {
+		/* What the reserve was kept for. */
+		store_give_up_reserve(e->store);
+		r = store_deployment_set(e->store, e->id, all, err);
+	}
+	if (r < 0)
+		return err_wrap(err, r, "record that the deployment is %s", deployment_state_name(state));
+	const char *key;
+	json_t *value;
+	json_object_foreach(all, key, value)
+		json_object_set(e->doc, key, value);
+	e->state = state;
+	return 0;
+}
+
+int engine_begin(struct engine *e, struct err *err)
+{
+	engine_make_doc(e);
+	int r = owner_claim(e->store, e->id, &e->owner_fd, err);
+	if (r == 0)
+		r = store_deployment_add(e->store, e->doc, err);
+	if (r < 0) {
+		owner_drop(e->store, e->id, &e->owner_fd, true);
+		return err_wrap(err, r, "begin the deployment");
+	}
+	e->recorded = true;
+	e->state = DEPLOYMENT_PREPARING;
+	/* Before the first lock: to give it back, recovery needs the targets' logins. */
+	return engine_seal(e, err);
+}
+
+static void say_who(struct engine *e, const char *holder, struct err *err)
+{
+	_cleanup_json_ json_t *doc = NULL;
+	if (store_deployment_get(e->store, holder, &doc, NULL) < 0)
+		return;
+	char since[CLOCK_TEXT_SIZE];
+	const char *state = json_get_string(doc, "state"), *user = json_get_string(doc, "user"), *host = json_get_string(doc, "host");
+	bool held = state && strcmp(state, "held") == 0;
+	err_set(err, ERR_LOCKED, "%s.%s is locked by the deployment %s (%s) of %s on %s since %s", e->name, e->environment, holder,
+	        state ? state : "?", user ? user : "?", host ? host : "?", clock_rfc3339(json_get_int(doc, "created_ms", 0), since));
+	if (held)
+		err_hint(err, ERR_LOCKED, "decide it: davit rollback %s, or davit unlock %s.%s --accept", holder, e->name, e->environment);
+	else
+		err_hint(err, ERR_LOCKED, "wait for it (--wait 10m), or see davit show %s", holder);
+}
+
+static int lock_journal(struct engine *e, int64_t deadline, struct err *err)
+{
+	for (;;) {
+		_cleanup_free_ char *holder = NULL;
+		int r = store_lock(e->store, e->name, e->environment, e->id, &holder, err);
+		if (r != ERR_LOCKED)
+			return r;
+		say_who(e, holder, err);
+		if (clock_mono_ms() >= deadline)
+			return ERR_LOCKED;
+		r = engine_pause(e, POLL_MS, err);
+		if (r < 0)
+			return r;
+		/* The one that is waited for may have died. */
+		engine_recover_environment(e->o, e->name, e->environment);
+	}
+}
+
+static int make_renewer(struct engine *e, struct etarget *et, struct err *err)
+{
+	int r = e->o->make_target ? e->o->make_target(et->name, et->config, &et->renewer, err)
+	                          : target_new(et->name, et->config, &et->renewer, err);
+	if (r < 0)
+		return r;
+	/* Not e->wait: its tick is where we come from. */
+	et->renewer->view.wait = NULL;
+	et->renewer->view.op_timeout_ms = LOCK_TICK_MS;
+	return et->renewer->view.type->open(&et->renewer->view, err);
+}
+
+int engine_tick(void *engine, struct err *err)
+{
+	struct engine *e = engine;
+	for (size_t i = 0; i < e->target_count; i++) {
+		struct etarget *et = &e->targets[i];
+		if (!et->locked || et->t->lock_dir == NULL)
+			continue;
+		int r = et->renewer ? 0 : make_renewer(e, et, NULL);
+		if (r < 0)
+			continue;
+		struct target *t = et->renewer;
+		free(t->lock_dir);
+		free(t->token);
+		t->lock_dir = xstrdup(et->t->lock_dir);
+		t->token = xstrdup(et->t->token);
+		/* A renewal that fails is tried again at the next tick; only a lost lock matters now. */
+		if (lock_renew(t, ++et->renewals, NULL) == ERR_FENCED)
+			return err_set(err, ERR_FENCED, "the lock on '%s' was taken over", et->name);
+	}
+	return 0;
+}
+
+/* Retries what a lost connection interrupted; a lock that somebody holds is not retried here. */
+int engine_lock_target(struct engine *e, struct etarget *et, json_t **ret_holder, struct err *err)
+{
+	_cleanup_free_ char *dir = lock_dir_of(&et->t->view, e->name, e->environment);
+	_cleanup_json_ json_t *record = lock_record(e->store, e->doc, NULL);
+	int r = 0;
+	for (int i = 0; i < FENCE_TRIES; i++) {
+		r = lock_take(et->t, dir, record, ret_holder, err);
+		if (!engine_may_retry(r))
+			break;
+		if (engine_pause(e, 300 << i, NULL) < 0)
+			break;
+	}
+	et->locked = r == 0;
+	return r;
+}
+
+static int lock_targets(struct engine *e, struct err *err)
+{
+	_cleanup_json_ json_t *holder = NULL;
+	for (size_t i = 0; i < e->target_count; i++) {
+		int r = engine_lock_target(e, &e->targets[i], &holder, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void give_targets_back(struct engine *e)
+{
+	for (size_t i = 0; i < e->target_count; i++) {
+		if (!e->targets[i].locked)
+			continue;
+		if (lock_release(e->targets[i].t, NULL) == 0)
+			e->targets[i].locked = false;
+	}
+}
+
+int engine_lock_all(struct engine *e, struct err *err)
+{
+	int64_t deadline = clock_mono_ms() + e->o->lock_wait_ms;
+	int r = lock_journal(e, deadline, err);
+	if (r < 0)
+		return r;
+	for (;;) {
+		r = lock_targets(e, err);
+		if (r != ERR_LOCKED || clock_mono_ms() >= deadline)
+			break;
+		give_targets_back(e);
+		int waited = engine_pause(e, POLL_MS, err);
+		if (waited < 0)
+			return waited;
+	}
+	if (r == ERR_LOCKED)
+		err_hint(err, r, "wait for it (--wait 10m); if its machine is gone: davit recover FILE --takeover");
+	return r;
+}
+
+int engine_unlock_all(struct engine *e, struct err *err)
+{
+	int failed = 0;
+	/* The anchor's mark is what tells another machine how it ended: it goes last. */
+	for (size_t i = e->target_count; i-- > 0;) {
+		struct etarget *et = &e->targets[i];
+		int r = 0;
+		for (int try = 0; et->t->view.facts.base && try < FENCE_TRIES; try++) {
+			_cleanup_free_ char *dir = lock_dir_of(&et->t->view, e->name, e->environment);
+			r = et->locked && et->t->lock_dir ? lock_release(et->t, err) : lock_sweep(et->t, dir, e->id, err);
+			if (!engine_may_retry(r) || engine_pause(e, 300 << try, NULL) < 0)
+				break;
+		}
+		if (r == 0)
+			et->locked = false;
+		else if (r != ERR_FENCED)
+			failed = r;
+		if (failed < 0)
+			return failed;
+	}
+	return 0;
+}
+
+int engine_take_over_target(struct engine *e, struct etarget *et, const json_t *former, struct err *err)
+{
+	_cleanup_free_ char *dir = lock_dir_of(&et->t->view, e->name, e->environment);
+	_cleanup_json_ json_t *record = lock_record(e->store, e->doc, former);
+	_cleanup_json_ json_t *seen = json_incref((json_t *)former);
+	int r = 0;
+	for (int i = 0; i < FENCE_TRIES; i++) {
+		r = lock_take_over(et->t, dir, seen, record, err);
+		if (!engine_may_retry(r))
+			break;
+		if (engine_pause(e, 300 << i, NULL) < 0)
+			break;
+		/* The try whose reply was lost may have succeeded: then it is our own record that is replaced now. */
+		json_t *now = NULL;
+		if (lock_read(&et->t->view, dir, &now, NULL) == 0) {
+			json_decref(seen);
+			seen = now;
+		}
+	}
+	et->locked = r == 0;
+	return r;
+}
+
+int engine_refence(struct engine *e, struct etarget *et, struct err *err)
+{
+	_cleanup_json_ json_t *now = NULL;
+	if (!et->locked || et->t->lock_dir == NULL)
+		return 0;
+	_cleanup_free_ char *token = xstrdup(et->t->token);
+	int r = lock_read(&et->t->view, et->t->lock_dir, &now, err);
+	if (r == ERR_NOT_FOUND)
+		return err_set(err, ERR_FENCED, "the lock on '%s' is gone", et->name);
+	if (r < 0)
+		return r;
+	const char *seen = json_get_string(now, "token");
+	if (seen == NULL || strcmp(seen, token) != 0)
+		return err_set(err, ERR_FENCED, "the lock on '%s' was taken over", et->name);
+	return engine_take_over_target(e, et, now, err);
+}
+
+int engine_seal(struct engine *e, struct err *err)
+{
+	if (!e->o->seal || !json_get_bool(e->deployment, "seal", true))
+		return 0;
+	_cleanup_free_ char *text = json_text(e->deployment);
+	int r = seal_write(store_dir(e->store), e->id, text, strlen(text), err);
+	return r < 0 ? err_wrap(err, r, "seal what an undo would need") : 0;
+}

@@ -1,0 +1,246 @@
+/* Before the first change: validate, check, plan, digest, baseline. */
+#include "steps/engine_priv.h"
+
+#include "base/digest.h"
+#include <ctype.h>
+#include <string.h>
+
+int engine_faults(struct engine *e, struct faults *faults, struct err *err)
+{
+	for (size_t i = 0; i < faults->count; i++) {
+		engine_say(e, "error", "%s%s%s", faults->items[i].pointer ? faults->items[i].pointer : "",
+		           faults->items[i].pointer && *faults->items[i].pointer ? ": " : "", faults->items[i].text);
+		if (faults->items[i].hint)
+			engine_say(e, "info", "  %s", faults->items[i].hint);
+	}
+	return faults_to_err(faults, NULL, err);
+}
+
+/* A step speaks of its own input: "/keys" becomes "/steps/2/secret-write/keys". */
+static void place_faults(const struct estep *s, struct faults *faults, size_t from)
+{
+	for (size_t i = from; i < faults->count; i++) {
+		char *own = faults->items[i].pointer;
+		faults->items[i].pointer = xasprintf("/steps/%d/%s%s", s->index, s->type->name, own ? own : "");
+		free(own);
+	}
+}
+
+int engine_validate(struct engine *e, struct err *err)
+{
+	struct faults faults = { 0 };
+	for (size_t i = 0; i < e->step_count; i++) {
+		size_t before = faults.count;
+		if (e->steps[i].type->validate)
+			e->steps[i].type->validate(&e->steps[i].context, &faults);
+		place_faults(&e->steps[i], &faults, before);
+	}
+	int r = engine_faults(e, &faults, err);
+	faults_done(&faults);
+	return r;
+}
+
+int engine_check(struct engine *e, struct err *err)
+{
+	struct faults faults = { 0 };
+	int r = 0;
+	for (size_t i = 0; r >= 0 && i < e->step_count; i++) {
+		struct estep *s = &e->steps[i];
+		size_t before = faults.count;
+		r = s->type->check ? s->type->check(&s->context, &faults, err) : 0;
+		place_faults(s, &faults, before);
+		if (r < 0)
+			err_wrap(err, r, "check step %d (%s)", s->index + 1, s->display);
+	}
+	if (r >= 0 || r == ERR_REFUSED || r == ERR_INVALID) {
+		int bad = engine_faults(e, &faults, r >= 0 ? err : NULL);
+		r = r < 0 ? r : bad < 0 ? ERR_REFUSED : 0;
+	}
+	faults_done(&faults);
+	return r;
+}
+
+static void complete_changes(struct estep *s, size_t target, struct plan *plan)
+{
+	for (size_t i = 0; i < plan->count; i++) {
+		struct change *c = &plan->changes[i];
+		c->step_index = s->index;
+		if (c->step == NULL)
+			c->step = xstrdup(s->type->name);
+		if (c->target == NULL)
+			c->target = xstrdup(s->etargets[target]->name);
+		if (c->before == NULL)
+			c->before = json_pack("{s:s}", "type", "absent");
+		if (c->after == NULL)
+			c->after = json_pack("{s:s}", "type", c->kind == CHANGE_RELEASE || c->kind == CHANGE_SNAPSHOT ? "dir" : "absent");
+	}
+}
+
+int engine_plan_step(struct engine *e, struct estep *s, struct plan *ret_plans, struct err *err)
+{
+	(void)e;
+	for (size_t i = 0; s->type->plan && i < s->target_count; i++) {
+		plan_done(&ret_plans[i]);
+		int r = s->type->plan(&s->context, &s->targets[i]->view, &ret_plans[i], err);
+		if (r < 0)
+			return err_wrap(err, r, "plan step %d (%s)", s->index + 1, s->display);
+		complete_changes(s, i, &ret_plans[i]);
+	}
+	return 0;
+}
+
+/* ---- the digest ---- */
+
+static bool is_id_at(const char *s)
+{
+	static const char pattern[] = "ddddddddTdddddd-xxxxxx";
+	for (size_t i = 0; pattern[i]; i++) {
+		unsigned char c = (unsigned char)s[i];
+		bool ok = pattern[i] == 'd' ? isdigit(c) : pattern[i] == 'x' ? isxdigit(c) : s[i] == pattern[i];
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+/* Deployment ids differ from run to run for the same content: they count as the word ID. */
+static json_t *without_ids(const json_t *value)
+{
+	if (json_is_string(value)) {
+		_cleanup_(str_done) struct str out = STR_INIT(json_string_length(value) + 1);
+		for (const char *at = json_string_value(value); *at;) {
+			if (is_id_at(at)) {
+				str_append(&out, "ID");
+				at += 22;
+			} else {
+				str_append_c(&out, *at++);
+			}
+		}
+		return json_string_lossy(str_peek(&out), out.len);
+	}
+	if (json_is_array(value)) {
+		json_t *list = json_array();
+		for (size_t i = 0; i < json_array_size(value); i++)
+			json_array_append_new(list, without_ids(json_array_get(value, i)));
+		return list;
+	}
+	if (json_is_object(value)) {
+		json_t *o = json_object();
+		const char *key;
+		json_t *member;
+		json_object_foreach((json_t *)value, key, member)
+			if (strcmp(key, "mtime_ns") != 0)
+				json_object_set_new(o, key, without_ids(member));
+		return o;
+	}
+	return json_incref((json_t *)value);
+}
+
+static json_t *digest_change(const struct change *c)
+{
+	json_t *o = json_object();
+	_cleanup_json_ json_t *record = change_record(c);
+	const char *const keys[] = { "step", "step_name", "target", "kind", "path", "action", "before", "after" };
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		json_t *value = json_object_get(record, keys[i]);
+		if (value)
+			json_object_set_new(o, keys[i], without_ids(value));
+	}
+	json_t *planned = json_object_get(c->extra, "digest") ? json_object_get(c->extra, "digest") : json_object_get(c->extra, "plan");
+	if (planned)
+		json_object_set_new(o, "digest", without_ids(planned));
+	return o;
+}
+
+static void make_digest(struct engine *e)
+{
+	_cleanup_json_ json_t *root = json_object();
+	json_t *steps = json_array(), *targets = json_object(), *changes = json_array();
+	const char *file = json_get_string(e->deployment, "file");
+	json_object_set_new(root, "name", json_string(e->name));
+	json_object_set_new(root, "environment", json_string(e->environment));
+	if (file)
+		json_object_set_new(root, "file", json_string(file));
+	for (size_t i = 0; i < e->target_count; i++) {
+		const char *identity = e->targets[i].t->view.facts.identity;
+		bool local = identity && str_starts(identity, "local:");
+		json_object_set_new(targets, e->targets[i].name, json_string(identity && !local ? identity : "local"));
+	}
+	for (size_t i = 0; i < e->step_count; i++) {
+		struct estep *s = &e->steps[i];
+		json_array_append_new(steps, json_string(s->type->name));
+		for (size_t j = 0; j < s->target_count; j++)
+			for (size_t k = 0; k < s->plans[j].count; k++)
+				json_array_append_new(changes, digest_change(&s->plans[j].changes[k]));
+	}
+	json_object_set_new(root, "steps", steps);
+	json_object_set_new(root, "targets", targets);
+	json_object_set_new(root, "changes", changes);
+	_cleanup_free_ char *text = json_canonical(root);
+	digest_of(text, strlen(text), e->digest);
+}
+
+int engine_plan_all(struct engine *e, struct err *err)
+{
+	for (size_t i = 0; i < e->step_count; i++) {
+		struct estep *s = &e->steps[i];
+		int r = engine_plan_step(e, s, s->plans, err);
+		if (r < 0)
+			return r;
+		for (size_t j = 0; j < s->target_count; j++)
+			for (size_t k = 0; k < s->plans[j].warnings.count; k++)
+				engine_say(e, "warning", "%s", s->plans[j].warnings.items[k]);
+	}
+	make_digest(e);
+	return 0;
+}
+
+json_t *engine_plan_json(const struct engine *e)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < e->step_count; i++) {
+		const struct estep *s = &e->steps[i];
+		_cleanup_(str_done) struct str text = STR_INIT(64 << 10);
+		json_t *o = json_pack("{s:i, s:s, s:s, s:s}", "index", s->index, "step", s->type->name, "id", s->id, "name", s->display);
+		json_t *changes = json_array(), *warnings = json_array(), *targets = json_array();
+		if (s->type->describe && s->context.type)
+			s->type->describe(&s->context, &text);
+		json_object_set_new(o, "description", json_string_lossy(text.len ? str_peek(&text) : s->type->name,
+		                                                         text.len ? text.len : strlen(s->type->name)));
+		for (size_t j = 0; s->plans && j < s->target_count; j++) {
+			json_array_append_new(targets, json_string(s->etargets[j]->name));
+			for (size_t k = 0; k < s->plans[j].count; k++)
+				json_array_append_new(changes, change_record(&s->plans[j].changes[k]));
+			for (size_t k = 0; k < s->plans[j].warnings.count; k++)
+				json_array_append_new(warnings, json_string(s->plans[j].warnings.items[k]));
+			if (s->plans[j].shown)
+				json_object_set(o, "shown", s->plans[j].shown);
+		}
+		json_object_set_new(o, "targets", targets);
+		json_object_set_new(o, "changes", changes);
+		json_object_set_new(o, "warnings", warnings);
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+int engine_baseline(struct engine *e, struct err *err)
+{
+	for (size_t i = 0; i < e->step_count; i++) {
+		struct estep *s = &e->steps[i];
+		if (s->type->probe == NULL)
+			continue;
+		struct err why = ERR_INIT;
+		int r = s->type->probe(&s->context, true, &why);
+		if (r == ERR_CANCELLED || r == ERR_FENCED)
+			return err_set(err, r, "cancelled");
+		s->has_baseline = true;
+		s->baseline_ok = r >= 0;
+		char line[ERR_FRAME_SIZE];
+		_cleanup_json_ json_t *data = json_pack("{s:b, s:s}", "healthy", s->baseline_ok, "reason", r < 0 ? err_line(&why, line, sizeof(line)) : "");
+		r = store_event_add(e->store, e->id, s->index, "baseline", data, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}

@@ -1,0 +1,158 @@
+/* Inside the engine (engine*.c): one deployment while a process works on it.
+ *
+ * Files: engine.c (loading, contexts, targets, the public entry of deploy and plan), engine_plan.c (validate, check, plan, digest),
+ * engine_lock.c (journal and target locks, renewal, fencing ourselves), engine_apply.c (journal order), engine_undo.c (undo order),
+ * engine_decide.c (commit, undone, held, cleaning), engine_recover.c, engine_takeover.c, engine_unlock.c, engine_job.c, engine_rollback.c, engine_report.c.
+ */
+#pragma once
+#include "base/json.h"
+#include "base/mem.h"
+#include "steps/engine.h"
+#include "steps/lock.h"
+
+struct etarget {
+	char *name;
+	json_t *config;
+	struct target *t;
+	struct target *renewer;            /* a second handle: renewal happens while the first is busy */
+	bool locked;
+	int64_t renewals;
+};
+
+struct estep {
+	struct engine *e;
+	const struct step_type *type;
+	int index;
+	char *id, *display;
+	json_t *input;
+	struct arena arena;
+	void *typed;
+	struct target **targets;
+	struct etarget **etargets;
+	size_t target_count;
+	json_t *outputs;
+	struct plan *plans;                /* one a target: the plan that was shown */
+	bool begun;                        /* at least one change was started, or may have been */
+	bool has_baseline, baseline_ok;
+	struct step_context context;
+};
+
+struct engine {
+	const struct engine_options *o;
+	struct store *store;
+	struct wait wait;                  /* the caller's with our tick */
+	json_t *deployment;                /* as given; may hold secrets */
+	json_t *doc;                       /* what the journal holds */
+	char *id, *name, *environment, *source_root, *scope;
+	bool hold;                         /* on_failure: hold */
+	struct step_deployment facts;
+	struct etarget *targets;           /* sorted by name: targets[0] is the anchor */
+	size_t target_count;
+	struct estep *steps;
+	size_t step_count;
+	int owner_fd;
+	bool recorded;                     /* the journal has it */
+	bool from_copy;                    /* the changes were read from the targets: `intent` proves nothing */
+	bool journal_failed;               /* a record of the undo could not be written: the journal is behind the world */
+	bool undo_stopped;                 /* by a second SIGINT */
+	bool fenced;
+	int only_step;                     /* a job's step undoes its own changes only; -1: all */
+	int64_t undo_deadline;             /* mono ms; 0: not begun */
+	char digest[65];
+	json_t *left_over;                 /* [{"target","path","reason","change"}] */
+	enum deployment_state state;
+	struct err reason;                 /* why it failed */
+};
+
+/* ---- engine.c ---- */
+int engine_load(struct engine *e, const json_t *deployment, const struct engine_options *o, struct err *err);
+void engine_done(struct engine *e);
+struct etarget *engine_target(struct engine *e, const char *name);
+int engine_open_target(struct engine *e, struct etarget *et, struct err *err);
+int engine_open_targets(struct engine *e, struct err *err);
+/* Reads the input (again, when it was resolved) into the step's struct. */
+int engine_read_input(struct engine *e, struct estep *s, struct faults *faults, struct err *err);
+void engine_say(struct engine *e, const char *level, const char *fmt, ...) _printf_(3, 4);
+/* The given deployment's id and times into the journal's object. */
+void engine_make_doc(struct engine *e);
+char *engine_make_id(void);
+int engine_pause(struct engine *e, int64_t ms, struct err *err);
+json_t *engine_line(const struct err *err);   /* the error's one line as a JSON text */
+bool engine_may_retry(int code);       /* a lost connection, a passed deadline of one operation, an unknown outcome */
+const struct step_type *engine_find_step(const struct engine_options *o, const char *name);
+
+/* ---- engine_plan.c ---- */
+int engine_validate(struct engine *e, struct err *err);
+int engine_check(struct engine *e, struct err *err);
+int engine_plan_all(struct engine *e, struct err *err);
+int engine_plan_step(struct engine *e, struct estep *s, struct plan *ret_plans, struct err *err);
+int engine_baseline(struct engine *e, struct err *err);
+json_t *engine_plan_json(const struct engine *e);
+/* All faults as one error. */
+int engine_faults(struct engine *e, struct faults *faults, struct err *err);
+
+/* ---- engine_lock.c ---- */
+int engine_begin(struct engine *e, struct err *err);              /* id, owner file, record `preparing` */
+int engine_lock_all(struct engine *e, struct err *err);           /* journal, then the targets by name; waits */
+int engine_lock_target(struct engine *e, struct etarget *et, json_t **ret_holder, struct err *err);
+int engine_unlock_all(struct engine *e, struct err *err);         /* targets (the anchor last), journal, owner file */
+int engine_take_over_target(struct engine *e, struct etarget *et, const json_t *former, struct err *err);
+/* After a reply was lost: a new token and the end of what still runs, so that nothing of ours arrives late. */
+int engine_refence(struct engine *e, struct etarget *et, struct err *err);
+int engine_tick(void *engine, struct err *err);
+int engine_set_state(struct engine *e, enum deployment_state state, json_t *members, struct err *err);
+int engine_seal(struct engine *e, struct err *err);
+
+/* ---- engine_apply.c ---- */
+int engine_apply_step(struct engine *e, struct estep *s, struct err *err);
+int engine_apply_all(struct engine *e, struct err *err);
+int engine_verify_all(struct engine *e, struct err *err);
+/* Journals, saves and makes these changes of one step on one target. */
+int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, struct plan *plan, struct err *err);
+
+/* ---- engine_undo.c ---- */
+/* Takes back, restores, runs after_undo and the gate. 0: all is as it was; ERR_CONFLICT: left-overs are in e->left_over. */
+int engine_undo(struct engine *e, struct err *err);
+void engine_leave_over(struct engine *e, const char *target, const char *path, int64_t change, const char *fmt, ...) _printf_(5, 6);
+/* The release that `current` named before; "" there was none, NULL the deployment switches nothing. free() */
+char *engine_former_release(struct engine *e, const struct plan *changes);
+
+/* ---- engine_decide.c ---- */
+int engine_commit(struct engine *e, struct err *err);             /* ERR_CONFLICT and the like: not marked, undo; ERR_UNKNOWN: nobody can tell yet */
+int engine_finish_commit(struct engine *e, struct err *err);      /* the anchor is marked: journal, other marks, cleaning, report */
+int engine_finish_undone(struct engine *e, int exit_status, struct err *err);
+int engine_hold(struct engine *e, const char *reason, struct err *err);
+int engine_refuse(struct engine *e, int exit_status, struct err *err);
+/* Removes locks, undo data and sealed secrets; failures are warnings, recovery tries again. */
+void engine_clean(struct engine *e, bool committed);
+void engine_settled(struct engine *e, enum outcome_state state, int exit_status);
+/* Failure: undo or hold, decide, and say how it ended. code: what failed. */
+void engine_fail(struct engine *e, int code, struct err *err, struct engine_result *ret);
+
+/* ---- engine_recover.c ---- */
+/* Deployments of this environment whose owner is dead; 0 whatever became of them. */
+int engine_recover_environment(const struct engine_options *o, const char *name, const char *environment);
+/* Claims the owner's file of a deployment of the journal and loads it with its sealed object. ERR_LOCKED: its owner lives, or that is not
+ * disproved; ERR_AUTH: the sealed object is not there. in_job: a step of the job itself may take it. */
+int engine_resume(struct engine *e, const json_t *doc, const struct engine_options *o, const json_t *given, bool in_job, struct err *err);
+/* Opens the targets and takes over the locks that carry this deployment; *ret_mark: the anchor's ("" none); *ret_found: how many locks. */
+int engine_take_over_all(struct engine *e, char **ret_mark, size_t *ret_found, struct err *err);
+enum deployment_state engine_state_of(const json_t *doc);
+/* undoing, undo, undone or held. Returns the exit status: 0, 4. */
+int engine_undo_and_decide(struct engine *e, int recorded_status, struct err *err);
+/* One deployment of the journal, as section 9 says. Returns an exit status: 0, 4, 5. */
+int engine_recover_one(const json_t *doc, const struct engine_options *o, const json_t *given, struct engine_result *ret, struct err *err);
+/* Prepares an engine's steps from its journal: which were begun, baselines. */
+int engine_load_history(struct engine *e, struct err *err);
+
+/* ---- engine_takeover.c ---- */
+/* A deployment whose journal is not here: from its file and the targets. Returns an exit status. */
+int engine_recover_from_targets(const struct engine_recover_options *ro, const struct engine_options *o, struct engine_result *ret,
+                                struct err *err);
+
+/* The copies' changes into the journal, where it has none yet. */
+int engine_import_changes(struct engine *e, struct err *err);
+
+/* ---- engine_report.c ---- */
+json_t *engine_report(struct engine *e);
+void engine_result_fill(struct engine *e, struct engine_result *ret, int exit_status);

@@ -1,0 +1,361 @@
+/* Taking changes back: newest first, compared with what was written, each undo recorded; then contents, after_undo and the gate. */
+#include "steps/engine_priv.h"
+
+#include "base/clock.h"
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#ifndef SIM_MUTANT
+#define SIM_MUTANT 0
+#endif
+
+enum { DEFAULT_UNDO_MS = 15 * 60 * 1000, FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15000 };
+
+void engine_leave_over(struct engine *e, const char *target, const char *path, int64_t change, const char *fmt, ...)
+{
+	char reason[1024];
+	va_list args;
+	va_start(args, fmt);
+	vsnprintf(reason, sizeof(reason), fmt, args);
+	va_end(args);
+	json_array_append_new(e->left_over, json_pack("{s:s, s:s, s:I, s:o}", "target", target ? target : "", "path", path ? path : "", "change",
+	                                              (json_int_t)change, "reason", json_string_lossy(reason, strlen(reason))));
+	engine_say(e, "error", "not undone: %s%s%s: %s", target ? target : "", target ? ":" : "", path ? path : "", reason);
+}
+
+/* ---- records ---- */
+
+/* The world has moved already: a record that cannot be written must not stop the undo. Recovery then looks again. */
+static void record(struct engine *e, struct change *c, enum change_state state, const char *note)
+{
+	struct err err = ERR_INIT;
+	int r = store_change_set(e->store, e->id, c, state, note, &err);
+	if (r == ERR_NO_SPACE) {
+		store_give_up_reserve(e->store);
+		r = store_change_set(e->store, e->id, c, state, note, &err);
+	}
+	c->state = state;
+	if (r == 0)
+		return;
+	char line[ERR_FRAME_SIZE];
+	e->journal_failed = true;
+	engine_say(e, "warning", "the undo of '%s' cannot be recorded: %s", c->path, err_line(&err, line, sizeof(line)));
+}
+
+static bool path_within(const char *dir, const char *path)
+{
+	size_t len = strlen(dir);
+	return strncmp(dir, path, len) == 0 && (path[len] == '\0' || path[len] == '/');
+}
+
+/* A link that still names what an earlier change made: relative links start at their own directory. */
+static bool names(const struct change *link, const char *path)
+{
+	const char *to = link->kind == CHANGE_LINK ? json_get_string(link->after, "link") : NULL;
+	if (to == NULL)
+		return false;
+	if (to[0] == '/')
+		return path_within(path, to);
+	const char *slash = strrchr(link->path, '/');
+	_cleanup_free_ char *full = xasprintf("%.*s/%s", slash ? (int)(slash - link->path) : 0, link->path, to);
+	return path_within(path, full);
+}
+
+/* A later change of the same path that stayed makes it impossible to go back behind it. */
+static const struct change *blocker(const struct plan *all, size_t i)
+{
+	const struct change *c = &all->changes[i];
+	for (size_t j = i + 1; j < all->count; j++) {
+		const struct change *later = &all->changes[j];
+		if (later->state != CHANGE_CONFLICT && later->state != CHANGE_BLOCKED)
+			continue;
+		if (strcmp(later->target, c->target) != 0 || later->kind == CHANGE_COMMAND || c->kind == CHANGE_COMMAND)
+			continue;
+		if (path_within(c->path, later->path) || path_within(later->path, c->path) || names(later, c->path))
+			return later;
+	}
+	return NULL;
+}
+
+/* ---- one change ---- */
+
+static int remove_private_names(struct target *t, const struct change *c, struct err *err)
+{
+	const char *const purposes[] = { "new", "undo", "link" };
+	if (c->kind == CHANGE_COMMAND)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(purposes); i++) {
+		_cleanup_free_ char *path = target_private_name_for(c->path, purposes[i]);
+		_cleanup_(node_done) struct node n = { 0 };
+		int r = t->view.type->stat(&t->view, path, &n, err);
+		if (r == 0 && n.type != NODE_ABSENT)
+			r = t->view.type->remove_tree(t, path, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int step_undo(struct estep *s, struct etarget *et, const struct change *c, struct err *err)
+{
+	if (s && s->type->undo)
+		return s->type->undo(&s->context, et->t, c, err);
+	return change_undo(et->t, c, err);
+}
+
+static int undo_command(struct estep *s, struct etarget *et, const struct change *c, struct err *err)
+{
+	if (s == NULL || s->type->undo == NULL)
+		return err_set(err, ERR_UNSUPPORTED, "the command has no undo: %s", c->summary ? c->summary : c->path);
+	return s->type->undo(&s->context, et->t, c, err);
+}
+
+static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et, const struct change *c, struct err *err)
+{
+	enum change_match match;
+	int r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
+	if (r < 0)
+		return r;
+	bool tree = c->kind == CHANGE_RELEASE || c->kind == CHANGE_SNAPSHOT;
+	if ((match == MATCH_BEFORE && !tree) || match == MATCH_BOTH)
+		return remove_private_names(et->t, c, err);
+	if (match == MATCH_NEITHER && !e->o->force) {
+		_cleanup_(str_done) struct str why = STR_INIT(1000);
+		change_explain(&et->t->view, c, &why, NULL);
+		remove_private_names(et->t, c, NULL);
+		return err_set(err, ERR_CONFLICT, "it is not as davit left it: %s", str_peek(&why));
+	}
+	r = step_undo(s, et, c, err);
+	if (r == ERR_EXISTS && c->kind == CHANGE_DIR)
+		return err_set(err, ERR_CONFLICT, "the directory is not empty");
+	if (r == 0 && !tree) {
+		r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
+		if (r == 0 && match != MATCH_BEFORE && match != MATCH_BOTH)
+			r = err_set(err, ERR_CONFLICT, "it is not as it was, although it was restored");
+	}
+	if (r == 0)
+		r = remove_private_names(et->t, c, err);
+	return r;
+}
+
+/* Once; lost connections are the caller's. */
+static int undo_once(struct engine *e, struct etarget *et, struct change *c, struct err *err)
+{
+	struct estep *s = c->step_index >= 0 && (size_t)c->step_index < e->step_count ? &e->steps[c->step_index] : NULL;
+	int r = et->locked ? 0 : err_set(err, ERR_FENCED, "the lock on '%s' is not ours", et->name);
+	if (r < 0)
+		return r;
+	return c->kind == CHANGE_COMMAND ? undo_command(s, et, c, err) : undo_looked_at(e, s, et, c, err);
+}
+
+static int meet_again(struct engine *e, struct etarget *et, int r, int64_t *pause, struct err *err)
+{
+	if (clock_mono_ms() >= e->undo_deadline)
+		return r;
+	int waited = engine_pause(e, *pause, err);
+	if (waited < 0)
+		return waited;
+	*pause = MIN(*pause * 2, LONGEST_PAUSE_MS);
+	if (r == ERR_NETWORK)
+		return 0;
+	int fenced = engine_refence(e, et, err);
+	return engine_may_retry(fenced) ? 0 : fenced;
+}
+
+static int undo_with_retries(struct engine *e, struct etarget *et, struct change *c, struct err *err)
+{
+	int64_t pause = FIRST_PAUSE_MS;
+	for (;;) {
+		int r = undo_once(e, et, c, err);
+		if (!engine_may_retry(r))
+			return r;
+		int again = meet_again(e, et, r, &pause, err);
+		if (again < 0)
+			return again;
+	}
+}
+
+static int undo_change(struct engine *e, struct plan *all, size_t i, struct err *err)
+{
+	struct change *c = &all->changes[i];
+	char line[ERR_FRAME_SIZE];
+	/* What was only intended was not touched: the journal says `started` first. The copy on a target says so for commands only. */
+	if (c->state == CHANGE_INTENT && (!e->from_copy || c->kind == CHANGE_COMMAND)) {
+		record(e, c, CHANGE_UNDONE, NULL);
+		return 0;
+	}
+	const struct change *in_the_way = blocker(all, i);
+	if (in_the_way && !e->o->force) {
+		_cleanup_free_ char *note = xasprintf("blocked: '%s' could not be taken back", in_the_way->path);
+		record(e, c, CHANGE_BLOCKED, note);
+		engine_leave_over(e, c->target, c->path, c->id, "%s", note);
+		return 0;
+	}
+	struct etarget *et = engine_target(e, c->target);
+	int r = et ? undo_with_retries(e, et, c, err) : err_set(err, ERR_NOT_FOUND, "the deployment names no target '%s'", c->target);
+	if (r == ERR_FENCED || r == ERR_CANCELLED)
+		return r;
+	if (r == 0) {
+		record(e, c, CHANGE_UNDONE, NULL);
+		if (c->kind == CHANGE_COMMAND && et->t->lock_dir)
+			lock_append_state(et->t, c, CHANGE_UNDONE, NULL);
+		engine_say(e, "info", "undone: %s:%s", c->target, c->kind == CHANGE_COMMAND && c->summary ? c->summary : c->path);
+		return 0;
+	}
+	err_line(err, line, sizeof(line));
+	record(e, c, CHANGE_CONFLICT, line);
+	engine_leave_over(e, c->target, c->path, c->id, "%s", line);
+	return 0;
+}
+
+static int undo_changes(struct engine *e, struct plan *all, struct err *err)
+{
+	for (size_t i = all->count; i-- > 0;) {
+		struct change *c = &all->changes[i];
+		if (c->state == CHANGE_UNDONE || (e->only_step >= 0 && c->step_index != e->only_step))
+			continue;
+		int r = wait_ms(&e->wait, 0, err);
+		if (r == 0 || r == ERR_TIMEOUT)
+			r = undo_change(e, all, i, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* ---- after the changes ---- */
+
+char *engine_former_release(struct engine *e, const struct plan *changes)
+{
+	(void)e;
+	for (size_t i = 0; i < changes->count; i++) {
+		const struct change *c = &changes->changes[i];
+		const char *link = c->kind == CHANGE_LINK ? json_get_string(c->after, "link") : NULL;
+		if (link == NULL || !str_starts(link, "releases/"))
+			continue;
+		const char *before = json_get_string(c->before, "link");
+		const char *slash = before ? strrchr(before, '/') : NULL;
+		return xstrdup(slash ? slash + 1 : before ? before : "");
+	}
+	return NULL;
+}
+
+static int restore_step(struct engine *e, struct estep *s, const char *former, struct err *err)
+{
+	for (size_t i = 0; i < s->target_count; i++) {
+		int64_t pause = FIRST_PAUSE_MS;
+		int r;
+		do {
+			r = s->type->restore(&s->context, s->targets[i], former, err);
+			if (!engine_may_retry(r))
+				break;
+			r = meet_again(e, s->etargets[i], r, &pause, err);
+		} while (r == 0);
+		if (r == ERR_FENCED || r == ERR_CANCELLED)
+			return r;
+		if (r < 0) {
+			char line[ERR_FRAME_SIZE];
+			engine_leave_over(e, s->etargets[i]->name, s->display, 0, "after the undo: %s", err_line(err, line, sizeof(line)));
+		}
+	}
+	return 0;
+}
+
+static int restore_steps(struct engine *e, const char *former, struct err *err)
+{
+	for (size_t i = 0; i < e->step_count; i++) {
+		struct estep *s = &e->steps[i];
+		if (s->type->restore == NULL || !s->begun || (e->only_step >= 0 && s->index != e->only_step))
+			continue;
+		int r = restore_step(e, s, former, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* The baseline says whether the gate decides. */
+static int gate_again(struct engine *e, struct err *err)
+{
+	for (size_t i = 0; i < e->step_count; i++) {
+		struct estep *s = &e->steps[i];
+		if (s->type->probe == NULL || !s->has_baseline)
+			continue;
+		struct err why = ERR_INIT;
+		char line[ERR_FRAME_SIZE];
+		int r = s->type->probe(&s->context, false, &why);
+		if (r == ERR_CANCELLED || r == ERR_FENCED)
+			return err_set(err, r, "the gate after the undo was stopped");
+		err_line(&why, line, sizeof(line));
+		_cleanup_json_ json_t *data = json_pack("{s:b, s:b, s:s}", "healthy", r >= 0, "decides", s->baseline_ok, "reason", r < 0 ? line : "");
+		store_event_add(e->store, e->id, s->index, "gate after undo", data, NULL);
+		if (r < 0 && s->baseline_ok)
+			engine_leave_over(e, NULL, s->display, 0, "the old version is not healthy again: %s", line);
+		else
+			engine_say(e, "info", "%s after the undo: %s", s->display, r < 0 ? line : "healthy");
+	}
+	return 0;
+}
+
+static bool anything_begun(const struct engine *e)
+{
+	for (size_t i = 0; i < e->step_count; i++)
+		if (e->steps[i].begun && (e->only_step < 0 || e->steps[i].index == e->only_step))
+			return true;
+	return false;
+}
+
+static int undo_barriers(struct engine *e, struct plan *all, struct err *err)
+{
+	for (size_t i = 0; i < e->target_count; i++) {
+		struct etarget *et = &e->targets[i];
+		const char **paths = xcalloc(all->count + 1, sizeof(*paths));
+		size_t count = 0;
+		for (size_t j = 0; j < all->count; j++)
+			if (strcmp(all->changes[j].target, et->name) == 0 && all->changes[j].kind != CHANGE_COMMAND)
+				paths[count++] = all->changes[j].path;
+		int64_t pause = FIRST_PAUSE_MS;
+		int r = 0;
+		while (count > 0) {
+			r = et->t->view.type->barrier(et->t, paths, count, err);
+			if (!engine_may_retry(r))
+				break;
+			r = meet_again(e, et, r, &pause, err);
+			if (r < 0)
+				break;
+		}
+		free(paths);
+		if (r < 0)
+			return err_wrap(err, r, "make the undo on '%s' durable", et->name);
+	}
+	return 0;
+}
+
+int engine_undo(struct engine *e, struct err *err)
+{
+	_cleanup_(plan_done) struct plan all = { 0 };
+	int64_t given = e->o->undo_deadline_ms > 0 ? e->o->undo_deadline_ms : json_get_int(e->deployment, "undo_deadline_ms", 0);
+	e->undo_deadline = clock_mono_ms() + (given > 0 ? given : DEFAULT_UNDO_MS);
+	e->facts.undoing = true;
+	json_array_clear(e->left_over);
+	int r = store_change_list(e->store, e->id, &all, err);
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *former = engine_former_release(e, &all);
+	r = undo_changes(e, &all, err);
+	if (r == 0 && anything_begun(e)) {
+		r = restore_steps(e, former, err);
+		if (r == 0 && e->only_step < 0)
+			r = gate_again(e, err);
+	}
+	if (r == 0)
+		r = undo_barriers(e, &all, err);
+	if (r < 0)
+		return r;
+	if (json_array_size(e->left_over) > 0)
+		return err_set(err, ERR_CONFLICT, "%zu thing%s could not be taken back", json_array_size(e->left_over),
+		               json_array_size(e->left_over) == 1 ? "" : "s");
+	return 0;
+}

@@ -1,0 +1,473 @@
+/* The engine on the local target, with steps of the test's own. */
+#include "unit/cmocka_all.h"
+#include "base/digest.h"
+#include "base/fs.h"
+#include "base/json.h"
+#include "steps/engine.h"
+#include "steps/lock.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char *dir;              /* of one test */
+static char *state_dir;
+static struct store *store;
+static bool gate_fails, show;
+static void (*in_gate)(void);
+
+static char *in_dir(const char *name)
+{
+	return fs_join(dir, name);
+}
+
+/* ---- steps ---- */
+
+/* {"files": {PATH: TEXT}, "link": {PATH: TO}, "remove": [PATH], "mkdir": [PATH]} */
+static int plan_files(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
+{
+	const char *path;
+	json_t *value;
+	json_object_foreach(json_object_get(c->input_json, "files"), path, value) {
+		json_t *now = NULL;
+		int r = change_look(v, path, true, &now, err);
+		if (r < 0)
+			return r;
+		char hex[65];
+		const char *text = json_string_value(value);
+		bool absent = strcmp(json_get_string(now, "type"), "absent") == 0;
+		struct change *change = plan_add(plan, CHANGE_FILE, absent ? ACTION_CREATE : ACTION_UPDATE, path);
+		digest_of(text, strlen(text), hex);
+		change->before = now;
+		change->after = json_pack("{s:s, s:s}", "type", "file", "digest", hex);
+		str_append(&change->content, text);
+	}
+	json_object_foreach(json_object_get(c->input_json, "link"), path, value) {
+		struct change *change = plan_add(plan, CHANGE_LINK, ACTION_UPDATE, path);
+		int r = change_look(v, path, true, &change->before, err);
+		if (r < 0)
+			return r;
+		change->after = json_pack("{s:s, s:O}", "type", "link", "link", value);
+	}
+	for (size_t i = 0; i < json_array_size(json_object_get(c->input_json, "mkdir")); i++) {
+		path = json_string_value(json_array_get(json_object_get(c->input_json, "mkdir"), i));
+		struct change *change = plan_add(plan, CHANGE_DIR, ACTION_CREATE, path);
+		int r = change_look(v, path, true, &change->before, err);
+		if (r < 0)
+			return r;
+		change->after = json_pack("{s:s, s:s}", "type", "dir", "mode", "0750");
+	}
+	for (size_t i = 0; i < json_array_size(json_object_get(c->input_json, "remove")); i++) {
+		path = json_string_value(json_array_get(json_object_get(c->input_json, "remove"), i));
+		struct change *change = plan_add(plan, CHANGE_REMOVE, ACTION_DESTROY, path);
+		int r = change_look(v, path, true, &change->before, err);
+		if (r < 0)
+			return r;
+		change->after = json_pack("{s:s}", "type", "absent");
+	}
+	return 0;
+}
+
+static int probe_gate(const struct step_context *c, bool baseline, struct err *err)
+{
+	if (!baseline && !c->deployment->undoing && in_gate)
+		in_gate();
+	if (!baseline && !c->deployment->undoing && gate_fails)
+		return err_set(err, ERR_FAILED, "the service does not answer");
+	return 0;
+}
+
+static const struct step_type type_files = { .name = "files", .changes = true, .has_undo = true, .plan = plan_files };
+static const struct step_type type_gate = { .name = "gate", .probe = probe_gate };
+
+static const struct step_type *find_step(const char *name)
+{
+	return strcmp(name, "files") == 0 ? &type_files : strcmp(name, "gate") == 0 ? &type_gate : NULL;
+}
+
+/* ---- set-up ---- */
+
+static int set_up(void **state)
+{
+	(void)state;
+	gate_fails = false;
+	in_gate = NULL;
+	if (fs_make_temp_dir("davit-engine-test", &dir, NULL) < 0)
+		return -1;
+	state_dir = in_dir("state");
+	return store_open(state_dir, NULL, &store, NULL);
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	store_close(store);
+	int r = fs_remove_tree(AT_FDCWD, dir, NULL);
+	free(dir);
+	free(state_dir);
+	return r;
+}
+
+static void report(void *context, const char *level, const char *line)
+{
+	(void)context;
+	if (show)
+		fprintf(stderr, "[%s] %s\n", level, line);
+}
+
+static struct engine_options options(void)
+{
+	static struct wait wait = WAIT_INIT;
+	return (struct engine_options){ .store = store, .wait = &wait, .seal = true, .report = report, .find_step = find_step };
+}
+
+/* steps: JSON of the array, with %D for the directory. */
+static json_t *deployment(const char *on_failure, const char *steps)
+{
+	_cleanup_(str_done) struct str text = STR_INIT(1 << 20);
+	for (const char *at = steps; *at; at++) {
+		if (at[0] == '%' && at[1] == 'D') {
+			str_append(&text, dir);
+			at++;
+		} else {
+			str_append_c(&text, *at);
+		}
+	}
+	_cleanup_free_ char *base = in_dir("base");
+	json_t *list = json_loads(str_peek(&text), 0, NULL);
+	assert_non_null(list);
+	return json_pack("{s:s, s:s, s:s, s:{s:{s:{}, s:s}}, s:o}", "name", "shop", "environment", "production", "on_failure", on_failure, "targets",
+	                 "here", "local", "base", base, "steps", list);
+}
+
+static void write_file(const char *name, const char *text)
+{
+	_cleanup_free_ char *path = in_dir(name);
+	assert_int_equal(fs_write_replace(AT_FDCWD, path, text, strlen(text), 0640, NULL), 0);
+}
+
+static void assert_file(const char *name, const char *text)
+{
+	_cleanup_free_ char *path = in_dir(name);
+	_cleanup_(str_done) struct str out = STR_INIT(1000);
+	assert_int_equal(fs_read(AT_FDCWD, path, 900, &out, NULL), 0);
+	assert_string_equal(str_peek(&out), text);
+}
+
+static void assert_absent(const char *name)
+{
+	_cleanup_free_ char *path = in_dir(name);
+	assert_false(fs_exists(AT_FDCWD, path));
+}
+
+static void assert_link(const char *name, const char *to)
+{
+	_cleanup_free_ char *path = in_dir(name);
+	char text[200] = "";
+	assert_true(readlink(path, text, sizeof(text) - 1) > 0);
+	assert_string_equal(text, to);
+}
+
+static const char steps_text[] = "[{\"step\":\"files\",\"id\":\"a\",\"input\":{\"files\":{\"%D/a\":\"new a\",\"%D/b\":\"new b\"},"
+	"\"link\":{\"%D/current\":\"releases/2\"},\"remove\":[\"%D/old\"],\"mkdir\":[\"%D/made\"]}},"
+	"{\"step\":\"gate\"}]";
+
+static void make_old_world(void)
+{
+	_cleanup_free_ char *link = in_dir("current");
+	write_file("a", "old a");
+	write_file("old", "old");
+	assert_int_equal(symlink("releases/1", link), 0);
+}
+
+static void assert_old_world(void)
+{
+	assert_file("a", "old a");
+	assert_file("old", "old");
+	assert_absent("b");
+	assert_absent("made");
+	assert_link("current", "releases/1");
+	assert_absent("base");
+}
+
+static void assert_new_world(void)
+{
+	assert_file("a", "new a");
+	assert_file("b", "new b");
+	assert_absent("old");
+	assert_link("current", "releases/2");
+	assert_absent("base");
+}
+
+static int deploy(const char *on_failure, const struct engine_options *o, struct engine_result *ret)
+{
+	struct err err = ERR_INIT;
+	char line[1000];
+	_cleanup_json_ json_t *d = deployment(on_failure, steps_text);
+	int r = engine_deploy(d, o, ret, &err);
+	if (show && err.code)
+		fprintf(stderr, "%s\n", err_line(&err, line, sizeof(line)));
+	assert_int_equal(r, 0);
+	return ret->exit_status;
+}
+
+/* ---- tests ---- */
+
+static void a_deployment_makes_the_new_world_and_leaves_nothing_of_its_own(void **state)
+{
+	(void)state;
+	struct engine_options o = options();
+	_cleanup_(engine_result_done) struct engine_result result = { 0 };
+	make_old_world();
+	assert_int_equal(deploy("rollback", &o, &result), 0);
+	assert_int_equal(result.state, DEPLOYMENT_COMMITTED);
+	assert_new_world();
+	_cleanup_free_ char *sealed = xasprintf("%s/sealed/%s", state_dir, result.id);
+	assert_false(fs_exists(AT_FDCWD, sealed));
+}
+
+static void a_failed_gate_brings_the_old_world_back(void **state)
+{
+	(void)state;
+	struct engine_options o = options();
+	_cleanup_(engine_result_done) struct engine_result result = { 0 };
+	make_old_world();
+	gate_fails = true;
+	assert_int_equal(deploy("rollback", &o, &result), 1);
+	assert_int_equal(result.state, DEPLOYMENT_UNDONE);
+	assert_old_world();
+}
+
+static void hold_keeps_the_changes_and_the_lock_until_a_person_decides(void **state)
+{
+	(void)state;
+	struct engine_options o = options();
+	_cleanup_(engine_result_done) struct engine_result result = { 0 }, second = { 0 }, back = { 0 };
+	make_old_world();
+	gate_fails = true;
+	assert_int_equal(deploy("hold", &o, &result), 4);
+	assert_int_equal(result.state, DEPLOYMENT_HELD);
+	assert_file("a", "new a");
+	assert_int_equal(deploy("rollback", &o, &second), 5);
+	assert_int_equal(engine_rollback(result.id, NULL, NULL, &o, &back, NULL), 0);
+	assert_int_equal(back.exit_status, 0);
+	assert_old_world();
+	assert_int_equal(deploy("rollback", &o, &second), 1);
+}
+
+static void accepting_a_held_deployment_makes_it_the_version(void **state)
+{
+	(void)state;
+	struct engine_options o = options();
+	_cleanup_(engine_result_done) struct engine_result result = { 0 }, accepted = { 0 };
+	make_old_world();
+	gate_fails = true;
+	assert_int_equal(deploy("hold", &o, &result), 4);
+	assert_int_equal(engine_unlock("shop.production", false, false, &o, &accepted, NULL), 0);
+	assert_int_equal(accepted.exit_status, 5);
+	engine_result_done(&accepted);
+	assert_int_equal(engine_unlock("production", false, true, &o, &accepted, NULL), 0);
+	assert_int_equal(accepted.exit_status, 0);
+	assert_new_world();
+}
+
+static void change_a_behind_our_back(void)
+{
+	write_file("a", "a person's");
+}
+
+static void what_a_person_changed_is_left_alone_and_named(void **state)
+{
+	(void)state;
+	struct engine_options o = options();
+	_cleanup_(engine_result_done) struct engine_result result = { 0 }, again = { 0 };
+	make_old_world();
+	gate_fails = true;
+	in_gate = change_a_behind_our_back;
+	assert_int_equal(deploy("rollback", &o, &result), 4);
+	assert_int_equal(result.state, DEPLOYMENT_HELD);
+	assert_file("a", "a person's");
+	assert_absent("b");
+	const json_t *left = json_object_get(result.report, "left_over");
+	assert_int_equal(json_array_size(left), 1);
+	assert_non_null(strstr(json_get_string(json_array_get(left, 0), "path"), "/a"));
+	in_gate = NULL;
+	o.force = true;
+	assert_int_equal(engine_rollback(NULL, NULL, NULL, &o, &again, NULL), 0);
+	assert_int_equal(again.exit_status, 0);
+	assert_old_world();
+}
+
+static void die(void)
+{
+	_exit(9);
+}
+
+/* Runs a deployment in a child that dies in the gate. */
+static void deploy_and_die(const char *on_failure)
+{
+	store_close(store);
+	pid_t pid = fork();
+	if (pid == 0) {
+		_cleanup_(engine_result_done) struct engine_result result = { 0 };
+		if (store_open(state_dir, NULL, &store, NULL) < 0)
+			_exit(8);
+		struct engine_options o = options();
+		in_gate = die;
+		deploy(on_failure, &o, &result);
+		_exit(7);
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 9);
+	assert_int_equal(store_open(state_dir, NULL, &store, NULL), 0);
+}
+
+static void what_a_dead_process_left_is_undone_by_recover(void **state)
+{
+	(void)state;
+	_cleanup_(engine_result_done) struct engine_result result = { 0 }, again = { 0 };
+	make_old_world();
+	deploy_and_die("rollback");
+	struct engine_options o = options();
+	assert_file("a", "new a");
+	const struct engine_recover_options r = { 0 };
+	assert_int_equal(engine_recover(&r, &o, &result, NULL), 0);
+	assert_int_equal(result.exit_status, 0);
+	assert_old_world();
+	assert_int_equal(engine_recover(&r, &o, &again, NULL), 0);
+	assert_int_equal(again.exit_status, 0);
+}
+
+static void the_next_deployment_first_undoes_what_a_dead_one_left(void **state)
+{
+	(void)state;
+	_cleanup_(engine_result_done) struct engine_result result = { 0 };
+	make_old_world();
+	deploy_and_die("rollback");
+	struct engine_options o = options();
+	assert_int_equal(deploy("rollback", &o, &result), 0);
+	assert_new_world();
+}
+
+static void another_machine_recovers_from_the_targets_alone(void **state)
+{
+	(void)state;
+	_cleanup_(engine_result_done) struct engine_result result = { 0 }, refused = { 0 };
+	make_old_world();
+	deploy_and_die("rollback");
+	store_close(store);
+	assert_int_equal(fs_remove_tree(AT_FDCWD, state_dir, NULL), 0);
+	assert_int_equal(store_open(state_dir, NULL, &store, NULL), 0);
+	struct engine_options o = options();
+	_cleanup_json_ json_t *d = deployment("rollback", steps_text);
+	struct engine_recover_options r = { .deployment = d };
+	assert_int_equal(engine_recover(&r, &o, &refused, NULL), 0);
+	assert_int_equal(refused.exit_status, 5);
+	r.takeover = true;
+	r.takeover_after_ms = 50;
+	assert_int_equal(engine_recover(&r, &o, &result, NULL), 0);
+	assert_int_equal(result.exit_status, 0);
+	assert_old_world();
+}
+
+static void the_plan_has_a_digest_that_is_demanded_back(void **state)
+{
+	(void)state;
+	struct engine_options o = options();
+	_cleanup_(engine_result_done) struct engine_result plan = { 0 }, result = { 0 };
+	make_old_world();
+	_cleanup_json_ json_t *d = deployment("rollback", steps_text);
+	assert_int_equal(engine_plan(d, &o, &plan, NULL), 0);
+	assert_int_equal(plan.exit_status, 0);
+	assert_absent("base");
+	o.expect_digest = "0000";
+	assert_int_equal(deploy("rollback", &o, &result), 3);
+	assert_old_world();
+	o.expect_digest = plan.digest;
+	assert_int_equal(deploy("rollback", &o, &result), 0);
+	assert_new_world();
+}
+
+static void steps_of_a_job_share_a_deployment_that_finish_decides(void **state)
+{
+	(void)state;
+	struct engine_options o = options();
+	_cleanup_(engine_result_done) struct engine_result one = { 0 }, two = { 0 }, end = { 0 };
+	make_old_world();
+	o.job_key = "job 1";
+	_cleanup_json_ json_t *first = deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}}]");
+	_cleanup_json_ json_t *second = deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/b\":\"new b\"}}}]");
+	assert_int_equal(engine_job_step(first, &o, &one, NULL), 0);
+	assert_int_equal(one.exit_status, 0);
+	assert_int_equal(engine_job_step(second, &o, &two, NULL), 0);
+	assert_int_equal(two.exit_status, 0);
+	assert_string_equal(one.id, two.id);
+	assert_file("b", "new b");
+	assert_int_equal(engine_finish("failure", NULL, &o, &end, NULL), 0);
+	assert_int_equal(end.exit_status, 1);
+	assert_old_world();
+	engine_result_done(&end);
+	assert_int_equal(engine_finish("success", NULL, &o, &end, NULL), 0);
+	assert_int_equal(end.exit_status, 0);
+}
+
+static void a_step_that_fails_in_a_job_takes_back_its_own_and_the_next_ones_are_refused(void **state)
+{
+	(void)state;
+	struct engine_options o = options();
+	_cleanup_(engine_result_done) struct engine_result one = { 0 }, two = { 0 }, three = { 0 }, end = { 0 };
+	make_old_world();
+	o.job_key = "job 2";
+	_cleanup_json_ json_t *first = deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}}]");
+	/* The second file's directory does not exist: the step fails after its first change. */
+	_cleanup_json_ json_t *bad = deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/b\":\"x\",\"%D/no/dir\":\"y\"}}}]");
+	assert_int_equal(engine_job_step(first, &o, &one, NULL), 0);
+	assert_int_equal(engine_job_step(bad, &o, &two, NULL), 0);
+	assert_int_equal(two.exit_status, 1);
+	assert_absent("b");
+	assert_file("a", "new a");
+	assert_int_equal(engine_job_step(first, &o, &three, NULL), 0);
+	assert_int_equal(three.exit_status, 2);
+	assert_int_equal(engine_finish("failure", NULL, &o, &end, NULL), 0);
+	assert_old_world();
+}
+
+static void a_committed_job_is_the_new_world(void **state)
+{
+	(void)state;
+	struct engine_options o = options();
+	_cleanup_(engine_result_done) struct engine_result one = { 0 }, end = { 0 };
+	make_old_world();
+	o.job_key = "job 3";
+	_cleanup_json_ json_t *first = deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}}]");
+	assert_int_equal(engine_job_step(first, &o, &one, NULL), 0);
+	assert_int_equal(engine_finish("success", NULL, &o, &end, NULL), 0);
+	assert_int_equal(end.exit_status, 0);
+	assert_int_equal(end.state, DEPLOYMENT_COMMITTED);
+	assert_file("a", "new a");
+	assert_absent("base");
+}
+
+int main(int argc, char **argv)
+{
+	(void)argv;
+	show = argc > 1;
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_deployment_makes_the_new_world_and_leaves_nothing_of_its_own, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_failed_gate_brings_the_old_world_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(hold_keeps_the_changes_and_the_lock_until_a_person_decides, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(accepting_a_held_deployment_makes_it_the_version, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_a_person_changed_is_left_alone_and_named, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_a_dead_process_left_is_undone_by_recover, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_next_deployment_first_undoes_what_a_dead_one_left, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(another_machine_recovers_from_the_targets_alone, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_plan_has_a_digest_that_is_demanded_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(steps_of_a_job_share_a_deployment_that_finish_decides, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_step_that_fails_in_a_job_takes_back_its_own_and_the_next_ones_are_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_committed_job_is_the_new_world, set_up, tear_down),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
