@@ -134,6 +134,20 @@ static void check_input(struct reader *r, const struct step_type *type, const js
 	lift_faults(r, before, pointer);
 }
 
+/* preflight looks for secrets among those handed to the deployment: it learns which are there, not what they are. */
+static void tell_preflight(struct reader *r, json_t *input)
+{
+	const json_t *secrets = json_object_get(r->d->contexts, "secrets");
+	const char *key;
+	json_t *value;
+	if (json_object_get(input, "values") != NULL || secrets == NULL)
+		return;
+	json_t *values = json_object();
+	json_object_foreach((json_t *)secrets, key, value)
+		json_object_set_new(values, key, json_string(json_string_length(value) > 0 ? "set" : ""));
+	json_object_set_new(input, "values", values);
+}
+
 static void add_step(struct reader *r, const char *name, json_t *value, const json_t *item, struct str *pointer, bool late)
 {
 	const struct step_type *type = find_step(r, name, pointer);
@@ -145,6 +159,8 @@ static void add_step(struct reader *r, const char *name, json_t *value, const js
 		json_decref(input);
 		return;
 	}
+	if (strcmp(name, "preflight") == 0)
+		tell_preflight(r, input);
 	if (!late)
 		check_input(r, type, input, pointer);
 	json_t *names = step_targets(r, input, pointer);

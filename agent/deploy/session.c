@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "agent/report/report.h"
+#include "base/http.h"
 #include "base/log.h"
 #include "base/secret.h"
 
@@ -66,19 +67,29 @@ static void plain_line(const struct deploy_session *s, const char *level, const 
 	str_append(out, s->colours && *colour ? "\x1b[0m\n" : "\n");
 }
 
+/* Masked first: escaping could hide a secret from the mask. */
 static void report_line(void *context, const char *level, const char *line)
 {
 	const struct deploy_session *s = context;
 	struct str text _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES);
 	struct str masked _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES);
+	mask_apply(mask_process(), line, strlen(line), &masked);
 	if (s->workflow)
-		workflow_line(level, line, &text);
+		workflow_line(level, str_peek(&masked), &text);
 	else
-		plain_line(s, level, line, &text);
-	mask_apply(mask_process(), str_peek(&text), text.len, &masked);
+		plain_line(s, level, str_peek(&masked), &text);
 	FILE *out = s->json ? stderr : stdout;
-	fwrite(str_peek(&masked), 1, masked.len, out);
+	fwrite(str_peek(&text), 1, text.len, out);
 	fflush(out);
+}
+
+static struct http *session_http(void *context)
+{
+	struct deploy_session *s = context;
+	const struct http_config config = { 0 };
+	if (s->http == NULL)
+		s->http = http_new(&config, NULL);
+	return s->http;
 }
 
 int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *err)
@@ -104,6 +115,8 @@ int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *
 		.report = report_line,
 		.report_context = s,
 		.make_target = target_new,
+		.http = session_http,
+		.http_context = s,
 	};
 	return 0;
 }
@@ -111,6 +124,7 @@ int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *
 void deploy_session_done(struct deploy_session *s)
 {
 	store_closep(&s->store);
+	http_freep(&s->http);
 }
 
 static void say_error(struct deploy_session *s, const struct err *err)

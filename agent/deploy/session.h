@@ -5,6 +5,7 @@
 
 struct deploy_session {
 	struct store *store;
+	struct http *http;                   /* made on first use */
 	struct wait wait;
 	struct engine_options options;       /* report, wait, store, make_target, seal are set */
 	bool workflow;                       /* lines are workflow commands */
