@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""C2: secret files were 0600 root, containers of another uid could not read them, and the fix made them readable for everybody."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from harness.trial import Case, Service, Trial, main  # noqa: E402
+from servers.sshd import Account, Sshd  # noqa: E402
+
+import subprocess
+import unittest
+
+
+def reads(uid, path):
+    """Whether that uid, which needs no name here, can read the file."""
+    command = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "cat", path]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+@unittest.skipUnless(os.geteuid() == 0, "another user's eyes need root")
+class SecretFiles(Case):
+    def write(self, t, server, **more):
+        step = {"path": t.path("app", ".env"), "values": {"PASSWORD": "${{ secrets.PASSWORD }}"}, **more}
+        return t.deploy({"targets": {"web": server.target()}, "steps": [{"secret-write": step}]}, secrets={"PASSWORD": "s3cret-of-c2"})
+
+    def test_the_owner_alone_reads_a_file_of_which_nothing_else_is_said(self):
+        with Trial() as t, Sshd() as server:
+            self.assert_exit(self.write(t, server, owner="4711", readable_by=["4711"]), 0)
+            self.assertEqual(os.stat(t.path("app", ".env")).st_mode & 0o777, 0o600)
+            self.assertTrue(reads(4711, t.path("app", ".env")))
+            self.assertFalse(reads(4712, t.path("app", ".env")))
+
+    def test_a_reader_comes_in_by_acl_or_the_way_out_is_named(self):
+        with Trial() as t, Sshd() as server:
+            result = self.write(t, server, readable_by=["4711"])
+            if result.code == 0:
+                self.assertTrue(reads(4711, t.path("app", ".env")))
+            else:
+                self.assert_says(result, "4711", "setfacl")
+                self.assertFalse(os.path.exists(t.path("app", ".env")))
+            self.assertFalse(os.path.exists(t.path("app", ".env")) and reads(4712, t.path("app", ".env")))
+
+    def test_a_reader_comes_in_by_the_group(self):
+        with Trial() as t, Sshd() as server:
+            self.assert_exit(self.write(t, server, group="daemon", readable_by=["daemon"]), 0)
+            self.assertEqual(os.stat(t.path("app", ".env")).st_mode & 0o777, 0o640)
+            self.assertFalse(reads(4712, t.path("app", ".env")))
+
+    def test_a_folder_that_stops_the_reader_is_found_before_the_first_change(self):
+        with Trial() as t, Sshd() as server:
+            os.mkdir(t.path("app"), 0o700)
+            result = self.write(t, server, owner="4711", readable_by=["4711"])
+            self.assert_exit(result, 2)
+            self.assert_says(result, "cannot enter " + t.path("app"))
+            self.assertEqual(os.listdir(t.path("app")), [])
+
+    def test_everybody_needs_an_explicit_consent(self):
+        with Trial() as t, Sshd() as server:
+            result = self.write(t, server, mode="0644")
+            self.assert_exit(result, 2)
+            self.assert_says(result, "0644", "allow_world_readable: true")
+            self.assertFalse(os.path.exists(t.path("app")))
+            self.assert_exit(self.write(t, server, mode="0644", allow_world_readable=True), 0)
+            self.assertTrue(reads(4712, t.path("app", ".env")))
+
+
+if __name__ == "__main__":
+    main()
