@@ -93,6 +93,7 @@ enum job_phase {
 	JOB_WAITING,                     /* for a slot */
 	JOB_ACKNOWLEDGE, JOB_TOKEN, JOB_ACQUIRE, JOB_RENEW,
 	JOB_RUNNING,                     /* the worker has it */
+	JOB_CLEARING,                    /* the worker died: what it left running is ended */
 	JOB_RECOVERING,                  /* the worker died: its deployment is decided first, since the job's token ends with the job */
 	JOB_COMPLETING,                  /* the listener completes it: the worker did not */
 	JOB_OVER,
@@ -119,6 +120,8 @@ struct job {
 	char *user;                      /* the worker's; NULL: ours */
 	bool acquired, cancelled, lease_lost, stopped;
 	int64_t kill_due_ms;             /* 0: none */
+	int64_t died_ms;                 /* monotonic, of the worker */
+	int orphan_signal;               /* the last one sent to what it left */
 	const char *conclusion;          /* what the listener reports for a worker that did not */
 	char *explanation;               /* its annotation */
 };
@@ -135,7 +138,8 @@ void job_recovered(struct job *j, const char *what);
 int64_t job_due(const struct job *j);
 bool job_holds_slot(const struct job *j);
 /* A job that an agent which died had under way; worker: its process, perhaps still alive. */
-void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start, const char *user);
+void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start, const char *user,
+               const char *tracking_id);
 const char *job_user(const struct job *j);
 
 /* ---- Recovery: davit-step recover, beside everything else (recovery.c). */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/listen/handover.h"
+#include "agent/listen/orphans.h"
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -27,6 +28,9 @@ enum {
 	REAP_MS = 5000,
 	RESULT_BASE = 100, RESULT_MAX = 105,
 	CANCEL_LINES_MAX = 1 << 20,
+	INT_MS = 7500, TERM_MS = 2500,   /* [6.1] */
+	STEP_MS = 15 * 60 * 1000,        /* the time that an undo has */
+	LOOK_MS = 100,
 };
 
 static void acquire(struct job *j);
@@ -514,15 +518,34 @@ static char *worker_end_text(int status)
 	return xasprintf("The worker of this job ended with status %d before it reported a result.", status);
 }
 
+/* What the worker left: SIGINT, later SIGTERM, later SIGKILL; a davit-step is given the time that its undo needs, since an undo by
+ * its own process is the gentler one. Then the deployment is recovered. */
+static void clear_orphans(struct job *j)
+{
+	int64_t age = clock_mono_ms() - j->died_ms;
+	int number = age < INT_MS ? SIGINT : age < INT_MS + TERM_MS ? SIGTERM : SIGKILL;
+	struct orphans left = orphans_find(j->tracking_id, number != j->orphan_signal ? number : 0);
+	j->orphan_signal = number;
+	bool only_steps = left.count == left.steps;
+	if (left.count > 0 && age < (only_steps ? STEP_MS : INT_MS + 2 * TERM_MS)) {
+		j->due_ms = clock_mono_ms() + LOOK_MS;
+		return;
+	}
+	j->due_ms = 0;
+	j->phase = JOB_RECOVERING;
+	recovery_add(j->listener, j, j->user, j->report);
+}
+
 static void worker_died(struct job *j, char *text)
 {
 	log_error("listen", "job '%s': %s", j->run.name, text);
-	j->phase = JOB_RECOVERING;
+	j->phase = JOB_CLEARING;
+	j->died_ms = clock_mono_ms();
 	j->conclusion = j->cancelled ? "canceled" : "failed";
 	free(j->explanation);
 	j->explanation = text;
 	close_input(j);
-	recovery_add(j->listener, j, j->user, j->report);
+	clear_orphans(j);
 }
 
 void job_recovered(struct job *j, const char *what)
@@ -562,7 +585,8 @@ void job_worker_ended(struct job *j)
 	                      xstrdup("The agent died while this job ran; its worker has ended since, its result is unknown."));
 }
 
-void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start, const char *user)
+void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start, const char *user,
+               const char *tracking_id)
 {
 	struct job *j = xcalloc(1, sizeof(*j));
 	j->listener = l;
@@ -574,6 +598,7 @@ void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t wo
 	j->user = xstrdup(user);
 	j->acquired = true;
 	j->pidfd = -1;
+	(void)snprintf(j->tracking_id, sizeof(j->tracking_id), "%s", tracking_id != NULL ? tracking_id : "");
 	/* Until the service says otherwise the lease is as good as new: the first renewal tells. */
 	j->locked_until_ms = clock_wall_ms();
 	j->renew_due_ms = clock_mono_ms();
@@ -612,4 +637,6 @@ void job_timer(struct job *j, int64_t now_ms)
 		acquire(j);
 	else if (j->phase == JOB_COMPLETING)
 		complete(j);
+	else if (j->phase == JOB_CLEARING)
+		clear_orphans(j);
 }

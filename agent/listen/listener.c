@@ -5,7 +5,6 @@
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 

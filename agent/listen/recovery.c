@@ -178,6 +178,7 @@ void recovery_keep_job(const struct job *j)
 		json_object_set_new(record, "billing_owner_id", json_string(j->run.billing_owner_id));
 	if (j->user != NULL)
 		json_object_set_new(record, "user", json_string(j->user));
+	json_object_set_new(record, "tracking_id", json_string(j->tracking_id));
 	json_object_set_new(record, "pid", json_integer(j->worker.pid));
 	json_object_set_new(record, "start_time", json_integer((json_int_t)j->worker.start_time));
 	json_object_set(record, "report", j->report);
@@ -225,7 +226,7 @@ static void adopt(struct listener *l, const char *id)
 		return;
 	}
 	job_adopt(l, &run, json_object_get(record, "report"), (pid_t)json_get_int(record, "pid", 0),
-	          (uint64_t)json_get_int(record, "start_time", 0), json_get_string(record, "user"));
+	          (uint64_t)json_get_int(record, "start_time", 0), json_get_string(record, "user"), json_get_string(record, "tracking_id"));
 }
 
 static void closedirp(DIR **dir)

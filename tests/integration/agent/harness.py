@@ -62,6 +62,11 @@ class Forge(forge.Forge):
     def run_of(self, sha):
         return next(run for run in self.runs(logs=False) if run["sha"] == sha)
 
+    def calm(self):
+        """Nothing that GitHub would not have understood has arrived."""
+        complaints = self.complaints()
+        assert complaints == [], json.dumps(complaints, indent=1)
+
     def fault(self, path, **what):
         self.faults(path=path, **what)
 
