@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static const struct route *const tables[] = { registration_routes, broker_routes, runservice_routes, results_routes, rest_routes,
@@ -484,11 +485,26 @@ static void silent(void *context, const char *fmt, va_list args)
 	(void)args;
 }
 
-int forge_listen(struct forge *f, struct err *err)
+/* The socket first: the URL must stand before any request can come. */
+static int open_socket(struct forge *f, struct err *err)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)f->config.port) };
+	socklen_t len = sizeof(address);
 	if (inet_pton(AF_INET, f->config.host, &address.sin_addr) != 1)
 		return err_set(err, ERR_INVALID, "'%s' is no IPv4 address to listen on", f->config.host);
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int yes = 1;
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) < 0 ||
+	    bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, SOMAXCONN) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&address, &len) < 0)
+		return err_errno(err, errno, "listen on %s:%d", f->config.host, f->config.port);
+	f->config.port = ntohs(address.sin_port);
+	f->base = xasprintf("%s://%s:%d", f->config.tls ? "https" : "http", f->config.host, f->config.port);
+	return take_fd(&fd);
+}
+
+int forge_listen(struct forge *f, struct err *err)
+{
 	unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ERROR_LOG | MHD_USE_ITC;
 	if (f->config.tls)
 		flags |= MHD_USE_TLS;
@@ -497,9 +513,12 @@ int forge_listen(struct forge *f, struct err *err)
 		{ MHD_OPTION_HTTPS_MEM_CERT, 0, f->certificate },
 		{ MHD_OPTION_END, 0, NULL },
 	};
+	int fd = open_socket(f, err);
+	if (fd < 0)
+		return fd;
 	f->daemon = MHD_start_daemon(flags, (uint16_t)f->config.port, NULL, NULL, handle, f,
 		MHD_OPTION_EXTERNAL_LOGGER, silent, NULL,
-		MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address,
+		MHD_OPTION_LISTEN_SOCKET, fd,
 		MHD_OPTION_URI_LOG_CALLBACK, request_begins, f,
 		MHD_OPTION_NOTIFY_COMPLETED, request_ends, f,
 		MHD_OPTION_CONNECTION_LIMIT, 1000u,
@@ -507,11 +526,10 @@ int forge_listen(struct forge *f, struct err *err)
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)256 * 1024,
 		MHD_OPTION_ARRAY, f->config.tls ? tls : tls + 2,
 		MHD_OPTION_END);
-	if (!f->daemon)
-		return err_errno(err, errno ? errno : EIO, "listen on %s:%d", f->config.host, f->config.port);
-	const union MHD_DaemonInfo *info = MHD_get_daemon_info(f->daemon, MHD_DAEMON_INFO_BIND_PORT);
-	f->config.port = info ? info->port : f->config.port;
-	f->base = xasprintf("%s://%s:%d", f->config.tls ? "https" : "http", f->config.host, f->config.port);
+	if (!f->daemon) {
+		closep(&fd);
+		return err_set(err, ERR_INTERNAL, "the HTTP server does not start");
+	}
 	return 0;
 }
 

@@ -98,6 +98,24 @@ static json_t *member_token(struct reader *r, const json_t *object, const char *
 	return token;
 }
 
+/* Where the schema wants a text, a number or a boolean becomes its text, as GitHub's reader does it: `fetch-depth: 0` is '0'. */
+static json_t *as_text(json_t *token)
+{
+	if (json_is_object(token) || json_is_string(token))
+		return token;
+	_cleanup_free_ char *text = token_literal(token);
+	json_decref(token);
+	return json_string(text ? text : "");
+}
+
+static void values_as_text(const json_t *token)
+{
+	size_t i;
+	json_t *pair;
+	json_array_foreach(json_object_get(token, "map"), i, pair)
+		json_object_set_new(pair, "value", as_text(json_incref(json_object_get(pair, "value"))));
+}
+
 /* A map whose values are scalars (env, with, outputs), as a token. An expression for the whole map is allowed for env. */
 static json_t *member_scalars(struct reader *r, const json_t *object, const char *key)
 {
@@ -118,6 +136,7 @@ static json_t *member_scalars(struct reader *r, const json_t *object, const char
 		reader_leave(r, inner);
 	}
 	json_t *token = token_from_yaml(&r->source, value, str_peek(&r->at));
+	values_as_text(token);
 	reader_leave(r, mark);
 	return token;
 }
@@ -314,7 +333,7 @@ static json_t *script_inputs(struct reader *r, const json_t *object)
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		json_t *token = member_token(r, object, keys[i].yaml);
 		if (token)
-			json_array_append_new(map, json_pack("{s:s, s:o}", "key", keys[i].input, "value", token));
+			json_array_append_new(map, json_pack("{s:s, s:o}", "key", keys[i].input, "value", as_text(token)));
 	}
 	return json_pack("{s:i, s:o}", "type", 2, "map", map);
 }
@@ -364,6 +383,8 @@ static void read_step(struct reader *r, struct workflow_job *job, size_t index, 
 	step->condition = member_condition(r, value);
 	allow(r, in_step, EXPR_WITH_HASH_FILES);
 	step->name = member_token(r, value, "name");
+	if (step->name)
+		step->name = as_text(step->name);
 	step->env = member_scalars(r, value, "env");
 	step->continue_on_error = member_boolean(r, value, "continue-on-error");
 	step->timeout_minutes = member_number(r, value, "timeout-minutes");

@@ -157,7 +157,7 @@ static void the_steps_of_the_message_are_those_of_the_file(void **state)
 	expect_json(json_array_get(steps, 0), "{\"type\":\"action\",\"name\":\"__actions_checkout\",\"contextName\":\"__actions_checkout\","
 		"\"condition\":\"success()\",\"continueOnError\":null,\"timeoutInMinutes\":null,\"reference\":{\"type\":\"repository\","
 		"\"name\":\"actions/checkout\",\"ref\":\"v4\",\"repositoryType\":\"GitHub\",\"path\":null},"
-		"\"inputs\":{\"type\":2,\"map\":[{\"key\":\"fetch-depth\",\"value\":0}]}}");
+		"\"inputs\":{\"type\":2,\"map\":[{\"key\":\"fetch-depth\",\"value\":\"0\"}]}}");
 	expect_json(json_array_get(steps, 1), "{\"type\":\"action\",\"name\":\"build\",\"contextName\":\"build\",\"displayNameToken\":"
 		"{\"type\":3,\"file\":1,\"line\":28,\"col\":15,\"expr\":\"format('Build on {0}', matrix.os)\"},"
 		"\"condition\":\"success() && (github.ref == 'refs/heads/main')\",\"timeoutInMinutes\":10,\"continueOnError\":false,"
@@ -302,6 +302,17 @@ static void text_in_braces_stays_text(void **state)
 	assert_string_equal(json_get_string(json_object_get(json_array_get(map, 2), "value"), "expr"), "1");
 }
 
+static void numbers_and_booleans_become_texts_where_texts_belong(void **state)
+{
+	(void)state;
+	_cleanup_(workflow_freep) struct workflow *w = read_good("on: push\njobs: { a: { runs-on: x, env: { A: 1.10, B: true, C: , D: 0x10, E: 1e3 }, "
+		"steps: [ { run: 5, name: 7 } ] } }\n");
+	expect_json(json_object_get(w->jobs[0].env, "map"), "[{\"key\":\"A\",\"value\":\"1.1\"},{\"key\":\"B\",\"value\":\"true\"},"
+		"{\"key\":\"C\",\"value\":\"\"},{\"key\":\"D\",\"value\":\"16\"},{\"key\":\"E\",\"value\":\"1000\"}]");
+	expect_json(json_object_get(w->jobs[0].steps[0].inputs, "map"), "[{\"key\":\"script\",\"value\":\"5\"}]");
+	expect_json(w->jobs[0].steps[0].name, "\"7\"");
+}
+
 static void no_workflow_is_read_from_nonsense(void **state)
 {
 	(void)state;
@@ -326,6 +337,7 @@ int main(void)
 		cmocka_unit_test(all_faults_of_a_file_come_at_once_with_their_places),
 		cmocka_unit_test(a_reusable_workflow_and_a_path_filter_are_refused_with_the_way_out),
 		cmocka_unit_test(text_in_braces_stays_text),
+		cmocka_unit_test(numbers_and_booleans_become_texts_where_texts_belong),
 		cmocka_unit_test(no_workflow_is_read_from_nonsense),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
