@@ -1,0 +1,25 @@
+"""The archive of a tree, against what a user would type."""
+import os
+
+from bench import make_tree
+
+MUST_ZSTD, AIM_ZSTD = 0.80, 0.60
+MUST_GZIP, AIM_GZIP = 0.15, 0.08
+
+
+def rows(b):
+    ours, zstd = b.program("tests/archive_bench"), b.tool("zstd")
+    files, size = (3000, 30_000_000) if b.quick else (30000, 300_000_000)
+    tree = b.folder("archive-tree")
+    made = make_tree(tree, files, size)
+    out = os.path.join(b.place, "archive.out")
+    case = f"archive, {made / 1e6:.0f} MB in {files} files, zstd"
+
+    def remove(_):
+        if os.path.exists(out):
+            os.remove(out)
+
+    b.compare(case, [ours, tree, out, "zstd"], {
+        "tar | zstd -T0 -3": (f"tar cf - -C {tree} . | {zstd} -q -T0 -3 > {out}", MUST_ZSTD, AIM_ZSTD),
+        "tar czf": (["tar", "czf", out, "-C", tree, "."], MUST_GZIP, AIM_GZIP),
+    }, before=remove)
