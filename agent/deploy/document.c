@@ -247,8 +247,10 @@ static json_t *resolve_root(struct reader *r, const json_t *raw)
 					size_t inner = pointer.len;
 					pointer_push(&pointer, name);
 					late = false;
+					size_t faults = r->faults.count;
 					json_object_set_new(filled, name, deploy_resolve(&resolver, input, &pointer, &late));
-					if (late)
+					/* What could not be filled in is not checked either: one fault a mistake. */
+					if (late || r->faults.count > faults)
 						json_object_set_new(r->d->late, str_peek(&pointer), json_true());
 					str_truncate(&pointer, inner);
 				}

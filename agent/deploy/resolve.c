@@ -68,7 +68,10 @@ static json_t *resolve_text(const struct deploy_resolver *r, const json_t *raw, 
 		return json_null();
 	}
 	struct names_seen seen = { .resolver = r, .pointer = pointer, .has_other = strstr(text, "||") != NULL };
-	int e = expr_names(text, note_name, &seen, &err);
+	_cleanup_free_ char *expression = NULL;
+	int e = expr_from_template(text, &expression, &err);
+	if (e >= 0 && expression != NULL)
+		e = expr_names(expression, note_name, &seen, &err);
 	if (e >= 0 && seen.late) {
 		*ret_late = true;
 		return json_incref((json_t *)raw);

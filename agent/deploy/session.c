@@ -70,9 +70,11 @@ static void plain_line(const struct deploy_session *s, const char *level, const 
 /* Masked first: escaping could hide a secret from the mask. */
 static void report_line(void *context, const char *level, const char *line)
 {
-	const struct deploy_session *s = context;
+	struct deploy_session *s = context;
 	struct str text _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES);
 	struct str masked _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES);
+	if (strcmp(level, "error") == 0)
+		snprintf(s->last_error, sizeof(s->last_error), "%s", line);
 	mask_apply(mask_process(), line, strlen(line), &masked);
 	if (s->workflow)
 		workflow_line(level, str_peek(&masked), &text);
@@ -132,7 +134,9 @@ static void say_error(struct deploy_session *s, const struct err *err)
 	char line[4096];
 	if (err->code == 0)
 		return;
-	report_line(s, "error", err_line(err, line, sizeof(line)));
+	err_line(err, line, sizeof(line));
+	if (strncmp(line, s->last_error, sizeof(s->last_error) - 1) != 0)
+		report_line(s, "error", line);
 	if (err->hint[0] != '\0')
 		report_line(s, "info", err->hint);
 }

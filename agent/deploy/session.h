@@ -11,6 +11,7 @@ struct deploy_session {
 	bool workflow;                       /* lines are workflow commands */
 	bool json;                           /* the result goes to standard output as JSON, lines to standard error */
 	bool colours;
+	char last_error[512];                /* an error is said once */
 };
 
 /* needs_store false: for --plan, where a missing journal is not made. */

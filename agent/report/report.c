@@ -107,34 +107,34 @@ static void append_changes_of(struct str *out, const json_t *report, const json_
 			append_change(out, change, with_state, colours);
 }
 
+/* One step of a plan carries its own changes and warnings. */
+static size_t append_planned_step(struct str *text, const json_t *step, bool colours)
+{
+	size_t i;
+	json_t *change, *warning;
+	append_step_head(text, step, colours);
+	if (text_of(step, "description")[0]) {
+		str_append(text, "    ");
+		safe(text, text_of(step, "description"));
+		str_append_c(text, '\n');
+	}
+	json_array_foreach(json_object_get(step, "changes"), i, change)
+		append_change(text, change, false, colours);
+	json_array_foreach(json_object_get(step, "warnings"), i, warning) {
+		str_appendf(text, "    %swarning:%s ", colour(colours, "\x1b[33m"), colour(colours, "\x1b[0m"));
+		safe(text, json_string_value(warning) ? json_string_value(warning) : "");
+		str_append_c(text, '\n');
+	}
+	return json_array_size(json_object_get(step, "changes"));
+}
+
 void report_print_plan(const json_t *report, const char *digest, bool colours, FILE *out)
 {
 	struct str text _cleanup_(str_done) = STR_INIT(TEXT_MAX);
-	const json_t *changes = json_object_get(report, "changes");
-	size_t i;
-	json_t *step, *warning;
-	json_array_foreach(json_object_get(report, "steps"), i, step) {
-		append_step_head(&text, step, colours);
-		size_t w;
-		json_t *line;
-		if (text_of(step, "description")[0]) {
-			str_append(&text, "    ");
-			safe(&text, text_of(step, "description"));
-			str_append_c(&text, '\n');
-		}
-		append_changes_of(&text, report, step, i, false, colours);
-		json_array_foreach(json_object_get(step, "warnings"), w, line) {
-			str_appendf(&text, "    %swarning:%s ", colour(colours, "\x1b[33m"), colour(colours, "\x1b[0m"));
-			safe(&text, json_string_value(line));
-			str_append_c(&text, '\n');
-		}
-	}
-	json_array_foreach(json_object_get(report, "warnings"), i, warning) {
-		str_appendf(&text, "  %swarning:%s ", colour(colours, "\x1b[33m"), colour(colours, "\x1b[0m"));
-		safe(&text, json_string_value(warning) ? json_string_value(warning) : "");
-		str_append_c(&text, '\n');
-	}
-	size_t count = json_array_size(changes);
+	size_t i, count = 0;
+	json_t *step;
+	json_array_foreach(json_object_get(report, "plan"), i, step)
+		count += append_planned_step(&text, step, colours);
 	if (count == 0)
 		str_append(&text, "Nothing to change.\n");
 	else
@@ -193,7 +193,7 @@ static void append_field(struct str *out, const char *name, const char *value)
 static void append_event(struct str *out, const json_t *event)
 {
 	char when[CLOCK_TEXT_SIZE];
-	clock_rfc3339(json_get_int(event, "wall_ms", 0), when);
+	clock_rfc3339(json_get_int(event, "at_ms", 0), when);
 	when[19] = '\0';
 	const json_t *data = json_object_get(event, "data");
 	str_appendf(out, "  %s  %-10s ", when + 11, text_of(event, "kind"));
