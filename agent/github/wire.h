@@ -7,7 +7,7 @@
 
 /* The runner release whose behaviour we follow; services refuse versions that are too old [1.7, 4.6]. */
 #define WIRE_RUNNER_VERSION "2.336.0"
-enum { WIRE_JOB_MAX = 64 << 20, WIRE_MESSAGE_MAX = 4 << 20, WIRE_ANSWER_MAX = 1 << 20 };
+enum { WIRE_JOB_MAX = 64 << 20, WIRE_MESSAGE_MAX = 1 << 20, WIRE_ANSWER_MAX = 1 << 20 };
 
 const char *wire_os(void);              /* "Linux" */
 const char *wire_arch(void);            /* "X64", "ARM64", … */

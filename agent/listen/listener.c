@@ -29,6 +29,16 @@ void listener_say(const char *fmt, ...)
 	(void)fflush(stdout);
 }
 
+/* One thread needs one arena (libcurl's resolver threads would each get one), and large blocks should leave with their owner. */
+static void set_up_memory(void)
+{
+#ifdef __GLIBC__
+	(void)mallopt(M_ARENA_MAX, 1);
+	(void)mallopt(M_MMAP_THRESHOLD, 64 * 1024);
+	(void)mallopt(M_TRIM_THRESHOLD, 64 * 1024);
+#endif
+}
+
 /* What start-up and messages left goes back to the system; an idle agent is small. */
 void listener_trim(void)
 {
@@ -258,6 +268,7 @@ static int default_slots(void)
 static int prepare(struct listener *l, const struct listen_options *options, struct err *err)
 {
 	l->options = *options;
+	set_up_memory();
 	if (l->options.slots == 0)
 		l->options.slots = default_slots();
 	l->last_result = -1;
