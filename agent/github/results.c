@@ -7,6 +7,7 @@
 enum {
 	PARALLEL_MAX = 6,               /* uploads under way at once */
 	TRIES = 3,
+	UPDATE_FAILURES_MAX = 3,        /* an update's content is sent again with the next one, so often */
 	CALL_MS = 100000,
 	URL_MAX = 16384,
 	HEADERS_MAX = 10,
@@ -53,6 +54,8 @@ struct results {
 	size_t queued_bytes;
 	int running, failures;
 	json_t *changed;                /* external_id → the step as it is sent */
+	json_t *sent;                   /* those of the update under way, for another try */
+	int update_failures;            /* in a row */
 	struct http_transfer *update;
 	bool updating;
 	int64_t change_order;
@@ -98,6 +101,7 @@ void results_free(struct results *r)
 		free(s);
 	}
 	json_decref(r->changed);
+	json_decref(r->sent);
 	wire_headers_done(&r->headers);
 	free(r->base);
 	free(r);
@@ -152,8 +156,13 @@ static void update_done(void *context, int result, struct http_response *respons
 	struct results *r = context;
 	r->updating = false;
 	r->update = NULL;
-	if (!is_success(result, response))
+	if (is_success(result, response)) {
+		r->update_failures = 0;
+	} else {
 		note_failure(r, "WorkflowStepsUpdate", result, response, err);
+		if (++r->update_failures <= UPDATE_FAILURES_MAX)
+			json_object_update_missing(r->changed, r->sent);
+	}
 	http_response_done(response);
 	if (!r->closing)
 		pump(r);
@@ -165,7 +174,9 @@ static json_t *update_body(struct results *r)
 	const char *id;
 	json_object_foreach(r->changed, id, step)
 		json_array_append(steps, step);
-	json_object_clear(r->changed);
+	json_decref(r->sent);
+	r->sent = TAKE(r->changed);
+	r->changed = json_object();
 	return json_pack("{s:o, s:I, s:s, s:s}", "steps", steps, "change_order", (json_int_t)++r->change_order,
 	                 "workflow_job_run_backend_id", r->job->job_id, "workflow_run_backend_id", r->job->plan_id);
 }

@@ -126,6 +126,8 @@ static void heed_clock(struct running *run)
 	if (!run->ended && run->stop != STOP_NONE && now >= run->next_stop)
 		escalate(run);
 	if (run->ended && now >= run->drain_until) {
+		if (run->stop != STOP_NONE)
+			proc_signal(&run->proc, SIGKILL);
 		closep(&run->proc.stdout_fd);
 		closep(&run->proc.stderr_fd);
 	}
@@ -158,6 +160,17 @@ static size_t watch(const struct running *run, struct pollfd *fds)
 	return n;
 }
 
+/* The leader is gone but not reaped, so the group's number is still ours: what was to end with it is told once more. */
+static void process_ended(struct running *run)
+{
+	run->ended = true;
+	run->drain_until = clock_mono_ms() + DRAIN_MS;
+	if (run->stop != STOP_NONE) {
+		proc_signal(&run->proc, SIGTERM);
+		run->drain_until = clock_mono_ms() + TERM_MS;
+	}
+}
+
 /* Error lines that are there come before output lines that are there. */
 static void handle(struct running *run, const struct pollfd *fds, size_t count)
 {
@@ -165,8 +178,7 @@ static void handle(struct running *run, const struct pollfd *fds, size_t count)
 		if (fds[i].revents == 0)
 			continue;
 		if (fds[i].fd == run->pidfd) {
-			run->ended = true;
-			run->drain_until = clock_mono_ms() + DRAIN_MS;
+			process_ended(run);
 		} else if (fds[i].fd == run->proc.stdin_fd) {
 			feed(run);
 		} else if (fds[i].fd == run->proc.stderr_fd) {

@@ -1,0 +1,313 @@
+#!/usr/bin/env python3
+"""What a job's steps see and what becomes of them: conditions, environment, outputs, files, shells, masks, annotations."""
+import os
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+from servers.worker import House, strip_colours
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+class Steps(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.house = House()
+        cls.house.__enter__()
+        cls.house.secrets(KEY="s3cr3t-value", MULTI="line one\nline two", SHORT="q7")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.house.__exit__(None, None, None)
+
+    def test_conditions_decide_by_the_jobs_state(self):
+        run = self.house.run('''
+            - {name: fails, run: exit 3}
+            - {name: not run, run: echo}
+            - {name: on failure, if: failure(), run: echo}
+            - {name: always, if: always(), run: echo}
+            - {name: on cancel, if: cancelled(), run: echo}
+            - {name: by value, if: "always() && github.event_name == 'push' && steps.x == null", run: echo}
+        ''')
+        self.assertEqual(run.status, 102)
+        self.assertEqual(run.conclusions(), {
+            "Set up job": "success", "fails": "failure", "not run": "skipped", "on failure": "success", "always": "success",
+            "on cancel": "skipped", "by value": "success", "Complete job": "success"})
+        self.assertEqual(run.messages("fails"), [("failure", "Process completed with exit code 3.")])
+        self.assertEqual([s["number"] for s in run.job["steps"]], [1, 2, 3, 4, 5, 6, 7, 8])
+
+    def test_continue_on_error_keeps_the_job_good(self):
+        run = self.house.run('''
+            - {id: a, name: fails, run: exit 1, continue-on-error: true}
+            - {id: b, name: by expression, run: exit 1, continue-on-error: "${{ steps.a.outcome == 'failure' }}"}
+            - {name: looks, run: "test '${{ steps.a.outcome }} ${{ steps.a.conclusion }} ${{ job.status }}' = 'failure success success'"}
+        ''')
+        self.assertEqual((run.status, run.conclusion), (100, "success"))
+        self.assertEqual(run.step("fails")["conclusion"], "success")
+
+    def test_an_error_in_env_fails_the_job_in_spite_of_continue_on_error(self):
+        run = self.house.run('''
+            - name: broken
+              run: echo never
+              continue-on-error: true
+              env: {A: "${{ fromJSON('[') }}"}
+            - {name: next, run: echo}
+        ''')
+        self.assertEqual(run.conclusions()["broken"], "failure")
+        self.assertEqual(run.conclusions()["next"], "skipped")
+        self.assertNotIn("never", run.log("broken"))
+        self.assertIn("fromJson", run.messages("broken")[0][1])
+
+    def test_the_environment_has_its_layers(self):
+        run = self.house.run('''
+            - name: sets
+              run: |
+                echo "FROM_FILE=file" >> "$GITHUB_ENV"
+                echo "LEVEL=github" >> "$GITHUB_ENV"
+                printf 'LINES<<EOF\\none\\ntwo\\nEOF\\n' >> "$GITHUB_ENV"
+                echo "GITHUB_SHA=forged" >> "$GITHUB_ENV"
+                echo "NODE_OPTIONS=--x" >> "$GITHUB_ENV"
+                mkdir -p "$RUNNER_TEMP/bin" && printf '#!/bin/sh\\necho found\\n' > "$RUNNER_TEMP/bin/tool" && chmod +x "$RUNNER_TEMP/bin/tool"
+                echo "$RUNNER_TEMP/bin" >> "$GITHUB_PATH"
+            - name: sees
+              env: {LEVEL: step, OWN: "${{ env.FROM_FILE }}-${{ env.LEVEL }}"}
+              run: |
+                tool
+                echo "level=$LEVEL own=$OWN workflow=$WORKFLOW job=$JOB ci=$CI sha=$GITHUB_SHA"
+                echo "$LINES" | tr '\\n' ,
+                echo
+                echo "repo=$GITHUB_REPOSITORY os=$RUNNER_OS name=$RUNNER_NAME ws=$(basename $GITHUB_WORKSPACE) pwd=$(basename $PWD)"
+                test -s "$GITHUB_EVENT_PATH" && test -z "$ACTIONS_RUNTIME_TOKEN" && echo "${NODE_OPTIONS:-none}"
+        ''', workflow="env: {LEVEL: workflow, WORKFLOW: w}", job="env: {LEVEL: job, JOB: j}")
+        self.assertEqual(run.conclusion, "success", run.shown)
+        lines = run.lines("sees")
+        self.assertIn("found", lines)
+        self.assertIn(f"level=step own=file-github workflow=w job=j ci=true sha={self.house.sha}", lines)
+        self.assertIn("one,two,", lines)
+        self.assertIn("repo=octo/demo os=Linux name=box-1 ws=demo pwd=demo", lines)
+        self.assertIn("none", lines)
+        self.assertEqual(run.messages("sets"), [("failure", "Can't store NODE_OPTIONS output parameter using '$GITHUB_ENV' command.")])
+
+    def test_outputs_reach_later_steps_and_the_jobs_outputs(self):
+        run = self.house.run('''
+            - id: one
+              run: |
+                echo "plain=1=2" >> "$GITHUB_OUTPUT"
+                printf 'many<<X\\na\\nb\\nX\\n' >> "$GITHUB_OUTPUT"
+                echo "::set-output name=old::by%20command%0Aline"
+                echo "PLAIN=last" >> "$GITHUB_OUTPUT"
+                echo "leak=${{ secrets.KEY }}" >> "$GITHUB_OUTPUT"
+            - name: reads
+              run: echo '${{ toJSON(steps.one.outputs) }}'
+        ''', job='''outputs:
+  plain: ${{ steps.one.outputs.plain }}
+  leak: x${{ steps.one.outputs.leak }}
+  none: ${{ steps.one.outputs.none }}
+  many: ${{ steps.one.outputs.many }}''')
+        self.assertEqual(run.job["outputs"], {"plain": "last", "many": "a\nb"})
+        text = run.log("reads")
+        self.assertIn('"plain": "last"', text)
+        self.assertIn('"many": "a\\nb"', text)
+        self.assertIn("Skip output 'leak' since it may contain secret.", run.log("Complete job"))
+
+    def test_a_malformed_command_file_fails_the_step_and_keeps_what_came_before(self):
+        run = self.house.run('''
+            - {id: one, name: bad, run: 'printf "good=1\\nA<<E\\nv" >> "$GITHUB_OUTPUT"; echo ok >> "$GITHUB_STEP_SUMMARY"'}
+            - {name: next, if: always(), run: "echo 'got ${{ steps.one.outputs.good }}'"}
+        ''')
+        self.assertEqual(run.conclusions()["bad"], "failure")
+        self.assertEqual([m for _, m in run.messages("bad")], ["Unable to process file command 'output' successfully.",
+                                                               "Invalid value. EOF marker missing new line."])
+        self.assertIn("got 1", run.lines("next"))
+        self.assertEqual(run.step("bad")["summary"], "ok\n")
+
+    def test_workflow_commands_make_annotations(self):
+        run = self.house.run('''
+            - name: says
+              run: |
+                echo "::error file=src/a.c,line=3,endLine=5,col=2,title=T%3AX::broken%0Asecond"
+                echo "::warning file=$GITHUB_WORKSPACE/src/b.c,endLine=4::w"
+                echo "::notice::n"
+                echo "before ##[group]G"
+                echo "##[endgroup]"
+                echo "::unknown::x"
+                echo "::debug::hidden"
+                echo "::stop-commands::tok-1234567"
+                echo "::error::not one"
+                echo "::tok-1234567::"
+                echo "::error::after"
+                for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo "::warning::many $i"; done
+        ''')
+        notes = run.annotations("says")
+        self.assertEqual(notes[0], {"level": "failure", "message": "broken\nsecond", "title": "T:X", "path": "src/a.c",
+                                    "startLine": 3, "endLine": 5, "stepNumber": 2})
+        self.assertEqual((notes[1]["path"], notes[1]["startLine"], notes[1]["endLine"]), ("src/b.c", 4, 4))
+        self.assertEqual(notes[2]["level"], "notice")
+        self.assertEqual(len([n for n in notes if n["level"] == "warning"]), 10)
+        self.assertEqual([n["message"] for n in notes if n["level"] == "failure"], ["broken\nsecond", "after"])
+        lines = run.lines("says")
+        for line in ("##[group]G", "::unknown::x", "::error::not one", "##[warning]many 12", "##[error]after"):
+            self.assertIn(line, lines)
+        self.assertNotIn("hidden", [line for line in lines if not line.startswith("\x1b")])
+        self.assertEqual(run.conclusion, "success")
+
+    def test_disabled_and_unsupported_commands_fail_the_step_with_the_reason(self):
+        run = self.house.run('''
+            - {name: env, run: "echo '::set-env name=A::b'"}
+            - {name: matcher, if: always(), run: "echo '::add-matcher::x.json'"}
+            - {name: allowed, if: always(), env: {ACTIONS_ALLOW_UNSECURE_COMMANDS: "true"}, run: "echo '::set-env name=A::b'"}
+            - {name: looks, if: always(), run: "echo A=$A"}
+        ''')
+        self.assertEqual([run.conclusions()[n] for n in ("env", "matcher", "allowed")], ["failure", "failure", "success"])
+        self.assertIn("`set-env` command is disabled", run.messages("env")[1][1])
+        self.assertIn("not supported", run.messages("matcher")[1][1])
+        self.assertIn("A=b", run.lines("looks"))
+
+    def test_secrets_never_show(self):
+        run = self.house.run('''
+            - name: "names ${{ secrets.KEY }}"
+              env: {KEY: "${{ secrets.KEY }}", MULTI: "${{ secrets.MULTI }}", SHORT: "${{ secrets.SHORT }}"}
+              run: |
+                echo "plain $KEY and $SHORT"
+                printf 'user:%s' "$KEY" | base64
+                echo "$MULTI"
+                printf '%s' "$KEY" >&2; echo >&2
+                python3 -c 'import json,os,urllib.parse;print(json.dumps(os.environ["MULTI"]), urllib.parse.quote(os.environ["MULTI"]))'
+                echo "::add-mask::late-value"
+                echo "late-value $KEY" >> "$GITHUB_STEP_SUMMARY"
+                echo "::error title=$KEY::it was $KEY"
+                echo "token $(printf late-value)"
+        ''')
+        whole = repr(run.shown)
+        for secret in ("s3cr3t-value", "line one", "line two", "czNjcjN0", "line%20one"):
+            self.assertNotIn(secret, whole)
+        name = [s["name"] for s in run.job["steps"] if s["name"].startswith("names")][0]
+        self.assertEqual(name, "names ***")
+        lines = run.lines(name)
+        self.assertIn("plain *** and ***", lines)
+        self.assertIn("token ***", lines)
+        self.assertIn('"***" ***', lines)
+        self.assertEqual(run.step(name)["summary"], "*** ***\n")
+        self.assertEqual(run.annotations(name)[0]["message"], "it was ***")
+
+    def test_shells_get_their_exact_arguments(self):
+        run = self.house.run('''
+            - {name: implicit, run: "tr '\\\\0' ' ' < /proc/$$/cmdline; false | true; echo end"}
+            - {name: bash, shell: bash, run: "tr '\\\\0' ' ' < /proc/$$/cmdline; echo"}
+            - {name: pipefail, shell: bash, run: "false | true; echo not here"}
+            - {name: sh, if: always(), shell: sh, run: "tr '\\\\0' ' ' < /proc/$$/cmdline; echo"}
+            - {name: python, if: always(), shell: python3 -u {0} "two words", run: "import sys; print(sys.argv[1:], sys.argv[0][-5:])"}
+            - {name: bad, if: always(), shell: perl, run: "print 1"}
+            - {name: missing, if: always(), shell: "no-such-shell {0}", run: x}
+            - {name: upper, if: always(), shell: BASH, run: x}
+        '''.replace('python3 -u {0} "two words"', '\'python3 -u {0} "two words"\''))
+        self.assertRegex(run.log("implicit"), r"bash -e \S+/_temp/[0-9a-f-]{36}\.sh ?end")
+        self.assertRegex(run.log("bash"), r"bash --noprofile --norc -e -o pipefail \S+\.sh")
+        self.assertEqual(run.conclusions()["pipefail"], "failure")
+        self.assertRegex(run.log("sh"), r"sh -e \S+\.sh")
+        self.assertIn("['two words']", run.log("python"))
+        self.assertIn("Invalid shell option.", run.messages("bad")[0][1])
+        self.assertIn("no-such-shell: command not found", run.messages("missing")[0][1])
+        self.assertIn("BASH: command not found", run.messages("upper")[0][1])
+
+    def test_defaults_and_working_directories(self):
+        run = self.house.run('''
+            - {name: make, run: "mkdir -p sub/deep && pwd", working-directory: "${{ github.workspace }}"}
+            - {name: default, run: "basename $PWD; tr '\\\\0' ' ' < /proc/$$/cmdline"}
+            - {name: own, run: "basename $PWD", working-directory: sub/deep}
+            - {name: none, run: "echo", working-directory: not/there}
+        ''', job="defaults: {run: {shell: bash, working-directory: sub}}")
+        self.assertIn("sub", run.lines("default"))
+        self.assertIn("--noprofile", run.log("default"))
+        self.assertIn("deep", run.lines("own"))
+        self.assertIn("not/there", run.messages("none")[0][1])
+
+    def test_the_script_is_shown_in_the_header(self):
+        run = self.house.run('''
+            - run: |
+                echo one
+                echo two
+              env: {A: b}
+        ''')
+        lines = run.lines("Run echo one")
+        self.assertEqual(strip_colours("\n".join(lines[:7])).split("\n"),
+                         ["##[group]Run echo one", "echo one", "echo two", "shell: /usr/bin/bash -e {0}", "env:", "  A: b",
+                          "##[endgroup]"])
+        self.assertEqual(lines[7:], ["one", "two"])
+
+    def test_output_lines_end_in_three_ways_and_bytes_are_repaired(self):
+        run = self.house.run(r'''
+            - name: prints
+              run: printf 'a\rb\r\nc\n\n\377d\ne'
+        ''')
+        lines = run.lines("prints")
+        self.assertEqual(lines[lines.index("##[endgroup]") + 1:], ["a", "b", "c", "", "�d", "e"])
+
+    def test_a_long_log_goes_up_in_blocks(self):
+        run = self.house.run('''
+            - {name: long, run: "seq 1 200000 | sed 's/$/ some more text on each line/'"}
+        ''', timeout=120)
+        lines = run.lines("long")
+        self.assertEqual(lines[-1], "200000 some more text on each line")
+        self.assertEqual(len([line for line in lines if line.endswith("some more text on each line")]), 200000)
+        sealed = [r for r in self.house.forge.requests("job-logs.txt") + self.house.forge.requests("step-logs-") if "comp=seal" in r["query"]]
+        self.assertGreaterEqual(len(sealed), 2)
+
+    def test_hash_files_and_expressions_in_steps(self):
+        run = self.house.run('''
+            - {run: "mkdir -p d/e && echo 1 > d/a.txt && echo 2 > d/e/b.txt && echo 3 > d/c.log && ln -s a.txt d/l.txt"}
+            - {name: hashes, run: "echo '${{ hashFiles('d/**/*.txt', '!d/l.txt') }}' '${{ hashFiles('none*') }}'"}
+            - name: expected
+              run: |
+                python3 - <<'EOF'
+                import hashlib
+                h = hashlib.sha256()
+                for p in ("d/a.txt", "d/e/b.txt"): h.update(hashlib.sha256(open(p, "rb").read()).digest())
+                print(h.hexdigest(), "")
+                EOF
+        ''')
+        self.assertEqual(run.lines("hashes")[-1].strip(), run.lines("expected")[-1].strip())
+        self.assertEqual(len(run.lines("expected")[-1].strip()), 64)
+
+    def test_the_environment_url_is_evaluated_at_the_end(self):
+        run = self.house.run('''
+            - {id: one, run: 'echo "host=shop.example" >> "$GITHUB_OUTPUT"'}
+        ''', job="environment: {name: production, url: 'https://${{ steps.one.outputs.host }}/'}")
+        self.assertEqual(run.job["environment_url"], "https://shop.example/")
+
+    def test_processes_left_over_are_ended(self):
+        run = self.house.run('''
+            - name: leaves
+              run: |
+                setsid sleep 3000 > /dev/null 2>&1 < /dev/null &
+                echo $! > "$GITHUB_WORKSPACE/pid"
+        ''')
+        self.assertRegex(run.log("Complete job"), r"Terminate orphan process: pid \(\d+\) \(sleep\)")
+        with open(os.path.join(self.house.work, "demo", "demo", "pid")) as file:
+            self.assertFalse(alive(int(file.read())))
+
+    def test_a_pipe_held_by_a_background_process_does_not_hold_the_step(self):
+        run = self.house.run('''
+            - {name: leaves, run: "sleep 3000 & echo started"}
+            - {name: next, run: "echo"}
+        ''', timeout=40)
+        self.assertEqual(run.conclusion, "success")
+        self.assertIn("started", run.lines("leaves"))
+
+    def test_debug_shows_what_is_hidden_else(self):
+        run = self.house.run('''
+            - {id: one, name: says, run: 'echo "::debug::shown"; echo "a=1" >> "$GITHUB_OUTPUT"; test "$RUNNER_DEBUG" = 1'}
+        ''', change=lambda message: message["variables"].update(ACTIONS_STEP_DEBUG={"value": "true"}))
+        self.assertIn("##[debug]shown", run.lines("says"))
+        self.assertIn("##[debug]Set output a = 1", run.lines("says"))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
