@@ -57,6 +57,16 @@ char *upload_shared_name(const struct archive_upload_in *in, size_t n)
 	return name;
 }
 
+void upload_show_size(int64_t bytes, struct str *out)
+{
+	if (bytes < 10000)
+		str_appendf(out, "%" PRId64 " bytes", bytes);
+	else if (bytes < 10000000)
+		str_appendf(out, "%.1f kB", (double) bytes / 1e3);
+	else
+		str_appendf(out, "%.1f MB", (double) bytes / 1e6);
+}
+
 void upload_free(void *payload)
 {
 	struct upload *u = payload;
@@ -71,6 +81,7 @@ void upload_free(void *payload)
 	free(u->former_name);
 	manifest_done(&u->former);
 	free(u->same);
+	json_decref(u->largest);
 	json_decref(u->head);
 	str_done(&u->text);
 	free(u);

@@ -18,6 +18,7 @@ struct upload {
 	bool *same;                   /* one for each entry: as in the former release */
 	struct upload_counts counts;
 	bool other_shares;            /* the former release links other shared paths */
+	json_t *largest;              /* [{"path","bytes","files"}], the top of the tree by size */
 	json_t *head;                 /* of the new manifest */
 	struct str text;              /* the new manifest */
 	char tree_digest[65], manifest_digest[65];
@@ -35,6 +36,9 @@ enum { UPLOAD_MOST_SHARED = 200 };
 int upload_find_former(struct view *v, struct upload *u, struct node *ret_node, struct err *err);
 /* Reads the manifest of a release; ERR_NOT_FOUND. */
 int upload_read_manifest(struct view *v, const char *path, struct manifest *ret, struct err *err);
+
+/* "3 bytes", "12.1 kB", "3.4 MB" */
+void upload_show_size(int64_t bytes, struct str *out);
 
 int archive_upload_plan(const struct step_context *c, struct view *v, struct plan *plan, struct err *err);
 int upload_fill(const struct step_context *c, struct target *t, struct upload *u, struct err *err);

@@ -27,6 +27,7 @@ struct filling {
 
 static void report_progress(struct filling *f)
 {
+	_cleanup_(str_done) struct str line = STR_INIT(512);
 	int64_t now = clock_mono_ms();
 	char left[CLOCK_TEXT_SIZE];
 
@@ -36,9 +37,47 @@ static void report_progress(struct filling *f)
 	int64_t spent = MAX(now - f->begun, (int64_t) 1);
 	double share = (double) f->packed / (double) f->raw;
 	int64_t remaining = share > 0.001 ? (int64_t) ((double) spent * (1 - share) / share) : 0;
-	f->c->report(f->c->engine, "sent %.1f MB, %.0f %% of %.1f MB, %.1f MB/s, %s left", (double) f->sent / 1e6, share * 100,
-	             (double) f->raw / 1e6, (double) f->sent / 1e3 / (double) spent,
-	             remaining > 0 ? clock_duration(remaining, left) : "unknown time");
+	str_append(&line, "sent ");
+	upload_show_size(f->sent, &line);
+	str_appendf(&line, ", %.0f %% of ", share * 100);
+	upload_show_size(f->raw, &line);
+	str_append(&line, ", ");
+	upload_show_size(f->sent * 1000 / spent, &line);
+	str_appendf(&line, "/s, %s left", remaining > 0 ? clock_duration(remaining, left) : "unknown time");
+	f->c->report(f->c->engine, "%s", str_peek(&line));
+}
+
+static void report_end(const struct filling *f)
+{
+	_cleanup_(str_done) struct str line = STR_INIT(512);
+	int64_t spent = MAX(clock_mono_ms() - f->begun, (int64_t) 1);
+	char text[CLOCK_TEXT_SIZE];
+
+	str_appendf(&line, "sent %zu files, ", f->files);
+	upload_show_size(f->raw, &line);
+	str_append(&line, " as ");
+	upload_show_size(f->sent, &line);
+	str_appendf(&line, " in %s, ", clock_duration(spent, text));
+	upload_show_size(f->sent * 1000 / spent, &line);
+	str_append(&line, "/s");
+	f->c->report(f->c->engine, "%s", str_peek(&line));
+}
+
+/* A forgotten exclude stands first. */
+static void report_largest(const struct filling *f)
+{
+	_cleanup_(str_done) struct str s = STR_INIT(4096);
+	size_t i;
+	json_t *item;
+
+	json_array_foreach(f->u->largest, i, item) {
+		str_appendf(&s, "%s%s ", i ? ", " : "", json_get_string(item, "path"));
+		upload_show_size(json_get_int(item, "bytes", 0), &s);
+		if (json_get_int(item, "files", 1) > 1)
+			str_appendf(&s, " in %" PRId64 " files", json_get_int(item, "files", 1));
+	}
+	if (s.len > 0)
+		f->c->report(f->c->engine, "largest: %s", s.data);
 }
 
 static int count_and_write(void *context, const void *data, size_t len, struct err *err)
@@ -116,10 +155,7 @@ static int send_rest(struct filling *f, struct err *err)
 	int r = f->t->view.type->unpack(f->t, f->u->at.release, told, produce, f, err);
 	if (r < 0)
 		return err_wrap(err, r, "send %zu files to '%s' on '%s'", f->files, f->u->at.release, f->t->view.name);
-	int64_t spent = MAX(clock_mono_ms() - f->begun, (int64_t) 1);
-	char text[CLOCK_TEXT_SIZE];
-	f->c->report(f->c->engine, "sent %zu files, %.1f MB as %.1f MB in %s, %.1f MB/s", f->files, (double) f->raw / 1e6,
-	             (double) f->sent / 1e6, clock_duration(spent, text), (double) f->sent / 1e3 / (double) spent);
+	report_end(f);
 	return 0;
 }
 
@@ -316,7 +352,10 @@ static int find_arrived(struct filling *f, struct err *err)
 		bytes += f->here[i] ? t->entries[i].size : 0;
 	}
 	tree_done(&now);
-	f->c->report(f->c->engine, "%zu files, %.1f MB, are there already", found, (double) bytes / 1e6);
+	_cleanup_(str_done) struct str line = STR_INIT(512);
+	str_appendf(&line, "%zu files, ", found);
+	upload_show_size(bytes, &line);
+	f->c->report(f->c->engine, "%s, are there already", str_peek(&line));
 	return 0;
 }
 
@@ -382,6 +421,7 @@ int upload_fill(const struct step_context *c, struct target *t, struct upload *u
 	int64_t pause = FILL_FIRST_PAUSE_MS;
 	int r;
 
+	report_largest(&f);
 	f.here = here;
 	f.send = send;
 	for (int try = 1;; try++) {

@@ -260,25 +260,15 @@ static json_t *shown(const struct upload *u)
 	                 "dirty", dirty);
 }
 
-static void show_size(int64_t bytes, struct str *out)
-{
-	if (bytes < 10000)
-		str_appendf(out, "%" PRId64 " bytes", bytes);
-	else if (bytes < 10000000)
-		str_appendf(out, "%.1f kB", (double) bytes / 1e3);
-	else
-		str_appendf(out, "%.1f MB", (double) bytes / 1e6);
-}
-
 static char *summary(const struct upload *u)
 {
 	const struct upload_counts *n = &u->counts;
 	_cleanup_(str_done) struct str s = STR_INIT(4096);
 
 	str_appendf(&s, "release %s: %zu new files (", u->release, n->fresh);
-	show_size(n->fresh_bytes, &s);
+	upload_show_size(n->fresh_bytes, &s);
 	str_appendf(&s, "), %zu changed (", n->changed);
-	show_size(n->changed_bytes, &s);
+	upload_show_size(n->changed_bytes, &s);
 	str_appendf(&s, "), %zu gone, %zu unchanged", n->gone, n->same);
 	if (u->source.dirty_count > 0)
 		str_append(&s, ", from a dirty work tree");
@@ -287,22 +277,6 @@ static char *summary(const struct upload *u)
 	else
 		str_append(&s, ", no commit");
 	return str_take(&s);
-}
-
-static void show_largest(const struct step_context *c, const json_t *largest)
-{
-	_cleanup_(str_done) struct str s = STR_INIT(4096);
-	size_t i;
-	json_t *item;
-
-	json_array_foreach((json_t *) (uintptr_t) largest, i, item) {
-		str_appendf(&s, "%s%s ", i ? ", " : "", json_get_string(item, "path"));
-		show_size(json_get_int(item, "bytes", 0), &s);
-		if (json_get_int(item, "files", 1) > 1)
-			str_appendf(&s, " in %" PRId64 " files", json_get_int(item, "files", 1));
-	}
-	if (s.len > 0)
-		c->report(c->engine, "largest: %s", s.data);
 }
 
 /* ---- the changes ---- */
@@ -662,7 +636,7 @@ int archive_upload_plan(const struct step_context *c, struct view *v, struct pla
 		for (size_t i = 0; i < u->source.notes.count; i++)
 			strv_add(&plan->warnings, u->source.notes.items[i]);
 		plan->shown = shown(u);
-		show_largest(c, json_get_array(plan->shown, "largest"));
+		u->largest = json_incref(json_object_get(plan->shown, "largest"));
 		if (differs) {
 			make_manifest(u);
 			r = plan_changes(v, u, &current, plan, &taken, err);

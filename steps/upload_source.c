@@ -148,6 +148,40 @@ static bool same_attribute_files(const struct upload_source *s, const struct man
 	return ours == theirs;
 }
 
+/* A deployment plans twice, and for each target: what was digested moments ago and has kept its time and size is not read again. */
+static struct { char *path; struct tree tree; } remembered;
+
+static void remember(const struct upload_source *s)
+{
+	if (remembered.path)
+		tree_done(&remembered.tree);
+	free(remembered.path);
+	remembered.path = xstrdup(s->path);
+	for (size_t i = 0; i < s->tree.count; i++) {
+		const struct tree_entry *from = &s->tree.entries[i];
+		if (!S_ISREG(from->mode))
+			continue;
+		struct tree_entry *e = tree_add(&remembered.tree);
+		*e = *from;
+		e->path = xstrdup(from->path);
+		e->link = NULL;
+	}
+}
+
+static void recall(struct upload_source *s)
+{
+	if (!remembered.path || strcmp(remembered.path, s->path) != 0)
+		return;
+	for (size_t i = 0; i < s->tree.count; i++) {
+		struct tree_entry *e = &s->tree.entries[i];
+		if (!S_ISREG(e->mode) || *e->digest)
+			continue;
+		const struct tree_entry *known = tree_find(&remembered.tree, e->path);
+		if (known && known->mtime_ns == e->mtime_ns && known->size == e->size)
+			memcpy(e->digest, known->digest, sizeof(e->digest));
+	}
+}
+
 int upload_source_digest(struct upload_source *s, const struct manifest *former, struct wait *w, struct err *err)
 {
 	if (former && former->blobs && same_attribute_files(s, former)) {
@@ -163,5 +197,9 @@ int upload_source_digest(struct upload_source *s, const struct manifest *former,
 				memcpy(e->digest, t->entries[k].digest, sizeof(e->digest));
 		}
 	}
-	return tree_digest(s->fd, &s->tree, w, err);
+	recall(s);
+	int r = tree_digest(s->fd, &s->tree, w, err);
+	if (r == 0)
+		remember(s);
+	return r;
 }
