@@ -183,6 +183,12 @@ static int open_depth(const struct ssh_login *login, int depth, struct wait *w, 
 	}
 	if (w != NULL)
 		w->next_tick_mono_ms = near.next_tick_mono_ms;
+	if (r == ERR_AUTH && login->users[1] != NULL && s->user == NULL) {
+		_cleanup_(str_done) struct str names = STR_INIT(300);
+		for (const char *const *user = login->users; *user != NULL; user++)
+			str_appendf(&names, "%s'%s'", user == login->users ? "" : ", ", *user);
+		err_wrap(err, r, "none of the users %s can log in", str_peek(&names));
+	}
 	if (r < 0)
 		return r;
 	s->login = NULL;

@@ -386,6 +386,9 @@ int engine_open_target(struct engine *e, struct etarget *et, struct err *err)
 		if (waited < 0)
 			break;
 	}
+	/* A target that speaks of itself by name has said enough. */
+	if (r < 0 && err && err->frame_count > 0 && str_starts(err->frames[err->frame_count - 1].text, "target '"))
+		return r;
 	return r < 0 ? err_wrap(err, r, "target '%s'", et->name) : 0;
 }
 
@@ -399,10 +402,13 @@ int engine_open_targets(struct engine *e, struct err *err)
 		int r = engine_open_target(e, &e->targets[i], &own);
 		if (r == 0)
 			continue;
-		if (ret < 0)
+		if (ret < 0) {
 			engine_say(e, "error", "%s", err_line(&own, line, sizeof(line)));
-		else if (err)
+			if (own.hint[0] != '\0')
+				engine_say(e, "info", "  %s", own.hint);
+		} else if (err) {
 			*err = own;
+		}
 		ret = ret < 0 ? ret : r;
 		if (r == ERR_CANCELLED)
 			break;

@@ -26,7 +26,7 @@ class Connections(Case):
                 {"run": {"target": "a-good", "command": ["touch", t.path("ran")], "undo": ["rm", t.path("ran")]}},
             ]})
             self.assert_exit(result, 2)
-            self.assert_says(result, "b-wrong-key", "c-other-host", "d-closed", f"127.0.0.1:{other.port}", good.user)
+            self.assert_says(result, "b-wrong-key", "c-other-host", "d-closed", f"port {other.port}", "login as", "host key", good.user)
             self.assertEqual(os.listdir(t.target_dir), [])
 
     def test_an_empty_key_is_said_to_be_empty(self):
