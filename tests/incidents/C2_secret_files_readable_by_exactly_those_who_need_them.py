@@ -7,6 +7,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from harness.trial import Case, Service, Trial, main  # noqa: E402
 from servers.sshd import Account, Sshd  # noqa: E402
 
+import shutil
 import subprocess
 import unittest
 
@@ -62,6 +63,25 @@ class SecretFiles(Case):
             self.assertFalse(os.path.exists(t.path("app")))
             self.assert_exit(self.write(t, server, mode="0644", allow_world_readable=True), 0)
             self.assertTrue(reads(4712, t.path("app", ".env")))
+
+    @unittest.skipUnless(shutil.which("setfacl"), "needs setfacl (package acl)")
+    def test_a_rollback_brings_bytes_owner_mode_and_acl_back(self):
+        with Trial() as t, Sshd() as server:
+            path = t.write("app/.env", b"PASSWORD=former # as it was\n", 0o600)
+            os.chown(path, 4713, 4714)
+            if subprocess.run(["setfacl", "-m", "u:4712:r", path], capture_output=True).returncode != 0:
+                self.skipTest("the file system has no ACLs")
+            before = subprocess.run(["getfacl", "-n", "-p", path], capture_output=True, text=True).stdout
+            for target in (server.target(), {"local": {}}):
+                result = t.deploy({"targets": {"web": target}, "steps": [
+                    {"secret-write": {"path": path, "values": {"PASSWORD": "${{ secrets.PASSWORD }}"}, "owner": "0", "readable_by": ["4711"]}},
+                    {"run": {"script": f"setpriv --reuid=4711 --regid=4711 --clear-groups cat {path} >/dev/null && exit 9", "undo": "none"}},
+                ]}, secrets={"PASSWORD": "s3cret-of-c2"})
+                self.assert_exit(result, 1)
+                self.assert_says(result, "exit status 9")
+                after = subprocess.run(["getfacl", "-n", "-p", path], capture_output=True, text=True).stdout
+                self.assertEqual(after, before)
+                self.assertEqual(t.read("app", ".env"), b"PASSWORD=former # as it was\n")
 
 
 if __name__ == "__main__":
