@@ -14,19 +14,26 @@ static struct forge_job *job_named(const struct forge_run *run, const char *id)
 	return NULL;
 }
 
-/* Does any job before this one, by whatever way, have this conclusion? */
-static bool before_has(const struct forge_run *run, const struct workflow_job *def, const char *conclusion)
+/* Does any job before this one, by whatever way, have this conclusion? seen: a mark for each job of the run. */
+static bool before_has_rest(const struct forge_run *run, const struct workflow_job *def, const char *conclusion, char *seen)
 {
 	for (size_t i = 0; i < def->needs.count; i++) {
 		const struct forge_job *need = job_named(run, def->needs.items[i]);
-		if (!need)
+		if (!need || seen[need->def - run->workflow->jobs])
 			continue;
+		seen[need->def - run->workflow->jobs] = 1;
 		if (need->conclusion && strcmp(need->conclusion, conclusion) == 0 && !(need->may_fail && strcmp(conclusion, "failure") == 0))
 			return true;
-		if (before_has(run, need->def, conclusion))
+		if (before_has_rest(run, need->def, conclusion, seen))
 			return true;
 	}
 	return false;
+}
+
+static bool before_has(const struct forge_run *run, const struct workflow_job *def, const char *conclusion)
+{
+	_cleanup_free_ char *seen = xcalloc(run->job_count, 1);
+	return before_has_rest(run, def, conclusion, seen);
 }
 
 static bool job_status(void *user, enum expr_status which)

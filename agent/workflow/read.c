@@ -527,17 +527,23 @@ static void read_job(struct reader *r, struct workflow_job *job, const char *id,
 	read_concurrency(r, value, &job->concurrency_group, &job->concurrency_cancel);
 }
 
-/* needs: each names a job, none waits for itself by any way. Depth-first with three colours. */
+static size_t job_index(const struct workflow *w, const char *id)
+{
+	const struct workflow_job *job = workflow_find_job(w, id);
+	return job ? (size_t)(job - w->jobs) : SIZE_MAX;
+}
+
+/* Depth-first with three colours (0 new, 1 on the way, 2 done), each job once: true when a way leads back onto itself. */
 static bool has_cycle(const struct workflow *w, size_t at, char *colour)
 {
 	colour[at] = 1;
-	for (size_t i = 0; i < w->jobs[at].needs.count; i++)
-		for (size_t j = 0; j < w->job_count; j++)
-			if (strcmp(w->jobs[j].id, w->jobs[at].needs.items[i]) == 0 &&
-			    (colour[j] == 1 || (colour[j] == 0 && has_cycle(w, j, colour))))
-				return true;
+	bool found = false;
+	for (size_t i = 0; i < w->jobs[at].needs.count && !found; i++) {
+		size_t next = job_index(w, w->jobs[at].needs.items[i]);
+		found = next != SIZE_MAX && (colour[next] == 1 || (colour[next] == 0 && has_cycle(w, next, colour)));
+	}
 	colour[at] = 2;
-	return false;
+	return found;
 }
 
 static void check_needs(struct reader *r, const struct workflow *w)
@@ -545,6 +551,7 @@ static void check_needs(struct reader *r, const struct workflow *w)
 	const char *ids[WORKFLOW_MAX_JOBS];
 	for (size_t i = 0; i < w->job_count; i++)
 		ids[i] = w->jobs[i].id;
+	_cleanup_free_ char *colour = xcalloc(w->job_count, 1);
 	for (size_t i = 0; i < w->job_count; i++) {
 		const struct workflow_job *job = &w->jobs[i];
 		size_t mark = reader_enter(r, "jobs");
@@ -558,8 +565,7 @@ static void check_needs(struct reader *r, const struct workflow *w)
 			if (nearest)
 				faults_hint(r->source.faults, "did you mean '%s'?", nearest);
 		}
-		_cleanup_free_ char *colour = xcalloc(w->job_count, 1);
-		if (has_cycle(w, i, colour))
+		if (!colour[i] && has_cycle(w, i, colour))
 			reader_fault(r, "job '%s' waits for itself through its 'needs'", job->id);
 		reader_leave(r, mark);
 	}

@@ -4,6 +4,7 @@ hears no complaint; one that does not is refused, and the complaint is kept."""
 import base64
 import json
 import os
+import socket
 import sys
 import threading
 import time
@@ -299,6 +300,36 @@ class Jobs(Case):
         error = refused(self.runner.acquire, reference)
         self.assertEqual((error.status, error.json()["source"], error.json()["statusCode"]), (409, "actions-run-service", 409))
         self.expect_none()
+
+    def test_a_poll_that_was_hung_up_takes_no_job(self):
+        self.forge.stop()
+        self.forge.options = ["--poll", "30s"]
+        self.forge.start()
+        runner = Runner(self.forge, "octo/demo").ready()
+        with socket.create_connection(("127.0.0.1", self.forge.port)) as s:
+            path = runner.broker.replace(self.forge.url, "")
+            s.sendall(f"GET {path}message?{runner.query()}&disableUpdate=true HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n"
+                      f"Accept: application/json\r\nAuthorization: Bearer {runner.token}\r\n\r\n".encode())
+            self.forge.wait_online("box-1")
+        self.forge.wait("the end of the poll", lambda: not any(r["polling"] for r in self.forge.runners()))
+        self.push()
+        self.assertEqual(runner.take_job().message["jobDisplayName"], "build")
+
+    def test_a_job_whose_announcement_was_lost_is_announced_again(self):
+        self.push()
+        self.forge.faults(path="/message", drop="after")
+        with self.assertRaises(OSError):
+            self.runner.poll()
+        before = time.monotonic()
+        self.assertIsNone(self.runner.poll())
+        self.assertTrue(self.runner.poll_job())
+        self.assertGreater(time.monotonic() - before, 5)
+
+    def test_a_body_that_is_too_large_is_refused(self):
+        self.push()
+        job = self.runner.take_job()
+        error = refused(job.call, "POST", job.url + "renewjob", {"planId": "x" * (17 << 20)})
+        self.assertEqual(error.status, 413)
 
     def test_labels_decide_who_gets_a_job(self):
         self.push(WORKFLOW.replace("[self-hosted, Linux]", "[self-hosted, gpu]"))

@@ -313,6 +313,24 @@ static void numbers_and_booleans_become_texts_where_texts_belong(void **state)
 	expect_json(w->jobs[0].steps[0].name, "\"7\"");
 }
 
+static void a_circle_of_jobs_is_found_however_long(void **state)
+{
+	(void)state;
+	struct str text = STR_INIT(1 << 20);
+	str_append(&text, "on: push\njobs:\n");
+	for (int i = 0; i < 200; i++)
+		str_appendf(&text, "  j%d: { runs-on: x, needs: [j%d, j%d], steps: [ { run: a } ] }\n", i, (i + 1) % 200, (i + 7) % 200);
+	_cleanup_free_ char *faults = faults_of(str_peek(&text));
+	assert_non_null(strstr(faults, "waits for itself"));
+	str_clear(&text);
+	str_append(&text, "on: push\njobs:\n");
+	for (int i = 0; i < 200; i++)
+		str_appendf(&text, "  j%d: { runs-on: x, needs: [%s], steps: [ { run: a } ] }\n", i, i == 0 ? "" : i == 1 ? "j0" : "j0, j1");
+	_cleanup_(workflow_freep) struct workflow *w = read_good(str_peek(&text));
+	assert_int_equal(w->job_count, 200);
+	str_done(&text);
+}
+
 static void no_workflow_is_read_from_nonsense(void **state)
 {
 	(void)state;
@@ -338,6 +356,7 @@ int main(void)
 		cmocka_unit_test(a_reusable_workflow_and_a_path_filter_are_refused_with_the_way_out),
 		cmocka_unit_test(text_in_braces_stays_text),
 		cmocka_unit_test(numbers_and_booleans_become_texts_where_texts_belong),
+		cmocka_unit_test(a_circle_of_jobs_is_found_however_long),
 		cmocka_unit_test(no_workflow_is_read_from_nonsense),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
