@@ -68,6 +68,7 @@ int change_look(struct view *v, const char *path, bool with_digest, json_t **ret
 /* Why compare said MATCH_NEITHER or MATCH_PART: "the mode is 0644 instead of 0600". Appended to out. */
 int change_explain(struct view *v, const struct change *c, struct str *out, struct err *err);
 json_t *node_to_json(const struct node *n, const char *digest);
+enum node_type node_type_of(const json_t *node);      /* of such a JSON object */
 
 /* How the world stands to a change. */
 /* MATCH_PART: a directory each of whose attributes is the one or the other: an interrupted change; undone like MATCH_AFTER. */
