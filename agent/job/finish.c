@@ -73,6 +73,7 @@ void job_decide(struct job *j)
 	r->action_name = xstrdup("finish");
 	record_start(j, r);
 	r->env = json_copy(j->global_env);
+	record_line(j, r, "The job's status is %s", status);
 	int e = files_create(j, r, &err);
 	if (e == 0)
 		e = step_run_program(j, r, &uses, inputs, decision_limit(j), true, &end, &exit_status, &err);

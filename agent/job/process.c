@@ -90,6 +90,11 @@ static void interrupt(struct running *run, enum process_end why)
 	if (run->stop != STOP_NONE)
 		return;
 	run->end = why;
+	if (run->process->deaf) {
+		/* It must not take this for a word about what it undoes: killed it is as if the power went, and recovery goes on. */
+		signal_stage(run, STOP_KILL, IDLE_MS);
+		return;
+	}
 	signal_stage(run, STOP_INT, run->process->patient ? process_patience(run->job) : INT_MS);
 }
 

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Typed steps in a job: they share its deployment, which the worker decides at the end; a cancel makes them undo."""
+import json
+import os
+import re
+import sqlite3
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+from servers.worker import House
+
+OWN = "davit-deploy/davit/actions"
+
+
+def until(what, condition, timeout=20):
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        time.sleep(0.01)
+    return value
+
+
+class Typed(unittest.TestCase):
+    def setUp(self):
+        self.house = House()
+        self.house.__enter__()
+        self.addCleanup(self.house.__exit__, None, None, None)
+        self.house.secrets(KEY="s3cr3t-value")
+        self.srv = os.path.join(self.house.folder, "srv")
+        # Lock and undo data of this machine as a target: a folder of the test's own.
+        self.here = json.dumps(json.dumps({"local": {"local": {}, "base": os.path.join(self.house.folder, "base")}}))
+
+    def states(self):
+        with sqlite3.connect(os.path.join(self.house.state, "journal.db")) as db:
+            tables = [name for name, in db.execute("select name from sqlite_master where type = 'table'")]
+            self.assertIn("deployment", tables)
+            return [row[0] for row in db.execute("select state from deployment order by rowid")]
+
+    def upload(self, more=""):
+        return f'''
+            - uses: {OWN}/checkout@v1
+            - uses: {OWN}/archive-upload@v1
+              name: upload
+              id: up
+              with: {{targets: {self.here}, path: {self.srv}, source: .}}
+{more}'''
+
+    def test_the_steps_of_a_job_are_committed_at_its_end(self):
+        run = self.house.run(self.upload(f'''
+            - uses: {OWN}/secret-write@v1
+              with: {{targets: {self.here}, path: {self.srv}/env, values: "KEY: ${{{{ secrets.KEY }}}}"}}
+            - {{name: looks, run: "cat {self.srv}/current/a.txt; test -n '${{{{ steps.up.outputs.release }}}}'"}}
+        '''), files={"a.txt": "hello\n"})
+        self.assertEqual((run.status, run.conclusion), (100, "success"), run.shown)
+        self.assertIn("hello", run.lines("looks"))
+        self.assertEqual(run.step("Decide the deployment")["conclusion"], "success")
+        with open(f"{self.srv}/env") as file:
+            self.assertIn("s3cr3t-value", file.read())
+        self.assertNotIn("s3cr3t-value", repr(run.shown))
+        numbers = [s["number"] for s in run.job["steps"]]
+        self.assertEqual(numbers, sorted(set(numbers)))
+        self.assertEqual(run.step("Complete job")["number"], run.step("Decide the deployment")["number"] + 1)
+
+    def test_a_failing_step_later_takes_everything_back(self):
+        run = self.house.run(self.upload(f'''
+            - {{name: seen, run: "test -e {self.srv}/current"}}
+            - {{name: fails, run: exit 1}}
+            - {{name: skipped, uses: {OWN}/secret-write@v1, with: {{targets: {self.here}, path: {self.srv}/env, values: "A: b"}}}}
+        '''))
+        self.assertEqual(run.conclusion, "failure")
+        self.assertEqual(run.conclusions()["seen"], "success")
+        self.assertEqual(run.conclusions()["skipped"], "skipped")
+        self.assertFalse(os.path.lexists(f"{self.srv}/current"))
+        self.assertEqual(run.step("Decide the deployment")["conclusion"], "success")
+
+    def test_a_job_without_changing_steps_decides_nothing(self):
+        run = self.house.run(f"- uses: {OWN}/checkout@v1\n- run: echo")
+        self.assertNotIn("Decide the deployment", run.conclusions())
+
+    def test_bad_inputs_fail_the_step_with_a_clear_sentence(self):
+        run = self.house.run(f'''
+            - {{name: upload, uses: {OWN}/archive-upload@v1, with: {{targets: {self.here}, pth: {self.srv}, source: .}}}}
+            - {{name: none, if: always(), uses: {OWN}/no-such-step@v1}}
+        ''')
+        self.assertEqual(run.conclusions()["upload"], "failure")
+        self.assertIn("pth", run.log("upload"))
+        self.assertIn("path", run.log("upload"))
+        self.assertEqual(run.conclusions()["none"], "failure")
+        self.assertIn("no-such-step", run.log("none"))
+
+    def test_a_cancelled_step_undoes_and_the_deployment_with_it(self):
+        mark = os.path.join(self.house.folder, "mark")
+        worker = self.house.start(self.upload(f'''
+            - uses: {OWN}/run@v1
+              name: waits
+              with: {{targets: {self.here}, command: "echo x > {mark}; sleep 3000", undo: "echo undone > {mark}.undone"}}
+            - {{name: always, if: always(), run: "ls {self.srv}"}}
+        '''))
+        until("the step", lambda: os.path.exists(mark), 30)
+        before = time.monotonic()
+        worker.cancel(300)
+        run = self.house.finish(worker)
+        self.assertLess(time.monotonic() - before, 20)
+        self.assertEqual((run.status, run.conclusion), (103, "cancelled"), run.log("waits"))
+        self.assertEqual(run.conclusions()["waits"], "cancelled")
+        self.assertTrue(os.path.exists(mark + ".undone"), run.log("waits"))
+        self.assertFalse(os.path.lexists(f"{self.srv}/current"), run.log("Decide the deployment"))
+        self.assertIn("current", run.lines("always"))
+
+    def test_nothing_secret_lies_open_beside_a_step(self):
+        mark = os.path.join(self.house.folder, "mark")
+        worker = self.house.start(f'''
+            - uses: {OWN}/run@v1
+              name: waits
+              env: {{OPEN: visible, HIDDEN: "${{{{ secrets.KEY }}}}"}}
+              with: {{targets: {self.here}, command: 'test "$K" = s3cr3t-value && echo $PPID > {mark}; sleep 2', env: "K: ${{{{ secrets.KEY }}}}", undo: none}}
+        '''.replace("= s3cr3t-value", "!= x"))
+        until("the step", lambda: os.path.exists(mark) and os.path.getsize(mark), 30)
+        found = False
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    line = file.read()
+                with open(f"/proc/{pid}/environ", "rb") as file:
+                    env = file.read()
+            except OSError:
+                continue
+            self.assertNotIn(b"s3cr3t-value", line)
+            if b"davit-step\0run" in line:
+                found = True
+                self.assertNotIn(b"s3cr3t-value", env)
+                self.assertIn(b"OPEN=visible", env)
+                self.assertNotIn(b"HIDDEN=", env)
+                self.assertIn(f"DAVIT_STATE={self.house.state}".encode(), env)
+        self.assertTrue(found)
+        self.house.finish(worker)
+
+    def test_an_undo_that_outlives_the_job_is_said(self):
+        mark = os.path.join(self.house.folder, "mark")
+        worker = self.house.start(f'''
+            - uses: {OWN}/run@v1
+              name: slow undo
+              with: {{targets: {self.here}, command: echo, undo: "echo x > {mark}; sleep 3000"}}
+            - {{name: waits, run: "echo x > {mark}.waits; sleep 3000"}}
+        ''')
+        until("the step", lambda: os.path.exists(mark + ".waits"), 30)
+        worker.cancel(18)
+        before = time.monotonic()
+        run = self.house.finish(worker)
+        self.assertLess(time.monotonic() - before, 17)
+        self.assertEqual((run.status, run.conclusion), (103, "cancelled"))
+        self.assertTrue(os.path.exists(mark))
+        self.assertEqual(run.step("Decide the deployment")["conclusion"], "cancelled")
+        notes = json.dumps(run.job["annotations"])
+        self.assertRegex(notes, r"undo continues as \S+")
+        self.assertIn("undoing", self.states())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
