@@ -21,7 +21,8 @@ static int read_address(const struct options *o, char host[64], int *port, struc
 {
 	const char *colon = strrchr(o->listen, ':');
 	long long number = 0;
-	if (!colon || colon == o->listen || (size_t)(colon - o->listen) >= 64 || !str_parse_i64(colon + 1, 0, 65535, &number))
+	if (!colon || colon == o->listen || (size_t)(colon - o->listen) >= 64 ||
+	    !str_parse_i64(colon + 1, 0, 65535, &number))
 		return err_set(err, ERR_INVALID, "--listen has the form ADDRESS:PORT, not '%s'", o->listen);
 	memcpy(host, o->listen, (size_t)(colon - o->listen));
 	host[colon - o->listen] = '\0';
@@ -29,7 +30,8 @@ static int read_address(const struct options *o, char host[64], int *port, struc
 	if (inet_pton(AF_INET, host, &address) != 1)
 		return err_set(err, ERR_INVALID, "--listen takes an IPv4 address, not '%s'", host);
 	if ((ntohl(address.s_addr) >> 24) != 127 && !o->remote) {
-		int r = err_set(err, ERR_REFUSED, "'%s' is not a loopback address, and the forge lets in everybody", host);
+		int r = err_set(err, ERR_REFUSED, "'%s' is not a loopback address, and the forge lets in everybody",
+				host);
 		return err_hint(err, r, "add --allow-remote where that is meant");
 	}
 	*port = (int)number;
@@ -48,9 +50,17 @@ static int read_duration(const char *name, const char *text, int64_t otherwise, 
 static int run(struct options *o, struct err *err)
 {
 	char host[64];
-	struct forge_config config = { .host = host, .tls = o->tls, .ca_file = o->ca_file, .port_file = o->port_file, .ready_fd = -1,
-		.state_dir = o->state, .token = o->token, .secrets_file = o->secrets, .repos = o->repos,
-		.acknowledge = !o->no_acknowledge, .verbose = o->verbose || isatty(STDOUT_FILENO) };
+	struct forge_config config = {.host = host,
+				      .tls = o->tls,
+				      .ca_file = o->ca_file,
+				      .port_file = o->port_file,
+				      .ready_fd = -1,
+				      .state_dir = o->state,
+				      .token = o->token,
+				      .secrets_file = o->secrets,
+				      .repos = o->repos,
+				      .acknowledge = !o->no_acknowledge,
+				      .verbose = o->verbose || isatty(STDOUT_FILENO)};
 	long long fd = -1;
 	int r = read_address(o, host, &config.port, err);
 	if (r >= 0)
@@ -60,7 +70,8 @@ static int run(struct options *o, struct err *err)
 	if (r >= 0)
 		r = read_duration("cancel", o->cancel, 5 * 60 * 1000, &config.cancel_ms, err);
 	if (r >= 0 && o->ready_fd && !str_parse_i64(o->ready_fd, 0, 65535, &fd))
-		r = err_set(err, ERR_INVALID, "--ready-fd takes the number of an open descriptor, not '%s'", o->ready_fd);
+		r = err_set(err, ERR_INVALID, "--ready-fd takes the number of an open descriptor, not '%s'",
+			    o->ready_fd);
 	if (r >= 0 && o->ca_file && !o->tls)
 		r = err_set(err, ERR_INVALID, "--ca-file belongs to --tls");
 	if (r < 0)
@@ -72,27 +83,34 @@ static int run(struct options *o, struct err *err)
 
 int main(int argc, char **argv)
 {
-	struct options o = { .listen = "127.0.0.1:0" };
+	struct options o = {.listen = "127.0.0.1:0"};
 	const struct cli_option options[] = {
-		{ "repo", 0, CLI_LIST, &o.repos, "[OWNER/NAME=]DIR", "serve this bare repository; without a name it is the folder's last two parts; may be repeated" },
-		{ "listen", 0, CLI_TEXT, &o.listen, "ADDRESS:PORT", "where to listen (127.0.0.1:0; port 0 takes a free one)" },
-		{ "allow-remote", 0, CLI_FLAG, &o.remote, NULL, "let --listen be another address than loopback" },
-		{ "tls", 0, CLI_FLAG, &o.tls, NULL, "speak TLS, with a certificate made at start" },
-		{ "ca-file", 0, CLI_TEXT, &o.ca_file, "FILE", "write that certificate there, for clients" },
-		{ "port-file", 0, CLI_TEXT, &o.port_file, "FILE", "write the port there once it listens" },
-		{ "ready-fd", 0, CLI_TEXT, &o.ready_fd, "N", "write the URL to this descriptor once it listens" },
-		{ "token", 0, CLI_TEXT, &o.token, "T", "credential that pushes and administration need (any)" },
-		{ "secrets", 0, CLI_TEXT, &o.secrets, "FILE", "secrets and variables: {\"OWNER/NAME\": {\"secrets\": {…}, \"vars\": {…}, \"environments\": {…}}, \"*\": {…}}" },
-		{ "state", 0, CLI_TEXT, &o.state, "DIR", "write each run there as it ends" },
-		{ "poll", 0, CLI_TEXT, &o.poll, "TIME", "hold a message poll so long (50s)" },
-		{ "lease", 0, CLI_TEXT, &o.lease, "TIME", "a job's lock lasts so long after a renewal (10m)" },
-		{ "cancel", 0, CLI_TEXT, &o.cancel, "TIME", "a cancelled job gets so long (5m)" },
-		{ "no-acknowledge", 0, CLI_FLAG, &o.no_acknowledge, NULL, "do not ask runners to acknowledge a job" },
-		{ "verbose", 0, CLI_FLAG, &o.verbose, NULL, "print a line for each event (on a terminal always)" },
-		{ 0 } };
-	const struct cli_command command = { .name = "forge", .usage = "--repo DIR… [options]",
-		.summary = "GitHub on loopback, for trials and tests: git hosting, workflows, runners, results.", .options = options };
-	struct cli_rest rest = { 0 };
+		{"repo", 0, CLI_LIST, &o.repos, "[OWNER/NAME=]DIR",
+		 "serve this bare repository; without a name it is the folder's last two parts; may be repeated"},
+		{"listen", 0, CLI_TEXT, &o.listen, "ADDRESS:PORT",
+		 "where to listen (127.0.0.1:0; port 0 takes a free one)"},
+		{"allow-remote", 0, CLI_FLAG, &o.remote, NULL, "let --listen be another address than loopback"},
+		{"tls", 0, CLI_FLAG, &o.tls, NULL, "speak TLS, with a certificate made at start"},
+		{"ca-file", 0, CLI_TEXT, &o.ca_file, "FILE", "write that certificate there, for clients"},
+		{"port-file", 0, CLI_TEXT, &o.port_file, "FILE", "write the port there once it listens"},
+		{"ready-fd", 0, CLI_TEXT, &o.ready_fd, "N", "write the URL to this descriptor once it listens"},
+		{"token", 0, CLI_TEXT, &o.token, "T", "credential that pushes and administration need (any)"},
+		{"secrets", 0, CLI_TEXT, &o.secrets, "FILE",
+		 "secrets and variables: {\"OWNER/NAME\": {\"secrets\": {…}, \"vars\": {…}, \"environments\": {…}}, "
+		 "\"*\": {…}}"},
+		{"state", 0, CLI_TEXT, &o.state, "DIR", "write each run there as it ends"},
+		{"poll", 0, CLI_TEXT, &o.poll, "TIME", "hold a message poll so long (50s)"},
+		{"lease", 0, CLI_TEXT, &o.lease, "TIME", "a job's lock lasts so long after a renewal (10m)"},
+		{"cancel", 0, CLI_TEXT, &o.cancel, "TIME", "a cancelled job gets so long (5m)"},
+		{"no-acknowledge", 0, CLI_FLAG, &o.no_acknowledge, NULL, "do not ask runners to acknowledge a job"},
+		{"verbose", 0, CLI_FLAG, &o.verbose, NULL, "print a line for each event (on a terminal always)"},
+		{0}};
+	const struct cli_command command = {
+		.name = "forge",
+		.usage = "--repo DIR… [options]",
+		.summary = "GitHub on loopback, for trials and tests: git hosting, workflows, runners, results.",
+		.options = options};
+	struct cli_rest rest = {0};
 	int exit_status = cli_parse(&command, argc, argv, &rest);
 	if (exit_status >= 0) {
 		strv_done(&o.repos);

@@ -43,13 +43,14 @@ static json_t *decode_part(const char *from, size_t len)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(16384);
 	json_t *value = NULL;
-	if (base64_decode(from, len, &text, NULL) < 0 || json_parse(str_peek(&text), text.len, text.len, &value, NULL) < 0)
+	if (base64_decode(from, len, &text, NULL) < 0 ||
+	    json_parse(str_peek(&text), text.len, text.len, &value, NULL) < 0)
 		return NULL;
 	return value;
 }
 
 static bool signature_fits(EVP_PKEY *key, const char *algorithm, const char *signed_text, size_t signed_len,
-                           const unsigned char *signature, size_t len)
+			   const unsigned char *signature, size_t len)
 {
 	bool pss = strcmp(algorithm, "PS256") == 0;
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
@@ -57,7 +58,7 @@ static bool signature_fits(EVP_PKEY *key, const char *algorithm, const char *sig
 	bool good = EVP_DigestVerifyInit(context, &params, EVP_sha256(), NULL, key) == 1;
 	if (good && pss)
 		good = EVP_PKEY_CTX_set_rsa_padding(params, RSA_PKCS1_PSS_PADDING) == 1 &&
-			EVP_PKEY_CTX_set_rsa_pss_saltlen(params, 32) == 1;
+		       EVP_PKEY_CTX_set_rsa_pss_saltlen(params, 32) == 1;
 	good = good && EVP_DigestVerify(context, signature, len, (const unsigned char *)signed_text, signed_len) == 1;
 	EVP_MD_CTX_free(context);
 	return good;
@@ -66,12 +67,14 @@ static bool signature_fits(EVP_PKEY *key, const char *algorithm, const char *sig
 /* What is wrong with the claims, or NULL. */
 static const char *claims_fault(struct req *r, const json_t *claims)
 {
-	static const struct member members[] = { { "sub", 'g', true }, { "iss", 'g', true }, { "jti", 'g', true }, { "aud", 'S', true },
-		{ "nbf", 'i', true }, { "exp", 'i', true }, { "iat", 'i', false } };
+	static const struct member members[] = {{"sub", 'g', true}, {"iss", 'g', true}, {"jti", 'g', true},
+						{"aud", 'S', true}, {"nbf", 'i', true}, {"exp", 'i', true},
+						{"iat", 'i', false}};
 	if (!check_members(r, claims, "the assertion", members, ARRAY_SIZE(members)))
 		return "the claims are not those of a client assertion";
 	_cleanup_free_ char *audience = xasprintf("%s/_services/vstoken/_apis/oauth2/token/1", r->f->base);
-	int64_t now = clock_wall_ms() / 1000, nbf = json_get_int(claims, "nbf", 0), until = json_get_int(claims, "exp", 0);
+	int64_t now = clock_wall_ms() / 1000, nbf = json_get_int(claims, "nbf", 0),
+		until = json_get_int(claims, "exp", 0);
 	const char *jti = json_get_string(claims, "jti");
 	if (strcmp(json_get_string(claims, "sub"), json_get_string(claims, "iss")) != 0)
 		return "sub and iss differ";
@@ -109,17 +112,19 @@ static struct forge_runner *verify_assertion(struct req *r, const char *jwt)
 		oauth_error(r, "invalid_request", "The client assertion is not a JWT.");
 		return NULL;
 	}
-	if (!algorithm || !type || strcmp(type, "JWT") != 0 || (strcmp(algorithm, "PS256") != 0 && strcmp(algorithm, "RS256") != 0)) {
+	if (!algorithm || !type || strcmp(type, "JWT") != 0 ||
+	    (strcmp(algorithm, "PS256") != 0 && strcmp(algorithm, "RS256") != 0)) {
 		complain(r, "the assertion's header must be typ JWT, alg PS256 or RS256");
 		oauth_error(r, "invalid_request", "The header of the client assertion is not supported.");
 		return NULL;
 	}
 	struct forge_runner *runner = runner_by_client(r->f, json_get_string(claims, "sub"));
-	if (!runner) {                         /* it was removed: no fault of the client's */
+	if (!runner) { /* it was removed: no fault of the client's */
 		oauth_error(r, "invalid_client", "The client is not registered.");
 		return NULL;
 	}
-	if (!signature_fits(runner->key, algorithm, jwt, (size_t)(dot2 - jwt), (unsigned char *)str_peek(&signature), signature.len)) {
+	if (!signature_fits(runner->key, algorithm, jwt, (size_t)(dot2 - jwt), (unsigned char *)str_peek(&signature),
+			    signature.len)) {
 		complain(r, "the assertion's signature does not fit the registered key");
 		oauth_error(r, "invalid_client", "The signature of the client assertion is invalid.");
 		return NULL;
@@ -150,31 +155,35 @@ static void oauth_token(struct req *r)
 	_cleanup_free_ char *assertion = form_value(str_peek(&r->body), "client_assertion");
 	if (!grant || strcmp(grant, "client_credentials") != 0 || !assertion_type || !assertion ||
 	    strcmp(assertion_type, "urn:ietf:params:oauth:client-assertion-type:jwt-bearer") != 0) {
-		complain(r, "the form lacks grant_type, client_assertion_type or client_assertion, or has other values");
+		complain(r,
+			 "the form lacks grant_type, client_assertion_type or client_assertion, or has other values");
 		oauth_error(r, "invalid_request", "The request is missing a parameter or has an unsupported one.");
 		return;
 	}
 	struct forge_runner *runner = verify_assertion(r, assertion);
 	if (!runner)
 		return;
-	_cleanup_json_ json_t *claims = json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:s}", "iss", r->f->base, "sub", runner->client_id,
-		"aud", "broker", "exp", (json_int_t)(clock_wall_ms() + RUNNER_TOKEN_MS) / 1000, "runner_id", (json_int_t)runner->id,
-		"is_ephemeral", runner->ephemeral, "runner_group_id", "1");
+	_cleanup_json_ json_t *claims =
+		json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:s}", "iss", r->f->base, "sub", runner->client_id, "aud",
+			  "broker", "exp", (json_int_t)(clock_wall_ms() + RUNNER_TOKEN_MS) / 1000, "runner_id",
+			  (json_int_t)runner->id, "is_ephemeral", runner->ephemeral, "runner_group_id", "1");
 	char nonce[17];
 	rand_hex(nonce, 16);
 	json_object_set_new(claims, "jti", json_string(nonce));
 	struct forge_token *t = token_new(r->f, TOKEN_RUNNER, RUNNER_TOKEN_MS, claims);
 	t->runner = runner;
-	reply_json(r, 200, json_pack("{s:s, s:s, s:i}", "access_token", t->text, "token_type", "JWT", "expires_in",
-		RUNNER_TOKEN_MS / 1000));
+	reply_json(r, 200,
+		   json_pack("{s:s, s:s, s:i}", "access_token", t->text, "token_type", "JWT", "expires_in",
+			     RUNNER_TOKEN_MS / 1000));
 }
 
 /* ---- session ---- */
 
 static void broker_error(struct req *r, int status, const char *kind, const char *text)
 {
-	reply_json(r, status, json_pack("{s:s, s:s, s:i, s:s}", "source", "actions-broker-listener", "errorKind", kind, "statusCode",
-		status, "errorMessage", text));
+	reply_json(r, status,
+		   json_pack("{s:s, s:s, s:i, s:s}", "source", "actions-broker-listener", "errorKind", kind,
+			     "statusCode", status, "errorMessage", text));
 }
 
 static struct forge_runner *need_runner(struct req *r)
@@ -192,16 +201,24 @@ static struct forge_runner *need_runner(struct req *r)
 
 static bool check_session_body(struct req *r, const json_t *body, const struct forge_runner *runner)
 {
-	static const struct member members[] = { { "sessionId", 'g', true }, { "ownerName", 'S', true }, { "agent", 'o', true },
-		{ "useFipsEncryption", 'b', false }, { "encryptionKey", 'n', false } };
-	static const struct member agent_members[] = { { "id", 'i', true }, { "name", 'S', true }, { "version", 'S', true },
-		{ "osDescription", 'S', true }, { "ephemeral", 'n', false }, { "status", 'n', false },
-		{ "provisioningState", 'n', false } };
+	static const struct member members[] = {{"sessionId", 'g', true},
+						{"ownerName", 'S', true},
+						{"agent", 'o', true},
+						{"useFipsEncryption", 'b', false},
+						{"encryptionKey", 'n', false}};
+	static const struct member agent_members[] = {{"id", 'i', true},
+						      {"name", 'S', true},
+						      {"version", 'S', true},
+						      {"osDescription", 'S', true},
+						      {"ephemeral", 'n', false},
+						      {"status", 'n', false},
+						      {"provisioningState", 'n', false}};
 	bool good = check_members(r, body, "session", members, ARRAY_SIZE(members));
 	json_t *agent = json_object_get(body, "agent");
 	good = check_members(r, agent, "agent", agent_members, ARRAY_SIZE(agent_members)) && good;
 	if (good && json_get_int(agent, "id", 0) != runner->id) {
-		complain(r, "agent.id is %lld, the token is runner %lld's", (long long)json_get_int(agent, "id", 0), (long long)runner->id);
+		complain(r, "agent.id is %lld, the token is runner %lld's", (long long)json_get_int(agent, "id", 0),
+			 (long long)runner->id);
 		good = false;
 	}
 	if (good && strcmp(json_get_string(agent, "name"), runner->name) != 0)
@@ -262,18 +279,22 @@ void forge_wake(struct forge *f)
 
 static bool check_poll(struct req *r, const struct forge_runner *runner)
 {
-	static const char *const systems[] = { "Linux", "macOS", "Windows" };
-	static const char *const machines[] = { "X64", "X86", "ARM", "ARM64" };
+	static const char *const systems[] = {"Linux", "macOS", "Windows"};
+	static const char *const machines[] = {"X64", "X86", "ARM", "ARM64"};
 	const char *session = req_query(r, "sessionId"), *status = req_query(r, "status"), *os = req_query(r, "os"),
-		*machine = req_query(r, "architecture"), *version = req_query(r, "runnerVersion"), *update = req_query(r, "disableUpdate");
+		   *machine = req_query(r, "architecture"), *version = req_query(r, "runnerVersion"),
+		   *update = req_query(r, "disableUpdate");
 	bool known = false, known_machine = false;
 	for (size_t i = 0; os && i < ARRAY_SIZE(systems); i++)
 		known |= strcmp(os, systems[i]) == 0;
 	for (size_t i = 0; machine && i < ARRAY_SIZE(machines); i++)
 		known_machine |= strcmp(machine, machines[i]) == 0;
-	const char *fault = !session || !is_guid(session) ? "sessionId" : !status || (strcmp(status, "Online") != 0 &&
-		strcmp(status, "Busy") != 0) ? "status" : !version || !*version ? "runnerVersion" : !known ? "os" :
-		!known_machine ? "architecture" : NULL;
+	const char *fault = !session || !is_guid(session)                                               ? "sessionId"
+			    : !status || (strcmp(status, "Online") != 0 && strcmp(status, "Busy") != 0) ? "status"
+			    : !version || !*version ? "runnerVersion"
+			    : !known                ? "os"
+			    : !known_machine        ? "architecture"
+						    : NULL;
 	bool acknowledging = strstr(r->path, "/acknowledge") != NULL;
 	if (!fault && !acknowledging && (!update || (strcmp(update, "true") != 0 && strcmp(update, "false") != 0)))
 		fault = "disableUpdate";
@@ -293,12 +314,14 @@ static void send_message(struct req *r, struct forge_runner *runner, const char 
 {
 	_cleanup_free_ char *text = json_text(body);
 	json_decref(body);
-	json_t *message = json_pack("{s:I, s:s, s:s}", "messageId", (json_int_t)++runner->message_id, "messageType", type, "body", text);
+	json_t *message = json_pack("{s:I, s:s, s:s}", "messageId", (json_int_t)++runner->message_id, "messageType",
+				    type, "body", text);
 	forge_event(r->f, "runner %s: message %s", runner->name, type);
 	reply_json(r, 200, message);
 }
 
-/* A job for an idle runner: one that was given to it and not taken (its answer may have been lost), or the oldest that fits. */
+/* A job for an idle runner: one that was given to it and not taken (its answer may have been lost), or the oldest that
+ * fits. */
 static struct forge_job *pick_job(struct forge *f, struct forge_runner *runner)
 {
 	struct forge_job *job = runner->job;
@@ -330,9 +353,12 @@ static bool answer_with_message(struct req *r, struct forge_runner *runner, cons
 	job->acknowledged = false;
 	runner->job = job;
 	forge_event(f, "job %s of run %lld offered to %s", job->name, (long long)job->run->id, runner->name);
-	send_message(r, runner, "RunnerJobRequest", json_pack("{s:o, s:s, s:o, s:o, s:b}", "id", json_stringf("%lld", (long long)job->id),
-		"runner_request_id", job->request_id, "run_service_url", json_stringf("%s/_services/run/1/", f->base), "billing_owner_id",
-		json_stringf("U_%lld", (long long)job->run->repo->id), "should_acknowledge", f->config.acknowledge));
+	send_message(r, runner, "RunnerJobRequest",
+		     json_pack("{s:o, s:s, s:o, s:o, s:b}", "id", json_stringf("%lld", (long long)job->id),
+			       "runner_request_id", job->request_id, "run_service_url",
+			       json_stringf("%s/_services/run/1/", f->base), "billing_owner_id",
+			       json_stringf("U_%lld", (long long)job->run->repo->id), "should_acknowledge",
+			       f->config.acknowledge));
 	return true;
 }
 
@@ -340,8 +366,9 @@ static bool answer_with_message(struct req *r, struct forge_runner *runner, cons
 static bool wait_for_change(struct req *r, int fd, int64_t until_ms)
 {
 	int64_t left = until_ms - clock_mono_ms();
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-	struct pollfd p[2] = { { .fd = fd, .events = POLLIN }, { .fd = info ? info->connect_fd : -1, .events = POLLRDHUP } };
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = info ? info->connect_fd : -1, .events = POLLRDHUP}};
 	if (left <= 0 || poll(p, 2, (int)MIN(left, 60000)) < 0)
 		return true;
 	uint64_t count;
@@ -359,7 +386,8 @@ static void poll_messages(struct req *r, struct forge_runner *runner, int fd)
 	memcpy(session, runner->session_id, sizeof(session));
 	for (;;) {
 		if (runner->deleted) {
-			broker_error(r, 404, "RunnerNotFound", "The runner registration has been deleted from the server.");
+			broker_error(r, 404, "RunnerNotFound",
+				     "The runner registration has been deleted from the server.");
 			return;
 		}
 		if (strcmp(session, runner->session_id) != 0) {
@@ -389,7 +417,7 @@ static void message(struct req *r)
 	check_service_headers(r);
 	struct forge_runner *runner = need_runner(r);
 	if (runner && check_poll(r, runner)) {
-		struct waiter me = { .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .next = f->waiters };
+		struct waiter me = {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .next = f->waiters};
 		f->waiters = &me;
 		if (runner->polling) {
 			runner->polling->superseded = true;
@@ -417,7 +445,7 @@ static void message(struct req *r)
 
 static void acknowledge(struct req *r)
 {
-	static const struct member members[] = { { "runnerRequestId", 'S', true } };
+	static const struct member members[] = {{"runnerRequestId", 'S', true}};
 	check_service_headers(r);
 	struct forge_runner *runner = need_runner(r);
 	if (!runner || !check_poll(r, runner))
@@ -439,10 +467,10 @@ static void acknowledge(struct req *r)
 }
 
 const struct route broker_routes[] = {
-	{ "POST", "_services/vstoken/_apis/oauth2/token/1", oauth_token, 0 },
-	{ "POST", "_services/broker/session", create_session, 0 },
-	{ "DELETE", "_services/broker/session", delete_session, 0 },
-	{ "GET", "_services/broker/message", message, ROUTE_UNLOCKED },
-	{ "POST", "_services/broker/acknowledge", acknowledge, 0 },
-	{ 0 },
+	{"POST", "_services/vstoken/_apis/oauth2/token/1", oauth_token, 0},
+	{"POST", "_services/broker/session", create_session, 0},
+	{"DELETE", "_services/broker/session", delete_session, 0},
+	{"GET", "_services/broker/message", message, ROUTE_UNLOCKED},
+	{"POST", "_services/broker/acknowledge", acknowledge, 0},
+	{0},
 };

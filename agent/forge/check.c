@@ -36,35 +36,58 @@ static bool fits(char type, const json_t *value)
 {
 	const char *text = json_string_value(value);
 	switch (type) {
-	case 's': return text != NULL;
-	case 'S': return text && *text;
-	case 'g': return text && is_guid(text);
-	case 'i': return json_is_integer(value);
-	case 'b': return json_is_boolean(value);
-	case 'o': return json_is_object(value);
-	case 'a': return json_is_array(value);
-	case 'm': return text && is_time(text, 3);
-	case 't': return text && is_time(text, 7);
-	case 'M': return json_is_null(value) || (text && is_time(text, 3));
-	case 'T': return json_is_null(value) || (text && is_time(text, 7));
-	default: return true;
+	case 's':
+		return text != NULL;
+	case 'S':
+		return text && *text;
+	case 'g':
+		return text && is_guid(text);
+	case 'i':
+		return json_is_integer(value);
+	case 'b':
+		return json_is_boolean(value);
+	case 'o':
+		return json_is_object(value);
+	case 'a':
+		return json_is_array(value);
+	case 'm':
+		return text && is_time(text, 3);
+	case 't':
+		return text && is_time(text, 7);
+	case 'M':
+		return json_is_null(value) || (text && is_time(text, 3));
+	case 'T':
+		return json_is_null(value) || (text && is_time(text, 7));
+	default:
+		return true;
 	}
 }
 
 static const char *type_name(char type)
 {
 	switch (type) {
-	case 's': return "a text";
-	case 'S': return "a text that is not empty";
-	case 'g': return "a GUID in lower case";
-	case 'i': return "a whole number";
-	case 'b': return "true or false";
-	case 'o': return "an object";
-	case 'a': return "a list";
-	case 'm': return "a time with three digits of fraction and Z";
-	case 't': return "a time in UTC with Z";
-	case 'M': return "null or a time with three digits of fraction and Z";
-	default: return "null or a time in UTC with Z";
+	case 's':
+		return "a text";
+	case 'S':
+		return "a text that is not empty";
+	case 'g':
+		return "a GUID in lower case";
+	case 'i':
+		return "a whole number";
+	case 'b':
+		return "true or false";
+	case 'o':
+		return "an object";
+	case 'a':
+		return "a list";
+	case 'm':
+		return "a time with three digits of fraction and Z";
+	case 't':
+		return "a time in UTC with Z";
+	case 'M':
+		return "null or a time with three digits of fraction and Z";
+	default:
+		return "null or a time in UTC with Z";
 	}
 }
 
@@ -78,17 +101,20 @@ bool check_members(struct req *r, const json_t *object, const char *where, const
 	for (size_t i = 0; i < count; i++) {
 		json_t *value = json_object_get(object, members[i].name);
 		if (!value && members[i].required) {
-			complain(r, "%s lacks '%s'", where, members[i].name);
+			if (!req_is_probe(r))
+				complain(r, "%s lacks '%s'", where, members[i].name);
 			good = false;
 		} else if (value && !fits(members[i].type, value)) {
 			_cleanup_free_ char *text = json_text(value);
-			complain(r, "%s: '%s' must be %s, not %.80s", where, members[i].name, type_name(members[i].type), text);
+			complain(r, "%s: '%s' must be %s, not %.80s", where, members[i].name,
+				 type_name(members[i].type), text);
 			good = false;
 		}
 	}
 	const char *key;
 	json_t *value;
-	json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+	json_object_foreach((json_t *)(uintptr_t)object, key, value)
+	{
 		bool known = false;
 		for (size_t i = 0; i < count; i++)
 			known |= strcmp(key, members[i].name) == 0;

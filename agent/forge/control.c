@@ -2,6 +2,7 @@
 #include "agent/forge/internal.h"
 #include "base/clock.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void all_runs(struct req *r)
@@ -49,15 +50,19 @@ static void runners(struct req *r)
 	json_t *out = json_array();
 	for (size_t i = 0; i < r->f->runner_count; i++) {
 		const struct forge_runner *runner = r->f->runners[i];
-		json_array_append_new(out, json_pack("{s:I, s:s, s:s, s:s, s:b, s:b, s:b, s:O, s:s?, s:s?, s:b}", "id", (json_int_t)runner->id, "name",
-			runner->name, "scope", runner->scope, "session_id", runner->session_id, "deleted", runner->deleted, "ephemeral",
-			runner->ephemeral, "busy", runner->job != NULL, "labels", runner->label_objects, "status", runner->status, "version",
-			runner->version, "polling", runner->polling != NULL));
+		json_array_append_new(out,
+				      json_pack("{s:I, s:s, s:s, s:s, s:b, s:b, s:b, s:O, s:s?, s:s?, s:b}", "id",
+						(json_int_t)runner->id, "name", runner->name, "scope", runner->scope,
+						"session_id", runner->session_id, "deleted", runner->deleted,
+						"ephemeral", runner->ephemeral, "busy", runner->job != NULL, "labels",
+						runner->label_objects, "status", runner->status, "version",
+						runner->version, "polling", runner->polling != NULL));
 	}
 	reply_json(r, 200, out);
 }
 
-/* Of one repository (?repository=o/r) or of all: comments, deployments and the like as REST gave them out. */
+/* Of one repository (?repository=o/r) or of all: comments, deployments and the like as REST gave them out, with the id
+ * of the job whose token made them as _job. */
 static void received(struct req *r)
 {
 	const char *wanted = req_query(r, "repository");
@@ -67,10 +72,23 @@ static void received(struct req *r)
 		const struct forge_repo *repo = r->f->repos[i];
 		if (wanted && strcmp(wanted, repo->full_name) != 0)
 			continue;
-		json_t *list = strcmp(what, "comments") == 0 ? repo->comments : strcmp(what, "issue-comments") == 0 ? repo->issue_comments :
-			strcmp(what, "deployments") == 0 ? repo->deployments : strcmp(what, "deployment-statuses") == 0 ?
-			repo->deployment_statuses : strcmp(what, "statuses") == 0 ? repo->statuses : repo->check_runs;
-		json_array_extend(out, list);
+		json_t *list = strcmp(what, "comments") == 0              ? repo->comments
+			       : strcmp(what, "issue-comments") == 0      ? repo->issue_comments
+			       : strcmp(what, "deployments") == 0         ? repo->deployments
+			       : strcmp(what, "deployment-statuses") == 0 ? repo->deployment_statuses
+			       : strcmp(what, "statuses") == 0            ? repo->statuses
+									  : repo->check_runs;
+		size_t n;
+		json_t *item;
+		json_array_foreach(list, n, item)
+		{
+			char id[24];
+			snprintf(id, sizeof(id), "%lld", (long long)json_get_int(item, "id", 0));
+			json_t *copy = json_copy(item);
+			json_t *origin = json_object_get(r->f->origins, id);
+			json_object_set(copy, "_job", origin ? origin : json_null());
+			json_array_append_new(out, copy);
+		}
 	}
 	reply_json(r, 200, out);
 }
@@ -79,9 +97,10 @@ static void received(struct req *r)
 
 static bool read_fault(struct req *r, const json_t *body, struct forge_fault *fault)
 {
-	static const struct member members[] = { { "path", 'S', true }, { "method", 'S', false }, { "times", 'i', false },
-		{ "skip", 'i', false }, { "status", 'i', false }, { "body", 's', false }, { "headers", 'o', false }, { "drop", 'n', false },
-		{ "truncate", 'i', false }, { "oversize", 'n', false }, { "delay_ms", 'i', false } };
+	static const struct member members[] = {
+		{"path", 'S', true},      {"method", 'S', false},   {"times", 'i', false},   {"skip", 'i', false},
+		{"status", 'i', false},   {"body", 's', false},     {"headers", 'o', false}, {"drop", 'n', false},
+		{"truncate", 'i', false}, {"oversize", 'n', false}, {"delay_ms", 'i', false}};
 	if (!check_members(r, body, "a fault", members, ARRAY_SIZE(members)))
 		return false;
 	json_t *drop = json_object_get(body, "drop"), *oversize = json_object_get(body, "oversize");
@@ -95,9 +114,13 @@ static bool read_fault(struct req *r, const json_t *body, struct forge_fault *fa
 		.times = json_get_int(body, "times", 1),
 		.skip = json_get_int(body, "skip", 0),
 		.status = (int)json_get_int(body, "status", 0),
-		.drop = when && strcmp(when, "after") == 0 ? DROP_AFTER : json_is_true(drop) || when ? DROP_BEFORE : DROP_NO,
+		.drop = when && strcmp(when, "after") == 0 ? DROP_AFTER
+			: json_is_true(drop) || when       ? DROP_BEFORE
+							   : DROP_NO,
 		.truncate = json_get_int(body, "truncate", -1),
-		.oversize = json_is_true(oversize) ? 64 << 20 : json_is_integer(oversize) ? json_integer_value(oversize) : 0,
+		.oversize = json_is_true(oversize)      ? 64 << 20
+			    : json_is_integer(oversize) ? json_integer_value(oversize)
+							: 0,
 		.delay_ms = json_get_int(body, "delay_ms", 0),
 		.headers = json_incref(json_object_get(body, "headers")),
 	};
@@ -112,8 +135,11 @@ static void plant_fault(struct req *r)
 		return;
 	struct forge_fault fault;
 	if (!read_fault(r, body, &fault)) {
-		reply_error(r, 422, "a fault has: path (part of it), and optionally method, times (1; -1 for good), skip, status, body, headers, "
-			"drop (true or \"before\": unseen; \"after\": the answer is lost), truncate (bytes), oversize (true or bytes), delay_ms");
+		reply_error(r, 422,
+			    "a fault has: path (part of it), and optionally method, times (1; -1 for good), skip, "
+			    "status, body, headers, "
+			    "drop (true or \"before\": unseen; \"after\": the answer is lost), truncate (bytes), "
+			    "oversize (true or bytes), delay_ms");
 		return;
 	}
 	f->faults = xgrow(f->faults, &f->fault_cap, f->fault_count + 1, sizeof(*f->faults));
@@ -132,8 +158,9 @@ static void list_faults(struct req *r)
 {
 	json_t *out = json_array();
 	for (size_t i = 0; i < r->f->fault_count; i++)
-		json_array_append_new(out, json_pack("{s:s, s:I, s:i}", "path", r->f->faults[i].path, "times",
-			(json_int_t)r->f->faults[i].times, "status", r->f->faults[i].status));
+		json_array_append_new(out,
+				      json_pack("{s:s, s:I, s:i}", "path", r->f->faults[i].path, "times",
+						(json_int_t)r->f->faults[i].times, "status", r->f->faults[i].status));
 	reply_json(r, 200, out);
 }
 
@@ -154,9 +181,7 @@ static bool all_texts(const json_t *map)
 {
 	const char *key;
 	json_t *value;
-	json_object_foreach((json_t *)(uintptr_t)map, key, value)
-		if (!json_is_string(value))
-			return false;
+	json_object_foreach((json_t *)(uintptr_t)map, key, value) if (!json_is_string(value)) return false;
 	return true;
 }
 
@@ -169,7 +194,8 @@ static void put_secrets(struct req *r)
 	json_t *secrets = json_get_object(body, "secrets"), *vars = json_get_object(body, "vars");
 	const char *environment = json_get_string(body, "environment");
 	if ((!secrets && !vars) || !all_texts(secrets) || !all_texts(vars)) {
-		reply_error(r, 422, "say repository, and secrets or vars as maps of texts; environment where it is one's");
+		reply_error(r, 422,
+			    "say repository, and secrets or vars as maps of texts; environment where it is one's");
 		return;
 	}
 	json_t *to_secrets = repo->secrets, *to_vars = repo->vars;
@@ -187,8 +213,22 @@ static void put_secrets(struct req *r)
 	reply(r, 204);
 }
 
-/* {"tokens": true}: all runners' OAuth tokens are expired. {"sessions": true}: all sessions are gone. {"leases": true}: all
- * locks have lapsed. {"runners": true}: all registrations are gone. */
+/* Variables that every later job message carries: {"ACTIONS_STEP_DEBUG": "true"}. */
+static void put_variables(struct req *r)
+{
+	_cleanup_json_ json_t *body = req_json(r);
+	if (!body)
+		return;
+	if (!all_texts(body)) {
+		reply_error(r, 422, "say names and texts");
+		return;
+	}
+	json_object_update(r->f->variables, body);
+	reply(r, 204);
+}
+
+/* {"tokens": true}: all runners' OAuth tokens are expired. {"sessions": true}: all sessions are gone. {"leases": true}:
+ * all locks have lapsed. {"runners": true}: all registrations are gone. */
 static void expire(struct req *r)
 {
 	struct forge *f = r->f;
@@ -224,7 +264,8 @@ static void push_message(struct req *r)
 		if (runner->deleted || strcmp(runner->name, name) != 0)
 			continue;
 		json_t *content = json_object_get(body, "body");
-		json_array_append_new(runner->queue, json_pack("{s:s, s:O}", "type", type, "body", content ? content : json_null()));
+		json_array_append_new(runner->queue,
+				      json_pack("{s:s, s:O}", "type", type, "body", content ? content : json_null()));
 		forge_wake(r->f);
 		reply(r, 204);
 		return;
@@ -237,7 +278,8 @@ static void one_message(struct req *r)
 {
 	for (size_t i = 0; i < r->f->run_count; i++)
 		for (size_t j = 0; j < r->f->runs[i]->job_count; j++)
-			if (strcmp(r->f->runs[i]->jobs[j]->job_id, r->args[0]) == 0 && r->f->runs[i]->jobs[j]->message) {
+			if (strcmp(r->f->runs[i]->jobs[j]->job_id, r->args[0]) == 0 &&
+			    r->f->runs[i]->jobs[j]->message) {
 				reply_json(r, 200, json_incref(r->f->runs[i]->jobs[j]->message));
 				return;
 			}
@@ -245,25 +287,26 @@ static void one_message(struct req *r)
 }
 
 const struct route control_routes[] = {
-	{ "GET", "runs", all_runs, ROUTE_QUIET },
-	{ "GET", "runs/+", one_run, ROUTE_QUIET },
-	{ "GET", "_forge/complaints", complaints, ROUTE_QUIET },
-	{ "DELETE", "_forge/complaints", forget_complaints, ROUTE_QUIET },
-	{ "GET", "_forge/requests", requests, ROUTE_QUIET },
-	{ "GET", "_forge/events", events, ROUTE_QUIET },
-	{ "GET", "_forge/runners", runners, ROUTE_QUIET },
-	{ "GET", "_forge/comments", received, ROUTE_QUIET },
-	{ "GET", "_forge/issue-comments", received, ROUTE_QUIET },
-	{ "GET", "_forge/deployments", received, ROUTE_QUIET },
-	{ "GET", "_forge/deployment-statuses", received, ROUTE_QUIET },
-	{ "GET", "_forge/statuses", received, ROUTE_QUIET },
-	{ "GET", "_forge/check-runs", received, ROUTE_QUIET },
-	{ "GET", "_forge/faults", list_faults, ROUTE_QUIET },
-	{ "POST", "_forge/faults", plant_fault, ROUTE_QUIET },
-	{ "DELETE", "_forge/faults", forget_faults, ROUTE_QUIET },
-	{ "PUT", "_forge/secrets", put_secrets, ROUTE_QUIET },
-	{ "POST", "_forge/expire", expire, ROUTE_QUIET },
-	{ "POST", "_forge/messages", push_message, ROUTE_QUIET },
-	{ "GET", "_forge/messages/+", one_message, ROUTE_QUIET },
-	{ 0 },
+	{"GET", "runs", all_runs, ROUTE_QUIET},
+	{"GET", "runs/+", one_run, ROUTE_QUIET},
+	{"GET", "_forge/complaints", complaints, ROUTE_QUIET},
+	{"DELETE", "_forge/complaints", forget_complaints, ROUTE_QUIET},
+	{"GET", "_forge/requests", requests, ROUTE_QUIET},
+	{"GET", "_forge/events", events, ROUTE_QUIET},
+	{"GET", "_forge/runners", runners, ROUTE_QUIET},
+	{"GET", "_forge/comments", received, ROUTE_QUIET},
+	{"GET", "_forge/issue-comments", received, ROUTE_QUIET},
+	{"GET", "_forge/deployments", received, ROUTE_QUIET},
+	{"GET", "_forge/deployment-statuses", received, ROUTE_QUIET},
+	{"GET", "_forge/statuses", received, ROUTE_QUIET},
+	{"GET", "_forge/check-runs", received, ROUTE_QUIET},
+	{"GET", "_forge/faults", list_faults, ROUTE_QUIET},
+	{"POST", "_forge/faults", plant_fault, ROUTE_QUIET},
+	{"DELETE", "_forge/faults", forget_faults, ROUTE_QUIET},
+	{"PUT", "_forge/secrets", put_secrets, ROUTE_QUIET},
+	{"PUT", "_forge/variables", put_variables, ROUTE_QUIET},
+	{"POST", "_forge/expire", expire, ROUTE_QUIET},
+	{"POST", "_forge/messages", push_message, ROUTE_QUIET},
+	{"GET", "_forge/messages/+", one_message, ROUTE_QUIET},
+	{0},
 };

@@ -4,7 +4,10 @@
 
 #include <string.h>
 
-struct view { const struct forge_run *run; const struct forge_job *job; };
+struct view {
+	const struct forge_run *run;
+	const struct forge_job *job;
+};
 
 static struct forge_job *job_named(const struct forge_run *run, const char *id)
 {
@@ -15,14 +18,16 @@ static struct forge_job *job_named(const struct forge_run *run, const char *id)
 }
 
 /* Does any job before this one, by whatever way, have this conclusion? seen: a mark for each job of the run. */
-static bool before_has_rest(const struct forge_run *run, const struct workflow_job *def, const char *conclusion, char *seen)
+static bool before_has_rest(const struct forge_run *run, const struct workflow_job *def, const char *conclusion,
+			    char *seen)
 {
 	for (size_t i = 0; i < def->needs.count; i++) {
 		const struct forge_job *need = job_named(run, def->needs.items[i]);
 		if (!need || seen[need->def - run->workflow->jobs])
 			continue;
 		seen[need->def - run->workflow->jobs] = 1;
-		if (need->conclusion && strcmp(need->conclusion, conclusion) == 0 && !(need->may_fail && strcmp(conclusion, "failure") == 0))
+		if (need->conclusion && strcmp(need->conclusion, conclusion) == 0 &&
+		    !(need->may_fail && strcmp(conclusion, "failure") == 0))
 			return true;
 		if (before_has_rest(run, need->def, conclusion, seen))
 			return true;
@@ -42,7 +47,8 @@ static bool job_status(void *user, enum expr_status which)
 	switch (which) {
 	case EXPR_SUCCESS:
 		return !view->run->cancelled && !before_has(view->run, view->job->def, "failure") &&
-			!before_has(view->run, view->job->def, "cancelled") && !before_has(view->run, view->job->def, "skipped");
+		       !before_has(view->run, view->job->def, "cancelled") &&
+		       !before_has(view->run, view->job->def, "skipped");
 	case EXPR_FAILURE:
 		return before_has(view->run, view->job->def, "failure");
 	case EXPR_CANCELLED:
@@ -58,8 +64,12 @@ json_t *job_needs(const struct forge_job *job)
 	for (size_t i = 0; i < job->def->needs.count; i++) {
 		const struct forge_job *need = job_named(job->run, job->def->needs.items[i]);
 		if (need)
-			json_object_set_new(needs, need->def->id, json_pack("{s:s, s:O}", "result",
-				need->may_fail ? "success" : need->conclusion ? need->conclusion : "", "outputs", need->outputs));
+			json_object_set_new(needs, need->def->id,
+					    json_pack("{s:s, s:O}", "result",
+						      need->may_fail     ? "success"
+						      : need->conclusion ? need->conclusion
+									 : "",
+						      "outputs", need->outputs));
 	}
 	return needs;
 }
@@ -79,12 +89,12 @@ static json_t *contexts_of(struct forge *f, const struct forge_run *run, const s
 	return contexts;
 }
 
-int evaluate(struct forge *f, const struct forge_run *run, const struct forge_job *job, const char *expr, json_t **ret,
-             struct err *err)
+static int evaluate(struct forge *f, const struct forge_run *run, const struct forge_job *job, const char *expr,
+		    json_t **ret, struct err *err)
 {
 	_cleanup_json_ json_t *contexts = contexts_of(f, run, job);
-	struct view view = { run, job };
-	struct expr_scope scope = { .contexts = contexts, .status = job ? job_status : NULL, .user = &view };
+	struct view view = {run, job};
+	struct expr_scope scope = {.contexts = contexts, .status = job ? job_status : NULL, .user = &view};
 	struct expr_value value = EXPR_VALUE_INIT;
 	int r = expr_eval(expr, strlen(expr), &scope, &value, err);
 	if (r < 0)
@@ -97,13 +107,13 @@ int evaluate(struct forge *f, const struct forge_run *run, const struct forge_jo
 int evaluate_condition(struct forge *f, const struct forge_job *job, bool *ret, struct err *err)
 {
 	_cleanup_json_ json_t *contexts = contexts_of(f, job->run, job);
-	struct view view = { job->run, job };
-	struct expr_scope scope = { .contexts = contexts, .status = job_status, .user = &view };
+	struct view view = {job->run, job};
+	struct expr_scope scope = {.contexts = contexts, .status = job_status, .user = &view};
 	return expr_condition(job->def->condition, &scope, ret, err);
 }
 
-int evaluate_token(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token, json_t **ret,
-                   struct err *err)
+int evaluate_token(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
+		   json_t **ret, struct err *err)
 {
 	const char *expr = json_get_string(token, "expr");
 	if (expr)
@@ -116,7 +126,8 @@ int evaluate_token(struct forge *f, const struct forge_run *run, const struct fo
 	json_t *values = json_array();
 	size_t i;
 	json_t *item;
-	json_array_foreach(list, i, item) {
+	json_array_foreach(list, i, item)
+	{
 		json_t *value = NULL;
 		int r = evaluate_token(f, run, job, item, &value, err);
 		if (r < 0) {
@@ -129,8 +140,8 @@ int evaluate_token(struct forge *f, const struct forge_run *run, const struct fo
 	return 0;
 }
 
-int evaluate_text(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token, char **ret,
-                  struct err *err)
+int evaluate_text(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
+		  char **ret, struct err *err)
 {
 	_cleanup_json_ json_t *value = NULL;
 	int r = evaluate_token(f, run, job, token, &value, err);

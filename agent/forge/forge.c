@@ -30,7 +30,8 @@ static int load_secrets(struct forge *f, const char *path, struct err *err)
 		return err_wrap(err, ERR_INVALID, "the secrets '%s'", path);
 	const char *name;
 	json_t *entry;
-	json_object_foreach(all, name, entry) {
+	json_object_foreach(all, name, entry)
+	{
 		if (strcmp(name, "*") == 0) {
 			f->defaults = json_incref(entry);
 			continue;
@@ -39,7 +40,8 @@ static int load_secrets(struct forge *f, const char *path, struct err *err)
 		_cleanup_free_ char *owner = xstrndup(name, slash ? (size_t)(slash - name) : 0);
 		struct forge_repo *repo = slash ? repo_find(f, owner, slash + 1) : NULL;
 		if (!repo)
-			return err_set(err, ERR_INVALID, "the secrets '%s' name the repository '%s', which is not served", path, name);
+			return err_set(err, ERR_INVALID,
+				       "the secrets '%s' name the repository '%s', which is not served", path, name);
 		append_strings(repo->secrets, json_object_get(entry, "secrets"));
 		append_strings(repo->vars, json_object_get(entry, "vars"));
 		append_strings(repo->environments, json_object_get(entry, "environments"));
@@ -67,17 +69,19 @@ static void free_run(struct forge_run *run)
 {
 	for (size_t i = 0; i < run->job_count; i++) {
 		struct forge_job *job = run->jobs[i];
-		json_t *values[] = { job->message, job->permissions, job->steps, job->annotations, job->outputs, job->telemetry };
+		json_t *values[] = {job->message,     job->permissions, job->steps,
+				    job->annotations, job->outputs,     job->telemetry};
 		for (size_t v = 0; v < ARRAY_SIZE(values); v++)
 			json_decref(values[v]);
-		char *texts[] = { job->name, job->environment, job->environment_url, job->group, job->raw_conclusion };
+		char *texts[] = {job->name, job->environment, job->environment_url, job->group, job->raw_conclusion};
 		for (size_t t = 0; t < ARRAY_SIZE(texts); t++)
 			free(texts[t]);
 		strv_done(&job->labels);
 		free(job);
 	}
 	workflow_free(run->workflow);
-	char *texts[] = { run->path, run->name, run->title, run->event, run->ref, run->sha, run->before, run->group, run->actor };
+	char *texts[] = {run->path, run->name,   run->title, run->event, run->ref,
+			 run->sha,  run->before, run->group, run->actor};
 	for (size_t t = 0; t < ARRAY_SIZE(texts); t++)
 		free(texts[t]);
 	json_decref(run->payload);
@@ -89,8 +93,9 @@ static void free_run(struct forge_run *run)
 
 static void free_repo(struct forge_repo *repo)
 {
-	json_t *values[] = { repo->secrets, repo->vars, repo->environments, repo->comments, repo->issue_comments, repo->deployments,
-		repo->deployment_statuses, repo->statuses, repo->check_runs };
+	json_t *values[] = {repo->secrets,        repo->vars,        repo->environments,        repo->comments,
+			    repo->issue_comments, repo->deployments, repo->deployment_statuses, repo->statuses,
+			    repo->check_runs};
 	for (size_t v = 0; v < ARRAY_SIZE(values); v++)
 		json_decref(values[v]);
 	free(repo->owner);
@@ -103,7 +108,7 @@ static void free_repo(struct forge_repo *repo)
 
 static void free_runner(struct forge_runner *runner)
 {
-	char *texts[] = { runner->name, runner->scope, runner->version, runner->public_key, runner->status, runner->os };
+	char *texts[] = {runner->name, runner->scope, runner->version, runner->public_key, runner->status, runner->os};
 	for (size_t t = 0; t < ARRAY_SIZE(texts); t++)
 		free(texts[t]);
 	strv_done(&runner->labels);
@@ -137,10 +142,10 @@ static void forge_free(struct forge *f)
 		free(f->faults[i].body);
 		json_decref(f->faults[i].headers);
 	}
-	void *arrays[] = { f->runs, f->runners, f->tokens, f->blobs, f->repos, f->faults };
+	void *arrays[] = {f->runs, f->runners, f->tokens, f->blobs, f->repos, f->faults};
 	for (size_t i = 0; i < ARRAY_SIZE(arrays); i++)
 		free(arrays[i]);
-	json_t *values[] = { f->complaints, f->requests, f->events, f->used_jti, f->defaults };
+	json_t *values[] = {f->complaints, f->requests, f->events, f->used_jti, f->defaults, f->origins, f->variables};
 	for (size_t v = 0; v < ARRAY_SIZE(values); v++)
 		json_decref(values[v]);
 	free(f->base);
@@ -175,10 +180,12 @@ int forge_run(const struct forge_config *config, int cancel_fd, struct err *err)
 	f->requests = json_array();
 	f->events = json_array();
 	f->used_jti = json_object();
+	f->origins = json_object();
+	f->variables = json_object();
 	pthread_mutex_init(&f->lock, NULL);
 	rand_fill(f->key, sizeof(f->key));
 	int r = prepare(f, err);
-	struct pollfd p = { .fd = cancel_fd, .events = POLLIN };
+	struct pollfd p = {.fd = cancel_fd, .events = POLLIN};
 	while (r >= 0) {
 		int n = poll(&p, 1, TICK_MS);
 		if (n > 0 || (n < 0 && errno != EINTR))

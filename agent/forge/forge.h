@@ -1,9 +1,10 @@
 /* GitHub on loopback: enough of its services that an agent runs jobs against it and cannot tell the difference.
  *
- * Git hosting by smart HTTP, a push that starts workflows, runner registration, the message broker, the run service, the
- * results service with its blob storage, and the parts of the REST API that steps use. What arrives is checked as strictly as
- * the documents allow: a request that GitHub would not understand is refused, and each oddity is recorded as a complaint,
- * so that a test can ask for "no complaints". Everything received is kept in memory and served as JSON (GET /runs).
+ * Git hosting by smart HTTP, a push that starts workflows, runner registration, the message broker, the run service,
+ * the results service with its blob storage, and the parts of the REST API that steps use. What arrives is checked as
+ * strictly as the documents allow: a request that GitHub would not understand is refused, and each oddity is recorded
+ * as a complaint, so that a test can ask for "no complaints". Everything received is kept in memory and served as JSON
+ * (GET /runs).
  *
  * It is a server for trials and tests: one thread a connection, no access control worth the name, loopback only. */
 #pragma once
@@ -12,21 +13,21 @@
 #include <stdint.h>
 
 struct forge_config {
-	const char *host;              /* "127.0.0.1" */
-	int port;                      /* 0: a free one */
-	bool tls;                      /* with a certificate made at start */
-	const char *ca_file;           /* where that certificate is written for clients (--tls); NULL: nowhere */
-	const char *port_file;         /* gets the URL's port as text once it listens; NULL */
-	int ready_fd;                  /* gets the URL and a line end; -1 */
-	const char *state_dir;         /* runs are written there as they end; NULL: nowhere */
-	const char *token;             /* push and administration need it; NULL: any credential will do */
-	const char *secrets_file;      /* {"owner/name": {"secrets": {…}, "vars": {…}}, "*": {…}}; NULL */
-	struct strv repos;             /* "owner/name=DIR" or "DIR" */
-	int64_t poll_ms;               /* how long a message poll is held */
-	int64_t lease_ms;              /* how long a job's lock lasts after a renewal */
-	int64_t cancel_ms;             /* time a cancelled job gets */
-	bool acknowledge;              /* job references ask for an acknowledgement */
-	bool verbose;                  /* a line an event on standard output */
+	const char *host;         /* "127.0.0.1" */
+	int port;                 /* 0: a free one */
+	bool tls;                 /* with a certificate made at start */
+	const char *ca_file;      /* where that certificate is written for clients (--tls); NULL: nowhere */
+	const char *port_file;    /* gets the URL's port as text once it listens; NULL */
+	int ready_fd;             /* gets the URL and a line end; -1 */
+	const char *state_dir;    /* runs are written there as they end; NULL: nowhere */
+	const char *token;        /* push and administration need it; NULL: any credential will do */
+	const char *secrets_file; /* {"owner/name": {"secrets": {…}, "vars": {…}}, "*": {…}}; NULL */
+	struct strv repos;        /* "owner/name=DIR" or "DIR" */
+	int64_t poll_ms;          /* how long a message poll is held */
+	int64_t lease_ms;         /* how long a job's lock lasts after a renewal */
+	int64_t cancel_ms;        /* time a cancelled job gets */
+	bool acknowledge;         /* job references ask for an acknowledgement */
+	bool verbose;             /* a line an event on standard output */
 };
 
 /* Serves until SIGINT or SIGTERM (or until cancel_fd is readable). Prints the URL first. */

@@ -14,13 +14,17 @@ enum { GIT_TIMEOUT_MS = 120 * 1000, HEADERS_MAX = 64 * 1024, PUSH_ANSWER_MAX = 1
 
 /* What git may do here, whoever owns the folders; and nothing of the user's own configuration. */
 static const char *const git_settings[][2] = {
-	{ "uploadpack.allowAnySHA1InWant", "true" }, { "uploadpack.allowFilter", "true" }, { "http.receivepack", "true" },
-	{ "safe.directory", "*" }, { "receive.denyCurrentBranch", "ignore" }, { "core.hooksPath", "/dev/null" },
+	{"uploadpack.allowAnySHA1InWant", "true"},
+	{"uploadpack.allowFilter", "true"},
+	{"http.receivepack", "true"},
+	{"safe.directory", "*"},
+	{"receive.denyCurrentBranch", "ignore"},
+	{"core.hooksPath", "/dev/null"},
 };
 
 static void base_env(struct strv *env)
 {
-	static const char *const kept[] = { "PATH", "TMPDIR", "LD_LIBRARY_PATH", "ASAN_OPTIONS" };
+	static const char *const kept[] = {"PATH", "TMPDIR", "LD_LIBRARY_PATH", "ASAN_OPTIONS"};
 	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
 		if (getenv(kept[i]))
 			strv_addf(env, "%s=%s", kept[i], getenv(kept[i]));
@@ -37,14 +41,17 @@ static void base_env(struct strv *env)
 
 int repo_git(const struct forge_repo *repo, const char *const *args, size_t max, struct str *out, struct err *err)
 {
-	const char *argv[32] = { "git", "--git-dir", repo->dir };
+	const char *argv[32] = {"git", "--git-dir", repo->dir};
 	size_t n = 3;
 	for (; *args && n + 1 < ARRAY_SIZE(argv); args++)
 		argv[n++] = *args;
-	_cleanup_(strv_done) struct strv env = { 0 };
+	_cleanup_(strv_done) struct strv env = {0};
 	base_env(&env);
-	struct proc_options options = { .argv = argv, .env = (const char *const *)strv_null_terminated(&env), .stdin_fd = -1,
-		.stdout_fd = PROC_PIPE, .stderr_fd = PROC_PIPE };
+	struct proc_options options = {.argv = argv,
+				       .env = (const char *const *)strv_null_terminated(&env),
+				       .stdin_fd = -1,
+				       .stdout_fd = PROC_PIPE,
+				       .stderr_fd = PROC_PIPE};
 	struct wait w = WAIT_INIT;
 	w.deadline_mono_ms = clock_mono_ms() + GIT_TIMEOUT_MS;
 	_cleanup_(str_done) struct str text = STR_INIT(max);
@@ -54,7 +61,8 @@ int repo_git(const struct forge_repo *repo, const char *const *args, size_t max,
 	if (r < 0)
 		return err_wrap(err, r, "git %s in %s", argv[3], repo->full_name);
 	if (status != 0)
-		return err_set(err, ERR_FAILED, "git %s in %s: exit status %d: %.200s", argv[3], repo->full_name, status, str_peek(&errors));
+		return err_set(err, ERR_FAILED, "git %s in %s: exit status %d: %.200s", argv[3], repo->full_name,
+			       status, str_peek(&errors));
 	str_append_n(out, str_peek(&text), text.len);
 	return out->failed ? err_set(err, ERR_LIMIT, "git %s: too much output", argv[3]) : 0;
 }
@@ -64,7 +72,7 @@ char *repo_commit(const struct forge_repo *repo, const char *name)
 	if (!*name || name[0] == '-' || strpbrk(name, " ~^:?*[\\"))
 		return NULL;
 	_cleanup_free_ char *commit = xasprintf("%s^{commit}", name);
-	const char *args[] = { "rev-parse", "--verify", "--quiet", "--end-of-options", commit, NULL };
+	const char *args[] = {"rev-parse", "--verify", "--quiet", "--end-of-options", commit, NULL};
 	_cleanup_(str_done) struct str out = STR_INIT(256);
 	if (repo_git(repo, args, 256, &out, NULL) < 0)
 		return NULL;
@@ -83,7 +91,8 @@ int repo_add(struct forge *f, const char *spec, struct err *err)
 		char *name = strrchr(dir, '/');
 		char *owner = name ? memrchr(dir, '/', (size_t)(name - dir)) : NULL;
 		if (!owner)
-			return err_set(err, ERR_INVALID, "the folder '%s' does not end in OWNER/NAME: say --repo OWNER/NAME=DIR", dir);
+			return err_set(err, ERR_INVALID,
+				       "the folder '%s' does not end in OWNER/NAME: say --repo OWNER/NAME=DIR", dir);
 		full = xstrdup(owner + 1);
 	}
 	if (str_ends(full, ".git"))
@@ -106,8 +115,8 @@ int repo_add(struct forge *f, const char *spec, struct err *err)
 	repo->secrets = json_object();
 	repo->vars = json_object();
 	repo->environments = json_object();
-	json_t **lists[] = { &repo->comments, &repo->issue_comments, &repo->deployments, &repo->deployment_statuses, &repo->statuses,
-		&repo->check_runs };
+	json_t **lists[] = {&repo->comments, &repo->issue_comments, &repo->deployments, &repo->deployment_statuses,
+			    &repo->statuses, &repo->check_runs};
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		*lists[i] = json_array();
 	pthread_mutex_init(&repo->push_lock, NULL);
@@ -140,17 +149,15 @@ struct forge_repo *need_repo(struct req *r, int owner_arg, int name_arg)
 
 static const char *git_service(const char *path)
 {
-	static const char *const tails[] = { "/info/refs", "/git-upload-pack", "/git-receive-pack", "/HEAD" };
+	static const char *const tails[] = {"/info/refs", "/git-upload-pack", "/git-receive-pack", "/HEAD"};
 	for (size_t i = 0; i < ARRAY_SIZE(tails); i++)
 		if (str_ends(path, tails[i]))
 			return path + strlen(path) - strlen(tails[i]);
 	return NULL;
 }
 
-/* /OWNER/NAME[.git]/info/refs and the two services. */
-bool git_wants(const char *path, const char *query)
+bool git_wants(const char *path)
 {
-	(void)query;
 	const char *tail = git_service(path);
 	if (!tail || path[0] != '/' || str_starts(path, "/_"))
 		return false;
@@ -169,20 +176,24 @@ static struct forge_repo *git_repo(struct req *r, const char *tail)
 }
 
 /* May this request read or push? Answers otherwise. *ret_actor: who pushes. */
-static bool git_allowed(struct req *r, const struct forge_repo *repo, bool push, const char **ret_actor, bool *ret_by_job)
+static bool git_allowed(struct req *r, const struct forge_repo *repo, bool push, const char **ret_actor,
+			bool *ret_by_job)
 {
 	struct identity who = identify(r, "Basic Bearer token");
 	*ret_actor = who.token ? "github-actions[bot]" : "octocat";
 	*ret_by_job = who.token != NULL;
-	const char *level = who.token && who.token->kind == TOKEN_GITHUB && who.token->job->run->repo == repo ?
-		json_get_string(who.token->job->permissions, "Contents") : NULL;
+	const char *level = who.token && who.token->kind == TOKEN_GITHUB && who.token->job->run->repo == repo
+				    ? json_get_string(who.token->job->permissions, "Contents")
+				    : NULL;
 	if (who.admin || (!who.given && (!push || !r->f->config.token)))
 		return true;
 	if (level && (!push || strcmp(level, "write") == 0))
 		return true;
 	if (who.token) {
-		reply_error(r, 403, push ? "Permission to %s denied to github-actions[bot]." : "Write access to %s not granted.",
-			repo->full_name);
+		reply_error(r, 403,
+			    push ? "Permission to %s denied to github-actions[bot]."
+				 : "Write access to %s not granted.",
+			    repo->full_name);
 		return false;
 	}
 	reply_header(r, "WWW-Authenticate: Basic realm=\"GitHub\"");
@@ -190,11 +201,16 @@ static bool git_allowed(struct req *r, const struct forge_repo *repo, bool push,
 	return false;
 }
 
-void git_env(const struct req *r, const struct forge_repo *repo, struct strv *env)
+static void git_env(const struct req *r, const struct forge_repo *repo, struct strv *env)
 {
-	static const struct { const char *header, *name; } passed[] = {
-		{ "Content-Type", "CONTENT_TYPE" }, { "Content-Encoding", "HTTP_CONTENT_ENCODING" },
-		{ "Accept-Encoding", "HTTP_ACCEPT_ENCODING" }, { "Git-Protocol", "GIT_PROTOCOL" }, { "Accept", "HTTP_ACCEPT" },
+	static const struct {
+		const char *header, *name;
+	} passed[] = {
+		{"Content-Type", "CONTENT_TYPE"},
+		{"Content-Encoding", "HTTP_CONTENT_ENCODING"},
+		{"Accept-Encoding", "HTTP_ACCEPT_ENCODING"},
+		{"Git-Protocol", "GIT_PROTOCOL"},
+		{"Accept", "HTTP_ACCEPT"},
 	};
 	base_env(env);
 	strv_addf(env, "GIT_PROJECT_ROOT=%s", repo->dir);
@@ -220,7 +236,7 @@ static ssize_t read_child(struct req *r, char *buf, size_t size)
 			return n;
 		if (errno != EAGAIN && errno != EINTR)
 			return -1;
-		struct pollfd p = { .fd = r->child.stdout_fd, .events = POLLIN };
+		struct pollfd p = {.fd = r->child.stdout_fd, .events = POLLIN};
 		if (poll(&p, 1, GIT_TIMEOUT_MS) == 0 || __atomic_load_n(&r->f->stopping, __ATOMIC_RELAXED))
 			return -1;
 	}
@@ -261,12 +277,15 @@ static bool read_cgi_headers(struct req *r)
 
 static bool start_backend(struct req *r, const struct forge_repo *repo)
 {
-	_cleanup_(strv_done) struct strv env = { 0 };
+	_cleanup_(strv_done) struct strv env = {0};
 	git_env(r, repo, &env);
-	const char *argv[] = { "git", "http-backend", NULL };
+	const char *argv[] = {"git", "http-backend", NULL};
 	struct err err = ERR_INIT;
-	struct proc_options options = { .argv = argv, .env = (const char *const *)strv_null_terminated(&env), .stdin_fd = r->body_fd,
-		.stdout_fd = PROC_PIPE, .stderr_fd = -1 };
+	struct proc_options options = {.argv = argv,
+				       .env = (const char *const *)strv_null_terminated(&env),
+				       .stdin_fd = r->body_fd,
+				       .stdout_fd = PROC_PIPE,
+				       .stderr_fd = -1};
 	if (lseek(r->body_fd, 0, SEEK_SET) < 0 || proc_spawn(&options, &r->child, &err) < 0 || !read_cgi_headers(r)) {
 		char line[512];
 		strv_done(&r->headers);
@@ -280,7 +299,7 @@ static bool start_backend(struct req *r, const struct forge_repo *repo)
 
 static json_t *repo_refs(const struct forge_repo *repo)
 {
-	const char *args[] = { "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags", NULL };
+	const char *args[] = {"for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags", NULL};
 	_cleanup_(str_done) struct str out = STR_INIT(16 << 20);
 	json_t *refs = json_object();
 	if (repo_git(repo, args, 16 << 20, &out, NULL) < 0 || !out.len)
@@ -296,12 +315,14 @@ static json_t *repo_refs(const struct forge_repo *repo)
 	return refs;
 }
 
-static void compare_refs(struct forge *f, struct forge_repo *repo, const json_t *before, const json_t *after, const char *actor)
+static void compare_refs(struct forge *f, struct forge_repo *repo, const json_t *before, const json_t *after,
+			 const char *actor)
 {
 	static const char zero[] = "0000000000000000000000000000000000000000";
 	const char *ref;
 	json_t *value;
-	json_object_foreach((json_t *)(uintptr_t)after, ref, value) {
+	json_object_foreach((json_t *)(uintptr_t)after, ref, value)
+	{
 		const char *now = json_string_value(value), *then = json_get_string(before, ref);
 		if (!then || strcmp(now, then) != 0)
 			push_received(f, repo, ref, then ? then : zero, now, actor);
@@ -324,7 +345,7 @@ static void receive_pack(struct req *r, struct forge_repo *repo, const char *act
 		int status = 0;
 		proc_wait(&r->child, &w, &status, NULL);
 		_cleanup_json_ json_t *after = repo_refs(repo);
-		if (!by_job)                   /* what a job's token pushes starts nothing */
+		if (!by_job) /* what a job's token pushes starts nothing */
 			compare_refs(r->f, repo, before, after, actor);
 	}
 	pthread_mutex_unlock(&repo->push_lock);
@@ -369,12 +390,15 @@ void tarball_handle(struct req *r)
 	bool zip = strstr(r->path, "/zipball") != NULL;
 	_cleanup_free_ char *prefix = xasprintf("--prefix=%s-%s-%.7s/", repo->owner, repo->name, sha);
 	_cleanup_free_ char *format = xasprintf("--format=%s", zip ? "zip" : "tar.gz");
-	const char *argv[] = { "git", "--git-dir", repo->dir, "archive", format, prefix, sha, NULL };
-	_cleanup_(strv_done) struct strv env = { 0 };
+	const char *argv[] = {"git", "--git-dir", repo->dir, "archive", format, prefix, sha, NULL};
+	_cleanup_(strv_done) struct strv env = {0};
 	base_env(&env);
 	struct err err = ERR_INIT;
-	struct proc_options options = { .argv = argv, .env = (const char *const *)strv_null_terminated(&env), .stdin_fd = -1,
-		.stdout_fd = PROC_PIPE, .stderr_fd = -1 };
+	struct proc_options options = {.argv = argv,
+				       .env = (const char *const *)strv_null_terminated(&env),
+				       .stdin_fd = -1,
+				       .stdout_fd = PROC_PIPE,
+				       .stderr_fd = -1};
 	if (proc_spawn(&options, &r->child, &err) < 0) {
 		reply_error(r, 500, "git archive does not start");
 		return;
@@ -382,21 +406,23 @@ void tarball_handle(struct req *r)
 	reply(r, 200);
 	r->streams = true;
 	reply_header(r, "Content-Type: application/%s", zip ? "zip" : "x-gzip");
-	reply_header(r, "Content-Disposition: attachment; filename=%s-%s-%.7s.%s", repo->owner, repo->name, sha, zip ? "zip" : "tar.gz");
+	reply_header(r, "Content-Disposition: attachment; filename=%s-%s-%.7s.%s", repo->owner, repo->name, sha,
+		     zip ? "zip" : "tar.gz");
 }
 
 json_t *repo_json(struct forge *f, const struct forge_repo *repo)
 {
-	const char *args[] = { "symbolic-ref", "--short", "HEAD", NULL };
+	const char *args[] = {"symbolic-ref", "--short", "HEAD", NULL};
 	_cleanup_(str_done) struct str head = STR_INIT(1024);
 	if (repo_git(repo, args, 1024, &head, NULL) < 0)
 		str_append(&head, "main");
 	_cleanup_free_ char *branch = xstrndup(str_peek(&head), strcspn(str_peek(&head), "\n"));
-	return json_pack("{s:I, s:s, s:s, s:b, s:{s:s, s:I, s:s, s:s}, s:o, s:o, s:o, s:o, s:b, s:s, s:s, s:n}", "id", (json_int_t)repo->id,
-		"name", repo->name, "full_name", repo->full_name, "private", 0, "owner", "login", repo->owner, "id",
-		(json_int_t)repo->id + 1000000, "name", repo->owner, "type", "Organization",
-		"html_url", json_stringf("%s/%s", f->base, repo->full_name), "url", json_stringf("%s/api/v3/repos/%s", f->base, repo->full_name),
-		"clone_url", json_stringf("%s/%s.git", f->base, repo->full_name), "git_url",
-		json_stringf("%s/%s.git", f->base, repo->full_name), "fork", 0, "default_branch", branch, "visibility", "public",
-		"description");
+	return json_pack("{s:I, s:s, s:s, s:b, s:{s:s, s:I, s:s, s:s}, s:o, s:o, s:o, s:o, s:b, s:s, s:s, s:n}", "id",
+			 (json_int_t)repo->id, "name", repo->name, "full_name", repo->full_name, "private", 0, "owner",
+			 "login", repo->owner, "id", (json_int_t)repo->id + 1000000, "name", repo->owner, "type",
+			 "Organization", "html_url", json_stringf("%s/%s", f->base, repo->full_name), "url",
+			 json_stringf("%s/api/v3/repos/%s", f->base, repo->full_name), "clone_url",
+			 json_stringf("%s/%s.git", f->base, repo->full_name), "git_url",
+			 json_stringf("%s/%s.git", f->base, repo->full_name), "fork", 0, "default_branch", branch,
+			 "visibility", "public", "description");
 }

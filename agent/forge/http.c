@@ -14,8 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const struct route *const tables[] = { registration_routes, broker_routes, runservice_routes, results_routes, rest_routes,
-	control_routes };
+static const struct route *const tables[] = {registration_routes, broker_routes, runservice_routes,
+					     results_routes,      rest_routes,   control_routes};
 
 const char *req_header(const struct req *r, const char *name)
 {
@@ -30,8 +30,8 @@ const char *req_query(const struct req *r, const char *name)
 void forge_complain(struct forge *f, const char *where, const char *text)
 {
 	char time[CLOCK_TEXT_SIZE];
-	json_array_append_new(f->complaints, json_pack("{s:s, s:s, s:o}", "time", clock_rfc3339(clock_wall_ms(), time), "where", where,
-		"text", json_string_lossy(text, strlen(text))));
+	json_array_append_new(f->complaints, json_pack("{s:s, s:s, s:o}", "time", clock_rfc3339(clock_wall_ms(), time),
+						       "where", where, "text", json_string_lossy(text, strlen(text))));
 	if (f->config.verbose)
 		fprintf(stderr, "complaint: %s: %s\n", where, text);
 }
@@ -54,8 +54,8 @@ void forge_event(struct forge *f, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	json_array_append_new(f->events, json_pack("{s:s, s:o}", "time", clock_rfc3339(clock_wall_ms(), time),
-		"text", json_string_lossy(text, strlen(text))));
+	json_array_append_new(f->events, json_pack("{s:s, s:o}", "time", clock_rfc3339(clock_wall_ms(), time), "text",
+						   json_string_lossy(text, strlen(text))));
 	if (f->config.verbose) {
 		_cleanup_(str_done) struct str safe = STR_INIT(8192);
 		str_append_safe(&safe, text, strlen(text));
@@ -103,8 +103,9 @@ void reply_error(struct req *r, int status, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	reply_json(r, status, json_pack("{s:o, s:s, s:o}", "message", json_string_lossy(text, strlen(text)), "documentation_url",
-		"https://docs.github.com/rest", "status", json_stringf("%d", status)));
+	reply_json(r, status,
+		   json_pack("{s:o, s:s, s:o}", "message", json_string_lossy(text, strlen(text)), "documentation_url",
+			     "https://docs.github.com/rest", "status", json_stringf("%d", status)));
 }
 
 json_t *req_json(struct req *r)
@@ -165,13 +166,13 @@ static void clear_args(struct req *r)
 	}
 }
 
-static const struct route git_route = { NULL, "", git_handle, ROUTE_UNLOCKED | ROUTE_GIT };
+static const struct route git_route = {NULL, "", git_handle, ROUTE_UNLOCKED | ROUTE_GIT};
 
 /* REST is served below /api/v3 (as an own-hosted GitHub does) and at the root (as api.github.com does). */
 static const struct route *find_route(struct req *r, bool *ret_known_path)
 {
 	const char *path = r->path[0] == '/' ? r->path + 1 : r->path;
-	if (git_wants(r->path, r->query))
+	if (git_wants(r->path))
 		return &git_route;
 	if (str_starts(path, "api/v3/"))
 		path += strlen("api/v3/");
@@ -197,7 +198,8 @@ static void take_fault(struct req *r)
 		return;
 	for (size_t i = 0; i < f->fault_count; i++) {
 		struct forge_fault *fault = &f->faults[i];
-		if (fault->times == 0 || !strstr(r->path, fault->path) || (fault->method && strcmp(fault->method, r->method) != 0))
+		if (fault->times == 0 || !strstr(r->path, fault->path) ||
+		    (fault->method && strcmp(fault->method, r->method) != 0))
 			continue;
 		if (fault->skip > 0) {
 			fault->skip--;
@@ -213,7 +215,10 @@ static void take_fault(struct req *r)
 
 /* ---- the answer leaves ---- */
 
-struct cut_body { char *data; size_t len, sent_limit; };
+struct cut_body {
+	char *data;
+	size_t len, sent_limit;
+};
 
 static ssize_t cut_reader(void *context, uint64_t pos, char *buf, size_t max)
 {
@@ -251,7 +256,7 @@ static ssize_t child_reader(void *context, uint64_t pos, char *buf, size_t max)
 			return MHD_CONTENT_READER_END_OF_STREAM;
 		if (errno != EAGAIN && errno != EINTR)
 			return MHD_CONTENT_READER_END_WITH_ERROR;
-		struct pollfd p = { .fd = r->child.stdout_fd, .events = POLLIN };
+		struct pollfd p = {.fd = r->child.stdout_fd, .events = POLLIN};
 		poll(&p, 1, 1000);
 		if (__atomic_load_n(&r->f->stopping, __ATOMIC_RELAXED))
 			return MHD_CONTENT_READER_END_WITH_ERROR;
@@ -286,14 +291,14 @@ static void log_request(struct req *r, const char *outcome)
 	struct forge *f = r->f;
 	if (r->route && (r->route->flags & ROUTE_QUIET))
 		return;
-	if (json_array_size(f->requests) >= FORGE_REQUESTS_KEPT) {
+	if (json_array_size(f->requests) >= FORGE_REQUESTS_KEPT)
 		json_array_remove(f->requests, 0);
-		f->requests_dropped++;
-	}
 	char time[CLOCK_TEXT_SIZE];
 	json_t *entry = json_pack("{s:s, s:o, s:o, s:i, s:s, s:I, s:I}", "method", r->method, "path",
-		json_string_lossy(r->path, strlen(r->path)), "query", json_string_lossy(r->query, strlen(r->query)), "status", r->status,
-		"time", clock_rfc3339(r->begun_ms, time), "ms", (json_int_t)(clock_wall_ms() - r->begun_ms), "bytes", (json_int_t)r->body_len);
+				  json_string_lossy(r->path, strlen(r->path)), "query",
+				  json_string_lossy(r->query, strlen(r->query)), "status", r->status, "time",
+				  clock_rfc3339(r->begun_ms, time), "ms", (json_int_t)(clock_wall_ms() - r->begun_ms),
+				  "bytes", (json_int_t)r->body_len);
 	const char *agent = req_header(r, "User-Agent");
 	if (agent)
 		json_object_set_new(entry, "user_agent", json_string_lossy(agent, strlen(agent)));
@@ -382,7 +387,8 @@ static void *request_begins(void *context, const char *uri, struct MHD_Connectio
 	return r;
 }
 
-static void request_ends(void *context, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode code)
+static void request_ends(void *context, struct MHD_Connection *connection, void **state,
+			 enum MHD_RequestTerminationCode code)
 {
 	(void)context;
 	(void)connection;
@@ -451,7 +457,7 @@ static bool take_body(struct req *r, const char *data, size_t len)
 }
 
 static enum MHD_Result handle(void *context, struct MHD_Connection *connection, const char *path, const char *method,
-                              const char *version, const char *data, size_t *len, void **state)
+			      const char *version, const char *data, size_t *len, void **state)
 {
 	(void)context;
 	(void)version;
@@ -488,7 +494,7 @@ static void silent(void *context, const char *fmt, va_list args)
 /* The socket first: the URL must stand before any request can come. */
 static int open_socket(struct forge *f, struct err *err)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)f->config.port) };
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)f->config.port)};
 	socklen_t len = sizeof(address);
 	if (inet_pton(AF_INET, f->config.host, &address.sin_addr) != 1)
 		return err_set(err, ERR_INVALID, "'%s' is no IPv4 address to listen on", f->config.host);
@@ -505,27 +511,24 @@ static int open_socket(struct forge *f, struct err *err)
 
 int forge_listen(struct forge *f, struct err *err)
 {
-	unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ERROR_LOG | MHD_USE_ITC;
+	unsigned flags =
+		MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ERROR_LOG | MHD_USE_ITC;
 	if (f->config.tls)
 		flags |= MHD_USE_TLS;
 	struct MHD_OptionItem tls[] = {
-		{ MHD_OPTION_HTTPS_MEM_KEY, 0, f->certificate_key },
-		{ MHD_OPTION_HTTPS_MEM_CERT, 0, f->certificate },
-		{ MHD_OPTION_END, 0, NULL },
+		{MHD_OPTION_HTTPS_MEM_KEY, 0, f->certificate_key},
+		{MHD_OPTION_HTTPS_MEM_CERT, 0, f->certificate},
+		{MHD_OPTION_END, 0, NULL},
 	};
 	int fd = open_socket(f, err);
 	if (fd < 0)
 		return fd;
-	f->daemon = MHD_start_daemon(flags, (uint16_t)f->config.port, NULL, NULL, handle, f,
-		MHD_OPTION_EXTERNAL_LOGGER, silent, NULL,
-		MHD_OPTION_LISTEN_SOCKET, fd,
-		MHD_OPTION_URI_LOG_CALLBACK, request_begins, f,
-		MHD_OPTION_NOTIFY_COMPLETED, request_ends, f,
-		MHD_OPTION_CONNECTION_LIMIT, 1000u,
-		MHD_OPTION_CONNECTION_TIMEOUT, 300u,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)256 * 1024,
-		MHD_OPTION_ARRAY, f->config.tls ? tls : tls + 2,
-		MHD_OPTION_END);
+	f->daemon = MHD_start_daemon(flags, (uint16_t)f->config.port, NULL, NULL, handle, f, MHD_OPTION_EXTERNAL_LOGGER,
+				     silent, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_URI_LOG_CALLBACK,
+				     request_begins, f, MHD_OPTION_NOTIFY_COMPLETED, request_ends, f,
+				     MHD_OPTION_CONNECTION_LIMIT, 1000u, MHD_OPTION_CONNECTION_TIMEOUT, 300u,
+				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)256 * 1024, MHD_OPTION_ARRAY,
+				     f->config.tls ? tls : tls + 2, MHD_OPTION_END);
 	if (!f->daemon) {
 		closep(&fd);
 		return err_set(err, ERR_INTERNAL, "the HTTP server does not start");

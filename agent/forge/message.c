@@ -56,19 +56,21 @@ static json_t *overlaid(struct forge *f, const struct forge_job *job, const char
 	json_object_update(out, json_object_get(f->defaults, member));
 	json_object_update(out, (json_t *)(uintptr_t)of_repo);
 	if (job->environment)
-		json_object_update(out, json_object_get(json_object_get(job->run->repo->environments, job->environment), member));
+		json_object_update(
+			out, json_object_get(json_object_get(job->run->repo->environments, job->environment), member));
 	return out;
 }
 
 static void make_tokens(struct forge *f, struct forge_job *job)
 {
 	int64_t now = clock_wall_ms() / 1000;
-	_cleanup_json_ json_t *claims = json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:s}", "iss", f->base, "nbf", (json_int_t)now, "exp",
-		(json_int_t)(now + JOB_TOKEN_MS / 1000), "scp",
-		json_stringf("Actions.GenericRead:%s Actions.UploadArtifacts:%s Actions.Results:%s:%s", job->run->plan_id, job->run->plan_id,
-			job->run->plan_id, job->job_id),
-		"orch_id", json_stringf("%s.%s.__default", job->run->plan_id, job->def->id), "ac",
-		json_stringf("[{\"Scope\":\"%s\",\"Permission\":3}]", job->run->ref), "run_type", "full");
+	_cleanup_json_ json_t *claims =
+		json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:s}", "iss", f->base, "nbf", (json_int_t)now, "exp",
+			  (json_int_t)(now + JOB_TOKEN_MS / 1000), "scp",
+			  json_stringf("Actions.GenericRead:%s Actions.UploadArtifacts:%s Actions.Results:%s:%s",
+				       job->run->plan_id, job->run->plan_id, job->run->plan_id, job->job_id),
+			  "orch_id", json_stringf("%s.%s.__default", job->run->plan_id, job->def->id), "ac",
+			  json_stringf("[{\"Scope\":\"%s\",\"Permission\":3}]", job->run->ref), "run_type", "full");
 	job->access_token = token_new(f, TOKEN_JOB, JOB_TOKEN_MS, claims);
 	job->access_token->job = job;
 	job->github_token = token_new(f, TOKEN_GITHUB, JOB_TOKEN_MS, NULL);
@@ -79,7 +81,8 @@ static void set_deadline(struct forge *f, struct forge_job *job)
 {
 	_cleanup_json_ json_t *minutes = NULL;
 	double limit = DEFAULT_TIMEOUT_MIN;
-	if (job->def->timeout_minutes && evaluate_token(f, job->run, job, job->def->timeout_minutes, &minutes, NULL) >= 0 &&
+	if (job->def->timeout_minutes &&
+	    evaluate_token(f, job->run, job, job->def->timeout_minutes, &minutes, NULL) >= 0 &&
 	    json_is_number(minutes) && json_number_value(minutes) > 0)
 		limit = json_number_value(minutes);
 	job->deadline_ms = clock_mono_ms() + (int64_t)(MIN(limit, 1e6) * 60000);
@@ -97,11 +100,27 @@ void job_make_message(struct forge *f, struct forge_job *job)
 	_cleanup_free_ char *results = xasprintf("%s/_services/results/", f->base);
 	_cleanup_free_ char *owner = xasprintf("U_%lld", (long long)job->run->repo->id);
 	struct workflow_message m = {
-		.workflow = job->run->workflow, .job = job->def, .plan_id = job->run->plan_id, .job_id = job->job_id,
-		.display_name = job->name, .run_service_url = run_service, .results_url = results, .launch_url = f->base,
-		.access_token = job->access_token->text, .github_token = job->github_token->text, .billing_owner_id = owner,
-		.runner_group = "Default", .environment = job->environment, .github = github, .needs = needs, .inputs = job->run->inputs,
-		.vars = vars, .secrets = secrets, .permissions = job->permissions, .check_run_id = job->id,
+		.workflow = job->run->workflow,
+		.job = job->def,
+		.plan_id = job->run->plan_id,
+		.job_id = job->job_id,
+		.display_name = job->name,
+		.run_service_url = run_service,
+		.results_url = results,
+		.launch_url = f->base,
+		.access_token = job->access_token->text,
+		.github_token = job->github_token->text,
+		.billing_owner_id = owner,
+		.runner_group = "Default",
+		.environment = job->environment,
+		.github = github,
+		.needs = needs,
+		.inputs = job->run->inputs,
+		.vars = vars,
+		.secrets = secrets,
+		.permissions = job->permissions,
+		.check_run_id = job->id,
+		.flags = f->variables,
 	};
 	job->message = workflow_job_message(&m);
 }

@@ -9,7 +9,7 @@ enum { WORKFLOW_MAX = 1 << 20, LISTING_MAX = 1 << 20 };
 /* Paths of the workflow files of a commit. */
 static void list_workflows(const struct forge_repo *repo, const char *sha, struct strv *out)
 {
-	const char *args[] = { "ls-tree", "-r", "-z", "--name-only", sha, ".github/workflows/", NULL };
+	const char *args[] = {"ls-tree", "-r", "-z", "--name-only", sha, ".github/workflows/", NULL};
 	_cleanup_(str_done) struct str names = STR_INIT(LISTING_MAX);
 	if (repo_git(repo, args, LISTING_MAX, &names, NULL) < 0)
 		return;
@@ -24,14 +24,14 @@ static void list_workflows(const struct forge_repo *repo, const char *sha, struc
 static int read_file(const struct forge_repo *repo, const char *sha, const char *path, struct str *out, struct err *err)
 {
 	_cleanup_free_ char *object = xasprintf("%s:%s", sha, path);
-	const char *args[] = { "cat-file", "blob", object, NULL };
+	const char *args[] = {"cat-file", "blob", object, NULL};
 	return repo_git(repo, args, WORKFLOW_MAX, out, err);
 }
 
 /* One commit as events show it. NULL: it cannot be read. */
 static json_t *commit_json(struct forge *f, const struct forge_repo *repo, const char *sha)
 {
-	const char *args[] = { "log", "-1", "--format=%H%x00%T%x00%an%x00%ae%x00%cn%x00%ce%x00%cI%x00%B", sha, NULL };
+	const char *args[] = {"log", "-1", "--format=%H%x00%T%x00%an%x00%ae%x00%cn%x00%ce%x00%cI%x00%B", sha, NULL};
 	_cleanup_(str_done) struct str out = STR_INIT(LISTING_MAX);
 	if (repo_git(repo, args, LISTING_MAX, &out, NULL) < 0)
 		return NULL;
@@ -45,36 +45,39 @@ static json_t *commit_json(struct forge *f, const struct forge_repo *repo, const
 	size_t len = strlen(message);
 	while (len && message[len - 1] == '\n')
 		message[--len] = '\0';
-	return json_pack("{s:s, s:s, s:b, s:o, s:s, s:o, s:{s:o, s:o}, s:{s:o, s:o}, s:[], s:[], s:[]}", "id", fields[0], "tree_id", fields[1],
-		"distinct", 1, "message", json_string_lossy(message, len), "timestamp", fields[6],
-		"url", json_stringf("%s/%s/commit/%s", f->base, repo->full_name, sha),
-		"author", "name", json_string_lossy(fields[2], strlen(fields[2])), "email", json_string_lossy(fields[3], strlen(fields[3])),
-		"committer", "name", json_string_lossy(fields[4], strlen(fields[4])), "email", json_string_lossy(fields[5], strlen(fields[5])),
-		"added", "removed", "modified");
+	return json_pack("{s:s, s:s, s:b, s:o, s:s, s:o, s:{s:o, s:o}, s:{s:o, s:o}, s:[], s:[], s:[]}", "id",
+			 fields[0], "tree_id", fields[1], "distinct", 1, "message", json_string_lossy(message, len),
+			 "timestamp", fields[6], "url", json_stringf("%s/%s/commit/%s", f->base, repo->full_name, sha),
+			 "author", "name", json_string_lossy(fields[2], strlen(fields[2])), "email",
+			 json_string_lossy(fields[3], strlen(fields[3])), "committer", "name",
+			 json_string_lossy(fields[4], strlen(fields[4])), "email",
+			 json_string_lossy(fields[5], strlen(fields[5])), "added", "removed", "modified");
 }
 
 json_t *push_payload(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
-                     const char *actor)
+		     const char *actor)
 {
 	json_t *head = commit_json(f, repo, after);
-	json_t *payload = json_pack("{s:s, s:s, s:s, s:n, s:b, s:b, s:b, s:o, s:o, s:{s:s, s:o}, s:{s:s, s:i, s:s}}", "ref", ref, "before", before,
-		"after", after, "base_ref", "created", strspn(before, "0") == 40, "deleted", 0, "forced", 0,
+	json_t *payload = json_pack(
+		"{s:s, s:s, s:s, s:n, s:b, s:b, s:b, s:o, s:o, s:{s:s, s:o}, s:{s:s, s:i, s:s}}", "ref", ref, "before",
+		before, "after", after, "base_ref", "created", strspn(before, "0") == 40, "deleted", 0, "forced", 0,
 		"compare", json_stringf("%s/%s/compare/%.12s...%.12s", f->base, repo->full_name, before, after),
-		"repository", repo_json(f, repo), "pusher", "name", actor, "email", json_stringf("%s@users.noreply.github.com", actor),
-		"sender", "login", actor, "id", 1, "type", "User");
+		"repository", repo_json(f, repo), "pusher", "name", actor, "email",
+		json_stringf("%s@users.noreply.github.com", actor), "sender", "login", actor, "id", 1, "type", "User");
 	json_object_set_new(payload, "commits", head ? json_pack("[O]", head) : json_array());
 	json_object_set_new(payload, "head_commit", head ? head : json_null());
 	return payload;
 }
 
-/* A file that cannot be read counts as one that wants the event: its run fails with the faults, as GitHub shows them. */
-static void consider_file(struct forge *f, struct forge_repo *repo, const char *path, const char *ref, const char *before,
-                          const char *after, const char *actor)
+/* A file that cannot be read counts as one that wants the event: its run fails with the faults, as GitHub shows them.
+ */
+static void consider_file(struct forge *f, struct forge_repo *repo, const char *path, const char *ref,
+			  const char *before, const char *after, const char *actor)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(WORKFLOW_MAX);
 	_cleanup_(workflow_freep) struct workflow *workflow = NULL;
 	_cleanup_(yaml_freep) struct yaml_doc *doc = NULL;
-	_cleanup_(faults_done) struct faults faults = { 0 };
+	_cleanup_(faults_done) struct faults faults = {0};
 	struct err err = ERR_INIT;
 	int r = read_file(repo, after, path, &text, &err);
 	if (r >= 0)
@@ -93,7 +96,7 @@ static void consider_file(struct forge *f, struct forge_repo *repo, const char *
 }
 
 void push_received(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
-                   const char *actor)
+		   const char *actor)
 {
 	pthread_mutex_lock(&f->lock);
 	forge_event(f, "push to %s: %s is %.12s", repo->full_name, ref, after);
@@ -101,7 +104,7 @@ void push_received(struct forge *f, struct forge_repo *repo, const char *ref, co
 	_cleanup_free_ char *commit = repo_commit(repo, after);
 	if (!commit)
 		return;
-	_cleanup_(strv_done) struct strv paths = { 0 };
+	_cleanup_(strv_done) struct strv paths = {0};
 	list_workflows(repo, commit, &paths);
 	for (size_t i = 0; i < paths.count; i++)
 		consider_file(f, repo, paths.items[i], ref, before, commit, actor);
@@ -110,7 +113,7 @@ void push_received(struct forge *f, struct forge_repo *repo, const char *ref, co
 /* refs/heads/x for a branch or tag name, or a full name as it is. free(); NULL: there is none. */
 static char *full_ref(const struct forge_repo *repo, const char *ref)
 {
-	static const char *const prefixes[] = { "", "refs/heads/", "refs/tags/" };
+	static const char *const prefixes[] = {"", "refs/heads/", "refs/tags/"};
 	for (size_t i = str_starts(ref, "refs/") ? 0 : 1; i < ARRAY_SIZE(prefixes); i++) {
 		_cleanup_free_ char *name = xasprintf("%s%s", prefixes[i], ref);
 		_cleanup_free_ char *commit = repo_commit(repo, name);
@@ -121,7 +124,7 @@ static char *full_ref(const struct forge_repo *repo, const char *ref)
 }
 
 int dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file, const char *ref, const json_t *inputs,
-                      const char *actor, struct forge_run **ret, struct err *err)
+		      const char *actor, struct forge_run **ret, struct err *err)
 {
 	_cleanup_free_ char *name = full_ref(repo, ref);
 	_cleanup_free_ char *sha = name ? repo_commit(repo, name) : NULL;
@@ -132,7 +135,7 @@ int dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file
 	if (read_file(repo, sha, path, &text, err) < 0)
 		return err_set(err, ERR_NOT_FOUND, "Not Found");
 	_cleanup_(workflow_freep) struct workflow *workflow = NULL;
-	_cleanup_(faults_done) struct faults faults = { 0 };
+	_cleanup_(faults_done) struct faults faults = {0};
 	int r = workflow_read(path, str_peek(&text), text.len, &faults, &workflow, NULL, err);
 	if (r < 0)
 		return r;
@@ -142,8 +145,9 @@ int dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file
 	r = workflow_dispatch_inputs(workflow, inputs, &checked, err);
 	if (r < 0)
 		return r;
-	json_t *payload = json_pack("{s:s, s:s, s:O, s:o, s:{s:s, s:i, s:s}}", "ref", name, "workflow", path, "inputs", checked,
-		"repository", repo_json(f, repo), "sender", "login", actor, "id", 1, "type", "User");
+	json_t *payload =
+		json_pack("{s:s, s:s, s:O, s:o, s:{s:s, s:i, s:s}}", "ref", name, "workflow", path, "inputs", checked,
+			  "repository", repo_json(f, repo), "sender", "login", actor, "id", 1, "type", "User");
 	struct forge_run *run = run_new(f, repo, TAKE(workflow), path, "workflow_dispatch", name, sha, payload);
 	run->inputs = checked;
 	run->actor = xstrdup(actor);

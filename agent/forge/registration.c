@@ -71,9 +71,13 @@ static struct forge_token *need_runner_admin(struct req *r, const char *scope, b
 {
 	struct identity who = identify(r, "RemoteAuth Bearer");
 	struct forge_token *t = who.token;
-	if (!t || (t->kind != TOKEN_REGISTRATION && t->kind != TOKEN_MANAGEMENT && !(removal && t->kind == TOKEN_REMOVAL))) {
-		complain(r, "Authorization must be RemoteAuth with a %s token: %s", removal ? "removal" : "registration",
-			who.problem ? who.problem : who.given ? "another kind was sent" : "there is none");
+	if (!t ||
+	    (t->kind != TOKEN_REGISTRATION && t->kind != TOKEN_MANAGEMENT && !(removal && t->kind == TOKEN_REMOVAL))) {
+		complain(r, "Authorization must be RemoteAuth with a %s token: %s",
+			 removal ? "removal" : "registration",
+			 who.problem ? who.problem
+			 : who.given ? "another kind was sent"
+				     : "there is none");
 		reply_error(r, 401, "Bad credentials");
 		return NULL;
 	}
@@ -112,7 +116,7 @@ static char *scope_of_url(struct forge *f, const char *url)
 
 static void runner_registration(struct req *r)
 {
-	static const struct member members[] = { { "url", 'S', true }, { "runner_event", 'S', true } };
+	static const struct member members[] = {{"url", 'S', true}, {"runner_event", 'S', true}};
 	check_rest_headers(r);
 	_cleanup_json_ json_t *body = req_json(r);
 	if (!body)
@@ -132,15 +136,17 @@ static void runner_registration(struct req *r)
 		return;
 	_cleanup_free_ char *scope = scope_of_url(r->f, json_get_string(body, "url"));
 	if (!scope || strcmp(scope, t->scope) != 0) {
-		complain(r, "the URL '%.100s' does not belong to the token, which is for %s", json_get_string(body, "url"), t->scope);
+		complain(r, "the URL '%.100s' does not belong to the token, which is for %s",
+			 json_get_string(body, "url"), t->scope);
 		reply_error(r, 404, "Not Found");
 		return;
 	}
 	struct forge_token *management = token_new(r->f, TOKEN_MANAGEMENT, HOUR_MS, NULL);
 	management->scope = xstrdup(t->scope);
 	_cleanup_free_ char *tenant = xasprintf("%s/_services/pipelines/1/", r->f->base);
-	reply_json(r, 200, json_pack("{s:s, s:s, s:s, s:b}", "url", tenant, "token_schema", "OAuthAccessToken", "token",
-		management->text, "use_v2_flow", 1));
+	reply_json(r, 200,
+		   json_pack("{s:s, s:s, s:s, s:b}", "url", tenant, "token_schema", "OAuthAccessToken", "token",
+			     management->text, "use_v2_flow", 1));
 }
 
 static void runner_groups(struct req *r)
@@ -148,17 +154,18 @@ static void runner_groups(struct req *r)
 	_cleanup_free_ char *scope = scope_of(r, is_repository_path(r));
 	if (!scope || !need_runner_admin(r, scope, false))
 		return;
-	reply_json(r, 200, json_pack("{s:i, s:[{s:i, s:s, s:b, s:b}]}", "total_count", 1, "runner_groups", "id", 1, "name", "Default",
-		"default", 1, "is_hosted", 0));
+	reply_json(r, 200,
+		   json_pack("{s:i, s:[{s:i, s:s, s:b, s:b}]}", "total_count", 1, "runner_groups", "id", 1, "name",
+			     "Default", "default", 1, "is_hosted", 0));
 }
 
 static json_t *runner_object(const struct forge_runner *runner)
 {
 	int64_t silent = clock_mono_ms() - runner->last_poll_ms;
 	bool online = runner->session_id[0] && runner->last_poll_ms && silent < 2 * 60 * 1000;
-	return json_pack("{s:I, s:s, s:s, s:s, s:b, s:b, s:O}", "id", (json_int_t)runner->id, "name", runner->name, "os",
-		runner->os ? runner->os : "unknown", "status", online ? "online" : "offline", "busy", runner->job != NULL,
-		"ephemeral", runner->ephemeral, "labels", runner->label_objects);
+	return json_pack("{s:I, s:s, s:s, s:s, s:b, s:b, s:O}", "id", (json_int_t)runner->id, "name", runner->name,
+			 "os", runner->os ? runner->os : "unknown", "status", online ? "online" : "offline", "busy",
+			 runner->job != NULL, "ephemeral", runner->ephemeral, "labels", runner->label_objects);
 }
 
 static void list_runners(struct req *r)
@@ -173,7 +180,8 @@ static void list_runners(struct req *r)
 	json_t *list = json_array();
 	for (size_t i = 0; i < r->f->runner_count; i++) {
 		const struct forge_runner *runner = r->f->runners[i];
-		if (!runner->deleted && strcmp(runner->scope, scope) == 0 && (!name || strcasecmp(name, runner->name) == 0))
+		if (!runner->deleted && strcmp(runner->scope, scope) == 0 &&
+		    (!name || strcasecmp(name, runner->name) == 0))
 			json_array_append_new(list, runner_object(runner));
 	}
 	reply_json(r, 200, json_pack("{s:i, s:o}", "total_count", (int)json_array_size(list), "runners", list));
@@ -210,8 +218,9 @@ static void delete_runner(struct req *r)
 	if (!who.admin && !need_runner_admin(r, scope, true))
 		return;
 	long long id = 0;
-	struct forge_runner *runner = str_parse_i64(r->args[is_repository_path(r) ? 2 : 1], 1, INT64_MAX, &id) ?
-		find_runner(r->f, scope, id, NULL) : NULL;
+	struct forge_runner *runner = str_parse_i64(r->args[is_repository_path(r) ? 2 : 1], 1, INT64_MAX, &id)
+					      ? find_runner(r->f, scope, id, NULL)
+					      : NULL;
 	if (!runner) {
 		reply_error(r, 404, "Not Found");
 		return;
@@ -235,7 +244,8 @@ static BIGNUM *xml_number(const char *xml, const char *open, const char *close)
 	return BN_bin2bn((const unsigned char *)bytes.data, (int)bytes.len, NULL);
 }
 
-/* <RSAKeyValue><Modulus>…</Modulus><Exponent>…</Exponent></RSAKeyValue> → key; NULL when it is none of 2048 bits or more. */
+/* <RSAKeyValue><Modulus>…</Modulus><Exponent>…</Exponent></RSAKeyValue> → key; NULL when it is none of 2048 bits or
+ * more. */
 static EVP_PKEY *key_from_xml(const char *xml)
 {
 	if (!str_starts(xml, "<RSAKeyValue><Modulus>") || !str_ends(xml, "</Exponent></RSAKeyValue>"))
@@ -247,7 +257,8 @@ static EVP_PKEY *key_from_xml(const char *xml)
 	    OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_E, e)) {
 		OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(build);
 		EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
-		if (EVP_PKEY_fromdata_init(context) != 1 || EVP_PKEY_fromdata(context, &key, EVP_PKEY_PUBLIC_KEY, params) != 1)
+		if (EVP_PKEY_fromdata_init(context) != 1 ||
+		    EVP_PKEY_fromdata(context, &key, EVP_PKEY_PUBLIC_KEY, params) != 1)
 			key = NULL;
 		EVP_PKEY_CTX_free(context);
 		OSSL_PARAM_free(params);
@@ -262,11 +273,12 @@ static EVP_PKEY *key_from_xml(const char *xml)
 
 static bool check_labels(struct req *r, const json_t *labels)
 {
-	static const struct member members[] = { { "id", 'i', false }, { "name", 'S', true }, { "type", 'S', true } };
+	static const struct member members[] = {{"id", 'i', false}, {"name", 'S', true}, {"type", 'S', true}};
 	bool good = true;
 	size_t i;
 	json_t *label;
-	json_array_foreach(labels, i, label) {
+	json_array_foreach(labels, i, label)
+	{
 		_cleanup_free_ char *where = xasprintf("label %zu", i + 1);
 		if (!check_members(r, label, where, members, ARRAY_SIZE(members))) {
 			good = false;
@@ -303,22 +315,27 @@ static void set_labels(struct forge_runner *runner, const json_t *labels)
 {
 	size_t i;
 	json_t *label;
-	json_array_foreach(labels, i, label) {
+	json_array_foreach(labels, i, label)
+	{
 		const char *name = json_get_string(label, "name");
 		strv_add(&runner->labels, name);
-		json_array_append_new(runner->label_objects, json_pack("{s:i, s:s, s:s}", "id", (int)i + 1, "name", name, "type",
-			strcmp(json_get_string(label, "type"), "system") == 0 ? "read-only" : "custom"));
+		json_array_append_new(
+			runner->label_objects,
+			json_pack("{s:i, s:s, s:s}", "id", (int)i + 1, "name", name, "type",
+				  strcmp(json_get_string(label, "type"), "system") == 0 ? "read-only" : "custom"));
 	}
 }
 
 static bool check_registration(struct req *r, const json_t *body, EVP_PKEY **ret_key)
 {
 	static const struct member members[] = {
-		{ "url", 'S', true }, { "group_id", 'i', true }, { "name", 'S', true }, { "version", 'S', true },
-		{ "updates_disabled", 'b', true }, { "ephemeral", 'b', true }, { "labels", 'a', true }, { "public_key", 'S', true },
-		{ "runner_id", 'i', false }, { "replace", 'b', false },
+		{"url", 'S', true},      {"group_id", 'i', true},         {"name", 'S', true},
+		{"version", 'S', true},  {"updates_disabled", 'b', true}, {"ephemeral", 'b', true},
+		{"labels", 'a', true},   {"public_key", 'S', true},       {"runner_id", 'i', false},
+		{"replace", 'b', false},
 	};
-	if (!check_members(r, body, "register", members, ARRAY_SIZE(members)) || !check_labels(r, json_object_get(body, "labels")))
+	if (!check_members(r, body, "register", members, ARRAY_SIZE(members)) ||
+	    !check_labels(r, json_object_get(body, "labels")))
 		return false;
 	const char *name = json_get_string(body, "name");
 	if (strlen(name) > 64) {
@@ -338,9 +355,10 @@ static bool check_registration(struct req *r, const json_t *body, EVP_PKEY **ret
 /* The service's answer to a registration. */
 static json_t *registration_answer(struct forge *f, const struct forge_runner *runner)
 {
-	return json_pack("{s:I, s:s, s:{s:s, s:o, s:o}}", "id", (json_int_t)runner->id, "name", runner->name, "authorization",
-		"client_id", runner->client_id, "authorization_url", json_stringf("%s/_services/vstoken/_apis/oauth2/token/1", f->base),
-		"server_url", json_stringf("%s/_services/broker/", f->base));
+	return json_pack("{s:I, s:s, s:{s:s, s:o, s:o}}", "id", (json_int_t)runner->id, "name", runner->name,
+			 "authorization", "client_id", runner->client_id, "authorization_url",
+			 json_stringf("%s/_services/vstoken/_apis/oauth2/token/1", f->base), "server_url",
+			 json_stringf("%s/_services/broker/", f->base));
 }
 
 static void register_runner(struct req *r)
@@ -428,13 +446,16 @@ static void add_file(json_t *files, const char *name, json_t *content)
 static char *jit_config(struct forge *f, const struct forge_runner *runner, EVP_PKEY *key, const char *work_folder)
 {
 	json_t *files = json_object();
-	add_file(files, ".runner", json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:s}", "AgentId",
-		json_stringf("%lld", (long long)runner->id), "AgentName", runner->name, "DisableUpdate", "True", "Ephemeral", "True",
-		"PoolId", "1", "PoolName", "Default", "UseV2Flow", "True", "WorkFolder", work_folder, "ServerUrl",
-		json_stringf("%s/_services/pipelines/1/", f->base), "ServerUrlV2", json_stringf("%s/_services/broker/", f->base),
-		"IsHostedServer", "False"));
-	add_file(files, ".credentials", json_pack("{s:s, s:{s:s, s:o, s:s}}", "Scheme", "OAuth", "Data", "ClientId", runner->client_id,
-		"AuthorizationUrl", json_stringf("%s/_services/vstoken/_apis/oauth2/token/1", f->base), "requireFipsCryptography", "True"));
+	add_file(files, ".runner",
+		 json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:s}", "AgentId",
+			   json_stringf("%lld", (long long)runner->id), "AgentName", runner->name, "DisableUpdate",
+			   "True", "Ephemeral", "True", "PoolId", "1", "PoolName", "Default", "UseV2Flow", "True",
+			   "WorkFolder", work_folder, "ServerUrl", json_stringf("%s/_services/pipelines/1/", f->base),
+			   "ServerUrlV2", json_stringf("%s/_services/broker/", f->base), "IsHostedServer", "False"));
+	add_file(files, ".credentials",
+		 json_pack("{s:s, s:{s:s, s:o, s:s}}", "Scheme", "OAuth", "Data", "ClientId", runner->client_id,
+			   "AuthorizationUrl", json_stringf("%s/_services/vstoken/_apis/oauth2/token/1", f->base),
+			   "requireFipsCryptography", "True"));
 	add_file(files, ".credentials_rsaparams", private_key_file(key));
 	_cleanup_free_ char *text = json_text(files);
 	json_decref(files);
@@ -445,8 +466,10 @@ static char *jit_config(struct forge *f, const struct forge_runner *runner, EVP_
 
 static void generate_jitconfig(struct req *r)
 {
-	static const struct member members[] = { { "name", 'S', true }, { "runner_group_id", 'i', true }, { "labels", 'a', true },
-		{ "work_folder", 'S', false } };
+	static const struct member members[] = {{"name", 'S', true},
+						{"runner_group_id", 'i', true},
+						{"labels", 'a', true},
+						{"work_folder", 'S', false}};
 	_cleanup_free_ char *scope = scope_of(r, is_repository_path(r));
 	if (!scope || !need_admin(r))
 		return;
@@ -470,12 +493,12 @@ static void generate_jitconfig(struct req *r)
 	runner->jit = true;
 	size_t i;
 	json_t *label;
-	json_array_foreach(labels, i, label)
-		if (json_is_string(label)) {
-			strv_add(&runner->labels, json_string_value(label));
-			json_array_append_new(runner->label_objects, json_pack("{s:i, s:s, s:s}", "id", (int)i + 1, "name",
-				json_string_value(label), "type", "custom"));
-		}
+	json_array_foreach(labels, i, label) if (json_is_string(label))
+	{
+		strv_add(&runner->labels, json_string_value(label));
+		json_array_append_new(runner->label_objects, json_pack("{s:i, s:s, s:s}", "id", (int)i + 1, "name",
+								       json_string_value(label), "type", "custom"));
+	}
 	const char *work_folder = json_get_string(body, "work_folder");
 	_cleanup_free_ char *config = jit_config(r->f, runner, key, work_folder ? work_folder : "_work");
 	runner->key = key;
@@ -483,19 +506,19 @@ static void generate_jitconfig(struct req *r)
 }
 
 const struct route registration_routes[] = {
-	{ "POST", "actions/runner-registration", runner_registration, 0 },
-	{ "POST", "actions/runners/register", register_runner, 0 },
-	{ "POST", "repos/+/+/actions/runners/registration-token", registration_token, 0 },
-	{ "POST", "repos/+/+/actions/runners/remove-token", remove_token, 0 },
-	{ "POST", "repos/+/+/actions/runners/generate-jitconfig", generate_jitconfig, 0 },
-	{ "GET", "repos/+/+/actions/runners", list_runners, 0 },
-	{ "DELETE", "repos/+/+/actions/runners/+", delete_runner, 0 },
-	{ "GET", "repos/+/+/actions/runner-groups", runner_groups, 0 },
-	{ "POST", "orgs/+/actions/runners/registration-token", registration_token, 0 },
-	{ "POST", "orgs/+/actions/runners/remove-token", remove_token, 0 },
-	{ "POST", "orgs/+/actions/runners/generate-jitconfig", generate_jitconfig, 0 },
-	{ "GET", "orgs/+/actions/runners", list_runners, 0 },
-	{ "DELETE", "orgs/+/actions/runners/+", delete_runner, 0 },
-	{ "GET", "orgs/+/actions/runner-groups", runner_groups, 0 },
-	{ 0 },
+	{"POST", "actions/runner-registration", runner_registration, 0},
+	{"POST", "actions/runners/register", register_runner, 0},
+	{"POST", "repos/+/+/actions/runners/registration-token", registration_token, 0},
+	{"POST", "repos/+/+/actions/runners/remove-token", remove_token, 0},
+	{"POST", "repos/+/+/actions/runners/generate-jitconfig", generate_jitconfig, 0},
+	{"GET", "repos/+/+/actions/runners", list_runners, 0},
+	{"DELETE", "repos/+/+/actions/runners/+", delete_runner, 0},
+	{"GET", "repos/+/+/actions/runner-groups", runner_groups, 0},
+	{"POST", "orgs/+/actions/runners/registration-token", registration_token, 0},
+	{"POST", "orgs/+/actions/runners/remove-token", remove_token, 0},
+	{"POST", "orgs/+/actions/runners/generate-jitconfig", generate_jitconfig, 0},
+	{"GET", "orgs/+/actions/runners", list_runners, 0},
+	{"DELETE", "orgs/+/actions/runners/+", delete_runner, 0},
+	{"GET", "orgs/+/actions/runner-groups", runner_groups, 0},
+	{0},
 };

@@ -2,6 +2,7 @@
 #include "agent/forge/internal.h"
 #include "base/clock.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -11,8 +12,10 @@ static const char *actor_of(const struct forge_job *job)
 	return job ? "github-actions[bot]" : "octocat";
 }
 
-static void add_common(struct req *r, json_t *object, const char *actor)
+/* What every answer of the API has: id, times, author. Who made it is kept apart, for those who ask the forge. */
+static void add_common(struct req *r, json_t *object, const struct forge_job *job)
 {
+	const char *actor = actor_of(job);
 	char time[CLOCK_TEXT_SIZE];
 	clock_rfc3339(r->begun_ms, time);
 	time[19] = 'Z';
@@ -21,17 +24,29 @@ static void add_common(struct req *r, json_t *object, const char *actor)
 	json_object_set_new(object, "node_id", json_stringf("N_%lld", (long long)r->f->next_id));
 	json_object_set_new(object, "created_at", json_string(time));
 	json_object_set_new(object, "updated_at", json_string(time));
-	json_object_set_new(object, "user", json_pack("{s:s, s:i, s:s}", "login", actor, "id", 1, "type",
-		strstr(actor, "[bot]") ? "Bot" : "User"));
+	json_object_set_new(
+		object, "user",
+		json_pack("{s:s, s:i, s:s}", "login", actor, "id", 1, "type", strstr(actor, "[bot]") ? "Bot" : "User"));
+	char id[24];
+	snprintf(id, sizeof(id), "%lld", (long long)r->f->next_id);
+	if (job)
+		json_object_set_new(r->f->origins, id, json_string(job->job_id));
 }
 
 /* The repository and the permission; NULL: answered. */
 static struct forge_repo *begin(struct req *r, const char *permission, const char *level, struct forge_job **ret_job)
 {
 	check_rest_headers(r);
+	reply_header(r, "X-RateLimit-Limit: 5000");
+	reply_header(r, "X-RateLimit-Remaining: 4999");
+	reply_header(r, "X-RateLimit-Used: 1");
+	reply_header(r, "X-RateLimit-Reset: %lld", (long long)(r->begun_ms / 1000 + 3600));
+	reply_header(r, "X-RateLimit-Resource: core");
 	const char *agent = req_header(r, "User-Agent");
 	if (!agent || !*agent) {
-		reply_error(r, 403, "Request forbidden by administrative rules. Please make sure your request has a User-Agent header");
+		reply_error(r, 403,
+			    "Request forbidden by administrative rules. Please make sure your request has a User-Agent "
+			    "header");
 		return NULL;
 	}
 	struct forge_repo *repo = need_repo(r, 0, 1);
@@ -40,9 +55,12 @@ static struct forge_repo *begin(struct req *r, const char *permission, const cha
 
 static void validation_failed(struct req *r, const char *resource, const char *field, const char *code)
 {
-	complain(r, "%s: '%s' is %s", resource, field, code);
-	reply_json(r, 422, json_pack("{s:s, s:[{s:s, s:s, s:s}], s:s}", "message", "Validation Failed", "errors", "resource", resource,
-		"field", field, "code", code, "documentation_url", "https://docs.github.com/rest"));
+	if (!req_is_probe(r))
+		complain(r, "%s: '%s' is %s", resource, field, code);
+	reply_json(r, 422,
+		   json_pack("{s:s, s:[{s:s, s:s, s:s}], s:s}", "message", "Validation Failed", "errors", "resource",
+			     resource, "field", field, "code", code, "documentation_url",
+			     "https://docs.github.com/rest"));
 }
 
 /* The answer to a GET of a list, by per_page and page. */
@@ -58,7 +76,8 @@ static void reply_page(struct req *r, const json_t *list)
 	for (size_t i = from; i < total && i < from + (size_t)size; i++)
 		json_array_append(out, json_array_get(list, i));
 	if (from + (size_t)size < total)
-		reply_header(r, "Link: <%s%s?per_page=%lld&page=%lld>; rel=\"next\"", r->f->base, r->path, size, page + 1);
+		reply_header(r, "Link: <%s%s?per_page=%lld&page=%lld>; rel=\"next\"", r->f->base, r->path, size,
+			     page + 1);
 	reply_json(r, 200, out);
 }
 
@@ -69,9 +88,7 @@ static json_t *find_by_id(const json_t *list, const char *id_text)
 	json_t *item;
 	if (!str_parse_i64(id_text, 1, INT64_MAX, &id))
 		return NULL;
-	json_array_foreach(list, i, item)
-		if (json_get_int(item, "id", 0) == id)
-			return item;
+	json_array_foreach(list, i, item) if (json_get_int(item, "id", 0) == id) return item;
 	return NULL;
 }
 
@@ -83,8 +100,9 @@ static void get_repo(struct req *r)
 		return;
 	json_t *out = repo_json(r->f, repo);
 	const char *contents = job ? json_get_string(job->permissions, "Contents") : "write";
-	json_object_set_new(out, "permissions", json_pack("{s:b, s:b, s:b}", "admin", job == NULL, "push",
-		contents && strcmp(contents, "write") == 0, "pull", contents != NULL));
+	json_object_set_new(out, "permissions",
+			    json_pack("{s:b, s:b, s:b}", "admin", job == NULL, "push",
+				      contents && strcmp(contents, "write") == 0, "pull", contents != NULL));
 	reply_json(r, 200, out);
 }
 
@@ -92,8 +110,8 @@ static void get_repo(struct req *r)
 
 static json_t *read_comment(struct req *r, const char *resource)
 {
-	static const struct member members[] = { { "body", 'n', true }, { "path", 's', false }, { "position", 'i', false },
-		{ "line", 'n', false } };
+	static const struct member members[] = {
+		{"body", 'n', true}, {"path", 's', false}, {"position", 'i', false}, {"line", 'n', false}};
 	json_t *body = req_json(r);
 	if (!body)
 		return NULL;
@@ -123,13 +141,13 @@ static void create_commit_comment(struct req *r)
 	json_t *comment = read_comment(r, "CommitComment");
 	if (!comment)
 		return;
-	add_common(r, comment, actor_of(job));
+	add_common(r, comment, job);
 	long long id = json_get_int(comment, "id", 0);
 	json_object_set_new(comment, "commit_id", json_string(sha));
-	json_object_set_new(comment, "url", json_stringf("%s/api/v3/repos/%s/comments/%lld", r->f->base, repo->full_name, id));
-	json_object_set_new(comment, "html_url", json_stringf("%s/%s/commit/%s#commitcomment-%lld", r->f->base, repo->full_name, sha, id));
-	if (job)
-		json_object_set_new(comment, "_job", json_string(job->job_id));
+	json_object_set_new(comment, "url",
+			    json_stringf("%s/api/v3/repos/%s/comments/%lld", r->f->base, repo->full_name, id));
+	json_object_set_new(comment, "html_url",
+			    json_stringf("%s/%s/commit/%s#commitcomment-%lld", r->f->base, repo->full_name, sha, id));
 	json_array_append_new(repo->comments, comment);
 	forge_event(r->f, "comment on %.12s of %s", sha, repo->full_name);
 	reply_header(r, "Location: %s", json_get_string(comment, "url"));
@@ -145,9 +163,8 @@ static void list_commit_comments(struct req *r)
 	_cleanup_json_ json_t *out = json_array();
 	size_t i;
 	json_t *comment;
-	json_array_foreach(repo->comments, i, comment)
-		if (sha && strcmp(json_get_string(comment, "commit_id"), sha) == 0)
-			json_array_append(out, comment);
+	json_array_foreach(repo->comments, i, comment) if (sha && strcmp(json_get_string(comment, "commit_id"), sha) ==
+									  0) json_array_append(out, comment);
 	reply_page(r, out);
 }
 
@@ -173,7 +190,8 @@ static void change_comment_in(struct req *r, struct forge_repo *repo, json_t *li
 
 static void one_commit_comment(struct req *r)
 {
-	struct forge_repo *repo = begin(r, strcmp(r->method, "GET") == 0 ? "Metadata" : "Contents", strcmp(r->method, "GET") == 0 ? "read" : "write", NULL);
+	struct forge_repo *repo = begin(r, strcmp(r->method, "GET") == 0 ? "Metadata" : "Contents",
+					strcmp(r->method, "GET") == 0 ? "read" : "write", NULL);
 	change_comment_in(r, repo, repo ? repo->comments : NULL, r->args[2]);
 }
 
@@ -186,8 +204,9 @@ static void create_issue_comment(struct req *r)
 	json_t *comment = read_comment(r, "IssueComment");
 	if (!comment)
 		return;
-	add_common(r, comment, actor_of(job));
-	json_object_set_new(comment, "issue_url", json_stringf("%s/api/v3/repos/%s/issues/%s", r->f->base, repo->full_name, r->args[2]));
+	add_common(r, comment, job);
+	json_object_set_new(comment, "issue_url",
+			    json_stringf("%s/api/v3/repos/%s/issues/%s", r->f->base, repo->full_name, r->args[2]));
 	json_array_append_new(repo->issue_comments, comment);
 	reply_json(r, 201, json_incref(comment));
 }
@@ -201,9 +220,8 @@ static void list_issue_comments(struct req *r)
 	_cleanup_free_ char *tail = xasprintf("/issues/%s", r->args[2]);
 	size_t i;
 	json_t *comment;
-	json_array_foreach(repo->issue_comments, i, comment)
-		if (str_ends(json_get_string(comment, "issue_url"), tail))
-			json_array_append(out, comment);
+	json_array_foreach(repo->issue_comments, i, comment) if (str_ends(json_get_string(comment, "issue_url"), tail))
+		json_array_append(out, comment);
 	reply_page(r, out);
 }
 
@@ -217,9 +235,15 @@ static void one_issue_comment(struct req *r)
 
 static void create_deployment(struct req *r)
 {
-	static const struct member members[] = { { "ref", 'S', true }, { "task", 's', false }, { "auto_merge", 'b', false },
-		{ "required_contexts", 'n', false }, { "payload", 'n', false }, { "environment", 's', false }, { "description", 'n', false },
-		{ "transient_environment", 'b', false }, { "production_environment", 'b', false } };
+	static const struct member members[] = {{"ref", 'S', true},
+						{"task", 's', false},
+						{"auto_merge", 'b', false},
+						{"required_contexts", 'n', false},
+						{"payload", 'n', false},
+						{"environment", 's', false},
+						{"description", 'n', false},
+						{"transient_environment", 'b', false},
+						{"production_environment", 'b', false}};
 	struct forge_job *job = NULL;
 	struct forge_repo *repo = begin(r, "Deployments", "write", &job);
 	if (!repo)
@@ -239,10 +263,11 @@ static void create_deployment(struct req *r)
 	json_t *d = json_deep_copy(body);
 	json_object_del(d, "auto_merge");
 	json_object_del(d, "required_contexts");
-	add_common(r, d, actor_of(job));
+	add_common(r, d, job);
 	json_object_set_new(d, "sha", json_string(sha));
-	json_object_set_new(d, "url", json_stringf("%s/api/v3/repos/%s/deployments/%lld", r->f->base, repo->full_name,
-		(long long)json_get_int(d, "id", 0)));
+	json_object_set_new(d, "url",
+			    json_stringf("%s/api/v3/repos/%s/deployments/%lld", r->f->base, repo->full_name,
+					 (long long)json_get_int(d, "id", 0)));
 	json_object_set_new(d, "statuses_url", json_stringf("%s/statuses", json_get_string(d, "url")));
 	if (!json_object_get(d, "environment"))
 		json_object_set_new(d, "environment", json_string("production"));
@@ -257,7 +282,7 @@ static void list_deployments(struct req *r)
 	struct forge_repo *repo = begin(r, "Deployments", "read", NULL);
 	if (!repo)
 		return;
-	static const char *const filters[] = { "sha", "ref", "task", "environment" };
+	static const char *const filters[] = {"sha", "ref", "task", "environment"};
 	_cleanup_json_ json_t *out = json_array();
 	for (size_t i = json_array_size(repo->deployments); i-- > 0;) {
 		json_t *d = json_array_get(repo->deployments, i);
@@ -282,10 +307,12 @@ static bool in_words(const char *text, const char *const *words, size_t count)
 
 static void create_deployment_status(struct req *r)
 {
-	static const struct member members[] = { { "state", 'S', true }, { "log_url", 's', false }, { "target_url", 's', false },
-		{ "description", 's', false }, { "environment", 's', false }, { "environment_url", 's', false },
-		{ "auto_inactive", 'b', false } };
-	static const char *const states[] = { "error", "failure", "inactive", "in_progress", "queued", "pending", "success" };
+	static const struct member members[] = {{"state", 'S', true},         {"log_url", 's', false},
+						{"target_url", 's', false},   {"description", 's', false},
+						{"environment", 's', false},  {"environment_url", 's', false},
+						{"auto_inactive", 'b', false}};
+	static const char *const states[] = {"error",  "failure", "inactive", "in_progress",
+					     "queued", "pending", "success"};
 	struct forge_job *job = NULL;
 	struct forge_repo *repo = begin(r, "Deployments", "write", &job);
 	json_t *deployment = repo ? find_by_id(repo->deployments, r->args[2]) : NULL;
@@ -309,7 +336,7 @@ static void create_deployment_status(struct req *r)
 		return;
 	}
 	json_t *status = json_deep_copy(body);
-	add_common(r, status, actor_of(job));
+	add_common(r, status, job);
 	json_object_set(status, "deployment_id", json_object_get(deployment, "id"));
 	json_object_set(status, "deployment_url", json_object_get(deployment, "url"));
 	if (!json_object_get(status, "environment"))
@@ -339,11 +366,34 @@ static void list_deployment_statuses(struct req *r)
 
 /* ---- commit statuses, check runs ---- */
 
+static void create_ref(struct req *r)
+{
+	struct forge_job *job = NULL;
+	struct forge_repo *repo = begin(r, "Contents", "write", &job);
+	_cleanup_json_ json_t *body = repo ? req_json(r) : NULL;
+	if (!body)
+		return;
+	const char *ref = json_get_string(body, "ref"), *sha = json_get_string(body, "sha");
+	if (!ref || !sha) {
+		reply_error(r, 422, "Invalid request. \"ref\", \"sha\" weren't supplied.");
+		return;
+	}
+	_cleanup_free_ char *commit = repo_commit(repo, sha);
+	struct err err = ERR_INIT;
+	_cleanup_(str_done) struct str out = STR_INIT(4096);
+	const char *args[] = {"update-ref", "--", ref, commit ? commit : "", "", NULL};
+	if (!commit || !str_starts(ref, "refs/") || repo_git(repo, args, 4096, &out, &err) < 0) {
+		reply_error(r, 422, "Object does not exist or the reference is no good");
+		return;
+	}
+	reply_json(r, 201, json_pack("{s:s, s:{s:s, s:s}}", "ref", ref, "object", "sha", commit, "type", "commit"));
+}
+
 static void create_status(struct req *r)
 {
-	static const struct member members[] = { { "state", 'S', true }, { "target_url", 'n', false }, { "description", 'n', false },
-		{ "context", 's', false } };
-	static const char *const states[] = { "error", "failure", "pending", "success" };
+	static const struct member members[] = {
+		{"state", 'S', true}, {"target_url", 'n', false}, {"description", 'n', false}, {"context", 's', false}};
+	static const char *const states[] = {"error", "failure", "pending", "success"};
 	struct forge_job *job = NULL;
 	struct forge_repo *repo = begin(r, "Statuses", "write", &job);
 	_cleanup_json_ json_t *body = repo ? req_json(r) : NULL;
@@ -360,7 +410,7 @@ static void create_status(struct req *r)
 		return;
 	}
 	json_t *status = json_deep_copy(body);
-	add_common(r, status, actor_of(job));
+	add_common(r, status, job);
 	json_object_set_new(status, "sha", json_string(sha));
 	if (!json_object_get(status, "context"))
 		json_object_set_new(status, "context", json_string("default"));
@@ -370,7 +420,7 @@ static void create_status(struct req *r)
 
 static void check_run(struct req *r)
 {
-	static const char *const statuses[] = { "queued", "in_progress", "completed" };
+	static const char *const statuses[] = {"queued", "in_progress", "completed"};
 	struct forge_job *job = NULL;
 	struct forge_repo *repo = begin(r, "Checks", "write", &job);
 	_cleanup_json_ json_t *body = repo ? req_json(r) : NULL;
@@ -384,9 +434,11 @@ static void check_run(struct req *r)
 		reply_error(r, 404, "Not Found");
 		return;
 	}
-	const char *missing = creating && !json_get_string(body, "name") ? "name" : creating && !json_get_string(body, "head_sha") ?
-		"head_sha" : output && !json_get_string(output, "summary") ? "output.summary" : status && !in_words(status, statuses, 3) ?
-		"status" : NULL;
+	const char *missing = creating && !json_get_string(body, "name")       ? "name"
+			      : creating && !json_get_string(body, "head_sha") ? "head_sha"
+			      : output && !json_get_string(output, "summary")  ? "output.summary"
+			      : status && !in_words(status, statuses, 3)       ? "status"
+									       : NULL;
 	if (missing) {
 		validation_failed(r, "CheckRun", missing, "missing or invalid");
 		if (creating)
@@ -397,7 +449,7 @@ static void check_run(struct req *r)
 	if (json_get_string(body, "conclusion"))
 		json_object_set_new(kept, "status", json_string("completed"));
 	if (creating) {
-		add_common(r, kept, actor_of(job));
+		add_common(r, kept, job);
 		json_array_append_new(repo->check_runs, kept);
 	}
 	reply_json(r, creating ? 201 : 200, json_incref(kept));
@@ -412,7 +464,8 @@ static void dispatch(struct req *r)
 	_cleanup_json_ json_t *body = repo ? req_json(r) : NULL;
 	if (!body)
 		return;
-	static const struct member members[] = { { "ref", 'S', true }, { "inputs", 'o', false }, { "return_run_details", 'b', false } };
+	static const struct member members[] = {
+		{"ref", 'S', true}, {"inputs", 'o', false}, {"return_run_details", 'b', false}};
 	if (!check_members(r, body, "a dispatch", members, ARRAY_SIZE(members))) {
 		reply_error(r, 422, "Invalid request");
 		return;
@@ -420,14 +473,18 @@ static void dispatch(struct req *r)
 	struct err err = ERR_INIT;
 	struct forge_run *run = NULL;
 	char line[512];
-	int result = dispatch_workflow(r->f, repo, r->args[2], json_get_string(body, "ref"), json_object_get(body, "inputs"),
-		actor_of(job), &run, &err);
+	int result = dispatch_workflow(r->f, repo, r->args[2], json_get_string(body, "ref"),
+				       json_object_get(body, "inputs"), actor_of(job), &run, &err);
 	if (result < 0)
 		reply_error(r, result == ERR_NOT_FOUND ? 404 : 422, "%s", err_line(&err, line, sizeof(line)));
 	else if (json_get_bool(body, "return_run_details", false))
-		reply_json(r, 200, json_pack("{s:I, s:o, s:o}", "workflow_run_id", (json_int_t)run->id,
-			"run_url", json_stringf("%s/api/v3/repos/%s/actions/runs/%lld", r->f->base, repo->full_name, (long long)run->id),
-			"html_url", json_stringf("%s/%s/actions/runs/%lld", r->f->base, repo->full_name, (long long)run->id)));
+		reply_json(r, 200,
+			   json_pack("{s:I, s:o, s:o}", "workflow_run_id", (json_int_t)run->id, "run_url",
+				     json_stringf("%s/api/v3/repos/%s/actions/runs/%lld", r->f->base, repo->full_name,
+						  (long long)run->id),
+				     "html_url",
+				     json_stringf("%s/%s/actions/runs/%lld", r->f->base, repo->full_name,
+						  (long long)run->id)));
 	else
 		reply(r, 204);
 }
@@ -463,10 +520,12 @@ static json_t *rest_run(struct forge *f, const struct forge_run *run)
 	json_object_del(out, "jobs");
 	json_object_set_new(out, "name", json_string(run->name));
 	json_object_set_new(out, "head_sha", json_string(run->sha));
-	json_object_set_new(out, "head_branch", json_string(strncmp(run->ref, "refs/heads/", 11) == 0 ? run->ref + 11 : run->ref));
+	json_object_set_new(out, "head_branch",
+			    json_string(strncmp(run->ref, "refs/heads/", 11) == 0 ? run->ref + 11 : run->ref));
 	json_object_set_new(out, "run_number", json_integer(run->number));
 	json_object_set_new(out, "run_attempt", json_integer(1));
-	json_object_set_new(out, "html_url", json_stringf("%s/%s/actions/runs/%lld", f->base, run->repo->full_name, (long long)run->id));
+	json_object_set_new(out, "html_url",
+			    json_stringf("%s/%s/actions/runs/%lld", f->base, run->repo->full_name, (long long)run->id));
 	return out;
 }
 
@@ -510,42 +569,45 @@ static void list_jobs(struct req *r)
 
 static void rate_limit(struct req *r)
 {
-	reply_json(r, 200, json_pack("{s:{s:{s:i, s:i, s:i, s:I}}}", "resources", "core", "limit", 5000, "remaining", 5000, "used", 0,
-		"reset", (json_int_t)(clock_wall_ms() / 1000 + 3600)));
+	reply_json(r, 200,
+		   json_pack("{s:{s:{s:i, s:i, s:i, s:I}}}", "resources", "core", "limit", 5000, "remaining", 5000,
+			     "used", 0, "reset", (json_int_t)(clock_wall_ms() / 1000 + 3600)));
 }
 
 static void root(struct req *r)
 {
-	reply_json(r, 200, json_pack("{s:o}", "repository_url", json_stringf("%s/api/v3/repos/{owner}/{repo}", r->f->base)));
+	reply_json(r, 200,
+		   json_pack("{s:o}", "repository_url", json_stringf("%s/api/v3/repos/{owner}/{repo}", r->f->base)));
 }
 
 const struct route rest_routes[] = {
-	{ "GET", "", root, 0 },
-	{ "GET", "api/v3", root, 0 },
-	{ "GET", "rate_limit", rate_limit, 0 },
-	{ "GET", "repos/+/+", get_repo, 0 },
-	{ "GET", "repos/+/+/tarball/*", tarball_handle, ROUTE_UNLOCKED },
-	{ "GET", "repos/+/+/zipball/*", tarball_handle, ROUTE_UNLOCKED },
-	{ "GET", "repos/+/+/tarball", tarball_handle, ROUTE_UNLOCKED },
-	{ "POST", "repos/+/+/commits/+/comments", create_commit_comment, 0 },
-	{ "GET", "repos/+/+/commits/+/comments", list_commit_comments, 0 },
-	{ "GET", "repos/+/+/comments/+", one_commit_comment, 0 },
-	{ "PATCH", "repos/+/+/comments/+", one_commit_comment, 0 },
-	{ "POST", "repos/+/+/issues/+/comments", create_issue_comment, 0 },
-	{ "GET", "repos/+/+/issues/+/comments", list_issue_comments, 0 },
-	{ "GET", "repos/+/+/issues/comments/+", one_issue_comment, 0 },
-	{ "PATCH", "repos/+/+/issues/comments/+", one_issue_comment, 0 },
-	{ "POST", "repos/+/+/deployments", create_deployment, 0 },
-	{ "GET", "repos/+/+/deployments", list_deployments, 0 },
-	{ "POST", "repos/+/+/deployments/+/statuses", create_deployment_status, 0 },
-	{ "GET", "repos/+/+/deployments/+/statuses", list_deployment_statuses, 0 },
-	{ "POST", "repos/+/+/statuses/+", create_status, 0 },
-	{ "POST", "repos/+/+/check-runs", check_run, 0 },
-	{ "PATCH", "repos/+/+/check-runs/+", check_run, 0 },
-	{ "POST", "repos/+/+/actions/workflows/+/dispatches", dispatch, 0 },
-	{ "POST", "repos/+/+/actions/runs/+/cancel", cancel_run, 0 },
-	{ "GET", "repos/+/+/actions/runs", list_runs, 0 },
-	{ "GET", "repos/+/+/actions/runs/+", get_run, 0 },
-	{ "GET", "repos/+/+/actions/runs/+/jobs", list_jobs, 0 },
-	{ 0 },
+	{"GET", "", root, 0},
+	{"GET", "api/v3", root, 0},
+	{"GET", "rate_limit", rate_limit, 0},
+	{"GET", "repos/+/+", get_repo, 0},
+	{"GET", "repos/+/+/tarball/*", tarball_handle, ROUTE_UNLOCKED},
+	{"GET", "repos/+/+/zipball/*", tarball_handle, ROUTE_UNLOCKED},
+	{"GET", "repos/+/+/tarball", tarball_handle, ROUTE_UNLOCKED},
+	{"POST", "repos/+/+/commits/+/comments", create_commit_comment, 0},
+	{"GET", "repos/+/+/commits/+/comments", list_commit_comments, 0},
+	{"GET", "repos/+/+/comments/+", one_commit_comment, 0},
+	{"PATCH", "repos/+/+/comments/+", one_commit_comment, 0},
+	{"POST", "repos/+/+/issues/+/comments", create_issue_comment, 0},
+	{"GET", "repos/+/+/issues/+/comments", list_issue_comments, 0},
+	{"GET", "repos/+/+/issues/comments/+", one_issue_comment, 0},
+	{"PATCH", "repos/+/+/issues/comments/+", one_issue_comment, 0},
+	{"POST", "repos/+/+/deployments", create_deployment, 0},
+	{"GET", "repos/+/+/deployments", list_deployments, 0},
+	{"POST", "repos/+/+/deployments/+/statuses", create_deployment_status, 0},
+	{"GET", "repos/+/+/deployments/+/statuses", list_deployment_statuses, 0},
+	{"POST", "repos/+/+/statuses/+", create_status, 0},
+	{"POST", "repos/+/+/git/refs", create_ref, 0},
+	{"POST", "repos/+/+/check-runs", check_run, 0},
+	{"PATCH", "repos/+/+/check-runs/+", check_run, 0},
+	{"POST", "repos/+/+/actions/workflows/+/dispatches", dispatch, 0},
+	{"POST", "repos/+/+/actions/runs/+/cancel", cancel_run, 0},
+	{"GET", "repos/+/+/actions/runs", list_runs, 0},
+	{"GET", "repos/+/+/actions/runs/+", get_run, 0},
+	{"GET", "repos/+/+/actions/runs/+/jobs", list_jobs, 0},
+	{0},
 };

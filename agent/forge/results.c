@@ -1,5 +1,5 @@
-/* The results service: step states, and the blobs that hold logs and summaries. Source: the runner's Twirp calls and Azure's
- * blob protocol as far as runners speak it. */
+/* The results service: step states, and the blobs that hold logs and summaries. Source: the runner's Twirp calls and
+ * Azure's blob protocol as far as runners speak it. */
 #include "agent/forge/internal.h"
 #include "base/clock.h"
 #include "base/digest.h"
@@ -29,7 +29,7 @@ static struct forge_job *begin(struct req *r, const struct member *members, size
 		return NULL;
 	}
 	const char *plan = json_get_string(*ret_body, "workflow_run_backend_id"),
-		*job = json_get_string(*ret_body, "workflow_job_run_backend_id");
+		   *job = json_get_string(*ret_body, "workflow_job_run_backend_id");
 	if (strcmp(plan, t->job->run->plan_id) != 0 || strcmp(job, t->job->job_id) != 0) {
 		complain(r, "the run and the job are not those of the token");
 		twirp_error(r, 404, "not_found", "no such job");
@@ -54,20 +54,32 @@ static const char *status_name(int64_t status)
 static const char *conclusion_name(int64_t conclusion)
 {
 	switch (conclusion) {
-	case 2: return "success";
-	case 3: return "failure";
-	case 4: return "cancelled";
-	case 7: return "skipped";
-	default: return NULL;
+	case 2:
+		return "success";
+	case 3:
+		return "failure";
+	case 4:
+		return "cancelled";
+	case 7:
+		return "skipped";
+	default:
+		return NULL;
 	}
 }
 
 static bool check_step(struct req *r, const struct forge_job *job, const json_t *step, size_t index)
 {
-	static const struct member members[] = { { "external_id", 'g', true }, { "number", 'i', true }, { "name", 's', true },
-		{ "status", 'i', true }, { "started_at", 'M', true }, { "completed_at", 'M', true }, { "conclusion", 'i', true },
-		{ "is_background", 'b', false }, { "background_control_type", 's', false }, { "background_control_step_ids", 'a', false },
-		{ "parallel_group_id", 's', false } };
+	static const struct member members[] = {{"external_id", 'g', true},
+						{"number", 'i', true},
+						{"name", 's', true},
+						{"status", 'i', true},
+						{"started_at", 'M', true},
+						{"completed_at", 'M', true},
+						{"conclusion", 'i', true},
+						{"is_background", 'b', false},
+						{"background_control_type", 's', false},
+						{"background_control_step_ids", 'a', false},
+						{"parallel_group_id", 's', false}};
 	_cleanup_free_ char *where = xasprintf("step %zu", index + 1);
 	if (!check_members(r, step, where, members, ARRAY_SIZE(members)))
 		return false;
@@ -86,9 +98,9 @@ static bool check_step(struct req *r, const struct forge_job *job, const json_t 
 		complain(r, "%s: numbers begin with 1", where);
 	const char *id;
 	json_t *other;
-	json_object_foreach(job->steps, id, other)
-		if (json_get_int(other, "number", 0) == number && strcmp(id, json_get_string(step, "external_id")) != 0)
-			complain(r, "%s: number %lld belongs to another step", where, (long long)number);
+	json_object_foreach(job->steps, id, other) if (json_get_int(other, "number", 0) == number &&
+						       strcmp(id, json_get_string(step, "external_id")) != 0)
+		complain(r, "%s: number %lld belongs to another step", where, (long long)number);
 	json_t *before = json_object_get(job->steps, json_get_string(step, "external_id"));
 	const char *was = json_get_string(before, "status");
 	if (was && strcmp(was, "completed") == 0 && !completed)
@@ -98,8 +110,10 @@ static bool check_step(struct req *r, const struct forge_job *job, const json_t 
 
 static void steps_update(struct req *r)
 {
-	static const struct member members[] = { { "steps", 'a', true }, { "change_order", 'i', true },
-		{ "workflow_job_run_backend_id", 'g', true }, { "workflow_run_backend_id", 'g', true } };
+	static const struct member members[] = {{"steps", 'a', true},
+						{"change_order", 'i', true},
+						{"workflow_job_run_backend_id", 'g', true},
+						{"workflow_run_backend_id", 'g', true}};
 	_cleanup_json_ json_t *body = NULL;
 	struct forge_job *job = begin(r, members, ARRAY_SIZE(members), &body);
 	if (!job)
@@ -107,19 +121,20 @@ static void steps_update(struct req *r)
 	int64_t order = json_get_int(body, "change_order", 0);
 	size_t i;
 	json_t *step;
-	json_array_foreach(json_object_get(body, "steps"), i, step)
-		if (!check_step(r, job, step, i)) {
-			twirp_error(r, 400, "malformed", "a step is not valid");
-			return;
-		}
+	json_array_foreach(json_object_get(body, "steps"), i, step) if (!check_step(r, job, step, i))
+	{
+		twirp_error(r, 400, "malformed", "a step is not valid");
+		return;
+	}
 	if (order < 1)
 		complain(r, "change_order begins with 1");
-	if (order <= job->change_order) {          /* a late repetition: known already */
+	if (order <= job->change_order) { /* a late repetition: known already */
 		reply_json(r, 200, json_pack("{s:b}", "ok", 1));
 		return;
 	}
 	job->change_order = order;
-	json_array_foreach(json_object_get(body, "steps"), i, step) {
+	json_array_foreach(json_object_get(body, "steps"), i, step)
+	{
 		const char *id = json_get_string(step, "external_id");
 		json_t *kept = json_object_get(job->steps, id);
 		if (!kept) {
@@ -162,8 +177,8 @@ static struct forge_blob *blob_for(struct forge *f, struct forge_job *job, enum 
 	struct forge_blob *b = blob_find(f, job, kind, step_id);
 	if (b)
 		return b;
-	static const char *const shapes[] = { "logs/steps/step-logs-%s.txt", "logs/job/job-logs.txt%s", "summaries/step-summary-%s.md",
-		"diagnostics/diagnostic-logs.zip%s" };
+	static const char *const shapes[] = {"logs/steps/step-logs-%s.txt", "logs/job/job-logs.txt%s",
+					     "summaries/step-summary-%s.md", "diagnostics/diagnostic-logs.zip%s"};
 	b = xcalloc(1, sizeof(*b));
 	b->kind = kind;
 	b->job = job;
@@ -184,13 +199,15 @@ static json_t *signed_url(struct forge *f, const struct forge_blob *b)
 {
 	char time[CLOCK_TEXT_SIZE];
 	clock_rfc3339(clock_wall_ms() + 3600 * 1000, time);
-	return json_stringf("%s/_services/blobs/%s?se=%.19sZ&sig=%s&sp=cw&spr=https&sr=b&sv=2025-11-05", f->base, b->path, time, b->signature);
+	return json_stringf("%s/_services/blobs/%s?se=%.19sZ&sig=%s&sp=cw&spr=https&sr=b&sv=2025-11-05", f->base,
+			    b->path, time, b->signature);
 }
 
 static void get_url(struct req *r, enum blob_kind kind, const char *member, bool per_step, bool limit)
 {
-	static const struct member members[] = { { "workflow_run_backend_id", 'g', true }, { "workflow_job_run_backend_id", 'g', true },
-		{ "step_backend_id", 'g', true } };
+	static const struct member members[] = {{"workflow_run_backend_id", 'g', true},
+						{"workflow_job_run_backend_id", 'g', true},
+						{"step_backend_id", 'g', true}};
 	_cleanup_json_ json_t *body = NULL;
 	struct forge_job *job = begin(r, members, per_step ? 3 : 2, &body);
 	if (!job)
@@ -198,7 +215,8 @@ static void get_url(struct req *r, enum blob_kind kind, const char *member, bool
 	struct forge_blob *b = blob_for(r->f, job, kind, per_step ? json_get_string(body, "step_backend_id") : "");
 	if (b->registered)
 		complain(r, "the log or summary was registered as complete before");
-	json_t *answer = json_pack("{s:o, s:s}", member, signed_url(r->f, b), "blob_storage_type", "BLOB_STORAGE_TYPE_AZURE");
+	json_t *answer =
+		json_pack("{s:o, s:s}", member, signed_url(r->f, b), "blob_storage_type", "BLOB_STORAGE_TYPE_AZURE");
 	if (limit)
 		json_object_set_new(answer, "soft_size_limit", json_string("1048576"));
 	reply_json(r, 200, answer);
@@ -242,14 +260,19 @@ static void check_log(struct req *r, const struct forge_blob *b)
 
 static void metadata(struct req *r, enum blob_kind kind, bool per_step)
 {
-	static const struct member step_members[] = { { "workflow_run_backend_id", 'g', true },
-		{ "workflow_job_run_backend_id", 'g', true }, { "uploaded_at", 'm', true }, { "line_count", 'i', true },
-		{ "step_backend_id", 'g', true } };
-	static const struct member summary_members[] = { { "workflow_run_backend_id", 'g', true },
-		{ "workflow_job_run_backend_id", 'g', true }, { "uploaded_at", 'm', true }, { "size", 'i', true },
-		{ "step_backend_id", 'g', true } };
+	static const struct member step_members[] = {{"workflow_run_backend_id", 'g', true},
+						     {"workflow_job_run_backend_id", 'g', true},
+						     {"uploaded_at", 'm', true},
+						     {"line_count", 'i', true},
+						     {"step_backend_id", 'g', true}};
+	static const struct member summary_members[] = {{"workflow_run_backend_id", 'g', true},
+							{"workflow_job_run_backend_id", 'g', true},
+							{"uploaded_at", 'm', true},
+							{"size", 'i', true},
+							{"step_backend_id", 'g', true}};
 	_cleanup_json_ json_t *body = NULL;
-	struct forge_job *job = begin(r, kind == BLOB_SUMMARY ? summary_members : step_members, per_step ? 5 : 4, &body);
+	struct forge_job *job =
+		begin(r, kind == BLOB_SUMMARY ? summary_members : step_members, per_step ? 5 : 4, &body);
 	if (!job)
 		return;
 	struct forge_blob *b = blob_find(r->f, job, kind, per_step ? json_get_string(body, "step_backend_id") : "");
@@ -262,13 +285,14 @@ static void metadata(struct req *r, enum blob_kind kind, bool per_step)
 		complain(r, "it was registered before");
 	if (kind == BLOB_SUMMARY) {
 		if (json_get_int(body, "size", -1) != (int64_t)b->data.len)
-			complain(r, "size is %lld, the blob has %zu bytes", (long long)json_get_int(body, "size", -1), b->data.len);
+			complain(r, "size is %lld, the blob has %zu bytes", (long long)json_get_int(body, "size", -1),
+				 b->data.len);
 		if (b->data.len > SUMMARY_LIMIT)
 			complain(r, "the summary is larger than soft_size_limit");
 	} else {
 		if (json_get_int(body, "line_count", -1) != blob_lines(b))
-			complain(r, "line_count is %lld, the log has %lld lines", (long long)json_get_int(body, "line_count", -1),
-				(long long)blob_lines(b));
+			complain(r, "line_count is %lld, the log has %lld lines",
+				 (long long)json_get_int(body, "line_count", -1), (long long)blob_lines(b));
 		if (b->type == BLOB_APPEND && !b->sealed)
 			complain(r, "the append blob was not sealed");
 		check_log(r, b);
@@ -296,8 +320,10 @@ static void summary_metadata(struct req *r)
 
 static void blob_error(struct req *r, int status, const char *code)
 {
-	_cleanup_free_ char *xml = xasprintf("\xef\xbb\xbf<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>%s</Code><Message>%s</Message>"
-		"</Error>", code, code);
+	_cleanup_free_ char *xml = xasprintf(
+		"\xef\xbb\xbf<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>%s</Code><Message>%s</Message>"
+		"</Error>",
+		code, code);
 	reply_header(r, "x-ms-error-code: %s", code);
 	reply_text(r, status, "application/xml", xml, strlen(xml));
 }
@@ -355,8 +381,8 @@ static void create_blob(struct req *r, struct forge_blob *b)
 static void append_block(struct req *r, struct forge_blob *b)
 {
 	check_blob_headers(r, b, false);
-	const char *position = req_header(r, "x-ms-blob-condition-appendpos"), *seal = req_header(r, "x-ms-blob-sealed"),
-		*seal_query = req_query(r, "seal");
+	const char *position = req_header(r, "x-ms-blob-condition-appendpos"),
+		   *seal = req_header(r, "x-ms-blob-sealed"), *seal_query = req_query(r, "seal");
 	long long expected = 0;
 	if (b->type == BLOB_NONE) {
 		complain(r, "there is no append blob yet");
@@ -370,14 +396,16 @@ static void append_block(struct req *r, struct forge_blob *b)
 	} else if (!r->body.len) {
 		complain(r, "an append of nothing");
 		blob_error(r, 400, "InvalidHeaderValue");
-	} else if (position && (!str_parse_i64(position, 0, INT64_MAX, &expected) || expected != (long long)b->data.len)) {
+	} else if (position &&
+		   (!str_parse_i64(position, 0, INT64_MAX, &expected) || expected != (long long)b->data.len)) {
 		blob_error(r, 412, "AppendPositionConditionNotMet");
 	} else if (b->appends >= APPEND_LIMIT || !str_append_n(&b->data, str_peek(&r->body), r->body.len)) {
 		blob_error(r, 409, "BlockCountExceedsLimit");
 	} else {
 		reply_header(r, "x-ms-blob-append-offset: %zu", b->data.len - r->body.len);
 		reply_header(r, "x-ms-blob-committed-block-count: %lld", (long long)++b->appends);
-		b->sealed = (seal && strcasecmp(seal, "true") == 0) || (seal_query && strcasecmp(seal_query, "true") == 0);
+		b->sealed =
+			(seal && strcasecmp(seal, "true") == 0) || (seal_query && strcasecmp(seal_query, "true") == 0);
 		blob_done(r, b, 201);
 	}
 }
@@ -424,14 +452,15 @@ static void put_blob(struct req *r)
 
 #define RECEIVER "_services/results/twirp/results.services.receiver.Receiver/"
 const struct route results_routes[] = {
-	{ "POST", "_services/results/twirp/github.actions.results.api.v1.WorkflowStepUpdateService/WorkflowStepsUpdate", steps_update, 0 },
-	{ "POST", RECEIVER "GetStepLogsSignedBlobURL", step_logs_url, 0 },
-	{ "POST", RECEIVER "CreateStepLogsMetadata", step_logs_metadata, 0 },
-	{ "POST", RECEIVER "GetJobLogsSignedBlobURL", job_logs_url, 0 },
-	{ "POST", RECEIVER "CreateJobLogsMetadata", job_logs_metadata, 0 },
-	{ "POST", RECEIVER "GetStepSummarySignedBlobURL", summary_url, 0 },
-	{ "POST", RECEIVER "CreateStepSummaryMetadata", summary_metadata, 0 },
-	{ "POST", RECEIVER "GetJobDiagLogsSignedBlobURL", diagnostic_url, 0 },
-	{ "PUT", "_services/blobs/*", put_blob, ROUTE_BLOB },
-	{ 0 },
+	{"POST", "_services/results/twirp/github.actions.results.api.v1.WorkflowStepUpdateService/WorkflowStepsUpdate",
+	 steps_update, 0},
+	{"POST", RECEIVER "GetStepLogsSignedBlobURL", step_logs_url, 0},
+	{"POST", RECEIVER "CreateStepLogsMetadata", step_logs_metadata, 0},
+	{"POST", RECEIVER "GetJobLogsSignedBlobURL", job_logs_url, 0},
+	{"POST", RECEIVER "CreateJobLogsMetadata", job_logs_metadata, 0},
+	{"POST", RECEIVER "GetStepSummarySignedBlobURL", summary_url, 0},
+	{"POST", RECEIVER "CreateStepSummaryMetadata", summary_metadata, 0},
+	{"POST", RECEIVER "GetJobDiagLogsSignedBlobURL", diagnostic_url, 0},
+	{"PUT", "_services/blobs/*", put_blob, ROUTE_BLOB},
+	{0},
 };

@@ -31,7 +31,8 @@ static void annotate(json_t *list, const char *level, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	json_array_append_new(list, json_pack("{s:s, s:o}", "level", level, "message", json_string_lossy(text, strlen(text))));
+	json_array_append_new(
+		list, json_pack("{s:s, s:o}", "level", level, "message", json_string_lossy(text, strlen(text))));
 }
 
 static struct forge_job *job_new(struct forge *f, struct forge_run *run, const struct workflow_job *def)
@@ -53,7 +54,7 @@ static struct forge_job *job_new(struct forge *f, struct forge_run *run, const s
 }
 
 struct forge_run *run_new(struct forge *f, struct forge_repo *repo, struct workflow *workflow, const char *path,
-                          const char *event, const char *ref, const char *sha, json_t *payload)
+			  const char *event, const char *ref, const char *sha, json_t *payload)
 {
 	struct forge_run *run = xcalloc(1, sizeof(*run));
 	run->id = forge_id(f);
@@ -91,13 +92,14 @@ static void run_complete(struct forge *f, struct forge_run *run, const char *con
 }
 
 void run_fail_workflow(struct forge *f, struct forge_run *run, const struct faults *faults, const struct yaml_doc *doc,
-                       const struct err *err)
+		       const struct err *err)
 {
 	(void)doc;
 	for (size_t i = 0; i < faults->count; i++)
-		json_array_append_new(run->annotations, json_pack("{s:s, s:s, s:s, s:i, s:i}", "level", "failure", "message",
-			faults->items[i].text, "path", run->path, "startLine", faults->items[i].mark.line, "startColumn",
-			faults->items[i].mark.column));
+		json_array_append_new(run->annotations, json_pack("{s:s, s:s, s:s, s:i, s:i}", "level", "failure",
+								  "message", faults->items[i].text, "path", run->path,
+								  "startLine", faults->items[i].mark.line,
+								  "startColumn", faults->items[i].mark.column));
 	char line[1024];
 	if (!faults->count)
 		annotate(run->annotations, "failure", "%s", err_line(err, line, sizeof(line)));
@@ -119,7 +121,8 @@ static bool needs_are_over(const struct forge_job *job)
 {
 	for (size_t i = 0; i < job->def->needs.count; i++)
 		for (size_t j = 0; j < job->run->job_count; j++)
-			if (strcmp(job->run->jobs[j]->def->id, job->def->needs.items[i]) == 0 && job->run->jobs[j]->state != JOB_COMPLETED)
+			if (strcmp(job->run->jobs[j]->def->id, job->def->needs.items[i]) == 0 &&
+			    job->run->jobs[j]->state != JOB_COMPLETED)
 				return false;
 	return true;
 }
@@ -134,9 +137,7 @@ static int resolve_labels(struct forge *f, struct forge_job *job, struct err *er
 	json_t *item;
 	if (json_is_string(value))
 		strv_add(&job->labels, json_string_value(value));
-	json_array_foreach(value, i, item)
-		if (json_is_string(item))
-			strv_add(&job->labels, json_string_value(item));
+	json_array_foreach(value, i, item) if (json_is_string(item)) strv_add(&job->labels, json_string_value(item));
 	return job->labels.count ? 0 : err_set(err, ERR_INVALID, "runs-on names no label");
 }
 
@@ -178,10 +179,11 @@ static bool run_may_start(struct forge *f, struct forge_run *run)
 	bool free_now = true;
 	for (size_t i = 0; run->group && i < f->run_count; i++) {
 		struct forge_run *other = f->runs[i];
-		if (other == run || other->conclusion || other->repo != run->repo || !same_group(other->group, run->group))
+		if (other == run || other->conclusion || other->repo != run->repo ||
+		    !same_group(other->group, run->group))
 			continue;
 		if (!other->started && other->id < run->id)
-			run_cancel(f, other);            /* only the newest waits */
+			run_cancel(f, other); /* only the newest waits */
 		else if (other->started) {
 			free_now = false;
 			if (run->workflow->concurrency_cancel && !other->cancelled)
@@ -272,7 +274,7 @@ static void start_run(struct forge *f, struct forge_run *run)
 	char *text = NULL;
 	if (!run->group && run->workflow->concurrency_group &&
 	    evaluate_text(f, run, NULL, run->workflow->concurrency_group, &run->group, &err) < 0) {
-		struct faults none = { 0 };
+		struct faults none = {0};
 		run_fail_workflow(f, run, &none, NULL, &err);
 		for (size_t i = 0; i < run->job_count; i++)
 			job_end_early(f, run->jobs[i], "failure");
@@ -329,8 +331,11 @@ void run_cancel(struct forge *f, struct forge_run *run)
 			job->cancelled = true;
 			job->cancel_deadline_ms = clock_mono_ms() + f->config.cancel_ms;
 			int64_t s = f->config.cancel_ms / 1000;
-			json_array_append_new(job->runner->queue, json_pack("{s:s, s:{s:s, s:o}}", "type", "JobCancellation", "body", "jobId",
-				job->job_id, "timeout", json_stringf("%02d:%02d:%02d", (int)(s / 3600), (int)(s / 60 % 60), (int)(s % 60))));
+			json_array_append_new(job->runner->queue,
+					      json_pack("{s:s, s:{s:s, s:o}}", "type", "JobCancellation", "body",
+							"jobId", job->job_id, "timeout",
+							json_stringf("%02d:%02d:%02d", (int)(s / 3600),
+								     (int)(s / 60 % 60), (int)(s % 60))));
 		} else if (job->state == JOB_QUEUED) {
 			job_end_early(f, job, "cancelled");
 		}
@@ -390,10 +395,11 @@ static void tick_running(struct forge *f, struct forge_job *job, int64_t now)
 		return;
 	job->lost = true;
 	if (lapsed)
-		annotate(job->annotations, "failure", "The self-hosted runner lost communication with the server. Verify the machine is "
-			"running and has a healthy network connection.");
+		annotate(job->annotations, "failure",
+			 "The self-hosted runner lost communication with the server. Verify the machine is "
+			 "running and has a healthy network connection.");
 	job_complete(f, job, out_of_time ? "cancelled" : "failure");
-	job->github_token->revoked = false;     /* it lapses by itself; a recovery may still report */
+	job->github_token->revoked = false; /* it lapses by itself; a recovery may still report */
 }
 
 static void tick_given(struct forge *f, struct forge_job *job, int64_t now)

@@ -15,8 +15,9 @@ static void run_error(struct req *r, int status, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	reply_json(r, status, json_pack("{s:s, s:i, s:o}", "source", "actions-run-service", "statusCode", status, "errorMessage",
-		json_string_lossy(text, strlen(text))));
+	reply_json(r, status,
+		   json_pack("{s:s, s:i, s:o}", "source", "actions-run-service", "statusCode", status, "errorMessage",
+			     json_string_lossy(text, strlen(text))));
 }
 
 static struct forge_job *job_by_request(struct forge *f, const char *id)
@@ -39,8 +40,10 @@ static bool was_disturbed(const struct forge *f, const char *path)
 
 static void acquire_job(struct req *r)
 {
-	static const struct member members[] = { { "jobMessageId", 'S', true }, { "runnerOS", 'S', true },
-		{ "billingOwnerId", 'S', false }, { "streamId", 'S', false } };
+	static const struct member members[] = {{"jobMessageId", 'S', true},
+						{"runnerOS", 'S', true},
+						{"billingOwnerId", 'S', false},
+						{"streamId", 'S', false}};
 	struct forge *f = r->f;
 	check_service_headers(r);
 	struct forge_token *t = need_token(r, TOKEN_RUNNER);
@@ -69,7 +72,8 @@ static void acquire_job(struct req *r)
 		run_error(r, job->cancelled ? 422 : 404, "job is over");
 		return;
 	}
-	/* The same runner may ask again: its first answer can have been lost on the way. Once it renews, it has the job. */
+	/* The same runner may ask again: its first answer can have been lost on the way. Once it renews, it has the
+	 * job. */
 	if (job->runner != t->runner || (job->state == JOB_RUNNING && job->renewed) || job->state < JOB_GIVEN) {
 		run_error(r, 409, "job already acquired");
 		return;
@@ -80,7 +84,8 @@ static void acquire_job(struct req *r)
 		job->state = JOB_RUNNING;
 		job->acquired_ms = clock_wall_ms();
 		job_make_message(f, job);
-		forge_event(f, "job %s of run %lld acquired by %s", job->name, (long long)job->run->id, t->runner->name);
+		forge_event(f, "job %s of run %lld acquired by %s", job->name, (long long)job->run->id,
+			    t->runner->name);
 	}
 	job->locked_until_ms = clock_mono_ms() + f->config.lease_ms;
 	reply_json(r, 200, json_incref(job->message));
@@ -110,7 +115,7 @@ static struct forge_job *need_job(struct req *r, const json_t *body)
 
 static void renew_job(struct req *r)
 {
-	static const struct member members[] = { { "planId", 'g', true }, { "jobId", 'g', true } };
+	static const struct member members[] = {{"planId", 'g', true}, {"jobId", 'g', true}};
 	check_service_headers(r);
 	_cleanup_json_ json_t *body = req_json(r);
 	if (!body)
@@ -125,14 +130,18 @@ static void renew_job(struct req *r)
 	job->renewed = true;
 	job->locked_until_ms = clock_mono_ms() + r->f->config.lease_ms;
 	char time[CLOCK_TEXT_SIZE];
-	reply_json(r, 200, json_pack("{s:s}", "lockedUntil", clock_rfc3339_ticks(clock_wall_ms() + r->f->config.lease_ms, time)));
+	reply_json(
+		r, 200,
+		json_pack("{s:s}", "lockedUntil", clock_rfc3339_ticks(clock_wall_ms() + r->f->config.lease_ms, time)));
 }
 
 /* ---- completion ---- */
 
-static const struct { const char *wire, *rest; } conclusions[] = {
-	{ "succeeded", "success" }, { "succeededWithIssues", "success" }, { "failed", "failure" }, { "canceled", "cancelled" },
-	{ "skipped", "skipped" }, { "abandoned", "failure" },
+static const struct {
+	const char *wire, *rest;
+} conclusions[] = {
+	{"succeeded", "success"}, {"succeededWithIssues", "success"}, {"failed", "failure"}, {"canceled", "cancelled"},
+	{"skipped", "skipped"},   {"abandoned", "failure"},
 };
 
 static const char *rest_conclusion(const char *wire)
@@ -145,22 +154,31 @@ static const char *rest_conclusion(const char *wire)
 
 static bool check_annotations(struct req *r, const json_t *list, const char *where)
 {
-	static const struct member members[] = { { "level", 'S', false }, { "message", 'S', true }, { "title", 's', false },
-		{ "path", 's', false }, { "startLine", 'i', false }, { "endLine", 'i', false }, { "startColumn", 'i', false },
-		{ "endColumn", 'i', false }, { "stepNumber", 'i', false }, { "rawDetails", 's', false },
-		{ "isInfrastructureIssue", 'b', false } };
+	static const struct member members[] = {{"level", 'S', false},
+						{"message", 'S', true},
+						{"title", 's', false},
+						{"path", 's', false},
+						{"startLine", 'i', false},
+						{"endLine", 'i', false},
+						{"startColumn", 'i', false},
+						{"endColumn", 'i', false},
+						{"stepNumber", 'i', false},
+						{"rawDetails", 's', false},
+						{"isInfrastructureIssue", 'b', false}};
 	bool good = true;
 	size_t i;
 	json_t *annotation;
-	json_array_foreach(list, i, annotation) {
+	json_array_foreach(list, i, annotation)
+	{
 		_cleanup_free_ char *at = xasprintf("%s, annotation %zu", where, i + 1);
 		good = check_members(r, annotation, at, members, ARRAY_SIZE(members)) && good;
 		const char *level = json_get_string(annotation, "level");
-		if (level && strcasecmp(level, "notice") != 0 && strcasecmp(level, "warning") != 0 && strcasecmp(level, "failure") != 0) {
+		if (level && strcasecmp(level, "notice") != 0 && strcasecmp(level, "warning") != 0 &&
+		    strcasecmp(level, "failure") != 0) {
 			complain(r, "%s: level is notice, warning or failure, not '%.40s'", at, level);
 			good = false;
 		}
-		static const char *const zeros[] = { "startLine", "endLine", "startColumn", "endColumn", "stepNumber" };
+		static const char *const zeros[] = {"startLine", "endLine", "startColumn", "endColumn", "stepNumber"};
 		for (size_t z = 0; z < ARRAY_SIZE(zeros); z++) {
 			json_t *number = json_object_get(annotation, zeros[z]);
 			if (json_is_integer(number) && json_integer_value(number) == 0)
@@ -172,11 +190,22 @@ static bool check_annotations(struct req *r, const json_t *list, const char *whe
 
 static bool check_step_result(struct req *r, const json_t *step, size_t index)
 {
-	static const struct member members[] = { { "external_id", 'g', true }, { "number", 'i', true }, { "name", 's', true },
-		{ "action_name", 's', false }, { "ref", 's', false }, { "type", 'S', false }, { "status", 'S', true },
-		{ "conclusion", 'S', true }, { "started_at", 't', false }, { "completed_at", 't', false },
-		{ "completed_log_url", 's', false }, { "completed_log_lines", 'i', false }, { "annotations", 'a', false },
-		{ "is_background", 'b', false }, { "background_control_type", 's', false }, { "background_control_step_ids", 'a', false } };
+	static const struct member members[] = {{"external_id", 'g', true},
+						{"number", 'i', true},
+						{"name", 's', true},
+						{"action_name", 's', false},
+						{"ref", 's', false},
+						{"type", 'S', false},
+						{"status", 'S', true},
+						{"conclusion", 'S', true},
+						{"started_at", 't', false},
+						{"completed_at", 't', false},
+						{"completed_log_url", 's', false},
+						{"completed_log_lines", 'i', false},
+						{"annotations", 'a', false},
+						{"is_background", 'b', false},
+						{"background_control_type", 's', false},
+						{"background_control_step_ids", 'a', false}};
 	_cleanup_free_ char *where = xasprintf("stepResults %zu", index + 1);
 	bool good = check_members(r, step, where, members, ARRAY_SIZE(members));
 	const char *status = json_get_string(step, "status"), *conclusion = json_get_string(step, "conclusion");
@@ -193,9 +222,12 @@ static bool check_step_result(struct req *r, const json_t *step, size_t index)
 
 static bool check_completion(struct req *r, const json_t *body)
 {
-	static const struct member members[] = { { "planId", 'g', true }, { "jobId", 'g', true }, { "conclusion", 'S', true },
-		{ "outputs", 'o', false }, { "stepResults", 'a', false }, { "annotations", 'a', false }, { "telemetry", 'a', false },
-		{ "environmentUrl", 'S', false }, { "billingOwnerId", 'S', false }, { "infrastructureFailureCategory", 'S', false } };
+	static const struct member members[] = {
+		{"planId", 'g', true},          {"jobId", 'g', true},
+		{"conclusion", 'S', true},      {"outputs", 'o', false},
+		{"stepResults", 'a', false},    {"annotations", 'a', false},
+		{"telemetry", 'a', false},      {"environmentUrl", 'S', false},
+		{"billingOwnerId", 'S', false}, {"infrastructureFailureCategory", 'S', false}};
 	bool good = check_members(r, body, "completejob", members, ARRAY_SIZE(members));
 	const char *conclusion = json_get_string(body, "conclusion");
 	if (conclusion && !rest_conclusion(conclusion)) {
@@ -204,20 +236,21 @@ static bool check_completion(struct req *r, const json_t *body)
 	}
 	size_t i;
 	json_t *item;
-	json_array_foreach(json_object_get(body, "stepResults"), i, item)
-		good = check_step_result(r, item, i) && good;
+	json_array_foreach(json_object_get(body, "stepResults"), i, item) good = check_step_result(r, item, i) && good;
 	good = check_annotations(r, json_object_get(body, "annotations"), "the job") && good;
 	const char *name;
-	json_object_foreach(json_object_get(body, "outputs"), name, item) {
-		static const struct member output[] = { { "value", 's', true }, { "isSecret", 'b', false } };
+	json_object_foreach(json_object_get(body, "outputs"), name, item)
+	{
+		static const struct member output[] = {{"value", 's', true}, {"isSecret", 'b', false}};
 		_cleanup_free_ char *where = xasprintf("output '%s'", name);
 		good = check_members(r, item, where, output, ARRAY_SIZE(output)) && good;
 		const char *value = json_get_string(item, "value");
 		if (value && !*value)
 			complain(r, "%s: an empty value is left out", where);
 	}
-	json_array_foreach(json_object_get(body, "telemetry"), i, item) {
-		static const struct member telemetry[] = { { "message", 's', true }, { "type", 'S', false } };
+	json_array_foreach(json_object_get(body, "telemetry"), i, item)
+	{
+		static const struct member telemetry[] = {{"message", 's', true}, {"type", 'S', false}};
 		good = check_members(r, item, "telemetry", telemetry, ARRAY_SIZE(telemetry)) && good;
 	}
 	return good;
@@ -228,48 +261,61 @@ static void take_step_results(struct req *r, struct forge_job *job, const json_t
 {
 	size_t i;
 	json_t *result;
-	json_array_foreach(results, i, result) {
+	json_array_foreach(results, i, result)
+	{
 		const char *id = json_get_string(result, "external_id");
 		json_t *step = json_object_get(job->steps, id);
 		if (!step) {
 			step = json_object();
 			json_object_set_new(job->steps, id, step);
 			if (job->change_order && !was_disturbed(r->f, "WorkflowStepsUpdate"))
-				complain(r, "step '%.60s' was never in an update of the steps", json_get_string(result, "name"));
+				complain(r, "step '%.60s' was never in an update of the steps",
+					 json_get_string(result, "name"));
 		} else if (json_get_int(step, "number", 0) != json_get_int(result, "number", 0)) {
-			complain(r, "step '%.60s' had number %lld in the updates and has %lld now", json_get_string(result, "name"),
-				(long long)json_get_int(step, "number", 0), (long long)json_get_int(result, "number", 0));
+			complain(r, "step '%.60s' had number %lld in the updates and has %lld now",
+				 json_get_string(result, "name"), (long long)json_get_int(step, "number", 0),
+				 (long long)json_get_int(result, "number", 0));
 		}
-		const char *was = json_get_string(step, "conclusion"), *is = rest_conclusion(json_get_string(result, "conclusion"));
+		const char *was = json_get_string(step, "conclusion"),
+			   *is = rest_conclusion(json_get_string(result, "conclusion"));
 		if (was && strcmp(was, is) != 0)
-			complain(r, "step '%.60s' was %s in the updates and is %s now", json_get_string(result, "name"), was, is);
+			complain(r, "step '%.60s' was %s in the updates and is %s now", json_get_string(result, "name"),
+				 was, is);
 		json_object_set_new(step, "reported", json_true());
 		json_object_set(step, "number", json_object_get(result, "number"));
 		json_object_set(step, "name", json_object_get(result, "name"));
 		json_object_set_new(step, "status", json_string("completed"));
-		json_object_set_new(step, "conclusion", json_string(rest_conclusion(json_get_string(result, "conclusion"))));
-		static const char *const copied[] = { "action_name", "ref", "type", "started_at", "completed_at", "annotations" };
+		json_object_set_new(step, "conclusion",
+				    json_string(rest_conclusion(json_get_string(result, "conclusion"))));
+		static const char *const copied[] = {"action_name", "ref",          "type",
+						     "started_at",  "completed_at", "annotations"};
 		for (size_t c = 0; c < ARRAY_SIZE(copied); c++)
 			if (json_object_get(result, copied[c]))
 				json_object_set(step, copied[c], json_object_get(result, copied[c]));
 	}
 }
 
-/* Logs are registered, and every completed step is reported, before the job's end. A crashed worker's listener sends no steps. */
+/* Logs are registered, and every completed step is reported, before the job's end. A crashed worker's listener sends no
+ * steps. */
 static void check_leftovers(struct req *r, const struct forge_job *job, const json_t *results)
 {
 	const char *id;
 	json_t *step;
-	json_object_foreach(job->steps, id, step) {
+	json_object_foreach(job->steps, id, step)
+	{
 		const char *status = json_get_string(step, "status");
-		if (json_array_size(results) && !json_object_get(step, "reported") && status && strcmp(status, "completed") == 0)
-			complain(r, "the completed step '%.60s' is missing in stepResults", json_get_string(step, "name"));
+		if (json_array_size(results) && !json_object_get(step, "reported") && status &&
+		    strcmp(status, "completed") == 0)
+			complain(r, "the completed step '%.60s' is missing in stepResults",
+				 json_get_string(step, "name"));
 		json_object_del(step, "reported");
 	}
-	if (!json_array_size(results) || was_disturbed(r->f, "twirp") || was_disturbed(r->f, "Metadata") || was_disturbed(r->f, "blobs"))
+	if (!json_array_size(results) || was_disturbed(r->f, "twirp") || was_disturbed(r->f, "Metadata") ||
+	    was_disturbed(r->f, "blobs"))
 		return;
 	for (size_t i = 0; i < r->f->blob_count; i++)
-		if (r->f->blobs[i]->job == job && r->f->blobs[i]->kind != BLOB_DIAGNOSTIC && !r->f->blobs[i]->registered)
+		if (r->f->blobs[i]->job == job && r->f->blobs[i]->kind != BLOB_DIAGNOSTIC &&
+		    !r->f->blobs[i]->registered)
 			complain(r, "'%.200s' was asked for but never registered as complete", r->f->blobs[i]->path);
 }
 
@@ -317,22 +363,28 @@ static void resolve_one(struct req *r, const struct forge_job *job, const json_t
 	struct forge_repo *repo = slash ? repo_find(r->f, owner, slash + 1) : NULL;
 	_cleanup_free_ char *sha = repo ? repo_commit(repo, version) : NULL;
 	if (!sha) {
-		json_object_set_new(errors, key, json_pack("{s:o}", "message",
-			json_stringf("Unable to resolve action `%s`, %s", key, repo ? "unable to find version" : "repository not found")));
+		json_object_set_new(errors, key,
+				    json_pack("{s:o}", "message",
+					      json_stringf("Unable to resolve action `%s`, %s", key,
+							   repo ? "unable to find version" : "repository not found")));
 		return;
 	}
 	char time[CLOCK_TEXT_SIZE];
-	json_object_set_new(found, key, json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:{s:s, s:s}}", "name", name, "version", version,
-		"resolved_name", repo->full_name, "resolved_sha", sha,
-		"tar_url", json_stringf("%s/api/v3/repos/%s/tarball/%s", r->f->base, repo->full_name, sha),
-		"zip_url", json_stringf("%s/api/v3/repos/%s/zipball/%s", r->f->base, repo->full_name, sha),
-		"authentication", "token", job->github_token->text, "expires_at", clock_rfc3339(job->github_token->expires_ms, time)));
+	json_object_set_new(found, key,
+			    json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:{s:s, s:s}}", "name", name, "version", version,
+				      "resolved_name", repo->full_name, "resolved_sha", sha, "tar_url",
+				      json_stringf("%s/api/v3/repos/%s/tarball/%s", r->f->base, repo->full_name, sha),
+				      "zip_url",
+				      json_stringf("%s/api/v3/repos/%s/zipball/%s", r->f->base, repo->full_name, sha),
+				      "authentication", "token", job->github_token->text, "expires_at",
+				      clock_rfc3339(job->github_token->expires_ms, time)));
 }
 
 static void resolve_actions(struct req *r)
 {
-	static const struct member members[] = { { "actions", 'a', true }, { "actions_dependencies", 'a', false } };
-	static const struct member action_members[] = { { "action", 'S', true }, { "version", 'S', true }, { "path", 's', false } };
+	static const struct member members[] = {{"actions", 'a', true}, {"actions_dependencies", 'a', false}};
+	static const struct member action_members[] = {
+		{"action", 'S', true}, {"version", 'S', true}, {"path", 's', false}};
 	check_service_headers(r);
 	struct forge_token *t = need_token(r, TOKEN_JOB);
 	if (!t)
@@ -347,15 +399,14 @@ static void resolve_actions(struct req *r)
 	}
 	size_t i;
 	json_t *action;
-	json_array_foreach(json_object_get(body, "actions"), i, action)
-		good = check_members(r, action, "an action", action_members, ARRAY_SIZE(action_members)) && good;
+	json_array_foreach(json_object_get(body, "actions"), i, action) good =
+		check_members(r, action, "an action", action_members, ARRAY_SIZE(action_members)) && good;
 	if (!good) {
 		run_error(r, 400, "the request is not valid");
 		return;
 	}
 	json_t *found = json_object(), *errors = json_object();
-	json_array_foreach(json_object_get(body, "actions"), i, action)
-		resolve_one(r, t->job, action, found, errors);
+	json_array_foreach(json_object_get(body, "actions"), i, action) resolve_one(r, t->job, action, found, errors);
 	if (json_object_size(errors)) {
 		json_decref(found);
 		reply_json(r, 422, json_pack("{s:o}", "errors", errors));
@@ -366,9 +417,9 @@ static void resolve_actions(struct req *r)
 }
 
 const struct route runservice_routes[] = {
-	{ "POST", "_services/run/1/acquirejob", acquire_job, 0 },
-	{ "POST", "_services/run/1/renewjob", renew_job, 0 },
-	{ "POST", "_services/run/1/completejob", complete_job, 0 },
-	{ "POST", "actions/build/+/jobs/+/runnerresolve/actions", resolve_actions, 0 },
-	{ 0 },
+	{"POST", "_services/run/1/acquirejob", acquire_job, 0},
+	{"POST", "_services/run/1/renewjob", renew_job, 0},
+	{"POST", "_services/run/1/completejob", complete_job, 0},
+	{"POST", "actions/build/+/jobs/+/runnerresolve/actions", resolve_actions, 0},
+	{0},
 };

@@ -1,4 +1,5 @@
-/* What arrived, as JSON: GET /runs. Words are REST's: queued, in_progress, completed; success, failure, cancelled, skipped. */
+/* What arrived, as JSON: GET /runs. Words are REST's: queued, in_progress, completed; success, failure, cancelled,
+ * skipped. */
 #include "agent/forge/internal.h"
 #include "base/clock.h"
 #include "base/fs.h"
@@ -54,7 +55,8 @@ static json_t *steps_json(struct forge *f, const struct forge_job *job, bool log
 	json_t **list = xcalloc(total + 1, sizeof(json_t *));
 	const char *id;
 	json_t *step;
-	json_object_foreach(job->steps, id, step) {
+	json_object_foreach(job->steps, id, step)
+	{
 		json_t *copy = json_deep_copy(step);
 		json_object_set_new(copy, "id", json_string(id));
 		if (!json_object_get(copy, "annotations"))
@@ -78,12 +80,14 @@ static json_t *job_json(struct forge *f, const struct forge_job *job, bool logs)
 	json_t *labels = json_array();
 	for (size_t i = 0; i < job->labels.count; i++)
 		json_array_append_new(labels, json_string(job->labels.items[i]));
-	json_t *out = json_pack("{s:I, s:s, s:s, s:s, s:s, s:s?, s:s?, s:s?, s:I, s:o, s:s?, s:s?, s:O, s:O, s:O, s:b, s:o, s:o, s:o}",
-		"id", (json_int_t)job->id, "key", job->def->id, "name", job->name, "job_id", job->job_id, "status", job_status(job),
-		"conclusion", job->conclusion, "raw_conclusion", job->raw_conclusion, "runner", job->runner ? job->runner->name : NULL,
-		"runner_id", (json_int_t)(job->runner ? job->runner->id : 0), "labels", labels, "environment", job->environment,
-		"environment_url", job->environment_url, "annotations", job->annotations, "outputs", job->outputs, "permissions",
-		job->permissions, "lost", job->lost, "created_at", time_json(job->queued_ms), "started_at", time_json(job->acquired_ms),
+	json_t *out = json_pack(
+		"{s:I, s:s, s:s, s:s, s:s, s:s?, s:s?, s:s?, s:I, s:o, s:s?, s:s?, s:O, s:O, s:O, s:b, s:o, s:o, s:o}",
+		"id", (json_int_t)job->id, "key", job->def->id, "name", job->name, "job_id", job->job_id, "status",
+		job_status(job), "conclusion", job->conclusion, "raw_conclusion", job->raw_conclusion, "runner",
+		job->runner ? job->runner->name : NULL, "runner_id", (json_int_t)(job->runner ? job->runner->id : 0),
+		"labels", labels, "environment", job->environment, "environment_url", job->environment_url,
+		"annotations", job->annotations, "outputs", job->outputs, "permissions", job->permissions, "lost",
+		job->lost, "created_at", time_json(job->queued_ms), "started_at", time_json(job->acquired_ms),
 		"completed_at", time_json(job->completed_ms));
 	json_object_set_new(out, "steps", steps_json(f, job, logs));
 	if (logs)
@@ -102,11 +106,13 @@ json_t *run_json(struct forge *f, const struct forge_run *run, bool logs)
 		if (!run->conclusion && (run->jobs[i]->state == JOB_RUNNING || run->jobs[i]->state == JOB_COMPLETED))
 			status = "in_progress";
 	}
-	return json_pack("{s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s?, s:s, s:O, s:o, s:o, s:o}", "id", (json_int_t)run->id,
-		"number", (json_int_t)run->number, "plan_id", run->plan_id, "repository", run->repo->full_name, "sha", run->sha, "ref",
-		run->ref, "event", run->event, "workflow", run->name, "title", json_string_lossy(run->title, strlen(run->title)), "status",
-		status, "conclusion", run->conclusion, "path", run->path, "annotations", run->annotations, "created_at",
-		time_json(run->created_ms), "completed_at", time_json(run->completed_ms), "jobs", jobs);
+	return json_pack("{s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s?, s:s, s:O, s:o, s:o, s:o}", "id",
+			 (json_int_t)run->id, "number", (json_int_t)run->number, "plan_id", run->plan_id, "repository",
+			 run->repo->full_name, "sha", run->sha, "ref", run->ref, "event", run->event, "workflow",
+			 run->name, "title", json_string_lossy(run->title, strlen(run->title)), "status", status,
+			 "conclusion", run->conclusion, "path", run->path, "annotations", run->annotations,
+			 "created_at", time_json(run->created_ms), "completed_at", time_json(run->completed_ms), "jobs",
+			 jobs);
 }
 
 void run_save(struct forge *f, const struct forge_run *run)

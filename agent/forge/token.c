@@ -49,7 +49,8 @@ struct forge_token *token_new(struct forge *f, enum token_kind kind, int64_t lif
 	return t;
 }
 
-/* The credential of the header: what stands behind the scheme, or a Basic password. *ret_scheme is borrowed from schemes. */
+/* The credential of the header: what stands behind the scheme, or a Basic password. *ret_scheme is borrowed from
+ * schemes. */
 static char *credential_of(struct req *r, const char *schemes, bool *ret_known_scheme)
 {
 	const char *header = req_header(r, "Authorization");
@@ -78,7 +79,7 @@ static char *credential_of(struct req *r, const char *schemes, bool *ret_known_s
 struct identity identify(struct req *r, const char *schemes)
 {
 	struct forge *f = r->f;
-	struct identity who = { 0 };
+	struct identity who = {0};
 	if (!req_header(r, "Authorization"))
 		return who;
 	who.given = true;
@@ -129,7 +130,7 @@ static bool level_suffices(const char *have, const char *need)
 }
 
 bool need_permission(struct req *r, const struct forge_repo *repo, const char *permission, const char *level,
-                     struct forge_job **ret_job)
+		     struct forge_job **ret_job)
 {
 	char lower[64];
 	size_t n = 0;
@@ -147,7 +148,7 @@ bool need_permission(struct req *r, const struct forge_repo *repo, const char *p
 	reply_header(r, "X-Accepted-GitHub-Permissions: %s=%s", lower, level);
 	if (!who.given) {
 		if (strcmp(level, "read") == 0 && !r->f->config.token)
-			return true;                   /* a public repository */
+			return true; /* a public repository */
 		reply_error(r, 401, "Requires authentication");
 		return false;
 	}

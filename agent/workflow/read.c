@@ -8,26 +8,44 @@
 #include <string.h>
 #include <strings.h>
 
-static const char *const workflow_keys[] = { "name", "run-name", "on", "permissions", "env", "defaults", "concurrency", "jobs" };
-static const char *const job_keys[] = { "name", "needs", "runs-on", "if", "env", "defaults", "outputs", "environment",
-	"timeout-minutes", "permissions", "steps", "continue-on-error", "concurrency", "container", "services",
-	"strategy", "uses", "with", "secrets", "snapshot" };
-static const char *const step_keys[] = { "id", "name", "if", "uses", "run", "with", "env", "shell", "working-directory",
-	"continue-on-error", "timeout-minutes" };
-static const char *const scopes[] = { "actions", "artifact-metadata", "attestations", "checks", "contents", "deployments",
-	"discussions", "id-token", "issues", "models", "packages", "pages", "pull-requests", "repository-projects",
-	"security-events", "statuses" };
+static const char *const workflow_keys[] = {"name", "run-name", "on",          "permissions",
+					    "env",  "defaults", "concurrency", "jobs"};
+static const char *const job_keys[] = {
+	"name",        "needs",       "runs-on",         "if",          "env",   "defaults",
+	"outputs",     "environment", "timeout-minutes", "permissions", "steps", "continue-on-error",
+	"concurrency", "container",   "services",        "strategy",    "uses",  "with",
+	"secrets",     "snapshot"};
+static const char *const step_keys[] = {"id",
+					"name",
+					"if",
+					"uses",
+					"run",
+					"with",
+					"env",
+					"shell",
+					"working-directory",
+					"continue-on-error",
+					"timeout-minutes"};
+static const char *const scopes[] = {"actions",         "artifact-metadata",
+				     "attestations",    "checks",
+				     "contents",        "deployments",
+				     "discussions",     "id-token",
+				     "issues",          "models",
+				     "packages",        "pages",
+				     "pull-requests",   "repository-projects",
+				     "security-events", "statuses"};
 
 /* Contexts by position, as GitHub's schema lists them. */
-static const char *const in_workflow[] = { "github", "inputs", "vars", NULL };
-static const char *const in_workflow_env[] = { "github", "inputs", "vars", "secrets", NULL };
-static const char *const in_job_if[] = { "github", "needs", "vars", "inputs", NULL };
-static const char *const in_job[] = { "github", "needs", "strategy", "matrix", "vars", "inputs", NULL };
-static const char *const in_job_env[] = { "github", "needs", "strategy", "matrix", "vars", "inputs", "secrets", NULL };
-static const char *const in_defaults[] = { "github", "needs", "strategy", "matrix", "vars", "inputs", "env", NULL };
-static const char *const in_url[] = { "github", "needs", "strategy", "matrix", "vars", "inputs", "env", "job", "runner", "steps", NULL };
-static const char *const in_step[] = { "github", "needs", "strategy", "matrix", "vars", "inputs", "env", "job", "runner", "steps",
-	"secrets", NULL };
+static const char *const in_workflow[] = {"github", "inputs", "vars", NULL};
+static const char *const in_workflow_env[] = {"github", "inputs", "vars", "secrets", NULL};
+static const char *const in_job_if[] = {"github", "needs", "vars", "inputs", NULL};
+static const char *const in_job[] = {"github", "needs", "strategy", "matrix", "vars", "inputs", NULL};
+static const char *const in_job_env[] = {"github", "needs", "strategy", "matrix", "vars", "inputs", "secrets", NULL};
+static const char *const in_defaults[] = {"github", "needs", "strategy", "matrix", "vars", "inputs", "env", NULL};
+static const char *const in_url[] = {"github", "needs", "strategy", "matrix", "vars", "inputs",
+				     "env",    "job",   "runner",   "steps",  NULL};
+static const char *const in_step[] = {"github", "needs", "strategy", "matrix", "vars",    "inputs",
+				      "env",    "job",   "runner",   "steps",  "secrets", NULL};
 
 /* What expressions may name from here on. */
 static void allow(struct reader *r, const char *const *names, int flags)
@@ -52,7 +70,8 @@ void reader_known_keys(struct reader *r, const json_t *object, const char *what,
 {
 	const char *key;
 	json_t *value;
-	json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+	json_object_foreach((json_t *)(uintptr_t)object, key, value)
+	{
 		bool known = false;
 		for (size_t i = 0; i < count; i++)
 			known |= strcmp(key, names[i]) == 0;
@@ -98,7 +117,8 @@ static json_t *member_token(struct reader *r, const json_t *object, const char *
 	return token;
 }
 
-/* Where the schema wants a text, a number or a boolean becomes its text, as GitHub's reader does it: `fetch-depth: 0` is '0'. */
+/* Where the schema wants a text, a number or a boolean becomes its text, as GitHub's reader does it: `fetch-depth: 0`
+ * is '0'. */
 static json_t *as_text(json_t *token)
 {
 	if (json_is_object(token) || json_is_string(token))
@@ -116,7 +136,8 @@ static void values_as_text(const json_t *token)
 		json_object_set_new(pair, "value", as_text(json_incref(json_object_get(pair, "value"))));
 }
 
-/* A map whose values are scalars (env, with, outputs), as a token. An expression for the whole map is allowed for env. */
+/* A map whose values are scalars (env, with, outputs), as a token. An expression for the whole map is allowed for env.
+ */
 static json_t *member_scalars(struct reader *r, const json_t *object, const char *key)
 {
 	json_t *value = json_object_get(object, key);
@@ -128,11 +149,12 @@ static json_t *member_scalars(struct reader *r, const json_t *object, const char
 		reader_fault(r, "'%s' must be a map", key);
 	const char *name;
 	json_t *item;
-	json_object_foreach(value, name, item) {
+	json_object_foreach(value, name, item)
+	{
 		size_t inner = reader_enter(r, name);
 		if (json_is_object(item) || json_is_array(item))
 			reader_fault(r, "the value of '%.60s' must be a text, a number or a boolean, not a %s", name,
-				json_is_array(item) ? "list" : "map");
+				     json_is_array(item) ? "list" : "map");
 		reader_leave(r, inner);
 	}
 	json_t *token = token_from_yaml(&r->source, value, str_peek(&r->at));
@@ -154,7 +176,8 @@ static bool is_expression(const json_t *value)
 	return json_is_string(value) && strstr(json_string_value(value), "${{");
 }
 
-/* A member that is a text; a fault when it is something else or has an expression where none may stand. NULL: absent. */
+/* A member that is a text; a fault when it is something else or has an expression where none may stand. NULL: absent.
+ */
 static char *member_text(struct reader *r, const json_t *object, const char *key, bool expressions)
 {
 	json_t *value = json_object_get(object, key);
@@ -217,7 +240,8 @@ static json_t *read_permissions(struct reader *r, const json_t *object)
 		reader_known_keys(r, value, "permissions", scopes, ARRAY_SIZE(scopes));
 	const char *scope;
 	json_t *level;
-	json_object_foreach(value, scope, level) {
+	json_object_foreach(value, scope, level)
+	{
 		const char *text = json_string_value(level);
 		size_t inner = reader_enter(r, scope);
 		if (!text || (strcmp(text, "read") != 0 && strcmp(text, "write") != 0 && strcmp(text, "none") != 0))
@@ -234,8 +258,8 @@ static json_t *read_defaults(struct reader *r, const json_t *object)
 	if (!value || json_is_null(value))
 		return NULL;
 	size_t mark = reader_enter(r, "defaults");
-	static const char *const keys[] = { "run" };
-	static const char *const run_keys[] = { "shell", "working-directory" };
+	static const char *const keys[] = {"run"};
+	static const char *const run_keys[] = {"shell", "working-directory"};
 	if (!json_is_object(value))
 		reader_fault(r, "'defaults' must be a map");
 	else
@@ -258,7 +282,7 @@ static void read_concurrency(struct reader *r, const json_t *object, json_t **gr
 	if (!value)
 		return;
 	size_t mark = reader_enter(r, "concurrency");
-	static const char *const keys[] = { "group", "cancel-in-progress" };
+	static const char *const keys[] = {"group", "cancel-in-progress"};
 	if (json_is_string(value)) {
 		*group = token_from_yaml(&r->source, value, str_peek(&r->at));
 	} else if (json_is_object(value)) {
@@ -267,7 +291,8 @@ static void read_concurrency(struct reader *r, const json_t *object, json_t **gr
 			reader_fault(r, "'concurrency' needs a 'group' that is a text");
 		json_t *in_progress = json_object_get(value, "cancel-in-progress");
 		if (in_progress && !json_is_boolean(in_progress))
-			reader_fault(r, "'cancel-in-progress' must be true or false; expressions are not supported here");
+			reader_fault(r,
+				     "'cancel-in-progress' must be true or false; expressions are not supported here");
 		*group = member_token(r, value, "group");
 		*cancel = json_is_true(in_progress);
 	} else {
@@ -282,17 +307,20 @@ static json_t *read_reference(struct reader *r, const char *uses)
 	if (str_starts(uses, "docker://"))
 		return json_pack("{s:s, s:s}", "type", "containerRegistry", "image", uses + strlen("docker://"));
 	if (str_starts(uses, "./"))
-		return json_pack("{s:s, s:n, s:n, s:s, s:s}", "type", "repository", "name", "ref", "repositoryType", "self", "path", uses);
+		return json_pack("{s:s, s:n, s:n, s:s, s:s}", "type", "repository", "name", "ref", "repositoryType",
+				 "self", "path", uses);
 	const char *at = strchr(uses, '@');
 	const char *slash = strchr(uses, '/');
 	if (!at || strchr(at + 1, '@') || !at[1] || !slash || slash > at || slash == uses || slash + 1 == at) {
-		reader_fault(r, "'uses' has the form OWNER/REPOSITORY[/PATH]@REF, ./PATH or docker://IMAGE, not '%.80s'", uses);
+		reader_fault(r,
+			     "'uses' has the form OWNER/REPOSITORY[/PATH]@REF, ./PATH or docker://IMAGE, not '%.80s'",
+			     uses);
 		return json_pack("{s:s}", "type", "script");
 	}
 	const char *path = memchr(slash + 1, '/', (size_t)(at - slash - 1));
 	const char *name_end = path ? path : at;
-	json_t *reference = json_pack("{s:s, s:s%, s:s, s:s, s:n}", "type", "repository", "name", uses, (size_t)(name_end - uses),
-		"ref", at + 1, "repositoryType", "GitHub", "path");
+	json_t *reference = json_pack("{s:s, s:s%, s:s, s:s, s:n}", "type", "repository", "name", uses,
+				      (size_t)(name_end - uses), "ref", at + 1, "repositoryType", "GitHub", "path");
 	while (path && path < at && *path == '/')
 		path++;
 	if (path && path < at)
@@ -307,8 +335,10 @@ static char *made_up_name(const struct workflow_job *job, size_t index, const js
 	const char *name = json_get_string(reference, "name");
 	_cleanup_(str_done) struct str base = STR_INIT(512);
 	str_append(&base, "__");
-	str_append(&base, strcmp(type, "script") == 0 ? "run" : name ? name :
-		strcmp(type, "containerRegistry") == 0 ? json_get_string(reference, "image") : "self");
+	str_append(&base, strcmp(type, "script") == 0              ? "run"
+			  : name                                   ? name
+			  : strcmp(type, "containerRegistry") == 0 ? json_get_string(reference, "image")
+								   : "self");
 	for (size_t i = 2; i < base.len; i++)
 		if (!isalnum((unsigned char)base.data[i]) && base.data[i] != '-')
 			base.data[i] = '_';
@@ -326,14 +356,19 @@ static char *made_up_name(const struct workflow_job *job, size_t index, const js
 
 static json_t *script_inputs(struct reader *r, const json_t *object)
 {
-	static const struct { const char *yaml, *input; } keys[] = {
-		{ "run", "script" }, { "shell", "shell" }, { "working-directory", "workingDirectory" },
+	static const struct {
+		const char *yaml, *input;
+	} keys[] = {
+		{"run", "script"},
+		{"shell", "shell"},
+		{"working-directory", "workingDirectory"},
 	};
 	json_t *map = json_array();
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		json_t *token = member_token(r, object, keys[i].yaml);
 		if (token)
-			json_array_append_new(map, json_pack("{s:s, s:o}", "key", keys[i].input, "value", as_text(token)));
+			json_array_append_new(map,
+					      json_pack("{s:s, s:o}", "key", keys[i].input, "value", as_text(token)));
 	}
 	return json_pack("{s:i, s:o}", "type", 2, "map", map);
 }
@@ -360,7 +395,7 @@ static void read_step(struct reader *r, struct workflow_job *job, size_t index, 
 		size_t mark = reader_enter(r, "uses");
 		step->reference = read_reference(r, uses);
 		reader_leave(r, mark);
-		static const char *const only_run[] = { "shell", "working-directory" };
+		static const char *const only_run[] = {"shell", "working-directory"};
 		for (size_t i = 0; i < ARRAY_SIZE(only_run); i++)
 			if (json_object_get(value, only_run[i]))
 				reader_fault(r, "'%s' belongs to a step with 'run'", only_run[i]);
@@ -414,7 +449,7 @@ static void read_environment(struct reader *r, struct workflow_job *job, const j
 	if (!value || json_is_null(value))
 		return;
 	size_t mark = reader_enter(r, "environment");
-	static const char *const keys[] = { "name", "url" };
+	static const char *const keys[] = {"name", "url"};
 	if (json_is_string(value)) {
 		job->environment_name = token_from_yaml(&r->source, value, str_peek(&r->at));
 	} else if (json_is_object(value)) {
@@ -440,8 +475,7 @@ static void read_runs_on(struct reader *r, struct workflow_job *job, const json_
 		size_t i;
 		json_t *item;
 		good = json_array_size(value) > 0;
-		json_array_foreach(value, i, item)
-			good &= json_is_string(item) && *json_string_value(item);
+		json_array_foreach(value, i, item) good &= json_is_string(item) && *json_string_value(item);
 	}
 	if (json_is_object(value))
 		reader_fault(r, "'runs-on' by 'group' is not supported: name labels, as a text or a list");
@@ -463,7 +497,8 @@ static void read_needs(struct reader *r, struct workflow_job *job, const json_t 
 	json_t *item;
 	if (value && !json_is_array(value))
 		reader_fault(r, "'needs' must be the id of a job or a list of them");
-	json_array_foreach(value, i, item) {
+	json_array_foreach(value, i, item)
+	{
 		if (json_is_string(item))
 			strv_add(&job->needs, json_string_value(item));
 		else
@@ -488,7 +523,7 @@ static void read_job(struct reader *r, struct workflow_job *job, const char *id,
 	job->condition = xstrdup("success()");
 	if (!is_name(id))
 		faults_add_key(r->source.faults, r->source.doc, str_peek(&r->at),
-			"the id of a job has letters, digits, - and _, and begins with a letter or _");
+			       "the id of a job has letters, digits, - and _, and begins with a letter or _");
 	if (!json_is_object(value)) {
 		reader_fault(r, "a job must be a map");
 		return;
@@ -533,7 +568,8 @@ static size_t job_index(const struct workflow *w, const char *id)
 	return job ? (size_t)(job - w->jobs) : SIZE_MAX;
 }
 
-/* Depth-first with three colours (0 new, 1 on the way, 2 done), each job once: true when a way leads back onto itself. */
+/* Depth-first with three colours (0 new, 1 on the way, 2 done), each job once: true when a way leads back onto itself.
+ */
 static bool has_cycle(const struct workflow *w, size_t at, char *colour)
 {
 	colour[at] = 1;
@@ -560,7 +596,8 @@ static void check_needs(struct reader *r, const struct workflow *w)
 		for (size_t n = 0; n < job->needs.count; n++) {
 			if (workflow_find_job(w, job->needs.items[n]))
 				continue;
-			reader_fault(r, "job '%s' needs '%.60s', which is no job of this file", job->id, job->needs.items[n]);
+			reader_fault(r, "job '%s' needs '%.60s', which is no job of this file", job->id,
+				     job->needs.items[n]);
 			const char *nearest = str_nearest(job->needs.items[n], ids, w->job_count);
 			if (nearest)
 				faults_hint(r->source.faults, "did you mean '%s'?", nearest);
@@ -587,7 +624,8 @@ static void read_jobs(struct reader *r, struct workflow *w, const json_t *root)
 	w->jobs = xcalloc(json_object_size(jobs), sizeof(*w->jobs));
 	const char *id;
 	json_t *value;
-	json_object_foreach(jobs, id, value) {
+	json_object_foreach(jobs, id, value)
+	{
 		size_t inner = reader_enter(r, id);
 		read_job(r, &w->jobs[w->job_count++], id, value);
 		reader_leave(r, inner);
@@ -597,7 +635,7 @@ static void read_jobs(struct reader *r, struct workflow *w, const json_t *root)
 }
 
 int workflow_read(const char *path, const char *data, size_t len, struct faults *faults, struct workflow **ret,
-                  struct yaml_doc **ret_doc, struct err *err)
+		  struct yaml_doc **ret_doc, struct err *err)
 {
 	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
 	limits.allow_anchors = true;
@@ -605,7 +643,7 @@ int workflow_read(const char *path, const char *data, size_t len, struct faults 
 	int result = yaml_read(path, data, len, &limits, &doc, err);
 	if (result < 0)
 		return result;
-	struct reader r = { .source = { .doc = doc, .file = 1, .faults = faults }, .at = STR_INIT(8192) };
+	struct reader r = {.source = {.doc = doc, .file = 1, .faults = faults}, .at = STR_INIT(8192)};
 	size_t before = faults->count;
 	_cleanup_(workflow_freep) struct workflow *w = xcalloc(1, sizeof(*w));
 	w->path = xstrdup(path);

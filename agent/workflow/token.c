@@ -78,8 +78,8 @@ static bool is_insert(const char *text)
 	return strcmp(p, "}}") == 0;
 }
 
-/* Text with expressions inside: format('a{0}b', e0). A text that is one expression: that expression; one that is a text in
- * braces: that text. */
+/* Text with expressions inside: format('a{0}b', e0). A text that is one expression: that expression; one that is a text
+ * in braces: that text. */
 static json_t *text_token(const struct token_source *source, const char *text, const char *pointer, bool is_key)
 {
 	if (!expr_is_template(text))
@@ -87,7 +87,8 @@ static json_t *text_token(const struct token_source *source, const char *text, c
 	if (is_insert(text)) {
 		if (is_key)
 			return json_pack("{s:i, s:s}", "type", 4, "directive", "insert");
-		faults_add(source->faults, source->doc, pointer, "the directive 'insert' can only be a whole key of a map");
+		faults_add(source->faults, source->doc, pointer,
+			   "the directive 'insert' can only be a whole key of a map");
 		return json_null();
 	}
 	struct err err = ERR_INIT;
@@ -122,7 +123,8 @@ json_t *token_from_yaml(const struct token_source *source, const json_t *value, 
 		json_t *list = json_array();
 		size_t i;
 		json_t *item;
-		json_array_foreach(value, i, item) {
+		json_array_foreach(value, i, item)
+		{
 			str_truncate(&at, base);
 			pointer_push_index(&at, i);
 			json_array_append_new(list, token_from_yaml(source, item, str_peek(&at)));
@@ -138,7 +140,8 @@ json_t *token_from_yaml(const struct token_source *source, const json_t *value, 
 		json_t *list = json_array();
 		const char *key;
 		json_t *item;
-		json_object_foreach((json_t *)(uintptr_t)value, key, item) {
+		json_object_foreach((json_t *)(uintptr_t)value, key, item)
+		{
 			str_truncate(&at, base);
 			pointer_push(&at, key);
 			json_t *pair = json_object();
@@ -161,7 +164,7 @@ json_t *token_from_yaml(const struct token_source *source, const json_t *value, 
 /* Is one of the status functions called? Names inside texts do not count. */
 static bool calls_status_function(const char *expr)
 {
-	static const char *const names[] = { "success", "failure", "always", "cancelled" };
+	static const char *const names[] = {"success", "failure", "always", "cancelled"};
 	for (const char *p = expr; *p; p++) {
 		if (*p == '\'') {
 			p = strchr(p + 1, '\'');
@@ -192,7 +195,8 @@ static char *unwrapped(const struct token_source *source, const char *text, cons
 	char line[1024];
 	_cleanup_free_ char *expr = NULL;
 	if (!str_starts(text, "${{") || !str_ends(text, "}}") || strstr(text + 3, "${{")) {
-		faults_add(source->faults, source->doc, pointer, "a condition that mixes text and ${{ }} is a text, and so always true");
+		faults_add(source->faults, source->doc, pointer,
+			   "a condition that mixes text and ${{ }} is a text, and so always true");
 		faults_hint(source->faults, "write it as one expression, without ${{ }}");
 		return NULL;
 	}

@@ -6,14 +6,42 @@
 #include <stdarg.h>
 #include <string.h>
 
-static const char *const events[] = { "branch_protection_rule", "check_run", "check_suite", "create", "delete", "deployment",
-	"deployment_status", "discussion", "discussion_comment", "fork", "gollum", "image_version", "issue_comment", "issues",
-	"label", "merge_group", "milestone", "page_build", "public", "pull_request", "pull_request_review",
-	"pull_request_review_comment", "pull_request_target", "push", "registry_package", "release", "repository_dispatch",
-	"schedule", "status", "watch", "workflow_call", "workflow_dispatch", "workflow_run" };
-static const char *const push_keys[] = { "branches", "branches-ignore", "tags", "tags-ignore", "paths", "paths-ignore" };
-static const char *const input_keys[] = { "description", "required", "default", "type", "options", "deprecationMessage" };
-static const char *const input_types[] = { "string", "boolean", "number", "choice", "environment" };
+static const char *const events[] = {"branch_protection_rule",
+				     "check_run",
+				     "check_suite",
+				     "create",
+				     "delete",
+				     "deployment",
+				     "deployment_status",
+				     "discussion",
+				     "discussion_comment",
+				     "fork",
+				     "gollum",
+				     "image_version",
+				     "issue_comment",
+				     "issues",
+				     "label",
+				     "merge_group",
+				     "milestone",
+				     "page_build",
+				     "public",
+				     "pull_request",
+				     "pull_request_review",
+				     "pull_request_review_comment",
+				     "pull_request_target",
+				     "push",
+				     "registry_package",
+				     "release",
+				     "repository_dispatch",
+				     "schedule",
+				     "status",
+				     "watch",
+				     "workflow_call",
+				     "workflow_dispatch",
+				     "workflow_run"};
+static const char *const push_keys[] = {"branches", "branches-ignore", "tags", "tags-ignore", "paths", "paths-ignore"};
+static const char *const input_keys[] = {"description", "required", "default", "type", "options", "deprecationMessage"};
+static const char *const input_types[] = {"string", "boolean", "number", "choice", "environment"};
 
 static bool one_of(const char *text, const char *const *names, size_t count)
 {
@@ -40,20 +68,22 @@ static void read_push(struct reader *r, json_t *push)
 	const char *key;
 	json_t *value;
 	void *next;
-	json_object_foreach_safe(push, next, key, value) {
+	json_object_foreach_safe(push, next, key, value)
+	{
 		size_t mark = reader_enter(r, key);
 		if (str_starts(key, "paths"))
-			faults_add_key(r->source.faults, r->source.doc, str_peek(&r->at),
-				"'%s' is not supported: filter by branches, or look at the changed files in a step", key);
+			faults_add_key(
+				r->source.faults, r->source.doc, str_peek(&r->at),
+				"'%s' is not supported: filter by branches, or look at the changed files in a step",
+				key);
 		if (json_is_string(value))
 			json_object_set_new(push, key, json_pack("[O]", value));
 		else if (!json_is_array(value))
 			reader_fault(r, "'%s' must be a list of patterns", key);
 		size_t i;
 		json_t *item;
-		json_array_foreach(value, i, item)
-			if (!json_is_string(item))
-				reader_fault(r, "a pattern must be a text");
+		json_array_foreach(value, i, item) if (!json_is_string(item))
+			reader_fault(r, "a pattern must be a text");
 		reader_leave(r, mark);
 	}
 	if (json_object_get(push, "branches") && json_object_get(push, "branches-ignore"))
@@ -73,7 +103,8 @@ static void read_input(struct reader *r, json_t *input)
 	reader_known_keys(r, input, "an input", input_keys, ARRAY_SIZE(input_keys));
 	const char *type = json_get_string(input, "type");
 	if (type && !one_of(type, input_types, ARRAY_SIZE(input_types)))
-		reader_fault(r, "the type of an input is string, boolean, number, choice or environment, not '%.40s'", type);
+		reader_fault(r, "the type of an input is string, boolean, number, choice or environment, not '%.40s'",
+			     type);
 	json_t *options = json_object_get(input, "options");
 	if (type && strcmp(type, "choice") == 0 && !(json_is_array(options) && json_array_size(options)))
 		reader_fault(r, "an input of type choice needs 'options'");
@@ -84,7 +115,7 @@ static void read_input(struct reader *r, json_t *input)
 
 static void read_dispatch(struct reader *r, json_t *dispatch)
 {
-	static const char *const keys[] = { "inputs" };
+	static const char *const keys[] = {"inputs"};
 	reader_known_keys(r, dispatch, "on.workflow_dispatch", keys, 1);
 	size_t mark = reader_enter(r, "inputs");
 	json_t *inputs = json_object_get(dispatch, "inputs");
@@ -92,7 +123,8 @@ static void read_dispatch(struct reader *r, json_t *dispatch)
 		reader_fault(r, "'inputs' must be a map");
 	const char *name;
 	json_t *input;
-	json_object_foreach(inputs, name, input) {
+	json_object_foreach(inputs, name, input)
+	{
 		size_t inner = reader_enter(r, name);
 		read_input(r, input);
 		reader_leave(r, inner);
@@ -112,7 +144,8 @@ json_t *reader_triggers(struct reader *r, const json_t *root)
 		check_event(r, json_string_value(on));
 		json_object_set_new(result, json_string_value(on), json_object());
 	} else if (json_is_array(on)) {
-		json_array_foreach(on, i, item) {
+		json_array_foreach(on, i, item)
+		{
 			if (!json_is_string(item)) {
 				reader_fault(r, "'on' lists names of events");
 				continue;
@@ -121,7 +154,8 @@ json_t *reader_triggers(struct reader *r, const json_t *root)
 			json_object_set_new(result, json_string_value(item), json_object());
 		}
 	} else if (json_is_object(on)) {
-		json_object_foreach(on, name, item) {
+		json_object_foreach(on, name, item)
+		{
 			size_t inner = reader_enter(r, name);
 			check_event(r, name);
 			json_t *value = json_is_object(item) ? json_deep_copy(item) : json_object();
@@ -135,7 +169,8 @@ json_t *reader_triggers(struct reader *r, const json_t *root)
 			reader_leave(r, inner);
 		}
 	} else {
-		reader_fault(r, on ? "'on' must be an event, a list or a map of events" : "a workflow needs 'on', the events that start it");
+		reader_fault(r, on ? "'on' must be an event, a list or a map of events"
+				   : "a workflow needs 'on', the events that start it");
 	}
 	reader_leave(r, mark);
 	return result;
@@ -156,7 +191,8 @@ static bool pattern_matches(const char *pattern, const char *name)
 			str_append_c(&regex, *p);
 		} else if (*p == '\\' && p[1]) {
 			str_appendf(&regex, "\\x{%02x}", (unsigned char)*++p);
-		} else if ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || *p == '-' || *p == '_') {
+		} else if ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
+			   *p == '-' || *p == '_') {
 			str_append_c(&regex, *p);
 		} else {
 			str_appendf(&regex, "\\x{%02x}", (unsigned char)*p);
@@ -185,7 +221,8 @@ bool workflow_filter(const json_t *patterns, const char *name)
 	bool wanted = false;
 	size_t i;
 	json_t *item;
-	json_array_foreach(patterns, i, item) {
+	json_array_foreach(patterns, i, item)
+	{
 		const char *pattern = json_string_value(item);
 		if (!pattern)
 			continue;
@@ -202,7 +239,8 @@ bool workflow_wants_push(const struct workflow *w, const char *ref)
 	json_t *push = json_object_get(w->on, "push");
 	if (!push)
 		return false;
-	json_t *branches = json_object_get(push, "branches"), *branches_ignore = json_object_get(push, "branches-ignore");
+	json_t *branches = json_object_get(push, "branches"),
+	       *branches_ignore = json_object_get(push, "branches-ignore");
 	json_t *tags = json_object_get(push, "tags"), *tags_ignore = json_object_get(push, "tags-ignore");
 	bool branch_rules = branches || branches_ignore, tag_rules = tags || tags_ignore;
 	if (str_starts(ref, "refs/heads/")) {
@@ -238,7 +276,8 @@ static int check_input_value(const char *name, const json_t *declared, json_t *v
 		bool found = false;
 		size_t i;
 		json_t *item;
-		json_array_foreach(json_object_get(declared, "options"), i, item) {
+		json_array_foreach(json_object_get(declared, "options"), i, item)
+		{
 			_cleanup_free_ char *option = token_literal(item);
 			found |= option && strcmp(option, text) == 0;
 		}
@@ -263,10 +302,13 @@ int workflow_dispatch_inputs(const struct workflow *w, const json_t *given, json
 	_cleanup_json_ json_t *result = json_object();
 	const char *name;
 	json_t *value;
-	json_object_foreach((json_t *)(uintptr_t)given, name, value)
-		if (!json_object_get(declared, name))
-			return err_set(err, ERR_INVALID, "Unexpected inputs provided: [\"%.60s\"]", name);
-	json_object_foreach(declared, name, value) {
+	json_object_foreach(
+		(json_t *)(uintptr_t)given, name,
+		value) if (!json_object_get(declared, name)) return err_set(err, ERR_INVALID,
+									    "Unexpected inputs provided: [\"%.60s\"]",
+									    name);
+	json_object_foreach(declared, name, value)
+	{
 		json_t *now = json_object_get(given, name);
 		if (!now)
 			now = json_object_get(value, "default");
@@ -274,7 +316,8 @@ int workflow_dispatch_inputs(const struct workflow *w, const json_t *given, json
 			if (json_is_true(json_object_get(value, "required")))
 				return err_set(err, ERR_INVALID, "Required input '%s' not provided", name);
 			const char *type = json_get_string(value, "type");
-			json_object_set_new(result, name, type && strcmp(type, "boolean") == 0 ? json_false() : json_string(""));
+			json_object_set_new(result, name,
+					    type && strcmp(type, "boolean") == 0 ? json_false() : json_string(""));
 			continue;
 		}
 		json_t *checked = NULL;

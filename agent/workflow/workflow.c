@@ -24,8 +24,19 @@ static void job_done(struct workflow_job *j)
 	free(j->id);
 	free(j->condition);
 	strv_done(&j->needs);
-	json_t *tokens[] = { j->name, j->runs_on, j->env, j->defaults, j->outputs, j->timeout_minutes, j->continue_on_error,
-		j->container, j->services, j->environment_name, j->environment_url, j->permissions, j->concurrency_group };
+	json_t *tokens[] = {j->name,
+			    j->runs_on,
+			    j->env,
+			    j->defaults,
+			    j->outputs,
+			    j->timeout_minutes,
+			    j->continue_on_error,
+			    j->container,
+			    j->services,
+			    j->environment_name,
+			    j->environment_url,
+			    j->permissions,
+			    j->concurrency_group};
 	for (size_t i = 0; i < ARRAY_SIZE(tokens); i++)
 		json_decref(tokens[i]);
 }
@@ -39,7 +50,7 @@ void workflow_free(struct workflow *w)
 	free(w->jobs);
 	free(w->path);
 	free(w->name);
-	json_t *tokens[] = { w->run_name, w->on, w->env, w->defaults, w->permissions, w->concurrency_group };
+	json_t *tokens[] = {w->run_name, w->on, w->env, w->defaults, w->permissions, w->concurrency_group};
 	for (size_t i = 0; i < ARRAY_SIZE(tokens); i++)
 		json_decref(tokens[i]);
 	free(w);
@@ -80,11 +91,13 @@ static void set_permission(json_t *out, const char *scope, const char *level)
 
 json_t *workflow_permissions(const struct workflow *w, const struct workflow_job *job)
 {
-	static const char *const all[] = { "actions", "attestations", "checks", "contents", "deployments", "discussions", "issues",
-		"packages", "pages", "pull-requests", "repository-projects", "security-events", "statuses" };
+	static const char *const all[] = {
+		"actions", "attestations", "checks", "contents",      "deployments",         "discussions",
+		"issues",  "packages",     "pages",  "pull-requests", "repository-projects", "security-events",
+		"statuses"};
 	const json_t *said = job && job->permissions ? job->permissions : w->permissions;
 	json_t *out = json_object();
-	if (!said) {                          /* what a new repository gives: restricted */
+	if (!said) { /* what a new repository gives: restricted */
 		set_permission(out, "contents", "read");
 		set_permission(out, "packages", "read");
 	} else if (json_is_string(said)) {

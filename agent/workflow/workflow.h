@@ -1,32 +1,32 @@
 /* A workflow file → a checked model → the job message that a runner gets.
  *
- * The model keeps what the service hands on unevaluated as *template tokens* (the JSON form of a YAML value that may hold
- * expressions), exactly as the job message carries them, and as plain text what the service itself decides by (needs,
- * labels, conditions, triggers). Reading finds all faults of a file at once, each with its place.
- * Source: GitHub's workflow syntax, docs/architecture.md; the message's shape is the runner protocol's. */
+ * The model keeps what the service hands on unevaluated as *template tokens* (the JSON form of a YAML value that may
+ * hold expressions), exactly as the job message carries them, and as plain text what the service itself decides by
+ * (needs, labels, conditions, triggers). Reading finds all faults of a file at once, each with its place. Source:
+ * GitHub's workflow syntax, docs/architecture.md; the message's shape is the runner protocol's. */
 #pragma once
 #include "base/yaml.h"
 
 /* What a `uses:` or `run:` is; `reference` of the message. */
 struct workflow_step {
-	char *context_name;          /* id:, else a made-up name that starts with "__" */
-	char *condition;             /* ready for the runner: no braces, success() && (…) already added */
-	json_t *name;                /* tokens; NULL: not given */
+	char *context_name; /* id:, else a made-up name that starts with "__" */
+	char *condition;    /* ready for the runner: no braces, success() && (…) already added */
+	json_t *name;       /* tokens; NULL: not given */
 	json_t *env, *inputs, *continue_on_error, *timeout_minutes;
-	json_t *reference;           /* {"type":"script"} and the like */
+	json_t *reference; /* {"type":"script"} and the like */
 	struct yaml_mark mark;
 };
 
 struct workflow_job {
 	char *id;
-	json_t *name;                /* token; NULL: the id */
+	json_t *name; /* token; NULL: the id */
 	struct strv needs;
-	json_t *runs_on;             /* token: text or sequence of texts */
-	char *condition;             /* as for steps */
+	json_t *runs_on; /* token: text or sequence of texts */
+	char *condition; /* as for steps */
 	json_t *env, *defaults, *outputs, *timeout_minutes, *continue_on_error, *container, *services;
 	json_t *environment_name, *environment_url;
-	json_t *permissions;         /* plain JSON as written; NULL: those of the workflow */
-	json_t *concurrency_group;   /* token; NULL: none */
+	json_t *permissions;       /* plain JSON as written; NULL: those of the workflow */
+	json_t *concurrency_group; /* token; NULL: none */
 	bool concurrency_cancel;
 	struct workflow_step *steps;
 	size_t step_count;
@@ -34,25 +34,26 @@ struct workflow_job {
 };
 
 struct workflow {
-	char *path;                  /* ".github/workflows/x.yml": the file table's only entry */
-	char *name;                  /* name:, else the path */
-	json_t *run_name;            /* token or NULL */
-	json_t *on;                  /* {"push": {"branches": […], …}, "workflow_dispatch": {"inputs": {…}}, …}; null → {} */
-	json_t *env, *defaults;      /* tokens or NULL */
-	json_t *permissions;         /* plain JSON as written, or NULL */
+	char *path;       /* ".github/workflows/x.yml": the file table's only entry */
+	char *name;       /* name:, else the path */
+	json_t *run_name; /* token or NULL */
+	json_t *on; /* {"push": {"branches": […], …}, "workflow_dispatch": {"inputs": {…}}, …}; null → {} */
+	json_t *env, *defaults; /* tokens or NULL */
+	json_t *permissions;    /* plain JSON as written, or NULL */
 	json_t *concurrency_group;
 	bool concurrency_cancel;
 	struct workflow_job *jobs;
 	size_t job_count;
 };
 
-/* Reads and checks. path is only a name. Faults go to `faults` (the caller's); with any the result is ERR_INVALID and no
- * workflow. ret_doc (may be NULL) gets the document also then, for printing the faults with positions; the caller's. */
+/* Reads and checks. path is only a name. Faults go to `faults` (the caller's); with any the result is ERR_INVALID and
+ * no workflow. ret_doc (may be NULL) gets the document also then, for printing the faults with positions; the caller's.
+ */
 int workflow_read(const char *path, const char *data, size_t len, struct faults *faults, struct workflow **ret,
-                  struct yaml_doc **ret_doc, struct err *err);
+		  struct yaml_doc **ret_doc, struct err *err);
 void workflow_free(struct workflow *w);
 void workflow_freep(struct workflow **w);
-const struct workflow_job *workflow_find_job(const struct workflow *w, const char *id);   /* NULL: none */
+const struct workflow_job *workflow_find_job(const struct workflow *w, const char *id); /* NULL: none */
 
 /* Does a push to `ref` ("refs/heads/main") start it? deleted refs never do. */
 bool workflow_wants_push(const struct workflow *w, const char *ref);
@@ -63,7 +64,8 @@ bool workflow_filter(const json_t *patterns, const char *name);
  * ERR_INVALID names the input. */
 int workflow_dispatch_inputs(const struct workflow *w, const json_t *given, json_t **ret, struct err *err);
 
-/* Permissions of a job's token: {"Contents": "read", …} by the workflow's and the job's words. Never NULL; the caller's. */
+/* Permissions of a job's token: {"Contents": "read", …} by the workflow's and the job's words. Never NULL; the
+ * caller's. */
 json_t *workflow_permissions(const struct workflow *w, const struct workflow_job *job);
 
 /* ---- tokens (token.c) ---- */
@@ -71,17 +73,19 @@ json_t *workflow_permissions(const struct workflow *w, const struct workflow_job
 /* Where a value stands, so that expressions carry their place, and what its expressions may name. */
 struct token_source {
 	const struct yaml_doc *doc;
-	int file;                    /* 1-based index into the file table; 0: no positions */
+	int file; /* 1-based index into the file table; 0: no positions */
 	struct faults *faults;
-	const char *const *names;    /* contexts that may be used here, NULL-terminated; NULL: any */
-	int flags;                   /* EXPR_WITH_STATUS, EXPR_WITH_HASH_FILES */
+	const char *const *names; /* contexts that may be used here, NULL-terminated; NULL: any */
+	int flags;                /* EXPR_WITH_STATUS, EXPR_WITH_HASH_FILES */
 };
-/* A YAML value → template token, new. Faults (an expression that is not closed or not understood) are added, the token is null then. */
+/* A YAML value → template token, new. Faults (an expression that is not closed or not understood) are added, the token
+ * is null then. */
 json_t *token_from_yaml(const struct token_source *source, const json_t *value, const char *pointer);
-/* An `if:` → the condition as the runner wants it: without braces, "success() && (…)" where no status function is called.
- * value NULL: "success()". */
+/* An `if:` → the condition as the runner wants it: without braces, "success() && (…)" where no status function is
+ * called. value NULL: "success()". */
 char *token_condition(const struct token_source *source, const json_t *value, const char *pointer);
-/* Text of a token that is a literal; NULL for expressions, lists and maps. Booleans and numbers in their YAML spelling. free(). */
+/* Text of a token that is a literal; NULL for expressions, lists and maps. Booleans and numbers in their YAML spelling.
+ * free(). */
 char *token_literal(const json_t *token);
 
 /* ---- the message (message.c) ---- */
@@ -92,18 +96,19 @@ json_t *context_data(const json_t *plain);
 struct workflow_message {
 	const struct workflow *workflow;
 	const struct workflow_job *job;
-	const char *plan_id, *job_id;           /* GUIDs */
-	const char *display_name;               /* evaluated */
-	const char *run_service_url, *results_url, *launch_url, *cache_url, *pipelines_url, *id_token_url;   /* cache, pipelines, id: NULL or "" for none */
-	const char *access_token;               /* the job's token for run service and results */
+	const char *plan_id, *job_id; /* GUIDs */
+	const char *display_name;     /* evaluated */
+	const char *run_service_url, *results_url, *launch_url, *cache_url, *pipelines_url,
+		*id_token_url;    /* cache, pipelines, id: NULL or "" for none */
+	const char *access_token; /* the job's token for run service and results */
 	const char *github_token;
 	const char *billing_owner_id;
 	const char *runner_group;
-	const char *environment;                /* evaluated name or NULL */
-	const json_t *github, *needs, *inputs, *vars;   /* plain JSON; inputs may be NULL */
-	const json_t *secrets;                  /* name → text, without GITHUB_TOKEN */
+	const char *environment;                      /* evaluated name or NULL */
+	const json_t *github, *needs, *inputs, *vars; /* plain JSON; inputs may be NULL */
+	const json_t *secrets;                        /* name → text, without GITHUB_TOKEN */
 	const json_t *permissions;
-	const json_t *flags;                    /* further variables, name → text; may be NULL */
+	const json_t *flags; /* further variables, name → text; may be NULL */
 	int64_t check_run_id;
 };
 /* The AgentJobRequestMessage. New. Step ids are random. */

@@ -4,7 +4,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct faults faults = { 0 };
+	struct faults faults = {0};
 	struct err err = ERR_INIT;
 	struct yaml_doc *doc = NULL;
 	_cleanup_(workflow_freep) struct workflow *w = NULL;
@@ -17,9 +17,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	_cleanup_json_ json_t *empty = json_object();
 	for (size_t i = 0; w && i < w->job_count; i++) {
 		_cleanup_json_ json_t *permissions = workflow_permissions(w, &w->jobs[i]);
-		struct workflow_message m = { .workflow = w, .job = &w->jobs[i], .plan_id = "p", .job_id = "j", .display_name = "n",
-			.run_service_url = "u", .results_url = "r", .launch_url = "l", .access_token = "a", .github_token = "g",
-			.billing_owner_id = "b", .runner_group = "d", .github = empty, .secrets = empty, .permissions = permissions };
+		struct workflow_message m = {.workflow = w,
+					     .job = &w->jobs[i],
+					     .plan_id = "p",
+					     .job_id = "j",
+					     .display_name = "n",
+					     .run_service_url = "u",
+					     .results_url = "r",
+					     .launch_url = "l",
+					     .access_token = "a",
+					     .github_token = "g",
+					     .billing_owner_id = "b",
+					     .runner_group = "d",
+					     .github = empty,
+					     .secrets = empty,
+					     .permissions = permissions};
 		json_t *message = workflow_job_message(&m);
 		if (!message)
 			abort();

@@ -252,6 +252,7 @@ class Rest(Case):
         job = self.job("{ contents: write }")
         comment = self.call("POST", f"/commits/{self.sha}/comments", {"body": "**done** é"})
         self.assertEqual(comment["commit_id"], self.sha)
+        self.assertNotIn("_job", comment)
         self.assertEqual(self.call("PATCH", f"/comments/{comment['id']}", {"body": "better"})["body"], "better")
         self.assertEqual([c["body"] for c in self.call("GET", f"/commits/{self.sha}/comments")], ["better"])
         self.assertEqual([c["_job"] for c in self.forge.comments()], [job.id])
@@ -362,6 +363,25 @@ class CommandLine(Case):
             run = self.forge.wait_run("octo/demo", sha)
             with open(f"{folder}/state/run-{run['id']}.json") as saved:
                 self.assertEqual(json.load(saved)["conclusion"], "success")
+
+    def test_a_runner_need_not_acknowledge_where_that_is_said(self):
+        self.start(options=["--poll", "300ms", "--no-acknowledge"])
+        runner = Runner(self.forge, "octo/demo").ready()
+        self.push()
+        self.forge.variables(ACTIONS_STEP_DEBUG="true")
+        reference = runner.poll_job()
+        self.assertIs(reference["should_acknowledge"], False)
+        self.assertEqual(runner.acquire(reference).variables["ACTIONS_STEP_DEBUG"], "true")
+        self.expect_none()
+
+    def test_it_says_on_a_descriptor_that_it_listens(self):
+        read, write = os.pipe()
+        process = subprocess.Popen([program(), "--ready-fd", str(write)], pass_fds=[write], stdout=subprocess.DEVNULL)
+        os.close(write)
+        with os.fdopen(read) as text:
+            self.assertRegex(text.readline(), r"^http://127\.0\.0\.1:[0-9]+\n$")
+            process.terminate()
+            self.assertEqual(process.wait(10), 0)
 
     def call(self, *args):
         return subprocess.run([program(), *args], capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)

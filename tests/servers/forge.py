@@ -301,6 +301,10 @@ class Forge:
             body["environment"] = environment
         self.request("PUT", "/_forge/secrets", body)
 
+    def variables(self, **variables):
+        """Variables of every later job message, e.g. ACTIONS_STEP_DEBUG="true"."""
+        self.request("PUT", "/_forge/variables", variables)
+
     def faults(self, **fault):
         """path="acquirejob", times=2, status=500 | drop=True|"after" | truncate=10 | oversize=True | delay_ms=50 | body="x" | skip=1"""
         self.request("POST", "/_forge/faults", fault)

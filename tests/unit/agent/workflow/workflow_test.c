@@ -3,60 +3,59 @@
 
 #include <string.h>
 
-static const char good[] =
-	"name: deploy\n"
-	"on:\n"
-	"  push:\n"
-	"    branches: [main, 'release/**', '!release/old']\n"
-	"  workflow_dispatch:\n"
-	"    inputs:\n"
-	"      where: { type: choice, options: [staging, production], default: staging }\n"
-	"      dry: { type: boolean }\n"
-	"      why: { required: true }\n"
-	"permissions:\n"
-	"  contents: read\n"
-	"  pull-requests: write\n"
-	"env: { LEVEL: workflow }\n"
-	"defaults: { run: { shell: bash } }\n"
-	"jobs:\n"
-	"  test:\n"
-	"    name: test (linux)\n"
-	"    runs-on: [self-hosted, linux]\n"
-	"    env:\n"
-	"      LEVEL: job\n"
-	"      OS: ${{ github.actor == 'x' && github.ref || vars.OS }}\n"
-	"    outputs:\n"
-	"      digest: ${{ steps.build.outputs.digest }}\n"
-	"    steps:\n"
-	"      - uses: actions/checkout@v4\n"
-	"        with: { fetch-depth: 0 }\n"
-	"      - id: build\n"
-	"        name: Build on ${{ matrix.os }}\n"
-	"        if: github.ref == 'refs/heads/main'\n"
-	"        env: { KEY: '${{ secrets.DEPLOY_KEY }}' }\n"
-	"        run: |\n"
-	"          make\n"
-	"          echo \"digest=abc\" >> \"$GITHUB_OUTPUT\"\n"
-	"        working-directory: src\n"
-	"        timeout-minutes: 10\n"
-	"        continue-on-error: false\n"
-	"      - run: echo a\n"
-	"      - run: echo b\n"
-	"        if: ${{ !cancelled() }}\n"
-	"  deploy:\n"
-	"    needs: test\n"
-	"    if: always()\n"
-	"    runs-on: self-hosted\n"
-	"    environment: { name: production, url: 'https://${{ steps.x.outputs.host }}/' }\n"
-	"    permissions: { deployments: write }\n"
-	"    steps:\n"
-	"      - uses: octo/davit/actions/archive-upload@v1\n"
-	"      - uses: ./local\n"
-	"      - uses: docker://alpine:3\n";
+static const char good[] = "name: deploy\n"
+			   "on:\n"
+			   "  push:\n"
+			   "    branches: [main, 'release/**', '!release/old']\n"
+			   "  workflow_dispatch:\n"
+			   "    inputs:\n"
+			   "      where: { type: choice, options: [staging, production], default: staging }\n"
+			   "      dry: { type: boolean }\n"
+			   "      why: { required: true }\n"
+			   "permissions:\n"
+			   "  contents: read\n"
+			   "  pull-requests: write\n"
+			   "env: { LEVEL: workflow }\n"
+			   "defaults: { run: { shell: bash } }\n"
+			   "jobs:\n"
+			   "  test:\n"
+			   "    name: test (linux)\n"
+			   "    runs-on: [self-hosted, linux]\n"
+			   "    env:\n"
+			   "      LEVEL: job\n"
+			   "      OS: ${{ github.actor == 'x' && github.ref || vars.OS }}\n"
+			   "    outputs:\n"
+			   "      digest: ${{ steps.build.outputs.digest }}\n"
+			   "    steps:\n"
+			   "      - uses: actions/checkout@v4\n"
+			   "        with: { fetch-depth: 0 }\n"
+			   "      - id: build\n"
+			   "        name: Build on ${{ matrix.os }}\n"
+			   "        if: github.ref == 'refs/heads/main'\n"
+			   "        env: { KEY: '${{ secrets.DEPLOY_KEY }}' }\n"
+			   "        run: |\n"
+			   "          make\n"
+			   "          echo \"digest=abc\" >> \"$GITHUB_OUTPUT\"\n"
+			   "        working-directory: src\n"
+			   "        timeout-minutes: 10\n"
+			   "        continue-on-error: false\n"
+			   "      - run: echo a\n"
+			   "      - run: echo b\n"
+			   "        if: ${{ !cancelled() }}\n"
+			   "  deploy:\n"
+			   "    needs: test\n"
+			   "    if: always()\n"
+			   "    runs-on: self-hosted\n"
+			   "    environment: { name: production, url: 'https://${{ steps.x.outputs.host }}/' }\n"
+			   "    permissions: { deployments: write }\n"
+			   "    steps:\n"
+			   "      - uses: octo/davit/actions/archive-upload@v1\n"
+			   "      - uses: ./local\n"
+			   "      - uses: docker://alpine:3\n";
 
 static struct workflow *read_good(const char *text)
 {
-	struct faults faults = { 0 };
+	struct faults faults = {0};
 	struct err err = ERR_INIT;
 	struct workflow *w = NULL;
 	char line[1024];
@@ -68,7 +67,7 @@ static struct workflow *read_good(const char *text)
 
 static char *faults_of(const char *text)
 {
-	struct faults faults = { 0 };
+	struct faults faults = {0};
 	struct err err = ERR_INIT;
 	struct workflow *w = NULL;
 	struct yaml_doc *doc = NULL;
@@ -99,15 +98,28 @@ static void expect_json(const json_t *value, const char *text)
 
 static json_t *message_of(const struct workflow *w, const char *job)
 {
-	_cleanup_json_ json_t *github = json_pack("{s:s, s:s, s:{s:[s, s], s:b, s:i}}", "repository", "octo/demo", "ref", "refs/heads/main",
-		"event", "commits", "a1", "b2", "forced", 0, "size", 2);
+	_cleanup_json_ json_t *github =
+		json_pack("{s:s, s:s, s:{s:[s, s], s:b, s:i}}", "repository", "octo/demo", "ref", "refs/heads/main",
+			  "event", "commits", "a1", "b2", "forced", 0, "size", 2);
 	_cleanup_json_ json_t *secrets = json_pack("{s:s}", "DEPLOY_KEY", "s3cr3t.value");
 	_cleanup_json_ json_t *permissions = workflow_permissions(w, workflow_find_job(w, job));
-	struct workflow_message m = { .workflow = w, .job = workflow_find_job(w, job), .plan_id = "0b1c2d3e-1111-4222-8333-444455556666",
-		.job_id = "77777777-aaaa-5bbb-8ccc-dddddddddddd", .display_name = "test (linux)", .run_service_url = "https://run.invalid/12/",
-		.results_url = "https://results.invalid/", .launch_url = "https://launch.invalid", .access_token = "eyJ0.job.token",
-		.github_token = "ghs_example", .billing_owner_id = "U_42", .runner_group = "Default", .github = github, .secrets = secrets,
-		.permissions = permissions, .check_run_id = 7, .environment = strcmp(job, "deploy") == 0 ? "production" : NULL };
+	struct workflow_message m = {.workflow = w,
+				     .job = workflow_find_job(w, job),
+				     .plan_id = "0b1c2d3e-1111-4222-8333-444455556666",
+				     .job_id = "77777777-aaaa-5bbb-8ccc-dddddddddddd",
+				     .display_name = "test (linux)",
+				     .run_service_url = "https://run.invalid/12/",
+				     .results_url = "https://results.invalid/",
+				     .launch_url = "https://launch.invalid",
+				     .access_token = "eyJ0.job.token",
+				     .github_token = "ghs_example",
+				     .billing_owner_id = "U_42",
+				     .runner_group = "Default",
+				     .github = github,
+				     .secrets = secrets,
+				     .permissions = permissions,
+				     .check_run_id = 7,
+				     .environment = strcmp(job, "deploy") == 0 ? "production" : NULL};
 	return workflow_job_message(&m);
 }
 
@@ -117,26 +129,37 @@ static void the_message_has_the_shape_of_the_worked_example(void **state)
 	_cleanup_(workflow_freep) struct workflow *w = read_good(good);
 	_cleanup_json_ json_t *m = message_of(w, "test");
 	expect_json(json_object_get(m, "messageType"), "\"RunnerJobRequest\"");
-	expect_json(json_object_get(m, "plan"), "{\"planId\":\"0b1c2d3e-1111-4222-8333-444455556666\",\"planType\":\"actions\",\"version\":0,"
-		"\"scopeIdentifier\":\"00000000-0000-0000-0000-000000000000\",\"artifactUri\":\"\",\"artifactLocation\":\"\",\"planGroup\":null}");
-	expect_json(json_object_get(m, "timeline"), "{\"id\":\"0b1c2d3e-1111-4222-8333-444455556666\",\"changeId\":0,\"location\":null}");
-	expect_json(json_object_get(m, "environmentVariables"), "[{\"type\":2,\"map\":[{\"key\":\"LEVEL\",\"value\":\"workflow\"}]},"
-		"{\"type\":2,\"map\":[{\"key\":\"LEVEL\",\"value\":\"job\"},{\"key\":\"OS\",\"value\":{\"type\":3,\"file\":1,\"line\":21,\"col\":11,"
-		"\"expr\":\"github.actor == 'x' && github.ref || vars.OS\"}}]}]");
-	expect_json(json_object_get(m, "defaults"),
-		"[{\"type\":2,\"map\":[{\"key\":\"run\",\"value\":{\"type\":2,\"map\":[{\"key\":\"shell\",\"value\":\"bash\"}]}}]}]");
+	expect_json(json_object_get(m, "plan"),
+		    "{\"planId\":\"0b1c2d3e-1111-4222-8333-444455556666\",\"planType\":\"actions\",\"version\":0,"
+		    "\"scopeIdentifier\":\"00000000-0000-0000-0000-000000000000\",\"artifactUri\":\"\","
+		    "\"artifactLocation\":\"\",\"planGroup\":null}");
+	expect_json(json_object_get(m, "timeline"),
+		    "{\"id\":\"0b1c2d3e-1111-4222-8333-444455556666\",\"changeId\":0,\"location\":null}");
+	expect_json(json_object_get(m, "environmentVariables"),
+		    "[{\"type\":2,\"map\":[{\"key\":\"LEVEL\",\"value\":\"workflow\"}]},"
+		    "{\"type\":2,\"map\":[{\"key\":\"LEVEL\",\"value\":\"job\"},{\"key\":\"OS\",\"value\":{\"type\":3,"
+		    "\"file\":1,\"line\":21,\"col\":11,"
+		    "\"expr\":\"github.actor == 'x' && github.ref || vars.OS\"}}]}]");
+	expect_json(json_object_get(m, "defaults"), "[{\"type\":2,\"map\":[{\"key\":\"run\",\"value\":{\"type\":2,"
+						    "\"map\":[{\"key\":\"shell\",\"value\":\"bash\"}]}}]}]");
 	expect_json(json_object_get(m, "fileTable"), "[\".github/workflows/ci.yml\"]");
-	expect_json(json_object_get(m, "jobOutputs"), "{\"type\":2,\"map\":[{\"key\":\"digest\",\"value\":{\"type\":3,\"file\":1,\"line\":23,\"col\":15,"
-		"\"expr\":\"steps.build.outputs.digest\"}}]}");
+	expect_json(json_object_get(m, "jobOutputs"),
+		    "{\"type\":2,\"map\":[{\"key\":\"digest\",\"value\":{\"type\":3,\"file\":1,\"line\":23,\"col\":15,"
+		    "\"expr\":\"steps.build.outputs.digest\"}}]}");
 	expect_json(json_object_get(m, "actionsEnvironment"), "null");
-	expect_json(json_object_get(json_object_get(m, "variables"), "DEPLOY_KEY"), "{\"value\":\"s3cr3t.value\",\"isSecret\":true}");
-	expect_json(json_array_get(json_object_get(m, "mask"), 0), "{\"type\":\"regex\",\"value\":\"s3cr3t\\\\.value\"}");
+	expect_json(json_object_get(json_object_get(m, "variables"), "DEPLOY_KEY"),
+		    "{\"value\":\"s3cr3t.value\",\"isSecret\":true}");
+	expect_json(json_array_get(json_object_get(m, "mask"), 0),
+		    "{\"type\":\"regex\",\"value\":\"s3cr3t\\\\.value\"}");
 	json_t *endpoint = json_array_get(json_object_get(json_object_get(m, "resources"), "endpoints"), 0);
 	expect_json(json_object_get(endpoint, "name"), "\"SystemVssConnection\"");
-	expect_json(json_object_get(endpoint, "authorization"), "{\"scheme\":\"OAuth\",\"parameters\":{\"AccessToken\":\"eyJ0.job.token\"}}");
+	expect_json(json_object_get(endpoint, "authorization"),
+		    "{\"scheme\":\"OAuth\",\"parameters\":{\"AccessToken\":\"eyJ0.job.token\"}}");
 	expect_json(json_object_get(json_object_get(m, "contextData"), "github"),
-		"{\"t\":2,\"d\":[{\"k\":\"repository\",\"v\":\"octo/demo\"},{\"k\":\"ref\",\"v\":\"refs/heads/main\"},{\"k\":\"event\",\"v\":{\"t\":2,\"d\":["
-		"{\"k\":\"commits\",\"v\":{\"t\":1,\"a\":[\"a1\",\"b2\"]}},{\"k\":\"forced\",\"v\":false},{\"k\":\"size\",\"v\":{\"t\":4,\"n\":2}}]}}]}");
+		    "{\"t\":2,\"d\":[{\"k\":\"repository\",\"v\":\"octo/demo\"},{\"k\":\"ref\",\"v\":\"refs/heads/"
+		    "main\"},{\"k\":\"event\",\"v\":{\"t\":2,\"d\":["
+		    "{\"k\":\"commits\",\"v\":{\"t\":1,\"a\":[\"a1\",\"b2\"]}},{\"k\":\"forced\",\"v\":false},{\"k\":"
+		    "\"size\",\"v\":{\"t\":4,\"n\":2}}]}}]}");
 	expect_json(json_object_get(json_object_get(m, "contextData"), "needs"), "{\"t\":2}");
 	expect_json(json_object_get(json_object_get(m, "contextData"), "inputs"), "null");
 }
@@ -150,20 +173,27 @@ static void the_steps_of_the_message_are_those_of_the_file(void **state)
 	assert_int_equal(json_array_size(steps), 4);
 	size_t i;
 	json_t *step;
-	json_array_foreach(steps, i, step) {
+	json_array_foreach(steps, i, step)
+	{
 		assert_int_equal(strlen(json_get_string(step, "id")), 36);
 		json_object_del(step, "id");
 	}
-	expect_json(json_array_get(steps, 0), "{\"type\":\"action\",\"name\":\"__actions_checkout\",\"contextName\":\"__actions_checkout\","
-		"\"condition\":\"success()\",\"continueOnError\":null,\"timeoutInMinutes\":null,\"reference\":{\"type\":\"repository\","
-		"\"name\":\"actions/checkout\",\"ref\":\"v4\",\"repositoryType\":\"GitHub\",\"path\":null},"
-		"\"inputs\":{\"type\":2,\"map\":[{\"key\":\"fetch-depth\",\"value\":\"0\"}]}}");
-	expect_json(json_array_get(steps, 1), "{\"type\":\"action\",\"name\":\"build\",\"contextName\":\"build\",\"displayNameToken\":"
-		"{\"type\":3,\"file\":1,\"line\":28,\"col\":15,\"expr\":\"format('Build on {0}', matrix.os)\"},"
-		"\"condition\":\"success() && (github.ref == 'refs/heads/main')\",\"timeoutInMinutes\":10,\"continueOnError\":false,"
-		"\"environment\":{\"type\":2,\"map\":[{\"key\":\"KEY\",\"value\":{\"type\":3,\"file\":1,\"line\":30,\"col\":21,\"expr\":\"secrets.DEPLOY_KEY\"}}]},"
-		"\"reference\":{\"type\":\"script\"},\"inputs\":{\"type\":2,\"map\":[{\"key\":\"script\","
-		"\"value\":\"make\\necho \\\"digest=abc\\\" >> \\\"$GITHUB_OUTPUT\\\"\\n\"},{\"key\":\"workingDirectory\",\"value\":\"src\"}]}}");
+	expect_json(json_array_get(steps, 0),
+		    "{\"type\":\"action\",\"name\":\"__actions_checkout\",\"contextName\":\"__actions_checkout\","
+		    "\"condition\":\"success()\",\"continueOnError\":null,\"timeoutInMinutes\":null,\"reference\":{"
+		    "\"type\":\"repository\","
+		    "\"name\":\"actions/checkout\",\"ref\":\"v4\",\"repositoryType\":\"GitHub\",\"path\":null},"
+		    "\"inputs\":{\"type\":2,\"map\":[{\"key\":\"fetch-depth\",\"value\":\"0\"}]}}");
+	expect_json(json_array_get(steps, 1),
+		    "{\"type\":\"action\",\"name\":\"build\",\"contextName\":\"build\",\"displayNameToken\":"
+		    "{\"type\":3,\"file\":1,\"line\":28,\"col\":15,\"expr\":\"format('Build on {0}', matrix.os)\"},"
+		    "\"condition\":\"success() && (github.ref == "
+		    "'refs/heads/main')\",\"timeoutInMinutes\":10,\"continueOnError\":false,"
+		    "\"environment\":{\"type\":2,\"map\":[{\"key\":\"KEY\",\"value\":{\"type\":3,\"file\":1,\"line\":"
+		    "30,\"col\":21,\"expr\":\"secrets.DEPLOY_KEY\"}}]},"
+		    "\"reference\":{\"type\":\"script\"},\"inputs\":{\"type\":2,\"map\":[{\"key\":\"script\","
+		    "\"value\":\"make\\necho \\\"digest=abc\\\" >> "
+		    "\\\"$GITHUB_OUTPUT\\\"\\n\"},{\"key\":\"workingDirectory\",\"value\":\"src\"}]}}");
 	assert_string_equal(json_get_string(json_array_get(steps, 2), "contextName"), "__run");
 	assert_string_equal(json_get_string(json_array_get(steps, 3), "contextName"), "__run_2");
 	assert_string_equal(json_get_string(json_array_get(steps, 3), "condition"), "!cancelled()");
@@ -174,15 +204,18 @@ static void references_are_taken_apart(void **state)
 	(void)state;
 	_cleanup_(workflow_freep) struct workflow *w = read_good(good);
 	const struct workflow_job *job = workflow_find_job(w, "deploy");
-	expect_json(job->steps[0].reference, "{\"type\":\"repository\",\"name\":\"octo/davit\",\"ref\":\"v1\",\"repositoryType\":\"GitHub\","
-		"\"path\":\"actions/archive-upload\"}");
-	expect_json(job->steps[1].reference, "{\"type\":\"repository\",\"name\":null,\"ref\":null,\"repositoryType\":\"self\",\"path\":\"./local\"}");
+	expect_json(job->steps[0].reference,
+		    "{\"type\":\"repository\",\"name\":\"octo/davit\",\"ref\":\"v1\",\"repositoryType\":\"GitHub\","
+		    "\"path\":\"actions/archive-upload\"}");
+	expect_json(job->steps[1].reference, "{\"type\":\"repository\",\"name\":null,\"ref\":null,\"repositoryType\":"
+					     "\"self\",\"path\":\"./local\"}");
 	expect_json(job->steps[2].reference, "{\"type\":\"containerRegistry\",\"image\":\"alpine:3\"}");
 	assert_string_equal(job->condition, "always()");
 	assert_string_equal(job->needs.items[0], "test");
 	_cleanup_json_ json_t *m = message_of(w, "deploy");
-	expect_json(json_object_get(m, "actionsEnvironment"), "{\"name\":\"production\",\"url\":{\"type\":3,\"file\":1,\"line\":44,\"col\":43,"
-		"\"expr\":\"format('https://{0}/', steps.x.outputs.host)\"}}");
+	expect_json(json_object_get(m, "actionsEnvironment"),
+		    "{\"name\":\"production\",\"url\":{\"type\":3,\"file\":1,\"line\":44,\"col\":43,"
+		    "\"expr\":\"format('https://{0}/', steps.x.outputs.host)\"}}");
 }
 
 static void permissions_follow_the_job_then_the_workflow_then_the_default(void **state)
@@ -193,7 +226,8 @@ static void permissions_follow_the_job_then_the_workflow_then_the_default(void *
 	_cleanup_json_ json_t *of_job = workflow_permissions(w, workflow_find_job(w, "deploy"));
 	expect_json(of_workflow, "{\"Contents\":\"read\",\"PullRequests\":\"write\",\"Metadata\":\"read\"}");
 	expect_json(of_job, "{\"Deployments\":\"write\",\"Metadata\":\"read\"}");
-	_cleanup_(workflow_freep) struct workflow *plain = read_good("on: push\njobs: { a: { runs-on: x, steps: [ { run: a } ] } }\n");
+	_cleanup_(workflow_freep) struct workflow *plain =
+		read_good("on: push\njobs: { a: { runs-on: x, steps: [ { run: a } ] } }\n");
 	_cleanup_json_ json_t *by_default = workflow_permissions(plain, &plain->jobs[0]);
 	expect_json(by_default, "{\"Contents\":\"read\",\"Packages\":\"read\",\"Metadata\":\"read\"}");
 }
@@ -207,7 +241,8 @@ static void branch_filters_decide_which_push_counts(void **state)
 	assert_false(workflow_wants_push(w, "refs/heads/release/old"));
 	assert_false(workflow_wants_push(w, "refs/heads/dev"));
 	assert_false(workflow_wants_push(w, "refs/tags/v1"));
-	_cleanup_(workflow_freep) struct workflow *any = read_good("on: [push]\njobs: { a: { runs-on: x, steps: [ { run: a } ] } }\n");
+	_cleanup_(workflow_freep) struct workflow *any =
+		read_good("on: [push]\njobs: { a: { runs-on: x, steps: [ { run: a } ] } }\n");
 	assert_true(workflow_wants_push(any, "refs/heads/x/y"));
 	assert_true(workflow_wants_push(any, "refs/tags/v1"));
 }
@@ -215,11 +250,25 @@ static void branch_filters_decide_which_push_counts(void **state)
 static void filter_patterns_are_githubs(void **state)
 {
 	(void)state;
-	static const struct { const char *pattern, *name; bool matches; } cases[] = {
-		{ "feature/*", "feature/a", true }, { "feature/*", "feature/a/b", false }, { "feature/**", "feature/a/b", true },
-		{ "*", "main", true }, { "*", "a/b", false }, { "**", "a/b", true }, { "v2*", "v2.0", true }, { "v2*", "v1", false },
-		{ "v[12].[0-9]+.[0-9]+", "v1.10.1", true }, { "v[12].[0-9]+.[0-9]+", "v3.1.1", false }, { "*.jsx?", "page.js", true },
-		{ "*.jsx?", "page.jsx", true }, { "*.jsx?", "page.jsy", false }, { "a.b", "axb", false }, { "(a", "(a", true },
+	static const struct {
+		const char *pattern, *name;
+		bool matches;
+	} cases[] = {
+		{"feature/*", "feature/a", true},
+		{"feature/*", "feature/a/b", false},
+		{"feature/**", "feature/a/b", true},
+		{"*", "main", true},
+		{"*", "a/b", false},
+		{"**", "a/b", true},
+		{"v2*", "v2.0", true},
+		{"v2*", "v1", false},
+		{"v[12].[0-9]+.[0-9]+", "v1.10.1", true},
+		{"v[12].[0-9]+.[0-9]+", "v3.1.1", false},
+		{"*.jsx?", "page.js", true},
+		{"*.jsx?", "page.jsx", true},
+		{"*.jsx?", "page.jsy", false},
+		{"a.b", "axb", false},
+		{"(a", "(a", true},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_json_ json_t *list = json_pack("[s]", cases[i].pattern);
@@ -252,31 +301,45 @@ static void inputs_of_a_dispatch_are_checked_and_filled_in(void **state)
 static void all_faults_of_a_file_come_at_once_with_their_places(void **state)
 {
 	(void)state;
-	_cleanup_free_ char *text = faults_of(
-		"nmae: x\n"
-		"on: puhs\n"
-		"permissions: { contnets: read, issues: maybe }\n"
-		"jobs:\n"
-		"  a:\n"
-		"    runs-on: self-hosted\n"
-		"    needs: [bb]\n"
-		"    strategy: { matrix: { os: [a, b] } }\n"
-		"    steps:\n"
-		"      - run: x\n"
-		"        uses: a/b@c\n"
-		"      - uses: nonsense\n"
-		"      - run: echo ${{ github.ref\n"
-		"      - run: echo ${{ secret.X }}\n"
-		"      - if: secrets.X == 'a'\n"
-		"        run: x\n"
-		"      - name: nothing\n"
-		"      - run: x\n"
-		"        wiht: { a: b }\n"
-		"  b: { runs-on: x, needs: b, steps: [ { run: x, timeout-minutes: -1 } ] }\n");
+	_cleanup_free_ char *text =
+		faults_of("nmae: x\n"
+			  "on: puhs\n"
+			  "permissions: { contnets: read, issues: maybe }\n"
+			  "jobs:\n"
+			  "  a:\n"
+			  "    runs-on: self-hosted\n"
+			  "    needs: [bb]\n"
+			  "    strategy: { matrix: { os: [a, b] } }\n"
+			  "    steps:\n"
+			  "      - run: x\n"
+			  "        uses: a/b@c\n"
+			  "      - uses: nonsense\n"
+			  "      - run: echo ${{ github.ref\n"
+			  "      - run: echo ${{ secret.X }}\n"
+			  "      - if: secrets.X == 'a'\n"
+			  "        run: x\n"
+			  "      - name: nothing\n"
+			  "      - run: x\n"
+			  "        wiht: { a: b }\n"
+			  "  b: { runs-on: x, needs: b, steps: [ { run: x, timeout-minutes: -1 } ] }\n");
 	static const char *const expected[] = {
-		"w.yml:1:1:", "did you mean 'name'?", "w.yml:2:5:", "did you mean 'push'?", "did you mean 'contents'?", "read, write or none",
-		"'bb', which is no job", "did you mean 'b'?", "'strategy' is not supported", "not both", "'nonsense'", "secret", "needs 'run' or 'uses'",
-		"did you mean 'with'?", "waits for itself", "greater than 0", "Unrecognized named-value: 'secrets'",
+		"w.yml:1:1:",
+		"did you mean 'name'?",
+		"w.yml:2:5:",
+		"did you mean 'push'?",
+		"did you mean 'contents'?",
+		"read, write or none",
+		"'bb', which is no job",
+		"did you mean 'b'?",
+		"'strategy' is not supported",
+		"not both",
+		"'nonsense'",
+		"secret",
+		"needs 'run' or 'uses'",
+		"did you mean 'with'?",
+		"waits for itself",
+		"greater than 0",
+		"Unrecognized named-value: 'secrets'",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(expected); i++)
 		if (!strstr(text, expected[i]))
@@ -286,28 +349,35 @@ static void all_faults_of_a_file_come_at_once_with_their_places(void **state)
 static void a_reusable_workflow_and_a_path_filter_are_refused_with_the_way_out(void **state)
 {
 	(void)state;
-	_cleanup_free_ char *text = faults_of("on: { push: { paths: [a] } }\njobs: { a: { uses: ./.github/workflows/x.yml } }\n");
-	assert_non_null(strstr(text, "'uses' is not supported: call of a reusable workflow; write its jobs into this file"));
+	_cleanup_free_ char *text =
+		faults_of("on: { push: { paths: [a] } }\njobs: { a: { uses: ./.github/workflows/x.yml } }\n");
+	assert_non_null(
+		strstr(text, "'uses' is not supported: call of a reusable workflow; write its jobs into this file"));
 	assert_non_null(strstr(text, "'paths' is not supported"));
 }
 
 static void text_in_braces_stays_text(void **state)
 {
 	(void)state;
-	_cleanup_(workflow_freep) struct workflow *w = read_good("on: push\njobs: { a: { runs-on: x, env: { A: \"${{ 'it''s' }}\", "
-		"B: \"{x}'${{ github.ref }}\", C: '${{ 1 }}' }, steps: [ { run: a } ] } }\n");
+	_cleanup_(workflow_freep) struct workflow *w =
+		read_good("on: push\njobs: { a: { runs-on: x, env: { A: \"${{ 'it''s' }}\", "
+			  "B: \"{x}'${{ github.ref }}\", C: '${{ 1 }}' }, steps: [ { run: a } ] } }\n");
 	json_t *map = json_object_get(w->jobs[0].env, "map");
 	expect_json(json_array_get(map, 0), "{\"key\":\"A\",\"value\":\"it's\"}");
-	assert_string_equal(json_get_string(json_object_get(json_array_get(map, 1), "value"), "expr"), "format('{{x}}''{0}', github.ref)");
+	assert_string_equal(json_get_string(json_object_get(json_array_get(map, 1), "value"), "expr"),
+			    "format('{{x}}''{0}', github.ref)");
 	assert_string_equal(json_get_string(json_object_get(json_array_get(map, 2), "value"), "expr"), "1");
 }
 
 static void numbers_and_booleans_become_texts_where_texts_belong(void **state)
 {
 	(void)state;
-	_cleanup_(workflow_freep) struct workflow *w = read_good("on: push\njobs: { a: { runs-on: x, env: { A: 1.10, B: true, C: , D: 0x10, E: 1e3 }, "
-		"steps: [ { run: 5, name: 7 } ] } }\n");
-	expect_json(json_object_get(w->jobs[0].env, "map"), "[{\"key\":\"A\",\"value\":\"1.1\"},{\"key\":\"B\",\"value\":\"true\"},"
+	_cleanup_(workflow_freep) struct workflow *w =
+		read_good("on: push\njobs: { a: { runs-on: x, env: { A: 1.10, B: true, C: , D: 0x10, E: 1e3 }, "
+			  "steps: [ { run: 5, name: 7 } ] } }\n");
+	expect_json(
+		json_object_get(w->jobs[0].env, "map"),
+		"[{\"key\":\"A\",\"value\":\"1.1\"},{\"key\":\"B\",\"value\":\"true\"},"
 		"{\"key\":\"C\",\"value\":\"\"},{\"key\":\"D\",\"value\":\"16\"},{\"key\":\"E\",\"value\":\"1000\"}]");
 	expect_json(json_object_get(w->jobs[0].steps[0].inputs, "map"), "[{\"key\":\"script\",\"value\":\"5\"}]");
 	expect_json(w->jobs[0].steps[0].name, "\"7\"");
@@ -319,13 +389,17 @@ static void a_circle_of_jobs_is_found_however_long(void **state)
 	struct str text = STR_INIT(1 << 20);
 	str_append(&text, "on: push\njobs:\n");
 	for (int i = 0; i < 200; i++)
-		str_appendf(&text, "  j%d: { runs-on: x, needs: [j%d, j%d], steps: [ { run: a } ] }\n", i, (i + 1) % 200, (i + 7) % 200);
+		str_appendf(&text, "  j%d: { runs-on: x, needs: [j%d, j%d], steps: [ { run: a } ] }\n", i,
+			    (i + 1) % 200, (i + 7) % 200);
 	_cleanup_free_ char *faults = faults_of(str_peek(&text));
 	assert_non_null(strstr(faults, "waits for itself"));
 	str_clear(&text);
 	str_append(&text, "on: push\njobs:\n");
 	for (int i = 0; i < 200; i++)
-		str_appendf(&text, "  j%d: { runs-on: x, needs: [%s], steps: [ { run: a } ] }\n", i, i == 0 ? "" : i == 1 ? "j0" : "j0, j1");
+		str_appendf(&text, "  j%d: { runs-on: x, needs: [%s], steps: [ { run: a } ] }\n", i,
+			    i == 0   ? ""
+			    : i == 1 ? "j0"
+				     : "j0, j1");
 	_cleanup_(workflow_freep) struct workflow *w = read_good(str_peek(&text));
 	assert_int_equal(w->job_count, 200);
 	str_done(&text);
@@ -334,8 +408,16 @@ static void a_circle_of_jobs_is_found_however_long(void **state)
 static void no_workflow_is_read_from_nonsense(void **state)
 {
 	(void)state;
-	static const char *const texts[] = { "", "a", "[]", "jobs: {}\non: push\n", "on: push\n", "on: push\njobs: { a: 1 }\n",
-		"on: push\njobs: { a: { runs-on: x, steps: 3 } }\n", "on: { push: 1 }\njobs: { a: { runs-on: x, steps: [1] } }\n", "a: [", "\x01" };
+	static const char *const texts[] = {"",
+					    "a",
+					    "[]",
+					    "jobs: {}\non: push\n",
+					    "on: push\n",
+					    "on: push\njobs: { a: 1 }\n",
+					    "on: push\njobs: { a: { runs-on: x, steps: 3 } }\n",
+					    "on: { push: 1 }\njobs: { a: { runs-on: x, steps: [1] } }\n",
+					    "a: [",
+					    "\x01"};
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		_cleanup_free_ char *text = faults_of(texts[i]);
 		assert_true(*text);
