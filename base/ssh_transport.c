@@ -170,7 +170,14 @@ int ssh_block(struct ssh *s, struct wait *w, struct err *err)
 {
 	if (s->broken)
 		return lost(s, "closed before", err);
-	int r = ssh_flush(s, err);
+	int64_t tick = w != NULL ? w->next_tick_mono_ms : 0;
+	int r = wait_ms(w, 0, err);
+	if (r < 0)
+		return r;
+	/* The tick may have used this session itself and taken what is waited for here: the caller asks libssh2 again. */
+	if (w != NULL && w->next_tick_mono_ms != tick)
+		return 0;
+	r = ssh_flush(s, err);
 	if (r < 0)
 		return r;
 	r = fill(s, err);
@@ -178,11 +185,11 @@ int ssh_block(struct ssh *s, struct wait *w, struct err *err)
 		return MIN(r, 0);
 	struct ssh *b = bottom(s);
 	short events = (short)(POLLIN | (b->out_start < b->out.len ? POLLOUT : 0));
-	struct wait slice = wait_within(w, KEEPALIVE_MS);
+	int64_t left = wait_left_ms(w);
+	struct wait slice = wait_within(w, left < 0 ? KEEPALIVE_MS : MIN(left, (int64_t)KEEPALIVE_MS));
+	slice.tick = NULL;
 	r = wait_fd(&slice, net_fd(b->conn), events, err);
-	if (w != NULL)
-		w->next_tick_mono_ms = slice.next_tick_mono_ms;
-	if (r == ERR_TIMEOUT && (w == NULL || w->deadline_mono_ms != slice.deadline_mono_ms)) {
+	if (r == ERR_TIMEOUT) {
 		err_clear(err);
 		return keep_alive(s, err);
 	}

@@ -315,8 +315,8 @@ int local_set_attr_at(int dirfd, const char *path, const struct node_attr *attr,
 	if ((uid != (uid_t)-1 || gid != (gid_t)-1) && fchownat(dirfd, path, uid, gid, AT_SYMLINK_NOFOLLOW) != 0)
 		return err_errno(err, errno, "set the owner of '%s'", path);
 	struct stat st;
-	if (attr->set_mode && fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISLNK(st.st_mode) &&
-	    fchmodat(dirfd, path, attr->mode & 07777, 0) != 0)
+	if (attr->set_mode && (fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+	                       (!S_ISLNK(st.st_mode) && fchmodat(dirfd, path, attr->mode & 07777, 0) != 0)))
 		return err_errno(err, errno, "set the mode of '%s'", path);
 	const struct timespec times[2] = {
 		{ .tv_nsec = UTIME_OMIT },

@@ -222,7 +222,9 @@ int local_query(struct view *v, const struct target_command *command, struct tar
 int local_run(struct target *t, const struct target_command *command, struct target_result *ret, struct err *err)
 {
 	/* Looked at here first: a command that answers 197 by itself must not pass for a lost lock. */
-	int r = local_enter(t, t->lock_dir ? t->lock_dir : "/", err);
+	if (t->lock_dir == NULL)
+		return err_set(err, ERR_INTERNAL, "a command was to be run on '%s' without a lock", t->view.name);
+	int r = local_enter(t, t->lock_dir, err);
 	if (r < 0)
 		return r;
 	local_leave(t, 0);

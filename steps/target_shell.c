@@ -1,1 +1,461 @@
-typedef int davit_placeholder;
+/* The shell target: settings, connection, and how one operation goes to the sh and back. The operations themselves:
+ * target_shell_look.c, target_shell_change.c, target_shell_tree.c (copies, trees, archives), target_shell_run.c. */
+#include "steps/target_shell.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/json.h"
+
+#include <ctype.h>
+#include <stdio.h>
+
+enum { CONNECT_MS = 90000, FACTS_MAX = 64 * 1024, STRAY_MS = 20000 };
+
+void shell_result_done(struct shell_result *r)
+{
+	str_done(&r->out);
+	str_done(&r->err);
+}
+
+/* ---- errors ---- */
+
+int shell_code_of(const char *words)
+{
+	static const struct { const char *text; int code; } known[] = {
+		{ "No space left on device", ERR_NO_SPACE }, { "Disk quota exceeded", ERR_NO_SPACE },
+		{ "File exists", ERR_EXISTS }, { "Directory not empty", ERR_EXISTS },
+		{ "Permission denied", ERR_PERMISSION }, { "Operation not permitted", ERR_PERMISSION },
+		{ "Read-only file system", ERR_PERMISSION }, { "File name too long", ERR_LIMIT }, { "File too large", ERR_LIMIT },
+		{ "invalid user", ERR_NOT_FOUND }, { "invalid group", ERR_NOT_FOUND }, { "unknown user", ERR_NOT_FOUND },
+		{ "unknown group", ERR_NOT_FOUND }, { "No such file", ERR_NOT_FOUND }, { "Not a directory", ERR_NOT_FOUND },
+		{ "nonexistent", ERR_NOT_FOUND },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (strstr(words, known[i].text) != NULL)
+			return known[i].code;
+	return ERR_IO;
+}
+
+int shell_fail(const struct shell_result *result, struct err *err, const char *fmt, ...)
+{
+	_cleanup_(str_done) struct str words = STR_INIT(400), what = STR_INIT(400);
+	const char *said = str_peek(&result->err);
+	/* The last lines say most; a program's several complaints are joined. */
+	size_t start = result->err.len > 300 ? result->err.len - 300 : 0;
+	size_t len = result->err.len - start;
+	while (len > 0 && isspace((unsigned char)said[start + len - 1]))
+		len--;
+	for (size_t i = start; i < start + len; i++)
+		str_append_c(&words, said[i] == '\n' ? ';' : said[i]);
+	va_list args;
+	va_start(args, fmt);
+	char text[320];
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	if (words.len == 0)
+		return err_set(err, ERR_IO, "%s: status %d", text, result->status);
+	return err_set(err, shell_code_of(said), "%s: %s", text, str_peek(&words));
+}
+
+/* ---- settings ---- */
+
+static const struct target_type shell_ssh_type, shell_local_type;
+
+static int make(const char *name, const json_t *config, struct shell_link *link, struct target **ret, struct err *err)
+{
+	struct shell_target *s = xcalloc(1, sizeof(*s));
+	const char *base = json_get_string(config, "base");
+	int r = 0;
+	s->t.view.type = link_is_ssh(link) ? &shell_ssh_type : &shell_local_type;
+	s->t.view.name = xstrdup(name);
+	s->link = link;
+	s->become = json_get_string(config, "become") != NULL;
+	s->no_wait = (struct wait)WAIT_INIT;
+	if (base != NULL) {
+		r = base[0] == '/' ? fs_normalize(base, &s->configured_base, err) : err_set(err, ERR_INVALID, "'%s' is not absolute", base);
+		if (r < 0) {
+			target_free(&s->t);
+			return err_wrap(err, r, "target '%s': base", name);
+		}
+	}
+	*ret = &s->t;
+	return 0;
+}
+
+int target_shell_new(const char *name, const json_t *config, struct target **ret, struct err *err)
+{
+	struct shell_link *link;
+	int r = link_new(name, config, &link, err);
+	return r < 0 ? r : make(name, config, link, ret, err);
+}
+
+int target_shell_new_local(const char *name, const json_t *config, const char *const *argv, struct target **ret, struct err *err)
+{
+	return make(name, config, link_new_local(argv), ret, err);
+}
+
+static void shell_free(struct target *t)
+{
+	struct shell_target *s = (struct shell_target *)t;
+	session_free(s->main);
+	session_free(s->side);
+	link_free(s->link);
+	free(s->configured_base);
+	free(s->strays);
+	target_done(t);
+	free(s);
+}
+
+/* ---- sessions ---- */
+
+struct wait *shell_enter(struct view *v, int64_t ms, int64_t *ret_saved)
+{
+	struct shell_target *s = (struct shell_target *)v;
+	struct wait *w = v->wait != NULL ? v->wait : &s->no_wait;
+	/* In place and not in a copy: a tick inside must see that it is not due again. */
+	*ret_saved = w->deadline_mono_ms;
+	w->deadline_mono_ms = wait_within(w, ms).deadline_mono_ms;
+	return w;
+}
+
+void shell_leave(struct wait *w, int64_t saved)
+{
+	w->deadline_mono_ms = saved;
+}
+
+void shell_stray(struct shell_target *s, struct shell_process process)
+{
+	if (process.pid <= 1 || process.start_time == 0)
+		return;
+	s->strays = xgrow(s->strays, &s->stray_cap, s->stray_count + 1, sizeof(s->strays[0]));
+	s->strays[s->stray_count++] = process;
+}
+
+void shell_session_drop(struct shell_target *s, struct shell_session *session)
+{
+	if (session == NULL)
+		return;
+	shell_stray(s, session->process);
+	if (s->main == session)
+		s->main = NULL;
+	if (s->side == session)
+		s->side = NULL;
+	session_free(session);
+}
+
+int shell_end_strays(struct shell_target *s, struct shell_session *session, struct wait *w, struct err *err)
+{
+	_cleanup_(str_done) struct str frame = STR_INIT(64 * 1024);
+	struct shell_reply reply;
+	if (s->stray_count == 0)
+		return 0;
+	str_append(&frame, "r=0");
+	for (size_t i = 0; i < s->stray_count; i++)
+		str_appendf(&frame, "; m %lld %lld || r=1", s->strays[i].group, s->strays[i].start_time);
+	str_append(&frame, "; d r $r");
+	int r = session_call(session, str_peek(&frame), NULL, w, &reply, NULL, err);
+	if (r < 0)
+		return r;
+	if (reply.status != 0)
+		return err_hint(err, err_set(err, ERR_TIMEOUT, "a command that was given up on '%s' does not end", s->t.view.name),
+		                "look on the target for a process that hangs on its disk or network");
+	s->stray_count = 0;
+	return 0;
+}
+
+static void report(struct shell_target *s, const char *what)
+{
+	if (s->t.view.report != NULL) {
+		_cleanup_free_ char *line = xasprintf("%s: %s", s->t.view.name, what);
+		s->t.view.report(s->t.view.report_context, line);
+	}
+}
+
+static int start_session(struct shell_target *s, struct shell_session **slot, struct wait *w, struct err *err)
+{
+	int64_t saved = w->deadline_mono_ms;
+	bool again = s->opened && !link_is_open(s->link);
+	if (s->connecting)
+		return err_set(err, ERR_NETWORK, "'%s' is being connected", s->t.view.name);
+	w->deadline_mono_ms = wait_within(w, CONNECT_MS).deadline_mono_ms;
+	s->connecting = true;
+	if (!link_is_open(s->link)) {
+		/* Their streams are gone with it. */
+		shell_session_drop(s, s->main);
+		shell_session_drop(s, s->side);
+	}
+	int r = link_connect(s->link, w, err);
+	if (r == 0)
+		r = session_open(s->link, s->become, w, slot, err);
+	if (r == 0)
+		r = shell_end_strays(s, *slot, w, err);
+	if (r < 0) {
+		shell_session_drop(s, *slot);
+		*slot = NULL;
+	}
+	s->connecting = false;
+	w->deadline_mono_ms = saved;
+	if (r < 0)
+		return err_wrap(err, r, "target '%s'", s->t.view.name);
+	if (again)
+		report(s, "connected again");
+	return 0;
+}
+
+int shell_session_get(struct shell_target *s, struct wait *w, struct shell_session **ret, struct err *err)
+{
+	struct shell_session **slot = s->main != NULL && s->main->busy ? &s->side : &s->main;
+	if (*slot != NULL && (*slot)->busy)
+		return err_set(err, ERR_INTERNAL, "'%s' is asked a third thing at once", s->t.view.name);
+	if (*slot != NULL && ((*slot)->dead || !link_is_open(s->link)))
+		shell_session_drop(s, *slot);
+	if (*slot == NULL) {
+		int r = start_session(s, slot, w, err);
+		if (r < 0)
+			return r;
+	}
+	*ret = *slot;
+	return 0;
+}
+
+/* ---- one operation ---- */
+
+static int look_once(struct shell_target *s, const char *frame, struct shell_result *ret, struct wait *w, bool *ret_fresh, struct err *err)
+{
+	struct shell_session *session;
+	struct shell_reply reply;
+	*ret_fresh = s->main == NULL;
+	int r = shell_session_get(s, w, &session, err);
+	if (r < 0) {
+		*ret_fresh = true;
+		return r;
+	}
+	struct shell_io io = { .out = &ret->out, .out_max = ret->out.max, .err = &ret->err, .err_max = SHELL_MESSAGE_MAX - 1 };
+	r = session_call(session, frame, &io, w, &reply, NULL, err);
+	if (r < 0) {
+		shell_session_drop(s, session);
+		return r;
+	}
+	if (ret->out.failed)
+		return err_set(err, ERR_LIMIT, "'%s' answers with more than %zu bytes", s->t.view.name, ret->out.max);
+	ret->status = reply.status;
+	return 0;
+}
+
+int shell_look(struct view *v, const char *script, struct shell_result *ret, struct err *err)
+{
+	struct shell_target *s = (struct shell_target *)v;
+	_cleanup_(str_done) struct str frame = STR_INIT(SIZE_MAX / 2);
+	int64_t saved;
+	bool fresh;
+	int r = s->opened ? 0 : shell_open(v, err);
+	if (r < 0)
+		return r;
+	str_appendf(&frame, "(\n%s\n) </dev/null; d r $?", script);
+	struct wait *w = shell_enter(v, v->op_timeout_ms > 0 ? v->op_timeout_ms : SHELL_OP_MS, &saved);
+	r = look_once(s, str_peek(&frame), ret, w, &fresh, err);
+	/* A connection that died since it was last used: looking again harms nobody. */
+	if (r == ERR_NETWORK && !fresh) {
+		err_clear(err);
+		str_clear(&ret->out);
+		str_clear(&ret->err);
+		r = look_once(s, str_peek(&frame), ret, w, &fresh, err);
+	}
+	shell_leave(w, saved);
+	return r;
+}
+
+int shell_may_change(const struct target *t, const char *path, struct err *err)
+{
+	const char *base = t->view.facts.base;
+	if (t->lock_dir != NULL || (base != NULL && (fs_below(base, path) || fs_below(path, base))))
+		return 0;
+	return err_set(err, ERR_INTERNAL, "'%s' was to be changed without a lock", path);
+}
+
+void shell_guard_text(const struct target *t, struct str *out)
+{
+	if (t->lock_dir == NULL) {
+		str_append(out, "n");
+		return;
+	}
+	str_append(out, "g ");
+	str_append_shell(out, t->lock_dir);
+	str_append(out, " ");
+	str_append_shell(out, t->token != NULL ? t->token : "");
+}
+
+static void change_frame(const struct target *t, const char *script, const struct shell_input *input, struct str *out)
+{
+	str_append(out, "if ");
+	shell_guard_text(t, out);
+	if (input->prepare != NULL)
+		str_appendf(out, "; then %s\nd r $?; else %s\nd \"$Q\" 0; fi", script, input->prepare);
+	else if (input->len == 0)
+		str_appendf(out, "; then (umask 077\n%s\n) </dev/null; d r $?; else d \"$Q\" 0; fi", script);
+	else
+		str_appendf(out, "; then h %zu | { (umask 077\n%s\n); r=$?; cat >/dev/null; exit $r; }; d r $?; else h %zu >/dev/null; d \"$Q\" 0; fi", input->len,
+		            script, input->len);
+}
+
+static int change_once(struct shell_target *s, const char *frame, const struct shell_input *input, struct shell_result *ret, struct wait *w,
+                       struct err *err)
+{
+	struct shell_session *session;
+	struct shell_reply reply;
+	bool sent = false;
+	int r = shell_session_get(s, w, &session, err);
+	if (r < 0)
+		return r;
+	struct shell_io io = { .input = input->data, .input_len = input->len, .produce = input->produce, .produce_context = input->context,
+	                       .out = &ret->out, .out_max = ret->out.max, .err = &ret->err, .err_max = SHELL_MESSAGE_MAX - 1 };
+	r = session_call(session, frame, &io, w, &reply, &sent, err);
+	if (r < 0) {
+		shell_session_drop(s, session);
+		/* A cancel is the caller's own doing; a deadline and a lost connection leave the question open. */
+		if (sent && (r == ERR_NETWORK || r == ERR_TIMEOUT)) {
+			if (err != NULL)
+				err->code = ERR_UNKNOWN;
+			return err_wrap(err, ERR_UNKNOWN, "nobody knows whether it was done on '%s'", s->t.view.name);
+		}
+		return r;
+	}
+	if (reply.kind == SHELL_FENCED)
+		return err_set(err, ERR_FENCED, "the lock '%s' on '%s' is no longer ours", s->t.lock_dir, s->t.view.name);
+	if (reply.kind == SHELL_NO_SPACE)
+		return err_set(err, shell_code_of(str_peek(&ret->err)) == ERR_IO ? ERR_NO_SPACE : shell_code_of(str_peek(&ret->err)),
+		               "the note in '%s/pids' on '%s' cannot be written: %.200s", s->t.lock_dir, s->t.view.name, str_peek(&ret->err));
+	ret->status = reply.status;
+	return 0;
+}
+
+int shell_change(struct target *t, const char *path, const char *script, const struct shell_input *input, struct shell_result *ret,
+                 struct err *err)
+{
+	static const struct shell_input none = { 0 };
+	struct shell_target *s = (struct shell_target *)t;
+	_cleanup_(str_done) struct str frame = STR_SECRET_INIT(SIZE_MAX / 2);
+	int64_t saved;
+	if (input == NULL)
+		input = &none;
+	int r = s->opened ? 0 : shell_open(&t->view, err);
+	if (r == 0)
+		r = shell_may_change(t, path, err);
+	if (r < 0)
+		return r;
+	change_frame(t, script, input, &frame);
+	int64_t ms = input->timeout_ms > 0 ? input->timeout_ms : t->view.op_timeout_ms > 0 ? t->view.op_timeout_ms : SHELL_OP_MS;
+	struct wait *w = shell_enter(&t->view, ms, &saved);
+	r = change_once(s, str_peek(&frame), input, ret, w, err);
+	shell_leave(w, saved);
+	return r;
+}
+
+/* ---- open ---- */
+
+static const char facts_script[] =
+	"f() { if \"$@\" >/dev/null 2>&1; then echo 1; else echo 0; fi; }\n"
+	"echo \"uid=$(id -u)\"; echo \"gid=$(id -g)\"; echo \"user=$(id -un 2>/dev/null)\"; echo \"home=$HOME\"; echo \"boot_id=$B\"\n"
+	"m=; { IFS= read -r m </etc/machine-id || IFS= read -r m </var/lib/dbus/machine-id; } 2>/dev/null; echo \"machine_id=$m\"\n"
+	"o=; { IFS= read -r o </proc/sys/kernel/hostname; } 2>/dev/null; echo \"hostname=${o:-$(uname -n)}\"\n"
+	"for c in zstd gzip setfacl sha256sum tar runuser; do echo \"$c=$(f command -v $c)\"; done\n"
+	"echo \"sync_f=$(f sync -f /proc)\"; echo \"sum_z=$(f sha256sum -z /dev/null)\"\n"
+	"case $(cp --help 2>&1) in *--reflink*--parents*|*--parents*--reflink*) echo cp=1;; *) echo cp=0;; esac\n"
+	"case $(find / -maxdepth 0 -printf x 2>/dev/null) in x) echo find=1;; *) echo find=0;; esac\n"
+	"case $(stat -c %.9Y / 2>/dev/null) in *.????????\?) echo stat=1;; *) echo stat=0;; esac\n"
+	"echo \"one_fs=$(f rm -f --one-file-system -- /.davit-not-there)\"\n";
+
+static char *fact(const struct str *facts, const char *name)
+{
+	_cleanup_free_ char *key = xasprintf("\n%s=", name);
+	const char *at = strstr(str_peek(facts), key);
+	if (at == NULL)
+		return xstrdup("");
+	at += strlen(key);
+	return xstrndup(at, strcspn(at, "\n"));
+}
+
+static bool fact_yes(const struct str *facts, const char *name)
+{
+	_cleanup_free_ char *value = fact(facts, name);
+	return strcmp(value, "1") == 0;
+}
+
+static long long fact_number(const struct str *facts, const char *name)
+{
+	_cleanup_free_ char *value = fact(facts, name);
+	long long number;
+	return str_parse_i64(value, 0, UINT32_MAX, &number) ? number : -1;
+}
+
+static int keep_facts(struct shell_target *s, const struct str *said, struct err *err)
+{
+	struct target_facts *f = &s->t.view.facts;
+	long long uid = fact_number(said, "uid");
+	if (uid < 0)
+		return err_set(err, ERR_PROTOCOL, "'%s' does not say who we are there", s->t.view.name);
+	_cleanup_free_ char *home = fact(said, "home");
+	s->uid = (uid_t)uid;
+	s->gid = (gid_t)MAX(fact_number(said, "gid"), 0LL);
+	f->is_root = uid == 0;
+	f->user = fact(said, "user");
+	f->machine_id = fact(said, "machine_id");
+	f->boot_id = fact(said, "boot_id");
+	f->hostname = fact(said, "hostname");
+	if (*f->machine_id == '\0') {
+		free(f->machine_id);
+		f->machine_id = xstrdup(f->hostname);
+	}
+	f->has_zstd = fact_yes(said, "zstd");
+	f->has_gzip = fact_yes(said, "gzip");
+	f->has_setfacl = fact_yes(said, "setfacl");
+	f->has_sha256sum = fact_yes(said, "sha256sum");
+	f->has_tar = fact_yes(said, "tar");
+	f->has_sync_f = fact_yes(said, "sync_f");
+	f->has_reflink = s->has_cp_parents = fact_yes(said, "cp");
+	s->has_find_printf = fact_yes(said, "find");
+	s->has_sum_z = fact_yes(said, "sum_z");
+	s->has_stat_ns = fact_yes(said, "stat");
+	s->has_one_fs = fact_yes(said, "one_fs");
+	s->has_runuser = fact_yes(said, "runuser");
+	f->identity = link_is_ssh(s->link) ? xstrdup(link_host_key(s->link)) : xasprintf("local:%s", f->machine_id);
+	if (s->configured_base != NULL)
+		f->base = xstrdup(s->configured_base);
+	else if (f->is_root)
+		f->base = xstrdup("/var/lib/davit");
+	else if (home[0] == '/')
+		f->base = xasprintf("%s/.local/state/davit", home);
+	else
+		return err_hint(err, err_set(err, ERR_INVALID, "'%s': the user '%s' has no home folder there", s->t.view.name, f->user),
+		                "say where davit may keep its locks: base: /some/path");
+	return 0;
+}
+
+int shell_open(struct view *v, struct err *err)
+{
+	struct shell_target *s = (struct shell_target *)v;
+	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(FACTS_MAX);
+	int64_t saved;
+	bool fresh;
+	if (s->opened)
+		return 0;
+	struct wait *w = shell_enter(v, CONNECT_MS, &saved);
+	_cleanup_free_ char *frame = xasprintf("(\necho\n%s) </dev/null; d r $?", facts_script);
+	int r = look_once(s, frame, &said, w, &fresh, err);
+	shell_leave(w, saved);
+	if (r == 0)
+		r = keep_facts(s, &said.out, err);
+	if (r < 0)
+		return r;
+	s->opened = true;
+	return 0;
+}
+
+#define SHELL_OPERATIONS \
+	.open = shell_open, .stat = shell_stat, .read = shell_read, .list = shell_list, .digest = shell_digest, .tree = shell_tree, \
+	.space = shell_space, .query = shell_query, .mkdir = shell_mkdir, .put = shell_put, .append = shell_append, \
+	.symlink = shell_symlink, .link_new = shell_link_new, .rename = shell_rename, .remove = shell_remove, \
+	.remove_tree = shell_remove_tree, .set_attr = shell_set_attr, .copy = shell_copy, .clone_files = shell_clone_files, \
+	.unpack = shell_unpack, .run = shell_run, .barrier = shell_barrier, .fence = shell_fence, .free = shell_free
+
+static const struct target_type shell_ssh_type = { .name = "ssh", SHELL_OPERATIONS };
+static const struct target_type shell_local_type = { .name = "local", SHELL_OPERATIONS };

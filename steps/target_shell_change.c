@@ -1,0 +1,234 @@
+/* The shell target: changes of single names. */
+#include "steps/target_shell.h"
+
+#include <inttypes.h>
+
+/* Up to this many bytes of text stand in the script itself: a script that arrives half is not run at all. */
+enum { INLINE_MAX = 16 * 1024, SCRIPT_MAX = 256 * 1024 };
+
+void shell_attr_text(const struct shell_target *s, struct str *out, const char *word, const struct node_attr *attr)
+{
+	if (attr == NULL)
+		return;
+	if (attr->owner != NULL || attr->group != NULL) {
+		/* First: it clears setuid. */
+		str_append(out, " && chown -h ");
+		if (attr->owner != NULL)
+			str_append_shell(out, attr->owner);
+		if (attr->group != NULL) {
+			str_append(out, ":");
+			str_append_shell(out, attr->group);
+		}
+		str_appendf(out, " %s", word);
+	}
+	if (attr->set_mode)
+		str_appendf(out, " && { [ -L %s ] || chmod %04o %s; }", word, (unsigned)attr->mode & 07777, word);
+	if (attr->set_mtime) {
+		uint64_t ns = attr->mtime_ns < 0 ? -(uint64_t)attr->mtime_ns : (uint64_t)attr->mtime_ns;
+		/* A touch that is not GNU's knows whole seconds only. */
+		str_appendf(out, " && touch -h -c -m -d '@%s%" PRIu64, attr->mtime_ns < 0 ? "-" : "", ns / 1000000000);
+		if (s->has_stat_ns)
+			str_appendf(out, ".%09" PRIu64, ns % 1000000000);
+		str_appendf(out, "' %s", word);
+	}
+}
+
+/* NAME='quoted' */
+static void assign(struct str *out, const char *name, const char *value)
+{
+	str_appendf(out, "%s=", name);
+	str_append_shell(out, value);
+	str_append(out, "\n");
+}
+
+static int change(struct target *t, const char *path, const struct str *script, const struct shell_input *input, const char *what,
+                  struct err *err)
+{
+	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(SHELL_MESSAGE_MAX);
+	if (script->failed)
+		return err_set(err, ERR_LIMIT, "%s '%s': the name is too long", what, path);
+	int r = shell_change(t, path, script->data, input, &said, err);
+	if (r < 0)
+		return err_wrap(err, r, "%s '%s'", what, path);
+	return said.status == 0 ? 0 : shell_fail(&said, err, "%s '%s'", what, path);
+}
+
+#define SCRIPT(name) _cleanup_(str_done) struct str name = STR_INIT(SCRIPT_MAX)
+static const char refuse_existing[] = "! v \"$p\" || { echo 'File exists' >&2; exit 1; }\n";
+
+int shell_mkdir(struct target *t, const char *path, const struct node_attr *attr, struct err *err)
+{
+	struct shell_target *s = (struct shell_target *)t;
+	SCRIPT(script);
+	int r = shell_open(&t->view, err);
+	if (r < 0)
+		return r;
+	struct node_attr given = attr != NULL ? *attr : (struct node_attr){ 0 };
+	unsigned mode = given.set_mode ? (unsigned)given.mode & 07777 : 0755;
+	assign(&script, "p", path);
+	if (given.owner == NULL && given.group == NULL && !given.set_mtime) {
+		str_appendf(&script, "mkdir -m %04o -- \"$p\"", mode);
+		return change(t, path, &script, NULL, "make the directory", err);
+	}
+	/* Made under the private name with all its attributes, then renamed: there, or not there. */
+	_cleanup_free_ char *private_name = target_private_name(path);
+	given.set_mode = true;
+	given.mode = mode;
+	assign(&script, "q", private_name);
+	str_append(&script, refuse_existing);
+	str_append(&script, "rm -rf -- \"$q\"; mkdir -m 700 -- \"$q\"");
+	shell_attr_text(s, &script, "\"$q\"", &given);
+	str_append(&script, " && mv -T -- \"$q\" \"$p\" || { rmdir -- \"$q\" 2>/dev/null; exit 1; }");
+	return change(t, path, &script, NULL, "make the directory", err);
+}
+
+int shell_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr, struct err *err)
+{
+	struct shell_target *s = (struct shell_target *)t;
+	SCRIPT(script);
+	_cleanup_free_ char *private_name = target_private_name(path);
+	struct node_attr given = attr != NULL ? *attr : (struct node_attr){ 0 };
+	struct shell_input input = { .data = data, .len = len };
+	int r = shell_open(&t->view, err);
+	if (r < 0)
+		return r;
+	assign(&script, "p", path);
+	assign(&script, "q", private_name);
+	/* set -C: the name is made, never followed. The length proves that the input came whole. */
+	str_appendf(&script, "x() { rm -f -- \"$q\"; exit 1; }\nrm -f -- \"$q\" || exit 1\n(set -C; cat >\"$q\") || x\n"
+	                     "[ \"$(wc -c <\"$q\")\" -eq %zu ] || { echo 'the content came only in part' >&2; x; }\n", len);
+	/* A file that is replaced keeps the attributes that are not set. */
+	if (!given.set_mode || given.owner == NULL || given.group == NULL)
+		str_append(&script, "m=0644 u= o=\nif [ -f \"$p\" ] && [ ! -L \"$p\" ]; then set -- $(stat -c '%a %u %g' -- \"$p\"); m=$1; u=$2; o=$3; fi\n");
+	if (given.owner == NULL)
+		str_appendf(&script, "[ -z \"$u\" ] || [ \"$u\" = %u ] || chown \"$u\" \"$q\" || x\n", (unsigned)s->uid);
+	if (given.group == NULL)
+		str_appendf(&script, "[ -z \"$o\" ] || [ \"$o\" = %u ] || chown \":$o\" \"$q\" || x\n", (unsigned)s->gid);
+	str_append(&script, given.set_mode ? "true" : "chmod \"$m\" \"$q\"");
+	/* Owner first and mode behind it; the order of both texts keeps that. */
+	shell_attr_text(s, &script, "\"$q\"", &given);
+	if (!given.set_mode && (given.owner != NULL || given.group != NULL))
+		str_append(&script, " && chmod \"$m\" \"$q\"");
+	str_appendf(&script, "%s && mv -fT -- \"$q\" \"$p\" || x", t->view.facts.has_sync_f ? " && sync -- \"$q\"" : "");
+	return change(t, path, &script, &input, "write", err);
+}
+
+int shell_append(struct target *t, const char *path, const void *data, size_t len, struct err *err)
+{
+	SCRIPT(script);
+	if (len == 0)
+		return 0;
+	assign(&script, "p", path);
+	str_append(&script, "[ ! -L \"$p\" ] || { echo 'a link' >&2; exit 1; }\n");
+	bool in_script = len <= INLINE_MAX && memchr(data, '\0', len) == NULL;
+	if (in_script) {
+		_cleanup_(str_done) struct str text = STR_SECRET_INIT(INLINE_MAX + 1);
+		str_append_n(&text, data, len);
+		str_append(&script, "printf %s ");
+		str_append_shell(&script, text.data);
+		str_appendf(&script, " | dd status=none bs=%zu iflag=fullblock oflag=append conv=notrunc of=\"$p\"", len);
+	} else {
+		/* Whole on the target before the first byte is appended. */
+		_cleanup_free_ char *private_name = target_private_name_for(path, "part");
+		assign(&script, "q", private_name);
+		str_appendf(&script, "rm -f -- \"$q\"; (set -C; cat >\"$q\") && [ \"$(wc -c <\"$q\")\" -eq %zu ] || { rm -f -- \"$q\"; exit 1; }\n", len);
+		str_appendf(&script, "dd status=none bs=%zu if=\"$q\" iflag=fullblock oflag=append conv=notrunc of=\"$p\"; r=$?; rm -f -- \"$q\"; exit $r", len);
+	}
+	struct shell_input input = { .data = data, .len = in_script ? 0 : len };
+	return change(t, path, &script, &input, "append to", err);
+}
+
+int shell_symlink(struct target *t, const char *path, const char *link, struct err *err)
+{
+	SCRIPT(script);
+	_cleanup_free_ char *private_name = target_private_name(path);
+	assign(&script, "p", path);
+	assign(&script, "q", private_name);
+	assign(&script, "l", link);
+	str_append(&script, "[ -L \"$p\" ] || [ ! -e \"$p\" ] || { echo 'File exists, and it is no link' >&2; exit 1; }\n"
+	                    "rm -f -- \"$q\"; ln -s -- \"$l\" \"$q\" && mv -fT -- \"$q\" \"$p\" || { rm -f -- \"$q\"; exit 1; }");
+	return change(t, path, &script, NULL, "make the link", err);
+}
+
+int shell_link_new(struct target *t, const char *from, const char *to, struct err *err)
+{
+	SCRIPT(script);
+	assign(&script, "p", to);
+	assign(&script, "f", from);
+	str_append(&script, refuse_existing);
+	str_append(&script, "ln -T -- \"$f\" \"$p\"");
+	return change(t, to, &script, NULL, "make the hard link", err);
+}
+
+int shell_rename(struct target *t, const char *from, const char *to, struct err *err)
+{
+	SCRIPT(script);
+	assign(&script, "p", to);
+	assign(&script, "f", from);
+	/* mv copies from one file system to another, which is no rename. */
+	str_append(&script, "d=${p%/*}; set -- $(stat -c %d -- \"$f\" \"${d:-/}\") || exit 1; [ $# = 2 ] || exit 1\n"
+	                    "[ \"$1\" = \"$2\" ] || { echo 'on another file system' >&2; exit 1; }; mv -fT -- \"$f\" \"$p\"");
+	return change(t, to, &script, NULL, "rename to", err);
+}
+
+int shell_remove(struct target *t, const char *path, struct err *err)
+{
+	SCRIPT(script);
+	assign(&script, "p", path);
+	str_append(&script, "if [ -d \"$p\" ] && [ ! -L \"$p\" ]; then rmdir -- \"$p\"; else rm -- \"$p\"; fi");
+	return change(t, path, &script, NULL, "remove", err);
+}
+
+int shell_remove_tree(struct target *t, const char *path, struct err *err)
+{
+	struct shell_target *s = (struct shell_target *)t;
+	SCRIPT(script);
+	int r = shell_open(&t->view, err);
+	if (r < 0)
+		return r;
+	if (strcmp(path, "/") == 0)
+		return err_set(err, ERR_INTERNAL, "the root folder was to be removed");
+	assign(&script, "p", path);
+	str_append(&script, s->has_one_fs ? "rm -rf --one-file-system -- \"$p\""
+	                                  : "! v \"$p\" || find \"$p\" -xdev -depth \\( -type d -exec rmdir -- {} \\; -o -exec rm -f -- {} \\; \\); ! v \"$p\"");
+	return change(t, path, &script, NULL, "remove the tree", err);
+}
+
+int shell_set_attr(struct target *t, const char *path, const struct node_attr *attr, struct err *err)
+{
+	struct shell_target *s = (struct shell_target *)t;
+	SCRIPT(script);
+	int r = shell_open(&t->view, err);
+	if (r < 0)
+		return r;
+	assign(&script, "p", path);
+	str_append(&script, "v \"$p\" || { echo 'No such file' >&2; exit 1; }\ntrue");
+	shell_attr_text(s, &script, "\"$p\"", attr);
+	return change(t, path, &script, NULL, "set the attributes of", err);
+}
+
+int shell_barrier(struct target *t, const char *const *paths, size_t count, struct err *err)
+{
+	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(SHELL_MESSAGE_MAX);
+	_cleanup_(str_done) struct str script = STR_INIT(SIZE_MAX / 2);
+	int r = shell_open(&t->view, err);
+	if (r < 0)
+		return r;
+	if (!t->view.facts.has_sync_f) {
+		str_append(&script, "sync");
+	} else {
+		/* Each file system once. */
+		str_append(&script, "d=\nfor p in");
+		for (size_t i = 0; i < count; i++) {
+			str_append(&script, " ");
+			str_append_shell(&script, paths[i]);
+		}
+		str_append(&script, "; do while [ ! -e \"$p\" ] && [ \"$p\" != / ]; do p=${p%/*}; p=${p:-/}; done\nn=$(stat -L -c %d -- \"$p\")\n"
+		                    "case \" $d \" in *\" $n \"*) continue;; esac; d=\"$d $n\"; sync -f -- \"$p\" || exit 1; done");
+	}
+	/* Syncing changes nothing, but a lost reply leaves open whether all is durable: the caller asks again. */
+	r = shell_look(&t->view, str_peek(&script), &said, err);
+	if (r < 0)
+		return err_wrap(err, r, "sync on '%s'", t->view.name);
+	return said.status == 0 ? 0 : shell_fail(&said, err, "sync on '%s'", t->view.name);
+}

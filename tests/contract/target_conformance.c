@@ -1,0 +1,944 @@
+/* What steps/target.h promises, asked of every implementation: this process (local), a POSIX sh here, another sh, and a sh
+ * behind a real sshd. TARGET_KINDS=local,sh,… chooses some. */
+#include "unit/cmocka_all.h"
+#include "base/digest.h"
+#include "base/fs.h"
+#include "base/json.h"
+#include "harness/server.h"
+#include "steps/target_shell.h"
+
+#include <fcntl.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+static struct server sshd;
+static const char *kind;         /* of the tests that run now */
+static char *key_text;
+
+struct world {
+	struct target *t;
+	char *dir, *base, *lock_dir;     /* dir: on this machine too, so that the test can look by itself */
+	struct wait wait;
+	struct err err;
+	char line[4096];
+};
+
+static void expect(struct world *w, int r, int want, const char *what)
+{
+	if (r != want)
+		fail_msg("%s: %s: %d instead of %d: %s", kind, what, r, want, err_line(&w->err, w->line, sizeof(w->line)));
+}
+#define OK(call) expect(w, (call), 0, #call)
+#define FAILS(code, call) expect(w, (call), (code), #call)
+
+/* ---- making one ---- */
+
+static struct target *make(const char *base)
+{
+	static const char *const dash[] = { "/bin/sh", NULL }, *const bash[] = { "/bin/bash", NULL }, *const busybox[] = { "/bin/busybox", "sh", NULL };
+	struct err err = ERR_INIT;
+	struct target *t = NULL;
+	char line[1024];
+	_cleanup_json_ json_t *config = json_pack("{s:s}", "base", base);
+	int r;
+	if (strcmp(kind, "ssh") == 0) {
+		json_object_set_new(config, "ssh", json_pack("{s:s, s:i, s:s, s:s, s:s}", "host", "127.0.0.1", "port", server_port(&sshd), "user",
+		                                             server_text(&sshd, "user"), "key", key_text, "host_key", server_text(&sshd, "host_key")));
+		r = target_shell_new("web", config, &t, &err);
+	} else {
+		json_object_set_new(config, "local", json_object());
+		if (strcmp(kind, "local") == 0)
+			r = target_local_new("web", config, &t, &err);
+		else
+			r = target_shell_new_local("web", config, strcmp(kind, "bash") == 0 ? bash : strcmp(kind, "busybox") == 0 ? busybox : dash, &t, &err);
+	}
+	if (r < 0)
+		fail_msg("%s", err_line(&err, line, sizeof(line)));
+	return t;
+}
+
+static void write_lock(struct world *w, const char *token)
+{
+	_cleanup_free_ char *path = fs_join(w->lock_dir, "lock");
+	_cleanup_free_ char *text = xasprintf("{\"format\":1,\n \"token\": \"%s\",\"pid\":1}", token);
+	assert_int_equal(fs_write_replace(AT_FDCWD, path, text, strlen(text), 0600, NULL), 0);
+}
+
+static int setup(void **state)
+{
+	struct world *w = xcalloc(1, sizeof(*w));
+	assert_int_equal(fs_make_temp_dir("davit-conf", &w->dir, NULL), 0);
+	w->base = fs_join(w->dir, "base");
+	w->lock_dir = xasprintf("%s/open/shop.test", w->base);
+	w->t = make(w->base);
+	w->wait = (struct wait)WAIT_INIT;
+	w->wait = wait_within(&w->wait, 60000);
+	w->t->view.wait = &w->wait;
+	assert_int_equal(fs_mkdirs(AT_FDCWD, w->lock_dir, 0700, NULL), 0);
+	write_lock(w, "0123456789abcdef");
+	w->t->lock_dir = xstrdup(w->lock_dir);
+	w->t->token = xstrdup("0123456789abcdef");
+	OK(w->t->view.type->open(&w->t->view, &w->err));
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+	target_free(w->t);
+	fs_remove_tree(AT_FDCWD, w->dir, NULL);
+	free(w->dir);
+	free(w->base);
+	free(w->lock_dir);
+	free(w);
+	return 0;
+}
+
+/* ---- words of the tests ---- */
+
+static char *at(struct world *w, const char *name)
+{
+	static char paths[8][4096];
+	static unsigned next;
+	char *path = paths[next++ % 8];
+	snprintf(path, sizeof(paths[0]), "%s/%s", w->dir, name);
+	return path;
+}
+
+#define V (&w->t->view)
+#define OP(name) w->t->view.type->name
+
+static void write_here(struct world *w, const char *name, const char *text, mode_t mode)
+{
+	assert_int_equal(fs_write_replace(AT_FDCWD, at(w, name), text, strlen(text), mode, NULL), 0);
+}
+
+static void expect_here(struct world *w, const char *name, const char *text)
+{
+	_cleanup_(str_done) struct str got = STR_INIT(1 << 20);
+	if (fs_read(AT_FDCWD, at(w, name), 1 << 20, &got, NULL) < 0)
+		fail_msg("%s: '%s' is not there", kind, name);
+	assert_string_equal(str_peek(&got), text);
+}
+
+static bool here(struct world *w, const char *name)
+{
+	struct stat st;
+	return lstat(at(w, name), &st) == 0;
+}
+
+static mode_t mode_here(struct world *w, const char *name)
+{
+	struct stat st;
+	assert_int_equal(lstat(at(w, name), &st), 0);
+	return st.st_mode & 07777;
+}
+
+/* ---- looking ---- */
+
+static void the_facts_are_known_after_open(void **state)
+{
+	struct world *w = *state;
+	struct target_facts *f = &w->t->view.facts;
+	OK(OP(open)(V, &w->err));
+	OK(OP(open)(V, &w->err));
+	assert_string_equal(f->base, w->base);
+	assert_string_equal(f->user, getpwuid(geteuid())->pw_name);
+	assert_int_equal(f->is_root, geteuid() == 0);
+	assert_string_equal(f->boot_id, proc_boot_id());
+	assert_true(*f->machine_id != '\0' && *f->hostname != '\0');
+	assert_true(f->has_tar && f->has_sha256sum && f->has_gzip);
+	assert_true(str_starts(f->identity, strcmp(kind, "ssh") == 0 ? "SHA256:" : "local:"));
+}
+
+static void stat_tells_types_and_attributes(void **state)
+{
+	struct world *w = *state;
+	struct node n = { 0 };
+	write_here(w, "it's a file", "hello", 0640);
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = 1700000000, .tv_nsec = 123456789 } };
+	assert_int_equal(utimensat(AT_FDCWD, at(w, "it's a file"), times, 0), 0);
+	assert_int_equal(symlink("no\nwhere ", at(w, "link")), 0);
+	assert_int_equal(mkfifo(at(w, "pipe"), 0600), 0);
+	OK(OP(stat)(V, at(w, "it's a file"), &n, &w->err));
+	assert_int_equal(n.type, NODE_FILE);
+	assert_int_equal(n.mode, 0640);
+	assert_int_equal(n.size, 5);
+	assert_int_equal(n.uid, geteuid());
+	assert_string_equal(n.owner, getpwuid(geteuid())->pw_name);
+	if (strcmp(kind, "busybox") != 0)
+		assert_true(n.mtime_ns == 1700000000123456789);
+	OK(OP(stat)(V, at(w, "link"), &n, &w->err));
+	assert_int_equal(n.type, NODE_LINK);
+	assert_string_equal(n.link, "no\nwhere ");
+	node_done(&n);
+	OK(OP(stat)(V, w->dir, &n, &w->err));
+	assert_int_equal(n.type, NODE_DIR);
+	OK(OP(stat)(V, at(w, "pipe"), &n, &w->err));
+	assert_int_equal(n.type, NODE_OTHER);
+	OK(OP(stat)(V, at(w, "nothing"), &n, &w->err));
+	assert_int_equal(n.type, NODE_ABSENT);
+	OK(OP(stat)(V, at(w, "it's a file/below"), &n, &w->err));
+	assert_int_equal(n.type, NODE_ABSENT);
+}
+
+static void read_gives_all_bytes_up_to_its_ceiling(void **state)
+{
+	struct world *w = *state;
+	enum { SIZE = 300000 };
+	_cleanup_free_ char *data = xmalloc(SIZE);
+	_cleanup_(str_done) struct str out = STR_INIT(1 << 20), more = STR_INIT(1 << 20);
+	for (size_t i = 0; i < SIZE; i++)
+		data[i] = (char)(i * 7919 >> 3);
+	assert_int_equal(fs_write_replace(AT_FDCWD, at(w, "f"), data, SIZE, 0600, NULL), 0);
+	OK(OP(read)(V, at(w, "f"), SIZE, &out, &w->err));
+	assert_int_equal(out.len, SIZE);
+	assert_memory_equal(out.data, data, SIZE);
+	FAILS(ERR_LIMIT, OP(read)(V, at(w, "f"), SIZE - 1, &more, &w->err));
+	FAILS(ERR_NOT_FOUND, OP(read)(V, at(w, "none"), 10, &more, &w->err));
+	write_here(w, "empty", "", 0600);
+	OK(OP(read)(V, at(w, "empty"), 10, &more, &w->err));
+	assert_int_equal(more.len, 0);
+}
+
+static void list_gives_every_name_sorted(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(strv_done) struct strv names = { 0 }, none = { 0 };
+	const char *const made[] = { "b", "a b", ".hidden", "..odd", "new\nline", "*", "-dash", "\xc3\xa4" };
+	assert_int_equal(mkdir(at(w, "d"), 0700), 0);
+	assert_int_equal(mkdir(at(w, "e"), 0700), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(made); i++) {
+		_cleanup_free_ char *name = xasprintf("d/%s", made[i]);
+		write_here(w, name, "", 0600);
+	}
+	assert_int_equal(symlink("nowhere", at(w, "d/dangling")), 0);
+	OK(OP(list)(V, at(w, "d"), &names, &w->err));
+	assert_int_equal(names.count, ARRAY_SIZE(made) + 1);
+	for (size_t i = 1; i < names.count; i++)
+		assert_true(strcmp(names.items[i - 1], names.items[i]) < 0);
+	assert_true(strv_has(&names, "new\nline") && strv_has(&names, "*") && strv_has(&names, "..odd"));
+	OK(OP(list)(V, at(w, "e"), &none, &w->err));
+	assert_int_equal(none.count, 0);
+	FAILS(ERR_NOT_FOUND, OP(list)(V, at(w, "nothing"), &none, &w->err));
+	FAILS(ERR_NOT_FOUND, OP(list)(V, at(w, "d/b"), &none, &w->err));
+}
+
+static void digest_is_that_of_the_content(void **state)
+{
+	struct world *w = *state;
+	char hex[65], want[65];
+	write_here(w, "back\\slash", "content", 0600);
+	digest_of("content", 7, want);
+	OK(OP(digest)(V, at(w, "back\\slash"), hex, &w->err));
+	assert_string_equal(hex, want);
+	FAILS(ERR_NOT_FOUND, OP(digest)(V, at(w, "none"), hex, &w->err));
+	assert_int_equal(symlink("back\\slash", at(w, "l")), 0);
+	assert_true(OP(digest)(V, at(w, "l"), hex, &w->err) < 0);
+}
+
+static void make_tree(struct world *w)
+{
+	assert_int_equal(fs_mkdirs(AT_FDCWD, at(w, "tree/sub/deep"), 0755, NULL), 0);
+	write_here(w, "tree/a", "aaa", 0644);
+	write_here(w, "tree/sub/new\nline", "nl", 0600);
+	write_here(w, "tree/sub/deep/x y", "", 0755);
+	write_here(w, "tree/sub.txt", "s", 0644);
+	assert_int_equal(symlink("../a b", at(w, "tree/sub/l")), 0);
+}
+
+static void a_tree_is_seen_as_this_machine_sees_it(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(tree_done) struct tree got = { 0 }, want = { 0 };
+	if (strcmp(kind, "busybox") == 0)
+		skip();
+	make_tree(w);
+	_cleanup_close_ int fd = open(at(w, "tree"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(tree_walk(fd, NULL, true, &w->wait, &want, &w->err), 0);
+	OK(OP(tree)(V, at(w, "tree"), true, &got, &w->err));
+	assert_int_equal(got.count, want.count);
+	assert_int_equal(got.bytes, want.bytes);
+	for (size_t i = 0; i < got.count; i++) {
+		const struct tree_entry *g = &got.entries[i], *e = &want.entries[i];
+		assert_string_equal(g->path, e->path);
+		assert_int_equal(g->mode, e->mode);
+		assert_int_equal(g->size, e->size);
+		assert_true(g->mtime_ns == e->mtime_ns);
+		assert_string_equal(g->digest, e->digest);
+		assert_int_equal(g->link == NULL, e->link == NULL);
+		if (g->link != NULL)
+			assert_string_equal(g->link, e->link);
+	}
+	FAILS(ERR_NOT_FOUND, OP(tree)(V, at(w, "none"), false, &got, &w->err));
+	assert_int_equal(mkfifo(at(w, "tree/pipe"), 0600), 0);
+	FAILS(ERR_INVALID, OP(tree)(V, at(w, "tree"), false, &got, &w->err));
+}
+
+static void space_of_what_does_not_exist_yet_is_its_parents(void **state)
+{
+	struct world *w = *state;
+	int64_t there = 0, later = 0;
+	OK(OP(space)(V, w->dir, &there, &w->err));
+	OK(OP(space)(V, at(w, "not/yet/there"), &later, &w->err));
+	assert_true(there > 0 && later > 0);
+}
+
+/* ---- changing ---- */
+
+static void mkdir_makes_one_with_its_attributes(void **state)
+{
+	struct world *w = *state;
+	struct node_attr attr = { .set_mode = true, .mode = 02750, .set_mtime = true, .mtime_ns = 1600000000500000000 };
+	struct stat st;
+	OK(OP(mkdir)(w->t, at(w, "plain"), NULL, &w->err));
+	assert_int_equal(mode_here(w, "plain"), 0755);
+	OK(OP(mkdir)(w->t, at(w, "fine"), &attr, &w->err));
+	assert_int_equal(lstat(at(w, "fine"), &st), 0);
+	assert_int_equal(st.st_mode & 07777, 02750);
+	assert_int_equal(st.st_mtim.tv_sec, 1600000000);
+	if (geteuid() == 0) {
+		struct node_attr owned = { .owner = "nobody", .group = "2" };
+		OK(OP(mkdir)(w->t, at(w, "owned"), &owned, &w->err));
+		assert_int_equal(lstat(at(w, "owned"), &st), 0);
+		assert_int_equal(st.st_uid, getpwnam("nobody")->pw_uid);
+		assert_int_equal(st.st_gid, 2);
+	}
+	FAILS(ERR_EXISTS, OP(mkdir)(w->t, at(w, "plain"), NULL, &w->err));
+	FAILS(ERR_EXISTS, OP(mkdir)(w->t, at(w, "plain"), &attr, &w->err));
+	FAILS(ERR_NOT_FOUND, OP(mkdir)(w->t, at(w, "no/parent"), NULL, &w->err));
+}
+
+static void put_replaces_whole_and_keeps_what_is_not_set(void **state)
+{
+	struct world *w = *state;
+	struct node_attr attr = { .set_mode = true, .mode = 0600, .set_mtime = true, .mtime_ns = 1500000000000000000 };
+	struct stat st;
+	OK(OP(put)(w->t, at(w, "new file"), "one\n", 4, NULL, &w->err));
+	expect_here(w, "new file", "one\n");
+	assert_int_equal(mode_here(w, "new file"), 0644);
+	assert_int_equal(chmod(at(w, "new file"), 0751), 0);
+	OK(OP(put)(w->t, at(w, "new file"), "two", 3, NULL, &w->err));
+	expect_here(w, "new file", "two");
+	assert_int_equal(mode_here(w, "new file"), 0751);
+	OK(OP(put)(w->t, at(w, "new file"), "", 0, &attr, &w->err));
+	assert_int_equal(lstat(at(w, "new file"), &st), 0);
+	assert_int_equal(st.st_size, 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(st.st_mtim.tv_sec, 1500000000);
+	if (geteuid() == 0) {
+		struct node_attr owned = { .owner = "nobody", .set_mode = true, .mode = 04711 };
+		OK(OP(put)(w->t, at(w, "new file"), "x", 1, &owned, &w->err));
+		assert_int_equal(lstat(at(w, "new file"), &st), 0);
+		assert_int_equal(st.st_uid, getpwnam("nobody")->pw_uid);
+		assert_int_equal(st.st_mode & 07777, 04711);
+		OK(OP(put)(w->t, at(w, "new file"), "y", 1, NULL, &w->err));
+		assert_int_equal(lstat(at(w, "new file"), &st), 0);
+		assert_int_equal(st.st_uid, getpwnam("nobody")->pw_uid);
+		struct node_attr unknown = { .owner = "no-such-user" };
+		FAILS(ERR_NOT_FOUND, OP(put)(w->t, at(w, "new file"), "z", 1, &unknown, &w->err));
+		expect_here(w, "new file", "y");
+	}
+	_cleanup_(strv_done) struct strv names = { 0 };
+	OK(OP(list)(V, w->dir, &names, &w->err));
+	assert_int_equal(names.count, 2);     /* base, new file: no private name is left */
+}
+
+static void put_takes_any_bytes_of_any_length(void **state)
+{
+	struct world *w = *state;
+	enum { SIZE = 3000000 };
+	_cleanup_free_ char *data = xmalloc(SIZE);
+	_cleanup_(str_done) struct str got = STR_INIT(SIZE + 1);
+	for (size_t i = 0; i < SIZE; i++)
+		data[i] = (char)(i * 2654435761u >> 11);
+	OK(OP(put)(w->t, at(w, "big"), data, SIZE, NULL, &w->err));
+	assert_int_equal(fs_read(AT_FDCWD, at(w, "big"), SIZE, &got, NULL), 0);
+	assert_int_equal(got.len, SIZE);
+	assert_memory_equal(got.data, data, SIZE);
+	FAILS(ERR_NOT_FOUND, OP(put)(w->t, at(w, "no/parent"), data, SIZE, NULL, &w->err));
+	/* The shell behind it is still in step. */
+	OK(OP(put)(w->t, at(w, "small"), "s", 1, NULL, &w->err));
+	expect_here(w, "small", "s");
+}
+
+static void put_over_a_link_replaces_the_link(void **state)
+{
+	struct world *w = *state;
+	write_here(w, "real", "keep", 0600);
+	assert_int_equal(symlink("real", at(w, "l")), 0);
+	OK(OP(put)(w->t, at(w, "l"), "new", 3, NULL, &w->err));
+	expect_here(w, "real", "keep");
+	expect_here(w, "l", "new");
+	assert_int_equal(mkdir(at(w, "d"), 0700), 0);
+	assert_true(OP(put)(w->t, at(w, "d"), "x", 1, NULL, &w->err) < 0);
+	assert_true(here(w, "d"));
+}
+
+static void append_adds_behind_and_makes_a_private_file(void **state)
+{
+	struct world *w = *state;
+	_cleanup_free_ char *big = xmalloc(100000);
+	memset(big, 'b', 100000);
+	big[50000] = '\0';
+	OK(OP(append)(w->t, at(w, "log"), "one\n", 4, &w->err));
+	assert_int_equal(mode_here(w, "log"), 0600);
+	OK(OP(append)(w->t, at(w, "log"), "it's 'two' $HOME %s\\n\n", 22, &w->err));
+	expect_here(w, "log", "one\nit's 'two' $HOME %s\\n\n");
+	OK(OP(append)(w->t, at(w, "log"), big, 100000, &w->err));
+	struct stat st;
+	assert_int_equal(lstat(at(w, "log"), &st), 0);
+	assert_int_equal(st.st_size, 26 + 100000);
+	FAILS(ERR_NOT_FOUND, OP(append)(w->t, at(w, "no/parent"), "x", 1, &w->err));
+	FAILS(ERR_NOT_FOUND, OP(append)(w->t, at(w, "no/parent"), big, 100000, &w->err));
+}
+
+static void symlink_replaces_a_link_or_nothing(void **state)
+{
+	struct world *w = *state;
+	char text[64] = "";
+	OK(OP(symlink)(w->t, at(w, "current"), "releases/1", &w->err));
+	OK(OP(symlink)(w->t, at(w, "current"), "releases/2", &w->err));
+	assert_int_equal(readlink(at(w, "current"), text, sizeof(text)), 10);
+	assert_string_equal(text, "releases/2");
+	assert_int_equal(mkdir(at(w, "d"), 0700), 0);
+	OK(OP(symlink)(w->t, at(w, "to-d"), "d", &w->err));
+	OK(OP(symlink)(w->t, at(w, "to-d"), "elsewhere", &w->err));
+	assert_int_equal(readlink(at(w, "to-d"), text, sizeof(text)), 9);
+	FAILS(ERR_EXISTS, OP(symlink)(w->t, at(w, "d"), "x", &w->err));
+	write_here(w, "f", "x", 0600);
+	FAILS(ERR_EXISTS, OP(symlink)(w->t, at(w, "f"), "x", &w->err));
+}
+
+static void link_new_never_replaces(void **state)
+{
+	struct world *w = *state;
+	struct stat st;
+	write_here(w, "a", "a", 0600);
+	OK(OP(link_new)(w->t, at(w, "a"), at(w, "b"), &w->err));
+	assert_int_equal(lstat(at(w, "b"), &st), 0);
+	assert_int_equal(st.st_nlink, 2);
+	FAILS(ERR_EXISTS, OP(link_new)(w->t, at(w, "a"), at(w, "b"), &w->err));
+	assert_int_equal(mkdir(at(w, "d"), 0700), 0);
+	FAILS(ERR_EXISTS, OP(link_new)(w->t, at(w, "a"), at(w, "d"), &w->err));
+	FAILS(ERR_NOT_FOUND, OP(link_new)(w->t, at(w, "none"), at(w, "c"), &w->err));
+	assert_false(here(w, "d/a"));
+}
+
+static void rename_moves_and_replaces_what_may_be_replaced(void **state)
+{
+	struct world *w = *state;
+	write_here(w, "a", "a", 0600);
+	write_here(w, "b", "b", 0600);
+	assert_int_equal(mkdir(at(w, "d"), 0700), 0);
+	assert_int_equal(mkdir(at(w, "full"), 0700), 0);
+	write_here(w, "full/x", "x", 0600);
+	OK(OP(rename)(w->t, at(w, "a"), at(w, "b"), &w->err));
+	expect_here(w, "b", "a");
+	assert_false(here(w, "a"));
+	OK(OP(rename)(w->t, at(w, "d"), at(w, "e"), &w->err));
+	assert_true(here(w, "e"));
+	FAILS(ERR_EXISTS, OP(rename)(w->t, at(w, "e"), at(w, "full"), &w->err));
+	FAILS(ERR_NOT_FOUND, OP(rename)(w->t, at(w, "none"), at(w, "x"), &w->err));
+	assert_false(here(w, "full/e"));
+}
+
+static void remove_takes_one_thing_and_remove_tree_all_but_what_links_point_to(void **state)
+{
+	struct world *w = *state;
+	make_tree(w);
+	assert_int_equal(mkdir(at(w, "outside"), 0700), 0);
+	write_here(w, "outside/keep", "k", 0600);
+	assert_int_equal(symlink("../outside", at(w, "tree/out")), 0);
+	FAILS(ERR_EXISTS, OP(remove)(w->t, at(w, "tree"), &w->err));
+	OK(OP(remove)(w->t, at(w, "tree/a"), &w->err));
+	FAILS(ERR_NOT_FOUND, OP(remove)(w->t, at(w, "tree/a"), &w->err));
+	OK(OP(remove_tree)(w->t, at(w, "tree"), &w->err));
+	OK(OP(remove_tree)(w->t, at(w, "tree"), &w->err));
+	assert_false(here(w, "tree"));
+	expect_here(w, "outside/keep", "k");
+	assert_int_equal(symlink("outside", at(w, "l")), 0);
+	OK(OP(remove)(w->t, at(w, "l"), &w->err));
+	assert_int_equal(symlink("outside", at(w, "l")), 0);
+	OK(OP(remove_tree)(w->t, at(w, "l"), &w->err));
+	assert_false(here(w, "l"));
+	expect_here(w, "outside/keep", "k");
+	assert_int_equal(mkdir(at(w, "empty"), 0700), 0);
+	OK(OP(remove)(w->t, at(w, "empty"), &w->err));
+}
+
+static void set_attr_sets_only_what_is_given(void **state)
+{
+	struct world *w = *state;
+	struct node_attr mode = { .set_mode = true, .mode = 0440 }, time = { .set_mtime = true, .mtime_ns = -500000000 };
+	struct stat st;
+	write_here(w, "f", "f", 0600);
+	OK(OP(set_attr)(w->t, at(w, "f"), &mode, &w->err));
+	assert_int_equal(mode_here(w, "f"), 0440);
+	if (strcmp(kind, "busybox") != 0 && strcmp(kind, "local") != 0) {
+		OK(OP(set_attr)(w->t, at(w, "f"), &time, &w->err));
+		assert_int_equal(lstat(at(w, "f"), &st), 0);
+		assert_int_equal(st.st_mtim.tv_sec, -1);
+	}
+	assert_int_equal(mode_here(w, "f"), 0440);
+	/* Never through a link. */
+	assert_int_equal(symlink("f", at(w, "l")), 0);
+	struct node_attr wide = { .set_mode = true, .mode = 0777 };
+	OK(OP(set_attr)(w->t, at(w, "l"), &wide, &w->err));
+	assert_int_equal(mode_here(w, "f"), 0440);
+	FAILS(ERR_NOT_FOUND, OP(set_attr)(w->t, at(w, "none"), &mode, &w->err));
+}
+
+static void copy_takes_a_tree_with_everything(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(tree_done) struct tree a = { 0 }, b = { 0 };
+	make_tree(w);
+	assert_int_equal(chmod(at(w, "tree/sub"), 0700), 0);
+	OK(OP(copy)(w->t, at(w, "tree"), at(w, "copy"), &w->err));
+	_cleanup_close_ int fa = open(at(w, "tree"), O_RDONLY | O_DIRECTORY | O_CLOEXEC), fb = open(at(w, "copy"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	OK(tree_walk(fa, NULL, true, &w->wait, &a, &w->err));
+	OK(tree_walk(fb, NULL, true, &w->wait, &b, &w->err));
+	assert_int_equal(a.count, b.count);
+	for (size_t i = 0; i < a.count; i++) {
+		assert_string_equal(a.entries[i].path, b.entries[i].path);
+		assert_string_equal(a.entries[i].digest, b.entries[i].digest);
+		assert_int_equal(a.entries[i].mode, b.entries[i].mode);
+		if (strcmp(kind, "busybox") != 0 && !S_ISLNK(a.entries[i].mode))
+			assert_true(a.entries[i].mtime_ns == b.entries[i].mtime_ns);
+	}
+	FAILS(ERR_EXISTS, OP(copy)(w->t, at(w, "tree"), at(w, "copy"), &w->err));
+	assert_false(here(w, "copy/tree"));
+	FAILS(ERR_NOT_FOUND, OP(copy)(w->t, at(w, "none"), at(w, "x"), &w->err));
+	assert_false(here(w, "x"));
+	OK(OP(copy)(w->t, at(w, "tree/sub/l"), at(w, "l"), &w->err));
+	assert_true(here(w, "l"));
+}
+
+static void clone_files_links_or_copies_by_list(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(strv_done) struct strv paths = { 0 }, outside = { 0 };
+	struct stat a, b;
+	if (strcmp(kind, "busybox") == 0)
+		skip();
+	make_tree(w);
+	strv_add(&paths, "a");
+	strv_add(&paths, "sub/new\nline");
+	strv_add(&paths, "sub/l");
+	strv_add(&paths, "sub/deep/x y");
+	assert_int_equal(mkdir(at(w, "hard"), 0700), 0);
+	assert_int_equal(mkdir(at(w, "soft"), 0700), 0);
+	OK(OP(clone_files)(w->t, at(w, "tree"), at(w, "hard"), &paths, true, &w->err));
+	OK(OP(clone_files)(w->t, at(w, "tree"), at(w, "soft"), &paths, false, &w->err));
+	assert_int_equal(lstat(at(w, "tree/sub/new\nline"), &a), 0);
+	assert_int_equal(lstat(at(w, "hard/sub/new\nline"), &b), 0);
+	assert_int_equal(a.st_ino, b.st_ino);
+	assert_int_equal(lstat(at(w, "soft/sub/new\nline"), &b), 0);
+	assert_true(a.st_ino != b.st_ino);
+	assert_int_equal(a.st_mode, b.st_mode);
+	assert_true(a.st_mtim.tv_nsec == b.st_mtim.tv_nsec);
+	assert_true(here(w, "hard/sub/l") && here(w, "soft/sub/l") && here(w, "hard/sub/deep/x y"));
+	assert_false(here(w, "hard/sub.txt"));
+	strv_add(&outside, "../outside");
+	FAILS(ERR_REFUSED, OP(clone_files)(w->t, at(w, "tree"), at(w, "hard"), &outside, true, &w->err));
+	strv_add(&paths, "gone");
+	assert_int_equal(mkdir(at(w, "third"), 0700), 0);
+	FAILS(ERR_NOT_FOUND, OP(clone_files)(w->t, at(w, "tree"), at(w, "third"), &paths, true, &w->err));
+}
+
+struct packing { int fd; struct tree tree; struct wait *wait; int fail_after; enum archive_compression compression; };
+
+static int pack(void *context, archive_write_fn write, void *write_context, struct err *err)
+{
+	struct packing *p = context;
+	if (p->fail_after != 0)
+		return err_set(err, p->fail_after, "the source is gone");
+	return archive_pack(p->fd, &p->tree, NULL, 0, p->compression, write, write_context, NULL, p->wait, err);
+}
+
+static void unpack_fills_a_directory_while_it_arrives(void **state)
+{
+	struct world *w = *state;
+	const enum archive_compression kinds[] = { ARCHIVE_NONE, ARCHIVE_GZIP, ARCHIVE_ZSTD };
+	struct packing p = { .wait = &w->wait };
+	make_tree(w);
+	_cleanup_free_ char *big = xmalloc(2000000);
+	for (size_t i = 0; i < 2000000; i++)
+		big[i] = (char)(i * 2654435761u >> 11);
+	assert_int_equal(fs_write_replace(AT_FDCWD, at(w, "tree/gr\xc3\xb6\xc3\x9f" "e"), big, 2000000, 0600, NULL), 0);
+	assert_int_equal(chmod(at(w, "tree/sub"), 0711), 0);
+	p.fd = open(at(w, "tree"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	OK(tree_walk(p.fd, NULL, true, &w->wait, &p.tree, &w->err));
+	OK(OP(open)(V, &w->err));
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (kinds[i] == ARCHIVE_ZSTD && !w->t->view.facts.has_zstd)
+			continue;
+		_cleanup_free_ char *name = xasprintf("out%zu", i);
+		_cleanup_(tree_done) struct tree got = { 0 };
+		p.compression = kinds[i];
+		assert_int_equal(mkdir(at(w, name), 0755), 0);
+		OK(OP(unpack)(w->t, at(w, name), kinds[i], pack, &p, &w->err));
+		_cleanup_close_ int fd = open(at(w, name), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		OK(tree_walk(fd, NULL, true, &w->wait, &got, &w->err));
+		assert_int_equal(got.count, p.tree.count);
+		for (size_t j = 0; j < got.count; j++) {
+			assert_string_equal(got.entries[j].path, p.tree.entries[j].path);
+			assert_string_equal(got.entries[j].digest, p.tree.entries[j].digest);
+			assert_int_equal(got.entries[j].mode, p.tree.entries[j].mode);
+		}
+	}
+	p.compression = ARCHIVE_GZIP;
+	assert_true(OP(unpack)(w->t, at(w, "nowhere"), ARCHIVE_GZIP, pack, &p, &w->err) < 0);
+	p.fail_after = ERR_IO;
+	assert_int_equal(mkdir(at(w, "broken"), 0755), 0);
+	FAILS(ERR_IO, OP(unpack)(w->t, at(w, "broken"), ARCHIVE_GZIP, pack, &p, &w->err));
+	OK(OP(put)(w->t, at(w, "after"), "in step", 7, NULL, &w->err));
+	expect_here(w, "after", "in step");
+	close(p.fd);
+	tree_done(&p.tree);
+}
+
+static void a_barrier_takes_paths_that_are_not_there_yet(void **state)
+{
+	struct world *w = *state;
+	const char *const paths[] = { w->dir, "/tmp/davit-not/there" };
+	OK(OP(barrier)(w->t, paths, 2, &w->err));
+}
+
+/* ---- commands ---- */
+
+static int run_script(struct world *w, const char *script, struct target_result *ret)
+{
+	struct target_command c = { .script = script };
+	return OP(run)(w->t, &c, ret, &w->err);
+}
+
+static void a_command_has_streams_status_environment_folder_and_input(void **state)
+{
+	struct world *w = *state;
+	struct target_result r = TARGET_RESULT_INIT;
+	const char *const argv[] = { "sh", "-c", "cat; printf '%s|%s|%s' \"$1\" \"$SECRET\" \"$PWD\"; echo err >&2; exit 9", "sh", "a 'b' $c", NULL };
+	const struct field_pair env[] = { { "SECRET", "it's\na $secret" } };
+	struct target_command c = { .argv = argv, .env = env, .env_count = 1, .cwd = w->dir, .input = "in\0put", .input_len = 6 };
+	OK(OP(run)(w->t, &c, &r, &w->err));
+	assert_int_equal(r.status, 9);
+	_cleanup_free_ char *want = xasprintf("a 'b' $c|it's\na $secret|%s", w->dir);
+	assert_int_equal(r.out.len, 6 + strlen(want));
+	assert_memory_equal(r.out.data, "in\0put", 6);
+	assert_string_equal(r.out.data + 6, want);
+	assert_string_equal(str_peek(&r.err), "err\n");
+	target_result_done(&r);
+	struct target_result none = TARGET_RESULT_INIT;
+	OK(run_script(w, "cat; false", &none));
+	assert_int_equal(none.status, 1);
+	assert_int_equal(none.out.len, 0);
+	target_result_done(&none);
+	struct target_result killed = TARGET_RESULT_INIT;
+	const char *const self[] = { "sh", "-c", "kill -KILL $$", NULL };
+	struct target_command k = { .argv = self };
+	OK(OP(query)(V, &k, &killed, &w->err));
+	assert_int_equal(killed.status, 128 + 9);
+	target_result_done(&killed);
+}
+
+static void a_commands_output_is_kept_up_to_its_ceiling(void **state)
+{
+	struct world *w = *state;
+	struct target_result r = TARGET_RESULT_INIT;
+	struct target_command c = { .script = "head -c 500000 /dev/zero | tr '\\0' x; echo e >&2", .max_output = 1000 };
+	OK(OP(query)(V, &c, &r, &w->err));
+	assert_int_equal(r.status, 0);
+	assert_int_equal(r.out.len, 1000);
+	target_result_done(&r);
+}
+
+static void collect_line(void *context, bool is_stderr, const char *line, size_t len)
+{
+	struct strv *lines = context;
+	strv_addf(lines, "%c%.*s", is_stderr ? '!' : ' ', (int)len, line);
+}
+
+static void lines_come_one_by_one(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(strv_done) struct strv lines = { 0 };
+	struct target_result r = TARGET_RESULT_INIT;
+	struct target_command c = { .script = "echo one; echo two >&2; printf 'no end'", .on_line = collect_line, .context = &lines };
+	OK(OP(query)(V, &c, &r, &w->err));
+	assert_int_equal(lines.count, 3);
+	assert_true(strv_has(&lines, " one") && strv_has(&lines, "!two") && strv_has(&lines, " no end"));
+	target_result_done(&r);
+}
+
+static void wait_until_gone(struct world *w, const char *name)
+{
+	_cleanup_(str_done) struct str text = STR_INIT(64);
+	assert_int_equal(fs_read(AT_FDCWD, at(w, name), 64, &text, NULL), 0);
+	pid_t pid = (pid_t)strtol(str_peek(&text), NULL, 10);
+	assert_true(pid > 1);
+	for (int64_t end = clock_mono_ms() + 10000; clock_mono_ms() < end;) {
+		if (kill(pid, 0) != 0)
+			return;
+		/* A zombie has ended: who collects it is another's matter. */
+		_cleanup_free_ char *path = xasprintf("/proc/%d/stat", (int)pid);
+		_cleanup_(str_done) struct str stat = STR_INIT(4096);
+		if (fs_read(AT_FDCWD, path, 4096, &stat, NULL) < 0 || strstr(stat.data, ") Z ") != NULL)
+			return;
+	}
+	fail_msg("%s: the command still runs", kind);
+}
+
+static void a_command_out_of_time_is_ended_with_its_children(void **state)
+{
+	struct world *w = *state;
+	struct target_result r = TARGET_RESULT_INIT;
+	_cleanup_free_ char *script = xasprintf("trap '' TERM; sleep 60 & echo $! >'%s'; wait; wait", at(w, "pid"));
+	struct target_command c = { .script = script, .timeout_ms = 600 };
+	OK(OP(run)(w->t, &c, &r, &w->err));
+	assert_true(r.timed_out);
+	wait_until_gone(w, "pid");
+	target_result_done(&r);
+}
+
+static int cancel_when_there(void *context, struct err *err)
+{
+	struct world *w = context;
+	(void)err;
+	if (here(w, "pid") && !here(w, "cancelled")) {
+		write_here(w, "cancelled", "", 0600);
+		ssize_t n = write(w->wait.cancel_fd, "\1\0\0\0\0\0\0\0", 8);
+		(void)n;
+	}
+	return 0;
+}
+
+static void a_cancel_ends_a_hanging_command_within_a_second(void **state)
+{
+	struct world *w = *state;
+	struct target_result r = TARGET_RESULT_INIT;
+	_cleanup_free_ char *script = xasprintf("echo $$ >'%s'; sleep 60", at(w, "pid"));
+	_cleanup_free_ char *quoted = xasprintf("sh -c 'echo $$ >%s; exec sleep 60'", at(w, "pid"));
+	struct target_command c = { .script = quoted };
+	OK(OP(open)(V, &w->err));
+	int fds[2];
+	assert_int_equal(pipe(fds), 0);
+	w->wait.cancel_fd = fds[0];
+	/* The tick cannot write to the reading end: a small proxy. */
+	struct world proxy = *w;
+	proxy.wait.cancel_fd = fds[1];
+	w->wait.tick = cancel_when_there;
+	w->wait.tick_ms = 20;
+	w->wait.context = &proxy;
+	struct stat st;
+	FAILS(ERR_CANCELLED, OP(run)(w->t, &c, &r, &w->err));
+	assert_int_equal(stat(at(w, "cancelled"), &st), 0);
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	double took = (double)(now.tv_sec - st.st_mtim.tv_sec) + (double)(now.tv_nsec - st.st_mtim.tv_nsec) / 1e9;
+	if (took > (strcmp(kind, "local") == 0 ? 4.0 : 1.5))
+		fail_msg("%s: %.2f s from the cancel to the end", kind, took);
+	wait_until_gone(w, "pid");
+	w->wait.cancel_fd = -1;
+	w->wait.tick = NULL;
+	close(fds[0]);
+	close(fds[1]);
+	target_result_done(&r);
+	OK(OP(put)(w->t, at(w, "after"), "x", 1, NULL, &w->err));
+}
+
+static void what_a_command_leaves_running_is_not_waited_for(void **state)
+{
+	struct world *w = *state;
+	struct target_result r = TARGET_RESULT_INIT;
+	int64_t begin = clock_mono_ms();
+	_cleanup_free_ char *script = xasprintf("sleep 20 >/dev/null 2>&1 & echo $! >'%s'; echo started", at(w, "pid"));
+	OK(run_script(w, script, &r));
+	assert_string_equal(str_peek(&r.out), "started\n");
+	assert_true(clock_mono_ms() - begin < 10000);
+	_cleanup_(str_done) struct str text = STR_INIT(64);
+	assert_int_equal(fs_read(AT_FDCWD, at(w, "pid"), 64, &text, NULL), 0);
+	pid_t pid = (pid_t)strtol(str_peek(&text), NULL, 10);
+	assert_int_equal(kill(pid, 0), 0);
+	kill(pid, SIGKILL);
+	target_result_done(&r);
+}
+
+static void another_user_runs_it_where_we_are_root(void **state)
+{
+	struct world *w = *state;
+	struct target_result r = TARGET_RESULT_INIT;
+	const struct field_pair env[] = { { "SECRET", "s" } };
+	struct target_command c = { .script = "cat; id -un; echo $SECRET", .user = "nobody", .env = env, .env_count = 1, .input = "in\n", .input_len = 3 };
+	if (geteuid() != 0)
+		skip();
+	OK(OP(query)(V, &c, &r, &w->err));
+	assert_string_equal(str_peek(&r.out), "in\nnobody\ns\n");
+	target_result_done(&r);
+}
+
+/* ---- the guard ---- */
+
+static void a_former_owner_changes_nothing(void **state)
+{
+	struct world *w = *state;
+	struct target_result r = TARGET_RESULT_INIT;
+	_cleanup_(strv_done) struct strv none = { 0 };
+	struct packing p = { .wait = &w->wait };
+	write_here(w, "f", "mine", 0600);
+	OK(OP(put)(w->t, at(w, "g"), "before", 6, NULL, &w->err));
+	write_lock(w, "fedcba9876543210");
+	FAILS(ERR_FENCED, OP(put)(w->t, at(w, "f"), "theirs", 6, NULL, &w->err));
+	FAILS(ERR_FENCED, OP(mkdir)(w->t, at(w, "d"), NULL, &w->err));
+	FAILS(ERR_FENCED, OP(append)(w->t, at(w, "f"), "x", 1, &w->err));
+	FAILS(ERR_FENCED, OP(symlink)(w->t, at(w, "l"), "x", &w->err));
+	FAILS(ERR_FENCED, OP(link_new)(w->t, at(w, "f"), at(w, "l"), &w->err));
+	FAILS(ERR_FENCED, OP(rename)(w->t, at(w, "f"), at(w, "l"), &w->err));
+	FAILS(ERR_FENCED, OP(remove)(w->t, at(w, "f"), &w->err));
+	FAILS(ERR_FENCED, OP(remove_tree)(w->t, at(w, "f"), &w->err));
+	FAILS(ERR_FENCED, OP(copy)(w->t, at(w, "f"), at(w, "l"), &w->err));
+	assert_int_equal(mkdir(at(w, "dir"), 0700), 0);
+	p.fd = open(at(w, "dir"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	FAILS(ERR_FENCED, OP(unpack)(w->t, at(w, "dir"), ARCHIVE_GZIP, pack, &p, &w->err));
+	close(p.fd);
+	_cleanup_free_ char *script = xasprintf("echo x >'%s'", at(w, "l"));
+	FAILS(ERR_FENCED, run_script(w, script, &r));
+	target_result_done(&r);
+	expect_here(w, "f", "mine");
+	assert_false(here(w, "l") || here(w, "d"));
+	/* And with no lock at all. */
+	_cleanup_free_ char *lock = fs_join(w->lock_dir, "lock");
+	assert_int_equal(unlink(lock), 0);
+	FAILS(ERR_FENCED, OP(put)(w->t, at(w, "f"), "theirs", 6, NULL, &w->err));
+	assert_int_equal(fs_remove_tree(AT_FDCWD, w->lock_dir, NULL), 0);
+	FAILS(ERR_FENCED, OP(put)(w->t, at(w, "f"), "theirs", 6, NULL, &w->err));
+	assert_false(here(w, "base/open/shop.test"));
+}
+
+static void without_a_guard_only_base_can_be_changed(void **state)
+{
+	struct world *w = *state;
+	struct target_result r = TARGET_RESULT_INIT;
+	free(TAKE(w->t->lock_dir));
+	free(TAKE(w->t->token));
+	OK(OP(open)(V, &w->err));
+	FAILS(ERR_INTERNAL, OP(put)(w->t, at(w, "f"), "x", 1, NULL, &w->err));
+	FAILS(ERR_INTERNAL, run_script(w, "true", &r));
+	OK(OP(put)(w->t, at(w, "base/f"), "x", 1, NULL, &w->err));
+	OK(OP(mkdir)(w->t, at(w, "base/open/other.test"), NULL, &w->err));
+	target_result_done(&r);
+}
+
+static void the_fence_ends_what_a_former_owner_has_running(void **state)
+{
+	struct world *w = *state;
+	struct target_result r = TARGET_RESULT_INIT;
+	/* The former owner: another handle, which is left in the middle of a command. */
+	struct target *former = make(w->base);
+	former->lock_dir = xstrdup(w->lock_dir);
+	former->token = xstrdup("0123456789abcdef");
+	struct wait short_wait = WAIT_INIT;
+	former->view.wait = &short_wait;
+	short_wait = wait_within(&short_wait, 60000);
+	_cleanup_free_ char *quoted = xasprintf("echo $$ >'%s'; sleep 60 & echo $! >'%s'; wait", at(w, "first"), at(w, "pid"));
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		struct target_command c = { .script = quoted };
+		former->view.type->run(former, &c, &r, &w->err);
+		_exit(0);
+	}
+	for (int64_t end = clock_mono_ms() + 20000; !here(w, "pid") && clock_mono_ms() < end;)
+		usleep(1000);
+	write_lock(w, "1111111111111111");
+	free(w->t->token);
+	w->t->token = xstrdup("1111111111111111");
+	OK(OP(fence)(w->t, w->lock_dir, &w->err));
+	wait_until_gone(w, "pid");
+	int status;
+	kill(child, SIGKILL);
+	waitpid(child, &status, 0);
+	/* Twice equals once; notes of processes that are long gone and of other boots are swept. */
+	_cleanup_free_ char *stale = xasprintf("%s/pids/999999", w->lock_dir);
+	assert_int_equal(fs_write_replace(AT_FDCWD, stale, "123 another-boot 999999\n", 24, 0600, NULL), 0);
+	OK(OP(fence)(w->t, w->lock_dir, &w->err));
+	assert_false(fs_exists(AT_FDCWD, stale));
+	OK(OP(put)(w->t, at(w, "after"), "x", 1, NULL, &w->err));
+	former->view.wait = NULL;
+	target_free(former);
+	target_result_done(&r);
+}
+
+static void a_note_stands_while_it_acts_and_goes_with_the_guard(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(strv_done) struct strv names = { 0 };
+	_cleanup_free_ char *pids = fs_join(w->lock_dir, "pids");
+	struct target_result r = TARGET_RESULT_INIT;
+	_cleanup_free_ char *script = xasprintf("ls '%s' | wc -l", pids);
+	OK(run_script(w, script, &r));
+	assert_true(strtol(str_peek(&r.out), NULL, 10) >= 1);
+	target_result_done(&r);
+	OK(OP(put)(w->t, at(w, "f"), "x", 1, NULL, &w->err));
+	free(TAKE(w->t->lock_dir));
+	OK(OP(mkdir)(w->t, at(w, "base/x"), NULL, &w->err));
+	for (int64_t end = clock_mono_ms() + 5000; clock_mono_ms() < end;) {
+		strv_done(&names);
+		OK(OP(list)(V, pids, &names, &w->err));
+		if (names.count == 0)
+			break;
+	}
+	assert_int_equal(names.count, 0);
+}
+
+/* ---- all kinds ---- */
+
+static bool chosen(const char *name)
+{
+	const char *kinds = getenv("TARGET_KINDS");
+	return kinds == NULL || strstr(kinds, name) != NULL;
+}
+
+int main(void)
+{
+	static const char *const kinds[] = { "local", "sh", "bash", "busybox", "ssh" };
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(the_facts_are_known_after_open), T(stat_tells_types_and_attributes), T(read_gives_all_bytes_up_to_its_ceiling),
+		T(list_gives_every_name_sorted), T(digest_is_that_of_the_content), T(a_tree_is_seen_as_this_machine_sees_it),
+		T(space_of_what_does_not_exist_yet_is_its_parents), T(mkdir_makes_one_with_its_attributes),
+		T(put_replaces_whole_and_keeps_what_is_not_set), T(put_takes_any_bytes_of_any_length), T(put_over_a_link_replaces_the_link),
+		T(append_adds_behind_and_makes_a_private_file), T(symlink_replaces_a_link_or_nothing), T(link_new_never_replaces),
+		T(rename_moves_and_replaces_what_may_be_replaced), T(remove_takes_one_thing_and_remove_tree_all_but_what_links_point_to),
+		T(set_attr_sets_only_what_is_given), T(copy_takes_a_tree_with_everything), T(clone_files_links_or_copies_by_list),
+		T(unpack_fills_a_directory_while_it_arrives), T(a_barrier_takes_paths_that_are_not_there_yet),
+		T(a_command_has_streams_status_environment_folder_and_input), T(a_commands_output_is_kept_up_to_its_ceiling),
+		T(lines_come_one_by_one), T(a_command_out_of_time_is_ended_with_its_children), T(a_cancel_ends_a_hanging_command_within_a_second),
+		T(what_a_command_leaves_running_is_not_waited_for), T(another_user_runs_it_where_we_are_root), T(a_former_owner_changes_nothing),
+		T(without_a_guard_only_base_can_be_changed), T(the_fence_ends_what_a_former_owner_has_running),
+		T(a_note_stands_while_it_acts_and_goes_with_the_guard),
+	};
+	int failed = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		kind = kinds[i];
+		if (!chosen(kind) || (strcmp(kind, "busybox") == 0 && access("/bin/busybox", X_OK) != 0))
+			continue;
+		if (strcmp(kind, "ssh") == 0) {
+			struct str text = STR_INIT(1 << 16);
+			if (!server_start(&sshd, "sshd.py", NULL) || fs_read(AT_FDCWD, server_text(&sshd, "key"), 1 << 16, &text, NULL) < 0)
+				return 1;
+			key_text = str_take(&text);
+		}
+		print_message("---- %s\n", kind);
+		failed += cmocka_run_group_tests_name(kind, tests, NULL, NULL);
+	}
+	if (sshd.proc.pid != 0)
+		server_stop(&sshd);
+	free(key_text);
+	return failed;
+}
