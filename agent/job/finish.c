@@ -21,22 +21,42 @@ enum {
 	DECIDE_MS = 60 * 60 * 1000,     /* commit, or undo with its retries */
 	COMPLETE_MS = 10 * 60 * 1000,
 	ENVIRON_MAX = 1 << 20,
+	HISTORY_MAX = 4 << 20, HISTORY_MS = 5000,
 	EXIT_HELD = 4,
 };
 
 /* ---- the deployment ---- */
 
-static char *deployment_id(const struct job *j)
+/* The newest deployment whose key ends in this job's tracking id, among those that `davit history` lists. */
+static char *find_deployment(const struct job *j, const json_t *deployments)
 {
-	_cleanup_(str_done) struct str text = STR_INIT(256);
-	_cleanup_free_ char *path = fs_join(j->temp, "davit/deployment");
-	if (fs_read(AT_FDCWD, path, 256, &text, NULL) < 0)
+	size_t i;
+	json_t *deployment;
+	json_array_foreach(deployments, i, deployment) {
+		const char *key = json_get_string(deployment, "job_key"), *id = json_get_string(deployment, "id");
+		if (key != NULL && id != NULL && str_ends(key, j->tracking_id))
+			return xstrdup(id);
+	}
+	return NULL;
+}
+
+/* The journal is asked through the program that reads it, so that the worker need not carry SQLite. */
+static char *deployment_id(struct job *j, const struct record *r)
+{
+	_cleanup_(str_done) struct str text = STR_INIT(HISTORY_MAX);
+	_cleanup_json_ json_t *deployments = NULL;
+	static const char *const argv[] = { "/proc/self/exe", "history", "--json", NULL };
+	struct strv env = { .count = 0 };
+	struct wait w = WAIT_INIT;
+	int status = -1;
+	environ_make(j, r, ENVIRON_TYPED, &env);
+	w.deadline_mono_ms = clock_mono_ms() + HISTORY_MS;
+	struct proc_options o = { .argv = argv, .env = (const char *const *)strv_null_terminated(&env) };
+	int e = proc_run(&o, NULL, 0, HISTORY_MAX, &w, &text, NULL, &status, NULL);
+	strv_done(&env);
+	if (e < 0 || status != 0 || json_parse(str_peek(&text), text.len, HISTORY_MAX, &deployments, NULL) < 0)
 		return NULL;
-	char *id = str_take(&text);
-	id[strcspn(id, "\r\n")] = '\0';
-	if (id[0] == '\0')
-		free(TAKE(id));
-	return id;
+	return find_deployment(j, deployments);
 }
 
 /* How long the decision may take: the listener's patience ends it, since the job must be reported before. */
@@ -49,7 +69,7 @@ static int64_t decision_limit(const struct job *j)
 
 static void undo_goes_on(struct job *j, struct record *r)
 {
-	char *id = deployment_id(j);
+	char *id = deployment_id(j, r);
 	j->undo_continues = id != NULL ? id : xstrdup("of this job");
 	record_error(j, r, "The time of the cancelled job is up: the undo continues as %s. `davit show %s` tells how it ends.",
 	             j->undo_continues, id != NULL ? id : "ID");

@@ -154,7 +154,7 @@ class Typed(unittest.TestCase):
         self.assertTrue(os.path.exists(mark))
         self.assertEqual(run.step("Decide the deployment")["conclusion"], "cancelled")
         notes = json.dumps(run.job["annotations"])
-        self.assertRegex(notes, r"undo continues as \S+")
+        self.assertRegex(notes, r"undo continues as \d{8}T\d{6}-[0-9a-f]+")
         self.assertIn("undoing", self.states())
 
 
