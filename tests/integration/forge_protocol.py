@@ -143,7 +143,7 @@ class OAuth(Case):
             self.assertEqual((error.status, error.json()["error"]), (400, "invalid_client"))
             self.expect_complaint(part)
         other = Runner(self.forge, "octo/demo", "other")
-        other.make_key()
+        other.make_key(fresh=True)
         error = refused(self.runner.send_assertion, self.runner.assertion(key=other.key))
         self.assertEqual(error.json()["error"], "invalid_client")
         self.expect_complaint("signature")

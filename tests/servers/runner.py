@@ -19,6 +19,8 @@ def b64url(data):
 
 
 class Runner:
+    keys = {}
+
     def __init__(self, forge, scope, name="box-1", labels=("self-hosted", "Linux", "X64"), ephemeral=False):
         self.forge, self.scope, self.name, self.labels, self.ephemeral = forge, scope, name, labels, ephemeral
         self.actions_session = str(uuid.uuid4())
@@ -30,8 +32,15 @@ class Runner:
     def entity(self):
         return ("repos/" if "/" in self.scope else "orgs/") + self.scope
 
-    def make_key(self, bits=2048):
-        subprocess.run(["openssl", "genrsa", "-out", self.key, str(bits)], check=True, capture_output=True)
+    def make_key(self, bits=2048, fresh=False):
+        """A key of its own if fresh, else one that this process makes once."""
+        if bits not in Runner.keys or fresh:
+            subprocess.run(["openssl", "genrsa", "-out", self.key, str(bits)], check=True, capture_output=True)
+            with open(self.key) as text:
+                Runner.keys.setdefault(bits, text.read())
+        else:
+            with open(self.key, "w") as out:
+                out.write(Runner.keys[bits])
 
     def public_xml(self):
         modulus = subprocess.run(["openssl", "rsa", "-in", self.key, "-noout", "-modulus"], check=True, capture_output=True,
