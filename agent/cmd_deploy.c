@@ -1,6 +1,5 @@
 /* davit deploy FILE: a deployment file, planned or carried out. Without FILE in a workflow, or with --input, it is the root
  * action: `file`, `secrets`, `vars`, `inputs`, `plan`, `expect` and `wait` come from the inputs of the step. */
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,23 +19,6 @@ struct deploy_call {
 };
 
 static const char *const action_inputs[] = { "file", "secrets", "vars", "inputs", "plan", "expect", "wait", "token" };
-
-/* GITHUB_SHA and its kin as the context `github`, all variables as `env`. */
-static void read_environment(struct deploy_values *values)
-{
-	for (char **variable = environ; *variable != NULL; variable++) {
-		const char *equals = strchr(*variable, '=');
-		if (equals == NULL || str_starts(*variable, "INPUT_") || !str_is_utf8(*variable, strlen(*variable)))
-			continue;
-		_cleanup_free_ char *name = xstrndup(*variable, (size_t)(equals - *variable));
-		json_object_set_new(values->env, name, json_string(equals + 1));
-		if (!str_starts(name, "GITHUB_"))
-			continue;
-		for (char *p = name; *p != '\0'; p++)
-			*p = (char)tolower((unsigned char)*p);
-		json_object_set_new(values->github, name + strlen("github_"), json_string(equals + 1));
-	}
-}
 
 /* The inputs of the root action; a name that it does not have is refused. */
 static int read_action(struct deploy_call *call, struct deploy_values *values, struct err *err)
@@ -158,7 +140,7 @@ int cmd_deploy(int argc, char **argv)
 	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
 	struct engine_result result = { 0 };
 	deploy_values_init(&values);
-	read_environment(&values);
+	deploy_values_environment(&values);
 	call.file = rest.count > 0 ? rest.words[0] : NULL;
 	int r = deploy_session_open(&session, true, &err);
 	session.json = cli_json();

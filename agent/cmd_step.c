@@ -65,6 +65,49 @@ static int run_step(const char *name, struct deploy_session *session, const stru
 	return deploy_session_tell(session, r, &result, plan, err);
 }
 
+/* What of a preflight's inputs the file is read with, and what remains for the step itself. */
+static int read_file_inputs(json_t *input, struct deploy_values *values, char **ret_file, struct err *err)
+{
+	json_t *maps[] = { values->secrets, values->vars, values->inputs };
+	static const char *const names[] = { "values", "vars", "inputs" }, *const taken[] = { "vars", "inputs", "file", "deployment", "targets" };
+	*ret_file = xstrdup(json_get_string(input, "file"));
+	for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+		int r = deploy_values_map(maps[i], names[i], json_object_get(input, names[i]), i == 0, err);
+		if (r < 0)
+			return r;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(taken); i++)
+		json_object_del(input, taken[i]);
+	return 0;
+}
+
+/* A preflight that stands alone in a job and names a deployment file: everything in it is checked and planned, and so is what
+ * the step asks for itself. No lock, nothing written. */
+static int preflight_file(struct deploy_session *session, const struct step_input *in, struct err *err)
+{
+	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
+	struct deploy_values values _cleanup_(deploy_values_done) = { 0 };
+	struct engine_result result _cleanup_(engine_result_done) = { 0 };
+	json_t *input _cleanup_json_ = json_deep_copy(in->input);
+	_cleanup_free_ char *file = NULL;
+	deploy_values_init(&values);
+	deploy_values_environment(&values);
+	int r = read_file_inputs(input, &values, &file, err);
+	if (r >= 0 && in->job.workspace != NULL && chdir(in->job.workspace) != 0)
+		r = err_errno(err, errno, "go to the workspace %s", in->job.workspace);
+	if (r >= 0)
+		r = deploy_document_read(file, &values, &document, err);
+	if (r < 0)
+		return deploy_session_fail(session, err);
+	session->workflow |= in->job.present;
+	deploy_document_set_job(document, in->job.repository, in->job.run_url, in->job.api_url, in->job.token, in->job.commit);
+	deploy_document_bind(document, &session->options);
+	json_t *deployment = deploy_document_deployment(document);
+	json_array_append_new(json_object_get(deployment, "steps"), json_pack("{s:s, s:[], s:O}", "step", "preflight", "target", "input", input));
+	r = engine_plan(deployment, &session->options, &result, err);
+	return deploy_session_tell(session, r, &result, true, err);
+}
+
 int cmd_step(int argc, char **argv)
 {
 	bool plan = false;
@@ -99,7 +142,13 @@ int cmd_step(int argc, char **argv)
 	}
 	if (r >= 0)
 		r = step_input_read(input, type->inputs, &in, &err);
-	status = r < 0 ? deploy_session_fail(&session, &err) : run_step(name, &session, &in, plan, &err);
+	const char *file = json_get_string(in.input, "file");
+	if (r < 0)
+		status = deploy_session_fail(&session, &err);
+	else if (strcmp(name, "preflight") == 0 && file != NULL && *file != '\0')
+		status = preflight_file(&session, &in, &err);
+	else
+		status = run_step(name, &session, &in, plan, &err);
 	step_input_done(&in);
 	deploy_session_done(&session);
 	return status;

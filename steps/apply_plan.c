@@ -54,18 +54,17 @@ static json_t *node_wanted(const struct resource *r, const struct node *now, con
 	return after;
 }
 
-static char *summary_of(const struct resource *r, enum change_action action, const json_t *before, const json_t *after, bool known)
+/* What the two nodes of the change do not say. */
+static char *summary_of(const struct resource *r, enum change_action action, bool known)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(8192);
-	if (action == ACTION_ADOPT) {
-		str_append(&text, known ? "as it shall be; what is remembered of it changes" : "as it shall be already; from now on it is looked after");
-		return str_take(&text);
-	}
-	step_node_show_change(before, after, &text);
-	if (r->kind == RESOURCE_FILE && r->source != NULL)
-		str_appendf(&text, " (from %s)", r->source);
+	str_append(&text, resource_kind_name(r->kind));
+	if (action == ACTION_ADOPT)
+		str_append(&text, known ? ", as it shall be; what is remembered of it changes" : ", as it shall be already; from now on it is looked after");
+	else if (r->kind == RESOURCE_FILE && r->source != NULL)
+		str_appendf(&text, " from %s", r->source);
 	if (action == ACTION_UPDATE && !known)
-		str_append(&text, " (was there, and is looked after from now on)");
+		str_append(&text, ", was there, and is looked after from now on");
 	return str_take(&text);
 }
 
@@ -104,7 +103,7 @@ static int plan_replace(struct planner *p, const struct resource *r, const struc
 	struct change *change = add(p, r->kind == RESOURCE_FILE ? CHANGE_FILE : CHANGE_LINK, ACTION_REPLACE, r->path, before, after);
 	if (r->kind == RESOURCE_FILE)
 		str_append_n(&change->content, str_peek(content), content->len);
-	change->summary = summary_of(r, ACTION_REPLACE, before, after, true);
+	change->summary = summary_of(r, ACTION_REPLACE, true);
 	_cleanup_json_ json_t *row = apply_row(p->c, r, after);
 	change_set_state_row(change, r->key, row, NULL);
 	if (old_row != NULL) {
@@ -144,7 +143,7 @@ static int plan_one(struct planner *p, const struct resource *r, struct err *err
 	struct change *change = add(p, kinds[r->kind], action, r->path, before, after);
 	if (r->kind == RESOURCE_FILE && action != ACTION_ADOPT)
 		str_append_n(&change->content, str_peek(&content), content.len);
-	change->summary = summary_of(r, action, before, after, row != NULL);
+	change->summary = summary_of(r, action, row != NULL);
 	change_set_state_row(change, r->key, new_row, row);
 	return 0;
 }

@@ -67,8 +67,10 @@ static void changes(const json_t *list, struct str *out)
 			str_append(out, "\n| target | step | path | change | state |\n| --- | --- | --- | --- | --- |\n");
 		if (rows++ >= MAX_ROWS)
 			continue;
+		const char *action = json_get_string(change, "action"), *summary = json_get_string(change, "summary");
+		_cleanup_free_ char *what = xasprintf("%s%s%s", action != NULL ? action : "", action != NULL && summary != NULL ? ": " : "", summary != NULL ? summary : "");
 		const char *const cells[] = { json_get_string(change, "target"), json_get_string(change, "step_name"), json_get_string(change, "path"),
-			                      json_get_string(change, "summary"), json_get_string(change, "state") };
+			                      what, json_get_string(change, "state") };
 		for (size_t n = 0; n < ARRAY_SIZE(cells); n++) {
 			str_append(out, n == 0 ? "| " : " | ");
 			cell(out, cells[n]);

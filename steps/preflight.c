@@ -92,6 +92,10 @@ static void check_paths_given(const struct preflight_in *in, struct faults *faul
 static void validate(const struct step_context *c, struct faults *faults)
 {
 	const struct preflight_in *in = c->input;
+	if (in->file != NULL && *in->file != '\0') {
+		faults_add(faults, NULL, "/file", "`file` is for a preflight that stands alone in a job");
+		faults_hint(faults, "inside a deployment file, this file's own targets and steps are checked");
+	}
 	check_secrets(in, faults);
 	check_paths_given(in, faults);
 	for (size_t i = 0; i < in->tools.count; i++) {

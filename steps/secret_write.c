@@ -148,7 +148,7 @@ static int want_file(const struct secret_item *item, const char *shown_name, con
 	return r;
 }
 
-static void summarize(const struct wanted *w, const json_t *before, const json_t *after, struct str *out)
+static void summarize(const struct wanted *w, struct str *out)
 {
 	static const char *const order[] = { "generated", "rotated", "new", "changed", "dropped", "kept", "same" };
 	const char *name;
@@ -164,10 +164,6 @@ static void summarize(const struct wanted *w, const json_t *before, const json_t
 		if (count > 0)
 			str_appendf(out, "%s%s: %s", groups++ == 0 ? "" : "; ", order[i], str_peek(&names));
 	}
-	_cleanup_(str_done) struct str attributes = STR_INIT(2000);
-	step_node_show_change(before, after, &attributes);
-	if (attributes.len > 0)
-		str_appendf(out, "; %s", str_peek(&attributes));
 }
 
 /* Owner and group in the words of what is there, so that 1000 and the name of that user do not differ. */
@@ -218,10 +214,9 @@ static void plan_node(struct place *p, const char *path, bool directory, const s
 	if (w != NULL) {
 		json_object_set(plan, "keys", w->keys);
 		str_append_n(&change->content, str_peek(&w->content), w->content.len);
-		summarize(w, change->before, change->after, &text);
+		summarize(w, &text);
 	} else {
-		str_append(&text, "directory, ");
-		step_node_show_change(change->before, change->after, &text);
+		str_append(&text, "the directory of the files");
 	}
 	json_t *readers = json_array();
 	for (size_t i = 0; i < p->access->count; i++)

@@ -54,7 +54,7 @@ static int plan_parent(struct view *v, struct plan *plan, const char *dir, struc
 	change->before = json_pack("{s:s}", "type", "absent");
 	change->after = json_pack("{s:s,s:s}", "type", "dir", "mode", "0755");
 	free(change->summary);
-	change->summary = xasprintf("make %s", dir);
+	change->summary = xstrdup("a folder on the way");
 	return 0;
 }
 
@@ -111,20 +111,6 @@ bool step_node_differs(const json_t *before, const json_t *after)
 			return true;
 	}
 	return false;
-}
-
-void step_node_show_change(const json_t *before, const json_t *after, struct str *out)
-{
-	size_t start = out->len;
-	for (size_t i = 0; i < ARRAY_SIZE(compared); i++) {
-		const char *a = i == 0 ? step_node_type(before) : json_get_string(before, compared[i]);
-		const char *b = i == 0 ? step_node_type(after) : json_get_string(after, compared[i]);
-		int width = strcmp(compared[i], "digest") == 0 ? 12 : 200;
-		const char *name = strcmp(compared[i], "digest") == 0 ? "content" : compared[i];
-		if (b == NULL || (a != NULL && strcmp(a, b) == 0))
-			continue;
-		str_appendf(out, "%s%s %.*s%s%.*s", out->len > start ? ", " : "", name, width, a != NULL ? a : "", a != NULL ? " → " : "", width, b);
-	}
 }
 
 int step_ask(struct view *v, const char *script, const struct field_pair *env, size_t env_count, const char *user, struct str *ret_out, struct err *err)

@@ -13,8 +13,6 @@ const char *step_node_type(const json_t *node);       /* "absent" when NULL */
 long step_node_mode(const json_t *node);              /* -1: unknown */
 /* True when the two differ in what both say of type, mode, owner, group, digest, link. */
 bool step_node_differs(const json_t *before, const json_t *after);
-/* "mode 0644 → 0600, owner root → shop" */
-void step_node_show_change(const json_t *before, const json_t *after, struct str *out);
 /* A text for a query without output that matters: its exit status. Negative: could not be asked. */
 int step_ask(struct view *v, const char *script, const struct field_pair *env, size_t env_count, const char *user, struct str *ret_out, struct err *err);
 /* The path normalized; a fault when it is not absolute or is the root. NULL then. free(). */

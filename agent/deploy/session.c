@@ -170,7 +170,7 @@ int deploy_session_tell(struct deploy_session *s, int r, const struct engine_res
 			json_object_set_new(answer, "hint", json_stringf("%s", err->hint));
 		_cleanup_free_ char *text = json_pretty(answer);
 		report_print_masked(text, stdout);
-	} else if (plan && result->report != NULL) {
+	} else if (plan && result->report != NULL && (result->exit_status == 0 || result->exit_status == 3 || result->exit_status == 6)) {
 		report_print_plan(result->report, result->digest, s->colours, stdout);
 	}
 	if (result->exit_status != 0)

@@ -1,5 +1,6 @@
 #include "agent/deploy/values.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -29,6 +30,22 @@ void deploy_values_done(struct deploy_values *v)
 	json_decrefp(&v->inputs);
 	json_decrefp(&v->env);
 	json_decrefp(&v->github);
+}
+
+void deploy_values_environment(struct deploy_values *values)
+{
+	for (char **variable = environ; *variable != NULL; variable++) {
+		const char *equals = strchr(*variable, '=');
+		if (equals == NULL || str_starts(*variable, "INPUT_") || !str_is_utf8(*variable, strlen(*variable)))
+			continue;
+		_cleanup_free_ char *name = xstrndup(*variable, (size_t)(equals - *variable));
+		json_object_set_new(values->env, name, json_string(equals + 1));
+		if (!str_starts(name, "GITHUB_"))
+			continue;
+		for (char *p = name; *p != '\0'; p++)
+			*p = (char)tolower((unsigned char)*p);
+		json_object_set_new(values->github, name + strlen("github_"), json_string(equals + 1));
+	}
 }
 
 void deploy_values_mask(const json_t *value)

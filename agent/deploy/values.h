@@ -8,6 +8,8 @@ struct deploy_values {
 };
 void deploy_values_init(struct deploy_values *v);
 void deploy_values_done(struct deploy_values *v);
+/* GITHUB_SHA and its kin as the context `github`, all variables as `env`. */
+void deploy_values_environment(struct deploy_values *v);
 /* The value of the environment variable NAME; ERR_INVALID names it when it is not set. */
 int deploy_values_secret_from_env(struct deploy_values *v, const char *name, struct err *err);
 /* A JSON or YAML map in a file of mode 0600 or stricter, "-": standard input. */

@@ -74,7 +74,14 @@ static void append_change(struct str *out, const json_t *change, bool with_state
 	str_appendf(out, "    %s %-8s ", mark, action);
 	safe(out, text_of(change, "target"));
 	str_append_c(out, ' ');
-	safe(out, text_of(change, "summary")[0] ? text_of(change, "summary") : text_of(change, "path"));
+	const char *summary = text_of(change, "summary"), *path = text_of(change, "path");
+	bool command = strcmp(text_of(change, "kind"), "command") == 0;
+	if (!command || summary[0] == '\0')
+		safe(out, path);
+	if (summary[0] != '\0') {
+		str_append(out, command ? "" : ": ");
+		safe(out, summary);
+	}
 	if (with_state) {
 		const char *state = text_of(change, "state");
 		str_appendf(out, "  [%s%s%s]", colour(colours, state_colour(state)), state, colour(colours, "\x1b[0m"));
