@@ -93,6 +93,10 @@ int json_parse(const char *data, size_t len, size_t max, json_t **ret, struct er
 {
 	if (len > max)
 		return err_set(err, ERR_LIMIT, "JSON of %zu bytes is larger than %zu", len, max);
+	/* jansson passes over a raw NUL behind a number. */
+	const char *nul = len > 0 ? memchr(data, '\0', len) : NULL;
+	if (nul != NULL)
+		return err_set(err, ERR_INVALID, "JSON, byte %td: a NUL that is not escaped", nul - data);
 	int r = check_depth(data, len, err);
 	if (r < 0)
 		return r;

@@ -103,8 +103,9 @@ static void skip_scalar(struct json_scan *s)
 		skip_string(s);
 		return;
 	}
-	while (s->at < s->end && !is_space(*s->at) && strchr(",]}:", *s->at) == NULL)
+	do
 		step(s);
+	while (s->at < s->end && !is_space(*s->at) && strchr(",]}:", *s->at) == NULL);
 }
 
 static char *key_text(const char *start, const char *end)

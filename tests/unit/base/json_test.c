@@ -65,6 +65,8 @@ static void duplicate_keys_and_broken_texts_are_refused_with_their_place(void **
 	assert_int_equal(parse_code(""), ERR_INVALID);
 	assert_int_equal(parse_code("1 2"), ERR_INVALID);
 	assert_int_equal(parse_code("\"\xff\""), ERR_INVALID);
+	assert_int_equal(json_parse("[1\0]", 4, 100, &value, NULL), ERR_INVALID);
+	assert_int_equal(json_parse("[99999999999999999999\0]", 24, 100, &value, NULL), ERR_INVALID);
 	assert_null(value);
 }
 
