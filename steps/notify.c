@@ -197,6 +197,7 @@ static int settled(const struct step_context *c, const struct step_outcome *outc
 }
 
 const struct step_type notify_step = {
-	.name = "notify", .inputs = &notify_fields, .input_size = sizeof(struct notify_in),
+	.name = "notify",
+	.joins = true, .inputs = &notify_fields, .input_size = sizeof(struct notify_in),
 	.describe = describe, .validate = validate, .check = check, .settled = settled,
 };

@@ -71,6 +71,8 @@ struct step_type {
 	size_t input_size;
 	bool changes;                      /* may change something: opens the deployment of a job */
 	bool has_undo;                     /* shown in plan and page */
+	bool joins;                        /* changes nothing, but belongs to the deployment of its job once that is open: a gate that an
+	                                      undo runs again, a notice about the decision */
 	void (*describe)(const struct step_context *c, struct str *out);
 	void (*validate)(const struct step_context *c, struct faults *faults);
 	int (*check)(const struct step_context *c, struct faults *faults, struct err *err);
