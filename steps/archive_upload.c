@@ -276,22 +276,55 @@ static int remove_release(const struct step_context *c, struct target *t, const 
 	return r;
 }
 
-static void releases_of(const struct strv *names, struct strv *ret)
+struct kept { char *name; int64_t made; };
+struct kept_list { struct kept *items; size_t count, cap; };
+
+static void kept_done(struct kept_list *l)
 {
-	for (size_t i = 0; i < names->count; i++) {
-		const char *name = names->items[i];
-		if (*name != '.' || !str_ends(name, ".manifest"))
-			continue;
-		strv_add_take(ret, xstrndup(name + 1, strlen(name) - 1 - strlen(".manifest")));
-	}
-	strv_sort(ret);
+	for (size_t i = 0; i < l->count; i++)
+		free(l->items[i].name);
+	free(l->items);
 }
 
-/* Names begin with their time, so the order of names is the order of making. */
+/* Names begin with the second in which they were made; within it the manifest's own time decides. */
+static int compare_kept(const void *a, const void *b)
+{
+	const struct kept *x = a, *y = b;
+	int order = strncmp(x->name, y->name, strlen("20260131T102030"));
+
+	if (order == 0)
+		order = x->made < y->made ? -1 : x->made > y->made ? 1 : strcmp(x->name, y->name);
+	return order;
+}
+
+static int releases_of(struct view *v, const char *dir, struct kept_list *ret, struct err *err)
+{
+	_cleanup_(strv_done) struct strv names = { 0 };
+
+	int r = v->type->list(v, dir, &names, err);
+	if (r == ERR_NOT_FOUND) {
+		err_clear(err);
+		return 0;
+	}
+	for (size_t i = 0; i < names.count && r == 0; i++) {
+		const char *name = names.items[i];
+		_cleanup_(node_done) struct node n = { 0 };
+		_cleanup_free_ char *path = fs_join(dir, name);
+		if (*name != '.' || !str_ends(name, ".manifest"))
+			continue;
+		r = v->type->stat(v, path, &n, err);
+		ret->items = xgrow(ret->items, &ret->cap, ret->count + 1, sizeof(*ret->items));
+		ret->items[ret->count++] = (struct kept) { xstrndup(name + 1, strlen(name) - 1 - strlen(".manifest")), n.mtime_ns };
+	}
+	if (ret->count > 0)
+		qsort(ret->items, ret->count, sizeof(*ret->items), compare_kept);
+	return r;
+}
+
 static int clean(const struct step_context *c, struct target *t, struct err *err)
 {
 	const struct archive_upload_in *in = c->input;
-	_cleanup_(strv_done) struct strv names = { 0 }, releases = { 0 };
+	_cleanup_(kept_done) struct kept_list releases = { 0 };
 	_cleanup_(upload_places_done) struct upload_places at = { 0 };
 	_cleanup_(node_done) struct node current = { 0 };
 	_cleanup_free_ char *deployment = xasprintf("%s.%s", c->deployment->name, c->deployment->environment), *path = NULL;
@@ -300,22 +333,15 @@ static int clean(const struct step_context *c, struct target *t, struct err *err
 	if (r < 0)
 		return r;
 	upload_places_of(path, "-", &at);
-	r = t->view.type->list(&t->view, at.releases, &names, err);
-	if (r == ERR_NOT_FOUND) {
-		err_clear(err);
-		return 0;
-	}
+	r = releases_of(&t->view, at.releases, &releases, err);
 	if (r == 0)
 		r = t->view.type->stat(&t->view, at.current, &current, err);
-	if (r < 0)
-		return r;
-	const char *slash = current.type == NODE_LINK ? strrchr(current.link, '/') : NULL;
-	releases_of(&names, &releases);
+	const char *slash = r == 0 && current.type == NODE_LINK ? strrchr(current.link, '/') : NULL;
 	size_t left = releases.count;
 	for (size_t i = 0; i < releases.count && left > (size_t) in->keep && r == 0; i++) {
-		if (slash && strcmp(releases.items[i], slash + 1) == 0)
+		if (slash && strcmp(releases.items[i].name, slash + 1) == 0)
 			continue;
-		r = remove_release(c, t, &at, releases.items[i], deployment, err);
+		r = remove_release(c, t, &at, releases.items[i].name, deployment, err);
 		left--;
 	}
 	return r;
