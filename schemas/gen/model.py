@@ -373,4 +373,5 @@ def load_step(path, name, common):
         step.outputs = read_struct(outputs, step.c_name + "_out", name, path, "/x-outputs")
     step.document = document
     step.published = published(whole)
+    step.published["x-target"] = document.get("x-target") in (True, "one", "many")
     return step

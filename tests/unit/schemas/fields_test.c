@@ -1,5 +1,6 @@
 /* The field reader, on a schema made for it (tests/unit/schemas/steps/sample.json) and on real ones. */
 #include "unit/cmocka_all.h"
+#include "base/schema.h"
 #include "schemas/checkout.h"
 #include "schemas/rollback.h"
 #include "schemas/sample.h"
@@ -226,6 +227,20 @@ static void a_step_has_its_common_inputs_after_its_own(void **state)
 	assert_string_equal(in.deployment, "20260131T102030-3fa94c");
 }
 
+static void the_published_schema_says_whether_a_step_acts_on_targets(void **state)
+{
+	(void)state;
+	static const struct { const char *name; bool acts; } steps[] = { { "run", true }, { "apply", true }, { "health-gate", true },
+		{ "checkout", false }, { "notify", false }, { "finish", false } };
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		json_t *schema = NULL;
+		const char *text = schema_builtin(steps[i].name);
+		assert_int_equal(json_parse(text, strlen(text), 1 << 20, &schema, NULL), 0);
+		assert_int_equal(json_get_bool(schema, "x-target", false), steps[i].acts);
+		json_decref(schema);
+	}
+}
+
 #define fields_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -240,6 +255,7 @@ int main(void)
 		fields_test(a_secret_is_never_part_of_a_fault),
 		fields_test(a_struct_is_written_without_its_secrets),
 		fields_test(enums_convert_both_ways),
+		fields_test(the_published_schema_says_whether_a_step_acts_on_targets),
 		fields_test(a_step_has_its_common_inputs_after_its_own),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,17 +1,23 @@
 #!/usr/bin/env python3
 """The generator stops on what it does not implement, and says where."""
 
+import contextlib
 import copy
+import io
 import json
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
+import types
 import unittest
+import unittest.mock
 
 SOURCE = pathlib.Path(os.environ.get("DAVIT_SOURCE", pathlib.Path(__file__).resolve().parents[3]))
+sys.path.insert(0, str(SOURCE / "schemas/gen"))
+import generate  # noqa: E402
+
 STEP = {
     "$schema": "http://json-schema.org/draft-07/schema#", "title": "trial", "description": "A trial.", "type": "object",
     "additionalProperties": False, "properties": {"a": {"type": "string", "description": "A text."}},
@@ -30,9 +36,11 @@ class Generator(unittest.TestCase):
 
     def run_on(self, text, *arguments, files=""):
         (self.root / "steps/trial.json").write_text(text if isinstance(text, str) else json.dumps(text), encoding="utf-8")
-        return subprocess.run([sys.executable, str(SOURCE / "schemas/gen/generate.py"), "--root", str(self.root), "--out",
-                               str(self.root / "out"), "--steps", "trial", "--files", files, *arguments],
-                              capture_output=True, text=True, timeout=60, check=False)
+        errors = io.StringIO()
+        given = ["generate.py", "--root", str(self.root), "--out", str(self.root / "out"), "--steps", "trial", "--files", files, *arguments]
+        with contextlib.redirect_stderr(errors), unittest.mock.patch.object(sys, "argv", given):
+            status = generate.main()
+        return types.SimpleNamespace(returncode=status, stderr=errors.getvalue())
 
     def refused(self, pointer, text, **changes):
         """The schema with these root words changed is refused at this place with this text."""
