@@ -332,7 +332,7 @@ def with_common(document, common, path):
     """The inputs that every step has, and those of steps that act on targets. The step's own come first. x-common: false, none."""
     if document.get("x-common") is False:
         return document, []
-    wanted = {n: s for n, s in common["properties"].items() if not s.get("x-target") or document.get("x-target") in (True, "one", "many")}
+    wanted = {n: s for n, s in common["properties"].items() if not s.get("x-target") or document.get("x-target") in (True, "any", "one", "many")}
     properties = dict(document.get("properties", {}))
     added = []
     for name, schema in wanted.items():
@@ -357,8 +357,8 @@ def load_step(path, name, common):
         raise Refused(path, "/title", f"must be the step's name, '{name}'")
     if document["type"] != "object" or document["additionalProperties"] is not False:
         raise Refused(path, "", "a step is an object with \"additionalProperties\": false")
-    if document.get("x-target") not in (None, True, False, "none", "one", "many"):
-        raise Refused(path, "/x-target", "must be \"one\", \"many\" or \"none\"")
+    if document.get("x-target") not in (None, True, False, "none", "any", "one", "many"):
+        raise Refused(path, "/x-target", "must be \"one\", \"many\", \"any\" or \"none\"")
     whole, added = with_common(document, common, path)
     inputs = {k: whole[k] for k in whole if k in ("type", "properties", "required", "additionalProperties", "oneOf", "anyOf")}
     step.inputs = read_struct(inputs, step.c_name, name, path, "")
