@@ -304,6 +304,8 @@ int http_transfer_begin(struct http_transfer *t, struct err *err)
 	curl_easy_setopt(t->easy, CURLOPT_USERAGENT, h->user_agent);
 	curl_easy_setopt(t->easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	curl_easy_setopt(t->easy, CURLOPT_BUFFERSIZE, buffer_size(t));
+	if (t->body_fd <= 0)
+		curl_easy_setopt(t->easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);   /* also holds the request of a poll as long as that lasts */
 	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)timeout);
 	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)MIN(t->connect_timeout_ms, timeout));
 	curl_easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_header);
