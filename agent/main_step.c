@@ -1,12 +1,16 @@
 /* davit-step: what davit executes for deployments and typed steps, with the libraries those need (libgit2, libssh2,
  * libarchive). Called as `davit-step COMMAND …`, or as `davit-step NAME …` for `step NAME`. */
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/commands.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "steps/step.h"
+#include "steps/store.h"
 
 static const struct {
 	const char *name;
@@ -20,8 +24,32 @@ static const struct {
 	{ "finish", cmd_finish },
 };
 
+#ifdef DAVIT_TEST_HOOKS
+/* For the crash tests: dies as by kill -9 once so many journal records were written. */
+static long records_to_live;
+
+static void count_record(void)
+{
+	if (--records_to_live == 0)
+		raise(SIGKILL);
+}
+
+static void install_test_hooks(void)
+{
+	const char *at = getenv("DAVIT_TEST_KILL_AT");
+	long long number;
+	if (at == NULL || !str_parse_i64(at, 1, 1000000, &number))
+		return;
+	records_to_live = (long)number;
+	store_after_write = count_record;
+}
+#endif
+
 int main(int argc, char **argv)
 {
+#ifdef DAVIT_TEST_HOOKS
+	install_test_hooks();
+#endif
 	log_setup(LOG_INFO, LOG_TEXT, NULL);
 	if (argc < 2) {
 		fputs("davit-step is executed by davit; `davit --help` lists its commands\n", stderr);

@@ -72,7 +72,7 @@ class World:
                     {"directory": {"path": root + f"/etc/{version}.d", "mode": "0750"}},
                     {"file": {"path": root + "/etc/app.conf", "content": f"version = {version}\n", "mode": "0640"}},
                     {"link": {"path": root + "/etc/app.link", "to": f"app.{version}"}},
-                ], "allow_destroy": [root + "/etc/v1.d", root + "/etc/v2.d"]}},
+                ], "allow_destroy": [f"directory:{root}/etc/v1.d", f"directory:{root}/etc/v2.d"]}},
                 {"secret-write": {"target": name, "path": root + "/secrets.env", "values": {"PASSWORD": "hunter2 of " + version},
                                   "generate": {"SESSION": "hex32"}}},
                 {"archive-upload": {"target": name, "source": "app", "path": root + "/app", "keep": 3}},
