@@ -1,4 +1,6 @@
-/* files: the command files of a step, made empty before it and read after it, however it ended. */
+/* files: the command files of a step, made empty before it and read after it, however it ended. They stay until the job's end, when
+ * all temporary files go at once: removing some between steps makes creating the next ones slow on file systems that do not like
+ * to reuse what was just deleted. */
 #include "agent/job/job.h"
 
 #include "agent/job/command_file.h"
@@ -167,6 +169,5 @@ void files_process(struct job *j, struct record *r)
 			record_error(j, r, "%s", err_line(&err, line, sizeof(line)));
 			r->command_result = result_merge(r->command_result, RESULT_FAILED);
 		}
-		unlink(path);
 	}
 }

@@ -1,0 +1,104 @@
+"""A job's start and its steps: from the message that the forge hands out to the first log line of the workflow's first step, both at
+the forge's socket and with everything in between (acknowledge, acquire, renew, start of the worker); and what a `run:` step
+costs beyond `bash -e script`, from jobs of many steps against jobs of one."""
+import datetime
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "integration" / "agent")]
+
+REPOSITORY = "octo/demo"
+STEPS = 41
+WORKFLOW = "name: b\non: push\njobs:\n  build:\n    runs-on: self-hosted\n    steps:\n"
+
+
+def workflow(steps):
+    return WORKFLOW + "      - run: echo hi\n" * steps
+
+
+def stamp(request):
+    return datetime.datetime.fromisoformat(request["time"].replace("Z", "+00:00")).timestamp() * 1000
+
+
+def first_line_ms(forge):
+    """Of the last job: answer to the poll that brought it → begin of the upload of the first step's log."""
+    requests = forge.requests()
+    took = [r for r in requests if r["path"].endswith("/acquirejob")][-1]
+    polls = [r for r in requests if r["path"].endswith("/message") and r["status"] == 200 and stamp(r) + r["ms"] <= stamp(took) + 1]
+    answered = stamp(polls[-1]) + polls[-1]["ms"]
+    # The set-up's log is the first to arrive; the workflow's first step comes after it.
+    logs = [r for r in requests if "/logs/steps/" in r["path"] and r["method"] == "PUT" and stamp(r) >= answered]
+    paths = list(dict.fromkeys(r["path"] for r in logs))
+    return stamp([r for r in logs if r["path"] == paths[1]][0]) - answered
+
+
+def message_to_first_line(build, place, rounds):
+    os.environ["DAVIT_BUILD"] = build
+    tempfile.tempdir = place
+    from harness import Agent, Forge
+    root = pathlib.Path(tempfile.mkdtemp(prefix="davit-bench-worker-"))
+    forge = Forge([REPOSITORY]).start()
+    agent = Agent(root, DAVIT_PACE_PERCENT="100")
+    found = []
+    try:
+        agent.configure(forge, REPOSITORY)
+        agent.start().listening(1)
+        for i in range(rounds + 1):
+            forge.wait_online()
+            sha = forge.repo(REPOSITORY).push({".github/workflows/ci.yml": workflow(1), "n": str(i)}, f"n {i}")
+            run = forge.wait_run(REPOSITORY, sha, timeout=60)
+            assert run["conclusion"] == "success", run
+            found.append(first_line_ms(forge))
+    finally:
+        agent.kill()
+        forge.__exit__()
+        shutil.rmtree(root, ignore_errors=True)
+    return found[1:]
+
+
+def job_ms(house, steps):
+    taken = house.take("- run: echo hi\n" * steps)
+    from servers.worker import Worker
+    settings = house.settings()
+    start = time.monotonic()
+    worker = Worker(taken.message, settings)
+    assert worker.wait() == 100, worker.errors
+    return (time.monotonic() - start) * 1000
+
+
+def bash_ms(place, count):
+    script = os.path.join(place, "script.sh")
+    with open(script, "w", encoding="ascii") as f:
+        f.write("echo hi")
+    start = time.monotonic()
+    for _ in range(count):
+        subprocess.run(["bash", "-e", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True)
+    return (time.monotonic() - start) * 1000 / count
+
+
+def per_step(build, place, rounds):
+    os.environ["DAVIT_BUILD"] = build
+    tempfile.tempdir = place
+    from servers.worker import House
+    added = []
+    with House() as house:
+        job_ms(house, 1)
+        for _ in range(rounds):
+            one, many = job_ms(house, 1), job_ms(house, STEPS)
+            added.append((many - one) / (STEPS - 1) - bash_ms(place, STEPS - 1))
+    return added
+
+
+def rows(bench):
+    bench.program("bin/davit", "davit")
+    found = message_to_first_line(bench.build, bench.place, bench.pairs)
+    bench.add("message to the first step's first log line", "-", statistics.median(found), 50, 20, unit="ms", spread=[min(found), max(found)])
+    added = per_step(bench.build, bench.place, bench.pairs)
+    bench.add("added per run: step", "bash -e script", statistics.median(added), 5, 2, unit="ms", spread=[min(added), max(added)])
