@@ -177,6 +177,23 @@ static void add_step(struct reader *r, const char *name, json_t *value, const js
 	json_array_append_new(steps, step);
 }
 
+/* Every secret of the job handed to a step that writes them: it must say which it means. */
+static void check_whole_secrets(struct reader *r, const char *name, const json_t *raw, const struct str *pointer)
+{
+	const char *text = json_get_string(raw, "values");
+	if (strcmp(name, "secret-write") != 0 || text == NULL || json_object_get(raw, "keys") != NULL)
+		return;
+	_cleanup_(str_done) struct str bare = STR_INIT(256);
+	for (; *text != '\0'; text++)
+		if (*text != ' ' && *text != '\t' && *text != '\n')
+			str_append_c(&bare, *text);
+	if (strcmp(str_peek(&bare), "${{secrets}}") != 0)
+		return;
+	_cleanup_free_ char *whole = xasprintf("%s/values", str_peek(pointer));
+	faults_add(&r->faults, r->d->yaml, whole, "all secrets are given: `keys` must say which are meant");
+	faults_hint(&r->faults, "keys: [APP_*, SMTP_PASSWORD]");
+}
+
 static void read_step(struct reader *r, const json_t *item, const json_t *raw_item, size_t index)
 {
 	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
@@ -203,6 +220,7 @@ static void read_step(struct reader *r, const json_t *item, const json_t *raw_it
 	/* What could not be filled in yet is checked when it can be. */
 	const json_t *raw = json_object_get(raw_item, name);
 	bool late = json_object_get(r->d->late, str_peek(&pointer)) != NULL;
+	check_whole_secrets(r, name, raw, &pointer);
 	add_step(r, name, chosen, item, &pointer, late);
 	if (late) {
 		_cleanup_free_ char *number = xasprintf("%zu", json_array_size(json_object_get(r->d->deployment, "steps")) - 1);

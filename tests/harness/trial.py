@@ -95,15 +95,17 @@ class Trial:
 
 
 class Service:
-    """A web service: answer(path, count) → status or (status, headers, body); count: requests so far."""
+    """A web service: answer(path, count) → status or (status, headers, body); count: requests so far; requests: (method, path, body)."""
 
     def __init__(self, answer):
         service = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
+                given_body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 with service.lock:
                     service.count += 1
+                    service.requests.append((self.command, self.path, given_body))
                     given = answer(self.path, service.count)
                 status, headers, body = given if isinstance(given, tuple) else (given, {}, b"")
                 self.send_response(status)
@@ -113,9 +115,12 @@ class Service:
                 self.end_headers()
                 self.wfile.write(body)
 
+            do_POST = do_PATCH = do_GET
+
             def log_message(self, *_):
                 pass
 
+        self.requests = []
         self.lock = threading.Lock()
         self.count = 0
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

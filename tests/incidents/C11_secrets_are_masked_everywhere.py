@@ -59,6 +59,23 @@ class Masked(Case):
             self.assert_says(result, "a secret is part of the command", "env:")
             self.look(t, result)
 
+    def test_what_logs_in_is_never_written_and_all_secrets_at_once_need_names(self):
+        with Trial() as t, Sshd() as server:
+            with open(server.key) as f:
+                key = f.read()
+            target = server.target()
+            target["ssh"]["key"] = "${{ secrets.DEPLOY_KEY }}"
+            values = {"A": "${{ secrets.S }}", "K": "${{ secrets.DEPLOY_KEY }}"}
+            steps = [{"secret-write": {"path": t.path("dir"), "format": "dir", "values": values}}]
+            result = t.deploy({"targets": {"web": target}, "steps": steps}, secrets={"S": SECRET, "DEPLOY_KEY": key})
+            self.assert_exit(result, 2)
+            self.assert_says(result, "'K' is refused: it logs in to a target")
+            steps = [{"secret-write": {"path": t.path("dir"), "format": "dir", "values": "${{ secrets }}"}}]
+            result = t.deploy({"targets": {"web": target}, "steps": steps}, secrets={"S": SECRET, "DEPLOY_KEY": key})
+            self.assert_exit(result, 2)
+            self.assert_says(result, "`keys` must say which")
+            self.assertEqual(os.listdir(t.target_dir), [])
+
 
 if __name__ == "__main__":
     main()
