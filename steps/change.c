@@ -336,15 +336,19 @@ int change_apply(struct target *t, const struct change *c, struct err *err)
 	return r < 0 ? err_wrap(err, r, "%s '%s' on '%s'", change_action_name(c->action), c->path, t->view.name) : 0;
 }
 
-/* A copy of what was saved comes to lie beside the path and is renamed over it: owner, mode, time and ACL come with it. */
+/* A copy of what was saved comes to lie beside the path and is renamed over it: owner, mode, time and ACL come with it. Durable before
+ * the name is: a power cut must not leave the name with half of the content. */
 static int restore_file(struct target *t, const struct change *c, struct err *err)
 {
 	_cleanup_free_ char *saved = undo_path(t->lock_dir, c, "");
 	_cleanup_free_ char *beside = target_private_name_for(c->path, "undo");
+	const char *const paths[] = { beside };
 	const struct target_type *type = t->view.type;
 	int r = type->remove_tree(t, beside, err);
 	if (r == 0)
 		r = type->copy(t, saved, beside, err);
+	if (r == 0)
+		r = type->barrier(t, paths, 1, err);
 	if (r == 0)
 		r = type->rename(t, beside, c->path, err);
 	return r;

@@ -79,9 +79,10 @@ static int barrier_all(struct engine *e, struct err *err)
 
 int engine_commit(struct engine *e, struct err *err)
 {
-	int r = engine_verify_all(e, err);
+	/* Looked at behind the barrier: what is seen now is durable. */
+	int r = barrier_all(e, err);
 	if (r == 0)
-		r = barrier_all(e, err);
+		r = engine_verify_all(e, err);
 	if (r == 0)
 		r = wait_check(&e->wait, err);
 	if (r < 0)
@@ -162,12 +163,13 @@ int engine_refuse(struct engine *e, int exit_status, struct err *err)
 	/* The locks first: a deployment that is `preparing` is one whose locks recovery frees. */
 	int r = engine_unlock_all(e, &why);
 	if (r == 0)
+		r = seal_erase(store_dir(e->store), e->id, &why);
+	if (r == 0)
 		r = engine_set_state(e, DEPLOYMENT_REFUSED, json_incref(members), &why);
 	json_decref(members);
 	if (r == 0)
 		r = store_unlock(e->store, e->id, &why);
 	if (r == 0) {
-		seal_erase(store_dir(e->store), e->id, NULL);
 		owner_drop(e->store, e->id, &e->owner_fd, true);
 	} else {
 		engine_say(e, "warning", "the locks could not be given back (recovery will): %s", err_line(&why, line, sizeof(line)));

@@ -169,6 +169,14 @@ int engine_lock_all(struct engine *e, struct err *err)
 	return r;
 }
 
+static int barrier_above(struct target *t, const char *base, struct err *err)
+{
+	const char *slash = strrchr(base, '/');
+	_cleanup_free_ char *parent = slash && slash != base ? xstrndup(base, (size_t)(slash - base)) : xstrdup("/");
+	const char *const paths[] = { parent };
+	return t->view.type->barrier(t, paths, 1, err);
+}
+
 int engine_unlock_all(struct engine *e, struct err *err)
 {
 	int failed = 0;
@@ -179,6 +187,9 @@ int engine_unlock_all(struct engine *e, struct err *err)
 		for (int try = 0; et->t->view.facts.base && try < FENCE_TRIES; try++) {
 			_cleanup_free_ char *dir = lock_dir_of(&et->t->view, e->name, e->environment);
 			r = et->locked && et->t->lock_dir ? lock_release(et->t, err) : lock_sweep(et->t, dir, e->id, err);
+			/* A power cut must not bring the lock back when the journal says that it is gone. */
+			if (r == 0)
+				r = barrier_above(et->t, et->t->view.facts.base, err);
 			if (!engine_may_retry(r) || engine_pause(e, 300 << try, NULL) < 0)
 				break;
 		}
@@ -238,5 +249,11 @@ int engine_seal(struct engine *e, struct err *err)
 		return 0;
 	_cleanup_free_ char *text = json_text(e->deployment);
 	int r = seal_write(store_dir(e->store), e->id, text, strlen(text), err);
+	if (r == 0 && !json_get_bool(e->doc, "sealed", false)) {
+		/* So that its absence later means that it was erased, which is the last thing but one. */
+		_cleanup_json_ json_t *members = json_pack("{s:b}", "sealed", 1);
+		json_object_set_new(e->doc, "sealed", json_true());
+		r = store_deployment_set(e->store, e->id, members, err);
+	}
 	return r < 0 ? err_wrap(err, r, "seal what an undo would need") : 0;
 }

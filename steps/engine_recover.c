@@ -324,21 +324,46 @@ static int recover_loaded(struct engine *e, struct err *err)
 	}
 }
 
-/* Died before the targets' logins were sealed: no lock was taken. */
-static int forget_preparing(const json_t *doc, const struct engine_options *o, struct err *err)
+/* Nothing is left but the journal's own entry: it died before the targets' logins were sealed, so before the first lock; or after they were
+ * erased, so after the last lock was given back. */
+static int close_entry(const json_t *doc, const struct engine_options *o, struct err *err)
 {
 	const char *id = json_get_string(doc, "id");
+	enum deployment_state state = engine_state_of(doc);
+	_cleanup_json_ json_t *members = json_object();
 	int fd = -1;
 	int r = owner_claim(o->store, id, &fd, err);
 	if (r < 0)
 		return r == ERR_LOCKED ? 5 : 4;
-	_cleanup_json_ json_t *members = json_pack("{s:s, s:i, s:s}", "state", "refused", "exit_status", 2, "reason",
-	                                           "the process died before the first change");
+	if (state == DEPLOYMENT_PREPARING) {
+		json_object_set_new(members, "state", json_string(deployment_state_name(DEPLOYMENT_REFUSED)));
+		json_object_set_new(members, "exit_status", json_integer(2));
+		json_object_set_new(members, "reason", json_string("the process died before the first change"));
+	} else if (state != DEPLOYMENT_REFUSED) {
+		json_object_set_new(members, "cleaned", json_true());
+	}
 	r = store_deployment_set(o->store, id, members, err);
 	if (r == 0)
 		r = store_unlock(o->store, id, err);
 	owner_drop(o->store, id, &fd, r == 0);
 	return r < 0 ? 4 : 0;
+}
+
+static bool only_the_entry_is_left(const json_t *doc)
+{
+	switch (engine_state_of(doc)) {
+	case DEPLOYMENT_REFUSED:
+		return true;
+	case DEPLOYMENT_PREPARING:
+	case DEPLOYMENT_COMMITTED:
+	case DEPLOYMENT_UNDONE:
+		return engine_state_of(doc) == DEPLOYMENT_PREPARING || json_get_bool(doc, "sealed", false);
+	case DEPLOYMENT_OPEN:
+	case DEPLOYMENT_UNDOING:
+	case DEPLOYMENT_HELD:
+	default:
+		return false;
+	}
 }
 
 int engine_recover_one(const json_t *doc, const struct engine_options *o, const json_t *given, struct engine_result *ret, struct err *err)
@@ -351,8 +376,11 @@ int engine_recover_one(const json_t *doc, const struct engine_options *o, const 
 		return 4;
 	}
 	int r = engine_resume(&e, doc, o, given, false, err);
-	if (r == ERR_AUTH && state == DEPLOYMENT_PREPARING)
-		return forget_preparing(doc, o, err);
+	if (r == ERR_AUTH && only_the_entry_is_left(doc)) {
+		if (err)
+			err_clear(err);
+		return close_entry(doc, o, err);
+	}
 	if (r == ERR_LOCKED)
 		return 5;
 	if (r < 0)

@@ -171,6 +171,12 @@ static int decide(struct engine *e, const char *mark, struct err *err)
 	if (mark && strcmp(mark, "undone") == 0)
 		return engine_finish_undone(e, 1, err) < 0 ? 4 : 0;
 	err_set(&e->reason, ERR_FAILED, "the machine that deployed is gone");
+	if (e->hold) {
+		engine_hold(e, "the machine that deployed is gone; on_failure is hold", err);
+		err_set(err, ERR_CONFLICT, "the deployment %s is held: the machine that deployed is gone", e->id);
+		err_hint(err, ERR_CONFLICT, "davit rollback %s, or davit unlock %s.%s --accept", e->id, e->name, e->environment);
+		return 4;
+	}
 	/* Gates without a known baseline are shown and do not decide. */
 	for (size_t i = 0; i < e->step_count; i++)
 		e->steps[i].has_baseline = e->steps[i].type->probe != NULL;
@@ -183,6 +189,17 @@ static const char *any_mark(struct engine *e, json_t **records)
 		if (json_get_string(records[i], "mark"))
 			return json_get_string(records[i], "mark");
 	return NULL;
+}
+
+/* A machine that died while it took the locks leaves private names behind. */
+static int sweep_targets(struct engine *e, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < e->target_count; i++) {
+		_cleanup_free_ char *dir = lock_dir_of(&e->targets[i].t->view, e->name, e->environment);
+		r = lock_sweep_all(e->targets[i].t, dir, err);
+	}
+	return r < 0 ? 4 : 0;
 }
 
 static int take_over(struct engine *e, const struct engine_recover_options *ro, json_t **records, struct err *err)
@@ -198,7 +215,7 @@ static int take_over(struct engine *e, const struct engine_recover_options *ro, 
 		return r == ERR_CONFLICT ? 4 : 5;
 	if (record == NULL) {
 		engine_say(e, "info", "no target carries a lock of %s.%s: nothing to recover", e->name, e->environment);
-		return 0;
+		return ro->takeover ? sweep_targets(e, err) : 0;
 	}
 	if (!ro->takeover) {
 		_cleanup_free_ char *who = lock_describe(record);

@@ -11,7 +11,7 @@
 #define SIM_MUTANT 0
 #endif
 
-enum { DEFAULT_UNDO_MS = 15 * 60 * 1000, FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15000 };
+enum { UNDO_PASSES = 4, DEFAULT_UNDO_MS = 15 * 60 * 1000, FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15000 };
 
 void engine_leave_over(struct engine *e, const char *target, const char *path, int64_t change, const char *fmt, ...)
 {
@@ -25,6 +25,8 @@ void engine_leave_over(struct engine *e, const char *target, const char *path, i
 	engine_say(e, "error", "not undone: %s%s%s: %s", target ? target : "", target ? ":" : "", path ? path : "", reason);
 }
 
+static const char never_started[] = "never started";
+
 /* ---- records ---- */
 
 /* The world has moved already: a record that cannot be written must not stop the undo. Recovery then looks again. */
@@ -37,6 +39,8 @@ static void record(struct engine *e, struct change *c, enum change_state state, 
 		r = store_change_set(e->store, e->id, c, state, note, &err);
 	}
 	c->state = state;
+	free(c->note);
+	c->note = xstrdup(note);
 	if (r == 0)
 		return;
 	char line[ERR_FRAME_SIZE];
@@ -183,7 +187,7 @@ static int undo_change(struct engine *e, struct plan *all, size_t i, struct err 
 	char line[ERR_FRAME_SIZE];
 	/* What was only intended was not touched: the journal says `started` first. The copy on a target says so for commands only. */
 	if (c->state == CHANGE_INTENT && (!e->from_copy || c->kind == CHANGE_COMMAND)) {
-		record(e, c, CHANGE_UNDONE, NULL);
+		record(e, c, CHANGE_UNDONE, never_started);
 		return 0;
 	}
 	const struct change *in_the_way = blocker(all, i);
@@ -210,17 +214,53 @@ static int undo_change(struct engine *e, struct plan *all, size_t i, struct err 
 	return 0;
 }
 
+static bool concerns(const struct engine *e, const struct change *c)
+{
+	return e->only_step < 0 || c->step_index == e->only_step;
+}
+
 static int undo_changes(struct engine *e, struct plan *all, struct err *err)
 {
 	for (size_t i = all->count; i-- > 0;) {
 		struct change *c = &all->changes[i];
-		if (c->state == CHANGE_UNDONE || (e->only_step >= 0 && c->step_index != e->only_step))
+		if (c->state == CHANGE_UNDONE || !concerns(e, c))
 			continue;
 		int r = wait_ms(&e->wait, 0, err);
 		if (r == 0 || r == ERR_TIMEOUT)
 			r = undo_change(e, all, i, err);
 		if (r < 0)
 			return r;
+	}
+	return 0;
+}
+
+/* What was taken back is there again where a target lost its power before that was durable; such changes count as done once more.
+ * Called with everything behind a barrier: what is seen as it was, stays so. */
+static int look_again(struct engine *e, struct plan *all, bool *ret_again, struct err *err)
+{
+	for (size_t i = 0; i < all->count; i++) {
+		struct change *c = &all->changes[i];
+		struct etarget *et = engine_target(e, c->target);
+		enum change_match match = MATCH_BEFORE;
+		bool started = c->note == NULL || strcmp(c->note, never_started) != 0;
+		if (c->state != CHANGE_UNDONE || !started || !concerns(e, c) || c->kind == CHANGE_COMMAND || et == NULL || !et->locked)
+			continue;
+		int64_t pause = FIRST_PAUSE_MS;
+		int r;
+		do {
+			r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
+			if (!engine_may_retry(r))
+				break;
+			r = meet_again(e, et, r, &pause, err);
+			match = MATCH_NEITHER;
+		} while (r == 0);
+		if (r < 0)
+			return r;
+		if (match != MATCH_AFTER && match != MATCH_PART)
+			continue;
+		engine_say(e, "warning", "'%s' on '%s' is back: the target lost what was not durable", c->path, c->target);
+		record(e, c, CHANGE_DONE, NULL);
+		*ret_again = true;
 	}
 	return 0;
 }
@@ -267,7 +307,8 @@ static int restore_steps(struct engine *e, const char *former, struct err *err)
 {
 	for (size_t i = 0; i < e->step_count; i++) {
 		struct estep *s = &e->steps[i];
-		if (s->type->restore == NULL || !s->begun || (e->only_step >= 0 && s->index != e->only_step))
+		/* All of them, also those that were not reached: a target that was restarted in between runs the new version already. */
+		if (s->type->restore == NULL || (e->only_step >= 0 && s->index != e->only_step))
 			continue;
 		int r = restore_step(e, s, former, err);
 		if (r < 0)
@@ -333,25 +374,64 @@ static int undo_barriers(struct engine *e, struct plan *all, struct err *err)
 	return 0;
 }
 
+/* Until a look behind a barrier finds everything as it was. */
+static int undo_until_durable(struct engine *e, struct plan *all, struct err *err)
+{
+	bool again = true;
+	int r = 0;
+	for (int i = 0; r == 0 && again && i < UNDO_PASSES; i++) {
+		again = false;
+		r = undo_changes(e, all, err);
+		if (r == 0)
+			r = undo_barriers(e, all, err);
+		if (r == 0)
+			r = look_again(e, all, &again, err);
+	}
+	if (r == 0 && again)
+		r = err_set(err, ERR_TIMEOUT, "a target loses again and again what was restored");
+	return r;
+}
+
+static int undo_pass(struct engine *e, struct plan *all, const char *former, bool *ret_again, struct err *err)
+{
+	json_array_clear(e->left_over);
+	for (size_t i = 0; i < all->count; i++)
+		if (all->changes[i].state == CHANGE_CONFLICT || all->changes[i].state == CHANGE_BLOCKED)
+			all->changes[i].state = CHANGE_UNKNOWN;
+	int r = undo_until_durable(e, all, err);
+	if (r == 0 && anything_begun(e)) {
+		r = restore_steps(e, former, err);
+		if (r == 0 && e->only_step < 0)
+			r = gate_again(e, err);
+		if (r == 0)
+			r = undo_barriers(e, all, err);
+		if (r == 0)
+			r = look_again(e, all, ret_again, err);
+	}
+	return r;
+}
+
 int engine_undo(struct engine *e, struct err *err)
 {
 	_cleanup_(plan_done) struct plan all = { 0 };
 	int64_t given = e->o->undo_deadline_ms > 0 ? e->o->undo_deadline_ms : json_get_int(e->deployment, "undo_deadline_ms", 0);
 	e->undo_deadline = clock_mono_ms() + (given > 0 ? given : DEFAULT_UNDO_MS);
 	e->facts.undoing = true;
-	json_array_clear(e->left_over);
 	int r = store_change_list(e->store, e->id, &all, err);
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *former = engine_former_release(e, &all);
-	r = undo_changes(e, &all, err);
-	if (r == 0 && anything_begun(e)) {
-		r = restore_steps(e, former, err);
-		if (r == 0 && e->only_step < 0)
-			r = gate_again(e, err);
+	bool again = false;
+	/* A former process may have been the one that took them back. */
+	r = look_again(e, &all, &again, err);
+	for (int i = 0; r == 0 && i < UNDO_PASSES; i++) {
+		again = false;
+		r = undo_pass(e, &all, former, &again, err);
+		if (!again)
+			break;
 	}
-	if (r == 0)
-		r = undo_barriers(e, &all, err);
+	if (r == 0 && again)
+		r = err_set(err, ERR_TIMEOUT, "a target loses again and again what was restored");
 	if (r < 0)
 		return r;
 	if (json_array_size(e->left_over) > 0)

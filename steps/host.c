@@ -49,3 +49,18 @@ uint64_t host_pid_namespace(void)
 {
 	return current_source ? current_source->pid_namespace : proc_pid_namespace();
 }
+
+int host_pid(void)
+{
+	return current_source ? current_source->pid : (int)getpid();
+}
+
+uint64_t host_start_time(int pid)
+{
+	return current_source ? 1 : proc_start_time((pid_t)pid);
+}
+
+bool host_process_alive(int pid, uint64_t start_time)
+{
+	return current_source ? current_source->process_alive(pid, start_time) : proc_alive((pid_t)pid, start_time);
+}

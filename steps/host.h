@@ -1,13 +1,19 @@
 /* Who this machine and this boot are: what a lock's record says about its owner. Behind a seam, since a simulated power cut is a new boot. */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 struct host_source {
 	const char *machine_id, *boot_id, *hostname;
 	uint64_t pid_namespace;
+	int pid;                        /* of this process, and how to ask for others */
+	bool (*process_alive)(int pid, uint64_t start_time);
 };
 void host_set_source(const struct host_source *source);   /* NULL: the system's */
 const char *host_machine_id(void);      /* /etc/machine-id, else D-Bus's, else the host's name; never empty */
 const char *host_boot_id(void);
 const char *host_name(void);
 uint64_t host_pid_namespace(void);
+int host_pid(void);                     /* of this process */
+uint64_t host_start_time(int pid);
+bool host_process_alive(int pid, uint64_t start_time);

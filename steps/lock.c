@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/json.h"
-#include "base/proc.h"
 #include "base/rand.h"
 #include "steps/host.h"
 #include <errno.h>
@@ -22,8 +21,8 @@ enum { MAX_RECORD = 64 << 10, MAX_COPY = 64 << 20, TAKE_TRIES = 5 };
 
 json_t *owner_process(int pid)
 {
-	pid_t p = pid ? pid : getpid();
-	return json_pack("{s:i, s:I, s:s, s:I}", "pid", (int)p, "start_time", (json_int_t)proc_start_time(p), "boot_id", host_boot_id(), "pid_ns",
+	int p = pid ? pid : host_pid();
+	return json_pack("{s:i, s:I, s:s, s:I}", "pid", p, "start_time", (json_int_t)host_start_time(p), "boot_id", host_boot_id(), "pid_ns",
 	                 (json_int_t)host_pid_namespace());
 }
 
@@ -37,7 +36,7 @@ bool owner_process_gone(const json_t *process)
 	/* A number of another namespace names another process here, or none. */
 	if ((uint64_t)json_get_int(process, "pid_ns", 0) != host_pid_namespace())
 		return false;
-	return !proc_alive((pid_t)json_get_int(process, "pid", 0), (uint64_t)json_get_int(process, "start_time", 0));
+	return !host_process_alive((int)json_get_int(process, "pid", 0), (uint64_t)json_get_int(process, "start_time", 0));
 }
 
 static void keep(json_t *record, const json_t *from, const char *key)
@@ -371,6 +370,22 @@ int lock_sweep(struct target *t, const char *lock_dir, const char *deployment_id
 	if (r == 0)
 		r = remove_empty_dirs(t, lock_dir, err);
 	return r;
+}
+
+int lock_sweep_all(struct target *t, const char *lock_dir, struct err *err)
+{
+	_cleanup_(strv_done) struct strv names = { 0 };
+	free(TAKE(t->lock_dir));
+	int r = ignore(t->view.type->list(&t->view, lock_dir, &names, err), ERR_NOT_FOUND, err);
+	for (size_t i = 0; i < names.count; i++)
+		if (strcmp(names.items[i], "lock") == 0)
+			return r;
+	for (size_t i = 0; r == 0 && i < names.count; i++) {
+		_cleanup_free_ char *path = fs_join(lock_dir, names.items[i]);
+		if (str_starts(names.items[i], "new-") || str_starts(names.items[i], ".davit-"))
+			r = remove_if_there(t, path, err);
+	}
+	return r < 0 ? r : remove_empty_dirs(t, lock_dir, err);
 }
 
 /* ---- the copy of the changes ---- */

@@ -58,3 +58,5 @@ void store_give_up_reserve(struct store *s);
 
 /* Test builds count journal records here and may kill the process after the n-th (DAVIT_TEST_KILL_AT=n). */
 extern void (*store_after_write)(void);
+/* The same for the simulator's coverage: each state of a change that became durable. */
+extern void (*store_after_change)(enum change_state state);

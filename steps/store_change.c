@@ -5,6 +5,15 @@
 #include "steps/step.h"
 #include <string.h>
 
+void (*store_after_change)(enum change_state state);
+
+static int changed(int r, enum change_state state)
+{
+	if (r == 0 && store_after_change)
+		store_after_change(state);
+	return r;
+}
+
 static int insert_change(struct store *s, const char *id, const struct change *c, struct err *err)
 {
 	_cleanup_json_ json_t *record = change_record(c);
@@ -32,7 +41,7 @@ int store_changes_add(struct store *s, const char *id, struct change *changes, s
 		changes[i].id = next + (int64_t)i;
 		r = insert_change(s, id, &changes[i], err);
 	}
-	return sql_end(s, r, err);
+	return changed(sql_end(s, r, err), CHANGE_INTENT);
 }
 
 int store_changes_import(struct store *s, const char *id, const struct plan *changes, struct err *err)
@@ -92,7 +101,7 @@ int store_change_set(struct store *s, const char *id, const struct change *c, en
 	if (r < 0)
 		return r;
 	r = set_in_transaction(s, id, c, state, note, err);
-	return sql_end(s, r, err);
+	return changed(sql_end(s, r, err), state);
 }
 
 int store_change_list(struct store *s, const char *id, struct plan *ret, struct err *err)

@@ -107,19 +107,22 @@ static void shell_free(struct target *t)
 
 /* ---- sessions ---- */
 
-struct wait *shell_enter(struct view *v, int64_t ms, int64_t *ret_saved)
+struct wait *shell_enter(struct view *v, int64_t ms, struct shell_stretch *ret)
 {
 	struct shell_target *s = (struct shell_target *)v;
 	struct wait *w = v->wait != NULL ? v->wait : &s->no_wait;
 	/* In place and not in a copy: a tick inside must see that it is not due again. */
-	*ret_saved = w->deadline_mono_ms;
+	*ret = (struct shell_stretch){ .wait = w, .deadline_mono_ms = w->deadline_mono_ms, .tick = w->tick };
 	w->deadline_mono_ms = wait_within(w, ms).deadline_mono_ms;
+	if (s->main != NULL && s->main->busy)
+		w->tick = NULL;
 	return w;
 }
 
-void shell_leave(struct wait *w, int64_t saved)
+void shell_leave(const struct shell_stretch *stretch)
 {
-	w->deadline_mono_ms = saved;
+	stretch->wait->deadline_mono_ms = stretch->deadline_mono_ms;
+	stretch->wait->tick = stretch->tick;
 }
 
 void shell_stray(struct shell_target *s, struct shell_process process)
@@ -241,17 +244,17 @@ static int look_once(struct shell_target *s, const char *frame, struct shell_res
 	return 0;
 }
 
-int shell_look(struct view *v, const char *script, struct shell_result *ret, struct err *err)
+static int look(struct view *v, const char *script, int64_t ms, struct shell_result *ret, struct err *err)
 {
 	struct shell_target *s = (struct shell_target *)v;
 	_cleanup_(str_done) struct str frame = STR_INIT(SIZE_MAX / 2);
-	int64_t saved;
+	struct shell_stretch stretch;
 	bool fresh;
 	int r = s->opened ? 0 : shell_open(v, err);
 	if (r < 0)
 		return r;
 	str_appendf(&frame, "(\n%s\n) </dev/null; d r $?", script);
-	struct wait *w = shell_enter(v, v->op_timeout_ms > 0 ? v->op_timeout_ms : SHELL_OP_MS, &saved);
+	struct wait *w = shell_enter(v, v->op_timeout_ms > 0 ? v->op_timeout_ms : ms, &stretch);
 	r = look_once(s, str_peek(&frame), ret, w, &fresh, err);
 	/* A connection that died since it was last used: looking again harms nobody. */
 	if (r == ERR_NETWORK && !fresh) {
@@ -260,8 +263,18 @@ int shell_look(struct view *v, const char *script, struct shell_result *ret, str
 		str_clear(&ret->err);
 		r = look_once(s, str_peek(&frame), ret, w, &fresh, err);
 	}
-	shell_leave(w, saved);
+	shell_leave(&stretch);
 	return r;
+}
+
+int shell_look(struct view *v, const char *script, struct shell_result *ret, struct err *err)
+{
+	return look(v, script, SHELL_OP_MS, ret, err);
+}
+
+int shell_look_long(struct view *v, const char *script, struct shell_result *ret, struct err *err)
+{
+	return look(v, script, SHELL_LONG_MS, ret, err);
 }
 
 int shell_may_change(const struct target *t, const char *path, struct err *err)
@@ -334,7 +347,7 @@ int shell_change(struct target *t, const char *path, const char *script, const s
 	static const struct shell_input none = { 0 };
 	struct shell_target *s = (struct shell_target *)t;
 	_cleanup_(str_done) struct str frame = STR_SECRET_INIT(SIZE_MAX / 2);
-	int64_t saved;
+	struct shell_stretch stretch;
 	if (input == NULL)
 		input = &none;
 	int r = s->opened ? 0 : shell_open(&t->view, err);
@@ -343,10 +356,10 @@ int shell_change(struct target *t, const char *path, const char *script, const s
 	if (r < 0)
 		return r;
 	change_frame(t, script, input, &frame);
-	int64_t ms = input->timeout_ms > 0 ? input->timeout_ms : t->view.op_timeout_ms > 0 ? t->view.op_timeout_ms : SHELL_OP_MS;
-	struct wait *w = shell_enter(&t->view, ms, &saved);
+	int64_t ms = t->view.op_timeout_ms > 0 ? t->view.op_timeout_ms : input->timeout_ms > 0 ? input->timeout_ms : SHELL_OP_MS;
+	struct wait *w = shell_enter(&t->view, ms, &stretch);
 	r = change_once(s, str_peek(&frame), input, ret, w, err);
-	shell_leave(w, saved);
+	shell_leave(&stretch);
 	return r;
 }
 
@@ -434,14 +447,14 @@ int shell_open(struct view *v, struct err *err)
 {
 	struct shell_target *s = (struct shell_target *)v;
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(FACTS_MAX);
-	int64_t saved;
+	struct shell_stretch stretch;
 	bool fresh;
 	if (s->opened)
 		return 0;
-	struct wait *w = shell_enter(v, CONNECT_MS, &saved);
+	struct wait *w = shell_enter(v, CONNECT_MS, &stretch);
 	_cleanup_free_ char *frame = xasprintf("(\necho\n%s) </dev/null; d r $?", facts_script);
 	int r = look_once(s, frame, &said, w, &fresh, err);
-	shell_leave(w, saved);
+	shell_leave(&stretch);
 	if (r == 0)
 		r = keep_facts(s, &said.out, err);
 	if (r < 0)

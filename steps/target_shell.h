@@ -4,6 +4,9 @@
 #include "steps/target.h"
 
 enum { SHELL_MESSAGE_MAX = 16 * 1024, SHELL_OP_MS = 60000 };
+/* For what may rightly take long (copies, digests of much, a slow disk's sync), where the view sets no time: a peer that is gone
+ * is noticed by keepalives, one that hangs by the caller's own deadline. */
+enum { SHELL_LONG_MS = 6 * 3600 * 1000 };
 
 struct shell_target {
 	struct target t;                 /* first */
@@ -29,13 +32,14 @@ void shell_result_done(struct shell_result *r);
 
 /* Looks: `script` runs in a subshell. Repeated once after a lost connection. Status other than 0 is not an error here. */
 int shell_look(struct view *v, const char *script, struct shell_result *ret, struct err *err);
+int shell_look_long(struct view *v, const char *script, struct shell_result *ret, struct err *err);
 /* Changes, guarded; `path` is what is changed (without a guard only BASE, its parents and what is below pass). input is the script's standard
  * input (NULL and 0: none), or produce makes it. Errors: ERR_NETWORK (surely not done), ERR_UNKNOWN, ERR_FENCED, … */
 struct shell_input {
 	const void *data; size_t len;
 	int (*produce)(void *context, struct shell_session *s, struct wait *w, struct err *err);
 	void *context;
-	int64_t timeout_ms;              /* 0: the view's */
+	int64_t timeout_ms;              /* where the view sets none; 0: SHELL_OP_MS */
 	const char *prepare;             /* sh in front of the subshell, reading the raw input: for produce */
 };
 int shell_change(struct target *t, const char *path, const char *script, const struct shell_input *input, struct shell_result *ret,
@@ -44,9 +48,10 @@ int shell_change(struct target *t, const char *path, const char *script, const s
 int shell_fail(const struct shell_result *result, struct err *err, const char *fmt, ...) _printf_(3, 4);
 int shell_code_of(const char *words);
 
-/* An operation's stretch: the view's wait with a nearer deadline; shell_leave puts it back. */
-struct wait *shell_enter(struct view *v, int64_t ms, int64_t *ret_saved);
-void shell_leave(struct wait *w, int64_t saved);
+/* An operation's stretch: the view's wait with a nearer deadline, and without a tick inside an operation that a tick makes. */
+struct shell_stretch { struct wait *wait; int64_t deadline_mono_ms; int (*tick)(void *context, struct err *err); };
+struct wait *shell_enter(struct view *v, int64_t ms, struct shell_stretch *ret);
+void shell_leave(const struct shell_stretch *stretch);
 /* A session that is free now; connects where needed. */
 int shell_session_get(struct shell_target *s, struct wait *w, struct shell_session **ret, struct err *err);
 /* Gives a session up; what it was at is ended before the next operation. */

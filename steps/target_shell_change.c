@@ -191,7 +191,8 @@ int shell_remove_tree(struct target *t, const char *path, struct err *err)
 	assign(&script, "p", path);
 	str_append(&script, s->has_one_fs ? "rm -rf --one-file-system -- \"$p\""
 	                                  : "! v \"$p\" || find \"$p\" -xdev -depth \\( -type d -exec rmdir -- {} \\; -o -exec rm -f -- {} \\; \\); ! v \"$p\"");
-	return change(t, path, &script, NULL, "remove the tree", err);
+	const struct shell_input slow = { .timeout_ms = SHELL_LONG_MS };
+	return change(t, path, &script, &slow, "remove the tree", err);
 }
 
 int shell_set_attr(struct target *t, const char *path, const struct node_attr *attr, struct err *err)
@@ -227,7 +228,7 @@ int shell_barrier(struct target *t, const char *const *paths, size_t count, stru
 		                    "case \" $d \" in *\" $n \"*) continue;; esac; d=\"$d $n\"; sync -f -- \"$p\" || exit 1; done");
 	}
 	/* Syncing changes nothing, but a lost reply leaves open whether all is durable: the caller asks again. */
-	r = shell_look(&t->view, str_peek(&script), &said, err);
+	r = shell_look_long(&t->view, str_peek(&script), &said, err);
 	if (r < 0)
 		return err_wrap(err, r, "sync on '%s'", t->view.name);
 	return said.status == 0 ? 0 : shell_fail(&said, err, "sync on '%s'", t->view.name);

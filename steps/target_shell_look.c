@@ -142,7 +142,7 @@ int shell_digest(struct view *v, const char *path, char hex[65], struct err *err
 	str_append_shell(&script, path);
 	str_append(&script, "; [ ! -L \"$p\" ] || { echo 'a link' >&2; exit 1; }; [ -f \"$p\" ] || { stat -c '' -- \"$p\" >/dev/null && echo 'not a file' >&2; exit 1; }\n"
 	                    "sha256sum <\"$p\"");
-	r = shell_look(v, str_peek(&script), &said, err);
+	r = shell_look_long(v, str_peek(&script), &said, err);
 	if (r < 0)
 		return r;
 	if (said.status != 0)
@@ -264,7 +264,7 @@ int shell_tree(struct view *v, const char *path, bool digests, struct tree *ret,
 	                    "find \"$p\" -mindepth 1 -printf '%m %y %s %T@ %P\\0%l\\0' || exit 1");
 	if (digests)
 		str_append(&script, "\nprintf '\\001\\000'; find \"$p\" -mindepth 1 -type f -print0 | xargs -0 -r sha256sum -z --");
-	r = shell_look(v, str_peek(&script), &said, err);
+	r = shell_look_long(v, str_peek(&script), &said, err);
 	if (r < 0)
 		return r;
 	if (said.status != 0)

@@ -230,13 +230,13 @@ static int run_command(struct view *v, const struct target *t, const struct targ
 	struct shell_session *session = NULL, *main;
 	struct output o = { .command = c, .ret = ret, .max = c->max_output > 0 ? c->max_output : DEFAULT_OUTPUT,
 	                    .lines = { { .text = STR_INIT(3 * LINE_MAX_BYTES) }, { .text = STR_INIT(3 * LINE_MAX_BYTES), .is_stderr = true } } };
-	int64_t saved;
+	struct shell_stretch stretch;
 	bool sent = false;
 	int r = shell_open(v, err);
 	if (r < 0)
 		return r;
 	/* The shell that would end it must be there, and a lost connection noticed, before it starts. */
-	struct wait *w = shell_enter(v, START_MS, &saved);
+	struct wait *w = shell_enter(v, START_MS, &stretch);
 	r = shell_session_get(s, w, &main, err);
 	if (r == 0)
 		r = session_open(s->link, s->become, w, &session, err);
@@ -246,13 +246,13 @@ static int run_command(struct view *v, const struct target *t, const struct targ
 		if (r == 0)
 			r = session_open(s->link, s->become, w, &session, err);
 	}
-	shell_leave(w, saved);
+	shell_leave(&stretch);
 	if (r < 0)
 		return r;
 	struct shell_process process = session->process;
-	w = shell_enter(v, c->timeout_ms > 0 ? c->timeout_ms : DEFAULT_MS, &saved);
+	w = shell_enter(v, c->timeout_ms > 0 ? c->timeout_ms : DEFAULT_MS, &stretch);
 	r = call_it(s, t, c, session, w, &o, &sent, err);
-	shell_leave(w, saved);
+	shell_leave(&stretch);
 	session_free(session);
 	if (r < 0 && r != ERR_FENCED && r != ERR_NO_SPACE && r != ERR_NOT_FOUND)
 		r = given_up(s, process, t, sent, r, ret, err);

@@ -5,8 +5,7 @@
 #include <stdio.h>
 
 enum { CHUNK_SIZE = 256 * 1024, SCRIPT_MAX = 256 * 1024 };
-/* A copy or an upload may take long; a peer that is gone is noticed by keepalives, one that hangs by the caller's own deadline. */
-enum { LONG_MS = 6 * 3600 * 1000, FENCE_MS = 60000 };
+enum { FENCE_MS = 60000 };
 
 static void assign(struct str *out, const char *name, const char *value)
 {
@@ -19,7 +18,7 @@ int shell_copy(struct target *t, const char *from, const char *to, struct err *e
 {
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(SHELL_MESSAGE_MAX);
 	_cleanup_(str_done) struct str script = STR_INIT(SCRIPT_MAX);
-	const struct shell_input slow = { .timeout_ms = LONG_MS };
+	const struct shell_input slow = { .timeout_ms = SHELL_LONG_MS };
 	int r = shell_open(&t->view, err);
 	if (r < 0)
 		return r;
@@ -65,7 +64,7 @@ int shell_clone_files(struct target *t, const char *from, const char *to, const 
 		                    "cp -dp --reflink=auto --parents -n -t \"$0\" -- \"$@\"' \"$p\"");
 	else
 		str_append(&script, "xargs -0 -r cp -dp --reflink=auto --parents -t \"$p\" --");
-	const struct shell_input input = { .data = list.data, .len = list.len, .timeout_ms = LONG_MS };
+	const struct shell_input input = { .data = list.data, .len = list.len, .timeout_ms = SHELL_LONG_MS };
 	r = shell_change(t, to, str_peek(&script), &input, &said, err);
 	if (r < 0)
 		return err_wrap(err, r, "copy files of '%s' to '%s'", from, to);
@@ -171,7 +170,7 @@ int shell_unpack(struct target *t, const char *dir, enum archive_compression com
 	str_appendf(&script, "(umask 022; while IFS= read -r c; do case $c in 0) exit 0;; x) exit 9;; esac; h \"$c\" || exit 8; done; exit 7) | (\n"
 	                     "s=$({ { %s; echo $? >&3; } | tar -x -p -o -f - -C \"$p\" >&2; echo $? >&3; } 3>&1)\n"
 	                     "case $s in '0\n0') exit 0;; *) echo failed; cat >/dev/null; exit 1;; esac)", decode);
-	const struct shell_input input = { .produce = upload, .context = &u, .timeout_ms = LONG_MS, .prepare = drain };
+	const struct shell_input input = { .produce = upload, .context = &u, .timeout_ms = SHELL_LONG_MS, .prepare = drain };
 	r = shell_change(t, dir, str_peek(&script), &input, &said, err);
 	if (r < 0)
 		return err_wrap(err, r, "unpack into '%s'", dir);

@@ -1,309 +1,298 @@
-#include "sim/world.h"
-
-#include <errno.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include "sim/sim.h"
 
 #include "base/clock.h"
 #include "base/rand.h"
 #include "steps/host.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sched.h>
+#include <unistd.h>
 
-struct world *sim;
-int sim_self = -1;
+struct world *world;
+int sim_slot;
+int sim_machine;
+enum role sim_role;
+bool sim_takeover;
 
-_Static_assert(sizeof(pthread_mutex_t) <= sizeof(((struct world *)0)->mutex), "room for the lock");
-_Static_assert(sizeof(pthread_cond_t) <= sizeof(((struct world *)0)->cond), "room for the condition");
-
-static pthread_mutex_t *mutex(void)
+void world_make(void)
 {
-	return (pthread_mutex_t *)(void *)sim->mutex;
-}
-
-static pthread_cond_t *turn_changed(void)
-{
-	return (pthread_cond_t *)(void *)sim->cond;
-}
-
-struct world *sim_world_new(void)
-{
-	sim = mmap(NULL, sizeof(*sim), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (sim == MAP_FAILED) {
+	void *p = mmap(NULL, sizeof(struct world), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED) {
 		perror("mmap");
 		exit(1);
 	}
-	return sim;
+	world = p;
 }
 
-void sim_world_reset(uint64_t seed)
+void world_reset(uint64_t seed)
 {
-	/* Fresh pages cost only what the last run touched. */
-	munmap(sim, sizeof(*sim));
-	sim_world_new();
-	sim->seed = seed;
-	sim->random = seed * 0x9e3779b97f4a7c15u + 0x2545f4914f6cdd1du;
-	sim->mono_ms = 1000000;
-	sim->wall_ms = 1790000000000;
-	sim->turn = -1;
-	pthread_mutexattr_t ma;
-	pthread_mutexattr_init(&ma);
-	pthread_mutexattr_setpshared(&ma, PTHREAD_PROCESS_SHARED);
-	pthread_mutexattr_setrobust(&ma, PTHREAD_MUTEX_ROBUST);
-	pthread_mutex_init(mutex(), &ma);
-	pthread_condattr_t ca;
-	pthread_condattr_init(&ca);
-	pthread_condattr_setpshared(&ca, PTHREAD_PROCESS_SHARED);
-	pthread_cond_init(turn_changed(), &ca);
-	for (int i = 0; i < SIM_MACHINES; i++) {
-		struct sim_machine *m = &sim->machines[i];
-		snprintf(m->name, sizeof(m->name), i < SIM_TARGETS ? "target%d" : "agent%d", i < SIM_TARGETS ? i : i - SIM_TARGETS);
-		snprintf(m->machine_id, sizeof(m->machine_id), "%032x", 0x1000 + i);
-		snprintf(m->boot_id, sizeof(m->boot_id), "boot-%d-0", i);
+	/* The big arrays are cleared as far as they were used only. */
+	for (int i = 0; i < SIM_FILES; i++) {
+		struct sfile *f = &world->files[i];
+		uint32_t used = f->size > f->durable_size ? f->size : f->durable_size;
+		memset(f->data, 0, used);
+		memset(f->durable, 0, used);
+		memset(f->dirty, 0, sizeof(f->dirty));
+		memset(f->lock_level, 0, sizeof(f->lock_level));
+		f->exists = f->entry_durable = false;
+		f->size = f->durable_size = 0;
 	}
+	for (int i = 0; i < SIM_MACHINES; i++)
+		memset(world->shm[i], 0, (size_t)world->shm_regions[i] * 32768);
+	size_t fixed = offsetof(struct world, files);
+	bool tracing = world->tracing;
+	memset(world, 0, fixed);
+	memset((unsigned char *)world + offsetof(struct world, shm_regions), 0, offsetof(struct world, shm) - offsetof(struct world, shm_regions));
+	world->tracing = tracing;
+	world->rng = seed * 0x9e3779b97f4a7c15u + 0x1234567;
+	world->engine_rng = seed ^ 0xabcdef987654321u;
+	world->mono_ms = 1000000;
+	world->wall_offset_ms = 1769854830000;
+	world->next_pid = 100;
+	world->newest_state = -1;
 }
 
 /* ---- chance ---- */
 
-uint64_t sim_random(void)
+static uint64_t splitmix(uint64_t *state)
 {
-	/* splitmix64: every bit of the seed matters from the first number on. */
-	uint64_t z = sim->random += 0x9e3779b97f4a7c15u;
+	uint64_t z = (*state += 0x9e3779b97f4a7c15u);
 	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
 	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
 	return z ^ (z >> 31);
 }
 
+uint64_t sim_next(void)
+{
+	return splitmix(&world->rng);
+}
+
 uint64_t sim_below(uint64_t bound)
 {
-	return bound ? sim_random() % bound : 0;
+	return bound ? sim_next() % bound : 0;
 }
 
-bool sim_chance(uint32_t of_65536)
+bool sim_chance(uint32_t per_million)
 {
-	if (!sim->faults_on || of_65536 == 0 || sim->faults.budget <= 0)
-		return false;
-	if (sim_below(65536) >= of_65536)
-		return false;
-	sim->faults.budget--;
-	return true;
+	return per_million > 0 && sim_below(1000000) < per_million;
 }
 
-/* ---- words ---- */
-
-void sim_trace(const char *fmt, ...)
+static void engine_random(void *context, void *data, size_t size)
 {
-	if (!sim->trace_on || sim->trace_len + 400 > SIM_TRACE)
-		return;
-	char *at = sim->trace + sim->trace_len;
-	int used = snprintf(at, 64, "%6llu %c ", (unsigned long long)sim->ops, sim_self < 0 ? '-' : 'A' + sim_self);
-	va_list args;
-	va_start(args, fmt);
-	int n = vsnprintf(at + used, 320, fmt, args);
-	va_end(args);
-	used += n < 319 ? n : 319;
-	at[used++] = '\n';
-	sim->trace_len += (uint32_t)used;
+	(void)context;
+	unsigned char *at = data;
+	for (size_t i = 0; i < size; i++)
+		at[i] = (unsigned char)splitmix(&world->engine_rng);
 }
 
-void sim_violate(const char *fmt, ...)
-{
-	if (sim->violation[0] != '\0')
-		return;
-	va_list args;
-	va_start(args, fmt);
-	vsnprintf(sim->violation, sizeof(sim->violation), fmt, args);
-	va_end(args);
-	sim_trace("VIOLATION: %s", sim->violation);
-}
+/* ---- memory ---- */
 
-struct sim_blob sim_blob_put(const void *data, size_t len)
+void *sim_alloc(size_t size)
 {
-	if (sim->arena_used + len > SIM_ARENA) {
-		sim_violate("the world is full: a run writes without end");
-		_exit(SIM_EXIT_CRASH);
+	size = (size + 15) & ~(size_t)15;
+	if (world->heap_used + size > SIM_HEAP) {
+		sim_violation("the world's memory is used up");
+		_exit(EXIT_ENDLESS);
 	}
-	struct sim_blob b = { sim->arena_used, (uint32_t)len };
-	if (len > 0)
-		memcpy(sim->arena + b.at, data, len);
-	sim->arena_used += (uint32_t)len;
+	void *p = world->heap + world->heap_used;
+	world->heap_used += size;
+	return p;
+}
+
+const struct blob *sim_blob(const void *data, size_t len)
+{
+	struct blob *b = sim_alloc(sizeof(*b) + len + 1);
+	b->len = (uint32_t)len;
+	if (len)
+		memcpy(b->data, data, len);
+	b->data[len] = '\0';
 	return b;
 }
 
-/* ---- whose turn ---- */
-
-/* A lock whose owner was killed while it held it is as good as free: an actor changes the world only between two steps. */
-static void enter(void)
+char *sim_strdup(const char *text)
 {
-	if (pthread_mutex_lock(mutex()) == EOWNERDEAD)
-		pthread_mutex_consistent(mutex());
+	size_t len = strlen(text) + 1;
+	return memcpy(sim_alloc(len), text, len);
 }
 
-static void leave(void)
+/* ---- saying ---- */
+
+void sim_trace(const char *fmt, ...)
 {
-	pthread_mutex_unlock(mutex());
+	if (!world->tracing)
+		return;
+	char line[2000];
+	va_list args;
+	va_start(args, fmt);
+	vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	printf("%6lld %c%d %10lld ms  %s\n", (long long)world->ops, "DCRIB"[sim_role], world->slots[sim_slot].pid,
+	       (long long)world->mono_ms - 1000000, line);
+	fflush(stdout);
 }
 
-static int pick_actor(void)
+void sim_violation(const char *fmt, ...)
 {
-	int candidates[SIM_ACTORS], count = 0;
-	for (int i = 0; i < SIM_ACTORS; i++)
-		if (sim->actors[i].alive)
-			candidates[count++] = i;
-	if (count == 0)
-		return -1;
-	/* Runs of one actor are longer than single operations, else two contenders never get far. */
-	if (sim->turn >= 0 && sim->actors[sim->turn].alive && sim_below(4) != 0)
-		return sim->turn;
-	return candidates[sim_below((uint64_t)count)];
+	if (world->violation[0])
+		return;
+	va_list args;
+	va_start(args, fmt);
+	vsnprintf(world->violation, sizeof(world->violation), fmt, args);
+	va_end(args);
+	sim_trace("VIOLATION: %s", world->violation);
 }
 
-void sim_die(const char *why)
+/* ---- turns ---- */
+
+/* Whoever's turn it is runs; the others wait. Turns change at operations only, and the seed says to whom. */
+static void take_turn(void)
 {
-	sim_trace("dies: %s", why);
-	_exit(SIM_EXIT_CRASH);
+	int other = 1 - sim_slot;
+	if (!world->slots[other].alive)
+		return;
+	bool give = world->slots[sim_slot].stalled || (!world->slots[other].stalled && sim_below(2) == 0);
+	if (!give)
+		return;
+	__atomic_store_n(&world->turn, other, __ATOMIC_RELEASE);
+	while (__atomic_load_n(&world->turn, __ATOMIC_ACQUIRE) != sim_slot)
+		sched_yield();
 }
 
-static void kill_actors_of(int machine)
+void sim_slot_ended(int slot)
 {
-	for (int i = 0; i < SIM_ACTORS; i++)
-		if (i != sim_self && sim->actors[i].alive && sim->actors[i].machine == machine) {
-			sim->actors[i].alive = false;
-			kill(sim->actors[i].pid, SIGKILL);
-		}
+	world->slots[slot].alive = false;
+	world->slots[1 - slot].stalled = false;
+	__atomic_store_n(&world->turn, 1 - slot, __ATOMIC_RELEASE);
 }
 
-void sim_power_cut(int machine)
+/* ---- deaths ---- */
+
+void sim_power_cut_agent(int machine)
 {
-	struct sim_machine *m = &sim->machines[machine];
-	sim->cuts++;
-	sim_trace("power cut of %s", m->name);
-	sim_machine_power_cut(m);
-	char *number = strrchr(m->boot_id, '-');
-	int boot = atoi(number + 1) + 1;
-	snprintf(number, sizeof(m->boot_id) - (size_t)(number - m->boot_id), "-%d", boot);
-	m->service_runs = false;
-	/* The agents' own machines are the last two; a local target shares one with its agent. */
-	if (machine >= SIM_TARGETS)
-		sim_disk_power_cut(&sim->disks[machine - SIM_TARGETS]);
-	kill_actors_of(machine);
-	if (sim_self >= 0 && sim->actors[sim_self].machine == machine)
-		sim_die("power cut");
+	world->boots[machine]++;
+	sim_vfs_power_cut(machine);
+	for (int i = 0; machine == 0 && i < SIM_TARGETS; i++)
+		if (world->targets[i].used && !world->targets[i].remote)
+			stree_power_cut(&world->targets[i]);
+}
+
+static void count_death(int kind)
+{
+	if (world->newest_state >= 0)
+		world->struck[world->newest_state][kind]++;
+}
+
+void sim_die(bool power)
+{
+	sim_trace(power ? "*** the machine loses its power" : "*** killed");
+	count_death(power ? 1 : 0);
+	if (power) {
+		world->deaths_power++;
+		/* Whatever runs on the same machine dies with it. */
+		if (world->sc.contender != CONTENDER_TAKES_OVER)
+			world->slots[1 - sim_slot].alive = false;
+	} else {
+		world->deaths_kill++;
+	}
+	_exit(power ? EXIT_POWER : EXIT_KILLED);
+}
+
+static void maybe_die(void)
+{
+	for (int i = 0; i < world->sc.death_count; i++) {
+		const struct death *d = &world->sc.deaths[i];
+		if (d->generation != world->generation || d->at_op != world->generation_ops)
+			continue;
+		if (d->target < 0)
+			sim_die(d->power);
+		struct starget *t = &world->targets[d->target];
+		if (!t->used)
+			continue;
+		sim_trace("*** target %d loses its power", d->target);
+		count_death(2);
+		world->target_powers++;
+		if (!t->remote)
+			sim_die(true);
+		stree_power_cut(t);
+	}
 }
 
 void sim_step(const char *what)
 {
-	if (sim_self < 0)
+	take_turn();
+	/* The machine below this process lost its power while the other one had the turn. */
+	if (!world->slots[sim_slot].alive)
+		_exit(EXIT_POWER);
+	world->ops++;
+	world->generation_ops++;
+	if (sim_role == ROLE_DEPLOY && !world->contender_started && world->sc.contender != CONTENDER_NONE &&
+	    world->generation_ops >= world->sc.contender_at_op) {
+		world->contender_started = true;
+		world->slots[1].alive = true;
+		world->slots[0].stalled = world->sc.contender == CONTENDER_TAKES_OVER;
+		if (write(world->contender_pipe[1], "x", 1) != 1)
+			_exit(EXIT_ENDLESS);
+	}
+	world->mono_ms += 1 + (int64_t)sim_below(4);
+	if (world->generation_ops > OP_LIMIT) {
+		sim_violation("no end after %d operations (%s)", OP_LIMIT, what);
+		_exit(EXIT_ENDLESS);
+	}
+	if (!world->faults_on)
 		return;
-	enter();
-	if (sim->turn < 0 || !sim->actors[sim->turn].alive)
-		sim->turn = sim_self;
-	sim->turn = pick_actor();
-	pthread_cond_broadcast(turn_changed());
-	while (sim->turn != sim_self) {
-		/* Somebody whose turn it is may have died: its process is looked at again at every wake-up. */
-		struct timespec until;
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += 20000000;
-		if (until.tv_nsec >= 1000000000) {
-			until.tv_nsec -= 1000000000;
-			until.tv_sec++;
-		}
-		int r = pthread_cond_timedwait(turn_changed(), mutex(), &until);
-		if (r == EOWNERDEAD)
-			pthread_mutex_consistent(mutex());
-		int turn = sim->turn;
-		if (turn < 0 || !sim->actors[turn].alive || (sim->actors[turn].pid > 0 && kill(sim->actors[turn].pid, 0) != 0))
-			sim->turn = pick_actor();
+	if (sim_chance(world->sc.rates.jump)) {
+		world->jumps++;
+		world->wall_offset_ms += ((int64_t)sim_below(48) - 24) * 3600000;
 	}
-	sim->ops++;
-	sim->mono_ms += 1 + (int64_t)sim_below(3);
-	sim->wall_ms += 1;
-	int machine = sim->actors[sim_self].machine;
-	if (sim->ops > sim->op_limit && sim->op_limit > 0) {
-		sim_violate("no end after %llu operations", (unsigned long long)sim->op_limit);
-		leave();
-		sim_die("no end");
-	}
-	sim_trace("%s", what);
-	sim_late_arrive(false);
-	if (sim_chance(sim->faults.clock_jump)) {
-		sim->jumps++;
-		sim->wall_ms += (int64_t)sim_below(7200000) - 3600000;
-		sim_trace("the clock jumps");
-	}
-	if (sim_chance(sim->faults.kill)) {
-		sim->kills++;
-		sim->actors[sim_self].alive = false;
-		leave();
-		sim_die("killed");
-	}
-	if (sim_chance(sim->faults.power_cut)) {
-		sim->actors[sim_self].alive = false;
-		leave();
-		sim_power_cut(machine);
-	}
-	leave();
-}
-
-void sim_actor_ended(int actor)
-{
-	enter();
-	sim->actors[actor].alive = false;
-	for (int i = 0; i < 2; i++)
-		sim_disk_process_ended(&sim->disks[i], sim->actors[actor].pid);
-	if (sim->turn == actor)
-		sim->turn = pick_actor();
-	pthread_cond_broadcast(turn_changed());
-	leave();
+	if (sim_role != ROLE_CONTENDER)
+		maybe_die();
 }
 
 /* ---- the seams ---- */
 
-static int64_t world_mono(void *context)
+static int64_t mono(void *context)
 {
 	(void)context;
-	return sim->mono_ms;
+	return world->mono_ms;
 }
 
-static int64_t world_wall(void *context)
+static int64_t wall(void *context)
 {
 	(void)context;
-	return sim->wall_ms;
+	return world->mono_ms + world->wall_offset_ms;
 }
 
-static void world_pause(void *context, int64_t ms)
+static void pause_for(void *context, int64_t ms)
 {
 	(void)context;
-	sim_step("waits");
-	sim->mono_ms += ms;
-	sim->wall_ms += ms;
+	sim_step("pause");
+	world->mono_ms += ms;
+	sim_late_arrivals(false);
 }
 
-static void world_fill(void *context, void *data, size_t size)
+static bool process_alive(int pid, uint64_t start_time)
 {
-	(void)context;
-	uint8_t *bytes = data;
-	for (size_t i = 0; i < size; i++)
-		bytes[i] = (uint8_t)sim_random();
+	(void)start_time;
+	for (int i = 0; i < SIM_SLOTS; i++)
+		if (world->slots[i].alive && world->slots[i].pid == pid)
+			return true;
+	return false;
 }
 
-void sim_become(int actor, int machine)
+void sim_install(void)
 {
-	static const struct clock_source clock = { world_mono, world_wall, world_pause, NULL };
+	static const struct clock_source clock = { .mono_ms = mono, .wall_ms = wall, .pause_ms = pause_for };
 	static struct host_source host;
-	sim_self = actor;
-	if (actor >= 0) {
-		sim->actors[actor].pid = getpid();
-		sim->actors[actor].machine = machine;
-		sim->actors[actor].used = sim->actors[actor].alive = true;
-	}
+	static char machine[40], boot[40], name[40];
+	snprintf(machine, sizeof(machine), "machine-%d", sim_machine);
+	snprintf(boot, sizeof(boot), "boot-%d-%d", sim_machine, world->boots[sim_machine]);
+	snprintf(name, sizeof(name), "host%d", sim_machine);
+	host = (struct host_source){ .machine_id = machine, .boot_id = boot, .hostname = name, .pid_namespace = 7, .pid = world->slots[sim_slot].pid,
+		.process_alive = process_alive };
 	clock_set_source(&clock);
-	rand_set_source(world_fill, NULL);
-	const struct sim_machine *m = &sim->machines[machine];
-	host = (struct host_source){ .hostname = m->name, .machine_id = m->machine_id, .boot_id = m->boot_id, .pid_namespace = (uint64_t)machine + 1 };
+	rand_set_source(engine_random, NULL);
 	host_set_source(&host);
 }

@@ -1,0 +1,281 @@
+/* What must hold when the faults are over and recovery says that it is done (docs/simulation.md). */
+#include "sim/sim.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char base[] = "/var/lib/davit";
+
+/* What retention may or may not have removed yet, and what a contender makes, are judged by themselves. */
+static bool left_out(const char *path)
+{
+	return is_within(base, path) || is_within("/app/releases/r1", path) || strcmp(path, "/srv/contender") == 0;
+}
+
+static bool same_content(const struct snode *a, const struct snode *b)
+{
+	char x[SIM_TEXT], y[SIM_TEXT];
+	if ((a->content == NULL) != (b->content == NULL))
+		return false;
+	if (a->content == NULL || a->content == b->content)
+		return true;
+	sim_without_ids((const char *)a->content->data, a->content->len, x, sizeof(x));
+	sim_without_ids((const char *)b->content->data, b->content->len, y, sizeof(y));
+	return strcmp(x, y) == 0;
+}
+
+static const struct snode *find_plain(const struct stree *t, const char *plain_path)
+{
+	for (int i = 0; i < t->count; i++) {
+		char path[SIM_PATH];
+		sim_without_ids(t->nodes[i].path, strlen(t->nodes[i].path), path, sizeof(path));
+		if (strcmp(path, plain_path) == 0)
+			return &t->nodes[i];
+	}
+	return NULL;
+}
+
+static bool same_node(const struct snode *a, const struct snode *b, bool times)
+{
+	return a->type == b->type && a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && same_content(a, b) &&
+	       (!times || a->type != NODE_FILE || a->mtime_ns == b->mtime_ns);
+}
+
+typedef void (*differ_fn)(void *context, int target, const char *path, const char *how);
+
+static void differences(const struct stree *want, const struct stree *have, int target, bool times, differ_fn differ, void *context)
+{
+	char path[SIM_PATH];
+	for (int i = 0; i < want->count; i++) {
+		const struct snode *w = &want->nodes[i];
+		sim_without_ids(w->path, strlen(w->path), path, sizeof(path));
+		if (left_out(path))
+			continue;
+		const struct snode *h = find_plain(have, path);
+		if (h == NULL)
+			differ(context, target, path, "is missing");
+		else if (!same_node(w, h, times))
+			differ(context, target, path, "is another");
+	}
+	for (int i = 0; i < have->count; i++) {
+		const char *raw = have->nodes[i].path;
+		sim_without_ids(raw, strlen(raw), path, sizeof(path));
+		if (!left_out(path) && find_plain(want, path) == NULL)
+			differ(context, target, path, "is too much");
+	}
+}
+
+struct first_difference { bool found; char text[300]; };
+
+static bool is_persons(int target, const char *path)
+{
+	return world->person_came && target == world->sc.person_target && strcmp(path, world->sc.person_path) == 0;
+}
+
+static void note_first(void *context, int target, const char *path, const char *how)
+{
+	struct first_difference *d = context;
+	if (d->found || is_persons(target, path))
+		return;
+	d->found = true;
+	snprintf(d->text, sizeof(d->text), "t%d:%s %s", target, path, how);
+}
+
+static struct first_difference compare_all(const struct stree *want, bool times)
+{
+	struct first_difference d = { 0 };
+	for (int i = 0; i < world->sc.target_count; i++)
+		differences(&want[i], &world->targets[i].now, i, times, note_first, &d);
+	return d;
+}
+
+bool check_same_worlds(const struct stree *a)
+{
+	for (int i = 0; i < world->sc.target_count; i++) {
+		const struct stree *b = &world->targets[i].now;
+		if (a[i].count != b->count)
+			return false;
+		for (int k = 0; k < b->count; k++) {
+			const struct snode *n = stree_find((struct stree *)(uintptr_t)&a[i], b->nodes[k].path);
+			if (n == NULL || n->type != b->nodes[k].type || n->content != b->nodes[k].content || n->mode != b->nodes[k].mode)
+				return false;
+		}
+	}
+	return true;
+}
+
+/* ---- each rule ---- */
+
+static void check_services(bool new_version)
+{
+	for (int i = 0; world->sc.has_restart && i < world->sc.target_count; i++) {
+		char serving[SIM_PATH];
+		sim_without_ids(world->targets[i].serving, strlen(world->targets[i].serving), serving, sizeof(serving));
+		const char *wanted = new_version ? "releases/ID" : sim_old_release;
+		if (strcmp(serving, wanted) != 0)
+			sim_violation("t%d serves %s instead of %s", i, serving, wanted);
+	}
+}
+
+static bool has_lock(int target)
+{
+	return stree_find(&world->targets[target].now, "/var/lib/davit/open/sim.world/lock") != NULL;
+}
+
+static void check_nothing_left(bool snapshots_allowed)
+{
+	for (int i = 0; i < world->sc.target_count; i++) {
+		const struct stree *t = &world->targets[i].now;
+		for (int k = 0; k < t->count; k++) {
+			const char *path = t->nodes[k].path;
+			bool snapshot = strcmp(path, base) == 0 || is_within("/var/lib/davit/snapshots", path);
+			if (is_within(base, path) && !(snapshots_allowed && snapshot))
+				sim_violation("t%d:%s was left behind", i, path);
+			if (strstr(path, "/.davit-"))
+				sim_violation("t%d:%s was left behind", i, path);
+		}
+	}
+}
+
+struct naming { const char *names; bool all; };
+
+static void must_be_named(void *context, int target, const char *path, const char *how)
+{
+	struct naming *n = context;
+	char line[SIM_PATH + 16], parent[SIM_PATH];
+	snprintf(parent, sizeof(parent), "%s", path);
+	/* What lies in a release or a moved directory is named by it. */
+	for (;;) {
+		snprintf(line, sizeof(line), "t%d:%s\n", target, parent);
+		if (strstr(n->names, line))
+			return;
+		char *slash = strrchr(parent, '/');
+		if (slash == NULL || slash == parent)
+			break;
+		*slash = '\0';
+	}
+	if (strstr(path, ".manifest") && strstr(n->names, "/app/releases/ID"))
+		return;
+	/* A move names where it started. */
+	if (is_within("/srv/m1", path) && strstr(n->names, "/srv/m0\n"))
+		return;
+	if (strstr(path, "/.davit-"))
+		return;
+	sim_violation("t%d:%s %s, and the report does not name it", target, path, how);
+}
+
+static void check_held(const struct stree *old_trees)
+{
+	struct naming n = { .names = world->named };
+	bool left_named = world->named[0] != '\0';
+	if (!left_named)
+		n.names = world->changed;
+	for (int i = 0; i < world->sc.target_count; i++)
+		differences(&old_trees[i], &world->targets[i].now, i, false, must_be_named, &n);
+}
+
+static void check_person(void)
+{
+	if (!world->person_came)
+		return;
+	const struct snode *n = stree_find(&world->targets[world->sc.person_target].now, world->sc.person_path);
+	if (n == NULL || n->content == NULL || strcmp((const char *)n->content->data, world->person_content) != 0)
+		sim_violation("what a person wrote to t%d:%s was overwritten", world->sc.person_target, world->sc.person_path);
+}
+
+static void check_first_exit(enum deployment_state state, bool fenced_possible)
+{
+	const struct outcome *f = &world->first;
+	if (!f->ended)
+		return;
+	bool committed = state == DEPLOYMENT_COMMITTED;
+	switch (f->status) {
+	case 0:
+		if (!committed)
+			sim_violation("the deployment said 0 and is %s", deployment_state_name(state));
+		break;
+	case 1:
+	case 130:
+	case 2:
+	case 3:
+	case 5:
+		if (committed)
+			sim_violation("the deployment said %d and is committed", f->status);
+		if (state == DEPLOYMENT_HELD && !fenced_possible)
+			sim_violation("the deployment said %d and is held", f->status);
+		break;
+	case 4:
+		break;
+	default:
+		sim_violation("the deployment ended with %d", f->status);
+	}
+}
+
+static void check_contender(void)
+{
+	int present = 0;
+	for (int i = 0; i < world->sc.target_count; i++)
+		present += stree_find(&world->targets[i].now, "/srv/contender") != NULL;
+	bool all = present == world->sc.target_count;
+	if (present != 0 && !all)
+		sim_violation("the contender changed %d of %d targets", present, world->sc.target_count);
+	if (world->contender_found && world->contender_state == DEPLOYMENT_COMMITTED && !all)
+		sim_violation("the contender is committed and not there");
+	if (world->contender_found && world->contender_state != DEPLOYMENT_COMMITTED && world->contender_state != DEPLOYMENT_HELD && present > 0)
+		sim_violation("the contender is %s and there", deployment_state_name(world->contender_state));
+	if (world->contender.ended && world->sc.contender == CONTENDER_DEPLOYS && world->contender.status == 0 && !all)
+		sim_violation("the contender said 0 and is not there");
+}
+
+/* Without a journal (the machine is gone, and nothing was open): the world itself says which version it is. */
+static enum deployment_state state_by_looking(const struct stree *old_trees, const struct stree *new_trees)
+{
+	struct first_difference to_old = compare_all(old_trees, true), to_new = compare_all(new_trees, false);
+	if (!to_old.found)
+		return DEPLOYMENT_UNDONE;
+	if (to_new.found)
+		sim_violation("neither old (%s) nor new (%s)", to_old.text, to_new.text);
+	return DEPLOYMENT_COMMITTED;
+}
+
+void check_world(const struct stree *old_trees, const struct stree *new_trees)
+{
+	enum deployment_state state = world->found ? world->final_state : state_by_looking(old_trees, new_trees);
+	struct first_difference d;
+	bool taken_over = world->sc.contender == CONTENDER_TAKES_OVER || world->sc.machine_lost;
+	check_contender();
+	switch (state) {
+	case DEPLOYMENT_COMMITTED:
+		d = compare_all(new_trees, false);
+		if (d.found)
+			sim_violation("committed, and %s", d.text);
+		if (!(world->contender_found && world->contender_state == DEPLOYMENT_HELD))
+			check_nothing_left(true);
+		check_services(true);
+		break;
+	case DEPLOYMENT_UNDONE:
+	case DEPLOYMENT_REFUSED:
+		d = compare_all(old_trees, true);
+		if (d.found)
+			sim_violation("%s, and %s", deployment_state_name(state), d.text);
+		if (!(world->contender_found && world->contender_state == DEPLOYMENT_HELD))
+			check_nothing_left(false);
+		check_services(false);
+		break;
+	case DEPLOYMENT_HELD:
+		check_held(old_trees);
+		for (int i = 0; i < world->sc.target_count; i++)
+			if (!has_lock(i) && !taken_over)
+				sim_violation("held, and t%d has no lock", i);
+		break;
+	case DEPLOYMENT_PREPARING:
+	case DEPLOYMENT_OPEN:
+	case DEPLOYMENT_UNDOING:
+	default:
+		sim_violation("recovery ended and the deployment is %s", deployment_state_name(state));
+	}
+	if (world->found && state != DEPLOYMENT_HELD && state != DEPLOYMENT_REFUSED && !world->cleaned)
+		sim_violation("recovery ended and the deployment is not cleaned");
+	check_person();
+	check_first_exit(state, taken_over);
+}

@@ -1,0 +1,205 @@
+/* The simulated world in which the engine is proven (docs/simulation.md): one struct in shared memory that outlives the processes
+ * that die in it. All that happens is decided by one seed: what is deployed, what fails, who dies when, and whose turn it is.
+ *
+ *   world.c     memory, chance, time, turns, deaths, trace
+ *   tree.c      a target's files, written and durable
+ *   vfs.c       the file below SQLite: sectors written and durable, locks, shared memory
+ *   target.c    the target's operations with their faults
+ *   steps.c     the step types that scenarios are made of
+ *   scenario.c  from a seed to a world, a deployment and its faults
+ *   check.c     what must hold afterwards
+ *   run.c       processes, recoveries, shortening, the command line
+ */
+#pragma once
+#include "base/err.h"
+#include "base/json.h"
+#include "steps/engine.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+	SIM_TARGETS = 3, SIM_NODES = 128, SIM_PATH = 176, SIM_HEAP = 24 << 20, SIM_LATE = 6, SIM_SLOTS = 2, SIM_DEATHS = 8,
+	SIM_FILES = 8, SIM_MACHINES = 2, SIM_FILE_BYTES = 1 << 20, SIM_SECTOR = 512, SIM_SHM_BYTES = 256 << 10, SIM_TEXT = 400,
+	EXIT_KILLED = 99, EXIT_POWER = 98, EXIT_ENDLESS = 97,
+	OP_LIMIT = 60000,
+};
+
+struct blob { uint32_t len; unsigned char data[]; };   /* never changed once made */
+
+struct snode {
+	uint8_t type;                 /* enum node_type; NODE_ABSENT: unused */
+	uint16_t mode;
+	uint32_t uid, gid;
+	int64_t mtime_ns;
+	const struct blob *content;   /* of a file, or a link's goal */
+	const struct blob *synced;    /* what of it survives a power cut when its name does; NULL: nothing */
+	char path[SIM_PATH];
+};
+struct stree { int count; struct snode nodes[SIM_NODES]; };
+
+enum late_kind { LATE_NONE, LATE_PUT, LATE_SYMLINK, LATE_RENAME, LATE_REMOVE, LATE_REMOVE_TREE, LATE_MKDIR, LATE_APPEND, LATE_RUN };
+struct late {                     /* a request whose reply was given up, still on its way */
+	enum late_kind kind;
+	bool noted;                   /* its process runs on the target already: the fence ends it */
+	int64_t due_op;
+	char path[SIM_PATH], other[SIM_PATH], lock_dir[SIM_PATH], token[64];
+	const struct blob *data;
+	uint16_t mode;
+};
+
+struct starget {
+	bool used, remote;
+	struct stree now, durable;
+	char serving[SIM_PATH];       /* what the service runs: the link of /app/current when it was last started */
+	int restarts, boots;
+	int64_t full_until_op, denied_until_op;
+	struct late late[SIM_LATE];
+};
+
+struct sfile {                    /* of SQLite */
+	bool exists, entry_durable;
+	uint32_t size, durable_size;
+	unsigned char dirty[SIM_FILE_BYTES / SIM_SECTOR];
+	unsigned char data[SIM_FILE_BYTES], durable[SIM_FILE_BYTES];
+	/* xLock: by slot of the process. */
+	int lock_level[SIM_SLOTS];
+};
+
+struct death { int generation; int64_t at_op; bool power; int target; };   /* power: of the agent; target >= 0: that target's instead */
+
+struct rates { uint32_t before, after, late, full, denied, journal_full, journal_io, jump, target_power; };   /* per million operations */
+
+enum person_moment { PERSON_NEVER, PERSON_AFTER_PLAN, PERSON_AT_GATE };
+enum gate_result { GATE_PASSES, GATE_FAILS, GATE_HANGS };
+enum contender_kind { CONTENDER_NONE, CONTENDER_DEPLOYS, CONTENDER_RECOVERS, CONTENDER_TAKES_OVER };
+
+struct scenario {
+	uint64_t seed;
+	int target_count, step_count;
+	bool hold, has_release, has_restart, has_gate, has_secret, baseline_sick;
+	enum gate_result gate;
+	struct rates rates;
+	struct death deaths[SIM_DEATHS];
+	int death_count;
+	enum person_moment person;
+	char person_path[SIM_PATH];
+	int person_target;
+	enum contender_kind contender;
+	int64_t contender_at_op;
+	int64_t contender_wait_ms;
+	bool machine_lost;            /* after the first death the state folder is gone; another machine recovers */
+	char *deployment;             /* JSON; in the heap */
+	char *contender_deployment;
+};
+
+enum role { ROLE_DEPLOY, ROLE_CONTENDER, ROLE_RECOVER, ROLE_INSPECT, ROLE_ROLLBACK };
+
+struct slot { int pid; bool alive; bool stalled; };   /* pid: virtual */
+
+struct outcome {
+	bool ended;                   /* the process came to its own end */
+	int status;
+	enum deployment_state state;
+	char id[40];
+	char reason[SIM_TEXT];
+};
+
+struct world {
+	uint64_t rng, engine_rng;
+	int64_t mono_ms, wall_offset_ms;
+	int64_t ops, generation_ops;
+	int generation;               /* 0: the deployment; one more with each process after it */
+	bool faults_on, tracing, shortening;
+	int turn;                     /* slot */
+	struct slot slots[SIM_SLOTS];
+	int next_pid;
+	int boots[SIM_MACHINES];
+	struct scenario sc;
+	struct starget targets[SIM_TARGETS];
+	struct sfile files[SIM_FILES];
+	int shm_regions[SIM_MACHINES];
+	int shm_lock_shared[SIM_MACHINES][SIM_SLOTS][8];
+	bool shm_lock_exclusive[SIM_MACHINES][SIM_SLOTS][8];
+	bool person_came;
+	bool contender_started;
+	int contender_pipe[2];
+	char person_content[32];
+	struct outcome first, contender, last;   /* of the deployment, the contender, the newest recovery */
+	/* Seen by the inspector at the end. */
+	char named[8192];             /* lines "target:path" that the report names */
+	char changed[16384];          /* lines "target:path" of all changes of the deployment */
+	bool found, cleaned;
+	enum deployment_state final_state;
+	int final_status;
+	enum deployment_state contender_state;
+	bool contender_found;
+	char violation[1024];
+	/* Figures. */
+	int64_t deaths_kill, deaths_power, target_powers, nets, lates, fulls, jumps, writes;
+	uint32_t struck[8][3];        /* change state × kill, power, target's power */
+	int newest_state;             /* of the change that was last recorded, -1 none */
+	size_t heap_used;
+	unsigned char shm[SIM_MACHINES][SIM_SHM_BYTES] __attribute__((aligned(65536)));
+	unsigned char heap[SIM_HEAP];
+};
+extern struct world *world;
+extern int sim_slot;              /* of this process */
+extern int sim_machine;           /* on which it runs: 0, or 1 where another machine takes over */
+extern enum role sim_role;
+extern bool sim_takeover;         /* this process acts on a person's word */
+
+/* ---- world.c ---- */
+void world_make(void);
+void world_reset(uint64_t seed);
+uint64_t sim_next(void);
+uint64_t sim_below(uint64_t bound);
+bool sim_chance(uint32_t per_million);
+void *sim_alloc(size_t size);
+const struct blob *sim_blob(const void *data, size_t len);
+char *sim_strdup(const char *text);
+void sim_trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void sim_violation(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* One step of this process's life: a turn, a moment of time, perhaps its death. */
+void sim_step(const char *what);
+void sim_install(void);           /* clock, chance and host of this process */
+void sim_die(bool power);
+void sim_slot_ended(int slot);
+void sim_power_cut_agent(int machine);
+
+/* ---- tree.c ---- */
+struct snode *stree_find(struct stree *t, const char *path);
+struct snode *stree_set(struct stree *t, const char *path, enum node_type type, uint16_t mode, const struct blob *content);
+void stree_drop(struct stree *t, struct snode *n);
+bool stree_has_children(struct stree *t, const char *path);
+void stree_copy(struct stree *to, const struct stree *from);
+void stree_power_cut(struct starget *t);
+bool is_within(const char *dir, const char *path);
+/* Deployment ids as the word ID. */
+void sim_without_ids(const char *text, size_t len, char *out, size_t size);
+
+/* ---- vfs.c ---- */
+extern const char sim_vfs_name[];
+void sim_vfs_register(void);
+void sim_vfs_process_ended(int slot);
+void sim_vfs_power_cut(int machine);
+bool sim_vfs_is_synced(void);
+
+/* ---- target.c ---- */
+int sim_target_new(const char *name, const json_t *config, struct target **ret, struct err *err);
+void sim_target_reboot(struct starget *t);
+void sim_late_arrivals(bool all);
+int sim_target_index(const char *name);
+
+/* ---- steps.c ---- */
+extern const char sim_old_release[];
+const struct step_type *sim_find_step(const char *name);
+void sim_person_comes(void);
+
+/* ---- scenario.c ---- */
+void scenario_make(uint64_t seed);
+/* The old and the new world of each target, as they would be without a fault. */
+void scenario_models(struct stree *ret_old, struct stree *ret_new);
+
+/* ---- check.c ---- */
+void check_world(const struct stree *old_trees, const struct stree *new_trees);
+bool check_same_worlds(const struct stree *a);   /* the targets against SIM_TARGETS trees */
