@@ -80,8 +80,10 @@ static json_t *joined_object(const json_t *sealed, const json_t *given)
 		targets = json_object();
 		json_object_set_new(object, "targets", targets);
 	}
+	/* The first step that names a target defines it: a later one that names none must not make `local` another place. */
 	json_object_foreach(json_object_get(given, "targets"), name, config)
-		json_object_set(targets, name, config);
+		if (json_object_get(targets, name) == NULL)
+			json_object_set(targets, name, config);
 	json_array_extend(json_object_get(object, "steps"), json_object_get(given, "steps"));
 	return object;
 }
