@@ -407,7 +407,7 @@ static void copy_member(json_t *to, const json_t *from, const char *key)
 
 void engine_make_doc(struct engine *e)
 {
-	const char *const members[] = { "on_failure", "commit", "dirty", "repository", "run_url", "file", "undo_deadline_ms" };
+	const char *const members[] = { "on_failure", "commit", "dirty", "repository", "run_url", "file", "undo_deadline_ms", "kept" };
 	json_t *doc = json_object();
 	_cleanup_json_ json_t *owner = owner_process(0);
 	_cleanup_json_ json_t *record = lock_record(e->store, doc, NULL);

@@ -4,7 +4,8 @@
  * A deployment is given as one JSON object, resolved but for values that only later steps give:
  *   {"name","environment","on_failure","targets":{NAME:{"local":{}|"ssh":{…},"become","base"}},
  *    "steps":[{"step":"archive-upload","id","name","target":["web"],"input":{…}}],
- *    "source_root","file","commit","dirty","repository","run_url","api_url","token","undo_deadline_ms","seal":true}
+ *    "source_root","file","commit","dirty","repository","run_url","api_url","token","undo_deadline_ms","seal":true,
+ *    "kept":{…} (as the caller wants it back for a rollback after the commit; goes into the journal, so it holds no secret)}
  * It may hold secrets; what recovery needs of it is sealed (base/seal.h).
  */
 #pragma once

@@ -214,18 +214,45 @@ static int retry_target(struct engine *e, struct etarget *et, int r, int i, stru
 	return r == ERR_NETWORK ? 0 : engine_refence(e, et, err);
 }
 
+/* "" where it cannot be read: then a reboot shows as a lost connection only. */
+static int read_boot(struct etarget *et, char **ret, struct err *err)
+{
+	_cleanup_(str_done) struct str text = STR_INIT(256);
+	int r = et->t->view.type->read(&et->t->view, "/proc/sys/kernel/random/boot_id", 255, &text, err);
+	if (engine_may_retry(r) || r == ERR_CANCELLED)
+		return r;
+	err_clear(err);
+	*ret = str_take(&text);
+	return 0;
+}
+
+/* A barrier covers what was written since the target's start: one in between took it away. */
+static int same_boot(struct etarget *et, const char *before, bool *ret, struct err *err)
+{
+	_cleanup_free_ char *now = NULL;
+	int r = read_boot(et, &now, err);
+	*ret = r == 0 && strcmp(now, before) == 0;
+	return r;
+}
+
 /* Intents and former contents into the target's copy, durable before the first change. Repeated as a whole when a reply is lost: appended
  * records are merged by their id, and what is saved again is still what was there before. */
 static int prepare_target(struct engine *e, struct etarget *et, struct plan *plan, struct err *err)
 {
 	int r = 0;
 	for (int i = 0; i < APPLY_TRIES; i++) {
-		r = lock_append_changes(et->t, plan->changes, plan->count, err);
+		_cleanup_free_ char *boot = NULL;
+		bool same = false;
+		r = read_boot(et, &boot, err);
+		if (r == 0)
+			r = lock_append_changes(et->t, plan->changes, plan->count, err);
 		for (size_t k = 0; r == 0 && k < plan->count; k++)
 			r = change_save_former(et->t, &plan->changes[k], err);
 		if (r == 0)
 			r = barrier_at(et, et->t->lock_dir, err);
 		if (r == 0)
+			r = same_boot(et, boot, &same, err);
+		if (r == 0 && same)
 			return 0;
 		r = retry_target(e, et, r, i, err);
 		if (r < 0)

@@ -5,7 +5,7 @@
 #include "base/seal.h"
 #include <string.h>
 
-enum { POLL_MS = 500, FENCE_TRIES = 4 };
+enum { POLL_MS = 500, FENCE_TRIES = 4, CLEAR_TRIES = 6 };
 
 int engine_set_state(struct engine *e, enum deployment_state state, json_t *members, struct err *err)
 {
@@ -116,6 +116,9 @@ int engine_lock_target(struct engine *e, struct etarget *et, json_t **ret_holder
 {
 	_cleanup_free_ char *dir = lock_dir_of(&et->t->view, e->name, e->environment);
 	_cleanup_json_ json_t *record = lock_record(e->store, e->doc, NULL);
+	/* Taken again for cleaning only: what was decided is said again. */
+	if (e->state == DEPLOYMENT_COMMITTED || e->state == DEPLOYMENT_UNDONE)
+		json_object_set_new(record, "mark", json_string(deployment_state_name(e->state)));
 	int r = 0;
 	for (int i = 0; i < FENCE_TRIES; i++) {
 		r = lock_take(et->t, dir, record, ret_holder, err);
@@ -124,7 +127,8 @@ int engine_lock_target(struct engine *e, struct etarget *et, json_t **ret_holder
 		if (engine_pause(e, 300 << i, NULL) < 0)
 			break;
 	}
-	et->locked = r == 0;
+	/* It may be ours although something behind it failed: then it must be given back. */
+	et->locked = et->t->lock_dir != NULL;
 	return r;
 }
 
@@ -177,28 +181,78 @@ static int barrier_above(struct target *t, const char *base, struct err *err)
 	return t->view.type->barrier(t, paths, 1, err);
 }
 
+/* What is there of this environment. 0: nothing; 1: a lock of ours, or things without a lock (the caller takes it and removes them);
+ * 2: another one's lock. */
+static int look_at_lock(struct engine *e, struct etarget *et, const char *dir, json_t **ret_ours, struct err *err)
+{
+	_cleanup_(strv_done) struct strv names = { 0 };
+	_cleanup_json_ json_t *record = NULL;
+	int r = et->t->view.type->list(&et->t->view, dir, &names, err);
+	if (r == ERR_NOT_FOUND) {
+		err_clear(err);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	r = lock_read(&et->t->view, dir, &record, err);
+	if (r == ERR_NOT_FOUND) {
+		err_clear(err);
+		return names.count > 0 ? 1 : 0;
+	}
+	if (r < 0)
+		return r;
+	const char *id = json_get_string(record, "deployment"), *store = json_get_string(record, "store_id");
+	if (id == NULL || strcmp(id, e->id) != 0 || store == NULL || strcmp(store, store_id(e->store)) != 0)
+		return 2;
+	*ret_ours = TAKE(record);
+	return 1;
+}
+
+/* One try of: give the lock back, remove what is left without a lock (a power cut may have brought it back), make that durable. 1: look again. */
+static int clear_once(struct engine *e, struct etarget *et, const char *dir, struct err *err)
+{
+	_cleanup_json_ json_t *ours = NULL, *holder = NULL;
+	int r = 0;
+	if (et->locked && et->t->lock_dir) {
+		r = lock_release(et->t, err);
+		if (r < 0 && r != ERR_FENCED)
+			return r;
+		et->locked = false;
+	}
+	if (r == 0)
+		r = lock_sweep(et->t, dir, e->id, err);
+	if (r == 0 || r == ERR_FENCED)
+		r = barrier_above(et->t, et->t->view.facts.base, err);
+	if (r < 0)
+		return r;
+	int there = look_at_lock(e, et, dir, &ours, err);
+	if (there != 1)
+		return there == 2 ? 0 : there;
+	r = ours ? engine_take_over_target(e, et, ours, err) : engine_lock_target(e, et, &holder, err);
+	return r == ERR_LOCKED ? 0 : r < 0 ? r : 1;
+}
+
+static int clear_target(struct engine *e, struct etarget *et, struct err *err)
+{
+	_cleanup_free_ char *dir = lock_dir_of(&et->t->view, e->name, e->environment);
+	int r = 0;
+	for (int i = 0; i < CLEAR_TRIES; i++) {
+		r = clear_once(e, et, dir, err);
+		if (r == 0 || (r < 0 && !engine_may_retry(r)))
+			return r;
+		if (r < 0 && engine_pause(e, 300 << MIN(i, 5), NULL) < 0)
+			return r;
+	}
+	return r < 0 ? r : err_set(err, ERR_TIMEOUT, "the lock on '%s' comes back again and again", et->name);
+}
+
 int engine_unlock_all(struct engine *e, struct err *err)
 {
-	int failed = 0;
 	/* The anchor's mark is what tells another machine how it ended: it goes last. */
 	for (size_t i = e->target_count; i-- > 0;) {
-		struct etarget *et = &e->targets[i];
-		int r = 0;
-		for (int try = 0; et->t->view.facts.base && try < FENCE_TRIES; try++) {
-			_cleanup_free_ char *dir = lock_dir_of(&et->t->view, e->name, e->environment);
-			r = et->locked && et->t->lock_dir ? lock_release(et->t, err) : lock_sweep(et->t, dir, e->id, err);
-			/* A power cut must not bring the lock back when the journal says that it is gone. */
-			if (r == 0)
-				r = barrier_above(et->t, et->t->view.facts.base, err);
-			if (!engine_may_retry(r) || engine_pause(e, 300 << try, NULL) < 0)
-				break;
-		}
-		if (r == 0)
-			et->locked = false;
-		else if (r != ERR_FENCED)
-			failed = r;
-		if (failed < 0)
-			return failed;
+		int r = e->targets[i].t->view.facts.base ? clear_target(e, &e->targets[i], err) : 0;
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }

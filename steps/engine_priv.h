@@ -137,6 +137,8 @@ int engine_recover_environment(const struct engine_options *o, const char *name,
 int engine_resume(struct engine *e, const json_t *doc, const struct engine_options *o, const json_t *given, bool in_job, struct err *err);
 /* Opens the targets and takes over the locks that carry this deployment; *ret_mark: the anchor's ("" none); *ret_found: how many locks. */
 int engine_take_over_all(struct engine *e, char **ret_mark, size_t *ret_found, struct err *err);
+/* No lock and no copy on the targets: someone else finished it, and the world says how. Returns the exit status. */
+int engine_settle_by_looking(struct engine *e, struct err *err);
 enum deployment_state engine_state_of(const json_t *doc);
 /* undoing, undo, undone or held. Returns the exit status: 0, 4. */
 int engine_undo_and_decide(struct engine *e, int recorded_status, struct err *err);

@@ -194,15 +194,21 @@ static int look_at_all(struct engine *e, bool *ret_after, bool *ret_before, stru
 		r = change_compare(&et->t->view, NULL, c, &match, err);
 		if (r < 0)
 			break;
-		if (!path_changed_after(&all, i) && match != MATCH_AFTER && match != MATCH_BOTH)
-			*ret_after = false;
-		if (!path_changed_before(&all, i) && match != MATCH_BEFORE && match != MATCH_BOTH)
-			*ret_before = false;
+		bool after = path_changed_after(&all, i) || match == MATCH_AFTER || match == MATCH_BOTH;
+		bool before = path_changed_before(&all, i) || match == MATCH_BEFORE || match == MATCH_BOTH;
+		*ret_after = *ret_after && after;
+		*ret_before = *ret_before && before;
+		if (!before && !after)
+			engine_leave_over(e, c->target, c->path, c->id, "it is neither as it was nor as it was made");
+		else if (!before)
+			engine_leave_over(e, c->target, c->path, c->id, "it is as it was made");
 	}
+	if (*ret_after || *ret_before)
+		json_array_clear(e->left_over);
 	return r;
 }
 
-static int settle_by_looking(struct engine *e, struct err *err)
+int engine_settle_by_looking(struct engine *e, struct err *err)
 {
 	bool after, before;
 	int r = look_at_all(e, &after, &before, err);
@@ -262,7 +268,7 @@ static int recover_open(struct engine *e, const char *mark, size_t found, struct
 	if (mark && strcmp(mark, "undone") == 0)
 		return engine_finish_undone(e, 1, err) < 0 ? 4 : 0;
 	if (found == 0)
-		return settle_by_looking(e, err);
+		return engine_settle_by_looking(e, err);
 	/* A takeover that died before it had read the copies. */
 	if (e->from_copy && engine_import_changes(e, err) < 0)
 		return 4;

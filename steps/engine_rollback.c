@@ -73,7 +73,7 @@ static int rollback_open(const json_t *doc, const struct engine_options *o, stru
 		status = 2;
 		err_set(err, ERR_REFUSED, "the deployment %s was committed; davit rollback %s again goes back behind it", e.id, e.id);
 	} else if (found == 0) {
-		status = engine_recover_one(doc, o, o->deployment, NULL, err);
+		status = engine_settle_by_looking(&e, err);
 	} else {
 		err_set(&e.reason, ERR_FAILED, "rolled back");
 		status = e.from_copy && engine_import_changes(&e, err) < 0 ? 4 : engine_undo_and_decide(&e, 1, err);

@@ -221,6 +221,21 @@ static int try_link(struct target *t, const char *lock_dir, const json_t *record
 	return r;
 }
 
+/* Behind the barrier it is looked at again: a target may have lost its power between the two. */
+static int durable_and_there(struct target *t, const json_t *record, struct err *err)
+{
+	_cleanup_json_ json_t *seen = NULL;
+	const char *const paths[] = { t->lock_dir };
+	int r = t->view.type->barrier(t, paths, 1, err);
+	if (r == 0)
+		r = lock_read(&t->view, t->lock_dir, &seen, err);
+	if (r == ERR_NOT_FOUND)
+		return err_set(err, ERR_UNKNOWN, "the lock on '%s' did not stay: the target lost its power", t->view.name);
+	if (r < 0)
+		return r;
+	return is_ours(seen, record) ? 0 : err_set(err, ERR_UNKNOWN, "the lock on '%s' is not what was written", t->view.name);
+}
+
 int lock_take(struct target *t, const char *lock_dir, const json_t *record, json_t **ret_holder, struct err *err)
 {
 	int r = ERR_NOT_FOUND;
@@ -237,9 +252,8 @@ int lock_take(struct target *t, const char *lock_dir, const json_t *record, json
 	r = ignore(t->view.type->remove(t, name, err), ERR_NOT_FOUND, err);
 	if (r == 0)
 		r = make_inside(t, err);
-	const char *const paths[] = { lock_dir };
 	if (r == 0)
-		r = t->view.type->barrier(t, paths, 1, err);
+		r = durable_and_there(t, record, err);
 	return r < 0 ? err_wrap(err, r, "take the lock on '%s'", t->view.name) : 0;
 }
 
@@ -265,10 +279,19 @@ int lock_take_over(struct target *t, const char *lock_dir, const json_t *former,
 	r = t->view.type->fence(t, lock_dir, err);
 	if (r == 0)
 		r = make_inside(t, err);
-	const char *const paths[] = { lock_dir };
 	if (r == 0)
-		r = t->view.type->barrier(t, paths, 1, err);
+		r = durable_and_there(t, record, err);
 	return r < 0 ? err_wrap(err, r, "take over the lock on '%s'", t->view.name) : 0;
+}
+
+static int mark_is(struct target *t, const char *mark, struct err *err)
+{
+	_cleanup_json_ json_t *seen = NULL;
+	int r = lock_read(&t->view, t->lock_dir, &seen, err);
+	const char *there = json_get_string(seen, "mark");
+	if (r < 0 || (there && strcmp(there, mark) == 0))
+		return r;
+	return err_set(err, ERR_UNKNOWN, "the mark on '%s' did not stay: the target lost its power", t->view.name);
 }
 
 int lock_mark(struct target *t, const char *mark, struct err *err)
@@ -288,9 +311,10 @@ int lock_mark(struct target *t, const char *mark, struct err *err)
 		_cleanup_free_ char *text = json_text(record);
 		r = t->view.type->put(t, lock, text, strlen(text), &ours, err);
 	}
-	const char *const paths[] = { t->lock_dir };
 	if (r == 0)
-		r = t->view.type->barrier(t, paths, 1, err);
+		r = durable_and_there(t, record, err);
+	if (r == 0)
+		r = mark_is(t, mark, err);
 	return r < 0 ? err_wrap(err, r, "mark the lock on '%s'", t->view.name) : 0;
 }
 
@@ -351,6 +375,14 @@ int lock_release(struct target *t, struct err *err)
 	int r = remove_contents(t, err);
 	if (r == 0)
 		r = ignore(t->view.type->remove(t, lock, err), ERR_NOT_FOUND, err);
+	if (r == ERR_FENCED) {
+		/* Perhaps it was given back already, and only the reply was lost. */
+		_cleanup_json_ json_t *there = NULL;
+		if (lock_read(&t->view, dir, &there, NULL) == ERR_NOT_FOUND) {
+			err_clear(err);
+			r = 0;
+		}
+	}
 	if (r < 0)
 		return err_wrap(err, r, "give the lock on '%s' back", t->view.name);
 	free(TAKE(t->lock_dir));

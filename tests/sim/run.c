@@ -104,7 +104,8 @@ static void inspect_sealed(struct store *s)
 	const struct dirent *entry;
 	bool held = (world->found && world->final_state == DEPLOYMENT_HELD) || (world->contender_found && world->contender_state == DEPLOYMENT_HELD);
 	while (d && !held && (entry = readdir(d)) != NULL)
-		if (entry->d_name[0] != '.' && world->final_state != DEPLOYMENT_OPEN && world->final_state != DEPLOYMENT_UNDOING)
+		if (entry->d_name[0] != '.' && world->final_state != DEPLOYMENT_OPEN && world->final_state != DEPLOYMENT_UNDOING &&
+		    world->final_state != DEPLOYMENT_PREPARING)
 			sim_violation("sealed secrets are left: %s", entry->d_name);
 	if (d)
 		closedir(d);
@@ -344,7 +345,8 @@ static void settle(bool lost)
 	if (world->violation[0] || !world->found || world->final_state != DEPLOYMENT_HELD)
 		return;
 	totals->held++;
-	/* A held deployment can be rolled back, now that nothing fails any more. */
+	/* A held deployment can be rolled back, now that nothing fails any more; by whoever holds it. */
+	machine = other_machine_acts() ? 1 : 0;
 	run_alone(ROLE_ROLLBACK, machine, true);
 	if (world->violation[0] || world->person_came || world->contender_found)
 		return;

@@ -120,6 +120,7 @@ struct world {
 	int shm_regions[SIM_MACHINES];
 	int shm_lock_shared[SIM_MACHINES][SIM_SLOTS][8];
 	bool shm_lock_exclusive[SIM_MACHINES][SIM_SLOTS][8];
+	bool journal_failed;          /* an undo goes on without its records then */
 	bool person_came;
 	bool contender_started;
 	int contender_pipe[2];

@@ -14,6 +14,7 @@
 struct sim_target {
 	struct target t;        /* first */
 	int index;
+	int boots;              /* when it was last connected */
 	bool opened;
 };
 
@@ -65,8 +66,18 @@ static int guard(struct target *t, const char *path, struct err *err)
 	if (t->token == NULL || !token_is(st, t->lock_dir, t->token))
 		return err_set(err, ERR_FENCED, "the lock on '%s' is no longer ours", t->view.name);
 	/* The rule of the journal: nothing is changed before its intent is durable. */
-	if (!is_within(t->view.facts.base, path) && !world->slots[1 - sim_slot].alive && !sim_vfs_is_synced())
+	if (!is_within(t->view.facts.base, path) && !world->slots[1 - sim_slot].alive &&
+	    !world->journal_failed && !sim_vfs_is_synced())
 		sim_violation("'%s' was changed while the journal was not synced", path);
+	return 0;
+}
+
+/* An operation of several parts is a process that noted itself: the fence of one who took over has ended it in between. */
+static int go_on(struct target *t, const char *what, struct err *err)
+{
+	sim_step(what);
+	if (t->lock_dir && !token_is(of(&t->view), t->lock_dir, t->token))
+		return err_set(err, ERR_FENCED, "the lock on '%s' was taken over", t->view.name);
 	return 0;
 }
 
@@ -81,6 +92,13 @@ static int before(struct view *v, const char *what, const char *path, bool chang
 	int r = v->wait ? wait_check(v->wait, err) : 0;
 	if (r < 0)
 		return r;
+	struct sim_target *self = (struct sim_target *)v;
+	if (self->opened && t->remote && self->boots != t->boots) {
+		/* The connection broke with the target. */
+		self->boots = t->boots;
+		sim_trace("%s %s on %s: the connection is gone", what, path, v->name);
+		return err_set(err, ERR_NETWORK, "'%s' was started again", v->name);
+	}
 	if (world->faults_on) {
 		const struct rates *rates = &world->sc.rates;
 		if (t->remote && sim_chance(rates->before)) {
@@ -239,8 +257,8 @@ static int do_remove(struct starget *t, const char *path, struct err *err)
 	return 0;
 }
 
-/* Deepest first; a death in the middle leaves the rest. */
-static void do_remove_tree(struct starget *t, const char *path, bool may_die)
+/* Deepest first; a death in the middle leaves the rest. `by` NULL: at once. */
+static int do_remove_tree(struct starget *t, const char *path, struct target *by, struct err *err)
 {
 	for (;;) {
 		int deepest = -1;
@@ -249,10 +267,11 @@ static void do_remove_tree(struct starget *t, const char *path, bool may_die)
 			    (deepest < 0 || strlen(t->now.nodes[i].path) > strlen(t->now.nodes[deepest].path)))
 				deepest = i;
 		if (deepest < 0)
-			return;
+			return 0;
 		stree_drop(&t->now, &t->now.nodes[deepest]);
-		if (may_die)
-			sim_step("remove_tree");
+		int r = by ? go_on(by, "remove_tree", err) : 0;
+		if (r < 0)
+			return r;
 	}
 }
 
@@ -326,7 +345,7 @@ static void arrive(struct starget *t, struct late *l)
 	case LATE_SYMLINK: do_symlink(t, l->path, l->data, NULL); break;
 	case LATE_RENAME: do_rename(t, l->path, l->other, NULL); break;
 	case LATE_REMOVE: do_remove(t, l->path, NULL); break;
-	case LATE_REMOVE_TREE: do_remove_tree(t, l->path, false); break;
+	case LATE_REMOVE_TREE: do_remove_tree(t, l->path, NULL, NULL); break;
 	case LATE_MKDIR: do_mkdir(t, l->path, l->mode, NULL); break;
 	case LATE_APPEND: do_append(t, l->path, l->data, NULL); break;
 	case LATE_RUN: restart(t); break;
@@ -362,6 +381,7 @@ static int sim_open(struct view *v, struct err *err)
 	v->facts.boot_id = xasprintf("tb%d", of(v)->boots);
 	v->facts.hostname = xstrdup(v->name);
 	v->facts.is_root = true;
+	s->boots = of(v)->boots;
 	s->opened = true;
 	return 0;
 }
@@ -401,6 +421,10 @@ static const struct snode *must_find(struct view *v, const char *path, enum node
 static int sim_read(struct view *v, const char *path, size_t max, struct str *out, struct err *err)
 {
 	int r = before(v, "read", path, false, err);
+	if (r == 0 && is_within("/proc", path)) {
+		str_appendf(out, "boot %d\n", of(v)->boots);
+		return 0;
+	}
 	const struct snode *n = r < 0 ? NULL : must_find(v, path, NODE_FILE, &r, err);
 	if (r < 0)
 		return r;
@@ -509,7 +533,9 @@ static int sim_put(struct target *t, const char *path, const void *data, size_t 
 	if (world->faults_on && !is_within(t->view.facts.base, path) && parent_ok(of(&t->view), path)) {
 		_cleanup_free_ char *private_name = target_private_name(path);
 		stree_set(&of(&t->view)->now, private_name, NODE_FILE, 0600, b);
-		sim_step("put: written");
+		r = go_on(t, "put: written", err);
+		if (r < 0)
+			return r;
 		struct snode *n = stree_find(&of(&t->view)->now, private_name);
 		if (n)
 			stree_drop(&of(&t->view)->now, n);
@@ -589,8 +615,8 @@ static int sim_remove_tree(struct target *t, const char *path, struct err *err)
 		return r;
 	if (goes_late(t, LATE_REMOVE_TREE, path, NULL, NULL, 0))
 		return lost(err);
-	do_remove_tree(of(&t->view), path, true);
-	return after(&t->view, 0, err);
+	r = do_remove_tree(of(&t->view), path, t, err);
+	return r < 0 ? r : after(&t->view, 0, err);
 }
 
 static uint32_t owner_number(const char *name, uint32_t otherwise)
@@ -609,7 +635,9 @@ static int sim_set_attr(struct target *t, const char *path, const struct node_at
 	/* Owner and mode are two calls: a death may come between. */
 	n->uid = owner_number(attr->owner, n->uid);
 	n->gid = owner_number(attr->group, n->gid);
-	sim_step("set_attr: owner set");
+	r = go_on(t, "set_attr: owner set", err);
+	if (r < 0)
+		return r;
 	n = stree_find(&of(&t->view)->now, path);
 	if (n && attr->set_mode)
 		n->mode = (uint16_t)attr->mode;
@@ -645,7 +673,9 @@ static int sim_copy(struct target *t, const char *from, const char *to, struct e
 		made->gid = copy.gid;
 		made->mtime_ns = copy.mtime_ns;
 		made->synced = NULL;
-		sim_step("copy");
+		r = go_on(t, "copy", err);
+		if (r < 0)
+			return r;
 		if (count > st->now.count)
 			break;      /* the target lost its power in the middle */
 	}

@@ -74,6 +74,7 @@ static int sim_write(sqlite3_file *file, const void *data, int amount, sqlite3_i
 	sim_step("journal write");
 	if (disk_is_full()) {
 		world->fulls++;
+		world->journal_failed = true;
 		sim_trace("journal: disk full");
 		return SQLITE_FULL;
 	}
@@ -106,6 +107,7 @@ static int sim_sync(sqlite3_file *file, int flags)
 	(void)flags;
 	sim_step("journal sync");
 	if (world->faults_on && sim_chance(world->sc.rates.journal_io)) {
+		world->journal_failed = true;
 		sim_trace("journal: sync failed");
 		return SQLITE_IOERR_FSYNC;
 	}
