@@ -7,8 +7,12 @@ enum { SHOWN_MAX = 200 };
 char *command_file_utf8(const char *data, size_t len, size_t *ret_len)
 {
 	if (str_is_utf8(data, len)) {
+		char *copy = xmalloc(len + 1);
+		if (len > 0)
+			memcpy(copy, data, len);
+		copy[len] = '\0';
 		*ret_len = len;
-		return xstrndup(data, len);
+		return copy;
 	}
 	_cleanup_json_ json_t *text = json_string_lossy(data, len);
 	*ret_len = json_string_length(text);

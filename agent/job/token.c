@@ -86,16 +86,13 @@ static int insert_pairs(json_t *map, json_t *value, const json_t *token, const s
 	return 0;
 }
 
+/* *ret is the caller's also after an error. */
 static int eval_key(const json_t *token, const struct token_scope *scope, json_t **ret, struct err *err)
 {
 	int r = eval(token, scope, 0, ret, err);
 	if (r < 0)
 		return r;
-	if (!json_is_string(*ret)) {
-		json_decref(*ret);
-		return at_place(token, scope, err_set(err, ERR_INVALID, "Expected a string"), err);
-	}
-	return 0;
+	return json_is_string(*ret) ? 0 : at_place(token, scope, err_set(err, ERR_INVALID, "Expected a string"), err);
 }
 
 static int eval_pair(const json_t *pair, const struct token_scope *scope, int depth, json_t *map, struct err *err)
