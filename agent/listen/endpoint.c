@@ -30,6 +30,8 @@ struct endpoint *endpoint_new(struct listener *l, const char *id, struct registr
 		*key = (struct str){ .max = key->max, .wipe = true };
 	}
 	e->broker = xstrdup(e->reg.broker_url);
+	if (id != NULL && l->store != NULL)
+		e->left_session = agent_store_read_session(l->store, id);
 	e->exit_code = LISTEN_DONE;
 	return e;
 }
@@ -48,6 +50,7 @@ void endpoint_free(struct endpoint *e)
 	drop_token(e);
 	free(e->id);
 	free(e->session);
+	free(e->left_session);
 	free(e->broker);
 	str_done(&e->key);
 	registration_done(&e->reg);
@@ -68,6 +71,12 @@ static void write_state(const struct endpoint *e, const char *state, const char 
 {
 	if (e->id != NULL && e->listener->store != NULL)
 		agent_store_write_state(e->listener->store, e->id, state, text);
+}
+
+static void write_session(const struct endpoint *e, const char *session)
+{
+	if (e->id != NULL && e->listener->store != NULL)
+		agent_store_write_session(e->listener->store, e->id, session);
 }
 
 static void wait_then(struct endpoint *e, enum endpoint_step step, int64_t ms)
@@ -228,6 +237,7 @@ static void session_made(struct endpoint *e)
 		             e->listener->endpoint_count > 1 ? place(e) : "");
 	}
 	write_state(e, "listening", NULL);
+	write_session(e, e->session);
 	listener_trim();
 	enter(e, STEP_POLL);
 }
@@ -291,8 +301,31 @@ static void session_done(void *context, int result, struct http_response *respon
 	session_refused(e, response, &err);
 }
 
+static void left_deleted(void *context, int result, struct http_response *response, const struct err *failure)
+{
+	struct endpoint *e = context;
+	(void)result;
+	(void)response;
+	(void)failure;
+	/* Whatever came of it: the service tells whether a session is in the way. */
+	enter(e, STEP_SESSION);
+}
+
+/* An agent that was killed left its session open; this one holds the lock of the registration, so nobody else uses it. */
+static void delete_left_session(struct endpoint *e)
+{
+	_cleanup_free_ char *left = TAKE(e->left_session);
+	struct call_request q = { .method = "DELETE", .url = broker_session_url(e->reg.broker_url, left), .token = e->token,
+		                  .timeout_ms = DELETE_TIMEOUT_MS };
+	call_start(e->listener, &e->call, &q, left_deleted, e);
+}
+
 static void create_session(struct endpoint *e)
 {
+	if (e->left_session != NULL) {
+		delete_left_session(e);
+		return;
+	}
 	_cleanup_json_ json_t *body = broker_session_body(&e->reg);
 	struct call_request q = { .url = broker_session_url(e->reg.broker_url, NULL), .token = e->token, .json = body };
 	call_start(e->listener, &e->call, &q, session_done, e);
@@ -305,6 +338,8 @@ static void delete_done(void *context, int result, struct http_response *respons
 	/* The service may have removed runner and session first; the end is the same. */
 	if (call_result(result, response, failure, "delete the session", &err) < 0)
 		log_debug("listen", "%s: the session was not deleted (status %d)", place(e), response->status);
+	else
+		write_session(e, NULL);
 	endpoint_end(e, LISTEN_DONE);
 }
 

@@ -58,6 +58,7 @@ struct endpoint {
 	char *token;
 	int64_t token_refresh_ms;        /* monotonic; 0: until it is refused */
 	char *session;
+	char *left_session;              /* of an agent that was killed; deleted before a new one is made */
 	char *broker;                    /* where polls go: the registration's, or after a migration another */
 	int refusals;                    /* 401 in a row */
 	int conflicts, failures, clock_failures, skips, shutdown_tries;
@@ -154,13 +155,19 @@ struct recovery {
 	struct str output;
 	int tries;
 	int64_t due_ms;                  /* of the next try; 0: running, or over */
+	struct call comment;             /* on the commit */
+	char *comment_url;               /* where it goes; NULL: nowhere (yet) */
+	json_t *comment_body;
+	int comment_tries;
+	const char *what;                /* how it ended, for the job's annotation */
 	bool over;
 };
 void recovery_add(struct listener *l, struct job *job, const char *user, const json_t *report);
 /* For every user that workers run as, and the jobs that the former agent left. */
 void recovery_at_start(struct listener *l);
 void recovery_timer(struct recovery *r, int64_t now_ms);
-void recovery_event(struct recovery *r);
+void recovery_read(struct recovery *r);           /* its standard output is readable */
+void recovery_event(struct recovery *r);          /* it ended */
 void recovery_free(struct recovery *r);
 void recovery_keep_job(const struct job *j);      /* sealed, until the job is decided */
 void recovery_forget_job(const struct job *j);

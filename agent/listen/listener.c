@@ -126,7 +126,7 @@ static int64_t wait_time(const struct listener *l)
 	for (const struct job *j = l->jobs; j != NULL; j = j->next)
 		nearer(&due, job_due(j));
 	for (const struct recovery *r = l->recoveries; r != NULL; r = r->next)
-		if (!r->over && r->pidfd < 0)
+		if (!r->over && r->pidfd < 0 && !call_is_running(&r->comment))
 			nearer(&due, MAX(r->due_ms, 1));
 	if (due == 0)
 		return IDLE_MS;
@@ -196,8 +196,10 @@ static void watch_fill(struct watch *w, const struct listener *l)
 		if (j->phase == JOB_RUNNING && j->sent < j->input.len)
 			watch_add(w, j->worker.stdin_fd, POLLOUT, j, NULL);
 	}
-	for (struct recovery *r = l->recoveries; r != NULL; r = r->next)
+	for (struct recovery *r = l->recoveries; r != NULL; r = r->next) {
 		watch_add(w, r->pidfd, POLLIN, NULL, r);
+		watch_add(w, r->proc.stdout_fd, POLLIN, NULL, r);
+	}
 }
 
 static void watch_handle(const struct watch *w, struct listener *l)
@@ -210,9 +212,11 @@ static void watch_handle(const struct watch *w, struct listener *l)
 			job_feed(j);
 		else if (j != NULL && j->pidfd == w->fds[i].fd)
 			job_worker_ended(j);
-		else if (w->recoveries[i] != NULL)
+		else if (w->recoveries[i] != NULL && w->fds[i].fd == w->recoveries[i]->pidfd)
 			recovery_event(w->recoveries[i]);
-		else if (j == NULL && !l->stopping)
+		else if (w->recoveries[i] != NULL && w->fds[i].fd == w->recoveries[i]->proc.stdout_fd)
+			recovery_read(w->recoveries[i]);
+		else if (j == NULL && w->recoveries[i] == NULL && !l->stopping)
 			stop(l);
 	}
 }
@@ -225,7 +229,7 @@ static bool is_over(const struct listener *l)
 	/* A recovery that was begun for a job is finished: the host is left as it should be. What waits for a retry is left to
 	 * the next start. */
 	for (const struct recovery *r = l->recoveries; r != NULL; r = r->next)
-		if (!r->over && (r->pidfd >= 0 || r->tries == 0))
+		if (!r->over && (r->pidfd >= 0 || r->tries == 0 || call_is_running(&r->comment)))
 			return false;
 	for (const struct job *j = l->jobs; j != NULL; j = j->next)
 		if (j->pidfd >= 0 || (j->phase != JOB_OVER && j->endpoint != NULL))

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -16,12 +17,13 @@
 #include "base/seal.h"
 
 enum {
-	OUTPUT_MAX = 256 << 10,
+	OUTPUT_MAX = 4 << 20,
 	TRIES_MAX = 90,                  /* 10 s apart: the longest undo, and then some */
 	RETRY_MS = 10000,
 	REAP_MS = 5000,
 	EXIT_LOCKED = 5,
 	KEPT_MAX = 1 << 20,
+	COMMENT_TRIES = 3, COMMENT_TIMEOUT_MS = 30000,
 };
 static const char kept_prefix[] = "job-";
 
@@ -34,6 +36,88 @@ static void finish(struct recovery *r, const char *what)
 		r->job = NULL;
 		job_recovered(j, what);
 	}
+}
+
+/* ---- The word on the commit: only where something was decided, and no step of the deployment says it itself. */
+
+static void comment_send(struct recovery *r);
+
+static void comment_done(void *context, int result, struct http_response *response, const struct err *failure)
+{
+	struct recovery *r = context;
+	struct err err = ERR_INIT;
+	int code = call_result(result, response, failure, "comment on the commit", &err);
+	if (code < 0 && (result < 0 || response->status >= 500) && ++r->comment_tries < COMMENT_TRIES) {
+		r->due_ms = clock_mono_ms() + listener_pause(1000, 5000);
+		return;
+	}
+	if (code < 0)
+		log_err(&err);
+	finish(r, r->what);
+}
+
+static void comment_send(struct recovery *r)
+{
+	_cleanup_json_ json_t *input = NULL;
+	if (json_parse(r->report, strlen(r->report), KEPT_MAX, &input, NULL) < 0) {
+		finish(r, r->what);
+		return;
+	}
+	struct call_request q = { .url = xstrdup(r->comment_url), .token = json_get_string(json_get_object(input, "report"), "token"),
+		                  .json = r->comment_body, .timeout_ms = COMMENT_TIMEOUT_MS };
+	r->due_ms = 0;
+	call_start(r->listener, &r->comment, &q, comment_done, r);
+}
+
+static bool says_it_itself(const json_t *report)
+{
+	size_t i;
+	const json_t *step;
+	json_array_foreach(json_get_array(report, "steps"), i, step) {
+		const char *name = json_get_string(step, "step");
+		if (name != NULL && strcmp(name, "notify") == 0)
+			return true;
+	}
+	return false;
+}
+
+static json_t *comment_text(const json_t *deployment, const char *state)
+{
+	const char *name = json_get_string(deployment, "name"), *environment = json_get_string(deployment, "environment");
+	const char *id = json_get_string(deployment, "id"), *run = json_get_string(deployment, "run_url");
+	const char *how = strcmp(state, "undone") == 0    ? "was rolled back: what it had changed is as it was before" :
+	                  strcmp(state, "committed") == 0 ? "was finished: its last step had been made" :
+	                                                    "is held: a person is needed. `davit show` lists what is left, "
+	                                                    "`davit rollback` undoes it, `davit unlock --accept` keeps it";
+	return json_stringf("Deployment **%s.%s** %s.\n\nThe process that carried it out died in the middle%s%s%s; davit's agent went on "
+	                    "with it (deployment `%s`).", name ? name : "", environment ? environment : "", how, run ? " of [its job](" : "",
+	                    run ? run : "", run ? ")" : "", id ? id : "");
+}
+
+/* True when a comment is on its way. */
+static bool comment_begin(struct recovery *r)
+{
+	_cleanup_json_ json_t *answer = NULL, *input = NULL;
+	if (json_parse(str_peek(&r->output), r->output.len, OUTPUT_MAX, &answer, NULL) < 0 ||
+	    json_parse(r->report, strlen(r->report), KEPT_MAX, &input, NULL) < 0)
+		return false;
+	const json_t *ours = json_get_object(input, "report"), *report = json_get_object(answer, "report");
+	const json_t *deployment = json_get_object(report, "deployment");
+	const char *state = json_get_string(answer, "state"), *commit = json_get_string(deployment, "commit");
+	const char *api = json_get_string(ours, "api_url"), *repository = json_get_string(ours, "repository");
+	const char *other = json_get_string(deployment, "repository");
+	if (deployment == NULL || state == NULL || api == NULL || repository == NULL || json_get_string(ours, "token") == NULL)
+		return false;
+	if (commit == NULL)
+		commit = json_get_string(ours, "sha");
+	/* The token is good for the job's repository only. */
+	if (commit == NULL || (other != NULL && strcasecmp(other, repository) != 0) || says_it_itself(report))
+		return false;
+	r->comment_url = xasprintf("%s/repos/%s/commits/%s/comments", api, repository, commit);
+	r->comment_body = json_object();
+	json_object_set_new(r->comment_body, "body", comment_text(deployment, state));
+	comment_send(r);
+	return true;
 }
 
 static int spawn(struct recovery *r, struct err *err)
@@ -69,8 +153,12 @@ static bool one_runs(const struct listener *l)
 
 void recovery_timer(struct recovery *r, int64_t now_ms)
 {
-	if (r->over || r->pidfd >= 0 || now_ms < r->due_ms)
+	if (r->over || r->pidfd >= 0 || call_is_running(&r->comment) || now_ms < r->due_ms)
 		return;
+	if (r->comment_url != NULL) {
+		comment_send(r);
+		return;
+	}
 	if (one_runs(r->listener)) {
 		r->due_ms = now_ms + 100;
 		return;
@@ -106,21 +194,26 @@ void recovery_add(struct listener *l, struct job *job, const char *user, const j
 
 void recovery_free(struct recovery *r)
 {
+	call_cancel(&r->comment);
 	proc_done(&r->proc);
 	closep(&r->pidfd);
 	str_done(&r->output);
+	free(r->comment_url);
+	json_decref(r->comment_body);
 	explicit_bzero(r->report, strlen(r->report));
 	free(r->report);
 	free(r->user);
 	free(r);
 }
 
-static void read_output(struct recovery *r)
+void recovery_read(struct recovery *r)
 {
 	char piece[4096];
-	ssize_t n;
+	ssize_t n = 0;
 	while (r->proc.stdout_fd >= 0 && (n = read(r->proc.stdout_fd, piece, sizeof(piece))) > 0)
 		str_append_n(&r->output, piece, (size_t)n);
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		closep(&r->proc.stdout_fd);
 }
 
 static const char *describe(int status)
@@ -142,15 +235,15 @@ void recovery_event(struct recovery *r)
 	struct err err = ERR_INIT;
 	struct wait w = WAIT_INIT;
 	int status = -1;
-	read_output(r);
+	recovery_read(r);
 	w.deadline_mono_ms = clock_mono_ms() + REAP_MS;
 	if (proc_wait(&r->proc, &w, &status, &err) < 0)
 		log_err(&err);
-	read_output(r);
+	recovery_read(r);
 	proc_done(&r->proc);
 	closep(&r->pidfd);
-	str_clear(&r->output);
 	if (status == EXIT_LOCKED && r->tries < TRIES_MAX && !r->listener->stopping) {
+		str_clear(&r->output);
 		r->due_ms = clock_mono_ms() + registration_pace(RETRY_MS);
 		return;
 	}
@@ -158,7 +251,9 @@ void recovery_event(struct recovery *r)
 		log_warning("listen", "recovery: %s (exit status %d)", describe(status), status);
 	else
 		log_debug("listen", "recovery: %s", describe(status));
-	finish(r, describe(status));
+	r->what = describe(status);
+	if (!comment_begin(r))
+		finish(r, r->what);
 }
 
 /* ---- Jobs under way, sealed in the agent's folder, so that an agent that was killed can go on with them. */

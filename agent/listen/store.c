@@ -12,7 +12,7 @@
 #include "base/fs.h"
 #include "steps/engine.h"
 
-enum { RECORD_MAX = 1 << 20, KEY_MAX = 64 << 10 };
+enum { RECORD_MAX = 1 << 20, KEY_MAX = 64 << 10, SESSION_MAX = 4096 };
 
 static char *agent_dir(struct err *err)
 {
@@ -171,6 +171,25 @@ json_t *agent_store_read_state(const struct agent_store *s, const char *id)
 	    json_parse(str_peek(&text), text.len, RECORD_MAX, &record, NULL) < 0)
 		return NULL;
 	return record;
+}
+
+void agent_store_write_session(const struct agent_store *s, const char *id, const char *session)
+{
+	_cleanup_free_ char *path = path_of(s, id, "session");
+	/* Without it a restart after a crash waits for the service to drop the old session. */
+	if (session != NULL)
+		(void)fs_write_replace(AT_FDCWD, path, session, strlen(session), 0600, NULL);
+	else
+		(void)unlink(path);
+}
+
+char *agent_store_read_session(const struct agent_store *s, const char *id)
+{
+	_cleanup_free_ char *path = path_of(s, id, "session");
+	_cleanup_(str_done) struct str text = STR_INIT(SESSION_MAX);
+	if (fs_read(AT_FDCWD, path, SESSION_MAX, &text, NULL) < 0 || text.len == 0)
+		return NULL;
+	return str_take(&text);
 }
 
 void agent_store_touch_poll(const struct agent_store *s, const char *id)

@@ -3,6 +3,7 @@
  *   AGENT/registrations/ID/registration.json   the record (agent/github/registration.h), 0600
  *   AGENT/registrations/ID/key.pem              the private key, 0600
  *   AGENT/registrations/ID/state.json           {"state","text","since","pid"}: written when it changes
+ *   AGENT/registrations/ID/session              id of the open session: one that a killed agent left is deleted by the next
  *   AGENT/registrations/ID/last-poll            empty; its time is that of the last answer of the queue
  *   AGENT/sealed/job-JOBID                      a job under way, sealed (base/seal.h): see recovery.h
  *   AGENT/lock                                  locked by the running agent; its pid stands in it
@@ -31,6 +32,8 @@ char *agent_store_id(const char *url, const char *name, struct err *err);
 
 void agent_store_write_state(const struct agent_store *s, const char *id, const char *state, const char *text);
 json_t *agent_store_read_state(const struct agent_store *s, const char *id);        /* NULL: none */
+void agent_store_write_session(const struct agent_store *s, const char *id, const char *session);   /* NULL: none is open */
+char *agent_store_read_session(const struct agent_store *s, const char *id);                        /* NULL: none; free() */
 void agent_store_touch_poll(const struct agent_store *s, const char *id);
 int64_t agent_store_last_poll_ms(const struct agent_store *s, const char *id);     /* wall; 0: never */
 

@@ -15,7 +15,7 @@ from servers import forge  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("DAVIT_BUILD", "build/dev"))
 DAVIT = os.environ.get("DAVIT_PROGRAM", str(BUILD / "bin" / "davit"))
-DEADLINE = 60
+DEADLINE = float(os.environ.get("DAVIT_TEST_DEADLINE", "60"))
 
 HELLO = """on: push
 jobs:
@@ -186,6 +186,7 @@ class Case:
             for agent in self.agents:
                 print(f"--- agent {agent.name}\n{agent.text()[-4000:]}", file=sys.stderr)
             print(f"--- forge\n{self.forge.log()[-3000:]}", file=sys.stderr)
+            print(f"--- the last run\n{json.dumps(self.forge.runs()[-1:], indent=1)[-6000:]}", file=sys.stderr)
         self.forge.__exit__()
         shutil.rmtree(self.root, ignore_errors=True)
         return False

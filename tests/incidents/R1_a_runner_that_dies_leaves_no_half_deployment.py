@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""R1: the runner died in the middle; the job ended as "lost communication" and the system stayed half deployed."""
+import os
+import pathlib
+import signal
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration" / "agent"))
+from harness import Case, run, until  # noqa: E402
+
+WORKFLOW = """on: push
+permissions:
+  contents: write
+jobs:
+  deploy:
+    runs-on: self-hosted
+    env:
+      GITHUB_TOKEN: ${{{{ github.token }}}}
+    steps:
+      - uses: davit-deploy/davit/actions/checkout@v1
+      - uses: davit-deploy/davit/actions/archive-upload@v1
+        with:
+          source: app
+          path: {place}
+          targets: '{{"local": {{"local": {{}}, "base": "{base}"}}}}'
+      - uses: davit-deploy/davit/actions/run@v1
+        with:
+          script: |
+            test ! -e {hold} || {{ echo > {begun}; while test -e {hold}; do sleep 0.05; done; }}
+          undo: none
+      - uses: davit-deploy/davit/actions/notify@v1
+        with:
+          commit_comment: true
+"""
+
+
+class Deployment(Case):
+    """A job that releases app/ to a folder of this machine, and can be held in its third step."""
+
+    def __enter__(self):
+        super().__enter__()
+        self.place, self.hold, self.begun_file = self.root / "shop", self.root / "hold", self.root / "begun"
+        self.place.mkdir()
+        self.workflow = WORKFLOW.format(place=self.place, base=self.root / "base", hold=self.hold, begun=self.begun_file)
+        self.agent.configure(self.forge)
+        self.agent.start().listening()
+        return self
+
+    def release(self, version):
+        return self.forge.push(self.workflow, files={"app/VERSION": f"{version}\n"})
+
+    def version(self):
+        path = self.place / "current" / "VERSION"
+        return path.read_text().strip() if path.exists() else None
+
+    def first_release(self):
+        (job,) = self.forge.ended(self.release(1))
+        assert job["conclusion"] == "success", job
+        assert self.version() == "1"
+
+    def held_release(self):
+        """The second version is switched to, and the step behind it waits."""
+        self.hold.write_text("")
+        sha = self.release(2)
+        until("the third step runs", self.begun_file.exists)
+        assert self.version() == "2"
+        return sha
+
+    def everything(self):
+        """All processes of this agent's jobs."""
+        found = []
+        mark = f"DAVIT_STATE={self.agent.root}".encode()
+        for entry in pathlib.Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                try:
+                    if mark in (entry / "environ").read_bytes():
+                        found.append(int(entry.name))
+                except OSError:
+                    pass
+        return found
+
+    def old_version_is_whole(self):
+        until("the old version is back", lambda: self.version() == "1")
+        until("the other release is removed", lambda: len([r for r in (self.place / "releases").iterdir() if not r.name.startswith(".")]) == 1)
+        until("nothing is left open", lambda: not list((self.root / "base" / "open").glob("*")))
+
+    def comment(self, sha):
+        def look():
+            return [c for c in self.forge.comments() if c.get("commit_id", c.get("sha")) == sha]
+        return until("a comment on the commit", look)[-1]["body"]
+
+
+def test_all_of_it_killed_the_next_start_undoes_and_says_so_on_the_commit():
+    with Deployment() as d:
+        d.first_release()
+        sha = d.held_release()
+        for pid in d.everything():
+            os.kill(pid, signal.SIGKILL)
+        d.agent.process.wait()
+        d.agent.kill()
+        d.hold.unlink()
+        assert d.version() == "2", "half deployed"
+        d.agent.start().listening(2)
+        d.old_version_is_whole()
+        (job,) = d.forge.ended(sha)
+        assert job["conclusion"] == "failure" and "The agent died while this job ran" in str(job), job
+        assert "rolled back" in d.comment(sha).lower() or "undone" in d.comment(sha).lower(), d.comment(sha)
+        (job,) = d.forge.ended(d.release(3))
+        assert job["conclusion"] == "success", job
+        assert d.version() == "3"
+        assert d.agent.stop() == 0
+
+
+def test_the_worker_killed_the_agent_undoes_and_completes_the_job():
+    with Deployment() as d:
+        d.first_release()
+        sha = d.held_release()
+        (worker,) = d.agent.workers()
+        os.kill(worker, signal.SIGKILL)
+        (job,) = d.forge.ended(sha)
+        assert job["conclusion"] == "failure" and "signal 9" in str(job), job
+        d.old_version_is_whole()
+        assert "rolled back" in d.comment(sha).lower() or "undone" in d.comment(sha).lower(), d.comment(sha)
+        d.hold.unlink()
+        assert d.agent.stop() == 0
+
+
+def test_the_agent_alone_killed_its_worker_finishes_the_job():
+    with Deployment() as d:
+        d.first_release()
+        sha = d.held_release()
+        d.agent.kill()
+        d.agent.start().listening(2)
+        d.hold.unlink()
+        (job,) = d.forge.ended(sha)
+        assert job["conclusion"] == "success", job
+        assert d.version() == "2"
+        assert d.agent.stop() == 0
+
+
+if __name__ == "__main__":
+    run(__name__)
