@@ -1,7 +1,7 @@
 """The idle agent: its memory against a bare node, what a further registration costs, its processor time in a minute. Against the forge
 with TLS on loopback, its certificate behind the system's bundle, so that the agent parses what it would parse for GitHub.
 
-As a module: rows(record) calls record(name, ours, yardstick, unit, must, aim) a row. As a program: prints them."""
+As a module of tests/bench/run: rows(bench). As a program: prints the rows."""
 import os
 import pathlib
 import shutil
@@ -11,6 +11,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration" / "agent"))
+import harness  # noqa: E402
 from harness import Agent, Forge, until  # noqa: E402
 
 REGISTRATIONS = 50
@@ -77,9 +78,9 @@ def measure(count, then=None):
         setup.close()
 
 
-def idle_cpu(pid):
-    before, end = cpu_ms(pid), time.monotonic() + IDLE_S
-    until("the minute is over", lambda: time.monotonic() >= end, IDLE_S + 10)
+def idle_cpu(pid, seconds):
+    before, end = cpu_ms(pid), time.monotonic() + seconds
+    until("the time is over", lambda: time.monotonic() >= end, seconds + 10)
     return cpu_ms(pid) - before
 
 
@@ -96,21 +97,29 @@ def node_rss():
         node.wait()
 
 
-def rows(record):
+def measure_all(record, idle_s=IDLE_S, registrations=REGISTRATIONS):
     node = node_rss()
-    one, cpu = measure(1, idle_cpu)
-    many, _ = measure(REGISTRATIONS)
-    record("idle agent, 1 registration, RSS", one, node, "KiB", 0.40, 0.28)
-    record("each further registration, RSS", (many - one) / (REGISTRATIONS - 1), None, "KiB", 64, 20)
-    record("idle CPU with one poll, 60 s", cpu, None, "ms", 10, 1)
+    one, cpu = measure(1, lambda pid: idle_cpu(pid, idle_s))
+    many, _ = measure(registrations)
+    if node is not None:
+        record("memory of an idle agent, 1 registration", "bare node", one / node, 0.40, 0.28, "ratio", kib=one)
+    record("memory of each further registration", "-", (many - one) / (registrations - 1), 64, 20, "KiB")
+    record("idle CPU with one poll, 60 s", "-", cpu, 10, 1, "ms")
 
 
-def show(name, ours, yardstick, unit, must, aim):
-    ratio = ours / yardstick if yardstick else ours
-    verdict = "aim" if ratio <= aim else "must" if ratio <= must else "MISSED"
-    against = f" against {yardstick:.0f} {unit}: {ratio:.3f}" if yardstick else ""
-    print(f"{name}: {ours:.1f} {unit}{against} (must {must}, aim {aim}): {verdict}", flush=True)
+def rows(bench):
+    os.environ["DAVIT_BUILD"] = str(bench.build)
+    harness.DAVIT = bench.program("bin/davit")
+    bench.program("bin/davit-forge")
+    if shutil.which("node") is None:
+        bench.skip("memory of an idle agent, 1 registration", "node is not installed")
+    measure_all(bench.add, *((2, 5) if bench.quick else ()))
+
+
+def show(case, against, value, must, aim, unit="ratio", **more):
+    verdict = "aim" if value <= aim else "must" if value <= must else "MISSED"
+    print(f"{case} against {against}: {value:.3f} {unit} (must {must}, aim {aim}): {verdict} {more or ''}", flush=True)
 
 
 if __name__ == "__main__":
-    rows(show)
+    measure_all(show)

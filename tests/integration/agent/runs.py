@@ -2,9 +2,10 @@
 """The listener: sessions, polls, jobs, what goes wrong on the way. Against the forge, which plants the faults."""
 import os
 import pathlib
+import pwd
 import signal
 
-from harness import Case, run, until
+from harness import HELLO, Case, run, until
 
 SLOW = """on: push
 jobs:
@@ -363,6 +364,84 @@ def test_one_slot_makes_the_second_job_wait():
         c.forge.cancel("acme/widgets", c.forge.run_of(first)["id"])
         assert conclusions(c.forge.ended(second)) == ["success"]
         assert c.agent.stop() == 0
+
+
+def test_a_worker_that_outlives_its_cancel_is_killed_and_the_job_still_ends():
+    with Case() as c:
+        agent = started(c)
+        mark = c.root / "runs"
+        sha = c.forge.push(SLOW.replace("echo begun", f"trap '' INT TERM; echo > {mark}"))
+        until("the step runs", mark.exists)
+        (worker,) = agent.workers()
+        os.kill(worker, signal.SIGSTOP)
+        c.forge.cancel("acme/widgets", c.forge.run_of(sha)["id"])
+        (job,) = c.forge.ended(sha)
+        assert job["conclusion"] == "cancelled" and "signal 9" in str(job), job
+        agent.says("did not end in time")
+        assert conclusions(c.forge.ended(c.forge.push())) == ["success"]
+        assert agent.stop() == 0
+
+
+def test_messages_of_other_kinds_are_dealt_with():
+    with Case() as c:
+        agent = started(c)
+        c.forge.message("box", "ForceTokenRefresh", {})
+        until("a new token", lambda: len([r for r in c.forge.requests("oauth2/token") if r["method"] == "POST"]) >= 2)
+        c.forge.message("box", "JobCancellation", {"jobId": "00000000-1111-2222-3333-444444444444", "timeout": "00:05:00"})
+        c.forge.message("box", "RunnerRefresh", {"target_version": "9.0.0", "download_url": "https://x/", "os": "linux-x64"})
+        c.forge.message("box", "RunnerRefreshConfig", {"runnerQualifiedId": "a/b/c/21", "configType": "runner",
+                                                       "serviceType": "pipelines", "configRefreshURL": "https://x/"})
+        assert conclusions(c.forge.ended(c.forge.push())) == ["success"]
+        c.forge.message("box", "RunnerShutdown", {"reason": "maintenance"})
+        assert agent.wait() == 0
+        assert "maintenance" in agent.text()
+        assert c.forge.seen("session", "DELETE") == []
+
+
+def test_the_queue_moves_to_another_broker():
+    with Case() as c:
+        agent = started(c)
+        broker = c.forge.seen("session", "POST")[-1]["path"].split("session")[0]
+        c.forge.message("box", "BrokerMigration", {"brokerBaseUrl": f"{c.forge.url}{broker}"})
+        agent.says("the queue moves to")
+        assert conclusions(c.forge.ended(c.forge.push())) == ["success"]
+        assert agent.stop() == 0
+
+
+def test_a_killed_agent_listens_again_at_once():
+    with Case() as c:
+        agent = started(c)
+        agent.kill()
+        agent.start().listening(2)
+        assert "409" not in agent.text(), agent.text()
+        assert conclusions(c.forge.ended(c.forge.push())) == ["success"]
+        assert agent.stop() == 0
+
+
+def test_jobs_of_a_root_agent_run_as_the_user_that_was_named_and_cannot_read_its_keys():
+    if os.geteuid() != 0:
+        print("skipped: only root can give work to another user")
+        return
+    with Case() as c:
+        c.root.chmod(0o755)
+        c.agent.configure(c.forge, "acme/widgets", "--worker-user", "nobody")
+        assert c.agent.root.stat().st_uid == pwd.getpwnam("nobody").pw_uid
+        assert (c.agent.root / "agent").stat().st_uid == 0
+        sha = c.forge.push(HELLO.replace("echo hello", f"|\n          id -un; id -G; ls {c.agent.root}/agent || echo closed"))
+        c.agent.start()
+        (job,) = c.forge.ended(sha)
+        assert job["conclusion"] == "success", job
+        log = next(s["log"] for s in job["steps"] if s["name"].startswith("Run"))
+        assert "nobody" in log and "closed" in log and "registrations" not in log.split("##[endgroup]")[-1], log
+        text = c.agent.davit("status").stdout
+        assert "jobs run as nobody; the keys are root's alone" in text, text
+        assert c.agent.stop() == 0
+
+
+def test_a_worker_user_that_does_not_exist_is_refused():
+    with Case() as c:
+        done = c.agent.configure(c.forge, "acme/widgets", "--worker-user", "no-such-user", check=False)
+        assert done.returncode == 1 and "no user 'no-such-user'" in done.stderr, done
 
 
 def test_a_second_agent_with_the_same_folder_is_refused():
