@@ -1,9 +1,11 @@
 /* davit-step: what davit executes for deployments and typed steps, with the libraries those need (libgit2, libssh2,
  * libarchive). Called as `davit-step COMMAND …`, or as `davit-step NAME …` for `step NAME`. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/commands.h"
 #include "base/log.h"
@@ -25,21 +27,26 @@ static const struct {
 };
 
 #ifdef DAVIT_TEST_HOOKS
-/* For the crash tests: dies as by kill -9 once so many journal records were written. */
+/* For the crash tests: dies as by kill -9 once so many journal records were written, or counts them, a byte each in a file. */
 static long records_to_live;
+static int records_fd = -1;
 
 static void count_record(void)
 {
+	if (records_fd >= 0 && write(records_fd, "\n", 1) != 1)
+		abort();
 	if (--records_to_live == 0)
 		raise(SIGKILL);
 }
 
 static void install_test_hooks(void)
 {
-	const char *at = getenv("DAVIT_TEST_KILL_AT");
-	long long number;
-	if (at == NULL || !str_parse_i64(at, 1, 1000000, &number))
+	const char *at = getenv("DAVIT_TEST_KILL_AT"), *counter = getenv("DAVIT_TEST_RECORDS");
+	long long number = 0;
+	if (at != NULL && !str_parse_i64(at, 1, 1000000, &number))
 		return;
+	if (counter != NULL)
+		records_fd = open(counter, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	records_to_live = (long)number;
 	store_after_write = count_record;
 }
