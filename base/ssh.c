@@ -2,7 +2,9 @@
 #include "base/log.h"
 #include "base/ssh_private.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <sys/socket.h>
 
 enum { CONNECT_TIMEOUT_MS = 30000, JUMPS_MAX = 4, HOST_KEY_TRIES = 5 };
 
@@ -24,7 +26,14 @@ const char *ssh_host_key(const struct ssh *s)
 
 bool ssh_is_open(const struct ssh *s)
 {
-	return s != NULL && !s->broken && !s->ended;
+	char byte;
+	if (s == NULL || s->broken || s->ended)
+		return false;
+	if (s->jump != NULL)
+		return ssh_is_open(s->jump);
+	/* A connection that was cut while nobody looked is seen here, before something is sent into it. */
+	ssize_t n = recv(net_fd(s->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	return n > 0 || (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR));
 }
 
 /* Ends one connection, not the jump session below it. */

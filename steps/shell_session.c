@@ -18,6 +18,7 @@ static const char boot[] =
  *   k PID START GROUP  asks a process and its group to end (SIGTERM), and waits a moment
  *   m GROUP START [N]  kills every process of the group that is not older than START, until none is left (N tenths of a second);
  *                      a leader that is younger: the number was given anew, and nothing of the old group is left
+ *   o GROUP START      the same one by one, where the leader is gone: fails when there was none but zombies
  *   w PID START        kills one process and waits until it is gone
  *   h COUNT            exactly that many bytes of the input
  *   v PATH             whether something is there, a dangling link too */
@@ -35,12 +36,13 @@ static const char helpers[] =
 	"alive() { s=$(q \"$1\") && [ \"${s##* }\" = \"$2\" ]; }\n"
 	"k() { alive \"$1\" \"$2\" || return 0; kill -s TERM -- \"-$3\" 2>/dev/null || kill -s TERM \"$1\" 2>/dev/null\n"
 	"i=0; while alive \"$1\" \"$2\" && [ $i -lt 3 ]; do sleep 0.1; i=$((i+1)); done; }\n"
-	"m() { mg=$1 mt=$2 mn=${3:-100}; set -f; while :; do mc=0\n"
-	"if { IFS= read -r s </proc/$mg/stat; } 2>/dev/null; then set -- ${s##*) }; [ \"${20}\" -le \"$mt\" ] || break; fi\n"
-	"set +f; for mp in /proc/[0-9]*; do { IFS= read -r s <$mp/stat; } 2>/dev/null || continue; set -f; set -- ${s##*) }\n"
-	"[ \"$3\" = \"$mg\" ] || continue; case $1 in Z|X) continue;; esac; [ \"${20}\" -ge \"$mt\" ] || continue\n"
-	"mc=1; kill -s KILL \"${mp#/proc/}\" 2>/dev/null; done\n"
-	"[ $mc = 1 ] || break; [ $mn -gt 0 ] || { set +f; return 1; }; mn=$((mn-1)); sleep 0.1; done; set +f; }\n"
+	"m() { mg=$1 mt=$2 mn=${3:-100} mi=0; while :; do\n"
+	"if s=$(q $mg); then [ \"${s##* }\" -le \"$mt\" ] || return 0; kill -s KILL -- \"-$mg\" 2>/dev/null\n"
+	"else kill -s 0 -- \"-$mg\" 2>/dev/null || return 0; o \"$mg\" \"$mt\" || return 0; fi\n"
+	"kill -s 0 -- \"-$mg\" 2>/dev/null || return 0; [ $mi -lt $mn ] || return 1; mi=$((mi+1)); sleep 0.1; done; }\n"
+	"o() { oc=1; while IFS= read -r s; do [ -n \"$s\" ] || continue; op=${s%% *}; set -f; set -- \"$1\" \"$2\" ${s##*) }; set +f\n"
+	"[ \"${22}\" -ge \"$2\" ] || continue; oc=0; kill -s KILL \"$op\" 2>/dev/null; done <<EOF\n"
+	"$(grep -hsE \"^[0-9]+ .*\\) [^ZX] [0-9]+ $1 \" /proc/[0-9]*/stat)\nEOF\nreturn $oc; }\n"
 	"w() { i=0; while alive \"$1\" \"$2\"; do [ $i -lt 100 ] || return 1; kill -s KILL \"$1\" 2>/dev/null; sleep 0.1; i=$((i+1)); done; }\n"
 	"case $(printf abcdef | { head -c 2 >/dev/null; cat; }) in cdef) h() { head -c \"$1\"; };; *) h() { dd bs=1 count=\"$1\" 2>/dev/null; };; esac\n"
 	"v() { [ -e \"$1\" ] || [ -L \"$1\" ]; }\n"

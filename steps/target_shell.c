@@ -37,7 +37,7 @@ int shell_code_of(const char *words)
 
 int shell_fail(const struct shell_result *result, struct err *err, const char *fmt, ...)
 {
-	_cleanup_(str_done) struct str words = STR_INIT(400), what = STR_INIT(400);
+	_cleanup_(str_done) struct str words = STR_INIT(400);
 	const char *said = str_peek(&result->err);
 	/* The last lines say most; a program's several complaints are joined. */
 	size_t start = result->err.len > 300 ? result->err.len - 300 : 0;
@@ -112,9 +112,9 @@ struct wait *shell_enter(struct view *v, int64_t ms, struct shell_stretch *ret)
 	struct shell_target *s = (struct shell_target *)v;
 	struct wait *w = v->wait != NULL ? v->wait : &s->no_wait;
 	/* In place and not in a copy: a tick inside must see that it is not due again. */
-	*ret = (struct shell_stretch){ .wait = w, .deadline_mono_ms = w->deadline_mono_ms, .tick = w->tick };
+	*ret = (struct shell_stretch){ .owner = s, .wait = w, .deadline_mono_ms = w->deadline_mono_ms, .tick = w->tick };
 	w->deadline_mono_ms = wait_within(w, ms).deadline_mono_ms;
-	if (s->main != NULL && s->main->busy)
+	if (s->depth++ > 0)
 		w->tick = NULL;
 	return w;
 }
@@ -123,6 +123,7 @@ void shell_leave(const struct shell_stretch *stretch)
 {
 	stretch->wait->deadline_mono_ms = stretch->deadline_mono_ms;
 	stretch->wait->tick = stretch->tick;
+	stretch->owner->depth--;
 }
 
 void shell_stray(struct shell_target *s, struct shell_process process)

@@ -16,6 +16,7 @@ struct shell_target {
 	/* `side` serves calls that come while `main` is in one: the lock's renewal during a long operation. */
 	struct shell_session *main, *side;
 	bool connecting;
+	int depth;                       /* operations in each other: those inside are a tick's */
 	/* Shells that were given up and may still run: ended before anything new is done. */
 	struct shell_process *strays;
 	size_t stray_count, stray_cap;
@@ -49,7 +50,7 @@ int shell_fail(const struct shell_result *result, struct err *err, const char *f
 int shell_code_of(const char *words);
 
 /* An operation's stretch: the view's wait with a nearer deadline, and without a tick inside an operation that a tick makes. */
-struct shell_stretch { struct wait *wait; int64_t deadline_mono_ms; int (*tick)(void *context, struct err *err); };
+struct shell_stretch { struct shell_target *owner; struct wait *wait; int64_t deadline_mono_ms; int (*tick)(void *context, struct err *err); };
 struct wait *shell_enter(struct view *v, int64_t ms, struct shell_stretch *ret);
 void shell_leave(const struct shell_stretch *stretch);
 /* A session that is free now; connects where needed. */

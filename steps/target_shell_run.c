@@ -6,7 +6,7 @@
 #include <ctype.h>
 #include <stdio.h>
 
-enum { DEFAULT_MS = 60000, DEFAULT_OUTPUT = 256 * 1024, LINE_MAX_BYTES = 64 * 1024, KILL_MS = 900, START_MS = 60000 };
+enum { DEFAULT_MS = 60000, DEFAULT_OUTPUT = 256 * 1024, LINE_MAX_BYTES = 64 * 1024, KILL_MS = 900, KILL_LATE_MS = 5000, START_MS = 60000 };
 
 /* ---- output ---- */
 
@@ -102,7 +102,8 @@ static int frame_text(const struct shell_target *s, const struct target *t, cons
 		shell_guard_text(t, frame);
 	else
 		str_append(frame, "n");
-	str_append(frame, "; then :; else d \"$Q\" 0; exit 0; fi\n");
+	/* The shell itself outlives the SIGTERM that its group gets when it is given up, so that the group keeps its leader. */
+	str_append(frame, "; then trap : TERM; else d \"$Q\" 0; exit 0; fi\n");
 	if (c->user != NULL) {
 		str_append(frame, "id -u -- ");
 		str_append_shell(frame, c->user);
@@ -112,7 +113,7 @@ static int frame_text(const struct shell_target *s, const struct target *t, cons
 	str_append_shell(frame, cwd);
 	str_append(frame, " 2>/dev/null || { d c 0; exit 0; }\n");
 	if (c->user == NULL) {
-		str_append(frame, "(\ntrap - EXIT\nunset E S L X Q N T B G s i; unset -f d q n g k h v m w alive\n");
+		str_append(frame, "(\ntrap - EXIT TERM\nunset E S L X Q N T B G s i; unset -f d q n g k h v m w alive\n");
 		int r = body_text(c, frame, err);
 		if (r < 0)
 			return r;
@@ -144,15 +145,15 @@ static int frame_text(const struct shell_target *s, const struct target *t, cons
 
 /* ---- the end of one that was given up ---- */
 
-/* Asks first, kills then; true when it is surely gone. Neither a cancel nor a deadline of the caller shortens it: it has its own, below a second. */
-static bool end_command(struct shell_target *s, struct shell_process process)
+/* Asks first, kills then; true when it is surely gone. Neither a cancel nor a deadline of the caller shortens it: it has its own. */
+static bool end_command(struct shell_target *s, struct shell_process process, int64_t ms)
 {
 	struct wait quick = WAIT_INIT;
 	struct shell_session *session;
 	struct shell_reply reply;
-	_cleanup_free_ char *frame = xasprintf("k %lld %lld %lld; m %lld %lld 4; d r $?", process.pid, process.start_time, process.group, process.group,
+	_cleanup_free_ char *frame = xasprintf("k %lld %lld %lld; m %lld %lld 30; d r $?", process.pid, process.start_time, process.group, process.group,
 	                                       process.start_time);
-	quick = wait_within(&quick, KILL_MS);
+	quick = wait_within(&quick, ms);
 	if (!link_is_open(s->link) || shell_session_get(s, &quick, &session, NULL) < 0) {
 		shell_stray(s, process);
 		return false;
@@ -180,7 +181,7 @@ static int given_up(struct shell_target *s, struct shell_process process, const 
 		return err_wrap(err, ERR_UNKNOWN, "the command's end is not known");
 	}
 	bool own_time = r == ERR_TIMEOUT && wait_check(s->t.view.wait, NULL) == 0;
-	bool ended = end_command(s, process);
+	bool ended = end_command(s, process, own_time ? KILL_LATE_MS : KILL_MS);
 	if (r != ERR_TIMEOUT)
 		return r;
 	if (!ended && t != NULL)
@@ -253,9 +254,9 @@ static int run_command(struct view *v, const struct target *t, const struct targ
 	w = shell_enter(v, c->timeout_ms > 0 ? c->timeout_ms : DEFAULT_MS, &stretch);
 	r = call_it(s, t, c, session, w, &o, &sent, err);
 	shell_leave(&stretch);
-	session_free(session);
 	if (r < 0 && r != ERR_FENCED && r != ERR_NO_SPACE && r != ERR_NOT_FOUND)
 		r = given_up(s, process, t, sent, r, ret, err);
+	session_free(session);
 	if (c->on_line != NULL) {
 		give_lines(&o, &o.lines[0], true);
 		give_lines(&o, &o.lines[1], true);

@@ -924,6 +924,9 @@ int main(void)
 		T(a_note_stands_while_it_acts_and_goes_with_the_guard),
 	};
 	int failed = 0;
+	/* In memory: every put is synced. */
+	if (access("/dev/shm", W_OK) == 0)
+		setenv("TMPDIR", "/dev/shm", 0);
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		kind = kinds[i];
 		if (!chosen(kind) || (strcmp(kind, "busybox") == 0 && access("/bin/busybox", X_OK) != 0))

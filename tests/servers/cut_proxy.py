@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""A TCP proxy on loopback that breaks connections when told so: cut_proxy.py TARGET_PORT.
+
+Prints {"port": N}. Then, a line at a time on standard input, each answered by a line:
+    cut            every connection is closed at once (a reset)
+    cut-after N    the same, once N more bytes have gone to the target
+    hang           nothing is passed on any more, connections stay open
+    refuse         cut, and new connections are closed
+    pass           everything works again
+"""
+import json
+import selectors
+import socket
+import struct
+import sys
+
+target = int(sys.argv[1])
+sel = selectors.DefaultSelector()
+listener = socket.create_server(("127.0.0.1", 0))
+pairs = {}          # socket → (peer, is_client)
+state = {"hang": False, "refuse": False, "left": None}
+
+
+def drop(sock):
+    for s in (sock, pairs.get(sock, (None,))[0]):
+        if s is None or s not in pairs:
+            continue
+        sel.unregister(s)
+        del pairs[s]
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        s.close()
+
+
+def cut():
+    for s in list(pairs):
+        if s in pairs:
+            drop(s)
+
+
+def accept():
+    client, _ = listener.accept()
+    if state["refuse"]:
+        client.close()
+        return
+    server = socket.create_connection(("127.0.0.1", target))
+    for a, b, is_client in ((client, server, True), (server, client, False)):
+        a.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        pairs[a] = (b, is_client)
+        sel.register(a, selectors.EVENT_READ)
+
+
+def forward(sock):
+    peer, is_client = pairs[sock]
+    try:
+        data = sock.recv(65536)
+        if is_client and data and state["left"] is not None:
+            data = data[:state["left"]]
+            state["left"] -= len(data)
+        if data:
+            peer.sendall(data)
+        if not data or (is_client and state["left"] == 0):
+            if state["left"] == 0:
+                state["left"] = None
+            drop(sock)
+    except OSError:
+        drop(sock)
+
+
+def order(line):
+    word, *rest = line.split()
+    if word == "cut":
+        cut()
+    elif word == "cut-after":
+        state["left"] = int(rest[0])
+    elif word == "hang":
+        state["hang"] = True
+    elif word == "refuse":
+        state["refuse"] = True
+        cut()
+    elif word == "pass":
+        if state["hang"]:
+            cut()
+        state.update(hang=False, refuse=False, left=None)
+    print("ok", flush=True)
+
+
+sel.register(listener, selectors.EVENT_READ)
+sel.register(sys.stdin, selectors.EVENT_READ)
+print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
+while True:
+    if state["hang"]:
+        text = sys.stdin.readline()
+        if not text:
+            break
+        order(text)
+        continue
+    for key, _ in sel.select():
+        if key.fileobj is listener:
+            accept()
+        elif key.fileobj is sys.stdin:
+            text = sys.stdin.readline()
+            if not text:
+                sys.exit(0)
+            order(text)
+            break
+        elif key.fileobj in pairs:
+            forward(key.fileobj)
