@@ -178,17 +178,18 @@ static void eval_url(struct job *j, struct record *r)
 	}
 }
 
-/* RUNNER_TRACKING_ID=… of this job stands in its environment. */
-static bool is_ours(const struct job *j, pid_t pid)
+/* RUNNER_TRACKING_ID=… of this job stands in its environment. `buf` serves all processes, since there may be thousands. */
+static bool is_ours(const struct job *j, pid_t pid, char *buf)
 {
 	char path[64];
-	_cleanup_(str_done) struct str text = STR_SECRET_INIT(ENVIRON_MAX);
-	_cleanup_free_ char *wanted = xasprintf("RUNNER_TRACKING_ID=%s", j->tracking_id);
+	size_t len = 0, name = strlen("RUNNER_TRACKING_ID=");
 	snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
-	if (fs_read(AT_FDCWD, path, ENVIRON_MAX, &text, NULL) < 0)
-		return false;
-	for (size_t at = 0; at < text.len; at += strlen(text.data + at) + 1)
-		if (strcasecmp(text.data + at, wanted) == 0)
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	for (ssize_t n; fd >= 0 && len < ENVIRON_MAX && (n = read(fd, buf + len, ENVIRON_MAX - len)) > 0;)
+		len += (size_t)n;
+	buf[len] = '\0';
+	for (size_t at = 0; at < len; at += strlen(buf + at) + 1)
+		if (strncmp(buf + at, "RUNNER_TRACKING_ID=", name) == 0 && strcasecmp(buf + at + name, j->tracking_id) == 0)
 			return true;
 	return false;
 }
@@ -212,15 +213,18 @@ static void end_orphans(struct job *j, struct record *r)
 	if (dir == NULL)
 		return;
 	struct dirent *entry;
+	char *buf = xmalloc(ENVIRON_MAX + 1);
 	while ((entry = readdir(dir)) != NULL) {
 		long long pid;
 		char name[64];
-		if (!str_parse_i64(entry->d_name, 2, INT32_MAX, &pid) || pid == getpid() || pid == getppid() || !is_ours(j, (pid_t)pid))
+		if (!str_parse_i64(entry->d_name, 2, INT32_MAX, &pid) || pid == getpid() || pid == getppid() || !is_ours(j, (pid_t)pid, buf))
 			continue;
 		process_name((pid_t)pid, name, sizeof(name));
 		record_line(j, r, "Terminate orphan process: pid (%lld) (%s)", pid, name);
 		kill((pid_t)pid, SIGKILL);
 	}
+	explicit_bzero(buf, ENVIRON_MAX + 1);
+	free(buf);
 	closedir(dir);
 }
 

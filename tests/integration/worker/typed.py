@@ -137,6 +137,34 @@ class Typed(unittest.TestCase):
         self.assertTrue(found)
         self.house.finish(worker)
 
+    def test_the_root_action_carries_out_a_deployment_file(self):
+        deploy = f"""name: shop
+environment: production
+targets: {{web: {{local: {{}}, base: {self.house.folder}/base}}}}
+steps:
+  - archive-upload: {{target: web, source: app, path: {self.srv}}}
+  - secret-write: {{target: web, path: {self.srv}/env, values: {{KEY: "${{{{ secrets.KEY }}}}", WHO: "${{{{ inputs.who }}}}"}}}}
+  - run: {{target: web, command: "test -e {self.srv}/current/a.txt", undo: none}}
+"""
+        files = {"deploy.yml": deploy, "app/a.txt": "hello\n"}
+        steps = f'''
+            - uses: {OWN}/checkout@v1
+            - uses: davit-deploy/davit@v1
+              name: deploys
+              id: d
+              with: {{file: deploy.yml, secrets: "${{{{ toJSON(secrets) }}}}", inputs: "who: octo"}}
+        '''
+        run = self.house.run(steps, files=files)
+        self.assertEqual(run.conclusion, "success", run.log("deploys"))
+        with open(f"{self.srv}/env") as file:
+            self.assertEqual(sorted(file.read().split()), ["KEY=s3cr3t-value", "WHO=octo"])
+        self.assertNotIn("s3cr3t-value", repr(run.shown))
+        self.assertNotIn("Decide the deployment", run.conclusions())
+        broken = self.house.run(steps, files={"deploy.yml": deploy.replace("current/a.txt", "current/none"), "app/a.txt": "new\n"})
+        self.assertEqual(broken.conclusion, "failure")
+        with open(f"{self.srv}/current/a.txt") as file:
+            self.assertEqual(file.read(), "hello\n")
+
     def test_an_undo_that_outlives_the_job_is_said(self):
         mark = os.path.join(self.house.folder, "mark")
         worker = self.house.start(f'''
