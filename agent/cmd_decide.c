@@ -6,6 +6,7 @@
 #include "agent/cli.h"
 #include "agent/commands.h"
 #include "agent/deploy/document.h"
+#include "agent/deploy/kept.h"
 #include "agent/deploy/session.h"
 #include "agent/step_input.h"
 
@@ -20,11 +21,12 @@ struct decision {
 	struct err err;
 };
 
-static int decision_open(struct decision *d)
+static int decision_open(struct decision *d, const char *title)
 {
 	deploy_values_init(&d->values);
 	int r = deploy_session_open(&d->session, true, &d->err);
 	d->session.json = cli_json();
+	d->session.title = title;
 	for (size_t i = 0; r >= 0 && i < d->secrets.count; i++)
 		r = deploy_values_secret_from_env(&d->values, d->secrets.items[i], &d->err);
 	if (r >= 0 && d->secrets_file != NULL)
@@ -49,8 +51,18 @@ static int decision_read_inputs(struct decision *d, const char *const *names, si
 	return r;
 }
 
+static void write_outputs(const struct engine_result *result)
+{
+	struct err ignored = ERR_INIT;
+	json_t *outputs _cleanup_json_ = json_pack("{s:s, s:s}", "deployment", result->id ? result->id : "", "state",
+	        result->id ? deployment_state_name(result->state) : "");
+	deploy_job_write_outputs(outputs, &ignored);
+}
+
 static int decision_end(struct decision *d, int r, bool started)
 {
+	if (started && d->session.workflow)
+		write_outputs(&d->result);
 	int status = started ? deploy_session_tell(&d->session, r, &d->result, false, &d->err)
 	                     : deploy_session_fail(&d->session, &d->err);
 	engine_result_done(&d->result);
@@ -67,38 +79,126 @@ static const char *input_text(const struct decision *d, const char *name)
 	return text != NULL && *text != '\0' ? text : NULL;
 }
 
+/* A committed deployment is known by its id, or by the release that is gone back to, which has its deployment's id; else the
+ * only one of this host. ret NULL: not known here. */
+static int find_committed(struct decision *d, const char *id, const char *to, json_t **ret)
+{
+	json_t *doc _cleanup_json_ = NULL, *list _cleanup_json_ = NULL;
+	struct err ignored = ERR_INIT;
+	if (id == NULL && to == NULL)
+		return 0;
+	store_deployment_get(d->session.store, id ? id : to, &doc, &ignored);
+	const struct store_filter filter = { .name = json_get_string(doc, "name"), .environment = json_get_string(doc, "environment") };
+	int r = id == NULL ? store_deployment_list(d->session.store, &filter, &list, &d->err) : 0;
+	const char *name = filter.name, *environment = filter.environment;
+	size_t i;
+	json_t *other, *newest = id ? doc : NULL;
+	json_array_foreach(list, i, other) {
+		const char *state = json_get_string(other, "state");
+		if (state == NULL || strcmp(state, "committed") != 0)
+			continue;
+		newest = newest ? newest : other;
+		name = name ? name : json_get_string(other, "name");
+		environment = environment ? environment : json_get_string(other, "environment");
+		if (strcmp(name, json_get_string(other, "name")) == 0 && strcmp(environment, json_get_string(other, "environment")) == 0)
+			continue;
+		r = err_set(&d->err, ERR_INVALID, "no deployment made the release '%s', and several names were deployed from here", to);
+		return err_hint(&d->err, r, "say which: davit rollback --to %s --file FILE", to);
+	}
+	*ret = json_incref(newest);
+	return r;
+}
+
+/* Only the release directory that is meant. */
+static void keep_path(json_t *deployment, const char *path)
+{
+	json_t *steps = json_object_get(deployment, "steps");
+	for (size_t i = json_array_size(steps); path != NULL && i-- > 0;) {
+		const json_t *step = json_array_get(steps, i);
+		const char *name = json_get_string(step, "step"), *at = json_get_string(json_object_get(step, "input"), "path");
+		if (name != NULL && strcmp(name, "archive-upload") == 0 && (at == NULL || strcmp(at, path) != 0))
+			json_array_remove(steps, i);
+	}
+}
+
+/* What a way back behind a committed deployment needs: from the file, or what was kept of it. */
+static int read_way_back(struct decision *d, const char *file, const char *id, const char *to, const char *path,
+                         struct deploy_document **ret_document, json_t **ret_kept)
+{
+	json_t *doc _cleanup_json_ = NULL;
+	int r = 0;
+	if (file != NULL) {
+		r = deploy_document_read(file, &d->values, ret_document, &d->session.faults, &d->err);
+		if (r >= 0)
+			d->session.options.deployment = deploy_document_deployment(*ret_document);
+	} else {
+		r = find_committed(d, id, to, &doc);
+		const char *state = json_get_string(doc, "state");
+		const json_t *kept = state != NULL && strcmp(state, "committed") == 0 ? json_object_get(doc, "kept") : NULL;
+		if (r >= 0 && kept != NULL)
+			r = deploy_kept_fill(kept, d->values.secrets, ret_kept, &d->session.faults, &d->err);
+		if (r >= 0)
+			d->session.options.deployment = *ret_kept;
+	}
+	if (r >= 0)
+		keep_path((json_t *)d->session.options.deployment, path);
+	return r;
+}
+
+static bool input_true(const struct decision *d, const char *name)
+{
+	const char *text = input_text(d, name);
+	return json_is_true(json_object_get(d->in.input, name)) || (text != NULL && strcmp(text, "true") == 0);
+}
+
 int cmd_rollback(int argc, char **argv)
 {
 	struct decision d = { .err = ERR_INIT };
+	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
+	json_t *kept _cleanup_json_ = NULL;
 	bool data = false, force = false;
-	const char *to = NULL;
+	const char *to = NULL, *file = NULL, *path = NULL;
+	struct strv vars _cleanup_(strv_done) = { 0 };
 	const struct cli_option options[] = {
 		{ "to", 0, CLI_TEXT, &to, "RELEASE", "switch to this earlier release instead" },
+		{ "path", 0, CLI_TEXT, &path, "PATH", "with --to: only the releases of this archive-upload" },
 		{ "data", 0, CLI_FLAG, &data, NULL, "restore the snapshots of the deployment too" },
 		{ "force", 0, CLI_FLAG, &force, NULL, "overwrite what somebody changed since" },
+		{ "file", 0, CLI_TEXT, &file, "FILE", "the deployment file, where this host does not know the deployment" },
 		{ "secret", 0, CLI_LIST, &d.secrets, "NAME", "a secret that is not sealed here, from that environment variable" },
 		{ "secrets", 0, CLI_TEXT, &d.secrets_file, "FILE", "the same from a JSON or YAML map, mode 0600" },
+		{ "var", 0, CLI_LIST, &vars, "NAME=VALUE", "with --file: a value of the context vars" },
 		{ "input", 0, CLI_TEXT, &d.input, "FILE", "the inputs of the step rollback; - is standard input" },
 		{ 0 },
 	};
 	const struct cli_command command = { "rollback", "[ID] [options]",
 		"Undoes a deployment: the job's, or the only open or held one; or, by its ID, the newest committed one of its environment.",
 		options, 0, 1 };
-	static const char *const inputs[] = { "deployment", "to", "token" };
+	static const char *const inputs[] = { "deployment", "to", "path", "data", "force", "token" };
 	struct cli_rest rest;
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
 		return status;
-	int r = decision_open(&d);
+	int r = decision_open(&d, "rollback");
 	if (r >= 0)
 		r = decision_read_inputs(&d, inputs, ARRAY_SIZE(inputs));
+	for (size_t i = 0; r >= 0 && i < vars.count; i++)
+		r = deploy_values_pair(d.values.vars, "var", vars.items[i], &d.err);
 	if (r < 0)
 		return decision_end(&d, r, false);
-	d.session.options.data = data;
-	d.session.options.force = force;
+	d.session.options.data = data || input_true(&d, "data");
+	d.session.options.force = force || input_true(&d, "force");
 	const char *id = rest.count > 0 ? rest.words[0] : input_text(&d, "deployment");
-	if (to == NULL)
-		to = input_text(&d, "to");
+	to = to ? to : input_text(&d, "to");
+	path = path ? path : input_text(&d, "path");
+	if (id != NULL && to != NULL) {
+		r = err_set(&d.err, ERR_INVALID, "an id and --to exclude each other");
+		err_hint(&d.err, r, "an id is the deployment to take back, --to the release to go to");
+	}
+	if (r >= 0)
+		r = read_way_back(&d, file, id, to, path, &document, &kept);
+	if (r < 0)
+		return decision_end(&d, r, false);
 	r = engine_rollback(id, to, d.values.secrets, &d.session.options, &d.result, &d.err);
 	return decision_end(&d, r, true);
 }
@@ -125,7 +225,7 @@ int cmd_recover(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
 		return status;
-	int r = decision_open(&d);
+	int r = decision_open(&d, "recover");
 	struct engine_recover_options recover = { .takeover = takeover, .takeover_after_ms = 90000, .secrets = d.values.secrets };
 	for (size_t i = 0; r >= 0 && i < vars.count; i++)
 		r = deploy_values_pair(d.values.vars, "var", vars.items[i], &d.err);
@@ -140,7 +240,7 @@ int cmd_recover(int argc, char **argv)
 	}
 	struct stat st;
 	if (r >= 0 && rest.count > 0 && stat(rest.words[0], &st) == 0) {
-		r = deploy_document_read(rest.words[0], &d.values, &document, &d.err);
+		r = deploy_document_read(rest.words[0], &d.values, &document, &d.session.faults, &d.err);
 		if (r >= 0)
 			recover.deployment = deploy_document_deployment(document);
 	} else if (rest.count > 0) {
@@ -176,7 +276,7 @@ int cmd_unlock(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
 		return status;
-	int r = decision_open(&d);
+	int r = decision_open(&d, "unlock");
 	if (r >= 0 && yes && accept)
 		r = err_set(&d.err, ERR_INVALID, "--yes and --accept exclude each other");
 	if (r < 0)
@@ -202,7 +302,7 @@ int cmd_finish(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
 		return status;
-	int r = decision_open(&d);
+	int r = decision_open(&d, "finish");
 	if (r >= 0)
 		r = decision_read_inputs(&d, inputs, ARRAY_SIZE(inputs));
 	if (status_option == NULL)

@@ -2,6 +2,7 @@
  * action: `file`, `secrets`, `vars`, `inputs`, `plan`, `expect` and `wait` come from the inputs of the step. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@ struct deploy_call {
 	const char *file, *input, *expect, *wait, *secrets_file, *undo_deadline;
 	struct strv secrets, vars, inputs;
 	struct step_input in;                  /* of the root action */
+	char *document;                        /* owned: where its inputs come from, when that is no environment */
 };
 
 static const char *const action_inputs[] = { "file", "secrets", "vars", "inputs", "plan", "expect", "wait", "token" };
@@ -64,6 +66,16 @@ static int read_action(struct deploy_call *call, struct deploy_values *values, s
 	if (call->wait != NULL && call->wait[0] == '\0')
 		call->wait = NULL;
 	return 0;
+}
+
+/* `--input` has two meanings: NAME=VALUE, and the document of the root action (`-`, or a file's name, which holds no `=`). */
+static void take_document_option(struct deploy_call *call)
+{
+	if (call->file != NULL || call->inputs.count != 1 || strchr(call->inputs.items[0], '=') != NULL)
+		return;
+	call->document = call->inputs.items[0];
+	call->input = call->document;
+	call->inputs.count = 0;
 }
 
 static int read_values(const struct deploy_call *call, struct deploy_values *values, struct err *err)
@@ -120,10 +132,10 @@ int cmd_deploy(int argc, char **argv)
 		{ "secret", 0, CLI_LIST, &call.secrets, "NAME", "a secret: the value of that environment variable; may be repeated" },
 		{ "secrets", 0, CLI_TEXT, &call.secrets_file, "FILE", "secrets from a JSON or YAML map, mode 0600; - is standard input" },
 		{ "var", 0, CLI_LIST, &call.vars, "NAME=VALUE", "a value of the context vars; may be repeated" },
-		{ "input", 0, CLI_LIST, &call.inputs, "NAME=VALUE", "a value of the context inputs; may be repeated" },
+		{ "input", 0, CLI_LIST, &call.inputs, "NAME=VALUE", "a value of the context inputs; may be repeated. Without FILE, --input -: the\n"
+			"                               inputs of the root action as JSON or YAML from standard input" },
 		{ "wait", 0, CLI_TEXT, &call.wait, "D", "wait so long for a held lock (90s, 10m); default: not at all" },
 		{ "undo-deadline", 0, CLI_TEXT, &call.undo_deadline, "D", "give an undo so long before it is held; default 15m" },
-		{ "input", 0, CLI_TEXT, &call.input, "FILE", "the inputs of the root action as JSON or YAML; - is standard input" },
 		{ "no-seal", 0, CLI_FLAG, &call.no_seal, NULL, "keep no sealed secrets for a recovery: it will ask for them" },
 		{ 0 },
 	};
@@ -144,6 +156,8 @@ int cmd_deploy(int argc, char **argv)
 	call.file = rest.count > 0 ? rest.words[0] : NULL;
 	int r = deploy_session_open(&session, true, &err);
 	session.json = cli_json();
+	session.title = call.file ? call.file : "deploy";
+	take_document_option(&call);
 	if (r >= 0 && call.file == NULL)
 		r = read_action(&call, &values, &err);
 	if (r >= 0)
@@ -151,10 +165,11 @@ int cmd_deploy(int argc, char **argv)
 	if (r >= 0)
 		r = read_values(&call, &values, &err);
 	if (r >= 0)
-		r = deploy_document_read(call.file, &values, &document, &err);
+		r = deploy_document_read(call.file, &values, &document, &session.faults, &err);
 	if (r >= 0) {
 		const struct deploy_job *job = &call.in.job;
 		session.workflow |= job->present;
+		session.title = call.file;
 		deploy_document_set_job(document, job->repository, job->run_url, job->api_url, job->token, job->commit);
 		deploy_document_bind(document, &session.options);
 		const json_t *deployment = deploy_document_deployment(document);
@@ -171,6 +186,7 @@ int cmd_deploy(int argc, char **argv)
 	engine_result_done(&result);
 	deploy_values_done(&values);
 	deploy_session_done(&session);
+	free(call.document);
 	strv_done(&call.secrets);
 	strv_done(&call.vars);
 	strv_done(&call.inputs);

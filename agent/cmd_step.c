@@ -11,15 +11,16 @@
 #include "agent/deploy/session.h"
 #include "agent/step_input.h"
 
-static int make_document(const char *name, const struct step_input *in, struct deploy_document **ret, struct err *err)
+static int make_document(const char *name, const struct step_input *in, struct deploy_document **ret, json_t **ret_faults, struct err *err)
 {
 	_cleanup_free_ char *default_name = deploy_job_default_name(&in->job);
+	_cleanup_free_ char *default_environment = deploy_job_default_environment(&in->job);
 	struct deploy_single single = {
 		.step = name,
 		.input = in->input,
 		.text_values = in->text_values,
 		.name = default_name,
-		.environment = in->job.environment ? in->job.environment : in->job.present ? "default" : NULL,
+		.environment = default_environment ? default_environment : in->job.present ? "default" : NULL,
 		.on_failure = in->job.on_failure,
 		.source_root = in->job.workspace,
 		.repository = in->job.repository,
@@ -28,7 +29,7 @@ static int make_document(const char *name, const struct step_input *in, struct d
 		.token = in->job.token,
 		.commit = in->job.commit,
 	};
-	return deploy_document_single(&single, ret, err);
+	return deploy_document_single(&single, ret, ret_faults, err);
 }
 
 static void write_outputs(const struct engine_result *result)
@@ -44,7 +45,7 @@ static int run_step(const char *name, struct deploy_session *session, const stru
 {
 	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
 	struct engine_result result _cleanup_(engine_result_done) = { 0 };
-	int r = make_document(name, in, &document, err);
+	int r = make_document(name, in, &document, &session->faults, err);
 	if (r < 0)
 		return deploy_session_fail(session, err);
 	deploy_document_bind(document, &session->options);
@@ -96,7 +97,7 @@ static int preflight_file(struct deploy_session *session, const struct step_inpu
 	if (r >= 0 && in->job.workspace != NULL && chdir(in->job.workspace) != 0)
 		r = err_errno(err, errno, "go to the workspace %s", in->job.workspace);
 	if (r >= 0)
-		r = deploy_document_read(file, &values, &document, err);
+		r = deploy_document_read(file, &values, &document, &session->faults, err);
 	if (r < 0)
 		return deploy_session_fail(session, err);
 	session->workflow |= in->job.present;
@@ -135,6 +136,7 @@ int cmd_step(int argc, char **argv)
 	struct step_input in = { 0 };
 	int r = deploy_session_open(&session, !plan, &err);
 	session.json = cli_json();
+	session.title = name;
 	const struct step_type *type = step_find(name);
 	if (r >= 0 && type == NULL) {
 		r = err_set(&err, ERR_INVALID, "no step is called '%s'", name);

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/deploy/faults.h"
+#include "agent/deploy/kept.h"
 #include "agent/deploy/resolve.h"
 #include "agent/deploy/source.h"
 #include "base/schema.h"
@@ -361,7 +363,17 @@ static const char *relative_to(const char *root, const char *path)
 	return strncmp(path, root, len) == 0 && path[len] == '/' ? path + len + 1 : path;
 }
 
-int deploy_document_read(const char *path, const struct deploy_values *values, struct deploy_document **ret, struct err *err)
+/* ERR_INVALID when there are faults; more than one are listed, not joined to one line. */
+static int faults_end(struct reader *r, const char *what, json_t **ret_faults, struct err *err)
+{
+	if (r->faults.count == 0)
+		return 0;
+	*ret_faults = deploy_faults_json(&r->faults, r->d->yaml);
+	return err_set(err, ERR_INVALID, "%s: %zu fault%s, nothing was changed", what, r->faults.count, r->faults.count == 1 ? "" : "s");
+}
+
+int deploy_document_read(const char *path, const struct deploy_values *values, struct deploy_document **ret, json_t **ret_faults,
+                         struct err *err)
 {
 	struct deploy_document *d _cleanup_(deploy_document_freep) = document_new(values);
 	struct deploy_source source _cleanup_(deploy_source_done) = { 0 };
@@ -382,36 +394,71 @@ int deploy_document_read(const char *path, const struct deploy_values *values, s
 	if (r < 0)
 		return r;
 	read_body(&reader, raw);
-	r = faults_to_err(&reader.faults, d->yaml, err);
-	if (r < 0) {
-		struct str all _cleanup_(str_done) = STR_INIT(1 << 20);
-		faults_print(&reader.faults, d->yaml, &all);
-		fputs(str_peek(&all), stderr);
-		r = err_set(err, ERR_INVALID, "%s: %zu fault%s, nothing was changed", path, reader.faults.count,
-		            reader.faults.count == 1 ? "" : "s");
+	r = faults_end(&reader, path, ret_faults, err);
+	if (r < 0)
 		return err_hint(err, r, "mend what is listed above; `davit schema deployment` shows the form");
-	}
 	_cleanup_free_ char *real = realpath(path, NULL);
 	json_object_set_new(d->deployment, "file", json_string(relative_to(source.root, real ? real : path)));
+	json_t *kept = deploy_kept_make(raw, d->deployment, d->late, d->contexts);
+	if (kept != NULL)
+		json_object_set_new(d->deployment, "kept", kept);
 	*ret = TAKE(d);
 	return 0;
 }
 
 /* ---- one step ---- */
 
+static json_t *read_map_text(struct reader *r, const char *name, const json_t *given)
+{
+	struct yaml_doc *doc _cleanup_(yaml_freep) = NULL;
+	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
+	struct err err = ERR_INIT;
+	char line[1024];
+	_cleanup_free_ char *pointer = xasprintf("/%s", name);
+	const json_t *root = given;
+	if (json_is_string(given)) {
+		if (yaml_read(name, json_string_value(given), json_string_length(given), &limits, &doc, &err) < 0) {
+			faults_add(&r->faults, NULL, pointer, "%s", err_line(&err, line, sizeof(line)));
+			return NULL;
+		}
+		root = yaml_root(doc);
+	}
+	if (root == NULL || json_is_null(root))
+		return NULL;
+	if (json_is_object(root))
+		return json_deep_copy(root);
+	faults_add(&r->faults, NULL, pointer, "is not a map");
+	return NULL;
+}
+
+/* `deployment` of a single step; the values themselves are checked with the whole. */
+static void check_heads(struct reader *r, const json_t *given)
+{
+	static const char *const known[] = { "name", "environment", "on_failure" };
+	const char *key;
+	json_t *value;
+	json_object_foreach((json_t *)given, key, value) {
+		bool found = false;
+		for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+			found |= strcmp(known[i], key) == 0;
+		_cleanup_free_ char *pointer = xasprintf("/deployment/%s", key);
+		if (!found) {
+			const char *nearest = str_nearest(key, known, ARRAY_SIZE(known));
+			faults_add(&r->faults, NULL, pointer, "unknown key '%s'", key);
+			if (nearest != NULL)
+				faults_hint(&r->faults, "did you mean '%s'?", nearest);
+			else
+				faults_hint(&r->faults, "name, environment and on_failure can be given");
+		} else if (!json_is_string(value)) {
+			faults_add(&r->faults, NULL, pointer, "is not a text");
+		}
+	}
+}
+
 static void single_heads(struct reader *r, const struct deploy_single *single)
 {
-	const json_t *given = json_object_get(single->input, "deployment");
-	json_t *parsed = NULL;
-	if (json_is_string(given)) {
-		struct yaml_doc *doc _cleanup_(yaml_freep) = NULL;
-		struct yaml_limits limits = YAML_LIMITS_DEFAULT;
-		struct err ignored = ERR_INIT;
-		if (yaml_read("deployment", json_string_value(given), json_string_length(given), &limits, &doc, &ignored) == 0)
-			parsed = json_deep_copy(yaml_root(doc));
-	} else if (json_is_object(given)) {
-		parsed = json_deep_copy(given);
-	}
+	json_t *parsed = read_map_text(r, "deployment", json_object_get(single->input, "deployment"));
+	check_heads(r, parsed);
 	struct { const char *key, *otherwise; } heads[] = {
 		{ "name", single->name ? single->name : single->step },
 		{ "environment", single->environment ? single->environment : "local" },
@@ -435,22 +482,13 @@ static void single_targets(struct reader *r, json_t *input)
 		json_object_del(input, "targets");
 		return;
 	}
-	if (json_is_object(targets)) {
-		json_object_set(r->root, "targets", targets);
-	} else if (json_is_string(targets)) {
-		struct yaml_doc *doc _cleanup_(yaml_freep) = NULL;
-		struct yaml_limits limits = YAML_LIMITS_DEFAULT;
-		struct err err = ERR_INIT;
-		char line[1024];
-		if (yaml_read("targets", json_string_value(targets), json_string_length(targets), &limits, &doc, &err) < 0)
-			faults_add(&r->faults, NULL, "/targets", "%s", err_line(&err, line, sizeof(line)));
-		else
-			json_object_set(r->root, "targets", yaml_root(doc));
-	}
+	json_t *map = read_map_text(r, "targets", targets);
+	if (map != NULL)
+		json_object_set_new(r->root, "targets", map);
 	json_object_del(input, "targets");
 }
 
-int deploy_document_single(const struct deploy_single *single, struct deploy_document **ret, struct err *err)
+int deploy_document_single(const struct deploy_single *single, struct deploy_document **ret, json_t **ret_faults, struct err *err)
 {
 	struct deploy_document *d _cleanup_(deploy_document_freep) = document_new(NULL);
 	struct deploy_source source _cleanup_(deploy_source_done) = { 0 };
@@ -466,20 +504,14 @@ int deploy_document_single(const struct deploy_single *single, struct deploy_doc
 	json_t *item _cleanup_json_ = json_object();
 	json_object_set(item, single->step, input);
 	json_object_set_new(reader.root, "steps", json_pack("[O]", item));
-	if (!single->text_values) {
-		r = check_schema(&reader, err);
-		if (r < 0)
-			return r;
-	}
+	r = check_schema(&reader, err);
+	if (r < 0)
+		return r;
 	read_body(&reader, reader.root);
-	r = faults_to_err(&reader.faults, NULL, err);
-	if (r < 0) {
-		struct str all _cleanup_(str_done) = STR_INIT(1 << 20);
-		faults_print(&reader.faults, NULL, &all);
-		if (reader.faults.count > 1)
-			fputs(str_peek(&all), stderr);
-		return err_wrap(err, r, "step %s", single->step);
-	}
+	_cleanup_free_ char *what = xasprintf("step %s", single->step);
+	r = faults_end(&reader, what, ret_faults, err);
+	if (r < 0)
+		return err_hint(err, r, "mend what is listed above; `davit schema %s` shows the inputs", single->step);
 	deploy_document_set_job(d, single->repository, single->run_url, single->api_url, single->token, single->commit);
 	*ret = TAKE(d);
 	return 0;

@@ -7,8 +7,10 @@
 
 struct deploy_document;
 
-/* path: the file. values are borrowed until deploy_document_free. */
-int deploy_document_read(const char *path, const struct deploy_values *values, struct deploy_document **ret, struct err *err);
+/* path: the file. values are borrowed until deploy_document_free. ret_faults: all faults when there are any (deploy/faults.h; the
+ * caller's); err then says how many. */
+int deploy_document_read(const char *path, const struct deploy_values *values, struct deploy_document **ret, json_t **ret_faults,
+                         struct err *err);
 
 /* What a single step's deployment is made of; the members that are NULL or empty get the defaults of docs/semantics.md 3. */
 struct deploy_single {
@@ -19,7 +21,7 @@ struct deploy_single {
 	const char *source_root;       /* the work tree; NULL: the one around the current directory */
 	const char *repository, *run_url, *api_url, *token, *commit;
 };
-int deploy_document_single(const struct deploy_single *single, struct deploy_document **ret, struct err *err);
+int deploy_document_single(const struct deploy_single *single, struct deploy_document **ret, json_t **ret_faults, struct err *err);
 
 json_t *deploy_document_deployment(const struct deploy_document *d);     /* borrowed */
 /* Sets options->resolve, for values that only earlier steps give. */

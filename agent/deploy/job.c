@@ -192,20 +192,27 @@ int deploy_job_write_summary(const char *markdown, struct err *err)
 	return append_file("GITHUB_STEP_SUMMARY", str_peek(&masked), masked.len, err);
 }
 
-char *deploy_job_default_name(const struct deploy_job *job)
+static char *in_form(const char *from)
 {
-	const char *slash = job->repository ? strrchr(job->repository, '/') : NULL;
-	const char *from = slash ? slash + 1 : job->repository;
-	if (from == NULL)
-		return NULL;
-	struct str name _cleanup_(str_done) = STR_INIT(63);
-	for (; *from != '\0' && name.len < 63; from++) {
+	struct str name _cleanup_(str_done) = STR_INIT(64);
+	for (; from != NULL && *from != '\0' && name.len < 63; from++) {
 		char c = (char)tolower((unsigned char)*from);
-		bool fits = isalnum((unsigned char)c) || (name.len > 0 && strchr("._-", c) != NULL);
-		if (fits || name.len > 0)
+		bool plain = isalnum((unsigned char)c), fits = plain || strchr("._-", c) != NULL;
+		if (plain || name.len > 0)
 			str_append_c(&name, fits ? c : '-');
 	}
 	return name.len > 0 ? str_take(&name) : NULL;
+}
+
+char *deploy_job_default_name(const struct deploy_job *job)
+{
+	const char *slash = job->repository ? strrchr(job->repository, '/') : NULL;
+	return in_form(slash ? slash + 1 : job->repository);
+}
+
+char *deploy_job_default_environment(const struct deploy_job *job)
+{
+	return in_form(job->environment);
 }
 
 void deploy_job_done(struct deploy_job *job)

@@ -23,6 +23,7 @@ json_t *deploy_job_inputs_by_name(const char *const *names, size_t count);
 int deploy_job_write_outputs(const json_t *outputs, struct err *err);
 /* Text appended to GITHUB_STEP_SUMMARY, masked. */
 int deploy_job_write_summary(const char *markdown, struct err *err);
-/* The last part of "owner/name" in the form that a deployment's name has, or NULL. */
+/* The last part of "owner/name", and the job's environment, in the form that a deployment's names have; or NULL. */
 char *deploy_job_default_name(const struct deploy_job *job);
+char *deploy_job_default_environment(const struct deploy_job *job);
 void deploy_job_done(struct deploy_job *job);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/deploy/job.h"
 #include "agent/report/report.h"
 #include "base/http.h"
 #include "base/log.h"
@@ -67,6 +68,14 @@ static void plain_line(const struct deploy_session *s, const char *level, const 
 	str_append(out, s->colours && *colour ? "\x1b[0m\n" : "\n");
 }
 
+/* A workflow's runner reads commands from standard output only; elsewhere errors are on standard error. */
+static void write_line(const struct deploy_session *s, const char *level, const struct str *text)
+{
+	FILE *out = s->json || (!s->workflow && strcmp(level, "error") == 0) ? stderr : stdout;
+	fwrite(str_peek(text), 1, text->len, out);
+	fflush(out);
+}
+
 /* Masked first: escaping could hide a secret from the mask. */
 static void report_line(void *context, const char *level, const char *line)
 {
@@ -80,9 +89,7 @@ static void report_line(void *context, const char *level, const char *line)
 		workflow_line(level, str_peek(&masked), &text);
 	else
 		plain_line(s, level, str_peek(&masked), &text);
-	FILE *out = s->json ? stderr : stdout;
-	fwrite(str_peek(&text), 1, text.len, out);
-	fflush(out);
+	write_line(s, level, &text);
 }
 
 static struct http *session_http(void *context)
@@ -127,6 +134,84 @@ void deploy_session_done(struct deploy_session *s)
 {
 	store_closep(&s->store);
 	http_freep(&s->http);
+	json_decrefp(&s->faults);
+}
+
+static void append_masked(struct str *out, const char *text)
+{
+	mask_apply(mask_process(), text, strlen(text), out);
+}
+
+/* The properties of a workflow command: what ends one is escaped too. */
+static void append_property(struct str *out, const char *text)
+{
+	struct str data _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES);
+	append_command_data(&data, text);
+	for (const char *p = str_peek(&data); *p != '\0'; p++) {
+		if (*p == ':')
+			str_append(out, "%3A");
+		else if (*p == ',')
+			str_append(out, "%2C");
+		else
+			str_append_c(out, *p);
+	}
+}
+
+/* ::error file=deploy/x.yml,line=3,col=7::text */
+static void fault_command(const json_t *fault, const char *text, const char *hint, struct str *out)
+{
+	const char *file = json_get_string(fault, "file");
+	int64_t line = json_get_int(fault, "line", 0);
+	str_append(out, "::error");
+	if (file != NULL && line > 0) {
+		str_append(out, " file=");
+		append_property(out, file);
+		str_appendf(out, ",line=%lld,col=%lld", (long long)line, (long long)json_get_int(fault, "column", 0));
+	}
+	str_append(out, "::");
+	append_command_data(out, text);
+	if (hint != NULL) {
+		str_append(out, "%0A");
+		append_command_data(out, hint);
+	}
+	str_append_c(out, '\n');
+}
+
+/* deploy/x.yml:3:7: /steps/0/run: text, the hint indented below. */
+static void fault_line(const json_t *fault, const char *text, const char *hint, struct str *out)
+{
+	const char *file = json_get_string(fault, "file");
+	int64_t line = json_get_int(fault, "line", 0);
+	if (file != NULL && line > 0)
+		str_appendf(out, "%s:%lld:%lld: ", file, (long long)line, (long long)json_get_int(fault, "column", 0));
+	else if (file != NULL)
+		str_appendf(out, "%s: ", file);
+	str_append_safe(out, text, strlen(text));
+	str_append_c(out, '\n');
+	if (hint == NULL)
+		return;
+	str_append(out, "  ");
+	str_append_safe(out, hint, strlen(hint));
+	str_append_c(out, '\n');
+}
+
+static void say_faults(const struct deploy_session *s)
+{
+	size_t i;
+	json_t *fault;
+	json_array_foreach(s->faults, i, fault) {
+		struct str out _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES), text _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES);
+		struct str hint _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES);
+		const char *at = json_get_string(fault, "at"), *said = json_get_string(fault, "text"), *way = json_get_string(fault, "hint");
+		if (at != NULL) {
+			append_masked(&text, at);
+			str_append(&text, ": ");
+		}
+		append_masked(&text, said ? said : "");
+		append_masked(&hint, way ? way : "");
+		(s->workflow ? fault_command : fault_line)(fault, str_peek(&text), way ? str_peek(&hint) : NULL, &out);
+		write_line(s, "error", &out);
+	}
 }
 
 static void say_error(struct deploy_session *s, const struct err *err)
@@ -135,10 +220,32 @@ static void say_error(struct deploy_session *s, const struct err *err)
 	if (err->code == 0)
 		return;
 	err_line(err, line, sizeof(line));
+	say_faults(s);
 	if (strncmp(line, s->last_error, sizeof(s->last_error) - 1) != 0)
 		report_line(s, "error", line);
-	if (err->hint[0] != '\0')
+	if (err->hint[0] == '\0')
+		return;
+	if (s->workflow || s->json) {
 		report_line(s, "info", err->hint);
+		return;
+	}
+	struct str hint _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES), masked _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES);
+	append_masked(&masked, err->hint);
+	plain_line(s, "info", str_peek(&masked), &hint);
+	write_line(s, "error", &hint);
+}
+
+static void summarise(const struct deploy_session *s, const struct engine_result *result, bool plan, int status, const struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	char line[4096];
+	if (!s->workflow || s->title == NULL)
+		return;
+	_cleanup_free_ char *text = report_summary(s->title, result ? result->report : NULL, s->faults,
+	        plan ? "planned" : result && result->id ? deployment_state_name(result->state) : NULL, plan && result ? result->digest : NULL,
+	        status != 0 && err->code != 0 ? err_line(err, line, sizeof(line)) : NULL);
+	if (text != NULL)
+		deploy_job_write_summary(text, &ignored);
 }
 
 int deploy_session_fail(struct deploy_session *s, const struct err *err)
@@ -148,10 +255,13 @@ int deploy_session_fail(struct deploy_session *s, const struct err *err)
 		json_t *answer _cleanup_json_ = json_pack("{s:i, s:{s:s, s:o, s:s}}", "exit_status", err_exit_status(err->code),
 		        "error", "code", err_code_name(err->code), "text", json_stringf("%s", err_line(err, line, sizeof(line))),
 		        "hint", err->hint);
+		if (s->faults != NULL)
+			json_object_set(json_object_get(answer, "error"), "faults", s->faults);
 		_cleanup_free_ char *text = json_pretty(answer);
 		report_print_masked(text, stdout);
 	}
 	say_error(s, err);
+	summarise(s, NULL, false, err_exit_status(err->code), err);
 	return err_exit_status(err->code);
 }
 
@@ -175,5 +285,6 @@ int deploy_session_tell(struct deploy_session *s, int r, const struct engine_res
 	}
 	if (result->exit_status != 0)
 		say_error(s, err);
+	summarise(s, result, plan, result->exit_status, err);
 	return result->exit_status;
 }

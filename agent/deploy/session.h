@@ -11,7 +11,9 @@ struct deploy_session {
 	bool workflow;                       /* lines are workflow commands */
 	bool json;                           /* the result goes to standard output as JSON, lines to standard error */
 	bool colours;
+	const char *title;                   /* what the summary of a workflow's step is called: "archive-upload"; NULL: none is written */
 	char last_error[512];                /* an error is said once */
+	json_t *faults;                      /* of the file that was read: told with the error; owned */
 };
 
 /* needs_store false: for --plan, where a missing journal is not made. */

@@ -1,0 +1,121 @@
+#include "agent/deploy/kept.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/deploy/faults.h"
+#include "agent/deploy/resolve.h"
+#include "agent/expr/expr.h"
+#include "base/secret.h"
+
+enum { POINTER_MAX = 4096, KEPT_MAX = 1 << 20 };
+
+/* Everything but the secrets is filled in: without that context, what names it stays as it is. */
+static json_t *fill_but_secrets(const json_t *raw, const json_t *contexts)
+{
+	struct faults faults = { 0 };
+	json_t *known _cleanup_json_ = json_copy((json_t *)contexts);
+	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
+	bool late = false;
+	json_object_del(known, "secrets");
+	const struct deploy_resolver resolver = { known, NULL, &faults };
+	json_t *filled = deploy_resolve(&resolver, raw, &pointer, &late);
+	faults_done(&faults);
+	return filled;
+}
+
+static bool written_out(const json_t *text)
+{
+	return json_string_length(text) > 0 && !expr_is_template(json_string_value(text));
+}
+
+static bool login_written_out(const json_t *ssh)
+{
+	static const char *const names[] = { "key", "key_passphrase", "password" };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (written_out(json_object_get(ssh, names[i])))
+			return true;
+	const json_t *jump = json_object_get(ssh, "jump");
+	return jump != NULL && login_written_out(jump);
+}
+
+static bool any_login_written_out(const json_t *targets)
+{
+	const char *name;
+	json_t *target;
+	json_object_foreach((json_t *)targets, name, target)
+		if (login_written_out(json_object_get(target, "ssh")))
+			return true;
+	return false;
+}
+
+static bool needed(const char *step, const json_t *input)
+{
+	if (strcmp(step, "run") == 0)
+		return json_object_get(input, "after_undo") != NULL;
+	return strcmp(step, "archive-upload") == 0 || strcmp(step, "snapshot") == 0 || strcmp(step, "health-gate") == 0;
+}
+
+static json_t *kept_steps(const json_t *raw, const json_t *deployment, const json_t *late, const json_t *contexts)
+{
+	json_t *kept = json_array();
+	size_t index;
+	json_t *step;
+	json_array_foreach(json_object_get(deployment, "steps"), index, step) {
+		const char *name = json_get_string(step, "step");
+		const json_t *given = json_object_get(json_array_get(json_object_get(raw, "steps"), index), name);
+		char number[24];
+		snprintf(number, sizeof(number), "%zu", index);
+		if (!needed(name, given) || json_object_get(late, number) != NULL)
+			continue;
+		json_t *copy = json_copy(step), *input = fill_but_secrets(given, contexts);
+		json_object_del(input, "target");
+		json_object_set_new(copy, "input", input);
+		json_array_append_new(kept, copy);
+	}
+	return kept;
+}
+
+static bool shows_a_secret(const json_t *value)
+{
+	_cleanup_free_ char *text = json_text(value);
+	struct str masked _cleanup_(str_done) = STR_INIT(2 * KEPT_MAX);
+	if (strlen(text) > KEPT_MAX)
+		return true;
+	mask_apply(mask_process(), text, strlen(text), &masked);
+	return strcmp(text, str_peek(&masked)) != 0;
+}
+
+json_t *deploy_kept_make(const json_t *raw, const json_t *deployment, const json_t *late, const json_t *contexts)
+{
+	static const char *const heads[] = { "name", "environment", "on_failure", "undo_deadline", "seal", "source_root", "file" };
+	json_t *kept _cleanup_json_ = json_object();
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++)
+		if (json_object_get(deployment, heads[i]) != NULL)
+			json_object_set(kept, heads[i], json_object_get(deployment, heads[i]));
+	json_t *targets = json_object_get(raw, "targets");
+	json_object_set_new(kept, "targets", targets ? fill_but_secrets(targets, contexts)
+	                                             : json_incref(json_object_get(deployment, "targets")));
+	json_object_set_new(kept, "steps", kept_steps(raw, deployment, late, contexts));
+	if (any_login_written_out(json_object_get(kept, "targets")) || shows_a_secret(kept))
+		return NULL;
+	return TAKE(kept);
+}
+
+int deploy_kept_fill(const json_t *kept, const json_t *secrets, json_t **ret_deployment, json_t **ret_faults, struct err *err)
+{
+	struct faults faults _cleanup_(faults_done) = { 0 };
+	json_t *contexts _cleanup_json_ = json_pack("{s:O}", "secrets", secrets);
+	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
+	const struct deploy_resolver resolver = { contexts, NULL, &faults };
+	bool late = false;
+	json_t *filled = deploy_resolve(&resolver, kept, &pointer, &late);
+	int r = faults_to_err(&faults, NULL, err);
+	if (r < 0) {
+		*ret_faults = deploy_faults_json(&faults, NULL);
+		json_decref(filled);
+		return err_wrap(err, r, "the secrets of that deployment are not kept");
+	}
+	*ret_deployment = filled;
+	return 0;
+}

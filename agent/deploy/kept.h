@@ -1,0 +1,12 @@
+/* What the journal keeps of a deployment file, so that `davit rollback ID` can go back behind a committed deployment without
+ * the file: the targets, and the steps that a way back needs (releases, snapshots, restarts, gates), filled in but for their
+ * secrets, which stay the expressions they were. */
+#pragma once
+#include "base/yaml.h"
+
+/* raw: the file as read; deployment: what was made of it; late: an object with the indexes (as text) of steps that wait for
+ * outputs of others, which are left out; contexts as for deploy_resolve. NULL when it would hold a secret that was written out
+ * in the file. */
+json_t *deploy_kept_make(const json_t *raw, const json_t *deployment, const json_t *late, const json_t *contexts);
+/* Fills the secrets in. ERR_INVALID when one is missing: all of them are in ret_faults (the caller's, see document.h). */
+int deploy_kept_fill(const json_t *kept, const json_t *secrets, json_t **ret_deployment, json_t **ret_faults, struct err *err);

@@ -1,0 +1,154 @@
+/* The summary page of a workflow's step, in Markdown. */
+#include "agent/report/report.h"
+
+#include <string.h>
+
+#include "base/secret.h"
+
+enum { SUMMARY_MAX = 900 << 10, CHANGES_MAX = 200, CELL_MAX = 16 << 10 };
+
+/* Masked before it is escaped; one line, no Markdown, no HTML. */
+static void append_plain(struct str *out, const char *text)
+{
+	struct str masked _cleanup_(str_done) = STR_INIT(CELL_MAX);
+	mask_apply(mask_process(), text, strlen(text), &masked);
+	for (const char *p = str_peek(&masked); *p != '\0'; p++) {
+		if (*p == '<')
+			str_append(out, "&lt;");
+		else if (*p == '&')
+			str_append(out, "&amp;");
+		else if ((unsigned char)*p < ' ')
+			str_append_c(out, ' ');
+		else if (strchr("\\`*_[]|#~", *p) != NULL)
+			str_appendf(out, "\\%c", *p);
+		else
+			str_append_c(out, *p);
+	}
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_get_string(object, key);
+	return text ? text : "";
+}
+
+static void append_row(struct str *out, const json_t *change)
+{
+	str_append(out, "| ");
+	append_plain(out, text_of(change, "action"));
+	str_append(out, " | ");
+	append_plain(out, text_of(change, "target"));
+	str_append(out, " | ");
+	if (strcmp(text_of(change, "kind"), "command") != 0 || text_of(change, "summary")[0] == '\0')
+		append_plain(out, text_of(change, "path"));
+	if (text_of(change, "summary")[0] != '\0') {
+		str_append(out, strcmp(text_of(change, "kind"), "command") == 0 ? "" : ": ");
+		append_plain(out, text_of(change, "summary"));
+	}
+	str_append(out, " | ");
+	append_plain(out, text_of(change, "state"));
+	str_append(out, " |\n");
+}
+
+static void append_changes(struct str *out, const json_t *changes, int64_t only_step)
+{
+	size_t i, shown = 0, hidden = 0;
+	json_t *change;
+	json_array_foreach((json_t *)changes, i, change) {
+		if (only_step >= 0 && json_get_int(change, "step", -1) != only_step)
+			continue;
+		if (shown == CHANGES_MAX) {
+			hidden++;
+			continue;
+		}
+		if (shown++ == 0)
+			str_append(out, "\n| change | target | what | state |\n| --- | --- | --- | --- |\n");
+		append_row(out, change);
+	}
+	if (hidden > 0)
+		str_appendf(out, "\nand %zu more\n", hidden);
+}
+
+static json_t *planned_changes(const json_t *report)
+{
+	json_t *all = json_array();
+	size_t i;
+	json_t *step;
+	json_array_foreach(json_object_get(report, "plan"), i, step)
+		json_array_extend(all, json_object_get(step, "changes"));
+	return all;
+}
+
+static void append_left_over(struct str *out, const json_t *report)
+{
+	size_t i;
+	json_t *item;
+	json_array_foreach(json_object_get(report, "left_over"), i, item) {
+		str_append(out, i == 0 ? "\nNot as it was:\n\n- " : "- ");
+		append_plain(out, text_of(item, "target"));
+		str_append(out, " ");
+		append_plain(out, text_of(item, "path"));
+		str_append(out, ": ");
+		append_plain(out, text_of(item, "reason"));
+		str_append(out, "\n");
+	}
+}
+
+static void append_faults(struct str *out, const json_t *faults)
+{
+	size_t i;
+	json_t *fault;
+	json_array_foreach((json_t *)faults, i, fault) {
+		str_append(out, i == 0 ? "\n- " : "- ");
+		if (json_get_int(fault, "line", 0) > 0)
+			str_appendf(out, "line %lld: ", (long long)json_get_int(fault, "line", 0));
+		append_plain(out, text_of(fault, "at"));
+		str_append(out, ": ");
+		append_plain(out, text_of(fault, "text"));
+		if (text_of(fault, "hint")[0] != '\0') {
+			str_append(out, " (");
+			append_plain(out, text_of(fault, "hint"));
+			str_append(out, ")");
+		}
+		str_append(out, "\n");
+	}
+}
+
+char *report_summary(const char *title, const json_t *report, const json_t *faults, const char *state, const char *digest,
+                     const char *reason)
+{
+	struct str out _cleanup_(str_done) = STR_INIT(SUMMARY_MAX);
+	const json_t *deployment = json_object_get(report, "deployment");
+	bool planned = state != NULL && strcmp(state, "planned") == 0;
+	json_t *changes _cleanup_json_ = planned ? planned_changes(report) : json_incref(json_object_get(report, "changes"));
+	size_t steps = json_array_size(json_object_get(report, "steps"));
+	if (json_array_size(changes) == 0 && reason == NULL && !planned && state == NULL)
+		return NULL;
+	str_append(&out, "### davit ");
+	append_plain(&out, title);
+	if (state != NULL) {
+		str_append(&out, ": ");
+		if (text_of(deployment, "name")[0] != '\0')
+			str_appendf(&out, "%s.%s ", text_of(deployment, "name"), text_of(deployment, "environment"));
+		append_plain(&out, state);
+	}
+	str_append(&out, "\n");
+	if (reason != NULL) {
+		str_append(&out, "\n");
+		append_plain(&out, reason);
+		str_append(&out, "\n");
+	}
+	append_faults(&out, faults);
+	/* The steps of a job have one report together: each shows its own part. */
+	bool of_job = text_of(deployment, "job_key")[0] != '\0';
+	append_changes(&out, changes, of_job && !planned && steps > 0 ? (int64_t)steps - 1 : -1);
+	if (planned && json_array_size(changes) == 0)
+		str_append(&out, "\nNothing to change.\n");
+	append_left_over(&out, report);
+	if (digest != NULL && *digest != '\0')
+		str_appendf(&out, "\nPlan `%s`\n", digest);
+	if (text_of(deployment, "id")[0] != '\0' && !planned)
+		str_appendf(&out, "\nDeployment `%s`\n", text_of(deployment, "id"));
+	str_append_c(&out, '\n');
+	return str_take(&out);
+}
