@@ -252,6 +252,28 @@ static int no_common_method(struct ssh *s, const char *wanted, int rc, struct er
 	return err_hint(err, r, "pin a key of a type that the host has (ssh-keyscan, compared with the host itself)");
 }
 
+/* Only names that this libssh2 knows are handed over: 1.10 takes unknown ones out of the list by a memcpy onto itself. */
+static void prefer(struct ssh *s, int method, const char *wanted)
+{
+	const char **known = NULL;
+	_cleanup_(str_done) struct str some = STR_INIT(2048);
+	int count = libssh2_session_supported_algs(s->session, method, &known);
+	for (const char *p = wanted; *p != '\0';) {
+		size_t len = strcspn(p, ",");
+		for (int i = 0; i < count; i++) {
+			if (strlen(known[i]) != len || memcmp(known[i], p, len) != 0)
+				continue;
+			str_append(&some, some.len > 0 ? "," : "");
+			str_append_n(&some, p, len);
+			break;
+		}
+		p += len + (p[len] == ',');
+	}
+	if (known != NULL)
+		libssh2_free(s->session, known);
+	libssh2_session_method_pref(s->session, method, some.len > 0 ? some.data : wanted);
+}
+
 int ssh_handshake(struct ssh *s, const char *host_key_types, struct wait *w, struct err *err)
 {
 	s->session = libssh2_session_init_ex(NULL, NULL, NULL, s);
@@ -263,16 +285,16 @@ int ssh_handshake(struct ssh *s, const char *host_key_types, struct wait *w, str
 	libssh2_session_callback_set(s->session, LIBSSH2_CALLBACK_SEND, (void *)put_out);
 	libssh2_session_callback_set(s->session, LIBSSH2_CALLBACK_RECV, (void *)take_in);
 	libssh2_session_set_blocking(s->session, 0);
-	/* The cheapest that is sound, first: in libssh2 1.10 the MAC is what bounds a transfer. Unknown names are skipped. */
-	libssh2_session_method_pref(s->session, LIBSSH2_METHOD_HOSTKEY, host_key_types);
+	/* The cheapest that is sound, first: in libssh2 1.10 the MAC is what bounds a transfer. */
+	prefer(s, LIBSSH2_METHOD_HOSTKEY, host_key_types);
 	static const char ciphers[] = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr,"
 	                              "chacha20-poly1305@openssh.com";
-	libssh2_session_method_pref(s->session, LIBSSH2_METHOD_CRYPT_CS, ciphers);
-	libssh2_session_method_pref(s->session, LIBSSH2_METHOD_CRYPT_SC, ciphers);
+	prefer(s, LIBSSH2_METHOD_CRYPT_CS, ciphers);
+	prefer(s, LIBSSH2_METHOD_CRYPT_SC, ciphers);
 	static const char macs[] = "hmac-sha2-512,hmac-sha2-256,hmac-sha1,hmac-sha2-256-etm@openssh.com,"
 	                           "hmac-sha2-512-etm@openssh.com";
-	libssh2_session_method_pref(s->session, LIBSSH2_METHOD_MAC_CS, macs);
-	libssh2_session_method_pref(s->session, LIBSSH2_METHOD_MAC_SC, macs);
+	prefer(s, LIBSSH2_METHOD_MAC_CS, macs);
+	prefer(s, LIBSSH2_METHOD_MAC_SC, macs);
 	int rc;
 	SSH_REPEAT(rc, s, w, err, libssh2_session_handshake(s->session, net_fd(bottom(s)->conn)));
 	/* -5 and -8 both: which one depends on the message that fails. */
