@@ -42,7 +42,5 @@ void upload_show_size(int64_t bytes, struct str *out);
 
 int archive_upload_plan(const struct step_context *c, struct view *v, struct plan *plan, struct err *err);
 int upload_fill(const struct step_context *c, struct target *t, struct upload *u, struct err *err);
-/* Every entry of the release as the manifest says, by digest; *ret_bad counts what differs, the first is named in err. */
+/* Every entry of the release as the manifest says, by digest; the first that differs is named. */
 int upload_verify_full(struct view *v, const char *release, const struct manifest *m, struct err *err);
-int upload_verify_sent(const struct step_context *c, struct view *v, const struct upload *u, const size_t *sent, size_t count,
-                       struct err *err);

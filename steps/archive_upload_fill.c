@@ -6,7 +6,7 @@
 #include "steps/step_plan.h"
 #include <inttypes.h>
 
-enum { FILL_TRIES = 6, FILL_FIRST_PAUSE_MS = 500, PROGRESS_EVERY_MS = 2000, DIGEST_ONE_BY_ONE = 8, QUERY_OUTPUT_MAX = 64 << 20 };
+enum { FILL_TRIES = 6, FILL_FIRST_PAUSE_MS = 500, PROGRESS_EVERY_MS = 2000, DIGEST_ONE_BY_ONE = 8, DIGEST_AUTO = 1000, QUERY_OUTPUT_MAX = 64 << 20 };
 enum { VERIFY_TIMEOUT_MS = 30 * 60 * 1000 };
 
 struct filling {
@@ -255,43 +255,67 @@ int upload_verify_full(struct view *v, const char *release, const struct manifes
 	return r;
 }
 
-/* "DIGEST  PATH" lines in the order that was asked; sha256sum marks a line whose name it had to escape by a backslash in front. */
-static int compare_digests(struct view *v, const struct upload *u, const size_t *files, size_t count, const char *text, struct err *err)
+/* One line of sha256sum, "DIGEST *./PATH"; a backslash in front says that the name is escaped. NULL: not such a line. */
+static const struct tree_entry *digest_line(const struct tree *t, char *line, const char **ret_digest)
 {
+	bool escaped = *line == '\\';
+	char *digest = line + escaped, *name = digest + 64 + strlen(" *./");
+
+	if (strlen(digest) < 64 + strlen(" *./") || memcmp(digest + 64, " *./", 4) != 0)
+		return NULL;
+	digest[64] = 0;
+	*ret_digest = digest;
+	for (char *out = name, *in = name; escaped; in++) {
+		if (*in == '\\' && in[1])
+			*out++ = *++in == 'n' ? '\n' : *in == 'r' ? '\r' : *in;
+		else
+			*out++ = *in;
+		if (*in == 0)
+			break;
+	}
+	return tree_find(t, name);
+}
+
+/* Every file that was sent must stand there once with its digest; others (none, or taken over by copying) must be right too. */
+static int compare_digests(struct view *v, const struct upload *u, const size_t *files, size_t count, char *text, struct err *err)
+{
+	const struct tree *t = &u->source.tree;
+	_cleanup_free_ bool *seen = xcalloc(t->count, sizeof(*seen));
+
+	for (char *line = text, *next; line && *line; line = next) {
+		const char *digest;
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = 0;
+		const struct tree_entry *e = digest_line(t, line, &digest);
+		if (!e)
+			continue;
+		if (strcmp(digest, e->digest) != 0)
+			return differs(e->path, u->at.release, v, err);
+		seen[e - t->entries] = true;
+	}
 	for (size_t i = 0; i < count; i++) {
-		const struct tree_entry *e = &u->source.tree.entries[files[i]];
-		const char *end = strchr(text, '\n');
-		if (*text == '\\')
-			text++;
-		if (!end || end - text < 64 || memcmp(text, e->digest, 64) != 0)
-			return differs(e->path, u->release, v, err);
-		text = end + 1;
+		if (!seen[files[i]])
+			return differs(t->entries[files[i]].path, u->at.release, v, err);
 	}
 	return 0;
 }
 
+/* What was sent has one name; what was taken over by a link has two at least, so the target finds out itself what to read. */
 static int verify_by_query(struct view *v, const struct upload *u, const size_t *files, size_t count, struct err *err)
 {
-	_cleanup_(str_done) struct str names = STR_INIT(MANIFEST_MAX);
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
-	static const char script[] = "xargs -0 sha256sum -b --";
-
-	for (size_t i = 0; i < count; i++)
-		str_append_n(&names, u->source.tree.entries[files[i]].path, strlen(u->source.tree.entries[files[i]].path) + 1);
-	if (names.failed)
-		return err_set(err, ERR_LIMIT, "the names of %zu files are too long to be verified at once", count);
 	struct target_command command = {
-		.script = script,
+		.script = "find . -type f -links 1 -exec sha256sum -b {} +",
 		.cwd = u->at.release,
-		.input = names.data,
-		.input_len = names.len,
 		.timeout_ms = VERIFY_TIMEOUT_MS,
 		.max_output = QUERY_OUTPUT_MAX,
 	};
+
 	int r = v->type->query(v, &command, &result, err);
 	if (r < 0)
 		return r;
-	return compare_digests(v, u, files, count, str_peek(&result.out), err);
+	return result.out.data ? compare_digests(v, u, files, count, result.out.data, err) : differs("anything", u->at.release, v, err);
 }
 
 static int verify_one_by_one(struct view *v, const struct upload *u, const size_t *files, size_t count, struct err *err)
@@ -302,30 +326,55 @@ static int verify_one_by_one(struct view *v, const struct upload *u, const size_
 		char hex[65];
 		int r = v->type->digest(v, path, hex, err);
 		if (r == ERR_NOT_FOUND || (r == 0 && strcmp(hex, e->digest) != 0))
-			return differs(e->path, u->release, v, err);
+			return differs(e->path, u->at.release, v, err);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-int upload_verify_sent(const struct step_context *c, struct view *v, const struct upload *u, const size_t *sent, size_t count,
-                       struct err *err)
+/* All but the contents. */
+static int verify_shapes(struct view *v, const struct upload *u, struct err *err)
 {
-	_cleanup_free_ size_t *files = xcalloc(MAX(count, (size_t) 1), sizeof(*files));
-	size_t file_count = 0;
+	struct tree now = { 0 };
+	const struct tree *t = &u->source.tree;
+	int r = v->type->tree(v, u->at.release, false, &now, err);
 
-	(void) c;
-	for (size_t i = 0; i < count; i++) {
-		if (S_ISREG(u->source.tree.entries[sent[i]].mode))
-			files[file_count++] = sent[i];
+	if (r < 0)
+		return err_wrap(err, r, "look at the files of '%s' on '%s'", u->at.release, v->name);
+	for (size_t i = 0, k = 0; i < t->count && r == 0; i++) {
+		const struct tree_entry *e = &t->entries[i];
+		while (k < now.count && strcmp(now.entries[k].path, e->path) < 0)
+			k++;
+		const struct tree_entry *there = k < now.count && strcmp(now.entries[k].path, e->path) == 0 ? &now.entries[k] : NULL;
+		bool right = there && (S_ISLNK(e->mode) ? S_ISLNK(there->mode) && strcmp(e->link, there->link) == 0
+		                                        : e->mode == there->mode && (S_ISDIR(e->mode) || e->size == there->size));
+		if (!right)
+			r = differs(e->path, u->at.release, v, err);
 	}
-	if (file_count == 0)
+	tree_done(&now);
+	return r;
+}
+
+static int verify_sent(const struct filling *f, struct err *err)
+{
+	struct view *v = &f->t->view;
+	const struct upload *u = f->u;
+	_cleanup_free_ size_t *files = xcalloc(f->send_count + 1, sizeof(*files));
+	size_t count = 0;
+
+	for (size_t i = 0; i < f->send_count; i++) {
+		if (S_ISREG(u->source.tree.entries[f->send[i]].mode))
+			files[count++] = f->send[i];
+	}
+	if (count == 0)
 		return 0;
-	if (file_count <= DIGEST_ONE_BY_ONE || strcmp(v->type->name, "local") == 0)
-		return verify_one_by_one(v, u, files, file_count, err);
+	if (count <= DIGEST_ONE_BY_ONE || strcmp(v->type->name, "local") == 0)
+		return verify_one_by_one(v, u, files, count, err);
+	if (count > DIGEST_AUTO && u->in->verify == ARCHIVE_UPLOAD_VERIFY_AUTO)
+		return verify_shapes(v, u, err);
 	if (v->facts.has_sha256sum)
-		return verify_by_query(v, u, files, file_count, err);
+		return verify_by_query(v, u, files, count, err);
 	struct manifest m = { .tree = u->source.tree };
 	return upload_verify_full(v, u->at.release, &m, err);
 }
@@ -369,7 +418,7 @@ static int verify(struct filling *f, struct err *err)
 		struct manifest m = { .tree = f->u->source.tree };
 		return upload_verify_full(v, f->u->at.release, &m, err);
 	}
-	return upload_verify_sent(f->c, v, f->u, f->send, f->send_count, err);
+	return verify_sent(f, err);
 }
 
 static int fill_once(struct filling *f, bool again, struct err *err)

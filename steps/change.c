@@ -130,6 +130,20 @@ static int secret_digests(struct view *v, const char *lock_dir, const struct cha
 	return 0;
 }
 
+/* Its manifest beside it belongs to it. */
+static int compare_tree(struct view *v, const struct change *c, const struct node *n, enum change_match *ret, struct err *err)
+{
+	const char *manifest = json_get_string(c->extra, "manifest");
+	_cleanup_(node_done) struct node beside = { 0 };
+	*ret = n->type == NODE_ABSENT ? MATCH_BEFORE : n->type == NODE_DIR ? MATCH_AFTER : MATCH_NEITHER;
+	if (*ret != MATCH_BEFORE || manifest == NULL)
+		return 0;
+	int r = v->type->stat(v, manifest, &beside, err);
+	if (r == 0 && beside.type != NODE_ABSENT)
+		*ret = MATCH_PART;
+	return r;
+}
+
 int change_compare(struct view *v, const char *lock_dir, const struct change *c, enum change_match *ret, struct err *err)
 {
 	char digest[DIGEST_HEX] = "", secret_before[DIGEST_HEX] = "", secret_after[DIGEST_HEX] = "";
@@ -145,10 +159,8 @@ int change_compare(struct view *v, const char *lock_dir, const struct change *c,
 	int r = v->type->stat(v, c->path, &n, err);
 	if (r < 0)
 		return r;
-	if (c->kind == CHANGE_RELEASE || c->kind == CHANGE_SNAPSHOT) {
-		*ret = n.type == NODE_ABSENT ? MATCH_BEFORE : n.type == NODE_DIR ? MATCH_AFTER : MATCH_NEITHER;
-		return 0;
-	}
+	if (c->kind == CHANGE_RELEASE || c->kind == CHANGE_SNAPSHOT)
+		return compare_tree(v, c, &n, ret, err);
 	if (c->secret && c->kind == CHANGE_FILE && lock_dir) {
 		bool saved;
 		r = secret_digests(v, lock_dir, c, secret_before, secret_after, &saved, err);

@@ -86,7 +86,7 @@ static int make_renewer(struct engine *e, struct etarget *et, struct err *err)
 	/* Not e->wait: its tick is where we come from. */
 	et->renewer->view.wait = NULL;
 	et->renewer->view.op_timeout_ms = LOCK_TICK_MS;
-	return et->renewer->view.type->open(&et->renewer->view, err);
+	return 0;
 }
 
 int engine_tick(void *engine, struct err *err)
@@ -97,6 +97,9 @@ int engine_tick(void *engine, struct err *err)
 		if (!et->locked || et->t->lock_dir == NULL)
 			continue;
 		int r = et->renewer ? 0 : make_renewer(e, et, NULL);
+		/* Again each time: it does nothing once it succeeded. */
+		if (r == 0)
+			r = et->renewer->view.type->open(&et->renewer->view, NULL);
 		if (r < 0)
 			continue;
 		struct target *t = et->renewer;
@@ -212,16 +215,14 @@ static int look_at_lock(struct engine *e, struct etarget *et, const char *dir, j
 static int clear_once(struct engine *e, struct etarget *et, const char *dir, struct err *err)
 {
 	_cleanup_json_ json_t *ours = NULL, *holder = NULL;
-	int r = 0;
-	if (et->locked && et->t->lock_dir) {
-		r = lock_release(et->t, err);
-		if (r < 0 && r != ERR_FENCED)
-			return r;
-		et->locked = false;
-	}
-	if (r == 0)
+	bool release = et->locked && et->t->lock_dir;
+	int r = release ? lock_release(et->t, err) : lock_sweep(et->t, dir, e->id, err);
+	if (r < 0 && r != ERR_FENCED)
+		return r;
+	et->locked = false;
+	if (r == ERR_FENCED)
 		r = lock_sweep(et->t, dir, e->id, err);
-	if (r == 0 || r == ERR_FENCED)
+	if (r == 0)
 		r = barrier_above(et->t, et->t->view.facts.base, err);
 	if (r < 0)
 		return r;
@@ -283,6 +284,8 @@ int engine_take_over_target(struct engine *e, struct etarget *et, const json_t *
 int engine_refence(struct engine *e, struct etarget *et, struct err *err)
 {
 	_cleanup_json_ json_t *now = NULL;
+	if (SIM_MUTANT == 8)
+		return 0;
 	if (!et->locked || et->t->lock_dir == NULL)
 		return 0;
 	_cleanup_free_ char *token = xstrdup(et->t->token);

@@ -7,10 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#ifndef SIM_MUTANT
-#define SIM_MUTANT 0
-#endif
-
 enum { RESTORE_TRIES = 3, UNDO_PASSES = 4, DEFAULT_UNDO_MS = 15 * 60 * 1000, FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15000 };
 
 void engine_leave_over(struct engine *e, const char *target, const char *path, int64_t change, const char *fmt, ...)
@@ -85,21 +81,28 @@ static const struct change *blocker(const struct plan *all, size_t i)
 
 /* ---- one change ---- */
 
-static int remove_private_names(struct target *t, const struct change *c, struct err *err)
+static int remove_names_beside(struct target *t, const char *path, struct err *err)
 {
 	const char *const purposes[] = { "new", "undo", "link" };
-	if (c->kind == CHANGE_COMMAND)
-		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(purposes); i++) {
-		_cleanup_free_ char *path = target_private_name_for(c->path, purposes[i]);
+		_cleanup_free_ char *name = target_private_name_for(path, purposes[i]);
 		_cleanup_(node_done) struct node n = { 0 };
-		int r = t->view.type->stat(&t->view, path, &n, err);
+		int r = t->view.type->stat(&t->view, name, &n, err);
 		if (r == 0 && n.type != NODE_ABSENT)
-			r = t->view.type->remove_tree(t, path, err);
+			r = t->view.type->remove_tree(t, name, err);
 		if (r < 0)
 			return r;
 	}
 	return 0;
+}
+
+static int remove_private_names(struct target *t, const struct change *c, struct err *err)
+{
+	const char *manifest = json_get_string(c->extra, "manifest");
+	if (c->kind == CHANGE_COMMAND)
+		return 0;
+	int r = remove_names_beside(t, c->path, err);
+	return r < 0 || manifest == NULL ? r : remove_names_beside(t, manifest, err);
 }
 
 static int step_undo(struct estep *s, struct etarget *et, const struct change *c, struct err *err)
@@ -122,6 +125,12 @@ static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et,
 	int r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
 	if (r < 0)
 		return r;
+#if SIM_MUTANT == 4
+	match = MATCH_AFTER;
+#elif SIM_MUTANT == 11
+	if (match == MATCH_NEITHER)
+		match = MATCH_AFTER;
+#endif
 	bool tree = c->kind == CHANGE_RELEASE || c->kind == CHANGE_SNAPSHOT;
 	if ((match == MATCH_BEFORE && !tree) || match == MATCH_BOTH)
 		return remove_private_names(et->t, c, err);
@@ -226,12 +235,16 @@ static bool concerns(const struct engine *e, const struct change *c)
 static int undo_changes(struct engine *e, struct plan *all, struct err *err)
 {
 	for (size_t i = all->count; i-- > 0;) {
+#if SIM_MUTANT == 16
+		struct change *c = &all->changes[all->count - 1 - i];
+#else
 		struct change *c = &all->changes[i];
+#endif
 		if (c->state == CHANGE_UNDONE || !concerns(e, c))
 			continue;
 		int r = wait_ms(&e->wait, 0, err);
 		if (r == 0 || r == ERR_TIMEOUT)
-			r = undo_change(e, all, i, err);
+			r = undo_change(e, all, (size_t)(c - all->changes), err);
 		if (r < 0)
 			return r;
 	}
@@ -242,7 +255,7 @@ static int undo_changes(struct engine *e, struct plan *all, struct err *err)
  * Called with everything behind a barrier: what is seen as it was, stays so. */
 static int look_again(struct engine *e, struct plan *all, bool *ret_again, struct err *err)
 {
-	for (size_t i = 0; i < all->count; i++) {
+	for (size_t i = 0; SIM_MUTANT != 6 && i < all->count; i++) {
 		struct change *c = &all->changes[i];
 		struct etarget *et = engine_target(e, c->target);
 		enum change_match match = MATCH_BEFORE;
@@ -404,7 +417,7 @@ static int undo_pass(struct engine *e, struct plan *all, const char *former, boo
 			all->changes[i].state = CHANGE_UNKNOWN;
 	int r = undo_until_durable(e, all, err);
 	if (r == 0 && anything_begun(e)) {
-		r = restore_steps(e, former, err);
+		r = SIM_MUTANT == 12 ? 0 : restore_steps(e, former, err);
 		if (r == 0 && e->only_step < 0)
 			r = gate_again(e, err);
 		if (r == 0)
@@ -438,7 +451,7 @@ int engine_undo(struct engine *e, struct err *err)
 		r = err_set(err, ERR_TIMEOUT, "a target loses again and again what was restored");
 	if (r < 0)
 		return r;
-	if (json_array_size(e->left_over) > 0)
+	if (json_array_size(e->left_over) > 0 && SIM_MUTANT != 15)
 		return err_set(err, ERR_CONFLICT, "%zu thing%s could not be taken back", json_array_size(e->left_over),
 		               json_array_size(e->left_over) == 1 ? "" : "s");
 	return 0;

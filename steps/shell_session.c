@@ -133,8 +133,10 @@ static int call_turn(struct shell_call *c, const char **input, size_t *left, boo
 	int r = stream_turn(c->s->stream, &t, may_wait, w, err);
 	if (r < 0)
 		return r;
-	*input += t.sent;
-	*left -= t.sent;
+	if (t.sent > 0) {
+		*input += t.sent;
+		*left -= t.sent;
+	}
 	int took = take(&c->out, c->io, false, t.out, t.out_len, err);
 	if (took == 0)
 		took = take(&c->err, c->io, true, t.err, t.err_len, err);

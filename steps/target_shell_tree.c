@@ -4,7 +4,8 @@
 
 #include <stdio.h>
 
-enum { CHUNK_SIZE = 256 * 1024, SCRIPT_MAX = 256 * 1024 };
+/* Chunks grow: the first ones start the work on the target early, the later ones cost it few processes. */
+enum { CHUNK_FIRST = 64 * 1024, CHUNK_MAX = 1024 * 1024, SCRIPT_MAX = 256 * 1024 };
 enum { FENCE_MS = 60000 };
 
 static void assign(struct str *out, const char *name, const char *value)
@@ -60,7 +61,7 @@ int shell_clone_files(struct target *t, const char *from, const char *to, const 
 	str_append(&script, "{ [ -d \"$p\" ] && [ -d \"$f\" ]; } || { echo 'No such file or directory' >&2; exit 1; }\numask 022; cd -- \"$f\" || exit 1\n");
 	/* The file system may forbid a link to some file (another owner, too many): a copy is as good. */
 	if (hard_links)
-		str_append(&script, "xargs -0 -r sh -c 'cp -dpl --parents -t \"$0\" -- \"$@\" 2>/dev/null || "
+		str_append(&script, "xargs -0 -r sh -c 'cp -dl --parents -t \"$0\" -- \"$@\" 2>/dev/null || "
 		                    "cp -dp --reflink=auto --parents -n -t \"$0\" -- \"$@\"' \"$p\"");
 	else
 		str_append(&script, "xargs -0 -r cp -dp --reflink=auto --parents -t \"$p\" --");
@@ -81,7 +82,7 @@ struct upload {
 	struct shell_session *session;
 	struct wait *wait;
 	char *chunk;
-	size_t len;
+	size_t len, size;
 	int result;
 	struct err err;
 };
@@ -96,6 +97,7 @@ static int send_chunk(struct upload *u, struct err *err)
 	if (r == 0)
 		r = session_write(u->session, u->chunk, u->len, u->wait, err);
 	u->len = 0;
+	u->size = MIN(u->size * 2, (size_t)CHUNK_MAX);
 	if (r == 0 && u->said->out.len > 0)
 		return err_set(err, ERR_FAILED, "the archive could not be unpacked");
 	return r;
@@ -106,12 +108,12 @@ static int add_to_chunk(void *context, const void *data, size_t len, struct err 
 	struct upload *u = context;
 	const char *p = data;
 	while (len > 0) {
-		size_t n = MIN(len, CHUNK_SIZE - u->len);
+		size_t n = MIN(len, u->size - u->len);
 		memcpy(u->chunk + u->len, p, n);
 		u->len += n;
 		p += n;
 		len -= n;
-		int r = u->len == CHUNK_SIZE ? send_chunk(u, err) : 0;
+		int r = u->len == u->size ? send_chunk(u, err) : 0;
 		if (r < 0)
 			return r;
 	}
@@ -156,8 +158,8 @@ int shell_unpack(struct target *t, const char *dir, enum archive_compression com
 {
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(SHELL_MESSAGE_MAX);
 	_cleanup_(str_done) struct str script = STR_INIT(SCRIPT_MAX);
-	_cleanup_free_ char *chunk = xmalloc(CHUNK_SIZE);
-	struct upload u = { .produce = produce, .context = context, .said = &said, .chunk = chunk };
+	_cleanup_free_ char *chunk = xmalloc(CHUNK_MAX);
+	struct upload u = { .produce = produce, .context = context, .said = &said, .chunk = chunk, .size = CHUNK_FIRST };
 	static const char drain[] = "(while IFS= read -r c; do case $c in 0|x) exit 0;; esac; h \"$c\" || exit 8; done; exit 7) >/dev/null";
 	int r = shell_open(&t->view, err);
 	if (r < 0)

@@ -1,13 +1,16 @@
 /* Processes, deaths and recoveries of one seed; many seeds; shortening; the command line. */
 #include "sim/sim.h"
 
+#include "base/digest.h"
 #include "base/fs.h"
 #include "base/mem.h"
+#include "base/seal.h"
 #include "steps/store.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <sqlite3.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +32,7 @@ struct totals {
 };
 static struct totals *totals;      /* shared by the jobs */
 static char work_dir[128];
-static struct stree old_trees[SIM_TARGETS], new_trees[SIM_TARGETS], before_again[SIM_TARGETS];
+static struct stree old_trees[SIM_TARGETS], new_trees[SIM_TARGETS];
 static bool quiet;
 
 /* ---- one process ---- */
@@ -125,6 +128,20 @@ static void inspect(struct store *s)
 	inspect_sealed(s);
 }
 
+/* Run again, it must not change anything. */
+static void recover_again(const struct engine_recover_options *recover, const struct engine_options *o)
+{
+	static struct stree before[SIM_TARGETS];
+	struct engine_result again = { 0 };
+	struct err err = ERR_INIT;
+	for (int i = 0; i < world->sc.target_count; i++)
+		stree_copy(&before[i], &world->targets[i].now);
+	sim_trace("recover, again");
+	engine_recover(recover, o, &again, &err);
+	if (!check_same_worlds(before))
+		sim_violation("recovery, run again, changed something");
+}
+
 static void live(enum role role, int slot, int machine, bool then_inspect)
 {
 	struct wait wait = WAIT_INIT;
@@ -164,6 +181,8 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 			sim_takeover = true;
 		}
 		engine_recover(&recover, &o, &result, &err);
+		if (then_inspect)
+			recover_again(&recover, &o);
 	} else if (role == ROLE_ROLLBACK) {
 		engine_rollback(NULL, NULL, NULL, &o, &result, &err);
 	}
@@ -304,19 +323,25 @@ static bool recover_round(bool first_is_lost)
 	return ok;
 }
 
-static void recoveries(bool lost)
+static bool more_deaths(int round)
 {
-	for (int round = 1; round <= ROUNDS; round++) {
+	for (int i = 0; i < world->sc.death_count; i++)
+		if (world->sc.deaths[i].generation >= round)
+			return true;
+	return false;
+}
+
+/* As long as somebody is to die, or the deployment died and the other faults may meet its recovery. */
+static void recoveries(bool lost, bool first_died)
+{
+	for (int round = 1; round <= FAULTY_ROUNDS && world->faults_on; round++) {
 		world->generation = round;
-		world->faults_on = world->faults_on && round <= FAULTY_ROUNDS;
-		bool ok = recover_round(lost);
-		if (ok && !world->faults_on)
-			return;
-		/* One that came to its end under faults: now without. */
-		if (ok)
-			world->faults_on = false;
+		if (!more_deaths(round) && !(first_died && round == 1))
+			break;
+		if (recover_round(lost))
+			break;
 	}
-	sim_violation("recovery does not come to an end");
+	world->faults_on = false;
 }
 
 static void drop_parts(uint32_t drop);
@@ -324,22 +349,20 @@ static void drop_parts(uint32_t drop);
 static void settle(bool lost)
 {
 	int machine = lost ? 1 : 0;
+	bool ok = true;
 	sim_slot = 0;
 	sim_role = ROLE_INSPECT;
 	sim_late_arrivals(true);
-	for (int i = 0; i < world->sc.target_count; i++)
-		stree_copy(&before_again[i], &world->targets[i].now);
 	world->generation = ROUNDS + 1;
-	if (!run_alone(ROLE_RECOVER, machine, true))
+	if (other_machine_acts() && !lost)
+		ok = run_alone(ROLE_RECOVER, 1, false);
+	ok = run_alone(ROLE_RECOVER, machine, true) && ok;
+	if (!ok)
 		sim_violation("the last recovery died");
 	bool undecided = world->final_state == DEPLOYMENT_OPEN || world->final_state == DEPLOYMENT_UNDOING || world->final_state == DEPLOYMENT_PREPARING;
 	/* Taken over by another machine, which holds it: that one knows. */
-	if (!world->violation[0] && world->found && undecided && other_machine_acts() && !lost) {
-		machine = 1;
+	if (!world->violation[0] && world->found && undecided && other_machine_acts() && !lost)
 		run_alone(ROLE_RECOVER, 1, true);
-	}
-	if (!world->violation[0] && !check_same_worlds(before_again))
-		sim_violation("recovery, run again, changed something");
 	if (!world->violation[0])
 		check_world(old_trees, new_trees);
 	if (world->violation[0] || !world->found || world->final_state != DEPLOYMENT_HELD)
@@ -371,7 +394,7 @@ static bool run_seed(uint64_t seed, uint32_t drop)
 		remove_state(0);
 	}
 	if (!world->violation[0])
-		recoveries(lost);
+		recoveries(lost, !ended_itself);
 	if (!world->violation[0])
 		settle(lost);
 	return world->violation[0] == '\0';
@@ -408,6 +431,8 @@ static void drop_parts(uint32_t drop)
 			const char *name = json_get_string(json_array_get(steps, (size_t)i), "step");
 			if (strcmp(name, "restart") == 0)
 				sc->has_restart = false;
+			if (strcmp(name, "release") == 0)
+				sc->has_release = false;
 			json_array_remove(steps, (size_t)i);
 		}
 	_cleanup_free_ char *text = json_text(d);
@@ -529,6 +554,19 @@ static int replay(uint64_t seed, uint32_t drop)
 	return world->violation[0] ? 1 : 0;
 }
 
+/* What each process would otherwise do anew: the libraries' own beginnings. */
+static void warm_up(void)
+{
+	_cleanup_(str_done) struct str text = STR_INIT(100);
+	char hex[65];
+	make_work_dir(99);
+	digest_of("", 0, hex);
+	seal_write(work_dir, "warm", "x", 1, NULL);
+	seal_read(work_dir, "warm", &text, NULL);
+	fs_remove_tree(AT_FDCWD, work_dir, NULL);
+	sqlite3_initialize();
+}
+
 /* Each line: a seed, blank, what it found. */
 static int run_list(const char *path)
 {
@@ -608,6 +646,7 @@ int main(int argc, char **argv)
 	}
 	totals = mmap(NULL, sizeof(*totals), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	sim_vfs_register();
+	warm_up();
 	if (list)
 		return run_list(list);
 	if (one)

@@ -47,6 +47,9 @@ struct late {                     /* a request whose reply was given up, still o
 	uint16_t mode;
 };
 
+struct rename_pair { char from[SIM_PATH], to[SIM_PATH]; };
+enum { SIM_RENAMES = 24 };
+
 struct starget {
 	bool used, remote;
 	struct stree now, durable;
@@ -54,6 +57,8 @@ struct starget {
 	int restarts, boots;
 	int64_t full_until_op, denied_until_op;
 	struct late late[SIM_LATE];
+	struct rename_pair renames[SIM_RENAMES];   /* since the last barrier: each is kept or lost as one */
+	int rename_count;
 };
 
 struct sfile {                    /* of SQLite */

@@ -311,6 +311,14 @@ static int do_rename(struct starget *t, const char *from, const char *to, struct
 	}
 	if (!dir) {
 		/* As in life, the name's own durability is another matter than the content's. */
+		if (t->rename_count < SIM_RENAMES) {
+			struct rename_pair *pair = &t->renames[t->rename_count++];
+			snprintf(pair->from, sizeof(pair->from), "%s", from);
+			snprintf(pair->to, sizeof(pair->to), "%s", to);
+		} else {
+			stree_copy(&t->durable, &t->now);
+			t->rename_count = 0;
+		}
 		snprintf(n->path, sizeof(n->path), "%s", to);
 		return 0;
 	}
@@ -725,6 +733,7 @@ static int sim_barrier(struct target *t, const char *const *paths, size_t count,
 	for (int i = 0; i < st->now.count; i++)
 		st->now.nodes[i].synced = st->now.nodes[i].content;
 	stree_copy(&st->durable, &st->now);
+	st->rename_count = 0;
 	return after(&t->view, 0, err);
 }
 

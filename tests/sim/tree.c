@@ -106,9 +106,53 @@ static void drop_orphans(struct stree *t)
 	}
 }
 
+static void back_to_durable(struct starget *t, const char *path)
+{
+	const struct snode *d = stree_find(&t->durable, path);
+	struct snode *n = stree_find(&t->now, path);
+	if (d && n)
+		*n = *d;
+	else if (d && t->now.count < SIM_NODES)
+		t->now.nodes[t->now.count++] = *d;
+	else if (n)
+		stree_drop(&t->now, n);
+}
+
+static void make_durable(struct starget *t, const char *path)
+{
+	struct snode *d = stree_find(&t->durable, path);
+	struct snode *n = stree_find(&t->now, path);
+	if (n)
+		tear(n);
+	if (d && n)
+		*d = *n;
+	else if (n && t->durable.count < SIM_NODES)
+		t->durable.nodes[t->durable.count++] = *n;
+	else if (d)
+		stree_drop(&t->durable, d);
+}
+
+/* A rename happened or it did not: both names tell the same. Once one is lost, those after it are too, as in a journal. */
+static void cut_renames(struct starget *t)
+{
+	bool kept = true;
+	for (int i = 0; i < t->rename_count; i++) {
+		kept = kept && sim_below(2) == 0;
+		if (kept) {
+			make_durable(t, t->renames[i].from);
+			make_durable(t, t->renames[i].to);
+		} else {
+			back_to_durable(t, t->renames[i].from);
+			back_to_durable(t, t->renames[i].to);
+		}
+	}
+	t->rename_count = 0;
+}
+
 void stree_power_cut(struct starget *t)
 {
 	struct stree *now = &t->now;
+	cut_renames(t);
 	/* Names that are new or changed: kept or lost, each by itself. */
 	for (int i = now->count - 1; i >= 0; i--) {
 		struct snode *n = &now->nodes[i];
