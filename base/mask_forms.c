@@ -44,7 +44,8 @@ static void add_replaced(struct forms *f, char c, const char *by)
 	flush(f);
 }
 
-/* U+0085, U+2028, U+2029 are line ends to the service's JSON writer, which escapes them. Returns the bytes taken, 0: none. */
+/* U+0085, U+2028, U+2029 are line ends to the service's JSON writer, which escapes them. Returns the bytes taken, 0:
+ * none. */
 static size_t json_line_end(const char *p, size_t left, const char **escape)
 {
 	if (left >= 2 && memcmp(p, "\xc2\x85", 2) == 0) {
@@ -151,7 +152,8 @@ static void add_ampersand_parts(struct forms *f)
 
 void mask_forms(const char *value, size_t len, mask_form_fn add, void *context)
 {
-	struct forms f = { .value = value, .len = len, .text = STR_SECRET_INIT(FORM_MAX), .add = add, .context = context };
+	struct forms f = {
+		.value = value, .len = len, .text = STR_SECRET_INIT(FORM_MAX), .add = add, .context = context};
 	add_base64(&f);
 	add_replaced(&f, '"', "\\\"");
 	add_replaced(&f, '\'', "''");

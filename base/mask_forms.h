@@ -1,5 +1,5 @@
-/* The derived forms of a secret under which it usually shows up: Base64 at three offsets, escaped for JSON, XML, URIs and
- * shells, and the parts of a connection string. Source: protocol notes 02, 6.2. Used by base/secret.c. */
+/* The derived forms of a secret under which it usually shows up: Base64 at three offsets, escaped for JSON, XML, URIs
+ * and shells, and the parts of a connection string. Source: protocol notes 02, 6.2. Used by base/secret.c. */
 #pragma once
 #include "base/str.h"
 

@@ -25,7 +25,8 @@ enum {
 	FIRST_FREE_FD = 3,
 };
 
-/* A write to a child that closed its input must be EPIPE, not the end of this process. Children get the default back. */
+/* A write to a child that closed its input must be EPIPE, not the end of this process. Children get the default back.
+ */
 static void ignore_sigpipe(void)
 {
 	struct sigaction old;
@@ -243,7 +244,8 @@ int proc_stop(struct proc *p, int64_t int_ms, int64_t term_ms, int *ret_status, 
 		proc_signal(p, SIGTERM);
 		ended_within(fd, term_ms);
 	}
-	/* Also after a good end: whoever is left in the group goes. The unreaped leader keeps the group's number ours. */
+	/* Also after a good end: whoever is left in the group goes. The unreaped leader keeps the group's number ours.
+	 */
 	proc_signal(p, SIGKILL);
 	if (!ended_within(fd, REAP_MS))
 		return err_set(err, ERR_TIMEOUT, "process %d does not end after SIGKILL", (int)p->pid);

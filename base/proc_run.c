@@ -1,5 +1,5 @@
-/* proc_run: a child fed and collected to its end. One epoll descriptor gathers its pipes and its end, so that base/wait.h
- * watches cancel, deadline and tick as everywhere else. */
+/* proc_run: a child fed and collected to its end. One epoll descriptor gathers its pipes and its end, so that
+ * base/wait.h watches cancel, deadline and tick as everywhere else. */
 #include "base/clock.h"
 #include "base/proc.h"
 
@@ -71,7 +71,8 @@ static int drain(struct run *run, int *fd, struct str *into, struct err *err)
 		}
 		total += (size_t)n;
 		if (into != NULL && (total > run->max || !str_append_n(into, buf, (size_t)n)))
-			return err_set(err, ERR_LIMIT, "process %d wrote more than %zu bytes", (int)run->proc.pid, run->max);
+			return err_set(err, ERR_LIMIT, "process %d wrote more than %zu bytes", (int)run->proc.pid,
+				       run->max);
 		if ((size_t)n < sizeof(buf))
 			return 0;
 	}

@@ -1,10 +1,10 @@
 /* secret: what is covered, and how it is found.
  *
- * Patterns of WM_MIN bytes and more are found by Wu-Manber: a window of WM_MIN bytes moves over the text by the shift of
- * its last two bytes; where the shift is 0 the patterns whose window ends in these two bytes are compared. Shorter ones,
- * for which the window would hardly move, go through one deterministic Aho-Corasick automaton. Token patterns that the
- * service sends as regular expressions go through PCRE2. All three only report ranges; overlapping and touching ones
- * become one "***". The tables are made on the first use after an addition. */
+ * Patterns of WM_MIN bytes and more are found by Wu-Manber: a window of WM_MIN bytes moves over the text by the shift
+ * of its last two bytes; where the shift is 0 the patterns whose window ends in these two bytes are compared. Shorter
+ * ones, for which the window would hardly move, go through one deterministic Aho-Corasick automaton. Token patterns
+ * that the service sends as regular expressions go through PCRE2. All three only report ranges; overlapping and
+ * touching ones become one "***". The tables are made on the first use after an addition. */
 #include "base/secret.h"
 
 #include "base/mask_forms.h"
@@ -403,10 +403,11 @@ int mask_add_pattern(struct mask *m, const char *pattern, struct err *err)
 		return err_set(err, ERR_LIMIT, "more than %d mask patterns", PATTERN_MAX);
 	int code = 0;
 	PCRE2_SIZE at = 0;
-	pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_MATCH_INVALID_UTF,
-	                                     &code, &at, NULL);
+	pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
+					     PCRE2_UTF | PCRE2_MATCH_INVALID_UTF, &code, &at, NULL);
 	if (compiled == NULL)
-		return err_set(err, ERR_INVALID, "mask pattern: not understood at offset %zu (PCRE2 error %d)", at, code);
+		return err_set(err, ERR_INVALID, "mask pattern: not understood at offset %zu (PCRE2 error %d)", at,
+			       code);
 	pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);        /* where there is no JIT it is interpreted */
 	pcre2_match_data *match = pcre2_match_data_create_from_pattern(compiled, NULL);
 	if (match == NULL)

@@ -1,7 +1,7 @@
 /* Secrets: text that is wiped, and the mask that keeps it out of everything we print.
  * A value added to a mask is covered with its usual encodings (docs/semantics.md 8; protocol notes "Observed" 24): each
- * line of it, JSON-, URI- and XML-escaped forms, Base64 at the three offsets. Matching is by Wu-Manber for patterns of six bytes and more
- * and a small automaton below that. Overlapping matches become one "***". */
+ * line of it, JSON-, URI- and XML-escaped forms, Base64 at the three offsets. Matching is by Wu-Manber for patterns of
+ * six bytes and more and a small automaton below that. Overlapping matches become one "***". */
 #pragma once
 #include "base/err.h"
 #include "base/str.h"

@@ -147,7 +147,8 @@ static bool compare(enum node_kind kind, const struct expr_value *a, const struc
 	}
 }
 
-static int eval_comparison(const struct node *n, const struct expr_scope *scope, struct expr_value *ret, struct err *err)
+static int eval_comparison(const struct node *n, const struct expr_scope *scope, struct expr_value *ret,
+			   struct err *err)
 {
 	_cleanup_(expr_value_done) struct expr_value a = EXPR_VALUE_INIT, b = EXPR_VALUE_INIT;
 	int r = node_eval(n->children[0], scope, &a, err);
@@ -240,7 +241,8 @@ static void unwrap(const char **text, size_t *len)
 	}
 	while (n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\n' || p[n - 1] == '\t' || p[n - 1] == '\r'))
 		n--;
-	if (n >= 5 && memcmp(p, "${{", 3) == 0 && memcmp(p + n - 2, "}}", 2) == 0 && memmem(p + 3, n - 3, "${{", 3) == NULL) {
+	if (n >= 5 && memcmp(p, "${{", 3) == 0 && memcmp(p + n - 2, "}}", 2) == 0 &&
+	    memmem(p + 3, n - 3, "${{", 3) == NULL) {
 		*text = p + 3;
 		*len = n - 5;
 	}
@@ -281,7 +283,8 @@ int expr_check(const char *text, const char *const *names, int flags, struct err
 	return expr_parse(text, strlen(text), &rules, &arena, &root, err);
 }
 
-static void tell_names(const struct node *n, void (*seen)(void *user, const char *context, const char *member), void *user)
+static void tell_names(const struct node *n, void (*seen)(void *user, const char *context, const char *member),
+		       void *user)
 {
 	if (n->kind == NODE_CONTEXT)
 		seen(user, n->name, NULL);

@@ -1,5 +1,6 @@
-/* The ${{ }} language of workflows: values, evaluation, and texts with expressions in them. No I/O: hashFiles and the status
- * functions are the caller's. Numbers, comparisons and messages follow the official runner (docs/expressions.md).
+/* The ${{ }} language of workflows: values, evaluation, and texts with expressions in them. No I/O: hashFiles and the
+ * status functions are the caller's. Numbers, comparisons and messages follow the official runner
+ * (docs/expressions.md).
  *
  *     struct expr_scope scope = { .contexts = contexts };
  *     json_t *value;
@@ -29,7 +30,8 @@ enum expr_status { EXPR_SUCCESS, EXPR_FAILURE, EXPR_CANCELLED, EXPR_ALWAYS };
 
 /* What an expression can see. */
 struct expr_scope {
-	const json_t *contexts;          /* object: name → value. A name that is not there is an error, one that is null gives null */
+	/* object: name → value. A name that is not there is an error, one that is null gives null. */
+	const json_t *contexts;
 	const char *exact_context;       /* the context whose keys are compared with case ("env"), NULL: none */
 	/* success(), failure(), cancelled(), always(); NULL: outside a condition: only always() is accepted, and true. */
 	bool (*status)(void *user, enum expr_status which);
@@ -43,13 +45,13 @@ int expr_eval(const char *text, size_t len, const struct expr_scope *scope, stru
 void expr_value_done(struct expr_value *v);
 /* The rules of the language. */
 bool expr_value_truth(const struct expr_value *v);
-bool expr_value_text(const struct expr_value *v, struct str *out);        /* "Array", "Object" for these; false: out is full */
+bool expr_value_text(const struct expr_value *v, struct str *out); /* "Array", "Object" for these; false: out is full */
 /* The caller's. Whole numbers within 2^53 become integers; NaN and infinities become texts. */
 json_t *expr_value_json(const struct expr_value *v);
 void expr_value_from_json(const json_t *json, struct expr_value *ret);
 
-/* The condition of a step: empty is success(); one that calls none of the four status functions gets `success() && (…)`.
- * A text that is wholly "${{ … }}" is unwrapped. */
+/* The condition of a step: empty is success(); one that calls none of the four status functions gets `success() &&
+ * (…)`. A text that is wholly "${{ … }}" is unwrapped. */
 int expr_condition(const char *text, const struct expr_scope *scope, bool *ret, struct err *err);
 
 /* A text that may hold ${{ }}. One that is a single expression keeps the type of its value; else the result is a text.
@@ -58,19 +60,20 @@ int expr_template(const char *text, const struct expr_scope *scope, json_t **ret
 /* The same for every text inside a JSON value (not in keys), into a new value. */
 int expr_template_json(const json_t *value, const struct expr_scope *scope, json_t **ret, struct err *err);
 bool expr_is_template(const char *text);                                  /* holds "${{" */
-/* A text with ${{ }} as one expression without them: `format('a {0}', x)`. *ret NULL: there is nothing to evaluate, and the text
- * stands for itself. free(). */
+/* A text with ${{ }} as one expression without them: `format('a {0}', x)`. *ret NULL: there is nothing to evaluate, and
+ * the text stands for itself. free(). */
 int expr_from_template(const char *text, char **ret, struct err *err);
 
 /* Parses only. `names`: contexts that may be used, NULL-terminated; NULL: any. */
 enum { EXPR_WITH_STATUS = 1, EXPR_WITH_HASH_FILES = 2 };
 int expr_check(const char *text, const char *const *names, int flags, struct err *err);
-/* Calls `seen` for each context named in the text, with the name of its first member when that is written out, else NULL:
- * `secrets.TOKEN` gives ("secrets", "TOKEN"). For those who want to know which secrets a file uses. */
+/* Calls `seen` for each context named in the text, with the name of its first member when that is written out, else
+ * NULL: `secrets.TOKEN` gives ("secrets", "TOKEN"). For those who want to know which secrets a file uses. */
 int expr_names(const char *text, void (*seen)(void *user, const char *context, const char *member), void *user,
                struct err *err);
 
-/* Text rules shared with others: number as .NET prints it with 15 digits; comparison without case, ordinal, beyond ASCII. */
+/* Text rules shared with others: number as .NET prints it with 15 digits; comparison without case, ordinal, beyond
+ * ASCII. */
 enum { EXPR_NUMBER_SIZE = 32 };
 const char *expr_number_text(double number, char buf[EXPR_NUMBER_SIZE]);
 int expr_compare_text(const char *a, size_t a_len, const char *b, size_t b_len);   /* <0, 0, >0 */

@@ -7,7 +7,8 @@ static int too_large(struct err *err)
 	return err_set(err, ERR_LIMIT, "the result is larger than %d bytes", EXPR_MEMORY_MAX);
 }
 
-static int argument(const struct node *n, size_t i, const struct expr_scope *scope, struct expr_value *ret, struct err *err)
+static int argument(const struct node *n, size_t i, const struct expr_scope *scope, struct expr_value *ret,
+		    struct err *err)
 {
 	return node_eval(n->children[i], scope, ret, err);
 }
@@ -60,7 +61,8 @@ static bool array_contains(const json_t *array, const struct expr_value *item)
 	return false;
 }
 
-static int call_text_search(const struct node *n, const struct expr_scope *scope, struct expr_value *ret, struct err *err)
+static int call_text_search(const struct node *n, const struct expr_scope *scope, struct expr_value *ret,
+			    struct err *err)
 {
 	_cleanup_(pair_done) struct pair p = { .primitive = false };
 	int r = read_pair(n, scope, &p, err);
@@ -114,8 +116,9 @@ static int bad_format(const struct format *f, struct err *err)
 static int append_argument(struct format *f, size_t index, struct err *err)
 {
 	if (index + 1 >= f->node->count)
-		return err_set(err, ERR_INVALID, "The following format string references more arguments than were supplied: %.200s",
-		               f->text);
+		return err_set(err, ERR_INVALID,
+			       "The following format string references more arguments than were supplied: %.200s",
+			       f->text);
 	if (!f->known[index]) {
 		_cleanup_(expr_value_done) struct expr_value v = EXPR_VALUE_INIT;
 		int r = argument(f->node, index + 1, f->scope, &v, err);
@@ -142,7 +145,8 @@ static int append_place(struct format *f, const char **at, const char *end, stru
 	if (*p == ':') {
 		p++;
 		if (p < end && *p != '}')
-			return err_set(err, ERR_INVALID, "The following format specifiers are not supported, in: %.200s", f->text);
+			return err_set(err, ERR_INVALID,
+				       "The following format specifiers are not supported, in: %.200s", f->text);
 	}
 	if (p == end || *p != '}')
 		return bad_format(f, err);
@@ -264,7 +268,8 @@ static int call_from_json(const struct node *n, const struct expr_scope *scope, 
 	return from_json(str_peek(&text), text.len, ret, err);
 }
 
-static int call_hash_files(const struct node *n, const struct expr_scope *scope, struct expr_value *ret, struct err *err)
+static int call_hash_files(const struct node *n, const struct expr_scope *scope, struct expr_value *ret,
+			   struct err *err)
 {
 	_cleanup_(str_done) struct str out = STR_INIT(EXPR_MEMORY_MAX);
 	struct strv patterns = { .count = 0 };

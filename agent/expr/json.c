@@ -1,5 +1,5 @@
-/* json: toJSON as the runner prints it, and fromJSON with what its reader forgives: comments, single quotes, names without
- * quotes, a comma too many. Of names that differ in case only, the first spelling and the last value stay. */
+/* json: toJSON as the runner prints it, and fromJSON with what its reader forgives: comments, single quotes, names
+ * without quotes, a comma too many. Of names that differ in case only, the first spelling and the last value stay. */
 #include "agent/expr/parts.h"
 
 #include <ctype.h>
@@ -24,7 +24,8 @@ static void append_text(struct str *out, const char *p, size_t len)
 		if (len - i >= 2 && memcmp(p + i, "\xc2\x85", 2) == 0) {
 			str_append(out, "\\u0085");
 			i += 2;
-		} else if (len - i >= 3 && memcmp(p + i, "\xe2\x80", 2) == 0 && (p[i + 2] == '\xa8' || p[i + 2] == '\xa9')) {
+		} else if (len - i >= 3 && memcmp(p + i, "\xe2\x80", 2) == 0 &&
+			   (p[i + 2] == '\xa8' || p[i + 2] == '\xa9')) {
 			str_append(out, p[i + 2] == '\xa8' ? "\\u2028" : "\\u2029");
 			i += 3;
 		} else {
@@ -133,7 +134,8 @@ static int fault(struct reader *r, const char *what)
 			start = p + 1;
 		}
 	}
-	return err_set(r->err, ERR_INVALID, "Error parsing fromJson: %s at line %d, column %td", what, line, r->at - start + 1);
+	return err_set(r->err, ERR_INVALID, "Error parsing fromJson: %s at line %d, column %td", what, line,
+		       r->at - start + 1);
 }
 
 /* Blanks and both kinds of comments. */
@@ -354,7 +356,8 @@ static int read_nested(struct reader *r, json_t **ret)
 	return e;
 }
 
-/* All numbers are doubles; whole ones are kept as integers so that whoever takes the value sees one. NULL: not finite. */
+/* All numbers are doubles; whole ones are kept as integers so that whoever takes the value sees one. NULL: not finite.
+ */
 static json_t *number_json(double number)
 {
 	if (number == trunc(number) && fabs(number) <= ldexp(1, 53) && !(number == 0 && signbit(number)))
@@ -412,7 +415,10 @@ static bool read_special(const struct reader *r, struct expr_value *ret)
 	bool plus = len == 8 && memcmp(r->at, "Infinity", 8) == 0;
 	bool minus = len == 9 && memcmp(r->at, "-Infinity", 9) == 0;
 	if (nan || plus || minus)
-		*ret = (struct expr_value){ .kind = EXPR_NUMBER, .number = nan ? (double)NAN : plus ? (double)INFINITY : -(double)INFINITY };
+		*ret = (struct expr_value){.kind = EXPR_NUMBER,
+					   .number = nan    ? (double)NAN
+						     : plus ? (double)INFINITY
+							    : -(double)INFINITY};
 	return nan || plus || minus;
 }
 

@@ -131,7 +131,8 @@ static struct token read_keyword(struct lexer *l)
 	if (is_word(p, n, "true") || is_word(p, n, "false"))
 		value_set_boolean(&value, p[0] == 't');
 	else if (is_word(p, n, "NaN") || is_word(p, n, "Infinity"))
-		value = (struct expr_value){ .kind = EXPR_NUMBER, .number = p[0] == 'N' ? (double)NAN : (double)INFINITY };
+		value = (struct expr_value){.kind = EXPR_NUMBER,
+					    .number = p[0] == 'N' ? (double)NAN : (double)INFINITY};
 	else
 		literal = is_word(p, n, "null");
 	if (literal) {

@@ -33,8 +33,10 @@ static int fault(struct parser *p, const char *what, const struct token *t)
 	const char *text = p->lexer.text;
 	int len = (int)MIN(p->lexer.len, (size_t)200);
 	if (t->kind == TOKEN_END)
-		return err_set(p->err, ERR_INVALID, "Unexpected end of expression: '%.*s'. Located at position %zu within expression: "
-		               "%.*s", 0, "", p->lexer.len + 1, len, text);
+		return err_set(p->err, ERR_INVALID,
+			       "Unexpected end of expression: '%.*s'. Located at position %zu within expression: "
+			       "%.*s",
+			       0, "", p->lexer.len + 1, len, text);
 	return err_set(p->err, ERR_INVALID, "%s: '%.*s'. Located at position %zu within expression: %.*s%s", what,
 	               (int)MIN(t->len, (size_t)100), t->raw, (size_t)(t->raw - text) + 1, len, text,
 	               p->lexer.len > 200 ? "…" : "");
@@ -99,7 +101,8 @@ static int find_function(struct parser *p, const struct token *t, enum function 
 		const char *name = function_table[i].name;
 		if (expr_compare_text(name, strlen(name), t->raw, t->len) != 0)
 			continue;
-		if ((i == FN_HASH_FILES && !p->rules->hash_files) || (i >= FN_SUCCESS && i < FN_ALWAYS && !p->rules->status))
+		if ((i == FN_HASH_FILES && !p->rules->hash_files) ||
+		    (i >= FN_SUCCESS && i < FN_ALWAYS && !p->rules->status))
 			break;
 		*ret = (enum function)i;
 		return 0;
@@ -313,7 +316,8 @@ int expr_parse(const char *text, size_t len, const struct parse_rules *rules, st
 {
 	if (utf16_length(text, len) > EXPR_LENGTH_MAX)
 		return err_set(err, ERR_LIMIT, "Exceeded max expression length %d", EXPR_LENGTH_MAX);
-	struct parser p = { .lexer = { .text = text, .len = len, .arena = arena }, .rules = rules, .arena = arena, .err = err };
+	struct parser p = {
+		.lexer = {.text = text, .len = len, .arena = arena}, .rules = rules, .arena = arena, .err = err};
 	advance(&p);
 	*ret = NULL;
 	if (p.token.kind == TOKEN_END)

@@ -40,8 +40,10 @@ static int next_segment(const char **at, struct segment *ret, struct err *err)
 	}
 	const char *from = open + 3, *end = find_end(from);
 	if (end == NULL)
-		return err_set(err, ERR_INVALID, "The expression is not closed. An unescaped ${{ sequence was found, but the closing }} "
-		               "sequence was not found: %.100s", open);
+		return err_set(err, ERR_INVALID,
+			       "The expression is not closed. An unescaped ${{ sequence was found, but the closing }} "
+			       "sequence was not found: %.100s",
+			       open);
 	*at = end + 2;
 	while (from < end && is_blank(*from))
 		from++;
@@ -93,7 +95,8 @@ int expr_from_template(const char *text, char **ret, struct err *err)
 	return 0;
 }
 
-static int eval_segment(const struct segment *s, const struct expr_scope *scope, struct expr_value *ret, struct err *err)
+static int eval_segment(const struct segment *s, const struct expr_scope *scope, struct expr_value *ret,
+			struct err *err)
 {
 	return expr_eval(s->text, s->len, scope, ret, err);
 }
@@ -132,7 +135,8 @@ int expr_template(const char *text, const struct expr_scope *scope, json_t **ret
 
 static int template_json(const json_t *value, const struct expr_scope *scope, int depth, json_t **ret, struct err *err);
 
-static int template_object(const json_t *value, const struct expr_scope *scope, int depth, json_t **ret, struct err *err)
+static int template_object(const json_t *value, const struct expr_scope *scope, int depth, json_t **ret,
+			   struct err *err)
 {
 	_cleanup_json_ json_t *made = json_object();
 	const char *key;

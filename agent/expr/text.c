@@ -1,5 +1,5 @@
-/* text: comparison without case as .NET's OrdinalIgnoreCase does it, and numbers as texts. Upper-case forms are the simple
- * mappings of Unicode, one character for one; no letter outside ASCII folds into ASCII (ı is not I). */
+/* text: comparison without case as .NET's OrdinalIgnoreCase does it, and numbers as texts. Upper-case forms are the
+ * simple mappings of Unicode, one character for one; no letter outside ASCII folds into ASCII (ı is not I). */
 #include "agent/expr/parts.h"
 
 #include <locale.h>
@@ -187,7 +187,10 @@ static double radix_number(const char *digits, int bits_each)
 		return NAN;
 	uint64_t n = 0;
 	for (const char *p = digits; *p != '\0'; p++) {
-		int d = is_digit(*p) ? *p - '0' : *p >= 'a' && *p <= 'f' ? *p - 'a' + 10 : *p >= 'A' && *p <= 'F' ? *p - 'A' + 10 : 99;
+		int d = is_digit(*p)             ? *p - '0'
+			: *p >= 'a' && *p <= 'f' ? *p - 'a' + 10
+			: *p >= 'A' && *p <= 'F' ? *p - 'A' + 10
+						 : 99;
 		if (d >= 1 << bits_each)
 			return NAN;
 		n = n << bits_each | (uint64_t)d;

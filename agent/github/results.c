@@ -255,7 +255,8 @@ static void upload_failed(struct upload *u, int result, const struct http_respon
 static json_t *upload_ids(const struct upload *u)
 {
 	const struct run_job *job = u->results->job;
-	json_t *body = json_pack("{s:s, s:s}", "workflow_run_backend_id", job->plan_id, "workflow_job_run_backend_id", job->job_id);
+	json_t *body = json_pack("{s:s, s:s}", "workflow_run_backend_id", job->plan_id, "workflow_job_run_backend_id",
+				 job->job_id);
 	if (u->step_id != NULL)
 		json_object_set_new(body, "step_backend_id", json_string(u->step_id));
 	return body;
@@ -318,7 +319,8 @@ static void start_blob(struct upload *u)
 			headers[n++] = "x-ms-blob-content-type: text/plain";
 		} else if (u->stage == STAGE_WRITE) {
 			/* Makes a repeated block recognisable: 412 says that it is there already. */
-			snprintf(position, sizeof(position), "x-ms-blob-condition-appendpos: %lld", (long long)u->offset);
+			snprintf(position, sizeof(position), "x-ms-blob-condition-appendpos: %lld",
+				 (long long)u->offset);
 			headers[n++] = position;
 		}
 	}
@@ -328,8 +330,13 @@ static void start_blob(struct upload *u)
 		suffix = "&comp=seal";
 	_cleanup_free_ char *url = xasprintf("%s%s", u->url, suffix);
 	struct http_request request = {
-		.method = "PUT", .url = url, .headers = headers, .body = body ? u->data : "", .body_len = body ? u->len : 0,
-		.timeout_ms = CALL_MS, .retries = TRIES,
+		.method = "PUT",
+		.url = url,
+		.headers = headers,
+		.body = body ? u->data : "",
+		.body_len = body ? u->len : 0,
+		.timeout_ms = CALL_MS,
+		.retries = TRIES,
 	};
 	struct err err = ERR_INIT;
 	u->transfer = http_start(u->results->http, &request, stage_done, u, &err);
@@ -413,7 +420,8 @@ static void stage_done(void *context, int result, struct http_response *response
 static bool must_wait(const struct upload *u)
 {
 	for (const struct upload *e = u->results->uploads; e != u; e = e->next) {
-		bool same = u->step_id == NULL ? e->step_id == NULL : e->step_id != NULL && strcmp(e->step_id, u->step_id) == 0;
+		bool same = u->step_id == NULL ? e->step_id == NULL
+					       : e->step_id != NULL && strcmp(e->step_id, u->step_id) == 0;
 		if (same && e->summary == u->summary)
 			return true;
 	}
@@ -449,7 +457,8 @@ static struct upload *add_upload(struct results *r, const char *step_id, char *d
 	return u;
 }
 
-void results_log(struct results *r, const char *step_id, char *data, size_t len, bool first, bool final, int64_t line_count)
+void results_log(struct results *r, const char *step_id, char *data, size_t len, bool first, bool final,
+		 int64_t line_count)
 {
 	struct upload *u = add_upload(r, step_id, data, len);
 	struct stream *s = stream_of(r, step_id);

@@ -2,12 +2,23 @@
 
 #include <strings.h>
 
-static const struct { const char *name; enum command_kind kind; } registered[] = {
-	{ "set-output", COMMAND_SET_OUTPUT }, { "save-state", COMMAND_SAVE_STATE }, { "set-env", COMMAND_SET_ENV },
-	{ "add-path", COMMAND_ADD_PATH }, { "add-mask", COMMAND_ADD_MASK }, { "debug", COMMAND_DEBUG },
-	{ "error", COMMAND_ERROR }, { "warning", COMMAND_WARNING }, { "notice", COMMAND_NOTICE }, { "group", COMMAND_GROUP },
-	{ "endgroup", COMMAND_ENDGROUP }, { "add-matcher", COMMAND_ADD_MATCHER }, { "remove-matcher", COMMAND_REMOVE_MATCHER },
-	{ "echo", COMMAND_ECHO }, { "stop-commands", COMMAND_STOP },
+static const struct { const char *name; enum command_kind kind;
+} registered[] = {
+	{"set-output", COMMAND_SET_OUTPUT},
+	{"save-state", COMMAND_SAVE_STATE},
+	{"set-env", COMMAND_SET_ENV},
+	{"add-path", COMMAND_ADD_PATH},
+	{"add-mask", COMMAND_ADD_MASK},
+	{"debug", COMMAND_DEBUG},
+	{"error", COMMAND_ERROR},
+	{"warning", COMMAND_WARNING},
+	{"notice", COMMAND_NOTICE},
+	{"group", COMMAND_GROUP},
+	{"endgroup", COMMAND_ENDGROUP},
+	{"add-matcher", COMMAND_ADD_MATCHER},
+	{"remove-matcher", COMMAND_REMOVE_MATCHER},
+	{"echo", COMMAND_ECHO},
+	{"stop-commands", COMMAND_STOP},
 };
 
 struct escape { const char *sequence; char c; };
@@ -38,7 +49,8 @@ static char *unescape(const char *text, size_t len, const struct escape *escapes
 	return s;
 }
 
-static void read_properties(const char *p, const char *end, char separator, const struct escape *escapes, struct command *ret)
+static void read_properties(const char *p, const char *end, char separator, const struct escape *escapes,
+			    struct command *ret)
 {
 	while (p < end) {
 		const char *stop = memchr(p, separator, (size_t)(end - p));

@@ -74,8 +74,9 @@ static int read_pair(struct reader *r, const char *line, size_t len)
 	if (heredoc == NULL)
 		return err_set(r->err, ERR_INVALID, "Invalid format '%.*s'", shown, line);
 	if (heredoc == line || heredoc + 2 == end)
-		return err_set(r->err, ERR_INVALID, "Invalid format '%.*s'. Name must not be empty and delimiter must not be empty", shown,
-		               line);
+		return err_set(r->err, ERR_INVALID,
+			       "Invalid format '%.*s'. Name must not be empty and delimiter must not be empty", shown,
+			       line);
 	return read_lines(r, line, (size_t)(heredoc - line), heredoc + 2, (size_t)(end - heredoc - 2));
 }
 

@@ -1,5 +1,5 @@
-/* The files through which a step gives values back [5.6]: GITHUB_ENV, GITHUB_OUTPUT, GITHUB_STATE (names and values) and
- * GITHUB_PATH (lines). Reading only. */
+/* The files through which a step gives values back [5.6]: GITHUB_ENV, GITHUB_OUTPUT, GITHUB_STATE (names and values)
+ * and GITHUB_PATH (lines). Reading only. */
 #pragma once
 #include "base/err.h"
 #include "base/str.h"

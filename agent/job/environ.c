@@ -7,11 +7,45 @@
 
 /* Members of `github` that become GITHUB_*; others stay inside expressions. */
 static const char *const exported[] = {
-	"action", "action_path", "action_ref", "action_repository", "actor", "actor_id", "api_url", "artifacts", "artifacts_list",
-	"base_ref", "env", "event_name", "event_path", "graphql_url", "head_ref", "job", "output", "path", "ref", "ref_name",
-	"ref_protected", "ref_type", "repository", "repository_id", "repository_owner", "repository_owner_id", "retention_days",
-	"run_attempt", "run_id", "run_number", "server_url", "sha", "state", "step_summary", "triggering_actor", "workflow",
-	"workflow_ref", "workflow_sha", "workspace",
+	"action",
+	"action_path",
+	"action_ref",
+	"action_repository",
+	"actor",
+	"actor_id",
+	"api_url",
+	"artifacts",
+	"artifacts_list",
+	"base_ref",
+	"env",
+	"event_name",
+	"event_path",
+	"graphql_url",
+	"head_ref",
+	"job",
+	"output",
+	"path",
+	"ref",
+	"ref_name",
+	"ref_protected",
+	"ref_type",
+	"repository",
+	"repository_id",
+	"repository_owner",
+	"repository_owner_id",
+	"retention_days",
+	"run_attempt",
+	"run_id",
+	"run_number",
+	"server_url",
+	"sha",
+	"state",
+	"step_summary",
+	"triggering_actor",
+	"workflow",
+	"workflow_ref",
+	"workflow_sha",
+	"workspace",
 };
 
 static void set_upper(json_t *env, const char *prefix, const char *name, const json_t *value)
@@ -62,7 +96,8 @@ static void add_step_env(const struct job *j, const struct record *r, int flags,
 	json_t *value;
 	json_object_foreach(r->env, key, value) {
 		const char *text = json_string_value(value);
-		bool secret = (flags & ENVIRON_TYPED) && text != NULL && mask_finds(j->mask, text, json_string_length(value));
+		bool secret =
+			(flags & ENVIRON_TYPED) && text != NULL && mask_finds(j->mask, text, json_string_length(value));
 		if (text != NULL && !secret)
 			json_object_set(env, key, value);
 	}

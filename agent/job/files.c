@@ -1,6 +1,6 @@
-/* files: the command files of a step, made empty before it and read after it, however it ended. They stay until the job's end, when
- * all temporary files go at once: removing some between steps makes creating the next ones slow on file systems that do not like
- * to reuse what was just deleted. */
+/* files: the command files of a step, made empty before it and read after it, however it ended. They stay until the
+ * job's end, when all temporary files go at once: removing some between steps makes creating the next ones slow on file
+ * systems that do not like to reuse what was just deleted. */
 #include "agent/job/job.h"
 
 #include "agent/job/command_file.h"
@@ -108,9 +108,12 @@ static int take_summary(struct job *j, struct record *r, const struct str *text)
 	if (len == 0)
 		return 0;
 	if (len > SUMMARY_MAX) {
-		record_error(j, r, "$GITHUB_STEP_SUMMARY upload aborted, supports content up to a size of %dk, got %zuk. For more information "
-		             "see: https://docs.github.com/actions/using-workflows/workflow-commands-for-github-actions"
-		             "#adding-a-markdown-summary", SUMMARY_MAX / 1024, len / 1024);
+		record_error(j, r,
+			     "$GITHUB_STEP_SUMMARY upload aborted, supports content up to a size of %dk, got %zuk. For "
+			     "more information "
+			     "see: https://docs.github.com/actions/using-workflows/workflow-commands-for-github-actions"
+			     "#adding-a-markdown-summary",
+			     SUMMARY_MAX / 1024, len / 1024);
 		return 0;
 	}
 	_cleanup_(str_done) struct str out = STR_INIT(8 * SUMMARY_MAX);
@@ -140,7 +143,9 @@ static int take_summary(struct job *j, struct record *r, const struct str *text)
 static int process(struct job *j, struct record *r, const char *key, const struct str *text, struct err *err)
 {
 	struct pair_target target = { j, r };
-	command_pair_fn take = strcmp(key, "env") == 0 ? take_env : strcmp(key, "output") == 0 ? take_output : take_state;
+	command_pair_fn take = strcmp(key, "env") == 0      ? take_env
+			       : strcmp(key, "output") == 0 ? take_output
+							    : take_state;
 	if (strcmp(key, "path") == 0)
 		return take_paths(j, text);
 	if (strcmp(key, "step_summary") == 0)

@@ -1,4 +1,5 @@
-/* finish: the end of a job: its deployment is decided, outputs are evaluated, left-over processes end, the service hears it. */
+/* finish: the end of a job: its deployment is decided, outputs are evaluated, left-over processes end, the service
+ * hears it. */
 #include "agent/job/job.h"
 
 #include "agent/github/wire.h"
@@ -71,8 +72,10 @@ static void undo_goes_on(struct job *j, struct record *r)
 {
 	char *id = deployment_id(j, r);
 	j->undo_continues = id != NULL ? id : xstrdup("of this job");
-	record_error(j, r, "The time of the cancelled job is up: the undo continues as %s. `davit show %s` tells how it ends.",
-	             j->undo_continues, id != NULL ? id : "ID");
+	record_error(
+		j, r,
+		"The time of the cancelled job is up: the undo continues as %s. `davit show %s` tells how it ends.",
+		j->undo_continues, id != NULL ? id : "ID");
 }
 
 void job_decide(struct job *j)
@@ -101,7 +104,8 @@ void job_decide(struct job *j)
 	enum result result = RESULT_SUCCEEDED;
 	if (e < 0) {
 		char line[1024];
-		record_error(j, r, "The deployment was not decided: %s. `davit history` shows it.", err_line(&err, line, sizeof(line)));
+		record_error(j, r, "The deployment was not decided: %s. `davit history` shows it.",
+			     err_line(&err, line, sizeof(line)));
 		result = RESULT_FAILED;
 	} else if (end != PROCESS_EXITED) {
 		undo_goes_on(j, r);
@@ -171,14 +175,16 @@ static void eval_url(struct job *j, struct record *r)
 		record_error(j, r, "%s", err_line(&err, line, sizeof(line)));
 		job_set_result(j, RESULT_FAILED);
 	} else if (mask_finds(j->mask, json_string_value(text), json_string_length(text))) {
-		record_issue(j, r, ISSUE_WARNING, "Skip setting environment url as environment may contain secret.", NULL);
+		record_issue(j, r, ISSUE_WARNING, "Skip setting environment url as environment may contain secret.",
+			     NULL);
 	} else if (json_string_length(text) > 0) {
 		record_line(j, r, "Evaluated environment url: %s", json_string_value(text));
 		j->environment_url = xstrdup(json_string_value(text));
 	}
 }
 
-/* RUNNER_TRACKING_ID=… of this job stands in its environment. `buf` serves all processes, since there may be thousands. */
+/* RUNNER_TRACKING_ID=… of this job stands in its environment. `buf` serves all processes, since there may be thousands.
+ */
 static bool is_ours(const struct job *j, pid_t pid, char *buf)
 {
 	char path[64];
@@ -189,7 +195,8 @@ static bool is_ours(const struct job *j, pid_t pid, char *buf)
 		len += (size_t)n;
 	buf[len] = '\0';
 	for (size_t at = 0; at < len; at += strlen(buf + at) + 1)
-		if (strncmp(buf + at, "RUNNER_TRACKING_ID=", name) == 0 && strcasecmp(buf + at + name, j->tracking_id) == 0)
+		if (strncmp(buf + at, "RUNNER_TRACKING_ID=", name) == 0 &&
+		    strcasecmp(buf + at + name, j->tracking_id) == 0)
 			return true;
 	return false;
 }
@@ -217,7 +224,8 @@ static void end_orphans(struct job *j, struct record *r)
 	while ((entry = readdir(dir)) != NULL) {
 		long long pid;
 		char name[64];
-		if (!str_parse_i64(entry->d_name, 2, INT32_MAX, &pid) || pid == getpid() || pid == getppid() || !is_ours(j, (pid_t)pid, buf))
+		if (!str_parse_i64(entry->d_name, 2, INT32_MAX, &pid) || pid == getpid() || pid == getppid() ||
+		    !is_ours(j, (pid_t)pid, buf))
 			continue;
 		process_name((pid_t)pid, name, sizeof(name));
 		record_line(j, r, "Terminate orphan process: pid (%lld) (%s)", pid, name);

@@ -1,5 +1,5 @@
-/* hash_files: hashFiles() of the expression language [3.8]: glob patterns below the workspace, one digest over the digests of
- * all files that match. */
+/* hash_files: hashFiles() of the expression language [3.8]: glob patterns below the workspace, one digest over the
+ * digests of all files that match. */
 #include "agent/job/job.h"
 
 #include "base/clock.h"
@@ -79,7 +79,8 @@ static int add_pattern(struct hashing *h, const char *line, size_t len, struct e
 		p += p[1] == '/' ? 2 : 1;
 	_cleanup_free_ char *slashed = xasprintf("/%s/", p);
 	if (strstr(slashed, "/../") != NULL || strstr(slashed, "/./") != NULL)
-		return err_set(err, ERR_INVALID, "Invalid pattern '%s'. Relative pathing '.' and '..' is not allowed.", pattern);
+		return err_set(err, ERR_INVALID, "Invalid pattern '%s'. Relative pathing '.' and '..' is not allowed.",
+			       pattern);
 	if (p[0] == '/')
 		whole = xstrdup(p);
 	else if (p[0] == '~' && (p[1] == '/' || p[1] == '\0') && home != NULL)
@@ -202,7 +203,8 @@ static int walk(struct hashing *h, const char *path, int depth, struct err *err)
 	if (clock_mono_ms() > h->deadline)
 		return err_set(err, ERR_TIMEOUT, "hashFiles('%s') couldn't finish within 120 seconds.", h->shown);
 	if (depth > DEPTH_MAX)
-		return h->follow ? 0 : err_set(err, ERR_LIMIT, "more than %d directories deep at '%s'", DEPTH_MAX, path);
+		return h->follow ? 0
+				 : err_set(err, ERR_LIMIT, "more than %d directories deep at '%s'", DEPTH_MAX, path);
 	if (lstat(path, &st) < 0)
 		return depth == 0 && errno == ENOENT ? 0 : err_errno(err, errno, "look at '%s'", path);
 	if (S_ISLNK(st.st_mode)) {
@@ -256,11 +258,14 @@ static int add_patterns(struct hashing *h, const char *const *patterns, size_t c
 int hash_files(void *user, const char *const *patterns, size_t count, struct str *ret, struct err *err)
 {
 	const struct job *j = user;
-	struct hashing h = { .base = j->workspace, .deadline = clock_mono_ms() + LIMIT_MS, .shown = count > 0 ? patterns[0] : "" };
+	struct hashing h = {
+		.base = j->workspace, .deadline = clock_mono_ms() + LIMIT_MS, .shown = count > 0 ? patterns[0] : ""};
 	char hex[DIGEST_HEX];
 	if (count > 0 && str_starts(patterns[0], "--")) {
 		if (strcasecmp(patterns[0], "--follow-symbolic-links") != 0)
-			return err_set(err, ERR_INVALID, "Invalid glob option '%s', available option: '--follow-symbolic-links'.", patterns[0]);
+			return err_set(err, ERR_INVALID,
+				       "Invalid glob option '%s', available option: '--follow-symbolic-links'.",
+				       patterns[0]);
 		h.follow = true;
 		patterns++;
 		count--;
@@ -278,7 +283,8 @@ int hash_files(void *user, const char *const *patterns, size_t count, struct str
 	free(h.globs);
 	strv_done(&h.seen);
 	if (r < 0)
-		return err_wrap(err, r, "hashFiles('%s') failed. Fail to hash files under directory '%s'", h.shown, j->workspace);
+		return err_wrap(err, r, "hashFiles('%s') failed. Fail to hash files under directory '%s'", h.shown,
+				j->workspace);
 	if (h.files > 0)
 		str_append(ret, hex);
 	return 0;

@@ -1,5 +1,6 @@
-/* One job in the worker: what its parts share. The job is one thread; while a step's process runs, its output, the listener's words
- * and the uploads are served by one loop (job_turn). Numbers in brackets are sections of the protocol notes on job execution.
+/* One job in the worker: what its parts share. The job is one thread; while a step's process runs, its output, the
+ * listener's words and the uploads are served by one loop (job_turn). Numbers in brackets are sections of the protocol
+ * notes on job execution.
  *
  *   worker.c     the command: the first line, the loop, cancels
  *   sequence.c   set up, steps, decision, completion
@@ -31,7 +32,14 @@ enum {
 };
 
 /* In the order of the service's numbers: the worse one wins a merge up to RESULT_FAILED [9.1]. */
-enum result { RESULT_SUCCEEDED = 0, RESULT_ISSUES = 1, RESULT_FAILED = 2, RESULT_CANCELED = 3, RESULT_SKIPPED = 4, RESULT_NONE = 5 };
+enum result {
+	RESULT_SUCCEEDED = 0,
+	RESULT_ISSUES = 1,
+	RESULT_FAILED = 2,
+	RESULT_CANCELED = 3,
+	RESULT_SKIPPED = 4,
+	RESULT_NONE = 5
+};
 const char *result_context(enum result r);         /* "success", "failure", … */
 const char *result_wire(enum result r);            /* "succeeded", "failed", … */
 enum result result_merge(enum result current, enum result incoming);
@@ -131,7 +139,8 @@ int job_set_up(struct job *j, struct err *err);
 const char *job_variable(const struct job *j, const char *name);
 
 /* ---- record.c ---- */
-struct record *record_new(struct job *j, const char *id, const char *name, enum step_kind kind);   /* id NULL: a fresh one */
+struct record *record_new(struct job *j, const char *id, const char *name,
+			  enum step_kind kind); /* id NULL: a fresh one */
 void record_free(struct record *r);
 void record_start(struct job *j, struct record *r);
 void record_complete(struct job *j, struct record *r, enum result result);
@@ -190,8 +199,8 @@ bool step_goes_on(struct job *j, struct record *r);
 
 struct uses;
 /* davit-step with these inputs; deaf: a cancel of the job does not reach it. */
-int step_run_program(struct job *j, struct record *r, const struct uses *uses, const json_t *inputs, int64_t timeout_ms, bool deaf,
-                     enum process_end *ret_end, int *ret_status, struct err *err);
+int step_run_program(struct job *j, struct record *r, const struct uses *uses, const json_t *inputs, int64_t timeout_ms,
+		     bool deaf, enum process_end *ret_end, int *ret_status, struct err *err);
 
 /* ---- hash_files.c ---- */
 int hash_files(void *user, const char *const *patterns, size_t count, struct str *ret, struct err *err);

@@ -8,7 +8,14 @@
 #include <math.h>
 #include <strings.h>
 
-enum { DATA_TEXT = 0, DATA_ARRAY = 1, DATA_DICTIONARY = 2, DATA_BOOLEAN = 3, DATA_NUMBER = 4, DATA_EXACT_DICTIONARY = 5 };
+enum {
+	DATA_TEXT = 0,
+	DATA_ARRAY = 1,
+	DATA_DICTIONARY = 2,
+	DATA_BOOLEAN = 3,
+	DATA_NUMBER = 4,
+	DATA_EXACT_DICTIONARY = 5
+};
 enum { DATA_DEPTH_MAX = 100 };
 
 static int decode(const json_t *data, int depth, json_t **ret, struct err *err);
@@ -212,10 +219,11 @@ json_t *message_secrets(const json_t *message)
 	const char *name;
 	json_object_foreach(wire_get(message, "variables"), name, variable) {
 		const char *value = wire_string(variable, "value");
-		if (value == NULL || !wire_bool(variable, "isSecret", false) || strcasecmp(name, "system.accessToken") == 0 ||
-		    strcasecmp(name, "system.github.token") == 0)
+		if (value == NULL || !wire_bool(variable, "isSecret", false) ||
+		    strcasecmp(name, "system.accessToken") == 0 || strcasecmp(name, "system.github.token") == 0)
 			continue;
-		json_object_set_new(secrets, strcasecmp(name, "github_token") == 0 ? "GITHUB_TOKEN" : name, json_string(value));
+		json_object_set_new(secrets, strcasecmp(name, "github_token") == 0 ? "GITHUB_TOKEN" : name,
+				    json_string(value));
 	}
 	return secrets;
 }

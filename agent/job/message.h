@@ -3,14 +3,16 @@
 #include "agent/github/runservice.h"
 #include "base/secret.h"
 
-/* Context data [1.9] → plain JSON. Dictionaries whose keys differ in case only keep the first spelling and the last value. New. */
+/* Context data [1.9] → plain JSON. Dictionaries whose keys differ in case only keep the first spelling and the last
+ * value. New. */
 int context_decode(const json_t *data, json_t **ret, struct err *err);
 
 /* A variable's text; NULL: not sent. */
 const char *message_variable(const json_t *message, const char *name);
 /* true, false; otherwise when it is neither or not sent. */
 bool message_flag(const json_t *message, const char *name, bool otherwise);
-/* Everything that the message says is secret goes into the mask [6.1]. Patterns that PCRE2 does not take are skipped. */
+/* Everything that the message says is secret goes into the mask [6.1]. Patterns that PCRE2 does not take are skipped.
+ */
 void message_mask(const json_t *message, struct mask *mask);
 /* The context `secrets`: new. */
 json_t *message_secrets(const json_t *message);

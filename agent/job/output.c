@@ -37,7 +37,8 @@ void record_set_output(struct job *j, struct record *r, const char *name, const 
 }
 
 /* A command that cannot be done: two lines, and the step fails in the end. */
-static void command_failed(struct job *j, struct record *r, const char *line, const char *name, bool show_line, const char *why)
+static void command_failed(struct job *j, struct record *r, const char *line, const char *name, bool show_line,
+			   const char *why)
 {
 	record_error(j, r, "Unable to process command '%.500s' successfully.", show_line ? line : name);
 	record_error(j, r, "%s", why);
@@ -50,17 +51,19 @@ static bool unsecure_is_allowed(const struct job *j, const struct record *r)
 	return j->unsecure_commands || (own != NULL && strcasecmp(own, "true") == 0);
 }
 
-static const char disabled[] =
-	"The `%s` command is disabled. Please upgrade to using Environment Files or opt into unsecure command execution by setting the "
-	"`ACTIONS_ALLOW_UNSECURE_COMMANDS` environment variable to `true`.";
+static const char disabled[] = "The `%s` command is disabled. Please upgrade to using Environment Files or opt into "
+			       "unsecure command execution by setting the "
+			       "`ACTIONS_ALLOW_UNSECURE_COMMANDS` environment variable to `true`.";
 
 static void deprecated(struct job *j, struct record *r, const char *name)
 {
 	if (!message_flag(j->message, "DistributedTask.DeprecateStepOutputCommands", false))
 		return;
 	char text[300];
-	snprintf(text, sizeof(text), "The `%s` command is deprecated and will be disabled soon. Please upgrade to using Environment "
-	         "Files.", name);
+	snprintf(text, sizeof(text),
+		 "The `%s` command is deprecated and will be disabled soon. Please upgrade to using Environment "
+		 "Files.",
+		 name);
 	record_issue(j, r, ISSUE_WARNING, text, NULL);
 }
 
@@ -97,7 +100,8 @@ static void do_named(struct job *j, struct record *r, const struct command *c, c
 static void do_mask(struct job *j, struct record *r, const struct command *c)
 {
 	if (c->data[strspn(c->data, " \t\r\n")] == '\0') {
-		record_issue(j, r, ISSUE_WARNING, "Can't add secret mask for empty string in ##[add-mask] command.", NULL);
+		record_issue(j, r, ISSUE_WARNING, "Can't add secret mask for empty string in ##[add-mask] command.",
+			     NULL);
 		return;
 	}
 	mask_add(j->mask, c->data, strlen(c->data));
@@ -123,7 +127,8 @@ static void do_echo(struct job *j, struct record *r, const struct command *c, co
 	else if (len == 3 && strncasecmp(p, "off", 3) == 0)
 		r->echo = false;
 	else
-		command_failed(j, r, line, c->name, true, "Invalid echo command value. Possible values can be: 'on', 'off'.");
+		command_failed(j, r, line, c->name, true,
+			       "Invalid echo command value. Possible values can be: 'on', 'off'.");
 }
 
 static bool any_token_is_allowed(const struct job *j, const struct record *r)
@@ -138,8 +143,11 @@ static bool any_token_is_allowed(const struct job *j, const struct record *r)
 static void do_stop(struct job *j, struct record *r, const struct command *c)
 {
 	if (!command_token_is_allowed(c->data) && (c->data[0] == '\0' || !any_token_is_allowed(j, r))) {
-		record_error(j, r, "Invoked ::stop-commands:: with the token '%.100s', which is empty or the name of a command; choose a "
-		             "random one", c->data);
+		record_error(j, r,
+			     "Invoked ::stop-commands:: with the token '%.100s', which is empty or the name of a "
+			     "command; choose a "
+			     "random one",
+			     c->data);
 		r->command_result = result_merge(r->command_result, RESULT_FAILED);
 		return;
 	}
@@ -201,8 +209,9 @@ static void do_command(struct job *j, struct record *r, const struct command *c,
 		break;
 	case COMMAND_ADD_MATCHER:
 	case COMMAND_REMOVE_MATCHER:
-		command_failed(j, r, line, c->name, true, "Problem matchers are not supported by this agent; print ::error file=…:: "
-		               "lines instead");
+		command_failed(j, r, line, c->name, true,
+			       "Problem matchers are not supported by this agent; print ::error file=…:: "
+			       "lines instead");
 		break;
 	case COMMAND_ECHO:
 		do_echo(j, r, c, line);
@@ -230,7 +239,8 @@ static void write_plain(struct job *j, struct record *r, const char *line, size_
 	for (size_t i = 0; i < len; i++) {
 		str_append_c(&out, line[i]);
 		bool marker = i >= 2 && memcmp(line + i - 2, "##[", 3) == 0 &&
-		              (strncmp(line + i + 1, "start-action", 12) == 0 || strncmp(line + i + 1, "end-action", 10) == 0);
+			      (strncmp(line + i + 1, "start-action", 12) == 0 ||
+			       strncmp(line + i + 1, "end-action", 10) == 0);
 		if (marker)
 			str_append_c(&out, '\\');
 	}
@@ -247,7 +257,8 @@ void output_line(struct job *j, struct record *r, const char *line, size_t len)
 	}
 	struct command_rules rules = { .notice = j->notice, .stopped = r->stopped };
 	struct command c = { .kind = COMMAND_NONE };
-	if (memchr(line, '\0', len) == NULL && (memmem(line, len, "::", 2) != NULL || memmem(line, len, "##[", 3) != NULL))
+	if (memchr(line, '\0', len) == NULL &&
+	    (memmem(line, len, "::", 2) != NULL || memmem(line, len, "##[", 3) != NULL))
 		command_read(line, &rules, &c);
 	if (c.kind == COMMAND_NONE)
 		write_plain(j, r, line, len);

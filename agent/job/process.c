@@ -91,7 +91,8 @@ static void interrupt(struct running *run, enum process_end why)
 		return;
 	run->end = why;
 	if (run->process->deaf) {
-		/* It must not take this for a word about what it undoes: killed it is as if the power went, and recovery goes on. */
+		/* It must not take this for a word about what it undoes: killed it is as if the power went, and
+		 * recovery goes on. */
 		signal_stage(run, STOP_KILL, IDLE_MS);
 		return;
 	}
@@ -116,7 +117,8 @@ static void heed_cancel(struct running *run)
 	if (run->process->deaf || run->ended)
 		return;
 	if (run->stop != STOP_NONE)
-		run->next_stop = MIN(run->next_stop, clock_mono_ms() + (run->process->patient ? process_patience(j) : INT_MS));
+		run->next_stop =
+			MIN(run->next_stop, clock_mono_ms() + (run->process->patient ? process_patience(j) : INT_MS));
 	else if (j->cancel.shutdown || !step_goes_on(j, run->record))
 		interrupt(run, PROCESS_CANCELLED);
 }
@@ -227,7 +229,12 @@ int process_run(struct job *j, struct record *r, const struct process *p, enum p
                 struct err *err)
 {
 	struct proc_options o = {
-		.argv = p->argv, .env = p->env, .cwd = p->cwd, .stdin_fd = PROC_PIPE, .stdout_fd = PROC_PIPE, .stderr_fd = PROC_PIPE,
+		.argv = p->argv,
+		.env = p->env,
+		.cwd = p->cwd,
+		.stdin_fd = PROC_PIPE,
+		.stdout_fd = PROC_PIPE,
+		.stderr_fd = PROC_PIPE,
 	};
 	struct running run = { .job = j, .record = r, .process = p, .proc = PROC_INIT, .pidfd = -1, .input = p->input,
 	                       .input_len = p->input_len, .cancel_seen = j->cancel.serial, .end = PROCESS_EXITED };

@@ -8,7 +8,8 @@
 enum { LINE_SLACK = 64 << 20 };
 
 static const char *const context_names[] = { "success", "success", "failure", "cancelled", "skipped", "success" };
-static const char *const wire_names[] = { "succeeded", "succeededWithIssues", "failed", "canceled", "skipped", "succeeded" };
+static const char *const wire_names[] = {"succeeded", "succeededWithIssues", "failed", "canceled", "skipped",
+					 "succeeded"};
 static const char *const levels[] = { "failure", "warning", "notice" };
 static const char *const tags[] = { "error", "warning", "notice" };
 
@@ -77,9 +78,15 @@ void record_tell(struct job *j, const struct record *r)
 		return;
 	_cleanup_free_ char *name = job_masked(j, r->name);
 	struct results_step step = {
-		.id = r->id, .number = r->number, .name = name, .started_wall_ms = r->started_wall_ms,
-		.completed_wall_ms = r->completed_wall_ms, .conclusion = r->completed_wall_ms != 0 ? conclusions[r->result] : RESULTS_NONE,
-		.status = r->completed_wall_ms != 0 ? RESULTS_COMPLETED : r->started_wall_ms != 0 ? RESULTS_IN_PROGRESS : RESULTS_PENDING,
+		.id = r->id,
+		.number = r->number,
+		.name = name,
+		.started_wall_ms = r->started_wall_ms,
+		.completed_wall_ms = r->completed_wall_ms,
+		.conclusion = r->completed_wall_ms != 0 ? conclusions[r->result] : RESULTS_NONE,
+		.status = r->completed_wall_ms != 0 ? RESULTS_COMPLETED
+			  : r->started_wall_ms != 0 ? RESULTS_IN_PROGRESS
+						    : RESULTS_PENDING,
 	};
 	results_step(j->results, &step);
 }
@@ -106,7 +113,8 @@ static void send_block(struct job *j, const char *step_id, struct log_stream *lo
 	log->started = true;
 }
 
-static void append_text(struct job *j, const char *step_id, struct log_stream *log, const char *text, size_t len, int64_t lines)
+static void append_text(struct job *j, const char *step_id, struct log_stream *log, const char *text, size_t len,
+			int64_t lines)
 {
 	char stamp[CLOCK_TEXT_SIZE];
 	clock_rfc3339_ticks(clock_wall_ms(), stamp);
@@ -318,8 +326,8 @@ json_t *record_result(struct job *j, const struct record *r)
 	if (r->completed_wall_ms == 0)
 		return NULL;
 	_cleanup_free_ char *name = job_masked(j, r->name);
-	json_t *s = json_pack("{s:s, s:i, s:s, s:s, s:O}", "external_id", r->id, "number", r->number, "status", "completed",
-	                      "conclusion", result_wire(r->result), "annotations", r->annotations);
+	json_t *s = json_pack("{s:s, s:i, s:s, s:s, s:O}", "external_id", r->id, "number", r->number, "status",
+			      "completed", "conclusion", result_wire(r->result), "annotations", r->annotations);
 	json_object_set_new(s, "name", json_string_lossy(name, strlen(name)));
 	set_text(j, s, "action_name", r->action_name);
 	set_text(j, s, "ref", r->ref);

@@ -80,7 +80,8 @@ static int make_paths(struct job *j, struct err *err)
 	j->temp = fs_join(j->work, "_temp");
 	j->files = fs_join(j->temp, "_runner_file_commands");
 	j->event_path = fs_join(j->temp, "_github_workflow/event.json");
-	static const char *const tool_variables[] = { "RUNNER_TOOL_CACHE", "RUNNER_TOOLSDIRECTORY", "AGENT_TOOLSDIRECTORY" };
+	static const char *const tool_variables[] = {"RUNNER_TOOL_CACHE", "RUNNER_TOOLSDIRECTORY",
+						     "AGENT_TOOLSDIRECTORY"};
 	for (size_t i = 0; i < ARRAY_SIZE(tool_variables) && j->tools == NULL; i++) {
 		const char *given = getenv(tool_variables[i]);
 		if (given != NULL && given[0] != '\0')
@@ -94,8 +95,9 @@ static int make_paths(struct job *j, struct err *err)
 static void make_runner_context(struct job *j)
 {
 	const char *environment = job_variable(j, "system.runnerEnvironment");
-	j->runner = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "os", wire_os(), "arch", wire_arch(), "name", setting(j, "agent_name"),
-	                      "tool_cache", j->tools, "temp", j->temp, "workspace", j->pipeline);
+	j->runner =
+		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "os", wire_os(), "arch", wire_arch(), "name",
+			  setting(j, "agent_name"), "tool_cache", j->tools, "temp", j->temp, "workspace", j->pipeline);
 	if (environment != NULL)
 		json_object_set_new(j->runner, "environment", json_string(environment));
 	if (j->debug)
@@ -114,7 +116,8 @@ static void make_job_context(struct job *j)
 static bool debug_is_on(const struct job *j)
 {
 	const char *sent = job_variable(j, "ACTIONS_STEP_DEBUG");
-	json_t *own = expr_member(json_object_get(j->contexts, "vars"), "ACTIONS_STEP_DEBUG", strlen("ACTIONS_STEP_DEBUG"));
+	json_t *own =
+		expr_member(json_object_get(j->contexts, "vars"), "ACTIONS_STEP_DEBUG", strlen("ACTIONS_STEP_DEBUG"));
 	if (sent != NULL)
 		return message_flag(j->message, "ACTIONS_STEP_DEBUG", false);
 	return json_is_string(own) && strcasecmp(json_string_value(own), "true") == 0;
@@ -126,7 +129,11 @@ static void make_scope(struct job *j)
 	json_object_set(j->contexts, "steps", j->steps_context);
 	json_object_set(j->contexts, "env", j->global_env);
 	j->scope = (struct token_scope){
-		.expr = { .contexts = j->contexts, .exact_context = "env", .status = job_status_is, .hash_files = hash_files, .user = j },
+		.expr = {.contexts = j->contexts,
+			 .exact_context = "env",
+			 .status = job_status_is,
+			 .hash_files = hash_files,
+			 .user = j},
 		.file_table = wire_get(j->message, "fileTable"),
 	};
 }
@@ -185,8 +192,10 @@ static int write_event(struct job *j, struct err *err)
 /* The job's key for those who look for it without the environment of a step. */
 static int write_key(struct job *j, struct err *err)
 {
-	static const char *const members[] = { "server", "repository", "run_id", "attempt", "job", "matrix", "tracking_id" };
-	struct uses_job source = { .github = j->github, .matrix = json_object_get(j->contexts, "matrix"), .tracking_id = j->tracking_id };
+	static const char *const members[] = {"server", "repository", "run_id",     "attempt",
+					      "job",    "matrix",     "tracking_id"};
+	struct uses_job source = {
+		.github = j->github, .matrix = json_object_get(j->contexts, "matrix"), .tracking_id = j->tracking_id};
 	_cleanup_json_ json_t *all = uses_job(&source), *key = json_object();
 	_cleanup_free_ char *dir = fs_join(j->temp, "davit"), *path = fs_join(dir, "job.json");
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
@@ -230,7 +239,8 @@ static void log_permissions(struct job *j, struct record *s)
 	const char *text = job_variable(j, "system.github.token.permissions"), *name;
 	_cleanup_json_ json_t *permissions = NULL;
 	json_t *level;
-	if (text == NULL || json_parse(text, strlen(text), 1 << 16, &permissions, NULL) < 0 || !json_is_object(permissions))
+	if (text == NULL || json_parse(text, strlen(text), 1 << 16, &permissions, NULL) < 0 ||
+	    !json_is_object(permissions))
 		return;
 	record_line(j, s, "##[group]GITHUB_TOKEN Permissions");
 	json_object_foreach(permissions, name, level)
@@ -241,7 +251,8 @@ static void log_permissions(struct job *j, struct record *s)
 static void log_head(struct job *j, struct record *s)
 {
 	char host[256] = "";
-	const char *group = job_variable(j, "system.runnerGroupName"), *source = json_get_string(j->github, "secret_source");
+	const char *group = job_variable(j, "system.runnerGroupName"),
+		   *source = json_get_string(j->github, "secret_source");
 	gethostname(host, sizeof(host) - 1);
 	record_line(j, s, "Current runner version: '%s'", WIRE_RUNNER_VERSION);
 	record_line(j, s, "davit %s", DAVIT_VERSION);
@@ -257,7 +268,8 @@ static void log_head(struct job *j, struct record *s)
 
 static void log_tail(struct job *j, struct record *s)
 {
-	const char *file = job_variable(j, "system.workflowFileFullPath"), *ref = job_variable(j, "system.workflowFileRef");
+	const char *file = job_variable(j, "system.workflowFileFullPath"),
+		   *ref = job_variable(j, "system.workflowFileRef");
 	const char *sha = job_variable(j, "system.workflowFileSha"), *name;
 	json_t *inputs = json_object_get(j->contexts, "inputs"), *value;
 	if (file != NULL && sha != NULL && ref != NULL && ref[0] != '\0')
@@ -296,8 +308,10 @@ static int refuse_containers(struct job *j, struct err *err)
 		if (json_is_null(value) || json_string_length(value) == 0)
 			if (!json_is_object(value))
 				continue;
-		r = err_set(err, ERR_UNSUPPORTED, "the job's `%s:` asks for containers, which this agent does not run", kinds[i].word);
-		return err_hint(err, r, "remove it and start what is needed in a run: step, or send the job to another runner");
+		r = err_set(err, ERR_UNSUPPORTED, "the job's `%s:` asks for containers, which this agent does not run",
+			    kinds[i].word);
+		return err_hint(err, r,
+				"remove it and start what is needed in a run: step, or send the job to another runner");
 	}
 	return 0;
 }
@@ -347,7 +361,8 @@ static char *first_line(const char *script)
 	return xstrndup(script, strcspn(script, "\r\n"));
 }
 
-/* `displayName`, else `name:`, else what it runs. A name that needs contexts of a later time is shown with its expressions. */
+/* `displayName`, else `name:`, else what it runs. A name that needs contexts of a later time is shown with its
+ * expressions. */
 static char *step_name(struct job *j, const json_t *step, const char *fallback, bool *ret_final)
 {
 	const char *given = wire_string(step, "displayName");
@@ -401,8 +416,9 @@ static int add_step(struct job *j, json_t *step, struct err *err)
 	bool final, script = is_script(reference);
 	_cleanup_free_ char *shown = NULL;
 	if (wire_bool(step, "background", false)) {
-		int r = err_set(err, ERR_UNSUPPORTED, "the step '%s' asks for `background: true`, which this agent does not do",
-		                wire_string(step, "contextName") != NULL ? wire_string(step, "contextName") : "");
+		int r = err_set(err, ERR_UNSUPPORTED,
+				"the step '%s' asks for `background: true`, which this agent does not do",
+				wire_string(step, "contextName") != NULL ? wire_string(step, "contextName") : "");
 		return err_hint(err, r, "run the program in the background of a run: step");
 	}
 	if (script) {
@@ -415,7 +431,10 @@ static int add_step(struct job *j, json_t *step, struct err *err)
 		shown = xstrdup(uses.shown);
 	}
 	_cleanup_free_ char *name = step_name(j, step, shown, &final);
-	struct record *r = record_new(j, wire_string(step, "id"), name, script ? STEP_SCRIPT : uses.kind == USES_DEPLOY ? STEP_DEPLOY : STEP_TYPED);
+	struct record *r = record_new(j, wire_string(step, "id"), name,
+				      script                     ? STEP_SCRIPT
+				      : uses.kind == USES_DEPLOY ? STEP_DEPLOY
+								 : STEP_TYPED);
 	r->step = step;
 	r->name_final = final;
 	r->context_name = wire_string(step, "contextName");
@@ -432,7 +451,8 @@ static int add_steps(struct job *j, struct err *err)
 	json_array_foreach(wire_get(j->message, "steps"), i, step) {
 		const char *type = wire_string(step, "type");
 		if (type != NULL && strcasecmp(type, "backgroundStepControl") == 0) {
-			int r = err_set(err, ERR_UNSUPPORTED, "the job waits for background steps, which this agent does not do");
+			int r = err_set(err, ERR_UNSUPPORTED,
+					"the job waits for background steps, which this agent does not do");
 			return err_hint(err, r, "run the program in the background of a run: step");
 		}
 		if (!json_is_object(step) || !is_action(step))

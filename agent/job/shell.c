@@ -46,8 +46,9 @@ static int choose_default(const char *path, struct shell *ret, struct err *err)
 	return 0;
 }
 
-static const char *const no_place = "Invalid shell option. Shell must be a valid built-in (bash, sh, cmd, powershell, pwsh) or a "
-                                    "format string containing '{0}'";
+static const char *const no_place =
+	"Invalid shell option. Shell must be a valid built-in (bash, sh, cmd, powershell, pwsh) or a "
+	"format string containing '{0}'";
 
 int shell_choose(const char *given, const char *path, struct shell *ret, struct err *err)
 {
@@ -106,7 +107,9 @@ static int fill(const char *format, const char *script_path, struct str *out, st
 			}
 			p += 3;
 		} else if (*p == '{' || *p == '}') {
-			return err_set(err, ERR_INVALID, "the shell's format '%.200s' has a brace that is neither {0} nor doubled", format);
+			return err_set(err, ERR_INVALID,
+				       "the shell's format '%.200s' has a brace that is neither {0} nor doubled",
+				       format);
 		} else {
 			str_append_c(out, *p++);
 		}
@@ -162,8 +165,10 @@ int shell_arguments(const struct shell *s, const char *script_path, struct strv 
 char *shell_script(const struct shell *s, const char *script)
 {
 	if (strcmp(s->command, "pwsh") == 0 || strcmp(s->command, "powershell") == 0)
-		return xasprintf("$ErrorActionPreference = 'stop'\n%s\nif ((Test-Path -LiteralPath variable:\\LASTEXITCODE)) "
-		                 "{ exit $LASTEXITCODE }", script);
+		return xasprintf(
+			"$ErrorActionPreference = 'stop'\n%s\nif ((Test-Path -LiteralPath variable:\\LASTEXITCODE)) "
+			"{ exit $LASTEXITCODE }",
+			script);
 	if (strcmp(s->command, "cmd") == 0)
 		return xasprintf("@echo off\n%s", script);
 	return xstrdup(script);

@@ -9,8 +9,8 @@ struct shell {
 	char *format;            /* arguments with {0} */
 	const char *extension;   /* ".sh", "" */
 };
-/* given: `shell:` of the step or of defaults.run; NULL or "": bash where there is one, else sh, with the arguments of sh. path: the
- * search path. ERR_INVALID: no {0}; ERR_NOT_FOUND: "NAME: command not found". */
+/* given: `shell:` of the step or of defaults.run; NULL or "": bash where there is one, else sh, with the arguments of
+ * sh. path: the search path. ERR_INVALID: no {0}; ERR_NOT_FOUND: "NAME: command not found". */
 int shell_choose(const char *given, const char *path, struct shell *ret, struct err *err);
 void shell_done(struct shell *s);
 /* The argument vector: program, then the format's words with the script's path in the place of {0}. Sets the items. */

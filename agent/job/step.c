@@ -112,9 +112,12 @@ static bool eval_continue_on_error(struct job *j, struct record *r)
 		return false;
 	int e = token_eval(token, &scope, &value, &err);
 	if (e == 0 && !json_is_boolean(value))
-		e = err_set(&err, ERR_INVALID, "Unexpected type encountered while reading 'continue-on-error'. A boolean was expected");
+		e = err_set(&err, ERR_INVALID,
+			    "Unexpected type encountered while reading 'continue-on-error'. A boolean was expected");
 	if (e < 0) {
-		record_error(j, r, "The step failed and an error occurred when attempting to determine whether to continue on error.");
+		record_error(j, r,
+			     "The step failed and an error occurred when attempting to determine whether to continue "
+			     "on error.");
 		log_error(j, r, &err);
 		return false;
 	}
@@ -184,7 +187,8 @@ static int write_script(struct job *j, const struct shell *shell, const char *sc
 {
 	char id[37];
 	rand_uuid4(id);
-	_cleanup_free_ char *path = xasprintf("%s/%s%s", j->temp, id, shell->extension), *text = shell_script(shell, script);
+	_cleanup_free_ char *path = xasprintf("%s/%s%s", j->temp, id, shell->extension),
+			    *text = shell_script(shell, script);
 	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return err_set(err, ERR_IO, "the script's file '%s' cannot be written", path);
@@ -209,8 +213,10 @@ static int run_script(struct job *j, struct record *r, const json_t *inputs, con
 	if (e == 0) {
 		environ_make(j, r, 0, &env);
 		struct process p = {
-			.argv = (const char *const *)strv_null_terminated(&argv), .env = (const char *const *)strv_null_terminated(&env),
-			.cwd = cwd, .timeout_ms = minutes * 60000,
+			.argv = (const char *const *)strv_null_terminated(&argv),
+			.env = (const char *const *)strv_null_terminated(&env),
+			.cwd = cwd,
+			.timeout_ms = minutes * 60000,
 		};
 		enum process_end end;
 		int status = 0;
@@ -223,7 +229,8 @@ static int run_script(struct job *j, struct record *r, const json_t *inputs, con
 	return e;
 }
 
-static int do_script(struct job *j, struct record *r, const json_t *inputs, int64_t minutes, enum result *ret, struct err *err)
+static int do_script(struct job *j, struct record *r, const json_t *inputs, int64_t minutes, enum result *ret,
+		     struct err *err)
 {
 	const char *script = text_of(inputs, "script"), *given = text_of(inputs, "shell");
 	if (script == NULL)
@@ -264,15 +271,19 @@ static void log_action_head(struct job *j, struct record *r, const struct uses *
 static json_t *step_job_document(const struct job *j)
 {
 	struct uses_job source = {
-		.github = j->github, .matrix = json_object_get(j->contexts, "matrix"), .secrets = json_object_get(j->contexts, "secrets"),
-		.tracking_id = j->tracking_id, .workspace = j->workspace, .on_failure = json_get_string(j->settings, "on_failure"),
+		.github = j->github,
+		.matrix = json_object_get(j->contexts, "matrix"),
+		.secrets = json_object_get(j->contexts, "secrets"),
+		.tracking_id = j->tracking_id,
+		.workspace = j->workspace,
+		.on_failure = json_get_string(j->settings, "on_failure"),
 		.environment = wire_string(wire_get(j->message, "actionsEnvironment"), "name"),
 	};
 	return uses_job(&source);
 }
 
-int step_run_program(struct job *j, struct record *r, const struct uses *uses, const json_t *inputs, int64_t timeout_ms, bool deaf,
-                     enum process_end *ret_end, int *ret_status, struct err *err)
+int step_run_program(struct job *j, struct record *r, const struct uses *uses, const json_t *inputs, int64_t timeout_ms,
+		     bool deaf, enum process_end *ret_end, int *ret_status, struct err *err)
 {
 	_cleanup_free_ char *program = fs_helper_program("davit-step", err);
 	if (program == NULL)
@@ -280,22 +291,29 @@ int step_run_program(struct job *j, struct record *r, const struct uses *uses, c
 	_cleanup_json_ json_t *job = step_job_document(j);
 	_cleanup_(str_done) struct str document = STR_SECRET_INIT(DOCUMENT_MAX);
 	if (!uses_document(uses, inputs, job, &document))
-		return err_set(err, ERR_LIMIT, "the inputs of %s are larger than %d MiB", uses->shown, DOCUMENT_MAX >> 20);
+		return err_set(err, ERR_LIMIT, "the inputs of %s are larger than %d MiB", uses->shown,
+			       DOCUMENT_MAX >> 20);
 	const char *argv[5];
 	struct strv env = { .count = 0 };
 	uses_arguments(uses, program, argv);
 	environ_make(j, r, ENVIRON_TYPED, &env);
 	struct process p = {
-		.argv = argv, .env = (const char *const *)strv_null_terminated(&env), .cwd = j->workspace, .input = str_peek(&document),
-		.input_len = document.len, .timeout_ms = timeout_ms, .patient = true, .deaf = deaf,
+		.argv = argv,
+		.env = (const char *const *)strv_null_terminated(&env),
+		.cwd = j->workspace,
+		.input = str_peek(&document),
+		.input_len = document.len,
+		.timeout_ms = timeout_ms,
+		.patient = true,
+		.deaf = deaf,
 	};
 	int e = process_run(j, r, &p, ret_end, ret_status, err);
 	strv_done(&env);
 	return e;
 }
 
-/* The deployment that the steps of this job may have opened is decided at the job's end, in a record of its own, numbered like a
- * post step. */
+/* The deployment that the steps of this job may have opened is decided at the job's end, in a record of its own,
+ * numbered like a post step. */
 static void expect_decision(struct job *j)
 {
 	if (j->decide != NULL)
@@ -306,10 +324,12 @@ static void expect_decision(struct job *j)
 	record_tell(j, j->decide);
 }
 
-static int do_action(struct job *j, struct record *r, const json_t *inputs, int64_t minutes, enum result *ret, struct err *err)
+static int do_action(struct job *j, struct record *r, const json_t *inputs, int64_t minutes, enum result *ret,
+		     struct err *err)
 {
 	struct uses uses;
-	int e = uses_resolve(wire_get(r->step, "reference"), json_get_string(j->settings, "actions_repository"), &uses, err);
+	int e = uses_resolve(wire_get(r->step, "reference"), json_get_string(j->settings, "actions_repository"), &uses,
+			     err);
 	if (e < 0)
 		return e;
 	r->type = xstrdup("davit");

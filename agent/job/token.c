@@ -17,7 +17,8 @@ bool token_is_null(const json_t *token)
 /* "ci.yml (Line: 3, Col: 7): " in front of an error. */
 static int at_place(const json_t *token, const struct token_scope *scope, int r, struct err *err)
 {
-	int64_t file = wire_int(token, "file", 0), line = wire_int(token, "line", 0), column = wire_int(token, "col", 0);
+	int64_t file = wire_int(token, "file", 0), line = wire_int(token, "line", 0),
+		column = wire_int(token, "col", 0);
 	const char *name = file > 0 ? json_string_value(json_array_get(scope->file_table, (size_t)file - 1)) : NULL;
 	if (name == NULL || line == 0)
 		return r;
@@ -72,7 +73,8 @@ static int add_pair(json_t *map, const char *key, json_t *value, const json_t *t
 	return 0;
 }
 
-static int insert_pairs(json_t *map, json_t *value, const json_t *token, const struct token_scope *scope, struct err *err)
+static int insert_pairs(json_t *map, json_t *value, const json_t *token, const struct token_scope *scope,
+			struct err *err)
 {
 	const char *key;
 	json_t *member;

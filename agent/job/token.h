@@ -1,4 +1,5 @@
-/* Template tokens: the JSON form of YAML values with expressions, as job messages carry them [2], evaluated to plain JSON. */
+/* Template tokens: the JSON form of YAML values with expressions, as job messages carry them [2], evaluated to plain
+ * JSON. */
 #pragma once
 #include "agent/expr/expr.h"
 
@@ -7,10 +8,11 @@ struct token_scope {
 	const json_t *file_table;        /* names for messages; NULL */
 };
 
-/* The value: literals, lists, maps in order, keys as texts (no two that differ in case only). Errors carry file, line and column.
- * ret: the caller's. NULL tokens give null. */
+/* The value: literals, lists, maps in order, keys as texts (no two that differ in case only). Errors carry file, line
+ * and column. ret: the caller's. NULL tokens give null. */
 int token_eval(const json_t *token, const struct token_scope *scope, json_t **ret, struct err *err);
-/* A map of texts: booleans and numbers in their text form, null is empty; lists and maps are refused. Sets them in `into`. */
+/* A map of texts: booleans and numbers in their text form, null is empty; lists and maps are refused. Sets them in
+ * `into`. */
 int token_eval_texts(const json_t *token, const struct token_scope *scope, json_t *into, struct err *err);
 /* One text. */
 int token_eval_text(const json_t *token, const struct token_scope *scope, json_t **ret, struct err *err);

@@ -1,5 +1,6 @@
-/* worker: `davit worker`, one job. The first line of standard input is the job, later ones are cancels (agent/listen/handover.h says
- * both sides' words). Exit status: 100 + result once the service has heard the end of the job, 1 before. */
+/* worker: `davit worker`, one job. The first line of standard input is the job, later ones are cancels
+ * (agent/listen/handover.h says both sides' words). Exit status: 100 + result once the service has heard the end of the
+ * job, 1 before. */
 #include "agent/job/worker.h"
 
 #include "agent/github/wire.h"
@@ -15,7 +16,14 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { FIRST_LINE_MS = 60000, READ_CHUNK = 1 << 16, EXTRA_MAX = 8, EXIT_BASE = 100, EXIT_NOTHING = 0, EXIT_UNFINISHED = 1 };
+enum {
+	FIRST_LINE_MS = 60000,
+	READ_CHUNK = 1 << 16,
+	EXTRA_MAX = 8,
+	EXIT_BASE = 100,
+	EXIT_NOTHING = 0,
+	EXIT_UNFINISHED = 1
+};
 
 /* ---- the listener's words ---- */
 
@@ -33,8 +41,10 @@ static void cancel(struct job *j, const json_t *word)
 		j->result = RESULT_CANCELED;
 		json_object_set_new(j->job_context, "status", json_string("cancelled"));
 	} else {
-		job_issue(j, ISSUE_ERROR, "The runner has received a shutdown signal. This can happen when the runner service is stopped, "
-		          "or a manually started runner is canceled.");
+		job_issue(j, ISSUE_ERROR,
+			  "The runner has received a shutdown signal. This can happen when the runner service is "
+			  "stopped, "
+			  "or a manually started runner is canceled.");
 	}
 }
 
@@ -44,7 +54,8 @@ static void take_words(struct job *j)
 	while (j->input.len > 0 && (end = memchr(j->input.data, '\n', j->input.len)) != NULL) {
 		size_t len = (size_t)(end - j->input.data);
 		_cleanup_json_ json_t *word = NULL;
-		if (json_parse(j->input.data, len, 1 << 16, &word, NULL) == 0 && json_get_object(word, "cancel") != NULL)
+		if (json_parse(j->input.data, len, 1 << 16, &word, NULL) == 0 &&
+		    json_get_object(word, "cancel") != NULL)
 			cancel(j, json_get_object(word, "cancel"));
 		else
 			log_warning("worker", "the listener said something that is not understood");
@@ -98,12 +109,14 @@ static int read_first_line(struct str *input, struct err *err)
 			return err_wrap(err, r, "wait for the job");
 		char *room = str_reserve(input, READ_CHUNK);
 		if (room == NULL)
-			return err_set(err, ERR_LIMIT, "the job's message is larger than %d MiB", JOB_MESSAGE_MAX >> 20);
+			return err_set(err, ERR_LIMIT, "the job's message is larger than %d MiB",
+				       JOB_MESSAGE_MAX >> 20);
 		ssize_t n = read(STDIN_FILENO, room, READ_CHUNK);
 		if (n < 0 && errno != EINTR && errno != EAGAIN)
 			return err_errno(err, errno, "read the job");
 		if (n == 0)
-			return input->len == 0 ? 1 : err_set(err, ERR_PROTOCOL, "the job's message ended in the middle");
+			return input->len == 0 ? 1
+					       : err_set(err, ERR_PROTOCOL, "the job's message ended in the middle");
 		if (n > 0)
 			input->len += (size_t)n;
 	}
@@ -139,12 +152,13 @@ static void job_done(struct job *j)
 		record_free(j->records[i]);
 	free(j->records);
 	run_job_done(&j->run);
-	json_t *values[] = { j->message, j->settings, j->contexts, j->github, j->runner, j->job_context, j->steps_context, j->global_env,
-	                     j->defaults_run, j->job_environ, j->outputs, j->annotations };
+	json_t *values[] = {j->message,      j->settings,    j->contexts,      j->github,
+			    j->runner,       j->job_context, j->steps_context, j->global_env,
+			    j->defaults_run, j->job_environ, j->outputs,       j->annotations};
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++)
 		json_decref(values[i]);
-	char *texts[] = { j->work, j->pipeline, j->workspace, j->temp, j->files, j->tools, j->event_path, j->tracking_id, j->environment_url,
-	                  j->undo_continues };
+	char *texts[] = {j->work,       j->pipeline,    j->workspace,       j->temp,          j->files, j->tools,
+			 j->event_path, j->tracking_id, j->environment_url, j->undo_continues};
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		free(texts[i]);
 	str_done(&j->input);
@@ -196,7 +210,8 @@ static int run_job(struct job *j, enum result *ret, struct err *err)
 	return r;
 }
 
-/* Signals for the agent as a whole reach the listener, which tells us; a terminal's SIGINT must not end the worker under its job. */
+/* Signals for the agent as a whole reach the listener, which tells us; a terminal's SIGINT must not end the worker
+ * under its job. */
 static void leave_signals_to_the_listener(void)
 {
 	signal(SIGINT, SIG_IGN);

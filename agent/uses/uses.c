@@ -30,11 +30,12 @@ static int refuse_version(const struct uses *u, struct err *err)
 {
 	int r;
 	if (major_of(u->ref) >= 0)
-		r = err_set(err, ERR_UNSUPPORTED, "uses: %s asks for major version %lld, this agent is version %s", u->shown,
-		            major_of(u->ref), DAVIT_VERSION);
+		r = err_set(err, ERR_UNSUPPORTED, "uses: %s asks for major version %lld, this agent is version %s",
+			    u->shown, major_of(u->ref), DAVIT_VERSION);
 	else
-		r = err_set(err, ERR_UNSUPPORTED, "uses: %s asks for '%s', which names no version; this agent is version %s", u->shown, u->ref,
-		            DAVIT_VERSION);
+		r = err_set(err, ERR_UNSUPPORTED,
+			    "uses: %s asks for '%s', which names no version; this agent is version %s", u->shown,
+			    u->ref, DAVIT_VERSION);
 	return err_hint(err, r, "write %s@v%d, or run it on an agent of that version", u->action, DAVIT_MAJOR);
 }
 
@@ -46,7 +47,8 @@ static int resolve_own(const char *path, struct uses *u, struct err *err)
 		u->kind = USES_DEPLOY;
 		return 0;
 	}
-	if (!str_starts(path, "actions/") || path[strlen("actions/")] == '\0' || strchr(path + strlen("actions/"), '/') != NULL) {
+	if (!str_starts(path, "actions/") || path[strlen("actions/")] == '\0' ||
+	    strchr(path + strlen("actions/"), '/') != NULL) {
 		int r = err_set(err, ERR_UNSUPPORTED, "uses: %s is no action of this repository", u->shown);
 		return err_hint(err, r, "its actions are actions/NAME; `davit schema` lists the names");
 	}
@@ -57,25 +59,31 @@ static int resolve_own(const char *path, struct uses *u, struct err *err)
 
 static int refuse_other(const json_t *reference, const char *actions_repository, struct err *err)
 {
-	const char *name = wire_string(reference, "name"), *path = wire_string(reference, "path"), *ref = wire_string(reference, "ref");
+	const char *name = wire_string(reference, "name"), *path = wire_string(reference, "path"),
+		   *ref = wire_string(reference, "ref");
 	const char *kind = wire_string(reference, "repositoryType");
 	int r;
 	if (kind != NULL && (strcasecmp(kind, "self") == 0 || strcasecmp(kind, "selfRepository") == 0))
-		r = err_set(err, ERR_UNSUPPORTED, "uses: %s is an action of the job's own repository, which this agent does not run",
-		            path != NULL ? path : "./");
+		r = err_set(err, ERR_UNSUPPORTED,
+			    "uses: %s is an action of the job's own repository, which this agent does not run",
+			    path != NULL ? path : "./");
 	else
-		r = err_set(err, ERR_UNSUPPORTED, "uses: %s%s%s@%s is an action from another repository, which this agent does not run",
-		            name != NULL ? name : "", path != NULL && path[0] != '\0' ? "/" : "", path != NULL ? path : "", ref != NULL ? ref : "");
-	return err_hint(err, r, "use a run: step, or one of %s/actions/…@v%d (checkout, archive-upload, …)", actions_repository,
-	                DAVIT_MAJOR);
+		r = err_set(err, ERR_UNSUPPORTED,
+			    "uses: %s%s%s@%s is an action from another repository, which this agent does not run",
+			    name != NULL ? name : "", path != NULL && path[0] != '\0' ? "/" : "",
+			    path != NULL ? path : "", ref != NULL ? ref : "");
+	return err_hint(err, r, "use a run: step, or one of %s/actions/…@v%d (checkout, archive-upload, …)",
+			actions_repository, DAVIT_MAJOR);
 }
 
 int uses_resolve(const json_t *reference, const char *actions_repository, struct uses *ret, struct err *err)
 {
-	const char *name = wire_string(reference, "name"), *path = wire_string(reference, "path"), *ref = wire_string(reference, "ref");
+	const char *name = wire_string(reference, "name"), *path = wire_string(reference, "path"),
+		   *ref = wire_string(reference, "ref");
 	if (is_type(reference, "containerRegistry", 2)) {
 		const char *image = wire_string(reference, "image");
-		int r = err_set(err, ERR_UNSUPPORTED, "uses: docker://%s runs a container, which this agent does not do", image ? image : "");
+		int r = err_set(err, ERR_UNSUPPORTED,
+				"uses: docker://%s runs a container, which this agent does not do", image ? image : "");
 		return err_hint(err, r, "use a run: step that calls docker");
 	}
 	if (!is_type(reference, "repository", 1))
@@ -162,9 +170,13 @@ static void set_run_url(json_t *job)
 
 json_t *uses_job(const struct uses_job *in)
 {
-	static const struct { const char *name, *member; } from_github[] = {
-		{ "server", "server_url" }, { "repository", "repository" }, { "run_id", "run_id" }, { "attempt", "run_attempt" },
-		{ "job", "job" }, { "token", "token" }, { "api_url", "api_url" }, { "commit", "sha" }, { "ref", "ref" },
+	static const struct { const char *name, *member;
+	} from_github[] = {
+		{"server", "server_url"}, {"repository", "repository"},
+		{"run_id", "run_id"},     {"attempt", "run_attempt"},
+		{"job", "job"},           {"token", "token"},
+		{"api_url", "api_url"},   {"commit", "sha"},
+		{"ref", "ref"},
 	};
 	json_t *job = json_object(), *masks = json_array(), *value;
 	const char *name;

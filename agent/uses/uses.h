@@ -1,6 +1,6 @@
-/* What a `uses:` of a workflow becomes here. Actions of the configured repository (`--actions-repository`) run natively, in
- * davit-step, when their version is this program's major; everything else is refused with the way out.
- * How davit-step is called: STEP_PROTOCOL.md. */
+/* What a `uses:` of a workflow becomes here. Actions of the configured repository (`--actions-repository`) run
+ * natively, in davit-step, when their version is this program's major; everything else is refused with the way out. How
+ * davit-step is called: STEP_PROTOCOL.md. */
 #pragma once
 #include "base/json.h"
 
@@ -23,7 +23,8 @@ void uses_arguments(const struct uses *u, const char *program, const char *ret_a
 /* Does it only look, so that it never opens a deployment? */
 bool uses_only_looks(const struct uses *u);
 
-/* The job as a step knows it, from the contexts `github` and `matrix`; new. token: of the job; masks: values that no output may show. */
+/* The job as a step knows it, from the contexts `github` and `matrix`; new. token: of the job; masks: values that no
+ * output may show. */
 struct uses_job {
 	const json_t *github, *matrix, *secrets;
 	const char *tracking_id, *workspace, *environment, *on_failure;

@@ -15,7 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static json_t *contexts;
 	if (contexts == NULL)
-		contexts = json_loads("{\"github\":{\"a\":[1,{\"b\":null}],\"C\":\"x\"},\"env\":{\"A\":\"\"}}", 0, NULL);
+		contexts =
+			json_loads("{\"github\":{\"a\":[1,{\"b\":null}],\"C\":\"x\"},\"env\":{\"A\":\"\"}}", 0, NULL);
 	struct expr_scope scope = { .contexts = contexts, .exact_context = "env", .status = always_true };
 	struct expr_value value = EXPR_VALUE_INIT;
 	_cleanup_free_ char *text = xstrndup((const char *)data, size);

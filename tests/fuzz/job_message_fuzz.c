@@ -8,7 +8,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void evaluate(const json_t *token, const json_t *contexts, const json_t *message)
 {
-	struct token_scope scope = { .expr = { .contexts = contexts }, .file_table = json_object_get(message, "fileTable") };
+	struct token_scope scope = {.expr = {.contexts = contexts},
+				    .file_table = json_object_get(message, "fileTable")};
 	_cleanup_json_ json_t *value = NULL, *texts = json_object();
 	token_eval(token, &scope, &value, NULL);
 	token_eval_texts(token, &scope, texts, NULL);

@@ -129,7 +129,7 @@ static void a_missing_program_or_directory_is_named(void **state)
 	assert_int_equal(proc_spawn(&o, &p, &err), ERR_NOT_FOUND);
 	assert_non_null(strstr(err_line(&err, line, sizeof(line)), "no-such-program-here"));
 	const char *sh[] = { "sh", NULL };
-	o = (struct proc_options){ .argv = sh, .cwd = "/no/such/dir", .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1 };
+	o = (struct proc_options){.argv = sh, .cwd = "/no/such/dir", .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
 	assert_int_equal(proc_spawn(&o, &p, &err), ERR_NOT_FOUND);
 	assert_non_null(strstr(err_line(&err, line, sizeof(line)), "/no/such/dir"));
 }

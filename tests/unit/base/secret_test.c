@@ -50,7 +50,8 @@ static void lines_and_escaped_forms_are_covered(void **state)
 	assert_string_equal(masked(m, "[first%20%22line%22]"), "[***]");
 	assert_string_equal(masked(m, "[first \\\"line\\\"]"), "[***]");
 	assert_string_equal(masked(m, "[third''line]"), "[***]");
-	assert_string_equal(masked(m, "{\"k\":\"first \\\"line\\\"\\r\\n  second&<line>\\n\\nthird'line\"}"), "{\"k\":\"***\"}");
+	assert_string_equal(masked(m, "{\"k\":\"first \\\"line\\\"\\r\\n  second&<line>\\n\\nthird'line\"}"),
+			    "{\"k\":\"***\"}");
 }
 
 static void short_secrets_have_no_minimum_length(void **state)

@@ -20,7 +20,8 @@ static int hash_files(void *user, const char *const *patterns, size_t count, str
 
 static const char contexts_text[] =
 	"{\"github\":{\"Sha\":\"abc\",\"event\":{\"list\":[{\"n\":1},{\"n\":2},{\"m\":3}]}},"
-	"\"env\":{\"Name\":\"exact\"},\"secrets\":{\"TOKEN\":\"t0p\"},\"matrix\":null,\"inputs\":{\"map\":{\"a\":[true]},\"n\":3}}";
+	"\"env\":{\"Name\":\"exact\"},\"secrets\":{\"TOKEN\":\"t0p\"},\"matrix\":null,\"inputs\":{\"map\":{\"a\":[true]"
+	"},\"n\":3}}";
 
 static enum expr_status status = EXPR_SUCCESS;
 
@@ -55,14 +56,44 @@ static void comparisons_convert_as_the_runner_does(void **state)
 {
 	(void)state;
 	static const char *const yes[] = {
-		"'A' == 'a'", "null == ''", "null == 0", "'' == 0", "'1' == true", "'0x10' == 16", "' 2 ' == 2", "'0o17' == 15",
-		"1 < '2'", "'abc' < 'ABD'", "false < true", "'é' == 'É'", "0xFFFFFFFF == -1", "'-infinity' == -Infinity",
-		"'0x1FFFFFFFF' != 8589934591", "github.event == github.event", "!('_' < 'A')", "2 >= '2'", "'b' > 'A'", "!!'false'",
-		"null <= 0", "'1e3' == 1000", ".5 == '0.5'",
+		"'A' == 'a'",
+		"null == ''",
+		"null == 0",
+		"'' == 0",
+		"'1' == true",
+		"'0x10' == 16",
+		"' 2 ' == 2",
+		"'0o17' == 15",
+		"1 < '2'",
+		"'abc' < 'ABD'",
+		"false < true",
+		"'é' == 'É'",
+		"0xFFFFFFFF == -1",
+		"'-infinity' == -Infinity",
+		"'0x1FFFFFFFF' != 8589934591",
+		"github.event == github.event",
+		"!('_' < 'A')",
+		"2 >= '2'",
+		"'b' > 'A'",
+		"!!'false'",
+		"null <= 0",
+		"'1e3' == 1000",
+		".5 == '0.5'",
 	};
 	static const char *const no[] = {
-		"'abc' == 0", "NaN == NaN", "fromJSON('[]') == fromJSON('[]')", "'ß' == 'SS'", "'ı' == 'I'", "!'false'",
-		"NaN < 1", "NaN >= 1", "github.event < 1", "github.event == 'Object'", "'1,000' == 1000", "'+ 1' == 1", "'0X10' == 16",
+		"'abc' == 0",
+		"NaN == NaN",
+		"fromJSON('[]') == fromJSON('[]')",
+		"'ß' == 'SS'",
+		"'ı' == 'I'",
+		"!'false'",
+		"NaN < 1",
+		"NaN >= 1",
+		"github.event < 1",
+		"github.event == 'Object'",
+		"'1,000' == 1000",
+		"'+ 1' == 1",
+		"'0X10' == 16",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(yes); i++)
 		if (strcmp(eval(yes[i]), "true") != 0)
@@ -139,8 +170,10 @@ static void faults_name_the_symbol_and_its_place(void **state)
 {
 	(void)state;
 	assert_string_equal(eval("'x'.y"), "! Unexpected symbol: '.'. Located at position 4 within expression: 'x'.y");
-	assert_string_equal(eval("foo == 1"), "! Unrecognized named-value: 'foo'. Located at position 1 within expression: foo == 1");
-	assert_string_equal(eval("nope(1)"), "! Unrecognized function: 'nope'. Located at position 1 within expression: nope(1)");
+	assert_string_equal(eval("foo == 1"),
+			    "! Unrecognized named-value: 'foo'. Located at position 1 within expression: foo == 1");
+	assert_string_equal(eval("nope(1)"),
+			    "! Unrecognized function: 'nope'. Located at position 1 within expression: nope(1)");
 	assert_non_null(strstr(eval("contains('a')"), "Too few parameters supplied: 'contains'"));
 	assert_non_null(strstr(eval("toJSON('a', 'b')"), "Too many parameters supplied: 'toJSON'"));
 	assert_non_null(strstr(eval("case(true, 1, 2, 3)"), "Even number of parameters"));

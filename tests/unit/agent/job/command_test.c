@@ -95,7 +95,8 @@ static void names_and_values_are_read_from_command_files(void **state)
 	assert_string_equal(pairs("\xef\xbb\xbf" "A=1\n\nB=2"), "A=[1];B=[2];");
 	assert_string_equal(pairs("A=1\r\nB<<E\r\nv\r\nE\r\n"), "A=[1\r];B=[v\r];");
 	assert_string_equal(pairs("A=1\nbad\nB=2\n"), "A=[1];! Invalid format 'bad'");
-	assert_string_equal(pairs("<<E\nE\n"), "! Invalid format '<<E'. Name must not be empty and delimiter must not be empty");
+	assert_string_equal(pairs("<<E\nE\n"),
+			    "! Invalid format '<<E'. Name must not be empty and delimiter must not be empty");
 	assert_non_null(strstr(pairs("=v\n"), "! Value cannot be null or empty"));
 	assert_string_equal(pairs("A=\xff\n"), "A=[\xef\xbf\xbd];");
 }

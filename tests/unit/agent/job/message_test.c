@@ -34,10 +34,13 @@ static const char *decoded(const char *text)
 static void context_data_becomes_plain(void **state)
 {
 	(void)state;
-	assert_string_equal(decoded("{\"t\":2,\"d\":[{\"k\":\"a\",\"v\":{\"t\":1,\"a\":[\"x\",{\"t\":4,\"n\":2},{\"t\":4}]}},"
-	                            "{\"k\":\"b\",\"v\":{\"t\":3,\"b\":true}},{\"k\":\"c\",\"v\":{\"s\":\"t\"}},{\"k\":\"d\",\"v\":null}]}"),
-	                    "{\"a\":[\"x\",2,0],\"b\":true,\"c\":\"t\",\"d\":null}");
-	assert_string_equal(decoded("{\"t\":2,\"d\":[{\"k\":\"Key\",\"v\":\"1\"},{\"k\":\"KEY\",\"v\":\"2\"}]}"), "{\"Key\":\"2\"}");
+	assert_string_equal(
+		decoded("{\"t\":2,\"d\":[{\"k\":\"a\",\"v\":{\"t\":1,\"a\":[\"x\",{\"t\":4,\"n\":2},{\"t\":4}]}},"
+			"{\"k\":\"b\",\"v\":{\"t\":3,\"b\":true}},{\"k\":\"c\",\"v\":{\"s\":\"t\"}},{\"k\":\"d\",\"v\":"
+			"null}]}"),
+		"{\"a\":[\"x\",2,0],\"b\":true,\"c\":\"t\",\"d\":null}");
+	assert_string_equal(decoded("{\"t\":2,\"d\":[{\"k\":\"Key\",\"v\":\"1\"},{\"k\":\"KEY\",\"v\":\"2\"}]}"),
+			    "{\"Key\":\"2\"}");
 	assert_string_equal(decoded("{\"t\":5,\"d\":[{\"k\":\"Key\",\"v\":\"1\"},{\"k\":\"KEY\",\"v\":\"2\"}]}"),
 	                    "{\"Key\":\"1\",\"KEY\":\"2\"}");
 	assert_string_equal(decoded("{\"t\":2}"), "{}");
@@ -67,13 +70,18 @@ static void tokens_are_evaluated(void **state)
 	assert_string_equal(evaluated("{\"type\":5,\"bool\":true}"), "true");
 	assert_string_equal(evaluated("{\"type\":6,\"num\":10}"), "10");
 	assert_string_equal(evaluated("{\"type\":7}"), "null");
-	assert_string_equal(evaluated("{\"type\":1,\"seq\":[\"a\",{\"type\":3,\"expr\":\"matrix.list\"}]}"), "[\"a\",1,2]");
-	assert_string_equal(evaluated("{\"type\":2,\"map\":[{\"Key\":\"a\",\"Value\":\"1\"},{\"key\":{\"type\":4,\"directive\":\"insert\"},"
-	                              "\"value\":{\"type\":3,\"expr\":\"matrix.map\"}}]}"), "{\"a\":\"1\",\"K\":\"v\"}");
-	assert_string_equal(evaluated("{\"type\":2,\"map\":[{\"key\":\"a\",\"value\":\"1\"},{\"key\":\"A\",\"value\":\"2\"}]}"),
-	                    "'A' is already defined");
+	assert_string_equal(evaluated("{\"type\":1,\"seq\":[\"a\",{\"type\":3,\"expr\":\"matrix.list\"}]}"),
+			    "[\"a\",1,2]");
+	assert_string_equal(evaluated("{\"type\":2,\"map\":[{\"Key\":\"a\",\"Value\":\"1\"},{\"key\":{\"type\":4,"
+				      "\"directive\":\"insert\"},"
+				      "\"value\":{\"type\":3,\"expr\":\"matrix.map\"}}]}"),
+			    "{\"a\":\"1\",\"K\":\"v\"}");
+	assert_string_equal(
+		evaluated("{\"type\":2,\"map\":[{\"key\":\"a\",\"value\":\"1\"},{\"key\":\"A\",\"value\":\"2\"}]}"),
+		"'A' is already defined");
 	assert_string_equal(evaluated("{\"type\":3,\"expr\":\"nope.x\",\"file\":1,\"line\":3,\"col\":7}"),
-	                    "ci.yml (Line: 3, Col: 7): Unrecognized named-value: 'nope'. Located at position 1 within expression: nope.x");
+			    "ci.yml (Line: 3, Col: 7): Unrecognized named-value: 'nope'. Located at position 1 within "
+			    "expression: nope.x");
 	assert_string_equal(evaluated("{\"type\":12}"), "a template token of an unknown type");
 }
 
@@ -81,8 +89,9 @@ static void texts_of_a_map_are_converted_and_lists_refused(void **state)
 {
 	(void)state;
 	_cleanup_json_ json_t *contexts = load("{}"), *into = json_object();
-	_cleanup_json_ json_t *token = load("{\"type\":2,\"map\":[{\"key\":\"a\",\"value\":true},{\"key\":\"b\",\"value\":1.5},"
-	                                    "{\"key\":\"c\",\"value\":null},{\"key\":\"d\",\"value\":\"x\"}]}");
+	_cleanup_json_ json_t *token =
+		load("{\"type\":2,\"map\":[{\"key\":\"a\",\"value\":true},{\"key\":\"b\",\"value\":1.5},"
+		     "{\"key\":\"c\",\"value\":null},{\"key\":\"d\",\"value\":\"x\"}]}");
 	_cleanup_json_ json_t *list = load("{\"type\":2,\"map\":[{\"key\":\"a\",\"value\":{\"type\":1}}]}");
 	struct token_scope scope = { .expr = { .contexts = contexts } };
 	struct err err = ERR_INIT;
@@ -105,8 +114,9 @@ static const char *readable(const char *text)
 static void names_are_readable_before_they_can_be_evaluated(void **state)
 {
 	(void)state;
-	assert_string_equal(readable("{\"type\":3,\"expr\":\"format('Build on {0} and {1}!', matrix.os, join(x, ', '))\"}"),
-	                    "Build on ${{ matrix.os }} and ${{ join(x, ', ') }}!");
+	assert_string_equal(
+		readable("{\"type\":3,\"expr\":\"format('Build on {0} and {1}!', matrix.os, join(x, ', '))\"}"),
+		"Build on ${{ matrix.os }} and ${{ join(x, ', ') }}!");
 	assert_string_equal(readable("{\"type\":3,\"expr\":\"steps.a.outputs.b\"}"), "${{ steps.a.outputs.b }}");
 	assert_string_equal(readable("{\"type\":3,\"expr\":\"format('it''s {{0}}')\"}"), "it's {0}");
 	assert_string_equal(readable("{\"type\":3,\"expr\":\"format('{9}', a)\"}"), "${{ format('{9}', a) }}");
@@ -116,13 +126,17 @@ static void names_are_readable_before_they_can_be_evaluated(void **state)
 static void what_a_message_calls_secret_is_masked(void **state)
 {
 	(void)state;
-	_cleanup_json_ json_t *message = load(
-		"{\"variables\":{\"KEY\":{\"value\":\"s3cr3t-value\",\"isSecret\":true},\"OPEN\":{\"value\":\"open-value\"},"
-		"\"ACTIONS_STEP_DEBUG\":{\"value\":\"true\",\"isSecret\":true},\"github_token\":{\"value\":\"ghs_tok\",\"isSecret\":true},"
-		"\"system.github.token\":{\"value\":\"ghs_tok\",\"isSecret\":true}},"
-		"\"mask\":[{\"type\":\"regex\",\"value\":\"lit\\\\.eral\\\\-x\"},{\"type\":2,\"value\":\"\\\\bpat_[a-z]{4}\\\\b\"},"
-		"{\"type\":\"variable\",\"value\":\"ignored\"},{\"type\":\"regex\",\"value\":\"(\"}],"
-		"\"resources\":{\"endpoints\":[{\"name\":\"SystemVssConnection\",\"authorization\":{\"parameters\":{\"AccessToken\":\"job-token\"}}}]}}");
+	_cleanup_json_ json_t *message =
+		load("{\"variables\":{\"KEY\":{\"value\":\"s3cr3t-value\",\"isSecret\":true},\"OPEN\":{\"value\":"
+		     "\"open-value\"},"
+		     "\"ACTIONS_STEP_DEBUG\":{\"value\":\"true\",\"isSecret\":true},\"github_token\":{\"value\":\"ghs_"
+		     "tok\",\"isSecret\":true},"
+		     "\"system.github.token\":{\"value\":\"ghs_tok\",\"isSecret\":true}},"
+		     "\"mask\":[{\"type\":\"regex\",\"value\":\"lit\\\\.eral\\\\-x\"},{\"type\":2,\"value\":\"\\\\bpat_"
+		     "[a-z]{4}\\\\b\"},"
+		     "{\"type\":\"variable\",\"value\":\"ignored\"},{\"type\":\"regex\",\"value\":\"(\"}],"
+		     "\"resources\":{\"endpoints\":[{\"name\":\"SystemVssConnection\",\"authorization\":{"
+		     "\"parameters\":{\"AccessToken\":\"job-token\"}}}]}}");
 	_cleanup_(mask_freep) struct mask *mask = mask_new();
 	_cleanup_(str_done) struct str out = STR_INIT(1000);
 	static const char text[] = "s3cr3t-value open-value true lit.eral-x litXeral-x pat_abcd ignored job-token "

@@ -22,19 +22,25 @@ static const char *resolved(const char *reference)
 static void our_own_actions_of_our_major_run_here(void **state)
 {
 	(void)state;
-	assert_string_equal(resolved("{\"type\":\"repository\",\"name\":\"octo/davit\",\"ref\":\"v1\",\"repositoryType\":\"GitHub\","
-	                             "\"path\":\"actions/archive-upload\"}"), "archive-upload octo/davit/actions/archive-upload@v1");
-	assert_string_equal(resolved("{\"type\":1,\"name\":\"octo/davit\",\"ref\":\"v1\",\"path\":null}"), "deploy octo/davit@v1");
+	assert_string_equal(
+		resolved(
+			"{\"type\":\"repository\",\"name\":\"octo/davit\",\"ref\":\"v1\",\"repositoryType\":\"GitHub\","
+			"\"path\":\"actions/archive-upload\"}"),
+		"archive-upload octo/davit/actions/archive-upload@v1");
+	assert_string_equal(resolved("{\"type\":1,\"name\":\"octo/davit\",\"ref\":\"v1\",\"path\":null}"),
+			    "deploy octo/davit@v1");
 }
 
 static void other_versions_are_refused_with_both_named(void **state)
 {
 	(void)state;
-	const char *text = resolved("{\"type\":\"repository\",\"name\":\"octo/davit\",\"ref\":\"v2\",\"path\":\"actions/run\"}");
+	const char *text =
+		resolved("{\"type\":\"repository\",\"name\":\"octo/davit\",\"ref\":\"v2\",\"path\":\"actions/run\"}");
 	assert_non_null(strstr(text, "major version 2"));
 	assert_non_null(strstr(text, DAVIT_VERSION));
 	assert_non_null(strstr(text, "octo/davit/actions/run@v1"));
-	text = resolved("{\"type\":\"repository\",\"name\":\"octo/davit\",\"ref\":\"v1.2.3\",\"path\":\"actions/run\"}");
+	text = resolved(
+		"{\"type\":\"repository\",\"name\":\"octo/davit\",\"ref\":\"v1.2.3\",\"path\":\"actions/run\"}");
 	assert_non_null(strstr(text, "! uses:"));
 	text = resolved("{\"type\":\"repository\",\"name\":\"octo/davit\",\"ref\":\"main\",\"path\":\"actions/run\"}");
 	assert_non_null(strstr(text, "'main', which names no version"));
@@ -45,20 +51,27 @@ static void other_actions_are_refused_with_the_way_out(void **state)
 	(void)state;
 	assert_non_null(strstr(resolved("{\"type\":\"repository\",\"name\":\"actions/checkout\",\"ref\":\"v4\"}"),
 	                       "actions/checkout@v4 is an action from another repository"));
-	assert_non_null(strstr(resolved("{\"type\":\"repository\",\"repositoryType\":\"self\",\"path\":\"./a\"}"), "./a is an action of the job's"));
+	assert_non_null(strstr(resolved("{\"type\":\"repository\",\"repositoryType\":\"self\",\"path\":\"./a\"}"),
+			       "./a is an action of the job's"));
 	assert_non_null(strstr(resolved("{\"type\":\"containerRegistry\",\"image\":\"alpine\"}"), "docker://alpine"));
-	assert_non_null(strstr(resolved("{\"type\":\"repository\",\"name\":\"octo/davit\",\"ref\":\"v1\",\"path\":\"actions/a/b\"}"), "no action"));
+	assert_non_null(strstr(
+		resolved("{\"type\":\"repository\",\"name\":\"octo/davit\",\"ref\":\"v1\",\"path\":\"actions/a/b\"}"),
+		"no action"));
 	assert_non_null(strstr(resolved("{\"type\":\"strange\"}"), "does not know"));
 }
 
 static void a_step_gets_its_job_but_no_empty_inputs(void **state)
 {
 	(void)state;
-	_cleanup_json_ json_t *github = json_loads("{\"server_url\":\"https://g\",\"repository\":\"o/r\",\"run_id\":\"7\",\"sha\":\"c\","
-	                                           "\"token\":\"t\",\"run_attempt\":1}", 0, NULL);
-	_cleanup_json_ json_t *matrix = json_loads("{\"os\":\"x\"}", 0, NULL), *secrets = json_loads("{\"A\":\"s\",\"B\":\"\"}", 0, NULL);
+	_cleanup_json_ json_t *github =
+		json_loads("{\"server_url\":\"https://g\",\"repository\":\"o/r\",\"run_id\":\"7\",\"sha\":\"c\","
+			   "\"token\":\"t\",\"run_attempt\":1}",
+			   0, NULL);
+	_cleanup_json_ json_t *matrix = json_loads("{\"os\":\"x\"}", 0, NULL),
+			      *secrets = json_loads("{\"A\":\"s\",\"B\":\"\"}", 0, NULL);
 	_cleanup_json_ json_t *inputs = json_loads("{\"path\":\"/srv\",\"keep\":\"\"}", 0, NULL);
-	struct uses_job source = { .github = github, .matrix = matrix, .secrets = secrets, .tracking_id = "id", .workspace = "/w" };
+	struct uses_job source = {
+		.github = github, .matrix = matrix, .secrets = secrets, .tracking_id = "id", .workspace = "/w"};
 	_cleanup_json_ json_t *job = uses_job(&source);
 	assert_string_equal(json_get_string(job, "run_url"), "https://g/o/r/actions/runs/7");
 	assert_string_equal(json_get_string(job, "attempt"), "1");
