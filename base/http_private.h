@@ -35,7 +35,7 @@ struct http_transfer {
 	size_t body_sent, header_bytes;
 	bool body_taken;                      /* on_body got something: no further try */
 	int failed;                           /* error of a callback, below; 0: none */
-	struct err err;
+	struct err *err;                      /* its text, made when needed: a struct err is large and most tries have none */
 	struct http_response response;
 	char detail[CURL_ERROR_SIZE];
 };

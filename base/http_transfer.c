@@ -127,7 +127,15 @@ void http_transfer_free(struct http_transfer *t)
 	free(t->method);
 	free(t->url);
 	free(t->label);
+	free(t->err);
 	free(t);
+}
+
+static struct err *text_of(struct http_transfer *t)
+{
+	if (t->err == NULL)
+		t->err = xcalloc(1, sizeof(*t->err));
+	return t->err;
 }
 
 static void forget_answer(struct http_transfer *t)
@@ -145,7 +153,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
 	size_t len = size * count;
 	t->header_bytes += len;
 	if (t->header_bytes > HEADER_BYTES_MAX) {
-		t->failed = err_set(&t->err, ERR_LIMIT, "%s: more than %d KiB of headers", t->label, HEADER_BYTES_MAX / 1024);
+		t->failed = err_set(text_of(t), ERR_LIMIT, "%s: more than %d KiB of headers", t->label, HEADER_BYTES_MAX / 1024);
 		return 0;
 	}
 	while (len > 0 && (data[len - 1] == '\n' || data[len - 1] == '\r'))
@@ -170,16 +178,16 @@ static size_t on_data(char *data, size_t size, size_t count, void *context)
 		curl_off_t before = 0;
 		curl_easy_getinfo(t->easy, CURLINFO_SIZE_DOWNLOAD_T, &before);
 		if (t->max_body != 0 && (uint64_t)before > t->max_body) {
-			t->failed = err_set(&t->err, ERR_LIMIT, "%s: the answer is larger than %zu bytes", t->label, t->max_body);
+			t->failed = err_set(text_of(t), ERR_LIMIT, "%s: the answer is larger than %zu bytes", t->label, t->max_body);
 			return 0;
 		}
 		t->body_taken = true;
-		t->failed = t->on_body(t->body_context, data, len, &t->err);
+		t->failed = t->on_body(t->body_context, data, len, text_of(t));
 		return t->failed < 0 ? 0 : len;
 	}
 	size_t max = t->on_body != NULL ? (size_t)BODY_MAX_DEFAULT : t->max_body;
 	if (t->response.body.len + len > max || !str_append_n(&t->response.body, data, len)) {
-		t->failed = err_set(&t->err, ERR_LIMIT, "%s: the answer is larger than %zu bytes", t->label, max);
+		t->failed = err_set(text_of(t), ERR_LIMIT, "%s: the answer is larger than %zu bytes", t->label, max);
 		return 0;
 	}
 	return len;
@@ -197,9 +205,9 @@ static size_t on_send(char *buffer, size_t size, size_t count, void *context)
 	} while (n < 0 && errno == EINTR);
 	if (n <= 0) {
 		if (n < 0)
-			t->failed = err_errno(&t->err, errno, "%s: read the body to send", t->label);
+			t->failed = err_errno(text_of(t), errno, "%s: read the body to send", t->label);
 		else
-			t->failed = err_set(&t->err, ERR_IO, "%s: the body to send is shorter than %zu bytes", t->label, t->body_len);
+			t->failed = err_set(text_of(t), ERR_IO, "%s: the body to send is shorter than %zu bytes", t->label, t->body_len);
 		return CURL_READFUNC_ABORT;
 	}
 	t->body_sent += (size_t)n;
@@ -278,7 +286,7 @@ static long buffer_size(const struct http_transfer *t)
 {
 	if (t->on_body != NULL)
 		return 256 * 1024;
-	return t->max_body > BODY_MAX_DEFAULT ? 64 * 1024 : 4 * 1024;
+	return t->max_body > BODY_MAX_DEFAULT ? 64 * 1024 : 1024;
 }
 
 int http_transfer_begin(struct http_transfer *t, struct err *err)
@@ -408,7 +416,7 @@ bool http_transfer_end(struct http_transfer *t, CURLcode code, int *ret_result, 
 	}
 	if (t->failed < 0) {
 		if (err != NULL)
-			*err = t->err;
+			*err = *text_of(t);
 		*ret_result = t->failed;
 	} else if (code == CURLE_FILESIZE_EXCEEDED) {
 		*ret_result = err_set(err, ERR_LIMIT, "%s: the answer is larger than %zu bytes", t->label, t->max_body);

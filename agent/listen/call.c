@@ -56,7 +56,12 @@ void call_start(struct listener *l, struct call *c, const struct call_request *q
 	if (c->transfer == NULL) {
 		struct http_response none = { 0 };
 		finished(c, err.code != 0 ? err.code : ERR_INTERNAL, &none, &err);
+		return;
 	}
+	/* The client has its own copies: a token need not lie here as long as a poll waits. */
+	wire_headers_done(&c->headers);
+	free(TAKE(c->url));
+	str_done(&c->body);
 }
 
 int call_result(int result, const struct http_response *response, const struct err *err, const char *what, struct err *ret_err)

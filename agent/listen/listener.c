@@ -34,8 +34,9 @@ static void set_up_memory(void)
 {
 #ifdef __GLIBC__
 	(void)mallopt(M_ARENA_MAX, 1);
-	(void)mallopt(M_MMAP_THRESHOLD, 64 * 1024);
-	(void)mallopt(M_TRIM_THRESHOLD, 64 * 1024);
+	(void)mallopt(M_MMAP_THRESHOLD, 16 * 1024);
+	(void)mallopt(M_TRIM_THRESHOLD, 16 * 1024);
+	(void)mallopt(M_TOP_PAD, 4 * 1024);
 #endif
 }
 
