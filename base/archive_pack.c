@@ -20,22 +20,23 @@ struct packing {
 	char *buffer;
 	unsigned seen;
 	int64_t *packed;
+	bool dropping;    /* it failed: the end that libarchive writes when it is freed must not look like one */
 	int write_result; /* of the caller's function, which libarchive cannot carry */
 	struct err write_err;
 };
 
+/* Never fails towards libarchive, which would not free all of itself after that: a failure is remembered, what still comes is
+ * dropped, and whoever packs looks after each call. */
 static la_ssize_t give_on(struct archive *a, void *context, const void *data, size_t len)
 {
 	struct packing *p = context;
-	int r = p->wait ? wait_check(p->wait, &p->write_err) : 0;
 
-	if (r == 0)
-		r = p->write(p->context, data, len, &p->write_err);
-	if (r < 0) {
-		p->write_result = r;
-		archive_set_error(a, EIO, "output refused");
-		return -1;
-	}
+	(void) a;
+	if (p->dropping || p->write_result < 0)
+		return (la_ssize_t) len;
+	p->write_result = p->wait ? wait_check(p->wait, &p->write_err) : 0;
+	if (p->write_result == 0)
+		p->write_result = p->write(p->context, data, len, &p->write_err);
 	return (la_ssize_t) len;
 }
 
@@ -100,7 +101,7 @@ static int pack_content(struct packing *p, int fd, const struct tree_entry *e, s
 			return err_errno(err, errno, "read '%s'", e->path);
 		if (n == 0)
 			return changed(e->path, err);
-		if (archive_write_data(p->archive, p->buffer, (size_t) n) != n)
+		if (archive_write_data(p->archive, p->buffer, (size_t) n) != n || p->write_result < 0)
 			return pack_error(p, e->path, err);
 		left -= n;
 		if (p->packed)
@@ -120,7 +121,7 @@ static int pack_header(struct packing *p, const struct tree_entry *e, struct err
 	if (S_ISLNK(e->mode))
 		archive_entry_set_symlink(h, e->link);
 	archive_entry_set_size(h, S_ISREG(e->mode) ? e->size : 0);
-	return archive_write_header(p->archive, h) == ARCHIVE_OK ? 0 : pack_error(p, e->path, err);
+	return archive_write_header(p->archive, h) == ARCHIVE_OK && p->write_result == 0 ? 0 : pack_error(p, e->path, err);
 }
 
 static int pack_entry(struct packing *p, const struct tree_entry *e, struct err *err)
@@ -160,7 +161,7 @@ static int pack_all(struct packing *p, const struct tree *tree, const size_t *on
 		if (r == 0)
 			r = pack_entry(p, &tree->entries[only ? only[i] : i], err);
 	}
-	if (r == 0 && archive_write_close(p->archive) != ARCHIVE_OK)
+	if (r == 0 && (archive_write_close(p->archive) != ARCHIVE_OK || p->write_result < 0))
 		r = pack_error(p, "the archive's end", err);
 	return r;
 }
@@ -180,8 +181,7 @@ int archive_pack(int dirfd, const struct tree *tree, const size_t *only, size_t 
 	int r = pack_open(&p, compression, err);
 	if (r == 0)
 		r = pack_all(&p, tree, only, only_count, err);
-	if (r < 0)
-		archive_write_fail(p.archive); /* closing would write an end that looks whole */
+	p.dropping = r < 0;
 	archive_entry_free(p.entry);
 	archive_write_free(p.archive);
 	return r;

@@ -110,7 +110,8 @@ static int read_names(int fd, const char *where, struct dir_names *ret, struct e
 	}
 	if (errno != 0)
 		return err_errno(err, errno, "read directory '%s'", *where ? where : ".");
-	qsort(ret->items, ret->count, sizeof(*ret->items), compare_names);
+	if (ret->count > 1)
+		qsort(ret->items, ret->count, sizeof(*ret->items), compare_names);
 	return 0;
 }
 
