@@ -14,6 +14,7 @@ enum {
 	READ_CHUNK = 65536,
 	DRAIN_MS = 5000,                /* after the process's end, while others hold its pipes */
 	IDLE_MS = 60000,
+	FULL_MS = 1000,
 	RESERVE_MS = 30000,             /* of the listener's patience: for always() steps and the reports */
 	PATIENCE_MS = 15 * 60 * 1000,   /* of an undo where nobody sets a limit */
 	OOM_SCORE = 500,
@@ -123,6 +124,12 @@ static void heed_cancel(struct running *run)
 		interrupt(run, PROCESS_CANCELLED);
 }
 
+/* The service is slower than the step: its output waits in the pipe until some of the log has left. */
+static bool is_full(const struct running *run)
+{
+	return run->job->results != NULL && results_queued_bytes(run->job->results) > JOB_QUEUE_MAX;
+}
+
 static void heed_clock(struct running *run)
 {
 	int64_t now = clock_mono_ms();
@@ -132,7 +139,7 @@ static void heed_clock(struct running *run)
 	}
 	if (!run->ended && run->stop != STOP_NONE && now >= run->next_stop)
 		escalate(run);
-	if (run->ended && now >= run->drain_until) {
+	if (run->ended && now >= run->drain_until && !is_full(run)) {
 		if (run->stop != STOP_NONE)
 			proc_signal(&run->proc, SIGKILL);
 		closep(&run->proc.stdout_fd);
@@ -143,6 +150,8 @@ static void heed_clock(struct running *run)
 static int64_t wait_limit(const struct running *run)
 {
 	int64_t now = clock_mono_ms(), until = now + IDLE_MS;
+	if (run->ended && is_full(run))
+		return FULL_MS;
 	if (run->ended)
 		until = MIN(until, run->drain_until);
 	else if (run->stop != STOP_NONE)
@@ -155,7 +164,7 @@ static int64_t wait_limit(const struct running *run)
 static size_t watch(const struct running *run, struct pollfd *fds)
 {
 	size_t n = 0;
-	bool full = run->job->results != NULL && results_queued_bytes(run->job->results) > JOB_QUEUE_MAX;
+	bool full = is_full(run);
 	if (!run->ended)
 		fds[n++] = (struct pollfd){ .fd = run->pidfd, .events = POLLIN };
 	if (run->proc.stdin_fd >= 0)
