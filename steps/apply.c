@@ -1,4 +1,5 @@
-/* apply: files, directories and links on a target as a desired state. The changes themselves are the engine's primitives. */
+/* apply: files, directories and links on a target as a desired state. The changes themselves are the engine's
+ * primitives. */
 #include "steps/apply.h"
 
 static void describe(const struct step_context *c, struct str *out)
@@ -7,13 +8,14 @@ static void describe(const struct step_context *c, struct str *out)
 	if (in->file != NULL)
 		str_appendf(out, "bring the target to the state in %s", in->file);
 	else
-		str_appendf(out, "bring %zu resource%s to the desired state", in->resources_count, in->resources_count == 1 ? "" : "s");
+		str_appendf(out, "bring %zu resource%s to the desired state", in->resources_count,
+			    in->resources_count == 1 ? "" : "s");
 }
 
 static void validate(const struct step_context *c, struct faults *faults)
 {
 	const struct apply_in *in = c->input;
-	_cleanup_(resources_done) struct resources all = { 0 };
+	_cleanup_(resources_done) struct resources all = {0};
 	if (in->file == NULL)
 		apply_read_inline(c, &all, faults);
 }
@@ -22,10 +24,10 @@ static void validate(const struct step_context *c, struct faults *faults)
 static int check(const struct step_context *c, struct faults *faults, struct err *err)
 {
 	const struct apply_in *in = c->input;
-	_cleanup_(resources_done) struct resources all = { 0 };
+	_cleanup_(resources_done) struct resources all = {0};
 	struct err own = ERR_INIT;
 	char line[1024];
-	struct faults again = { 0 };
+	struct faults again = {0};
 	(void)err;
 	int r = apply_read(c, &all, in->file != NULL ? faults : &again, &own);
 	faults_done(&again);
@@ -39,7 +41,8 @@ static int check(const struct step_context *c, struct faults *faults, struct err
 			continue;
 		err_clear(&own);
 		if (resource_content(c, &all.items[i], &content, &own) < 0) {
-			faults_add(faults, NULL, in->file != NULL ? "/file" : all.items[i].pointer, "%s", err_line(&own, line, sizeof(line)));
+			faults_add(faults, NULL, in->file != NULL ? "/file" : all.items[i].pointer, "%s",
+				   err_line(&own, line, sizeof(line)));
 			if (own.hint[0] != '\0')
 				faults_hint(faults, "%s", own.hint);
 		}
@@ -49,8 +52,8 @@ static int check(const struct step_context *c, struct faults *faults, struct err
 
 static int plan_state(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
 {
-	_cleanup_(resources_done) struct resources all = { 0 };
-	struct faults faults = { 0 };
+	_cleanup_(resources_done) struct resources all = {0};
+	struct faults faults = {0};
 	int r = apply_read(c, &all, &faults, err);
 	if (r == 0)
 		r = faults_to_err(&faults, NULL, err);
@@ -59,6 +62,13 @@ static int plan_state(const struct step_context *c, struct view *v, struct plan 
 }
 
 const struct step_type apply_step = {
-	.name = "apply", .inputs = &apply_fields, .input_size = sizeof(struct apply_in), .changes = true, .has_undo = true,
-	.describe = describe, .validate = validate, .check = check, .plan = plan_state,
+	.name = "apply",
+	.inputs = &apply_fields,
+	.input_size = sizeof(struct apply_in),
+	.changes = true,
+	.has_undo = true,
+	.describe = describe,
+	.validate = validate,
+	.check = check,
+	.plan = plan_state,
 };

@@ -1,5 +1,5 @@
-/* Desired state against the world, attribute by attribute. What would destroy something is refused unless it is named in allow_destroy,
- * and always while it is protected; all refusals at once. */
+/* Desired state against the world, attribute by attribute. What would destroy something is refused unless it is named
+ * in allow_destroy, and always while it is protected; all refusals at once. */
 #include "base/digest.h"
 #include "base/fs.h"
 #include "steps/apply.h"
@@ -10,9 +10,9 @@ struct planner {
 	struct view *v;
 	const struct resources *all;
 	struct plan *plan;
-	struct str refused;          /* sentences, "; " between */
+	struct str refused; /* sentences, "; " between */
 	size_t refusals;
-	struct str allow;            /* the keys that would have to be allowed */
+	struct str allow; /* the keys that would have to be allowed */
 };
 
 static void refuse(struct planner *p, const char *key, bool allowable, const char *why)
@@ -24,7 +24,11 @@ static void refuse(struct planner *p, const char *key, bool allowable, const cha
 
 static const char *kind_of_node(enum node_type type)
 {
-	return type == NODE_FILE ? "file" : type == NODE_DIR ? "directory" : type == NODE_LINK ? "link" : type == NODE_ABSENT ? "absent" : "other";
+	return type == NODE_FILE     ? "file"
+	       : type == NODE_DIR    ? "directory"
+	       : type == NODE_LINK   ? "link"
+	       : type == NODE_ABSENT ? "absent"
+				     : "other";
 }
 
 /* Owner and group in the words of what is there, so that 1000 and the name of that user do not differ. */
@@ -35,9 +39,10 @@ static const char *same_words(const char *given, const char *name, unsigned id)
 	return given != NULL && (strcmp(given, name) == 0 || strcmp(given, digits) == 0) ? name : given;
 }
 
-static json_t *node_wanted(const struct resource *r, const struct node *now, const json_t *before, const struct str *content)
+static json_t *node_wanted(const struct resource *r, const struct node *now, const json_t *before,
+			   const struct str *content)
 {
-	static const char *const types[] = { "file", "dir", "link" };
+	static const char *const types[] = {"file", "dir", "link"};
 	if (r->kind == RESOURCE_LINK)
 		return json_pack("{s:s,s:s}", "type", "link", "link", r->to);
 	bool there = strcmp(step_node_type(before), types[r->kind]) == 0;
@@ -60,7 +65,8 @@ static char *summary_of(const struct resource *r, enum change_action action, boo
 	_cleanup_(str_done) struct str text = STR_INIT(8192);
 	str_append(&text, resource_kind_name(r->kind));
 	if (action == ACTION_ADOPT)
-		str_append(&text, known ? ", as it shall be; what is remembered of it changes" : ", as it shall be already; from now on it is looked after");
+		str_append(&text, known ? ", as it shall be; what is remembered of it changes"
+					: ", as it shall be already; from now on it is looked after");
 	else if (r->kind == RESOURCE_FILE && r->source != NULL)
 		str_appendf(&text, " from %s", r->source);
 	if (action == ACTION_UPDATE && !known)
@@ -68,7 +74,8 @@ static char *summary_of(const struct resource *r, enum change_action action, boo
 	return str_take(&text);
 }
 
-static struct change *add(struct planner *p, enum change_kind kind, enum change_action action, const char *path, const json_t *before, const json_t *after)
+static struct change *add(struct planner *p, enum change_kind kind, enum change_action action, const char *path,
+			  const json_t *before, const json_t *after)
 {
 	struct change *change = plan_add(p->plan, kind, action, path);
 	change->before = json_deep_copy(before);
@@ -78,7 +85,8 @@ static struct change *add(struct planner *p, enum change_kind kind, enum change_
 }
 
 /* A file becomes a link or a link a file: one change, and the old key's row goes with one that changes nothing. */
-static int plan_replace(struct planner *p, const struct resource *r, const struct node *now, const json_t *before, const json_t *after, struct str *content, struct err *err)
+static int plan_replace(struct planner *p, const struct resource *r, const struct node *now, const json_t *before,
+			const json_t *after, struct str *content, struct err *err)
 {
 	_cleanup_free_ char *old_key = xasprintf("%s:%s", kind_of_node(now->type), r->path);
 	_cleanup_json_ json_t *old_row = NULL;
@@ -100,14 +108,16 @@ static int plan_replace(struct planner *p, const struct resource *r, const struc
 		refuse(p, old_key, true, why);
 		return 0;
 	}
-	struct change *change = add(p, r->kind == RESOURCE_FILE ? CHANGE_FILE : CHANGE_LINK, ACTION_REPLACE, r->path, before, after);
+	struct change *change =
+		add(p, r->kind == RESOURCE_FILE ? CHANGE_FILE : CHANGE_LINK, ACTION_REPLACE, r->path, before, after);
 	if (r->kind == RESOURCE_FILE)
 		str_append_n(&change->content, str_peek(content), content->len);
 	change->summary = summary_of(r, ACTION_REPLACE, true);
 	_cleanup_json_ json_t *row = apply_row(p->c, r, after);
 	change_set_state_row(change, r->key, row, NULL);
 	if (old_row != NULL) {
-		struct change *forget = add(p, r->kind == RESOURCE_FILE ? CHANGE_FILE : CHANGE_LINK, ACTION_ADOPT, r->path, after, after);
+		struct change *forget = add(p, r->kind == RESOURCE_FILE ? CHANGE_FILE : CHANGE_LINK, ACTION_ADOPT,
+					    r->path, after, after);
 		forget->summary = xasprintf("%s is forgotten", old_key);
 		change_set_state_row(forget, old_key, NULL, old_row);
 	}
@@ -116,10 +126,10 @@ static int plan_replace(struct planner *p, const struct resource *r, const struc
 
 static int plan_one(struct planner *p, const struct resource *r, struct err *err)
 {
-	static const enum change_kind kinds[] = { CHANGE_FILE, CHANGE_DIR, CHANGE_LINK };
-	static const enum node_type types[] = { NODE_FILE, NODE_DIR, NODE_LINK };
+	static const enum change_kind kinds[] = {CHANGE_FILE, CHANGE_DIR, CHANGE_LINK};
+	static const enum node_type types[] = {NODE_FILE, NODE_DIR, NODE_LINK};
 	_cleanup_(str_done) struct str content = STR_INIT(APPLY_MAX_CONTENT + (128 << 10));
-	_cleanup_(node_done) struct node now = { 0 };
+	_cleanup_(node_done) struct node now = {0};
 	_cleanup_json_ json_t *before = NULL, *row = NULL;
 	int ret = p->v->type->stat(p->v, r->path, &now, err);
 	if (ret == 0)
@@ -160,7 +170,7 @@ static bool plan_removes(const struct plan *plan, const char *path)
 /* A directory goes only when nothing else lies in it. */
 static int holds_more(struct planner *p, const char *dir, bool *ret, struct err *err)
 {
-	struct strv names = { 0 };
+	struct strv names = {0};
 	int r = p->v->type->list(p->v, dir, &names, err);
 	*ret = false;
 	for (size_t i = 0; r == 0 && i < names.count; i++) {
@@ -175,7 +185,7 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 {
 	const char *path = strchr(key, ':') != NULL ? strchr(key, ':') + 1 : key;
 	const char *type = json_get_string(row, "type");
-	_cleanup_(node_done) struct node now = { 0 };
+	_cleanup_(node_done) struct node now = {0};
 	_cleanup_json_ json_t *before = NULL, *after = json_pack("{s:s}", "type", "absent");
 	int r = p->v->type->stat(p->v, path, &now, err);
 	if (r == 0)
@@ -184,7 +194,9 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 		return r;
 	bool there = type != NULL && strcmp(kind_of_node(now.type), type) == 0;
 	if (there && json_get_bool(row, "protect", false)) {
-		refuse(p, key, false, "left the desired state, but it is protected (`protect: true`): put it back, without `protect` first");
+		refuse(p, key, false,
+		       "left the desired state, but it is protected (`protect: true`): put it back, without `protect` "
+		       "first");
 		return 0;
 	}
 	if (there && !resources_allow(p->all, key)) {
@@ -204,7 +216,8 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 	} else {
 		/* Gone already, something else by now, or still in use: only what is remembered of it goes. */
 		change = add(p, CHANGE_REMOVE, ACTION_ADOPT, path, before, before);
-		change->summary = xasprintf("forgotten: %s", more ? "other things lie in the directory, so it stays" : "it is not there any more");
+		change->summary = xasprintf("forgotten: %s", more ? "other things lie in the directory, so it stays"
+								  : "it is not there any more");
 	}
 	change_set_state_row(change, key, NULL, row);
 	return 0;
@@ -233,8 +246,7 @@ static int plan_left(struct planner *p, struct err *err)
 	if (r < 0)
 		return r;
 	const char **keys = xcalloc(json_object_size(left) + 1, sizeof(*keys));
-	json_object_foreach(left, key, row)
-		keys[count++] = key;
+	json_object_foreach(left, key, row) keys[count++] = key;
 	qsort(keys, count, sizeof(*keys), deepest_first);
 	for (size_t i = 0; r == 0 && i < count; i++)
 		r = plan_destroy(p, keys[i], json_object_get(left, keys[i]), err);
@@ -242,9 +254,11 @@ static int plan_left(struct planner *p, struct err *err)
 	return r;
 }
 
-int apply_plan(const struct step_context *c, struct view *v, const struct resources *all, struct plan *plan, struct err *err)
+int apply_plan(const struct step_context *c, struct view *v, const struct resources *all, struct plan *plan,
+	       struct err *err)
 {
-	struct planner p = { .c = c, .v = v, .all = all, .plan = plan, .refused = STR_INIT(16384), .allow = STR_INIT(8192) };
+	struct planner p = {
+		.c = c, .v = v, .all = all, .plan = plan, .refused = STR_INIT(16384), .allow = STR_INIT(8192)};
 	const struct resource **sorted = xcalloc(all->count + 1, sizeof(*sorted));
 	for (size_t i = 0; i < all->count; i++)
 		sorted[i] = &all->items[i];
@@ -258,7 +272,9 @@ int apply_plan(const struct step_context *c, struct view *v, const struct resour
 	if (r == 0 && p.refusals > 0) {
 		r = err_set(err, ERR_REFUSED, "%s", str_peek(&p.refused));
 		if (p.allow.len > 0)
-			err_hint(err, r, "allow_destroy: [%s] lets that happen; otherwise put it back into the desired state", str_peek(&p.allow));
+			err_hint(err, r,
+				 "allow_destroy: [%s] lets that happen; otherwise put it back into the desired state",
+				 str_peek(&p.allow));
 	}
 	str_done(&p.refused);
 	str_done(&p.allow);

@@ -10,7 +10,7 @@
 
 const char *resource_kind_name(enum resource_kind kind)
 {
-	static const char *const names[] = { "file", "directory", "link" };
+	static const char *const names[] = {"file", "directory", "link"};
 	return names[kind];
 }
 
@@ -19,7 +19,7 @@ void resources_done(struct resources *r)
 	free(r->items);
 	yaml_freep(&r->doc);
 	arena_done(&r->arena);
-	*r = (struct resources){ 0 };
+	*r = (struct resources){0};
 }
 
 bool resources_allow(const struct resources *r, const char *key)
@@ -82,9 +82,11 @@ static void check_one(struct resource *r, struct resources *all, struct faults *
 	}
 	if (r->mode >= 0 && (r->mode & 0002) != 0) {
 		member(r, "mode", at, sizeof(at));
-		faults_add(faults, all->doc, at, "mode %04lo lets everybody on the target write '%s'", r->mode, r->path);
+		faults_add(faults, all->doc, at, "mode %04lo lets everybody on the target write '%s'", r->mode,
+			   r->path);
 	}
-	if (r->source != NULL && (r->source[0] == '/' || strcmp(r->source, "..") == 0 || str_starts(r->source, "../") || strstr(r->source, "/../") != NULL)) {
+	if (r->source != NULL && (r->source[0] == '/' || strcmp(r->source, "..") == 0 || str_starts(r->source, "../") ||
+				  strstr(r->source, "/../") != NULL)) {
 		member(r, "source", at, sizeof(at));
 		faults_add(faults, all->doc, at, "'%s' lies outside the source tree", r->source);
 	}
@@ -110,7 +112,8 @@ static void check_together(struct resources *all, struct faults *faults)
 		if (strcmp(a->path, b->path) == 0)
 			faults_add(faults, all->doc, at, "'%s' stands twice in the desired state", b->path);
 		else if (a->kind != RESOURCE_DIRECTORY && fs_below(a->path, b->path))
-			faults_add(faults, all->doc, at, "'%s' lies below '%s', which is a %s", b->path, a->path, resource_kind_name(a->kind));
+			faults_add(faults, all->doc, at, "'%s' lies below '%s', which is a %s", b->path, a->path,
+				   resource_kind_name(a->kind));
 	}
 	free(sorted);
 }
@@ -135,12 +138,13 @@ static void take(const struct apply_in *in, struct resources *all, struct faults
 
 void apply_read_inline(const struct step_context *c, struct resources *ret, struct faults *faults)
 {
-	*ret = (struct resources){ 0 };
+	*ret = (struct resources){0};
 	const struct apply_in *in = c->input;
 	take(in, ret, faults);
 }
 
-static int read_file(const struct step_context *c, const char *name, struct resources *ret, struct faults *faults, struct err *err)
+static int read_file(const struct step_context *c, const char *name, struct resources *ret, struct faults *faults,
+		     struct err *err)
 {
 	const struct apply_in *in = c->input;
 	const struct yaml_limits limits = YAML_LIMITS_DEFAULT;
@@ -149,16 +153,18 @@ static int read_file(const struct step_context *c, const char *name, struct reso
 	int r = yaml_read_file(path, &limits, &ret->doc, err);
 	if (r < 0)
 		return err_wrap(err, r, "the desired state");
-	struct faults own = { 0 };
+	struct faults own = {0};
 	r = fields_read(&apply_fields, yaml_root(ret->doc), ret->doc, "", false, &ret->arena, document, &own, err);
 	if (r == 0 || r == ERR_INVALID) {
-		if (document->file != NULL || document->target.count > 0 || document->targets != NULL || document->deployment != NULL)
+		if (document->file != NULL || document->target.count > 0 || document->targets != NULL ||
+		    document->deployment != NULL)
 			faults_add(&own, ret->doc, "", "a desired state holds `resources` and `allow_destroy` only");
 		take(document, ret, &own);
 	}
 	for (size_t i = 0; i < own.count; i++) {
 		const struct fault *f = &own.items[i];
-		faults_add(faults, NULL, "/file", "%s:%d:%d: %s: %s", name, f->mark.line, f->mark.column, f->pointer, f->text);
+		faults_add(faults, NULL, "/file", "%s:%d:%d: %s: %s", name, f->mark.line, f->mark.column, f->pointer,
+			   f->text);
 		if (f->hint != NULL)
 			faults_hint(faults, "%s", f->hint);
 	}
@@ -166,8 +172,10 @@ static int read_file(const struct step_context *c, const char *name, struct reso
 		size_t count = in->allow_destroy.count + document->allow_destroy.count;
 		const char **names = arena_alloc(&ret->arena, (count + 1) * sizeof(*names));
 		for (size_t i = 0; i < count; i++)
-			names[i] = i < in->allow_destroy.count ? in->allow_destroy.items[i] : document->allow_destroy.items[i - in->allow_destroy.count];
-		ret->allow_destroy = (struct field_strings){ names, count };
+			names[i] = i < in->allow_destroy.count
+					   ? in->allow_destroy.items[i]
+					   : document->allow_destroy.items[i - in->allow_destroy.count];
+		ret->allow_destroy = (struct field_strings){names, count};
 	}
 	faults_done(&own);
 	return r == ERR_INVALID && faults->count > 0 ? 0 : r;
@@ -176,7 +184,7 @@ static int read_file(const struct step_context *c, const char *name, struct reso
 int apply_read(const struct step_context *c, struct resources *ret, struct faults *faults, struct err *err)
 {
 	const struct apply_in *in = c->input;
-	*ret = (struct resources){ 0 };
+	*ret = (struct resources){0};
 	if (in->file == NULL) {
 		apply_read_inline(c, ret, faults);
 		return 0;
@@ -198,7 +206,8 @@ int resource_content(const struct step_context *c, const struct resource *r, str
 		return err_wrap(err, fd, "the source of '%s'", r->path);
 	struct stat st;
 	if (fstat(fd, &st) == 0 && st.st_size > APPLY_MAX_CONTENT)
-		return err_hint(err, err_set(err, ERR_LIMIT, "'%s' is larger than 64 MiB", r->source), "archive-upload is for files of that size");
+		return err_hint(err, err_set(err, ERR_LIMIT, "'%s' is larger than 64 MiB", r->source),
+				"archive-upload is for files of that size");
 	for (;;) {
 		char *room = str_reserve(out, 64 << 10);
 		if (room == NULL)

@@ -1,5 +1,5 @@
-/* What apply once made, by key, on each target: the store's rows. A resource with a row that the desired state no longer names is
- * planned for destruction; one without a row that is there already is adopted. */
+/* What apply once made, by key, on each target: the store's rows. A resource with a row that the desired state no
+ * longer names is planned for destruction; one without a row that is there already is adopted. */
 #include "steps/apply.h"
 
 const char *apply_set(const struct step_context *c)
@@ -56,7 +56,8 @@ int apply_left(const struct step_context *c, struct view *v, const struct resour
 	if (r < 0)
 		return err_wrap(err, r, "the state of '%s'", v->name);
 	json_t *left = json_object();
-	json_object_foreach(rows, key, row) {
+	json_object_foreach(rows, key, row)
+	{
 		const char *set = json_get_string(row, "set");
 		if (set != NULL && strcmp(set, apply_set(c)) == 0 && !has_key(all, key) && !has_path(all, key))
 			json_object_set(left, key, row);

@@ -7,10 +7,16 @@ void gate_command_try(struct gate_check *check)
 	const struct health_gate_checks *in = check->in;
 	_cleanup_(arena_done) struct arena arena = ARENA_INIT;
 	struct step_command command = step_command_read(in->command, &arena);
-	int64_t left = check->gate->baseline ? in->timeout_ms : MIN(in->timeout_ms, MAX(check->gate->deadline_mono_ms - clock_mono_ms(), 1));
+	int64_t left = check->gate->baseline
+			       ? in->timeout_ms
+			       : MIN(in->timeout_ms, MAX(check->gate->deadline_mono_ms - clock_mono_ms(), 1));
 	struct target_command call = {
-		.argv = command.argv, .script = command.script, .env = in->env.items, .env_count = in->env.count,
-		.timeout_ms = left, .max_output = GATE_BODY_MAX,
+		.argv = command.argv,
+		.script = command.script,
+		.env = in->env.items,
+		.env_count = in->env.count,
+		.timeout_ms = left,
+		.max_output = GATE_BODY_MAX,
 	};
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
 	struct err err = ERR_INIT;
@@ -28,7 +34,8 @@ void gate_command_try(struct gate_check *check)
 	_cleanup_(str_done) struct str line = STR_INIT(4096);
 	if (!step_exit_accepted(&in->exit, result.status)) {
 		step_last_line(result.err.len > 0 ? &result.err : &result.out, &line);
-		gate_result(check, false, "exit status %d%s%s", result.status, line.len > 0 ? ": " : "", str_peek(&line));
+		gate_result(check, false, "exit status %d%s%s", result.status, line.len > 0 ? ": " : "",
+			    str_peek(&line));
 		return;
 	}
 	if (!gate_text_holds(in, &result.out, "output", &line))

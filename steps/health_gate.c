@@ -35,7 +35,8 @@ static void describe(const struct step_context *c, struct str *out)
 {
 	const struct health_gate_in *in = c->input;
 	char took[CLOCK_TEXT_SIZE];
-	str_appendf(out, "wait at most %s for %zu check%s:", clock_duration(in->deadline_ms, took), in->checks_count, in->checks_count == 1 ? "" : "s");
+	str_appendf(out, "wait at most %s for %zu check%s:", clock_duration(in->deadline_ms, took), in->checks_count,
+		    in->checks_count == 1 ? "" : "s");
 	for (size_t i = 0; i < in->checks_count; i++) {
 		_cleanup_free_ char *label = label_of(&in->checks[i]);
 		str_appendf(out, "%s %s", i == 0 ? "" : ",", label);
@@ -84,13 +85,15 @@ static void validate_headers(const struct health_gate_checks *in, size_t index, 
 
 static void validate_one(const struct health_gate_checks *in, size_t index, struct faults *faults)
 {
-	_cleanup_(str_done) struct str at = STR_INIT(256), status_at = STR_INIT(256), command_at = STR_INIT(256), env_at = STR_INIT(256);
+	_cleanup_(str_done) struct str at = STR_INIT(256), status_at = STR_INIT(256), command_at = STR_INIT(256),
+				       env_at = STR_INIT(256);
 	check_pointer(&at, index, NULL);
 	check_pointer(&status_at, index, "status");
 	check_pointer(&command_at, index, "command");
 	check_pointer(&env_at, index, "env");
 	if (in->http != NULL && mask_finds(mask_process(), in->http, strlen(in->http))) {
-		faults_add(faults, NULL, str_peek(&at), "a secret is part of the URL, which ends up in logs of servers and proxies");
+		faults_add(faults, NULL, str_peek(&at),
+			   "a secret is part of the URL, which ends up in logs of servers and proxies");
 		faults_hint(faults, "send it by `headers:`");
 	}
 	struct err err = ERR_INIT;
@@ -128,9 +131,11 @@ static int check_targets(const struct step_context *c, struct faults *faults, st
 		if (kind_of(check) != GATE_COMMAND)
 			continue;
 		if (check->target == NULL && c->target_count > 1) {
-			faults_add(faults, NULL, str_peek(&at), "the step has %zu targets: name the one that the command runs on", c->target_count);
+			faults_add(faults, NULL, str_peek(&at),
+				   "the step has %zu targets: name the one that the command runs on", c->target_count);
 		} else if (find_target(c, check->target) == NULL) {
-			faults_add(faults, NULL, str_peek(&at), "there is no target '%s' in this step", check->target != NULL ? check->target : "");
+			faults_add(faults, NULL, str_peek(&at), "there is no target '%s' in this step",
+				   check->target != NULL ? check->target : "");
 			faults_hint(faults, "name it in the step's `target:` too");
 		}
 	}
@@ -155,8 +160,8 @@ static void tell(struct gate_check *check, bool ok, bool same, int64_t took_ms)
 	const struct step_context *c = check->gate->c;
 	bool last = ok && check->passed;
 	if (c->report != NULL && !check->gate->baseline && (!same || last))
-		c->report(c->engine, "%s %s: %s (try %lld, %lld ms)%s", ok ? "ok  " : "wait", check->label, str_peek(&check->seen),
-		          (long long)check->tries, (long long)took_ms, last ? ", passed" : "");
+		c->report(c->engine, "%s %s: %s (try %lld, %lld ms)%s", ok ? "ok  " : "wait", check->label,
+			  str_peek(&check->seen), (long long)check->tries, (long long)took_ms, last ? ", passed" : "");
 	if (c->event == NULL || (check->events >= MAX_EVENTS && same && !last) || check->events >= 5 * MAX_EVENTS)
 		return;
 	check->events++;
@@ -256,7 +261,7 @@ static int wait_turn(struct gate *g, struct err *err)
 	_cleanup_free_ struct pollfd *fds = xcalloc(g->count + 1, sizeof(*fds));
 	size_t count = 0;
 	if (w->cancel_fd >= 0)
-		fds[count++] = (struct pollfd){ .fd = w->cancel_fd, .events = POLLIN };
+		fds[count++] = (struct pollfd){.fd = w->cancel_fd, .events = POLLIN};
 	for (size_t i = 0; i < g->count; i++) {
 		if (g->checks[i].in_flight && g->checks[i].kind == GATE_TCP)
 			gate_tcp_poll(&g->checks[i], &fds[count++]);
@@ -301,16 +306,20 @@ static int failed(const struct gate *g, struct err *err)
 		const struct gate_check *check = &g->checks[i];
 		if (check->passed)
 			continue;
-		str_appendf(&text, "%s%s %s", bad++ == 0 ? "" : "; ", check->label, check->tries == 0 ? "was never tried" : str_peek(&check->seen));
+		str_appendf(&text, "%s%s %s", bad++ == 0 ? "" : "; ", check->label,
+			    check->tries == 0 ? "was never tried" : str_peek(&check->seen));
 		if (check->in->for_ > 1 && !g->baseline)
-			str_appendf(&text, " (%lld of %lld in a row)", (long long)check->successes, (long long)check->in->for_);
+			str_appendf(&text, " (%lld of %lld in a row)", (long long)check->successes,
+				    (long long)check->in->for_);
 		if (!g->baseline)
 			str_appendf(&text, " (%lld tr%s)", (long long)check->tries, check->tries == 1 ? "y" : "ies");
 	}
 	if (g->baseline)
-		return err_set(err, ERR_FAILED, "%zu of %zu checks do not pass now: %s", bad, g->count, str_peek(&text));
+		return err_set(err, ERR_FAILED, "%zu of %zu checks do not pass now: %s", bad, g->count,
+			       str_peek(&text));
 	clock_duration(clock_mono_ms() - g->started_mono_ms, took);
-	return err_set(err, ERR_FAILED, "%zu of %zu checks did not pass within %s: %s", bad, g->count, took, str_peek(&text));
+	return err_set(err, ERR_FAILED, "%zu of %zu checks did not pass within %s: %s", bad, g->count, took,
+		       str_peek(&text));
 }
 
 static int judge(struct gate *g, struct err *err)
@@ -344,7 +353,7 @@ static void gate_done(struct gate *g)
 static int probe(const struct step_context *c, bool baseline, struct err *err)
 {
 	const struct health_gate_in *in = c->input;
-	_cleanup_(gate_done) struct gate g = { .c = c, .count = in->checks_count, .baseline = baseline };
+	_cleanup_(gate_done) struct gate g = {.c = c, .count = in->checks_count, .baseline = baseline};
 	g.checks = xcalloc(g.count + 1, sizeof(*g.checks));
 	g.http = c->http(c->engine);
 	if (g.http == NULL)
@@ -353,8 +362,11 @@ static int probe(const struct step_context *c, bool baseline, struct err *err)
 	g.deadline_mono_ms = baseline ? 0 : g.started_mono_ms + in->deadline_ms;
 	for (size_t i = 0; i < g.count; i++) {
 		struct gate_check *check = &g.checks[i];
-		*check = (struct gate_check){ .in = &in->checks[i], .gate = &g, .kind = kind_of(&in->checks[i]),
-			.seen = STR_INIT(8192), .body = STR_INIT(GATE_BODY_MAX + 1) };
+		*check = (struct gate_check){.in = &in->checks[i],
+					     .gate = &g,
+					     .kind = kind_of(&in->checks[i]),
+					     .seen = STR_INIT(8192),
+					     .body = STR_INIT(GATE_BODY_MAX + 1)};
 		check->label = check->label_owned = label_of(check->in);
 		check->pause_ms = MAX(check->in->interval_ms / BACKOFF_START, 1);
 		if (check->kind == GATE_COMMAND) {
@@ -368,6 +380,11 @@ static int probe(const struct step_context *c, bool baseline, struct err *err)
 
 const struct step_type health_gate_step = {
 	.name = "health-gate",
-	.joins = true, .inputs = &health_gate_fields, .input_size = sizeof(struct health_gate_in),
-	.describe = describe, .validate = validate, .check = check_targets, .probe = probe,
+	.joins = true,
+	.inputs = &health_gate_fields,
+	.input_size = sizeof(struct health_gate_in),
+	.describe = describe,
+	.validate = validate,
+	.check = check_targets,
+	.probe = probe,
 };

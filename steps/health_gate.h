@@ -1,6 +1,6 @@
-/* The parts of the health gate, split by the kind of check. A check is tried until it succeeded `for` times in a row, or the gate's
- * deadline is over. http and tcp run side by side in one loop on this machine; commands run between their rounds, one
- * after the other, since one session serves a target. */
+/* The parts of the health gate, split by the kind of check. A check is tried until it succeeded `for` times in a row,
+ * or the gate's deadline is over. http and tcp run side by side in one loop on this machine; commands run between their
+ * rounds, one after the other, since one session serves a target. */
 #pragma once
 #include "base/http.h"
 #include "steps/step_command.h"
@@ -14,14 +14,14 @@ struct tcp_probe;
 struct gate_check {
 	const struct health_gate_checks *in;
 	enum gate_kind kind;
-	const char *label;              /* borrowed: the name, else the URL, address or command */
+	const char *label; /* borrowed: the name, else the URL, address or command */
 	char *label_owned;
-	struct target *target;          /* of a command */
+	struct target *target; /* of a command */
 	int64_t tries, successes, first_success_mono_ms;
 	int64_t next_mono_ms, started_mono_ms, pause_ms;
 	bool in_flight, passed, last_ok;
-	struct str seen;                /* what the last try saw, one line, masked */
-	int64_t events;                 /* written so far */
+	struct str seen; /* what the last try saw, one line, masked */
+	int64_t events;  /* written so far */
 	struct gate *gate;
 	struct http_transfer *transfer;
 	struct str body;

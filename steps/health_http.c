@@ -18,7 +18,8 @@ static void judge(struct gate_check *check, const struct http_response *response
 	if (!gate_status_accepts(check->in->status, response->status)) {
 		gate_status_show(check->in->status, &why);
 		if (type != NULL && response->status >= 300 && response->status < 400)
-			gate_result(check, false, "answered %d to %.200s, wanted %s (`follow: true` follows redirects)", response->status, type, str_peek(&why));
+			gate_result(check, false, "answered %d to %.200s, wanted %s (`follow: true` follows redirects)",
+				    response->status, type, str_peek(&why));
 		else
 			gate_result(check, false, "answered %d, wanted %s", response->status, str_peek(&why));
 		return;
@@ -51,14 +52,19 @@ void gate_http_start(struct gate_check *check)
 	const struct health_gate_checks *in = check->in;
 	struct err err = ERR_INIT;
 	char line[512];
-	struct strv headers = { 0 };
+	struct strv headers = {0};
 	for (size_t i = 0; i < in->headers.count; i++)
 		strv_addf(&headers, "%s: %s", in->headers.items[i].key, in->headers.items[i].value);
 	str_clear(&check->body);
 	struct http_request request = {
-		.method = in->method == HEALTH_GATE_CHECKS_METHOD_HEAD ? "HEAD" : "GET", .url = in->http,
-		.headers = (const char *const *)strv_null_terminated(&headers), .timeout_ms = in->timeout_ms,
-		.connect_timeout_ms = in->timeout_ms, .follow = in->follow, .on_body = keep_body, .context = check,
+		.method = in->method == HEALTH_GATE_CHECKS_METHOD_HEAD ? "HEAD" : "GET",
+		.url = in->http,
+		.headers = (const char *const *)strv_null_terminated(&headers),
+		.timeout_ms = in->timeout_ms,
+		.connect_timeout_ms = in->timeout_ms,
+		.follow = in->follow,
+		.on_body = keep_body,
+		.context = check,
 	};
 	check->transfer = http_start(check->gate->http, &request, done, check, &err);
 	strv_done(&headers);

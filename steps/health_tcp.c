@@ -1,5 +1,6 @@
-/* tcp checks: a connection that is made and closed. Names are resolved on a thread of their own, since the system's resolver
- * can neither be polled nor be stopped; a try that is given up leaves the thread its own copy of everything. */
+/* tcp checks: a connection that is made and closed. Names are resolved on a thread of their own, since the system's
+ * resolver can neither be polled nor be stopped; a try that is given up leaves the thread its own copy of everything.
+ */
 #include "base/clock.h"
 #include "steps/health_gate.h"
 
@@ -12,8 +13,8 @@
 #include <unistd.h>
 
 struct lookup {
-	atomic_int holders;         /* the check and the thread */
-	int done_fd;                /* readable when code and list are there */
+	atomic_int holders; /* the check and the thread */
+	int done_fd;        /* readable when code and list are there */
 	int code;
 	struct addrinfo *list;
 	char *host;
@@ -41,7 +42,7 @@ static void lookup_release(struct lookup *l)
 static void *lookup_thread(void *context)
 {
 	struct lookup *l = context;
-	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG };
+	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
 	l->code = getaddrinfo(l->host, l->port, &hints, &l->list);
 	uint64_t one = 1;
 	ssize_t n = write(l->done_fd, &one, sizeof(one));
@@ -53,7 +54,7 @@ static void *lookup_thread(void *context)
 /* Numbers need no resolver. */
 static bool lookup_numeric(struct lookup *l)
 {
-	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV };
+	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
 	l->code = getaddrinfo(l->host, l->port, &hints, &l->list);
 	return l->code == 0;
 }
@@ -120,7 +121,8 @@ static void resolved(struct gate_check *check)
 	struct tcp_probe *p = check->tcp;
 	if (p->lookup->code != 0) {
 		char text[256];
-		snprintf(text, sizeof(text), "the name '%s' does not resolve: %s", p->lookup->host, gai_strerror(p->lookup->code));
+		snprintf(text, sizeof(text), "the name '%s' does not resolve: %s", p->lookup->host,
+			 gai_strerror(p->lookup->code));
 		ends(check, false, text);
 		return;
 	}
@@ -160,7 +162,8 @@ void gate_tcp_start(struct gate_check *check)
 void gate_tcp_poll(const struct gate_check *check, struct pollfd *ret)
 {
 	const struct tcp_probe *p = check->tcp;
-	*ret = p->fd >= 0 ? (struct pollfd){ .fd = p->fd, .events = POLLOUT } : (struct pollfd){ .fd = p->lookup->done_fd, .events = POLLIN };
+	*ret = p->fd >= 0 ? (struct pollfd){.fd = p->fd, .events = POLLOUT}
+			  : (struct pollfd){.fd = p->lookup->done_fd, .events = POLLIN};
 }
 
 void gate_tcp_turn(struct gate_check *check)

@@ -1,4 +1,5 @@
-/* What an answer must look like: status lists, and text by containment or pattern. PCRE2 with limits, since the answer comes from outside. */
+/* What an answer must look like: status lists, and text by containment or pattern. PCRE2 with limits, since the answer
+ * comes from outside. */
 #include "base/secret.h"
 #include "steps/health_gate.h"
 
@@ -40,7 +41,8 @@ void gate_status_faults(const json_t *status, const char *pointer, struct faults
 		if (status_range(item, &low, &high))
 			continue;
 		_cleanup_free_ char *text = json_text(item);
-		faults_add(faults, NULL, pointer, "%s is not a status: a number from 100 to 599 or a range such as \"200-299\"", text);
+		faults_add(faults, NULL, pointer,
+			   "%s is not a status: a number from 100 to 599 or a range such as \"200-299\"", text);
 	}
 }
 
@@ -51,7 +53,8 @@ bool gate_status_accepts(const json_t *status, int code)
 	size_t count = json_is_array(status) ? json_array_size(status) : 1;
 	for (size_t i = 0; i < count; i++) {
 		long long low, high;
-		if (status_range(json_is_array(status) ? json_array_get(status, i) : status, &low, &high) && code >= low && code <= high)
+		if (status_range(json_is_array(status) ? json_array_get(status, i) : status, &low, &high) &&
+		    code >= low && code <= high)
 			return true;
 	}
 	return false;
@@ -77,10 +80,12 @@ static pcre2_code *pattern_compile(const char *pattern, struct err *err)
 	int code;
 	PCRE2_SIZE offset;
 	PCRE2_UCHAR text[256];
-	pcre2_code *re = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_MATCH_INVALID_UTF, &code, &offset, NULL);
+	pcre2_code *re = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_MATCH_INVALID_UTF,
+				       &code, &offset, NULL);
 	if (re == NULL) {
 		pcre2_get_error_message(code, text, sizeof(text));
-		err_set(err, ERR_INVALID, "the pattern is wrong at character %zu: %s", (size_t)offset + 1, (const char *)text);
+		err_set(err, ERR_INVALID, "the pattern is wrong at character %zu: %s", (size_t)offset + 1,
+			(const char *)text);
 	}
 	return re;
 }
@@ -159,14 +164,16 @@ int gate_split_address(const char *address, char **ret_host, int *ret_port, stru
 	const char *colon = strrchr(address, ':');
 	long long port;
 	if (colon == NULL || colon == address || !str_parse_i64(colon + 1, 1, 65535, &port))
-		return err_hint(err, err_set(err, ERR_INVALID, "'%s' is not an address", address), "HOST:PORT with a port from 1 to 65535, [ADDRESS]:PORT for IPv6");
+		return err_hint(err, err_set(err, ERR_INVALID, "'%s' is not an address", address),
+				"HOST:PORT with a port from 1 to 65535, [ADDRESS]:PORT for IPv6");
 	size_t len = (size_t)(colon - address);
 	const char *host = address;
 	if (len > 2 && host[0] == '[' && host[len - 1] == ']') {
 		host++;
 		len -= 2;
 	} else if (memchr(host, ':', len) != NULL) {
-		return err_hint(err, err_set(err, ERR_INVALID, "'%s' is not an address", address), "put an IPv6 address into brackets: [::1]:80");
+		return err_hint(err, err_set(err, ERR_INVALID, "'%s' is not an address", address),
+				"put an IPv6 address into brackets: [::1]:80");
 	}
 	*ret_host = xstrndup(host, len);
 	*ret_port = (int)port;

@@ -62,15 +62,19 @@ static void changes(const json_t *list, struct str *out)
 {
 	size_t i, rows = 0;
 	json_t *change;
-	json_array_foreach((json_t *)(uintptr_t)list, i, change) {
+	json_array_foreach((json_t *)(uintptr_t)list, i, change)
+	{
 		if (rows == 0)
-			str_append(out, "\n| target | step | path | change | state |\n| --- | --- | --- | --- | --- |\n");
+			str_append(out,
+				   "\n| target | step | path | change | state |\n| --- | --- | --- | --- | --- |\n");
 		if (rows++ >= MAX_ROWS)
 			continue;
 		const char *action = json_get_string(change, "action"), *summary = json_get_string(change, "summary");
-		_cleanup_free_ char *what = xasprintf("%s%s%s", action != NULL ? action : "", action != NULL && summary != NULL ? ": " : "", summary != NULL ? summary : "");
-		const char *const cells[] = { json_get_string(change, "target"), json_get_string(change, "step_name"), json_get_string(change, "path"),
-			                      what, json_get_string(change, "state") };
+		_cleanup_free_ char *what =
+			xasprintf("%s%s%s", action != NULL ? action : "", action != NULL && summary != NULL ? ": " : "",
+				  summary != NULL ? summary : "");
+		const char *const cells[] = {json_get_string(change, "target"), json_get_string(change, "step_name"),
+					     json_get_string(change, "path"), what, json_get_string(change, "state")};
 		for (size_t n = 0; n < ARRAY_SIZE(cells); n++) {
 			str_append(out, n == 0 ? "| " : " | ");
 			cell(out, cells[n]);
@@ -87,7 +91,8 @@ static void probes(const json_t *list, struct str *out)
 	size_t i;
 	json_t *event, *latest = json_object(), *value;
 	const char *label;
-	json_array_foreach((json_t *)(uintptr_t)list, i, event) {
+	json_array_foreach((json_t *)(uintptr_t)list, i, event)
+	{
 		const char *kind = json_get_string(event, "kind");
 		json_t *data = json_get_object(event, "data");
 		if (data == NULL)
@@ -98,7 +103,8 @@ static void probes(const json_t *list, struct str *out)
 	}
 	if (json_object_size(latest) > 0)
 		str_append(out, "\n| check | result | seen | tries |\n| --- | --- | --- | --- |\n");
-	json_object_foreach(latest, label, value) {
+	json_object_foreach(latest, label, value)
+	{
 		str_append(out, "| ");
 		cell(out, label);
 		str_appendf(out, " | %s | ", json_get_bool(value, "ok", false) ? "ok" : "failed");
@@ -114,7 +120,8 @@ static void leftovers(const json_t *list, struct str *out)
 	json_t *left;
 	if (json_array_size(list) > 0)
 		str_append(out, "\n**Not as it was before:**\n\n");
-	json_array_foreach((json_t *)(uintptr_t)list, i, left) {
+	json_array_foreach((json_t *)(uintptr_t)list, i, left)
+	{
 		str_append(out, "- ");
 		if (json_is_string(left)) {
 			cell(out, json_string_value(left));
@@ -123,7 +130,8 @@ static void leftovers(const json_t *list, struct str *out)
 			str_append(out, " ");
 			cell(out, json_get_string(left, "path"));
 			str_append(out, ": ");
-			cell(out, json_get_string(left, "reason") != NULL ? json_get_string(left, "reason") : json_get_string(left, "note"));
+			cell(out, json_get_string(left, "reason") != NULL ? json_get_string(left, "reason")
+									  : json_get_string(left, "note"));
 		}
 		str_append(out, "\n");
 	}
@@ -141,14 +149,15 @@ static const json_t *member(const json_t *report, const char *const *names)
 
 void notify_text(const struct step_context *c, const struct step_outcome *outcome, struct str *out)
 {
-	static const char *const change_names[] = { "changes", NULL }, *const probe_names[] = { "events", NULL },
-	                  *const left_names[] = { "left_over", NULL };
+	static const char *const change_names[] = {"changes", NULL}, *const probe_names[] = {"events", NULL},
+				 *const left_names[] = {"left_over", NULL};
 	const struct notify_in *in = c->input;
 	const struct step_deployment *d = c->deployment;
 	_cleanup_(str_done) struct str text = STR_INIT(MAX_TEXT);
 	if (in->message != NULL)
 		str_appendf(&text, "%s\n\n", in->message);
-	str_appendf(&text, "**%s to %s: %s**\n", d->name, d->environment, outcome != NULL ? verdict(outcome) : "how it ended");
+	str_appendf(&text, "**%s to %s: %s**\n", d->name, d->environment,
+		    outcome != NULL ? verdict(outcome) : "how it ended");
 	if (outcome != NULL && outcome->reason != NULL) {
 		str_append(&text, "\n");
 		cell(&text, outcome->reason);
@@ -165,7 +174,8 @@ void notify_text(const struct step_context *c, const struct step_outcome *outcom
 	if (d->run_url != NULL)
 		str_appendf(&text, ", [the run](%s)", d->run_url);
 	if (outcome != NULL && outcome->state == OUTCOME_HELD)
-		str_appendf(&text, ". To go on: `davit rollback %s`, or `davit unlock %s --accept`", d->id != NULL ? d->id : "", d->environment);
+		str_appendf(&text, ". To go on: `davit rollback %s`, or `davit unlock %s --accept`",
+			    d->id != NULL ? d->id : "", d->environment);
 	str_append(&text, ".\n");
 	mask_apply(mask_process(), str_peek(&text), text.len, out);
 }

@@ -38,7 +38,8 @@ static void check_secrets(const struct preflight_in *in, struct faults *faults)
 			faults_add(faults, NULL, str_peek(&at), "the secret '%s' is missing", in->secrets.items[i]);
 		else
 			faults_add(faults, NULL, str_peek(&at), "the secret '%s' is empty", in->secrets.items[i]);
-		faults_hint(faults, "a secret arrives only when the workflow hands it over, and only if it exists in the environment, the repository or the organisation");
+		faults_hint(faults, "a secret arrives only when the workflow hands it over, and only if it exists in "
+				    "the environment, the repository or the organisation");
 	}
 }
 
@@ -51,12 +52,22 @@ static bool parse_size(const char *text, int64_t *ret)
 	unsigned long long n = strtoull(text, &end, 10);
 	int shift = 0;
 	switch (toupper((unsigned char)*end)) {
-	case 'K': shift = 10; break;
-	case 'M': shift = 20; break;
-	case 'G': shift = 30; break;
-	case 'T': shift = 40; break;
-	case '\0': break;
-	default: return false;
+	case 'K':
+		shift = 10;
+		break;
+	case 'M':
+		shift = 20;
+		break;
+	case 'G':
+		shift = 30;
+		break;
+	case 'T':
+		shift = 40;
+		break;
+	case '\0':
+		break;
+	default:
+		return false;
 	}
 	if (shift != 0)
 		end++;
@@ -125,14 +136,15 @@ static const char path_script[] =
 
 static int check_path(struct view *v, const char *path, const char *pointer, struct faults *faults, struct err *err)
 {
-	const struct field_pair env[] = { { "P", path } };
+	const struct field_pair env[] = {{"P", path}};
 	_cleanup_(str_done) struct str out = STR_INIT(64 << 10);
 	int r = step_ask(v, path_script, env, 1, NULL, &out, err);
 	if (r <= 0)
 		return r;
 	while (out.len > 0 && out.data[out.len - 1] == '\n')
 		str_truncate(&out, out.len - 1);
-	faults_add(faults, NULL, pointer, "'%s' on '%s' %s by '%s'", path, v->name, out.len > 0 ? out.data : "cannot be used", v->facts.user);
+	faults_add(faults, NULL, pointer, "'%s' on '%s' %s by '%s'", path, v->name,
+		   out.len > 0 ? out.data : "cannot be used", v->facts.user);
 	faults_hint(faults, "give the target `become: sudo`, or that user the right to write there");
 	return 0;
 }
@@ -148,7 +160,7 @@ static int check_disk(struct view *v, const struct field_pair *wanted, struct fa
 	/* The nearest folder that is there says which file system it will be. */
 	_cleanup_free_ char *path = xstrdup(wanted->key);
 	for (;;) {
-		struct node node = { 0 };
+		struct node node = {0};
 		int r = v->type->stat(v, path, &node, err);
 		if (r < 0)
 			return r;
@@ -166,7 +178,8 @@ static int check_disk(struct view *v, const struct field_pair *wanted, struct fa
 		return r;
 	if (have >= need)
 		return 0;
-	faults_add(faults, NULL, str_peek(&at), "'%s' on '%s' has %lld MiB free, %s are wanted", wanted->key, v->name, (long long)(have >> 20), wanted->value);
+	faults_add(faults, NULL, str_peek(&at), "'%s' on '%s' has %lld MiB free, %s are wanted", wanted->key, v->name,
+		   (long long)(have >> 20), wanted->value);
 	faults_hint(faults, "make room there, or ask for less");
 	return 0;
 }
@@ -174,14 +187,16 @@ static int check_disk(struct view *v, const struct field_pair *wanted, struct fa
 static int check_tools(struct view *v, const struct field_strings *tools, struct faults *faults, struct err *err)
 {
 	for (size_t i = 0; i < tools->count; i++) {
-		const struct field_pair env[] = { { "T", tools->items[i] } };
+		const struct field_pair env[] = {{"T", tools->items[i]}};
 		_cleanup_(str_done) struct str at = STR_INIT(256);
 		item_pointer(&at, "tools", i);
-		int r = step_ask(v, "command -v -- \"$T\" >/dev/null 2>&1 || command -v \"$T\" >/dev/null 2>&1", env, 1, NULL, NULL, err);
+		int r = step_ask(v, "command -v -- \"$T\" >/dev/null 2>&1 || command -v \"$T\" >/dev/null 2>&1", env, 1,
+				 NULL, NULL, err);
 		if (r < 0)
 			return r;
 		if (r != 0) {
-			faults_add(faults, NULL, str_peek(&at), "the command '%s' is not on '%s'", tools->items[i], v->name);
+			faults_add(faults, NULL, str_peek(&at), "the command '%s' is not on '%s'", tools->items[i],
+				   v->name);
 			faults_hint(faults, "install it there, or give its folder to the PATH of '%s'", v->facts.user);
 		}
 	}
@@ -202,14 +217,18 @@ static int check_target(const struct preflight_in *in, struct target *t, struct 
 	return r == 0 ? check_tools(v, &in->tools, faults, err) : r;
 }
 
-/* Requests that change nothing: reading ones, and incomplete ones, which a token with the permission gets refused as 422. */
-struct permission { const char *name; const char *read_path, *write_path; };
+/* Requests that change nothing: reading ones, and incomplete ones, which a token with the permission gets refused as
+ * 422. */
+struct permission {
+	const char *name;
+	const char *read_path, *write_path;
+};
 static const struct permission permissions[] = {
-	{ "contents", "/repos/%s/commits?per_page=1", "/repos/%s/git/refs" },
-	{ "deployments", "/repos/%s/deployments?per_page=1", "/repos/%s/deployments" },
-	{ "issues", "/repos/%s/issues?per_page=1", "/repos/%s/issues" },
-	{ "pull-requests", "/repos/%s/pulls?per_page=1", "/repos/%s/pulls" },
-	{ "statuses", "/repos/%s/commits/HEAD/status", "/repos/%s/statuses/0000000000000000000000000000000000000000" },
+	{"contents", "/repos/%s/commits?per_page=1", "/repos/%s/git/refs"},
+	{"deployments", "/repos/%s/deployments?per_page=1", "/repos/%s/deployments"},
+	{"issues", "/repos/%s/issues?per_page=1", "/repos/%s/issues"},
+	{"pull-requests", "/repos/%s/pulls?per_page=1", "/repos/%s/pulls"},
+	{"statuses", "/repos/%s/commits/HEAD/status", "/repos/%s/statuses/0000000000000000000000000000000000000000"},
 };
 
 static const struct permission *find_permission(const char *name)
@@ -232,7 +251,7 @@ static int check_permission(const struct step_context *c, const struct field_pai
 	const struct permission *p = find_permission(wanted->key);
 	bool writes = strcmp(wanted->value, "write") == 0;
 	_cleanup_(str_done) struct str at = STR_INIT(1024);
-	_cleanup_(rest_reply_done) struct rest_reply reply = { 0 };
+	_cleanup_(rest_reply_done) struct rest_reply reply = {0};
 	_cleanup_json_ json_t *nothing = writes ? json_object() : NULL;
 	struct err err = ERR_INIT;
 	str_append(&at, "/permissions");
@@ -261,7 +280,8 @@ static int check_token(const struct step_context *c, struct faults *faults, stru
 	if (in->permissions.count == 0)
 		return 0;
 	if (c->deployment->repository == NULL || c->deployment->token == NULL) {
-		faults_add(faults, NULL, "/permissions", "there is no %s to check", c->deployment->repository == NULL ? "repository" : "token");
+		faults_add(faults, NULL, "/permissions", "there is no %s to check",
+			   c->deployment->repository == NULL ? "repository" : "token");
 		faults_hint(faults, "inside a workflow: token: ${{ github.token }}");
 		return 0;
 	}
@@ -280,7 +300,8 @@ static int check(const struct step_context *c, struct faults *faults, struct err
 		struct err own = ERR_INIT;
 		int r = t->view.type->open(&t->view, &own);
 		if (r == 0 && c->report != NULL)
-			c->report(c->engine, "'%s': %s as '%s', %s", t->view.name, t->view.facts.hostname, t->view.facts.user, t->view.facts.identity);
+			c->report(c->engine, "'%s': %s as '%s', %s", t->view.name, t->view.facts.hostname,
+				  t->view.facts.user, t->view.facts.identity);
 		if (r == 0)
 			r = check_target(in, t, faults, &own);
 		if (r == ERR_CANCELLED) {
@@ -296,6 +317,10 @@ static int check(const struct step_context *c, struct faults *faults, struct err
 }
 
 const struct step_type preflight_step = {
-	.name = "preflight", .inputs = &preflight_fields, .input_size = sizeof(struct preflight_in),
-	.describe = describe, .validate = validate, .check = check,
+	.name = "preflight",
+	.inputs = &preflight_fields,
+	.input_size = sizeof(struct preflight_in),
+	.describe = describe,
+	.validate = validate,
+	.check = check,
 };

@@ -1,9 +1,8 @@
-/* run: a command on a target. Its effect cannot be looked at, so what takes it back is the author's word: `undo`, in its
- * turn among the other changes, or `after_undo`, once everything is restored. */
+/* run: a command on a target. Its effect cannot be looked at, so what takes it back is the author's word: `undo`, in
+ * its turn among the other changes, or `after_undo`, once everything is restored. */
 #include "steps/step_command.h"
 #include "base/secret.h"
 #include "schemas/run.h"
-
 
 static void show(const struct step_context *c, struct str *out)
 {
@@ -78,7 +77,9 @@ static int plan_run(const struct step_context *c, struct view *v, struct plan *p
 	_cleanup_(str_done) struct str text = STR_INIT(16384);
 	show(c, &text);
 	if (in->undo == NULL && in->after_undo == NULL) {
-		strv_addf(&plan->warnings, "`%s` has neither `undo` nor `after_undo`: a rollback cannot take its effect back", str_peek(&text));
+		strv_addf(&plan->warnings,
+			  "`%s` has neither `undo` nor `after_undo`: a rollback cannot take its effect back",
+			  str_peek(&text));
 		str_append(&text, " (no undo)");
 	} else if (in->undo != NULL && !step_command_is_none(in->undo)) {
 		str_append(&text, " (undo: ");
@@ -96,18 +97,23 @@ static int plan_run(const struct step_context *c, struct view *v, struct plan *p
 	return 0;
 }
 
-static int run_one(const struct step_context *c, struct target *t, const json_t *value, const char *former, bool checks_exit, struct err *err)
+static int run_one(const struct step_context *c, struct target *t, const json_t *value, const char *former,
+		   bool checks_exit, struct err *err)
 {
 	const struct run_in *in = c->input;
 	_cleanup_(arena_done) struct arena arena = ARENA_INIT;
-	struct step_command command = { .script = in->script };
+	struct step_command command = {.script = in->script};
 	if (value != NULL)
 		command = step_command_read(value, &arena);
 	if (command.script != NULL)
 		command.script = arena_printf(&arena, "set -e\n%s", command.script);
 	struct step_run_options o = {
-		.env = &in->env, .cwd = in->cwd, .timeout_ms = in->timeout_ms, .exit_list = checks_exit ? &in->exit : NULL,
-		.extra_name = former != NULL ? "DAVIT_FORMER_RELEASE" : NULL, .extra_value = former,
+		.env = &in->env,
+		.cwd = in->cwd,
+		.timeout_ms = in->timeout_ms,
+		.exit_list = checks_exit ? &in->exit : NULL,
+		.extra_name = former != NULL ? "DAVIT_FORMER_RELEASE" : NULL,
+		.extra_value = former,
 	};
 	return step_command_run(c, t, &command, &o, err);
 }
@@ -140,8 +146,11 @@ static int undo(const struct step_context *c, struct target *t, const struct cha
 	if (step_command_is_none(in->undo) || (in->undo == NULL && in->after_undo != NULL))
 		return 0;
 	if (in->undo == NULL)
-		return err_hint(err, err_set(err, ERR_UNSUPPORTED, "`%s` has no `undo`: its effect stays", change->summary != NULL ? change->summary : "run"),
-		                "take it back by hand; give the step `undo:`, `after_undo:` or `undo: none` for the next time");
+		return err_hint(
+			err,
+			err_set(err, ERR_UNSUPPORTED, "`%s` has no `undo`: its effect stays",
+				change->summary != NULL ? change->summary : "run"),
+			"take it back by hand; give the step `undo:`, `after_undo:` or `undo: none` for the next time");
 	int r = run_one(c, t, in->undo, NULL, false, err);
 	return r < 0 ? err_wrap(err, r, "undo of `run` on '%s'", t->view.name) : 0;
 }
@@ -154,7 +163,8 @@ static int restore(const struct step_context *c, struct target *t, const char *f
 	bool none = former_release == NULL || *former_release == '\0';
 	if (none && in->when_none == RUN_WHEN_NONE_SKIP) {
 		if (c->report != NULL)
-			c->report(c->engine, "after_undo is left out: there was no release before (when_none: run would run it)");
+			c->report(c->engine,
+				  "after_undo is left out: there was no release before (when_none: run would run it)");
 		return 0;
 	}
 	int r = run_one(c, t, in->after_undo, none ? "" : former_release, false, err);
@@ -162,6 +172,16 @@ static int restore(const struct step_context *c, struct target *t, const char *f
 }
 
 const struct step_type run_step = {
-	.name = "run", .inputs = &run_fields, .input_size = sizeof(struct run_in), .changes = true, .has_undo = true,
-	.describe = describe, .validate = validate, .plan = plan_run, .apply = apply, .verify = verify, .undo = undo, .restore = restore,
+	.name = "run",
+	.inputs = &run_fields,
+	.input_size = sizeof(struct run_in),
+	.changes = true,
+	.has_undo = true,
+	.describe = describe,
+	.validate = validate,
+	.plan = plan_run,
+	.apply = apply,
+	.verify = verify,
+	.undo = undo,
+	.restore = restore,
 };

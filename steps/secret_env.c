@@ -31,11 +31,18 @@ static bool is_bare(const char *value, size_t len)
 int env_value_check(const char *name, const char *value, size_t len, struct err *err)
 {
 	if (memchr(value, '\0', len) != NULL)
-		return err_hint(err, err_set(err, ERR_UNSUPPORTED, "the value of '%s' holds a NUL, which no env file can carry", name), "write it with `format: file` or `dir`");
+		return err_hint(err,
+				err_set(err, ERR_UNSUPPORTED,
+					"the value of '%s' holds a NUL, which no env file can carry", name),
+				"write it with `format: file` or `dir`");
 	bool awkward = memchr(value, '\'', len) != NULL || (len > 0 && value[len - 1] == '\\');
 	if (awkward && memchr(value, '`', len) != NULL)
-		return err_hint(err, err_set(err, ERR_UNSUPPORTED, "the value of '%s' holds both ' and `, which sh, systemd and Compose do not read alike", name),
-		                "write it with `format: file` or `dir`");
+		return err_hint(
+			err,
+			err_set(err, ERR_UNSUPPORTED,
+				"the value of '%s' holds both ' and `, which sh, systemd and Compose do not read alike",
+				name),
+			"write it with `format: file` or `dir`");
 	return 0;
 }
 
@@ -103,7 +110,8 @@ static const char *read_value(const char *p, const char *end, struct str *out)
 			str_append_c(out, p[1]);
 			p += 2;
 		} else if (isspace((unsigned char)*p)) {
-			/* Blanks end the value; a comment may follow. Anything else belongs to it (`KEY=a b`), as Compose reads it. */
+			/* Blanks end the value; a comment may follow. Anything else belongs to it (`KEY=a b`), as
+			 * Compose reads it. */
 			const char *blank = p;
 			while (p < end && *p != '\n' && isspace((unsigned char)*p))
 				p++;
@@ -148,7 +156,7 @@ static size_t line_number(const char *data, const char *at)
 
 int env_read(const char *data, size_t len, struct env_file *ret, struct err *err)
 {
-	*ret = (struct env_file){ .text = STR_SECRET_INIT(SECRET_MAX_FILE) };
+	*ret = (struct env_file){.text = STR_SECRET_INIT(SECRET_MAX_FILE)};
 	str_append_n(&ret->text, data, len);
 	if (ret->text.failed)
 		return err_set(err, ERR_LIMIT, "the env file is larger than %d bytes", SECRET_MAX_FILE);
@@ -156,14 +164,18 @@ int env_read(const char *data, size_t len, struct env_file *ret, struct err *err
 	while (p < end) {
 		ret->lines = xgrow(ret->lines, &ret->cap, ret->count + 1, sizeof(*ret->lines));
 		struct env_line *line = &ret->lines[ret->count++];
-		*line = (struct env_line){ .start = (size_t)(p - start), .value = STR_SECRET_INIT(SECRET_MAX_VALUE) };
+		*line = (struct env_line){.start = (size_t)(p - start), .value = STR_SECRET_INIT(SECRET_MAX_VALUE)};
 		const char *value = NULL;
 		line->name = read_name(p, end, &value);
 		if (line->name != NULL) {
 			const char *next = read_value(value, end, &line->value);
 			if (next == NULL)
-				return err_hint(err, err_set(err, ERR_INVALID, "line %zu of the file that is there: the quote of '%s' is never closed", line_number(start, p), line->name),
-				                "mend the file, or remove it");
+				return err_hint(
+					err,
+					err_set(err, ERR_INVALID,
+						"line %zu of the file that is there: the quote of '%s' is never closed",
+						line_number(start, p), line->name),
+					"mend the file, or remove it");
 			p = next;
 		} else {
 			const char *newline = memchr(p, '\n', (size_t)(end - p));
@@ -192,5 +204,5 @@ void env_file_done(struct env_file *f)
 	}
 	free(f->lines);
 	str_done(&f->text);
-	*f = (struct env_file){ 0 };
+	*f = (struct env_file){0};
 }

@@ -6,12 +6,15 @@
 
 static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-struct form { const char *name; long long min, max, usual; };
+struct form {
+	const char *name;
+	long long min, max, usual;
+};
 static const struct form forms[] = {
-	{ "hex", 16, 1024, 32 },        /* digits */
-	{ "base64", 12, 1024, 32 },     /* bytes before encoding */
-	{ "ascii", 12, 1024, 32 },      /* letters and digits */
-	{ "uuid", 0, 0, 0 },
+	{"hex", 16, 1024, 32},    /* digits */
+	{"base64", 12, 1024, 32}, /* bytes before encoding */
+	{"ascii", 12, 1024, 32},  /* letters and digits */
+	{"uuid", 0, 0, 0},
 };
 
 static const struct form *parse(const char *spec, long long *ret_length, struct err *err)
@@ -28,12 +31,13 @@ static const struct form *parse(const char *spec, long long *ret_length, struct 
 		if (f->max > 0 && str_parse_i64(number + (*number == ':'), f->min, f->max, ret_length))
 			return f;
 		if (f->max > 0) {
-			err_hint(err, err_set(err, ERR_INVALID, "'%s' is not a length that is made", spec), "%s takes %lld to %lld, such as %s%lld", f->name,
-			         f->min, f->max, f->name, f->usual);
+			err_hint(err, err_set(err, ERR_INVALID, "'%s' is not a length that is made", spec),
+				 "%s takes %lld to %lld, such as %s%lld", f->name, f->min, f->max, f->name, f->usual);
 			return NULL;
 		}
 	}
-	err_hint(err, err_set(err, ERR_INVALID, "'%s' is not a kind of value that is made", spec), "hex32, base64:32, ascii40 (letters and digits) or uuid");
+	err_hint(err, err_set(err, ERR_INVALID, "'%s' is not a kind of value that is made", spec),
+		 "hex32, base64:32, ascii40 (letters and digits) or uuid");
 	return NULL;
 }
 

@@ -1,5 +1,5 @@
-/* Keys are parsed before they are written: what was lost on the way (line breaks above all) is found here and not by the service
- * that cannot start. */
+/* Keys are parsed before they are written: what was lost on the way (line breaks above all) is found here and not by
+ * the service that cannot start. */
 #include "base/digest.h"
 #include "steps/secret_write.h"
 
@@ -9,7 +9,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
-static const char openssh_magic[] = "openssh-key-v1";     /* with its NUL */
+static const char openssh_magic[] = "openssh-key-v1"; /* with its NUL */
 
 void secret_key_mend(const char *value, size_t len, struct str *out, const char **ret_what)
 {
@@ -26,7 +26,10 @@ void secret_key_mend(const char *value, size_t len, struct str *out, const char 
 		str_truncate(out, out->len - 1);
 	if (final)
 		str_append_c(out, '\n');
-	*ret_what = crlf && final ? "CRLF line ends and the missing final newline" : crlf ? "CRLF line ends" : final ? "the missing final newline" : NULL;
+	*ret_what = crlf && final ? "CRLF line ends and the missing final newline"
+		    : crlf        ? "CRLF line ends"
+		    : final       ? "the missing final newline"
+				  : NULL;
 }
 
 /* cipher, kdf, kdf options, number of keys, public key, private part: each with a length of four bytes before it. */
@@ -38,7 +41,8 @@ static bool openssh_holds(const unsigned char *data, size_t len)
 	for (int field = 0; field < 6; field++) {
 		if (len - at < 4)
 			return false;
-		size_t size = (size_t)data[at] << 24 | (size_t)data[at + 1] << 16 | (size_t)data[at + 2] << 8 | data[at + 3];
+		size_t size =
+			(size_t)data[at] << 24 | (size_t)data[at + 1] << 16 | (size_t)data[at + 2] << 8 | data[at + 3];
 		at += 4;
 		if (field == 3)
 			continue;
@@ -51,8 +55,8 @@ static bool openssh_holds(const unsigned char *data, size_t len)
 
 static bool is_private(const char *name)
 {
-	return strcmp(name, "PRIVATE KEY") == 0 || strcmp(name, "RSA PRIVATE KEY") == 0 || strcmp(name, "EC PRIVATE KEY") == 0 ||
-	       strcmp(name, "DSA PRIVATE KEY") == 0;
+	return strcmp(name, "PRIVATE KEY") == 0 || strcmp(name, "RSA PRIVATE KEY") == 0 ||
+	       strcmp(name, "EC PRIVATE KEY") == 0 || strcmp(name, "DSA PRIVATE KEY") == 0;
 }
 
 static bool block_holds(const char *name, const char *header, const unsigned char *data, size_t len)
@@ -126,9 +130,11 @@ enum secret_key_kind secret_key_parse(const char *value, size_t len, struct err 
 	if (r == 0 && blocks == begins)
 		return SECRET_KEY;
 	if (r == 0) {
-		err_set(err, ERR_INVALID, "it begins like a key, but only %zu of its %zu blocks can be read", blocks, begins);
+		err_set(err, ERR_INVALID, "it begins like a key, but only %zu of its %zu blocks can be read", blocks,
+			begins);
 		if (memmem(value, len, "\\n", 2) != NULL)
-			err_hint(err, ERR_INVALID, "its line breaks have become the two characters \\n: store it with real line breaks");
+			err_hint(err, ERR_INVALID,
+				 "its line breaks have become the two characters \\n: store it with real line breaks");
 		else if (memchr(value, '\n', len) == NULL)
 			err_hint(err, ERR_INVALID, "its line breaks are gone: store it with its line breaks");
 	}

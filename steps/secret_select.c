@@ -1,11 +1,11 @@
-/* Which values a secret-write means. All that is missing is named at once; what must never reach a target (the job's own token, what logs
- * in there) is refused by name and left out of a glob. */
+/* Which values a secret-write means. All that is missing is named at once; what must never reach a target (the job's
+ * own token, what logs in there) is refused by name and left out of a glob. */
 #include "base/secret.h"
 #include "steps/secret_write.h"
 
 #include <strings.h>
 
-static const char whole_text[] = "(text)";      /* the name of the one value of `format: file` given as text */
+static const char whole_text[] = "(text)"; /* the name of the one value of `format: file` given as text */
 
 void secret_set_done(struct secret_set *s)
 {
@@ -13,7 +13,7 @@ void secret_set_done(struct secret_set *s)
 		str_done(&s->items[i].mended);
 	free(s->items);
 	strv_done(&s->left_out);
-	*s = (struct secret_set){ 0 };
+	*s = (struct secret_set){0};
 }
 
 static bool is_glob(const char *text)
@@ -24,25 +24,28 @@ static bool is_glob(const char *text)
 /* Texts of a target's configuration that log in: anywhere below, at these names. */
 static bool logs_in(const json_t *config, const char *value, size_t len)
 {
-	static const char *const names[] = { "key", "password", "passphrase", "key_passphrase" };
+	static const char *const names[] = {"key", "password", "passphrase", "key_passphrase"};
 	const char *name;
 	json_t *member;
 	size_t i;
 	if (json_is_array(config)) {
-		json_array_foreach((json_t *)(uintptr_t)config, i, member) {
+		json_array_foreach((json_t *)(uintptr_t)config, i, member)
+		{
 			if (logs_in(member, value, len))
 				return true;
 		}
 		return false;
 	}
-	json_object_foreach((json_t *)(uintptr_t)config, name, member) {
+	json_object_foreach((json_t *)(uintptr_t)config, name, member)
+	{
 		if (json_is_object(member) || json_is_array(member)) {
 			if (logs_in(member, value, len))
 				return true;
 			continue;
 		}
 		for (i = 0; i < ARRAY_SIZE(names) && json_is_string(member); i++) {
-			if (strcmp(name, names[i]) == 0 && json_string_length(member) == len && len > 0 && memcmp(json_string_value(member), value, len) == 0)
+			if (strcmp(name, names[i]) == 0 && json_string_length(member) == len && len > 0 &&
+			    memcmp(json_string_value(member), value, len) == 0)
 				return true;
 		}
 	}
@@ -72,7 +75,7 @@ static struct secret_item *add_item(struct secret_set *s, const char *name)
 {
 	s->items = xgrow(s->items, &s->cap, s->count + 1, sizeof(*s->items));
 	struct secret_item *item = &s->items[s->count++];
-	*item = (struct secret_item){ .name = name, .mended = STR_SECRET_INIT(SECRET_MAX_VALUE + 2) };
+	*item = (struct secret_item){.name = name, .mended = STR_SECRET_INIT(SECRET_MAX_VALUE + 2)};
 	return item;
 }
 
@@ -84,7 +87,8 @@ static void member_pointer(struct str *at, const char *member, const char *name)
 		pointer_push(at, name);
 }
 
-static void take_value(const struct step_context *c, const char *name, const json_t *value, struct secret_set *s, struct faults *faults)
+static void take_value(const struct step_context *c, const char *name, const json_t *value, struct secret_set *s,
+		       struct faults *faults)
 {
 	const struct secret_write_in *in = c->input;
 	_cleanup_(str_done) struct str at = STR_INIT(1024);
@@ -99,9 +103,13 @@ static void take_value(const struct step_context *c, const char *name, const jso
 	size_t len = json_string_length(value);
 	const char *text = json_string_value(value);
 	if (len == 0 || len > SECRET_MAX_VALUE) {
-		faults_add(faults, NULL, str_peek(&at), len == 0 ? "the value of '%s' is missing: it is empty" : "the value of '%s' is longer than 1 MiB", name);
+		faults_add(faults, NULL, str_peek(&at),
+			   len == 0 ? "the value of '%s' is missing: it is empty"
+				    : "the value of '%s' is longer than 1 MiB",
+			   name);
 		if (len == 0)
-			faults_hint(faults, "a secret that does not exist in the environment, the repository or the organisation arrives as an empty text");
+			faults_hint(faults, "a secret that does not exist in the environment, the repository or the "
+					    "organisation arrives as an empty text");
 		return;
 	}
 	struct secret_item *item = add_item(s, name);
@@ -110,7 +118,8 @@ static void take_value(const struct step_context *c, const char *name, const jso
 	enum secret_key_kind kind = secret_key_parse(text, len, &err);
 	item->is_key = kind == SECRET_KEY;
 	if (kind == SECRET_BAD_KEY) {
-		faults_add(faults, NULL, str_peek(&at), "the value of '%s' is not a usable key: %s", name, err_line(&err, line, sizeof(line)));
+		faults_add(faults, NULL, str_peek(&at), "the value of '%s' is not a usable key: %s", name,
+			   err_line(&err, line, sizeof(line)));
 		faults_hint(faults, "%s", err.hint);
 	} else if (item->is_key && in->format != SECRET_WRITE_FORMAT_ENV) {
 		secret_key_mend(text, len, &item->mended, &item->mend);
@@ -142,7 +151,8 @@ static void take_named(const struct step_context *c, const char *name, struct se
 		if (generates(in, name))
 			return;
 		faults_add(faults, NULL, str_peek(&at), "the value of '%s' is missing", name);
-		faults_hint(faults, "give it in `values:` (a secret that the workflow does not hand over does not arrive), or name it in `generate:`");
+		faults_hint(faults, "give it in `values:` (a secret that the workflow does not hand over does not "
+				    "arrive), or name it in `generate:`");
 		return;
 	}
 	const char *why = never_written(c, name, value);
@@ -159,7 +169,8 @@ static void take_glob(const struct step_context *c, const char *glob, struct sec
 	const char *name;
 	json_t *value;
 	bool any = false;
-	json_object_foreach((json_t *)(uintptr_t)in->values, name, value) {
+	json_object_foreach((json_t *)(uintptr_t)in->values, name, value)
+	{
 		if (!str_glob(glob, name))
 			continue;
 		any = true;
@@ -185,14 +196,17 @@ static void take_all(const struct step_context *c, struct secret_set *s, struct 
 	const struct secret_write_in *in = c->input;
 	const char *name;
 	json_t *value;
-	json_object_foreach((json_t *)(uintptr_t)in->values, name, value) {
+	json_object_foreach((json_t *)(uintptr_t)in->values, name, value)
+	{
 		if (strcasecmp(name, "github_token") == 0) {
-			faults_add(faults, NULL, "/keys", "`values` holds all secrets of the job: `keys` must say which are meant");
+			faults_add(faults, NULL, "/keys",
+				   "`values` holds all secrets of the job: `keys` must say which are meant");
 			faults_hint(faults, "keys: [APP_*, SMTP_PASSWORD]");
 			return;
 		}
 	}
-	json_object_foreach((json_t *)(uintptr_t)in->values, name, value) {
+	json_object_foreach((json_t *)(uintptr_t)in->values, name, value)
+	{
 		const char *why = never_written(c, name, value);
 		if (why == NULL) {
 			take_value(c, name, value, s, faults);
@@ -213,7 +227,8 @@ static void take_generated(const struct secret_write_in *in, struct secret_set *
 		_cleanup_(str_done) struct str at = STR_INIT(1024);
 		member_pointer(&at, "generate", pair->key);
 		if (has_item(s, pair->key)) {
-			faults_add(faults, NULL, str_peek(&at), "'%s' has a value already and cannot be made too", pair->key);
+			faults_add(faults, NULL, str_peek(&at), "'%s' has a value already and cannot be made too",
+				   pair->key);
 			continue;
 		}
 		if (secret_generate_check(pair->value, &err) < 0) {
@@ -225,7 +240,9 @@ static void take_generated(const struct secret_write_in *in, struct secret_set *
 	}
 	for (size_t i = 0; i < in->rotate.count; i++) {
 		if (!generates(in, in->rotate.items[i])) {
-			faults_add(faults, NULL, "/rotate", "'%s' is not in `generate:`: only values that are made here can be rotated", in->rotate.items[i]);
+			faults_add(faults, NULL, "/rotate",
+				   "'%s' is not in `generate:`: only values that are made here can be rotated",
+				   in->rotate.items[i]);
 			continue;
 		}
 		for (size_t n = 0; n < s->count; n++) {
@@ -237,7 +254,8 @@ static void take_generated(const struct secret_write_in *in, struct secret_set *
 
 static bool is_file_name(const char *name)
 {
-	return *name != '\0' && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && strchr(name, '/') == NULL && strlen(name) <= 255;
+	return *name != '\0' && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && strchr(name, '/') == NULL &&
+	       strlen(name) <= 255;
 }
 
 static void check_names(const struct secret_write_in *in, const struct secret_set *s, struct faults *faults)
@@ -247,7 +265,10 @@ static void check_names(const struct secret_write_in *in, const struct secret_se
 		_cleanup_(str_done) struct str at = STR_INIT(1024);
 		member_pointer(&at, s->items[i].spec != NULL ? "generate" : "values", name);
 		if (in->format == SECRET_WRITE_FORMAT_ENV && !env_is_name(name))
-			faults_add(faults, NULL, str_peek(&at), "'%s' cannot be the name of a variable: letters, digits and _ only, not a digit first", name);
+			faults_add(
+				faults, NULL, str_peek(&at),
+				"'%s' cannot be the name of a variable: letters, digits and _ only, not a digit first",
+				name);
 		else if (in->format == SECRET_WRITE_FORMAT_DIR && !is_file_name(name))
 			faults_add(faults, NULL, str_peek(&at), "'%s' cannot be the name of a file", name);
 	}
@@ -266,10 +287,11 @@ void secret_select(const struct step_context *c, struct secret_set *ret, struct 
 {
 	const struct secret_write_in *in = c->input;
 	size_t before = faults->count;
-	*ret = (struct secret_set){ 0 };
+	*ret = (struct secret_set){0};
 	if (json_is_string(in->values)) {
 		if (in->format != SECRET_WRITE_FORMAT_FILE)
-			faults_add(faults, NULL, "/values", "`values` must be a map of names and texts (a text alone is for `format: file`)");
+			faults_add(faults, NULL, "/values",
+				   "`values` must be a map of names and texts (a text alone is for `format: file`)");
 		else
 			take_value(c, whole_text, in->values, ret, faults);
 	} else if (in->values != NULL && !json_is_object(in->values)) {

@@ -18,14 +18,17 @@ static void describe(const struct step_context *c, struct str *out)
 static void validate(const struct step_context *c, struct faults *faults)
 {
 	const struct secret_write_in *in = c->input;
-	_cleanup_(secret_set_done) struct secret_set set = { 0 };
+	_cleanup_(secret_set_done) struct secret_set set = {0};
 	free(step_target_path(in->path, "/path", faults));
 	if ((in->mode & 0004) != 0 && !in->allow_world_readable) {
-		faults_add(faults, NULL, "/mode", "mode %04o lets everybody on the target read the secret", (unsigned)in->mode);
-		faults_hint(faults, "name who has to read it in `readable_by:`, or consent with `allow_world_readable: true`");
+		faults_add(faults, NULL, "/mode", "mode %04o lets everybody on the target read the secret",
+			   (unsigned)in->mode);
+		faults_hint(faults,
+			    "name who has to read it in `readable_by:`, or consent with `allow_world_readable: true`");
 	}
 	if ((in->mode & 0022) != 0)
-		faults_add(faults, NULL, "/mode", "mode %04o lets others than the owner write the secret", (unsigned)in->mode);
+		faults_add(faults, NULL, "/mode", "mode %04o lets others than the owner write the secret",
+			   (unsigned)in->mode);
 	if ((in->mode & ~0666) != 0)
 		faults_add(faults, NULL, "/mode", "mode %04o is not one for a file of secrets", (unsigned)in->mode);
 	secret_select(c, &set, faults);
@@ -34,7 +37,7 @@ static void validate(const struct step_context *c, struct faults *faults)
 /* One file as it shall be: what the plan says of it, and its bytes. */
 struct wanted {
 	struct str content;
-	json_t *keys;                /* name → new, changed, same, kept, generated, rotated, dropped */
+	json_t *keys; /* name → new, changed, same, kept, generated, rotated, dropped */
 	bool changed;
 };
 
@@ -52,7 +55,8 @@ static void says(struct wanted *w, const char *name, const char *what)
 }
 
 /* The bytes for an item, given what is there (NULL: nothing). */
-static int settle(const struct secret_item *item, const char *now, size_t now_len, struct str *out, const char **ret_what, struct err *err)
+static int settle(const struct secret_item *item, const char *now, size_t now_len, struct str *out,
+		  const char **ret_what, struct err *err)
 {
 	if (item->spec != NULL) {
 		if (now != NULL && now_len > 0 && !item->rotate) {
@@ -80,7 +84,8 @@ static const struct secret_item *find_item(const struct secret_set *set, const c
 	return NULL;
 }
 
-static int set_env_key(const struct secret_item *item, const struct env_line *now, struct wanted *w, const char *raw, struct err *err)
+static int set_env_key(const struct secret_item *item, const struct env_line *now, struct wanted *w, const char *raw,
+		       struct err *err)
 {
 	_cleanup_(str_done) struct str value = STR_SECRET_INIT(SECRET_MAX_VALUE + 2);
 	const char *what = "new";
@@ -104,10 +109,11 @@ static void end_line(struct str *text)
 		str_append_c(text, '\n');
 }
 
-static int want_env(const struct step_context *c, const struct secret_set *set, const struct str *now, struct wanted *w, struct err *err)
+static int want_env(const struct step_context *c, const struct secret_set *set, const struct str *now, struct wanted *w,
+		    struct err *err)
 {
 	const struct secret_write_in *in = c->input;
-	_cleanup_(env_file_done) struct env_file file = { 0 };
+	_cleanup_(env_file_done) struct env_file file = {0};
 	int r = now != NULL ? env_read(str_peek(now), now->len, &file, err) : 0;
 	for (size_t i = 0; r == 0 && i < file.count; i++) {
 		const struct env_line *line = &file.lines[i];
@@ -136,10 +142,14 @@ static int want_env(const struct step_context *c, const struct secret_set *set, 
 		if (json_object_get(w->keys, set->items[i].name) == NULL)
 			r = set_env_key(&set->items[i], NULL, w, NULL, err);
 	}
-	return r < 0 ? r : w->content.failed ? err_set(err, ERR_LIMIT, "'%s' would be larger than %d bytes", in->path, SECRET_MAX_FILE) : 0;
+	return r < 0 ? r
+	       : w->content.failed
+		       ? err_set(err, ERR_LIMIT, "'%s' would be larger than %d bytes", in->path, SECRET_MAX_FILE)
+		       : 0;
 }
 
-static int want_file(const struct secret_item *item, const char *shown_name, const struct str *now, struct wanted *w, struct err *err)
+static int want_file(const struct secret_item *item, const char *shown_name, const struct str *now, struct wanted *w,
+		     struct err *err)
 {
 	const char *what = "new";
 	int r = settle(item, now != NULL ? str_peek(now) : NULL, now != NULL ? now->len : 0, &w->content, &what, err);
@@ -150,14 +160,15 @@ static int want_file(const struct secret_item *item, const char *shown_name, con
 
 static void summarize(const struct wanted *w, struct str *out)
 {
-	static const char *const order[] = { "generated", "rotated", "new", "changed", "dropped", "kept", "same" };
+	static const char *const order[] = {"generated", "rotated", "new", "changed", "dropped", "kept", "same"};
 	const char *name;
 	json_t *what;
 	size_t groups = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
 		size_t count = 0;
 		_cleanup_(str_done) struct str names = STR_INIT(2000);
-		json_object_foreach(w->keys, name, what) {
+		json_object_foreach(w->keys, name, what)
+		{
 			if (strcmp(json_string_value(what), order[i]) == 0)
 				str_appendf(&names, "%s%s", count++ == 0 ? "" : ", ", name);
 		}
@@ -179,7 +190,7 @@ struct place {
 	struct view *v;
 	struct plan *plan;
 	const struct secret_access *access;
-	json_t *acl;                 /* uids; NULL: none */
+	json_t *acl; /* uids; NULL: none */
 };
 
 static mode_t dir_mode(mode_t mode)
@@ -203,7 +214,8 @@ static void plan_node(struct place *p, const char *path, bool directory, const s
 		differs = !secret_access_has_acl(p->v, path, p->acl, directory);
 	if (!differs)
 		return;
-	struct change *change = plan_add(p->plan, directory ? CHANGE_DIR : CHANGE_FILE, now->type == NODE_ABSENT ? ACTION_CREATE : ACTION_UPDATE, path);
+	struct change *change = plan_add(p->plan, directory ? CHANGE_DIR : CHANGE_FILE,
+					 now->type == NODE_ABSENT ? ACTION_CREATE : ACTION_UPDATE, path);
 	_cleanup_(str_done) struct str text = STR_INIT(16384);
 	change->secret = !directory;
 	change->before = TAKE(before);
@@ -229,14 +241,17 @@ static void plan_node(struct place *p, const char *path, bool directory, const s
 	change->summary = str_take(&text);
 }
 
-static int look_file(struct view *v, const char *path, struct node *now, struct str *content, bool *ret_there, struct err *err)
+static int look_file(struct view *v, const char *path, struct node *now, struct str *content, bool *ret_there,
+		     struct err *err)
 {
 	int r = v->type->stat(v, path, now, err);
 	if (r < 0)
 		return r;
 	*ret_there = now->type == NODE_FILE;
 	if (now->type == NODE_LINK)
-		return err_hint(err, err_set(err, ERR_REFUSED, "'%s' on '%s' is a link to %s", path, v->name, now->link), "name the file itself");
+		return err_hint(err,
+				err_set(err, ERR_REFUSED, "'%s' on '%s' is a link to %s", path, v->name, now->link),
+				"name the file itself");
 	if (now->type != NODE_FILE && now->type != NODE_ABSENT)
 		return err_set(err, ERR_REFUSED, "'%s' on '%s' is there and is no file", path, v->name);
 	if (!*ret_there)
@@ -246,11 +261,12 @@ static int look_file(struct view *v, const char *path, struct node *now, struct 
 }
 
 /* One file. item NULL: the whole set as an env file. */
-static int plan_file(struct place *p, const char *path, const struct secret_set *set, const struct secret_item *item, struct err *err)
+static int plan_file(struct place *p, const char *path, const struct secret_set *set, const struct secret_item *item,
+		     struct err *err)
 {
-	_cleanup_(node_done) struct node now = { 0 };
+	_cleanup_(node_done) struct node now = {0};
 	_cleanup_(str_done) struct str content = STR_SECRET_INIT(SECRET_MAX_FILE);
-	_cleanup_(wanted_done) struct wanted w = { .content = STR_SECRET_INIT(SECRET_MAX_FILE), .keys = json_object() };
+	_cleanup_(wanted_done) struct wanted w = {.content = STR_SECRET_INIT(SECRET_MAX_FILE), .keys = json_object()};
 	bool there;
 	int r = look_file(p->v, path, &now, &content, &there, err);
 	if (r == 0 && item == NULL)
@@ -268,11 +284,11 @@ static int plan_file(struct place *p, const char *path, const struct secret_set 
 
 static int drop_others(struct place *p, const char *dir, const struct secret_set *set, struct err *err)
 {
-	struct strv names = { 0 };
+	struct strv names = {0};
 	int r = p->v->type->list(p->v, dir, &names, err);
 	for (size_t i = 0; r == 0 && i < names.count; i++) {
 		_cleanup_free_ char *path = fs_join(dir, names.items[i]);
-		_cleanup_(node_done) struct node now = { 0 };
+		_cleanup_(node_done) struct node now = {0};
 		if (find_item(set, names.items[i]) != NULL || str_starts(names.items[i], ".davit-"))
 			continue;
 		r = p->v->type->stat(p->v, path, &now, err);
@@ -296,7 +312,7 @@ static int drop_others(struct place *p, const char *dir, const struct secret_set
 static int plan_dir(struct place *p, const char *path, const struct secret_set *set, struct err *err)
 {
 	const struct secret_write_in *in = p->c->input;
-	_cleanup_(node_done) struct node now = { 0 };
+	_cleanup_(node_done) struct node now = {0};
 	int r = p->v->type->stat(p->v, path, &now, err);
 	if (r < 0)
 		return r;
@@ -319,19 +335,21 @@ static void tell(const struct secret_set *set, struct plan *plan)
 		if (item->mend != NULL)
 			strv_addf(&plan->warnings, "the key '%s': %s mended", item->name, item->mend);
 		else if (!item->is_key && item->value != NULL && memchr(item->value, '\r', item->len) != NULL)
-			strv_addf(&plan->warnings, "the value of '%s' holds a carriage return; it is written as it is", item->name);
+			strv_addf(&plan->warnings, "the value of '%s' holds a carriage return; it is written as it is",
+				  item->name);
 	}
 	for (size_t i = 0; i < set->left_out.count; i++)
-		strv_addf(&plan->warnings, "'%s' is left out: it logs in, and is never written to a target", set->left_out.items[i]);
+		strv_addf(&plan->warnings, "'%s' is left out: it logs in, and is never written to a target",
+			  set->left_out.items[i]);
 }
 
 static int plan_secrets(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
 {
 	const struct secret_write_in *in = c->input;
-	struct faults faults = { 0 };
-	_cleanup_(secret_set_done) struct secret_set set = { 0 };
-	_cleanup_(secret_access_done) struct secret_access access = { 0 };
-	_cleanup_(node_done) struct node now = { 0 };
+	struct faults faults = {0};
+	_cleanup_(secret_set_done) struct secret_set set = {0};
+	_cleanup_(secret_access_done) struct secret_access access = {0};
+	_cleanup_(node_done) struct node now = {0};
 	_cleanup_json_ json_t *acl = NULL;
 	_cleanup_free_ char *path = step_target_path(in->path, "/path", &faults);
 	secret_select(c, &set, &faults);
@@ -353,7 +371,7 @@ static int plan_secrets(const struct step_context *c, struct view *v, struct pla
 				json_array_append_new(acl, json_string(access.readers[i].uid));
 		}
 	}
-	struct place p = { .c = c, .v = v, .plan = plan, .access = &access, .acl = acl };
+	struct place p = {.c = c, .v = v, .plan = plan, .access = &access, .acl = acl};
 	r = step_plan_parents(v, plan, path, err);
 	if (r < 0)
 		return r;
@@ -368,8 +386,8 @@ static int check(const struct step_context *c, struct faults *faults, struct err
 	const struct secret_write_in *in = c->input;
 	for (size_t i = 0; i < c->target_count; i++) {
 		struct view *v = &c->targets[i]->view;
-		_cleanup_(secret_access_done) struct secret_access access = { 0 };
-		_cleanup_(node_done) struct node now = { 0 };
+		_cleanup_(secret_access_done) struct secret_access access = {0};
+		_cleanup_(node_done) struct node now = {0};
 		int r = v->type->stat(v, in->path, &now, err);
 		if (r < 0)
 			return r;
@@ -422,11 +440,14 @@ static int verify(const struct step_context *c, struct view *v, const struct cha
 	if (match != MATCH_AFTER && match != MATCH_BOTH) {
 		_cleanup_(str_done) struct str why = STR_INIT(2000);
 		r = change_explain(v, change, &why, err);
-		return r < 0 ? r : err_set(err, ERR_CONFLICT, "'%s' on '%s' is not as it was written: %s", change->path, v->name, str_peek(&why));
+		return r < 0 ? r
+			     : err_set(err, ERR_CONFLICT, "'%s' on '%s' is not as it was written: %s", change->path,
+				       v->name, str_peek(&why));
 	}
 	if (change->kind != CHANGE_FILE)
 		return 0;
-	json_array_foreach(json_object_get(change->extra, "readers"), i, reader) {
+	json_array_foreach(json_object_get(change->extra, "readers"), i, reader)
+	{
 		r = secret_access_prove(c, v, change->path, json_string_value(reader), err);
 		if (r < 0)
 			return r;
@@ -435,6 +456,15 @@ static int verify(const struct step_context *c, struct view *v, const struct cha
 }
 
 const struct step_type secret_write_step = {
-	.name = "secret-write", .inputs = &secret_write_fields, .input_size = sizeof(struct secret_write_in), .changes = true, .has_undo = true,
-	.describe = describe, .validate = validate, .check = check, .plan = plan_secrets, .apply = apply, .verify = verify,
+	.name = "secret-write",
+	.inputs = &secret_write_fields,
+	.input_size = sizeof(struct secret_write_in),
+	.changes = true,
+	.has_undo = true,
+	.describe = describe,
+	.validate = validate,
+	.check = check,
+	.plan = plan_secrets,
+	.apply = apply,
+	.verify = verify,
 };

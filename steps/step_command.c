@@ -19,7 +19,8 @@ static void text_faults(const json_t *text, const char *pointer, struct faults *
 	if (memchr(s, '\0', len) != NULL)
 		faults_add(faults, NULL, pointer, "a command cannot hold a NUL");
 	if (mask_finds(mask_process(), s, len)) {
-		faults_add(faults, NULL, pointer, "a secret is part of the command, where every user of the target could read it");
+		faults_add(faults, NULL, pointer,
+			   "a secret is part of the command, where every user of the target could read it");
 		faults_hint(faults, "give it by `env:` and let the command use the variable");
 	}
 }
@@ -54,7 +55,7 @@ void step_command_faults(const json_t *value, const char *pointer, struct faults
 
 struct step_command step_command_read(const json_t *value, struct arena *arena)
 {
-	struct step_command command = { 0 };
+	struct step_command command = {0};
 	if (json_is_string(value)) {
 		command.script = json_string_value(value);
 		return command;
@@ -160,17 +161,23 @@ static void show_line(void *context, bool is_stderr, const char *line, size_t le
 }
 
 int step_command_run(const struct step_context *c, struct target *t, const struct step_command *command,
-                     const struct step_run_options *o, struct err *err)
+		     const struct step_run_options *o, struct err *err)
 {
 	size_t count = o->env != NULL ? o->env->count : 0;
 	_cleanup_free_ struct field_pair *env = xcalloc(count + 1, sizeof(*env));
 	for (size_t i = 0; i < count; i++)
 		env[i] = o->env->items[i];
 	if (o->extra_name != NULL)
-		env[count++] = (struct field_pair){ o->extra_name, o->extra_value };
+		env[count++] = (struct field_pair){o->extra_name, o->extra_value};
 	struct target_command call = {
-		.argv = command->argv, .script = command->script, .env = env, .env_count = count, .cwd = o->cwd,
-		.timeout_ms = o->timeout_ms, .on_line = show_line, .context = (void *)(uintptr_t)c,
+		.argv = command->argv,
+		.script = command->script,
+		.env = env,
+		.env_count = count,
+		.cwd = o->cwd,
+		.timeout_ms = o->timeout_ms,
+		.on_line = show_line,
+		.context = (void *)(uintptr_t)c,
 	};
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
 	int r = t->view.type->run(t, &call, &result, err);
@@ -178,13 +185,16 @@ int step_command_run(const struct step_context *c, struct target *t, const struc
 		return r;
 	char took[CLOCK_TEXT_SIZE];
 	if (result.timed_out)
-		return err_hint(err, err_set(err, ERR_TIMEOUT, "it did not end within %s and was stopped", clock_duration(o->timeout_ms, took)),
-		                "raise `timeout`, or look why it hangs");
+		return err_hint(err,
+				err_set(err, ERR_TIMEOUT, "it did not end within %s and was stopped",
+					clock_duration(o->timeout_ms, took)),
+				"raise `timeout`, or look why it hangs");
 	if (step_exit_accepted(o->exit_list, result.status))
 		return 0;
 	_cleanup_(str_done) struct str line = STR_INIT(4096);
 	step_last_line(result.err.len > 0 ? &result.err : &result.out, &line);
 	if (result.status > 128)
-		return err_set(err, ERR_FAILED, "ended by signal %d%s%s", result.status - 128, line.len > 0 ? ": " : "", str_peek(&line));
+		return err_set(err, ERR_FAILED, "ended by signal %d%s%s", result.status - 128, line.len > 0 ? ": " : "",
+			       str_peek(&line));
 	return err_set(err, ERR_FAILED, "exit status %d%s%s", result.status, line.len > 0 ? ": " : "", str_peek(&line));
 }

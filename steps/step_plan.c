@@ -13,7 +13,7 @@ static bool plan_has(const struct plan *plan, const char *path)
 
 int step_is_directory(struct view *v, const char *path, bool *ret, struct err *err)
 {
-	struct node node = { 0 };
+	struct node node = {0};
 	int r = v->type->stat(v, path, &node, err);
 	if (r < 0)
 		return r;
@@ -33,7 +33,7 @@ int step_is_directory(struct view *v, const char *path, bool *ret, struct err *e
 
 static int plan_parent(struct view *v, struct plan *plan, const char *dir, struct err *err)
 {
-	struct node node = { 0 };
+	struct node node = {0};
 	bool is_dir = false;
 	if (plan_has(plan, dir))
 		return 0;
@@ -86,7 +86,8 @@ long step_node_mode(const json_t *node)
 json_t *step_node_after(const char *type, const json_t *before, const char *owner, const char *group, long mode)
 {
 	bool same = strcmp(step_node_type(before), type) == 0;
-	const char *old_owner = same ? json_get_string(before, "owner") : NULL, *old_group = same ? json_get_string(before, "group") : NULL;
+	const char *old_owner = same ? json_get_string(before, "owner") : NULL,
+		   *old_group = same ? json_get_string(before, "group") : NULL;
 	json_t *node = json_pack("{s:s}", "type", type);
 	if (mode < 0 && same)
 		mode = step_node_mode(before);
@@ -99,7 +100,7 @@ json_t *step_node_after(const char *type, const json_t *before, const char *owne
 	return node;
 }
 
-static const char *const compared[] = { "type", "mode", "owner", "group", "digest", "link" };
+static const char *const compared[] = {"type", "mode", "owner", "group", "digest", "link"};
 
 bool step_node_differs(const json_t *before, const json_t *after)
 {
@@ -113,9 +114,11 @@ bool step_node_differs(const json_t *before, const json_t *after)
 	return false;
 }
 
-int step_ask(struct view *v, const char *script, const struct field_pair *env, size_t env_count, const char *user, struct str *ret_out, struct err *err)
+int step_ask(struct view *v, const char *script, const struct field_pair *env, size_t env_count, const char *user,
+	     struct str *ret_out, struct err *err)
 {
-	struct target_command command = { .script = script, .env = env, .env_count = env_count, .user = user, .max_output = 64 << 10 };
+	struct target_command command = {
+		.script = script, .env = env, .env_count = env_count, .user = user, .max_output = 64 << 10};
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
 	int r = v->type->query(v, &command, &result, err);
 	if (r < 0)

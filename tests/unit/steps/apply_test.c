@@ -7,11 +7,13 @@ static bool plan_shows(const struct fixture *f, const char *path_end, const char
 {
 	for (size_t i = 0; i < f->plan.count; i++) {
 		const struct change *c = &f->plan.changes[i];
-		if (str_ends(c->path, path_end) && strcmp(change_action_name(c->action), action) == 0 && strstr(c->summary, words) != NULL)
+		if (str_ends(c->path, path_end) && strcmp(change_action_name(c->action), action) == 0 &&
+		    strstr(c->summary, words) != NULL)
 			return true;
 	}
 	for (size_t i = 0; i < f->plan.count; i++)
-		print_message("%s %s: %s\n", change_action_name(f->plan.changes[i].action), f->plan.changes[i].path, f->plan.changes[i].summary);
+		print_message("%s %s: %s\n", change_action_name(f->plan.changes[i].action), f->plan.changes[i].path,
+			      f->plan.changes[i].summary);
 	return false;
 }
 
@@ -26,11 +28,12 @@ static void the_state_is_made_and_a_second_plan_is_empty(void **state)
 {
 	struct fixture *f = *state;
 	fixture_write(f, "conf.src", "from the tree\n", 0644);
-	fixture_input(f, "apply", "resources:\n"
-	                          "  - file: { path: DIR/etc/a.conf, content: \"x=1\\n\", mode: '0640' }\n"
-	                          "  - directory: { path: DIR/etc, mode: '0750' }\n"
-	                          "  - file: { path: DIR/etc/b.conf, source: conf.src }\n"
-	                          "  - link: { path: DIR/etc/current, to: a.conf }\n");
+	fixture_input(f, "apply",
+		      "resources:\n"
+		      "  - file: { path: DIR/etc/a.conf, content: \"x=1\\n\", mode: '0640' }\n"
+		      "  - directory: { path: DIR/etc, mode: '0750' }\n"
+		      "  - file: { path: DIR/etc/b.conf, source: conf.src }\n"
+		      "  - link: { path: DIR/etc/current, to: a.conf }\n");
 	plan_and_apply(f);
 	assert_int_equal(f->plan.count, 4);
 	assert_file(f, "etc/a.conf", "x=1\n");
@@ -74,7 +77,9 @@ static void what_is_already_so_is_adopted(void **state)
 static void what_left_the_state_is_destroyed_only_when_it_is_named(void **state)
 {
 	struct fixture *f = *state;
-	fixture_input(f, "apply", "resources:\n  - directory: { path: DIR/d }\n  - file: { path: DIR/d/a, content: a }\n  - file: { path: DIR/b, content: b }\n  - link: { path: DIR/l, to: b }\n");
+	fixture_input(f, "apply",
+		      "resources:\n  - directory: { path: DIR/d }\n  - file: { path: DIR/d/a, content: a }\n  - file: "
+		      "{ path: DIR/b, content: b }\n  - link: { path: DIR/l, to: b }\n");
 	plan_and_apply(f);
 	fixture_input(f, "apply", "resources: [{ file: { path: DIR/b, content: b } }]\n");
 	assert_int_equal(fixture_plan(f), ERR_REFUSED);
@@ -82,7 +87,9 @@ static void what_left_the_state_is_destroyed_only_when_it_is_named(void **state)
 	assert_non_null(strstr(f->text, "/d/a left the desired state and would be destroyed"));
 	assert_non_null(strstr(f->text, "/l left the desired state and would be destroyed"));
 	assert_non_null(strstr(f->err.hint, "allow_destroy: ["));
-	fixture_input(f, "apply", "resources: [{ file: { path: DIR/b, content: b } }]\nallow_destroy: ['file:DIR/d/a', 'directory:DIR/d', 'link:DIR/l']\n");
+	fixture_input(f, "apply",
+		      "resources: [{ file: { path: DIR/b, content: b } }]\nallow_destroy: ['file:DIR/d/a', "
+		      "'directory:DIR/d', 'link:DIR/l']\n");
 	plan_and_apply(f);
 	assert_true(plan_shows(f, "/d/a", "destroy", "left the desired state"));
 	assert_null(fixture_read(f, "d"));
@@ -146,7 +153,9 @@ static void the_undo_restores_content_and_attributes(void **state)
 {
 	struct fixture *f = *state;
 	fixture_write(f, "a", "old", 0604);
-	fixture_input(f, "apply", "resources:\n  - file: { path: DIR/a, content: new, mode: '0640' }\n  - file: { path: DIR/x/y/b, content: b }\n");
+	fixture_input(f, "apply",
+		      "resources:\n  - file: { path: DIR/a, content: new, mode: '0640' }\n  - file: { path: DIR/x/y/b, "
+		      "content: b }\n");
 	plan_and_apply(f);
 	assert_file(f, "x/y/b", "b");
 	assert_int_equal(fixture_undo(f), 0);
@@ -160,7 +169,10 @@ static void the_undo_restores_content_and_attributes(void **state)
 static void all_faults_of_a_state_file_are_shown_with_their_places(void **state)
 {
 	struct fixture *f = *state;
-	fixture_write(f, "state.yml", "resources:\n  - file: { path: relative, content: x }\n  - file: { path: /a, content: x }\n  - link: { path: /a/b, to: c }\n  - file: { path: /a, content: y }\n", 0644);
+	fixture_write(f, "state.yml",
+		      "resources:\n  - file: { path: relative, content: x }\n  - file: { path: /a, content: x }\n  - "
+		      "link: { path: /a/b, to: c }\n  - file: { path: /a, content: y }\n",
+		      0644);
 	fixture_input(f, "apply", "file: state.yml\n");
 	assert_int_equal(f->c.type->check(&f->c, &f->faults, &f->err), 0);
 	assert_int_equal(f->faults.count, 3);
@@ -196,7 +208,9 @@ static void a_source_never_leaves_the_source_tree(void **state)
 	struct fixture *f = *state;
 	_cleanup_free_ char *link = fs_join(f->dir, "out");
 	assert_int_equal(symlink("/etc", link), 0);
-	fixture_input(f, "apply", "resources:\n  - file: { path: DIR/a, source: ../x }\n  - file: { path: DIR/b, source: /etc/passwd }\n");
+	fixture_input(f, "apply",
+		      "resources:\n  - file: { path: DIR/a, source: ../x }\n  - file: { path: DIR/b, source: "
+		      "/etc/passwd }\n");
 	assert_int_equal(fixture_validate(f), 2);
 	fixture_input(f, "apply", "resources: [{ file: { path: DIR/a, source: out/passwd } }]\n");
 	assert_int_equal(fixture_validate(f), 0);
@@ -230,11 +244,19 @@ static void steps_with_different_sets_do_not_see_each_others_rows(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(the_state_is_made_and_a_second_plan_is_empty), T(the_plan_shows_each_attribute_from_and_to), T(what_is_already_so_is_adopted),
-		T(what_left_the_state_is_destroyed_only_when_it_is_named), T(a_directory_with_other_things_in_it_stays),
-		T(protect_refuses_destruction_and_replacement), T(a_file_becomes_a_link_only_when_that_is_allowed), T(the_undo_restores_content_and_attributes),
-		T(all_faults_of_a_state_file_are_shown_with_their_places), T(a_state_file_is_applied_and_names_what_may_go),
-		T(a_source_never_leaves_the_source_tree), T(a_secret_in_a_content_is_refused), T(steps_with_different_sets_do_not_see_each_others_rows),
+		T(the_state_is_made_and_a_second_plan_is_empty),
+		T(the_plan_shows_each_attribute_from_and_to),
+		T(what_is_already_so_is_adopted),
+		T(what_left_the_state_is_destroyed_only_when_it_is_named),
+		T(a_directory_with_other_things_in_it_stays),
+		T(protect_refuses_destruction_and_replacement),
+		T(a_file_becomes_a_link_only_when_that_is_allowed),
+		T(the_undo_restores_content_and_attributes),
+		T(all_faults_of_a_state_file_are_shown_with_their_places),
+		T(a_state_file_is_applied_and_names_what_may_go),
+		T(a_source_never_leaves_the_source_tree),
+		T(a_secret_in_a_content_is_refused),
+		T(steps_with_different_sets_do_not_see_each_others_rows),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

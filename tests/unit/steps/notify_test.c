@@ -7,8 +7,17 @@
 #include <sys/socket.h>
 
 /* GitHub in few words: a thread that remembers requests and answers each by the first rule that fits. */
-struct rule { const char *request; int status; const char *headers, *body; };
-static struct { int fd, port; pthread_t thread; const struct rule *rules; struct strv requests; } hub;
+struct rule {
+	const char *request;
+	int status;
+	const char *headers, *body;
+};
+static struct {
+	int fd, port;
+	pthread_t thread;
+	const struct rule *rules;
+	struct strv requests;
+} hub;
 
 static size_t body_length(const char *text)
 {
@@ -49,8 +58,10 @@ static void *serve(void *context)
 		const struct rule *rule = hub.rules;
 		while (rule->request != NULL && !str_starts(buf, rule->request))
 			rule++;
-		int n = snprintf(text, sizeof(text), "HTTP/1.1 %d X\r\n%sContent-Type: application/json\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
-		                 rule->status, rule->headers, strlen(rule->body), rule->body);
+		int n = snprintf(text, sizeof(text),
+				 "HTTP/1.1 %d X\r\n%sContent-Type: application/json\r\nContent-Length: "
+				 "%zu\r\nConnection: close\r\n\r\n%s",
+				 rule->status, rule->headers, strlen(rule->body), rule->body);
 		if (write(fd, text, (size_t)n) < 0)
 			return NULL;
 		close(fd);
@@ -60,10 +71,11 @@ static void *serve(void *context)
 static int start_hub(void **state)
 {
 	(void)state;
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t size = sizeof(a);
 	hub.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (bind(hub.fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(hub.fd, 50) < 0 || getsockname(hub.fd, (struct sockaddr *)&a, &size) < 0)
+	if (bind(hub.fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(hub.fd, 50) < 0 ||
+	    getsockname(hub.fd, (struct sockaddr *)&a, &size) < 0)
 		return -1;
 	hub.port = ntohs(a.sin_port);
 	return pthread_create(&hub.thread, NULL, serve, NULL);
@@ -72,7 +84,9 @@ static int start_hub(void **state)
 static int stop_hub(void **state)
 {
 	(void)state;
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)hub.port) };
+	struct sockaddr_in a = {.sin_family = AF_INET,
+				.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				.sin_port = htons((uint16_t)hub.port)};
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || write(fd, "GET /stop x\r\n\r\n", 15) < 0)
 		return -1;
@@ -87,7 +101,7 @@ static void use(struct fixture *f, const struct rule *rules, const char *input)
 {
 	static char url[64];
 	strv_done(&hub.requests);
-	hub.requests = (struct strv){ 0 };
+	hub.requests = (struct strv){0};
 	hub.rules = rules;
 	snprintf(url, sizeof(url), "http://127.0.0.1:%d", hub.port);
 	f->deployment.api_url = url;
@@ -108,19 +122,21 @@ static bool asked(const char *start, const char *words)
 }
 
 static const struct rule willing[] = {
-	{ "GET /repos/acme/shop/issues/5/comments", 200, "", "[{\"id\":3,\"body\":\"hello\"}]" },
-	{ "POST /repos/acme/shop/deployments HTTP", 201, "", "{\"id\":42}" },
-	{ NULL, 201, "", "{\"id\":1}" },
+	{"GET /repos/acme/shop/issues/5/comments", 200, "", "[{\"id\":3,\"body\":\"hello\"}]"},
+	{"POST /repos/acme/shop/deployments HTTP", 201, "", "{\"id\":42}"},
+	{NULL, 201, "", "{\"id\":1}"},
 };
 #define COMMIT "0123456789012345678901234567890123456789"
 
 static json_t *report(void)
 {
-	return json_pack("{s:[{s:s,s:s,s:s,s:s,s:s}],s:[{s:s,s:{s:s,s:b,s:s,s:i}},{s:s,s:{s:s,s:b,s:s,s:i}}],s:[{s:s,s:s,s:s}]}",
-	                 "changes", "target", "web", "step_name", "run", "path", "/", "summary", "restart | with tops3cret-value", "state", "conflict",
-	                 "events", "kind", "baseline", "data", "check", "https://shop/", "ok", 1, "seen", "answered 200", "try", 1,
-	                 "kind", "probe", "data", "check", "https://shop/", "ok", 0, "seen", "answered 502, wanted 200", "try", 9,
-	                 "left_over", "target", "web", "path", "/opt/x", "reason", "somebody changed it");
+	return json_pack(
+		"{s:[{s:s,s:s,s:s,s:s,s:s}],s:[{s:s,s:{s:s,s:b,s:s,s:i}},{s:s,s:{s:s,s:b,s:s,s:i}}],s:[{s:s,s:s,s:s}]}",
+		"changes", "target", "web", "step_name", "run", "path", "/", "summary",
+		"restart | with tops3cret-value", "state", "conflict", "events", "kind", "baseline", "data", "check",
+		"https://shop/", "ok", 1, "seen", "answered 200", "try", 1, "kind", "probe", "data", "check",
+		"https://shop/", "ok", 0, "seen", "answered 502, wanted 200", "try", 9, "left_over", "target", "web",
+		"path", "/opt/x", "reason", "somebody changed it");
 }
 
 static void a_commit_comment_says_what_happened_and_no_secret(void **state)
@@ -128,7 +144,8 @@ static void a_commit_comment_says_what_happened_and_no_secret(void **state)
 	struct fixture *f = *state;
 	mask_add(mask_process(), "tops3cret-value", 15);
 	_cleanup_json_ json_t *told = report();
-	const struct step_outcome outcome = { .state = OUTCOME_HELD, .exit_status = 4, .reason = "the gate failed: tops3cret-value", .report = told };
+	const struct step_outcome outcome = {
+		.state = OUTCOME_HELD, .exit_status = 4, .reason = "the gate failed: tops3cret-value", .report = told};
 	use(f, willing, "commit_comment: true\nmessage: 'See the runbook.'\n");
 	assert_int_equal(f->c.type->settled(&f->c, &outcome, &f->err), 0);
 	assert_int_equal(hub.requests.count, 1);
@@ -148,10 +165,11 @@ static void the_pull_requests_comment_is_made_once_and_then_updated(void **state
 {
 	struct fixture *f = *state;
 	static const struct rule again[] = {
-		{ "GET /repos/acme/shop/issues/5/comments", 200, "", "[{\"id\":3,\"body\":\"hello\"},{\"id\":77,\"body\":\"<!-- davit shop.test -->\\nold\"}]" },
-		{ NULL, 200, "", "{}" },
+		{"GET /repos/acme/shop/issues/5/comments", 200, "",
+		 "[{\"id\":3,\"body\":\"hello\"},{\"id\":77,\"body\":\"<!-- davit shop.test -->\\nold\"}]"},
+		{NULL, 200, "", "{}"},
 	};
-	const struct step_outcome outcome = { .state = OUTCOME_COMMITTED };
+	const struct step_outcome outcome = {.state = OUTCOME_COMMITTED};
 	use(f, willing, "commit_comment: false\npull_request: 5\n");
 	assert_int_equal(f->c.type->settled(&f->c, &outcome, &f->err), 0);
 	assert_true(asked("POST /repos/acme/shop/issues/5/comments", "<!-- davit shop.test -->"));
@@ -163,7 +181,8 @@ static void the_pull_requests_comment_is_made_once_and_then_updated(void **state
 static void a_deployment_status_is_set(void **state)
 {
 	struct fixture *f = *state;
-	const struct step_outcome good = { .state = OUTCOME_COMMITTED }, bad = { .state = OUTCOME_UNDONE, .exit_status = 1, .reason = "no answer" };
+	const struct step_outcome good = {.state = OUTCOME_COMMITTED},
+				  bad = {.state = OUTCOME_UNDONE, .exit_status = 1, .reason = "no answer"};
 	use(f, willing, "commit_comment: false\ndeployment_status: true\nenvironment_url: 'https://shop.example'\n");
 	assert_int_equal(f->c.type->settled(&f->c, &good, &f->err), 0);
 	assert_true(asked("POST /repos/acme/shop/deployments HTTP", "\"ref\":\"" COMMIT "\""));
@@ -176,7 +195,7 @@ static void a_deployment_status_is_set(void **state)
 static void it_can_be_told_about_failures_only(void **state)
 {
 	struct fixture *f = *state;
-	const struct step_outcome good = { .state = OUTCOME_COMMITTED };
+	const struct step_outcome good = {.state = OUTCOME_COMMITTED};
 	use(f, willing, "on: failure\n");
 	assert_int_equal(f->c.type->settled(&f->c, &good, &f->err), 0);
 	assert_int_equal(hub.requests.count, 0);
@@ -186,9 +205,11 @@ static void a_missing_permission_is_named_before_the_first_change(void **state)
 {
 	struct fixture *f = *state;
 	static const struct rule forbidding[] = {
-		{ "POST /repos/acme/shop/commits/", 403, "X-Accepted-GitHub-Permissions: contents=write\r\n", "{\"message\":\"Resource not accessible by integration\"}" },
-		{ "POST /repos/acme/shop/deployments", 403, "", "{\"message\":\"Resource not accessible by integration\"}" },
-		{ NULL, 422, "", "{\"message\":\"Validation Failed\"}" },
+		{"POST /repos/acme/shop/commits/", 403, "X-Accepted-GitHub-Permissions: contents=write\r\n",
+		 "{\"message\":\"Resource not accessible by integration\"}"},
+		{"POST /repos/acme/shop/deployments", 403, "",
+		 "{\"message\":\"Resource not accessible by integration\"}"},
+		{NULL, 422, "", "{\"message\":\"Validation Failed\"}"},
 	};
 	use(f, forbidding, "deployment_status: true\npull_request: 5\n");
 	assert_int_equal(f->c.type->check(&f->c, &f->faults, &f->err), 0);
@@ -203,7 +224,7 @@ static void a_missing_permission_is_named_before_the_first_change(void **state)
 static void without_a_repository_nothing_is_said_and_nothing_fails(void **state)
 {
 	struct fixture *f = *state;
-	const struct step_outcome good = { .state = OUTCOME_COMMITTED };
+	const struct step_outcome good = {.state = OUTCOME_COMMITTED};
 	fixture_input(f, "notify", "commit_comment: true\n");
 	assert_int_equal(f->c.type->check(&f->c, &f->faults, &f->err), 0);
 	assert_int_equal(f->faults.count, 0);
@@ -214,13 +235,15 @@ static void preflight_finds_everything_at_once(void **state)
 {
 	struct fixture *f = *state;
 	static const struct rule forbidding[] = {
-		{ "GET /repos/acme/shop/issues", 200, "", "[]" },
-		{ NULL, 403, "", "{\"message\":\"no\"}" },
+		{"GET /repos/acme/shop/issues", 200, "", "[]"},
+		{NULL, 403, "", "{\"message\":\"no\"}"},
 	};
 	use(f, forbidding, "commit_comment: true\n");
 	fixture_write(f, "file", "x", 0600);
-	fixture_input(f, "preflight", "secrets: [A, B, C]\nvalues: { B: '', C: there }\npaths: [DIR/new/deep, DIR/file]\ndisk: { DIR/new: 9000T, /: 1K }\n"
-	                              "tools: [sh, no-such-tool-at-all]\npermissions: { contents: write, issues: read }\n");
+	fixture_input(f, "preflight",
+		      "secrets: [A, B, C]\nvalues: { B: '', C: there }\npaths: [DIR/new/deep, DIR/file]\ndisk: { "
+		      "DIR/new: 9000T, /: 1K }\n"
+		      "tools: [sh, no-such-tool-at-all]\npermissions: { contents: write, issues: read }\n");
 	assert_int_equal(fixture_validate(f), 2);
 	assert_true(fixture_fault(f, "/secrets/0", "the secret 'A' is missing"));
 	assert_true(fixture_fault(f, "/secrets/1", "the secret 'B' is empty"));
@@ -248,9 +271,14 @@ static void a_folder_that_cannot_be_written_is_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(a_commit_comment_says_what_happened_and_no_secret), T(the_pull_requests_comment_is_made_once_and_then_updated), T(a_deployment_status_is_set),
-		T(it_can_be_told_about_failures_only), T(a_missing_permission_is_named_before_the_first_change),
-		T(without_a_repository_nothing_is_said_and_nothing_fails), T(preflight_finds_everything_at_once), T(a_folder_that_cannot_be_written_is_named),
+		T(a_commit_comment_says_what_happened_and_no_secret),
+		T(the_pull_requests_comment_is_made_once_and_then_updated),
+		T(a_deployment_status_is_set),
+		T(it_can_be_told_about_failures_only),
+		T(a_missing_permission_is_named_before_the_first_change),
+		T(without_a_repository_nothing_is_said_and_nothing_fails),
+		T(preflight_finds_everything_at_once),
+		T(a_folder_that_cannot_be_written_is_named),
 	};
 	return cmocka_run_group_tests(tests, start_hub, stop_hub);
 }

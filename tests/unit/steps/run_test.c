@@ -5,7 +5,9 @@ static void a_secret_inside_a_command_is_refused_wherever_it_stands(void **state
 {
 	struct fixture *f = *state;
 	mask_add(mask_process(), "tops3cret-value", 15);
-	fixture_input(f, "run", "command: [curl, -u, 'me:tops3cret-value', http://x]\nundo: echo tops3cret-value\nafter_undo: [echo, tops3cret-value]\n");
+	fixture_input(f, "run",
+		      "command: [curl, -u, 'me:tops3cret-value', http://x]\nundo: echo tops3cret-value\nafter_undo: "
+		      "[echo, tops3cret-value]\n");
 	assert_int_equal(fixture_validate(f), 3);
 	assert_true(fixture_fault(f, "/command/2", "a secret is part of the command"));
 	assert_true(fixture_fault(f, "/undo", "a secret"));
@@ -18,7 +20,8 @@ static void a_secret_inside_a_command_is_refused_wherever_it_stands(void **state
 static void a_secret_reaches_the_command_by_its_environment(void **state)
 {
 	struct fixture *f = *state;
-	fixture_input(f, "run", "script: printf %s \"$TOKEN\" > DIR/out\nenv: { TOKEN: 'it''s $HOME \"x\"' }\nundo: none\n");
+	fixture_input(f, "run",
+		      "script: printf %s \"$TOKEN\" > DIR/out\nenv: { TOKEN: 'it''s $HOME \"x\"' }\nundo: none\n");
 	assert_int_equal(fixture_validate(f), 0);
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(f->plan.count, 1);
@@ -108,7 +111,9 @@ static void after_undo_gets_the_former_release_or_is_left_out(void **state)
 	assert_null(fixture_read(f, "after"));
 	assert_int_equal(f->c.type->restore(&f->c, f->target, "20260131T102030-3fa94c", &f->err), 0);
 	assert_file(f, "after", "<20260131T102030-3fa94c>");
-	fixture_input(f, "run", "command: ['true']\nwhen_none: run\nafter_undo: printf '<%s>' \"$DAVIT_FORMER_RELEASE\" > DIR/after\n");
+	fixture_input(
+		f, "run",
+		"command: ['true']\nwhen_none: run\nafter_undo: printf '<%s>' \"$DAVIT_FORMER_RELEASE\" > DIR/after\n");
 	assert_int_equal(f->c.type->restore(&f->c, f->target, NULL, &f->err), 0);
 	assert_file(f, "after", "<>");
 }
@@ -125,11 +130,17 @@ static void a_variable_that_sh_cannot_carry_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(a_secret_inside_a_command_is_refused_wherever_it_stands), T(a_secret_reaches_the_command_by_its_environment),
-		T(the_lines_of_a_command_are_told_as_they_come), T(a_failed_command_says_its_status_and_its_last_line),
-		T(a_script_stops_at_its_first_failing_line), T(other_exit_codes_can_be_a_success), T(a_command_that_does_not_end_is_stopped),
-		T(the_undo_runs_with_the_same_environment), T(without_an_undo_the_plan_warns_and_the_undo_says_so),
-		T(after_undo_gets_the_former_release_or_is_left_out), T(a_variable_that_sh_cannot_carry_is_refused),
+		T(a_secret_inside_a_command_is_refused_wherever_it_stands),
+		T(a_secret_reaches_the_command_by_its_environment),
+		T(the_lines_of_a_command_are_told_as_they_come),
+		T(a_failed_command_says_its_status_and_its_last_line),
+		T(a_script_stops_at_its_first_failing_line),
+		T(other_exit_codes_can_be_a_success),
+		T(a_command_that_does_not_end_is_stopped),
+		T(the_undo_runs_with_the_same_environment),
+		T(without_an_undo_the_plan_warns_and_the_undo_says_so),
+		T(after_undo_gets_the_former_release_or_is_left_out),
+		T(a_variable_that_sh_cannot_carry_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,10 +9,10 @@
 static char *by_sh(struct fixture *f, const char *file, const char *key)
 {
 	_cleanup_free_ char *script = xasprintf(". %s/%s; printf %%s \"$%s\"", f->dir, file, key);
-	const char *const argv[] = { "/bin/sh", "-c", script, NULL };
+	const char *const argv[] = {"/bin/sh", "-c", script, NULL};
 	struct str out = STR_INIT(1 << 20);
 	int status = -1;
-	const struct proc_options options = { .argv = argv, .stdin_fd = -1, .stdout_fd = PROC_PIPE, .stderr_fd = -1 };
+	const struct proc_options options = {.argv = argv, .stdin_fd = -1, .stdout_fd = PROC_PIPE, .stderr_fd = -1};
 	assert_int_equal(proc_run(&options, NULL, 0, 1 << 20, &f->wait, &out, NULL, &status, &f->err), 0);
 	assert_int_equal(status, 0);
 	return str_take(&out);
@@ -21,8 +21,24 @@ static char *by_sh(struct fixture *f, const char *file, const char *key)
 static void values_travel_byte_for_byte_through_an_env_file(void **state)
 {
 	struct fixture *f = *state;
-	static const char *const values[] = { "plain", "a b", "it's", "\"quoted\"", "$HOME ${X} $(id)", "back\\slash", "ends in \\", "it's ending in \\",
-		"line one\nline two\n", "`id`", "# not a comment", " leading and trailing ", "tab\there", "=a=b=", "it's $5 \"and\" \\n\nmore", "\xc3\xa4\xe2\x82\xac", "!history!", "~" };
+	static const char *const values[] = {"plain",
+					     "a b",
+					     "it's",
+					     "\"quoted\"",
+					     "$HOME ${X} $(id)",
+					     "back\\slash",
+					     "ends in \\",
+					     "it's ending in \\",
+					     "line one\nline two\n",
+					     "`id`",
+					     "# not a comment",
+					     " leading and trailing ",
+					     "tab\there",
+					     "=a=b=",
+					     "it's $5 \"and\" \\n\nmore",
+					     "\xc3\xa4\xe2\x82\xac",
+					     "!history!",
+					     "~"};
 	_cleanup_(str_done) struct str file = STR_INIT(1 << 20);
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
 		char name[16];
@@ -30,7 +46,7 @@ static void values_travel_byte_for_byte_through_an_env_file(void **state)
 		assert_int_equal(env_quote(name, values[i], strlen(values[i]), &file, &f->err), 0);
 	}
 	fixture_write(f, "all.env", str_peek(&file), 0600);
-	_cleanup_(env_file_done) struct env_file back = { 0 };
+	_cleanup_(env_file_done) struct env_file back = {0};
 	assert_int_equal(env_read(file.data, file.len, &back, &f->err), 0);
 	assert_int_equal(back.count, ARRAY_SIZE(values));
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
@@ -56,7 +72,9 @@ static void a_value_that_no_quoting_carries_is_refused_with_the_way_out(void **s
 static void every_missing_name_is_listed_at_once(void **state)
 {
 	struct fixture *f = *state;
-	fixture_input(f, "secret-write", "path: DIR/.env\nvalues: { A: x, EMPTY: '', NOTHING: null }\nkeys: [A, B, C, EMPTY, NOTHING, APP_*]\n");
+	fixture_input(
+		f, "secret-write",
+		"path: DIR/.env\nvalues: { A: x, EMPTY: '', NOTHING: null }\nkeys: [A, B, C, EMPTY, NOTHING, APP_*]\n");
 	assert_int_equal(fixture_validate(f), 5);
 	assert_true(fixture_fault(f, "/keys", "'B' is missing"));
 	assert_true(fixture_fault(f, "/keys", "'C' is missing"));
@@ -68,10 +86,12 @@ static void every_missing_name_is_listed_at_once(void **state)
 static void the_token_and_what_logs_in_are_never_written(void **state)
 {
 	struct fixture *f = *state;
-	_cleanup_json_ json_t *targets = json_pack("{s:{s:{s:s,s:s}}}", "web", "ssh", "host", "web.example", "key", "the login key");
+	_cleanup_json_ json_t *targets =
+		json_pack("{s:{s:{s:s,s:s}}}", "web", "ssh", "host", "web.example", "key", "the login key");
 	f->deployment.targets = targets;
 	const char *values = "path: DIR/.env\nvalues: { GITHUB_TOKEN: t1, DEPLOY_KEY: the login key, D2: fine }\n";
-	_cleanup_free_ char *all = xasprintf("%s", values), *glob = xasprintf("%skeys: ['*']\n", values), *named = xasprintf("%skeys: [D2, DEPLOY_KEY, github_token]\n", values);
+	_cleanup_free_ char *all = xasprintf("%s", values), *glob = xasprintf("%skeys: ['*']\n", values),
+			    *named = xasprintf("%skeys: [D2, DEPLOY_KEY, github_token]\n", values);
 	fixture_input(f, "secret-write", all);
 	assert_int_equal(fixture_validate(f), 1);
 	assert_true(fixture_fault(f, "/keys", "`keys` must say which"));
@@ -90,8 +110,11 @@ static void the_token_and_what_logs_in_are_never_written(void **state)
 static void existing_keys_are_kept_byte_for_byte_and_only_names_are_told(void **state)
 {
 	struct fixture *f = *state;
-	fixture_write(f, ".env", "# comment\n\nexport OLD='keep me'\nA=\"the same\"  # why\nB=former-value\nTAIL=no newline", 0644);
-	fixture_input(f, "secret-write", "path: DIR/.env\nvalues: { A: the same, B: brandnew-value, C: third-value }\n");
+	fixture_write(f, ".env",
+		      "# comment\n\nexport OLD='keep me'\nA=\"the same\"  # why\nB=former-value\nTAIL=no newline",
+		      0644);
+	fixture_input(f, "secret-write",
+		      "path: DIR/.env\nvalues: { A: the same, B: brandnew-value, C: third-value }\n");
 	assert_int_equal(fixture_validate(f), 0);
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(f->plan.count, 1);
@@ -103,7 +126,9 @@ static void existing_keys_are_kept_byte_for_byte_and_only_names_are_told(void **
 	assert_not_told(f, "former-value");
 	assert_not_told(f, "keep me");
 	assert_int_equal(fixture_apply(f), 0);
-	assert_file(f, ".env", "# comment\n\nexport OLD='keep me'\nA=\"the same\"  # why\nB=brandnew-value\nTAIL=no newline\nC=third-value\n");
+	assert_file(f, ".env",
+		    "# comment\n\nexport OLD='keep me'\nA=\"the same\"  # why\nB=brandnew-value\nTAIL=no "
+		    "newline\nC=third-value\n");
 	assert_int_equal(fixture_mode(f, ".env"), 0600);
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(f->plan.count, 0);
@@ -148,7 +173,8 @@ static void generated_values_are_made_once_and_rotated_by_name_only(void **state
 	assert_int_equal(fixture_validate(f), 0);
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(fixture_apply(f), 0);
-	_cleanup_free_ char *first = fixture_read(f, ".env"), *db = by_sh(f, ".env", "DB"), *id = by_sh(f, ".env", "ID"), *pw = by_sh(f, ".env", "PW");
+	_cleanup_free_ char *first = fixture_read(f, ".env"), *db = by_sh(f, ".env", "DB"),
+			    *id = by_sh(f, ".env", "ID"), *pw = by_sh(f, ".env", "PW");
 	assert_int_equal(strlen(db), 32);
 	assert_int_equal(strspn(db, "0123456789abcdef"), 32);
 	assert_int_equal(strlen(id), 36);
@@ -215,13 +241,15 @@ static void write_input(struct fixture *f, const char *format, const char *value
 static void keys_are_parsed_and_their_line_ends_mended(void **state)
 {
 	struct fixture *f = *state;
-	_cleanup_free_ char *key = make_key(), *crlf = replace(key, "\n", "\r\n"), *gone = replace(key, "\n", " "), *literal = replace(key, "\n", "\\n");
+	_cleanup_free_ char *key = make_key(), *crlf = replace(key, "\n", "\r\n"), *gone = replace(key, "\n", " "),
+			    *literal = replace(key, "\n", "\\n");
 	crlf[strlen(crlf) - 2] = '\0';
 	write_input(f, "file", crlf);
 	assert_int_equal(fixture_validate(f), 0);
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(f->plan.warnings.count, 1);
-	assert_string_equal(f->plan.warnings.items[0], "the key 'KEY': CRLF line ends and the missing final newline mended");
+	assert_string_equal(f->plan.warnings.items[0],
+			    "the key 'KEY': CRLF line ends and the missing final newline mended");
 	assert_int_equal(fixture_apply(f), 0);
 	assert_file(f, "key", key);
 	write_input(f, "file", gone);
@@ -241,8 +269,8 @@ static void an_openssh_key_is_parsed_too(void **state)
 {
 	struct fixture *f = *state;
 	_cleanup_free_ char *path = xasprintf("%s/id", f->dir);
-	const char *const argv[] = { "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path, NULL };
-	const struct proc_options options = { .argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1 };
+	const char *const argv[] = {"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path, NULL};
+	const struct proc_options options = {.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
 	int status = -1;
 	if (proc_run(&options, NULL, 0, 4096, &f->wait, NULL, NULL, &status, &f->err) < 0 || status != 0)
 		skip();
@@ -268,7 +296,8 @@ static void other_values_are_never_mended(void **state)
 static void a_directory_gets_a_file_for_each_key(void **state)
 {
 	struct fixture *f = *state;
-	fixture_input(f, "secret-write", "path: DIR/secrets\nformat: dir\nvalues: { db.password: 'p w', api-key: k }\nmode: '0640'\n");
+	fixture_input(f, "secret-write",
+		      "path: DIR/secrets\nformat: dir\nvalues: { db.password: 'p w', api-key: k }\nmode: '0640'\n");
 	assert_int_equal(fixture_validate(f), 0);
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(f->plan.count, 3);
@@ -278,7 +307,8 @@ static void a_directory_gets_a_file_for_each_key(void **state)
 	assert_int_equal(fixture_mode(f, "secrets/api-key"), 0640);
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(f->plan.count, 0);
-	fixture_input(f, "secret-write", "path: DIR/secrets\nformat: dir\nvalues: { api-key: k }\nmode: '0640'\nexact: true\n");
+	fixture_input(f, "secret-write",
+		      "path: DIR/secrets\nformat: dir\nvalues: { api-key: k }\nmode: '0640'\nexact: true\n");
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(f->plan.count, 1);
 	assert_int_equal(fixture_apply(f), 0);
@@ -295,9 +325,11 @@ static void a_mode_for_everybody_needs_consent(void **state)
 	fixture_input(f, "secret-write", "path: DIR/.env\nvalues: { A: x }\nmode: '0644'\n");
 	assert_int_equal(fixture_validate(f), 1);
 	assert_true(fixture_fault(f, "/mode", "lets everybody on the target read"));
-	fixture_input(f, "secret-write", "path: DIR/.env\nvalues: { A: x }\nmode: '0644'\nallow_world_readable: true\n");
+	fixture_input(f, "secret-write",
+		      "path: DIR/.env\nvalues: { A: x }\nmode: '0644'\nallow_world_readable: true\n");
 	assert_int_equal(fixture_validate(f), 0);
-	fixture_input(f, "secret-write", "path: DIR/.env\nvalues: { A: x }\nmode: '0666'\nallow_world_readable: true\n");
+	fixture_input(f, "secret-write",
+		      "path: DIR/.env\nvalues: { A: x }\nmode: '0666'\nallow_world_readable: true\n");
 	assert_int_equal(fixture_validate(f), 1);
 }
 
@@ -331,7 +363,8 @@ static void a_reader_is_served_by_group_or_acl_and_proved(void **state)
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(fixture_apply(f), 0);
 	assert_int_equal(fixture_mode(f, ".env"), 0640);
-	fixture_input(f, "secret-write", "path: DIR/by-owner\nvalues: { A: x }\nowner: '4711'\nreadable_by: ['4711']\n");
+	fixture_input(f, "secret-write",
+		      "path: DIR/by-owner\nvalues: { A: x }\nowner: '4711'\nreadable_by: ['4711']\n");
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(fixture_apply(f), 0);
 	assert_int_equal(fixture_mode(f, "by-owner"), 0600);
@@ -368,12 +401,22 @@ static void a_folder_that_stops_the_reader_is_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(values_travel_byte_for_byte_through_an_env_file), T(a_value_that_no_quoting_carries_is_refused_with_the_way_out),
-		T(every_missing_name_is_listed_at_once), T(the_token_and_what_logs_in_are_never_written),
-		T(existing_keys_are_kept_byte_for_byte_and_only_names_are_told), T(the_undo_restores_bytes_and_mode), T(exact_drops_what_nobody_names),
-		T(generated_values_are_made_once_and_rotated_by_name_only), T(keys_are_parsed_and_their_line_ends_mended), T(an_openssh_key_is_parsed_too),
-		T(other_values_are_never_mended), T(a_directory_gets_a_file_for_each_key), T(a_mode_for_everybody_needs_consent), T(a_link_in_the_way_is_refused),
-		T(an_open_quote_in_the_file_that_is_there_is_named_by_its_line), T(a_reader_is_served_by_group_or_acl_and_proved),
+		T(values_travel_byte_for_byte_through_an_env_file),
+		T(a_value_that_no_quoting_carries_is_refused_with_the_way_out),
+		T(every_missing_name_is_listed_at_once),
+		T(the_token_and_what_logs_in_are_never_written),
+		T(existing_keys_are_kept_byte_for_byte_and_only_names_are_told),
+		T(the_undo_restores_bytes_and_mode),
+		T(exact_drops_what_nobody_names),
+		T(generated_values_are_made_once_and_rotated_by_name_only),
+		T(keys_are_parsed_and_their_line_ends_mended),
+		T(an_openssh_key_is_parsed_too),
+		T(other_values_are_never_mended),
+		T(a_directory_gets_a_file_for_each_key),
+		T(a_mode_for_everybody_needs_consent),
+		T(a_link_in_the_way_is_refused),
+		T(an_open_quote_in_the_file_that_is_there_is_named_by_its_line),
+		T(a_reader_is_served_by_group_or_acl_and_proved),
 		T(a_folder_that_stops_the_reader_is_named),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

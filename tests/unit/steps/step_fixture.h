@@ -1,4 +1,5 @@
-/* A local target in a temporary folder, a lock on it, and a step's input from YAML: what the engine gives a step, without the engine. */
+/* A local target in a temporary folder, a lock on it, and a step's input from YAML: what the engine gives a step,
+ * without the engine. */
 #pragma once
 #include "unit/cmocka_all.h"
 #include "base/fs.h"
@@ -12,7 +13,7 @@
 #include <unistd.h>
 
 struct fixture {
-	char *dir;                    /* everything lies below */
+	char *dir; /* everything lies below */
 	struct target *target;
 	struct target *targets[1];
 	struct wait wait;
@@ -72,7 +73,7 @@ static struct http *fixture_http(void *engine)
 {
 	struct fixture *f = engine;
 	if (f->http == NULL)
-		f->http = http_new(&(struct http_config){ 0 }, NULL);
+		f->http = http_new(&(struct http_config){0}, NULL);
 	return f->http;
 }
 
@@ -85,7 +86,8 @@ static int fixture_setup(void **state)
 	if (fs_make_temp_dir("davit-step", &f->dir, &f->err) < 0)
 		return -1;
 	_cleanup_json_ json_t *config = json_object();
-	_cleanup_free_ char *base = xasprintf("%s/base", f->dir), *lock_dir = xasprintf("%s/base/open/shop.test", f->dir);
+	_cleanup_free_ char *base = xasprintf("%s/base", f->dir),
+			    *lock_dir = xasprintf("%s/base/open/shop.test", f->dir);
 	json_object_set_new(config, "local", json_object());
 	json_object_set_new(config, "base", json_string(base));
 	if (target_local_new("local", config, &f->target, &f->err) < 0)
@@ -93,15 +95,20 @@ static int fixture_setup(void **state)
 	f->target->view.wait = &f->wait;
 	if (f->target->view.type->open(&f->target->view, &f->err) < 0)
 		return -1;
-	_cleanup_json_ json_t *record = json_pack("{s:i,s:s,s:s}", "format", 1, "token", "0123456789abcdef0123456789abcdef", "deployment", "20260131T102030-3fa94c");
+	_cleanup_json_ json_t *record =
+		json_pack("{s:i,s:s,s:s}", "format", 1, "token", "0123456789abcdef0123456789abcdef", "deployment",
+			  "20260131T102030-3fa94c");
 	json_t *holder = NULL;
 	if (lock_take(f->target, lock_dir, record, &holder, &f->err) < 0) {
 		print_error("%s\n", err_line(&f->err, f->text, sizeof(f->text)));
 		return -1;
 	}
 	f->targets[0] = f->target;
-	f->deployment = (struct step_deployment){ .id = "20260131T102030-3fa94c", .name = "shop", .environment = "test", .source_root = f->dir,
-		.commit = "0123456789012345678901234567890123456789" };
+	f->deployment = (struct step_deployment){.id = "20260131T102030-3fa94c",
+						 .name = "shop",
+						 .environment = "test",
+						 .source_root = f->dir,
+						 .commit = "0123456789012345678901234567890123456789"};
 	*state = f;
 	return 0;
 }
@@ -139,7 +146,7 @@ static void fixture_input(struct fixture *f, const char *step, const char *yaml)
 	}
 	yaml_freep(&f->doc);
 	faults_done(&f->faults);
-	f->faults = (struct faults){ 0 };
+	f->faults = (struct faults){0};
 	const struct step_type *type = step_find(step);
 	assert_non_null(type);
 	int r = yaml_read("input", str_peek(&text), text.len, &limits, &f->doc, &f->err);
@@ -148,10 +155,21 @@ static void fixture_input(struct fixture *f, const char *step, const char *yaml)
 	void *input = arena_alloc(&f->arena, type->input_size);
 	r = fields_read(type->inputs, yaml_root(f->doc), f->doc, "", false, &f->arena, input, &f->faults, &f->err);
 	if (r < 0 || f->faults.count > 0)
-		fail_msg("%s", f->faults.count > 0 ? f->faults.items[0].text : err_line(&f->err, f->text, sizeof(f->text)));
-	f->c = (struct step_context){ .type = type, .input = input, .input_json = yaml_root(f->doc), .deployment = &f->deployment, .targets = f->targets,
-		.target_count = 1, .wait = &f->wait, .http = fixture_http, .engine = f, .report = fixture_report, .event = fixture_event,
-		.state_get = fixture_state_get, .state_list = fixture_state_list };
+		fail_msg("%s",
+			 f->faults.count > 0 ? f->faults.items[0].text : err_line(&f->err, f->text, sizeof(f->text)));
+	f->c = (struct step_context){.type = type,
+				     .input = input,
+				     .input_json = yaml_root(f->doc),
+				     .deployment = &f->deployment,
+				     .targets = f->targets,
+				     .target_count = 1,
+				     .wait = &f->wait,
+				     .http = fixture_http,
+				     .engine = f,
+				     .report = fixture_report,
+				     .event = fixture_event,
+				     .state_get = fixture_state_get,
+				     .state_list = fixture_state_list};
 }
 
 static _unused_ size_t fixture_validate(struct fixture *f)
@@ -164,7 +182,8 @@ static _unused_ size_t fixture_validate(struct fixture *f)
 static _unused_ bool fixture_fault(const struct fixture *f, const char *pointer, const char *words)
 {
 	for (size_t i = 0; i < f->faults.count; i++) {
-		if ((pointer == NULL || strcmp(f->faults.items[i].pointer, pointer) == 0) && strstr(f->faults.items[i].text, words) != NULL)
+		if ((pointer == NULL || strcmp(f->faults.items[i].pointer, pointer) == 0) &&
+		    strstr(f->faults.items[i].text, words) != NULL)
 			return true;
 	}
 	for (size_t i = 0; i < f->faults.count; i++)
@@ -175,7 +194,7 @@ static _unused_ bool fixture_fault(const struct fixture *f, const char *pointer,
 static _unused_ int fixture_plan(struct fixture *f)
 {
 	plan_done(&f->plan);
-	f->plan = (struct plan){ 0 };
+	f->plan = (struct plan){0};
 	err_clear(&f->err);
 	int r = f->c.type->plan(&f->c, &f->target->view, &f->plan, &f->err);
 	for (size_t i = 0; i < f->plan.count; i++) {
@@ -206,7 +225,8 @@ static _unused_ int fixture_apply(struct fixture *f)
 		struct change *c = &f->plan.changes[i];
 		int r = change_save_former(f->target, c, &f->err);
 		if (r == 0)
-			r = f->c.type->apply != NULL ? f->c.type->apply(&f->c, f->target, c, &f->err) : change_apply(f->target, c, &f->err);
+			r = f->c.type->apply != NULL ? f->c.type->apply(&f->c, f->target, c, &f->err)
+						     : change_apply(f->target, c, &f->err);
 		enum change_match match = MATCH_AFTER;
 		if (r == 0 && f->c.type->verify != NULL)
 			r = f->c.type->verify(&f->c, &f->target->view, c, &f->err);
@@ -225,7 +245,8 @@ static _unused_ int fixture_undo(struct fixture *f)
 	int ret = 0;
 	for (size_t i = f->plan.count; i > 0; i--) {
 		struct change *c = &f->plan.changes[i - 1];
-		int r = f->c.type->undo != NULL ? f->c.type->undo(&f->c, f->target, c, &f->err) : change_undo(f->target, c, &f->err);
+		int r = f->c.type->undo != NULL ? f->c.type->undo(&f->c, f->target, c, &f->err)
+						: change_undo(f->target, c, &f->err);
 		ret = r < 0 ? r : ret;
 		fixture_keep_row(f, c, true);
 	}
