@@ -358,6 +358,16 @@ static int probe_step(struct engine *e, struct estep *s, struct err *err)
 	return r;
 }
 
+/* `unknown` means, behind this point, that nobody can tell how the deployment was decided. What became of a change is settled by its undo. */
+int engine_settled_by_undo(int r, struct err *err)
+{
+	if (r != ERR_UNKNOWN)
+		return r;
+	if (err)
+		err->code = ERR_NETWORK;
+	return ERR_NETWORK;
+}
+
 int engine_apply_step(struct engine *e, struct estep *s, struct err *err)
 {
 	bool resolved = false;
@@ -375,7 +385,9 @@ int engine_apply_step(struct engine *e, struct estep *s, struct err *err)
 		json_object_set_new(members, "reason", engine_line(err));
 	int recorded = store_step_set(e->store, e->id, s->index, members, r == 0 ? err : NULL);
 	engine_say(e, "endgroup", "%s", s->display);
-	return r < 0 ? err_wrap(err, r, "step %d (%s)", s->index + 1, s->display) : recorded;
+	if (r < 0)
+		r = err_wrap(err, r, "step %d (%s)", s->index + 1, s->display);
+	return r < 0 ? engine_settled_by_undo(r, err) : recorded;
 }
 
 int engine_apply_all(struct engine *e, struct err *err)

@@ -86,7 +86,7 @@ int engine_commit(struct engine *e, struct err *err)
 	if (r == 0)
 		r = wait_check(&e->wait, err);
 	if (r < 0)
-		return r;
+		return engine_settled_by_undo(r, err);
 	r = mark_anchor(e, "committed", err);
 	if (r < 0)
 		return r;

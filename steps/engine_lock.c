@@ -146,6 +146,27 @@ static int lock_targets(struct engine *e, struct err *err)
 	return 0;
 }
 
+/* All of them at once ours: a process that stood still between two of them may have lost the first to another machine meanwhile. */
+static int check_all_locked(struct engine *e, struct err *err)
+{
+	for (size_t i = 0; i < e->target_count; i++) {
+		struct target *t = e->targets[i].t;
+		_cleanup_json_ json_t *record = NULL;
+		int r = 0;
+		for (int k = 0; k < FENCE_TRIES; k++) {
+			r = lock_read(&t->view, t->lock_dir, &record, err);
+			if (!engine_may_retry(r) || engine_pause(e, 300 << k, NULL) < 0)
+				break;
+		}
+		const char *token = json_get_string(record, "token");
+		if (r == ERR_NOT_FOUND || (r == 0 && (token == NULL || strcmp(token, t->token) != 0)))
+			return err_set(err, ERR_FENCED, "the lock on '%s' was taken over while the others were made", t->view.name);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static void give_targets_back(struct engine *e)
 {
 	for (size_t i = 0; i < e->target_count; i++) {
@@ -171,6 +192,8 @@ int engine_lock_all(struct engine *e, struct err *err)
 		if (waited < 0)
 			return waited;
 	}
+	if (r == 0)
+		r = check_all_locked(e, err);
 	if (r == ERR_LOCKED)
 		err_hint(err, r, "wait for it (--wait 10m); if its machine is gone: davit recover FILE --takeover");
 	return r;

@@ -107,6 +107,7 @@ int engine_seal(struct engine *e, struct err *err);
 int engine_apply_step(struct engine *e, struct estep *s, struct err *err);
 int engine_apply_all(struct engine *e, struct err *err);
 int engine_verify_all(struct engine *e, struct err *err);
+int engine_settled_by_undo(int r, struct err *err);
 /* Journals, saves and makes these changes of one step on one target. */
 int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, struct plan *plan, struct err *err);
 

@@ -81,30 +81,6 @@ static const struct change *blocker(const struct plan *all, size_t i)
 
 /* ---- one change ---- */
 
-static int remove_names_beside(struct target *t, const char *path, struct err *err)
-{
-	const char *const purposes[] = { "new", "undo", "link" };
-	for (size_t i = 0; i < ARRAY_SIZE(purposes); i++) {
-		_cleanup_free_ char *name = target_private_name_for(path, purposes[i]);
-		_cleanup_(node_done) struct node n = { 0 };
-		int r = t->view.type->stat(&t->view, name, &n, err);
-		if (r == 0 && n.type != NODE_ABSENT)
-			r = t->view.type->remove_tree(t, name, err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static int remove_private_names(struct target *t, const struct change *c, struct err *err)
-{
-	const char *manifest = json_get_string(c->extra, "manifest");
-	if (c->kind == CHANGE_COMMAND)
-		return 0;
-	int r = remove_names_beside(t, c->path, err);
-	return r < 0 || manifest == NULL ? r : remove_names_beside(t, manifest, err);
-}
-
 static int step_undo(struct estep *s, struct etarget *et, const struct change *c, struct err *err)
 {
 	if (s && s->type->undo)
@@ -133,11 +109,10 @@ static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et,
 #endif
 	bool tree = c->kind == CHANGE_RELEASE || c->kind == CHANGE_SNAPSHOT;
 	if ((match == MATCH_BEFORE && !tree) || match == MATCH_BOTH)
-		return remove_private_names(et->t, c, err);
+		return 0;
 	if (match == MATCH_NEITHER && !e->o->force) {
 		_cleanup_(str_done) struct str why = STR_INIT(1000);
 		change_explain(&et->t->view, c, &why, NULL);
-		remove_private_names(et->t, c, NULL);
 		return err_set(err, ERR_CONFLICT, "it is not as davit left it: %s", str_peek(&why));
 	}
 	/* Again when it is not as it was then: a target that lost its power in between may have kept half a copy. */
@@ -152,8 +127,6 @@ static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et,
 		return err_set(err, ERR_CONFLICT, "the directory is not empty");
 	if (r == 0 && !restored)
 		r = err_set(err, ERR_CONFLICT, "it is not as it was, although it was restored");
-	if (r == 0)
-		r = remove_private_names(et->t, c, err);
 	return r;
 }
 
@@ -251,6 +224,113 @@ static int undo_changes(struct engine *e, struct plan *all, struct err *err)
 	return 0;
 }
 
+static bool was_started(const struct change *c)
+{
+	return c->kind != CHANGE_COMMAND && c->state != CHANGE_INTENT && (c->note == NULL || strcmp(c->note, never_started) != 0);
+}
+
+/* ---- what interrupted operations left beside the paths ---- */
+
+static char *folder_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash && slash != path ? xstrndup(path, (size_t)(slash - path)) : xstrdup("/");
+}
+
+static bool is_beside(const char *name, const char *path)
+{
+	const char *const purposes[] = { "new", "undo", "link" };
+	for (size_t i = 0; path && i < ARRAY_SIZE(purposes); i++) {
+		_cleanup_free_ char *known = target_private_name_for(path, purposes[i]);
+		const char *slash = strrchr(known, '/');
+		if (strcmp(name, slash ? slash + 1 : known) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Only names that this deployment's own changes would use. */
+static bool is_ours(const struct engine *e, const struct plan *all, const char *target, const char *folder, const char *name)
+{
+	for (size_t i = 0; i < all->count; i++) {
+		const struct change *c = &all->changes[i];
+		const char *manifest = json_get_string(c->extra, "manifest");
+		_cleanup_free_ char *own = folder_of(c->path);
+		_cleanup_free_ char *other = manifest ? folder_of(manifest) : NULL;
+		if (!was_started(c) || !concerns(e, c) || strcmp(c->target, target) != 0)
+			continue;
+		if (strcmp(own, folder) == 0 && is_beside(name, c->path))
+			return true;
+		if (other && strcmp(other, folder) == 0 && is_beside(name, manifest))
+			return true;
+	}
+	return false;
+}
+
+static int sweep_folder(struct engine *e, const struct plan *all, struct etarget *et, const char *folder, bool *ret_found, struct err *err)
+{
+	_cleanup_(strv_done) struct strv names = { 0 };
+	int r = et->t->view.type->list(&et->t->view, folder, &names, err);
+	if (r == ERR_NOT_FOUND) {
+		err_clear(err);
+		return 0;
+	}
+	for (size_t i = 0; r == 0 && i < names.count; i++) {
+		if (!str_starts(names.items[i], ".davit-") || !is_ours(e, all, et->name, folder, names.items[i]))
+			continue;
+		_cleanup_free_ char *path = xasprintf("%s/%s", strcmp(folder, "/") == 0 ? "" : folder, names.items[i]);
+		r = et->t->view.type->remove_tree(et->t, path, err);
+		*ret_found = true;
+	}
+	return r;
+}
+
+static void add_folder(struct strv *folders, const char *path)
+{
+	_cleanup_free_ char *folder = folder_of(path);
+	if (!strv_has(folders, folder))
+		strv_add(folders, folder);
+}
+
+static int sweep_target(struct engine *e, const struct plan *all, struct etarget *et, bool *ret_found, struct err *err)
+{
+	_cleanup_(strv_done) struct strv folders = { 0 };
+	for (size_t i = 0; i < all->count; i++) {
+		const struct change *c = &all->changes[i];
+		if (!was_started(c) || !concerns(e, c) || strcmp(c->target, et->name) != 0)
+			continue;
+		add_folder(&folders, c->path);
+		if (json_get_string(c->extra, "manifest"))
+			add_folder(&folders, json_get_string(c->extra, "manifest"));
+	}
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < folders.count; i++) {
+		int64_t pause = FIRST_PAUSE_MS;
+		do {
+			r = sweep_folder(e, all, et, folders.items[i], ret_found, err);
+			if (!engine_may_retry(r))
+				break;
+			r = meet_again(e, et, r, &pause, err);
+		} while (r == 0);
+	}
+	/* A folder that may not be read or changed: what lies there is told, and does not stop the rest. */
+	if (r < 0 && r != ERR_FENCED && r != ERR_CANCELLED && !engine_may_retry(r)) {
+		char line[ERR_FRAME_SIZE];
+		engine_say(e, "warning", "private names on '%s' cannot be removed: %s", et->name, err ? err_line(err, line, sizeof(line)) : "");
+		r = 0;
+	}
+	return r;
+}
+
+static int sweep_private_names(struct engine *e, const struct plan *all, bool *ret_found, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < e->target_count; i++)
+		if (e->targets[i].locked)
+			r = sweep_target(e, all, &e->targets[i], ret_found, err);
+	return r;
+}
+
 /* What was taken back is there again where a target lost its power before that was durable; such changes count as done once more.
  * Called with everything behind a barrier: what is seen as it was, stays so. */
 static int look_again(struct engine *e, struct plan *all, bool *ret_again, struct err *err)
@@ -259,8 +339,7 @@ static int look_again(struct engine *e, struct plan *all, bool *ret_again, struc
 		struct change *c = &all->changes[i];
 		struct etarget *et = engine_target(e, c->target);
 		enum change_match match = MATCH_BEFORE;
-		bool started = c->note == NULL || strcmp(c->note, never_started) != 0;
-		if (c->state != CHANGE_UNDONE || !started || !concerns(e, c) || c->kind == CHANGE_COMMAND || et == NULL || !et->locked)
+		if (c->state != CHANGE_UNDONE || !was_started(c) || !concerns(e, c) || et == NULL || !et->locked)
 			continue;
 		int64_t pause = FIRST_PAUSE_MS;
 		int r;
@@ -279,7 +358,7 @@ static int look_again(struct engine *e, struct plan *all, bool *ret_again, struc
 		record(e, c, CHANGE_DONE, NULL);
 		*ret_again = true;
 	}
-	return 0;
+	return sweep_private_names(e, all, ret_again, err);
 }
 
 /* ---- after the changes ---- */
@@ -304,6 +383,10 @@ static int restore_step(struct engine *e, struct estep *s, const char *former, s
 	for (size_t i = 0; i < s->target_count; i++) {
 		int64_t pause = FIRST_PAUSE_MS;
 		int r;
+		if (!s->etargets[i]->locked) {
+			engine_leave_over(e, s->etargets[i]->name, s->display, 0, "after the undo: the lock is not ours");
+			continue;
+		}
 		do {
 			r = s->type->restore(&s->context, s->targets[i], former, err);
 			if (!engine_may_retry(r))
@@ -397,8 +480,10 @@ static int undo_until_durable(struct engine *e, struct plan *all, struct err *er
 	bool again = true;
 	int r = 0;
 	for (int i = 0; r == 0 && again && i < UNDO_PASSES; i++) {
-		again = false;
 		r = undo_changes(e, all, err);
+		if (r == 0)
+			r = sweep_private_names(e, all, &again, err);
+		again = false;
 		if (r == 0)
 			r = undo_barriers(e, all, err);
 		if (r == 0)
