@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/log.h"
+#include "base/secret.h"
 
 static bool json_wanted, verbose;
 static const char *trace;
@@ -47,8 +49,32 @@ static const struct cli_option *find_in(const struct cli_option *options, const 
 	return NULL;
 }
 
+static void print_failure(const struct err *err, int status)
+{
+	char line[4096];
+	json_t *answer _cleanup_json_ = json_pack("{s:i, s:{s:s, s:o, s:o}}", "exit_status", status, "error", "code", err_code_name(err->code),
+	        "text", json_stringf("%s", err_line(err, line, sizeof(line))), "hint", json_stringf("%s", err->hint));
+	_cleanup_free_ char *text = json_pretty(answer);
+	struct str masked _cleanup_(str_done) = STR_INIT(1 << 16);
+	mask_apply(mask_process(), text, strlen(text), &masked);
+	puts(str_peek(&masked));
+}
+
+int cli_fail(const struct err *err, int status)
+{
+	if (json_wanted)
+		print_failure(err, status);
+	log_err(err);
+	return status;
+}
+
 static int wrong(const struct cli_command *command, const char *what, const char *word, const char *nearest)
 {
+	struct err err = ERR_INIT;
+	err_set(&err, ERR_INVALID, "%s '%s'", what, word);
+	err_hint(&err, ERR_INVALID, "%s%s", nearest ? "did you mean --" : "usage: davit ", nearest ? nearest : command->name);
+	if (json_wanted)
+		print_failure(&err, 2);
 	fprintf(stderr, "davit %s: %s '%s'%s%s%s\n", command->name, what, word, nearest ? "; did you mean --" : "",
 	        nearest ? nearest : "", nearest ? "?" : "");
 	fprintf(stderr, "  usage: davit %s %s   (davit %s --help)\n", command->name, command->usage, command->name);
@@ -81,6 +107,9 @@ int cli_parse(const struct cli_command *command, int argc, char **argv, struct c
 	char **rest = argv + 1;      /* words are moved to the front, options fall out */
 	size_t count = 0;
 	bool ended = false;
+	/* Known from the start: a wrong call is told in JSON too. */
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+		json_wanted |= strcmp(argv[i], "--json") == 0;
 	for (int i = 1; i < argc; i++) {
 		char *word = argv[i];
 		if (ended || word[0] != '-' || word[1] == '\0') {

@@ -8,6 +8,7 @@
  *     if (r >= 0) return r;        // --help was printed (0), or the call was wrong (2)
  */
 #pragma once
+#include "base/err.h"
 #include "base/str.h"
 
 enum cli_kind { CLI_FLAG, CLI_TEXT, CLI_LIST };    /* bool, const char *, struct strv */
@@ -31,5 +32,7 @@ struct cli_rest { char **words; size_t count; };
 /* argv[0] is the command's name. -1: go on; else the exit status. --help prints to standard output; a wrong call to standard
  * error, with the nearest option. `--` ends the options; --name=value and --name value are the same. */
 int cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_rest *ret);
+/* Says an error; with --json also {"exit_status","error":{"code","text","hint"}} on standard output. Returns status. */
+int cli_fail(const struct err *err, int status);
 /* --json, --trace and -v are known to every command. */
 bool cli_json(void);

@@ -154,12 +154,17 @@ int cmd_deploy(int argc, char **argv)
 	deploy_values_init(&values);
 	deploy_values_environment(&values);
 	call.file = rest.count > 0 ? rest.words[0] : NULL;
-	int r = deploy_session_open(&session, true, &err);
+	take_document_option(&call);
+	int r = call.file == NULL ? read_action(&call, &values, &err) : 0;
+	/* A plan makes no journal. */
+	struct err not_opened = ERR_INIT;
+	int opened = deploy_session_open(&session, r >= 0 && !call.plan, &not_opened);
 	session.json = cli_json();
 	session.title = call.file ? call.file : "deploy";
-	take_document_option(&call);
-	if (r >= 0 && call.file == NULL)
-		r = read_action(&call, &values, &err);
+	if (r >= 0 && opened < 0) {
+		r = opened;
+		err = not_opened;
+	}
 	if (r >= 0)
 		r = set_options(&call, &session, &err);
 	if (r >= 0)

@@ -25,8 +25,8 @@ static int open_journal(struct store **ret, struct err *err)
 
 static int fail(const struct err *err)
 {
-	log_err(err);
-	return err_exit_status(err->code);
+	int status = err_exit_status(err->code);
+	return cli_fail(err, status == 1 ? 2 : status);
 }
 
 int cmd_history(int argc, char **argv)

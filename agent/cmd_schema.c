@@ -41,10 +41,13 @@ static int print_schema(const char *name)
 	const char *text = schema_builtin(name);
 	if (text == NULL) {
 		const char *nearest = str_nearest(name, names, count);
-		fprintf(stderr, "davit schema: there is no schema '%s'\n", name);
+		struct err err = ERR_INIT;
+		int r = err_set(&err, ERR_INVALID, "there is no schema '%s'", name);
 		if (nearest != NULL)
-			fprintf(stderr, "  did you mean '%s'?\n", nearest);
-		return 2;
+			err_hint(&err, r, "did you mean '%s'?", nearest);
+		else
+			err_hint(&err, r, "`davit schema` lists them");
+		return cli_fail(&err, 2);
 	}
 	fputs(text, stdout);
 	return 0;

@@ -109,6 +109,20 @@ static int preflight_file(struct deploy_session *session, const struct step_inpu
 	return deploy_session_tell(session, r, &result, true, err);
 }
 
+static int no_such_step(const char *name, struct err *err)
+{
+	size_t count;
+	const struct step_type *const *all = step_all(&count);
+	const char *names[64];
+	for (size_t i = 0; i < count && i < ARRAY_SIZE(names); i++)
+		names[i] = all[i]->name;
+	const char *nearest = str_nearest(name, names, MIN(count, ARRAY_SIZE(names)));
+	int r = err_set(err, ERR_INVALID, "no step is called '%s'", name);
+	if (nearest != NULL)
+		return err_hint(err, r, "did you mean '%s'?", nearest);
+	return err_hint(err, r, "`davit schema` lists the steps");
+}
+
 int cmd_step(int argc, char **argv)
 {
 	bool plan = false;
@@ -139,8 +153,7 @@ int cmd_step(int argc, char **argv)
 	session.title = name;
 	const struct step_type *type = step_find(name);
 	if (r >= 0 && type == NULL) {
-		r = err_set(&err, ERR_INVALID, "no step is called '%s'", name);
-		err_hint(&err, r, "`davit schema` lists the steps");
+		r = no_such_step(name, &err);
 	}
 	if (r >= 0)
 		r = step_input_read(input, type->inputs, &in, &err);

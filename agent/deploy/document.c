@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "agent/deploy/faults.h"
 #include "agent/deploy/kept.h"
@@ -232,7 +233,37 @@ static void read_step(struct reader *r, const json_t *item, const json_t *raw_it
 
 /* ---- the file ---- */
 
-/* Filled in step by step, so that a late value marks its own step only. */
+/* What expressions may know of a target: nothing that logs in. */
+static json_t *target_context(const json_t *target)
+{
+	const json_t *ssh = json_object_get(target, "ssh"), *user = json_object_get(ssh, "user"), *port = json_object_get(ssh, "port");
+	if (!json_is_object(ssh))
+		return json_pack("{s:s, s:s}", "kind", "local", "host", "localhost");
+	json_t *context = json_pack("{s:s, s:I}", "kind", "ssh", "port", (json_int_t)(json_is_integer(port) ? json_integer_value(port) : 22));
+	json_object_set(context, "host", json_object_get(ssh, "host"));
+	json_object_set(context, "user", json_is_array(user) ? json_array_get(user, 0) : (json_t *)user);
+	return context;
+}
+
+static json_t *resolve_targets(struct reader *r, const json_t *raw)
+{
+	const struct deploy_resolver resolver = { r->d->contexts, r->d->yaml, &r->faults };
+	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
+	bool late = false;
+	pointer_push(&pointer, "targets");
+	json_t *targets = deploy_resolve(&resolver, raw, &pointer, &late);
+	if (late)
+		faults_add(&r->faults, r->d->yaml, str_peek(&pointer), "only steps may use the contexts steps and deployment");
+	json_t *contexts = json_object();
+	const char *name;
+	json_t *target;
+	json_object_foreach(targets, name, target)
+		json_object_set_new(contexts, name, target_context(target));
+	json_object_set_new(r->d->contexts, "targets", contexts);
+	return targets;
+}
+
+/* Filled in step by step, so that a late value marks its own step only; the targets first, since steps may name them. */
 static json_t *resolve_root(struct reader *r, const json_t *raw)
 {
 	struct deploy_resolver resolver = { r->d->contexts, r->d->yaml, &r->faults };
@@ -240,7 +271,14 @@ static json_t *resolve_root(struct reader *r, const json_t *raw)
 	json_t *root = json_object();
 	const char *key;
 	json_t *value;
+	json_t *targets = json_object_get(raw, "targets");
+	if (targets != NULL)
+		json_object_set_new(root, "targets", resolve_targets(r, targets));
+	else
+		json_object_set_new(r->d->contexts, "targets", json_pack("{s:{s:s, s:s}}", "local", "kind", "local", "host", "localhost"));
 	json_object_foreach((json_t *)raw, key, value) {
+		if (value == targets)
+			continue;
 		str_clear(&pointer);
 		pointer_push(&pointer, key);
 		bool late = false;
@@ -380,6 +418,11 @@ int deploy_document_read(const char *path, const struct deploy_values *values, s
 	struct reader reader _cleanup_(reader_done) = { .d = d, .source = &source };
 	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
 	limits.allow_anchors = true;
+	struct stat st;
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+		int refused = err_set(err, ERR_INVALID, "%s is %s, not a file", path, S_ISDIR(st.st_mode) ? "a directory" : "a pipe or device");
+		return err_hint(err, refused, "name a deployment file, as in: davit deploy deploy/production.yml");
+	}
 	int r = deploy_source_find(path, true, &source, err);
 	if (r < 0)
 		return err_hint(err, r, "name a deployment file, as in: davit deploy deploy/production.yml");

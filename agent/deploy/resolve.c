@@ -55,6 +55,22 @@ static void note_name(void *user, const char *context, const char *member)
 		faults_hint(r->faults, how_to_give(context), member);
 }
 
+/* "Unrecognized named-value: 'secrts'. …": the nearest context. */
+static void hint_context(const struct deploy_resolver *r, const char *line)
+{
+	static const char *const contexts[] = { "secrets", "vars", "env", "inputs", "github", "deployment", "targets", "steps" };
+	const char *from = strstr(line, "Unrecognized named-value: '");
+	if (from == NULL)
+		return;
+	from = strchr(from, '\'') + 1;
+	_cleanup_free_ char *name = xstrndup(from, strcspn(from, "'"));
+	const char *nearest = str_nearest(name, contexts, ARRAY_SIZE(contexts));
+	if (nearest != NULL)
+		faults_hint(r->faults, "did you mean '%s'?", nearest);
+	else
+		faults_hint(r->faults, "there are: secrets, vars, env, inputs, github, deployment, targets, steps");
+}
+
 static json_t *resolve_text(const struct deploy_resolver *r, const json_t *raw, const char *pointer, bool *ret_late)
 {
 	const char *text = json_string_value(raw);
@@ -85,6 +101,8 @@ static json_t *resolve_text(const struct deploy_resolver *r, const json_t *raw, 
 		faults_add(r->faults, r->doc, pointer, "%s", err_line(&err, line, sizeof(line)));
 		if (err.hint[0] != '\0')
 			faults_hint(r->faults, "%s", err.hint);
+		else
+			hint_context(r, line);
 		return json_null();
 	}
 	return value;

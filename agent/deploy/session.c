@@ -115,8 +115,13 @@ int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *
 	if (dir == NULL)
 		return err ? err->code : ERR_IO;
 	int r = needs_store ? store_open(dir, NULL, &s->store, err) : store_open_readonly(dir, &s->store, err);
-	if (r < 0 && (needs_store || r != ERR_NOT_FOUND))
-		return err_wrap(err, r, "open the journal in %s", dir);
+	if (r < 0 && (needs_store || r != ERR_NOT_FOUND)) {
+		/* Whatever it is: nothing was changed, and without a journal nothing will be. */
+		err_wrap(err, r, "open the journal in %s", dir);
+		if (err)
+			err->code = ERR_REFUSED;
+		return ERR_REFUSED;
+	}
 	s->options = (struct engine_options){
 		.store = s->store,
 		.wait = &s->wait,
@@ -248,27 +253,32 @@ static void summarise(const struct deploy_session *s, const struct engine_result
 		deploy_job_write_summary(text, &ignored);
 }
 
-int deploy_session_fail(struct deploy_session *s, const struct err *err)
+static int fail(struct deploy_session *s, int status, const struct err *err)
 {
 	if (s->json) {
 		char line[4096];
-		json_t *answer _cleanup_json_ = json_pack("{s:i, s:{s:s, s:o, s:s}}", "exit_status", err_exit_status(err->code),
-		        "error", "code", err_code_name(err->code), "text", json_stringf("%s", err_line(err, line, sizeof(line))),
-		        "hint", err->hint);
+		json_t *answer _cleanup_json_ = json_pack("{s:i, s:{s:s, s:o, s:s}}", "exit_status", status, "error", "code",
+		        err_code_name(err->code), "text", json_stringf("%s", err_line(err, line, sizeof(line))), "hint", err->hint);
 		if (s->faults != NULL)
 			json_object_set(json_object_get(answer, "error"), "faults", s->faults);
 		_cleanup_free_ char *text = json_pretty(answer);
 		report_print_masked(text, stdout);
 	}
 	say_error(s, err);
-	summarise(s, NULL, false, err_exit_status(err->code), err);
-	return err_exit_status(err->code);
+	summarise(s, NULL, false, status, err);
+	return status;
+}
+
+int deploy_session_fail(struct deploy_session *s, const struct err *err)
+{
+	int status = err_exit_status(err->code);
+	return fail(s, status == 1 ? 2 : status, err);
 }
 
 int deploy_session_tell(struct deploy_session *s, int r, const struct engine_result *result, bool plan, const struct err *err)
 {
 	if (r < 0)
-		return deploy_session_fail(s, err);
+		return fail(s, err_exit_status(err->code), err);
 	if (s->json) {
 		char line[4096];
 		json_t *answer _cleanup_json_ = json_pack("{s:i, s:s, s:s?, s:s, s:O?, s:O?}", "exit_status", result->exit_status,

@@ -21,5 +21,5 @@ int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *
 void deploy_session_done(struct deploy_session *s);
 /* Tells how it ended (plan or report, reason and hint), once; returns the exit status. r: what the engine returned. */
 int deploy_session_tell(struct deploy_session *s, int r, const struct engine_result *result, bool plan, const struct err *err);
-/* Says one error and returns the exit status that fits it (err_exit_status). */
+/* Says one error, from before the first change, and returns the exit status that fits it: 5 locked, 130 cancelled, else 2. */
 int deploy_session_fail(struct deploy_session *s, const struct err *err);

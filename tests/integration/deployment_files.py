@@ -1,0 +1,412 @@
+#!/usr/bin/env python3
+"""Deployment files as people write them, wrong ones above all: every fault is named at once with its place, nothing is half done,
+and no secret is shown on the way."""
+import glob
+import json
+import os
+import pty
+import re
+import subprocess
+import threading
+import unittest
+
+from harness.trial import DAVIT, Case, Trial, main
+from servers.sshd import Sshd
+
+TEN_FAULTS = """\
+name: Shop
+environment: test
+on_failure: rolback
+owner: me
+targets:
+  web: { local: {}, becom: sudo }
+  db: { }
+steps:
+  - aply: { resources: [] }
+  - run: { target: wbe, command: [echo, hi], undo: none }
+  - run: { target: web, comand: [echo, hi] }
+  - health-gate: { checks: [ { http: "ftp://shop.example/" } ], deadline: soon }
+  - archive-upload: { target: web, source: ., path: relative/path, keep: many }
+  - secret-write: { target: web, path: /nonexistent/x.env, values: { A: "${{ secrets.MISSING_ONE }}", B: "${{ vars.MISSING_TWO }}" } }
+"""
+
+
+class DeploymentFiles(Case):
+    def setUp(self):
+        self.t = self.enterContext(Trial())
+
+    def write(self, text, name="deploy.yml"):
+        path = os.path.join(self.t.src, name)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        return path
+
+    def deploy(self, text, *args, **more):
+        self.write(text)
+        return self.t.run("deploy", "deploy.yml", *args, **more)
+
+    def assert_nothing_made(self):
+        """Neither on the target nor, beyond a refusal, in the journal."""
+        self.assertEqual(os.listdir(self.t.target_dir), [])
+        self.assertFalse(os.path.exists(self.t.base) and os.listdir(self.t.base), "something lies in the target's base")
+        history = json.loads(self.t.run("history", "--json").out)
+        self.assertLessEqual({d["state"] for d in history}, {"refused"})
+
+    def one(self, steps, **more):
+        return {"targets": {"web": {"local": {}}}, "steps": steps, **more}
+
+    def file_change(self, path="x", content="x"):
+        return {"apply": {"resources": [{"file": {"path": self.t.path(path), "content": content}}]}}
+
+    # ---- faults ----
+
+    def test_all_faults_of_a_file_are_told_at_once_with_their_places(self):
+        result = self.deploy(TEN_FAULTS)
+        self.assert_exit(result, 2)
+        lines = [l for l in result.err.splitlines() if re.match(r"deploy\.yml:\d+:\d+: ", l)]
+        places = [tuple(map(int, l.split(":")[1:3])) for l in lines]
+        self.assertEqual(places, sorted(places), "not in the order of the file")
+        found = {line for line, _ in places}
+        self.assertGreaterEqual(len(lines), 10, repr(result))
+        for line, what in ((1, "name"), (3, "on_failure"), (4, "owner"), (6, "becom"), (7, "db"), (9, "aply"), (10, "wbe"), (11, "comand"),
+                           (12, "checks"), (13, "path"), (14, "MISSING_ONE"), (14, "MISSING_TWO")):
+            self.assertIn(line, found, repr(result))
+            self.assertTrue(any(l.startswith(f"deploy.yml:{line}:") and what in l for l in lines), f"line {line}, {what}: {result!r}")
+        for nearest in ("'apply'", "'web'", "'command'", "'become'"):
+            self.assertIn(f"did you mean {nearest}?", result.err)
+        self.assert_nothing_made()
+
+    def test_faults_are_a_list_in_json_and_annotations_in_a_workflow(self):
+        result = self.deploy(TEN_FAULTS, "--json")
+        self.assert_exit(result, 2)
+        answer = json.loads(result.out)
+        self.assertEqual(answer["exit_status"], 2)
+        faults = answer["error"]["faults"]
+        self.assertGreaterEqual(len(faults), 10)
+        self.assertEqual({f["file"] for f in faults}, {"deploy.yml"})
+        self.assertTrue(all(f["line"] > 0 and f["column"] > 0 and f["text"] for f in faults))
+        result = self.t.run("deploy", "deploy.yml", env={"GITHUB_ACTIONS": "true"})
+        self.assert_exit(result, 2)
+        self.assertRegex(result.out, r"(?m)^::error file=deploy\.yml,line=9,col=\d+::.*aply")
+
+    def test_a_step_that_is_no_map_or_two_steps_in_one_item(self):
+        for steps, word in ((["run"], "/steps/0"), ([{"run": {"command": "true"}, "notify": {}}], "'run' and 'notify'"),
+                            ([{"id": "x"}], "names no step"), ([{"run": [1]}], "not a map"), ({"run": {}}, "/steps")):
+            with self.subTest(steps=steps):
+                result = self.t.deploy({"steps": steps})
+                self.assert_exit(result, 2)
+                self.assert_says(result, word)
+
+    def test_files_that_are_no_deployment(self):
+        deep = "[" * 300 + "]" * 300
+        cases = {
+            "empty": ("", "not a map"),
+            "a list": ("- a\n- b\n", "not a map"),
+            "a text": ("just words\n", "not a map"),
+            "not YAML": ("name: [shop\nsteps: }\n", "deploy.yml:"),
+            "a tab": ("name: shop\n\tenvironment: test\n", "deploy.yml:2:"),
+            "two documents": ("name: shop\n---\nname: shop\n", "second document"),
+            "too deep": (f"name: {deep}\n", "deep"),
+            "the same key twice": ("name: shop\nname: shop\n", "twice"),
+            "a NUL": ("name: \"a\\0b\"\nenvironment: t\nsteps: []\n", "name"),
+            "a control character": ("name: \x01\n", "deploy.yml"),
+            "another tag": ("name: !!python/object:os.system shop\n", "tag"),
+            "over-long": ("name: shop\n#" + "x" * (2 << 20) + "\n", "larger"),
+        }
+        for what, (text, word) in cases.items():
+            with self.subTest(what):
+                result = self.deploy(text)
+                self.assert_exit(result, 2)
+                self.assertIn(word, result.text)
+                self.assertLess(len(result.text), 2000)
+        self.assert_nothing_made()
+
+    def test_not_utf8_a_directory_and_a_file_that_is_not_there(self):
+        with open(os.path.join(self.t.src, "deploy.yml"), "wb") as f:
+            f.write(b"name: caf\xe9\n")
+        os.mkdir(os.path.join(self.t.src, "folder"))
+        os.mkfifo(os.path.join(self.t.src, "pipe"))
+        for name in ("deploy.yml", "folder", "missing.yml", "pipe"):
+            with self.subTest(name):
+                result = self.t.run("deploy", name, timeout=20)
+                self.assert_exit(result, 2)
+                self.assert_says(result, name)
+
+    def test_anchors_may_be_used_but_not_blown_up(self):
+        result = self.deploy(f"""\
+name: shop
+environment: test
+targets: {{ web: &here {{ local: {{}}, base: {self.t.base} }} }}
+steps:
+  - apply: {{ resources: [ {{ file: {{ path: {self.t.path('a')}, content: &text hello }} }}, {{ file: {{ path: {self.t.path('b')}, content: *text }} }} ] }}
+""")
+        self.assert_exit(result, 0)
+        self.assertEqual(self.t.read("b"), b"hello")
+        lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+        for i in range(1, 10):
+            lines.append(f"a{i}: &a{i} [" + ", ".join([f"*a{i - 1}"] * 10) + "]")
+        result = self.deploy("\n".join(lines) + "\n", timeout=20)
+        self.assert_exit(result, 2)
+
+    def test_every_missing_secret_variable_and_input_is_named(self):
+        result = self.t.deploy(self.one([{"run": {"command": ["true"], "undo": "none", "env": {
+            "A": "${{ secrets.ALPHA }}", "B": "${{ secrets.BRAVO }}", "C": "${{ vars.CHARLIE }}", "D": "${{ inputs.DELTA }}",
+            "E": "${{ secrets.GIVEN }}", "F": "${{ secrets.ECHO || 'otherwise' }}"}}}]), secrets={"GIVEN": "here it is"})
+        self.assert_exit(result, 2)
+        self.assert_says(result, "secrets.ALPHA", "secrets.BRAVO", "vars.CHARLIE", "inputs.DELTA", "--secret ALPHA", "--var CHARLIE")
+        self.assert_silent(result, "secrets.ECHO", "here it is")
+        self.assert_nothing_made()
+        result = self.t.deploy(self.one([{"run": {"command": ["true"], "undo": "none", "env": {"A": "${{ secrets.GIVN }}"}}}]), secrets={"GIVEN": "x1y2z3"})
+        self.assert_says(result, "did you mean secrets.GIVEN?")
+
+    def test_a_secret_that_the_environment_does_not_have(self):
+        self.write("name: shop\nenvironment: test\nsteps: [ { run: { command: 'true' } } ]\n")
+        result = self.t.run("deploy", "deploy.yml", "--secret", "NOT_THERE")
+        self.assert_exit(result, 2)
+        self.assert_says(result, "NOT_THERE")
+
+    def test_bad_expressions_have_a_place(self):
+        for text, word in (("${{ secrets.", "deploy.yml:"), ("${{ fromJSONN('1') }}", "fromJSON"), ("${{ secrts.A }}", "secrets"),
+                           ("${{ 'unclosed }}", "deploy.yml:")):
+            with self.subTest(text):
+                result = self.t.deploy(self.one([{"run": {"command": ["echo", text], "undo": "none"}}]))
+                self.assert_exit(result, 2)
+                self.assert_says(result, word, "/steps/0/run/command/1")
+
+    def test_steps_know_the_targets_and_what_earlier_steps_gave(self):
+        os.mkdir(os.path.join(self.t.src, "site"))
+        with open(os.path.join(self.t.src, "site", "index.html"), "w", encoding="ascii") as f:
+            f.write("hello")
+        out = self.t.path("seen")
+        result = self.t.deploy(self.one([
+            {"id": "up", "archive-upload": {"source": "site", "path": self.t.path("app")}},
+            {"run": {"command": ["sh", "-c", f"echo $0 $1 $2 > {out}", "${{ steps.up.outputs.release }}", "${{ targets.web.host }}",
+                                 "${{ deployment.environment }}"], "undo": "none"}}]))
+        self.assert_exit(result, 0)
+        self.assertEqual(self.t.read("seen").decode().split(), [os.path.basename(os.readlink(self.t.path("app/current"))), "localhost", "test"])
+        result = self.t.deploy(self.one([{"run": {"command": ["echo", "${{ steps.nobody.outputs.x }}", "${{ targets.wbe.host }}"], "undo": "none"}}]))
+        self.assert_exit(result, 2)
+
+    def test_a_secret_in_a_command_is_refused(self):
+        secret = "correct-horse-battery"
+        for key, value in (("command", ["echo", "x-${{ secrets.TOKEN }}"]), ("command", "echo ${{ secrets.TOKEN }}"),
+                           ("script", "echo ${{ secrets.TOKEN }}\n"), ("undo", ["echo", "${{ secrets.TOKEN }}"]),
+                           ("after_undo", "echo ${{ secrets.TOKEN }}")):
+            with self.subTest(key=key, value=value):
+                step = {"command": ["true"], "undo": "none", key: value} if key != "script" else {"script": value, "undo": "none"}
+                result = self.t.deploy(self.one([{"run": step}]), secrets={"TOKEN": secret})
+                self.assert_exit(result, 2)
+                self.assert_says(result, key, "env")
+                self.assert_silent(result, secret)
+        self.assert_nothing_made()
+
+    def test_faults_never_show_a_secret(self):
+        secret = "hunter2-but-longer"
+        result = self.t.deploy(self.one([{"archive-upload": {"path": "${{ secrets.TOKEN }}", "keep": "${{ secrets.TOKEN }}"}}],
+                                        on_failure="${{ secrets.TOKEN }}"), secrets={"TOKEN": secret})
+        self.assert_exit(result, 2)
+        self.assert_silent(result, secret)
+
+    # ---- options ----
+
+    def test_unknown_options_and_commands_name_the_nearest(self):
+        for args, word in ((["deploy", "x.yml", "--pln"], "--plan"), (["history", "--limt", "3"], "--limit"), (["rollback", "--forse"], "--force"),
+                           (["recover", "--takover"], "--takeover"), (["depoy"], "deploy"), (["unlock", "x", "--acept"], "--accept"),
+                           (["finish", "--statu", "x"], "--status"), (["step", "run", "--inptu", "-"], "--input"), (["show", "--jsn"], "--json")):
+            with self.subTest(args=args):
+                result = self.t.run(*args)
+                self.assert_exit(result, 2)
+                self.assert_says(result, f"did you mean {word}?" if not word.startswith("--") else word)
+        result = self.t.run("step", "rnu", "--input", "/dev/null")
+        self.assert_exit(result, 2)
+        self.assert_says(result, "did you mean 'run'?")
+
+    def test_wrong_values_of_options(self):
+        self.write(json.dumps({"name": "shop", "environment": "test", "steps": [{"run": {"command": "true", "undo": "none"}}]}))
+        for args in (["--wait", "soon"], ["--var", "novalue"], ["--input", "=x"], ["--undo-deadline", "-3"], ["--secrets", "missing.json"]):
+            with self.subTest(args=args):
+                result = self.t.run("deploy", "deploy.yml", *args)
+                self.assert_exit(result, 2)
+                self.assert_says(result, args[0].lstrip("-"))
+        result = self.t.run("deploy")
+        self.assert_exit(result, 2)
+        self.assert_says(result, "deployment file")
+        self.assert_exit(self.t.run("deploy", "a", "b"), 2)
+
+    def test_a_secrets_file_that_others_can_read_is_refused(self):
+        self.write(json.dumps({"name": "shop", "environment": "test", "steps": [{"run": {"command": "true", "undo": "none"}}]}))
+        path = self.write('{"A": "b"}', "secrets.json")
+        os.chmod(path, 0o644)
+        result = self.t.run("deploy", "deploy.yml", "--secrets", path)
+        self.assert_exit(result, 2)
+        self.assert_says(result, "chmod 600")
+
+    # ---- plan, expect ----
+
+    def test_a_plan_writes_nothing_and_its_digest_is_what_expect_takes(self):
+        document = self.one([self.file_change()])
+        plan = self.t.deploy(document, "--plan", "--json")
+        self.assert_exit(plan, 0)
+        answer = json.loads(plan.out)
+        self.assertEqual((answer["exit_status"], answer["state"]), (0, "planned"))
+        self.assertRegex(answer["digest"], r"^[0-9a-f]{64}$")
+        self.assertFalse(os.path.exists(self.t.base))
+        self.assertFalse(os.path.exists(self.t.state) and os.listdir(self.t.state))
+        self.assertEqual(os.listdir(self.t.target_dir), [])
+        other = self.t.deploy(document, "--expect", "0" * 64)
+        self.assert_exit(other, 3)
+        self.assert_says(other, answer["digest"])
+        self.assertEqual(os.listdir(self.t.target_dir), [])
+        self.assertFalse(glob.glob(self.t.base + "/open/*"))
+        same = self.t.deploy(document, "--expect", answer["digest"])
+        self.assert_exit(same, 0)
+        self.assertEqual(self.t.read("x"), b"x")
+        again = self.t.deploy(document, "--expect", answer["digest"])
+        self.assert_exit(again, 3)
+        self.assert_exit(self.t.deploy(document, "--plan"), 0)
+
+    def test_a_digest_that_is_none_is_a_wrong_call(self):
+        result = self.t.deploy(self.one([self.file_change()]), "--expect", "abc")
+        self.assertIn(result.code, (2, 3))
+        self.assertEqual(os.listdir(self.t.target_dir), [])
+
+    def test_a_dirty_tree_is_refused(self):
+        for args in (["init", "-q"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"]):
+            subprocess.run(["git", *args], cwd=self.t.src, check=True)
+        result = self.t.deploy(self.one([{"archive-upload": {"source": ".", "path": self.t.path("app")}}]))
+        self.assert_exit(result, 2)
+        self.assert_says(result, "allow_dirty")
+        self.assert_nothing_made()
+
+    # ---- JSON everywhere ----
+
+    def assert_json(self, result, status):
+        self.assert_exit(result, status)
+        answer = json.loads(result.out)
+        self.assertEqual(answer["exit_status"], status, repr(result))
+        return answer
+
+    def test_every_command_answers_in_json_with_its_exit_status(self):
+        document = self.one([self.file_change()])
+        self.assert_json(self.t.deploy(document, "--plan", "--json"), 0)
+        done = self.assert_json(self.t.deploy(document, "--json"), 0)
+        self.assertEqual(done["state"], "committed")
+        self.assert_json(self.t.deploy(self.one([{"health-gate": {"checks": [{"command": ["false"]}], "deadline": "1s"}}]), "--json"), 1)
+        self.assert_json(self.t.run("deploy", "missing.yml", "--json"), 2)
+        self.assert_json(self.t.run("rollback", "--json"), 2)
+        self.assert_json(self.t.run("rollback", "nobody", "--json"), 2)
+        self.assert_json(self.t.run("recover", "--json"), 0)
+        self.assert_json(self.t.run("unlock", "nowhere", "--json"), 0)
+        self.assert_json(self.t.run("finish", "--status", "success", "--json"), 0)
+        self.assert_json(self.t.run("finish", "--json"), 2)
+        self.assert_json(self.t.run("step", "nothing", "--json"), 2)
+        path = self.write(json.dumps({"command": ["true"], "undo": "none"}), "input.json")
+        self.assert_json(self.t.run("step", "run", "--input", path, "--json"), 0)
+        self.assert_json(self.t.run("step", "run", "--input", path, "--plan", "--json"), 0)
+        history = json.loads(self.t.run("history", "--json").out)
+        self.assertGreaterEqual(len(history), 2)
+        shown = json.loads(self.t.run("show", done["id"], "--json").out)
+        self.assertEqual(shown["deployment"]["state"], "committed")
+        self.assert_json(self.t.run("show", "nobody", "--json"), 2)
+        self.assert_json(self.t.run("history", "--limit", "many", "--json"), 2)
+        self.assert_json(self.t.run("deploy", "--json", "--pln"), 2)
+        self.assertIn("archive-upload", json.loads(self.t.run("schema", "--json").out))
+        json.loads(self.t.run("schema", "run", "--json").out)
+        self.assert_json(self.t.run("schema", "rnu", "--json"), 2)
+
+    # ---- colours ----
+
+    def on_a_terminal(self, *args, env=None):
+        leader, follower = pty.openpty()
+        whole = {k: v for k, v in os.environ.items() if not k.startswith(("GITHUB_", "NO_COLOR"))}
+        whole.update({"DAVIT_STATE": self.t.state, "TERM": "xterm", **(env or {})})
+        process = subprocess.Popen([DAVIT, *args], cwd=self.t.src, env=whole, stdin=subprocess.DEVNULL, stdout=follower, stderr=follower)
+        os.close(follower)
+        seen = b""
+        while True:
+            try:
+                data = os.read(leader, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            seen += data
+        os.close(leader)
+        process.wait(60)
+        return seen
+
+    def test_colours_are_for_terminals(self):
+        document = self.one([self.file_change()])
+        result = self.t.deploy(document)
+        self.assertNotIn("\x1b", result.text)
+        for args in (["history"], ["show", "last"], ["deploy", "deploy.yml", "--plan"]):
+            self.assertIn(b"\x1b[", self.on_a_terminal(*args), args)
+            self.assertNotIn(b"\x1b[", self.on_a_terminal(*args, env={"NO_COLOR": "1"}), args)
+            self.assertNotIn("\x1b", self.t.run(*args).text)
+        self.assertNotIn(b"\x1b[", self.on_a_terminal("history", "--json"))
+
+    def test_what_others_wrote_cannot_steer_a_terminal(self):
+        name = "x\x1b]0;owned\x07"
+        result = self.t.deploy(self.one([{"name": name, "run": {"command": ["printf", "\\033[31mred"], "undo": "none"}}]))
+        self.assert_exit(result, 0)
+        self.assertNotIn("\x1b", result.text)
+        self.assertNotIn("\x1b", self.t.run("show", "last").text)
+
+    # ---- secrets ----
+
+    def watch_arguments(self, needles, stop, found):
+        while not stop.is_set():
+            for path in glob.glob("/proc/[0-9]*/cmdline"):
+                try:
+                    with open(path, "rb") as f:
+                        line = f.read()
+                except OSError:
+                    continue
+                found.extend((path, n) for n in needles if n in line)
+
+    def test_secrets_are_in_no_argument_output_journal_or_copy(self):
+        secrets = {"TOKEN": "tok-5e1f0c9a77", "PASSWORD": 'pa"ss\\word\nsecond line', "KEYFILE": None}
+        with Sshd() as server:
+            with open(server.key, encoding="ascii") as f:
+                secrets["KEYFILE"] = f.read()
+            targets = {"web": {"ssh": {"host": "127.0.0.1", "port": server.port, "user": server.user, "key": "${{ secrets.KEYFILE }}",
+                                       "host_key": server.host_key}}, "here": {"local": {}, "base": self.t.base + "-here"}}
+            steps = [
+                {"secret-write": {"target": ["web"], "path": self.t.path("app.env"), "format": "env",
+                                  "values": {"TOKEN": "${{ secrets.TOKEN }}", "PASSWORD": "${{ secrets.PASSWORD }}"}}},
+                {"run": {"target": ["web", "here"], "script": "test \"$T\" = tok-5e1f0c9a''77 && echo \"$T\" && printf %s \"$T\" | base64; sleep 0.2\n",
+                         "env": {"T": "${{ secrets.TOKEN }}"}, "undo": "none"}},
+                {"run": {"target": "here", "command": ["sh", "-c", "ls -l /proc/self/fd; env | grep -c TOKEN; cat /proc/$PPID/cmdline; exit 7"], "undo": "none"}},
+            ]
+            # A beginning of each secret is enough to be found: nothing of it may be seen.
+            needles = [b"tok-5e1f0c9a77", b"second line", secrets["KEYFILE"].splitlines()[2].encode()]
+            stop, found = threading.Event(), []
+            watcher = threading.Thread(target=self.watch_arguments, args=(needles, stop, found))
+            watcher.start()
+            try:
+                result = self.t.deploy({"targets": targets, "steps": steps}, "-v", "--trace", "all", secrets=secrets)
+                held = self.t.deploy({"targets": targets, "steps": steps, "on_failure": "hold"}, secrets=secrets)
+            finally:
+                stop.set()
+                watcher.join()
+            self.assert_exit(result, 1)
+            self.assert_exit(held, 4)
+            self.assertEqual(found, [])
+            shown = self.t.run("show", "last", "--json")
+            encoded = [b"tok-5e1f0c9a77", b"dG9rLTVlMWYwYzlhNzc", b"second line", needles[2], b"pa\\\"ss", b'pa"ss']
+            for text in (result.text, held.text, shown.text, self.t.run("show", "last").text, self.t.run("history", "--json").text):
+                for needle in encoded:
+                    self.assertNotIn(needle.decode(), text)
+            copies = [self.t.state, self.t.base + "/open", self.t.base + "-here/open"]
+            self.assertTrue(any(path.endswith("changes.jsonl") for path, _ in self.t.files_of(*copies)))
+            for path, data in self.t.files_of(*copies):
+                for needle in encoded:
+                    self.assertNotIn(needle, data, path)
+            done = self.t.run("rollback")
+            self.assertIn(done.code, (0, 4), repr(done))
+            for needle in encoded:
+                self.assertNotIn(needle.decode(), done.text)
+
+
+if __name__ == "__main__":
+    main()
