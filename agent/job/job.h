@@ -24,7 +24,7 @@ enum {
 	JOB_MESSAGE_MAX = 64 << 20,
 	JOB_LINE_MAX = 16 << 20,         /* a longer line of output is cut into several */
 	JOB_FILE_MAX = 64 << 20,         /* a command file */
-	JOB_QUEUE_MAX = 64 << 20,        /* log bytes not uploaded yet; above it a step's output is not read */
+	JOB_QUEUE_MAX = 16 << 20,        /* log bytes not uploaded yet; above it a step's output is not read */
 	SUMMARY_MAX = 1 << 20,
 	ISSUES_MAX = 10,                 /* per kind and record */
 	ISSUE_CHARS = 4096,
