@@ -28,20 +28,31 @@ static bool overlaps(const char *a, const char *b)
 	return strncmp(a, b, len) == 0 && (a[len] == '\0' || a[len] == '/') && (b[len] == '\0' || b[len] == '/');
 }
 
-/* An earlier step of this deployment touched the path, or ran a command there, which may touch anything. */
-static bool explained(const struct engine *e, const struct estep *s, const char *target, const char *path)
+/* An earlier step of this deployment touched the path, or ran a command there, which may touch anything (*ret_command). */
+static bool explained(const struct engine *e, const struct estep *s, const char *target, const char *path, bool *ret_command)
 {
+	*ret_command = false;
 	for (int i = 0; i < s->index; i++) {
 		const struct estep *earlier = &e->steps[i];
 		for (size_t j = 0; j < earlier->target_count; j++)
 			for (size_t k = 0; strcmp(earlier->etargets[j]->name, target) == 0 && k < earlier->plans[j].count; k++) {
 				const struct change *c = &earlier->plans[j].changes[k];
-				if (c->kind == CHANGE_COMMAND || overlaps(c->path, path) ||
-				    (c->kind == CHANGE_MOVE && overlaps(json_get_string(c->extra, "to"), path)))
+				if (overlaps(c->path, path) || (c->kind == CHANGE_MOVE && overlaps(json_get_string(c->extra, "to"), path))) {
+					*ret_command = false;
 					return true;
+				}
+				*ret_command = *ret_command || c->kind == CHANGE_COMMAND;
 			}
 	}
-	return false;
+	return *ret_command;
+}
+
+/* Perhaps the command's doing, perhaps a person's: it is named, so that a person can tell. */
+static void name_replaced(struct engine *e, const struct estep *s, const struct change *c)
+{
+	_cleanup_json_ json_t *data = json_pack("{s:s, s:s, s:O}", "target", c->target, "path", c->path, "was", c->before);
+	engine_say(e, "warning", "'%s' on '%s' is not as it was planned, perhaps by a command of this deployment: it is replaced", c->path, c->target);
+	store_event_add(e->store, e->id, s->index, "replaced", data, NULL);
 }
 
 static const struct change *planned(const struct plan *shown, const struct change *c)
@@ -61,8 +72,12 @@ static int compare_plans(struct engine *e, struct estep *s, size_t target, const
 		const struct change *before = planned(shown, c);
 		if (c->kind == CHANGE_COMMAND || (before && same_node(before->before, c->before)))
 			continue;
-		if (explained(e, s, c->target, c->path))
+		bool command;
+		if (explained(e, s, c->target, c->path, &command)) {
+			if (command)
+				name_replaced(e, s, c);
 			continue;
+		}
 		return err_set(err, ERR_CONFLICT, "'%s' on '%s' was changed by somebody else since the plan was made", c->path, c->target);
 	}
 	return 0;

@@ -114,6 +114,8 @@ int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, 
 /* ---- engine_undo.c ---- */
 /* Takes back, restores, runs after_undo and the gate. 0: all is as it was; ERR_CONFLICT: left-overs are in e->left_over. */
 int engine_undo(struct engine *e, struct err *err);
+/* At least one change was started, or may have been. */
+bool engine_anything_begun(const struct engine *e);
 void engine_leave_over(struct engine *e, const char *target, const char *path, int64_t change, const char *fmt, ...) _printf_(5, 6);
 /* The release that `current` named before; "" there was none, NULL the deployment switches nothing. free() */
 char *engine_former_release(struct engine *e, const struct plan *changes);

@@ -268,7 +268,8 @@ static int recover_open(struct engine *e, const char *mark, size_t found, struct
 	/* A takeover that died before it had read the copies. */
 	if (e->from_copy && engine_import_changes(e, err) < 0)
 		return 4;
-	if (e->state == DEPLOYMENT_OPEN && (e->hold || outcome_is_unknown(e))) {
+	/* Where nothing was begun there is nothing to hold. */
+	if (e->state == DEPLOYMENT_OPEN && engine_anything_begun(e) && (e->hold || outcome_is_unknown(e))) {
 		_cleanup_free_ char *reason = xasprintf(e->hold ? "the process that deployed died; on_failure is hold"
 		                                                : "the job ended between its steps, and nobody said how");
 		engine_hold(e, reason, err);

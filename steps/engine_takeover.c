@@ -171,7 +171,7 @@ static int decide(struct engine *e, const char *mark, struct err *err)
 	if (mark && strcmp(mark, "undone") == 0)
 		return engine_finish_undone(e, 1, err) < 0 ? 4 : 0;
 	err_set(&e->reason, ERR_FAILED, "the machine that deployed is gone");
-	if (e->hold) {
+	if (e->hold && engine_anything_begun(e)) {
 		engine_hold(e, "the machine that deployed is gone; on_failure is hold", err);
 		err_set(err, ERR_CONFLICT, "the deployment %s is held: the machine that deployed is gone", e->id);
 		err_hint(err, ERR_CONFLICT, "davit rollback %s, or davit unlock %s.%s --accept", e->id, e->name, e->environment);
@@ -191,15 +191,11 @@ static const char *any_mark(struct engine *e, json_t **records)
 	return NULL;
 }
 
-/* A machine that died while it took the locks leaves private names behind. */
+/* A machine that died while it took or gave back the locks leaves names without a lock behind. */
 static int sweep_targets(struct engine *e, struct err *err)
 {
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < e->target_count; i++) {
-		_cleanup_free_ char *dir = lock_dir_of(&e->targets[i].t->view, e->name, e->environment);
-		r = lock_sweep_all(e->targets[i].t, dir, err);
-	}
-	return r < 0 ? 4 : 0;
+	engine_make_doc(e);
+	return engine_unlock_all(e, err) < 0 ? 4 : 0;
 }
 
 static int take_over(struct engine *e, const struct engine_recover_options *ro, json_t **records, struct err *err)

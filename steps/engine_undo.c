@@ -440,7 +440,7 @@ static int gate_again(struct engine *e, struct err *err)
 	return 0;
 }
 
-static bool anything_begun(const struct engine *e)
+bool engine_anything_begun(const struct engine *e)
 {
 	for (size_t i = 0; i < e->step_count; i++)
 		if (e->steps[i].begun && (e->only_step < 0 || e->steps[i].index == e->only_step))
@@ -501,7 +501,7 @@ static int undo_pass(struct engine *e, struct plan *all, const char *former, boo
 		if (all->changes[i].state == CHANGE_CONFLICT || all->changes[i].state == CHANGE_BLOCKED)
 			all->changes[i].state = CHANGE_UNKNOWN;
 	int r = undo_until_durable(e, all, err);
-	if (r == 0 && anything_begun(e)) {
+	if (r == 0 && engine_anything_begun(e)) {
 		r = SIM_MUTANT == 12 ? 0 : restore_steps(e, former, err);
 		if (r == 0 && e->only_step < 0)
 			r = gate_again(e, err);

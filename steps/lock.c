@@ -408,22 +408,6 @@ int lock_sweep(struct target *t, const char *lock_dir, const char *deployment_id
 	return r;
 }
 
-int lock_sweep_all(struct target *t, const char *lock_dir, struct err *err)
-{
-	_cleanup_(strv_done) struct strv names = { 0 };
-	free(TAKE(t->lock_dir));
-	int r = ignore(t->view.type->list(&t->view, lock_dir, &names, err), ERR_NOT_FOUND, err);
-	for (size_t i = 0; i < names.count; i++)
-		if (strcmp(names.items[i], "lock") == 0)
-			return r;
-	for (size_t i = 0; r == 0 && i < names.count; i++) {
-		_cleanup_free_ char *path = fs_join(lock_dir, names.items[i]);
-		if (str_starts(names.items[i], "new-") || str_starts(names.items[i], ".davit-"))
-			r = remove_if_there(t, path, err);
-	}
-	return r < 0 ? r : remove_empty_dirs(t, lock_dir, err);
-}
-
 /* ---- the copy of the changes ---- */
 
 static int append(struct target *t, const struct str *lines, struct err *err)

@@ -27,8 +27,6 @@ int lock_renew(struct target *t, int64_t counter, struct err *err);
 int lock_release(struct target *t, struct err *err);
 /* What a process left that died before it had the lock, and empty folders. Never touches another one's lock. */
 int lock_sweep(struct target *t, const char *lock_dir, const char *deployment_id, struct err *err);
-/* Whatever lies in a folder without a lock, on a person's word: a process in the middle of taking it tries again. */
-int lock_sweep_all(struct target *t, const char *lock_dir, struct err *err);
 /* "by NAME (deployment ID) on HOST as USER since TIME". free() */
 char *lock_describe(const json_t *record);
 

@@ -173,22 +173,22 @@ static void check_cause(void)
 	bool cause = sc->hold || world->person_came || sc->rates.denied > 0 || sc->rates.full > 0 || sc->contender == CONTENDER_TAKES_OVER ||
 	             sc->machine_lost;
 	if (!cause)
-		sim_violation("held without a cause: %s", world->named);
+		sim_violation("held without a cause: %s", world->seen.named);
 }
 
 static void check_held(const struct stree *old_trees)
 {
-	struct naming n = { .names = world->named };
-	bool left_named = world->named[0] != '\0';
+	struct naming n = { .names = world->seen.named };
+	bool left_named = world->seen.named[0] != '\0';
 	if (!left_named)
-		n.names = world->changed;
+		n.names = world->seen.changed;
 	for (int i = 0; i < world->sc.target_count; i++)
 		differences(&old_trees[i], &world->targets[i].now, i, false, must_be_named, &n);
 }
 
 static void check_person(void)
 {
-	if (!world->person_came)
+	if (!world->person_came || world->person_named)
 		return;
 	const struct snode *n = stree_find(&world->targets[world->sc.person_target].now, world->sc.person_path);
 	if (n == NULL || n->content == NULL || strcmp((const char *)n->content->data, world->person_content) != 0)
@@ -231,10 +231,10 @@ static void check_contender(void)
 	bool all = present == world->sc.target_count;
 	if (present != 0 && !all)
 		sim_violation("the contender changed %d of %d targets", present, world->sc.target_count);
-	if (world->contender_found && world->contender_state == DEPLOYMENT_COMMITTED && !all)
+	if (world->seen.contender_found && world->seen.contender_state == DEPLOYMENT_COMMITTED && !all)
 		sim_violation("the contender is committed and not there");
-	if (world->contender_found && world->contender_state != DEPLOYMENT_COMMITTED && world->contender_state != DEPLOYMENT_HELD && present > 0)
-		sim_violation("the contender is %s and there", deployment_state_name(world->contender_state));
+	if (world->seen.contender_found && world->seen.contender_state != DEPLOYMENT_COMMITTED && world->seen.contender_state != DEPLOYMENT_HELD && present > 0)
+		sim_violation("the contender is %s and there", deployment_state_name(world->seen.contender_state));
 	if (world->contender.ended && world->sc.contender == CONTENDER_DEPLOYS && world->contender.status == 0 && !all)
 		sim_violation("the contender said 0 and is not there");
 }
@@ -252,7 +252,7 @@ static enum deployment_state state_by_looking(const struct stree *old_trees, con
 
 void check_world(const struct stree *old_trees, const struct stree *new_trees)
 {
-	enum deployment_state state = world->found ? world->final_state : state_by_looking(old_trees, new_trees);
+	enum deployment_state state = world->seen.found ? world->seen.final_state : state_by_looking(old_trees, new_trees);
 	struct first_difference d;
 	bool taken_over = world->sc.contender == CONTENDER_TAKES_OVER || world->sc.machine_lost;
 	check_contender();
@@ -261,7 +261,7 @@ void check_world(const struct stree *old_trees, const struct stree *new_trees)
 		d = compare_all(new_trees, false);
 		if (d.found)
 			sim_violation("committed, and %s", d.text);
-		if (!(world->contender_found && world->contender_state == DEPLOYMENT_HELD))
+		if (!(world->seen.contender_found && world->seen.contender_state == DEPLOYMENT_HELD))
 			check_nothing_left(true);
 		check_services(true);
 		break;
@@ -270,7 +270,7 @@ void check_world(const struct stree *old_trees, const struct stree *new_trees)
 		d = compare_all(old_trees, true);
 		if (d.found)
 			sim_violation("%s, and %s", deployment_state_name(state), d.text);
-		if (!(world->contender_found && world->contender_state == DEPLOYMENT_HELD))
+		if (!(world->seen.contender_found && world->seen.contender_state == DEPLOYMENT_HELD))
 			check_nothing_left(false);
 		check_services(false);
 		break;
@@ -287,7 +287,7 @@ void check_world(const struct stree *old_trees, const struct stree *new_trees)
 	default:
 		sim_violation("recovery ended and the deployment is %s", deployment_state_name(state));
 	}
-	if (world->found && state != DEPLOYMENT_HELD && state != DEPLOYMENT_REFUSED && !world->cleaned)
+	if (world->seen.found && state != DEPLOYMENT_HELD && state != DEPLOYMENT_REFUSED && !world->seen.cleaned)
 		sim_violation("recovery ended and the deployment is not cleaned");
 	check_person();
 	check_first_exit(state, taken_over);

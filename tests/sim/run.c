@@ -40,6 +40,8 @@ static bool quiet;
 static void say(void *context, const char *level, const char *line)
 {
 	(void)context;
+	if (strstr(line, "not as it was planned") && strstr(line, world->sc.person_path))
+		world->person_named = true;
 	sim_trace("[%s] %s", level, line);
 }
 
@@ -82,21 +84,21 @@ static void inspect_one(struct store *s, const json_t *doc)
 		if (strcmp(deployment_state_name((enum deployment_state)i), state) == 0)
 			found = (enum deployment_state)i;
 	if (file && strcmp(file, "contender") == 0) {
-		world->contender_found = true;
-		world->contender_state = found;
+		world->seen.contender_found = true;
+		world->seen.contender_state = found;
 		return;
 	}
-	world->found = true;
-	world->final_state = found;
-	world->final_status = (int)json_get_int(doc, "exit_status", -1);
-	world->cleaned = json_get_bool(doc, "cleaned", false);
+	world->seen.found = true;
+	world->seen.final_state = found;
+	world->seen.final_status = (int)json_get_int(doc, "exit_status", -1);
+	world->seen.cleaned = json_get_bool(doc, "cleaned", false);
 	const json_t *left = json_object_get(doc, "left_over");
 	for (size_t i = 0; i < json_array_size(left); i++)
-		append_line(world->named, sizeof(world->named), json_get_string(json_array_get(left, i), "target"),
+		append_line(world->seen.named, sizeof(world->seen.named), json_get_string(json_array_get(left, i), "target"),
 		            json_get_string(json_array_get(left, i), "path"));
 	if (store_change_list(s, id, &changes, NULL) == 0)
 		for (size_t i = 0; i < changes.count; i++)
-			append_line(world->changed, sizeof(world->changed), changes.changes[i].target, changes.changes[i].path);
+			append_line(world->seen.changed, sizeof(world->seen.changed), changes.changes[i].target, changes.changes[i].path);
 }
 
 /* No secret outlives its deployment. */
@@ -105,10 +107,10 @@ static void inspect_sealed(struct store *s)
 	_cleanup_free_ char *dir = xasprintf("%s/sealed", store_dir(s));
 	DIR *d = opendir(dir);
 	const struct dirent *entry;
-	bool held = (world->found && world->final_state == DEPLOYMENT_HELD) || (world->contender_found && world->contender_state == DEPLOYMENT_HELD);
+	bool held = (world->seen.found && world->seen.final_state == DEPLOYMENT_HELD) || (world->seen.contender_found && world->seen.contender_state == DEPLOYMENT_HELD);
 	while (d && !held && (entry = readdir(d)) != NULL)
-		if (entry->d_name[0] != '.' && world->final_state != DEPLOYMENT_OPEN && world->final_state != DEPLOYMENT_UNDOING &&
-		    world->final_state != DEPLOYMENT_PREPARING)
+		if (entry->d_name[0] != '.' && world->seen.final_state != DEPLOYMENT_OPEN && world->seen.final_state != DEPLOYMENT_UNDOING &&
+		    world->seen.final_state != DEPLOYMENT_PREPARING)
 			sim_violation("sealed secrets are left: %s", entry->d_name);
 	if (d)
 		closedir(d);
@@ -117,8 +119,8 @@ static void inspect_sealed(struct store *s)
 static void inspect(struct store *s)
 {
 	_cleanup_json_ json_t *list = NULL;
-	world->found = world->contender_found = false;
-	world->named[0] = world->changed[0] = '\0';
+	world->seen.found = world->seen.contender_found = false;
+	world->seen.named[0] = world->seen.changed[0] = '\0';
 	if (store_deployment_list(s, NULL, &list, NULL) < 0) {
 		sim_violation("the journal cannot be read at the end");
 		return;
@@ -346,6 +348,16 @@ static void recoveries(bool lost, bool first_died)
 
 static void drop_parts(uint32_t drop);
 
+static void ask_other_machine(void)
+{
+	static struct seen here;
+	here = world->seen;
+	run_alone(ROLE_RECOVER, 1, true);
+	bool holds = world->seen.found && world->seen.final_state == DEPLOYMENT_HELD;
+	if (!holds)
+		world->seen = here;
+}
+
 static void settle(bool lost)
 {
 	int machine = lost ? 1 : 0;
@@ -359,21 +371,20 @@ static void settle(bool lost)
 	ok = run_alone(ROLE_RECOVER, machine, true) && ok;
 	if (!ok)
 		sim_violation("the last recovery died");
-	bool undecided = world->final_state == DEPLOYMENT_OPEN || world->final_state == DEPLOYMENT_UNDOING || world->final_state == DEPLOYMENT_PREPARING;
-	/* Taken over by another machine, which holds it: that one knows. */
-	if (!world->violation[0] && world->found && undecided && other_machine_acts() && !lost)
-		run_alone(ROLE_RECOVER, 1, true);
+	/* Taken over by another machine, which may hold it: that one knows. */
+	if (!world->violation[0] && other_machine_acts() && !lost)
+		ask_other_machine();
 	if (!world->violation[0])
 		check_world(old_trees, new_trees);
-	if (world->violation[0] || !world->found || world->final_state != DEPLOYMENT_HELD)
+	if (world->violation[0] || !world->seen.found || world->seen.final_state != DEPLOYMENT_HELD)
 		return;
 	totals->held++;
 	/* A held deployment can be rolled back, now that nothing fails any more; by whoever holds it. */
 	machine = other_machine_acts() ? 1 : 0;
 	run_alone(ROLE_ROLLBACK, machine, true);
-	if (world->violation[0] || world->person_came || world->contender_found)
+	if (world->violation[0] || world->person_came || world->seen.contender_found)
 		return;
-	if (world->final_state == DEPLOYMENT_UNDONE)
+	if (world->seen.final_state == DEPLOYMENT_UNDONE)
 		check_world(old_trees, new_trees);
 	else if (world->sc.rates.denied == 0 && !world->sc.baseline_sick)
 		sim_violation("the rollback of a held deployment ended with %d: %s", world->last.status, world->last.reason);
@@ -505,7 +516,7 @@ static void run_job(uint64_t from, uint64_t count, int job, int jobs, bool until
 		if (__atomic_fetch_add(&totals->found, 1, __ATOMIC_RELAXED) == 0)
 			totals->first_seed = from + i;
 		if (until_found) {
-			snprintf(world->named, sizeof(world->named), "%s", world->violation);
+			snprintf(world->seen.named, sizeof(world->seen.named), "%s", world->violation);
 			if (!quiet)
 				printf("found by seed %" PRIu64 ": %s\n", from + i, world->violation);
 		} else {

@@ -109,6 +109,17 @@ struct outcome {
 	char reason[SIM_TEXT];
 };
 
+/* What the inspector finds in a journal at the end. */
+struct seen {
+	char named[8192];             /* lines "target:path" that the report names */
+	char changed[16384];          /* lines "target:path" of all changes of the deployment */
+	bool found, cleaned;
+	enum deployment_state final_state;
+	int final_status;
+	enum deployment_state contender_state;
+	bool contender_found;
+};
+
 struct world {
 	uint64_t rng, engine_rng;
 	int64_t mono_ms, wall_offset_ms;
@@ -131,14 +142,8 @@ struct world {
 	int contender_pipe[2];
 	char person_content[32];
 	struct outcome first, contender, last;   /* of the deployment, the contender, the newest recovery */
-	/* Seen by the inspector at the end. */
-	char named[8192];             /* lines "target:path" that the report names */
-	char changed[16384];          /* lines "target:path" of all changes of the deployment */
-	bool found, cleaned;
-	enum deployment_state final_state;
-	int final_status;
-	enum deployment_state contender_state;
-	bool contender_found;
+	struct seen seen;
+	bool person_named;            /* the report said that what a person wrote was replaced */
 	char violation[1024];
 	/* Figures. */
 	int64_t deaths_kill, deaths_power, target_powers, nets, lates, fulls, jumps, writes;
