@@ -19,6 +19,7 @@
 enum {
 	OUTPUT_MAX = 4 << 20,
 	TRIES_MAX = 90,                  /* 10 s apart: the longest undo, and then some */
+	TRIES_BESIDE = 3,
 	RETRY_MS = 10000,
 	REAP_MS = 5000,
 	EXIT_LOCKED = 5,
@@ -230,6 +231,15 @@ static const char *describe(int status)
 	}
 }
 
+/* What is locked may be the deployment of another job that is well at work: that is no reason to wait for its end. */
+static int tries_max(const struct recovery *r)
+{
+	for (const struct job *j = r->listener->jobs; j != NULL; j = j->next)
+		if (j != r->job && j->phase == JOB_RUNNING)
+			return TRIES_BESIDE;
+	return TRIES_MAX;
+}
+
 void recovery_event(struct recovery *r)
 {
 	struct err err = ERR_INIT;
@@ -242,7 +252,7 @@ void recovery_event(struct recovery *r)
 	recovery_read(r);
 	proc_done(&r->proc);
 	closep(&r->pidfd);
-	if (status == EXIT_LOCKED && r->tries < TRIES_MAX && !r->listener->stopping) {
+	if (status == EXIT_LOCKED && r->tries < tries_max(r) && !r->listener->stopping) {
 		str_clear(&r->output);
 		r->due_ms = clock_mono_ms() + registration_pace(RETRY_MS);
 		return;

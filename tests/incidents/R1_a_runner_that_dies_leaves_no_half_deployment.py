@@ -2,6 +2,8 @@
 """R1: the runner died in the middle; the job ended as "lost communication" and the system stayed half deployed."""
 import os
 import pathlib
+import pwd
+import shutil
 import signal
 import sys
 
@@ -37,12 +39,21 @@ jobs:
 class Deployment(Case):
     """A job that releases app/ to a folder of this machine, and can be held in its third step."""
 
+    def __init__(self, user=None):
+        super().__init__()
+        self.user = user
+
     def __enter__(self):
         super().__enter__()
-        self.place, self.hold, self.begun_file = self.root / "shop", self.root / "hold", self.root / "begun"
-        self.place.mkdir()
-        self.workflow = WORKFLOW.format(place=self.place, base=self.root / "base", hold=self.hold, begun=self.begun_file)
-        self.agent.configure(self.forge)
+        self.area = self.root / "area"
+        self.place, self.hold, self.begun_file = self.area / "shop", self.area / "hold", self.area / "begun"
+        self.place.mkdir(parents=True)
+        self.workflow = WORKFLOW.format(place=self.place, base=self.area / "base", hold=self.hold, begun=self.begun_file)
+        if self.user:
+            self.root.chmod(0o755)
+            for path in (self.area, self.place):
+                shutil.chown(path, self.user)
+        self.agent.configure(self.forge, "acme/widgets", *(["--worker-user", self.user] if self.user else []))
         self.agent.start().listening()
         return self
 
@@ -82,7 +93,7 @@ class Deployment(Case):
     def old_version_is_whole(self):
         until("the old version is back", lambda: self.version() == "1")
         until("the other release is removed", lambda: len([r for r in (self.place / "releases").iterdir() if not r.name.startswith(".")]) == 1)
-        until("nothing is left open", lambda: not list((self.root / "base" / "open").glob("*")))
+        until("nothing is left open", lambda: not list((self.area / "base" / "open").glob("*")))
 
     def comment(self, sha):
         def look():
@@ -135,6 +146,23 @@ def test_the_agent_alone_killed_its_worker_finishes_the_job():
         (job,) = d.forge.ended(sha)
         assert job["conclusion"] == "success", job
         assert d.version() == "2"
+        assert d.agent.stop() == 0
+
+
+def test_jobs_of_another_user_are_recovered_as_that_user():
+    if os.geteuid() != 0:
+        print("skipped: only root can give work to another user")
+        return
+    with Deployment("nobody") as d:
+        d.first_release()
+        sha = d.held_release()
+        (worker,) = d.agent.workers()
+        os.kill(worker, signal.SIGKILL)
+        (job,) = d.forge.ended(sha)
+        assert job["conclusion"] == "failure", job
+        d.old_version_is_whole()
+        assert (d.place / "current").lstat().st_uid == pwd.getpwnam("nobody").pw_uid
+        assert "rolled back" in d.comment(sha).lower(), d.comment(sha)
         assert d.agent.stop() == 0
 
 

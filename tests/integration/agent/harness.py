@@ -162,13 +162,15 @@ class Agent:
 class Case:
     """with Case() as c: c.forge, c.agent; everything is ended and removed behind it."""
 
-    def __init__(self, repositories=("acme/widgets",), options=(), **environment):
-        self.repositories, self.options, self.environment = repositories, options, environment
+    def __init__(self, repositories=("acme/widgets",), options=(), tls=False, **environment):
+        self.repositories, self.options, self.tls, self.environment = repositories, options, tls, environment
         self.agents = []
 
     def __enter__(self):
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="davit-agent-"))
-        self.forge = Forge(self.repositories, self.options).start()
+        self.forge = Forge(self.repositories, self.options, tls=self.tls).start()
+        if self.tls:
+            self.environment["SSL_CERT_FILE"] = self.forge.ca_file
         self.agent = self.new_agent("box", **self.environment)
         return self
 

@@ -61,6 +61,16 @@ def test_a_job_runs_from_configure_to_completion():
         assert c.agent.state()["registrations"], "--once keeps the registration"
 
 
+def test_a_job_runs_over_tls_and_a_stranger_certificate_is_refused():
+    with Case(tls=True) as c:
+        done = c.agent.configure(c.forge, check=False, env={"SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt"})
+        assert done.returncode == 1 and "certificate" in done.stderr.lower(), done
+        started(c)
+        assert conclusions(c.forge.ended(c.forge.push())) == ["success"]
+        assert c.agent.stop() == 0
+        c.forge.calm()
+
+
 def test_a_failed_job_is_reported_and_the_agent_goes_on():
     with Case() as c:
         agent = started(c)
