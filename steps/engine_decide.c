@@ -105,8 +105,16 @@ static void mark_others(struct engine *e, const char *mark)
 		}
 }
 
+/* From here on a cancel stops nothing: what is left must be done. */
+static void past_cancel(struct engine *e)
+{
+	if (e->wait.cancel_fd >= 0)
+		cancel_reset();
+}
+
 int engine_finish_commit(struct engine *e, struct err *err)
 {
+	past_cancel(e);
 	json_t *members = json_pack("{s:I, s:i, s:n}", "decided_ms", (json_int_t)clock_wall_ms(), "exit_status", 0, "reason");
 	int r = e->state == DEPLOYMENT_COMMITTED ? 0 : engine_set_state(e, DEPLOYMENT_COMMITTED, json_incref(members), err);
 	json_decref(members);
@@ -127,6 +135,7 @@ int engine_finish_commit(struct engine *e, struct err *err)
 
 int engine_finish_undone(struct engine *e, int exit_status, struct err *err)
 {
+	past_cancel(e);
 	int r = e->target_count > 0 && e->targets[0].locked ? mark_anchor(e, "undone", err) : 0;
 	if (r < 0)
 		return r;
@@ -160,6 +169,7 @@ int engine_refuse(struct engine *e, int exit_status, struct err *err)
 	json_t *members = json_pack("{s:I, s:i}", "decided_ms", (json_int_t)clock_wall_ms(), "exit_status", exit_status);
 	if (err)
 		json_object_set_new(members, "reason", engine_line(err));
+	past_cancel(e);
 	/* The locks first: a deployment that is `preparing` is one whose locks recovery frees. */
 	int r = engine_unlock_all(e, &why);
 	if (r == 0)

@@ -350,7 +350,8 @@ static int remove_empty_dirs(struct target *t, const char *lock_dir, struct err 
 	_cleanup_free_ char *pids = fs_join(lock_dir, "pids");
 	_cleanup_free_ char *open_dir = fs_join(t->view.facts.base, "open");
 	_cleanup_free_ char *snapshots = fs_join(t->view.facts.base, "snapshots");
-	const char *const paths[] = { pids, lock_dir, open_dir, snapshots, t->view.facts.base };
+	_cleanup_free_ char *own_snapshots = fs_join(snapshots, strrchr(lock_dir, '/') + 1);
+	const char *const paths[] = { pids, lock_dir, open_dir, own_snapshots, snapshots, t->view.facts.base };
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
 		int r = remove_if_there(t, paths[i], err);
 		if (r < 0)

@@ -358,6 +358,26 @@ static void ask_other_machine(void)
 		world->seen = here;
 }
 
+/* Half of them die in it once; then recovery goes on, and what it leaves held is rolled back again. */
+static void roll_back(int machine)
+{
+	world->generation = ROUNDS + 2;
+	if (sim_below(2) == 0) {
+		world->sc.deaths[0] = (struct death){ .generation = ROUNDS + 2, .at_op = 1 + (int64_t)sim_below(200), .power = sim_below(2) == 0, .target = -1 };
+		world->sc.death_count = 1;
+		memset(&world->sc.rates, 0, sizeof(world->sc.rates));
+		world->faults_on = true;
+		bool ended_itself = run_alone(ROLE_ROLLBACK, machine, false);
+		world->faults_on = false;
+		world->generation++;
+		if (!ended_itself)
+			run_alone(ROLE_RECOVER, machine, true);
+		if (world->seen.found && world->seen.final_state != DEPLOYMENT_HELD && !ended_itself)
+			return;
+	}
+	run_alone(ROLE_ROLLBACK, machine, true);
+}
+
 static void settle(bool lost)
 {
 	int machine = lost ? 1 : 0;
@@ -381,7 +401,7 @@ static void settle(bool lost)
 	totals->held++;
 	/* A held deployment can be rolled back, now that nothing fails any more; by whoever holds it. */
 	machine = other_machine_acts() ? 1 : 0;
-	run_alone(ROLE_ROLLBACK, machine, true);
+	roll_back(machine);
 	if (world->violation[0] || world->person_came || world->seen.contender_found)
 		return;
 	if (world->seen.final_state == DEPLOYMENT_UNDONE)

@@ -136,6 +136,8 @@ static json_t *change_step(bool used[EFFECTS], struct scenario *sc)
 		if (which == 8 && sim_below(2)) {
 			json_t *inside = effect("file", "/srv/d0/inside");
 			json_object_set_new(inside, "text", json_string("inside"));
+			if (sim_below(2))
+				snprintf(sc->person_path, sizeof(sc->person_path), "/srv/d0/inside");
 			json_array_append_new(effects, inside);
 		}
 	}

@@ -11,6 +11,8 @@
 #define SIM_MUTANT 0
 #endif
 
+enum { KEEP_MODE = 0xffff };
+
 struct sim_target {
 	struct target t;        /* first */
 	int index;
@@ -347,7 +349,7 @@ static void arrive(struct starget *t, struct late *l)
 		return;
 	}
 	sim_trace("late request for %s is carried out", l->path);
-	const struct node_attr attr = { .set_mode = true, .mode = l->mode };
+	const struct node_attr attr = { .set_mode = l->mode != KEEP_MODE, .mode = l->mode };
 	switch (kind) {
 	case LATE_PUT: do_put(t, l->path, l->data, &attr, NULL); break;
 	case LATE_SYMLINK: do_symlink(t, l->path, l->data, NULL); break;
@@ -535,7 +537,7 @@ static int sim_put(struct target *t, const char *path, const void *data, size_t 
 	if (r < 0)
 		return r;
 	const struct blob *b = sim_blob(data, len);
-	if (goes_late(t, LATE_PUT, path, NULL, b, attr && attr->set_mode ? (uint16_t)attr->mode : 0644))
+	if (goes_late(t, LATE_PUT, path, NULL, b, attr && attr->set_mode ? (uint16_t)attr->mode : KEEP_MODE))
 		return lost(err);
 	/* A death in the middle leaves the private name. */
 	if (world->faults_on && !is_within(t->view.facts.base, path) && parent_ok(of(&t->view), path)) {

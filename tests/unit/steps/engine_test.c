@@ -7,6 +7,7 @@
 #include "steps/lock.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -16,7 +17,7 @@ static char *dir;              /* of one test */
 static char *state_dir;
 static struct store *store;
 static bool gate_fails, show;
-static void (*in_gate)(void);
+static void (*in_gate)(void), (*in_baseline)(void);
 
 static char *in_dir(const char *name)
 {
@@ -72,8 +73,12 @@ static int plan_files(const struct step_context *c, struct view *v, struct plan 
 
 static int probe_gate(const struct step_context *c, bool baseline, struct err *err)
 {
+	if (baseline && in_baseline)
+		in_baseline();
 	if (!baseline && !c->deployment->undoing && in_gate)
 		in_gate();
+	if (wait_check(c->wait, err) < 0)
+		return ERR_CANCELLED;
 	if (!baseline && !c->deployment->undoing && gate_fails)
 		return err_set(err, ERR_FAILED, "the service does not answer");
 	return 0;
@@ -93,7 +98,7 @@ static int set_up(void **state)
 {
 	(void)state;
 	gate_fails = false;
-	in_gate = NULL;
+	in_gate = in_baseline = NULL;
 	if (fs_make_temp_dir("davit-engine-test", &dir, NULL) < 0)
 		return -1;
 	state_dir = in_dir("state");
@@ -373,6 +378,44 @@ static void another_machine_recovers_from_the_targets_alone(void **state)
 	assert_old_world();
 }
 
+static void interrupt(void)
+{
+	raise(SIGINT);
+}
+
+static void a_cancel_takes_everything_back_and_says_130(void **state)
+{
+	(void)state;
+	static struct wait wait = WAIT_INIT;
+	struct engine_options o = options();
+	_cleanup_(engine_result_done) struct engine_result result = { 0 };
+	make_old_world();
+	wait.cancel_fd = cancel_install(NULL);
+	o.wait = &wait;
+	in_gate = interrupt;
+	assert_int_equal(deploy("hold", &o, &result), 130);
+	assert_int_equal(result.state, DEPLOYMENT_UNDONE);
+	assert_old_world();
+}
+
+static void a_cancel_before_the_first_change_gives_the_locks_back(void **state)
+{
+	(void)state;
+	static struct wait wait = WAIT_INIT;
+	struct engine_options o = options();
+	_cleanup_(engine_result_done) struct engine_result result = { 0 };
+	make_old_world();
+	wait.cancel_fd = cancel_install(NULL);
+	o.wait = &wait;
+	in_baseline = interrupt;
+	assert_int_equal(deploy("rollback", &o, &result), 130);
+	assert_int_equal(result.state, DEPLOYMENT_REFUSED);
+	assert_old_world();
+	in_baseline = NULL;
+	cancel_reset();
+	assert_int_equal(deploy("rollback", &o, &result), 0);
+}
+
 static void the_plan_has_a_digest_that_is_demanded_back(void **state)
 {
 	(void)state;
@@ -464,6 +507,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(what_a_dead_process_left_is_undone_by_recover, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_next_deployment_first_undoes_what_a_dead_one_left, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(another_machine_recovers_from_the_targets_alone, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_cancel_takes_everything_back_and_says_130, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_cancel_before_the_first_change_gives_the_locks_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_plan_has_a_digest_that_is_demanded_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(steps_of_a_job_share_a_deployment_that_finish_decides, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_step_that_fails_in_a_job_takes_back_its_own_and_the_next_ones_are_refused, set_up, tear_down),
