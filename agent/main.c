@@ -39,7 +39,7 @@ static void print_help(FILE *out)
 		if (commands[i].summary != NULL)
 			fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
 	fputs("\n`davit COMMAND --help` tells more. Exit: 0 done, 1 failed and undone, 2 refused, 3 another plan,\n"
-	      "4 a person is needed, 5 locked, 6 drift, 130 cancelled and undone.\n", out);
+	      "4 a person is needed, 5 locked, 130 cancelled and undone.\n", out);
 }
 
 static int execute(const char *program, char **argv)
