@@ -44,7 +44,7 @@ static const char helpers[] =
 	"[ \"${22}\" -ge \"$2\" ] || continue; oc=0; kill -s KILL \"$op\" 2>/dev/null; done <<EOF\n"
 	"$(grep -hsE \"^[0-9]+ .*\\) [^ZX] [0-9]+ $1 \" /proc/[0-9]*/stat)\nEOF\nreturn $oc; }\n"
 	"w() { i=0; while alive \"$1\" \"$2\"; do [ $i -lt 100 ] || return 1; kill -s KILL \"$1\" 2>/dev/null; sleep 0.1; i=$((i+1)); done; }\n"
-	"case $(printf abcdef | { head -c 2 >/dev/null; cat; }) in cdef) h() { head -c \"$1\"; };; *) h() { dd bs=1 count=\"$1\" 2>/dev/null; };; esac\n"
+	"case $(head --version 2>/dev/null || printf abcdef | { head -c 2 >/dev/null; cat; }) in *GNU*|cdef) h() { head -c \"$1\"; };; *) h() { dd bs=1 count=\"$1\" 2>/dev/null; };; esac\n"
 	"v() { [ -e \"$1\" ] || [ -L \"$1\" ]; }\n"
 	"PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin\n";
 

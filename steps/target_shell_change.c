@@ -4,7 +4,7 @@
 #include <inttypes.h>
 
 /* Up to this many bytes of text stand in the script itself: a script that arrives half is not run at all. */
-enum { INLINE_MAX = 16 * 1024, SCRIPT_MAX = 256 * 1024 };
+enum { INLINE_MAX = 4 * 1024, SCRIPT_MAX = 256 * 1024 };
 
 void shell_attr_text(const struct shell_target *s, struct str *out, const char *word, const struct node_attr *attr)
 {
@@ -82,53 +82,89 @@ int shell_mkdir(struct target *t, const char *path, const struct node_attr *attr
 	return change(t, path, &script, NULL, "make the directory", err);
 }
 
+/* Text that is written by the shell's own printf: no process, and never an argument of one. */
+static bool fits_in_script(const struct shell_target *s, const void *data, size_t len)
+{
+	return s->has_printf && len <= INLINE_MAX && (len == 0 || memchr(data, '\0', len) == NULL);
+}
+
+static void assign_content(struct str *out, const void *data, size_t len)
+{
+	_cleanup_(str_done) struct str text = STR_SECRET_INIT(INLINE_MAX + 1);
+	str_append_n(&text, data, len);
+	assign(out, "c", str_peek(&text));
+}
+
+/* The attributes of "$q", which was made 0600 and ours, and whose size must be `size` (-1: known to be right). A file that is
+ * replaced keeps what is not set. */
+static void put_attr_text(const struct shell_target *s, const struct node_attr *attr, int64_t size, struct str *out)
+{
+	bool keeps = !attr->set_mode || attr->owner == NULL || attr->group == NULL;
+	str_append(out, "m=0644 u= o=\n");
+	if (keeps)
+		str_append(out, "if [ -f \"$p\" ] && [ ! -L \"$p\" ]; then f=$p; else f=; fi\n");
+	if (size >= 0)
+		str_appendf(out, "set -- $(stat -c '%%s %%a %%u %%g' -- \"$q\"%s); [ \"$1\" = %lld ] || { echo 'the content came only in part' >&2; x; }\n"
+		                 "[ $# -lt 8 ] || { m=$6 u=$7 o=$8; }\n", keeps ? " ${f:+\"$f\"}" : "", (long long)size);
+	else if (keeps)
+		str_append(out, "[ -z \"$f\" ] || { set -- $(stat -c '%a %u %g' -- \"$f\"); m=$1 u=$2 o=$3; }\n");
+	if (attr->owner == NULL)
+		str_appendf(out, "[ -z \"$u\" ] || [ \"$u\" = %u ] || chown \"$u\" \"$q\" || x\n", (unsigned)s->uid);
+	if (attr->group == NULL)
+		str_appendf(out, "[ -z \"$o\" ] || [ \"$o\" = %u ] || chown \":$o\" \"$q\" || x\n", (unsigned)s->gid);
+	/* Owner first, mode behind it. A new file of ours is 0600 already. */
+	struct node_attr given = *attr;
+	bool as_made = given.set_mode && (given.mode & 07777) == 0600 && given.owner == NULL && given.group == NULL;
+	if (as_made)
+		given.set_mode = false;
+	str_append(out, "true");
+	shell_attr_text(s, out, "\"$q\"", &given);
+	if (!attr->set_mode)
+		str_append(out, " && chmod \"$m\" \"$q\"");
+}
+
 int shell_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr, struct err *err)
 {
 	struct shell_target *s = (struct shell_target *)t;
-	SCRIPT(script);
+	_cleanup_(str_done) struct str script = STR_SECRET_INIT(SCRIPT_MAX);
 	_cleanup_free_ char *private_name = target_private_name(path);
-	struct node_attr given = attr != NULL ? *attr : (struct node_attr){ 0 };
-	struct shell_input input = { .data = data, .len = len };
+	const struct node_attr given = attr != NULL ? *attr : (struct node_attr){ 0 };
 	int r = shell_open(&t->view, err);
 	if (r < 0)
 		return r;
+	bool in_script = fits_in_script(s, data, len);
+	struct shell_input input = { .data = data, .len = in_script ? 0 : len };
 	assign(&script, "p", path);
 	assign(&script, "q", private_name);
-	/* set -C: the name is made, never followed. The length proves that the input came whole. */
-	str_appendf(&script, "x() { rm -f -- \"$q\"; exit 1; }\nrm -f -- \"$q\" || exit 1\n(set -C; cat >\"$q\") || x\n"
-	                     "[ \"$(wc -c <\"$q\")\" -eq %zu ] || { echo 'the content came only in part' >&2; x; }\n", len);
-	/* A file that is replaced keeps the attributes that are not set. */
-	if (!given.set_mode || given.owner == NULL || given.group == NULL)
-		str_append(&script, "m=0644 u= o=\nif [ -f \"$p\" ] && [ ! -L \"$p\" ]; then set -- $(stat -c '%a %u %g' -- \"$p\"); m=$1; u=$2; o=$3; fi\n");
-	if (given.owner == NULL)
-		str_appendf(&script, "[ -z \"$u\" ] || [ \"$u\" = %u ] || chown \"$u\" \"$q\" || x\n", (unsigned)s->uid);
-	if (given.group == NULL)
-		str_appendf(&script, "[ -z \"$o\" ] || [ \"$o\" = %u ] || chown \":$o\" \"$q\" || x\n", (unsigned)s->gid);
-	str_append(&script, given.set_mode ? "true" : "chmod \"$m\" \"$q\"");
-	/* Owner first and mode behind it; the order of both texts keeps that. */
-	shell_attr_text(s, &script, "\"$q\"", &given);
-	if (!given.set_mode && (given.owner != NULL || given.group != NULL))
-		str_append(&script, " && chmod \"$m\" \"$q\"");
+	/* set -C: the name is made, never followed. */
+	str_append(&script, "x() { rm -f -- \"$q\"; exit 1; }\n! v \"$q\" || rm -f -- \"$q\" || exit 1\nset -C\n");
+	if (in_script) {
+		/* The shell's own words for a full disk are poor: cat finds better ones. */
+		assign_content(&script, data, len);
+		str_append(&script, "printf %s \"$c\" >\"$q\" 2>/dev/null || { rm -f -- \"$q\"; printf %s \"$c\" | cat >\"$q\"; } || x\n");
+	} else {
+		str_append(&script, "cat >\"$q\" || x\n");
+	}
+	put_attr_text(s, &given, in_script ? -1 : (int64_t)len, &script);
 	str_appendf(&script, "%s && mv -fT -- \"$q\" \"$p\" || x", t->view.facts.has_sync_f ? " && sync -- \"$q\"" : "");
 	return change(t, path, &script, &input, "write", err);
 }
 
 int shell_append(struct target *t, const char *path, const void *data, size_t len, struct err *err)
 {
-	SCRIPT(script);
-	if (len == 0)
-		return 0;
+	struct shell_target *s = (struct shell_target *)t;
+	_cleanup_(str_done) struct str script = STR_SECRET_INIT(SCRIPT_MAX);
+	int r = shell_open(&t->view, err);
+	if (r < 0 || len == 0)
+		return r;
+	bool in_script = fits_in_script(s, data, len);
 	assign(&script, "p", path);
 	str_append(&script, "[ ! -L \"$p\" ] || { echo 'a link' >&2; exit 1; }\n");
-	bool in_script = len <= INLINE_MAX && memchr(data, '\0', len) == NULL;
 	if (in_script) {
-		_cleanup_(str_done) struct str text = STR_SECRET_INIT(INLINE_MAX + 1);
-		str_append_n(&text, data, len);
-		str_append(&script, "printf %s ");
-		str_append_shell(&script, text.data);
-		str_appendf(&script, " | dd status=none bs=%zu iflag=fullblock oflag=append conv=notrunc of=\"$p\"", len);
+		assign_content(&script, data, len);
+		str_append(&script, "[ -e \"$p\" ] || : >>\"$p\" || exit 1\nprintf %s \"$c\" >>\"$p\"");
 	} else {
-		/* Whole on the target before the first byte is appended. */
+		/* Whole on the target before the first byte is appended, and then in one write. */
 		_cleanup_free_ char *private_name = target_private_name_for(path, "part");
 		assign(&script, "q", private_name);
 		str_appendf(&script, "rm -f -- \"$q\"; (set -C; cat >\"$q\") && [ \"$(wc -c <\"$q\")\" -eq %zu ] || { rm -f -- \"$q\"; exit 1; }\n", len);
