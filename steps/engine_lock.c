@@ -59,8 +59,18 @@ static void say_who(struct engine *e, const char *holder, struct err *err)
 		err_hint(err, ERR_LOCKED, "wait for it (--wait 10m), or see davit show %s", holder);
 }
 
+/* Once: whoever looks on should know what a process that stands still waits for. */
+static void say_waiting(struct engine *e, bool *said, const struct err *err)
+{
+	char line[ERR_FRAME_SIZE];
+	if (!*said && err)
+		engine_say(e, "info", "waiting: %s", err_line(err, line, sizeof(line)));
+	*said = true;
+}
+
 static int lock_journal(struct engine *e, int64_t deadline, struct err *err)
 {
+	bool said = false;
 	for (;;) {
 		_cleanup_free_ char *holder = NULL;
 		int r = store_lock(e->store, e->name, e->environment, e->id, &holder, err);
@@ -69,6 +79,7 @@ static int lock_journal(struct engine *e, int64_t deadline, struct err *err)
 		say_who(e, holder, err);
 		if (clock_mono_ms() >= deadline)
 			return ERR_LOCKED;
+		say_waiting(e, &said, err);
 		r = engine_pause(e, POLL_MS, err);
 		if (r < 0)
 			return r;
@@ -180,6 +191,7 @@ static void give_targets_back(struct engine *e)
 int engine_lock_all(struct engine *e, struct err *err)
 {
 	int64_t deadline = clock_mono_ms() + e->o->lock_wait_ms;
+	bool said = false;
 	int r = lock_journal(e, deadline, err);
 	if (r < 0)
 		return r;
@@ -187,6 +199,7 @@ int engine_lock_all(struct engine *e, struct err *err)
 		r = lock_targets(e, err);
 		if (r != ERR_LOCKED || clock_mono_ms() >= deadline)
 			break;
+		say_waiting(e, &said, err);
 		give_targets_back(e);
 		int waited = engine_pause(e, POLL_MS, err);
 		if (waited < 0)

@@ -474,12 +474,22 @@ static int undo_barriers(struct engine *e, struct plan *all, struct err *err)
 	return 0;
 }
 
+/* What could not be taken back the last time may be now. */
+static void try_all_again(struct engine *e, struct plan *all)
+{
+	json_array_clear(e->left_over);
+	for (size_t i = 0; i < all->count; i++)
+		if (all->changes[i].state == CHANGE_CONFLICT || all->changes[i].state == CHANGE_BLOCKED)
+			all->changes[i].state = CHANGE_UNKNOWN;
+}
+
 /* Until a look behind a barrier finds everything as it was. */
 static int undo_until_durable(struct engine *e, struct plan *all, struct err *err)
 {
 	bool again = true;
 	int r = 0;
 	for (int i = 0; r == 0 && again && i < UNDO_PASSES; i++) {
+		try_all_again(e, all);
 		r = undo_changes(e, all, err);
 		if (r == 0)
 			r = sweep_private_names(e, all, &again, err);
@@ -496,10 +506,6 @@ static int undo_until_durable(struct engine *e, struct plan *all, struct err *er
 
 static int undo_pass(struct engine *e, struct plan *all, const char *former, bool *ret_again, struct err *err)
 {
-	json_array_clear(e->left_over);
-	for (size_t i = 0; i < all->count; i++)
-		if (all->changes[i].state == CHANGE_CONFLICT || all->changes[i].state == CHANGE_BLOCKED)
-			all->changes[i].state = CHANGE_UNKNOWN;
 	int r = undo_until_durable(e, all, err);
 	if (r == 0 && engine_anything_begun(e)) {
 		r = SIM_MUTANT == 12 ? 0 : restore_steps(e, former, err);
@@ -511,6 +517,23 @@ static int undo_pass(struct engine *e, struct plan *all, const char *former, boo
 			r = look_again(e, all, ret_again, err);
 	}
 	return r;
+}
+
+/* A target that stayed away until the deadline: what it still carries is a person's to know, and the next rollback's to take back. */
+static int out_of_reach(struct engine *e, const struct plan *all, int r, struct err *err)
+{
+	char line[ERR_FRAME_SIZE];
+	if (!engine_may_retry(r))
+		return r;
+	err_line(err, line, sizeof(line));
+	for (size_t i = all->count; i-- > 0;) {
+		const struct change *c = &all->changes[i];
+		if (concerns(e, c) && c->state != CHANGE_UNDONE && c->state != CHANGE_CONFLICT && c->state != CHANGE_BLOCKED)
+			engine_leave_over(e, c->target, c->path, c->id, "%s", line);
+	}
+	if (json_array_size(e->left_over) == 0)
+		engine_leave_over(e, NULL, NULL, 0, "%s", line);
+	return 0;
 }
 
 int engine_undo(struct engine *e, struct err *err)
@@ -534,6 +557,7 @@ int engine_undo(struct engine *e, struct err *err)
 	}
 	if (r == 0 && again)
 		r = err_set(err, ERR_TIMEOUT, "a target loses again and again what was restored");
+	r = out_of_reach(e, &all, r, err);
 	if (r < 0)
 		return r;
 	if (json_array_size(e->left_over) > 0 && SIM_MUTANT != 15)
