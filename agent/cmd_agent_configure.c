@@ -139,6 +139,8 @@ static int do_register(struct http *h, struct agent_options *o, const struct age
 		for (size_t i = 0; i < reg.labels.count; i++)
 			printf("%s %s", i > 0 ? "," : "", reg.labels.items[i]);
 		printf("\n√ Settings Saved.\n");
+		if (agent_store_holder(store) > 0)
+			printf("  the running agent (process %d) serves it after a restart\n", (int)agent_store_holder(store));
 	}
 	registration_done(&reg);
 	return r;

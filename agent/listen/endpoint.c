@@ -228,6 +228,7 @@ static void session_made(struct endpoint *e)
 {
 	if (e->told_error)
 		listener_say("Runner reconnected.");
+	listener_connected(e->listener);
 	e->told_error = false;
 	e->refusals = e->conflicts = e->failures = 0;
 	e->unreachable_since_ms = 0;
@@ -652,9 +653,8 @@ void endpoint_job_dropped(struct endpoint *e, int64_t pause_ms)
 		enter(e, STEP_POLL);
 }
 
-void endpoint_job_over(struct endpoint *e, const char *result)
+void endpoint_job_over(struct endpoint *e)
 {
-	(void)result;
 	if (e->listener->options.once || e->reg.ephemeral) {
 		e->closing = true;
 		e->forget = e->forget || e->reg.ephemeral;

@@ -61,7 +61,7 @@ struct endpoint {
 	char *left_session;              /* of an agent that was killed; deleted before a new one is made */
 	char *broker;                    /* where polls go: the registration's, or after a migration another */
 	int refusals;                    /* 401 in a row */
-	int conflicts, failures, clock_failures, skips, shutdown_tries;
+	int conflicts, failures, clock_failures, skips;
 	int64_t unreachable_since_ms;    /* first 404 to a session request */
 	int64_t poll_started_ms;
 	bool polled_busy;
@@ -81,7 +81,7 @@ void endpoint_close(struct endpoint *e);
 /* A job of it was accepted, dropped without being run, or is over; its next poll says so. */
 void endpoint_job_accepted(struct endpoint *e);
 void endpoint_job_dropped(struct endpoint *e, int64_t pause_ms);
-void endpoint_job_over(struct endpoint *e, const char *result);
+void endpoint_job_over(struct endpoint *e);
 void endpoint_end(struct endpoint *e, int exit_code);
 bool endpoint_is_busy(const struct endpoint *e);
 /* Asks for an access token; done gets the answer for endpoint_token_read. err tells why it could not be asked. */
@@ -141,7 +141,6 @@ bool job_holds_slot(const struct job *j);
 /* A job that an agent which died had under way; worker: its process, perhaps still alive. */
 void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start, const char *user,
                const char *tracking_id);
-const char *job_user(const struct job *j);
 
 /* ---- Recovery: davit-step recover, beside everything else (recovery.c). */
 struct recovery {
@@ -181,7 +180,7 @@ struct listener {
 	struct job *jobs;
 	struct recovery *recoveries;
 	int cancel_fd;
-	bool stopping;
+	bool stopping, connected;
 	bool once_taken, once_done;
 	int last_result;                         /* 0 to 5 of the job of a run-once listener, -1 */
 	char *program;                           /* this one */
@@ -191,6 +190,8 @@ struct listener {
 char *listener_state_dir(const struct listener *l, const char *user, struct err *err);
 /* "2026-01-02 03:04:05Z: text" on standard output (protocol 6.6). */
 void listener_say(const char *fmt, ...) _printf_(1, 2);
+/* Said once, with the first session. */
+void listener_connected(struct listener *l);
 void listener_start_jobs(struct listener *l);
 /* Random pause of the protocol, paced: from low to high milliseconds. */
 int64_t listener_pause(int64_t low_ms, int64_t high_ms);

@@ -44,11 +44,6 @@ int64_t listener_pause(int64_t low_ms, int64_t high_ms)
 
 static const char *const result_names[] = { "Succeeded", "SucceededWithIssues", "Failed", "Canceled", "Skipped", "Abandoned" };
 
-const char *job_user(const struct job *j)
-{
-	return j->user;
-}
-
 bool job_holds_slot(const struct job *j)
 {
 	return j->endpoint != NULL && j->phase != JOB_WAITING && j->phase != JOB_OVER;
@@ -167,7 +162,7 @@ static void over(struct job *j, const char *result)
 		return;
 	if (j->acquired) {
 		j->listener->once_done = j->listener->options.once;
-		endpoint_job_over(j->endpoint, result);
+		endpoint_job_over(j->endpoint);
 	}
 }
 

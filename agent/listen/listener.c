@@ -61,6 +61,15 @@ char *listener_state_dir(const struct listener *l, const char *user, struct err 
 	return entry->pw_uid == 0 ? xstrdup("/var/lib/davit") : fs_join(entry->pw_dir, ".local/state/davit");
 }
 
+void listener_connected(struct listener *l)
+{
+	if (l->connected)
+		return;
+	l->connected = true;
+	printf("\n√ Connected to GitHub\n\nCurrent runner version: '%s'\n", WIRE_RUNNER_VERSION);
+	(void)fflush(stdout);
+}
+
 /* ---- Jobs and their slots. */
 
 void listener_start_jobs(struct listener *l)
@@ -232,8 +241,9 @@ static bool is_over(const struct listener *l)
 	for (const struct recovery *r = l->recoveries; r != NULL; r = r->next)
 		if (!r->over && (r->pidfd >= 0 || r->tries == 0 || call_is_running(&r->comment)))
 			return false;
+	/* A worker that a former agent started cannot be told to stop; the next start finds it, or what it left, again. */
 	for (const struct job *j = l->jobs; j != NULL; j = j->next)
-		if (j->pidfd >= 0 || (j->phase != JOB_OVER && j->endpoint != NULL))
+		if (j->endpoint != NULL && (j->pidfd >= 0 || j->phase != JOB_OVER))
 			return false;
 	return true;
 }
@@ -329,8 +339,6 @@ static void listener_done(struct listener *l)
 
 static int listen_all(struct listener *l)
 {
-	printf("\n√ Connected to GitHub\n\nCurrent runner version: '%s'\n", WIRE_RUNNER_VERSION);
-	(void)fflush(stdout);
 	recovery_at_start(l);
 	for (size_t i = 0; i < l->endpoint_count; i++)
 		endpoint_start(l->endpoints[i]);
