@@ -211,6 +211,7 @@ static int deploy(const char *on_failure, const struct engine_options *o, struct
 	struct err err = ERR_INIT;
 	char line[1000];
 	_cleanup_json_ json_t *d = deployment(on_failure, steps_text);
+	engine_result_done(ret);
 	int r = engine_deploy(d, o, ret, &err);
 	if (show && err.code)
 		fprintf(stderr, "%s\n", err_line(&err, line, sizeof(line)));
