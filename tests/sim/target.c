@@ -192,6 +192,8 @@ static int no_parent(const char *path, struct err *err)
 	return err_set(err, ERR_NOT_FOUND, "'%s': there is no such directory", path);
 }
 
+static bool late_acts;      /* it is nobody's turn: a request of before arrives */
+
 /* The record says whose the lock was: nobody may take it from the living. */
 static void watch_lock(struct starget *t, const char *path, const char *text)
 {
@@ -199,7 +201,7 @@ static void watch_lock(struct starget *t, const char *path, const char *text)
 	if (name == NULL || strcmp(name, "/lock") != 0)
 		return;
 	const struct snode *old = stree_find(&t->now, path);
-	if (old == NULL || sim_takeover)
+	if (old == NULL || sim_takeover || late_acts)
 		return;
 	const char *pid_text = strstr((const char *)old->content->data, "\"pid\":");
 	const char *boot = strstr((const char *)old->content->data, "\"boot_id\":\"boot-");
@@ -349,6 +351,7 @@ static void arrive(struct starget *t, struct late *l)
 		return;
 	}
 	sim_trace("late request for %s is carried out", l->path);
+	late_acts = true;
 	const struct node_attr attr = { .set_mode = l->mode != KEEP_MODE, .mode = l->mode };
 	switch (kind) {
 	case LATE_PUT: do_put(t, l->path, l->data, &attr, NULL); break;
@@ -362,6 +365,7 @@ static void arrive(struct starget *t, struct late *l)
 	case LATE_NONE:
 	default: break;
 	}
+	late_acts = false;
 }
 
 void sim_late_arrivals(bool all)
