@@ -26,8 +26,10 @@ static void print_help(FILE *out)
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
 		if (parts[i].summary != NULL)
 			fprintf(out, "  %-10s %s\n", parts[i].name, parts[i].summary);
-	fprintf(out, "\noptions:\n%s\nExit: 0 done, 1 failed or refused by the service, 2 try again, 5 somebody else listens.\n",
-	        agent_options_help());
+	fprintf(out,
+		"\noptions:\n%s\nExit: 0 done, 1 failed or refused by the service, 2 try again, 5 somebody else "
+		"listens.\n",
+		agent_options_help());
 }
 
 int agent_options_begin(const char *part, const char *usage, int argc, char **argv, struct agent_options *ret)
@@ -65,7 +67,9 @@ int agent_run(int argc, char **argv)
 		struct err err = ERR_INIT;
 		r = agent_store_open(false, &store, &err);
 		if (r == ERR_NOT_FOUND)
-			err_hint(&err, r, "register first: davit agent configure --url https://github.com/OWNER/REPO --token TOKEN");
+			err_hint(&err, r,
+				 "register first: davit agent configure --url https://github.com/OWNER/REPO --token "
+				 "TOKEN");
 		if (r < 0)
 			log_err(&err);
 		code = r < 0 ? LISTEN_TERMINATED : listen_run_store(&store, &options);

@@ -1,5 +1,5 @@
-/* The parts of `davit agent`, one file each. argv[0] is the part's word; they return the exit status of the official runner's
- * counterparts (0 done, 1 failed). */
+/* The parts of `davit agent`, one file each. argv[0] is the part's word; they return the exit status of the official
+ * runner's counterparts (0 done, 1 failed). */
 #pragma once
 #include "agent/listen/options.h"
 #include "agent/listen/store.h"

@@ -1,4 +1,5 @@
-/* `davit agent configure` and `remove`: what is missing is asked for on a terminal, and is an error elsewhere or with --unattended. */
+/* `davit agent configure` and `remove`: what is missing is asked for on a terminal, and is an error elsewhere or with
+ * --unattended. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -47,14 +48,17 @@ static char *ask(const char *question, bool secret)
 	return answer;
 }
 
-static int need(struct agent_options *o, char **value, const char *question, const char *option, bool secret, struct err *err)
+static int need(struct agent_options *o, char **value, const char *question, const char *option, bool secret,
+		struct err *err)
 {
 	if (*value == NULL && can_ask(o))
 		*value = ask(question, secret);
 	if (*value != NULL)
 		return 0;
 	err_set(err, ERR_INVALID, "--%s is missing", option);
-	return err_hint(err, ERR_INVALID, "give it as an option, as ACTIONS_RUNNER_INPUT_%s in the environment, or on a terminal", option);
+	return err_hint(err, ERR_INVALID,
+			"give it as an option, as ACTIONS_RUNNER_INPUT_%s in the environment, or on a terminal",
+			option);
 }
 
 static char *host_name(void)
@@ -110,8 +114,8 @@ static struct http *open_http(struct err *err)
 	return http_new(&config, err);
 }
 
-static int do_register(struct http *h, struct agent_options *o, const struct agent_store *store, const char *id, struct wait *w,
-                       struct err *err)
+static int do_register(struct http *h, struct agent_options *o, const struct agent_store *store, const char *id,
+		       struct wait *w, struct err *err)
 {
 	_cleanup_(oauth_key_freep) struct oauth_key *key = NULL;
 	_cleanup_(str_done) struct str pem = STR_SECRET_INIT(64 << 10);
@@ -121,9 +125,17 @@ static int do_register(struct http *h, struct agent_options *o, const struct age
 	if (r < 0)
 		return r;
 	struct registration_request q = {
-		.url = o->url, .token = o->token, .pat = o->pat, .name = o->name, .group = o->group, .labels = &o->labels,
-		.no_default_labels = o->no_default_labels, .ephemeral = o->ephemeral, .replace = o->replace,
-		.disable_update = o->disable_update, .public_key = xml,
+		.url = o->url,
+		.token = o->token,
+		.pat = o->pat,
+		.name = o->name,
+		.group = o->group,
+		.labels = &o->labels,
+		.no_default_labels = o->no_default_labels,
+		.ephemeral = o->ephemeral,
+		.replace = o->replace,
+		.disable_update = o->disable_update,
+		.public_key = xml,
 	};
 	r = registration_add(h, &q, w, &reg, err);
 	if (r < 0)
@@ -140,7 +152,8 @@ static int do_register(struct http *h, struct agent_options *o, const struct age
 			printf("%s %s", i > 0 ? "," : "", reg.labels.items[i]);
 		printf("\n√ Settings Saved.\n");
 		if (agent_store_holder(store) > 0)
-			printf("  the running agent (process %d) serves it after a restart\n", (int)agent_store_holder(store));
+			printf("  the running agent (process %d) serves it after a restart\n",
+			       (int)agent_store_holder(store));
 	}
 	registration_done(&reg);
 	return r;
@@ -165,7 +178,9 @@ static int configure(struct agent_options *o, struct err *err)
 		r = agent_store_open(true, &store, err);
 	if (r >= 0 && agent_store_has(&store, id) && !o->replace) {
 		err_set(err, ERR_EXISTS, "'%s' is already configured for %s", o->name, o->url);
-		r = err_hint(err, ERR_EXISTS, "`davit agent remove` ends a registration; --replace makes it anew; another --name adds one");
+		r = err_hint(
+			err, ERR_EXISTS,
+			"`davit agent remove` ends a registration; --replace makes it anew; another --name adds one");
 	}
 	if (r >= 0)
 		r = give_state_dir(o->worker_user, err);
@@ -200,12 +215,13 @@ static bool matches(const struct registration *reg, const struct agent_options *
 		return false;
 	if (o->url == NULL)
 		return true;
-	return reg->url != NULL && github_url_parse(o->url, &wanted, NULL) == 0 && strcasecmp(wanted.url, reg->url) == 0;
+	return reg->url != NULL && github_url_parse(o->url, &wanted, NULL) == 0 &&
+	       strcasecmp(wanted.url, reg->url) == 0;
 }
 
 /* The one registration that is meant. ERR_NOT_FOUND: none is here. */
-static int choose(const struct agent_store *store, const struct agent_options *o, char **ret_id, struct registration *ret,
-                  struct err *err)
+static int choose(const struct agent_store *store, const struct agent_options *o, char **ret_id,
+		  struct registration *ret, struct err *err)
 {
 	_cleanup_(strv_done) struct strv ids = { 0 };
 	_cleanup_(str_done) struct str found = STR_INIT(2000);

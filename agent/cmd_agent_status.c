@@ -17,7 +17,8 @@ static char *worker_sentence(const struct registration *reg)
 	if (geteuid() == 0)
 		return xstrdup("jobs run as root, with all its rights; --worker-user of configure names another user");
 	const struct passwd *entry = getpwuid(geteuid());
-	return xasprintf("jobs run as %s, the agent's own user, and can read its keys", entry ? entry->pw_name : "this user");
+	return xasprintf("jobs run as %s, the agent's own user, and can read its keys",
+			 entry ? entry->pw_name : "this user");
 }
 
 static json_t *describe(const struct agent_store *store, const char *id, const struct registration *reg, bool running)
@@ -40,7 +41,10 @@ static json_t *describe(const struct agent_store *store, const char *id, const s
 	json_object_set_new(object, "worker_user", reg->worker_user ? json_string(reg->worker_user) : json_null());
 	json_object_set_new(object, "worker", json_string(worker));
 	const char *name = json_get_string(state, "state"), *text = json_get_string(state, "text");
-	json_object_set_new(object, "state", json_string(running && name ? name : strcmp(name ? name : "", "failed") == 0 ? name : "stopped"));
+	json_object_set_new(object, "state",
+			    json_string(running && name ? name
+					: strcmp(name ? name : "", "failed") == 0 ? name
+										  : "stopped"));
 	if (text != NULL)
 		json_object_set_new(object, "text", json_string(text));
 	int64_t last = agent_store_last_poll_ms(store, id);
@@ -54,14 +58,17 @@ static void print_one(const json_t *one)
 	const json_t *label;
 	const char *text = json_get_string(one, "text"), *poll = json_get_string(one, "last_poll");
 	printf("%s\n", json_get_string(one, "url"));
-	printf("  name       %s (id %lld, group %s%s)\n", json_get_string(one, "name"), (long long)json_get_int(one, "id", 0),
-	       json_get_string(one, "group"), json_get_bool(one, "ephemeral", false) ? ", ephemeral" : "");
+	printf("  name       %s (id %lld, group %s%s)\n", json_get_string(one, "name"),
+	       (long long)json_get_int(one, "id", 0), json_get_string(one, "group"),
+	       json_get_bool(one, "ephemeral", false) ? ", ephemeral" : "");
 	printf("  labels     ");
 	json_array_foreach(json_get_array(one, "labels"), i, label)
 		printf("%s%s", i > 0 ? ", " : "", json_string_value(label));
-	printf("\n  state      %s%s%s\n  last poll  %s\n  worker     %s\n  actions    %s run in this program; on failure: %s\n",
-	       json_get_string(one, "state"), text ? ": " : "", text ? text : "", poll ? poll : "never", json_get_string(one, "worker"),
-	       json_get_string(one, "actions_repository"), json_get_string(one, "on_failure"));
+	printf("\n  state      %s%s%s\n  last poll  %s\n  worker     %s\n  actions    %s run in this program; on "
+	       "failure: %s\n",
+	       json_get_string(one, "state"), text ? ": " : "", text ? text : "", poll ? poll : "never",
+	       json_get_string(one, "worker"), json_get_string(one, "actions_repository"),
+	       json_get_string(one, "on_failure"));
 }
 
 static int collect(const struct agent_store *store, bool running, json_t *list, struct err *err)

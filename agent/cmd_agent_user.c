@@ -1,5 +1,5 @@
-/* `davit agent as-user USER PROGRAM ARGUMENT…`: gives up root for good and executes the program. Its own small program start, since
- * posix_spawn cannot change the user. The keys of the agent stay behind: its folder is root's. */
+/* `davit agent as-user USER PROGRAM ARGUMENT…`: gives up root for good and executes the program. Its own small program
+ * start, since posix_spawn cannot change the user. The keys of the agent stay behind: its folder is root's. */
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
@@ -15,7 +15,8 @@ static int become(const struct passwd *entry, struct err *err)
 {
 	if (entry->pw_uid == geteuid())
 		return 0;
-	if (initgroups(entry->pw_name, entry->pw_gid) < 0 || setresgid(entry->pw_gid, entry->pw_gid, entry->pw_gid) < 0 ||
+	if (initgroups(entry->pw_name, entry->pw_gid) < 0 ||
+	    setresgid(entry->pw_gid, entry->pw_gid, entry->pw_gid) < 0 ||
 	    setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid) < 0)
 		return err_errno(err, errno, "become %s", entry->pw_name);
 	if (entry->pw_uid != 0 && (setuid(0) == 0 || geteuid() == 0))
@@ -25,8 +26,17 @@ static int become(const struct passwd *entry, struct err *err)
 
 static void set_environment(const struct passwd *entry)
 {
-	static const char *const dropped[] = { "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR",
-		                               "SSH_AUTH_SOCK", "SUDO_USER", "SUDO_UID", "SUDO_GID", "SUDO_COMMAND", "MAIL" };
+	static const char *const dropped[] = {"XDG_STATE_HOME",
+					      "XDG_CONFIG_HOME",
+					      "XDG_CACHE_HOME",
+					      "XDG_DATA_HOME",
+					      "XDG_RUNTIME_DIR",
+					      "SSH_AUTH_SOCK",
+					      "SUDO_USER",
+					      "SUDO_UID",
+					      "SUDO_GID",
+					      "SUDO_COMMAND",
+					      "MAIL"};
 	for (size_t i = 0; i < ARRAY_SIZE(dropped); i++)
 		unsetenv(dropped[i]);
 	setenv("HOME", entry->pw_dir, 1);

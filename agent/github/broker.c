@@ -56,8 +56,8 @@ static void append_parameters(struct str *url, const char *session_id, bool busy
 {
 	str_append(url, "?sessionId=");
 	wire_escape(url, session_id);
-	str_appendf(url, "&status=%s&runnerVersion=%s&os=%s&architecture=%s", busy ? "Busy" : "Online", WIRE_RUNNER_VERSION,
-	            wire_os(), wire_arch());
+	str_appendf(url, "&status=%s&runnerVersion=%s&os=%s&architecture=%s", busy ? "Busy" : "Online",
+		    WIRE_RUNNER_VERSION, wire_os(), wire_arch());
 }
 
 char *broker_poll_url(const char *base, const char *session_id, bool busy, bool disable_update)
@@ -142,7 +142,8 @@ static int read_body(const json_t *body, struct broker_message *m, struct err *e
 	}
 }
 
-/* The inner document: JSON in a text, perhaps behind a byte order mark. Absent for messages that say it all by their type. */
+/* The inner document: JSON in a text, perhaps behind a byte order mark. Absent for messages that say it all by their
+ * type. */
 static int parse_body(const json_t *message, struct broker_message *m, struct err *err)
 {
 	const json_t *text = wire_get(message, "body");
@@ -155,7 +156,8 @@ static int parse_body(const json_t *message, struct broker_message *m, struct er
 	_cleanup_json_ json_t *body = NULL;
 	if (data != NULL && len > 0) {
 		int r = json_parse(data, len, WIRE_MESSAGE_MAX, &body, err);
-		if (r < 0 && (m->type == BROKER_UNKNOWN || m->type == BROKER_TOKEN_REFRESH || m->type == BROKER_OLD_JOB)) {
+		if (r < 0 &&
+		    (m->type == BROKER_UNKNOWN || m->type == BROKER_TOKEN_REFRESH || m->type == BROKER_OLD_JOB)) {
 			err_clear(err);
 			return 0;
 		}
@@ -178,7 +180,8 @@ int broker_message_read(const char *data, size_t len, struct broker_message *ret
 	const char *name = wire_string(message, "messageType");
 	if (name == NULL || strlen(name) > TEXT_MAX)
 		return err_set(err, ERR_PROTOCOL, "the broker's message has no messageType");
-	struct broker_message m = { .type = type_of(name), .type_name = xstrdup(name), .id = wire_int(message, "messageId", 0) };
+	struct broker_message m = {
+		.type = type_of(name), .type_name = xstrdup(name), .id = wire_int(message, "messageId", 0)};
 	r = parse_body(message, &m, err);
 	if (r < 0) {
 		err_wrap(err, r, "read a message of type '%.60s'", name);

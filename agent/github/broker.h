@@ -1,4 +1,5 @@
-/* The message queue: session, long poll, acknowledgement [3, 4]. Pure: requests are made and answers read, nothing is sent. */
+/* The message queue: session, long poll, acknowledgement [3, 4]. Pure: requests are made and answers read, nothing is
+ * sent. */
 #pragma once
 #include "agent/github/registration.h"
 

@@ -1,5 +1,5 @@
-/* --jitconfig: base64 of {".runner": base64, ".credentials": base64, ".credentials_rsaparams": base64} [1.11 to 1.13]. The
- * official runner writes these files; here they are only read. */
+/* --jitconfig: base64 of {".runner": base64, ".credentials": base64, ".credentials_rsaparams": base64} [1.11 to 1.13].
+ * The official runner writes these files; here they are only read. */
 #include "agent/github/oauth.h"
 #include "agent/github/registration.h"
 #include "agent/github/wire.h"
@@ -42,9 +42,12 @@ static int check_names(const json_t *files, struct err *err)
 {
 	const char *name;
 	json_t *value;
-	json_object_foreach((json_t *)files, name, value)
-		if (strchr(name, '/') != NULL || strchr(name, '\\') != NULL || str_starts(name, ".."))
-			return err_set(err, ERR_INVALID, "it names the file '%.100s', which lies outside of a runner's folder", name);
+	json_object_foreach((json_t *)files, name,
+			    value) if (strchr(name, '/') != NULL || strchr(name, '\\') != NULL ||
+				       str_starts(name, "..")) return err_set(err, ERR_INVALID,
+									      "it names the file '%.100s', which lies "
+									      "outside of a runner's folder",
+									      name);
 	return 0;
 }
 
@@ -64,8 +67,10 @@ static int read_runner(const json_t *runner, struct registration *reg, struct er
 	if (reg->name == NULL)
 		return err_set(err, ERR_INVALID, ".runner has no agentName");
 	if (!wire_bool(runner, "useV2Flow", false) || reg->broker_url == NULL) {
-		err_set(err, ERR_UNSUPPORTED, "the configuration is for the older runner protocol (no useV2Flow with serverUrlV2)");
-		return err_hint(err, ERR_UNSUPPORTED, "this release speaks the protocol of github.com and *.ghe.com only");
+		err_set(err, ERR_UNSUPPORTED,
+			"the configuration is for the older runner protocol (no useV2Flow with serverUrlV2)");
+		return err_hint(err, ERR_UNSUPPORTED,
+				"this release speaks the protocol of github.com and *.ghe.com only");
 	}
 	return 0;
 }
@@ -75,7 +80,8 @@ static int read_credentials(const json_t *credentials, struct registration *reg,
 	const char *scheme = wire_string(credentials, "scheme");
 	const json_t *data = wire_get(credentials, "data");
 	if (scheme == NULL || strcasecmp(scheme, "OAuth") != 0)
-		return err_set(err, ERR_UNSUPPORTED, ".credentials has the scheme '%.60s'; only OAuth is supported", scheme ? scheme : "");
+		return err_set(err, ERR_UNSUPPORTED, ".credentials has the scheme '%.60s'; only OAuth is supported",
+			       scheme ? scheme : "");
 	reg->client_id = xstrdup(wire_string(data, "clientId"));
 	reg->authorization_url = xstrdup(wire_string(data, "authorizationUrl"));
 	reg->token_url = xstrdup(wire_string(data, "oauthEndpointUrl"));

@@ -183,8 +183,9 @@ int oauth_assertion(const struct oauth_key *key, const char *client_id, const ch
 	rand_uuid4(id);
 	json_int_t from = wall_ms / 1000 - CLOCK_ALLOWANCE_S;
 	_cleanup_json_ json_t *header = json_pack("{s:s, s:s}", "typ", "JWT", "alg", pss ? "PS256" : "RS256");
-	_cleanup_json_ json_t *claims = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "sub", client_id, "jti", id, "iss", client_id,
-	                                          "aud", audience, "nbf", from, "exp", from + ASSERTION_LIFE_S);
+	_cleanup_json_ json_t *claims =
+		json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "sub", client_id, "jti", id, "iss", client_id, "aud",
+			  audience, "nbf", from, "exp", from + ASSERTION_LIFE_S);
 	if (header == NULL || claims == NULL)
 		return err_set(err, ERR_INVALID, "client id or authorization URL is no UTF-8 text");
 	_cleanup_free_ char *header_text = json_text(header), *claims_text = json_text(claims);

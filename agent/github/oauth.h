@@ -1,5 +1,5 @@
-/* The runner's own identity: an RSA key, and access tokens got by signing an assertion with it [2]. Requests are made and answers
- * read here; sending is the caller's, since the listener never blocks. */
+/* The runner's own identity: an RSA key, and access tokens got by signing an assertion with it [2]. Requests are made
+ * and answers read here; sending is the caller's, since the listener never blocks. */
 #pragma once
 #include "base/http.h"
 #include "base/json.h"

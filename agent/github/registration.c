@@ -42,9 +42,18 @@ int64_t registration_pace(int64_t ms)
 struct text_member { const char *key; size_t offset; bool required; };
 #define MEMBER(name, need) { #name, offsetof(struct registration, name), need }
 static const struct text_member members[] = {
-	MEMBER(url, false),        MEMBER(name, true),       MEMBER(group, false),     MEMBER(work, true),
-	MEMBER(server_url, false), MEMBER(broker_url, true), MEMBER(client_id, true),  MEMBER(authorization_url, true),
-	MEMBER(token_url, false),  MEMBER(worker_user, false), MEMBER(actions_repository, false), MEMBER(on_failure, false),
+	MEMBER(url, false),
+	MEMBER(name, true),
+	MEMBER(group, false),
+	MEMBER(work, true),
+	MEMBER(server_url, false),
+	MEMBER(broker_url, true),
+	MEMBER(client_id, true),
+	MEMBER(authorization_url, true),
+	MEMBER(token_url, false),
+	MEMBER(worker_user, false),
+	MEMBER(actions_repository, false),
+	MEMBER(on_failure, false),
 };
 #undef MEMBER
 
@@ -100,8 +109,8 @@ int registration_from_json(const json_t *record, struct registration *ret, struc
 {
 	int64_t format = json_get_int(record, "format", 0);
 	if (format > RECORD_FORMAT)
-		return err_set(err, ERR_UNSUPPORTED, "the registration has format %lld; this release reads up to %d", (long long)format,
-		               RECORD_FORMAT);
+		return err_set(err, ERR_UNSUPPORTED, "the registration has format %lld; this release reads up to %d",
+			       (long long)format, RECORD_FORMAT);
 	struct registration r = { 0 };
 	int code = read_members(record, &r, err);
 	if (code < 0) {
@@ -138,15 +147,17 @@ static bool is_success(const struct http_response *response)
 	return response->status >= 200 && response->status < 300;
 }
 
-/* Three tries with 1 to 5 s between them; a 404 is final, and so is a refusal of the token: asking again does not change it. */
-static int call(struct rest *rest, const char *method, const char *url, const char *scheme, const char *token, const char *body,
-                const char *what, struct http_response *ret, struct err *err)
+/* Three tries with 1 to 5 s between them; a 404 is final, and so is a refusal of the token: asking again does not
+ * change it. */
+static int call(struct rest *rest, const char *method, const char *url, const char *scheme, const char *token,
+		const char *body, const char *what, struct http_response *ret, struct err *err)
 {
 	int r = ERR_INTERNAL;
 	for (int try = 0; try < TRIES; try++) {
 		if (try > 0) {
 			struct err ignored = ERR_INIT;
-			if (wait_ms(rest->wait, registration_pace(PAUSE_MS + (int64_t)rand_below(PAUSE_SPREAD_MS)), &ignored) < 0)
+			if (wait_ms(rest->wait, registration_pace(PAUSE_MS + (int64_t)rand_below(PAUSE_SPREAD_MS)),
+				    &ignored) < 0)
 				break;
 		}
 		http_response_done(ret);
@@ -184,8 +195,8 @@ static int manage(struct rest *rest, const char *method, const char *url, const 
 }
 
 /* A JSON answer of a managing call. */
-static int manage_json(struct rest *rest, const char *method, const char *url, const char *body, const char *what, json_t **ret,
-                       struct err *err)
+static int manage_json(struct rest *rest, const char *method, const char *url, const char *body, const char *what,
+		       json_t **ret, struct err *err)
 {
 	struct http_response response = { 0 };
 	int r = manage(rest, method, url, body, what, &response, err);
@@ -209,7 +220,8 @@ static int exchange_pat(struct rest *rest, const struct github_url *u, const cha
 	_cleanup_free_ char *url = wire_url(u->api, name);
 	struct http_response response = { 0 };
 	_cleanup_json_ json_t *answer = NULL;
-	int r = call(rest, "POST", url, "basic", str_peek(&coded), "", "exchange the personal access token", &response, err);
+	int r = call(rest, "POST", url, "basic", str_peek(&coded), "", "exchange the personal access token", &response,
+		     err);
 	if (r >= 0)
 		r = wire_read_object(&response, &answer, err);
 	http_response_done(&response);
@@ -227,8 +239,10 @@ static int exchange_pat(struct rest *rest, const struct github_url *u, const cha
 static int hint_token(struct err *err, int r, const struct github_url *u)
 {
 	if (r == ERR_AUTH || r == ERR_NOT_FOUND)
-		err_hint(err, r, "the token is good for one hour and for %s only; make a new one at %s, Settings, Actions, Runners", u->path,
-		         u->url);
+		err_hint(err, r,
+			 "the token is good for one hour and for %s only; make a new one at %s, Settings, Actions, "
+			 "Runners",
+			 u->path, u->url);
 	return r;
 }
 
@@ -247,10 +261,12 @@ static int hello(struct rest *rest, const struct github_url *u, struct registrat
 	rest->management = xstrdup(wire_string(answer, "token"));
 	reg->server_url = xstrdup(wire_string(answer, "url"));
 	if (!u->hosted && reg->server_url != NULL && !github_url_same_site(u, reg->server_url))
-		return err_set(err, ERR_PROTOCOL, "%s answered with a service on another site, %.200s", u->authority, reg->server_url);
+		return err_set(err, ERR_PROTOCOL, "%s answered with a service on another site, %.200s", u->authority,
+			       reg->server_url);
 	if (!wire_bool(answer, "use_v2_flow", false)) {
 		err_set(err, ERR_UNSUPPORTED, "%s wants the older runner protocol", u->authority);
-		return err_hint(err, ERR_UNSUPPORTED, "this release speaks the protocol of github.com and *.ghe.com only");
+		return err_hint(err, ERR_UNSUPPORTED,
+				"this release speaks the protocol of github.com and *.ghe.com only");
 	}
 	return 0;
 }
@@ -290,7 +306,8 @@ static int find_group(struct rest *rest, const struct github_url *u, const char 
 }
 
 /* The id of the runner of that name, 0 when there is none. */
-static int find_runner(struct rest *rest, const struct github_url *u, const char *wanted, int64_t *ret_id, struct err *err)
+static int find_runner(struct rest *rest, const struct github_url *u, const char *wanted, int64_t *ret_id,
+		       struct err *err)
 {
 	_cleanup_(str_done) struct str url = STR_INIT(1 << 16);
 	str_appendf(&url, "%s/%s/actions/runners?name=", u->api, u->entity);
@@ -353,13 +370,15 @@ static json_t *register_body(const struct registration_request *q, const struct 
 static int read_registered(const json_t *answer, struct registration *reg, struct err *err)
 {
 	const json_t *authorization = wire_get(answer, "authorization");
-	const char *client = wire_string(authorization, "client_id"), *broker = wire_string(authorization, "server_url");
+	const char *client = wire_string(authorization, "client_id"),
+		   *broker = wire_string(authorization, "server_url");
 	const char *url = wire_string(authorization, "legacy_authorization_url");
 	if (url == NULL || *url == '\0')
 		url = wire_string(authorization, "authorization_url");
 	reg->id = wire_int(answer, "id", 0);
 	if (reg->id == 0 || client == NULL || broker == NULL || url == NULL)
-		return err_set(err, ERR_PROTOCOL, "the answer to the registration lacks id, client id, authorization URL or server URL");
+		return err_set(err, ERR_PROTOCOL,
+			       "the answer to the registration lacks id, client id, authorization URL or server URL");
 	const char *name = wire_string(answer, "name");
 	if (name != NULL && *name != '\0') {
 		free(reg->name);
@@ -372,8 +391,8 @@ static int read_registered(const json_t *answer, struct registration *reg, struc
 	return 0;
 }
 
-static int add(struct rest *rest, const struct registration_request *q, const struct github_url *u, struct registration *reg,
-               struct err *err)
+static int add(struct rest *rest, const struct registration_request *q, const struct github_url *u,
+	       struct registration *reg, struct err *err)
 {
 	int64_t existing = 0;
 	int r = hello(rest, u, reg, err);
@@ -403,16 +422,18 @@ static void rest_done(struct rest *rest, char *exchanged)
 	free(exchanged);
 }
 
-int registration_add(struct http *h, const struct registration_request *request, struct wait *w, struct registration *ret,
-                     struct err *err)
+int registration_add(struct http *h, const struct registration_request *request, struct wait *w,
+		     struct registration *ret, struct err *err)
 {
 	_cleanup_(github_url_done) struct github_url u = { 0 };
 	int r = github_url_parse(request->url, &u, err);
 	if (r < 0)
 		return r;
 	struct rest rest = { .http = h, .wait = w, .token = request->token };
-	struct registration reg = { .url = xstrdup(u.url), .name = xstrdup(request->name), .ephemeral = request->ephemeral,
-		                    .disable_update = request->disable_update };
+	struct registration reg = {.url = xstrdup(u.url),
+				   .name = xstrdup(request->name),
+				   .ephemeral = request->ephemeral,
+				   .disable_update = request->disable_update};
 	char *exchanged = NULL;
 	if (request->pat != NULL) {
 		r = exchange_pat(&rest, &u, "registration", request->pat, &exchanged, err);
@@ -429,8 +450,8 @@ int registration_add(struct http *h, const struct registration_request *request,
 	return 0;
 }
 
-int registration_remove(struct http *h, const struct registration *r, const char *token, const char *pat, struct wait *w,
-                        struct err *err)
+int registration_remove(struct http *h, const struct registration *r, const char *token, const char *pat,
+			struct wait *w, struct err *err)
 {
 	if (r->url == NULL)
 		return err_set(err, ERR_INVALID, "a just-in-time registration is removed by the service itself");

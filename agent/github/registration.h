@@ -1,5 +1,5 @@
-/* A registration: what GitHub and we know of each other, made by `agent configure` (V2 [1.6, 1.10]), or given whole by a
- * just-in-time configuration [1.13]. */
+/* A registration: what GitHub and we know of each other, made by `agent configure` (V2 [1.6, 1.10]), or given whole by
+ * a just-in-time configuration [1.13]. */
 #pragma once
 #include "base/http.h"
 #include "base/json.h"
@@ -41,14 +41,15 @@ struct registration_request {
 };
 /* Fills what the service decides, and the request's name, labels, flags. Each call has three tries; 404 is final.
  * ERR_UNSUPPORTED: the server wants the older protocol. ERR_EXISTS: the name is taken and replace was not asked. */
-int registration_add(struct http *h, const struct registration_request *request, struct wait *w, struct registration *ret,
-                     struct err *err);
+int registration_add(struct http *h, const struct registration_request *request, struct wait *w,
+		     struct registration *ret, struct err *err);
 /* Takes the runner out of GitHub's list. token NULL: got by pat. ERR_NOT_FOUND: it was not there. */
-int registration_remove(struct http *h, const struct registration *r, const char *token, const char *pat, struct wait *w,
-                        struct err *err);
+int registration_remove(struct http *h, const struct registration *r, const char *token, const char *pat,
+			struct wait *w, struct err *err);
 
-/* --jitconfig: the registration and its private key (PEM, wipe). Names with path separators are refused. Nothing is written. */
+/* --jitconfig: the registration and its private key (PEM, wipe). Names with path separators are refused. Nothing is
+ * written. */
 int registration_from_jit(const char *text, struct registration *ret, struct str *ret_key, struct err *err);
-/* Percentage of every pause of the protocol that is really waited, from DAVIT_PACE_PERCENT (1 to 100): for trials against a
- * service on loopback. */
+/* Percentage of every pause of the protocol that is really waited, from DAVIT_PACE_PERCENT (1 to 100): for trials
+ * against a service on loopback. */
 int64_t registration_pace(int64_t ms);

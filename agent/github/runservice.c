@@ -36,8 +36,8 @@ int run_job_read(const json_t *message, struct run_job *ret, struct err *err)
 {
 	const char *type = wire_string(message, "messageType");
 	if (type == NULL || strcasecmp(type, "RunnerJobRequest") != 0)
-		return err_set(err, ERR_UNSUPPORTED, "the job's message is of type '%.60s', which the older protocol uses",
-		               type ? type : "");
+		return err_set(err, ERR_UNSUPPORTED,
+			       "the job's message is of type '%.60s', which the older protocol uses", type ? type : "");
 	const json_t *connection = system_connection(message);
 	const char *url = wire_string(connection, "url");
 	const char *token = wire_string(wire_get(wire_get(connection, "authorization"), "parameters"), "AccessToken");
@@ -96,12 +96,13 @@ static const char *context_text(const json_t *dictionary, const char *key)
 json_t *run_job_report(const json_t *message)
 {
 	json_t *report = json_object();
-	const json_t *variables = wire_get(message, "variables"), *github = wire_get(wire_get(message, "contextData"), "github");
+	const json_t *variables = wire_get(message, "variables"),
+		     *github = wire_get(wire_get(message, "contextData"), "github");
 	const char *token = wire_string(wire_get(variables, "system.github.token"), "value");
 	if (token != NULL)
 		json_object_set_new(report, "token", json_string(token));
-	static const char *const names[] = { "api_url", "server_url", "repository", "sha", "ref", "run_id", "run_attempt",
-		                             "workflow", "job" };
+	static const char *const names[] = {"api_url", "server_url",  "repository", "sha", "ref",
+					    "run_id",  "run_attempt", "workflow",   "job"};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		const char *text = context_text(github, names[i]);
 		if (text != NULL)
@@ -133,7 +134,8 @@ int runservice_read_renewal(const struct http_response *response, int64_t *ret_l
 
 json_t *runservice_completion(const struct run_job *job, const char *conclusion)
 {
-	json_t *body = json_pack("{s:s, s:s, s:s}", "planId", job->plan_id, "jobId", job->job_id, "conclusion", conclusion);
+	json_t *body =
+		json_pack("{s:s, s:s, s:s}", "planId", job->plan_id, "jobId", job->job_id, "conclusion", conclusion);
 	if (job->billing_owner_id != NULL)
 		json_object_set_new(body, "billingOwnerId", json_string(job->billing_owner_id));
 	return body;
@@ -170,7 +172,8 @@ static int complete_once(struct http *h, const char *url, const struct wire_head
 	return r;
 }
 
-int runservice_complete(struct http *h, const struct run_job *job, const json_t *completion, struct wait *w, struct err *err)
+int runservice_complete(struct http *h, const struct run_job *job, const json_t *completion, struct wait *w,
+			struct err *err)
 {
 	_cleanup_free_ char *url = wire_url(job->url, "completejob"), *body = json_text(completion);
 	_cleanup_(wire_headers_done) struct wire_headers headers;

@@ -122,8 +122,9 @@ int github_url_parse(const char *text, struct github_url *ret, struct err *err)
 	if (r < 0) {
 		github_url_done(&u);
 		err_set(err, ERR_INVALID, "'%.200s' is no URL of a repository, an organisation or an enterprise", text);
-		return err_hint(err, ERR_INVALID, "use https://github.com/OWNER/REPO, https://github.com/ORG or "
-		                                  "https://github.com/enterprises/NAME (or the same on your own server)");
+		return err_hint(err, ERR_INVALID,
+				"use https://github.com/OWNER/REPO, https://github.com/ORG or "
+				"https://github.com/enterprises/NAME (or the same on your own server)");
 	}
 	*ret = u;
 	return 0;

@@ -85,7 +85,8 @@ int64_t wire_int(const json_t *object, const char *key, int64_t otherwise)
 
 bool wire_is_true(const char *text)
 {
-	return text != NULL && (strcmp(text, "1") == 0 || strcasecmp(text, "true") == 0 || strcasecmp(text, "$true") == 0);
+	return text != NULL &&
+	       (strcmp(text, "1") == 0 || strcasecmp(text, "true") == 0 || strcasecmp(text, "$true") == 0);
 }
 
 bool wire_bool(const json_t *object, const char *key, bool otherwise)
@@ -197,7 +198,8 @@ int wire_read_object(const struct http_response *response, json_t **ret, struct 
 	struct err inner = ERR_INIT;
 	char line[ERR_FRAME_SIZE];
 	if (json_parse(data, len, WIRE_JOB_MAX, &value, &inner) < 0)
-		return err_set(err, ERR_PROTOCOL, "the service's answer is no JSON: %s", err_line(&inner, line, sizeof(line)));
+		return err_set(err, ERR_PROTOCOL, "the service's answer is no JSON: %s",
+			       err_line(&inner, line, sizeof(line)));
 	if (!json_is_object(value)) {
 		json_decref(value);
 		return err_set(err, ERR_PROTOCOL, "the service's answer is no JSON object");
@@ -206,10 +208,12 @@ int wire_read_object(const struct http_response *response, json_t **ret, struct 
 	return 0;
 }
 
-/* The service's own words in an answer, or NULL: `message` (REST), `errorMessage` (broker, run service). Borrowed from *ret_holder. */
+/* The service's own words in an answer, or NULL: `message` (REST), `errorMessage` (broker, run service). Borrowed from
+ * *ret_holder. */
 static const char *error_text(const struct http_response *response, json_t **ret_holder)
 {
-	if (response->body.len == 0 || response->body.len > WIRE_ANSWER_MAX || wire_read_object(response, ret_holder, NULL) < 0)
+	if (response->body.len == 0 || response->body.len > WIRE_ANSWER_MAX ||
+	    wire_read_object(response, ret_holder, NULL) < 0)
 		return NULL;
 	static const char *const names[] = { "errorMessage", "message", "error_description", "error" };
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {

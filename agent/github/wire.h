@@ -41,8 +41,9 @@ void wire_headers_done(struct wire_headers *h);
 /* A JSON answer, skipping a byte order mark. ERR_PROTOCOL when it is no JSON object. */
 int wire_read_object(const struct http_response *response, json_t **ret, struct err *err);
 
-/* An answer that is no success, as a text for people: status, the service's own words, its request id. Returns the code:
- * ERR_AUTH (401, 403), ERR_NOT_FOUND, ERR_NETWORK (429, 5xx: retryable), else ERR_PROTOCOL. foreign = the status. */
+/* An answer that is no success, as a text for people: status, the service's own words, its request id. Returns the
+ * code: ERR_AUTH (401, 403), ERR_NOT_FOUND, ERR_NETWORK (429, 5xx: retryable), else ERR_PROTOCOL. foreign = the status.
+ */
 int wire_status_error(const struct http_response *response, const char *what, struct err *err);
 
 enum broker_error {

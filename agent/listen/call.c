@@ -36,7 +36,8 @@ void call_start(struct listener *l, struct call *c, const struct call_request *q
 {
 	call_cancel(c);
 	bool has_body = q->json != NULL || q->form != NULL;
-	*c = (struct call){ .listener = l, .url = q->url, .body = STR_SECRET_INIT(BODY_MAX), .done = done, .context = context };
+	*c = (struct call){
+		.listener = l, .url = q->url, .body = STR_SECRET_INIT(BODY_MAX), .done = done, .context = context};
 	wire_headers_make(&c->headers, q->token != NULL ? "Bearer" : NULL, q->token, true, q->json != NULL);
 	if (q->json != NULL) {
 		_cleanup_free_ char *text = json_text(q->json);
@@ -64,7 +65,8 @@ void call_start(struct listener *l, struct call *c, const struct call_request *q
 	str_done(&c->body);
 }
 
-int call_result(int result, const struct http_response *response, const struct err *err, const char *what, struct err *ret_err)
+int call_result(int result, const struct http_response *response, const struct err *err, const char *what,
+		struct err *ret_err)
 {
 	if (result < 0) {
 		if (err != NULL)

@@ -1,5 +1,5 @@
-/* One registration: token → session → poll → …, with the outcomes and pauses of protocol 2.4, 3.3, 4.5, 4.6. Fatal outcomes end
- * this registration only; the process ends when all have. */
+/* One registration: token → session → poll → …, with the outcomes and pauses of protocol 2.4, 3.3, 4.5, 4.6. Fatal
+ * outcomes end this registration only; the process ends when all have. */
 #include "agent/listen/internal.h"
 
 #include "base/clock.h"
@@ -123,7 +123,8 @@ void endpoint_end(struct endpoint *e, int exit_code)
 static void end_with(struct endpoint *e, int exit_code, const struct err *err)
 {
 	char line[ERR_FRAME_SIZE * 2];
-	log_error("listen", "%s: %s%s%s", place(e), err_line(err, line, sizeof(line)), err->hint[0] ? "; " : "", err->hint);
+	log_error("listen", "%s: %s%s%s", place(e), err_line(err, line, sizeof(line)), err->hint[0] ? "; " : "",
+		  err->hint);
 	endpoint_end(e, exit_code);
 	write_state(e, "failed", line);
 }
@@ -145,7 +146,8 @@ int endpoint_token_request(struct endpoint *e, struct call *c, call_done_fn done
 	_cleanup_(str_done) struct str assertion = STR_SECRET_INIT(16 << 10), form = STR_SECRET_INIT(64 << 10);
 	int r = load_key(e, &key, err);
 	if (r >= 0)
-		r = oauth_assertion(key, e->reg.client_id, e->reg.authorization_url, e->reg.pss, clock_wall_ms(), &assertion, err);
+		r = oauth_assertion(key, e->reg.client_id, e->reg.authorization_url, e->reg.pss, clock_wall_ms(),
+				    &assertion, err);
 	if (r < 0)
 		return r;
 	oauth_form(str_peek(&assertion), &form);
@@ -155,8 +157,8 @@ int endpoint_token_request(struct endpoint *e, struct call *c, call_done_fn done
 	return 0;
 }
 
-enum oauth_result endpoint_token_read(struct endpoint *e, int result, struct http_response *response, const struct err *failure,
-                                      struct err *err)
+enum oauth_result endpoint_token_read(struct endpoint *e, int result, struct http_response *response,
+				      const struct err *failure, struct err *err)
 {
 	if (result < 0) {
 		call_result(result, response, failure, "get an access token", err);
@@ -250,13 +252,17 @@ static void session_refused(struct endpoint *e, const struct http_response *resp
 		refused(e, STEP_SESSION, err);
 		return;
 	case 403:
-		err_hint(err, ERR_AUTH, "the service does not allow this runner to listen; look at it in the settings of %s", place(e));
+		err_hint(err, ERR_AUTH,
+			 "the service does not allow this runner to listen; look at it in the settings of %s",
+			 place(e));
 		end_with(e, LISTEN_TERMINATED, err);
 		return;
 	case 409:
 		if (++e->conflicts >= CONFLICTS_MAX) {
-			err_hint(err, ERR_EXISTS, "another process listens under the name '%s'; stop it, or configure with another --name",
-			         e->reg.name);
+			err_hint(err, ERR_EXISTS,
+				 "another process listens under the name '%s'; stop it, or configure with another "
+				 "--name",
+				 e->reg.name);
 			end_with(e, LISTEN_CONFLICT, err);
 			return;
 		}
@@ -266,8 +272,10 @@ static void session_refused(struct endpoint *e, const struct http_response *resp
 			e->unreachable_since_ms = clock_mono_ms();
 		else if (clock_mono_ms() - e->unreachable_since_ms > registration_pace(LOST_AFTER_MS)) {
 			e->unreachable_since_ms = clock_mono_ms();
-			log_warning("listen", "%s: the service does not know this runner; if that stays so, remove and configure it again",
-			            place(e));
+			log_warning("listen",
+				    "%s: the service does not know this runner; if that stays so, remove and configure "
+				    "it again",
+				    place(e));
 		}
 		break;
 	default:
@@ -312,12 +320,15 @@ static void left_deleted(void *context, int result, struct http_response *respon
 	enter(e, STEP_SESSION);
 }
 
-/* An agent that was killed left its session open; this one holds the lock of the registration, so nobody else uses it. */
+/* An agent that was killed left its session open; this one holds the lock of the registration, so nobody else uses it.
+ */
 static void delete_left_session(struct endpoint *e)
 {
 	_cleanup_free_ char *left = TAKE(e->left_session);
-	struct call_request q = { .method = "DELETE", .url = broker_session_url(e->reg.broker_url, left), .token = e->token,
-		                  .timeout_ms = DELETE_TIMEOUT_MS };
+	struct call_request q = {.method = "DELETE",
+				 .url = broker_session_url(e->reg.broker_url, left),
+				 .token = e->token,
+				 .timeout_ms = DELETE_TIMEOUT_MS};
 	call_start(e->listener, &e->call, &q, left_deleted, e);
 }
 
@@ -350,8 +361,10 @@ static void delete_session(struct endpoint *e)
 		endpoint_end(e, LISTEN_DONE);
 		return;
 	}
-	struct call_request q = { .method = "DELETE", .url = broker_session_url(e->reg.broker_url, e->session), .token = e->token,
-		                  .timeout_ms = DELETE_TIMEOUT_MS };
+	struct call_request q = {.method = "DELETE",
+				 .url = broker_session_url(e->reg.broker_url, e->session),
+				 .token = e->token,
+				 .timeout_ms = DELETE_TIMEOUT_MS};
 	call_start(e->listener, &e->call, &q, delete_done, e);
 }
 
@@ -360,7 +373,8 @@ static void delete_session(struct endpoint *e)
 static struct job *find_job(const struct endpoint *e, const char *job_id)
 {
 	for (struct job *j = e->listener->jobs; j != NULL; j = j->next)
-		if (j->endpoint == e && j->phase != JOB_OVER && j->run.job_id != NULL && strcmp(j->run.job_id, job_id) == 0)
+		if (j->endpoint == e && j->phase != JOB_OVER && j->run.job_id != NULL &&
+		    strcmp(j->run.job_id, job_id) == 0)
 			return j;
 	return NULL;
 }
@@ -386,7 +400,9 @@ static bool take_job(struct endpoint *e, struct broker_message *m)
 		return false;
 	}
 	if (m->run_service_url == NULL) {
-		log_warning("listen", "%s: a job without a run service needs the older protocol; left to another runner", place(e));
+		log_warning("listen",
+			    "%s: a job without a run service needs the older protocol; left to another runner",
+			    place(e));
 		return false;
 	}
 	struct job *j = job_new(e, m);
@@ -401,7 +417,8 @@ static bool take_job(struct endpoint *e, struct broker_message *m)
 
 static void shutdown_by_service(struct endpoint *e, const struct broker_message *m)
 {
-	log_warning("listen", "%s: the service asks this runner to stop%s%s", place(e), m->detail ? ": " : "", m->detail ? m->detail : "");
+	log_warning("listen", "%s: the service asks this runner to stop%s%s", place(e), m->detail ? ": " : "",
+		    m->detail ? m->detail : "");
 	e->keep_session = true;
 	endpoint_close(e);
 }
@@ -500,8 +517,10 @@ static bool poll_ended(struct endpoint *e, const struct http_response *response,
 		return true;
 	case BROKER_ERROR_VERSION_TOO_OLD:
 		err_hint(err, ERR_PROTOCOL, "a newer release of davit is needed");
-		end_with(e, wire_is_true(getenv("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE")) ? LISTEN_VERSION : LISTEN_TERMINATED,
-		         err);
+		end_with(e,
+			 wire_is_true(getenv("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE")) ? LISTEN_VERSION
+												    : LISTEN_TERMINATED,
+			 err);
 		return true;
 	case BROKER_ERROR_DEPROVISIONED:
 		endpoint_close(e);
@@ -550,7 +569,9 @@ static void poll_now(struct endpoint *e)
 	e->poll_started_ms = clock_mono_ms();
 	e->polled_busy = endpoint_is_busy(e);
 	struct call_request q = {
-		.url = broker_poll_url(e->broker, e->session, e->polled_busy, true), .token = e->token, .timeout_ms = POLL_TIMEOUT_MS,
+		.url = broker_poll_url(e->broker, e->session, e->polled_busy, true),
+		.token = e->token,
+		.timeout_ms = POLL_TIMEOUT_MS,
 		.max_body = WIRE_MESSAGE_MAX,
 	};
 	call_start(e->listener, &e->call, &q, poll_done, e);

@@ -3,16 +3,18 @@
  *   {"message": <the acquired job message>, "settings": {…}}            the first line, once
  *   {"cancel": {"timeout_s": N, "reason": "cancelled"|"lease"|"shutdown"}}   any number of times; the last one counts
  *
- * "cancelled": the service asked; "lease": the job's lease is lost, no time limit (timeout_s 0); "shutdown": the agent was told to
- * stop, the job fails (protocol 6.3). The end of the input without a first line: there is no job, the worker exits 0 in silence.
- * The end of the input after it: the listener is gone; the worker goes on, its lease will lapse.
+ * "cancelled": the service asked; "lease": the job's lease is lost, no time limit (timeout_s 0); "shutdown": the agent
+ * was told to stop, the job fails (protocol 6.3). The end of the input without a first line: there is no job, the
+ * worker exits 0 in silence. The end of the input after it: the listener is gone; the worker goes on, its lease will
+ * lapse.
  *
- * The worker completes the job itself (agent/github/runservice.h) and exits with 100 + result: 100 succeeded, 101 succeeded with issues,
- * 102 failed, 103 cancelled, 104 skipped, 105 abandoned (5.6, 6.5). Any other end means that it did not complete the job.
+ * The worker completes the job itself (agent/github/runservice.h) and exits with 100 + result: 100 succeeded, 101
+ * succeeded with issues, 102 failed, 103 cancelled, 104 skipped, 105 abandoned (5.6, 6.5). Any other end means that it
+ * did not complete the job.
  *
- * Settings: agent_name, agent_id, runner_group, runner_group_id, os, arch, version (the runner release that we are compatible with),
- * work_folder (absolute), labels (list), actions_repository, on_failure, state_dir, server_url (the operator's URL's server; "" for
- * just-in-time ones), url, ephemeral, tracking_id (for RUNNER_TRACKING_ID). */
+ * Settings: agent_name, agent_id, runner_group, runner_group_id, os, arch, version (the runner release that we are
+ * compatible with), work_folder (absolute), labels (list), actions_repository, on_failure, state_dir, server_url (the
+ * operator's URL's server; "" for just-in-time ones), url, ephemeral, tracking_id (for RUNNER_TRACKING_ID). */
 #pragma once
 #include "agent/github/registration.h"
 

@@ -31,20 +31,22 @@ struct call_request {
 	int64_t timeout_ms;
 	size_t max_body;
 };
-/* Starts it; one that cannot be started is reported to done before this returns. Ends what the call was doing before. */
+/* Starts it; one that cannot be started is reported to done before this returns. Ends what the call was doing before.
+ */
 void call_start(struct listener *l, struct call *c, const struct call_request *q, call_done_fn done, void *context);
 void call_cancel(struct call *c);
 bool call_is_running(const struct call *c);
 /* A success (2xx) as 0; else the error in ret_err, also for answers with another status. */
-int call_result(int result, const struct http_response *response, const struct err *err, const char *what, struct err *ret_err);
+int call_result(int result, const struct http_response *response, const struct err *err, const char *what,
+		struct err *ret_err);
 
 /* ---- One registration. */
 enum endpoint_step {
-	STEP_TOKEN,                      /* get an access token, then go on with `after` */
+	STEP_TOKEN, /* get an access token, then go on with `after` */
 	STEP_SESSION,
 	STEP_POLL,
-	STEP_HOLD,                       /* a message is being dealt with: no poll until the job is acquired or dropped */
-	STEP_DELETE,                     /* the session, at an orderly end */
+	STEP_HOLD,   /* a message is being dealt with: no poll until the job is acquired or dropped */
+	STEP_DELETE, /* the session, at an orderly end */
 	STEP_ENDED,
 };
 struct endpoint {
@@ -86,17 +88,20 @@ void endpoint_end(struct endpoint *e, int exit_code);
 bool endpoint_is_busy(const struct endpoint *e);
 /* Asks for an access token; done gets the answer for endpoint_token_read. err tells why it could not be asked. */
 int endpoint_token_request(struct endpoint *e, struct call *c, call_done_fn done, void *context, struct err *err);
-enum oauth_result endpoint_token_read(struct endpoint *e, int result, struct http_response *response, const struct err *failure,
-                                      struct err *err);
+enum oauth_result endpoint_token_read(struct endpoint *e, int result, struct http_response *response,
+				      const struct err *failure, struct err *err);
 
 /* ---- One job. */
 enum job_phase {
-	JOB_WAITING,                     /* for a slot */
-	JOB_ACKNOWLEDGE, JOB_TOKEN, JOB_ACQUIRE, JOB_RENEW,
-	JOB_RUNNING,                     /* the worker has it */
-	JOB_CLEARING,                    /* the worker died: what it left running is ended */
-	JOB_RECOVERING,                  /* the worker died: its deployment is decided first, since the job's token ends with the job */
-	JOB_COMPLETING,                  /* the listener completes it: the worker did not */
+	JOB_WAITING, /* for a slot */
+	JOB_ACKNOWLEDGE,
+	JOB_TOKEN,
+	JOB_ACQUIRE,
+	JOB_RENEW,
+	JOB_RUNNING,    /* the worker has it */
+	JOB_CLEARING,   /* the worker died: what it left running is ended */
+	JOB_RECOVERING, /* the worker died: its deployment is decided first, since the job's token ends with the job */
+	JOB_COMPLETING, /* the listener completes it: the worker did not */
 	JOB_OVER,
 };
 struct job {
@@ -139,8 +144,8 @@ void job_recovered(struct job *j, const char *what);
 int64_t job_due(const struct job *j);
 bool job_holds_slot(const struct job *j);
 /* A job that an agent which died had under way; worker: its process, perhaps still alive. */
-void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start, const char *user,
-               const char *tracking_id);
+void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start,
+	       const char *user, const char *tracking_id);
 
 /* ---- Recovery: davit-step recover, beside everything else (recovery.c). */
 struct recovery {

@@ -1,5 +1,5 @@
-/* One job: acknowledge → acquire → first renewal → worker, whose lease is renewed here (protocol 5, 6.1, 6.2). A worker that dies without
- * reporting is followed by a recovery of its deployment, then the job is completed from here. */
+/* One job: acknowledge → acquire → first renewal → worker, whose lease is renewed here (protocol 5, 6.1, 6.2). A worker
+ * that dies without reporting is followed by a recovery of its deployment, then the job is completed from here. */
 #include "agent/listen/internal.h"
 
 #include <errno.h>
@@ -42,7 +42,8 @@ int64_t listener_pause(int64_t low_ms, int64_t high_ms)
 	return registration_pace(low_ms + (int64_t)rand_below((uint64_t)(high_ms - low_ms)));
 }
 
-static const char *const result_names[] = { "Succeeded", "SucceededWithIssues", "Failed", "Canceled", "Skipped", "Abandoned" };
+static const char *const result_names[] = {"Succeeded", "SucceededWithIssues", "Failed", "Canceled", "Skipped",
+					   "Abandoned"};
 
 bool job_holds_slot(const struct job *j)
 {
@@ -97,15 +98,18 @@ static void close_input(struct job *j)
 	j->sent = 0;
 }
 
-/* ---- The worker. It is started while the job is still being acquired; until it is told a job it waits on its input. */
+/* ---- The worker. It is started while the job is still being acquired; until it is told a job it waits on its input.
+ */
 
 static int spawn_worker(struct job *j, struct err *err)
 {
 	struct listener *l = j->listener;
 	const char *plain[] = { l->program, "worker", NULL };
 	const char *other[] = { l->program, "agent", "as-user", j->user, l->program, "worker", NULL };
-	struct proc_options options = { .argv = j->user != NULL ? other : plain, .stdin_fd = PROC_PIPE, .stdout_fd = STDOUT_FILENO,
-		                        .stderr_fd = STDERR_FILENO };
+	struct proc_options options = {.argv = j->user != NULL ? other : plain,
+				       .stdin_fd = PROC_PIPE,
+				       .stdout_fd = STDOUT_FILENO,
+				       .stderr_fd = STDERR_FILENO};
 	int r = proc_spawn(&options, &j->worker, err);
 	if (r < 0)
 		return err_wrap(err, r, "start the worker");
@@ -181,7 +185,8 @@ static void complete_done(void *context, int result, struct http_response *respo
 	struct job *j = context;
 	struct err err = ERR_INIT;
 	int r = call_result(result, response, failure, "report the job's end", &err);
-	bool gone = result >= 0 && (response->status == 401 || wire_run_service_error(response) == 404 || response->status == 404);
+	bool gone = result >= 0 &&
+		    (response->status == 401 || wire_run_service_error(response) == 404 || response->status == 404);
 	if (r >= 0 || gone || ++j->tries >= COMPLETE_TRIES) {
 		if (r < 0)
 			log_err(&err);
@@ -196,7 +201,7 @@ static void complete(struct job *j)
 	_cleanup_json_ json_t *completion = runservice_completion(&j->run, j->conclusion);
 	if (j->explanation != NULL)
 		runservice_annotate(completion, "failure", j->explanation);
-	struct call_request q = { .url = wire_url(j->run.url, "completejob"), .token = j->run.token, .json = completion };
+	struct call_request q = {.url = wire_url(j->run.url, "completejob"), .token = j->run.token, .json = completion};
 	j->due_ms = 0;
 	call_start(j->listener, &j->call, &q, complete_done, j);
 }
@@ -267,7 +272,8 @@ static void renewal_failed(struct job *j, const struct err *err)
 		return;
 	}
 	j->renew_failures++;
-	j->renew_due_ms = clock_mono_ms() + (j->renew_failures <= 5 ? listener_pause(5000, 15000) : listener_pause(15000, 30000));
+	j->renew_due_ms =
+		clock_mono_ms() + (j->renew_failures <= 5 ? listener_pause(5000, 15000) : listener_pause(15000, 30000));
 }
 
 static void renew_done(void *context, int result, struct http_response *response, const struct err *failure)
@@ -361,7 +367,8 @@ static void acquired(struct job *j, const struct http_response *response)
 	char line[ERR_FRAME_SIZE * 2];
 	log_err(&err);
 	if (j->acquired)
-		complete_as(j, "failed", xasprintf("The agent could not start this job: %s", err_line(&err, line, sizeof(line))));
+		complete_as(j, "failed",
+			    xasprintf("The agent could not start this job: %s", err_line(&err, line, sizeof(line))));
 	else
 		drop(j, 0);
 }
@@ -421,8 +428,10 @@ static void acquire(struct job *j)
 		return;
 	}
 	_cleanup_json_ json_t *body = runservice_acquire_body(j->ref.request_id, j->ref.billing_owner_id);
-	struct call_request q = { .url = wire_url(j->ref.run_service_url, "acquirejob"), .token = j->endpoint->token, .json = body,
-		                  .max_body = WIRE_JOB_MAX };
+	struct call_request q = {.url = wire_url(j->ref.run_service_url, "acquirejob"),
+				 .token = j->endpoint->token,
+				 .json = body,
+				 .max_body = WIRE_JOB_MAX};
 	call_start(j->listener, &j->call, &q, acquire_done, j);
 }
 
@@ -508,13 +517,13 @@ void job_shutdown(struct job *j)
 static char *worker_end_text(int status)
 {
 	if (status > 128 && status < 128 + 65)
-		return xasprintf("The worker of this job was ended by signal %d (%s) before it reported a result.", status - 128,
-		                 strsignal(status - 128));
+		return xasprintf("The worker of this job was ended by signal %d (%s) before it reported a result.",
+				 status - 128, strsignal(status - 128));
 	return xasprintf("The worker of this job ended with status %d before it reported a result.", status);
 }
 
-/* What the worker left: SIGINT, later SIGTERM, later SIGKILL; a davit-step is given the time that its undo needs, since an undo by
- * its own process is the gentler one. Then the deployment is recovered. */
+/* What the worker left: SIGINT, later SIGTERM, later SIGKILL; a davit-step is given the time that its undo needs, since
+ * an undo by its own process is the gentler one. Then the deployment is recovered. */
 static void clear_orphans(struct job *j)
 {
 	int64_t age = clock_mono_ms() - j->died_ms;
@@ -576,12 +585,13 @@ void job_worker_ended(struct job *j)
 		over(j, j->lease_lost ? "Abandoned" : result_names[result]);
 		return;
 	}
-	worker_died(j, ours ? worker_end_text(status) :
-	                      xstrdup("The agent died while this job ran; its worker has ended since, its result is unknown."));
+	worker_died(j, ours ? worker_end_text(status)
+			    : xstrdup("The agent died while this job ran; its worker has ended since, its result is "
+				      "unknown."));
 }
 
-void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start, const char *user,
-               const char *tracking_id)
+void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start,
+	       const char *user, const char *tracking_id)
 {
 	struct job *j = xcalloc(1, sizeof(*j));
 	j->listener = l;
@@ -619,7 +629,8 @@ void job_timer(struct job *j, int64_t now_ms)
 {
 	if (j->kill_due_ms != 0 && now_ms >= j->kill_due_ms) {
 		j->kill_due_ms = 0;
-		log_warning("listen", "job '%s' did not end in time after its cancel; its worker is killed", j->run.name);
+		log_warning("listen", "job '%s' did not end in time after its cancel; its worker is killed",
+			    j->run.name);
 		if (j->worker.pid > 0)
 			proc_signal(&j->worker, SIGKILL);
 	}

@@ -29,7 +29,8 @@ void listener_say(const char *fmt, ...)
 	(void)fflush(stdout);
 }
 
-/* One thread needs one arena (libcurl's resolver threads would each get one), and large blocks should leave with their owner. */
+/* One thread needs one arena (libcurl's resolver threads would each get one), and large blocks should leave with their
+ * owner. */
 static void set_up_memory(void)
 {
 #ifdef __GLIBC__
@@ -236,12 +237,13 @@ static bool is_over(const struct listener *l)
 	for (size_t i = 0; i < l->endpoint_count; i++)
 		if (l->endpoints[i]->step != STEP_ENDED)
 			return false;
-	/* A recovery that was begun for a job is finished: the host is left as it should be. What waits for a retry is left to
-	 * the next start. */
+	/* A recovery that was begun for a job is finished: the host is left as it should be. What waits for a retry is
+	 * left to the next start. */
 	for (const struct recovery *r = l->recoveries; r != NULL; r = r->next)
 		if (!r->over && (r->pidfd >= 0 || r->tries == 0 || call_is_running(&r->comment)))
 			return false;
-	/* A worker that a former agent started cannot be told to stop; the next start finds it, or what it left, again. */
+	/* A worker that a former agent started cannot be told to stop; the next start finds it, or what it left, again.
+	 */
 	for (const struct job *j = l->jobs; j != NULL; j = j->next)
 		if (j->endpoint != NULL && (j->pidfd >= 0 || j->phase != JOB_OVER))
 			return false;
@@ -314,7 +316,8 @@ static int exit_code(const struct listener *l)
 	int code = LISTEN_DONE;
 	for (size_t i = 0; i < l->endpoint_count; i++)
 		code = MAX(code, l->endpoints[i]->exit_code);
-	if (code == LISTEN_DONE && l->last_result >= 0 && wire_is_true(getenv("ACTIONS_RUNNER_RETURN_JOB_RESULT_FOR_HOSTED")))
+	if (code == LISTEN_DONE && l->last_result >= 0 &&
+	    wire_is_true(getenv("ACTIONS_RUNNER_RETURN_JOB_RESULT_FOR_HOSTED")))
 		return LISTEN_RESULT + l->last_result;
 	return code;
 }
@@ -358,7 +361,8 @@ static int load_endpoints(struct listener *l, struct err *err)
 	}
 	if (r >= 0 && l->endpoint_count == 0) {
 		r = err_set(err, ERR_NOT_FOUND, "this agent is not configured");
-		err_hint(err, r, "register it: davit agent configure --url https://github.com/OWNER/REPO --token TOKEN");
+		err_hint(err, r,
+			 "register it: davit agent configure --url https://github.com/OWNER/REPO --token TOKEN");
 	}
 	return r;
 }

@@ -1,5 +1,5 @@
-/* The listener: one thread, one event loop on base/http.h, any number of registrations, each a small state machine (endpoint.c), and
- * jobs with a worker process each (job.c). It runs no job content. */
+/* The listener: one thread, one event loop on base/http.h, any number of registrations, each a small state machine
+ * (endpoint.c), and jobs with a worker process each (job.c). It runs no job content. */
 #pragma once
 #include "agent/listen/store.h"
 

@@ -19,24 +19,44 @@ enum kind { FLAG, TEXT, SECRET, NUMBER, IGNORED_FLAG, IGNORED_TEXT };
 struct option { const char *name; enum kind kind; size_t offset; };
 #define AT(member) offsetof(struct agent_options, member)
 static const struct option options[] = {
-	{ "url", TEXT, AT(url) }, { "token", SECRET, AT(token) }, { "token-file", TEXT, AT(token_file) }, { "pat", SECRET, AT(pat) },
-	{ "name", TEXT, AT(name) }, { "runnergroup", TEXT, AT(group) }, { "labels", TEXT, AT(labels_text) }, { "work", TEXT, AT(work) },
-	{ "jitconfig", SECRET, AT(jit) }, { "unattended", FLAG, AT(unattended) }, { "replace", FLAG, AT(replace) },
-	{ "ephemeral", FLAG, AT(ephemeral) }, { "disableupdate", FLAG, AT(disable_update) },
-	{ "no-default-labels", FLAG, AT(no_default_labels) }, { "once", FLAG, AT(once) }, { "local", FLAG, AT(local) },
-	{ "worker-user", TEXT, AT(worker_user) }, { "actions-repository", TEXT, AT(actions_repository) },
-	{ "on-failure", TEXT, AT(on_failure) }, { "slots", NUMBER, AT(slots) }, { "json", FLAG, AT(json) }, { "help", FLAG, AT(help) },
-	{ "version", FLAG, AT(version) },
+	{"url", TEXT, AT(url)},
+	{"token", SECRET, AT(token)},
+	{"token-file", TEXT, AT(token_file)},
+	{"pat", SECRET, AT(pat)},
+	{"name", TEXT, AT(name)},
+	{"runnergroup", TEXT, AT(group)},
+	{"labels", TEXT, AT(labels_text)},
+	{"work", TEXT, AT(work)},
+	{"jitconfig", SECRET, AT(jit)},
+	{"unattended", FLAG, AT(unattended)},
+	{"replace", FLAG, AT(replace)},
+	{"ephemeral", FLAG, AT(ephemeral)},
+	{"disableupdate", FLAG, AT(disable_update)},
+	{"no-default-labels", FLAG, AT(no_default_labels)},
+	{"once", FLAG, AT(once)},
+	{"local", FLAG, AT(local)},
+	{"worker-user", TEXT, AT(worker_user)},
+	{"actions-repository", TEXT, AT(actions_repository)},
+	{"on-failure", TEXT, AT(on_failure)},
+	{"slots", NUMBER, AT(slots)},
+	{"json", FLAG, AT(json)},
+	{"help", FLAG, AT(help)},
+	{"version", FLAG, AT(version)},
 	/* Of the official runner, without effect here. */
-	{ "startuptype", IGNORED_TEXT, 0 }, { "monitorsocketaddress", IGNORED_TEXT, 0 }, { "auth", IGNORED_TEXT, 0 },
-	{ "username", IGNORED_TEXT, 0 }, { "generateserviceconfig", IGNORED_FLAG, 0 }, { "runasservice", IGNORED_FLAG, 0 },
+	{"startuptype", IGNORED_TEXT, 0},
+	{"monitorsocketaddress", IGNORED_TEXT, 0},
+	{"auth", IGNORED_TEXT, 0},
+	{"username", IGNORED_TEXT, 0},
+	{"generateserviceconfig", IGNORED_FLAG, 0},
+	{"runasservice", IGNORED_FLAG, 0},
 };
 #undef AT
 
 const char *agent_options_help(void)
 {
 	return "  --url URL                  repository, organisation or enterprise to serve\n"
-	       "  --token T                  registration (configure) or removal token (remove); '-': read from standard input\n"
+	       "  --token T                  registration (configure) or removal token (remove); '-': read from "
+	       "standard input\n"
 	       "  --token-file FILE          the same from a file\n"
 	       "  --pat T                    personal access token, exchanged for such a token\n"
 	       "  --name N                   the agent's name; default: the host's\n"
@@ -97,7 +117,8 @@ static int set_value(struct agent_options *o, const struct option *option, const
 		return 0;
 	case NUMBER:
 		if (!str_parse_i64(value, 1, SLOTS_MAX, &number))
-			return err_set(err, ERR_INVALID, "--%s is '%.60s', not a number from 1 to %d", option->name, value, SLOTS_MAX);
+			return err_set(err, ERR_INVALID, "--%s is '%.60s', not a number from 1 to %d", option->name,
+				       value, SLOTS_MAX);
 		if (*(int *)member == 0)
 			*(int *)member = (int)number;
 		return 0;
@@ -113,11 +134,12 @@ static void unknown(struct agent_options *o, const char *name, size_t len)
 		names[i] = options[i].name;
 	_cleanup_free_ char *word = xstrndup(name, len);
 	const char *nearest = str_nearest(word, names, ARRAY_SIZE(options));
-	strv_addf(&o->warnings, "Unrecognized option '--%.60s'%s%s%s", word, nearest ? "; did you mean --" : "", nearest ? nearest : "",
-	          nearest ? "?" : "");
+	strv_addf(&o->warnings, "Unrecognized option '--%.60s'%s%s%s", word, nearest ? "; did you mean --" : "",
+		  nearest ? nearest : "", nearest ? "?" : "");
 }
 
-/* One option of the command line at argv[*i]; takes its value along. given: which flags stood there, for the environment. */
+/* One option of the command line at argv[*i]; takes its value along. given: which flags stood there, for the
+ * environment. */
 static int read_word(int argc, char **argv, int *i, struct agent_options *o, bool *given, struct err *err)
 {
 	char *word = argv[*i];
@@ -220,7 +242,9 @@ static int read_token(struct agent_options *o, struct err *err)
 	str_truncate(&text, end);
 	free(o->token);
 	o->token = trimmed(str_peek(&text));
-	return *o->token == '\0' ? err_set(err, ERR_INVALID, "%s holds no token", standard_input ? "standard input" : path) : 0;
+	return *o->token == '\0'
+		       ? err_set(err, ERR_INVALID, "%s holds no token", standard_input ? "standard input" : path)
+		       : 0;
 }
 
 int agent_options_labels(const char *text, struct strv *ret, struct err *err)
@@ -233,7 +257,8 @@ int agent_options_labels(const char *text, struct strv *ret, struct err *err)
 		for (size_t i = 0; i < ret->count; i++)
 			known = known || strcasecmp(ret->items[i], label) == 0;
 		if (strlen(label) > LABEL_MAX)
-			return err_set(err, ERR_INVALID, "the label '%.40s…' is longer than %d characters", label, LABEL_MAX);
+			return err_set(err, ERR_INVALID, "the label '%.40s…' is longer than %d characters", label,
+				       LABEL_MAX);
 		if (!known)
 			strv_add(ret, label);
 	}
@@ -246,8 +271,10 @@ static int check(struct agent_options *o, struct err *err)
 		return err_set(err, ERR_INVALID, "--on-failure is 'rollback' or 'hold', not '%.60s'", o->on_failure);
 	if (o->actions_repository != NULL) {
 		const char *slash = strchr(o->actions_repository, '/');
-		if (slash == NULL || slash == o->actions_repository || slash[1] == '\0' || strchr(slash + 1, '/') != NULL)
-			return err_set(err, ERR_INVALID, "--actions-repository is OWNER/REPO, not '%.100s'", o->actions_repository);
+		if (slash == NULL || slash == o->actions_repository || slash[1] == '\0' ||
+		    strchr(slash + 1, '/') != NULL)
+			return err_set(err, ERR_INVALID, "--actions-repository is OWNER/REPO, not '%.100s'",
+				       o->actions_repository);
 	}
 	if (o->name != NULL && (*o->name == '\0' || strlen(o->name) > 64))
 		return err_set(err, ERR_INVALID, "--name has 1 to 64 characters");

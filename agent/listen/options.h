@@ -1,6 +1,7 @@
-/* Options of `davit agent configure`, `run` and `remove`, by the rules of the official config.sh and run.sh (protocol 1.1, 1.2): the
- * command line wins over ACTIONS_RUNNER_INPUT_NAME, the first occurrence counts, names are case-insensitive, an unknown
- * option is said and does not stop. Better than there: labels are trimmed, a flag may be followed by true or false, --name=value. */
+/* Options of `davit agent configure`, `run` and `remove`, by the rules of the official config.sh and run.sh
+ * (protocol 1.1, 1.2): the command line wins over ACTIONS_RUNNER_INPUT_NAME, the first occurrence counts, names are
+ * case-insensitive, an unknown option is said and does not stop. Better than there: labels are trimmed, a flag may be
+ * followed by true or false, --name=value. */
 #pragma once
 #include "base/err.h"
 #include "base/str.h"
@@ -13,8 +14,8 @@ struct agent_options {
 	bool unattended, replace, ephemeral, disable_update, no_default_labels, once, local, json, help, version;
 	struct strv warnings;            /* for standard error, one line each */
 };
-/* Reads argv (argv[0] is the command's word) and the environment; wipes secrets in argv; takes ACTIONS_RUNNER_INPUT_* out of the
- * environment. `--token -` and `--token-file F` are read here. ERR_INVALID: a value that cannot be. */
+/* Reads argv (argv[0] is the command's word) and the environment; wipes secrets in argv; takes ACTIONS_RUNNER_INPUT_*
+ * out of the environment. `--token -` and `--token-file F` are read here. ERR_INVALID: a value that cannot be. */
 int agent_options_read(int argc, char **argv, struct agent_options *ret, struct err *err);
 void agent_options_done(struct agent_options *o);
 /* Splits at commas, trims, drops empty ones and repetitions in any case. ERR_INVALID: longer than 256. */

@@ -1,5 +1,5 @@
-/* What a worker that died left running: every process that carries the job's RUNNER_TRACKING_ID, whatever became of its parents and
- * groups. A process that emptied the variable wanted to outlive its job, and does. */
+/* What a worker that died left running: every process that carries the job's RUNNER_TRACKING_ID, whatever became of its
+ * parents and groups. A process that emptied the variable wanted to outlive its job, and does. */
 #pragma once
 #include <stddef.h>
 
@@ -7,6 +7,6 @@ struct orphans {
 	size_t count;                    /* alive now */
 	size_t steps;                    /* of them davit-step, which takes a deployment back when it is told to stop */
 };
-/* Looks at all processes that this user may look at, and sends the signal (0: none) to those that are left; a davit-step gets
- * SIGINT only. */
+/* Looks at all processes that this user may look at, and sends the signal (0: none) to those that are left; a
+ * davit-step gets SIGINT only. */
 struct orphans orphans_find(const char *tracking_id, int signal);

@@ -1,8 +1,9 @@
-/* davit-step recover as a child beside everything else: at the start of the agent, and after a worker that died. It runs as the
- * user that workers run as, since the journal is that user's. One at a time: two would meet at the same locks.
+/* davit-step recover as a child beside everything else: at the start of the agent, and after a worker that died. It
+ * runs as the user that workers run as, since the journal is that user's. One at a time: two would meet at the same
+ * locks.
  *
- * Its standard input gets one JSON object, {"report": {"token","api_url","repository","sha",…}}: what it needs to speak of
- * the job on its commit; an empty object where nothing is known. */
+ * Its standard input gets one JSON object, {"report": {"token","api_url","repository","sha",…}}: what it needs to speak
+ * of the job on its commit; an empty object where nothing is known. */
 #include "agent/listen/internal.h"
 
 #include <dirent.h>
@@ -64,8 +65,10 @@ static void comment_send(struct recovery *r)
 		finish(r, r->what);
 		return;
 	}
-	struct call_request q = { .url = xstrdup(r->comment_url), .token = json_get_string(json_get_object(input, "report"), "token"),
-		                  .json = r->comment_body, .timeout_ms = COMMENT_TIMEOUT_MS };
+	struct call_request q = {.url = xstrdup(r->comment_url),
+				 .token = json_get_string(json_get_object(input, "report"), "token"),
+				 .json = r->comment_body,
+				 .timeout_ms = COMMENT_TIMEOUT_MS};
 	r->due_ms = 0;
 	call_start(r->listener, &r->comment, &q, comment_done, r);
 }
@@ -84,15 +87,19 @@ static bool says_it_itself(const json_t *report)
 
 static json_t *comment_text(const json_t *deployment, const char *state)
 {
-	const char *name = json_get_string(deployment, "name"), *environment = json_get_string(deployment, "environment");
+	const char *name = json_get_string(deployment, "name"),
+		   *environment = json_get_string(deployment, "environment");
 	const char *id = json_get_string(deployment, "id"), *run = json_get_string(deployment, "run_url");
-	const char *how = strcmp(state, "undone") == 0    ? "was rolled back: what it had changed is as it was before" :
-	                  strcmp(state, "committed") == 0 ? "was finished: its last step had been made" :
-	                                                    "is held: a person is needed. `davit show` lists what is left, "
-	                                                    "`davit rollback` undoes it, `davit unlock --accept` keeps it";
-	return json_stringf("Deployment **%s.%s** %s.\n\nThe process that carried it out died in the middle%s%s%s; davit's agent went on "
-	                    "with it (deployment `%s`).", name ? name : "", environment ? environment : "", how, run ? " of [its job](" : "",
-	                    run ? run : "", run ? ")" : "", id ? id : "");
+	const char *how = strcmp(state, "undone") == 0 ? "was rolled back: what it had changed is as it was before"
+			  : strcmp(state, "committed") == 0
+				  ? "was finished: its last step had been made"
+				  : "is held: a person is needed. `davit show` lists what is left, "
+				    "`davit rollback` undoes it, `davit unlock --accept` keeps it";
+	return json_stringf("Deployment **%s.%s** %s.\n\nThe process that carried it out died in the middle%s%s%s; "
+			    "davit's agent went on "
+			    "with it (deployment `%s`).",
+			    name ? name : "", environment ? environment : "", how, run ? " of [its job](" : "",
+			    run ? run : "", run ? ")" : "", id ? id : "");
 }
 
 /* True when a comment is on its way. */
@@ -107,7 +114,8 @@ static bool comment_begin(struct recovery *r)
 	const char *state = json_get_string(answer, "state"), *commit = json_get_string(deployment, "commit");
 	const char *api = json_get_string(ours, "api_url"), *repository = json_get_string(ours, "repository");
 	const char *other = json_get_string(deployment, "repository");
-	if (deployment == NULL || state == NULL || api == NULL || repository == NULL || json_get_string(ours, "token") == NULL)
+	if (deployment == NULL || state == NULL || api == NULL || repository == NULL ||
+	    json_get_string(ours, "token") == NULL)
 		return false;
 	if (commit == NULL)
 		commit = json_get_string(ours, "sha");
@@ -128,8 +136,10 @@ static int spawn(struct recovery *r, struct err *err)
 		return err->code;
 	const char *plain[] = { step, "recover", "--json", NULL };
 	const char *other[] = { r->listener->program, "agent", "as-user", r->user, step, "recover", "--json", NULL };
-	struct proc_options options = { .argv = r->user != NULL ? other : plain, .stdin_fd = PROC_PIPE, .stdout_fd = PROC_PIPE,
-		                        .stderr_fd = STDERR_FILENO };
+	struct proc_options options = {.argv = r->user != NULL ? other : plain,
+				       .stdin_fd = PROC_PIPE,
+				       .stdout_fd = PROC_PIPE,
+				       .stderr_fd = STDERR_FILENO};
 	int code = proc_spawn(&options, &r->proc, err);
 	if (code < 0)
 		return code;
@@ -225,7 +235,8 @@ static const char *describe(int status)
 	case 4:
 		return "Its deployment is held: a person is needed; `davit history` says what is left.";
 	case EXIT_LOCKED:
-		return "Its deployment is still at work, or its owner cannot be proven dead; `davit recover` goes on with it.";
+		return "Its deployment is still at work, or its owner cannot be proven dead; `davit recover` goes on "
+		       "with it.";
 	default:
 		return "The recovery of its deployment failed; `davit recover` tries it again.";
 	}
@@ -322,16 +333,20 @@ static void adopt(struct listener *l, const char *id)
 		(void)seal_erase(l->store->dir, id, NULL);
 		return;
 	}
-	struct run_job run = { .url = copy(record, "url"), .token = copy(record, "token"), .plan_id = copy(record, "plan_id"),
-		               .job_id = copy(record, "job_id"), .name = copy(record, "name"),
-		               .billing_owner_id = copy(record, "billing_owner_id") };
+	struct run_job run = {.url = copy(record, "url"),
+			      .token = copy(record, "token"),
+			      .plan_id = copy(record, "plan_id"),
+			      .job_id = copy(record, "job_id"),
+			      .name = copy(record, "name"),
+			      .billing_owner_id = copy(record, "billing_owner_id")};
 	if (run.url == NULL || run.token == NULL || run.plan_id == NULL || run.job_id == NULL || run.name == NULL) {
 		run_job_done(&run);
 		(void)seal_erase(l->store->dir, id, NULL);
 		return;
 	}
 	job_adopt(l, &run, json_object_get(record, "report"), (pid_t)json_get_int(record, "pid", 0),
-	          (uint64_t)json_get_int(record, "start_time", 0), json_get_string(record, "user"), json_get_string(record, "tracking_id"));
+		  (uint64_t)json_get_int(record, "start_time", 0), json_get_string(record, "user"),
+		  json_get_string(record, "tracking_id"));
 }
 
 static void closedirp(DIR **dir)

@@ -33,8 +33,10 @@ static int check_dir(const char *dir, struct err *err)
 	if (fstat(fd, &st) < 0)
 		return err_errno(err, errno, "look at the agent's folder %s", dir);
 	if (st.st_uid != geteuid() || (st.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-		err_set(err, ERR_PERMISSION, "the agent's folder %s belongs to somebody else or is open to others", dir);
-		return err_hint(err, ERR_PERMISSION, "it holds private keys: chown it to the agent's user and chmod it to 0700");
+		err_set(err, ERR_PERMISSION, "the agent's folder %s belongs to somebody else or is open to others",
+			dir);
+		return err_hint(err, ERR_PERMISSION,
+				"it holds private keys: chown it to the agent's user and chmod it to 0700");
 	}
 	if (fs_is_network(fd))
 		return err_set(err, ERR_REFUSED, "the agent's folder %s lies on a network file system", dir);
@@ -226,7 +228,8 @@ int agent_store_lock(const struct agent_store *s, int *ret_fd, struct err *err)
 		return err_errno(err, errno, "open %s", path);
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
-		err_set(err, ERR_LOCKED, "another agent (process %d) listens for these registrations already", (int)read_holder(fd));
+		err_set(err, ERR_LOCKED, "another agent (process %d) listens for these registrations already",
+			(int)read_holder(fd));
 		return err_hint(err, ERR_LOCKED, "stop it first, or give this one its own DAVIT_STATE");
 	}
 	char text[32];

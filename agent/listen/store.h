@@ -1,12 +1,13 @@
-/* What the agent keeps between runs: one folder a registration, root's alone when the agent is root (docs/semantics.md 2).
+/* What the agent keeps between runs: one folder a registration, root's alone when the agent is root
+ * (docs/semantics.md 2).
  *
  *   AGENT/registrations/ID/registration.json   the record (agent/github/registration.h), 0600
- *   AGENT/registrations/ID/key.pem              the private key, 0600
- *   AGENT/registrations/ID/state.json           {"state","text","since","pid"}: written when it changes
- *   AGENT/registrations/ID/session              id of the open session: one that a killed agent left is deleted by the next
- *   AGENT/registrations/ID/last-poll            empty; its time is that of the last answer of the queue
- *   AGENT/sealed/job-JOBID                      a job under way, sealed (base/seal.h): see recovery.h
- *   AGENT/lock                                  locked by the running agent; its pid stands in it
+ *   AGENT/registrations/ID/key.pem             the private key, 0600
+ *   AGENT/registrations/ID/state.json          {"state","text","since","pid"}: written when it changes
+ *   AGENT/registrations/ID/session             id of the open session: a killed agent's is deleted by the next one
+ *   AGENT/registrations/ID/last-poll           empty; its time is that of the last answer of the queue
+ *   AGENT/sealed/job-JOBID                     a job under way, sealed (base/seal.h): see recovery.c
+ *   AGENT/lock                                 locked by the running agent; its pid stands in it
  *
  * AGENT: $DAVIT_STATE/agent; else /var/lib/davit-agent (root), else STATE/agent. */
 #pragma once
@@ -15,7 +16,8 @@
 struct agent_store {
 	char *dir;
 };
-/* make: missing folders are made 0700. Refused: another owner, open to others, a network file system. ERR_NOT_FOUND: not there. */
+/* make: missing folders are made 0700. Refused: another owner, open to others, a network file system. ERR_NOT_FOUND:
+ * not there. */
 int agent_store_open(bool make, struct agent_store *ret, struct err *err);
 void agent_store_done(struct agent_store *s);
 /* Sorted ids; none is no error. */
@@ -32,8 +34,9 @@ char *agent_store_id(const char *url, const char *name, struct err *err);
 
 void agent_store_write_state(const struct agent_store *s, const char *id, const char *state, const char *text);
 json_t *agent_store_read_state(const struct agent_store *s, const char *id);        /* NULL: none */
-void agent_store_write_session(const struct agent_store *s, const char *id, const char *session);   /* NULL: none is open */
-char *agent_store_read_session(const struct agent_store *s, const char *id);                        /* NULL: none; free() */
+void agent_store_write_session(const struct agent_store *s, const char *id,
+			       const char *session);                         /* NULL: none is open */
+char *agent_store_read_session(const struct agent_store *s, const char *id); /* NULL: none; free() */
 void agent_store_touch_poll(const struct agent_store *s, const char *id);
 int64_t agent_store_last_poll_ms(const struct agent_store *s, const char *id);     /* wall; 0: never */
 
