@@ -2,11 +2,11 @@
 """A real deployment to two real SSH targets, killed with SIGKILL, recovered, and looked at.
 
     crash.py records             kill after every journal record (needs a build with DAVIT_TEST_HOOKS)
-    crash.py random --times N    kill at N random moments
+    crash.py random --times N    kill at N random moments; $DAVIT_RELEASE names a release build to do it to, else it is $DAVIT_BUILD
     crash.py … --seed S          the same moments again
 
 Each try ends the way that its number says: half of them by the agent's own start, a quarter by `davit recover`, a quarter from the
-targets alone, with another state folder that knows nothing. The old or the new version must be whole on both targets, by a digest
+targets alone, with another state folder that knows nothing. Every third time a recovery was killed before. The old or the new version must be whole on both targets, by a digest
 of the whole tree; nothing of davit's is left but releases, their manifests and snapshots; the journal says the same; and a second
 recovery finds nothing to do.
 """
@@ -19,6 +19,8 @@ import subprocess
 import sys
 import time
 
+if "random" in sys.argv[1:] and os.environ.get("DAVIT_RELEASE"):
+    os.environ["DAVIT_BUILD"] = os.environ["DAVIT_RELEASE"]
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from world import Failure, World, fast_sshd, judge, kill, tree_digest  # noqa: E402
 
@@ -85,8 +87,11 @@ def prepare(world):
     return old, new
 
 
-def settle(world, old, new, number, what):
+def settle(world, old, new, number, what, kill_recovery):
     way = WAYS[number % len(WAYS)]
+    if number % 3 == 2:
+        kill_recovery()
+        what += " and a killed recovery"
     what += f" (by {way})"
     recover(world, way, what)
     which = judge(world, old, new, what)
@@ -115,7 +120,10 @@ def at_every_record(world, args):
         p = world.davit("deploy", "deploy.yml", "--secret", "KEY", env={"DAVIT_TEST_KILL_AT": str(at)})
         if p.returncode not in (-9, 137):
             raise Failure(f"record {at}: not killed, exit {p.returncode}\n{p.stdout}{p.stderr}")
-        seen[settle(world, old, new, number, f"record {at}")] += 1
+
+        def kill_recovery(after=1 + at % 23):
+            world.davit("recover", env={"DAVIT_TEST_KILL_AT": str(after)})
+        seen[settle(world, old, new, number, f"record {at}", kill_recovery)] += 1
     print(f"{records} journal records, killed after {sum(seen.values())} of them: {seen['old']} old, {seen['new']} new")
     if seen["old"] == 0 or seen["new"] == 0:
         raise Failure("both outcomes should have been seen")
@@ -138,7 +146,15 @@ def at_random(world, args):
             pass
         ended = process.poll() is not None
         kill(process)
-        which = settle(world, old, new, i if not ended else 1, f"kill {i} after {moment:.3f} s (seed {args.seed})")
+
+        def kill_recovery(after=dice.uniform(0, whole * 0.6)):
+            recovery = world.start("recover")
+            try:
+                recovery.wait(after)
+            except subprocess.TimeoutExpired:
+                pass
+            kill(recovery)
+        which = settle(world, old, new, i if not ended else 1, f"kill {i} after {moment:.3f} s (seed {args.seed})", kill_recovery)
         seen["ended" if ended else which] += 1
     print(f"{args.times} kills within {whole:.2f} s: {seen['old']} old, {seen['new']} new, {seen['ended']} had ended")
 
