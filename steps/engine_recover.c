@@ -429,8 +429,12 @@ static int recover_listed(const struct engine_recover_options *r, const struct e
 		struct err why = ERR_INIT;
 		int one = engine_recover_one(json_array_get(list, i), o, r->deployment, ret, &why);
 		/* One that lives is none of our business when nobody named it. */
-		if (one == 5)
+		if (one == 5) {
+			char line[ERR_FRAME_SIZE];
+			if (o->report)
+				o->report(o->report_context, "info", err_line(&why, line, sizeof(line)));
 			continue;
+		}
 		if (one != 0 && err)
 			*err = why;
 		status = worse(status, one);

@@ -246,8 +246,9 @@ static void summarise(const struct deploy_session *s, const struct engine_result
 	char line[4096];
 	if (!s->workflow || s->title == NULL)
 		return;
-	_cleanup_free_ char *text = report_summary(s->title, result ? result->report : NULL, s->faults,
-	        plan ? "planned" : result && result->id ? deployment_state_name(result->state) : NULL, plan && result ? result->digest : NULL,
+	bool refused = plan && status != 0 && status != 3 && status != 6;
+	_cleanup_free_ char *text = report_summary(s->title, result && !refused ? result->report : NULL, s->faults,
+	        refused ? "refused" : plan ? "planned" : result && result->id ? deployment_state_name(result->state) : NULL, plan && !refused && result ? result->digest : NULL,
 	        status != 0 && err->code != 0 ? err_line(err, line, sizeof(line)) : NULL);
 	if (text != NULL)
 		deploy_job_write_summary(text, &ignored);
