@@ -291,7 +291,7 @@ int ssh_handshake(struct ssh *s, const char *host_key_types, struct wait *w, str
 	                              "chacha20-poly1305@openssh.com";
 	prefer(s, LIBSSH2_METHOD_CRYPT_CS, ciphers);
 	prefer(s, LIBSSH2_METHOD_CRYPT_SC, ciphers);
-	static const char macs[] = "hmac-sha2-512,hmac-sha2-256,hmac-sha1,hmac-sha2-256-etm@openssh.com,"
+	static const char macs[] = "hmac-sha2-256,hmac-sha2-512,hmac-sha1,hmac-sha2-256-etm@openssh.com,"
 	                           "hmac-sha2-512-etm@openssh.com";
 	prefer(s, LIBSSH2_METHOD_MAC_CS, macs);
 	prefer(s, LIBSSH2_METHOD_MAC_SC, macs);

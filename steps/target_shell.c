@@ -180,6 +180,9 @@ static int start_session(struct shell_target *s, struct shell_session **slot, st
 	bool again = s->opened && !link_is_open(s->link);
 	if (s->connecting)
 		return err_set(err, ERR_NETWORK, "'%s' is being connected", s->t.view.name);
+	/* A tick inside an operation must not take the connection from under it. */
+	if (s->depth > 1 && !link_is_open(s->link))
+		return err_set(err, ERR_NETWORK, "the connection to '%s' was lost", s->t.view.name);
 	w->deadline_mono_ms = wait_within(w, CONNECT_MS).deadline_mono_ms;
 	s->connecting = true;
 	if (!link_is_open(s->link)) {

@@ -138,6 +138,30 @@ static void megabytes_go_both_ways_at_once(void **state)
 	assert_memory_equal(o.data, data, SIZE);
 }
 
+static void keys_are_exchanged_anew_in_the_middle_of_a_transfer(void **state)
+{
+	(void)state;
+	enum { SIZE = 6 << 20 };
+	static const char *const often[] = { "--option", "RekeyLimit 1M", NULL };
+	struct server server;
+	assert_true(server_start(&server, "sshd.py", often));
+	{
+		_cleanup_(try_done) struct try t;
+		_cleanup_free_ char *own_key = read_text(server_text(&server, "key")), *data = xcalloc(1, SIZE);
+		_cleanup_(str_done) struct str o = STR_INIT(SIZE + 1);
+		int status = -1;
+		try_init(&t, &server);
+		t.login.key = own_key;
+		assert_int_equal(go(&t), 0);
+		int r = ssh_run(t.s, "cat", data, SIZE, SIZE, &t.w, &o, NULL, &status, &t.err);
+		if (r < 0)
+			fail_msg("%s", err_line(&t.err, t.line, sizeof(t.line)));
+		assert_int_equal(status, 0);
+		assert_int_equal(o.len, SIZE);
+	}
+	server_stop(&server);
+}
+
 static void output_beyond_the_ceiling_is_an_error_and_the_session_stays(void **state)
 {
 	(void)state;
@@ -610,6 +634,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_command_runs_with_its_streams_and_status),
 		cmocka_unit_test(megabytes_go_both_ways_at_once),
+		cmocka_unit_test(keys_are_exchanged_anew_in_the_middle_of_a_transfer),
 		cmocka_unit_test(output_beyond_the_ceiling_is_an_error_and_the_session_stays),
 		cmocka_unit_test(a_wrong_host_key_is_refused_with_both_fingerprints),
 		cmocka_unit_test(a_key_line_and_a_fingerprint_of_any_type_are_accepted),
