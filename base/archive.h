@@ -42,7 +42,7 @@ int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait 
 /* Fills in the digests of files that have none; a file that is not there any more or not of its size is ERR_CONFLICT. */
 int tree_digest(int dirfd, struct tree *tree, struct wait *w, struct err *err);
 /* Writes the entries (all, or those whose index is in `only`) as a pax tar to `write`: permission bits without setuid, setgid and
- * sticky, owner 0, whole seconds. packed (may be NULL) counts the content as it goes in, for progress. A file that changed its size since the walk is ERR_CONFLICT; a name that is not UTF-8 ERR_INVALID. */
+ * sticky, owner 0, whole seconds. packed (may be NULL) counts the content as it goes in, for progress. A file that changed its size or time since the walk is ERR_CONFLICT; a name that is not UTF-8 ERR_INVALID. */
 typedef int (*archive_write_fn)(void *context, const void *data, size_t len, struct err *err);
 int archive_pack(int dirfd, const struct tree *tree, const size_t *only, size_t only_count,
                  enum archive_compression compression, archive_write_fn write, void *context, int64_t *packed, struct wait *w,

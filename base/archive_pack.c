@@ -11,7 +11,7 @@
 enum { PACK_BLOCK = 256 << 10, PACK_BUFFER = 256 << 10, PACK_CHECK_EVERY = 64, PACK_MAX_THREADS = 16 };
 
 struct packing {
-	int top;
+	struct tree_opener opener;
 	struct wait *wait;
 	archive_write_fn write;
 	void *context;
@@ -89,24 +89,22 @@ static int changed(const char *path, struct err *err)
 	return err_set(err, ERR_CONFLICT, "'%s' changed while it was packed", path);
 }
 
-static int pack_content(struct packing *p, int fd, const struct tree_entry *e, struct err *err)
+static ssize_t read_some(int fd, char *buffer, size_t len)
 {
-	int64_t left = e->size;
+	ssize_t n;
 
-	while (left > 0) {
-		ssize_t n = read(fd, p->buffer, (size_t) MIN(left, (int64_t) PACK_BUFFER));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_errno(err, errno, "read '%s'", e->path);
-		if (n == 0)
-			return changed(e->path, err);
-		if (archive_write_data(p->archive, p->buffer, (size_t) n) != n || p->write_result < 0)
-			return pack_error(p, e->path, err);
-		left -= n;
-		if (p->packed)
-			*p->packed += n;
-	}
+	do
+		n = read(fd, buffer, len);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
+static int pack_data(struct packing *p, const struct tree_entry *e, size_t len, struct err *err)
+{
+	if (archive_write_data(p->archive, p->buffer, len) != (la_ssize_t) len || p->write_result < 0)
+		return pack_error(p, e->path, err);
+	if (p->packed)
+		*p->packed += (int64_t) len;
 	return 0;
 }
 
@@ -124,30 +122,49 @@ static int pack_header(struct packing *p, const struct tree_entry *e, struct err
 	return archive_write_header(p->archive, h) == ARCHIVE_OK && p->write_result == 0 ? 0 : pack_error(p, e->path, err);
 }
 
+/* What is packed must be what was digested: a file of the same size and time is. */
+static int pack_file(struct packing *p, int fd, const struct tree_entry *e, struct err *err)
+{
+	int64_t left = e->size;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_errno(err, errno, "look at '%s'", e->path);
+	if (!S_ISREG(st.st_mode) || st.st_size != e->size ||
+	    e->mtime_ns != (int64_t) st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec)
+		return changed(e->path, err);
+	int r = pack_header(p, e, err);
+	while (left > 0 && r == 0) {
+		ssize_t n = read_some(fd, p->buffer, (size_t) MIN(left, (int64_t) PACK_BUFFER));
+		if (n < 0)
+			return err_errno(err, errno, "read '%s'", e->path);
+		if (n == 0)
+			return changed(e->path, err);
+		r = pack_data(p, e, (size_t) n, err);
+		left -= n;
+	}
+	return r;
+}
+
+static int refuse_name(const struct tree_entry *e, struct err *err)
+{
+	_cleanup_(str_done) struct str shown = STR_INIT(ERR_FRAME_SIZE);
+
+	str_append_safe(&shown, e->path, MIN(strlen(e->path), (size_t) 100));
+	int r = err_set(err, ERR_INVALID, "the name '%s' is not UTF-8", str_peek(&shown));
+	return err_hint(err, r, "rename it or exclude it");
+}
+
 static int pack_entry(struct packing *p, const struct tree_entry *e, struct err *err)
 {
-	_cleanup_close_ int fd = -1;
-
-	if (!str_is_utf8(e->path, strlen(e->path)) || (e->link && !str_is_utf8(e->link, strlen(e->link)))) {
-		_cleanup_(str_done) struct str shown = STR_INIT(ERR_FRAME_SIZE);
-		str_append_safe(&shown, e->path, MIN(strlen(e->path), (size_t) 100));
-		int r = err_set(err, ERR_INVALID, "the name '%s' is not UTF-8", str_peek(&shown));
-		return err_hint(err, r, "rename it or exclude it");
-	}
-	if (S_ISREG(e->mode)) {
-		struct stat st;
-		fd = tree_open(p->top, e->path, O_RDONLY, err);
-		if (fd < 0)
-			return fd == ERR_NOT_FOUND ? changed(e->path, err) : fd;
-		if (fstat(fd, &st) < 0)
-			return err_errno(err, errno, "look at '%s'", e->path);
-		if (!S_ISREG(st.st_mode) || st.st_size != e->size)
-			return changed(e->path, err);
-	}
-	int r = pack_header(p, e, err);
-	if (r == 0 && fd >= 0)
-		r = pack_content(p, fd, e, err);
-	return r;
+	if (!str_is_utf8(e->path, strlen(e->path)) || (e->link && !str_is_utf8(e->link, strlen(e->link))))
+		return refuse_name(e, err);
+	if (!S_ISREG(e->mode))
+		return pack_header(p, e, err);
+	_cleanup_close_ int fd = tree_open(&p->opener, e->path, err);
+	if (fd < 0)
+		return fd == ERR_NOT_FOUND ? changed(e->path, err) : fd;
+	return pack_file(p, fd, e, err);
 }
 
 static int pack_all(struct packing *p, const struct tree *tree, const size_t *only, size_t only_count, struct err *err)
@@ -172,7 +189,7 @@ int archive_pack(int dirfd, const struct tree *tree, const size_t *only, size_t 
 {
 	_cleanup_(archive_locale_leave) _unused_ struct archive_locale locale = archive_locale_enter();
 	_cleanup_free_ char *buffer = xmalloc(PACK_BUFFER);
-	struct packing p = { .top = dirfd, .wait = w, .write = write, .context = context, .buffer = buffer, .packed = packed };
+	struct packing p = { .opener = TREE_OPENER_INIT(dirfd), .wait = w, .write = write, .context = context, .buffer = buffer, .packed = packed };
 
 	p.archive = archive_write_new();
 	p.entry = archive_entry_new();
@@ -182,6 +199,7 @@ int archive_pack(int dirfd, const struct tree *tree, const size_t *only, size_t 
 	if (r == 0)
 		r = pack_all(&p, tree, only, only_count, err);
 	p.dropping = r < 0;
+	tree_opener_done(&p.opener);
 	archive_entry_free(p.entry);
 	archive_write_free(p.archive);
 	return r;

@@ -242,9 +242,9 @@ struct digesting {
 	struct err err;
 };
 
-static int digest_entry(int top, struct tree_entry *e, struct digest *d, char *buffer, struct err *err)
+static int digest_entry(struct tree_opener *opener, struct tree_entry *e, struct digest *d, char *buffer, struct err *err)
 {
-	_cleanup_close_ int fd = tree_open(top, e->path, O_RDONLY, err);
+	_cleanup_close_ int fd = tree_open(opener, e->path, err);
 	int64_t size = 0;
 
 	if (fd < 0)
@@ -284,6 +284,7 @@ static void digest_some(struct digesting *g, bool watch)
 {
 	_cleanup_(digest_freep) struct digest *d = digest_new();
 	_cleanup_free_ char *buffer = xmalloc(DIGEST_BUFFER);
+	_cleanup_(tree_opener_done) struct tree_opener opener = TREE_OPENER_INIT(g->top);
 	struct err err = ERR_INIT;
 	unsigned done = 0;
 
@@ -296,7 +297,7 @@ static void digest_some(struct digesting *g, bool watch)
 		if (watch && g->wait && (done++ % DIGEST_CHECK_EVERY) == 0)
 			r = wait_check(g->wait, &err);
 		if (r == 0 && S_ISREG(e->mode) && e->digest[0] == 0)
-			r = digest_entry(g->top, e, d, buffer, &err);
+			r = digest_entry(&opener, e, d, buffer, &err);
 		if (r < 0)
 			digest_fail(g, r, &err);
 	}

@@ -641,7 +641,7 @@ static int prepare(const struct step_context *c, struct view *v, struct upload *
 	if (r == 0)
 		r = distrust_former(c, v, u, plan, err);
 	if (r == 0)
-		r = upload_source_digest(&u->source, u->former_release ? &u->former : NULL, c->wait, err);
+		r = upload_source_digest(c, &u->source, u->former_release ? &u->former : NULL, c->wait, err);
 	return r;
 }
 

@@ -99,31 +99,6 @@ static int open_source(const struct step_context *c, const struct archive_upload
 	return 0;
 }
 
-int upload_source_open(const struct step_context *c, const struct archive_upload_in *in, struct wait *w, struct upload_source *ret,
-                       struct err *err)
-{
-	struct upload_source s = { .fd = -1 };
-	struct ignore *ignore = NULL;
-
-	int r = open_source(c, in, &s, err);
-	if (r == 0)
-		r = make_ignore(in, s.path, &ignore, err);
-	if (r == 0)
-		r = tree_walk(s.fd, ignore, false, w, &s.tree, err);
-	if (r == 0) {
-		s.blobs = xcalloc(MAX(s.tree.count, (size_t) 1), sizeof(*s.blobs));
-		r = upload_source_git(&s, ignore, w, err);
-	}
-	ignore_free(ignore);
-	if (r < 0) {
-		upload_source_done(&s);
-		return r;
-	}
-	settle_modes(&s.tree);
-	*ret = s;
-	return 0;
-}
-
 /* A changed .gitattributes may give the same blob another form in the work tree. */
 static bool is_attributes(const char *path)
 {
@@ -148,41 +123,107 @@ static bool same_attribute_files(const struct upload_source *s, const struct man
 	return ours == theirs;
 }
 
-/* A deployment plans twice, and for each target: what was digested moments ago and has kept its time and size is not read again. */
-static struct { char *path; struct tree tree; } remembered;
+/* The last source of this process. What was digested moments ago and has kept its time and size is not read again. */
+static struct { char *key; bool fresh; struct upload_source source; } last;
 
-static void remember(const struct upload_source *s)
+static void copy_texts(const struct strv *from, struct strv *to)
 {
-	if (remembered.path)
-		tree_done(&remembered.tree);
-	free(remembered.path);
-	remembered.path = xstrdup(s->path);
-	for (size_t i = 0; i < s->tree.count; i++) {
-		const struct tree_entry *from = &s->tree.entries[i];
-		if (!S_ISREG(from->mode))
-			continue;
-		struct tree_entry *e = tree_add(&remembered.tree);
-		*e = *from;
-		e->path = xstrdup(from->path);
-		e->link = NULL;
+	for (size_t i = 0; i < from->count; i++)
+		strv_add(to, from->items[i]);
+}
+
+static void copy_source(const struct upload_source *from, struct upload_source *to)
+{
+	*to = (struct upload_source) { .fd = fcntl(from->fd, F_DUPFD_CLOEXEC, 3), .path = xstrdup(from->path), .git = from->git,
+		                       .dirty_count = from->dirty_count };
+	memcpy(to->commit, from->commit, sizeof(to->commit));
+	to->tree.entries = xcalloc(MAX(from->tree.count, (size_t) 1), sizeof(*to->tree.entries));
+	to->tree.count = to->tree.cap = from->tree.count;
+	to->tree.bytes = from->tree.bytes;
+	for (size_t i = 0; i < from->tree.count; i++) {
+		to->tree.entries[i] = from->tree.entries[i];
+		to->tree.entries[i].path = xstrdup(from->tree.entries[i].path);
+		to->tree.entries[i].link = xstrdup(from->tree.entries[i].link);
 	}
+	to->blobs = xmemdup(from->blobs, MAX(from->tree.count, (size_t) 1) * sizeof(*from->blobs));
+	copy_texts(&from->dirty, &to->dirty);
+	copy_texts(&from->notes, &to->notes);
+}
+
+/* The same source with the same excludes, for the same deployment. */
+static char *key_of(const struct step_context *c)
+{
+	_cleanup_free_ char *input = json_canonical(c->input_json);
+	return xasprintf("%s %s %s", c->deployment->id ? c->deployment->id : "-",
+	                 c->deployment->source_root ? c->deployment->source_root : ".", input);
+}
+
+static bool take_last(const struct step_context *c, struct upload_source *ret)
+{
+	_cleanup_free_ char *key = key_of(c);
+
+	if (c->index != 0 || !last.fresh || !last.key || strcmp(last.key, key) != 0)
+		return false;
+	last.fresh = false; /* once: who plans a third time looks again */
+	copy_source(&last.source, ret);
+	if (ret->fd >= 0)
+		return true;
+	upload_source_done(ret);
+	return false;
+}
+
+static void remember(const struct step_context *c, const struct upload_source *s)
+{
+	if (last.key)
+		upload_source_done(&last.source);
+	free(last.key);
+	last.key = key_of(c);
+	last.fresh = true;
+	copy_source(s, &last.source);
+}
+
+int upload_source_open(const struct step_context *c, const struct archive_upload_in *in, struct wait *w, struct upload_source *ret,
+                       struct err *err)
+{
+	struct upload_source s = { .fd = -1 };
+	struct ignore *ignore = NULL;
+
+	if (take_last(c, ret))
+		return 0;
+	int r = open_source(c, in, &s, err);
+	if (r == 0)
+		r = make_ignore(in, s.path, &ignore, err);
+	if (r == 0)
+		r = tree_walk(s.fd, ignore, false, w, &s.tree, err);
+	if (r == 0) {
+		s.blobs = xcalloc(MAX(s.tree.count, (size_t) 1), sizeof(*s.blobs));
+		r = upload_source_git(&s, ignore, w, err);
+	}
+	ignore_free(ignore);
+	if (r < 0) {
+		upload_source_done(&s);
+		return r;
+	}
+	settle_modes(&s.tree);
+	*ret = s;
+	return 0;
 }
 
 static void recall(struct upload_source *s)
 {
-	if (!remembered.path || strcmp(remembered.path, s->path) != 0)
+	if (!last.key || strcmp(last.source.path, s->path) != 0)
 		return;
 	for (size_t i = 0; i < s->tree.count; i++) {
 		struct tree_entry *e = &s->tree.entries[i];
 		if (!S_ISREG(e->mode) || *e->digest)
 			continue;
-		const struct tree_entry *known = tree_find(&remembered.tree, e->path);
-		if (known && known->mtime_ns == e->mtime_ns && known->size == e->size)
+		const struct tree_entry *known = tree_find(&last.source.tree, e->path);
+		if (known && S_ISREG(known->mode) && known->mtime_ns == e->mtime_ns && known->size == e->size)
 			memcpy(e->digest, known->digest, sizeof(e->digest));
 	}
 }
 
-int upload_source_digest(struct upload_source *s, const struct manifest *former, struct wait *w, struct err *err)
+int upload_source_digest(const struct step_context *c, struct upload_source *s, const struct manifest *former, struct wait *w, struct err *err)
 {
 	if (former && former->blobs && same_attribute_files(s, former)) {
 		const struct tree *t = &former->tree;
@@ -200,6 +241,6 @@ int upload_source_digest(struct upload_source *s, const struct manifest *former,
 	recall(s);
 	int r = tree_digest(s->fd, &s->tree, w, err);
 	if (r == 0)
-		remember(s);
+		remember(c, s);
 	return r;
 }

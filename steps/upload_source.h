@@ -18,12 +18,13 @@ struct upload_source {
 	struct strv notes;            /* submodules, LFS pointers: left as they are, and said */
 };
 
-/* Walks and asks git; makes no digests. */
+/* Walks and asks git; makes no digests. A deployment plans twice: when its first step is planned again, nothing of ours can have changed
+ * the tree in between, and what somebody else changed is found when it is packed; so the first walk is taken. */
 int upload_source_open(const struct step_context *c, const struct archive_upload_in *in, struct wait *w, struct upload_source *ret,
                        struct err *err);
 void upload_source_done(struct upload_source *s);
 /* Digests of all files; a file whose blob id and size a former manifest has under the same path takes its digest from there. */
-int upload_source_digest(struct upload_source *s, const struct manifest *former, struct wait *w, struct err *err);
+int upload_source_digest(const struct step_context *c, struct upload_source *s, const struct manifest *former, struct wait *w, struct err *err);
 
 /* For upload_source.c: upload_git.c. */
 int upload_source_git(struct upload_source *s, const struct ignore *ignore, struct wait *w, struct err *err);

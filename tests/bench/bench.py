@@ -74,7 +74,7 @@ class Bench:
 
     def skip(self, case, why):
         self.results.append({"case": case, "verdict": "skipped", "why": why})
-        print(f"{case:<44} skipped: {why}", flush=True)
+        print(f"{case:<50} skipped: {why}", flush=True)
 
 
 def run(command):
@@ -88,14 +88,16 @@ def run(command):
 
 
 def head():
-    return f"{'case':<44} {'against':<26} {'value':>9} {'must':>8} {'aim':>8}  verdict"
+    return f"{'case':<50} {'against':<20} {'value':>9} {'must':>8} {'aim':>8}  verdict"
 
 
 def line(r):
     def show(x):
         return f"{x:.2f}" if r["unit"] == "ratio" else f"{x:.1f} {r['unit']}"
     seconds = f"  ({r['ours']:.2f} s / {r['theirs']:.2f} s)" if "ours" in r else ""
-    return f"{r['case']:<44} {r['against']:<26} {show(r['value']):>9} {show(r['must']):>8} {show(r['aim']):>8}  {r['verdict']}{seconds}"
+    note = f"  {r['note']}" if "note" in r else ""
+    return (f"{r['case']:<50} {r['against']:<20} {show(r['value']):>9} {show(r['must']):>8} {show(r['aim']):>8}  "
+            f"{r['verdict']:<7}{seconds}{note}")
 
 
 @contextlib.contextmanager

@@ -163,10 +163,10 @@ static void what_the_plan_digest_counts_rests_on_contents(void **state)
 	_cleanup_free_ char *one = planned(f, ID, plain), *two = planned(f, NEXT_ID, plain);
 	assert_string_equal(one, two);
 	fixture_write(f, "src/lib/a", "aaA", 0664);
-	_cleanup_free_ char *three = planned(f, ID, plain);
+	_cleanup_free_ char *three = planned(f, "20260301T102030-bbbbbb", plain);
 	assert_string_not_equal(one, three);
 	fixture_write(f, "src/lib/a", "aaa", 0664); /* another umask is not another content */
-	_cleanup_free_ char *four = planned(f, ID, plain);
+	_cleanup_free_ char *four = planned(f, "20260401T102030-cccccc", plain);
 	assert_string_equal(one, four);
 }
 
