@@ -58,6 +58,11 @@ int cmd_history(int argc, char **argv)
 		return fail(&err);
 	if (deployments == NULL)
 		deployments = json_array();
+	size_t i;
+	json_t *deployment;
+	/* What a rollback needs is long and nobody's reading. */
+	json_array_foreach(deployments, i, deployment)
+		json_object_del(deployment, "kept");
 	if (cli_json()) {
 		_cleanup_free_ char *text = json_pretty(deployments);
 		report_print_masked(text, stdout);
@@ -114,6 +119,7 @@ static int read_report(struct store *store, const char *word, json_t **ret, stru
 	int r = find_deployment(store, word, &deployment, err);
 	if (r < 0)
 		return r;
+	json_object_del(deployment, "kept");
 	const char *id = json_get_string(deployment, "id");
 	r = store_step_list(store, id, &steps, err);
 	if (r >= 0)

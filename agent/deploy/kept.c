@@ -116,6 +116,8 @@ int deploy_kept_fill(const json_t *kept, const json_t *secrets, json_t **ret_dep
 		json_decref(filled);
 		return err_wrap(err, r, "the secrets of that deployment are not kept");
 	}
+	/* For the rollback of the rollback. */
+	json_object_set(filled, "kept", (json_t *)kept);
 	*ret_deployment = filled;
 	return 0;
 }

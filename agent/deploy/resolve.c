@@ -7,7 +7,7 @@
 struct names_seen {
 	const struct deploy_resolver *resolver;
 	const char *pointer;
-	bool late;                /* uses steps or deployment, which are not there yet */
+	bool late;                /* uses steps, deployment or secrets, which are not there yet */
 	bool has_other;           /* the text holds ||: a missing name is provided for */
 	bool missing;
 };
@@ -27,8 +27,9 @@ static void note_name(void *user, const char *context, const char *member)
 	const struct deploy_resolver *r = seen->resolver;
 	const json_t *value = json_object_get(r->contexts, context);
 	if (value == NULL) {
-		if (strcmp(context, "steps") == 0 || strcmp(context, "deployment") == 0)
-			seen->late = true;
+		static const char *const later[] = { "steps", "deployment", "secrets" };
+		for (size_t i = 0; i < ARRAY_SIZE(later); i++)
+			seen->late |= strcmp(context, later[i]) == 0;
 		return;
 	}
 	static const char *const given[] = { "secrets", "vars", "inputs" };
