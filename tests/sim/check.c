@@ -171,7 +171,7 @@ static void check_cause(void)
 {
 	const struct scenario *sc = &world->sc;
 	bool cause = sc->hold || world->person_came || sc->rates.denied > 0 || sc->rates.full > 0 || sc->contender == CONTENDER_TAKES_OVER ||
-	             sc->machine_lost;
+	             sc->machine_lost || sc->job;
 	if (!cause)
 		sim_violation("held without a cause: %s", world->seen.named);
 }
@@ -198,12 +198,14 @@ static void check_person(void)
 static void check_first_exit(enum deployment_state state, bool fenced_possible)
 {
 	const struct outcome *f = &world->first;
-	if (!f->ended)
+	/* A job whose first step was refused has nothing to decide. */
+	if (!f->ended || (world->sc.job && f->id[0] == '\0'))
 		return;
 	bool committed = state == DEPLOYMENT_COMMITTED;
 	switch (f->status) {
 	case 0:
-		if (!committed)
+		/* `finish` after a step that died before its first change: nothing to decide. */
+		if (!committed && !(world->sc.job && state == DEPLOYMENT_REFUSED))
 			sim_violation("the deployment said 0 and is %s", deployment_state_name(state));
 		break;
 	case 1:

@@ -144,12 +144,21 @@ static void recover_again(const struct engine_recover_options *recover, const st
 		sim_violation("recovery, run again, changed something");
 }
 
+/* One step of the deployment as a workflow would give it. */
+static json_t *job_deployment(int index)
+{
+	json_t *d = json_loads(world->sc.deployment, 0, NULL);
+	json_t *step = json_incref(json_array_get(json_object_get(d, "steps"), (size_t)index));
+	json_object_set_new(d, "steps", json_pack("[o]", step));
+	return d;
+}
+
 static void live(enum role role, int slot, int machine, bool then_inspect)
 {
 	struct wait wait = WAIT_INIT;
 	struct err err = ERR_INIT;
 	struct engine_result result = { 0 };
-	struct outcome *outcome = role == ROLE_DEPLOY ? &world->first : role == ROLE_CONTENDER ? &world->contender : &world->last;
+	struct outcome *outcome = role == ROLE_DEPLOY || role == ROLE_FINISH ? &world->first : role == ROLE_CONTENDER ? &world->contender : &world->last;
 	_cleanup_free_ char *dir = state_dir(machine);
 	struct store *store = NULL;
 	sim_slot = slot;
@@ -161,7 +170,7 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 	memset(outcome, 0, sizeof(*outcome));
 	int r = store_open(dir, sim_vfs_name, &store, &err);
 	if (r < 0) {
-		result.exit_status = role == ROLE_DEPLOY || role == ROLE_CONTENDER ? 2 : 4;
+		result.exit_status = role == ROLE_RECOVER || role == ROLE_ROLLBACK || role == ROLE_FINISH ? 4 : 2;
 		result.state = DEPLOYMENT_REFUSED;
 		fill(outcome, &result, &err);
 		_exit(0);
@@ -173,6 +182,13 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 	bool recovers = role == ROLE_RECOVER || role == ROLE_CONTENDER;
 	if (role == ROLE_DEPLOY) {
 		engine_deploy(deployment, &o, &result, &err);
+	} else if (role == ROLE_JOB_STEP || role == ROLE_FINISH) {
+		o.job_key = "job";
+		o.runner_pid = RUNNER_PID;
+		if (role == ROLE_JOB_STEP)
+			engine_job_step(job_deployment(world->job_step), &o, &result, &err);
+		else
+			engine_finish(world->job_status, NULL, &o, &result, &err);
 	} else if (role == ROLE_CONTENDER && world->sc.contender == CONTENDER_DEPLOYS) {
 		o.lock_wait_ms = world->sc.contender_wait_ms;
 		engine_deploy(deployment, &o, &result, &err);
@@ -243,7 +259,9 @@ static bool run_alone(enum role role, int machine, bool then_inspect)
 	int status;
 	bool died;
 	world->turn = 0;
-	world->generation_ops = 0;
+	/* The processes of a job count their operations together: a death strikes one of them. */
+	if (role != ROLE_JOB_STEP && role != ROLE_FINISH)
+		world->generation_ops = 0;
 	pid_t pid = start(role, 0, machine, then_inspect);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
@@ -253,10 +271,33 @@ static bool run_alone(enum role role, int machine, bool then_inspect)
 
 /* ---- one seed ---- */
 
+/* false: nobody came to decide it. */
+static bool run_job_steps(void)
+{
+	_cleanup_json_ json_t *d = json_loads(world->sc.deployment, 0, NULL);
+	size_t count = json_array_size(json_object_get(d, "steps"));
+	bool ok = true, died = false;
+	int boots = world->boots[0];
+	world->runner_alive = true;
+	for (size_t i = 0; ok && i < count; i++) {
+		world->job_step = (int)i;
+		died = !run_alone(ROLE_JOB_STEP, 0, false);
+		ok = !died && world->last.status == 0;
+	}
+	world->job_status = ok ? "success" : sim_below(6) == 0 ? "cancelled" : "failure";
+	bool decided = world->boots[0] == boots && (died ? sim_below(2) == 0 : sim_below(10) != 0);
+	if (decided)
+		decided = run_alone(ROLE_FINISH, 0, false);
+	world->runner_alive = false;
+	return decided;
+}
+
 static bool run_first(void)
 {
 	bool died_first = false, died_contender;
 	const struct scenario *sc = &world->sc;
+	if (sc->job)
+		return run_job_steps();
 	if (sc->contender == CONTENDER_NONE)
 		return run_alone(ROLE_DEPLOY, 0, false);
 	int machine = sc->contender == CONTENDER_TAKES_OVER ? 1 : 0;
@@ -452,7 +493,7 @@ static void drop_parts(uint32_t drop)
 	if (drop & (1u << DROP_CONTENDER))
 		sc->contender = CONTENDER_NONE;
 	if (drop & (1u << DROP_LOST))
-		sc->machine_lost = false;
+		sc->machine_lost = sc->job = false;
 	_cleanup_json_ json_t *d = json_loads(sc->deployment, 0, NULL);
 	json_t *steps = json_object_get(d, "steps");
 	if (drop & (1u << DROP_HOLD))
@@ -523,7 +564,7 @@ static void make_work_dir(int job)
 }
 
 /* until_found: stop at the first violation, which is what is wanted then. */
-static void run_job(uint64_t from, uint64_t count, int job, int jobs, bool until_found, int most)
+static void run_share(uint64_t from, uint64_t count, int job, int jobs, bool until_found, int most)
 {
 	world_make();
 	make_work_dir(job);
@@ -689,12 +730,12 @@ int main(int argc, char **argv)
 		fflush(stdout);
 		pid_t pid = fork();
 		if (pid == 0) {
-			run_job(from, seeds, j, jobs, until_found, until_found ? 1 : most);
+			run_share(from, seeds, j, jobs, until_found, until_found ? 1 : most);
 			fflush(stdout);
 			_exit(0);
 		}
 	}
-	run_job(from, seeds, 0, jobs, until_found, until_found ? 1 : most);
+	run_share(from, seeds, 0, jobs, until_found, until_found ? 1 : most);
 	while (wait(NULL) > 0)
 		;
 	if (until_found) {

@@ -275,6 +275,7 @@ void scenario_make(uint64_t seed)
 	sc->contender_at_op = 1 + (int64_t)sim_below(300);
 	sc->contender_wait_ms = sim_below(2) ? 0 : 600000;
 	sc->machine_lost = sc->contender == CONTENDER_NONE && sim_below(8) == 0;
+	sc->job = sc->contender == CONTENDER_NONE && !sc->machine_lost && sim_below(5) == 0;
 	if (sim_below(25) == 0) {
 		/* Some runs without any fault: the plain way must work too. */
 		memset(&sc->rates, 0, sizeof(sc->rates));

@@ -92,12 +92,14 @@ struct scenario {
 	enum contender_kind contender;
 	int64_t contender_at_op;
 	int64_t contender_wait_ms;
+	bool job;                     /* each step is a process of its own, as in a workflow; `finish` decides */
 	bool machine_lost;            /* after the first death the state folder is gone; another machine recovers */
 	char *deployment;             /* JSON; in the heap */
 	char *contender_deployment;
 };
 
-enum role { ROLE_DEPLOY, ROLE_CONTENDER, ROLE_RECOVER, ROLE_INSPECT, ROLE_ROLLBACK };
+enum role { ROLE_DEPLOY, ROLE_CONTENDER, ROLE_RECOVER, ROLE_INSPECT, ROLE_ROLLBACK, ROLE_JOB_STEP, ROLE_FINISH };
+enum { RUNNER_PID = 50 };
 
 struct slot { int pid; bool alive; bool stalled; };   /* pid: virtual */
 
@@ -136,6 +138,9 @@ struct world {
 	int shm_regions[SIM_MACHINES];
 	int shm_lock_shared[SIM_MACHINES][SIM_SLOTS][8];
 	bool shm_lock_exclusive[SIM_MACHINES][SIM_SLOTS][8];
+	bool runner_alive;            /* the process whose end means that no further step will come */
+	int job_step;
+	const char *job_status;
 	bool journal_failed;          /* an undo goes on without its records then */
 	bool person_came;
 	bool contender_started;

@@ -304,7 +304,7 @@ static const struct step_type types[] = {
 	{ .name = "restart", .changes = true, .has_undo = true, .plan = plan_restart, .apply = apply_restart, .undo = undo_restart,
 	  .restore = restore_restart },
 	{ .name = "snap", .changes = true, .has_undo = true, .plan = plan_snapshot, .apply = take_snapshot, .undo = undo_snapshot },
-	{ .name = "gate", .probe = probe },
+	{ .name = "gate", .joins = true, .probe = probe },
 };
 
 const struct step_type *sim_find_step(const char *name)

@@ -129,7 +129,7 @@ void sim_trace(const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(line, sizeof(line), fmt, args);
 	va_end(args);
-	printf("%6lld %c%d %10lld ms  %s\n", (long long)world->ops, "DCRIB"[sim_role], world->slots[sim_slot].pid,
+	printf("%6lld %c%d %10lld ms  %s\n", (long long)world->ops, "DCRIBJF"[sim_role], world->slots[sim_slot].pid,
 	       (long long)world->mono_ms - 1000000, line);
 	fflush(stdout);
 }
@@ -276,6 +276,8 @@ static void pause_for(void *context, int64_t ms)
 static bool process_alive(int pid, uint64_t start_time)
 {
 	(void)start_time;
+	if (pid == RUNNER_PID)
+		return world->runner_alive;
 	for (int i = 0; i < SIM_SLOTS; i++)
 		if (world->slots[i].alive && world->slots[i].pid == pid)
 			return true;
