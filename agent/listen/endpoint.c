@@ -241,7 +241,7 @@ static void session_made(struct endpoint *e)
 	}
 	write_state(e, "listening", NULL);
 	write_session(e, e->session);
-	listener_trim();
+	listener_trim_soon(e->listener);
 	enter(e, STEP_POLL);
 }
 

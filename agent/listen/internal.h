@@ -186,6 +186,7 @@ struct listener {
 	struct recovery *recoveries;
 	int cancel_fd;
 	bool stopping, connected;
+	int64_t trim_due_ms;                     /* 0: none */
 	bool once_taken, once_done;
 	int last_result;                         /* 0 to 5 of the job of a run-once listener, -1 */
 	char *program;                           /* this one */
@@ -200,4 +201,5 @@ void listener_connected(struct listener *l);
 void listener_start_jobs(struct listener *l);
 /* Random pause of the protocol, paced: from low to high milliseconds. */
 int64_t listener_pause(int64_t low_ms, int64_t high_ms);
-void listener_trim(void);
+/* Soon, once: what start-up, handshakes and messages left goes back to the system. */
+void listener_trim_soon(struct listener *l);

@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "steps/engine.h"
 
-enum { IDLE_MS = 3600 * 1000, FDS_PER_JOB = 2, SLOTS_MIN = 2 };
+enum { IDLE_MS = 3600 * 1000, SLOTS_MIN = 2, TRIM_MS = 1000 };
 
 void listener_say(const char *fmt, ...)
 {
@@ -41,9 +41,16 @@ static void set_up_memory(void)
 #endif
 }
 
-/* What start-up and messages left goes back to the system; an idle agent is small. */
-void listener_trim(void)
+void listener_trim_soon(struct listener *l)
 {
+	l->trim_due_ms = clock_mono_ms() + TRIM_MS;
+}
+
+static void trim(struct listener *l, int64_t now_ms)
+{
+	if (l->trim_due_ms == 0 || now_ms < l->trim_due_ms)
+		return;
+	l->trim_due_ms = 0;
 #ifdef __GLIBC__
 	malloc_trim(0);
 #endif
@@ -117,7 +124,7 @@ static void sweep(struct listener *l)
 	}
 	if (freed) {
 		listener_start_jobs(l);
-		listener_trim();
+		listener_trim_soon(l);
 	}
 }
 
@@ -139,6 +146,7 @@ static int64_t wait_time(const struct listener *l)
 	for (const struct recovery *r = l->recoveries; r != NULL; r = r->next)
 		if (!r->over && r->pidfd < 0 && !call_is_running(&r->comment))
 			nearer(&due, MAX(r->due_ms, 1));
+	nearer(&due, l->trim_due_ms);
 	if (due == 0)
 		return IDLE_MS;
 	return MIN(MAX(due - clock_mono_ms(), 0), IDLE_MS);
@@ -153,6 +161,7 @@ static void run_timers(struct listener *l)
 		job_timer(j, now);
 	for (struct recovery *r = l->recoveries; r != NULL; r = r->next)
 		recovery_timer(r, now);
+	trim(l, now);
 }
 
 static void close_all(struct listener *l)

@@ -2,9 +2,11 @@
 with TLS on loopback, its certificate behind the system's bundle, so that the agent parses what it would parse for GitHub.
 
 As a module of tests/bench/run: rows(bench). As a program: prints the rows."""
+import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -40,19 +42,20 @@ def settled(pid):
         now = rss_kib(pid)
         if now != last:
             last, since = now, time.monotonic()
-        return time.monotonic() - since > 1
+        return time.monotonic() - since > 2
     until("the memory settles", same, 60)
     return last
 
 
 class Setup:
-    def __init__(self, repositories):
+    def __init__(self, repositories, tls=True):
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="davit-bench-agent-"))
         self.repositories = [f"acme/r{i}" for i in range(repositories)]
-        self.forge = Forge(self.repositories, tls=True).start()
+        self.forge = Forge(self.repositories, tls=tls).start()
         bundle = self.root / "bundle.pem"
         system = pathlib.Path(SYSTEM_BUNDLE)
-        bundle.write_bytes((system.read_bytes() if system.exists() else b"") + pathlib.Path(self.forge.ca_file).read_bytes())
+        own = pathlib.Path(self.forge.ca_file).read_bytes() if tls else b""
+        bundle.write_bytes((system.read_bytes() if system.exists() else b"") + own)
         self.agent = Agent(self.root, SSL_CERT_FILE=str(bundle), DAVIT_PACE_PERCENT="100")
 
     def listen(self, count):
@@ -97,13 +100,72 @@ def node_rss():
         node.wait()
 
 
+class Front:
+    """nginx with TLS and HTTP/2 before the forge's queue: every poll is a stream of one connection."""
+
+    def __init__(self, root, forge_url):
+        self.root, self.port = pathlib.Path(root), free_port()
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+                        "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", self.root / "front.key", "-out", self.root / "front.pem"],
+                       check=True, capture_output=True)
+        (self.root / "nginx.conf").write_text(f"""
+daemon off; pid {self.root}/nginx.pid; error_log {self.root}/nginx.log; worker_processes 1;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; client_body_temp_path {self.root}; proxy_temp_path {self.root}; fastcgi_temp_path {self.root};
+  uwsgi_temp_path {self.root}; scgi_temp_path {self.root}; http2_max_concurrent_streams 512;
+  server {{
+    listen 127.0.0.1:{self.port} ssl http2; ssl_certificate {self.root}/front.pem; ssl_certificate_key {self.root}/front.key;
+    location / {{ proxy_pass {forge_url}; proxy_read_timeout 120s; proxy_buffering off; }}
+  }}
+}}
+""")
+        self.process = subprocess.Popen([shutil.which("nginx") or "/usr/sbin/nginx", "-c", self.root / "nginx.conf"],
+                                        stderr=subprocess.DEVNULL)
+        self.url = f"https://127.0.0.1:{self.port}"
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def measure_http2(count):
+    """The memory with so many registrations whose queue speaks HTTP/2."""
+    setup = Setup(count, tls=False)
+    front = Front(setup.root, setup.forge.url)
+    try:
+        with open(setup.root / "bundle.pem", "ab") as bundle:
+            bundle.write((setup.root / "front.pem").read_bytes())
+        for name in setup.repositories:
+            setup.agent.configure(setup.forge, name)
+        for record in setup.agent.root.glob("agent/registrations/*/registration.json"):
+            text = json.loads(record.read_text())
+            text["broker_url"] = text["broker_url"].replace(setup.forge.url, front.url)
+            record.write_text(json.dumps(text))
+        setup.agent.start().listening(count)
+        until("all poll", lambda: sum(r["polling"] for r in setup.forge.runners()) >= count)
+        return settled(setup.agent.process.pid)
+    finally:
+        setup.close()
+        front.close()
+
+
 def measure_all(record, idle_s=IDLE_S, registrations=REGISTRATIONS):
     node = node_rss()
     one, cpu = measure(1, lambda pid: idle_cpu(pid, idle_s))
     many, _ = measure(registrations)
     if node is not None:
         record("memory of an idle agent, 1 registration", "bare node", one / node, 0.40, 0.28, "ratio", kib=one)
-    record("memory of each further registration", "-", (many - one) / (registrations - 1), 64, 20, "KiB")
+    record("memory of each further registration, HTTP/1.1", "-", (many - one) / (registrations - 1), 64, 20, "KiB")
+    if shutil.which("nginx") or os.path.exists("/usr/sbin/nginx"):
+        streams = (measure_http2(registrations) - measure_http2(1)) / (registrations - 1)
+        record("memory of each further registration, HTTP/2", "-", streams, 64, 20, "KiB")
     record("idle CPU with one poll, 60 s", "-", cpu, 10, 1, "ms")
 
 
