@@ -176,31 +176,43 @@ static bool path_changed_after(const struct plan *all, size_t i)
 	return false;
 }
 
+struct seen {
+	bool before, after;
+};
+
+static int look_at(struct engine *e, const struct plan *all, size_t i, struct seen *ret, struct err *err)
+{
+	const struct change *c = &all->changes[i];
+	struct etarget *et = engine_target(e, c->target);
+	enum change_match match;
+	*ret = (struct seen){ true, true };
+	if (c->kind == CHANGE_COMMAND || et == NULL)
+		return 0;
+	int r = change_compare(&et->t->view, NULL, c, &match, err);
+	if (r == 0) {
+		ret->after = path_changed_after(all, i) || match == MATCH_AFTER || match == MATCH_BOTH;
+		ret->before = path_changed_before(all, i) || match == MATCH_BEFORE || match == MATCH_BOTH;
+	}
+	return r;
+}
+
+/* What is left over is named only where the world is neither of the two versions. */
 static int look_at_all(struct engine *e, bool *ret_after, bool *ret_before, struct err *err)
 {
 	_cleanup_(plan_done) struct plan all = { 0 };
 	int r = store_change_list(e->store, e->id, &all, err);
+	struct seen *seen = xcalloc(all.count + 1, sizeof(*seen));
 	*ret_after = *ret_before = true;
 	for (size_t i = 0; r == 0 && i < all.count; i++) {
-		const struct change *c = &all.changes[i];
-		struct etarget *et = engine_target(e, c->target);
-		enum change_match match;
-		if (c->kind == CHANGE_COMMAND || et == NULL)
-			continue;
-		r = change_compare(&et->t->view, NULL, c, &match, err);
-		if (r < 0)
-			break;
-		bool after = path_changed_after(&all, i) || match == MATCH_AFTER || match == MATCH_BOTH;
-		bool before = path_changed_before(&all, i) || match == MATCH_BEFORE || match == MATCH_BOTH;
-		*ret_after = *ret_after && after;
-		*ret_before = *ret_before && before;
-		if (!before && !after)
-			engine_leave_over(e, c->target, c->path, c->id, "it is neither as it was nor as it was made");
-		else if (!before)
-			engine_leave_over(e, c->target, c->path, c->id, "it is as it was made");
+		r = look_at(e, &all, i, &seen[i], err);
+		*ret_after = *ret_after && seen[i].after;
+		*ret_before = *ret_before && seen[i].before;
 	}
-	if (*ret_after || *ret_before)
-		json_array_clear(e->left_over);
+	for (size_t i = 0; r == 0 && !*ret_after && !*ret_before && i < all.count; i++)
+		if (!seen[i].before)
+			engine_leave_over(e, all.changes[i].target, all.changes[i].path, all.changes[i].id, "%s",
+			                  seen[i].after ? "it is as it was made" : "it is neither as it was nor as it was made");
+	free(seen);
 	return r;
 }
 

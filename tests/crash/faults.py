@@ -419,5 +419,108 @@ class APersonInBetween(Faults):
         self.old_is_whole()
 
 
+class AfterADeath(Faults):
+    def dead(self):
+        """Killed in its run step, whose command goes on."""
+        world = self.world
+        world.first()
+        process = world.begin()
+        command = world.pid_of_command()
+        kill(process)
+        self.assertTrue(os.path.exists(f"/proc/{command}"))
+        return command
+
+    def test_the_next_deployment_takes_back_what_the_dead_one_left(self):
+        world = self.world
+        command = self.dead()
+        dead = world.newest()[0]
+        os.remove(world.begun)
+        os.rename(world.hold, world.hold + ".not")
+        world.deploy()
+        self.gone(command)
+        self.assertIn((dead, "undone", 1), world.rows())
+        self.new_is_whole()
+
+    def test_recovery_waits_for_a_target_that_is_away(self):
+        world = self.world
+        command = self.dead()
+        self.server.stop()
+        p = world.davit("recover", check=4)
+        self.assertIn("connect", p.stdout + p.stderr)
+        self.assertNotIn(world.newest()[1], ("undone", "committed"))
+        self.server.start()
+        world.davit("recover", check=0)
+        self.old_is_whole()
+        self.gone(command)
+
+    def without_locks(self):
+        for root in self.world.roots.values():
+            shutil.rmtree(root + "/base/open")
+
+    def test_where_the_locks_are_gone_and_all_is_as_it_was_made_it_counts_as_committed(self):
+        world = self.world
+        self.dead()
+        self.without_locks()
+        p = world.davit("recover", check=0)
+        self.assertIn("another machine finished it", p.stdout + p.stderr)
+        self.assertNotIn("not undone", p.stdout + p.stderr)
+        self.assertEqual(world.newest()[1:], ("committed", 1))
+
+    def test_where_the_locks_are_gone_and_the_world_is_neither_version_a_person_decides(self):
+        world = self.world
+        self.dead()
+        self.without_locks()
+        write(world.roots["beta"] + "/app.conf", "version = v1\n", 0o640)
+        p = world.davit("recover", check=4)
+        self.assertEqual(world.newest()[1], "held", p.stdout + p.stderr)
+        self.assertIn("not undone: alpha:" + world.roots["alpha"] + "/app.conf", p.stdout + p.stderr)
+        world.davit("unlock", "crash.test", "--accept", check=0)
+        self.assertTrue(world.decided())
+
+
+class AnotherMachine(Faults):
+    def takeover(self, after, check):
+        return self.world.davit("recover", "deploy.yml", "--takeover", "--after", after, "--secret", "KEY",
+                                state=self.world.folder + "/other-state", check=check)
+
+    def test_without_consent_it_is_told_who_holds_the_lock(self):
+        world = self.world
+        world.first()
+        process = world.begin()
+        p = world.davit("recover", "deploy.yml", "--secret", "KEY", state=world.folder + "/other-state", check=5)
+        self.assertIn(world.newest()[0], p.stdout + p.stderr)
+        self.assertIn("--takeover", p.stdout + p.stderr)
+        os.remove(world.hold)
+        self.end(process, 0)
+
+    def test_nothing_is_taken_over_from_the_living(self):
+        world = self.world
+        world.first()
+        process = world.begin()
+        p = self.takeover("25s", 5)
+        self.assertIn("lives", p.stdout + p.stderr)
+        os.remove(world.hold)
+        self.end(process, 0)
+        self.new_is_whole()
+
+    def test_a_former_owner_who_wakes_up_changes_nothing(self):
+        world = self.world
+        world.first()
+        process = world.begin()
+        command = world.pid_of_command()
+        process.send_signal(signal.SIGSTOP)
+        self.takeover("2s", 0)
+        now = world.digests()
+        self.assertEqual(now, world.old)
+        self.gone(command)
+        os.remove(world.hold)
+        process.send_signal(signal.SIGCONT)
+        self.end(process, 4)
+        self.assertEqual(world.digests(), world.old, world.said())
+        self.assertEqual([f for root in world.roots.values() for f in left_over(root)], [])
+        self.assertEqual(world.davit("recover").returncode, 0, "the journal of the former owner learns how it ended")
+        self.old_is_whole()
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)
