@@ -8,7 +8,10 @@
  *   steps.c     the step types that scenarios are made of
  *   scenario.c  from a seed to a world, a deployment and its faults
  *   check.c     what must hold afterwards
- *   run.c       processes, recoveries, shortening, the command line
+ *   effects.c   what operations do to a target's tree: guard, faults, late requests
+ *   process.c   one process, and what it finds at the end
+ *   seed.c      one seed: deaths, recoveries, the verdict, shortening
+ *   run.c       many seeds, figures, the command line
  */
 #pragma once
 #include "base/err.h"
@@ -16,6 +19,7 @@
 #include "steps/engine.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum {
 	SIM_TARGETS = 3, SIM_NODES = 128, SIM_PATH = 176, SIM_HEAP = 24 << 20, SIM_LATE = 6, SIM_SLOTS = 2, SIM_DEATHS = 8,
@@ -151,7 +155,7 @@ struct world {
 	bool person_named;            /* the report said that what a person wrote was replaced */
 	char violation[1024];
 	/* Figures. */
-	int64_t deaths_kill, deaths_power, target_powers, nets, lates, fulls, jumps, writes;
+	int64_t held, deaths_kill, deaths_power, target_powers, nets, lates, fulls, jumps, writes;
 	uint32_t struck[8][3];        /* change state × kill, power, target's power */
 	int newest_state;             /* of the change that was last recorded, -1 none */
 	size_t heap_used;
@@ -215,6 +219,21 @@ void sim_person_comes(void);
 void scenario_make(uint64_t seed);
 /* The old and the new world of each target, as they would be without a fault. */
 void scenario_models(struct stree *ret_old, struct stree *ret_new);
+
+/* ---- process.c ---- */
+extern char sim_work_dir[128];
+char *sim_state_dir(int machine);                                     /* free() */
+pid_t sim_start(enum role role, int slot, int machine, bool then_inspect);
+/* What its end means for the world: *ret_died unless it came to its own. */
+void sim_ended(int slot, int machine, int status, bool *ret_died);
+/* One process alone, to its end; false: it died. */
+bool sim_run_alone(enum role role, int machine, bool then_inspect);
+
+/* ---- seed.c ---- */
+bool sim_run_seed(uint64_t seed, uint32_t drop);                      /* true: all holds */
+void sim_drop_parts(uint32_t drop);
+uint32_t sim_shorten(uint64_t seed);                                  /* what can be left out with the same violation */
+bool sim_other_machine_acts(void);
 
 /* ---- check.c ---- */
 void check_world(const struct stree *old_trees, const struct stree *new_trees);

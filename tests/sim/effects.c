@@ -1,0 +1,366 @@
+/* What operations do to a simulated target: the guard, the faults, the effects, and the requests that arrive late. */
+#include "sim/effects.h"
+
+
+#ifndef SIM_MUTANT
+#define SIM_MUTANT 0
+#endif
+
+
+struct starget *fx_of(const struct view *v)
+{
+	return &world->targets[((const struct sim_target *)v)->index];
+}
+
+int sim_target_index(const char *name)
+{
+	return name[0] == 't' ? name[1] - '0' : 0;
+}
+
+/* ---- the service ---- */
+
+void fx_restart(struct starget *t)
+{
+	const struct snode *current = stree_find(&t->now, "/app/current");
+	snprintf(t->serving, sizeof(t->serving), "%s", current && current->type == NODE_LINK ? (const char *)current->content->data : "none");
+	t->restarts++;
+}
+
+void sim_target_reboot(struct starget *t)
+{
+	t->boots++;
+	fx_restart(t);
+}
+
+/* ---- the guard ---- */
+
+static bool token_is(struct starget *t, const char *lock_dir, const char *token)
+{
+	char path[SIM_PATH * 2], wanted[120];
+	snprintf(path, sizeof(path), "%s/lock", lock_dir);
+	snprintf(wanted, sizeof(wanted), "\"token\":\"%s\"", token);
+	const struct snode *lock = stree_find(&t->now, path);
+	return lock && lock->content && strstr((const char *)lock->content->data, wanted) != NULL;
+}
+
+int fx_guard(struct target *t, const char *path, struct err *err)
+{
+	struct starget *st = fx_of(&t->view);
+	if (t->lock_dir == NULL) {
+		if (is_within(t->view.facts.base, path) || is_within(path, t->view.facts.base))
+			return 0;
+		sim_violation("'%s' was changed without a lock", path);
+		return err_set(err, ERR_INTERNAL, "no lock");
+	}
+	if (t->token == NULL || !token_is(st, t->lock_dir, t->token))
+		return err_set(err, ERR_FENCED, "the lock on '%s' is no longer ours", t->view.name);
+	/* The rule of the journal: nothing is changed before its intent is durable. */
+	if (!is_within(t->view.facts.base, path) && !world->slots[1 - sim_slot].alive &&
+	    !world->journal_failed && !sim_vfs_is_synced())
+		sim_violation("'%s' was changed while the journal was not synced", path);
+	return 0;
+}
+
+/* An operation of several parts is a process that noted itself: the fence of one who took over has ended it in between. */
+int fx_go_on(struct target *t, const char *what, struct err *err)
+{
+	sim_step(what);
+	if (t->lock_dir && !token_is(fx_of(&t->view), t->lock_dir, t->token))
+		return err_set(err, ERR_FENCED, "the lock on '%s' was taken over", t->view.name);
+	return 0;
+}
+
+/* ---- faults ---- */
+
+/* 0: carried out; else the error that the caller sees instead of the operation. */
+int fx_before(struct view *v, const char *what, const char *path, bool changes, struct err *err)
+{
+	struct starget *t = fx_of(v);
+	sim_step(what);
+	sim_late_arrivals(false);
+	int r = v->wait ? wait_check(v->wait, err) : 0;
+	if (r < 0)
+		return r;
+	struct sim_target *self = (struct sim_target *)v;
+	if (self->opened && t->remote && self->boots != t->boots) {
+		/* The connection broke with the target. */
+		self->boots = t->boots;
+		sim_trace("%s %s on %s: the connection is gone", what, path, v->name);
+		return err_set(err, ERR_NETWORK, "'%s' was started again", v->name);
+	}
+	if (world->faults_on) {
+		const struct rates *rates = &world->sc.rates;
+		if (t->remote && sim_chance(rates->before)) {
+			world->nets++;
+			sim_trace("%s %s on %s: no connection", what, path, v->name);
+			return err_set(err, ERR_NETWORK, "no connection to '%s'", v->name);
+		}
+		if (changes && sim_chance(rates->full))
+			t->full_until_op = world->ops + 1 + (int64_t)sim_below(60);
+		if (changes && sim_chance(rates->denied))
+			t->denied_until_op = world->ops + 1 + (int64_t)sim_below(40);
+		if (t->remote && sim_chance(rates->target_power)) {
+			world->target_powers++;
+			sim_trace("*** %s loses its power", v->name);
+			stree_power_cut(t);
+			return err_set(err, ERR_NETWORK, "no connection to '%s'", v->name);
+		}
+	}
+	sim_trace("%s %s on %s", what, path, v->name);
+	return 0;
+}
+
+int fx_full(struct target *t, struct err *err)
+{
+	if (!world->faults_on || fx_of(&t->view)->full_until_op <= world->ops)
+		return 0;
+	world->fulls++;
+	sim_trace("  disk full");
+	return err_set(err, ERR_NO_SPACE, "the disk of '%s' is full", t->view.name);
+}
+
+int fx_denied(struct target *t, const char *path, struct err *err)
+{
+	if (!world->faults_on || fx_of(&t->view)->denied_until_op <= world->ops || is_within(t->view.facts.base, path))
+		return 0;
+	sim_trace("  permission denied");
+	return err_set(err, ERR_PERMISSION, "'%s' may not be changed on '%s'", path, t->view.name);
+}
+
+/* After the operation: was the reply lost, did we die with it done? */
+int fx_after(struct view *v, int r, struct err *err)
+{
+	sim_step("reply");
+	if (!world->faults_on || !fx_of(v)->remote || !sim_chance(world->sc.rates.after))
+		return r;
+	world->nets++;
+	sim_trace("  reply lost");
+	return err_set(err, ERR_UNKNOWN, "the reply of '%s' was lost", v->name);
+}
+
+/* The request is on its way, the caller gives it up. */
+bool fx_goes_late(struct target *t, enum late_kind kind, const char *path, const char *other, const struct blob *data, uint16_t mode)
+{
+	struct starget *st = fx_of(&t->view);
+	if (!world->faults_on || !st->remote || t->lock_dir == NULL || !sim_chance(world->sc.rates.late))
+		return false;
+	for (int i = 0; i < SIM_LATE; i++) {
+		struct late *l = &st->late[i];
+		if (l->kind != LATE_NONE)
+			continue;
+		*l = (struct late){ .kind = kind, .noted = sim_below(2) == 0, .due_op = world->ops + 1 + (int64_t)sim_below(80), .data = data, .mode = mode };
+		snprintf(l->path, sizeof(l->path), "%s", path);
+		snprintf(l->other, sizeof(l->other), "%s", other ? other : "");
+		snprintf(l->lock_dir, sizeof(l->lock_dir), "%s", t->lock_dir);
+		snprintf(l->token, sizeof(l->token), "%s", t->token);
+		world->lates++;
+		sim_trace("  is late (%s)", l->noted ? "its process runs" : "on the wire");
+		return true;
+	}
+	return false;
+}
+
+/* ---- effects ---- */
+
+bool fx_parent_ok(struct starget *t, const char *path)
+{
+	char parent[SIM_PATH];
+	snprintf(parent, sizeof(parent), "%s", path);
+	char *slash = strrchr(parent, '/');
+	if (slash == NULL || slash == parent)
+		return true;
+	*slash = '\0';
+	const struct snode *n = stree_find(&t->now, parent);
+	return n && n->type == NODE_DIR;
+}
+
+int fx_no_parent(const char *path, struct err *err)
+{
+	return err_set(err, ERR_NOT_FOUND, "'%s': there is no such directory", path);
+}
+
+static bool late_acts;      /* it is nobody's turn: a request of before arrives */
+
+/* The record says whose the lock was: nobody may take it from the living. */
+static void watch_lock(struct starget *t, const char *path, const char *text)
+{
+	const char *name = strrchr(path, '/');
+	if (name == NULL || strcmp(name, "/lock") != 0)
+		return;
+	const struct snode *old = stree_find(&t->now, path);
+	if (old == NULL || sim_takeover || late_acts)
+		return;
+	const char *pid_text = strstr((const char *)old->content->data, "\"pid\":");
+	const char *boot = strstr((const char *)old->content->data, "\"boot_id\":\"boot-");
+	int pid = pid_text ? (int)strtol(pid_text + 6, NULL, 10) : 0;
+	(void)boot;
+	(void)text;
+	for (int i = 0; i < SIM_SLOTS; i++)
+		if (i != sim_slot && world->slots[i].alive && world->slots[i].pid == pid)
+			sim_violation("the lock was taken from the process %d, which lives", pid);
+}
+
+int fx_put(struct starget *t, const char *path, const struct blob *data, const struct node_attr *attr, struct err *err)
+{
+	struct snode *old = stree_find(&t->now, path);
+	uint16_t mode = attr && attr->set_mode ? (uint16_t)attr->mode : old && old->type == NODE_FILE ? old->mode : 0644;
+	if (old && old->type == NODE_DIR)
+		return err_set(err, ERR_EXISTS, "'%s' is a directory", path);
+	if (!fx_parent_ok(t, path))
+		return fx_no_parent(path, err);
+	watch_lock(t, path, (const char *)data->data);
+	struct snode *n = stree_set(&t->now, path, NODE_FILE, mode, data);
+	n->synced = data;
+	if (attr && attr->set_mtime)
+		n->mtime_ns = attr->mtime_ns;
+	return 0;
+}
+
+int fx_symlink(struct starget *t, const char *path, const struct blob *link, struct err *err)
+{
+	const struct snode *old = stree_find(&t->now, path);
+	if (old && old->type != NODE_LINK)
+		return err_set(err, ERR_EXISTS, "'%s' is no link", path);
+	if (!fx_parent_ok(t, path))
+		return fx_no_parent(path, err);
+	stree_set(&t->now, path, NODE_LINK, 0777, link);
+	return 0;
+}
+
+int fx_mkdir(struct starget *t, const char *path, uint16_t mode, struct err *err)
+{
+	if (stree_find(&t->now, path))
+		return err_set(err, ERR_EXISTS, "'%s' is there", path);
+	if (!fx_parent_ok(t, path))
+		return fx_no_parent(path, err);
+	stree_set(&t->now, path, NODE_DIR, mode, NULL);
+	return 0;
+}
+
+int fx_remove(struct starget *t, const char *path, struct err *err)
+{
+	struct snode *n = stree_find(&t->now, path);
+	if (n == NULL)
+		return err_set(err, ERR_NOT_FOUND, "'%s' is not there", path);
+	if (n->type == NODE_DIR && stree_has_children(&t->now, path))
+		return err_set(err, ERR_EXISTS, "'%s' is not empty", path);
+	stree_drop(&t->now, n);
+	return 0;
+}
+
+/* Deepest first; a death in the middle leaves the rest. `by` NULL: at once. */
+int fx_remove_tree(struct starget *t, const char *path, struct target *by, struct err *err)
+{
+	for (;;) {
+		int deepest = -1;
+		for (int i = 0; i < t->now.count; i++)
+			if (is_within(path, t->now.nodes[i].path) &&
+			    (deepest < 0 || strlen(t->now.nodes[i].path) > strlen(t->now.nodes[deepest].path)))
+				deepest = i;
+		if (deepest < 0)
+			return 0;
+		stree_drop(&t->now, &t->now.nodes[deepest]);
+		int r = by ? fx_go_on(by, "remove_tree", err) : 0;
+		if (r < 0)
+			return r;
+	}
+}
+
+int fx_append(struct starget *t, const char *path, const struct blob *data, struct err *err)
+{
+	struct snode *n = stree_find(&t->now, path);
+	const struct blob *old = n ? n->content : NULL, *synced = n ? n->synced : NULL;
+	if (!fx_parent_ok(t, path))
+		return fx_no_parent(path, err);
+	size_t old_len = old ? old->len : 0;
+	struct blob *b = sim_alloc(sizeof(*b) + old_len + data->len + 1);
+	b->len = (uint32_t)(old_len + data->len);
+	if (old)
+		memcpy(b->data, old->data, old_len);
+	memcpy(b->data + old_len, data->data, data->len);
+	b->data[b->len] = '\0';
+	uint16_t mode = n ? n->mode : 0600;
+	n = stree_set(&t->now, path, NODE_FILE, mode, b);
+	n->synced = synced;
+	return 0;
+}
+
+int fx_rename(struct starget *t, const char *from, const char *to, struct err *err)
+{
+	struct snode *n = stree_find(&t->now, from);
+	if (n == NULL)
+		return err_set(err, ERR_NOT_FOUND, "'%s' is not there", from);
+	if (!fx_parent_ok(t, to))
+		return fx_no_parent(to, err);
+	struct snode *old = stree_find(&t->now, to);
+	if (old && old->type == NODE_DIR && (n->type != NODE_DIR || stree_has_children(&t->now, to)))
+		return err_set(err, ERR_EXISTS, "'%s' is a directory", to);
+	bool dir = n->type == NODE_DIR;
+	if (!dir && old) {
+		stree_drop(&t->now, old);
+		n = stree_find(&t->now, from);
+	}
+	if (!dir) {
+		/* As in life, the name's own durability is another matter than the content's. */
+		if (t->rename_count < SIM_RENAMES) {
+			struct rename_pair *pair = &t->renames[t->rename_count++];
+			snprintf(pair->from, sizeof(pair->from), "%s", from);
+			snprintf(pair->to, sizeof(pair->to), "%s", to);
+		} else {
+			stree_copy(&t->durable, &t->now);
+			t->rename_count = 0;
+		}
+		snprintf(n->path, sizeof(n->path), "%s", to);
+		return 0;
+	}
+	if (old)
+		stree_drop(&t->now, old);
+	struct stree *const trees[] = { &t->now, &t->durable };
+	/* A directory moves as one: in this world at once durably, since a half-moved tree cannot be told entry by entry. */
+	for (size_t k = 0; k < 2; k++)
+		for (int i = 0; i < trees[k]->count; i++) {
+			struct snode *e = &trees[k]->nodes[i];
+			if (!is_within(from, e->path))
+				continue;
+			char path[SIM_PATH * 2];
+			snprintf(path, sizeof(path), "%s%s", to, e->path + strlen(from));
+			snprintf(e->path, sizeof(e->path), "%.*s", SIM_PATH - 1, path);
+		}
+	return 0;
+}
+
+static void arrive(struct starget *t, struct late *l)
+{
+	enum late_kind kind = l->kind;
+	l->kind = LATE_NONE;
+	if (!token_is(t, l->lock_dir, l->token)) {
+		sim_trace("late request for %s: refused by the guard", l->path);
+		return;
+	}
+	sim_trace("late request for %s is carried out", l->path);
+	late_acts = true;
+	const struct node_attr attr = { .set_mode = l->mode != KEEP_MODE, .mode = l->mode };
+	switch (kind) {
+	case LATE_PUT: fx_put(t, l->path, l->data, &attr, NULL); break;
+	case LATE_SYMLINK: fx_symlink(t, l->path, l->data, NULL); break;
+	case LATE_RENAME: fx_rename(t, l->path, l->other, NULL); break;
+	case LATE_REMOVE: fx_remove(t, l->path, NULL); break;
+	case LATE_REMOVE_TREE: fx_remove_tree(t, l->path, NULL, NULL); break;
+	case LATE_MKDIR: fx_mkdir(t, l->path, l->mode, NULL); break;
+	case LATE_APPEND: fx_append(t, l->path, l->data, NULL); break;
+	case LATE_RUN: fx_restart(t); break;
+	case LATE_NONE:
+	default: break;
+	}
+	late_acts = false;
+}
+
+void sim_late_arrivals(bool all)
+{
+	for (int i = 0; i < SIM_TARGETS; i++)
+		for (int k = 0; world->targets[i].used && k < SIM_LATE; k++) {
+			struct late *l = &world->targets[i].late[k];
+			if (l->kind != LATE_NONE && (all || l->due_op <= world->ops))
+				arrive(&world->targets[i], l);
+		}
+}

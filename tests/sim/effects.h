@@ -1,0 +1,35 @@
+/* Between the simulated target's vtable (target.c) and what happens to its tree (effects.c). */
+#pragma once
+#include "sim/sim.h"
+
+enum { KEEP_MODE = 0xffff };
+
+struct sim_target {
+	struct target t;        /* first */
+	int index;
+	int boots;              /* when it was last connected */
+	bool opened;
+};
+
+/* of: the world's side of a handle. guard: as a target checks the token. before: a turn, time, and what can go wrong on the way; after:
+ * the reply. goes_late: the request is given up and still on its way. The rest changes the tree at once. */
+struct starget *fx_of(const struct view *v);
+void fx_restart(struct starget *t);
+int fx_guard(struct target *t, const char *path, struct err *err);
+int fx_go_on(struct target *t, const char *what, struct err *err);
+int fx_before(struct view *v, const char *what, const char *path, bool changes, struct err *err);
+int fx_full(struct target *t, struct err *err);
+int fx_denied(struct target *t, const char *path, struct err *err);
+int fx_after(struct view *v, int r, struct err *err);
+bool fx_goes_late(struct target *t, enum late_kind kind, const char *path, const char *other, const struct blob *data,
+	uint16_t mode);
+int fx_put(struct starget *t, const char *path, const struct blob *data, const struct node_attr *attr, struct err
+	*err);
+int fx_symlink(struct starget *t, const char *path, const struct blob *link, struct err *err);
+int fx_mkdir(struct starget *t, const char *path, uint16_t mode, struct err *err);
+int fx_remove(struct starget *t, const char *path, struct err *err);
+int fx_remove_tree(struct starget *t, const char *path, struct target *by, struct err *err);
+int fx_append(struct starget *t, const char *path, const struct blob *data, struct err *err);
+int fx_rename(struct starget *t, const char *from, const char *to, struct err *err);
+bool fx_parent_ok(struct starget *t, const char *path);
+int fx_no_parent(const char *path, struct err *err);

@@ -1,0 +1,243 @@
+/* One process of a run: what it does, how it ends, and what it finds in the journal. */
+#include "sim/sim.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <sched.h>
+#include <sys/wait.h>
+
+char sim_work_dir[128];
+
+/* ---- one process ---- */
+
+static void say(void *context, const char *level, const char *line)
+{
+	(void)context;
+	if (strstr(line, "not as it was planned") && strstr(line, world->sc.person_path))
+		world->person_named = true;
+	sim_trace("[%s] %s", level, line);
+}
+
+static void on_change(enum change_state state)
+{
+	world->newest_state = (int)state;
+	sim_trace("journal: a change is %s", change_state_name(state));
+}
+
+char *sim_state_dir(int machine)
+{
+	return xasprintf("%s/%c", sim_work_dir, 'a' + machine);
+}
+
+static void fill(struct outcome *o, const struct engine_result *r, const struct err *err)
+{
+	o->status = r->exit_status;
+	o->state = r->state;
+	snprintf(o->id, sizeof(o->id), "%s", r->id ? r->id : "");
+	if (err->code)
+		err_line(err, o->reason, sizeof(o->reason));
+	o->ended = true;
+	sim_trace("exit %d (%s) %s", o->status, deployment_state_name(o->state), o->reason);
+}
+
+static void append_line(char *list, size_t size, const char *target, const char *path)
+{
+	char plain[SIM_PATH];
+	size_t len = strlen(list);
+	sim_without_ids(path, strlen(path), plain, sizeof(plain));
+	snprintf(list + len, size - len, "%s:%s\n", target, plain);
+}
+
+static void inspect_one(struct store *s, const json_t *doc)
+{
+	_cleanup_(plan_done) struct plan changes = { 0 };
+	const char *id = json_get_string(doc, "id"), *state = json_get_string(doc, "state"), *file = json_get_string(doc, "file");
+	enum deployment_state found = DEPLOYMENT_PREPARING;
+	for (int i = 0; i <= DEPLOYMENT_UNDONE; i++)
+		if (strcmp(deployment_state_name((enum deployment_state)i), state) == 0)
+			found = (enum deployment_state)i;
+	if (file && strcmp(file, "contender") == 0) {
+		world->seen.contender_found = true;
+		world->seen.contender_state = found;
+		return;
+	}
+	world->seen.found = true;
+	world->seen.final_state = found;
+	world->seen.final_status = (int)json_get_int(doc, "exit_status", -1);
+	world->seen.cleaned = json_get_bool(doc, "cleaned", false);
+	const json_t *left = json_object_get(doc, "left_over");
+	for (size_t i = 0; i < json_array_size(left); i++)
+		append_line(world->seen.named, sizeof(world->seen.named), json_get_string(json_array_get(left, i), "target"),
+		            json_get_string(json_array_get(left, i), "path"));
+	if (store_change_list(s, id, &changes, NULL) == 0)
+		for (size_t i = 0; i < changes.count; i++)
+			append_line(world->seen.changed, sizeof(world->seen.changed), changes.changes[i].target, changes.changes[i].path);
+}
+
+/* No secret outlives its deployment. */
+static void inspect_sealed(struct store *s)
+{
+	_cleanup_free_ char *dir = xasprintf("%s/sealed", store_dir(s));
+	DIR *d = opendir(dir);
+	const struct dirent *entry;
+	bool held = (world->seen.found && world->seen.final_state == DEPLOYMENT_HELD) || (world->seen.contender_found && world->seen.contender_state == DEPLOYMENT_HELD);
+	while (d && !held && (entry = readdir(d)) != NULL)
+		if (entry->d_name[0] != '.' && world->seen.final_state != DEPLOYMENT_OPEN && world->seen.final_state != DEPLOYMENT_UNDOING &&
+		    world->seen.final_state != DEPLOYMENT_PREPARING)
+			sim_violation("sealed secrets are left: %s", entry->d_name);
+	if (d)
+		closedir(d);
+}
+
+static void inspect(struct store *s)
+{
+	_cleanup_json_ json_t *list = NULL;
+	world->seen.found = world->seen.contender_found = false;
+	world->seen.named[0] = world->seen.changed[0] = '\0';
+	if (store_deployment_list(s, NULL, &list, NULL) < 0) {
+		sim_violation("the journal cannot be read at the end");
+		return;
+	}
+	for (size_t i = json_array_size(list); i-- > 0;)
+		inspect_one(s, json_array_get(list, i));
+	inspect_sealed(s);
+}
+
+/* Run again, it must not change anything. */
+static void recover_again(const struct engine_recover_options *recover, const struct engine_options *o)
+{
+	static struct stree before[SIM_TARGETS];
+	struct engine_result again = { 0 };
+	struct err err = ERR_INIT;
+	for (int i = 0; i < world->sc.target_count; i++)
+		stree_copy(&before[i], &world->targets[i].now);
+	sim_trace("recover, again");
+	engine_recover(recover, o, &again, &err);
+	if (!check_same_worlds(before))
+		sim_violation("recovery, run again, changed something");
+}
+
+/* One step of the deployment as a workflow would give it. */
+static json_t *job_deployment(int index)
+{
+	json_t *d = json_loads(world->sc.deployment, 0, NULL);
+	json_t *step = json_incref(json_array_get(json_object_get(d, "steps"), (size_t)index));
+	json_object_set_new(d, "steps", json_pack("[o]", step));
+	return d;
+}
+
+static void live(enum role role, int slot, int machine, bool then_inspect)
+{
+	struct wait wait = WAIT_INIT;
+	struct err err = ERR_INIT;
+	struct engine_result result = { 0 };
+	struct outcome *outcome = role == ROLE_DEPLOY || role == ROLE_FINISH ? &world->first : role == ROLE_CONTENDER ? &world->contender : &world->last;
+	_cleanup_free_ char *dir = sim_state_dir(machine);
+	struct store *store = NULL;
+	sim_slot = slot;
+	sim_machine = machine;
+	sim_role = role;
+	sim_install();
+	sim_step("start");
+	store_after_change = on_change;
+	memset(outcome, 0, sizeof(*outcome));
+	int r = store_open(dir, sim_vfs_name, &store, &err);
+	if (r < 0) {
+		result.exit_status = role == ROLE_RECOVER || role == ROLE_ROLLBACK || role == ROLE_FINISH ? 4 : 2;
+		result.state = DEPLOYMENT_REFUSED;
+		fill(outcome, &result, &err);
+		_exit(0);
+	}
+	struct engine_options o = { .store = store, .wait = &wait, .seal = true, .report = say, .make_target = sim_target_new, .find_step = sim_find_step };
+	json_t *deployment = json_loads(role == ROLE_CONTENDER && world->sc.contender == CONTENDER_DEPLOYS ? world->sc.contender_deployment : world->sc.deployment,
+	                                0, NULL);
+	struct engine_recover_options recover = { 0 };
+	bool recovers = role == ROLE_RECOVER || role == ROLE_CONTENDER;
+	if (role == ROLE_DEPLOY) {
+		engine_deploy(deployment, &o, &result, &err);
+	} else if (role == ROLE_JOB_STEP || role == ROLE_FINISH) {
+		o.job_key = "job";
+		o.runner_pid = RUNNER_PID;
+		if (role == ROLE_JOB_STEP)
+			engine_job_step(job_deployment(world->job_step), &o, &result, &err);
+		else
+			engine_finish(world->job_status, NULL, &o, &result, &err);
+	} else if (role == ROLE_CONTENDER && world->sc.contender == CONTENDER_DEPLOYS) {
+		o.lock_wait_ms = world->sc.contender_wait_ms;
+		engine_deploy(deployment, &o, &result, &err);
+	} else if (recovers) {
+		if (machine == 1) {
+			recover.deployment = deployment;
+			recover.takeover = true;
+			sim_takeover = true;
+		}
+		engine_recover(&recover, &o, &result, &err);
+		if (then_inspect)
+			recover_again(&recover, &o);
+	} else if (role == ROLE_ROLLBACK) {
+		engine_rollback(NULL, NULL, NULL, &o, &result, &err);
+	}
+	fill(outcome, &result, &err);
+	if (then_inspect)
+		inspect(store);
+	_exit(0);
+}
+
+pid_t sim_start(enum role role, int slot, int machine, bool then_inspect)
+{
+	world->slots[slot] = (struct slot){ .pid = world->next_pid++, .alive = true };
+	if (role == ROLE_CONTENDER)
+		world->slots[slot].alive = false;      /* until its moment comes */
+	fflush(stdout);
+	pid_t pid = fork();
+	if (pid < 0) {
+		perror("fork");
+		exit(1);
+	}
+	if (pid > 0)
+		return pid;
+	if (role == ROLE_CONTENDER) {
+		char byte;
+		if (read(world->contender_pipe[0], &byte, 1) != 1)
+			_exit(EXIT_ENDLESS);
+		sim_slot = slot;
+		while (__atomic_load_n(&world->turn, __ATOMIC_ACQUIRE) != slot)
+			sched_yield();
+	}
+	live(role, slot, machine, then_inspect);
+	_exit(0);
+}
+
+void sim_ended(int slot, int machine, int status, bool *ret_died)
+{
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	*ret_died = code != 0;
+	world->slots[slot].alive = false;
+	sim_vfs_process_ended(slot);
+	if (code == EXIT_POWER) {
+		sim_power_cut_agent(machine);
+		/* Both died; the machine is cut once. */
+	} else if (code != 0 && code != EXIT_KILLED && code != EXIT_ENDLESS) {
+		if (WIFSIGNALED(status))
+			sim_violation("the process crashed by signal %d", WTERMSIG(status));
+		else
+			sim_violation("the process ended with %d", code);
+	}
+	sim_slot_ended(slot);
+}
+
+/* One process alone, to its end. */
+bool sim_run_alone(enum role role, int machine, bool then_inspect)
+{
+	int status;
+	bool died;
+	world->turn = 0;
+	/* The processes of a job count their operations together: a death strikes one of them. */
+	if (role != ROLE_JOB_STEP && role != ROLE_FINISH)
+		world->generation_ops = 0;
+	pid_t pid = sim_start(role, 0, machine, then_inspect);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	sim_ended(0, machine, status, &died);
+	return !died;
+}

@@ -1,0 +1,266 @@
+/* One seed: the deployment, its deaths, the recoveries, what must hold afterwards; and the shortening of one that fails. */
+#include "sim/sim.h"
+
+#include "base/fs.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/wait.h>
+
+enum { ROUNDS = 9, FAULTY_ROUNDS = 4, DROP_RATES = 8, DROP_PERSON = 17, DROP_CONTENDER = 18, DROP_HOLD = 19, DROP_LOST = 20, DROP_STEPS = 21,
+	DROP_END = 31 };
+
+static struct stree old_trees[SIM_TARGETS], new_trees[SIM_TARGETS];
+
+/* ---- one seed ---- */
+
+/* false: nobody came to decide it. */
+static bool run_job_steps(void)
+{
+	_cleanup_json_ json_t *d = json_loads(world->sc.deployment, 0, NULL);
+	size_t count = json_array_size(json_object_get(d, "steps"));
+	bool ok = true, died = false;
+	int boots = world->boots[0];
+	world->runner_alive = true;
+	for (size_t i = 0; ok && i < count; i++) {
+		world->job_step = (int)i;
+		died = !sim_run_alone(ROLE_JOB_STEP, 0, false);
+		ok = !died && world->last.status == 0;
+	}
+	world->job_status = ok ? "success" : sim_below(6) == 0 ? "cancelled" : "failure";
+	bool decided = world->boots[0] == boots && (died ? sim_below(2) == 0 : sim_below(10) != 0);
+	if (decided)
+		decided = sim_run_alone(ROLE_FINISH, 0, false);
+	world->runner_alive = false;
+	return decided;
+}
+
+static bool run_first(void)
+{
+	bool died_first = false, died_contender;
+	const struct scenario *sc = &world->sc;
+	if (sc->job)
+		return run_job_steps();
+	if (sc->contender == CONTENDER_NONE)
+		return sim_run_alone(ROLE_DEPLOY, 0, false);
+	int machine = sc->contender == CONTENDER_TAKES_OVER ? 1 : 0;
+	if (pipe(world->contender_pipe) != 0)
+		exit(1);
+	world->turn = 0;
+	pid_t second = sim_start(ROLE_CONTENDER, 1, machine, false);
+	pid_t first = sim_start(ROLE_DEPLOY, 0, 0, false);
+	for (int left = 2; left > 0;) {
+		int status;
+		pid_t pid = waitpid(-1, &status, 0);
+		if (pid == first) {
+			if (!world->contender_started) {
+				world->contender_started = true;
+				if (write(world->contender_pipe[1], "x", 1) != 1)
+					exit(1);
+				world->slots[1].alive = true;
+			}
+			sim_ended(0, 0, status, &died_first);
+			left--;
+		} else if (pid == second) {
+			sim_ended(1, machine, status, &died_contender);
+			left--;
+		} else if (pid < 0 && errno != EINTR) {
+			break;
+		}
+	}
+	close(world->contender_pipe[0]);
+	close(world->contender_pipe[1]);
+	return !died_first;
+}
+
+static void remove_state(int machine)
+{
+	_cleanup_free_ char *dir = sim_state_dir(machine);
+	fs_remove_tree(AT_FDCWD, dir, NULL);
+}
+
+static void prepare_state(void)
+{
+	for (int m = 0; m < SIM_MACHINES; m++) {
+		remove_state(m);
+		_cleanup_free_ char *dir = sim_state_dir(m);
+		_cleanup_free_ char *reserve = xasprintf("%s/reserve", dir);
+		mkdir(dir, 0700);
+		/* There, but empty: what it frees is counted in the world. */
+		int fd = open(reserve, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+		if (fd >= 0)
+			close(fd);
+	}
+}
+
+bool sim_other_machine_acts(void)
+{
+	return world->sc.machine_lost || (world->sc.contender == CONTENDER_TAKES_OVER && world->contender_started);
+}
+
+/* All of recovery, once. */
+static bool recover_round(bool first_is_lost)
+{
+	bool ok = true;
+	if (sim_other_machine_acts())
+		ok = sim_run_alone(ROLE_RECOVER, 1, false);
+	if (ok && !first_is_lost)
+		ok = sim_run_alone(ROLE_RECOVER, 0, false);
+	return ok;
+}
+
+static bool more_deaths(int round)
+{
+	for (int i = 0; i < world->sc.death_count; i++)
+		if (world->sc.deaths[i].generation >= round)
+			return true;
+	return false;
+}
+
+/* As long as somebody is to die, or the deployment died and the other faults may meet its recovery. */
+static void recoveries(bool lost, bool first_died)
+{
+	for (int round = 1; round <= FAULTY_ROUNDS && world->faults_on; round++) {
+		world->generation = round;
+		if (!more_deaths(round) && !(first_died && round == 1))
+			break;
+		if (recover_round(lost))
+			break;
+	}
+	world->faults_on = false;
+}
+
+static void ask_other_machine(void)
+{
+	static struct seen here;
+	here = world->seen;
+	sim_run_alone(ROLE_RECOVER, 1, true);
+	bool holds = world->seen.found && world->seen.final_state == DEPLOYMENT_HELD;
+	if (!holds)
+		world->seen = here;
+}
+
+/* Half of them die in it once; then recovery goes on, and what it leaves held is rolled back again. */
+static void roll_back(int machine)
+{
+	world->generation = ROUNDS + 2;
+	if (sim_below(2) == 0) {
+		world->sc.deaths[0] = (struct death){ .generation = ROUNDS + 2, .at_op = 1 + (int64_t)sim_below(200), .power = sim_below(2) == 0, .target = -1 };
+		world->sc.death_count = 1;
+		memset(&world->sc.rates, 0, sizeof(world->sc.rates));
+		world->faults_on = true;
+		bool ended_itself = sim_run_alone(ROLE_ROLLBACK, machine, false);
+		world->faults_on = false;
+		world->generation++;
+		if (!ended_itself)
+			sim_run_alone(ROLE_RECOVER, machine, true);
+		if (world->seen.found && world->seen.final_state != DEPLOYMENT_HELD && !ended_itself)
+			return;
+	}
+	sim_run_alone(ROLE_ROLLBACK, machine, true);
+}
+
+static void settle(bool lost)
+{
+	int machine = lost ? 1 : 0;
+	bool ok = true;
+	sim_slot = 0;
+	sim_role = ROLE_INSPECT;
+	sim_late_arrivals(true);
+	world->generation = ROUNDS + 1;
+	if (sim_other_machine_acts() && !lost)
+		ok = sim_run_alone(ROLE_RECOVER, 1, false);
+	ok = sim_run_alone(ROLE_RECOVER, machine, true) && ok;
+	if (!ok)
+		sim_violation("the last recovery died");
+	/* Taken over by another machine, which may hold it: that one knows. */
+	if (!world->violation[0] && sim_other_machine_acts() && !lost)
+		ask_other_machine();
+	if (!world->violation[0])
+		check_world(old_trees, new_trees);
+	if (world->violation[0] || !world->seen.found || world->seen.final_state != DEPLOYMENT_HELD)
+		return;
+	world->held++;
+	/* A held deployment can be rolled back, now that nothing fails any more; by whoever holds it. */
+	machine = sim_other_machine_acts() ? 1 : 0;
+	roll_back(machine);
+	if (world->violation[0] || world->person_came || world->seen.contender_found)
+		return;
+	if (world->seen.final_state == DEPLOYMENT_UNDONE)
+		check_world(old_trees, new_trees);
+	else if (world->sc.rates.denied == 0 && !world->sc.baseline_sick)
+		sim_violation("the rollback of a held deployment ended with %d: %s", world->last.status, world->last.reason);
+}
+
+bool sim_run_seed(uint64_t seed, uint32_t drop)
+{
+	scenario_make(seed);
+	sim_drop_parts(drop);
+	scenario_models(old_trees, new_trees);
+	prepare_state();
+	bool ended_itself = run_first();
+	bool lost = world->sc.machine_lost && !ended_itself;
+	world->sc.machine_lost = lost;
+	if (lost) {
+		sim_slot = 0;
+		sim_trace("*** the machine is gone for good");
+		remove_state(0);
+	}
+	if (!world->violation[0])
+		recoveries(lost, !ended_itself);
+	if (!world->violation[0])
+		settle(lost);
+	return world->violation[0] == '\0';
+}
+
+/* ---- shortening ---- */
+
+void sim_drop_parts(uint32_t drop)
+{
+	struct scenario *sc = &world->sc;
+	struct death kept[SIM_DEATHS];
+	int count = 0;
+	for (int i = 0; i < sc->death_count; i++)
+		if (!(drop & (1u << i)))
+			kept[count++] = sc->deaths[i];
+	memcpy(sc->deaths, kept, sizeof(kept[0]) * (size_t)count);
+	sc->death_count = count;
+	uint32_t *rates = &sc->rates.before;
+	for (int i = 0; i < 9; i++)
+		if (drop & (1u << (DROP_RATES + i)))
+			rates[i] = 0;
+	if (drop & (1u << DROP_PERSON))
+		sc->person = PERSON_NEVER;
+	if (drop & (1u << DROP_CONTENDER))
+		sc->contender = CONTENDER_NONE;
+	if (drop & (1u << DROP_LOST))
+		sc->machine_lost = sc->job = false;
+	_cleanup_json_ json_t *d = json_loads(sc->deployment, 0, NULL);
+	json_t *steps = json_object_get(d, "steps");
+	if (drop & (1u << DROP_HOLD))
+		json_object_set_new(d, "on_failure", json_string("rollback"));
+	for (int i = (int)json_array_size(steps) - 1; i >= 0; i--)
+		if (DROP_STEPS + i < DROP_END && (drop & (1u << (DROP_STEPS + i)))) {
+			const char *name = json_get_string(json_array_get(steps, (size_t)i), "step");
+			if (strcmp(name, "restart") == 0)
+				sc->has_restart = false;
+			if (strcmp(name, "release") == 0)
+				sc->has_release = false;
+			json_array_remove(steps, (size_t)i);
+		}
+	_cleanup_free_ char *text = json_text(d);
+	sc->deployment = sim_strdup(text);
+}
+
+uint32_t sim_shorten(uint64_t seed)
+{
+	char wanted[24];
+	uint32_t drop = 0;
+	snprintf(wanted, sizeof(wanted), "%.20s", world->violation);
+	for (int i = 0; i < DROP_END; i++) {
+		sim_run_seed(seed, drop | (1u << i));
+		if (strncmp(world->violation, wanted, strlen(wanted)) == 0)
+			drop |= 1u << i;
+	}
+	sim_run_seed(seed, drop);
+	return drop;
+}
