@@ -81,6 +81,7 @@ void upload_free(void *payload)
 	free(u->former_name);
 	manifest_done(&u->former);
 	free(u->same);
+	strv_done(&u->made);
 	json_decref(u->largest);
 	json_decref(u->head);
 	str_done(&u->text);
@@ -231,24 +232,31 @@ static int verify(const struct step_context *c, struct view *v, const struct cha
 	return r;
 }
 
-/* A shared directory that was made and holds something by now is the application's. */
+/* The directories that came with the release go where nothing lies in them; a shared one in use is the application's. */
+static int remove_made(const struct step_context *c, struct target *t, const json_t *made, struct err *err)
+{
+	for (size_t i = json_array_size(made); i > 0; i--) {
+		const char *path = json_string_value(json_array_get(made, i - 1));
+		struct err why = ERR_INIT;
+		int r = path ? t->view.type->remove(t, path, &why) : 0;
+		if (r == ERR_NETWORK || r == ERR_UNKNOWN || r == ERR_FENCED || r == ERR_CANCELLED || r == ERR_TIMEOUT) {
+			if (err)
+				*err = why;
+			return r;
+		}
+		if (r < 0 && r != ERR_NOT_FOUND)
+			c->report(c->engine, "%s stays: it is not empty", path);
+	}
+	return 0;
+}
+
 static int undo(const struct step_context *c, struct target *t, const struct change *change, struct err *err)
 {
-	_cleanup_(strv_done) struct strv names = { 0 };
+	int r = change_undo(t, change, err);
 
-	if (change->kind != CHANGE_DIR || !json_get_bool(change->extra, "shared", false))
-		return change_undo(t, change, err);
-	int r = t->view.type->list(&t->view, change->path, &names, err);
-	if (r == ERR_NOT_FOUND) {
-		err_clear(err);
-		return 0;
-	}
-	if (r < 0)
-		return r;
-	if (names.count == 0)
-		return change_undo(t, change, err);
-	c->report(c->engine, "the shared directory %s stays: it is in use", change->path);
-	return 0;
+	if (r == 0 && change->kind == CHANGE_RELEASE)
+		r = remove_made(c, t, json_get_array(change->extra, "made"), err);
+	return r;
 }
 
 /* ---- retention ---- */

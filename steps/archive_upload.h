@@ -17,6 +17,7 @@ struct upload {
 	struct manifest former;
 	bool *same;                   /* one for each entry: as in the former release */
 	struct upload_counts counts;
+	struct strv made;             /* directories outside the release that it makes, from the top down */
 	bool other_shares;            /* the former release links other shared paths */
 	json_t *largest;              /* [{"path","bytes","files"}], the top of the tree by size */
 	json_t *head;                 /* of the new manifest */

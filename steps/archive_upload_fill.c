@@ -421,13 +421,31 @@ static int verify(struct filling *f, struct err *err)
 	return verify_sent(f, err);
 }
 
+/* What is missing above the release, and the shared directories. */
+static int make_directories(struct filling *f, struct err *err)
+{
+	const struct node_attr attr = { .set_mode = true, .mode = 0755 };
+
+	for (size_t i = 0; i < f->u->made.count; i++) {
+		int r = f->t->view.type->mkdir(f->t, f->u->made.items[i], &attr, err);
+		if (r == ERR_EXISTS)
+			err_clear(err);
+		else if (r < 0)
+			return err_wrap(err, r, "make '%s' on '%s'", f->u->made.items[i], f->t->view.name);
+	}
+	return 0;
+}
+
 static int fill_once(struct filling *f, bool again, struct err *err)
 {
 	const struct node_attr dir = { .set_mode = true, .mode = 0755 }, file = { .set_mode = true, .mode = 0644 };
 	const struct target_type *type = f->t->view.type;
 	struct upload *u = f->u;
 
-	int r = type->mkdir(f->t, u->at.release, &dir, err);
+	int r = make_directories(f, err);
+	if (r < 0)
+		return r;
+	r = type->mkdir(f->t, u->at.release, &dir, err);
 	if (r == ERR_EXISTS) {
 		err_clear(err);
 		again = true;

@@ -339,6 +339,30 @@ static struct change *add_move(struct plan *plan, const char *from, const char *
 	return c;
 }
 
+/* Directories that are missing above `path`, and itself with `self`, are the release's to make: its undo removes them where they are
+ * empty then, and leaves what an application has begun to use. */
+static int plan_made(struct view *v, struct upload *u, const char *path, bool self, struct err *err)
+{
+	_cleanup_free_ char *dir = xasprintf("%s%s", path, self ? "/" : "");
+
+	for (char *slash = strchr(dir + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		_cleanup_(node_done) struct node n = { 0 };
+		bool is_dir = true;
+		*slash = 0;
+		int r = strv_has(&u->made, dir) ? 0 : v->type->stat(v, dir, &n, err);
+		if (r == 0 && n.type != NODE_ABSENT && !strv_has(&u->made, dir))
+			r = step_is_directory(v, dir, &is_dir, err);
+		if (r < 0)
+			return r;
+		if (!is_dir)
+			return err_set(err, ERR_REFUSED, "'%s' on '%s' is not a directory", dir, v->name);
+		if (n.type == NODE_ABSENT && !strv_has(&u->made, dir))
+			strv_add(&u->made, dir);
+		*slash = '/';
+	}
+	return 0;
+}
+
 /* What `shared` names in the old code comes to lie in shared/, and a link stands in for it there. */
 static int adopt_shared(struct view *v, struct upload *u, const char *old, const char *name, struct plan *plan, struct strv *adopted,
                         struct err *err)
@@ -353,7 +377,7 @@ static int adopt_shared(struct view *v, struct upload *u, const char *old, const
 		r = v->type->stat(v, to, &there, err);
 	if (r < 0 || here.type == NODE_ABSENT || here.type == NODE_LINK || there.type != NODE_ABSENT)
 		return r;
-	r = step_plan_parents(v, plan, to, err);
+	r = plan_made(v, u, to, false, err);
 	if (r < 0)
 		return r;
 	add_move(plan, from, to);
@@ -386,12 +410,10 @@ static bool is_ours(const char *name)
 static int adopt_in_place(struct view *v, struct upload *u, const struct strv *names, struct plan *plan, struct strv *adopted,
                           struct err *err)
 {
-	_cleanup_free_ char *text = xasprintf("make %s", u->at.before);
+	int r = plan_made(v, u, u->at.before, true, err);
 
-	int r = step_plan_parents(v, plan, u->at.before, err);
 	if (r < 0)
 		return r;
-	add(plan, CHANGE_DIR, ACTION_CREATE, u->at.before, "absent", json_pack("{s:s,s:s}", "type", "dir", "mode", "0755"), text);
 	for (size_t i = 0; i < names->count; i++) {
 		if (is_ours(names->items[i]))
 			continue;
@@ -443,8 +465,6 @@ static int plan_adoption(struct view *v, struct upload *u, const struct node *cu
 			return err_hint(err, r, "with `adopt: true` it moves to %s first, and a rollback moves it back", u->at.before);
 		}
 		r = refuse_second_adoption(v, u, err);
-		if (r == 0)
-			r = step_plan_parents(v, plan, u->at.before, err);
 		if (r < 0)
 			return r;
 		add_move(plan, u->at.current, u->at.before);
@@ -471,23 +491,19 @@ static int plan_shared(struct view *v, struct upload *u, struct plan *plan, cons
 		_cleanup_free_ char *name = upload_shared_name(u->in, n);
 		if (!name)
 			return 0;
-		_cleanup_free_ char *path = fs_join(u->at.shared, name), *text = xasprintf("make shared directory %s", path);
+		_cleanup_free_ char *path = fs_join(u->at.shared, name);
 		_cleanup_(node_done) struct node there = { 0 };
 		bool file = n >= u->in->shared.count;
 		if (strv_has(adopted, name))
 			continue;
 		int r = v->type->stat(v, path, &there, err);
 		if (r == 0 && there.type == NODE_ABSENT)
-			r = step_plan_parents(v, plan, path, err);
+			r = plan_made(v, u, path, !file, err);
 		if (r < 0)
 			return r;
-		if (there.type == NODE_ABSENT && file) {
+		if (there.type == NODE_ABSENT && file)
 			strv_addf(&plan->warnings, "the shared file %s is not there: its link leads nowhere until it is", path);
-		} else if (there.type == NODE_ABSENT) {
-			struct change *c = add(plan, CHANGE_DIR, ACTION_CREATE, path, "absent",
-			                       json_pack("{s:s,s:s}", "type", "dir", "mode", "0755"), text);
-			c->extra = json_pack("{s:b}", "shared", 1);
-		} else if (there.type == NODE_FILE && !file) {
+		if (there.type == NODE_FILE && !file) {
 			r = err_set(err, ERR_REFUSED, "'%s' on '%s' is a file and no directory", path, v->name);
 			return err_hint(err, r, "name it in `shared_files`");
 		}
@@ -577,42 +593,65 @@ static bool other_shares(const struct upload *u)
 	return then ? !json_equal(now, then) : json_array_size(now) > 0;
 }
 
-static int plan_changes(struct view *v, struct upload *u, const struct node *current, struct plan *plan,
-                        bool *ret_taken, struct err *err)
+static struct change *add_release(struct upload *u, struct plan *plan)
+{
+	_cleanup_free_ char *text = summary(u);
+	struct change *c = add(plan, CHANGE_RELEASE, ACTION_CREATE, u->at.release, "absent",
+	                       json_pack("{s:s,s:s}", "type", "dir", "mode", "0755"), text);
+
+	c->payload = u;
+	c->payload_free = upload_free;
+	return c;
+}
+
+static json_t *release_extra(const struct upload *u)
+{
+	json_t *made = json_array();
+
+	for (size_t i = 0; i < u->made.count; i++)
+		json_array_append_new(made, json_string_lossy(u->made.items[i], strlen(u->made.items[i])));
+	return json_pack("{s:s,s:s,s:s,s:o,s:{s:s,s:s,s:o,s:s},s:o,s:b}", "manifest", u->at.manifest, "manifest_digest",
+	                 u->manifest_digest, "release", u->release, "made", made, "plan", "path", u->at.path, "tree", u->tree_digest,
+	                 "shared", shared_list(u->in), "type", "release", "commit",
+	                 u->source.git ? json_string(u->source.commit) : json_null(), "dirty", u->source.dirty_count > 0);
+}
+
+static void add_switch(struct upload *u, const struct node *current, bool moved, struct plan *plan)
+{
+	_cleanup_free_ char *to = xasprintf("releases/%s", u->release), *text = xasprintf("%s → %s", u->at.current, to);
+	struct change *c = add(plan, CHANGE_LINK, current->type == NODE_ABSENT || moved ? ACTION_CREATE : ACTION_UPDATE, u->at.current,
+	                       "absent", link_node(to), text);
+
+	if (current->type == NODE_LINK) {
+		json_decref(c->before);
+		c->before = link_node(current->link);
+	}
+	c->extra = json_pack("{s:b,s:s,s:{s:s,s:s}}", "switch", 1, "root", u->at.path, "plan", "switch", u->at.path, "tree",
+	                     u->tree_digest);
+}
+
+/* The release first: it takes long, and the old one serves meanwhile. What is adopted moves just before the switch. */
+static int plan_changes(struct view *v, struct upload *u, const struct node *current, struct plan *plan, bool *ret_taken,
+                        struct err *err)
 {
 	_cleanup_(strv_done) struct strv adopted = { 0 };
-	_cleanup_free_ char *to = xasprintf("releases/%s", u->release), *inside = fs_join(u->at.releases, "x");
 	bool moved = false;
 
 	int r = check_space(v, u, err);
 	if (r == 0)
-		r = plan_adoption(v, u, current, plan, &adopted, &moved, err);
-	if (r == 0)
-		r = plan_shared(v, u, plan, &adopted, err);
-	if (r == 0)
-		r = step_plan_parents(v, plan, inside, err);
+		r = plan_made(v, u, u->at.releases, true, err);
 	if (r < 0)
 		return r;
-	_cleanup_free_ char *text = summary(u);
-	struct change *release = add(plan, CHANGE_RELEASE, ACTION_CREATE, u->at.release, "absent",
-	                             json_pack("{s:s,s:s}", "type", "dir", "mode", "0755"), text);
-	release->extra = json_pack("{s:s,s:s,s:s,s:{s:s,s:s,s:o,s:s},s:o,s:b}", "manifest", u->at.manifest, "manifest_digest",
-	                           u->manifest_digest, "release", u->release, "plan", "path", u->at.path, "tree", u->tree_digest,
-	                           "shared", shared_list(u->in), "type", "release", "commit",
-	                           u->source.git ? json_string(u->source.commit) : json_null(), "dirty", u->source.dirty_count > 0);
-	release->payload = u;
-	release->payload_free = upload_free;
+	size_t at = plan->count;
+	add_release(u, plan);
 	*ret_taken = true;
-
-	_cleanup_free_ char *switch_text = xasprintf("%s → %s", u->at.current, to);
-	struct change *link = add(plan, CHANGE_LINK, current->type == NODE_ABSENT || moved ? ACTION_CREATE : ACTION_UPDATE, u->at.current,
-	                          "absent", link_node(to), switch_text);
-	if (current->type == NODE_LINK) {
-		json_decref(link->before);
-		link->before = link_node(current->link);
-	}
-	link->extra = json_pack("{s:b,s:s,s:{s:s,s:s}}", "switch", 1, "root", u->at.path, "plan", "switch", u->at.path, "tree",
-	                        u->tree_digest);
+	r = plan_adoption(v, u, current, plan, &adopted, &moved, err);
+	if (r == 0)
+		r = plan_shared(v, u, plan, &adopted, err);
+	if (r < 0)
+		return r;
+	plan->changes[at].extra = release_extra(u);
+	add_switch(u, current, moved, plan);
 	return 0;
 }
 
@@ -674,8 +713,6 @@ int archive_upload_plan(const struct step_context *c, struct view *v, struct pla
 			r = plan_changes(v, u, &current, plan, &taken, err);
 		} else {
 			set_outputs(c, u->former_name, u->former_release);
-			_cleanup_(strv_done) struct strv none = { 0 };
-			r = plan_shared(v, u, plan, &none, err);
 		}
 	}
 	if (!taken)

@@ -407,6 +407,35 @@ static int undo(const struct step_context *c, struct target *t, const struct cha
 	return r;
 }
 
+/* davit rollback --data: the snapshot that the deployment took which replaced the former release, the newest one. An undo has put its content
+ * back by itself. */
+static int restore(const struct step_context *c, struct target *t, const char *former_release, struct err *err)
+{
+	_cleanup_free_ char *dir = snapshots_dir(c, &t->view);
+	_cleanup_(strv_done) struct strv names = { 0 };
+	_cleanup_(manifest_done) struct manifest m = { 0 };
+	_cleanup_(str_done) struct str text = STR_INIT(MANIFEST_MAX);
+	struct change change = { 0 };
+
+	if (c->deployment->undoing)
+		return 0;
+	int r = t->view.type->list(&t->view, dir, &names, err);
+	if (r < 0 && r != ERR_NOT_FOUND)
+		return r;
+	const char *newest = r == 0 && names.count > 0 ? names.items[names.count - 1] : NULL;
+	if (!newest || (former_release && strcmp(newest, former_release) <= 0))
+		return err_set(err, ERR_NOT_FOUND, "there is no snapshot that was taken after release '%s'", former_release ? former_release : "-");
+	_cleanup_free_ char *path = xasprintf("%s/%s/%d", dir, newest, c->index), *file = fs_join(path, "manifest");
+	r = t->view.type->read(&t->view, file, MANIFEST_MAX, &text, err);
+	if (r == 0)
+		r = manifest_parse(file, str_peek(&text), text.len, &m, err);
+	if (r < 0)
+		return err_wrap(err, r, "read the snapshot '%s' on '%s'", path, t->view.name);
+	change.path = path;
+	change.extra = m.head;
+	return restore_all(c, t, &change, err);
+}
+
 static int clean(const struct step_context *c, struct target *t, struct err *err)
 {
 	const struct snapshot_in *in = c->input;
@@ -440,5 +469,6 @@ const struct step_type snapshot_step = {
 	.apply = apply,
 	.verify = verify,
 	.undo = undo,
+	.restore = restore,
 	.clean = clean,
 };
