@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -17,6 +18,10 @@
 #include <unistd.h>
 
 extern char **environ;
+
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC (1U << 2)
+#endif
 
 enum {
 	REAP_MS = 30000,                /* a killed process that is not gone by then hangs in the kernel */
@@ -127,6 +132,24 @@ static int spawn_error(const struct proc_options *o, int errnum, struct err *err
 	return err_errno(err, errnum, "start '%s'", o->argv[0]);
 }
 
+/* Libraries open descriptors that would stay open in the child: libcurl its connections and its wake-up pair. Nothing of ours is
+ * meant for a child but what is duplicated for it, which clears the mark again. */
+static void close_all_on_exec(void)
+{
+#ifdef SYS_close_range
+	if (syscall(SYS_close_range, FIRST_FREE_FD, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+		return;
+#endif
+	DIR *dir = opendir("/proc/self/fd");
+	for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
+		long long fd;
+		if (str_parse_i64(entry->d_name, FIRST_FREE_FD, INT_MAX, &fd))
+			(void)fcntl((int)fd, F_SETFD, FD_CLOEXEC);
+	}
+	if (dir != NULL)
+		closedir(dir);
+}
+
 static int spawn_with(const struct proc_options *o, struct stream *streams, pid_t *ret_pid, struct err *err)
 {
 	for (int i = 0; i < 3; i++) {
@@ -144,6 +167,7 @@ static int spawn_with(const struct proc_options *o, struct stream *streams, pid_
 		posix_spawn_file_actions_destroy(&actions);
 		return err_errno(err, r, "start '%s'", o->argv[0]);
 	}
+	close_all_on_exec();
 	r = add_actions(&actions, o, streams);
 	if (r == 0)
 		r = set_attributes(&attributes, o);

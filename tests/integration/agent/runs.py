@@ -71,6 +71,16 @@ def test_a_job_runs_over_tls_and_a_stranger_certificate_is_refused():
         c.forge.calm()
 
 
+def test_a_job_inherits_no_connection_of_the_agent():
+    with Case() as c:
+        started(c)
+        sha = c.forge.push(HELLO.replace("echo hello", "ls -l /proc/self/fd | grep -c socket: || true"))
+        (job,) = c.forge.ended(sha)
+        log = next(s["log"] for s in job["steps"] if s["name"].startswith("Run"))
+        assert log.rstrip().endswith(" 0"), log
+        assert c.agent.stop() == 0
+
+
 def test_a_failed_job_is_reported_and_the_agent_goes_on():
     with Case() as c:
         agent = started(c)

@@ -154,6 +154,19 @@ static void given_descriptors_and_no_others_reach_the_child(void **state)
 	assert_int_equal(status, 0);
 }
 
+static void what_a_library_left_open_does_not_reach_the_child(void **state)
+{
+	(void)state;
+	_cleanup_(str_done) struct str out = STR_INIT(1 << 20);
+	int status = -1, left_open = open("/dev/null", O_RDONLY);
+	assert_true(left_open >= 0);
+	char *script = xasprintf("test ! -e /proc/self/fd/%d && echo closed", left_open);
+	assert_int_equal(run_sh(script, NULL, &out, NULL, &status), 0);
+	assert_string_equal(str_peek(&out), "closed\n");
+	free(script);
+	close(left_open);
+}
+
 static void a_process_is_known_by_its_start_time(void **state)
 {
 	(void)state;
@@ -178,6 +191,7 @@ int main(void)
 		cmocka_unit_test(a_signal_ignored_by_us_is_not_ignored_by_the_child),
 		cmocka_unit_test(a_missing_program_or_directory_is_named),
 		cmocka_unit_test(given_descriptors_and_no_others_reach_the_child),
+		cmocka_unit_test(what_a_library_left_open_does_not_reach_the_child),
 		cmocka_unit_test(a_process_is_known_by_its_start_time),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
