@@ -74,7 +74,7 @@ def test_a_job_runs_over_tls_and_a_stranger_certificate_is_refused():
 def test_a_job_inherits_no_connection_of_the_agent():
     with Case() as c:
         started(c)
-        sha = c.forge.push(HELLO.replace("echo hello", "ls -l /proc/self/fd | grep -c socket: || true"))
+        sha = c.forge.push(HELLO.replace("echo hello", "|\n          ls -l /proc/self/fd | grep -c socket: || true"))
         (job,) = c.forge.ended(sha)
         log = next(s["log"] for s in job["steps"] if s["name"].startswith("Run"))
         assert log.rstrip().endswith(" 0"), log
