@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""archive-upload and snapshot through `davit deploy` and `davit rollback`, on this machine and over SSH."""
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from harness.trial import Case, Trial, main  # noqa: E402
+from servers.sshd import Sshd  # noqa: E402
+
+FAIL = {"run": {"command": ["false"], "undo": "none"}}
+
+
+def tree_of(top):
+    found = {}
+    for folder, folders, names in os.walk(top):
+        for name in folders + names:
+            path = os.path.join(folder, name)
+            key = os.path.relpath(path, top)
+            if os.path.islink(path):
+                found[key] = "-> " + os.readlink(path)
+            elif os.path.isdir(path):
+                found[key] = "dir"
+            else:
+                with open(path) as f:
+                    found[key] = f.read()
+    return found
+
+
+class Steps(Case):
+    def put(self, t, name, text):
+        path = os.path.join(t.src, "app", name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as f:
+            f.write(text)
+
+    def deploy(self, t, target, *steps, **upload):
+        upload = {"source": "app", "path": t.path("www"), **upload}
+        return t.deploy({"targets": {"web": target}, "steps": [*(s for s in steps if "snapshot" in s), {"archive-upload": upload},
+                                                               *(s for s in steps if "snapshot" not in s)]})
+
+    def both(self, test):
+        for kind in ("local", "ssh"):
+            with self.subTest(kind), Trial() as t, Sshd() as server:
+                test(t, {"local": {}} if kind == "local" else server.target())
+
+    def test_a_failed_first_deployment_leaves_only_what_the_application_wrote(self):
+        def test(t, target):
+            self.put(t, "run.sh", "one")
+            write = {"run": {"command": ["touch", t.path("www/current/uploads/photo")], "undo": "none"}}
+            result = self.deploy(t, target, write, FAIL, shared=["uploads", "logs"])
+            self.assert_says(result, "is not empty")
+            self.assertEqual(tree_of(t.target_dir), {"www": "dir", "www/shared": "dir", "www/shared/uploads": "dir",
+                                                     "www/shared/uploads/photo": ""})
+        self.both(test)
+
+    def test_a_failed_deployment_without_traces_leaves_nothing(self):
+        def test(t, target):
+            self.put(t, "run.sh", "one")
+            failing = {"run": {"command": ["false"], "undo": ["true"]}}
+            self.assert_exit(self.deploy(t, target, failing, shared=["uploads"]), 1)
+            self.assertEqual(tree_of(t.target_dir), {})
+        self.both(test)
+
+    def test_an_adopted_server_gets_everything_back(self):
+        def test(t, target):
+            t.write("www/current/index.php", b"old")
+            t.write("www/current/uploads/photo", b"jpeg")
+            before = tree_of(t.target_dir)
+            self.put(t, "index.php", "new")
+            failing = {"run": {"command": ["false"], "undo": ["true"]}}
+            result = self.deploy(t, target, failing)
+            self.assert_exit(result, 2)
+            self.assert_says(result, "is a real directory", "adopt: true")
+            self.assert_exit(self.deploy(t, target, failing, adopt=True, shared=["uploads"]), 1)
+            self.assertEqual(tree_of(t.target_dir), before)
+            self.assert_exit(self.deploy(t, target, adopt=True, shared=["uploads"]), 0)
+            self.assertEqual(t.read("www/current/index.php"), b"new")
+            self.assertEqual(t.read("www/current/uploads/photo"), b"jpeg")
+            self.assertEqual(t.read("www/releases/before-davit/index.php"), b"old")
+            self.assertEqual(t.read("www/releases/before-davit/uploads/photo"), b"jpeg")
+        self.both(test)
+
+    def test_a_snapshot_is_put_back_by_a_rollback(self):
+        def test(t, target):
+            t.write("data/db", b"before")
+            self.put(t, "run.sh", "one")
+            snapshot = {"snapshot": {"files": {"paths": [t.path("data")], "restore_on_rollback": True}}}
+            migrate = {"run": {"script": f"echo after > {t.path('data/db')}; touch {t.path('data/new')}", "undo": ["true"]}}
+            failing = {"run": {"command": ["false"], "undo": ["true"]}}
+            self.assert_exit(self.deploy(t, target, snapshot, migrate, failing), 1)
+            self.assertEqual(tree_of(t.target_dir), {"data": "dir", "data/db": "before"})
+        self.both(test)
+
+    def test_data_of_a_committed_deployment_comes_back_when_asked_for(self):
+        def test(t, target):
+            t.write("data/db", b"v1")
+            snapshot = {"snapshot": {"files": {"paths": [t.path("data")]}}}
+            self.put(t, "run.sh", "one")
+            self.assert_exit(self.deploy(t, target, snapshot), 0)
+            migrate = {"run": {"script": f"echo v2 > {t.path('data/db')}", "undo": ["true"]}}
+            self.put(t, "run.sh", "two")
+            self.assert_exit(self.deploy(t, target, snapshot, migrate), 0)
+            new = os.path.basename(os.readlink(t.path("www/current")))
+            self.assertEqual(t.read("data/db"), b"v2\n")
+            self.assert_exit(t.run("rollback", new, "--file", "deploy.yml", "--data"), 0)
+            self.assertEqual(t.read("www/current/run.sh"), b"one")
+            self.assertEqual(t.read("data/db"), b"v1")
+        self.both(test)
+
+    def test_two_targets_get_the_same_release(self):
+        with Trial() as t, Sshd() as server:
+            self.put(t, "run.sh", "one")
+            first, second = server.target(base=os.path.join(t.dir, "base-1")), {"local": {}, "base": os.path.join(t.dir, "base-2")}
+            document = {"targets": {"a": first, "b": second},
+                        "steps": [{"archive-upload": {"source": "app", "path": t.path("one"), "target": "a"}},
+                                  {"archive-upload": {"source": "app", "path": t.path("two"), "target": "b"}}]}
+            self.assert_exit(t.deploy(document), 0)
+            self.assertEqual(os.readlink(t.path("one/current")), os.readlink(t.path("two/current")))
+            again = t.deploy(document)
+            self.assert_exit(again, 0)
+            self.assertEqual(len([n for n in os.listdir(t.path("one/releases")) if n[0] != "."]), 1)
+
+    def test_the_plan_of_equal_contents_has_the_same_digest(self):
+        with Trial() as t:
+            self.put(t, "run.sh", "one")
+            document = {"targets": {"web": {"local": {}}}, "steps": [{"archive-upload": {"source": "app", "path": t.path("www")}}]}
+
+            def digest():
+                result = t.deploy(document, "--plan", "--json")
+                self.assert_exit(result, 0)
+                return json.loads(result.out)["digest"]
+            one = digest()
+            os.utime(os.path.join(t.src, "app", "run.sh"), (1, 1))
+            self.assertEqual(digest(), one)
+            self.put(t, "run.sh", "two")
+            self.assertNotEqual(digest(), one)
+
+
+if __name__ == "__main__":
+    main()
