@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
 """A4: the upload was driven by `expect` typing a password, with a two-hour time-out."""
 import hashlib
+import json
 import os
 import random
 import re
+import signal
+import subprocess
 import sys
 import threading
 import time
+import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.trial import Case, Trial, main  # noqa: E402
-from servers.sshd import Sshd  # noqa: E402
+from servers.sshd import Account, Sshd  # noqa: E402
 
 
 def fill(t, files, size):
@@ -71,6 +75,73 @@ class Upload(Case):
             result = self.deploy(t, server)
             self.assert_exit(result, 0)
             self.assertRegex(result.text, r"sent 50 files, 5\d{3}\.\d kB as [\d.]+ [kM]B in \S+, [\d.]+ [kM]B/s")
+
+    def test_a_long_upload_tells_how_far_it_is_and_how_long_it_will_take(self):
+        with Trial() as t, Sshd() as server:
+            proxy = subprocess.Popen([sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "servers", "cut_proxy.py"),
+                                      str(server.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            try:
+                target = server.target()
+                target["ssh"]["port"] = json.loads(proxy.stdout.readline())["port"]
+                fill(t, 900, 100_000)
+                result = []
+                worker = threading.Thread(target=lambda: result.append(t.deploy(
+                    {"targets": {"web": target}, "steps": [{"archive-upload": {"source": "data", "path": t.path("app")}}]})))
+                worker.start()
+                deadline = time.monotonic() + 60
+                while arrived(t.path("app")) < 20 and time.monotonic() < deadline and worker.is_alive():
+                    time.sleep(0.001)
+                # The line stands still for longer than davit keeps silent.
+                stands = time.monotonic() + 3
+                proxy.send_signal(signal.SIGSTOP)
+                while time.monotonic() < stands:
+                    time.sleep(0.05)
+                proxy.send_signal(signal.SIGCONT)
+                worker.join(120)
+                self.assert_exit(result[0], 0)
+                self.assertRegex(result[0].text, r"sent [\d.]+ [kM]B, \d+ % of [\d.]+ [kM]B, [\d.]+ \wB/s, (\d+\w+ ?)+ left")
+            finally:
+                proxy.kill()
+                proxy.wait()
+                proxy.stdin.close()
+                proxy.stdout.close()
+
+    def test_the_agent_logs_in_without_the_key_in_hand(self):
+        with Trial() as t, Sshd() as server:
+            fill(t, 3, 1000)
+            socket = os.path.join(server.folder, "agent")
+            agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
+            try:
+                env = {"SSH_AUTH_SOCK": socket}
+                while not os.path.exists(socket):
+                    time.sleep(0.01)
+                subprocess.run(["ssh-add", "-q", server.key], env={**os.environ, **env}, check=True, capture_output=True)
+                target = server.target()
+                del target["ssh"]["key"]
+                target["ssh"]["agent"] = True
+                document = {"targets": {"web": target}, "steps": [{"archive-upload": {"source": "data", "path": t.path("app")}}]}
+                self.assert_exit(t.deploy(document, env=env), 0)
+                self.assertEqual(len(digests(t.path("app/current"))), 3)
+                subprocess.run(["ssh-add", "-q", "-D"], env={**os.environ, **env}, check=True, capture_output=True)
+                self.assert_exit(t.deploy(document, env=env), 2)
+            finally:
+                agent.terminate()
+                agent.wait()
+
+    @unittest.skipIf(Sshd.can_have_accounts(), Sshd.can_have_accounts())
+    def test_a_password_needs_no_terminal(self):
+        with Trial() as t, Sshd(accounts={"deploy": Account("geheim-of-a4")}) as server:
+            fill(t, 3, 1000)
+            os.chmod(t.target_dir, 0o777)
+            target = {"ssh": {"host": "127.0.0.1", "port": server.port, "user": "deploy", "password": "${{ secrets.PASSWORD }}",
+                              "host_key": server.host_key}, "base": os.path.join(server.folder, "home_deploy", "davit")}
+            document = {"targets": {"web": target}, "steps": [{"archive-upload": {"source": "data", "path": t.path("app")}}]}
+            result = t.deploy(document, secrets={"PASSWORD": "geheim-of-a4"})
+            self.assert_exit(result, 0)
+            self.assertEqual(len(digests(t.path("app/current"))), 3)
+            wrong = t.deploy(document, secrets={"PASSWORD": "wrong-of-a4"}, timeout=60)
+            self.assert_exit(wrong, 2)
+            self.assert_silent(wrong, "wrong-of-a4")
 
     def test_what_was_damaged_on_the_target_is_found_and_sent_anew(self):
         with Trial() as t, Sshd() as server:

@@ -7,6 +7,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from harness.trial import Case, Service, Trial, main  # noqa: E402
 from servers.sshd import Account, Sshd  # noqa: E402
 
+import base64
 import re
 
 
@@ -41,6 +42,19 @@ class Generated(Case):
                 self.assert_silent(first, value)
                 self.assert_silent(third, value)
                 self.assertNotIn(value.encode(), everything)
+
+    def test_each_kind_has_its_form_and_length(self):
+        with Trial() as t, Sshd() as server:
+            kinds = {"HEX": "hex40", "BASE": "base64:30", "UUID": "uuid", "ASCII": "ascii17"}
+            step = {"path": t.path(".env"), "generate": kinds}
+            self.assert_exit(t.deploy({"targets": {"web": server.target()}, "steps": [{"secret-write": step}]}), 0)
+            made = {name: value.strip("'") for name, value in values(t.read(".env")).items()}
+            self.assertRegex(made["HEX"], "^[0-9a-f]{40}$")
+            self.assertEqual(len(base64.b64decode(made["BASE"], validate=True)), 30)
+            self.assertRegex(made["UUID"], "^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
+            self.assertRegex(made["ASCII"], "^[A-Za-z0-9]{17}$")
+            wrong = t.deploy({"targets": {"web": server.target()}, "steps": [{"secret-write": {**step, "generate": {"X": "hexx"}}}]})
+            self.assert_exit(wrong, 2)
 
     def test_existing_values_are_never_touched(self):
         with Trial() as t, Sshd() as server:
