@@ -3,7 +3,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <sched.h>
 #include <sys/wait.h>
 
 char sim_work_dir[128];
@@ -201,8 +200,7 @@ pid_t sim_start(enum role role, int slot, int machine, bool then_inspect)
 		if (read(world->contender_pipe[0], &byte, 1) != 1)
 			_exit(EXIT_ENDLESS);
 		sim_slot = slot;
-		while (__atomic_load_n(&world->turn, __ATOMIC_ACQUIRE) != slot)
-			sched_yield();
+		sim_await_turn();
 	}
 	live(role, slot, machine, then_inspect);
 	_exit(0);

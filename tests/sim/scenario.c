@@ -230,7 +230,7 @@ static void make_faults(struct scenario *sc)
 {
 	static const int spans[] = { 40, 150, 300, 600 };
 	sc->rates = (struct rates){
-		.before = rate(4, 30000), .after = rate(4, 30000), .late = rate(6, 20000), .full = rate(8, 8000), .denied = rate(12, 5000),
+		.before = rate(4, 30000), .after = rate(4, 30000), .late = rate(4, 50000), .full = rate(8, 8000), .denied = rate(12, 5000),
 		.journal_full = rate(10, 8000), .journal_io = rate(16, 6000), .jump = rate(5, 20000), .target_power = rate(8, 4000),
 	};
 	int span = spans[sim_below(4)];

@@ -183,6 +183,7 @@ void sim_violation(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void sim_step(const char *what);
 void sim_install(void);           /* clock, chance and host of this process */
 void sim_die(bool power);
+void sim_await_turn(void);
 void sim_slot_ended(int slot);
 void sim_power_cut_agent(int machine);
 

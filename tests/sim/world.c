@@ -7,8 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/futex.h>
 #include <sys/mman.h>
-#include <sched.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 struct world *world;
@@ -142,10 +143,25 @@ void sim_violation(const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(world->violation, sizeof(world->violation), fmt, args);
 	va_end(args);
+	for (char *at = world->violation; (at = strchr(at, '\n')) != NULL;)
+		*at = ' ';
 	sim_trace("VIOLATION: %s", world->violation);
 }
 
 /* ---- turns ---- */
+
+static void give_turn(int slot)
+{
+	__atomic_store_n(&world->turn, slot, __ATOMIC_RELEASE);
+	syscall(SYS_futex, &world->turn, FUTEX_WAKE, 2, NULL, NULL, 0);
+}
+
+void sim_await_turn(void)
+{
+	int seen;
+	while ((seen = __atomic_load_n(&world->turn, __ATOMIC_ACQUIRE)) != sim_slot)
+		syscall(SYS_futex, &world->turn, FUTEX_WAIT, seen, NULL, NULL, 0);
+}
 
 /* Whoever's turn it is runs; the others wait. Turns change at operations only, and the seed says to whom. */
 static void take_turn(void)
@@ -156,16 +172,15 @@ static void take_turn(void)
 	bool give = world->slots[sim_slot].stalled || (!world->slots[other].stalled && sim_below(2) == 0);
 	if (!give)
 		return;
-	__atomic_store_n(&world->turn, other, __ATOMIC_RELEASE);
-	while (__atomic_load_n(&world->turn, __ATOMIC_ACQUIRE) != sim_slot)
-		sched_yield();
+	give_turn(other);
+	sim_await_turn();
 }
 
 void sim_slot_ended(int slot)
 {
 	world->slots[slot].alive = false;
 	world->slots[1 - slot].stalled = false;
-	__atomic_store_n(&world->turn, 1 - slot, __ATOMIC_RELEASE);
+	give_turn(1 - slot);
 }
 
 /* ---- deaths ---- */
