@@ -1,6 +1,7 @@
 /* archive-upload: a tree becomes a release of its own beside the others, and one rename makes it the valid one. */
 #include "steps/archive_upload.h"
 #include "base/fs.h"
+#include "steps/kept.h"
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/stat.h>
@@ -284,51 +285,6 @@ static int remove_release(const struct step_context *c, struct target *t, const 
 	return r;
 }
 
-struct kept { char *name; int64_t made; };
-struct kept_list { struct kept *items; size_t count, cap; };
-
-static void kept_done(struct kept_list *l)
-{
-	for (size_t i = 0; i < l->count; i++)
-		free(l->items[i].name);
-	free(l->items);
-}
-
-/* Names begin with the second in which they were made; within it the manifest's own time decides. */
-static int compare_kept(const void *a, const void *b)
-{
-	const struct kept *x = a, *y = b;
-	int order = strncmp(x->name, y->name, strlen("20260131T102030"));
-
-	if (order == 0)
-		order = x->made < y->made ? -1 : x->made > y->made ? 1 : strcmp(x->name, y->name);
-	return order;
-}
-
-static int releases_of(struct view *v, const char *dir, struct kept_list *ret, struct err *err)
-{
-	_cleanup_(strv_done) struct strv names = { 0 };
-
-	int r = v->type->list(v, dir, &names, err);
-	if (r == ERR_NOT_FOUND) {
-		err_clear(err);
-		return 0;
-	}
-	for (size_t i = 0; i < names.count && r == 0; i++) {
-		const char *name = names.items[i];
-		_cleanup_(node_done) struct node n = { 0 };
-		_cleanup_free_ char *path = fs_join(dir, name);
-		if (*name != '.' || !str_ends(name, ".manifest"))
-			continue;
-		r = v->type->stat(v, path, &n, err);
-		ret->items = xgrow(ret->items, &ret->cap, ret->count + 1, sizeof(*ret->items));
-		ret->items[ret->count++] = (struct kept) { xstrndup(name + 1, strlen(name) - 1 - strlen(".manifest")), n.mtime_ns };
-	}
-	if (ret->count > 0)
-		qsort(ret->items, ret->count, sizeof(*ret->items), compare_kept);
-	return r;
-}
-
 static int clean(const struct step_context *c, struct target *t, struct err *err)
 {
 	const struct archive_upload_in *in = c->input;
@@ -341,7 +297,7 @@ static int clean(const struct step_context *c, struct target *t, struct err *err
 	if (r < 0)
 		return r;
 	upload_places_of(path, "-", &at);
-	r = releases_of(&t->view, at.releases, &releases, err);
+	r = kept_list(&t->view, at.releases, ".", ".manifest", &releases, err);
 	if (r == 0)
 		r = t->view.type->stat(&t->view, at.current, &current, err);
 	const char *slash = r == 0 && current.type == NODE_LINK ? strrchr(current.link, '/') : NULL;

@@ -35,6 +35,8 @@ char *upload_shared_name(const struct archive_upload_in *in, size_t n);
 enum { UPLOAD_MOST_SHARED = 200 };
 /* Finds `current` and its manifest; ERR_REFUSED when another deployment releases here. *ret_node: of `current`. */
 int upload_find_former(struct view *v, struct upload *u, struct node *ret_node, struct err *err);
+/* verify: full: what of the former release is not as its manifest says is forgotten there, so that it is sent anew. */
+int upload_distrust_former(const struct step_context *c, struct view *v, struct upload *u, struct plan *plan, struct err *err);
 /* Reads the manifest of a release; ERR_NOT_FOUND. */
 int upload_read_manifest(struct view *v, const char *path, struct manifest *ret, struct err *err);
 

@@ -2,6 +2,7 @@
  * Never by hard links: a file that is written in place would change in both. */
 #include "steps/snapshot.h"
 #include "base/fs.h"
+#include "steps/kept.h"
 #include "steps/manifest.h"
 #include <inttypes.h>
 
@@ -407,51 +408,6 @@ static int undo(const struct step_context *c, struct target *t, const struct cha
 	return r;
 }
 
-/* "20260131T102030" */
-enum { ID_TIME = 15 };
-struct kept { char *name; int64_t made; };
-struct kept_list { struct kept *items; size_t count, cap; };
-
-static void kept_done(struct kept_list *l)
-{
-	for (size_t i = 0; i < l->count; i++)
-		free(l->items[i].name);
-	free(l->items);
-}
-
-/* Names begin with the second in which they were made; within it the directory's own time decides. */
-static int compare_kept(const void *a, const void *b)
-{
-	const struct kept *x = a, *y = b;
-	int order = strncmp(x->name, y->name, ID_TIME);
-
-	if (order == 0)
-		order = x->made < y->made ? -1 : x->made > y->made ? 1 : strcmp(x->name, y->name);
-	return order;
-}
-
-/* Oldest first. */
-static int list_snapshots(struct view *v, const char *dir, struct kept_list *ret, struct err *err)
-{
-	_cleanup_(strv_done) struct strv names = { 0 };
-
-	int r = v->type->list(v, dir, &names, err);
-	if (r == ERR_NOT_FOUND) {
-		err_clear(err);
-		return 0;
-	}
-	for (size_t i = 0; i < names.count && r == 0; i++) {
-		_cleanup_(node_done) struct node n = { 0 };
-		_cleanup_free_ char *path = fs_join(dir, names.items[i]);
-		r = v->type->stat(v, path, &n, err);
-		ret->items = xgrow(ret->items, &ret->cap, ret->count + 1, sizeof(*ret->items));
-		ret->items[ret->count++] = (struct kept) { xstrdup(names.items[i]), n.mtime_ns };
-	}
-	if (ret->count > 0)
-		qsort(ret->items, ret->count, sizeof(*ret->items), compare_kept);
-	return r;
-}
-
 /* davit rollback --data: the snapshot that the deployment took which replaced the former release, the newest one. An undo has put its content
  * back by itself. */
 static int restore(const struct step_context *c, struct target *t, const char *former_release, struct err *err)
@@ -464,11 +420,11 @@ static int restore(const struct step_context *c, struct target *t, const char *f
 
 	if (c->deployment->undoing)
 		return 0;
-	int r = list_snapshots(&t->view, dir, &kept, err);
+	int r = kept_list(&t->view, dir, "", "", &kept, err);
 	if (r < 0)
 		return r;
 	const char *newest = kept.count > 0 ? kept.items[kept.count - 1].name : NULL;
-	if (!newest || (former_release && (strcmp(newest, former_release) == 0 || strncmp(newest, former_release, ID_TIME) < 0)))
+	if (!newest || (former_release && (strcmp(newest, former_release) == 0 || strncmp(newest, former_release, KEPT_TIME) < 0)))
 		return err_set(err, ERR_NOT_FOUND, "there is no snapshot that was taken after release '%s'", former_release ? former_release : "-");
 	_cleanup_free_ char *path = xasprintf("%s/%s/%d", dir, newest, c->index), *file = fs_join(path, "manifest");
 	r = t->view.type->read(&t->view, file, MANIFEST_MAX, &text, err);
@@ -487,7 +443,7 @@ static int clean(const struct step_context *c, struct target *t, struct err *err
 	_cleanup_free_ char *dir = snapshots_dir(c, &t->view);
 	_cleanup_(kept_done) struct kept_list kept = { 0 };
 
-	int r = list_snapshots(&t->view, dir, &kept, err);
+	int r = kept_list(&t->view, dir, "", "", &kept, err);
 	for (size_t i = 0; r == 0 && i + (size_t) in->files.keep < kept.count; i++) {
 		_cleanup_free_ char *path = fs_join(dir, kept.items[i].name);
 		r = t->view.type->remove_tree(t, path, err);
