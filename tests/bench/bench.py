@@ -72,6 +72,10 @@ class Bench:
                              "verdict": verdict, **{k: v for k, v in more.items() if v is not None}})
         print(line(self.results[-1]), flush=True)
 
+    def broken(self, case, why):
+        self.results.append({"case": case, "verdict": "broken", "why": f"{type(why).__name__}: {why}"})
+        print(f"{case:<50} broken: {type(why).__name__}: {why}", flush=True)
+
     def skip(self, case, why):
         self.results.append({"case": case, "verdict": "skipped", "why": why})
         print(f"{case:<50} skipped: {why}", flush=True)
