@@ -412,13 +412,29 @@ static void copy_member(json_t *to, const json_t *from, const char *key)
 		json_object_set(to, key, value);
 }
 
+json_t *engine_targets_json(const struct engine *e)
+{
+	json_t *targets = json_array();
+	for (size_t i = 0; i < e->target_count; i++) {
+		const struct etarget *et = &e->targets[i];
+		const struct target_facts *f = &et->t->view.facts;
+		json_t *t = json_pack("{s:s, s:s}", "name", et->name, "kind", et->t->view.type->name);
+		const struct { const char *key, *value; } known[] = { { "identity", f->identity }, { "user", f->user }, { "host", f->hostname } };
+		for (size_t k = 0; k < ARRAY_SIZE(known); k++)
+			if (known[k].value && *known[k].value)
+				json_object_set_new(t, known[k].key, json_string_lossy(known[k].value, strlen(known[k].value)));
+		json_array_append_new(targets, t);
+	}
+	return targets;
+}
+
 void engine_make_doc(struct engine *e)
 {
 	const char *const members[] = { "on_failure", "commit", "dirty", "repository", "run_url", "file", "undo_deadline_ms", "kept" };
 	json_t *doc = json_object();
 	_cleanup_json_ json_t *owner = owner_process(0);
 	_cleanup_json_ json_t *record = lock_record(e->store, doc, NULL);
-	json_t *names = json_array(), *targets = json_array();
+	json_t *names = json_array();
 	json_object_set_new(doc, "format", json_integer(1));
 	json_object_set_new(doc, "id", json_string(e->id));
 	json_object_set_new(doc, "name", json_string(e->name));
@@ -432,15 +448,9 @@ void engine_make_doc(struct engine *e)
 	copy_member(doc, record, "host");
 	json_object_set_new(doc, "created_ms", json_integer(clock_wall_ms()));
 	json_object_set(doc, "owner", owner);
-	for (size_t i = 0; i < e->target_count; i++) {
-		struct etarget *et = &e->targets[i];
-		json_t *t = json_pack("{s:s, s:s}", "name", et->name, "kind", et->t->view.type->name);
-		if (et->t->view.facts.identity)
-			json_object_set_new(t, "identity", json_string(et->t->view.facts.identity));
-		json_array_append_new(targets, t);
-		json_array_append_new(names, json_string(et->name));
-	}
-	json_object_set_new(doc, "targets", targets);
+	for (size_t i = 0; i < e->target_count; i++)
+		json_array_append_new(names, json_string(e->targets[i].name));
+	json_object_set_new(doc, "targets", engine_targets_json(e));
 	json_object_set_new(doc, "target_names", names);
 	json_decref(e->doc);
 	e->doc = doc;
@@ -464,7 +474,7 @@ static int prepare(struct engine *e, struct err *err)
 	if (r == 0)
 		r = engine_baseline(e, err);
 	if (r == 0)
-		r = engine_set_state(e, DEPLOYMENT_OPEN, json_pack("{s:s}", "plan_digest", e->digest), err);
+		r = engine_set_state(e, DEPLOYMENT_OPEN, json_pack("{s:s, s:o}", "plan_digest", e->digest, "targets", engine_targets_json(e)), err);
 	return r;
 }
 

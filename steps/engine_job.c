@@ -2,9 +2,8 @@
  * by finish. */
 #include "steps/engine_priv.h"
 
-#include "base/clock.h"
+#include "steps/host.h"
 #include <string.h>
-#include <unistd.h>
 
 static int find_job(const struct engine_options *o, json_t **ret, struct err *err)
 {
@@ -46,7 +45,7 @@ static int run_plain(struct engine *e, struct err *err)
 
 static json_t *runner_of(const struct engine_options *o)
 {
-	return owner_process(o->runner_pid ? o->runner_pid : (int)getppid());
+	return owner_process(o->runner_pid ? o->runner_pid : host_job_process());
 }
 
 static int open_job(struct engine *e, struct err *err)
@@ -65,7 +64,8 @@ static int open_job(struct engine *e, struct err *err)
 	if (r == 0 && e->o->expect_digest && strcmp(e->o->expect_digest, e->digest) != 0)
 		r = err_set(err, ERR_CONFLICT, "the plan is not the expected one: %s instead of %s", e->digest, e->o->expect_digest);
 	if (r == 0)
-		r = engine_set_state(e, DEPLOYMENT_OPEN, json_pack("{s:s, s:O}", "plan_digest", e->digest, "runner", runner), err);
+		r = engine_set_state(e, DEPLOYMENT_OPEN, json_pack("{s:s, s:O, s:o}", "plan_digest", e->digest, "runner", runner, "targets",
+		                                                    engine_targets_json(e)), err);
 	return r;
 }
 

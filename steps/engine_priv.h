@@ -75,6 +75,7 @@ int engine_read_input(struct engine *e, struct estep *s, struct faults *faults, 
 void engine_say(struct engine *e, const char *level, const char *fmt, ...) _printf_(3, 4);
 /* The given deployment's id and times into the journal's object. */
 void engine_make_doc(struct engine *e);
+json_t *engine_targets_json(const struct engine *e);      /* with who answered, once they are open */
 char *engine_make_id(void);
 int engine_pause(struct engine *e, int64_t ms, struct err *err);
 json_t *engine_line(const struct err *err);   /* the error's one line as a JSON text */

@@ -197,6 +197,21 @@ static void append_field(struct str *out, const char *name, const char *value)
 	str_append_c(out, '\n');
 }
 
+/* "ok    https://…: answered 200 (try 2, 14 ms)" */
+static void append_probe(struct str *out, const json_t *data)
+{
+	str_append(out, json_get_bool(data, "ok", false) ? "ok      " : "failed  ");
+	if (text_of(data, "target")[0]) {
+		safe(out, text_of(data, "target"));
+		str_append(out, ": ");
+	}
+	safe(out, text_of(data, "check"));
+	str_append(out, ": ");
+	safe(out, text_of(data, "seen"));
+	str_appendf(out, " (try %lld, %lld ms)%s", (long long)json_get_int(data, "try", 0), (long long)json_get_int(data, "ms", 0),
+	            json_get_bool(data, "passed", false) ? ", passed" : "");
+}
+
 static void append_event(struct str *out, const json_t *event)
 {
 	char when[CLOCK_TEXT_SIZE];
@@ -206,6 +221,15 @@ static void append_event(struct str *out, const json_t *event)
 	str_appendf(out, "  %s  %-10s ", when + 11, text_of(event, "kind"));
 	if (text_of(data, "text")[0]) {
 		safe(out, text_of(data, "text"));
+	} else if (text_of(data, "check")[0]) {
+		append_probe(out, data);
+	} else if (json_is_boolean(json_object_get(data, "healthy"))) {
+		bool healthy = json_get_bool(data, "healthy", false);
+		str_append(out, healthy ? "healthy" : "not healthy");
+		str_append(out, text_of(data, "reason")[0] ? ": " : "");
+		safe(out, text_of(data, "reason"));
+		if (text_of(data, "of")[0])
+			str_appendf(out, " (when %s was committed)", text_of(data, "of"));
 	} else if (data != NULL) {
 		_cleanup_free_ char *compact = json_text(data);
 		safe(out, compact);
@@ -228,7 +252,9 @@ void report_print_deployment(const json_t *report, bool colours, FILE *out)
 	append_field(&text, "by", text_of(d, "user"));
 	append_field(&text, "plan", text_of(d, "plan_digest"));
 	json_array_foreach(json_object_get(d, "targets"), i, item) {
-		_cleanup_free_ char *line = xasprintf("%s (%s)", text_of(item, "name"), text_of(item, "identity"));
+		const char *identity = text_of(item, "identity");
+		_cleanup_free_ char *line = xasprintf("%s%s%s%s%s%s%s%s", text_of(item, "name"), *identity ? ": " : "", text_of(item, "user"),
+		        text_of(item, "host")[0] ? "@" : "", text_of(item, "host"), *identity ? " (" : "", identity, *identity ? ")" : "");
 		append_field(&text, "target", line);
 	}
 	str_append(&text, "\nsteps and changes\n");
