@@ -1,4 +1,5 @@
 """The agent against the forge: both are real programs, on a free port, in a temporary folder."""
+import atexit
 import json
 import os
 import pathlib
@@ -14,7 +15,22 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from servers import forge  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("DAVIT_BUILD", "build/dev"))
-DAVIT = os.environ.get("DAVIT_PROGRAM", str(BUILD / "bin" / "davit"))
+
+
+def programs_for_everybody(folder):
+    """The programs where every user may execute them: a checkout below a closed home folder does not let other users in."""
+    folder = folder.resolve()
+    if os.geteuid() != 0 or all(p.stat().st_mode & 0o001 for p in (folder, *folder.parents)):
+        return folder
+    copy = pathlib.Path(tempfile.mkdtemp(prefix="davit-programs-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    copy.chmod(0o755)
+    for name in ("davit", "davit-step", "davit-forge"):
+        shutil.copy(folder / name, copy / name)
+    return copy
+
+
+DAVIT = os.environ.get("DAVIT_PROGRAM") or str(programs_for_everybody(BUILD / "bin") / "davit")
 DEADLINE = float(os.environ.get("DAVIT_TEST_DEADLINE", "60"))
 
 HELLO = """on: push

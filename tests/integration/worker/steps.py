@@ -287,6 +287,7 @@ class Steps(unittest.TestCase):
             - name: leaves
               run: |
                 setsid sleep 3000 > /dev/null 2>&1 < /dev/null &
+                until grep -qx sleep /proc/$!/comm; do :; done
                 echo $! > "$GITHUB_WORKSPACE/pid"
         ''')
         self.assertRegex(run.log("Complete job"), r"Terminate orphan process: pid \(\d+\) \(sleep\)")
