@@ -32,7 +32,7 @@ struct engine_options {
 	/* How targets are made: target_new, or the simulator's. */
 	int (*make_target)(const char *name, const json_t *config, struct target **ret, struct err *err);   /* NULL: target_new */
 	const struct step_type *(*find_step)(const char *name);   /* NULL: step_find */
-	int runner_pid;                          /* of a job: the process whose end means that no further step will come; 0: our parent */
+	int runner_pid;                          /* of a job: the process whose end means that no further step will come; 0: found among our ancestors */
 	const json_t *deployment;                /* rollback, recover: from a file, where the sealed one is gone or was never made; may be NULL */
 	struct http *(*http)(void *http_context);   /* the process's client; may be NULL */
 	void *http_context;

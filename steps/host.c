@@ -55,6 +55,39 @@ int host_pid(void)
 	return current_source ? current_source->pid : (int)getpid();
 }
 
+/* Name and parent of a process, from /proc/PID/stat: "12 (a name) S 7 ...". */
+static bool read_process(int pid, char name[32], int *ret_parent)
+{
+	_cleanup_free_ char *path = xasprintf("/proc/%d/stat", pid);
+	_cleanup_(str_done) struct str text = STR_INIT(4096);
+	if (fs_read(AT_FDCWD, path, 4095, &text, NULL) < 0)
+		return false;
+	const char *begin = strchr(str_peek(&text), '('), *end = strrchr(str_peek(&text), ')');
+	if (begin == NULL || end == NULL || end < begin)
+		return false;
+	snprintf(name, 32, "%.*s", (int)(end - begin - 1), begin + 1);
+	return sscanf(end + 1, " %*c %d", ret_parent) == 1;
+}
+
+static bool passes_on(const char *name)
+{
+	const char *const names[] = { "sh", "bash", "dash", "ash", "busybox", "zsh", "ksh", "env", "sudo", "runuser", "setpriv", "nice", "timeout", "tini",
+		"davit-step" };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return false;
+}
+
+int host_job_process(void)
+{
+	char name[32];
+	int pid = (int)getppid(), parent = 0;
+	while (pid > 1 && read_process(pid, name, &parent) && passes_on(name) && parent > 1)
+		pid = parent;
+	return pid;
+}
+
 uint64_t host_start_time(int pid)
 {
 	return current_source ? 1 : proc_start_time((pid_t)pid);

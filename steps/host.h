@@ -15,5 +15,8 @@ const char *host_boot_id(void);
 const char *host_name(void);
 uint64_t host_pid_namespace(void);
 int host_pid(void);                     /* of this process */
+/* The process that runs the steps of the job that this process belongs to: the nearest ancestor that is neither a shell nor a program that only
+ * passes another one on. Under the official runner Runner.Worker, under davit's the worker. */
+int host_job_process(void);
 uint64_t host_start_time(int pid);
 bool host_process_alive(int pid, uint64_t start_time);
