@@ -121,6 +121,24 @@ class Steps(Case):
             self.assert_exit(again, 0)
             self.assertEqual(len([n for n in os.listdir(t.path("one/releases")) if n[0] != "."]), 1)
 
+    def test_any_name_arrives_as_it_is(self):
+        names = ["-n", "a b", "two\nlines", "tab\there", "back\\slash", "quote'\"", "$(touch evil)", "ü/ß", "日本", "*", "[x]", "~", "#h",
+                 "%s", "deep/-rf/x", "trailing ", " leading", "\r", "a;b", "&"]
+
+        def test(t, target):
+            for name in names:
+                self.put(t, name, name)
+            self.assert_exit(self.deploy(t, target, verify="sent"), 0)
+            self.assertEqual(tree_of(t.path("www/current")), tree_of(os.path.join(t.src, "app")))
+            for name in names[::2]:
+                self.put(t, name, "changed " + name)
+            self.assert_exit(self.deploy(t, target, verify="sent"), 0)
+            self.assertEqual(tree_of(t.path("www/current")), tree_of(os.path.join(t.src, "app")))
+            os.remove(os.path.join(t.src, "app", names[1]))
+            self.assert_exit(self.deploy(t, target, verify="full", hard_links=False), 0)
+            self.assertEqual(tree_of(t.path("www/current")), tree_of(os.path.join(t.src, "app")))
+        self.both(test)
+
     def test_the_plan_of_equal_contents_has_the_same_digest(self):
         with Trial() as t:
             self.put(t, "run.sh", "one")
