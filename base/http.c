@@ -9,7 +9,7 @@
 
 struct http *http_new(const struct http_config *config, struct err *err)
 {
-	static const struct http_config defaults = { 0 };
+	static const struct http_config defaults = {0};
 	const struct http_config *c = config != NULL ? config : &defaults;
 	net_init();
 	struct http *h = xcalloc(1, sizeof(*h));
@@ -101,7 +101,7 @@ static int begin(struct http_transfer *t, struct err *err)
 }
 
 struct http_transfer *http_start(struct http *h, const struct http_request *request, http_done_fn done, void *context,
-                                 struct err *err)
+				 struct err *err)
 {
 	struct http_transfer *t = http_transfer_new(h, request, false, err);
 	if (t == NULL)
@@ -117,11 +117,12 @@ struct http_transfer *http_start(struct http *h, const struct http_request *requ
 	return t;
 }
 
-/* The transfer is over: out of every list before its owner hears of it, so that the owner may start and cancel others. */
+/* The transfer is over: out of every list before its owner hears of it, so that the owner may start and cancel others.
+ */
 static void finish(struct http_transfer *t, int result, const struct err *err)
 {
 	log_debug("net", "%s %s: %d%s%s", t->method, t->label, t->response.status, result < 0 ? " " : "",
-	          result < 0 ? err_code_name(result) : "");
+		  result < 0 ? err_code_name(result) : "");
 	unlink_transfer(t);
 	t->done(t->done_context, result, &t->response, result < 0 ? err : NULL);
 	http_transfer_free(t);
@@ -186,7 +187,7 @@ static int64_t next_due_ms(const struct http *h)
 static short to_curl(short events)
 {
 	return (short)((events & POLLIN ? CURL_WAIT_POLLIN : 0) | (events & POLLPRI ? CURL_WAIT_POLLPRI : 0) |
-	               (events & POLLOUT ? CURL_WAIT_POLLOUT : 0));
+		       (events & POLLOUT ? CURL_WAIT_POLLOUT : 0));
 }
 
 static int poll_all(struct http *h, struct pollfd *extra, size_t extra_count, int64_t ms, struct err *err)
@@ -197,7 +198,8 @@ static int poll_all(struct http *h, struct pollfd *extra, size_t extra_count, in
 		fds[i].fd = extra[i].fd;
 		fds[i].events = to_curl(extra[i].events);
 	}
-	CURLMcode code = curl_multi_poll(h->multi, fds, (unsigned)extra_count, ms < 0 ? INT_MAX : (int)MIN(ms, INT_MAX), NULL);
+	CURLMcode code =
+		curl_multi_poll(h->multi, fds, (unsigned)extra_count, ms < 0 ? INT_MAX : (int)MIN(ms, INT_MAX), NULL);
 	if (code != CURLM_OK)
 		return err_set(err, ERR_INTERNAL, "network: %s", curl_multi_strerror(code));
 	if (extra_count == 0)
@@ -238,15 +240,15 @@ static void wake_waiter(void *context, int result, struct http_response *respons
 	waiter->done = true;
 	waiter->result = result;
 	waiter->response = *response;
-	*response = (struct http_response){ 0 };
+	*response = (struct http_response){0};
 	if (err != NULL)
 		waiter->err = *err;
 }
 
 int http_perform(struct http *h, const struct http_request *request, struct wait *w, struct http_response *ret,
-                 struct err *err)
+		 struct err *err)
 {
-	struct waiter waiter = { .err = ERR_INIT };
+	struct waiter waiter = {.err = ERR_INIT};
 	int r = wait_check(w, err);
 	if (r < 0)
 		return err_wrap(err, r, "before the request");

@@ -31,7 +31,7 @@ static char *label_of(const char *url)
 		}
 	}
 	return xasprintf("%.*s%.*s%.*s", start != NULL ? (int)(start + 3 - url) : 0, url, (int)authority_len, authority,
-	                 (int)strcspn(path, "?#"), path);
+			 (int)strcspn(path, "?#"), path);
 }
 
 static bool has_header(const char *const *headers, const char *name)
@@ -46,7 +46,8 @@ static bool has_header(const char *const *headers, const char *name)
 static int add_header(struct curl_slist **list, const char *header, struct err *err)
 {
 	if (strpbrk(header, "\r\n") != NULL)
-		return err_set(err, ERR_INVALID, "a header holds a line break: '%.*s'", (int)strcspn(header, ":\r\n"), header);
+		return err_set(err, ERR_INVALID, "a header holds a line break: '%.*s'", (int)strcspn(header, ":\r\n"),
+			       header);
 	size_t name_len = strcspn(header, ":");
 	const char *value = header + name_len + (header[name_len] == ':');
 	struct curl_slist *longer;
@@ -79,7 +80,7 @@ static int copy_headers(struct http_transfer *t, const char *const *headers, boo
 }
 
 struct http_transfer *http_transfer_new(struct http *h, const struct http_request *request, bool borrow_body,
-                                        struct err *err)
+					struct err *err)
 {
 	bool body_given = request->body != NULL || request->body_fd > 0;
 	struct http_transfer *t = xcalloc(1, sizeof(*t));
@@ -153,7 +154,8 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
 	size_t len = size * count;
 	t->header_bytes += len;
 	if (t->header_bytes > HEADER_BYTES_MAX) {
-		t->failed = err_set(text_of(t), ERR_LIMIT, "%s: more than %d KiB of headers", t->label, HEADER_BYTES_MAX / 1024);
+		t->failed = err_set(text_of(t), ERR_LIMIT, "%s: more than %d KiB of headers", t->label,
+				    HEADER_BYTES_MAX / 1024);
 		return 0;
 	}
 	while (len > 0 && (data[len - 1] == '\n' || data[len - 1] == '\r'))
@@ -178,7 +180,8 @@ static size_t on_data(char *data, size_t size, size_t count, void *context)
 		curl_off_t before = 0;
 		curl_easy_getinfo(t->easy, CURLINFO_SIZE_DOWNLOAD_T, &before);
 		if (t->max_body != 0 && (uint64_t)before > t->max_body) {
-			t->failed = err_set(text_of(t), ERR_LIMIT, "%s: the answer is larger than %zu bytes", t->label, t->max_body);
+			t->failed = err_set(text_of(t), ERR_LIMIT, "%s: the answer is larger than %zu bytes", t->label,
+					    t->max_body);
 			return 0;
 		}
 		t->body_taken = true;
@@ -207,7 +210,8 @@ static size_t on_send(char *buffer, size_t size, size_t count, void *context)
 		if (n < 0)
 			t->failed = err_errno(text_of(t), errno, "%s: read the body to send", t->label);
 		else
-			t->failed = err_set(text_of(t), ERR_IO, "%s: the body to send is shorter than %zu bytes", t->label, t->body_len);
+			t->failed = err_set(text_of(t), ERR_IO, "%s: the body to send is shorter than %zu bytes",
+					    t->label, t->body_len);
 		return CURL_READFUNC_ABORT;
 	}
 	t->body_sent += (size_t)n;
@@ -274,7 +278,8 @@ static void set_protocols(struct http_transfer *t)
 	curl_easy_setopt(t->easy, CURLOPT_REDIR_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
 	if (t->follow) {
-		/* libcurl keeps an Authorization header, given as a header too, to scheme, host and port of the first request. */
+		/* libcurl keeps an Authorization header, given as a header too, to scheme, host and port of the first
+		 * request. */
 		curl_easy_setopt(t->easy, CURLOPT_FOLLOWLOCATION, 1L);
 		curl_easy_setopt(t->easy, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
 		curl_easy_setopt(t->easy, CURLOPT_POSTREDIR, 0L);
@@ -313,7 +318,8 @@ int http_transfer_begin(struct http_transfer *t, struct err *err)
 	curl_easy_setopt(t->easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	curl_easy_setopt(t->easy, CURLOPT_BUFFERSIZE, buffer_size(t));
 	if (t->body_fd <= 0)
-		curl_easy_setopt(t->easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);   /* also holds the request of a poll as long as that lasts */
+		curl_easy_setopt(t->easy, CURLOPT_UPLOAD_BUFFERSIZE,
+				 16384L); /* also holds the request of a poll as long as that lasts */
 	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)timeout);
 	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)MIN(t->connect_timeout_ms, timeout));
 	curl_easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -370,7 +376,8 @@ static int64_t retry_after_ms(const struct http_response *response)
 	return MAX((int64_t)when * 1000 - clock_wall_ms(), 0);
 }
 
-/* Doubled each time, and anywhere between half of it and the whole: clients that failed together do not return together. */
+/* Doubled each time, and anywhere between half of it and the whole: clients that failed together do not return
+ * together. */
 static int64_t backoff_ms(int tries)
 {
 	int64_t full = BACKOFF_FIRST_MS;

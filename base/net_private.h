@@ -6,7 +6,8 @@
 
 /* Once a process; libcurl that cannot start ends it. */
 void net_init(void);
-/* What every handle of ours has: no signals, no CA directory, names resolved so that a cancel need not wait for the resolver. */
+/* What every handle of ours has: no signals, no CA directory, names resolved so that a cancel need not wait for the
+ * resolver. */
 void net_easy_defaults(CURL *easy);
 /* An error of ours from a result of libcurl; `detail` is its error buffer, may be empty. `what` names host or URL. */
 int net_curl_err(CURLcode code, const char *detail, const char *what, struct err *err);

@@ -89,13 +89,15 @@ static int tunnel(struct ssh *s, const struct ssh_login *login, struct wait *w, 
 	if (j->broken)
 		return err_set(err, ERR_NETWORK, "the SSH connection to %s was lost", j->label);
 	for (;;) {
-		s->via = libssh2_channel_direct_tcpip_ex(j->session, login->host, login->port != 0 ? login->port : 22, "127.0.0.1", 22);
+		s->via = libssh2_channel_direct_tcpip_ex(j->session, login->host, login->port != 0 ? login->port : 22,
+							 "127.0.0.1", 22);
 		if (s->via != NULL)
 			return 0;
 		int rc = libssh2_session_last_errno(j->session);
 		if (rc == LIBSSH2_ERROR_CHANNEL_FAILURE) {
 			int r = err_set(err, ERR_NETWORK, "the jump host %s gives no way to %s", j->label, s->label);
-			return err_hint(err, r, "the jump host must reach it, and AllowTcpForwarding must not be off there");
+			return err_hint(err, r,
+					"the jump host must reach it, and AllowTcpForwarding must not be off there");
 		}
 		if (rc != LIBSSH2_ERROR_EAGAIN)
 			return ssh_lib_err(j, rc, "open the way to the next host", err);
@@ -106,8 +108,8 @@ static int tunnel(struct ssh *s, const struct ssh_login *login, struct wait *w, 
 }
 
 /* One connection up to an accepted host key. On ERR_AUTH s->key_type tells which type the refused key has. */
-static int connect_once(struct ssh *s, const struct ssh_login *login, const struct ssh_pins *pins, const struct strv *refused,
-                        struct wait *w, struct err *err)
+static int connect_once(struct ssh *s, const struct ssh_login *login, const struct ssh_pins *pins,
+			const struct strv *refused, struct wait *w, struct err *err)
 {
 	_cleanup_(str_done) struct str types = STR_INIT(1024);
 	int r = ssh_pins_types(pins, refused, &types, err);
@@ -116,7 +118,8 @@ static int connect_once(struct ssh *s, const struct ssh_login *login, const stru
 	if (s->jump != NULL)
 		r = tunnel(s, login, w, err);
 	else
-		r = net_connect(login->host, login->port != 0 ? login->port : 22, login->connect_timeout_ms, w, &s->conn, err);
+		r = net_connect(login->host, login->port != 0 ? login->port : 22, login->connect_timeout_ms, w,
+				&s->conn, err);
 	if (r < 0)
 		return r;
 	r = ssh_handshake(s, str_peek(&types), w, err);
@@ -126,9 +129,10 @@ static int connect_once(struct ssh *s, const struct ssh_login *login, const stru
 }
 
 /* A fingerprint does not say its type, and a host shows one key of several: the others are asked for in turn. */
-static int connect_pinned(struct ssh *s, const struct ssh_login *login, const struct ssh_pins *pins, struct wait *w, struct err *err)
+static int connect_pinned(struct ssh *s, const struct ssh_login *login, const struct ssh_pins *pins, struct wait *w,
+			  struct err *err)
 {
-	_cleanup_(strv_done) struct strv refused = { 0 };
+	_cleanup_(strv_done) struct strv refused = {0};
 	struct err first = ERR_INIT;
 	for (int i = 0; i < HOST_KEY_TRIES; i++) {
 		struct err this = ERR_INIT;
@@ -152,8 +156,9 @@ static int connect_pinned(struct ssh *s, const struct ssh_login *login, const st
 static int open_depth(const struct ssh_login *login, int depth, struct wait *w, struct ssh **ret, struct err *err)
 {
 	_cleanup_(ssh_freep) struct ssh *s = xcalloc(1, sizeof(*s));
-	_cleanup_(ssh_pins_done) struct ssh_pins pins = { 0 };
-	struct wait near = wait_within(w, login->connect_timeout_ms > 0 ? login->connect_timeout_ms : CONNECT_TIMEOUT_MS);
+	_cleanup_(ssh_pins_done) struct ssh_pins pins = {0};
+	struct wait near =
+		wait_within(w, login->connect_timeout_ms > 0 ? login->connect_timeout_ms : CONNECT_TIMEOUT_MS);
 	s->agent_fd = -1;
 	s->login = login;
 	s->label = xasprintf("%s port %d", login->host, login->port != 0 ? login->port : 22);
@@ -170,7 +175,8 @@ static int open_depth(const struct ssh_login *login, int depth, struct wait *w, 
 		return err_wrap(err, r, "SSH to %s", s->label);
 	if (login->jump != NULL) {
 		if (depth >= JUMPS_MAX)
-			return err_set(err, ERR_INVALID, "more than %d jump hosts on the way to %s", JUMPS_MAX, s->label);
+			return err_set(err, ERR_INVALID, "more than %d jump hosts on the way to %s", JUMPS_MAX,
+				       s->label);
 		r = open_depth(login->jump, depth + 1, w, &s->jump, err);
 		if (r < 0)
 			return err_wrap(err, r, "jump host");

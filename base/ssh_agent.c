@@ -1,5 +1,5 @@
-/* The agent's protocol over our own waits: libssh2's client blocks, and an agent that asks a person first would make the
- * whole program deaf to a cancel. */
+/* The agent's protocol over our own waits: libssh2's client blocks, and an agent that asks a person first would make
+ * the whole program deaf to a cancel. */
 #include "base/ssh_private.h"
 
 #include <errno.h>
@@ -16,13 +16,13 @@ enum {
 	AGENT_SIGN_REQUEST = 13,
 	AGENT_SIGN_RESPONSE = 14,
 	AGENT_MAX = 256 * 1024,
-	AGENT_KEYS_MAX = 6,           /* a server counts each one as a try */
-	AGENT_TIMEOUT_MS = 60000,     /* a person may have to confirm */
+	AGENT_KEYS_MAX = 6,       /* a server counts each one as a try */
+	AGENT_TIMEOUT_MS = 60000, /* a person may have to confirm */
 };
 
 static void put_u32(struct str *s, size_t n)
 {
-	char bytes[4] = { (char)(n >> 24), (char)(n >> 16), (char)(n >> 8), (char)n };
+	char bytes[4] = {(char)(n >> 24), (char)(n >> 16), (char)(n >> 8), (char)n};
 	str_append_n(s, bytes, 4);
 }
 
@@ -55,10 +55,10 @@ static bool get_string(const struct str *s, size_t *at, const unsigned char **re
 static int agent_connect(struct err *err)
 {
 	const char *path = getenv("SSH_AUTH_SOCK");
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	if (path == NULL || *path == '\0')
 		return err_hint(err, err_set(err, ERR_INVALID, "login by agent, but SSH_AUTH_SOCK is not set"),
-		                "start one (eval $(ssh-agent); ssh-add KEY) or give the key itself");
+				"start one (eval $(ssh-agent); ssh-add KEY) or give the key itself");
 	if (strlen(path) >= sizeof(address.sun_path))
 		return err_set(err, ERR_INVALID, "SSH_AUTH_SOCK is too long");
 	memcpy(address.sun_path, path, strlen(path) + 1);
@@ -120,11 +120,16 @@ static int agent_ask(int fd, const struct str *body, struct wait *w, struct str 
 	return 0;
 }
 
-struct signing { struct ssh *s; const unsigned char *key; size_t key_len; };
+struct signing {
+	struct ssh *s;
+	const unsigned char *key;
+	size_t key_len;
+};
 
-/* libssh2 asks for the signature over data; the agent answers with algorithm and signature, of which it wants the latter. */
-static int sign(LIBSSH2_SESSION *session, unsigned char **sig, size_t *sig_len, const unsigned char *data, size_t data_len,
-                void **abstract)
+/* libssh2 asks for the signature over data; the agent answers with algorithm and signature, of which it wants the
+ * latter. */
+static int sign(LIBSSH2_SESSION *session, unsigned char **sig, size_t *sig_len, const unsigned char *data,
+		size_t data_len, void **abstract)
 {
 	(void)session;
 	struct signing *signing = *abstract;
@@ -155,17 +160,19 @@ static int sign(LIBSSH2_SESSION *session, unsigned char **sig, size_t *sig_len, 
 
 static bool type_known(const unsigned char *blob, size_t len)
 {
-	static const char *const types[] = { "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521" };
+	static const char *const types[] = {"ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384",
+					    "ecdsa-sha2-nistp521"};
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-		if (len > 4 && u32_at(blob) == strlen(types[i]) && len > 4 + strlen(types[i]) && memcmp(blob + 4, types[i], strlen(types[i])) == 0)
+		if (len > 4 && u32_at(blob) == strlen(types[i]) && len > 4 + strlen(types[i]) &&
+		    memcmp(blob + 4, types[i], strlen(types[i])) == 0)
 			return true;
 	return false;
 }
 
-static int try_identity(struct ssh *s, const char *user, const unsigned char *key, size_t len, struct wait *w, struct str *note,
-                        struct err *err)
+static int try_identity(struct ssh *s, const char *user, const unsigned char *key, size_t len, struct wait *w,
+			struct str *note, struct err *err)
 {
-	struct signing signing = { s, key, len };
+	struct signing signing = {s, key, len};
 	struct err sign_err = ERR_INIT;
 	void *abstract = &signing;
 	char fingerprint[64];

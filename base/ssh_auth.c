@@ -39,11 +39,15 @@ static int settle(struct ssh *s, int rc, const char *way, struct str *note, stru
 		return 0;
 	}
 	if (rc == LIBSSH2_ERROR_FILE || rc == LIBSSH2_ERROR_KEYFILE_AUTH_FAILED)
-		return err_hint(err, err_set(err, ERR_INVALID, "the private key cannot be read: wrong passphrase, or a format that libssh2 "
-		                             "%s does not know", libssh2_version(0)),
-		                "make a key by ssh-keygen -t ed25519 without passphrase, or check the passphrase");
+		return err_hint(err,
+				err_set(err, ERR_INVALID,
+					"the private key cannot be read: wrong passphrase, or a format that libssh2 "
+					"%s does not know",
+					libssh2_version(0)),
+				"make a key by ssh-keygen -t ed25519 without passphrase, or check the passphrase");
 	if (rc == LIBSSH2_ERROR_PASSWORD_EXPIRED)
-		return err_hint(err, err_set(err, ERR_AUTH, "%s: the password has expired", s->label), "log in by hand and change it, or use a key");
+		return err_hint(err, err_set(err, ERR_AUTH, "%s: the password has expired", s->label),
+				"log in by hand and change it, or use a key");
 	return ssh_lib_err(s, rc, way, err);
 }
 
@@ -54,8 +58,9 @@ static int try_key(struct ssh *s, const char *user, struct wait *w, struct str *
 	int rc, r = ssh_key_check(s->login->key, s->login->key_passphrase, &text, type, err);
 	if (r < 0)
 		return r;
-	SSH_REPEAT(rc, s, w, err, libssh2_userauth_publickey_frommemory(s->session, user, strlen(user), NULL, 0, text.data, text.len,
-	                                                               s->login->key_passphrase));
+	SSH_REPEAT(rc, s, w, err,
+		   libssh2_userauth_publickey_frommemory(s->session, user, strlen(user), NULL, 0, text.data, text.len,
+							 s->login->key_passphrase));
 	return settle(s, rc, "key", note, err);
 }
 
@@ -63,15 +68,16 @@ static int try_password(struct ssh *s, const char *user, struct wait *w, struct 
 {
 	int rc;
 	const char *password = s->login->password;
-	SSH_REPEAT(rc, s, w, err, libssh2_userauth_password_ex(s->session, user, (unsigned)strlen(user), password,
-	                                                      (unsigned)strlen(password), NULL));
+	SSH_REPEAT(rc, s, w, err,
+		   libssh2_userauth_password_ex(s->session, user, (unsigned)strlen(user), password,
+						(unsigned)strlen(password), NULL));
 	return settle(s, rc, "password", note, err);
 }
 
 /* Every hidden prompt gets the password, one that would be shown gets nothing. libssh2 frees the texts. */
 static void answer_prompts(const char *name, int name_len, const char *instruction, int instruction_len, int count,
-                           const LIBSSH2_USERAUTH_KBDINT_PROMPT *prompts, LIBSSH2_USERAUTH_KBDINT_RESPONSE *responses,
-                           void **abstract)
+			   const LIBSSH2_USERAUTH_KBDINT_PROMPT *prompts, LIBSSH2_USERAUTH_KBDINT_RESPONSE *responses,
+			   void **abstract)
 {
 	(void)name;
 	(void)name_len;
@@ -89,7 +95,8 @@ static void answer_prompts(const char *name, int name_len, const char *instructi
 static int try_prompts(struct ssh *s, const char *user, struct wait *w, struct str *note, struct err *err)
 {
 	int rc;
-	SSH_REPEAT(rc, s, w, err, libssh2_userauth_keyboard_interactive_ex(s->session, user, (unsigned)strlen(user), answer_prompts));
+	SSH_REPEAT(rc, s, w, err,
+		   libssh2_userauth_keyboard_interactive_ex(s->session, user, (unsigned)strlen(user), answer_prompts));
 	return settle(s, rc, "keyboard-interactive", note, err);
 }
 
@@ -106,10 +113,10 @@ int ssh_authenticate(struct ssh *s, const char *user, struct wait *w, struct err
 		const char *method;
 		int (*try)(struct ssh *s, const char *user, struct wait *w, struct str *note, struct err *err);
 	} ways[] = {
-		{ l->key != NULL, "publickey", try_key },
-		{ l->agent, "publickey", try_agent },
-		{ l->password != NULL, "password", try_password },
-		{ l->password != NULL, "keyboard-interactive", try_prompts },
+		{l->key != NULL, "publickey", try_key},
+		{l->agent, "publickey", try_agent},
+		{l->password != NULL, "password", try_password},
+		{l->password != NULL, "keyboard-interactive", try_prompts},
 	};
 	_cleanup_(str_done) struct str note = STR_INIT(1024), methods = STR_INIT(1024);
 	s->wait = w;
@@ -142,6 +149,7 @@ int ssh_authenticate(struct ssh *s, const char *user, struct wait *w, struct err
 	if (libssh2_userauth_authenticated(s->session))
 		return 0;
 	r = err_set(err, ERR_AUTH, "login as '%s' at %s refused (%s; the server takes %s)", user, s->label,
-	            note.len > 0 ? str_peek(&note) : "no key, agent or password given", methods.len > 0 ? str_peek(&methods) : "nothing");
+		    note.len > 0 ? str_peek(&note) : "no key, agent or password given",
+		    methods.len > 0 ? str_peek(&methods) : "nothing");
 	return err_hint(err, r, "check the user's name, and that the public key stands in its ~/.ssh/authorized_keys");
 }

@@ -71,19 +71,22 @@ static bool parse_key(const char *p, struct ssh_pin *pin)
 
 static int add_given(struct ssh_pins *p, const char *text, const char *host, struct err *err)
 {
-	struct ssh_pin pin = { 0 };
+	struct ssh_pin pin = {0};
 	text = skip_blank(text);
 	if (str_starts(text, "SHA256:")) {
 		size_t len = word_len(text + 7);
 		while (len > 0 && text[7 + len - 1] == '=')
 			len--;
 		if (len != FINGERPRINT_TEXT)
-			return err_set(err, ERR_INVALID, "host key '%s' of %s is not a whole SHA256 fingerprint", text, host);
+			return err_set(err, ERR_INVALID, "host key '%s' of %s is not a whole SHA256 fingerprint", text,
+				       host);
 		snprintf(pin.fingerprint, sizeof(pin.fingerprint), "%.*s", (int)len + 7, text);
 		p->any_type = true;
 	} else if (!parse_key(text, &pin) && !parse_key(skip_blank(text + word_len(text)), &pin)) {
-		int r = err_set(err, ERR_INVALID, "host key '%.60s' of %s is neither a fingerprint nor a key", text, host);
-		return err_hint(err, r, "write \"SHA256:…\" as ssh-keygen -lf shows it, or a line like \"ssh-ed25519 AAAA…\"");
+		int r = err_set(err, ERR_INVALID, "host key '%.60s' of %s is neither a fingerprint nor a key", text,
+				host);
+		return err_hint(err, r,
+				"write \"SHA256:…\" as ssh-keygen -lf shows it, or a line like \"ssh-ed25519 AAAA…\"");
 	}
 	*add_pin(p) = pin;
 	return 0;
@@ -125,12 +128,16 @@ static bool names_match(const char *names, size_t len, const char *host)
 	return found;
 }
 
-struct known { const char *full, *bare; bool use_bare; size_t authorities; };
+struct known {
+	const char *full, *bare;
+	bool use_bare;
+	size_t authorities;
+};
 
 static void add_known_line(struct ssh_pins *p, const char *line, struct known *k)
 {
 	bool revoked = false, authority = false;
-	struct ssh_pin pin = { 0 };
+	struct ssh_pin pin = {0};
 	line = skip_blank(line);
 	if (*line == '#' || *line == '\0' || *line == '\n')
 		return;
@@ -142,7 +149,8 @@ static void add_known_line(struct ssh_pins *p, const char *line, struct known *k
 			return;
 	}
 	size_t names = word_len(line);
-	if (!names_match(line, names, k->full) && !(k->bare != NULL && (k->use_bare || revoked) && names_match(line, names, k->bare)))
+	if (!names_match(line, names, k->full) &&
+	    !(k->bare != NULL && (k->use_bare || revoked) && names_match(line, names, k->bare)))
 		return;
 	if (authority) {
 		k->authorities++;
@@ -173,7 +181,7 @@ static int add_known_hosts(struct ssh_pins *p, const struct ssh_login *login, st
 	int r = fs_read(AT_FDCWD, login->known_hosts, KNOWN_HOSTS_MAX, &text, err);
 	if (r < 0)
 		return err_wrap(err, r, "known hosts");
-	struct known k = { .full = full, .bare = special_port ? bare : NULL };
+	struct known k = {.full = full, .bare = special_port ? bare : NULL};
 	size_t before = accepted(p);
 	/* As OpenSSH: the bare name counts only where the one with the port is not there. */
 	for (int pass = 0; pass < 2 && accepted(p) == before; pass++) {
@@ -188,13 +196,13 @@ static int add_known_hosts(struct ssh_pins *p, const struct ssh_login *login, st
 	if (accepted(p) > 0)
 		return 0;
 	r = err_set(err, ERR_AUTH, "%s is not in %s%s", full, login->known_hosts,
-	            k.authorities > 0 ? " but for @cert-authority, which is not understood" : "");
+		    k.authorities > 0 ? " but for @cert-authority, which is not understood" : "");
 	return err_hint(err, r, "compare the host's key with the host itself, then pin it: host_key: \"SHA256:…\"");
 }
 
 int ssh_pins_load(const struct ssh_login *login, struct ssh_pins *ret, struct err *err)
 {
-	_cleanup_(ssh_pins_done) struct ssh_pins pins = { 0 };
+	_cleanup_(ssh_pins_done) struct ssh_pins pins = {0};
 	for (const char *const *k = login->host_keys; k != NULL && *k != NULL; k++) {
 		int r = add_given(&pins, *k, login->host, err);
 		if (r < 0)
@@ -213,11 +221,13 @@ int ssh_pins_load(const struct ssh_login *login, struct ssh_pins *ret, struct er
 	}
 	if (accepted(&pins) == 0) {
 		int r = err_set(err, ERR_INVALID, "no host key is pinned for %s", login->host);
-		return err_hint(err, r, "add host_key: \"SHA256:…\" (on the host: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)");
+		return err_hint(
+			err, r,
+			"add host_key: \"SHA256:…\" (on the host: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)");
 	}
 	pins.source = xstrdup(login->known_hosts);
 	*ret = pins;
-	pins = (struct ssh_pins){ 0 };
+	pins = (struct ssh_pins){0};
 	return 0;
 }
 
@@ -235,7 +245,8 @@ int ssh_pins_types(const struct ssh_pins *p, const struct strv *refused, struct 
 	for (char *type = strtok_r(list, ",", &rest); type != NULL; type = strtok_r(NULL, ",", &rest)) {
 		bool wanted = p->any_type;
 		for (size_t i = 0; i < p->count && !wanted; i++)
-			wanted = !p->items[i].revoked && p->items[i].type != NULL && strcmp(p->items[i].type, type) == 0;
+			wanted =
+				!p->items[i].revoked && p->items[i].type != NULL && strcmp(p->items[i].type, type) == 0;
 		if (wanted)
 			only_rsa = false;
 		if (wanted && !strv_has(refused, type))
@@ -243,17 +254,23 @@ int ssh_pins_types(const struct ssh_pins *p, const struct strv *refused, struct 
 	}
 	bool rsa_wanted = p->any_type;
 	for (size_t i = 0; i < p->count; i++)
-		rsa_wanted |= !p->items[i].revoked && p->items[i].type != NULL && strcmp(p->items[i].type, "ssh-rsa") == 0;
+		rsa_wanted |=
+			!p->items[i].revoked && p->items[i].type != NULL && strcmp(p->items[i].type, "ssh-rsa") == 0;
 	if (rsa_wanted && !ssh_rsa_is_sha1() && !strv_has(refused, "ssh-rsa"))
 		add_type(out, rsa_types);
 	if (out->len > 0)
 		return 0;
 	if (only_rsa && rsa_wanted && ssh_rsa_is_sha1()) {
-		int r = err_set(err, ERR_UNSUPPORTED, "only an RSA host key is pinned: libssh2 %s knows RSA with SHA-1 only, which is "
-		                "refused", libssh2_version(0));
-		return err_hint(err, r, "pin the host's Ed25519 key (ssh-keyscan -t ed25519 HOST, compared with the host itself)");
+		int r = err_set(err, ERR_UNSUPPORTED,
+				"only an RSA host key is pinned: libssh2 %s knows RSA with SHA-1 only, which is "
+				"refused",
+				libssh2_version(0));
+		return err_hint(
+			err, r,
+			"pin the host's Ed25519 key (ssh-keyscan -t ed25519 HOST, compared with the host itself)");
 	}
-	return err_set(err, ERR_UNSUPPORTED, "no pinned host key is of a type that libssh2 %s knows", libssh2_version(0));
+	return err_set(err, ERR_UNSUPPORTED, "no pinned host key is of a type that libssh2 %s knows",
+		       libssh2_version(0));
 }
 
 int ssh_pins_check(const struct ssh_pins *p, struct ssh *s, struct err *err)
@@ -278,7 +295,8 @@ int ssh_pins_check(const struct ssh_pins *p, struct ssh *s, struct err *err)
 			continue;
 		if (p->items[i].revoked) {
 			s->key_revoked = true;
-			int r = err_set(err, ERR_AUTH, "the host key of %s, %s %s, is revoked in %s", s->label, s->key_type, shown, p->source);
+			int r = err_set(err, ERR_AUTH, "the host key of %s, %s %s, is revoked in %s", s->label,
+					s->key_type, shown, p->source);
 			return err_hint(err, r, "do not connect; ask who runs the host");
 		}
 		match = true;
@@ -289,8 +307,9 @@ int ssh_pins_check(const struct ssh_pins *p, struct ssh *s, struct err *err)
 	for (size_t i = 0; i < p->count; i++)
 		if (!p->items[i].revoked)
 			str_appendf(&wanted, "%s%s", wanted.len > 0 ? ", " : "", p->items[i].fingerprint);
-	int r = err_set(err, ERR_AUTH, "the host key of %s is not the pinned one: it showed %s %s, pinned: %s", s->label, s->key_type,
-	                shown, str_peek(&wanted));
-	return err_hint(err, r, "somebody may sit in between; if the host was set up anew, compare its key there "
-	                        "(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub) and pin that one");
+	int r = err_set(err, ERR_AUTH, "the host key of %s is not the pinned one: it showed %s %s, pinned: %s",
+			s->label, s->key_type, shown, str_peek(&wanted));
+	return err_hint(err, r,
+			"somebody may sit in between; if the host was set up anew, compare its key there "
+			"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub) and pin that one");
 }

@@ -11,14 +11,19 @@ enum { KEY_MAX = 64 * 1024 };
 static int no_key(const char *why, struct err *err)
 {
 	int r = err_set(err, ERR_INVALID, "the private key cannot be read: %s", why);
-	return err_hint(err, r, "give the whole text of the file that ssh-keygen -t ed25519 wrote, from -----BEGIN to -----END");
+	return err_hint(
+		err, r,
+		"give the whole text of the file that ssh-keygen -t ed25519 wrote, from -----BEGIN to -----END");
 }
 
 static int no_rsa(struct err *err)
 {
-	int r = err_set(err, ERR_UNSUPPORTED, "the private key is an RSA key: libssh2 %s signs RSA with SHA-1 only, which servers refuse",
-	                libssh2_version(0));
-	return err_hint(err, r, "make an Ed25519 key: ssh-keygen -t ed25519, and add its .pub to ~/.ssh/authorized_keys on the host");
+	int r = err_set(err, ERR_UNSUPPORTED,
+			"the private key is an RSA key: libssh2 %s signs RSA with SHA-1 only, which servers refuse",
+			libssh2_version(0));
+	return err_hint(
+		err, r,
+		"make an Ed25519 key: ssh-keygen -t ed25519, and add its .pub to ~/.ssh/authorized_keys on the host");
 }
 
 /* A length and that many bytes at *p; NULL when they are not there. */
@@ -35,7 +40,8 @@ static const unsigned char *take_string(const unsigned char **p, const unsigned 
 	return start;
 }
 
-/* "openssh-key-v1\0", cipher, kdf, kdf options, number of keys, public key …: all of it readable without the passphrase. */
+/* "openssh-key-v1\0", cipher, kdf, kdf options, number of keys, public key …: all of it readable without the
+ * passphrase. */
 static int openssh_type(const char *text, const char *passphrase, char type[64], struct err *err)
 {
 	static const char magic[] = "openssh-key-v1";
@@ -50,10 +56,12 @@ static int openssh_type(const char *text, const char *passphrase, char type[64],
 	if (body.failed || base64_decode(str_peek(&body), body.len, &blob, NULL) < 0 || blob.len < sizeof(magic) ||
 	    memcmp(blob.data, magic, sizeof(magic)) != 0)
 		return no_key("its text is damaged", err);
-	const unsigned char *p = (const unsigned char *)blob.data + sizeof(magic), *end = (const unsigned char *)blob.data + blob.len;
+	const unsigned char *p = (const unsigned char *)blob.data + sizeof(magic),
+			    *end = (const unsigned char *)blob.data + blob.len;
 	size_t cipher_len, kdf_len, options_len, key_len, type_len;
 	const unsigned char *cipher = take_string(&p, end, &cipher_len);
-	if (cipher == NULL || take_string(&p, end, &kdf_len) == NULL || take_string(&p, end, &options_len) == NULL || end - p < 4)
+	if (cipher == NULL || take_string(&p, end, &kdf_len) == NULL || take_string(&p, end, &options_len) == NULL ||
+	    end - p < 4)
 		return no_key("its text is damaged", err);
 	p += 4;
 	const unsigned char *key = take_string(&p, end, &key_len);
@@ -79,7 +87,8 @@ static int give_passphrase(char *buffer, int size, int writing, void *passphrase
 static int pem_type(const char *text, const char *passphrase, char type[64], struct err *err)
 {
 	BIO *bio = BIO_new_mem_buf(text, -1);
-	EVP_PKEY *key = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, give_passphrase, (void *)(uintptr_t)passphrase) : NULL;
+	EVP_PKEY *key =
+		bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, give_passphrase, (void *)(uintptr_t)passphrase) : NULL;
 	const char *name = "";
 	int id = key != NULL ? EVP_PKEY_base_id(key) : 0;
 	if (id == EVP_PKEY_RSA)
@@ -93,7 +102,10 @@ static int pem_type(const char *text, const char *passphrase, char type[64], str
 	ERR_clear_error();
 	snprintf(type, 64, "%s", name);
 	if (id == 0)
-		return no_key(strstr(text, "ENCRYPTED") != NULL ? "it is encrypted, and the passphrase is missing or wrong" : "its text is damaged", err);
+		return no_key(strstr(text, "ENCRYPTED") != NULL
+				      ? "it is encrypted, and the passphrase is missing or wrong"
+				      : "its text is damaged",
+			      err);
 	if (*name == '\0')
 		return no_key("it is neither Ed25519, ECDSA nor RSA", err);
 	return 0;

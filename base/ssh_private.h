@@ -1,7 +1,7 @@
 /* What base/ssh*.c share. libssh2 never touches the socket: it reads from and writes to two buffers of ours by its
- * callbacks, and ssh_block moves bytes between them and the socket (or the channel of a jump host). So no packet is ever
- * half sent in libssh2's view: a call may be given up in the middle and the session stays usable. It also makes few
- * large system calls out of many small ones. */
+ * callbacks, and ssh_block moves bytes between them and the socket (or the channel of a jump host). So no packet is
+ * ever half sent in libssh2's view: a call may be given up in the middle and the session stays usable. It also makes
+ * few large system calls out of many small ones. */
 #pragma once
 #include "base/net.h"
 #include "base/ssh.h"
@@ -11,27 +11,27 @@ enum { SSH_SNIFF = 4096 };
 
 struct ssh {
 	LIBSSH2_SESSION *session;
-	struct net_conn *conn;           /* direct, or … */
-	struct ssh *jump;                /* … through this session, owned, … */
-	LIBSSH2_CHANNEL *via;            /* … by this channel of it */
-	char *label;                     /* "shop.example port 22" */
+	struct net_conn *conn; /* direct, or … */
+	struct ssh *jump;      /* … through this session, owned, … */
+	LIBSSH2_CHANNEL *via;  /* … by this channel of it */
+	char *label;           /* "shop.example port 22" */
 	char *user, *fingerprint, *key_type;
 	bool key_revoked;
 
-	char *in;                        /* received, not yet taken by libssh2: in[in_start..in_end) */
+	char *in; /* received, not yet taken by libssh2: in[in_start..in_end) */
 	size_t in_start, in_end;
-	struct str out;                  /* given by libssh2, not yet sent */
+	struct str out; /* given by libssh2, not yet sent */
 	size_t out_start;
-	bool ended;                      /* nothing more will come */
-	bool broken;                     /* no use any more */
-	bool closing;                    /* only being freed: libssh2 must not wait */
-	bool established;                /* handshake done */
-	int64_t heard_mono_ms, alive_mono_ms;   /* last byte from the peer; last keepalive sent */
+	bool ended;                           /* nothing more will come */
+	bool broken;                          /* no use any more */
+	bool closing;                         /* only being freed: libssh2 must not wait */
+	bool established;                     /* handshake done */
+	int64_t heard_mono_ms, alive_mono_ms; /* last byte from the peer; last keepalive sent */
 
-	char sniffed[SSH_SNIFF];         /* the peer's first bytes: what it offers, for one message */
+	char sniffed[SSH_SNIFF]; /* the peer's first bytes: what it offers, for one message */
 	size_t sniffed_len;
 
-	LIBSSH2_CHANNEL **zombies;       /* freed by their owner, not yet closed by the peer */
+	LIBSSH2_CHANNEL **zombies; /* freed by their owner, not yet closed by the peer */
 	size_t zombie_count, zombie_cap;
 
 	/* While logging in. */
@@ -56,23 +56,32 @@ int ssh_flush(struct ssh *s, struct err *err);
 int ssh_lib_err(struct ssh *s, int rc, const char *what, struct err *err);
 
 /* Repeats a libssh2 call until it is no longer "again". A failed wait returns from the function. */
-#define SSH_REPEAT(rc, s, w, err, call) \
-	for (;;) { \
-		(rc) = (call); \
-		if ((rc) != LIBSSH2_ERROR_EAGAIN) \
-			break; \
-		int blocked_ = ssh_block(s, w, err); \
-		if (blocked_ < 0) \
-			return blocked_; \
+#define SSH_REPEAT(rc, s, w, err, call)                                                                                \
+	for (;;) {                                                                                                     \
+		(rc) = (call);                                                                                         \
+		if ((rc) != LIBSSH2_ERROR_EAGAIN)                                                                      \
+			break;                                                                                         \
+		int blocked_ = ssh_block(s, w, err);                                                                   \
+		if (blocked_ < 0)                                                                                      \
+			return blocked_;                                                                               \
 	}
 
 /* ssh_transport.c: makes libssh2's session over s->conn or s->via and exchanges keys. */
 int ssh_handshake(struct ssh *s, const char *host_key_types, struct wait *w, struct err *err);
-bool ssh_rsa_is_sha1(void);          /* this libssh2 knows RSA with SHA-1 only */
+bool ssh_rsa_is_sha1(void); /* this libssh2 knows RSA with SHA-1 only */
 
 /* ssh_hostkey.c: the keys that are accepted for one host. */
-struct ssh_pin { char *type; char fingerprint[64]; bool revoked; };    /* type NULL: given as a fingerprint */
-struct ssh_pins { struct ssh_pin *items; size_t count, cap; bool any_type; char *source; };
+struct ssh_pin {
+	char *type;
+	char fingerprint[64];
+	bool revoked;
+}; /* type NULL: given as a fingerprint */
+struct ssh_pins {
+	struct ssh_pin *items;
+	size_t count, cap;
+	bool any_type;
+	char *source;
+};
 int ssh_pins_load(const struct ssh_login *login, struct ssh_pins *ret, struct err *err);
 void ssh_pins_done(struct ssh_pins *p);
 /* The host key algorithms to ask for, without the types in `refused`; ERR_UNSUPPORTED when only RSA is pinned. */

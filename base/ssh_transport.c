@@ -9,7 +9,7 @@ enum {
 	IN_SIZE = 256 * 1024,
 	OUT_MAX = 64 * 1024 * 1024,
 	KEEPALIVE_MS = 15000,
-	SILENCE_MS = 60000,       /* this long without a byte, keepalives included: the peer is gone */
+	SILENCE_MS = 60000, /* this long without a byte, keepalives included: the peer is gone */
 };
 
 static ssize_t take_in(libssh2_socket_t fd, void *buffer, size_t size, int flags, void **abstract)
@@ -174,7 +174,8 @@ int ssh_block(struct ssh *s, struct wait *w, struct err *err)
 	int r = wait_ms(w, 0, err);
 	if (r < 0)
 		return r;
-	/* The tick may have used this session itself and taken what is waited for here: the caller asks libssh2 again. */
+	/* The tick may have used this session itself and taken what is waited for here: the caller asks libssh2 again.
+	 */
 	if (w != NULL && w->next_tick_mono_ms != tick)
 		return 0;
 	r = ssh_flush(s, err);
@@ -225,7 +226,7 @@ static bool offered(const struct ssh *s, int index, struct str *out)
 		if (end - p < 4)
 			return false;
 		size_t len = (size_t)(unsigned char)p[0] << 24 | (size_t)(unsigned char)p[1] << 16 |
-		             (size_t)(unsigned char)p[2] << 8 | (unsigned char)p[3];
+			     (size_t)(unsigned char)p[2] << 8 | (unsigned char)p[3];
 		p += 4;
 		if (len > (size_t)(end - p))
 			return false;
@@ -242,17 +243,22 @@ static int no_common_method(struct ssh *s, const char *wanted, int rc, struct er
 	if (!offered(s, LIST_HOST_KEYS, &theirs))
 		return ssh_lib_err(s, rc, "agree on algorithms", err);
 	if (strstr(str_peek(&theirs), "ssh-ed25519") == NULL && strstr(str_peek(&theirs), "ecdsa-sha2-nistp") == NULL) {
-		int r = err_set(err, ERR_UNSUPPORTED, "%s shows only RSA host keys (%s): libssh2 %s knows RSA with SHA-1 only, "
-		                "which is refused", s->label, str_peek(&theirs), libssh2_version(0));
-		return err_hint(err, r, "give the host an Ed25519 key: ssh-keygen -A (or: ssh-keygen -t ed25519 -N '' -f "
-		                        "/etc/ssh/ssh_host_ed25519_key), HostKey in sshd_config, reload sshd; then pin that key");
+		int r = err_set(err, ERR_UNSUPPORTED,
+				"%s shows only RSA host keys (%s): libssh2 %s knows RSA with SHA-1 only, "
+				"which is refused",
+				s->label, str_peek(&theirs), libssh2_version(0));
+		return err_hint(
+			err, r,
+			"give the host an Ed25519 key: ssh-keygen -A (or: ssh-keygen -t ed25519 -N '' -f "
+			"/etc/ssh/ssh_host_ed25519_key), HostKey in sshd_config, reload sshd; then pin that key");
 	}
-	int r = err_set(err, ERR_AUTH, "%s has no host key of the pinned type: pinned %s, the host has %s", s->label, wanted,
-	                str_peek(&theirs));
+	int r = err_set(err, ERR_AUTH, "%s has no host key of the pinned type: pinned %s, the host has %s", s->label,
+			wanted, str_peek(&theirs));
 	return err_hint(err, r, "pin a key of a type that the host has (ssh-keyscan, compared with the host itself)");
 }
 
-/* Only names that this libssh2 knows are handed over: 1.10 takes unknown ones out of the list by a memcpy onto itself. */
+/* Only names that this libssh2 knows are handed over: 1.10 takes unknown ones out of the list by a memcpy onto itself.
+ */
 static void prefer(struct ssh *s, int method, const char *wanted)
 {
 	const char **known = NULL;
@@ -288,17 +294,18 @@ int ssh_handshake(struct ssh *s, const char *host_key_types, struct wait *w, str
 	/* The cheapest that is sound, first: in libssh2 1.10 the MAC is what bounds a transfer. */
 	prefer(s, LIBSSH2_METHOD_HOSTKEY, host_key_types);
 	static const char ciphers[] = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr,"
-	                              "chacha20-poly1305@openssh.com";
+				      "chacha20-poly1305@openssh.com";
 	prefer(s, LIBSSH2_METHOD_CRYPT_CS, ciphers);
 	prefer(s, LIBSSH2_METHOD_CRYPT_SC, ciphers);
 	static const char macs[] = "hmac-sha2-256,hmac-sha2-512,hmac-sha1,hmac-sha2-256-etm@openssh.com,"
-	                           "hmac-sha2-512-etm@openssh.com";
+				   "hmac-sha2-512-etm@openssh.com";
 	prefer(s, LIBSSH2_METHOD_MAC_CS, macs);
 	prefer(s, LIBSSH2_METHOD_MAC_SC, macs);
 	int rc;
 	SSH_REPEAT(rc, s, w, err, libssh2_session_handshake(s->session, net_fd(bottom(s)->conn)));
 	/* -5 and -8 both: which one depends on the message that fails. */
-	if (rc == LIBSSH2_ERROR_KEX_FAILURE || rc == LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE || rc == LIBSSH2_ERROR_METHOD_NONE)
+	if (rc == LIBSSH2_ERROR_KEX_FAILURE || rc == LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE ||
+	    rc == LIBSSH2_ERROR_METHOD_NONE)
 		return no_common_method(s, host_key_types, rc, err);
 	if (rc != 0)
 		return ssh_lib_err(s, rc, "SSH handshake", err);

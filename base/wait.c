@@ -12,7 +12,7 @@
 
 static bool readable(int fd)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p = {.fd = fd, .events = POLLIN};
 	int n;
 	do {
 		n = poll(&p, 1, 0);
@@ -93,8 +93,8 @@ static int wait_until(struct wait *w, int fd, short events, int64_t until, struc
 			continue;
 		}
 		struct pollfd p[2] = {
-			{ .fd = w != NULL ? w->cancel_fd : -1, .events = POLLIN },
-			{ .fd = fd, .events = events },
+			{.fd = w != NULL ? w->cancel_fd : -1, .events = POLLIN},
+			{.fd = fd, .events = events},
 		};
 		int n = poll(p, 2, left < 0 ? -1 : (int)MIN(left, INT_MAX));
 		if (n < 0 && errno != EINTR)
@@ -133,7 +133,7 @@ struct wait wait_within(const struct wait *w, int64_t ms)
 static atomic_int cancel_event = -1;
 static atomic_int sigint_count;
 static atomic_bool requested;
-static atomic_bool undoing;       /* after cancel_reset */
+static atomic_bool undoing; /* after cancel_reset */
 
 static void on_signal(int signal)
 {
@@ -162,7 +162,7 @@ int cancel_install(struct err *err)
 		atomic_store(&cancel_event, fd);
 	}
 	/* Also where a shell's `&` left SIGINT ignored: a cancel is a cancel. */
-	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 	sigemptyset(&action.sa_mask);
 	if (sigaction(SIGINT, &action, NULL) < 0 || sigaction(SIGTERM, &action, NULL) < 0)
 		return err_errno(err, errno, "watch signals");

@@ -15,12 +15,12 @@ struct shell_link {
 	struct ssh_login *login;
 	struct ssh *session;
 	/* local */
-	const char *const *shell;        /* NULL: /bin/sh */
+	const char *const *shell; /* NULL: /bin/sh */
 };
 
 struct shell_stream {
 	struct shell_link *link;
-	struct ssh_channel *channel;     /* ssh, else: */
+	struct ssh_channel *channel; /* ssh, else: */
 	struct proc proc;
 	int epoll;
 	bool out_ended, err_ended, watches_input;
@@ -71,13 +71,15 @@ static int read_login(struct arena *a, const json_t *config, struct ssh_login **
 	if (l->port < 1 || l->port > 65535)
 		return err_set(err, ERR_INVALID, "ssh.port %d is not between 1 and 65535", l->port);
 	if (json_is_string(timeout) && str_parse_duration_ms(json_string_value(timeout), &timeout_ms) < 0)
-		return err_set(err, ERR_INVALID, "ssh.connect_timeout: '%s' is not a duration", json_string_value(timeout));
+		return err_set(err, ERR_INVALID, "ssh.connect_timeout: '%s' is not a duration",
+			       json_string_value(timeout));
 	if (json_is_number(timeout))
 		timeout_ms = (long long)(json_number_value(timeout) * 1000);
 	l->connect_timeout_ms = timeout_ms;
 	/* Where nothing else is given the agent is what a person means. */
 	const char *agent = getenv("SSH_AUTH_SOCK");
-	l->agent = json_get_bool(config, "agent", l->key == NULL && l->password == NULL && agent != NULL && *agent != '\0');
+	l->agent = json_get_bool(config, "agent",
+				 l->key == NULL && l->password == NULL && agent != NULL && *agent != '\0');
 	int r = texts(a, config, "user", &users, err);
 	if (r == 0)
 		r = texts(a, config, "host_key", &host_keys, err);
@@ -173,9 +175,18 @@ static int start_local(struct shell_stream *s, bool become, const char *boot, st
 {
 	const char *argv[16];
 	size_t n = 0;
-	_cleanup_(strv_done) struct strv env = { 0 };
-	static const char *const inherited[] = { "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR",
-	                                         "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS" };
+	_cleanup_(strv_done) struct strv env = {0};
+	static const char *const inherited[] = {"PATH",
+						"HOME",
+						"USER",
+						"LOGNAME",
+						"SHELL",
+						"LANG",
+						"LC_ALL",
+						"TZ",
+						"TMPDIR",
+						"XDG_RUNTIME_DIR",
+						"DBUS_SESSION_BUS_ADDRESS"};
 	for (size_t i = 0; i < ARRAY_SIZE(inherited); i++)
 		if (getenv(inherited[i]) != NULL)
 			strv_addf(&env, "%s=%s", inherited[i], getenv(inherited[i]));
@@ -192,14 +203,18 @@ static int start_local(struct shell_stream *s, bool become, const char *boot, st
 	argv[n++] = boot;
 	argv[n] = NULL;
 	struct proc_options o = {
-		.argv = argv, .env = (const char *const *)strv_null_terminated(&env), .cwd = "/", .stdin_fd = PROC_PIPE,
-		.stdout_fd = PROC_PIPE, .stderr_fd = PROC_PIPE,
+		.argv = argv,
+		.env = (const char *const *)strv_null_terminated(&env),
+		.cwd = "/",
+		.stdin_fd = PROC_PIPE,
+		.stdout_fd = PROC_PIPE,
+		.stderr_fd = PROC_PIPE,
 	};
 	int r = proc_spawn(&o, &s->proc, err);
 	if (r < 0)
 		return r;
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
-	struct epoll_event out = { .events = EPOLLIN };
+	struct epoll_event out = {.events = EPOLLIN};
 	if (s->epoll < 0 || epoll_ctl(s->epoll, EPOLL_CTL_ADD, s->proc.stdout_fd, &out) < 0 ||
 	    epoll_ctl(s->epoll, EPOLL_CTL_ADD, s->proc.stderr_fd, &out) < 0)
 		return err_errno(err, errno, "watch the shell");
@@ -225,7 +240,7 @@ static int read_pipe(int fd, char *buffer, size_t size, size_t *ret, bool *ended
 /* The input is watched only while there is something to write, else it would always be ready. */
 static void watch_input(struct shell_stream *s, bool on)
 {
-	struct epoll_event event = { .events = EPOLLOUT };
+	struct epoll_event event = {.events = EPOLLOUT};
 	if (s->proc.stdin_fd < 0 || on == s->watches_input)
 		return;
 	epoll_ctl(s->epoll, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, s->proc.stdin_fd, &event);
@@ -271,12 +286,14 @@ static int turn_local(struct shell_stream *s, struct shell_turn *t, bool may_wai
 static int start_ssh(struct shell_stream *s, bool become, const char *boot, struct wait *w, struct err *err)
 {
 	_cleanup_(str_done) struct str command = STR_INIT(64 * 1024);
-	str_append(&command, become && strcmp(ssh_user(s->link->session), "root") != 0 ? "exec sudo -n -- /bin/sh -c " : "exec /bin/sh -c ");
+	str_append(&command, become && strcmp(ssh_user(s->link->session), "root") != 0 ? "exec sudo -n -- /bin/sh -c "
+										       : "exec /bin/sh -c ");
 	str_append_shell(&command, boot);
 	return ssh_exec(s->link->session, str_peek(&command), w, &s->channel, err);
 }
 
-int link_start(struct shell_link *l, bool become, const char *boot, struct wait *w, struct shell_stream **ret, struct err *err)
+int link_start(struct shell_link *l, bool become, const char *boot, struct wait *w, struct shell_stream **ret,
+	       struct err *err)
 {
 	_cleanup_(stream_freep) struct shell_stream *s = xcalloc(1, sizeof(*s));
 	s->link = l;
@@ -293,8 +310,8 @@ int stream_turn(struct shell_stream *s, struct shell_turn *t, bool may_wait, str
 {
 	t->sent = t->out_len = t->err_len = 0;
 	if (s->channel != NULL)
-		return ssh_turn(s->channel, t->in, t->in_len, &t->sent, t->out, t->out_size, &t->out_len, t->err, t->err_size, &t->err_len,
-		                may_wait, w, err);
+		return ssh_turn(s->channel, t->in, t->in_len, &t->sent, t->out, t->out_size, &t->out_len, t->err,
+				t->err_size, &t->err_len, may_wait, w, err);
 	return turn_local(s, t, may_wait, w, err);
 }
 

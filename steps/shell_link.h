@@ -1,5 +1,5 @@
-/* Ways to have a POSIX sh work for us: on another machine by SSH, or here (`sudo -n sh`). A link starts commands; a stream is
- * one running command with its three streams. */
+/* Ways to have a POSIX sh work for us: on another machine by SSH, or here (`sudo -n sh`). A link starts commands; a
+ * stream is one running command with its three streams. */
 #pragma once
 #include "base/ssh.h"
 #include "base/wait.h"
@@ -18,13 +18,19 @@ int link_connect(struct shell_link *l, struct wait *w, struct err *err);
 bool link_is_open(const struct shell_link *l);
 void link_close(struct shell_link *l);
 bool link_is_ssh(const struct shell_link *l);
-const char *link_user(const struct shell_link *l);       /* that logged in; NULL before and for a local one */
-const char *link_host_key(const struct shell_link *l);   /* NULL for a local one */
+const char *link_user(const struct shell_link *l);     /* that logged in; NULL before and for a local one */
+const char *link_host_key(const struct shell_link *l); /* NULL for a local one */
 
 /* Starts `sh -c boot`, as root by sudo where become is set and we are not. */
-int link_start(struct shell_link *l, bool become, const char *boot, struct wait *w, struct shell_stream **ret, struct err *err);
+int link_start(struct shell_link *l, bool become, const char *boot, struct wait *w, struct shell_stream **ret,
+	       struct err *err);
 /* As ssh_turn: 1 went on, 0 both outputs ended. ERR_NETWORK: the way is gone. */
-struct shell_turn { const char *in; size_t in_len, sent; char *out, *err; size_t out_size, err_size, out_len, err_len; };
+struct shell_turn {
+	const char *in;
+	size_t in_len, sent;
+	char *out, *err;
+	size_t out_size, err_size, out_len, err_len;
+};
 int stream_turn(struct shell_stream *s, struct shell_turn *t, bool may_wait, struct wait *w, struct err *err);
 int stream_close_input(struct shell_stream *s, struct wait *w, struct err *err);
 /* Never kills: what the command left running goes on, as it would under any shell. */

@@ -10,43 +10,105 @@ static const char boot[] =
 	"while IFS= read -r E;do case $E in davit-*)break;;esac;done;X=$(printf '\\nx');X=${X%x};"
 	"while :;do S=;while IFS= read -r L||exit 0;do case $L in \"$E\")break;;esac;S=$S$L$X;done;eval \"$S\";done";
 
-/* What every session knows. In the order of use:
+/* What every session knows, in the order of use:
  *   d KIND STATUS      ends a frame
  *   q PID              state, group and start time of a process: "S 12 3456"; fails when it is gone or a zombie
  *   n                  takes our note back
  *   g DIR TOKEN        the guard: notes this sh in DIR/pids, then looks for the token in DIR/lock; Q says why not
+ *   alive PID START    is it this very process?
  *   k PID START GROUP  asks a process and its group to end (SIGTERM), and waits a moment
- *   m GROUP START [N]  kills every process of the group that is not older than START, until none is left (N tenths of a second);
- *                      a leader that is younger: the number was given anew, and nothing of the old group is left
- *   o GROUP START      the same one by one, where the leader is gone: fails when there was none but zombies
+ *   m GROUP START [N]  kills every process of the group that is not older than START, until none is left (N tenths
+ *                      of a second); a leader that is younger: the number was given anew, nothing of ours is left
+ *   o GROUP START      the same one by one, where the leader is gone; fails when there was none but zombies
  *   w PID START        kills one process and waits until it is gone
  *   h COUNT            exactly that many bytes of the input
- *   v PATH             whether something is there, a dangling link too */
+ *   v PATH             whether something is there, a dangling link too
+ * Only builtins where it can be: a process costs a millisecond. */
+/* clang-format off */
 static const char helpers[] =
 	"d() { printf '%s %s %s\\n' \"$E\" \"$1\" \"$2\"; printf '%s %s %s\\n' \"$E\" \"$1\" \"$2\" >&2; }\n"
-	"q() { { IFS= read -r s </proc/$1/stat; } 2>/dev/null || return 1; set -f; set -- ${s##*) }; set +f\n"
-	"case $1 in Z|X) return 1;; esac; echo \"$1 $3 ${20}\"; }\n"
+
+	"q() {\n"
+	" { IFS= read -r s </proc/$1/stat; } 2>/dev/null || return 1\n"
+	" set -f; set -- ${s##*) }; set +f\n"
+	" case $1 in Z|X) return 1;; esac\n"
+	" echo \"$1 $3 ${20}\"\n"
+	"}\n"
+
 	"B=; { read -r B </proc/sys/kernel/random/boot_id; } 2>/dev/null\n"
-	"if s=$(q $$); then set -- $s; G=$2; T=$3; else G=$$; T=0; fi; N=\n"
+	"if s=$(q $$); then set -- $s; G=$2; T=$3; else G=$$; T=0; fi\n"
+	"N=\n"
 	"n() { [ -z \"$N\" ] || rm -f \"$N/pids/$$\"; N=; }\n"
 	"trap n EXIT\n"
-	"g() { Q=f; if [ \"$N\" != \"$1\" ] || [ ! -f \"$1/pids/$$\" ]; then n; [ -d \"$1/pids\" ] || mkdir -m 700 \"$1/pids\" 2>/dev/null\n"
-	"[ -d \"$1/pids\" ] || return 1; (umask 077; printf '%s %s %s\\n' \"$T\" \"$B\" \"$G\" >\"$1/pids/$$\") || { Q=s; rm -f \"$1/pids/$$\"; return 1; }; N=$1; fi\n"
-	"[ -r \"$1/lock\" ] || return 1; while IFS= read -r s || [ -n \"$s\" ]; do case $s in *\"\\\"$2\\\"\"*) return 0;; esac; done <\"$1/lock\"; return 1; }\n"
+
+	"g() {\n"
+	" Q=f\n"
+	" if [ \"$N\" != \"$1\" ] || [ ! -f \"$1/pids/$$\" ]; then\n"
+	"  n\n"
+	"  [ -d \"$1/pids\" ] || mkdir -m 700 \"$1/pids\" 2>/dev/null\n"
+	"  [ -d \"$1/pids\" ] || return 1\n"
+	"  (umask 077; printf '%s %s %s\\n' \"$T\" \"$B\" \"$G\" >\"$1/pids/$$\") || { Q=s; rm -f \"$1/pids/$$\"; return 1; }\n"
+	"  N=$1\n"
+	" fi\n"
+	" [ -r \"$1/lock\" ] || return 1\n"
+	" while IFS= read -r s || [ -n \"$s\" ]; do\n"
+	"  case $s in *\"\\\"$2\\\"\"*) return 0;; esac\n"
+	" done <\"$1/lock\"\n"
+	" return 1\n"
+	"}\n"
+
 	"alive() { s=$(q \"$1\") && [ \"${s##* }\" = \"$2\" ]; }\n"
-	"k() { alive \"$1\" \"$2\" || return 0; kill -s TERM -- \"-$3\" 2>/dev/null || kill -s TERM \"$1\" 2>/dev/null\n"
-	"i=0; while alive \"$1\" \"$2\" && [ $i -lt 3 ]; do sleep 0.1; i=$((i+1)); done; }\n"
-	"m() { mg=$1 mt=$2 mn=${3:-100} mi=0; while :; do\n"
-	"if s=$(q $mg); then [ \"${s##* }\" -le \"$mt\" ] || return 0; kill -s KILL -- \"-$mg\" 2>/dev/null\n"
-	"else kill -s 0 -- \"-$mg\" 2>/dev/null || return 0; o \"$mg\" \"$mt\" || return 0; fi\n"
-	"kill -s 0 -- \"-$mg\" 2>/dev/null || return 0; [ $mi -lt $mn ] || return 1; mi=$((mi+1)); sleep 0.1; done; }\n"
-	"o() { oc=1; while IFS= read -r s; do [ -n \"$s\" ] || continue; op=${s%% *}; set -f; set -- \"$1\" \"$2\" ${s##*) }; set +f\n"
-	"[ \"${22}\" -ge \"$2\" ] || continue; oc=0; kill -s KILL \"$op\" 2>/dev/null; done <<EOF\n"
-	"$(grep -hsE \"^[0-9]+ .*\\) [^ZX] [0-9]+ $1 \" /proc/[0-9]*/stat)\nEOF\nreturn $oc; }\n"
-	"w() { i=0; while alive \"$1\" \"$2\"; do [ $i -lt 100 ] || return 1; kill -s KILL \"$1\" 2>/dev/null; sleep 0.1; i=$((i+1)); done; }\n"
-	"case $(head --version 2>/dev/null || printf abcdef | { head -c 2 >/dev/null; cat; }) in *GNU*|cdef) h() { head -c \"$1\"; };; *) h() { dd bs=1 count=\"$1\" 2>/dev/null; };; esac\n"
+
+	"k() {\n"
+	" alive \"$1\" \"$2\" || return 0\n"
+	" kill -s TERM -- \"-$3\" 2>/dev/null || kill -s TERM \"$1\" 2>/dev/null\n"
+	" i=0; while alive \"$1\" \"$2\" && [ $i -lt 3 ]; do sleep 0.1; i=$((i+1)); done\n"
+	"}\n"
+
+	"m() {\n"
+	" mg=$1 mt=$2 mn=${3:-100} mi=0\n"
+	" while :; do\n"
+	"  if s=$(q $mg); then\n"
+	"   [ \"${s##* }\" -le \"$mt\" ] || return 0\n"
+	"   kill -s KILL -- \"-$mg\" 2>/dev/null\n"
+	"  else\n"
+	"   kill -s 0 -- \"-$mg\" 2>/dev/null || return 0\n"
+	"   o \"$mg\" \"$mt\" || return 0\n"
+	"  fi\n"
+	"  kill -s 0 -- \"-$mg\" 2>/dev/null || return 0\n"
+	"  [ $mi -lt $mn ] || return 1\n"
+	"  mi=$((mi+1)); sleep 0.1\n"
+	" done\n"
+	"}\n"
+
+	"o() {\n"
+	" oc=1\n"
+	" while IFS= read -r s; do\n"
+	"  [ -n \"$s\" ] || continue\n"
+	"  op=${s%% *}\n"
+	"  set -f; set -- \"$1\" \"$2\" ${s##*) }; set +f\n"
+	"  [ \"${22}\" -ge \"$2\" ] || continue\n"
+	"  oc=0; kill -s KILL \"$op\" 2>/dev/null\n"
+	" done <<EOF\n"
+	"$(grep -hsE \"^[0-9]+ .*\\) [^ZX] [0-9]+ $1 \" /proc/[0-9]*/stat)\n"
+	"EOF\n"
+	" return $oc\n"
+	"}\n"
+
+	"w() {\n"
+	" i=0; while alive \"$1\" \"$2\"; do\n"
+	"  [ $i -lt 100 ] || return 1\n"
+	"  kill -s KILL \"$1\" 2>/dev/null; sleep 0.1; i=$((i+1))\n"
+	" done\n"
+	"}\n"
+
+	"case $(head --version 2>/dev/null || printf abcdef | { head -c 2 >/dev/null; cat; }) in\n"
+	" *GNU*|cdef) h() { head -c \"$1\"; };;\n"
+	" *) h() { dd bs=1 count=\"$1\" 2>/dev/null; };;\n"
+	"esac\n"
 	"v() { [ -e \"$1\" ] || [ -L \"$1\" ]; }\n"
 	"PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin\n";
+/* clang-format on */
 
 /* One stream up to its mark. What is surely not the beginning of the mark is handed on at once. */
 struct until_mark {
@@ -87,7 +149,8 @@ static size_t may_be_mark(const char *data, size_t len, const char *mark, size_t
 	return 0;
 }
 
-static int take(struct until_mark *u, const struct shell_io *io, bool is_stderr, const char *data, size_t len, struct err *err)
+static int take(struct until_mark *u, const struct shell_io *io, bool is_stderr, const char *data, size_t len,
+		struct err *err)
 {
 	if (len == 0 || u->done)
 		return 0;
@@ -126,10 +189,15 @@ struct shell_call {
 	char *buffer;
 };
 
-static int call_turn(struct shell_call *c, const char **input, size_t *left, bool may_wait, struct wait *w, struct err *err)
+static int call_turn(struct shell_call *c, const char **input, size_t *left, bool may_wait, struct wait *w,
+		     struct err *err)
 {
-	struct shell_turn t = { .in = *input, .in_len = MIN(*left, (size_t)1 << 20), .out = c->buffer, .err = c->buffer + CHUNK,
-	                        .out_size = CHUNK, .err_size = CHUNK };
+	struct shell_turn t = {.in = *input,
+			       .in_len = MIN(*left, (size_t)1 << 20),
+			       .out = c->buffer,
+			       .err = c->buffer + CHUNK,
+			       .out_size = CHUNK,
+			       .err_size = CHUNK};
 	int r = stream_turn(c->s->stream, &t, may_wait, w, err);
 	if (r < 0)
 		return r;
@@ -195,13 +263,13 @@ static int call(struct shell_call *c, const char *frame, struct wait *w, bool *r
 	return r;
 }
 
-int session_call(struct shell_session *s, const char *frame, const struct shell_io *io, struct wait *w, struct shell_reply *ret,
-                 bool *ret_sent, struct err *err)
+int session_call(struct shell_session *s, const char *frame, const struct shell_io *io, struct wait *w,
+		 struct shell_reply *ret, bool *ret_sent, struct err *err)
 {
-	static const struct shell_io nothing = { 0 };
+	static const struct shell_io nothing = {0};
 	bool sent = false;
-	struct shell_call c = { .s = s, .io = io != NULL ? io : &nothing };
-	c.out = c.err = (struct until_mark){ .held = STR_INIT(4 * CHUNK), .mark = s->mark, .mark_len = strlen(s->mark) };
+	struct shell_call c = {.s = s, .io = io != NULL ? io : &nothing};
+	c.out = c.err = (struct until_mark){.held = STR_INIT(4 * CHUNK), .mark = s->mark, .mark_len = strlen(s->mark)};
 	c.buffer = xmalloc(2 * CHUNK);
 	s->busy = true;
 	s->call = &c;
@@ -217,14 +285,14 @@ int session_call(struct shell_session *s, const char *frame, const struct shell_
 		s->dead = true;
 		return r;
 	}
-	*ret = (struct shell_reply){ .kind = (enum shell_kind)c.out.kind, .status = c.out.status };
+	*ret = (struct shell_reply){.kind = (enum shell_kind)c.out.kind, .status = c.out.status};
 	return 0;
 }
 
 static int hello(struct shell_session *s, struct wait *w, struct err *err)
 {
 	_cleanup_(str_done) struct str start = STR_INIT(16 * 1024), out = STR_INIT(NOISE_MAX), words = STR_INIT(SMALL);
-	struct shell_io io = { .out = &out, .out_max = NOISE_MAX, .err = &words, .err_max = SMALL };
+	struct shell_io io = {.out = &out, .out_max = NOISE_MAX, .err = &words, .err_max = SMALL};
 	struct shell_reply reply;
 	/* The first line is the mark itself; whatever the user's start files print stands before the answer. */
 	str_appendf(&start, "%s\n%s\nprintf '\\n%%s %%s %%s\\n' $$ \"$T\" \"$G\"; d r 0", s->mark, helpers);
@@ -238,13 +306,16 @@ static int hello(struct shell_session *s, struct wait *w, struct err *err)
 			return r;
 		r = err_set(err, ERR_AUTH, "the shell on the target does not start: %s", str_peek(&all));
 		if (strstr(all.data, "sudo") != NULL)
-			r = err_hint(err, r, "let the user become root without a password (in sudoers: USER ALL=(ALL) NOPASSWD: ALL), or log in as root");
+			r = err_hint(err, r,
+				     "let the user become root without a password (in sudoers: USER ALL=(ALL) "
+				     "NOPASSWD: ALL), or log in as root");
 		return r;
 	}
 	if (r < 0)
 		return r;
 	const char *line = out.len > 1 ? memrchr(out.data, '\n', out.len - 1) : NULL;
-	if (line == NULL || sscanf(line, "%lld %lld %lld", &s->process.pid, &s->process.start_time, &s->process.group) != 3)
+	if (line == NULL ||
+	    sscanf(line, "%lld %lld %lld", &s->process.pid, &s->process.start_time, &s->process.group) != 3)
 		return err_set(err, ERR_PROTOCOL, "the shell on the target says nothing sensible");
 	return 0;
 }

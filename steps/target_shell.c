@@ -20,14 +20,26 @@ void shell_result_done(struct shell_result *r)
 
 int shell_code_of(const char *words)
 {
-	static const struct { const char *text; int code; } known[] = {
-		{ "No space left on device", ERR_NO_SPACE }, { "Disk quota exceeded", ERR_NO_SPACE },
-		{ "File exists", ERR_EXISTS }, { "Directory not empty", ERR_EXISTS },
-		{ "Permission denied", ERR_PERMISSION }, { "Operation not permitted", ERR_PERMISSION },
-		{ "Read-only file system", ERR_PERMISSION }, { "File name too long", ERR_LIMIT }, { "File too large", ERR_LIMIT },
-		{ "invalid user", ERR_NOT_FOUND }, { "invalid group", ERR_NOT_FOUND }, { "unknown user", ERR_NOT_FOUND },
-		{ "unknown group", ERR_NOT_FOUND }, { "No such file", ERR_NOT_FOUND }, { "Not a directory", ERR_NOT_FOUND },
-		{ "nonexistent", ERR_NOT_FOUND },
+	static const struct {
+		const char *text;
+		int code;
+	} known[] = {
+		{"No space left on device", ERR_NO_SPACE},
+		{"Disk quota exceeded", ERR_NO_SPACE},
+		{"File exists", ERR_EXISTS},
+		{"Directory not empty", ERR_EXISTS},
+		{"Permission denied", ERR_PERMISSION},
+		{"Operation not permitted", ERR_PERMISSION},
+		{"Read-only file system", ERR_PERMISSION},
+		{"File name too long", ERR_LIMIT},
+		{"File too large", ERR_LIMIT},
+		{"invalid user", ERR_NOT_FOUND},
+		{"invalid group", ERR_NOT_FOUND},
+		{"unknown user", ERR_NOT_FOUND},
+		{"unknown group", ERR_NOT_FOUND},
+		{"No such file", ERR_NOT_FOUND},
+		{"Not a directory", ERR_NOT_FOUND},
+		{"nonexistent", ERR_NOT_FOUND},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 		if (strstr(words, known[i].text) != NULL)
@@ -71,7 +83,8 @@ static int make(const char *name, const json_t *config, struct shell_link *link,
 	s->become = json_get_string(config, "become") != NULL;
 	s->no_wait = (struct wait)WAIT_INIT;
 	if (base != NULL) {
-		r = base[0] == '/' ? fs_normalize(base, &s->configured_base, err) : err_set(err, ERR_INVALID, "'%s' is not absolute", base);
+		r = base[0] == '/' ? fs_normalize(base, &s->configured_base, err)
+				   : err_set(err, ERR_INVALID, "'%s' is not absolute", base);
 		if (r < 0) {
 			target_free(&s->t);
 			return err_wrap(err, r, "target '%s': base", name);
@@ -88,7 +101,8 @@ int target_shell_new(const char *name, const json_t *config, struct target **ret
 	return r < 0 ? r : make(name, config, link, ret, err);
 }
 
-int target_shell_new_local(const char *name, const json_t *config, const char *const *argv, struct target **ret, struct err *err)
+int target_shell_new_local(const char *name, const json_t *config, const char *const *argv, struct target **ret,
+			   struct err *err)
 {
 	return make(name, config, link_new_local(argv), ret, err);
 }
@@ -112,7 +126,7 @@ struct wait *shell_enter(struct view *v, int64_t ms, struct shell_stretch *ret)
 	struct shell_target *s = (struct shell_target *)v;
 	struct wait *w = v->wait != NULL ? v->wait : &s->no_wait;
 	/* In place and not in a copy: a tick inside must see that it is not due again. */
-	*ret = (struct shell_stretch){ .owner = s, .wait = w, .deadline_mono_ms = w->deadline_mono_ms, .tick = w->tick };
+	*ret = (struct shell_stretch){.owner = s, .wait = w, .deadline_mono_ms = w->deadline_mono_ms, .tick = w->tick};
 	w->deadline_mono_ms = wait_within(w, ms).deadline_mono_ms;
 	if (s->depth++ > 0)
 		w->tick = NULL;
@@ -160,8 +174,10 @@ int shell_end_strays(struct shell_target *s, struct shell_session *session, stru
 	if (r < 0)
 		return r;
 	if (reply.status != 0)
-		return err_hint(err, err_set(err, ERR_TIMEOUT, "a command that was given up on '%s' does not end", s->t.view.name),
-		                "look on the target for a process that hangs on its disk or network");
+		return err_hint(
+			err,
+			err_set(err, ERR_TIMEOUT, "a command that was given up on '%s' does not end", s->t.view.name),
+			"look on the target for a process that hangs on its disk or network");
 	s->stray_count = 0;
 	return 0;
 }
@@ -226,7 +242,8 @@ int shell_session_get(struct shell_target *s, struct wait *w, struct shell_sessi
 
 /* ---- one operation ---- */
 
-static int look_once(struct shell_target *s, const char *frame, struct shell_result *ret, struct wait *w, bool *ret_fresh, struct err *err)
+static int look_once(struct shell_target *s, const char *frame, struct shell_result *ret, struct wait *w,
+		     bool *ret_fresh, struct err *err)
 {
 	struct shell_session *session;
 	struct shell_reply reply;
@@ -236,7 +253,8 @@ static int look_once(struct shell_target *s, const char *frame, struct shell_res
 		*ret_fresh = true;
 		return r;
 	}
-	struct shell_io io = { .out = &ret->out, .out_max = ret->out.max, .err = &ret->err, .err_max = SHELL_MESSAGE_MAX - 1 };
+	struct shell_io io = {
+		.out = &ret->out, .out_max = ret->out.max, .err = &ret->err, .err_max = SHELL_MESSAGE_MAX - 1};
 	r = session_call(session, frame, &io, w, &reply, NULL, err);
 	if (r < 0) {
 		shell_session_drop(s, session);
@@ -310,12 +328,14 @@ static void change_frame(const struct target *t, const char *script, const struc
 	else if (input->len == 0)
 		str_appendf(out, "; then (umask 077\n%s\n) </dev/null; d r $?; else d \"$Q\" 0; fi", script);
 	else
-		str_appendf(out, "; then h %zu | { (umask 077\n%s\n); r=$?; cat >/dev/null; exit $r; }; d r $?; else h %zu >/dev/null; d \"$Q\" 0; fi", input->len,
-		            script, input->len);
+		str_appendf(out,
+			    "; then h %zu | { (umask 077\n%s\n); r=$?; cat >/dev/null; exit $r; }; d r $?; else h %zu "
+			    ">/dev/null; d \"$Q\" 0; fi",
+			    input->len, script, input->len);
 }
 
-static int change_once(struct shell_target *s, const char *frame, const struct shell_input *input, struct shell_result *ret, struct wait *w,
-                       struct err *err)
+static int change_once(struct shell_target *s, const char *frame, const struct shell_input *input,
+		       struct shell_result *ret, struct wait *w, struct err *err)
 {
 	struct shell_session *session;
 	struct shell_reply reply;
@@ -323,8 +343,14 @@ static int change_once(struct shell_target *s, const char *frame, const struct s
 	int r = shell_session_get(s, w, &session, err);
 	if (r < 0)
 		return r;
-	struct shell_io io = { .input = input->data, .input_len = input->len, .produce = input->produce, .produce_context = input->context,
-	                       .out = &ret->out, .out_max = ret->out.max, .err = &ret->err, .err_max = SHELL_MESSAGE_MAX - 1 };
+	struct shell_io io = {.input = input->data,
+			      .input_len = input->len,
+			      .produce = input->produce,
+			      .produce_context = input->context,
+			      .out = &ret->out,
+			      .out_max = ret->out.max,
+			      .err = &ret->err,
+			      .err_max = SHELL_MESSAGE_MAX - 1};
 	r = session_call(session, frame, &io, w, &reply, &sent, err);
 	if (r < 0) {
 		shell_session_drop(s, session);
@@ -337,18 +363,22 @@ static int change_once(struct shell_target *s, const char *frame, const struct s
 		return r;
 	}
 	if (reply.kind == SHELL_FENCED)
-		return err_set(err, ERR_FENCED, "the lock '%s' on '%s' is no longer ours", s->t.lock_dir, s->t.view.name);
+		return err_set(err, ERR_FENCED, "the lock '%s' on '%s' is no longer ours", s->t.lock_dir,
+			       s->t.view.name);
 	if (reply.kind == SHELL_NO_SPACE)
-		return err_set(err, shell_code_of(str_peek(&ret->err)) == ERR_IO ? ERR_NO_SPACE : shell_code_of(str_peek(&ret->err)),
-		               "the note in '%s/pids' on '%s' cannot be written: %.200s", s->t.lock_dir, s->t.view.name, str_peek(&ret->err));
+		return err_set(err,
+			       shell_code_of(str_peek(&ret->err)) == ERR_IO ? ERR_NO_SPACE
+									    : shell_code_of(str_peek(&ret->err)),
+			       "the note in '%s/pids' on '%s' cannot be written: %.200s", s->t.lock_dir, s->t.view.name,
+			       str_peek(&ret->err));
 	ret->status = reply.status;
 	return 0;
 }
 
-int shell_change(struct target *t, const char *path, const char *script, const struct shell_input *input, struct shell_result *ret,
-                 struct err *err)
+int shell_change(struct target *t, const char *path, const char *script, const struct shell_input *input,
+		 struct shell_result *ret, struct err *err)
 {
-	static const struct shell_input none = { 0 };
+	static const struct shell_input none = {0};
 	struct shell_target *s = (struct shell_target *)t;
 	_cleanup_(str_done) struct str frame = STR_SECRET_INIT(SIZE_MAX / 2);
 	struct shell_stretch stretch;
@@ -360,7 +390,9 @@ int shell_change(struct target *t, const char *path, const char *script, const s
 	if (r < 0)
 		return r;
 	change_frame(t, script, input, &frame);
-	int64_t ms = t->view.op_timeout_ms > 0 ? t->view.op_timeout_ms : input->timeout_ms > 0 ? input->timeout_ms : SHELL_OP_MS;
+	int64_t ms = t->view.op_timeout_ms > 0 ? t->view.op_timeout_ms
+		     : input->timeout_ms > 0   ? input->timeout_ms
+					       : SHELL_OP_MS;
 	struct wait *w = shell_enter(&t->view, ms, &stretch);
 	r = change_once(s, str_peek(&frame), input, ret, w, err);
 	shell_leave(&stretch);
@@ -373,13 +405,16 @@ int shell_change(struct target *t, const char *path, const char *script, const s
 static const char facts_script[] =
 	"f() { \"$@\" >/dev/null 2>&1 && echo \"$n=1\" || echo \"$n=0\"; }\n"
 	"id; echo \"home=$HOME\"; echo \"boot_id=$B\"\n"
-	"m=; { IFS= read -r m </etc/machine-id || IFS= read -r m </var/lib/dbus/machine-id; } 2>/dev/null; echo \"machine_id=$m\"\n"
+	"m=; { IFS= read -r m </etc/machine-id || IFS= read -r m </var/lib/dbus/machine-id; } 2>/dev/null; echo "
+	"\"machine_id=$m\"\n"
 	"o=; { IFS= read -r o </proc/sys/kernel/hostname; } 2>/dev/null; echo \"hostname=${o:-$(uname -n)}\"\n"
 	"for n in zstd gzip setfacl sha256sum tar runuser; do f command -v $n; done\n"
 	"case $(command -v printf) in /*) echo printf=0;; *) echo printf=1;; esac\n"
-	"case $(stat --version 2>/dev/null) in *'(GNU coreutils) '8.2[5-9]*|*'(GNU coreutils) '8.3*|*'(GNU coreutils) '9*|*'(GNU coreutils) '[1-9][0-9]*)\n"
+	"case $(stat --version 2>/dev/null) in *'(GNU coreutils) '8.2[5-9]*|*'(GNU coreutils) '8.3*|*'(GNU coreutils) "
+	"'9*|*'(GNU coreutils) '[1-9][0-9]*)\n"
 	"for n in sync_f sum_z cp stat one_fs; do echo $n=1; done;; *)\n"
-	"n=sync_f; f sync -f /proc; n=sum_z; f sha256sum -z /dev/null; n=one_fs; f rm -f --one-file-system -- /.davit-not-there\n"
+	"n=sync_f; f sync -f /proc; n=sum_z; f sha256sum -z /dev/null; n=one_fs; f rm -f --one-file-system -- "
+	"/.davit-not-there\n"
 	"case $(cp --help 2>&1) in *--reflink*--parents*|*--parents*--reflink*) echo cp=1;; *) echo cp=0;; esac\n"
 	"case $(stat -c %.9Y / 2>/dev/null) in *.[0-9][0-9][0-9]*) echo stat=1;; *) echo stat=0;; esac;; esac\n"
 	"case $(find / -maxdepth 0 -printf x 2>/dev/null) in x) echo find=1;; *) echo find=0;; esac\n";
@@ -452,8 +487,10 @@ static int keep_facts(struct shell_target *s, const struct str *said, struct err
 	else if (home[0] == '/')
 		f->base = xasprintf("%s/.local/state/davit", home);
 	else
-		return err_hint(err, err_set(err, ERR_INVALID, "'%s': the user '%s' has no home folder there", s->t.view.name, f->user),
-		                "say where davit may keep its locks: base: /some/path");
+		return err_hint(err,
+				err_set(err, ERR_INVALID, "'%s': the user '%s' has no home folder there",
+					s->t.view.name, f->user),
+				"say where davit may keep its locks: base: /some/path");
 	return 0;
 }
 
@@ -477,12 +514,13 @@ int shell_open(struct view *v, struct err *err)
 	return 0;
 }
 
-#define SHELL_OPERATIONS \
-	.open = shell_open, .stat = shell_stat, .read = shell_read, .list = shell_list, .digest = shell_digest, .tree = shell_tree, \
-	.space = shell_space, .query = shell_query, .mkdir = shell_mkdir, .put = shell_put, .append = shell_append, \
-	.symlink = shell_symlink, .link_new = shell_link_new, .rename = shell_rename, .remove = shell_remove, \
-	.remove_tree = shell_remove_tree, .set_attr = shell_set_attr, .copy = shell_copy, .clone_files = shell_clone_files, \
-	.unpack = shell_unpack, .run = shell_run, .barrier = shell_barrier, .fence = shell_fence, .free = shell_free
+#define SHELL_OPERATIONS                                                                                               \
+	.open = shell_open, .stat = shell_stat, .read = shell_read, .list = shell_list, .digest = shell_digest,        \
+	.tree = shell_tree, .space = shell_space, .query = shell_query, .mkdir = shell_mkdir, .put = shell_put,        \
+	.append = shell_append, .symlink = shell_symlink, .link_new = shell_link_new, .rename = shell_rename,          \
+	.remove = shell_remove, .remove_tree = shell_remove_tree, .set_attr = shell_set_attr, .copy = shell_copy,      \
+	.clone_files = shell_clone_files, .unpack = shell_unpack, .run = shell_run, .barrier = shell_barrier,          \
+	.fence = shell_fence, .free = shell_free
 
-static const struct target_type shell_ssh_type = { .name = "ssh", SHELL_OPERATIONS };
-static const struct target_type shell_local_type = { .name = "local", SHELL_OPERATIONS };
+static const struct target_type shell_ssh_type = {.name = "ssh", SHELL_OPERATIONS};
+static const struct target_type shell_local_type = {.name = "local", SHELL_OPERATIONS};

@@ -4,19 +4,19 @@
 #include "steps/target.h"
 
 enum { SHELL_MESSAGE_MAX = 16 * 1024, SHELL_OP_MS = 60000 };
-/* For what may rightly take long (copies, digests of much, a slow disk's sync), where the view sets no time: a peer that is gone
- * is noticed by keepalives, one that hangs by the caller's own deadline. */
+/* For what may rightly take long (copies, digests of much, a slow disk's sync), where the view sets no time: a peer
+ * that is gone is noticed by keepalives, one that hangs by the caller's own deadline. */
 enum { SHELL_LONG_MS = 6 * 3600 * 1000 };
 
 struct shell_target {
-	struct target t;                 /* first */
+	struct target t; /* first */
 	struct shell_link *link;
 	bool become, opened;
 	char *configured_base;
 	/* `side` serves calls that come while `main` is in one: the lock's renewal during a long operation. */
 	struct shell_session *main, *side;
 	bool connecting;
-	int depth;                       /* operations in each other: those inside are a tick's */
+	int depth; /* operations in each other: those inside are a tick's */
 	/* Shells that were given up and may still run: ended before anything new is done. */
 	struct shell_process *strays;
 	size_t stray_count, stray_cap;
@@ -27,30 +27,45 @@ struct shell_target {
 };
 
 /* What an operation's script said. */
-struct shell_result { struct str out, err; int status; };
-#define SHELL_RESULT_INIT(max) { .out = STR_INIT(max), .err = STR_INIT(SHELL_MESSAGE_MAX) }
+struct shell_result {
+	struct str out, err;
+	int status;
+};
+#define SHELL_RESULT_INIT(max)                                                                                         \
+	{                                                                                                              \
+		.out = STR_INIT(max), .err = STR_INIT(SHELL_MESSAGE_MAX)                                               \
+	}
 void shell_result_done(struct shell_result *r);
 
-/* Looks: `script` runs in a subshell. Repeated once after a lost connection. Status other than 0 is not an error here. */
+/* Looks: `script` runs in a subshell. Repeated once after a lost connection. Status other than 0 is not an error here.
+ */
 int shell_look(struct view *v, const char *script, struct shell_result *ret, struct err *err);
 int shell_look_long(struct view *v, const char *script, struct shell_result *ret, struct err *err);
-/* Changes, guarded; `path` is what is changed (without a guard only BASE, its parents and what is below pass). input is the script's standard
- * input (NULL and 0: none), or produce makes it. Errors: ERR_NETWORK (surely not done), ERR_UNKNOWN, ERR_FENCED, … */
+/* Changes, guarded; `path` is what is changed (without a guard only BASE, its parents and what is below pass). input is
+ * the script's standard input (NULL and 0: none), or produce makes it. Errors: ERR_NETWORK (surely not done),
+ * ERR_UNKNOWN, ERR_FENCED, … */
 struct shell_input {
-	const void *data; size_t len;
+	const void *data;
+	size_t len;
 	int (*produce)(void *context, struct shell_session *s, struct wait *w, struct err *err);
 	void *context;
-	int64_t timeout_ms;              /* where the view sets none; 0: SHELL_OP_MS */
-	const char *prepare;             /* sh in front of the subshell, reading the raw input: for produce */
+	int64_t timeout_ms;  /* where the view sets none; 0: SHELL_OP_MS */
+	const char *prepare; /* sh in front of the subshell, reading the raw input: for produce */
 };
-int shell_change(struct target *t, const char *path, const char *script, const struct shell_input *input, struct shell_result *ret,
-                 struct err *err);
+int shell_change(struct target *t, const char *path, const char *script, const struct shell_input *input,
+		 struct shell_result *ret, struct err *err);
 /* The error that a script's words mean: "File exists" is ERR_EXISTS … fmt says what was tried. */
 int shell_fail(const struct shell_result *result, struct err *err, const char *fmt, ...) _printf_(3, 4);
 int shell_code_of(const char *words);
 
-/* An operation's stretch: the view's wait with a nearer deadline, and without a tick inside an operation that a tick makes. */
-struct shell_stretch { struct shell_target *owner; struct wait *wait; int64_t deadline_mono_ms; int (*tick)(void *context, struct err *err); };
+/* An operation's stretch: the view's wait with a nearer deadline, and without a tick inside an operation that a tick
+ * makes. */
+struct shell_stretch {
+	struct shell_target *owner;
+	struct wait *wait;
+	int64_t deadline_mono_ms;
+	int (*tick)(void *context, struct err *err);
+};
 struct wait *shell_enter(struct view *v, int64_t ms, struct shell_stretch *ret);
 void shell_leave(const struct shell_stretch *stretch);
 /* A session that is free now; connects where needed. */
@@ -65,7 +80,8 @@ int shell_may_change(const struct target *t, const char *path, struct err *err);
 /* "g DIR TOKEN" or, without a guard, "n". */
 void shell_guard_text(const struct target *t, struct str *out);
 
-/* Appends sh that gives `path` (a sh word, already quoted or a variable in quotes) these attributes, each command behind " && ". */
+/* Appends sh that gives `path` (a sh word, already quoted or a variable in quotes) these attributes, each command
+ * behind " && ". */
 void shell_attr_text(const struct shell_target *s, struct str *out, const char *word, const struct node_attr *attr);
 
 int shell_open(struct view *v, struct err *err);
@@ -77,7 +93,8 @@ int shell_tree(struct view *v, const char *path, bool digests, struct tree *ret,
 int shell_space(struct view *v, const char *path, int64_t *ret_free_bytes, struct err *err);
 int shell_query(struct view *v, const struct target_command *command, struct target_result *ret, struct err *err);
 int shell_mkdir(struct target *t, const char *path, const struct node_attr *attr, struct err *err);
-int shell_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr, struct err *err);
+int shell_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr,
+	      struct err *err);
 int shell_append(struct target *t, const char *path, const void *data, size_t len, struct err *err);
 int shell_symlink(struct target *t, const char *path, const char *link, struct err *err);
 int shell_link_new(struct target *t, const char *from, const char *to, struct err *err);
@@ -86,12 +103,14 @@ int shell_remove(struct target *t, const char *path, struct err *err);
 int shell_remove_tree(struct target *t, const char *path, struct err *err);
 int shell_set_attr(struct target *t, const char *path, const struct node_attr *attr, struct err *err);
 int shell_copy(struct target *t, const char *from, const char *to, struct err *err);
-int shell_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links, struct err *err);
-int shell_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce, void *context,
-                 struct err *err);
+int shell_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links,
+		      struct err *err);
+int shell_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce,
+		 void *context, struct err *err);
 int shell_run(struct target *t, const struct target_command *command, struct target_result *ret, struct err *err);
 int shell_barrier(struct target *t, const char *const *paths, size_t count, struct err *err);
 int shell_fence(struct target *t, const char *lock_dir, struct err *err);
 
 /* For tests: this machine through `argv… -c SCRIPT`. */
-int target_shell_new_local(const char *name, const json_t *config, const char *const *argv, struct target **ret, struct err *err);
+int target_shell_new_local(const char *name, const json_t *config, const char *const *argv, struct target **ret,
+			   struct err *err);

@@ -41,8 +41,8 @@ static void assign(struct str *out, const char *name, const char *value)
 	str_append(out, "\n");
 }
 
-static int change(struct target *t, const char *path, const struct str *script, const struct shell_input *input, const char *what,
-                  struct err *err)
+static int change(struct target *t, const char *path, const struct str *script, const struct shell_input *input,
+		  const char *what, struct err *err)
 {
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(SHELL_MESSAGE_MAX);
 	if (script->failed)
@@ -63,7 +63,7 @@ int shell_mkdir(struct target *t, const char *path, const struct node_attr *attr
 	int r = shell_open(&t->view, err);
 	if (r < 0)
 		return r;
-	struct node_attr given = attr != NULL ? *attr : (struct node_attr){ 0 };
+	struct node_attr given = attr != NULL ? *attr : (struct node_attr){0};
 	unsigned mode = given.set_mode ? (unsigned)given.mode & 07777 : 0755;
 	assign(&script, "p", path);
 	if (given.owner == NULL && given.group == NULL && !given.set_mtime) {
@@ -95,8 +95,8 @@ static void assign_content(struct str *out, const void *data, size_t len)
 	assign(out, "c", str_peek(&text));
 }
 
-/* The attributes of "$q", which was made 0600 and ours, and whose size must be `size` (-1: known to be right). A file that is
- * replaced keeps what is not set. */
+/* The attributes of "$q", which was made 0600 and ours, and whose size must be `size` (-1: known to be right). A file
+ * that is replaced keeps what is not set. */
 static void put_attr_text(const struct shell_target *s, const struct node_attr *attr, int64_t size, struct str *out)
 {
 	bool keeps = !attr->set_mode || attr->owner == NULL || attr->group == NULL;
@@ -104,8 +104,11 @@ static void put_attr_text(const struct shell_target *s, const struct node_attr *
 	if (keeps)
 		str_append(out, "if [ -f \"$p\" ] && [ ! -L \"$p\" ]; then f=$p; else f=; fi\n");
 	if (size >= 0)
-		str_appendf(out, "set -- $(stat -c '%%s %%a %%u %%g' -- \"$q\"%s); [ \"$1\" = %lld ] || { echo 'the content came only in part' >&2; x; }\n"
-		                 "[ $# -lt 8 ] || { m=$6 u=$7 o=$8; }\n", keeps ? " ${f:+\"$f\"}" : "", (long long)size);
+		str_appendf(out,
+			    "set -- $(stat -c '%%s %%a %%u %%g' -- \"$q\"%s); [ \"$1\" = %lld ] || { echo 'the content "
+			    "came only in part' >&2; x; }\n"
+			    "[ $# -lt 8 ] || { m=$6 u=$7 o=$8; }\n",
+			    keeps ? " ${f:+\"$f\"}" : "", (long long)size);
 	else if (keeps)
 		str_append(out, "[ -z \"$f\" ] || { set -- $(stat -c '%a %u %g' -- \"$f\"); m=$1 u=$2 o=$3; }\n");
 	if (attr->owner == NULL)
@@ -123,17 +126,18 @@ static void put_attr_text(const struct shell_target *s, const struct node_attr *
 		str_append(out, " && chmod \"$m\" \"$q\"");
 }
 
-int shell_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr, struct err *err)
+int shell_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr,
+	      struct err *err)
 {
 	struct shell_target *s = (struct shell_target *)t;
 	_cleanup_(str_done) struct str script = STR_SECRET_INIT(SCRIPT_MAX);
 	_cleanup_free_ char *private_name = target_private_name(path);
-	const struct node_attr given = attr != NULL ? *attr : (struct node_attr){ 0 };
+	const struct node_attr given = attr != NULL ? *attr : (struct node_attr){0};
 	int r = shell_open(&t->view, err);
 	if (r < 0)
 		return r;
 	bool in_script = fits_in_script(s, data, len);
-	struct shell_input input = { .data = data, .len = in_script ? 0 : len };
+	struct shell_input input = {.data = data, .len = in_script ? 0 : len};
 	assign(&script, "p", path);
 	assign(&script, "q", private_name);
 	/* set -C: the name is made, never followed. */
@@ -141,12 +145,14 @@ int shell_put(struct target *t, const char *path, const void *data, size_t len, 
 	if (in_script) {
 		/* The shell's own words for a full disk are poor: cat finds better ones. */
 		assign_content(&script, data, len);
-		str_append(&script, "printf %s \"$c\" >\"$q\" 2>/dev/null || { rm -f -- \"$q\"; printf %s \"$c\" | cat >\"$q\"; } || x\n");
+		str_append(&script, "printf %s \"$c\" >\"$q\" 2>/dev/null || { rm -f -- \"$q\"; printf %s \"$c\" | cat "
+				    ">\"$q\"; } || x\n");
 	} else {
 		str_append(&script, "cat >\"$q\" || x\n");
 	}
 	put_attr_text(s, &given, in_script ? -1 : (int64_t)len, &script);
-	str_appendf(&script, "%s && mv -fT -- \"$q\" \"$p\" || x", t->view.facts.has_sync_f ? " && sync -- \"$q\"" : "");
+	str_appendf(&script, "%s && mv -fT -- \"$q\" \"$p\" || x",
+		    t->view.facts.has_sync_f ? " && sync -- \"$q\"" : "");
 	return change(t, path, &script, &input, "write", err);
 }
 
@@ -167,10 +173,16 @@ int shell_append(struct target *t, const char *path, const void *data, size_t le
 		/* Whole on the target before the first byte is appended, and then in one write. */
 		_cleanup_free_ char *private_name = target_private_name_for(path, "part");
 		assign(&script, "q", private_name);
-		str_appendf(&script, "rm -f -- \"$q\"; (set -C; cat >\"$q\") && [ \"$(wc -c <\"$q\")\" -eq %zu ] || { rm -f -- \"$q\"; exit 1; }\n", len);
-		str_appendf(&script, "dd status=none bs=%zu if=\"$q\" iflag=fullblock oflag=append conv=notrunc of=\"$p\"; r=$?; rm -f -- \"$q\"; exit $r", len);
+		str_appendf(&script,
+			    "rm -f -- \"$q\"; (set -C; cat >\"$q\") && [ \"$(wc -c <\"$q\")\" -eq %zu ] || { rm -f -- "
+			    "\"$q\"; exit 1; }\n",
+			    len);
+		str_appendf(&script,
+			    "dd status=none bs=%zu if=\"$q\" iflag=fullblock oflag=append conv=notrunc of=\"$p\"; "
+			    "r=$?; rm -f -- \"$q\"; exit $r",
+			    len);
 	}
-	struct shell_input input = { .data = data, .len = in_script ? 0 : len };
+	struct shell_input input = {.data = data, .len = in_script ? 0 : len};
 	return change(t, path, &script, &input, "append to", err);
 }
 
@@ -181,8 +193,10 @@ int shell_symlink(struct target *t, const char *path, const char *link, struct e
 	assign(&script, "p", path);
 	assign(&script, "q", private_name);
 	assign(&script, "l", link);
-	str_append(&script, "[ -L \"$p\" ] || [ ! -e \"$p\" ] || { echo 'File exists, and it is no link' >&2; exit 1; }\n"
-	                    "rm -f -- \"$q\"; ln -s -- \"$l\" \"$q\" && mv -fT -- \"$q\" \"$p\" || { rm -f -- \"$q\"; exit 1; }");
+	str_append(
+		&script,
+		"[ -L \"$p\" ] || [ ! -e \"$p\" ] || { echo 'File exists, and it is no link' >&2; exit 1; }\n"
+		"rm -f -- \"$q\"; ln -s -- \"$l\" \"$q\" && mv -fT -- \"$q\" \"$p\" || { rm -f -- \"$q\"; exit 1; }");
 	return change(t, path, &script, NULL, "make the link", err);
 }
 
@@ -202,8 +216,9 @@ int shell_rename(struct target *t, const char *from, const char *to, struct err 
 	assign(&script, "p", to);
 	assign(&script, "f", from);
 	/* mv copies from one file system to another, which is no rename. */
-	str_append(&script, "d=${p%/*}; set -- $(stat -c %d -- \"$f\" \"${d:-/}\") || exit 1; [ $# = 2 ] || exit 1\n"
-	                    "[ \"$1\" = \"$2\" ] || { echo 'on another file system' >&2; exit 1; }; mv -fT -- \"$f\" \"$p\"");
+	str_append(&script,
+		   "d=${p%/*}; set -- $(stat -c %d -- \"$f\" \"${d:-/}\") || exit 1; [ $# = 2 ] || exit 1\n"
+		   "[ \"$1\" = \"$2\" ] || { echo 'on another file system' >&2; exit 1; }; mv -fT -- \"$f\" \"$p\"");
 	return change(t, to, &script, NULL, "rename to", err);
 }
 
@@ -226,8 +241,9 @@ int shell_remove_tree(struct target *t, const char *path, struct err *err)
 		return err_set(err, ERR_INTERNAL, "the root folder was to be removed");
 	assign(&script, "p", path);
 	str_append(&script, s->has_one_fs ? "rm -rf --one-file-system -- \"$p\""
-	                                  : "! v \"$p\" || find \"$p\" -xdev -depth \\( -type d -exec rmdir -- {} \\; -o -exec rm -f -- {} \\; \\); ! v \"$p\"");
-	const struct shell_input slow = { .timeout_ms = SHELL_LONG_MS };
+					  : "! v \"$p\" || find \"$p\" -xdev -depth \\( -type d -exec rmdir -- {} \\; "
+					    "-o -exec rm -f -- {} \\; \\); ! v \"$p\"");
+	const struct shell_input slow = {.timeout_ms = SHELL_LONG_MS};
 	return change(t, path, &script, &slow, "remove the tree", err);
 }
 
@@ -260,8 +276,11 @@ int shell_barrier(struct target *t, const char *const *paths, size_t count, stru
 			str_append(&script, " ");
 			str_append_shell(&script, paths[i]);
 		}
-		str_append(&script, "; do while [ ! -e \"$p\" ] && [ \"$p\" != / ]; do p=${p%/*}; p=${p:-/}; done\nn=$(stat -L -c %d -- \"$p\")\n"
-		                    "case \" $d \" in *\" $n \"*) continue;; esac; d=\"$d $n\"; sync -f -- \"$p\" || exit 1; done");
+		str_append(
+			&script,
+			"; do while [ ! -e \"$p\" ] && [ \"$p\" != / ]; do p=${p%/*}; p=${p:-/}; done\nn=$(stat -L -c "
+			"%d -- \"$p\")\n"
+			"case \" $d \" in *\" $n \"*) continue;; esac; d=\"$d $n\"; sync -f -- \"$p\" || exit 1; done");
 	}
 	/* Syncing changes nothing, but a lost reply leaves open whether all is durable: the caller asks again. */
 	r = shell_look_long(&t->view, str_peek(&script), &said, err);

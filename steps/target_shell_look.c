@@ -54,14 +54,15 @@ int shell_stat(struct view *v, const char *path, struct node *ret, struct err *e
 	struct shell_target *s = (struct shell_target *)v;
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(LINK_MAX_BYTES);
 	_cleanup_(str_done) struct str script = STR_INIT(64 * 1024);
-	struct node n = { 0 };
+	struct node n = {0};
 	int r = shell_open(v, err);
 	if (r < 0)
 		return r;
 	str_append(&script, "p=");
 	str_append_shell(&script, path);
-	str_appendf(&script, "; stat -c '%%f %%u %%g %%s %s %%U %%G' -- \"$p\" || exit 1; [ ! -L \"$p\" ] || readlink -- \"$p\"",
-	            s->has_stat_ns ? "%.9Y" : "%Y");
+	str_appendf(&script,
+		    "; stat -c '%%f %%u %%g %%s %s %%U %%G' -- \"$p\" || exit 1; [ ! -L \"$p\" ] || readlink -- \"$p\"",
+		    s->has_stat_ns ? "%.9Y" : "%Y");
 	r = shell_look(v, str_peek(&script), &said, err);
 	if (r < 0)
 		return r;
@@ -86,8 +87,10 @@ int shell_read(struct view *v, const char *path, size_t max, struct str *out, st
 	str_append(&script, "p=");
 	str_append_shell(&script, path);
 	/* A pipe or device there would not end. */
-	str_appendf(&script, "; if [ -d \"$p\" ] || [ ! -e \"$p\" ] || [ -f \"$p\" ]; then cat -- \"$p\" | head -c %zu\n"
-	                     "[ -r \"$p\" ] && [ ! -d \"$p\" ]; else echo 'not a file' >&2; false; fi", max + 1);
+	str_appendf(&script,
+		    "; if [ -d \"$p\" ] || [ ! -e \"$p\" ] || [ -f \"$p\" ]; then cat -- \"$p\" | head -c %zu\n"
+		    "[ -r \"$p\" ] && [ ! -d \"$p\" ]; else echo 'not a file' >&2; false; fi",
+		    max + 1);
 	int r = shell_look(v, str_peek(&script), &said, err);
 	if (r < 0)
 		return r;
@@ -107,15 +110,16 @@ int shell_list(struct view *v, const char *path, struct strv *ret, struct err *e
 	str_append(&script, "p=");
 	str_append_shell(&script, path);
 	/* dash's cd does not say why it fails; stat and ls do. */
-	str_append(&script, "; [ -d \"$p\" ] || { stat -c '' -- \"$p\" >/dev/null && echo 'Not a directory' >&2; exit 1; }\n"
-	                    "cd -- \"$p\" 2>/dev/null && [ -r . ] || { ls -- \"$p\" >/dev/null; exit 1; }\n"
-	                    "for f in * .[!.]* ..?*; do ! v \"$f\" || printf '%s\\000' \"$f\"; done");
+	str_append(&script,
+		   "; [ -d \"$p\" ] || { stat -c '' -- \"$p\" >/dev/null && echo 'Not a directory' >&2; exit 1; }\n"
+		   "cd -- \"$p\" 2>/dev/null && [ -r . ] || { ls -- \"$p\" >/dev/null; exit 1; }\n"
+		   "for f in * .[!.]* ..?*; do ! v \"$f\" || printf '%s\\000' \"$f\"; done");
 	int r = shell_look(v, str_peek(&script), &said, err);
 	if (r < 0)
 		return r;
 	if (said.status != 0)
 		return shell_fail(&said, err, "list '%s'", path);
-	struct strv names = { 0 };
+	struct strv names = {0};
 	for (size_t at = 0; at < said.out.len; at += strlen(said.out.data + at) + 1)
 		strv_add(&names, said.out.data + at);
 	strv_sort(&names);
@@ -128,7 +132,8 @@ static int need_sha256(struct view *v, struct err *err)
 	int r = shell_open(v, err);
 	if (r < 0 || v->facts.has_sha256sum)
 		return r;
-	return err_hint(err, err_set(err, ERR_UNSUPPORTED, "'%s' has no sha256sum", v->name), "install coreutils there");
+	return err_hint(err, err_set(err, ERR_UNSUPPORTED, "'%s' has no sha256sum", v->name),
+			"install coreutils there");
 }
 
 int shell_digest(struct view *v, const char *path, char hex[65], struct err *err)
@@ -140,8 +145,9 @@ int shell_digest(struct view *v, const char *path, char hex[65], struct err *err
 		return r;
 	str_append(&script, "p=");
 	str_append_shell(&script, path);
-	str_append(&script, "; [ ! -L \"$p\" ] || { echo 'a link' >&2; exit 1; }; [ -f \"$p\" ] || { stat -c '' -- \"$p\" >/dev/null && echo 'not a file' >&2; exit 1; }\n"
-	                    "sha256sum <\"$p\"");
+	str_append(&script, "; [ ! -L \"$p\" ] || { echo 'a link' >&2; exit 1; }; [ -f \"$p\" ] || { stat -c '' -- "
+			    "\"$p\" >/dev/null && echo 'not a file' >&2; exit 1; }\n"
+			    "sha256sum <\"$p\"");
 	r = shell_look_long(v, str_peek(&script), &said, err);
 	if (r < 0)
 		return r;
@@ -161,7 +167,8 @@ int shell_space(struct view *v, const char *path, int64_t *ret_free_bytes, struc
 	long long blocks, size;
 	str_append(&script, "p=");
 	str_append_shell(&script, path);
-	str_append(&script, "; while [ ! -e \"$p\" ] && [ \"$p\" != / ]; do p=${p%/*}; p=${p:-/}; done; stat -f -c '%a %S' -- \"$p\"");
+	str_append(&script, "; while [ ! -e \"$p\" ] && [ \"$p\" != / ]; do p=${p%/*}; p=${p:-/}; done; stat -f -c '%a "
+			    "%S' -- \"$p\"");
 	int r = shell_look(v, str_peek(&script), &said, err);
 	if (r < 0)
 		return r;
@@ -192,7 +199,8 @@ static int parse_entry(const char *line, const char *link, struct tree *t, const
 	char letter, time[48];
 	long long size;
 	int at = 0;
-	if (sscanf(line, "%o %c %lld %47s %n", &mode, &letter, &size, time, &at) != 4 || at == 0)
+	/* A name may begin with blanks: only one of them is the separator. */
+	if (sscanf(line, "%o %c %lld %47s%n", &mode, &letter, &size, time, &at) != 4 || at == 0 || line[at++] != ' ')
 		return err_set(err, ERR_PROTOCOL, "'%s': senseless list", root);
 	if (type_bits(letter) == 0) {
 		int r = err_set(err, ERR_INVALID, "'%s/%s' is a device, pipe or socket", root, line + at);
@@ -200,7 +208,8 @@ static int parse_entry(const char *line, const char *link, struct tree *t, const
 	}
 	t->entries = xgrow(t->entries, &t->cap, t->count + 1, sizeof(t->entries[0]));
 	struct tree_entry *e = &t->entries[t->count++];
-	*e = (struct tree_entry){ .path = xstrdup(line + at), .mode = type_bits(letter) | (mode & 07777), .mtime_ns = parse_time(time) };
+	*e = (struct tree_entry){
+		.path = xstrdup(line + at), .mode = type_bits(letter) | (mode & 07777), .mtime_ns = parse_time(time)};
 	if (letter == 'f') {
 		e->size = size;
 		t->bytes += size;
@@ -251,19 +260,24 @@ int shell_tree(struct view *v, const char *path, bool digests, struct tree *ret,
 	struct shell_target *s = (struct shell_target *)v;
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(NAMES_MAX);
 	_cleanup_(str_done) struct str script = STR_INIT(64 * 1024);
-	_cleanup_(tree_done) struct tree tree = { 0 };
+	_cleanup_(tree_done) struct tree tree = {0};
 	int r = digests ? need_sha256(v, err) : shell_open(v, err);
 	if (r < 0)
 		return r;
 	if (!s->has_find_printf || (digests && !s->has_sum_z))
-		return err_hint(err, err_set(err, ERR_UNSUPPORTED, "'%s' cannot list a tree: its find or sha256sum is too small", v->name),
-		                "install findutils and coreutils (GNU) there");
+		return err_hint(err,
+				err_set(err, ERR_UNSUPPORTED,
+					"'%s' cannot list a tree: its find or sha256sum is too small", v->name),
+				"install findutils and coreutils (GNU) there");
 	str_append(&script, "p=");
 	str_append_shell(&script, path);
-	str_append(&script, "; [ ! -L \"$p\" ] && [ -d \"$p\" ] || { stat -c '' -- \"$p\" >/dev/null && echo 'not a directory itself' >&2; exit 1; }\n"
-	                    "find \"$p\" -mindepth 1 -printf '%m %y %s %T@ %P\\0%l\\0' || exit 1");
+	str_append(&script, "; [ ! -L \"$p\" ] && [ -d \"$p\" ] || { stat -c '' -- \"$p\" >/dev/null && echo 'not a "
+			    "directory itself' >&2; exit 1; }\n"
+			    "find \"$p\" -mindepth 1 -printf '%m %y %s %T@ %P\\0%l\\0' || exit 1");
 	if (digests)
-		str_append(&script, "\nprintf '\\001\\000'; find \"$p\" -mindepth 1 -type f -print0 | xargs -0 -r sha256sum -z --");
+		str_append(
+			&script,
+			"\nprintf '\\001\\000'; find \"$p\" -mindepth 1 -type f -print0 | xargs -0 -r sha256sum -z --");
 	r = shell_look_long(v, str_peek(&script), &said, err);
 	if (r < 0)
 		return r;
@@ -273,6 +287,6 @@ int shell_tree(struct view *v, const char *path, bool digests, struct tree *ret,
 	if (r < 0)
 		return r;
 	*ret = tree;
-	tree = (struct tree){ 0 };
+	tree = (struct tree){0};
 	return 0;
 }

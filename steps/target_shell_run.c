@@ -1,16 +1,26 @@
-/* The shell target: commands. Each has a session of its own, so that it can be ended through another one, and so that what it leaves
- * running does not belong to the shell that goes on working. */
+/* The shell target: commands. Each has a session of its own, so that it can be ended through another one, and so that
+ * what it leaves running does not belong to the shell that goes on working. */
 #include "steps/target_shell.h"
 #include "base/rand.h"
 
 #include <ctype.h>
 #include <stdio.h>
 
-enum { DEFAULT_MS = 60000, DEFAULT_OUTPUT = 256 * 1024, LINE_MAX_BYTES = 64 * 1024, KILL_MS = 900, KILL_LATE_MS = 5000, START_MS = 60000 };
+enum {
+	DEFAULT_MS = 60000,
+	DEFAULT_OUTPUT = 256 * 1024,
+	LINE_MAX_BYTES = 64 * 1024,
+	KILL_MS = 900,
+	KILL_LATE_MS = 5000,
+	START_MS = 60000
+};
 
 /* ---- output ---- */
 
-struct lines { struct str text; bool is_stderr; };
+struct lines {
+	struct str text;
+	bool is_stderr;
+};
 struct output {
 	const struct target_command *command;
 	struct target_result *ret;
@@ -71,7 +81,8 @@ static int body_text(const struct target_command *c, struct str *out, struct err
 		str_append(out, "exec </dev/null\n");
 	for (size_t i = 0; i < c->env_count; i++) {
 		if (!is_name(c->env[i].key))
-			return err_set(err, ERR_INVALID, "'%s' is not a name of an environment variable", c->env[i].key);
+			return err_set(err, ERR_INVALID, "'%s' is not a name of an environment variable",
+				       c->env[i].key);
 		str_appendf(out, "export %s=", c->env[i].key);
 		str_append_shell(out, c->env[i].value);
 		str_append(out, "\n");
@@ -90,11 +101,11 @@ static int body_text(const struct target_command *c, struct str *out, struct err
 }
 
 /* A shell of another user reads its script from the input too: environment is never an argument. */
-static const char inner_boot[] =
-	"IFS= read -r E;X=$(printf \"\\nx\");X=${X%x};S=;while IFS= read -r L;do case $L in \"$E\")break;;esac;S=$S$L$X;done;unset E L X;eval \"$S\"";
+static const char inner_boot[] = "IFS= read -r E;X=$(printf \"\\nx\");X=${X%x};S=;while IFS= read -r L;do case $L in "
+				 "\"$E\")break;;esac;S=$S$L$X;done;unset E L X;eval \"$S\"";
 
-static int frame_text(const struct shell_target *s, const struct target *t, const struct target_command *c, struct str *frame, struct str *input,
-                      struct err *err)
+static int frame_text(const struct shell_target *s, const struct target *t, const struct target_command *c,
+		      struct str *frame, struct str *input, struct err *err)
 {
 	const char *cwd = c->cwd != NULL ? c->cwd : "/";
 	str_append(frame, "if ");
@@ -102,7 +113,8 @@ static int frame_text(const struct shell_target *s, const struct target *t, cons
 		shell_guard_text(t, frame);
 	else
 		str_append(frame, "n");
-	/* The shell itself outlives the SIGTERM that its group gets when it is given up, so that the group keeps its leader. */
+	/* The shell itself outlives the SIGTERM that its group gets when it is given up, so that the group keeps its
+	 * leader. */
 	str_append(frame, "; then trap : TERM; else d \"$Q\" 0; exit 0; fi\n");
 	if (c->user != NULL) {
 		str_append(frame, "id -u -- ");
@@ -113,7 +125,8 @@ static int frame_text(const struct shell_target *s, const struct target *t, cons
 	str_append_shell(frame, cwd);
 	str_append(frame, " 2>/dev/null || { d c 0; exit 0; }\n");
 	if (c->user == NULL) {
-		str_append(frame, "(\ntrap - EXIT TERM\nunset E S L X Q N T B G s i; unset -f d q n g k h v m w alive\n");
+		str_append(frame,
+			   "(\ntrap - EXIT TERM\nunset E S L X Q N T B G s i; unset -f d q n g k h v m w alive\n");
 		int r = body_text(c, frame, err);
 		if (r < 0)
 			return r;
@@ -126,7 +139,9 @@ static int frame_text(const struct shell_target *s, const struct target *t, cons
 		if (r < 0)
 			return r;
 		str_appendf(input, "\n%s\n", mark);
-		str_append(frame, !s->t.view.facts.is_root ? "sudo -n -u " : s->has_runuser ? "runuser -u " : "su -s /bin/sh -c ");
+		str_append(frame, !s->t.view.facts.is_root ? "sudo -n -u "
+				  : s->has_runuser         ? "runuser -u "
+							   : "su -s /bin/sh -c ");
 		if (s->t.view.facts.is_root && !s->has_runuser) {
 			str_append_shell(frame, inner_boot);
 			str_append(frame, " -- ");
@@ -145,14 +160,15 @@ static int frame_text(const struct shell_target *s, const struct target *t, cons
 
 /* ---- the end of one that was given up ---- */
 
-/* Asks first, kills then; true when it is surely gone. Neither a cancel nor a deadline of the caller shortens it: it has its own. */
+/* Asks first, kills then; true when it is surely gone. Neither a cancel nor a deadline of the caller shortens it: it
+ * has its own. */
 static bool end_command(struct shell_target *s, struct shell_process process, int64_t ms)
 {
 	struct wait quick = WAIT_INIT;
 	struct shell_session *session;
 	struct shell_reply reply;
-	_cleanup_free_ char *frame = xasprintf("k %lld %lld %lld; m %lld %lld 30; d r $?", process.pid, process.start_time, process.group, process.group,
-	                                       process.start_time);
+	_cleanup_free_ char *frame = xasprintf("k %lld %lld %lld; m %lld %lld 30; d r $?", process.pid,
+					       process.start_time, process.group, process.group, process.start_time);
 	quick = wait_within(&quick, ms);
 	if (!link_is_open(s->link) || shell_session_get(s, &quick, &session, NULL) < 0) {
 		shell_stray(s, process);
@@ -168,7 +184,8 @@ static bool end_command(struct shell_target *s, struct shell_process process, in
 	return reply.status == 0;
 }
 
-static int given_up(struct shell_target *s, struct shell_process process, const struct target *t, bool sent, int r, struct target_result *ret, struct err *err)
+static int given_up(struct shell_target *s, struct shell_process process, const struct target *t, bool sent, int r,
+		    struct target_result *ret, struct err *err)
 {
 	if (!sent)
 		return r;
@@ -185,7 +202,9 @@ static int given_up(struct shell_target *s, struct shell_process process, const 
 	if (r != ERR_TIMEOUT)
 		return r;
 	if (!ended && t != NULL)
-		return err_set(err, ERR_UNKNOWN, "the command on '%s' took too long, and it is not sure that it has ended", s->t.view.name);
+		return err_set(err, ERR_UNKNOWN,
+			       "the command on '%s' took too long, and it is not sure that it has ended",
+			       s->t.view.name);
 	/* Out of its time: that is a result of the command. Out of the caller's: his own matter. */
 	if (!own_time)
 		return r;
@@ -197,27 +216,33 @@ static int given_up(struct shell_target *s, struct shell_process process, const 
 
 /* ---- both ---- */
 
-static int call_it(struct shell_target *s, const struct target *t, const struct target_command *c, struct shell_session *session, struct wait *w,
-                   struct output *o, bool *ret_sent, struct err *err)
+static int call_it(struct shell_target *s, const struct target *t, const struct target_command *c,
+		   struct shell_session *session, struct wait *w, struct output *o, bool *ret_sent, struct err *err)
 {
 	_cleanup_(str_done) struct str frame = STR_SECRET_INIT(SIZE_MAX / 2), input = STR_SECRET_INIT(SIZE_MAX / 2);
 	struct shell_reply reply;
 	int r = frame_text(s, t, c, &frame, &input, err);
 	if (r < 0)
 		return r;
-	struct shell_io io = { .input = input.data, .input_len = input.len, .on_output = on_output, .output_context = o, .close_input = true };
+	struct shell_io io = {.input = input.data,
+			      .input_len = input.len,
+			      .on_output = on_output,
+			      .output_context = o,
+			      .close_input = true};
 	r = session_call(session, frame.data, &io, w, &reply, ret_sent, err);
 	if (r < 0)
 		return r;
 	switch (reply.kind) {
 	case SHELL_FENCED:
-		return err_set(err, ERR_FENCED, "the lock '%s' on '%s' is no longer ours", t != NULL ? t->lock_dir : "", s->t.view.name);
+		return err_set(err, ERR_FENCED, "the lock '%s' on '%s' is no longer ours", t != NULL ? t->lock_dir : "",
+			       s->t.view.name);
 	case SHELL_NO_SPACE:
 		return err_set(err, ERR_NO_SPACE, "the note of a command cannot be written on '%s'", s->t.view.name);
 	case SHELL_NO_USER:
 		return err_set(err, ERR_NOT_FOUND, "there is no user '%s' on '%s'", c->user, s->t.view.name);
 	case SHELL_NO_DIR:
-		return err_set(err, ERR_NOT_FOUND, "there is no folder '%s' on '%s'", c->cwd != NULL ? c->cwd : "/", s->t.view.name);
+		return err_set(err, ERR_NOT_FOUND, "there is no folder '%s' on '%s'", c->cwd != NULL ? c->cwd : "/",
+			       s->t.view.name);
 	case SHELL_DONE:
 		break;
 	}
@@ -225,12 +250,16 @@ static int call_it(struct shell_target *s, const struct target *t, const struct 
 	return 0;
 }
 
-static int run_command(struct view *v, const struct target *t, const struct target_command *c, struct target_result *ret, struct err *err)
+static int run_command(struct view *v, const struct target *t, const struct target_command *c,
+		       struct target_result *ret, struct err *err)
 {
 	struct shell_target *s = (struct shell_target *)v;
 	struct shell_session *session = NULL, *main;
-	struct output o = { .command = c, .ret = ret, .max = c->max_output > 0 ? c->max_output : DEFAULT_OUTPUT,
-	                    .lines = { { .text = STR_INIT(3 * LINE_MAX_BYTES) }, { .text = STR_INIT(3 * LINE_MAX_BYTES), .is_stderr = true } } };
+	struct output o = {.command = c,
+			   .ret = ret,
+			   .max = c->max_output > 0 ? c->max_output : DEFAULT_OUTPUT,
+			   .lines = {{.text = STR_INIT(3 * LINE_MAX_BYTES)},
+				     {.text = STR_INIT(3 * LINE_MAX_BYTES), .is_stderr = true}}};
 	struct shell_stretch stretch;
 	bool sent = false;
 	int r = shell_open(v, err);

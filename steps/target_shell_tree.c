@@ -19,14 +19,15 @@ int shell_copy(struct target *t, const char *from, const char *to, struct err *e
 {
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(SHELL_MESSAGE_MAX);
 	_cleanup_(str_done) struct str script = STR_INIT(SCRIPT_MAX);
-	const struct shell_input slow = { .timeout_ms = SHELL_LONG_MS };
+	const struct shell_input slow = {.timeout_ms = SHELL_LONG_MS};
 	int r = shell_open(&t->view, err);
 	if (r < 0)
 		return r;
 	assign(&script, "p", to);
 	assign(&script, "f", from);
 	str_append(&script, "! v \"$p\" || { echo 'File exists' >&2; exit 1; }\n");
-	str_appendf(&script, "cp -a %s -T -- \"$f\" \"$p\" || { rm -rf -- \"$p\"; exit 1; }", t->view.facts.has_reflink ? "--reflink=auto" : "");
+	str_appendf(&script, "cp -a %s -T -- \"$f\" \"$p\" || { rm -rf -- \"$p\"; exit 1; }",
+		    t->view.facts.has_reflink ? "--reflink=auto" : "");
 	r = shell_change(t, to, str_peek(&script), &slow, &said, err);
 	if (r < 0)
 		return err_wrap(err, r, "copy '%s' to '%s'", from, to);
@@ -39,7 +40,8 @@ static bool leaves_its_directory(const char *path)
 	return path[0] == '/' || path[0] == '\0' || fs_normalize(path, &normal, NULL) < 0;
 }
 
-int shell_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links, struct err *err)
+int shell_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links,
+		      struct err *err)
 {
 	struct shell_target *s = (struct shell_target *)t;
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(SHELL_MESSAGE_MAX);
@@ -48,7 +50,10 @@ int shell_clone_files(struct target *t, const char *from, const char *to, const 
 	if (r < 0)
 		return r;
 	if (!s->has_cp_parents)
-		return err_hint(err, err_set(err, ERR_UNSUPPORTED, "'%s' cannot copy by list: its cp is too small", t->view.name), "install coreutils (GNU) there");
+		return err_hint(
+			err,
+			err_set(err, ERR_UNSUPPORTED, "'%s' cannot copy by list: its cp is too small", t->view.name),
+			"install coreutils (GNU) there");
 	for (size_t i = 0; i < paths->count; i++) {
 		if (leaves_its_directory(paths->items[i]))
 			return err_set(err, ERR_REFUSED, "'%s' leaves its directory", paths->items[i]);
@@ -58,14 +63,15 @@ int shell_clone_files(struct target *t, const char *from, const char *to, const 
 		return 0;
 	assign(&script, "p", to);
 	assign(&script, "f", from);
-	str_append(&script, "{ [ -d \"$p\" ] && [ -d \"$f\" ]; } || { echo 'No such file or directory' >&2; exit 1; }\numask 022; cd -- \"$f\" || exit 1\n");
+	str_append(&script, "{ [ -d \"$p\" ] && [ -d \"$f\" ]; } || { echo 'No such file or directory' >&2; exit 1; "
+			    "}\numask 022; cd -- \"$f\" || exit 1\n");
 	/* The file system may forbid a link to some file (another owner, too many): a copy is as good. */
 	if (hard_links)
 		str_append(&script, "xargs -0 -r sh -c 'cp -dl --parents -t \"$0\" -- \"$@\" 2>/dev/null || "
-		                    "cp -dp --reflink=auto --parents -n -t \"$0\" -- \"$@\"' \"$p\"");
+				    "cp -dp --reflink=auto --parents -n -t \"$0\" -- \"$@\"' \"$p\"");
 	else
 		str_append(&script, "xargs -0 -r cp -dp --reflink=auto --parents -t \"$p\" --");
-	const struct shell_input input = { .data = list.data, .len = list.len, .timeout_ms = SHELL_LONG_MS };
+	const struct shell_input input = {.data = list.data, .len = list.len, .timeout_ms = SHELL_LONG_MS};
 	r = shell_change(t, to, str_peek(&script), &input, &said, err);
 	if (r < 0)
 		return err_wrap(err, r, "copy files of '%s' to '%s'", from, to);
@@ -78,7 +84,7 @@ int shell_clone_files(struct target *t, const char *from, const char *to, const 
 struct upload {
 	target_produce_fn produce;
 	void *context;
-	struct shell_result *said;      /* anything in said->out while we send: the target has failed */
+	struct shell_result *said; /* anything in said->out while we send: the target has failed */
 	struct shell_session *session;
 	struct wait *wait;
 	char *chunk;
@@ -153,14 +159,15 @@ static const char *decoder(const struct target *t, enum archive_compression comp
 	return NULL;
 }
 
-int shell_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce, void *context,
-                 struct err *err)
+int shell_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce,
+		 void *context, struct err *err)
 {
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(SHELL_MESSAGE_MAX);
 	_cleanup_(str_done) struct str script = STR_INIT(SCRIPT_MAX);
 	_cleanup_free_ char *chunk = xmalloc(CHUNK_MAX);
-	struct upload u = { .produce = produce, .context = context, .said = &said, .chunk = chunk, .size = CHUNK_FIRST };
-	static const char drain[] = "(while IFS= read -r c; do case $c in 0|x) exit 0;; esac; h \"$c\" || exit 8; done; exit 7) >/dev/null";
+	struct upload u = {.produce = produce, .context = context, .said = &said, .chunk = chunk, .size = CHUNK_FIRST};
+	static const char drain[] =
+		"(while IFS= read -r c; do case $c in 0|x) exit 0;; esac; h \"$c\" || exit 8; done; exit 7) >/dev/null";
 	int r = shell_open(&t->view, err);
 	if (r < 0)
 		return r;
@@ -168,11 +175,16 @@ int shell_unpack(struct target *t, const char *dir, enum archive_compression com
 	if (decode == NULL)
 		return ERR_UNSUPPORTED;
 	assign(&script, "p", dir);
-	/* Both ends of the pipe are asked how they ended; what comes after a failure is read and dropped, so that the next frame is found. */
-	str_appendf(&script, "(umask 022; while IFS= read -r c; do case $c in 0) exit 0;; x) exit 9;; esac; h \"$c\" || exit 8; done; exit 7) | (\n"
-	                     "s=$({ { %s; echo $? >&3; } | tar -x -p -o -f - -C \"$p\" >&2; echo $? >&3; } 3>&1)\n"
-	                     "case $s in '0\n0') exit 0;; *) echo failed; cat >/dev/null; exit 1;; esac)", decode);
-	const struct shell_input input = { .produce = upload, .context = &u, .timeout_ms = SHELL_LONG_MS, .prepare = drain };
+	/* Both ends of the pipe are asked how they ended; what comes after a failure is read and dropped, so that the
+	 * next frame is found. */
+	str_appendf(&script,
+		    "(umask 022; while IFS= read -r c; do case $c in 0) exit 0;; x) exit 9;; esac; h \"$c\" || exit 8; "
+		    "done; exit 7) | (\n"
+		    "s=$({ { %s; echo $? >&3; } | tar -x -p -o -f - -C \"$p\" >&2; echo $? >&3; } 3>&1)\n"
+		    "case $s in '0\n0') exit 0;; *) echo failed; cat >/dev/null; exit 1;; esac)",
+		    decode);
+	const struct shell_input input = {
+		.produce = upload, .context = &u, .timeout_ms = SHELL_LONG_MS, .prepare = drain};
 	r = shell_change(t, dir, str_peek(&script), &input, &said, err);
 	if (r < 0)
 		return err_wrap(err, r, "unpack into '%s'", dir);
@@ -191,25 +203,29 @@ int shell_fence(struct target *t, const char *lock_dir, struct err *err)
 	struct shell_target *s = (struct shell_target *)t;
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(SHELL_MESSAGE_MAX);
 	_cleanup_(str_done) struct str script = STR_INIT(SCRIPT_MAX);
-	const struct shell_input input = { .timeout_ms = FENCE_MS };
+	const struct shell_input input = {.timeout_ms = FENCE_MS};
 	int r = shell_open(&t->view, err);
 	if (r < 0)
 		return r;
 	assign(&script, "p", lock_dir);
-	str_appendf(&script, "o=' %lld %lld '; e=0\n", s->main != NULL ? s->main->process.pid : 0, s->side != NULL ? s->side->process.pid : 0);
-	/* Without start time and process group in the note (another davit's, or no /proc) the process itself says its group. */
-	str_append(&script,
-		"for f in \"$p\"/pids/*; do [ -f \"$f\" ] || continue; c=${f##*/}\n"
-		"case $c in *[!0-9]*) continue;; esac; case $o in *\" $c \"*) continue;; esac\n"
-		"a= b= r=; IFS=' ' read -r a b r <\"$f\"\n"
-		"if [ -n \"$a\" ] && [ \"$a\" != 0 ] && [ \"${b:-$B}\" = \"$B\" ]; then\n"
-		"if [ -z \"$r\" ]; then if alive \"$c\" \"$a\"; then r=${s#* }; r=${r%% *}; [ \"$r\" = \"$c\" ] || r=; fi; fi\n"
-		"if [ -n \"$r\" ]; then m \"$r\" \"$a\"; else w \"$c\" \"$a\"; fi || { echo \"process $c of the former owner does not end\" >&2; e=1; continue; }\n"
-		"fi; rm -f -- \"$f\"; done; exit $e");
+	str_appendf(&script, "o=' %lld %lld '; e=0\n", s->main != NULL ? s->main->process.pid : 0,
+		    s->side != NULL ? s->side->process.pid : 0);
+	/* Without start time and process group in the note (another davit's, or no /proc) the process itself says its
+	 * group. */
+	str_append(&script, "for f in \"$p\"/pids/*; do [ -f \"$f\" ] || continue; c=${f##*/}\n"
+			    "case $c in *[!0-9]*) continue;; esac; case $o in *\" $c \"*) continue;; esac\n"
+			    "a= b= r=; IFS=' ' read -r a b r <\"$f\"\n"
+			    "if [ -n \"$a\" ] && [ \"$a\" != 0 ] && [ \"${b:-$B}\" = \"$B\" ]; then\n"
+			    "if [ -z \"$r\" ]; then if alive \"$c\" \"$a\"; then r=${s#* }; r=${r%% *}; [ \"$r\" = "
+			    "\"$c\" ] || r=; fi; fi\n"
+			    "if [ -n \"$r\" ]; then m \"$r\" \"$a\"; else w \"$c\" \"$a\"; fi || { echo \"process $c "
+			    "of the former owner does not end\" >&2; e=1; continue; }\n"
+			    "fi; rm -f -- \"$f\"; done; exit $e");
 	r = shell_change(t, lock_dir, str_peek(&script), &input, &said, err);
 	if (r < 0)
 		return err_wrap(err, r, "end the former owner's commands on '%s'", t->view.name);
 	if (said.status != 0)
-		return err_set(err, ERR_TIMEOUT, "end the former owner's commands on '%s': %.200s", t->view.name, str_peek(&said.err));
+		return err_set(err, ERR_TIMEOUT, "end the former owner's commands on '%s': %.200s", t->view.name,
+			       str_peek(&said.err));
 	return 0;
 }

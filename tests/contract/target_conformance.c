@@ -1,5 +1,5 @@
-/* What steps/target.h promises, asked of every implementation: this process (local), a POSIX sh here, another sh, and a sh
- * behind a real sshd. TARGET_KINDS=local,sh,… chooses some. */
+/* What steps/target.h promises, asked of every implementation: this process (local), a POSIX sh here, another sh, and a
+ * sh behind a real sshd. TARGET_KINDS=local,sh,… chooses some. */
 #include "unit/cmocka_all.h"
 #include "base/digest.h"
 #include "base/fs.h"
@@ -16,12 +16,12 @@
 #include <time.h>
 
 static struct server sshd;
-static const char *kind;         /* of the tests that run now */
+static const char *kind; /* of the tests that run now */
 static char *key_text;
 
 struct world {
 	struct target *t;
-	char *dir, *base, *lock_dir;     /* dir: on this machine too, so that the test can look by itself */
+	char *dir, *base, *lock_dir; /* dir: on this machine too, so that the test can look by itself */
 	struct wait wait;
 	struct err err;
 	char line[4096];
@@ -30,7 +30,8 @@ struct world {
 static void expect(struct world *w, int r, int want, const char *what)
 {
 	if (r != want)
-		fail_msg("%s: %s: %d instead of %d: %s", kind, what, r, want, err_line(&w->err, w->line, sizeof(w->line)));
+		fail_msg("%s: %s: %d instead of %d: %s", kind, what, r, want,
+			 err_line(&w->err, w->line, sizeof(w->line)));
 }
 #define OK(call) expect(w, (call), 0, #call)
 #define FAILS(code, call) expect(w, (call), (code), #call)
@@ -39,22 +40,29 @@ static void expect(struct world *w, int r, int want, const char *what)
 
 static struct target *make(const char *base)
 {
-	static const char *const dash[] = { "/bin/sh", NULL }, *const bash[] = { "/bin/bash", NULL }, *const busybox[] = { "/bin/busybox", "sh", NULL };
+	static const char *const dash[] = {"/bin/sh", NULL}, *const bash[] = {"/bin/bash", NULL},
+				 *const busybox[] = {"/bin/busybox", "sh", NULL};
 	struct err err = ERR_INIT;
 	struct target *t = NULL;
 	char line[1024];
 	_cleanup_json_ json_t *config = json_pack("{s:s}", "base", base);
 	int r;
 	if (strcmp(kind, "ssh") == 0) {
-		json_object_set_new(config, "ssh", json_pack("{s:s, s:i, s:s, s:s, s:s}", "host", "127.0.0.1", "port", server_port(&sshd), "user",
-		                                             server_text(&sshd, "user"), "key", key_text, "host_key", server_text(&sshd, "host_key")));
+		json_object_set_new(config, "ssh",
+				    json_pack("{s:s, s:i, s:s, s:s, s:s}", "host", "127.0.0.1", "port",
+					      server_port(&sshd), "user", server_text(&sshd, "user"), "key", key_text,
+					      "host_key", server_text(&sshd, "host_key")));
 		r = target_shell_new("web", config, &t, &err);
 	} else {
 		json_object_set_new(config, "local", json_object());
 		if (strcmp(kind, "local") == 0)
 			r = target_local_new("web", config, &t, &err);
 		else
-			r = target_shell_new_local("web", config, strcmp(kind, "bash") == 0 ? bash : strcmp(kind, "busybox") == 0 ? busybox : dash, &t, &err);
+			r = target_shell_new_local("web", config,
+						   strcmp(kind, "bash") == 0      ? bash
+						   : strcmp(kind, "busybox") == 0 ? busybox
+										  : dash,
+						   &t, &err);
 	}
 	if (r < 0)
 		fail_msg("%s", err_line(&err, line, sizeof(line)));
@@ -159,9 +167,9 @@ static void the_facts_are_known_after_open(void **state)
 static void stat_tells_types_and_attributes(void **state)
 {
 	struct world *w = *state;
-	struct node n = { 0 };
+	struct node n = {0};
 	write_here(w, "it's a file", "hello", 0640);
-	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = 1700000000, .tv_nsec = 123456789 } };
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1700000000, .tv_nsec = 123456789}};
 	assert_int_equal(utimensat(AT_FDCWD, at(w, "it's a file"), times, 0), 0);
 	assert_int_equal(symlink("no\nwhere ", at(w, "link")), 0);
 	assert_int_equal(mkfifo(at(w, "pipe"), 0600), 0);
@@ -209,8 +217,8 @@ static void read_gives_all_bytes_up_to_its_ceiling(void **state)
 static void list_gives_every_name_sorted(void **state)
 {
 	struct world *w = *state;
-	_cleanup_(strv_done) struct strv names = { 0 }, none = { 0 };
-	const char *const made[] = { "b", "a b", ".hidden", "..odd", "new\nline", "*", "-dash", "\xc3\xa4" };
+	_cleanup_(strv_done) struct strv names = {0}, none = {0};
+	const char *const made[] = {"b", "a b", ".hidden", "..odd", "new\nline", "*", "-dash", "\xc3\xa4"};
 	assert_int_equal(mkdir(at(w, "d"), 0700), 0);
 	assert_int_equal(mkdir(at(w, "e"), 0700), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(made); i++) {
@@ -255,7 +263,7 @@ static void make_tree(struct world *w)
 static void a_tree_is_seen_as_this_machine_sees_it(void **state)
 {
 	struct world *w = *state;
-	_cleanup_(tree_done) struct tree got = { 0 }, want = { 0 };
+	_cleanup_(tree_done) struct tree got = {0}, want = {0};
 	if (strcmp(kind, "busybox") == 0)
 		skip();
 	make_tree(w);
@@ -294,7 +302,7 @@ static void space_of_what_does_not_exist_yet_is_its_parents(void **state)
 static void mkdir_makes_one_with_its_attributes(void **state)
 {
 	struct world *w = *state;
-	struct node_attr attr = { .set_mode = true, .mode = 02750, .set_mtime = true, .mtime_ns = 1600000000500000000 };
+	struct node_attr attr = {.set_mode = true, .mode = 02750, .set_mtime = true, .mtime_ns = 1600000000500000000};
 	struct stat st;
 	OK(OP(mkdir)(w->t, at(w, "plain"), NULL, &w->err));
 	assert_int_equal(mode_here(w, "plain"), 0755);
@@ -303,7 +311,7 @@ static void mkdir_makes_one_with_its_attributes(void **state)
 	assert_int_equal(st.st_mode & 07777, 02750);
 	assert_int_equal(st.st_mtim.tv_sec, 1600000000);
 	if (geteuid() == 0) {
-		struct node_attr owned = { .owner = "nobody", .group = "2" };
+		struct node_attr owned = {.owner = "nobody", .group = "2"};
 		OK(OP(mkdir)(w->t, at(w, "owned"), &owned, &w->err));
 		assert_int_equal(lstat(at(w, "owned"), &st), 0);
 		assert_int_equal(st.st_uid, getpwnam("nobody")->pw_uid);
@@ -317,7 +325,7 @@ static void mkdir_makes_one_with_its_attributes(void **state)
 static void put_replaces_whole_and_keeps_what_is_not_set(void **state)
 {
 	struct world *w = *state;
-	struct node_attr attr = { .set_mode = true, .mode = 0600, .set_mtime = true, .mtime_ns = 1500000000000000000 };
+	struct node_attr attr = {.set_mode = true, .mode = 0600, .set_mtime = true, .mtime_ns = 1500000000000000000};
 	struct stat st;
 	OK(OP(put)(w->t, at(w, "new file"), "one\n", 4, NULL, &w->err));
 	expect_here(w, "new file", "one\n");
@@ -332,7 +340,7 @@ static void put_replaces_whole_and_keeps_what_is_not_set(void **state)
 	assert_int_equal(st.st_mode & 07777, 0600);
 	assert_int_equal(st.st_mtim.tv_sec, 1500000000);
 	if (geteuid() == 0) {
-		struct node_attr owned = { .owner = "nobody", .set_mode = true, .mode = 04711 };
+		struct node_attr owned = {.owner = "nobody", .set_mode = true, .mode = 04711};
 		OK(OP(put)(w->t, at(w, "new file"), "x", 1, &owned, &w->err));
 		assert_int_equal(lstat(at(w, "new file"), &st), 0);
 		assert_int_equal(st.st_uid, getpwnam("nobody")->pw_uid);
@@ -340,13 +348,13 @@ static void put_replaces_whole_and_keeps_what_is_not_set(void **state)
 		OK(OP(put)(w->t, at(w, "new file"), "y", 1, NULL, &w->err));
 		assert_int_equal(lstat(at(w, "new file"), &st), 0);
 		assert_int_equal(st.st_uid, getpwnam("nobody")->pw_uid);
-		struct node_attr unknown = { .owner = "no-such-user" };
+		struct node_attr unknown = {.owner = "no-such-user"};
 		FAILS(ERR_NOT_FOUND, OP(put)(w->t, at(w, "new file"), "z", 1, &unknown, &w->err));
 		expect_here(w, "new file", "y");
 	}
-	_cleanup_(strv_done) struct strv names = { 0 };
+	_cleanup_(strv_done) struct strv names = {0};
 	OK(OP(list)(V, w->dir, &names, &w->err));
-	assert_int_equal(names.count, 2);     /* base, new file: no private name is left */
+	assert_int_equal(names.count, 2); /* base, new file: no private name is left */
 }
 
 static void put_takes_any_bytes_of_any_length(void **state)
@@ -475,7 +483,7 @@ static void remove_takes_one_thing_and_remove_tree_all_but_what_links_point_to(v
 static void set_attr_sets_only_what_is_given(void **state)
 {
 	struct world *w = *state;
-	struct node_attr mode = { .set_mode = true, .mode = 0440 }, time = { .set_mtime = true, .mtime_ns = -500000000 };
+	struct node_attr mode = {.set_mode = true, .mode = 0440}, time = {.set_mtime = true, .mtime_ns = -500000000};
 	struct stat st;
 	write_here(w, "f", "f", 0600);
 	OK(OP(set_attr)(w->t, at(w, "f"), &mode, &w->err));
@@ -488,7 +496,7 @@ static void set_attr_sets_only_what_is_given(void **state)
 	assert_int_equal(mode_here(w, "f"), 0440);
 	/* Never through a link. */
 	assert_int_equal(symlink("f", at(w, "l")), 0);
-	struct node_attr wide = { .set_mode = true, .mode = 0777 };
+	struct node_attr wide = {.set_mode = true, .mode = 0777};
 	OK(OP(set_attr)(w->t, at(w, "l"), &wide, &w->err));
 	assert_int_equal(mode_here(w, "f"), 0440);
 	FAILS(ERR_NOT_FOUND, OP(set_attr)(w->t, at(w, "none"), &mode, &w->err));
@@ -497,11 +505,12 @@ static void set_attr_sets_only_what_is_given(void **state)
 static void copy_takes_a_tree_with_everything(void **state)
 {
 	struct world *w = *state;
-	_cleanup_(tree_done) struct tree a = { 0 }, b = { 0 };
+	_cleanup_(tree_done) struct tree a = {0}, b = {0};
 	make_tree(w);
 	assert_int_equal(chmod(at(w, "tree/sub"), 0700), 0);
 	OK(OP(copy)(w->t, at(w, "tree"), at(w, "copy"), &w->err));
-	_cleanup_close_ int fa = open(at(w, "tree"), O_RDONLY | O_DIRECTORY | O_CLOEXEC), fb = open(at(w, "copy"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int fa = open(at(w, "tree"), O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+			    fb = open(at(w, "copy"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	OK(tree_walk(fa, NULL, true, &w->wait, &a, &w->err));
 	OK(tree_walk(fb, NULL, true, &w->wait, &b, &w->err));
 	assert_int_equal(a.count, b.count);
@@ -523,7 +532,7 @@ static void copy_takes_a_tree_with_everything(void **state)
 static void clone_files_links_or_copies_by_list(void **state)
 {
 	struct world *w = *state;
-	_cleanup_(strv_done) struct strv paths = { 0 }, outside = { 0 };
+	_cleanup_(strv_done) struct strv paths = {0}, outside = {0};
 	struct stat a, b;
 	if (strcmp(kind, "busybox") == 0)
 		skip();
@@ -552,7 +561,13 @@ static void clone_files_links_or_copies_by_list(void **state)
 	FAILS(ERR_NOT_FOUND, OP(clone_files)(w->t, at(w, "tree"), at(w, "third"), &paths, true, &w->err));
 }
 
-struct packing { int fd; struct tree tree; struct wait *wait; int fail_after; enum archive_compression compression; };
+struct packing {
+	int fd;
+	struct tree tree;
+	struct wait *wait;
+	int fail_after;
+	enum archive_compression compression;
+};
 
 static int pack(void *context, archive_write_fn write, void *write_context, struct err *err)
 {
@@ -565,13 +580,17 @@ static int pack(void *context, archive_write_fn write, void *write_context, stru
 static void unpack_fills_a_directory_while_it_arrives(void **state)
 {
 	struct world *w = *state;
-	const enum archive_compression kinds[] = { ARCHIVE_NONE, ARCHIVE_GZIP, ARCHIVE_ZSTD };
-	struct packing p = { .wait = &w->wait };
+	const enum archive_compression kinds[] = {ARCHIVE_NONE, ARCHIVE_GZIP, ARCHIVE_ZSTD};
+	struct packing p = {.wait = &w->wait};
 	make_tree(w);
 	_cleanup_free_ char *big = xmalloc(2000000);
 	for (size_t i = 0; i < 2000000; i++)
 		big[i] = (char)(i * 2654435761u >> 11);
-	assert_int_equal(fs_write_replace(AT_FDCWD, at(w, "tree/gr\xc3\xb6\xc3\x9f" "e"), big, 2000000, 0600, NULL), 0);
+	assert_int_equal(fs_write_replace(AT_FDCWD,
+					  at(w, "tree/gr\xc3\xb6\xc3\x9f"
+						"e"),
+					  big, 2000000, 0600, NULL),
+			 0);
 	assert_int_equal(chmod(at(w, "tree/sub"), 0711), 0);
 	p.fd = open(at(w, "tree"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	OK(tree_walk(p.fd, NULL, true, &w->wait, &p.tree, &w->err));
@@ -580,7 +599,7 @@ static void unpack_fills_a_directory_while_it_arrives(void **state)
 		if (kinds[i] == ARCHIVE_ZSTD && !w->t->view.facts.has_zstd)
 			continue;
 		_cleanup_free_ char *name = xasprintf("out%zu", i);
-		_cleanup_(tree_done) struct tree got = { 0 };
+		_cleanup_(tree_done) struct tree got = {0};
 		p.compression = kinds[i];
 		assert_int_equal(mkdir(at(w, name), 0755), 0);
 		OK(OP(unpack)(w->t, at(w, name), kinds[i], pack, &p, &w->err));
@@ -607,7 +626,7 @@ static void unpack_fills_a_directory_while_it_arrives(void **state)
 static void a_barrier_takes_paths_that_are_not_there_yet(void **state)
 {
 	struct world *w = *state;
-	const char *const paths[] = { w->dir, "/tmp/davit-not/there" };
+	const char *const paths[] = {w->dir, "/tmp/davit-not/there"};
 	OK(OP(barrier)(w->t, paths, 2, &w->err));
 }
 
@@ -615,7 +634,7 @@ static void a_barrier_takes_paths_that_are_not_there_yet(void **state)
 
 static int run_script(struct world *w, const char *script, struct target_result *ret)
 {
-	struct target_command c = { .script = script };
+	struct target_command c = {.script = script};
 	return OP(run)(w->t, &c, ret, &w->err);
 }
 
@@ -623,9 +642,12 @@ static void a_command_has_streams_status_environment_folder_and_input(void **sta
 {
 	struct world *w = *state;
 	struct target_result r = TARGET_RESULT_INIT;
-	const char *const argv[] = { "sh", "-c", "cat; printf '%s|%s|%s' \"$1\" \"$SECRET\" \"$PWD\"; echo err >&2; exit 9", "sh", "a 'b' $c", NULL };
-	const struct field_pair env[] = { { "SECRET", "it's\na $secret" } };
-	struct target_command c = { .argv = argv, .env = env, .env_count = 1, .cwd = w->dir, .input = "in\0put", .input_len = 6 };
+	const char *const argv[] = {
+		"sh", "-c",       "cat; printf '%s|%s|%s' \"$1\" \"$SECRET\" \"$PWD\"; echo err >&2; exit 9",
+		"sh", "a 'b' $c", NULL};
+	const struct field_pair env[] = {{"SECRET", "it's\na $secret"}};
+	struct target_command c = {
+		.argv = argv, .env = env, .env_count = 1, .cwd = w->dir, .input = "in\0put", .input_len = 6};
 	OK(OP(run)(w->t, &c, &r, &w->err));
 	assert_int_equal(r.status, 9);
 	_cleanup_free_ char *want = xasprintf("a 'b' $c|it's\na $secret|%s", w->dir);
@@ -640,8 +662,8 @@ static void a_command_has_streams_status_environment_folder_and_input(void **sta
 	assert_int_equal(none.out.len, 0);
 	target_result_done(&none);
 	struct target_result killed = TARGET_RESULT_INIT;
-	const char *const self[] = { "sh", "-c", "kill -KILL $$", NULL };
-	struct target_command k = { .argv = self };
+	const char *const self[] = {"sh", "-c", "kill -KILL $$", NULL};
+	struct target_command k = {.argv = self};
 	OK(OP(query)(V, &k, &killed, &w->err));
 	assert_int_equal(killed.status, 128 + 9);
 	target_result_done(&killed);
@@ -651,7 +673,7 @@ static void a_commands_output_is_kept_up_to_its_ceiling(void **state)
 {
 	struct world *w = *state;
 	struct target_result r = TARGET_RESULT_INIT;
-	struct target_command c = { .script = "head -c 500000 /dev/zero | tr '\\0' x; echo e >&2", .max_output = 1000 };
+	struct target_command c = {.script = "head -c 500000 /dev/zero | tr '\\0' x; echo e >&2", .max_output = 1000};
 	OK(OP(query)(V, &c, &r, &w->err));
 	assert_int_equal(r.status, 0);
 	assert_int_equal(r.out.len, 1000);
@@ -667,9 +689,10 @@ static void collect_line(void *context, bool is_stderr, const char *line, size_t
 static void lines_come_one_by_one(void **state)
 {
 	struct world *w = *state;
-	_cleanup_(strv_done) struct strv lines = { 0 };
+	_cleanup_(strv_done) struct strv lines = {0};
 	struct target_result r = TARGET_RESULT_INIT;
-	struct target_command c = { .script = "echo one; echo two >&2; printf 'no end'", .on_line = collect_line, .context = &lines };
+	struct target_command c = {
+		.script = "echo one; echo two >&2; printf 'no end'", .on_line = collect_line, .context = &lines};
 	OK(OP(query)(V, &c, &r, &w->err));
 	assert_int_equal(lines.count, 3);
 	assert_true(strv_has(&lines, " one") && strv_has(&lines, "!two") && strv_has(&lines, " no end"));
@@ -699,7 +722,7 @@ static void a_command_out_of_time_is_ended_with_its_children(void **state)
 	struct world *w = *state;
 	struct target_result r = TARGET_RESULT_INIT;
 	_cleanup_free_ char *script = xasprintf("trap '' TERM; sleep 60 & echo $! >'%s'; wait; wait", at(w, "pid"));
-	struct target_command c = { .script = script, .timeout_ms = 600 };
+	struct target_command c = {.script = script, .timeout_ms = 600};
 	OK(OP(run)(w->t, &c, &r, &w->err));
 	assert_true(r.timed_out);
 	wait_until_gone(w, "pid");
@@ -724,7 +747,7 @@ static void a_cancel_ends_a_hanging_command_within_a_second(void **state)
 	struct target_result r = TARGET_RESULT_INIT;
 	_cleanup_free_ char *script = xasprintf("echo $$ >'%s'; sleep 60", at(w, "pid"));
 	_cleanup_free_ char *quoted = xasprintf("sh -c 'echo $$ >%s; exec sleep 60'", at(w, "pid"));
-	struct target_command c = { .script = quoted };
+	struct target_command c = {.script = quoted};
 	OK(OP(open)(V, &w->err));
 	int fds[2];
 	assert_int_equal(pipe(fds), 0);
@@ -773,8 +796,13 @@ static void another_user_runs_it_where_we_are_root(void **state)
 {
 	struct world *w = *state;
 	struct target_result r = TARGET_RESULT_INIT;
-	const struct field_pair env[] = { { "SECRET", "s" } };
-	struct target_command c = { .script = "cat; id -un; echo $SECRET", .user = "nobody", .env = env, .env_count = 1, .input = "in\n", .input_len = 3 };
+	const struct field_pair env[] = {{"SECRET", "s"}};
+	struct target_command c = {.script = "cat; id -un; echo $SECRET",
+				   .user = "nobody",
+				   .env = env,
+				   .env_count = 1,
+				   .input = "in\n",
+				   .input_len = 3};
 	if (geteuid() != 0)
 		skip();
 	OK(OP(query)(V, &c, &r, &w->err));
@@ -788,8 +816,8 @@ static void a_former_owner_changes_nothing(void **state)
 {
 	struct world *w = *state;
 	struct target_result r = TARGET_RESULT_INIT;
-	_cleanup_(strv_done) struct strv none = { 0 };
-	struct packing p = { .wait = &w->wait };
+	_cleanup_(strv_done) struct strv none = {0};
+	struct packing p = {.wait = &w->wait};
 	write_here(w, "f", "mine", 0600);
 	OK(OP(put)(w->t, at(w, "g"), "before", 6, NULL, &w->err));
 	write_lock(w, "fedcba9876543210");
@@ -845,11 +873,12 @@ static void the_fence_ends_what_a_former_owner_has_running(void **state)
 	struct wait short_wait = WAIT_INIT;
 	former->view.wait = &short_wait;
 	short_wait = wait_within(&short_wait, 60000);
-	_cleanup_free_ char *quoted = xasprintf("echo $$ >'%s'; sleep 60 & echo $! >'%s'; wait", at(w, "first"), at(w, "pid"));
+	_cleanup_free_ char *quoted =
+		xasprintf("echo $$ >'%s'; sleep 60 & echo $! >'%s'; wait", at(w, "first"), at(w, "pid"));
 	pid_t child = fork();
 	assert_true(child >= 0);
 	if (child == 0) {
-		struct target_command c = { .script = quoted };
+		struct target_command c = {.script = quoted};
 		former->view.type->run(former, &c, &r, &w->err);
 		_exit(0);
 	}
@@ -877,7 +906,7 @@ static void the_fence_ends_what_a_former_owner_has_running(void **state)
 static void a_note_stands_while_it_acts_and_goes_with_the_guard(void **state)
 {
 	struct world *w = *state;
-	_cleanup_(strv_done) struct strv names = { 0 };
+	_cleanup_(strv_done) struct strv names = {0};
 	_cleanup_free_ char *pids = fs_join(w->lock_dir, "pids");
 	struct target_result r = TARGET_RESULT_INIT;
 	_cleanup_free_ char *script = xasprintf("ls '%s' | wc -l", pids);
@@ -906,21 +935,40 @@ static bool chosen(const char *name)
 
 int main(void)
 {
-	static const char *const kinds[] = { "local", "sh", "bash", "busybox", "ssh" };
+	static const char *const kinds[] = {"local", "sh", "bash", "busybox", "ssh"};
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(the_facts_are_known_after_open), T(stat_tells_types_and_attributes), T(read_gives_all_bytes_up_to_its_ceiling),
-		T(list_gives_every_name_sorted), T(digest_is_that_of_the_content), T(a_tree_is_seen_as_this_machine_sees_it),
-		T(space_of_what_does_not_exist_yet_is_its_parents), T(mkdir_makes_one_with_its_attributes),
-		T(put_replaces_whole_and_keeps_what_is_not_set), T(put_takes_any_bytes_of_any_length), T(put_over_a_link_replaces_the_link),
-		T(append_adds_behind_and_makes_a_private_file), T(symlink_replaces_a_link_or_nothing), T(link_new_never_replaces),
-		T(rename_moves_and_replaces_what_may_be_replaced), T(remove_takes_one_thing_and_remove_tree_all_but_what_links_point_to),
-		T(set_attr_sets_only_what_is_given), T(copy_takes_a_tree_with_everything), T(clone_files_links_or_copies_by_list),
-		T(unpack_fills_a_directory_while_it_arrives), T(a_barrier_takes_paths_that_are_not_there_yet),
-		T(a_command_has_streams_status_environment_folder_and_input), T(a_commands_output_is_kept_up_to_its_ceiling),
-		T(lines_come_one_by_one), T(a_command_out_of_time_is_ended_with_its_children), T(a_cancel_ends_a_hanging_command_within_a_second),
-		T(what_a_command_leaves_running_is_not_waited_for), T(another_user_runs_it_where_we_are_root), T(a_former_owner_changes_nothing),
-		T(without_a_guard_only_base_can_be_changed), T(the_fence_ends_what_a_former_owner_has_running),
+		T(the_facts_are_known_after_open),
+		T(stat_tells_types_and_attributes),
+		T(read_gives_all_bytes_up_to_its_ceiling),
+		T(list_gives_every_name_sorted),
+		T(digest_is_that_of_the_content),
+		T(a_tree_is_seen_as_this_machine_sees_it),
+		T(space_of_what_does_not_exist_yet_is_its_parents),
+		T(mkdir_makes_one_with_its_attributes),
+		T(put_replaces_whole_and_keeps_what_is_not_set),
+		T(put_takes_any_bytes_of_any_length),
+		T(put_over_a_link_replaces_the_link),
+		T(append_adds_behind_and_makes_a_private_file),
+		T(symlink_replaces_a_link_or_nothing),
+		T(link_new_never_replaces),
+		T(rename_moves_and_replaces_what_may_be_replaced),
+		T(remove_takes_one_thing_and_remove_tree_all_but_what_links_point_to),
+		T(set_attr_sets_only_what_is_given),
+		T(copy_takes_a_tree_with_everything),
+		T(clone_files_links_or_copies_by_list),
+		T(unpack_fills_a_directory_while_it_arrives),
+		T(a_barrier_takes_paths_that_are_not_there_yet),
+		T(a_command_has_streams_status_environment_folder_and_input),
+		T(a_commands_output_is_kept_up_to_its_ceiling),
+		T(lines_come_one_by_one),
+		T(a_command_out_of_time_is_ended_with_its_children),
+		T(a_cancel_ends_a_hanging_command_within_a_second),
+		T(what_a_command_leaves_running_is_not_waited_for),
+		T(another_user_runs_it_where_we_are_root),
+		T(a_former_owner_changes_nothing),
+		T(without_a_guard_only_base_can_be_changed),
+		T(the_fence_ends_what_a_former_owner_has_running),
 		T(a_note_stands_while_it_acts_and_goes_with_the_guard),
 	};
 	int failed = 0;
@@ -933,7 +981,8 @@ int main(void)
 			continue;
 		if (strcmp(kind, "ssh") == 0) {
 			struct str text = STR_INIT(1 << 16);
-			if (!server_start(&sshd, "sshd.py", NULL) || fs_read(AT_FDCWD, server_text(&sshd, "key"), 1 << 16, &text, NULL) < 0)
+			if (!server_start(&sshd, "sshd.py", NULL) ||
+			    fs_read(AT_FDCWD, server_text(&sshd, "key"), 1 << 16, &text, NULL) < 0)
 				return 1;
 			key_text = str_take(&text);
 		}

@@ -42,13 +42,14 @@ static inline bool server_read_line(struct server *s, char *line, size_t size)
 static inline bool server_start(struct server *s, const char *name, const char *const *arguments)
 {
 	char path[4096], line[4096];
-	const char *argv[32] = { "python3", path };
+	const char *argv[32] = {"python3", path};
 	size_t count = 2;
 	snprintf(path, sizeof(path), "%s/tests/servers/%s", DAVIT_SOURCE_DIR, name);
 	for (; arguments != NULL && *arguments != NULL && count < 31; arguments++)
 		argv[count++] = *arguments;
-	struct proc_options o = { .argv = argv, .stdin_fd = PROC_PIPE, .stdout_fd = PROC_PIPE, .stderr_fd = STDERR_FILENO };
-	*s = (struct server){ .proc = PROC_INIT };
+	struct proc_options o = {
+		.argv = argv, .stdin_fd = PROC_PIPE, .stdout_fd = PROC_PIPE, .stderr_fd = STDERR_FILENO};
+	*s = (struct server){.proc = PROC_INIT};
 	if (proc_spawn(&o, &s->proc, NULL) < 0 || !server_read_line(s, line, sizeof(line)))
 		return false;
 	s->facts = json_loads(line, 0, NULL);

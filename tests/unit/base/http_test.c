@@ -15,8 +15,9 @@ static int port;
 static int start_server(void **state)
 {
 	(void)state;
-	static const char *const argv[] = { "python3", DAVIT_SOURCE_DIR "/tests/servers/http_server.py", NULL };
-	struct proc_options o = { .argv = argv, .stdin_fd = PROC_PIPE, .stdout_fd = PROC_PIPE, .stderr_fd = STDERR_FILENO };
+	static const char *const argv[] = {"python3", DAVIT_SOURCE_DIR "/tests/servers/http_server.py", NULL};
+	struct proc_options o = {
+		.argv = argv, .stdin_fd = PROC_PIPE, .stdout_fd = PROC_PIPE, .stderr_fd = STDERR_FILENO};
 	struct err err = ERR_INIT;
 	if (proc_spawn(&o, &server, &err) < 0)
 		return -1;
@@ -67,7 +68,7 @@ static void call_done(struct call *c)
 	http_free(c->h);
 	free((char *)(uintptr_t)c->q.url);
 }
-#define CALL(name) _cleanup_(call_done) struct call name = { .h = http_new(NULL, NULL), .w = WAIT_INIT }
+#define CALL(name) _cleanup_(call_done) struct call name = {.h = http_new(NULL, NULL), .w = WAIT_INIT}
 
 static int go(struct call *c, const char *path)
 {
@@ -82,7 +83,7 @@ static void an_answer_has_status_headers_and_body(void **state)
 {
 	(void)state;
 	CALL(c);
-	const char *const headers[] = { "X-One: 1", "Accept: text/x", "X-Empty:", NULL };
+	const char *const headers[] = {"X-One: 1", "Accept: text/x", "X-Empty:", NULL};
 	c.q.headers = headers;
 	assert_int_equal(go(&c, "/echo?q=1"), 0);
 	assert_int_equal(c.a.status, 200);
@@ -98,7 +99,7 @@ static void an_answer_has_status_headers_and_body(void **state)
 static void a_body_is_sent_as_it_is_with_any_method(void **state)
 {
 	(void)state;
-	const char *const methods[] = { NULL, "PUT", "PATCH", "DELETE" };
+	const char *const methods[] = {NULL, "PUT", "PATCH", "DELETE"};
 	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
 		CALL(c);
 		_cleanup_free_ char *expect = xasprintf("\"method\": \"%s\"", methods[i] != NULL ? methods[i] : "POST");
@@ -204,7 +205,10 @@ static void an_answer_beyond_its_ceiling_is_refused_with_and_without_a_length(vo
 	assert_int_equal(go(&standard, "/big/1048577"), ERR_LIMIT);
 }
 
-struct sink { size_t len; size_t stop_at; };
+struct sink {
+	size_t len;
+	size_t stop_at;
+};
 
 static int take(void *context, const void *data, size_t len, struct err *err)
 {
@@ -219,7 +223,7 @@ static int take(void *context, const void *data, size_t len, struct err *err)
 static void a_body_is_handed_on_in_pieces_and_the_taker_may_stop_it(void **state)
 {
 	(void)state;
-	struct sink all = { 0 }, some = { .stop_at = 100 }, none = { 0 };
+	struct sink all = {0}, some = {.stop_at = 100}, none = {0};
 	CALL(c);
 	c.q.on_body = take;
 	c.q.context = &all;
@@ -282,7 +286,7 @@ static void a_cancel_ends_a_request_within_a_second(void **state)
 static void redirects_are_followed_when_asked_for_and_keep_authorization_at_home(void **state)
 {
 	(void)state;
-	const char *const headers[] = { "Authorization: Bearer abc", NULL };
+	const char *const headers[] = {"Authorization: Bearer abc", NULL};
 	CALL(no);
 	assert_int_equal(go(&no, "/redirect?to=/echo"), 0);
 	assert_int_equal(no.a.status, 302);
@@ -322,7 +326,7 @@ static void a_header_with_a_line_break_is_refused(void **state)
 {
 	(void)state;
 	CALL(c);
-	const char *const headers[] = { "X-A: b\r\nX-Evil: c", NULL };
+	const char *const headers[] = {"X-A: b\r\nX-Evil: c", NULL};
 	c.q.headers = headers;
 	assert_int_equal(go(&c, "/echo"), ERR_INVALID);
 }
@@ -333,7 +337,7 @@ static void a_proxy_gets_the_request(void **state)
 	CALL(c);
 	http_free(c.h);
 	_cleanup_free_ char *proxy = url_of("");
-	struct http_config config = { .proxy = proxy };
+	struct http_config config = {.proxy = proxy};
 	c.h = http_new(&config, NULL);
 	c.q.url = xstrdup("http://shop.example/x");
 	c.w = wait_within(&c.w, 20000);
@@ -341,7 +345,11 @@ static void a_proxy_gets_the_request(void **state)
 	assert_string_equal(str_peek(&c.a.body), "proxied http://shop.example/x");
 }
 
-struct async { int done, last_result, last_status; struct http *h; struct http_transfer *victim; };
+struct async {
+	int done, last_result, last_status;
+	struct http *h;
+	struct http_transfer *victim;
+};
 
 static void on_done(void *context, int result, struct http_response *response, const struct err *err)
 {
@@ -359,18 +367,18 @@ static void transfers_run_side_by_side_with_other_descriptors(void **state)
 	(void)state;
 	_cleanup_(http_freep) struct http *h = http_new(NULL, NULL);
 	_cleanup_free_ char *hang = url_of("/hang"), *good = url_of("/fail/1/async");
-	struct async a = { .h = h };
+	struct async a = {.h = h};
 	int fds[2];
 	assert_int_equal(pipe(fds), 0);
-	struct http_request q = { .url = hang };
+	struct http_request q = {.url = hang};
 	struct http_transfer *poll_one = http_start(h, &q, on_done, &a, NULL);
 	assert_non_null(poll_one);
 	a.victim = http_start(h, &q, on_done, &a, NULL);
 	char header[] = "X-A: b";
-	const char *headers[] = { header, NULL };
-	q = (struct http_request){ .url = good, .retries = 1, .headers = headers };
+	const char *headers[] = {header, NULL};
+	q = (struct http_request){.url = good, .retries = 1, .headers = headers};
 	assert_non_null(http_start(h, &q, on_done, &a, NULL));
-	header[0] = '\n';    /* was copied */
+	header[0] = '\n'; /* was copied */
 	int64_t end = clock_mono_ms() + 20000;
 	while (a.done == 0 && clock_mono_ms() < end)
 		assert_int_equal(http_step(h, NULL, 0, 1000, NULL), 0);
@@ -378,7 +386,7 @@ static void transfers_run_side_by_side_with_other_descriptors(void **state)
 	assert_int_equal(a.last_status, 200);
 	assert_null(a.victim);
 
-	struct pollfd extra = { .fd = fds[0], .events = POLLIN };
+	struct pollfd extra = {.fd = fds[0], .events = POLLIN};
 	assert_int_equal(http_step(h, &extra, 1, 20, NULL), 0);
 	assert_int_equal(write(fds[1], "x", 1), 1);
 	assert_int_equal(http_step(h, &extra, 1, 10000, NULL), 1);
@@ -394,8 +402,8 @@ static void waiting_for_a_poll_costs_no_wake_ups(void **state)
 	(void)state;
 	_cleanup_(http_freep) struct http *h = http_new(NULL, NULL);
 	_cleanup_free_ char *hang = url_of("/hang");
-	struct async a = { .h = h };
-	struct http_request q = { .url = hang };
+	struct async a = {.h = h};
+	struct http_request q = {.url = hang};
 	assert_non_null(http_start(h, &q, on_done, &a, NULL));
 	int steps = 0;
 	for (int64_t end = clock_mono_ms() + 600; clock_mono_ms() < end; steps++)

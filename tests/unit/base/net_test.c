@@ -1,5 +1,5 @@
-/* Connections where names do not resolve in time, and through a proxy. The name server is one of ours that never answers:
- * resolv.conf is bound over in a private mount namespace, so that part needs root. */
+/* Connections where names do not resolve in time, and through a proxy. The name server is one of ours that never
+ * answers: resolv.conf is bound over in a private mount namespace, so that part needs root. */
 #include "unit/cmocka_all.h"
 #include "base/clock.h"
 #include "base/fs.h"
@@ -19,14 +19,16 @@ static bool silence_names(void)
 {
 	static const char resolv[] = "nameserver 127.0.0.77\noptions timeout:30 attempts:3\n";
 	_cleanup_free_ char *dir = NULL;
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = inet_addr("127.0.0.77") };
+	struct sockaddr_in address = {
+		.sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = inet_addr("127.0.0.77")};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (geteuid() != 0 || fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || unshare(CLONE_NEWNS) < 0 ||
-	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || fs_make_temp_dir("davit-net", &dir, NULL) < 0)
+	if (geteuid() != 0 || fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    fs_make_temp_dir("davit-net", &dir, NULL) < 0)
 		return false;
 	_cleanup_free_ char *path = fs_join(dir, "resolv.conf");
 	bool done = fs_write_replace(AT_FDCWD, path, resolv, sizeof(resolv) - 1, 0644, NULL) == 0 &&
-	            mount(path, "/etc/resolv.conf", NULL, MS_BIND, NULL) == 0;
+		    mount(path, "/etc/resolv.conf", NULL, MS_BIND, NULL) == 0;
 	fs_remove_tree(AT_FDCWD, dir, NULL);
 	/* fd stays open: its silence is the point. */
 	return done;
@@ -48,8 +50,8 @@ static void a_name_server_that_does_not_answer_does_not_outlast_the_deadline(voi
 	assert_true(clock_mono_ms() - begin < 1300);
 
 	_cleanup_(http_freep) struct http *h = http_new(NULL, NULL);
-	struct http_request q = { .url = "http://slow.example.com/" };
-	struct http_response a = { 0 };
+	struct http_request q = {.url = "http://slow.example.com/"};
+	struct http_response a = {0};
 	struct wait again = WAIT_INIT;
 	again = wait_within(&again, 300);
 	begin = clock_mono_ms();
@@ -61,18 +63,17 @@ static void a_connection_goes_through_the_proxy_that_the_environment_names(void 
 {
 	(void)state;
 	/* The least of an HTTP proxy: it notes whom it is asked for, and speaks itself. */
-	static const char code[] =
-		"import socket,json\n"
-		"s=socket.create_server(('127.0.0.1',0))\n"
-		"print(json.dumps({'port':s.getsockname()[1]}),flush=True)\n"
-		"c,_=s.accept()\n"
-		"t=b''\n"
-		"while b'\\r\\n\\r\\n' not in t: t+=c.recv(4096)\n"
-		"c.sendall(b'HTTP/1.1 200 yes\\r\\n\\r\\n'+t.split(b'\\r\\n')[0]+b'\\n')\n"
-		"c.recv(1)\n";
-	const char *const argv[] = { "python3", "-c", code, NULL };
-	struct proc_options o = { .argv = argv, .stdin_fd = -1, .stdout_fd = PROC_PIPE, .stderr_fd = STDERR_FILENO };
-	struct server proxy = { .proc = PROC_INIT };
+	static const char code[] = "import socket,json\n"
+				   "s=socket.create_server(('127.0.0.1',0))\n"
+				   "print(json.dumps({'port':s.getsockname()[1]}),flush=True)\n"
+				   "c,_=s.accept()\n"
+				   "t=b''\n"
+				   "while b'\\r\\n\\r\\n' not in t: t+=c.recv(4096)\n"
+				   "c.sendall(b'HTTP/1.1 200 yes\\r\\n\\r\\n'+t.split(b'\\r\\n')[0]+b'\\n')\n"
+				   "c.recv(1)\n";
+	const char *const argv[] = {"python3", "-c", code, NULL};
+	struct proc_options o = {.argv = argv, .stdin_fd = -1, .stdout_fd = PROC_PIPE, .stderr_fd = STDERR_FILENO};
+	struct server proxy = {.proc = PROC_INIT};
 	char line[256] = "";
 	assert_int_equal(proc_spawn(&o, &proxy.proc, NULL), 0);
 	assert_true(server_read_line(&proxy, line, sizeof(line)));

@@ -22,7 +22,7 @@ const char *__asan_default_options(void)
 }
 
 static struct server sshd, rsa_only, accounts;
-static char *key;          /* the login key's text */
+static char *key; /* the login key's text */
 
 static char *read_text(const char *path)
 {
@@ -34,11 +34,15 @@ static char *read_text(const char *path)
 static int start(void **state)
 {
 	(void)state;
-	static const char *const plain[] = { "--host-keys", "ed25519,ecdsa", NULL };
-	static const char *const rsa[] = { "--host-keys", "rsa", NULL };
+	static const char *const plain[] = {"--host-keys", "ed25519,ecdsa", NULL};
+	static const char *const rsa[] = {"--host-keys", "rsa", NULL};
 	static const char *const people[] = {
-		"--account", "deploy:open sesame", "--option", "PasswordAuthentication yes", "--option", "KbdInteractiveAuthentication no",
-		"--option", "UsePAM yes", "--option", "MaxAuthTries 20", NULL,
+		"--account", "deploy:open sesame",
+		"--option",  "PasswordAuthentication yes",
+		"--option",  "KbdInteractiveAuthentication no",
+		"--option",  "UsePAM yes",
+		"--option",  "MaxAuthTries 20",
+		NULL,
 	};
 	if (!server_start(&sshd, "sshd.py", plain) || !server_start(&rsa_only, "sshd.py", rsa))
 		return -1;
@@ -57,7 +61,8 @@ static int stop(void **state)
 	return 0;
 }
 
-struct try {
+struct
+try {
 	struct ssh_login login;
 	const char *users[4], *host_keys[4];
 	struct ssh *s;
@@ -70,15 +75,20 @@ static void try_done(struct try *t)
 {
 	ssh_free(t->s);
 }
-#define TRY(name) _cleanup_(try_done) struct try name; try_init(&name, &sshd)
+#define TRY(name)                                                                                                      \
+	_cleanup_(try_done) struct try name;                                                                           \
+	try_init(&name, &sshd)
 
 static void try_init(struct try *t, struct server *server)
 {
 	memset(t, 0, sizeof(*t));
 	t->users[0] = server_text(server, "user");
 	t->host_keys[0] = server_text(server, "host_key");
-	t->login = (struct ssh_login){ .host = "127.0.0.1", .port = server_port(server), .users = t->users, .key = key,
-	                               .host_keys = t->host_keys };
+	t->login = (struct ssh_login){.host = "127.0.0.1",
+				      .port = server_port(server),
+				      .users = t->users,
+				      .key = key,
+				      .host_keys = t->host_keys};
 	t->w = (struct wait)WAIT_INIT;
 	t->w = wait_within(&t->w, 30000);
 }
@@ -142,7 +152,7 @@ static void keys_are_exchanged_anew_in_the_middle_of_a_transfer(void **state)
 {
 	(void)state;
 	enum { SIZE = 6 << 20 };
-	static const char *const often[] = { "--option", "RekeyLimit 1M", NULL };
+	static const char *const often[] = {"--option", "RekeyLimit 1M", NULL};
 	struct server server;
 	assert_true(server_start(&server, "sshd.py", often));
 	{
@@ -170,7 +180,8 @@ static void output_beyond_the_ceiling_is_an_error_and_the_session_stays(void **s
 	assert_int_equal(go(&t), 0);
 	_cleanup_(str_done) struct str o = STR_INIT(1 << 20);
 	int status;
-	assert_int_equal(ssh_run(t.s, "head -c 100000 /dev/zero", NULL, 0, 1000, &t.w, &o, NULL, &status, &t.err), ERR_LIMIT);
+	assert_int_equal(ssh_run(t.s, "head -c 100000 /dev/zero", NULL, 0, 1000, &t.w, &o, NULL, &status, &t.err),
+			 ERR_LIMIT);
 	assert_true(ssh_is_open(t.s));
 	assert_int_equal(run(&t, "echo on", "", out, sizeof(out)), 0);
 	assert_string_equal(out, "on\n|");
@@ -272,8 +283,8 @@ static void a_hashed_known_host_is_found(void **state)
 	(void)state;
 	_cleanup_free_ char *name = xasprintf("[127.0.0.1]:%d", server_port(&sshd));
 	_cleanup_free_ char *path = known_hosts("%s %s\n", name);
-	const char *const argv[] = { "ssh-keygen", "-q", "-H", "-f", path, NULL };
-	struct proc_options o = { .argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1 };
+	const char *const argv[] = {"ssh-keygen", "-q", "-H", "-f", path, NULL};
+	struct proc_options o = {.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
 	TRY(t);
 	int status = -1;
 	assert_int_equal(proc_run(&o, NULL, 0, 1024, &t.w, NULL, NULL, &status, NULL), 0);
@@ -301,8 +312,8 @@ static void a_host_with_only_rsa_keys_is_refused_with_the_way_out(void **state)
 
 static void keygen(const char *kind, const char *passphrase, const char *path, const char *format)
 {
-	const char *const argv[] = { "ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-f", path, "-m", format, NULL };
-	struct proc_options o = { .argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1 };
+	const char *const argv[] = {"ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-f", path, "-m", format, NULL};
+	struct proc_options o = {.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
 	struct wait w = WAIT_INIT;
 	w = wait_within(&w, 60000);
 	int status = -1;
@@ -314,7 +325,7 @@ static void keygen(const char *kind, const char *passphrase, const char *path, c
 static void an_rsa_key_is_refused_with_the_way_out(void **state)
 {
 	(void)state;
-	const char *const formats[] = { "RFC4716", "PEM", "PKCS8" };
+	const char *const formats[] = {"RFC4716", "PEM", "PKCS8"};
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
 		_cleanup_free_ char *path = xasprintf("%s/rsa", server_text(&sshd, "folder"));
 		keygen("rsa", "", path, formats[i]);
@@ -330,11 +341,15 @@ static void an_rsa_key_is_refused_with_the_way_out(void **state)
 static void a_key_that_cannot_be_read_is_said_before_anything_is_sent(void **state)
 {
 	(void)state;
-	const struct { const char *text, *why; } bad[] = {
-		{ "", "empty" }, { "ssh-ed25519 AAAA x", "public key" }, { "nonsense", "-----BEGIN" },
-		{ "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----", "damaged" },
-		{ "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", "end is missing" },
-		{ "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "damaged" },
+	const struct {
+		const char *text, *why;
+	} bad[] = {
+		{"", "empty"},
+		{"ssh-ed25519 AAAA x", "public key"},
+		{"nonsense", "-----BEGIN"},
+		{"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----", "damaged"},
+		{"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", "end is missing"},
+		{"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "damaged"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		TRY(t);
@@ -368,7 +383,8 @@ static void authorize(const char *public_key)
 static void a_key_with_passphrase_and_one_with_foreign_line_ends_log_in(void **state)
 {
 	(void)state;
-	_cleanup_free_ char *path = xasprintf("%s/phrase", server_text(&sshd, "folder")), *pub = xasprintf("%s.pub", path);
+	_cleanup_free_ char *path = xasprintf("%s/phrase", server_text(&sshd, "folder")),
+			    *pub = xasprintf("%s.pub", path);
 	keygen("ed25519", "swordfish", path, "RFC4716");
 	_cleanup_free_ char *text = read_text(path), *pub_text = read_text(pub);
 	authorize(pub_text);
@@ -379,7 +395,7 @@ static void a_key_with_passphrase_and_one_with_foreign_line_ends_log_in(void **s
 	_cleanup_(str_done) struct str crlf = STR_INIT(1 << 16);
 	str_append(&crlf, "\r\n");
 	for (const char *c = key; *c != '\0'; c++)
-		str_append(&crlf, *c == '\n' ? "\r\n" : (char[]){ *c, '\0' });
+		str_append(&crlf, *c == '\n' ? "\r\n" : (char[]){*c, '\0'});
 	while (crlf.data[crlf.len - 1] == '\n' || crlf.data[crlf.len - 1] == '\r')
 		str_truncate(&crlf, crlf.len - 1);
 	TRY(windows);
@@ -390,9 +406,10 @@ static void a_key_with_passphrase_and_one_with_foreign_line_ends_log_in(void **s
 static void an_ecdsa_key_logs_in(void **state)
 {
 	(void)state;
-	const char *const formats[] = { "RFC4716", "PEM" };
+	const char *const formats[] = {"RFC4716", "PEM"};
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
-		_cleanup_free_ char *path = xasprintf("%s/ecdsa", server_text(&sshd, "folder")), *pub = xasprintf("%s.pub", path);
+		_cleanup_free_ char *path = xasprintf("%s/ecdsa", server_text(&sshd, "folder")),
+				    *pub = xasprintf("%s.pub", path);
 		keygen("ecdsa", "", path, formats[i]);
 		_cleanup_free_ char *text = read_text(path), *pub_text = read_text(pub);
 		authorize(pub_text);
@@ -436,13 +453,13 @@ static void the_agents_key_logs_in(void **state)
 	_cleanup_free_ char *socket = xasprintf("%s/agent", server_text(&sshd, "folder"));
 	_cleanup_free_ char *rsa = xasprintf("%s/agent_rsa", server_text(&sshd, "folder"));
 	keygen("rsa", "", rsa, "RFC4716");
-	const char *const agent_argv[] = { "ssh-agent", "-D", "-a", socket, NULL };
-	struct proc_options o = { .argv = agent_argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1 };
+	const char *const agent_argv[] = {"ssh-agent", "-D", "-a", socket, NULL};
+	struct proc_options o = {.argv = agent_argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
 	_cleanup_(proc_done) struct proc agent = PROC_INIT;
 	assert_int_equal(proc_spawn(&o, &agent, NULL), 0);
 	setenv("SSH_AUTH_SOCK", socket, 1);
-	const char *const add_argv[] = { "ssh-add", "-q", rsa, server_text(&sshd, "key"), NULL };
-	struct proc_options add = { .argv = add_argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1 };
+	const char *const add_argv[] = {"ssh-add", "-q", rsa, server_text(&sshd, "key"), NULL};
+	struct proc_options add = {.argv = add_argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
 	TRY(t);
 	int status = -1;
 	for (int64_t end = clock_mono_ms() + 10000; status != 0 && clock_mono_ms() < end;)
@@ -462,11 +479,12 @@ static void an_agent_that_does_not_answer_can_be_cancelled(void **state)
 {
 	(void)state;
 	_cleanup_free_ char *socket = xasprintf("%s/mute", server_text(&sshd, "folder"));
-	static const char code[] = "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen()\n"
-	                           "print(1,flush=True)\nc=s.accept()\nsys.stdin.read()\n";
-	const char *const argv[] = { "python3", "-c", code, socket, NULL };
-	struct proc_options o = { .argv = argv, .stdin_fd = PROC_PIPE, .stdout_fd = PROC_PIPE, .stderr_fd = -1 };
-	struct server mute = { .proc = PROC_INIT };
+	static const char code[] =
+		"import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen()\n"
+		"print(1,flush=True)\nc=s.accept()\nsys.stdin.read()\n";
+	const char *const argv[] = {"python3", "-c", code, socket, NULL};
+	struct proc_options o = {.argv = argv, .stdin_fd = PROC_PIPE, .stdout_fd = PROC_PIPE, .stderr_fd = -1};
+	struct server mute = {.proc = PROC_INIT};
 	char line[16];
 	assert_int_equal(proc_spawn(&o, &mute.proc, NULL), 0);
 	assert_true(server_read_line(&mute, line, sizeof(line)));
@@ -506,8 +524,11 @@ static void a_password_and_prompts_log_in_where_pam_asks(void **state)
 	expect_in(&wrong, "password refused");
 
 	static const char *const prompts_only[] = {
-		"--account", "deploy:open sesame", "--option", "PasswordAuthentication no", "--option", "KbdInteractiveAuthentication yes",
-		"--option", "UsePAM yes", NULL,
+		"--account", "deploy:open sesame",
+		"--option",  "PasswordAuthentication no",
+		"--option",  "KbdInteractiveAuthentication yes",
+		"--option",  "UsePAM yes",
+		NULL,
 	};
 	struct server prompting;
 	assert_true(server_start(&prompting, "sshd.py", prompts_only));
@@ -522,8 +543,9 @@ static void a_password_and_prompts_log_in_where_pam_asks(void **state)
 	server_stop(&prompting);
 
 	static const char *const both[] = {
-		"--account", "deploy:open sesame", "--option", "PasswordAuthentication yes", "--option", "UsePAM yes", "--option",
-		"AuthenticationMethods publickey,password", NULL,
+		"--account", "deploy:open sesame", "--option", "PasswordAuthentication yes",
+		"--option",  "UsePAM yes",         "--option", "AuthenticationMethods publickey,password",
+		NULL,
 	};
 	struct server strict;
 	assert_true(server_start(&strict, "sshd.py", both));

@@ -6,7 +6,9 @@
 #include <signal.h>
 #include <unistd.h>
 
-struct pipes { int data[2], cancel[2]; };
+struct pipes {
+	int data[2], cancel[2];
+};
 
 static int setup(void **state)
 {
@@ -35,7 +37,7 @@ static void put(int fd)
 static void a_ready_descriptor_is_returned(void **state)
 {
 	struct pipes *p = *state;
-	struct wait w = { .cancel_fd = p->cancel[0], .deadline_mono_ms = clock_mono_ms() + 5000 };
+	struct wait w = {.cancel_fd = p->cancel[0], .deadline_mono_ms = clock_mono_ms() + 5000};
 	put(p->data[1]);
 	assert_int_equal(wait_fd(&w, p->data[0], POLLIN, NULL), POLLIN);
 }
@@ -43,7 +45,7 @@ static void a_ready_descriptor_is_returned(void **state)
 static void a_cancel_goes_before_a_ready_descriptor_and_is_not_read(void **state)
 {
 	struct pipes *p = *state;
-	struct wait w = { .cancel_fd = p->cancel[0], .deadline_mono_ms = clock_mono_ms() + 5000 };
+	struct wait w = {.cancel_fd = p->cancel[0], .deadline_mono_ms = clock_mono_ms() + 5000};
 	put(p->data[1]);
 	put(p->cancel[1]);
 	assert_int_equal(wait_fd(&w, p->data[0], POLLIN, NULL), ERR_CANCELLED);
@@ -55,7 +57,7 @@ static void a_cancel_goes_before_a_ready_descriptor_and_is_not_read(void **state
 static void the_deadline_ends_a_wait_even_when_data_keeps_coming(void **state)
 {
 	struct pipes *p = *state;
-	struct wait w = { .cancel_fd = -1, .deadline_mono_ms = clock_mono_ms() + 30 };
+	struct wait w = {.cancel_fd = -1, .deadline_mono_ms = clock_mono_ms() + 30};
 	assert_int_equal(wait_fd(&w, p->data[0], POLLIN, NULL), ERR_TIMEOUT);
 	put(p->data[1]);
 	assert_int_equal(wait_fd(&w, p->data[0], POLLIN, NULL), ERR_TIMEOUT);
@@ -84,8 +86,11 @@ static void ticks_come_while_waiting_and_one_that_fails_ends_the_wait(void **sta
 {
 	struct pipes *p = *state;
 	int count = 0;
-	struct wait w = { .cancel_fd = -1, .deadline_mono_ms = clock_mono_ms() + 5000, .tick_ms = 5, .tick = count_tick,
-	                  .context = &count };
+	struct wait w = {.cancel_fd = -1,
+			 .deadline_mono_ms = clock_mono_ms() + 5000,
+			 .tick_ms = 5,
+			 .tick = count_tick,
+			 .context = &count};
 	assert_int_equal(wait_fd(&w, p->data[0], POLLIN, NULL), ERR_FENCED);
 	assert_int_equal(count, 3);
 }
@@ -93,7 +98,7 @@ static void ticks_come_while_waiting_and_one_that_fails_ends_the_wait(void **sta
 static void a_nearer_deadline_is_never_later_than_the_outer_one(void **state)
 {
 	(void)state;
-	struct wait outer = { .cancel_fd = -1, .deadline_mono_ms = clock_mono_ms() + 50 };
+	struct wait outer = {.cancel_fd = -1, .deadline_mono_ms = clock_mono_ms() + 50};
 	assert_true(wait_within(&outer, 10000).deadline_mono_ms == outer.deadline_mono_ms);
 	assert_true(wait_within(&outer, 10).deadline_mono_ms < outer.deadline_mono_ms);
 	struct wait none = WAIT_INIT;
@@ -107,7 +112,7 @@ static void the_first_signal_cancels_and_only_a_second_sigint_stops_the_undo(voi
 	(void)state;
 	int fd = cancel_install(NULL);
 	assert_true(fd >= 0);
-	struct wait w = { .cancel_fd = fd };
+	struct wait w = {.cancel_fd = fd};
 	assert_false(cancel_requested());
 	raise(SIGINT);
 	assert_true(cancel_requested());
@@ -127,10 +132,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_ready_descriptor_is_returned, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_cancel_goes_before_a_ready_descriptor_and_is_not_read, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_cancel_goes_before_a_ready_descriptor_and_is_not_read, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(the_deadline_ends_a_wait_even_when_data_keeps_coming, setup, teardown),
 		cmocka_unit_test(a_pause_ends_with_zero),
-		cmocka_unit_test_setup_teardown(ticks_come_while_waiting_and_one_that_fails_ends_the_wait, setup, teardown),
+		cmocka_unit_test_setup_teardown(ticks_come_while_waiting_and_one_that_fails_ends_the_wait, setup,
+						teardown),
 		cmocka_unit_test(a_nearer_deadline_is_never_later_than_the_outer_one),
 		cmocka_unit_test(the_first_signal_cancels_and_only_a_second_sigint_stops_the_undo),
 	};

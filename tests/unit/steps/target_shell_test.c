@@ -1,5 +1,5 @@
-/* The shell target when things break: sshd killed, the connection cut or mute, the disk full, sudo, wrong keys. A real sshd
- * behind a proxy that cuts (tests/servers). Mounts are made in a private namespace. */
+/* The shell target when things break: sshd killed, the connection cut or mute, the disk full, sudo, wrong keys. A real
+ * sshd behind a proxy that cuts (tests/servers). Mounts are made in a private namespace. */
 #include "unit/cmocka_all.h"
 #include "base/fs.h"
 #include "base/json.h"
@@ -41,13 +41,15 @@ static char *read_text(const char *path)
 	return str_take(&text);
 }
 
-static struct target *make(struct world *w, struct server *at_port, struct server *host, const char *user, const char *become)
+static struct target *make(struct world *w, struct server *at_port, struct server *host, const char *user,
+			   const char *become)
 {
 	struct target *t = NULL;
 	_cleanup_free_ char *key = read_text(server_text(host, "key"));
-	_cleanup_json_ json_t *config = json_pack("{s:s, s:{s:s, s:i, s:s, s:s, s:s, s:s}}", "base", w->base, "ssh", "host", "127.0.0.1", "port",
-	                                          server_port(at_port), "user", user, "key", key, "host_key", server_text(host, "host_key"),
-	                                          "connect_timeout", "5s");
+	_cleanup_json_ json_t *config =
+		json_pack("{s:s, s:{s:s, s:i, s:s, s:s, s:s, s:s}}", "base", w->base, "ssh", "host", "127.0.0.1",
+			  "port", server_port(at_port), "user", user, "key", key, "host_key",
+			  server_text(host, "host_key"), "connect_timeout", "5s");
 	if (become != NULL)
 		json_object_set_new(config, "become", json_string(become));
 	assert_int_equal(target_shell_new("web", config, &t, &w->err), 0);
@@ -136,7 +138,8 @@ static pid_t pid_in(struct world *w, const char *name)
 {
 	for (int64_t end = clock_mono_ms() + 20000; clock_mono_ms() < end;) {
 		_cleanup_(str_done) struct str text = STR_INIT(64);
-		if (fs_read(AT_FDCWD, at(w, name), 64, &text, NULL) == 0 && text.len > 1 && text.data[text.len - 1] == '\n')
+		if (fs_read(AT_FDCWD, at(w, name), 64, &text, NULL) == 0 && text.len > 1 &&
+		    text.data[text.len - 1] == '\n')
 			return (pid_t)strtol(text.data, NULL, 10);
 	}
 	fail_msg("'%s' does not come", name);
@@ -153,7 +156,11 @@ static bool runs(pid_t pid)
 /* ---- the connection ---- */
 
 /* Runs in every wait's tick: as soon as the command of the test has written its pid, the order goes out. */
-struct breaking { struct world *w; const char *order; bool done; };
+struct breaking {
+	struct world *w;
+	const char *order;
+	bool done;
+};
 
 static int break_when_there(void *context, struct err *err)
 {
@@ -172,11 +179,12 @@ static int break_when_there(void *context, struct err *err)
 
 static void break_in_a_command(struct world *w, const char *order)
 {
-	struct breaking b = { .w = w, .order = order };
+	struct breaking b = {.w = w, .order = order};
 	struct target_result r = TARGET_RESULT_INIT;
-	_cleanup_free_ char *script = xasprintf("echo $$ >'%s'; sleep 60; echo late >'%s'", at(w, "pid"), at(w, "late"));
-	const char *const argv[] = { "sh", "-c", script, NULL };
-	struct target_command c = { .argv = argv };
+	_cleanup_free_ char *script =
+		xasprintf("echo $$ >'%s'; sleep 60; echo late >'%s'", at(w, "pid"), at(w, "late"));
+	const char *const argv[] = {"sh", "-c", script, NULL};
+	struct target_command c = {.argv = argv};
 	w->wait.tick = break_when_there;
 	w->wait.tick_ms = 10;
 	w->wait.context = &b;
@@ -203,7 +211,7 @@ static void a_cut_in_a_command_leaves_it_unknown_and_the_next_call_ends_it(void 
 static void a_connection_that_died_while_idle_is_made_anew(void **state)
 {
 	struct world *w = *state;
-	struct node n = { 0 };
+	struct node n = {0};
 	OK(OP(put)(w->t, at(w, "f"), "one", 3, NULL, &w->err));
 	tell("cut\n");
 	OK(OP(put)(w->t, at(w, "f"), "two", 3, NULL, &w->err));
@@ -213,7 +221,7 @@ static void a_connection_that_died_while_idle_is_made_anew(void **state)
 	assert_int_equal(n.size, 3);
 	tell("cut\n");
 	struct target_result r = TARGET_RESULT_INIT;
-	struct target_command c = { .script = "echo on" };
+	struct target_command c = {.script = "echo on"};
 	OK(OP(run)(w->t, &c, &r, &w->err));
 	assert_string_equal(str_peek(&r.out), "on\n");
 	target_result_done(&r);
@@ -235,7 +243,8 @@ static void a_cut_in_a_put_leaves_the_old_or_the_new_content(void **state)
 		tell("pass\n");
 		str_clear(&got);
 		assert_int_equal(fs_read(AT_FDCWD, at(w, "f"), SIZE + 1, &got, NULL), 0);
-		bool old = got.len == 3 && memcmp(got.data, "old", 3) == 0, new = got.len == SIZE && got.data[SIZE - 1] == 'n';
+		bool old = got.len == 3 && memcmp(got.data, "old", 3) == 0,
+		     new = got.len == SIZE &&got.data[SIZE - 1] == 'n';
 		if (!(old || new))
 			fail_msg("cut after %d bytes: %zu bytes lie there", cut, got.len);
 		if (r == 0)
@@ -246,7 +255,7 @@ static void a_cut_in_a_put_leaves_the_old_or_the_new_content(void **state)
 			expect(w, r, ERR_UNKNOWN, "put");
 		OK(OP(put)(w->t, at(w, "f"), "old", 3, NULL, &w->err));
 	}
-	_cleanup_(strv_done) struct strv names = { 0 };
+	_cleanup_(strv_done) struct strv names = {0};
 	OK(OP(list)(V, w->dir, &names, &w->err));
 	assert_int_equal(names.count, 2);
 }
@@ -351,7 +360,7 @@ static void the_tick_may_use_the_same_target_in_the_middle_of_an_operation(void 
 	w->wait.tick = renew;
 	w->wait.tick_ms = 50;
 	w->wait.context = w;
-	struct target_command c = { .script = "for i in 1 2 3 4 5; do echo $i; sleep 0.1; done" };
+	struct target_command c = {.script = "for i in 1 2 3 4 5; do echo $i; sleep 0.1; done"};
 	OK(OP(run)(w->t, &c, &r, &w->err));
 	assert_string_equal(str_peek(&r.out), "1\n2\n3\n4\n5\n");
 	assert_true(here(w, "renewed"));
@@ -401,9 +410,10 @@ static void a_wrong_host_key_stops_before_anything_is_done(void **state)
 {
 	struct world *w = *state;
 	struct target *t = NULL;
-	_cleanup_json_ json_t *config = json_pack("{s:s, s:{s:s, s:i, s:s, s:s, s:s}}", "base", w->base, "ssh", "host", "127.0.0.1", "port",
-	                                          server_port(&sshd), "user", server_text(&sshd, "user"), "key", key_text, "host_key",
-	                                          "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+	_cleanup_json_ json_t *config =
+		json_pack("{s:s, s:{s:s, s:i, s:s, s:s, s:s}}", "base", w->base, "ssh", "host", "127.0.0.1", "port",
+			  server_port(&sshd), "user", server_text(&sshd, "user"), "key", key_text, "host_key",
+			  "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
 	assert_int_equal(target_shell_new("web", config, &t, &w->err), 0);
 	FAILS(ERR_AUTH, t->view.type->open(&t->view, &w->err));
 	assert_non_null(strstr(err_line(&w->err, w->line, sizeof(w->line)), "target 'web'"));
@@ -433,13 +443,13 @@ static void sudo_makes_root_of_an_ordinary_user_and_its_refusal_is_said(void **s
 	expect(w, t->view.type->put(t, at(w, "of-root"), "x", 1, NULL, &w->err), 0, "put by sudo");
 	assert_int_equal(stat(at(w, "of-root"), &st), 0);
 	assert_int_equal(st.st_uid, 0);
-	struct target_command c = { .script = "id -un; id -un >&2", .user = "deploy" };
+	struct target_command c = {.script = "id -un; id -un >&2", .user = "deploy"};
 	expect(w, t->view.type->run(t, &c, &r, &w->err), 0, "run by sudo as another");
 	assert_string_equal(str_peek(&r.out), "deploy\n");
 	target_result_done(&r);
 	/* What hangs is ended although sudo stands in between. */
 	_cleanup_free_ char *script = xasprintf("sleep 60 & echo $! >'%s'; wait", at(w, "pid"));
-	struct target_command slow = { .script = script, .timeout_ms = 1000 };
+	struct target_command slow = {.script = script, .timeout_ms = 1000};
 	struct target_result late = TARGET_RESULT_INIT;
 	expect(w, t->view.type->run(t, &slow, &late, &w->err), 0, "run out of time by sudo");
 	assert_true(late.timed_out);
@@ -468,9 +478,11 @@ static int start(void **state)
 {
 	(void)state;
 	char port[16];
-	const char *const proxy_arguments[] = { port, NULL };
-	static const char *const accounts[] = { "--account", "deploy:one:ALL=(ALL) NOPASSWD: ALL", "--account", "guest:two:ALL=(ALL) ALL",
-		                                "--option", "UsePAM yes", NULL };
+	const char *const proxy_arguments[] = {port, NULL};
+	static const char *const accounts[] = {"--account", "deploy:one:ALL=(ALL) NOPASSWD: ALL",
+					       "--account", "guest:two:ALL=(ALL) ALL",
+					       "--option",  "UsePAM yes",
+					       NULL};
 	/* What the tests mount is theirs, and their sshd's. */
 	if (geteuid() == 0 && unshare(CLONE_NEWNS) == 0)
 		mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
