@@ -108,6 +108,9 @@ bool check_same_worlds(const struct stree *a)
 
 static void check_services(bool new_version)
 {
+	/* A job that died before its restart was given: nobody could know of it, and a target that was started anew serves what it found. */
+	if (world->sc.job && strstr(world->seen.changed, ":restart\n") == NULL)
+		return;
 	for (int i = 0; world->sc.has_restart && i < world->sc.target_count; i++) {
 		char serving[SIM_PATH];
 		sim_without_ids(world->targets[i].serving, strlen(world->targets[i].serving), serving, sizeof(serving));
