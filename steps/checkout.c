@@ -89,6 +89,14 @@ static int repository_url(const struct step_context *c, struct str *out, struct 
 	return out->failed ? err_set(err, ERR_LIMIT, "the repository's address is too long") : 0;
 }
 
+/* Known before the first change, though only once the deployment is known too. */
+static int checkout_check(const struct step_context *c, struct faults *faults, struct err *err)
+{
+	struct str url _cleanup_(str_done) = STR_INIT(4096);
+	(void)faults;
+	return repository_url(c, &url, err);
+}
+
 struct checkout {
 	const struct step_context *c;
 	const struct checkout_in *in;
@@ -209,5 +217,6 @@ const struct step_type checkout_step = {
 	.input_size = sizeof(struct checkout_in),
 	.describe = checkout_describe,
 	.validate = checkout_validate,
+	.check = checkout_check,
 	.probe = checkout_probe,
 };

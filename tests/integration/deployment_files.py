@@ -207,9 +207,20 @@ steps:
         self.assert_exit(result, 2)
         self.assert_silent(result, secret)
 
+    def test_what_a_step_cannot_know_is_refused_before_the_first_change(self):
+        for step, word in (({"checkout": {}}, "repository:"), ({"archive-upload": {"source": "nosuch", "path": self.t.path("a")}}, "nosuch"),
+                           ({"finish": {}}, "no step is called 'finish'"), ({"run": {"target": "here", "command": ["true"]}}, "here")):
+            with self.subTest(step=step):
+                result = self.t.deploy(self.one([self.file_change(), step]))
+                self.assert_exit(result, 2)
+                self.assert_says(result, word)
+        self.assert_nothing_made()
+
     # ---- options ----
 
     def test_unknown_options_and_commands_name_the_nearest(self):
+        for command in ("deploy", "step", "rollback", "recover", "unlock", "finish", "history", "show", "schema", "expr", "agent", "forge"):
+            self.assert_exit(self.t.run(command, "--help"), 0)
         for args, word in ((["deploy", "x.yml", "--pln"], "--plan"), (["history", "--limt", "3"], "--limit"), (["rollback", "--forse"], "--force"),
                            (["recover", "--takover"], "--takeover"), (["depoy"], "deploy"), (["unlock", "x", "--acept"], "--accept"),
                            (["finish", "--statu", "x"], "--status"), (["step", "run", "--inptu", "-"], "--input"), (["show", "--jsn"], "--json")):
