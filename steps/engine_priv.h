@@ -54,6 +54,7 @@ struct engine {
 	bool recorded;                     /* the journal has it */
 	bool from_copy;                    /* the changes were read from the targets: `intent` proves nothing */
 	bool journal_failed;               /* a record of the undo could not be written: the journal is behind the world */
+	bool no_space;                     /* a change could not be taken back for want of space on its target */
 	bool undo_stopped;                 /* by a second SIGINT */
 	bool fenced;
 	int only_step;                     /* a job's step undoes its own changes only; -1: all */

@@ -188,6 +188,7 @@ static int undo_change(struct engine *e, struct plan *all, size_t i, struct err 
 	int r = et ? undo_with_retries(e, et, c, err) : err_set(err, ERR_NOT_FOUND, "the deployment names no target '%s'", c->target);
 	if (r == ERR_FENCED || r == ERR_CANCELLED)
 		return r;
+	e->no_space = e->no_space || r == ERR_NO_SPACE;
 	if (r == 0) {
 		record(e, c, CHANGE_UNDONE, NULL);
 		if (c->kind == CHANGE_COMMAND && et->t->lock_dir)
@@ -491,7 +492,13 @@ static int undo_until_durable(struct engine *e, struct plan *all, struct err *er
 	int r = 0;
 	for (int i = 0; r == 0 && again && i < UNDO_PASSES; i++) {
 		try_all_again(e, all);
+		e->no_space = false;
 		r = undo_changes(e, all, err);
+		/* What was removed since has made room for what found none. */
+		if (r == 0 && e->no_space) {
+			try_all_again(e, all);
+			r = undo_changes(e, all, err);
+		}
 		if (r == 0)
 			r = sweep_private_names(e, all, &again, err);
 		again = false;

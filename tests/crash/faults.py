@@ -72,6 +72,8 @@ class Stage(World):
                                                  f"while test -e {self.hold}; do sleep 0.05; done; }}",
                      "undo": ["sh", "-c", f"test ! -e {self.undo_hold} || {{ echo $$ > {self.undo_begun}; "
                                           f"while test -e {self.undo_hold}; do sleep 0.05; done; }}"]}},
+            {"apply": {"target": "beta", "resources": [
+                {"file": {"path": self.roots["beta"] + "/late.conf", "content": f"late {version}\n" * 2000, "mode": "0640"}}]}},
             {"archive-upload": {"target": "beta", "source": "app", "path": self.roots["beta"] + "/second", "keep": 3}},
             {"health-gate": {"deadline": "5s", "checks": [{"command": ["sh", "-c", gate], "target": "alpha"}]}},
         ]
@@ -220,7 +222,7 @@ class Disks(Faults):
         os.remove(world.hold)
         status = process.wait(60)
         self.assertIn(status, (1, 4), world.said())
-        self.assertIn("has 0 MB free", world.said())
+        self.assertIn("o space left", world.said())
         os.remove(filler)
         if status == 4:
             world.davit("rollback", world.newest()[0], check=0)
