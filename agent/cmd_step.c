@@ -10,15 +10,37 @@
 #include "agent/deploy/job.h"
 #include "agent/deploy/session.h"
 #include "agent/step_input.h"
+#include "base/seal.h"
 
-static int make_document(const char *name, const struct step_input *in, struct deploy_document **ret, json_t **ret_faults, struct err *err)
+enum { SEALED_MAX = 16 << 20 };
+
+/* The targets that earlier steps of the job defined, with their logins: as they were sealed for an undo. NULL: none. */
+static json_t *targets_of_job(const struct deploy_session *session, const struct step_input *in)
 {
+	json_t *list _cleanup_json_ = NULL, *sealed _cleanup_json_ = NULL;
+	struct str text _cleanup_(str_done) = STR_SECRET_INIT(SEALED_MAX + 1024);
+	struct err ignored = ERR_INIT;
+	const struct store_filter filter = { .job_key = in->job.key, .undecided = true, .limit = 1 };
+	if (!in->job.present || session->store == NULL || store_deployment_list(session->store, &filter, &list, &ignored) < 0)
+		return NULL;
+	const char *id = json_get_string(json_array_get(list, 0), "id");
+	if (id == NULL || seal_read(store_dir(session->store), id, &text, &ignored) < 0 ||
+	    json_parse(str_peek(&text), text.len, SEALED_MAX, &sealed, &ignored) < 0)
+		return NULL;
+	return json_incref(json_object_get(sealed, "targets"));
+}
+
+static int make_document(const char *name, const struct deploy_session *session, const struct step_input *in,
+                         struct deploy_document **ret, json_t **ret_faults, struct err *err)
+{
+	json_t *known _cleanup_json_ = targets_of_job(session, in);
 	_cleanup_free_ char *default_name = deploy_job_default_name(&in->job);
 	_cleanup_free_ char *default_environment = deploy_job_default_environment(&in->job);
 	struct deploy_single single = {
 		.step = name,
 		.input = in->input,
 		.text_values = in->text_values,
+		.known_targets = known,
 		.name = default_name,
 		.environment = default_environment ? default_environment : in->job.present ? "default" : NULL,
 		.on_failure = in->job.on_failure,
@@ -45,7 +67,7 @@ static int run_step(const char *name, struct deploy_session *session, const stru
 {
 	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
 	struct engine_result result _cleanup_(engine_result_done) = { 0 };
-	int r = make_document(name, in, &document, &session->faults, err);
+	int r = make_document(name, session, in, &document, &session->faults, err);
 	if (r < 0)
 		return deploy_session_fail(session, err);
 	deploy_document_bind(document, &session->options);

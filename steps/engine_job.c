@@ -148,6 +148,10 @@ static int join_job(struct engine *e, const json_t *doc, const json_t *given, bo
 		r = engine_seal(e, err);
 	if (r == 0)
 		r = join_locks(e, err);
+	if (r == 0) {
+		_cleanup_json_ json_t *members = json_pack("{s:o}", "targets", engine_targets_json(e));
+		r = store_deployment_set(e->store, e->id, members, err);
+	}
 	return r;
 }
 
@@ -354,7 +358,10 @@ int engine_finish(const char *status, const char *on_failure, const struct engin
 	if (state != DEPLOYMENT_OPEN && state != DEPLOYMENT_UNDOING) {
 		/* Held, or decided and not cleaned: what recovery does is all there is to do. */
 		ret->exit_status = engine_recover_one(doc, o, NULL, ret, err);
-		ret->state = ret->id ? ret->state : state;
+		if (ret->id == NULL) {
+			ret->id = xstrdup(json_get_string(doc, "id"));
+			ret->state = state;
+		}
 		return 0;
 	}
 	r = engine_resume(&e, doc, o, NULL, true, err);

@@ -517,17 +517,50 @@ static void single_heads(struct reader *r, const struct deploy_single *single)
 	json_decref(parsed);
 }
 
-/* `targets` of a single step: a map, or text that holds one. */
-static void single_targets(struct reader *r, json_t *input)
+/* `target: "[a, b]"`: a list in the text. */
+static void read_target_names(struct reader *r, json_t *input)
 {
-	json_t *targets = json_object_get(input, "targets");
-	if (targets == NULL || (json_is_string(targets) && json_string_length(targets) == 0)) {
-		json_object_del(input, "targets");
+	const char *text = json_get_string(input, "target");
+	if (!r->text_values || text == NULL || (text[0] != '[' && !str_starts(text, "- ")))
 		return;
-	}
-	json_t *map = read_map_text(r, "targets", targets);
-	if (map != NULL)
-		json_object_set_new(r->root, "targets", map);
+	struct yaml_doc *doc _cleanup_(yaml_freep) = NULL;
+	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
+	struct err err = ERR_INIT;
+	char line[1024];
+	if (yaml_read("target", text, strlen(text), &limits, &doc, &err) < 0)
+		faults_add(&r->faults, NULL, "/target", "%s", err_line(&err, line, sizeof(line)));
+	else
+		json_object_set_new(input, "target", json_deep_copy(yaml_root(doc)));
+}
+
+static void add_known(json_t *targets, const json_t *known, const char *name)
+{
+	json_t *target = name ? json_object_get(known, name) : NULL;
+	if (target != NULL && json_object_get(targets, name) == NULL)
+		json_object_set(targets, name, target);
+}
+
+/* `targets` of a single step: a map, or text that holds one. What it names and does not define, an earlier step of the job did;
+ * without a word about targets it has those of the job. */
+static void single_targets(struct reader *r, json_t *input, const json_t *known)
+{
+	json_t *given = json_object_get(input, "targets");
+	bool empty = given == NULL || (json_is_string(given) && json_string_length(given) == 0);
+	json_t *targets = empty ? json_object() : read_map_text(r, "targets", given);
+	read_target_names(r, input);
+	const json_t *names = json_object_get(input, "target");
+	if (targets == NULL)
+		targets = json_object();
+	size_t index;
+	json_t *name;
+	add_known(targets, known, json_string_value(names));
+	json_array_foreach(names, index, name)
+		add_known(targets, known, json_string_value(name));
+	if (empty && names == NULL && known != NULL)
+		json_object_update(targets, (json_t *)known);
+	if (!empty || json_object_size(targets) > 0)
+		json_object_set(r->root, "targets", targets);
+	json_decref(targets);
 	json_object_del(input, "targets");
 }
 
@@ -543,7 +576,7 @@ int deploy_document_single(const struct deploy_single *single, struct deploy_doc
 	single_heads(&reader, single);
 	json_t *input _cleanup_json_ = single->input ? json_deep_copy(single->input) : json_object();
 	json_object_del(input, "deployment");
-	single_targets(&reader, input);
+	single_targets(&reader, input, single->known_targets);
 	json_t *item _cleanup_json_ = json_object();
 	json_object_set(item, single->step, input);
 	json_object_set_new(reader.root, "steps", json_pack("[O]", item));

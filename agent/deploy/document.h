@@ -17,6 +17,7 @@ struct deploy_single {
 	const char *step;              /* "secret-write" */
 	const json_t *input;           /* object; may hold `deployment`, `targets`, `target` */
 	bool text_values;              /* the inputs are texts (with:, INPUT_*) */
+	const json_t *known_targets;   /* what earlier steps of the job defined, by name; NULL: none */
 	const char *name, *environment, *on_failure;
 	const char *source_root;       /* the work tree; NULL: the one around the current directory */
 	const char *repository, *run_url, *api_url, *token, *commit;

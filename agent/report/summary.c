@@ -139,8 +139,8 @@ char *report_summary(const char *title, const json_t *report, const json_t *faul
 		str_append(&out, "\n");
 	}
 	append_faults(&out, faults);
-	/* The steps of a job have one report together: each shows its own part. */
-	bool of_job = text_of(deployment, "job_key")[0] != '\0';
+	/* The steps of a job have one report together: each shows its own part, who decides all of it. */
+	bool of_job = text_of(deployment, "job_key")[0] != '\0' && strcmp(text_of(deployment, "state"), "open") == 0;
 	append_changes(&out, changes, of_job && !planned && steps > 0 ? (int64_t)steps - 1 : -1);
 	if (planned && json_array_size(changes) == 0)
 		str_append(&out, "\nNothing to change.\n");

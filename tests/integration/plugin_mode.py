@@ -8,7 +8,7 @@ import sys
 import time
 import unittest
 
-from harness.trial import BUILD, Case, Trial, main
+from harness.trial import BUILD, Case, Service, Trial, main
 from servers.official_runner import Job
 
 
@@ -154,6 +154,38 @@ class PluginMode(Case):
         self.assertIn("staging", other.text)
         job.uses("rollback")
         self.assertEqual(self.history()[0]["environment"], "staging")
+
+    def test_later_steps_know_the_targets_that_earlier_ones_defined(self):
+        job = Job(self.t)
+        two = json.dumps({"web": {"local": {}, "base": self.t.base}, "db": {"local": {}, "base": self.t.base + "-db"}})
+        self.assert_ok(job.uses("secret-write", path=self.t.path("a.env"), values="A: one", targets=two, target="web"))
+        self.assert_ok(job.uses("run", command=json.dumps(["touch", self.t.path("ran")]), undo="none", target="db"))
+        self.assert_ok(job.uses("health-gate", checks=json.dumps([{"command": ["true"], "target": "db"}]), deadline="1s", target="[web, db]"))
+        several = job.uses("run", command="true", undo="none")
+        self.assertEqual(several.code, 2, repr(several))
+        self.assertIn("does not say on which target", several.text)
+        self.assertEqual(job.uses("run", command="true", undo="none", target="cache").code, 2)
+        job.status = "success"
+        self.assert_ok(job.uses("finish"))
+        self.assertFalse(os.path.isdir(self.t.base + "-db/open") and os.listdir(self.t.base + "-db/open"))
+
+    def test_a_held_deployment_is_what_finish_says(self):
+        job = Job(self.t)
+        self.assertEqual(job.uses("run", script="exit 3", targets=self.targets).code, 4)
+        done = job.uses("finish")
+        self.assertEqual(done.code, 4, repr(done))
+        self.assertEqual(done.outputs, {"deployment": self.history()[0]["id"], "state": "held"})
+
+    def test_notify_writes_on_the_commit_with_the_jobs_token(self):
+        with Service(lambda path, count: (200, {"Content-Type": "application/json"}, b"[]") if "comments" not in path else
+                     (201, {"Content-Type": "application/json"}, b'{"id": 1}')) as api:
+            job = Job(self.t)
+            job.env["GITHUB_API_URL"] = api.url
+            self.assert_ok(self.upload(job))
+            self.assert_ok(job.uses("notify", commit_comment="true"))
+            self.assert_ok(job.uses("finish"))
+        comments = [body for method, path, body in api.requests if method == "POST" and path.endswith("/comments") and len(body) > 50]
+        self.assertEqual(len(comments), 1, api.requests)
 
     def test_two_jobs_do_not_share(self):
         a, b = Job(self.t, name="a"), Job(self.t, name="b")
