@@ -99,7 +99,7 @@ class Upload(Case):
                 proxy.send_signal(signal.SIGCONT)
                 worker.join(120)
                 self.assert_exit(result[0], 0)
-                self.assertRegex(result[0].text, r"sent [\d.]+ [kM]B, \d+ % of [\d.]+ [kM]B, [\d.]+ \wB/s, (\d+\w+ ?)+ left")
+                self.assertRegex(result[0].text, r"sent [\d.]+ [kM]B, \d+ % of [\d.]+ [kM]B, [\d.]+ \wB/s, ([\d.]+\w+ ?)+ left")
             finally:
                 proxy.kill()
                 proxy.wait()
