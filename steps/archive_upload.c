@@ -83,6 +83,7 @@ void upload_free(void *payload)
 	manifest_done(&u->former);
 	free(u->same);
 	strv_done(&u->made);
+	seen_done(&u->seen);
 	json_decref(u->largest);
 	json_decref(u->head);
 	str_done(&u->text);

@@ -1,5 +1,6 @@
 /* archive-upload's own parts: what one upload is while it is planned and made. */
 #pragma once
+#include "steps/seen_nodes.h"
 #include "steps/upload_source.h"
 
 struct upload_places { char *path, *releases, *release, *manifest, *current, *shared, *before; };
@@ -17,6 +18,7 @@ struct upload {
 	struct manifest former;
 	bool *same;                   /* one for each entry: as in the former release */
 	struct upload_counts counts;
+	struct seen_nodes seen;       /* of the target, while it is planned */
 	struct strv made;             /* directories outside the release that it makes, from the top down */
 	bool other_shares;            /* the former release links other shared paths */
 	json_t *largest;              /* [{"path","bytes","files"}], the top of the tree by size */
@@ -47,3 +49,5 @@ int archive_upload_plan(const struct step_context *c, struct view *v, struct pla
 int upload_fill(const struct step_context *c, struct target *t, struct upload *u, struct err *err);
 /* Every entry of the release as the manifest says, by digest; the first that differs is named. */
 int upload_verify_full(struct view *v, const char *release, const struct manifest *m, struct err *err);
+/* The files among what was sent (indices of the source's tree), by digest: all of them, or with `verify: auto` a sample of many. */
+int upload_verify_sent(struct view *v, const struct upload *u, const size_t *sent, size_t sent_count, struct err *err);

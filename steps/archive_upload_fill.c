@@ -6,8 +6,7 @@
 #include "steps/step_plan.h"
 #include <inttypes.h>
 
-enum { FILL_TRIES = 6, FILL_FIRST_PAUSE_MS = 500, PROGRESS_EVERY_MS = 2000, DIGEST_ONE_BY_ONE = 8, DIGEST_AUTO = 1000, QUERY_OUTPUT_MAX = 64 << 20 };
-enum { VERIFY_TIMEOUT_MS = 30 * 60 * 1000 };
+enum { FILL_TRIES = 6, FILL_FIRST_PAUSE_MS = 500, PROGRESS_EVERY_MS = 2000 };
 
 struct filling {
 	const struct step_context *c;
@@ -124,17 +123,39 @@ static enum archive_compression choose(const struct filling *f, enum archive_com
 	return ARCHIVE_NONE;
 }
 
-/* All directories go along: they carry their modes, and empty ones would not exist otherwise. */
+/* A directory comes into being with what lies in it; an empty one has to be sent, and one of another mode than the usual. */
+static void mark_needless(const struct filling *f, bool *needless)
+{
+	const struct tree *t = &f->u->source.tree;
+	const char *last = "";
+	size_t last_len = 0;
+
+	for (size_t i = 0; i < t->count && f->u->in->verify != ARCHIVE_UPLOAD_VERIFY_FULL; i++) {
+		const char *path = t->entries[i].path, *slash = strrchr(path, '/');
+		size_t len = slash ? (size_t) (slash - path) : 0;
+		if (len == 0 || (len == last_len && memcmp(last, path, len) == 0))
+			continue;
+		_cleanup_free_ char *dir = xstrndup(path, len);
+		const struct tree_entry *e = tree_find(t, dir);
+		if (e && e->mode == (S_IFDIR | 0755))
+			needless[e - t->entries] = true;
+		last = path;
+		last_len = len;
+	}
+}
+
 static void choose_entries(struct filling *f)
 {
 	const struct tree *t = &f->u->source.tree;
+	_cleanup_free_ bool *needless = xcalloc(t->count + 1, sizeof(*needless));
 
+	mark_needless(f, needless);
 	f->send_count = f->files = 0;
 	f->raw = f->packed = f->sent = 0;
 	for (size_t i = 0; i < t->count; i++) {
 		const struct tree_entry *e = &t->entries[i];
 		bool dir = S_ISDIR(e->mode);
-		if (!dir && (f->here[i] || f->u->same[i]))
+		if (dir ? needless[i] : f->here[i] || f->u->same[i])
 			continue;
 		f->send[f->send_count++] = i;
 		f->files += !dir;
@@ -232,152 +253,7 @@ static int link_shared(struct filling *f, struct err *err)
 	}
 }
 
-/* ---- looking ---- */
-
-static int differs(const char *path, const char *release, struct view *v, struct err *err)
-{
-	return err_set(err, ERR_CONFLICT, "'%s' in '%s' on '%s' is not as it was sent", path, release, v->name);
-}
-
-int upload_verify_full(struct view *v, const char *release, const struct manifest *m, struct err *err)
-{
-	struct tree now = { 0 };
-	int r = v->type->tree(v, release, true, &now, err);
-
-	if (r < 0)
-		return err_wrap(err, r, "look at the files of '%s' on '%s'", release, v->name);
-	for (size_t i = 0; i < m->tree.count && r == 0; i++) {
-		const struct tree_entry *e = &m->tree.entries[i], *there = tree_find(&now, e->path);
-		if (!there || !manifest_same(e, there))
-			r = differs(e->path, release, v, err);
-	}
-	tree_done(&now);
-	return r;
-}
-
-/* One line of sha256sum, "DIGEST *./PATH"; a backslash in front says that the name is escaped. NULL: not such a line. */
-static const struct tree_entry *digest_line(const struct tree *t, char *line, const char **ret_digest)
-{
-	bool escaped = *line == '\\';
-	char *digest = line + escaped, *name = digest + 64 + strlen(" *./");
-
-	if (strlen(digest) < 64 + strlen(" *./") || memcmp(digest + 64, " *./", 4) != 0)
-		return NULL;
-	digest[64] = 0;
-	*ret_digest = digest;
-	for (char *out = name, *in = name; escaped; in++) {
-		if (*in == '\\' && in[1])
-			*out++ = *++in == 'n' ? '\n' : *in == 'r' ? '\r' : *in;
-		else
-			*out++ = *in;
-		if (*in == 0)
-			break;
-	}
-	return tree_find(t, name);
-}
-
-/* Every file that was sent must stand there once with its digest; others (none, or taken over by copying) must be right too. */
-static int compare_digests(struct view *v, const struct upload *u, const size_t *files, size_t count, char *text, struct err *err)
-{
-	const struct tree *t = &u->source.tree;
-	_cleanup_free_ bool *seen = xcalloc(t->count, sizeof(*seen));
-
-	for (char *line = text, *next; line && *line; line = next) {
-		const char *digest;
-		next = strchr(line, '\n');
-		if (next)
-			*next++ = 0;
-		const struct tree_entry *e = digest_line(t, line, &digest);
-		if (!e)
-			continue;
-		if (strcmp(digest, e->digest) != 0)
-			return differs(e->path, u->at.release, v, err);
-		seen[e - t->entries] = true;
-	}
-	for (size_t i = 0; i < count; i++) {
-		if (!seen[files[i]])
-			return differs(t->entries[files[i]].path, u->at.release, v, err);
-	}
-	return 0;
-}
-
-/* What was sent has one name; what was taken over by a link has two at least, so the target finds out itself what to read. */
-static int verify_by_query(struct view *v, const struct upload *u, const size_t *files, size_t count, struct err *err)
-{
-	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
-	struct target_command command = {
-		.script = "find . -type f -links 1 -exec sha256sum -b {} +",
-		.cwd = u->at.release,
-		.timeout_ms = VERIFY_TIMEOUT_MS,
-		.max_output = QUERY_OUTPUT_MAX,
-	};
-
-	int r = v->type->query(v, &command, &result, err);
-	if (r < 0)
-		return r;
-	return result.out.data ? compare_digests(v, u, files, count, result.out.data, err) : differs("anything", u->at.release, v, err);
-}
-
-static int verify_one_by_one(struct view *v, const struct upload *u, const size_t *files, size_t count, struct err *err)
-{
-	for (size_t i = 0; i < count; i++) {
-		const struct tree_entry *e = &u->source.tree.entries[files[i]];
-		_cleanup_free_ char *path = fs_join(u->at.release, e->path);
-		char hex[65];
-		int r = v->type->digest(v, path, hex, err);
-		if (r == ERR_NOT_FOUND || (r == 0 && strcmp(hex, e->digest) != 0))
-			return differs(e->path, u->at.release, v, err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* All but the contents. */
-static int verify_shapes(struct view *v, const struct upload *u, struct err *err)
-{
-	struct tree now = { 0 };
-	const struct tree *t = &u->source.tree;
-	int r = v->type->tree(v, u->at.release, false, &now, err);
-
-	if (r < 0)
-		return err_wrap(err, r, "look at the files of '%s' on '%s'", u->at.release, v->name);
-	for (size_t i = 0, k = 0; i < t->count && r == 0; i++) {
-		const struct tree_entry *e = &t->entries[i];
-		while (k < now.count && strcmp(now.entries[k].path, e->path) < 0)
-			k++;
-		const struct tree_entry *there = k < now.count && strcmp(now.entries[k].path, e->path) == 0 ? &now.entries[k] : NULL;
-		bool right = there && (S_ISLNK(e->mode) ? S_ISLNK(there->mode) && strcmp(e->link, there->link) == 0
-		                                        : e->mode == there->mode && (S_ISDIR(e->mode) || e->size == there->size));
-		if (!right)
-			r = differs(e->path, u->at.release, v, err);
-	}
-	tree_done(&now);
-	return r;
-}
-
-static int verify_sent(const struct filling *f, struct err *err)
-{
-	struct view *v = &f->t->view;
-	const struct upload *u = f->u;
-	_cleanup_free_ size_t *files = xcalloc(f->send_count + 1, sizeof(*files));
-	size_t count = 0;
-
-	for (size_t i = 0; i < f->send_count; i++) {
-		if (S_ISREG(u->source.tree.entries[f->send[i]].mode))
-			files[count++] = f->send[i];
-	}
-	if (count == 0)
-		return 0;
-	if (count <= DIGEST_ONE_BY_ONE || strcmp(v->type->name, "local") == 0)
-		return verify_one_by_one(v, u, files, count, err);
-	if (count > DIGEST_AUTO && u->in->verify == ARCHIVE_UPLOAD_VERIFY_AUTO)
-		return verify_shapes(v, u, err);
-	if (v->facts.has_sha256sum)
-		return verify_by_query(v, u, files, count, err);
-	struct manifest m = { .tree = u->source.tree };
-	return upload_verify_full(v, u->at.release, &m, err);
-}
+/* ---- what is there already ---- */
 
 /* What a former try has brought over whole. */
 static int find_arrived(struct filling *f, struct err *err)
@@ -418,7 +294,7 @@ static int verify(struct filling *f, struct err *err)
 		struct manifest m = { .tree = f->u->source.tree };
 		return upload_verify_full(v, f->u->at.release, &m, err);
 	}
-	return verify_sent(f, err);
+	return upload_verify_sent(v, f->u, f->send, f->send_count, err);
 }
 
 /* What is missing above the release, and the shared directories. */

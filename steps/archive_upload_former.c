@@ -58,12 +58,16 @@ static int check_owner(const struct upload *u, const struct manifest *m, struct 
 }
 
 /* Without a `current` that says whose the releases are, the newest manifest does. */
-static int check_newest_manifest(struct view *v, const struct upload *u, struct err *err)
+static int check_newest_manifest(struct view *v, struct upload *u, struct err *err)
 {
 	_cleanup_(strv_done) struct strv names = { 0 };
 	struct manifest m = { 0 };
+	const struct node *there;
 
-	int r = v->type->list(v, u->at.releases, &names, err);
+	int r = seen_stat(&u->seen, v, u->at.releases, &there, err);
+	if (r < 0 || there->type == NODE_ABSENT)
+		return r;
+	r = v->type->list(v, u->at.releases, &names, err);
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);
 		return 0;
@@ -99,9 +103,12 @@ static const char *release_of_link(const struct upload *u, const char *link)
 
 int upload_find_former(struct view *v, struct upload *u, struct node *ret_node, struct err *err)
 {
-	int r = v->type->stat(v, u->at.current, ret_node, err);
+	const struct node *there;
+	int r = seen_stat(&u->seen, v, u->at.current, &there, err);
 	if (r < 0)
 		return err_wrap(err, r, "look at '%s' on '%s'", u->at.current, v->name);
+	*ret_node = *there;
+	ret_node->link = xstrdup(there->link);
 	const char *name = ret_node->type == NODE_LINK ? release_of_link(u, ret_node->link) : NULL;
 	if (!name)
 		return check_newest_manifest(v, u, err);

@@ -198,17 +198,19 @@ static int plan_made(struct view *v, struct upload *u, const char *path, bool se
 	_cleanup_free_ char *dir = xasprintf("%s%s", path, self ? "/" : "");
 
 	for (char *slash = strchr(dir + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		_cleanup_(node_done) struct node n = { 0 };
-		bool is_dir = true;
+		const struct node *n;
+		bool is_dir = true, made;
 		*slash = 0;
-		int r = strv_has(&u->made, dir) ? 0 : v->type->stat(v, dir, &n, err);
-		if (r == 0 && n.type != NODE_ABSENT && !strv_has(&u->made, dir))
-			r = step_is_directory(v, dir, &is_dir, err);
+		made = strv_has(&u->made, dir);
+		int r = made ? 0 : seen_stat(&u->seen, v, dir, &n, err);
+		bool absent = !made && r == 0 && n->type == NODE_ABSENT;
+		if (r == 0 && !made && !absent)
+			r = seen_is_directory(&u->seen, v, dir, &is_dir, err);
 		if (r < 0)
 			return r;
 		if (!is_dir)
 			return err_set(err, ERR_REFUSED, "'%s' on '%s' is not a directory", dir, v->name);
-		if (n.type == NODE_ABSENT && !strv_has(&u->made, dir))
+		if (absent)
 			strv_add(&u->made, dir);
 		*slash = '/';
 	}
@@ -221,13 +223,13 @@ static int adopt_shared(struct view *v, struct upload *u, const char *old, const
 {
 	_cleanup_free_ char *was = fs_join(old, name), *from = fs_join(u->at.before, name), *to = fs_join(u->at.shared, name);
 	_cleanup_free_ char *link = upload_shared_link(name);
-	_cleanup_(node_done) struct node here = { 0 };
-	_cleanup_(node_done) struct node there = { 0 };
+	const struct node *n;
 
-	int r = v->type->stat(v, was, &here, err);
-	if (r == 0)
-		r = v->type->stat(v, to, &there, err);
-	if (r < 0 || here.type == NODE_ABSENT || here.type == NODE_LINK || there.type != NODE_ABSENT)
+	int r = seen_stat(&u->seen, v, was, &n, err);
+	if (r < 0 || n->type == NODE_ABSENT || n->type == NODE_LINK)
+		return r;
+	r = seen_stat(&u->seen, v, to, &n, err);
+	if (r < 0 || n->type != NODE_ABSENT)
 		return r;
 	r = plan_made(v, u, to, false, err);
 	if (r < 0)
@@ -275,21 +277,25 @@ static int adopt_in_place(struct view *v, struct upload *u, const struct strv *n
 	return adopt_all_shared(v, u, u->at.path, plan, adopted, err);
 }
 
-static int refuse_second_adoption(struct view *v, const struct upload *u, struct err *err)
+static int refuse_second_adoption(struct view *v, struct upload *u, struct err *err)
 {
-	_cleanup_(node_done) struct node n = { 0 };
-	int r = v->type->stat(v, u->at.before, &n, err);
+	const struct node *n;
+	int r = seen_stat(&u->seen, v, u->at.before, &n, err);
 
-	if (r < 0 || n.type == NODE_ABSENT)
+	if (r < 0 || n->type == NODE_ABSENT)
 		return r;
 	r = err_set(err, ERR_REFUSED, "'%s' is there already, so '%s' cannot be adopted", u->at.before, u->at.path);
 	return err_hint(err, r, "move it away by hand");
 }
 
-static int list_path(struct view *v, const struct upload *u, struct strv *ret, size_t *ret_foreign, struct err *err)
+static int list_path(struct view *v, struct upload *u, struct strv *ret, size_t *ret_foreign, struct err *err)
 {
-	int r = v->type->list(v, u->at.path, ret, err);
+	const struct node *n;
+	int r = seen_stat(&u->seen, v, u->at.path, &n, err);
 
+	if (r < 0 || n->type == NODE_ABSENT)
+		return r;
+	r = v->type->list(v, u->at.path, ret, err);
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);
 		return 0;
@@ -344,18 +350,21 @@ static int plan_shared(struct view *v, struct upload *u, struct plan *plan, cons
 		if (!name)
 			return 0;
 		_cleanup_free_ char *path = fs_join(u->at.shared, name);
-		_cleanup_(node_done) struct node there = { 0 };
+		const struct node *there;
 		bool file = n >= u->in->shared.count;
 		if (strv_has(adopted, name))
 			continue;
-		int r = v->type->stat(v, path, &there, err);
-		if (r == 0 && there.type == NODE_ABSENT)
+		int r = seen_stat(&u->seen, v, path, &there, err);
+		if (r < 0)
+			return r;
+		enum node_type type = there->type;
+		if (type == NODE_ABSENT)
 			r = plan_made(v, u, path, !file, err);
 		if (r < 0)
 			return r;
-		if (there.type == NODE_ABSENT && file)
+		if (type == NODE_ABSENT && file)
 			strv_addf(&plan->warnings, "the shared file %s is not there: its link leads nowhere until it is", path);
-		if (there.type == NODE_FILE && !file) {
+		if (type == NODE_FILE && !file) {
 			r = err_set(err, ERR_REFUSED, "'%s' on '%s' is a file and no directory", path, v->name);
 			return err_hint(err, r, "name it in `shared_files`");
 		}
@@ -391,7 +400,7 @@ static void make_manifest(struct upload *u)
 }
 
 /* A directory that exists, at PATH or above it, tells how much room there is. */
-static int check_space(struct view *v, const struct upload *u, struct err *err)
+static int check_space(struct view *v, struct upload *u, struct err *err)
 {
 	const struct upload_counts *n = &u->counts;
 	int64_t need = n->fresh_bytes + n->changed_bytes + (int64_t) (n->fresh + n->changed) * SPACE_PER_FILE + SPACE_MARGIN, room = 0;
@@ -401,11 +410,11 @@ static int check_space(struct view *v, const struct upload *u, struct err *err)
 	if (!u->in->hard_links)
 		need += n->same_bytes + (int64_t) n->same * SPACE_PER_FILE;
 	for (;;) {
-		_cleanup_(node_done) struct node there = { 0 };
-		r = v->type->stat(v, path, &there, err);
+		const struct node *there;
+		r = seen_stat(&u->seen, v, path, &there, err);
 		if (r < 0)
 			return r;
-		if (there.type != NODE_ABSENT || strcmp(path, "/") == 0)
+		if (there->type != NODE_ABSENT || strcmp(path, "/") == 0)
 			break;
 		char *slash = strrchr(path, '/');
 		slash[slash == path] = 0;
@@ -507,6 +516,23 @@ static int plan_changes(struct view *v, struct upload *u, const struct node *cur
 	return 0;
 }
 
+/* All that the plan will ask for, at once. */
+static int look_ahead(struct view *v, struct upload *u, struct err *err)
+{
+	_cleanup_(strv_done) struct strv paths = { 0 };
+
+	seen_add_way(&paths, u->at.releases);
+	strv_add(&paths, u->at.current);
+	for (size_t n = 0;; n++) {
+		_cleanup_free_ char *name = upload_shared_name(u->in, n);
+		if (!name)
+			break;
+		_cleanup_free_ char *path = fs_join(u->at.shared, name);
+		seen_add_way(&paths, path);
+	}
+	return seen_fetch(&u->seen, v, &paths, err);
+}
+
 static int prepare(const struct step_context *c, struct view *v, struct upload *u, struct node *current, struct plan *plan,
                    struct err *err)
 {
@@ -527,6 +553,8 @@ static int prepare(const struct step_context *c, struct view *v, struct upload *
 		r = err_set(err, ERR_REFUSED, "the source '%s' has nothing to send", u->source.path);
 		err_hint(err, r, "was it built? are the excludes too wide?");
 	}
+	if (r == 0)
+		r = look_ahead(v, u, err);
 	if (r == 0)
 		r = upload_find_former(v, u, current, err);
 	if (r == 0)

@@ -346,7 +346,16 @@ static int add_step_record(struct engine *e, struct estep *s, struct err *err)
 	return store_step_add(e->store, e->id, s->index, doc, err);
 }
 
-static int apply_on_targets(struct engine *e, struct estep *s, bool resolved, struct err *err)
+/* Planned a moment ago under this lock; each change is compared with its former state all the same before it is made. */
+static int apply_as_planned(struct engine *e, struct estep *s, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < s->target_count; i++)
+		r = engine_apply_changes(e, s, s->etargets[i], &s->plans[i], err);
+	return r;
+}
+
+static int apply_planned_again(struct engine *e, struct estep *s, bool resolved, struct err *err)
 {
 	struct plan *plans = xcalloc(s->target_count + 1, sizeof(plans[0]));
 	int r = engine_plan_step(e, s, plans, err);
@@ -391,7 +400,8 @@ int engine_apply_step(struct engine *e, struct estep *s, struct err *err)
 	if (r == 0)
 		r = resolve_input(e, s, &resolved, err);
 	if (r == 0 && s->type->plan)
-		r = apply_on_targets(e, s, resolved, err);
+		r = s->fresh && !resolved ? apply_as_planned(e, s, err) : apply_planned_again(e, s, resolved, err);
+	engine_plans_are_stale(e);
 	if (r == 0 && s->type->probe)
 		r = probe_step(e, s, err);
 	_cleanup_json_ json_t *members = json_pack("{s:s, s:I, s:O}", "state", r == 0 ? "done" : "failed", "ended_ms",

@@ -79,6 +79,7 @@ static void complete_changes(struct estep *s, size_t target, struct plan *plan)
 int engine_plan_step(struct engine *e, struct estep *s, struct plan *ret_plans, struct err *err)
 {
 	(void)e;
+	s->fresh = ret_plans == s->plans;
 	for (size_t i = 0; s->type->plan && i < s->target_count; i++) {
 		plan_done(&ret_plans[i]);
 		int r = s->type->plan(&s->context, &s->targets[i]->view, &ret_plans[i], err);
@@ -87,6 +88,12 @@ int engine_plan_step(struct engine *e, struct estep *s, struct plan *ret_plans, 
 		complete_changes(s, i, &ret_plans[i]);
 	}
 	return 0;
+}
+
+void engine_plans_are_stale(struct engine *e)
+{
+	for (size_t i = 0; i < e->step_count; i++)
+		e->steps[i].fresh = false;
 }
 
 /* ---- the digest ---- */
@@ -231,6 +238,7 @@ int engine_baseline(struct engine *e, struct err *err)
 		if (s->type->probe == NULL)
 			continue;
 		struct err why = ERR_INIT;
+		engine_plans_are_stale(e);
 		int r = s->type->probe(&s->context, true, &why);
 		if (r == ERR_CANCELLED || r == ERR_FENCED)
 			return err_set(err, r, "cancelled");

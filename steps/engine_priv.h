@@ -32,6 +32,7 @@ struct estep {
 	size_t target_count;
 	json_t *outputs;
 	struct plan *plans;                /* one a target: the plan that was shown */
+	bool fresh;                        /* nothing of ours was run since it was made: it need not be made again */
 	bool begun;                        /* at least one change was started, or may have been */
 	bool has_baseline, baseline_ok;
 	struct step_context context;
@@ -88,6 +89,8 @@ int engine_validate(struct engine *e, struct err *err);
 int engine_check(struct engine *e, struct err *err);
 int engine_plan_all(struct engine *e, struct err *err);
 int engine_plan_step(struct engine *e, struct estep *s, struct plan *ret_plans, struct err *err);
+/* Something was run that may have changed what the plans rest on. */
+void engine_plans_are_stale(struct engine *e);
 int engine_baseline(struct engine *e, struct err *err);
 json_t *engine_plan_json(const struct engine *e);
 /* All faults as one error. */

@@ -97,6 +97,11 @@ char *lock_describe(const json_t *record)
 
 /* ---- taking ---- */
 
+static char *renewed_text(const struct target *t, int64_t counter)
+{
+	return xasprintf("%" PRId64 " %.8s\n", counter, t->token);
+}
+
 static int ignore(int r, int ignored, struct err *err)
 {
 	if (r != ignored)
@@ -129,30 +134,20 @@ static int make_base(struct target *t, struct err *err)
 	return ignore(t->view.type->mkdir(t, base, &ours, err), ERR_EXISTS, err);
 }
 
-static int make_dirs(struct target *t, const char *lock_dir, struct err *err)
+/* What lies in a lock's folder once it is ours, and what was only needed to take it. A power cut may have taken the folders and
+ * left the lock. */
+static int make_inside(struct target *t, const char *former_name, struct err *err)
 {
-	const struct node_attr ours = { .set_mode = true, .mode = 0700 };
-	_cleanup_free_ char *open_dir = fs_join(t->view.facts.base, "open");
-	int r = make_base(t, err);
-	if (r == 0)
-		r = ignore(t->view.type->mkdir(t, open_dir, &ours, err), ERR_EXISTS, err);
-	if (r == 0)
-		r = ignore(t->view.type->mkdir(t, lock_dir, &ours, err), ERR_EXISTS, err);
-	return r;
-}
-
-/* What lies in a lock's folder once it is ours. A power cut may have taken the folders and left the lock. */
-static int make_inside(struct target *t, struct err *err)
-{
-	const struct node_attr ours = { .set_mode = true, .mode = 0700 };
-	const char *const names[] = { "undo", "pids" };
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		_cleanup_free_ char *path = fs_join(t->lock_dir, names[i]);
-		int r = ignore(t->view.type->mkdir(t, path, &ours, err), ERR_EXISTS, err);
-		if (r < 0)
-			return r;
-	}
-	return lock_renew(t, 0, err);
+	const struct node_attr ours = { .set_mode = true, .mode = 0700 }, file = { .set_mode = true, .mode = 0600 };
+	_cleanup_free_ char *undo = fs_join(t->lock_dir, "undo"), *pids = fs_join(t->lock_dir, "pids"), *renewed = fs_join(t->lock_dir, "renewed");
+	_cleanup_free_ char *text = renewed_text(t, 0);
+	const struct target_op ops[] = {
+		{ TARGET_MKDIR, .path = undo, .attr = &ours, .fine = ERR_EXISTS },
+		{ TARGET_MKDIR, .path = pids, .attr = &ours, .fine = ERR_EXISTS },
+		{ TARGET_PUT, .path = renewed, .data = text, .len = strlen(text), .attr = &file },
+		{ TARGET_REMOVE, .path = former_name, .fine = ERR_NOT_FOUND },
+	};
+	return target_do(t, ops, ARRAY_SIZE(ops) - (former_name == NULL), err);
 }
 
 int lock_read(struct view *v, const char *lock_dir, json_t **ret, struct err *err)
@@ -192,20 +187,34 @@ static char *new_name(const char *lock_dir, const char *deployment_id)
 	return xasprintf("%s/new-%s", lock_dir, deployment_id);
 }
 
+/* The folders, the record under a name of our own, and the link that only one can make. */
+static int link_it(struct target *t, const char *lock_dir, const json_t *record, struct err *err)
+{
+	const struct node_attr dir = { .set_mode = true, .mode = 0700 }, file = { .set_mode = true, .mode = 0600 };
+	_cleanup_free_ char *name = new_name(lock_dir, json_get_string(record, "deployment")), *lock = fs_join(lock_dir, "lock");
+	_cleanup_free_ char *open_dir = fs_join(t->view.facts.base, "open"), *text = json_text(record);
+	const struct target_op ops[] = {
+		{ TARGET_MKDIR, .path = t->view.facts.base, .attr = &dir, .fine = ERR_EXISTS },
+		{ TARGET_MKDIR, .path = open_dir, .attr = &dir, .fine = ERR_EXISTS },
+		{ TARGET_MKDIR, .path = lock_dir, .attr = &dir, .fine = ERR_EXISTS },
+		{ TARGET_PUT, .path = name, .data = text, .len = strlen(text), .attr = &file },
+		{ TARGET_LINK_NEW, .path = lock, .from = name },
+	};
+	return target_do(t, ops, ARRAY_SIZE(ops), err);
+}
+
 /* One try: 0 ours, ERR_LOCKED, ERR_NOT_FOUND (the folder went away meanwhile: try again), or what failed. */
 static int try_link(struct target *t, const char *lock_dir, const json_t *record, json_t **ret_holder, struct err *err)
 {
-	const struct node_attr ours = { .set_mode = true, .mode = 0600 };
-	_cleanup_free_ char *name = new_name(lock_dir, json_get_string(record, "deployment"));
-	_cleanup_free_ char *lock = fs_join(lock_dir, "lock");
-	_cleanup_free_ char *text = json_text(record);
 	_cleanup_json_ json_t *holder = NULL;
-	int r = make_dirs(t, lock_dir, err);
-	if (r == 0)
-		r = t->view.type->put(t, name, text, strlen(text), &ours, err);
-	if (r < 0)
-		return r;
-	r = t->view.type->link_new(t, name, lock, err);
+	int r = link_it(t, lock_dir, record, err);
+	if (r == ERR_NOT_FOUND) {
+		err_clear(err);
+		r = make_base(t, err);
+		if (r == 0)
+			r = link_it(t, lock_dir, record, err);
+	}
+	/* Only the link itself is in the way of another one. */
 	if (r == ERR_EXISTS || r == ERR_UNKNOWN) {
 		/* Perhaps it is ours: the reply to a former try may have been lost. */
 		int seen = lock_read(&t->view, lock_dir, &holder, err);
@@ -253,9 +262,7 @@ int lock_take(struct target *t, const char *lock_dir, const json_t *record, json
 	}
 	own(t, lock_dir, json_get_string(record, "token"));
 	_cleanup_free_ char *name = new_name(lock_dir, json_get_string(record, "deployment"));
-	r = ignore(t->view.type->remove(t, name, err), ERR_NOT_FOUND, err);
-	if (r == 0)
-		r = make_inside(t, err);
+	r = make_inside(t, name, err);
 	if (r == 0)
 		r = durable_and_there(t, record, err);
 	return r < 0 ? err_wrap(err, r, "take the lock on '%s'", t->view.name) : 0;
@@ -282,7 +289,7 @@ int lock_take_over(struct target *t, const char *lock_dir, const json_t *former,
 	own(t, lock_dir, json_get_string(record, "token"));
 	r = t->view.type->fence(t, lock_dir, err);
 	if (r == 0)
-		r = make_inside(t, err);
+		r = make_inside(t, NULL, err);
 	if (r == 0)
 		r = durable_and_there(t, record, err);
 	return r < 0 ? err_wrap(err, r, "take over the lock on '%s'", t->view.name) : 0;
@@ -326,60 +333,52 @@ int lock_renew(struct target *t, int64_t counter, struct err *err)
 {
 	const struct node_attr ours = { .set_mode = true, .mode = 0600 };
 	_cleanup_free_ char *path = fs_join(t->lock_dir, "renewed");
-	char text[80];
-	int len = snprintf(text, sizeof(text), "%" PRId64 " %.8s\n", counter, t->token);
-	return t->view.type->put(t, path, text, (size_t)len, &ours, err);
+	_cleanup_free_ char *text = renewed_text(t, counter);
+	return t->view.type->put(t, path, text, strlen(text), &ours, err);
 }
 
 /* ---- giving back ---- */
 
-static int remove_if_there(struct target *t, const char *path, struct err *err)
-{
-	int r = t->view.type->remove(t, path, err);
-	if (r == ERR_NOT_FOUND || r == ERR_EXISTS) {
-		/* Not empty: another deployment lives there. */
-		err_clear(err);
-		return 0;
-	}
-	return r;
-}
-
 /* t must be unguarded here. rmdir takes empty folders only, so this harms nobody who comes in between. */
-static int remove_empty_dirs(struct target *t, const char *lock_dir, struct err *err)
+static int remove_empty_dirs(struct target *t, const char *lock_dir, const char *const *before, size_t before_count, struct err *err)
 {
 	_cleanup_free_ char *pids = fs_join(lock_dir, "pids");
 	_cleanup_free_ char *open_dir = fs_join(t->view.facts.base, "open");
 	_cleanup_free_ char *snapshots = fs_join(t->view.facts.base, "snapshots");
 	_cleanup_free_ char *own_snapshots = fs_join(snapshots, strrchr(lock_dir, '/') + 1);
 	const char *const paths[] = { pids, lock_dir, open_dir, own_snapshots, snapshots, t->view.facts.base };
-	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-		int r = remove_if_there(t, paths[i], err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	struct target_op ops[16];
+	size_t count = 0;
+	for (size_t i = 0; i < before_count + ARRAY_SIZE(paths) && count < ARRAY_SIZE(ops); i++)
+		/* Not empty: another deployment lives there. */
+		ops[count++] = (struct target_op) { TARGET_REMOVE, .path = i < before_count ? before[i] : paths[i - before_count],
+			                            .fine = ERR_NOT_FOUND, .also_fine = ERR_EXISTS };
+	return target_do(t, ops, count, err);
 }
 
+/* Everything in the folder, and the lock last. */
 static int remove_contents(struct target *t, struct err *err)
 {
 	_cleanup_(strv_done) struct strv names = { 0 };
+	_cleanup_(strv_done) struct strv paths = { 0 };
+	_cleanup_free_ char *lock = fs_join(t->lock_dir, "lock");
 	int r = ignore(t->view.type->list(&t->view, t->lock_dir, &names, err), ERR_NOT_FOUND, err);
-	for (size_t i = 0; r == 0 && i < names.count; i++) {
-		if (strcmp(names.items[i], "lock") == 0)
-			continue;
-		_cleanup_free_ char *path = fs_join(t->lock_dir, names.items[i]);
-		r = t->view.type->remove_tree(t, path, err);
-	}
-	return r;
+	if (r < 0)
+		return r;
+	_cleanup_free_ struct target_op *ops = xcalloc(names.count + 1, sizeof(ops[0]));
+	for (size_t i = 0; i < names.count; i++)
+		if (strcmp(names.items[i], "lock") != 0)
+			strv_addf(&paths, "%s/%s", t->lock_dir, names.items[i]);
+	for (size_t i = 0; i < paths.count; i++)
+		ops[i] = (struct target_op) { TARGET_REMOVE_TREE, .path = paths.items[i] };
+	ops[paths.count] = (struct target_op) { TARGET_REMOVE, .path = lock, .fine = ERR_NOT_FOUND };
+	return target_do(t, ops, paths.count + 1, err);
 }
 
 int lock_release(struct target *t, struct err *err)
 {
 	_cleanup_free_ char *dir = xstrdup(t->lock_dir);
-	_cleanup_free_ char *lock = fs_join(dir, "lock");
 	int r = remove_contents(t, err);
-	if (r == 0)
-		r = ignore(t->view.type->remove(t, lock, err), ERR_NOT_FOUND, err);
 	if (r == ERR_FENCED) {
 		/* Perhaps it was given back already, and only the reply was lost. */
 		_cleanup_json_ json_t *there = NULL;
@@ -392,7 +391,7 @@ int lock_release(struct target *t, struct err *err)
 		return err_wrap(err, r, "give the lock on '%s' back", t->view.name);
 	free(TAKE(t->lock_dir));
 	free(TAKE(t->token));
-	r = remove_empty_dirs(t, dir, err);
+	r = remove_empty_dirs(t, dir, NULL, 0, err);
 	return r < 0 ? err_wrap(err, r, "give the lock on '%s' back", t->view.name) : 0;
 }
 
@@ -401,12 +400,8 @@ int lock_sweep(struct target *t, const char *lock_dir, const char *deployment_id
 	_cleanup_free_ char *name = new_name(lock_dir, deployment_id);
 	_cleanup_free_ char *beside = target_private_name(name);
 	free(TAKE(t->lock_dir));
-	int r = remove_if_there(t, name, err);
-	if (r == 0)
-		r = remove_if_there(t, beside, err);
-	if (r == 0)
-		r = remove_empty_dirs(t, lock_dir, err);
-	return r;
+	const char *const own[] = { name, beside };
+	return remove_empty_dirs(t, lock_dir, own, ARRAY_SIZE(own), err);
 }
 
 /* ---- the copy of the changes ---- */

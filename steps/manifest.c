@@ -90,12 +90,13 @@ void manifest_tree_digest(const struct tree *tree, char hex[65])
 
 bool manifest_same(const struct tree_entry *a, const struct tree_entry *b)
 {
+	/* A directory takes the bit over from the one above it. */
+	if (S_ISDIR(a->mode) && S_ISDIR(b->mode))
+		return (a->mode & ~(mode_t) S_ISGID) == (b->mode & ~(mode_t) S_ISGID);
 	if (a->mode != b->mode)
 		return S_ISLNK(a->mode) && S_ISLNK(b->mode) && strcmp(a->link, b->link) == 0;
 	if (S_ISLNK(a->mode))
 		return strcmp(a->link, b->link) == 0;
-	if (S_ISDIR(a->mode))
-		return true;
 	return a->size == b->size && *a->digest && strcmp(a->digest, b->digest) == 0;
 }
 

@@ -1,6 +1,7 @@
 #include "steps/target.h"
 
 #include "base/digest.h"
+#include "base/fs.h"
 #include "base/json.h"
 #include <string.h>
 
@@ -53,6 +54,65 @@ void target_done(struct target *t)
 	free(t->view.name);
 	free(t->lock_dir);
 	free(t->token);
+}
+
+int target_stat_all(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err)
+{
+	int r = 0;
+	size_t i = 0;
+	if (v->type->stat_all)
+		return v->type->stat_all(v, paths, count, ret, err);
+	for (; i < count && r == 0; i++) {
+		ret[i] = (struct node) { 0 };
+		r = v->type->stat(v, paths[i], &ret[i], err);
+	}
+	for (size_t k = 0; r < 0 && k < i; k++)
+		node_done(&ret[k]);
+	return r;
+}
+
+int target_digests(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65], struct err *err)
+{
+	if (v->type->digests)
+		return v->type->digests(v, dir, names, count, hex, err);
+	for (size_t i = 0; i < count; i++) {
+		_cleanup_free_ char *path = fs_join(dir, names[i]);
+		int r = v->type->digest(v, path, hex[i], err);
+		if (r == ERR_NOT_FOUND) {
+			err_clear(err);
+			hex[i][0] = '\0';
+		} else if (r < 0) {
+			return r;
+		}
+	}
+	return 0;
+}
+
+static int do_one(struct target *t, const struct target_op *op, struct err *err)
+{
+	const struct target_type *type = t->view.type;
+	switch (op->kind) {
+	case TARGET_MKDIR: return type->mkdir(t, op->path, op->attr, err);
+	case TARGET_PUT: return type->put(t, op->path, op->data, op->len, op->attr, err);
+	case TARGET_LINK_NEW: return type->link_new(t, op->from, op->path, err);
+	case TARGET_REMOVE: return type->remove(t, op->path, err);
+	case TARGET_REMOVE_TREE: return type->remove_tree(t, op->path, err);
+	}
+	return err_set(err, ERR_INTERNAL, "an operation of kind %d", (int)op->kind);
+}
+
+int target_do(struct target *t, const struct target_op *ops, size_t count, struct err *err)
+{
+	if (t->view.type->do_all)
+		return t->view.type->do_all(t, ops, count, err);
+	for (size_t i = 0; i < count; i++) {
+		int r = do_one(t, &ops[i], err);
+		if (r < 0 && (r == ops[i].fine || r == ops[i].also_fine))
+			err_clear(err);
+		else if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
 char *target_private_name_for(const char *path, const char *purpose)

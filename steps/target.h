@@ -86,6 +86,17 @@ struct target {
 	char *token;
 };
 
+/* One of several changes that are made in order. `fine` is the error that counts as done (ERR_EXISTS of a directory, ERR_NOT_FOUND of
+ * what is removed, ERR_EXISTS of a directory that is removed and not empty); 0: none. */
+enum target_op_kind { TARGET_MKDIR, TARGET_PUT, TARGET_LINK_NEW, TARGET_REMOVE, TARGET_REMOVE_TREE };
+struct target_op {
+	enum target_op_kind kind;
+	const char *path, *from;               /* from: of TARGET_LINK_NEW */
+	const void *data; size_t len;          /* of TARGET_PUT */
+	const struct node_attr *attr;          /* may be NULL */
+	int fine, also_fine;
+};
+
 struct target_type {
 	const char *name;                      /* "local", "ssh" */
 
@@ -98,6 +109,12 @@ struct target_type {
 	int (*tree)(struct view *v, const char *path, bool digests, struct tree *ret, struct err *err);
 	int (*space)(struct view *v, const char *path, int64_t *ret_free_bytes, struct err *err);
 	int (*query)(struct view *v, const struct target_command *command, struct target_result *ret, struct err *err);  /* must not change */
+
+	/* Several at once, where that saves round trips: NULL stands for one after the other. Called by target_stat_all, target_digests
+	 * and target_do. */
+	int (*stat_all)(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err);
+	int (*digests)(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65], struct err *err);
+	int (*do_all)(struct target *t, const struct target_op *ops, size_t count, struct err *err);
 
 	/* Changing: all guarded. */
 	int (*mkdir)(struct target *t, const char *path, const struct node_attr *attr, struct err *err);   /* ERR_EXISTS */
@@ -123,6 +140,13 @@ struct target_type {
 	                                       /* ends every process noted in lock_dir/pids and waits until they are gone */
 	void (*free)(struct target *t);        /* closes, frees what the implementation and target_done own */
 };
+
+/* All of them, in order; absent is NODE_ABSENT. On an error none is set. */
+int target_stat_all(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err);
+/* SHA-256 of each file `names[i]` below `dir`; "" where there is none. */
+int target_digests(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65], struct err *err);
+/* In order, up to the first that fails: whatever comes behind it was not made, what came before was. Each one is guarded. */
+int target_do(struct target *t, const struct target_op *ops, size_t count, struct err *err);
 
 /* From the resolved "targets" entry: {"local": {}} or {"ssh": {…}} with "become" and "base". No I/O yet. */
 int target_new(const char *name, const json_t *config, struct target **ret, struct err *err);

@@ -375,28 +375,40 @@ static int change_once(struct shell_target *s, const char *frame, const struct s
 	return 0;
 }
 
+static const struct shell_input no_input = {0};
+
+static int change_within(struct target *t, const char *frame, const struct shell_input *input, struct shell_result *ret,
+			 struct err *err)
+{
+	struct shell_stretch stretch;
+	int64_t ms = t->view.op_timeout_ms > 0 ? t->view.op_timeout_ms
+		     : input->timeout_ms > 0   ? input->timeout_ms
+					       : SHELL_OP_MS;
+	struct wait *w = shell_enter(&t->view, ms, &stretch);
+	int r = change_once((struct shell_target *)t, frame, input, ret, w, err);
+	shell_leave(&stretch);
+	return r;
+}
+
 int shell_change(struct target *t, const char *path, const char *script, const struct shell_input *input,
 		 struct shell_result *ret, struct err *err)
 {
-	static const struct shell_input none = {0};
-	struct shell_target *s = (struct shell_target *)t;
 	_cleanup_(str_done) struct str frame = STR_SECRET_INIT(SIZE_MAX / 2);
-	struct shell_stretch stretch;
 	if (input == NULL)
-		input = &none;
-	int r = s->opened ? 0 : shell_open(&t->view, err);
+		input = &no_input;
+	int r = shell_open(&t->view, err);
 	if (r == 0)
 		r = shell_may_change(t, path, err);
 	if (r < 0)
 		return r;
 	change_frame(t, script, input, &frame);
-	int64_t ms = t->view.op_timeout_ms > 0 ? t->view.op_timeout_ms
-		     : input->timeout_ms > 0   ? input->timeout_ms
-					       : SHELL_OP_MS;
-	struct wait *w = shell_enter(&t->view, ms, &stretch);
-	r = change_once(s, str_peek(&frame), input, ret, w, err);
-	shell_leave(&stretch);
-	return r;
+	return change_within(t, str_peek(&frame), input, ret, err);
+}
+
+int shell_change_frame(struct target *t, const char *frame, struct shell_result *ret, struct err *err)
+{
+	const struct shell_input slow = {.timeout_ms = SHELL_LONG_MS};
+	return change_within(t, frame, &slow, ret, err);
 }
 
 /* ---- open ---- */
@@ -408,7 +420,7 @@ static const char facts_script[] =
 	"m=; { IFS= read -r m </etc/machine-id || IFS= read -r m </var/lib/dbus/machine-id; } 2>/dev/null; echo "
 	"\"machine_id=$m\"\n"
 	"o=; { IFS= read -r o </proc/sys/kernel/hostname; } 2>/dev/null; echo \"hostname=${o:-$(uname -n)}\"\n"
-	"for n in zstd gzip setfacl sha256sum tar runuser; do f command -v $n; done\n"
+	"for n in zstd gzip setfacl sha256sum tar runuser perl; do f command -v $n; done\n"
 	"case $(command -v printf) in /*) echo printf=0;; *) echo printf=1;; esac\n"
 	"case $(stat --version 2>/dev/null) in *'(GNU coreutils) '8.2[5-9]*|*'(GNU coreutils) '8.3*|*'(GNU coreutils) "
 	"'9*|*'(GNU coreutils) '[1-9][0-9]*)\n"
@@ -478,6 +490,7 @@ static int keep_facts(struct shell_target *s, const struct str *said, struct err
 	s->has_stat_ns = fact_yes(said, "stat");
 	s->has_one_fs = fact_yes(said, "one_fs");
 	s->has_runuser = fact_yes(said, "runuser");
+	s->has_perl = fact_yes(said, "perl");
 	s->has_printf = fact_yes(said, "printf");
 	f->identity = link_is_ssh(s->link) ? xstrdup(link_host_key(s->link)) : xasprintf("local:%s", f->machine_id);
 	if (s->configured_base != NULL)
@@ -520,7 +533,8 @@ int shell_open(struct view *v, struct err *err)
 	.append = shell_append, .symlink = shell_symlink, .link_new = shell_link_new, .rename = shell_rename,          \
 	.remove = shell_remove, .remove_tree = shell_remove_tree, .set_attr = shell_set_attr, .copy = shell_copy,      \
 	.clone_files = shell_clone_files, .unpack = shell_unpack, .run = shell_run, .barrier = shell_barrier,          \
-	.fence = shell_fence, .free = shell_free
+	.fence = shell_fence, .free = shell_free, .stat_all = shell_stat_all, .digests = shell_digests,                \
+	.do_all = shell_do_all
 
 static const struct target_type shell_ssh_type = {.name = "ssh", SHELL_OPERATIONS};
 static const struct target_type shell_local_type = {.name = "local", SHELL_OPERATIONS};

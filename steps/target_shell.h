@@ -22,7 +22,7 @@ struct shell_target {
 	size_t stray_count, stray_cap;
 	uid_t uid;
 	gid_t gid;
-	bool has_find_printf, has_sum_z, has_stat_ns, has_one_fs, has_cp_parents, has_runuser, has_printf;
+	bool has_perl, has_find_printf, has_sum_z, has_stat_ns, has_one_fs, has_cp_parents, has_runuser, has_printf;
 	struct wait no_wait;
 };
 
@@ -54,6 +54,11 @@ struct shell_input {
 };
 int shell_change(struct target *t, const char *path, const char *script, const struct shell_input *input,
 		 struct shell_result *ret, struct err *err);
+/* The same for a whole frame, which looks at the guard itself (shell_guard_text) and ends with `d`. */
+int shell_change_frame(struct target *t, const char *frame, struct shell_result *ret, struct err *err);
+/* Reads "MODE UID GID SIZE TIME OWNER GROUP", as stat's '%f %u %g %s %.9Y %U %G' gives it, without a link's target. *ret_end:
+ * how long it is, with one blank behind it. */
+bool shell_parse_node(const char *text, struct node *ret, int *ret_end);
 /* The error that a script's words mean: "File exists" is ERR_EXISTS … fmt says what was tried. */
 int shell_fail(const struct shell_result *result, struct err *err, const char *fmt, ...) _printf_(3, 4);
 int shell_code_of(const char *words);
@@ -84,6 +89,16 @@ void shell_guard_text(const struct target *t, struct str *out);
  * behind " && ". */
 void shell_attr_text(const struct shell_target *s, struct str *out, const char *word, const struct node_attr *attr);
 
+/* The scripts of single changes, without the guard. */
+void shell_mkdir_text(const struct shell_target *s, const char *path, const struct node_attr *attr, struct str *out);
+/* Content that does not fit is read from the script's standard input. */
+void shell_put_text(const struct shell_target *s, const char *path, const void *data, size_t len,
+		    const struct node_attr *attr, struct str *out);
+bool shell_fits_in_script(const struct shell_target *s, const void *data, size_t len);
+void shell_link_new_text(const char *from, const char *to, struct str *out);
+void shell_remove_text(const char *path, struct str *out);
+int shell_remove_tree_text(const struct shell_target *s, const char *path, struct str *out, struct err *err);
+
 int shell_open(struct view *v, struct err *err);
 int shell_stat(struct view *v, const char *path, struct node *ret, struct err *err);
 int shell_read(struct view *v, const char *path, size_t max, struct str *out, struct err *err);
@@ -110,6 +125,10 @@ int shell_unpack(struct target *t, const char *dir, enum archive_compression com
 int shell_run(struct target *t, const struct target_command *command, struct target_result *ret, struct err *err);
 int shell_barrier(struct target *t, const char *const *paths, size_t count, struct err *err);
 int shell_fence(struct target *t, const char *lock_dir, struct err *err);
+int shell_stat_all(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err);
+int shell_digests(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65],
+		  struct err *err);
+int shell_do_all(struct target *t, const struct target_op *ops, size_t count, struct err *err);
 
 /* For tests: this machine through `argv… -c SCRIPT`. */
 int target_shell_new_local(const char *name, const json_t *config, const char *const *argv, struct target **ret,

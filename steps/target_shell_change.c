@@ -56,34 +56,38 @@ static int change(struct target *t, const char *path, const struct str *script, 
 #define SCRIPT(name) _cleanup_(str_done) struct str name = STR_INIT(SCRIPT_MAX)
 static const char refuse_existing[] = "! v \"$p\" || { echo 'File exists' >&2; exit 1; }\n";
 
-int shell_mkdir(struct target *t, const char *path, const struct node_attr *attr, struct err *err)
+void shell_mkdir_text(const struct shell_target *s, const char *path, const struct node_attr *attr, struct str *out)
 {
-	struct shell_target *s = (struct shell_target *)t;
-	SCRIPT(script);
-	int r = shell_open(&t->view, err);
-	if (r < 0)
-		return r;
 	struct node_attr given = attr != NULL ? *attr : (struct node_attr){0};
 	unsigned mode = given.set_mode ? (unsigned)given.mode & 07777 : 0755;
-	assign(&script, "p", path);
+	assign(out, "p", path);
 	if (given.owner == NULL && given.group == NULL && !given.set_mtime) {
-		str_appendf(&script, "mkdir -m %04o -- \"$p\"", mode);
-		return change(t, path, &script, NULL, "make the directory", err);
+		str_appendf(out, "mkdir -m %04o -- \"$p\"", mode);
+		return;
 	}
 	/* Made under the private name with all its attributes, then renamed: there, or not there. */
 	_cleanup_free_ char *private_name = target_private_name(path);
 	given.set_mode = true;
 	given.mode = mode;
-	assign(&script, "q", private_name);
-	str_append(&script, refuse_existing);
-	str_append(&script, "rm -rf -- \"$q\"; mkdir -m 700 -- \"$q\"");
-	shell_attr_text(s, &script, "\"$q\"", &given);
-	str_append(&script, " && mv -T -- \"$q\" \"$p\" || { rmdir -- \"$q\" 2>/dev/null; exit 1; }");
+	assign(out, "q", private_name);
+	str_append(out, refuse_existing);
+	str_append(out, "rm -rf -- \"$q\"; mkdir -m 700 -- \"$q\"");
+	shell_attr_text(s, out, "\"$q\"", &given);
+	str_append(out, " && mv -T -- \"$q\" \"$p\" || { rmdir -- \"$q\" 2>/dev/null; exit 1; }");
+}
+
+int shell_mkdir(struct target *t, const char *path, const struct node_attr *attr, struct err *err)
+{
+	SCRIPT(script);
+	int r = shell_open(&t->view, err);
+	if (r < 0)
+		return r;
+	shell_mkdir_text((struct shell_target *)t, path, attr, &script);
 	return change(t, path, &script, NULL, "make the directory", err);
 }
 
 /* Text that is written by the shell's own printf: no process, and never an argument of one. */
-static bool fits_in_script(const struct shell_target *s, const void *data, size_t len)
+bool shell_fits_in_script(const struct shell_target *s, const void *data, size_t len)
 {
 	return s->has_printf && len <= INLINE_MAX && (len == 0 || memchr(data, '\0', len) == NULL);
 }
@@ -126,33 +130,39 @@ static void put_attr_text(const struct shell_target *s, const struct node_attr *
 		str_append(out, " && chmod \"$m\" \"$q\"");
 }
 
+void shell_put_text(const struct shell_target *s, const char *path, const void *data, size_t len,
+		    const struct node_attr *attr, struct str *out)
+{
+	_cleanup_free_ char *private_name = target_private_name(path);
+	const struct node_attr given = attr != NULL ? *attr : (struct node_attr){0};
+	bool in_script = shell_fits_in_script(s, data, len);
+	assign(out, "p", path);
+	assign(out, "q", private_name);
+	/* set -C: the name is made, never followed. */
+	str_append(out, "x() { rm -f -- \"$q\"; exit 1; }\n! v \"$q\" || rm -f -- \"$q\" || exit 1\nset -C\n");
+	if (in_script) {
+		/* The shell's own words for a full disk are poor: cat finds better ones. */
+		assign_content(out, data, len);
+		str_append(out, "printf %s \"$c\" >\"$q\" 2>/dev/null || { rm -f -- \"$q\"; printf %s \"$c\" | cat "
+				">\"$q\"; } || x\n");
+	} else {
+		str_append(out, "cat >\"$q\" || x\n");
+	}
+	put_attr_text(s, &given, in_script ? -1 : (int64_t)len, out);
+	str_appendf(out, "%s && mv -fT -- \"$q\" \"$p\" || x",
+		    s->t.view.facts.has_sync_f ? " && sync -- \"$q\"" : "");
+}
+
 int shell_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr,
 	      struct err *err)
 {
 	struct shell_target *s = (struct shell_target *)t;
 	_cleanup_(str_done) struct str script = STR_SECRET_INIT(SCRIPT_MAX);
-	_cleanup_free_ char *private_name = target_private_name(path);
-	const struct node_attr given = attr != NULL ? *attr : (struct node_attr){0};
 	int r = shell_open(&t->view, err);
 	if (r < 0)
 		return r;
-	bool in_script = fits_in_script(s, data, len);
-	struct shell_input input = {.data = data, .len = in_script ? 0 : len};
-	assign(&script, "p", path);
-	assign(&script, "q", private_name);
-	/* set -C: the name is made, never followed. */
-	str_append(&script, "x() { rm -f -- \"$q\"; exit 1; }\n! v \"$q\" || rm -f -- \"$q\" || exit 1\nset -C\n");
-	if (in_script) {
-		/* The shell's own words for a full disk are poor: cat finds better ones. */
-		assign_content(&script, data, len);
-		str_append(&script, "printf %s \"$c\" >\"$q\" 2>/dev/null || { rm -f -- \"$q\"; printf %s \"$c\" | cat "
-				    ">\"$q\"; } || x\n");
-	} else {
-		str_append(&script, "cat >\"$q\" || x\n");
-	}
-	put_attr_text(s, &given, in_script ? -1 : (int64_t)len, &script);
-	str_appendf(&script, "%s && mv -fT -- \"$q\" \"$p\" || x",
-		    t->view.facts.has_sync_f ? " && sync -- \"$q\"" : "");
+	struct shell_input input = {.data = data, .len = shell_fits_in_script(s, data, len) ? 0 : len};
+	shell_put_text(s, path, data, len, attr, &script);
 	return change(t, path, &script, &input, "write", err);
 }
 
@@ -163,7 +173,7 @@ int shell_append(struct target *t, const char *path, const void *data, size_t le
 	int r = shell_open(&t->view, err);
 	if (r < 0 || len == 0)
 		return r;
-	bool in_script = fits_in_script(s, data, len);
+	bool in_script = shell_fits_in_script(s, data, len);
 	assign(&script, "p", path);
 	str_append(&script, "[ ! -L \"$p\" ] || { echo 'a link' >&2; exit 1; }\n");
 	if (in_script) {
@@ -200,13 +210,18 @@ int shell_symlink(struct target *t, const char *path, const char *link, struct e
 	return change(t, path, &script, NULL, "make the link", err);
 }
 
+void shell_link_new_text(const char *from, const char *to, struct str *out)
+{
+	assign(out, "p", to);
+	assign(out, "f", from);
+	str_append(out, refuse_existing);
+	str_append(out, "ln -T -- \"$f\" \"$p\"");
+}
+
 int shell_link_new(struct target *t, const char *from, const char *to, struct err *err)
 {
 	SCRIPT(script);
-	assign(&script, "p", to);
-	assign(&script, "f", from);
-	str_append(&script, refuse_existing);
-	str_append(&script, "ln -T -- \"$f\" \"$p\"");
+	shell_link_new_text(from, to, &script);
 	return change(t, to, &script, NULL, "make the hard link", err);
 }
 
@@ -222,27 +237,38 @@ int shell_rename(struct target *t, const char *from, const char *to, struct err 
 	return change(t, to, &script, NULL, "rename to", err);
 }
 
+void shell_remove_text(const char *path, struct str *out)
+{
+	assign(out, "p", path);
+	str_append(out, "if [ -d \"$p\" ] && [ ! -L \"$p\" ]; then rmdir -- \"$p\"; else rm -- \"$p\"; fi");
+}
+
 int shell_remove(struct target *t, const char *path, struct err *err)
 {
 	SCRIPT(script);
-	assign(&script, "p", path);
-	str_append(&script, "if [ -d \"$p\" ] && [ ! -L \"$p\" ]; then rmdir -- \"$p\"; else rm -- \"$p\"; fi");
+	shell_remove_text(path, &script);
 	return change(t, path, &script, NULL, "remove", err);
+}
+
+int shell_remove_tree_text(const struct shell_target *s, const char *path, struct str *out, struct err *err)
+{
+	if (strcmp(path, "/") == 0)
+		return err_set(err, ERR_INTERNAL, "the root folder was to be removed");
+	assign(out, "p", path);
+	str_append(out, s->has_one_fs ? "rm -rf --one-file-system -- \"$p\""
+				      : "! v \"$p\" || find \"$p\" -xdev -depth \\( -type d -exec rmdir -- {} \\; "
+					"-o -exec rm -f -- {} \\; \\); ! v \"$p\"");
+	return 0;
 }
 
 int shell_remove_tree(struct target *t, const char *path, struct err *err)
 {
-	struct shell_target *s = (struct shell_target *)t;
 	SCRIPT(script);
 	int r = shell_open(&t->view, err);
+	if (r == 0)
+		r = shell_remove_tree_text((struct shell_target *)t, path, &script, err);
 	if (r < 0)
 		return r;
-	if (strcmp(path, "/") == 0)
-		return err_set(err, ERR_INTERNAL, "the root folder was to be removed");
-	assign(&script, "p", path);
-	str_append(&script, s->has_one_fs ? "rm -rf --one-file-system -- \"$p\""
-					  : "! v \"$p\" || find \"$p\" -xdev -depth \\( -type d -exec rmdir -- {} \\; "
-					    "-o -exec rm -f -- {} \\; \\); ! v \"$p\"");
 	const struct shell_input slow = {.timeout_ms = SHELL_LONG_MS};
 	return change(t, path, &script, &slow, "remove the tree", err);
 }

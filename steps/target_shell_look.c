@@ -17,14 +17,14 @@ static int64_t parse_time(const char *text)
 	return (int64_t)seconds * 1000000000 + ns;
 }
 
-static int parse_stat(const struct shell_result *said, struct node *n)
+bool shell_parse_node(const char *text, struct node *n, int *ret_end)
 {
 	unsigned mode, uid, gid;
 	long long size;
 	char time[48], owner[64], group[64];
-	const char *line = str_peek(&said->out);
-	if (sscanf(line, "%x %u %u %lld %47s %63s %63s", &mode, &uid, &gid, &size, time, owner, group) != 7)
-		return ERR_PROTOCOL;
+	if (sscanf(text, "%x %u %u %lld %47s %63s %63s%n", &mode, &uid, &gid, &size, time, owner, group, ret_end) != 7)
+		return false;
+	*ret_end += text[*ret_end] == ' ';
 	n->type = S_ISREG(mode) ? NODE_FILE : S_ISDIR(mode) ? NODE_DIR : S_ISLNK(mode) ? NODE_LINK : NODE_OTHER;
 	n->mode = mode & 07777;
 	n->uid = uid;
@@ -39,6 +39,15 @@ static int parse_stat(const struct shell_result *said, struct node *n)
 		snprintf(n->group, sizeof(n->group), "%u", gid);
 	else
 		memcpy(n->group, group, sizeof(group));
+	return true;
+}
+
+static int parse_stat(const struct shell_result *said, struct node *n)
+{
+	const char *line = str_peek(&said->out);
+	int end;
+	if (!shell_parse_node(line, n, &end))
+		return ERR_PROTOCOL;
 	if (n->type == NODE_LINK) {
 		const char *link = strchr(line, '\n');
 		size_t len = link != NULL ? said->out.len - (size_t)(link + 1 - line) : 0;

@@ -40,6 +40,36 @@ static bool leaves_its_directory(const char *path)
 	return path[0] == '/' || path[0] == '\0' || fs_normalize(path, &normal, NULL) < 0;
 }
 
+/* Hard links by list, made by two processes, for cp takes three times as long. Arguments: from, to; the names come by standard input,
+ * each ended by NUL; those that could not be linked go out in the same way. A directory gets the mode of its original. */
+/* clang-format off */
+static const char linker[] =
+	"my($f,$t)=@ARGV;umask 0;chdir $f or die $!;local $/;my @p=split/\\0/,<STDIN>;my $h=@p>>1;my $c=@p>999?fork:undef;\n"
+	"@p=$c?@p[0..$h-1]:@p[$h..$#p] if defined $c;my %d=(\"\"=>1);\n"
+	"sub d{my $x=shift;return 1 if $d{$x};my $i=rindex $x,\"/\";d($i<0?\"\":substr $x,0,$i)&&lstat $x&&-d _||return 0;\n"
+	"my $m=(lstat _)[2]&07777;mkdir(\"$t/$x\",$m)?chmod $m,\"$t/$x\":-d \"$t/$x\"||return 0;$d{$x}=1}\n"
+	"my $l=\"\";for(@p){my $i=rindex $_,\"/\";my $u=$i<0?\"\":substr $_,0,$i;\n"
+	"($u eq $l||d($u))&&link($_,\"$t/$_\")?$l=$u:syswrite STDOUT,\"$_\\0\"}\n"
+	"if($c){waitpid $c,0;exit 1 if $?}exit 0";
+/* clang-format on */
+
+/* The file system may forbid a link to some file (another owner, too many): a copy is as good. */
+static void link_text(const struct shell_target *s, struct str *out)
+{
+	static const char copy[] = "xargs -0 -r cp -dp --reflink=auto --parents -n -t \"$p\" --";
+	if (!s->has_perl) {
+		str_append(out, "xargs -0 -r sh -c 'cp -dl --parents -t \"$0\" -- \"$@\" 2>/dev/null || "
+				"cp -dp --reflink=auto --parents -n -t \"$0\" -- \"$@\"' \"$p\"");
+		return;
+	}
+	str_append(out, "s=$({ { perl -e ");
+	str_append_shell(out, linker);
+	str_appendf(out,
+		    " \"$f\" \"$p\"; echo $? >&3; } | %s >&2; echo $? >&3; } 3>&1)\n"
+		    "case $s in '0\n0') ;; *) exit 1;; esac",
+		    copy);
+}
+
 int shell_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links,
 		      struct err *err)
 {
@@ -65,10 +95,8 @@ int shell_clone_files(struct target *t, const char *from, const char *to, const 
 	assign(&script, "f", from);
 	str_append(&script, "{ [ -d \"$p\" ] && [ -d \"$f\" ]; } || { echo 'No such file or directory' >&2; exit 1; "
 			    "}\numask 022; cd -- \"$f\" || exit 1\n");
-	/* The file system may forbid a link to some file (another owner, too many): a copy is as good. */
 	if (hard_links)
-		str_append(&script, "xargs -0 -r sh -c 'cp -dl --parents -t \"$0\" -- \"$@\" 2>/dev/null || "
-				    "cp -dp --reflink=auto --parents -n -t \"$0\" -- \"$@\"' \"$p\"");
+		link_text(s, &script);
 	else
 		str_append(&script, "xargs -0 -r cp -dp --reflink=auto --parents -t \"$p\" --");
 	const struct shell_input input = {.data = list.data, .len = list.len, .timeout_ms = SHELL_LONG_MS};

@@ -561,6 +561,108 @@ static void clone_files_links_or_copies_by_list(void **state)
 	FAILS(ERR_NOT_FOUND, OP(clone_files)(w->t, at(w, "tree"), at(w, "third"), &paths, true, &w->err));
 }
 
+static void many_are_linked_by_list_as_a_few_are(void **state)
+{
+	enum { MANY = 2500 };
+	struct world *w = *state;
+	_cleanup_(strv_done) struct strv paths = {0};
+	struct stat a, b;
+	if (strcmp(kind, "busybox") == 0)
+		skip();
+	assert_int_equal(mkdir(at(w, "tree"), 0700), 0);
+	for (int i = 0; i < MANY; i++) {
+		_cleanup_free_ char *dir = xasprintf("tree/d%d", i / 100), *name = xasprintf("%s/f %d", dir, i);
+		if (i % 100 == 0) {
+			assert_int_equal(mkdir(at(w, dir), 0700), 0);
+			assert_int_equal(chmod(at(w, dir), i == 0 ? 0755 : 02750), 0);
+		}
+		write_here(w, name, name, 0640);
+		strv_add(&paths, name + strlen("tree/"));
+	}
+	assert_int_equal(mkdir(at(w, "new"), 0700), 0);
+	OK(OP(clone_files)(w->t, at(w, "tree"), at(w, "new"), &paths, true, &w->err));
+	for (size_t i = 0; i < paths.count; i++) {
+		_cleanup_free_ char *from = fs_join("tree", paths.items[i]), *to = fs_join("new", paths.items[i]);
+		assert_int_equal(lstat(at(w, from), &a), 0);
+		assert_int_equal(lstat(at(w, to), &b), 0);
+		assert_int_equal(a.st_ino, b.st_ino);
+	}
+	assert_int_equal(mode_here(w, "new/d0"), 0755);
+}
+
+static void several_are_looked_at_at_once(void **state)
+{
+	struct world *w = *state;
+	struct node n[5] = {0};
+	char hex[4][65], want[DIGEST_HEX];
+	make_tree(w);
+	assert_int_equal(symlink("some\nwhere", at(w, "tree/odd\nlink")), 0);
+	_cleanup_free_ char *file = xstrdup(at(w, "tree/sub/new\nline")), *dir = xstrdup(at(w, "tree/sub")),
+			    *gone = xstrdup(at(w, "tree/gone/x")), *odd = xstrdup(at(w, "tree/odd\nlink")),
+			    *again = xstrdup(file);
+	const char *const paths[] = {file, gone, odd, dir, again};
+	OK(target_stat_all(V, paths, 5, n, &w->err));
+	assert_int_equal(n[0].type, NODE_FILE);
+	assert_int_equal(n[1].type, NODE_ABSENT);
+	assert_int_equal(n[2].type, NODE_LINK);
+	assert_string_equal(n[2].link, "some\nwhere");
+	assert_int_equal(n[3].type, NODE_DIR);
+	assert_int_equal(n[4].type, NODE_FILE);
+	assert_int_equal(n[4].size, n[0].size);
+	for (int i = 0; i < 5; i++)
+		node_done(&n[i]);
+	write_here(w, "tree/-", "dash", 0600);
+	write_here(w, "tree/back\\slash", "back", 0600);
+	const char *const names[] = {"-", "gone", "back\\slash", "sub/new\nline"};
+	OK(target_digests(V, at(w, "tree"), names, 4, hex, &w->err));
+	digest_of("dash", 4, want);
+	assert_string_equal(hex[0], want);
+	assert_string_equal(hex[1], "");
+	digest_of("back", 4, want);
+	assert_string_equal(hex[2], want);
+	assert_int_equal(strlen(hex[3]), 64);
+}
+
+static void several_are_changed_in_order_up_to_the_first_that_fails(void **state)
+{
+	struct world *w = *state;
+	const struct node_attr dir = {.set_mode = true, .mode = 0700}, file = {.set_mode = true, .mode = 0600};
+	_cleanup_free_ char *d = xstrdup(at(w, "d")), *f = xstrdup(at(w, "d/f")), *l = xstrdup(at(w, "d/l")),
+			    *big = xstrdup(at(w, "d/big")), *missing = xstrdup(at(w, "nowhere/f")), *last = xstrdup(at(w, "d/last"));
+	_cleanup_free_ char *much = xcalloc(1, 100000);
+	memset(much, 'x', 99999);
+	const struct target_op making[] = {
+		{TARGET_MKDIR, .path = d, .attr = &dir, .fine = ERR_EXISTS},
+		{TARGET_MKDIR, .path = d, .attr = &dir, .fine = ERR_EXISTS},
+		{TARGET_PUT, .path = f, .data = "it's\n", .len = 5, .attr = &file},
+		{TARGET_PUT, .path = big, .data = much, .len = 99999, .attr = &file},
+		{TARGET_LINK_NEW, .path = l, .from = f},
+		{TARGET_REMOVE, .path = missing, .fine = ERR_NOT_FOUND},
+		{TARGET_REMOVE, .path = d, .fine = ERR_NOT_FOUND, .also_fine = ERR_EXISTS},
+		{TARGET_LINK_NEW, .path = l, .from = f},
+		{TARGET_PUT, .path = last, .data = "x", .len = 1, .attr = &file},
+	};
+	FAILS(ERR_EXISTS, target_do(w->t, making, ARRAY_SIZE(making), &w->err));
+	assert_non_null(strstr(err_line(&w->err, w->line, sizeof(w->line)), "d/l"));
+	expect_here(w, "d/f", "it's\n");
+	expect_here(w, "d/big", much);
+	expect_here(w, "d/l", "it's\n");
+	assert_int_equal(mode_here(w, "d"), 0700);
+	assert_int_equal(mode_here(w, "d/f"), 0600);
+	assert_false(here(w, "d/last"));
+	const struct target_op removing[] = {
+		{TARGET_REMOVE, .path = l},
+		{TARGET_REMOVE_TREE, .path = d},
+		{TARGET_REMOVE, .path = d, .fine = ERR_NOT_FOUND},
+		{TARGET_REMOVE, .path = d},
+	};
+	FAILS(ERR_NOT_FOUND, target_do(w->t, removing, ARRAY_SIZE(removing), &w->err));
+	assert_false(here(w, "d"));
+	write_lock(w, "fedcba9876543210");
+	FAILS(ERR_FENCED, target_do(w->t, making, ARRAY_SIZE(making), &w->err));
+	assert_false(here(w, "d"));
+}
+
 struct packing {
 	int fd;
 	struct tree tree;
@@ -957,6 +1059,9 @@ int main(void)
 		T(set_attr_sets_only_what_is_given),
 		T(copy_takes_a_tree_with_everything),
 		T(clone_files_links_or_copies_by_list),
+		T(many_are_linked_by_list_as_a_few_are),
+		T(several_are_looked_at_at_once),
+		T(several_are_changed_in_order_up_to_the_first_that_fails),
 		T(unpack_fills_a_directory_while_it_arrives),
 		T(a_barrier_takes_paths_that_are_not_there_yet),
 		T(a_command_has_streams_status_environment_folder_and_input),

@@ -1,0 +1,296 @@
+/* The shell target: several things in one round trip. */
+#include "steps/target_shell.h"
+#include "base/fs.h"
+
+#include <stdio.h>
+
+enum { MANY_MAX = 64 << 20, SCRIPT_MAX = 256 * 1024 };
+
+static void append_words(struct str *out, const char *const *words, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		str_append(out, " ");
+		str_append_shell(out, words[i]);
+	}
+}
+
+/* ---- stat ---- */
+
+static void free_nodes(struct node *nodes, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		node_done(&nodes[i]);
+}
+
+static int stat_one_by_one(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		ret[i] = (struct node){0};
+		int r = shell_stat(v, paths[i], &ret[i], err);
+		if (r < 0) {
+			free_nodes(ret, i + 1);
+			return r;
+		}
+	}
+	return 0;
+}
+
+/* The index of a path that has no node yet; -1: none. */
+static long find_path(const char *const *paths, const struct node *nodes, size_t count, const char *path)
+{
+	for (size_t i = 0; i < count; i++)
+		if (nodes[i].type == NODE_ABSENT && strcmp(paths[i], path) == 0)
+			return (long)i;
+	return -1;
+}
+
+/* "NODE PATH\0" for each that is there, an empty text, then "PATH\0LINK\0" for each link. */
+static bool take_nodes(const struct str *said, const char *const *paths, size_t count, struct node *ret)
+{
+	const char *p = str_peek(said), *end = p + said->len;
+	for (; p < end && *p != '\0'; p += strlen(p) + 1) {
+		int at = 0;
+		struct node n = {0};
+		if (!shell_parse_node(p, &n, &at))
+			return false;
+		long i = find_path(paths, ret, count, p + at);
+		if (i < 0)
+			return false;
+		ret[i] = n;
+	}
+	for (p++; p < end; p += strlen(p) + 1) {
+		const char *link = p + strlen(p) + 1;
+		if (link >= end)
+			return false;
+		for (size_t i = 0; i < count; i++) {
+			if (ret[i].type != NODE_LINK || ret[i].link != NULL || strcmp(paths[i], p) != 0)
+				continue;
+			ret[i].link = xstrdup(link);
+			break;
+		}
+		p = link;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (ret[i].type == NODE_LINK && ret[i].link == NULL)
+			return false;
+	return true;
+}
+
+/* Whether each line of complaint is that something is not there. */
+static bool only_absent(const char *words)
+{
+	for (const char *line = words; *line != '\0';) {
+		size_t len = strcspn(line, "\n");
+		_cleanup_free_ char *text = xstrndup(line, len);
+		if (len > 0 && shell_code_of(text) != ERR_NOT_FOUND)
+			return false;
+		line += len + (line[len] == '\n');
+	}
+	return true;
+}
+
+int shell_stat_all(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err)
+{
+	struct shell_target *s = (struct shell_target *)v;
+	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(MANY_MAX);
+	_cleanup_(str_done) struct str script = STR_INIT(SIZE_MAX / 2);
+	int r = shell_open(v, err);
+	if (r < 0)
+		return r;
+	if (!s->has_stat_ns || count < 2)
+		return stat_one_by_one(v, paths, count, ret, err);
+	str_append(&script, "set --");
+	append_words(&script, paths, count);
+	str_append(&script, "\nstat --printf '%f %u %g %s %.9Y %U %G %n\\0' -- \"$@\"; printf '\\000'\n"
+			    "for p do [ ! -L \"$p\" ] || { printf '%s\\000' \"$p\"; readlink -z -- \"$p\"; }; done; :");
+	r = shell_look(v, str_peek(&script), &said, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < count; i++)
+		ret[i] = (struct node){0};
+	/* Something else than "not there", or a link that went meanwhile: each one by itself says it better. */
+	if (said.err.len < SHELL_MESSAGE_MAX - 1 && only_absent(str_peek(&said.err)) &&
+	    take_nodes(&said.out, paths, count, ret))
+		return 0;
+	free_nodes(ret, count);
+	return stat_one_by_one(v, paths, count, ret, err);
+}
+
+/* ---- digests ---- */
+
+static int digests_one_by_one(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65],
+			      struct err *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		_cleanup_free_ char *path = fs_join(dir, names[i]);
+		int r = shell_digest(v, path, hex[i], err);
+		if (r == ERR_NOT_FOUND) {
+			err_clear(err);
+			hex[i][0] = '\0';
+		} else if (r < 0) {
+			return r;
+		}
+	}
+	return 0;
+}
+
+/* "DIGEST *NAME\0" */
+int shell_digests(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65],
+		  struct err *err)
+{
+	struct shell_target *s = (struct shell_target *)v;
+	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(MANY_MAX);
+	_cleanup_(str_done) struct str script = STR_INIT(SIZE_MAX / 2);
+	int r = shell_open(v, err);
+	if (r < 0)
+		return r;
+	if (!s->has_sum_z)
+		return digests_one_by_one(v, dir, names, count, hex, err);
+	str_append(&script, "cd -- ");
+	str_append_shell(&script, dir);
+	/* By xargs: a list of any length. A name is never taken for an option or for standard input. */
+	str_append(&script, " || exit 1\nprintf '%s\\000'");
+	for (size_t i = 0; i < count; i++) {
+		_cleanup_free_ char *name = xasprintf("./%s", names[i]);
+		str_append(&script, " ");
+		str_append_shell(&script, name);
+	}
+	str_append(&script, " | xargs -0 -r sha256sum -b -z --; :");
+	for (size_t i = 0; i < count; i++)
+		hex[i][0] = '\0';
+	r = shell_look_long(v, str_peek(&script), &said, err);
+	if (r < 0)
+		return r;
+	if (said.status != 0 || !only_absent(str_peek(&said.err)))
+		return shell_fail(&said, err, "digests of files in '%s'", dir);
+	size_t i = 0;
+	for (const char *p = str_peek(&said.out), *end = p + said.out.len; p < end; p += strlen(p) + 1) {
+		if (strlen(p) < 68)
+			return err_set(err, ERR_PROTOCOL, "digests of files in '%s': senseless answer", dir);
+		/* In the order of the names; those that are not there are left out. */
+		while (i < count && strcmp(names[i], p + 68) != 0)
+			i++;
+		if (i == count || strspn(p, "0123456789abcdef") != 64)
+			return err_set(err, ERR_PROTOCOL, "digests of files in '%s': senseless answer", dir);
+		memcpy(hex[i], p, 64);
+		hex[i++][64] = '\0';
+	}
+	return 0;
+}
+
+/* ---- changes ---- */
+
+static int op_text(const struct shell_target *s, const struct target_op *op, struct str *out, struct err *err)
+{
+	switch (op->kind) {
+	case TARGET_MKDIR:
+		shell_mkdir_text(s, op->path, op->attr, out);
+		return 0;
+	case TARGET_PUT:
+		shell_put_text(s, op->path, op->data, op->len, op->attr, out);
+		return 0;
+	case TARGET_LINK_NEW:
+		shell_link_new_text(op->from, op->path, out);
+		return 0;
+	case TARGET_REMOVE:
+		shell_remove_text(op->path, out);
+		return 0;
+	case TARGET_REMOVE_TREE:
+		return shell_remove_tree_text(s, op->path, out, err);
+	}
+	return err_set(err, ERR_INTERNAL, "an operation of kind %d", (int)op->kind);
+}
+
+/* Words of what shell_code_of takes for this error. */
+static void add_fine(int code, struct str *frame)
+{
+	if (code == ERR_EXISTS)
+		str_append(frame, "*'File exists'*|*'Directory not empty'*) br=0;; ");
+	else if (code == ERR_NOT_FOUND)
+		str_append(frame, "*'No such file'*|*'Not a directory'*) br=0;; ");
+}
+
+/* One operation: br is the status so far, bi the index of the one that failed, bk is set when the lock is not ours. */
+static int add_op(const struct shell_target *s, const struct target_op *op, size_t index, struct str *frame,
+		  struct err *err)
+{
+	_cleanup_(str_done) struct str script = STR_SECRET_INIT(SCRIPT_MAX);
+	int r = shell_may_change(&s->t, op->path, err);
+	if (r == 0)
+		r = op_text(s, op, &script, err);
+	if (r < 0)
+		return r;
+	if (script.failed)
+		return err_set(err, ERR_LIMIT, "'%s': the name is too long", op->path);
+	str_append(frame, "if [ $br = 0 ]; then if ");
+	shell_guard_text(&s->t, frame);
+	str_appendf(frame, "; then be=$( (umask 077\n%s\n) </dev/null 2>&1 >/dev/null); br=$?; bi=%zu\n", str_peek(&script),
+		    index);
+	str_append(frame, "case $br.$be in 0.*) ;; ");
+	add_fine(op->fine, frame);
+	add_fine(op->also_fine, frame);
+	str_append(frame, "*) printf '%s\\n' \"$be\" >&2;; esac\n");
+	str_append(frame, "else bk=1 br=1; fi; fi\n");
+	return 0;
+}
+
+static bool can_be_joined(const struct shell_target *s, const struct target_op *op)
+{
+	return op->kind != TARGET_PUT || shell_fits_in_script(s, op->data, op->len);
+}
+
+static const char *verb_of(const struct target_op *op)
+{
+	static const char *const verbs[] = {[TARGET_MKDIR] = "make the directory",
+					    [TARGET_PUT] = "write",
+					    [TARGET_LINK_NEW] = "make the hard link",
+					    [TARGET_REMOVE] = "remove",
+					    [TARGET_REMOVE_TREE] = "remove the tree"};
+	return verbs[op->kind];
+}
+
+static int do_joined(struct target *t, const struct target_op *ops, size_t count, struct err *err)
+{
+	struct shell_target *s = (struct shell_target *)t;
+	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(SHELL_MESSAGE_MAX);
+	_cleanup_(str_done) struct str frame = STR_SECRET_INIT(SIZE_MAX / 2);
+	size_t failed = 0;
+	str_append(&frame, "br=0 bi=0 bk=\n");
+	for (size_t i = 0; i < count; i++) {
+		int r = add_op(s, &ops[i], i, &frame, err);
+		if (r < 0)
+			return r;
+	}
+	str_append(&frame, "if [ -n \"$bk\" ]; then d \"$Q\" 0; else [ $br = 0 ] || echo $bi; d r $br; fi");
+	int r = shell_change_frame(t, str_peek(&frame), &said, err);
+	if (r < 0)
+		return err_wrap(err, r, "%s '%s'%s", verb_of(&ops[0]), ops[0].path, count > 1 ? " and more" : "");
+	if (said.status == 0)
+		return 0;
+	if (sscanf(str_peek(&said.out), "%zu", &failed) != 1 || failed >= count)
+		failed = 0;
+	return shell_fail(&said, err, "%s '%s'", verb_of(&ops[failed]), ops[failed].path);
+}
+
+int shell_do_all(struct target *t, const struct target_op *ops, size_t count, struct err *err)
+{
+	struct shell_target *s = (struct shell_target *)t;
+	int r = shell_open(&t->view, err);
+	for (size_t i = 0; i < count && r == 0;) {
+		size_t n = 0;
+		while (i + n < count && can_be_joined(s, &ops[i + n]))
+			n++;
+		if (n > 0) {
+			r = do_joined(t, ops + i, n, err);
+		} else {
+			r = shell_put(t, ops[i].path, ops[i].data, ops[i].len, ops[i].attr, err);
+			if (r < 0 && (r == ops[i].fine || r == ops[i].also_fine)) {
+				err_clear(err);
+				r = 0;
+			}
+			n = 1;
+		}
+		i += n;
+	}
+	return r;
+}
