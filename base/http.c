@@ -100,6 +100,18 @@ static int begin(struct http_transfer *t, struct err *err)
 	return 0;
 }
 
+int http_launch(struct http_transfer *t, struct err *err)
+{
+	int r = begin(t, err);
+	if (r < 0) {
+		http_transfer_free(t);
+		return r;
+	}
+	t->next = t->client->transfers;
+	t->client->transfers = t;
+	return 0;
+}
+
 struct http_transfer *http_start(struct http *h, const struct http_request *request, http_done_fn done, void *context,
 				 struct err *err)
 {
@@ -108,13 +120,7 @@ struct http_transfer *http_start(struct http *h, const struct http_request *requ
 		return NULL;
 	t->done = done;
 	t->done_context = context;
-	if (begin(t, err) < 0) {
-		http_transfer_free(t);
-		return NULL;
-	}
-	t->next = h->transfers;
-	h->transfers = t;
-	return t;
+	return http_launch(t, err) < 0 ? NULL : t;
 }
 
 /* The transfer is over: out of every list before its owner hears of it, so that the owner may start and cancel others.
@@ -147,8 +153,7 @@ static void begin_due(struct http *h)
 	}
 }
 
-/* Everything that can be done without waiting. Returns how many transfers ended. */
-static int perform(struct http *h, struct err *err)
+int http_turn(struct http *h, struct err *err)
 {
 	int running = 0, queued, ended = 0;
 	begin_due(h);
@@ -184,6 +189,11 @@ static int64_t next_due_ms(const struct http *h)
 	return next;
 }
 
+int http_wait(struct http *h, struct wait *w, struct err *err)
+{
+	return net_multi_wait(h->multi, w, next_due_ms(h), err);
+}
+
 static short to_curl(short events)
 {
 	return (short)((events & POLLIN ? CURL_WAIT_POLLIN : 0) | (events & POLLPRI ? CURL_WAIT_POLLPRI : 0) |
@@ -212,7 +222,7 @@ static int poll_all(struct http *h, struct pollfd *extra, size_t extra_count, in
 int http_step(struct http *h, struct pollfd *extra, size_t extra_count, int64_t max_wait_ms, struct err *err)
 {
 	int64_t due;
-	int ended = perform(h, err);
+	int ended = http_turn(h, err);
 	if (ended < 0)
 		return ended;
 	due = next_due_ms(h);
@@ -223,7 +233,7 @@ int http_step(struct http *h, struct pollfd *extra, size_t extra_count, int64_t 
 	int ready = poll_all(h, extra, extra_count, max_wait_ms, err);
 	if (ready < 0)
 		return ready;
-	int r = perform(h, err);
+	int r = http_turn(h, err);
 	return r < 0 ? r : ready;
 }
 
@@ -258,19 +268,15 @@ int http_perform(struct http *h, const struct http_request *request, struct wait
 	t->done = wake_waiter;
 	t->done_context = &waiter;
 	t->deadline_mono_ms = w != NULL ? w->deadline_mono_ms : 0;
-	r = begin(t, err);
-	if (r < 0) {
-		http_transfer_free(t);
+	r = http_launch(t, err);
+	if (r < 0)
 		return r;
-	}
-	t->next = h->transfers;
-	h->transfers = t;
 	for (;;) {
-		r = perform(h, err);
+		r = http_turn(h, err);
 		if (waiter.done)
 			break;
 		if (r >= 0)
-			r = net_multi_wait(h->multi, w, next_due_ms(h), err);
+			r = http_wait(h, w, err);
 		if (r < 0) {
 			r = err_wrap(err, r, "%s %s", t->method, t->label);
 			http_cancel(t);

@@ -51,6 +51,18 @@ const char *http_header(const struct http_response *r, const char *name);   /* v
 int http_perform(struct http *h, const struct http_request *request, struct wait *w, struct http_response *ret,
                  struct err *err);
 
+/* The answer pulled by the caller instead of pushed to on_body: for libraries that read. At most 1 MiB waits here, then the
+ * connection does. request->on_body must be NULL; max_body 0 is no ceiling; further tries as with on_body. Not thread-safe. */
+struct http_stream;
+/* Starts; what the request points to is copied. w is used by each call below and must outlive the stream. NULL: see err. */
+struct http_stream *http_stream_open(struct http *h, const struct http_request *request, struct wait *w, struct err *err);
+/* Waits until status and headers are known. *ret: the stream's. Of an answer other than 2xx the body is in it, whole. */
+int http_stream_head(struct http_stream *s, const struct http_response **ret, struct err *err);
+/* Waits for the next bytes of a 2xx answer: 1 to size of them, 0 at its end. An answer that ends too early is an error. */
+int http_stream_read(struct http_stream *s, void *buffer, size_t size, size_t *ret_len, struct err *err);
+void http_stream_free(struct http_stream *s);     /* also in the middle: the transfer is given up */
+void http_stream_freep(struct http_stream **s);
+
 /* Asynchronous: for the listener's event loop. What the request points to is copied. done is called from http_step, may take
  * members of the response (zeroing them), and may start and cancel transfers; the transfer itself is gone after it.
  * NULL: it could not be started. */

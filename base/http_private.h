@@ -1,4 +1,5 @@
-/* One HTTP request through its tries: shared by http.c (the client and its loop) and http_transfer.c (one try). */
+/* One HTTP request through its tries: shared by http.c (the client and its loop), http_stream.c (an answer that is pulled) and
+ * http_transfer.c (one try). */
 #pragma once
 #include "base/http.h"
 #include "base/net_private.h"
@@ -49,3 +50,12 @@ int http_transfer_begin(struct http_transfer *t, struct err *err);
 /* The try ended with `code`: true when another one shall follow at t->due_mono_ms; else *ret_result says how it ended.
  */
 bool http_transfer_end(struct http_transfer *t, CURLcode code, int *ret_result, struct err *err);
+/* No further pieces to on_body, or again: then at once what libcurl holds, from within. */
+void http_transfer_pause(struct http_transfer *t, bool paused);
+
+/* Everything that can be done without waiting. Returns how many transfers ended. */
+int http_turn(struct http *h, struct err *err);
+/* Begins t and lists it with its client. On failure t is freed. */
+int http_launch(struct http_transfer *t, struct err *err);
+/* Until something may have happened on a transfer of h, as w allows; 0 or an error of w. */
+int http_wait(struct http *h, struct wait *w, struct err *err);

@@ -175,7 +175,10 @@ static size_t on_data(char *data, size_t size, size_t count, void *context)
 	struct http_transfer *t = context;
 	size_t len = size * count;
 	long status = 0;
+	if (t->failed < 0)
+		return 0;
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+	t->response.status = (int)status;
 	if (t->on_body != NULL && status >= 200 && status < 300) {
 		curl_off_t before = 0;
 		curl_easy_getinfo(t->easy, CURLINFO_SIZE_DOWNLOAD_T, &before);
@@ -433,4 +436,10 @@ bool http_transfer_end(struct http_transfer *t, CURLcode code, int *ret_result, 
 		*ret_result = 0;
 	}
 	return false;
+}
+
+void http_transfer_pause(struct http_transfer *t, bool paused)
+{
+	if (t->easy != NULL)
+		curl_easy_pause(t->easy, paused ? CURLPAUSE_RECV : CURLPAUSE_CONT);
 }

@@ -7,6 +7,7 @@
 /big/N                N bytes, without a length with ?chunked
 /hang                 no answer
 /stall/N              N bytes of 2N, then silence
+/cut/N                N bytes of 2N, then the connection is closed
 /close                closes without an answer
 /redirect?to=URL      302 (or ?code=)
 /loop                 302 to itself
@@ -76,13 +77,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(b"x" * min(total, 65536))
                 total -= min(total, 65536)
             return None
-        if word == "stall":
+        if word in ("stall", "cut"):
             self.send_response(200)
             self.send_header("Content-Length", str(2 * int(rest[0])))
             self.end_headers()
             self.wfile.write(b"x" * int(rest[0]))
             self.wfile.flush()
-            stop.wait()
+            if word == "stall":
+                stop.wait()
+            self.close_connection = True
             return None
         if word == "hang":
             stop.wait()

@@ -411,6 +411,123 @@ static void waiting_for_a_poll_costs_no_wake_ups(void **state)
 	assert_in_range(steps, 1, 12);
 }
 
+/* ---- answers that are pulled ---- */
+
+struct pull {
+	struct http *h;
+	struct http_stream *stream;
+	struct wait w;
+	struct err err;
+};
+
+static void pull_done(struct pull *p)
+{
+	http_stream_free(p->stream);
+	http_free(p->h);
+}
+#define PULL(name) _cleanup_(pull_done) struct pull name = {.h = http_new(NULL, NULL), .w = WAIT_INIT}
+
+static int status_of(struct pull *p, const char *path)
+{
+	const struct http_response *head = NULL;
+	_cleanup_free_ char *url = url_of(path);
+	struct http_request q = {.url = url};
+	if (p->w.deadline_mono_ms == 0)
+		p->w = wait_within(&p->w, 20000);
+	p->stream = http_stream_open(p->h, &q, &p->w, &p->err);
+	if (p->stream == NULL)
+		return p->err.code;
+	int r = http_stream_head(p->stream, &head, &p->err);
+	return r < 0 ? r : head->status;
+}
+
+/* How many bytes came; or the error. */
+static long pull_all(struct pull *p, size_t piece)
+{
+	char buffer[65536];
+	long sum = 0;
+	for (size_t len = 1; len > 0; sum += (long)len) {
+		int r = http_stream_read(p->stream, buffer, piece, &len, &p->err);
+		if (r < 0)
+			return r;
+		bool right = true;
+		for (size_t i = 0; i < len; i++)
+			right &= buffer[i] == 'x';
+		assert_true(right && len <= piece);
+	}
+	return sum;
+}
+
+static void a_pulled_answer_is_whole_and_waits_outside_until_it_is_read(void **state)
+{
+	(void)state;
+	const char *const paths[] = {"/big/30000000", "/big/30000000?chunked"};
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		PULL(p);
+		assert_int_equal(status_of(&p, paths[i]), 200);
+		/* Other requests of the client turn its loop: all that would be pushed in the meantime would break the ceiling. */
+		for (int turn = 0; turn < 50; turn++) {
+			struct call other = {.h = p.h, .w = WAIT_INIT};
+			assert_int_equal(go(&other, "/echo"), 0);
+			other.h = NULL;
+			call_done(&other);
+		}
+		assert_int_equal(pull_all(&p, i == 0 ? 65536 : 1000), 30000000);
+		size_t len = 1;
+		assert_int_equal(http_stream_read(p.stream, &len, 1, &len, &p.err), 0);
+		assert_int_equal(len, 0);
+	}
+}
+
+static void a_pulled_refusal_has_its_text_in_the_head(void **state)
+{
+	(void)state;
+	PULL(p);
+	const struct http_response *head = NULL;
+	assert_int_equal(status_of(&p, "/status/403"), 403);
+	assert_int_equal(http_stream_head(p.stream, &head, &p.err), 0);
+	assert_string_equal(str_peek(&head->body), "status");
+	assert_int_equal(pull_all(&p, 100), 0);
+}
+
+static void a_pulled_answer_that_breaks_off_is_an_error_after_what_came(void **state)
+{
+	(void)state;
+	PULL(p);
+	char buffer[2000];
+	size_t len = 0;
+	assert_int_equal(status_of(&p, "/cut/1000"), 200);
+	assert_int_equal(http_stream_read(p.stream, buffer, sizeof(buffer), &len, &p.err), 0);
+	assert_int_equal(len, 1000);
+	assert_int_equal(http_stream_read(p.stream, buffer, sizeof(buffer), &len, &p.err), ERR_NETWORK);
+	PULL(none);
+	assert_int_equal(status_of(&none, "/close"), ERR_NETWORK);
+}
+
+static void a_pulled_answer_that_stalls_ends_with_the_deadline_or_a_cancel(void **state)
+{
+	(void)state;
+	PULL(late);
+	late.w = wait_within(&late.w, 200);
+	assert_int_equal(status_of(&late, "/stall/10"), 200);
+	assert_int_equal(pull_all(&late, 100), ERR_TIMEOUT);
+	PULL(hangs);
+	hangs.w = wait_within(&hangs.w, 200);
+	assert_int_equal(status_of(&hangs, "/hang"), ERR_TIMEOUT);
+	int fds[2];
+	assert_int_equal(pipe(fds), 0);
+	PULL(cancelled);
+	cancelled.w.cancel_fd = fds[0];
+	cancelled.w.tick_ms = 50;
+	cancelled.w.tick = cancel_tick;
+	cancelled.w.context = &fds[1];
+	int64_t start = clock_mono_ms();
+	assert_int_equal(status_of(&cancelled, "/hang"), ERR_CANCELLED);
+	assert_true(clock_mono_ms() - start < 1000);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -430,6 +547,10 @@ int main(void)
 		cmocka_unit_test(a_proxy_gets_the_request),
 		cmocka_unit_test(transfers_run_side_by_side_with_other_descriptors),
 		cmocka_unit_test(waiting_for_a_poll_costs_no_wake_ups),
+		cmocka_unit_test(a_pulled_answer_is_whole_and_waits_outside_until_it_is_read),
+		cmocka_unit_test(a_pulled_refusal_has_its_text_in_the_head),
+		cmocka_unit_test(a_pulled_answer_that_breaks_off_is_an_error_after_what_came),
+		cmocka_unit_test(a_pulled_answer_that_stalls_ends_with_the_deadline_or_a_cancel),
 	};
 	return cmocka_run_group_tests(tests, start_server, stop_server);
 }
