@@ -156,7 +156,7 @@ static int find_commit(struct checkout *k, struct err *err)
 	const char *names[] = { branch, tag, NULL };
 	const char *exact[] = { ref ? ref : "HEAD", NULL };
 	bool full = ref == NULL || str_starts(ref, "refs/");
-	int r = git_wire_resolve(&k->remote, full ? exact : names, k->commit, &k->ref, err);
+	int r = git_area_resolve(&k->remote, full ? exact : names, k->commit, &k->ref, err);
 	if (r >= 0 && k->ref != NULL && strcmp(k->ref, "HEAD") == 0)
 		freep(&k->ref);
 	return r;
@@ -185,7 +185,8 @@ static int run(struct checkout *k, struct err *err)
 		r = find_commit(k, err);
 	if (r >= 0)
 		r = git_area_open(k->path, str_peek(&k->url), k->in->clean, &area, err);
-	if (r >= 0 && !git_area_has(area, k->commit))
+	/* All of history has all branches and tags with it, and those may have moved. */
+	if (r >= 0 && (k->in->fetch_depth == 0 || !git_area_has(area, k->commit)))
 		r = git_area_fetch(area, &k->remote, k->commit, (int)k->in->fetch_depth, err);
 	if (r >= 0)
 		r = git_area_checkout(area, k->commit, k->ref, k->in->clean, k->c->wait, &result, err);

@@ -18,7 +18,7 @@ int git_area_error(struct err *err, int code, const char *what)
 	return err_set(err, ours, "%s: %s", what, e && e->message ? e->message : "libgit2 gives no reason");
 }
 
-static void library_init(void)
+void git_area_library(void)
 {
 	static bool done;
 	if (done)
@@ -108,7 +108,7 @@ static void read_head(struct git_area *a)
 int git_area_open(const char *path, const char *url, bool clean, struct git_area **ret, struct err *err)
 {
 	struct git_area *a _cleanup_(git_area_freep) = xcalloc(1, sizeof(*a));
-	library_init();
+	git_area_library();
 	int r = fs_mkdirs(AT_FDCWD, path, 0755, err);
 	if (r < 0)
 		return err_wrap(err, r, "make the work area");
@@ -146,21 +146,43 @@ bool git_area_has(const struct git_area *a, const char *commit)
 	       git_commit_tree(&tree, found) == 0;
 }
 
+static bool in_the_way(const char *name, const char *wanted)
+{
+	const char *shorter = strlen(name) < strlen(wanted) ? name : wanted, *longer = shorter == name ? wanted : name;
+	size_t len = strlen(shorter);
+	return strncmp(shorter, longer, len) == 0 && longer[len] == '/';
+}
+
+/* A branch that is gone on the server may stand where this one needs a directory, or lie below its name. */
+static int set_reference(struct git_area *a, const char *name, const git_oid *id)
+{
+	git_reference *made _cleanup_(reference_freep) = NULL;
+	git_strarray names = { NULL, 0 };
+	int r = git_reference_create(&made, a->repo, name, id, 1, NULL);
+	if (r == 0)
+		return 0;
+	r = git_reference_list(&names, a->repo);
+	for (size_t i = 0; r == 0 && i < names.count; i++)
+		if (in_the_way(names.strings[i], name))
+			r = git_reference_remove(a->repo, names.strings[i]);
+	git_strarray_dispose(&names);
+	return r == 0 ? git_reference_create(&made, a->repo, name, id, 1, NULL) : r;
+}
+
 /* HEAD and the references, once the work tree is right. */
 static int set_references(struct git_area *a, const git_oid *id, const char *ref, struct err *err)
 {
-	git_reference *made _cleanup_(reference_freep) = NULL, *tracking _cleanup_(reference_freep) = NULL;
 	int r;
 	if (ref != NULL && str_starts(ref, "refs/heads/")) {
 		_cleanup_free_ char *remote = xasprintf("refs/remotes/origin/%s", ref + strlen("refs/heads/"));
-		r = git_reference_create(&made, a->repo, ref, id, 1, NULL);
+		r = set_reference(a, ref, id);
 		if (r == 0)
-			r = git_reference_create(&tracking, a->repo, remote, id, 1, NULL);
+			r = set_reference(a, remote, id);
 		if (r == 0)
 			r = git_repository_set_head(a->repo, ref);
 	} else {
 		if (ref != NULL && str_starts(ref, "refs/tags/"))
-			git_reference_create(&made, a->repo, ref, id, 1, NULL);
+			set_reference(a, ref, id);
 		r = git_repository_set_head_detached(a->repo, id);
 	}
 	return r == 0 ? 0 : git_area_error(err, r, "set HEAD");

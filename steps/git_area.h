@@ -14,7 +14,11 @@ int git_area_open(const char *path, const char *url, bool clean, struct git_area
 /* The commit that HEAD names and whose objects are here, or "" . */
 const char *git_area_head(const struct git_area *a);
 bool git_area_has(const struct git_area *a, const char *commit);
-/* Fetches commit (depth 0: all history). A server without protocol version 2 is asked through libgit2. */
+/* As git_wire_resolve, also of a server without protocol version 2. */
+int git_area_resolve(const struct git_remote_access *remote, const char *const *names, char ret_id[GIT_HEX], char **ret_name,
+                     struct err *err);
+/* Fetches commit; depth 0: all of history, with all branches (refs/remotes/origin) and tags. That, and what a server without
+ * protocol version 2 has, comes by version 0 (steps/git_v0.h). */
 int git_area_fetch(struct git_area *a, const struct git_remote_access *remote, const char *commit, int depth, struct err *err);
 
 struct git_area_result {

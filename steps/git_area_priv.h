@@ -1,4 +1,4 @@
-/* For git_area.c, git_pack.c and git_worktree.c only. */
+/* For git_area.c, git_pack.c, git_transport.c, git_v0.c and git_worktree.c only. */
 #pragma once
 #include "steps/git_area.h"
 #include <git2.h>
@@ -10,8 +10,13 @@ struct git_area {
 	char head[GIT_HEX];
 };
 
+/* Before the first call of libgit2. */
+void git_area_library(void);
 /* libgit2's last error as ours; the only place that asks for it in these files. */
 int git_area_error(struct err *err, int code, const char *what);
+bool git_area_is_shallow(const struct git_area *a);
+/* After a fetch of whole histories: .git/shallow keeps only what still ends early. */
+int git_area_deepened(struct git_area *a, struct err *err);
 int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, struct wait *wait, struct git_area_result *ret,
                         struct err *err);
 

@@ -7,8 +7,9 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "steps/git_area_priv.h"
+#include "steps/git_v0.h"
 
-enum { SHALLOW_MAX = 4 << 20 };
+enum { SHALLOW_MAX = 4 << 20, CHECK_EVERY = 16 };
 
 struct receiving {
 	git_indexer *indexer;
@@ -17,12 +18,28 @@ struct receiving {
 	struct strv shallow;
 	struct strv unshallow;
 	size_t bytes;
+	unsigned progressed;
+	int stopped;                    /* by the deadline, a cancel or the tick; 0: not */
+	struct err why;
 };
 
+/* Called for each object. */
 static int on_progress(const git_indexer_progress *stats, void *payload)
 {
+	struct receiving *in = payload;
 	(void)stats;
-	return wait_check(((struct receiving *)payload)->wait, NULL) < 0 ? GIT_EUSER : 0;
+	if (in->progressed++ % CHECK_EVERY == 0)
+		in->stopped = wait_ms(in->wait, 0, &in->why);
+	return in->stopped < 0 ? GIT_EUSER : 0;
+}
+
+static int indexer_error(const struct receiving *in, int code, const char *what, struct err *err)
+{
+	if (in->stopped == 0)
+		return git_area_error(err, code, what);
+	if (err != NULL)
+		*err = in->why;
+	return err_wrap(err, in->stopped, "%s", what);
 }
 
 static int on_pack(void *context, const void *data, size_t len, struct err *err)
@@ -30,7 +47,7 @@ static int on_pack(void *context, const void *data, size_t len, struct err *err)
 	struct receiving *in = context;
 	in->bytes += len;
 	int r = git_indexer_append(in->indexer, data, len, &in->progress);
-	return r == 0 ? 0 : git_area_error(err, r, "unpack what the git server sent");
+	return r == 0 ? 0 : indexer_error(in, r, "unpack what the git server sent", err);
 }
 
 static void on_shallow(void *context, const char *id, bool shallow)
@@ -72,6 +89,20 @@ static int write_shallow(struct git_area *a, struct receiving *in, struct err *e
 	return fs_write_replace(AT_FDCWD, path, text.data, text.len, 0644, err);
 }
 
+static bool has_parents(struct git_area *a, const char *commit)
+{
+	git_oid id;
+	git_commit *found _cleanup_(commit_freep) = NULL;
+	if (git_oid_fromstr(&id, commit) != 0 || git_commit_lookup(&found, a->repo, &id) != 0)
+		return false;
+	for (unsigned i = 0; i < git_commit_parentcount(found); i++) {
+		git_commit *parent _cleanup_(commit_freep) = NULL;
+		if (git_commit_parent(&parent, found, i) != 0)
+			return false;
+	}
+	return true;
+}
+
 static int fetch_v2(struct git_area *a, const struct git_remote_access *remote, const char *commit, int depth, struct err *err)
 {
 	struct receiving in _cleanup_(receiving_done) = { .wait = remote->wait };
@@ -88,7 +119,8 @@ static int fetch_v2(struct git_area *a, const struct git_remote_access *remote, 
 		return git_area_error(err, r, "open the object database");
 	struct git_fetch fetch = {
 		.want = commit,
-		.have = a->head[0] ? a->head : NULL,
+		/* Who wants all of history must not name a commit that has not all of it. */
+		.have = a->head[0] && (depth > 0 || !git_area_is_shallow(a)) ? a->head : NULL,
 		.depth = depth,
 		.on_pack = on_pack,
 		.on_shallow = on_shallow,
@@ -99,7 +131,7 @@ static int fetch_v2(struct git_area *a, const struct git_remote_access *remote, 
 		return r;
 	r = git_indexer_commit(in.indexer, &in.progress);
 	if (r != 0)
-		return git_area_error(err, r, "index the pack");
+		return indexer_error(&in, r, "index the pack", err);
 	r = write_shallow(a, &in, err);
 	if (r < 0)
 		return err_wrap(err, r, "record where the history ends");
@@ -108,56 +140,52 @@ static int fetch_v2(struct git_area *a, const struct git_remote_access *remote, 
 	return 0;
 }
 
-/* ---- without protocol version 2 ---- */
-
-struct old_fetch {
-	const struct git_remote_access *remote;
-};
-
-static int old_progress(const git_indexer_progress *stats, void *payload)
+bool git_area_is_shallow(const struct git_area *a)
 {
-	(void)stats;
-	return wait_check(((struct old_fetch *)payload)->remote->wait, NULL) < 0 ? GIT_EUSER : 0;
+	_cleanup_free_ char *path = xasprintf("%s/.git/shallow", a->path);
+	return access(path, F_OK) == 0;
 }
 
-/* libgit2 1.5 fetches whole histories by protocol version 0 only: slower, but right. */
-static int fetch_v0(struct git_area *a, const struct git_remote_access *remote, const char *commit, struct err *err)
+/* What had missing parents may have them now. */
+int git_area_deepened(struct git_area *a, struct err *err)
 {
-	git_remote *origin _cleanup_(remote_freep) = NULL;
-	struct old_fetch context = { remote };
-	git_fetch_options options;
-	git_fetch_options_init(&options, GIT_FETCH_OPTIONS_VERSION);
-	options.callbacks.transfer_progress = old_progress;
-	options.callbacks.payload = &context;
-	options.download_tags = GIT_REMOTE_DOWNLOAD_TAGS_AUTO;
-	struct str header _cleanup_(str_done) = STR_SECRET_INIT(16384);
-	char *headers[1];
-	if (remote->authorization != NULL) {
-		str_appendf(&header, "Authorization: %s", remote->authorization);
-		headers[0] = header.data;
-		options.custom_headers = (git_strarray){ headers, 1 };
+	struct receiving none _cleanup_(receiving_done) = { 0 };
+	_cleanup_free_ char *path = xasprintf("%s/.git/shallow", a->path);
+	struct str text _cleanup_(str_done) = STR_INIT(SHALLOW_MAX);
+	int r = fs_read(AT_FDCWD, path, SHALLOW_MAX, &text, err);
+	if (r < 0)
+		return r == ERR_NOT_FOUND ? 0 : r;
+	char *rest = NULL;
+	char *line = text.data ? strtok_r(text.data, "\n", &rest) : NULL;
+	for (; line != NULL; line = strtok_r(NULL, "\n", &rest))
+		if (has_parents(a, line))
+			strv_add(&none.unshallow, line);
+	return write_shallow(a, &none, err);
+}
+
+int git_area_resolve(const struct git_remote_access *remote, const char *const *names, char ret_id[GIT_HEX], char **ret_name,
+                     struct err *err)
+{
+	int r = git_wire_resolve(remote, names, ret_id, ret_name, err);
+	if (r == ERR_UNSUPPORTED) {
+		log_debug("git", "%s: no protocol version 2, asking by version 0", remote->url);
+		err_clear(err);
+		r = git_v0_resolve(remote, names, ret_id, ret_name, err);
 	}
-	const char *spec[] = { "+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*" };
-	git_strarray specs = { (char **)spec, ARRAY_SIZE(spec) };
-	int r = git_remote_create_anonymous(&origin, a->repo, remote->url);
-	if (r == 0)
-		r = git_remote_fetch(origin, &specs, &options, NULL);
-	if (r != 0)
-		return git_area_error(err, r, "fetch by the old protocol");
-	if (!git_area_has(a, commit)) {
-		r = err_set(err, ERR_NOT_FOUND, "%s has no branch or tag that holds %.12s", remote->url, commit);
-		return err_hint(err, r, "the server gives no commits by id; push a branch that holds it");
-	}
-	return 0;
+	return r;
 }
 
 int git_area_fetch(struct git_area *a, const struct git_remote_access *remote, const char *commit, int depth, struct err *err)
 {
-	int r = fetch_v2(a, remote, commit, depth, err);
-	if (r == ERR_UNSUPPORTED) {
+	int r = depth == 0 ? git_v0_fetch(a, remote, commit, true, err) : fetch_v2(a, remote, commit, depth, err);
+	if (depth == 0 && r == ERR_NOT_FOUND) {
+		/* On no branch any more: by its id. */
+		err_clear(err);
+		r = fetch_v2(a, remote, commit, depth, err);
+	} else if (r == ERR_UNSUPPORTED) {
 		log_debug("git", "%s: no fetch of a commit by protocol version 2, using version 0", remote->url);
 		err_clear(err);
-		r = fetch_v0(a, remote, commit, err);
+		r = git_v0_fetch(a, remote, commit, false, err);
 	}
 	if (r >= 0 && !git_area_has(a, commit))
 		r = err_set(err, ERR_PROTOCOL, "%s sent a pack without %.12s", remote->url, commit);

@@ -3,8 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PKT_MAX = 65520, REQUEST_MAX = 64 << 10, REFS_MAX = 16 << 20, ERROR_TEXT_MAX = 2048 };
-static const int64_t FETCH_MS = 30 * 60 * 1000, REFS_MS = 60 * 1000;
+enum { PKT_MAX = 65520, REQUEST_MAX = 64 << 10, ERROR_TEXT_MAX = 2048 };
+
+static const char result_type[] = "application/x-git-upload-pack-result";
 
 /* ---- pkt-lines ---- */
 
@@ -86,23 +87,21 @@ struct exchange {
 	struct pkt_reader reader;
 	int result;                    /* of the reader; the transfer goes on so that the status is seen first */
 	struct err err;
-	struct str head;               /* first bytes, for a sentence about an answer that is no git */
 };
 
 static int on_body(void *context, const void *data, size_t len, struct err *err)
 {
 	struct exchange *x = context;
-	if (x->head.len < ERROR_TEXT_MAX)
-		str_append_n(&x->head, data, MIN(len, ERROR_TEXT_MAX - x->head.len));
 	if (x->result >= 0)
 		x->result = pkt_feed(&x->reader, data, len, &x->err);
-	if (x->result == ERR_CANCELLED || x->result == ERR_LIMIT || x->result == ERR_NO_SPACE)
+	if (x->result == ERR_CANCELLED || x->result == ERR_TIMEOUT || x->result == ERR_LIMIT || x->result == ERR_NO_SPACE)
 		return err_set(err, x->result, "stopped");
 	return 0;
 }
 
-static int status_error(const struct http_response *response, const struct exchange *x, const char *url, struct err *err)
+int git_wire_refusal(const struct http_response *response, const char *url, struct err *err)
 {
+	const char *place = http_header(response, "Location");
 	int r;
 	switch (response->status) {
 	case 401:
@@ -112,12 +111,33 @@ static int status_error(const struct http_response *response, const struct excha
 	case 404:
 		r = err_set(err, ERR_NOT_FOUND, "there is no repository at %s, or the token may not see it", url);
 		return err_hint(err, r, "check `repository:`; a private repository of another owner needs its own `token:`");
+	case 301:
+	case 302:
+	case 307:
+	case 308:
+		r = err_set(err, ERR_NOT_FOUND, "%s has moved to %.200s", url, place ? place : "another place");
+		return err_hint(err, r, "give its new name in `repository:` or `server:`");
 	default:
 		break;
 	}
 	struct str text _cleanup_(str_done) = STR_INIT(8 * ERROR_TEXT_MAX);
-	str_append_safe(&text, str_peek(&x->head), MIN(x->head.len, (size_t)200));
+	str_append_safe(&text, str_peek(&response->body), MIN(response->body.len, (size_t)200));
 	return err_set(err, ERR_PROTOCOL, "%s answered HTTP %d: %s", url, response->status, str_peek(&text));
+}
+
+int git_wire_type(const struct http_response *response, const char *want, const char *url, struct err *err)
+{
+	const char *type = http_header(response, "Content-Type");
+	if (type != NULL && str_starts(type, want))
+		return 0;
+	int r = err_set(err, ERR_PROTOCOL, "%s does not answer as a git server: its answer is of the type '%.100s'", url, type ? type : "");
+	return err_hint(err, r, "check `server:` and `repository:`; a login page or a proxy may have answered in its place");
+}
+
+int git_wire_no_name(const struct git_remote_access *remote, const char *name, struct err *err)
+{
+	int r = err_set(err, ERR_NOT_FOUND, "%s has no '%s'", remote->url, name);
+	return err_hint(err, r, "`ref:` is a branch, a tag, or a commit id of 40 digits");
 }
 
 static int post(const struct git_remote_access *remote, const struct str *body, int64_t timeout_ms, struct exchange *x,
@@ -156,7 +176,9 @@ static int post(const struct git_remote_access *remote, const struct str *body, 
 	if (r < 0)
 		return err_wrap(err, r, "ask %s", remote->url);
 	if (response.status != 200)
-		return status_error(&response, x, remote->url, err);
+		return git_wire_refusal(&response, remote->url, err);
+	if (x->result == ERR_PROTOCOL && (r = git_wire_type(&response, result_type, remote->url, err)) < 0)
+		return r;
 	if (x->result < 0) {
 		*err = x->err;
 		return err_wrap(err, x->result, "read the answer of %s", remote->url);
@@ -173,6 +195,7 @@ struct refs {
 	int best;                      /* index into names of the best so far, -1: none */
 	char id[GIT_HEX];
 	size_t bytes;
+	bool seen_any;
 };
 
 static bool is_id(const char *text, size_t len)
@@ -189,11 +212,12 @@ static bool is_id(const char *text, size_t len)
 static int on_ref(void *context, int kind, const char *data, size_t len, struct err *err)
 {
 	struct refs *refs = context;
+	refs->seen_any = true;
 	if (kind >= 0)
 		return 0;
 	refs->bytes += len;
-	if (refs->bytes > REFS_MAX)
-		return err_set(err, ERR_LIMIT, "the git server lists more than %d bytes of references", REFS_MAX);
+	if (refs->bytes > GIT_REFS_MAX)
+		return err_set(err, ERR_LIMIT, "the git server lists more than %d bytes of references", GIT_REFS_MAX);
 	if (len > 0 && data[len - 1] == '\n')
 		len--;
 	if (len > 4 && memcmp(data, "ERR ", 4) == 0)
@@ -219,11 +243,9 @@ static int on_ref(void *context, int kind, const char *data, size_t len, struct 
 static void exchange_done(struct exchange *x)
 {
 	str_done(&x->reader.line);
-	str_done(&x->head);
 }
 
-#define EXCHANGE_INIT(callback, ctx) { .reader = { .line = STR_INIT(PKT_MAX), .on_line = (callback), .context = (ctx) }, \
-	.head = STR_INIT(ERROR_TEXT_MAX) }
+#define EXCHANGE_INIT(callback, ctx) { .reader = { .line = STR_INIT(PKT_MAX), .on_line = (callback), .context = (ctx) } }
 
 int git_wire_resolve(const struct git_remote_access *remote, const char *const *names, char ret_id[GIT_HEX], char **ret_name,
                      struct err *err)
@@ -238,13 +260,14 @@ int git_wire_resolve(const struct git_remote_access *remote, const char *const *
 	for (size_t i = 0; names[i] != NULL; i++)
 		pkt_linef(&body, "ref-prefix ", names[i]);
 	str_append(&body, "0000");
-	int r = post(remote, &body, REFS_MS, &x, err);
+	int r = post(remote, &body, GIT_REFS_MS, &x, err);
 	if (r < 0)
 		return err_wrap(err, r, "look for '%s'", names[0]);
-	if (refs.best < 0) {
-		r = err_set(err, ERR_NOT_FOUND, "%s has no '%s'", remote->url, names[0]);
-		return err_hint(err, r, "`ref:` is a branch, a tag, or a commit id of 40 digits");
-	}
+	/* An empty list ends with a flush; version 0 does not understand the request and ends without a word. */
+	if (!refs.seen_any)
+		return err_set(err, ERR_UNSUPPORTED, "the git server does not speak protocol version 2");
+	if (refs.best < 0)
+		return git_wire_no_name(remote, names[0], err);
 	memcpy(ret_id, refs.id, GIT_HEX);
 	*ret_name = xstrdup(names[refs.best]);
 	return 0;
@@ -362,7 +385,7 @@ int git_wire_fetch(const struct git_remote_access *remote, const struct git_fetc
 		pkt_linef(&body, "have ", fetch->have);
 	pkt_line(&body, "done");
 	str_append(&body, "0000");
-	int r = post(remote, &body, FETCH_MS, &x, err);
+	int r = post(remote, &body, GIT_FETCH_MS, &x, err);
 	if (r < 0)
 		return err_wrap(err, r, "fetch %.12s", fetch->want);
 	/* Version 0 does not understand the request and ends without a word. */

@@ -15,6 +15,13 @@ struct git_remote_access {
 };
 
 enum { GIT_HEX = 41 };
+/* Of the list of references, whichever protocol lists them; how long that and a fetch may take as a whole. */
+enum { GIT_REFS_MAX = 16 << 20, GIT_REFS_MS = 60 * 1000, GIT_FETCH_MS = 30 * 60 * 1000 };
+
+/* The sentence for an answer other than 200, for one of another Content-Type (0: it is `want`), for a name that is not there. */
+int git_wire_refusal(const struct http_response *response, const char *url, struct err *err);
+int git_wire_type(const struct http_response *response, const char *want, const char *url, struct err *err);
+int git_wire_no_name(const struct git_remote_access *remote, const char *name, struct err *err);
 
 /* Full names, tried in order: "refs/heads/x", "refs/tags/x", or "HEAD". ret_name: the caller's, the one found. */
 int git_wire_resolve(const struct git_remote_access *remote, const char *const *names, char ret_id[GIT_HEX], char **ret_name,

@@ -1,0 +1,52 @@
+/* area_cli URL COMMIT DIR [--depth N] [--deadline MS]: fetch and checkout by the code of the step, with its wait: the deadline is MS
+ * from now, SIGINT and SIGTERM cancel. TOKEN in the environment is the authorization. Exit as davit's table says, and one line. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/http.h"
+#include "steps/git_area.h"
+
+static int run(const struct git_remote_access *remote, const char *commit, const char *dir, int depth, struct err *err)
+{
+	struct git_area *area _cleanup_(git_area_freep) = NULL;
+	struct git_area_result result;
+	int r = git_area_open(dir, remote->url, true, &area, err);
+	if (r >= 0 && (depth == 0 || !git_area_has(area, commit)))
+		r = git_area_fetch(area, remote, commit, depth, err);
+	return r < 0 ? r : git_area_checkout(area, commit, NULL, true, remote->wait, &result, err);
+}
+
+int main(int argc, char **argv)
+{
+	struct err err = ERR_INIT;
+	struct wait wait = WAIT_INIT;
+	struct str authorization _cleanup_(str_done) = STR_SECRET_INIT(4096);
+	long long depth = 1, deadline = 60000;
+	char line[2048];
+	for (int i = 4; i + 1 < argc; i += 2)
+		if (!str_parse_i64(argv[i + 1], 0, 600000, strcmp(argv[i], "--depth") == 0 ? &depth : &deadline))
+			return 2;
+	struct http *http _cleanup_(http_freep) = http_new(NULL, &err);
+	if (argc < 4 || http == NULL)
+		return 2;
+	wait = wait_within(&wait, deadline);
+	wait.cancel_fd = cancel_install(&err);
+	const char *token = getenv("TOKEN");
+	if (token != NULL) {
+		_cleanup_free_ char *login = xasprintf("x-access-token:%s", token);
+		str_append(&authorization, "Basic ");
+		base64_encode(login, strlen(login), &authorization);
+	}
+	struct git_remote_access remote = {
+		.http = http,
+		.url = argv[1],
+		.authorization = token ? str_peek(&authorization) : NULL,
+		.wait = &wait,
+	};
+	int r = run(&remote, argv[2], argv[3], (int)depth, &err);
+	if (r < 0)
+		fprintf(stderr, "%s: %s\n%s\n", err_code_name(r), err_line(&err, line, sizeof(line)), err.hint);
+	return err_exit_status(r);
+}
