@@ -12,9 +12,8 @@ static void bury(struct ssh *s)
 	s->zombie_count = kept;
 }
 
-int ssh_exec(struct ssh *s, const char *command, struct wait *w, struct ssh_channel **ret, struct err *err)
+static int open_channel(struct ssh *s, struct ssh_channel *c, struct wait *w, struct err *err)
 {
-	_cleanup_(ssh_channel_freep) struct ssh_channel *c = xcalloc(1, sizeof(*c));
 	c->s = s;
 	if (s->broken)
 		return err_set(err, ERR_NETWORK, "the SSH connection to %s was lost", s->label);
@@ -36,10 +35,33 @@ int ssh_exec(struct ssh *s, const char *command, struct wait *w, struct ssh_chan
 		if (r < 0)
 			return r;
 	}
-	int rc;
+	return 0;
+}
+
+int ssh_exec(struct ssh *s, const char *command, struct wait *w, struct ssh_channel **ret, struct err *err)
+{
+	_cleanup_(ssh_channel_freep) struct ssh_channel *c = xcalloc(1, sizeof(*c));
+	int rc, r = open_channel(s, c, w, err);
+	if (r < 0)
+		return r;
 	SSH_REPEAT(rc, s, w, err, libssh2_channel_exec(c->channel, command));
 	if (rc != 0)
 		return ssh_lib_err(s, rc, "start a command", err);
+	*ret = TAKE(c);
+	return 0;
+}
+
+int ssh_subsystem(struct ssh *s, const char *name, struct wait *w, struct ssh_channel **ret, struct err *err)
+{
+	_cleanup_(ssh_channel_freep) struct ssh_channel *c = xcalloc(1, sizeof(*c));
+	int rc, r = open_channel(s, c, w, err);
+	if (r < 0)
+		return r;
+	SSH_REPEAT(rc, s, w, err, libssh2_channel_subsystem(c->channel, name));
+	if (rc == LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED)
+		return err_set(err, ERR_UNSUPPORTED, "%s has no subsystem '%s'", s->label, name);
+	if (rc != 0)
+		return ssh_lib_err(s, rc, "start a subsystem", err);
 	*ret = TAKE(c);
 	return 0;
 }

@@ -66,6 +66,9 @@ int ssh_lib_err(struct ssh *s, int rc, const char *what, struct err *err);
 			return blocked_;                                                                               \
 	}
 
+/* ssh_channel.c: a subsystem in place of a command; ERR_UNSUPPORTED: the server has none of that name. */
+int ssh_subsystem(struct ssh *s, const char *name, struct wait *w, struct ssh_channel **ret, struct err *err);
+
 /* ssh_transport.c: makes libssh2's session over s->conn or s->via and exchanges keys. */
 int ssh_handshake(struct ssh *s, const char *host_key_types, struct wait *w, struct err *err);
 bool ssh_rsa_is_sha1(void); /* this libssh2 knows RSA with SHA-1 only */

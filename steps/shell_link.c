@@ -1,6 +1,7 @@
 #include "steps/shell_link.h"
 #include "base/json.h"
 #include "base/proc.h"
+#include "base/ssh_sftp.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -167,6 +168,11 @@ const char *link_user(const struct shell_link *l)
 const char *link_host_key(const struct shell_link *l)
 {
 	return l->session != NULL ? ssh_host_key(l->session) : NULL;
+}
+
+bool link_is_sftp_only(struct shell_link *l, struct wait *w)
+{
+	return l->is_ssh && ssh_is_open(l->session) && sftp_is_all(l->session, w);
 }
 
 /* ---- here ---- */

@@ -21,6 +21,9 @@ bool link_is_ssh(const struct shell_link *l);
 const char *link_user(const struct shell_link *l);     /* that logged in; NULL before and for a local one */
 const char *link_host_key(const struct shell_link *l); /* NULL for a local one */
 
+/* Whether the account gives SFTP and runs no command: asked of the open connection where no shell came up. */
+bool link_is_sftp_only(struct shell_link *l, struct wait *w);
+
 /* Starts `sh -c boot`, as root by sudo where become is set and we are not. */
 int link_start(struct shell_link *l, bool become, const char *boot, struct wait *w, struct shell_stream **ret,
 	       struct err *err);

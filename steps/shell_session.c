@@ -329,6 +329,12 @@ int session_open(struct shell_link *l, bool become, struct wait *w, struct shell
 	int r = link_start(l, become, boot, w, &s->stream, err);
 	if (r == 0)
 		r = hello(s, w, err);
+	if ((r == ERR_NETWORK || r == ERR_AUTH || r == ERR_PROTOCOL) && link_is_sftp_only(l, w))
+		r = err_hint(err,
+			     err_set(err, ERR_UNSUPPORTED,
+				     "the account on the target runs no commands, it gives SFTP only"),
+			     "davit works by a shell: take ForceCommand (in sshd_config) or command= (in "
+			     "authorized_keys) off this account, give it a login shell, or name another user");
 	if (r < 0) {
 		session_free(s);
 		return r;

@@ -1,27 +1,19 @@
 #!/usr/bin/env python3
 """A3: rsync was missing on the target; rsync under sudo failed."""
 import os
-import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.trial import Case, Trial, main  # noqa: E402
 import servers.sshd  # noqa: E402
+from servers import mounts  # noqa: E402
 from servers.sshd import Account, Sshd  # noqa: E402
 
 PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
-def namespace():
-    """How to get mounts of our own that nobody else sees; None: not here."""
-    if os.geteuid() != 0:
-        return None
-    if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0:
-        return "unshare -m"
-    with open("/proc/self/mountinfo") as f:        # in a chroot the root is no mount that could be made private
-        shared = "shared:" in f.read()
-    return None if shared else "unshare -m --propagation unchanged"
+HIDING = mounts.why_not(PLACES)
 
 
 class Bare(Sshd):
@@ -34,10 +26,10 @@ class Bare(Sshd):
         # A plain file that may not be executed is no command.
         nothing = self._path("nothing")
         open(nothing, "w").close()
-        mounts = " && ".join(f"mount --bind {nothing} {path}" for path in sorted(found)) or "true"
+        covers = " && ".join(f"mount --bind {nothing} {path}" for path in sorted(found)) or "true"
         self.program = self._path("sshd")
         with open(self.program, "w") as f:
-            f.write(f"#!/bin/sh\nexec {namespace()} sh -c '{mounts} && exec {servers.sshd.SSHD} \"$@\"' sh \"$@\"\n")
+            f.write(f"#!/bin/sh\nexec {' '.join(mounts.command())} sh -c '{covers} && exec {servers.sshd.SSHD} \"$@\"' sh \"$@\"\n")
         os.chmod(self.program, 0o755)
 
     def _start_on(self, port):
@@ -59,7 +51,7 @@ class Tools(Case):
         with open(t.path("app/current/index.html")) as f:
             self.assertEqual(f.read(), "hello\n" * 1000)
 
-    @unittest.skipUnless(namespace(), "hiding programs needs root and mounts of one's own")
+    @unittest.skipIf(HIDING, HIDING)
     def test_without_rsync_and_any_compressor(self):
         with Trial() as t, Bare("rsync", "zstd", "gzip", "python3", "perl", "cpio", "scp") as server:
             result = self.deploy(t, server.target())
@@ -67,7 +59,7 @@ class Tools(Case):
             self.check(t)
             self.assertNotIn("as 110 bytes", result.text)
 
-    @unittest.skipUnless(namespace(), "hiding programs needs root and mounts of one's own")
+    @unittest.skipIf(HIDING, HIDING)
     def test_a_compressor_that_was_asked_for_and_is_missing_is_found_before_the_first_change(self):
         with Trial() as t, Bare("zstd") as server:
             result = self.deploy(t, server.target(), compression="zstd")
@@ -77,7 +69,7 @@ class Tools(Case):
             self.assert_exit(self.deploy(t, server.target()), 0)
             self.check(t)
 
-    @unittest.skipUnless(namespace(), "hiding programs needs root and mounts of one's own")
+    @unittest.skipIf(HIDING, HIDING)
     def test_without_tar_it_is_refused_before_the_first_change(self):
         with Trial() as t, Bare("tar", "bsdtar") as server:
             result = self.deploy(t, server.target())

@@ -6,10 +6,11 @@
         server.port, server.user, server.key (path), server.host_key ("SHA256:…"), server.host_key_line
 
 Sshd(accounts={"deploy": Account(...)}) gives it accounts of its own with PAM, passwords and sudo, in a private mount
-namespace over bind-mounted passwd, shadow, group and sudoers; that needs root (Sshd.can_have_accounts()).
+namespace over bind-mounted passwd, shadow, group and sudoers; that needs root (Sshd.can_have_accounts()). Sshd(disk="1m")
+gives it a small file system, as FOLDER/disk, which only it sees (Sshd.can_have_disk()).
 
 As a program it prints one JSON object and runs until its standard input closes:
-    sshd.py [--host-keys ed25519,ecdsa,rsa] [--option 'MaxSessions 1']… [--account NAME:PASSWORD[:SUDOERS RULE]]…
+    sshd.py [--host-keys ed25519,ecdsa,rsa] [--option 'MaxSessions 1']… [--account NAME:PASSWORD[:SUDOERS RULE]]… [--disk 1m]
 """
 import argparse
 import json
@@ -22,6 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from servers import mounts  # noqa: E402
 
 SSHD = "/usr/sbin/sshd"
 
@@ -56,7 +60,7 @@ def _children():
 
 
 class Sshd:
-    def __init__(self, folder=None, host_keys=("ed25519",), options=(), accounts=None, port=None):
+    def __init__(self, folder=None, host_keys=("ed25519",), options=(), accounts=None, port=None, disk=None):
         self._own_folder = folder is None
         self.folder = folder or tempfile.mkdtemp(prefix="davit-sshd-")
         self.user = pwd.getpwuid(os.geteuid()).pw_name
@@ -64,6 +68,7 @@ class Sshd:
         self.options = list(options)
         self.process = None
         self.port = port
+        self.disk = disk
         os.chmod(self.folder, 0o755)
         for kind in host_keys:
             self._keygen(kind, self._path(f"host_{kind}"))
@@ -94,10 +99,15 @@ class Sshd:
         """Why not, or None."""
         if os.geteuid() != 0:
             return "accounts with passwords need root"
-        for path in ("/etc/pam.d/sshd", shutil.which("sudo") or "/usr/bin/sudo", shutil.which("unshare") or "/usr/bin/unshare"):
+        for path in ("/etc/pam.d/sshd", shutil.which("sudo") or "/usr/bin/sudo"):
             if not os.path.exists(path):
                 return f"{path} is missing"
-        return None
+        return mounts.why_not(["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/sudoers"])
+
+    @staticmethod
+    def can_have_disk():
+        """Why not, or None."""
+        return mounts.why_not([tempfile.gettempdir()])
 
     def start(self):
         for _ in range(20):
@@ -110,9 +120,12 @@ class Sshd:
     def _start_on(self, port):
         lines = [f"Port {port}", "ListenAddress 127.0.0.1", f"PidFile {self._path('sshd.pid')}",
                  f"AuthorizedKeysFile {self._path('authorized_keys')}", "StrictModes no", "AllowTcpForwarding yes",
-                 "LogLevel VERBOSE", "Subsystem sftp internal-sftp", "MaxStartups 100", "MaxSessions 100"]
+                 "LogLevel VERBOSE", "MaxStartups 100", "MaxSessions 100"]
         lines += [f"HostKey {self._path('host_' + kind)}" for kind in self._host_keys]
         names = {o.split()[0].lower() for o in self.options}
+        # Of a subsystem a second value is an error; naming another one leaves the server without this one.
+        if "subsystem" not in names:
+            lines.append("Subsystem sftp internal-sftp")
         if not self.accounts:
             self.options += [o for o in ("UsePAM no", "PasswordAuthentication no", "KbdInteractiveAuthentication no")
                              if o.split()[0].lower() not in names]
@@ -126,16 +139,21 @@ class Sshd:
         if os.geteuid() == 0:
             os.makedirs("/run/sshd", exist_ok=True)
         command = [SSHD, "-D", "-f", self._path("sshd_config"), "-E", self._path("log")]
-        if self.accounts:
-            command = self._in_namespace(command)
+        covers = (self._account_files() if self.accounts else []) + (self._disk() if self.disk else [])
+        if covers:
+            command = mounts.command() + ["sh", "-c", " && ".join(covers) + ' && exec "$@"', "sh"] + command
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
         return self._wait_ready(port)
 
-    def _in_namespace(self, command):
-        mounts = []
+    def _disk(self):
+        os.makedirs(self._path("disk"), exist_ok=True)
+        return [f"mount -t tmpfs -o size={self.disk},mode=755 none {self._path('disk')}"]
+
+    def _account_files(self):
+        covers = []
         for name in ("passwd", "shadow", "group"):
             shutil.copy(f"/etc/{name}", self._path(name))
-            mounts.append(f"mount --bind {self._path(name)} /etc/{name}")
+            covers.append(f"mount --bind {self._path(name)} /etc/{name}")
         rules = ["root ALL=(ALL:ALL) ALL", "Defaults !syslog"]
         for number, (name, account) in enumerate(self.accounts.items()):
             uid = 47110 + number
@@ -156,9 +174,7 @@ class Sshd:
             f.write("\n".join(rules) + "\n")
         os.chmod(self._path("sudoers"), 0o440)
         os.chmod(self._path("shadow"), 0o600)
-        mounts.append(f"mount --bind {self._path('sudoers')} /etc/sudoers")
-        script = " && ".join(mounts) + ' && exec "$@"'
-        return ["unshare", "-m", "--propagation", "unchanged", "sh", "-c", script, "sh"] + command
+        return covers + [f"mount --bind {self._path('sudoers')} /etc/sudoers"]
 
     def _wait_ready(self, port):
         deadline = time.monotonic() + 20
@@ -241,19 +257,19 @@ def main():
     parser.add_argument("--host-keys", default="ed25519")
     parser.add_argument("--option", action="append", default=[])
     parser.add_argument("--account", action="append", default=[])
+    parser.add_argument("--disk")
     args = parser.parse_args()
     accounts = {}
     for text in args.account:
         name, password, *sudo = text.split(":", 2)
         accounts[name] = Account(password, sudo[0] if sudo else None)
-    if accounts:
-        why = Sshd.can_have_accounts()
-        if why:
-            print(json.dumps({"skip": why}), flush=True)
-            return
+    why = (Sshd.can_have_accounts() if accounts else None) or (Sshd.can_have_disk() if args.disk else None)
+    if why:
+        print(json.dumps({"skip": why}), flush=True)
+        return
     # Also when killed by a signal nothing stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with Sshd(host_keys=args.host_keys.split(","), options=args.option, accounts=accounts) as server:
+    with Sshd(host_keys=args.host_keys.split(","), options=args.option, accounts=accounts, disk=args.disk) as server:
         print(json.dumps(server.facts()), flush=True)
         for line in sys.stdin:
             if line.strip() == "kill-sessions":
