@@ -44,7 +44,7 @@ static int settle(struct ssh *s, int rc, const char *way, struct str *note, stru
 					"the private key cannot be read: wrong passphrase, or a format that libssh2 "
 					"%s does not know",
 					libssh2_version(0)),
-				"make a key by ssh-keygen -t ed25519 without passphrase, or check the passphrase");
+				"check key_passphrase, or make a key without: ssh-keygen -t ed25519 -N ''");
 	if (rc == LIBSSH2_ERROR_PASSWORD_EXPIRED)
 		return err_hint(err, err_set(err, ERR_AUTH, "%s: the password has expired", s->label),
 				"log in by hand and change it, or use a key");

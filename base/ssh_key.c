@@ -16,6 +16,13 @@ static int no_key(const char *why, struct err *err)
 		"give the whole text of the file that ssh-keygen -t ed25519 wrote, from -----BEGIN to -----END");
 }
 
+static int encrypted(const char *why, struct err *err)
+{
+	int r = err_set(err, ERR_INVALID, "the private key cannot be read: %s", why);
+	return err_hint(err, r,
+			"give its passphrase as key_passphrase, or make a key without: ssh-keygen -t ed25519 -N ''");
+}
+
 static int no_rsa(struct err *err)
 {
 	int r = err_set(err, ERR_UNSUPPORTED,
@@ -71,7 +78,7 @@ static int openssh_type(const char *text, const char *passphrase, char type[64],
 	memcpy(type, name, type_len);
 	type[type_len] = '\0';
 	if (!(cipher_len == 4 && memcmp(cipher, "none", 4) == 0) && passphrase == NULL)
-		return no_key("it is encrypted and no passphrase is given", err);
+		return encrypted("it is encrypted and no passphrase is given", err);
 	return 0;
 }
 
@@ -101,11 +108,12 @@ static int pem_type(const char *text, const char *passphrase, char type[64], str
 	BIO_free(bio);
 	ERR_clear_error();
 	snprintf(type, 64, "%s", name);
+	if (id == 0 && strstr(text, "ENCRYPTED") != NULL)
+		return encrypted(passphrase == NULL ? "it is encrypted and no passphrase is given"
+						    : "it is encrypted, and the passphrase is wrong",
+				 err);
 	if (id == 0)
-		return no_key(strstr(text, "ENCRYPTED") != NULL
-				      ? "it is encrypted, and the passphrase is missing or wrong"
-				      : "its text is damaged",
-			      err);
+		return no_key("its text is damaged", err);
 	if (*name == '\0')
 		return no_key("it is neither Ed25519, ECDSA nor RSA", err);
 	return 0;

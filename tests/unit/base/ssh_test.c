@@ -357,18 +357,28 @@ static void a_key_that_cannot_be_read_is_said_before_anything_is_sent(void **sta
 		assert_int_equal(go(&t), ERR_INVALID);
 		expect_in(&t, bad[i].why);
 	}
-	_cleanup_free_ char *path = xasprintf("%s/locked", server_text(&sshd, "folder"));
-	keygen("ed25519", "swordfish", path, "RFC4716");
-	_cleanup_free_ char *text = read_text(path);
-	TRY(locked);
-	locked.login.key = text;
-	assert_int_equal(go(&locked), ERR_INVALID);
-	expect_in(&locked, "encrypted");
-	TRY(wrong);
-	wrong.login.key = text;
-	wrong.login.key_passphrase = "goldfish";
-	assert_int_equal(go(&wrong), ERR_INVALID);
-	expect_in(&wrong, "passphrase");
+}
+
+static void an_encrypted_key_without_its_passphrase_names_the_input(void **state)
+{
+	(void)state;
+	const char *const formats[] = {"RFC4716", "PEM", "PKCS8"}, *const kinds[] = {"ed25519", "ecdsa", "ecdsa"};
+	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
+		_cleanup_free_ char *path = xasprintf("%s/locked", server_text(&sshd, "folder"));
+		keygen(kinds[i], "swordfish", path, formats[i]);
+		_cleanup_free_ char *text = read_text(path);
+		TRY(locked);
+		locked.login.key = text;
+		assert_int_equal(go(&locked), ERR_INVALID);
+		expect_in(&locked, "it is encrypted and no passphrase is given");
+		assert_non_null(strstr(locked.err.hint, "key_passphrase"));
+		TRY(wrong);
+		wrong.login.key = text;
+		wrong.login.key_passphrase = "goldfish";
+		assert_int_equal(go(&wrong), ERR_INVALID);
+		expect_in(&wrong, "passphrase");
+		assert_non_null(strstr(wrong.err.hint, "key_passphrase"));
+	}
 }
 
 static void authorize(const char *public_key)
@@ -666,6 +676,7 @@ int main(void)
 		cmocka_unit_test(a_host_with_only_rsa_keys_is_refused_with_the_way_out),
 		cmocka_unit_test(an_rsa_key_is_refused_with_the_way_out),
 		cmocka_unit_test(a_key_that_cannot_be_read_is_said_before_anything_is_sent),
+		cmocka_unit_test(an_encrypted_key_without_its_passphrase_names_the_input),
 		cmocka_unit_test(a_key_with_passphrase_and_one_with_foreign_line_ends_log_in),
 		cmocka_unit_test(an_ecdsa_key_logs_in),
 		cmocka_unit_test(a_refused_login_names_user_ways_and_what_the_server_takes),
