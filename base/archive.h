@@ -17,6 +17,7 @@ struct tree_entry {
 	int64_t mtime_ns;
 	char digest[65];            /* SHA-256 of a file's content, "" when not made */
 	char *link;                 /* symbolic link's target */
+	void *content;              /* kept by tree_digest, `size` bytes; NULL */
 };
 struct tree { struct tree_entry *entries; size_t count, cap; int64_t bytes; };
 void tree_done(struct tree *t);
@@ -39,8 +40,13 @@ void ignore_free(struct ignore *i);
 
 /* Walks a directory: sorted by path, excluded subtrees are not entered. Sockets, devices and pipes are refused by name. */
 int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait *w, struct tree *ret, struct err *err);
-/* Fills in the digests of files that have none; a file that is not there any more or not of its size is ERR_CONFLICT. */
-int tree_digest(int dirfd, struct tree *tree, struct wait *w, struct err *err);
+/* Fills in the digests of files that have none; a file that is not there any more or not of its size is ERR_CONFLICT. Small files
+ * stay in memory up to TREE_KEPT_MAX bytes in all, so that archive_pack need not read them again. leave (may be NULL): entries
+ * that are left alone. */
+enum { TREE_KEPT_MAX = 64 << 20 };
+int tree_digest(int dirfd, struct tree *tree, const bool *leave, struct wait *w, struct err *err);
+/* Lets the kept contents go. */
+void tree_forget(struct tree *t);
 /* Writes the entries (all, or those whose index is in `only`) as a pax tar to `write`: permission bits without setuid, setgid and
  * sticky, owner 0, whole seconds. packed (may be NULL) counts the content as it goes in, for progress. A file that changed its size or time since the walk is ERR_CONFLICT; a name that is not UTF-8 ERR_INVALID. */
 typedef int (*archive_write_fn)(void *context, const void *data, size_t len, struct err *err);

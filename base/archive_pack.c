@@ -99,9 +99,9 @@ static ssize_t read_some(int fd, char *buffer, size_t len)
 	return n;
 }
 
-static int pack_data(struct packing *p, const struct tree_entry *e, size_t len, struct err *err)
+static int pack_data(struct packing *p, const struct tree_entry *e, const char *data, size_t len, struct err *err)
 {
-	if (archive_write_data(p->archive, p->buffer, len) != (la_ssize_t) len || p->write_result < 0)
+	if (archive_write_data(p->archive, data, len) != (la_ssize_t) len || p->write_result < 0)
 		return pack_error(p, e->path, err);
 	if (p->packed)
 		*p->packed += (int64_t) len;
@@ -140,7 +140,7 @@ static int pack_file(struct packing *p, int fd, const struct tree_entry *e, stru
 			return err_errno(err, errno, "read '%s'", e->path);
 		if (n == 0)
 			return changed(e->path, err);
-		r = pack_data(p, e, (size_t) n, err);
+		r = pack_data(p, e, p->buffer, (size_t) n, err);
 		left -= n;
 	}
 	return r;
@@ -161,6 +161,10 @@ static int pack_entry(struct packing *p, const struct tree_entry *e, struct err 
 		return refuse_name(e, err);
 	if (!S_ISREG(e->mode))
 		return pack_header(p, e, err);
+	if (e->content) {
+		int r = pack_header(p, e, err);
+		return r < 0 ? r : pack_data(p, e, e->content, (size_t) e->size, err);
+	}
 	_cleanup_close_ int fd = tree_open(&p->opener, e->path, err);
 	if (fd < 0)
 		return fd == ERR_NOT_FOUND ? changed(e->path, err) : fd;

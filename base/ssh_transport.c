@@ -2,6 +2,9 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -280,6 +283,16 @@ static void prefer(struct ssh *s, int method, const char *wanted)
 	libssh2_session_method_pref(s->session, method, some.len > 0 ? some.data : wanted);
 }
 
+static bool has_sha_instructions(void)
+{
+#if defined(__x86_64__)
+	unsigned a, b = 0, c, d;
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA) != 0;
+#else
+	return true;
+#endif
+}
+
 int ssh_handshake(struct ssh *s, const char *host_key_types, struct wait *w, struct err *err)
 {
 	s->session = libssh2_session_init_ex(NULL, NULL, NULL, s);
@@ -291,14 +304,17 @@ int ssh_handshake(struct ssh *s, const char *host_key_types, struct wait *w, str
 	libssh2_session_callback_set(s->session, LIBSSH2_CALLBACK_SEND, (void *)put_out);
 	libssh2_session_callback_set(s->session, LIBSSH2_CALLBACK_RECV, (void *)take_in);
 	libssh2_session_set_blocking(s->session, 0);
-	/* The cheapest that is sound, first: in libssh2 1.10 the MAC is what bounds a transfer. */
+	/* The cheapest that is sound, first: in libssh2 1.10 the MAC is what bounds a transfer. Without instructions for
+	 * SHA-256 the longer hash is the faster one on a 64-bit machine. */
 	prefer(s, LIBSSH2_METHOD_HOSTKEY, host_key_types);
 	static const char ciphers[] = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr,"
 				      "chacha20-poly1305@openssh.com";
 	prefer(s, LIBSSH2_METHOD_CRYPT_CS, ciphers);
 	prefer(s, LIBSSH2_METHOD_CRYPT_SC, ciphers);
-	static const char macs[] = "hmac-sha2-256,hmac-sha2-512,hmac-sha1,hmac-sha2-256-etm@openssh.com,"
-				   "hmac-sha2-512-etm@openssh.com";
+	const char *macs = has_sha_instructions() ? "hmac-sha2-256,hmac-sha2-512,hmac-sha1,hmac-sha2-256-etm@openssh.com,"
+						    "hmac-sha2-512-etm@openssh.com"
+						  : "hmac-sha2-512,hmac-sha2-256,hmac-sha1,hmac-sha2-512-etm@openssh.com,"
+						    "hmac-sha2-256-etm@openssh.com";
 	prefer(s, LIBSSH2_METHOD_MAC_CS, macs);
 	prefer(s, LIBSSH2_METHOD_MAC_SC, macs);
 	int rc;

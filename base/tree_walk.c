@@ -19,9 +19,18 @@ void tree_done(struct tree *t)
 	for (size_t i = 0; i < t->count; i++) {
 		free(t->entries[i].path);
 		free(t->entries[i].link);
+		free(t->entries[i].content);
 	}
 	free(t->entries);
 	*t = (struct tree) { 0 };
+}
+
+void tree_forget(struct tree *t)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		free(t->entries[i].content);
+		t->entries[i].content = NULL;
+	}
 }
 
 struct tree_entry *tree_add(struct tree *t)
@@ -221,7 +230,9 @@ int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait 
 	str_done(&w.path);
 	tree_sort(&w.tree);
 	if (r == 0 && digests)
-		r = tree_digest(dirfd, &w.tree, wait, err);
+		r = tree_digest(dirfd, &w.tree, NULL, wait, err);
+	if (digests)
+		tree_forget(&w.tree);
 	if (r < 0)
 		tree_done(&w.tree);
 	else
@@ -234,15 +245,27 @@ int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait 
 struct digesting {
 	int top;
 	struct tree *tree;
+	const bool *leave;
 	struct wait *wait;
 	atomic_size_t next;
+	atomic_llong kept;    /* bytes */
 	atomic_bool stop;
 	pthread_mutex_t lock; /* of r and err */
 	int r;
 	struct err err;
 };
 
-static int digest_entry(struct tree_opener *opener, struct tree_entry *e, struct digest *d, char *buffer, struct err *err)
+/* The file is in the buffer as a whole. */
+static void keep(struct digesting *g, struct tree_entry *e, const char *buffer)
+{
+	if (e->size == 0 || atomic_fetch_add(&g->kept, e->size) + e->size > TREE_KEPT_MAX)
+		return;
+	free(e->content);
+	e->content = xmemdup(buffer, (size_t) e->size);
+}
+
+static int digest_entry(struct digesting *g, struct tree_opener *opener, struct tree_entry *e, struct digest *d, char *buffer,
+                        struct err *err)
 {
 	_cleanup_close_ int fd = tree_open(opener, e->path, err);
 	int64_t size = 0;
@@ -262,6 +285,8 @@ static int digest_entry(struct tree_opener *opener, struct tree_entry *e, struct
 			break;
 	}
 	digest_hex(d, e->digest);
+	if (size == e->size && size < DIGEST_BUFFER)
+		keep(g, e, buffer);
 	if (size != e->size) {
 		e->digest[0] = 0;
 		return err_set(err, ERR_CONFLICT, "'%s' changed while it was read", e->path);
@@ -296,8 +321,8 @@ static void digest_some(struct digesting *g, bool watch)
 		struct tree_entry *e = &g->tree->entries[i];
 		if (watch && g->wait && (done++ % DIGEST_CHECK_EVERY) == 0)
 			r = wait_check(g->wait, &err);
-		if (r == 0 && S_ISREG(e->mode) && e->digest[0] == 0)
-			r = digest_entry(&opener, e, d, buffer, &err);
+		if (r == 0 && S_ISREG(e->mode) && e->digest[0] == 0 && !(g->leave && g->leave[i]))
+			r = digest_entry(g, &opener, e, d, buffer, &err);
 		if (r < 0)
 			digest_fail(g, r, &err);
 	}
@@ -309,9 +334,9 @@ static void *digest_thread(void *context)
 	return NULL;
 }
 
-int tree_digest(int dirfd, struct tree *tree, struct wait *w, struct err *err)
+int tree_digest(int dirfd, struct tree *tree, const bool *leave, struct wait *w, struct err *err)
 {
-	struct digesting g = { .top = dirfd, .tree = tree, .wait = w, .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct digesting g = { .top = dirfd, .tree = tree, .leave = leave, .wait = w, .lock = PTHREAD_MUTEX_INITIALIZER };
 	pthread_t threads[DIGEST_THREADS - 1];
 	int started = 0;
 

@@ -330,6 +330,8 @@ void engine_done(struct engine *e)
 {
 	for (size_t i = 0; i < e->step_count; i++) {
 		struct estep *s = &e->steps[i];
+		if (s->type && s->type->end)
+			s->type->end(&s->context);
 		for (size_t j = 0; s->plans && j < s->target_count; j++)
 			plan_done(&s->plans[j]);
 		free(s->plans);
@@ -460,6 +462,7 @@ void engine_make_doc(struct engine *e)
 
 static int prepare(struct engine *e, struct err *err)
 {
+	engine_begin_steps(e);
 	int r = engine_open_targets(e, err);
 	if (r == 0)
 		r = engine_lock_all(e, err);
@@ -536,6 +539,8 @@ int engine_plan(const json_t *deployment, const struct engine_options *o, struct
 	int r = engine_load(&e, deployment, o, err);
 	if (r == 0)
 		r = engine_validate(&e, err);
+	if (r == 0)
+		engine_begin_steps(&e);
 	if (r == 0)
 		r = engine_open_targets(&e, err);
 	if (r == 0)

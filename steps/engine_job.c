@@ -54,6 +54,7 @@ static int open_job(struct engine *e, struct err *err)
 	if (r < 0)
 		return r;
 	_cleanup_json_ json_t *runner = runner_of(e->o);
+	engine_begin_steps(e);
 	r = engine_open_targets(e, err);
 	if (r == 0)
 		r = engine_lock_all(e, err);

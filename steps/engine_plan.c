@@ -90,6 +90,16 @@ int engine_plan_step(struct engine *e, struct estep *s, struct plan *ret_plans, 
 	return 0;
 }
 
+void engine_begin_steps(struct engine *e)
+{
+	bool remote = false;
+	for (size_t i = 0; i < e->target_count; i++)
+		remote = remote || json_object_get(e->targets[i].config, "ssh") != NULL;
+	for (size_t i = 0; remote && i < e->step_count; i++)
+		if (e->steps[i].type->begin)
+			e->steps[i].type->begin(&e->steps[i].context);
+}
+
 void engine_plans_are_stale(struct engine *e)
 {
 	for (size_t i = 0; i < e->step_count; i++)

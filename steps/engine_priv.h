@@ -89,6 +89,8 @@ int engine_validate(struct engine *e, struct err *err);
 int engine_check(struct engine *e, struct err *err);
 int engine_plan_all(struct engine *e, struct err *err);
 int engine_plan_step(struct engine *e, struct estep *s, struct plan *ret_plans, struct err *err);
+/* While targets are being connected steps may read what lies here. */
+void engine_begin_steps(struct engine *e);
 /* Something was run that may have changed what the plans rest on. */
 void engine_plans_are_stale(struct engine *e);
 int engine_baseline(struct engine *e, struct err *err);

@@ -4,6 +4,7 @@
  * | describe | typed input                 | nothing  | one sentence that a person can approve; secrets left out         | the name |
  * | validate | typed input                 | nothing  | rules that a schema cannot say; all faults, each with its pointer | none   |
  * | check    | input, read-only targets    | reads    | all that can be known before the first change, all faults at once | none   |
+ * | begin    | input, before anything is connected | local files | may start reading in the background what the plan will need | none |
  * | plan     | input, one read-only target | reads    | the changes, from and to; none means already so                  | none    |
  * | apply    | one change, its target      | writes   | makes it; the same change twice is harmless                      | change_apply |
  * | verify   | one change, read-only       | reads    | looks afresh; ERR_CONFLICT says what differs                     | change_compare |
@@ -76,6 +77,9 @@ struct step_type {
 	void (*describe)(const struct step_context *c, struct str *out);
 	void (*validate)(const struct step_context *c, struct faults *faults);
 	int (*check)(const struct step_context *c, struct faults *faults, struct err *err);
+	/* end: waits for what begin started, or stops it; after it nothing of begin's is left. Called in any case. */
+	void (*begin)(const struct step_context *c);
+	void (*end)(const struct step_context *c);
 	int (*plan)(const struct step_context *c, struct view *v, struct plan *plan, struct err *err);
 	int (*apply)(const struct step_context *c, struct target *t, struct change *change, struct err *err);
 	int (*verify)(const struct step_context *c, struct view *v, const struct change *change, struct err *err);

@@ -2,6 +2,8 @@
 #include "base/fs.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 void upload_source_done(struct upload_source *s)
@@ -144,6 +146,7 @@ static void copy_source(const struct upload_source *from, struct upload_source *
 		to->tree.entries[i] = from->tree.entries[i];
 		to->tree.entries[i].path = xstrdup(from->tree.entries[i].path);
 		to->tree.entries[i].link = xstrdup(from->tree.entries[i].link);
+		to->tree.entries[i].content = NULL;
 	}
 	to->blobs = xmemdup(from->blobs, MAX(from->tree.count, (size_t) 1) * sizeof(*from->blobs));
 	copy_texts(&from->dirty, &to->dirty);
@@ -182,14 +185,12 @@ static void remember(const struct step_context *c, const struct upload_source *s
 	copy_source(s, &last.source);
 }
 
-int upload_source_open(const struct step_context *c, const struct archive_upload_in *in, struct wait *w, struct upload_source *ret,
+static int read_source(const struct step_context *c, const struct archive_upload_in *in, struct wait *w, struct upload_source *ret,
                        struct err *err)
 {
 	struct upload_source s = { .fd = -1 };
 	struct ignore *ignore = NULL;
 
-	if (take_last(c, ret))
-		return 0;
 	int r = open_source(c, in, &s, err);
 	if (r == 0)
 		r = make_ignore(in, s.path, &ignore, err);
@@ -207,6 +208,92 @@ int upload_source_open(const struct step_context *c, const struct archive_upload
 	settle_modes(&s.tree);
 	*ret = s;
 	return 0;
+}
+
+/* Read in the background while the targets are being connected. */
+static struct {
+	bool begun;
+	char *key;
+	pthread_t thread;
+	int stop;                     /* eventfd: readable when the result is not wanted */
+	const struct step_context *c;
+	struct upload_source source;
+	int r;
+	struct err err;
+} ahead;
+
+/* What git does not know has to be digested in any case. */
+static void *read_ahead(void *unused)
+{
+	struct wait w = WAIT_INIT;
+	struct upload_source *s = &ahead.source;
+
+	(void) unused;
+	w.cancel_fd = ahead.stop;
+	ahead.r = read_source(ahead.c, ahead.c->input, &w, s, &ahead.err);
+	if (ahead.r < 0)
+		return NULL;
+	_cleanup_free_ bool *leave = xcalloc(s->tree.count + 1, sizeof(*leave));
+	for (size_t i = 0; i < s->tree.count; i++)
+		leave[i] = s->blobs[i][0] != 0;
+	/* What fails here fails again, and is said, where it counts. */
+	tree_digest(s->fd, &s->tree, leave, &w, NULL);
+	return NULL;
+}
+
+void upload_source_begin(const struct step_context *c)
+{
+	if (ahead.begun)
+		return;
+	ahead.stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (ahead.stop < 0)
+		return;
+	ahead.key = key_of(c);
+	ahead.c = c;
+	ahead.source = (struct upload_source) { .fd = -1 };
+	ahead.err = (struct err) ERR_INIT;
+	ahead.begun = pthread_create(&ahead.thread, NULL, read_ahead, NULL) == 0;
+	if (!ahead.begun)
+		closep(&ahead.stop);
+}
+
+static void join_ahead(void)
+{
+	pthread_join(ahead.thread, NULL);
+	ahead.begun = false;
+	closep(&ahead.stop);
+	free(TAKE(ahead.key));
+}
+
+void upload_source_end(const struct step_context *c)
+{
+	if (!ahead.begun || ahead.c != c)
+		return;
+	eventfd_write(ahead.stop, 1);
+	join_ahead();
+	if (ahead.r == 0)
+		upload_source_done(&ahead.source);
+}
+
+/* A failure is met again by reading it here. */
+static bool take_ahead(const struct step_context *c, struct upload_source *ret)
+{
+	_cleanup_free_ char *key = key_of(c);
+
+	if (!ahead.begun || ahead.c != c || strcmp(ahead.key, key) != 0)
+		return false;
+	join_ahead();
+	if (ahead.r == 0)
+		*ret = ahead.source;
+	return ahead.r == 0;
+}
+
+int upload_source_open(const struct step_context *c, const struct archive_upload_in *in, struct wait *w, struct upload_source *ret,
+                       struct err *err)
+{
+	if (take_last(c, ret) || take_ahead(c, ret))
+		return 0;
+	return read_source(c, in, w, ret, err);
 }
 
 static void recall(struct upload_source *s)
@@ -239,7 +326,7 @@ int upload_source_digest(const struct step_context *c, struct upload_source *s, 
 		}
 	}
 	recall(s);
-	int r = tree_digest(s->fd, &s->tree, w, err);
+	int r = tree_digest(s->fd, &s->tree, NULL, w, err);
 	if (r == 0)
 		remember(c, s);
 	return r;

@@ -22,6 +22,10 @@ struct upload_source {
  * the tree in between, and what somebody else changed is found when it is packed; so the first walk is taken. */
 int upload_source_open(const struct step_context *c, const struct archive_upload_in *in, struct wait *w, struct upload_source *ret,
                        struct err *err);
+/* Begins to read in the background; upload_source_open takes what was read, where it is the first of this step. Ends it when it was not
+ * taken. One a process at a time: a second step reads for itself. */
+void upload_source_begin(const struct step_context *c);
+void upload_source_end(const struct step_context *c);
 void upload_source_done(struct upload_source *s);
 /* Digests of all files; a file whose blob id and size a former manifest has under the same path takes its digest from there. */
 int upload_source_digest(const struct step_context *c, struct upload_source *s, const struct manifest *former, struct wait *w, struct err *err);
