@@ -39,6 +39,8 @@ enum { UPLOAD_MOST_SHARED = 200 };
 int upload_find_former(struct view *v, struct upload *u, struct node *ret_node, struct err *err);
 /* verify: full: what of the former release is not as its manifest says is forgotten there, so that it is sent anew. */
 int upload_distrust_former(const struct step_context *c, struct view *v, struct upload *u, struct plan *plan, struct err *err);
+/* The text of a manifest that was read last, NULL when that was another one. Borrowed until the next is read. */
+const struct str *upload_manifest_text(const struct view *v, const char *path);
 /* Reads the manifest of a release; ERR_NOT_FOUND. */
 int upload_read_manifest(struct view *v, const char *path, struct manifest *ret, struct err *err);
 

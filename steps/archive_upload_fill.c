@@ -312,9 +312,22 @@ static int make_directories(struct filling *f, struct err *err)
 	return 0;
 }
 
+/* Most lines of the list are those of the former release's. */
+static int put_manifest(struct filling *f, struct err *err)
+{
+	const struct node_attr attr = { .set_mode = true, .mode = 0644 };
+	struct upload *u = f->u;
+	_cleanup_free_ char *former = u->former_name ? xasprintf("%s/.%s.manifest", u->at.releases, u->former_name) : NULL;
+	const struct str *text = former ? upload_manifest_text(&f->t->view, former) : NULL;
+
+	if (text)
+		return target_put_like(f->t, u->at.manifest, &u->text, &attr, former, text, err);
+	return f->t->view.type->put(f->t, u->at.manifest, str_peek(&u->text), u->text.len, &attr, err);
+}
+
 static int fill_once(struct filling *f, bool again, struct err *err)
 {
-	const struct node_attr dir = { .set_mode = true, .mode = 0755 }, file = { .set_mode = true, .mode = 0644 };
+	const struct node_attr dir = { .set_mode = true, .mode = 0755 };
 	const struct target_type *type = f->t->view.type;
 	struct upload *u = f->u;
 
@@ -328,7 +341,7 @@ static int fill_once(struct filling *f, bool again, struct err *err)
 		r = 0;
 	}
 	if (r == 0)
-		r = type->put(f->t, u->at.manifest, u->text.data, u->text.len, &file, err);
+		r = put_manifest(f, err);
 	if (r == 0 && again)
 		r = find_arrived(f, err);
 	if (r == 0)

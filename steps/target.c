@@ -88,6 +88,14 @@ int target_digests(struct view *v, const char *dir, const char *const *names, si
 	return 0;
 }
 
+int target_put_like(struct target *t, const char *path, const struct str *data, const struct node_attr *attr, const char *from,
+                    const struct str *from_data, struct err *err)
+{
+	if (t->view.type->put_like)
+		return t->view.type->put_like(t, path, data, attr, from, from_data, err);
+	return t->view.type->put(t, path, str_peek(data), data->len, attr, err);
+}
+
 static int do_one(struct target *t, const struct target_op *op, struct err *err)
 {
 	const struct target_type *type = t->view.type;

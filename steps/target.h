@@ -110,10 +110,13 @@ struct target_type {
 	int (*space)(struct view *v, const char *path, int64_t *ret_free_bytes, struct err *err);
 	int (*query)(struct view *v, const struct target_command *command, struct target_result *ret, struct err *err);  /* must not change */
 
-	/* Several at once, where that saves round trips: NULL stands for one after the other. Called by target_stat_all, target_digests
-	 * and target_do. */
+	/* Several at once, where that saves round trips: NULL stands for one after the other. Called by the functions of these
+	 * names below. */
 	int (*stat_all)(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err);
 	int (*digests)(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65], struct err *err);
+	/* As put; the file `from` there holds from_data, so that only what differs need be sent. */
+	int (*put_like)(struct target *t, const char *path, const struct str *data, const struct node_attr *attr, const char *from,
+	                const struct str *from_data, struct err *err);
 	int (*do_all)(struct target *t, const struct target_op *ops, size_t count, struct err *err);
 
 	/* Changing: all guarded. */
@@ -145,6 +148,9 @@ struct target_type {
 int target_stat_all(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err);
 /* SHA-256 of each file `names[i]` below `dir`; "" where there is none. */
 int target_digests(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65], struct err *err);
+/* put of a text that is mostly that of another file, known to hold from_data. */
+int target_put_like(struct target *t, const char *path, const struct str *data, const struct node_attr *attr, const char *from,
+                    const struct str *from_data, struct err *err);
 /* In order, up to the first that fails: whatever comes behind it was not made, what came before was. Each one is guarded. */
 int target_do(struct target *t, const struct target_op *ops, size_t count, struct err *err);
 

@@ -128,6 +128,8 @@ int shell_fence(struct target *t, const char *lock_dir, struct err *err);
 int shell_stat_all(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err);
 int shell_digests(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65],
 		  struct err *err);
+int shell_put_like(struct target *t, const char *path, const struct str *data, const struct node_attr *attr,
+		   const char *from, const struct str *from_data, struct err *err);
 int shell_do_all(struct target *t, const struct target_op *ops, size_t count, struct err *err);
 
 /* For tests: this machine through `argv… -c SCRIPT`. */

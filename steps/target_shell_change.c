@@ -1,5 +1,6 @@
 /* The shell target: changes of single names. */
 #include "steps/target_shell.h"
+#include "steps/text_delta.h"
 
 #include <inttypes.h>
 
@@ -130,16 +131,29 @@ static void put_attr_text(const struct shell_target *s, const struct node_attr *
 		str_append(out, " && chmod \"$m\" \"$q\"");
 }
 
+/* set -C: the private name is made, never followed. */
+static void begin_put(const char *path, struct str *out)
+{
+	_cleanup_free_ char *private_name = target_private_name(path);
+	assign(out, "p", path);
+	assign(out, "q", private_name);
+	str_append(out, "x() { rm -f -- \"$q\"; exit 1; }\n! v \"$q\" || rm -f -- \"$q\" || exit 1\nset -C\n");
+}
+
+/* size: -1 where it cannot be another one. */
+static void end_put(const struct shell_target *s, const struct node_attr *attr, int64_t size, struct str *out)
+{
+	const struct node_attr given = attr != NULL ? *attr : (struct node_attr){0};
+	put_attr_text(s, &given, size, out);
+	str_appendf(out, "%s && mv -fT -- \"$q\" \"$p\" || x",
+		    s->t.view.facts.has_sync_f ? " && sync -- \"$q\"" : "");
+}
+
 void shell_put_text(const struct shell_target *s, const char *path, const void *data, size_t len,
 		    const struct node_attr *attr, struct str *out)
 {
-	_cleanup_free_ char *private_name = target_private_name(path);
-	const struct node_attr given = attr != NULL ? *attr : (struct node_attr){0};
 	bool in_script = shell_fits_in_script(s, data, len);
-	assign(out, "p", path);
-	assign(out, "q", private_name);
-	/* set -C: the name is made, never followed. */
-	str_append(out, "x() { rm -f -- \"$q\"; exit 1; }\n! v \"$q\" || rm -f -- \"$q\" || exit 1\nset -C\n");
+	begin_put(path, out);
 	if (in_script) {
 		/* The shell's own words for a full disk are poor: cat finds better ones. */
 		assign_content(out, data, len);
@@ -148,9 +162,7 @@ void shell_put_text(const struct shell_target *s, const char *path, const void *
 	} else {
 		str_append(out, "cat >\"$q\" || x\n");
 	}
-	put_attr_text(s, &given, in_script ? -1 : (int64_t)len, out);
-	str_appendf(out, "%s && mv -fT -- \"$q\" \"$p\" || x",
-		    s->t.view.facts.has_sync_f ? " && sync -- \"$q\"" : "");
+	end_put(s, attr, in_script ? -1 : (int64_t)len, out);
 }
 
 int shell_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr,
@@ -163,6 +175,32 @@ int shell_put(struct target *t, const char *path, const void *data, size_t len, 
 		return r;
 	struct shell_input input = {.data = data, .len = shell_fits_in_script(s, data, len) ? 0 : len};
 	shell_put_text(s, path, data, len, attr, &script);
+	return change(t, path, &script, &input, "write", err);
+}
+
+/* Reads the instructions of steps/text_delta.h. */
+static const char patcher[] = "open F,\"<\",$ARGV[0] or die;binmode $_ for*F,*STDIN,*STDOUT;while(<STDIN>){my@w=split;my $b;"
+			      "if($w[0]eq\"c\"){seek F,$w[1],0;read(F,$b,$w[2])==$w[2]or die}"
+			      "else{read(STDIN,$b,$w[1])==$w[1]or die}print $b or die}close STDOUT or die";
+
+int shell_put_like(struct target *t, const char *path, const struct str *data, const struct node_attr *attr,
+		   const char *from, const struct str *from_data, struct err *err)
+{
+	struct shell_target *s = (struct shell_target *)t;
+	_cleanup_(str_done) struct str script = STR_INIT(SCRIPT_MAX), delta = STR_INIT(SIZE_MAX / 2);
+	int r = shell_open(&t->view, err);
+	if (r < 0)
+		return r;
+	if (!s->has_perl || data->len <= INLINE_MAX ||
+	    text_delta(str_peek(from_data), from_data->len, str_peek(data), data->len, &delta) > data->len / 2)
+		return shell_put(t, path, str_peek(data), data->len, attr, err);
+	begin_put(path, &script);
+	assign(&script, "f", from);
+	str_append(&script, "perl -e ");
+	str_append_shell(&script, patcher);
+	str_append(&script, " \"$f\" >\"$q\" || x\n");
+	end_put(s, attr, (int64_t)data->len, &script);
+	const struct shell_input input = {.data = str_peek(&delta), .len = delta.len};
 	return change(t, path, &script, &input, "write", err);
 }
 

@@ -375,6 +375,32 @@ static void put_takes_any_bytes_of_any_length(void **state)
 	expect_here(w, "small", "s");
 }
 
+static void put_like_makes_a_text_out_of_another_one(void **state)
+{
+	struct world *w = *state;
+	const struct node_attr attr = {.set_mode = true, .mode = 0640};
+	_cleanup_(str_done) struct str from = STR_INIT(1 << 20), to = STR_INIT(1 << 20);
+	str_append(&from, "head\n");
+	str_append(&to, "another\n");
+	for (int i = 0; i < 5000; i++) {
+		str_appendf(&from, "line %d\n", i);
+		str_appendf(&to, i % 100 == 3 ? "it's %d\xc3\xa4\n" : "line %d\n", i);
+	}
+	write_here(w, "from", str_peek(&from), 0600);
+	OK(target_put_like(w->t, at(w, "to"), &to, &attr, at(w, "from"), &from, &w->err));
+	expect_here(w, "to", str_peek(&to));
+	assert_int_equal(mode_here(w, "to"), 0640);
+	/* It is another text now: what cannot be right is not left behind. */
+	_cleanup_free_ char *source = xstrdup(at(w, "from"));
+	write_here(w, "from", "short\n", 0600);
+	int r = target_put_like(w->t, at(w, "to2"), &to, &attr, source, &from, &w->err);
+	assert_true(r < 0 || here(w, "to2"));
+	if (r == 0)
+		expect_here(w, "to2", str_peek(&to));
+	else
+		assert_false(here(w, "to2"));
+}
+
 static void put_over_a_link_replaces_the_link(void **state)
 {
 	struct world *w = *state;
@@ -1050,6 +1076,7 @@ int main(void)
 		T(mkdir_makes_one_with_its_attributes),
 		T(put_replaces_whole_and_keeps_what_is_not_set),
 		T(put_takes_any_bytes_of_any_length),
+		T(put_like_makes_a_text_out_of_another_one),
 		T(put_over_a_link_replaces_the_link),
 		T(append_adds_behind_and_makes_a_private_file),
 		T(symlink_replaces_a_link_or_nothing),
