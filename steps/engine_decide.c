@@ -304,7 +304,9 @@ void engine_fail(struct engine *e, int code, struct err *err, struct engine_resu
 		return;
 	}
 	engine_say(e, "error", "%s", err_line(&why, line, sizeof(line)));
-	if (r == ERR_CONFLICT || r == ERR_CANCELLED)
+	if (r == ERR_CONFLICT || r == ERR_CANCELLED) {
+		engine_leave_rest(e, r);
 		hold_failed(e, err);
+	}
 	engine_result_fill(e, ret, 4);
 }

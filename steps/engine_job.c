@@ -184,8 +184,10 @@ static int undo_own_step(struct engine *e, int code, struct err *err)
 	int r = engine_undo(e, &why);
 	if (r < 0) {
 		engine_say(e, "error", "%s", err_line(&why, line, sizeof(line)));
-		if (r == ERR_CONFLICT || r == ERR_CANCELLED)
+		if (r == ERR_CONFLICT || r == ERR_CANCELLED) {
+			engine_leave_rest(e, r);
 			engine_hold(e, line, NULL);
+		}
 		return 4;
 	}
 	return code == ERR_CANCELLED ? 130 : 1;

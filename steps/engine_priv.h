@@ -124,6 +124,8 @@ int engine_undo(struct engine *e, struct err *err);
 /* At least one change was started, or may have been. */
 bool engine_anything_begun(const struct engine *e);
 void engine_leave_over(struct engine *e, const char *target, const char *path, int64_t change, const char *fmt, ...) _printf_(5, 6);
+/* Before the deployment is held after an undo that ended with `code`: whatever is still in place and not named yet, newest first. */
+void engine_leave_rest(struct engine *e, int code);
 /* The release that `current` named before; "" there was none, NULL the deployment switches nothing. free() */
 char *engine_former_release(struct engine *e, const struct plan *changes);
 

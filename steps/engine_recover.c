@@ -246,8 +246,10 @@ int engine_undo_and_decide(struct engine *e, int recorded_status, struct err *er
 	if (r == 0)
 		return 0;
 	_cleanup_free_ char *reason = xstrdup(err ? err_line(err, line, sizeof(line)) : "the undo failed");
-	if (r == ERR_CONFLICT || r == ERR_CANCELLED)
+	if (r == ERR_CONFLICT || r == ERR_CANCELLED) {
+		engine_leave_rest(e, r);
 		engine_hold(e, reason, &why);
+	}
 	if (err)
 		err_hint(err, r, "davit show %s; then davit rollback %s (--force overwrites), or davit unlock %s.%s --accept", e->id, e->id, e->name,
 		         e->environment);

@@ -23,6 +23,33 @@ void engine_leave_over(struct engine *e, const char *target, const char *path, i
 
 static const char never_started[] = "never started";
 
+static bool is_left_over(const struct engine *e, int64_t change)
+{
+	for (size_t i = 0; i < json_array_size(e->left_over); i++)
+		if (json_get_int(json_array_get(e->left_over, i), "change", 0) == change)
+			return true;
+	return false;
+}
+
+void engine_leave_rest(struct engine *e, int code)
+{
+	const char *why = code == ERR_CANCELLED ? "the undo was stopped before it came to this"
+	                                        : "an earlier step of the job made it, and it stays until the deployment is decided";
+	_cleanup_(plan_done) struct plan all = { 0 };
+	struct err err = ERR_INIT;
+	if (store_change_list(e->store, e->id, &all, &err) < 0) {
+		char line[ERR_FRAME_SIZE];
+		engine_leave_over(e, NULL, NULL, 0, "the journal cannot say what else is in place: %s", err_line(&err, line, sizeof(line)));
+		return;
+	}
+	for (size_t i = all.count; i-- > 0;) {
+		const struct change *c = &all.changes[i];
+		bool untouched = c->state == CHANGE_INTENT && (!e->from_copy || c->kind == CHANGE_COMMAND);
+		if (c->state != CHANGE_UNDONE && !untouched && !is_left_over(e, c->id))
+			engine_leave_over(e, c->target, c->path, c->id, "%s", why);
+	}
+}
+
 /* ---- records ---- */
 
 /* The world has moved already: a record that cannot be written must not stop the undo. Recovery then looks again. */

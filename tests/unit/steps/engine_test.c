@@ -85,11 +85,32 @@ static int probe_gate(const struct step_context *c, bool baseline, struct err *e
 }
 
 static const struct step_type type_files = { .name = "files", .changes = true, .has_undo = true, .plan = plan_files };
+static int verify_never(const struct step_context *c, struct view *v, const struct change *change, struct err *err)
+{
+	(void)c;
+	(void)v;
+	return err_set(err, ERR_CONFLICT, "'%s' is not as it was made", change->path);
+}
+
+static int undo_never(const struct step_context *c, struct target *t, const struct change *change, struct err *err)
+{
+	(void)c;
+	(void)t;
+	return err_set(err, ERR_PERMISSION, "'%s' may not be changed any more", change->path);
+}
+
+/* Fails, and cannot be taken back. */
+static const struct step_type type_stuck = { .name = "stuck", .changes = true, .has_undo = true, .plan = plan_files, .verify = verify_never,
+	.undo = undo_never };
 static const struct step_type type_gate = { .name = "gate", .probe = probe_gate };
 
 static const struct step_type *find_step(const char *name)
 {
-	return strcmp(name, "files") == 0 ? &type_files : strcmp(name, "gate") == 0 ? &type_gate : NULL;
+	const struct step_type *const all[] = { &type_files, &type_gate, &type_stuck };
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (strcmp(all[i]->name, name) == 0)
+			return all[i];
+	return NULL;
 }
 
 /* ---- set-up ---- */
@@ -495,6 +516,36 @@ static void a_committed_job_is_the_new_world(void **state)
 	assert_absent("base");
 }
 
+static bool names_path(const json_t *left, const char *name)
+{
+	_cleanup_free_ char *path = in_dir(name);
+	for (size_t i = 0; i < json_array_size(left); i++)
+		if (strcmp(json_get_string(json_array_get(left, i), "path"), path) == 0)
+			return true;
+	return false;
+}
+
+static void what_earlier_steps_of_a_job_did_is_named_when_a_later_one_cannot_be_taken_back(void **state)
+{
+	(void)state;
+	struct engine_options o = options();
+	_cleanup_(engine_result_done) struct engine_result one = { 0 }, two = { 0 }, end = { 0 };
+	make_old_world();
+	o.job_key = "job 4";
+	_cleanup_json_ json_t *first = deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}}]");
+	_cleanup_json_ json_t *stuck = deployment("rollback", "[{\"step\":\"stuck\",\"input\":{\"files\":{\"%D/b\":\"x\"}}}]");
+	assert_int_equal(engine_job_step(first, &o, &one, NULL), 0);
+	assert_int_equal(engine_job_step(stuck, &o, &two, NULL), 0);
+	assert_int_equal(two.exit_status, 4);
+	assert_int_equal(two.state, DEPLOYMENT_HELD);
+	const json_t *left = json_object_get(two.report, "left_over");
+	assert_int_equal(json_array_size(left), 2);
+	assert_true(names_path(left, "a"));
+	assert_true(names_path(left, "b"));
+	assert_int_equal(engine_finish("failure", NULL, &o, &end, NULL), 0);
+	assert_int_equal(end.exit_status, 4);
+}
+
 int main(int argc, char **argv)
 {
 	(void)argv;
@@ -514,6 +565,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(steps_of_a_job_share_a_deployment_that_finish_decides, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_step_that_fails_in_a_job_takes_back_its_own_and_the_next_ones_are_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_committed_job_is_the_new_world, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_earlier_steps_of_a_job_did_is_named_when_a_later_one_cannot_be_taken_back, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
