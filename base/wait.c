@@ -134,6 +134,15 @@ static atomic_int cancel_event = -1;
 static atomic_int sigint_count;
 static atomic_bool requested;
 static atomic_bool undoing; /* after cancel_reset */
+static atomic_bool unheard; /* a signal that came meanwhile and woke nobody */
+
+static void wake_up(void)
+{
+	uint64_t one = 1;
+	atomic_store(&requested, true);
+	ssize_t n = write(atomic_load(&cancel_event), &one, sizeof(one));
+	(void)n;
+}
 
 static void on_signal(int signal)
 {
@@ -143,12 +152,10 @@ static void on_signal(int signal)
 		wake = atomic_fetch_add(&sigint_count, 1) + 1 >= 2 || !atomic_load(&undoing);
 	else
 		wake = !atomic_load(&undoing);
-	if (wake) {
-		uint64_t one = 1;
-		atomic_store(&requested, true);
-		ssize_t n = write(atomic_load(&cancel_event), &one, sizeof(one));
-		(void)n;
-	}
+	if (wake)
+		wake_up();
+	else
+		atomic_store(&unheard, true);
 	errno = saved;
 }
 
@@ -179,11 +186,19 @@ bool cancel_requested(void)
 	return atomic_load(&requested);
 }
 
+void cancel_again(void)
+{
+	atomic_store(&undoing, false);
+	if (atomic_exchange(&unheard, false))
+		wake_up();
+}
+
 void cancel_reset(void)
 {
 	uint64_t count;
 	int fd = atomic_load(&cancel_event);
 	atomic_store(&undoing, true);
+	atomic_store(&unheard, false);
 	atomic_store(&requested, false);
 	if (fd >= 0) {
 		ssize_t n = read(fd, &count, sizeof(count));

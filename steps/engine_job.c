@@ -178,8 +178,7 @@ static int undo_own_step(struct engine *e, int code, struct err *err)
 	store_deployment_set(e->store, e->id, members, NULL);
 	if (code == ERR_FENCED || code == ERR_UNKNOWN)
 		return 4;
-	if (e->wait.cancel_fd >= 0)
-		cancel_reset();
+	engine_past_cancel(e);
 	e->only_step = (int)e->step_count - 1;
 	int r = engine_undo(e, &why);
 	if (r < 0) {
@@ -318,6 +317,8 @@ static int decide_job(struct engine *e, const char *status, const char *on_failu
 	bool failed = json_get_bool(e->doc, "failed", false);
 	bool hold = on_failure ? strcmp(on_failure, "hold") == 0 : e->hold;
 	bool cancelled = strcmp(status, "cancelled") == 0;
+	/* The job's end is being decided, whatever it was: a cancel has nothing left to stop, and half an undo helps nobody. */
+	engine_past_cancel(e);
 	int r = engine_take_over_all(e, &mark, &found, err);
 	bool committed = mark && strcmp(mark, "committed") == 0;
 	free(mark);

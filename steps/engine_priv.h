@@ -130,6 +130,8 @@ void engine_leave_rest(struct engine *e, int code);
 char *engine_former_release(struct engine *e, const struct plan *changes);
 
 /* ---- engine_decide.c ---- */
+/* From here on a first SIGINT and a SIGTERM stop nothing: what is left must be done. A second SIGINT stops an undo. */
+void engine_past_cancel(struct engine *e);
 int engine_commit(struct engine *e, struct err *err);             /* ERR_CONFLICT and the like: not marked, undo; ERR_UNKNOWN: nobody can tell yet */
 int engine_finish_commit(struct engine *e, struct err *err);      /* the anchor is marked: journal, other marks, cleaning, report */
 int engine_finish_undone(struct engine *e, int exit_status, struct err *err);

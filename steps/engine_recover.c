@@ -238,6 +238,7 @@ int engine_undo_and_decide(struct engine *e, int recorded_status, struct err *er
 {
 	char line[ERR_FRAME_SIZE];
 	struct err why = ERR_INIT;
+	engine_past_cancel(e);
 	if (engine_set_state(e, DEPLOYMENT_UNDOING, NULL, &why) < 0)
 		engine_say(e, "warning", "%s", err_line(&why, line, sizeof(line)));
 	int r = engine_undo(e, err);
@@ -424,6 +425,9 @@ int engine_recover_environment(const struct engine_options *o, const char *name,
 		struct err why = ERR_INIT;
 		engine_recover_one(json_array_get(list, i), &plain, NULL, NULL, &why);
 	}
+	/* What is recovered goes on behind a cancel; what the caller is about to begin does not. */
+	if (o->wait && o->wait->cancel_fd >= 0)
+		cancel_again();
 	return 0;
 }
 

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { CANCEL_MS = 60000 };
+
 static const char base[] = "/var/lib/davit";
 
 /* What retention may or may not have removed yet, and what a contender makes, are judged by themselves. */
@@ -173,8 +175,8 @@ static void must_be_named(void *context, int target, const char *path, const cha
 static void check_cause(void)
 {
 	const struct scenario *sc = &world->sc;
-	bool cause = sc->hold || world->person_came || sc->rates.denied > 0 || sc->rates.full > 0 || sc->contender == CONTENDER_TAKES_OVER ||
-	             sc->machine_lost || sc->job;
+	bool cause = sc->hold || world->person_came || sc->rates.denied > 0 || sc->refused_from_gate > 0 || sc->rates.full > 0 || sc->contender == CONTENDER_TAKES_OVER ||
+	             sc->machine_lost || sc->job || world->stops > 0;
 	if (!cause)
 		sim_violation("held without a cause: %s", world->seen.named);
 }
@@ -182,8 +184,8 @@ static void check_cause(void)
 static void check_held(const struct stree *old_trees)
 {
 	struct naming n = { .names = world->seen.named };
-	bool left_named = world->seen.named[0] != '\0';
-	if (!left_named)
+	/* Held as it stands, by a wish or since nobody knows better: the changes themselves say it. */
+	if (world->seen.named[0] == '\0' && (world->sc.hold || !world->seen.undo_began))
 		n.names = world->seen.changed;
 	for (int i = 0; i < world->sc.target_count; i++)
 		differences(&old_trees[i], &world->targets[i].now, i, false, must_be_named, &n);
@@ -226,6 +228,22 @@ static void check_first_exit(enum deployment_state state, bool fenced_possible)
 	default:
 		sim_violation("the deployment ended with %d", f->status);
 	}
+}
+
+/* A cancel that met no other fault: all is taken back, at once, and the exit code says so. */
+static void check_cancel(enum deployment_state state)
+{
+	const struct rates *r = &world->sc.rates;
+	const struct outcome *f = &world->first;
+	bool other = world->deaths_kill + world->deaths_power + world->target_powers + world->nets + world->lates + world->fulls + world->jumps > 0 ||
+	             r->denied > 0 || world->sc.refused_from_gate > 0 || r->journal_full > 0 || r->journal_io > 0 || world->person_came || world->sc.contender != CONTENDER_NONE ||
+	             world->sc.hold || world->sc.baseline_sick;
+	if (world->cancels == 0 || world->stops > 0 || other || !f->ended || f->id[0] == '\0')
+		return;
+	if (f->status == 4 || state == DEPLOYMENT_HELD)
+		sim_violation("cancelled once, and the end is %d (%s): %s", f->status, deployment_state_name(state), f->reason);
+	if (world->ended_ms > world->cancelled_ms + CANCEL_MS)
+		sim_violation("cancelled, and it took %lld ms more", (long long)(world->ended_ms - world->cancelled_ms));
 }
 
 static void check_contender(void)
@@ -295,5 +313,6 @@ void check_world(const struct stree *old_trees, const struct stree *new_trees)
 	if (world->seen.found && state != DEPLOYMENT_HELD && state != DEPLOYMENT_REFUSED && !world->seen.cleaned)
 		sim_violation("recovery ended and the deployment is not cleaned");
 	check_person();
+	check_cancel(state);
 	check_first_exit(state, taken_over);
 }

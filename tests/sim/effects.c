@@ -32,6 +32,8 @@ void sim_target_reboot(struct starget *t)
 	fx_restart(t);
 }
 
+static void arrive(struct starget *t, struct late *l);
+
 /* ---- the guard ---- */
 
 static bool token_is(struct starget *t, const char *lock_dir, const char *token)
@@ -61,10 +63,31 @@ int fx_guard(struct target *t, const char *path, struct err *err)
 	return 0;
 }
 
+static bool is_cancelled(const struct view *v)
+{
+	return v->wait && v->wait->cancel_fd >= 0 && wait_check(v->wait, NULL) == ERR_CANCELLED;
+}
+
+/* What a cancel gave up: the session that comes after it ends it, unless it was quicker. */
+static void end_strays(const struct view *v)
+{
+	struct starget *t = fx_of(v);
+	for (int i = 0; world->cancels > 0 && i < SIM_LATE; i++) {
+		struct late *l = &t->late[i];
+		if (l->kind == LATE_NONE || l->given_up_by != world->slots[sim_slot].pid || l->handle != v || is_cancelled(v))
+			continue;
+		if (sim_below(2) == 0)
+			arrive(t, l);
+		l->kind = LATE_NONE;
+	}
+}
+
 /* An operation of several parts is a process that noted itself: the fence of one who took over has ended it in between. */
-int fx_go_on(struct target *t, const char *what, struct err *err)
+int fx_go_on(struct target *t, const char *what, bool stops, struct err *err)
 {
 	sim_step(what);
+	if ((stops || fx_of(&t->view)->remote) && is_cancelled(&t->view))
+		return err_set(err, ERR_CANCELLED, "cancelled");
 	if (t->lock_dir && !token_is(fx_of(&t->view), t->lock_dir, t->token))
 		return err_set(err, ERR_FENCED, "the lock on '%s' was taken over", t->view.name);
 	return 0;
@@ -79,8 +102,12 @@ int fx_before(struct view *v, const char *what, const char *path, bool changes, 
 	sim_step(what);
 	sim_late_arrivals(false);
 	int r = v->wait ? wait_check(v->wait, err) : 0;
-	if (r < 0)
+	/* A request may be on its way before anybody looks whether it is still wanted. */
+	if (r < 0 && !(r == ERR_CANCELLED && changes && sim_below(2) == 0))
 		return r;
+	if (err && r < 0)
+		err_clear(err);
+	end_strays(v);
 	struct sim_target *self = (struct sim_target *)v;
 	if (self->opened && t->remote && self->boots != t->boots) {
 		/* The connection broke with the target. */
@@ -131,6 +158,10 @@ int fx_denied(struct target *t, const char *path, struct err *err)
 int fx_after(struct view *v, int r, struct err *err)
 {
 	sim_step("reply");
+	if (fx_of(v)->remote && is_cancelled(v)) {
+		sim_trace("  cancelled while the reply was awaited");
+		return err_set(err, ERR_CANCELLED, "cancelled");
+	}
 	if (!world->faults_on || !fx_of(v)->remote || !sim_chance(world->sc.rates.after))
 		return r;
 	world->nets++;
@@ -142,13 +173,21 @@ int fx_after(struct view *v, int r, struct err *err)
 bool fx_goes_late(struct target *t, enum late_kind kind, const char *path, const char *other, const struct blob *data, uint16_t mode)
 {
 	struct starget *st = fx_of(&t->view);
-	if (!world->faults_on || !st->remote || t->lock_dir == NULL || !sim_chance(world->sc.rates.late))
+	if (!world->faults_on || !st->remote || t->lock_dir == NULL)
+		return false;
+	bool cancelled = is_cancelled(&t->view);
+	if (cancelled ? sim_below(2) == 0 : !sim_chance(world->sc.rates.late))
 		return false;
 	for (int i = 0; i < SIM_LATE; i++) {
 		struct late *l = &st->late[i];
 		if (l->kind != LATE_NONE)
 			continue;
 		*l = (struct late){ .kind = kind, .noted = sim_below(2) == 0, .due_op = world->ops + 1 + (int64_t)sim_below(80), .data = data, .mode = mode };
+		if (cancelled) {
+			l->noted = true;
+			l->given_up_by = world->slots[sim_slot].pid;
+			l->handle = &t->view;
+		}
 		snprintf(l->path, sizeof(l->path), "%s", path);
 		snprintf(l->other, sizeof(l->other), "%s", other ? other : "");
 		snprintf(l->lock_dir, sizeof(l->lock_dir), "%s", t->lock_dir);
@@ -158,6 +197,11 @@ bool fx_goes_late(struct target *t, enum late_kind kind, const char *path, const
 		return true;
 	}
 	return false;
+}
+
+int fx_lost(struct target *t, struct err *err)
+{
+	return is_cancelled(&t->view) ? err_set(err, ERR_CANCELLED, "cancelled") : err_set(err, ERR_UNKNOWN, "the reply did not come in time");
 }
 
 /* ---- effects ---- */
@@ -260,7 +304,7 @@ int fx_remove_tree(struct starget *t, const char *path, struct target *by, struc
 		if (deepest < 0)
 			return 0;
 		stree_drop(&t->now, &t->now.nodes[deepest]);
-		int r = by ? fx_go_on(by, "remove_tree", err) : 0;
+		int r = by ? fx_go_on(by, "remove_tree", true, err) : 0;
 		if (r < 0)
 			return r;
 	}

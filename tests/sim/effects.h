@@ -16,7 +16,10 @@ struct sim_target {
 struct starget *fx_of(const struct view *v);
 void fx_restart(struct starget *t);
 int fx_guard(struct target *t, const char *path, struct err *err);
-int fx_go_on(struct target *t, const char *what, struct err *err);
+/* stops: a cancel ends it in the middle here too, not only at the other end of a line. */
+int fx_go_on(struct target *t, const char *what, bool stops, struct err *err);
+/* What the caller of a request that goes late is told. */
+int fx_lost(struct target *t, struct err *err);
 int fx_before(struct view *v, const char *what, const char *path, bool changes, struct err *err);
 int fx_full(struct target *t, struct err *err);
 int fx_denied(struct target *t, const char *path, struct err *err);

@@ -20,6 +20,7 @@ static void say(void *context, const char *level, const char *line)
 static void on_change(enum change_state state)
 {
 	world->newest_state = (int)state;
+	world->newest_state_op = world->ops;
 	sim_trace("journal: a change is %s", change_state_name(state));
 }
 
@@ -69,8 +70,11 @@ static void inspect_one(struct store *s, const json_t *doc)
 		append_line(world->seen.named, sizeof(world->seen.named), json_get_string(json_array_get(left, i), "target"),
 		            json_get_string(json_array_get(left, i), "path"));
 	if (store_change_list(s, id, &changes, NULL) == 0)
-		for (size_t i = 0; i < changes.count; i++)
+		for (size_t i = 0; i < changes.count; i++) {
+			enum change_state is = changes.changes[i].state;
+			world->seen.undo_began = world->seen.undo_began || is == CHANGE_CONFLICT || is == CHANGE_BLOCKED || is == CHANGE_UNDONE;
 			append_line(world->seen.changed, sizeof(world->seen.changed), changes.changes[i].target, changes.changes[i].path);
+		}
 }
 
 /* No secret outlives its deployment. */
@@ -91,7 +95,7 @@ static void inspect_sealed(struct store *s)
 static void inspect(struct store *s)
 {
 	_cleanup_json_ json_t *list = NULL;
-	world->seen.found = world->seen.contender_found = false;
+	world->seen.found = world->seen.contender_found = world->seen.undo_began = false;
 	world->seen.named[0] = world->seen.changed[0] = '\0';
 	if (store_deployment_list(s, NULL, &list, NULL) < 0) {
 		sim_violation("the journal cannot be read at the end");
@@ -137,9 +141,12 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 	sim_machine = machine;
 	sim_role = role;
 	sim_install();
+	if (world->sc.cancel_count > 0)
+		wait.cancel_fd = cancel_install(&err);
 	sim_step("start");
 	store_after_change = on_change;
 	memset(outcome, 0, sizeof(*outcome));
+	world->mark_op = 0;
 	int r = store_open(dir, sim_vfs_name, &store, &err);
 	if (r < 0) {
 		result.exit_status = role == ROLE_RECOVER || role == ROLE_ROLLBACK || role == ROLE_FINISH ? 4 : 2;
@@ -177,6 +184,8 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 		engine_rollback(NULL, NULL, NULL, &o, &result, &err);
 	}
 	fill(outcome, &result, &err);
+	if (role == ROLE_DEPLOY)
+		world->ended_ms = world->mono_ms;
 	if (then_inspect)
 		inspect(store);
 	_exit(0);

@@ -12,7 +12,7 @@
 #include <time.h>
 
 struct totals {
-	int64_t runs, violations, kills, powers, target_powers, nets, lates, fulls, jumps, ops, writes, takeovers, contenders, persons, held;
+	int64_t runs, violations, kills, powers, target_powers, nets, lates, fulls, jumps, ops, writes, takeovers, contenders, persons, held, cancels, stops;
 	uint32_t struck[8][3];
 	uint64_t first_seed;
 	int found;
@@ -38,6 +38,8 @@ static void add_up(void)
 	__atomic_fetch_add(&totals->takeovers, sim_other_machine_acts(), __ATOMIC_RELAXED);
 	__atomic_fetch_add(&totals->persons, world->person_came, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&totals->held, world->held, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&totals->cancels, world->cancels, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&totals->stops, world->stops, __ATOMIC_RELAXED);
 	for (int i = 0; i < 8; i++)
 		for (int k = 0; k < 3; k++)
 			__atomic_fetch_add(&totals->struck[i][k], world->struck[i][k], __ATOMIC_RELAXED);
@@ -92,6 +94,7 @@ static void print_totals(double seconds)
 	       totals->kills, totals->powers, totals->target_powers, totals->nets, totals->lates, totals->fulls, totals->jumps);
 	printf("contenders: %" PRId64 ", other machine: %" PRId64 ", a person's hand: %" PRId64 ", held at the end: %" PRId64 "\n", totals->contenders,
 	       totals->takeovers, totals->persons, totals->held);
+	printf("cancels: %" PRId64 ", of them such that stop an undo: %" PRId64 "\n", totals->cancels, totals->stops);
 	printf("%-10s", "struck in");
 	for (int k = 0; k < 3; k++)
 		printf(" %16s", deaths[k]);

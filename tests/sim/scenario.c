@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -245,6 +246,68 @@ static void make_faults(struct scenario *sc)
 	}
 }
 
+/* ---- what was added later: from a stream of its own ---- */
+
+/* Signals at any point: one, a runner's two, a second SIGINT, and the end of the grace; sometimes to a recovery. */
+static void make_cancels(struct scenario *sc)
+{
+	static const int spans[] = { 60, 200, 500 };
+	if (sim_more_below(7) != 0)
+		return;
+	int generation = sim_more_below(8) == 0 ? 1 : 0;
+	bool at_mark = sim_more_below(6) == 0;
+	int64_t at = at_mark ? (int64_t)sim_more_below(6) : 1 + (int64_t)sim_more_below((uint64_t)spans[sim_more_below(3)]);
+	int64_t gap = 1 + (int64_t)sim_more_below(80);
+	struct cancel *c = sc->cancels;
+	c[0] = (struct cancel){ .generation = generation, .at_op = at, .signal = sim_more_below(4) == 0 ? SIGTERM : SIGINT, .at_mark = at_mark };
+	sc->cancel_count = 1;
+	switch (at_mark ? 0 : sim_more_below(6)) {
+	case 0: case 1:
+		break;
+	case 2:
+		c[1] = (struct cancel){ .generation = generation, .at_op = at + gap, .signal = SIGTERM };
+		sc->cancel_count = 2;
+		break;
+	case 3: case 4:
+		c[1] = (struct cancel){ .generation = generation, .at_op = at + gap, .signal = SIGINT };
+		sc->cancel_count = 2;
+		break;
+	default:
+		if (sc->death_count < SIM_DEATHS)
+			sc->deaths[sc->death_count++] = (struct death){ .generation = generation, .at_op = at + gap, .target = -1 };
+		break;
+	}
+	/* Half of them meet nothing else: then the end is known exactly. */
+	if (sim_more_below(2) == 0 && generation == 0) {
+		memset(&sc->rates, 0, sizeof(sc->rates));
+		sc->death_count = 0;
+		sc->person = PERSON_NEVER;
+		sc->contender = CONTENDER_NONE;
+		sc->machine_lost = false;
+	}
+}
+
+/* Where something cannot be taken back, the power goes while that is being found out. */
+static void make_deaths_by_state(struct scenario *sc)
+{
+	bool conflicts = sc->rates.denied > 0 || sc->person != PERSON_NEVER;
+	bool more = sim_more_below(12) == 0;
+	if ((!conflicts && !more) || sc->death_count == SIM_DEATHS)
+		return;
+	if (more && sc->has_gate) {
+		sc->gate = GATE_FAILS;
+		sc->refused_from_gate = 5 + (int)sim_more_below(60);
+		sc->death_count = 0;
+	} else if (more) {
+		sc->rates.denied = 4000 + (uint32_t)sim_more_below(20000);
+	}
+	bool blocked = sim_more_below(2) == 0;
+	sc->deaths[sc->death_count++] = (struct death){
+		.by_state = true, .in_state = blocked ? CHANGE_BLOCKED : CHANGE_CONFLICT, .at_op = (int64_t)sim_more_below(blocked ? 4 : 20),
+		.power = sim_more_below(2) == 0, .target = sim_more_below(4) != 0 ? (int)sim_more_below((uint64_t)sc->target_count) : -1,
+	};
+}
+
 void scenario_make(uint64_t seed)
 {
 	struct scenario *sc = &world->sc;
@@ -284,6 +347,8 @@ void scenario_make(uint64_t seed)
 		sc->contender = CONTENDER_NONE;
 		sc->machine_lost = false;
 	}
+	make_deaths_by_state(sc);
+	make_cancels(sc);
 	world->faults_on = true;
 }
 

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 
 enum { ROUNDS = 9, FAULTY_ROUNDS = 4, DROP_RATES = 8, DROP_PERSON = 17, DROP_CONTENDER = 18, DROP_HOLD = 19, DROP_LOST = 20, DROP_STEPS = 21,
-	DROP_END = 31 };
+	DROP_CANCELS = 31, DROP_END = 32 };
 
 static struct stree old_trees[SIM_TARGETS], new_trees[SIM_TARGETS];
 
@@ -27,6 +27,8 @@ static bool run_job_steps(void)
 		ok = !died && world->last.status == 0;
 	}
 	world->job_status = ok ? "success" : sim_below(6) == 0 ? "cancelled" : "failure";
+	if (world->cancels > 0)
+		world->job_status = "cancelled";
 	bool decided = world->boots[0] == boots && (died ? sim_below(2) == 0 : sim_below(10) != 0);
 	if (decided)
 		decided = sim_run_alone(ROLE_FINISH, 0, false);
@@ -110,8 +112,11 @@ static bool recover_round(bool first_is_lost)
 
 static bool more_deaths(int round)
 {
+	for (int i = world->cancels_done; i < world->sc.cancel_count; i++)
+		if (world->sc.cancels[i].generation >= round)
+			return true;
 	for (int i = 0; i < world->sc.death_count; i++)
-		if (world->sc.deaths[i].generation >= round)
+		if (!world->sc.deaths[i].by_state && world->sc.deaths[i].generation >= round)
 			return true;
 	return false;
 }
@@ -187,7 +192,7 @@ static void settle(bool lost)
 		return;
 	if (world->seen.final_state == DEPLOYMENT_UNDONE)
 		check_world(old_trees, new_trees);
-	else if (world->sc.rates.denied == 0 && !world->sc.baseline_sick)
+	else if (world->sc.rates.denied == 0 && world->sc.refused_from_gate == 0 && !world->sc.baseline_sick)
 		sim_violation("the rollback of a held deployment ended with %d: %s", world->last.status, world->last.reason);
 }
 
@@ -232,6 +237,8 @@ void sim_drop_parts(uint32_t drop)
 		sc->person = PERSON_NEVER;
 	if (drop & (1u << DROP_CONTENDER))
 		sc->contender = CONTENDER_NONE;
+	if (drop & (1u << DROP_CANCELS))
+		sc->cancel_count = 0;
 	if (drop & (1u << DROP_LOST))
 		sc->machine_lost = sc->job = false;
 	_cleanup_json_ json_t *d = json_loads(sc->deployment, 0, NULL);
@@ -239,12 +246,14 @@ void sim_drop_parts(uint32_t drop)
 	if (drop & (1u << DROP_HOLD))
 		json_object_set_new(d, "on_failure", json_string("rollback"));
 	for (int i = (int)json_array_size(steps) - 1; i >= 0; i--)
-		if (DROP_STEPS + i < DROP_END && (drop & (1u << (DROP_STEPS + i)))) {
+		if (DROP_STEPS + i < DROP_CANCELS && (drop & (1u << (DROP_STEPS + i)))) {
 			const char *name = json_get_string(json_array_get(steps, (size_t)i), "step");
 			if (strcmp(name, "restart") == 0)
 				sc->has_restart = false;
 			if (strcmp(name, "release") == 0)
 				sc->has_release = false;
+			if (strcmp(name, "gate") == 0)
+				sc->has_gate = false;
 			json_array_remove(steps, (size_t)i);
 		}
 	_cleanup_free_ char *text = json_text(d);

@@ -23,7 +23,7 @@
 
 enum {
 	SIM_TARGETS = 3, SIM_NODES = 128, SIM_PATH = 176, SIM_HEAP = 24 << 20, SIM_LATE = 6, SIM_SLOTS = 2, SIM_DEATHS = 8,
-	SIM_FILES = 8, SIM_MACHINES = 2, SIM_FILE_BYTES = 1 << 20, SIM_SECTOR = 512, SIM_SHM_BYTES = 256 << 10, SIM_TEXT = 400,
+	SIM_FILES = 8, SIM_CANCELS = 3, SIM_MACHINES = 2, SIM_FILE_BYTES = 1 << 20, SIM_SECTOR = 512, SIM_SHM_BYTES = 256 << 10, SIM_TEXT = 400,
 	EXIT_KILLED = 99, EXIT_POWER = 98, EXIT_ENDLESS = 97,
 	OP_LIMIT = 60000,
 };
@@ -45,6 +45,8 @@ enum late_kind { LATE_NONE, LATE_PUT, LATE_SYMLINK, LATE_RENAME, LATE_REMOVE, LA
 struct late {                     /* a request whose reply was given up, still on its way */
 	enum late_kind kind;
 	bool noted;                   /* its process runs on the target already: the fence ends it */
+	int given_up_by;              /* pid, when a cancel gave it up: the next session of that process ends it; 0: another reason */
+	const void *handle;           /* of that process */
 	int64_t due_op;
 	char path[SIM_PATH], other[SIM_PATH], lock_dir[SIM_PATH], token[64];
 	const struct blob *data;
@@ -74,7 +76,10 @@ struct sfile {                    /* of SQLite */
 	int lock_level[SIM_SLOTS];
 };
 
-struct death { int generation; int64_t at_op; bool power; int target; };   /* power: of the agent; target >= 0: that target's instead */
+/* power: of the agent; target >= 0: that target's instead. in_state: once, so many operations after a change was recorded so, whoever did it. */
+struct death { int generation; int64_t at_op; bool power; int target; bool by_state, struck; enum change_state in_state; };
+
+struct cancel { int generation; int64_t at_op; int signal; bool at_mark; };   /* at_mark: so many operations after a mark was first written */
 
 struct rates { uint32_t before, after, late, full, denied, journal_full, journal_io, jump, target_power; };   /* per million operations */
 
@@ -90,6 +95,8 @@ struct scenario {
 	struct rates rates;
 	struct death deaths[SIM_DEATHS];
 	int death_count;
+	struct cancel cancels[SIM_CANCELS];       /* in this order */
+	int cancel_count;
 	enum person_moment person;
 	char person_path[SIM_PATH];
 	int person_target;
@@ -97,6 +104,7 @@ struct scenario {
 	int64_t contender_at_op;
 	int64_t contender_wait_ms;
 	bool job;                     /* each step is a process of its own, as in a workflow; `finish` decides */
+	int refused_from_gate;        /* so many operations long no target takes a change, from the gate on; 0: never */
 	bool machine_lost;            /* after the first death the state folder is gone; another machine recovers */
 	char *deployment;             /* JSON; in the heap */
 	char *contender_deployment;
@@ -119,7 +127,7 @@ struct outcome {
 struct seen {
 	char named[8192];             /* lines "target:path" that the report names */
 	char changed[16384];          /* lines "target:path" of all changes of the deployment */
-	bool found, cleaned;
+	bool found, cleaned, undo_began;
 	enum deployment_state final_state;
 	int final_status;
 	enum deployment_state contender_state;
@@ -127,7 +135,7 @@ struct seen {
 };
 
 struct world {
-	uint64_t rng, engine_rng;
+	uint64_t rng, more_rng, engine_rng;
 	int64_t mono_ms, wall_offset_ms;
 	int64_t ops, generation_ops;
 	int generation;               /* 0: the deployment; one more with each process after it */
@@ -158,6 +166,11 @@ struct world {
 	int64_t held, deaths_kill, deaths_power, target_powers, nets, lates, fulls, jumps, writes;
 	uint32_t struck[8][3];        /* change state × kill, power, target's power */
 	int newest_state;             /* of the change that was last recorded, -1 none */
+	int64_t newest_state_op;
+	int64_t mark_op;              /* of this process: when it wrote a mark; 0: not yet */
+	int cancels_done;             /* sent, or too late to be sent */
+	int64_t cancels, stops;       /* signals that were sent; those that may stop an undo: a second SIGINT, any in a recovery */
+	int64_t cancelled_ms, ended_ms;   /* mono: the first of them, and the end of the deployment's process */
 	size_t heap_used;
 	unsigned char shm[SIM_MACHINES][SIM_SHM_BYTES] __attribute__((aligned(65536)));
 	unsigned char heap[SIM_HEAP];
@@ -174,6 +187,8 @@ void world_reset(uint64_t seed);
 uint64_t sim_next(void);
 uint64_t sim_below(uint64_t bound);
 bool sim_chance(uint32_t per_million);
+/* What was added to the worlds later draws from a stream of its own, so that older seeds mean what they meant. */
+uint64_t sim_more_below(uint64_t bound);
 void *sim_alloc(size_t size);
 const struct blob *sim_blob(const void *data, size_t len);
 char *sim_strdup(const char *text);

@@ -282,6 +282,9 @@ static bool all_serve(const char *wanted)
 static int probe(const struct step_context *c, bool baseline, struct err *err)
 {
 	sim_step("probe");
+	int r = wait_check(c->wait, err);
+	if (r < 0)
+		return r;
 	if (baseline && world->sc.person == PERSON_AFTER_PLAN)
 		sim_person_comes();
 	if (baseline || c->deployment->undoing) {
@@ -290,8 +293,11 @@ static int probe(const struct step_context *c, bool baseline, struct err *err)
 	}
 	if (world->sc.person == PERSON_AT_GATE)
 		sim_person_comes();
-	if (world->sc.gate == GATE_HANGS)
-		wait_ms(c->wait, 120000, NULL);
+	r = world->sc.gate == GATE_HANGS ? wait_ms(c->wait, 120000, err) : 0;
+	if (r == ERR_CANCELLED)
+		return r;
+	for (int i = 0; world->sc.refused_from_gate > 0 && i < world->sc.target_count; i++)
+		world->targets[i].denied_until_op = world->ops + world->sc.refused_from_gate;
 	return world->sc.gate == GATE_PASSES ? 0 : err_set(err, ERR_FAILED, "the new version does not answer");
 }
 

@@ -142,11 +142,6 @@ static int enter(struct target *t, const char *what, const char *path, struct er
 	return r;
 }
 
-static int lost(struct err *err)
-{
-	return err_set(err, ERR_UNKNOWN, "the reply did not come in time");
-}
-
 static int sim_mkdir(struct target *t, const char *path, const struct node_attr *attr, struct err *err)
 {
 	uint16_t mode = attr && attr->set_mode ? (uint16_t)attr->mode : 0755;
@@ -156,7 +151,7 @@ static int sim_mkdir(struct target *t, const char *path, const struct node_attr 
 	if (r < 0)
 		return r;
 	if (fx_goes_late(t, LATE_MKDIR, path, NULL, NULL, mode))
-		return lost(err);
+		return fx_lost(t, err);
 	return fx_after(&t->view, fx_mkdir(fx_of(&t->view), path, mode, err), err);
 }
 
@@ -168,13 +163,15 @@ static int sim_put(struct target *t, const char *path, const void *data, size_t 
 	if (r < 0)
 		return r;
 	const struct blob *b = sim_blob(data, len);
+	if (world->mark_op == 0 && strstr((const char *)b->data, "\"mark\":\""))
+		world->mark_op = world->generation_ops;
 	if (fx_goes_late(t, LATE_PUT, path, NULL, b, attr && attr->set_mode ? (uint16_t)attr->mode : KEEP_MODE))
-		return lost(err);
+		return fx_lost(t, err);
 	/* A death in the middle leaves the private name. */
 	if (world->faults_on && !is_within(t->view.facts.base, path) && fx_parent_ok(fx_of(&t->view), path)) {
 		_cleanup_free_ char *private_name = target_private_name(path);
 		stree_set(&fx_of(&t->view)->now, private_name, NODE_FILE, 0600, b);
-		r = fx_go_on(t, "put: written", err);
+		r = fx_go_on(t, "put: written", false, err);
 		if (r < 0)
 			return r;
 		struct snode *n = stree_find(&fx_of(&t->view)->now, private_name);
@@ -193,7 +190,7 @@ static int sim_append(struct target *t, const char *path, const void *data, size
 		return r;
 	const struct blob *b = sim_blob(data, len);
 	if (fx_goes_late(t, LATE_APPEND, path, NULL, b, 0600))
-		return lost(err);
+		return fx_lost(t, err);
 	return fx_after(&t->view, fx_append(fx_of(&t->view), path, b, err), err);
 }
 
@@ -204,7 +201,7 @@ static int sim_symlink(struct target *t, const char *path, const char *link, str
 		return r;
 	const struct blob *b = sim_blob(link, strlen(link));
 	if (fx_goes_late(t, LATE_SYMLINK, path, NULL, b, 0777))
-		return lost(err);
+		return fx_lost(t, err);
 	return fx_after(&t->view, fx_symlink(fx_of(&t->view), path, b, err), err);
 }
 
@@ -235,7 +232,7 @@ static int sim_rename(struct target *t, const char *from, const char *to, struct
 	if (r < 0)
 		return r;
 	if (fx_goes_late(t, LATE_RENAME, from, to, NULL, 0))
-		return lost(err);
+		return fx_lost(t, err);
 	return fx_after(&t->view, fx_rename(fx_of(&t->view), from, to, err), err);
 }
 
@@ -245,7 +242,7 @@ static int sim_remove(struct target *t, const char *path, struct err *err)
 	if (r < 0)
 		return r;
 	if (fx_goes_late(t, LATE_REMOVE, path, NULL, NULL, 0))
-		return lost(err);
+		return fx_lost(t, err);
 	return fx_after(&t->view, fx_remove(fx_of(&t->view), path, err), err);
 }
 
@@ -255,7 +252,7 @@ static int sim_remove_tree(struct target *t, const char *path, struct err *err)
 	if (r < 0)
 		return r;
 	if (fx_goes_late(t, LATE_REMOVE_TREE, path, NULL, NULL, 0))
-		return lost(err);
+		return fx_lost(t, err);
 	r = fx_remove_tree(fx_of(&t->view), path, t, err);
 	return r < 0 ? r : fx_after(&t->view, 0, err);
 }
@@ -276,7 +273,7 @@ static int sim_set_attr(struct target *t, const char *path, const struct node_at
 	/* Owner and mode are two calls: a death may come between. */
 	n->uid = owner_number(attr->owner, n->uid);
 	n->gid = owner_number(attr->group, n->gid);
-	r = fx_go_on(t, "set_attr: owner set", err);
+	r = fx_go_on(t, "set_attr: owner set", false, err);
 	if (r < 0)
 		return r;
 	n = stree_find(&fx_of(&t->view)->now, path);
@@ -314,7 +311,7 @@ static int sim_copy(struct target *t, const char *from, const char *to, struct e
 		made->gid = copy.gid;
 		made->mtime_ns = copy.mtime_ns;
 		made->synced = NULL;
-		r = fx_go_on(t, "copy", err);
+		r = fx_go_on(t, "copy", true, err);
 		if (r < 0)
 			return r;
 		if (count > st->now.count)
@@ -350,7 +347,7 @@ static int sim_run(struct target *t, const struct target_command *command, struc
 	if (r < 0)
 		return r;
 	if (fx_goes_late(t, LATE_RUN, "restart", NULL, NULL, 0))
-		return lost(err);
+		return fx_lost(t, err);
 	fx_restart(fx_of(&t->view));
 	sim_trace("  serves %s", fx_of(&t->view)->serving);
 	ret->status = 0;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/rand.h"
 #include "steps/host.h"
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +50,7 @@ void world_reset(uint64_t seed)
 	memset((unsigned char *)world + offsetof(struct world, shm_regions), 0, offsetof(struct world, shm) - offsetof(struct world, shm_regions));
 	world->tracing = tracing;
 	world->rng = seed * 0x9e3779b97f4a7c15u + 0x1234567;
+	world->more_rng = seed * 0xd1342543de82ef95u + 0x5851f42d4c957f2du;
 	world->engine_rng = seed ^ 0xabcdef987654321u;
 	world->mono_ms = 1000000;
 	world->wall_offset_ms = 1769854830000;
@@ -74,6 +76,11 @@ uint64_t sim_next(void)
 uint64_t sim_below(uint64_t bound)
 {
 	return bound ? sim_next() % bound : 0;
+}
+
+uint64_t sim_more_below(uint64_t bound)
+{
+	return bound ? splitmix(&world->more_rng) % bound : 0;
 }
 
 bool sim_chance(uint32_t per_million)
@@ -215,12 +222,20 @@ void sim_die(bool power)
 	_exit(power ? EXIT_POWER : EXIT_KILLED);
 }
 
+static bool is_due(const struct death *d)
+{
+	if (d->by_state)
+		return !d->struck && world->newest_state == (int)d->in_state && world->ops - world->newest_state_op >= d->at_op;
+	return d->generation == world->generation && d->at_op == world->generation_ops;
+}
+
 static void maybe_die(void)
 {
 	for (int i = 0; i < world->sc.death_count; i++) {
-		const struct death *d = &world->sc.deaths[i];
-		if (d->generation != world->generation || d->at_op != world->generation_ops)
+		struct death *d = &world->sc.deaths[i];
+		if (!is_due(d))
 			continue;
+		d->struck = true;
 		if (d->target < 0)
 			sim_die(d->power);
 		struct starget *t = &world->targets[d->target];
@@ -233,6 +248,28 @@ static void maybe_die(void)
 			sim_die(true);
 		stree_power_cut(t);
 	}
+}
+
+/* A real signal, by the real handler. */
+static void maybe_cancel(void)
+{
+	const struct scenario *sc = &world->sc;
+	while (world->cancels_done < sc->cancel_count && sc->cancels[world->cancels_done].generation < world->generation)
+		world->cancels_done++;
+	if (world->cancels_done == sc->cancel_count || sim_role == ROLE_CONTENDER || sim_role == ROLE_INSPECT)
+		return;
+	const struct cancel *c = &sc->cancels[world->cancels_done];
+	int64_t since = c->at_mark ? world->mark_op : 0;
+	if (c->generation != world->generation || (c->at_mark && since == 0) || world->generation_ops < since + c->at_op)
+		return;
+	world->cancels_done++;
+	if (world->cancels++ == 0)
+		world->cancelled_ms = world->mono_ms;
+	/* Of the first process, the first SIGINT and every SIGTERM leave the undo alone. */
+	if (world->generation > 0 || (c->signal == SIGINT && world->cancels > 1))
+		world->stops++;
+	sim_trace("*** %s", c->signal == SIGINT ? "SIGINT" : "SIGTERM");
+	raise(c->signal);
 }
 
 void sim_step(const char *what)
@@ -262,6 +299,7 @@ void sim_step(const char *what)
 		world->jumps++;
 		world->wall_offset_ms += ((int64_t)sim_below(48) - 24) * 3600000;
 	}
+	maybe_cancel();
 	if (sim_role != ROLE_CONTENDER)
 		maybe_die();
 }

@@ -128,6 +128,22 @@ static void the_first_signal_cancels_and_only_a_second_sigint_stops_the_undo(voi
 	assert_int_equal(wait_ms(&w, 1000, NULL), ERR_CANCELLED);
 }
 
+static void a_signal_that_woke_nobody_is_heard_afterwards(void **state)
+{
+	(void)state;
+	struct wait w = {.cancel_fd = cancel_install(NULL)};
+	cancel_reset();
+	raise(SIGTERM);
+	assert_int_equal(wait_check(&w, NULL), 0);
+	cancel_again();
+	assert_int_equal(wait_check(&w, NULL), ERR_CANCELLED);
+	cancel_reset();
+	cancel_again();
+	assert_int_equal(wait_check(&w, NULL), 0);
+	raise(SIGTERM);
+	assert_int_equal(wait_check(&w, NULL), ERR_CANCELLED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -140,6 +156,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test(a_nearer_deadline_is_never_later_than_the_outer_one),
 		cmocka_unit_test(the_first_signal_cancels_and_only_a_second_sigint_stops_the_undo),
+		cmocka_unit_test(a_signal_that_woke_nobody_is_heard_afterwards),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -438,6 +438,38 @@ static void a_cancel_before_the_first_change_gives_the_locks_back(void **state)
 	assert_int_equal(deploy("rollback", &o, &result), 0);
 }
 
+/* In a child, which has not seen a signal yet: 0 it ended as it should. */
+static int cancel_behind_a_recovery(void)
+{
+	static struct wait wait = WAIT_INIT;
+	struct engine_result result = { 0 };
+	if (store_open(state_dir, NULL, &store, NULL) < 0)
+		return 8;
+	struct engine_options o = options();
+	wait.cancel_fd = cancel_install(NULL);
+	o.wait = &wait;
+	in_baseline = interrupt;
+	int status = deploy("rollback", &o, &result);
+	bool right = status == 130 && result.state == DEPLOYMENT_REFUSED;
+	engine_result_done(&result);
+	return right ? 0 : 7;
+}
+
+static void a_first_cancel_counts_although_another_deployment_was_recovered_before(void **state)
+{
+	(void)state;
+	int status;
+	make_old_world();
+	deploy_and_die("rollback");
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(cancel_behind_a_recovery());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(store_open(state_dir, NULL, &store, NULL), 0);
+	assert_old_world();
+}
+
 static void the_plan_has_a_digest_that_is_demanded_back(void **state)
 {
 	(void)state;
@@ -559,6 +591,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(what_a_dead_process_left_is_undone_by_recover, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_next_deployment_first_undoes_what_a_dead_one_left, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(another_machine_recovers_from_the_targets_alone, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_first_cancel_counts_although_another_deployment_was_recovered_before, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_cancel_takes_everything_back_and_says_130, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_cancel_before_the_first_change_gives_the_locks_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_plan_has_a_digest_that_is_demanded_back, set_up, tear_down),
