@@ -6,11 +6,14 @@
 
 enum { CANCEL_MS = 60000 };
 
+const char sim_any_content[] = "*";
 static const char base[] = "/var/lib/davit";
 
 /* What retention may or may not have removed yet, and what a contender makes, are judged by themselves. */
-static bool left_out(const char *path)
+static bool left_out(const char *path, bool old)
 {
+	if (!old && sim_upload_retention(path))
+		return true;
 	return is_within(base, path) || is_within("/app/releases/r1", path) || strcmp(path, "/srv/contender") == 0;
 }
 
@@ -19,7 +22,7 @@ static bool same_content(const struct snode *a, const struct snode *b)
 	char x[SIM_TEXT], y[SIM_TEXT];
 	if ((a->content == NULL) != (b->content == NULL))
 		return false;
-	if (a->content == NULL || a->content == b->content)
+	if (a->content == NULL || a->content == b->content || strcmp((const char *)a->content->data, sim_any_content) == 0)
 		return true;
 	sim_without_ids((const char *)a->content->data, a->content->len, x, sizeof(x));
 	sim_without_ids((const char *)b->content->data, b->content->len, y, sizeof(y));
@@ -51,7 +54,7 @@ static void differences(const struct stree *want, const struct stree *have, int 
 	for (int i = 0; i < want->count; i++) {
 		const struct snode *w = &want->nodes[i];
 		sim_without_ids(w->path, strlen(w->path), path, sizeof(path));
-		if (left_out(path))
+		if (left_out(path, times))
 			continue;
 		const struct snode *h = find_plain(have, path);
 		if (h == NULL)
@@ -62,7 +65,7 @@ static void differences(const struct stree *want, const struct stree *have, int 
 	for (int i = 0; i < have->count; i++) {
 		const char *raw = have->nodes[i].path;
 		sim_without_ids(raw, strlen(raw), path, sizeof(path));
-		if (!left_out(path) && find_plain(want, path) == NULL)
+		if (!left_out(path, times) && find_plain(want, path) == NULL)
 			differ(context, target, path, "is too much");
 	}
 }
@@ -161,7 +164,8 @@ static void must_be_named(void *context, int target, const char *path, const cha
 			break;
 		*slash = '\0';
 	}
-	if (strstr(path, ".manifest") && strstr(n->names, "/app/releases/ID"))
+	/* Its manifest, and the directories beside it that it had to make. */
+	if ((strstr(path, ".manifest") || is_within("/app/shared", path)) && strstr(n->names, "/app/releases/ID"))
 		return;
 	/* A move names where it started. */
 	if (is_within("/srv/m1", path) && strstr(n->names, "/srv/m0\n"))
@@ -284,6 +288,7 @@ void check_world(const struct stree *old_trees, const struct stree *new_trees)
 		d = compare_all(new_trees, false);
 		if (d.found)
 			sim_violation("committed, and %s", d.text);
+		check_manifests();
 		if (!(world->seen.contender_found && world->seen.contender_state == DEPLOYMENT_HELD))
 			check_nothing_left(true);
 		check_services(true);

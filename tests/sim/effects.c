@@ -154,6 +154,16 @@ int fx_denied(struct target *t, const char *path, struct err *err)
 	return err_set(err, ERR_PERMISSION, "'%s' may not be changed on '%s'", path, t->view.name);
 }
 
+int fx_enter(struct target *t, const char *what, const char *path, struct err *err)
+{
+	int r = fx_before(&t->view, what, path, true, err);
+	if (r == 0)
+		r = fx_guard(t, path, err);
+	if (r == 0)
+		r = fx_denied(t, path, err);
+	return r;
+}
+
 /* After the operation: was the reply lost, did we die with it done? */
 int fx_after(struct view *v, int r, struct err *err)
 {
@@ -197,6 +207,22 @@ bool fx_goes_late(struct target *t, enum late_kind kind, const char *path, const
 		return true;
 	}
 	return false;
+}
+
+void fx_late(struct target *t, enum late_kind kind, const char *path, const struct blob *data)
+{
+	struct starget *st = fx_of(&t->view);
+	for (int i = 0; i < SIM_LATE; i++) {
+		struct late *l = &st->late[i];
+		if (l->kind != LATE_NONE)
+			continue;
+		*l = (struct late){ .kind = kind, .noted = true, .due_op = world->ops + 1 + (int64_t)sim_below(80), .data = data };
+		snprintf(l->path, sizeof(l->path), "%s", path);
+		snprintf(l->lock_dir, sizeof(l->lock_dir), "%s", t->lock_dir);
+		snprintf(l->token, sizeof(l->token), "%s", t->token);
+		world->lates++;
+		return;
+	}
 }
 
 int fx_lost(struct target *t, struct err *err)
@@ -393,6 +419,7 @@ static void arrive(struct starget *t, struct late *l)
 	case LATE_MKDIR: fx_mkdir(t, l->path, l->mode, NULL); break;
 	case LATE_APPEND: fx_append(t, l->path, l->data, NULL); break;
 	case LATE_RUN: fx_restart(t); break;
+	case LATE_UNPACK: sim_unpack_late(t, l->path, l->data); break;
 	case LATE_NONE:
 	default: break;
 	}

@@ -308,6 +308,26 @@ static void make_deaths_by_state(struct scenario *sc)
 	};
 }
 
+/* Of the releases a third are what archive-upload makes of a source, with a former one to build upon. */
+static void make_upload(struct scenario *sc)
+{
+	if (!sc->has_release || sim_more_below(3) != 0)
+		return;
+	_cleanup_json_ json_t *d = json_loads(sc->deployment, 0, NULL);
+	size_t i;
+	json_t *step;
+	json_array_foreach(json_object_get(d, "steps"), i, step) {
+		const char *name = json_get_string(step, "step");
+		if (name && strcmp(name, "release") == 0)
+			sim_upload_choose(sc, step);
+	}
+	json_object_set_new(d, "source_root", json_string("."));
+	_cleanup_free_ char *text = json_text(d);
+	sc->deployment = sim_strdup(text);
+	for (int k = 0; k < sc->target_count; k++)
+		sim_upload_old_world(sc, &world->targets[k]);
+}
+
 void scenario_make(uint64_t seed)
 {
 	struct scenario *sc = &world->sc;
@@ -349,6 +369,7 @@ void scenario_make(uint64_t seed)
 	}
 	make_deaths_by_state(sc);
 	make_cancels(sc);
+	make_upload(sc);
 	world->faults_on = true;
 }
 
@@ -389,6 +410,8 @@ static void model_step(struct stree *t, const json_t *step)
 		const json_t *effects = json_object_get(input, "effects");
 		for (size_t i = 0; i < json_array_size(effects); i++)
 			model_effect(t, json_array_get(effects, i));
+	} else if (strcmp(name, "archive-upload") == 0) {
+		sim_upload_model(t, input);
 	} else if (strcmp(name, "release") == 0) {
 		const char *file_name;
 		json_t *text;

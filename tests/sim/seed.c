@@ -202,6 +202,7 @@ bool sim_run_seed(uint64_t seed, uint32_t drop)
 	sim_drop_parts(drop);
 	scenario_models(old_trees, new_trees);
 	prepare_state();
+	sim_upload_write_source();
 	bool ended_itself = run_first();
 	bool lost = world->sc.machine_lost && !ended_itself;
 	world->sc.machine_lost = lost;
@@ -250,8 +251,8 @@ void sim_drop_parts(uint32_t drop)
 			const char *name = json_get_string(json_array_get(steps, (size_t)i), "step");
 			if (strcmp(name, "restart") == 0)
 				sc->has_restart = false;
-			if (strcmp(name, "release") == 0)
-				sc->has_release = false;
+			if (strcmp(name, "release") == 0 || strcmp(name, "archive-upload") == 0)
+				sc->has_release = sc->has_upload = false;
 			if (strcmp(name, "gate") == 0)
 				sc->has_gate = false;
 			json_array_remove(steps, (size_t)i);

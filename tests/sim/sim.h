@@ -11,6 +11,7 @@
  *   effects.c   what operations do to a target's tree: guard, faults, late requests
  *   process.c   one process, and what it finds at the end
  *   seed.c      one seed: deaths, recoveries, the verdict, shortening
+ *   upload.c    archive-upload: sources, former releases, streams and clones
  *   run.c       many seeds, figures, the command line
  */
 #pragma once
@@ -41,7 +42,8 @@ struct snode {
 };
 struct stree { int count; struct snode nodes[SIM_NODES]; };
 
-enum late_kind { LATE_NONE, LATE_PUT, LATE_SYMLINK, LATE_RENAME, LATE_REMOVE, LATE_REMOVE_TREE, LATE_MKDIR, LATE_APPEND, LATE_RUN };
+enum late_kind { LATE_NONE, LATE_PUT, LATE_SYMLINK, LATE_RENAME, LATE_REMOVE, LATE_REMOVE_TREE, LATE_MKDIR, LATE_APPEND, LATE_RUN,
+	LATE_UNPACK };
 struct late {                     /* a request whose reply was given up, still on its way */
 	enum late_kind kind;
 	bool noted;                   /* its process runs on the target already: the fence ends it */
@@ -61,6 +63,8 @@ struct starget {
 	struct stree now, durable;
 	char serving[SIM_PATH];       /* what the service runs: the link of /app/current when it was last started */
 	int restarts, boots;
+	bool no_links;                /* the file system takes no hard links */
+	int clone_fails;              /* at the nth file, each time; 0: never */
 	int64_t full_until_op, denied_until_op;
 	struct late late[SIM_LATE];
 	struct rename_pair renames[SIM_RENAMES];   /* since the last barrier: each is kept or lost as one */
@@ -87,6 +91,9 @@ enum person_moment { PERSON_NEVER, PERSON_AFTER_PLAN, PERSON_AT_GATE };
 enum gate_result { GATE_PASSES, GATE_FAILS, GATE_HANGS };
 enum contender_kind { CONTENDER_NONE, CONTENDER_DEPLOYS, CONTENDER_RECOVERS, CONTENDER_TAKES_OVER };
 
+enum { SIM_SOURCE = 16 };
+struct source_tree { int count; struct snode nodes[SIM_SOURCE]; };   /* paths are relative, sorted */
+
 struct scenario {
 	uint64_t seed;
 	int target_count, step_count;
@@ -103,6 +110,9 @@ struct scenario {
 	enum contender_kind contender;
 	int64_t contender_at_op;
 	int64_t contender_wait_ms;
+	bool has_upload;              /* the release is archive-upload's: `source` is sent, the old version was `former` */
+	bool former_unknown;          /* it has no manifest */
+	struct source_tree source, former;
 	bool job;                     /* each step is a process of its own, as in a workflow; `finish` decides */
 	int refused_from_gate;        /* so many operations long no target takes a change, from the gate on; 0: never */
 	bool machine_lost;            /* after the first death the state folder is gone; another machine recovers */
@@ -250,6 +260,15 @@ bool sim_run_seed(uint64_t seed, uint32_t drop);                      /* true: a
 void sim_drop_parts(uint32_t drop);
 uint32_t sim_shorten(uint64_t seed);                                  /* what can be left out with the same violation */
 bool sim_other_machine_acts(void);
+
+/* ---- upload.c ---- */
+extern const char sim_any_content[];                                  /* in a model: what the content is does not matter */
+void sim_upload_choose(struct scenario *sc, json_t *step);
+void sim_upload_old_world(struct scenario *sc, struct starget *st);
+void sim_upload_write_source(void);
+void sim_upload_model(struct stree *t, const json_t *input);
+bool sim_upload_retention(const char *path);                          /* may be removed once a deployment is committed */
+void check_manifests(void);
 
 /* ---- check.c ---- */
 void check_world(const struct stree *old_trees, const struct stree *new_trees);

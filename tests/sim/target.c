@@ -21,7 +21,7 @@ static int sim_open(struct view *v, struct err *err)
 	v->facts.machine_id = xasprintf("t%d", s->index);
 	v->facts.boot_id = xasprintf("tb%d", fx_of(v)->boots);
 	v->facts.hostname = xstrdup(v->name);
-	v->facts.is_root = true;
+	v->facts.is_root = v->facts.has_tar = v->facts.has_sha256sum = true;
 	s->boots = fx_of(v)->boots;
 	s->opened = true;
 	return 0;
@@ -105,15 +105,6 @@ static int sim_digest(struct view *v, const char *path, char hex[65], struct err
 	return 0;
 }
 
-static int sim_tree(struct view *v, const char *path, bool digests, struct tree *ret, struct err *err)
-{
-	(void)v;
-	(void)path;
-	(void)digests;
-	(void)ret;
-	return err_set(err, ERR_UNSUPPORTED, "not simulated");
-}
-
 static int sim_space(struct view *v, const char *path, int64_t *ret_free_bytes, struct err *err)
 {
 	(void)v;
@@ -132,20 +123,10 @@ static int sim_query(struct view *v, const struct target_command *command, struc
 
 /* ---- changing ---- */
 
-static int enter(struct target *t, const char *what, const char *path, struct err *err)
-{
-	int r = fx_before(&t->view, what, path, true, err);
-	if (r == 0)
-		r = fx_guard(t, path, err);
-	if (r == 0)
-		r = fx_denied(t, path, err);
-	return r;
-}
-
 static int sim_mkdir(struct target *t, const char *path, const struct node_attr *attr, struct err *err)
 {
 	uint16_t mode = attr && attr->set_mode ? (uint16_t)attr->mode : 0755;
-	int r = enter(t, "mkdir", path, err);
+	int r = fx_enter(t, "mkdir", path, err);
 	if (r == 0)
 		r = fx_full(t, err);
 	if (r < 0)
@@ -157,7 +138,7 @@ static int sim_mkdir(struct target *t, const char *path, const struct node_attr 
 
 static int sim_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr, struct err *err)
 {
-	int r = enter(t, "put", path, err);
+	int r = fx_enter(t, "put", path, err);
 	if (r == 0)
 		r = fx_full(t, err);
 	if (r < 0)
@@ -183,7 +164,7 @@ static int sim_put(struct target *t, const char *path, const void *data, size_t 
 
 static int sim_append(struct target *t, const char *path, const void *data, size_t len, struct err *err)
 {
-	int r = enter(t, "append", path, err);
+	int r = fx_enter(t, "append", path, err);
 	if (r == 0)
 		r = fx_full(t, err);
 	if (r < 0)
@@ -196,7 +177,7 @@ static int sim_append(struct target *t, const char *path, const void *data, size
 
 static int sim_symlink(struct target *t, const char *path, const char *link, struct err *err)
 {
-	int r = enter(t, "symlink", path, err);
+	int r = fx_enter(t, "symlink", path, err);
 	if (r < 0)
 		return r;
 	const struct blob *b = sim_blob(link, strlen(link));
@@ -222,13 +203,13 @@ static int do_link_new(struct starget *t, const char *from, const char *to, stru
 
 static int sim_link_new(struct target *t, const char *from, const char *to, struct err *err)
 {
-	int r = enter(t, "link_new", to, err);
+	int r = fx_enter(t, "link_new", to, err);
 	return r < 0 ? r : fx_after(&t->view, do_link_new(fx_of(&t->view), from, to, err), err);
 }
 
 static int sim_rename(struct target *t, const char *from, const char *to, struct err *err)
 {
-	int r = enter(t, "rename", to, err);
+	int r = fx_enter(t, "rename", to, err);
 	if (r < 0)
 		return r;
 	if (fx_goes_late(t, LATE_RENAME, from, to, NULL, 0))
@@ -238,7 +219,7 @@ static int sim_rename(struct target *t, const char *from, const char *to, struct
 
 static int sim_remove(struct target *t, const char *path, struct err *err)
 {
-	int r = enter(t, "remove", path, err);
+	int r = fx_enter(t, "remove", path, err);
 	if (r < 0)
 		return r;
 	if (fx_goes_late(t, LATE_REMOVE, path, NULL, NULL, 0))
@@ -248,7 +229,7 @@ static int sim_remove(struct target *t, const char *path, struct err *err)
 
 static int sim_remove_tree(struct target *t, const char *path, struct err *err)
 {
-	int r = enter(t, "remove_tree", path, err);
+	int r = fx_enter(t, "remove_tree", path, err);
 	if (r < 0)
 		return r;
 	if (fx_goes_late(t, LATE_REMOVE_TREE, path, NULL, NULL, 0))
@@ -264,7 +245,7 @@ static uint32_t owner_number(const char *name, uint32_t otherwise)
 
 static int sim_set_attr(struct target *t, const char *path, const struct node_attr *attr, struct err *err)
 {
-	int r = enter(t, "set_attr", path, err);
+	int r = fx_enter(t, "set_attr", path, err);
 	if (r < 0)
 		return r;
 	struct snode *n = stree_find(&fx_of(&t->view)->now, path);
@@ -287,7 +268,7 @@ static int sim_set_attr(struct target *t, const char *path, const struct node_at
 static int sim_copy(struct target *t, const char *from, const char *to, struct err *err)
 {
 	struct starget *st = fx_of(&t->view);
-	int r = enter(t, "copy", to, err);
+	int r = fx_enter(t, "copy", to, err);
 	if (r == 0)
 		r = fx_full(t, err);
 	if (r < 0)
@@ -320,30 +301,9 @@ static int sim_copy(struct target *t, const char *from, const char *to, struct e
 	return fx_after(&t->view, 0, err);
 }
 
-static int sim_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links, struct err *err)
-{
-	(void)t;
-	(void)from;
-	(void)to;
-	(void)paths;
-	(void)hard_links;
-	return err_set(err, ERR_UNSUPPORTED, "not simulated");
-}
-
-static int sim_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce, void *context,
-                      struct err *err)
-{
-	(void)t;
-	(void)dir;
-	(void)compression;
-	(void)produce;
-	(void)context;
-	return err_set(err, ERR_UNSUPPORTED, "not simulated");
-}
-
 static int sim_run(struct target *t, const struct target_command *command, struct target_result *ret, struct err *err)
 {
-	int r = enter(t, "run", command->argv[0], err);
+	int r = fx_enter(t, "run", command->argv[0], err);
 	if (r < 0)
 		return r;
 	if (fx_goes_late(t, LATE_RUN, "restart", NULL, NULL, 0))
