@@ -25,6 +25,7 @@ struct upload {
 	json_t *head;                 /* of the new manifest */
 	struct str text;              /* the new manifest */
 	char tree_digest[65], manifest_digest[65];
+	bool just_filled;             /* by this process, which has looked at what arrived */
 };
 void upload_free(void *u);        /* payload_free */
 

@@ -22,6 +22,7 @@ static int compare(const void *a, const void *b)
 int kept_list(struct view *v, const char *dir, const char *prefix, const char *suffix, struct kept_list *ret, struct err *err)
 {
 	_cleanup_(strv_done) struct strv names = { 0 };
+	_cleanup_(strv_done) struct strv paths = { 0 };
 	size_t around = strlen(prefix) + strlen(suffix);
 
 	int r = v->type->list(v, dir, &names, err);
@@ -31,13 +32,18 @@ int kept_list(struct view *v, const char *dir, const char *prefix, const char *s
 	}
 	for (size_t i = 0; i < names.count && r == 0; i++) {
 		const char *name = names.items[i];
-		_cleanup_(node_done) struct node n = { 0 };
-		_cleanup_free_ char *path = fs_join(dir, name);
 		if (strlen(name) <= around || !str_starts(name, prefix) || !str_ends(name, suffix))
 			continue;
-		r = v->type->stat(v, path, &n, err);
+		strv_addf(&paths, "%s/%s", dir, name);
 		ret->items = xgrow(ret->items, &ret->cap, ret->count + 1, sizeof(*ret->items));
-		ret->items[ret->count++] = (struct kept) { xstrndup(name + strlen(prefix), strlen(name) - around), n.mtime_ns };
+		ret->items[ret->count++] = (struct kept) { xstrndup(name + strlen(prefix), strlen(name) - around), 0 };
+	}
+	_cleanup_free_ struct node *nodes = xcalloc(paths.count + 1, sizeof(*nodes));
+	if (r == 0 && paths.count > 0)
+		r = target_stat_all(v, (const char *const *) paths.items, paths.count, nodes, err);
+	for (size_t i = 0; r == 0 && i < paths.count; i++) {
+		ret->items[i].made_ns = nodes[i].mtime_ns;
+		node_done(&nodes[i]);
 	}
 	if (ret->count > 1)
 		qsort(ret->items, ret->count, sizeof(*ret->items), compare);

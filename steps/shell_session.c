@@ -102,6 +102,9 @@ static const char helpers[] =
 	" done\n"
 	"}\n"
 
+	/* Complaints are read: in the words of the C locale. Commands of the deployment get theirs back. */
+	"Y=${LC_ALL-}; LC_ALL=C; export LC_ALL\n"
+
 	"case $(head --version 2>/dev/null || printf abcdef | { head -c 2 >/dev/null; cat; }) in\n"
 	" *GNU*|cdef) h() { head -c \"$1\"; };;\n"
 	" *) h() { dd bs=1 count=\"$1\" 2>/dev/null; };;\n"

@@ -123,10 +123,12 @@ static int frame_text(const struct shell_target *s, const struct target *t, cons
 	}
 	str_append(frame, "cd -- ");
 	str_append_shell(frame, cwd);
-	str_append(frame, " 2>/dev/null || { d c 0; exit 0; }\n");
+	str_append(frame, " 2>/dev/null || { d c 0; exit 0; }\n"
+			  "if [ -n \"$Y\" ]; then LC_ALL=$Y; else unset LC_ALL; fi\n");
 	if (c->user == NULL) {
 		str_append(frame,
-			   "(\ntrap - EXIT TERM\nunset E S L X Q N T B G s i; unset -f d q n g k h v m w alive\n");
+			   "(\ntrap - EXIT TERM\n"
+			   "unset E S L X Q N T B G Y s i; unset -f d q n g k h v m w o alive\n");
 		int r = body_text(c, frame, err);
 		if (r < 0)
 			return r;

@@ -797,6 +797,24 @@ static void a_command_has_streams_status_environment_folder_and_input(void **sta
 	target_result_done(&killed);
 }
 
+static void a_command_has_the_locale_of_its_user(void **state)
+{
+	struct world *w = *state;
+	struct target_result r = TARGET_RESULT_INIT;
+	if (strcmp(kind, "ssh") == 0)
+		skip();
+	const char *const before = getenv("LC_ALL");
+	_cleanup_free_ char *saved = xstrdup(before);
+	setenv("LC_ALL", "C.UTF-8", 1);
+	OK(run_script(w, "printf %s \"$LC_ALL\"", &r));
+	assert_string_equal(str_peek(&r.out), "C.UTF-8");
+	target_result_done(&r);
+	if (saved != NULL)
+		setenv("LC_ALL", saved, 1);
+	else
+		unsetenv("LC_ALL");
+}
+
 static void a_commands_output_is_kept_up_to_its_ceiling(void **state)
 {
 	struct world *w = *state;
@@ -1092,6 +1110,7 @@ int main(void)
 		T(unpack_fills_a_directory_while_it_arrives),
 		T(a_barrier_takes_paths_that_are_not_there_yet),
 		T(a_command_has_streams_status_environment_folder_and_input),
+		T(a_command_has_the_locale_of_its_user),
 		T(a_commands_output_is_kept_up_to_its_ceiling),
 		T(lines_come_one_by_one),
 		T(a_command_out_of_time_is_ended_with_its_children),
