@@ -249,13 +249,13 @@ static int remove_made(const struct step_context *c, struct target *t, const jso
 		const char *path = json_string_value(json_array_get(made, i - 1));
 		struct err why = ERR_INIT;
 		int r = path ? t->view.type->remove(t, path, &why) : 0;
-		if (r == ERR_NETWORK || r == ERR_UNKNOWN || r == ERR_FENCED || r == ERR_CANCELLED || r == ERR_TIMEOUT) {
+		if (r == ERR_EXISTS) {
+			c->report(c->engine, "%s stays: it is not empty", path);
+		} else if (r < 0 && r != ERR_NOT_FOUND) {
 			if (err)
 				*err = why;
 			return r;
 		}
-		if (r < 0 && r != ERR_NOT_FOUND)
-			c->report(c->engine, "%s stays: it is not empty", path);
 	}
 	return 0;
 }

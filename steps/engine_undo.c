@@ -18,7 +18,7 @@ void engine_leave_over(struct engine *e, const char *target, const char *path, i
 	va_end(args);
 	json_array_append_new(e->left_over, json_pack("{s:s, s:s, s:I, s:o}", "target", target ? target : "", "path", path ? path : "", "change",
 	                                              (json_int_t)change, "reason", json_string_lossy(reason, strlen(reason))));
-	engine_say(e, "error", "not undone: %s%s%s: %s", target ? target : "", target ? ":" : "", path ? path : "", reason);
+	engine_say(e, "error", "not undone: %s%s%s%s%s", target ? target : "", target ? ":" : "", path ? path : "", path ? ": " : "", reason);
 }
 
 static const char never_started[] = "never started";
@@ -42,12 +42,16 @@ void engine_leave_rest(struct engine *e, int code)
 		engine_leave_over(e, NULL, NULL, 0, "the journal cannot say what else is in place: %s", err_line(&err, line, sizeof(line)));
 		return;
 	}
+	bool undone = false;
 	for (size_t i = all.count; i-- > 0;) {
 		const struct change *c = &all.changes[i];
 		bool untouched = c->state == CHANGE_INTENT && (!e->from_copy || c->kind == CHANGE_COMMAND);
+		undone = undone || (c->state == CHANGE_UNDONE && !untouched);
 		if (c->state != CHANGE_UNDONE && !untouched && !is_left_over(e, c->id) && SIM_MUTANT != 19)
 			engine_leave_over(e, c->target, c->path, c->id, "%s", why);
 	}
+	if (undone && code == ERR_CANCELLED)
+		engine_leave_over(e, NULL, NULL, 0, "the undo was stopped before it was made sure that what was taken back stays so at a power cut");
 }
 
 /* ---- records ---- */

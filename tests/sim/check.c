@@ -1,6 +1,7 @@
 /* What must hold when the faults are over and recovery says that it is done (docs/simulation.md). */
 #include "sim/sim.h"
 
+#include "base/mem.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -191,8 +192,13 @@ static void check_held(const struct stree *old_trees)
 	/* Held as it stands, by a wish or since nobody knows better: the changes themselves say it. */
 	if (world->seen.named[0] == '\0' && (world->sc.hold || !world->seen.undo_began))
 		n.names = world->seen.changed;
+	/* It said that nobody had looked any more. */
+	char *all = xasprintf("%s%s", world->seen.named, world->seen.changed);
+	if ((strncmp(n.names, ":\n", 2) == 0 || strstr(n.names, "\n:\n")) && world->deaths_power + world->target_powers > 0)
+		n.names = all;
 	for (int i = 0; i < world->sc.target_count; i++)
 		differences(&old_trees[i], &world->targets[i].now, i, false, must_be_named, &n);
+	free(all);
 }
 
 static void check_person(void)

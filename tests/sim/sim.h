@@ -65,6 +65,8 @@ struct starget {
 	int restarts, boots;
 	bool no_links;                /* the file system takes no hard links */
 	int clone_fails;              /* at the nth file, each time; 0: never */
+	int breaks_at;                /* the connection, once, while the nth thing of a stream or of a clone is made; 0: never */
+	bool breaks_with_power;       /* and the target starts anew */
 	int64_t full_until_op, denied_until_op;
 	struct late late[SIM_LATE];
 	struct rename_pair renames[SIM_RENAMES];   /* since the last barrier: each is kept or lost as one */

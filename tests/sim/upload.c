@@ -74,6 +74,8 @@ void sim_upload_choose(struct scenario *sc, json_t *step)
 	for (int i = 0; i < sc->target_count; i++) {
 		struct starget *t = &world->targets[i];
 		t->no_links = sim_more_below(4) == 0;
+		t->breaks_at = sim_more_below(3) == 0 ? 1 + (int)sim_more_below(10) : 0;
+		t->breaks_with_power = sim_more_below(3) == 0;
 		t->clone_fails = sim_more_below(8) == 0 ? 1 + (int)sim_more_below(4) : 0;
 	}
 }
@@ -275,9 +277,15 @@ static int middle(struct target *t, const char *what, struct err *err)
 	if (world->faults_on && sim_chance(world->sc.rates.full))
 		st->full_until_op = world->ops + 1 + (int64_t)sim_below(60);
 	r = fx_full(t, err);
-	if (r == 0 && world->faults_on && st->remote && sim_chance(world->sc.rates.after)) {
+	bool breaks = st->breaks_at > 0 && --st->breaks_at == 0;
+	if (r == 0 && world->faults_on && st->remote && (breaks || sim_chance(world->sc.rates.after))) {
 		world->nets++;
 		sim_trace("  the connection breaks in the middle");
+		if (breaks && st->breaks_with_power) {
+			sim_trace("*** %s loses its power", t->view.name);
+			world->target_powers++;
+			stree_power_cut(st);
+		}
 		return err_set(err, ERR_UNKNOWN, "the connection to '%s' broke", t->view.name);
 	}
 	return r;
