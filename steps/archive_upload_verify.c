@@ -3,7 +3,7 @@
 #include "base/fs.h"
 
 /* The connection authenticates the bytes and tar says whether it could write them, so of very many files these tell enough. */
-enum { VERIFY_AUTO = 1000 };
+enum { VERIFY_AUTO = 1000, VERIFY_SAMPLE = 250 };
 
 static int differs(const char *path, const char *release, struct view *v, struct err *err)
 {
@@ -26,7 +26,7 @@ int upload_verify_full(struct view *v, const char *release, const struct manifes
 	return r;
 }
 
-/* All regular files, or VERIFY_AUTO of them, evenly spread. */
+/* All regular files, or of more than VERIFY_AUTO a sample, evenly spread. */
 static size_t choose_files(const struct upload *u, const size_t *sent, size_t sent_count, size_t *files)
 {
 	size_t count = 0, kept = 0;
@@ -37,8 +37,8 @@ static size_t choose_files(const struct upload *u, const size_t *sent, size_t se
 	}
 	if (u->in->verify != ARCHIVE_UPLOAD_VERIFY_AUTO || count <= VERIFY_AUTO)
 		return count;
-	for (; kept < VERIFY_AUTO; kept++)
-		files[kept] = files[kept * count / VERIFY_AUTO];
+	for (; kept < VERIFY_SAMPLE; kept++)
+		files[kept] = files[kept * count / VERIFY_SAMPLE];
 	return kept;
 }
 

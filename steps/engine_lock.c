@@ -160,7 +160,7 @@ static int lock_targets(struct engine *e, struct err *err)
 /* All of them at once ours: a process that stood still between two of them may have lost the first to another machine meanwhile. */
 static int check_all_locked(struct engine *e, struct err *err)
 {
-	for (size_t i = 0; i < e->target_count; i++) {
+	for (size_t i = 0; e->target_count > 1 && i < e->target_count; i++) {
 		struct target *t = e->targets[i].t;
 		_cleanup_json_ json_t *record = NULL;
 		int r = 0;

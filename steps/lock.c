@@ -235,7 +235,7 @@ static int try_link(struct target *t, const char *lock_dir, const json_t *record
 }
 
 /* Behind the barrier it is looked at again: a target may have lost its power between the two. */
-static int durable_and_there(struct target *t, const json_t *record, struct err *err)
+static int durable_and_there(struct target *t, const json_t *record, const char *mark, struct err *err)
 {
 	_cleanup_json_ json_t *seen = NULL;
 	const char *const paths[] = { t->lock_dir };
@@ -246,7 +246,12 @@ static int durable_and_there(struct target *t, const json_t *record, struct err 
 		return err_set(err, ERR_UNKNOWN, "the lock on '%s' did not stay: the target lost its power", t->view.name);
 	if (r < 0)
 		return r;
-	return is_ours(seen, record) ? 0 : err_set(err, ERR_UNKNOWN, "the lock on '%s' is not what was written", t->view.name);
+	if (!is_ours(seen, record))
+		return err_set(err, ERR_UNKNOWN, "the lock on '%s' is not what was written", t->view.name);
+	const char *there = json_get_string(seen, "mark");
+	if (mark && (!there || strcmp(there, mark) != 0))
+		return err_set(err, ERR_UNKNOWN, "the mark on '%s' did not stay: the target lost its power", t->view.name);
+	return 0;
 }
 
 int lock_take(struct target *t, const char *lock_dir, const json_t *record, json_t **ret_holder, struct err *err)
@@ -264,7 +269,7 @@ int lock_take(struct target *t, const char *lock_dir, const json_t *record, json
 	_cleanup_free_ char *name = new_name(lock_dir, json_get_string(record, "deployment"));
 	r = make_inside(t, name, err);
 	if (r == 0)
-		r = durable_and_there(t, record, err);
+		r = durable_and_there(t, record, NULL, err);
 	return r < 0 ? err_wrap(err, r, "take the lock on '%s'", t->view.name) : 0;
 }
 
@@ -291,18 +296,8 @@ int lock_take_over(struct target *t, const char *lock_dir, const json_t *former,
 	if (r == 0)
 		r = make_inside(t, NULL, err);
 	if (r == 0)
-		r = durable_and_there(t, record, err);
+		r = durable_and_there(t, record, NULL, err);
 	return r < 0 ? err_wrap(err, r, "take over the lock on '%s'", t->view.name) : 0;
-}
-
-static int mark_is(struct target *t, const char *mark, struct err *err)
-{
-	_cleanup_json_ json_t *seen = NULL;
-	int r = lock_read(&t->view, t->lock_dir, &seen, err);
-	const char *there = json_get_string(seen, "mark");
-	if (r < 0 || (there && strcmp(there, mark) == 0))
-		return r;
-	return err_set(err, ERR_UNKNOWN, "the mark on '%s' did not stay: the target lost its power", t->view.name);
 }
 
 int lock_mark(struct target *t, const char *mark, struct err *err)
@@ -323,9 +318,7 @@ int lock_mark(struct target *t, const char *mark, struct err *err)
 		r = t->view.type->put(t, lock, text, strlen(text), &ours, err);
 	}
 	if (r == 0)
-		r = durable_and_there(t, record, err);
-	if (r == 0)
-		r = mark_is(t, mark, err);
+		r = durable_and_there(t, record, mark, err);
 	return r < 0 ? err_wrap(err, r, "mark the lock on '%s'", t->view.name) : 0;
 }
 

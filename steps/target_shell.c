@@ -429,6 +429,7 @@ static const char facts_script[] =
 	"/.davit-not-there\n"
 	"case $(cp --help 2>&1) in *--reflink*--parents*|*--parents*--reflink*) echo cp=1;; *) echo cp=0;; esac\n"
 	"case $(stat -c %.9Y / 2>/dev/null) in *.[0-9][0-9][0-9]*) echo stat=1;; *) echo stat=0;; esac;; esac\n"
+	"case $(tar --version 2>/dev/null) in *GNU*) echo gnu_tar=1;; *) echo gnu_tar=0;; esac\n"
 	"case $(find / -maxdepth 0 -printf x 2>/dev/null) in x) echo find=1;; *) echo find=0;; esac\n";
 
 /* "uid=0(root) gid=0(root) …", what id prints. */
@@ -490,6 +491,7 @@ static int keep_facts(struct shell_target *s, const struct str *said, struct err
 	s->has_stat_ns = fact_yes(said, "stat");
 	s->has_one_fs = fact_yes(said, "one_fs");
 	s->has_runuser = fact_yes(said, "runuser");
+	s->has_gnu_tar = fact_yes(said, "gnu_tar");
 	s->has_perl = fact_yes(said, "perl");
 	s->has_printf = fact_yes(said, "printf");
 	f->identity = link_is_ssh(s->link) ? xstrdup(link_host_key(s->link)) : xasprintf("local:%s", f->machine_id);

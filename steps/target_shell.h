@@ -22,7 +22,7 @@ struct shell_target {
 	size_t stray_count, stray_cap;
 	uid_t uid;
 	gid_t gid;
-	bool has_perl, has_find_printf, has_sum_z, has_stat_ns, has_one_fs, has_cp_parents, has_runuser, has_printf;
+	bool has_gnu_tar, has_perl, has_find_printf, has_sum_z, has_stat_ns, has_one_fs, has_cp_parents, has_runuser, has_printf;
 	struct wait no_wait;
 };
 

@@ -203,14 +203,15 @@ int shell_unpack(struct target *t, const char *dir, enum archive_compression com
 	if (decode == NULL)
 		return ERR_UNSUPPORTED;
 	assign(&script, "p", dir);
+	/* GNU's tar reads 10 kB at a time if it is not told otherwise. */
 	/* Both ends of the pipe are asked how they ended; what comes after a failure is read and dropped, so that the
 	 * next frame is found. */
 	str_appendf(&script,
 		    "(umask 022; while IFS= read -r c; do case $c in 0) exit 0;; x) exit 9;; esac; h \"$c\" || exit 8; "
 		    "done; exit 7) | (\n"
-		    "s=$({ { %s; echo $? >&3; } | tar -x -p -o -f - -C \"$p\" >&2; echo $? >&3; } 3>&1)\n"
+		    "s=$({ { %s; echo $? >&3; } | tar -x -p -o%s -f - -C \"$p\" >&2; echo $? >&3; } 3>&1)\n"
 		    "case $s in '0\n0') exit 0;; *) echo failed; cat >/dev/null; exit 1;; esac)",
-		    decode);
+		    decode, ((struct shell_target *)t)->has_gnu_tar ? " -b 128" : "");
 	const struct shell_input input = {
 		.produce = upload, .context = &u, .timeout_ms = SHELL_LONG_MS, .prepare = drain};
 	r = shell_change(t, dir, str_peek(&script), &input, &said, err);
