@@ -60,15 +60,22 @@ static int empty_dir(const char *path, struct err *err)
 	return r;
 }
 
+/* As it was written: what git_remote_url says went through url.*.insteadOf, and would be another one. */
+static bool origin_is(git_repository *repo, const char *url)
+{
+	git_config *config _cleanup_(config_freep) = NULL;
+	const char *origin;
+	return git_repository_config_snapshot(&config, repo) == 0 &&
+	       git_config_get_string(&origin, config, "remote.origin.url") == 0 && strcmp(origin, url) == 0;
+}
+
 /* Opens the repository when it is exactly here and its origin is url. */
 static bool open_existing(const char *path, const char *url, git_repository **ret)
 {
 	git_repository *repo _cleanup_(repository_freep) = NULL;
-	git_remote *origin _cleanup_(remote_freep) = NULL;
 	if (git_repository_open_ext(&repo, path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL) != 0)
 		return false;
-	if (git_remote_lookup(&origin, repo, "origin") != 0 || git_remote_url(origin) == NULL ||
-	    strcmp(git_remote_url(origin), url) != 0)
+	if (!origin_is(repo, url))
 		return false;
 	/* What a killed predecessor left locked. */
 	_cleanup_free_ char *lock = xasprintf("%s/.git/index.lock", path);
@@ -82,12 +89,17 @@ static int create(const char *path, const char *url, git_repository **ret, struc
 	git_repository_init_options options;
 	git_remote *origin _cleanup_(remote_freep) = NULL;
 	git_repository *repo _cleanup_(repository_freep) = NULL;
+	git_remote_create_options remote;
+	git_remote_create_options_init(&remote, GIT_REMOTE_CREATE_OPTIONS_VERSION);
 	git_repository_init_options_init(&options, GIT_REPOSITORY_INIT_OPTIONS_VERSION);
 	options.flags = GIT_REPOSITORY_INIT_MKDIR | GIT_REPOSITORY_INIT_MKPATH;
 	options.initial_head = "main";
 	int r = git_repository_init_ext(&repo, path, &options);
+	remote.repository = repo;
+	remote.name = "origin";
+	remote.flags = GIT_REMOTE_CREATE_SKIP_INSTEADOF;
 	if (r == 0)
-		r = git_remote_create(&origin, repo, "origin", url);
+		r = git_remote_create_with_opts(&origin, url, &remote);
 	if (r != 0)
 		return git_area_error(err, r, "make the work area");
 	*ret = TAKE(repo);

@@ -44,6 +44,10 @@ static inline void reference_freep(git_reference **p)
 {
 	git_reference_free(*p);
 }
+static inline void config_freep(git_config **p)
+{
+	git_config_free(*p);
+}
 static inline void remote_freep(git_remote **p)
 {
 	git_remote_free(*p);

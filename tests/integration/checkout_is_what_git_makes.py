@@ -57,9 +57,9 @@ class Checkout(unittest.TestCase):
     def push(self):
         git("push", "-q", "-f", "served", "HEAD:refs/heads/main", cwd=self.work)
 
-    def checkout(self, commit, ref="", keep=False, check=True):
+    def checkout(self, commit, ref="", keep=False, check=True, env=None):
         words = [AREA, self.url, commit, self.area, ref] + (["keep"] if keep else [])
-        p = subprocess.run(words, env=ENV, capture_output=True, text=True, timeout=60, check=False)
+        p = subprocess.run(words, env={**ENV, **(env or {})}, capture_output=True, text=True, timeout=60, check=False)
         if check:
             self.assertEqual(p.returncode, 0, p.stderr)
             return json.loads(p.stdout)
@@ -147,6 +147,17 @@ class Checkout(unittest.TestCase):
         self.checkout(second, keep=True)
         self.assertTrue(os.path.exists(self.area + "/cache/object"))
         self.assertFalse(os.path.exists(self.area + "/data/d3/f3.txt"))
+
+    def test_what_a_user_of_git_has_rewritten_makes_no_other_area(self):
+        write(self.folder + "/home/.gitconfig", f'[url "http://elsewhere.invalid/"]\n\tinsteadOf = {self.server.url}/\n'.encode())
+        env = {"HOME": self.folder + "/home", "XDG_CONFIG_HOME": self.folder + "/home"}
+        self.checkout(self.first, env=env)
+        self.assertEqual(git("config", "remote.origin.url", cwd=self.area), self.url)
+        write(self.work + "/data/d2/f2.txt", b"changed\n")
+        second = self.commit("second")
+        self.push()
+        self.assertEqual(self.checkout(second, env=env)["written"], 1)
+        self.assert_as_git(second)
 
     def test_line_ends_and_encodings_follow_the_attributes(self):
         write(self.work + "/.gitattributes", b"*.crlf text eol=crlf\n*.u16 text working-tree-encoding=UTF-16LE\n*.bin -text\n")

@@ -418,6 +418,23 @@ steps:
             for needle in encoded:
                 self.assertNotIn(needle.decode(), done.text)
 
+    def test_the_repository_is_that_of_the_origin_as_git_would_ask_it(self):
+        env = {"HOME": self.t.src, "XDG_CONFIG_HOME": self.t.src, "GIT_CONFIG_GLOBAL": os.path.join(self.t.src, ".gitconfig")}
+        for number, (origin, config, repository) in enumerate((
+                ("https://github.com/acme/shop.git", "", "acme/shop"),
+                ("git@github.com:acme/shop", "", "acme/shop"),
+                ("corp:team/shop", '[url "https://github.com/Acme/"]\n\tinsteadOf = corp:team/\n[url "x:y/"]\n\tinsteadOf = corp:\n'
+                                   '[url "z:z/"]\n\tinsteadOf = corp:other/\n', "Acme/shop"),
+                (None, "", None))):
+            with self.subTest(origin=origin):
+                self.write(config, ".gitconfig")
+                for words in (["init", "-q", "."], ["config", "remote.origin.url", origin] if origin else ["config", "--remove-section", "remote.origin"]):
+                    subprocess.run(["git", *words], cwd=self.t.src, env={**os.environ, **env}, check=True)
+                self.assert_exit(self.deploy("name: shop\nenvironment: test\ntargets: { web: { local: {} } }\n"
+                                             f"steps: [ run: {{ target: web, script: 'true {number}' }} ]\n", env=env), 0)
+                last = json.loads(self.t.run("history", "--json").out)[0]
+                self.assertEqual(last.get("repository"), repository)
+
 
 if __name__ == "__main__":
     main()

@@ -31,8 +31,6 @@ class Worker:
 
     def __init__(self, message, settings, env=None):
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("GITHUB_", "RUNNER_", "ACTIONS_"))}
-        suppressions = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lsan.supp")
-        environment.setdefault("LSAN_OPTIONS", f"suppressions={suppressions}:print_suppressions=0")
         environment.update(env or {})
         command = os.environ.get("DAVIT_WORKER", davit() + " worker").split()
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
