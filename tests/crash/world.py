@@ -73,6 +73,10 @@ class World:
             changing = version if i % 4 == 0 else "same"
             write(f"{self.source}/app/part{i % 5}/file{i}.txt", f"file {i} of {changing}\n" * 20)
         write(f"{self.source}/app/VERSION", version + "\n")
+        # Against the former release: most files are the same, some are changed, one is gone and one is new.
+        write(f"{self.source}/app/only-{version}/file.txt", "only here\n")
+        write(f"{self.source}/app/bin/run", "#!/bin/sh\n", 0o755)
+        os.symlink("part0/file0.txt", f"{self.source}/app/first")
         steps = []
         for name, root in self.roots.items():
             steps += [
@@ -234,6 +238,43 @@ def left_over(root):
     return found
 
 
+def manifest_lines(path):
+    with open(path, encoding="utf-8") as f:
+        return sorted(line for line in f.read().split("\n")[1:] if line)
+
+
+def listed(release):
+    """The lines that a release's manifest should have but for git's names of the contents."""
+    lines = []
+    for folder, dirs, files in os.walk(release):
+        for name in dirs + files:
+            path = os.path.join(folder, name)
+            st, what = os.lstat(path), os.path.relpath(path, release)
+            if stat.S_ISLNK(st.st_mode):
+                lines.append(f"l {what}\t{os.readlink(path)}")
+            elif stat.S_ISDIR(st.st_mode):
+                lines.append(f"d {stat.S_IMODE(st.st_mode):04o} {what}")
+            else:
+                with open(path, "rb") as f:
+                    digest = hashlib.sha256(f.read()).hexdigest()
+                lines.append(f"f {stat.S_IMODE(st.st_mode):04o} {st.st_size} {digest} - {what}")
+    return sorted(lines)
+
+
+def wrong_releases(root):
+    """Manifests and releases that do not say the same."""
+    folder = os.path.join(root, "app", "releases")
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    releases = {n for n in names if not n.startswith(".")}
+    manifests = {n[1:-len(".manifest")] for n in names if n.startswith(".") and n.endswith(".manifest")}
+    wrong = [f"{folder}/{n}: one without the other" for n in sorted(releases ^ manifests)]
+    for name in sorted(releases & manifests):
+        said, there = manifest_lines(f"{folder}/.{name}.manifest"), listed(f"{folder}/{name}")
+        if said != there:
+            wrong.append(f"{folder}/{name}: {sorted(set(said) ^ set(there))[:4]}")
+    return wrong
+
+
 def kill(process):
     """The process and all that it started, at once."""
     try:
@@ -262,4 +303,7 @@ def judge(world, old, new, what):
     left = [f for root in world.roots.values() for f in left_over(root)]
     if left:
         raise Failure(f"{what}: left behind: {left[:5]}")
+    wrong = [w for root in world.roots.values() for w in wrong_releases(root)]
+    if wrong:
+        raise Failure(f"{what}: {wrong[0]}")
     return which

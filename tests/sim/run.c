@@ -5,6 +5,7 @@
 #include "base/fs.h"
 #include "base/seal.h"
 #include <fcntl.h>
+#include <git2.h>
 #include <sqlite3.h>
 #include <inttypes.h>
 #include <sys/mman.h>
@@ -12,7 +13,7 @@
 #include <time.h>
 
 struct totals {
-	int64_t runs, violations, kills, powers, target_powers, nets, lates, fulls, jumps, ops, writes, takeovers, contenders, persons, held, cancels, stops;
+	int64_t runs, violations, kills, powers, target_powers, nets, lates, fulls, jumps, ops, writes, takeovers, contenders, persons, held, cancels, stops, uploads;
 	uint32_t struck[8][3];
 	uint64_t first_seed;
 	int found;
@@ -39,6 +40,7 @@ static void add_up(void)
 	__atomic_fetch_add(&totals->persons, world->person_came, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&totals->held, world->held, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&totals->cancels, world->cancels, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&totals->uploads, world->sc.has_upload, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&totals->stops, world->stops, __ATOMIC_RELAXED);
 	for (int i = 0; i < 8; i++)
 		for (int k = 0; k < 3; k++)
@@ -94,7 +96,8 @@ static void print_totals(double seconds)
 	       totals->kills, totals->powers, totals->target_powers, totals->nets, totals->lates, totals->fulls, totals->jumps);
 	printf("contenders: %" PRId64 ", other machine: %" PRId64 ", a person's hand: %" PRId64 ", held at the end: %" PRId64 "\n", totals->contenders,
 	       totals->takeovers, totals->persons, totals->held);
-	printf("cancels: %" PRId64 ", of them such that stop an undo: %" PRId64 "\n", totals->cancels, totals->stops);
+	printf("cancels: %" PRId64 ", of them such that stop an undo: %" PRId64 "; archive-upload in %" PRId64 "\n", totals->cancels, totals->stops,
+	       totals->uploads);
 	printf("%-10s", "struck in");
 	for (int k = 0; k < 3; k++)
 		printf(" %16s", deaths[k]);
@@ -136,6 +139,7 @@ static void warm_up(void)
 	seal_read(sim_work_dir, "warm", &text, NULL);
 	fs_remove_tree(AT_FDCWD, sim_work_dir, NULL);
 	sqlite3_initialize();
+	git_libgit2_init();
 }
 
 /* Each line: a seed, blank, what it found. */
