@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -67,6 +68,19 @@ void digest_of(const void *data, size_t len, char hex[DIGEST_HEX])
 	unsigned char bytes[EVP_MAX_MD_SIZE];
 	must(EVP_Digest(data, len, bytes, NULL, EVP_sha256(), NULL));
 	to_hex(bytes, hex);
+}
+
+void digest_git_object(const char *type, const void *data, size_t len, unsigned char id[20])
+{
+	char head[64];
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	int n = snprintf(head, sizeof(head), "%s %zu", type, len);
+	must(md != NULL && n > 0 && (size_t)n < sizeof(head));
+	must(EVP_DigestInit_ex(md, EVP_sha1(), NULL));
+	must(EVP_DigestUpdate(md, head, (size_t)n + 1));
+	must(EVP_DigestUpdate(md, data, len));
+	must(EVP_DigestFinal_ex(md, id, NULL));
+	EVP_MD_CTX_free(md);
 }
 
 int digest_of_fd(int fd, char hex[DIGEST_HEX], struct err *err)

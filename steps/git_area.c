@@ -30,7 +30,13 @@ void git_area_library(void)
 	done = true;
 }
 
-static bool is_empty_dir(const char *path)
+static bool is_dots(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* except: a name that does not count, or NULL. */
+static bool is_empty_dir(const char *path, const char *except)
 {
 	DIR *d = opendir(path);
 	if (d == NULL)
@@ -38,12 +44,12 @@ static bool is_empty_dir(const char *path)
 	bool empty = true;
 	struct dirent *entry;
 	while (empty && (entry = readdir(d)) != NULL)
-		empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+		empty = is_dots(entry->d_name) || (except != NULL && strcmp(entry->d_name, except) == 0);
 	closedir(d);
 	return empty;
 }
 
-static int empty_dir(const char *path, struct err *err)
+static int empty_dir(const char *path, const char *except, struct err *err)
 {
 	int dir _cleanup_close_ = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
@@ -54,7 +60,7 @@ static int empty_dir(const char *path, struct err *err)
 	int r = 0;
 	struct dirent *entry;
 	while (r >= 0 && (entry = readdir(d)) != NULL)
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+		if (!is_dots(entry->d_name) && (except == NULL || strcmp(entry->d_name, except) != 0))
 			r = fs_remove_tree(dir, entry->d_name, err);
 	closedir(d);
 	return r;
@@ -67,6 +73,16 @@ static bool origin_is(git_repository *repo, const char *url)
 	const char *origin;
 	return git_repository_config_snapshot(&config, repo) == 0 &&
 	       git_config_get_string(&origin, config, "remote.origin.url") == 0 && strcmp(origin, url) == 0;
+}
+
+bool git_area_is_empty(const struct git_area *a)
+{
+	return is_empty_dir(a->path, ".git");
+}
+
+int git_area_empty(struct git_area *a, struct err *err)
+{
+	return empty_dir(a->path, ".git", err);
 }
 
 /* Opens the repository when it is exactly here and its origin is url. */
@@ -125,12 +141,12 @@ int git_area_open(const char *path, const char *url, bool clean, struct git_area
 	if (r < 0)
 		return err_wrap(err, r, "make the work area");
 	if (!open_existing(path, url, &a->repo)) {
-		if (!is_empty_dir(path)) {
+		if (!is_empty_dir(path, NULL)) {
 			if (!clean) {
 				r = err_set(err, ERR_EXISTS, "%s holds files that are not a checkout of %s", path, url);
 				return err_hint(err, r, "empty it, or leave `clean` on");
 			}
-			r = empty_dir(path, err);
+			r = empty_dir(path, NULL, err);
 		}
 		if (r >= 0)
 			r = create(path, url, &a->repo, err);
@@ -223,6 +239,7 @@ void git_area_free(struct git_area *a)
 {
 	if (a == NULL)
 		return;
+	git_early_free(a->early);
 	git_repository_free(a->repo);
 	free(a->path);
 	free(a->url);

@@ -1,6 +1,7 @@
 /* For git_area.c, git_pack.c, git_transport.c, git_v0.c and git_worktree.c only. */
 #pragma once
 #include "steps/git_area.h"
+#include "steps/git_early.h"
 #include <git2.h>
 
 struct git_area {
@@ -8,15 +9,22 @@ struct git_area {
 	char *path;
 	char *url;
 	char head[GIT_HEX];
+	struct git_early *early;       /* of the fetch before the checkout; NULL: none */
 };
 
 /* Before the first call of libgit2. */
 void git_area_library(void);
 /* libgit2's last error as ours; the only place that asks for it in these files. */
 int git_area_error(struct err *err, int code, const char *what);
+/* Whether nothing but .git lies there, and making it so. */
+bool git_area_is_empty(const struct git_area *a);
+int git_area_empty(struct git_area *a, struct err *err);
+/* Whether the configuration asks for conversions, whatever the attributes say. */
+bool git_area_converts(git_repository *repo);
 bool git_area_is_shallow(const struct git_area *a);
 /* After a fetch of whole histories: .git/shallow keeps only what still ends early. */
 int git_area_deepened(struct git_area *a, struct err *err);
+bool git_area_is_lfs_pointer(const char *data, size_t len);
 int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, struct wait *wait, struct git_area_result *ret,
                         struct err *err);
 

@@ -13,6 +13,8 @@ enum { SHALLOW_MAX = 4 << 20, CHECK_EVERY = 16 };
 
 struct receiving {
 	git_indexer *indexer;
+	struct git_early *early;        /* NULL: none */
+	int root;                       /* for early */
 	git_indexer_progress progress;
 	struct wait *wait;
 	struct strv shallow;
@@ -46,6 +48,8 @@ static int on_pack(void *context, const void *data, size_t len, struct err *err)
 {
 	struct receiving *in = context;
 	in->bytes += len;
+	if (in->early != NULL)
+		git_early_feed(in->early, data, len);
 	int r = git_indexer_append(in->indexer, data, len, &in->progress);
 	return r == 0 ? 0 : indexer_error(in, r, "unpack what the git server sent", err);
 }
@@ -59,6 +63,7 @@ static void on_shallow(void *context, const char *id, bool shallow)
 static void receiving_done(struct receiving *in)
 {
 	git_indexer_free(in->indexer);
+	closep(&in->root);
 	strv_done(&in->shallow);
 	strv_done(&in->unshallow);
 }
@@ -103,9 +108,44 @@ static bool has_parents(struct git_area *a, const char *commit)
 	return true;
 }
 
+/* A work area that was never filled gets its files while the pack arrives. */
+static void begin_early(struct git_area *a, struct receiving *in, const char *commit)
+{
+	if (a->head[0] != '\0' || !git_area_is_empty(a) || git_area_converts(a->repo))
+		return;
+	in->root = open(a->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (in->root >= 0)
+		in->early = git_early_start(in->root, commit);
+}
+
+static int end_early(struct git_area *a, struct receiving *in, int result)
+{
+	if (in->early == NULL)
+		return result;
+	git_early_end(in->early, true);
+	if (result < 0) {
+		git_early_free(TAKE(in->early));
+		git_area_empty(a, NULL);
+		return result;
+	}
+	git_early_free(a->early);
+	a->early = TAKE(in->early);
+	return result;
+}
+
+/* The pack, whole and indexed. */
+static int receive(struct receiving *in, const struct git_remote_access *remote, const struct git_fetch *fetch, struct err *err)
+{
+	int r = git_wire_fetch(remote, fetch, err);
+	if (r < 0)
+		return r;
+	r = git_indexer_commit(in->indexer, &in->progress);
+	return r == 0 ? 0 : indexer_error(in, r, "index the pack", err);
+}
+
 static int fetch_v2(struct git_area *a, const struct git_remote_access *remote, const char *commit, int depth, struct err *err)
 {
-	struct receiving in _cleanup_(receiving_done) = { .wait = remote->wait };
+	struct receiving in _cleanup_(receiving_done) = { .wait = remote->wait, .root = -1 };
 	_cleanup_free_ char *packs = xasprintf("%s/.git/objects/pack", a->path);
 	git_odb *odb _cleanup_(odb_freep) = NULL;
 	git_indexer_options options;
@@ -126,12 +166,10 @@ static int fetch_v2(struct git_area *a, const struct git_remote_access *remote, 
 		.on_shallow = on_shallow,
 		.context = &in,
 	};
-	r = git_wire_fetch(remote, &fetch, err);
+	begin_early(a, &in, commit);
+	r = end_early(a, &in, receive(&in, remote, &fetch, err));
 	if (r < 0)
 		return r;
-	r = git_indexer_commit(in.indexer, &in.progress);
-	if (r != 0)
-		return indexer_error(&in, r, "index the pack", err);
 	r = write_shallow(a, &in, err);
 	if (r < 0)
 		return err_wrap(err, r, "record where the history ends");
@@ -149,7 +187,7 @@ bool git_area_is_shallow(const struct git_area *a)
 /* What had missing parents may have them now. */
 int git_area_deepened(struct git_area *a, struct err *err)
 {
-	struct receiving none _cleanup_(receiving_done) = { 0 };
+	struct receiving none _cleanup_(receiving_done) = { .root = -1 };
 	_cleanup_free_ char *path = xasprintf("%s/.git/shallow", a->path);
 	struct str text _cleanup_(str_done) = STR_INIT(SHALLOW_MAX);
 	int r = fs_read(AT_FDCWD, path, SHALLOW_MAX, &text, err);

@@ -16,6 +16,7 @@
 
 #include "base/fs.h"
 #include "steps/git_area_priv.h"
+#include "steps/git_files.h"
 
 enum { WRITERS = 2, WALK_DEPTH_MAX = 128, CHUNK = 64, LFS_POINTER_MAX = 1024 };
 
@@ -41,28 +42,6 @@ struct worktree {
 	struct err err;
 	pthread_mutex_t err_lock;
 };
-
-/* ---- names ---- */
-
-static bool safe_component(const char *name, size_t len)
-{
-	if (len == 0 || (len == 1 && name[0] == '.') || (len == 2 && name[0] == '.' && name[1] == '.'))
-		return false;
-	return !(len == 4 && strncasecmp(name, ".git", 4) == 0);
-}
-
-static bool safe_path(const char *path)
-{
-	while (*path != '\0') {
-		size_t len = strcspn(path, "/");
-		if (!safe_component(path, len))
-			return false;
-		path += len;
-		if (*path == '/' && *++path == '\0')
-			return false;
-	}
-	return true;
-}
 
 /* ---- the walk over what is there ---- */
 
@@ -205,53 +184,13 @@ static int walk(struct worktree *w, int dir, struct str *path, int depth, struct
 struct writer {
 	struct worktree *w;
 	git_repository *repo;           /* a handle of its own: libgit2's caches are not shared between threads */
-	char *dir_path;                 /* the directory that dir is, without a slash behind */
-	int dir;
+	struct git_files files;
 };
 
 static void writer_done(struct writer *t)
 {
 	git_repository_free(t->repo);
-	free(t->dir_path);
-	closep(&t->dir);
-}
-
-/* Opens the directory of an entry, making what is missing and replacing what is in the way and no directory. */
-static int open_parent(struct writer *t, const char *path, const char **ret_name, struct err *err)
-{
-	const char *slash = strrchr(path, '/');
-	size_t len = slash ? (size_t)(slash - path) : 0;
-	*ret_name = slash ? slash + 1 : path;
-	if (t->dir >= 0 && strlen(t->dir_path) == len && memcmp(t->dir_path, path, len) == 0)
-		return 0;
-	int at _cleanup_close_ = dup(t->w->root);
-	_cleanup_free_ char *whole = xstrndup(path, len);
-	char *rest = NULL;
-	for (char *part = strtok_r(whole, "/", &rest); part != NULL; part = strtok_r(NULL, "/", &rest)) {
-		int next = openat(at, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (next < 0 && (errno == ENOTDIR || errno == ELOOP))
-			unlinkat(at, part, 0);
-		if (next < 0) {
-			if (mkdirat(at, part, 0777) != 0 && errno != EEXIST)
-				return err_errno(err, errno, "make the directory of %s", path);
-			next = openat(at, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		}
-		if (next < 0)
-			return err_errno(err, errno, "open the directory of %s", path);
-		close(at);
-		at = next;
-	}
-	closep(&t->dir);
-	free(t->dir_path);
-	t->dir = take_fd(&at);
-	t->dir_path = xstrndup(path, len);
-	return 0;
-}
-
-static void clear_way(struct writer *t, const char *name)
-{
-	if (unlinkat(t->dir, name, 0) != 0 && (errno == EISDIR || errno == EPERM))
-		fs_remove_tree(t->dir, name, NULL);
+	git_files_done(&t->files);
 }
 
 /* A blob is UTF-8 in the repository; the attribute names what it is in the work tree. */
@@ -331,78 +270,56 @@ static int convert(struct writer *t, git_blob *blob, const char *path, struct co
 	return r;
 }
 
-static bool is_lfs_pointer(const char *data, size_t len)
+bool git_area_is_lfs_pointer(const char *data, size_t len)
 {
 	static const char head[] = "version https://git-lfs.github.com/spec/";
 	return len < LFS_POINTER_MAX && len > sizeof(head) && memcmp(data, head, sizeof(head) - 1) == 0;
 }
 
-static int write_file(struct writer *t, const git_index_entry *e, const char *name, const struct content *content, struct err *err)
-{
-	mode_t mode = e->mode == GIT_FILEMODE_BLOB_EXECUTABLE ? 0777 : 0666;
-	int fd _cleanup_close_ = openat(t->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-	if (fd < 0 && errno == EEXIST) {
-		clear_way(t, name);
-		fd = openat(t->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-	}
-	if (fd < 0)
-		return err_errno(err, errno, "write %s", e->path);
-	return fs_write_all(fd, content->data, content->len, err);
-}
-
-static int write_link(struct writer *t, const git_index_entry *e, const char *name, git_blob *blob, struct err *err)
-{
-	_cleanup_free_ char *target = xstrndup(git_blob_rawcontent(blob), (size_t)git_blob_rawsize(blob));
-	clear_way(t, name);
-	return symlinkat(target, t->dir, name) == 0 ? 0 : err_errno(err, errno, "link %s", e->path);
-}
-
-static int write_blob(struct writer *t, const git_index_entry *e, const char *name, struct err *err)
+static int write_blob(struct writer *t, const git_index_entry *e, struct stat *ret, struct err *err)
 {
 	git_blob *blob _cleanup_(blob_freep) = NULL;
 	int r = git_blob_lookup(&blob, t->repo, &e->id);
 	if (r != 0)
 		return git_area_error(err, r, e->path);
-	if (e->mode == GIT_FILEMODE_LINK)
-		return write_link(t, e, name, blob, err);
 	struct content content _cleanup_(content_done) = {
 		.data = git_blob_rawcontent(blob),
 		.len = (size_t)git_blob_rawsize(blob),
 		.encoded = STR_INIT((size_t)1 << 30),
 	};
-	if (is_lfs_pointer(content.data, content.len))
-		atomic_fetch_add(&t->w->lfs, 1);
-	if (t->w->filters) {
-		r = convert(t, blob, e->path, &content, err);
+	if (e->mode != GIT_FILEMODE_LINK) {
+		if (git_area_is_lfs_pointer(content.data, content.len))
+			atomic_fetch_add(&t->w->lfs, 1);
+		r = t->w->filters ? convert(t, blob, e->path, &content, err) : 0;
 		if (r < 0)
 			return r;
 	}
-	return write_file(t, e, name, &content, err);
+	return git_files_write(&t->files, e->path, e->mode, content.data, content.len, ret, err);
+}
+
+/* A submodule stays an empty directory, as with git without --recurse-submodules. */
+static int make_submodule(struct writer *t, const git_index_entry *e, struct err *err)
+{
+	const char *name;
+	int r = git_files_parent(&t->files, e->path, &name, err);
+	if (r < 0)
+		return r;
+	return mkdirat(t->files.dir, name, 0777) == 0 || errno == EEXIST ? 0 : err_errno(err, errno, "make %s", e->path);
 }
 
 static int write_entry(struct writer *t, size_t position, struct err *err)
 {
 	const git_index_entry *e = git_index_get_byindex(t->w->index, position);
 	struct written *written = &t->w->written[position];
-	const char *name;
 	if (written->present)
 		return 0;
-	if (!safe_path(e->path)) {
+	if (!git_files_safe(e->path)) {
 		int r = err_set(err, ERR_REFUSED, "the commit holds a file called '%s', which would leave the work area", e->path);
 		return err_hint(err, r, "remove it from the repository");
 	}
-	int r = open_parent(t, e->path, &name, err);
-	if (r < 0)
-		return r;
-	if (e->mode == GIT_FILEMODE_COMMIT) {
-		/* A submodule stays an empty directory, as with git without --recurse-submodules. */
-		if (mkdirat(t->dir, name, 0777) != 0 && errno != EEXIST)
-			return err_errno(err, errno, "make %s", e->path);
-		return 0;
-	}
-	r = write_blob(t, e, name, err);
-	if (r >= 0 && fstatat(t->dir, name, &written->st, AT_SYMLINK_NOFOLLOW) != 0)
-		return err_errno(err, errno, "look at %s", e->path);
+	if (e->mode == GIT_FILEMODE_COMMIT)
+		return make_submodule(t, e, err);
+	int r = write_blob(t, e, &written->st, err);
 	written->is_new = r >= 0;
 	atomic_fetch_add(&t->w->files, 1);
 	return r;
@@ -441,7 +358,7 @@ static int write_all(struct worktree *w, size_t missing, struct err *err)
 	/* A thread costs more than a handful of files. */
 	int count = missing > 4 * CHUNK ? WRITERS : 1, started = 0, r = 0;
 	for (int i = 0; i < count; i++) {
-		writers[i] = (struct writer){ .w = w, .dir = -1 };
+		writers[i] = (struct writer){ .w = w, .files = GIT_FILES_INIT(w->root) };
 		if (git_repository_open_ext(&writers[i].repo, w->area->path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL) != 0)
 			r = git_area_error(err, -1, "open the work area");
 	}
@@ -465,25 +382,49 @@ static int write_all(struct worktree *w, size_t missing, struct err *err)
 
 /* ---- the whole ---- */
 
-/* Conversion is looked up a file at a time, which is slow: only where something asks for it. */
-static bool needs_filters(struct worktree *w)
+bool git_area_converts(git_repository *repo)
 {
 	git_config *config = NULL;
-	bool needed = false;
+	bool converts = false;
 	static const char *const keys[] = { "core.autocrlf", "core.eol", "core.attributesfile" };
-	if (git_repository_config_snapshot(&config, w->area->repo) == 0) {
+	if (git_repository_config_snapshot(&config, repo) == 0) {
 		for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 			const char *value = NULL;
-			needed |= git_config_get_string(&value, config, keys[i]) == 0 && strcmp(value, "false") != 0;
+			converts |= git_config_get_string(&value, config, keys[i]) == 0 && strcmp(value, "false") != 0;
 		}
 		git_config_free(config);
 	}
+	return converts;
+}
+
+/* Conversion is looked up a file at a time, which is slow: only where something asks for it. */
+static bool needs_filters(struct worktree *w)
+{
+	bool needed = git_area_converts(w->area->repo);
 	for (size_t i = 0; !needed && i < w->count; i++) {
 		const char *path = git_index_get_byindex(w->index, i)->path;
 		const char *name = strrchr(path, '/');
 		needed = strcmp(name ? name + 1 : path, ".gitattributes") == 0;
 	}
 	return needed;
+}
+
+/* What was written while the pack arrived, where the index wants exactly that. */
+static void take_early(struct worktree *w)
+{
+	size_t count = 0, position;
+	const struct git_early_file *files = w->area->early && !w->filters ? git_early_files(w->area->early, &count) : NULL;
+	for (size_t i = 0; i < count; i++) {
+		if (git_index_find(&position, w->index, files[i].path) != 0)
+			continue;
+		const git_index_entry *e = git_index_get_byindex(w->index, position);
+		if (e->mode != files[i].mode || !git_oid_equal(&e->id, &files[i].id))
+			continue;
+		w->written[position] = (struct written){ .present = true, .is_new = true, .st = files[i].st };
+		atomic_fetch_add(&w->lfs, files[i].lfs_pointer);
+		atomic_fetch_add(&w->files, 1);
+	}
+	git_early_free(TAKE(w->area->early));
 }
 
 static int update_index(struct worktree *w, struct err *err)
@@ -555,6 +496,7 @@ int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, stru
 	if (r < 0)
 		return r;
 	w.filters = needs_filters(&w);
+	take_early(&w);
 	r = walk(&w, dup(w.root), &path, 0, err);
 	if (r < 0)
 		return r;

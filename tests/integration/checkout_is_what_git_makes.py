@@ -6,11 +6,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
 from servers.git_http import GitHttp
 
 AREA = os.path.join(os.environ["DAVIT_BUILD"], "tests", "checkout_bench")
+CANCELLABLE = os.path.join(os.environ["DAVIT_BUILD"], "tests", "area_cli")
 ENV = dict(os.environ, GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL="/dev/null", GIT_AUTHOR_NAME="t", GIT_AUTHOR_EMAIL="t@t",
            GIT_COMMITTER_NAME="t", GIT_COMMITTER_EMAIL="t@t")
 
@@ -202,8 +204,68 @@ class Checkout(unittest.TestCase):
         p = self.checkout(self.first, check=False)
         self.assertEqual(p.returncode, 1)
         self.assertIn("fetch", p.stderr)
+        self.assertEqual(os.listdir(self.area), [".git"])
         self.checkout(self.first)
         self.assert_as_git(self.first)
+
+    def large_commit(self):
+        """More than the queue between network and writer holds; things that are decoded in more than one way."""
+        for i in range(40):
+            write(f"{self.work}/large/d{i % 3}/r{i}", os.urandom(200_000))
+        text = b"".join(b"line %d of a text\n" % i for i in range(4000))
+        for i in range(10):
+            write(f"{self.work}/similar/t{i}", text.replace(b"line %d " % (i * 7), b"changed "))
+            write(f"{self.work}/same/s{i}/x", b"the same everywhere\n")
+        write(self.work + "/huge", bytes(17 << 20))
+        write(self.work + "/large/tool", b"#!/bin/sh\n" * 1000, 0o755)
+        os.symlink("../same/s0/x", self.work + "/large/link")
+        commit = self.commit("large")
+        self.push()
+        git("repack", "-q", "-a", "-d", cwd=self.bare)
+        return commit
+
+    def test_large_similar_and_equal_files_come_whole_the_first_time(self):
+        commit = self.large_commit()
+        result = self.checkout(commit)
+        self.assertEqual(result["written"], result["files"])
+        self.assert_as_git(commit)
+        self.assertEqual(self.checkout(commit)["written"], 0)
+
+    def test_attributes_deep_in_the_tree_hold_in_a_first_checkout_too(self):
+        write(self.work + "/zz/deep/.gitattributes", b"*.txt text eol=crlf\n")
+        write(self.work + "/zz/deep/a.txt", b"one\ntwo\n")
+        commit = self.commit("attributes")
+        self.push()
+        self.checkout(commit)
+        self.assert_as_git(commit)
+        with open(self.area + "/zz/deep/a.txt", "rb") as f:
+            self.assertEqual(f.read(), b"one\r\ntwo\r\n")
+
+    def test_files_are_written_while_the_pack_arrives_and_go_when_it_fails(self):
+        commit = self.large_commit()
+        self.server.stall = 6_000_000
+        p = subprocess.Popen([CANCELLABLE, self.url, commit, self.area], env=ENV, stderr=subprocess.PIPE, text=True)
+        end = time.monotonic() + 30
+        while not os.path.isdir(self.area + "/large") and time.monotonic() < end and p.poll() is None:
+            time.sleep(0.01)
+        self.assertTrue(os.path.isdir(self.area + "/large"), "nothing was written before the pack was whole")
+        p.send_signal(signal.SIGINT)
+        said = p.communicate(timeout=60)[1]
+        self.assertEqual(p.returncode, 130, said)
+        self.assertEqual(os.listdir(self.area), [".git"])
+        self.server.stall = None
+        self.checkout(commit)
+        self.assert_as_git(commit)
+
+    def test_a_tree_with_a_path_twice_is_one_of_them_or_refused(self):
+        blobs = [bytes.fromhex(git("hash-object", "-w", "--stdin", cwd=self.bare, data=b)) for b in (b"one\n", b"two\n")]
+        raw = b"".join(b"100644 twice\0" + blob for blob in blobs)
+        tree = git("hash-object", "-t", "tree", "-w", "--stdin", "--literally", cwd=self.bare, data=raw)
+        commit = git("commit-tree", tree, "-m", "twice", cwd=self.bare)
+        git("update-ref", "refs/heads/twice", commit, cwd=self.bare)
+        if self.checkout(commit, check=False).returncode == 0:
+            with open(self.area + "/twice", "rb") as f:
+                self.assertIn(f.read(), (b"one\n", b"two\n"))
 
     def test_a_server_without_protocol_version_2_is_fetched_from_all_the_same(self):
         self.server.version2 = False

@@ -16,6 +16,17 @@ static void sha256_matches_the_published_vectors(void **state)
 	assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
+static void the_id_of_a_git_object_is_git_s(void **state)
+{
+	(void)state;
+	unsigned char id[20];
+	const unsigned char empty[4] = { 0xe6, 0x9d, 0xe2, 0x9b }, hello[4] = { 0xce, 0x01, 0x36, 0x25 };
+	digest_git_object("blob", "", 0, id);
+	assert_memory_equal(id, empty, 4);
+	digest_git_object("blob", "hello\n", 6, id);
+	assert_memory_equal(id, hello, 4);
+}
+
 static void hmac_matches_rfc_4231(void **state)
 {
 	(void)state;
@@ -60,6 +71,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sha256_matches_the_published_vectors),
+		cmocka_unit_test(the_id_of_a_git_object_is_git_s),
 		cmocka_unit_test(hmac_matches_rfc_4231),
 		cmocka_unit_test(base64_goes_there_and_back_for_every_rest),
 		cmocka_unit_test(what_is_no_base64_is_refused),
