@@ -17,9 +17,15 @@ struct tree_entry {
 	int64_t mtime_ns;
 	char digest[65];            /* SHA-256 of a file's content, "" when not made */
 	char *link;                 /* symbolic link's target */
-	void *content;              /* kept by tree_digest, `size` bytes; NULL */
+	const char *content;        /* kept by tree_digest, `size` bytes, the tree's; NULL */
 };
-struct tree { struct tree_entry *entries; size_t count, cap; int64_t bytes; };
+struct tree {
+	struct tree_entry *entries;
+	size_t count, cap;
+	int64_t bytes;
+	void **blocks;              /* of kept contents */
+	size_t block_count, block_cap;
+};
 void tree_done(struct tree *t);
 /* Room for one more, zeroed but for what the caller sets; keeps no count of bytes. */
 struct tree_entry *tree_add(struct tree *t);
@@ -40,11 +46,11 @@ void ignore_free(struct ignore *i);
 
 /* Walks a directory: sorted by path, excluded subtrees are not entered. Sockets, devices and pipes are refused by name. */
 int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait *w, struct tree *ret, struct err *err);
-/* Fills in the digests of files that have none; a file that is not there any more or not of its size is ERR_CONFLICT. Small files
- * stay in memory up to TREE_KEPT_MAX bytes in all, so that archive_pack need not read them again. leave (may be NULL): entries
- * that are left alone. */
+/* Fills in the digests of files that have none; a file that is not there any more or not of its size is ERR_CONFLICT. leave (may
+ * be NULL): entries that are left alone. With keep small files stay in memory, up to TREE_KEPT_MAX bytes in all, so that archive_pack
+ * need not read them again. */
 enum { TREE_KEPT_MAX = 64 << 20 };
-int tree_digest(int dirfd, struct tree *tree, const bool *leave, struct wait *w, struct err *err);
+int tree_digest(int dirfd, struct tree *tree, const bool *leave, bool keep, struct wait *w, struct err *err);
 /* Lets the kept contents go. */
 void tree_forget(struct tree *t);
 /* Writes the entries (all, or those whose index is in `only`) as a pax tar to `write`: permission bits without setuid, setgid and

@@ -9,9 +9,11 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { WALK_MAX_DEPTH = 500, WALK_PATH_MAX = 16384, WALK_LINK_MAX = 4096 };
+enum { KEEP_BLOCK = 4 << 20, KEEP_ALIGN = 2 << 20 }; /* of the size of large pages */
 enum { DIGEST_THREADS = 2, DIGEST_BUFFER = 256 << 10, DIGEST_CHECK_EVERY = 32, DIGEST_ALONE = 64 };
 
 void tree_done(struct tree *t)
@@ -19,18 +21,20 @@ void tree_done(struct tree *t)
 	for (size_t i = 0; i < t->count; i++) {
 		free(t->entries[i].path);
 		free(t->entries[i].link);
-		free(t->entries[i].content);
 	}
+	tree_forget(t);
+	free(t->blocks);
 	free(t->entries);
 	*t = (struct tree) { 0 };
 }
 
 void tree_forget(struct tree *t)
 {
-	for (size_t i = 0; i < t->count; i++) {
-		free(t->entries[i].content);
+	for (size_t i = 0; i < t->count; i++)
 		t->entries[i].content = NULL;
-	}
+	for (size_t i = 0; i < t->block_count; i++)
+		free(t->blocks[i]);
+	t->block_count = 0;
 }
 
 struct tree_entry *tree_add(struct tree *t)
@@ -230,9 +234,7 @@ int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait 
 	str_done(&w.path);
 	tree_sort(&w.tree);
 	if (r == 0 && digests)
-		r = tree_digest(dirfd, &w.tree, NULL, wait, err);
-	if (digests)
-		tree_forget(&w.tree);
+		r = tree_digest(dirfd, &w.tree, NULL, false, wait, err);
 	if (r < 0)
 		tree_done(&w.tree);
 	else
@@ -246,26 +248,56 @@ struct digesting {
 	int top;
 	struct tree *tree;
 	const bool *leave;
+	bool keep;
 	struct wait *wait;
 	atomic_size_t next;
 	atomic_llong kept;    /* bytes */
 	atomic_bool stop;
-	pthread_mutex_t lock; /* of r and err */
+	pthread_mutex_t lock; /* of r, err and the tree's blocks */
 	int r;
 	struct err err;
 };
 
-/* The file is in the buffer as a whole. */
-static void keep(struct digesting *g, struct tree_entry *e, const char *buffer)
+/* Where a thread keeps contents, one behind the other: malloc would cost as much as reading the files again. */
+struct keeper {
+	char *at;
+	size_t left;
+};
+
+static void new_block(struct digesting *g, struct keeper *k)
 {
-	if (e->size == 0 || atomic_fetch_add(&g->kept, e->size) + e->size > TREE_KEPT_MAX)
+	void *block = NULL;
+
+	k->left = 0;
+	if (posix_memalign(&block, KEEP_ALIGN, KEEP_BLOCK) != 0)
 		return;
-	free(e->content);
-	e->content = xmemdup(buffer, (size_t) e->size);
+	madvise(block, KEEP_BLOCK, MADV_HUGEPAGE);
+	k->at = block;
+	k->left = KEEP_BLOCK;
+	pthread_mutex_lock(&g->lock);
+	g->tree->blocks = xgrow(g->tree->blocks, &g->tree->block_cap, g->tree->block_count + 1, sizeof(*g->tree->blocks));
+	g->tree->blocks[g->tree->block_count++] = block;
+	pthread_mutex_unlock(&g->lock);
 }
 
-static int digest_entry(struct digesting *g, struct tree_opener *opener, struct tree_entry *e, struct digest *d, char *buffer,
-                        struct err *err)
+/* The file is in the buffer as a whole. */
+static void keep_content(struct digesting *g, struct keeper *k, struct tree_entry *e, const char *buffer)
+{
+	size_t size = (size_t) e->size;
+
+	if (size == 0 || atomic_fetch_add(&g->kept, e->size) + e->size > TREE_KEPT_MAX)
+		return;
+	if (k->left < size)
+		new_block(g, k);
+	if (k->left < size)
+		return;
+	e->content = memcpy(k->at, buffer, size);
+	k->at += size;
+	k->left -= size;
+}
+
+static int digest_entry(struct digesting *g, struct keeper *k, struct tree_opener *opener, struct tree_entry *e, struct digest *d,
+                        char *buffer, struct err *err)
 {
 	_cleanup_close_ int fd = tree_open(opener, e->path, err);
 	int64_t size = 0;
@@ -285,8 +317,8 @@ static int digest_entry(struct digesting *g, struct tree_opener *opener, struct 
 			break;
 	}
 	digest_hex(d, e->digest);
-	if (size == e->size && size < DIGEST_BUFFER)
-		keep(g, e, buffer);
+	if (g->keep && size == e->size && size < DIGEST_BUFFER)
+		keep_content(g, k, e, buffer);
 	if (size != e->size) {
 		e->digest[0] = 0;
 		return err_set(err, ERR_CONFLICT, "'%s' changed while it was read", e->path);
@@ -310,6 +342,7 @@ static void digest_some(struct digesting *g, bool watch)
 	_cleanup_(digest_freep) struct digest *d = digest_new();
 	_cleanup_free_ char *buffer = xmalloc(DIGEST_BUFFER);
 	_cleanup_(tree_opener_done) struct tree_opener opener = TREE_OPENER_INIT(g->top);
+	struct keeper keeper = { 0 };
 	struct err err = ERR_INIT;
 	unsigned done = 0;
 
@@ -322,7 +355,7 @@ static void digest_some(struct digesting *g, bool watch)
 		if (watch && g->wait && (done++ % DIGEST_CHECK_EVERY) == 0)
 			r = wait_check(g->wait, &err);
 		if (r == 0 && S_ISREG(e->mode) && e->digest[0] == 0 && !(g->leave && g->leave[i]))
-			r = digest_entry(g, &opener, e, d, buffer, &err);
+			r = digest_entry(g, &keeper, &opener, e, d, buffer, &err);
 		if (r < 0)
 			digest_fail(g, r, &err);
 	}
@@ -334,9 +367,9 @@ static void *digest_thread(void *context)
 	return NULL;
 }
 
-int tree_digest(int dirfd, struct tree *tree, const bool *leave, struct wait *w, struct err *err)
+int tree_digest(int dirfd, struct tree *tree, const bool *leave, bool keep, struct wait *w, struct err *err)
 {
-	struct digesting g = { .top = dirfd, .tree = tree, .leave = leave, .wait = w, .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct digesting g = { .top = dirfd, .tree = tree, .leave = leave, .keep = keep, .wait = w, .lock = PTHREAD_MUTEX_INITIALIZER };
 	pthread_t threads[DIGEST_THREADS - 1];
 	int started = 0;
 

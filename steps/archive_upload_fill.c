@@ -300,19 +300,23 @@ static int verify(struct filling *f, struct err *err)
 	return upload_verify_sent(v, f->u, f->send, f->send_count, err);
 }
 
-/* What is missing above the release, and the shared directories. */
-static int make_directories(struct filling *f, struct err *err)
+/* What is missing above the release, the shared directories, and the release. *ret_there: it was there already. */
+static int make_directories(struct filling *f, bool *ret_there, struct err *err)
 {
 	const struct node_attr attr = { .set_mode = true, .mode = 0755 };
+	const struct upload *u = f->u;
+	_cleanup_free_ struct target_op *ops = xcalloc(u->made.count + 1, sizeof(*ops));
 
-	for (size_t i = 0; i < f->u->made.count; i++) {
-		int r = f->t->view.type->mkdir(f->t, f->u->made.items[i], &attr, err);
-		if (r == ERR_EXISTS)
-			err_clear(err);
-		else if (r < 0)
-			return err_wrap(err, r, "make '%s' on '%s'", f->u->made.items[i], f->t->view.name);
+	for (size_t i = 0; i < u->made.count; i++)
+		ops[i] = (struct target_op) { TARGET_MKDIR, .path = u->made.items[i], .attr = &attr, .fine = ERR_EXISTS };
+	ops[u->made.count] = (struct target_op) { TARGET_MKDIR, .path = u->at.release, .attr = &attr };
+	int r = target_do(f->t, ops, u->made.count + 1, err);
+	*ret_there = r == ERR_EXISTS;
+	if (*ret_there) {
+		err_clear(err);
+		r = 0;
 	}
-	return 0;
+	return r;
 }
 
 /* Most lines of the list are those of the former release's. */
@@ -330,22 +334,12 @@ static int put_manifest(struct filling *f, struct err *err)
 
 static int fill_once(struct filling *f, bool again, struct err *err)
 {
-	const struct node_attr dir = { .set_mode = true, .mode = 0755 };
-	const struct target_type *type = f->t->view.type;
-	struct upload *u = f->u;
+	bool there;
+	int r = make_directories(f, &there, err);
 
-	int r = make_directories(f, err);
-	if (r < 0)
-		return r;
-	r = type->mkdir(f->t, u->at.release, &dir, err);
-	if (r == ERR_EXISTS) {
-		err_clear(err);
-		again = true;
-		r = 0;
-	}
 	if (r == 0)
 		r = put_manifest(f, err);
-	if (r == 0 && again)
+	if (r == 0 && (again || there))
 		r = find_arrived(f, err);
 	if (r == 0)
 		r = take_over(f, err);

@@ -131,17 +131,20 @@ static int secret_digests(struct view *v, const char *lock_dir, const struct cha
 }
 
 /* Its manifest beside it belongs to it. */
-static int compare_tree(struct view *v, const struct change *c, const struct node *n, enum change_match *ret, struct err *err)
+static int compare_tree(struct view *v, const struct change *c, enum change_match *ret, struct err *err)
 {
 	const char *manifest = json_get_string(c->extra, "manifest");
-	_cleanup_(node_done) struct node beside = { 0 };
-	*ret = n->type == NODE_ABSENT ? MATCH_BEFORE : n->type == NODE_DIR ? MATCH_AFTER : MATCH_NEITHER;
-	if (*ret != MATCH_BEFORE || manifest == NULL)
-		return 0;
-	int r = v->type->stat(v, manifest, &beside, err);
-	if (r == 0 && beside.type != NODE_ABSENT)
+	const char *const paths[] = { c->path, manifest };
+	struct node n[2] = { 0 };
+	int r = target_stat_all(v, paths, manifest ? 2 : 1, n, err);
+	if (r < 0)
+		return r;
+	*ret = n[0].type == NODE_ABSENT ? MATCH_BEFORE : n[0].type == NODE_DIR ? MATCH_AFTER : MATCH_NEITHER;
+	if (*ret == MATCH_BEFORE && manifest && n[1].type != NODE_ABSENT)
 		*ret = MATCH_PART;
-	return r;
+	node_done(&n[0]);
+	node_done(&n[1]);
+	return 0;
 }
 
 int change_compare(struct view *v, const char *lock_dir, const struct change *c, enum change_match *ret, struct err *err)
@@ -156,11 +159,11 @@ int change_compare(struct view *v, const char *lock_dir, const struct change *c,
 	}
 	if (c->kind == CHANGE_MOVE)
 		return compare_move(v, c, ret, err);
+	if (c->kind == CHANGE_RELEASE || c->kind == CHANGE_SNAPSHOT)
+		return compare_tree(v, c, ret, err);
 	int r = v->type->stat(v, c->path, &n, err);
 	if (r < 0)
 		return r;
-	if (c->kind == CHANGE_RELEASE || c->kind == CHANGE_SNAPSHOT)
-		return compare_tree(v, c, &n, ret, err);
 	if (c->secret && c->kind == CHANGE_FILE && lock_dir) {
 		bool saved;
 		r = secret_digests(v, lock_dir, c, secret_before, secret_after, &saved, err);

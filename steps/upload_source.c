@@ -237,7 +237,7 @@ static void *read_ahead(void *unused)
 	for (size_t i = 0; i < s->tree.count; i++)
 		leave[i] = s->blobs[i][0] != 0;
 	/* What fails here fails again, and is said, where it counts. */
-	tree_digest(s->fd, &s->tree, leave, &w, NULL);
+	tree_digest(s->fd, &s->tree, leave, true, &w, NULL);
 	return NULL;
 }
 
@@ -326,7 +326,7 @@ int upload_source_digest(const struct step_context *c, struct upload_source *s, 
 		}
 	}
 	recall(s);
-	int r = tree_digest(s->fd, &s->tree, NULL, w, err);
+	int r = tree_digest(s->fd, &s->tree, NULL, true, w, err);
 	if (r == 0)
 		remember(c, s);
 	return r;

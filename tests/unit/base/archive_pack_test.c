@@ -146,6 +146,40 @@ static void only_the_chosen_entries_are_packed(void **state)
 	tree_done(&t);
 }
 
+static void contents_that_were_kept_are_packed_as_they_were_digested(void **state)
+{
+	struct place *p = *state;
+	struct tree before = { 0 }, after = { 0 };
+	_cleanup_(str_done) struct str data = STR_INIT(16 << 20), said = STR_INIT(65536);
+	int64_t packed = 0;
+
+	make_tree(p);
+	assert_int_equal(tree_walk(p->src, NULL, false, NULL, &before, NULL), 0);
+	assert_int_equal(tree_digest(p->src, &before, NULL, true, NULL, NULL), 0);
+	for (size_t i = 0; i < before.count; i++) {
+		if (S_ISREG(before.entries[i].mode) && before.entries[i].size > 0)
+			assert_true(before.entries[i].content != NULL || before.entries[i].size > 100000);
+		/* Whatever becomes of the file now is not what was planned. */
+		if (before.entries[i].content != NULL)
+			assert_int_equal(unlinkat(p->src, before.entries[i].path, 0), 0);
+	}
+	assert_int_equal(archive_pack(p->src, &before, NULL, 0, ARCHIVE_ZSTD, keep, &data, &packed, NULL, NULL), 0);
+	assert_int_equal(packed, before.bytes);
+	_cleanup_free_ char *archive = fs_join(p->path, "a.tar");
+	assert_int_equal(fs_write_atomic(AT_FDCWD, archive, data.data, data.len, 0600, NULL), 0);
+	assert_int_equal(tar(p, archive, "--zstd", &said), 0);
+	assert_int_equal(tree_walk(p->out, NULL, true, NULL, &after, NULL), 0);
+	for (size_t i = 0; i < before.count; i++) {
+		const struct tree_entry *there = tree_find(&after, before.entries[i].path);
+		assert_non_null(there);
+		assert_string_equal(there->digest, before.entries[i].digest);
+	}
+	tree_forget(&before);
+	assert_int_equal(archive_pack(p->src, &before, NULL, 0, ARCHIVE_ZSTD, keep, &data, NULL, NULL, NULL), ERR_CONFLICT);
+	tree_done(&before);
+	tree_done(&after);
+}
+
 static void a_file_that_grew_or_went_since_the_walk_is_named(void **state)
 {
 	struct place *p = *state;
@@ -198,6 +232,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(gnu_tar_reads_the_plain_archive_without_a_word, setup, teardown),
 		cmocka_unit_test_setup_teardown(gnu_tar_reads_gzip_and_zstd, setup, teardown),
 		cmocka_unit_test_setup_teardown(only_the_chosen_entries_are_packed, setup, teardown),
+		cmocka_unit_test_setup_teardown(contents_that_were_kept_are_packed_as_they_were_digested, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_file_that_grew_or_went_since_the_walk_is_named, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_name_that_is_not_utf8_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_writers_error_comes_through, setup, teardown),

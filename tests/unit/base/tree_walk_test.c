@@ -168,9 +168,9 @@ static void a_file_that_changed_is_told_when_digested(void **state)
 	put(p, "a", "one");
 	assert_int_equal(tree_walk(p->fd, NULL, false, NULL, &t, NULL), 0);
 	put(p, "a", "longer");
-	assert_int_equal(tree_digest(p->fd, &t, NULL, NULL, &err), ERR_CONFLICT);
+	assert_int_equal(tree_digest(p->fd, &t, NULL, false, NULL, &err), ERR_CONFLICT);
 	assert_int_equal(unlinkat(p->fd, "a", 0), 0);
-	assert_int_equal(tree_digest(p->fd, &t, NULL, NULL, &err), ERR_CONFLICT);
+	assert_int_equal(tree_digest(p->fd, &t, NULL, false, NULL, &err), ERR_CONFLICT);
 	tree_done(&t);
 }
 
