@@ -144,6 +144,17 @@ static void validate(const struct step_context *c, struct faults *faults)
 	check_nested(in, faults);
 }
 
+/* A relative source belongs to the source tree, links resolved: what lies beside it is of no commit, and often not of this project. */
+static void check_inside(const char *root, const char *path, const char *source, struct faults *faults)
+{
+	_cleanup_free_ char *real_root = fs_real_path(root, NULL), *real = fs_real_path(path, NULL);
+
+	if (*source == '/' || !real_root || !real || fs_below(real_root, real))
+		return;
+	faults_add(faults, NULL, "/source", "'%s' leaves the source tree %s: it is %s", source, real_root, real);
+	faults_hint(faults, "give a directory of the tree, or the absolute path where exactly that directory is meant");
+}
+
 static void check_source(const struct step_context *c, struct faults *faults)
 {
 	const struct archive_upload_in *in = c->input;
@@ -155,6 +166,8 @@ static void check_source(const struct step_context *c, struct faults *faults)
 		faults_add(faults, NULL, "/source", "'%s' is not there (looked for at %s)", in->source, path);
 	else if (!S_ISDIR(st.st_mode))
 		faults_add(faults, NULL, "/source", "'%s' is no directory", in->source);
+	else
+		check_inside(root, path, in->source, faults);
 	for (size_t i = 0; i < in->exclude_from.count; i++) {
 		const char *file = in->exclude_from.items[i];
 		_cleanup_free_ char *full = *file == '/' ? xstrdup(file) : fs_join(path, file);

@@ -290,6 +290,40 @@ static void an_empty_source_is_refused(void **state)
 	assert_refused(f, plain, "has nothing to send");
 }
 
+static bool source_leaves(struct fixture *f, const char *source)
+{
+	_cleanup_free_ char *text = xasprintf("{source: %s, path: DIR/www}", source);
+	fixture_input(f, "archive-upload", text);
+	faults_done(&f->faults);
+	f->faults = (struct faults) { 0 };
+	assert_int_equal(f->c.type->check(&f->c, &f->faults, &f->err), 0);
+	return f->faults.count == 1 && fixture_fault(f, "/source", "leaves the source tree");
+}
+
+static void a_source_that_leaves_the_tree_is_refused_unless_absolute(void **state)
+{
+	struct fixture *f = *state;
+	make_source(f);
+	make_dir(f, "outside/app");
+	make_dir(f, "tree/app");
+	_cleanup_free_ char *root = fs_join(f->dir, "tree"), *out = fs_join(f->dir, "tree/out"), *in = fs_join(f->dir, "tree/in");
+	const char *whole = f->deployment.source_root;
+	assert_int_equal(symlink("../outside/app", out), 0);
+	assert_int_equal(symlink("app", in), 0);
+	f->deployment.source_root = root;
+	assert_true(source_leaves(f, "../outside"));
+	assert_true(source_leaves(f, ".."));
+	assert_true(source_leaves(f, "app/../../src"));
+	assert_true(source_leaves(f, "out"));
+	assert_false(source_leaves(f, "."));
+	assert_false(source_leaves(f, "app"));
+	assert_false(source_leaves(f, "in"));
+	assert_false(source_leaves(f, "../tree/app"));
+	assert_false(source_leaves(f, "DIR/outside/app"));
+	assert_int_equal(f->faults.count, 0);
+	f->deployment.source_root = whole;
+}
+
 static void excludes_keep_things_at_home(void **state)
 {
 	struct fixture *f = *state;
@@ -493,6 +527,7 @@ int main(void)
 		T(code_unpacked_in_place_stays_or_is_adopted),
 		T(a_path_of_another_deployment_is_refused),
 		T(an_empty_source_is_refused),
+		T(a_source_that_leaves_the_tree_is_refused_unless_absolute),
 		T(excludes_keep_things_at_home),
 		T(only_the_newest_releases_stay),
 		T(a_half_filled_release_is_completed),
