@@ -210,7 +210,7 @@ class Checkout(unittest.TestCase):
 
     def large_commit(self):
         """More than the queue between network and writer holds; things that are decoded in more than one way."""
-        for i in range(40):
+        for i in range(25):
             write(f"{self.work}/large/d{i % 3}/r{i}", os.urandom(200_000))
         text = b"".join(b"line %d of a text\n" % i for i in range(4000))
         for i in range(10):
@@ -221,7 +221,7 @@ class Checkout(unittest.TestCase):
         os.symlink("../same/s0/x", self.work + "/large/link")
         commit = self.commit("large")
         self.push()
-        git("repack", "-q", "-a", "-d", cwd=self.bare)
+        git("-c", "pack.window=3", "repack", "-q", "-a", "-d", cwd=self.bare)
         return commit
 
     def test_large_similar_and_equal_files_come_whole_the_first_time(self):
@@ -243,7 +243,7 @@ class Checkout(unittest.TestCase):
 
     def test_files_are_written_while_the_pack_arrives_and_go_when_it_fails(self):
         commit = self.large_commit()
-        self.server.stall = 6_000_000
+        self.server.stall = 4_000_000
         p = subprocess.Popen([CANCELLABLE, self.url, commit, self.area], env=ENV, stderr=subprocess.PIPE, text=True)
         end = time.monotonic() + 30
         while not os.path.isdir(self.area + "/large") and time.monotonic() < end and p.poll() is None:
