@@ -364,6 +364,24 @@ static int sweep_private_names(struct engine *e, const struct plan *all, bool *r
 	return r;
 }
 
+/* Directories that a release made beside itself: an empty one would have been removed with it, one in use stays. */
+static int look_at_made(struct etarget *et, const struct change *c, enum change_match *match, struct err *err)
+{
+	const json_t *made = c->kind == CHANGE_RELEASE && *match == MATCH_BEFORE ? json_get_array(c->extra, "made") : NULL;
+	for (size_t i = 0; i < json_array_size(made); i++) {
+		_cleanup_(strv_done) struct strv names = { 0 };
+		const char *path = json_string_value(json_array_get(made, i));
+		int r = path ? et->t->view.type->list(&et->t->view, path, &names, err) : ERR_NOT_FOUND;
+		if (engine_may_retry(r) || r == ERR_CANCELLED)
+			return r;
+		if (r == 0 && names.count == 0)
+			*match = MATCH_PART;
+		else if (r < 0 && err)
+			err_clear(err);
+	}
+	return 0;
+}
+
 /* What was taken back is there again where a target lost its power before that was durable; such changes count as done once more.
  * Called with everything behind a barrier: what is seen as it was, stays so. */
 static int look_again(struct engine *e, struct plan *all, bool *ret_again, struct err *err)
@@ -378,6 +396,8 @@ static int look_again(struct engine *e, struct plan *all, bool *ret_again, struc
 		int r;
 		do {
 			r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
+			if (r == 0)
+				r = look_at_made(et, c, &match, err);
 			if (!engine_may_retry(r))
 				break;
 			r = meet_again(e, et, r, &pause, err);
