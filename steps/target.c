@@ -56,12 +56,10 @@ void target_done(struct target *t)
 	free(t->token);
 }
 
-int target_stat_all(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err)
+int target_stat_each(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err)
 {
 	int r = 0;
 	size_t i = 0;
-	if (v->type->stat_all)
-		return v->type->stat_all(v, paths, count, ret, err);
 	for (; i < count && r == 0; i++) {
 		ret[i] = (struct node) { 0 };
 		r = v->type->stat(v, paths[i], &ret[i], err);
@@ -71,10 +69,13 @@ int target_stat_all(struct view *v, const char *const *paths, size_t count, stru
 	return r;
 }
 
-int target_digests(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65], struct err *err)
+int target_stat_all(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err)
 {
-	if (v->type->digests)
-		return v->type->digests(v, dir, names, count, hex, err);
+	return (v->type->stat_all ? v->type->stat_all : target_stat_each)(v, paths, count, ret, err);
+}
+
+int target_digests_each(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65], struct err *err)
+{
 	for (size_t i = 0; i < count; i++) {
 		_cleanup_free_ char *path = fs_join(dir, names[i]);
 		int r = v->type->digest(v, path, hex[i], err);
@@ -86,6 +87,11 @@ int target_digests(struct view *v, const char *dir, const char *const *names, si
 		}
 	}
 	return 0;
+}
+
+int target_digests(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65], struct err *err)
+{
+	return (v->type->digests ? v->type->digests : target_digests_each)(v, dir, names, count, hex, err);
 }
 
 int target_put_like(struct target *t, const char *path, const struct str *data, const struct node_attr *attr, const char *from,

@@ -145,6 +145,9 @@ struct target_type {
 };
 
 /* All of them, in order; absent is NODE_ABSENT. On an error none is set. */
+/* The ..._each functions ask for one after the other: for implementations that cannot always do better. */
+int target_stat_each(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err);
+int target_digests_each(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65], struct err *err);
 int target_stat_all(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err);
 /* SHA-256 of each file `names[i]` below `dir`; "" where there is none. */
 int target_digests(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65], struct err *err);

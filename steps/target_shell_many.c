@@ -22,19 +22,6 @@ static void free_nodes(struct node *nodes, size_t count)
 		node_done(&nodes[i]);
 }
 
-static int stat_one_by_one(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err)
-{
-	for (size_t i = 0; i < count; i++) {
-		ret[i] = (struct node){0};
-		int r = shell_stat(v, paths[i], &ret[i], err);
-		if (r < 0) {
-			free_nodes(ret, i + 1);
-			return r;
-		}
-	}
-	return 0;
-}
-
 /* The index of a path that has no node yet; -1: none. */
 static long find_path(const char *const *paths, const struct node *nodes, size_t count, const char *path)
 {
@@ -98,7 +85,7 @@ int shell_stat_all(struct view *v, const char *const *paths, size_t count, struc
 	if (r < 0)
 		return r;
 	if (!s->has_stat_ns || count < 2)
-		return stat_one_by_one(v, paths, count, ret, err);
+		return target_stat_each(v, paths, count, ret, err);
 	str_append(&script, "set --");
 	append_words(&script, paths, count);
 	str_append(&script, "\nstat --printf '%f %u %g %s %.9Y %U %G %n\\0' -- \"$@\"; printf '\\000'\n"
@@ -113,26 +100,10 @@ int shell_stat_all(struct view *v, const char *const *paths, size_t count, struc
 	    take_nodes(&said.out, paths, count, ret))
 		return 0;
 	free_nodes(ret, count);
-	return stat_one_by_one(v, paths, count, ret, err);
+	return target_stat_each(v, paths, count, ret, err);
 }
 
 /* ---- digests ---- */
-
-static int digests_one_by_one(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65],
-			      struct err *err)
-{
-	for (size_t i = 0; i < count; i++) {
-		_cleanup_free_ char *path = fs_join(dir, names[i]);
-		int r = shell_digest(v, path, hex[i], err);
-		if (r == ERR_NOT_FOUND) {
-			err_clear(err);
-			hex[i][0] = '\0';
-		} else if (r < 0) {
-			return r;
-		}
-	}
-	return 0;
-}
 
 /* "DIGEST *NAME\0" */
 int shell_digests(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65],
@@ -145,7 +116,7 @@ int shell_digests(struct view *v, const char *dir, const char *const *names, siz
 	if (r < 0)
 		return r;
 	if (!s->has_sum_z)
-		return digests_one_by_one(v, dir, names, count, hex, err);
+		return target_digests_each(v, dir, names, count, hex, err);
 	str_append(&script, "cd -- ");
 	str_append_shell(&script, dir);
 	/* By xargs: a list of any length. A name is never taken for an option or for standard input. */

@@ -2,6 +2,7 @@
 #include "base/fs.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -215,11 +216,10 @@ static struct {
 	bool begun;
 	char *key;
 	pthread_t thread;
-	int stop;                     /* eventfd: readable when the result is not wanted */
+	int stop, done;               /* eventfds: the result is not wanted; it is there */
 	const struct step_context *c;
 	struct upload_source source;
 	int r;
-	struct err err;
 } ahead;
 
 /* What git does not know has to be digested in any case. */
@@ -230,15 +230,24 @@ static void *read_ahead(void *unused)
 
 	(void) unused;
 	w.cancel_fd = ahead.stop;
-	ahead.r = read_source(ahead.c, ahead.c->input, &w, s, &ahead.err);
-	if (ahead.r < 0)
-		return NULL;
-	_cleanup_free_ bool *leave = xcalloc(s->tree.count + 1, sizeof(*leave));
-	for (size_t i = 0; i < s->tree.count; i++)
-		leave[i] = s->blobs[i][0] != 0;
-	/* What fails here fails again, and is said, where it counts. */
-	tree_digest(s->fd, &s->tree, leave, true, &w, NULL);
+	ahead.r = read_source(ahead.c, ahead.c->input, &w, s, NULL);
+	if (ahead.r == 0) {
+		_cleanup_free_ bool *leave = xcalloc(s->tree.count + 1, sizeof(*leave));
+		for (size_t i = 0; i < s->tree.count; i++)
+			leave[i] = s->blobs[i][0] != 0;
+		/* What fails here fails again, and is said, where it counts. */
+		tree_digest(s->fd, &s->tree, leave, true, &w, NULL);
+	}
+	eventfd_write(ahead.done, 1);
 	return NULL;
+}
+
+static void forget_ahead(void)
+{
+	ahead.begun = false;
+	closep(&ahead.stop);
+	closep(&ahead.done);
+	free(TAKE(ahead.key));
 }
 
 void upload_source_begin(const struct step_context *c)
@@ -246,23 +255,18 @@ void upload_source_begin(const struct step_context *c)
 	if (ahead.begun)
 		return;
 	ahead.stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (ahead.stop < 0)
+	ahead.done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (ahead.stop < 0 || ahead.done < 0) {
+		closep(&ahead.stop);
+		closep(&ahead.done);
 		return;
+	}
 	ahead.key = key_of(c);
 	ahead.c = c;
 	ahead.source = (struct upload_source) { .fd = -1 };
-	ahead.err = (struct err) ERR_INIT;
 	ahead.begun = pthread_create(&ahead.thread, NULL, read_ahead, NULL) == 0;
 	if (!ahead.begun)
-		closep(&ahead.stop);
-}
-
-static void join_ahead(void)
-{
-	pthread_join(ahead.thread, NULL);
-	ahead.begun = false;
-	closep(&ahead.stop);
-	free(TAKE(ahead.key));
+		forget_ahead();
 }
 
 void upload_source_end(const struct step_context *c)
@@ -270,19 +274,26 @@ void upload_source_end(const struct step_context *c)
 	if (!ahead.begun || ahead.c != c)
 		return;
 	eventfd_write(ahead.stop, 1);
-	join_ahead();
+	pthread_join(ahead.thread, NULL);
+	forget_ahead();
 	if (ahead.r == 0)
 		upload_source_done(&ahead.source);
 }
 
-/* A failure is met again by reading it here. */
-static bool take_ahead(const struct step_context *c, struct upload_source *ret)
+/* 1: taken, 0: there is nothing to take. A failure is met again by reading it here. */
+static int take_ahead(const struct step_context *c, struct wait *w, struct upload_source *ret, struct err *err)
 {
 	_cleanup_free_ char *key = key_of(c);
 
 	if (!ahead.begun || ahead.c != c || strcmp(ahead.key, key) != 0)
-		return false;
-	join_ahead();
+		return 0;
+	int r = w ? wait_fd(w, ahead.done, POLLIN, err) : 0;
+	if (r < 0) {
+		upload_source_end(c);
+		return r;
+	}
+	pthread_join(ahead.thread, NULL);
+	forget_ahead();
 	if (ahead.r == 0)
 		*ret = ahead.source;
 	return ahead.r == 0;
@@ -291,9 +302,10 @@ static bool take_ahead(const struct step_context *c, struct upload_source *ret)
 int upload_source_open(const struct step_context *c, const struct archive_upload_in *in, struct wait *w, struct upload_source *ret,
                        struct err *err)
 {
-	if (take_last(c, ret) || take_ahead(c, ret))
+	if (take_last(c, ret))
 		return 0;
-	return read_source(c, in, w, ret, err);
+	int r = take_ahead(c, w, ret, err);
+	return r < 0 ? r : r > 0 ? 0 : read_source(c, in, w, ret, err);
 }
 
 static void recall(struct upload_source *s)
