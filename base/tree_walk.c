@@ -14,7 +14,7 @@
 
 enum { WALK_MAX_DEPTH = 500, WALK_PATH_MAX = 16384, WALK_LINK_MAX = 4096 };
 enum { KEEP_BLOCK = 4 << 20, KEEP_ALIGN = 2 << 20 }; /* of the size of large pages */
-enum { DIGEST_THREADS = 2, DIGEST_BUFFER = 256 << 10, DIGEST_CHECK_EVERY = 32, DIGEST_ALONE = 64 };
+enum { DIGEST_THREADS = 2, DIGEST_BUFFER = 256 << 10, DIGEST_CHECK_EVERY = 16 << 20 /* bytes */, DIGEST_ALONE = 64 };
 
 void tree_done(struct tree *t)
 {
@@ -258,67 +258,87 @@ struct digesting {
 	struct err err;
 };
 
-/* Where a thread keeps contents, one behind the other: malloc would cost as much as reading the files again. */
-struct keeper {
-	char *at;
-	size_t left;
+/* One thread at it. What it keeps lies one behind the other: malloc would cost as much as reading the files again. */
+struct digester {
+	struct digesting *g;
+	struct digest *digest;
+	struct tree_opener opener;
+	char *buffer;
+	char *keep_at;
+	size_t keep_left;
+	int64_t unchecked;            /* bytes since the last look for a cancel */
 };
 
-static void new_block(struct digesting *g, struct keeper *k)
+static void new_block(struct digester *d)
 {
+	struct tree *t = d->g->tree;
 	void *block = NULL;
 
-	k->left = 0;
+	d->keep_left = 0;
 	if (posix_memalign(&block, KEEP_ALIGN, KEEP_BLOCK) != 0)
 		return;
 	madvise(block, KEEP_BLOCK, MADV_HUGEPAGE);
-	k->at = block;
-	k->left = KEEP_BLOCK;
-	pthread_mutex_lock(&g->lock);
-	g->tree->blocks = xgrow(g->tree->blocks, &g->tree->block_cap, g->tree->block_count + 1, sizeof(*g->tree->blocks));
-	g->tree->blocks[g->tree->block_count++] = block;
-	pthread_mutex_unlock(&g->lock);
+	d->keep_at = block;
+	d->keep_left = KEEP_BLOCK;
+	pthread_mutex_lock(&d->g->lock);
+	t->blocks = xgrow(t->blocks, &t->block_cap, t->block_count + 1, sizeof(*t->blocks));
+	t->blocks[t->block_count++] = block;
+	pthread_mutex_unlock(&d->g->lock);
 }
 
 /* The file is in the buffer as a whole. */
-static void keep_content(struct digesting *g, struct keeper *k, struct tree_entry *e, const char *buffer)
+static void keep_content(struct digester *d, struct tree_entry *e)
 {
 	size_t size = (size_t) e->size;
 
-	if (size == 0 || atomic_fetch_add(&g->kept, e->size) + e->size > TREE_KEPT_MAX)
+	if (size == 0 || atomic_fetch_add(&d->g->kept, e->size) + e->size > TREE_KEPT_MAX)
 		return;
-	if (k->left < size)
-		new_block(g, k);
-	if (k->left < size)
+	if (d->keep_left < size)
+		new_block(d);
+	if (d->keep_left < size)
 		return;
-	e->content = memcpy(k->at, buffer, size);
-	k->at += size;
-	k->left -= size;
+	e->content = memcpy(d->keep_at, d->buffer, size);
+	d->keep_at += size;
+	d->keep_left -= size;
 }
 
-static int digest_entry(struct digesting *g, struct keeper *k, struct tree_opener *opener, struct tree_entry *e, struct digest *d,
-                        char *buffer, struct err *err)
+/* A file costs as much as some bytes. */
+static int check_now_and_then(struct digester *d, int64_t bytes, struct err *err)
 {
-	_cleanup_close_ int fd = tree_open(opener, e->path, err);
+	d->unchecked += bytes;
+	if (d->unchecked < DIGEST_CHECK_EVERY)
+		return 0;
+	d->unchecked = 0;
+	return d->g->wait ? wait_check(d->g->wait, err) : 0;
+}
+
+static int digest_entry(struct digester *d, struct tree_entry *e, struct err *err)
+{
+	_cleanup_close_ int fd = tree_open(&d->opener, e->path, err);
 	int64_t size = 0;
 
 	if (fd < 0)
 		return fd == ERR_NOT_FOUND ? err_set(err, ERR_CONFLICT, "'%s' vanished while it was read", e->path) : fd;
 	for (;;) {
-		ssize_t n = read(fd, buffer, DIGEST_BUFFER);
+		ssize_t n = read(fd, d->buffer, DIGEST_BUFFER);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return err_errno(err, errno, "read '%s'", e->path);
-		digest_update(d, buffer, (size_t) n);
+		digest_update(d->digest, d->buffer, (size_t) n);
 		size += n;
 		/* A short read at the size that is expected is the end: saves the last read of most files. */
 		if (n == 0 || (n < DIGEST_BUFFER && size == e->size))
 			break;
+		int r = check_now_and_then(d, n, err);
+		if (r < 0)
+			return r;
+		if (atomic_load(&d->g->stop))
+			return 0;
 	}
-	digest_hex(d, e->digest);
-	if (g->keep && size == e->size && size < DIGEST_BUFFER)
-		keep_content(g, k, e, buffer);
+	digest_hex(d->digest, e->digest);
+	if (d->g->keep && size == e->size && size < DIGEST_BUFFER)
+		keep_content(d, e);
 	if (size != e->size) {
 		e->digest[0] = 0;
 		return err_set(err, ERR_CONFLICT, "'%s' changed while it was read", e->path);
@@ -337,33 +357,26 @@ static void digest_fail(struct digesting *g, int r, const struct err *err)
 	atomic_store(&g->stop, true);
 }
 
-static void digest_some(struct digesting *g, bool watch)
+static void *digest_some(void *context)
 {
-	_cleanup_(digest_freep) struct digest *d = digest_new();
-	_cleanup_free_ char *buffer = xmalloc(DIGEST_BUFFER);
-	_cleanup_(tree_opener_done) struct tree_opener opener = TREE_OPENER_INIT(g->top);
-	struct keeper keeper = { 0 };
+	struct digesting *g = context;
+	struct digester d = { .g = g, .digest = digest_new(), .opener = TREE_OPENER_INIT(g->top), .buffer = xmalloc(DIGEST_BUFFER) };
 	struct err err = ERR_INIT;
-	unsigned done = 0;
 
 	while (!atomic_load(&g->stop)) {
 		size_t i = atomic_fetch_add(&g->next, 1);
-		int r = 0;
 		if (i >= g->tree->count)
-			return;
+			break;
 		struct tree_entry *e = &g->tree->entries[i];
-		if (watch && g->wait && (done++ % DIGEST_CHECK_EVERY) == 0)
-			r = wait_check(g->wait, &err);
+		int r = check_now_and_then(&d, DIGEST_CHECK_EVERY / 32, &err);
 		if (r == 0 && S_ISREG(e->mode) && e->digest[0] == 0 && !(g->leave && g->leave[i]))
-			r = digest_entry(g, &keeper, &opener, e, d, buffer, &err);
+			r = digest_entry(&d, e, &err);
 		if (r < 0)
 			digest_fail(g, r, &err);
 	}
-}
-
-static void *digest_thread(void *context)
-{
-	digest_some(context, false);
+	tree_opener_done(&d.opener);
+	digest_free(d.digest);
+	free(d.buffer);
 	return NULL;
 }
 
@@ -374,9 +387,9 @@ int tree_digest(int dirfd, struct tree *tree, const bool *leave, bool keep, stru
 	int started = 0;
 
 	while (tree->count > DIGEST_ALONE && started < DIGEST_THREADS - 1 &&
-	       pthread_create(&threads[started], NULL, digest_thread, &g) == 0)
+	       pthread_create(&threads[started], NULL, digest_some, &g) == 0)
 		started++;
-	digest_some(&g, true);
+	digest_some(&g);
 	for (int i = 0; i < started; i++)
 		pthread_join(threads[i], NULL);
 	pthread_mutex_destroy(&g.lock);

@@ -2,10 +2,13 @@
 """archive-upload and snapshot through `davit deploy` and `davit rollback`, on this machine and over SSH."""
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness.trial import Case, Trial, main  # noqa: E402
+from harness.trial import DAVIT, Case, Trial, main  # noqa: E402
 from servers.sshd import Sshd  # noqa: E402
 
 FAIL = {"run": {"command": ["false"], "undo": "none"}}
@@ -27,6 +30,13 @@ def tree_of(top):
     return found
 
 
+def until(condition, what, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not happen in time"
+        time.sleep(0.02)
+
+
 class Steps(Case):
     def put(self, t, name, text):
         path = os.path.join(t.src, "app", name)
@@ -38,6 +48,18 @@ class Steps(Case):
         upload = {"source": "app", "path": t.path("www"), **upload}
         return t.deploy({"targets": {"web": target}, "steps": [*(s for s in steps if "snapshot" in s), {"archive-upload": upload},
                                                                *(s for s in steps if "snapshot" not in s)]})
+
+    def begin(self, t, document):
+        for target in document["targets"].values():
+            target.setdefault("base", t.base)
+        with open(os.path.join(t.src, "deploy.yml"), "w") as f:
+            json.dump({"name": "shop", "environment": "test", **document}, f)
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("GITHUB_", "INPUT_", "RUNNER_", "DAVIT_"))}
+        process = subprocess.Popen([DAVIT, "deploy", "deploy.yml"], cwd=t.src, env={**env, "DAVIT_STATE": t.state}, text=True,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.kill)
+        return process
 
     def both(self, test):
         for kind in ("local", "ssh"):
@@ -60,6 +82,48 @@ class Steps(Case):
             failing = {"run": {"command": ["false"], "undo": ["true"]}}
             self.assert_exit(self.deploy(t, target, failing, shared=["uploads"]), 1)
             self.assertEqual(tree_of(t.target_dir), {})
+        self.both(test)
+
+    def test_what_an_application_wrote_into_its_release_is_not_taken_over(self):
+        def test(t, target):
+            for i in range(1500):
+                self.put(t, f"d{i % 30}/f{i}", f"text {i}")
+            os.makedirs(os.path.join(t.src, "app", "empty"))
+            os.makedirs(t.path("www"))
+            os.chmod(t.path("www"), 0o2755)
+            self.assert_exit(self.deploy(t, target), 0)
+            first = os.path.realpath(t.path("www/current"))
+            t.write(os.path.join(first, "d3", "cache.tmp"), b"written by the application")
+            self.put(t, "d3/f3", "changed")
+            os.remove(os.path.join(t.src, "app", "d4", "f4"))
+            os.chmod(os.path.join(t.src, "app", "d5", "f5"), 0o755)
+            result = self.deploy(t, target)
+            self.assert_exit(result, 0)
+            self.assert_says(result, "sent 2 files")
+            second = os.path.realpath(t.path("www/current"))
+            self.assertNotEqual(first, second)
+            self.assertEqual(tree_of(second), tree_of(os.path.join(t.src, "app")))
+            self.assertEqual(os.stat(os.path.join(second, "d5", "f5")).st_mode & 0o777, 0o755)
+            self.assertEqual(os.stat(os.path.join(second, "d6", "f6")).st_ino, os.stat(os.path.join(first, "d6", "f6")).st_ino)
+            with open(os.path.join(first, "d3", "f3")) as f:
+                self.assertEqual(f.read(), "text 3")
+            self.assert_exit(self.deploy(t, target, verify="full", keep=3), 0)
+        self.both(test)
+
+    def test_a_cancel_ends_the_reading_of_a_large_source(self):
+        def test(t, target):
+            self.put(t, "small", "one")
+            with open(os.path.join(t.src, "app", "huge"), "wb") as f:
+                f.truncate(200 << 30)
+            t.write("davit.yml", b"")
+            process = self.begin(t, {"targets": {"web": target}, "steps": [{"archive-upload": {"source": "app", "path": t.path("www")}}]})
+            until(lambda: os.path.exists(os.path.join(t.base, "open", "shop.test", "lock")), "the lock")
+            begun = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            self.assertEqual(process.wait(60), 130, process.stdout.read())
+            self.assertLess(time.monotonic() - begun, 10)
+            self.assertEqual(tree_of(t.path("")), {"davit.yml": ""})
+            self.assertFalse(os.path.exists(os.path.join(t.base, "open")))
         self.both(test)
 
     def test_an_adopted_server_gets_everything_back(self):
