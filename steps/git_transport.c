@@ -12,6 +12,7 @@ struct exchange {
 	bool refs;                     /* info/refs, else git-upload-pack */
 	struct str request;
 	struct http_stream *stream;    /* NULL: not sent yet */
+	struct wait within;            /* of the stream */
 };
 
 /* Our error stays with us in full; libgit2 gets one too, since it reports the last one that was set. */
@@ -51,8 +52,10 @@ static int open_exchange(struct exchange *x, struct err *err)
 		.body_len = x->request.len,
 		.max_body = x->refs ? GIT_REFS_MAX : 0,
 		.timeout_ms = x->refs ? GIT_REFS_MS : GIT_FETCH_MS,
+		.retries = GIT_RETRIES,
 	};
-	x->stream = http_stream_open(remote->http, &request, remote->wait, err);
+	x->within = wait_within(remote->wait, request.timeout_ms);
+	x->stream = http_stream_open(remote->http, &request, &x->within, err);
 	str_done(&x->request);
 	return x->stream != NULL ? 0 : err->code;
 }

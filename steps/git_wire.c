@@ -165,10 +165,12 @@ static int post(const struct git_remote_access *remote, const struct str *body, 
 		.body = str_peek(body),
 		.body_len = body->len,
 		.timeout_ms = timeout_ms,
+		.retries = GIT_RETRIES,
 		.on_body = on_body,
 		.context = x,
 	};
-	int r = http_perform(remote->http, &request, remote->wait, &response, err);
+	struct wait within = wait_within(remote->wait, timeout_ms);
+	int r = http_perform(remote->http, &request, &within, &response, err);
 	if (r < 0 && x->result < 0 && x->err.code != 0) {
 		*err = x->err;
 		return x->result;

@@ -15,8 +15,9 @@ struct git_remote_access {
 };
 
 enum { GIT_HEX = 41 };
-/* Of the list of references, whichever protocol lists them; how long that and a fetch may take as a whole. */
-enum { GIT_REFS_MAX = 16 << 20, GIT_REFS_MS = 60 * 1000, GIT_FETCH_MS = 30 * 60 * 1000 };
+/* Of the list of references, whichever protocol lists them; how long that and a fetch may take, all tries together; how often a server
+ * that is busy (429, 5xx) or out of reach is asked again, as long as nothing of its answer came. */
+enum { GIT_REFS_MAX = 16 << 20, GIT_REFS_MS = 60 * 1000, GIT_FETCH_MS = 30 * 60 * 1000, GIT_RETRIES = 2 };
 
 /* The sentence for an answer other than 200, for one of another Content-Type (0: it is `want`), for a name that is not there. */
 int git_wire_refusal(const struct http_response *response, const char *url, struct err *err);

@@ -224,6 +224,21 @@ class VersionZero(Case):
         self.step_well()
         self.assert_tree(self.first)
 
+    def test_a_server_that_is_busy_for_a_moment_is_asked_again(self):
+        for version2, requests in ((True, 4), (False, 7)):
+            with self.subTest(version2=version2):
+                shutil.rmtree(self.area, ignore_errors=True)
+                self.server.version2, self.server.busy = version2, 2
+                self.server.requests.clear()
+                self.step_well()
+                self.assert_tree(self.first)
+                self.assertEqual(len(self.server.requests), requests, self.asked())
+        self.server.busy = 100
+        result = self.step()
+        self.assert_exit(result, 1)
+        self.assertEqual(self.server.busy, 97)
+        self.assert_says(result, "HTTP 503")
+
     def test_a_silent_server_is_ended_by_the_deadline(self):
         for fault, value in (("hang", "/info/refs"), ("stall", 5000)):
             with self.subTest(fault=fault):

@@ -6,7 +6,7 @@
 
 version2=False hides the client's protocol version, as an old server does; tls=(certificate, key) speaks TLS. While it runs:
 cut=N ends the next upload-pack answer of more than N bytes after N bytes, stall=N falls silent there; hang="/info/refs" gives
-requests for paths with this end no answer; status=503 answers that, refuse={"/info/refs": 401} to such paths only; token=T
+requests for paths with this end no answer; busy=N answers the next N with 503; status=503 answers all so, refuse={"/info/refs": 401} to such paths only; token=T
 wants the authorization that checkout makes of T; page=b"..." is what info/refs gives instead. requests lists what was asked;
 an absolute URI in the request line (what a proxy gets) is served like any other and counted in proxied."""
 import base64
@@ -22,6 +22,7 @@ class GitHttp:
     def __init__(self, folder, version2=True, tls=None):
         self.folder, self.version2, self.requests, self.proxied = folder, version2, [], 0
         self.cut = self.stall = self.status = self.hang = self.token = self.page = None
+        self.busy = 0
         self.refuse = {}
         self.released = threading.Event()
         outer = self
@@ -50,6 +51,9 @@ class GitHttp:
                     outer.released.wait(60)
                     self.close_connection = True
                     return
+                if outer.busy > 0:
+                    outer.busy -= 1
+                    return self.plain(503)
                 for end, status in outer.refuse.items():
                     if path.endswith(end):
                         return self.plain(status, b"refused here\n")
