@@ -19,7 +19,7 @@ struct net_conn {
 
 static void init_once(void)
 {
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+	if (net_memory_init() != CURLE_OK)
 		abort();
 }
 

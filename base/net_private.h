@@ -4,6 +4,8 @@
 #include "base/wait.h"
 #include <curl/curl.h>
 
+/* Starts libcurl, with memory of ours (net_memory.c). */
+CURLcode net_memory_init(void);
 /* Once a process; libcurl that cannot start ends it. */
 void net_init(void);
 /* What every handle of ours has: no signals, no CA directory, names resolved so that a cancel need not wait for the

@@ -20,7 +20,7 @@ BUILD = pathlib.Path(os.environ.get("DAVIT_BUILD", "build/dev"))
 def programs_for_everybody(folder):
     """The programs where every user may execute them: a checkout below a closed home folder does not let other users in."""
     folder = folder.resolve()
-    if os.geteuid() != 0 or all(p.stat().st_mode & 0o001 for p in (folder, *folder.parents)):
+    if not folder.is_dir() or os.geteuid() != 0 or all(p.stat().st_mode & 0o001 for p in (folder, *folder.parents)):
         return folder
     copy = pathlib.Path(tempfile.mkdtemp(prefix="davit-programs-"))
     atexit.register(shutil.rmtree, copy, ignore_errors=True)
