@@ -92,6 +92,7 @@ struct job {
 	const char *server_url;
 
 	int input_fd;                    /* from the listener; -1: it is gone */
+	int signal_fd;                   /* from a listener that was started after it; -1: none */
 	struct str input;
 	struct cancel cancel;
 

@@ -1,5 +1,5 @@
-/* worker: `davit worker`, one job. The first line of standard input is the job, later ones are cancels
- * (agent/listen/handover.h says both sides' words). Exit status: 100 + result once the service has heard the end of the
+/* worker: `davit worker`, one job. The first line of standard input is the job, later ones are cancels; from a listener
+ * that was started later they come as a signal (agent/listen/handover.h says both sides' words). Exit status: 100 + result once the service has heard the end of the
  * job, 1 before. */
 #include "agent/job/worker.h"
 
@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 enum {
@@ -27,10 +28,8 @@ enum {
 
 /* ---- the listener's words ---- */
 
-static void cancel(struct job *j, const json_t *word)
+static void cancel(struct job *j, const char *reason, int64_t seconds)
 {
-	const char *reason = json_get_string(word, "reason");
-	int64_t seconds = json_get_int(word, "timeout_s", 0);
 	j->cancel.serial++;
 	j->cancel.shutdown = reason != NULL && strcmp(reason, "shutdown") == 0;
 	j->cancel.lease = reason != NULL && strcmp(reason, "lease") == 0;
@@ -56,7 +55,8 @@ static void take_words(struct job *j)
 		_cleanup_json_ json_t *word = NULL;
 		if (json_parse(j->input.data, len, 1 << 16, &word, NULL) == 0 &&
 		    json_get_object(word, "cancel") != NULL)
-			cancel(j, json_get_object(word, "cancel"));
+			cancel(j, json_get_string(json_get_object(word, "cancel"), "reason"),
+			       json_get_int(json_get_object(word, "cancel"), "timeout_s", 0));
 		else
 			log_warning("worker", "the listener said something that is not understood");
 		str_remove_front(&j->input, len + 1);
@@ -74,10 +74,25 @@ static void listen_once(struct job *j)
 		j->input_fd = -1;
 }
 
+/* A word from a listener that did not start us. */
+static void take_signal(struct job *j)
+{
+	static const char *const reasons[] = {NULL, "cancelled", "lease", "shutdown"};
+	struct signalfd_siginfo info;
+	if (read(j->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	const char *reason = reasons[info.ssi_int & 3];
+	if (info.ssi_code == SI_QUEUE && (info.ssi_uid == 0 || info.ssi_uid == getuid()) && info.ssi_int > 0 &&
+	    reason != NULL)
+		cancel(j, reason, info.ssi_int / 4);
+	else
+		log_warning("worker", "a signal that is not the listener's word was passed over");
+}
+
 void job_turn(struct job *j, struct pollfd *extra, size_t count, int64_t max_ms)
 {
-	struct pollfd fds[EXTRA_MAX + 1];
-	size_t n = 0, own = EXTRA_MAX + 1;
+	struct pollfd fds[EXTRA_MAX + 2];
+	size_t n = 0, own = ARRAY_SIZE(fds), signals = ARRAY_SIZE(fds);
 	struct err err = ERR_INIT;
 	for (; n < count && n < EXTRA_MAX; n++)
 		fds[n] = extra[n];
@@ -85,12 +100,18 @@ void job_turn(struct job *j, struct pollfd *extra, size_t count, int64_t max_ms)
 		own = n;
 		fds[n++] = (struct pollfd){ .fd = j->input_fd, .events = POLLIN };
 	}
+	if (j->signal_fd >= 0) {
+		signals = n;
+		fds[n++] = (struct pollfd){ .fd = j->signal_fd, .events = POLLIN };
+	}
 	if (http_step(j->http, fds, n, max_ms, &err) < 0)
 		log_debug("worker", "%s", err.frames[0].text);
 	for (size_t i = 0; i < count && i < EXTRA_MAX; i++)
 		extra[i].revents = fds[i].revents;
-	if (own <= EXTRA_MAX && fds[own].revents != 0)
+	if (own < ARRAY_SIZE(fds) && fds[own].revents != 0)
 		listen_once(j);
+	if (signals < ARRAY_SIZE(fds) && fds[signals].revents != 0)
+		take_signal(j);
 }
 
 /* ---- the first line ---- */
@@ -161,6 +182,7 @@ static void job_done(struct job *j)
 			 j->event_path, j->tracking_id, j->environment_url, j->undo_continues};
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		free(texts[i]);
+	closep(&j->signal_fd);
 	str_done(&j->input);
 	str_done(&j->log.block);
 	strv_done(&j->prepend_path);
@@ -212,8 +234,14 @@ static int run_job(struct job *j, enum result *ret, struct err *err)
 
 /* Signals for the agent as a whole reach the listener, which tells us; a terminal's SIGINT must not end the worker
  * under its job. */
-static void leave_signals_to_the_listener(void)
+static void leave_signals_to_the_listener(struct job *j)
 {
+	sigset_t words;
+	sigemptyset(&words);
+	sigaddset(&words, SIGUSR1);
+	/* What is started from here gets no blocked signals (base/proc.c). */
+	if (sigprocmask(SIG_BLOCK, &words, NULL) == 0)
+		j->signal_fd = signalfd(-1, &words, SFD_NONBLOCK | SFD_CLOEXEC);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
@@ -222,13 +250,13 @@ static void leave_signals_to_the_listener(void)
 int cmd_worker(int argc, char **argv)
 {
 	struct err err = ERR_INIT;
-	struct job j = { .input_fd = STDIN_FILENO, .mask = mask_process() };
+	struct job j = { .input_fd = STDIN_FILENO, .signal_fd = -1, .mask = mask_process() };
 	enum result result = RESULT_FAILED;
 	if (argc > 1) {
 		fprintf(stderr, "davit: worker takes no arguments ('%s'); the listener starts it\n", argv[1]);
 		return 2;
 	}
-	leave_signals_to_the_listener();
+	leave_signals_to_the_listener(&j);
 	fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
 	int r = read_job(&j, &err);
 	if (r == 1) {

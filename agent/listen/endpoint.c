@@ -370,10 +370,11 @@ static void delete_session(struct endpoint *e)
 
 /* ---- Polling. */
 
+/* One that was taken over belongs to no registration; its id is its own all the same. */
 static struct job *find_job(const struct endpoint *e, const char *job_id)
 {
 	for (struct job *j = e->listener->jobs; j != NULL; j = j->next)
-		if (j->endpoint == e && j->phase != JOB_OVER && j->run.job_id != NULL &&
+		if ((j->endpoint == e || j->endpoint == NULL) && j->phase != JOB_OVER && j->run.job_id != NULL &&
 		    strcmp(j->run.job_id, job_id) == 0)
 			return j;
 	return NULL;

@@ -52,3 +52,9 @@ json_t *handover_cancel(int64_t timeout_s, const char *reason)
 {
 	return json_pack("{s:{s:I, s:s}}", "cancel", "timeout_s", (json_int_t)timeout_s, "reason", reason);
 }
+
+int handover_cancel_value(int64_t timeout_s, const char *reason)
+{
+	int number = strcmp(reason, "lease") == 0 ? 2 : strcmp(reason, "shutdown") == 0 ? 3 : 1;
+	return (int)MIN(MAX(timeout_s, 0), (int64_t)86400) * 4 + number;
+}

@@ -108,6 +108,7 @@ struct job {
 	struct job *next;
 	struct listener *listener;
 	struct endpoint *endpoint;       /* NULL: taken over from an agent that died */
+	int word_signal;                 /* how a worker that was taken over hears words; 0: by its input, or not at all */
 	enum job_phase phase;
 	struct broker_message ref;
 	struct call call, renewal;
@@ -143,9 +144,12 @@ void job_feed(struct job *j);
 void job_recovered(struct job *j, const char *what);
 int64_t job_due(const struct job *j);
 bool job_holds_slot(const struct job *j);
-/* A job that an agent which died had under way; worker: its process, perhaps still alive. */
+/* Can its worker be told something? Not that of an older release which was taken over. */
+bool job_can_be_told(const struct job *j);
+/* A job that an agent which died had under way; worker: its process, perhaps still alive. word_signal: what it hears
+ * words by, 0: nothing. */
 void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start,
-	       const char *user, const char *tracking_id);
+	       int word_signal, const char *user, const char *tracking_id);
 
 /* ---- Recovery: davit-step recover, beside everything else (recovery.c). */
 struct recovery {

@@ -138,9 +138,43 @@ void job_feed(struct job *j)
 	j->sent = 0;
 }
 
+/* To the process itself: its number may be another's by now. */
+static int signal_worker(const struct job *j, int number, siginfo_t *info)
+{
+	return (int)syscall(SYS_pidfd_send_signal, j->pidfd, number, info, 0);
+}
+
+bool job_can_be_told(const struct job *j)
+{
+	return j->endpoint != NULL || j->word_signal != 0;
+}
+
+/* The pipe ended with the agent that had made it. */
+static void tell_adopted(const struct job *j, int64_t timeout_ms, const char *reason)
+{
+	siginfo_t info = {.si_signo = j->word_signal, .si_code = SI_QUEUE};
+	info.si_pid = getpid();
+	info.si_uid = getuid();
+	info.si_value.sival_int = handover_cancel_value(timeout_ms / 1000, reason);
+	if (j->word_signal == 0)
+		log_warning("listen",
+			    "the worker of job '%s' was started by a release whose workers cannot be told that it "
+			    "ends (%s)",
+			    j->run.name, reason);
+	else if (signal_worker(j, j->word_signal, &info) < 0)
+		log_warning("listen", "the worker of job '%s' cannot be told that it ends (%s): %s", j->run.name,
+			    reason, strerror(errno));
+}
+
 static void tell_worker(struct job *j, int64_t timeout_ms, const char *reason)
 {
-	if (j->phase != JOB_RUNNING || j->worker.stdin_fd < 0)
+	if (j->phase != JOB_RUNNING)
+		return;
+	if (j->endpoint == NULL) {
+		tell_adopted(j, timeout_ms, reason);
+		return;
+	}
+	if (j->worker.stdin_fd < 0)
 		return;
 	_cleanup_json_ json_t *line = handover_cancel(timeout_ms / 1000, reason);
 	_cleanup_free_ char *text = json_text(line);
@@ -591,7 +625,7 @@ void job_worker_ended(struct job *j)
 }
 
 void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start,
-	       const char *user, const char *tracking_id)
+	       int word_signal, const char *user, const char *tracking_id)
 {
 	struct job *j = xcalloc(1, sizeof(*j));
 	j->listener = l;
@@ -612,6 +646,10 @@ void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t wo
 	j->phase = JOB_RUNNING;
 	if (worker > 0 && proc_alive(worker, worker_start))
 		j->pidfd = (int)syscall(SYS_pidfd_open, worker, 0);
+	/* Between the two its number may have become another process's. */
+	if (j->pidfd >= 0 && !proc_alive(worker, worker_start))
+		closep(&j->pidfd);
+	j->word_signal = j->pidfd >= 0 ? word_signal : 0;
 	if (j->pidfd < 0)
 		worker_died(j, xstrdup("The agent died while this job ran."));
 }
@@ -633,6 +671,8 @@ void job_timer(struct job *j, int64_t now_ms)
 			    j->run.name);
 		if (j->worker.pid > 0)
 			proc_signal(&j->worker, SIGKILL);
+		else if (j->pidfd >= 0)
+			(void)signal_worker(j, SIGKILL, NULL);
 	}
 	if (j->renew_due_ms != 0 && now_ms >= j->renew_due_ms && !call_is_running(&j->renewal))
 		renew(j);

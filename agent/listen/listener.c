@@ -176,7 +176,7 @@ static void stop(struct listener *l)
 	printf("Exiting...\n");
 	(void)fflush(stdout);
 	for (struct job *j = l->jobs; j != NULL; j = j->next)
-		if (j->endpoint != NULL)
+		if (job_can_be_told(j))
 			job_shutdown(j);
 	close_all(l);
 }
@@ -251,10 +251,9 @@ static bool is_over(const struct listener *l)
 	for (const struct recovery *r = l->recoveries; r != NULL; r = r->next)
 		if (!r->over && (r->pidfd >= 0 || r->tries == 0 || call_is_running(&r->comment)))
 			return false;
-	/* A worker that a former agent started cannot be told to stop; the next start finds it, or what it left, again.
-	 */
+	/* What cannot be told to stop is found again by the next start, it or what it left. */
 	for (const struct job *j = l->jobs; j != NULL; j = j->next)
-		if (j->endpoint != NULL && (j->pidfd >= 0 || j->phase != JOB_OVER))
+		if (job_can_be_told(j) && (j->pidfd >= 0 || j->phase != JOB_OVER))
 			return false;
 	return true;
 }

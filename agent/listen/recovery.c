@@ -12,6 +12,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "agent/listen/handover.h"
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -296,6 +297,7 @@ void recovery_keep_job(const struct job *j)
 		json_object_set_new(record, "user", json_string(j->user));
 	json_object_set_new(record, "tracking_id", json_string(j->tracking_id));
 	json_object_set_new(record, "pid", json_integer(j->worker.pid));
+	json_object_set_new(record, "word_signal", json_integer(HANDOVER_SIGNAL));
 	json_object_set_new(record, "start_time", json_integer((json_int_t)j->worker.start_time));
 	json_object_set(record, "report", j->report);
 	_cleanup_free_ char *id = xasprintf("%s%s", kept_prefix, j->run.job_id), *text = json_text(record);
@@ -345,8 +347,8 @@ static void adopt(struct listener *l, const char *id)
 		return;
 	}
 	job_adopt(l, &run, json_object_get(record, "report"), (pid_t)json_get_int(record, "pid", 0),
-		  (uint64_t)json_get_int(record, "start_time", 0), json_get_string(record, "user"),
-		  json_get_string(record, "tracking_id"));
+		  (uint64_t)json_get_int(record, "start_time", 0), (int)json_get_int(record, "word_signal", 0),
+		  json_get_string(record, "user"), json_get_string(record, "tracking_id"));
 }
 
 static void closedirp(DIR **dir)

@@ -438,6 +438,63 @@ def test_a_killed_agent_listens_again_at_once():
         assert agent.stop() == 0
 
 
+def restarted_beside_its_job(c):
+    """An agent that was killed while a job ran, and started again; the commit, and a file that tells how the step ended."""
+    agent, end = started(c), c.root / "end"
+    sha = c.forge.push(SLOW.replace("exec sleep 600", f"trap 'echo interrupted > {end}; exit 1' INT\n          sleep 600 & wait"))
+    c.forge.begun(sha)
+    agent.says("Running job")
+    until("the step runs", lambda: "begun" in str(c.forge.jobs(sha)))
+    agent.kill()
+    agent.start().listening(2)
+    return agent, sha, end
+
+
+def test_a_cancel_reaches_a_worker_that_a_former_agent_started():
+    with Case() as c:
+        agent, sha, end = restarted_beside_its_job(c)
+        c.forge.cancel("acme/widgets", c.forge.run_of(sha)["id"])
+        (job,) = c.forge.ended(sha)
+        assert job["conclusion"] == "cancelled", job
+        assert end.read_text() == "interrupted\n"
+        step = next(s for s in job["steps"] if s["name"].startswith("Run"))
+        assert "The operation was canceled" in step["log"], step
+        agent.says("result: Canceled")
+        assert conclusions(c.forge.ended(c.forge.push())) == ["success"]
+        assert agent.stop() == 0
+
+
+def test_a_worker_of_a_former_agent_that_does_not_heed_its_cancel_is_killed():
+    with Case() as c:
+        agent, sha, _ = restarted_beside_its_job(c)
+        (worker,) = agent.workers()
+        os.kill(worker, signal.SIGSTOP)
+        c.forge.cancel("acme/widgets", c.forge.run_of(sha)["id"])
+        (job,) = c.forge.ended(sha)
+        assert job["conclusion"] == "cancelled", job
+        agent.says("did not end in time")
+        assert agent.stop() == 0
+
+
+def test_a_lapsed_lease_reaches_a_worker_that_a_former_agent_started():
+    with Case() as c:
+        agent, _, end = restarted_beside_its_job(c)
+        c.forge.fault("renewjob", times=-1, status=404,
+                      body='{"source":"actions-run-service","statusCode":404,"errorMessage":"no such job"}')
+        until("the step is interrupted", end.exists)
+        agent.says("result: Abandoned")
+        assert agent.stop() == 0
+
+
+def test_sigint_ends_the_job_of_a_former_agent_too():
+    with Case() as c:
+        agent, sha, end = restarted_beside_its_job(c)
+        assert agent.stop() == 0
+        (job,) = c.forge.ended(sha)
+        assert job["conclusion"] == "failure" and "shutdown signal" in str(job), job
+        assert end.read_text() == "interrupted\n"
+
+
 def test_jobs_of_a_root_agent_run_as_the_user_that_was_named_and_cannot_read_its_keys():
     if os.geteuid() != 0:
         print("skipped: only root can give work to another user")
