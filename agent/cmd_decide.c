@@ -285,6 +285,30 @@ int cmd_unlock(int argc, char **argv)
 	return decision_end(&d, r, true);
 }
 
+/* No deployment of this job was found. Was there none, or does this step look in the wrong place? The runner's folder knows. */
+static void look_for_lost(struct decision *d)
+{
+	json_t *doc _cleanup_json_ = NULL;
+	struct err ignored = ERR_INIT;
+	_cleanup_free_ char *id = d->in.job.present ? deploy_job_kept_id() : NULL;
+	if (id == NULL)
+		return;
+	bool known = store_deployment_get(d->session.store, id, &doc, &ignored) == 0;
+	const char *state = json_get_string(doc, "state");
+	if (state != NULL && strcmp(state, "open") != 0 && strcmp(state, "undoing") != 0 && strcmp(state, "held") != 0)
+		return;
+	d->result.exit_status = 4;
+	if (known) {
+		err_set(&d->err, ERR_REFUSED, "the deployment %.60s of this job is not decided: it was opened under another key", id);
+		err_hint(&d->err, ERR_REFUSED,
+		         "a step changed GITHUB_JOB, DAVIT_MATRIX or RUNNER_TRACKING_ID; `davit rollback %.60s` takes it back", id);
+		return;
+	}
+	err_set(&d->err, ERR_NOT_FOUND, "the deployment %.60s of this job is not in the journal in %s", id, store_dir(d->session.store));
+	err_hint(&d->err, ERR_NOT_FOUND,
+	         "all steps of a job need the same DAVIT_STATE; where that folder is lost, `davit recover FILE --takeover` reads the targets");
+}
+
 int cmd_finish(int argc, char **argv)
 {
 	struct decision d = { .err = ERR_INIT };
@@ -320,5 +344,7 @@ int cmd_finish(int argc, char **argv)
 	if (r < 0)
 		return decision_end(&d, r, false);
 	r = engine_finish(status_option, on_failure, &d.session.options, &d.result, &d.err);
+	if (r >= 0 && d.result.exit_status == 0 && d.result.id == NULL)
+		look_for_lost(&d);
 	return decision_end(&d, r, true);
 }

@@ -76,6 +76,8 @@ static int run_step(const char *name, struct deploy_session *session, const stru
 		session->workflow = true;
 		session->options.job_key = in->job.key;
 		session->options.keep_open = true;
+		session->options.opened = deploy_job_keep_id;
+		session->options.opened_context = session;
 	}
 	if (plan)
 		r = engine_plan(deployment, &session->options, &result, err);

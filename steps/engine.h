@@ -29,6 +29,8 @@ struct engine_options {
 	void *report_context;
 	const char *job_key;                     /* the deployment of this job; NULL: none */
 	bool keep_open;                          /* a step of a job: do not decide at the end */
+	void (*opened)(void *opened_context, const char *id);   /* a step of a job opened the job's deployment; nothing is changed yet. May be NULL */
+	void *opened_context;
 	/* How targets are made: target_new, or the simulator's. */
 	int (*make_target)(const char *name, const json_t *config, struct target **ret, struct err *err);   /* NULL: target_new */
 	const struct step_type *(*find_step)(const char *name);   /* NULL: step_find */

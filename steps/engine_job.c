@@ -67,6 +67,8 @@ static int open_job(struct engine *e, struct err *err)
 	if (r == 0)
 		r = engine_set_state(e, DEPLOYMENT_OPEN, json_pack("{s:s, s:O, s:o}", "plan_digest", e->digest, "runner", runner, "targets",
 		                                                    engine_targets_json(e)), err);
+	if (r == 0 && e->o->opened)
+		e->o->opened(e->o->opened_context, e->id);
 	return r;
 }
 

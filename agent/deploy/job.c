@@ -6,12 +6,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "agent/deploy/session.h"
 #include "agent/deploy/values.h"
 #include "base/fs.h"
 #include "base/rand.h"
 #include "base/secret.h"
 
-enum { DOCUMENT_MAX = 8 << 20 };
+enum { DOCUMENT_MAX = 8 << 20, ID_MAX = 256 };
 
 static char *copy_member(const json_t *job, const char *key)
 {
@@ -190,6 +191,39 @@ int deploy_job_write_summary(const char *markdown, struct err *err)
 	struct str masked _cleanup_(str_done) = STR_INIT(1 << 20);
 	mask_apply(mask_process(), markdown, strlen(markdown), &masked);
 	return append_file("GITHUB_STEP_SUMMARY", str_peek(&masked), masked.len, err);
+}
+
+static char *id_path(void)
+{
+	const char *temp = getenv("RUNNER_TEMP");
+	return temp != NULL && temp[0] == '/' ? fs_join(temp, "davit/deployment") : NULL;
+}
+
+void deploy_job_keep_id(void *context, const char *id)
+{
+	struct deploy_session *session = context;
+	_cleanup_free_ char *path = id_path(), *line = xasprintf("%s\n", id);
+	if (path == NULL)
+		return;
+	struct err err = ERR_INIT;
+	char text[ERR_FRAME_SIZE];
+	_cleanup_free_ char *dir = xstrndup(path, (size_t)(strrchr(path, '/') - path));
+	int r = fs_mkdirs(AT_FDCWD, dir, 0700, &err);
+	if (r >= 0)
+		r = fs_write_atomic(AT_FDCWD, path, line, strlen(line), 0600, &err);
+	if (r < 0)
+		session->options.report(session->options.report_context, "warning", err_line(&err, text, sizeof(text)));
+}
+
+char *deploy_job_kept_id(void)
+{
+	_cleanup_free_ char *path = id_path();
+	struct str text _cleanup_(str_done) = STR_INIT(ID_MAX);
+	struct err ignored = ERR_INIT;
+	if (path == NULL || fs_read(AT_FDCWD, path, ID_MAX, &text, &ignored) < 0)
+		return NULL;
+	str_truncate(&text, strcspn(str_peek(&text), "\r\n"));
+	return text.len > 0 ? str_take(&text) : NULL;
 }
 
 static char *in_form(const char *from)

@@ -23,6 +23,10 @@ json_t *deploy_job_inputs_by_name(const char *const *names, size_t count);
 int deploy_job_write_outputs(const json_t *outputs, struct err *err);
 /* Text appended to GITHUB_STEP_SUMMARY, masked. */
 int deploy_job_write_summary(const char *markdown, struct err *err);
+/* The id of the job's deployment in $RUNNER_TEMP/davit/deployment, which the runner empties with each job: written when it is
+ * opened, so that a later step that does not find it in its journal knows that there is one. */
+void deploy_job_keep_id(void *context, const char *id);          /* context: struct deploy_session, for a warning */
+char *deploy_job_kept_id(void);                                  /* NULL: none; free() */
 /* The last part of "owner/name", and the job's environment, in the form that a deployment's names have; or NULL. */
 char *deploy_job_default_name(const struct deploy_job *job);
 char *deploy_job_default_environment(const struct deploy_job *job);

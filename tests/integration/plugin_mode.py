@@ -52,7 +52,49 @@ class PluginMode(Case):
     def gate(self, job, command):
         return job.uses("health-gate", checks=json.dumps([{"command": command}]), deadline="1s", targets=self.targets)
 
+    def note(self, job):
+        """Where the job's deployment is noted."""
+        return os.path.join(job.env["RUNNER_TEMP"], "davit", "deployment")
+
+    def finish_elsewhere(self, job, name, value):
+        """A `finish` that has another value of that variable than the steps before it."""
+        kept, job.env[name] = job.env[name], value
+        try:
+            return job.uses("finish", status="success")
+        finally:
+            job.env[name], job.status = kept, "success"
+
     # ---- the way it should go ----
+
+    def test_the_id_of_the_jobs_deployment_lies_in_its_temporary_folder(self):
+        job = Job(self.t)
+        self.assert_ok(self.gate(job, ["true"]))
+        self.assertFalse(os.path.exists(self.note(job)), "nothing is opened by a step that changes nothing")
+        held = self.t.path("held")
+        self.assert_ok(job.uses("run", command=f"cp {self.note(job)} {held}", undo="none", targets=self.targets))
+        [d] = self.history()
+        for path in (self.note(job), held):
+            with open(path, encoding="ascii") as f:
+                self.assertEqual(f.read(), d["id"] + "\n", "it is there before the first change")
+        self.assert_ok(self.secrets(job))
+        self.assert_ok(job.uses("finish"))
+
+    def test_finish_is_not_silent_where_the_journal_does_not_know_the_jobs_deployment(self):
+        job = Job(self.t)
+        self.assert_ok(self.upload(job))
+        [d] = self.history()
+        lost = self.finish_elsewhere(job, "DAVIT_STATE", self.t.path("elsewhere"))
+        self.assertEqual(lost.code, 4, repr(lost))
+        self.assertIn(d["id"], lost.text)
+        self.assertIn("DAVIT_STATE", lost.text)
+        other = self.finish_elsewhere(job, "RUNNER_TRACKING_ID", "github_other")
+        self.assertEqual(other.code, 4, repr(other))
+        self.assertIn(d["id"], other.text)
+        self.assertIn("davit rollback " + d["id"], other.text)
+        self.assertEqual([x["state"] for x in self.history()], ["open"], "neither decided anything")
+        self.assert_ok(job.uses("finish"))
+        self.assertEqual([x["state"] for x in self.history()], ["committed"])
+        self.assert_ok(self.finish_elsewhere(job, "RUNNER_TRACKING_ID", "github_other"))
 
     def test_the_steps_of_a_job_share_one_deployment_and_finish_commits_it(self):
         job = Job(self.t)

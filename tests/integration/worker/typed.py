@@ -52,9 +52,12 @@ class Typed(unittest.TestCase):
             - uses: {OWN}/secret-write@v1
               with: {{targets: {self.here}, path: {self.srv}/env, values: "KEY: ${{{{ secrets.KEY }}}}"}}
             - {{name: looks, run: "cat {self.srv}/current/a.txt; test -n '${{{{ steps.up.outputs.release }}}}'"}}
+            - {{name: knows, run: "cat $RUNNER_TEMP/davit/deployment"}}
         '''), files={"a.txt": "hello\n"})
         self.assertEqual((run.status, run.conclusion), (100, "success"), run.shown)
         self.assertIn("hello", run.lines("looks"))
+        with sqlite3.connect(os.path.join(self.house.state, "journal.db")) as db:
+            self.assertIn(db.execute("select id from deployment").fetchone()[0], run.lines("knows"))
         self.assertEqual(run.step("Decide the deployment")["conclusion"], "success")
         with open(f"{self.srv}/env") as file:
             self.assertIn("s3cr3t-value", file.read())
