@@ -29,6 +29,20 @@ static int fail(const struct err *err)
 	return cli_fail(err, status == 1 ? 2 : status);
 }
 
+/* As it is shown: without what a rollback needs, which is long and nobody's reading, and with the exit status in any case. A held
+ * deployment that is being taken back has none for the moment. */
+static void make_readable(json_t *deployment)
+{
+	static const char *const undecided[] = { "preparing", "open", "undoing" };
+	const char *state = json_get_string(deployment, "state");
+	bool decided = json_object_get(deployment, "exit_status") != NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(undecided); i++)
+		decided = decided && (state == NULL || strcmp(state, undecided[i]) != 0);
+	json_object_del(deployment, "kept");
+	if (!decided)
+		json_object_set_new(deployment, "exit_status", json_null());
+}
+
 int cmd_history(int argc, char **argv)
 {
 	const char *name = NULL, *environment = NULL, *limit_text = NULL;
@@ -60,9 +74,8 @@ int cmd_history(int argc, char **argv)
 		deployments = json_array();
 	size_t i;
 	json_t *deployment;
-	/* What a rollback needs is long and nobody's reading. */
 	json_array_foreach(deployments, i, deployment)
-		json_object_del(deployment, "kept");
+		make_readable(deployment);
 	if (cli_json()) {
 		_cleanup_free_ char *text = json_pretty(deployments);
 		report_print_masked(text, stdout);
@@ -119,7 +132,7 @@ static int read_report(struct store *store, const char *word, json_t **ret, stru
 	int r = find_deployment(store, word, &deployment, err);
 	if (r < 0)
 		return r;
-	json_object_del(deployment, "kept");
+	make_readable(deployment);
 	const char *id = json_get_string(deployment, "id");
 	r = store_step_list(store, id, &steps, err);
 	if (r >= 0)

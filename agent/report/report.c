@@ -247,6 +247,8 @@ void report_print_deployment(const json_t *report, bool colours, FILE *out)
 	            text_of(d, "name"), text_of(d, "environment"), colour(colours, state_colour(text_of(d, "state"))),
 	            text_of(d, "state"), colour(colours, "\x1b[0m"));
 	append_field(&text, "reason", text_of(d, "reason"));
+	if (json_is_integer(json_object_get(d, "exit_status")))
+		str_appendf(&text, "%-13s%lld\n", "exit status", (long long)json_get_int(d, "exit_status", 0));
 	append_field(&text, "commit", text_of(d, "commit"));
 	append_field(&text, "run", text_of(d, "run_url"));
 	append_field(&text, "by", text_of(d, "user"));

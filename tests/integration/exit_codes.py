@@ -96,6 +96,29 @@ class ExitCodes(Case):
         self.assertEqual(self.state(), "held")
         return self.history()[0]["id"]
 
+    # ---- what history and show say of it ----
+
+    def test_history_and_show_name_the_exit_status_that_each_deployment_ended_with(self):
+        self.assert_exit(self.deploy(site="one"), 0)
+        self.assert_exit(self.deploy(self.gate("false"), site="two"), 1)
+        self.assert_exit(self.deploy(args=["--expect", "0" * 64], site="three"), 3)
+        begun = self.t.path("begun")
+        process = self.start(self.slow(begun), begun=begun, site="four")
+        self.assertEqual([d.get("exit_status", "none") for d in self.history()], [None, 3, 1, 0])
+        last = self.t.run("show", "last", "--json")
+        self.assertIn("exit_status", json.loads(last.out)["deployment"])
+        self.assertIsNone(json.loads(last.out)["deployment"]["exit_status"], "it is not decided")
+        self.assertNotIn("exit status", self.t.run("show", "last").out)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(30), 130)
+        self.assertEqual(self.history()[0]["exit_status"], 130)
+        self.assert_exit(self.deploy(self.gate("false"), site="five", on_failure="hold"), 4)
+        newest = self.history()[0]["id"]
+        self.assertEqual(json.loads(self.t.run("show", newest, "--json").out)["deployment"]["exit_status"], 4)
+        self.assertRegex(self.t.run("show", newest).out, r"(?m)^exit status +4$")
+        self.assert_exit(self.t.run("rollback", newest), 0)
+        self.assertEqual(self.history()[0]["exit_status"], 1, "undone after a failure, whoever did it")
+
     # ---- 0 ----
 
     def test_0_committed_then_nothing_to_change_then_plans(self):
