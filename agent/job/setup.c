@@ -355,23 +355,46 @@ static int eval_defaults(struct job *j, struct err *err)
 	return 0;
 }
 
-static char *first_line(const char *script)
+static const json_t *script_of(const json_t *step)
 {
-	script += strspn(script, " \t\r\n");
-	return xstrndup(script, strcspn(script, "\r\n"));
+	size_t i;
+	json_t *pair;
+	json_array_foreach(wire_get(wire_get(step, "inputs"), "map"), i, pair) {
+		const json_t *key = wire_get(pair, "key");
+		const char *name = json_is_string(key) ? json_string_value(key) : wire_string(key, "lit");
+		if (name != NULL && strcasecmp(name, "script") == 0)
+			return wire_get(pair, "value");
+	}
+	return NULL;
 }
 
-/* `displayName`, else `name:`, else what it runs. A name that needs contexts of a later time is shown with its
- * expressions. */
-static char *step_name(struct job *j, const json_t *step, const char *fallback, bool *ret_final)
+const json_t *step_title_token(const json_t *step, const char **ret_prefix)
 {
-	const char *given = wire_string(step, "displayName");
 	const json_t *token = wire_get(step, "displayNameToken");
+	*ret_prefix = "";
+	if (!token_is_null(token))
+		return token;
+	*ret_prefix = "Run ";
+	return script_of(step);
+}
+
+char *step_title(const char *prefix, const char *value)
+{
+	value += strspn(value, " \t\r\n");
+	size_t len = strcspn(value, "\r\n");
+	return len == 0 ? xstrdup("run") : xasprintf("%s%.*s", prefix, (int)len, value);
+}
+
+/* One that needs contexts of a later time is shown with its expressions first. uses: what a step without script runs. */
+static char *first_title(struct job *j, const json_t *step, const char *uses, bool *ret_final)
+{
+	const char *given = wire_string(step, "displayName"), *prefix;
+	const json_t *token = step_title_token(step, &prefix);
 	*ret_final = true;
 	if (given != NULL && given[0] != '\0')
 		return xstrdup(given);
-	if (token_is_null(token))
-		return xasprintf("Run %s", fallback);
+	if (token == NULL)
+		return step_title(prefix, uses);
 	_cleanup_json_ json_t *text = NULL;
 	static const char *const later[] = { "steps", "env", "job", "runner", "secrets" };
 	_cleanup_json_ json_t *early = json_copy(j->contexts);
@@ -379,9 +402,10 @@ static char *step_name(struct job *j, const json_t *step, const char *fallback, 
 		json_object_del(early, later[i]);
 	struct token_scope scope = { .expr = { .contexts = early }, .file_table = j->scope.file_table };
 	if (token_eval_text(token, &scope, &text, NULL) == 0)
-		return xstrdup(json_string_value(text));
+		return step_title(prefix, json_string_value(text));
 	*ret_final = false;
-	return token_readable(token);
+	_cleanup_free_ char *readable = token_readable(token);
+	return step_title(prefix, readable);
 }
 
 static bool is_action(const json_t *step)
@@ -396,41 +420,23 @@ static bool is_script(const json_t *reference)
 	return type != NULL ? strcasecmp(type, "script") == 0 : wire_int(reference, "type", 0) == 3;
 }
 
-static char *script_of(const json_t *step)
-{
-	size_t i;
-	json_t *pair;
-	json_array_foreach(wire_get(wire_get(step, "inputs"), "map"), i, pair) {
-		const json_t *key = wire_get(pair, "key");
-		const char *name = json_is_string(key) ? json_string_value(key) : wire_string(key, "lit");
-		if (name != NULL && strcasecmp(name, "script") == 0)
-			return token_readable(wire_get(pair, "value"));
-	}
-	return xstrdup("");
-}
-
 static int add_step(struct job *j, json_t *step, struct err *err)
 {
 	const json_t *reference = wire_get(step, "reference");
 	struct uses uses = { .step = NULL };
 	bool final, script = is_script(reference);
-	_cleanup_free_ char *shown = NULL;
 	if (wire_bool(step, "background", false)) {
 		int r = err_set(err, ERR_UNSUPPORTED,
 				"the step '%s' asks for `background: true`, which this agent does not do",
 				wire_string(step, "contextName") != NULL ? wire_string(step, "contextName") : "");
 		return err_hint(err, r, "run the program in the background of a run: step");
 	}
-	if (script) {
-		_cleanup_free_ char *text = script_of(step);
-		shown = first_line(text);
-	} else {
+	if (!script) {
 		int r = uses_resolve(reference, setting(j, "actions_repository"), &uses, err);
 		if (r < 0)
 			return r;
-		shown = xstrdup(uses.shown);
 	}
-	_cleanup_free_ char *name = step_name(j, step, shown, &final);
+	_cleanup_free_ char *name = first_title(j, step, script ? "" : uses.shown, &final);
 	struct record *r = record_new(j, wire_string(step, "id"), name,
 				      script                     ? STEP_SCRIPT
 				      : uses.kind == USES_DEPLOY ? STEP_DEPLOY

@@ -59,12 +59,14 @@ static void final_name(struct job *j, struct record *r)
 	struct err err = ERR_INIT;
 	char line[1024];
 	r->name_final = true;
-	if (token_eval_text(wire_get(r->step, "displayNameToken"), &scope, &text, &err) < 0) {
+	const char *prefix;
+	const json_t *token = step_title_token(r->step, &prefix);
+	if (token_eval_text(token, &scope, &text, &err) < 0) {
 		record_issue(j, r, ISSUE_WARNING, err_line(&err, line, sizeof(line)), NULL);
 		return;
 	}
 	free(r->name);
-	r->name = xstrdup(json_string_value(text));
+	r->name = step_title(prefix, json_string_value(text));
 	record_tell(j, r);
 }
 

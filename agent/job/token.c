@@ -4,7 +4,7 @@
 
 #include <ctype.h>
 
-enum { TOKEN_DEPTH_MAX = 50, TOKEN_TEXT_MAX = 10 << 20 };
+enum { TOKEN_DEPTH_MAX = 50, TOKEN_TEXT_MAX = 10 << 20, ARGUMENTS_MAX = 64 };
 enum { TYPE_TEXT = 0, TYPE_SEQUENCE = 1, TYPE_MAPPING = 2, TYPE_EXPRESSION = 3, TYPE_INSERT = 4, TYPE_BOOLEAN = 5,
        TYPE_NUMBER = 6, TYPE_NULL = 7 };
 
@@ -241,8 +241,8 @@ static const char *argument_end(const char *p)
 /* format('Build on {0}', matrix.os) → Build on ${{ matrix.os }}. False: it is something else. */
 static bool unfold(const char *expression, struct str *out)
 {
-	const char *arguments[16];
-	size_t lengths[16], count = 0;
+	const char *arguments[ARGUMENTS_MAX];
+	size_t lengths[ARGUMENTS_MAX], count = 0;
 	if (!str_starts(expression, "format('"))
 		return false;
 	const char *format = expression + strlen("format('"), *end = argument_end(expression + strlen("format("));

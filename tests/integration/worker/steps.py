@@ -2,6 +2,7 @@
 """What a job's steps see and what becomes of them: conditions, environment, outputs, files, shells, masks, annotations."""
 import os
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
@@ -308,6 +309,48 @@ class Steps(unittest.TestCase):
         ''', change=lambda message: message["variables"].update(ACTIONS_STEP_DEBUG={"value": "true"}))
         self.assertIn("##[debug]shown", run.lines("says"))
         self.assertIn("##[debug]Set output a = 1", run.lines("says"))
+
+
+    def test_titles_of_steps_are_evaluated_as_soon_as_they_can_be(self):
+        self.house.secrets(KEY="s3cr3t-value")
+        run = self.house.run('''
+            - run: echo hi ${{ github.sha }}
+            - run: |2
+
+                  echo first ${{ github.ref_name }}
+                echo second ${{ github.sha }}
+            - {id: one, name: "one of ${{ github.repository }}", run: 'echo "said=later" >> "$GITHUB_OUTPUT"'}
+            - run: echo ${{ steps.one.outputs.said }} ${{ secrets.KEY }}
+            - {name: "name of ${{ steps.one.outputs.said }}", run: echo}
+            - {if: "false", run: "echo skipped ${{ steps.one.outputs.said }} ${{ env.NONE }}"}
+            - {if: "false", run: "echo broken ${{ fromJSON('{') }}"}
+            - {name: "${{ '' }}", run: echo}
+        ''')
+        sha = run.shown["sha"]
+        names = [s["name"] for s in run.job["steps"]]
+        self.assertEqual(names[1:9], [f"Run echo hi {sha}", "Run echo first main", "one of octo/demo", "Run echo later ***",
+                                      "name of later", "Run echo skipped later ", "Run echo broken ${{ fromJSON('{') }}", "run"])
+        self.assertIn("##[group]" + names[1], run.lines(names[1]))
+
+    def test_a_title_that_waits_for_a_step_shows_its_expressions_until_then(self):
+        gate = os.path.join(self.house.folder, "gate")
+        worker = self.house.start(f'''
+            - {{id: one, run: 'for i in $(seq 400); do test -e {gate} && break; sleep 0.05; done; echo "said=later" >> "$GITHUB_OUTPUT"'}}
+            - run: echo ${{{{ github.repository }}}} ${{{{ steps.one.outputs.said }}}}
+        ''')
+        self.addCleanup(worker.process.kill)
+
+        def names():
+            return [s["name"] for r in self.house.forge.runs() if r["sha"] == self.house.sha
+                    for job in r["jobs"] for s in job["steps"]]
+        end = time.monotonic() + 10
+        while not (shown := [n for n in names() if n.startswith("Run echo")]):
+            self.assertLess(time.monotonic(), end, names())
+            time.sleep(0.02)
+        self.assertEqual(shown, ["Run echo ${{ github.repository }} ${{ steps.one.outputs.said }}"])
+        open(gate, "w").close()
+        run = self.house.finish(worker)
+        self.assertIn("octo/demo later", run.lines("Run echo octo/demo later"))
 
 
 if __name__ == "__main__":
