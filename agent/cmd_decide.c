@@ -135,6 +135,11 @@ static int read_way_back(struct decision *d, const char *file, const char *id, c
 		r = find_committed(d, id, to, &doc);
 		const char *state = json_get_string(doc, "state");
 		const json_t *kept = state != NULL && strcmp(state, "committed") == 0 ? json_object_get(doc, "kept") : NULL;
+		if (r >= 0 && json_is_string(kept)) {
+			r = err_set(&d->err, ERR_INVALID, "what a way back needs was not kept: %s", json_string_value(kept));
+			return err_hint(&d->err, r, "davit rollback %s%s --file FILE, a deployment file with these targets and steps",
+			                to ? "--to " : "", to ? to : id);
+		}
 		if (r >= 0 && kept != NULL)
 			r = deploy_kept_fill(kept, d->values.secrets, ret_kept, &d->session.faults, &d->err);
 		if (r >= 0)

@@ -8,22 +8,31 @@
 #include "agent/commands.h"
 #include "agent/deploy/document.h"
 #include "agent/deploy/job.h"
+#include "agent/deploy/kept.h"
 #include "agent/deploy/session.h"
 #include "agent/step_input.h"
 #include "base/seal.h"
 
 enum { SEALED_MAX = 16 << 20 };
 
-/* The targets that earlier steps of the job defined, with their logins: as they were sealed for an undo. NULL: none. */
-static json_t *targets_of_job(const struct deploy_session *session, const struct step_input *in)
+/* The deployment that earlier steps of the job opened. NULL: none. */
+static json_t *deployment_of_job(const struct deploy_session *session, const struct step_input *in)
 {
-	json_t *list _cleanup_json_ = NULL, *sealed _cleanup_json_ = NULL;
-	struct str text _cleanup_(str_done) = STR_SECRET_INIT(SEALED_MAX + 1024);
+	json_t *list _cleanup_json_ = NULL;
 	struct err ignored = ERR_INIT;
 	const struct store_filter filter = { .job_key = in->job.key, .undecided = true, .limit = 1 };
 	if (!in->job.present || session->store == NULL || store_deployment_list(session->store, &filter, &list, &ignored) < 0)
 		return NULL;
-	const char *id = json_get_string(json_array_get(list, 0), "id");
+	return json_incref(json_array_get(list, 0));
+}
+
+/* The targets that they defined, with their logins: as they were sealed for an undo. NULL: none. */
+static json_t *targets_of_job(const struct deploy_session *session, const json_t *joined)
+{
+	json_t *sealed _cleanup_json_ = NULL;
+	struct str text _cleanup_(str_done) = STR_SECRET_INIT(SEALED_MAX + 1024);
+	struct err ignored = ERR_INIT;
+	const char *id = json_get_string(joined, "id");
 	if (id == NULL || seal_read(store_dir(session->store), id, &text, &ignored) < 0 ||
 	    json_parse(str_peek(&text), text.len, SEALED_MAX, &sealed, &ignored) < 0)
 		return NULL;
@@ -33,7 +42,7 @@ static json_t *targets_of_job(const struct deploy_session *session, const struct
 static int make_document(const char *name, const struct deploy_session *session, const struct step_input *in,
                          struct deploy_document **ret, json_t **ret_faults, struct err *err)
 {
-	json_t *known _cleanup_json_ = targets_of_job(session, in);
+	json_t *joined _cleanup_json_ = deployment_of_job(session, in), *known _cleanup_json_ = targets_of_job(session, joined);
 	_cleanup_free_ char *default_name = deploy_job_default_name(&in->job);
 	_cleanup_free_ char *default_environment = deploy_job_default_environment(&in->job);
 	struct deploy_single single = {
@@ -51,7 +60,14 @@ static int make_document(const char *name, const struct deploy_session *session,
 		.token = in->job.token,
 		.commit = in->job.commit,
 	};
-	return deploy_document_single(&single, ret, ret_faults, err);
+	int r = deploy_document_single(&single, ret, ret_faults, err);
+	if (r < 0)
+		return r;
+	json_t *former _cleanup_json_ = json_incref(json_object_get(joined, "kept")), *deployment = deploy_document_deployment(*ret);
+	if (joined != NULL && former == NULL)
+		former = json_string("an earlier step of the job was one of a release that kept nothing for it");
+	json_object_set_new(deployment, "kept", deploy_kept_single(former, deployment, in->job.secrets_known));
+	return 0;
 }
 
 static void write_outputs(const struct engine_result *result)

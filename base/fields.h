@@ -42,3 +42,5 @@ const char *fields_input(const struct field_table *table, size_t index);
 bool fields_is_secret(const struct field_table *table, const char *input);
 /* The struct as a JSON object again, members marked x-secret as "***". For show and logs. */
 json_t *fields_write(const struct field_table *table, const void *typed);
+/* With what is secret in it: not for people. */
+json_t *fields_write_whole(const struct field_table *table, const void *typed);

@@ -1,6 +1,6 @@
 #include "base/fields_table.h"
 
-static json_t *write_object(const struct field_table *table, const void *base);
+static json_t *write_object(const struct field_table *table, const void *base, bool whole);
 
 static const void *member_at(const void *base, size_t offset)
 {
@@ -33,7 +33,7 @@ static json_t *write_map(const struct field_map *m, bool secret)
 	return object;
 }
 
-static json_t *write_objects(const struct field *f, const void *base)
+static json_t *write_objects(const struct field *f, const void *base, bool whole)
 {
 	const unsigned char *items = *(void *const *)member_at(base, f->offset);
 	size_t count = *(const size_t *)member_at(base, f->count_offset);
@@ -41,7 +41,7 @@ static json_t *write_objects(const struct field *f, const void *base)
 		return NULL;
 	json_t *list = json_array();
 	for (size_t i = 0; i < count; i++)
-		json_array_append_new(list, write_object(f->table, items + i * f->table->size));
+		json_array_append_new(list, write_object(f->table, items + i * f->table->size, whole));
 	return list;
 }
 
@@ -50,7 +50,7 @@ static json_t *write_duration(int64_t ms)
 	return ms % 1000 == 0 ? json_integer(ms / 1000) : json_stringf("%lldms", (long long)ms);
 }
 
-static json_t *write_value(const struct field *f, const void *base)
+static json_t *write_value(const struct field *f, const void *base, bool whole)
 {
 	const void *member = member_at(base, f->offset);
 	switch (f->kind) {
@@ -77,11 +77,11 @@ static json_t *write_value(const struct field *f, const void *base)
 	case FIELD_INTEGERS:
 		return write_integers(member);
 	case FIELD_OBJECT:
-		return write_object(f->table, member);
+		return write_object(f->table, member, whole);
 	case FIELD_OBJECTS:
-		return write_objects(f, base);
+		return write_objects(f, base, whole);
 	case FIELD_MAP:
-		return write_map(member, f->secret);
+		return write_map(member, f->secret && !whole);
 	case FIELD_JSON:
 		return json_deep_copy(*(json_t *const *)member);
 	}
@@ -94,13 +94,13 @@ static bool is_set(const struct field *f, const void *base)
 	return f->default_text != NULL || f->has_offset == FIELD_NONE || *(const bool *)member_at(base, f->has_offset);
 }
 
-static json_t *write_object(const struct field_table *table, const void *base)
+static json_t *write_object(const struct field_table *table, const void *base, bool whole)
 {
 	json_t *object = json_object();
 	for (size_t i = 0; i < table->count; i++) {
 		const struct field *f = &table->fields[i];
-		json_t *value = is_set(f, base) ? write_value(f, base) : NULL;
-		if (value != NULL && f->secret && f->kind != FIELD_MAP) {
+		json_t *value = is_set(f, base) ? write_value(f, base, whole) : NULL;
+		if (value != NULL && f->secret && !whole && f->kind != FIELD_MAP) {
 			json_decref(value);
 			value = json_string("***");
 		}
@@ -112,5 +112,10 @@ static json_t *write_object(const struct field_table *table, const void *base)
 
 json_t *fields_write(const struct field_table *table, const void *typed)
 {
-	return write_object(table, typed);
+	return write_object(table, typed, false);
+}
+
+json_t *fields_write_whole(const struct field_table *table, const void *typed)
+{
+	return write_object(table, typed, true);
 }

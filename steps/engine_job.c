@@ -153,6 +153,8 @@ static int join_job(struct engine *e, const json_t *doc, const json_t *given, bo
 		r = join_locks(e, err);
 	if (r == 0) {
 		_cleanup_json_ json_t *members = json_pack("{s:o}", "targets", engine_targets_json(e));
+		if (json_object_get(given, "kept"))
+			json_object_set(members, "kept", json_object_get(given, "kept"));
 		r = store_deployment_set(e->store, e->id, members, err);
 	}
 	return r;

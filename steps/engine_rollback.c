@@ -258,8 +258,8 @@ static int rollback_committed(const json_t *doc, const char *to, const struct en
 	struct engine_options options = *o;
 	const char *name = json_get_string(o->deployment, "name"), *environment = json_get_string(o->deployment, "environment");
 	if (o->deployment == NULL) {
-		err_set(err, ERR_INVALID, "to go back behind a committed deployment, its file is needed: the targets' logins are not kept");
-		err_hint(err, ERR_INVALID, "davit rollback ID --file FILE");
+		err_set(err, ERR_INVALID, "to go back behind a committed deployment that this host did not keep, its file is needed");
+		err_hint(err, ERR_INVALID, "davit rollback %s%s --file FILE", to ? "--to " : "", to ? to : json_get_string(doc, "id"));
 		return 2;
 	}
 	engine_recover_environment(o, name, environment);
@@ -309,6 +309,8 @@ int engine_rollback(const char *id, const char *to, const json_t *secrets, const
 		return 0;
 	}
 	int r = find_for_rollback(id, o, &doc, err);
+	if (r == ERR_NOT_FOUND)
+		err_hint(err, r, "davit history lists the deployments that this host knows");
 	if (r < 0) {
 		ret->exit_status = 2;
 		return 0;

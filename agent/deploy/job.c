@@ -57,6 +57,7 @@ static void read_job(const json_t *job, struct deploy_job *ret)
 	const char *key;
 	json_t *value;
 	size_t index;
+	ret->secrets_known = json_object_get(job, "masks") != NULL || json_object_get(job, "secrets") != NULL;
 	json_array_foreach(json_object_get(job, "masks"), index, value)
 		deploy_values_mask(value);
 	json_object_foreach(json_object_get(job, "secrets"), key, value)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/deploy/faults.h"
+#include "agent/deploy/kept_private.h"
 #include "agent/deploy/resolve.h"
 #include "agent/expr/expr.h"
 #include "base/secret.h"
@@ -29,11 +30,12 @@ static bool written_out(const json_t *text)
 	return json_string_length(text) > 0 && !expr_is_template(json_string_value(text));
 }
 
+const char *const kept_login[KEPT_LOGIN_COUNT] = { "key", "key_passphrase", "password" };
+
 static bool login_written_out(const json_t *ssh)
 {
-	static const char *const names[] = { "key", "key_passphrase", "password" };
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (written_out(json_object_get(ssh, names[i])))
+	for (size_t i = 0; i < KEPT_LOGIN_COUNT; i++)
+		if (written_out(json_object_get(ssh, kept_login[i])))
 			return true;
 	const json_t *jump = json_object_get(ssh, "jump");
 	return jump != NULL && login_written_out(jump);
@@ -49,7 +51,7 @@ static bool any_login_written_out(const json_t *targets)
 	return false;
 }
 
-static bool needed(const char *step, const json_t *input)
+bool kept_needs(const char *step, const json_t *input)
 {
 	if (strcmp(step, "run") == 0)
 		return json_object_get(input, "after_undo") != NULL;
@@ -66,7 +68,7 @@ static json_t *kept_steps(const json_t *raw, const json_t *deployment, const jso
 		const json_t *given = json_object_get(json_array_get(json_object_get(raw, "steps"), index), name);
 		char number[24];
 		snprintf(number, sizeof(number), "%zu", index);
-		if (!needed(name, given) || json_object_get(late, number) != NULL)
+		if (!kept_needs(name, given) || json_object_get(late, number) != NULL)
 			continue;
 		json_t *copy = json_copy(step), *input = fill_but_secrets(given, contexts);
 		json_object_del(input, "target");
@@ -76,7 +78,7 @@ static json_t *kept_steps(const json_t *raw, const json_t *deployment, const jso
 	return kept;
 }
 
-static bool shows_a_secret(const json_t *value)
+bool kept_shows_a_secret(const json_t *value)
 {
 	_cleanup_free_ char *text = json_text(value);
 	struct str masked _cleanup_(str_done) = STR_INIT(2 * KEPT_MAX);
@@ -97,7 +99,7 @@ json_t *deploy_kept_make(const json_t *raw, const json_t *deployment, const json
 	json_object_set_new(kept, "targets", targets ? fill_but_secrets(targets, contexts)
 	                                             : json_incref(json_object_get(deployment, "targets")));
 	json_object_set_new(kept, "steps", kept_steps(raw, deployment, late, contexts));
-	if (any_login_written_out(json_object_get(kept, "targets")) || shows_a_secret(kept))
+	if (any_login_written_out(json_object_get(kept, "targets")) || kept_shows_a_secret(kept))
 		return NULL;
 	return TAKE(kept);
 }
@@ -114,7 +116,9 @@ int deploy_kept_fill(const json_t *kept, const json_t *secrets, json_t **ret_dep
 	if (r < 0) {
 		*ret_faults = deploy_faults_json(&faults, NULL);
 		json_decref(filled);
-		return err_wrap(err, r, "the secrets of that deployment are not kept");
+		/* The faults are told one by one. */
+		r = err_set(err, r, "the secrets of that deployment are not kept, and a way back needs %zu of them", faults.count);
+		return err_hint(err, r, "give each by --secret NAME, its value in that environment variable; or all by --secrets FILE");
 	}
 	/* For the rollback of the rollback. */
 	json_object_set(filled, "kept", (json_t *)kept);

@@ -10,6 +10,7 @@ import unittest
 
 from harness.trial import BUILD, Case, Service, Trial, main
 from servers.official_runner import Job
+from servers.sshd import Sshd
 
 
 def until(condition, what, seconds=30):
@@ -114,6 +115,79 @@ class PluginMode(Case):
         self.assert_nothing_left()
         again = job.uses("finish")
         self.assert_ok(again)
+
+    def restart(self, job, **more):
+        return job.uses("run", command="true", after_undo=f'echo "to $DAVIT_FORMER_RELEASE with $T" >> {self.t.path("restarted")}', undo="none",
+                        **more)
+
+    def test_a_committed_deployment_of_single_steps_is_gone_back_behind_without_a_file(self):
+        for text in ("one", "two"):
+            self.site(text)
+            job = Job(self.t)
+            self.assert_ok(self.upload(job))
+            self.assert_ok(self.restart(job))
+            self.assert_ok(self.secrets(job))
+            self.assert_ok(self.gate(job, ["grep", "-q", ".", self.t.path("app/current/index.html")]))
+            self.assert_ok(job.uses("finish"))
+        first = os.path.basename(os.readlink(self.t.path("app/current")))
+        back = self.t.run("rollback", self.history()[0]["id"])
+        self.assert_exit(back, 0)
+        self.assertEqual(self.current(), "one")
+        self.assertNotEqual(os.path.basename(os.readlink(self.t.path("app/current"))), first)
+        self.assertIn("to " + os.path.basename(os.readlink(self.t.path("app/current"))), self.t.read("restarted").decode())
+        self.assertIn("probe", [e["kind"] for e in json.loads(self.t.run("show", "last", "--json").out)["events"]])
+        self.assert_exit(self.t.run("rollback", "--to", first), 0)
+        self.assertEqual(self.current(), "two")
+        self.assert_nothing_left()
+
+    def test_going_back_asks_for_what_may_be_secret_and_names_it(self):
+        for text in ("one", "two"):
+            self.site(text)
+            job = Job(self.t)
+            self.assert_ok(self.upload(job))
+            self.assert_ok(self.restart(job, env="T: tok-77aa55"))
+            self.assert_ok(job.uses("finish"))
+        newest = self.history()[0]["id"]
+        lacking = self.t.run("rollback", newest)
+        self.assert_exit(lacking, 2)
+        self.assert_says(lacking, "--secret T", "/steps/1/input/env/T")
+        self.assertEqual(self.current(), "two")
+        self.assert_exit(self.t.run("rollback", newest, "--secret", "T", env={"T": "tok-77aa55"}), 0)
+        self.assertEqual(self.current(), "one")
+        self.assertIn(b"with tok-77aa55\n", self.t.read("restarted"))
+        for path, data in self.t.files_of(self.t.state):
+            self.assertNotIn(b"tok-77aa55", data, path)
+
+    def test_going_back_over_ssh_asks_for_the_login(self):
+        with Sshd() as server:
+            target = server.target(base=self.t.base)
+            key = target["ssh"]["key"]
+            for text in ("one", "two"):
+                self.site(text)
+                job = Job(self.t)
+                self.assert_ok(job.uses("archive-upload", source="site", path=self.t.path("app"), targets=json.dumps({"web-1": target})))
+                self.assert_ok(job.uses("finish"))
+            newest = self.history()[0]["id"]
+            lacking = self.t.run("rollback", newest)
+            self.assert_exit(lacking, 2)
+            self.assert_says(lacking, "--secret WEB_1_KEY", "/targets/web-1/ssh/key")
+            self.assert_exit(self.t.run("rollback", newest, "--secret", "WEB_1_KEY", env={"WEB_1_KEY": key}), 0)
+            self.assertEqual(self.current(), "one")
+            for path, data in self.t.files_of(self.t.state):
+                self.assertNotIn(key.splitlines()[1].encode(), data, path)
+
+    def test_going_back_says_why_it_needs_a_file(self):
+        for text in ("one", "two"):
+            self.site(text)
+            job = Job(self.t)
+            self.assert_ok(self.upload(job))
+            self.assert_ok(self.gate(job, ["test", "${{ x }}", "!=", "y"]))
+            self.assert_ok(job.uses("finish"))
+        newest = self.history()[0]["id"]
+        refused = self.t.run("rollback", newest)
+        self.assert_exit(refused, 2)
+        self.assert_says(refused, "the step health-gate", "${{", f"davit rollback {newest} --file")
+        self.assertEqual(self.current(), "two")
 
     def test_each_step_writes_a_summary_of_its_own_changes(self):
         job = Job(self.t)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sqlite3
+import subprocess
 import sys
 import time
 import unittest
@@ -77,6 +78,28 @@ class Typed(unittest.TestCase):
         self.assertEqual(run.conclusions()["skipped"], "skipped")
         self.assertFalse(os.path.lexists(f"{self.srv}/current"))
         self.assertEqual(run.step("Decide the deployment")["conclusion"], "success")
+
+    def test_a_committed_job_is_gone_back_behind_with_its_secrets_only(self):
+        for text in ("one", "two"):
+            run = self.house.run(self.upload(f'''
+            - uses: {OWN}/run@v1
+              with: {{targets: {self.here}, command: "true", undo: none, after_undo: 'echo "$MODE $T" > {self.srv}/after',
+                      env: "MODE: plain\\nT: ${{{{ secrets.KEY }}}}"}}
+'''), files={"a.txt": text})
+            self.assertEqual(run.conclusion, "success", run.shown)
+        with sqlite3.connect(os.path.join(self.house.state, "journal.db")) as db:
+            newest = db.execute("select id from deployment order by rowid desc").fetchone()[0]
+        davit, env = os.path.join(os.environ["DAVIT_BUILD"], "bin", "davit"), {**os.environ, "DAVIT_STATE": self.house.state}
+        lacking = subprocess.run([davit, "rollback", newest], env=env, capture_output=True, text=True, timeout=60)
+        self.assertEqual(lacking.returncode, 2, lacking)
+        self.assertEqual(re.findall(r"secrets\.(\w+)", lacking.stderr), ["T"], lacking.stderr)
+        done = subprocess.run([davit, "rollback", newest, "--secret", "T"], env={**env, "T": "s3cr3t-value"}, capture_output=True, text=True,
+                              timeout=60)
+        self.assertEqual(done.returncode, 0, done)
+        with open(f"{self.srv}/after") as file, open(f"{self.srv}/current/a.txt") as released:
+            self.assertEqual((file.read(), released.read()), ("plain s3cr3t-value\n", "one"))
+        with open(os.path.join(self.house.state, "journal.db"), "rb") as file:
+            self.assertNotIn(b"s3cr3t-value", file.read())
 
     def test_a_job_without_changing_steps_decides_nothing(self):
         run = self.house.run(f"- uses: {OWN}/checkout@v1\n- run: echo")
