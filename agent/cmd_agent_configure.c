@@ -2,7 +2,6 @@
  * --unattended. */
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <termios.h>
@@ -13,6 +12,7 @@
 #include "agent/github/urls.h"
 #include "agent/github/wire.h"
 #include "agent/listen/listener.h"
+#include "agent/listen/worker_user.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "steps/engine.h"
@@ -68,33 +68,6 @@ static char *host_name(void)
 		return xstrdup("davit");
 	name[sizeof(name) - 1] = '\0';
 	return xstrndup(name, 64);
-}
-
-/* The user that workers run as must exist, and only root can become another one. */
-static int check_worker_user(const char *user, struct err *err)
-{
-	if (user == NULL)
-		return 0;
-	const struct passwd *entry = getpwnam(user);
-	if (entry == NULL)
-		return err_set(err, ERR_NOT_FOUND, "there is no user '%.60s' on this machine", user);
-	if (geteuid() != 0 && entry->pw_uid != geteuid()) {
-		err_set(err, ERR_PERMISSION, "jobs cannot run as '%.60s': this agent is not root", user);
-		return err_hint(err, ERR_PERMISSION, "leave --worker-user out, or configure and run the agent as root");
-	}
-	return 0;
-}
-
-/* With $DAVIT_STATE the journal's folder is the workers'; the agent's lies in it and stays root's. */
-static int give_state_dir(const char *user, struct err *err)
-{
-	const char *dir = getenv("DAVIT_STATE");
-	const struct passwd *entry = user == NULL ? NULL : getpwnam(user);
-	if (entry == NULL || dir == NULL || *dir == '\0' || geteuid() != 0)
-		return 0;
-	if (chown(dir, entry->pw_uid, entry->pw_gid) < 0)
-		return err_errno(err, errno, "give %s to %s", dir, user);
-	return 0;
 }
 
 static int make_key(struct oauth_key **ret, struct str *pem, char **xml, struct err *err)
@@ -170,7 +143,7 @@ static int configure(struct agent_options *o, struct err *err)
 	if (r >= 0 && o->name == NULL)
 		o->name = host_name();
 	if (r >= 0)
-		r = check_worker_user(o->worker_user, err);
+		r = worker_user_check(o->worker_user, NULL, err);
 	_cleanup_free_ char *id = r < 0 ? NULL : agent_store_id(o->url, o->name, err);
 	if (r >= 0 && id == NULL)
 		r = ERR_INVALID;
@@ -183,7 +156,7 @@ static int configure(struct agent_options *o, struct err *err)
 			"`davit agent remove` ends a registration; --replace makes it anew; another --name adds one");
 	}
 	if (r >= 0)
-		r = give_state_dir(o->worker_user, err);
+		r = worker_user_give_state_dir(o->worker_user, err);
 	if (r >= 0 && (h = open_http(err)) == NULL)
 		r = err->code;
 	if (r >= 0)

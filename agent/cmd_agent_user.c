@@ -9,6 +9,7 @@
 
 #include "agent/cmd_agent.h"
 #include "agent/listen/listener.h"
+#include "agent/listen/worker_user.h"
 #include "base/log.h"
 
 static int become(const struct passwd *entry, struct err *err)
@@ -49,11 +50,13 @@ int agent_as_user(int argc, char **argv)
 {
 	struct err err = ERR_INIT;
 	if (argc < 3) {
-		fputs("usage: davit agent as-user USER PROGRAM [ARGUMENT…]\n", stderr);
+		fputs("usage: davit agent as-user USER PROGRAM [ARGUMENT…] | --may-execute PATH…\n", stderr);
 		return LISTEN_TERMINATED;
 	}
 	const struct passwd *entry = getpwnam(argv[1]);
 	int r = entry == NULL ? err_set(&err, ERR_NOT_FOUND, "there is no user '%.60s'", argv[1]) : become(entry, &err);
+	if (r >= 0 && strcmp(argv[2], "--may-execute") == 0)
+		return worker_user_may_execute((const char *const *)argv + 3);
 	if (r >= 0) {
 		set_environment(entry);
 		/* The agent's own folder may be closed to this user. */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/listen/internal.h"
+#include "agent/listen/worker_user.h"
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -357,6 +358,17 @@ static int listen_all(struct listener *l)
 	return code != 0 ? code : exit_code(l);
 }
 
+/* Whom its jobs run as is looked at now: later the first job would find out. */
+static int choose_worker_user(const struct listener *l, struct registration *reg, struct err *err)
+{
+	if (l->options.worker_user != NULL) {
+		free(reg->worker_user);
+		reg->worker_user = xstrdup(l->options.worker_user);
+	}
+	int r = worker_user_check(reg->worker_user, l->program, err);
+	return r >= 0 ? worker_user_give_state_dir(l->options.worker_user, err) : r;
+}
+
 static int load_endpoints(struct listener *l, struct err *err)
 {
 	_cleanup_(strv_done) struct strv ids = { 0 };
@@ -365,7 +377,10 @@ static int load_endpoints(struct listener *l, struct err *err)
 		struct registration reg = { 0 };
 		r = agent_store_load(l->store, ids.items[i], &reg, err);
 		if (r >= 0)
+			r = choose_worker_user(l, &reg, err);
+		if (r >= 0)
 			add_endpoint(l, endpoint_new(l, ids.items[i], &reg, NULL));
+		registration_done(&reg);
 	}
 	if (r >= 0 && l->endpoint_count == 0) {
 		r = err_set(err, ERR_NOT_FOUND, "this agent is not configured");
@@ -403,9 +418,12 @@ int listen_run_jit(const char *text, const struct listen_options *options)
 	int r = prepare(&l, options, &err);
 	if (r >= 0)
 		r = registration_from_jit(text, &reg, &key, &err);
+	if (r >= 0)
+		r = choose_worker_user(&l, &reg, &err);
 	int code = LISTEN_TERMINATED;
 	if (r < 0) {
 		log_err(&err);
+		registration_done(&reg);
 		str_done(&key);
 	} else {
 		add_endpoint(&l, endpoint_new(&l, NULL, &reg, &key));

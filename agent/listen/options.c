@@ -68,7 +68,7 @@ const char *agent_options_help(void)
 	       "  --ephemeral                one job, then the registration ends\n"
 	       "  --disableupdate            no updates by the service (this program never updates itself)\n"
 	       "  --unattended               never ask\n"
-	       "  --worker-user U            jobs run as this user (the agent must be root)\n"
+	       "  --worker-user U            configure, run: jobs run as this user (the agent must be root)\n"
 	       "  --actions-repository O/R   whose actions/NAME@vN run inside this program\n"
 	       "  --on-failure rollback|hold what becomes of a deployment whose job failed\n"
 	       "  --once                     run: one job, then stop\n"

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """The listener: sessions, polls, jobs, what goes wrong on the way. Against the forge, which plants the faults."""
+import json
 import os
 import pathlib
 import pwd
+import shutil
 import signal
+import subprocess
 
-from harness import HELLO, Case, run, until
+from harness import DAVIT, HELLO, Case, run, until
 
 SLOW = """on: push
 jobs:
@@ -513,6 +516,69 @@ def test_jobs_of_a_root_agent_run_as_the_user_that_was_named_and_cannot_read_its
         text = c.agent.davit("status").stdout
         assert "jobs run as nobody; the keys are root's alone" in text, text
         assert c.agent.stop() == 0
+
+
+def closed_copy(c):
+    """davit in a folder that only root may enter."""
+    folder = c.root / "closed"
+    folder.mkdir()
+    for name in ("davit", "davit-step"):
+        shutil.copy(pathlib.Path(DAVIT).parent / name, folder / name)
+    folder.chmod(0o700)
+    return folder / "davit"
+
+
+def test_a_worker_user_that_may_not_execute_davit_is_refused_before_it_is_registered():
+    if os.geteuid() != 0:
+        print("skipped: only root can give work to another user")
+        return
+    with Case() as c:
+        c.root.chmod(0o755)
+        davit = closed_copy(c)
+
+        def run_davit(*words):
+            return subprocess.run([davit, "agent", *words], env=c.agent.env, capture_output=True, text=True, timeout=60)
+        done = run_davit("configure", "--unattended", "--url", f"{c.forge.url}/acme/widgets", "--token", "x", "--name", "box",
+                         "--worker-user", "nobody")
+        assert done.returncode == 1, done
+        lines = done.stderr.splitlines()
+        assert len(lines) == 2, done
+        assert f"'nobody': that user may not execute {davit} ({davit.parent} is closed to it)" in lines[0], done
+        assert f"chmod o+x {davit.parent}" in lines[1], done
+        assert c.forge.runners() == [] and c.forge.seen("registration") == []
+        c.agent.configure(c.forge)
+        for user, words in (("nobody", "may not execute"), ("no-such-user", "no user 'no-such-user'")):
+            done = run_davit("run", "--worker-user", user)
+            assert done.returncode == 1 and words in done.stderr and len(done.stderr.splitlines()) == 2, done
+        davit.parent.chmod(0o755)
+        (davit.parent / "davit-step").chmod(0o700)
+        done = run_davit("run", "--worker-user", "nobody")
+        assert done.returncode == 1 and f"may not execute {davit}-step\n" in done.stderr, done
+        assert c.forge.seen("session") == []
+
+
+def test_the_worker_user_can_be_named_when_the_agent_starts():
+    if os.geteuid() != 0:
+        print("skipped: only root can give work to another user")
+        return
+    with Case() as c:
+        c.root.chmod(0o755)
+        c.agent.configure(c.forge)
+        c.agent.start("--worker-user", "nobody").listening()
+        (job,) = c.forge.ended(c.forge.push(HELLO.replace("echo hello", "id -un")))
+        assert job["conclusion"] == "success" and "nobody" in next(s["log"] for s in job["steps"] if s["name"].startswith("Run")), job
+        assert c.agent.stop() == 0
+
+
+def test_a_worker_user_that_is_gone_is_told_when_the_agent_starts():
+    with Case() as c:
+        c.agent.configure(c.forge)
+        (record,) = c.agent.root.glob("agent/registrations/*/registration.json")
+        text = json.loads(record.read_text())
+        text["worker_user"] = "no-such-user"
+        record.write_text(json.dumps(text))
+        done = c.agent.davit("run", check=False)
+        assert done.returncode == 1 and "no user 'no-such-user'" in done.stderr and len(done.stderr.splitlines()) == 2, done
 
 
 def test_a_worker_user_that_does_not_exist_is_refused():
