@@ -37,6 +37,7 @@ int agent_options_begin(const char *part, const char *usage, int argc, char **ar
 	struct err err = ERR_INIT;
 	int r = agent_options_read(argc, argv, ret, &err);
 	if (r < 0) {
+		err_hint(&err, r, "davit agent %s --help explains the options", part);
 		log_err(&err);
 		return r;
 	}

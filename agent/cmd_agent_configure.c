@@ -19,6 +19,16 @@
 
 enum { ANSWER_MAX = 4096 };
 
+static void tell(struct err *err)
+{
+	/* What says nothing itself of a way out. */
+	if (err->code == ERR_NETWORK || err->code == ERR_TIMEOUT)
+		err_hint(err, err->code, "is the address right, and do firewall and proxy (https_proxy) let this machine through?");
+	else
+		err_hint(err, err->code, "davit agent status lists the registrations of this machine");
+	log_err(err);
+}
+
 static bool can_ask(const struct agent_options *o)
 {
 	return !o->unattended && isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
@@ -174,7 +184,7 @@ int agent_configure(int argc, char **argv)
 		return r > 0 ? 0 : LISTEN_TERMINATED;
 	r = configure(&o, &err);
 	if (r < 0)
-		log_err(&err);
+		tell(&err);
 	agent_options_done(&o);
 	return r < 0 ? LISTEN_TERMINATED : 0;
 }
@@ -217,7 +227,7 @@ static int choose(const struct agent_store *store, const struct agent_options *o
 	if (r < 0 || count == 1)
 		return r;
 	if (count == 0)
-		return err_set(err, ERR_NOT_FOUND, "there is no such registration here");
+		return err_hint(err, err_set(err, ERR_NOT_FOUND, "there is no such registration here"), "davit agent status lists them");
 	err_set(err, ERR_INVALID, "%d registrations are meant", count);
 	return err_hint(err, ERR_INVALID, "name one by --url and --name: %s", str_peek(&found));
 }
@@ -258,7 +268,7 @@ int agent_remove(int argc, char **argv)
 		return r > 0 ? 0 : LISTEN_TERMINATED;
 	r = remove_one(&o, &err);
 	if (r < 0)
-		log_err(&err);
+		tell(&err);
 	agent_options_done(&o);
 	return r < 0 ? LISTEN_TERMINATED : 0;
 }

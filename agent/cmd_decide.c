@@ -73,6 +73,12 @@ static int decision_end(struct decision *d, int r, bool started)
 	return status;
 }
 
+static void say_nothing_done(struct decision *d, const char *line)
+{
+	if (!d->session.json)
+		d->session.options.report(d->session.options.report_context, "info", line);
+}
+
 static const char *input_text(const struct decision *d, const char *name)
 {
 	const char *text = json_get_string(d->in.input, name);
@@ -239,7 +245,7 @@ int cmd_recover(int argc, char **argv)
 	long long after_ms;
 	if (r >= 0 && after != NULL) {
 		if (str_parse_duration_ms(after, &after_ms) < 0)
-			r = err_set(&d.err, ERR_INVALID, "--after '%s' is no duration", after);
+			r = err_hint(&d.err, err_set(&d.err, ERR_INVALID, "--after '%s' is no duration", after), "as in: --after 5m");
 		else
 			recover.takeover_after_ms = after_ms;
 	}
@@ -255,10 +261,13 @@ int cmd_recover(int argc, char **argv)
 		r = err_set(&d.err, ERR_INVALID, "--takeover needs the deployment file, which names the targets");
 		err_hint(&d.err, r, "davit recover deploy/production.yml --takeover");
 	}
-	if (r >= 0)
+	if (r >= 0) {
 		r = engine_recover(&recover, &d.session.options, &d.result, &d.err);
-	else
+		if (r >= 0 && d.result.exit_status == 0 && d.result.id == NULL)
+			say_nothing_done(&d, "nothing is left undecided");
+	} else {
 		d.result.exit_status = -1;
+	}
 	strv_done(&vars);
 	strv_done(&inputs);
 	return decision_end(&d, r, d.result.exit_status != -1);
@@ -283,10 +292,13 @@ int cmd_unlock(int argc, char **argv)
 		return status;
 	int r = decision_open(&d, "unlock");
 	if (r >= 0 && yes && accept)
-		r = err_set(&d.err, ERR_INVALID, "--yes and --accept exclude each other");
+		r = err_hint(&d.err, err_set(&d.err, ERR_INVALID, "--yes and --accept exclude each other"),
+		             "--yes gives the deployment up, which keeps it held; --accept makes the world as it is the version");
 	if (r < 0)
 		return decision_end(&d, r, false);
 	r = engine_unlock(rest.words[0], yes, accept, &d.session.options, &d.result, &d.err);
+	if (r >= 0 && d.result.exit_status == 0 && d.result.id == NULL)
+		say_nothing_done(&d, "nothing is locked or open there");
 	return decision_end(&d, r, true);
 }
 

@@ -20,7 +20,7 @@ static int open_journal(struct store **ret, struct err *err)
 		err_clear(err);
 		return 0;
 	}
-	return r < 0 ? err_wrap(err, r, "open the journal in %s", dir) : 0;
+	return r < 0 ? engine_state_hint(err, err_wrap(err, r, "open the journal in %s", dir)) : 0;
 }
 
 static int fail(const struct err *err)
@@ -63,6 +63,7 @@ int cmd_history(int argc, char **argv)
 	long long limit = 50;
 	if (limit_text != NULL && !str_parse_i64(limit_text, 1, 100000, &limit)) {
 		err_set(&err, ERR_INVALID, "--limit '%s' is no number from 1 to 100000", limit_text);
+		err_hint(&err, ERR_INVALID, "as in: davit history --limit 20");
 		return fail(&err);
 	}
 	if (open_journal(&store, &err) < 0)
@@ -161,6 +162,7 @@ int cmd_show(int argc, char **argv)
 		return fail(&err);
 	if (store == NULL) {
 		err_set(&err, ERR_INVALID, "no deployment has been made from here");
+		err_hint(&err, ERR_INVALID, "`davit deploy FILE` makes one; a journal elsewhere is named by DAVIT_STATE");
 		return fail(&err);
 	}
 	if (read_report(store, rest.count ? rest.words[0] : "last", &report, &err) < 0)

@@ -467,6 +467,7 @@ int engine_recover(const struct engine_recover_options *r, const struct engine_o
 		_cleanup_json_ json_t *doc = NULL;
 		int got = store_deployment_get(o->store, r->id, &doc, err);
 		if (got < 0) {
+			err_hint(err, got, "davit history lists the deployments that this host knows; a file is named by its path");
 			ret->exit_status = 2;
 			return 0;
 		}

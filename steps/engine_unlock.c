@@ -3,6 +3,24 @@
 
 #include <string.h>
 
+/* Nothing to free is what was asked for, but a name that no deployment has ever had is a mistake. */
+static int nothing_open(struct store *s, const char *wanted, struct err *err)
+{
+	_cleanup_json_ json_t *all = NULL;
+	int r = store_deployment_list(s, NULL, &all, err);
+	for (size_t i = 0; r == 0 && i < json_array_size(all); i++) {
+		const json_t *doc = json_array_get(all, i);
+		const char *name = json_get_string(doc, "name"), *environment = json_get_string(doc, "environment");
+		_cleanup_free_ char *full = xasprintf("%s.%s", name ? name : "", environment ? environment : "");
+		if (strcmp(full, wanted) == 0 || (environment && strcmp(environment, wanted) == 0))
+			return err_set(err, ERR_NOT_FOUND, "nothing is locked or open in '%s' on this host", wanted);
+	}
+	if (r < 0)
+		return r;
+	err_set(err, ERR_INVALID, "nothing has been deployed to '%s' from this host", wanted);
+	return err_hint(err, ERR_INVALID, "davit history lists names and environments; DAVIT_STATE names another journal");
+}
+
 /* "NAME.ENVIRONMENT", or the environment where only one name has it. 0, ERR_NOT_FOUND, ERR_INVALID (several). */
 static int find_deployment(struct store *s, const char *wanted, json_t **ret, struct err *err)
 {
@@ -27,7 +45,7 @@ static int find_deployment(struct store *s, const char *wanted, json_t **ret, st
 		found = found ? found : doc;
 	}
 	if (found == NULL)
-		return err_set(err, ERR_NOT_FOUND, "nothing is locked or open in '%s' on this host", wanted);
+		return nothing_open(s, wanted, err);
 	*ret = json_deep_copy(found);
 	return 0;
 }

@@ -55,6 +55,14 @@ static char *state_variable(void)
 	return given ? xstrdup(given) : NULL;
 }
 
+int engine_state_hint(struct err *err, int code)
+{
+	if (code == ERR_PERMISSION)
+		return err_hint(err, code, "run it as the user that deploys from here, or name another folder by DAVIT_STATE");
+	return err_hint(err, code,
+	                "name another folder by DAVIT_STATE, or move what is broken away: `davit recover FILE --takeover` reads the targets");
+}
+
 char *engine_state_dir(struct err *err)
 {
 	_cleanup_free_ char *given = state_variable();
@@ -63,6 +71,7 @@ char *engine_state_dir(struct err *err)
 		if (given[0] == '/')
 			return TAKE(given);
 		err_set(err, ERR_INVALID, "DAVIT_STATE must be an absolute path, not '%s'", given);
+		err_hint(err, ERR_INVALID, "as in DAVIT_STATE=/var/lib/davit");
 		return NULL;
 	}
 	if (geteuid() == 0)

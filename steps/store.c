@@ -321,8 +321,12 @@ int store_open(const char *dir, const char *vfs, struct store **ret, struct err 
 int store_open_readonly(const char *dir, struct store **ret, struct err *err)
 {
 	_cleanup_free_ char *path = fs_join(dir, "journal.db");
-	if (!fs_exists(AT_FDCWD, path))
-		return err_set(err, ERR_NOT_FOUND, "there is no journal in '%s' yet", dir);
+	struct stat st;
+	/* A folder that may not be looked into is not one without a journal. */
+	if (stat(path, &st) < 0)
+		return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "there is no journal in '%s' yet", dir)
+		                       : err_set(err, errno == EACCES ? ERR_PERMISSION : ERR_IO, "look into the state folder '%s': %s", dir,
+		                                 strerror(errno));
 	return open_database(dir, NULL, true, ret, err);
 }
 

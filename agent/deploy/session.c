@@ -118,6 +118,7 @@ int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *
 	if (r < 0 && (needs_store || r != ERR_NOT_FOUND)) {
 		/* Whatever it is: nothing was changed, and without a journal nothing will be. */
 		err_wrap(err, r, "open the journal in %s", dir);
+		engine_state_hint(err, r);
 		if (err)
 			err->code = ERR_REFUSED;
 		return ERR_REFUSED;

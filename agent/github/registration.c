@@ -93,6 +93,8 @@ static int read_members(const json_t *record, struct registration *r, struct err
 	}
 	const char *signature = json_get_string(record, "signature");
 	r->pss = signature == NULL || strcmp(signature, "RS256") != 0;
+	if (!json_is_integer(json_object_get(record, "id")))
+		return err_set(err, ERR_INVALID, "the registration lacks 'id'");
 	r->id = json_get_int(record, "id", 0);
 	r->group_id = json_get_int(record, "group_id", 0);
 	r->ephemeral = json_get_bool(record, "ephemeral", false);
@@ -108,6 +110,8 @@ static int read_members(const json_t *record, struct registration *r, struct err
 int registration_from_json(const json_t *record, struct registration *ret, struct err *err)
 {
 	int64_t format = json_get_int(record, "format", 0);
+	if (!json_is_object(record) || !json_is_integer(json_object_get(record, "format")))
+		return err_set(err, ERR_INVALID, "this is no registration");
 	if (format > RECORD_FORMAT)
 		return err_set(err, ERR_UNSUPPORTED, "the registration has format %lld; this release reads up to %d",
 			       (long long)format, RECORD_FORMAT);

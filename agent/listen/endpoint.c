@@ -137,7 +137,9 @@ static int load_key(const struct endpoint *e, struct oauth_key **ret, struct err
 		return oauth_key_read_pem(str_peek(&e->key), e->key.len, ret, err);
 	_cleanup_(str_done) struct str pem = STR_SECRET_INIT(64 << 10);
 	int r = agent_store_load_key(e->listener->store, e->id, &pem, err);
-	return r < 0 ? r : oauth_key_read_pem(str_peek(&pem), pem.len, ret, err);
+	if (r >= 0)
+		r = oauth_key_read_pem(str_peek(&pem), pem.len, ret, err);
+	return r < 0 ? err_hint(err, r, "davit agent configure --replace makes the registration anew, with another key") : r;
 }
 
 int endpoint_token_request(struct endpoint *e, struct call *c, call_done_fn done, void *context, struct err *err)

@@ -422,6 +422,7 @@ int listen_run_jit(const char *text, const struct listen_options *options)
 		r = choose_worker_user(&l, &reg, &err);
 	int code = LISTEN_TERMINATED;
 	if (r < 0) {
+		err_hint(&err, r, "give the whole value of encoded_jit_config, as the service made it");
 		log_err(&err);
 		registration_done(&reg);
 		str_done(&key);

@@ -52,9 +52,14 @@ int agent_store_open(bool make, struct agent_store *ret, struct err *err)
 	if (make) {
 		int r = fs_mkdirs(AT_FDCWD, registrations, 0700, err);
 		if (r < 0)
-			return r;
-	} else if (!fs_exists(AT_FDCWD, registrations)) {
-		return err_set(err, ERR_NOT_FOUND, "no registration in %s", dir);
+			return err_hint(err, r, "name a folder that this user may make by DAVIT_STATE");
+	} else if (access(registrations, F_OK) < 0) {
+		/* A folder that may not be looked into is not one without registrations. */
+		if (errno == ENOENT)
+			return err_set(err, ERR_NOT_FOUND, "no registration in %s", dir);
+		int r = err_set(err, errno == EACCES ? ERR_PERMISSION : ERR_IO, "look into the agent's folder %s: %s", dir,
+				strerror(errno));
+		return err_hint(err, r, "run it as the agent's user, or name another folder by DAVIT_STATE");
 	}
 	int r = check_dir(dir, err);
 	if (r < 0)
@@ -99,6 +104,15 @@ int agent_store_list(const struct agent_store *s, struct strv *ret, struct err *
 	return 0;
 }
 
+/* A registration that cannot be read can neither be used nor be ended by its own means. */
+static int broken(const struct agent_store *s, const char *id, int code, struct err *err)
+{
+	if (code == ERR_UNSUPPORTED)
+		return err_hint(err, code, "use the davit that wrote it, or a newer one");
+	_cleanup_free_ char *dir = path_of(s, id, NULL);
+	return err_hint(err, code, "remove the folder %s and the runner in the service's settings, then configure it again", dir);
+}
+
 int agent_store_load(const struct agent_store *s, const char *id, struct registration *ret, struct err *err)
 {
 	_cleanup_free_ char *path = path_of(s, id, "registration.json");
@@ -109,13 +123,18 @@ int agent_store_load(const struct agent_store *s, const char *id, struct registr
 		r = json_parse(str_peek(&text), text.len, RECORD_MAX, &record, err);
 	if (r >= 0)
 		r = registration_from_json(record, ret, err);
-	return r < 0 ? err_wrap(err, r, "read %s", path) : 0;
+	if (r >= 0 && ret->url == NULL) {
+		registration_done(ret);
+		r = err_set(err, ERR_INVALID, "the registration lacks 'url'");
+	}
+	return r < 0 ? broken(s, id, err_wrap(err, r, "read %s", path), err) : 0;
 }
 
 int agent_store_load_key(const struct agent_store *s, const char *id, struct str *out, struct err *err)
 {
 	_cleanup_free_ char *path = path_of(s, id, "key.pem");
-	return fs_read(AT_FDCWD, path, KEY_MAX, out, err);
+	int r = fs_read(AT_FDCWD, path, KEY_MAX, out, err);
+	return r < 0 ? broken(s, id, r, err) : r;
 }
 
 int agent_store_save(const struct agent_store *s, const char *id, const struct registration *reg, const struct str *key,
