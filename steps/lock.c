@@ -150,14 +150,13 @@ static int make_inside(struct target *t, const char *former_name, struct err *er
 	return target_do(t, ops, ARRAY_SIZE(ops) - (former_name == NULL), err);
 }
 
-int lock_read(struct view *v, const char *lock_dir, json_t **ret, struct err *err)
+/* read: what reading the text gave. */
+static int parse_record(const struct view *v, const char *path, int read, const struct str *text, json_t **ret, struct err *err)
 {
-	_cleanup_free_ char *path = fs_join(lock_dir, "lock");
-	_cleanup_(str_done) struct str text = STR_INIT(MAX_RECORD);
 	_cleanup_json_ json_t *record = NULL;
-	int r = v->type->read(v, path, MAX_RECORD, &text, err);
+	int r = read;
 	if (r == 0)
-		r = json_parse(str_peek(&text), text.len, MAX_RECORD, &record, err);
+		r = json_parse(str_peek(text), text->len, MAX_RECORD, &record, err);
 	if (r < 0)
 		return r == ERR_NOT_FOUND ? r : err_wrap(err, r, "read the lock '%s' on '%s'", path, v->name);
 	int64_t format = json_get_int(record, "format", 0);
@@ -166,6 +165,14 @@ int lock_read(struct view *v, const char *lock_dir, json_t **ret, struct err *er
 		               format, LOCK_FORMAT);
 	*ret = TAKE(record);
 	return 0;
+}
+
+int lock_read(struct view *v, const char *lock_dir, json_t **ret, struct err *err)
+{
+	_cleanup_free_ char *path = fs_join(lock_dir, "lock");
+	_cleanup_(str_done) struct str text = STR_INIT(MAX_RECORD);
+	int r = v->type->read(v, path, MAX_RECORD, &text, err);
+	return parse_record(v, path, r, &text, ret, err);
 }
 
 static bool is_ours(const json_t *holder, const json_t *record)
@@ -238,10 +245,11 @@ static int try_link(struct target *t, const char *lock_dir, const json_t *record
 static int durable_and_there(struct target *t, const json_t *record, const char *mark, struct err *err)
 {
 	_cleanup_json_ json_t *seen = NULL;
+	_cleanup_free_ char *path = fs_join(t->lock_dir, "lock");
+	_cleanup_(str_done) struct str text = STR_INIT(MAX_RECORD);
 	const char *const paths[] = { t->lock_dir };
-	int r = t->view.type->barrier(t, paths, 1, err);
-	if (r == 0)
-		r = lock_read(&t->view, t->lock_dir, &seen, err);
+	int r = target_barrier_read(t, paths, 1, path, MAX_RECORD, &text, err);
+	r = parse_record(&t->view, path, r, &text, &seen, err);
 	if (r == ERR_NOT_FOUND)
 		return err_set(err, ERR_UNKNOWN, "the lock on '%s' did not stay: the target lost its power", t->view.name);
 	if (r < 0)

@@ -94,6 +94,15 @@ int target_digests(struct view *v, const char *dir, const char *const *names, si
 	return (v->type->digests ? v->type->digests : target_digests_each)(v, dir, names, count, hex, err);
 }
 
+int target_barrier_read(struct target *t, const char *const *paths, size_t count, const char *path, size_t max, struct str *out,
+                        struct err *err)
+{
+	if (t->view.type->barrier_read)
+		return t->view.type->barrier_read(t, paths, count, path, max, out, err);
+	int r = t->view.type->barrier(t, paths, count, err);
+	return r < 0 ? r : t->view.type->read(&t->view, path, max, out, err);
+}
+
 int target_put_like(struct target *t, const char *path, const struct str *data, const struct node_attr *attr, const char *from,
                     const struct str *from_data, struct err *err)
 {

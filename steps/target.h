@@ -117,6 +117,8 @@ struct target_type {
 	/* As put; the file `from` there holds from_data, so that only what differs need be sent. */
 	int (*put_like)(struct target *t, const char *path, const struct str *data, const struct node_attr *attr, const char *from,
 	                const struct str *from_data, struct err *err);
+	int (*barrier_read)(struct target *t, const char *const *paths, size_t count, const char *path, size_t max, struct str *out,
+	                    struct err *err);
 	int (*do_all)(struct target *t, const struct target_op *ops, size_t count, struct err *err);
 
 	/* Changing: all guarded. */
@@ -151,6 +153,9 @@ int target_digests_each(struct view *v, const char *dir, const char *const *name
 int target_stat_all(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err);
 /* SHA-256 of each file `names[i]` below `dir`; "" where there is none. */
 int target_digests(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65], struct err *err);
+/* barrier, and then read: what is read is seen behind it. */
+int target_barrier_read(struct target *t, const char *const *paths, size_t count, const char *path, size_t max, struct str *out,
+                        struct err *err);
 /* put of a text that is mostly that of another file, known to hold from_data. */
 int target_put_like(struct target *t, const char *path, const struct str *data, const struct node_attr *attr, const char *from,
                     const struct str *from_data, struct err *err);

@@ -536,7 +536,7 @@ int shell_open(struct view *v, struct err *err)
 	.remove = shell_remove, .remove_tree = shell_remove_tree, .set_attr = shell_set_attr, .copy = shell_copy,      \
 	.clone_files = shell_clone_files, .unpack = shell_unpack, .run = shell_run, .barrier = shell_barrier,          \
 	.fence = shell_fence, .free = shell_free, .stat_all = shell_stat_all, .digests = shell_digests,                \
-	.put_like = shell_put_like, .do_all = shell_do_all
+	.put_like = shell_put_like, .do_all = shell_do_all, .barrier_read = shell_barrier_read
 
 static const struct target_type shell_ssh_type = {.name = "ssh", SHELL_OPERATIONS};
 static const struct target_type shell_local_type = {.name = "local", SHELL_OPERATIONS};

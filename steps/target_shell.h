@@ -95,6 +95,9 @@ void shell_mkdir_text(const struct shell_target *s, const char *path, const stru
 void shell_put_text(const struct shell_target *s, const char *path, const void *data, size_t len,
 		    const struct node_attr *attr, struct str *out);
 bool shell_fits_in_script(const struct shell_target *s, const void *data, size_t len);
+void shell_barrier_text(const struct target *t, const char *const *paths, size_t count, struct str *out);
+/* Status of a script whose barrier failed. */
+enum { SHELL_NOT_SYNCED = 97 };
 void shell_link_new_text(const char *from, const char *to, struct str *out);
 void shell_remove_text(const char *path, struct str *out);
 int shell_remove_tree_text(const struct shell_target *s, const char *path, struct str *out, struct err *err);
@@ -130,6 +133,8 @@ int shell_digests(struct view *v, const char *dir, const char *const *names, siz
 		  struct err *err);
 int shell_put_like(struct target *t, const char *path, const struct str *data, const struct node_attr *attr,
 		   const char *from, const struct str *from_data, struct err *err);
+int shell_barrier_read(struct target *t, const char *const *paths, size_t count, const char *path, size_t max,
+		       struct str *out, struct err *err);
 int shell_do_all(struct target *t, const struct target_op *ops, size_t count, struct err *err);
 
 /* For tests: this machine through `argv… -c SCRIPT`. */

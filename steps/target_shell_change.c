@@ -324,6 +324,24 @@ int shell_set_attr(struct target *t, const char *path, const struct node_attr *a
 	return change(t, path, &script, NULL, "set the attributes of", err);
 }
 
+void shell_barrier_text(const struct target *t, const char *const *paths, size_t count, struct str *out)
+{
+	if (!t->view.facts.has_sync_f) {
+		str_append(out, "sync");
+		return;
+	}
+	/* Each file system once. */
+	str_append(out, "d=\nfor p in");
+	for (size_t i = 0; i < count; i++) {
+		str_append(out, " ");
+		str_append_shell(out, paths[i]);
+	}
+	str_append(out,
+		   "; do while [ ! -e \"$p\" ] && [ \"$p\" != / ]; do p=${p%/*}; p=${p:-/}; done\nn=$(stat -L -c "
+		   "%d -- \"$p\")\n"
+		   "case \" $d \" in *\" $n \"*) continue;; esac; d=\"$d $n\"; sync -f -- \"$p\" || exit 1; done");
+}
+
 int shell_barrier(struct target *t, const char *const *paths, size_t count, struct err *err)
 {
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(SHELL_MESSAGE_MAX);
@@ -331,21 +349,7 @@ int shell_barrier(struct target *t, const char *const *paths, size_t count, stru
 	int r = shell_open(&t->view, err);
 	if (r < 0)
 		return r;
-	if (!t->view.facts.has_sync_f) {
-		str_append(&script, "sync");
-	} else {
-		/* Each file system once. */
-		str_append(&script, "d=\nfor p in");
-		for (size_t i = 0; i < count; i++) {
-			str_append(&script, " ");
-			str_append_shell(&script, paths[i]);
-		}
-		str_append(
-			&script,
-			"; do while [ ! -e \"$p\" ] && [ \"$p\" != / ]; do p=${p%/*}; p=${p:-/}; done\nn=$(stat -L -c "
-			"%d -- \"$p\")\n"
-			"case \" $d \" in *\" $n \"*) continue;; esac; d=\"$d $n\"; sync -f -- \"$p\" || exit 1; done");
-	}
+	shell_barrier_text(t, paths, count, &script);
 	/* Syncing changes nothing, but a lost reply leaves open whether all is durable: the caller asks again. */
 	r = shell_look_long(&t->view, str_peek(&script), &said, err);
 	if (r < 0)

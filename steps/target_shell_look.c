@@ -88,21 +88,29 @@ int shell_stat(struct view *v, const char *path, struct node *ret, struct err *e
 	return 0;
 }
 
-int shell_read(struct view *v, const char *path, size_t max, struct str *out, struct err *err)
+static void read_text(const char *path, size_t max, struct str *out)
 {
-	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(max + 2);
-	_cleanup_(str_done) struct str script = STR_INIT(64 * 1024);
-	said.out.wipe = out->wipe;
-	str_append(&script, "p=");
-	str_append_shell(&script, path);
+	str_append(out, "p=");
+	str_append_shell(out, path);
 	/* A pipe or device there would not end. */
-	str_appendf(&script,
+	str_appendf(out,
 		    "; if [ -d \"$p\" ] || [ ! -e \"$p\" ] || [ -f \"$p\" ]; then cat -- \"$p\" | head -c %zu\n"
 		    "[ -r \"$p\" ] && [ ! -d \"$p\" ]; else echo 'not a file' >&2; false; fi",
 		    max + 1);
-	int r = shell_look(v, str_peek(&script), &said, err);
+}
+
+typedef int (*look_fn)(struct view *v, const char *script, struct shell_result *ret, struct err *err);
+
+static int read_by(struct view *v, look_fn look, const struct str *script, const char *path, size_t max,
+		   struct str *out, struct err *err)
+{
+	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(max + 2);
+	said.out.wipe = out->wipe;
+	int r = look(v, str_peek(script), &said, err);
 	if (r < 0)
 		return r;
+	if (said.status == SHELL_NOT_SYNCED)
+		return shell_fail(&said, err, "sync on '%s'", v->name);
 	if (said.status != 0)
 		return shell_fail(&said, err, "read '%s'", path);
 	if (said.out.len > max)
@@ -110,6 +118,27 @@ int shell_read(struct view *v, const char *path, size_t max, struct str *out, st
 	if (!str_append_n(out, str_peek(&said.out), said.out.len))
 		return err_set(err, ERR_LIMIT, "'%s' is larger than %zu bytes", path, out->max);
 	return 0;
+}
+
+int shell_read(struct view *v, const char *path, size_t max, struct str *out, struct err *err)
+{
+	_cleanup_(str_done) struct str script = STR_INIT(64 * 1024);
+	read_text(path, max, &script);
+	return read_by(v, shell_look, &script, path, max, out, err);
+}
+
+int shell_barrier_read(struct target *t, const char *const *paths, size_t count, const char *path, size_t max,
+		       struct str *out, struct err *err)
+{
+	_cleanup_(str_done) struct str script = STR_INIT(SIZE_MAX / 2);
+	int r = shell_open(&t->view, err);
+	if (r < 0)
+		return r;
+	str_append(&script, "(\n");
+	shell_barrier_text(t, paths, count, &script);
+	str_appendf(&script, "\n) || exit %d\n", SHELL_NOT_SYNCED);
+	read_text(path, max, &script);
+	return read_by(&t->view, shell_look_long, &script, path, max, out, err);
 }
 
 int shell_list(struct view *v, const char *path, struct strv *ret, struct err *err)

@@ -760,6 +760,20 @@ static void a_barrier_takes_paths_that_are_not_there_yet(void **state)
 
 /* ---- commands ---- */
 
+static void behind_a_barrier_a_file_is_read(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(str_done) struct str out = STR_INIT(100);
+	_cleanup_free_ char *dir = xstrdup(at(w, "b")), *gone = xstrdup(at(w, "b/gone/x")), *f = xstrdup(at(w, "b/f"));
+	const char *const paths[] = {dir, gone};
+	assert_int_equal(mkdir(dir, 0700), 0);
+	write_here(w, "b/f", "behind", 0600);
+	OK(target_barrier_read(w->t, paths, 2, f, 99, &out, &w->err));
+	assert_string_equal(str_peek(&out), "behind");
+	FAILS(ERR_NOT_FOUND, target_barrier_read(w->t, paths, 2, gone, 99, &out, &w->err));
+	FAILS(ERR_LIMIT, target_barrier_read(w->t, paths, 2, f, 3, &out, &w->err));
+}
+
 static int run_script(struct world *w, const char *script, struct target_result *ret)
 {
 	struct target_command c = {.script = script};
@@ -1109,6 +1123,7 @@ int main(void)
 		T(several_are_changed_in_order_up_to_the_first_that_fails),
 		T(unpack_fills_a_directory_while_it_arrives),
 		T(a_barrier_takes_paths_that_are_not_there_yet),
+		T(behind_a_barrier_a_file_is_read),
 		T(a_command_has_streams_status_environment_folder_and_input),
 		T(a_command_has_the_locale_of_its_user),
 		T(a_commands_output_is_kept_up_to_its_ceiling),
