@@ -192,7 +192,8 @@ bool fx_goes_late(struct target *t, enum late_kind kind, const char *path, const
 		struct late *l = &st->late[i];
 		if (l->kind != LATE_NONE)
 			continue;
-		*l = (struct late){ .kind = kind, .noted = sim_below(2) == 0, .due_op = world->ops + 1 + (int64_t)sim_below(80), .data = data, .mode = mode };
+		uint64_t most = world->sc.late_ops > 0 ? (uint64_t)world->sc.late_ops : 80;
+		*l = (struct late){ .kind = kind, .noted = sim_below(2) == 0, .due_op = world->ops + 1 + (int64_t)sim_below(most), .data = data, .mode = mode };
 		if (cancelled) {
 			l->noted = true;
 			l->given_up_by = world->slots[sim_slot].pid;

@@ -328,6 +328,17 @@ static void make_upload(struct scenario *sc)
 		sim_upload_old_world(sc, &world->targets[k]);
 }
 
+/* Runs in which requests arrive late again and again, some so late that they meet the undo. */
+static void make_lates(struct scenario *sc)
+{
+	if (sim_more_below(16) != 0)
+		return;
+	sc->rates.late += 20000 + (uint32_t)sim_more_below(60000);
+	sc->rates.before = sc->rates.after = 0;
+	sc->late_ops = 300;
+	sc->gate = sim_more_below(3) == 0 ? sc->gate : GATE_FAILS;
+}
+
 void scenario_make(uint64_t seed)
 {
 	struct scenario *sc = &world->sc;
@@ -370,6 +381,7 @@ void scenario_make(uint64_t seed)
 	make_deaths_by_state(sc);
 	make_cancels(sc);
 	make_upload(sc);
+	make_lates(sc);
 	world->faults_on = true;
 }
 

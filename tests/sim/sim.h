@@ -116,6 +116,7 @@ struct scenario {
 	bool former_unknown;          /* it has no manifest */
 	struct source_tree source, former;
 	bool job;                     /* each step is a process of its own, as in a workflow; `finish` decides */
+	int late_ops;                 /* by how much at most a request is late; 0: 80 operations */
 	int refused_from_gate;        /* so many operations long no target takes a change, from the gate on; 0: never */
 	bool machine_lost;            /* after the first death the state folder is gone; another machine recovers */
 	char *deployment;             /* JSON; in the heap */
