@@ -240,14 +240,14 @@ static int verify(const struct step_context *c, struct view *v, const struct cha
 	const char *path = json_get_string(change->extra, "manifest"), *want = json_get_string(change->extra, "manifest_digest");
 	char hex[65];
 
-	int r = compare(v, change, err);
-	if (r < 0 || change->kind != CHANGE_RELEASE || !path || !want)
-		return r;
-	struct upload *u = change->payload;
+	struct upload *u = change->kind == CHANGE_RELEASE ? change->payload : NULL;
 	if (u && u->just_filled) {
 		u->just_filled = false;
 		return 0;
 	}
+	int r = compare(v, change, err);
+	if (r < 0 || change->kind != CHANGE_RELEASE || !path || !want)
+		return r;
 	r = v->type->digest(v, path, hex, err);
 	if (r == ERR_NOT_FOUND || (r == 0 && strcmp(hex, want) != 0))
 		return err_set(err, ERR_CONFLICT, "the manifest '%s' on '%s' is not the one that was written", path, v->name);

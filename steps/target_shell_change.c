@@ -330,16 +330,16 @@ void shell_barrier_text(const struct target *t, const char *const *paths, size_t
 		str_append(out, "sync");
 		return;
 	}
-	/* Each file system once. */
-	str_append(out, "d=\nfor p in");
+	str_append(out, "set --\nfor p in");
 	for (size_t i = 0; i < count; i++) {
 		str_append(out, " ");
 		str_append_shell(out, paths[i]);
 	}
-	str_append(out,
-		   "; do while [ ! -e \"$p\" ] && [ \"$p\" != / ]; do p=${p%/*}; p=${p:-/}; done\nn=$(stat -L -c "
-		   "%d -- \"$p\")\n"
-		   "case \" $d \" in *\" $n \"*) continue;; esac; d=\"$d $n\"; sync -f -- \"$p\" || exit 1; done");
+	/* Each file system once, where that is worth asking which they are. */
+	str_append(out, "; do while [ ! -e \"$p\" ] && [ \"$p\" != / ]; do p=${p%/*}; p=${p:-/}; done; set -- \"$@\" \"$p\"; done\n"
+			"if [ $# -gt 2 ]; then l=$(stat -L -c %d -- \"$@\") || exit 1; d=; for n in $l; do\n"
+			"case \" $d \" in *\" $n \"*) ;; *) d=\"$d $n\"; set -- \"$@\" \"$1\";; esac; shift; done; fi\n"
+			"sync -f -- \"$@\"");
 }
 
 int shell_barrier(struct target *t, const char *const *paths, size_t count, struct err *err)

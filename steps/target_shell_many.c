@@ -151,10 +151,21 @@ int shell_digests(struct view *v, const char *dir, const char *const *names, siz
 
 /* ---- changes ---- */
 
+/* Goes on only when the test is true. */
+static void add_test(struct str *out, const char *test, const char *path)
+{
+	str_append(out, test);
+	str_append_shell(out, path);
+	str_append(out, *test == '[' ? " ] || exit 0\n" : " || exit 0\n");
+}
+
 static int op_text(const struct shell_target *s, const struct target_op *op, struct str *out, struct err *err)
 {
 	switch (op->kind) {
 	case TARGET_MKDIR:
+		/* What is there need not be told so by a process. */
+		if (op->fine == ERR_EXISTS)
+			add_test(out, "[ ! -d ", op->path);
 		shell_mkdir_text(s, op->path, op->attr, out);
 		return 0;
 	case TARGET_PUT:
@@ -164,6 +175,8 @@ static int op_text(const struct shell_target *s, const struct target_op *op, str
 		shell_link_new_text(op->from, op->path, out);
 		return 0;
 	case TARGET_REMOVE:
+		if (op->fine == ERR_NOT_FOUND)
+			add_test(out, "v ", op->path);
 		shell_remove_text(op->path, out);
 		return 0;
 	case TARGET_REMOVE_TREE:
@@ -181,14 +194,35 @@ static void add_fine(int code, struct str *frame)
 		str_append(frame, "*'No such file'*|*'Not a directory'*) br=0;; ");
 }
 
+/* Trees that go one behind the other go together. Returns how many operations stand in *out. */
+static size_t trees_text(const struct shell_target *s, const struct target_op *ops, size_t count, struct str *out)
+{
+	size_t n = 0;
+	while (n < count && ops[n].kind == TARGET_REMOVE_TREE && strcmp(ops[n].path, "/") != 0 &&
+	       shell_may_change(&s->t, ops[n].path, NULL) == 0)
+		n++;
+	if (n < 2 || !s->has_one_fs)
+		return 0;
+	str_append(out, "rm -rf --one-file-system --");
+	for (size_t i = 0; i < n; i++) {
+		str_append(out, " ");
+		str_append_shell(out, ops[i].path);
+	}
+	return n;
+}
+
 /* One operation: br is the status so far, bi the index of the one that failed, bk is set when the lock is not ours. */
-static int add_op(const struct shell_target *s, const struct target_op *op, size_t index, struct str *frame,
-		  struct err *err)
+static int add_op(const struct shell_target *s, const struct target_op *ops, size_t count, size_t index, size_t *ret_taken,
+		  struct str *frame, struct err *err)
 {
 	_cleanup_(str_done) struct str script = STR_SECRET_INIT(SCRIPT_MAX);
-	int r = shell_may_change(&s->t, op->path, err);
-	if (r == 0)
+	const struct target_op *op = &ops[index];
+	*ret_taken = trees_text(s, op, count - index, &script);
+	int r = *ret_taken > 0 ? 0 : shell_may_change(&s->t, op->path, err);
+	if (r == 0 && *ret_taken == 0) {
 		r = op_text(s, op, &script, err);
+		*ret_taken = 1;
+	}
 	if (r < 0)
 		return r;
 	if (script.failed)
@@ -225,10 +259,10 @@ static int do_joined(struct target *t, const struct target_op *ops, size_t count
 	struct shell_target *s = (struct shell_target *)t;
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(SHELL_MESSAGE_MAX);
 	_cleanup_(str_done) struct str frame = STR_SECRET_INIT(SIZE_MAX / 2);
-	size_t failed = 0;
+	size_t failed = 0, taken;
 	str_append(&frame, "br=0 bi=0 bk=\n");
-	for (size_t i = 0; i < count; i++) {
-		int r = add_op(s, &ops[i], i, &frame, err);
+	for (size_t i = 0; i < count; i += taken) {
+		int r = add_op(s, ops, count, i, &taken, &frame, err);
 		if (r < 0)
 			return r;
 	}
