@@ -59,7 +59,7 @@ int agent_run(int argc, char **argv)
 	int r = agent_options_begin("run", "[--once] [--jitconfig B64] [--slots N] [--worker-user U]", argc, argv, &o);
 	if (r != 0)
 		return r > 0 ? 0 : LISTEN_TERMINATED;
-	struct listen_options options = { .once = o.once, .slots = o.slots, .worker_user = o.worker_user };
+	struct listen_options options = {.once = o.once, .slots = o.slots, .worker_user = o.worker_user};
 	int code;
 	if (o.jit != NULL) {
 		code = listen_run_jit(o.jit, &options);

@@ -23,7 +23,8 @@ static void tell(struct err *err)
 {
 	/* What says nothing itself of a way out. */
 	if (err->code == ERR_NETWORK || err->code == ERR_TIMEOUT)
-		err_hint(err, err->code, "is the address right, and do firewall and proxy (https_proxy) let this machine through?");
+		err_hint(err, err->code,
+			 "is the address right, and do firewall and proxy (https_proxy) let this machine through?");
 	else
 		err_hint(err, err->code, "davit agent status lists the registrations of this machine");
 	log_err(err);
@@ -227,7 +228,8 @@ static int choose(const struct agent_store *store, const struct agent_options *o
 	if (r < 0 || count == 1)
 		return r;
 	if (count == 0)
-		return err_hint(err, err_set(err, ERR_NOT_FOUND, "there is no such registration here"), "davit agent status lists them");
+		return err_hint(err, err_set(err, ERR_NOT_FOUND, "there is no such registration here"),
+				"davit agent status lists them");
 	err_set(err, ERR_INVALID, "%d registrations are meant", count);
 	return err_hint(err, ERR_INVALID, "name one by --url and --name: %s", str_peek(&found));
 }

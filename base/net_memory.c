@@ -1,9 +1,9 @@
 /* libcurl's memory: what is large comes from the kernel by itself, so that only the pages that were written are there.
  *
- * Over TLS and HTTP/1.1 libcurl copies each request into an upload buffer of at least 16 KiB and keeps it until the answer
- * is complete: with a long poll for minutes, once a registration. From malloc such a block lies on pages that others have
- * used before and costs its full size; alone on fresh pages it costs those that the request fills, one as a rule.
- * (CURLOPT_UPLOAD_BUFFERSIZE goes no lower, and must not be touched while a request is under way.) */
+ * Over TLS and HTTP/1.1 libcurl copies each request into an upload buffer of at least 16 KiB and keeps it until the
+ * answer is complete: with a long poll for minutes, once a registration. From malloc such a block lies on pages that
+ * others have used before and costs its full size; alone on fresh pages it costs those that the request fills, one as a
+ * rule. (CURLOPT_UPLOAD_BUFFERSIZE goes no lower, and must not be touched while a request is under way.) */
 #include "base/net_private.h"
 
 #include <malloc.h>
@@ -16,8 +16,8 @@
 
 enum { LARGE = 16 * 1024, PAGE = 4096 };
 
-/* A large block. The list is short, one for each request under way, and is searched only for what begins a page; names are
- * resolved in threads, hence the lock. */
+/* A large block. The list is short, one for each request under way, and is searched only for what begins a page; names
+ * are resolved in threads, hence the lock. */
 struct large {
 	struct large *next;
 	void *pages;

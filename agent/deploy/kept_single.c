@@ -1,5 +1,5 @@
-/* What is kept of the steps of a job. Their inputs come filled in: what must not lie in the journal is found again here and
- * named, so that a rollback can ask for it. */
+/* What is kept of the steps of a job. Their inputs come filled in: what must not lie in the journal is found again here
+ * and named, so that a rollback can ask for it. */
 #include "agent/deploy/kept.h"
 
 #include <ctype.h>
@@ -14,9 +14,9 @@ enum { NAME_MAX_BYTES = 256, TEXT_MAX = 1 << 20 };
 
 struct hiding {
 	bool all_known;
-	const json_t *kept;              /* what is there already: names are used once */
+	const json_t *kept; /* what is there already: names are used once */
 	struct strv used;
-	bool has_template;               /* a text that would be taken for an expression */
+	bool has_template; /* a text that would be taken for an expression */
 };
 
 static bool is_taken(const struct hiding *h, const char *name)
@@ -47,14 +47,15 @@ static json_t *hide(struct hiding *h, const json_t *value, const json_t *starred
 		json_t *object = json_object();
 		const char *name;
 		json_t *member;
-		json_object_foreach((json_t *)value, name, member)
-			json_object_set_new(object, name, hide(h, member, json_object_get(starred, name), prefix, name));
+		json_object_foreach((json_t *)value, name, member) json_object_set_new(
+			object, name, hide(h, member, json_object_get(starred, name), prefix, name));
 		return object;
 	}
 	if (json_is_array(value)) {
 		json_t *list = json_array();
 		for (size_t i = 0; i < json_array_size(value); i++)
-			json_array_append_new(list, hide(h, json_array_get(value, i), json_array_get(starred, i), prefix, key));
+			json_array_append_new(
+				list, hide(h, json_array_get(value, i), json_array_get(starred, i), prefix, key));
 		return list;
 	}
 	if (!json_is_string(value))
@@ -97,9 +98,9 @@ static int add_targets(struct hiding *h, json_t *kept, const json_t *deployment)
 	json_t *targets = json_object_get(kept, "targets");
 	const char *name;
 	json_t *target;
-	json_object_foreach(json_object_get(deployment, "targets"), name, target)
-		if (json_object_get(targets, name) == NULL)
-			json_object_set_new(targets, name, hide_target(h, name, target));
+	json_object_foreach(json_object_get(deployment, "targets"), name,
+			    target) if (json_object_get(targets, name) == NULL)
+		json_object_set_new(targets, name, hide_target(h, name, target));
 	return h->has_template ? ERR_INVALID : 0;
 }
 

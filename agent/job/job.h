@@ -136,10 +136,10 @@ bool job_status_is(void *user, enum expr_status which);
 int job_prepare(struct job *j, struct err *err);
 /* "Set up job". */
 int job_set_up(struct job *j, struct err *err);
-/* The title of a step where the message has no final one [8.12]: the token of `name:`, else of the script; NULL where `uses:` says
- * it. ret_prefix: what stands before its value. */
+/* The title of a step where the message has no final one [8.12]: the token of `name:`, else of the script; NULL where
+ * `uses:` says it. ret_prefix: what stands before its value. */
 const json_t *step_title_token(const json_t *step, const char **ret_prefix);
-char *step_title(const char *prefix, const char *value);   /* one line; free() */
+char *step_title(const char *prefix, const char *value); /* one line; free() */
 /* Variables and secrets of the message. */
 const char *job_variable(const struct job *j, const char *name);
 

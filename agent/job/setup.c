@@ -359,7 +359,8 @@ static const json_t *script_of(const json_t *step)
 {
 	size_t i;
 	json_t *pair;
-	json_array_foreach(wire_get(wire_get(step, "inputs"), "map"), i, pair) {
+	json_array_foreach(wire_get(wire_get(step, "inputs"), "map"), i, pair)
+	{
 		const json_t *key = wire_get(pair, "key");
 		const char *name = json_is_string(key) ? json_string_value(key) : wire_string(key, "lit");
 		if (name != NULL && strcasecmp(name, "script") == 0)
@@ -385,7 +386,8 @@ char *step_title(const char *prefix, const char *value)
 	return len == 0 ? xstrdup("run") : xasprintf("%s%.*s", prefix, (int)len, value);
 }
 
-/* One that needs contexts of a later time is shown with its expressions first. uses: what a step without script runs. */
+/* One that needs contexts of a later time is shown with its expressions first. uses: what a step without script runs.
+ */
 static char *first_title(struct job *j, const json_t *step, const char *uses, bool *ret_final)
 {
 	const char *given = wire_string(step, "displayName"), *prefix;

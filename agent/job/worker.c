@@ -1,6 +1,6 @@
 /* worker: `davit worker`, one job. The first line of standard input is the job, later ones are cancels; from a listener
- * that was started later they come as a signal (agent/listen/handover.h says both sides' words). Exit status: 100 + result once the service has heard the end of the
- * job, 1 before. */
+ * that was started later they come as a signal (agent/listen/handover.h says both sides' words). Exit status: 100 +
+ * result once the service has heard the end of the job, 1 before. */
 #include "agent/job/worker.h"
 
 #include "agent/github/wire.h"
@@ -102,7 +102,7 @@ void job_turn(struct job *j, struct pollfd *extra, size_t count, int64_t max_ms)
 	}
 	if (j->signal_fd >= 0) {
 		signals = n;
-		fds[n++] = (struct pollfd){ .fd = j->signal_fd, .events = POLLIN };
+		fds[n++] = (struct pollfd){.fd = j->signal_fd, .events = POLLIN};
 	}
 	if (http_step(j->http, fds, n, max_ms, &err) < 0)
 		log_debug("worker", "%s", err.frames[0].text);
@@ -250,7 +250,7 @@ static void leave_signals_to_the_listener(struct job *j)
 int cmd_worker(int argc, char **argv)
 {
 	struct err err = ERR_INIT;
-	struct job j = { .input_fd = STDIN_FILENO, .signal_fd = -1, .mask = mask_process() };
+	struct job j = {.input_fd = STDIN_FILENO, .signal_fd = -1, .mask = mask_process()};
 	enum result result = RESULT_FAILED;
 	if (argc > 1) {
 		fprintf(stderr, "davit: worker takes no arguments ('%s'); the listener starts it\n", argv[1]);

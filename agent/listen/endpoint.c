@@ -139,7 +139,8 @@ static int load_key(const struct endpoint *e, struct oauth_key **ret, struct err
 	int r = agent_store_load_key(e->listener->store, e->id, &pem, err);
 	if (r >= 0)
 		r = oauth_key_read_pem(str_peek(&pem), pem.len, ret, err);
-	return r < 0 ? err_hint(err, r, "davit agent configure --replace makes the registration anew, with another key") : r;
+	return r < 0 ? err_hint(err, r, "davit agent configure --replace makes the registration anew, with another key")
+		     : r;
 }
 
 int endpoint_token_request(struct endpoint *e, struct call *c, call_done_fn done, void *context, struct err *err)

@@ -108,7 +108,7 @@ struct job {
 	struct job *next;
 	struct listener *listener;
 	struct endpoint *endpoint;       /* NULL: taken over from an agent that died */
-	int word_signal;                 /* how a worker that was taken over hears words; 0: by its input, or not at all */
+	int word_signal; /* how a worker that was taken over hears words; 0: by its input, or not at all */
 	enum job_phase phase;
 	struct broker_message ref;
 	struct call call, renewal;

@@ -57,8 +57,8 @@ int agent_store_open(bool make, struct agent_store *ret, struct err *err)
 		/* A folder that may not be looked into is not one without registrations. */
 		if (errno == ENOENT)
 			return err_set(err, ERR_NOT_FOUND, "no registration in %s", dir);
-		int r = err_set(err, errno == EACCES ? ERR_PERMISSION : ERR_IO, "look into the agent's folder %s: %s", dir,
-				strerror(errno));
+		int r = err_set(err, errno == EACCES ? ERR_PERMISSION : ERR_IO, "look into the agent's folder %s: %s",
+				dir, strerror(errno));
 		return err_hint(err, r, "run it as the agent's user, or name another folder by DAVIT_STATE");
 	}
 	int r = check_dir(dir, err);
@@ -110,7 +110,8 @@ static int broken(const struct agent_store *s, const char *id, int code, struct 
 	if (code == ERR_UNSUPPORTED)
 		return err_hint(err, code, "use the davit that wrote it, or a newer one");
 	_cleanup_free_ char *dir = path_of(s, id, NULL);
-	return err_hint(err, code, "remove the folder %s and the runner in the service's settings, then configure it again", dir);
+	return err_hint(err, code,
+			"remove the folder %s and the runner in the service's settings, then configure it again", dir);
 }
 
 int agent_store_load(const struct agent_store *s, const char *id, struct registration *ret, struct err *err)

@@ -46,7 +46,8 @@ static int refuse(const char *user, char *answer, struct err *err)
 	err_set(err, ERR_PERMISSION, "jobs cannot run as '%.60s': that user may not execute %s%s%s%s", user, answer,
 		strcmp(answer, closed) == 0 ? "" : " (", strcmp(answer, closed) == 0 ? "" : closed,
 		strcmp(answer, closed) == 0 ? "" : " is closed to it)");
-	return err_hint(err, ERR_PERMISSION, "chmod o+x %s, or install davit where every user may execute it (/usr/local)", closed);
+	return err_hint(err, ERR_PERMISSION,
+			"chmod o+x %s, or install davit where every user may execute it (/usr/local)", closed);
 }
 
 static int ask(const char *user, const char *program, const char *step, struct err *err)
@@ -75,7 +76,8 @@ int worker_user_check(const char *user, const char *program, struct err *err)
 	const struct passwd *entry = getpwnam(user);
 	if (entry == NULL) {
 		err_set(err, ERR_NOT_FOUND, "there is no user '%.60s' on this machine for jobs to run as", user);
-		return err_hint(err, ERR_NOT_FOUND, "create it (useradd --system --create-home %.60s), or name another by --worker-user",
+		return err_hint(err, ERR_NOT_FOUND,
+				"create it (useradd --system --create-home %.60s), or name another by --worker-user",
 				user);
 	}
 	if (geteuid() != 0 && entry->pw_uid != geteuid()) {

@@ -1,12 +1,13 @@
-/* The user that jobs run as, looked at before anything depends on it: it exists, this agent can become it, and it may execute
- * davit and davit-step, each folder on the way included. */
+/* The user that jobs run as, looked at before anything depends on it: it exists, this agent can become it, and it may
+ * execute davit and davit-step, each folder on the way included. */
 #pragma once
 #include "base/err.h"
 
-/* user NULL: the agent's own, nothing to look at. program: this one (NULL: /proc/self/exe). ERR_NOT_FOUND, ERR_PERMISSION. */
+/* user NULL: the agent's own, nothing to look at. program: this one (NULL: /proc/self/exe). ERR_NOT_FOUND,
+ * ERR_PERMISSION. */
 int worker_user_check(const char *user, const char *program, struct err *err);
 /* With $DAVIT_STATE the journal's folder is the workers'; the agent's lies in it and stays root's. */
 int worker_user_give_state_dir(const char *user, struct err *err);
-/* The other side, in a process of that user (`davit agent as-user USER --may-execute PATH…`): prints the first folder or file that is
- * closed, and ends with 3; 0 when all may be executed. */
+/* The other side, in a process of that user (`davit agent as-user USER --may-execute PATH…`): prints the first folder
+ * or file that is closed, and ends with 3; 0 when all may be executed. */
 int worker_user_may_execute(const char *const *paths);
