@@ -461,6 +461,7 @@ static void a_first_cancel_counts_although_another_deployment_was_recovered_befo
 	int status;
 	make_old_world();
 	deploy_and_die("rollback");
+	store_close(store);
 	pid_t pid = fork();
 	if (pid == 0)
 		_exit(cancel_behind_a_recovery());
