@@ -6,6 +6,8 @@
 #include "steps/step_plan.h"
 #include <inttypes.h>
 
+/* The manifest on its way, in the release. */
+#define CARRIED ".davit-manifest"
 enum { FILL_TRIES = 6, FILL_FIRST_PAUSE_MS = 500, PROGRESS_EVERY_MS = 2000 };
 
 struct filling {
@@ -13,7 +15,8 @@ struct filling {
 	struct target *t;
 	struct upload *u;
 	bool *here;                   /* one for each entry: has arrived in a former try */
-	size_t *send;                 /* indices */
+	size_t *send;                 /* indices; room for one more */
+	char *carried;                /* the manifest's name in the release while it goes along with the files; NULL: it does not */
 	size_t send_count, files;
 	int64_t raw, packed, sent;    /* bytes to pack, packed, and given to the target */
 	int64_t begun, next_report;
@@ -34,7 +37,7 @@ static void report_progress(struct filling *f)
 		return;
 	f->next_report = now + PROGRESS_EVERY_MS;
 	int64_t spent = MAX(now - f->begun, (int64_t) 1);
-	double share = (double) f->packed / (double) f->raw;
+	double share = MIN((double) f->packed / (double) f->raw, 1.0);
 	int64_t remaining = share > 0.001 ? (int64_t) ((double) spent * (1 - share) / share) : 0;
 	str_append(&line, "sent ");
 	upload_show_size(f->sent, &line);
@@ -91,14 +94,31 @@ static int count_and_write(void *context, const void *data, size_t len, struct e
 	return r;
 }
 
+/* The source's entries and behind them the manifest. Only the array is new. */
+static struct tree with_manifest(const struct filling *f)
+{
+	struct tree t = f->u->source.tree;
+	const struct str *text = &f->u->text;
+
+	t.entries = xcalloc(t.count + 1, sizeof(*t.entries));
+	memcpy(t.entries, f->u->source.tree.entries, t.count * sizeof(*t.entries));
+	t.entries[t.count++] = (struct tree_entry) { .path = f->carried, .mode = S_IFREG | 0644, .size = (int64_t) text->len,
+		                                     .mtime_ns = clock_wall_ms() * 1000000, .content = str_peek(text) };
+	return t;
+}
+
 static int produce(void *context, archive_write_fn write, void *write_context, struct err *err)
 {
 	struct filling *f = context;
+	struct tree whole = f->carried ? with_manifest(f) : f->u->source.tree;
 
 	f->write = write;
 	f->write_context = write_context;
-	return archive_pack(f->u->source.fd, &f->u->source.tree, f->send, f->send_count, f->compression, count_and_write, f,
-	                    &f->packed, f->c->wait, err);
+	int r = archive_pack(f->u->source.fd, &whole, f->send, f->send_count + (f->carried != NULL), f->compression, count_and_write, f,
+	                     &f->packed, f->c->wait, err);
+	if (f->carried)
+		free(whole.entries);
+	return r;
 }
 
 /* What the target is told, and how hard we try: a wire wants speed. */
@@ -168,11 +188,13 @@ static int send_rest(struct filling *f, struct err *err)
 	enum archive_compression told;
 
 	choose_entries(f);
-	if (f->send_count == 0)
+	if (f->send_count == 0 && !f->carried)
 		return 0;
 	told = choose(f, &f->compression);
 	f->begun = clock_mono_ms();
 	f->next_report = f->begun + PROGRESS_EVERY_MS;
+	if (f->carried)
+		f->send[f->send_count] = f->u->source.tree.count;
 	int r = f->t->view.type->unpack(f->t, f->u->at.release, told, produce, f, err);
 	if (r < 0)
 		return err_wrap(err, r, "send %zu files to '%s' on '%s'", f->files, f->u->at.release, f->t->view.name);
@@ -319,17 +341,38 @@ static int make_directories(struct filling *f, bool *ret_there, struct err *err)
 	return r;
 }
 
-/* Most lines of the list are those of the former release's. */
-static int put_manifest(struct filling *f, struct err *err)
+/* Most lines of the list are those of the former release's. Without one it goes along with the files, compressed: that needs a name in
+ * the release which is nobody's. */
+static int put_manifest(struct filling *f, bool again, struct err *err)
 {
 	const struct node_attr attr = { .set_mode = true, .mode = 0644 };
 	struct upload *u = f->u;
 	_cleanup_free_ char *former = u->former_name ? xasprintf("%s/.%s.manifest", u->at.releases, u->former_name) : NULL;
+	_cleanup_free_ char *left = fs_join(u->at.release, CARRIED);
 	const struct str *text = former ? upload_manifest_text(&f->t->view, former) : NULL;
 
+	f->carried = NULL;
 	if (text)
 		return target_put_like(f->t, u->at.manifest, &u->text, &attr, former, text, err);
+	bool taken = tree_find(&u->source.tree, CARRIED) != NULL;
+	if (!again && !taken) {
+		static char name[] = CARRIED;
+		f->carried = name;
+		return 0;
+	}
+	int r = taken ? 0 : f->t->view.type->remove(f->t, left, err);
+	if (r == ERR_NOT_FOUND)
+		err_clear(err);
+	else if (r < 0)
+		return r;
 	return f->t->view.type->put(f->t, u->at.manifest, str_peek(&u->text), u->text.len, &attr, err);
+}
+
+static int place_manifest(struct filling *f, struct err *err)
+{
+	_cleanup_free_ char *from = fs_join(f->u->at.release, CARRIED);
+
+	return f->carried ? f->t->view.type->rename(f->t, from, f->u->at.manifest, err) : 0;
 }
 
 static int fill_once(struct filling *f, bool again, struct err *err)
@@ -338,13 +381,15 @@ static int fill_once(struct filling *f, bool again, struct err *err)
 	int r = make_directories(f, &there, err);
 
 	if (r == 0)
-		r = put_manifest(f, err);
+		r = put_manifest(f, again || there, err);
 	if (r == 0 && (again || there))
 		r = find_arrived(f, err);
 	if (r == 0)
 		r = take_over(f, err);
 	if (r == 0)
 		r = send_rest(f, err);
+	if (r == 0)
+		r = place_manifest(f, err);
 	if (r == 0)
 		r = link_shared(f, err);
 	if (r == 0)
@@ -370,7 +415,7 @@ int upload_fill(const struct step_context *c, struct target *t, struct upload *u
 	struct filling f = { .c = c, .t = t, .u = u };
 	size_t count = MAX(u->source.tree.count, (size_t) 1);
 	_cleanup_free_ bool *here = xcalloc(count, sizeof(*here));
-	_cleanup_free_ size_t *send = xcalloc(count, sizeof(*send));
+	_cleanup_free_ size_t *send = xcalloc(count + 1, sizeof(*send));
 	int64_t pause = FILL_FIRST_PAUSE_MS;
 	int r;
 
