@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +17,21 @@ static void must(int ok)
 {
 	if (ok != 1)
 		abort();
+}
+
+static EVP_MD *fetched;
+
+static void fetch(void)
+{
+	fetched = EVP_MD_fetch(NULL, "SHA256", NULL);
+}
+
+/* Looked up once: OpenSSL 3 looks for EVP_sha256() behind a lock each time, which small files feel. */
+static const EVP_MD *sha256(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, fetch);
+	return fetched ? fetched : EVP_sha256();
 }
 
 static void to_hex(const unsigned char *bytes, char hex[DIGEST_HEX])
@@ -33,7 +49,7 @@ struct digest *digest_new(void)
 	struct digest *d = xmalloc(sizeof(*d));
 	d->md = EVP_MD_CTX_new();
 	must(d->md != NULL);
-	must(EVP_DigestInit_ex(d->md, EVP_sha256(), NULL));
+	must(EVP_DigestInit_ex(d->md, sha256(), NULL));
 	return d;
 }
 
@@ -46,7 +62,7 @@ void digest_hex(struct digest *d, char hex[DIGEST_HEX])
 {
 	unsigned char bytes[EVP_MAX_MD_SIZE];
 	must(EVP_DigestFinal_ex(d->md, bytes, NULL));
-	must(EVP_DigestInit_ex(d->md, EVP_sha256(), NULL));
+	must(EVP_DigestInit_ex(d->md, sha256(), NULL));
 	to_hex(bytes, hex);
 }
 
@@ -66,7 +82,7 @@ void digest_freep(struct digest **d)
 void digest_of(const void *data, size_t len, char hex[DIGEST_HEX])
 {
 	unsigned char bytes[EVP_MAX_MD_SIZE];
-	must(EVP_Digest(data, len, bytes, NULL, EVP_sha256(), NULL));
+	must(EVP_Digest(data, len, bytes, NULL, sha256(), NULL));
 	to_hex(bytes, hex);
 }
 
@@ -105,7 +121,7 @@ int digest_of_fd(int fd, char hex[DIGEST_HEX], struct err *err)
 void hmac_sha256(const void *key, size_t key_len, const void *data, size_t len, unsigned char out[DIGEST_BYTES])
 {
 	unsigned int out_len = DIGEST_BYTES;
-	must(HMAC(EVP_sha256(), key, (int)key_len, data, len, out, &out_len) != NULL);
+	must(HMAC(sha256(), key, (int)key_len, data, len, out, &out_len) != NULL);
 }
 
 static void encode(const void *data, size_t len, const char *alphabet, bool padding, struct str *out)

@@ -40,16 +40,16 @@ static bool leaves_its_directory(const char *path)
 	return path[0] == '/' || path[0] == '\0' || fs_normalize(path, &normal, NULL) < 0;
 }
 
-/* Hard links by list, made by two processes, for cp takes three times as long. Arguments: from, to; the names come by standard input,
+/* Hard links by list, made by two processes, for cp takes three times as long. Arguments: a directory, and from there from and to; the names come by standard input,
  * each ended by NUL; those that could not be linked go out in the same way. A directory gets the mode of its original. */
 /* clang-format off */
 static const char linker[] =
-	"my($f,$t)=@ARGV;umask 0;chdir $f or die $!;local $/;my @p=split/\\0/,<STDIN>;my $h=@p>>1;my $c=@p>999?fork:undef;\n"
+	"my($w,$f,$t)=@ARGV;umask 0;chdir $w or die $!;local $/;my @p=split/\\0/,<STDIN>;my $h=@p>>1;my $c=@p>999?fork:undef;\n"
 	"@p=$c?@p[0..$h-1]:@p[$h..$#p] if defined $c;my %d=(\"\"=>1);\n"
-	"sub d{my $x=shift;return 1 if $d{$x};my $i=rindex $x,\"/\";d($i<0?\"\":substr $x,0,$i)&&lstat $x&&-d _||return 0;\n"
-	"my $m=(lstat _)[2]&07777;mkdir(\"$t/$x\",$m)?chmod $m,\"$t/$x\":-d \"$t/$x\"||return 0;$d{$x}=1}\n"
+	"sub d{my $x=shift;return 1 if $d{$x};my $i=rindex $x,\"/\";d($i<0?\"\":substr $x,0,$i)&&lstat \"$f/$x\"&&-d _||return 0;\n"
+	"mkdir(\"$t/$x\",(lstat _)[2]&07777)||-d \"$t/$x\"||return 0;$d{$x}=1}\n"
 	"my $l=\"\";for(@p){my $i=rindex $_,\"/\";my $u=$i<0?\"\":substr $_,0,$i;\n"
-	"($u eq $l||d($u))&&link($_,\"$t/$_\")?$l=$u:syswrite STDOUT,\"$_\\0\"}\n"
+	"($u eq $l||d($u))&&link(\"$f/$_\",\"$t/$_\")?$l=$u:syswrite STDOUT,\"$_\\0\"}\n"
 	"if($c){waitpid $c,0;exit 1 if $?}exit 0";
 /* clang-format on */
 
@@ -62,10 +62,12 @@ static void link_text(const struct shell_target *s, struct str *out)
 				"cp -dp --reflink=auto --parents -n -t \"$0\" -- \"$@\"' \"$p\"");
 		return;
 	}
-	str_append(out, "s=$({ { perl -e ");
+	/* Short ways to neighbours: most of what a link costs is the way. */
+	str_append(out, "q=$p; [ \"${f%/*}\" != \"${p%/*}\" ] || q=${p##*/}\n"
+			"s=$({ { perl -e ");
 	str_append_shell(out, linker);
 	str_appendf(out,
-		    " \"$f\" \"$p\"; echo $? >&3; } | %s >&2; echo $? >&3; } 3>&1)\n"
+		    " \"${f%%/*}/\" \"${f##*/}\" \"$q\"; echo $? >&3; } | %s >&2; echo $? >&3; } 3>&1)\n"
 		    "case $s in '0\n0') ;; *) exit 1;; esac",
 		    copy);
 }
