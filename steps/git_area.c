@@ -80,9 +80,31 @@ bool git_area_is_empty(const struct git_area *a)
 	return is_empty_dir(a->path, ".git");
 }
 
-int git_area_empty(struct git_area *a, struct err *err)
+static char *mark_of(const char *path)
 {
-	return empty_dir(a->path, ".git", err);
+	return xasprintf("%s/.git/davit-unfinished", path);
+}
+
+int git_area_begin_files(struct git_area *a, struct err *err)
+{
+	_cleanup_free_ char *mark = mark_of(a->path);
+	return fs_write_replace(AT_FDCWD, mark, "", 0, 0644, err);
+}
+
+static int remove_unfinished(const char *path, struct err *err)
+{
+	_cleanup_free_ char *mark = mark_of(path);
+	if (access(mark, F_OK) != 0)
+		return 0;
+	int r = empty_dir(path, ".git", err);
+	if (r >= 0)
+		unlink(mark);
+	return r;
+}
+
+void git_area_forget_files(struct git_area *a)
+{
+	remove_unfinished(a->path, NULL);
 }
 
 /* Opens the repository when it is exactly here and its origin is url. */
@@ -153,6 +175,9 @@ int git_area_open(const char *path, const char *url, bool clean, struct git_area
 		if (r < 0)
 			return r;
 	}
+	r = remove_unfinished(path, err);
+	if (r < 0)
+		return err_wrap(err, r, "remove what a first checkout left");
 	a->path = xstrdup(path);
 	a->url = xstrdup(url);
 	read_head(a);
@@ -230,9 +255,12 @@ int git_area_checkout(struct git_area *a, const char *commit, const char *ref, b
 	if (r < 0)
 		return err_wrap(err, r, "write the files of %.12s", commit);
 	r = set_references(a, &id, ref, err);
-	if (r >= 0)
-		read_head(a);
-	return r;
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *mark = mark_of(a->path);
+	unlink(mark);
+	read_head(a);
+	return 0;
 }
 
 void git_area_free(struct git_area *a)

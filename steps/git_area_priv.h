@@ -16,9 +16,12 @@ struct git_area {
 void git_area_library(void);
 /* libgit2's last error as ours; the only place that asks for it in these files. */
 int git_area_error(struct err *err, int code, const char *what);
-/* Whether nothing but .git lies there, and making it so. */
+/* Whether nothing but .git lies there. */
 bool git_area_is_empty(const struct git_area *a);
-int git_area_empty(struct git_area *a, struct err *err);
+/* What is written from here on is to go when it is not finished: by git_area_forget after a failure, else, after a kill, when the area is
+ * opened again. git_area_checkout finishes it. */
+int git_area_begin_files(struct git_area *a, struct err *err);
+void git_area_forget_files(struct git_area *a);
 /* Whether the configuration asks for conversions, whatever the attributes say. */
 bool git_area_converts(git_repository *repo);
 bool git_area_is_shallow(const struct git_area *a);

@@ -114,7 +114,7 @@ static void begin_early(struct git_area *a, struct receiving *in, const char *co
 	if (a->head[0] != '\0' || !git_area_is_empty(a) || git_area_converts(a->repo))
 		return;
 	in->root = open(a->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (in->root >= 0)
+	if (in->root >= 0 && git_area_begin_files(a, NULL) >= 0)
 		in->early = git_early_start(in->root, commit);
 }
 
@@ -125,7 +125,7 @@ static int end_early(struct git_area *a, struct receiving *in, int result)
 	git_early_end(in->early, true);
 	if (result < 0) {
 		git_early_free(TAKE(in->early));
-		git_area_empty(a, NULL);
+		git_area_forget_files(a);
 		return result;
 	}
 	git_early_free(a->early);

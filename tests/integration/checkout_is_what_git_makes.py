@@ -241,21 +241,36 @@ class Checkout(unittest.TestCase):
         with open(self.area + "/zz/deep/a.txt", "rb") as f:
             self.assertEqual(f.read(), b"one\r\ntwo\r\n")
 
-    def test_files_are_written_while_the_pack_arrives_and_go_when_it_fails(self):
-        commit = self.large_commit()
+    def in_the_middle(self, commit):
+        """A first checkout that has written files and waits for the rest of the pack."""
         self.server.stall = 4_000_000
         p = subprocess.Popen([CANCELLABLE, self.url, commit, self.area], env=ENV, stderr=subprocess.PIPE, text=True)
         end = time.monotonic() + 30
         while not os.path.isdir(self.area + "/large") and time.monotonic() < end and p.poll() is None:
             time.sleep(0.01)
         self.assertTrue(os.path.isdir(self.area + "/large"), "nothing was written before the pack was whole")
+        self.server.stall = None
+        return p
+
+    def test_files_are_written_while_the_pack_arrives_and_go_when_it_fails(self):
+        commit = self.large_commit()
+        p = self.in_the_middle(commit)
         p.send_signal(signal.SIGINT)
         said = p.communicate(timeout=60)[1]
         self.assertEqual(p.returncode, 130, said)
         self.assertEqual(os.listdir(self.area), [".git"])
-        self.server.stall = None
         self.checkout(commit)
         self.assert_as_git(commit)
+
+    def test_what_a_killed_first_checkout_wrote_goes_even_without_clean(self):
+        p = self.in_the_middle(self.large_commit())
+        p.kill()
+        p.communicate()
+        self.checkout(self.first, keep=True)
+        self.assert_as_git(self.first)
+        write(self.area + "/mine", b"stays\n")
+        self.checkout(self.first, keep=True)
+        self.assertTrue(os.path.exists(self.area + "/mine"))
 
     def test_a_tree_with_a_path_twice_is_one_of_them_or_refused(self):
         blobs = [bytes.fromhex(git("hash-object", "-w", "--stdin", cwd=self.bare, data=b)) for b in (b"one\n", b"two\n")]
