@@ -61,7 +61,7 @@ class Checkout(unittest.TestCase):
 
     def checkout(self, commit, ref="", keep=False, check=True, env=None):
         words = [AREA, self.url, commit, self.area, ref] + (["keep"] if keep else [])
-        p = subprocess.run(words, env={**ENV, **(env or {})}, capture_output=True, text=True, timeout=60, check=False)
+        p = subprocess.run(words, env={**ENV, **(env or {})}, capture_output=True, text=True, timeout=120, check=False)
         if check:
             self.assertEqual(p.returncode, 0, p.stderr)
             return json.loads(p.stdout)
