@@ -1,4 +1,4 @@
-/* The walk: names first, by one thread, then contents by two, for SHA-256 is what costs. */
+/* The walk: names first, then contents, both by two threads. */
 #include "base/archive.h"
 #include "base/digest.h"
 #include "base/fs.h"
@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { WALK_MAX_DEPTH = 500, WALK_PATH_MAX = 16384, WALK_LINK_MAX = 4096 };
+enum { WALK_ALONE = 6 /* directories at the top */, WALK_MAX_DEPTH = 500, WALK_PATH_MAX = 16384, WALK_LINK_MAX = 4096 };
 enum { KEEP_BLOCK = 4 << 20, KEEP_ALIGN = 2 << 20 }; /* of the size of large pages */
 enum { DIGEST_THREADS = 2, DIGEST_BUFFER = 256 << 10, DIGEST_CHECK_EVERY = 16 << 20 /* bytes */, DIGEST_ALONE = 64 };
 
@@ -101,7 +101,7 @@ static void close_dirp(DIR **d)
 
 static int read_names(int fd, const char *where, struct dir_names *ret, struct err *err)
 {
-	int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
 	_cleanup_(close_dirp) DIR *d = own < 0 ? NULL : fdopendir(own);
 
 	if (!d) {
@@ -110,7 +110,6 @@ static int read_names(int fd, const char *where, struct dir_names *ret, struct e
 			close(own);
 		return err_errno(err, e, "read directory '%s'", *where ? where : ".");
 	}
-	rewinddir(d);
 	for (;;) {
 		errno = 0;
 		const struct dirent *entry = readdir(d);
@@ -222,23 +221,121 @@ static int walk_directory(struct walk *w, int fd, int depth, struct err *err)
 	return r;
 }
 
+/* Two threads: each takes the next thing at the top and walks all of it. */
+
+struct part { struct tree tree; };
+
+struct walking {
+	int top;
+	const struct ignore *ignore;
+	struct wait *wait;
+	struct dir_names names;
+	struct part *parts;       /* one for each name */
+	atomic_size_t next;
+	atomic_bool stop;
+	pthread_mutex_t lock;     /* of r and err */
+	int r;
+	struct err err;
+};
+
+static void walk_failed(struct walking *g, int r, const struct err *err)
+{
+	pthread_mutex_lock(&g->lock);
+	if (g->r == 0) {
+		g->r = r;
+		g->err = *err;
+	}
+	pthread_mutex_unlock(&g->lock);
+	atomic_store(&g->stop, true);
+}
+
+static void *walk_some(void *context)
+{
+	struct walking *g = context;
+	struct walk w = { .top = g->top, .wait = g->wait, .path = STR_INIT(WALK_PATH_MAX) };
+	struct err err = ERR_INIT;
+	size_t mark;
+
+	w.ignore = ignore_begin(g->ignore);
+	int r = ignore_enter(w.ignore, g->top, "", &mark, &err);
+	while (r == 0 && !atomic_load(&g->stop)) {
+		size_t i = atomic_fetch_add(&g->next, 1);
+		if (i >= g->names.count)
+			break;
+		if (w.wait && (w.seen++ & 255) == 0)
+			r = wait_check(w.wait, &err);
+		str_append(&w.path, g->names.items[i].name);
+		if (r == 0)
+			r = walk_entry(&w, g->top, &g->names.items[i], 0, &err);
+		str_clear(&w.path);
+		g->parts[i].tree = w.tree;
+		w.tree = (struct tree) { 0 };
+	}
+	if (r < 0)
+		walk_failed(g, r, &err);
+	ignore_end(w.ignore);
+	str_done(&w.path);
+	return NULL;
+}
+
+/* As they were given, so sorted as one walk would have it. */
+static void join_parts(struct walking *g, struct tree *ret)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < g->names.count; i++)
+		count += g->parts[i].tree.count;
+	ret->entries = xcalloc(MAX(count, (size_t) 1), sizeof(*ret->entries));
+	ret->cap = count;
+	for (size_t i = 0; i < g->names.count; i++) {
+		struct tree *part = &g->parts[i].tree;
+		if (part->count > 0)
+			memcpy(ret->entries + ret->count, part->entries, part->count * sizeof(*part->entries));
+		ret->count += part->count;
+		ret->bytes += part->bytes;
+		free(part->entries);
+	}
+}
+
+static bool worth_a_thread(const struct dir_names *names)
+{
+	size_t dirs = 0;
+
+	for (size_t i = 0; i < names->count; i++)
+		dirs += names->items[i].type == DT_DIR;
+	return dirs >= WALK_ALONE;
+}
+
 int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait *wait, struct tree *ret, struct err *err)
 {
 	struct ignore *none = ignore ? NULL : ignore_new();
-	struct walk w = { .top = dirfd, .wait = wait, .path = STR_INIT(WALK_PATH_MAX) };
+	struct walking g = { .top = dirfd, .ignore = ignore ? ignore : none, .wait = wait, .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct tree tree = { 0 };
+	pthread_t other;
 
-	w.ignore = ignore_begin(ignore ? ignore : none);
-	int r = walk_directory(&w, dirfd, 0, err);
-	ignore_end(w.ignore);
+	int r = read_names(dirfd, "", &g.names, err);
+	if (r == 0) {
+		g.parts = xcalloc(MAX(g.names.count, (size_t) 1), sizeof(*g.parts));
+		bool two = worth_a_thread(&g.names) && pthread_create(&other, NULL, walk_some, &g) == 0;
+		walk_some(&g);
+		if (two)
+			pthread_join(other, NULL);
+		join_parts(&g, &tree);
+		r = g.r;
+		if (r < 0 && err)
+			*err = g.err;
+	}
+	free(g.parts);
+	names_done(&g.names);
+	pthread_mutex_destroy(&g.lock);
 	ignore_free(none);
-	str_done(&w.path);
-	tree_sort(&w.tree);
+	tree_sort(&tree);
 	if (r == 0 && digests)
-		r = tree_digest(dirfd, &w.tree, NULL, false, wait, err);
+		r = tree_digest(dirfd, &tree, NULL, false, wait, err);
 	if (r < 0)
-		tree_done(&w.tree);
+		tree_done(&tree);
 	else
-		*ret = w.tree;
+		*ret = tree;
 	return r;
 }
 
