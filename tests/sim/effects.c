@@ -68,13 +68,13 @@ static bool is_cancelled(const struct view *v)
 	return v->wait && v->wait->cancel_fd >= 0 && wait_check(v->wait, NULL) == ERR_CANCELLED;
 }
 
-/* What a cancel gave up: the session that comes after it ends it, unless it was quicker. */
+/* What a cancel gave up, or a stream that broke: the session that comes after it ends it, unless it was quicker. */
 static void end_strays(const struct view *v)
 {
 	struct starget *t = fx_of(v);
-	for (int i = 0; world->cancels > 0 && i < SIM_LATE; i++) {
+	for (int i = 0; i < SIM_LATE; i++) {
 		struct late *l = &t->late[i];
-		if (l->kind == LATE_NONE || l->given_up_by != world->slots[sim_slot].pid || l->handle != v || is_cancelled(v))
+		if (l->kind == LATE_NONE || l->given_up_by == 0 || l->given_up_by != world->slots[sim_slot].pid || l->handle != v || is_cancelled(v))
 			continue;
 		if (sim_below(2) == 0)
 			arrive(t, l);
@@ -217,7 +217,8 @@ void fx_late(struct target *t, enum late_kind kind, const char *path, const stru
 		struct late *l = &st->late[i];
 		if (l->kind != LATE_NONE)
 			continue;
-		*l = (struct late){ .kind = kind, .noted = true, .due_op = world->ops + 1 + (int64_t)sim_below(80), .data = data };
+		*l = (struct late){ .kind = kind, .noted = true, .given_up_by = world->slots[sim_slot].pid, .handle = &t->view,
+			.due_op = world->ops + 1 + (int64_t)sim_below(80), .data = data };
 		snprintf(l->path, sizeof(l->path), "%s", path);
 		snprintf(l->lock_dir, sizeof(l->lock_dir), "%s", t->lock_dir);
 		snprintf(l->token, sizeof(l->token), "%s", t->token);

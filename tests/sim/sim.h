@@ -47,7 +47,7 @@ enum late_kind { LATE_NONE, LATE_PUT, LATE_SYMLINK, LATE_RENAME, LATE_REMOVE, LA
 struct late {                     /* a request whose reply was given up, still on its way */
 	enum late_kind kind;
 	bool noted;                   /* its process runs on the target already: the fence ends it */
-	int given_up_by;              /* pid, when a cancel gave it up: the next session of that process ends it; 0: another reason */
+	int given_up_by;              /* pid, when a cancel gave it up or its stream broke: the next session of that process ends it; 0: another reason */
 	const void *handle;           /* of that process */
 	int64_t due_op;
 	char path[SIM_PATH], other[SIM_PATH], lock_dir[SIM_PATH], token[64];
