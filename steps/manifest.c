@@ -42,6 +42,26 @@ static bool read_name(char *name)
 	return true;
 }
 
+/* By hand: printf would be most of what a list of many thousand lines costs. */
+static void write_mode(mode_t mode, struct str *out)
+{
+	char text[5] = { (char) ('0' + (mode >> 9 & 7)), (char) ('0' + (mode >> 6 & 7)), (char) ('0' + (mode >> 3 & 7)),
+		         (char) ('0' + (mode & 7)), ' ' };
+	str_append_n(out, text, sizeof(text));
+}
+
+static void write_size(int64_t size, struct str *out)
+{
+	char text[24], *p = text + sizeof(text);
+	uint64_t left = size > 0 ? (uint64_t) size : 0;
+
+	*--p = ' ';
+	do
+		*--p = (char) ('0' + left % 10);
+	while ((left /= 10) > 0);
+	str_append_n(out, p, (size_t) (text + sizeof(text) - p));
+}
+
 static void write_entry(const struct tree_entry *e, const char *blob, struct str *out)
 {
 	if (S_ISLNK(e->mode)) {
@@ -50,10 +70,13 @@ static void write_entry(const struct tree_entry *e, const char *blob, struct str
 		str_append_c(out, '\t');
 		write_name(out, e->link);
 	} else if (S_ISDIR(e->mode)) {
-		str_appendf(out, "d %04o ", (unsigned) (e->mode & 07777));
+		str_append_n(out, "d ", 2);
+		write_mode(e->mode, out);
 		write_name(out, e->path);
 	} else {
-		str_appendf(out, "f %04o %" PRId64 " ", (unsigned) (e->mode & 07777), e->size);
+		str_append_n(out, "f ", 2);
+		write_mode(e->mode, out);
+		write_size(e->size, out);
 		str_append(out, *e->digest ? e->digest : "-");
 		str_append_c(out, ' ');
 		if (blob) {
@@ -125,7 +148,12 @@ static bool read_mode(const char *text, mode_t type, mode_t *ret)
 
 static bool is_hex(const char *text, size_t len)
 {
-	return strlen(text) == len && strspn(text, "0123456789abcdef") == len;
+	for (size_t i = 0; i < len; i++) {
+		char c = text[i];
+		if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+			return false;
+	}
+	return text[len] == 0;
 }
 
 static bool read_file_line(char *line, struct tree_entry *e, char blob[BLOB_HEX])

@@ -7,11 +7,16 @@ struct line_table { struct line *slots; size_t mask; };
 
 static uint64_t hash_line(const char *text, size_t len)
 {
-	uint64_t h = UINT64_C(14695981039346656037);
+	uint64_t h = len, word;
 
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ (unsigned char) text[i]) * UINT64_C(1099511628211);
-	return h;
+	for (; len >= sizeof(word); text += sizeof(word), len -= sizeof(word)) {
+		memcpy(&word, text, sizeof(word));
+		h = (h ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+		h ^= h >> 29;
+	}
+	for (; len > 0; len--)
+		h = (h ^ (unsigned char) *text++) * UINT64_C(1099511628211);
+	return h ^ h >> 32;
 }
 
 /* With its line break, where it has one. */
