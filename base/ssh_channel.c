@@ -1,6 +1,9 @@
 #include "base/ssh_private.h"
+#include "base/clock.h"
 
 #include <signal.h>
+
+enum { NEAR_WINDOW = 256 * 1024, NEAR_PATIENCE_MS = 200 };
 
 /* Channels that their owner gave up: each goes as soon as the peer has closed it. */
 static void bury(struct ssh *s)
@@ -80,6 +83,44 @@ static int read_stream(struct ssh_channel *c, int stream, char *buffer, size_t s
 	return 0;
 }
 
+/* What may be sent now. OpenSSH's window is 2 MiB whatever the distance, and what the command does not take at once its
+ * sshd keeps in a buffer that is copied as a whole for each 32 KiB it grows by (9.2: a tenth of a second for 2 MiB). A
+ * near server is kept busy by much less. The window is 0 until the command runs, so its width is what was seen of it. */
+static size_t room(struct ssh_channel *c)
+{
+	unsigned long left = libssh2_channel_window_write(c->channel);
+	c->widest = MAX(c->widest, left);
+	if (!c->s->near)
+		return SIZE_MAX;
+	unsigned long away = c->widest - left;
+	return away >= NEAR_WINDOW ? 0 : NEAR_WINDOW - away;
+}
+
+/* A server may widen the window only when half of it is used, which it never is then: who waits for long is not paced
+ * any more. */
+static int wait_for_room(struct ssh_channel *c, struct wait *w, struct err *err)
+{
+	struct wait none = WAIT_INIT;
+	struct wait *own = w != NULL ? w : &none;
+	int64_t now = clock_mono_ms(), deadline = own->deadline_mono_ms;
+	if (c->full_since_ms == 0)
+		c->full_since_ms = now;
+	int64_t left = c->full_since_ms + NEAR_PATIENCE_MS - now;
+	if (left <= 0) {
+		c->s->near = false;
+		return 0;
+	}
+	/* In place: a tick inside must see that it is not due again. */
+	own->deadline_mono_ms = wait_within(own, left).deadline_mono_ms;
+	int r = ssh_block(c->s, own, err);
+	own->deadline_mono_ms = deadline;
+	if (r == ERR_TIMEOUT && (deadline == 0 || clock_mono_ms() < deadline)) {
+		err_clear(err);
+		r = 0;
+	}
+	return r;
+}
+
 int ssh_turn(struct ssh_channel *c, const void *data, size_t len, size_t *ret_sent, char *out, size_t out_size,
 	     size_t *ret_out, char *errbuf, size_t err_size, size_t *ret_err, bool may_wait, struct wait *w,
 	     struct err *err)
@@ -89,8 +130,10 @@ int ssh_turn(struct ssh_channel *c, const void *data, size_t len, size_t *ret_se
 	for (;;) {
 		if (s->broken)
 			return err_set(err, ERR_NETWORK, "the SSH connection to %s was lost", s->label);
-		if (len > 0) {
-			ssize_t n = libssh2_channel_write(c->channel, data, len);
+		size_t now = MIN(len, room(c));
+		if (now > 0) {
+			c->full_since_ms = 0;
+			ssize_t n = libssh2_channel_write(c->channel, data, now);
 			if (n < 0 && n != LIBSSH2_ERROR_EAGAIN)
 				return ssh_lib_err(s, (int)n, "write", err);
 			*ret_sent = n > 0 ? (size_t)n : 0;
@@ -108,7 +151,10 @@ int ssh_turn(struct ssh_channel *c, const void *data, size_t len, size_t *ret_se
 			return 0;
 		if (!may_wait)
 			return 1;
-		r = ssh_block(s, w, err);
+		/* What was read may have been the peer's word that there is room again. */
+		if (len > 0 && now == 0 && room(c) > 0)
+			continue;
+		r = len > 0 && now == 0 ? wait_for_room(c, w, err) : ssh_block(s, w, err);
 		if (r < 0)
 			return r;
 	}

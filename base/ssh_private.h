@@ -26,6 +26,7 @@ struct ssh {
 	bool broken;                          /* no use any more */
 	bool closing;                         /* only being freed: libssh2 must not wait */
 	bool established;                     /* handshake done */
+	bool near;                            /* the way takes less than a millisecond */
 	int64_t heard_mono_ms, alive_mono_ms; /* last byte from the peer; last keepalive sent */
 
 	char sniffed[SSH_SNIFF]; /* the peer's first bytes: what it offers, for one message */
@@ -46,6 +47,8 @@ struct ssh_channel {
 	struct ssh *s;
 	LIBSSH2_CHANNEL *channel;
 	bool eof_sent;
+	unsigned long widest;   /* the peer's window at its widest so far */
+	int64_t full_since_ms; /* since when there is no room; 0: there is */
 };
 
 /* Sends, then waits until something came (or a keepalive was due). 0; ERR_NETWORK marks the session broken. */

@@ -2,6 +2,8 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -12,6 +14,7 @@ enum {
 	IN_SIZE = 256 * 1024,
 	OUT_MAX = 64 * 1024 * 1024,
 	KEEPALIVE_MS = 15000,
+	NEAR_US = 1000,
 	SILENCE_MS = 60000, /* this long without a byte, keepalives included: the peer is gone */
 };
 
@@ -293,6 +296,15 @@ static bool has_sha_instructions(void)
 #endif
 }
 
+/* The shortest way there and back so far; the smoothed one counts the peer's delays too. */
+static bool is_near(int fd)
+{
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	       len >= offsetof(struct tcp_info, tcpi_min_rtt) + sizeof(info.tcpi_min_rtt) && info.tcpi_min_rtt < NEAR_US;
+}
+
 int ssh_handshake(struct ssh *s, const char *host_key_types, struct wait *w, struct err *err)
 {
 	s->session = libssh2_session_init_ex(NULL, NULL, NULL, s);
@@ -326,6 +338,7 @@ int ssh_handshake(struct ssh *s, const char *host_key_types, struct wait *w, str
 	if (rc != 0)
 		return ssh_lib_err(s, rc, "SSH handshake", err);
 	s->established = true;
+	s->near = s->jump == NULL && is_near(net_fd(s->conn));
 	libssh2_keepalive_config(s->session, 1, KEEPALIVE_MS / 1000 / 2);
 	return 0;
 }

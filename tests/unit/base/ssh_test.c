@@ -148,6 +148,21 @@ static void megabytes_go_both_ways_at_once(void **state)
 	assert_memory_equal(o.data, data, SIZE);
 }
 
+static void a_command_that_begins_late_gets_all_of_its_input(void **state)
+{
+	(void)state;
+	enum { SIZE = 5 << 20 };
+	TRY(t);
+	assert_int_equal(go(&t), 0);
+	_cleanup_free_ char *data = xcalloc(1, SIZE);
+	_cleanup_(str_done) struct str o = STR_INIT(1024), e = STR_INIT(1024);
+	int status = -1;
+	/* The slow command is what is tested: longer than a sender keeps to a part of the window. */
+	assert_int_equal(ssh_run(t.s, "sleep 0.7; wc -c", data, SIZE, 1000, &t.w, &o, &e, &status, &t.err), 0);
+	assert_int_equal(status, 0);
+	assert_int_equal(strtoll(str_peek(&o), NULL, 10), SIZE);
+}
+
 static void keys_are_exchanged_anew_in_the_middle_of_a_transfer(void **state)
 {
 	(void)state;
@@ -666,6 +681,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_command_runs_with_its_streams_and_status),
 		cmocka_unit_test(megabytes_go_both_ways_at_once),
+		cmocka_unit_test(a_command_that_begins_late_gets_all_of_its_input),
 		cmocka_unit_test(keys_are_exchanged_anew_in_the_middle_of_a_transfer),
 		cmocka_unit_test(output_beyond_the_ceiling_is_an_error_and_the_session_stays),
 		cmocka_unit_test(a_wrong_host_key_is_refused_with_both_fingerprints),
