@@ -221,6 +221,35 @@ static int walk_directory(struct walk *w, int fd, int depth, struct err *err)
 	return r;
 }
 
+/* Threads that take the next thing of a list each, until one of them fails: that is the failure of all. */
+struct team {
+	atomic_size_t next;
+	atomic_bool stop;
+	pthread_mutex_t lock;     /* of r and err, and of what else they share */
+	int r;
+	struct err err;
+};
+#define TEAM_INIT { .lock = PTHREAD_MUTEX_INITIALIZER }
+
+static void team_fail(struct team *t, int r, const struct err *err)
+{
+	pthread_mutex_lock(&t->lock);
+	if (t->r == 0) {
+		t->r = r;
+		t->err = *err;
+	}
+	pthread_mutex_unlock(&t->lock);
+	atomic_store(&t->stop, true);
+}
+
+static int team_end(struct team *t, struct err *err)
+{
+	pthread_mutex_destroy(&t->lock);
+	if (t->r < 0 && err)
+		*err = t->err;
+	return t->r;
+}
+
 /* Two threads: each takes the next thing at the top and walks all of it. */
 
 struct part { struct tree tree; };
@@ -231,23 +260,8 @@ struct walking {
 	struct wait *wait;
 	struct dir_names names;
 	struct part *parts;       /* one for each name */
-	atomic_size_t next;
-	atomic_bool stop;
-	pthread_mutex_t lock;     /* of r and err */
-	int r;
-	struct err err;
+	struct team team;
 };
-
-static void walk_failed(struct walking *g, int r, const struct err *err)
-{
-	pthread_mutex_lock(&g->lock);
-	if (g->r == 0) {
-		g->r = r;
-		g->err = *err;
-	}
-	pthread_mutex_unlock(&g->lock);
-	atomic_store(&g->stop, true);
-}
 
 static void *walk_some(void *context)
 {
@@ -258,8 +272,8 @@ static void *walk_some(void *context)
 
 	w.ignore = ignore_begin(g->ignore);
 	int r = ignore_enter(w.ignore, g->top, "", &mark, &err);
-	while (r == 0 && !atomic_load(&g->stop)) {
-		size_t i = atomic_fetch_add(&g->next, 1);
+	while (r == 0 && !atomic_load(&g->team.stop)) {
+		size_t i = atomic_fetch_add(&g->team.next, 1);
 		if (i >= g->names.count)
 			break;
 		if (w.wait && (w.seen++ & 255) == 0)
@@ -272,7 +286,7 @@ static void *walk_some(void *context)
 		w.tree = (struct tree) { 0 };
 	}
 	if (r < 0)
-		walk_failed(g, r, &err);
+		team_fail(&g->team, r, &err);
 	ignore_end(w.ignore);
 	str_done(&w.path);
 	return NULL;
@@ -309,7 +323,7 @@ static bool worth_a_thread(const struct dir_names *names)
 int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait *wait, struct tree *ret, struct err *err)
 {
 	struct ignore *none = ignore ? NULL : ignore_new();
-	struct walking g = { .top = dirfd, .ignore = ignore ? ignore : none, .wait = wait, .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct walking g = { .top = dirfd, .ignore = ignore ? ignore : none, .wait = wait, .team = TEAM_INIT };
 	struct tree tree = { 0 };
 	pthread_t other;
 
@@ -321,13 +335,10 @@ int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait 
 		if (two)
 			pthread_join(other, NULL);
 		join_parts(&g, &tree);
-		r = g.r;
-		if (r < 0 && err)
-			*err = g.err;
+		r = team_end(&g.team, err);
 	}
 	free(g.parts);
 	names_done(&g.names);
-	pthread_mutex_destroy(&g.lock);
 	ignore_free(none);
 	tree_sort(&tree);
 	if (r == 0 && digests)
@@ -347,12 +358,8 @@ struct digesting {
 	const bool *leave;
 	bool keep;
 	struct wait *wait;
-	atomic_size_t next;
 	atomic_llong kept;    /* bytes */
-	atomic_bool stop;
-	pthread_mutex_t lock; /* of r, err and the tree's blocks */
-	int r;
-	struct err err;
+	struct team team;     /* its lock is of the tree's blocks too */
 };
 
 /* One thread at it. What it keeps lies one behind the other: malloc would cost as much as reading the files again. */
@@ -377,10 +384,10 @@ static void new_block(struct digester *d)
 	madvise(block, KEEP_BLOCK, MADV_HUGEPAGE);
 	d->keep_at = block;
 	d->keep_left = KEEP_BLOCK;
-	pthread_mutex_lock(&d->g->lock);
+	pthread_mutex_lock(&d->g->team.lock);
 	t->blocks = xgrow(t->blocks, &t->block_cap, t->block_count + 1, sizeof(*t->blocks));
 	t->blocks[t->block_count++] = block;
-	pthread_mutex_unlock(&d->g->lock);
+	pthread_mutex_unlock(&d->g->team.lock);
 }
 
 /* The file is in the buffer as a whole. */
@@ -430,7 +437,7 @@ static int digest_entry(struct digester *d, struct tree_entry *e, struct err *er
 		int r = check_now_and_then(d, n, err);
 		if (r < 0)
 			return r;
-		if (atomic_load(&d->g->stop))
+		if (atomic_load(&d->g->team.stop))
 			return 0;
 	}
 	digest_hex(d->digest, e->digest);
@@ -443,25 +450,14 @@ static int digest_entry(struct digester *d, struct tree_entry *e, struct err *er
 	return 0;
 }
 
-static void digest_fail(struct digesting *g, int r, const struct err *err)
-{
-	pthread_mutex_lock(&g->lock);
-	if (g->r == 0) {
-		g->r = r;
-		g->err = *err;
-	}
-	pthread_mutex_unlock(&g->lock);
-	atomic_store(&g->stop, true);
-}
-
 static void *digest_some(void *context)
 {
 	struct digesting *g = context;
 	struct digester d = { .g = g, .digest = digest_new(), .opener = TREE_OPENER_INIT(g->top), .buffer = xmalloc(DIGEST_BUFFER) };
 	struct err err = ERR_INIT;
 
-	while (!atomic_load(&g->stop)) {
-		size_t i = atomic_fetch_add(&g->next, 1);
+	while (!atomic_load(&g->team.stop)) {
+		size_t i = atomic_fetch_add(&g->team.next, 1);
 		if (i >= g->tree->count)
 			break;
 		struct tree_entry *e = &g->tree->entries[i];
@@ -469,7 +465,7 @@ static void *digest_some(void *context)
 		if (r == 0 && S_ISREG(e->mode) && e->digest[0] == 0 && !(g->leave && g->leave[i]))
 			r = digest_entry(&d, e, &err);
 		if (r < 0)
-			digest_fail(g, r, &err);
+			team_fail(&g->team, r, &err);
 	}
 	tree_opener_done(&d.opener);
 	digest_free(d.digest);
@@ -479,7 +475,7 @@ static void *digest_some(void *context)
 
 int tree_digest(int dirfd, struct tree *tree, const bool *leave, bool keep, struct wait *w, struct err *err)
 {
-	struct digesting g = { .top = dirfd, .tree = tree, .leave = leave, .keep = keep, .wait = w, .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct digesting g = { .top = dirfd, .tree = tree, .leave = leave, .keep = keep, .wait = w, .team = TEAM_INIT };
 	pthread_t threads[DIGEST_THREADS - 1];
 	int started = 0;
 
@@ -489,8 +485,5 @@ int tree_digest(int dirfd, struct tree *tree, const bool *leave, bool keep, stru
 	digest_some(&g);
 	for (int i = 0; i < started; i++)
 		pthread_join(threads[i], NULL);
-	pthread_mutex_destroy(&g.lock);
-	if (g.r < 0 && err)
-		*err = g.err;
-	return g.r;
+	return team_end(&g.team, err);
 }
