@@ -201,7 +201,12 @@ int shell_put_like(struct target *t, const char *path, const struct str *data, c
 	str_append(&script, " \"$f\" >\"$q\" || x\n");
 	end_put(s, attr, (int64_t)data->len, &script);
 	const struct shell_input input = {.data = str_peek(&delta), .len = delta.len};
-	return change(t, path, &script, &input, "write", err);
+	r = change(t, path, &script, &input, "write", err);
+	if (r != ERR_IO && r != ERR_NOT_FOUND)
+		return r;
+	/* The other file is not what it was: then this one is sent as a whole. */
+	err_clear(err);
+	return shell_put(t, path, str_peek(data), data->len, attr, err);
 }
 
 int shell_append(struct target *t, const char *path, const void *data, size_t len, struct err *err)
