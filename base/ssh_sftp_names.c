@@ -2,23 +2,30 @@
 #include "base/ssh_sftp.h"
 #include "base/ssh_sftp_private.h"
 
-static int look(struct sftp *f, enum sftp_type type, const char *path, struct wait *w, struct sftp_stat *ret,
-		struct err *err)
+/* A request about one path, whose answer is of the type `want`; anything else says why it was refused. verb: for the message. */
+static int ask(struct sftp *f, enum sftp_type type, const char *path, enum sftp_type want, const char *verb, struct wait *w,
+	       struct sftp_message *ret, struct err *err)
 {
 	struct sftp_verdict v;
-	struct sftp_message m;
 	uint32_t id;
 	int r = sftp_check(f, path, err);
 	if (r < 0)
 		return r;
 	sftp_request_end(f, sftp_request_path(f, type, path, &id));
-	r = sftp_answer(f, id, w, &m, err);
+	r = sftp_answer(f, id, w, ret, err);
+	if (r < 0 || ret->type == want)
+		return r;
+	r = sftp_verdict(f, ret, &v, err);
+	return r < 0 ? r : sftp_refused(f, &v, verb, path, err);
+}
+
+static int look(struct sftp *f, enum sftp_type type, const char *path, struct wait *w, struct sftp_stat *ret,
+		struct err *err)
+{
+	struct sftp_message m;
+	int r = ask(f, type, path, SFTP_ATTRS, "look at", w, &m, err);
 	if (r < 0)
 		return r;
-	if (m.type != SFTP_ATTRS) {
-		r = sftp_verdict(f, &m, &v, err);
-		return r < 0 ? r : sftp_refused(f, &v, "look at", path, err);
-	}
 	struct sftp_stat st = sftp_get_attrs(&m.body);
 	if (m.body.bad)
 		return sftp_nonsense(f, "attributes that are cut off", err);
@@ -240,20 +247,10 @@ int sftp_rename(struct sftp *f, const char *from, const char *to, struct wait *w
 
 int sftp_readlink(struct sftp *f, const char *path, struct wait *w, char **ret, struct err *err)
 {
-	struct sftp_verdict v;
 	struct sftp_message m;
-	uint32_t id;
-	int r = sftp_check(f, path, err);
+	int r = ask(f, SFTP_READLINK, path, SFTP_NAME, "read the link", w, &m, err);
 	if (r < 0)
 		return r;
-	sftp_request_end(f, sftp_request_path(f, SFTP_READLINK, path, &id));
-	r = sftp_answer(f, id, w, &m, err);
-	if (r < 0)
-		return r;
-	if (m.type != SFTP_NAME) {
-		r = sftp_verdict(f, &m, &v, err);
-		return r < 0 ? r : sftp_refused(f, &v, "read the link", path, err);
-	}
 	uint32_t count = sftp_get_u32(&m.body);
 	struct sftp_text text = sftp_get_text(&m.body);
 	if (count != 1 || text.len == 0 || text.len > SFTP_PATH_MAX || memchr(text.data, '\0', text.len) != NULL)
