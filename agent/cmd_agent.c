@@ -26,10 +26,8 @@ static void print_help(FILE *out)
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
 		if (parts[i].summary != NULL)
 			fprintf(out, "  %-10s %s\n", parts[i].name, parts[i].summary);
-	fprintf(out,
-		"\noptions:\n%s\nExit: 0 done, 1 failed or refused by the service, 2 try again, 5 somebody else "
-		"listens.\n",
-		agent_options_help());
+	fputs("\n`davit agent PART --help` shows the options of each.\n"
+	      "Exit: 0 done, 1 failed or refused by the service, 2 try again, 5 somebody else listens.\n", out);
 }
 
 int agent_options_begin(const char *part, const char *usage, int argc, char **argv, struct agent_options *ret)
@@ -37,16 +35,18 @@ int agent_options_begin(const char *part, const char *usage, int argc, char **ar
 	struct err err = ERR_INIT;
 	int r = agent_options_read(argc, argv, ret, &err);
 	if (r < 0) {
-		err_hint(&err, r, "davit agent %s --help explains the options", part);
+		if (*err.hint == '\0')
+			err_hint(&err, r, "davit agent %s --help explains the options", part);
 		log_err(&err);
 		return r;
 	}
-	for (size_t i = 0; i < ret->warnings.count; i++)
-		fprintf(stderr, "%s\n", ret->warnings.items[i]);
-	if (ret->version)
+	if (ret->version) {
 		printf("%s\n", WIRE_RUNNER_VERSION);
-	else if (ret->help)
-		printf("usage: davit agent %s %s\n\n%s", part, usage, agent_options_help());
+	} else if (ret->help) {
+		struct str text _cleanup_(str_done) = STR_INIT(64 << 10);
+		agent_options_help(part, &text);
+		printf("usage: davit agent %s %s\n\n%s", part, usage, str_peek(&text));
+	}
 	if (!ret->version && !ret->help)
 		return 0;
 	agent_options_done(ret);

@@ -8,6 +8,7 @@
 #include "agent/commands.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/mem.h"
 
 struct command {
 	const char *name;
@@ -38,7 +39,7 @@ static void print_help(FILE *out)
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (commands[i].summary != NULL)
 			fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
-	fputs("\n`davit COMMAND --help` tells more. Exit: 0 done, 1 failed and undone, 2 refused, 3 another plan,\n"
+	fputs("\n`davit help COMMAND` tells more. Exit: 0 done, 1 failed and undone, 2 refused, 3 another plan,\n"
 	      "4 a person is needed, 5 locked, 130 cancelled and undone.\n", out);
 }
 
@@ -67,6 +68,33 @@ static int unknown(const char *name)
 	return 2;
 }
 
+/* -1: no such command. argv[0] is the program, argv[1] the command. */
+static int run_command(int argc, char **argv)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(argv[1], commands[i].name) != 0)
+			continue;
+		if (commands[i].run != NULL)
+			return commands[i].run(argc - 1, argv + 1);
+		/* davit-step has several commands and keeps the word; davit-forge has one. */
+		bool keeps_word = strcmp(commands[i].program, "davit-step") == 0;
+		return execute(commands[i].program, keeps_word ? argv : argv + 1);
+	}
+	return unknown(argv[1]);
+}
+
+/* `help COMMAND WORD…` is `COMMAND WORD… --help`. */
+static int help_of(int argc, char **argv)
+{
+	char help[] = "--help", **words = xcalloc((size_t)argc + 1, sizeof(*words));
+	memcpy(words + 1, argv + 2, (size_t)(argc - 2) * sizeof(*words));
+	words[0] = argv[0];
+	words[argc - 1] = help;
+	int status = run_command(argc, words);
+	free(words);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	log_setup(LOG_INFO, LOG_TEXT, NULL);
@@ -75,6 +103,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	const char *name = argv[1];
+	if (strcmp(name, "help") == 0 && argc > 2)
+		return help_of(argc, argv);
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
 		print_help(stdout);
 		return 0;
@@ -83,14 +113,5 @@ int main(int argc, char **argv)
 		puts("davit " DAVIT_VERSION);
 		return 0;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		if (strcmp(name, commands[i].name) != 0)
-			continue;
-		if (commands[i].run != NULL)
-			return commands[i].run(argc - 1, argv + 1);
-		/* davit-step has several commands and keeps the word; davit-forge has one. */
-		bool keeps_word = strcmp(commands[i].program, "davit-step") == 0;
-		return execute(commands[i].program, keeps_word ? argv : argv + 1);
-	}
-	return unknown(name);
+	return run_command(argc, argv);
 }

@@ -16,67 +16,74 @@ enum { LABEL_MAX = 256, SECRET_MAX = 1 << 20, SLOTS_MAX = 1000 };
 static const char env_prefix[] = "ACTIONS_RUNNER_INPUT_";
 
 enum kind { FLAG, TEXT, SECRET, NUMBER, IGNORED_FLAG, IGNORED_TEXT };
-struct option { const char *name; enum kind kind; size_t offset; };
+enum { CONFIGURE = 1, RUN = 2, REMOVE = 4, STATUS = 8, ANY = 15 };
+struct option {
+	const char *name;
+	enum kind kind;
+	int parts;               /* which words of `davit agent` take it */
+	size_t offset;
+	const char *argument, *help;   /* help NULL: not for people */
+};
 #define AT(member) offsetof(struct agent_options, member)
 static const struct option options[] = {
-	{"url", TEXT, AT(url)},
-	{"token", SECRET, AT(token)},
-	{"token-file", TEXT, AT(token_file)},
-	{"pat", SECRET, AT(pat)},
-	{"name", TEXT, AT(name)},
-	{"runnergroup", TEXT, AT(group)},
-	{"labels", TEXT, AT(labels_text)},
-	{"work", TEXT, AT(work)},
-	{"jitconfig", SECRET, AT(jit)},
-	{"unattended", FLAG, AT(unattended)},
-	{"replace", FLAG, AT(replace)},
-	{"ephemeral", FLAG, AT(ephemeral)},
-	{"disableupdate", FLAG, AT(disable_update)},
-	{"no-default-labels", FLAG, AT(no_default_labels)},
-	{"once", FLAG, AT(once)},
-	{"local", FLAG, AT(local)},
-	{"worker-user", TEXT, AT(worker_user)},
-	{"actions-repository", TEXT, AT(actions_repository)},
-	{"on-failure", TEXT, AT(on_failure)},
-	{"slots", NUMBER, AT(slots)},
-	{"json", FLAG, AT(json)},
-	{"help", FLAG, AT(help)},
-	{"version", FLAG, AT(version)},
+	{ "url", TEXT, CONFIGURE | REMOVE, AT(url), "URL", "repository, organisation or enterprise to serve" },
+	{ "token", SECRET, CONFIGURE | REMOVE, AT(token), "T",
+	  "registration (configure) or removal token (remove); '-': read from standard input" },
+	{ "token-file", TEXT, CONFIGURE | REMOVE, AT(token_file), "FILE", "the same from a file" },
+	{ "pat", SECRET, CONFIGURE | REMOVE, AT(pat), "T", "personal access token, exchanged for such a token" },
+	{ "name", TEXT, CONFIGURE | REMOVE, AT(name), "N", "the agent's name; default: the host's" },
+	{ "labels", TEXT, CONFIGURE, AT(labels_text), "a,b", "further labels" },
+	{ "no-default-labels", FLAG, CONFIGURE, AT(no_default_labels), NULL, "without self-hosted, system and processor" },
+	{ "runnergroup", TEXT, CONFIGURE, AT(group), "G", "default: the group marked as default" },
+	{ "work", TEXT, CONFIGURE, AT(work), "DIR", "where jobs work; relative: below the state folder; default: _work" },
+	{ "replace", FLAG, CONFIGURE, AT(replace), NULL, "take over a runner of that name" },
+	{ "ephemeral", FLAG, CONFIGURE, AT(ephemeral), NULL, "one job, then the registration ends" },
+	{ "disableupdate", FLAG, CONFIGURE, AT(disable_update), NULL,
+	  "no updates by the service (this program never updates itself)" },
+	{ "unattended", FLAG, CONFIGURE | REMOVE, AT(unattended), NULL, "never ask" },
+	{ "worker-user", TEXT, CONFIGURE | RUN, AT(worker_user), "U", "jobs run as this user (the agent must be root)" },
+	{ "actions-repository", TEXT, CONFIGURE, AT(actions_repository), "O/R",
+	  "whose actions/NAME@vN run inside this program" },
+	{ "on-failure", TEXT, CONFIGURE, AT(on_failure), "rollback|hold",
+	  "what becomes of a deployment whose job failed; default: rollback" },
+	{ "once", FLAG, RUN, AT(once), NULL, "one job, then stop" },
+	{ "jitconfig", SECRET, RUN, AT(jit), "B64", "from a just-in-time configuration; nothing is kept" },
+	{ "slots", NUMBER, RUN, AT(slots), "N", "jobs at a time; default: one a processor, at least two" },
+	{ "local", FLAG, REMOVE, AT(local), NULL, "forget the registration here only" },
+	{ "json", FLAG, STATUS, AT(json), NULL, "answer with JSON on standard output" },
+	{ "help", FLAG, ANY, AT(help), NULL, "this text" },
+	{ "version", FLAG, ANY, AT(version), NULL, "the runner version that the service is told" },
 	/* Of the official runner, without effect here. */
-	{"startuptype", IGNORED_TEXT, 0},
-	{"monitorsocketaddress", IGNORED_TEXT, 0},
-	{"auth", IGNORED_TEXT, 0},
-	{"username", IGNORED_TEXT, 0},
-	{"generateserviceconfig", IGNORED_FLAG, 0},
-	{"runasservice", IGNORED_FLAG, 0},
+	{ "startuptype", IGNORED_TEXT, RUN, 0, NULL, NULL },
+	{ "monitorsocketaddress", IGNORED_TEXT, CONFIGURE, 0, NULL, NULL },
+	{ "auth", IGNORED_TEXT, CONFIGURE, 0, NULL, NULL },
+	{ "username", IGNORED_TEXT, CONFIGURE, 0, NULL, NULL },
+	{ "generateserviceconfig", IGNORED_FLAG, CONFIGURE, 0, NULL, NULL },
+	{ "runasservice", IGNORED_FLAG, CONFIGURE, 0, NULL, NULL },
 };
 #undef AT
 
-const char *agent_options_help(void)
+static const char *const part_names[] = { "configure", "run", "remove", "status" };
+
+static int part_of(const char *word)
 {
-	return "  --url URL                  repository, organisation or enterprise to serve\n"
-	       "  --token T                  registration (configure) or removal token (remove); '-': read from "
-	       "standard input\n"
-	       "  --token-file FILE          the same from a file\n"
-	       "  --pat T                    personal access token, exchanged for such a token\n"
-	       "  --name N                   the agent's name; default: the host's\n"
-	       "  --labels a,b               further labels\n"
-	       "  --no-default-labels        without self-hosted, system and processor\n"
-	       "  --runnergroup G            default: the group marked as default\n"
-	       "  --work DIR                 where jobs work; relative: below the state folder; default: _work\n"
-	       "  --replace                  take over a runner of that name\n"
-	       "  --ephemeral                one job, then the registration ends\n"
-	       "  --disableupdate            no updates by the service (this program never updates itself)\n"
-	       "  --unattended               never ask\n"
-	       "  --worker-user U            configure, run: jobs run as this user (the agent must be root)\n"
-	       "  --actions-repository O/R   whose actions/NAME@vN run inside this program\n"
-	       "  --on-failure rollback|hold what becomes of a deployment whose job failed\n"
-	       "  --once                     run: one job, then stop\n"
-	       "  --jitconfig B64            run: from a just-in-time configuration; nothing is kept\n"
-	       "  --slots N                  run: jobs at a time; default: one a processor, at least two\n"
-	       "  --local                    remove: forget the registration here only\n"
-	       "  --json                     status: as JSON\n"
-	       "Every option may come as ACTIONS_RUNNER_INPUT_NAME in the environment.\n";
+	for (size_t i = 0; i < ARRAY_SIZE(part_names); i++)
+		if (strcmp(word, part_names[i]) == 0)
+			return 1 << i;
+	return ANY;
+}
+
+void agent_options_help(const char *part, struct str *out)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		const struct option *o = &options[i];
+		if (o->help == NULL || !(o->parts & part_of(part)))
+			continue;
+		_cleanup_free_ char *left = xasprintf("--%s%s%s", o->name, o->argument ? " " : "", o->argument ? o->argument : "");
+		str_appendf(out, "  %-28s %s\n", left, o->help);
+	}
+	if (part_of(part) != STATUS)
+		str_append(out, "Every option may come as ACTIONS_RUNNER_INPUT_NAME in the environment.\n");
 }
 
 static const struct option *find_option(const char *name, size_t len)
@@ -127,15 +134,25 @@ static int set_value(struct agent_options *o, const struct option *option, const
 	}
 }
 
-static void unknown(struct agent_options *o, const char *name, size_t len)
+static int unknown(const char *part, const char *name, size_t len, struct err *err)
 {
 	const char *names[ARRAY_SIZE(options)];
+	size_t count = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
-		names[i] = options[i].name;
+		if (options[i].help != NULL && (options[i].parts & part_of(part)))
+			names[count++] = options[i].name;
 	_cleanup_free_ char *word = xstrndup(name, len);
-	const char *nearest = str_nearest(word, names, ARRAY_SIZE(options));
-	strv_addf(&o->warnings, "Unrecognized option '--%.60s'%s%s%s", word, nearest ? "; did you mean --" : "",
-		  nearest ? nearest : "", nearest ? "?" : "");
+	const char *nearest = str_nearest(word, names, count);
+	err_set(err, ERR_INVALID, "unknown option '--%.60s'", word);
+	return nearest == NULL ? ERR_INVALID : err_hint(err, ERR_INVALID, "did you mean --%s?  (davit agent %s --help)", nearest, part);
+}
+
+static int not_here(const char *part, const struct option *option, struct err *err)
+{
+	size_t whose = 0;
+	while (!(option->parts & 1 << whose))
+		whose++;
+	return err_set(err, ERR_INVALID, "--%s is an option of 'agent %s', not of 'agent %s'", option->name, part_names[whose], part);
 }
 
 /* One option of the command line at argv[*i]; takes its value along. given: which flags stood there, for the
@@ -144,18 +161,14 @@ static int read_word(int argc, char **argv, int *i, struct agent_options *o, boo
 {
 	char *word = argv[*i];
 	if (strncmp(word, "--", 2) != 0) {
-		strv_addf(&o->warnings, "Unrecognized word '%.60s'", word);
-		return 0;
+		return err_set(err, ERR_INVALID, "'%.60s' is no option: %s takes no other words", word, argv[0]);
 	}
 	char *name = word + 2, *equals = strchr(name, '=');
 	size_t len = equals != NULL ? (size_t)(equals - name) : strlen(name);
 	const struct option *option = find_option(name, len);
-	if (option == NULL) {
-		unknown(o, name, len);
-		if (equals == NULL && *i + 1 < argc && argv[*i + 1][0] != '-')
-			(*i)++;
-		return 0;
-	}
+	if (option == NULL)
+		return unknown(argv[0], name, len, err);
+	bool elsewhere = !(option->parts & part_of(argv[0]));
 	given[option - options] = true;
 	char *value = equals != NULL ? equals + 1 : NULL;
 	bool next = value == NULL && *i + 1 < argc && (argv[*i + 1][0] != '-' || strcmp(argv[*i + 1], "-") == 0);
@@ -165,6 +178,8 @@ static int read_word(int argc, char **argv, int *i, struct agent_options *o, boo
 			return err_set(err, ERR_INVALID, "--%s is true or false, not '%.60s'", option->name, value);
 		if (value == NULL && next && chosen >= 0)
 			(*i)++;
+		if (elsewhere)
+			return not_here(argv[0], option, err);
 		if (option->kind == FLAG)
 			*(bool *)((char *)o + option->offset) = chosen != 0;
 		return 0;
@@ -173,7 +188,7 @@ static int read_word(int argc, char **argv, int *i, struct agent_options *o, boo
 		return err_set(err, ERR_INVALID, "--%s needs a value", option->name);
 	if (value == NULL)
 		value = argv[++*i];
-	int r = set_value(o, option, value, err);
+	int r = elsewhere ? not_here(argv[0], option, err) : set_value(o, option, value, err);
 	if (option->kind == SECRET && strcmp(value, "-") != 0)
 		proc_wipe_argument(value);
 	return r;
@@ -293,8 +308,11 @@ int agent_options_read(int argc, char **argv, struct agent_options *ret, struct 
 	struct agent_options o = { 0 };
 	bool given[ARRAY_SIZE(options)] = { false };
 	int r = 0;
-	for (int i = 1; i < argc && r >= 0; i++)
-		r = read_word(argc, argv, &i, &o, given, err);
+	/* Read to the end even after an error: a secret leaves the argument list in any case. */
+	for (int i = 1; i < argc; i++) {
+		int one = read_word(argc, argv, &i, &o, given, r >= 0 ? err : NULL);
+		r = r < 0 ? r : one;
+	}
 	int from_environment = read_environment(&o, given, r >= 0 ? err : NULL);
 	if (r >= 0)
 		r = from_environment;
@@ -332,6 +350,5 @@ void agent_options_done(struct agent_options *o)
 	free(o->actions_repository);
 	free(o->on_failure);
 	strv_done(&o->labels);
-	strv_done(&o->warnings);
 	*o = (struct agent_options){ 0 };
 }

@@ -53,12 +53,11 @@ static void a_flag_may_be_followed_by_true_or_false(void **state)
 {
 	(void)state;
 	struct agent_options o;
-	int argc = ARGV("configure", "--unattended", "true", "--ephemeral", "false", "--replace=true", "--once", "--name", "n");
+	int argc = ARGV("configure", "--unattended", "true", "--ephemeral", "false", "--replace=true", "--name", "n");
 	assert_int_equal(agent_options_read(argc, argv_, &o, NULL), 0);
 	assert_true(o.unattended);
 	assert_false(o.ephemeral);
 	assert_true(o.replace);
-	assert_true(o.once);
 	assert_string_equal(o.name, "n");
 	agent_options_done(&o);
 }
@@ -87,16 +86,31 @@ static void the_environment_fills_what_the_command_line_leaves_out_and_is_emptie
 	agent_options_done(&o);
 }
 
-static void an_unknown_option_is_said_with_the_nearest_and_does_not_stop(void **state)
+static void an_unknown_option_is_refused_with_the_nearest_and_secrets_are_wiped_all_the_same(void **state)
 {
 	(void)state;
 	struct agent_options o;
-	int argc = ARGV("configure", "--labelz", "x", "--name", "n", "stray");
-	assert_int_equal(agent_options_read(argc, argv_, &o, NULL), 0);
-	assert_string_equal(o.name, "n");
-	assert_int_equal(o.warnings.count, 2);
-	assert_non_null(strstr(o.warnings.items[0], "did you mean --labels?"));
-	agent_options_done(&o);
+	struct err err = ERR_INIT;
+	int argc = ARGV("configure", "--labelz", "x", "--token", "SECRET1");
+	assert_int_equal(agent_options_read(argc, argv_, &o, &err), ERR_INVALID);
+	assert_non_null(strstr(err.hint, "did you mean --labels?"));
+	assert_null(strstr(words[4], "SECRET1"));
+	assert_int_equal(agent_options_read(ARGV("configure", "--name", "n", "stray"), argv_, &o, NULL), ERR_INVALID);
+	assert_int_equal(agent_options_read(ARGV("status", "--frobnicate"), argv_, &o, NULL), ERR_INVALID);
+}
+
+static void an_option_of_another_part_is_refused_and_says_whose_it_is(void **state)
+{
+	(void)state;
+	struct agent_options o;
+	struct err err = ERR_INIT;
+	char line[512];
+	assert_int_equal(agent_options_read(ARGV("configure", "--slots", "2"), argv_, &o, &err), ERR_INVALID);
+	assert_non_null(strstr(err_line(&err, line, sizeof(line)), "'agent run'"));
+	struct str help _cleanup_(str_done) = STR_INIT(64 << 10);
+	agent_options_help("run", &help);
+	assert_non_null(strstr(str_peek(&help), "--slots"));
+	assert_null(strstr(str_peek(&help), "--labels"));
 }
 
 static void what_cannot_be_is_refused(void **state)
@@ -158,7 +172,8 @@ int main(void)
 		cmocka_unit_test(a_secret_leaves_the_argument_list_at_once),
 		cmocka_unit_test(a_flag_may_be_followed_by_true_or_false),
 		cmocka_unit_test(the_environment_fills_what_the_command_line_leaves_out_and_is_emptied),
-		cmocka_unit_test(an_unknown_option_is_said_with_the_nearest_and_does_not_stop),
+		cmocka_unit_test(an_unknown_option_is_refused_with_the_nearest_and_secrets_are_wiped_all_the_same),
+		cmocka_unit_test(an_option_of_another_part_is_refused_and_says_whose_it_is),
 		cmocka_unit_test(what_cannot_be_is_refused),
 		cmocka_unit_test(a_token_comes_from_a_file_by_its_first_line),
 		cmocka_unit_test(a_token_comes_from_standard_input),
