@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""What `cmake --install` and `cpack` bring, used from where it was installed."""
+import glob
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+SOURCE, BUILD = os.environ["DAVIT_SOURCE"], os.environ["DAVIT_BUILD"]
+COMMANDS = ["agent", "deploy", "step", "rollback", "recover", "unlock", "finish", "history", "show", "schema", "expr", "forge"]
+
+
+def run(*words, **more):
+    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=300, stdin=subprocess.DEVNULL, **more).stdout
+
+
+class Installing(unittest.TestCase):
+    def setUp(self):
+        self.root = tempfile.mkdtemp(prefix="davit-install-")
+        self.addCleanup(shutil.rmtree, self.root, ignore_errors=True)
+
+    def path(self, *names):
+        return os.path.join(self.root, *names)
+
+    def install(self):
+        run("cmake", "--install", BUILD, "--prefix", self.root)
+        return self.path("bin", "davit")
+
+    def test_an_installed_davit_deploys(self):
+        davit = self.install()
+        os.mkdir(self.path("work"))
+        with open(self.path("work", "d.yml"), "w", encoding="ascii") as f:
+            json.dump({"name": "shop", "environment": "test", "targets": {"here": {"local": {}, "base": self.path("base")}},
+                       "steps": [{"run": {"command": ["touch", self.path("made")], "undo": "none"}}]}, f)
+        env = {"PATH": "/usr/bin:/bin", "DAVIT_STATE": self.path("state"), "HOME": self.path("work")}
+        run(davit, "deploy", "d.yml", cwd=self.path("work"), env=env)
+        self.assertTrue(os.path.exists(self.path("made")))
+
+    def test_every_command_has_a_man_page_without_warnings(self):
+        self.install()
+        pages = glob.glob(self.path("share/man/man1/*.1"))
+        for command in COMMANDS:
+            self.assertIn(self.path("share/man/man1", f"davit-{command}.1"), pages)
+        for page in pages:
+            done = subprocess.run(["groff", "-man", "-K", "utf8", "-Tutf8", "-P-cbou", "-ww", page], capture_output=True, text=True, check=False)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), page)
+            self.assertIn("SYNOPSIS", done.stdout)
+
+    def complete(self, *words):
+        script = ('. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _davit; printf "%s\\n" "${COMPREPLY[@]}"')
+        return run("bash", "-c", script, "bash", self.path("share/bash-completion/completions/davit"), "davit", *words).split()
+
+    def test_the_completion_knows_commands_and_their_options(self):
+        self.install()
+        self.assertEqual(self.complete("hist"), ["history"])
+        self.assertIn("configure", self.complete("agent", "c"))
+        self.assertEqual(self.complete("agent", "run", "--sl"), ["--slots"])
+        self.assertEqual(self.complete("deploy", "--exp"), ["--expect"])
+        self.assertNotIn("--slots", self.complete("deploy", "--"))
+
+    def test_licence_schemas_actions_documents_and_an_example_unit_come_along(self):
+        self.install()
+        with open(self.path("share/davit/schemas/steps/run.json"), encoding="utf-8") as f:
+            self.assertEqual(json.load(f)["type"], "object")
+        for name in ("share/davit/action.yml", "share/davit/actions/run/action.yml", "share/doc/davit/copyright", "share/doc/davit/docs/semantics.md",
+                     "share/doc/davit/examples/davit-agent.service"):
+            self.assertTrue(os.path.isfile(self.path(name)), name)
+        self.assertTrue(os.access(self.path("share/doc/davit/examples/quickstart/run"), os.X_OK))
+        with open(self.path("share/doc/davit/examples/davit-agent.service"), encoding="utf-8") as f:
+            self.assertIn("\nExecStart=davit agent run\n", f.read())
+
+    def test_the_debian_package_depends_on_what_it_needs_and_holds_what_an_install_brings(self):
+        run("cpack", "--config", os.path.join(BUILD, "CPackConfig.cmake"), "-G", "DEB", "-B", self.root)
+        package, = glob.glob(self.path("*.deb"))
+        depends = run("dpkg-deb", "-f", package, "Depends")
+        for name in ("libc6", "libcurl4", "libgit2-1.5", "libssh2-1", "libarchive13", "libsqlite3-0", "libmicrohttpd12", "bash", "ca-certificates"):
+            self.assertRegex(depends, rf"(^|, ){re.escape(name)}( |,|$)")
+        run("dpkg-deb", "-x", package, self.path("tree"))
+        self.assertIn("davit 1.", run(self.path("tree/usr/bin/davit"), "--version"))
+        self.assertIn("usage: davit deploy", run(self.path("tree/usr/bin/davit"), "help", "deploy"))
+        self.assertTrue(os.path.isfile(self.path("tree/usr/share/man/man1/davit.1")) or
+                        os.path.isfile(self.path("tree/usr/share/man/man1/davit.1.gz")))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
