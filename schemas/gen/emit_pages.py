@@ -156,7 +156,8 @@ def page(step):
     paragraph(out, "Undo", d.get("x-undo"))
     paragraph(out, "What stays", d.get("x-stays"))
     if d.get("x-example"):
-        out.append(f"## Example\n\nIn a deployment file:\n\n```yaml\n{d['x-example'].rstrip()}\n```\n\n")
+        where = "workflow" if "uses:" in d["x-example"] else "deployment file"
+        out.append(f"## Example\n\nIn a {where}:\n\n```yaml\n{d['x-example'].rstrip()}\n```\n\n")
     out.append(f"The schema itself: `davit schema {step.name}`.\n")
     return "".join(out)
 

@@ -50,7 +50,7 @@ def generate_c(root, out, steps, files):
         path = os.path.join(root, name + ".json")
         document = model.load_json(path)
         model.check_words(document, path, "")
-        texts[name] = document
+        texts[name] = model.with_steps(document, steps) if name == "deployment" else document
     write_if_changed(os.path.join(directory, "builtin.c"), emit_c.builtin(texts))
     write_if_changed(os.path.join(directory, "tables.h"), emit_c.TABLES_HEADER)
     write_if_changed(os.path.join(directory, "tables.c"), emit_c.tables(steps))

@@ -375,3 +375,48 @@ def load_step(path, name, common):
     step.published = published(whole)
     step.published["x-target"] = document.get("x-target") in (True, "one", "many")
     return step
+
+
+EXPRESSION = {"type": "string", "pattern": "\\$\\{\\{"}
+SHAPES = {"type", "enum", "const", "pattern", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "items", "properties",
+          "additionalProperties", "propertyNames", "required", "oneOf", "anyOf", "minProperties", "$ref"}
+
+
+def open_to_expressions(schema):
+    """Any value of a deployment file may be an expression, whose value is checked once it is known."""
+    if not isinstance(schema, dict):
+        return schema
+    result = {}
+    for word, value in schema.items():
+        if word in ("properties", "definitions", "patternProperties"):
+            result[word] = {name: wrap(sub) if word != "definitions" else open_to_expressions(sub) for name, sub in value.items()}
+        elif word in ("items", "additionalProperties") and isinstance(value, dict):
+            result[word] = wrap(value)
+        elif word in ("anyOf", "oneOf", "allOf"):
+            result[word] = [open_to_expressions(sub) for sub in value]
+        else:
+            result[word] = value
+    return result
+
+
+def wrap(schema):
+    shape = open_to_expressions({k: v for k, v in schema.items() if k in SHAPES}) if isinstance(schema, dict) else {}
+    if not shape or shape == {"type": "string"}:
+        return schema
+    rest = {k: v for k, v in schema.items() if k not in SHAPES}
+    return {**rest, "if": EXPRESSION, "then": True, "else": shape}
+
+
+def with_steps(document, steps):
+    """The schema of deployment files with each step's inputs in it. What the file says once for all steps is no input there."""
+    document = json.loads(json.dumps(document))
+    frame = document["definitions"]["step"]
+    frame["additionalProperties"] = False
+    for step in steps:
+        inputs = {k: v for k, v in step.published.items() if k in ("type", "properties", "required", "additionalProperties", "oneOf", "anyOf")}
+        inputs["properties"] = {n: s for n, s in inputs.get("properties", {}).items() if n not in ("targets", "deployment")
+                                or n in step.document.get("properties", {})}
+        inputs["type"] = ["object", "null"]
+        document["definitions"]["step-" + step.name] = inputs
+        frame["properties"][step.name] = {"description": step.document["description"], "$ref": "#/definitions/step-" + step.name}
+    return open_to_expressions(document)

@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 import unittest
@@ -88,6 +89,38 @@ class Schema(unittest.TestCase):
                 "jump: { host: j } }\n    become: sudo\nsteps:\n  - run: { command: 'true' }\n    name: restart\n")
         result = davit("check", "deployment", self.file("production.yml", text))
         self.assertEqual((result.returncode, result.stderr), (0, ""))
+
+    def test_a_misspelt_step_and_misspelt_inputs_are_faults_with_their_places(self):
+        text = ("name: shop\nenvironment: production\nsteps:\n  - run: { comand: [a] }\n  - archive-uplod: { source: . }\n"
+                "  - health-gate: { checks: [ { htp: 'http://x' } ] }\n")
+        result = davit("check", "deployment", self.file("production.yml", text))
+        self.assertEqual(result.returncode, 2)
+        for place in ("4:12: /steps/0/run/comand: 'comand' is not known here; did you mean 'command'?",
+                      "5:5: /steps/1/archive-uplod: 'archive-uplod' is not known here; did you mean 'archive-upload'?",
+                      "6:32: /steps/2/health-gate/checks/0/htp: 'htp' is not known here; did you mean 'http'?"):
+            self.assertIn("production.yml:" + place, result.stderr)
+
+    def test_any_value_of_a_deployment_file_may_be_an_expression(self):
+        text = ("name: shop\nenvironment: ${{ vars.ENV }}\nx-note: for people\ntargets:\n  web: { ssh: { host: h, port: '${{ vars.PORT }}' } }\n"
+                "steps:\n  - run: { command: 'true', exit: '${{ vars.EXIT }}' }\n  - preflight:\n"
+                "  - secret-write: { path: '${{ vars.P }}', values: '${{ secrets }}', keys: [A] }\n")
+        result = davit("check", "deployment", self.file("production.yml", text))
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+
+    def test_the_example_of_each_step_is_valid_where_its_page_says_it_stands(self):
+        frame = "name: shop\nenvironment: production\ntargets: { web: { local: {} } }\nsteps:\n"
+        pages = (pathlib.Path(os.environ["DAVIT_SOURCE"]) / "docs/steps").glob("*.md")
+        places = {page.name: re.search(r"^In a (deployment file|workflow):\n\n```yaml\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+                  for page in pages}
+        self.assertGreater(len([1 for found in places.values() if found and found[1] == "deployment file"]), 6)
+        for name, found in places.items():
+            with self.subTest(page=name):
+                if name == "README.md":
+                    continue
+                self.assertEqual(found[1] == "workflow", "uses:" in found[2])
+                if found[1] == "deployment file":
+                    result = davit("check", "deployment", self.file("d.yml", frame + re.sub("^", "  ", found[2], flags=re.M)))
+                    self.assertEqual((result.returncode, result.stderr), (0, ""))
 
     def test_a_batch_answers_each_line_as_it_comes(self):
         with subprocess.Popen([DAVIT, "schema", "check", "--batch"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as batch:
