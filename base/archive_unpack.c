@@ -3,6 +3,7 @@
 #include "base/archive.h"
 #include "base/archive_locale.h"
 #include "base/fs.h"
+#include "base/fs_beneath.h"
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>

@@ -6,10 +6,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -22,6 +20,11 @@ int fs_read(int dirfd, const char *path, size_t max, struct str *out, struct err
 	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
 		return err_errno(err, errno, "open '%s'", path);
+	return fs_read_fd(fd, path, max, out, err);
+}
+
+int fs_read_fd(int fd, const char *path, size_t max, struct str *out, struct err *err)
+{
 	size_t before = out->len;
 	for (;;) {
 		/* Up to the nearer of the two ceilings; one byte more, read aside, tells whether the file ends there. */
@@ -280,45 +283,6 @@ bool fs_below(const char *dir, const char *path)
 	if (strcmp(dir, ".") == 0)
 		return path[0] != '/';
 	return strncmp(dir, path, len) == 0 && (path[len] == '\0' || path[len] == '/');
-}
-
-static int open_by_steps(int dirfd, const char *path, int flags, mode_t mode, struct err *err)
-{
-	_cleanup_free_ char *copy = NULL;
-	int r = fs_normalize(path[0] == '/' ? "/.." : path, &copy, err);
-	if (r < 0)
-		return r;
-	_cleanup_close_ int at = openat(dirfd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (at < 0)
-		return err_errno(err, errno, "open the directory above '%s'", path);
-	char *part = copy;
-	for (char *slash; (slash = strchr(part, '/')) != NULL; part = slash + 1) {
-		*slash = '\0';
-		int next = openat(at, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (next < 0)
-			return err_errno(err, errno, "open '%s' on the way to '%s'", part, path);
-		close(at);
-		at = next;
-	}
-	int fd = openat(at, part, flags | O_NOFOLLOW | O_CLOEXEC, mode);
-	return fd < 0 ? err_errno(err, errno, "open '%s'", path) : fd;
-}
-
-int fs_open_beneath(int dirfd, const char *path, int flags, mode_t mode, struct err *err)
-{
-	struct open_how how = {
-		.flags = (unsigned int)(flags | O_CLOEXEC),
-		.mode = flags & (O_CREAT | __O_TMPFILE) ? mode : 0,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
-	};
-	long fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
-	if (fd >= 0)
-		return (int)fd;
-	if (errno == ENOSYS || errno == EPERM || errno == EAGAIN)
-		return open_by_steps(dirfd, path, flags, mode, err);
-	if (errno == EXDEV || errno == ELOOP)
-		return err_set(err, ERR_REFUSED, "'%s' leads through a link or out of its directory", path);
-	return err_errno(err, errno, "open '%s'", path);
 }
 
 /* FUSE also carries local file systems: only its network forms count, and their names stand in mountinfo. */

@@ -8,6 +8,7 @@
 
 /* Whole content; ERR_LIMIT above max. A secret: pass a str with wipe. */
 int fs_read(int dirfd, const char *path, size_t max, struct str *out, struct err *err);
+int fs_read_fd(int fd, const char *path, size_t max, struct str *out, struct err *err);   /* path: for messages */
 /* Private name in the same directory, write, fsync, rename, fsync of the directory. */
 int fs_write_atomic(int dirfd, const char *path, const void *data, size_t len, mode_t mode, struct err *err);
 /* The same without the two syncs, for what can be made again. */
@@ -24,8 +25,6 @@ char *fs_join(const char *dir, const char *name);                               
 int fs_normalize(const char *path, char **ret, struct err *err);
 /* True when `path` (normalized) is `dir` or lies below it. */
 bool fs_below(const char *dir, const char *path);
-/* Opens a path below dirfd without following any link on the way (openat2 RESOLVE_BENEATH|NO_SYMLINKS, else by steps). */
-int fs_open_beneath(int dirfd, const char *path, int flags, mode_t mode, struct err *err);
 bool fs_is_network(int fd);                                                        /* NFS, SMB, 9p, FUSE over a net */
 char *fs_real_path(const char *path, struct err *err);                             /* NULL on failure */
 /* This program's own directory, and a helper program beside it or in libexec: "davit-step". free(); NULL when missing. */

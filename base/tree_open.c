@@ -1,5 +1,5 @@
 #include "base/tree_open.h"
-#include "base/fs.h"
+#include "base/fs_beneath.h"
 #include "base/mem.h"
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,6 @@
 /* The desired state: from the input or a file of the source tree, read by the same table, all faults at once. */
 #include "base/fs.h"
+#include "base/fs_beneath.h"
 #include "base/secret.h"
 #include "steps/apply.h"
 #include "steps/step_plan.h"
@@ -201,22 +202,9 @@ int resource_content(const struct step_context *c, const struct resource *r, str
 	_cleanup_close_ int root = open(c->deployment->source_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return err_set(err, ERR_NOT_FOUND, "the source tree '%s' cannot be opened", c->deployment->source_root);
-	_cleanup_close_ int fd = fs_open_beneath(root, r->source, O_RDONLY, 0, err);
-	if (fd < 0)
-		return err_wrap(err, fd, "the source of '%s'", r->path);
-	struct stat st;
-	if (fstat(fd, &st) == 0 && st.st_size > APPLY_MAX_CONTENT)
+	int read = fs_read_beneath(root, r->source, APPLY_MAX_CONTENT, out, err);
+	if (read == ERR_LIMIT)
 		return err_hint(err, err_set(err, ERR_LIMIT, "'%s' is larger than 64 MiB", r->source),
 				"archive-upload is for files of that size");
-	for (;;) {
-		char *room = str_reserve(out, 64 << 10);
-		if (room == NULL)
-			return err_set(err, ERR_LIMIT, "'%s' is larger than 64 MiB", r->source);
-		ssize_t n = read(fd, room, 64 << 10);
-		if (n < 0)
-			return err_errno(err, errno, "read '%s'", r->source);
-		if (n == 0)
-			return 0;
-		out->len += (size_t)n;
-	}
+	return read < 0 ? err_wrap(err, read, "the source of '%s'", r->path) : 0;
 }

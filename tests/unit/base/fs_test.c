@@ -1,5 +1,6 @@
 #include "unit/cmocka_all.h"
 #include "base/fs.h"
+#include "base/fs_beneath.h"
 
 #include <fcntl.h>
 #include <stdio.h>
