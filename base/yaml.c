@@ -292,7 +292,7 @@ static int read_member(struct reader *r, yaml_event_t *key, int depth, struct ma
 {
 	const char *name = (const char *)key->data.scalar.value;
 	bool merging = is_merge_key(key);
-	if (merging && !r->limits->allow_anchors)
+	if (merging && (!r->limits->allow_anchors || r->limits->refuse_merge))
 		return fail(r, ERR_INVALID, key->start_mark, "merge keys (<<) are not supported; write the members out");
 	if (json_object_get(map, name) != NULL)
 		return fail(r, ERR_INVALID, key->start_mark, "the key '%s' stands here twice", name);
@@ -500,6 +500,11 @@ int yaml_read(const char *name, const char *data, size_t len, const struct yaml_
 		limits = &standard;
 	if (len > limits->max_bytes)
 		return err_set(err, ERR_LIMIT, "%s: %zu bytes, more than %zu", name, len, limits->max_bytes);
+	static const char byte_order_mark[] = "\xef\xbb\xbf";
+	if (len >= 3 && memcmp(data, byte_order_mark, 3) == 0) {
+		data += 3;
+		len -= 3;
+	}
 	struct reader r = { .name = name, .limits = limits, .err = err };
 	if (!yaml_parser_initialize(&r.parser))
 		return err_set(err, ERR_INTERNAL, "%s: libyaml cannot start", name);

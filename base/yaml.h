@@ -1,5 +1,6 @@
 /* Documents that a person writes (YAML 1.2 core schema, JSON included) read into jansson values, with a position for
- * each value and each key. One document; anchors, aliases and merge keys are refused unless allowed; duplicate keys are refused;
+ * each value and each key. One document; a byte order mark is skipped; anchors, aliases and merge keys are refused unless
+ * allowed (anchors with refuse_merge: all but merge keys, as GitHub reads workflows); duplicate keys are refused;
  * depth, nodes and bytes are bounded. Scalars: null/~/empty, true/false, integers (decimal, 0o, 0x), floats, else text;
  * `yes`, `on` and 010 are not special (010 is 10). A tag other than the core ones is refused. */
 #pragma once
@@ -8,7 +9,7 @@
 struct yaml_mark { int line, column; };        /* from 1; 0: unknown */
 struct yaml_doc;
 
-struct yaml_limits { size_t max_bytes, max_nodes; int max_depth; bool allow_anchors; };
+struct yaml_limits { size_t max_bytes, max_nodes; int max_depth; bool allow_anchors, refuse_merge; };
 #define YAML_LIMITS_DEFAULT { .max_bytes = 1 << 20, .max_nodes = 100000, .max_depth = 100 }
 
 /* name is what messages call the document ("deploy/production.yml"). ERR_INVALID: "NAME:3:7: …". Caller frees. */

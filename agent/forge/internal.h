@@ -79,6 +79,7 @@ struct forge_job {
 	int64_t locked_until_ms;    /* monotonic */
 	int64_t deadline_ms;        /* monotonic: timeout-minutes; 0: none */
 	int64_t cancel_deadline_ms; /* monotonic; 0: not cancelled */
+	int64_t cancel_ms;          /* cancel-timeout-minutes; 0: the forge's */
 	bool acknowledged, renewed, cancelled, lost;
 	json_t *message, *permissions;
 	struct forge_token *access_token, *github_token;

@@ -85,6 +85,11 @@ static void consider_file(struct forge *f, struct forge_repo *repo, const char *
 	if (r >= 0 && !workflow_wants_push(workflow, ref))
 		return;
 	json_t *payload = push_payload(f, repo, ref, before, after, actor);
+	const char *message = json_get_string(json_object_get(payload, "head_commit"), "message");
+	if (message != NULL && workflow_skipped_by(message)) {
+		json_decref(payload);
+		return;
+	}
 	pthread_mutex_lock(&f->lock);
 	struct forge_run *run = run_new(f, repo, TAKE(workflow), path, "push", ref, after, payload);
 	run->before = xstrdup(before);
@@ -145,8 +150,15 @@ int dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file
 	r = workflow_dispatch_inputs(workflow, inputs, &checked, err);
 	if (r < 0)
 		return r;
+	/* The event has them as texts, whatever their types are; the context `inputs` has them typed. */
+	json_t *texts = json_object(), *value;
+	const char *key;
+	json_object_foreach(checked, key, value) {
+		_cleanup_free_ char *literal = token_literal(value);
+		json_object_set_new(texts, key, json_string(literal != NULL ? literal : ""));
+	}
 	json_t *payload =
-		json_pack("{s:s, s:s, s:O, s:o, s:{s:s, s:i, s:s}}", "ref", name, "workflow", path, "inputs", checked,
+		json_pack("{s:s, s:s, s:o, s:o, s:{s:s, s:i, s:s}}", "ref", name, "workflow", path, "inputs", texts,
 			  "repository", repo_json(f, repo), "sender", "login", actor, "id", 1, "type", "User");
 	struct forge_run *run = run_new(f, repo, TAKE(workflow), path, "workflow_dispatch", name, sha, payload);
 	run->inputs = checked;

@@ -158,6 +158,11 @@ static int resolve(struct forge *f, struct forge_job *job, struct err *err)
 	if (r >= 0 && def->continue_on_error)
 		r = evaluate_token(f, job->run, job, def->continue_on_error, &may_fail, err);
 	job->may_fail = json_is_true(may_fail);
+	_cleanup_json_ json_t *minutes = NULL;
+	if (r >= 0 && def->cancel_timeout_minutes)
+		r = evaluate_token(f, job->run, job, def->cancel_timeout_minutes, &minutes, err);
+	if (json_is_number(minutes))
+		job->cancel_ms = (int64_t)(MIN(json_number_value(minutes), 24 * 60) * 60 * 1000);
 	return r;
 }
 
@@ -173,6 +178,15 @@ static bool same_group(const char *a, const char *b)
 	return a && b && strcasecmp(a, b) == 0;
 }
 
+/* cancel-in-progress, which may be an expression; one that fails cancels nothing. */
+static bool wants_cancel(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token)
+{
+	_cleanup_json_ json_t *value = NULL;
+	if (token == NULL || evaluate_token(f, run, job, token, &value, NULL) < 0)
+		return false;
+	return json_is_true(value) || (json_is_string(value) && strcasecmp(json_string_value(value), "true") == 0);
+}
+
 /* True when nothing of the group holds `run`; cancels what the rules cancel. */
 static bool run_may_start(struct forge *f, struct forge_run *run)
 {
@@ -186,7 +200,7 @@ static bool run_may_start(struct forge *f, struct forge_run *run)
 			run_cancel(f, other); /* only the newest waits */
 		else if (other->started) {
 			free_now = false;
-			if (run->workflow->concurrency_cancel && !other->cancelled)
+			if (!other->cancelled && wants_cancel(f, run, NULL, run->workflow->concurrency_cancel))
 				run_cancel(f, other);
 		}
 	}
@@ -203,7 +217,7 @@ static bool job_may_start(struct forge *f, struct forge_job *job)
 				continue;
 			if (job_is_active(other)) {
 				free_now = false;
-				if (job->def->concurrency_cancel && !other->cancelled)
+				if (!other->cancelled && wants_cancel(f, job->run, job, job->def->concurrency_cancel))
 					run_cancel(f, other->run);
 			} else if (other->id < job->id) {
 				job_end_early(f, other, "cancelled");
@@ -319,27 +333,30 @@ void job_complete(struct forge *f, struct forge_job *job, const char *conclusion
 	advance_all(f);
 }
 
+/* A runner is asked to end its job; one that is not given out yet ends here. */
+static void job_cancel(struct forge *f, struct forge_job *job)
+{
+	if (job->state == JOB_QUEUED)
+		job_end_early(f, job, "cancelled");
+	if ((job->state != JOB_RUNNING && job->state != JOB_GIVEN) || job->cancelled)
+		return;
+	int64_t ms = job->cancel_ms > 0 ? job->cancel_ms : f->config.cancel_ms, s = ms / 1000;
+	job->cancelled = true;
+	job->cancel_deadline_ms = clock_mono_ms() + ms;
+	json_array_append_new(job->runner->queue,
+			      json_pack("{s:s, s:{s:s, s:o}}", "type", "JobCancellation", "body", "jobId", job->job_id, "timeout",
+					json_stringf("%02d:%02d:%02d", (int)(s / 3600), (int)(s / 60 % 60), (int)(s % 60))));
+	forge_wake(f);
+}
+
 void run_cancel(struct forge *f, struct forge_run *run)
 {
 	if (run->conclusion || run->cancelled)
 		return;
 	run->cancelled = true;
 	forge_event(f, "run %lld is cancelled", (long long)run->id);
-	for (size_t i = 0; i < run->job_count; i++) {
-		struct forge_job *job = run->jobs[i];
-		if (job->state == JOB_RUNNING || job->state == JOB_GIVEN) {
-			job->cancelled = true;
-			job->cancel_deadline_ms = clock_mono_ms() + f->config.cancel_ms;
-			int64_t s = f->config.cancel_ms / 1000;
-			json_array_append_new(job->runner->queue,
-					      json_pack("{s:s, s:{s:s, s:o}}", "type", "JobCancellation", "body",
-							"jobId", job->job_id, "timeout",
-							json_stringf("%02d:%02d:%02d", (int)(s / 3600),
-								     (int)(s / 60 % 60), (int)(s % 60))));
-		} else if (job->state == JOB_QUEUED) {
-			job_end_early(f, job, "cancelled");
-		}
-	}
+	for (size_t i = 0; i < run->job_count; i++)
+		job_cancel(f, run->jobs[i]);
 	if (!run->started) {
 		for (size_t i = 0; i < run->job_count; i++)
 			job_end_early(f, run->jobs[i], "cancelled");
@@ -388,7 +405,7 @@ static void tick_running(struct forge *f, struct forge_job *job, int64_t now)
 {
 	if (job->deadline_ms && now > job->deadline_ms && !job->cancelled) {
 		annotate(job->annotations, "failure", "The job has exceeded the maximum execution time");
-		run_cancel(f, job->run);
+		job_cancel(f, job); /* its own time is over; the others of the run go on */
 	}
 	bool lapsed = now > job->locked_until_ms, out_of_time = job->cancelled && now > job->cancel_deadline_ms;
 	if (!lapsed && !out_of_time)

@@ -11,6 +11,7 @@
 static const char *const workflow_keys[] = {"name", "run-name", "on",          "permissions",
 					    "env",  "defaults", "concurrency", "jobs"};
 static const char *const job_keys[] = {
+	"cancel-timeout-minutes",
 	"name",        "needs",       "runs-on",         "if",          "env",   "defaults",
 	"outputs",     "environment", "timeout-minutes", "permissions", "steps", "continue-on-error",
 	"concurrency", "container",   "services",        "strategy",    "uses",  "with",
@@ -25,15 +26,13 @@ static const char *const step_keys[] = {"id",
 					"shell",
 					"working-directory",
 					"continue-on-error",
-					"timeout-minutes"};
-static const char *const scopes[] = {"actions",         "artifact-metadata",
-				     "attestations",    "checks",
-				     "contents",        "deployments",
-				     "discussions",     "id-token",
-				     "issues",          "models",
-				     "packages",        "pages",
-				     "pull-requests",   "repository-projects",
-				     "security-events", "statuses"};
+					"timeout-minutes",
+					"background"};
+static const char *const scopes[] = {"actions",         "artifact-metadata",   "attestations",  "checks",
+				     "code-quality",    "contents",            "copilot-requests", "deployments",
+				     "discussions",     "drives",              "id-token",      "issues",
+				     "models",          "packages",            "pages",         "pull-requests",
+				     "repository-projects", "security-events", "statuses",      "vulnerability-alerts"};
 
 /* Contexts by position, as GitHub's schema lists them. */
 static const char *const in_workflow[] = {"github", "inputs", "vars", NULL};
@@ -276,25 +275,32 @@ static json_t *read_defaults(struct reader *r, const json_t *object)
 	return token;
 }
 
-static void read_concurrency(struct reader *r, const json_t *object, json_t **group, bool *cancel)
+static void refuse(struct reader *r, const json_t *object, const char *key, const char *why)
+{
+	if (!json_object_get(object, key))
+		return;
+	size_t mark = reader_enter(r, key);
+	faults_add_key(r->source.faults, r->source.doc, str_peek(&r->at), "'%s' is not supported: %s", key, why);
+	reader_leave(r, mark);
+}
+
+static void read_concurrency(struct reader *r, const json_t *object, json_t **group, json_t **cancel)
 {
 	json_t *value = json_object_get(object, "concurrency");
 	if (!value)
 		return;
 	size_t mark = reader_enter(r, "concurrency");
-	static const char *const keys[] = {"group", "cancel-in-progress"};
+	static const char *const keys[] = {"group", "cancel-in-progress", "queue"};
 	if (json_is_string(value)) {
 		*group = token_from_yaml(&r->source, value, str_peek(&r->at));
 	} else if (json_is_object(value)) {
-		reader_known_keys(r, value, "concurrency", keys, 2);
+		reader_known_keys(r, value, "concurrency", keys, ARRAY_SIZE(keys));
 		if (!json_is_string(json_object_get(value, "group")))
 			reader_fault(r, "'concurrency' needs a 'group' that is a text");
-		json_t *in_progress = json_object_get(value, "cancel-in-progress");
-		if (in_progress && !json_is_boolean(in_progress))
-			reader_fault(r,
-				     "'cancel-in-progress' must be true or false; expressions are not supported here");
+		if (json_object_get(value, "queue") && strcmp(json_get_string(value, "queue") ? json_get_string(value, "queue") : "", "single") != 0)
+			refuse(r, value, "queue", "one run waits, as without it");
 		*group = member_token(r, value, "group");
-		*cancel = json_is_true(in_progress);
+		*cancel = member_boolean(r, value, "cancel-in-progress");
 	} else {
 		reader_fault(r, "'concurrency' must be a text or a map with 'group'");
 	}
@@ -385,6 +391,7 @@ static void read_step(struct reader *r, struct workflow_job *job, size_t index, 
 	}
 	allow(r, in_step, EXPR_WITH_HASH_FILES);
 	reader_known_keys(r, value, "a step", step_keys, ARRAY_SIZE(step_keys));
+	refuse(r, value, "background", "steps run one after the other here");
 	_cleanup_free_ char *run = member_text(r, value, "run", true);
 	_cleanup_free_ char *uses = member_text(r, value, "uses", false);
 	_cleanup_free_ char *id = member_text(r, value, "id", false);
@@ -449,11 +456,12 @@ static void read_environment(struct reader *r, struct workflow_job *job, const j
 	if (!value || json_is_null(value))
 		return;
 	size_t mark = reader_enter(r, "environment");
-	static const char *const keys[] = {"name", "url"};
+	static const char *const keys[] = {"name", "url", "deployment"};
 	if (json_is_string(value)) {
 		job->environment_name = token_from_yaml(&r->source, value, str_peek(&r->at));
 	} else if (json_is_object(value)) {
-		reader_known_keys(r, value, "environment", keys, 2);
+		reader_known_keys(r, value, "environment", keys, ARRAY_SIZE(keys));
+		json_decref(member_boolean(r, value, "deployment")); /* checked; this forge makes no deployment of its own */
 		if (!json_is_string(json_object_get(value, "name")))
 			reader_fault(r, "'environment' needs a 'name' that is a text");
 		job->environment_name = member_token(r, value, "name");
@@ -507,15 +515,6 @@ static void read_needs(struct reader *r, struct workflow_job *job, const json_t 
 	reader_leave(r, mark);
 }
 
-static void refuse(struct reader *r, const json_t *object, const char *key, const char *why)
-{
-	if (!json_object_get(object, key))
-		return;
-	size_t mark = reader_enter(r, key);
-	faults_add_key(r->source.faults, r->source.doc, str_peek(&r->at), "'%s' is not supported: %s", key, why);
-	reader_leave(r, mark);
-}
-
 static void read_job(struct reader *r, struct workflow_job *job, const char *id, const json_t *value)
 {
 	job->id = xstrdup(id);
@@ -552,6 +551,7 @@ static void read_job(struct reader *r, struct workflow_job *job, const char *id,
 	job->outputs = member_scalars(r, value, "outputs");
 	allow(r, in_job, 0);
 	job->timeout_minutes = member_number(r, value, "timeout-minutes");
+	job->cancel_timeout_minutes = member_number(r, value, "cancel-timeout-minutes");
 	job->continue_on_error = member_boolean(r, value, "continue-on-error");
 	allow(r, in_step, 0);
 	job->container = member_token(r, value, "container");
@@ -639,6 +639,7 @@ int workflow_read(const char *path, const char *data, size_t len, struct faults 
 {
 	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
 	limits.allow_anchors = true;
+	limits.refuse_merge = true;
 	_cleanup_(yaml_freep) struct yaml_doc *doc = NULL;
 	int result = yaml_read(path, data, len, &limits, &doc, err);
 	if (result < 0)

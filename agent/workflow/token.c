@@ -207,6 +207,17 @@ static char *unwrapped(const struct token_source *source, const char *text, cons
 	return expr ? trimmed(expr, expr + strlen(expr)) : xstrdup("");
 }
 
+/* `if: |` leaves a line feed behind "${{ … }}": that is a text and not the expression, and so true, at GitHub too. */
+static char *with_white_space(const struct token_source *source, const char *text, const char *pointer)
+{
+	struct err err = ERR_INIT;
+	char line[1024];
+	char *expr = NULL;
+	if (expr_from_template(text, &expr, &err) < 0)
+		faults_add(source->faults, source->doc, pointer, "%s", err_line(&err, line, sizeof(line)));
+	return expr;
+}
+
 char *token_condition(const struct token_source *source, const json_t *value, const char *pointer)
 {
 	if (!value || json_is_null(value))
@@ -217,7 +228,9 @@ char *token_condition(const struct token_source *source, const json_t *value, co
 		return xstrdup("success()");
 	}
 	_cleanup_free_ char *bare = trimmed(text, text + strlen(text));
-	_cleanup_free_ char *expr = expr_is_template(bare) ? unwrapped(source, bare, pointer) : xstrdup(bare);
+	bool whole = strcmp(bare, text) == 0 || !str_starts(bare, "${{");
+	_cleanup_free_ char *expr = !expr_is_template(bare) ? xstrdup(bare)
+				    : whole ? unwrapped(source, bare, pointer) : with_white_space(source, text, pointer);
 	if (!expr || !*expr || !check_expression(source, pointer, expr))
 		return xstrdup("success()");
 	return calls_status_function(expr) ? TAKE(expr) : xasprintf("success() && (%s)", expr);

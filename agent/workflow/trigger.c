@@ -258,6 +258,19 @@ bool workflow_wants_push(const struct workflow *w, const char *ref)
 	return false;
 }
 
+bool workflow_skipped_by(const char *message)
+{
+	static const char *const words[] = { "[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]" };
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (strstr(message, words[i]) != NULL)
+			return true;
+	/* A trailer stands at the end, behind an empty line. */
+	const char *last = NULL;
+	for (const char *p = message; (p = strstr(p, "\n\n")) != NULL; p++)
+		last = p;
+	return last != NULL && (strstr(last, "\nskip-checks: true") != NULL || strstr(last, "\nskip-checks:true") != NULL);
+}
+
 static int check_input_value(const char *name, const json_t *declared, json_t *value, json_t **ret, struct err *err)
 {
 	const char *type = json_get_string(declared, "type");

@@ -36,7 +36,7 @@ static void job_done(struct workflow_job *j)
 			    j->environment_name,
 			    j->environment_url,
 			    j->permissions,
-			    j->concurrency_group};
+			    j->concurrency_group, j->concurrency_cancel, j->cancel_timeout_minutes};
 	for (size_t i = 0; i < ARRAY_SIZE(tokens); i++)
 		json_decref(tokens[i]);
 }
@@ -50,7 +50,7 @@ void workflow_free(struct workflow *w)
 	free(w->jobs);
 	free(w->path);
 	free(w->name);
-	json_t *tokens[] = {w->run_name, w->on, w->env, w->defaults, w->permissions, w->concurrency_group};
+	json_t *tokens[] = {w->run_name, w->on, w->env, w->defaults, w->permissions, w->concurrency_group, w->concurrency_cancel};
 	for (size_t i = 0; i < ARRAY_SIZE(tokens); i++)
 		json_decref(tokens[i]);
 	free(w);

@@ -26,8 +26,8 @@ struct workflow_job {
 	json_t *env, *defaults, *outputs, *timeout_minutes, *continue_on_error, *container, *services;
 	json_t *environment_name, *environment_url;
 	json_t *permissions;       /* plain JSON as written; NULL: those of the workflow */
-	json_t *concurrency_group; /* token; NULL: none */
-	bool concurrency_cancel;
+	json_t *concurrency_group, *concurrency_cancel; /* tokens; NULL: none, false */
+	json_t *cancel_timeout_minutes;                 /* how long a cancelled job may go on; NULL: the service's default */
 	struct workflow_step *steps;
 	size_t step_count;
 	struct yaml_mark mark;
@@ -40,8 +40,7 @@ struct workflow {
 	json_t *on; /* {"push": {"branches": […], …}, "workflow_dispatch": {"inputs": {…}}, …}; null → {} */
 	json_t *env, *defaults; /* tokens or NULL */
 	json_t *permissions;    /* plain JSON as written, or NULL */
-	json_t *concurrency_group;
-	bool concurrency_cancel;
+	json_t *concurrency_group, *concurrency_cancel;
 	struct workflow_job *jobs;
 	size_t job_count;
 };
@@ -59,6 +58,9 @@ const struct workflow_job *workflow_find_job(const struct workflow *w, const cha
 bool workflow_wants_push(const struct workflow *w, const char *ref);
 /* GitHub's filter patterns: *, **, ?, +, [] and a leading !, the last match decides. items: texts. */
 bool workflow_filter(const json_t *patterns, const char *name);
+
+/* Does the message of the pushed commit say that no workflow is wanted? "[skip ci]" and its kin, or a trailer "skip-checks: true". */
+bool workflow_skipped_by(const char *message);
 
 /* Checks inputs of a dispatch against the declaration, fills in defaults: a new object of texts and booleans.
  * ERR_INVALID names the input. */

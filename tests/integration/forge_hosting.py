@@ -202,6 +202,35 @@ jobs:
         self.run_job(runner)
         self.expect_none()
 
+    def test_cancel_in_progress_may_be_an_expression(self):
+        runner = Runner(self.forge, "octo/demo").ready()
+        grouped = ("concurrency: { group: 'g-${{ github.ref }}', cancel-in-progress: \"${{ github.ref != 'refs/heads/main' }}\" }\n" + ONE_JOB)
+        self.push(grouped, **{"n": "1"})
+        job = runner.take_job()
+        self.push(grouped, **{"n": "2"})
+        self.assertIsNone(runner.poll("Busy"))
+        job.complete()
+        self.run_job(runner)
+        self.push(grouped, ref="dev", **{"n": "3"})
+        job = runner.take_job()
+        self.push(grouped, ref="dev", **{"n": "4"})
+        self.assertEqual(runner.poll("Busy")["messageType"], "JobCancellation")
+        job.complete("canceled")
+
+    def test_a_commit_that_says_skip_ci_starts_nothing(self):
+        self.repo.push({".github/workflows/ci.yml": ONE_JOB}, message="docs: a typo [skip ci]")
+        self.assertEqual(self.forge.runs(), [])
+        self.repo.push({"a": "b"}, message="docs: another")
+        self.assertEqual(len(self.forge.runs()), 1)
+
+    def test_the_event_of_a_dispatch_has_its_inputs_as_texts(self):
+        self.push(ONE_JOB.replace("on: push", "on: { workflow_dispatch: { inputs: { dry: { type: boolean }, n: { type: number, default: 3 } } } }"))
+        runner = Runner(self.forge, "octo/demo").ready()
+        self.forge.dispatch("octo/demo", "ci.yml", inputs={"dry": "true"})
+        github = {p["k"]: p["v"] for p in runner.take_job().message["contextData"]["github"]["d"]}
+        event = {p["k"]: p["v"] for p in github["event"]["d"]}
+        self.assertEqual({p["k"]: p["v"] for p in event["inputs"]["d"]}, {"dry": "true", "n": "3"})
+
     def test_a_dispatch_carries_checked_inputs(self):
         self.push(ONE_JOB.replace("on: push", "on: { workflow_dispatch: { inputs: { where: { type: choice, options: [a, b] }, "
                                               "dry: { type: boolean, default: true } } } }"))
@@ -232,6 +261,20 @@ jobs:
         message = self.forge.wait("the cancellation", lambda: runner.poll("Busy"), 20)
         self.assertEqual(message["messageType"], "JobCancellation")
         job.complete("canceled")
+
+    def test_the_time_out_of_one_job_leaves_the_others_of_its_run_alone(self):
+        runners = [Runner(self.forge, "octo/demo", name=name).ready() for name in ("one", "two")]
+        sha = self.push("on: push\njobs:\n  a: { runs-on: self-hosted, timeout-minutes: 0.005, cancel-timeout-minutes: 3, steps: [ { run: x } ] }\n"
+                        "  b: { runs-on: self-hosted, steps: [ { run: x } ] }\n")
+        jobs = [runner.take_job() for runner in runners]
+        late = [job.message["variables"]["system.github.job"]["value"] for job in jobs].index("a")
+        message = self.forge.wait("the cancellation", lambda: runners[late].poll("Busy"), 20)
+        self.assertEqual((message["messageType"], message["body"]["timeout"]), ("JobCancellation", "00:03:00"))
+        self.assertIsNone(runners[1 - late].poll("Busy"))
+        jobs[late].complete("canceled")
+        jobs[1 - late].complete()
+        run = self.forge.wait_run("octo/demo", sha)
+        self.assertEqual({j["key"]: j["conclusion"] for j in run["jobs"]}, {"a": "cancelled", "b": "success"})
 
 
 class Rest(Case):

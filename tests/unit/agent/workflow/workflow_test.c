@@ -356,6 +356,48 @@ static void a_reusable_workflow_and_a_path_filter_are_refused_with_the_way_out(v
 	assert_non_null(strstr(text, "'paths' is not supported"));
 }
 
+static void a_condition_with_a_line_feed_behind_its_braces_is_a_text_and_true(void **state)
+{
+	(void)state;
+	_cleanup_(workflow_freep) struct workflow *w =
+		read_good("on: push\njobs:\n  a:\n    runs-on: x\n    if: |\n      ${{ false }}\n    steps: [ { run: a } ]\n"
+			  "  b:\n    runs-on: x\n    if: |\n      github.ref == 'x'\n    steps: [ { run: a } ]\n");
+	assert_string_equal(w->jobs[0].condition, "success() && (format('{0}\n', false))");
+	assert_string_equal(w->jobs[1].condition, "success() && (github.ref == 'x')");
+}
+
+static void merge_keys_are_refused_and_anchors_are_not(void **state)
+{
+	(void)state;
+	_cleanup_free_ char *text = faults_of("on: push\nenv: &e { A: b }\njobs: { a: { runs-on: x, env: { <<: *e }, steps: [ { run: a } ] } }\n");
+	assert_non_null(strstr(text, "<<"));
+	_cleanup_(workflow_freep) struct workflow *w =
+		read_good("on: push\nenv: &e { A: b }\njobs: { a: { runs-on: x, env: *e, steps: [ { run: a } ] } }\n");
+	assert_int_equal(w->job_count, 1);
+}
+
+static void keys_that_github_knows_are_known(void **state)
+{
+	(void)state;
+	_cleanup_(workflow_freep) struct workflow *w =
+		read_good("\xef\xbb\xbfon: push\npermissions: { code-quality: read, vulnerability-alerts: read }\n"
+			  "concurrency: { group: g, cancel-in-progress: \"${{ github.ref != 'refs/heads/main' }}\" }\n"
+			  "jobs:\n  a:\n    runs-on: x\n    cancel-timeout-minutes: 2\n    environment: { name: p, deployment: false }\n"
+			  "    steps: [ { run: a } ]\n");
+	assert_non_null(w->concurrency_cancel);
+	assert_non_null(w->jobs[0].cancel_timeout_minutes);
+}
+
+static void the_words_that_skip_a_push_are_githubs(void **state)
+{
+	(void)state;
+	assert_true(workflow_skipped_by("docs: a typo [skip ci]"));
+	assert_true(workflow_skipped_by("x\n\nbody [actions skip] more"));
+	assert_true(workflow_skipped_by("x\n\nbody\n\nskip-checks: true"));
+	assert_false(workflow_skipped_by("skip ci"));
+	assert_false(workflow_skipped_by("x\n\nskip-checks: true\n\nmore"));
+}
+
 static void text_in_braces_stays_text(void **state)
 {
 	(void)state;
@@ -436,6 +478,10 @@ int main(void)
 		cmocka_unit_test(inputs_of_a_dispatch_are_checked_and_filled_in),
 		cmocka_unit_test(all_faults_of_a_file_come_at_once_with_their_places),
 		cmocka_unit_test(a_reusable_workflow_and_a_path_filter_are_refused_with_the_way_out),
+		cmocka_unit_test(a_condition_with_a_line_feed_behind_its_braces_is_a_text_and_true),
+		cmocka_unit_test(merge_keys_are_refused_and_anchors_are_not),
+		cmocka_unit_test(keys_that_github_knows_are_known),
+		cmocka_unit_test(the_words_that_skip_a_push_are_githubs),
 		cmocka_unit_test(text_in_braces_stays_text),
 		cmocka_unit_test(numbers_and_booleans_become_texts_where_texts_belong),
 		cmocka_unit_test(a_circle_of_jobs_is_found_however_long),
