@@ -30,7 +30,8 @@ struct http_request {
 	int64_t connect_timeout_ms;      /* 0: 30 s */
 	int retries;                     /* further tries after network errors, 429 and 5xx; 0: none. Only for what may be repeated.
 	                                    A Retry-After beyond 2 min or the deadline ends them: the answer is handed out */
-	bool follow;                     /* redirects: at most 10, never to another scheme than http(s), Authorization only to the same host */
+	bool follow;                     /* redirects: at most 10, never to another scheme than http(s); headers of one's own go to the
+	                                    scheme, host and port that they were given for, and nowhere else */
 	/* Instead of collecting the body of a 2xx answer (others are collected): called with each piece; < 0 stops the transfer
 	 * with that error. Not called twice for the same bytes: once it took something there is no further try. It must not
 	 * start or cancel transfers. */

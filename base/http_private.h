@@ -26,7 +26,8 @@ struct http_transfer {
 	int body_fd;
 	off_t body_start; /* -1: cannot be sent twice */
 	int64_t timeout_ms, connect_timeout_ms, deadline_mono_ms;
-	int retries_left, tries;
+	int retries_left, tries, hops;
+	int64_t hops_until_mono_ms; /* of a try and the redirects that it led to */
 	int (*on_body)(void *context, const void *data, size_t len, struct err *err);
 	void *body_context;
 

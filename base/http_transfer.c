@@ -170,6 +170,11 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
 	return size * count;
 }
 
+static bool is_redirect(int status)
+{
+	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
 static size_t on_data(char *data, size_t size, size_t count, void *context)
 {
 	struct http_transfer *t = context;
@@ -179,6 +184,8 @@ static size_t on_data(char *data, size_t size, size_t count, void *context)
 		return 0;
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
 	t->response.status = (int)status;
+	if (t->follow && is_redirect(t->response.status) && http_header(&t->response, "Location") != NULL)
+		return len;
 	if (t->on_body != NULL && status >= 200 && status < 300) {
 		curl_off_t before = 0;
 		curl_easy_getinfo(t->easy, CURLINFO_SIZE_DOWNLOAD_T, &before);
@@ -280,13 +287,6 @@ static void set_protocols(struct http_transfer *t)
 	curl_easy_setopt(t->easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 	curl_easy_setopt(t->easy, CURLOPT_REDIR_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
-	if (t->follow) {
-		/* libcurl keeps an Authorization header, given as a header too, to scheme, host and port of the first
-		 * request. */
-		curl_easy_setopt(t->easy, CURLOPT_FOLLOWLOCATION, 1L);
-		curl_easy_setopt(t->easy, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
-		curl_easy_setopt(t->easy, CURLOPT_POSTREDIR, 0L);
-	}
 }
 
 /* The buffer stays as long as the request: small for a poll that waits, large for a body that streams. */
@@ -303,6 +303,10 @@ int http_transfer_begin(struct http_transfer *t, struct err *err)
 	int64_t timeout = t->timeout_ms;
 	if (t->deadline_mono_ms != 0)
 		timeout = MAX(MIN(timeout, t->deadline_mono_ms - clock_mono_ms()), 1);
+	if (t->hops_until_mono_ms == 0)
+		t->hops_until_mono_ms = clock_mono_ms() + timeout;
+	else
+		timeout = MAX(MIN(timeout, t->hops_until_mono_ms - clock_mono_ms()), 1);
 	forget_answer(t);
 	t->failed = 0;
 	t->tries++;
@@ -402,6 +406,68 @@ static bool may_try_again(struct http_transfer *t, CURLcode code)
 	return status == 429 || (status >= 500 && status != 501 && status != 505);
 }
 
+static bool same_origin(const char *a, const char *b)
+{
+	static const CURLUPart parts[] = { CURLUPART_SCHEME, CURLUPART_HOST, CURLUPART_PORT };
+	CURLU *one = curl_url(), *other = curl_url();
+	bool same = one != NULL && other != NULL && curl_url_set(one, CURLUPART_URL, a, 0) == CURLUE_OK &&
+		    curl_url_set(other, CURLUPART_URL, b, 0) == CURLUE_OK;
+	for (size_t i = 0; same && i < ARRAY_SIZE(parts); i++) {
+		char *x = NULL, *y = NULL;
+		same = curl_url_get(one, parts[i], &x, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+		       curl_url_get(other, parts[i], &y, CURLU_DEFAULT_PORT) == CURLUE_OK && strcasecmp(x, y) == 0;
+		curl_free(x);
+		curl_free(y);
+	}
+	curl_url_cleanup(one);
+	curl_url_cleanup(other);
+	return same;
+}
+
+/* Where nobody meant them to go, headers that were given stay behind: any of them may carry a secret. */
+static void drop_own_headers(struct http_transfer *t, bool has_body)
+{
+	struct curl_slist *kept = NULL;
+	for (const struct curl_slist *h = t->headers; h != NULL; h = h->next)
+		if (strncasecmp(h->data, "Accept:", 7) == 0 || (has_body && strncasecmp(h->data, "Content-Type:", 13) == 0) ||
+		    strncasecmp(h->data, "Expect:", 7) == 0)
+			kept = curl_slist_append(kept, h->data);
+	curl_slist_free_all(t->headers);
+	t->headers = kept;
+}
+
+static void drop_body(struct http_transfer *t)
+{
+	if (t->body_owned)
+		free(t->body);
+	t->body = NULL;
+	t->body_owned = false;
+	t->body_len = t->body_sent = 0;
+	t->body_fd = -1;
+}
+
+/* Turns t into the request that a redirect asks for. By hand and not by libcurl, which takes all headers along but Authorization. */
+static bool follow_redirect(struct http_transfer *t, const char *to, struct err *err)
+{
+	int status = t->response.status;
+	if (t->hops++ >= REDIRECTS_MAX) {
+		t->failed = err_set(err, ERR_PROTOCOL, "%s: more than %d redirects", t->label, REDIRECTS_MAX);
+		return false;
+	}
+	bool was_post = strcmp(t->method, "POST") == 0;
+	if ((status == 303 && strcmp(t->method, "HEAD") != 0) || ((status == 301 || status == 302) && was_post)) {
+		free(t->method);
+		t->method = xstrdup("GET");
+		drop_body(t);
+	}
+	if (!same_origin(t->url, to))
+		drop_own_headers(t, t->body != NULL || t->body_fd > 0);
+	free(t->url);
+	t->url = xstrdup(to);
+	t->due_mono_ms = 0;
+	return true;
+}
+
 bool http_transfer_end(struct http_transfer *t, CURLcode code, int *ret_result, struct err *err)
 {
 	long status = 0;
@@ -410,8 +476,15 @@ bool http_transfer_end(struct http_transfer *t, CURLcode code, int *ret_result, 
 	curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &final_url);
 	t->response.status = (int)status;
 	t->response.final_url = xstrdup(final_url != NULL ? final_url : t->url);
+	char *redirect = NULL;
+	curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_URL, &redirect);
+	bool redirected = code == CURLE_OK && t->failed >= 0 && t->follow && redirect != NULL && is_redirect(t->response.status);
+	if (redirected)
+		redirected = follow_redirect(t, redirect, text_of(t));
 	curl_multi_remove_handle(t->client->multi, t->easy);
 	curl_easy_cleanup(TAKE(t->easy));
+	if (redirected)
+		return true;
 
 	if (may_try_again(t, code)) {
 		int64_t delay = backoff_ms(t->tries), asked = code == CURLE_OK ? retry_after_ms(&t->response) : -1;
@@ -420,6 +493,7 @@ bool http_transfer_end(struct http_transfer *t, CURLcode code, int *ret_result, 
 			t->due_mono_ms = clock_mono_ms() + MAX(delay, asked);
 			if (t->deadline_mono_ms == 0 || t->due_mono_ms < t->deadline_mono_ms) {
 				t->retries_left--;
+				t->hops_until_mono_ms = 0;
 				return true;
 			}
 		}

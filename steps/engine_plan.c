@@ -1,8 +1,6 @@
-/* Before the first change: validate, check, plan, digest, baseline. */
+/* Before the first change: validate, check, plan, baseline. */
 #include "steps/engine_priv.h"
 
-#include "base/digest.h"
-#include <ctype.h>
 #include <string.h>
 
 int engine_faults(struct engine *e, struct faults *faults, struct err *err)
@@ -106,97 +104,6 @@ void engine_plans_are_stale(struct engine *e)
 		e->steps[i].fresh = false;
 }
 
-/* ---- the digest ---- */
-
-static bool is_id_at(const char *s)
-{
-	static const char pattern[] = "ddddddddTdddddd-xxxxxx";
-	for (size_t i = 0; pattern[i]; i++) {
-		unsigned char c = (unsigned char)s[i];
-		bool ok = pattern[i] == 'd' ? isdigit(c) : pattern[i] == 'x' ? isxdigit(c) : s[i] == pattern[i];
-		if (!ok)
-			return false;
-	}
-	return true;
-}
-
-/* Deployment ids differ from run to run for the same content: they count as the word ID. */
-static json_t *without_ids(const json_t *value)
-{
-	if (json_is_string(value)) {
-		_cleanup_(str_done) struct str out = STR_INIT(json_string_length(value) + 1);
-		for (const char *at = json_string_value(value); *at;) {
-			if (is_id_at(at)) {
-				str_append(&out, "ID");
-				at += 22;
-			} else {
-				str_append_c(&out, *at++);
-			}
-		}
-		return json_string_lossy(str_peek(&out), out.len);
-	}
-	if (json_is_array(value)) {
-		json_t *list = json_array();
-		for (size_t i = 0; i < json_array_size(value); i++)
-			json_array_append_new(list, without_ids(json_array_get(value, i)));
-		return list;
-	}
-	if (json_is_object(value)) {
-		json_t *o = json_object();
-		const char *key;
-		json_t *member;
-		json_object_foreach((json_t *)value, key, member)
-			if (strcmp(key, "mtime_ns") != 0)
-				json_object_set_new(o, key, without_ids(member));
-		return o;
-	}
-	return json_incref((json_t *)value);
-}
-
-static json_t *digest_change(const struct change *c)
-{
-	json_t *o = json_object();
-	_cleanup_json_ json_t *record = change_record(c);
-	const char *const keys[] = { "step", "step_name", "target", "kind", "path", "action", "before", "after" };
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		json_t *value = json_object_get(record, keys[i]);
-		if (value)
-			json_object_set_new(o, keys[i], without_ids(value));
-	}
-	json_t *planned = json_object_get(c->extra, "digest") ? json_object_get(c->extra, "digest") : json_object_get(c->extra, "plan");
-	if (planned)
-		json_object_set_new(o, "digest", without_ids(planned));
-	return o;
-}
-
-static void make_digest(struct engine *e)
-{
-	_cleanup_json_ json_t *root = json_object();
-	json_t *steps = json_array(), *targets = json_object(), *changes = json_array();
-	const char *file = json_get_string(e->deployment, "file");
-	json_object_set_new(root, "name", json_string(e->name));
-	json_object_set_new(root, "environment", json_string(e->environment));
-	if (file)
-		json_object_set_new(root, "file", json_string(file));
-	for (size_t i = 0; i < e->target_count; i++) {
-		const char *identity = e->targets[i].t->view.facts.identity;
-		bool local = identity && str_starts(identity, "local:");
-		json_object_set_new(targets, e->targets[i].name, json_string(identity && !local ? identity : "local"));
-	}
-	for (size_t i = 0; i < e->step_count; i++) {
-		struct estep *s = &e->steps[i];
-		json_array_append_new(steps, json_string(s->type->name));
-		for (size_t j = 0; j < s->target_count; j++)
-			for (size_t k = 0; k < s->plans[j].count; k++)
-				json_array_append_new(changes, digest_change(&s->plans[j].changes[k]));
-	}
-	json_object_set_new(root, "steps", steps);
-	json_object_set_new(root, "targets", targets);
-	json_object_set_new(root, "changes", changes);
-	_cleanup_free_ char *text = json_canonical(root);
-	digest_of(text, strlen(text), e->digest);
-}
-
 int engine_plan_all(struct engine *e, struct err *err)
 {
 	for (size_t i = 0; i < e->step_count; i++) {
@@ -208,7 +115,7 @@ int engine_plan_all(struct engine *e, struct err *err)
 			for (size_t k = 0; k < s->plans[j].warnings.count; k++)
 				engine_say(e, "warning", "%s", s->plans[j].warnings.items[k]);
 	}
-	make_digest(e);
+	engine_make_digest(e);
 	return 0;
 }
 
@@ -241,9 +148,23 @@ json_t *engine_plan_json(const struct engine *e)
 	return list;
 }
 
-int engine_baseline(struct engine *e, struct err *err)
+/* Without a change there is nothing that an undo could bring back, and so nothing to compare with afterwards. */
+static bool may_change(const struct engine *e)
 {
 	for (size_t i = 0; i < e->step_count; i++) {
+		const struct estep *s = &e->steps[i];
+		if (s->type->plan != NULL && (s->plans == NULL || !s->fresh))
+			return true;
+		for (size_t j = 0; s->type->plan != NULL && j < s->target_count; j++)
+			if (s->plans[j].count > 0)
+				return true;
+	}
+	return false;
+}
+
+int engine_baseline(struct engine *e, struct err *err)
+{
+	for (size_t i = 0; may_change(e) && i < e->step_count; i++) {
 		struct estep *s = &e->steps[i];
 		if (s->type->probe == NULL)
 			continue;

@@ -94,6 +94,8 @@ void engine_begin_steps(struct engine *e);
 /* Something was run that may have changed what the plans rest on. */
 void engine_plans_are_stale(struct engine *e);
 int engine_baseline(struct engine *e, struct err *err);
+/* engine_digest.c: of the plans made, into e->digest. */
+void engine_make_digest(struct engine *e);
 json_t *engine_plan_json(const struct engine *e);
 /* All faults as one error. */
 int engine_faults(struct engine *e, struct faults *faults, struct err *err);

@@ -276,6 +276,30 @@ steps:
         self.assert_exit(again, 3)
         self.assert_exit(self.t.deploy(document, "--plan"), 0)
 
+    def digest(self, *steps, secrets=None, **more):
+        return json.loads(self.t.deploy(self.one(list(steps), **more), "--plan", "--json", secrets=secrets).out)["digest"]
+
+    def test_the_digest_holds_what_judges_and_decides_and_no_secret(self):
+        gate = {"checks": [{"tcp": "127.0.0.1:1", "timeout": "1s"}], "deadline": "5s"}
+        run = {"command": ["true"], "env": {"TOKEN": "${{ secrets.TOKEN }}"}, "undo": "none"}
+        first = self.digest({"run": run}, {"health-gate": gate}, secrets={"TOKEN": "aaaaaaaaaaaa"})
+        self.assertEqual(first, self.digest({"run": run}, {"health-gate": gate}, secrets={"TOKEN": "bbbbbbbbbbbb"}))
+        others = [
+            self.digest({"run": run}, {"health-gate": {**gate, "deadline": "6s"}}, secrets={"TOKEN": "x" * 12}),
+            self.digest({"run": run}, {"health-gate": {**gate, "checks": [{"tcp": "127.0.0.1:2", "timeout": "1s"}]}}, secrets={"TOKEN": "x" * 12}),
+            self.digest({"run": {**run, "env": {"TOKEN": "${{ secrets.TOKEN }}", "DEBUG": "1"}}}, {"health-gate": gate}, secrets={"TOKEN": "x" * 12}),
+            self.digest({"run": {**run, "timeout": "1m"}}, {"health-gate": gate}, secrets={"TOKEN": "x" * 12}),
+            self.digest({"run": {**run, "after_undo": ["false"]}}, {"health-gate": gate}, secrets={"TOKEN": "x" * 12}),
+            self.digest({"run": run}, {"health-gate": gate}, secrets={"TOKEN": "x" * 12}, on_failure="hold"),
+        ]
+        self.assertEqual(len({first, *others}), 7)
+
+    def test_a_gate_without_changes_before_it_asks_each_check_once(self):
+        log = self.t.path("asked")
+        document = self.one([{"health-gate": {"checks": [{"command": ["sh", "-c", f"echo x >> {log}"]}], "deadline": "5s"}}])
+        self.assert_exit(self.t.deploy(document), 0)
+        self.assertEqual(self.t.read("asked"), b"x\n")
+
     def test_a_digest_that_is_none_is_a_wrong_call(self):
         result = self.t.deploy(self.one([self.file_change()]), "--expect", "abc")
         self.assertIn(result.code, (2, 3))

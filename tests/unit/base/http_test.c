@@ -283,10 +283,10 @@ static void a_cancel_ends_a_request_within_a_second(void **state)
 	close(fds[1]);
 }
 
-static void redirects_are_followed_when_asked_for_and_keep_authorization_at_home(void **state)
+static void redirects_are_followed_when_asked_for_and_keep_headers_at_home(void **state)
 {
 	(void)state;
-	const char *const headers[] = {"Authorization: Bearer abc", NULL};
+	const char *const headers[] = {"Authorization: Bearer abc", "X-Api-Key: k3y", "Accept: text/x-kept", NULL};
 	CALL(no);
 	assert_int_equal(go(&no, "/redirect?to=/echo"), 0);
 	assert_int_equal(no.a.status, 302);
@@ -298,6 +298,7 @@ static void redirects_are_followed_when_asked_for_and_keep_authorization_at_home
 	assert_int_equal(same.a.status, 200);
 	assert_null(http_header(&same.a, "location"));
 	assert_non_null(strstr(same.a.body.data, "Bearer abc"));
+	assert_non_null(strstr(same.a.body.data, "k3y"));
 	assert_true(str_ends(same.a.final_url, "/echo"));
 	CALL(other);
 	other.q.follow = true;
@@ -306,6 +307,8 @@ static void redirects_are_followed_when_asked_for_and_keep_authorization_at_home
 	assert_int_equal(go(&other, path), 0);
 	assert_int_equal(other.a.status, 200);
 	assert_null(strstr(other.a.body.data, "Bearer"));
+	assert_null(strstr(other.a.body.data, "k3y"));
+	assert_non_null(strstr(other.a.body.data, "text/x-kept"));
 }
 
 static void a_redirect_to_a_file_or_without_end_is_refused(void **state)
@@ -541,7 +544,7 @@ int main(void)
 		cmocka_unit_test(a_body_is_handed_on_in_pieces_and_the_taker_may_stop_it),
 		cmocka_unit_test(a_silent_server_ends_in_a_timeout),
 		cmocka_unit_test(a_cancel_ends_a_request_within_a_second),
-		cmocka_unit_test(redirects_are_followed_when_asked_for_and_keep_authorization_at_home),
+		cmocka_unit_test(redirects_are_followed_when_asked_for_and_keep_headers_at_home),
 		cmocka_unit_test(a_redirect_to_a_file_or_without_end_is_refused),
 		cmocka_unit_test(a_header_with_a_line_break_is_refused),
 		cmocka_unit_test(a_proxy_gets_the_request),
