@@ -14,11 +14,6 @@
 #include "steps/git_area.h"
 #include "steps/step.h"
 
-static bool is_commit_id(const char *text)
-{
-	return text != NULL && strlen(text) == 40 && strspn(text, "0123456789abcdef") == 40;
-}
-
 static const char *given(const char *text)
 {
 	return text != NULL && text[0] != '\0' ? text : NULL;
@@ -102,17 +97,14 @@ struct checkout {
 	const struct checkout_in *in;
 	struct str url, authorization;
 	struct git_remote_access remote;
-	char commit[GIT_HEX];
-	char *ref;                       /* full name, or NULL */
-	char *path;
+	struct git_wanted want;
 };
 
 static void checkout_done(struct checkout *k)
 {
 	str_done(&k->url);
 	str_done(&k->authorization);
-	free(k->ref);
-	free(k->path);
+	git_wanted_done(&k->want);
 }
 
 static int prepare(struct checkout *k, struct err *err)
@@ -134,10 +126,7 @@ static int prepare(struct checkout *k, struct err *err)
 		.authorization = k->authorization.len > 0 ? str_peek(&k->authorization) : NULL,
 		.wait = k->c->wait,
 	};
-	if (d->source_root == NULL)
-		return err_set(err, ERR_INVALID, "checkout has no workspace");
-	_cleanup_free_ char *joined = fs_join(d->source_root, given(k->in->path) ? k->in->path : ".");
-	return fs_normalize(joined, &k->path, err);
+	return d->source_root != NULL ? 0 : err_set(err, ERR_INVALID, "checkout has no workspace");
 }
 
 /* Which commit: an id as it is; the job's own commit for the job's own repository; else the server is asked for the name. */
@@ -146,27 +135,26 @@ static int find_commit(struct checkout *k, struct err *err)
 	const char *ref = given(k->in->ref);
 	bool own = given(k->in->repository) == NULL || (k->c->deployment->repository != NULL &&
 	                                                strcmp(k->in->repository, k->c->deployment->repository) == 0);
-	const char *id = is_commit_id(ref) ? ref : ref == NULL && own ? k->c->deployment->commit : NULL;
-	if (is_commit_id(id)) {
-		memcpy(k->commit, id, GIT_HEX);
+	if (git_wanted_by_id(&k->want, ref != NULL ? ref : own ? k->c->deployment->commit : NULL))
 		return 0;
-	}
 	_cleanup_free_ char *branch = xasprintf("refs/heads/%s", ref ? ref : "");
 	_cleanup_free_ char *tag = xasprintf("refs/tags/%s", ref ? ref : "");
 	const char *names[] = { branch, tag, NULL };
 	const char *exact[] = { ref ? ref : "HEAD", NULL };
 	bool full = ref == NULL || str_starts(ref, "refs/");
-	int r = git_area_resolve(&k->remote, full ? exact : names, k->commit, &k->ref, err);
-	if (r >= 0 && k->ref != NULL && strcmp(k->ref, "HEAD") == 0)
-		freep(&k->ref);
+	int r = git_area_resolve(&k->remote, full ? exact : names, &k->want, err);
+	if (r >= 0 && strcmp(k->want.ref, "HEAD") == 0)
+		git_wanted_done(&k->want);
 	return r;
 }
 
 static void tell(struct checkout *k, const struct git_area_result *result, int64_t ms)
 {
 	char took[CLOCK_TEXT_SIZE];
-	k->c->report(k->c->engine, "%zu files of %.12s, %zu written, %zu removed, in %s", result->files, k->commit, result->written,
+	k->c->report(k->c->engine, "%zu files of %.12s, %zu written, %zu removed, in %s", result->files, k->want.commit, result->written,
 	             result->removed, clock_duration(ms, took));
+	if (result->renewed)
+		k->c->report(k->c->engine, "what an earlier job left of .git could not be used: it was made anew");
 	if (result->lfs_pointers > 0)
 		k->c->report(k->c->engine, "%zu written files are LFS pointers and stay pointers: run `git lfs pull` in a step if the contents are needed",
 		             result->lfs_pointers);
@@ -178,23 +166,20 @@ static void tell(struct checkout *k, const struct git_area_result *result, int64
 static int run(struct checkout *k, struct err *err)
 {
 	struct git_area *area _cleanup_(git_area_freep) = NULL;
-	struct git_area_result result;
+	struct git_area_result result = { 0 };
 	int64_t start = clock_mono_ms();
 	int r = prepare(k, err);
 	if (r >= 0)
 		r = find_commit(k, err);
 	if (r >= 0)
-		r = git_area_open(k->path, str_peek(&k->url), k->in->clean, &area, err);
-	/* All of history has all branches and tags with it, and those may have moved. */
-	if (r >= 0 && (k->in->fetch_depth == 0 || !git_area_has(area, k->commit)))
-		r = git_area_fetch(area, &k->remote, k->commit, (int)k->in->fetch_depth, err);
+		r = git_area_open(k->c->deployment->source_root, given(k->in->path) ? k->in->path : ".", str_peek(&k->url), k->in->clean, &area, err);
 	if (r >= 0)
-		r = git_area_checkout(area, k->commit, k->ref, k->in->clean, k->c->wait, &result, err);
+		r = git_area_bring(area, &k->remote, &k->want, (int)k->in->fetch_depth, k->in->clean, &result, err);
 	if (r < 0)
 		return r;
 	tell(k, &result, clock_mono_ms() - start);
-	json_object_set_new(k->c->outputs, "commit", json_string(k->commit));
-	json_object_set_new(k->c->outputs, "ref", json_string(k->ref ? k->ref : ""));
+	json_object_set_new(k->c->outputs, "commit", json_string(k->want.commit));
+	json_object_set_new(k->c->outputs, "ref", json_string(k->want.ref ? k->want.ref : ""));
 	return 0;
 }
 

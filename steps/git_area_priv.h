@@ -1,4 +1,4 @@
-/* For git_area.c, git_pack.c, git_transport.c, git_v0.c and git_worktree.c only. */
+/* For the git_….c files of this folder only. */
 #pragma once
 #include "steps/git_area.h"
 #include "steps/git_early.h"
@@ -6,8 +6,11 @@
 
 struct git_area {
 	git_repository *repo;
-	char *path;
+	int root;                      /* of the work tree */
+	char *path;                    /* where that lies, for libgit2 */
 	char *url;
+	bool kept;                     /* it was here before */
+	bool renewed;                  /* it was, but could not be used */
 	char head[GIT_HEX];
 	struct git_early *early;       /* of the fetch before the checkout; NULL: none */
 };
@@ -24,7 +27,20 @@ int git_area_begin_files(struct git_area *a, struct err *err);
 void git_area_forget_files(struct git_area *a);
 /* Whether the configuration asks for conversions, whatever the attributes say. */
 bool git_area_converts(git_repository *repo);
+bool git_area_has_object(const struct git_area *a, const char *id);
+/* Whether the objects of want are here, at least depth commits deep. */
+bool git_area_is_deep(struct git_area *a, const struct git_wanted *want, int depth);
+/* Fetches want. May make .git anew (git_area_renew). */
+int git_area_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, int depth, struct err *err);
+/* want->commit from want->object; ERR_INVALID where that is no commit. */
+int git_area_peel(struct git_area *a, struct git_wanted *want, struct err *err);
+/* .git goes, but for the index, and is made anew; the files of the work tree stay. */
+int git_area_renew(struct git_area *a, struct err *err);
+/* .git/shallow; absent is an empty list. */
+int git_area_read_shallow(const struct git_area *a, struct strv *ret, struct err *err);
 bool git_area_is_shallow(const struct git_area *a);
+/* The old list, less what is complete now, and the new boundary. */
+int git_area_write_shallow(struct git_area *a, const struct strv *shallow, const struct strv *unshallow, struct err *err);
 /* After a fetch of whole histories: .git/shallow keeps only what still ends early. */
 int git_area_deepened(struct git_area *a, struct err *err);
 bool git_area_is_lfs_pointer(const char *data, size_t len);

@@ -36,8 +36,7 @@ static bool is_named(const git_remote_head *head, const char *name, bool *ret_pe
 	return strncmp(head->name, name, len) == 0 && (head->name[len] == '\0' || *ret_peeled);
 }
 
-int git_v0_resolve(const struct git_remote_access *remote, const char *const *names, char ret_id[GIT_HEX], char **ret_name,
-                   struct err *err)
+int git_v0_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret, struct err *err)
 {
 	struct git_http h = { .remote = remote };
 	git_remote *origin _cleanup_(remote_freep) = NULL;
@@ -50,15 +49,18 @@ int git_v0_resolve(const struct git_remote_access *remote, const char *const *na
 	if (r < 0)
 		return err_wrap(err, r, "look for '%s'", names[0]);
 	for (size_t n = 0; names[n] != NULL; n++) {
-		const git_remote_head *found = NULL;
+		const git_remote_head *found = NULL, *commit = NULL;
 		for (size_t i = 0; i < count; i++) {
 			bool peeled;
-			if (is_named(heads[i], names[n], &peeled) && (found == NULL || peeled))
-				found = heads[i];
+			if (!is_named(heads[i], names[n], &peeled))
+				continue;
+			found = peeled ? found : heads[i];
+			commit = peeled || commit == NULL ? heads[i] : commit;
 		}
 		if (found != NULL) {
-			git_oid_tostr(ret_id, GIT_HEX, &found->oid);
-			*ret_name = xstrdup(names[n]);
+			git_oid_tostr(ret->object, GIT_HEX, &found->oid);
+			git_oid_tostr(ret->commit, GIT_HEX, &commit->oid);
+			ret->ref = xstrdup(names[n]);
 			return 0;
 		}
 	}
@@ -131,7 +133,7 @@ static int download(struct git_http *h, git_remote *origin, const char *commit, 
 	return r == 0 ? 0 : git_http_error(h, r, "fetch by protocol version 0", err);
 }
 
-int git_v0_fetch(struct git_area *a, const struct git_remote_access *remote, const char *commit, bool all, struct err *err)
+int git_v0_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, bool all, struct err *err)
 {
 	struct git_http h = { .remote = remote };
 	git_remote *origin _cleanup_(remote_freep) = NULL;
@@ -140,13 +142,13 @@ int git_v0_fetch(struct git_area *a, const struct git_remote_access *remote, con
 	if (r >= 0 && shallow)
 		r = forget_references(a, err);
 	if (r >= 0)
-		r = download(&h, origin, commit, all, err);
+		r = download(&h, origin, want->object, all, err);
 	if (r >= 0 && shallow)
 		r = git_area_deepened(a, err);
 	if (r < 0)
-		return err_wrap(err, r, "fetch %.12s", commit);
-	if (!git_area_has(a, commit)) {
-		r = err_set(err, ERR_NOT_FOUND, "%s has no branch or tag that holds %.12s", remote->url, commit);
+		return err_wrap(err, r, "fetch %.12s", want->commit);
+	if (!git_area_has_object(a, want->object)) {
+		r = err_set(err, ERR_NOT_FOUND, "%s has no branch or tag that holds %.12s", remote->url, want->commit);
 		return err_hint(err, r, "the server gives no commits by id; push a branch that holds it");
 	}
 	return 0;

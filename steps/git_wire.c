@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PKT_MAX = 65520, REQUEST_MAX = 64 << 10, ERROR_TEXT_MAX = 2048 };
+enum { PKT_MAX = 65520, REQUEST_MAX = 128 << 10, ERROR_TEXT_MAX = 2048 };
 
 static const char result_type[] = "application/x-git-upload-pack-result";
 
@@ -195,7 +195,7 @@ static int post(const struct git_remote_access *remote, const struct str *body, 
 struct refs {
 	const char *const *names;
 	int best;                      /* index into names of the best so far, -1: none */
-	char id[GIT_HEX];
+	char id[GIT_HEX], commit[GIT_HEX];
 	size_t bytes;
 	bool seen_any;
 };
@@ -234,10 +234,9 @@ static int on_ref(void *context, int kind, const char *data, size_t len, struct 
 		if (strcmp(line, refs->names[i]) != 0)
 			continue;
 		const char *peeled = attributes ? strstr(attributes, "peeled:") : NULL;
-		const char *id = peeled && is_id(peeled + 7, strlen(peeled + 7)) ? peeled + 7 : data;
 		refs->best = i;
-		memcpy(refs->id, id, 40);
-		refs->id[40] = '\0';
+		memcpy(refs->id, data, 40);
+		memcpy(refs->commit, peeled && is_id(peeled + 7, strlen(peeled + 7)) ? peeled + 7 : data, 40);
 	}
 	return 0;
 }
@@ -249,8 +248,22 @@ static void exchange_done(struct exchange *x)
 
 #define EXCHANGE_INIT(callback, ctx) { .reader = { .line = STR_INIT(PKT_MAX), .on_line = (callback), .context = (ctx) } }
 
-int git_wire_resolve(const struct git_remote_access *remote, const char *const *names, char ret_id[GIT_HEX], char **ret_name,
-                     struct err *err)
+void git_wanted_done(struct git_wanted *w)
+{
+	free(w->ref);
+	w->ref = NULL;
+}
+
+bool git_wanted_by_id(struct git_wanted *w, const char *id)
+{
+	if (id == NULL || strlen(id) != 40 || strspn(id, "0123456789abcdefABCDEF") != 40)
+		return false;
+	for (size_t i = 0; i <= 40; i++)
+		w->object[i] = w->commit[i] = (char)(id[i] >= 'A' && id[i] <= 'F' ? id[i] - 'A' + 'a' : id[i]);
+	return true;
+}
+
+int git_wire_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret, struct err *err)
 {
 	struct refs refs = { .names = names, .best = -1 };
 	struct exchange x _cleanup_(exchange_done) = EXCHANGE_INIT(on_ref, &refs);
@@ -270,8 +283,9 @@ int git_wire_resolve(const struct git_remote_access *remote, const char *const *
 		return err_set(err, ERR_UNSUPPORTED, "the git server does not speak protocol version 2");
 	if (refs.best < 0)
 		return git_wire_no_name(remote, names[0], err);
-	memcpy(ret_id, refs.id, GIT_HEX);
-	*ret_name = xstrdup(names[refs.best]);
+	memcpy(ret->object, refs.id, GIT_HEX);
+	memcpy(ret->commit, refs.commit, GIT_HEX);
+	ret->ref = xstrdup(names[refs.best]);
 	return 0;
 }
 
@@ -376,10 +390,10 @@ int git_wire_fetch(const struct git_remote_access *remote, const struct git_fetc
 	if (fetch->have != NULL)
 		pkt_line(&body, "thin-pack");
 	pkt_linef(&body, "want ", fetch->want);
+	for (size_t i = 0; fetch->have != NULL && fetch->shallow != NULL && i < fetch->shallow->count; i++)
+		pkt_linef(&body, "shallow ", fetch->shallow->items[i]);
 	if (fetch->depth > 0) {
 		char depth[32];
-		if (fetch->have != NULL)
-			pkt_linef(&body, "shallow ", fetch->have);
 		snprintf(depth, sizeof(depth), "deepen %d", fetch->depth);
 		pkt_line(&body, depth);
 	}

@@ -15,6 +15,15 @@ struct git_remote_access {
 };
 
 enum { GIT_HEX = 41 };
+/* What a name stands for. An annotated tag is an object of its own, which is fetched with its commit. */
+struct git_wanted {
+	char object[GIT_HEX];          /* the tag's, or the commit itself */
+	char commit[GIT_HEX];
+	char *ref;                     /* the name that was found; NULL: by id */
+};
+void git_wanted_done(struct git_wanted *w);
+/* By an id of 40 digits, of either case. False: it is none. */
+bool git_wanted_by_id(struct git_wanted *w, const char *id);
 /* Of the list of references, whichever protocol lists them; how long that and a fetch may take, all tries together; how often a server
  * that is busy (429, 5xx) or out of reach is asked again, as long as nothing of its answer came. */
 enum { GIT_REFS_MAX = 16 << 20, GIT_REFS_MS = 60 * 1000, GIT_FETCH_MS = 30 * 60 * 1000, GIT_RETRIES = 2 };
@@ -24,13 +33,13 @@ int git_wire_refusal(const struct http_response *response, const char *url, stru
 int git_wire_type(const struct http_response *response, const char *want, const char *url, struct err *err);
 int git_wire_no_name(const struct git_remote_access *remote, const char *name, struct err *err);
 
-/* Full names, tried in order: "refs/heads/x", "refs/tags/x", or "HEAD". ret_name: the caller's, the one found. */
-int git_wire_resolve(const struct git_remote_access *remote, const char *const *names, char ret_id[GIT_HEX], char **ret_name,
-                     struct err *err);
+/* Full names, tried in order: "refs/heads/x", "refs/tags/x", or "HEAD". */
+int git_wire_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret, struct err *err);
 
 struct git_fetch {
-	const char *want;              /* commit id */
+	const char *want;              /* id of a commit or of a tag's object */
 	const char *have;              /* a commit whose objects are here (thin pack against it), or NULL */
+	const struct strv *shallow;    /* with have: the commits at which the history that is here ends; NULL: none */
 	int depth;                     /* 0: all history */
 	/* The pack, as it arrives. */
 	int (*on_pack)(void *context, const void *data, size_t len, struct err *err);

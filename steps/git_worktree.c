@@ -154,9 +154,9 @@ static int walk_entry(struct worktree *w, int dir, const struct dirent *entry, s
 /* Takes dir. path is the directory's with a slash behind, or empty. */
 static int walk(struct worktree *w, int dir, struct str *path, int depth, struct err *err)
 {
-	DIR *d = fdopendir(dir);
+	DIR *d = dir >= 0 ? fdopendir(dir) : NULL;
 	if (d == NULL) {
-		close(dir);
+		closep(&dir);
 		return err_errno(err, errno, "list %s", str_peek(path));
 	}
 	int r = depth > WALK_DEPTH_MAX ? err_set(err, ERR_LIMIT, "%s lies too deep", str_peek(path)) : 0;
@@ -452,8 +452,11 @@ static int read_index(struct worktree *w, git_commit *commit, struct err *err)
 	git_tree *tree _cleanup_(tree_freep) = NULL;
 	struct stat st;
 	int r = git_commit_tree(&tree, commit);
-	if (r == 0)
+	if (r == 0 && git_repository_index(&w->index, w->area->repo) != 0) {
+		/* Cut or of another make: only what it knew of the files is lost. */
+		unlinkat(w->root, ".git/index", 0);
 		r = git_repository_index(&w->index, w->area->repo);
+	}
 	if (r != 0)
 		return git_area_error(err, r, "open the index");
 	if (stat(git_index_path(w->index), &st) == 0)
@@ -489,7 +492,7 @@ int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, stru
 	pthread_mutex_init(&w.err_lock, NULL);
 	*ret = (struct git_area_result){ 0 };
 	git_oid_cpy(&w.commit, git_commit_id(commit));
-	w.root = open(a->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	w.root = fcntl(a->root, F_DUPFD_CLOEXEC, 3);
 	if (w.root < 0)
 		return err_errno(err, errno, "open the work area %s", a->path);
 	int r = read_index(&w, commit, err);
@@ -497,7 +500,7 @@ int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, stru
 		return r;
 	w.filters = needs_filters(&w);
 	take_early(&w);
-	r = walk(&w, dup(w.root), &path, 0, err);
+	r = walk(&w, openat(w.root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), &path, 0, err);
 	if (r < 0)
 		return r;
 	size_t missing = 0;

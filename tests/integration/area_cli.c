@@ -11,11 +11,12 @@
 static int run(const struct git_remote_access *remote, const char *commit, const char *dir, int depth, struct err *err)
 {
 	struct git_area *area _cleanup_(git_area_freep) = NULL;
-	struct git_area_result result;
-	int r = git_area_open(dir, remote->url, true, &area, err);
-	if (r >= 0 && (depth == 0 || !git_area_has(area, commit)))
-		r = git_area_fetch(area, remote, commit, depth, err);
-	return r < 0 ? r : git_area_checkout(area, commit, NULL, true, remote->wait, &result, err);
+	struct git_area_result result = { 0 };
+	struct git_wanted want _cleanup_(git_wanted_done) = { 0 };
+	if (!git_wanted_by_id(&want, commit))
+		return err_set(err, ERR_INVALID, "'%s' is no commit id", commit);
+	int r = git_area_open(dir, ".", remote->url, true, &area, err);
+	return r < 0 ? r : git_area_bring(area, remote, &want, depth, true, &result, err);
 }
 
 int main(int argc, char **argv)
