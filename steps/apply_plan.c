@@ -48,7 +48,8 @@ static json_t *node_wanted(const struct resource *r, const struct node *now, con
 	bool there = strcmp(step_node_type(before), types[r->kind]) == 0;
 	const char *owner = there ? same_words(r->owner, now->owner, now->uid) : r->owner;
 	const char *group = there ? same_words(r->group, now->group, now->gid) : r->group;
-	long mode = r->mode >= 0 ? r->mode : there ? -1 : r->kind == RESOURCE_FILE ? 0644 : 0755;
+	/* A new directory without one gets what its folder passes on, or 0755. */
+	long mode = r->mode >= 0 ? r->mode : there || r->kind != RESOURCE_FILE ? -1 : 0644;
 	json_t *after = step_node_after(types[r->kind], before, owner, group, mode);
 	if (r->kind == RESOURCE_FILE) {
 		char hex[DIGEST_HEX];

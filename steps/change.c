@@ -238,13 +238,35 @@ static int save_copy(struct target *t, const struct change *c, struct err *err)
 	return r;
 }
 
+/* A directory's attributes alone: an empty one that has them. */
+static int save_directory(struct target *t, const struct change *c, struct err *err)
+{
+	_cleanup_free_ char *saved = undo_path(t->lock_dir, c, "");
+	_cleanup_free_ char *part = undo_path(t->lock_dir, c, ".part");
+	const struct target_type *type = t->view.type;
+	int r = type->remove_tree(t, part, err);
+	if (r == 0)
+		r = type->mkdir(t, part, NULL, err);
+	if (r == 0)
+		r = type->dress_like(t, part, c->path, err);
+	if (r == 0)
+		r = type->remove_tree(t, saved, err);
+	if (r == 0)
+		r = type->rename(t, part, saved, err);
+	return r;
+}
+
 int change_save_former(struct target *t, const struct change *c, struct err *err)
 {
 	int r = 0;
+	bool changes_directory = node_type_of(c->before) == NODE_DIR && (c->kind == CHANGE_DIR || c->kind == CHANGE_REMOVE) &&
+	                         c->action != ACTION_ADOPT && t->view.type->dress_like;
 	bool replaces_file = node_type_of(c->before) == NODE_FILE &&
 	                     (c->kind == CHANGE_FILE || c->kind == CHANGE_LINK || c->kind == CHANGE_REMOVE);
 	if (replaces_file)
 		r = save_copy(t, c, err);
+	else if (changes_directory)
+		r = save_directory(t, c, err);
 	if (r == 0 && c->secret && c->kind == CHANGE_FILE) {
 		char hex[DIGEST_HEX];
 		_cleanup_free_ char *path = undo_path(t->lock_dir, c, ".after");
@@ -272,12 +294,32 @@ static void attr_from(const json_t *node, bool with_mtime, struct node_attr *ret
 	}
 }
 
+/* What the change is to set. A secret is readable by those that it names and by nobody else: neither what is there by now nor its
+ * folder adds anybody. With an access list its mask stands as the group bits of `after`; base_mode is without it. readers: holds
+ * the list. */
+static void attr_of(const struct change *c, struct node_attr *ret, struct str *readers)
+{
+	const json_t *uids = json_object_get(json_object_get(c->extra, "plan"), "acl");
+	const char *base_mode = json_get_string(c->extra, "base_mode");
+	attr_from(c->after, true, ret);
+	ret->fresh = node_type_of(c->before) != NODE_FILE;
+	ret->alone = c->secret || base_mode;
+	if (json_array_size(uids) == 0 || base_mode == NULL)
+		return;
+	for (size_t i = 0; i < json_array_size(uids); i++)
+		str_appendf(readers, "%su:%s:%s", i == 0 ? "" : ",", json_string_value(json_array_get(uids, i)),
+		            c->kind == CHANGE_DIR ? "rx" : "r");
+	ret->set_mode = true;
+	ret->mode = (mode_t)strtoul(base_mode, NULL, 8);
+	ret->acl = str_peek(readers);
+}
+
 /* A link over a file is made beside it and renamed over it, so that there is no moment without either. */
 static int put_link(struct target *t, const char *path, const char *link, bool over_file, struct err *err)
 {
 	if (!over_file)
 		return t->view.type->symlink(t, path, link, err);
-	_cleanup_free_ char *beside = target_private_name_for(path, "link");
+	_cleanup_free_ char *beside = target_fresh_name(path, "link");
 	int r = t->view.type->symlink(t, beside, link, err);
 	if (r == 0)
 		r = t->view.type->rename(t, beside, path, err);
@@ -294,8 +336,9 @@ static int absent_is_fine(int r, struct err *err)
 
 static int apply_dir(struct target *t, const struct change *c, struct err *err)
 {
+	_cleanup_(str_done) struct str readers = STR_INIT(64 << 10);
 	struct node_attr attr;
-	attr_from(c->after, true, &attr);
+	attr_of(c, &attr, &readers);
 	if (node_type_of(c->before) == NODE_DIR)
 		return t->view.type->set_attr(t, c->path, &attr, err);
 	int r = t->view.type->mkdir(t, c->path, &attr, err);
@@ -314,13 +357,14 @@ static int apply_dir(struct target *t, const struct change *c, struct err *err)
 int change_apply(struct target *t, const struct change *c, struct err *err)
 {
 	const struct target_type *type = t->view.type;
+	_cleanup_(str_done) struct str readers = STR_INIT(64 << 10);
 	struct node_attr attr;
 	int r;
 	if (c->action == ACTION_ADOPT && c->kind != CHANGE_MOVE)
 		return 0;
 	switch (c->kind) {
 	case CHANGE_FILE:
-		attr_from(c->after, true, &attr);
+		attr_of(c, &attr, &readers);
 		r = type->put(t, c->path, str_peek(&c->content), c->content.len, &attr, err);
 		break;
 	case CHANGE_DIR:
@@ -356,17 +400,26 @@ int change_apply(struct target *t, const struct change *c, struct err *err)
 static int restore_file(struct target *t, const struct change *c, struct err *err)
 {
 	_cleanup_free_ char *saved = undo_path(t->lock_dir, c, "");
-	_cleanup_free_ char *beside = target_private_name_for(c->path, "undo");
+	_cleanup_free_ char *beside = target_fresh_name(c->path, "undo");
 	const char *const paths[] = { beside };
 	const struct target_type *type = t->view.type;
-	int r = type->remove_tree(t, beside, err);
-	if (r == 0)
-		r = type->copy(t, saved, beside, err);
+	int r = type->copy(t, saved, beside, err);
 	if (r == 0)
 		r = type->barrier(t, paths, 1, err);
 	if (r == 0)
 		r = type->rename(t, beside, c->path, err);
 	return r;
+}
+
+/* The saved attributes of a directory: owner, mode, ACL, time. A deployment of an earlier davit has none. */
+static int dress_again(struct target *t, const struct change *c, struct err *err)
+{
+	_cleanup_free_ char *saved = undo_path(t->lock_dir, c, "");
+	_cleanup_(node_done) struct node n = { 0 };
+	if (t->view.type->dress_like == NULL)
+		return 0;
+	int r = t->view.type->stat(&t->view, saved, &n, err);
+	return r < 0 || n.type != NODE_DIR ? r : t->view.type->dress_like(t, c->path, saved, err);
 }
 
 static int make_again(struct target *t, const struct change *c, struct err *err)
@@ -376,13 +429,14 @@ static int make_again(struct target *t, const struct change *c, struct err *err)
 	int r = t->view.type->mkdir(t, c->path, &attr, err);
 	if (r == ERR_EXISTS)
 		r = t->view.type->set_attr(t, c->path, &attr, err);
-	return r;
+	return r < 0 ? r : dress_again(t, c, err);
 }
 
 static int restore_node(struct target *t, const struct change *c, struct err *err)
 {
 	const struct target_type *type = t->view.type;
 	struct node_attr attr;
+	int r;
 	switch (node_type_of(c->before)) {
 	case NODE_ABSENT:
 		return absent_is_fine(type->remove(t, c->path, err), err);
@@ -394,11 +448,30 @@ static int restore_node(struct target *t, const struct change *c, struct err *er
 		if (c->kind != CHANGE_DIR)
 			return make_again(t, c, err);
 		attr_from(c->before, true, &attr);
-		return type->set_attr(t, c->path, &attr, err);
+		r = type->set_attr(t, c->path, &attr, err);
+		return r < 0 ? r : dress_again(t, c, err);
 	case NODE_OTHER:
 	default:
 		return err_set(err, ERR_UNSUPPORTED, "'%s' was no file, directory or link", c->path);
 	}
+}
+
+/* What was removed comes back into its folder, whose time is not to be that of the undo: it may be one that came back before. */
+static int restore_removed(struct target *t, const struct change *c, struct err *err)
+{
+	const char *slash = strrchr(c->path, '/');
+	_cleanup_free_ char *folder = slash == c->path ? xstrdup("/") : xstrndup(c->path, (size_t)(slash - c->path));
+	_cleanup_(node_done) struct node n = { 0 };
+	int r = t->view.type->stat(&t->view, folder, &n, err);
+	if (r == 0)
+		r = restore_node(t, c, err);
+	if (r < 0 || n.type != NODE_DIR)
+		return r;
+	/* Somebody else's folder keeps the time that it has. */
+	const struct node_attr time = { .set_mtime = true, .mtime_ns = n.mtime_ns };
+	if (t->view.type->set_attr(t, folder, &time, err) == ERR_PERMISSION)
+		err_clear(err);
+	return 0;
 }
 
 static int undo_tree(struct target *t, const struct change *c, struct err *err)
@@ -419,8 +492,10 @@ int change_undo(struct target *t, const struct change *c, struct err *err)
 	case CHANGE_FILE:
 	case CHANGE_DIR:
 	case CHANGE_LINK:
-	case CHANGE_REMOVE:
 		r = restore_node(t, c, err);
+		break;
+	case CHANGE_REMOVE:
+		r = restore_removed(t, c, err);
 		break;
 	case CHANGE_MOVE:
 		r = t->view.type->rename(t, json_get_string(c->extra, "to"), c->path, err);

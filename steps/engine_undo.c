@@ -270,18 +270,6 @@ static char *folder_of(const char *path)
 	return slash && slash != path ? xstrndup(path, (size_t)(slash - path)) : xstrdup("/");
 }
 
-static bool is_beside(const char *name, const char *path)
-{
-	const char *const purposes[] = { "new", "undo", "link" };
-	for (size_t i = 0; path && i < ARRAY_SIZE(purposes); i++) {
-		_cleanup_free_ char *known = target_private_name_for(path, purposes[i]);
-		const char *slash = strrchr(known, '/');
-		if (strcmp(name, slash ? slash + 1 : known) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* Only names that this deployment's own changes would use. */
 static bool is_ours(const struct engine *e, const struct plan *all, const char *target, const char *folder, const char *name)
 {
@@ -292,9 +280,9 @@ static bool is_ours(const struct engine *e, const struct plan *all, const char *
 		_cleanup_free_ char *other = manifest ? folder_of(manifest) : NULL;
 		if (!was_started(c) || !concerns(e, c) || strcmp(c->target, target) != 0)
 			continue;
-		if (strcmp(own, folder) == 0 && is_beside(name, c->path))
+		if (strcmp(own, folder) == 0 && target_is_private_name(name, c->path))
 			return true;
-		if (other && strcmp(other, folder) == 0 && is_beside(name, manifest))
+		if (other && strcmp(other, folder) == 0 && target_is_private_name(name, manifest))
 			return true;
 	}
 	return false;

@@ -187,26 +187,6 @@ int secret_access_resolve(const struct step_context *c, struct view *v, const ch
 	return 0;
 }
 
-int secret_access_grant(const struct step_context *c, struct target *t, const char *path, const json_t *acl,
-			bool directory, struct err *err)
-{
-	_cleanup_(str_done) struct str spec = STR_INIT(64 << 10);
-	(void)c;
-	for (size_t i = 0; i < json_array_size(acl); i++)
-		str_appendf(&spec, "%su:%s:%s", i == 0 ? "" : ",", json_string_value(json_array_get(acl, i)),
-			    directory ? "rx" : "r");
-	const char *const argv[] = {"setfacl", "-m", str_peek(&spec), "--", path, NULL};
-	struct target_command command = {.argv = argv, .max_output = 4096};
-	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
-	int r = t->view.type->run(t, &command, &result, err);
-	if (r < 0)
-		return r;
-	if (result.status == 0 && !result.timed_out)
-		return 0;
-	return err_hint(err, err_set(err, ERR_FAILED, "setfacl on '%s': %s", path, str_peek(&result.err)),
-			"the file system may know no ACL: use `group:` instead");
-}
-
 bool secret_access_has_acl(struct view *v, const char *path, const json_t *acl, bool directory)
 {
 	const char *const argv[] = {"getfacl", "-cpn", "--", path, NULL};

@@ -234,10 +234,9 @@ static void plan_node(struct place *p, const char *path, bool directory, const s
 	for (size_t i = 0; i < p->access->count; i++)
 		json_array_append_new(readers, json_string(p->access->readers[i].user));
 	json_object_set_new(change->extra, "readers", readers);
-	if (p->acl != NULL) {
+	if (p->acl != NULL)
 		json_object_set(plan, "acl", p->acl);
-		json_object_set_new(change->extra, "base_mode", json_stringf("%04o", (unsigned)base));
-	}
+	json_object_set_new(change->extra, "base_mode", json_stringf("%04o", (unsigned)base));
 	change->summary = str_take(&text);
 }
 
@@ -405,21 +404,6 @@ static int check(const struct step_context *c, struct faults *faults, struct err
 	return 0;
 }
 
-/* With an ACL the file is first made for its owner alone; the ACL's mask then becomes the group bits of `after`. */
-static int apply(const struct step_context *c, struct target *t, struct change *change, struct err *err)
-{
-	const json_t *acl = json_object_get(json_object_get(change->extra, "plan"), "acl");
-	const char *base_mode = json_get_string(change->extra, "base_mode");
-	if (acl == NULL || base_mode == NULL)
-		return change_apply(t, change, err);
-	struct change plain = *change;
-	_cleanup_json_ json_t *after = json_copy(change->after);
-	json_object_set_new(after, "mode", json_string(base_mode));
-	plain.after = after;
-	int r = change_apply(t, &plain, err);
-	return r < 0 ? r : secret_access_grant(c, t, change->path, acl, change->kind == CHANGE_DIR, err);
-}
-
 static const char *lock_dir_of(const struct step_context *c, const struct view *v)
 {
 	for (size_t i = 0; i < c->target_count; i++) {
@@ -465,6 +449,5 @@ const struct step_type secret_write_step = {
 	.validate = validate,
 	.check = check,
 	.plan = plan_secrets,
-	.apply = apply,
 	.verify = verify,
 };

@@ -77,8 +77,6 @@ void secret_access_done(struct secret_access *a);
  * cannot be served. */
 int secret_access_resolve(const struct step_context *c, struct view *v, const char *existing_owner,
 			  const char *existing_group, struct secret_access *ret, struct err *err);
-int secret_access_grant(const struct step_context *c, struct target *t, const char *path, const json_t *acl,
-			bool directory, struct err *err);
 /* ERR_CONFLICT names the user and what stands in the way. */
 int secret_access_prove(const struct step_context *c, struct view *v, const char *path, const char *user,
 			struct err *err);

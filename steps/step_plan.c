@@ -52,7 +52,8 @@ static int plan_parent(struct view *v, struct plan *plan, const char *dir, struc
 	json_decref(change->before);
 	json_decref(change->after);
 	change->before = json_pack("{s:s}", "type", "absent");
-	change->after = json_pack("{s:s,s:s}", "type", "dir", "mode", "0755");
+	/* No mode: what its own folder passes on, or 0755. */
+	change->after = json_pack("{s:s}", "type", "dir");
 	free(change->summary);
 	change->summary = xstrdup("a folder on the way");
 	return 0;

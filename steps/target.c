@@ -3,6 +3,7 @@
 #include "base/digest.h"
 #include "base/fs.h"
 #include "base/json.h"
+#include "base/rand.h"
 #include <string.h>
 
 void node_done(struct node *n)
@@ -150,4 +151,27 @@ char *target_private_name_for(const char *path, const char *purpose)
 char *target_private_name(const char *path)
 {
 	return target_private_name_for(path, "new");
+}
+
+char *target_fresh_name(const char *path, const char *purpose)
+{
+	char random[33];
+	_cleanup_free_ char *known = target_private_name_for(path, purpose);
+	rand_hex(random, 32);
+	return xasprintf("%s-%s", known, random);
+}
+
+bool target_is_private_name(const char *name, const char *path)
+{
+	const char *const purposes[] = { "new", "undo", "link" };
+	const char *slash = strrchr(path, '/');
+	for (size_t i = 0; i < ARRAY_SIZE(purposes); i++) {
+		_cleanup_free_ char *known = target_private_name_for(slash ? slash + 1 : path, purposes[i]);
+		size_t len = strlen(known);
+		if (strncmp(name, known, len) != 0)
+			continue;
+		if (name[len] == '\0' || (name[len] == '-' && strlen(name + len + 1) == 32 && strspn(name + len + 1, "0123456789abcdef") == 32))
+			return true;
+	}
+	return false;
 }

@@ -29,11 +29,16 @@ struct node {
 };
 void node_done(struct node *n);
 
-/* What to set; members that are not set stay (an existing node) or get the default (a new one: 0644/0755, the user). */
+/* What to set; what is not set stays (an existing node: also ACL, extended attributes, capabilities) or gets the default (a new
+ * one: 0644, the user; a directory: 0755 and what its folder passes on). A mode that is set is set exactly. */
 struct node_attr {
 	bool set_mode; mode_t mode;
 	const char *owner, *group;
 	bool set_mtime; int64_t mtime_ns;
+	const char *acl;             /* "u:UID:r,u:UID:rx": these users beside what the mode says (which then is without the ACL's mask) */
+	bool fresh;                  /* put: nothing is taken over from a file that is there */
+	bool alone;                  /* put, mkdir: never wider than said here: no ACL of a file that is there, nothing that the folder
+	                                passes on (default ACL, set-group-id bit) */
 };
 
 struct target_command {
@@ -132,6 +137,8 @@ struct target_type {
 	int (*remove)(struct target *t, const char *path, struct err *err);        /* file, link, empty directory; absent is ERR_NOT_FOUND */
 	int (*remove_tree)(struct target *t, const char *path, struct err *err);   /* absent is fine; never follows links or leaves the file system */
 	int (*set_attr)(struct target *t, const char *path, const struct node_attr *attr, struct err *err);
+	int (*dress_like)(struct target *t, const char *path, const char *from, struct err *err);   /* a directory gets owner, mode, ACL,
+	                                                                                    attributes and time of another; may be NULL */
 	int (*copy)(struct target *t, const char *from, const char *to, struct err *err);   /* a file, link or whole tree, with owner, mode, mtime,
 	                                                                                       ACL; reflink where it can be; never hard links; `to` must be absent */
 	int (*clone_files)(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links,
@@ -170,8 +177,11 @@ void target_freep(struct target **t);
 int target_local_new(const char *name, const json_t *config, struct target **ret, struct err *err);
 int target_shell_new(const char *name, const json_t *config, struct target **ret, struct err *err);   /* ssh, or local with become */
 void target_done(struct target *t);        /* the common members, for implementers */
-/* The one private name beside a path under which put, mkdir and symlink make what they then rename over it:
- * DIR/.davit-new-HASH. Known in advance, so that what a killed process left there can be removed. free() */
+/* Names beside a path under which something is made that is then renamed over it: DIR/.davit-PURPOSE-HASH, known in advance,
+ * below BASE, where only we can make names; elsewhere DIR/.davit-PURPOSE-HASH-RANDOM, which nobody else can have taken before.
+ * free() */
 char *target_private_name(const char *path);
-/* The same with another purpose than "new". */
 char *target_private_name_for(const char *path, const char *purpose);
+char *target_fresh_name(const char *path, const char *purpose);
+/* Whether `name`, without its folder, is one of those for `path`: what a killed process left is found by that. */
+bool target_is_private_name(const char *name, const char *path);

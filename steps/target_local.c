@@ -1,5 +1,5 @@
-/* The local target: looking, the guard, and the operations on single names. Copies and unpacking: target_local_copy.c;
- * commands and the fence: target_local_run.c. */
+/* The local target: looking, the guard, and the operations on single names. What is made
+ * whole and then gets its name: target_local_put.c; copies and unpacking: target_local_copy.c; commands and the fence: target_local_run.c. */
 #include "steps/target_local.h"
 
 #include "base/clock.h"
@@ -305,122 +305,6 @@ int local_owner(const struct node_attr *attr, uid_t *ret_uid, gid_t *ret_gid, st
 	return 0;
 }
 
-int local_set_attr_at(int dirfd, const char *path, const struct node_attr *attr, struct err *err)
-{
-	uid_t uid;
-	gid_t gid;
-	int r = local_owner(attr, &uid, &gid, err);
-	if (r < 0)
-		return r;
-	if ((uid != (uid_t)-1 || gid != (gid_t)-1) && fchownat(dirfd, path, uid, gid, AT_SYMLINK_NOFOLLOW) != 0)
-		return err_errno(err, errno, "set the owner of '%s'", path);
-	struct stat st;
-	if (attr->set_mode && (fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
-	                       (!S_ISLNK(st.st_mode) && fchmodat(dirfd, path, attr->mode & 07777, 0) != 0)))
-		return err_errno(err, errno, "set the mode of '%s'", path);
-	const struct timespec times[2] = {
-		{ .tv_nsec = UTIME_OMIT },
-		{ .tv_sec = (time_t)(attr->mtime_ns / 1000000000), .tv_nsec = (long)(attr->mtime_ns % 1000000000) },
-	};
-	if (attr->set_mtime && utimensat(dirfd, path, times, AT_SYMLINK_NOFOLLOW) != 0)
-		return err_errno(err, errno, "set the time of '%s'", path);
-	return 0;
-}
-
-/* Made under the private name with all its attributes, then renamed: there, or not there. */
-static int mkdir_whole(const char *path, const struct node_attr *attr, struct err *err)
-{
-	_cleanup_free_ char *private_name = target_private_name(path);
-	struct stat st;
-	if (lstat(path, &st) == 0)
-		return err_set(err, ERR_EXISTS, "'%s' is there already", path);
-	int r = fs_remove_tree(AT_FDCWD, private_name, err);
-	if (r < 0)
-		return r;
-	if (mkdir(private_name, attr && attr->set_mode ? attr->mode & 0777 : 0755) != 0)
-		return err_errno(err, errno, "make the directory '%s'", path);
-	struct node_attr given = attr ? *attr : (struct node_attr){ 0 };
-	if (!given.set_mode) {
-		given.set_mode = true;
-		given.mode = 0755;
-	}
-	r = local_set_attr_at(AT_FDCWD, private_name, &given, err);
-	if (r == 0 && renameat2(AT_FDCWD, private_name, AT_FDCWD, path, RENAME_NOREPLACE) != 0)
-		r = err_errno(err, errno, "make the directory '%s'", path);
-	if (r < 0)
-		rmdir(private_name);
-	return r;
-}
-
-static int local_mkdir(struct target *t, const char *path, const struct node_attr *attr, struct err *err)
-{
-	int r = local_enter(t, path, err);
-	return r < 0 ? r : local_leave(t, mkdir_whole(path, attr, err));
-}
-
-/* A file that is replaced keeps the attributes that are not set. */
-static void attributes_of_former(const char *path, struct node_attr *attr, uid_t *uid, gid_t *gid)
-{
-	struct stat st;
-	bool there = lstat(path, &st) == 0 && S_ISREG(st.st_mode);
-	if (!attr->set_mode) {
-		attr->set_mode = true;
-		attr->mode = there ? st.st_mode & 07777 : 0644;
-	}
-	if (there && *uid == (uid_t)-1 && st.st_uid != geteuid())
-		*uid = st.st_uid;
-	if (there && *gid == (gid_t)-1 && st.st_gid != getegid())
-		*gid = st.st_gid;
-}
-
-static int put_into(int fd, const char *path, const void *data, size_t len, const struct node_attr *attr, struct err *err)
-{
-	struct node_attr given = attr ? *attr : (struct node_attr){ 0 };
-	uid_t uid;
-	gid_t gid;
-	int r = local_owner(&given, &uid, &gid, err);
-	if (r == 0)
-		r = fs_write_all(fd, data, len, err);
-	if (r < 0)
-		return r;
-	attributes_of_former(path, &given, &uid, &gid);
-	if ((uid != (uid_t)-1 || gid != (gid_t)-1) && fchown(fd, uid, gid) != 0)
-		return err_errno(err, errno, "set the owner of '%s'", path);
-	if (fchmod(fd, given.mode & 07777) != 0)
-		return err_errno(err, errno, "set the mode of '%s'", path);
-	const struct timespec times[2] = {
-		{ .tv_nsec = UTIME_OMIT },
-		{ .tv_sec = (time_t)(given.mtime_ns / 1000000000), .tv_nsec = (long)(given.mtime_ns % 1000000000) },
-	};
-	if (given.set_mtime && futimens(fd, times) != 0)
-		return err_errno(err, errno, "set the time of '%s'", path);
-	if (fsync(fd) != 0)
-		return err_errno(err, errno, "sync '%s'", path);
-	return 0;
-}
-
-static int put_whole(const char *path, const void *data, size_t len, const struct node_attr *attr, struct err *err)
-{
-	_cleanup_free_ char *private_name = target_private_name(path);
-	if (unlink(private_name) != 0 && errno != ENOENT)
-		return err_errno(err, errno, "remove '%s'", private_name);
-	_cleanup_close_ int fd = open(private_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return err_errno(err, errno, "make '%s'", path);
-	int r = put_into(fd, path, data, len, attr, err);
-	if (r == 0 && rename(private_name, path) != 0)
-		r = err_errno(err, errno, "put '%s' into place", path);
-	if (r < 0)
-		unlink(private_name);
-	return r;
-}
-
-static int local_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr, struct err *err)
-{
-	int r = local_enter(t, path, err);
-	return r < 0 ? r : local_leave(t, put_whole(path, data, len, attr, err));
-}
-
 static int append_whole(const char *path, const void *data, size_t len, struct err *err)
 {
 	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -434,30 +318,6 @@ static int local_append(struct target *t, const char *path, const void *data, si
 {
 	int r = local_enter(t, path, err);
 	return r < 0 ? r : local_leave(t, append_whole(path, data, len, err));
-}
-
-static int symlink_whole(const char *path, const char *link, struct err *err)
-{
-	_cleanup_free_ char *private_name = target_private_name(path);
-	struct stat st;
-	if (lstat(path, &st) == 0 && !S_ISLNK(st.st_mode))
-		return err_set(err, ERR_EXISTS, "'%s' is there and no link", path);
-	if (unlink(private_name) != 0 && errno != ENOENT)
-		return err_errno(err, errno, "remove '%s'", private_name);
-	if (symlink(link, private_name) != 0)
-		return err_errno(err, errno, "make the link '%s'", path);
-	if (rename(private_name, path) != 0) {
-		int r = err_errno(err, errno, "put the link '%s' into place", path);
-		unlink(private_name);
-		return r;
-	}
-	return 0;
-}
-
-static int local_symlink(struct target *t, const char *path, const char *link, struct err *err)
-{
-	int r = local_enter(t, path, err);
-	return r < 0 ? r : local_leave(t, symlink_whole(path, link, err));
 }
 
 static int local_link_new(struct target *t, const char *from, const char *to, struct err *err)
@@ -496,14 +356,6 @@ static int local_remove_tree(struct target *t, const char *path, struct err *err
 {
 	int r = local_enter(t, path, err);
 	return r < 0 ? r : local_leave(t, fs_remove_tree(AT_FDCWD, path, err));
-}
-
-static int local_set_attr(struct target *t, const char *path, const struct node_attr *attr, struct err *err)
-{
-	int r = local_enter(t, path, err);
-	if (r < 0)
-		return r;
-	return local_leave(t, local_set_attr_at(AT_FDCWD, path, attr, err));
 }
 
 /* The file system of the path, or of the nearest parent that is there. */
@@ -579,6 +431,7 @@ static const struct target_type local_type = {
 	.remove = local_remove,
 	.remove_tree = local_remove_tree,
 	.set_attr = local_set_attr,
+	.dress_like = local_dress_like,
 	.copy = local_copy,
 	.clone_files = local_clone_files,
 	.unpack = local_unpack,

@@ -14,9 +14,14 @@ int local_enter(struct target *t, const char *path, struct err *err);
 int local_leave(struct target *t, int r);
 /* `owner` and `group` as names or numbers; -1 for NULL. */
 int local_owner(const struct node_attr *attr, uid_t *ret_uid, gid_t *ret_gid, struct err *err);
-/* Owner, mode, time of what lies there, in this order (a change of owner clears setuid). Links are not followed. */
-int local_set_attr_at(int dirfd, const char *path, const struct node_attr *attr, struct err *err);
+/* Access lists and extended attributes of one onto the other. */
+int local_copy_extended(int from, int to, bool directory, struct err *err);
 
+int local_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr, struct err *err);
+int local_mkdir(struct target *t, const char *path, const struct node_attr *attr, struct err *err);
+int local_symlink(struct target *t, const char *path, const char *link, struct err *err);
+int local_set_attr(struct target *t, const char *path, const struct node_attr *attr, struct err *err);
+int local_dress_like(struct target *t, const char *path, const char *from, struct err *err);
 int local_copy(struct target *t, const char *from, const char *to, struct err *err);
 int local_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links, struct err *err);
 int local_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce, void *context,

@@ -13,24 +13,11 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
-enum { MAX_DEPTH = 512, MAX_XATTR = 64 << 10 };
+enum { MAX_DEPTH = 512 };
 
 /* ---- copy ---- */
-
-static int copy_acl(int from, int to, struct err *err)
-{
-	const char *const names[] = { "system.posix_acl_access", "system.posix_acl_default" };
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		char value[4096];
-		ssize_t len = fgetxattr(from, names[i], value, sizeof(value));
-		if (len > 0 && fsetxattr(to, names[i], value, (size_t)len, 0) != 0)
-			return err_errno(err, errno, "copy the access list");
-	}
-	return 0;
-}
 
 static int copy_attributes(int from, int to, const struct stat *st, struct err *err)
 {
@@ -38,11 +25,11 @@ static int copy_attributes(int from, int to, const struct stat *st, struct err *
 	/* An ordinary user may copy only what he owns: same owner then, and no need for the right to change it. */
 	if ((st->st_uid != geteuid() || st->st_gid != getegid()) && fchown(to, st->st_uid, st->st_gid) != 0)
 		return err_errno(err, errno, "copy the owner");
-	if (fchmod(to, st->st_mode & 07777) != 0)
-		return err_errno(err, errno, "copy the mode");
-	int r = copy_acl(from, to, err);
+	int r = local_copy_extended(from, to, S_ISDIR(st->st_mode), err);
 	if (r < 0)
 		return r;
+	if (fchmod(to, st->st_mode & 07777) != 0)
+		return err_errno(err, errno, "copy the mode");
 	if (futimens(to, times) != 0)
 		return err_errno(err, errno, "copy the time");
 	return 0;

@@ -533,7 +533,8 @@ int shell_open(struct view *v, struct err *err)
 	.open = shell_open, .stat = shell_stat, .read = shell_read, .list = shell_list, .digest = shell_digest,        \
 	.tree = shell_tree, .space = shell_space, .query = shell_query, .mkdir = shell_mkdir, .put = shell_put,        \
 	.append = shell_append, .symlink = shell_symlink, .link_new = shell_link_new, .rename = shell_rename,          \
-	.remove = shell_remove, .remove_tree = shell_remove_tree, .set_attr = shell_set_attr, .copy = shell_copy,      \
+	.remove = shell_remove, .remove_tree = shell_remove_tree, .set_attr = shell_set_attr, \
+	.dress_like = shell_dress_like, .copy = shell_copy,      \
 	.clone_files = shell_clone_files, .unpack = shell_unpack, .run = shell_run, .barrier = shell_barrier,          \
 	.fence = shell_fence, .free = shell_free, .stat_all = shell_stat_all, .digests = shell_digests,                \
 	.put_like = shell_put_like, .do_all = shell_do_all, .barrier_read = shell_barrier_read

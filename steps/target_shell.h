@@ -89,6 +89,12 @@ void shell_guard_text(const struct target *t, struct str *out);
  * behind " && ". */
 void shell_attr_text(const struct shell_target *s, struct str *out, const char *word, const struct node_attr *attr);
 
+/* NAME='quoted'; c='the content'. */
+void shell_assign(struct str *out, const char *name, const char *value);
+void shell_assign_content(struct str *out, const void *data, size_t len);
+/* One script that changes `path`; what: "write". */
+int shell_change_one(struct target *t, const char *path, const struct str *script, const struct shell_input *input,
+		     const char *what, struct err *err);
 /* The scripts of single changes, without the guard. */
 void shell_mkdir_text(const struct shell_target *s, const char *path, const struct node_attr *attr, struct str *out);
 /* Content that does not fit is read from the script's standard input. */
@@ -120,6 +126,7 @@ int shell_rename(struct target *t, const char *from, const char *to, struct err 
 int shell_remove(struct target *t, const char *path, struct err *err);
 int shell_remove_tree(struct target *t, const char *path, struct err *err);
 int shell_set_attr(struct target *t, const char *path, const struct node_attr *attr, struct err *err);
+int shell_dress_like(struct target *t, const char *path, const char *from, struct err *err);
 int shell_copy(struct target *t, const char *from, const char *to, struct err *err);
 int shell_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links,
 		      struct err *err);
