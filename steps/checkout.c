@@ -155,6 +155,9 @@ static void tell(struct checkout *k, const struct git_area_result *result, int64
 	             result->removed, clock_duration(ms, took));
 	if (result->renewed)
 		k->c->report(k->c->engine, "what an earlier job left of .git could not be used: it was made anew");
+	if (result->unencoded > 0)
+		k->c->report(k->c->engine, "%zu written files stay as they are in the repository: their `working-tree-encoding` is not known, or has not all of their characters",
+		             result->unencoded);
 	if (result->lfs_pointers > 0)
 		k->c->report(k->c->engine, "%zu written files are LFS pointers and stay pointers: run `git lfs pull` in a step if the contents are needed",
 		             result->lfs_pointers);

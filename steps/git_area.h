@@ -20,7 +20,7 @@ bool git_area_has(const struct git_area *a, const char *commit);
 int git_area_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret, struct err *err);
 
 struct git_area_result {
-	size_t files, written, removed, lfs_pointers, submodules;
+	size_t files, written, removed, lfs_pointers, submodules, unencoded;
 	int64_t fetch_ms;
 	bool renewed;                  /* what was kept could not be used */
 };

@@ -7,7 +7,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <iconv.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 
 #include "base/fs.h"
 #include "steps/git_area_priv.h"
+#include "steps/git_convert.h"
 #include "steps/git_files.h"
 
 enum { WRITERS = 2, WALK_DEPTH_MAX = 128, CHUNK = 64, LFS_POINTER_MAX = 1024 };
@@ -37,7 +37,7 @@ struct worktree {
 	struct wait *wait;
 	int root;
 	struct git_area_result *result;
-	atomic_size_t next, lfs, files;
+	atomic_size_t next, lfs, files, unencoded;
 	atomic_int failed;
 	struct err err;
 	pthread_mutex_t err_lock;
@@ -193,83 +193,6 @@ static void writer_done(struct writer *t)
 	git_files_done(&t->files);
 }
 
-/* A blob is UTF-8 in the repository; the attribute names what it is in the work tree. */
-static int encode(const char *encoding, const char *data, size_t len, struct str *out, const char *path, struct err *err)
-{
-	iconv_t converter = iconv_open(encoding, "UTF-8");
-	if (converter == (iconv_t)-1)
-		return err_set(err, ERR_UNSUPPORTED, "%s: the encoding '%s' is not known here", path, encoding);
-	char *in = (char *)data;
-	size_t left = len;
-	int r = 0;
-	while (left > 0 && r >= 0) {
-		size_t room = left * 4 + 16;
-		char *to = str_reserve(out, room);
-		if (to == NULL) {
-			r = err_set(err, ERR_LIMIT, "%s is too large to convert", path);
-			break;
-		}
-		size_t free_bytes = room;
-		size_t n = iconv(converter, &in, &left, &to, &free_bytes);
-		out->len += room - free_bytes;
-		if (n == (size_t)-1 && errno != E2BIG)
-			r = err_set(err, ERR_INVALID, "%s cannot be written in the encoding '%s'", path, encoding);
-	}
-	iconv_close(converter);
-	return r;
-}
-
-struct content {
-	const char *data;
-	size_t len;
-	git_buf filtered;
-	struct str encoded;
-};
-
-static void content_done(struct content *c)
-{
-	git_buf_dispose(&c->filtered);
-	str_done(&c->encoded);
-}
-
-/* End-of-line conversion by libgit2's filters, then working-tree-encoding, as git does; attributes are the commit's. */
-static int convert(struct writer *t, git_blob *blob, const char *path, struct content *ret, struct err *err)
-{
-	git_filter_list *list = NULL;
-	git_filter_options options;
-	memset(&options, 0, sizeof(options));
-	options.version = GIT_FILTER_OPTIONS_VERSION;
-	options.flags = GIT_FILTER_ATTRIBUTES_FROM_COMMIT;
-	options.attr_commit_id = t->w->commit;
-	int r = git_filter_list_load_ext(&list, t->repo, blob, path, GIT_FILTER_TO_WORKTREE, &options);
-	if (r == 0 && list != NULL) {
-		r = git_filter_list_apply_to_blob(&ret->filtered, list, blob);
-		if (r == 0) {
-			ret->data = ret->filtered.ptr;
-			ret->len = ret->filtered.size;
-		}
-	}
-	git_filter_list_free(list);
-	if (r != 0)
-		return git_area_error(err, r, path);
-	const char *encoding = NULL;
-	git_attr_options attributes;
-	memset(&attributes, 0, sizeof(attributes));
-	attributes.version = GIT_ATTR_OPTIONS_VERSION;
-	attributes.flags = GIT_ATTR_CHECK_INCLUDE_COMMIT | GIT_ATTR_CHECK_NO_SYSTEM;
-	attributes.attr_commit_id = t->w->commit;
-	if (git_attr_get_ext(&encoding, t->repo, &attributes, path, "working-tree-encoding") != 0)
-		return git_area_error(err, -1, path);
-	if (git_attr_value(encoding) != GIT_ATTR_VALUE_STRING || strcasecmp(encoding, "UTF-8") == 0 || ret->len == 0)
-		return 0;
-	r = encode(encoding, ret->data, ret->len, &ret->encoded, path, err);
-	if (r >= 0) {
-		ret->data = ret->encoded.data;
-		ret->len = ret->encoded.len;
-	}
-	return r;
-}
-
 bool git_area_is_lfs_pointer(const char *data, size_t len)
 {
 	static const char head[] = "version https://git-lfs.github.com/spec/";
@@ -282,17 +205,20 @@ static int write_blob(struct writer *t, const git_index_entry *e, struct stat *r
 	int r = git_blob_lookup(&blob, t->repo, &e->id);
 	if (r != 0)
 		return git_area_error(err, r, e->path);
-	struct content content _cleanup_(content_done) = {
-		.data = git_blob_rawcontent(blob),
-		.len = (size_t)git_blob_rawsize(blob),
-		.encoded = STR_INIT((size_t)1 << 30),
-	};
+	struct git_content content _cleanup_(git_content_done) = GIT_CONTENT_INIT;
+	content.data = git_blob_rawcontent(blob);
+	content.len = (size_t)git_blob_rawsize(blob);
 	if (e->mode != GIT_FILEMODE_LINK) {
 		if (git_area_is_lfs_pointer(content.data, content.len))
 			atomic_fetch_add(&t->w->lfs, 1);
-		r = t->w->filters ? convert(t, blob, e->path, &content, err) : 0;
+		struct git_conversion conversion _cleanup_(git_conversion_done) = { 0 };
+		if (t->w->filters)
+			r = git_conversion_find(t->repo, &t->w->commit, blob, e->path, &conversion, err);
+		if (r >= 0)
+			r = git_convert(&conversion, &e->id, e->path, &content, err);
 		if (r < 0)
 			return r;
+		atomic_fetch_add(&t->w->unencoded, content.unencoded);
 	}
 	return git_files_write(&t->files, e->path, e->mode, content.data, content.len, ret, err);
 }
@@ -514,5 +440,6 @@ int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, stru
 	ret->files = w.count;
 	ret->written = atomic_load(&w.files);
 	ret->lfs_pointers = atomic_load(&w.lfs);
+	ret->unencoded = atomic_load(&w.unencoded);
 	return r;
 }

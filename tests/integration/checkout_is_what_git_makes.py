@@ -67,14 +67,25 @@ class Checkout(unittest.TestCase):
             return json.loads(p.stdout)
         return p
 
+    def assert_same_files(self, other):
+        p = subprocess.run(["diff", "-r", "--no-dereference", "--exclude=.git", other, self.area], capture_output=True, text=True, check=False)
+        self.assertEqual(p.stdout + p.stderr, "")
+
+    def assert_files_as_git(self, commit):
+        """Where git itself may see modifications: what was committed is not what it would commit."""
+        other = os.path.join(tempfile.mkdtemp(dir=self.folder), "git")
+        git("init", "-q", other)
+        git("fetch", "-q", "--depth", "1", self.url, commit, cwd=other)
+        git("checkout", "-q", "FETCH_HEAD", cwd=other)
+        self.assert_same_files(other)
+
     def assert_as_git(self, commit):
         """The same files, bytes, modes and links as git makes of it; git finds the area clean and whole."""
         other = os.path.join(tempfile.mkdtemp(dir=self.folder), "git")
         git("init", "-q", other)
         git("fetch", "-q", "--depth", "1", self.url, commit, cwd=other)
         git("checkout", "-q", "FETCH_HEAD", cwd=other)
-        p = subprocess.run(["diff", "-r", "--no-dereference", "--exclude=.git", other, self.area], capture_output=True, text=True, check=False)
-        self.assertEqual(p.stdout + p.stderr, "")
+        self.assert_same_files(other)
         modes = [subprocess.run("find . -path ./.git -prune -o ! -name . -printf '%M %p\\n' | sort", shell=True, cwd=d, capture_output=True, text=True, check=True).stdout
                  for d in (other, self.area)]
         self.assertEqual(*modes)
@@ -172,6 +183,44 @@ class Checkout(unittest.TestCase):
         self.assert_as_git(second)
         with open(self.area + "/b.u16", "rb") as f:
             self.assertEqual(f.read(), "Gr\u00fc\u00dfe\n".encode("utf-16-le"))
+
+    def test_every_name_of_an_encoding_that_git_knows_is_one(self):
+        text = "G abc 123\nline two\n"
+        names = ["UTF-16LE-BOM", "utf-16le-bom", "UTF-16BE-BOM", "utf16be-bom", "UTF-16", "utf16", "UTF-16BE", "utf16le", "UTF-32", "UTF-32LE",
+                 "latin1", "latin-1", "ISO-8859-1", "iso-8859-15", "windows-1252", "cp1251", "SHIFT-JIS", "EUC-JP", "ISO-2022-JP", "GB18030",
+                 "Big5", "KOI8-R", "utf8", "UTF-8", "US-ASCII", "no-such-encoding"]
+        extra = {"latin1": "caf\u00e9\n", "cp1251": "\u043f\u0440\n", "SHIFT-JIS": "\u65e5\u672c", "ISO-2022-JP": "\u65e5\u672c", "UTF-16": "\U0001f600\n",
+                 "UTF-16LE-BOM": "\u00fc\U0001f600", "iso-8859-15": "\u65e5\n", "GB18030": "\u65e5\n", "KOI8-R": "\u043f\n"}
+        lines = [f"f{i} text working-tree-encoding={name}\ng{i} text eol=crlf working-tree-encoding={name}\nh{i} working-tree-encoding={name}\n"
+                 for i, name in enumerate(names)]
+        write(self.work + "/.gitattributes", "".join(lines).encode())
+        git("add", ".gitattributes", cwd=self.work)
+        for i, name in enumerate(names):
+            blob = git("hash-object", "-w", "--stdin", cwd=self.work, data=(text + extra.get(name, "")).encode())
+            for kind in "fgh":
+                git("update-index", "--add", "--cacheinfo", f"100644,{blob},{kind}{i}", cwd=self.work)
+        git("commit", "-q", "-m", "encodings", cwd=self.work)
+        commit = git("rev-parse", "HEAD", cwd=self.work)
+        self.push()
+        self.checkout(commit)
+        self.assert_files_as_git(commit)
+
+    def test_ident_is_expanded_as_git_does_it(self):
+        texts = [b"$Id$\n", b"a $Id$ b $Id$\n", b"$Id: 0123456789abcdef0123456789abcdef01234567 $\r\n", b"$Id:old$ $Id: $ $Id:$ $Id: x$\n",
+                 b"$Id: a foreign one $\n", b"$Id: cut\n$Id$\n", b"$iD$ $Id $ $id$ $$Id$$ $Id", b"\0binary $Id$ \0", b"$Id: no end", b"", b"$Id$",
+                 b"$Id: a b$ $iD: q $ $Id$\n$iD$\n", b"$$Id$ $I$Id$ $Id $Id$ x\n",
+                 b"$Id: a b$Id$ $Id$ $Id$\n", b"$Id:  $ $Id: a $ $Id:a $ $Id: \n$\n"]
+        write(self.work + "/.gitattributes", b"*.i ident\n*.c ident text eol=crlf\n*.u ident text working-tree-encoding=UTF-16\n*.n -ident\n")
+        git("add", ".gitattributes", cwd=self.work)
+        for i, text in enumerate(texts):
+            blob = git("hash-object", "-w", "--stdin", cwd=self.work, data=text)
+            for kind in "icun":
+                git("update-index", "--add", "--cacheinfo", f"100644,{blob},{i}.{kind}", cwd=self.work)
+        git("commit", "-q", "-m", "ident", cwd=self.work)
+        commit = git("rev-parse", "HEAD", cwd=self.work)
+        self.push()
+        self.checkout(commit)
+        self.assert_files_as_git(commit)
 
     def test_submodules_and_large_file_pointers_are_left_and_counted(self):
         write(self.work + "/big.dat", b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 5\n")
