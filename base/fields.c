@@ -292,7 +292,9 @@ static int read_text_value(struct field_reader *r, const struct field *f, const 
 	const char *text = json_string_value(value);
 	_cleanup_(yaml_freep) struct yaml_doc *doc = NULL;
 	struct err err = ERR_INIT;
-	int rc = yaml_read(f->name, text, json_string_length(value), NULL, &doc, &err);
+	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
+	limits.keep_octal = true;
+	int rc = yaml_read(f->name, text, json_string_length(value), &limits, &doc, &err);
 	if (keeps_text(f, doc ? yaml_root(doc) : NULL))
 		return read_value(r, f, value, base);
 	if (rc < 0) {

@@ -9,8 +9,8 @@
  *   type boolean                        bool x;         bool has_x;
  *   x-type: "duration"                  int64_t x_ms;   bool has_x;   "90s", "2m", or a number of seconds
  *   x-type: "size"                      int64_t x_bytes; bool has_x;  "10M", "2G", or a number of bytes
- *   x-type: "mode"                      int64_t x;      bool has_x;   "0600" or "600" as text (octal), or an integer
- *                                                                    whose decimal digits are read as octal
+ *   x-type: "mode"                      int64_t x;      bool has_x;   "0600", "600", "0o600" or "u=rw,go=r" as text; a
+ *                                                                    number is refused, since 0o644 and 420 are one
  *   x-type: "strings"                   struct field_strings x;    a list of texts, or one text, or lines in a text
  *   type array of strings               struct field_strings x;    { const char **items; size_t count; }, has_x too
  *   x-type: "integers"                  struct field_integers x;   a list of whole numbers, or one; has_x too

@@ -122,6 +122,14 @@ static bool whole(const json_t *value, int64_t *ret)
 		*ret = json_integer_value(value);
 		return true;
 	}
+	/* As YAML has it where octal is kept as it is written: 010 is 10, 0o10 is 8. */
+	const char *text = json_string_value(value);
+	if (text != NULL && text[0] == '0' && strlen(text) == json_string_length(value) && strlen(text) < 18) {
+		bool octal = text[1] == 'o';
+		const char *digits = octal ? text + 2 : text;
+		*ret = strtoll(digits, NULL, octal ? 8 : 10);
+		return digits[0] != '\0' && digits[1] + octal != '\0' && digits[strspn(digits, octal ? "01234567" : "0123456789")] == '\0';
+	}
 	double real = json_number_value(value);
 	if (!json_is_real(value) || real != floor(real) || fabs(real) >= 9.2e18)
 		return false;
@@ -211,21 +219,68 @@ int field_read_size(struct field_reader *r, const struct field *f, const json_t 
 	return 0;
 }
 
+/* "0644", "644", "0o644": -1 when it is not of that form. */
+static long octal_mode(const char *text)
+{
+	const char *digits = text[0] == '0' && text[1] == 'o' ? text + 2 : text;
+	size_t len = strspn(digits, "01234567");
+	if (digits[len] != '\0' || len < 3 || len > 5 || strtol(digits, NULL, 8) > 07777)
+		return -1;
+	return strtol(digits, NULL, 8);
+}
+
+/* "u=rw,go=r": what is not named has nothing. -1: not of that form. */
+static long symbolic_mode(const char *p)
+{
+	long mode = 0;
+	for (;;) {
+		unsigned who = 0, bits = 0, special = 0;
+		for (; *p == 'u' || *p == 'g' || *p == 'o' || *p == 'a'; p++)
+			who |= *p == 'u' ? 4U : *p == 'g' ? 2U : *p == 'o' ? 1U : 7U;
+		if (who == 0 || *p++ != '=')
+			return -1;
+		for (; *p != '\0' && *p != ','; p++) {
+			switch (*p) {
+			case 'r': bits |= 4; break;
+			case 'w': bits |= 2; break;
+			case 'x': bits |= 1; break;
+			case 's': special |= who & 6; break;
+			case 't': special |= 1; break;
+			default: return -1;
+			}
+		}
+		for (unsigned class = 0; class < 3; class++)
+			if (who & (4U >> class))
+				mode = (mode & ~(07L << (6 - 3 * class)) & ~(04000L >> class)) | (long)bits << (6 - 3 * class);
+		mode |= (long)special << 9;
+		if (*p == '\0')
+			return mode;
+		p++;
+	}
+}
+
 int field_read_mode(struct field_reader *r, const json_t *value, int64_t *ret)
 {
-	char digits[32] = "";
-	if (json_is_string(value) && json_string_length(value) < sizeof(digits))
-		snprintf(digits, sizeof(digits), "%s", json_string_value(value));
-	else if (json_is_integer(value))
-		snprintf(digits, sizeof(digits), "%lld", (long long)json_integer_value(value));
-	const char *octal = digits[0] == '0' && digits[1] == 'o' ? digits + 2 : digits;
-	size_t len = strlen(octal);
-	bool short_number = json_is_integer(value) && len > 0;       /* 0044 is 44 by now */
-	if (strspn(octal, "01234567") != len || len > 5 || (len < 3 && !short_number) || strtol(octal, NULL, 8) > 07777) {
-		field_fault(r, "must be permissions in octal such as \"0644\"");
+	const char *text = json_string_value(value);
+	long mode = -1;
+	if (text != NULL && strlen(text) == json_string_length(value)) {
+		mode = octal_mode(text);
+		if (mode < 0)
+			mode = symbolic_mode(text);
+	}
+	if (mode >= 0) {
+		*ret = mode;
 		return 0;
 	}
-	*ret = strtol(octal, NULL, 8);
+	/* A number has lost how it was written: 0o644 and 420 are the same one. */
+	long long number = json_is_integer(value) ? json_integer_value(value) : -1;
+	char digits[32];
+	snprintf(digits, sizeof(digits), "%04lld", number);
+	field_fault(r, "must be permissions in octal such as \"0644\"");
+	if (number >= 0 && octal_mode(digits) >= 0)
+		faults_hint(r->faults, "write \"%s\", with the zero and in quotes", digits);
+	else
+		faults_hint(r->faults, "0644, \"0644\", 0o644 and u=rw,go=r all mean the same");
 	return 0;
 }
 

@@ -212,6 +212,8 @@ static int read_scalar(struct reader *r, const yaml_event_t *event, json_t **ret
 			return fail(r, ERR_INVALID, event->start_mark, "'%s' is not what its tag says", text);
 	} else if (event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) {
 		kind = scalar_kind(text, len);
+		if (kind == SCALAR_INT && r->limits->keep_octal && text[0] == '0' && len > 1 && text[1] != 'x')
+			kind = SCALAR_TEXT;
 	}
 	if (kind == SCALAR_TEXT) {
 		*ret = json_stringn(text, len);

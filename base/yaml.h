@@ -2,14 +2,15 @@
  * each value and each key. One document; a byte order mark is skipped; anchors, aliases and merge keys are refused unless
  * allowed (anchors with refuse_merge: all but merge keys, as GitHub reads workflows); duplicate keys are refused;
  * depth, nodes and bytes are bounded. Scalars: null/~/empty, true/false, integers (decimal, 0o, 0x), floats, else text;
- * `yes`, `on` and 010 are not special (010 is 10). A tag other than the core ones is refused. */
+ * `yes`, `on` and 010 are not special (010 is 10; with keep_octal it and 0o10 are texts, as they stand: what permissions are
+ * written as). A tag other than the core ones is refused. */
 #pragma once
 #include "base/json.h"
 
 struct yaml_mark { int line, column; };        /* from 1; 0: unknown */
 struct yaml_doc;
 
-struct yaml_limits { size_t max_bytes, max_nodes; int max_depth; bool allow_anchors, refuse_merge; };
+struct yaml_limits { size_t max_bytes, max_nodes; int max_depth; bool allow_anchors, refuse_merge, keep_octal; };
 #define YAML_LIMITS_DEFAULT { .max_bytes = 1 << 20, .max_nodes = 100000, .max_depth = 100 }
 
 /* name is what messages call the document ("deploy/production.yml"). ERR_INVALID: "NAME:3:7: …". Caller frees. */

@@ -148,7 +148,7 @@ static int read_file(const struct step_context *c, const char *name, struct reso
 		     struct err *err)
 {
 	const struct apply_in *in = c->input;
-	const struct yaml_limits limits = YAML_LIMITS_DEFAULT;
+	const struct yaml_limits limits = { .max_bytes = 1 << 20, .max_nodes = 100000, .max_depth = 100, .keep_octal = true };
 	struct apply_in *document = arena_alloc(&ret->arena, sizeof(*document));
 	_cleanup_free_ char *path = fs_join(c->deployment->source_root, name);
 	int r = yaml_read_file(path, &limits, &ret->doc, err);

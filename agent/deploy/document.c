@@ -431,6 +431,7 @@ int deploy_document_read(const char *path, const struct deploy_values *values, s
 	struct reader reader _cleanup_(reader_done) = { .d = d, .source = &source };
 	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
 	limits.allow_anchors = true;
+	limits.keep_octal = true;
 	struct stat st;
 	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
 		int refused = err_set(err, ERR_INVALID, "%s is %s, not a file", path, S_ISDIR(st.st_mode) ? "a directory" : "a pipe or device");
@@ -472,6 +473,7 @@ static json_t *read_map_text(struct reader *r, const char *name, const json_t *g
 	char line[1024];
 	_cleanup_free_ char *pointer = xasprintf("/%s", name);
 	const json_t *root = given;
+	limits.keep_octal = true;
 	if (json_is_string(given)) {
 		if (yaml_read(name, json_string_value(given), json_string_length(given), &limits, &doc, &err) < 0) {
 			faults_add(&r->faults, NULL, pointer, "%s", err_line(&err, line, sizeof(line)));

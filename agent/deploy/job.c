@@ -72,6 +72,7 @@ int deploy_job_read_document(const char *data, size_t len, struct deploy_job *re
 	json_t *root _cleanup_json_ = NULL;
 	struct err ignored = ERR_INIT;
 	limits.max_bytes = DOCUMENT_MAX;
+	limits.keep_octal = true;
 	int r = json_parse(data, len, DOCUMENT_MAX, &root, &ignored);
 	if (r < 0) {
 		r = yaml_read("standard input", data, len, &limits, &doc, err);

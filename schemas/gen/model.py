@@ -37,7 +37,7 @@ C_KEYWORDS = set(
 PUBLISHED = {
     "duration": {"type": ["string", "number"]},
     "size": {"type": ["string", "integer"]},
-    "mode": {"type": ["string", "integer"], "pattern": "^(0o?)?[0-7]{3,4}$"},
+    "mode": {"type": "string", "pattern": "^((0o?)?[0-7]{3,4}|[ugoa]+=[rwxst]*(,[ugoa]+=[rwxst]*)*)$"},
     "strings": {"type": ["string", "array"]},
     "integers": {"type": ["integer", "array"]},
     "json": {},
@@ -262,7 +262,7 @@ def check_default(field, path, pointer):
         return
     wanted = {
         "string": str, "enum": str, "integer": int, "number": (int, float), "boolean": bool, "duration": (str, int), "size": (str, int),
-        "mode": (str, int), "strings": (str, list), "list": list, "integers": (int, list), "map": dict, "objects": list, "object": dict,
+        "mode": str, "strings": (str, list), "list": list, "integers": (int, list), "map": dict, "objects": list, "object": dict,
     }.get(field.kind)
     value = field.schema["default"]
     if wanted is not None:

@@ -45,6 +45,18 @@ static void plain_scalars_follow_the_core_schema(void **state)
 	reads_as("[99999999999999999999, !!str 5, !!float 1, ! x]", "[1e20,\"5\",1.0,\"x\"]");
 }
 
+static void octal_numbers_stay_as_they_are_written_where_that_is_asked_for(void **state)
+{
+	(void)state;
+	static const char text[] = "[0644, 0o644, 0, 0x1f, 10, 0.5, '7']";
+	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
+	struct yaml_doc *doc _cleanup_(yaml_freep) = NULL;
+	limits.keep_octal = true;
+	assert_int_equal(yaml_read("t.yml", text, strlen(text), &limits, &doc, NULL), 0);
+	_cleanup_free_ char *got = json_text(yaml_root(doc));
+	assert_string_equal(got, "[\"0644\",\"0o644\",0,31,10,0.5,\"7\"]");
+}
+
 static void a_mark_is_known_for_each_value_and_key(void **state)
 {
 	(void)state;
@@ -191,6 +203,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plain_scalars_follow_the_core_schema),
+		cmocka_unit_test(octal_numbers_stay_as_they_are_written_where_that_is_asked_for),
 		cmocka_unit_test(a_mark_is_known_for_each_value_and_key),
 		cmocka_unit_test(what_is_refused_names_its_place),
 		cmocka_unit_test(size_depth_and_count_are_bounded),

@@ -63,6 +63,21 @@ static void bad_text(const char *text, const char *says)
 	assert_string_equal(got, says);
 }
 
+static void a_mode_means_what_is_written(void **state)
+{
+	(void)state;
+	static const struct { const char *text; int64_t mode; } modes[] = {
+		{ "0644", 0644 }, { "644", 0644 }, { "0o644", 0644 }, { "u=rw,go=r", 0644 }, { "a=r,u=rw", 0644 }, { "02750", 02750 },
+		{ "u=rwxs,g=rx", 04750 }, { "u=rwx,g=rxs,o=", 02750 }, { "a=rwxt", 01777 }, { "000", 0 },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		struct sample_in in = { 0 };
+		_cleanup_free_ char *json = xasprintf("{\"path\":\"/\",\"mode\":\"%s\"}", modes[i].text);
+		good(json, &in);
+		assert_int_equal(in.mode, modes[i].mode);
+	}
+}
+
 static void every_kind_of_member_is_filled(void **state)
 {
 	(void)state;
@@ -117,7 +132,11 @@ static void each_fault_names_its_place(void **state)
 	bad("{\"path\":\"/\",\"wait\":\"soon\"}", "/wait: must be a duration such as 90s, 2m or 1h30m, or a number of seconds");
 	bad("{\"path\":\"/\",\"wait\":\"2h\"}", "/wait: must be at most 3600 seconds");
 	bad("{\"path\":\"/\",\"room\":\"10X\"}", "/room: must be a size such as 512K, 10M or 2G, or a number of bytes");
-	bad("{\"path\":\"/\",\"mode\":\"0888\"}", "/mode: must be permissions in octal such as \"0644\"");
+	static const char *const wrong_modes[] = {"\"0888\"", "644", "420", "0", "\"17777\"", "\"u+w\"", "\"u=rw;g=r\"", "\"=r\"", "\"\"", "\"u=rw,\""};
+	for (size_t i = 0; i < ARRAY_SIZE(wrong_modes); i++) {
+		_cleanup_free_ char *text = xasprintf("{\"path\":\"/\",\"mode\":%s}", wrong_modes[i]);
+		bad(text, "/mode: must be permissions in octal such as \"0644\"");
+	}
 	bad("{\"path\":\"/\",\"list\":[\"a\",\"\"]}", "/list/1: is empty");
 	bad("{\"path\":\"/\",\"list\":[]}", "/list: is empty");
 	bad("{\"path\":\"/\",\"list\":[\"a\",\"a\"]}", "/list: has the same entry twice");
@@ -247,6 +266,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		fields_test(every_kind_of_member_is_filled),
+		fields_test(a_mode_means_what_is_written),
 		fields_test(defaults_fill_what_is_absent_and_say_so),
 		fields_test(each_fault_names_its_place),
 		fields_test(all_faults_of_a_document_come_at_once),
