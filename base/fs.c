@@ -163,6 +163,9 @@ static int remove_entry(int fd, const char *name, dev_t device, int depth, struc
 		sub = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (sub < 0)
 		return err_errno(err, errno, "enter '%s'", name);
+	/* A module cache has directories that their owner may not write to. Others' refuse this too, and say so below. */
+	if ((st.st_mode & 0300) != 0300)
+		(void)fchmod(sub, 0700);
 	int r = empty_dir(sub, device, depth + 1, err);
 	if (r < 0)
 		return err_wrap(err, r, "in '%s'", name);

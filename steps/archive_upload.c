@@ -31,31 +31,15 @@ void upload_places_done(struct upload_places *p)
 	*p = (struct upload_places) { 0 };
 }
 
-char *upload_shared_link(const char *name)
+char *upload_shared_link(const char *place, const char *name)
 {
 	_cleanup_(str_done) struct str s = STR_INIT(16384);
 
 	str_append(&s, "../../");
-	for (const char *p = strchr(name, '/'); p; p = strchr(p + 1, '/'))
+	for (const char *p = strchr(place, '/'); p; p = strchr(p + 1, '/'))
 		str_append(&s, "../");
 	str_appendf(&s, "shared/%s", name);
 	return str_take(&s);
-}
-
-char *upload_shared_name(const struct archive_upload_in *in, size_t n)
-{
-	const char *given;
-
-	if (n < in->shared.count)
-		given = in->shared.items[n];
-	else if (n < in->shared.count + in->shared_files.count)
-		given = in->shared_files.items[n - in->shared.count];
-	else
-		return NULL;
-	char *name = NULL;
-	if (fs_normalize(given, &name, NULL) < 0) /* validate has refused it */
-		name = xstrdup(given);
-	return name;
 }
 
 void upload_show_size(int64_t bytes, struct str *out)
@@ -83,6 +67,7 @@ void upload_free(void *payload)
 	manifest_done(&u->former);
 	free(u->same);
 	strv_done(&u->made);
+	strv_done(&u->places);
 	seen_done(&u->seen);
 	json_decref(u->largest);
 	json_decref(u->head);
@@ -288,6 +273,7 @@ static int remove_release(const struct step_context *c, struct target *t, const 
                           const char *deployment, struct err *err)
 {
 	_cleanup_free_ char *dir = fs_join(at->releases, name), *path = xasprintf("%s/.%s.manifest", at->releases, name);
+	_cleanup_free_ char *going = xasprintf("%s/.%s.removed", at->releases, name);
 	struct manifest m = { 0 };
 
 	int r = upload_read_manifest(&t->view, path, &m, err);
@@ -298,13 +284,34 @@ static int remove_release(const struct step_context *c, struct target *t, const 
 		return r;
 	if (!ours)
 		return 0;
-	/* The manifest goes last: while it is there a second cleaning finds the rest. */
-	r = t->view.type->remove_tree(t, dir, err);
+	/* Out of the way first: what cannot be removed whole must not pass for a release that one can go back to. The manifest goes last:
+	 * while it is there a second cleaning finds the rest. */
+	r = t->view.type->rename(t, dir, going, err);
+	if (r == ERR_NOT_FOUND) {
+		err_clear(err);
+		r = 0;
+	}
+	if (r == 0)
+		r = t->view.type->remove_tree(t, going, err);
 	if (r == 0)
 		r = t->view.type->remove(t, path, err);
 	if (r == 0)
 		c->report(c->engine, "removed release %s", name);
 	return r;
+}
+
+/* One release that stays (files of another user in it) is no reason to keep all the others: 0 goes on. The first error is the caller's to
+ * tell; further ones are told here. */
+static int cannot_remove(const struct step_context *c, const struct target *t, const char *name, int code, const struct err *own,
+                         struct err *first)
+{
+	char line[ERR_FRAME_SIZE];
+
+	if (first->code == 0)
+		*first = *own;
+	else
+		c->report(c->engine, "release %s on '%s' stays: %s", name, t->view.name, err_line(own, line, sizeof(line)));
+	return code == ERR_NETWORK || code == ERR_CANCELLED || code == ERR_FENCED || code == ERR_UNKNOWN || code == ERR_TIMEOUT ? code : 0;
 }
 
 static int clean(const struct step_context *c, struct target *t, struct err *err)
@@ -324,11 +331,20 @@ static int clean(const struct step_context *c, struct target *t, struct err *err
 		r = t->view.type->stat(&t->view, at.current, &current, err);
 	const char *slash = r == 0 && current.type == NODE_LINK ? strrchr(current.link, '/') : NULL;
 	size_t left = releases.count;
+	struct err first = ERR_INIT;
 	for (size_t i = 0; i < releases.count && left > (size_t) in->keep && r == 0; i++) {
 		if (slash && strcmp(releases.items[i].name, slash + 1) == 0)
 			continue;
-		r = remove_release(c, t, &at, releases.items[i].name, deployment, err);
+		struct err own = ERR_INIT;
+		int one = remove_release(c, t, &at, releases.items[i].name, deployment, &own);
 		left--;
+		if (one < 0)
+			r = cannot_remove(c, t, releases.items[i].name, one, &own, &first);
+	}
+	if (first.code < 0) {
+		if (err)
+			*err = first;
+		return first.code;
 	}
 	return r;
 }

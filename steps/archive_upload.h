@@ -20,6 +20,7 @@ struct upload {
 	struct upload_counts counts;
 	struct seen_nodes seen;       /* of the target, while it is planned */
 	struct strv made;             /* directories outside the release that it makes, from the top down */
+	struct strv places;            /* where the nth shared path lies in the release */
 	bool other_shares;            /* the former release links other shared paths */
 	json_t *largest;              /* [{"path","bytes","files"}], the top of the tree by size */
 	json_t *head;                 /* of the new manifest */
@@ -31,10 +32,11 @@ void upload_free(void *u);        /* payload_free */
 
 void upload_places_of(const char *path, const char *release, struct upload_places *ret);
 void upload_places_done(struct upload_places *p);
-/* "shared/uploads" from where a release has `uploads`: "../../shared/uploads". free(). */
-char *upload_shared_link(const char *name);
-/* The nth of `shared` and then of `shared_files`, without slashes around; NULL past the end. free(). */
-char *upload_shared_name(const struct archive_upload_in *in, size_t n);
+/* "shared/NAME" as seen from `place` in a release: "../../shared/uploads". free(). */
+char *upload_shared_link(const char *place, const char *name);
+/* Where each shared path lies in the release, into u->places: links of the tree on its way are followed within the tree. ERR_REFUSED: it leaves
+ * the tree, or lies where the tree has something. The source is known. */
+int upload_place_shared(struct upload *u, struct err *err);
 enum { UPLOAD_MOST_SHARED = 200 };
 /* Finds `current` and its manifest; ERR_REFUSED when another deployment releases here. *ret_node: of `current`. */
 int upload_find_former(struct view *v, struct upload *u, struct node *ret_node, struct err *err);

@@ -204,6 +204,11 @@ static int send_rest(struct filling *f, struct err *err)
 
 /* ---- what is taken over on the target ---- */
 
+static bool is_fatal(int r)
+{
+	return r == ERR_NETWORK || r == ERR_UNKNOWN || r == ERR_CANCELLED || r == ERR_FENCED || r == ERR_TIMEOUT || r == ERR_NO_SPACE;
+}
+
 static void list_same(const struct filling *f, struct strv *ret)
 {
 	const struct tree *t = &f->u->source.tree;
@@ -211,6 +216,47 @@ static void list_same(const struct filling *f, struct strv *ret)
 	for (size_t i = 0; i < t->count; i++) {
 		if (f->u->same[i] && !f->here[i] && !S_ISDIR(t->entries[i].mode))
 			strv_add(ret, t->entries[i].path);
+	}
+}
+
+/* A directory of the tree that its owner may not write to: what lies in it cannot be put there once it has its mode. */
+static bool is_read_only(const struct tree_entry *e)
+{
+	return S_ISDIR(e->mode) && (e->mode & 0300) != 0300;
+}
+
+/* A former try may have given such directories their mode already. */
+static int open_read_only(struct filling *f, struct err *err)
+{
+	const struct tree *t = &f->u->source.tree;
+
+	for (size_t i = 0; i < t->count; i++) {
+		if (!is_read_only(&t->entries[i]))
+			continue;
+		const struct node_attr attr = { .set_mode = true, .mode = (t->entries[i].mode & 07777) | 0700 };
+		_cleanup_free_ char *path = fs_join(f->u->at.release, t->entries[i].path);
+		int r = f->t->view.type->set_attr(f->t, path, &attr, err);
+		if (r < 0 && is_fatal(r))
+			return r;
+		if (r < 0)
+			err_clear(err); /* not there yet */
+	}
+	return 0;
+}
+
+/* Copies by cp give each directory its mode at once: what lies below a read-only one is sent. Links are made in open ones. */
+static void send_below_read_only(struct filling *f)
+{
+	const struct tree *t = &f->u->source.tree;
+
+	if (f->u->in->hard_links || f->t->view.facts.is_root)
+		return;
+	for (size_t i = 0; i < t->count; i++) {
+		if (!is_read_only(&t->entries[i]))
+			continue;
+		for (size_t k = 0; k < t->count; k++)
+			if (fs_below(t->entries[i].path, t->entries[k].path))
+				f->u->same[k] = false;
 	}
 }
 
@@ -227,11 +273,12 @@ static int take_over(struct filling *f, struct err *err)
 	const struct target_type *type = f->t->view.type;
 	char line[ERR_FRAME_SIZE];
 
+	send_below_read_only(f);
 	list_same(f, &paths);
 	if (paths.count == 0)
 		return 0;
 	int r = type->clone_files(f->t, u->former_release, u->at.release, &paths, u->in->hard_links, err);
-	if (SIM_MUTANT == 22 || r == 0 || is_lost(r) || r == ERR_CANCELLED || r == ERR_FENCED || r == ERR_TIMEOUT || r == ERR_NO_SPACE)
+	if (SIM_MUTANT == 22 || r == 0 || is_fatal(r))
 		return SIM_MUTANT == 22 ? 0 : r;
 	f->c->report(f->c->engine, "release %s cannot be built upon, everything is sent: %s", u->former_name,
 	             err ? err_line(err, line, sizeof(line)) : "clone failed");
@@ -266,8 +313,9 @@ static int link_shared(struct filling *f, struct err *err)
 		_cleanup_free_ char *name = upload_shared_name(f->u->in, n);
 		if (!name)
 			return 0;
-		_cleanup_free_ char *path = fs_join(f->u->at.release, name), *link = upload_shared_link(name);
-		int r = make_parents(f, name, err);
+		const char *place = f->u->places.items[n];
+		_cleanup_free_ char *path = fs_join(f->u->at.release, place), *link = upload_shared_link(place, name);
+		int r = make_parents(f, place, err);
 		if (r == 0)
 			r = f->t->view.type->symlink(f->t, path, link, err);
 		if (r < 0)
@@ -384,6 +432,8 @@ static int fill_once(struct filling *f, bool again, struct err *err)
 		r = put_manifest(f, again || there, err);
 	if (r == 0 && (again || there))
 		r = find_arrived(f, err);
+	if (r == 0 && (again || there))
+		r = open_read_only(f, err);
 	if (r == 0)
 		r = take_over(f, err);
 	if (r == 0)

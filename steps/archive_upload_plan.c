@@ -222,7 +222,7 @@ static int adopt_shared(struct view *v, struct upload *u, const char *old, const
                         struct err *err)
 {
 	_cleanup_free_ char *was = fs_join(old, name), *from = fs_join(u->at.before, name), *to = fs_join(u->at.shared, name);
-	_cleanup_free_ char *link = upload_shared_link(name);
+	_cleanup_free_ char *link = upload_shared_link(name, name);
 	const struct node *n;
 
 	int r = seen_stat(&u->seen, v, was, &n, err);
@@ -533,6 +533,24 @@ static int look_ahead(struct view *v, struct upload *u, struct err *err)
 	return seen_fetch(&u->seen, v, &paths, err);
 }
 
+/* A link to elsewhere would have us write, and later remove, where nobody named a place. */
+static int refuse_links(struct view *v, struct upload *u, struct err *err)
+{
+	const char *const paths[] = { u->at.path, u->at.releases };
+	const struct node *n;
+
+	for (size_t i = 0; i < ARRAY_SIZE(paths) && !u->in->adopt; i++) {
+		int r = seen_stat(&u->seen, v, paths[i], &n, err);
+		if (r < 0)
+			return r;
+		if (n->type != NODE_LINK)
+			continue;
+		r = err_set(err, ERR_REFUSED, "'%s' on '%s' is a link to '%s'", paths[i], v->name, n->link);
+		return err_hint(err, r, "name the directory itself in `path:`, or say by `adopt: true` that the link is meant");
+	}
+	return 0;
+}
+
 static int prepare(const struct step_context *c, struct view *v, struct upload *u, struct node *current, struct plan *plan,
                    struct err *err)
 {
@@ -554,7 +572,11 @@ static int prepare(const struct step_context *c, struct view *v, struct upload *
 		err_hint(err, r, "was it built? are the excludes too wide?");
 	}
 	if (r == 0)
+		r = upload_place_shared(u, err);
+	if (r == 0)
 		r = look_ahead(v, u, err);
+	if (r == 0)
+		r = refuse_links(v, u, err);
 	if (r == 0)
 		r = upload_find_former(v, u, current, err);
 	if (r == 0)

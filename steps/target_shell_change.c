@@ -129,7 +129,10 @@ int shell_remove_tree_text(const struct shell_target *s, const char *path, struc
 	if (strcmp(path, "/") == 0)
 		return err_set(err, ERR_INTERNAL, "the root folder was to be removed");
 	shell_assign(out, "p", path);
-	str_append(out, s->has_one_fs ? "rm -rf --one-file-system -- \"$p\""
+	/* Directories that their owner may not write to (a module cache has them) are opened up for a second try. */
+	str_append(out, s->has_one_fs ? "rm -rf --one-file-system -- \"$p\" 2>/dev/null || {\n"
+					"find \"$p\" -xdev -type d ! -perm -u=wx -exec chmod u+rwx -- {} + 2>/dev/null\n"
+					"rm -rf --one-file-system -- \"$p\"; }"
 				      : "! v \"$p\" || find \"$p\" -xdev -depth \\( -type d -exec rmdir -- {} \\; "
 					"-o -exec rm -f -- {} \\; \\); ! v \"$p\"");
 	return 0;

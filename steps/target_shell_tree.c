@@ -41,13 +41,14 @@ static bool leaves_its_directory(const char *path)
 }
 
 /* Hard links by list, made by two processes, for cp takes three times as long. Arguments: a directory, and from there from and to; the names come by standard input,
- * each ended by NUL; those that could not be linked go out in the same way. A directory gets the mode of its original. */
+ * each ended by NUL; those that could not be linked go out in the same way. A directory gets the mode of its original, and stays
+ * open to its owner: who fills it sets its own mode when all is in it. */
 /* clang-format off */
 static const char linker[] =
 	"my($w,$f,$t)=@ARGV;umask 0;chdir $w or die $!;local $/;my @p=split/\\0/,<STDIN>;my $h=@p>>1;my $c=@p>999?fork:undef;\n"
 	"@p=$c?@p[0..$h-1]:@p[$h..$#p] if defined $c;my %d=(\"\"=>1);\n"
 	"sub d{my $x=shift;return 1 if $d{$x};my $i=rindex $x,\"/\";d($i<0?\"\":substr $x,0,$i)&&lstat \"$f/$x\"&&-d _||return 0;\n"
-	"mkdir(\"$t/$x\",(lstat _)[2]&07777)||-d \"$t/$x\"||return 0;$d{$x}=1}\n"
+	"mkdir(\"$t/$x\",(lstat _)[2]&07777|0700)||-d \"$t/$x\"||return 0;$d{$x}=1}\n"
 	"my $l=\"\";for(@p){my $i=rindex $_,\"/\";my $u=$i<0?\"\":substr $_,0,$i;\n"
 	"($u eq $l||d($u))&&link(\"$f/$_\",\"$t/$_\")?$l=$u:syswrite STDOUT,\"$_\\0\"}\n"
 	"if($c){waitpid $c,0;exit 1 if $?}exit 0";

@@ -68,10 +68,12 @@ static int make_ignore(const struct archive_upload_in *in, const char *source, s
 	for (size_t n = 0; n < in->exclude.count; n++)
 		ignore_add(i, in->exclude.items[n]);
 	ignore_add(i, ".git");
-	for (size_t n = 0; n < in->shared.count; n++)
-		ignore_add_path(i, in->shared.items[n]);
-	for (size_t n = 0; n < in->shared_files.count; n++)
-		ignore_add_path(i, in->shared_files.items[n]);
+	for (size_t n = 0;; n++) {
+		_cleanup_free_ char *name = upload_shared_name(in, n);
+		if (!name)
+			break;
+		ignore_add_path(i, name);
+	}
 	*ret = i;
 	return 0;
 }

@@ -33,3 +33,6 @@ int upload_source_digest(const struct step_context *c, struct upload_source *s, 
 /* For upload_source.c: upload_git.c. */
 int upload_source_git(struct upload_source *s, const struct ignore *ignore, struct wait *w, struct err *err);
 void upload_source_dirty(struct upload_source *s, const char *what, const char *path);
+
+/* The nth of `shared` and then of `shared_files`, without slashes around; NULL past the end. free(). */
+char *upload_shared_name(const struct archive_upload_in *in, size_t n);
