@@ -183,13 +183,54 @@ static void check_tools(const struct archive_upload_in *in, const struct view *v
 	}
 }
 
+/* Owners by number need not be known anywhere. */
+static int check_owner(struct view *v, const char *input, const char *name, bool group, struct faults *faults, struct err *err)
+{
+	_cleanup_free_ char *pointer = xasprintf("/%s", input);
+	const char *const argv[] = { group ? "getent" : "id", group ? "group" : "-u", "--", name, NULL };
+	const struct target_command command = { .argv = argv };
+	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
+
+	if (!name)
+		return 0;
+	if (!v->facts.is_root) {
+		faults_add(faults, NULL, pointer, "'%s' cannot give files to others: only root can", v->name);
+		faults_hint(faults, "set `become: sudo` of the target, or leave `%s` out", input);
+		return 0;
+	}
+	if (name[strspn(name, "0123456789")] == '\0')
+		return 0;
+	int r = v->type->query(v, &command, &said, err);
+	if (r == 0 && said.status != 0) {
+		faults_add(faults, NULL, pointer, "there is no %s '%s' on '%s'", group ? "group" : "user", name, v->name);
+		faults_hint(faults, "make it there first");
+	}
+	return r;
+}
+
+static int check_owners(const struct archive_upload_in *in, struct view *v, struct faults *faults, struct err *err)
+{
+	int r = check_owner(v, "owner", in->owner, false, faults, err);
+
+	if (r == 0)
+		r = check_owner(v, "group", in->group, true, faults, err);
+	if (r == 0)
+		r = check_owner(v, "shared_owner", in->shared_owner, false, faults, err);
+	if (r == 0)
+		r = check_owner(v, "shared_group", in->shared_group, true, faults, err);
+	return r;
+}
+
 static int check(const struct step_context *c, struct faults *faults, struct err *err)
 {
-	(void) err;
+	int r = 0;
+
 	check_source(c, faults);
-	for (size_t i = 0; i < c->target_count; i++)
+	for (size_t i = 0; i < c->target_count && r == 0; i++) {
 		check_tools(c->input, &c->targets[i]->view, faults);
-	return 0;
+		r = check_owners(c->input, &c->targets[i]->view, faults, err);
+	}
+	return r;
 }
 
 /* ---- making and looking ---- */

@@ -20,6 +20,7 @@ struct upload {
 	struct upload_counts counts;
 	struct seen_nodes seen;       /* of the target, while it is planned */
 	struct strv made;             /* directories outside the release that it makes, from the top down */
+	bool other_owner;             /* the former release belongs to somebody else */
 	struct strv places;            /* where the nth shared path lies in the release */
 	bool other_shares;            /* the former release links other shared paths */
 	json_t *largest;              /* [{"path","bytes","files"}], the top of the tree by size */

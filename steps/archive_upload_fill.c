@@ -8,7 +8,7 @@
 
 /* The manifest on its way, in the release. */
 #define CARRIED ".davit-manifest"
-enum { FILL_TRIES = 6, FILL_FIRST_PAUSE_MS = 500, PROGRESS_EVERY_MS = 2000 };
+enum { FILL_TRIES = 6, FILL_FIRST_PAUSE_MS = 500, PROGRESS_EVERY_MS = 2000, CHOWN_MS = 10 * 60 * 1000 };
 
 struct filling {
 	const struct step_context *c;
@@ -249,7 +249,7 @@ static void send_below_read_only(struct filling *f)
 {
 	const struct tree *t = &f->u->source.tree;
 
-	if (f->u->in->hard_links || f->t->view.facts.is_root)
+	if ((f->u->in->hard_links && !f->u->other_owner) || f->t->view.facts.is_root)
 		return;
 	for (size_t i = 0; i < t->count; i++) {
 		if (!is_read_only(&t->entries[i]))
@@ -277,7 +277,7 @@ static int take_over(struct filling *f, struct err *err)
 	list_same(f, &paths);
 	if (paths.count == 0)
 		return 0;
-	int r = type->clone_files(f->t, u->former_release, u->at.release, &paths, u->in->hard_links, err);
+	int r = type->clone_files(f->t, u->former_release, u->at.release, &paths, u->in->hard_links && !u->other_owner, err);
 	if (SIM_MUTANT == 22 || r == 0 || is_fatal(r))
 		return SIM_MUTANT == 22 ? 0 : r;
 	f->c->report(f->c->engine, "release %s cannot be built upon, everything is sent: %s", u->former_name,
@@ -375,10 +375,15 @@ static int make_directories(struct filling *f, bool *ret_there, struct err *err)
 {
 	const struct node_attr attr = { .set_mode = true, .mode = 0755 };
 	const struct upload *u = f->u;
+	const struct node_attr shared = { .set_mode = true, .mode = (mode_t) u->in->shared_mode, .owner = u->in->shared_owner,
+		                          .group = u->in->shared_group };
 	_cleanup_free_ struct target_op *ops = xcalloc(u->made.count + 1, sizeof(*ops));
 
-	for (size_t i = 0; i < u->made.count; i++)
-		ops[i] = (struct target_op) { TARGET_MKDIR, .path = u->made.items[i], .attr = &attr, .fine = ERR_EXISTS };
+	for (size_t i = 0; i < u->made.count; i++) {
+		/* PATH/shared itself is ours, so that the application cannot replace what lies in it by links to elsewhere. */
+		bool below = strcmp(u->made.items[i], u->at.shared) != 0 && fs_below(u->at.shared, u->made.items[i]);
+		ops[i] = (struct target_op) { TARGET_MKDIR, .path = u->made.items[i], .attr = below ? &shared : &attr, .fine = ERR_EXISTS };
+	}
 	ops[u->made.count] = (struct target_op) { TARGET_MKDIR, .path = u->at.release, .attr = &attr };
 	int r = target_do(f->t, ops, u->made.count + 1, err);
 	*ret_there = r == ERR_EXISTS;
@@ -423,6 +428,23 @@ static int place_manifest(struct filling *f, struct err *err)
 	return f->carried ? f->t->view.type->rename(f->t, from, f->u->at.manifest, err) : 0;
 }
 
+/* Links share their owner with the former release: where that is another one, files were copied (take_over). */
+static int give_to_owner(struct filling *f, struct err *err)
+{
+	const struct archive_upload_in *in = f->u->in;
+
+	if (!in->owner && !in->group)
+		return 0;
+	_cleanup_free_ char *whom = xasprintf("%s%s%s", in->owner ? in->owner : "", in->group ? ":" : "", in->group ? in->group : "");
+	const char *const argv[] = { "chown", "-Rh", "--", whom, f->u->at.release, NULL };
+	const struct target_command command = { .argv = argv, .timeout_ms = CHOWN_MS };
+	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
+	int r = f->t->view.type->run(f->t, &command, &said, err);
+	if (r == 0 && said.status != 0)
+		r = err_set(err, ERR_FAILED, "give '%s' on '%s' to '%s': %.200s", f->u->at.release, f->t->view.name, whom, str_peek(&said.err));
+	return r;
+}
+
 static int fill_once(struct filling *f, bool again, struct err *err)
 {
 	bool there;
@@ -442,6 +464,8 @@ static int fill_once(struct filling *f, bool again, struct err *err)
 		r = place_manifest(f, err);
 	if (r == 0)
 		r = link_shared(f, err);
+	if (r == 0)
+		r = give_to_owner(f, err);
 	if (r == 0)
 		r = verify(f, err);
 	return r;

@@ -394,6 +394,10 @@ static void make_manifest(struct upload *u)
 	                    u->deployment, "release", u->release, "commit",
 	                    u->source.git ? json_string(u->source.commit) : json_null(), "dirty", u->source.dirty_count > 0, "shared",
 	                    shared_list(u->in), "files", (json_int_t) files, "bytes", (json_int_t) t->bytes, "tree", u->tree_digest);
+	if (u->in->owner)
+		json_object_set_new(u->head, "owner", json_string(u->in->owner));
+	if (u->in->group)
+		json_object_set_new(u->head, "group", json_string(u->in->group));
 	u->text = (struct str) STR_INIT(MANIFEST_MAX);
 	manifest_write(u->head, t, u->source.blobs, &u->text);
 	digest_of(str_peek(&u->text), u->text.len, u->manifest_digest);
@@ -454,6 +458,14 @@ static bool other_shares(const struct upload *u)
 	return then ? !json_equal(now, then) : json_array_size(now) > 0;
 }
 
+static bool other_owner(const struct upload *u)
+{
+	const char *owner = json_get_string(u->former.head, "owner"), *group = json_get_string(u->former.head, "group");
+
+	return strcmp(owner ? owner : "", u->in->owner ? u->in->owner : "") != 0 ||
+	       strcmp(group ? group : "", u->in->group ? u->in->group : "") != 0;
+}
+
 static struct change *add_release(struct upload *u, struct plan *plan)
 {
 	_cleanup_free_ char *text = summary(u);
@@ -471,9 +483,10 @@ static json_t *release_extra(const struct upload *u)
 
 	for (size_t i = 0; i < u->made.count; i++)
 		json_array_append_new(made, json_string_lossy(u->made.items[i], strlen(u->made.items[i])));
-	return json_pack("{s:s,s:s,s:s,s:o,s:{s:s,s:s,s:o,s:s},s:o,s:b}", "manifest", u->at.manifest, "manifest_digest",
+	return json_pack("{s:s,s:s,s:s,s:o,s:{s:s,s:s,s:o,s:s,s:s,s:s},s:o,s:b}", "manifest", u->at.manifest, "manifest_digest",
 	                 u->manifest_digest, "release", u->release, "made", made, "plan", "path", u->at.path, "tree", u->tree_digest,
-	                 "shared", shared_list(u->in), "type", "release", "commit",
+	                 "shared", shared_list(u->in), "type", "release", "owner", u->in->owner ? u->in->owner : "", "group",
+	                 u->in->group ? u->in->group : "", "commit",
 	                 u->source.git ? json_string(u->source.commit) : json_null(), "dirty", u->source.dirty_count > 0);
 }
 
@@ -604,7 +617,8 @@ int archive_upload_plan(const struct step_context *c, struct view *v, struct pla
 	int r = prepare(c, v, u, &current, plan, err);
 	if (r == 0) {
 		u->other_shares = u->former_release && other_shares(u);
-		bool differs = compare_trees(u) || u->other_shares;
+		u->other_owner = u->former_release && other_owner(u);
+		bool differs = compare_trees(u) || u->other_shares || u->other_owner;
 		manifest_tree_digest(&u->source.tree, u->tree_digest);
 		for (size_t i = 0; i < u->source.notes.count; i++)
 			strv_add(&plan->warnings, u->source.notes.items[i]);

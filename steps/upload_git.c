@@ -10,7 +10,7 @@
 #include <git2/sys/repository.h>
 #include <sys/stat.h>
 
-enum { LFS_POINTER_MAX = 1024 };
+enum { LFS_POINTER_MAX = 1024, SECRETS_SHOWN = 5, HEAVY_MAX = 8 };
 
 struct git_look {
 	struct upload_source *source;
@@ -23,6 +23,10 @@ struct git_look {
 	char *ignored_dir;          /* the last directory of untracked files and whether git ignores it */
 	bool ignored_dir_is;
 	size_t lfs, modules;
+	struct strv secrets;        /* ignored by git, and sent: what looks like a secret … */
+	size_t secret_count;
+	struct heavy { char *dir; size_t files; int64_t bytes; } heavy[HEAVY_MAX];   /* … and what is made again by a build */
+	size_t heavy_count;
 };
 
 static int git_err(struct err *err, const char *what)
@@ -164,6 +168,74 @@ static int is_ignored(struct git_look *g, const char *path, bool *ret)
 	return r;
 }
 
+static bool looks_secret(const char *path)
+{
+	static const char *const names[] = { ".env", "id_rsa", "id_ecdsa", "id_ed25519", "credentials.json", ".netrc", ".npmrc", ".pypirc" };
+	static const char *const ends[] = { ".pem", ".key", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".tfstate", ".tfvars" };
+	static const char *const harmless[] = { ".example", ".sample", ".template", ".dist" };
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+		if (str_ends(name, ends[i]))
+			return true;
+	for (size_t i = 0; i < ARRAY_SIZE(harmless); i++)
+		if (str_ends(name, harmless[i]))
+			return false;
+	return str_starts(name, ".env.");
+}
+
+/* How much of `path` names a folder that tools fill again by themselves; 0: none. */
+static size_t heavy_part(const char *path)
+{
+	static const char *const names[] = { "node_modules", ".venv", "venv", "target", "__pycache__", ".terraform", ".next", ".gradle",
+	                                     ".cache", ".tox", "vendor" };
+
+	for (const char *part = path, *slash; (slash = strchr(part, '/')) != NULL; part = slash + 1)
+		for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+			if (strlen(names[i]) == (size_t) (slash - part) && memcmp(part, names[i], (size_t) (slash - part)) == 0)
+				return (size_t) (slash - path);
+	return 0;
+}
+
+/* Git ignores it and it is sent all the same: said where it is likely to be a mistake. */
+static void remember_ignored(struct git_look *g, const struct tree_entry *e)
+{
+	size_t len = heavy_part(e->path), i = 0;
+
+	if (len == 0) {
+		if (looks_secret(e->path) && g->secret_count++ < SECRETS_SHOWN)
+			strv_add(&g->secrets, e->path);
+		return;
+	}
+	while (i < g->heavy_count && (strlen(g->heavy[i].dir) != len || memcmp(g->heavy[i].dir, e->path, len) != 0))
+		i++;
+	if (i == HEAVY_MAX)
+		return;
+	if (i == g->heavy_count)
+		g->heavy[g->heavy_count++] = (struct heavy) { .dir = xstrndup(e->path, len) };
+	g->heavy[i].files++;
+	g->heavy[i].bytes += e->size;
+}
+
+static void note_ignored(struct git_look *g)
+{
+	_cleanup_(str_done) struct str s = STR_INIT(64 << 10);
+
+	for (size_t i = 0; i < g->secrets.count; i++)
+		str_appendf(&s, "%s%s", i > 0 ? ", " : "", g->secrets.items[i]);
+	if (g->secret_count > g->secrets.count)
+		str_appendf(&s, " and %zu more", g->secret_count - g->secrets.count);
+	if (g->secret_count > 0)
+		strv_addf(&g->source->notes, "%s look%s like secrets, git ignores them, and they are sent: name them in `exclude`, or set "
+		          "`exclude_from: .gitignore`", str_peek(&s), g->secret_count == 1 ? "s" : "");
+	for (size_t i = 0; i < g->heavy_count; i++)
+		strv_addf(&g->source->notes, "%s (%zu files, %.1f MB) is ignored by git and is sent: name it in `exclude` where the target makes "
+		          "its own", g->heavy[i].dir, g->heavy[i].files, (double) g->heavy[i].bytes / 1e6);
+}
+
 static int look_at_untracked(struct git_look *g, size_t i, const char *module, struct err *err)
 {
 	const char *path = g->source->tree.entries[i].path;
@@ -175,7 +247,9 @@ static int look_at_untracked(struct git_look *g, size_t i, const char *module, s
 		return 0;
 	if (is_ignored(g, path, &ignored) < 0)
 		return git_err(err, path);
-	if (!ignored)
+	if (ignored)
+		remember_ignored(g, &g->source->tree.entries[i]);
+	else
 		upload_source_dirty(g->source, "untracked", path);
 	return 0;
 }
@@ -274,6 +348,7 @@ static void note(struct git_look *g)
 		strv_addf(&g->source->notes, "%zu files are Git LFS pointers and are sent as such", g->lfs);
 	if (g->modules > 0)
 		strv_addf(&g->source->notes, "%zu submodules are sent as they lie there", g->modules);
+	note_ignored(g);
 }
 
 static int find_prefix(struct git_look *g, struct err *err)
@@ -346,6 +421,9 @@ int upload_source_git(struct upload_source *s, const struct ignore *ignore, stru
 		r = look(&g, err);
 	free(g.prefix);
 	free(g.ignored_dir);
+	strv_done(&g.secrets);
+	for (size_t i = 0; i < g.heavy_count; i++)
+		free(g.heavy[i].dir);
 	git_index_free(g.index);
 	git_repository_free(g.repo);
 	git_libgit2_shutdown();

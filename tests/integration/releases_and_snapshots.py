@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.trial import DAVIT, Case, Trial, main  # noqa: E402
@@ -171,6 +172,46 @@ class Steps(Case):
             self.assertEqual(t.read("www/current/run.sh"), b"one")
             self.assertEqual(t.read("data/db"), b"v1")
         self.both(test)
+
+    @unittest.skipIf(os.geteuid() != 0, "only root gives files to others")
+    def test_a_release_and_what_is_shared_get_the_owners_that_are_asked_for(self):
+        def owners(t, *names):
+            return [(s.st_uid, s.st_gid, s.st_mode & 0o7777) for s in (os.lstat(t.path(*n.split("/"))) for n in names)]
+
+        def test(t, target):
+            self.put(t, "a/run.sh", "one")
+            self.put(t, "same", "same")
+            self.assert_exit(self.deploy(t, target, shared=["uploads"]), 0)
+            first = os.readlink(t.path("www/current"))
+            self.put(t, "a/run.sh", "two")
+            more = {"shared": ["uploads", "cache/pages"], "owner": "nobody", "group": "4711", "shared_owner": "4712", "shared_mode": "0750"}
+            self.assert_exit(self.deploy(t, target, **more), 0)
+            self.assertEqual(owners(t, "www/current/a/run.sh", "www/current/same", "www/current/a"), [(65534, 4711, 0o644)] * 2 + [(65534, 4711, 0o755)])
+            self.assertEqual(owners(t, f"www/{first}/same"), [(0, 0, 0o644)])
+            self.assertEqual(owners(t, "www/shared", "www/shared/uploads", "www/shared/cache/pages"),
+                             [(0, 0, 0o755), (0, 0, 0o755), (4712, 0, 0o750)])
+            refused = self.deploy(t, target, owner="no-such-user", shared_group="no-such-group")
+            self.assert_exit(refused, 2)
+            self.assert_says(refused, "there is no user 'no-such-user'", "there is no group 'no-such-group'")
+        self.both(test)
+
+    def test_secrets_and_heavy_folders_that_git_ignores_are_named_in_the_plan(self):
+        with Trial() as t:
+            self.put(t, "index", "1")
+            self.put(t, ".env", "A=b")
+            self.put(t, ".env.example", "A=")
+            self.put(t, "certs/tls.key", "k")
+            self.put(t, "web/node_modules/x/index.js", "x" * 5000)
+            self.put(t, "log/x", "ignored, and nothing special")
+            with open(os.path.join(t.src, ".gitignore"), "w", encoding="ascii") as f:
+                f.write(".env*\n*.key\nnode_modules\nlog\ndeploy.yml\n")
+            git = ["git", "-c", "user.name=x", "-c", "user.email=x@x"]
+            for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"]):
+                subprocess.run([*git, *words], cwd=t.src, check=True)
+            plan = t.deploy({"targets": {"web": {"local": {}}}, "steps": [{"archive-upload": {"source": "app", "path": t.path("www")}}]}, "--plan")
+            self.assert_exit(plan, 0)
+            self.assert_says(plan, ".env, certs/tls.key look like secrets", "web/node_modules (1 files")
+            self.assert_silent(plan, ".env.example", "log/x")
 
     def test_two_targets_get_the_same_release(self):
         with Trial() as t, Sshd() as server:
