@@ -12,11 +12,15 @@
 #include "base/fs_beneath.h"
 #include "base/log.h"
 #include "steps/git_area_priv.h"
+#include "steps/git_large.h"
 #include "steps/git_mend.h"
 
 int git_area_error(struct err *err, int code, const char *what)
 {
 	const git_error *e = git_error_last();
+	size_t refused = git_large_refused();
+	if (refused > 0)
+		return git_large_error(what, refused, err);
 	int ours = code == GIT_ENOTFOUND ? ERR_NOT_FOUND : code == GIT_EUSER ? ERR_CANCELLED : ERR_IO;
 	if (errno == ENOSPC)
 		ours = ERR_NO_SPACE;
@@ -28,6 +32,7 @@ void git_area_library(void)
 	static bool done;
 	if (done)
 		return;
+	git_large_library();
 	git_libgit2_init();
 	git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
 	/* Objects come from a pack whose checksum the indexer verifies; hashing each again on reading doubles the time. */
@@ -401,6 +406,7 @@ int git_area_bring(struct git_area *a, const struct git_remote_access *remote, s
 	struct err why = ERR_INIT;
 	char line[1024];
 	bool broken = false, kept = a->kept;
+	git_large_begin();
 	int r = bring(a, remote, want, depth, clean, ret, &broken, &why);
 	if (r < 0 && kept && broken) {
 		log_debug("git", "%s: %s: .git is made anew", a->path, err_line(&why, line, sizeof(line)));
@@ -412,6 +418,7 @@ int git_area_bring(struct git_area *a, const struct git_remote_access *remote, s
 			r = bring(a, remote, want, depth, clean, ret, &broken, &why);
 		a->renewed = true;
 	}
+	git_large_end();
 	ret->renewed = a->renewed;
 	if (r < 0 && err != NULL)
 		*err = why;

@@ -83,10 +83,15 @@ static int write_link(struct git_files *f, const char *name, const void *data, s
 	return fstatat(f->dir, name, ret, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
 }
 
-static int write_regular(struct git_files *f, const char *name, mode_t mode, const void *data, size_t len, struct stat *ret,
+static int open_regular(struct git_files *f, const char *name, unsigned mode)
+{
+	return openat(f->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode == MODE_EXECUTABLE ? 0777 : 0666);
+}
+
+static int write_regular(struct git_files *f, const char *name, unsigned mode, const void *data, size_t len, struct stat *ret,
                          struct err *err)
 {
-	int fd _cleanup_close_ = openat(f->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	int fd _cleanup_close_ = open_regular(f, name, mode);
 	if (fd < 0)
 		return -errno;
 	int r = fs_write_all(fd, data, len, err);
@@ -101,7 +106,21 @@ static int write_once(struct git_files *f, const char *name, unsigned mode, cons
 {
 	if (mode == MODE_LINK)
 		return write_link(f, name, data, len, ret);
-	return write_regular(f, name, mode == MODE_EXECUTABLE ? 0777 : 0666, data, len, ret, err);
+	return write_regular(f, name, mode, data, len, ret, err);
+}
+
+int git_files_open(struct git_files *f, const char *path, unsigned mode, struct err *err)
+{
+	const char *name;
+	int r = git_files_parent(f, path, &name, err);
+	if (r < 0)
+		return r;
+	int fd = open_regular(f, name, mode);
+	if (fd < 0 && errno == EEXIST && !f->fresh) {
+		clear_way(f, name);
+		fd = open_regular(f, name, mode);
+	}
+	return fd < 0 ? err_errno(err, errno, "write %s", path) : fd;
 }
 
 int git_files_write(struct git_files *f, const char *path, unsigned mode, const void *data, size_t len, struct stat *ret, struct err *err)

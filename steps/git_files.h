@@ -16,5 +16,7 @@ void git_files_done(struct git_files *f);
 bool git_files_safe(const char *path);
 /* Opens the directory of path, makes what is missing of it and replaces what is in the way (no directory). ret_name: within path. */
 int git_files_parent(struct git_files *f, const char *path, const char **ret_name, struct err *err);
+/* An empty regular file for content that comes piece by piece; something that is there already is replaced. Returns its descriptor. */
+int git_files_open(struct git_files *f, const char *path, unsigned mode, struct err *err);
 /* mode as git has it: 0100644, 0100755 or 0120000 (data is the link's target). Something that is there already is replaced. */
 int git_files_write(struct git_files *f, const char *path, unsigned mode, const void *data, size_t len, struct stat *ret, struct err *err);

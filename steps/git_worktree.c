@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -14,9 +15,11 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/fs_beneath.h"
 #include "steps/git_area_priv.h"
 #include "steps/git_convert.h"
 #include "steps/git_files.h"
+#include "steps/git_large.h"
 
 enum { WRITERS = 2, WALK_DEPTH_MAX = 128, CHUNK = 64, LFS_POINTER_MAX = 1024 };
 
@@ -184,11 +187,13 @@ static int walk(struct worktree *w, int dir, struct str *path, int depth, struct
 struct writer {
 	struct worktree *w;
 	git_repository *repo;           /* a handle of its own: libgit2's caches are not shared between threads */
+	git_odb *odb;
 	struct git_files files;
 };
 
 static void writer_done(struct writer *t)
 {
+	git_odb_free(t->odb);
 	git_repository_free(t->repo);
 	git_files_done(&t->files);
 }
@@ -199,10 +204,45 @@ bool git_area_is_lfs_pointer(const char *data, size_t len)
 	return len < LFS_POINTER_MAX && len > sizeof(head) && memcmp(data, head, sizeof(head) - 1) == 0;
 }
 
+/* 0: written, 1: it is to be converted or does not stand whole. */
+static int write_large(struct writer *t, const git_index_entry *e, size_t size, struct stat *ret, struct err *err)
+{
+	struct git_conversion conversion _cleanup_(git_conversion_done) = { 0 };
+	int r = t->w->filters ? git_conversion_find(t->repo, &t->w->commit, NULL, e->path, &conversion, err) : 0;
+	if (r < 0 || !git_conversion_is_none(&conversion))
+		return r < 0 ? r : 1;
+	int git _cleanup_close_ = fs_open_beneath(t->w->root, ".git", O_PATH | O_DIRECTORY, 0, err);
+	int fd _cleanup_close_ = git < 0 ? git : git_files_open(&t->files, e->path, e->mode, err);
+	if (fd < 0)
+		return fd;
+	r = git_large_write(git, &e->id, size, fd, e->path, t->w->wait, err);
+	if (r == 0 && fstat(fd, ret) != 0)
+		r = err_errno(err, errno, "look at %s", e->path);
+	return r;
+}
+
+static int check_size(struct writer *t, const git_index_entry *e, struct stat *ret, struct err *err)
+{
+	size_t size;
+	git_object_t type;
+	int r = git_odb_read_header(&size, &type, t->odb, &e->id);
+	if (r != 0)
+		return git_area_error(err, r, e->path);
+	if (e->mode == GIT_FILEMODE_LINK)
+		return size < PATH_MAX ? 1 : err_set(err, ERR_LIMIT, "%s: a link to a path of %zu bytes", e->path, size);
+	if (size <= GIT_WHOLE_MAX)
+		return 1;
+	r = write_large(t, e, size, ret, err);
+	return r == 1 && size > GIT_MEMORY_MAX ? git_large_error(e->path, size, err) : r;
+}
+
 static int write_blob(struct writer *t, const git_index_entry *e, struct stat *ret, struct err *err)
 {
 	git_blob *blob _cleanup_(blob_freep) = NULL;
-	int r = git_blob_lookup(&blob, t->repo, &e->id);
+	int r = check_size(t, e, ret, err);
+	if (r <= 0)
+		return r;
+	r = git_blob_lookup(&blob, t->repo, &e->id);
 	if (r != 0)
 		return git_area_error(err, r, e->path);
 	struct git_content content _cleanup_(git_content_done) = GIT_CONTENT_INIT;
@@ -285,7 +325,8 @@ static int write_all(struct worktree *w, size_t missing, struct err *err)
 	int count = missing > 4 * CHUNK ? WRITERS : 1, started = 0, r = 0;
 	for (int i = 0; i < count; i++) {
 		writers[i] = (struct writer){ .w = w, .files = GIT_FILES_INIT(w->root) };
-		if (git_repository_open_ext(&writers[i].repo, w->area->path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL) != 0)
+		if (git_repository_open_ext(&writers[i].repo, w->area->path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL) != 0 ||
+		    git_repository_odb(&writers[i].odb, writers[i].repo) != 0)
 			r = git_area_error(err, -1, "open the work area");
 	}
 	for (int i = 1; r >= 0 && i < count; i++) {

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """The work area of checkout against git itself, over git's own http-backend."""
+import hashlib
 import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
 import time
 import unittest
+import zlib
 
 from servers.git_http import GitHttp
 
@@ -221,6 +224,88 @@ class Checkout(unittest.TestCase):
         self.push()
         self.checkout(commit)
         self.assert_files_as_git(commit)
+
+    def measured(self, commit, limit):
+        """A checkout, and the most memory that it had to itself; page cache of packs is not counted."""
+        words = [AREA, self.url, commit, self.area]
+        code = ("import resource,subprocess,sys; p=subprocess.run(sys.argv[2:],capture_output=True,text=True); sys.stderr.write(p.stderr);"
+                "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(p.returncode)")
+        p = subprocess.run(["python3", "-c", code, str(limit), *words], env=ENV, capture_output=True, text=True, timeout=200, check=False)
+        return p, int(p.stdout) // 1024
+
+    def test_a_gigabyte_of_zeros_costs_no_gigabyte_of_memory(self):
+        with open(self.work + "/zeros", "wb") as f:
+            f.truncate(1 << 30)
+        commit = self.commit("zeros")
+        self.push()
+        p, used = self.measured(commit, 0)
+        self.assertEqual(p.returncode, 0, p.stderr)
+        self.assertEqual(os.path.getsize(self.area + "/zeros"), 1 << 30)
+        self.assertLess(used, 120)
+        # Loose, and replaced where it was changed.
+        with open(self.area + "/zeros", "r+b") as f:
+            f.write(b"changed")
+        blob = git("rev-parse", "HEAD:zeros", cwd=self.work)
+        os.makedirs(f"{self.area}/.git/objects/{blob[:2]}", exist_ok=True)
+        shutil.copy(f"{self.bare}/objects/{blob[:2]}/{blob[2:]}", f"{self.area}/.git/objects/{blob[:2]}")
+        p, used = self.measured(commit, 0)
+        self.assertEqual(p.returncode, 0, p.stderr)
+        self.assertLess(used, 120)
+        with open(self.area + "/zeros", "rb") as f:
+            self.assertEqual(f.read(8), bytes(8))
+        self.assertEqual(git("status", "--porcelain", cwd=self.area), "")
+
+    def test_a_large_file_that_is_to_be_converted_is_refused_by_its_size(self):
+        with open(self.work + "/zeros", "wb") as f:
+            f.truncate(300 << 20)
+        write(self.work + "/.gitattributes", b"zeros text eol=crlf\n")
+        commit = self.commit("zeros to convert")
+        self.push()
+        p, used = self.measured(commit, 0)
+        self.assertEqual(p.returncode, 1)
+        self.assertIn("zeros: an object of 300 MiB", p.stderr)
+        self.assertIn("256 MiB", p.stderr)
+        self.assertLess(used, 120)
+
+    def commit_of_a_difference(self, mebibytes):
+        """A base of 1 MiB, and a file that is nothing but copies of it: a pack of some hundred bytes."""
+        def name(kind, data):
+            return hashlib.sha1(b"%s %d\0" % (kind, len(data)) + data).digest()
+
+        def entry(kind, size, data, base=b""):
+            head, size = [kind << 4 | size & 15], size >> 4
+            while size:
+                head[-1] |= 128
+                head.append(size & 127)
+                size >>= 7
+            return bytes(head) + base + zlib.compress(data)
+
+        def number(n):
+            out = b""
+            while n > 127:
+                out, n = out + bytes([n & 127 | 128]), n >> 7
+            return out + bytes([n])
+
+        base, large = bytes(1 << 20), bytes(mebibytes << 20)
+        delta = number(len(base)) + number(len(large)) + b"\xc0\x10" * mebibytes
+        tree = b"100644 base\0" + name(b"blob", base) + b"100644 large\0" + name(b"blob", large)
+        text = b"tree %s\nauthor t <t@t> 1 +0000\ncommitter t <t@t> 1 +0000\n\nx\n" % name(b"tree", tree).hex().encode()
+        pack = b"PACK" + struct.pack(">II", 2, 4) + entry(3, len(base), base) + entry(7, len(delta), delta, name(b"blob", base))
+        pack += entry(2, len(tree), tree) + entry(1, len(text), text)
+        git("index-pack", "--stdin", cwd=self.bare, data=pack + hashlib.sha1(pack).digest())
+        commit = name(b"commit", text).hex()
+        git("update-ref", "refs/heads/difference", commit, cwd=self.bare)
+        return commit
+
+    def test_a_difference_that_unfolds_to_more_than_the_ceiling_is_refused_while_the_pack_is_read(self):
+        p, used = self.measured(self.commit_of_a_difference(300), 0)
+        self.assertEqual(p.returncode, 1)
+        self.assertIn("an object of 300 MiB", p.stderr)
+        self.assertLess(used, 120)
+        shutil.rmtree(self.area)
+        p, used = self.measured(self.commit_of_a_difference(40), 0)
+        self.assertEqual(p.returncode, 0, p.stderr)
+        self.assertEqual(os.path.getsize(self.area + "/large"), 40 << 20)
 
     def test_submodules_and_large_file_pointers_are_left_and_counted(self):
         write(self.work + "/big.dat", b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 5\n")
