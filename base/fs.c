@@ -144,9 +144,52 @@ static void closedirp(DIR **dir)
 		closedir(*dir);
 }
 
-static int empty_dir(int fd, dev_t device, int depth, struct err *err);
+/* One removal. What lies deeper than DEPTH_MAX is moved to its top first, so that no tree takes more descriptors than a process has. */
+struct removal {
+	dev_t device;
+	int top;                       /* of the tree's own directory; -1: not entered yet */
+	bool moved;
+};
+enum { DEPTH_MAX = 100, REMOVAL_ROUNDS = 100000 };
 
-static int remove_entry(int fd, const char *name, dev_t device, int depth, struct err *err)
+static int empty_dir(int fd, struct removal *m, int depth, struct err *err);
+
+/* Also where its owner forbade it to himself, without changing what may be swapped in under its name. */
+static int enter_dir(int fd, const char *name)
+{
+	int sub = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (sub >= 0 || errno != EACCES)
+		return sub;
+	_cleanup_close_ int at = openat(fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	char link[40];
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", at);
+	if (at < 0 || chmod(link, 0700) != 0)
+		return -1;
+	return openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static bool move_up(int fd, const char *name, struct removal *m)
+{
+	char up[40] = ".davit-gone-";
+	rand_hex(up + strlen(up), 16);
+	if (m->top < 0 || renameat(fd, name, m->top, up) != 0)
+		return false;
+	m->moved = true;
+	return true;
+}
+
+static int empty_top(int fd, struct removal *m, struct err *err)
+{
+	int r = 0;
+	m->top = fd;
+	for (int round = 0; r == 0 && (round == 0 || m->moved); round++) {
+		m->moved = false;
+		r = round < REMOVAL_ROUNDS ? empty_dir(fd, m, 1, err) : err_set(err, ERR_LIMIT, "directories lie too deep");
+	}
+	return r;
+}
+
+static int remove_entry(int fd, const char *name, struct removal *m, int depth, struct err *err)
 {
 	struct stat st;
 	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
@@ -156,17 +199,17 @@ static int remove_entry(int fd, const char *name, dev_t device, int depth, struc
 			return err_errno(err, errno, "remove '%s'", name);
 		return 0;
 	}
-	if (st.st_dev != device)
+	if (st.st_dev != m->device)
 		return err_set(err, ERR_REFUSED, "'%s' is another file system: it is not entered", name);
-	_cleanup_close_ int sub = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (sub < 0 && errno == EACCES && fchmodat(fd, name, 0700, 0) == 0)
-		sub = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (depth >= DEPTH_MAX && move_up(fd, name, m))
+		return 0;
+	_cleanup_close_ int sub = enter_dir(fd, name);
 	if (sub < 0)
 		return err_errno(err, errno, "enter '%s'", name);
 	/* A module cache has directories that their owner may not write to. Others' refuse this too, and say so below. */
 	if ((st.st_mode & 0300) != 0300)
 		(void)fchmod(sub, 0700);
-	int r = empty_dir(sub, device, depth + 1, err);
+	int r = depth == 0 ? empty_top(sub, m, err) : empty_dir(sub, m, depth + 1, err);
 	if (r < 0)
 		return err_wrap(err, r, "in '%s'", name);
 	if (unlinkat(fd, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
@@ -174,7 +217,7 @@ static int remove_entry(int fd, const char *name, dev_t device, int depth, struc
 	return 0;
 }
 
-static int empty_dir(int fd, dev_t device, int depth, struct err *err)
+static int empty_dir(int fd, struct removal *m, int depth, struct err *err)
 {
 	if (depth > 512)
 		return err_set(err, ERR_LIMIT, "directories lie deeper than 512");
@@ -194,7 +237,7 @@ static int empty_dir(int fd, dev_t device, int depth, struct err *err)
 			return errno ? err_errno(err, errno, "read a directory") : 0;
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
-		int r = remove_entry(fd, entry->d_name, device, depth, err);
+		int r = remove_entry(fd, entry->d_name, m, depth, err);
 		if (r < 0)
 			return r;
 	}
@@ -205,7 +248,8 @@ int fs_remove_tree(int dirfd, const char *path, struct err *err)
 	struct stat st;
 	if (fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return errno == ENOENT || errno == ENOTDIR ? 0 : err_errno(err, errno, "look at '%s'", path);
-	return remove_entry(dirfd, path, st.st_dev, 0, err);
+	struct removal m = { .device = st.st_dev, .top = -1 };
+	return remove_entry(dirfd, path, &m, 0, err);
 }
 
 int fs_sync_dir(int dirfd, const char *path, struct err *err)

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static char *dir;
@@ -86,6 +87,31 @@ static void a_tree_is_removed_without_following_its_links(void **state)
 	assert_int_equal(fs_remove_tree(AT_FDCWD, tree, NULL), 0);
 }
 
+static void a_tree_deeper_than_there_are_descriptors_is_removed(void **state)
+{
+	(void)state;
+	struct rlimit few = { 0 }, former;
+	_cleanup_free_ char *tree = in_dir("tree");
+	assert_int_equal(mkdir(tree, 0700), 0);
+	int at = open(tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (int i = 0; i < 2500; i++) {
+		assert_int_equal(mkdirat(at, "d", 0700), 0);
+		assert_int_equal(mkdirat(at, "e", 0700), 0);
+		int next = openat(at, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		close(at);
+		at = next;
+		assert_true(at >= 0);
+	}
+	close(at);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &former), 0);
+	few = former;
+	few.rlim_cur = 256;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	assert_int_equal(fs_remove_tree(AT_FDCWD, tree, NULL), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &former), 0);
+	assert_false(fs_exists(AT_FDCWD, tree));
+}
+
 static void a_path_is_normalized_without_leaving_its_root(void **state)
 {
 	(void)state;
@@ -147,6 +173,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_file_larger_than_the_bound_is_refused_and_exactly_the_bound_is_taken, make_dir, drop_dir),
 		cmocka_unit_test_setup_teardown(a_failed_write_leaves_nothing_behind, make_dir, drop_dir),
 		cmocka_unit_test_setup_teardown(a_tree_is_removed_without_following_its_links, make_dir, drop_dir),
+		cmocka_unit_test_setup_teardown(a_tree_deeper_than_there_are_descriptors_is_removed, make_dir, drop_dir),
 		cmocka_unit_test(a_path_is_normalized_without_leaving_its_root),
 		cmocka_unit_test(below_means_the_directory_or_inside_it),
 		cmocka_unit_test_setup_teardown(a_link_on_the_way_is_not_followed, make_dir, drop_dir),
