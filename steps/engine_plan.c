@@ -1,5 +1,6 @@
 /* Before the first change: validate, check, plan, baseline. */
 #include "steps/engine_priv.h"
+#include "steps/step_needs.h"
 
 #include <string.h>
 
@@ -38,21 +39,45 @@ int engine_validate(struct engine *e, struct err *err)
 	return r;
 }
 
+static void keep_finding(const struct estep *s, const struct err *why, struct faults *faults)
+{
+	char line[1024];
+	size_t before = faults->count;
+	faults_add(faults, NULL, "", "%s", err_line(why, line, sizeof(line)));
+	if (why->hint[0] != '\0')
+		faults_hint(faults, "%s", why->hint);
+	place_faults(s, faults, before);
+}
+
 int engine_check(struct engine *e, struct err *err)
 {
 	struct faults faults = { 0 };
-	int r = 0;
-	for (size_t i = 0; r >= 0 && i < e->step_count; i++) {
+	struct err first = ERR_INIT;
+	int r = 0, refused = 0;
+	for (size_t i = 0; r == 0 && i < e->step_count; i++) {
 		struct estep *s = &e->steps[i];
+		struct err own = ERR_INIT;
 		size_t before = faults.count;
-		r = s->type->check ? s->type->check(&s->context, &faults, err) : 0;
+		r = s->type->check ? s->type->check(&s->context, &faults, &own) : 0;
 		place_faults(s, &faults, before);
 		if (r < 0)
-			err_wrap(err, r, "check step %d (%s)", s->index + 1, s->display);
+			err_wrap(&own, r, "check step %d (%s)", s->index + 1, s->display);
+		if (r == ERR_REFUSED || r == ERR_INVALID) {
+			if (refused == 0)
+				first = own;
+			refused = refused == 0 ? r : refused;
+			keep_finding(s, &own, &faults);
+		} else if (r < 0 && err) {
+			*err = own;
+		}
+		r = r == ERR_REFUSED || r == ERR_INVALID || r > 0 ? 0 : r;
 	}
-	if (r >= 0 || r == ERR_REFUSED || r == ERR_INVALID) {
-		int bad = engine_faults(e, &faults, r >= 0 ? err : NULL);
-		r = r < 0 ? r : bad < 0 ? ERR_REFUSED : 0;
+	if (r == 0 && refused < 0 && faults.count == 1) {
+		r = refused;
+		if (err)
+			*err = first;
+	} else if (r == 0 && engine_faults(e, &faults, err) < 0) {
+		r = ERR_REFUSED;
 	}
 	faults_done(&faults);
 	return r;
@@ -104,19 +129,65 @@ void engine_plans_are_stale(struct engine *e)
 		e->steps[i].fresh = false;
 }
 
+/* An earlier step that runs commands may make users, groups and folders. */
+static bool commands_before(const struct engine *e, size_t index)
+{
+	for (size_t i = 0; i < index; i++)
+		for (size_t j = 0; e->steps[i].plans && j < e->steps[i].target_count; j++)
+			for (size_t k = 0; k < e->steps[i].plans[j].count; k++)
+				if (e->steps[i].plans[j].changes[k].kind == CHANGE_COMMAND)
+					return true;
+	return false;
+}
+
+static int check_needs(struct engine *e, size_t index, struct faults *faults, struct err *err)
+{
+	struct estep *s = &e->steps[index];
+	size_t before = faults->count;
+	int r = 0;
+	for (size_t j = 0; r == 0 && s->plans && j < s->target_count; j++)
+		r = step_needs_check(&s->targets[j]->view, &s->plans[j], commands_before(e, index), faults, err);
+	place_faults(s, faults, before);
+	return r;
+}
+
+/* What one step's plan refuses does not hide what the next one's does. */
 int engine_plan_all(struct engine *e, struct err *err)
 {
-	for (size_t i = 0; i < e->step_count; i++) {
+	struct faults faults = { 0 };
+	struct err first = ERR_INIT;
+	int r = 0, refused = 0;
+	for (size_t i = 0; r == 0 && i < e->step_count; i++) {
 		struct estep *s = &e->steps[i];
-		int r = engine_plan_step(e, s, s->plans, err);
-		if (r < 0)
-			return r;
-		for (size_t j = 0; j < s->target_count; j++)
+		struct err own = ERR_INIT;
+		r = engine_plan_step(e, s, s->plans, &own);
+		if (r == 0)
+			r = check_needs(e, i, &faults, &own);
+		if (r == ERR_REFUSED || r == ERR_INVALID) {
+			if (refused == 0)
+				first = own;
+			refused = refused == 0 ? r : refused;
+			keep_finding(s, &own, &faults);
+			r = 0;
+		} else if (r < 0 && err) {
+			*err = own;
+		}
+		for (size_t j = 0; r == 0 && j < s->target_count; j++)
 			for (size_t k = 0; k < s->plans[j].warnings.count; k++)
 				engine_say(e, "warning", "%s", s->plans[j].warnings.items[k]);
 	}
-	engine_make_digest(e);
-	return 0;
+	if (r == 0 && refused < 0 && faults.count == 1) {
+		r = refused;
+		if (err)
+			*err = first;
+	} else if (r == 0 && faults.count > 0) {
+		engine_faults(e, &faults, err);
+		r = ERR_REFUSED;
+	}
+	faults_done(&faults);
+	if (r == 0)
+		engine_make_digest(e);
+	return r;
 }
 
 json_t *engine_plan_json(const struct engine *e)

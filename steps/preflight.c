@@ -107,7 +107,6 @@ static void validate(const struct step_context *c, struct faults *faults)
 		faults_add(faults, NULL, "/file", "`file` is for a preflight that stands alone in a job");
 		faults_hint(faults, "inside a deployment file, this file's own targets and steps are checked");
 	}
-	check_secrets(in, faults);
 	check_paths_given(in, faults);
 	for (size_t i = 0; i < in->tools.count; i++) {
 		_cleanup_(str_done) struct str at = STR_INIT(256);
@@ -295,6 +294,8 @@ static int check_token(const struct step_context *c, struct faults *faults, stru
 static int check(const struct step_context *c, struct faults *faults, struct err *err)
 {
 	const struct preflight_in *in = c->input;
+	/* Here and not among the faults of the input, which would keep everything else from being looked at. */
+	check_secrets(in, faults);
 	for (size_t i = 0; i < c->target_count; i++) {
 		struct target *t = c->targets[i];
 		struct err own = ERR_INIT;

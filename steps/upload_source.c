@@ -188,6 +188,30 @@ static void remember(const struct step_context *c, const struct upload_source *s
 	copy_source(s, &last.source);
 }
 
+/* What cannot travel is known here: an archive and a manifest hold names as UTF-8. */
+static int check_names(const struct tree *tree, struct err *err)
+{
+	enum { SHOWN = 5 };
+	_cleanup_(str_done) struct str names = STR_INIT(ERR_FRAME_SIZE);
+	size_t count = 0;
+	for (size_t i = 0; i < tree->count; i++) {
+		const struct tree_entry *e = &tree->entries[i];
+		const char *link = e->link ? e->link : "";
+		if (str_is_utf8(e->path, strlen(e->path)) && str_is_utf8(link, strlen(link)))
+			continue;
+		if (count++ >= SHOWN)
+			continue;
+		str_append(&names, count == 1 ? "'" : ", '");
+		str_append_safe(&names, e->path, MIN(strlen(e->path), (size_t) 60));
+		str_append(&names, "'");
+	}
+	if (count == 0)
+		return 0;
+	int r = err_set(err, ERR_INVALID, "%s%s: %s not UTF-8", str_peek(&names), count > SHOWN ? " and more" : "",
+	                count == 1 ? "the name (or where the link points) is" : "the names (or where the links point) are");
+	return err_hint(err, r, "rename them, or leave them out with `exclude`");
+}
+
 static int read_source(const struct step_context *c, const struct archive_upload_in *in, struct wait *w, struct upload_source *ret,
                        struct err *err)
 {
@@ -199,6 +223,8 @@ static int read_source(const struct step_context *c, const struct archive_upload
 		r = make_ignore(in, s.path, &ignore, err);
 	if (r == 0)
 		r = tree_walk(s.fd, ignore, false, w, &s.tree, err);
+	if (r == 0)
+		r = check_names(&s.tree, err);
 	if (r == 0) {
 		s.blobs = xcalloc(MAX(s.tree.count, (size_t) 1), sizeof(*s.blobs));
 		r = upload_source_git(&s, ignore, w, err);
