@@ -46,7 +46,7 @@ def another_second(path):
 def first(b, tool, url, commit, files, size):
     work = os.path.join(b.place, "work")
     b.compare(f"checkout of {files} files, {size / 1e6:.0f} MB, first, depth 1", [tool, url, commit, work, "refs/heads/main"], {
-        "git clone --depth 1": (GIT + ["clone", "-q", "--depth", "1", url, work], 0.95, 0.65),
+        "git clone --depth 1": (GIT + ["clone", "-q", "--depth", "1", url, work], 0.90, 0.65),
     }, before=lambda variant: shutil.rmtree(work, ignore_errors=True))
 
 
@@ -87,7 +87,7 @@ def same(work, commit):
 def rows(b):
     b.tool("git")
     tool = b.program("tests/checkout_bench")
-    files, size = (400, 2_000_000) if b.quick else (5000, 40_000_000)
+    files, size = (400, 2_000_000) if b.quick else (20_000, 80_000_000)
     served, old, new = make_repository(b, files, size)
     with GitHttp(served) as server:
         url = server.url + "/site.git"
