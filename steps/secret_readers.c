@@ -187,15 +187,30 @@ int secret_access_resolve(const struct step_context *c, struct view *v, const ch
 	return 0;
 }
 
-bool secret_access_has_acl(struct view *v, const char *path, const json_t *acl, bool directory)
+/* How many users and groups the list names beside owner and group. */
+static size_t count_named(const char *list)
+{
+	size_t count = 0;
+	for (const char *line = list; *line != '\0'; line += strcspn(line, "\n"), line += *line == '\n') {
+		const char *id = str_starts(line, "user:") ? line + 5 : str_starts(line, "group:") ? line + 6 : ":";
+		count += *id != ':';
+	}
+	return count;
+}
+
+bool secret_access_has_acl(struct view *v, const char *path, const json_t *acl, bool directory, mode_t base)
 {
 	const char *const argv[] = {"getfacl", "-cpn", "--", path, NULL};
 	struct target_command command = {.argv = argv, .max_output = 64 << 10};
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
 	struct err ignored = ERR_INIT;
+	/* Without the command there is none that was made by us. */
 	if (v->type->query(v, &command, &result, &ignored) < 0 || result.status != 0)
+		return json_array_size(acl) == 0;
+	if (count_named(str_peek(&result.out)) != json_array_size(acl))
 		return false;
-	if (strstr(str_peek(&result.out), "group::---") == NULL)
+	_cleanup_free_ char *group = xasprintf("group::%c%c%c", base & 0040 ? 'r' : '-', base & 0020 ? 'w' : '-', base & 0010 ? 'x' : '-');
+	if (strstr(str_peek(&result.out), group) == NULL)
 		return false;
 	for (size_t i = 0; i < json_array_size(acl); i++) {
 		_cleanup_free_ char *want =

@@ -210,8 +210,9 @@ static void plan_node(struct place *p, const char *path, bool directory, const s
 	json_object_del(before, "size");
 	_cleanup_json_ json_t *after = step_node_after(directory ? "dir" : "file", before, owner, group, mode);
 	bool differs = step_node_differs(before, after) || (w != NULL && w->changed);
-	if (!differs && p->acl != NULL)
-		differs = !secret_access_has_acl(p->v, path, p->acl, directory);
+	/* Without group bits an ACL gives nothing: they are its mask. */
+	if (!differs && (p->acl != NULL || (mode & 0070) != 0))
+		differs = !secret_access_has_acl(p->v, path, p->acl, directory, base);
 	if (!differs)
 		return;
 	struct change *change = plan_add(p->plan, directory ? CHANGE_DIR : CHANGE_FILE,

@@ -80,5 +80,5 @@ int secret_access_resolve(const struct step_context *c, struct view *v, const ch
 /* ERR_CONFLICT names the user and what stands in the way. */
 int secret_access_prove(const struct step_context *c, struct view *v, const char *path, const char *user,
 			struct err *err);
-/* True when every entry of acl ("999") stands in the file's ACL. */
-bool secret_access_has_acl(struct view *v, const char *path, const json_t *acl, bool directory);
+/* True when the users of acl ("999"; NULL: none) stand in the file's ACL, and nobody else; base: the mode beside it. */
+bool secret_access_has_acl(struct view *v, const char *path, const json_t *acl, bool directory, mode_t base);

@@ -62,6 +62,32 @@ class WrittenFiles(Case):
             self.assertEqual(os.listdir(www), [])
         self.each(body)
 
+    def test_readers_come_with_the_file_and_go_with_their_name(self):
+        def body(t, target):
+            env = t.path("env")
+
+            def write(mode, **more):
+                step = {"secret-write": dict(more, path=env, values={"A": "very-secret-word"}, mode=mode)}
+                result = self.deploy(t, target, step)
+                self.assert_exit(result, 0)
+                return result
+            os.chmod(t.path("."), 0o755)
+            write("0600", readable_by=["65534"])
+            self.assertIn("user:65534:r--", acl(env))
+            self.assertIn("group::---", acl(env))
+            write("0640", readable_by=["65534"], group="0")
+            self.assertIn("group::r--", acl(env))
+            inode = os.stat(env).st_ino
+            write("0640", readable_by=["65534"], group="0")
+            self.assertEqual(os.stat(env).st_ino, inode)
+            write("0600")
+            self.assertEqual(acl(env), "user::rw-\ngroup::---\nother::---\n\n")
+            # One whom nobody named, in a mode that is right: he is taken away.
+            setfacl("-m", "u:2345:r", env)
+            write("0640")
+            self.assertEqual(acl(env), "user::rw-\ngroup::r--\nother::---\n\n")
+        self.each(body)
+
     def test_a_destroyed_directory_comes_back_with_its_time_and_access_list(self):
         def body(t, target):
             top = t.path("srv")
