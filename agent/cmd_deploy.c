@@ -156,6 +156,7 @@ int cmd_deploy(int argc, char **argv)
 	call.file = rest.count > 0 ? rest.words[0] : NULL;
 	take_document_option(&call);
 	int r = call.file == NULL ? read_action(&call, &values, &err) : 0;
+	json_object_update(values.env, call.in.job.env);
 	/* A plan makes no journal. */
 	struct err not_opened = ERR_INIT;
 	int opened = deploy_session_open(&session, r >= 0 && !call.plan, &not_opened);

@@ -133,6 +133,7 @@ static int preflight_file(struct deploy_session *session, const struct step_inpu
 	_cleanup_free_ char *file = NULL;
 	deploy_values_init(&values);
 	deploy_values_environment(&values);
+	json_object_update(values.env, in->job.env);
 	int r = read_file_inputs(input, &values, &file, err);
 	if (r >= 0 && in->job.workspace != NULL && chdir(in->job.workspace) != 0)
 		r = err_errno(err, errno, "go to the workspace %s", in->job.workspace);

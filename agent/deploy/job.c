@@ -52,6 +52,7 @@ static void read_job(const json_t *job, struct deploy_job *ret)
 	ret->workspace = copy_member(job, "workspace");
 	ret->environment = copy_member(job, "environment");
 	ret->on_failure = copy_member(job, "on_failure");
+	ret->env = json_incref(json_get_object(job, "env"));
 	if (ret->token != NULL)
 		mask_add(mask_process(), ret->token, strlen(ret->token));
 	const char *key;
@@ -255,6 +256,7 @@ void deploy_job_done(struct deploy_job *job)
 {
 	char **const members[] = { &job->key, &job->repository, &job->run_url, &job->api_url, &job->token, &job->commit,
 		&job->workspace, &job->environment, &job->on_failure };
+	json_decrefp(&job->env);
 	if (job->token != NULL)
 		explicit_bzero(job->token, strlen(job->token));
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++)

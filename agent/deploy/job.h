@@ -8,6 +8,7 @@ struct deploy_job {
 	bool present;
 	bool secrets_known;             /* the runner named them all: the mask has them */
 	char *key;                      /* server, repository, run id, attempt, job, matrix, RUNNER_TRACKING_ID */
+	json_t *env;                    /* the step's `env` context as the worker tells it; NULL */
 	char *repository, *run_url, *api_url, *token, *commit, *workspace, *environment, *on_failure;
 };
 

@@ -89,18 +89,23 @@ static void add_identity_token(const struct job *j, json_t *env)
 	set_text(env, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", j->run.token);
 }
 
-/* The step's `env` context. A typed step has its secrets on standard input, so none comes this way. */
-static void add_step_env(const struct job *j, const struct record *r, int flags, json_t *env)
+static void add_step_env(const struct record *r, json_t *env)
 {
 	const char *key;
 	json_t *value;
-	json_object_foreach(r->env, key, value) {
-		const char *text = json_string_value(value);
-		bool secret =
-			(flags & ENVIRON_TYPED) && text != NULL && mask_finds(j->mask, text, json_string_length(value));
-		if (text != NULL && !secret)
+	json_object_foreach(r->env, key, value)
+		if (json_is_string(value))
 			json_object_set(env, key, value);
-	}
+}
+
+json_t *environ_open_values(const struct job *j, const struct record *r)
+{
+	json_t *values = json_object(), *value;
+	const char *key;
+	json_object_foreach(r->env, key, value)
+		if (json_is_string(value) && !mask_finds(j->mask, json_string_value(value), json_string_length(value)))
+			json_object_set(values, key, value);
+	return values;
 }
 
 char *environ_path(const struct job *j, const struct record *r)
@@ -129,11 +134,15 @@ char *environ_path(const struct job *j, const struct record *r)
 void environ_make(struct job *j, const struct record *r, int flags, struct strv *ret)
 {
 	_cleanup_json_ json_t *env = json_copy(j->job_environ);
-	_cleanup_free_ char *path = environ_path(j, r);
 	const char *key;
 	json_t *value;
-	add_step_env(j, r, flags, env);
-	set_text(env, "PATH", path);
+	/* What earlier steps put into the environment (LD_PRELOAD, SSL_CERT_FILE, https_proxy, PATH) governs their like, and not the program
+	 * that is given keys and secrets: that has the worker's own. */
+	if (!(flags & ENVIRON_TYPED)) {
+		_cleanup_free_ char *path = environ_path(j, r);
+		add_step_env(r, env);
+		set_text(env, "PATH", path);
+	}
 	add_contexts(j, env);
 	if (!(flags & ENVIRON_TYPED))
 		add_identity_token(j, env);

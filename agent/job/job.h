@@ -174,8 +174,10 @@ void job_set_env(struct job *j, struct record *r, const char *name, const char *
 void job_add_path(struct job *j, const char *path);
 
 /* ---- environ.c ---- */
-enum { ENVIRON_TYPED = 1 };          /* nothing secret */
+enum { ENVIRON_TYPED = 1 };          /* the worker's own and the contexts: nothing secret, nothing that a workflow or a step has set */
 void environ_make(struct job *j, const struct record *r, int flags, struct strv *ret);
+/* The step's `env` context less what holds a secret. New. */
+json_t *environ_open_values(const struct job *j, const struct record *r);
 /* PATH as a step sees it. free() */
 char *environ_path(const struct job *j, const struct record *r);
 

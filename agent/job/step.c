@@ -270,9 +270,12 @@ static void log_action_head(struct job *j, struct record *r, const struct uses *
 	record_line(j, r, "##[endgroup]");
 }
 
-static json_t *step_job_document(const struct job *j)
+static json_t *step_job_document(const struct job *j, const struct record *r, const json_t *inputs)
 {
+	_cleanup_json_ json_t *env = environ_open_values(j, r);
 	struct uses_job source = {
+		.inputs = inputs,
+		.env = env,
 		.github = j->github,
 		.matrix = json_object_get(j->contexts, "matrix"),
 		.secrets = json_object_get(j->contexts, "secrets"),
@@ -290,7 +293,7 @@ int step_run_program(struct job *j, struct record *r, const struct uses *uses, c
 	_cleanup_free_ char *program = fs_helper_program("davit-step", err);
 	if (program == NULL)
 		return ERR_NOT_FOUND;
-	_cleanup_json_ json_t *job = step_job_document(j);
+	_cleanup_json_ json_t *job = step_job_document(j, r, inputs);
 	_cleanup_(str_done) struct str document = STR_SECRET_INIT(DOCUMENT_MAX);
 	if (!uses_document(uses, inputs, job, &document))
 		return err_set(err, ERR_LIMIT, "the inputs of %s are larger than %d MiB", uses->shown,

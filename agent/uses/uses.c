@@ -1,5 +1,7 @@
 #include "agent/uses/uses.h"
 
+#include "base/secret.h"
+
 #include "agent/expr/expr.h"
 #include "agent/github/wire.h"
 
@@ -168,6 +170,19 @@ static void set_run_url(json_t *job)
 		json_object_set_new(job, "run_url", json_stringf("%s/%s/actions/runs/%s", server, repository, run));
 }
 
+/* In an input as it is, or in one of the forms that an expression may have given it. */
+static bool is_named(const json_t *secret, const json_t *inputs)
+{
+	_cleanup_(mask_freep) struct mask *mask = mask_new();
+	const char *name;
+	json_t *value;
+	mask_add(mask, json_string_value(secret), json_string_length(secret));
+	json_object_foreach((json_t *)inputs, name, value)
+		if (json_is_string(value) && mask_finds(mask, json_string_value(value), json_string_length(value)))
+			return true;
+	return false;
+}
+
 json_t *uses_job(const struct uses_job *in)
 {
 	static const struct { const char *name, *member;
@@ -190,8 +205,10 @@ json_t *uses_job(const struct uses_job *in)
 	set_text(job, "environment", in->environment);
 	set_text(job, "on_failure", in->on_failure);
 	json_object_foreach((json_t *)in->secrets, name, value)
-		if (json_string_length(value) > 0)
+		if (json_string_length(value) > 0 && is_named(value, in->inputs))
 			json_array_append(masks, value);
 	json_object_set_new(job, "masks", masks);
+	if (json_object_size(in->env) > 0)
+		json_object_set(job, "env", (json_t *)in->env);
 	return job;
 }

@@ -135,6 +135,28 @@ class Typed(unittest.TestCase):
         self.assertFalse(os.path.lexists(f"{self.srv}/current"), run.log("Decide the deployment"))
         self.assertIn("current", run.lines("always"))
 
+    def test_a_step_before_it_cannot_reach_into_a_typed_step(self):
+        """LD_PRELOAD and its like by GITHUB_ENV, a program of its own by GITHUB_PATH: read by davit-step's loader, curl or itself."""
+        source, spy, stolen = (os.path.join(self.house.folder, name) for name in ("spy.c", "spy.so", "stolen"))
+        with open(source, "w", encoding="ascii") as f:
+            f.write("#include <stdio.h>\n#include <string.h>\n#include <errno.h>\n"
+                    "__attribute__((constructor)) static void spy(void) { if (!strstr(program_invocation_name, \"davit-step\")) return;"
+                    f" FILE *f = fopen(\"{stolen}\", \"a\"); fputs(program_invocation_name, f); fclose(f); }}\n")
+        subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", spy, source], check=True)
+        run = self.house.run(f'''
+            - run: |
+                for pair in LD_PRELOAD={spy} SSL_CERT_FILE=/nowhere https_proxy=http://127.0.0.1:9 DAVIT_TRACE=all OPEN=seen; do echo "$pair" >> "$GITHUB_ENV"; done
+                mkdir bin; printf '#!/bin/sh\\necho ran > {stolen}\\n' > bin/sh; chmod +x bin/sh; echo "$PWD/bin" >> "$GITHUB_PATH"
+            - uses: {OWN}/run@v1
+              name: typed
+              with: {{targets: {self.here}, script: 'env | sort; echo "value ${{{{ env.OPEN }}}}"', env: "K: ${{{{ secrets.KEY }}}}", undo: none}}
+        ''')
+        text = "\n".join(run.lines("typed"))
+        self.assertFalse(os.path.exists(stolen), text)
+        self.assertIn("value seen", text)
+        for name in ("LD_PRELOAD", "SSL_CERT_FILE", "https_proxy", "DAVIT_TRACE"):
+            self.assertNotIn(name + "=", text.split("##[endgroup]", 1)[-1])
+
     def test_nothing_secret_lies_open_beside_a_step(self):
         mark = os.path.join(self.house.folder, "mark")
         worker = self.house.start(f'''
@@ -157,7 +179,7 @@ class Typed(unittest.TestCase):
             if b"davit-step\0run" in line:
                 found = True
                 self.assertNotIn(b"s3cr3t-value", env)
-                self.assertIn(b"OPEN=visible", env)
+                self.assertNotIn(b"OPEN=", env)
                 self.assertNotIn(b"HIDDEN=", env)
                 self.assertIn(f"DAVIT_STATE={self.house.state}".encode(), env)
         self.assertTrue(found)

@@ -60,7 +60,7 @@ static void other_actions_are_refused_with_the_way_out(void **state)
 	assert_non_null(strstr(resolved("{\"type\":\"strange\"}"), "does not know"));
 }
 
-static void a_step_gets_its_job_but_no_empty_inputs(void **state)
+static void a_step_gets_its_job_and_the_secrets_it_names_but_no_empty_inputs(void **state)
 {
 	(void)state;
 	_cleanup_json_ json_t *github =
@@ -68,21 +68,22 @@ static void a_step_gets_its_job_but_no_empty_inputs(void **state)
 			   "\"token\":\"t\",\"run_attempt\":1}",
 			   0, NULL);
 	_cleanup_json_ json_t *matrix = json_loads("{\"os\":\"x\"}", 0, NULL),
-			      *secrets = json_loads("{\"A\":\"s\",\"B\":\"\"}", 0, NULL);
-	_cleanup_json_ json_t *inputs = json_loads("{\"path\":\"/srv\",\"keep\":\"\"}", 0, NULL);
+			      *secrets = json_loads("{\"A\":\"s3cr3t-a\",\"B\":\"\",\"C\":\"s3cr3t-c\",\"D\":\"line\\none\"}", 0, NULL);
+	_cleanup_json_ json_t *inputs = json_loads("{\"path\":\"/srv\",\"keep\":\"\",\"env\":\"A: s3cr3t-a\",\"values\":\"{\\\"D\\\": \\\"line\\\\none\\\"}\"}", 0, NULL);
 	struct uses_job source = {
-		.github = github, .matrix = matrix, .secrets = secrets, .tracking_id = "id", .workspace = "/w"};
+		.github = github, .matrix = matrix, .secrets = secrets, .inputs = inputs, .tracking_id = "id", .workspace = "/w"};
 	_cleanup_json_ json_t *job = uses_job(&source);
 	assert_string_equal(json_get_string(job, "run_url"), "https://g/o/r/actions/runs/7");
 	assert_string_equal(json_get_string(job, "attempt"), "1");
 	assert_string_equal(json_get_string(job, "commit"), "c");
-	assert_int_equal(json_array_size(json_object_get(job, "masks")), 1);
+	/* Those that stand in the inputs, one of them as JSON: not C, which nobody named. */
+	assert_int_equal(json_array_size(json_object_get(job, "masks")), 2);
 	struct uses uses = { .kind = USES_TYPED, .step = (char *)"run" };
 	_cleanup_(str_done) struct str text = STR_SECRET_INIT(4096);
 	assert_true(uses_document(&uses, inputs, job, &text));
 	_cleanup_json_ json_t *document = json_loads(str_peek(&text), 0, NULL);
 	assert_int_equal(json_object_size(document), 2);
-	assert_int_equal(json_object_size(json_object_get(document, "input")), 1);
+	assert_int_equal(json_object_size(json_object_get(document, "input")), 3);
 	const char *argv[5];
 	uses_arguments(&uses, "/x/davit-step", argv);
 	assert_string_equal(argv[1], "run");
@@ -96,7 +97,7 @@ int main(void)
 		cmocka_unit_test(our_own_actions_of_our_major_run_here),
 		cmocka_unit_test(other_versions_are_refused_with_both_named),
 		cmocka_unit_test(other_actions_are_refused_with_the_way_out),
-		cmocka_unit_test(a_step_gets_its_job_but_no_empty_inputs),
+		cmocka_unit_test(a_step_gets_its_job_and_the_secrets_it_names_but_no_empty_inputs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
