@@ -160,18 +160,23 @@ static int configure(struct agent_options *o, struct err *err)
 		r = ERR_INVALID;
 	if (r >= 0)
 		r = agent_store_open(true, &store, err);
-	if (r >= 0 && agent_store_has(&store, id) && !o->replace) {
+	_cleanup_free_ char *former = NULL;
+	if (r >= 0) {
+		r = agent_store_find(&store, o->url, o->name, &former, err);
+		r = r == ERR_NOT_FOUND ? 0 : r;
+	}
+	if (r >= 0 && former != NULL && !o->replace) {
 		err_set(err, ERR_EXISTS, "'%s' is already configured for %s", o->name, o->url);
 		r = err_hint(
 			err, ERR_EXISTS,
 			"`davit agent remove` ends a registration; --replace makes it anew; another --name adds one");
 	}
 	if (r >= 0)
-		r = worker_user_give_state_dir(o->worker_user, err);
+		r = worker_user_make_state_dir(o->worker_user, err);
 	if (r >= 0 && (h = open_http(err)) == NULL)
 		r = err->code;
 	if (r >= 0)
-		r = do_register(h, o, &store, id, &w, err);
+		r = do_register(h, o, &store, former != NULL ? former : id, &w, err);
 	agent_store_done(&store);
 	return r;
 }

@@ -25,7 +25,7 @@ static int become(const struct passwd *entry, struct err *err)
 	return 0;
 }
 
-static void set_environment(const struct passwd *entry)
+static void set_environment(const struct passwd *entry, const char *state)
 {
 	static const char *const dropped[] = {"XDG_STATE_HOME",
 					      "XDG_CONFIG_HOME",
@@ -40,6 +40,9 @@ static void set_environment(const struct passwd *entry)
 					      "MAIL"};
 	for (size_t i = 0; i < ARRAY_SIZE(dropped); i++)
 		unsetenv(dropped[i]);
+	const char *given = getenv("DAVIT_STATE");
+	if (given != NULL && *given != '\0')
+		setenv("DAVIT_STATE", state, 1);
 	setenv("HOME", entry->pw_dir, 1);
 	setenv("USER", entry->pw_name, 1);
 	setenv("LOGNAME", entry->pw_name, 1);
@@ -54,11 +57,15 @@ int agent_as_user(int argc, char **argv)
 		return LISTEN_TERMINATED;
 	}
 	const struct passwd *entry = getpwnam(argv[1]);
-	int r = entry == NULL ? err_set(&err, ERR_NOT_FOUND, "there is no user '%.60s'", argv[1]) : become(entry, &err);
+	int r = entry == NULL ? err_set(&err, ERR_NOT_FOUND, "there is no user '%.60s'", argv[1]) : 0;
+	/* Asked as root: where the journal lies depends on who asks. */
+	_cleanup_free_ char *state = r < 0 ? NULL : worker_user_state_dir(argv[1], &err);
+	if (r >= 0)
+		r = state == NULL ? err.code : become(entry, &err);
 	if (r >= 0 && strcmp(argv[2], "--may-execute") == 0)
 		return worker_user_may_execute((const char *const *)argv + 3);
 	if (r >= 0) {
-		set_environment(entry);
+		set_environment(entry, state);
 		/* The agent's own folder may be closed to this user. */
 		if (access(".", X_OK) < 0 && chdir(entry->pw_dir) < 0 && chdir("/") < 0)
 			err_errno(&err, errno, "leave the agent's folder");

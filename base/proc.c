@@ -110,14 +110,16 @@ static int set_attributes(posix_spawnattr_t *attributes, const struct proc_optio
 	sigemptyset(&none);
 	sigfillset(&all);
 	short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
-	if (!o->inherit_group)
+	if (o->new_session)
+		flags |= POSIX_SPAWN_SETSID;
+	else if (!o->inherit_group)
 		flags |= POSIX_SPAWN_SETPGROUP;
 	int r = posix_spawnattr_setflags(attributes, flags);
 	if (r == 0)
 		r = posix_spawnattr_setsigmask(attributes, &none);
 	if (r == 0)
 		r = posix_spawnattr_setsigdefault(attributes, &all);
-	if (r == 0 && !o->inherit_group)
+	if (r == 0 && (flags & POSIX_SPAWN_SETPGROUP))
 		r = posix_spawnattr_setpgroup(attributes, 0);
 	return r;
 }
@@ -193,7 +195,7 @@ int proc_spawn(const struct proc_options *o, struct proc *ret, struct err *err)
 	int r = spawn_with(o, streams, &pid, err);
 	if (r == 0) {
 		/* Not reaped yet, so the number is still this process's even if it has ended. */
-		*ret = (struct proc){ .pid = pid, .start_time = proc_start_time(pid), .own_group = !o->inherit_group };
+		*ret = (struct proc){ .pid = pid, .start_time = proc_start_time(pid), .own_group = o->new_session || !o->inherit_group };
 		ret->stdin_fd = take_fd(&streams[0].ours);
 		ret->stdout_fd = take_fd(&streams[1].ours);
 		ret->stderr_fd = take_fd(&streams[2].ours);
@@ -325,7 +327,11 @@ bool proc_alive(pid_t pid, uint64_t start_time)
 {
 	char state;
 	uint64_t now;
-	return pid > 0 && read_stat(pid, &state, &now) && now == start_time && state != 'Z' && state != 'X';
+	if (pid <= 0)
+		return false;
+	if (read_stat(pid, &state, &now))
+		return now == start_time && state != 'Z' && state != 'X';
+	return kill(pid, 0) == 0 || errno == EPERM;
 }
 
 static char boot_id[64];

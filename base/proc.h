@@ -13,6 +13,7 @@ struct proc_options {
 	const char *cwd;                /* NULL: inherited */
 	int stdin_fd, stdout_fd, stderr_fd;   /* -1: /dev/null; PROC_PIPE: a pipe; else that descriptor */
 	bool inherit_group;             /* stay in our process group (default: a new one) */
+	bool new_session;               /* a session of its own, without a controlling terminal; it leads its group there */
 	const int *keep_fds;            /* further descriptors for the child, same numbers; -1 ends */
 };
 enum { PROC_PIPE = -2 };
@@ -41,6 +42,7 @@ int proc_run(const struct proc_options *options, const void *input, size_t input
              struct wait *w, struct str *ret_stdout, struct str *ret_stderr, int *ret_status, struct err *err);
 
 uint64_t proc_start_time(pid_t pid);                     /* 0: no such process */
+/* One that /proc hides from us but that has the number counts as alive: who it is cannot be told from here. */
 bool proc_alive(pid_t pid, uint64_t start_time);
 const char *proc_boot_id(void);                          /* /proc/sys/kernel/random/boot_id, "" when unreadable */
 uint64_t proc_pid_namespace(void);                       /* inode of /proc/self/ns/pid */

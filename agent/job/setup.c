@@ -70,12 +70,14 @@ static int make_paths(struct job *j, struct err *err)
 {
 	const char *repository = json_get_string(j->github, "repository"), *slash = strrchr(repository, '/');
 	const char *name = slash != NULL ? slash + 1 : repository;
-	if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || name[0] == '_')
+	if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return err_set(err, ERR_INVALID, "the repository's name '%s' cannot name a directory here", repository);
 	j->work = xstrdup(setting(j, "work_folder"));
 	if (j->work[0] != '/')
 		return err_set(err, ERR_INTERNAL, "the work folder '%s' is no absolute path", j->work);
-	j->pipeline = fs_join(j->work, name);
+	/* Names with "_" in front are the agent's own there. */
+	_cleanup_free_ char *beside = name[0] == '_' ? xasprintf("_r/%s", name) : xstrdup(name);
+	j->pipeline = fs_join(j->work, beside);
 	j->workspace = fs_join(j->pipeline, name);
 	j->temp = fs_join(j->work, "_temp");
 	j->files = fs_join(j->temp, "_runner_file_commands");
@@ -206,11 +208,32 @@ static int write_key(struct job *j, struct err *err)
 	return r < 0 ? r : fs_write_replace(AT_FDCWD, path, text, strlen(text), 0600, err);
 }
 
+/* The registration's own: nobody else looks into it. */
+static int make_area(const char *path, struct err *err)
+{
+	_cleanup_free_ char *root = xstrndup(path, (size_t)(strrchr(path, '/') - path));
+	struct stat st;
+	int r = *root == '\0' ? 0 : fs_mkdirs(AT_FDCWD, root, 0755, err);
+	if (r == 0)
+		r = fs_mkdirs(AT_FDCWD, path, 0700, err);
+	if (r < 0)
+		return r;
+	if (lstat(path, &st) < 0)
+		return err_errno(err, errno, "look at it");
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid()) {
+		r = err_set(err, ERR_PERMISSION, "it does not belong to the user that jobs run as");
+		return err_hint(err, r, "chown it to that user, or remove it");
+	}
+	if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0 && chmod(path, 0700) < 0)
+		return err_errno(err, errno, "close it to others");
+	return 0;
+}
+
 static int make_directories(struct job *j, struct err *err)
 {
 	const char *clean = wire_string(wire_get(j->message, "workspace"), "clean");
 	_cleanup_free_ char *actions = fs_join(j->work, "_actions"), *event_dir = fs_join(j->temp, "_github_workflow");
-	int r = fs_mkdirs(AT_FDCWD, j->work, 0755, err);
+	int r = make_area(j->work, err);
 	if (r == 0)
 		r = remake(j->temp, err);
 	if (r == 0)

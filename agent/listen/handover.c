@@ -2,11 +2,18 @@
 
 #include "agent/github/urls.h"
 #include "agent/github/wire.h"
+#include "agent/listen/store.h"
 #include "base/fs.h"
+
+char *handover_work_root(const struct registration *r, const char *state_dir)
+{
+	return r->work[0] == '/' ? xstrdup(r->work) : fs_join(state_dir, r->work);
+}
 
 char *handover_work_folder(const struct registration *r, const char *state_dir)
 {
-	return r->work[0] == '/' ? xstrdup(r->work) : fs_join(state_dir, r->work);
+	_cleanup_free_ char *root = handover_work_root(r, state_dir), *area = agent_store_area(r);
+	return fs_join(root, area);
 }
 
 static json_t *text_or_empty(const char *text)

@@ -30,5 +30,7 @@ json_t *handover_settings(const struct registration *r, const char *state_dir, c
 json_t *handover_cancel(int64_t timeout_s, const char *reason);
 /* The same as the value of a signal. */
 int handover_cancel_value(int64_t timeout_s, const char *reason);
-/* The folder that job workspaces lie in, absolute. free() */
+/* The folder of `--work`, absolute: it may hold the areas of several registrations. free() */
+char *handover_work_root(const struct registration *r, const char *state_dir);
+/* The area in it that this registration's jobs have for themselves: workspaces, temporary files, tools. free() */
 char *handover_work_folder(const struct registration *r, const char *state_dir);

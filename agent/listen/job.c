@@ -109,7 +109,9 @@ static int spawn_worker(struct job *j, struct err *err)
 	struct proc_options options = {.argv = j->user != NULL ? other : plain,
 				       .stdin_fd = PROC_PIPE,
 				       .stdout_fd = STDOUT_FILENO,
-				       .stderr_fd = STDERR_FILENO};
+				       .stderr_fd = STDERR_FILENO,
+				       /* What a job types into a terminal must not reach the shell that started us. */
+				       .new_session = true};
 	int r = proc_spawn(&options, &j->worker, err);
 	if (r < 0)
 		return err_wrap(err, r, "start the worker");

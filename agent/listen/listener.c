@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <malloc.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
@@ -59,15 +58,7 @@ static void trim(struct listener *l, int64_t now_ms)
 
 char *listener_state_dir(const struct listener *l, const char *user, struct err *err)
 {
-	const char *fixed = getenv("DAVIT_STATE");
-	if (user == NULL || (fixed != NULL && *fixed != '\0'))
-		return xstrdup(l->state_dir);
-	const struct passwd *entry = getpwnam(user);
-	if (entry == NULL) {
-		err_set(err, ERR_NOT_FOUND, "there is no user '%.60s' for workers", user);
-		return NULL;
-	}
-	return entry->pw_uid == 0 ? xstrdup("/var/lib/davit") : fs_join(entry->pw_dir, ".local/state/davit");
+	return user == NULL ? xstrdup(l->state_dir) : worker_user_state_dir(user, err);
 }
 
 void listener_connected(struct listener *l)
@@ -366,7 +357,7 @@ static int choose_worker_user(const struct listener *l, struct registration *reg
 		reg->worker_user = xstrdup(l->options.worker_user);
 	}
 	int r = worker_user_check(reg->worker_user, l->program, err);
-	return r >= 0 ? worker_user_give_state_dir(l->options.worker_user, err) : r;
+	return r >= 0 ? worker_user_make_state_dir(reg->worker_user, err) : r;
 }
 
 static int load_endpoints(struct listener *l, struct err *err)

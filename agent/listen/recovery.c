@@ -140,7 +140,8 @@ static int spawn(struct recovery *r, struct err *err)
 	struct proc_options options = {.argv = r->user != NULL ? other : plain,
 				       .stdin_fd = PROC_PIPE,
 				       .stdout_fd = PROC_PIPE,
-				       .stderr_fd = STDERR_FILENO};
+				       .stderr_fd = STDERR_FILENO,
+				       .new_session = true};
 	int code = proc_spawn(&options, &r->proc, err);
 	if (code < 0)
 		return code;

@@ -5,10 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "agent/github/urls.h"
+#include "agent/listen/trust.h"
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/fs.h"
 #include "steps/engine.h"
 
@@ -43,11 +46,26 @@ static int check_dir(const char *dir, struct err *err)
 	return 0;
 }
 
+/* A folder that jobs can exchange would let them choose whom the next job runs as. */
+static int check_way(const char *dir, struct err *err)
+{
+	int r = trust_check(dir, err);
+	if (r < 0) {
+		err_wrap(err, r, "the agent's folder %s", dir);
+		err_hint(err, r, "give that folder to root (what a worker's user keeps lies in DAVIT_STATE/users/USER), or "
+				 "name another one by DAVIT_STATE");
+	}
+	return r;
+}
+
 int agent_store_open(bool make, struct agent_store *ret, struct err *err)
 {
 	_cleanup_free_ char *dir = agent_dir(err);
 	if (dir == NULL)
 		return err->code;
+	int way = check_way(dir, err);
+	if (way < 0)
+		return way;
 	_cleanup_free_ char *registrations = fs_join(dir, "registrations");
 	if (make) {
 		int r = fs_mkdirs(AT_FDCWD, registrations, 0700, err);
@@ -159,15 +177,62 @@ int agent_store_delete(const struct agent_store *s, const char *id, struct err *
 	return fs_remove_tree(AT_FDCWD, dir, err);
 }
 
+/* What a file's name may hold as it is; everything else, other alphabets included, becomes "_". */
+static char *file_name(const char *text)
+{
+	char *name = xstrdup(text);
+	for (char *p = name; *p != '\0'; p++)
+		*p = isalnum((unsigned char)*p) || strchr("-.", *p) != NULL ? (char)tolower((unsigned char)*p) : '_';
+	return name;
+}
+
+/* Of what the name cannot tell apart: where one part ends and the next begins, and what became "_". */
+static char *with_digest(const char *shown, const char *url, const char *name)
+{
+	_cleanup_free_ char *whole = xasprintf("%s\n%s", url, name);
+	char hex[DIGEST_HEX];
+	for (char *p = whole; *p != '\0'; p++)
+		*p = (char)tolower((unsigned char)*p);
+	digest_of(whole, strlen(whole), hex);
+	return xasprintf("%s-%.8s", shown, hex);
+}
+
 char *agent_store_id(const char *url, const char *name, struct err *err)
 {
 	_cleanup_(github_url_done) struct github_url u = { 0 };
 	if (github_url_parse(url, &u, err) < 0)
 		return NULL;
-	char *id = xasprintf("%s_%s_%s", u.authority, u.path, name);
-	for (char *p = id; *p != '\0'; p++)
-		*p = isalnum((unsigned char)*p) || strchr("-.", *p) != NULL ? (char)tolower((unsigned char)*p) : '_';
-	return id;
+	_cleanup_free_ char *whole = xasprintf("%s_%s_%s", u.authority, u.path, name), *shown = file_name(whole);
+	return with_digest(shown, u.url, name);
+}
+
+int agent_store_find(const struct agent_store *s, const char *url, const char *name, char **ret_id, struct err *err)
+{
+	_cleanup_(github_url_done) struct github_url wanted = { 0 };
+	_cleanup_(strv_done) struct strv ids = { 0 };
+	int r = github_url_parse(url, &wanted, err);
+	if (r >= 0)
+		r = agent_store_list(s, &ids, err);
+	for (size_t i = 0; r >= 0 && i < ids.count && *ret_id == NULL; i++) {
+		struct registration reg = { 0 };
+		/* One that cannot be read is named by what needs it. */
+		if (agent_store_load(s, ids.items[i], &reg, NULL) < 0)
+			continue;
+		if (strcasecmp(reg.url, wanted.url) == 0 && strcasecmp(reg.name, name) == 0)
+			*ret_id = xstrdup(ids.items[i]);
+		registration_done(&reg);
+	}
+	if (r >= 0 && *ret_id == NULL)
+		r = ERR_NOT_FOUND;
+	return r;
+}
+
+char *agent_store_area(const struct registration *reg)
+{
+	const char *url = reg->url != NULL ? reg->url : reg->server_url != NULL ? reg->server_url : "";
+	const char *slash = strrchr(url, '/');
+	_cleanup_free_ char *shown = file_name(reg->url == NULL || slash == NULL ? "jit" : slash + 1);
+	return with_digest(shown, url, reg->name);
 }
 
 void agent_store_write_state(const struct agent_store *s, const char *id, const char *state, const char *text)

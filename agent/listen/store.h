@@ -29,8 +29,13 @@ int agent_store_save(const struct agent_store *s, const char *id, const struct r
                      struct err *err);
 int agent_store_delete(const struct agent_store *s, const char *id, struct err *err);
 bool agent_store_has(const struct agent_store *s, const char *id);
-/* "github.com_acme_widgets_box-7", lower case; NULL when the URL cannot be read. free() */
+/* "github.com_acme_widgets_box-7-1a2b3c4d", lower case, its last part a digest of URL and name; NULL when the URL cannot
+ * be read. free() */
 char *agent_store_id(const char *url, const char *name, struct err *err);
+/* The registration of that URL and name, whatever its id is made of. ERR_NOT_FOUND without a word in err. */
+int agent_store_find(const struct agent_store *s, const char *url, const char *name, char **ret_id, struct err *err);
+/* The name of the folder below the work folder that is this registration's alone: "widgets-1a2b3c4d". free() */
+char *agent_store_area(const struct registration *r);
 
 void agent_store_write_state(const struct agent_store *s, const char *id, const char *state, const char *text);
 json_t *agent_store_read_state(const struct agent_store *s, const char *id);        /* NULL: none */

@@ -1,15 +1,19 @@
 #include "agent/listen/worker_user.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/listen/trust.h"
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/proc.h"
+#include "steps/engine.h"
 
 enum { CLOSED = 3, ANSWER_MAX = 8192, LOOK_MS = 30000 };
 
@@ -93,13 +97,64 @@ int worker_user_check(const char *user, const char *program, struct err *err)
 	return ask(user, own, step, err);
 }
 
-int worker_user_give_state_dir(const char *user, struct err *err)
+/* $DAVIT_STATE, where a root agent gives jobs to that other user; else NULL. */
+static const char *shared_state(const struct passwd *entry)
 {
 	const char *dir = getenv("DAVIT_STATE");
+	return geteuid() == 0 && entry->pw_uid != 0 && dir != NULL && *dir != '\0' ? dir : NULL;
+}
+
+char *worker_user_state_dir(const char *user, struct err *err)
+{
+	const struct passwd *entry = getpwnam(user);
+	if (entry == NULL) {
+		err_set(err, ERR_NOT_FOUND, "there is no user '%.60s' for workers", user);
+		return NULL;
+	}
+	const char *shared = shared_state(entry);
+	if (shared != NULL)
+		return xasprintf("%s/users/%s", shared, entry->pw_name);
+	if (entry->pw_uid == geteuid())
+		return engine_state_dir(err);
+	return entry->pw_uid == 0 ? xstrdup("/var/lib/davit") : fs_join(entry->pw_dir, ".local/state/davit");
+}
+
+/* Everybody may pass it, only root may change or list it. */
+static int open_passage(const char *dir, struct err *err)
+{
+	struct stat st;
+	if (stat(dir, &st) < 0)
+		return err_errno(err, errno, "look at %s", dir);
+	if ((st.st_mode & S_IXOTH) == 0 && chmod(dir, (st.st_mode & 07777) | S_IXGRP | S_IXOTH) < 0)
+		return err_errno(err, errno, "let the workers' user pass %s", dir);
+	return 0;
+}
+
+int worker_user_make_state_dir(const char *user, struct err *err)
+{
 	const struct passwd *entry = user == NULL ? NULL : getpwnam(user);
-	if (entry == NULL || dir == NULL || *dir == '\0' || geteuid() != 0)
+	const char *shared = entry == NULL ? NULL : shared_state(entry);
+	if (shared == NULL)
 		return 0;
-	if (chown(dir, entry->pw_uid, entry->pw_gid) < 0)
+	_cleanup_free_ char *users = fs_join(shared, "users"), *dir = fs_join(users, entry->pw_name);
+	int r = trust_check(users, err);
+	if (r >= 0)
+		r = fs_mkdirs(AT_FDCWD, users, 0711, err);
+	if (r >= 0)
+		r = open_passage(shared, err);
+	if (r >= 0)
+		r = open_passage(users, err);
+	if (r < 0)
+		return r;
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return err_errno(err, errno, "make %s", dir);
+	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_errno(err, errno, "look at %s", dir);
+	if (st.st_uid == 0 && fchown(fd, entry->pw_uid, entry->pw_gid) < 0)
 		return err_errno(err, errno, "give %s to %s", dir, user);
+	if (st.st_uid != 0 && st.st_uid != entry->pw_uid)
+		return err_set(err, ERR_PERMISSION, "%s does not belong to %s", dir, user);
 	return 0;
 }

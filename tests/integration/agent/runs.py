@@ -505,7 +505,8 @@ def test_jobs_of_a_root_agent_run_as_the_user_that_was_named_and_cannot_read_its
     with Case() as c:
         c.root.chmod(0o755)
         c.agent.configure(c.forge, "acme/widgets", "--worker-user", "nobody")
-        assert c.agent.root.stat().st_uid == pwd.getpwnam("nobody").pw_uid
+        assert c.agent.root.stat().st_uid == 0
+        assert (c.agent.root / "users" / "nobody").stat().st_uid == pwd.getpwnam("nobody").pw_uid
         assert (c.agent.root / "agent").stat().st_uid == 0
         sha = c.forge.push(HELLO.replace("echo hello", f"|\n          id -un; id -G; ls {c.agent.root}/agent || echo closed"))
         c.agent.start()

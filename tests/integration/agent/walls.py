@@ -1,0 +1,312 @@
+#!/usr/bin/env python3
+"""Attacks of jobs on what is not theirs: root's folder, root's terminal, the jobs of another repository. Each is done for real."""
+import json
+import os
+import pathlib
+import pwd
+import select
+import shutil
+import signal
+import subprocess
+import time
+
+from harness import DAVIT, Case, Agent, run, until
+
+ROOT = os.geteuid() == 0
+
+
+def needs_root():
+    if not ROOT:
+        print("skipped: only root can give work to another user")
+    return not ROOT
+
+
+def job(script, env=""):
+    """A workflow of one job with one step."""
+    lines = "\n".join("          " + line for line in script.strip("\n").split("\n"))
+    return f"on: push\njobs:\n  build:\n    runs-on: self-hosted\n    steps:\n      - name: step\n{env}        run: |\n{lines}\n"
+
+
+def log_of(one, step="step"):
+    return next(s["log"] for s in one["steps"] if s["name"] == step)
+
+
+def said(one):
+    """What the step printed, without the time stamps and without the script above it."""
+    return "\n".join(line[29:] for line in log_of(one).split("##[endgroup]", 1)[1].split("\n"))
+
+
+# ---- root's folder ----
+
+def test_a_job_cannot_exchange_the_folder_of_a_root_agent_that_has_a_state_folder():
+    if needs_root():
+        return
+    with Case() as c:
+        c.root.chmod(0o755)
+        c.agent.configure(c.forge, "acme/widgets", "--worker-user", "nobody")
+        sha = c.forge.push(job(f"""
+mv {c.agent.root}/agent {c.agent.root}/other && echo moved || echo stays
+mkdir {c.agent.root}/new && echo made || echo closed
+echo "state $DAVIT_STATE"; touch "$DAVIT_STATE/mine" && echo "has its own"
+"""))
+        c.agent.start()
+        (one,) = c.forge.ended(sha)
+        text = said(one)
+        for words in ("stays", "closed", f"state {c.agent.root}/users/nobody", "has its own"):
+            assert words in text, text
+        assert c.agent.root.stat().st_uid == 0 and (c.agent.root / "agent").stat().st_uid == 0
+        state = (c.agent.root / "users" / "nobody").stat()
+        assert state.st_uid == pwd.getpwnam("nobody").pw_uid and state.st_mode & 0o777 == 0o700
+        assert c.agent.stop() == 0
+
+
+def test_root_trusts_no_folder_below_one_that_another_user_can_change():
+    if needs_root():
+        return
+    nobody = pwd.getpwnam("nobody")
+
+    def refused(c, *words):
+        for command in (["run", "--once"], ["status"], ["configure", "--unattended", "--url", f"{c.forge.url}/acme/widgets", "--token", "x"]):
+            done = c.agent.davit(*command, check=False)
+            assert done.returncode == 1, (command, done)
+            lines = done.stderr.splitlines()
+            assert len(lines) == 2 and all(w in lines[0] for w in words) and "DAVIT_STATE" in lines[1], done
+    with Case() as c:
+        c.agent.configure(c.forge)
+        os.chown(c.agent.root, nobody.pw_uid, nobody.pw_gid)
+        refused(c, str(c.agent.root), "belongs to nobody")
+        os.chown(c.agent.root, 0, 0)
+        above = c.agent.root.parent
+        os.chown(above, nobody.pw_uid, nobody.pw_gid)
+        refused(c, str(above), "belongs to nobody")
+        os.chown(above, 0, 0)
+        for mode in (0o777, 0o775):
+            above.chmod(mode)
+            refused(c, str(above), "writable by others")
+        above.chmod(0o1777)
+        c.agent.davit("status")
+        # A link of that user in a folder like /tmp leads wherever he wants.
+        link = above / "link"
+        link.symlink_to(c.agent.root)
+        c.agent.env["DAVIT_STATE"] = str(link)
+        c.agent.davit("status")
+        os.chown(link, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
+        refused(c, str(link), "belongs to nobody")
+        # A link of root's through such a folder.
+        theirs = above / "theirs"
+        theirs.mkdir()
+        (theirs / "onward").symlink_to(c.agent.root)
+        os.chown(theirs, nobody.pw_uid, nobody.pw_gid)
+        far = above / "far"
+        far.symlink_to("theirs/onward")
+        c.agent.env["DAVIT_STATE"] = str(far)
+        refused(c, str(theirs), "belongs to nobody")
+
+
+def test_a_registration_names_the_worker_user_only_in_root_s_own_folder():
+    """The attack itself: the folder is exchanged for one in which the next job would run as root."""
+    if needs_root():
+        return
+    with Case() as c:
+        c.root.chmod(0o755)
+        c.agent.configure(c.forge, "acme/widgets", "--worker-user", "nobody")
+        c.agent.start().listening()
+        (one,) = c.forge.ended(c.forge.push(job(f"""
+cd {c.agent.root}
+mv agent away || exit 0
+mkdir -p agent; cp -r away/registrations agent/ ; sed -i /worker_user/d agent/registrations/*/registration.json
+""")))
+        assert c.agent.stop() == 0
+        c.agent.start().listening(2)
+        (two,) = c.forge.ended(c.forge.push(job("echo user $(id -un)")))
+        assert "user nobody" in said(two), said(two)
+
+
+# ---- root's terminal ----
+
+TYPES = r"""
+import fcntl, os, termios
+def into(path):
+    try:
+        fd = os.open(path, os.O_RDWR)
+    except OSError as error:
+        return f"not opened ({error.strerror})"
+    try:
+        for c in b"touch PROOF\n":
+            fcntl.ioctl(fd, termios.TIOCSTI, bytes([c]))
+        return "TYPED"
+    except OSError as error:
+        return f"not typed ({error.strerror})"
+print("tty:", into("/dev/tty"), flush=True)
+os.setsid() if os.getpgrp() != os.getpid() else None
+for name in sorted(os.listdir("/dev/pts")):
+    print("pts:", into("/dev/pts/" + name), flush=True)
+"""
+
+
+def on_a_terminal(words, env, user=None):
+    """The program as the leader of a session on a terminal of its own: (pid, the terminal's other side)."""
+    pid, master = os.forkpty()
+    if pid == 0:
+        try:
+            if user is not None:
+                entry = pwd.getpwnam(user)
+                os.setgroups([])
+                os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
+                os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+            os.execve(words[0], words, env)
+        finally:
+            os._exit(127)
+    return pid, master
+
+
+def read_all(pid, master, seconds=60):
+    """Until the program has ended; its status and what it wrote."""
+    text, end = b"", time.monotonic() + seconds
+    while time.monotonic() < end:
+        ready, _, _ = select.select([master], [], [], 0.1)
+        try:
+            piece = os.read(master, 65536) if ready else None
+        except OSError:
+            piece = b""
+        if piece:
+            text += piece
+        if piece == b"" or piece is None and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return os.waitpid(pid, 0)[1], text.decode(errors="replace")
+    os.kill(pid, signal.SIGKILL)
+    raise AssertionError(f"the agent did not end:\n{text.decode(errors='replace')}")
+
+
+def types_into_the_terminal(user, *words):
+    with Case() as c:
+        c.root.chmod(0o755)
+        program = c.root / "types.py"
+        program.write_text(TYPES.replace("PROOF", str(c.root / "proof")))
+        c.agent.configure(c.forge, "acme/widgets", *words)
+        if user is not None:
+            for path in (c.agent.root, *c.agent.root.rglob("*")):
+                shutil.chown(path, user)
+            c.root.chmod(0o755)
+        sha = c.forge.push(job(f"python3 {program}"))
+        pid, master = on_a_terminal([DAVIT, "agent", "run", "--once"], c.agent.env, user)
+        status, text = read_all(pid, master)
+        os.close(master)
+        (one,) = c.forge.ended(sha)
+        assert status == 0 and one["conclusion"] == "success", (status, text, one)
+        assert "TYPED" not in said(one) and "tty: not opened" in said(one), said(one)
+        assert "touch" not in text, text
+
+
+def test_a_job_types_nothing_into_the_terminal_of_a_root_agent():
+    if not needs_root():
+        types_into_the_terminal(None, "--worker-user", "nobody")
+
+
+def test_a_job_types_nothing_into_the_terminal_of_its_own_user_s_agent():
+    if not needs_root():
+        types_into_the_terminal("nobody")
+
+
+def test_a_cancel_ends_what_a_job_left_in_the_background_of_its_step():
+    with Case() as c:
+        c.agent.configure(c.forge)
+        mark = c.root / "pids"
+        sha = c.forge.push(job(f"""
+sleep 611 & echo $! >> {mark}
+(sleep 612 & echo $! >> {mark})
+setsid sleep 613 & echo $! >> {mark}
+sleep 614 & echo $! >> {mark}; touch {mark}.all
+wait
+"""))
+        c.agent.start()
+        until("all are started", pathlib.Path(f"{mark}.all").exists)
+        pids = [int(line) for line in mark.read_text().split()]
+        assert len(pids) == 4, pids
+        c.forge.cancel("acme/widgets", c.forge.run_of(sha)["id"])
+        (one,) = c.forge.ended(sha)
+        assert one["conclusion"] == "cancelled", one
+
+        def gone(pid):
+            try:
+                return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+            except OSError:
+                return True
+        until("all have ended", lambda: all(gone(p) for p in pids))
+        assert c.agent.stop() == 0
+
+
+# ---- names ----
+
+def test_a_repository_may_begin_with_an_underscore_or_be_called_as_one_of_the_agent_s_folders():
+    names = ["acme/_scripts", "acme/_temp", "acme/_tool", "acme/_actions", "acme/_r"]
+    with Case(names) as c:
+        for name in names:
+            c.agent.configure(c.forge, name)
+        c.agent.start().listening(len(names))
+        for name in names:
+            for turn in ("first", "second"):
+                sha = c.forge.push(job("""
+echo "at ${GITHUB_WORKSPACE##*/}"; cat kept 2>/dev/null || echo nothing kept
+echo text > kept; echo temp > "$RUNNER_TEMP/x"; [ "$RUNNER_TEMP" != "$RUNNER_WORKSPACE" ] && echo apart
+"""), name=name, files={"turn": f"{name} {turn}"})
+                (one,) = c.forge.ended(sha)
+                text = said(one)
+                assert one["conclusion"] == "success" and f"at {name[5:]}" in text and "apart" in text, text
+                assert ("nothing kept" in text) == (turn == "first") and ("text" in text) == (turn == "second"), text
+        assert c.agent.stop() == 0
+
+
+def test_registrations_whose_names_differ_a_little_are_kept_apart():
+    repositories = ["acme/box_b", "acme_box/b", "acme/b", "acme/widgets"]
+    pairs = [("acme/widgets", "build box 1"), ("acme/widgets", "build_box_1"), ("acme/widgets", "étage"), ("acme/widgets", "ètage"),
+             ("acme/widgets", "a/b"), ("acme/widgets", "a:b"), ("acme/box_b", "x"), ("acme_box/b", "x"), ("acme/b", "x"),
+             ("acme/widgets", "x"), ("acme/widgets", "b_x"), ("acme/b", "x-00000000")]
+    with Case(repositories) as c:
+        for repository, name in pairs:
+            c.agent.name = name
+            c.agent.configure(c.forge, repository)
+        found = {(r["url"].split("/", 3)[3], r["name"]) for r in c.agent.state()["registrations"]}
+        assert found == set(pairs), found
+        c.agent.name = "BUILD box 1"
+        done = c.agent.configure(c.forge, "ACME/widgets", check=False)
+        assert done.returncode == 1 and "already configured" in done.stderr, done
+        # The folder of an older release has no digest in its name.
+        folder = next(p for p in (c.agent.root / "agent" / "registrations").iterdir() if "build_box_1" in p.name
+                      and json.loads((p / "registration.json").read_text())["name"] == "build_box_1")
+        folder.rename(folder.parent / "127.0.0.1_acme_widgets_build_box_1")
+        c.agent.name = "build_box_1"
+        done = c.agent.configure(c.forge, "acme/widgets", check=False)
+        assert done.returncode == 1 and "already configured" in done.stderr, done
+        c.agent.configure(c.forge, "acme/widgets", "--replace")
+        assert len(c.agent.state()["registrations"]) == len(pairs)
+
+
+# ---- two repositories, one agent ----
+
+def test_the_end_of_one_repository_s_job_leaves_the_files_of_another_s_alone():
+    with Case(("acme/one", "else/one")) as c:
+        flag = c.root / "flag"
+        for name in c.repositories:
+            c.agent.configure(c.forge, name)
+        c.agent.start("--slots", "2").listening(2)
+        long = c.forge.push(job(f"""
+echo mine > "$RUNNER_TEMP/mine"; echo mine > kept; echo mine > "$RUNNER_TOOL_CACHE/t" 2>/dev/null || true
+touch {flag}.begun; until [ -e {flag} ]; do sleep 0.05; done
+echo "kept $(cat "$RUNNER_TEMP/mine") $(cat kept)"; echo "places $RUNNER_TEMP $RUNNER_TOOL_CACHE $GITHUB_WORKSPACE"
+"""), name="acme/one")
+        until("the long job began", pathlib.Path(f"{flag}.begun").exists)
+        short = c.forge.push(job('echo "places $RUNNER_TEMP $RUNNER_TOOL_CACHE $GITHUB_WORKSPACE"; rm -rf "$GITHUB_WORKSPACE"/*'), name="else/one")
+        (second,) = c.forge.ended(short)
+        flag.touch()
+        (first,) = c.forge.ended(long)
+        assert first["conclusion"] == second["conclusion"] == "success", (first, second)
+        assert "kept mine mine" in said(first), said(first)
+
+        def places(one):
+            return next(line for line in said(one).split("\n") if line.startswith("places ")).split()[1:]
+        assert not set(places(first)) & set(places(second)), (places(first), places(second))
+        assert c.agent.stop() == 0
+
+
+if __name__ == "__main__":
+    run(__name__)
