@@ -69,6 +69,9 @@ static void print_one(const json_t *one)
 	       json_get_string(one, "state"), text ? ": " : "", text ? text : "", poll ? poll : "never",
 	       json_get_string(one, "worker"), json_get_string(one, "actions_repository"),
 	       json_get_string(one, "on_failure"));
+	if (json_get_bool(one, "user_is_shared", false))
+		printf("  not apart  jobs of other registrations run as the same user and can see this one's processes and files; "
+		       "`configure --worker-user` gives each its own\n");
 }
 
 static int collect(const struct agent_store *store, bool running, json_t *list, struct err *err)
@@ -83,6 +86,22 @@ static int collect(const struct agent_store *store, bool running, json_t *list, 
 		registration_done(&reg);
 	}
 	return r;
+}
+
+/* Jobs of one user see each other's processes, and by them files and secrets: the kernel keeps apart what has users of its own. */
+static void mark_shared_users(json_t *list)
+{
+	size_t i, k;
+	json_t *one, *other;
+	json_array_foreach(list, i, one) {
+		const char *user = json_get_string(one, "worker_user");
+		bool shared = false;
+		json_array_foreach(list, k, other) {
+			const char *theirs = json_get_string(other, "worker_user");
+			shared = shared || (k != i && strcmp(user ? user : "", theirs ? theirs : "") == 0);
+		}
+		json_object_set_new(one, "user_is_shared", json_boolean(shared));
+	}
 }
 
 static void print_all(const json_t *list, pid_t pid, bool as_json)
@@ -125,6 +144,7 @@ int agent_status(int argc, char **argv)
 	} else if (r == ERR_NOT_FOUND) {
 		r = 0;
 	}
+	mark_shared_users(list);
 	if (r < 0)
 		log_err(&err);
 	else

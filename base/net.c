@@ -40,6 +40,12 @@ void net_easy_defaults(CURL *easy)
 #endif
 	curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	/* A proxy elsewhere has another loopback: what listens here is asked here, whatever the environment says of proxies. */
+	const char *others = getenv("no_proxy");
+	if (others == NULL || *others == '\0')
+		others = getenv("NO_PROXY");
+	_cleanup_free_ char *none = xasprintf("%s%slocalhost,127.0.0.0/8,::1", others != NULL ? others : "", others != NULL && *others != '\0' ? "," : "");
+	curl_easy_setopt(easy, CURLOPT_NOPROXY, none);
 }
 
 static int err_of(CURLcode code)

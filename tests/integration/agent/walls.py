@@ -283,6 +283,15 @@ def test_registrations_whose_names_differ_a_little_are_kept_apart():
 
 # ---- two repositories, one agent ----
 
+def test_the_status_says_which_registrations_are_not_kept_apart():
+    with Case(["acme/one", "acme/two"]) as c:
+        c.agent.configure(c.forge, "acme/one")
+        assert "not apart" not in c.agent.davit("status").stdout
+        c.agent.configure(c.forge, "acme/two")
+        assert c.agent.davit("status").stdout.count("not apart") == 2
+        assert all(r["user_is_shared"] for r in json.loads(c.agent.davit("status", "--json").stdout)["registrations"])
+
+
 def test_the_end_of_one_repository_s_job_leaves_the_files_of_another_s_alone():
     with Case(("acme/one", "else/one")) as c:
         flag = c.root / "flag"

@@ -348,6 +348,22 @@ static void a_proxy_gets_the_request(void **state)
 	assert_string_equal(str_peek(&c.a.body), "proxied http://shop.example/x");
 }
 
+static void loopback_goes_through_no_proxy_of_the_environment(void **state)
+{
+	(void)state;
+	setenv("http_proxy", "http://127.0.0.1:9", 1);
+	setenv("all_proxy", "http://127.0.0.1:9", 1);
+	CALL(c);
+	assert_int_equal(go(&c, "/echo"), 0);
+	assert_int_equal(c.a.status, 200);
+	CALL(name);
+	name.q.url = xasprintf("http://localhost:%d/echo", port);
+	name.w = wait_within(&name.w, 20000);
+	assert_int_equal(http_perform(name.h, &name.q, &name.w, &name.a, &name.err), 0);
+	unsetenv("http_proxy");
+	unsetenv("all_proxy");
+}
+
 struct async {
 	int done, last_result, last_status;
 	struct http *h;
@@ -548,6 +564,7 @@ int main(void)
 		cmocka_unit_test(a_redirect_to_a_file_or_without_end_is_refused),
 		cmocka_unit_test(a_header_with_a_line_break_is_refused),
 		cmocka_unit_test(a_proxy_gets_the_request),
+		cmocka_unit_test(loopback_goes_through_no_proxy_of_the_environment),
 		cmocka_unit_test(transfers_run_side_by_side_with_other_descriptors),
 		cmocka_unit_test(waiting_for_a_poll_costs_no_wake_ups),
 		cmocka_unit_test(a_pulled_answer_is_whole_and_waits_outside_until_it_is_read),
