@@ -386,6 +386,28 @@ static void remove_empty(struct target *t, const char *path)
 	}
 }
 
+/* In this order, each durable before the next: the content back, the manifest gone, the rest gone. Whoever goes on finds a snapshot that is
+ * whole, or one that has nothing more to give. */
+static int put_back(const struct step_context *c, struct target *t, const struct change *change, const char *manifest, struct err *err)
+{
+	const json_t *all = json_get_array(change->extra, "paths");
+	const char **paths = xcalloc(json_array_size(all) + 1, sizeof(*paths));
+	size_t count = 0;
+
+	int r = restore_all(c, t, change, err);
+	for (size_t i = 0; i < json_array_size(all); i++)
+		if (json_get_string(json_array_get(all, i), "path"))
+			paths[count++] = json_get_string(json_array_get(all, i), "path");
+	if (r == 0 && count > 0)
+		r = t->view.type->barrier(t, paths, count, err);
+	free(paths);
+	if (r == 0)
+		r = t->view.type->remove(t, manifest, err);
+	if (r == 0)
+		r = t->view.type->barrier(t, (const char *const[]){ change->path }, 1, err);
+	return r;
+}
+
 static int undo(const struct step_context *c, struct target *t, const struct change *change, struct err *err)
 {
 	_cleanup_(node_done) struct node n = { 0 };
@@ -393,18 +415,44 @@ static int undo(const struct step_context *c, struct target *t, const struct cha
 	_cleanup_free_ char *file = fs_join(change->path, "manifest");
 
 	int r = t->view.type->stat(&t->view, change->path, &n, err);
-	if (r < 0)
-		return r;
-	if (n.type == NODE_ABSENT)
-		return 0;
-	r = t->view.type->stat(&t->view, file, &manifest, err);
-	/* Without its manifest it was never whole, so nothing after it was begun: there is nothing to put back. */
+	if (r == 0 && n.type != NODE_ABSENT)
+		r = t->view.type->stat(&t->view, file, &manifest, err);
+	/* Without its manifest it was never whole, so nothing after it was begun; or its content is back already. */
 	if (r == 0 && json_get_bool(change->extra, "restore", false) && manifest.type == NODE_FILE)
-		r = restore_all(c, t, change, err);
-	if (r == 0)
+		r = put_back(c, t, change, file, err);
+	if (r == 0 && n.type != NODE_ABSENT)
 		r = t->view.type->remove_tree(t, change->path, err);
 	if (r == 0)
 		remove_empty(t, change->path);
+	return r;
+}
+
+/* The newest snapshot that this step made and that is whole: its place; NULL: none. A folder without one says nothing. */
+static int newest_whole(const struct step_context *c, struct view *v, const char *former_release, char **ret, struct manifest *m, struct err *err)
+{
+	_cleanup_free_ char *dir = snapshots_dir(c, v);
+	_cleanup_(kept_done) struct kept_list kept = { 0 };
+
+	int r = kept_list(v, dir, "", "", &kept, err);
+	for (size_t i = kept.count; r == 0 && i-- > 0;) {
+		const char *name = kept.items[i].name;
+		_cleanup_(str_done) struct str text = STR_INIT(MANIFEST_MAX);
+		if (former_release && (strcmp(name, former_release) == 0 || strncmp(name, former_release, KEPT_TIME) < 0))
+			return 0;
+		_cleanup_free_ char *path = xasprintf("%s/%s/%d", dir, name, c->index), *file = fs_join(path, "manifest");
+		r = v->type->read(v, file, MANIFEST_MAX, &text, err);
+		if (r == ERR_NOT_FOUND) {
+			err_clear(err);
+			r = 0;
+			continue;
+		}
+		if (r == 0)
+			r = manifest_parse(file, str_peek(&text), text.len, m, err);
+		if (r < 0)
+			return err_wrap(err, r, "read the snapshot '%s' on '%s'", path, v->name);
+		*ret = TAKE(path);
+		return 0;
+	}
 	return r;
 }
 
@@ -412,29 +460,43 @@ static int undo(const struct step_context *c, struct target *t, const struct cha
  * back by itself. */
 static int restore(const struct step_context *c, struct target *t, const char *former_release, struct err *err)
 {
-	_cleanup_free_ char *dir = snapshots_dir(c, &t->view);
-	_cleanup_(kept_done) struct kept_list kept = { 0 };
 	_cleanup_(manifest_done) struct manifest m = { 0 };
-	_cleanup_(str_done) struct str text = STR_INIT(MANIFEST_MAX);
+	_cleanup_free_ char *path = NULL;
 	struct change change = { 0 };
 
 	if (c->deployment->undoing)
 		return 0;
-	int r = kept_list(&t->view, dir, "", "", &kept, err);
+	int r = newest_whole(c, &t->view, former_release, &path, &m, err);
 	if (r < 0)
 		return r;
-	const char *newest = kept.count > 0 ? kept.items[kept.count - 1].name : NULL;
-	if (!newest || (former_release && (strcmp(newest, former_release) == 0 || strncmp(newest, former_release, KEPT_TIME) < 0)))
+	if (!path)
 		return err_set(err, ERR_NOT_FOUND, "there is no snapshot that was taken after release '%s'", former_release ? former_release : "-");
-	_cleanup_free_ char *path = xasprintf("%s/%s/%d", dir, newest, c->index), *file = fs_join(path, "manifest");
-	r = t->view.type->read(&t->view, file, MANIFEST_MAX, &text, err);
-	if (r == 0)
-		r = manifest_parse(file, str_peek(&text), text.len, &m, err);
-	if (r < 0)
-		return err_wrap(err, r, "read the snapshot '%s' on '%s'", path, t->view.name);
 	change.path = path;
 	change.extra = m.head;
 	return restore_all(c, t, &change, err);
+}
+
+/* What an undo that died left of a snapshot's folder is none, and takes the place of none. */
+static int drop_empty(struct target *t, const char *dir, struct kept_list *kept, struct err *err)
+{
+	size_t whole = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < kept->count && r == 0; i++) {
+		_cleanup_free_ char *path = fs_join(dir, kept->items[i].name);
+		_cleanup_(strv_done) struct strv names = { 0 };
+		r = t->view.type->list(&t->view, path, &names, err);
+		if (r == 0 && names.count == 0)
+			r = t->view.type->remove(t, path, err);
+		else if (r == 0) {
+			const struct kept one = kept->items[i];
+			kept->items[i] = kept->items[whole];
+			kept->items[whole++] = one;
+		}
+	}
+	while (r == 0 && kept->count > whole)
+		free(kept->items[--kept->count].name);
+	return r;
 }
 
 static int clean(const struct step_context *c, struct target *t, struct err *err)
@@ -444,6 +506,8 @@ static int clean(const struct step_context *c, struct target *t, struct err *err
 	_cleanup_(kept_done) struct kept_list kept = { 0 };
 
 	int r = kept_list(&t->view, dir, "", "", &kept, err);
+	if (r == 0)
+		r = drop_empty(t, dir, &kept, err);
 	for (size_t i = 0; r == 0 && i + (size_t) in->files.keep < kept.count; i++) {
 		_cleanup_free_ char *path = fs_join(dir, kept.items[i].name);
 		r = t->view.type->remove_tree(t, path, err);

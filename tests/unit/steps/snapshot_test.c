@@ -102,6 +102,154 @@ static void an_interrupted_restore_goes_on(void **state)
 	assert_false(there(f, "data/uploads.davit-restored"));
 }
 
+/* ---- a target that dies: from its n-th change on nothing is done any more ---- */
+
+static const struct target_type *living;
+static int changes_left;
+
+static int one_more(struct err *err)
+{
+	return changes_left-- > 0 ? 0 : err_set(err, ERR_FAILED, "dead");
+}
+
+static int dying_mkdir(struct target *t, const char *path, const struct node_attr *attr, struct err *err)
+{
+	int r = one_more(err);
+	return r < 0 ? r : living->mkdir(t, path, attr, err);
+}
+
+static int dying_rename(struct target *t, const char *from, const char *to, struct err *err)
+{
+	int r = one_more(err);
+	return r < 0 ? r : living->rename(t, from, to, err);
+}
+
+static int dying_remove(struct target *t, const char *path, struct err *err)
+{
+	int r = one_more(err);
+	return r < 0 ? r : living->remove(t, path, err);
+}
+
+static int dying_copy(struct target *t, const char *from, const char *to, struct err *err)
+{
+	int r = one_more(err);
+	return r < 0 ? r : living->copy(t, from, to, err);
+}
+
+static int dying_set_attr(struct target *t, const char *path, const struct node_attr *attr, struct err *err)
+{
+	int r = one_more(err);
+	return r < 0 ? r : living->set_attr(t, path, attr, err);
+}
+
+/* Entry by entry, the last name first: what is removed when it dies is half of the tree. */
+static int dying_remove_tree(struct target *t, const char *path, struct err *err)
+{
+	_cleanup_(tree_done) struct tree tree = { 0 };
+	_cleanup_(node_done) struct node n = { 0 };
+	int r = living->stat(&t->view, path, &n, err);
+	if (r < 0 || n.type == NODE_ABSENT)
+		return r;
+	if (n.type == NODE_DIR)
+		r = living->tree(&t->view, path, false, &tree, err);
+	for (size_t i = tree.count; r == 0 && i-- > 0;) {
+		_cleanup_free_ char *one = fs_join(path, tree.entries[i].path);
+		r = dying_remove(t, one, err);
+	}
+	return r < 0 ? r : dying_remove(t, path, err);
+}
+
+static int undo_that_dies(struct fixture *f, int after)
+{
+	struct target_type dying = *f->target->view.type;
+	living = f->target->view.type;
+	changes_left = after;
+	dying.mkdir = dying_mkdir;
+	dying.rename = dying_rename;
+	dying.remove = dying_remove;
+	dying.remove_tree = dying_remove_tree;
+	dying.copy = dying_copy;
+	dying.set_attr = dying_set_attr;
+	f->target->view.type = &dying;
+	int r = fixture_undo(f);
+	f->target->view.type = living;
+	return r;
+}
+
+static void use_in_the_meantime(struct fixture *f)
+{
+	fixture_write(f, "data/uploads/photo", "overwritten", 0644);
+	fixture_write(f, "data/uploads/later", "x", 0644);
+	fixture_write(f, "data/uploads/cache/x", "newer cache", 0644);
+	make_dir(f, "data/uploads/gone/cache");
+	fixture_write(f, "data/uploads/gone/cache/y", "of a directory that came later", 0644);
+	fixture_write(f, "data/uploads/gone/z", "x", 0644);
+	make_dir(f, "data/uploads/whole");
+	fixture_write(f, "data/uploads/whole/one", "another", 0644);
+	make_dir(f, "data/absent/cache");
+	fixture_write(f, "data/absent/cache/z", "of what was not there", 0644);
+	fixture_write(f, "data/absent/other", "x", 0644);
+}
+
+static void assert_back(struct fixture *f)
+{
+	assert_file(f, "data/uploads/photo", "jpeg");
+	assert_file(f, "data/uploads/whole/one", "1");
+	assert_file(f, "data/uploads/cache/x", "newer cache");
+	assert_file(f, "data/uploads/gone/cache/y", "of a directory that came later");
+	assert_file(f, "data/absent/cache/z", "of what was not there");
+	assert_false(there(f, "data/uploads/later"));
+	assert_false(there(f, "data/uploads/gone/z"));
+	assert_false(there(f, "data/absent/other"));
+	assert_false(there(f, "data/uploads.davit-former"));
+	assert_false(there(f, "data/uploads.davit-restored"));
+	assert_false(there(f, "data/absent.davit-former"));
+	assert_false(there(f, "base/snapshots"));
+}
+
+/* It dies after each of its changes, and once more after each of those of whoever goes on; what the snapshot left out is there throughout. */
+static void what_a_snapshot_left_out_outlives_an_undo_that_dies_anywhere(void **state)
+{
+	(void) state;
+	bool whole = false;
+	for (int after = 0; !whole && after < 200; after++) {
+		struct fixture *f;
+		assert_int_equal(fixture_setup((void **) &f), 0);
+		make_data(f);
+		make_dir(f, "data/uploads/whole");
+		fixture_write(f, "data/uploads/whole/one", "1", 0644);
+		take(f, "{files: {paths: [DIR/data/uploads, DIR/data/absent], restore_on_rollback: true, exclude: [cache/]}}");
+		use_in_the_meantime(f);
+		whole = undo_that_dies(f, after) == 0;
+		for (int again = 0; again < 2; again++) {
+			assert_file(f, "data/uploads/cache/x", "newer cache");
+			assert_file(f, "data/uploads/gone/cache/y", "of a directory that came later");
+			err_clear(&f->err);
+			undo_that_dies(f, again ? after : after / 2);
+		}
+		err_clear(&f->err);
+		must(f, fixture_undo(f));
+		assert_back(f);
+		fixture_teardown((void **) &f);
+	}
+	assert_true(whole);
+}
+
+/* The folder of a snapshot whose undo died before it was removed. */
+static void an_empty_folder_is_no_snapshot(void **state)
+{
+	struct fixture *f = *state;
+	make_data(f);
+	take(f, "{files: {paths: [DIR/data/uploads], keep: 1}}");
+	make_dir(f, "base/snapshots/shop.test/20260201T000000-000009");
+	fixture_write(f, "data/uploads/photo", "overwritten", 0644);
+	must(f, f->c.type->restore(&f->c, f->target, "20260101T000000-000001", &f->err));
+	assert_file(f, "data/uploads/photo", "jpeg");
+	must(f, f->c.type->clean(&f->c, f->target, &f->err));
+	assert_true(there(f, PLACE));
+	assert_false(there(f, "base/snapshots/shop.test/20260201T000000-000009"));
+}
+
 static void a_damaged_snapshot_is_not_put_back(void **state)
 {
 	struct fixture *f = *state;
@@ -149,6 +297,8 @@ int main(void)
 		T(a_snapshot_is_a_copy_and_no_link),
 		T(a_rollback_puts_the_content_back_where_it_was_asked_for),
 		T(an_interrupted_restore_goes_on),
+		cmocka_unit_test(what_a_snapshot_left_out_outlives_an_undo_that_dies_anywhere),
+		T(an_empty_folder_is_no_snapshot),
 		T(a_damaged_snapshot_is_not_put_back),
 		T(only_the_newest_snapshots_stay),
 		T(paths_that_overlap_or_hold_davits_own_files_are_refused),
