@@ -34,5 +34,7 @@ struct cli_rest { char **words; size_t count; };
 int cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_rest *ret);
 /* Says an error; with --json also {"exit_status","error":{"code","text","hint"}} on standard output. Returns status. */
 int cli_fail(const struct err *err, int status);
+/* What was printed did not all arrive (a full disk; a closed pipe where SIGPIPE is ignored): says so. For commands that only print. */
+bool cli_output_failed(void);
 /* --json, --trace and -v are known to every command. */
 bool cli_json(void);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/cli.h"
 #include "agent/commands.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -74,8 +75,10 @@ static int run_command(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		if (strcmp(argv[1], commands[i].name) != 0)
 			continue;
-		if (commands[i].run != NULL)
-			return commands[i].run(argc - 1, argv + 1);
+		if (commands[i].run != NULL) {
+			int status = commands[i].run(argc - 1, argv + 1);
+			return commands[i].summary != NULL && cli_output_failed() && status == 0 ? 1 : status;
+		}
 		/* davit-step has several commands and keeps the word; davit-forge has one. */
 		bool keeps_word = strcmp(commands[i].program, "davit-step") == 0;
 		return execute(commands[i].program, keeps_word ? argv : argv + 1);
@@ -107,11 +110,11 @@ int main(int argc, char **argv)
 		return help_of(argc, argv);
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
 		print_help(stdout);
-		return 0;
+		return cli_output_failed();
 	}
 	if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) {
 		puts("davit " DAVIT_VERSION);
-		return 0;
+		return cli_output_failed();
 	}
 	return run_command(argc, argv);
 }

@@ -308,6 +308,23 @@ static int undo(const struct step_context *c, struct target *t, const struct cha
 	return r;
 }
 
+static int release_now(const struct step_context *c, struct view *v, char **ret, struct err *err)
+{
+	const struct archive_upload_in *in = c->input;
+	_cleanup_(node_done) struct node current = { 0 };
+	_cleanup_free_ char *path = NULL;
+
+	int r = fs_normalize(in->path, &path, err);
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *link = fs_join(path, "current");
+	r = v->type->stat(v, link, &current, err);
+	const char *slash = r == 0 && current.type == NODE_LINK ? strrchr(current.link, '/') : NULL;
+	if (r == 0)
+		*ret = xstrdup(slash ? slash + 1 : current.type == NODE_LINK ? current.link : "");
+	return r;
+}
+
 /* ---- retention ---- */
 
 static int remove_release(const struct step_context *c, struct target *t, const struct upload_places *at, const char *name,
@@ -405,5 +422,6 @@ const struct step_type archive_upload_step = {
 	.apply = apply,
 	.verify = verify,
 	.undo = undo,
+	.release = release_now,
 	.clean = clean,
 };

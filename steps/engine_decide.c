@@ -84,6 +84,20 @@ static int barrier_all(struct engine *e, struct err *err)
 	return r;
 }
 
+char *engine_half_made(struct engine *e)
+{
+	_cleanup_(plan_done) struct plan all = { 0 };
+	if (store_change_list(e->store, e->id, &all, NULL) < 0)
+		return xstrdup("the changes of the deployment cannot be read");
+	for (size_t i = 0; i < all.count; i++) {
+		const struct change *c = &all.changes[i];
+		if (c->state == CHANGE_INTENT || c->state == CHANGE_STARTED || c->state == CHANGE_UNKNOWN)
+			return xasprintf("step %d (%s) ended in the middle of its changes: '%s' on '%s' is not made", c->step_index + 1, c->step, c->path,
+			                 c->target);
+	}
+	return NULL;
+}
+
 int engine_commit(struct engine *e, struct err *err)
 {
 	/* Looked at behind the barrier: what is seen now is durable. */

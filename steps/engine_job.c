@@ -330,10 +330,12 @@ static int decide_job(struct engine *e, const char *status, const char *on_failu
 		return r == ERR_LOCKED ? 5 : 4;
 	if (committed)
 		return engine_finish_commit(e, err) < 0 ? 4 : 0;
-	if (strcmp(status, "success") == 0 && !failed && e->state == DEPLOYMENT_OPEN)
+	/* A step that was killed has told nobody that it failed, and the job may have gone on (continue-on-error). */
+	_cleanup_free_ char *half = failed ? NULL : engine_half_made(e);
+	if (strcmp(status, "success") == 0 && !failed && half == NULL && e->state == DEPLOYMENT_OPEN)
 		return commit_job(e, err);
 	/* Of our own: the journal's object gets another one when it is held. */
-	_cleanup_free_ char *why = xstrdup(json_get_string(e->doc, "reason"));
+	_cleanup_free_ char *why = xstrdup(half != NULL ? half : json_get_string(e->doc, "reason"));
 	err_set(&e->reason, ERR_FAILED, "%s", why ? why : cancelled ? "the job was cancelled" : "the job failed");
 	if (hold && !cancelled && e->state == DEPLOYMENT_OPEN) {
 		engine_hold(e, why ? why : "the job failed", err);

@@ -128,12 +128,12 @@ bool engine_anything_begun(const struct engine *e);
 void engine_leave_over(struct engine *e, const char *target, const char *path, int64_t change, const char *fmt, ...) _printf_(5, 6);
 /* Before the deployment is held after an undo that ended with `code`: whatever is still in place and not named yet, newest first. */
 void engine_leave_rest(struct engine *e, int code);
-/* The release that `current` named before; "" there was none, NULL the deployment switches nothing. free() */
-char *engine_former_release(struct engine *e, const struct plan *changes);
 
 /* ---- engine_decide.c ---- */
 /* From here on a first SIGINT and a SIGTERM stop nothing: what is left must be done. A second SIGINT stops an undo. */
 void engine_past_cancel(struct engine *e);
+/* A step died in the middle of a change (of a job that went on): its record says neither made nor taken back. free() what; NULL: none. */
+char *engine_half_made(struct engine *e);
 int engine_commit(struct engine *e, struct err *err);             /* ERR_CONFLICT and the like: not marked, undo; ERR_UNKNOWN: nobody can tell yet */
 int engine_finish_commit(struct engine *e, struct err *err);      /* the anchor is marked: journal, other marks, cleaning, report */
 int engine_finish_undone(struct engine *e, int exit_status, struct err *err);

@@ -404,22 +404,87 @@ static int look_again(struct engine *e, struct plan *all, bool *ret_again, struc
 
 /* ---- after the changes ---- */
 
-char *engine_former_release(struct engine *e, const struct plan *changes)
+static bool changed_on(const struct engine *e, const char *id, const struct etarget *et)
 {
-	(void)e;
-	for (size_t i = 0; i < changes->count; i++) {
-		const struct change *c = &changes->changes[i];
-		const char *link = c->kind == CHANGE_LINK ? json_get_string(c->after, "link") : NULL;
-		if (link == NULL || !str_starts(link, "releases/"))
-			continue;
-		const char *before = json_get_string(c->before, "link");
-		const char *slash = before ? strrchr(before, '/') : NULL;
-		return xstrdup(slash ? slash + 1 : before ? before : "");
-	}
-	return NULL;
+	_cleanup_(plan_done) struct plan changes = { 0 };
+	if (id == NULL || store_change_list(e->store, id, &changes, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < changes.count; i++)
+		if (strcmp(changes.changes[i].target, et->name) == 0)
+			return true;
+	return false;
 }
 
-static int restore_step(struct engine *e, struct estep *s, const char *former, struct err *err)
+/* Before this deployment something of an earlier one was there: a release, a file that it changed, or what the journal knows of. Directories
+ * say nothing: they may have been made for the first one. */
+static bool had_before(const struct engine *e, const struct plan *all, const struct etarget *et)
+{
+	for (size_t i = 0; i < all->count; i++) {
+		const struct change *c = &all->changes[i];
+		enum node_type before = node_type_of(c->before);
+		if (strcmp(c->target, et->name) == 0 && c->kind != CHANGE_COMMAND && before != NODE_ABSENT && before != NODE_DIR)
+			return true;
+	}
+	const struct store_filter filter = { .name = e->name, .environment = e->environment };
+	_cleanup_json_ json_t *list = NULL;
+	if (store_deployment_list(e->store, &filter, &list, NULL) < 0)
+		return false;
+	size_t i;
+	json_t *doc;
+	json_array_foreach(list, i, doc)
+		if (engine_state_of(doc) == DEPLOYMENT_COMMITTED && changed_on(e, json_get_string(doc, "id"), et))
+			return true;
+	return false;
+}
+
+/* DAVIT_FORMER_RELEASE of one target, asked of itself once its changes are taken back: a release that this deployment did not touch counts as
+ * well. NULL in *ret: it had nothing of an earlier deployment. */
+static int former_release(struct engine *e, const struct plan *all, struct etarget *et, char **ret, struct err *err)
+{
+	for (size_t i = 0; i < e->step_count; i++) {
+		const struct estep *s = &e->steps[i];
+		for (size_t j = 0; s->type->release != NULL && j < s->target_count; j++) {
+			_cleanup_free_ char *name = NULL;
+			if (s->etargets[j] != et)
+				continue;
+			int r = s->type->release(&s->context, &et->t->view, &name, err);
+			if (r < 0)
+				return r;
+			if (name != NULL && *name != '\0') {
+				*ret = TAKE(name);
+				return 0;
+			}
+		}
+	}
+	*ret = had_before(e, all, et) ? xstrdup("") : NULL;
+	return 0;
+}
+
+/* An expression that names what a step gives that was not reached: nobody knows what it would have been. */
+static bool is_unresolved(const json_t *value)
+{
+	size_t i;
+	const char *key, *open;
+	json_t *member;
+	if (json_is_string(value))
+		return (open = strstr(json_string_value(value), "${{")) != NULL && strstr(open, "}}") != NULL;
+	json_array_foreach((json_t *)value, i, member)
+		if (is_unresolved(member))
+			return true;
+	json_object_foreach((json_t *)value, key, member)
+		if (is_unresolved(member))
+			return true;
+	return false;
+}
+
+static int restore_on(struct engine *e, struct estep *s, size_t i, const struct plan *all, struct err *err)
+{
+	_cleanup_free_ char *former = NULL;
+	int r = former_release(e, all, s->etargets[i], &former, err);
+	return r < 0 ? r : s->type->restore(&s->context, s->targets[i], former, err);
+}
+
+static int restore_step(struct engine *e, struct estep *s, const struct plan *all, struct err *err)
 {
 	for (size_t i = 0; i < s->target_count; i++) {
 		int64_t pause = FIRST_PAUSE_MS;
@@ -429,7 +494,7 @@ static int restore_step(struct engine *e, struct estep *s, const char *former, s
 			continue;
 		}
 		do {
-			r = s->type->restore(&s->context, s->targets[i], former, err);
+			r = restore_on(e, s, i, all, err);
 			if (!engine_may_retry(r))
 				break;
 			r = meet_again(e, s->etargets[i], r, &pause, err);
@@ -444,14 +509,18 @@ static int restore_step(struct engine *e, struct estep *s, const char *former, s
 	return 0;
 }
 
-static int restore_steps(struct engine *e, const char *former, struct err *err)
+static int restore_steps(struct engine *e, const struct plan *all, struct err *err)
 {
 	for (size_t i = 0; i < e->step_count; i++) {
 		struct estep *s = &e->steps[i];
 		/* All of them, also those that were not reached: a target that was restarted in between runs the new version already. */
 		if (s->type->restore == NULL || (e->only_step >= 0 && s->index != e->only_step))
 			continue;
-		int r = restore_step(e, s, former, err);
+		if (is_unresolved(s->input)) {
+			engine_say(e, "info", "%s: nothing is done for it after the undo, since it names what a step gives that was not reached", s->display);
+			continue;
+		}
+		int r = restore_step(e, s, all, err);
 		if (r < 0)
 			return r;
 	}
@@ -463,7 +532,7 @@ static int gate_again(struct engine *e, struct err *err)
 {
 	for (size_t i = 0; i < e->step_count; i++) {
 		struct estep *s = &e->steps[i];
-		if (s->type->probe == NULL || !s->has_baseline)
+		if (s->type->probe == NULL || !s->has_baseline || is_unresolved(s->input))
 			continue;
 		struct err why = ERR_INIT;
 		char line[ERR_FRAME_SIZE];
@@ -551,11 +620,11 @@ static int undo_until_durable(struct engine *e, struct plan *all, struct err *er
 	return r;
 }
 
-static int undo_pass(struct engine *e, struct plan *all, const char *former, bool *ret_again, struct err *err)
+static int undo_pass(struct engine *e, struct plan *all, bool *ret_again, struct err *err)
 {
 	int r = undo_until_durable(e, all, err);
 	if (r == 0 && engine_anything_begun(e)) {
-		r = SIM_MUTANT == 12 ? 0 : restore_steps(e, former, err);
+		r = SIM_MUTANT == 12 ? 0 : restore_steps(e, all, err);
 		if (r == 0 && e->only_step < 0)
 			r = gate_again(e, err);
 		if (r == 0)
@@ -592,13 +661,12 @@ int engine_undo(struct engine *e, struct err *err)
 	int r = store_change_list(e->store, e->id, &all, err);
 	if (r < 0)
 		return r;
-	_cleanup_free_ char *former = engine_former_release(e, &all);
 	bool again = false;
 	/* A former process may have been the one that took them back. */
 	r = look_again(e, &all, &again, err);
 	for (int i = 0; r == 0 && i < UNDO_PASSES; i++) {
 		again = false;
-		r = undo_pass(e, &all, former, &again, err);
+		r = undo_pass(e, &all, &again, err);
 		if (!again)
 			break;
 	}

@@ -160,14 +160,13 @@ static int restore(const struct step_context *c, struct target *t, const char *f
 	const struct run_in *in = c->input;
 	if (in->after_undo == NULL)
 		return 0;
-	bool none = former_release == NULL || *former_release == '\0';
-	if (none && in->when_none == RUN_WHEN_NONE_SKIP) {
+	if (former_release == NULL && in->when_none == RUN_WHEN_NONE_SKIP) {
 		if (c->report != NULL)
-			c->report(c->engine,
-				  "after_undo is left out: there was no release before (when_none: run would run it)");
+			c->report(c->engine, "after_undo is left out: '%s' had nothing of an earlier deployment (when_none: run would run it)",
+				  t->view.name);
 		return 0;
 	}
-	int r = run_one(c, t, in->after_undo, none ? "" : former_release, false, err);
+	int r = run_one(c, t, in->after_undo, former_release == NULL ? "" : former_release, false, err);
 	return r < 0 ? err_wrap(err, r, "after_undo on '%s'", t->view.name) : 0;
 }
 

@@ -10,6 +10,7 @@
  * | verify   | one change, read-only       | reads    | looks afresh; ERR_CONFLICT says what differs                     | change_compare |
  * | undo     | one change, its target      | writes   | reverses what the record says; twice equals once                 | change_undo |
  * | probe    | input                       | reads    | steps without changes that judge (health-gate): ERR_FAILED says why | none |
+ * | release  | input, one read-only target | reads    | the name of the release that is valid there now; "" none         | none    |
  * | restore  | input, target (in undo, after all changes are taken back) | writes | restore_on_rollback, after_undo         | none    |
  * | settled  | input, the outcome          | –        | after the decision (notify); failure is a warning                | none    |
  * | clean    | input, target, after the commit | writes | retention: releases and snapshots beyond `keep`                | none    |
@@ -86,6 +87,9 @@ struct step_type {
 	int (*undo)(const struct step_context *c, struct target *t, const struct change *change, struct err *err);
 	/* baseline: one round before the first change, to remember. */
 	int (*probe)(const struct step_context *c, bool baseline, struct err *err);
+	int (*release)(const struct step_context *c, struct view *v, char **ret, struct err *err);      /* free() */
+	/* former_release: the release that is valid on this target again; "": there is none, as before; NULL: the target had nothing of an
+	 * earlier deployment. */
 	int (*restore)(const struct step_context *c, struct target *t, const char *former_release, struct err *err);
 	int (*settled)(const struct step_context *c, const struct step_outcome *outcome, struct err *err);
 	int (*clean)(const struct step_context *c, struct target *t, struct err *err);

@@ -111,6 +111,9 @@ static void after_undo_gets_the_former_release_or_is_left_out(void **state)
 	assert_null(fixture_read(f, "after"));
 	assert_int_equal(f->c.type->restore(&f->c, f->target, "20260131T102030-3fa94c", &f->err), 0);
 	assert_file(f, "after", "<20260131T102030-3fa94c>");
+	/* It had something, only no release: a change of settings alone. */
+	assert_int_equal(f->c.type->restore(&f->c, f->target, "", &f->err), 0);
+	assert_file(f, "after", "<>");
 	fixture_input(
 		f, "run",
 		"command: ['true']\nwhen_none: run\nafter_undo: printf '<%s>' \"$DAVIT_FORMER_RELEASE\" > DIR/after\n");
