@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The shop: a web service that serves the release it was started from."""
+"""serve.py PORT SETTINGS: the shop, a web service that serves the release and the settings it was started with."""
+import configparser
 import http.server
 import os
 import sys
@@ -7,17 +8,26 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 with open(os.path.join(HERE, "VERSION"), encoding="utf-8") as f:
     VERSION = f.read().strip()
+SETTINGS = configparser.ConfigParser()
+SETTINGS.read(sys.argv[2])
+CURRENCY = SETTINGS["shop"]["currency"]
+
+
+def answer():
+    if os.path.exists(os.path.join(HERE, "BROKEN")):
+        return 500, f"shop {VERSION} cannot reach its database\n"
+    if CURRENCY not in ("EUR", "SEK"):
+        return 500, f"shop {VERSION} does not know the currency {CURRENCY}\n"
+    return 200, f"shop {VERSION} is open, prices in {CURRENCY}\n"
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        broken = os.path.exists(os.path.join(HERE, "BROKEN"))
-        status = 500 if broken else 200
-        body = (f"shop {VERSION} cannot reach its database\n" if broken else f"shop {VERSION} is open\n").encode()
+        status, body = answer()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(body.encode())
 
     def log_message(self, *args):
         pass
