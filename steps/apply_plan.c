@@ -3,6 +3,7 @@
 #include "base/digest.h"
 #include "base/fs.h"
 #include "steps/apply.h"
+#include "steps/seen_nodes.h"
 #include "steps/step_plan.h"
 
 struct planner {
@@ -10,6 +11,7 @@ struct planner {
 	struct view *v;
 	const struct resources *all;
 	struct plan *plan;
+	struct seen_nodes *seen;
 	struct str refused; /* sentences, "; " between */
 	size_t refusals;
 	struct str allow; /* the keys that would have to be allowed */
@@ -130,27 +132,27 @@ static int plan_one(struct planner *p, const struct resource *r, struct err *err
 	static const enum change_kind kinds[] = {CHANGE_FILE, CHANGE_DIR, CHANGE_LINK};
 	static const enum node_type types[] = {NODE_FILE, NODE_DIR, NODE_LINK};
 	_cleanup_(str_done) struct str content = STR_INIT(APPLY_MAX_CONTENT + (128 << 10));
-	_cleanup_(node_done) struct node now = {0};
 	_cleanup_json_ json_t *before = NULL, *row = NULL;
-	int ret = p->v->type->stat(p->v, r->path, &now, err);
-	if (ret == 0)
-		ret = change_look(p->v, r->path, true, &before, err);
+	const struct node *now = NULL;
+	int ret = seen_look(p->seen, p->v, r->path, &before, err);
 	if (ret == 0 && r->kind == RESOURCE_FILE)
 		ret = resource_content(p->c, r, &content, err);
 	if (ret == 0)
 		ret = apply_row_get(p->c, p->v, r->key, &row, err);
 	if (ret == 0)
-		ret = step_plan_parents(p->v, p->plan, r->path, err);
+		ret = step_plan_parents(p->v, p->seen, p->plan, r->path, err);
+	if (ret == 0)
+		ret = seen_stat(p->seen, p->v, r->path, &now, err);
 	if (ret < 0)
 		return err_wrap(err, ret, "resource %s", r->key);
-	_cleanup_json_ json_t *after = node_wanted(r, &now, before, &content);
-	if (now.type != NODE_ABSENT && now.type != types[r->kind])
-		return plan_replace(p, r, &now, before, after, &content, err);
+	_cleanup_json_ json_t *after = node_wanted(r, now, before, &content);
+	if (now->type != NODE_ABSENT && now->type != types[r->kind])
+		return plan_replace(p, r, now, before, after, &content, err);
 	_cleanup_json_ json_t *new_row = apply_row(p->c, r, after);
 	bool differs = step_node_differs(before, after);
 	if (!differs && row != NULL && json_equal(row, new_row))
 		return 0;
-	enum change_action action = now.type == NODE_ABSENT ? ACTION_CREATE : differs ? ACTION_UPDATE : ACTION_ADOPT;
+	enum change_action action = now->type == NODE_ABSENT ? ACTION_CREATE : differs ? ACTION_UPDATE : ACTION_ADOPT;
 	struct change *change = add(p, kinds[r->kind], action, r->path, before, after);
 	if (r->kind == RESOURCE_FILE && action != ACTION_ADOPT)
 		str_append_n(&change->content, str_peek(&content), content.len);
@@ -186,14 +188,14 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 {
 	const char *path = strchr(key, ':') != NULL ? strchr(key, ':') + 1 : key;
 	const char *type = json_get_string(row, "type");
-	_cleanup_(node_done) struct node now = {0};
+	const struct node *now = NULL;
 	_cleanup_json_ json_t *before = NULL, *after = json_pack("{s:s}", "type", "absent");
-	int r = p->v->type->stat(p->v, path, &now, err);
+	int r = seen_look(p->seen, p->v, path, &before, err);
 	if (r == 0)
-		r = change_look(p->v, path, true, &before, err);
+		r = seen_stat(p->seen, p->v, path, &now, err);
 	if (r < 0)
 		return r;
-	bool there = type != NULL && strcmp(kind_of_node(now.type), type) == 0;
+	bool there = type != NULL && strcmp(kind_of_node(now->type), type) == 0;
 	if (there && json_get_bool(row, "protect", false)) {
 		refuse(p, key, false,
 		       "left the desired state, but it is protected (`protect: true`): put it back, without `protect` "
@@ -205,7 +207,7 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 		return 0;
 	}
 	bool more = false;
-	if (there && now.type == NODE_DIR) {
+	if (there && now->type == NODE_DIR) {
 		r = holds_more(p, path, &more, err);
 		if (r < 0)
 			return r;
@@ -237,6 +239,14 @@ static int deepest_first(const void *a, const void *b)
 	return strcmp(q != NULL ? q : *y, p != NULL ? p : *x);
 }
 
+static int look_left(struct planner *p, const char *const *keys, size_t count, struct err *err)
+{
+	_cleanup_(strv_done) struct strv paths = {0};
+	for (size_t i = 0; i < count; i++)
+		strv_add(&paths, strchr(keys[i], ':') != NULL ? strchr(keys[i], ':') + 1 : keys[i]);
+	return seen_fetch_contents(p->seen, p->v, &paths, err);
+}
+
 static int plan_left(struct planner *p, struct err *err)
 {
 	_cleanup_json_ json_t *left = NULL;
@@ -249,22 +259,39 @@ static int plan_left(struct planner *p, struct err *err)
 	const char **keys = xcalloc(json_object_size(left) + 1, sizeof(*keys));
 	json_object_foreach(left, key, row) keys[count++] = key;
 	qsort(keys, count, sizeof(*keys), deepest_first);
+	r = look_left(p, keys, count, err);
 	for (size_t i = 0; r == 0 && i < count; i++)
 		r = plan_destroy(p, keys[i], json_object_get(left, keys[i]), err);
 	free(keys);
 	return r;
 }
 
+/* All that the plan will ask for, together: a thousand questions are a few round trips. */
+static int look_ahead(struct planner *p, const struct resource *const *sorted, size_t count, struct err *err)
+{
+	_cleanup_(strv_done) struct strv ways = {0}, own = {0};
+	const char **paths = xcalloc(count + 1, sizeof(*paths));
+	for (size_t i = 0; i < count; i++) {
+		paths[i] = sorted[i]->path;
+		strv_add(&own, paths[i]);
+	}
+	seen_add_ways(&ways, paths, count);
+	free(paths);
+	int r = seen_fetch(p->seen, p->v, &ways, err);
+	return r < 0 ? r : seen_fetch_contents(p->seen, p->v, &own, err);
+}
+
 int apply_plan(const struct step_context *c, struct view *v, const struct resources *all, struct plan *plan,
 	       struct err *err)
 {
+	_cleanup_(seen_done) struct seen_nodes seen = {0};
 	struct planner p = {
-		.c = c, .v = v, .all = all, .plan = plan, .refused = STR_INIT(16384), .allow = STR_INIT(8192)};
+		.c = c, .v = v, .all = all, .plan = plan, .seen = &seen, .refused = STR_INIT(16384), .allow = STR_INIT(8192)};
 	const struct resource **sorted = xcalloc(all->count + 1, sizeof(*sorted));
 	for (size_t i = 0; i < all->count; i++)
 		sorted[i] = &all->items[i];
 	qsort(sorted, all->count, sizeof(*sorted), by_path);
-	int r = 0;
+	int r = look_ahead(&p, sorted, all->count, err);
 	for (size_t i = 0; r == 0 && i < all->count; i++)
 		r = plan_one(&p, sorted[i], err);
 	free(sorted);

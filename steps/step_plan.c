@@ -11,39 +11,15 @@ static bool plan_has(const struct plan *plan, const char *path)
 	return false;
 }
 
-int step_is_directory(struct view *v, const char *path, bool *ret, struct err *err)
+static int plan_parent(struct view *v, struct seen_nodes *seen, struct plan *plan, const char *dir, struct err *err)
 {
-	struct node node = {0};
-	int r = v->type->stat(v, path, &node, err);
-	if (r < 0)
-		return r;
-	enum node_type type = node.type;
-	node_done(&node);
-	*ret = type == NODE_DIR;
-	if (type != NODE_LINK)
-		return 0;
-	_cleanup_free_ char *through = xasprintf("%s/.", path);
-	r = v->type->stat(v, through, &node, err);
-	if (r < 0)
-		return r;
-	*ret = node.type == NODE_DIR;
-	node_done(&node);
-	return 0;
-}
-
-static int plan_parent(struct view *v, struct plan *plan, const char *dir, struct err *err)
-{
-	struct node node = {0};
+	const struct node *node;
 	bool is_dir = false;
-	if (plan_has(plan, dir))
-		return 0;
-	int r = v->type->stat(v, dir, &node, err);
-	if (r < 0)
+	int r = seen_stat(seen, v, dir, &node, err);
+	if (r < 0 || node->type == NODE_DIR || plan_has(plan, dir))
 		return r;
-	enum node_type type = node.type;
-	node_done(&node);
-	if (type != NODE_ABSENT) {
-		r = step_is_directory(v, dir, &is_dir, err);
+	if (node->type != NODE_ABSENT) {
+		r = seen_is_directory(seen, v, dir, &is_dir, err);
 		if (r < 0 || is_dir)
 			return r;
 		return err_set(err, ERR_INVALID, "'%s' on '%s' is not a directory", dir, v->name);
@@ -59,12 +35,12 @@ static int plan_parent(struct view *v, struct plan *plan, const char *dir, struc
 	return 0;
 }
 
-int step_plan_parents(struct view *v, struct plan *plan, const char *path, struct err *err)
+int step_plan_parents(struct view *v, struct seen_nodes *seen, struct plan *plan, const char *path, struct err *err)
 {
 	_cleanup_free_ char *dir = xstrdup(path);
 	for (char *p = strchr(dir + 1, '/'); p != NULL; p = strchr(p + 1, '/')) {
 		*p = '\0';
-		int r = plan_parent(v, plan, dir, err);
+		int r = plan_parent(v, seen, plan, dir, err);
 		*p = '/';
 		if (r < 0)
 			return r;

@@ -1,12 +1,11 @@
 /* What several steps need when they plan: missing folders above a path, and the nodes that a change leads to. */
 #pragma once
+#include "steps/seen_nodes.h"
 #include "steps/step.h"
 
 /* A change for each folder above `path` that is not there, from the top down, 0755; those that the plan has already are
  * not repeated. ERR_INVALID when something above is not a directory. */
-int step_plan_parents(struct view *v, struct plan *plan, const char *path, struct err *err);
-/* A directory through links too. */
-int step_is_directory(struct view *v, const char *path, bool *ret, struct err *err);
+int step_plan_parents(struct view *v, struct seen_nodes *seen, struct plan *plan, const char *path, struct err *err);
 /* The node that comes out of `before` when the given members are set; NULL and mode < 0 stay as they are. type: "file",
  * "dir". */
 json_t *step_node_after(const char *type, const json_t *before, const char *owner, const char *group, long mode);

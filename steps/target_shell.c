@@ -242,8 +242,8 @@ int shell_session_get(struct shell_target *s, struct wait *w, struct shell_sessi
 
 /* ---- one operation ---- */
 
-static int look_once(struct shell_target *s, const char *frame, struct shell_result *ret, struct wait *w,
-		     bool *ret_fresh, struct err *err)
+static int look_once(struct shell_target *s, const char *frame, const struct str *input, struct shell_result *ret,
+		     struct wait *w, bool *ret_fresh, struct err *err)
 {
 	struct shell_session *session;
 	struct shell_reply reply;
@@ -253,8 +253,12 @@ static int look_once(struct shell_target *s, const char *frame, struct shell_res
 		*ret_fresh = true;
 		return r;
 	}
-	struct shell_io io = {
-		.out = &ret->out, .out_max = ret->out.max, .err = &ret->err, .err_max = SHELL_MESSAGE_MAX - 1};
+	struct shell_io io = {.input = input != NULL ? input->data : NULL,
+			      .input_len = input != NULL ? input->len : 0,
+			      .out = &ret->out,
+			      .out_max = ret->out.max,
+			      .err = &ret->err,
+			      .err_max = SHELL_MESSAGE_MAX - 1};
 	r = session_call(session, frame, &io, w, &reply, NULL, err);
 	if (r < 0) {
 		shell_session_drop(s, session);
@@ -266,7 +270,8 @@ static int look_once(struct shell_target *s, const char *frame, struct shell_res
 	return 0;
 }
 
-static int look(struct view *v, const char *script, int64_t ms, struct shell_result *ret, struct err *err)
+static int look(struct view *v, const char *script, const struct str *input, int64_t ms, struct shell_result *ret,
+		struct err *err)
 {
 	struct shell_target *s = (struct shell_target *)v;
 	_cleanup_(str_done) struct str frame = STR_INIT(SIZE_MAX / 2);
@@ -275,15 +280,19 @@ static int look(struct view *v, const char *script, int64_t ms, struct shell_res
 	int r = s->opened ? 0 : shell_open(v, err);
 	if (r < 0)
 		return r;
-	str_appendf(&frame, "(\n%s\n) </dev/null; d r $?", script);
+	/* What the script leaves of its input is read all the same, so that the next frame is found. */
+	if (input != NULL && input->len > 0)
+		str_appendf(&frame, "h %zu | { (\n%s\n); r=$?; cat >/dev/null; exit $r; }; d r $?", input->len, script);
+	else
+		str_appendf(&frame, "(\n%s\n) </dev/null; d r $?", script);
 	struct wait *w = shell_enter(v, v->op_timeout_ms > 0 ? v->op_timeout_ms : ms, &stretch);
-	r = look_once(s, str_peek(&frame), ret, w, &fresh, err);
+	r = look_once(s, str_peek(&frame), input, ret, w, &fresh, err);
 	/* A connection that died since it was last used: looking again harms nobody. */
 	if (r == ERR_NETWORK && !fresh) {
 		err_clear(err);
 		str_clear(&ret->out);
 		str_clear(&ret->err);
-		r = look_once(s, str_peek(&frame), ret, w, &fresh, err);
+		r = look_once(s, str_peek(&frame), input, ret, w, &fresh, err);
 	}
 	shell_leave(&stretch);
 	return r;
@@ -291,12 +300,17 @@ static int look(struct view *v, const char *script, int64_t ms, struct shell_res
 
 int shell_look(struct view *v, const char *script, struct shell_result *ret, struct err *err)
 {
-	return look(v, script, SHELL_OP_MS, ret, err);
+	return look(v, script, NULL, SHELL_OP_MS, ret, err);
 }
 
 int shell_look_long(struct view *v, const char *script, struct shell_result *ret, struct err *err)
 {
-	return look(v, script, SHELL_LONG_MS, ret, err);
+	return look(v, script, NULL, SHELL_LONG_MS, ret, err);
+}
+
+int shell_look_at(struct view *v, const char *script, const struct str *input, struct shell_result *ret, struct err *err)
+{
+	return look(v, script, input, SHELL_LONG_MS, ret, err);
 }
 
 int shell_may_change(const struct target *t, const char *path, struct err *err)
@@ -519,7 +533,7 @@ int shell_open(struct view *v, struct err *err)
 		return 0;
 	struct wait *w = shell_enter(v, CONNECT_MS, &stretch);
 	_cleanup_free_ char *frame = xasprintf("(\necho\n%s) </dev/null; d r $?", facts_script);
-	int r = look_once(s, frame, &said, w, &fresh, err);
+	int r = look_once(s, frame, NULL, &said, w, &fresh, err);
 	shell_leave(&stretch);
 	if (r == 0)
 		r = keep_facts(s, &said.out, err);

@@ -41,6 +41,8 @@ void shell_result_done(struct shell_result *r);
  */
 int shell_look(struct view *v, const char *script, struct shell_result *ret, struct err *err);
 int shell_look_long(struct view *v, const char *script, struct shell_result *ret, struct err *err);
+/* Looks at much: what the script reads comes as its input, since the sh reads a script byte by byte. */
+int shell_look_at(struct view *v, const char *script, const struct str *input, struct shell_result *ret, struct err *err);
 /* Changes, guarded; `path` is what is changed (without a guard only BASE, its parents and what is below pass). input is
  * the script's standard input (NULL and 0: none), or produce makes it. Errors: ERR_NETWORK (surely not done),
  * ERR_UNKNOWN, ERR_FENCED, … */

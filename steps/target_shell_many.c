@@ -4,7 +4,16 @@
 
 #include <stdio.h>
 
-enum { MANY_MAX = 64 << 20, SCRIPT_MAX = 256 * 1024 };
+enum { MANY_MAX = 64 << 20, SCRIPT_MAX = 256 * 1024, FEW = 32 };
+
+/* Each ended by NUL. */
+static void append_list(struct str *out, const char *prefix, const char *const *words, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		str_append(out, prefix);
+		str_append_n(out, words[i], strlen(words[i]) + 1);
+	}
+}
 
 static void append_words(struct str *out, const char *const *words, size_t count)
 {
@@ -22,40 +31,33 @@ static void free_nodes(struct node *nodes, size_t count)
 		node_done(&nodes[i]);
 }
 
-/* The index of a path that has no node yet; -1: none. */
-static long find_path(const char *const *paths, const struct node *nodes, size_t count, const char *path)
+/* The index of a path from *from on: answers come in the order of the questions. */
+static bool find_path(const char *const *paths, size_t count, const char *path, size_t *from)
 {
-	for (size_t i = 0; i < count; i++)
-		if (nodes[i].type == NODE_ABSENT && strcmp(paths[i], path) == 0)
-			return (long)i;
-	return -1;
+	while (*from < count && strcmp(paths[*from], path) != 0)
+		++*from;
+	return *from < count;
 }
 
-/* "NODE PATH\0" for each that is there, an empty text, then "PATH\0LINK\0" for each link. */
+/* One turn's answers: "NODE PATH\0" for each that is there, then "/PATH\0LINK\0" for each link. Where a list is long there are
+ * several turns. */
 static bool take_nodes(const struct str *said, const char *const *paths, size_t count, struct node *ret)
 {
-	const char *p = str_peek(said), *end = p + said->len;
-	for (; p < end && *p != '\0'; p += strlen(p) + 1) {
+	size_t node = 0, linked = 0;
+	for (const char *p = str_peek(said), *end = p + said->len; p < end; p += strlen(p) + 1) {
+		if (*p == '/') {
+			const char *link = p + strlen(p) + 1;
+			if (link >= end || !find_path(paths, count, p, &linked) || ret[linked].type != NODE_LINK)
+				return false;
+			ret[linked++].link = xstrdup(link);
+			p = link;
+			continue;
+		}
 		int at = 0;
 		struct node n = {0};
-		if (!shell_parse_node(p, &n, &at))
+		if (!shell_parse_node(p, &n, &at) || !find_path(paths, count, p + at, &node))
 			return false;
-		long i = find_path(paths, ret, count, p + at);
-		if (i < 0)
-			return false;
-		ret[i] = n;
-	}
-	for (p++; p < end; p += strlen(p) + 1) {
-		const char *link = p + strlen(p) + 1;
-		if (link >= end)
-			return false;
-		for (size_t i = 0; i < count; i++) {
-			if (ret[i].type != NODE_LINK || ret[i].link != NULL || strcmp(paths[i], p) != 0)
-				continue;
-			ret[i].link = xstrdup(link);
-			break;
-		}
-		p = link;
+		ret[node++] = n;
 	}
 	for (size_t i = 0; i < count; i++)
 		if (ret[i].type == NODE_LINK && ret[i].link == NULL)
@@ -76,6 +78,9 @@ static bool only_absent(const char *words)
 	return true;
 }
 
+static const char stat_turn[] = "stat --printf '%f %u %g %s %.9Y %U %G %n\\0' -- \"$@\"\n"
+				"for p do [ ! -L \"$p\" ] || { printf '%s\\000' \"$p\"; readlink -z -- \"$p\"; }; done; :";
+
 int shell_stat_all(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err)
 {
 	struct shell_target *s = (struct shell_target *)v;
@@ -86,11 +91,20 @@ int shell_stat_all(struct view *v, const char *const *paths, size_t count, struc
 		return r;
 	if (!s->has_stat_ns || count < 2)
 		return target_stat_each(v, paths, count, ret, err);
-	str_append(&script, "set --");
-	append_words(&script, paths, count);
-	str_append(&script, "\nstat --printf '%f %u %g %s %.9Y %U %G %n\\0' -- \"$@\"; printf '\\000'\n"
-			    "for p do [ ! -L \"$p\" ] || { printf '%s\\000' \"$p\"; readlink -z -- \"$p\"; }; done; :");
-	r = shell_look(v, str_peek(&script), &said, err);
+	if (count <= FEW) {
+		str_append(&script, "set --");
+		append_words(&script, paths, count);
+		str_appendf(&script, "\n%s", stat_turn);
+		r = shell_look(v, str_peek(&script), &said, err);
+	} else {
+		_cleanup_(str_done) struct str list = STR_INIT(SIZE_MAX / 2);
+		append_list(&list, "", paths, count);
+		str_append(&script, "{ xargs -0 -r sh -c ");
+		str_append_shell(&script, stat_turn);
+		/* Those that are not there would fill what is kept of complaints. */
+		str_append(&script, " sh 2>&1 >&3 3>&- | grep -v -e ': No such file or directory$' -e ': Not a directory$' >&2; } 3>&1; :");
+		r = shell_look_at(v, str_peek(&script), &list, &said, err);
+	}
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < count; i++)
@@ -111,7 +125,7 @@ int shell_digests(struct view *v, const char *dir, const char *const *names, siz
 {
 	struct shell_target *s = (struct shell_target *)v;
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(MANY_MAX);
-	_cleanup_(str_done) struct str script = STR_INIT(SIZE_MAX / 2);
+	_cleanup_(str_done) struct str script = STR_INIT(SCRIPT_MAX), list = STR_INIT(SIZE_MAX / 2);
 	int r = shell_open(v, err);
 	if (r < 0)
 		return r;
@@ -119,17 +133,15 @@ int shell_digests(struct view *v, const char *dir, const char *const *names, siz
 		return target_digests_each(v, dir, names, count, hex, err);
 	str_append(&script, "cd -- ");
 	str_append_shell(&script, dir);
-	/* By xargs: a list of any length. A name is never taken for an option or for standard input. */
-	str_append(&script, " || exit 1\nprintf '%s\\000'");
-	for (size_t i = 0; i < count; i++) {
-		_cleanup_free_ char *name = xasprintf("./%s", names[i]);
-		str_append(&script, " ");
-		str_append_shell(&script, name);
-	}
-	str_append(&script, " | xargs -0 -r sha256sum -b -z --; :");
+	/* By xargs: a list of any length. A name is never taken for an option or for standard input; a link is not followed, and a pipe not
+	 * waited for. */
+	str_append(&script, " || exit 1\nxargs -0 -r sh -c ");
+	str_append_shell(&script, "for p do [ -L \"$p\" ] || [ -d \"$p\" ] || { [ -e \"$p\" ] && [ ! -f \"$p\" ]; } || printf '%s\\000' \"$p\"; done");
+	str_append(&script, " sh | xargs -0 -r sha256sum -b -z --; :");
+	append_list(&list, "./", names, count);
 	for (size_t i = 0; i < count; i++)
 		hex[i][0] = '\0';
-	r = shell_look_long(v, str_peek(&script), &said, err);
+	r = shell_look_at(v, str_peek(&script), &list, &said, err);
 	if (r < 0)
 		return r;
 	if (said.status != 0 || !only_absent(str_peek(&said.err)))

@@ -500,6 +500,46 @@ static void several_are_looked_at_at_once(void **state)
 	assert_int_equal(strlen(hex[3]), 64);
 }
 
+static void many_are_looked_at_at_once(void **state)
+{
+	enum { MANY = 500 };
+	struct world *w = *state;
+	static struct node n[MANY];
+	static char hex[MANY][65];
+	char want[DIGEST_HEX];
+	const char *names[MANY], *paths[MANY];
+	assert_int_equal(mkdir(at(w, "many"), 0700), 0);
+	for (size_t i = 0; i < MANY; i++) {
+		_cleanup_free_ char *name = xasprintf("many/%s %zu", i % 3 == 0 ? "-it's" : "new\nline", i);
+		if (i % 5 == 1)
+			assert_int_equal(symlink("to\nhere", at(w, name)), 0);
+		else if (i % 5 == 2)
+			assert_int_equal(mkdir(at(w, name), 0750), 0);
+		else if (i % 5 != 3)
+			write_here(w, name, name, 0640);
+		names[i] = xstrdup(name);
+		paths[i] = xstrdup(at(w, name));
+	}
+	OK(target_stat_all(V, paths, MANY, n, &w->err));
+	static const enum node_type types[] = {NODE_FILE, NODE_LINK, NODE_DIR, NODE_ABSENT, NODE_FILE};
+	size_t files = 0;
+	for (size_t i = 0; i < MANY; i++) {
+		assert_int_equal(n[i].type, types[i % 5]);
+		if (n[i].type == NODE_LINK)
+			assert_string_equal(n[i].link, "to\nhere");
+		if (n[i].type == NODE_FILE)
+			assert_int_equal(n[i].size, strlen(names[i]));
+		node_done(&n[i]);
+		if (i % 5 == 0 || i % 5 > 2)
+			names[files++] = names[i];
+	}
+	OK(target_digests(V, w->dir, names, files, hex, &w->err));
+	for (size_t i = 0; i < files; i++) {
+		digest_of(names[i], strlen(names[i]), want);
+		assert_string_equal(hex[i], i % 3 == 1 ? "" : want);
+	}
+}
+
 static void several_are_changed_in_order_up_to_the_first_that_fails(void **state)
 {
 	struct world *w = *state;
@@ -963,6 +1003,7 @@ int main(void)
 		T(clone_files_links_or_copies_by_list),
 		T(many_are_linked_by_list_as_a_few_are),
 		T(several_are_looked_at_at_once),
+		T(many_are_looked_at_at_once),
 		T(several_are_changed_in_order_up_to_the_first_that_fails),
 		T(unpack_fills_a_directory_while_it_arrives),
 		T(a_barrier_takes_paths_that_are_not_there_yet),

@@ -240,6 +240,95 @@ static void steps_with_different_sets_do_not_see_each_others_rows(void **state)
 	assert_int_equal(json_object_size(f->rows), 2);
 }
 
+/* ---- round trips ---- */
+
+static struct target_type counted;
+static const struct target_type *real;
+static size_t round_trips;
+
+static int count_stat(struct view *v, const char *path, struct node *ret, struct err *err)
+{
+	round_trips++;
+	return real->stat(v, path, ret, err);
+}
+
+static int count_digest(struct view *v, const char *path, char hex[65], struct err *err)
+{
+	round_trips++;
+	return real->digest(v, path, hex, err);
+}
+
+static int count_list(struct view *v, const char *path, struct strv *ret, struct err *err)
+{
+	round_trips++;
+	return real->list(v, path, ret, err);
+}
+
+static int stat_together(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err)
+{
+	round_trips++;
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		ret[i] = (struct node){0};
+		r = real->stat(v, paths[i], &ret[i], err);
+	}
+	return r;
+}
+
+static int digests_together(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65], struct err *err)
+{
+	round_trips++;
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		_cleanup_free_ char *path = fs_join(dir, names[i]);
+		r = real->digest(v, path, hex[i], err);
+	}
+	return r;
+}
+
+static void count_round_trips(struct fixture *f)
+{
+	real = f->target->view.type;
+	counted = *real;
+	counted.stat = count_stat;
+	counted.digest = count_digest;
+	counted.list = count_list;
+	counted.stat_all = stat_together;
+	counted.digests = digests_together;
+	f->target->view.type = &counted;
+	round_trips = 0;
+}
+
+static void a_plan_of_many_resources_takes_few_round_trips(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(str_done) struct str text = STR_INIT(1 << 20), less = STR_INIT(1 << 20);
+	str_append(&text, "resources:\n");
+	str_append(&less, "allow_destroy: [");
+	for (int i = 0; i < 300; i++) {
+		str_appendf(&text, "  - file: { path: DIR/etc/d%d/sub/f%d.conf, content: 'number %d' }\n", i / 20, i, i);
+		str_appendf(&less, "%s\"file:DIR/etc/d%d/sub/f%d.conf\"", i == 0 ? "" : ", ", i / 20, i);
+	}
+	str_append(&less, "]\nresources: []\n");
+	fixture_input(f, "apply", str_peek(&text));
+	count_round_trips(f);
+	assert_int_equal(fixture_plan(f), 0);
+	assert_int_equal(f->plan.count, 300 + 15 + 15 + 1);
+	assert_true(round_trips <= 8);
+	f->target->view.type = real;
+	plan_and_apply(f);
+	count_round_trips(f);
+	assert_int_equal(fixture_plan(f), 0);
+	assert_int_equal(f->plan.count, 0);
+	assert_true(round_trips <= 8);
+	fixture_input(f, "apply", str_peek(&less));
+	round_trips = 0;
+	assert_int_equal(fixture_plan(f), 0);
+	assert_int_equal(f->plan.count, 300);
+	assert_true(round_trips <= 8);
+	f->target->view.type = real;
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 int main(void)
 {
@@ -257,6 +346,7 @@ int main(void)
 		T(a_source_never_leaves_the_source_tree),
 		T(a_secret_in_a_content_is_refused),
 		T(steps_with_different_sets_do_not_see_each_others_rows),
+		T(a_plan_of_many_resources_takes_few_round_trips),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

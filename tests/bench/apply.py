@@ -1,0 +1,132 @@
+"""Desired states on a server behind SSH: what a plan of many resources costs, and what it costs that nothing is to be done."""
+import json
+import os
+import shlex
+import shutil
+import statistics
+import subprocess
+import time
+
+from bench import Skip, make_tree, run
+from servers.sshd import SSHD, Sshd
+
+
+class Place:
+    def __init__(self, b, server):
+        self.b, self.server = b, server
+        self.davit = b.program("bin/davit")
+        self.etc = os.path.join(b.place, "apply-etc")
+        self.www = os.path.join(b.place, "apply-www")
+        self.state = os.path.join(b.place, "apply-state")
+        self.base = os.path.join(b.place, "apply-base")
+        self.file = os.path.join(b.place, "apply.json")
+        self.ssh = ["ssh", "-p", str(server.port), "-i", server.key, "-o", "StrictHostKeyChecking=no", "-o",
+                    "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
+        self.at = f"{server.user}@127.0.0.1"
+
+    def clear(self):
+        for path in (self.etc, self.www, self.state, self.base):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def write(self, count, tree=None):
+        steps = [{"apply": {"resources": [{"file": {"path": self.path(i), "content": content(i), "mode": "0640"}}
+                                          for i in range(count)]}}]
+        if tree:
+            steps.append({"archive-upload": {"source": tree, "path": self.www}})
+        with open(self.file, "w") as f:
+            json.dump({"name": "bench", "environment": "test", "targets": {"web": self.server.target(base=self.base)},
+                       "steps": steps}, f)
+
+    def path(self, i):
+        return f"{self.etc}/app{i // 50}/conf{i:05d}.cfg"
+
+    def deploy(self, *options):
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("GITHUB_", "INPUT_"))}
+        env["DAVIT_STATE"] = self.state
+        done = subprocess.run([self.davit, "deploy", *options, self.file], env=env, stdin=subprocess.DEVNULL, capture_output=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"davit deploy: status {done.returncode}\n{done.stdout.decode()}{done.stderr.decode()}")
+        return done.stdout.decode()
+
+
+def content(i):
+    return f"number {i}\n" * 20
+
+
+def plan_of_many(b, p, count):
+    """Nothing there, then all of it there: the worse of the two medians."""
+    p.clear()
+    p.write(count)
+    worst = 0
+    for made in (False, True):
+        if made:
+            p.deploy()
+        times = []
+        for _ in range(b.pairs + 1):
+            start = time.monotonic()
+            shown = p.deploy("--plan")
+            times.append(time.monotonic() - start)
+            if ("Nothing to change." in shown) != made:
+                raise RuntimeError(f"the plan says: {shown[-300:]}")
+        worst = max(worst, statistics.median(times[1:]))
+    b.add(f"plan of {count} apply resources, SSH", "-", worst, 2.0, 0.5, unit="s")
+
+
+def script(p, count, tree, local):
+    """What a person writes: the files side by side with the server's, modes and all, and the tree by rsync."""
+    for i in range(count):
+        path = os.path.join(local, os.path.relpath(p.path(i), p.etc))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as f:
+            f.write(content(i))
+        os.chmod(path, 0o640)
+    ssh = shlex.join(p.ssh)
+    rsync = f"{p.b.tool('rsync')} -a -e {shlex.quote(ssh)}"
+    return (f"{ssh} {p.at} mkdir -p {p.etc} {p.www}-plain && {rsync} -c {local}/ {p.at}:{p.etc}/ && "
+            f"{rsync} {tree}/ {p.at}:{p.www}-plain/")
+
+
+def playbook(p, count, tree, folder):
+    with open(os.path.join(folder, "hosts"), "w") as f:
+        f.write(f"web ansible_host=127.0.0.1 ansible_port={p.server.port} ansible_user={p.server.user} "
+                f"ansible_ssh_private_key_file={p.server.key} ansible_python_interpreter=/usr/bin/python3 "
+                "ansible_ssh_common_args='-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null'\n")
+    tasks = [{"copy": {"dest": p.path(i), "content": content(i), "mode": "0640"}} for i in range(count)]
+    tasks.append({"command": {"argv": [p.b.tool("rsync"), "-a", "-e", shlex.join(p.ssh), tree + "/", f"{p.at}:{p.www}-plain/"]},
+                  "delegate_to": "localhost"})
+    with open(os.path.join(folder, "site.yml"), "w") as f:
+        json.dump([{"hosts": "web", "gather_facts": False, "tasks": tasks}], f)
+    return ["ansible-playbook", "-i", os.path.join(folder, "hosts"), os.path.join(folder, "site.yml")]
+
+
+def nothing_to_change(b, p, tree, count, files):
+    p.clear()
+    p.write(count, tree)
+    p.deploy()
+    folder = b.folder("apply-script")
+    local = os.path.join(folder, "etc")
+    os.makedirs(local)
+    by_hand = script(p, count, tree, local)
+    run(by_hand)
+    case = f"{count} resources, a tree of {files} files, unchanged"
+    b.compare(case, p.deploy, {"ssh and rsync": (by_hand, 1.0, 0.5)})
+    if not shutil.which("ansible-playbook"):
+        b.skip(case + ", ansible", "ansible-playbook is not installed")
+        return
+    pairs, b.pairs = b.pairs, 1           # a minute each
+    try:
+        b.compare(case, p.deploy, {"ansible-playbook": (playbook(p, count, tree, folder), 0.05, 0.02)})
+    finally:
+        b.pairs = pairs
+
+
+def rows(b):
+    if not os.path.exists(SSHD):
+        raise Skip("sshd is not installed")
+    resources, few, files, size = (100, 20, 300, 1_000_000) if b.quick else (1000, 100, 2000, 10_000_000)
+    tree = b.folder("apply-tree")
+    make_tree(tree, files, size, per_dir=4)
+    with Sshd() as server:
+        p = Place(b, server)
+        plan_of_many(b, p, resources)
+        nothing_to_change(b, p, tree, few, files)
