@@ -1,8 +1,17 @@
 #include "base/err.h"
 
+#include "base/secret.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Masked as a whole and cut then: half of a secret is none that a mask knows. */
+static void put_text(char *buf, size_t size, const char *fmt, va_list args)
+{
+	_cleanup_free_ char *shown = mask_vshown(size - 1, fmt, args);
+	memcpy(buf, shown, strlen(shown) + 1);
+}
 
 static void add_frame(struct err *err, const char *file, int line, const char *fmt, va_list args)
 {
@@ -14,7 +23,7 @@ static void add_frame(struct err *err, const char *file, int line, const char *f
 	struct err_frame *frame = &err->frames[err->frame_count++];
 	frame->file = file;
 	frame->line = line;
-	vsnprintf(frame->text, sizeof(frame->text), fmt, args);
+	put_text(frame->text, sizeof(frame->text), fmt, args);
 }
 
 void err_clear(struct err *err)
@@ -113,7 +122,7 @@ int err_hint(struct err *err, int code, const char *fmt, ...)
 		return code;
 	va_list args;
 	va_start(args, fmt);
-	vsnprintf(err->hint, sizeof(err->hint), fmt, args);
+	put_text(err->hint, sizeof(err->hint), fmt, args);
 	va_end(args);
 	return code;
 }

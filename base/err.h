@@ -58,7 +58,8 @@ struct err {
 
 #define ERR_INIT { 0 }
 
-/* Set: forgets what was there. All return the code, so that a failing call is one line. A text that is too long is cut. */
+/* Set: forgets what was there. All return the code, so that a failing call is one line. A text that is too long is cut,
+ * after what the mask of this process covers was replaced in it. */
 #define err_set(err, code, ...) err_set_at(err, code, __FILE__, __LINE__, __VA_ARGS__)
 /* From errno: picks the code (ENOENT → ERR_NOT_FOUND, ENOSPC → ERR_NO_SPACE, …) and appends ": strerror". */
 #define err_errno(err, errnum, ...) err_errno_at(err, errnum, __FILE__, __LINE__, __VA_ARGS__)

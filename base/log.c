@@ -109,15 +109,13 @@ void log_event(enum log_level level, const char *component, const char *fmt, ...
 	if (level > setup.level && !is_traced(component))
 		return;
 	int saved = errno;
-	char text[EVENT_MAX];
 	va_list args;
 	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
+	_cleanup_free_ char *text = mask_vshown(EVENT_MAX, fmt, args);
 	va_end(args);
 	_cleanup_(str_done) struct str safe = STR_INIT(LINE_MAX_BYTES);
-	append_masked(&safe, text);
+	str_append_safe(&safe, text, strlen(text));
 	write_event(level, component, str_peek(&safe));
-	explicit_bzero(text, sizeof(text));
 	errno = saved;
 }
 

@@ -5,6 +5,7 @@
 enum {
 	FORM_MAX = 8 << 20,             /* six bytes for one at worst, of SECRET_MAX */
 	PART_MIN = 6,                   /* a part of a connection string below that says nothing */
+	HEX_MIN = 4,                    /* the hex form of less is any number */
 	QUOTED_MIN = 9,
 };
 
@@ -29,6 +30,29 @@ static void add_base64(struct forms *f)
 	for (size_t skip = 0; skip < 3; skip++) {
 		size_t from = skip < f->len ? skip : 0;
 		base64_encode(f->value + from, f->len - from, &f->text);
+		flush(f);
+	}
+}
+
+/* As `echo "$SECRET" | base64` and xxd, od and their like print it, in lower and upper case. */
+static void add_base64_line(struct forms *f)
+{
+	_cleanup_(str_done) struct str line = STR_SECRET_INIT(FORM_MAX);
+	str_append_n(&line, f->value, f->len);
+	str_append_c(&line, '\n');
+	for (size_t skip = 0; skip < 3 && skip < line.len; skip++) {
+		base64_encode(line.data + skip, line.len - skip, &f->text);
+		flush(f);
+	}
+}
+
+static void add_hex(struct forms *f)
+{
+	if (f->len < HEX_MIN)
+		return;
+	for (int upper = 0; upper < 2; upper++) {
+		for (size_t i = 0; i < f->len; i++)
+			str_appendf(&f->text, upper ? "%02X" : "%02x", (unsigned char)f->value[i]);
 		flush(f);
 	}
 }
@@ -155,6 +179,8 @@ void mask_forms(const char *value, size_t len, mask_form_fn add, void *context)
 	struct forms f = {
 		.value = value, .len = len, .text = STR_SECRET_INIT(FORM_MAX), .add = add, .context = context};
 	add_base64(&f);
+	add_base64_line(&f);
+	add_hex(&f);
 	add_replaced(&f, '"', "\\\"");
 	add_replaced(&f, '\'', "''");
 	add_json(&f);

@@ -11,6 +11,7 @@
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
+#include <stdio.h>
 
 enum {
 	WM_MIN = 6,
@@ -19,7 +20,9 @@ enum {
 	RANGES_INLINE = 64,
 	MATCH_LIMIT = 100000,
 	PATTERN_MAX = 100,
-	SECRET_MAX = 1 << 20,           /* one value with its derived forms; more is cut off */
+	SECRET_MAX = 1 << 20,           /* a longer value is covered as it is, without its derived forms */
+	EXPRESSION_REACH = 64 << 10,    /* a token that a pattern finds is shorter */
+	SHOWN_MAX = 256 << 20,
 };
 static const char stars[] = "***";
 
@@ -29,7 +32,7 @@ struct expression { pcre2_code *code; pcre2_match_data *match; };
 
 struct mask {
 	struct pattern *patterns;
-	size_t count, cap;
+	size_t count, cap, longest;
 	uint32_t *slots;                /* open addressing over patterns, index + 1; no pattern stands twice */
 	size_t slot_count;
 	struct expression *expressions;
@@ -285,6 +288,65 @@ void mask_apply(const struct mask *m, const char *text, size_t len, struct str *
 	ranges_done(&found);
 }
 
+/* In front of the character that the place lies in. */
+static size_t whole_characters(const char *text, size_t at)
+{
+	for (size_t back = 0; back < 4 && back < at; back++) {
+		unsigned char c = (unsigned char)text[at - back];
+		if ((c & 0xc0) != 0x80)
+			return at - back;
+	}
+	return at;
+}
+
+size_t mask_cut(const struct mask *m, const char *text, size_t len)
+{
+	size_t reach = MAX(m->longest, m->expression_count > 0 ? (size_t)EXPRESSION_REACH : (size_t)1);
+	if (len <= reach)
+		return 0;
+	size_t at = whole_characters(text, len - reach);
+	if (mask_is_empty(m))
+		return at;
+	struct ranges found;
+	find_all(m, text, len, &found);
+	ranges_merge(&found);
+	for (size_t i = 0; i < found.count; i++)
+		if (found.items[i].from < at && at < found.items[i].to)
+			at = found.items[i].from;
+	ranges_done(&found);
+	return at;
+}
+
+char *mask_shown(const char *text, size_t len, size_t max)
+{
+	static const char more[] = "…";
+	struct str out = STR_INIT(SHOWN_MAX);
+	mask_apply(mask_process(), text, len, &out);
+	if (out.failed) {
+		str_clear(&out);
+		str_append_n(&out, stars, MIN(max, sizeof(stars) - 1));
+	}
+	if (out.len > max) {
+		size_t room = max > sizeof(more) - 1 ? max - (sizeof(more) - 1) : max;
+		str_truncate(&out, whole_characters(out.data, room));
+		if (room < max)
+			str_append(&out, more);
+	}
+	return str_take(&out);
+}
+
+char *mask_vshown(size_t max, const char *fmt, va_list args)
+{
+	char *whole = NULL;
+	int n = vasprintf(&whole, fmt, args);
+	if (n < 0)
+		abort();
+	char *shown = mask_shown(whole, (size_t)n, max);
+	explicit_bzero(whole, (size_t)n);
+	free(whole);
+	return shown;
+}
+
 bool mask_finds(const struct mask *m, const char *text, size_t len)
 {
 	if (mask_is_empty(m))
@@ -344,6 +406,7 @@ void mask_add_plain(struct mask *m, const char *value, size_t len)
 	m->patterns = xgrow(m->patterns, &m->cap, m->count + 1, sizeof(m->patterns[0]));
 	m->patterns[m->count++] = (struct pattern){ xmemdup(value, len), len };
 	m->slots[slot] = (uint32_t)m->count;
+	m->longest = MAX(m->longest, len);
 	tables_free(TAKE(m->tables));
 }
 

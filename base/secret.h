@@ -17,6 +17,13 @@ int mask_add_pattern(struct mask *m, const char *pattern, struct err *err);
 bool mask_is_empty(const struct mask *m);
 /* Appends `text` with secrets replaced. A secret that spans two calls is not seen: feed whole lines. */
 void mask_apply(const struct mask *m, const char *text, size_t len, struct str *out);
+/* Where a text that goes on may be cut: the longest beginning after which no secret lies on both sides. 0: nowhere. */
+size_t mask_cut(const struct mask *m, const char *text, size_t len);
+/* At most `max` bytes of it for a person, with the mask of this process: masked first, then cut, whole characters.
+ * free() */
+char *mask_shown(const char *text, size_t len, size_t max);
+/* The same of what printf would make. free() */
+char *mask_vshown(size_t max, const char *fmt, va_list args);
 bool mask_finds(const struct mask *m, const char *text, size_t len);
 /* The mask that log_… and the reports of this process use. Made on first use. */
 struct mask *mask_process(void);

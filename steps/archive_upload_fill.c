@@ -441,7 +441,7 @@ static int give_to_owner(struct filling *f, struct err *err)
 	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
 	int r = f->t->view.type->run(f->t, &command, &said, err);
 	if (r == 0 && said.status != 0)
-		r = err_set(err, ERR_FAILED, "give '%s' on '%s' to '%s': %.200s", f->u->at.release, f->t->view.name, whom, str_peek(&said.err));
+		r = err_set(err, ERR_FAILED, "give '%s' on '%s' to '%s': %s", f->u->at.release, f->t->view.name, whom, str_peek(&said.err));
 	return r;
 }
 

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/rand.h"
+#include "base/secret.h"
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,9 +25,8 @@ void engine_say(struct engine *e, const char *level, const char *fmt, ...)
 	if (e->o->report == NULL)
 		return;
 	va_list args;
-	char line[MAX_REPORT_LINE];
 	va_start(args, fmt);
-	vsnprintf(line, sizeof(line), fmt, args);
+	_cleanup_free_ char *line = mask_vshown(MAX_REPORT_LINE - 1, fmt, args);
 	va_end(args);
 	e->o->report(e->o->report_context, level, line);
 }
@@ -63,10 +63,9 @@ static void step_report(void *engine, const char *fmt, ...) _printf_(2, 3);
 static void step_report(void *engine, const char *fmt, ...)
 {
 	struct engine *e = engine;
-	char line[MAX_REPORT_LINE];
 	va_list args;
 	va_start(args, fmt);
-	vsnprintf(line, sizeof(line), fmt, args);
+	_cleanup_free_ char *line = mask_vshown(MAX_REPORT_LINE - 1, fmt, args);
 	va_end(args);
 	engine_say(e, "info", "%s", line);
 }

@@ -2,19 +2,19 @@
 #include "steps/engine_priv.h"
 
 #include "base/clock.h"
+#include "base/secret.h"
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { RESTORE_TRIES = 3, UNDO_PASSES = 4, DEFAULT_UNDO_MS = 15 * 60 * 1000, FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15000 };
+enum { RESTORE_TRIES = 3, UNDO_PASSES = 4, DEFAULT_UNDO_MS = 15 * 60 * 1000, FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15000, MAX_REASON = 1023 };
 
 void engine_leave_over(struct engine *e, const char *target, const char *path, int64_t change, const char *fmt, ...)
 {
-	char reason[1024];
 	va_list args;
 	va_start(args, fmt);
-	vsnprintf(reason, sizeof(reason), fmt, args);
+	_cleanup_free_ char *reason = mask_vshown(MAX_REASON, fmt, args);
 	va_end(args);
 	json_array_append_new(e->left_over, json_pack("{s:s, s:s, s:I, s:o}", "target", target ? target : "", "path", path ? path : "", "change",
 	                                              (json_int_t)change, "reason", json_string_lossy(reason, strlen(reason))));

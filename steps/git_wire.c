@@ -1,4 +1,5 @@
 #include "steps/git_wire.h"
+#include "base/secret.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -115,13 +116,14 @@ int git_wire_refusal(const struct http_response *response, const char *url, stru
 	case 302:
 	case 307:
 	case 308:
-		r = err_set(err, ERR_NOT_FOUND, "%s has moved to %.200s", url, place ? place : "another place");
+		r = err_set(err, ERR_NOT_FOUND, "%s has moved to %s", url, place ? place : "another place");
 		return err_hint(err, r, "give its new name in `repository:` or `server:`");
 	default:
 		break;
 	}
 	struct str text _cleanup_(str_done) = STR_INIT(8 * ERROR_TEXT_MAX);
-	str_append_safe(&text, str_peek(&response->body), MIN(response->body.len, (size_t)200));
+	_cleanup_free_ char *shown = mask_shown(str_peek(&response->body), response->body.len, 200);
+	str_append_safe(&text, shown, strlen(shown));
 	return err_set(err, ERR_PROTOCOL, "%s answered HTTP %d: %s", url, response->status, str_peek(&text));
 }
 
@@ -223,7 +225,7 @@ static int on_ref(void *context, int kind, const char *data, size_t len, struct 
 	if (len > 0 && data[len - 1] == '\n')
 		len--;
 	if (len > 4 && memcmp(data, "ERR ", 4) == 0)
-		return err_set(err, ERR_PROTOCOL, "the git server says: %.*s", (int)MIN(len - 4, (size_t)200), data + 4);
+		return err_set(err, ERR_PROTOCOL, "the git server says: %.*s", (int)(len - 4), data + 4);
 	if (len < 42 || !is_id(data, len) || data[40] != ' ')
 		return err_set(err, ERR_UNSUPPORTED, "the git server does not speak protocol version 2");
 	_cleanup_free_ char *line = xstrndup(data + 41, len - 41);
@@ -320,7 +322,7 @@ static int begin_section(struct fetching *f, const char *data, size_t len, struc
 		/* "upload-pack: not our ref ID": wishes by id are not allowed there. */
 		bool refused = memmem(data, len, "not our ref", 11) != NULL;
 		return err_set(err, refused ? ERR_UNSUPPORTED : ERR_PROTOCOL, "the git server says: %.*s",
-		               (int)MIN(len - 4, (size_t)200), data + 4);
+		               (int)(len - 4), data + 4);
 	} else {
 		return err_set(err, ERR_UNSUPPORTED, "the git server does not speak protocol version 2");
 	}
@@ -337,7 +339,7 @@ static int on_band(struct fetching *f, const char *data, size_t len, struct err 
 	case 2:
 		return 0;
 	case 3:
-		return err_set(err, ERR_PROTOCOL, "the git server says: %.*s", (int)MIN(len - 1, (size_t)200), data + 1);
+		return err_set(err, ERR_PROTOCOL, "the git server says: %.*s", (int)(len - 1), data + 1);
 	default:
 		return err_set(err, ERR_PROTOCOL, "the git server sent a packet of side-band %d", data[0]);
 	}

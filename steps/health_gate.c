@@ -181,15 +181,15 @@ static void tell(struct gate_check *check, bool ok, bool same, int64_t took_ms)
 
 void gate_result(struct gate_check *check, bool ok, const char *fmt, ...)
 {
-	_cleanup_(str_done) struct str text = STR_INIT(8192);
-	char raw[2048];
+	_cleanup_free_ char *raw = NULL;
 	va_list ap;
 	va_start(ap, fmt);
-	vsnprintf(raw, sizeof(raw), fmt, ap);
+	if (vasprintf(&raw, fmt, ap) < 0)
+		abort();
 	va_end(ap);
-	mask_apply(mask_process(), raw, strlen(raw), &text);
+	_cleanup_free_ char *shown = mask_shown(raw, strlen(raw), GATE_SEEN_MAX);
 	_cleanup_(str_done) struct str seen = STR_INIT(4 * GATE_SEEN_MAX + 1);
-	str_append_safe(&seen, str_peek(&text), MIN(text.len, (size_t)GATE_SEEN_MAX));
+	str_append_safe(&seen, shown, strlen(shown));
 	bool same = check->tries > 1 && ok == check->last_ok && strcmp(str_peek(&seen), str_peek(&check->seen)) == 0;
 	str_clear(&check->seen);
 	str_append(&check->seen, str_peek(&seen));

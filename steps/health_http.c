@@ -18,7 +18,7 @@ static void judge(struct gate_check *check, const struct http_response *response
 	if (!gate_status_accepts(check->in->status, response->status)) {
 		gate_status_show(check->in->status, &why);
 		if (type != NULL && response->status >= 300 && response->status < 400)
-			gate_result(check, false, "answered %d to %.200s, wanted %s (`follow: true` follows redirects)",
+			gate_result(check, false, "answered %d to %s, wanted %s (`follow: true` follows redirects)",
 				    response->status, type, str_peek(&why));
 		else
 			gate_result(check, false, "answered %d, wanted %s", response->status, str_peek(&why));

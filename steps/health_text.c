@@ -6,7 +6,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-enum { MATCH_LIMIT = 200000, DEPTH_LIMIT = 1000, HEAP_LIMIT_KIB = 16 << 10, SHOWN = 120 };
+enum { MATCH_LIMIT = 200000, DEPTH_LIMIT = 1000, HEAP_LIMIT_KIB = 16 << 10, SHOWN = 120, WANTED = 80 };
 
 static bool status_range(const json_t *item, long long *low, long long *high)
 {
@@ -130,16 +130,16 @@ static void beginning(const struct str *text, struct str *out)
 	}
 	const char *line = memchr(text->data, '\n', text->len);
 	size_t len = line != NULL && line > text->data ? (size_t)(line - text->data) : text->len;
-	_cleanup_(str_done) struct str masked = STR_INIT(1 << 20);
-	mask_apply(mask_process(), text->data, MIN(len, (size_t)SHOWN), &masked);
+	_cleanup_free_ char *shown = mask_shown(text->data, len, SHOWN);
 	str_append(out, "; it begins: ");
-	str_append_safe(out, str_peek(&masked), masked.len);
+	str_append_safe(out, shown, strlen(shown));
 }
 
 bool gate_text_holds(const struct health_gate_checks *in, const struct str *text, const char *what, struct str *why)
 {
 	if (in->contains != NULL && memmem(str_peek(text), text->len, in->contains, strlen(in->contains)) == NULL) {
-		str_appendf(why, "the %s does not contain '%.80s'", what, in->contains);
+		_cleanup_free_ char *wanted = mask_shown(in->contains, strlen(in->contains), WANTED);
+		str_appendf(why, "the %s does not contain '%s'", what, wanted);
 		beginning(text, why);
 		return false;
 	}
@@ -154,7 +154,8 @@ bool gate_text_holds(const struct health_gate_checks *in, const struct str *text
 		str_appendf(why, "the %s cannot be judged: %s", what, err_line(&err, line, sizeof(line)));
 		return false;
 	}
-	str_appendf(why, "the %s does not match /%.80s/", what, in->matches);
+	_cleanup_free_ char *wanted = mask_shown(in->matches, strlen(in->matches), WANTED);
+	str_appendf(why, "the %s does not match /%s/", what, wanted);
 	beginning(text, why);
 	return false;
 }

@@ -51,7 +51,7 @@ int rest_refused(const struct rest_reply *r, const char *what, const char *permi
 	int code = r->status == 401 || r->status == 403 ? ERR_PERMISSION
 		   : r->status == 404                   ? ERR_NOT_FOUND
 							: ERR_FAILED;
-	err_set(err, code, "%s: GitHub answered %d%s%.200s", what, r->status, message != NULL ? ": " : "",
+	err_set(err, code, "%s: GitHub answered %d%s%s", what, r->status, message != NULL ? ": " : "",
 		message != NULL ? message : "");
 	if (r->status == 401)
 		return err_hint(err, code, "the token is wrong or has expired");

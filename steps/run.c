@@ -127,7 +127,8 @@ static int apply(const struct step_context *c, struct target *t, struct change *
 		return 0;
 	_cleanup_(str_done) struct str text = STR_INIT(16384);
 	show(c, &text);
-	return err_wrap(err, r, "`%.200s` on '%s'", str_peek(&text), t->view.name);
+	_cleanup_free_ char *shown = mask_shown(str_peek(&text), text.len, 200);
+	return err_wrap(err, r, "`%s` on '%s'", shown, t->view.name);
 }
 
 /* Nothing that could be looked at: the exit status was the proof. */

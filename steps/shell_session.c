@@ -1,5 +1,6 @@
 #include "steps/shell_session.h"
 #include "base/rand.h"
+#include "base/secret.h"
 
 #include <stdio.h>
 
@@ -172,7 +173,7 @@ static int take(struct until_mark *u, const struct shell_io *io, bool is_stderr,
 	if (end == NULL)
 		return 0;
 	if (sscanf(u->held.data + u->mark_len, " %c %d", &u->kind, &u->status) != 2)
-		return err_set(err, ERR_PROTOCOL, "the target's shell answers '%.40s'", u->held.data + u->mark_len);
+		return err_set(err, ERR_PROTOCOL, "the target's shell answers '%s'", u->held.data + u->mark_len);
 	u->done = true;
 	return 0;
 }
@@ -181,7 +182,7 @@ static int gone(struct shell_session *s, const struct str *last_words, struct er
 {
 	s->dead = true;
 	const char *words = str_peek(last_words);
-	return err_set(err, ERR_NETWORK, "the shell on the target is gone%s%.200s", *words != '\0' ? ": " : "", words);
+	return err_set(err, ERR_NETWORK, "the shell on the target is gone%s%s", *words != '\0' ? ": " : "", words);
 }
 
 /* One turn of a call: writes from *input, feeds both outputs to their marks. */
@@ -304,7 +305,8 @@ static int hello(struct shell_session *s, struct wait *w, struct err *err)
 		/* It ended before it began: what sudo or the login shell say is the reason. */
 		_cleanup_(str_done) struct str all = STR_INIT(2 * NOISE_MAX);
 		str_append_safe(&all, str_peek(&words), words.len);
-		str_append_safe(&all, str_peek(&out), MIN(out.len, (size_t)200));
+		_cleanup_free_ char *shown = mask_shown(str_peek(&out), out.len, 200);
+		str_append_safe(&all, shown, strlen(shown));
 		if (all.len == 0)
 			return r;
 		r = err_set(err, ERR_AUTH, "the shell on the target does not start: %s", str_peek(&all));

@@ -109,7 +109,8 @@ void step_command_show(const json_t *value, struct str *out)
 		const char *text = json_string_value(value);
 		const char *end = strchr(text, '\n');
 		size_t len = end != NULL ? (size_t)(end - text) : strlen(text);
-		str_append_safe(out, text, MIN(len, (size_t)MAX_SHOWN));
+		_cleanup_free_ char *shown = mask_shown(text, len, MAX_SHOWN);
+		str_append_safe(out, shown, strlen(shown));
 		if (end != NULL && end[1] != '\0')
 			str_append(out, " …");
 		return;
@@ -146,18 +147,19 @@ void step_last_line(const struct str *text, struct str *out)
 	size_t start = end;
 	while (start > 0 && text->data[start - 1] != '\n')
 		start--;
-	_cleanup_(str_done) struct str masked = STR_INIT(1 << 20);
-	if (end > start)
-		mask_apply(mask_process(), text->data + start, MIN(end - start, (size_t)MAX_LINE), &masked);
-	str_append_safe(out, str_peek(&masked), masked.len);
+	if (end == start)
+		return;
+	_cleanup_free_ char *shown = mask_shown(text->data + start, end - start, MAX_LINE);
+	str_append_safe(out, shown, strlen(shown));
 }
 
 static void show_line(void *context, bool is_stderr, const char *line, size_t len)
 {
 	const struct step_context *c = context;
 	(void)is_stderr;
+	_cleanup_free_ char *shown = mask_shown(line, len, 64 << 10);
 	if (c->report != NULL)
-		c->report(c->engine, "%.*s", (int)MIN(len, (size_t)64 << 10), line);
+		c->report(c->engine, "%s", shown);
 }
 
 int step_command_run(const struct step_context *c, struct target *t, const struct step_command *command,

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/json.h"
+#include "base/secret.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -52,12 +53,13 @@ int shell_fail(const struct shell_result *result, struct err *err, const char *f
 	_cleanup_(str_done) struct str words = STR_INIT(400);
 	const char *said = str_peek(&result->err);
 	/* The last lines say most; a program's several complaints are joined. */
-	size_t start = result->err.len > 300 ? result->err.len - 300 : 0;
-	size_t len = result->err.len - start;
-	while (len > 0 && isspace((unsigned char)said[start + len - 1]))
+	/* All of it masked before its end is taken: half of a secret is none that a mask knows. */
+	_cleanup_free_ char *masked = mask_shown(said, result->err.len, SIZE_MAX);
+	size_t all = strlen(masked), start = all > 300 ? all - 300 : 0, len = all - start;
+	while (len > 0 && isspace((unsigned char)masked[start + len - 1]))
 		len--;
 	for (size_t i = start; i < start + len; i++)
-		str_append_c(&words, said[i] == '\n' ? ';' : said[i]);
+		str_append_c(&words, masked[i] == '\n' ? ';' : masked[i]);
 	va_list args;
 	va_start(args, fmt);
 	char text[320];
@@ -383,7 +385,7 @@ static int change_once(struct shell_target *s, const char *frame, const struct s
 		return err_set(err,
 			       shell_code_of(str_peek(&ret->err)) == ERR_IO ? ERR_NO_SPACE
 									    : shell_code_of(str_peek(&ret->err)),
-			       "the note in '%s/pids' on '%s' cannot be written: %.200s", s->t.lock_dir, s->t.view.name,
+			       "the note in '%s/pids' on '%s' cannot be written: %s", s->t.lock_dir, s->t.view.name,
 			       str_peek(&ret->err));
 	ret->status = reply.status;
 	return 0;

@@ -2,6 +2,7 @@
  * what it leaves running does not belong to the shell that goes on working. */
 #include "steps/target_shell.h"
 #include "base/rand.h"
+#include "base/secret.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -39,9 +40,15 @@ static void give_lines(struct output *o, struct lines *l, bool end)
 		start = i + 1;
 	}
 	str_remove_front(&l->text, start);
-	if (l->text.len > 0 && (end || l->text.len >= LINE_MAX_BYTES)) {
+	if (l->text.len > 0 && end) {
 		c->on_line(c->context, l->is_stderr, l->text.data, l->text.len);
 		str_clear(&l->text);
+	} else if (l->text.len >= LINE_MAX_BYTES) {
+		size_t cut = mask_cut(mask_process(), l->text.data, l->text.len);
+		/* A secret longer than a line: nothing of it is told. */
+		if (cut > 0)
+			c->on_line(c->context, l->is_stderr, l->text.data, cut);
+		str_remove_front(&l->text, cut > 0 ? cut : l->text.len);
 	}
 }
 
@@ -50,7 +57,11 @@ static void on_output(void *context, bool is_stderr, const char *data, size_t le
 	struct output *o = context;
 	struct str *kept = is_stderr ? &o->ret->err : &o->ret->out;
 	size_t max = MIN(o->max, kept->max);
-	str_append_n(kept, data, MIN(len, max > kept->len ? max - kept->len : 0));
+	size_t room = max > kept->len ? max - kept->len : 0;
+	str_append_n(kept, data, MIN(len, room));
+	/* What people read ends in front of a secret that does not fit. */
+	if (is_stderr && room > 0 && len > room && !mask_is_empty(mask_process()))
+		str_truncate(kept, mask_cut(mask_process(), kept->data, kept->len));
 	if (o->command->on_line == NULL)
 		return;
 	while (len > 0) {

@@ -257,7 +257,7 @@ int shell_fence(struct target *t, const char *lock_dir, struct err *err)
 	if (r < 0)
 		return err_wrap(err, r, "end the former owner's commands on '%s'", t->view.name);
 	if (said.status != 0)
-		return err_set(err, ERR_TIMEOUT, "end the former owner's commands on '%s': %.200s", t->view.name,
+		return err_set(err, ERR_TIMEOUT, "end the former owner's commands on '%s': %s", t->view.name,
 			       str_peek(&said.err));
 	return 0;
 }

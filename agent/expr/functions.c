@@ -110,14 +110,14 @@ struct format {
 
 static int bad_format(const struct format *f, struct err *err)
 {
-	return err_set(err, ERR_INVALID, "The following format string is invalid: %.200s", f->text);
+	return err_set(err, ERR_INVALID, "The following format string is invalid: %s", f->text);
 }
 
 static int append_argument(struct format *f, size_t index, struct err *err)
 {
 	if (index + 1 >= f->node->count)
 		return err_set(err, ERR_INVALID,
-			       "The following format string references more arguments than were supplied: %.200s",
+			       "The following format string references more arguments than were supplied: %s",
 			       f->text);
 	if (!f->known[index]) {
 		_cleanup_(expr_value_done) struct expr_value v = EXPR_VALUE_INIT;
@@ -146,7 +146,7 @@ static int append_place(struct format *f, const char **at, const char *end, stru
 		p++;
 		if (p < end && *p != '}')
 			return err_set(err, ERR_INVALID,
-				       "The following format specifiers are not supported, in: %.200s", f->text);
+				       "The following format specifiers are not supported, in: %s", f->text);
 	}
 	if (p == end || *p != '}')
 		return bad_format(f, err);

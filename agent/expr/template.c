@@ -42,7 +42,7 @@ static int next_segment(const char **at, struct segment *ret, struct err *err)
 	if (end == NULL)
 		return err_set(err, ERR_INVALID,
 			       "The expression is not closed. An unescaped ${{ sequence was found, but the closing }} "
-			       "sequence was not found: %.100s",
+			       "sequence was not found: %s",
 			       open);
 	*at = end + 2;
 	while (from < end && is_blank(*from))

@@ -1,6 +1,7 @@
 #include "agent/job/command_file.h"
 
 #include "base/json.h"
+#include "base/secret.h"
 
 enum { SHOWN_MAX = 200 };
 
@@ -61,22 +62,25 @@ static int read_lines(struct reader *r, const char *name, size_t name_len, const
 	}
 	if (!ended)
 		return err_set(r->err, ERR_INVALID, "Invalid value. EOF marker missing new line.");
-	return err_set(r->err, ERR_INVALID, "Invalid value. Matching delimiter not found '%.*s'",
-	               (int)MIN(delimiter_len, (size_t)SHOWN_MAX), delimiter);
+	_cleanup_free_ char *shown = mask_shown(delimiter, delimiter_len, SHOWN_MAX);
+	return err_set(r->err, ERR_INVALID, "Invalid value. Matching delimiter not found '%s'", shown);
+}
+
+static int invalid_format(struct reader *r, const char *line, size_t len, const char *why)
+{
+	_cleanup_free_ char *shown = mask_shown(line, len, SHOWN_MAX);
+	return err_set(r->err, ERR_INVALID, "Invalid format '%s'%s", shown, why);
 }
 
 static int read_pair(struct reader *r, const char *line, size_t len)
 {
-	int shown = (int)MIN(len, (size_t)SHOWN_MAX);
 	const char *equals = memchr(line, '=', len), *heredoc = memmem(line, len, "<<", 2), *end = line + len;
 	if (equals != NULL && (heredoc == NULL || equals < heredoc))
 		return give(r, line, (size_t)(equals - line), equals + 1, (size_t)(end - equals - 1));
 	if (heredoc == NULL)
-		return err_set(r->err, ERR_INVALID, "Invalid format '%.*s'", shown, line);
+		return invalid_format(r, line, len, "");
 	if (heredoc == line || heredoc + 2 == end)
-		return err_set(r->err, ERR_INVALID,
-			       "Invalid format '%.*s'. Name must not be empty and delimiter must not be empty", shown,
-			       line);
+		return invalid_format(r, line, len, ". Name must not be empty and delimiter must not be empty");
 	return read_lines(r, line, (size_t)(heredoc - line), heredoc + 2, (size_t)(end - heredoc - 2));
 }
 

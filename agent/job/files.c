@@ -12,6 +12,8 @@
 #include <strings.h>
 #include <unistd.h>
 
+enum { SHOWN_MAX = 1024 };
+
 /* In the order in which they are processed. */
 static const struct { const char *key, *prefix; } command_files[] = {
 	{ "path", "add_path_" }, { "env", "set_env_" }, { "step_summary", "step_summary_" }, { "state", "save_state_" },
@@ -40,7 +42,10 @@ void job_set_env(struct job *j, struct record *r, const char *name, const char *
 		return;
 	}
 	json_object_set_new(j->global_env, name, json_string_lossy(value, len));
-	record_debug(j, r, "%s='%.*s'", name, (int)MIN(len, (size_t)1024), value);
+	if (j->debug) {
+		_cleanup_free_ char *shown = job_shown(j, value, len, SHOWN_MAX);
+		record_debug(j, r, "%s='%s'", name, shown);
+	}
 }
 
 void job_add_path(struct job *j, const char *path)

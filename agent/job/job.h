@@ -22,7 +22,7 @@
 
 enum {
 	JOB_MESSAGE_MAX = 64 << 20,
-	JOB_LINE_MAX = 16 << 20,         /* a longer line of output is cut into several */
+	JOB_LINE_MAX = 16 << 20,         /* a longer line of output is cut into several, never through a secret */
 	JOB_FILE_MAX = 64 << 20,         /* a command file */
 	JOB_QUEUE_MAX = 16 << 20,        /* log bytes not uploaded yet; above it a step's output is not read */
 	SUMMARY_MAX = 1 << 20,
@@ -161,6 +161,8 @@ void job_issue(struct job *j, enum issue_kind kind, const char *message);
 void job_close_log(struct job *j);
 json_t *record_result(struct job *j, const struct record *r);     /* of stepResults; NULL: it never ended */
 char *job_masked(const struct job *j, const char *text);          /* free() */
+/* The beginning of a text for a person: masked as a whole before it is cut. free() */
+char *job_shown(const struct job *j, const char *text, size_t len, size_t max);
 
 /* ---- output.c ---- */
 void output_line(struct job *j, struct record *r, const char *line, size_t len);

@@ -6,7 +6,7 @@
 
 #include <strings.h>
 
-enum { TOKEN_MASK_MIN = 7 };
+enum { TOKEN_MASK_MIN = 7, SHOWN_MAX = 1024, COMMAND_SHOWN_MAX = 500, TOKEN_SHOWN_MAX = 100 };
 
 /* The first spelling stays, the last value wins. */
 static void set_without_case(json_t *map, const char *name, json_t *value)
@@ -24,7 +24,10 @@ static void set_without_case(json_t *map, const char *name, json_t *value)
 
 void record_set_output(struct job *j, struct record *r, const char *name, const char *value, size_t len)
 {
-	record_debug(j, r, "Set output %s = %.*s", name, (int)MIN(len, (size_t)1024), value);
+	if (j->debug) {
+		_cleanup_free_ char *shown = job_shown(j, value, len, SHOWN_MAX);
+		record_debug(j, r, "Set output %s = %s", name, shown);
+	}
 	set_without_case(r->outputs, name, json_string_lossy(value, len));
 	if (r->context_name == NULL || r->context_name[0] == '\0' || strncmp(r->context_name, "__", 2) == 0)
 		return;
@@ -40,7 +43,9 @@ void record_set_output(struct job *j, struct record *r, const char *name, const 
 static void command_failed(struct job *j, struct record *r, const char *line, const char *name, bool show_line,
 			   const char *why)
 {
-	record_error(j, r, "Unable to process command '%.500s' successfully.", show_line ? line : name);
+	const char *what = show_line ? line : name;
+	_cleanup_free_ char *shown = job_shown(j, what, strlen(what), COMMAND_SHOWN_MAX);
+	record_error(j, r, "Unable to process command '%s' successfully.", shown);
 	record_error(j, r, "%s", why);
 	r->command_result = result_merge(r->command_result, RESULT_FAILED);
 }
@@ -143,11 +148,12 @@ static bool any_token_is_allowed(const struct job *j, const struct record *r)
 static void do_stop(struct job *j, struct record *r, const struct command *c)
 {
 	if (!command_token_is_allowed(c->data) && (c->data[0] == '\0' || !any_token_is_allowed(j, r))) {
+		_cleanup_free_ char *shown = job_shown(j, c->data, strlen(c->data), TOKEN_SHOWN_MAX);
 		record_error(j, r,
-			     "Invoked ::stop-commands:: with the token '%.100s', which is empty or the name of a "
+			     "Invoked ::stop-commands:: with the token '%s', which is empty or the name of a "
 			     "command; choose a "
 			     "random one",
-			     c->data);
+			     shown);
 		r->command_result = result_merge(r->command_result, RESULT_FAILED);
 		return;
 	}

@@ -257,8 +257,8 @@ int process_run(struct job *j, struct record *r, const struct process *p, enum p
 		return e;
 	}
 	set_oom_score(j, run.proc.pid);
-	lines_init(&run.out, JOB_LINE_MAX);
-	lines_init(&run.errors, JOB_LINE_MAX);
+	lines_init(&run.out, JOB_LINE_MAX, j->mask);
+	lines_init(&run.errors, JOB_LINE_MAX, j->mask);
 	if (p->timeout_ms > 0)
 		run.timeout_at = clock_mono_ms() + p->timeout_ms;
 	feed(&run);

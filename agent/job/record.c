@@ -36,6 +36,22 @@ char *job_masked(const struct job *j, const char *text)
 {
 	_cleanup_(str_done) struct str out = STR_INIT(LINE_SLACK);
 	mask_apply(j->mask, text, strlen(text), &out);
+	if (out.failed)
+		return xstrdup("***");
+	return str_take(&out);
+}
+
+char *job_shown(const struct job *j, const char *text, size_t len, size_t max)
+{
+	_cleanup_(str_done) struct str out = STR_INIT(LINE_SLACK);
+	mask_apply(j->mask, text, len, &out);
+	if (out.failed)
+		return xstrdup("***");
+	if (out.len > max) {
+		while (max > 0 && ((unsigned char)out.data[max] & 0xc0) == 0x80)
+			max--;
+		str_truncate(&out, max);
+	}
 	return str_take(&out);
 }
 
@@ -158,17 +174,25 @@ void record_line(struct job *j, struct record *r, const char *fmt, ...)
 	va_end(again);
 }
 
+/* Never cut: the mask comes first. */
+static char *format(const char *fmt, va_list args)
+{
+	char *text = NULL;
+	if (vasprintf(&text, fmt, args) < 0)
+		abort();
+	return text;
+}
+
 void record_debug(struct job *j, struct record *r, const char *fmt, ...)
 {
 	if (!j->debug)
 		return;
-	char text[2048] = "##[debug]";
-	size_t at = strlen(text);
+	_cleanup_free_ char *text = NULL;
 	va_list args;
 	va_start(args, fmt);
-	vsnprintf(text + at, sizeof(text) - at, fmt, args);
+	text = format(fmt, args);
 	va_end(args);
-	record_write(j, r, text, strlen(text));
+	record_line(j, r, "##[debug]%s", text);
 }
 
 void job_close_log(struct job *j)
@@ -293,10 +317,10 @@ void record_issue(struct job *j, struct record *r, enum issue_kind kind, const c
 
 void record_error(struct job *j, struct record *r, const char *fmt, ...)
 {
-	char text[8192];
+	_cleanup_free_ char *text = NULL;
 	va_list args;
 	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
+	text = format(fmt, args);
 	va_end(args);
 	record_issue(j, r, ISSUE_ERROR, text, NULL);
 }

@@ -108,7 +108,7 @@ static int fill(const char *format, const char *script_path, struct str *out, st
 			p += 3;
 		} else if (*p == '{' || *p == '}') {
 			return err_set(err, ERR_INVALID,
-				       "the shell's format '%.200s' has a brace that is neither {0} nor doubled",
+				       "the shell's format '%s' has a brace that is neither {0} nor doubled",
 				       format);
 		} else {
 			str_append_c(out, *p++);

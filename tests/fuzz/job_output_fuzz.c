@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const char *text = (const char *)data;
 	struct lines lines;
 	bool stopped = false;
-	lines_init(&lines, 64);
+	lines_init(&lines, 64, NULL);
 	for (size_t at = 0; at < size; at += 7)
 		lines_feed(&lines, text + at, MIN(size - at, (size_t)7), look, &stopped);
 	lines_end(&lines, look, &stopped);

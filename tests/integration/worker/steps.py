@@ -198,6 +198,34 @@ class Steps(unittest.TestCase):
         self.assertEqual(run.step(name)["summary"], "*** ***\n")
         self.assertEqual(run.annotations(name)[0]["message"], "it was ***")
 
+    def test_long_secrets_are_masked_before_anything_is_cut(self):
+        secret = "".join(chr(97 + (i * i + i // 7) % 26) for i in range(3000))
+        self.house.secrets(KEY="s3cr3t-value", MULTI="line one\nline two", SHORT="ab", LONG=secret)
+        run = self.house.run("""
+            - name: prints
+              env: {LONG: "${{ secrets.LONG }}"}
+              run: |
+                python3 -c 'import os; print("a" * ((16 << 20) - 1500) + os.environ["LONG"] + "end")'
+                echo "::set-env name=x::$LONG"
+                echo "::set-output name=plain::$LONG"
+                echo "::error title=x$LONG::$LONG"
+                echo "::stop-commands::"
+                echo "$LONG" >> $GITHUB_OUTPUT
+                echo "x<<$LONG" >> $GITHUB_ENV
+                echo "$LONG" >> $GITHUB_STEP_SUMMARY
+            - name: asks
+              if: always()
+              run: echo ${{ format('{0', secrets.LONG) }}
+            - name: asks json
+              if: always()
+              env: {A: "${{ fromJSON(secrets.LONG) }}"}
+              run: "true"
+        """, change=lambda message: message["variables"].update(ACTIONS_STEP_DEBUG={"value": "true"}))
+        whole = repr(run.shown)
+        parts = sorted({secret[at:at + 8] for at in range(len(secret) - 8) if secret[at:at + 8] in whole})
+        self.assertEqual(parts, [])
+        self.assertIn("***end", whole)
+
     def test_shells_get_their_exact_arguments(self):
         run = self.house.run('''
             - {name: implicit, run: "tr '\\\\0' ' ' < /proc/$$/cmdline; false | true; echo end"}

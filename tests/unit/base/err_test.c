@@ -1,5 +1,6 @@
 #include "unit/cmocka_all.h"
 #include "base/err.h"
+#include "base/secret.h"
 
 #include <errno.h>
 #include <string.h>
@@ -46,6 +47,22 @@ static void nobody_has_to_want_the_text(void **state)
 	assert_int_equal(err_exit_status(ERR_LOCKED), 5);
 }
 
+static void a_secret_longer_than_a_frame_is_not_told_in_part(void **state)
+{
+	(void)state;
+	char secret[2 * ERR_FRAME_SIZE], line[8192];
+	for (size_t i = 0; i < sizeof(secret) - 1; i++)
+		secret[i] = (char)('a' + (i * i + i / 7) % 26);
+	secret[sizeof(secret) - 1] = '\0';
+	mask_add(mask_process(), secret, strlen(secret));
+	struct err err = ERR_INIT;
+	err_set(&err, ERR_INVALID, "the key '%s' cannot be read", secret);
+	err_wrap(&err, ERR_INVALID, "read %s", secret);
+	err_hint(&err, ERR_INVALID, "replace %s", secret);
+	assert_string_equal(err_line(&err, line, sizeof(line)), "read ***: the key '***' cannot be read");
+	assert_string_equal(err.hint, "replace ***");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -53,6 +70,7 @@ int main(void)
 		cmocka_unit_test(a_full_chain_keeps_the_cause_and_the_outermost_frame),
 		cmocka_unit_test(control_characters_do_not_reach_the_terminal),
 		cmocka_unit_test(nobody_has_to_want_the_text),
+		cmocka_unit_test(a_secret_longer_than_a_frame_is_not_told_in_part),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,6 +40,43 @@ static void base64_of_a_prefix_and_the_secret_is_covered_at_all_offsets(void **s
 	assert_string_equal(masked(m, "dXNlcjpzM2NyM3QtdmFsdWU="), "dXNlcjpz***");
 }
 
+static void the_forms_that_dumps_and_echo_give_a_secret_are_covered(void **state)
+{
+	(void)state;
+	_cleanup_(mask_freep) struct mask *m = mask_of("s3cr3t-value");
+	assert_string_equal(masked(m, "[czNjcjN0LXZhbHVlCg==]"), "[***]");
+	assert_string_equal(masked(m, "[7333637233742d76616c7565]"), "[***]");
+	assert_string_equal(masked(m, "[7333637233742D76616C7565]"), "[***]");
+}
+
+static void a_text_is_cut_beside_a_secret_and_never_through_it(void **state)
+{
+	(void)state;
+	static const char secret[] = "0123456789abcdefghij";
+	_cleanup_(mask_freep) struct mask *m = mask_of(secret);
+	for (size_t before = 0; before < 400; before++) {
+		char text[600];
+		memset(text, 'x', sizeof(text));
+		memcpy(text + before, secret, sizeof(secret) - 1);
+		size_t cut = mask_cut(m, text, 300);
+		assert_in_range(cut, 1, 300);
+		assert_false(cut > before && cut < before + sizeof(secret) - 1);
+	}
+	assert_int_equal(mask_cut(m, "0123", 4), 0);
+}
+
+static void what_is_shown_is_masked_before_it_is_cut(void **state)
+{
+	(void)state;
+	mask_add(mask_process(), "a-long-secret-that-is-cut", 25);
+	_cleanup_free_ char *shown = mask_shown("key a-long-secret-that-is-cut end", 33, 12),
+			    *whole = mask_shown("a-long-secret-that-is-cut", 25, 10),
+			    *characters = mask_shown("ääääää", 12, 8);
+	assert_string_equal(shown, "key *** end");
+	assert_string_equal(whole, "***");
+	assert_string_equal(characters, "ää…");
+}
+
 static void lines_and_escaped_forms_are_covered(void **state)
 {
 	(void)state;
@@ -159,6 +196,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_secret_is_covered_wherever_it_stands),
 		cmocka_unit_test(base64_of_a_prefix_and_the_secret_is_covered_at_all_offsets),
+		cmocka_unit_test(the_forms_that_dumps_and_echo_give_a_secret_are_covered),
+		cmocka_unit_test(a_text_is_cut_beside_a_secret_and_never_through_it),
+		cmocka_unit_test(what_is_shown_is_masked_before_it_is_cut),
 		cmocka_unit_test(lines_and_escaped_forms_are_covered),
 		cmocka_unit_test(short_secrets_have_no_minimum_length),
 		cmocka_unit_test(blank_values_are_ignored),

@@ -126,7 +126,7 @@ static void pieces_of_output_become_lines_wherever_they_are_cut(void **state)
 	for (size_t piece = 1; piece <= sizeof(text); piece++) {
 		struct lines l;
 		_cleanup_(str_done) struct str out = STR_INIT(1000);
-		lines_init(&l, 100);
+		lines_init(&l, 100, NULL);
 		for (size_t at = 0; at < sizeof(text) - 1; at += piece)
 			lines_feed(&l, text + at, MIN(piece, sizeof(text) - 1 - at), add_line, &out);
 		lines_end(&l, add_line, &out);
@@ -135,7 +135,7 @@ static void pieces_of_output_become_lines_wherever_they_are_cut(void **state)
 	}
 	struct lines l;
 	_cleanup_(str_done) struct str out = STR_INIT(1000);
-	lines_init(&l, 4);
+	lines_init(&l, 4, NULL);
 	lines_feed(&l, "0123456789\n", 11, add_line, &out);
 	assert_string_equal(str_peek(&out), "0123|4567|89|");
 	lines_done(&l);
