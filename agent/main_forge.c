@@ -94,7 +94,7 @@ int main(int argc, char **argv)
 		{"ca-file", 0, CLI_TEXT, &o.ca_file, "FILE", "write that certificate there, for clients"},
 		{"port-file", 0, CLI_TEXT, &o.port_file, "FILE", "write the port there once it listens"},
 		{"ready-fd", 0, CLI_TEXT, &o.ready_fd, "N", "write the URL to this descriptor once it listens"},
-		{"token", 0, CLI_TEXT, &o.token, "T", "credential that pushes and administration need (any)"},
+		{"token", 0, CLI_TEXT, &o.token, "T", "credential that pushes and administration need (without it: any for your own processes, for other users one that is printed)"},
 		{"secrets", 0, CLI_TEXT, &o.secrets, "FILE",
 		 "secrets and variables: {\"OWNER/NAME\": {\"secrets\": {…}, \"vars\": {…}, \"environments\": {…}}, "
 		 "\"*\": {…}}"},

@@ -61,6 +61,8 @@ static int announce(struct forge *f, struct err *err)
 	if (r >= 0 && f->config.ready_fd >= 0)
 		r = fs_write_all(f->config.ready_fd, line, strlen(line), err);
 	printf("%s", line);
+	if (!f->config.token)
+		printf("token for other users of this machine: %s\n", f->token);
 	fflush(stdout);
 	return r;
 }
@@ -129,11 +131,8 @@ static void forge_free(struct forge *f)
 		free(f->tokens[i]->scope);
 		free(f->tokens[i]);
 	}
-	for (size_t i = 0; i < f->blob_count; i++) {
-		free(f->blobs[i]->path);
-		str_done(&f->blobs[i]->data);
-		free(f->blobs[i]);
-	}
+	for (size_t i = 0; i < f->blob_count; i++)
+		blob_free(f->blobs[i]);
 	for (size_t i = 0; i < f->repo_count; i++)
 		free_repo(f->repos[i]);
 	for (size_t i = 0; i < f->fault_count; i++) {
@@ -184,6 +183,7 @@ int forge_run(const struct forge_config *config, int cancel_fd, struct err *err)
 	f->variables = json_object();
 	pthread_mutex_init(&f->lock, NULL);
 	rand_fill(f->key, sizeof(f->key));
+	rand_uuid4(f->token);
 	int r = prepare(f, err);
 	struct pollfd p = {.fd = cancel_fd, .events = POLLIN};
 	while (r >= 0) {

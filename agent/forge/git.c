@@ -185,7 +185,7 @@ static bool git_allowed(struct req *r, const struct forge_repo *repo, bool push,
 	const char *level = who.token && who.token->kind == TOKEN_GITHUB && who.token->job->run->repo == repo
 				    ? json_get_string(who.token->job->permissions, "Contents")
 				    : NULL;
-	if (who.admin || (!who.given && (!push || !r->f->config.token)))
+	if (who.admin || (!who.given && (!push || (!r->f->config.token && req_is_owners(r)))))
 		return true;
 	if (level && (!push || strcmp(level, "write") == 0))
 		return true;

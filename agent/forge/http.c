@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 static const struct route *const tables[] = {registration_routes, broker_routes, runservice_routes,
-					     results_routes,      rest_routes,   control_routes};
+					     results_routes,      rest_routes,   control_routes,    page_routes};
 
 const char *req_header(const struct req *r, const char *name)
 {
@@ -325,6 +325,14 @@ static enum MHD_Result send_reply(struct req *r)
 	return result;
 }
 
+static bool may_look_inside(struct req *r)
+{
+	pthread_mutex_lock(&r->f->lock);
+	bool admin = identify(r, "Bearer token Basic").admin;
+	pthread_mutex_unlock(&r->f->lock);
+	return admin || req_is_owners(r);
+}
+
 static enum MHD_Result answer(struct req *r)
 {
 	struct forge *f = r->f;
@@ -344,6 +352,8 @@ static enum MHD_Result answer(struct req *r)
 	if (whole) {
 		const char *body = r->fault.body ? r->fault.body : "{\"message\":\"planted fault\"}";
 		reply_text(r, r->fault.status, "application/json; charset=utf-8", body, strlen(body));
+	} else if (r->route && (r->route->flags & ROUTE_OWNER) && !may_look_inside(r)) {
+		reply_error(r, 403, "This shows secrets: it is for the user of the forge, or with its token (Authorization: Bearer TOKEN)");
 	} else if (r->route && (r->route->flags & ROUTE_UNLOCKED)) {
 		r->route->handle(r);
 	} else if (r->route) {

@@ -119,8 +119,9 @@ struct forge_blob {
 	bool sealed, registered;
 	struct forge_job *job;
 	char step_id[37];
-	struct str data;
-	int64_t appends;
+	int fd;       /* blob.c: a file without a name; -1 before the first byte */
+	size_t len;
+	int64_t lines, appends;
 };
 
 enum fault_drop { DROP_NO, DROP_BEFORE, DROP_AFTER };
@@ -158,6 +159,7 @@ struct forge {
 	size_t blob_count, blob_cap;
 	struct forge_fault *faults;
 	size_t fault_count, fault_cap;
+	char token[37];        /* made at the start: for other users of the machine where --token gives none */
 	unsigned char key[32]; /* signs tokens and blob addresses */
 	struct waiter *waiters;
 	char *certificate, *certificate_key;
@@ -194,7 +196,8 @@ struct req {
 	int64_t begun_ms;
 };
 
-enum route_flags { ROUTE_UNLOCKED = 1, ROUTE_BLOB = 2, ROUTE_GIT = 4, ROUTE_QUIET = 8 };
+/* ROUTE_OWNER: secrets and the forge itself. For its own user, and for who has its token. */
+enum route_flags { ROUTE_UNLOCKED = 1, ROUTE_BLOB = 2, ROUTE_GIT = 4, ROUTE_QUIET = 8, ROUTE_OWNER = 16 };
 struct route {
 	const char *method;  /* NULL: any */
 	const char *pattern; /* "repos/+/+/x": + is one segment, * the rest */
@@ -248,12 +251,17 @@ bool is_guid(const char *text);
 void check_service_headers(struct req *r);
 void check_rest_headers(struct req *r);
 
+/* ---- who asks (peer.c) ---- */
+
+/* The connection comes from a process of the forge's own user, or of root, on this machine. */
+bool req_is_owners(const struct req *r);
+
 /* ---- tokens (token.c) ---- */
 
 struct forge_token *token_new(struct forge *f, enum token_kind kind, int64_t life_ms, const json_t *claims);
 struct identity {
 	bool given;                /* there was an Authorization header */
-	bool admin;                /* --token's, or an unknown one where any will do */
+	bool admin;                /* the forge's token; without --token any that the forge's own user sends */
 	struct forge_token *token; /* a known one, in force */
 	const char *problem;       /* why not: "expired", "unknown", … */
 };
@@ -293,6 +301,8 @@ int dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file
 		      const char *actor, struct forge_run **ret, struct err *err);
 json_t *push_payload(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
 		     const char *actor);
+/* A warning for each event of the file that never comes here. */
+void run_note_silent_events(struct forge_run *run);
 void run_fail_workflow(struct forge *f, struct forge_run *run, const struct faults *faults, const struct yaml_doc *doc,
 		       const struct err *err);
 /* Queues what can run now, skips what never will, ends the run when nothing is left. */
@@ -319,11 +329,19 @@ int evaluate_text(struct forge *f, const struct forge_run *run, const struct for
 		  char **ret, struct err *err);
 
 struct forge_blob *blob_find(struct forge *f, const struct forge_job *job, enum blob_kind kind, const char *step_id);
-int64_t blob_lines(const struct forge_blob *b);
+
+/* ---- what blobs hold (blob.c) ---- */
+
+/* Begins anew, empty. False: no room. */
+bool blob_clear(struct forge_blob *b);
+/* False: no room, or more than FORGE_LOG_MAX. */
+bool blob_append(struct forge_blob *b, const char *data, size_t len);
+bool blob_read(const struct forge_blob *b, struct str *out);
+void blob_free(struct forge_blob *b);
 
 /* ---- the services' routes ---- */
 
 extern const struct route registration_routes[], broker_routes[], runservice_routes[], results_routes[], rest_routes[],
-	control_routes[];
+	control_routes[], page_routes[];
 
 void runner_remove(struct forge *f, struct forge_runner *runner);

@@ -69,6 +69,16 @@ json_t *push_payload(struct forge *f, struct forge_repo *repo, const char *ref, 
 	return payload;
 }
 
+/* Nobody waits for a run that cannot come without having been told. */
+static void tell_silent_events(struct forge *f, const struct workflow *workflow)
+{
+	const char *name;
+	pthread_mutex_lock(&f->lock);
+	for (size_t n = 0; (name = workflow_silent_event(workflow, n)) != NULL; n++)
+		forge_event(f, "%s: '%s' starts nothing here: only push and workflow_dispatch do", workflow->path, name);
+	pthread_mutex_unlock(&f->lock);
+}
+
 /* A file that cannot be read counts as one that wants the event: its run fails with the faults, as GitHub shows them.
  */
 static void consider_file(struct forge *f, struct forge_repo *repo, const char *path, const char *ref,
@@ -82,6 +92,8 @@ static void consider_file(struct forge *f, struct forge_repo *repo, const char *
 	int r = read_file(repo, after, path, &text, &err);
 	if (r >= 0)
 		r = workflow_read(path, str_peek(&text), text.len, &faults, &workflow, &doc, &err);
+	if (r >= 0)
+		tell_silent_events(f, workflow);
 	if (r >= 0 && !workflow_wants_push(workflow, ref))
 		return;
 	json_t *payload = push_payload(f, repo, ref, before, after, actor);
@@ -94,6 +106,7 @@ static void consider_file(struct forge *f, struct forge_repo *repo, const char *
 	struct forge_run *run = run_new(f, repo, TAKE(workflow), path, "push", ref, after, payload);
 	run->before = xstrdup(before);
 	run->actor = xstrdup(actor);
+	run_note_silent_events(run);
 	if (r < 0)
 		run_fail_workflow(f, run, &faults, doc, &err);
 	run_advance(f, run);

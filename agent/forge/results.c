@@ -163,15 +163,6 @@ struct forge_blob *blob_find(struct forge *f, const struct forge_job *job, enum 
 	return NULL;
 }
 
-int64_t blob_lines(const struct forge_blob *b)
-{
-	int64_t lines = 0;
-	const char *data = str_peek(&b->data);
-	for (size_t i = 0; i < b->data.len; i++)
-		lines += data[i] == '\n';
-	return lines;
-}
-
 static struct forge_blob *blob_for(struct forge *f, struct forge_job *job, enum blob_kind kind, const char *step_id)
 {
 	struct forge_blob *b = blob_find(f, job, kind, step_id);
@@ -183,7 +174,7 @@ static struct forge_blob *blob_for(struct forge *f, struct forge_job *job, enum 
 	b->kind = kind;
 	b->job = job;
 	memcpy(b->step_id, step_id, strlen(step_id) + 1);
-	b->data = (struct str)STR_INIT(FORGE_LOG_MAX);
+	b->fd = -1;
 	_cleanup_free_ char *tail = xasprintf(shapes[kind], step_id);
 	b->path = xasprintf("actions-results/%s/workflow-job-run-%s/%s", job->run->plan_id, job->job_id, tail);
 	unsigned char mac[DIGEST_BYTES];
@@ -245,8 +236,10 @@ static void diagnostic_url(struct req *r)
 /* Each stamped line has seven digits; a text of several lines has one stamp in front of its first. */
 static void check_log(struct req *r, const struct forge_blob *b)
 {
-	const char *data = str_peek(&b->data);
-	if (b->data.len >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0)
+	_cleanup_(str_done) struct str text = STR_INIT(FORGE_LOG_MAX);
+	blob_read(b, &text);
+	const char *data = str_peek(&text);
+	if (text.len >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0)
 		data += 3;
 	static const char shape[] = "0000-00-00T00:00:00.0000000Z ";
 	for (size_t i = 0; i < sizeof(shape) - 1; i++)
@@ -254,7 +247,7 @@ static void check_log(struct req *r, const struct forge_blob *b)
 			complain(r, "the log does not begin with a time of seven digits and a blank: '%.40s'", data);
 			break;
 		}
-	if (!str_is_utf8(str_peek(&b->data), b->data.len))
+	if (!str_is_utf8(str_peek(&text), text.len))
 		complain(r, "the log is not UTF-8");
 }
 
@@ -284,15 +277,15 @@ static void metadata(struct req *r, enum blob_kind kind, bool per_step)
 	if (b->registered)
 		complain(r, "it was registered before");
 	if (kind == BLOB_SUMMARY) {
-		if (json_get_int(body, "size", -1) != (int64_t)b->data.len)
+		if (json_get_int(body, "size", -1) != (int64_t)b->len)
 			complain(r, "size is %lld, the blob has %zu bytes", (long long)json_get_int(body, "size", -1),
-				 b->data.len);
-		if (b->data.len > SUMMARY_LIMIT)
+				 b->len);
+		if (b->len > SUMMARY_LIMIT)
 			complain(r, "the summary is larger than soft_size_limit");
 	} else {
-		if (json_get_int(body, "line_count", -1) != blob_lines(b))
+		if (json_get_int(body, "line_count", -1) != b->lines)
 			complain(r, "line_count is %lld, the log has %lld lines",
-				 (long long)json_get_int(body, "line_count", -1), (long long)blob_lines(b));
+				 (long long)json_get_int(body, "line_count", -1), (long long)b->lines);
 		if (b->type == BLOB_APPEND && !b->sealed)
 			complain(r, "the append blob was not sealed");
 		check_log(r, b);
@@ -330,7 +323,7 @@ static void blob_error(struct req *r, int status, const char *code)
 
 static void blob_done(struct req *r, const struct forge_blob *b, int status)
 {
-	reply_header(r, "ETag: \"0x8D%zX%llX\"", b->data.len, (long long)b->appends);
+	reply_header(r, "ETag: \"0x8D%zX%llX\"", b->len, (long long)b->appends);
 	reply_header(r, "x-ms-request-id: %08llx-0000-0000-0000-000000000000", (long long)r->begun_ms & 0xffffffffLL);
 	reply_header(r, "x-ms-version: 2025-11-05");
 	reply_header(r, "x-ms-request-server-encrypted: true");
@@ -373,8 +366,10 @@ static void create_blob(struct req *r, struct forge_blob *b)
 	b->type = append ? BLOB_APPEND : BLOB_BLOCK;
 	b->sealed = false;
 	b->appends = 0;
-	str_clear(&b->data);
-	str_append_n(&b->data, str_peek(&r->body), r->body.len);
+	if (!blob_clear(b) || !blob_append(b, str_peek(&r->body), r->body.len)) {
+		blob_error(r, 500, "InternalError");
+		return;
+	}
 	blob_done(r, b, 201);
 }
 
@@ -397,12 +392,12 @@ static void append_block(struct req *r, struct forge_blob *b)
 		complain(r, "an append of nothing");
 		blob_error(r, 400, "InvalidHeaderValue");
 	} else if (position &&
-		   (!str_parse_i64(position, 0, INT64_MAX, &expected) || expected != (long long)b->data.len)) {
+		   (!str_parse_i64(position, 0, INT64_MAX, &expected) || expected != (long long)b->len)) {
 		blob_error(r, 412, "AppendPositionConditionNotMet");
-	} else if (b->appends >= APPEND_LIMIT || !str_append_n(&b->data, str_peek(&r->body), r->body.len)) {
+	} else if (b->appends >= APPEND_LIMIT || !blob_append(b, str_peek(&r->body), r->body.len)) {
 		blob_error(r, 409, "BlockCountExceedsLimit");
 	} else {
-		reply_header(r, "x-ms-blob-append-offset: %zu", b->data.len - r->body.len);
+		reply_header(r, "x-ms-blob-append-offset: %zu", b->len - r->body.len);
 		reply_header(r, "x-ms-blob-committed-block-count: %lld", (long long)++b->appends);
 		b->sealed =
 			(seal && strcasecmp(seal, "true") == 0) || (seal_query && strcasecmp(seal_query, "true") == 0);

@@ -83,6 +83,13 @@ struct forge_run *run_new(struct forge *f, struct forge_repo *repo, struct workf
 	return run;
 }
 
+void run_note_silent_events(struct forge_run *run)
+{
+	const char *name;
+	for (size_t n = 0; run->workflow != NULL && (name = workflow_silent_event(run->workflow, n)) != NULL; n++)
+		annotate(run->annotations, "warning", "the event '%s' starts nothing at this forge: only push and workflow_dispatch do", name);
+}
+
 static void run_complete(struct forge *f, struct forge_run *run, const char *conclusion)
 {
 	run->conclusion = conclusion;

@@ -32,10 +32,11 @@ static json_t *blob_text(const struct forge_blob *b)
 {
 	if (!b || b->type == BLOB_NONE)
 		return json_null();
-	_cleanup_(str_done) struct str text = STR_INIT(FORGE_LOG_MAX);
-	const char *data = str_peek(&b->data);
-	for (size_t i = 0; i < b->data.len; i++) {
-		if (i + 2 < b->data.len && memcmp(data + i, "\xef\xbb\xbf", 3) == 0)
+	_cleanup_(str_done) struct str text = STR_INIT(FORGE_LOG_MAX), raw = STR_INIT(FORGE_LOG_MAX);
+	blob_read(b, &raw);
+	const char *data = str_peek(&raw);
+	for (size_t i = 0; i < raw.len; i++) {
+		if (i + 2 < raw.len && memcmp(data + i, "\xef\xbb\xbf", 3) == 0)
 			i += 2;
 		else
 			str_append_c(&text, data[i]);

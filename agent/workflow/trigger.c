@@ -234,6 +234,16 @@ bool workflow_filter(const json_t *patterns, const char *name)
 	return wanted;
 }
 
+const char *workflow_silent_event(const struct workflow *w, size_t n)
+{
+	const char *name;
+	json_t *value;
+	json_object_foreach(w->on, name, value)
+		if (strcmp(name, "push") != 0 && strcmp(name, "workflow_dispatch") != 0 && n-- == 0)
+			return name;
+	return NULL;
+}
+
 bool workflow_wants_push(const struct workflow *w, const char *ref)
 {
 	json_t *push = json_object_get(w->on, "push");

@@ -54,6 +54,8 @@ void workflow_free(struct workflow *w);
 void workflow_freep(struct workflow **w);
 const struct workflow_job *workflow_find_job(const struct workflow *w, const char *id); /* NULL: none */
 
+/* An event that the file waits for and that nothing here gives; NULL past the last. In the file's order. */
+const char *workflow_silent_event(const struct workflow *w, size_t n);
 /* Does a push to `ref` ("refs/heads/main") start it? deleted refs never do. */
 bool workflow_wants_push(const struct workflow *w, const char *ref);
 /* GitHub's filter patterns: *, **, ?, +, [] and a leading !, the last match decides. items: texts. */

@@ -100,6 +100,56 @@ class Git(Case):
         self.assertEqual(len(self.forge.runs()), before)
 
 
+@unittest.skipIf(os.geteuid() != 0, "only root can ask as another user")
+class OtherUsers(Case):
+    """Another user of the machine reads no secrets of the forge and pushes nothing."""
+
+    ASK = ("import sys, urllib.request, urllib.error\nmethod, url, token = sys.argv[1:]\n"
+           "headers = {'Authorization': 'Bearer ' + token} if token else {}\n"
+           "try: answer = urllib.request.urlopen(urllib.request.Request(url, method=method, headers=headers), timeout=20)\n"
+           "except urllib.error.HTTPError as error: answer = error\nprint(answer.status, answer.read().decode())\n")
+
+    def ask(self, method, path, token=""):
+        done = subprocess.run(["setpriv", "--reuid=4711", "--regid=4711", "--clear-groups", "python3", "-c", self.ASK, method, self.forge.url + path, token],
+                              capture_output=True, text=True, check=True, timeout=60, cwd="/")
+        return int(done.stdout.split()[0]), done.stdout
+
+    def test_another_user_reads_no_message_and_gets_no_token(self):
+        self.start()
+        self.forge.secrets("octo/demo", {"KEY": "s3cr3t-of-the-forge"})
+        runner = Runner(self.forge, "octo/demo").ready()
+        self.push(ONE_JOB)
+        job = runner.take_job()
+        for path in (f"/_forge/messages/{job.message['jobId']}", "/_forge/requests", "/_forge/runners", "/runs"):
+            status, text = self.ask("GET", path)
+            self.assertEqual(status, 403, path)
+            self.assertNotIn("s3cr3t", text)
+        self.assertEqual(self.ask("POST", "/api/v3/repos/octo/demo/actions/runners/registration-token", "admin")[0], 401)
+        printed = self.forge.wait("the token", lambda: [l.split(": ", 1)[1] for l in self.forge.log().split("\n") if l.startswith("token for other")])
+        self.assertEqual(self.ask("POST", "/api/v3/repos/octo/demo/actions/runners/registration-token", printed[0])[0], 201)
+        self.assertEqual(self.ask("GET", f"/_forge/messages/{job.message['jobId']}", printed[0])[0], 200)
+        job.complete()
+
+    def test_another_user_pushes_nothing(self):
+        self.start()
+        self.push()
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o777)
+            url = self.repo.url.replace("://", "://x:admin@")
+            script = (f"cd {folder} && git init -q x && cd x && git -c user.name=x -c user.email=x@x commit -q --allow-empty -m x && "
+                      f"git push -q {url} HEAD:refs/heads/theirs")
+            done = subprocess.run(["setpriv", "--reuid=4711", "--regid=4711", "--clear-groups", "env", f"HOME={folder}", "GIT_TERMINAL_PROMPT=0", "sh", "-c", script],
+                                  capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
+            self.assertNotEqual(done.returncode, 0, done)
+        self.assertNotIn("theirs", self.repo.git("ls-remote", self.repo.url))
+
+    def test_a_wrong_removal_token_is_refused_though_its_sender_owns_the_forge(self):
+        self.start()
+        status = refused(self.forge.json, "POST", "/api/v3/actions/runner-registration", {"url": self.forge.url + "/octo/demo", "runner_event": "remove"},
+                         {"Authorization": "RemoteAuth WRONG"}).status
+        self.assertIn(status, (401, 404))
+
+
 class Workflows(Case):
     def setUp(self):
         self.start()
@@ -230,6 +280,43 @@ jobs:
         github = {p["k"]: p["v"] for p in runner.take_job().message["contextData"]["github"]["d"]}
         event = {p["k"]: p["v"] for p in github["event"]["d"]}
         self.assertEqual({p["k"]: p["v"] for p in event["inputs"]["d"]}, {"dry": "true", "n": "3"})
+
+    def test_an_event_that_never_comes_here_is_named(self):
+        sha = self.push(ONE_JOB.replace("on: push", "on: { push: , pull_request: , schedule: [ { cron: '0 3 * * *' } ] }"))
+        run = [r for r in self.forge.runs() if r["sha"] == sha][0]
+        said = [a["message"] for a in run["annotations"]]
+        self.assertEqual([m.split("'")[1] for m in said], ["pull_request", "schedule"])
+
+    def test_the_page_of_a_run_shows_jobs_steps_and_logs_and_runs_nothing_of_what_was_printed(self):
+        runner = Runner(self.forge, "octo/demo").ready()
+        self.push(ONE_JOB)
+        job = runner.take_job()
+        step = job.step(1, "a <script>alert(1)</script>")
+        job.update_steps(step)
+        job.upload_log("2026-01-01T00:00:00.0000000Z <b>bold</b> \x1b[31mred\x1b[0m & more\n", step["external_id"])
+        job.complete()
+        run = self.forge.runs()[-1]
+        _, headers, body = self.forge.request("GET", f"/octo/demo/actions/runs/{run['id']}")
+        self.assertIn("text/html", headers["Content-Type"])
+        self.assertIn("default-src 'none'", headers["Content-Security-Policy"])
+        self.assertIn("&lt;b&gt;bold&lt;/b&gt; red &amp; more", body.decode())
+        self.assertNotIn("<script", body.decode())
+        self.assertIn(f"/octo/demo/actions/runs/{run['id']}", self.forge.request("GET", "/octo/demo/actions")[2].decode())
+
+    def test_a_log_of_many_megabytes_costs_disk_and_no_memory(self):
+        def resident():
+            with open(f"/proc/{self.forge.process.pid}/status", encoding="ascii") as f:
+                return int(next(line for line in f if line.startswith("VmRSS")).split()[1])
+        runner = Runner(self.forge, "octo/demo").ready()
+        self.push(ONE_JOB)
+        job = runner.take_job()
+        before = resident()
+        line = "2026-01-01T00:00:00.0000000Z " + "x" * 970 + "\n"
+        step = job.step(1, "long")
+        job.update_steps(step)
+        job.upload_log(line * 60000, step["external_id"])
+        self.assertLess(resident() - before, 40000)
+        job.complete()
 
     def test_a_dispatch_carries_checked_inputs(self):
         self.push(ONE_JOB.replace("on: push", "on: { workflow_dispatch: { inputs: { where: { type: choice, options: [a, b] }, "
