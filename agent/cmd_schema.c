@@ -15,6 +15,7 @@ enum { EXIT_UNSUPPORTED = 64, DOCUMENT_MAX = 64 << 20, LINE_MAX_BYTES = 64 << 20
 
 static const struct yaml_limits document_limits = {
 	.max_bytes = DOCUMENT_MAX, .max_nodes = 2000000, .max_depth = JSON_MAX_DEPTH, .keep_octal = true,
+	.allow_anchors = true,
 };
 
 static int list_schemas(void)

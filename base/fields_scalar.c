@@ -84,7 +84,8 @@ int field_read_text(struct field_reader *r, const struct field *f, const json_t 
 		if (rc < 0)
 			return rc;
 		if (!ok) {
-			field_fault(r, "does not match the pattern %s", f->pattern);
+			const char *words = pattern_in_words(f->pattern);
+			field_fault(r, words ? "must be %s" : "does not match the pattern %s", words ? words : f->pattern);
 			return 0;
 		}
 	}
@@ -350,8 +351,10 @@ int field_check_key(struct field_reader *r, const struct field *f, const char *k
 	if (f->key_pattern == NULL)
 		return 0;
 	int rc = matches(r, f->key_pattern, key, strlen(key), &ok);
+	const char *words = pattern_in_words(f->key_pattern);
 	if (rc == 0 && !ok)
-		field_fault(r, "the name '%s' does not match the pattern %s", key, f->key_pattern);
+		field_fault(r, words ? "the name '%s' must be %s" : "the name '%s' does not match the pattern %s", key,
+		            words ? words : f->key_pattern);
 	return rc;
 }
 

@@ -393,3 +393,20 @@ void pattern_freep(struct pattern **p)
 	pattern_free(*p);
 	*p = NULL;
 }
+
+const char *pattern_in_words(const char *text)
+{
+	static const struct { const char *pattern, *words; } known[] = {
+		{ "^/", "an absolute path, one that begins with '/'" },
+		{ "^https?://", "an address that begins with http:// or https://" },
+		{ "^[a-z0-9][a-z0-9._-]{0,62}$", "1 to 63 of a-z, 0-9, '.', '_' and '-', with a letter or digit first" },
+		{ "^[A-Za-z_][A-Za-z0-9_-]*$", "letters, digits, '_' and '-', with a letter or '_' first" },
+		{ "^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$", "OWNER/NAME" },
+		{ "^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d)?)+$", "a duration such as 90s, 2m or 1h30m" },
+		{ ":[0-9]{1,5}$", "HOST:PORT" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (strcmp(known[i].pattern, text) == 0)
+			return known[i].words;
+	return NULL;
+}

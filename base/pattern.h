@@ -9,6 +9,8 @@ struct pattern;
 int pattern_compile(const char *text, size_t len, struct pattern **ret, struct err *err);
 /* 1: found somewhere in the text, 0: not, ERR_LIMIT: given up. */
 int pattern_match(const struct pattern *p, const char *text, size_t len, struct err *err);
+/* What a text must be that a pattern of our own schemas asks for ("an absolute path, as in /srv/app"); NULL: not known. */
+const char *pattern_in_words(const char *text);
 void pattern_free(struct pattern *p);
 void pattern_freep(struct pattern **p);
 /* The PCRE2 form: for tests. */

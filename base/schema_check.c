@@ -192,7 +192,10 @@ static int check_string(struct check *c, const struct schema_node *node, const j
 	int found = pattern_match(node->pattern, text, length, c->err);
 	if (found < 0)
 		return err_wrap(c->err, found, "%s", str_peek(&c->pointer));
-	return found == 0 ? fault(c, "does not match the pattern %s", node->pattern_text) : r;
+	if (found > 0)
+		return r;
+	const char *words = pattern_in_words(node->pattern_text);
+	return words ? fault(c, "must be %s", words) : fault(c, "does not match the pattern %s", node->pattern_text);
 }
 
 /* Lists. */

@@ -1,6 +1,7 @@
 #include "base/yaml.h"
 #include "base/fs.h"
 #include "base/yaml_marks.h"
+#include "base/yaml_words.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,8 @@ struct anchor {
 
 struct reader {
 	const char *name;
+	const char *data;
+	size_t len;
 	yaml_parser_t parser;
 	const struct yaml_limits *limits;
 	size_t nodes;
@@ -59,6 +62,12 @@ static int parser_failed(struct reader *r)
 	if (p->error == YAML_READER_ERROR) {
 		/* The reader knows an offset only. */
 		return err_set(r->err, ERR_INVALID, "%s: byte %zu: %s", r->name, p->problem_offset, problem);
+	}
+	struct yaml_words words;
+	if (yaml_words(r->data, r->len, p, &words)) {
+		const yaml_mark_t at = { .line = words.line, .column = words.column };
+		fail(r, ERR_INVALID, at, "%s", words.text);
+		return words.hint[0] != '\0' ? err_hint(r->err, ERR_INVALID, "%s", words.hint) : ERR_INVALID;
 	}
 	if (p->context)
 		return fail(r, ERR_INVALID, p->problem_mark, "%s, %s", problem, p->context);
@@ -507,7 +516,7 @@ int yaml_read(const char *name, const char *data, size_t len, const struct yaml_
 		data += 3;
 		len -= 3;
 	}
-	struct reader r = { .name = name, .limits = limits, .err = err };
+	struct reader r = { .name = name, .data = data, .len = len, .limits = limits, .err = err };
 	if (!yaml_parser_initialize(&r.parser))
 		return err_set(err, ERR_INTERNAL, "%s: libyaml cannot start", name);
 	yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);

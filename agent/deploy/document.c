@@ -8,6 +8,7 @@
 #include "agent/deploy/kept.h"
 #include "agent/deploy/resolve.h"
 #include "agent/deploy/source.h"
+#include "agent/deploy/typed.h"
 #include "base/schema.h"
 
 enum { POINTER_MAX = 4096, STEPS_MAX = 200 };
@@ -101,7 +102,10 @@ static const struct step_type *find_step(struct reader *r, const char *name, con
 		names[i] = all[i]->name;
 	const char *nearest = str_nearest(name, names, MIN(count, ARRAY_SIZE(names)));
 	faults_add_key(&r->faults, r->d->yaml, str_peek(pointer), "no step is called '%s'", name);
-	if (nearest != NULL)
+	if (strcmp(name, "uses") == 0 || strcmp(name, "with") == 0)
+		faults_hint(&r->faults, "a deployment file has davit's own steps, each by its name, as in `- run: { command: [make], undo: none }`; "
+		            "`uses:` belongs into a workflow");
+	else if (nearest != NULL)
 		faults_hint(&r->faults, "did you mean '%s'?", nearest);
 	else
 		faults_hint(&r->faults, "`davit schema` lists the steps");
@@ -151,6 +155,18 @@ static void tell_preflight(struct reader *r, json_t *input)
 	json_object_set_new(input, "values", values);
 }
 
+/* `- run: make`, as in a workflow: what it looks like here. */
+static void hint_form(struct reader *r, const struct step_type *type, const json_t *value)
+{
+	const char *text = json_string_value(value);
+	if (text != NULL && strcmp(type->name, "run") == 0 && strpbrk(text, "\r\n") != NULL)
+		faults_hint(&r->faults, "write `- run: { script: …, undo: … }`, with the lines as `script: |`; `davit schema run` shows its inputs");
+	else if (text != NULL && strcmp(type->name, "run") == 0)
+		faults_hint(&r->faults, "write `- run: { script: \"%.120s\", undo: … }`; `davit schema run` shows its inputs", text);
+	else
+		faults_hint(&r->faults, "write `- %s: { INPUT: VALUE }`; `davit schema %s` shows its inputs", type->name, type->name);
+}
+
 static void add_step(struct reader *r, const char *name, json_t *value, const json_t *item, struct str *pointer, bool late)
 {
 	const struct step_type *type = find_step(r, name, pointer);
@@ -159,6 +175,7 @@ static void add_step(struct reader *r, const char *name, json_t *value, const js
 	json_t *input = json_is_null(value) ? json_object() : json_incref(value);
 	if (!json_is_object(input)) {
 		faults_add(&r->faults, r->d->yaml, str_peek(pointer), "the inputs of '%s' are not a map", name);
+		hint_form(r, type, value);
 		json_decref(input);
 		return;
 	}
@@ -207,6 +224,8 @@ static void read_step(struct reader *r, const json_t *item, const json_t *raw_it
 	json_object_foreach((json_t *)item, key, value) {
 		if (strcmp(key, "id") == 0 || strcmp(key, "name") == 0)
 			continue;
+		if (name != NULL && strcmp(name, "uses") == 0)
+			continue;
 		if (name != NULL) {
 			faults_add(&r->faults, r->d->yaml, str_peek(&pointer), "an item of `steps:` has one step, this one has '%s' and '%s'", name, key);
 			faults_hint(&r->faults, "begin a new item with `- %s:`", key);
@@ -252,6 +271,7 @@ static json_t *resolve_targets(struct reader *r, const json_t *raw)
 	bool late = false;
 	pointer_push(&pointer, "targets");
 	json_t *targets = deploy_resolve(&resolver, raw, &pointer, &late);
+	deploy_typed_targets(raw, targets);
 	if (late)
 		faults_add(&r->faults, r->d->yaml, str_peek(&pointer), "only steps may use the contexts steps and deployment");
 	json_t *contexts = json_object();
@@ -306,7 +326,9 @@ static json_t *resolve_root(struct reader *r, const json_t *raw)
 					pointer_push(&pointer, name);
 					late = false;
 					size_t faults = r->faults.count;
-					json_object_set_new(filled, name, deploy_resolve(&resolver, input, &pointer, &late));
+					json_t *resolved = deploy_resolve(&resolver, input, &pointer, &late);
+					deploy_typed_step(name, input, resolved);
+					json_object_set_new(filled, name, resolved);
 					/* What could not be filled in is not checked either: one fault a mistake. */
 					if (late || r->faults.count > faults)
 						json_object_set_new(r->d->late, str_peek(&pointer), json_true());
@@ -639,6 +661,8 @@ static int resolve_late(void *context, int step_index, const json_t *contexts, j
 		json_decref(filled);
 		return r;
 	}
+	const json_t *step = json_array_get(json_object_get(d->deployment, "steps"), (size_t)step_index);
+	deploy_typed_step(json_get_string(step, "step"), raw, filled);
 	json_object_del(filled, "target");
 	*ret_input = filled;
 	return 0;

@@ -6,6 +6,7 @@
 #include "agent/deploy/faults.h"
 #include "agent/deploy/kept_private.h"
 #include "agent/deploy/resolve.h"
+#include "agent/deploy/typed.h"
 #include "agent/expr/expr.h"
 #include "base/secret.h"
 
@@ -120,6 +121,12 @@ int deploy_kept_fill(const json_t *kept, const json_t *secrets, json_t **ret_dep
 		r = err_set(err, r, "the secrets of that deployment are not kept, and a way back needs %zu of them", faults.count);
 		return err_hint(err, r, "give each by --secret NAME, its value in that environment variable; or all by --secrets FILE");
 	}
+	deploy_typed_targets(json_object_get(kept, "targets"), json_object_get(filled, "targets"));
+	size_t i;
+	json_t *step;
+	json_array_foreach(json_object_get(filled, "steps"), i, step)
+		deploy_typed_step(json_get_string(step, "step"), json_object_get(json_array_get(json_object_get(kept, "steps"), i), "input"),
+		                  json_object_get(step, "input"));
 	/* For the rollback of the rollback. */
 	json_object_set(filled, "kept", (json_t *)kept);
 	*ret_deployment = filled;

@@ -10,7 +10,7 @@ class Refused(Exception):
         super().__init__(f"{path}: {pointer or '/'}: {text}")
 
 
-ANNOTATIONS = {"title", "description", "default", "examples", "$comment", "x-secret", "x-default-text", "x-order", "x-example"}
+ANNOTATIONS = {"title", "description", "default", "examples", "$comment", "x-secret", "x-default-text", "x-order", "x-example", "x-line"}
 DRAFT7 = {
     "$id", "$schema", "$ref", "$comment", "title", "description", "default", "readOnly", "writeOnly", "examples", "multipleOf", "maximum",
     "exclusiveMaximum", "minimum", "exclusiveMinimum", "maxLength", "minLength", "pattern", "additionalItems", "items", "maxItems",
@@ -20,7 +20,7 @@ DRAFT7 = {
 }
 OUR_WORDS = {
     "x-type", "x-secret", "x-default-text", "x-order", "x-undo", "x-changes", "x-plan", "x-example", "x-target", "x-outputs",
-    "x-stays", "x-common",
+    "x-stays", "x-common", "x-line",
 }
 ROOT_WORDS = {
     "$schema", "$id", "title", "description", "type", "properties", "required", "additionalProperties", "oneOf", "anyOf", "$comment",

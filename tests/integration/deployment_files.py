@@ -52,6 +52,46 @@ class DeploymentFiles(Case):
         history = json.loads(self.t.run("history", "--json").out)
         self.assertLessEqual({d["state"] for d in history}, {"refused"})
 
+    def test_values_of_expressions_are_read_as_what_their_place_asks_for(self):
+        text = """\
+name: shop
+environment: test
+targets:
+  web: { local: {} }
+  far: { ssh: { host: "${{ vars.HOST }}", user: ["${{ vars.USER }}"], port: "${{ vars.PORT }}", agent: "${{ vars.AGENT }}", host_key: "SHA256:x" } }
+steps:
+  - run: { target: web, command: ["true"], undo: none, timeout: "${{ vars.TIME }}" }
+  - archive-upload: { target: web, source: ., path: TARGET/app, keep: "${{ vars.KEEP }}" }
+""".replace("TARGET", self.t.target_dir)
+        good = {"HOST": "h.example\n", "USER": " u\n", "PORT": "2222\n", "AGENT": "false", "TIME": "5m\n", "KEEP": "3"}
+        values = lambda **more: [word for k, v in {**good, **more}.items() for word in ("--var", f"{k}={v}")]
+        self.write(text.replace('keep: "${{ vars.KEEP }}"', "keep: 3"))
+        text_of = lambda out: out.out + out.err
+        done = self.deploy(text, "--plan", *values(PORT="22 22", KEEP="many"))
+        self.assertEqual(done.code, 2, text_of(done))
+        self.assertIn("/targets/far/ssh/port: must be a whole number, not a text", text_of(done))
+        self.assertIn("/steps/1/archive-upload/keep: must be a whole number, not a text", text_of(done))
+        self.assertEqual(text_of(done).count("must be"), 2, text_of(done))
+        only_here = text.replace("  far:", "  x-far:").split("\n")
+        done = self.deploy("\n".join(l for l in only_here if "x-far" not in l), "--plan", *values())
+        self.assertEqual(done.code, 0, text_of(done))
+
+    def test_forms_of_a_workflow_are_answered_with_the_right_one(self):
+        done = self.deploy("name: a\nenvironment: t\nsteps:\n  - run: make install\n  - uses: actions/checkout@v4\n    with: { path: x }\n"
+                           "  - snapshot: /srv\n  - run: { command: [x], undo: none, cwd: srv }\n", "--plan")
+        self.assertEqual(done.code, 2)
+        said = done.out + done.err
+        self.assertIn('write `- run: { script: "make install", undo: … }`', said)
+        self.assertIn("`uses:` belongs into a workflow", said)
+        self.assertIn("write `- snapshot: { INPUT: VALUE }`", said)
+        self.assertNotIn("pattern", said)
+        self.assertNotIn("'with'", said)
+
+    def test_anchors_and_keys_for_them_work_in_a_file_and_for_schema_check(self):
+        path = self.write("x-common: &c { undo: none, timeout: 5m }\nname: a\nenvironment: t\nsteps:\n  - run: { <<: *c, command: [\"true\"] }\n")
+        self.assertEqual(self.t.run("deploy", path, "--plan").code, 0)
+        self.assertEqual(self.t.run("schema", "check", "deployment", path).code, 0)
+
     def one(self, steps, **more):
         return {"targets": {"web": {"local": {}}}, "steps": steps, **more}
 

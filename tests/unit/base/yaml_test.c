@@ -57,6 +57,31 @@ static void octal_numbers_stay_as_they_are_written_where_that_is_asked_for(void 
 	assert_string_equal(got, "[\"0644\",\"0o644\",0,31,10,0.5,\"7\"]");
 }
 
+static void what_is_not_yaml_is_told_in_the_words_of_its_writer(void **state)
+{
+	(void)state;
+	static const struct { const char *text, *says; } faults[] = {
+		{ "a:\n  b:\n    c: 1\n\td: 2\n", "t.yml:4:1: a tab indents line 4" },
+		{ "a:\n  - b:\n  \tc: x\n", "t.yml:3:3: a tab indents line 3" },
+		{ "a: { host: ${{ vars.H }}, b: c }\n", "t.yml:1:12: `${{ }}` inside `{ }` or `[ ]` must be quoted" },
+		{ "a: { x: \"${{ vars.A }}\",\n  host: ${{ vars.H }} }\n", "t.yml:2:9: `${{ }}` inside `{ }` or `[ ]` must be quoted" },
+		{ "a: [ ${{ vars.H }} ]\n", "must be quoted" },
+		{ "a: @x\n", "t.yml:1:4: a text cannot begin with '@'" },
+		{ "a: `x`\n", "a text cannot begin with '`'" },
+		{ "a: %x\n", "a text cannot begin with '%'" },
+		{ "a: *.txt\n", "a text cannot begin with '*'" },
+		{ "a: b: c\n", "t.yml:1:5: a second ': ' on a line" },
+		{ "a: \"C:\\dir\"\n", "'\\' does not go with the character behind it" },
+		{ "a: 1\nb: \"x\nc: 2\n", "t.yml:2:4: the quote of line 2 is not closed" },
+		{ "a: \"x\" y\n", "this does not fit what began on line 1" },
+		{ "a: 1\nb\nc: 2\n", "t.yml:2:1: line 2 is no `key: value`" },
+		{ "a: { b: 1\n", "the '{' of line 1 is not closed" },
+		{ "a: [ 1, 2\n", "the '[' of line 1 is not closed" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
+		refused(faults[i].text, ERR_INVALID, faults[i].says);
+}
+
 static void a_mark_is_known_for_each_value_and_key(void **state)
 {
 	(void)state;
@@ -204,6 +229,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plain_scalars_follow_the_core_schema),
 		cmocka_unit_test(octal_numbers_stay_as_they_are_written_where_that_is_asked_for),
+		cmocka_unit_test(what_is_not_yaml_is_told_in_the_words_of_its_writer),
 		cmocka_unit_test(a_mark_is_known_for_each_value_and_key),
 		cmocka_unit_test(what_is_refused_names_its_place),
 		cmocka_unit_test(size_depth_and_count_are_bounded),

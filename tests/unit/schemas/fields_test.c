@@ -120,7 +120,7 @@ static void each_fault_names_its_place(void **state)
 {
 	(void)state;
 	bad("{}", ": 'path' is missing");
-	bad("{\"path\":\"a\"}", "/path: does not match the pattern ^/");
+	bad("{\"path\":\"a\"}", "/path: must be an absolute path, one that begins with '/'");
 	bad("{\"path\":3}", "/path: must be a text, not a number");
 	bad("{\"path\":null}", "/path: has no value");
 	bad("{\"pth\":1,\"path\":\"/\"}", "/pth: 'pth' is not known here; did you mean 'path'?");
