@@ -184,6 +184,29 @@ static int load_step_targets(struct engine *e, struct estep *s, const json_t *gi
 	return 0;
 }
 
+static bool counts_as_change(const struct change *c, int index, const char *target)
+{
+	return c->step_index < index && strcmp(c->target, target) == 0 && c->kind != CHANGE_COMMAND && c->kind != CHANGE_SNAPSHOT &&
+	       c->state != CHANGE_UNDONE;
+}
+
+static bool step_changed_before(void *engine, int index, const char *target)
+{
+	struct engine *e = engine;
+	_cleanup_(plan_done) struct plan made = { 0 };
+	for (size_t i = 0; i < e->step_count; i++)
+		for (size_t j = 0; e->steps[i].plans != NULL && j < e->steps[i].target_count; j++)
+			for (size_t k = 0; k < e->steps[i].plans[j].count; k++)
+				if (counts_as_change(&e->steps[i].plans[j].changes[k], index, target))
+					return true;
+	/* Steps of a job before this process. */
+	if (e->id != NULL && e->recorded && store_change_list(e->store, e->id, &made, NULL) == 0)
+		for (size_t i = 0; i < made.count; i++)
+			if (counts_as_change(&made.changes[i], index, target))
+				return true;
+	return false;
+}
+
 static void make_context(struct engine *e, struct estep *s)
 {
 	s->context = (struct step_context){
@@ -204,6 +227,7 @@ static void make_context(struct engine *e, struct estep *s)
 		.event = step_event,
 		.state_get = step_state_get,
 		.state_list = step_state_list,
+		.changed_before = step_changed_before,
 	};
 }
 

@@ -56,6 +56,8 @@ static json_t *digested(const struct step_context *c)
 		json_object_set(plan, "after_undo", (json_t *)(uintptr_t)in->after_undo);
 	if (in->cwd != NULL)
 		json_object_set_new(plan, "cwd", json_string(in->cwd));
+	if (in->become_user != NULL)
+		json_object_set_new(plan, "become_user", json_string(in->become_user));
 	if (in->env.count > 0) {
 		json_t *names = json_array();
 		for (size_t i = 0; i < in->env.count; i++)
@@ -67,9 +69,10 @@ static json_t *digested(const struct step_context *c)
 
 static int plan_run(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
 {
-	(void)v;
 	(void)err;
 	const struct run_in *in = c->input;
+	if (in->when == RUN_WHEN_CHANGED && c->changed_before != NULL && !c->changed_before(c->engine, c->index, v->name))
+		return 0;
 	struct change *change = plan_add(plan, CHANGE_COMMAND, ACTION_RUN, in->cwd != NULL ? in->cwd : "/");
 	if (change->extra == NULL)
 		change->extra = json_object();
@@ -110,6 +113,7 @@ static int run_one(const struct step_context *c, struct target *t, const json_t 
 	struct step_run_options o = {
 		.env = &in->env,
 		.cwd = in->cwd,
+		.user = in->become_user,
 		.timeout_ms = in->timeout_ms,
 		.exit_list = checks_exit ? &in->exit : NULL,
 		.extra_name = former != NULL ? "DAVIT_FORMER_RELEASE" : NULL,

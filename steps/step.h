@@ -58,6 +58,8 @@ struct step_context {
 	/* Rows that the step keeps in the store beyond a deployment (apply's state): key → JSON, written in the change's own record. */
 	int (*state_get)(void *engine, const char *target, const char *key, json_t **ret, struct err *err);   /* ERR_NOT_FOUND */
 	int (*state_list)(void *engine, const char *target, json_t **ret_object, struct err *err);            /* key → JSON */
+	/* Earlier steps of the deployment change something on that target (or, in a job, have changed): commands and snapshots aside. */
+	bool (*changed_before)(void *engine, int index, const char *target);
 };
 
 struct step_outcome {

@@ -177,6 +177,7 @@ int step_command_run(const struct step_context *c, struct target *t, const struc
 		.env = env,
 		.env_count = count,
 		.cwd = o->cwd,
+		.user = o->user,
 		.timeout_ms = o->timeout_ms,
 		.on_line = show_line,
 		.context = (void *)(uintptr_t)c,

@@ -26,6 +26,7 @@ struct step_run_options {
 	const struct field_map *env;
 	const char *extra_name, *extra_value; /* one more variable; NULL: none */
 	const char *cwd;
+	const char *user;                     /* NULL: the target's own */
 	int64_t timeout_ms;
 	const struct field_integers *exit_list;
 };

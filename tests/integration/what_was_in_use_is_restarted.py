@@ -95,6 +95,37 @@ class InUse(Case):
         self.assert_says(failed, "names what a step gives that was not reached")
         self.assertFalse(os.path.exists(log))
 
+    def test_an_unchanged_deployment_restarts_nothing(self):
+        restart = {"run": {"command": ["sh", "-c", f"echo x >> {self.t.path('restarts')}"], "undo": "none", "when": "changed"}}
+        for content, count in (("one", 1), ("one", 1), ("two", 2)):
+            self.assert_exit(self.t.deploy(self.local(self.conf(content), restart)), 0)
+            self.assertEqual(self.t.read("restarts").decode().count("x"), count)
+
+    def test_a_change_on_another_target_restarts_nothing_here(self):
+        targets = {name: {"local": {}, "base": os.path.join(self.t.dir, "base-" + name)} for name in ("a", "b")}
+        restart = {"run": {"target": ["a", "b"], "command": ["sh", "-c", f"echo x >> {self.t.path('restarts')}"], "undo": "none", "when": "changed"}}
+        conf = {"apply": {"target": "a", "resources": [{"file": {"path": self.t.path("conf"), "content": "x"}}]}}
+        self.assert_exit(self.t.deploy({"targets": targets, "steps": [conf, restart]}), 0)
+        self.assertEqual(self.t.read("restarts").decode().count("x"), 1)
+
+    def test_in_a_job_what_earlier_steps_changed_counts(self):
+        job = Job(self.t)
+        given = {"targets": json.dumps({"web": {"local": {}, "base": self.t.base}}), "target": "web", "deployment": "{name: shop, environment: test}"}
+        command = json.dumps(["sh", "-c", f"echo x >> {self.t.path('restarts')}"])
+        self.assertEqual(job.uses("run", **given, command=command, undo="none", when="changed").code, 0)
+        self.assertFalse(os.path.exists(self.t.path("restarts")))
+        self.assertEqual(job.uses("apply", **given, resources=json.dumps([{"file": {"path": self.t.path("conf"), "content": "x"}}])).code, 0)
+        self.assertEqual(job.uses("run", **given, command=command, undo="none", when="changed").code, 0)
+        self.assertEqual(self.t.read("restarts"), b"x\n")
+        self.assertEqual(job.uses("finish", status="success").code, 0)
+
+    @unittest.skipIf(os.geteuid() != 0, "only root becomes another user")
+    def test_a_command_runs_as_the_user_that_is_named(self):
+        os.chmod(self.t.target_dir, 0o777)
+        run = {"run": {"command": ["sh", "-c", f"id -un > {self.t.path('who')}"], "undo": "none", "become_user": "nobody"}}
+        self.assert_exit(self.t.deploy(self.local(run)), 0)
+        self.assertEqual(self.t.read("who"), b"nobody\n")
+
     # ---- ends that nobody planned ----
 
     def begin(self, document, stdout, **more):
