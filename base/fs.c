@@ -23,6 +23,34 @@ int fs_read(int dirfd, const char *path, size_t max, struct str *out, struct err
 	return fs_read_fd(fd, path, max, out, err);
 }
 
+int fs_open_plain(int dirfd, const char *path, int flags, struct err *err)
+{
+	_cleanup_close_ int fd =
+		openat(dirfd, path, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int errnum = errno;
+	struct stat st;
+	if (fd < 0 && errnum == ELOOP)
+		return err_set(err, ERR_INVALID, "'%s' is a symbolic link, not a file", path);
+	/* A FIFO without a reader, a socket, a device without a driver. */
+	if (fd < 0 && (errnum == ENXIO || errnum == ENODEV || errnum == EISDIR))
+		return err_set(err, ERR_INVALID, "'%s' is not a regular file", path);
+	if (fd < 0)
+		return err_errno(err, errnum, "open '%s'", path);
+	if (fstat(fd, &st) < 0)
+		return err_errno(err, errno, "look at '%s'", path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, ERR_INVALID, "'%s' is not a regular file", path);
+	int plain = fd;
+	fd = -1;
+	return plain;
+}
+
+int fs_read_plain(int dirfd, const char *path, size_t max, struct str *out, struct err *err)
+{
+	_cleanup_close_ int fd = fs_open_plain(dirfd, path, O_RDONLY, err);
+	return fd < 0 ? fd : fs_read_fd(fd, path, max, out, err);
+}
+
 int fs_read_fd(int fd, const char *path, size_t max, struct str *out, struct err *err)
 {
 	size_t before = out->len;

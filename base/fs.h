@@ -9,6 +9,10 @@
 /* Whole content; ERR_LIMIT above max. A secret: pass a str with wipe. */
 int fs_read(int dirfd, const char *path, size_t max, struct str *out, struct err *err);
 int fs_read_fd(int fd, const char *path, size_t max, struct str *out, struct err *err);   /* path: for messages */
+/* A file that somebody hostile may have put there: only a regular one that is no link, and opening never waits (a FIFO).
+ * flags: of open. The descriptor, or ERR_NOT_FOUND, ERR_INVALID. */
+int fs_open_plain(int dirfd, const char *path, int flags, struct err *err);
+int fs_read_plain(int dirfd, const char *path, size_t max, struct str *out, struct err *err);
 /* Private name in the same directory, write, fsync, rename, fsync of the directory. */
 int fs_write_atomic(int dirfd, const char *path, const void *data, size_t len, mode_t mode, struct err *err);
 /* The same without the two syncs, for what can be made again. */

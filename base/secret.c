@@ -1,10 +1,11 @@
 /* secret: what is covered, and how it is found.
  *
  * Patterns of WM_MIN bytes and more are found by Wu-Manber: a window of WM_MIN bytes moves over the text by the shift
- * of its last two bytes; where the shift is 0 the patterns whose window ends in these two bytes are compared. Shorter
- * ones, for which the window would hardly move, go through one deterministic Aho-Corasick automaton. Token patterns
- * that the service sends as regular expressions go through PCRE2. All three only report ranges; overlapping and
- * touching ones become one "***". The tables are made on the first use after an addition. */
+ * of its last two bytes; where the shift is 0 the patterns that begin with the window are looked up, all that have the
+ * same length by one look into the table of patterns. Shorter ones, for which the window would hardly move, are looked
+ * up by their first two bytes. So a job may add a hundred thousand masks, each between two lines of output: adding one
+ * and finding one cost the same however many there are. Token patterns that the service sends as regular expressions go
+ * through PCRE2. All three only report ranges; overlapping and touching ones become one "***". */
 #include "base/secret.h"
 
 #include "base/mask_forms.h"
@@ -37,17 +38,26 @@ struct mask {
 	size_t slot_count;
 	struct expression *expressions;
 	size_t expression_count, expression_cap;
-	struct tables *tables;          /* NULL: to be made */
+	struct tables *tables;          /* NULL: no pattern yet */
 };
 
-/* Made from the patterns. */
+/* The patterns that begin with the same WM_MIN bytes. */
+struct group {
+	uint64_t key;
+	uint32_t only;                  /* the pattern, where it is the only one */
+	uint32_t *lengths;              /* ascending, each once */
+	size_t length_count, length_cap, count;
+};
+
 struct tables {
-	uint8_t shift[BLOCKS];
-	uint32_t *bucket;               /* BLOCKS: first long pattern + 1 of the block, 0: none */
-	uint32_t *next;                 /* by pattern: the next one of the same block + 1 */
-	bool has_long;
-	uint32_t (*step)[SYMBOLS];      /* automaton of the short ones; NULL: none */
-	uint8_t *longest;               /* by state: longest pattern that ends there, 0: none */
+	uint8_t shift[BLOCKS];          /* by the last two bytes of the window */
+	uint8_t short_lengths[BLOCKS];  /* by the first two bytes of a short pattern: bit L-1 for length L */
+	uint8_t single[SYMBOLS];        /* patterns of one byte */
+	bool has_long, has_short;
+	struct group *groups;
+	size_t group_count, group_cap;
+	uint32_t *group_slots;          /* open addressing over groups, index + 1 */
+	size_t group_slot_count;
 };
 
 struct range { size_t from, to; };
@@ -107,100 +117,185 @@ static uint32_t block_of(const char *p)
 	return (uint32_t)(unsigned char)p[0] << 8 | (unsigned char)p[1];
 }
 
+static uint64_t key_of(const char *p)
+{
+	uint64_t key = 0;
+	memcpy(&key, p, WM_MIN);
+	return key;
+}
+
 static void tables_free(struct tables *t)
 {
 	if (t == NULL)
 		return;
-	free(t->bucket);
-	free(t->next);
-	free(t->step);
-	free(t->longest);
+	for (size_t i = 0; i < t->group_count; i++)
+		free(t->groups[i].lengths);
+	free(t->groups);
+	free(t->group_slots);
 	free(t);
 }
 
-static void build_long(const struct mask *m, struct tables *t)
+/* ---- the table of patterns ---- */
+
+/* FNV-1a, byte by byte. The table is at most half full. */
+static const uint64_t hash_start = 14695981039346656037u;
+
+static uint64_t hash_more(uint64_t h, char c)
 {
-	memset(t->shift, WM_MIN - 1, sizeof(t->shift));
-	t->bucket = xcalloc(BLOCKS, sizeof(t->bucket[0]));
-	t->next = xcalloc(m->count, sizeof(t->next[0]));
-	for (size_t i = 0; i < m->count; i++) {
-		const struct pattern *p = &m->patterns[i];
-		if (p->len < WM_MIN)
-			continue;
-		t->has_long = true;
-		for (size_t at = 0; at + 2 <= WM_MIN; at++) {
-			uint8_t shift = (uint8_t)(WM_MIN - 2 - at);
-			uint32_t block = block_of(p->data + at);
-			t->shift[block] = MIN(t->shift[block], shift);
-		}
-		uint32_t last = block_of(p->data + WM_MIN - 2);
-		t->next[i] = t->bucket[last];
-		t->bucket[last] = (uint32_t)i + 1;
-	}
+	return (h ^ (unsigned char)c) * 1099511628211u;
 }
 
-/* The trie first: state 0 is the root, 0 as a successor means none yet. */
-static size_t build_trie(const struct mask *m, struct tables *t)
+static size_t hash_end(uint64_t h)
 {
-	size_t states = 1;
-	for (size_t i = 0; i < m->count; i++) {
-		const struct pattern *p = &m->patterns[i];
-		if (p->len >= WM_MIN)
-			continue;
-		uint32_t state = 0;
-		for (size_t k = 0; k < p->len; k++) {
-			uint32_t *to = &t->step[state][(unsigned char)p->data[k]];
-			if (*to == 0)
-				*to = (uint32_t)states++;
-			state = *to;
-		}
-		t->longest[state] = (uint8_t)p->len;
-	}
-	return states;
+	return (size_t)(h ^ h >> 32);
 }
 
-static void build_short(const struct mask *m, struct tables *t)
+static size_t hash_of(const char *data, size_t len)
 {
-	size_t bytes = 0;
-	for (size_t i = 0; i < m->count; i++)
-		bytes += m->patterns[i].len < WM_MIN ? m->patterns[i].len : 0;
-	if (bytes == 0)
+	uint64_t h = hash_start;
+	for (size_t i = 0; i < len; i++)
+		h = hash_more(h, data[i]);
+	return hash_end(h);
+}
+
+static size_t slot_for(const struct mask *m, size_t hash, const char *data, size_t len)
+{
+	size_t at = hash & (m->slot_count - 1);
+	while (m->slots[at] != 0) {
+		const struct pattern *p = &m->patterns[m->slots[at] - 1];
+		if (p->len == len && memcmp(p->data, data, len) == 0)
+			break;
+		at = (at + 1) & (m->slot_count - 1);
+	}
+	return at;
+}
+
+static bool has_pattern(const struct mask *m, size_t hash, const char *data, size_t len)
+{
+	return m->slots[slot_for(m, hash, data, len)] != 0;
+}
+
+static void grow_slots(struct mask *m)
+{
+	if (m->slot_count > 2 * (m->count + 1))
 		return;
-	t->step = xcalloc(bytes + 1, sizeof(t->step[0]));
-	t->longest = xcalloc(bytes + 1, 1);
-	size_t states = build_trie(m, t);
-	/* Breadth first: a state's failure is known before its successors are looked at. */
-	_cleanup_free_ uint32_t *queue = xcalloc(states, sizeof(*queue));
-	_cleanup_free_ uint32_t *fail = xcalloc(states, sizeof(*fail));
-	size_t head = 0, tail = 0;
-	for (unsigned c = 0; c < SYMBOLS; c++)
-		if (t->step[0][c] != 0)
-			queue[tail++] = t->step[0][c];
-	while (head < tail) {
-		uint32_t state = queue[head++];
-		if (t->longest[state] == 0)
-			t->longest[state] = t->longest[fail[state]];
-		for (unsigned c = 0; c < SYMBOLS; c++) {
-			uint32_t to = t->step[state][c];
-			if (to == 0) {
-				t->step[state][c] = t->step[fail[state]][c];
-			} else {
-				fail[to] = t->step[fail[state]][c];
-				queue[tail++] = to;
-			}
-		}
+	free(m->slots);
+	m->slot_count = m->slot_count > 0 ? m->slot_count * 2 : 64;
+	m->slots = xcalloc(m->slot_count, sizeof(m->slots[0]));
+	for (size_t i = 0; i < m->count; i++) {
+		const struct pattern *p = &m->patterns[i];
+		m->slots[slot_for(m, hash_of(p->data, p->len), p->data, p->len)] = (uint32_t)i + 1;
 	}
 }
 
-static const struct tables *tables_of(const struct mask *m)
+/* ---- groups ---- */
+
+static size_t group_slot(const struct tables *t, uint64_t key)
+{
+	size_t at = (size_t)(key * 0x9e3779b97f4a7c15u >> 20) & (t->group_slot_count - 1);
+	while (t->group_slots[at] != 0 && t->groups[t->group_slots[at] - 1].key != key)
+		at = (at + 1) & (t->group_slot_count - 1);
+	return at;
+}
+
+static const struct group *find_group(const struct tables *t, uint64_t key)
+{
+	uint32_t index = t->group_slots[group_slot(t, key)];
+	return index != 0 ? &t->groups[index - 1] : NULL;
+}
+
+static struct group *make_group(struct tables *t, uint64_t key)
+{
+	if (t->group_slot_count <= 2 * (t->group_count + 1)) {
+		free(t->group_slots);
+		t->group_slot_count = t->group_slot_count > 0 ? t->group_slot_count * 2 : 64;
+		t->group_slots = xcalloc(t->group_slot_count, sizeof(t->group_slots[0]));
+		for (size_t i = 0; i < t->group_count; i++)
+			t->group_slots[group_slot(t, t->groups[i].key)] = (uint32_t)i + 1;
+	}
+	size_t slot = group_slot(t, key);
+	if (t->group_slots[slot] == 0) {
+		t->groups = xgrow(t->groups, &t->group_cap, t->group_count + 1, sizeof(t->groups[0]));
+		t->groups[t->group_count++] = (struct group){ .key = key };
+		t->group_slots[slot] = (uint32_t)t->group_count;
+	}
+	return &t->groups[t->group_slots[slot] - 1];
+}
+
+static void add_length(struct group *g, uint32_t len)
+{
+	size_t low = 0, high = g->length_count;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (g->lengths[middle] < len)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low < g->length_count && g->lengths[low] == len)
+		return;
+	g->lengths = xgrow(g->lengths, &g->length_cap, g->length_count + 1, sizeof(g->lengths[0]));
+	memmove(&g->lengths[low + 1], &g->lengths[low], (g->length_count - low) * sizeof(g->lengths[0]));
+	g->lengths[low] = len;
+	g->length_count++;
+}
+
+static void index_long(struct tables *t, const struct pattern *p, uint32_t index)
+{
+	t->has_long = true;
+	for (size_t at = 0; at + 2 <= WM_MIN; at++) {
+		uint8_t *shift = &t->shift[block_of(p->data + at)];
+		*shift = MIN(*shift, (uint8_t)(WM_MIN - 2 - at));
+	}
+	struct group *g = make_group(t, key_of(p->data));
+	g->only = index;
+	g->count++;
+	add_length(g, (uint32_t)p->len);
+}
+
+static void index_short(struct tables *t, const struct pattern *p)
+{
+	uint8_t bit = (uint8_t)(1 << (p->len - 1));
+	t->has_short = true;
+	if (p->len > 1) {
+		t->short_lengths[block_of(p->data)] |= bit;
+		return;
+	}
+	unsigned first = (unsigned char)p->data[0];
+	t->single[first] = bit;
+	for (unsigned c = 0; c < SYMBOLS; c++)
+		t->short_lengths[first << 8 | c] |= bit;
+}
+
+static void index_pattern(struct mask *m, uint32_t index)
 {
 	if (m->tables == NULL) {
-		struct tables *t = xcalloc(1, sizeof(*t));
-		build_long(m, t);
-		build_short(m, t);
-		((struct mask *)m)->tables = t;         /* a cache: what it means does not change */
+		m->tables = xcalloc(1, sizeof(*m->tables));
+		memset(m->tables->shift, WM_MIN - 1, sizeof(m->tables->shift));
 	}
-	return m->tables;
+	const struct pattern *p = &m->patterns[index];
+	if (p->len >= WM_MIN)
+		index_long(m->tables, p, index);
+	else
+		index_short(m->tables, p);
+}
+
+/* The longest pattern of the group that stands there; 0: none. */
+static size_t longest_of(const struct mask *m, const struct group *g, const char *text, size_t left)
+{
+	if (g->count == 1) {
+		const struct pattern *p = &m->patterns[g->only];
+		return p->len <= left && memcmp(text, p->data, p->len) == 0 ? p->len : 0;
+	}
+	size_t longest = 0, k = 0;
+	uint64_t h = hash_start;
+	for (size_t i = 0; i < g->length_count && g->lengths[i] <= left; i++) {
+		for (; k < g->lengths[i]; k++)
+			h = hash_more(h, text[k]);
+		if (has_pattern(m, hash_end(h), text, k))
+			longest = k;
+	}
+	return longest;
 }
 
 static void find_long(const struct mask *m, const struct tables *t, const char *text, size_t len, struct ranges *found)
@@ -208,32 +303,39 @@ static void find_long(const struct mask *m, const struct tables *t, const char *
 	if (!t->has_long)
 		return;
 	for (size_t at = 0; at + WM_MIN <= len;) {
-		uint32_t block = block_of(text + at + WM_MIN - 2);
-		if (t->shift[block] > 0) {
-			at += t->shift[block];
+		uint8_t shift = t->shift[block_of(text + at + WM_MIN - 2)];
+		if (shift > 0) {
+			at += shift;
 			continue;
 		}
-		size_t longest = 0;
-		for (uint32_t i = t->bucket[block]; i != 0; i = t->next[i - 1]) {
-			const struct pattern *p = &m->patterns[i - 1];
-			if (p->len > longest && p->len <= len - at && memcmp(text + at, p->data, p->len) == 0)
-				longest = p->len;
-		}
+		const struct group *g = find_group(t, key_of(text + at));
+		size_t longest = g != NULL ? longest_of(m, g, text + at, len - at) : 0;
 		if (longest > 0)
 			ranges_add(found, at, at + longest);
 		at++;
 	}
 }
 
-static void find_short(const struct tables *t, const char *text, size_t len, struct ranges *found)
+static size_t longest_short(const struct mask *m, unsigned lengths, const char *text, size_t left)
 {
-	if (t->step == NULL)
+	for (size_t n = MIN(left, (size_t)WM_MIN - 1); n > 2; n--)
+		if ((lengths & 1u << (n - 1)) != 0 && has_pattern(m, hash_of(text, n), text, n))
+			return n;
+	if (left >= 2 && (lengths & 2) != 0)
+		return 2;
+	return lengths & 1;
+}
+
+static void find_short(const struct mask *m, const struct tables *t, const char *text, size_t len, struct ranges *found)
+{
+	if (!t->has_short)
 		return;
-	uint32_t state = 0;
 	for (size_t at = 0; at < len; at++) {
-		state = t->step[state][(unsigned char)text[at]];
-		if (t->longest[state] > 0)
-			ranges_add(found, at + 1 - t->longest[state], at + 1);
+		unsigned lengths = at + 1 < len ? t->short_lengths[block_of(text + at)]
+						: t->single[(unsigned char)text[at]];
+		size_t longest = lengths != 0 ? longest_short(m, lengths, text + at, len - at) : 0;
+		if (longest > 0)
+			ranges_add(found, at, at + longest);
 	}
 }
 
@@ -263,9 +365,10 @@ static void find_all(const struct mask *m, const char *text, size_t len, struct 
 	found->items = found->inline_items;
 	found->count = 0;
 	found->cap = RANGES_INLINE;
-	const struct tables *t = tables_of(m);
-	find_long(m, t, text, len, found);
-	find_short(t, text, len, found);
+	if (m->tables != NULL) {
+		find_long(m, m->tables, text, len, found);
+		find_short(m, m->tables, text, len, found);
+	}
 	find_expressions(m, text, len, found);
 }
 
@@ -363,51 +466,19 @@ bool mask_is_empty(const struct mask *m)
 	return m->count == 0 && m->expression_count == 0;
 }
 
-/* FNV-1a; values are few and chosen by people, the table is at most half full. */
-static size_t hash_of(const char *data, size_t len)
-{
-	uint64_t h = 14695981039346656037u;
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ (unsigned char)data[i]) * 1099511628211u;
-	return (size_t)(h ^ h >> 32);
-}
-
-static size_t slot_for(const struct mask *m, const char *data, size_t len)
-{
-	size_t at = hash_of(data, len) & (m->slot_count - 1);
-	while (m->slots[at] != 0) {
-		const struct pattern *p = &m->patterns[m->slots[at] - 1];
-		if (p->len == len && memcmp(p->data, data, len) == 0)
-			break;
-		at = (at + 1) & (m->slot_count - 1);
-	}
-	return at;
-}
-
-static void grow_slots(struct mask *m)
-{
-	if (m->slot_count > 2 * (m->count + 1))
-		return;
-	free(m->slots);
-	m->slot_count = m->slot_count > 0 ? m->slot_count * 2 : 64;
-	m->slots = xcalloc(m->slot_count, sizeof(m->slots[0]));
-	for (size_t i = 0; i < m->count; i++)
-		m->slots[slot_for(m, m->patterns[i].data, m->patterns[i].len)] = (uint32_t)i + 1;
-}
-
 void mask_add_plain(struct mask *m, const char *value, size_t len)
 {
 	if (len == 0)
 		return;
 	grow_slots(m);
-	size_t slot = slot_for(m, value, len);
-	if (m->slots[slot] != 0)
+	size_t slot = slot_for(m, hash_of(value, len), value, len);
+	if (len > UINT32_MAX || m->slots[slot] != 0)
 		return;
 	m->patterns = xgrow(m->patterns, &m->cap, m->count + 1, sizeof(m->patterns[0]));
 	m->patterns[m->count++] = (struct pattern){ xmemdup(value, len), len };
 	m->slots[slot] = (uint32_t)m->count;
 	m->longest = MAX(m->longest, len);
-	tables_free(TAKE(m->tables));
+	index_pattern(m, (uint32_t)m->count - 1);
 }
 
 static void add_form(void *context, const char *form, size_t len)

@@ -170,9 +170,9 @@ static int append_file(const char *variable, const char *text, size_t len, struc
 	const char *path = getenv(variable);
 	if (path == NULL || *path == '\0')
 		return 0;
-	int fd _cleanup_close_ = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	int fd _cleanup_close_ = fs_open_plain(AT_FDCWD, path, O_WRONLY | O_APPEND, err);
 	if (fd < 0)
-		return err_errno(err, errno, "open the file of %s", variable);
+		return err_wrap(err, fd, "open the file of %s", variable);
 	return fs_write_all(fd, text, len, err);
 }
 
@@ -223,7 +223,7 @@ char *deploy_job_kept_id(void)
 	_cleanup_free_ char *path = id_path();
 	struct str text _cleanup_(str_done) = STR_INIT(ID_MAX);
 	struct err ignored = ERR_INIT;
-	if (path == NULL || fs_read(AT_FDCWD, path, ID_MAX, &text, &ignored) < 0)
+	if (path == NULL || fs_read_plain(AT_FDCWD, path, ID_MAX, &text, &ignored) < 0)
 		return NULL;
 	str_truncate(&text, strcspn(str_peek(&text), "\r\n"));
 	return text.len > 0 ? str_take(&text) : NULL;

@@ -78,5 +78,7 @@ enum { EXPR_NUMBER_SIZE = 32 };
 const char *expr_number_text(double number, char buf[EXPR_NUMBER_SIZE]);
 int expr_compare_text(const char *a, size_t a_len, const char *b, size_t b_len);   /* <0, 0, >0 */
 bool expr_same_text(const char *a, const char *b);
+/* Equal for texts that are the same in this sense. */
+void expr_fold(const char *text, size_t len, struct str *out);
 /* Member of an object by name without case: the exact spelling first. Borrowed, NULL: none. */
 json_t *expr_member(const json_t *object, const char *name, size_t len);

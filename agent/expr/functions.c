@@ -45,7 +45,7 @@ static void fold_value(const struct expr_value *v, struct str *out)
 {
 	_cleanup_(str_done) struct str text = STR_SECRET_INIT(EXPR_MEMORY_MAX);
 	expr_value_text(v, &text);
-	text_fold(str_peek(&text), text.len, out);
+	expr_fold(str_peek(&text), text.len, out);
 }
 
 static bool array_contains(const json_t *array, const struct expr_value *item)

@@ -275,7 +275,7 @@ static int set_member(struct reader *r, json_t *object, json_t *spellings, const
 		json_decref(value);
 		return fault(r, "a name of a member with a NUL or bytes that are no UTF-8");
 	}
-	text_fold(key, name->len, &folded);
+	expr_fold(key, name->len, &folded);
 	const char *first = json_string_value(json_object_get(spellings, str_peek(&folded)));
 	if (first == NULL) {
 		json_object_set_new(spellings, str_peek(&folded), json_string(key));

@@ -102,8 +102,6 @@ bool values_equal(const struct expr_value *a, const struct expr_value *b);
 bool values_less(const struct expr_value *a, const struct expr_value *b);
 void value_set_text(struct expr_value *v, const char *text, size_t len);
 void value_set_boolean(struct expr_value *v, bool boolean);
-/* Upper-case form, appended. */
-void text_fold(const char *text, size_t len, struct str *out);
 
 int from_json(const char *text, size_t len, struct expr_value *ret, struct err *err);
 bool to_json(const struct expr_value *v, struct str *out);

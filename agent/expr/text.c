@@ -105,7 +105,7 @@ static void append_char(struct str *out, uint32_t c)
 	str_append_n(out, b, n);
 }
 
-void text_fold(const char *text, size_t len, struct str *out)
+void expr_fold(const char *text, size_t len, struct str *out)
 {
 	locales();
 	const char *end = text + len;

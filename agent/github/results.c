@@ -381,6 +381,9 @@ static bool next_stage(struct upload *u)
 	switch (u->stage) {
 	case STAGE_URL:
 		u->stage = !is_whole(u) && u->first ? STAGE_CREATE : STAGE_WRITE;
+		/* The last block was full when the step ended: the storage takes no append of nothing. */
+		if (u->is_azure && u->stage == STAGE_WRITE && !u->summary && !is_whole(u) && u->len == 0)
+			u->stage = STAGE_SEAL;
 		return false;
 	case STAGE_CREATE:
 		u->stage = STAGE_WRITE;

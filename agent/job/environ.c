@@ -115,14 +115,22 @@ char *environ_path(const struct job *j, const struct record *r)
 		base = json_get_string(r->env, "PATH");
 	if (base == NULL)
 		base = json_get_string(j->job_environ, "PATH");
-	if (j->prepend_path.count == 0) {
+	if (json_object_size(j->prepend_path) == 0) {
 		/* Without additions PATH is left alone: the step's own, else the process's. */
 		const char *own = json_get_string(r->env, "PATH");
 		return xstrdup(own != NULL ? own : json_get_string(j->job_environ, "PATH"));
 	}
 	_cleanup_(str_done) struct str path = STR_INIT(1 << 20);
-	for (size_t i = j->prepend_path.count; i > 0; i--)
-		str_appendf(&path, "%s%s", path.len > 0 ? ":" : "", j->prepend_path.items[i - 1]);
+	const char *folder;
+	json_t *unused;
+	struct strv folders = { .count = 0 };
+	json_object_foreach(j->prepend_path, folder, unused)
+		strv_add(&folders, folder);
+	for (size_t i = folders.count; i > 0; i--) {
+		str_append(&path, path.len > 0 ? ":" : "");
+		str_append(&path, folders.items[i - 1]);
+	}
+	strv_done(&folders);
 	if (base == NULL || base[0] == '\0')
 		return str_take(&path);
 	if (strncmp(base, str_peek(&path), path.len) == 0 && base[path.len] == ':')

@@ -12,7 +12,11 @@
 #include <strings.h>
 #include <unistd.h>
 
-enum { SHOWN_MAX = 1024 };
+enum {
+	SHOWN_MAX = 1024,
+	ENV_COUNT_MAX = 20000,
+	PATH_LEN_MAX = 96 << 10,         /* one variable of an environment has at most 128 KiB */
+};
 
 /* In the order in which they are processed. */
 static const struct { const char *key, *prefix; } command_files[] = {
@@ -35,49 +39,47 @@ int files_create(struct job *j, struct record *r, struct err *err)
 	return 0;
 }
 
-void job_set_env(struct job *j, struct record *r, const char *name, const char *value, size_t len)
+int job_set_env(struct job *j, struct record *r, const char *name, const char *value, size_t len, struct err *err)
 {
 	if (strcasecmp(name, "NODE_OPTIONS") == 0) {
 		record_error(j, r, "Can't store NODE_OPTIONS output parameter using '$GITHUB_ENV' command.");
-		return;
+		return 0;
 	}
+	if (json_object_get(j->global_env, name) == NULL && json_object_size(j->global_env) >= ENV_COUNT_MAX)
+		return err_set(err, ERR_LIMIT, "the steps of this job set more than %d variables", ENV_COUNT_MAX);
 	json_object_set_new(j->global_env, name, json_string_lossy(value, len));
 	if (j->debug) {
 		_cleanup_free_ char *shown = job_shown(j, value, len, SHOWN_MAX);
 		record_debug(j, r, "%s='%s'", name, shown);
 	}
+	return 0;
 }
 
-void job_add_path(struct job *j, const char *path)
+/* What is added again comes to the end. */
+int job_add_path(struct job *j, const char *path, struct err *err)
 {
-	for (size_t i = 0; i < j->prepend_path.count; i++) {
-		if (strcmp(j->prepend_path.items[i], path) != 0)
-			continue;
-		char *same = j->prepend_path.items[i];
-		memmove(&j->prepend_path.items[i], &j->prepend_path.items[i + 1],
-		        (j->prepend_path.count - i - 1) * sizeof(j->prepend_path.items[0]));
-		j->prepend_path.items[j->prepend_path.count - 1] = same;
-		return;
+	if (json_object_del(j->prepend_path, path) < 0) {
+		if (j->prepend_len + strlen(path) + 1 > PATH_LEN_MAX)
+			return err_set(err, ERR_LIMIT, "the folders added to PATH are longer than %d bytes together",
+				       PATH_LEN_MAX);
+		j->prepend_len += strlen(path) + 1;
 	}
-	strv_add(&j->prepend_path, path);
+	json_object_set_new(j->prepend_path, path, json_true());
+	return 0;
 }
 
 struct pair_target { struct job *job; struct record *record; };
 
 static int take_env(void *context, const char *name, const char *value, size_t len, struct err *err)
 {
-	(void)err;
 	struct pair_target *t = context;
-	job_set_env(t->job, t->record, name, value, len);
-	return 0;
+	return job_set_env(t->job, t->record, name, value, len, err);
 }
 
 static int take_output(void *context, const char *name, const char *value, size_t len, struct err *err)
 {
-	(void)err;
 	struct pair_target *t = context;
-	record_set_output(t->job, t->record, name, value, len);
-	return 0;
+	return record_set_output(t->job, t->record, name, value, len, err);
 }
 
 /* No kind of step that runs here has a post stage that would read it. */
@@ -87,14 +89,15 @@ static int take_state(void *context, const char *name, const char *value, size_t
 	return 0;
 }
 
-static int take_paths(struct job *j, const struct str *text)
+static int take_paths(struct job *j, const struct str *text, struct err *err)
 {
 	struct strv lines = { .count = 0 };
+	int e = 0;
 	command_file_lines(str_peek(text), text->len, &lines);
-	for (size_t i = 0; i < lines.count; i++)
-		job_add_path(j, lines.items[i]);
+	for (size_t i = 0; e == 0 && i < lines.count; i++)
+		e = job_add_path(j, lines.items[i], err);
 	strv_done(&lines);
-	return 0;
+	return e;
 }
 
 /* Line ends become \n, a last one is added; each line is masked. */
@@ -152,7 +155,7 @@ static int process(struct job *j, struct record *r, const char *key, const struc
 			       : strcmp(key, "output") == 0 ? take_output
 							    : take_state;
 	if (strcmp(key, "path") == 0)
-		return take_paths(j, text);
+		return take_paths(j, text, err);
 	if (strcmp(key, "step_summary") == 0)
 		return take_summary(j, r, text);
 	if (str_starts(key, "artifacts"))
@@ -169,7 +172,7 @@ void files_process(struct job *j, struct record *r)
 		char line[1024];
 		if (path == NULL)
 			continue;
-		int e = fs_read(AT_FDCWD, path, JOB_FILE_MAX, &text, &err);
+		int e = fs_read_plain(AT_FDCWD, path, JOB_FILE_MAX, &text, &err);
 		if (e == ERR_NOT_FOUND)
 			continue;
 		if (e == 0 && text.len > 0)

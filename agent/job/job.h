@@ -71,6 +71,8 @@ struct record {
 	json_t *annotations;
 	int issues[ISSUE_KINDS];
 	json_t *outputs;                 /* name → text */
+	json_t *output_names;            /* name without case → as it was first spelt */
+	size_t output_bytes;
 	/* command handling, while the step runs */
 	bool echo;
 	char *stopped;                   /* token */
@@ -101,7 +103,9 @@ struct job {
 	struct token_scope scope;        /* conditions: status functions are known */
 	json_t *defaults_run;            /* {"shell","working-directory"} or NULL */
 	json_t *job_environ;             /* of this process, name → text */
-	struct strv prepend_path;
+	json_t *prepend_path;            /* folder → true, in the order of their adding */
+	size_t prepend_len;
+	size_t masks_added;              /* by the steps */
 	bool debug, notice;
 	bool unsecure_commands;
 
@@ -166,14 +170,15 @@ char *job_shown(const struct job *j, const char *text, size_t len, size_t max);
 
 /* ---- output.c ---- */
 void output_line(struct job *j, struct record *r, const char *line, size_t len);
-void record_set_output(struct job *j, struct record *r, const char *name, const char *value, size_t len);
+int record_set_output(struct job *j, struct record *r, const char *name, const char *value, size_t len,
+		      struct err *err);
 
 /* ---- files.c ---- */
 int files_create(struct job *j, struct record *r, struct err *err);
 void files_process(struct job *j, struct record *r);
 /* GITHUB_ENV and set-env. */
-void job_set_env(struct job *j, struct record *r, const char *name, const char *value, size_t len);
-void job_add_path(struct job *j, const char *path);
+int job_set_env(struct job *j, struct record *r, const char *name, const char *value, size_t len, struct err *err);
+int job_add_path(struct job *j, const char *path, struct err *err);
 
 /* ---- environ.c ---- */
 enum { ENVIRON_TYPED = 1 };          /* the worker's own and the contexts: nothing secret, nothing that a workflow or a step has set */

@@ -1,42 +1,53 @@
 /* output: a line that a step printed: ordinary text, or a command with an effect. */
 #include "agent/job/job.h"
 
+#include "agent/expr/expr.h"
 #include "agent/job/command.h"
 #include "agent/job/message.h"
 
 #include <strings.h>
 
-enum { TOKEN_MASK_MIN = 7, SHOWN_MAX = 1024, COMMAND_SHOWN_MAX = 500, TOKEN_SHOWN_MAX = 100 };
+enum {
+	TOKEN_MASK_MIN = 7, SHOWN_MAX = 1024, COMMAND_SHOWN_MAX = 500, TOKEN_SHOWN_MAX = 100,
+	OUTPUT_COUNT_MAX = 200000,       /* of a step */
+	OUTPUT_BYTES_MAX = 128 << 20,    /* of a step; values that were replaced count */
+	MASKS_MAX = 100000,              /* of a job's steps */
+};
 
 /* The first spelling stays, the last value wins. */
-static void set_without_case(json_t *map, const char *name, json_t *value)
+static const char *spelling_of(struct record *r, const char *name)
 {
-	const char *other, *spelling = name;
-	json_t *old;
-	if (json_object_get(map, name) == NULL)
-		json_object_foreach(map, other, old)
-			if (expr_same_text(other, name)) {
-				spelling = other;
-				break;
-			}
-	json_object_set_new(map, spelling, value);
+	_cleanup_(str_done) struct str folded = STR_INIT(4 * (size_t)JOB_FILE_MAX);
+	expr_fold(name, strlen(name), &folded);
+	const char *spelling = json_get_string(r->output_names, str_peek(&folded));
+	if (spelling != NULL)
+		return spelling;
+	json_object_set_new(r->output_names, str_peek(&folded), json_string(name));
+	return name;
 }
 
-void record_set_output(struct job *j, struct record *r, const char *name, const char *value, size_t len)
+int record_set_output(struct job *j, struct record *r, const char *name, const char *value, size_t len,
+		      struct err *err)
 {
 	if (j->debug) {
 		_cleanup_free_ char *shown = job_shown(j, value, len, SHOWN_MAX);
 		record_debug(j, r, "Set output %s = %s", name, shown);
 	}
-	set_without_case(r->outputs, name, json_string_lossy(value, len));
+	if (json_object_size(r->outputs) >= OUTPUT_COUNT_MAX)
+		return err_set(err, ERR_LIMIT, "the step sets more than %d outputs", OUTPUT_COUNT_MAX);
+	if (len > OUTPUT_BYTES_MAX - r->output_bytes)
+		return err_set(err, ERR_LIMIT, "the outputs of the step have more than %d MiB", OUTPUT_BYTES_MAX >> 20);
+	r->output_bytes += len;
+	json_object_set_new(r->outputs, spelling_of(r, name), json_string_lossy(value, len));
 	if (r->context_name == NULL || r->context_name[0] == '\0' || strncmp(r->context_name, "__", 2) == 0)
-		return;
+		return 0;
 	json_t *step = expr_member(j->steps_context, r->context_name, strlen(r->context_name));
 	if (step == NULL) {
 		step = json_object();
-		set_without_case(j->steps_context, r->context_name, step);
+		json_object_set_new(j->steps_context, r->context_name, step);
 	}
 	json_object_set(step, "outputs", r->outputs);
+	return 0;
 }
 
 /* A command that cannot be done: two lines, and the step fails in the end. */
@@ -75,6 +86,7 @@ static void deprecated(struct job *j, struct record *r, const char *name)
 static void do_named(struct job *j, struct record *r, const struct command *c, const char *line)
 {
 	const char *name = command_property(c, "name");
+	struct err err = ERR_INIT;
 	char why[300];
 	if ((c->kind == COMMAND_SET_ENV || c->kind == COMMAND_ADD_PATH) && !unsecure_is_allowed(j, r)) {
 		snprintf(why, sizeof(why), disabled, c->name);
@@ -84,8 +96,8 @@ static void do_named(struct job *j, struct record *r, const struct command *c, c
 	if (c->kind == COMMAND_ADD_PATH) {
 		if (c->data[0] == '\0')
 			command_failed(j, r, line, c->name, true, "path");
-		else
-			job_add_path(j, c->data);
+		else if (job_add_path(j, c->data, &err) < 0)
+			command_failed(j, r, line, c->name, true, err_line(&err, why, sizeof(why)));
 		return;
 	}
 	if (name == NULL) {
@@ -93,13 +105,27 @@ static void do_named(struct job *j, struct record *r, const struct command *c, c
 		command_failed(j, r, line, c->name, true, why);
 		return;
 	}
+	int e = 0;
 	if (c->kind == COMMAND_SET_ENV) {
-		job_set_env(j, r, name, c->data, strlen(c->data));
-		return;
+		e = job_set_env(j, r, name, c->data, strlen(c->data), &err);
+	} else {
+		deprecated(j, r, c->name);
+		if (c->kind == COMMAND_SET_OUTPUT)
+			e = record_set_output(j, r, name, c->data, strlen(c->data), &err);
 	}
-	deprecated(j, r, c->name);
-	if (c->kind == COMMAND_SET_OUTPUT)
-		record_set_output(j, r, name, c->data, strlen(c->data));
+	if (e < 0)
+		command_failed(j, r, line, c->name, true, err_line(&err, why, sizeof(why)));
+}
+
+static bool may_mask(struct job *j, struct record *r, const struct command *c)
+{
+	if (j->masks_added++ < MASKS_MAX)
+		return true;
+	/* Said once: what it was about does not show either way. */
+	if (j->masks_added == MASKS_MAX + 1)
+		command_failed(j, r, c->name, c->name, false, "the steps of this job add more than 100000 masks");
+	r->command_result = result_merge(r->command_result, RESULT_FAILED);
+	return false;
 }
 
 static void do_mask(struct job *j, struct record *r, const struct command *c)
@@ -109,6 +135,8 @@ static void do_mask(struct job *j, struct record *r, const struct command *c)
 			     NULL);
 		return;
 	}
+	if (!may_mask(j, r, c))
+		return;
 	mask_add(j->mask, c->data, strlen(c->data));
 	if (r->echo)
 		record_line(j, r, "::add-mask::***");
@@ -157,7 +185,7 @@ static void do_stop(struct job *j, struct record *r, const struct command *c)
 		r->command_result = result_merge(r->command_result, RESULT_FAILED);
 		return;
 	}
-	if (strlen(c->data) >= TOKEN_MASK_MIN)
+	if (strlen(c->data) >= TOKEN_MASK_MIN && may_mask(j, r, c))
 		mask_add(j->mask, c->data, strlen(c->data));
 	free(r->stopped);
 	r->stopped = xstrdup(c->data);

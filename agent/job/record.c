@@ -60,7 +60,7 @@ struct record *record_new(struct job *j, const char *id, const char *name, enum 
 	struct record *r = xcalloc(1, sizeof(*r));
 	*r = (struct record){ .number = ++j->counter, .name = xstrdup(name), .kind = kind, .result = RESULT_NONE,
 	                      .outcome = RESULT_NONE, .command_result = RESULT_NONE, .annotations = json_array(),
-	                      .outputs = json_object() };
+	                      .outputs = json_object(), .output_names = json_object() };
 	r->log.block = (struct str)STR_INIT(LINE_SLACK);
 	if (id != NULL && strlen(id) < sizeof(r->id))
 		memcpy(r->id, id, strlen(id) + 1);
@@ -76,6 +76,7 @@ void record_free(struct record *r)
 	str_done(&r->log.block);
 	json_decref(r->annotations);
 	json_decref(r->outputs);
+	json_decref(r->output_names);
 	json_decref(r->env);
 	free(r->name);
 	free(r->type);

@@ -185,7 +185,7 @@ static void job_done(struct job *j)
 	closep(&j->signal_fd);
 	str_done(&j->input);
 	str_done(&j->log.block);
-	strv_done(&j->prepend_path);
+	json_decref(j->prepend_path);
 }
 
 static int connect_services(struct job *j, struct err *err)
@@ -250,7 +250,7 @@ static void leave_signals_to_the_listener(struct job *j)
 int cmd_worker(int argc, char **argv)
 {
 	struct err err = ERR_INIT;
-	struct job j = {.input_fd = STDIN_FILENO, .signal_fd = -1, .mask = mask_process()};
+	struct job j = {.input_fd = STDIN_FILENO, .signal_fd = -1, .prepend_path = json_object(), .mask = mask_process()};
 	enum result result = RESULT_FAILED;
 	if (argc > 1) {
 		fprintf(stderr, "davit: worker takes no arguments ('%s'); the listener starts it\n", argv[1]);

@@ -226,6 +226,47 @@ class Steps(unittest.TestCase):
         self.assertEqual(parts, [])
         self.assertIn("***end", whole)
 
+    def test_a_command_file_that_is_no_file_fails_the_step_and_holds_nobody(self):
+        makes = {"fifo": "mkfifo $F", "link": "ln -s /etc/passwd $F", "folder": "mkdir $F", "device": "mknod $F c 1 5 || mkfifo $F",
+                 "socket": "python3 -c 'import socket,sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' $F", "large": "truncate -s 65M $F"}
+        steps = "".join(f"- {{name: {kind} {file}, if: always(), run: \"F=$GITHUB_{file}; rm $F; cd ${{F%/*}}; F=${{F##*/}}; {make}\"}}\n"
+                        for kind, make in makes.items() for file in ("OUTPUT", "ENV", "PATH", "STATE", "STEP_SUMMARY"))
+        started = time.monotonic()
+        run = self.house.run(steps)
+        self.assertLess(time.monotonic() - started, 30)
+        for name, conclusion in run.conclusions().items():
+            if name.split(" ")[0] in makes:
+                self.assertEqual(conclusion, "failure", name)
+                self.assertIn("is larger than" if name.startswith("large") else "is a symbolic link" if name.startswith("link")
+                              else "is not a regular file", repr(run.messages(name)))
+
+    def test_a_hundred_thousand_commands_cost_what_they_are(self):
+        started = time.monotonic()
+        run = self.house.run("""
+            - name: outputs
+              id: many
+              run: for i in $(seq 100000); do echo "::set-output name=a$i::$i"; done
+            - name: file
+              id: file
+              run: for i in $(seq 100000); do echo "a$i=$i"; done >> $GITHUB_OUTPUT
+            - name: masks
+              run: for i in $(seq 99999); do echo "::add-mask::secret-number-$i"; done; echo secret-number-77777
+            - name: short masks
+              if: always()
+              run: for i in $(seq 20000 20100); do echo "::add-mask::$i"; done
+            - name: folders
+              if: always()
+              run: for i in $(seq 100000); do echo "/opt/folder/$i"; done >> $GITHUB_PATH
+            - name: asks
+              if: always()
+              run: echo "${{ steps.many.outputs.A77777 }} ${{ steps.file.outputs.a5 }}"
+        """, timeout=100)
+        self.assertLess(time.monotonic() - started, 60)
+        self.assertIn("***", run.lines("masks"))
+        self.assertIn("77777 5", run.lines("asks"))
+        self.assertIn("more than 100000 masks", repr(run.messages("short masks")))
+        self.assertIn("the folders added to PATH are longer than", repr(run.messages("folders")))
+
     def test_shells_get_their_exact_arguments(self):
         run = self.house.run('''
             - {name: implicit, run: "tr '\\\\0' ' ' < /proc/$$/cmdline; false | true; echo end"}
