@@ -121,6 +121,17 @@ bool str_is_utf8(const char *data, size_t len)
 	return true;
 }
 
+/* Marks that change the direction or the order of what follows, and U+2028, U+2029: no glyph of their own. */
+static bool is_format_mark(const unsigned char *p, size_t n)
+{
+	if (n == 2)
+		return p[0] == 0xd8 && p[1] == 0x9c;
+	if (n != 3 || p[0] != 0xe2)
+		return false;
+	return (p[1] == 0x80 && (p[2] == 0x8e || p[2] == 0x8f || (p[2] >= 0xa8 && p[2] <= 0xae))) ||
+	       (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9);
+}
+
 bool str_append_safe(struct str *s, const char *text, size_t len)
 {
 	for (size_t i = 0; i < len;) {
@@ -129,6 +140,10 @@ bool str_append_safe(struct str *s, const char *text, size_t len)
 		if (n == 0 || p[0] < 0x20 || p[0] == 0x7f || (n == 2 && p[0] == 0xc2 && p[1] < 0xa0)) {
 			str_appendf(s, "\\x%02x", p[0]);
 			i++;
+		} else if (is_format_mark(p, n)) {
+			str_appendf(s, "\\u%04x", n == 2 ? (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu)
+							 : (p[0] & 0xfu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu));
+			i += n;
 		} else {
 			str_append_n(s, p, n);
 			i += n;

@@ -26,7 +26,7 @@ bool str_append_c(struct str *s, char c);
 bool str_appendf(struct str *s, const char *fmt, ...) _printf_(2, 3);
 /* One word of POSIX shell: 'it'\''s'. A NUL cannot be quoted: failed. */
 bool str_append_shell(struct str *s, const char *word);
-/* For a person's terminal: control characters and invalid UTF-8 as \xNN. */
+/* For a person's terminal: control characters and invalid UTF-8 as \xNN, marks of direction as \uNNNN. */
 bool str_append_safe(struct str *s, const char *text, size_t len);
 /* Room for `more` bytes at data+len (the caller writes and raises len). NULL: past the ceiling. */
 char *str_reserve(struct str *s, size_t more);

@@ -9,9 +9,10 @@
 #include "agent/report/report.h"
 #include "base/http.h"
 #include "base/log.h"
+#include "base/rand.h"
 #include "base/secret.h"
 
-enum { LINE_MAX_BYTES = 1 << 20 };
+enum { LINE_MAX_BYTES = 1 << 20, JSON_SHOWN_MAX = 256 << 20 };
 
 /* Data of a workflow command: %, CR and LF are escaped (protocol: workflow commands on stdout). */
 static void append_command_data(struct str *out, const char *text)
@@ -35,9 +36,6 @@ static void workflow_line(const char *level, const char *line, struct str *out)
 		return;
 	}
 	if (strcmp(level, "info") == 0) {
-		/* A line that looks like a command must not become one. */
-		if (str_starts(line, "::") || str_starts(line, "##["))
-			str_append_c(out, ' ');
 		str_append(out, line);
 	} else {
 		str_appendf(out, "::%s::", level);
@@ -68,12 +66,75 @@ static void plain_line(const struct deploy_session *s, const char *level, const 
 	str_append(out, s->colours && *colour ? "\x1b[0m\n" : "\n");
 }
 
+/* ---- what targets, checks and programs print is text, and never a command to the runner ---- */
+
+static bool could_command(const char *text)
+{
+	return strstr(text, "::") != NULL || strstr(text, "##[") != NULL;
+}
+
+/* From here on the runner obeys nobody, until the token. Runners trim what stands in front of `::` and look for `##[` in
+ * the whole line, so there is no way to quote a line. */
+static void stop_commands(struct deploy_session *s)
+{
+	if (s->token[0] == '\0')
+		rand_hex(s->token, sizeof(s->token) - 1);
+	if (!s->stopped)
+		fprintf(stdout, "::stop-commands::%s\n", s->token);
+	s->stopped = true;
+}
+
+static void resume_commands(struct deploy_session *s)
+{
+	if (s->stopped)
+		fprintf(stdout, "::%s::\n", s->token);
+	s->stopped = false;
+}
+
+/* Standard error cannot be framed: what stands there in a line with standard output is chance. */
+static void write_without_commands(const char *text, FILE *out)
+{
+	struct str shown _cleanup_(str_done) = STR_INIT(4 * LINE_MAX_BYTES);
+	size_t blank = strspn(text, " \t\v\f");
+	if (text[blank] == ':' && text[blank + 1] == ':') {
+		str_append(&shown, "\\x3a");
+		text += blank + 1;
+	}
+	for (const char *mark; (mark = strstr(text, "##[")) != NULL; text = mark + 3) {
+		str_append_n(&shown, text, (size_t)(mark - text));
+		str_append(&shown, "##\\x5b");
+	}
+	str_append(&shown, text);
+	fputs(str_peek(&shown), out);
+}
+
 /* A workflow's runner reads commands from standard output only; elsewhere errors are on standard error. */
-static void write_line(const struct deploy_session *s, const char *level, const struct str *text)
+static void write_line(struct deploy_session *s, const char *level, const struct str *text)
 {
 	FILE *out = s->json || (!s->workflow && strcmp(level, "error") == 0) ? stderr : stdout;
+	bool foreign = strcmp(level, "info") == 0;
+	if (s->workflow && foreign && out == stderr) {
+		write_without_commands(str_peek(text), out);
+		return;
+	}
+	if (s->workflow && out == stdout && !foreign)
+		resume_commands(s);
+	else if (s->workflow && out == stdout && could_command(str_peek(text)))
+		stop_commands(s);
 	fwrite(str_peek(text), 1, text->len, out);
 	fflush(out);
+}
+
+/* `##[` stands in texts of JSON only, where a character may be written by its number. */
+static void print_json(const char *pretty)
+{
+	struct str text _cleanup_(str_done) = STR_INIT(JSON_SHOWN_MAX);
+	for (const char *mark; (mark = strstr(pretty, "##[")) != NULL; pretty = mark + 3) {
+		str_append_n(&text, pretty, (size_t)(mark - pretty));
+		str_append(&text, "##\\u005b");
+	}
+	str_append(&text, pretty);
+	report_print_masked(str_peek(&text), stdout);
 }
 
 /* Masked first: escaping could hide a secret from the mask. */
@@ -138,6 +199,8 @@ int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *
 
 void deploy_session_done(struct deploy_session *s)
 {
+	resume_commands(s);
+	fflush(stdout);
 	store_closep(&s->store);
 	http_freep(&s->http);
 	json_decrefp(&s->faults);
@@ -201,7 +264,7 @@ static void fault_line(const json_t *fault, const char *text, const char *hint, 
 	str_append_c(out, '\n');
 }
 
-static void say_faults(const struct deploy_session *s)
+static void say_faults(struct deploy_session *s)
 {
 	size_t i;
 	json_t *fault;
@@ -264,7 +327,7 @@ static int fail(struct deploy_session *s, int status, const struct err *err)
 		if (s->faults != NULL)
 			json_object_set(json_object_get(answer, "error"), "faults", s->faults);
 		_cleanup_free_ char *text = json_pretty(answer);
-		report_print_masked(text, stdout);
+		print_json(text);
 	}
 	say_error(s, err);
 	summarise(s, NULL, false, status, err);
@@ -291,8 +354,10 @@ int deploy_session_tell(struct deploy_session *s, int r, const struct engine_res
 		if (err->hint[0] != '\0')
 			json_object_set_new(answer, "hint", json_stringf("%s", err->hint));
 		_cleanup_free_ char *text = json_pretty(answer);
-		report_print_masked(text, stdout);
+		print_json(text);
 	} else if (plan && result->report != NULL && (result->exit_status == 0 || result->exit_status == 3 || result->exit_status == 6)) {
+		if (s->workflow)
+			stop_commands(s);
 		report_print_plan(result->report, result->digest, s->colours, stdout);
 	}
 	if (result->exit_status != 0)

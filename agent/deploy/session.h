@@ -11,6 +11,8 @@ struct deploy_session {
 	bool workflow;                       /* lines are workflow commands */
 	bool json;                           /* the result goes to standard output as JSON, lines to standard error */
 	bool colours;
+	char token[33];                      /* of ::stop-commands::, made on first use */
+	bool stopped;                        /* the runner takes what is printed for text */
 	const char *title;                   /* what the summary of a workflow's step is called: "archive-upload"; NULL: none is written */
 	char last_error[512];                /* an error is said once */
 	json_t *faults;                      /* of the file that was read: told with the error; owned */

@@ -129,6 +129,29 @@ steps:
         self.assert_exit(result, 2)
         self.assertRegex(result.out, r"(?m)^::error file=deploy\.yml,line=9,col=\d+::.*aply")
 
+    def test_what_a_target_prints_never_commands_the_runner(self):
+        lines = ["::set-output name=x::1", "   ::set-output name=x::1", "\\t::add-path::/evil", "before ##[set-output name=x]1",
+                 "##[add-path]/evil", "##[group]x", "a\\r::set-env name=x::1", "::stop-commands::mine", "::mine::", "\\xc2\\xa0::add-mask::a"]
+        command = "printf '" + "\\n".join(lines) + "\\n'; echo '::error::foreign' >&2; false"
+        for more in ((), ("--json",)):
+            result = self.t.deploy({"steps": [{"run": {"command": command}}]}, *more, env={"GITHUB_ACTIONS": "true"})
+            self.assert_exit(result, 4)
+            for text in (result.out, result.err):
+                stopped = None
+                for line in re.split(r"\r\n|\r|\n", text):
+                    told = line.strip("\u00a0 \t\v\f")
+                    if stopped is not None:
+                        stopped = None if told == f"::{stopped}::" else stopped
+                    elif told.startswith("::stop-commands::"):
+                        stopped = told.removeprefix("::stop-commands::")
+                        self.assertRegex(stopped, "^[0-9a-f]{32}$")
+                    elif told.startswith("::"):
+                        self.assertRegex(told, "^::(group|endgroup|error|warning|notice)")
+                        self.assertFalse(told.startswith("::error::foreign"))
+                    else:
+                        self.assertNotIn("##[", line)
+                self.assertIsNone(stopped)
+
     def test_a_step_that_is_no_map_or_two_steps_in_one_item(self):
         for steps, word in ((["run"], "/steps/0"), ([{"run": {"command": "true"}, "notify": {}}], "'run' and 'notify'"),
                             ([{"id": "x"}], "names no step"), ([{"run": [1]}], "not a map"), ({"run": {}}, "/steps")):

@@ -157,6 +157,22 @@ class Typed(unittest.TestCase):
         for name in ("LD_PRELOAD", "SSL_CERT_FILE", "https_proxy", "DAVIT_TRACE"):
             self.assertNotIn(name + "=", text.split("##[endgroup]", 1)[-1])
 
+    def test_a_target_does_not_command_the_runner(self):
+        evil = r"printf '::set-output name=x::evil\\n  ::set-output name=x::evil\\na ##[set-output name=x]evil\\n::add-path::/evil\\n::error::evil\\n'"
+        run = self.house.run(f"""
+            - uses: {OWN}/run@v1
+              id: there
+              name: there
+              with: {{targets: {self.here}, command: {json.dumps(evil)}}}
+            - {{name: looks, run: "echo \\"[${{{{ steps.there.outputs.x }}}}] $PATH\\""}}
+        """)
+        self.assertEqual(run.conclusion, "success", run.shown)
+        self.assertIn("a ##[set-output name=x]evil", repr(run.log("there")))
+        looks = [line for line in run.lines("looks") if line.startswith("[]")]
+        self.assertEqual(len(looks), 1, run.lines("looks"))
+        self.assertNotIn("/evil", looks[0])
+        self.assertEqual([a for a in run.annotations("there") if a["level"] == "failure"], [])
+
     def test_nothing_secret_lies_open_beside_a_step(self):
         mark = os.path.join(self.house.folder, "mark")
         worker = self.house.start(f'''
