@@ -17,11 +17,13 @@ static int anchor_mark_seen(struct engine *e, const char *mark, bool *ret, struc
 	int r = lock_read(&anchor->t->view, anchor->t->lock_dir, &record, err);
 	if (r < 0)
 		return r == ERR_NOT_FOUND ? err_set(err, ERR_FENCED, "the lock on '%s' is gone", anchor->name) : r;
-	const char *token = json_get_string(record, "token"), *there = json_get_string(record, "mark");
+	const char *token = json_get_string(record, "token");
+	_cleanup_free_ char *there = NULL;
 	if (token == NULL || strcmp(token, anchor->t->token) != 0)
 		return err_set(err, ERR_FENCED, "the lock on '%s' was taken over", anchor->name);
-	*ret = there && strcmp(there, mark) == 0;
-	return 0;
+	r = lock_read_mark(&anchor->t->view, anchor->t->lock_dir, record, &there, err);
+	*ret = r == 0 && there && strcmp(there, mark) == 0;
+	return r;
 }
 
 static int mark_until_known(struct engine *e, const char *mark, struct err *err)

@@ -311,6 +311,9 @@ int engine_take_over_target(struct engine *e, struct etarget *et, const json_t *
 		if (lock_read(&et->t->view, dir, &now, NULL) == 0) {
 			json_decref(seen);
 			seen = now;
+			/* It may have been decided since. */
+			if (json_get_string(seen, "mark"))
+				json_object_set(record, "mark", json_object_get(seen, "mark"));
 		}
 	}
 	et->locked = r == 0;

@@ -151,8 +151,10 @@ int engine_recover_environment(const struct engine_options *o, const char *name,
 /* Claims the owner's file of a deployment of the journal and loads it with its sealed object. ERR_LOCKED: its owner lives, or that is not
  * disproved; ERR_AUTH: the sealed object is not there. in_job: a step of the job itself may take it. */
 int engine_resume(struct engine *e, const json_t *doc, const struct engine_options *o, const json_t *given, bool in_job, struct err *err);
-/* Opens the targets and takes over the locks that carry this deployment; *ret_mark: the anchor's ("" none); *ret_found: how many locks. */
+/* Opens the targets and takes over the locks that carry this deployment; *ret_mark: as engine_mark_there; *ret_found: how many locks. */
 int engine_take_over_all(struct engine *e, char **ret_mark, size_t *ret_found, struct err *err);
+/* All locks are ours: the anchor's mark ("committed", "undone"; NULL: not decided), free(). */
+int engine_mark_there(struct engine *e, char **ret_mark, struct err *err);
 /* No lock and no copy on the targets: someone else finished it, and the world says how. Returns the exit status. */
 int engine_settle_by_looking(struct engine *e, struct err *err);
 enum deployment_state engine_state_of(const json_t *doc);

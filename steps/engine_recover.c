@@ -119,7 +119,7 @@ int engine_resume(struct engine *e, const json_t *doc, const struct engine_optio
 
 /* ---- taking over ---- */
 
-static int take_one_over(struct engine *e, struct etarget *et, char **ret_mark, bool *ret_found, struct err *err)
+static int take_one_over(struct engine *e, struct etarget *et, bool *ret_found, struct err *err)
 {
 	_cleanup_free_ char *dir = lock_dir_of(&et->t->view, e->name, e->environment);
 	_cleanup_json_ json_t *record = NULL;
@@ -135,11 +135,34 @@ static int take_one_over(struct engine *e, struct etarget *et, char **ret_mark, 
 		_cleanup_free_ char *who = lock_describe(record);
 		return err_set(err, ERR_LOCKED, "another machine took the deployment over: '%s' is locked %s", et->name, who);
 	}
-	const char *mark = json_get_string(record, "mark");
-	if (ret_mark && mark && *ret_mark == NULL)
-		*ret_mark = xstrdup(mark);
 	*ret_found = true;
 	return engine_take_over_target(e, et, record, err);
+}
+
+/* Only now: what the former owner decided until its tokens were gone counts. Another target's mark counts where the anchor has no lock
+ * of ours any more: it gives its lock back last, and the others are marked after it. */
+int engine_mark_there(struct engine *e, char **ret_mark, struct err *err)
+{
+	*ret_mark = NULL;
+	for (size_t i = 0; i < e->target_count; i++) {
+		struct target *t = e->targets[i].t;
+		_cleanup_json_ json_t *record = NULL;
+		if (!e->targets[i].locked || t->lock_dir == NULL)
+			continue;
+		int r = 0;
+		for (int k = 0; k < 4; k++) {
+			r = lock_read(&t->view, t->lock_dir, &record, err);
+			if (!engine_may_retry(r) || engine_pause(e, 500 << k, NULL) < 0)
+				break;
+		}
+		if (r < 0)
+			return r == ERR_NOT_FOUND ? err_set(err, ERR_FENCED, "the lock on '%s' is gone", t->view.name) : r;
+		const char *mark = json_get_string(record, "mark");
+		*ret_mark = mark ? xstrdup(mark) : NULL;
+		if (i == 0 || mark)
+			return 0;
+	}
+	return 0;
 }
 
 int engine_take_over_all(struct engine *e, char **ret_mark, size_t *ret_found, struct err *err)
@@ -149,13 +172,13 @@ int engine_take_over_all(struct engine *e, char **ret_mark, size_t *ret_found, s
 	for (size_t i = 0; r == 0 && i < e->target_count; i++) {
 		bool found = false;
 		for (int k = 0; k < 4; k++) {
-			r = take_one_over(e, &e->targets[i], ret_mark, &found, err);
+			r = take_one_over(e, &e->targets[i], &found, err);
 			if (!engine_may_retry(r) || engine_pause(e, 500 << k, NULL) < 0)
 				break;
 		}
 		*ret_found += found;
 	}
-	return r;
+	return r < 0 || ret_mark == NULL ? r : engine_mark_there(e, ret_mark, err);
 }
 
 /* ---- no locks: another machine finished it ---- */

@@ -72,6 +72,8 @@ static int rollback_open(const json_t *doc, const struct engine_options *o, stru
 		r = engine_finish_commit(&e, err);
 		status = 2;
 		err_set(err, ERR_REFUSED, "the deployment %s was committed; davit rollback %s again goes back behind it", e.id, e.id);
+	} else if (mark && strcmp(mark, "undone") == 0) {
+		status = engine_finish_undone(&e, 1, err) < 0 ? 4 : 0;
 	} else if (found == 0) {
 		status = engine_settle_by_looking(&e, err);
 	} else {

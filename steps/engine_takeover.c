@@ -183,14 +183,6 @@ static int decide(struct engine *e, const char *mark, struct err *err)
 	return engine_undo_and_decide(e, 1, err);
 }
 
-static const char *any_mark(struct engine *e, json_t **records)
-{
-	for (size_t i = 0; i < e->target_count; i++)
-		if (json_get_string(records[i], "mark"))
-			return json_get_string(records[i], "mark");
-	return NULL;
-}
-
 /* A machine that died while it took or gave back the locks leaves names without a lock behind. */
 static int sweep_targets(struct engine *e, struct err *err)
 {
@@ -201,6 +193,7 @@ static int sweep_targets(struct engine *e, struct err *err)
 static int take_over(struct engine *e, const struct engine_recover_options *ro, json_t **records, struct err *err)
 {
 	const json_t *record = NULL;
+	_cleanup_free_ char *mark = NULL;
 	_cleanup_(str_done) struct str ignored = STR_INIT(1 << 20);
 	int r = engine_open_targets(e, err);
 	if (r == 0)
@@ -232,6 +225,8 @@ static int take_over(struct engine *e, const struct engine_recover_options *ro, 
 		engine_make_doc(e);
 	if (r == 0)
 		r = take_all(e, records, err);
+	if (r == 0)
+		r = engine_mark_there(e, &mark, err);
 	if (r < 0)
 		return r == ERR_FENCED || r == ERR_LOCKED ? 5 : 4;
 	r = record_here(e, record, err);
@@ -239,7 +234,7 @@ static int take_over(struct engine *e, const struct engine_recover_options *ro, 
 		r = engine_import_changes(e, err);
 	if (r < 0)
 		return 4;
-	return decide(e, any_mark(e, records), err);
+	return decide(e, mark, err);
 }
 
 int engine_recover_from_targets(const struct engine_recover_options *ro, const struct engine_options *o, struct engine_result *ret,

@@ -52,12 +52,14 @@ static int find_deployment(struct store *s, const char *wanted, json_t **ret, st
 
 static int accept_world(struct engine *e, struct err *err)
 {
-	char *mark = NULL;
+	_cleanup_free_ char *mark = NULL;
 	size_t found = 0;
 	int r = engine_take_over_all(e, &mark, &found, err);
+	/* Decided already, and its owner died before it could say so. */
+	if (r == 0 && mark && strcmp(mark, "undone") == 0)
+		return engine_finish_undone(e, 1, err);
 	if (r == 0 && e->targets[0].locked)
 		r = lock_mark(e->targets[0].t, "committed", err);
-	free(mark);
 	return r < 0 ? r : engine_finish_commit(e, err);
 }
 

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_RECORD = 64 << 10, MAX_COPY = 64 << 20, TAKE_TRIES = 5 };
+enum { MAX_RECORD = 64 << 10, MAX_MARK = 256, MAX_COPY = 64 << 20, TAKE_TRIES = 5 };
 
 /* ---- records ---- */
 
@@ -281,7 +281,45 @@ int lock_take(struct target *t, const char *lock_dir, const json_t *record, json
 	return r < 0 ? err_wrap(err, r, "take the lock on '%s'", t->view.name) : 0;
 }
 
-int lock_take_over(struct target *t, const char *lock_dir, const json_t *former, const json_t *record, struct err *err)
+static char *mark_text(const char *mark, const json_t *record)
+{
+	const char *id = json_get_string(record, "deployment");
+	return xasprintf("%s %s\n", mark, id ? id : "");
+}
+
+/* A file that names another deployment was brought back by a power cut. */
+int lock_read_mark(struct view *v, const char *lock_dir, const json_t *record, char **ret, struct err *err)
+{
+	static const char *const marks[] = { "committed", "undone" };
+	_cleanup_free_ char *path = fs_join(lock_dir, "mark");
+	_cleanup_(str_done) struct str text = STR_INIT(MAX_MARK);
+	const char *there = json_get_string(record, "mark");
+	*ret = there ? xstrdup(there) : NULL;
+	if (there)
+		return 0;
+	int r = ignore(v->type->read(v, path, MAX_MARK - 1, &text, err), ERR_NOT_FOUND, err);
+	for (size_t i = 0; r == 0 && *ret == NULL && i < ARRAY_SIZE(marks); i++) {
+		_cleanup_free_ char *wanted = mark_text(marks[i], record);
+		if (strcmp(str_peek(&text), wanted) == 0)
+			*ret = xstrdup(marks[i]);
+	}
+	return r < 0 ? err_wrap(err, r, "read the mark '%s' on '%s'", path, v->name) : 0;
+}
+
+/* The lock is ours and nothing of the former owner can arrive any more: what it decided until then counts. */
+static int keep_mark(struct target *t, json_t *record, struct err *err)
+{
+	_cleanup_free_ char *mark = NULL;
+	int r = lock_read_mark(&t->view, t->lock_dir, record, &mark, err);
+	if (r < 0 || mark == NULL || json_get_string(record, "mark"))
+		return r;
+	r = lock_mark(t, mark, err);
+	if (r == 0)
+		json_object_set_new(record, "mark", json_string(mark));
+	return r;
+}
+
+int lock_take_over(struct target *t, const char *lock_dir, const json_t *former, json_t *record, struct err *err)
 {
 	const struct node_attr ours = { .set_mode = true, .mode = 0600 };
 	_cleanup_free_ char *lock = fs_join(lock_dir, "lock");
@@ -304,6 +342,8 @@ int lock_take_over(struct target *t, const char *lock_dir, const json_t *former,
 	if (r == 0)
 		r = make_inside(t, NULL, err);
 	if (r == 0)
+		r = keep_mark(t, record, err);
+	if (r == 0)
 		r = durable_and_there(t, record, NULL, err);
 	return r < 0 ? err_wrap(err, r, "take over the lock on '%s'", t->view.name) : 0;
 }
@@ -322,8 +362,13 @@ int lock_mark(struct target *t, const char *mark, struct err *err)
 	const char *there = json_get_string(record, "mark");
 	if (there == NULL || strcmp(there, mark) != 0) {
 		json_object_set_new(record, "mark", json_string(mark));
-		_cleanup_free_ char *text = json_text(record);
-		r = t->view.type->put(t, lock, text, strlen(text), &ours, err);
+		_cleanup_free_ char *text = json_text(record), *file = fs_join(t->lock_dir, "mark"), *said = mark_text(mark, record);
+		/* The file first: whoever replaces the record from now on finds it. */
+		const struct target_op ops[] = {
+			{ TARGET_PUT, .path = file, .data = said, .len = strlen(said), .attr = &ours },
+			{ TARGET_PUT, .path = lock, .data = text, .len = strlen(text), .attr = &ours },
+		};
+		r = target_do(t, ops, ARRAY_SIZE(ops), err);
 	}
 	if (r == 0)
 		r = durable_and_there(t, record, mark, err);
@@ -362,18 +407,19 @@ static int remove_contents(struct target *t, struct err *err)
 {
 	_cleanup_(strv_done) struct strv names = { 0 };
 	_cleanup_(strv_done) struct strv paths = { 0 };
-	_cleanup_free_ char *lock = fs_join(t->lock_dir, "lock");
+	_cleanup_free_ char *lock = fs_join(t->lock_dir, "lock"), *mark = fs_join(t->lock_dir, "mark");
 	int r = ignore(t->view.type->list(&t->view, t->lock_dir, &names, err), ERR_NOT_FOUND, err);
 	if (r < 0)
 		return r;
-	_cleanup_free_ struct target_op *ops = xcalloc(names.count + 1, sizeof(ops[0]));
+	_cleanup_free_ struct target_op *ops = xcalloc(names.count + 2, sizeof(ops[0]));
 	for (size_t i = 0; i < names.count; i++)
-		if (strcmp(names.items[i], "lock") != 0)
+		if (strcmp(names.items[i], "lock") != 0 && strcmp(names.items[i], "mark") != 0)
 			strv_addf(&paths, "%s/%s", t->lock_dir, names.items[i]);
 	for (size_t i = 0; i < paths.count; i++)
 		ops[i] = (struct target_op) { TARGET_REMOVE_TREE, .path = paths.items[i] };
-	ops[paths.count] = (struct target_op) { TARGET_REMOVE, .path = lock, .fine = ERR_NOT_FOUND };
-	return target_do(t, ops, paths.count + 1, err);
+	ops[paths.count] = (struct target_op) { TARGET_REMOVE, .path = mark, .fine = ERR_NOT_FOUND };
+	ops[paths.count + 1] = (struct target_op) { TARGET_REMOVE, .path = lock, .fine = ERR_NOT_FOUND };
+	return target_do(t, ops, paths.count + 2, err);
 }
 
 int lock_release(struct target *t, struct err *err)

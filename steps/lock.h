@@ -1,7 +1,8 @@
 /* The lock of an environment on a target (docs/semantics.md 5), and the proof that its owner lives.
  *
  * LOCK_DIR = BASE/open/NAME.ENVIRONMENT holds: lock (the record), renewed (the counter), changes.jsonl (the copy of the change
- * records, append only), undo/ (former contents), pids/ (commands now running).
+ * records, append only), undo/ (former contents), pids/ (commands now running), mark ("committed ID": how it was decided, beside the
+ * record, since a takeover that read the record before it was marked replaces it).
  * Record format 1: {"format":1,"token","deployment","name","environment","store_id","machine_id","boot_id","pid_ns","pid","start_time",
  *   "host","user","commit","made_ms","targets":[names],"mark":"committed"|"undone"}; mark only once decided.
  */
@@ -18,8 +19,11 @@ char *lock_dir_of(const struct view *v, const char *name, const char *environmen
 int lock_take(struct target *t, const char *lock_dir, const json_t *record, json_t **ret_holder, struct err *err);
 /* ERR_NOT_FOUND: free. ERR_UNSUPPORTED: of a newer format. */
 int lock_read(struct view *v, const char *lock_dir, json_t **ret, struct err *err);
-/* Replaces the record that carries former's token, ends the former owner's commands and waits for them. ERR_FENCED: somebody was faster. */
-int lock_take_over(struct target *t, const char *lock_dir, const json_t *former, const json_t *record, struct err *err);
+/* Replaces the record that carries former's token, ends the former owner's commands and waits for them; a mark that the former owner
+ * still made is then in `record` and durable. ERR_FENCED: somebody was faster. */
+int lock_take_over(struct target *t, const char *lock_dir, const json_t *former, json_t *record, struct err *err);
+/* How the deployment of `record`, the lock that lies there, was decided: "committed", "undone", or NULL. *ret: free(). */
+int lock_read_mark(struct view *v, const char *lock_dir, const json_t *record, char **ret, struct err *err);
 /* The mark, durable. */
 int lock_mark(struct target *t, const char *mark, struct err *err);
 int lock_renew(struct target *t, int64_t counter, struct err *err);

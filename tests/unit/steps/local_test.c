@@ -110,6 +110,48 @@ static void nothing_is_changed_without_a_lock_or_with_a_lost_one(void **state)
 	target_free(other);
 }
 
+/* The owner of the lock decides after the other one has read the record and before it writes its own. */
+static void a_mark_made_while_the_lock_is_taken_over_counts(void **state)
+{
+	(void)state;
+	static const char *const marks[] = { "committed", "undone" };
+	for (size_t i = 0; i < ARRAY_SIZE(marks); i++) {
+		struct target *other = make_target();
+		_cleanup_json_ json_t *former = NULL, *record = NULL, *now = NULL;
+		take(target, "d-1");
+		assert_int_equal(lock_read(&other->view, lock_dir, &former, NULL), 0);
+		record = lock_record(store, NULL, former);
+		assert_int_equal(lock_mark(target, marks[i], NULL), 0);
+		assert_int_equal(lock_take_over(other, lock_dir, former, record, NULL), 0);
+		assert_int_equal(lock_read(&other->view, lock_dir, &now, NULL), 0);
+		assert_string_equal(json_get_string(now, "mark"), marks[i]);
+		assert_string_equal(json_get_string(now, "token"), json_get_string(record, "token"));
+		assert_string_equal(json_get_string(record, "mark"), marks[i]);
+		assert_int_equal(lock_mark(target, "undone", NULL), ERR_FENCED);
+		assert_int_equal(lock_release(other, NULL), 0);
+		target_free(other);
+	}
+}
+
+/* A power cut may bring a file back that was removed with the lock of an earlier deployment. */
+static void the_mark_of_another_deployment_decides_nothing(void **state)
+{
+	(void)state;
+	_cleanup_free_ char *path = fs_join(lock_dir, "mark"), *mark = NULL;
+	_cleanup_json_ json_t *former = NULL, *record = NULL;
+	struct target *other = make_target();
+	take(target, "d-2");
+	assert_int_equal(target->view.type->put(target, path, "committed d-1\n", 14, NULL, NULL), 0);
+	assert_int_equal(lock_read(&other->view, lock_dir, &former, NULL), 0);
+	record = lock_record(store, NULL, former);
+	assert_int_equal(lock_take_over(other, lock_dir, former, record, NULL), 0);
+	assert_null(json_get_string(record, "mark"));
+	assert_int_equal(lock_read_mark(&other->view, lock_dir, record, &mark, NULL), 0);
+	assert_null(mark);
+	assert_int_equal(lock_release(other, NULL), 0);
+	target_free(other);
+}
+
 /* Waits for a file; the commands of tests make one when they run. */
 static void wait_for(const char *path)
 {
@@ -257,6 +299,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_lock_is_held_by_one_and_leaves_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(nothing_is_changed_without_a_lock_or_with_a_lost_one, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_mark_made_while_the_lock_is_taken_over_counts, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_mark_of_another_deployment_decides_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_fence_ends_what_a_former_owner_left_running, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_command_gives_its_lines_its_status_and_its_time_out, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_file_goes_there_and_back_with_its_mode_and_time, set_up, tear_down),
