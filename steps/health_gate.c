@@ -7,12 +7,19 @@ enum { MAX_EVENTS = 40, BACKOFF_START = 4, BACKOFF_MAX = 10 };
 
 static enum gate_kind kind_of(const struct health_gate_checks *in)
 {
-	return in->http != NULL ? GATE_HTTP : in->tcp != NULL ? GATE_TCP : GATE_COMMAND;
+	if (in->http != NULL)
+		return in->from != NULL ? GATE_FROM : GATE_HTTP;
+	return in->tcp != NULL ? GATE_TCP : GATE_COMMAND;
 }
 
 static const char *kind_name(enum gate_kind kind)
 {
-	return kind == GATE_HTTP ? "http" : kind == GATE_TCP ? "tcp" : "command";
+	return kind == GATE_TCP ? "tcp" : kind == GATE_COMMAND ? "command" : "http";
+}
+
+static bool is_asked_there(enum gate_kind kind)
+{
+	return kind == GATE_COMMAND || kind == GATE_FROM;
 }
 
 static char *label_of(const struct health_gate_checks *in)
@@ -103,6 +110,12 @@ static void validate_one(const struct health_gate_checks *in, size_t index, stru
 	if (in->tcp != NULL && gate_split_address(in->tcp, &host, &port, &err) < 0)
 		faults_add(faults, NULL, str_peek(&at), "%s", err_line(&err, line, sizeof(line)));
 	step_command_faults(in->command, str_peek(&command_at), faults);
+	if (in->from != NULL && in->http == NULL)
+		faults_add(faults, NULL, str_peek(&at), "`from` belongs to an http check");
+	if (in->from != NULL && in->follow && in->headers.count > 0) {
+		faults_add(faults, NULL, str_peek(&at), "`follow` with `headers` is not possible `from` a target: they would go wherever a redirect leads");
+		faults_hint(faults, "name the address that answers at last");
+	}
 	step_env_faults(&in->env, str_peek(&env_at), faults);
 	gate_status_faults(in->status, str_peek(&status_at), faults);
 	if (in->timeout_ms <= 0 || in->interval_ms <= 0)
@@ -122,12 +135,21 @@ static void validate(const struct step_context *c, struct faults *faults)
 
 static int check_targets(const struct step_context *c, struct faults *faults, struct err *err)
 {
-	(void)err;
 	const struct health_gate_in *in = c->input;
 	for (size_t i = 0; i < in->checks_count; i++) {
 		const struct health_gate_checks *check = &in->checks[i];
 		_cleanup_(str_done) struct str at = STR_INIT(256);
-		check_pointer(&at, i, "target");
+		check_pointer(&at, i, check->from != NULL ? "from" : "target");
+		if (kind_of(check) == GATE_FROM && find_target(c, check->from) != NULL) {
+			int r = gate_from_check(&find_target(c, check->from)->view, str_peek(&at), faults, err);
+			if (r < 0)
+				return r;
+			continue;
+		}
+		if (kind_of(check) == GATE_FROM) {
+			faults_add(faults, NULL, str_peek(&at), "there is no target '%s' in this step", check->from);
+			faults_hint(faults, "name it in the step's `target:` too");
+		}
 		if (kind_of(check) != GATE_COMMAND)
 			continue;
 		if (check->target == NULL && c->target_count > 1) {
@@ -210,6 +232,8 @@ static void start_try(struct gate_check *check)
 		gate_http_start(check);
 	else if (check->kind == GATE_TCP)
 		gate_tcp_start(check);
+	else if (check->kind == GATE_FROM)
+		gate_from_try(check);
 	else
 		gate_command_try(check);
 }
@@ -247,7 +271,7 @@ static int64_t next_turn_ms(const struct gate *g, int64_t now)
 		const struct gate_check *check = &g->checks[i];
 		if (check->in_flight && check->kind == GATE_TCP)
 			next = MIN(next, check->started_mono_ms + check->in->timeout_ms);
-		if (!check->in_flight && !check->passed && !(flying && check->kind == GATE_COMMAND))
+		if (!check->in_flight && !check->passed && !(flying && is_asked_there(check->kind)))
 			next = MIN(next, check->next_mono_ms);
 	}
 	if (g->deadline_mono_ms > 0)
@@ -284,14 +308,14 @@ static int turn(struct gate *g, struct err *err)
 		return r;
 	bool flying = in_flight(g) > 0;
 	for (size_t i = 0; i < g->count && !flying; i++) {
-		if (g->checks[i].kind == GATE_COMMAND && is_due(g, &g->checks[i], clock_mono_ms()))
+		if (is_asked_there(g->checks[i].kind) && is_due(g, &g->checks[i], clock_mono_ms()))
 			start_try(&g->checks[i]);
 		r = wait_check(g->c->wait, err);
 		if (r < 0)
 			return r;
 	}
 	for (size_t i = 0; i < g->count; i++) {
-		if (g->checks[i].kind != GATE_COMMAND && is_due(g, &g->checks[i], clock_mono_ms()))
+		if (!is_asked_there(g->checks[i].kind) && is_due(g, &g->checks[i], clock_mono_ms()))
 			start_try(&g->checks[i]);
 	}
 	return is_over(g) ? 0 : wait_turn(g, err);
@@ -369,8 +393,8 @@ static int probe(const struct step_context *c, bool baseline, struct err *err)
 					     .body = STR_INIT(GATE_BODY_MAX + 1)};
 		check->label = check->label_owned = label_of(check->in);
 		check->pause_ms = MAX(check->in->interval_ms / BACKOFF_START, 1);
-		if (check->kind == GATE_COMMAND) {
-			check->target = find_target(c, check->in->target);
+		if (is_asked_there(check->kind)) {
+			check->target = find_target(c, check->kind == GATE_FROM ? check->in->from : check->in->target);
 			if (check->target == NULL)
 				return err_set(err, ERR_INVALID, "the check '%s' needs a target", check->label);
 		}

@@ -8,7 +8,7 @@
 #include <poll.h>
 
 enum { GATE_BODY_MAX = 256 << 10, GATE_SEEN_MAX = 400 };
-enum gate_kind { GATE_HTTP, GATE_TCP, GATE_COMMAND };
+enum gate_kind { GATE_HTTP, GATE_TCP, GATE_COMMAND, GATE_FROM };   /* the last two: on a target, one after the other */
 
 struct tcp_probe;
 struct gate_check {
@@ -16,7 +16,7 @@ struct gate_check {
 	enum gate_kind kind;
 	const char *label; /* borrowed: the name, else the URL, address or command */
 	char *label_owned;
-	struct target *target; /* of a command */
+	struct target *target; /* of a command, or that it is asked from */
 	int64_t tries, successes, first_success_mono_ms;
 	int64_t next_mono_ms, started_mono_ms, pause_ms;
 	bool in_flight, passed, last_ok;
@@ -44,6 +44,9 @@ void gate_result(struct gate_check *check, bool ok, const char *fmt, ...) _print
 void gate_http_start(struct gate_check *check);
 void gate_tcp_start(struct gate_check *check);
 void gate_command_try(struct gate_check *check);
+void gate_from_try(struct gate_check *check);
+/* Can that target ask? */
+int gate_from_check(struct view *v, const char *pointer, struct faults *faults, struct err *err);
 /* Gives up what is in flight. */
 void gate_http_stop(struct gate_check *check);
 void gate_tcp_stop(struct gate_check *check);
