@@ -92,6 +92,21 @@ static int add_given(struct ssh_pins *p, const char *text, const char *host, str
 	return 0;
 }
 
+/* One value may hold a whole answer of ssh-keyscan, comments in it: every line counts. */
+static int add_given_lines(struct ssh_pins *p, const char *text, const char *host, struct err *err)
+{
+	while (*text != '\0') {
+		size_t len = strcspn(text, "\r\n");
+		_cleanup_free_ char *line = xstrndup(text, len);
+		const char *start = skip_blank(line);
+		int r = *start == '\0' || *start == '#' ? 0 : add_given(p, start, host, err);
+		if (r < 0)
+			return r;
+		text += len + (text[len] != '\0');
+	}
+	return 0;
+}
+
 static bool hashed_match(const char *word, size_t len, const char *host)
 {
 	/* |1|salt|hash, both base64: HMAC-SHA1 of the name */
@@ -204,7 +219,7 @@ int ssh_pins_load(const struct ssh_login *login, struct ssh_pins *ret, struct er
 {
 	_cleanup_(ssh_pins_done) struct ssh_pins pins = {0};
 	for (const char *const *k = login->host_keys; k != NULL && *k != NULL; k++) {
-		int r = add_given(&pins, *k, login->host, err);
+		int r = add_given_lines(&pins, *k, login->host, err);
 		if (r < 0)
 			return r;
 	}

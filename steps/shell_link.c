@@ -2,10 +2,10 @@
 #include "base/json.h"
 #include "base/proc.h"
 #include "base/ssh_sftp.h"
+#include "steps/shell_login.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <pwd.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -29,90 +29,13 @@ struct shell_stream {
 
 /* ---- settings ---- */
 
-/* A text or a list of texts, behind what *ret already has. */
-static int texts(struct arena *a, const json_t *config, const char *key, const char ***ret, struct err *err)
-{
-	const json_t *value = json_object_get(config, key);
-	size_t old = 0, more = value == NULL ? 0 : json_is_array(value) ? json_array_size(value) : 1;
-	while (*ret != NULL && (*ret)[old] != NULL)
-		old++;
-	const char **list = arena_alloc(a, (old + more + 1) * sizeof(*list));
-	for (size_t i = 0; i < old; i++)
-		list[i] = (*ret)[i];
-	for (size_t i = 0; i < more; i++) {
-		const char *text = json_string_value(json_is_array(value) ? json_array_get(value, i) : value);
-		if (text == NULL || *text == '\0')
-			return err_set(err, ERR_INVALID, "ssh.%s: a text or a list of texts is wanted", key);
-		list[old + i] = arena_strdup(a, text);
-	}
-	*ret = list;
-	return 0;
-}
-
-static char *text(struct arena *a, const json_t *config, const char *key)
-{
-	const char *value = json_get_string(config, key);
-	return value != NULL && *value != '\0' ? arena_strdup(a, value) : NULL;
-}
-
-static int read_login(struct arena *a, const json_t *config, struct ssh_login **ret, struct err *err)
-{
-	struct ssh_login *l = arena_alloc(a, sizeof(*l));
-	const char **users = NULL, **host_keys = NULL;
-	const json_t *timeout = json_object_get(config, "connect_timeout"), *jump = json_get_object(config, "jump");
-	long long timeout_ms = 0;
-	l->host = text(a, config, "host");
-	l->port = (int)json_get_int(config, "port", 22);
-	l->key = text(a, config, "key");
-	l->key_passphrase = text(a, config, "key_passphrase");
-	l->password = text(a, config, "password");
-	l->known_hosts = text(a, config, "known_hosts");
-	if (l->host == NULL)
-		return err_set(err, ERR_INVALID, "ssh.host is missing");
-	if (l->port < 1 || l->port > 65535)
-		return err_set(err, ERR_INVALID, "ssh.port %d is not between 1 and 65535", l->port);
-	if (json_is_string(timeout) && str_parse_duration_ms(json_string_value(timeout), &timeout_ms) < 0)
-		return err_set(err, ERR_INVALID, "ssh.connect_timeout: '%s' is not a duration",
-			       json_string_value(timeout));
-	if (json_is_number(timeout))
-		timeout_ms = (long long)(json_number_value(timeout) * 1000);
-	l->connect_timeout_ms = timeout_ms;
-	/* Where nothing else is given the agent is what a person means. */
-	const char *agent = getenv("SSH_AUTH_SOCK");
-	l->agent = json_get_bool(config, "agent",
-				 l->key == NULL && l->password == NULL && agent != NULL && *agent != '\0');
-	int r = texts(a, config, "user", &users, err);
-	if (r == 0)
-		r = texts(a, config, "host_key", &host_keys, err);
-	if (r == 0)
-		r = texts(a, config, "host_keys", &host_keys, err);
-	if (r < 0)
-		return r;
-	if (users[0] == NULL) {
-		const struct passwd *me = getpwuid(geteuid());
-		users = arena_alloc(a, 2 * sizeof(*users));
-		users[0] = arena_strdup(a, me != NULL ? me->pw_name : "root");
-	}
-	l->users = users;
-	l->host_keys = host_keys;
-	if (jump != NULL) {
-		struct ssh_login *first;
-		r = read_login(a, jump, &first, err);
-		if (r < 0)
-			return err_wrap(err, r, "jump");
-		l->jump = first;
-	}
-	*ret = l;
-	return 0;
-}
-
 int link_new(const char *name, const json_t *config, struct shell_link **ret, struct err *err)
 {
 	struct shell_link *l = xcalloc(1, sizeof(*l));
 	const json_t *ssh = json_get_object(config, "ssh");
 	l->arena.wipe = true;
 	l->is_ssh = ssh != NULL;
-	int r = ssh != NULL ? read_login(&l->arena, ssh, &l->login, err) : 0;
+	int r = ssh != NULL ? shell_login_read(&l->arena, ssh, &l->login, err) : 0;
 	if (r < 0) {
 		link_free(l);
 		return err_wrap(err, r, "target '%s'", name);

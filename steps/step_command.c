@@ -4,7 +4,7 @@
 
 #include <ctype.h>
 
-enum { MAX_SHOWN = 4096, MAX_LINE = 300 };
+enum { MAX_SHOWN = 4096, MAX_LINE = 300, LAST_SIGNAL = 64 };
 
 bool step_command_is_none(const json_t *value)
 {
@@ -196,8 +196,9 @@ int step_command_run(const struct step_context *c, struct target *t, const struc
 		return 0;
 	_cleanup_(str_done) struct str line = STR_INIT(4096);
 	step_last_line(result.err.len > 0 ? &result.err : &result.out, &line);
-	if (result.status > 128)
-		return err_set(err, ERR_FAILED, "ended by signal %d%s%s", result.status - 128, line.len > 0 ? ": " : "",
-			       str_peek(&line));
+	/* A shell tells of a signal as 128 and its number; 255 or 200 are a program's own, and so may the others be. */
+	if (result.status > 128 && result.status <= 128 + LAST_SIGNAL)
+		return err_set(err, ERR_FAILED, "exit status %d, ended by signal %d%s%s", result.status,
+			       result.status - 128, line.len > 0 ? ": " : "", str_peek(&line));
 	return err_set(err, ERR_FAILED, "exit status %d%s%s", result.status, line.len > 0 ? ": " : "", str_peek(&line));
 }

@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""SSH targets as people have them: settings from secrets with a line feed behind, several host keys in one value, addresses in brackets,
+the user's own files, and exit codes as the command gave them."""
+import os
+import shutil
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from harness.trial import Case, Trial, main  # noqa: E402
+from servers.sshd import Sshd  # noqa: E402
+
+
+class SshCase(Case):
+    OPTIONS = ()
+    HOST_KEYS = ("ed25519",)
+
+    @classmethod
+    def setUpClass(cls):
+        if not os.access("/usr/sbin/sshd", os.X_OK):
+            raise unittest.SkipTest("sshd is missing")
+        cls.server = cls.enterClassContext(Sshd(host_keys=cls.HOST_KEYS, options=cls.OPTIONS))
+
+    def setUp(self):
+        self.t = self.enterContext(Trial())
+
+    def target(self, without=(), **ssh):
+        entry = self.server.target()
+        entry["ssh"].update(ssh)
+        for name in without:
+            del entry["ssh"][name]
+        return entry
+
+    def run_there(self, target, *command, **more):
+        step = {"run": {"command": list(command) or ["true"], "undo": "none"}}
+        return self.t.deploy({"targets": {"web": target}, "steps": [step]}, **more)
+
+
+class Settings(SshCase):
+    HOST_KEYS = ("ed25519", "rsa", "ecdsa")
+
+    def test_host_user_and_port_are_taken_from_secrets_with_a_line_feed_behind(self):
+        secrets = {"H": " 127.0.0.1\n", "U": self.server.user + "\r\n", "P": f"{self.server.port}\n"}
+        target = self.target(host="${{ secrets.H }}", user="${{ secrets.U }}", port="${{ secrets.P }}")
+        self.assert_exit(self.run_there(target, secrets=secrets), 0)
+
+    def test_a_port_that_is_no_number_is_refused(self):
+        for port in ("ssh", "2 2", "0", "65536", "-22", ""):
+            with self.subTest(port=port):
+                result = self.run_there(self.target(port=port))
+                self.assert_exit(result, 2)
+                self.assert_says(result, "port")
+
+    def test_a_host_with_more_than_a_name_says_where_the_rest_belongs(self):
+        for host, words in (("a:22", "port: 22"), ("[::1]:2222", "port: 2222"), ("deploy@a", "user: deploy"), ("ssh://a", "URL"),
+                            ("[::1", "bracket"), ("a b", "not a name")):
+            with self.subTest(host=host):
+                result = self.run_there(self.target(host=host))
+                self.assert_exit(result, 2)
+                self.assert_says(result, words)
+
+    def test_every_line_of_a_host_key_counts(self):
+        lines = [f"[127.0.0.1]:{self.server.port} {self.server.key_line(kind)}" for kind in ("rsa", "ecdsa", "ed25519")]
+        for text in ("\n".join(lines), "# a comment\r\n\r\n" + "\r\n".join(lines) + "\r\n",
+                     self.server.fingerprint("rsa") + "\n" + self.server.fingerprint("ed25519") + "\n"):
+            with self.subTest(text=text):
+                self.assert_exit(self.run_there(self.target(host_key=text)), 0)
+
+    def test_a_line_that_is_no_key_is_refused_wherever_it_stands(self):
+        result = self.run_there(self.target(host_key=self.server.key_line("ed25519") + "\nnonsense\n"))
+        self.assert_exit(result, 2)
+        self.assert_says(result, "nonsense")
+
+    def test_the_users_own_known_hosts_and_key_file_are_found_in_the_home_folder(self):
+        home = os.path.join(self.t.dir, "home")
+        os.makedirs(os.path.join(home, ".ssh"))
+        with open(os.path.join(home, ".ssh", "known_hosts"), "w", encoding="ascii") as f:
+            f.write(f"[127.0.0.1]:{self.server.port} {self.server.key_line('ed25519')}\n")
+        shutil.copy(self.server.key, os.path.join(home, ".ssh", "id"))
+        target = self.target(without=("key", "host_key"), key_file="~/.ssh/id")
+        result = self.run_there(target, env={"HOME": home})
+        self.assert_exit(result, 0)
+        self.assert_silent(result, "chmod 600")
+        os.chmod(os.path.join(home, ".ssh", "id"), 0o644)
+        result = self.run_there(target, env={"HOME": home})
+        self.assert_exit(result, 0)
+        self.assert_says(result, "can be read by others", "chmod 600")
+
+    def test_a_key_file_that_is_not_there_is_named(self):
+        result = self.run_there(self.target(without=("key",), key_file="/nowhere/id"))
+        self.assert_exit(result, 2)
+        self.assert_says(result, "key_file", "/nowhere/id")
+
+    def test_a_host_that_the_users_own_known_hosts_does_not_have_is_refused(self):
+        home = os.path.join(self.t.dir, "home")
+        os.makedirs(os.path.join(home, ".ssh"))
+        with open(os.path.join(home, ".ssh", "known_hosts"), "w", encoding="ascii") as f:
+            f.write(f"elsewhere {self.server.key_line('ed25519')}\n")
+        result = self.run_there(self.target(without=("host_key",)), env={"HOME": home})
+        self.assert_exit(result, 2)
+        self.assert_says(result, "is not in", "known_hosts")
+
+
+class Status(SshCase):
+    def test_a_status_is_told_as_it_was_and_a_signal_only_where_one_can_have_been(self):
+        for target in (self.target(), {"local": {}}):
+            for status, words in ((3, "exit status 3"), (127, "exit status 127"), (128, "exit status 128"), (137, "exit status 137, ended by signal 9"),
+                                  (193, "exit status 193"), (200, "exit status 200"), (254, "exit status 254"), (255, "exit status 255")):
+                with self.subTest(target=next(iter(target)), status=status):
+                    result = self.run_there(dict(target), "sh", "-c", f"exit {status}")
+                    self.assert_exit(result, 1)
+                    self.assert_says(result, words)
+                    if status != 137:
+                        self.assert_silent(result, "signal")
+
+
+class Bracketed(SshCase):
+    OPTIONS = ("ListenAddress ::1",)
+
+    @classmethod
+    def setUpClass(cls):
+        try:
+            import socket
+            with socket.socket(socket.AF_INET6) as s:
+                s.bind(("::1", 0))
+        except OSError as e:
+            raise unittest.SkipTest("no ::1 here") from e
+        super().setUpClass()
+
+    def test_an_address_in_brackets_is_the_address(self):
+        known = os.path.join(self.t.dir, "known")
+        scanned = subprocess.run(["ssh-keyscan", "-p", str(self.server.port), "::1"], check=True, capture_output=True).stdout
+        with open(known, "wb") as f:
+            f.write(scanned)
+        for host in ("::1", "[::1]"):
+            with self.subTest(host=host):
+                self.assert_exit(self.run_there(self.target(without=("host_key",), host=host, known_hosts=known)), 0)
+
+
+if __name__ == "__main__":
+    main()
