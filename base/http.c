@@ -7,6 +7,8 @@
 #include <poll.h>
 #include <strings.h>
 
+enum { IDLE_CONNECTIONS = 8 };
+
 struct http *http_new(const struct http_config *config, struct err *err)
 {
 	static const struct http_config defaults = {0};
@@ -19,9 +21,8 @@ struct http *http_new(const struct http_config *config, struct err *err)
 		err_set(err, ERR_INTERNAL, "libcurl gives no handle");
 		return NULL;
 	}
-	/* One connection for many polls where the service speaks HTTP/2; few idle ones are kept. */
+	/* One connection for many polls where the service speaks HTTP/2. */
 	curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
-	curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, 8L);
 	const char *ca_file = c->ca_file != NULL ? c->ca_file : getenv("SSL_CERT_FILE");
 	h->user_agent = xstrdup(c->user_agent != NULL ? c->user_agent : "davit/" DAVIT_VERSION);
 	h->ca_file = xstrdup(ca_file != NULL && *ca_file != '\0' ? ca_file : NULL);
@@ -90,8 +91,22 @@ void http_cancel(struct http_transfer *t)
 	http_transfer_free(t);
 }
 
+/* Few idle connections are kept beside those in use. libcurl counts both: with a fixed number of which the polls under way
+ * are more, each of them would lose its connection at its end, and the next one begin with a handshake. */
+static void keep_connections(struct http *h)
+{
+	long count = IDLE_CONNECTIONS;
+	for (const struct http_transfer *t = h->transfers; t != NULL; t = t->next)
+		count++;
+	if (count == h->connections_kept)
+		return;
+	h->connections_kept = count;
+	curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, count);
+}
+
 static int begin(struct http_transfer *t, struct err *err)
 {
+	keep_connections(t->client);
 	int r = http_transfer_begin(t, err);
 	if (r < 0)
 		return r;

@@ -8,6 +8,7 @@ struct http {
 	CURLM *multi;
 	char *user_agent, *ca_file, *proxy, *client_cert, *client_key;
 	bool insecure;
+	long connections_kept;
 	struct http_transfer *transfers; /* in flight or in back-off */
 };
 

@@ -6,6 +6,7 @@
 /status/CODE          that status
 /big/N                N bytes, without a length with ?chunked
 /hang                 no answer
+/together/N           answers once N such requests wait, with the number of connections so far
 /stall/N              N bytes of 2N, then silence
 /cut/N                N bytes of 2N, then the connection is closed
 /close                closes without an answer
@@ -22,6 +23,7 @@ import urllib.parse
 counts = {}
 lock = threading.Lock()
 stop = threading.Event()
+together, connections = {}, 0
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -87,6 +89,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 stop.wait()
             self.close_connection = True
             return None
+        if word == "together":
+            with lock:
+                barrier = together.setdefault(int(rest[0]), threading.Barrier(int(rest[0])))
+            barrier.wait(60)
+            return self.answer(200, b"%d" % connections)
         if word == "hang":
             stop.wait()
             return None
@@ -98,6 +105,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
+
+    def process_request(self, *arguments):
+        global connections
+        connections += 1
+        super().process_request(*arguments)
 
     def handle_error(self, *_args):
         pass

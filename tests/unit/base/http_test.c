@@ -416,6 +416,46 @@ static void transfers_run_side_by_side_with_other_descriptors(void **state)
 	close(fds[1]);
 }
 
+struct polls {
+	int done;
+	long connections;
+};
+
+static void on_poll(void *context, int result, struct http_response *response, const struct err *err)
+{
+	(void)err;
+	struct polls *p = context;
+	long long connections = 0;
+	assert_int_equal(result, 0);
+	assert_true(str_parse_i64(str_peek(&response->body), 1, INT32_MAX, &connections));
+	p->connections = MAX(p->connections, (long)connections);
+	p->done++;
+}
+
+/* All wait at the same time, and all get their answers. */
+static long poll_together(struct http *h, int count)
+{
+	_cleanup_free_ char *url = xasprintf("http://127.0.0.1:%d/together/%d", port, count);
+	struct http_request q = {.url = url};
+	struct polls p = {0};
+	for (int i = 0; i < count; i++)
+		assert_non_null(http_start(h, &q, on_poll, &p, NULL));
+	int64_t end = clock_mono_ms() + 20000;
+	while (p.done < count && clock_mono_ms() < end)
+		assert_int_equal(http_step(h, NULL, 0, 1000, NULL), 0);
+	assert_int_equal(p.done, count);
+	return p.connections;
+}
+
+static void each_of_many_polls_keeps_its_connection(void **state)
+{
+	(void)state;
+	_cleanup_(http_freep) struct http *h = http_new(NULL, NULL);
+	long first = poll_together(h, 40);
+	assert_int_equal(poll_together(h, 40), first);
+	assert_int_equal(poll_together(h, 40), first);
+}
+
 static void waiting_for_a_poll_costs_no_wake_ups(void **state)
 {
 	(void)state;
@@ -566,6 +606,7 @@ int main(void)
 		cmocka_unit_test(a_proxy_gets_the_request),
 		cmocka_unit_test(loopback_goes_through_no_proxy_of_the_environment),
 		cmocka_unit_test(transfers_run_side_by_side_with_other_descriptors),
+		cmocka_unit_test(each_of_many_polls_keeps_its_connection),
 		cmocka_unit_test(waiting_for_a_poll_costs_no_wake_ups),
 		cmocka_unit_test(a_pulled_answer_is_whole_and_waits_outside_until_it_is_read),
 		cmocka_unit_test(a_pulled_refusal_has_its_text_in_the_head),
