@@ -95,16 +95,16 @@ static void resume_commands(struct deploy_session *s)
 static void write_without_commands(const char *text, FILE *out)
 {
 	struct str shown _cleanup_(str_done) = STR_INIT(4 * LINE_MAX_BYTES);
-	size_t blank = strspn(text, " \t\v\f");
-	if (text[blank] == ':' && text[blank + 1] == ':') {
-		str_append(&shown, "\\x3a");
-		text += blank + 1;
+	for (; *text != '\0'; text++) {
+		if (text[0] == ':' && text[1] == ':')
+			str_append(&shown, "\\x3a");
+		else if (strncmp(text, "##[", 3) == 0)
+			str_append(&shown, "\\x23");
+		else if (text[0] == '\r' || (text[0] == '\n' && text[1] != '\0'))
+			str_appendf(&shown, "\\x%02x", (unsigned)text[0]);
+		else
+			str_append_c(&shown, *text);
 	}
-	for (const char *mark; (mark = strstr(text, "##[")) != NULL; text = mark + 3) {
-		str_append_n(&shown, text, (size_t)(mark - text));
-		str_append(&shown, "##\\x5b");
-	}
-	str_append(&shown, text);
 	fputs(str_peek(&shown), out);
 }
 

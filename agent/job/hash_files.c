@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <locale.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -133,6 +134,37 @@ static bool matches(const char *pattern, const char *path)
 	return true;            /* also for everything below what matched */
 }
 
+/* Could the pattern match something below the directory? */
+static bool reaches_below(const char *pattern, const char *path)
+{
+	size_t n, m;
+	while (*pattern != '\0' && *path != '\0') {
+		const char *part = next_part(pattern, &n), *name = next_part(path, &m);
+		if (n == 2 && memcmp(part, "**", 2) == 0)
+			return true;
+		_cleanup_free_ char *one = xstrndup(part, n), *other = xstrndup(name, m);
+		if (fnmatch(one, other, 0) != 0)
+			return false;
+		pattern = part + n;
+		path = name + m;
+	}
+	return true;
+}
+
+/* Whatever is below a directory that no pattern reaches, or that a later one excludes as a whole, is not looked at. */
+static bool is_worth_reading(const struct hashing *h, const char *path)
+{
+	bool worth = false;
+	for (size_t i = 0; i < h->count; i++) {
+		const struct glob *g = &h->globs[i];
+		if (!g->exclude)
+			worth = worth || reaches_below(g->text, path);
+		else if (matches(g->text, path))
+			worth = false;
+	}
+	return worth;
+}
+
 static bool is_exact(const char *pattern, const char *path)
 {
 	size_t slashes = 0, path_slashes = 0;
@@ -207,7 +239,12 @@ static int walk(struct hashing *h, const char *path, int depth, struct err *err)
 				 : err_set(err, ERR_LIMIT, "more than %d directories deep at '%s'", DEPTH_MAX, path);
 	if (lstat(path, &st) < 0)
 		return depth == 0 && errno == ENOENT ? 0 : err_errno(err, errno, "look at '%s'", path);
+	size_t base = strlen(h->base);
+	bool below = strncmp(path, h->base, base) == 0 && path[base] == '/';
 	if (S_ISLNK(st.st_mode)) {
+		/* Where links are not followed, one that no pattern asks for may lead nowhere. */
+		if (!h->follow && depth > 0 && !(below && is_wanted(h, path)))
+			return 0;
 		if (stat(path, &st) < 0) {
 			if (h->follow)
 				return 0;
@@ -217,9 +254,7 @@ static int walk(struct hashing *h, const char *path, int depth, struct err *err)
 			return 0;
 	}
 	if (S_ISDIR(st.st_mode))
-		return walk_names(h, path, depth, err);
-	size_t base = strlen(h->base);
-	bool below = strncmp(path, h->base, base) == 0 && path[base] == '/';
+		return depth == 0 || is_worth_reading(h, path) ? walk_names(h, path, depth, err) : 0;
 	return S_ISREG(st.st_mode) && below && is_wanted(h, path) ? hash_file(h, path, err) : 0;
 }
 
@@ -271,9 +306,17 @@ int hash_files(void *user, const char *const *patterns, size_t count, struct str
 		count--;
 	}
 	h.sum = digest_new();
+	/* `?` is a character, not a byte. */
+	locale_t characters = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0), before = (locale_t)0;
+	if (characters != (locale_t)0)
+		before = uselocale(characters);
 	int r = add_patterns(&h, patterns, count, err);
 	if (r == 0)
 		r = walk_roots(&h, err);
+	if (characters != (locale_t)0) {
+		uselocale(before);
+		freelocale(characters);
+	}
 	digest_hex(h.sum, hex);
 	digest_free(h.sum);
 	for (size_t i = 0; i < h.count; i++) {

@@ -134,8 +134,8 @@ steps:
                  "##[add-path]/evil", "##[group]x", "a\\r::set-env name=x::1", "::stop-commands::mine", "::mine::", "\\xc2\\xa0::add-mask::a"]
         command = "printf '" + "\\n".join(lines) + "\\n'; echo '::error::foreign' >&2; false"
         for more in ((), ("--json",)):
-            result = self.t.deploy({"steps": [{"run": {"command": command}}]}, *more, env={"GITHUB_ACTIONS": "true"})
-            self.assert_exit(result, 4)
+            result = self.t.deploy({"targets": {"here": {"local": {}}}, "steps": [{"run": {"command": command, "undo": "true"}}]}, *more, env={"GITHUB_ACTIONS": "true"})
+            self.assert_exit(result, 1)
             for text in (result.out, result.err):
                 stopped = None
                 for line in re.split(r"\r\n|\r|\n", text):

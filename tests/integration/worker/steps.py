@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """What a job's steps see and what becomes of them: conditions, environment, outputs, files, shells, masks, annotations."""
+import hashlib
+import itertools
 import os
 import sys
 import time
@@ -345,6 +347,30 @@ class Steps(unittest.TestCase):
         ''')
         self.assertEqual(run.lines("hashes")[-1].strip(), run.lines("expected")[-1].strip())
         self.assertEqual(len(run.lines("expected")[-1].strip()), 64)
+
+    def test_hash_files_looks_only_where_a_pattern_reaches(self):
+        run = self.house.run("""
+            - run: |
+                rm -rf *; mkdir -p node_modules/.bin node_modules/deep a/b c
+                ln -s ../gone node_modules/.bin/cli; ln -s gone a/gone.txt
+                echo 1 > package.json; echo 2 > node_modules/deep/x.json; echo 3 > a/b/y.json; echo 4 > c/z.json; echo 5 > ä.txt; echo 6 > ab.txt
+                python3 -c 'import os; os.makedirs("node_modules/" + "d/" * 300)'
+                mkfifo c/pipe.json; ln -s ../../package.json a/b/link.json
+            - {name: top, run: "echo top=${{ hashFiles('*.json') }}"}
+            - {name: all, run: "echo all=${{ hashFiles('**/*.json', '!node_modules/**') }}"}
+            - {name: again, run: "echo again=${{ hashFiles('!node_modules', 'node_modules/deep/*.json') }}"}
+            - {name: one, run: "echo one=${{ hashFiles('?.txt') }}"}
+            - {name: letters, run: "echo letters=${{ hashFiles('[^a].txt') }}"}
+            - {name: broken, run: "echo ${{ hashFiles('a/*.txt') }}"}
+        """)
+
+        def digest(*texts):
+            return hashlib.sha256(b"".join(hashlib.sha256(text).digest() for text in texts)).hexdigest()
+        for name, texts in {"top": [b"1\n"], "all": [b"1\n", b"1\n", b"3\n", b"4\n"], "again": [b"2\n"], "one": [b"5\n"], "letters": [b"5\n"]}.items():
+            said = [line for line in run.lines(name) if line.startswith(f"{name}=")]
+            orders = {f"{name}={digest(*order)}" for order in itertools.permutations(texts)}
+            self.assertIn(said[0], orders, name)
+        self.assertEqual(run.conclusions()["broken"], "failure")
 
     def test_the_environment_url_is_evaluated_at_the_end(self):
         run = self.house.run('''
