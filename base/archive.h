@@ -59,6 +59,8 @@ typedef int (*archive_write_fn)(void *context, const void *data, size_t len, str
 int archive_pack(int dirfd, const struct tree *tree, const size_t *only, size_t only_count,
                  enum archive_compression compression, archive_write_fn write, void *context, int64_t *packed, struct wait *w,
                  struct err *err);
+/* Whether a sample of the same entries becomes noticeably smaller when it is packed: false for pictures, archives, encrypted data. */
+bool archive_packs_smaller(int dirfd, const struct tree *tree, const size_t *only, size_t only_count);
 /* Any tar that libarchive reads, compressed or not, from `read` (returns bytes, 0 at the end) into an empty or existing directory.
  * Files, links and empty directories of the same name are replaced, never written in place. Owners stay ours; setuid, setgid and sticky are dropped;
  * devices, pipes and sockets are refused. Limits of 0 stand for none. */

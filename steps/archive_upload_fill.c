@@ -8,7 +8,7 @@
 
 /* The manifest on its way, in the release. */
 #define CARRIED ".davit-manifest"
-enum { FILL_TRIES = 6, FILL_FIRST_PAUSE_MS = 500, PROGRESS_EVERY_MS = 2000, CHOWN_MS = 10 * 60 * 1000 };
+enum { FILL_TRIES = 6, FILL_FIRST_PAUSE_MS = 500, PROGRESS_EVERY_MS = 2000, CHOWN_MS = 10 * 60 * 1000, PROBE_FROM = 4 << 20 };
 
 struct filling {
 	const struct step_context *c;
@@ -131,6 +131,9 @@ static enum archive_compression choose(const struct filling *f, enum archive_com
 	if (want == ARCHIVE_UPLOAD_COMPRESSION_NONE)
 		return ARCHIVE_NONE;
 	if (want == ARCHIVE_UPLOAD_COMPRESSION_AUTO && strcmp(f->t->view.type->name, "local") == 0)
+		return ARCHIVE_NONE;
+	if (want == ARCHIVE_UPLOAD_COMPRESSION_AUTO && f->raw >= PROBE_FROM &&
+	    !archive_packs_smaller(f->u->source.fd, &f->u->source.tree, f->send, f->send_count))
 		return ARCHIVE_NONE;
 	if (want != ARCHIVE_UPLOAD_COMPRESSION_GZIP && facts->has_zstd) {
 		*ret_pack = ARCHIVE_ZSTD_FAST;

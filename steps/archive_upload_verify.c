@@ -47,14 +47,17 @@ int upload_verify_sent(struct view *v, const struct upload *u, const size_t *sen
 	const struct tree *t = &u->source.tree;
 	_cleanup_free_ size_t *files = xcalloc(sent_count + 1, sizeof(*files));
 	size_t count = choose_files(u, sent, sent_count, files);
+	int64_t bytes = 0;
 	_cleanup_free_ const char **names = xcalloc(count + 1, sizeof(*names));
 	_cleanup_free_ char (*hex)[65] = xcalloc(count + 1, sizeof(*hex));
 
 	if (count == 0)
 		return 0;
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		names[i] = t->entries[files[i]].path;
-	int r = target_digests(v, u->at.release, names, count, hex, err);
+		bytes += t->entries[files[i]].size;
+	}
+	int r = target_digests(v, u->at.release, names, count, bytes, hex, err);
 	if (r < 0)
 		return err_wrap(err, r, "look at the files of '%s' on '%s'", u->at.release, v->name);
 	for (size_t i = 0; i < count; i++) {

@@ -90,6 +90,7 @@ int seen_fetch(struct seen_nodes *s, struct view *v, const struct strv *paths, s
 int seen_fetch_contents(struct seen_nodes *s, struct view *v, const struct strv *paths, struct err *err)
 {
 	size_t count = 0;
+	int64_t bytes = 0;
 	struct err why = ERR_INIT;
 	int r = seen_fetch(s, v, paths, err);
 
@@ -104,9 +105,10 @@ int seen_fetch_contents(struct seen_nodes *s, struct view *v, const struct strv 
 			continue;
 		names[count] = paths->items[i] + 1;
 		which[count++] = (size_t) at;
+		bytes += s->nodes[at].size;
 	}
 	if (count > 1)
-		r = target_digests(v, "/", names, count, hex, &why);
+		r = target_digests(v, "/", names, count, bytes, hex, &why);
 	for (size_t i = 0; r == 0 && i < count; i++)
 		memcpy(s->digests[which[i]], hex[i], 65);
 	free(names);

@@ -90,9 +90,12 @@ int target_digests_each(struct view *v, const char *dir, const char *const *name
 	return 0;
 }
 
-int target_digests(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65], struct err *err)
+int target_digests(struct view *v, const char *dir, const char *const *names, size_t count, int64_t bytes, char (*hex)[65],
+                   struct err *err)
 {
-	return (v->type->digests ? v->type->digests : target_digests_each)(v, dir, names, count, hex, err);
+	if (v->type->digests)
+		return v->type->digests(v, dir, names, count, bytes, hex, err);
+	return target_digests_each(v, dir, names, count, hex, err);
 }
 
 int target_barrier_read(struct target *t, const char *const *paths, size_t count, const char *path, size_t max, struct str *out,

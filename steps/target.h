@@ -118,7 +118,8 @@ struct target_type {
 	/* Several at once, where that saves round trips: NULL stands for one after the other. Called by the functions of these
 	 * names below. */
 	int (*stat_all)(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err);
-	int (*digests)(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65], struct err *err);
+	int (*digests)(struct view *v, const char *dir, const char *const *names, size_t count, int64_t bytes, char (*hex)[65],
+                   struct err *err);
 	/* As put; the file `from` there holds from_data, so that only what differs need be sent. */
 	int (*put_like)(struct target *t, const char *path, const struct str *data, const struct node_attr *attr, const char *from,
 	                const struct str *from_data, struct err *err);
@@ -158,8 +159,10 @@ struct target_type {
 int target_stat_each(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err);
 int target_digests_each(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65], struct err *err);
 int target_stat_all(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err);
-/* SHA-256 of each file `names[i]` below `dir`; "" where there is none. */
-int target_digests(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65], struct err *err);
+/* SHA-256 of each file `names[i]` below `dir`; "" where there is none. bytes: how much they hold together, as far as that is known:
+ * for much a program is taken that begins slowly and is fast. */
+int target_digests(struct view *v, const char *dir, const char *const *names, size_t count, int64_t bytes, char (*hex)[65],
+                   struct err *err);
 /* barrier, and then read: what is read is seen behind it. */
 int target_barrier_read(struct target *t, const char *const *paths, size_t count, const char *path, size_t max, struct str *out,
                         struct err *err);

@@ -436,7 +436,7 @@ static const char facts_script[] =
 	"m=; { IFS= read -r m </etc/machine-id || IFS= read -r m </var/lib/dbus/machine-id; } 2>/dev/null; echo "
 	"\"machine_id=$m\"\n"
 	"o=; { IFS= read -r o </proc/sys/kernel/hostname; } 2>/dev/null; echo \"hostname=${o:-$(uname -n)}\"\n"
-	"for n in zstd gzip setfacl sha256sum tar runuser perl; do f command -v $n; done\n"
+	"for n in zstd gzip setfacl sha256sum tar runuser perl openssl; do f command -v $n; done\n"
 	"case $(command -v printf) in /*) echo printf=0;; *) echo printf=1;; esac\n"
 	"case $(stat --version 2>/dev/null) in *'(GNU coreutils) '8.2[5-9]*|*'(GNU coreutils) '8.3*|*'(GNU coreutils) "
 	"'9*|*'(GNU coreutils) '[1-9][0-9]*)\n"
@@ -446,6 +446,7 @@ static const char facts_script[] =
 	"case $(cp --help 2>&1) in *--reflink*--parents*|*--parents*--reflink*) echo cp=1;; *) echo cp=0;; esac\n"
 	"case $(stat -c %.9Y / 2>/dev/null) in *.[0-9][0-9][0-9]*) echo stat=1;; *) echo stat=0;; esac;; esac\n"
 	"case $(tar --version 2>/dev/null) in *GNU*) echo gnu_tar=1;; *) echo gnu_tar=0;; esac\n"
+	"case $(printf ab | dd bs=4 count=1 iflag=fullblock,count_bytes status=none 2>/dev/null) in a) echo dd=1;; *) echo dd=0;; esac\n"
 	"case $(find / -maxdepth 0 -printf x 2>/dev/null) in x) echo find=1;; *) echo find=0;; esac\n";
 
 /* "uid=0(root) gid=0(root) …", what id prints. */
@@ -508,6 +509,8 @@ static int keep_facts(struct shell_target *s, const struct str *said, struct err
 	s->has_one_fs = fact_yes(said, "one_fs");
 	s->has_runuser = fact_yes(said, "runuser");
 	s->has_gnu_tar = fact_yes(said, "gnu_tar");
+	s->has_dd = fact_yes(said, "dd");
+	s->has_openssl = fact_yes(said, "openssl");
 	s->has_perl = fact_yes(said, "perl");
 	s->has_printf = fact_yes(said, "printf");
 	f->identity = link_is_ssh(s->link) ? xstrdup(link_host_key(s->link)) : xasprintf("local:%s", f->machine_id);

@@ -22,7 +22,7 @@ struct shell_target {
 	size_t stray_count, stray_cap;
 	uid_t uid;
 	gid_t gid;
-	bool has_gnu_tar, has_perl, has_find_printf, has_sum_z, has_stat_ns, has_one_fs, has_cp_parents, has_runuser, has_printf;
+	bool has_gnu_tar, has_perl, has_find_printf, has_sum_z, has_stat_ns, has_one_fs, has_cp_parents, has_runuser, has_printf, has_openssl, has_dd;
 	struct wait no_wait;
 };
 
@@ -138,8 +138,8 @@ int shell_run(struct target *t, const struct target_command *command, struct tar
 int shell_barrier(struct target *t, const char *const *paths, size_t count, struct err *err);
 int shell_fence(struct target *t, const char *lock_dir, struct err *err);
 int shell_stat_all(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err);
-int shell_digests(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65],
-		  struct err *err);
+int shell_digests(struct view *v, const char *dir, const char *const *names, size_t count, int64_t bytes,
+		  char (*hex)[65], struct err *err);
 int shell_put_like(struct target *t, const char *path, const struct str *data, const struct node_attr *attr,
 		   const char *from, const struct str *from_data, struct err *err);
 int shell_barrier_read(struct target *t, const char *const *paths, size_t count, const char *path, size_t max,

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-enum { MANY_MAX = 64 << 20, SCRIPT_MAX = 256 * 1024, FEW = 32 };
+enum { MANY_MAX = 64 << 20, SCRIPT_MAX = 256 * 1024, FEW = 32, MUCH = 16 << 20 };
 
 /* Each ended by NUL. */
 static void append_list(struct str *out, const char *prefix, const char *const *words, size_t count)
@@ -119,45 +119,83 @@ int shell_stat_all(struct view *v, const char *const *paths, size_t count, struc
 
 /* ---- digests ---- */
 
-/* "DIGEST *NAME\0" */
-int shell_digests(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65],
-		  struct err *err)
+/* A name is never taken for an option or for standard input; a link is not followed, and a pipe not waited for. */
+static const char only_files[] = "for p do [ -L \"$p\" ] || [ -d \"$p\" ] || { [ -e \"$p\" ] && [ ! -f \"$p\" ]; } || "
+				 "printf '%s\\000' \"$p\"; done";
+
+static int ask_digests(struct view *v, const char *dir, const char *const *names, size_t count, const char *program,
+		       struct shell_result *said, struct err *err)
+{
+	_cleanup_(str_done) struct str script = STR_INIT(SCRIPT_MAX), list = STR_INIT(SIZE_MAX / 2);
+	str_append(&script, "cd -- ");
+	str_append_shell(&script, dir);
+	/* By xargs: a list of any length. */
+	str_append(&script, " || exit 1\nxargs -0 -r sh -c ");
+	str_append_shell(&script, only_files);
+	str_appendf(&script, " sh | xargs -0 -r %s; :", program);
+	append_list(&list, "./", names, count);
+	return shell_look_at(v, str_peek(&script), &list, said, err);
+}
+
+/* "DIGEST *./NAME" and `end`, in the order of the names; those that are not there are left out. */
+static bool take_digests(const struct str *said, char end, const char *const *names, size_t count, char (*hex)[65])
+{
+	size_t i = 0;
+	for (size_t n = 0; n < count; n++)
+		hex[n][0] = '\0';
+	for (const char *p = str_peek(said), *stop = p + said->len; p < stop;) {
+		const char *next = memchr(p, end, (size_t)(stop - p));
+		size_t len = next != NULL ? (size_t)(next - p) : 0;
+		if (len < 68 || strspn(p, "0123456789abcdef") != 64)
+			return false;
+		while (i < count && (strlen(names[i]) != len - 68 || memcmp(names[i], p + 68, len - 68) != 0))
+			i++;
+		if (i == count)
+			return false;
+		memcpy(hex[i], p, 64);
+		hex[i++][64] = '\0';
+		p = next + 1;
+	}
+	return true;
+}
+
+static bool has_line_feed(const char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strchr(names[i], '\n') != NULL)
+			return true;
+	return false;
+}
+
+/* OpenSSL begins slower than sha256sum and is up to five times as fast. What it does not answer well is asked of the other one. */
+static bool digests_by_openssl(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65],
+			       int *ret, struct err *err)
+{
+	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(MANY_MAX);
+	*ret = ask_digests(v, dir, names, count, "openssl dgst -sha256 -r", &said, err);
+	return *ret < 0 || (said.status == 0 && said.err.len == 0 && take_digests(&said.out, '\n', names, count, hex));
+}
+
+int shell_digests(struct view *v, const char *dir, const char *const *names, size_t count, int64_t bytes,
+		  char (*hex)[65], struct err *err)
 {
 	struct shell_target *s = (struct shell_target *)v;
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(MANY_MAX);
-	_cleanup_(str_done) struct str script = STR_INIT(SCRIPT_MAX), list = STR_INIT(SIZE_MAX / 2);
 	int r = shell_open(v, err);
 	if (r < 0)
 		return r;
 	if (!s->has_sum_z)
 		return target_digests_each(v, dir, names, count, hex, err);
-	str_append(&script, "cd -- ");
-	str_append_shell(&script, dir);
-	/* By xargs: a list of any length. A name is never taken for an option or for standard input; a link is not followed, and a pipe not
-	 * waited for. */
-	str_append(&script, " || exit 1\nxargs -0 -r sh -c ");
-	str_append_shell(&script, "for p do [ -L \"$p\" ] || [ -d \"$p\" ] || { [ -e \"$p\" ] && [ ! -f \"$p\" ]; } || printf '%s\\000' \"$p\"; done");
-	str_append(&script, " sh | xargs -0 -r sha256sum -b -z --; :");
-	append_list(&list, "./", names, count);
-	for (size_t i = 0; i < count; i++)
-		hex[i][0] = '\0';
-	r = shell_look_at(v, str_peek(&script), &list, &said, err);
+	if (s->has_openssl && bytes >= MUCH && !has_line_feed(names, count) &&
+	    digests_by_openssl(v, dir, names, count, hex, &r, err))
+		return r;
+	r = ask_digests(v, dir, names, count, "sha256sum -b -z --", &said, err);
 	if (r < 0)
 		return r;
 	if (said.status != 0 || !only_absent(str_peek(&said.err)))
 		return shell_fail(&said, err, "digests of files in '%s'", dir);
-	size_t i = 0;
-	for (const char *p = str_peek(&said.out), *end = p + said.out.len; p < end; p += strlen(p) + 1) {
-		if (strlen(p) < 68)
-			return err_set(err, ERR_PROTOCOL, "digests of files in '%s': senseless answer", dir);
-		/* In the order of the names; those that are not there are left out. */
-		while (i < count && strcmp(names[i], p + 68) != 0)
-			i++;
-		if (i == count || strspn(p, "0123456789abcdef") != 64)
-			return err_set(err, ERR_PROTOCOL, "digests of files in '%s': senseless answer", dir);
-		memcpy(hex[i], p, 64);
-		hex[i++][64] = '\0';
-	}
+	if (!take_digests(&said.out, '\0', names, count, hex))
+		return err_set(err, ERR_PROTOCOL, "digests of files in '%s': senseless answer", dir);
 	return 0;
 }
 

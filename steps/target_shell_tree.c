@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 /* Chunks grow: the first ones start the work on the target early, the later ones cost it few processes. */
-enum { CHUNK_FIRST = 64 * 1024, CHUNK_MAX = 1024 * 1024, SCRIPT_MAX = 256 * 1024 };
+enum { CHUNK_FIRST = 64 * 1024, CHUNK_MAX = 1024 * 1024, BIG_CHUNK_MAX = 4 * 1024 * 1024, SCRIPT_MAX = 256 * 1024 };
 enum { FENCE_MS = 60000 };
 
 static void assign(struct str *out, const char *name, const char *value)
@@ -119,7 +119,7 @@ struct upload {
 	struct shell_session *session;
 	struct wait *wait;
 	char *chunk;
-	size_t len, size;
+	size_t len, size, max;
 	int result;
 	struct err err;
 };
@@ -134,7 +134,7 @@ static int send_chunk(struct upload *u, struct err *err)
 	if (r == 0)
 		r = session_write(u->session, u->chunk, u->len, u->wait, err);
 	u->len = 0;
-	u->size = MIN(u->size * 2, (size_t)CHUNK_MAX);
+	u->size = MIN(u->size * 2, u->max);
 	if (r == 0 && u->said->out.len > 0)
 		return err_set(err, ERR_FAILED, "the archive could not be unpacked");
 	return r;
@@ -183,20 +183,27 @@ static const char *decoder(const struct target *t, enum archive_compression comp
 		return NULL;
 	}
 	if (compression == ARCHIVE_NONE)
-		return "cat";
+		return "";
 	if (compression == ARCHIVE_ZSTD ? f->has_zstd : f->has_gzip)
 		return compression == ARCHIVE_ZSTD ? "zstd -dc" : "gzip -dc";
 	err_hint(err, err_set(err, ERR_UNSUPPORTED, "'%s' has no %s", t->view.name, name), "install %s there", name);
 	return NULL;
 }
 
+/* GNU's head copies 8 kB at a time. */
+static const char piece[] = "dd bs=131072 count=\"$c\" iflag=fullblock,count_bytes status=none";
+
 int shell_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce,
 		 void *context, struct err *err)
 {
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(SHELL_MESSAGE_MAX);
 	_cleanup_(str_done) struct str script = STR_INIT(SCRIPT_MAX);
-	_cleanup_free_ char *chunk = xmalloc(CHUNK_MAX);
-	struct upload u = {.produce = produce, .context = context, .said = &said, .chunk = chunk, .size = CHUNK_FIRST};
+	const struct shell_target *s = (const struct shell_target *)t;
+	/* Without a packer at this end nothing stands still while a chunk is on its way. */
+	const size_t max = compression == ARCHIVE_NONE ? BIG_CHUNK_MAX : CHUNK_MAX;
+	_cleanup_free_ char *chunk = xmalloc(max);
+	struct upload u = {
+		.produce = produce, .context = context, .said = &said, .chunk = chunk, .size = CHUNK_FIRST, .max = max};
 	static const char drain[] =
 		"(while IFS= read -r c; do case $c in 0|x) exit 0;; esac; h \"$c\" || exit 8; done; exit 7) >/dev/null";
 	int r = shell_open(&t->view, err);
@@ -206,15 +213,19 @@ int shell_unpack(struct target *t, const char *dir, enum archive_compression com
 	if (decode == NULL)
 		return ERR_UNSUPPORTED;
 	assign(&script, "p", dir);
+	_cleanup_(str_done) struct str decoding = STR_INIT(256);
+	if (decode[0] != '\0')
+		str_appendf(&decoding, "{ %s; echo $? >&3; } |", decode);
 	/* GNU's tar reads 10 kB at a time if it is not told otherwise. */
 	/* Both ends of the pipe are asked how they ended; what comes after a failure is read and dropped, so that the
 	 * next frame is found. */
 	str_appendf(&script,
-		    "(umask 022; while IFS= read -r c; do case $c in 0) exit 0;; x) exit 9;; esac; h \"$c\" || exit 8; "
+		    "(umask 022; while IFS= read -r c; do case $c in 0) exit 0;; x) exit 9;; esac; %s || exit 8; "
 		    "done; exit 7) | (\n"
-		    "s=$({ { %s; echo $? >&3; } | tar -x -p -o%s -f - -C \"$p\" >&2; echo $? >&3; } 3>&1)\n"
-		    "case $s in '0\n0') exit 0;; *) echo failed; cat >/dev/null; exit 1;; esac)",
-		    decode, ((struct shell_target *)t)->has_gnu_tar ? " -b 128" : "");
+		    "s=$({ %s tar -x -p -o%s -f - -C \"$p\" >&2; echo $? >&3; } 3>&1)\n"
+		    "case $s in '%s0') exit 0;; *) echo failed; cat >/dev/null; exit 1;; esac)",
+		    s->has_dd ? piece : "h \"$c\"", str_peek(&decoding), s->has_gnu_tar ? " -b 128" : "",
+		    decode[0] != '\0' ? "0\n" : "");
 	const struct shell_input input = {
 		.produce = upload, .context = &u, .timeout_ms = SHELL_LONG_MS, .prepare = drain};
 	r = shell_change(t, dir, str_peek(&script), &input, &said, err);

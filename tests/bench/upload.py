@@ -56,6 +56,51 @@ def first(b, p, tree, files, size):
     }, before=before)
 
 
+def one_file(b, p):
+    """What no packer makes smaller, new on both sides: a database's dump, an image, a video."""
+    size = 10_000_000 if b.quick else 300_000_000
+    source = b.folder("one-file")
+    with open(os.path.join(source, "big.bin"), "wb") as f:
+        for _ in range(size // 1_000_000):
+            f.write(os.urandom(1_000_000))
+
+    def before(variant):
+        p.clear()
+        os.makedirs(p.plain)
+
+    scp = ["scp", "-q", "-P", str(p.server.port), *p.ssh[3:], os.path.join(source, "big.bin"), f"{p.at}:{p.plain}/"]
+    b.compare(f"upload of one file, {size / 1e6:.0f} MB, incompressible", lambda: p.deploy(source), {
+        "scp": (scp, 0.90, 0.60),
+        "rsync -a": (p.rsync(source), 0.90, 0.60),
+    }, before=before)
+    shutil.rmtree(source)
+
+
+def times_kept(b, p, tree, files):
+    """A work area that stays: only what is edited gets another time. rsync goes by size and time."""
+    work = os.path.join(b.place, "kept")
+    shutil.copytree(tree, work)
+    names = sorted(os.path.join(folder, name) for folder, _, some in os.walk(work) for name in some)
+    rounds = 0
+
+    def before(variant):
+        nonlocal rounds
+        if rounds == 0:
+            p.clear()
+        if variant == "ours":
+            rounds += 1
+            p.deploy(work)
+            run(p.rsync(work))
+            for name in names[rounds % 100::100]:
+                with open(name, "ab") as f:
+                    f.write(b"changed\n")
+
+    b.compare(f"upload of {files} files, 1 % changed, no git, times kept", lambda: p.deploy(work), {
+        "rsync -a": (p.rsync(work), 0.40, 0.15),
+    }, before=before)
+    shutil.rmtree(work)
+
+
 def two_commits(b, tree, files):
     repo = b.folder("repo")
     shutil.rmtree(repo)
@@ -110,4 +155,6 @@ def rows(b):
     with Sshd() as server:
         p = Place(b, server)
         first(b, p, tree, files, made)
+        one_file(b, p)
+        times_kept(b, p, tree, files)
         again(b, p, tree, files)

@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include <fcntl.h>
+#include <openssl/rand.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -226,6 +227,45 @@ static void the_writers_error_comes_through(void **state)
 	tree_done(&t);
 }
 
+static void write_pieces(const struct place *p, const char *name, size_t pieces, bool random)
+{
+	_cleanup_close_ int fd = openat(p->src, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	static char piece[64 << 10];
+	for (size_t i = 0; i < pieces; i++) {
+		if (random)
+			assert_int_equal(RAND_bytes((unsigned char *) piece, sizeof(piece)), 1);
+		else
+			memset(piece, 'a', sizeof(piece));
+		assert_int_equal(write(fd, piece, sizeof(piece)), sizeof(piece));
+	}
+}
+
+static void what_packing_does_not_make_smaller_is_known_by_a_sample(void **state)
+{
+	struct place *p = *state;
+	struct tree t = { 0 };
+
+	write_pieces(p, "picture", 64, true);
+	assert_int_equal(tree_walk(p->src, NULL, false, NULL, &t, NULL), 0);
+	assert_false(archive_packs_smaller(p->src, &t, NULL, 0));
+	tree_done(&t);
+	/* A third of text is seen wherever it lies, and so is the choice of what is sent. */
+	write_pieces(p, "a-text", 32, false);
+	assert_int_equal(tree_walk(p->src, NULL, false, NULL, &t, NULL), 0);
+	assert_true(archive_packs_smaller(p->src, &t, NULL, 0));
+	const size_t only = (size_t) (tree_find(&t, "picture") - t.entries);
+	assert_false(archive_packs_smaller(p->src, &t, &only, 1));
+	tree_done(&t);
+	write_pieces(p, "a-text", 0, false);
+	write_pieces(p, "z-text", 32, false);
+	assert_int_equal(tree_walk(p->src, NULL, false, NULL, &t, NULL), 0);
+	assert_true(archive_packs_smaller(p->src, &t, NULL, 0));
+	/* One that is gone is the packer's to name. */
+	assert_int_equal(unlinkat(p->src, "z-text", 0), 0);
+	assert_false(archive_packs_smaller(p->src, &t, NULL, 0));
+	tree_done(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -236,6 +276,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_file_that_grew_or_went_since_the_walk_is_named, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_name_that_is_not_utf8_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_writers_error_comes_through, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_packing_does_not_make_smaller_is_known_by_a_sample, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
