@@ -205,5 +205,7 @@ void listener_connected(struct listener *l);
 void listener_start_jobs(struct listener *l);
 /* Random pause of the protocol, paced: from low to high milliseconds. */
 int64_t listener_pause(int64_t low_ms, int64_t high_ms);
-/* Soon, once: what start-up, handshakes and messages left goes back to the system. */
+/* Soon, once: what start-up, handshakes and messages left (memory.c) goes back to the system. */
 void listener_trim_soon(struct listener *l);
+void listener_trim(struct listener *l, int64_t now_ms);
+void listener_set_up_memory(void);

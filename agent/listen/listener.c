@@ -1,7 +1,6 @@
 #include "agent/listen/listener.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
@@ -14,7 +13,7 @@
 #include "base/log.h"
 #include "steps/engine.h"
 
-enum { IDLE_MS = 3600 * 1000, SLOTS_MIN = 2, TRIM_MS = 1000 };
+enum { IDLE_MS = 3600 * 1000, SLOTS_MIN = 2 };
 
 void listener_say(const char *fmt, ...)
 {
@@ -27,33 +26,6 @@ void listener_say(const char *fmt, ...)
 	when[10] = ' ';
 	printf("%.19sZ: %s\n", when, text);
 	(void)fflush(stdout);
-}
-
-/* One thread needs one arena (libcurl's resolver threads would each get one), and large blocks should leave with their
- * owner. */
-static void set_up_memory(void)
-{
-#ifdef __GLIBC__
-	(void)mallopt(M_ARENA_MAX, 1);
-	(void)mallopt(M_MMAP_THRESHOLD, 16 * 1024);
-	(void)mallopt(M_TRIM_THRESHOLD, 16 * 1024);
-	(void)mallopt(M_TOP_PAD, 4 * 1024);
-#endif
-}
-
-void listener_trim_soon(struct listener *l)
-{
-	l->trim_due_ms = clock_mono_ms() + TRIM_MS;
-}
-
-static void trim(struct listener *l, int64_t now_ms)
-{
-	if (l->trim_due_ms == 0 || now_ms < l->trim_due_ms)
-		return;
-	l->trim_due_ms = 0;
-#ifdef __GLIBC__
-	malloc_trim(0);
-#endif
 }
 
 char *listener_state_dir(const struct listener *l, const char *user, struct err *err)
@@ -153,7 +125,7 @@ static void run_timers(struct listener *l)
 		job_timer(j, now);
 	for (struct recovery *r = l->recoveries; r != NULL; r = r->next)
 		recovery_timer(r, now);
-	trim(l, now);
+	listener_trim(l, now);
 }
 
 static void close_all(struct listener *l)
@@ -285,7 +257,7 @@ static int default_slots(void)
 static int prepare(struct listener *l, const struct listen_options *options, struct err *err)
 {
 	l->options = *options;
-	set_up_memory();
+	listener_set_up_memory();
 	if (l->options.slots == 0)
 		l->options.slots = default_slots();
 	l->last_result = -1;

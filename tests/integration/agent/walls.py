@@ -317,5 +317,69 @@ echo "kept $(cat "$RUNNER_TEMP/mine") $(cat kept)"; echo "places $RUNNER_TEMP $R
         assert c.agent.stop() == 0
 
 
+LOOKS = r"""
+import os, pathlib, subprocess, sys
+facts = dict(line.split("=", 1) for line in open(sys.argv[1]).read().splitlines())
+
+def reached(what, does):
+    try:
+        does()
+        print(f"REACHED {what}", flush=True)
+    except (OSError, subprocess.CalledProcessError):
+        print(f"closed {what}", flush=True)
+
+
+for name in ("GITHUB_WORKSPACE", "RUNNER_TEMP", "RUNNER_WORKSPACE", "RUNNER_TOOL_CACHE", "DAVIT_STATE"):
+    reached(name, lambda: os.listdir(facts[name]))
+    reached(name + " to write", lambda: open(facts[name] + "/mine", "w").close())
+    reached(name + " to move", lambda: os.rename(facts[name], facts[name] + ".moved"))
+reached("the file", lambda: open(facts["GITHUB_WORKSPACE"] + "/secret").read())
+reached("the output file", lambda: open(facts["GITHUB_OUTPUT"], "a").write("x=y"))
+for who in ("STEP", "WORKER"):
+    for part in ("environ", "mem", "cwd/secret", "root/etc/hostname", "fd/0", "maps"):
+        reached(f"{who} {part}", lambda: open(f"/proc/{facts[who]}/{part}", "rb").read(1))
+    reached(f"{who} by a signal", lambda: os.kill(int(facts[who]), 0))
+for folder in pathlib.Path("/proc").iterdir():
+    try:
+        if folder.name.isdigit() and b"WALL_SECRET=hidden" in (folder / "environ").read_bytes():
+            print(f"REACHED the secret in {folder}", flush=True)
+    except OSError:
+        pass
+"""
+
+
+def test_jobs_of_registrations_with_users_of_their_own_reach_nothing_of_each_other():
+    if needs_root():
+        return
+    with Case(("acme/one", "else/one")) as c:
+        c.root.chmod(0o755)
+        for name, user in zip(c.repositories, ("nobody", "daemon")):
+            c.agent.configure(c.forge, name, "--worker-user", user)
+        assert "not apart" not in c.agent.davit("status").stdout
+        common = c.root / "common"
+        common.mkdir()
+        common.chmod(0o1777)
+        program = c.root / "looks.py"
+        program.write_text(LOOKS)
+        c.agent.start("--slots", "2").listening(2)
+        long = c.forge.push(job(f"""
+echo text > secret; chmod 0644 secret
+(for name in GITHUB_WORKSPACE RUNNER_TEMP RUNNER_WORKSPACE RUNNER_TOOL_CACHE GITHUB_OUTPUT DAVIT_STATE; do echo "$name=${{!name}}"; done
+echo STEP=$$; echo WORKER=$PPID) > {common}/new; chmod 0644 {common}/new
+mv {common}/new {common}/facts
+until [ -e {common}/over ]; do sleep 0.05; done
+echo "still $(cat secret) $(ls "$RUNNER_TEMP" >/dev/null && echo there)"
+""", env="        env:\n          WALL_SECRET: hidden\n"), name="acme/one")
+        until("the long job began", (common / "facts").exists)
+        (second,) = c.forge.ended(c.forge.push(job(f"id -un; python3 {program} {common}/facts"), name="else/one"))
+        (common / "over").touch()
+        (first,) = c.forge.ended(long)
+        text = said(second)
+        assert second["conclusion"] == "success" and "daemon" in text, second
+        assert "REACHED" not in text and text.count("closed ") == 31, text
+        assert "still text there" in said(first), said(first)
+        assert c.agent.stop() == 0
+
+
 if __name__ == "__main__":
     run(__name__)
