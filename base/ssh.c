@@ -168,8 +168,12 @@ static int open_depth(const struct ssh_login *login, int depth, struct wait *w, 
 	if (r == 0 && login->key != NULL) {
 		/* Before anything is sent: a key that cannot be used is a person's matter. */
 		_cleanup_(str_done) struct str text = STR_SECRET_INIT(70 * 1024);
+		_cleanup_(str_done) struct str notes = STR_INIT(512);
 		char type[64];
-		r = ssh_key_check(login->key, login->key_passphrase, &text, type, err);
+		r = ssh_key_check(login->key, login->key_passphrase, &text, &notes, type, err);
+		if (r == 0 && notes.len > 0)
+			log_warning("ssh", "the private key for %s was mended: %s; store it as its file has it", s->label,
+				    str_peek(&notes));
 	}
 	if (r < 0)
 		return err_wrap(err, r, "SSH to %s", s->label);

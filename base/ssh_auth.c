@@ -55,7 +55,7 @@ static int try_key(struct ssh *s, const char *user, struct wait *w, struct str *
 {
 	_cleanup_(str_done) struct str text = STR_SECRET_INIT(70 * 1024);
 	char type[64];
-	int rc, r = ssh_key_check(s->login->key, s->login->key_passphrase, &text, type, err);
+	int rc, r = ssh_key_check(s->login->key, s->login->key_passphrase, &text, NULL, type, err);
 	if (r < 0)
 		return r;
 	SSH_REPEAT(rc, s, w, err,
@@ -105,51 +105,78 @@ static int try_agent(struct ssh *s, const char *user, struct wait *w, struct str
 	return ssh_auth_agent(s, user, w, note, err);
 }
 
+static int refused(struct ssh *s, const char *user, const struct str *note, const struct str *methods, struct err *err)
+{
+	int r = err_set(err, ERR_AUTH, "login as '%s' at %s refused (%s; the server takes %s)", user, s->label,
+			note->len > 0 ? str_peek(note) : "no key, agent or password given",
+			methods->len > 0 ? str_peek(methods) : "nothing");
+	return err_hint(err, r, "check the user's name, and that the public key stands in its ~/.ssh/authorized_keys");
+}
+
+static int half_way(struct ssh *s, const char *user, const struct str *accepted, const struct str *note,
+		    const struct str *methods, struct err *err)
+{
+	int r = err_set(err, ERR_AUTH, "login as '%s' at %s is half done: %s accepted, but the server wants %s too%s%s",
+			user, s->label, str_peek(accepted), str_peek(methods), note->len > 0 ? ": " : "",
+			str_peek(note));
+	return err_hint(err, r, "%s",
+			s->login->password == NULL
+				? "give the password as well (password:), or take AuthenticationMethods off for this user"
+				: "check the password; a code that a person must type cannot be given: take "
+				  "AuthenticationMethods off for this user");
+}
+
 int ssh_authenticate(struct ssh *s, const char *user, struct wait *w, struct err *err)
 {
 	const struct ssh_login *l = s->login;
 	const struct {
 		bool given;
-		const char *method;
+		const char *method, *name;
 		int (*try)(struct ssh *s, const char *user, struct wait *w, struct str *note, struct err *err);
 	} ways[] = {
-		{l->key != NULL, "publickey", try_key},
-		{l->agent, "publickey", try_agent},
-		{l->password != NULL, "password", try_password},
-		{l->password != NULL, "keyboard-interactive", try_prompts},
+		{l->key != NULL, "publickey", "key", try_key},
+		{l->agent, "publickey", "agent", try_agent},
+		{l->password != NULL, "password", "password", try_password},
+		{l->password != NULL, "keyboard-interactive", "keyboard-interactive", try_prompts},
 	};
-	_cleanup_(str_done) struct str note = STR_INIT(1024), methods = STR_INIT(1024);
+	_cleanup_(str_done) struct str note = STR_INIT(1024), methods = STR_INIT(1024), accepted = STR_INIT(256);
+	bool tried[ARRAY_SIZE(ways)] = {false};
 	s->wait = w;
 	int r = list_methods(s, user, w, &methods, err);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < ARRAY_SIZE(ways) && !libssh2_userauth_authenticated(s->session); i++) {
-		if (!ways[i].given)
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(ways) && !libssh2_userauth_authenticated(s->session); i++) {
+		if (!ways[i].given || tried[i] || !offers(&methods, ways[i].method))
 			continue;
-		if (!offers(&methods, ways[i].method)) {
-			str_appendf(&note, "%s%s not offered", note.len > 0 ? ", " : "", ways[i].method);
-			continue;
-		}
+		_cleanup_(str_done) struct str next = STR_INIT(1024);
+		size_t before = note.len;
+		tried[i] = true;
 		r = ways[i].try(s, user, w, &note, err);
-		if (r < 0)
-			return r;
-		/* A server may want two ways one after the other; what it goes on with changes then. */
-		if (!libssh2_userauth_authenticated(s->session)) {
-			r = list_methods(s, user, w, &methods, err);
-			/* Too many tries: the server hangs up, which says the same as a refusal. */
-			if (r == ERR_NETWORK) {
-				err_clear(err);
-				break;
-			}
-			if (r < 0)
-				return r;
+		if (r < 0 || libssh2_userauth_authenticated(s->session))
+			break;
+		r = list_methods(s, user, w, &next, err);
+		/* Too many tries: the server hangs up, which says the same as a refusal. */
+		if (r == ERR_NETWORK) {
+			err_clear(err);
+			r = 0;
+			break;
+		}
+		/* A server that wants two ways goes on with others after the first one: that was no refusal, and what
+		 * was not offered before may be now. */
+		if (r == 0 && strcmp(str_peek(&next), str_peek(&methods)) != 0) {
+			str_truncate(&note, before);
+			str_appendf(&accepted, "%s%s", accepted.len > 0 ? " and " : "", ways[i].name);
+			str_clear(&methods);
+			str_append(&methods, str_peek(&next));
+			i = (size_t)-1;
 		}
 	}
 	s->wait = NULL;
+	if (r < 0)
+		return r;
 	if (libssh2_userauth_authenticated(s->session))
 		return 0;
-	r = err_set(err, ERR_AUTH, "login as '%s' at %s refused (%s; the server takes %s)", user, s->label,
-		    note.len > 0 ? str_peek(&note) : "no key, agent or password given",
-		    methods.len > 0 ? str_peek(&methods) : "nothing");
-	return err_hint(err, r, "check the user's name, and that the public key stands in its ~/.ssh/authorized_keys");
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
+		if (ways[i].given && !tried[i])
+			str_appendf(&note, "%s%s not offered", note.len > 0 ? ", " : "", ways[i].name);
+	return accepted.len > 0 ? half_way(s, user, &accepted, &note, &methods, err)
+				: refused(s, user, &note, &methods, err);
 }

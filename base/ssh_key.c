@@ -72,9 +72,15 @@ static int openssh_type(const char *text, const char *passphrase, char type[64],
 		return no_key("its text is damaged", err);
 	p += 4;
 	const unsigned char *key = take_string(&p, end, &key_len);
+	const unsigned char *key_end = p;
 	const unsigned char *name = key != NULL ? take_string(&key, p, &type_len) : NULL;
 	if (name == NULL || type_len >= 64)
 		return no_key("its text is damaged", err);
+	/* The private part, with its length, is the rest: what was cut is seen here. */
+	size_t private_len;
+	const unsigned char *after = key_end;
+	if (take_string(&after, end, &private_len) == NULL)
+		return no_key("its text is cut off", err);
 	memcpy(type, name, type_len);
 	type[type_len] = '\0';
 	if (!(cipher_len == 4 && memcmp(cipher, "none", 4) == 0) && passphrase == NULL)
@@ -119,26 +125,15 @@ static int pem_type(const char *text, const char *passphrase, char type[64], str
 	return 0;
 }
 
-int ssh_key_check(const char *text, const char *passphrase, struct str *ret_text, char ret_type[64], struct err *err)
+int ssh_key_check(const char *text, const char *passphrase, struct str *ret_text, struct str *ret_notes,
+		  char ret_type[64], struct err *err)
 {
-	int r;
 	if (strlen(text) > KEY_MAX - 2)
 		return no_key("it is longer than 64 KiB", err);
-	text += strspn(text, " \t\r\n");
-	/* Secrets come with lost line ends: libssh2 wants \n, and one at the end. */
-	for (const char *c = text; *c != '\0'; c++)
-		if (*c != '\r')
-			str_append_c(ret_text, *c);
-	while (ret_text->len > 0 && strchr(" \t\n", ret_text->data[ret_text->len - 1]) != NULL)
-		str_truncate(ret_text, ret_text->len - 1);
-	str_append_c(ret_text, '\n');
+	int r = ssh_key_mend(text, ret_text, ret_notes, err);
+	if (r < 0)
+		return r;
 	const char *clean = str_peek(ret_text);
-	if (*text == '\0')
-		return no_key("it is empty", err);
-	if (str_starts(clean, "ssh-") || str_starts(clean, "ecdsa-"))
-		return no_key("this is a public key", err);
-	if (!str_starts(clean, "-----BEGIN "))
-		return no_key("it does not begin with -----BEGIN", err);
 	if (str_starts(clean, "-----BEGIN OPENSSH PRIVATE KEY-----"))
 		r = openssh_type(clean, passphrase, ret_type, err);
 	else

@@ -97,8 +97,11 @@ int ssh_pins_check(const struct ssh_pins *p, struct ssh *s, struct err *err);
 /* "SHA256:…" of a public key in wire form. */
 void ssh_fingerprint(const void *blob, size_t len, char out[64]);
 
-/* ssh_key.c: the private key's type ("ssh-ed25519", …) and its text with the line ends that libssh2 wants. */
-int ssh_key_check(const char *text, const char *passphrase, struct str *ret_text, char ret_type[64], struct err *err);
+/* ssh_key_text.c: the text made anew from what came through forms and stores; the notes say what was mended. */
+int ssh_key_mend(const char *text, struct str *ret_text, struct str *ret_notes, struct err *err);
+/* ssh_key.c: the private key's type ("ssh-ed25519", …) and its mended text. */
+int ssh_key_check(const char *text, const char *passphrase, struct str *ret_text, struct str *ret_notes,
+		  char ret_type[64], struct err *err);
 
 /* ssh_auth.c, ssh_agent.c */
 int ssh_authenticate(struct ssh *s, const char *user, struct wait *w, struct err *err);

@@ -242,25 +242,105 @@ static bool offered(const struct ssh *s, int index, struct str *out)
 	}
 }
 
-static int no_common_method(struct ssh *s, const char *wanted, int rc, struct err *err)
+static bool has_name(const char *list, const char *name, size_t len)
 {
-	enum { LIST_HOST_KEYS = 1 };
-	_cleanup_(str_done) struct str theirs = STR_INIT(2048);
-	if (!offered(s, LIST_HOST_KEYS, &theirs))
-		return ssh_lib_err(s, rc, "agree on algorithms", err);
-	if (strstr(str_peek(&theirs), "ssh-ed25519") == NULL && strstr(str_peek(&theirs), "ecdsa-sha2-nistp") == NULL) {
+	for (const char *p = list; *p != '\0';) {
+		size_t n = strcspn(p, ",");
+		if (n == len && memcmp(p, name, n) == 0)
+			return true;
+		p += n + (p[n] == ',');
+	}
+	return false;
+}
+
+static bool have_common(const char *ours, const char *theirs)
+{
+	for (const char *p = ours; *p != '\0';) {
+		size_t n = strcspn(p, ",");
+		if (has_name(theirs, p, n))
+			return true;
+		p += n + (p[n] == ',');
+	}
+	return false;
+}
+
+/* Nobody should be told to allow these again. */
+static bool is_weak(const char *name)
+{
+	static const char *const weak[] = {"md5", "ripemd", "sha1", "-96", "3des", "cbc", "arcfour", "blowfish", "cast"};
+	for (size_t i = 0; i < ARRAY_SIZE(weak); i++)
+		if (strstr(name, weak[i]) != NULL)
+			return true;
+	return false;
+}
+
+/* What this libssh2 knows of a kind, as a list of names. */
+static void known_methods(struct ssh *s, int method, bool weak_too, struct str *out)
+{
+	const char **known = NULL;
+	int count = libssh2_session_supported_algs(s->session, method, &known);
+	for (int i = 0; i < count; i++)
+		if (weak_too || !is_weak(known[i]))
+			str_appendf(out, "%s%s", out->len > 0 ? "," : "", known[i]);
+	if (known != NULL)
+		libssh2_free(s->session, known);
+}
+
+static int no_common_host_key(struct ssh *s, const char *wanted, const char *theirs, struct err *err)
+{
+	if (strstr(theirs, "ssh-ed25519") == NULL && strstr(theirs, "ecdsa-sha2-nistp") == NULL && ssh_rsa_is_sha1()) {
 		int r = err_set(err, ERR_UNSUPPORTED,
 				"%s shows only RSA host keys (%s): libssh2 %s knows RSA with SHA-1 only, "
 				"which is refused",
-				s->label, str_peek(&theirs), libssh2_version(0));
+				s->label, theirs, libssh2_version(0));
 		return err_hint(
 			err, r,
 			"give the host an Ed25519 key: ssh-keygen -A (or: ssh-keygen -t ed25519 -N '' -f "
 			"/etc/ssh/ssh_host_ed25519_key), HostKey in sshd_config, reload sshd; then pin that key");
 	}
 	int r = err_set(err, ERR_AUTH, "%s has no host key of the pinned type: pinned %s, the host has %s", s->label,
-			wanted, str_peek(&theirs));
+			wanted, theirs);
 	return err_hint(err, r, "pin a key of a type that the host has (ssh-keyscan, compared with the host itself)");
+}
+
+/* The first kind of method for which both sides name nothing alike: the lists of KEXINIT, in its order. */
+static int no_common_method(struct ssh *s, const char *host_key_types, int rc, struct err *err)
+{
+	static const struct {
+		int method;
+		const char *what, *option;
+	} kinds[] = {
+		{LIBSSH2_METHOD_KEX, "key exchange method", "KexAlgorithms"},
+		{LIBSSH2_METHOD_HOSTKEY, "type of host key", "HostKeyAlgorithms"},
+		{LIBSSH2_METHOD_CRYPT_CS, "cipher", "Ciphers"},
+		{LIBSSH2_METHOD_CRYPT_SC, "cipher", "Ciphers"},
+		{LIBSSH2_METHOD_MAC_CS, "MAC (message authentication code)", "MACs"},
+		{LIBSSH2_METHOD_MAC_SC, "MAC (message authentication code)", "MACs"},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		_cleanup_(str_done) struct str theirs = STR_INIT(SSH_SNIFF), ours = STR_INIT(4096);
+		if (!offered(s, (int)i, &theirs))
+			break;
+		bool host_key = kinds[i].method == LIBSSH2_METHOD_HOSTKEY;
+		if (host_key)
+			str_append(&ours, host_key_types);
+		else
+			known_methods(s, kinds[i].method, true, &ours);
+		if (have_common(str_peek(&ours), str_peek(&theirs)))
+			continue;
+		if (host_key)
+			return no_common_host_key(s, host_key_types, str_peek(&theirs), err);
+		str_clear(&ours);
+		known_methods(s, kinds[i].method, false, &ours);
+		_cleanup_free_ char *hint = xasprintf("add one of these to %s in the host's sshd_config: %s", kinds[i].option,
+						      str_peek(&ours));
+		return err_hint(err,
+				err_set(err, ERR_UNSUPPORTED,
+					"%s and libssh2 %s have no %s in common: the host takes %s", s->label,
+					libssh2_version(0), kinds[i].what, str_peek(&theirs)),
+				"%s", hint);
+	}
+	return ssh_lib_err(s, rc, "agree on algorithms", err);
 }
 
 /* Only names that this libssh2 knows are handed over: 1.10 takes unknown ones out of the list by a memcpy onto itself.
@@ -305,6 +385,50 @@ static bool is_near(int fd)
 	       len >= offsetof(struct tcp_info, tcpi_min_rtt) + sizeof(info.tcpi_min_rtt) && info.tcpi_min_rtt < NEAR_US;
 }
 
+static bool says_ssh(const struct ssh *s)
+{
+	return (s->sniffed_len >= 4 && memcmp(s->sniffed, "SSH-", 4) == 0) ||
+	       memmem(s->sniffed, s->sniffed_len, "\nSSH-", 5) != NULL;
+}
+
+/* The other side did not get as far as SSH's first line. */
+static int no_ssh_there(struct ssh *s, int code, struct err *err)
+{
+	_cleanup_(str_done) struct str said = STR_INIT(400);
+	const char *line_end = memchr(s->sniffed, '\n', s->sniffed_len);
+	size_t len = line_end != NULL ? (size_t)(line_end - s->sniffed) : s->sniffed_len;
+	while (len > 0 && s->sniffed[len - 1] == '\r')
+		len--;
+	if ((code != ERR_NETWORK && code != ERR_TIMEOUT && code != ERR_PROTOCOL) ||
+	    (s->jump != NULL && s->jump->broken))
+		return code;
+	if (s->sniffed_len == 0 && code == ERR_TIMEOUT)
+		return err_hint(err,
+				err_set(err, code, "%s accepts the connection and says nothing", s->label),
+				"the port may belong to another service, or something stands in between (a proxy, a firewall)");
+	if (s->sniffed_len == 0)
+		return err_hint(err,
+				err_set(err, ERR_NETWORK, "%s closes the connection before it says anything", s->label),
+				"the host may refuse this address or have too many logins open (fail2ban, MaxStartups, "
+				"hosts.deny); its log says which");
+	str_append_safe(&said, s->sniffed, MIN(len, (size_t)200));
+	return err_hint(err,
+			err_set(err, ERR_NETWORK, "what answers at %s is not an SSH server: '%s'", s->label,
+				str_peek(&said)),
+			"check host and port: another service listens there, or a proxy stands in between");
+}
+
+static int exchange_keys(struct ssh *s, const char *host_key_types, struct wait *w, struct err *err)
+{
+	int rc;
+	SSH_REPEAT(rc, s, w, err, libssh2_session_handshake(s->session, net_fd(bottom(s)->conn)));
+	/* -5 and -8 both: which one depends on the message that fails. */
+	if (rc == LIBSSH2_ERROR_KEX_FAILURE || rc == LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE ||
+	    rc == LIBSSH2_ERROR_METHOD_NONE)
+		return no_common_method(s, host_key_types, rc, err);
+	return rc != 0 ? ssh_lib_err(s, rc, "SSH handshake", err) : 0;
+}
+
 int ssh_handshake(struct ssh *s, const char *host_key_types, struct wait *w, struct err *err)
 {
 	s->session = libssh2_session_init_ex(NULL, NULL, NULL, s);
@@ -329,14 +453,9 @@ int ssh_handshake(struct ssh *s, const char *host_key_types, struct wait *w, str
 						    "hmac-sha2-256-etm@openssh.com";
 	prefer(s, LIBSSH2_METHOD_MAC_CS, macs);
 	prefer(s, LIBSSH2_METHOD_MAC_SC, macs);
-	int rc;
-	SSH_REPEAT(rc, s, w, err, libssh2_session_handshake(s->session, net_fd(bottom(s)->conn)));
-	/* -5 and -8 both: which one depends on the message that fails. */
-	if (rc == LIBSSH2_ERROR_KEX_FAILURE || rc == LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE ||
-	    rc == LIBSSH2_ERROR_METHOD_NONE)
-		return no_common_method(s, host_key_types, rc, err);
-	if (rc != 0)
-		return ssh_lib_err(s, rc, "SSH handshake", err);
+	int r = exchange_keys(s, host_key_types, w, err);
+	if (r < 0)
+		return !says_ssh(s) ? no_ssh_there(s, r, err) : r;
 	s->established = true;
 	s->near = s->jump == NULL && is_near(net_fd(s->conn));
 	libssh2_keepalive_config(s->session, 1, KEEPALIVE_MS / 1000 / 2);

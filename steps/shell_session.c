@@ -293,6 +293,47 @@ int session_call(struct shell_session *s, const char *frame, const struct shell_
 	return 0;
 }
 
+/* What helps, by sudo's own words. */
+static int hint_for_sudo(const char *words, int code, struct err *err)
+{
+	static const struct {
+		const char *said, *hint;
+	} known[] = {
+		{"must have a tty", "sudoers has requiretty; take it off for this user: Defaults:USER !requiretty"},
+		{"not found", "install sudo there, or log in as root and leave become out"},
+		{"No such file", "install sudo there, or log in as root and leave become out"},
+		{"is not in the sudoers", "allow it in sudoers: USER ALL=(ALL) NOPASSWD: ALL, or log in as root"},
+		{"may not run sudo", "allow it in sudoers: USER ALL=(ALL) NOPASSWD: ALL, or log in as root"},
+		{"not allowed to execute", "allow all commands in sudoers: USER ALL=(ALL) NOPASSWD: ALL, or log in as root"},
+		{"password", "let the user become root without a password (in sudoers: USER ALL=(ALL) NOPASSWD: ALL), or log "
+			     "in as root"},
+		{"no new privileges", "the host keeps its logins from becoming root (NoNewPrivileges, a container): log in as "
+				      "root"},
+		{"setuid", "sudo has lost its set-user-id bit or its disk is mounted nosuid: reinstall it, or log in as root"},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (strstr(words, known[i].said) != NULL)
+			return err_hint(err, code, "%s", known[i].hint);
+	return code;
+}
+
+/* It ended before it began: what sudo or the login shell say is the reason. */
+static int does_not_start(const struct str *out, const struct str *words, int code, struct err *err)
+{
+	_cleanup_(str_done) struct str all = STR_INIT(2 * NOISE_MAX);
+	str_append_safe(&all, str_peek(words), words->len);
+	str_append_safe(&all, str_peek(out), MIN(out->len, (size_t)200));
+	if (code == ERR_TIMEOUT)
+		return err_hint(err,
+				err_set(err, ERR_TIMEOUT, "the login shell on the target did not start in time%s%.200s",
+					all.len > 0 ? ": " : "", str_peek(&all)),
+				"look what the user's start files (.bashrc, .profile, config.fish) wait for");
+	if (all.len == 0)
+		return code;
+	int r = err_set(err, ERR_AUTH, "the shell on the target does not start: %s", str_peek(&all));
+	return strstr(str_peek(&all), "sudo") != NULL ? hint_for_sudo(str_peek(&all), r, err) : r;
+}
+
 static int hello(struct shell_session *s, struct wait *w, struct err *err)
 {
 	_cleanup_(str_done) struct str start = STR_INIT(16 * 1024), out = STR_INIT(NOISE_MAX), words = STR_INIT(SMALL);
@@ -301,21 +342,8 @@ static int hello(struct shell_session *s, struct wait *w, struct err *err)
 	/* The first line is the mark itself; whatever the user's start files print stands before the answer. */
 	str_appendf(&start, "%s\n%s\nprintf '\\n%%s %%s %%s\\n' $$ \"$T\" \"$G\"; d r 0", s->mark, helpers);
 	int r = session_call(s, str_peek(&start), &io, w, &reply, NULL, err);
-	if (r == ERR_NETWORK) {
-		/* It ended before it began: what sudo or the login shell say is the reason. */
-		_cleanup_(str_done) struct str all = STR_INIT(2 * NOISE_MAX);
-		str_append_safe(&all, str_peek(&words), words.len);
-		_cleanup_free_ char *shown = mask_shown(str_peek(&out), out.len, 200);
-		str_append_safe(&all, shown, strlen(shown));
-		if (all.len == 0)
-			return r;
-		r = err_set(err, ERR_AUTH, "the shell on the target does not start: %s", str_peek(&all));
-		if (strstr(all.data, "sudo") != NULL)
-			r = err_hint(err, r,
-				     "let the user become root without a password (in sudoers: USER ALL=(ALL) "
-				     "NOPASSWD: ALL), or log in as root");
-		return r;
-	}
+	if (r == ERR_NETWORK || r == ERR_TIMEOUT)
+		return does_not_start(&out, &words, r, err);
 	if (r < 0)
 		return r;
 	const char *line = out.len > 1 ? memrchr(out.data, '\n', out.len - 1) : NULL;

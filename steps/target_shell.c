@@ -9,7 +9,7 @@
 #include <ctype.h>
 #include <stdio.h>
 
-enum { CONNECT_MS = 90000, FACTS_MAX = 64 * 1024, STRAY_MS = 20000 };
+enum { CONNECT_MS = 180000, FACTS_MAX = 64 * 1024, STRAY_MS = 20000 };
 
 void shell_result_done(struct shell_result *r)
 {
@@ -130,6 +130,8 @@ struct wait *shell_enter(struct view *v, int64_t ms, struct shell_stretch *ret)
 	/* In place and not in a copy: a tick inside must see that it is not due again. */
 	*ret = (struct shell_stretch){.owner = s, .wait = w, .deadline_mono_ms = w->deadline_mono_ms, .tick = w->tick};
 	w->deadline_mono_ms = wait_within(w, ms).deadline_mono_ms;
+	if (s->depth == 0)
+		s->caller_deadline_mono_ms = ret->deadline_mono_ms;
 	if (s->depth++ > 0)
 		w->tick = NULL;
 	return w;
@@ -192,16 +194,34 @@ static void report(struct shell_target *s, const char *what)
 	}
 }
 
+/* A login shell whose start files take a minute must not use up the time of the operation that happens to come first: both
+ * have their own. One that tries whether the target can be reached (op_timeout_ms) has its own limit, and a tick's none of
+ * its own. */
+static void session_time(struct shell_target *s, struct wait *w)
+{
+	if (s->depth == 1 && s->t.view.op_timeout_ms <= 0)
+		w->deadline_mono_ms = s->caller_deadline_mono_ms;
+	w->deadline_mono_ms = wait_within(w, CONNECT_MS).deadline_mono_ms;
+}
+
+static int64_t later(const struct shell_target *s, int64_t deadline, int64_t spent_ms)
+{
+	if (deadline == 0 || s->depth != 1 || s->t.view.op_timeout_ms > 0)
+		return deadline;
+	deadline += spent_ms;
+	return s->caller_deadline_mono_ms != 0 ? MIN(deadline, s->caller_deadline_mono_ms) : deadline;
+}
+
 static int start_session(struct shell_target *s, struct shell_session **slot, struct wait *w, struct err *err)
 {
-	int64_t saved = w->deadline_mono_ms;
+	int64_t saved = w->deadline_mono_ms, began = clock_mono_ms();
 	bool again = s->opened && !link_is_open(s->link);
 	if (s->connecting)
 		return err_set(err, ERR_NETWORK, "'%s' is being connected", s->t.view.name);
 	/* A tick inside an operation must not take the connection from under it. */
 	if (s->depth > 1 && !link_is_open(s->link))
 		return err_set(err, ERR_NETWORK, "the connection to '%s' was lost", s->t.view.name);
-	w->deadline_mono_ms = wait_within(w, CONNECT_MS).deadline_mono_ms;
+	session_time(s, w);
 	s->connecting = true;
 	if (!link_is_open(s->link)) {
 		/* Their streams are gone with it. */
@@ -218,7 +238,7 @@ static int start_session(struct shell_target *s, struct shell_session **slot, st
 		*slot = NULL;
 	}
 	s->connecting = false;
-	w->deadline_mono_ms = saved;
+	w->deadline_mono_ms = later(s, saved, clock_mono_ms() - began);
 	if (r < 0)
 		return err_wrap(err, r, "target '%s'", s->t.view.name);
 	if (again)

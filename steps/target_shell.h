@@ -17,6 +17,7 @@ struct shell_target {
 	struct shell_session *main, *side;
 	bool connecting;
 	int depth; /* operations in each other: those inside are a tick's */
+	int64_t caller_deadline_mono_ms; /* around the outermost operation */
 	/* Shells that were given up and may still run: ended before anything new is done. */
 	struct shell_process *strays;
 	size_t stray_count, stray_cap;

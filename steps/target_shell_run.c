@@ -13,7 +13,7 @@ enum {
 	LINE_MAX_BYTES = 64 * 1024,
 	KILL_MS = 900,
 	KILL_LATE_MS = 5000,
-	START_MS = 60000
+	START_MS = 180000 /* a login shell that waits for its start files, too */
 };
 
 /* ---- output ---- */

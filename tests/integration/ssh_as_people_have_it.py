@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 """SSH targets as people have them: settings from secrets with a line feed behind, several host keys in one value, addresses in brackets,
 the user's own files, and exit codes as the command gave them."""
+import base64
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.trial import Case, Trial, main  # noqa: E402
-from servers.sshd import Sshd  # noqa: E402
+from servers.sshd import Account, Sshd  # noqa: E402
 
 
 class SshCase(Case):
@@ -102,6 +105,118 @@ class Settings(SshCase):
         self.assert_says(result, "is not in", "known_hosts")
 
 
+class Keys(SshCase):
+    def test_a_key_is_mended_where_it_has_one_meaning(self):
+        with open(self.server.key, encoding="ascii") as f:
+            key = f.read()
+        for text, words in ((key.replace("\n", " "), "blanks in place of line ends"), (key.replace("\n", ""), "missing line ends"),
+                            (key.replace("\n", "\\n"), "written as"), (key.replace("\n", "\r\n"), "CRLF"),
+                            ("".join("    " + line for line in key.splitlines(True)), "blanks in its lines"),
+                            (base64.b64encode(key.encode()).decode(), "Base64 around it"), (f'"{key}"', "quotes"),
+                            ("\ufeff" + key, "byte order mark"), (key[:-20], "a missing last line"), (key.rstrip(), None), (key, None)):
+            with self.subTest(words=words, text=text[:40]):
+                result = self.run_there(self.target(key="${{ secrets.K }}"), secrets={"K": text})
+                self.assert_exit(result, 0)
+                if words:
+                    self.assert_says(result, "was mended", words)
+                else:
+                    self.assert_silent(result, "mended")
+
+    def test_another_key_is_refused_by_what_is_wrong_with_it(self):
+        with open(self.server.key, encoding="ascii") as f:
+            key = f.read()
+        for text, words in ((key[:200], "cut off"), (key + key, "more than one key"), (key.replace("b3B", "b%B"), "holds a '%'"),
+                            ("ssh-ed25519 AAAA", "a public key"), ("PuTTY-User-Key-File-3: ssh-ed25519", "puttygen"), ("/root/.ssh/id", "key_file"),
+                            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "this is a CERTIFICATE"), ("key: " + key, "before -----BEGIN")):
+            with self.subTest(words=words):
+                result = self.run_there(self.target(key="${{ secrets.K }}"), secrets={"K": text})
+                self.assert_exit(result, 2)
+                self.assert_says(result, "private key", words)
+                self.assert_silent(result, "libssh2")
+
+    def test_an_encrypted_pem_key_keeps_its_headers(self):
+        pem = os.path.join(self.t.dir, "pem")
+        subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-out", pem], check=True, capture_output=True)
+        subprocess.run(["openssl", "ec", "-in", pem, "-aes128", "-passout", "pass:open", "-out", pem + "2"], check=True, capture_output=True)
+        with open(pem + "2", encoding="ascii") as f:
+            text = f.read().replace("\n", " ")
+        result = self.run_there(self.target(key="${{ secrets.K }}", key_passphrase="${{ secrets.P }}"), secrets={"K": text, "P": "open"})
+        self.assert_exit(result, 2)
+        self.assert_says(result, "login as")     # it was read; the host does not know it
+
+
+class Hardened(Case):
+    def test_what_has_nothing_in_common_is_named_and_the_pinned_key_is_not_blamed(self):
+        for option, words in (("MACs hmac-sha2-512-etm@openssh.com", "MAC"), ("Ciphers aes256-gcm@openssh.com,chacha20-poly1305@openssh.com", "cipher"),
+                              ("KexAlgorithms sntrup761x25519-sha512@openssh.com", "key exchange")):
+            with self.subTest(option=option), Sshd(options=[option]) as server, Trial() as t:
+                result = t.deploy({"targets": {"web": server.target()}, "steps": [{"run": {"command": ["true"], "undo": "none"}}]})
+                if result.code != 0:    # a newer libssh2 has it
+                    self.assert_exit(result, 2)
+                    self.assert_says(result, words, option.split()[0], option.split()[1].split(",")[0])
+                self.assert_silent(result, "pin a key", "md5")
+
+
+class TwoWays(SshCase):
+    OPTIONS = ("AuthenticationMethods publickey,keyboard-interactive", "KbdInteractiveAuthentication yes", "UsePAM yes")
+
+    def test_a_key_that_was_accepted_while_more_is_wanted_was_not_refused(self):
+        result = self.run_there(self.target())
+        self.assert_exit(result, 2)
+        self.assert_says(result, "half done", "key accepted", "keyboard-interactive", "password")
+        self.assert_silent(result, "key refused", "authorized_keys")
+
+
+class NoServer(Case):
+    """Something else than an SSH server answers: answer() gets the socket."""
+
+    def ask(self, answer):
+        listener = socket.create_server(("127.0.0.1", 0))
+
+        def serve():
+            try:
+                while True:
+                    with listener.accept()[0] as s:
+                        answer(s)
+            except OSError:
+                pass
+        threading.Thread(target=serve, daemon=True).start()
+        ssh = {"host": "127.0.0.1", "port": listener.getsockname()[1], "user": "x", "password": "x", "host_key": "SHA256:" + "A" * 43, "connect_timeout": "2s"}
+        with listener, Trial() as t:
+            result = t.deploy({"targets": {"web": {"ssh": ssh}}, "steps": [{"run": {"command": ["true"], "undo": "none"}}]})
+            listener.shutdown(socket.SHUT_RDWR)
+        self.assertNotEqual(result.code, 0)
+        return result
+
+    def test_a_server_that_closes_early_is_told_as_that(self):
+        self.assert_says(self.ask(lambda s: None), "closes the connection before it says anything", "MaxStartups")
+
+    def test_what_speaks_another_protocol_is_shown(self):
+        self.assert_says(self.ask(lambda s: s.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")), "not an SSH server", "HTTP/1.1 400 Bad Request", "proxy")
+
+    def test_what_says_nothing_is_told_as_that(self):
+        self.assert_says(self.ask(lambda s: s.recv(1 << 16) and s.recv(1)), "says nothing")
+
+
+class Sudo(Case):
+    def test_each_reason_has_its_own_way_out(self):
+        why = Sshd.can_have_accounts()
+        if why:
+            self.skipTest(why)
+        accounts = {"ok": Account("x", "ALL=(ALL) NOPASSWD: ALL"), "asks": Account("x", "ALL=(ALL) ALL"), "none": Account("x"),
+                    "tty": Account("x", "ALL=(ALL) NOPASSWD: ALL\nDefaults:tty requiretty")}
+        with Sshd(accounts=accounts) as server:
+            for user, words, not_words in (("ok", "", "sudoers"), ("asks", "NOPASSWD", "requiretty"), ("none", "USER ALL=", "requiretty"),
+                                           ("tty", "!requiretty", "NOPASSWD")):
+                with self.subTest(user=user), Trial() as t:
+                    target = server.target(become="sudo")
+                    target["ssh"]["user"] = user
+                    result = t.deploy({"targets": {"web": target}, "steps": [{"run": {"command": ["true"], "undo": "none"}}]})
+                    self.assert_exit(result, 0 if user == "ok" else 2)
+                    self.assert_says(result, words)
+                    self.assert_silent(result, not_words)
+
+
 class Status(SshCase):
     def test_a_status_is_told_as_it_was_and_a_signal_only_where_one_can_have_been(self):
         for target in (self.target(), {"local": {}}):
@@ -121,7 +236,6 @@ class Bracketed(SshCase):
     @classmethod
     def setUpClass(cls):
         try:
-            import socket
             with socket.socket(socket.AF_INET6) as s:
                 s.bind(("::1", 0))
         except OSError as e:

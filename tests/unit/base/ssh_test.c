@@ -363,7 +363,7 @@ static void a_key_that_cannot_be_read_is_said_before_anything_is_sent(void **sta
 		{"ssh-ed25519 AAAA x", "public key"},
 		{"nonsense", "-----BEGIN"},
 		{"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----", "damaged"},
-		{"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", "end is missing"},
+		{"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", "damaged"},
 		{"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "damaged"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
