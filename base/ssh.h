@@ -1,7 +1,7 @@
 /* SSH by libssh2 in non-blocking mode: pinned host keys, login by agent, key, password, keyboard-interactive, jump
  * hosts, keepalive, exec with streams. All waits go through base/wait.h. One session is used by one thread.
- * libssh2 1.10 signs RSA with SHA-1 only: an RSA user key or a host with only RSA keys is refused with the reason and
- * the way out (Ed25519). */
+ * libssh2 1.10 knows RSA with SHA-1 only: RSA login keys are signed by ssh_rsa.c; a host with only RSA keys is refused
+ * with the reason and the way out (Ed25519). */
 #pragma once
 #include "base/err.h"
 #include "base/str.h"

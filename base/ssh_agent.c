@@ -15,6 +15,7 @@ enum {
 	AGENT_IDENTITIES_ANSWER = 12,
 	AGENT_SIGN_REQUEST = 13,
 	AGENT_SIGN_RESPONSE = 14,
+	AGENT_RSA_SHA2_512 = 4,
 	AGENT_MAX = 256 * 1024,
 	AGENT_KEYS_MAX = 6,       /* a server counts each one as a try */
 	AGENT_TIMEOUT_MS = 60000, /* a person may have to confirm */
@@ -124,6 +125,7 @@ struct signing {
 	struct ssh *s;
 	const unsigned char *key;
 	size_t key_len;
+	bool rsa;
 };
 
 /* libssh2 asks for the signature over data; the agent answers with algorithm and signature, of which it wants the
@@ -138,7 +140,7 @@ static int sign(LIBSSH2_SESSION *session, unsigned char **sig, size_t *sig_len, 
 	str_append_c(&body, AGENT_SIGN_REQUEST);
 	put_string(&body, signing->key, signing->key_len);
 	put_string(&body, data, data_len);
-	put_u32(&body, 0);
+	put_u32(&body, signing->rsa ? AGENT_RSA_SHA2_512 : 0);
 	if (agent_ask(s->agent_fd, &body, s->wait, &answer, s->sign_err) < 0)
 		return -1;
 	size_t at = 1, inner_at = 0, len;
@@ -160,7 +162,7 @@ static int sign(LIBSSH2_SESSION *session, unsigned char **sig, size_t *sig_len, 
 
 static bool type_known(const unsigned char *blob, size_t len)
 {
-	static const char *const types[] = {"ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384",
+	static const char *const types[] = {"ssh-rsa", "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384",
 					    "ecdsa-sha2-nistp521"};
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		if (len > 4 && u32_at(blob) == strlen(types[i]) && len > 4 + strlen(types[i]) &&
@@ -172,13 +174,17 @@ static bool type_known(const unsigned char *blob, size_t len)
 static int try_identity(struct ssh *s, const char *user, const unsigned char *key, size_t len, struct wait *w,
 			struct str *note, struct err *err)
 {
-	struct signing signing = {s, key, len};
+	_cleanup_(str_done) struct str renamed = STR_INIT(AGENT_MAX);
+	bool rsa = ssh_rsa_is_sha1() && ssh_rsa_rename(key, len, &renamed);
+	struct signing signing = {s, key, len, rsa};
+	const unsigned char *shown = rsa ? (const unsigned char *)renamed.data : key;
+	size_t shown_len = rsa ? renamed.len : len;
 	struct err sign_err = ERR_INIT;
 	void *abstract = &signing;
 	char fingerprint[64];
 	int rc;
 	s->sign_err = &sign_err;
-	SSH_REPEAT(rc, s, w, err, libssh2_userauth_publickey(s->session, user, key, len, sign, &abstract));
+	SSH_REPEAT(rc, s, w, err, libssh2_userauth_publickey(s->session, user, shown, shown_len, sign, &abstract));
 	s->sign_err = NULL;
 	if (rc == 0)
 		return 0;
@@ -227,6 +233,6 @@ int ssh_auth_agent(struct ssh *s, const char *user, struct wait *w, struct str *
 	if (r == 0 && tried == 0)
 		str_appendf(ret_note, "%sthe agent has no usable key", ret_note->len > 0 ? ", " : "");
 	if (r == 0 && skipped > 0)
-		str_appendf(ret_note, " (%zu of another type skipped: RSA would be signed with SHA-1)", skipped);
+		str_appendf(ret_note, " (%zu of another type skipped)", skipped);
 	return r;
 }

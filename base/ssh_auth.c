@@ -58,6 +58,10 @@ static int try_key(struct ssh *s, const char *user, struct wait *w, struct str *
 	int rc, r = ssh_key_check(s->login->key, s->login->key_passphrase, &text, NULL, type, err);
 	if (r < 0)
 		return r;
+	if (strcmp(type, "ssh-rsa") == 0 && ssh_rsa_is_sha1()) {
+		r = ssh_auth_rsa(s, user, text.data, w, &rc, err);
+		return r < 0 ? r : settle(s, rc, "key", note, err);
+	}
 	SSH_REPEAT(rc, s, w, err,
 		   libssh2_userauth_publickey_frommemory(s->session, user, strlen(user), NULL, 0, text.data, text.len,
 							 s->login->key_passphrase));

@@ -23,14 +23,22 @@ static int encrypted(const char *why, struct err *err)
 			"give its passphrase as key_passphrase, or make a key without: ssh-keygen -t ed25519 -N ''");
 }
 
-static int no_rsa(struct err *err)
+/* libssh2 reads every key by itself but signs RSA with SHA-1 before 1.11; ssh_rsa.c does it then. */
+static int check_rsa(const char *text, const char *passphrase, struct err *err)
 {
-	int r = err_set(err, ERR_UNSUPPORTED,
-			"the private key is an RSA key: libssh2 %s signs RSA with SHA-1 only, which servers refuse",
-			libssh2_version(0));
-	return err_hint(
-		err, r,
-		"make an Ed25519 key: ssh-keygen -t ed25519, and add its .pub to ~/.ssh/authorized_keys on the host");
+	if (!ssh_rsa_is_sha1())
+		return 0;
+	EVP_PKEY *key = ssh_rsa_load(text, passphrase);
+	if (key != NULL) {
+		EVP_PKEY_free(key);
+		return 0;
+	}
+	return err_hint(err,
+			err_set(err, ERR_UNSUPPORTED,
+				"the private key is an encrypted RSA key in OpenSSH's own format, which cannot be read with "
+				"libssh2 %s",
+				libssh2_version(0)),
+			"write it as PEM: ssh-keygen -p -m PEM -f KEY; or make an Ed25519 key: ssh-keygen -t ed25519");
 }
 
 /* A length and that many bytes at *p; NULL when they are not there. */
@@ -140,8 +148,8 @@ int ssh_key_check(const char *text, const char *passphrase, struct str *ret_text
 		r = pem_type(clean, passphrase, ret_type, err);
 	if (r < 0)
 		return r;
-	if (strcmp(ret_type, "ssh-rsa") == 0 && ssh_rsa_is_sha1())
-		return no_rsa(err);
+	if (strcmp(ret_type, "ssh-rsa") == 0)
+		return check_rsa(clean, passphrase, err);
 	if (str_starts(ret_type, "sk-"))
 		return no_key("it lives on a hardware token, which needs the agent", err);
 	return 0;

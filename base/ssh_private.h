@@ -103,6 +103,12 @@ int ssh_key_mend(const char *text, struct str *ret_text, struct str *ret_notes, 
 int ssh_key_check(const char *text, const char *passphrase, struct str *ret_text, struct str *ret_notes,
 		  char ret_type[64], struct err *err);
 
+/* ssh_rsa.c: RSA login keys signed with SHA-512 where libssh2 knows SHA-1 only. */
+struct evp_pkey_st *ssh_rsa_load(const char *text, const char *passphrase); /* NULL: not to be read */
+int ssh_auth_rsa(struct ssh *s, const char *user, const char *text, struct wait *w, int *ret_rc, struct err *err);
+/* A public key "ssh-rsa" in wire form under the name rsa-sha2-512; false: it is of another type. */
+bool ssh_rsa_rename(const void *blob, size_t len, struct str *out);
+
 /* ssh_auth.c, ssh_agent.c */
 int ssh_authenticate(struct ssh *s, const char *user, struct wait *w, struct err *err);
 /* Tries the agent's keys. 0: none was accepted, or logged in (libssh2 knows); *ret_note says what was tried. */

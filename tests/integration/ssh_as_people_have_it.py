@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -143,6 +144,44 @@ class Keys(SshCase):
         result = self.run_there(self.target(key="${{ secrets.K }}", key_passphrase="${{ secrets.P }}"), secrets={"K": text, "P": "open"})
         self.assert_exit(result, 2)
         self.assert_says(result, "login as")     # it was read; the host does not know it
+
+
+class Rsa(SshCase):
+    """As cloud providers hand them out, to a server that takes no SHA-1."""
+    OPTIONS = ("PubkeyAcceptedAlgorithms rsa-sha2-512,rsa-sha2-256",)
+
+    def key(self, form, passphrase=""):
+        path = os.path.join(self.t.dir, f"rsa-{form}-{bool(passphrase)}")
+        subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-m", form, "-N", passphrase, "-f", path], check=True)
+        with open(path + ".pub", encoding="ascii") as f, open(os.path.join(self.server.folder, "authorized_keys"), "a", encoding="ascii") as out:
+            out.write(f.read())
+        return path
+
+    def test_an_rsa_key_logs_in(self):
+        for form, passphrase in (("RFC4716", ""), ("PEM", ""), ("PKCS8", ""), ("PEM", "open sesame"), ("PKCS8", "open sesame")):
+            with self.subTest(form=form, passphrase=passphrase):
+                with open(self.key(form, passphrase), encoding="ascii") as f:
+                    target = self.target(key=f.read(), **({"key_passphrase": passphrase} if passphrase else {}))
+                self.assert_exit(self.run_there(target), 0)
+
+    def test_an_encrypted_rsa_key_of_opensshs_own_format_says_the_way_out(self):
+        with open(self.key("RFC4716", "open sesame"), encoding="ascii") as f:
+            result = self.run_there(self.target(key=f.read(), key_passphrase="open sesame"))
+        if result.code != 0:    # a newer libssh2 signs by itself
+            self.assert_exit(result, 2)
+            self.assert_says(result, "ssh-keygen -p -m PEM")
+
+    def test_an_rsa_key_of_the_agent_logs_in(self):
+        path, sock = self.key("RFC4716"), os.path.join(self.t.dir, "agent")
+        agent = subprocess.Popen(["ssh-agent", "-D", "-a", sock], stdout=subprocess.DEVNULL)
+        try:
+            end = time.monotonic() + 20
+            while subprocess.run(["ssh-add", "-q", path], env={**os.environ, "SSH_AUTH_SOCK": sock}, stderr=subprocess.DEVNULL).returncode != 0:
+                self.assertLess(time.monotonic(), end)
+            self.assert_exit(self.run_there(self.target(without=("key",), agent=True), env={"SSH_AUTH_SOCK": sock}), 0)
+        finally:
+            agent.terminate()
+            agent.wait()
 
 
 class Hardened(Case):
