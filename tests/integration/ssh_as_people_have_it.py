@@ -256,6 +256,31 @@ class Sudo(Case):
                     self.assert_silent(result, not_words)
 
 
+class LoginShells(Case):
+    def test_other_login_shells_and_noisy_start_files_change_nothing(self):
+        shells = {name: shutil.which(program) for name, program in (("fishy", "fish"), ("cshy", "tcsh"), ("noisy", "bash"))}
+        if (why := Sshd.can_have_accounts()) or None in shells.values():
+            self.skipTest(why or "fish, tcsh or bash is missing")
+        # bash reads .bashrc under sshd only as the outermost shell.
+        with Sshd(accounts={name: Account("x", shell=shell) for name, shell in shells.items()}, options=["SetEnv SHLVL=0"]) as server:
+            for name, file in (("fishy", ".config/fish/config.fish"), ("cshy", ".cshrc"), ("noisy", ".bashrc")):
+                path = os.path.join(server.folder, f"home_{name}", file)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                with open(path, "w", encoding="ascii") as f:
+                    f.write("echo welcome\necho davit-0 x 1\nstty erase ^H\nfalse\n")
+                with self.subTest(user=name), Trial() as t:
+                    target = server.target(base=os.path.join(server.folder, f"home_{name}", "base"))
+                    target["ssh"]["user"] = name
+                    path = os.path.join(server.folder, f"home_{name}", "it's a \\ $HOME !file")
+                    steps = [{"apply": {"resources": [{"file": {"path": path, "content": "x"}}]}},
+                             {"run": {"command": ["sh", "-c", "printf '%s' \"$1\" >\"$2\"", "sh", "!a\\ '\"$`b", path + "2"], "undo": "none"}}]
+                    result = t.deploy({"targets": {"web": target}, "steps": steps})
+                    self.assert_exit(result, 0)
+                    self.assert_silent(result, "welcome")
+                    with open(path + "2", "rb") as f:
+                        self.assertEqual(f.read(), b"!a\\ '\"$`b")
+
+
 class Status(SshCase):
     def test_a_status_is_told_as_it_was_and_a_signal_only_where_one_can_have_been(self):
         for target in (self.target(), {"local": {}}):
