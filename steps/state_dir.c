@@ -59,6 +59,8 @@ int engine_state_hint(struct err *err, int code)
 {
 	if (code == ERR_PERMISSION)
 		return err_hint(err, code, "run it as the user that deploys from here, or name another folder by DAVIT_STATE");
+	if (code == ERR_NO_SPACE)
+		return err_hint(err, code, "free some space there, or name another folder by DAVIT_STATE");
 	return err_hint(err, code,
 	                "name another folder by DAVIT_STATE, or move what is broken away: `davit recover FILE --takeover` reads the targets");
 }

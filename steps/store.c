@@ -8,9 +8,10 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { STORE_FORMAT = 1, BUSY_MS = 10000, RESERVE_BYTES = 1 << 20, MAX_DOCUMENT = 16 << 20 };
+enum { STORE_FORMAT = 1, BUSY_MS = 10000, RESERVE_BYTES = 1 << 20, SHM_BYTES = 64 << 10, MAX_DOCUMENT = 16 << 20 };
 
 void (*store_after_write)(void);
 
@@ -44,6 +45,14 @@ void stmt_done(sqlite3_stmt **st)
 	*st = NULL;
 }
 
+/* SQLite tells of a full disk as an I/O error where the shared memory beside the journal cannot be made. */
+static bool disk_is_full(const struct store *s)
+{
+	struct statvfs v;
+	int reason = s->db ? sqlite3_system_errno(s->db) : 0;
+	return reason == ENOSPC || reason == EDQUOT || (statvfs(s->dir, &v) == 0 && v.f_bavail * v.f_frsize < SHM_BYTES);
+}
+
 int sql_fail(struct store *s, int rc, struct err *err, const char *what)
 {
 	int code = ERR_IO;
@@ -59,7 +68,12 @@ int sql_fail(struct store *s, int rc, struct err *err, const char *what)
 	case SQLITE_READONLY: code = ERR_PERMISSION; break;
 	default: break;
 	}
-	err_set(err, code, "%s in the journal '%s/journal.db': %s", what, s->dir, s->db ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc));
+	const char *why = s->db ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc);
+	if (code == ERR_IO && disk_is_full(s))
+		code = ERR_NO_SPACE;
+	err_set(err, code, "%s in the journal '%s/journal.db': %s%s", what, s->dir, code == ERR_NO_SPACE ? "no space left: " : "", why);
+	if (code == ERR_NO_SPACE)
+		err_hint(err, code, "free some space for '%s'", s->dir);
 	if (err)
 		err->foreign = rc;
 	return code;
