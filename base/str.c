@@ -112,7 +112,17 @@ static size_t utf8_sequence(const unsigned char *p, size_t left)
 
 bool str_is_utf8(const char *data, size_t len)
 {
+	static const uint64_t high_bits = 0x8080808080808080u;
 	for (size_t i = 0; i < len;) {
+		/* Most of it is ASCII: eight bytes at once. */
+		uint64_t eight;
+		for (; len - i >= sizeof(eight); i += sizeof(eight)) {
+			memcpy(&eight, data + i, sizeof(eight));
+			if ((eight & high_bits) != 0)
+				break;
+		}
+		if (i == len)
+			break;
 		size_t n = utf8_sequence((const unsigned char *)data + i, len - i);
 		if (n == 0)
 			return false;

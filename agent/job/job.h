@@ -17,6 +17,7 @@
 #include "agent/github/results.h"
 #include "agent/job/shell.h"
 #include "agent/job/token.h"
+#include "base/clock.h"
 #include "base/proc.h"
 #include "base/secret.h"
 
@@ -119,6 +120,8 @@ struct job {
 	struct record *current;
 	int counter;
 	struct log_stream log;
+	int64_t stamp_wall_ms;
+	char stamp[CLOCK_TEXT_SIZE];     /* of that moment */
 	enum result result;              /* RESULT_NONE: so far good */
 	json_t *outputs, *annotations;
 	char *environment_url;

@@ -130,11 +130,9 @@ static void send_block(struct job *j, const char *step_id, struct log_stream *lo
 	log->started = true;
 }
 
-static void append_text(struct job *j, const char *step_id, struct log_stream *log, const char *text, size_t len,
-			int64_t lines)
+static void append_text(struct job *j, const char *step_id, struct log_stream *log, const char *stamp,
+			const char *text, size_t len, int64_t lines)
 {
-	char stamp[CLOCK_TEXT_SIZE];
-	clock_rfc3339_ticks(clock_wall_ms(), stamp);
 	str_append(&log->block, stamp);
 	str_append_c(&log->block, ' ');
 	str_append_n(&log->block, text, len);
@@ -153,8 +151,13 @@ void record_write(struct job *j, struct record *r, const char *text, size_t len)
 	int64_t lines = 1;
 	for (const char *p = out; (p = memchr(p, '\n', out_len - (size_t)(p - out))) != NULL; p++)
 		lines++;
-	append_text(j, r->id, &r->log, out, out_len, lines);
-	append_text(j, NULL, &j->log, out, out_len, lines);
+	/* Of a thousand lines in a millisecond the first makes the text. */
+	int64_t now = clock_wall_ms();
+	if (now != j->stamp_wall_ms)
+		clock_rfc3339_ticks(now, j->stamp);
+	j->stamp_wall_ms = now;
+	append_text(j, r->id, &r->log, j->stamp, out, out_len, lines);
+	append_text(j, NULL, &j->log, j->stamp, out, out_len, lines);
 }
 
 void record_line(struct job *j, struct record *r, const char *fmt, ...)

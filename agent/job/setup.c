@@ -248,6 +248,9 @@ static int make_directories(struct job *j, struct err *err)
 		r = fs_mkdirs(AT_FDCWD, j->files, 0755, err);
 	if (r == 0)
 		r = fs_mkdirs(AT_FDCWD, event_dir, 0755, err);
+	/* Where an administrator chose a place that only others may make, the steps that use it say so. */
+	if (r == 0)
+		fs_mkdirs(AT_FDCWD, j->tools, 0755, NULL);
 	if (r == 0)
 		r = write_event(j, err);
 	if (r == 0)

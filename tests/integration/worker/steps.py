@@ -68,6 +68,10 @@ class Steps(unittest.TestCase):
         self.assertNotIn("never", run.log("broken"))
         self.assertIn("fromJson", run.messages("broken")[0][1])
 
+    def test_the_tool_cache_is_a_folder_that_exists(self):
+        run = self.house.run("- {name: asks, run: 'test -d \"$RUNNER_TOOL_CACHE\" && echo is there'}")
+        self.assertIn("is there", run.lines("asks"))
+
     def test_the_environment_has_its_layers(self):
         run = self.house.run('''
             - name: sets
