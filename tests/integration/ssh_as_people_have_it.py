@@ -71,6 +71,13 @@ class Settings(SshCase):
             with self.subTest(text=text):
                 self.assert_exit(self.run_there(self.target(host_key=text)), 0)
 
+    def test_a_deployment_connects_once(self):
+        for kind in ("ed25519", "ecdsa"):
+            with self.subTest(kind=kind):
+                before = self.server.log().count("Accepted publickey")
+                self.assert_exit(self.run_there(self.target(host_key=self.server.key_line(kind))), 0)
+                self.assertEqual(self.server.log().count("Accepted publickey"), before + 1)
+
     def test_a_line_that_is_no_key_is_refused_wherever_it_stands(self):
         result = self.run_there(self.target(host_key=self.server.key_line("ed25519") + "\nnonsense\n"))
         self.assert_exit(result, 2)
