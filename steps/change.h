@@ -3,7 +3,7 @@
  *
  * Record format 1 (JSON; unknown members are kept, a higher "format" is refused):
  *   {"format":1,"id":12,"step":3,"step_name":"secret-write","target":"web","kind":"file","path":"/opt/shop/.env",
- *    "action":"update","before":NODE,"after":NODE,"extra":{…},"secret":true,"summary":"…","state":"done"}
+ *    "step_id":"env","step_inputs":"…","action":"update","before":NODE,"after":NODE,"extra":{…},"secret":true,"summary":"…","state":"done"}
  *   NODE: {"type":"absent"} | {"type":"file","digest":"…","size":n,"mode":"0600","owner":"root","group":"root","mtime_ns":n}
  *       | {"type":"dir","mode":…,"owner":…,"group":…,"mtime_ns":n} | {"type":"link","link":"…"}
  *   Of a secret file the record has no digest and no size: the digest of what we wrote lies in the copy's undo/ID.after on
@@ -38,6 +38,7 @@ struct change {
 	int64_t id;                   /* 1.. in the deployment, in order of making; given by the store */
 	int step_index;
 	char *step, *target, *path, *summary;
+	char *step_id, *step_inputs;  /* the file's step: its id, and the digest of its inputs; NULL in old records */
 	enum change_kind kind;
 	enum change_action action;
 	enum change_state state;

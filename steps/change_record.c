@@ -20,6 +20,8 @@ const char *change_state_name(enum change_state s) { return state_names[s]; }
 void change_done(struct change *c)
 {
 	free(c->step);
+	free(c->step_id);
+	free(c->step_inputs);
 	free(c->target);
 	free(c->path);
 	free(c->summary);
@@ -70,6 +72,8 @@ json_t *change_record(const struct change *c)
 	json_object_set_new(o, "id", json_integer(c->id));
 	json_object_set_new(o, "step", json_integer(c->step_index));
 	set_text(o, "step_name", c->step);
+	set_text(o, "step_id", c->step_id);
+	set_text(o, "step_inputs", c->step_inputs);
 	set_text(o, "target", c->target);
 	set_text(o, "kind", change_kind_name(c->kind));
 	set_text(o, "path", c->path);
@@ -113,6 +117,8 @@ int change_from_record(const json_t *record, struct change *ret, struct err *err
 		.id = json_get_int(record, "id", 0),
 		.step_index = (int)json_get_int(record, "step", 0),
 		.step = xstrdup(json_get_string(record, "step_name")),
+		.step_id = xstrdup(json_get_string(record, "step_id")),
+		.step_inputs = xstrdup(json_get_string(record, "step_inputs")),
 		.target = xstrdup(target),
 		.path = xstrdup(path),
 		.summary = xstrdup(json_get_string(record, "summary")),

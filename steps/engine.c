@@ -340,6 +340,8 @@ int engine_load(struct engine *e, const json_t *deployment, const struct engine_
 		e->steps[i].index = (int)i;
 		e->step_count = i + 1;
 		r = load_step(e, &e->steps[i], json_array_get(steps, i), &faults, err);
+		if (r == 0)
+			engine_step_identity(e, &e->steps[i]);
 	}
 	if (r == 0 || r == ERR_INVALID) {
 		int bad = engine_faults(e, &faults, r == 0 ? err : NULL);

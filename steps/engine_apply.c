@@ -281,6 +281,10 @@ int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, 
 	for (size_t i = 0; i < plan->count; i++) {
 		plan->changes[i].state = CHANGE_INTENT;
 		plan->changes[i].step_index = s->index;
+		free(plan->changes[i].step_id);
+		free(plan->changes[i].step_inputs);
+		plan->changes[i].step_id = xstrdup(s->id);
+		plan->changes[i].step_inputs = xstrdup(s->identity);
 	}
 	int r = store_changes_add(e->store, e->id, plan->changes, plan->count, err);
 	if (r < 0)
@@ -341,8 +345,8 @@ static int add_step_record(struct engine *e, struct estep *s, struct err *err)
 	json_t *targets = json_array();
 	for (size_t i = 0; i < s->target_count; i++)
 		json_array_append_new(targets, json_string(s->etargets[i]->name));
-	_cleanup_json_ json_t *doc = json_pack("{s:i, s:s, s:s, s:s, s:o, s:s, s:I}", "index", s->index, "step", s->type->name, "id", s->id, "name",
-	                                       s->display, "target", targets, "state", "preparing", "started_ms", (json_int_t)clock_wall_ms());
+	_cleanup_json_ json_t *doc = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:s, s:I}", "index", s->index, "step", s->type->name, "id", s->id, "name",
+	                                       s->display, "inputs", s->identity, "target", targets, "state", "preparing", "started_ms", (json_int_t)clock_wall_ms());
 	return store_step_add(e->store, e->id, s->index, doc, err);
 }
 

@@ -151,7 +151,7 @@ static json_t *digest_input(const struct engine *e, const struct field_table *ta
 }
 
 /* What a step was told, defaults left out: a gate's checks and a command's timeout are as much of a plan as a file's content. */
-static json_t *digest_step(const struct engine *e, const struct estep *s)
+json_t *engine_digest_step(const struct engine *e, const struct estep *s)
 {
 	json_t *o = json_pack("{s:s}", "step", s->type->name), *targets = json_array();
 	for (size_t i = 0; i < s->target_count; i++)
@@ -190,7 +190,7 @@ void engine_make_digest(struct engine *e)
 	copy_decisions(e, root);
 	for (size_t i = 0; i < e->step_count; i++) {
 		struct estep *s = &e->steps[i];
-		json_array_append_new(steps, digest_step(e, s));
+		json_array_append_new(steps, engine_digest_step(e, s));
 		for (size_t j = 0; j < s->target_count; j++)
 			for (size_t k = 0; k < s->plans[j].count; k++)
 				json_array_append_new(changes, digest_change(&s->plans[j].changes[k]));

@@ -24,6 +24,7 @@ struct estep {
 	const struct step_type *type;
 	int index;
 	char *id, *display;
+	char identity[65];                 /* of what the file says, before outputs are put in */
 	json_t *input;
 	struct arena arena;
 	void *typed;
@@ -58,6 +59,7 @@ struct engine {
 	bool no_space;                     /* a change could not be taken back for want of space on its target */
 	bool undo_stopped;                 /* by a second SIGINT */
 	bool fenced;
+	bool from_file;                    /* the steps come from a file given now, not from what was sealed */
 	int only_step;                     /* a job's step undoes its own changes only; -1: all */
 	int64_t undo_deadline;             /* mono ms; 0: not begun */
 	char digest[65];
@@ -96,6 +98,7 @@ void engine_plans_are_stale(struct engine *e);
 int engine_baseline(struct engine *e, struct err *err);
 /* engine_digest.c: of the plans made, into e->digest. */
 void engine_make_digest(struct engine *e);
+json_t *engine_digest_step(const struct engine *e, const struct estep *s);
 json_t *engine_plan_json(const struct engine *e);
 /* All faults as one error. */
 int engine_faults(struct engine *e, struct faults *faults, struct err *err);
@@ -170,8 +173,13 @@ int engine_load_history(struct engine *e, struct err *err);
 int engine_recover_from_targets(const struct engine_recover_options *ro, const struct engine_options *o, struct engine_result *ret,
                                 struct err *err);
 
-/* The copies' changes into the journal, where it has none yet. */
+/* ---- engine_import.c ---- */
+/* The copies' changes into the journal, where it has none yet. ERR_CONFLICT: what a copy says does not match the file; then it is held. */
 int engine_import_changes(struct engine *e, struct err *err);
+/* What tells a step from another one: its type, its targets and its inputs, as digest; no secrets. */
+void engine_step_identity(struct engine *e, struct estep *s);
+/* Are the file's steps those that ran (the journal's list)? ERR_CONFLICT. */
+int engine_check_steps(struct engine *e, const json_t *steps, struct err *err);
 
 /* ---- engine_report.c ---- */
 json_t *engine_report(struct engine *e);

@@ -26,7 +26,7 @@ static int read_sealed(struct store *s, const char *id, json_t **ret, struct err
 	return r < 0 ? r : json_parse(str_peek(&text), text.len, MAX_SEALED, ret, err);
 }
 
-static int find_object(const json_t *doc, const struct engine_options *o, const json_t *given, json_t **ret, struct err *err)
+static int find_object(const json_t *doc, const struct engine_options *o, const json_t *given, json_t **ret, bool *ret_given, struct err *err)
 {
 	const char *id = json_get_string(doc, "id");
 	_cleanup_json_ json_t *object = NULL;
@@ -34,6 +34,7 @@ static int find_object(const json_t *doc, const struct engine_options *o, const 
 	const json_t *other = given ? given : o->deployment;
 	if (r < 0 && other) {
 		object = json_deep_copy(other);
+		*ret_given = true;
 		r = 0;
 	}
 	if (r == ERR_NOT_FOUND) {
@@ -86,6 +87,7 @@ int engine_resume(struct engine *e, const json_t *doc, const struct engine_optio
 {
 	_cleanup_json_ json_t *object = NULL, *fresh = NULL;
 	const char *id = json_get_string(doc, "id");
+	bool from_file = false;
 	int fd = -1;
 	int r = owner_claim(o->store, id, &fd, err);
 #if SIM_MUTANT == 1
@@ -100,7 +102,7 @@ int engine_resume(struct engine *e, const json_t *doc, const struct engine_optio
 	if (r == 0 && !in_job && job_goes_on(fresh))
 		r = err_set(err, ERR_LOCKED, "the job of the deployment %s is still running", id);
 	if (r == 0)
-		r = find_object(fresh, o, given, &object, err);
+		r = find_object(fresh, o, given, &object, &from_file, err);
 	if (r == 0)
 		r = engine_load(e, object, o, err);
 	if (r < 0) {
@@ -109,6 +111,7 @@ int engine_resume(struct engine *e, const json_t *doc, const struct engine_optio
 	}
 	e->owner_fd = fd;
 	e->recorded = true;
+	e->from_file = from_file;
 	e->doc = TAKE(fresh);
 	e->state = engine_state_of(e->doc);
 	e->from_copy = json_get_bool(e->doc, "from_copy", false);
@@ -257,11 +260,31 @@ int engine_settle_by_looking(struct engine *e, struct err *err)
 
 /* ---- one deployment ---- */
 
+/* The undo of a step that never ran is worse than none. */
+static int not_these_steps(struct engine *e, struct err *err)
+{
+	char line[ERR_FRAME_SIZE];
+	_cleanup_json_ json_t *steps = NULL;
+	struct err why = ERR_INIT;
+	int r = e->from_file ? store_step_list(e->store, e->id, &steps, &why) : 0;
+	if (r == 0 && e->from_file)
+		r = engine_check_steps(e, steps, &why);
+	if (r == 0)
+		return 0;
+	_cleanup_free_ char *reason = xstrdup(err_line(&why, line, sizeof(line)));
+	engine_hold(e, reason, NULL);
+	err_set(err, r, "%s", reason);
+	return err_hint(err, r, "nothing was undone: davit rollback %s --file FILE with the file as it was, or davit unlock %s.%s --accept", e->id,
+	                e->name, e->environment);
+}
+
 int engine_undo_and_decide(struct engine *e, int recorded_status, struct err *err)
 {
 	char line[ERR_FRAME_SIZE];
 	struct err why = ERR_INIT;
 	engine_past_cancel(e);
+	if (not_these_steps(e, err) < 0)
+		return 4;
 	if (engine_set_state(e, DEPLOYMENT_UNDOING, NULL, &why) < 0)
 		engine_say(e, "warning", "%s", err_line(&why, line, sizeof(line)));
 	int r = engine_undo(e, err);

@@ -86,49 +86,6 @@ static int check_targets(struct engine *e, const json_t *record, struct err *err
 	return 0;
 }
 
-static int compare_ids(const void *a, const void *b)
-{
-	int64_t x = ((const struct change *)a)->id, y = ((const struct change *)b)->id;
-	return x < y ? -1 : x > y;
-}
-
-int engine_import_changes(struct engine *e, struct err *err)
-{
-	_cleanup_(plan_done) struct plan all = { 0 }, known = { 0 };
-	int r = store_change_list(e->store, e->id, &known, err);
-	if (r < 0 || known.count > 0)
-		return r;
-	for (size_t i = 0; i < e->target_count; i++) {
-		_cleanup_(plan_done) struct plan one = { 0 };
-		if (!e->targets[i].locked)
-			continue;
-		r = lock_read_changes(&e->targets[i].t->view, e->targets[i].t->lock_dir, &one, err);
-		if (r < 0)
-			return r;
-		for (size_t k = 0; k < one.count; k++) {
-			all.changes = xgrow(all.changes, &all.cap, all.count + 1, sizeof(all.changes[0]));
-			all.changes[all.count++] = one.changes[k];
-		}
-		one.count = 0;      /* they are in `all` now */
-	}
-	if (all.count == 0)
-		return 0;
-	qsort(all.changes, all.count, sizeof(all.changes[0]), compare_ids);
-	for (size_t i = 0; i < all.count; i++) {
-		int index = all.changes[i].step_index;
-		if (index < 0 || (size_t)index >= e->step_count)
-			continue;
-		/* Whether a change was made is seen on the target only: its step counts as begun. */
-		e->steps[index].begun = true;
-		_cleanup_json_ json_t *doc = json_pack("{s:i, s:s, s:s, s:s, s:b, s:s}", "index", index, "step", e->steps[index].type->name, "id",
-		                                       e->steps[index].id, "name", e->steps[index].display, "begun", 1, "state", "running");
-		r = store_step_add(e->store, e->id, index, doc, err);
-		if (r < 0)
-			return r;
-	}
-	return store_changes_import(e->store, e->id, &all, err);
-}
-
 static int record_here(struct engine *e, const json_t *record, struct err *err)
 {
 	_cleanup_json_ json_t *known = NULL;

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_RECORD = 64 << 10, MAX_MARK = 256, MAX_COPY = 64 << 20, TAKE_TRIES = 5 };
+enum { MAX_RECORD = 64 << 10, MAX_MARK = 256, MAX_ID = 64, MAX_COPY = 64 << 20, TAKE_TRIES = 5 };
 
 /* ---- records ---- */
 
@@ -150,6 +150,12 @@ static int make_inside(struct target *t, const char *former_name, struct err *er
 	return target_do(t, ops, ARRAY_SIZE(ops) - (former_name == NULL), err);
 }
 
+bool lock_id_is_sound(const char *id)
+{
+	size_t len = strspn(id, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_");
+	return len > 0 && len <= MAX_ID && id[len] == '\0';
+}
+
 /* read: what reading the text gave. */
 static int parse_record(const struct view *v, const char *path, int read, const struct str *text, json_t **ret, struct err *err)
 {
@@ -163,6 +169,12 @@ static int parse_record(const struct view *v, const char *path, int read, const 
 	if (format > LOCK_FORMAT)
 		return err_set(err, ERR_UNSUPPORTED, "the lock '%s' on '%s' has format %" PRId64 "; this program reads up to %d", path, v->name,
 		               format, LOCK_FORMAT);
+	/* It becomes part of names here. */
+	const char *id = json_get_string(record, "deployment");
+	if (id && !lock_id_is_sound(id)) {
+		err_set(err, ERR_PROTOCOL, "the lock '%s' on '%s' names a deployment by what is no id", path, v->name);
+		return err_hint(err, ERR_PROTOCOL, "no davit wrote that: look at '%s' on '%s', and remove it if nothing is deployed there", path, v->name);
+	}
 	*ret = TAKE(record);
 	return 0;
 }
@@ -542,6 +554,8 @@ static bool same_file(int fd, const char *path)
 
 int owner_claim(const struct store *s, const char *id, int *ret_fd, struct err *err)
 {
+	if (!lock_id_is_sound(id))
+		return err_set(err, ERR_INVALID, "what should be a deployment's id is none");
 	_cleanup_free_ char *path = xasprintf("%s/owners/%s", store_dir(s), id);
 	for (int i = 0; i < 10; i++) {
 		_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);

@@ -15,6 +15,9 @@ enum { LOCK_FORMAT = 1, LOCK_TOKEN_DIGITS = 32, LOCK_TICK_MS = 10000, LOCK_STAND
 json_t *lock_record(const struct store *s, const json_t *deployment, const json_t *former);
 char *lock_dir_of(const struct view *v, const char *name, const char *environment);
 
+/* Letters, digits, - and _: it becomes part of paths, on this side too. */
+bool lock_id_is_sound(const char *id);
+
 /* Takes the lock: t->lock_dir and t->token are set when it is ours. ERR_LOCKED: *ret_holder is the other one's record (the caller's). */
 int lock_take(struct target *t, const char *lock_dir, const json_t *record, json_t **ret_holder, struct err *err);
 /* ERR_NOT_FOUND: free. ERR_UNSUPPORTED: of a newer format. */

@@ -190,7 +190,7 @@ static void make_deployment(struct scenario *sc)
 		add_step(steps, change_step(used, sc), sc->target_count, false);
 	if (sim_below(2) == 0) {
 		sc->has_release = true;
-		add_step(steps, json_pack("{s:s, s:{s:{s:s, s:s}}}", "step", "release", "input", "files", "version", "the new one", "index", "html"),
+		add_step(steps, json_pack("{s:s, s:{s:s, s:{s:s, s:s}}}", "step", "release", "input", "path", "/app", "files", "version", "the new one", "index", "html"),
 		         sc->target_count, true);
 		if (sim_below(3) != 0) {
 			sc->has_restart = true;

@@ -400,6 +400,122 @@ static void another_machine_recovers_from_the_targets_alone(void **state)
 	assert_old_world();
 }
 
+/* The journal is lost; what `meddle` made of the copy's first record is all that another machine has. */
+static void take_over_from(void (*meddle)(json_t *record), const char *steps, struct engine_result *result, struct err *err)
+{
+	_cleanup_free_ char *copy = xasprintf("%s/base/open/shop.production/changes.jsonl", dir);
+	_cleanup_(str_done) struct str text = STR_INIT(1 << 20), changed = STR_INIT(1 << 20);
+	deploy_and_die("rollback");
+	store_close(store);
+	assert_int_equal(fs_remove_tree(AT_FDCWD, state_dir, NULL), 0);
+	assert_int_equal(store_open(state_dir, NULL, &store, NULL), 0);
+	assert_int_equal(fs_read(AT_FDCWD, copy, 1 << 19, &text, NULL), 0);
+	bool met = false;
+	for (const char *at = str_peek(&text), *end; *at; at = *end ? end + 1 : end) {
+		end = strchrnul(at, '\n');
+		_cleanup_json_ json_t *record = NULL;
+		if (json_parse(at, (size_t)(end - at), 1 << 19, &record, NULL) == 0 && !met && json_get_string(record, "kind")) {
+			if (meddle)
+				meddle(record);
+			met = true;
+		}
+		_cleanup_free_ char *line = record ? json_text(record) : xstrdup("");
+		str_appendf(&changed, "%s\n", line);
+	}
+	assert_true(met);
+	assert_int_equal(fs_write_atomic(AT_FDCWD, copy, str_peek(&changed), changed.len, 0600, NULL), 0);
+	struct engine_options o = options();
+	_cleanup_json_ json_t *d = deployment("rollback", steps);
+	struct engine_recover_options r = { .deployment = d, .takeover = true, .takeover_after_ms = 50 };
+	assert_int_equal(engine_recover(&r, &o, result, err), 0);
+}
+
+static void of_another_target(json_t *record)
+{
+	json_object_set_new(record, "target", json_string("other"));
+}
+
+static void of_another_path(json_t *record)
+{
+	json_object_set_new(record, "path", json_string("/etc/davit-victim"));
+}
+
+static void of_a_path_around_a_corner(json_t *record)
+{
+	_cleanup_free_ char *path = xasprintf("%s/../../../etc/davit-victim", json_get_string(record, "path"));
+	json_object_set_new(record, "path", json_string(path));
+}
+
+static void of_a_further_path(json_t *record)
+{
+	json_object_set_new(record, "extra", json_pack("{s:s}", "manifest", "/etc/davit-victim"));
+}
+
+static void of_another_step(json_t *record)
+{
+	json_object_set_new(record, "step_name", json_string("stuck"));
+}
+
+static void of_no_step(json_t *record)
+{
+	json_object_set_new(record, "step", json_integer(77));
+}
+
+static void of_other_inputs(json_t *record)
+{
+	json_object_set_new(record, "step_inputs", json_string("0123"));
+}
+
+static void of_a_number_twice(json_t *record)
+{
+	json_object_set_new(record, "id", json_integer(0));
+}
+
+static void a_copy_speaks_for_its_own_target_steps_and_paths_only(void **state)
+{
+	(void)state;
+	static const struct { void (*meddle)(json_t *record); const char *said; } cases[] = {
+		{ of_another_target, "another target" }, { of_another_path, "path" }, { of_a_path_around_a_corner, "path" },
+		{ of_a_further_path, "further path" }, { of_another_step, "not of the step" }, { of_no_step, "the file does not have" },
+		{ of_other_inputs, "other inputs" }, { of_a_number_twice, "no number" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_(engine_result_done) struct engine_result result = { 0 }, accepted = { 0 };
+		struct err err = ERR_INIT;
+		char line[ERR_FRAME_SIZE];
+		tear_down(state);
+		assert_int_equal(set_up(state), 0);
+		make_old_world();
+		take_over_from(cases[i].meddle, steps_text, &result, &err);
+		assert_int_equal(result.exit_status, 4);
+		assert_int_equal(result.state, DEPLOYMENT_HELD);
+		assert_non_null(strstr(err_line(&err, line, sizeof(line)), cases[i].said));
+		assert_file("a", "new a");
+		/* The way out that is printed. */
+		struct engine_options o = options();
+		_cleanup_json_ json_t *d = deployment("rollback", steps_text);
+		o.deployment = d;
+		assert_int_equal(engine_unlock("shop.production", false, true, &o, &accepted, NULL), 0);
+		assert_int_equal(accepted.exit_status, 0);
+	}
+}
+
+static void the_undo_of_a_step_that_never_ran_is_not_run(void **state)
+{
+	(void)state;
+	_cleanup_(engine_result_done) struct engine_result result = { 0 };
+	_cleanup_free_ char *moved_on = xstrdup(steps_text);
+	char *text = strstr(moved_on, "new a");
+	assert_non_null(text);
+	text[0] = 'N';
+	struct err err = ERR_INIT;
+	make_old_world();
+	take_over_from(NULL, moved_on, &result, &err);
+	assert_int_equal(result.exit_status, 4);
+	assert_int_equal(result.state, DEPLOYMENT_HELD);
+	assert_file("a", "new a");
+}
+
 static void interrupt(void)
 {
 	raise(SIGINT);
@@ -592,6 +708,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(what_a_dead_process_left_is_undone_by_recover, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_next_deployment_first_undoes_what_a_dead_one_left, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(another_machine_recovers_from_the_targets_alone, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_copy_speaks_for_its_own_target_steps_and_paths_only, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_undo_of_a_step_that_never_ran_is_not_run, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_first_cancel_counts_although_another_deployment_was_recovered_before, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_cancel_takes_everything_back_and_says_130, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_cancel_before_the_first_change_gives_the_locks_back, set_up, tear_down),
