@@ -97,7 +97,8 @@ static int run_step(const char *name, struct deploy_session *session, const stru
 	}
 	if (plan)
 		r = engine_plan(deployment, &session->options, &result, err);
-	else if (in->job.present)
+	/* What only looks, or works on this side alone (checkout), needs no lock and leaves nothing to decide. */
+	else if (in->job.present || (!step_find(name)->changes && !step_find(name)->joins))
 		r = engine_job_step(deployment, &session->options, &result, err);
 	else
 		r = engine_deploy(deployment, &session->options, &result, err);

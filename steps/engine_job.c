@@ -276,7 +276,7 @@ int engine_job_step(const json_t *deployment, const struct engine_options *o, st
 	if (r == 0)
 		r = engine_validate(&e, err);
 	int status = r < 0 ? 2 : 0;
-	int found = r == 0 ? find_job(o, &doc, err) : r;
+	int found = r < 0 ? r : o->job_key != NULL ? find_job(o, &doc, err) : ERR_NOT_FOUND;
 	bool changes_nothing = r == 0 && !needs_deployment(&e);
 	if (changes_nothing && (found != 0 || !e.steps[0].type->joins || !may_join(doc, true))) {
 		if (err)

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -68,7 +69,8 @@ static int walk(struct str *way, struct err *err)
 		if (start == end)
 			return 0;
 		if (lstat(part, &st) < 0)
-			return errno == ENOENT ? 0 : err_errno(err, errno, "look at %s", part);
+			return errno == ENOENT ? 0 : errno == ENOTDIR ? err_set(err, ERR_IO, "look at %s: %s", part, strerror(errno))
+								    : err_errno(err, errno, "look at %s", part);
 		int r = look_at(part, &st, err);
 		if (r < 0)
 			return r;
