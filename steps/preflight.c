@@ -43,6 +43,11 @@ static void check_secrets(const struct preflight_in *in, struct faults *faults)
 	}
 }
 
+static void missing(const struct step_context *c, struct faults *faults)
+{
+	check_secrets(c->input, faults);
+}
+
 /* "2G", "500M", bytes. */
 static bool parse_size(const char *text, int64_t *ret)
 {
@@ -323,5 +328,6 @@ const struct step_type preflight_step = {
 	.input_size = sizeof(struct preflight_in),
 	.describe = describe,
 	.validate = validate,
+	.missing = missing,
 	.check = check,
 };

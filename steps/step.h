@@ -3,6 +3,7 @@
  * | member   | receives                    | touches  | promises                                                        | NULL    |
  * | describe | typed input                 | nothing  | one sentence that a person can approve; secrets left out         | the name |
  * | validate | typed input                 | nothing  | rules that a schema cannot say; all faults, each with its pointer | none   |
+ * | missing  | input (and what was handed over) | nothing | faults that check finds too, for when other faults end it before     | none    |
  * | check    | input, read-only targets    | reads    | all that can be known before the first change, all faults at once | none   |
  * | begin    | input, before anything is connected | local files | may start reading in the background what the plan will need | none |
  * | plan     | input, one read-only target | reads    | the changes, from and to; none means already so                  | none    |
@@ -79,6 +80,7 @@ struct step_type {
 	                                      undo runs again, a notice about the decision */
 	void (*describe)(const struct step_context *c, struct str *out);
 	void (*validate)(const struct step_context *c, struct faults *faults);
+	void (*missing)(const struct step_context *c, struct faults *faults);
 	int (*check)(const struct step_context *c, struct faults *faults, struct err *err);
 	/* end: waits for what begin started, or stops it; after it nothing of begin's is left. Called in any case. */
 	void (*begin)(const struct step_context *c);

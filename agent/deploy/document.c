@@ -28,6 +28,9 @@ struct reader {
 	json_t *root;                      /* resolved */
 	bool text_values;
 	struct strv target_names;
+	/* Steps that may lack something: asked once all are read, if there are faults. */
+	struct lacking { struct step_context context; char *pointer; } *lacking;
+	size_t lacking_count, lacking_cap;
 };
 
 /* ---- targets ---- */
@@ -133,9 +136,13 @@ static void check_input(struct reader *r, const struct step_type *type, const js
 	if (fields_read(type->inputs, input, r->d->yaml, str_peek(pointer), r->text_values, &r->d->arena, typed, &r->faults,
 	                &ignored) < 0 && r->faults.count == before)
 		faults_add(&r->faults, r->d->yaml, str_peek(pointer), "%s", ignored.frames[0].text);
+	struct step_context context = { .type = type, .input = typed, .input_json = input };
+	if (type->missing != NULL && r->faults.count == before) {
+		r->lacking = xgrow(r->lacking, &r->lacking_cap, r->lacking_count + 1, sizeof(*r->lacking));
+		r->lacking[r->lacking_count++] = (struct lacking){ context, xstrdup(str_peek(pointer)) };
+	}
 	if (type->validate == NULL || r->faults.count != before)
 		return;
-	struct step_context context = { .type = type, .input = typed, .input_json = input };
 	before = r->faults.count;
 	type->validate(&context, &r->faults);
 	lift_faults(r, before, pointer);
@@ -428,6 +435,9 @@ static void reader_done(struct reader *r)
 	faults_done(&r->faults);
 	json_decrefp(&r->root);
 	strv_done(&r->target_names);
+	for (size_t i = 0; i < r->lacking_count; i++)
+		free(r->lacking[i].pointer);
+	free(r->lacking);
 }
 
 static const char *relative_to(const char *root, const char *path)
@@ -437,6 +447,18 @@ static const char *relative_to(const char *root, const char *path)
 }
 
 /* ERR_INVALID when there are faults; more than one are listed, not joined to one line. */
+/* Other faults end it here, before a step's own check: what is missing is told with them, all at once. */
+static void name_what_is_missing(struct reader *r)
+{
+	for (size_t i = 0; r->faults.count > 0 && i < r->lacking_count; i++) {
+		struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
+		size_t before = r->faults.count;
+		str_append(&pointer, r->lacking[i].pointer);
+		r->lacking[i].context.type->missing(&r->lacking[i].context, &r->faults);
+		lift_faults(r, before, &pointer);
+	}
+}
+
 static int faults_end(struct reader *r, const char *what, json_t **ret_faults, struct err *err)
 {
 	if (r->faults.count == 0)
@@ -473,6 +495,7 @@ int deploy_document_read(const char *path, const struct deploy_values *values, s
 	if (r < 0)
 		return r;
 	read_body(&reader, raw);
+	name_what_is_missing(&reader);
 	r = faults_end(&reader, path, ret_faults, err);
 	if (r < 0)
 		return err_hint(err, r, "mend what is listed above; `davit schema deployment` shows the form");
