@@ -6,6 +6,7 @@
 #include "agent/cli.h"
 #include "agent/commands.h"
 #include "agent/deploy/document.h"
+#include "agent/deploy/find.h"
 #include "agent/deploy/kept.h"
 #include "agent/deploy/session.h"
 #include "agent/step_input.h"
@@ -73,7 +74,7 @@ static int decision_end(struct decision *d, int r, bool started)
 	return status;
 }
 
-static void say_nothing_done(struct decision *d, const char *line)
+static void say(struct decision *d, const char *line)
 {
 	if (!d->session.json)
 		d->session.options.report(d->session.options.report_context, "info", line);
@@ -162,6 +163,45 @@ static bool input_true(const struct decision *d, const char *name)
 	return json_is_true(json_object_get(d->in.input, name)) || (text != NULL && strcmp(text, "true") == 0);
 }
 
+/* Which deployment an id, its beginning or "last" means. One that was refused changed nothing that could be taken back. */
+static int find_meant(struct decision *d, const char **id, json_t **ret)
+{
+	int r = deploy_find(d->session.store, *id, ret, &d->err);
+	if (r < 0)
+		return r;
+	const char *state = json_get_string(*ret, "state");
+	*id = json_get_string(*ret, "id");
+	if (state == NULL || strcmp(state, "refused") != 0)
+		return 0;
+	r = err_set(&d->err, ERR_REFUSED, "the deployment %s was refused: nothing was changed, nothing is taken back", *id);
+	return err_hint(&d->err, r, "`davit history` shows which one is live");
+}
+
+/* What the rollback of a committed deployment did, and what nobody should believe that it did. */
+static void say_switched(struct decision *d)
+{
+	json_t *made _cleanup_json_ = NULL;
+	struct err ignored = ERR_INIT;
+	if (d->result.id == NULL || d->result.state != DEPLOYMENT_COMMITTED || deploy_find(d->session.store, d->result.id, &made, &ignored) < 0 ||
+	    deploy_describe(d->session.store, made, &ignored) < 0)
+		return;
+	const char *from = json_get_string(made, "from"), *to = json_get_string(made, "release"), *kind = json_get_string(made, "kind");
+	if (from == NULL || to == NULL || strcmp(kind, "rollback") != 0)
+		return;
+	_cleanup_free_ char *line = xasprintf("switched from %s to %s; not taken back: files, secrets and what commands did%s", from, to,
+	                                      d->session.options.data ? "" : ", and data (--data restores snapshots)");
+	say(d, line);
+}
+
+static void name_releases(struct decision *d)
+{
+	const json_t *deployment = d->session.options.deployment;
+	_cleanup_free_ char *names = deploy_known_releases(d->session.store, json_get_string(deployment, "name"),
+	                                                   json_get_string(deployment, "environment"));
+	if (*names != '\0')
+		err_hint(&d->err, d->err.code, "releases that were valid before: %s", names);
+}
+
 int cmd_rollback(int argc, char **argv)
 {
 	struct decision d = { .err = ERR_INIT };
@@ -206,11 +246,18 @@ int cmd_rollback(int argc, char **argv)
 		r = err_set(&d.err, ERR_INVALID, "an id and --to exclude each other");
 		err_hint(&d.err, r, "an id is the deployment to take back, --to the release to go to");
 	}
+	json_t *meant _cleanup_json_ = NULL;
+	if (r >= 0 && id != NULL)
+		r = find_meant(&d, &id, &meant);
 	if (r >= 0)
 		r = read_way_back(&d, file, id, to, path, &document, &kept);
 	if (r < 0)
 		return decision_end(&d, r, false);
 	r = engine_rollback(id, to, d.values.secrets, &d.session.options, &d.result, &d.err);
+	if (r >= 0 && d.result.exit_status == 0)
+		say_switched(&d);
+	if (r >= 0 && to != NULL && d.result.exit_status == 2)
+		name_releases(&d);
 	return decision_end(&d, r, true);
 }
 
@@ -233,6 +280,7 @@ int cmd_recover(int argc, char **argv)
 		"Finishes or undoes what a dead process left: every such deployment of this host, or the one named.", options, 0, 1 };
 	struct cli_rest rest;
 	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
+	json_t *last _cleanup_json_ = NULL;
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
 		return status;
@@ -256,6 +304,8 @@ int cmd_recover(int argc, char **argv)
 			recover.deployment = deploy_document_deployment(document);
 	} else if (rest.count > 0) {
 		recover.id = rest.words[0];
+		if (strcmp(recover.id, "last") == 0 && (r = deploy_find(d.session.store, "last", &last, &d.err)) >= 0)
+			recover.id = json_get_string(last, "id");
 	}
 	if (r >= 0 && takeover && recover.deployment == NULL) {
 		r = err_set(&d.err, ERR_INVALID, "--takeover needs the deployment file, which names the targets");
@@ -264,13 +314,21 @@ int cmd_recover(int argc, char **argv)
 	if (r >= 0) {
 		r = engine_recover(&recover, &d.session.options, &d.result, &d.err);
 		if (r >= 0 && d.result.exit_status == 0 && d.result.id == NULL)
-			say_nothing_done(&d, "nothing is left undecided");
+			say(&d, "nothing is left undecided");
 	} else {
 		d.result.exit_status = -1;
 	}
 	strv_done(&vars);
 	strv_done(&inputs);
 	return decision_end(&d, r, d.result.exit_status != -1);
+}
+
+/* For the history: it was not the gate that found this version good. */
+static void note_accepted(struct decision *d)
+{
+	json_t *members _cleanup_json_ = json_pack("{s:b}", "accepted", 1);
+	struct err ignored = ERR_INIT;
+	store_deployment_set(d->session.store, d->result.id, members, &ignored);
 }
 
 int cmd_unlock(int argc, char **argv)
@@ -297,8 +355,10 @@ int cmd_unlock(int argc, char **argv)
 	if (r < 0)
 		return decision_end(&d, r, false);
 	r = engine_unlock(rest.words[0], yes, accept, &d.session.options, &d.result, &d.err);
+	if (r >= 0 && accept && d.result.id != NULL && d.result.state == DEPLOYMENT_COMMITTED)
+		note_accepted(&d);
 	if (r >= 0 && d.result.exit_status == 0 && d.result.id == NULL)
-		say_nothing_done(&d, "nothing is locked or open there");
+		say(&d, "nothing is locked or open there");
 	return decision_end(&d, r, true);
 }
 

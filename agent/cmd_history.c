@@ -5,6 +5,7 @@
 
 #include "agent/cli.h"
 #include "agent/commands.h"
+#include "agent/deploy/find.h"
 #include "agent/report/report.h"
 #include "base/log.h"
 #include "steps/engine.h"
@@ -75,8 +76,12 @@ int cmd_history(int argc, char **argv)
 		deployments = json_array();
 	size_t i;
 	json_t *deployment;
-	json_array_foreach(deployments, i, deployment)
+	json_array_foreach(deployments, i, deployment) {
+		if (deploy_describe(store, deployment, &err) < 0)
+			return fail(&err);
 		make_readable(deployment);
+	}
+	deploy_mark_live(deployments);
 	if (cli_json()) {
 		_cleanup_free_ char *text = json_pretty(deployments);
 		report_print_masked(text, stdout);
@@ -84,34 +89,6 @@ int cmd_history(int argc, char **argv)
 		report_print_history(deployments, log_colours(STDOUT_FILENO), stdout);
 	}
 	return 0;
-}
-
-/* A unique beginning of an id is enough, "last" is the newest. */
-static int find_deployment(struct store *store, const char *word, json_t **ret, struct err *err)
-{
-	json_t *all _cleanup_json_ = NULL;
-	struct store_filter filter = { .limit = 1000 };
-	int r = store_deployment_get(store, word, ret, err);
-	if (r != ERR_NOT_FOUND)
-		return r;
-	r = store_deployment_list(store, &filter, &all, err);
-	if (r < 0)
-		return r;
-	size_t i;
-	json_t *d, *found = strcmp(word, "last") == 0 ? json_array_get(all, 0) : NULL;
-	int matches = found != NULL;
-	json_array_foreach(all, i, d) {
-		if (strcmp(word, "last") == 0 || !str_starts(json_get_string(d, "id"), word))
-			continue;
-		found = d;
-		matches++;
-	}
-	if (matches == 1) {
-		*ret = json_incref(found);
-		return 0;
-	}
-	r = err_set(err, ERR_INVALID, matches ? "'%s' begins several deployments' ids" : "no deployment is called '%s'", word);
-	return err_hint(err, r, "`davit history` lists them");
 }
 
 static json_t *changes_as_json(const struct plan *plan)
@@ -130,7 +107,10 @@ static int read_report(struct store *store, const char *word, json_t **ret, stru
 {
 	json_t *deployment _cleanup_json_ = NULL, *steps _cleanup_json_ = NULL, *events _cleanup_json_ = NULL;
 	struct plan changes _cleanup_(plan_done) = { 0 };
-	int r = find_deployment(store, word, &deployment, err);
+	int r = deploy_find(store, word, &deployment, err);
+	if (r < 0)
+		return r;
+	r = deploy_describe(store, deployment, err);
 	if (r < 0)
 		return r;
 	make_readable(deployment);

@@ -396,6 +396,14 @@ int engine_settled_by_undo(int r, struct err *err)
 	return ERR_NETWORK;
 }
 
+static bool changes_nothing(const struct estep *s)
+{
+	for (size_t i = 0; s->plans != NULL && i < s->target_count; i++)
+		if (s->plans[i].count > 0)
+			return false;
+	return s->plans != NULL && s->target_count > 0;
+}
+
 int engine_apply_step(struct engine *e, struct estep *s, struct err *err)
 {
 	bool resolved = false;
@@ -405,6 +413,8 @@ int engine_apply_step(struct engine *e, struct estep *s, struct err *err)
 		r = resolve_input(e, s, &resolved, err);
 	if (r == 0 && s->type->plan)
 		r = s->fresh && !resolved ? apply_as_planned(e, s, err) : apply_planned_again(e, s, resolved, err);
+	if (r == 0 && s->type->plan && changes_nothing(s))
+		engine_say(e, "info", "nothing to change");
 	engine_plans_are_stale(e);
 	if (r == 0 && s->type->probe)
 		r = probe_step(e, s, err);

@@ -340,6 +340,27 @@ int deploy_session_fail(struct deploy_session *s, const struct err *err)
 	return fail(s, status == 1 ? 2 : status, err);
 }
 
+/* One line at the end: which deployment, how it ended, how much, how long. A step of a job has not ended yet, and says so by its state. */
+static void say_end(struct deploy_session *s, const struct engine_result *result)
+{
+	const json_t *doc = json_object_get(result->report, "deployment");
+	int64_t from = json_get_int(doc, "created_ms", 0), to = json_get_int(doc, "decided_ms", 0);
+	size_t count = json_array_size(json_object_get(result->report, "changes"));
+	struct str line _cleanup_(str_done) = STR_INIT(512);
+	if (result->id == NULL || result->report == NULL || result->state == DEPLOYMENT_OPEN || result->state == DEPLOYMENT_REFUSED)
+		return;
+	str_appendf(&line, "%s %s", result->id, deployment_state_name(result->state));
+	if (count == 0)
+		str_append(&line, ": nothing to change");
+	else
+		str_appendf(&line, ": %zu change%s", count, count == 1 ? "" : "s");
+	if (to >= from && from > 0) {
+		str_append(&line, ", ");
+		report_append_duration(&line, to - from);
+	}
+	report_line(s, "info", str_peek(&line));
+}
+
 int deploy_session_tell(struct deploy_session *s, int r, const struct engine_result *result, bool plan, const struct err *err)
 {
 	if (r < 0)
@@ -362,6 +383,8 @@ int deploy_session_tell(struct deploy_session *s, int r, const struct engine_res
 	}
 	if (result->exit_status != 0)
 		say_error(s, err);
+	if (!plan && !s->json)
+		say_end(s, result);
 	summarise(s, result, plan, result->exit_status, err);
 	return result->exit_status;
 }

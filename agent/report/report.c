@@ -60,10 +60,13 @@ static void append_difference(struct str *out, const json_t *before, const json_
 		_cleanup_free_ char *from = old && !json_is_null(old) ? json_dumps(old, JSON_ENCODE_ANY) : NULL;
 		_cleanup_free_ char *to = json_dumps(value, JSON_ENCODE_ANY);
 		bool digest = strcmp(key, "digest") == 0;
-		str_appendf(out, "        %s: ", key);
+		struct str line _cleanup_(str_done) = STR_INIT(TEXT_MAX);
+		str_appendf(&line, "        %s: ", key);
 		if (from != NULL)
-			str_appendf(out, digest ? "%.13s…\" → " : "%s → ", from);
-		str_appendf(out, digest ? "%.13s…\"\n" : "%s\n", to ? to : "");
+			str_appendf(&line, digest ? "%.13s…\" → " : "%s → ", from);
+		str_appendf(&line, digest ? "%.13s…\"" : "%s", to ? to : "");
+		safe(out, str_peek(&line));
+		str_append_c(out, '\n');
 	}
 }
 
@@ -164,6 +167,52 @@ static void append_time(struct str *out, int64_t wall_ms)
 	str_append(out, text);
 }
 
+static void append_column(struct str *out, const char *value, size_t width)
+{
+	size_t before = out->len;
+	safe(out, value);
+	while (out->len - before < width)
+		str_append_c(out, ' ');
+	str_append_c(out, ' ');
+}
+
+void report_append_duration(struct str *out, int64_t ms)
+{
+	if (ms < 1000)
+		str_appendf(out, "%lld ms", (long long)ms);
+	else if (ms < 10000)
+		str_appendf(out, "%lld.%lld s", (long long)(ms / 1000), (long long)(ms % 1000 / 100));
+	else if (ms < 120000)
+		str_appendf(out, "%lld s", (long long)(ms / 1000));
+	else
+		str_appendf(out, "%lld min", (long long)(ms / 60000));
+}
+
+static void append_took(struct str *out, const json_t *deployment)
+{
+	int64_t from = json_get_int(deployment, "created_ms", 0), to = json_get_int(deployment, "decided_ms", 0);
+	struct str took _cleanup_(str_done) = STR_INIT(64);
+	if (to >= from && from > 0)
+		report_append_duration(&took, to - from);
+	str_appendf(out, " %8s  ", took.len > 0 ? str_peek(&took) : "-");
+}
+
+/* "committed (live): rollback of …": the kind where it is no ordinary deployment, and what changed nothing. */
+static void append_outcome(struct str *out, const json_t *d, bool colours)
+{
+	const char *state = text_of(d, "state"), *kind = text_of(d, "kind");
+	str_appendf(out, "%s%s%s%s", colour(colours, state_colour(state)), state, colour(colours, "\x1b[0m"),
+	            json_get_bool(d, "live", false) ? ", live" : "");
+	if (strcmp(kind, "rollback") == 0) {
+		str_append(out, text_of(d, "from")[0] ? ", rollback of " : ", rollback");
+		safe(out, text_of(d, "from"));
+	} else if (strcmp(kind, "accepted") == 0) {
+		str_append(out, ", accepted by hand");
+	} else if (strcmp(state, "committed") == 0 && json_get_int(d, "changes", 1) == 0) {
+		str_append(out, ", nothing changed");
+	}
+}
+
 void report_print_history(const json_t *deployments, bool colours, FILE *out)
 {
 	struct str text _cleanup_(str_done) = STR_INIT(TEXT_MAX);
@@ -172,13 +221,17 @@ void report_print_history(const json_t *deployments, bool colours, FILE *out)
 	if (json_array_size(deployments) == 0)
 		str_append(&text, "No deployment has been made from here.\n");
 	else
-		str_append(&text, "ID                      WHEN (UTC)           NAME.ENVIRONMENT          COMMIT    STATE\n");
+		str_append(&text, "ID                      WHEN (UTC)             TOOK  NAME.ENVIRONMENT          COMMIT    RELEASE                 STATE\n");
 	json_array_foreach(deployments, i, d) {
 		_cleanup_free_ char *scope = xasprintf("%s.%s", text_of(d, "name"), text_of(d, "environment"));
-		str_appendf(&text, "%-23s ", text_of(d, "id"));
+		append_column(&text, text_of(d, "id"), 23);
 		append_time(&text, json_get_int(d, "created_ms", 0));
-		str_appendf(&text, "  %-25s %-9.8s ", scope, text_of(d, "commit")[0] ? text_of(d, "commit") : "-");
-		str_appendf(&text, "%s%s%s", colour(colours, state_colour(text_of(d, "state"))), text_of(d, "state"), colour(colours, "\x1b[0m"));
+		append_took(&text, d);
+		append_column(&text, scope, 25);
+		_cleanup_free_ char *commit = xasprintf("%.8s", text_of(d, "commit"));
+		append_column(&text, commit[0] ? commit : "-", 9);
+		append_column(&text, text_of(d, "release")[0] ? text_of(d, "release") : "-", 23);
+		append_outcome(&text, d, colours);
 		if (text_of(d, "reason")[0]) {
 			str_append(&text, ": ");
 			safe(&text, text_of(d, "reason"));
@@ -243,9 +296,11 @@ void report_print_deployment(const json_t *report, bool colours, FILE *out)
 	const json_t *d = json_object_get(report, "deployment");
 	size_t i;
 	json_t *item;
-	str_appendf(&text, "%s%s%s  %s.%s  %s%s%s\n", colour(colours, "\x1b[1m"), text_of(d, "id"), colour(colours, "\x1b[0m"),
-	            text_of(d, "name"), text_of(d, "environment"), colour(colours, state_colour(text_of(d, "state"))),
-	            text_of(d, "state"), colour(colours, "\x1b[0m"));
+	str_appendf(&text, "%s%s%s  %s.%s  ", colour(colours, "\x1b[1m"), text_of(d, "id"), colour(colours, "\x1b[0m"),
+	            text_of(d, "name"), text_of(d, "environment"));
+	append_outcome(&text, d, colours);
+	str_append_c(&text, '\n');
+	append_field(&text, "release", text_of(d, "release"));
 	append_field(&text, "reason", text_of(d, "reason"));
 	if (json_is_integer(json_object_get(d, "exit_status")))
 		str_appendf(&text, "%-13s%lld\n", "exit status", (long long)json_get_int(d, "exit_status", 0));

@@ -92,6 +92,36 @@ steps:
         self.assertEqual(self.t.run("deploy", path, "--plan").code, 0)
         self.assertEqual(self.t.run("schema", "check", "deployment", path).code, 0)
 
+    def test_the_history_tells_what_is_live_and_what_a_rollback_went_back_behind(self):
+        release = lambda: {"archive-upload": {"source": "site", "path": self.t.path("app"), "allow_dirty": True}}
+        os.makedirs(os.path.join(self.t.src, "site"))
+        ids, text = [], self.one([release()], name="shop", environment="test", targets={"web": {"local": {}, "base": self.t.base}})
+        for content in ("1", "2", "2"):
+            with open(os.path.join(self.t.src, "site", "f"), "w", encoding="utf-8") as f:
+                f.write(content)
+            done = self.deploy(json.dumps(text))
+            self.assertEqual(done.code, 0, done.text)
+            ids.append(json.loads(self.t.run("history", "--json").out)[0]["id"])
+            self.assertRegex(done.out, rf"(?m)^  {ids[-1]} committed: (2 changes|nothing to change), [0-9.]+ m?s$")
+        self.assertRegex(done.out, r"archive-upload\n  nothing to change\n", "an unchanged step says so")
+        done = self.t.run("rollback", "--to", "nonsense")
+        self.assertEqual(done.code, 2, done.text)
+        done = self.t.run("rollback", ids[1])
+        self.assertEqual(done.code, 0, "a deployment that changed nothing stands in nobody's way: " + done.text)
+        self.assertIn(f"switched from {ids[1]} to {ids[0]}; not taken back", done.out)
+        history = {d["id"]: d for d in json.loads(self.t.run("history", "--json").out)}
+        back = next(d for d in history.values() if d["kind"] == "rollback")
+        self.assertEqual((back["from"], back["release"], back["live"]), (ids[1], ids[0], True))
+        self.assertEqual([d["id"] for d in history.values() if d.get("live")], [back["id"]])
+        self.assertIn(f"committed, live, rollback of {ids[1]}", self.t.run("history").out)
+        self.assertEqual(self.deploy(json.dumps(text), "--expect", "0" * 64).code, 3)
+        refused = json.loads(self.t.run("history", "--json").out)[0]["id"]
+        if refused != back["id"]:
+            self.assertEqual(self.t.run("rollback", refused).code, 2, "a refused id is refused")
+        self.assertTrue(self.t.run("show", "last").out.startswith(back["id"]), "not the refused one")
+        done = self.t.run("rollback", "--to", "nonsense")
+        self.assertEqual(done.code, 2)
+
     def one(self, steps, **more):
         return {"targets": {"web": {"local": {}}}, "steps": steps, **more}
 

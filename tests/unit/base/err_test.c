@@ -40,6 +40,15 @@ static void control_characters_do_not_reach_the_terminal(void **state)
 	assert_string_equal(err_line(&err, line, sizeof(line)), "a [31mb c");
 }
 
+static void characters_that_turn_the_direction_are_shown_by_their_number(void **state)
+{
+	(void)state;
+	static const char text[] = "a\u202eb\u2066c\u061cd\u200fe \u2026 \u00e4\u4e16";
+	struct str out _cleanup_(str_done) = STR_INIT(256);
+	assert_true(str_append_safe(&out, text, strlen(text)));
+	assert_string_equal(str_peek(&out), "a\\u202eb\\u2066c\\u061cd\\u200fe \u2026 \u00e4\u4e16");
+}
+
 static void nobody_has_to_want_the_text(void **state)
 {
 	(void)state;
@@ -69,6 +78,7 @@ int main(void)
 		cmocka_unit_test(a_line_joins_the_frames_from_the_outermost_in),
 		cmocka_unit_test(a_full_chain_keeps_the_cause_and_the_outermost_frame),
 		cmocka_unit_test(control_characters_do_not_reach_the_terminal),
+		cmocka_unit_test(characters_that_turn_the_direction_are_shown_by_their_number),
 		cmocka_unit_test(nobody_has_to_want_the_text),
 		cmocka_unit_test(a_secret_longer_than_a_frame_is_not_told_in_part),
 	};
