@@ -216,6 +216,15 @@ int engine_refuse(struct engine *e, int exit_status, struct err *err)
 
 /* ---- cleaning ---- */
 
+/* A reply that was lost: nothing of ours may arrive behind the lock, and what it left half way is cleaned by the second try. */
+static int clean_one(struct engine *e, struct estep *s, size_t j, struct err *err)
+{
+	int r = s->type->clean(&s->context, s->targets[j], err);
+	if (!engine_may_retry(r) || engine_refence(e, s->etargets[j], err) < 0)
+		return r;
+	return s->type->clean(&s->context, s->targets[j], err);
+}
+
 static void clean_steps(struct engine *e)
 {
 	for (size_t i = 0; i < e->step_count; i++) {
@@ -223,7 +232,7 @@ static void clean_steps(struct engine *e)
 		for (size_t j = 0; s->type->clean && j < s->target_count; j++) {
 			struct err why = ERR_INIT;
 			char line[ERR_FRAME_SIZE];
-			if (s->etargets[j]->locked && s->type->clean(&s->context, s->targets[j], &why) < 0)
+			if (s->etargets[j]->locked && clean_one(e, s, j, &why) < 0)
 				engine_say(e, "warning", "%s: cleaning on '%s': %s", s->display, s->etargets[j]->name, err_line(&why, line, sizeof(line)));
 		}
 	}
