@@ -12,7 +12,8 @@
 #include <openssl/pem.h>
 
 enum { BLOB_MAX = 64 * 1024, KEY_STRINGS = 4 /* cipher, kdf, kdf options; behind the count: public key */ };
-static const char name[] = "rsa-sha2-512", plain_name[] = "ssh-rsa", magic[] = "openssh-key-v1";
+static const char name[] = "rsa-sha2-512", plain_name[] = "ssh-rsa";
+enum { MAGIC_LEN = sizeof("openssh-key-v1") };   /* its NUL is part of it */
 
 static void put_u32(struct str *out, size_t n)
 {
@@ -72,9 +73,9 @@ static EVP_PKEY *from_openssh(const char *text)
 	const unsigned char *part, *number[3];
 	size_t len, number_len[3];
 	if (body == NULL || stop == NULL || base64_decode(body, (size_t)(stop - body), &blob, NULL) < 0 ||
-	    blob.len < sizeof(magic))
+	    blob.len < MAGIC_LEN)
 		return NULL;
-	const unsigned char *p = (const unsigned char *)blob.data + sizeof(magic),
+	const unsigned char *p = (const unsigned char *)blob.data + MAGIC_LEN,
 			    *end = (const unsigned char *)blob.data + blob.len;
 	for (int i = 0; i < KEY_STRINGS; i++) {
 		bool counted = i == KEY_STRINGS - 1;
