@@ -508,6 +508,7 @@ static void many_are_looked_at_at_once(void **state)
 	static char hex[MANY][65];
 	char want[DIGEST_HEX];
 	const char *names[MANY], *paths[MANY];
+	_cleanup_(strv_done) struct strv owned = { 0 };
 	assert_int_equal(mkdir(at(w, "many"), 0700), 0);
 	for (size_t i = 0; i < MANY; i++) {
 		_cleanup_free_ char *name = xasprintf("many/%s %zu", i % 3 == 0 ? "-it's" : "new\nline", i);
@@ -517,8 +518,10 @@ static void many_are_looked_at_at_once(void **state)
 			assert_int_equal(mkdir(at(w, name), 0750), 0);
 		else if (i % 5 != 3)
 			write_here(w, name, name, 0640);
-		names[i] = xstrdup(name);
-		paths[i] = xstrdup(at(w, name));
+		strv_add(&owned, name);
+		names[i] = owned.items[owned.count - 1];
+		strv_add(&owned, at(w, name));
+		paths[i] = owned.items[owned.count - 1];
 	}
 	OK(target_stat_all(V, paths, MANY, n, &w->err));
 	static const enum node_type types[] = {NODE_FILE, NODE_LINK, NODE_DIR, NODE_ABSENT, NODE_FILE};
