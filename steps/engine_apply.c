@@ -55,10 +55,20 @@ static void name_replaced(struct engine *e, const struct estep *s, const struct 
 	store_event_add(e->store, e->id, s->index, "replaced", data, NULL);
 }
 
-static const struct change *planned(const struct plan *shown, const struct change *c)
+static bool same_place(const struct change *a, const struct change *b)
 {
+	return a->kind == b->kind && strcmp(a->path, b->path) == 0;
+}
+
+/* A step may change one path twice (a file becomes a link, and what was remembered of the file goes): the n-th change of a path is the n-th
+ * that was shown. */
+static const struct change *planned(const struct plan *shown, const struct plan *now, size_t index)
+{
+	size_t before = 0;
+	for (size_t i = 0; i < index; i++)
+		before += same_place(&now->changes[i], &now->changes[index]);
 	for (size_t i = 0; i < shown->count; i++)
-		if (shown->changes[i].kind == c->kind && strcmp(shown->changes[i].path, c->path) == 0)
+		if (same_place(&shown->changes[i], &now->changes[index]) && before-- == 0)
 			return &shown->changes[i];
 	return NULL;
 }
@@ -69,7 +79,7 @@ static int compare_plans(struct engine *e, struct estep *s, size_t target, const
 	const struct plan *shown = &s->plans[target];
 	for (size_t i = 0; !resolved && SIM_MUTANT != 13 && i < now->count; i++) {
 		const struct change *c = &now->changes[i];
-		const struct change *before = planned(shown, c);
+		const struct change *before = planned(shown, now, i);
 		if (c->kind == CHANGE_COMMAND || (before && same_node(before->before, c->before)))
 			continue;
 		bool command;

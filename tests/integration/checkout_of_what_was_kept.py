@@ -175,7 +175,7 @@ class Kept(Case):
             for clean in (True, False):
                 with self.subTest(path=path, clean=clean):
                     result = self.step(path=path, clean=clean)
-                    self.assert_exit(result, 1)
+                    self.assert_exit(result, 2)
                     self.assert_says(result, "leads through a link", "symbolic link")
         self.assertEqual(sorted(os.listdir(outside)), ["deep"])
         self.assertEqual(os.listdir(outside + "/deep"), ["precious"])
@@ -267,7 +267,7 @@ class Kept(Case):
             for again in (False, True):
                 with self.subTest(ref=ref, again=again):
                     result = self.step(ref)
-                    self.assert_exit(result, 1)
+                    self.assert_exit(result, 2)
                     self.assert_says(result, *words)
                     self.assertNotIn("anew", result.text)
         self.assert_tree(self.history[-1])

@@ -95,6 +95,22 @@ class InUse(Case):
         self.assert_says(failed, "names what a step gives that was not reached")
         self.assertFalse(os.path.exists(log))
 
+    def test_a_file_of_its_own_becomes_a_link_in_a_step_that_is_not_the_first(self):
+        path = self.t.path("conf")
+        self.site("1")
+        first = {"archive-upload": {"source": "site", "path": self.t.path("app")}}
+        as_file = {"apply": {"resources": [{"file": {"path": path, "content": "x"}}]}}
+        as_link = {"apply": {"resources": [{"link": {"path": path, "to": "elsewhere"}}], "allow_destroy": [f"file:{path}"]}}
+        back = {"apply": {"resources": [{"file": {"path": path, "content": "y"}}], "allow_destroy": [f"link:{path}"]}}
+        self.assert_exit(self.t.deploy(self.local(as_file)), 0)
+        self.assert_exit(self.t.deploy(self.local(first, as_link)), 0)
+        self.assertEqual(os.readlink(path), "elsewhere")
+        self.site("2")
+        self.assert_exit(self.t.deploy(self.local(first, back, {"run": {"command": ["false"], "undo": "none"}})), 1)
+        self.assertEqual(os.readlink(path), "elsewhere")
+        self.assert_exit(self.t.deploy(self.local(first, back)), 0)
+        self.assertEqual(self.t.read("conf"), b"y")
+
     def test_an_unchanged_deployment_restarts_nothing(self):
         restart = {"run": {"command": ["sh", "-c", f"echo x >> {self.t.path('restarts')}"], "undo": "none", "when": "changed"}}
         for content, count in (("one", 1), ("one", 1), ("two", 2)):
