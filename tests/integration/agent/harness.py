@@ -157,17 +157,19 @@ class Agent:
             self.log.close()
 
     def workers(self):
-        """Pids of the agent's worker processes."""
+        """Pids of the agent's worker processes; one of another user has its state below the agent's."""
         found = []
+        root = str(self.root).encode()
         for entry in pathlib.Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
             try:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
-                state = (entry / "environ").read_bytes().split(b"\0")
+                environ = (entry / "environ").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if b"worker" in words[1:3] and f"DAVIT_STATE={self.root}".encode() in state:
+            state = [v[len(b"DAVIT_STATE=") :] for v in environ if v.startswith(b"DAVIT_STATE=")]
+            if b"worker" in words[1:3] and any(s == root or s.startswith(root + b"/users/") for s in state):
                 found.append(int(entry.name))
         return found
 
