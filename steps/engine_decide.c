@@ -216,13 +216,15 @@ int engine_refuse(struct engine *e, int exit_status, struct err *err)
 
 /* ---- cleaning ---- */
 
-/* A reply that was lost: nothing of ours may arrive behind the lock, and what it left half way is cleaned by the second try. */
+enum { CLEAN_TRIES = 4 };
+
+/* A reply that was lost: nothing of ours may arrive behind the lock, and what it left half way is cleaned by the next try. */
 static int clean_one(struct engine *e, struct estep *s, size_t j, struct err *err)
 {
 	int r = s->type->clean(&s->context, s->targets[j], err);
-	if (!engine_may_retry(r) || engine_refence(e, s->etargets[j], err) < 0)
-		return r;
-	return s->type->clean(&s->context, s->targets[j], err);
+	for (int tries = 1; engine_may_retry(r) && tries < CLEAN_TRIES && engine_refence(e, s->etargets[j], err) >= 0; tries++)
+		r = s->type->clean(&s->context, s->targets[j], err);
+	return r;
 }
 
 static void clean_steps(struct engine *e)
