@@ -91,6 +91,7 @@ static int run_step(const char *name, struct deploy_session *session, const stru
 	if (in->job.present) {
 		session->workflow = true;
 		session->options.job_key = in->job.key;
+		session->options.runner_decides = in->job.runner_decides;
 		session->options.keep_open = true;
 		session->options.opened = deploy_job_keep_id;
 		session->options.opened_context = session;

@@ -471,6 +471,8 @@ void engine_make_doc(struct engine *e)
 		copy_member(doc, e->deployment, members[i]);
 	if (e->o->job_key)
 		json_object_set_new(doc, "job_key", json_string(e->o->job_key));
+	if (e->o->runner_decides)
+		json_object_set_new(doc, "runner_decides", json_true());
 	copy_member(doc, record, "user");
 	copy_member(doc, record, "host");
 	json_object_set_new(doc, "created_ms", json_integer(clock_wall_ms()));

@@ -28,6 +28,7 @@ struct engine_options {
 	void (*report)(void *report_context, const char *level, const char *line);
 	void *report_context;
 	const char *job_key;                     /* the deployment of this job; NULL: none */
+	bool runner_decides;                     /* the job's runner decides at the job's end; where it is gone before, the job did not succeed */
 	bool keep_open;                          /* a step of a job: do not decide at the end */
 	void (*opened)(void *opened_context, const char *id);   /* a step of a job opened the job's deployment; nothing is changed yet. May be NULL */
 	void *opened_context;

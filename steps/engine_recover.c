@@ -303,11 +303,11 @@ int engine_undo_and_decide(struct engine *e, int recorded_status, struct err *er
 	return 4;
 }
 
-/* Of a job that ended between its steps: nobody said how. */
+/* Of a job that ended between its steps: nobody said how. A runner that decides at the job's end did not come to it. */
 static bool outcome_is_unknown(struct engine *e)
 {
 	_cleanup_json_ json_t *steps = NULL;
-	if (json_get_string(e->doc, "job_key") == NULL || json_get_bool(e->doc, "failed", false))
+	if (json_get_string(e->doc, "job_key") == NULL || json_get_bool(e->doc, "failed", false) || json_get_bool(e->doc, "runner_decides", false))
 		return false;
 	if (store_step_list(e->store, e->id, &steps, NULL) < 0 || json_array_size(steps) == 0)
 		return false;

@@ -11,7 +11,7 @@ enum deployment_state {
 const char *deployment_state_name(enum deployment_state s);
 
 /* A deployment as the store knows it. JSON, no secrets: {"format":1,"id","name","environment","state","on_failure","commit","dirty",
- * "repository","run_url","job_key","user","host","created_ms","decided_ms","exit_status","reason","cleaned","reported",
+ * "repository","run_url","job_key","runner_decides","user","host","created_ms","decided_ms","exit_status","reason","cleaned","reported",
  * "targets":[{"name","kind","identity","user","host"}],"kept" (what a later rollback needs of the file, its secrets as expressions),"plan_digest","owner":{pid,start_time,boot_id,pid_ns,host}} */
 struct store;
 

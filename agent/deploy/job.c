@@ -40,7 +40,7 @@ static void read_job(const json_t *job, struct deploy_job *ret)
 		if (texts[i] == NULL && json_is_object(json_object_get(job, parts[i])))
 			texts[i] = json_canonical(json_object_get(job, parts[i]));
 	}
-	ret->present = true;
+	ret->present = ret->runner_decides = true;
 	ret->key = join_key((const char *const *)texts, ARRAY_SIZE(parts));
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
 		free(texts[i]);

@@ -6,6 +6,7 @@
 
 struct deploy_job {
 	bool present;
+	bool runner_decides;            /* told by davit's worker, which decides the deployment at the job's end */
 	bool secrets_known;             /* the runner named them all: the mask has them */
 	char *key;                      /* server, repository, run id, attempt, job, matrix, RUNNER_TRACKING_ID */
 	json_t *env;                    /* the step's `env` context as the worker tells it; NULL */

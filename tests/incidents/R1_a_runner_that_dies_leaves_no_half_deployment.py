@@ -36,19 +36,30 @@ jobs:
 """
 
 
+# Held by the workflow's own shell: no step of the deployment is at work, and the last one had ended well.
+BETWEEN = WORKFLOW.replace("""      - uses: davit-deploy/davit/actions/run@v1
+        with:
+          script: |
+            test ! -e {hold} || {{ echo > {begun}; while test -e {hold}; do sleep 0.05; done; }}
+          undo: none
+""", """      - run: |
+          test ! -e {hold} || {{ echo > {begun}; while test -e {hold}; do sleep 0.05; done; }}
+""")
+
+
 class Deployment(Case):
     """A job that releases app/ to a folder of this machine, and can be held in its third step."""
 
-    def __init__(self, user=None):
+    def __init__(self, user=None, workflow=WORKFLOW):
         super().__init__()
-        self.user = user
+        self.user, self.form = user, workflow
 
     def __enter__(self):
         super().__enter__()
         self.area = self.root / "area"
         self.place, self.hold, self.begun_file = self.area / "shop", self.area / "hold", self.area / "begun"
         self.place.mkdir(parents=True)
-        self.workflow = WORKFLOW.format(place=self.place, base=self.area / "base", hold=self.hold, begun=self.begun_file)
+        self.workflow = self.form.format(place=self.place, base=self.area / "base", hold=self.hold, begun=self.begun_file)
         if self.user:
             self.root.chmod(0o755)
             for path in (self.area, self.place):
@@ -119,6 +130,36 @@ def test_all_of_it_killed_the_next_start_undoes_and_says_so_on_the_commit():
         (job,) = d.forge.ended(d.release(3))
         assert job["conclusion"] == "success", job
         assert d.version() == "3"
+        assert d.agent.stop() == 0
+
+
+def test_all_of_it_killed_between_two_steps_the_next_start_undoes():
+    with Deployment(workflow=BETWEEN) as d:
+        d.first_release()
+        sha = d.held_release()
+        for pid in d.everything():
+            os.kill(pid, signal.SIGKILL)
+        d.agent.process.wait()
+        d.agent.kill()
+        d.hold.unlink()
+        d.agent.start().listening(2)
+        d.old_version_is_whole()
+        (job,) = d.forge.ended(sha)
+        assert job["conclusion"] == "failure", job
+        assert "rolled back" in d.comment(sha).lower(), d.comment(sha)
+        assert d.agent.stop() == 0
+
+
+def test_the_worker_killed_between_two_steps_the_agent_undoes_and_completes_the_job():
+    with Deployment(workflow=BETWEEN) as d:
+        d.first_release()
+        sha = d.held_release()
+        (worker,) = d.agent.workers()
+        os.kill(worker, signal.SIGKILL)
+        (job,) = d.forge.ended(sha)
+        assert job["conclusion"] == "failure", job
+        d.old_version_is_whole()
+        d.hold.unlink()
         assert d.agent.stop() == 0
 
 
