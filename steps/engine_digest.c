@@ -20,25 +20,16 @@ static bool is_id_at(const char *s)
 	return true;
 }
 
-/* Deployment ids differ from run to run for the same content: they count as the word ID. */
-static json_t *without_ids(const json_t *value)
+/* A value with each of its texts mapped; `dropped`: a member that does not count, or NULL. */
+typedef json_t *text_map(const struct engine *e, const char *text);
+static json_t *map_texts(const struct engine *e, const json_t *value, text_map *map, const char *dropped)
 {
-	if (json_is_string(value)) {
-		_cleanup_(str_done) struct str out = STR_INIT(json_string_length(value) + 1);
-		for (const char *at = json_string_value(value); *at;) {
-			if (is_id_at(at)) {
-				str_append(&out, "ID");
-				at += 22;
-			} else {
-				str_append_c(&out, *at++);
-			}
-		}
-		return json_string_lossy(str_peek(&out), out.len);
-	}
+	if (json_is_string(value))
+		return map(e, json_string_value(value));
 	if (json_is_array(value)) {
 		json_t *list = json_array();
 		for (size_t i = 0; i < json_array_size(value); i++)
-			json_array_append_new(list, without_ids(json_array_get(value, i)));
+			json_array_append_new(list, map_texts(e, json_array_get(value, i), map, dropped));
 		return list;
 	}
 	if (json_is_object(value)) {
@@ -46,11 +37,32 @@ static json_t *without_ids(const json_t *value)
 		const char *key;
 		json_t *member;
 		json_object_foreach((json_t *)value, key, member)
-			if (strcmp(key, "mtime_ns") != 0)
-				json_object_set_new(o, key, without_ids(member));
+			if (dropped == NULL || strcmp(key, dropped) != 0)
+				json_object_set_new(o, key, map_texts(e, member, map, dropped));
 		return o;
 	}
 	return json_incref((json_t *)value);
+}
+
+/* Deployment ids differ from run to run for the same content: they count as the word ID. */
+static json_t *without_ids(const struct engine *e, const char *text)
+{
+	_cleanup_(str_done) struct str out = STR_INIT(strlen(text) + 1);
+	(void)e;
+	for (const char *at = text; *at;) {
+		if (is_id_at(at)) {
+			str_append(&out, "ID");
+			at += 22;
+		} else {
+			str_append_c(&out, *at++);
+		}
+	}
+	return json_string_lossy(str_peek(&out), out.len);
+}
+
+static json_t *found_value(const json_t *value)
+{
+	return map_texts(NULL, value, without_ids, "mtime_ns");
 }
 
 static json_t *digest_change(const struct change *c)
@@ -61,11 +73,11 @@ static json_t *digest_change(const struct change *c)
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		json_t *value = json_object_get(record, keys[i]);
 		if (value)
-			json_object_set_new(o, keys[i], without_ids(value));
+			json_object_set_new(o, keys[i], found_value(value));
 	}
 	json_t *planned = json_object_get(c->extra, "digest") ? json_object_get(c->extra, "digest") : json_object_get(c->extra, "plan");
 	if (planned)
-		json_object_set_new(o, "digest", without_ids(planned));
+		json_object_set_new(o, "digest", found_value(planned));
 	return o;
 }
 
@@ -87,29 +99,12 @@ static json_t *without_places(const struct engine *e, const char *text)
 			str_append_c(&out, *at++);
 		}
 	}
-	json_t *value _cleanup_json_ = json_string_lossy(str_peek(&out), out.len);
-	return without_ids(value);
+	return without_ids(e, str_peek(&out));
 }
 
 static json_t *digest_value(const struct engine *e, const json_t *value)
 {
-	if (json_is_string(value))
-		return without_places(e, json_string_value(value));
-	if (json_is_array(value)) {
-		json_t *list = json_array();
-		for (size_t i = 0; i < json_array_size(value); i++)
-			json_array_append_new(list, digest_value(e, json_array_get(value, i)));
-		return list;
-	}
-	if (json_is_object(value)) {
-		json_t *o = json_object();
-		const char *key;
-		json_t *member;
-		json_object_foreach((json_t *)value, key, member)
-			json_object_set_new(o, key, digest_value(e, member));
-		return o;
-	}
-	return json_incref((json_t *)value);
+	return map_texts(e, value, without_places, NULL);
 }
 
 /* Of a secret map (env, headers) the names: they are what a person reviews. Of other secrets that there is one. */

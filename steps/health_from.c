@@ -58,7 +58,7 @@ static void judge(struct gate_check *check, struct target_result *result)
 void gate_from_try(struct gate_check *check)
 {
 	const struct health_gate_checks *in = check->in;
-	int64_t left = check->gate->baseline ? in->timeout_ms : MIN(in->timeout_ms, MAX(check->gate->deadline_mono_ms - clock_mono_ms(), 1));
+	int64_t left = gate_left_ms(check);
 	_cleanup_(str_done) struct str orders = STR_SECRET_INIT(ORDERS_MAX);
 	write_orders(in, left, &orders);
 	static const char *const argv[] = { "curl", "-q", "-K", "-", NULL };
@@ -70,15 +70,7 @@ void gate_from_try(struct gate_check *check)
 		.max_output = GATE_BODY_MAX,
 	};
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
-	struct err err = ERR_INIT;
-	char text[512];
-	struct view *v = &check->target->view;
-	int r = v->type->query(v, &call, &result, &err);
-	if (r < 0)
-		gate_result(check, false, "%s", err_line(&err, text, sizeof(text)));
-	else if (result.timed_out)
-		gate_result(check, false, "gave no answer within %s", clock_duration(left, text));
-	else
+	if (gate_query(check, &call, "gave no answer", &result))
 		judge(check, &result);
 }
 

@@ -40,6 +40,11 @@ struct gate {
 /* The end of a try. `seen` is said in a sentence after the label: "answered 502". */
 void gate_result(struct gate_check *check, bool ok, const char *fmt, ...) _printf_(3, 4);
 
+/* What a try may take: the check's own limit, within the gate's deadline. */
+int64_t gate_left_ms(const struct gate_check *check);
+/* The answer of a command on the check's target; false: there is none, and gate_result was told why (`late`: "did not end"). */
+bool gate_query(struct gate_check *check, const struct target_command *call, const char *late, struct target_result *ret);
+
 /* Start a try; the end comes by gate_result, for a command before it returns. */
 void gate_http_start(struct gate_check *check);
 void gate_tcp_start(struct gate_check *check);
