@@ -295,8 +295,10 @@ static void the_folders_owner_neither_reads_a_secret_nor_turns_it_elsewhere(void
 	pid_t pid = fork();
 	if (pid == 0)
 		attack(at(w, "home"), ".env", s);
-	while (!s->ready)
+	assert_true(pid > 0);
+	for (int64_t end = clock_mono_ms() + 20000; !s->ready && clock_mono_ms() < end;)
 		usleep(1000);
+	assert_true(s->ready);
 	int done = 0;
 	for (int64_t end = clock_mono_ms() + 2000; clock_mono_ms() < end;) {
 		w->t->view.op_timeout_ms = 5000;

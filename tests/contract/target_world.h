@@ -147,6 +147,12 @@ _unused_ static mode_t mode_here(struct world *w, const char *name)
 	return st.st_mode & 07777;
 }
 
+_unused_ static int run_script(struct world *w, const char *script, struct target_result *ret)
+{
+	struct target_command c = {.script = script};
+	return OP(run)(w->t, &c, ret, &w->err);
+}
+
 static bool chosen(const char *name)
 {
 	const char *kinds = getenv("TARGET_KINDS");

@@ -101,6 +101,13 @@ class Deployment(Case):
                     pass
         return found
 
+    def kill_all(self):
+        for pid in self.everything():
+            os.kill(pid, signal.SIGKILL)
+        self.agent.process.wait()
+        self.agent.kill()
+        self.hold.unlink()
+
     def old_version_is_whole(self):
         until("the old version is back", lambda: self.version() == "1")
         until("the other release is removed", lambda: len([r for r in (self.place / "releases").iterdir() if not r.name.startswith(".")]) == 1)
@@ -116,11 +123,7 @@ def test_all_of_it_killed_the_next_start_undoes_and_says_so_on_the_commit():
     with Deployment() as d:
         d.first_release()
         sha = d.held_release()
-        for pid in d.everything():
-            os.kill(pid, signal.SIGKILL)
-        d.agent.process.wait()
-        d.agent.kill()
-        d.hold.unlink()
+        d.kill_all()
         assert d.version() == "2", "half deployed"
         d.agent.start().listening(2)
         d.old_version_is_whole()
@@ -137,11 +140,7 @@ def test_all_of_it_killed_between_two_steps_the_next_start_undoes():
     with Deployment(workflow=BETWEEN) as d:
         d.first_release()
         sha = d.held_release()
-        for pid in d.everything():
-            os.kill(pid, signal.SIGKILL)
-        d.agent.process.wait()
-        d.agent.kill()
-        d.hold.unlink()
+        d.kill_all()
         d.agent.start().listening(2)
         d.old_version_is_whole()
         (job,) = d.forge.ended(sha)
