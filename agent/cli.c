@@ -17,19 +17,19 @@ bool cli_json(void)
 }
 
 static const struct cli_option common[] = {
-	{ "json", 0, CLI_FLAG, &json_wanted, NULL, "answer with JSON on standard output" },
-	{ "trace", 0, CLI_TEXT, &trace, "PARTS", "show the work of parts of the program: journal,ssh,net or all" },
-	{ "verbose", 'v', CLI_FLAG, &verbose, NULL, "say more" },
-	{ "help", 'h', CLI_FLAG, NULL, NULL, "this text" },
-	{ 0 },
+	{"json", 0, CLI_FLAG, &json_wanted, NULL, "answer with JSON on standard output"},
+	{"trace", 0, CLI_TEXT, &trace, "PARTS", "show the work of parts of the program: journal,ssh,net or all"},
+	{"verbose", 'v', CLI_FLAG, &verbose, NULL, "say more"},
+	{"help", 'h', CLI_FLAG, NULL, NULL, "this text"},
+	{0},
 };
 
 static void print_options(const struct cli_option *options)
 {
 	for (const struct cli_option *o = options; o->name != NULL; o++) {
 		char left[64];
-		snprintf(left, sizeof(left), "%s--%s%s%s", o->letter ? (char[]){ '-', o->letter, ',', ' ', 0 } : "    ", o->name,
-		         o->argument ? " " : "", o->argument ? o->argument : "");
+		snprintf(left, sizeof(left), "%s--%s%s%s", o->letter ? (char[]){'-', o->letter, ',', ' ', 0} : "    ",
+		         o->name, o->argument ? " " : "", o->argument ? o->argument : "");
 		printf("  %-28s %s\n", left, o->help);
 	}
 }
@@ -53,8 +53,9 @@ static const struct cli_option *find_in(const struct cli_option *options, const 
 static void print_failure(const struct err *err, int status)
 {
 	char line[4096];
-	json_t *answer _cleanup_json_ = json_pack("{s:i, s:{s:s, s:o, s:o}}", "exit_status", status, "error", "code", err_code_name(err->code),
-	        "text", json_stringf("%s", err_line(err, line, sizeof(line))), "hint", json_stringf("%s", err->hint));
+	json_t *answer _cleanup_json_ = json_pack(
+		"{s:i, s:{s:s, s:o, s:o}}", "exit_status", status, "error", "code", err_code_name(err->code), "text",
+		json_stringf("%s", err_line(err, line, sizeof(line))), "hint", json_stringf("%s", err->hint));
 	_cleanup_free_ char *text = json_pretty(answer);
 	struct str masked _cleanup_(str_done) = STR_INIT(1 << 16);
 	mask_apply(mask_process(), text, strlen(text), &masked);
@@ -73,7 +74,8 @@ bool cli_output_failed(void)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return false;
-	fprintf(stderr, "davit: what it printed could not be written: %s\n  make room, or send it elsewhere\n", strerror(errno != 0 ? errno : EIO));
+	fprintf(stderr, "davit: what it printed could not be written: %s\n  make room, or send it elsewhere\n",
+	        strerror(errno != 0 ? errno : EIO));
 	return true;
 }
 
@@ -81,7 +83,8 @@ static int wrong(const struct cli_command *command, const char *what, const char
 {
 	struct err err = ERR_INIT;
 	err_set(&err, ERR_INVALID, "%s '%s'", what, word);
-	err_hint(&err, ERR_INVALID, "%s%s", nearest ? "did you mean --" : "usage: davit ", nearest ? nearest : command->name);
+	err_hint(&err, ERR_INVALID, "%s%s", nearest ? "did you mean --" : "usage: davit ",
+	         nearest ? nearest : command->name);
 	if (json_wanted)
 		print_failure(&err, 2);
 	fprintf(stderr, "davit %s: %s '%s'%s%s%s\n", command->name, what, word, nearest ? "; did you mean --" : "",
@@ -94,7 +97,7 @@ static const char *nearest_option(const struct cli_command *command, const char 
 {
 	const char *names[64];
 	size_t count = 0;
-	const struct cli_option *const tables[] = { command->options, common };
+	const struct cli_option *const tables[] = {command->options, common};
 	for (size_t t = 0; t < ARRAY_SIZE(tables); t++)
 		for (const struct cli_option *o = tables[t]; o->name != NULL && count < ARRAY_SIZE(names); o++)
 			names[count++] = o->name;
@@ -113,7 +116,7 @@ static void store(const struct cli_option *option, const char *value)
 
 int cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_rest *ret)
 {
-	char **rest = argv + 1;      /* words are moved to the front, options fall out */
+	char **rest = argv + 1; /* words are moved to the front, options fall out */
 	size_t count = 0;
 	bool ended = false;
 	/* Known from the start: a wrong call is told in JSON too. */

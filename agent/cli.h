@@ -11,23 +11,26 @@
 #include "base/err.h"
 #include "base/str.h"
 
-enum cli_kind { CLI_FLAG, CLI_TEXT, CLI_LIST };    /* bool, const char *, struct strv */
+enum cli_kind { CLI_FLAG, CLI_TEXT, CLI_LIST }; /* bool, const char *, struct strv */
 struct cli_option {
-	const char *name;            /* without the dashes; NULL ends the table */
-	char letter;                 /* 0: none */
+	const char *name; /* without the dashes; NULL ends the table */
+	char letter;      /* 0: none */
 	enum cli_kind kind;
 	void *value;
-	const char *argument;        /* "NAME" in the help; NULL for flags */
+	const char *argument; /* "NAME" in the help; NULL for flags */
 	const char *help;
 };
 struct cli_command {
-	const char *name;            /* "deploy" */
-	const char *usage;           /* "FILE [options]" */
-	const char *summary;         /* one sentence */
+	const char *name;    /* "deploy" */
+	const char *usage;   /* "FILE [options]" */
+	const char *summary; /* one sentence */
 	const struct cli_option *options;
-	size_t min_rest, max_rest;   /* how many words that are no options */
+	size_t min_rest, max_rest; /* how many words that are no options */
 };
-struct cli_rest { char **words; size_t count; };
+struct cli_rest {
+	char **words;
+	size_t count;
+};
 
 /* argv[0] is the command's name. -1: go on; else the exit status. --help prints to standard output; a wrong call to standard
  * error, with the nearest option. `--` ends the options; --name=value and --name value are the same. */

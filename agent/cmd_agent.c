@@ -10,14 +10,14 @@
 struct part {
 	const char *name;
 	int (*run)(int argc, char **argv);
-	const char *summary;             /* NULL: not for people */
+	const char *summary; /* NULL: not for people */
 };
 static const struct part parts[] = {
-	{ "configure", agent_configure, "register this machine for a repository, an organisation or an enterprise" },
-	{ "run", agent_run, "listen for jobs of all registrations and work" },
-	{ "status", agent_status, "registrations, labels, last poll, whom jobs run as" },
-	{ "remove", agent_remove, "end a registration" },
-	{ "as-user", agent_as_user, NULL },
+	{"configure", agent_configure, "register this machine for a repository, an organisation or an enterprise"},
+	{"run", agent_run, "listen for jobs of all registrations and work"},
+	{"status", agent_status, "registrations, labels, last poll, whom jobs run as"},
+	{"remove", agent_remove, "end a registration"},
+	{"as-user", agent_as_user, NULL},
 };
 
 static void print_help(FILE *out)
@@ -27,7 +27,8 @@ static void print_help(FILE *out)
 		if (parts[i].summary != NULL)
 			fprintf(out, "  %-10s %s\n", parts[i].name, parts[i].summary);
 	fputs("\n`davit agent PART --help` shows the options of each.\n"
-	      "Exit: 0 done, 1 failed or refused by the service, 2 try again, 5 somebody else listens.\n", out);
+	      "Exit: 0 done, 1 failed or refused by the service, 2 try again, 5 somebody else listens.\n",
+	      out);
 }
 
 int agent_options_begin(const char *part, const char *usage, int argc, char **argv, struct agent_options *ret)
@@ -64,13 +65,13 @@ int agent_run(int argc, char **argv)
 	if (o.jit != NULL) {
 		code = listen_run_jit(o.jit, &options);
 	} else {
-		struct agent_store store = { 0 };
+		struct agent_store store = {0};
 		struct err err = ERR_INIT;
 		r = agent_store_open(false, &store, &err);
 		if (r == ERR_NOT_FOUND)
 			err_hint(&err, r,
-				 "register first: davit agent configure --url https://github.com/OWNER/REPO --token "
-				 "TOKEN");
+			         "register first: davit agent configure --url https://github.com/OWNER/REPO --token "
+			         "TOKEN");
 		if (r < 0)
 			log_err(&err);
 		code = r < 0 ? LISTEN_TERMINATED : listen_run_store(&store, &options);

@@ -24,7 +24,7 @@ static void tell(struct err *err)
 	/* What says nothing itself of a way out. */
 	if (err->code == ERR_NETWORK || err->code == ERR_TIMEOUT)
 		err_hint(err, err->code,
-			 "is the address right, and do firewall and proxy (https_proxy) let this machine through?");
+		         "is the address right, and do firewall and proxy (https_proxy) let this machine through?");
 	else
 		err_hint(err, err->code, "davit agent status lists the registrations of this machine");
 	log_err(err);
@@ -60,7 +60,7 @@ static char *ask(const char *question, bool secret)
 }
 
 static int need(struct agent_options *o, char **value, const char *question, const char *option, bool secret,
-		struct err *err)
+                struct err *err)
 {
 	if (*value == NULL && can_ask(o))
 		*value = ask(question, secret);
@@ -68,8 +68,8 @@ static int need(struct agent_options *o, char **value, const char *question, con
 		return 0;
 	err_set(err, ERR_INVALID, "--%s is missing", option);
 	return err_hint(err, ERR_INVALID,
-			"give it as an option, as ACTIONS_RUNNER_INPUT_%s in the environment, or on a terminal",
-			option);
+	                "give it as an option, as ACTIONS_RUNNER_INPUT_%s in the environment, or on a terminal",
+	                option);
 }
 
 static char *host_name(void)
@@ -93,18 +93,18 @@ static int make_key(struct oauth_key **ret, struct str *pem, char **xml, struct 
 
 static struct http *open_http(struct err *err)
 {
-	struct http_config config = { .user_agent = wire_user_agent(),
-		                      .insecure = wire_is_true(getenv("GITHUB_ACTIONS_RUNNER_TLS_NO_VERIFY")) };
+	struct http_config config = {.user_agent = wire_user_agent(),
+	                             .insecure = wire_is_true(getenv("GITHUB_ACTIONS_RUNNER_TLS_NO_VERIFY"))};
 	return http_new(&config, err);
 }
 
 static int do_register(struct http *h, struct agent_options *o, const struct agent_store *store, const char *id,
-		       struct wait *w, struct err *err)
+                       struct wait *w, struct err *err)
 {
 	_cleanup_(oauth_key_freep) struct oauth_key *key = NULL;
 	_cleanup_(str_done) struct str pem = STR_SECRET_INIT(64 << 10);
 	_cleanup_free_ char *xml = NULL;
-	struct registration reg = { 0 };
+	struct registration reg = {0};
 	int r = make_key(&key, &pem, &xml, err);
 	if (r < 0)
 		return r;
@@ -145,7 +145,7 @@ static int do_register(struct http *h, struct agent_options *o, const struct age
 
 static int configure(struct agent_options *o, struct err *err)
 {
-	struct agent_store store = { 0 };
+	struct agent_store store = {0};
 	_cleanup_(http_freep) struct http *h = NULL;
 	struct wait w = WAIT_INIT;
 	int r = need(o, &o->url, "URL of the repository, organisation or enterprise", "url", false, err);
@@ -199,7 +199,7 @@ int agent_configure(int argc, char **argv)
 
 static bool matches(const struct registration *reg, const struct agent_options *o)
 {
-	_cleanup_(github_url_done) struct github_url wanted = { 0 };
+	_cleanup_(github_url_done) struct github_url wanted = {0};
 	if (o->name != NULL && strcmp(o->name, reg->name) != 0)
 		return false;
 	if (o->url == NULL)
@@ -210,13 +210,13 @@ static bool matches(const struct registration *reg, const struct agent_options *
 
 /* The one registration that is meant. ERR_NOT_FOUND: none is here. */
 static int choose(const struct agent_store *store, const struct agent_options *o, char **ret_id,
-		  struct registration *ret, struct err *err)
+                  struct registration *ret, struct err *err)
 {
-	_cleanup_(strv_done) struct strv ids = { 0 };
+	_cleanup_(strv_done) struct strv ids = {0};
 	_cleanup_(str_done) struct str found = STR_INIT(2000);
 	int count = 0, r = agent_store_list(store, &ids, err);
 	for (size_t i = 0; r >= 0 && i < ids.count; i++) {
-		struct registration reg = { 0 };
+		struct registration reg = {0};
 		r = agent_store_load(store, ids.items[i], &reg, err);
 		if (r < 0 || !matches(&reg, o)) {
 			registration_done(&reg);
@@ -234,15 +234,15 @@ static int choose(const struct agent_store *store, const struct agent_options *o
 		return r;
 	if (count == 0)
 		return err_hint(err, err_set(err, ERR_NOT_FOUND, "there is no such registration here"),
-				"davit agent status lists them");
+		                "davit agent status lists them");
 	err_set(err, ERR_INVALID, "%d registrations are meant", count);
 	return err_hint(err, ERR_INVALID, "name one by --url and --name: %s", str_peek(&found));
 }
 
 static int remove_one(struct agent_options *o, struct err *err)
 {
-	struct agent_store store = { 0 };
-	struct registration reg = { 0 };
+	struct agent_store store = {0};
+	struct registration reg = {0};
 	_cleanup_free_ char *id = NULL;
 	_cleanup_(http_freep) struct http *h = NULL;
 	struct wait w = WAIT_INIT;

@@ -18,7 +18,7 @@ static char *worker_sentence(const struct registration *reg)
 		return xstrdup("jobs run as root, with all its rights; --worker-user of configure names another user");
 	const struct passwd *entry = getpwuid(geteuid());
 	return xasprintf("jobs run as %s, the agent's own user, and can read its keys",
-			 entry ? entry->pw_name : "this user");
+	                 entry ? entry->pw_name : "this user");
 }
 
 static json_t *describe(const struct agent_store *store, const char *id, const struct registration *reg, bool running)
@@ -42,9 +42,9 @@ static json_t *describe(const struct agent_store *store, const char *id, const s
 	json_object_set_new(object, "worker", json_string(worker));
 	const char *name = json_get_string(state, "state"), *text = json_get_string(state, "text");
 	json_object_set_new(object, "state",
-			    json_string(running && name ? name
-					: strcmp(name ? name : "", "failed") == 0 ? name
-										  : "stopped"));
+	                    json_string(running && name ? name
+	                                : strcmp(name ? name : "", "failed") == 0 ? name
+	                                                                          : "stopped"));
 	if (text != NULL)
 		json_object_set_new(object, "text", json_string(text));
 	int64_t last = agent_store_last_poll_ms(store, id);
@@ -76,10 +76,10 @@ static void print_one(const json_t *one)
 
 static int collect(const struct agent_store *store, bool running, json_t *list, struct err *err)
 {
-	_cleanup_(strv_done) struct strv ids = { 0 };
+	_cleanup_(strv_done) struct strv ids = {0};
 	int r = agent_store_list(store, &ids, err);
 	for (size_t i = 0; r >= 0 && i < ids.count; i++) {
-		struct registration reg = { 0 };
+		struct registration reg = {0};
 		r = agent_store_load(store, ids.items[i], &reg, err);
 		if (r >= 0)
 			json_array_append_new(list, describe(store, ids.items[i], &reg, running));
@@ -93,10 +93,12 @@ static void mark_shared_users(json_t *list)
 {
 	size_t i, k;
 	json_t *one, *other;
-	json_array_foreach(list, i, one) {
+	json_array_foreach(list, i, one)
+	{
 		const char *user = json_get_string(one, "worker_user");
 		bool shared = false;
-		json_array_foreach(list, k, other) {
+		json_array_foreach(list, k, other)
+		{
 			const char *theirs = json_get_string(other, "worker_user");
 			shared = shared || (k != i && strcmp(user ? user : "", theirs ? theirs : "") == 0);
 		}
@@ -121,8 +123,7 @@ static void print_all(const json_t *list, pid_t pid, bool as_json)
 		printf("the agent does not run; start it with `davit agent run`\n");
 	size_t i;
 	const json_t *one;
-	json_array_foreach((json_t *)(uintptr_t)list, i, one)
-		print_one(one);
+	json_array_foreach((json_t *)(uintptr_t)list, i, one) print_one(one);
 	if (json_array_size(list) == 0)
 		printf("no registration; add one with `davit agent configure --url URL --token TOKEN`\n");
 }
@@ -134,7 +135,7 @@ int agent_status(int argc, char **argv)
 	int r = agent_options_begin("status", "[--json]", argc, argv, &o);
 	if (r != 0)
 		return r > 0 ? 0 : LISTEN_TERMINATED;
-	struct agent_store store = { 0 };
+	struct agent_store store = {0};
 	_cleanup_json_ json_t *list = json_array();
 	pid_t pid = 0;
 	r = agent_store_open(false, &store, &err);

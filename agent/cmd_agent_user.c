@@ -28,16 +28,16 @@ static int become(const struct passwd *entry, struct err *err)
 static void set_environment(const struct passwd *entry, const char *state)
 {
 	static const char *const dropped[] = {"XDG_STATE_HOME",
-					      "XDG_CONFIG_HOME",
-					      "XDG_CACHE_HOME",
-					      "XDG_DATA_HOME",
-					      "XDG_RUNTIME_DIR",
-					      "SSH_AUTH_SOCK",
-					      "SUDO_USER",
-					      "SUDO_UID",
-					      "SUDO_GID",
-					      "SUDO_COMMAND",
-					      "MAIL"};
+	                                      "XDG_CONFIG_HOME",
+	                                      "XDG_CACHE_HOME",
+	                                      "XDG_DATA_HOME",
+	                                      "XDG_RUNTIME_DIR",
+	                                      "SSH_AUTH_SOCK",
+	                                      "SUDO_USER",
+	                                      "SUDO_UID",
+	                                      "SUDO_GID",
+	                                      "SUDO_COMMAND",
+	                                      "MAIL"};
 	for (size_t i = 0; i < ARRAY_SIZE(dropped); i++)
 		unsetenv(dropped[i]);
 	const char *given = getenv("DAVIT_STATE");

@@ -56,7 +56,7 @@ static void write_outputs(const struct engine_result *result)
 {
 	struct err ignored = ERR_INIT;
 	json_t *outputs _cleanup_json_ = json_pack("{s:s, s:s}", "deployment", result->id ? result->id : "", "state",
-	        result->id ? deployment_state_name(result->state) : "");
+	                                           result->id ? deployment_state_name(result->state) : "");
 	deploy_job_write_outputs(outputs, &ignored);
 }
 
@@ -95,21 +95,25 @@ static int find_committed(struct decision *d, const char *id, const char *to, js
 	if (id == NULL && to == NULL)
 		return 0;
 	store_deployment_get(d->session.store, id ? id : to, &doc, &ignored);
-	const struct store_filter filter = { .name = json_get_string(doc, "name"), .environment = json_get_string(doc, "environment") };
+	const struct store_filter filter = {.name = json_get_string(doc, "name"),
+	                                    .environment = json_get_string(doc, "environment")};
 	int r = id == NULL ? store_deployment_list(d->session.store, &filter, &list, &d->err) : 0;
 	const char *name = filter.name, *environment = filter.environment;
 	size_t i;
 	json_t *other, *newest = id ? doc : NULL;
-	json_array_foreach(list, i, other) {
+	json_array_foreach(list, i, other)
+	{
 		const char *state = json_get_string(other, "state");
 		if (state == NULL || strcmp(state, "committed") != 0)
 			continue;
 		newest = newest ? newest : other;
 		name = name ? name : json_get_string(other, "name");
 		environment = environment ? environment : json_get_string(other, "environment");
-		if (strcmp(name, json_get_string(other, "name")) == 0 && strcmp(environment, json_get_string(other, "environment")) == 0)
+		if (strcmp(name, json_get_string(other, "name")) == 0 &&
+		    strcmp(environment, json_get_string(other, "environment")) == 0)
 			continue;
-		r = err_set(&d->err, ERR_INVALID, "no deployment made the release '%s', and several names were deployed from here", to);
+		r = err_set(&d->err, ERR_INVALID,
+		            "no deployment made the release '%s', and several names were deployed from here", to);
 		return err_hint(&d->err, r, "say which: davit rollback --to %s --file FILE", to);
 	}
 	*ret = json_incref(newest);
@@ -122,7 +126,8 @@ static void keep_path(json_t *deployment, const char *path)
 	json_t *steps = json_object_get(deployment, "steps");
 	for (size_t i = json_array_size(steps); path != NULL && i-- > 0;) {
 		const json_t *step = json_array_get(steps, i);
-		const char *name = json_get_string(step, "step"), *at = json_get_string(json_object_get(step, "input"), "path");
+		const char *name = json_get_string(step, "step"),
+			   *at = json_get_string(json_object_get(step, "input"), "path");
 		if (name != NULL && strcmp(name, "archive-upload") == 0 && (at == NULL || strcmp(at, path) != 0))
 			json_array_remove(steps, i);
 	}
@@ -141,11 +146,15 @@ static int read_way_back(struct decision *d, const char *file, const char *id, c
 	} else {
 		r = find_committed(d, id, to, &doc);
 		const char *state = json_get_string(doc, "state");
-		const json_t *kept = state != NULL && strcmp(state, "committed") == 0 ? json_object_get(doc, "kept") : NULL;
+		const json_t *kept =
+			state != NULL && strcmp(state, "committed") == 0 ? json_object_get(doc, "kept") : NULL;
 		if (r >= 0 && json_is_string(kept)) {
-			r = err_set(&d->err, ERR_INVALID, "what a way back needs was not kept: %s", json_string_value(kept));
-			return err_hint(&d->err, r, "davit rollback %s%s --file FILE, a deployment file with these targets and steps",
-			                to ? "--to " : "", to ? to : id);
+			r = err_set(&d->err, ERR_INVALID, "what a way back needs was not kept: %s",
+			            json_string_value(kept));
+			return err_hint(
+				&d->err, r,
+				"davit rollback %s%s --file FILE, a deployment file with these targets and steps",
+				to ? "--to " : "", to ? to : id);
 		}
 		if (r >= 0 && kept != NULL)
 			r = deploy_kept_fill(kept, d->values.secrets, ret_kept, &d->session.faults, &d->err);
@@ -173,7 +182,8 @@ static int find_meant(struct decision *d, const char **id, json_t **ret)
 	*id = json_get_string(*ret, "id");
 	if (state == NULL || strcmp(state, "refused") != 0)
 		return 0;
-	r = err_set(&d->err, ERR_REFUSED, "the deployment %s was refused: nothing was changed, nothing is taken back", *id);
+	r = err_set(&d->err, ERR_REFUSED, "the deployment %s was refused: nothing was changed, nothing is taken back",
+	            *id);
 	return err_hint(&d->err, r, "`davit history` shows which one is live");
 }
 
@@ -182,14 +192,17 @@ static void say_switched(struct decision *d)
 {
 	json_t *made _cleanup_json_ = NULL;
 	struct err ignored = ERR_INIT;
-	if (d->result.id == NULL || d->result.state != DEPLOYMENT_COMMITTED || deploy_find(d->session.store, d->result.id, &made, &ignored) < 0 ||
+	if (d->result.id == NULL || d->result.state != DEPLOYMENT_COMMITTED ||
+	    deploy_find(d->session.store, d->result.id, &made, &ignored) < 0 ||
 	    deploy_describe(d->session.store, made, &ignored) < 0)
 		return;
-	const char *from = json_get_string(made, "from"), *to = json_get_string(made, "release"), *kind = json_get_string(made, "kind");
+	const char *from = json_get_string(made, "from"), *to = json_get_string(made, "release"),
+		   *kind = json_get_string(made, "kind");
 	if (from == NULL || to == NULL || strcmp(kind, "rollback") != 0)
 		return;
-	_cleanup_free_ char *line = xasprintf("switched from %s to %s; not taken back: files, secrets and what commands did%s", from, to,
-	                                      d->session.options.data ? "" : ", and data (--data restores snapshots)");
+	_cleanup_free_ char *line =
+		xasprintf("switched from %s to %s; not taken back: files, secrets and what commands did%s", from, to,
+	                  d->session.options.data ? "" : ", and data (--data restores snapshots)");
 	say(d, line);
 }
 
@@ -204,28 +217,34 @@ static void name_releases(struct decision *d)
 
 int cmd_rollback(int argc, char **argv)
 {
-	struct decision d = { .err = ERR_INIT };
+	struct decision d = {.err = ERR_INIT};
 	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
 	json_t *kept _cleanup_json_ = NULL;
 	bool data = false, force = false;
 	const char *to = NULL, *file = NULL, *path = NULL;
-	struct strv vars _cleanup_(strv_done) = { 0 };
+	struct strv vars _cleanup_(strv_done) = {0};
 	const struct cli_option options[] = {
-		{ "to", 0, CLI_TEXT, &to, "RELEASE", "switch to this earlier release instead" },
-		{ "path", 0, CLI_TEXT, &path, "PATH", "with --to: only the releases of this archive-upload" },
-		{ "data", 0, CLI_FLAG, &data, NULL, "restore the snapshots of the deployment too" },
-		{ "force", 0, CLI_FLAG, &force, NULL, "overwrite what somebody changed since" },
-		{ "file", 0, CLI_TEXT, &file, "FILE", "the deployment file, where this host does not know the deployment" },
-		{ "secret", 0, CLI_LIST, &d.secrets, "NAME", "a secret that is not sealed here, from that environment variable" },
-		{ "secrets", 0, CLI_TEXT, &d.secrets_file, "FILE", "the same from a JSON or YAML map, mode 0600" },
-		{ "var", 0, CLI_LIST, &vars, "NAME=VALUE", "with --file: a value of the context vars" },
-		{ "input", 0, CLI_TEXT, &d.input, "FILE", "the inputs of the step rollback; - is standard input" },
-		{ 0 },
+		{"to", 0, CLI_TEXT, &to, "RELEASE", "switch to this earlier release instead"},
+		{"path", 0, CLI_TEXT, &path, "PATH", "with --to: only the releases of this archive-upload"},
+		{"data", 0, CLI_FLAG, &data, NULL, "restore the snapshots of the deployment too"},
+		{"force", 0, CLI_FLAG, &force, NULL, "overwrite what somebody changed since"},
+		{"file", 0, CLI_TEXT, &file, "FILE",
+	         "the deployment file, where this host does not know the deployment"},
+		{"secret", 0, CLI_LIST, &d.secrets, "NAME",
+	         "a secret that is not sealed here, from that environment variable"},
+		{"secrets", 0, CLI_TEXT, &d.secrets_file, "FILE", "the same from a JSON or YAML map, mode 0600"},
+		{"var", 0, CLI_LIST, &vars, "NAME=VALUE", "with --file: a value of the context vars"},
+		{"input", 0, CLI_TEXT, &d.input, "FILE", "the inputs of the step rollback; - is standard input"},
+		{0},
 	};
-	const struct cli_command command = { "rollback", "[ID] [options]",
+	const struct cli_command command = {
+		"rollback",
+		"[ID] [options]",
 		"Undoes a deployment: the job's, or the only open or held one; or, by its ID, the newest committed one of its environment.",
-		options, 0, 1 };
-	static const char *const inputs[] = { "deployment", "to", "path", "data", "force", "token" };
+		options,
+		0,
+		1};
+	static const char *const inputs[] = {"deployment", "to", "path", "data", "force", "token"};
 	struct cli_rest rest;
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
@@ -263,21 +282,29 @@ int cmd_rollback(int argc, char **argv)
 
 int cmd_recover(int argc, char **argv)
 {
-	struct decision d = { .err = ERR_INIT };
+	struct decision d = {.err = ERR_INIT};
 	bool takeover = false;
 	const char *after = NULL;
-	struct strv vars = { 0 }, inputs = { 0 };
+	struct strv vars = {0}, inputs = {0};
 	const struct cli_option options[] = {
-		{ "takeover", 0, CLI_FLAG, &takeover, NULL, "with FILE: take the lock of another machine that is gone for good" },
-		{ "after", 0, CLI_TEXT, &after, "D", "with --takeover: once its lock was not renewed for so long; default 90s" },
-		{ "secret", 0, CLI_LIST, &d.secrets, "NAME", "a secret that is not sealed here, from that environment variable" },
-		{ "secrets", 0, CLI_TEXT, &d.secrets_file, "FILE", "the same from a JSON or YAML map, mode 0600" },
-		{ "var", 0, CLI_LIST, &vars, "NAME=VALUE", "with FILE: a value of the context vars" },
-		{ "input", 0, CLI_LIST, &inputs, "NAME=VALUE", "with FILE: a value of the context inputs" },
-		{ 0 },
+		{"takeover", 0, CLI_FLAG, &takeover, NULL,
+	         "with FILE: take the lock of another machine that is gone for good"},
+		{"after", 0, CLI_TEXT, &after, "D",
+	         "with --takeover: once its lock was not renewed for so long; default 90s"},
+		{"secret", 0, CLI_LIST, &d.secrets, "NAME",
+	         "a secret that is not sealed here, from that environment variable"},
+		{"secrets", 0, CLI_TEXT, &d.secrets_file, "FILE", "the same from a JSON or YAML map, mode 0600"},
+		{"var", 0, CLI_LIST, &vars, "NAME=VALUE", "with FILE: a value of the context vars"},
+		{"input", 0, CLI_LIST, &inputs, "NAME=VALUE", "with FILE: a value of the context inputs"},
+		{0},
 	};
-	const struct cli_command command = { "recover", "[ID|FILE] [options]",
-		"Finishes or undoes what a dead process left: every such deployment of this host, or the one named.", options, 0, 1 };
+	const struct cli_command command = {
+		"recover",
+		"[ID|FILE] [options]",
+		"Finishes or undoes what a dead process left: every such deployment of this host, or the one named.",
+		options,
+		0,
+		1};
 	struct cli_rest rest;
 	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
 	json_t *last _cleanup_json_ = NULL;
@@ -285,7 +312,8 @@ int cmd_recover(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	int r = decision_open(&d, "recover");
-	struct engine_recover_options recover = { .takeover = takeover, .takeover_after_ms = 90000, .secrets = d.values.secrets };
+	struct engine_recover_options recover = {
+		.takeover = takeover, .takeover_after_ms = 90000, .secrets = d.values.secrets};
 	for (size_t i = 0; r >= 0 && i < vars.count; i++)
 		r = deploy_values_pair(d.values.vars, "var", vars.items[i], &d.err);
 	for (size_t i = 0; r >= 0 && i < inputs.count; i++)
@@ -293,7 +321,8 @@ int cmd_recover(int argc, char **argv)
 	long long after_ms;
 	if (r >= 0 && after != NULL) {
 		if (str_parse_duration_ms(after, &after_ms) < 0)
-			r = err_hint(&d.err, err_set(&d.err, ERR_INVALID, "--after '%s' is no duration", after), "as in: --after 5m");
+			r = err_hint(&d.err, err_set(&d.err, ERR_INVALID, "--after '%s' is no duration", after),
+			             "as in: --after 5m");
 		else
 			recover.takeover_after_ms = after_ms;
 	}
@@ -333,25 +362,32 @@ static void note_accepted(struct decision *d)
 
 int cmd_unlock(int argc, char **argv)
 {
-	struct decision d = { .err = ERR_INIT };
+	struct decision d = {.err = ERR_INIT};
 	bool yes = false, accept = false;
 	const struct cli_option options[] = {
-		{ "yes", 0, CLI_FLAG, &yes, NULL, "give up on a deployment that is not decided: it becomes held" },
-		{ "accept", 0, CLI_FLAG, &accept, NULL, "the world as it is becomes the version" },
-		{ "secret", 0, CLI_LIST, &d.secrets, "NAME", "a secret that is not sealed here, from that environment variable" },
-		{ "secrets", 0, CLI_TEXT, &d.secrets_file, "FILE", "the same from a JSON or YAML map, mode 0600" },
-		{ 0 },
+		{"yes", 0, CLI_FLAG, &yes, NULL, "give up on a deployment that is not decided: it becomes held"},
+		{"accept", 0, CLI_FLAG, &accept, NULL, "the world as it is becomes the version"},
+		{"secret", 0, CLI_LIST, &d.secrets, "NAME",
+	         "a secret that is not sealed here, from that environment variable"},
+		{"secrets", 0, CLI_TEXT, &d.secrets_file, "FILE", "the same from a JSON or YAML map, mode 0600"},
+		{0},
 	};
-	const struct cli_command command = { "unlock", "ENVIRONMENT|NAME.ENVIRONMENT [--yes|--accept]",
-		"Frees a lock whose owner is provably dead with nothing left open; anything else needs consent.", options, 1, 1 };
+	const struct cli_command command = {
+		"unlock",
+		"ENVIRONMENT|NAME.ENVIRONMENT [--yes|--accept]",
+		"Frees a lock whose owner is provably dead with nothing left open; anything else needs consent.",
+		options,
+		1,
+		1};
 	struct cli_rest rest;
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
 		return status;
 	int r = decision_open(&d, "unlock");
 	if (r >= 0 && yes && accept)
-		r = err_hint(&d.err, err_set(&d.err, ERR_INVALID, "--yes and --accept exclude each other"),
-		             "--yes gives the deployment up, which keeps it held; --accept makes the world as it is the version");
+		r = err_hint(
+			&d.err, err_set(&d.err, ERR_INVALID, "--yes and --accept exclude each other"),
+			"--yes gives the deployment up, which keeps it held; --accept makes the world as it is the version");
 	if (r < 0)
 		return decision_end(&d, r, false);
 	r = engine_unlock(rest.words[0], yes, accept, &d.session.options, &d.result, &d.err);
@@ -376,29 +412,39 @@ static void look_for_lost(struct decision *d)
 		return;
 	d->result.exit_status = 4;
 	if (known) {
-		err_set(&d->err, ERR_REFUSED, "the deployment %.60s of this job is not decided: it was opened under another key", id);
-		err_hint(&d->err, ERR_REFUSED,
-		         "a step changed GITHUB_JOB, DAVIT_MATRIX or RUNNER_TRACKING_ID; `davit rollback %.60s` takes it back", id);
+		err_set(&d->err, ERR_REFUSED,
+		        "the deployment %.60s of this job is not decided: it was opened under another key", id);
+		err_hint(
+			&d->err, ERR_REFUSED,
+			"a step changed GITHUB_JOB, DAVIT_MATRIX or RUNNER_TRACKING_ID; `davit rollback %.60s` takes it back",
+			id);
 		return;
 	}
-	err_set(&d->err, ERR_NOT_FOUND, "the deployment %.60s of this job is not in the journal in %s", id, store_dir(d->session.store));
-	err_hint(&d->err, ERR_NOT_FOUND,
-	         "all steps of a job need the same DAVIT_STATE; where that folder is lost, `davit recover FILE --takeover` reads the targets");
+	err_set(&d->err, ERR_NOT_FOUND, "the deployment %.60s of this job is not in the journal in %s", id,
+	        store_dir(d->session.store));
+	err_hint(
+		&d->err, ERR_NOT_FOUND,
+		"all steps of a job need the same DAVIT_STATE; where that folder is lost, `davit recover FILE --takeover` reads the targets");
 }
 
 int cmd_finish(int argc, char **argv)
 {
-	struct decision d = { .err = ERR_INIT };
+	struct decision d = {.err = ERR_INIT};
 	const char *status_option = NULL, *on_failure = NULL;
 	const struct cli_option options[] = {
-		{ "status", 0, CLI_TEXT, &status_option, "S", "how the job ended: success, failure or cancelled" },
-		{ "on-failure", 0, CLI_TEXT, &on_failure, "WHAT", "rollback or hold; default: what the deployment says" },
-		{ "input", 0, CLI_TEXT, &d.input, "FILE", "the inputs of the step finish; - is standard input" },
-		{ 0 },
+		{"status", 0, CLI_TEXT, &status_option, "S", "how the job ended: success, failure or cancelled"},
+		{"on-failure", 0, CLI_TEXT, &on_failure, "WHAT", "rollback or hold; default: what the deployment says"},
+		{"input", 0, CLI_TEXT, &d.input, "FILE", "the inputs of the step finish; - is standard input"},
+		{0},
 	};
-	const struct cli_command command = { "finish", "[--status S] [options]",
-		"Decides the deployment of this job: commit after success, undo or hold after anything else.", options, 0, 0 };
-	static const char *const inputs[] = { "status", "on_failure", "token" };
+	const struct cli_command command = {
+		"finish",
+		"[--status S] [options]",
+		"Decides the deployment of this job: commit after success, undo or hold after anything else.",
+		options,
+		0,
+		0};
+	static const char *const inputs[] = {"status", "on_failure", "token"};
 	struct cli_rest rest;
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)

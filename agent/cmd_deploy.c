@@ -16,11 +16,11 @@ struct deploy_call {
 	bool plan, no_seal;
 	const char *file, *input, *expect, *wait, *secrets_file, *undo_deadline;
 	struct strv secrets, vars, inputs;
-	struct step_input in;                  /* of the root action */
-	char *document;                        /* owned: where its inputs come from, when that is no environment */
+	struct step_input in; /* of the root action */
+	char *document;       /* owned: where its inputs come from, when that is no environment */
 };
 
-static const char *const action_inputs[] = { "file", "secrets", "vars", "inputs", "plan", "expect", "wait", "token" };
+static const char *const action_inputs[] = {"file", "secrets", "vars", "inputs", "plan", "expect", "wait", "token"};
 
 /* The inputs of the root action; a name that it does not have is refused. */
 static int read_action(struct deploy_call *call, struct deploy_values *values, struct err *err)
@@ -34,18 +34,19 @@ static int read_action(struct deploy_call *call, struct deploy_values *values, s
 	}
 	const char *key;
 	json_t *value;
-	json_object_foreach(call->in.input, key, value) {
+	json_object_foreach(call->in.input, key, value)
+	{
 		bool known = false;
 		for (size_t i = 0; i < ARRAY_SIZE(action_inputs); i++)
 			known |= strcmp(key, action_inputs[i]) == 0;
 		if (r < 0 || known)
 			continue;
 		const char *nearest = str_nearest(key, action_inputs, ARRAY_SIZE(action_inputs));
-		r = err_set(err, ERR_INVALID, "the action has no input '%s'%s%s%s", key, nearest ? "; did you mean " : "",
-		            nearest ? nearest : "", nearest ? "?" : "");
+		r = err_set(err, ERR_INVALID, "the action has no input '%s'%s%s%s", key,
+		            nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
 	}
-	json_t *maps[] = { values->secrets, values->vars, values->inputs };
-	static const char *const names[] = { "secrets", "vars", "inputs" };
+	json_t *maps[] = {values->secrets, values->vars, values->inputs};
+	static const char *const names[] = {"secrets", "vars", "inputs"};
 	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(maps); i++)
 		r = deploy_values_map(maps[i], names[i], json_object_get(call->in.input, names[i]), i == 0, err);
 	if (r < 0)
@@ -119,28 +120,40 @@ static int set_options(const struct deploy_call *call, struct deploy_session *s,
 static void write_outputs(const struct engine_result *result)
 {
 	struct err ignored = ERR_INIT;
-	json_t *outputs _cleanup_json_ = json_pack("{s:s, s:s}", "deployment", result->id ? result->id : "", "digest", result->digest);
+	json_t *outputs _cleanup_json_ =
+		json_pack("{s:s, s:s}", "deployment", result->id ? result->id : "", "digest", result->digest);
 	deploy_job_write_outputs(outputs, &ignored);
 }
 
 int cmd_deploy(int argc, char **argv)
 {
-	struct deploy_call call = { 0 };
+	struct deploy_call call = {0};
 	const struct cli_option options[] = {
-		{ "plan", 0, CLI_FLAG, &call.plan, NULL, "show what would change and its digest; no lock, nothing written" },
-		{ "expect", 0, CLI_TEXT, &call.expect, "DIGEST", "apply the plan with this digest or nothing (exit 3)" },
-		{ "secret", 0, CLI_LIST, &call.secrets, "NAME", "a secret: the value of that environment variable; may be repeated" },
-		{ "secrets", 0, CLI_TEXT, &call.secrets_file, "FILE", "secrets from a JSON or YAML map, mode 0600; - is standard input" },
-		{ "var", 0, CLI_LIST, &call.vars, "NAME=VALUE", "a value of the context vars; may be repeated" },
-		{ "input", 0, CLI_LIST, &call.inputs, "NAME=VALUE", "a value of the context inputs; may be repeated. Without FILE, --input -: the\n"
-			"                               inputs of the root action as JSON or YAML from standard input" },
-		{ "wait", 0, CLI_TEXT, &call.wait, "D", "wait so long for a held lock (90s, 10m); default: not at all" },
-		{ "undo-deadline", 0, CLI_TEXT, &call.undo_deadline, "D", "give an undo so long before it is held; default 15m" },
-		{ "no-seal", 0, CLI_FLAG, &call.no_seal, NULL, "keep no sealed secrets for a recovery: it will ask for them" },
-		{ 0 },
+		{"plan", 0, CLI_FLAG, &call.plan, NULL,
+	         "show what would change and its digest; no lock, nothing written"},
+		{"expect", 0, CLI_TEXT, &call.expect, "DIGEST", "apply the plan with this digest or nothing (exit 3)"},
+		{"secret", 0, CLI_LIST, &call.secrets, "NAME",
+	         "a secret: the value of that environment variable; may be repeated"},
+		{"secrets", 0, CLI_TEXT, &call.secrets_file, "FILE",
+	         "secrets from a JSON or YAML map, mode 0600; - is standard input"},
+		{"var", 0, CLI_LIST, &call.vars, "NAME=VALUE", "a value of the context vars; may be repeated"},
+		{"input", 0, CLI_LIST, &call.inputs, "NAME=VALUE",
+	         "a value of the context inputs; may be repeated. Without FILE, --input -: the\n"
+	         "                               inputs of the root action as JSON or YAML from standard input"},
+		{"wait", 0, CLI_TEXT, &call.wait, "D", "wait so long for a held lock (90s, 10m); default: not at all"},
+		{"undo-deadline", 0, CLI_TEXT, &call.undo_deadline, "D",
+	         "give an undo so long before it is held; default 15m"},
+		{"no-seal", 0, CLI_FLAG, &call.no_seal, NULL,
+	         "keep no sealed secrets for a recovery: it will ask for them"},
+		{0},
 	};
-	const struct cli_command command = { "deploy", "FILE [options]",
-		"Carries out a deployment file as one transaction: the new version is healthy, or the old one is.", options, 0, 1 };
+	const struct cli_command command = {
+		"deploy",
+		"FILE [options]",
+		"Carries out a deployment file as one transaction: the new version is healthy, or the old one is.",
+		options,
+		0,
+		1};
 	struct cli_rest rest;
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
@@ -150,7 +163,7 @@ int cmd_deploy(int argc, char **argv)
 	struct deploy_session session;
 	struct deploy_values values;
 	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
-	struct engine_result result = { 0 };
+	struct engine_result result = {0};
 	deploy_values_init(&values);
 	deploy_values_environment(&values);
 	call.file = rest.count > 0 ? rest.words[0] : NULL;

@@ -9,17 +9,23 @@
 #include "base/log.h"
 #include "base/yaml.h"
 
-static const char *const kind_names[] = { "null", "boolean", "number", "string", "array", "object" };
+static const char *const kind_names[] = {"null", "boolean", "number", "string", "array", "object"};
 
 int cmd_expr(int argc, char **argv)
 {
 	const char *contexts_file = NULL;
 	const struct cli_option options[] = {
-		{ "contexts", 0, CLI_TEXT, &contexts_file, "FILE", "the contexts as a JSON or YAML map: {github: {…}, env: {…}}" },
-		{ 0 },
+		{"contexts", 0, CLI_TEXT, &contexts_file, "FILE",
+	         "the contexts as a JSON or YAML map: {github: {…}, env: {…}}"},
+		{0},
 	};
-	const struct cli_command command = { "expr", "EXPRESSION [--contexts FILE]",
-		"Evaluates an expression (without ${{ }}) and prints {\"kind\": …, \"value\": …}.", options, 1, 1 };
+	const struct cli_command command = {
+		"expr",
+		"EXPRESSION [--contexts FILE]",
+		"Evaluates an expression (without ${{ }}) and prints {\"kind\": …, \"value\": …}.",
+		options,
+		1,
+		1};
 	struct cli_rest rest;
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
@@ -35,7 +41,7 @@ int cmd_expr(int argc, char **argv)
 		if (r >= 0)
 			json_object_update(contexts, yaml_root(doc));
 	}
-	struct expr_scope scope = { .contexts = contexts, .exact_context = "env" };
+	struct expr_scope scope = {.contexts = contexts, .exact_context = "env"};
 	struct expr_value value _cleanup_(expr_value_done) = EXPR_VALUE_INIT;
 	if (r >= 0)
 		r = expr_eval(rest.words[0], strlen(rest.words[0]), &scope, &value, &err);
@@ -43,7 +49,8 @@ int cmd_expr(int argc, char **argv)
 		log_err(&err);
 		return 2;
 	}
-	json_t *answer _cleanup_json_ = json_pack("{s:s, s:o}", "kind", kind_names[value.kind], "value", expr_value_json(&value));
+	json_t *answer _cleanup_json_ =
+		json_pack("{s:s, s:o}", "kind", kind_names[value.kind], "value", expr_value_json(&value));
 	_cleanup_free_ char *text = json_text(answer);
 	puts(text);
 	return 0;

@@ -34,7 +34,7 @@ static int fail(const struct err *err)
  * deployment that is being taken back has none for the moment. */
 static void make_readable(json_t *deployment)
 {
-	static const char *const undecided[] = { "preparing", "open", "undoing" };
+	static const char *const undecided[] = {"preparing", "open", "undoing"};
 	const char *state = json_get_string(deployment, "state");
 	bool decided = json_object_get(deployment, "exit_status") != NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(undecided); i++)
@@ -48,12 +48,13 @@ int cmd_history(int argc, char **argv)
 {
 	const char *name = NULL, *environment = NULL, *limit_text = NULL;
 	const struct cli_option options[] = {
-		{ "name", 0, CLI_TEXT, &name, "NAME", "only deployments of this name" },
-		{ "environment", 0, CLI_TEXT, &environment, "ENV", "only this environment" },
-		{ "limit", 'n', CLI_TEXT, &limit_text, "N", "the newest N; default 50" },
-		{ 0 },
+		{"name", 0, CLI_TEXT, &name, "NAME", "only deployments of this name"},
+		{"environment", 0, CLI_TEXT, &environment, "ENV", "only this environment"},
+		{"limit", 'n', CLI_TEXT, &limit_text, "N", "the newest N; default 50"},
+		{0},
 	};
-	const struct cli_command command = { "history", "[options]", "What was deployed from here, newest first.", options, 0, 0 };
+	const struct cli_command command = {"history", "[options]", "What was deployed from here, newest first.",
+	                                    options,   0,           0};
 	struct cli_rest rest;
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
@@ -69,14 +70,15 @@ int cmd_history(int argc, char **argv)
 	}
 	if (open_journal(&store, &err) < 0)
 		return fail(&err);
-	struct store_filter filter = { .name = name, .environment = environment, .limit = (int)limit };
+	struct store_filter filter = {.name = name, .environment = environment, .limit = (int)limit};
 	if (store != NULL && store_deployment_list(store, &filter, &deployments, &err) < 0)
 		return fail(&err);
 	if (deployments == NULL)
 		deployments = json_array();
 	size_t i;
 	json_t *deployment;
-	json_array_foreach(deployments, i, deployment) {
+	json_array_foreach(deployments, i, deployment)
+	{
 		if (deploy_describe(store, deployment, &err) < 0)
 			return fail(&err);
 		make_readable(deployment);
@@ -106,7 +108,7 @@ static json_t *changes_as_json(const struct plan *plan)
 static int read_report(struct store *store, const char *word, json_t **ret, struct err *err)
 {
 	json_t *deployment _cleanup_json_ = NULL, *steps _cleanup_json_ = NULL, *events _cleanup_json_ = NULL;
-	struct plan changes _cleanup_(plan_done) = { 0 };
+	struct plan changes _cleanup_(plan_done) = {0};
 	int r = deploy_find(store, word, &deployment, err);
 	if (r < 0)
 		return r;
@@ -122,15 +124,16 @@ static int read_report(struct store *store, const char *word, json_t **ret, stru
 		r = store_event_list(store, id, &events, err);
 	if (r < 0)
 		return err_wrap(err, r, "read deployment %s", id);
-	*ret = json_pack("{s:O, s:O, s:o, s:O}", "deployment", deployment, "steps", steps, "changes", changes_as_json(&changes),
-	                 "events", events);
+	*ret = json_pack("{s:O, s:O, s:o, s:O}", "deployment", deployment, "steps", steps, "changes",
+	                 changes_as_json(&changes), "events", events);
 	return 0;
 }
 
 int cmd_show(int argc, char **argv)
 {
-	const struct cli_option options[] = { { 0 } };
-	const struct cli_command command = { "show", "[ID|last]", "One deployment: each step, each change, each probe.", options, 0, 1 };
+	const struct cli_option options[] = {{0}};
+	const struct cli_command command = {"show",  "[ID|last]", "One deployment: each step, each change, each probe.",
+	                                    options, 0,           1};
 	struct cli_rest rest;
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
@@ -142,7 +145,8 @@ int cmd_show(int argc, char **argv)
 		return fail(&err);
 	if (store == NULL) {
 		err_set(&err, ERR_INVALID, "no deployment has been made from here");
-		err_hint(&err, ERR_INVALID, "`davit deploy FILE` makes one; a journal elsewhere is named by DAVIT_STATE");
+		err_hint(&err, ERR_INVALID,
+		         "`davit deploy FILE` makes one; a journal elsewhere is named by DAVIT_STATE");
 		return fail(&err);
 	}
 	if (read_report(store, rest.count ? rest.words[0] : "last", &report, &err) < 0)

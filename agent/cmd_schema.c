@@ -14,7 +14,10 @@
 enum { EXIT_UNSUPPORTED = 64, DOCUMENT_MAX = 64 << 20, LINE_MAX_BYTES = 64 << 20, FAULTS_SHOWN = 1000 };
 
 static const struct yaml_limits document_limits = {
-	.max_bytes = DOCUMENT_MAX, .max_nodes = 2000000, .max_depth = JSON_MAX_DEPTH, .keep_octal = true,
+	.max_bytes = DOCUMENT_MAX,
+	.max_nodes = 2000000,
+	.max_depth = JSON_MAX_DEPTH,
+	.keep_octal = true,
 	.allow_anchors = true,
 };
 
@@ -99,8 +102,8 @@ static void print_json(json_t *value)
 static json_t *judge(const json_t *schema_source, const json_t *data, const json_t *remotes)
 {
 	_cleanup_(schema_freep) struct schema *schema = NULL;
-	struct schema_options options = { .remotes = remotes };
-	struct faults faults = { .max = FAULTS_SHOWN };
+	struct schema_options options = {.remotes = remotes};
+	struct faults faults = {.max = FAULTS_SHOWN};
 	struct err err = ERR_INIT;
 	int r = schema_compile(schema_source, &options, &schema, &err);
 	if (r < 0)
@@ -204,8 +207,8 @@ static int check_files(const char *schema_path, const char *instance_path, const
 	_cleanup_(yaml_freep) struct yaml_doc *schema_doc = NULL;
 	_cleanup_(yaml_freep) struct yaml_doc *instance = NULL;
 	_cleanup_(schema_freep) struct schema *schema = NULL;
-	struct schema_options options = { .remotes = remotes };
-	struct faults faults = { .max = FAULTS_SHOWN };
+	struct schema_options options = {.remotes = remotes};
+	struct faults faults = {.max = FAULTS_SHOWN};
 	struct err err = ERR_INIT;
 	if (read_schema(schema_path, &schema_doc) < 0 || read_document(instance_path, &instance) < 0)
 		return 2;
@@ -235,12 +238,19 @@ static int check(int argc, char **argv)
 	bool batch = false;
 	const char *remotes_path = NULL;
 	const struct cli_option options[] = {
-		{ "batch", 0, CLI_FLAG, &batch, NULL, "read {\"schema\":…,\"data\":…} lines, answer each with a line of JSON" },
-		{ "remotes", 0, CLI_TEXT, &remotes_path, "FILE", "a map from URIs to schemas; other documents are found nowhere else" },
-		{ 0 },
+		{"batch", 0, CLI_FLAG, &batch, NULL,
+	         "read {\"schema\":…,\"data\":…} lines, answer each with a line of JSON"},
+		{"remotes", 0, CLI_TEXT, &remotes_path, "FILE",
+	         "a map from URIs to schemas; other documents are found nowhere else"},
+		{0},
 	};
-	const struct cli_command command = { "schema check", "SCHEMA INSTANCE | --batch [--remotes FILE]",
-		"Checks a document (YAML or JSON) against a JSON Schema (draft-07, or the name of a built-in one).", options, 0, 2 };
+	const struct cli_command command = {
+		"schema check",
+		"SCHEMA INSTANCE | --batch [--remotes FILE]",
+		"Checks a document (YAML or JSON) against a JSON Schema (draft-07, or the name of a built-in one).",
+		options,
+		0,
+		2};
 	struct cli_rest rest;
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
@@ -264,9 +274,14 @@ int cmd_schema(int argc, char **argv)
 {
 	if (argc > 1 && strcmp(argv[1], "check") == 0)
 		return check(argc - 1, argv + 1);
-	const struct cli_option options[] = { { 0 } };
-	const struct cli_command command = { "schema", "[NAME] | check SCHEMA INSTANCE",
-		"Lists the schemas that are built in, prints one, or checks a document against one.", options, 0, 1 };
+	const struct cli_option options[] = {{0}};
+	const struct cli_command command = {
+		"schema",
+		"[NAME] | check SCHEMA INSTANCE",
+		"Lists the schemas that are built in, prints one, or checks a document against one.",
+		options,
+		0,
+		1};
 	struct cli_rest rest;
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)

@@ -20,8 +20,9 @@ static json_t *deployment_of_job(const struct deploy_session *session, const str
 {
 	json_t *list _cleanup_json_ = NULL;
 	struct err ignored = ERR_INIT;
-	const struct store_filter filter = { .job_key = in->job.key, .undecided = true, .limit = 1 };
-	if (!in->job.present || session->store == NULL || store_deployment_list(session->store, &filter, &list, &ignored) < 0)
+	const struct store_filter filter = {.job_key = in->job.key, .undecided = true, .limit = 1};
+	if (!in->job.present || session->store == NULL ||
+	    store_deployment_list(session->store, &filter, &list, &ignored) < 0)
 		return NULL;
 	return json_incref(json_array_get(list, 0));
 }
@@ -42,7 +43,8 @@ static json_t *targets_of_job(const struct deploy_session *session, const json_t
 static int make_document(const char *name, const struct deploy_session *session, const struct step_input *in,
                          struct deploy_document **ret, json_t **ret_faults, struct err *err)
 {
-	json_t *joined _cleanup_json_ = deployment_of_job(session, in), *known _cleanup_json_ = targets_of_job(session, joined);
+	json_t *joined _cleanup_json_ = deployment_of_job(session, in),
+		       *known _cleanup_json_ = targets_of_job(session, joined);
 	_cleanup_free_ char *default_name = deploy_job_default_name(&in->job);
 	_cleanup_free_ char *default_environment = deploy_job_default_environment(&in->job);
 	struct deploy_single single = {
@@ -51,7 +53,9 @@ static int make_document(const char *name, const struct deploy_session *session,
 		.text_values = in->text_values,
 		.known_targets = known,
 		.name = default_name,
-		.environment = default_environment ? default_environment : in->job.present ? "default" : NULL,
+		.environment = default_environment ? default_environment
+	                       : in->job.present   ? "default"
+	                                           : NULL,
 		.on_failure = in->job.on_failure,
 		.source_root = in->job.workspace,
 		.repository = in->job.repository,
@@ -63,7 +67,8 @@ static int make_document(const char *name, const struct deploy_session *session,
 	int r = deploy_document_single(&single, ret, ret_faults, err);
 	if (r < 0)
 		return r;
-	json_t *former _cleanup_json_ = json_incref(json_object_get(joined, "kept")), *deployment = deploy_document_deployment(*ret);
+	json_t *former _cleanup_json_ = json_incref(json_object_get(joined, "kept")),
+		       *deployment = deploy_document_deployment(*ret);
 	if (joined != NULL && former == NULL)
 		former = json_string("an earlier step of the job was one of a release that kept nothing for it");
 	json_object_set_new(deployment, "kept", deploy_kept_single(former, deployment, in->job.secrets_known));
@@ -75,14 +80,14 @@ static void write_outputs(const struct engine_result *result)
 	const char *id;
 	json_t *outputs;
 	struct err ignored = ERR_INIT;
-	json_object_foreach(result->outputs, id, outputs)
-		deploy_job_write_outputs(outputs, &ignored);
+	json_object_foreach(result->outputs, id, outputs) deploy_job_write_outputs(outputs, &ignored);
 }
 
-static int run_step(const char *name, struct deploy_session *session, const struct step_input *in, bool plan, struct err *err)
+static int run_step(const char *name, struct deploy_session *session, const struct step_input *in, bool plan,
+                    struct err *err)
 {
 	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
-	struct engine_result result _cleanup_(engine_result_done) = { 0 };
+	struct engine_result result _cleanup_(engine_result_done) = {0};
 	int r = make_document(name, session, in, &document, &session->faults, err);
 	if (r < 0)
 		return deploy_session_fail(session, err);
@@ -111,8 +116,9 @@ static int run_step(const char *name, struct deploy_session *session, const stru
 /* What of a preflight's inputs the file is read with, and what remains for the step itself. */
 static int read_file_inputs(json_t *input, struct deploy_values *values, char **ret_file, struct err *err)
 {
-	json_t *maps[] = { values->secrets, values->vars, values->inputs };
-	static const char *const names[] = { "values", "vars", "inputs" }, *const taken[] = { "vars", "inputs", "file", "deployment", "targets" };
+	json_t *maps[] = {values->secrets, values->vars, values->inputs};
+	static const char *const names[] = {"values", "vars", "inputs"}, *const taken[] = {"vars", "inputs", "file",
+	                                                                                   "deployment", "targets"};
 	*ret_file = xstrdup(json_get_string(input, "file"));
 	for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
 		int r = deploy_values_map(maps[i], names[i], json_object_get(input, names[i]), i == 0, err);
@@ -129,8 +135,8 @@ static int read_file_inputs(json_t *input, struct deploy_values *values, char **
 static int preflight_file(struct deploy_session *session, const struct step_input *in, struct err *err)
 {
 	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
-	struct deploy_values values _cleanup_(deploy_values_done) = { 0 };
-	struct engine_result result _cleanup_(engine_result_done) = { 0 };
+	struct deploy_values values _cleanup_(deploy_values_done) = {0};
+	struct engine_result result _cleanup_(engine_result_done) = {0};
 	json_t *input _cleanup_json_ = json_deep_copy(in->input);
 	_cleanup_free_ char *file = NULL;
 	deploy_values_init(&values);
@@ -144,10 +150,12 @@ static int preflight_file(struct deploy_session *session, const struct step_inpu
 	if (r < 0)
 		return deploy_session_fail(session, err);
 	session->workflow |= in->job.present;
-	deploy_document_set_job(document, in->job.repository, in->job.run_url, in->job.api_url, in->job.token, in->job.commit);
+	deploy_document_set_job(document, in->job.repository, in->job.run_url, in->job.api_url, in->job.token,
+	                        in->job.commit);
 	deploy_document_bind(document, &session->options);
 	json_t *deployment = deploy_document_deployment(document);
-	json_array_append_new(json_object_get(deployment, "steps"), json_pack("{s:s, s:[], s:O}", "step", "preflight", "target", "input", input));
+	json_array_append_new(json_object_get(deployment, "steps"),
+	                      json_pack("{s:s, s:[], s:O}", "step", "preflight", "target", "input", input));
 	r = engine_plan(deployment, &session->options, &result, err);
 	return deploy_session_tell(session, r, &result, true, err);
 }
@@ -171,12 +179,17 @@ int cmd_step(int argc, char **argv)
 	bool plan = false;
 	const char *input = NULL;
 	const struct cli_option options[] = {
-		{ "input", 0, CLI_TEXT, &input, "FILE", "the inputs as JSON or YAML; - is standard input. In a workflow: INPUT_*" },
-		{ "plan", 0, CLI_FLAG, &plan, NULL, "show what would change, and stop" },
-		{ 0 },
+		{"input", 0, CLI_TEXT, &input, "FILE",
+	         "the inputs as JSON or YAML; - is standard input. In a workflow: INPUT_*"},
+		{"plan", 0, CLI_FLAG, &plan, NULL, "show what would change, and stop"},
+		{0},
 	};
-	const struct cli_command command = { "step", "NAME [--input FILE|-] [--plan]",
-		"Carries out one typed step; `davit schema NAME` shows its inputs.", options, 1, 1 };
+	const struct cli_command command = {"step",
+	                                    "NAME [--input FILE|-] [--plan]",
+	                                    "Carries out one typed step; `davit schema NAME` shows its inputs.",
+	                                    options,
+	                                    1,
+	                                    1};
 	struct cli_rest rest;
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
@@ -184,13 +197,13 @@ int cmd_step(int argc, char **argv)
 	const char *name = rest.words[0];
 	/* These two decide a deployment instead of being a part of it. */
 	if (strcmp(name, "finish") == 0 || strcmp(name, "rollback") == 0) {
-		char *forwarded[] = { (char *)name, (char *)"--input", (char *)(input ? input : "-"), NULL };
+		char *forwarded[] = {(char *)name, (char *)"--input", (char *)(input ? input : "-"), NULL};
 		return name[0] == 'f' ? cmd_finish(input ? 3 : 1, forwarded) : cmd_rollback(input ? 3 : 1, forwarded);
 	}
 
 	struct err err = ERR_INIT;
 	struct deploy_session session;
-	struct step_input in = { 0 };
+	struct step_input in = {0};
 	int r = deploy_session_open(&session, !plan, &err);
 	session.json = cli_json();
 	session.title = name;

@@ -13,35 +13,37 @@
 
 struct command {
 	const char *name;
-	int (*run)(int argc, char **argv);   /* NULL: executed in `program` */
+	int (*run)(int argc, char **argv); /* NULL: executed in `program` */
 	const char *program;
-	const char *summary;                 /* NULL: not for people */
+	const char *summary; /* NULL: not for people */
 };
 
 static const struct command commands[] = {
-	{ "agent", cmd_agent, NULL, "register with GitHub, take jobs and run them: configure, run, status, remove" },
-	{ "deploy", NULL, "davit-step", "carry out a deployment file, or show its plan" },
-	{ "step", NULL, "davit-step", "carry out one typed step" },
-	{ "rollback", NULL, "davit-step", "undo a deployment, or go to a named earlier release" },
-	{ "recover", NULL, "davit-step", "finish or undo what a dead process left" },
-	{ "unlock", NULL, "davit-step", "free a lock, with proof or with consent" },
-	{ "finish", NULL, "davit-step", "decide the deployment of a job" },
-	{ "history", cmd_history, NULL, "what was deployed, when and how it ended" },
-	{ "show", cmd_show, NULL, "one deployment: each change and each probe" },
-	{ "schema", cmd_schema, NULL, "the schemas of the steps; check a document against a schema" },
-	{ "expr", cmd_expr, NULL, "evaluate an expression of the workflow language" },
-	{ "forge", NULL, "davit-forge", "GitHub on loopback, for trials and tests" },
-	{ "worker", cmd_worker, NULL, NULL },
+	{"agent", cmd_agent, NULL, "register with GitHub, take jobs and run them: configure, run, status, remove"},
+	{"deploy", NULL, "davit-step", "carry out a deployment file, or show its plan"},
+	{"step", NULL, "davit-step", "carry out one typed step"},
+	{"rollback", NULL, "davit-step", "undo a deployment, or go to a named earlier release"},
+	{"recover", NULL, "davit-step", "finish or undo what a dead process left"},
+	{"unlock", NULL, "davit-step", "free a lock, with proof or with consent"},
+	{"finish", NULL, "davit-step", "decide the deployment of a job"},
+	{"history", cmd_history, NULL, "what was deployed, when and how it ended"},
+	{"show", cmd_show, NULL, "one deployment: each change and each probe"},
+	{"schema", cmd_schema, NULL, "the schemas of the steps; check a document against a schema"},
+	{"expr", cmd_expr, NULL, "evaluate an expression of the workflow language"},
+	{"forge", NULL, "davit-forge", "GitHub on loopback, for trials and tests"},
+	{"worker", cmd_worker, NULL, NULL},
 };
 
 static void print_help(FILE *out)
 {
-	fputs("davit lowers a new version onto a server and can always haul it back.\n\nusage: davit COMMAND [options]\n\n", out);
+	fputs("davit lowers a new version onto a server and can always haul it back.\n\nusage: davit COMMAND [options]\n\n",
+	      out);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (commands[i].summary != NULL)
 			fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
 	fputs("\n`davit help COMMAND` tells more. Exit: 0 done, 1 failed and undone, 2 refused, 3 another plan,\n"
-	      "4 a person is needed, 5 locked, 130 cancelled and undone.\n", out);
+	      "4 a person is needed, 5 locked, 130 cancelled and undone.\n",
+	      out);
 }
 
 static int execute(const char *program, char **argv)

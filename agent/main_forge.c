@@ -31,7 +31,7 @@ static int read_address(const struct options *o, char host[64], int *port, struc
 		return err_set(err, ERR_INVALID, "--listen takes an IPv4 address, not '%s'", host);
 	if ((ntohl(address.s_addr) >> 24) != 127 && !o->remote) {
 		int r = err_set(err, ERR_REFUSED, "'%s' is not a loopback address, and the forge lets in everybody",
-				host);
+		                host);
 		return err_hint(err, r, "add --allow-remote where that is meant");
 	}
 	*port = (int)number;
@@ -51,16 +51,16 @@ static int run(struct options *o, struct err *err)
 {
 	char host[64];
 	struct forge_config config = {.host = host,
-				      .tls = o->tls,
-				      .ca_file = o->ca_file,
-				      .port_file = o->port_file,
-				      .ready_fd = -1,
-				      .state_dir = o->state,
-				      .token = o->token,
-				      .secrets_file = o->secrets,
-				      .repos = o->repos,
-				      .acknowledge = !o->no_acknowledge,
-				      .verbose = o->verbose || isatty(STDOUT_FILENO)};
+	                              .tls = o->tls,
+	                              .ca_file = o->ca_file,
+	                              .port_file = o->port_file,
+	                              .ready_fd = -1,
+	                              .state_dir = o->state,
+	                              .token = o->token,
+	                              .secrets_file = o->secrets,
+	                              .repos = o->repos,
+	                              .acknowledge = !o->no_acknowledge,
+	                              .verbose = o->verbose || isatty(STDOUT_FILENO)};
 	long long fd = -1;
 	int r = read_address(o, host, &config.port, err);
 	if (r >= 0)
@@ -71,7 +71,7 @@ static int run(struct options *o, struct err *err)
 		r = read_duration("cancel", o->cancel, 5 * 60 * 1000, &config.cancel_ms, err);
 	if (r >= 0 && o->ready_fd && !str_parse_i64(o->ready_fd, 0, 65535, &fd))
 		r = err_set(err, ERR_INVALID, "--ready-fd takes the number of an open descriptor, not '%s'",
-			    o->ready_fd);
+		            o->ready_fd);
 	if (r >= 0 && o->ca_file && !o->tls)
 		r = err_set(err, ERR_INVALID, "--ca-file belongs to --tls");
 	if (r < 0)
@@ -86,18 +86,19 @@ int main(int argc, char **argv)
 	struct options o = {.listen = "127.0.0.1:0"};
 	const struct cli_option options[] = {
 		{"repo", 0, CLI_LIST, &o.repos, "[OWNER/NAME=]DIR",
-		 "serve this bare repository; without a name it is the folder's last two parts; may be repeated"},
+	         "serve this bare repository; without a name it is the folder's last two parts; may be repeated"},
 		{"listen", 0, CLI_TEXT, &o.listen, "ADDRESS:PORT",
-		 "where to listen (127.0.0.1:0; port 0 takes a free one)"},
+	         "where to listen (127.0.0.1:0; port 0 takes a free one)"},
 		{"allow-remote", 0, CLI_FLAG, &o.remote, NULL, "let --listen be another address than loopback"},
 		{"tls", 0, CLI_FLAG, &o.tls, NULL, "speak TLS, with a certificate made at start"},
 		{"ca-file", 0, CLI_TEXT, &o.ca_file, "FILE", "write that certificate there, for clients"},
 		{"port-file", 0, CLI_TEXT, &o.port_file, "FILE", "write the port there once it listens"},
 		{"ready-fd", 0, CLI_TEXT, &o.ready_fd, "N", "write the URL to this descriptor once it listens"},
-		{"token", 0, CLI_TEXT, &o.token, "T", "credential that pushes and administration need (without it: any for your own processes, for other users one that is printed)"},
+		{"token", 0, CLI_TEXT, &o.token, "T",
+	         "credential that pushes and administration need (without it: any for your own processes, for other users one that is printed)"},
 		{"secrets", 0, CLI_TEXT, &o.secrets, "FILE",
-		 "secrets and variables: {\"OWNER/NAME\": {\"secrets\": {…}, \"vars\": {…}, \"environments\": {…}}, "
-		 "\"*\": {…}}"},
+	         "secrets and variables: {\"OWNER/NAME\": {\"secrets\": {…}, \"vars\": {…}, \"environments\": {…}}, "
+	         "\"*\": {…}}"},
 		{"state", 0, CLI_TEXT, &o.state, "DIR", "write each run there as it ends"},
 		{"poll", 0, CLI_TEXT, &o.poll, "TIME", "hold a message poll so long (50s)"},
 		{"lease", 0, CLI_TEXT, &o.lease, "TIME", "a job's lock lasts so long after a renewal (10m)"},

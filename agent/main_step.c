@@ -18,12 +18,8 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{ "deploy", cmd_deploy },
-	{ "step", cmd_step },
-	{ "rollback", cmd_rollback },
-	{ "recover", cmd_recover },
-	{ "unlock", cmd_unlock },
-	{ "finish", cmd_finish },
+	{"deploy", cmd_deploy},   {"step", cmd_step},     {"rollback", cmd_rollback},
+	{"recover", cmd_recover}, {"unlock", cmd_unlock}, {"finish", cmd_finish},
 };
 
 #ifdef DAVIT_TEST_HOOKS
@@ -66,7 +62,7 @@ int main(int argc, char **argv)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].run(argc - 1, argv + 1);
 	if (step_find(argv[1]) != NULL)
-		return cmd_step(argc, argv);     /* argv[0] stands for the word `step` */
+		return cmd_step(argc, argv); /* argv[0] stands for the word `step` */
 	fprintf(stderr, "davit-step: unknown command or step '%s'\n  `davit schema` lists the steps\n", argv[1]);
 	return 2;
 }

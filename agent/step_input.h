@@ -4,7 +4,7 @@
 
 struct step_input {
 	struct deploy_job job;
-	json_t *input;             /* object */
+	json_t *input; /* object */
 	bool text_values;
 };
 /* path: NULL in a workflow reads INPUT_*, elsewhere gives no inputs. */

@@ -11,19 +11,19 @@ enum archive_compression { ARCHIVE_NONE, ARCHIVE_GZIP, ARCHIVE_ZSTD, ARCHIVE_ZST
 
 /* One thing of a tree, as the manifest knows it. */
 struct tree_entry {
-	char *path;                 /* relative, no leading ./ */
-	mode_t mode;                /* type and permission bits */
-	int64_t size;               /* files */
+	char *path;   /* relative, no leading ./ */
+	mode_t mode;  /* type and permission bits */
+	int64_t size; /* files */
 	int64_t mtime_ns;
-	char digest[65];            /* SHA-256 of a file's content, "" when not made */
-	char *link;                 /* symbolic link's target */
-	const char *content;        /* kept by tree_digest, `size` bytes, the tree's; NULL */
+	char digest[65];     /* SHA-256 of a file's content, "" when not made */
+	char *link;          /* symbolic link's target */
+	const char *content; /* kept by tree_digest, `size` bytes, the tree's; NULL */
 };
 struct tree {
 	struct tree_entry *entries;
 	size_t count, cap;
 	int64_t bytes;
-	void **blocks;              /* of kept contents */
+	void **blocks; /* of kept contents */
 	size_t block_count, block_cap;
 };
 void tree_done(struct tree *t);
@@ -36,12 +36,13 @@ void tree_sort(struct tree *t);
 /* Excludes with the syntax of .gitignore. */
 struct ignore;
 struct ignore *ignore_new(void);
-void ignore_add(struct ignore *i, const char *pattern);                       /* one line; blank and # are skipped */
+void ignore_add(struct ignore *i, const char *pattern); /* one line; blank and # are skipped */
 int ignore_add_file(struct ignore *i, const char *path, struct err *err);
 /* Files of this name (".gitignore") in the tree that is walked hold for what lies beside and below them. What was added by
  * the two calls above decides before them. */
 void ignore_add_file_name(struct ignore *i, const char *name);
-bool ignore_matches(const struct ignore *i, const char *path, bool is_dir);   /* true too when a directory above it is excluded */
+bool ignore_matches(const struct ignore *i, const char *path,
+                    bool is_dir); /* true too when a directory above it is excluded */
 void ignore_free(struct ignore *i);
 
 /* Walks a directory: sorted by path, excluded subtrees are not entered. Sockets, devices and pipes are refused by name. */
@@ -57,14 +58,17 @@ void tree_forget(struct tree *t);
  * sticky, owner 0, whole seconds. packed (may be NULL) counts the content as it goes in, for progress. A file that changed its size or time since the walk is ERR_CONFLICT; a name that is not UTF-8 ERR_INVALID. */
 typedef int (*archive_write_fn)(void *context, const void *data, size_t len, struct err *err);
 int archive_pack(int dirfd, const struct tree *tree, const size_t *only, size_t only_count,
-                 enum archive_compression compression, archive_write_fn write, void *context, int64_t *packed, struct wait *w,
-                 struct err *err);
+                 enum archive_compression compression, archive_write_fn write, void *context, int64_t *packed,
+                 struct wait *w, struct err *err);
 /* Whether a sample of the same entries becomes noticeably smaller when it is packed: false for pictures, archives, encrypted data. */
 bool archive_packs_smaller(int dirfd, const struct tree *tree, const size_t *only, size_t only_count);
 /* Any tar that libarchive reads, compressed or not, from `read` (returns bytes, 0 at the end) into an empty or existing directory.
  * Files, links and empty directories of the same name are replaced, never written in place. Owners stay ours; setuid, setgid and sticky are dropped;
  * devices, pipes and sockets are refused. Limits of 0 stand for none. */
 typedef int (*archive_read_fn)(void *context, const void **data, size_t *len, struct err *err);
-struct archive_limits { int64_t max_bytes; int64_t max_entries; };
+struct archive_limits {
+	int64_t max_bytes;
+	int64_t max_entries;
+};
 int archive_unpack(archive_read_fn read, void *context, int dirfd, const struct archive_limits *limits, struct wait *w,
                    struct err *err);

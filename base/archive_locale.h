@@ -3,6 +3,8 @@
 #pragma once
 #include <locale.h>
 
-struct archive_locale { locale_t mine, former; };
+struct archive_locale {
+	locale_t mine, former;
+};
 struct archive_locale archive_locale_enter(void);
 void archive_locale_leave(struct archive_locale *l);

@@ -31,13 +31,13 @@ static la_ssize_t give_on(struct archive *a, void *context, const void *data, si
 {
 	struct packing *p = context;
 
-	(void) a;
+	(void)a;
 	if (p->dropping || p->write_result < 0)
-		return (la_ssize_t) len;
+		return (la_ssize_t)len;
 	p->write_result = p->wait ? wait_check(p->wait, &p->write_err) : 0;
 	if (p->write_result == 0)
 		p->write_result = p->write(p->context, data, len, &p->write_err);
-	return (la_ssize_t) len;
+	return (la_ssize_t)len;
 }
 
 static int pack_error(struct packing *p, const char *what, struct err *err)
@@ -70,7 +70,8 @@ static int pack_open(struct packing *p, enum archive_compression compression, st
 		snprintf(threads, sizeof(threads), "%d", processors());
 		r = archive_write_add_filter_zstd(a);
 		if (r == ARCHIVE_OK)
-			r = archive_write_set_filter_option(a, "zstd", "compression-level", compression == ARCHIVE_ZSTD ? "3" : "1");
+			r = archive_write_set_filter_option(a, "zstd", "compression-level",
+			                                    compression == ARCHIVE_ZSTD ? "3" : "1");
 		/* A libzstd without threads refuses the option and packs all the same. */
 		if (r == ARCHIVE_OK)
 			archive_write_set_filter_option(a, "zstd", "threads", threads);
@@ -101,10 +102,10 @@ static ssize_t read_some(int fd, char *buffer, size_t len)
 
 static int pack_data(struct packing *p, const struct tree_entry *e, const char *data, size_t len, struct err *err)
 {
-	if (archive_write_data(p->archive, data, len) != (la_ssize_t) len || p->write_result < 0)
+	if (archive_write_data(p->archive, data, len) != (la_ssize_t)len || p->write_result < 0)
 		return pack_error(p, e->path, err);
 	if (p->packed)
-		*p->packed += (int64_t) len;
+		*p->packed += (int64_t)len;
 	return 0;
 }
 
@@ -115,11 +116,12 @@ static int pack_header(struct packing *p, const struct tree_entry *e, struct err
 	archive_entry_clear(h);
 	archive_entry_set_pathname(h, e->path);
 	archive_entry_set_mode(h, (e->mode & S_IFMT) | (e->mode & 0777));
-	archive_entry_set_mtime(h, (time_t) (e->mtime_ns / 1000000000), 0);
+	archive_entry_set_mtime(h, (time_t)(e->mtime_ns / 1000000000), 0);
 	if (S_ISLNK(e->mode))
 		archive_entry_set_symlink(h, e->link);
 	archive_entry_set_size(h, S_ISREG(e->mode) ? e->size : 0);
-	return archive_write_header(p->archive, h) == ARCHIVE_OK && p->write_result == 0 ? 0 : pack_error(p, e->path, err);
+	return archive_write_header(p->archive, h) == ARCHIVE_OK && p->write_result == 0 ? 0
+	                                                                                 : pack_error(p, e->path, err);
 }
 
 /* What is packed must be what was digested: a file of the same size and time is. */
@@ -131,16 +133,16 @@ static int pack_file(struct packing *p, int fd, const struct tree_entry *e, stru
 	if (fstat(fd, &st) < 0)
 		return err_errno(err, errno, "look at '%s'", e->path);
 	if (!S_ISREG(st.st_mode) || st.st_size != e->size ||
-	    e->mtime_ns != (int64_t) st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec)
+	    e->mtime_ns != (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec)
 		return changed(e->path, err);
 	int r = pack_header(p, e, err);
 	while (left > 0 && r == 0) {
-		ssize_t n = read_some(fd, p->buffer, (size_t) MIN(left, (int64_t) PACK_BUFFER));
+		ssize_t n = read_some(fd, p->buffer, (size_t)MIN(left, (int64_t)PACK_BUFFER));
 		if (n < 0)
 			return err_errno(err, errno, "read '%s'", e->path);
 		if (n == 0)
 			return changed(e->path, err);
-		r = pack_data(p, e, p->buffer, (size_t) n, err);
+		r = pack_data(p, e, p->buffer, (size_t)n, err);
 		left -= n;
 	}
 	return r;
@@ -150,7 +152,7 @@ static int refuse_name(const struct tree_entry *e, struct err *err)
 {
 	_cleanup_(str_done) struct str shown = STR_INIT(ERR_FRAME_SIZE);
 
-	str_append_safe(&shown, e->path, MIN(strlen(e->path), (size_t) 100));
+	str_append_safe(&shown, e->path, MIN(strlen(e->path), (size_t)100));
 	int r = err_set(err, ERR_INVALID, "the name '%s' is not UTF-8", str_peek(&shown));
 	return err_hint(err, r, "rename it or exclude it");
 }
@@ -163,7 +165,7 @@ static int pack_entry(struct packing *p, const struct tree_entry *e, struct err 
 		return pack_header(p, e, err);
 	if (e->content) {
 		int r = pack_header(p, e, err);
-		return r < 0 ? r : pack_data(p, e, e->content, (size_t) e->size, err);
+		return r < 0 ? r : pack_data(p, e, e->content, (size_t)e->size, err);
 	}
 	_cleanup_close_ int fd = tree_open(&p->opener, e->path, err);
 	if (fd < 0)
@@ -188,12 +190,17 @@ static int pack_all(struct packing *p, const struct tree *tree, const size_t *on
 }
 
 int archive_pack(int dirfd, const struct tree *tree, const size_t *only, size_t only_count,
-                 enum archive_compression compression, archive_write_fn write, void *context, int64_t *packed, struct wait *w,
-                 struct err *err)
+                 enum archive_compression compression, archive_write_fn write, void *context, int64_t *packed,
+                 struct wait *w, struct err *err)
 {
 	_cleanup_(archive_locale_leave) _unused_ struct archive_locale locale = archive_locale_enter();
 	_cleanup_free_ char *buffer = xmalloc(PACK_BUFFER);
-	struct packing p = { .opener = TREE_OPENER_INIT(dirfd), .wait = w, .write = write, .context = context, .buffer = buffer, .packed = packed };
+	struct packing p = {.opener = TREE_OPENER_INIT(dirfd),
+	                    .wait = w,
+	                    .write = write,
+	                    .context = context,
+	                    .buffer = buffer,
+	                    .packed = packed};
 
 	p.archive = archive_write_new();
 	p.entry = archive_entry_new();

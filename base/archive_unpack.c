@@ -12,7 +12,11 @@
 
 enum { UNPACK_PATH_MAX = 4096, UNPACK_CHECK_EVERY = 64 };
 
-struct dir_todo { char *path; mode_t mode; struct timespec mtime; };
+struct dir_todo {
+	char *path;
+	mode_t mode;
+	struct timespec mtime;
+};
 
 struct unpacking {
 	int top;
@@ -43,7 +47,7 @@ static la_ssize_t take_in(struct archive *a, void *context, const void **data)
 		archive_set_error(a, EIO, "input failed");
 		return -1;
 	}
-	return (la_ssize_t) len;
+	return (la_ssize_t)len;
 }
 
 static int read_error(struct unpacking *u, const char *what, struct err *err)
@@ -61,7 +65,7 @@ static int read_error(struct unpacking *u, const char *what, struct err *err)
 static const char *shown(const char *name, char buf[256])
 {
 	_cleanup_(str_done) struct str s = STR_INIT(2000);
-	str_append_safe(&s, name, MIN(strlen(name), (size_t) 200));
+	str_append_safe(&s, name, MIN(strlen(name), (size_t)200));
 	snprintf(buf, 256, "%.250s", str_peek(&s));
 	return buf;
 }
@@ -78,12 +82,14 @@ static int clean_name(const char *name, const char *member, char **ret, struct e
 	_cleanup_(str_done) struct str out = STR_INIT(UNPACK_PATH_MAX);
 
 	if (*name == '/')
-		return refuse(err, member, name == member ? "has an absolute name" : "is a hard link to an absolute name");
+		return refuse(err, member,
+		              name == member ? "has an absolute name" : "is a hard link to an absolute name");
 	for (const char *p = name; *p;) {
 		size_t len = strcspn(p, "/");
 		if (len == 2 && memcmp(p, "..", 2) == 0)
-			return refuse(err, member, name == member ? "leads out of the directory ('..')"
-			                                          : "is a hard link that leads out of the directory ('..')");
+			return refuse(err, member,
+			              name == member ? "leads out of the directory ('..')"
+			                             : "is a hard link that leads out of the directory ('..')");
 		if (len > 255)
 			return refuse(err, member, "has a name longer than 255 bytes");
 		if (len > 0 && !(len == 1 && *p == '.')) {
@@ -124,7 +130,8 @@ static int way_error(const char *member, int e, struct err *err)
 }
 
 /* A descriptor of the directory `path` ("" is the top), walked from the top without following links; kept for the next member. */
-static int enter_parent(struct unpacking *u, const char *path, size_t len, const char *member, int *ret, struct err *err)
+static int enter_parent(struct unpacking *u, const char *path, size_t len, const char *member, int *ret,
+                        struct err *err)
 {
 	if (u->parent >= 0 && strlen(u->parent_path) == len && memcmp(u->parent_path, path, len) == 0) {
 		*ret = u->parent;
@@ -174,7 +181,7 @@ static int count_bytes(struct unpacking *u, int64_t more, const char *member, st
 
 	if (u->limits.max_bytes > 0 && more > u->limits.max_bytes - u->bytes)
 		return err_set(err, ERR_LIMIT, "archive member '%s' passes the limit of %lld bytes", shown(member, buf),
-		               (long long) u->limits.max_bytes);
+		               (long long)u->limits.max_bytes);
 	u->bytes += more;
 	return 0;
 }
@@ -189,7 +196,7 @@ static int write_at(int fd, const char *data, size_t len, int64_t offset)
 			return -1;
 		data += n;
 		offset += n;
-		len -= (size_t) n;
+		len -= (size_t)n;
 	}
 	return 0;
 }
@@ -208,14 +215,14 @@ static int write_content(struct unpacking *u, int fd, const char *member, int64_
 			break;
 		if (r != ARCHIVE_OK)
 			return read_error(u, shown(member, buf), err);
-		if (offset < end || offset > INT64_MAX - (int64_t) len)
+		if (offset < end || offset > INT64_MAX - (int64_t)len)
 			return refuse(err, member, "has content that makes no sense");
-		r = count_bytes(u, offset + (int64_t) len - end, member, err);
+		r = count_bytes(u, offset + (int64_t)len - end, member, err);
 		if (r < 0)
 			return r;
 		if (write_at(fd, data, len, offset) < 0)
 			return err_errno(err, errno, "write '%s'", shown(member, buf));
-		end = offset + (int64_t) len;
+		end = offset + (int64_t)len;
 	}
 	if (size > end) { /* a sparse file's last hole */
 		int r = count_bytes(u, size - end, member, err);
@@ -229,10 +236,10 @@ static int write_content(struct unpacking *u, int fd, const char *member, int64_
 
 static struct timespec entry_mtime(struct archive_entry *e)
 {
-	struct timespec t = { 0, UTIME_OMIT };
+	struct timespec t = {0, UTIME_OMIT};
 
 	if (archive_entry_mtime_is_set(e))
-		t = (struct timespec) { archive_entry_mtime(e), archive_entry_mtime_nsec(e) };
+		t = (struct timespec){archive_entry_mtime(e), archive_entry_mtime_nsec(e)};
 	return t;
 }
 
@@ -254,14 +261,13 @@ static int make_file(struct unpacking *u, int dir, const char *name, const char 
 	int r = write_content(u, fd, member, archive_entry_size_is_set(e) ? archive_entry_size(e) : 0, err);
 	if (r < 0)
 		return r;
-	struct timespec times[2] = { { 0, UTIME_OMIT }, entry_mtime(e) };
+	struct timespec times[2] = {{0, UTIME_OMIT}, entry_mtime(e)};
 	if (fchmod(fd, archive_entry_perm(e) & 0777) < 0 || futimens(fd, times) < 0)
 		return err_errno(err, errno, "set mode and time of '%s'", shown(member, buf));
 	return 0;
 }
 
-static int make_symlink(int dir, const char *name, const char *member, struct archive_entry *e,
-                        struct err *err)
+static int make_symlink(int dir, const char *name, const char *member, struct archive_entry *e, struct err *err)
 {
 	char buf[256];
 	const char *target = archive_entry_symlink(e);
@@ -277,18 +283,18 @@ static int make_symlink(int dir, const char *name, const char *member, struct ar
 		if (symlinkat(target, dir, name) < 0)
 			return err_errno(err, errno, "make link '%s'", shown(member, buf));
 	}
-	struct timespec times[2] = { { 0, UTIME_OMIT }, entry_mtime(e) };
+	struct timespec times[2] = {{0, UTIME_OMIT}, entry_mtime(e)};
 	utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW); /* some file systems keep no time of a link: no harm */
 	return 0;
 }
 
 /* The first name must be a file that lies in the directory already, reached without a link. */
-static int open_link_source(struct unpacking *u, const char *path, const char *member, int *ret_dir, const char **ret_name,
-                            struct err *err)
+static int open_link_source(struct unpacking *u, const char *path, const char *member, int *ret_dir,
+                            const char **ret_name, struct err *err)
 {
 	const char *slash = strrchr(path, '/');
 	_cleanup_close_ int fd = fcntl(u->top, F_DUPFD_CLOEXEC, 3);
-	_cleanup_free_ char *copy = xstrndup(path, slash ? (size_t) (slash - path) : 0);
+	_cleanup_free_ char *copy = xstrndup(path, slash ? (size_t)(slash - path) : 0);
 	struct stat st;
 
 	if (fd < 0)
@@ -356,11 +362,12 @@ static int make_directory(struct unpacking *u, int dir, const char *name, const 
 			return refuse(err, member, "is a directory where a link or file stands");
 	}
 	u->dirs = xgrow(u->dirs, &u->dir_cap, u->dir_count + 1, sizeof(*u->dirs));
-	u->dirs[u->dir_count++] = (struct dir_todo) { xstrdup(path), archive_entry_perm(e) & 0777, entry_mtime(e) };
+	u->dirs[u->dir_count++] = (struct dir_todo){xstrdup(path), archive_entry_perm(e) & 0777, entry_mtime(e)};
 	return 0;
 }
 
-static int make_member(struct unpacking *u, const char *member, const char *path, struct archive_entry *e, struct err *err)
+static int make_member(struct unpacking *u, const char *member, const char *path, struct archive_entry *e,
+                       struct err *err)
 {
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	mode_t type = archive_entry_filetype(e);
@@ -370,7 +377,7 @@ static int make_member(struct unpacking *u, const char *member, const char *path
 		return type == AE_IFDIR ? 0 : refuse(err, member, "has no name");
 	if (!archive_entry_hardlink(e) && type != AE_IFREG && type != AE_IFDIR && type != AE_IFLNK)
 		return refuse(err, member, "is a device, pipe or socket");
-	int r = enter_parent(u, path, slash ? (size_t) (slash - path) : 0, member, &dir, err);
+	int r = enter_parent(u, path, slash ? (size_t)(slash - path) : 0, member, &dir, err);
 	if (r < 0)
 		return r;
 	if (archive_entry_hardlink(e))
@@ -391,11 +398,12 @@ static int unpack_entry(struct unpacking *u, struct archive_entry *e, struct err
 	if (!name)
 		name = archive_entry_pathname_utf8(e);
 	if (!name)
-		return err_set(err, ERR_INVALID, "archive member %lld has a name that is not text", (long long) u->entries);
+		return err_set(err, ERR_INVALID, "archive member %lld has a name that is not text",
+		               (long long)u->entries);
 	member = xstrdup(name);
 	if (u->limits.max_entries > 0 && u->entries > u->limits.max_entries)
-		return err_set(err, ERR_LIMIT, "archive member '%s' passes the limit of %lld members", shown(member, buf),
-		               (long long) u->limits.max_entries);
+		return err_set(err, ERR_LIMIT, "archive member '%s' passes the limit of %lld members",
+		               shown(member, buf), (long long)u->limits.max_entries);
 	int r = clean_name(member, member, &path, err);
 	return r < 0 ? r : make_member(u, member, path, e, err);
 }
@@ -424,7 +432,7 @@ static int set_directories(struct unpacking *u, struct err *err)
 {
 	for (size_t i = u->dir_count; i > 0; i--) {
 		const struct dir_todo *d = &u->dirs[i - 1];
-		struct timespec times[2] = { { 0, UTIME_OMIT }, d->mtime };
+		struct timespec times[2] = {{0, UTIME_OMIT}, d->mtime};
 		_cleanup_close_ int fd = fs_open_beneath(u->top, d->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, NULL);
 		char buf[256];
 		if (fd < 0)
@@ -452,7 +460,7 @@ int archive_unpack(archive_read_fn read, void *context, int dirfd, const struct 
                    struct err *err)
 {
 	_cleanup_(archive_locale_leave) _unused_ struct archive_locale locale = archive_locale_enter();
-	struct unpacking u = { .top = dirfd, .read = read, .context = context, .wait = w, .parent = -1 };
+	struct unpacking u = {.top = dirfd, .read = read, .context = context, .wait = w, .parent = -1};
 
 	if (limits)
 		u.limits = *limits;

@@ -43,7 +43,7 @@ void clock_pause_ms(int64_t ms)
 		current_source->pause_ms(current_source->context, ms);
 		return;
 	}
-	struct timespec rest = { .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 };
+	struct timespec rest = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
 	while (nanosleep(&rest, &rest) != 0 && errno == EINTR)
 		;
 }
@@ -133,7 +133,7 @@ static bool read_offset(const char **text, int64_t *ret_ms)
 
 int clock_parse_rfc3339(const char *text, int64_t *ret_wall_ms)
 {
-	struct tm tm = { 0 };
+	struct tm tm = {0};
 	int64_t fraction = 0, offset = 0;
 	bool ok = read_number(&text, 4, 0, 9999, &tm.tm_year) && read_char(&text, "-") &&
 	          read_number(&text, 2, 1, 12, &tm.tm_mon) && read_char(&text, "-") &&

@@ -134,7 +134,8 @@ static void encode(const void *data, size_t len, const char *alphabet, bool padd
 			word |= (unsigned int)in[i + 1] << 8;
 		if (left > 2)
 			word |= in[i + 2];
-		char quad[4] = { alphabet[word >> 18], alphabet[word >> 12 & 63], alphabet[word >> 6 & 63], alphabet[word & 63] };
+		char quad[4] = {alphabet[word >> 18], alphabet[word >> 12 & 63], alphabet[word >> 6 & 63],
+		                alphabet[word & 63]};
 		size_t used = left >= 3 ? 4 : left + 1;
 		if (padding)
 			while (used < 4)

@@ -146,9 +146,9 @@ const char *err_line(const struct err *err, char *buf, size_t size)
 const char *err_code_name(int code)
 {
 	static const char *const names[] = {
-		"ok", "invalid", "not_found", "exists", "io", "no_space", "permission", "timeout", "cancelled", "network",
-		"auth", "protocol", "limit", "unsupported", "conflict", "locked", "fenced", "refused", "unknown", "failed",
-		"internal",
+		"ok",       "invalid",   "not_found", "exists",  "io",       "no_space", "permission",
+		"timeout",  "cancelled", "network",   "auth",    "protocol", "limit",    "unsupported",
+		"conflict", "locked",    "fenced",    "refused", "unknown",  "failed",   "internal",
 	};
 	int index = -code;
 	if (index < 0 || index >= (int)(sizeof(names) / sizeof(names[0])))

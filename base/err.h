@@ -17,26 +17,26 @@
 #include <stddef.h>
 
 enum err_code {
-	ERR_INVALID = -1,     /* bad input: a person must change something */
-	ERR_NOT_FOUND = -2,   /* a named thing is not there */
-	ERR_EXISTS = -3,      /* a thing that must be new is there already */
-	ERR_IO = -4,          /* the operating system refused or failed */
-	ERR_NO_SPACE = -5,    /* disk or quota full */
-	ERR_PERMISSION = -6,  /* not allowed here */
-	ERR_TIMEOUT = -7,     /* a deadline passed */
-	ERR_CANCELLED = -8,   /* asked to stop */
-	ERR_NETWORK = -9,     /* no connection, or it broke: the effect may be unknown */
-	ERR_AUTH = -10,       /* the peer does not accept who we are, or we do not accept the peer */
-	ERR_PROTOCOL = -11,   /* the peer said something that makes no sense */
-	ERR_LIMIT = -12,      /* larger, deeper or longer than we take */
-	ERR_UNSUPPORTED = -13,/* known, but not done by this program */
-	ERR_CONFLICT = -14,   /* the world is not as it was left: somebody changed it */
-	ERR_LOCKED = -15,     /* somebody else holds the lock */
-	ERR_FENCED = -16,     /* we held the lock and do no longer: stop at once, touch nothing */
-	ERR_REFUSED = -17,    /* policy or preflight says no; nothing was changed */
-	ERR_UNKNOWN = -18,    /* the reply was lost: look at the world before going on */
-	ERR_FAILED = -19,     /* the thing ran and said no: exit status, failed gate */
-	ERR_INTERNAL = -20,   /* a fault of davit */
+	ERR_INVALID = -1,      /* bad input: a person must change something */
+	ERR_NOT_FOUND = -2,    /* a named thing is not there */
+	ERR_EXISTS = -3,       /* a thing that must be new is there already */
+	ERR_IO = -4,           /* the operating system refused or failed */
+	ERR_NO_SPACE = -5,     /* disk or quota full */
+	ERR_PERMISSION = -6,   /* not allowed here */
+	ERR_TIMEOUT = -7,      /* a deadline passed */
+	ERR_CANCELLED = -8,    /* asked to stop */
+	ERR_NETWORK = -9,      /* no connection, or it broke: the effect may be unknown */
+	ERR_AUTH = -10,        /* the peer does not accept who we are, or we do not accept the peer */
+	ERR_PROTOCOL = -11,    /* the peer said something that makes no sense */
+	ERR_LIMIT = -12,       /* larger, deeper or longer than we take */
+	ERR_UNSUPPORTED = -13, /* known, but not done by this program */
+	ERR_CONFLICT = -14,    /* the world is not as it was left: somebody changed it */
+	ERR_LOCKED = -15,      /* somebody else holds the lock */
+	ERR_FENCED = -16,      /* we held the lock and do no longer: stop at once, touch nothing */
+	ERR_REFUSED = -17,     /* policy or preflight says no; nothing was changed */
+	ERR_UNKNOWN = -18,     /* the reply was lost: look at the world before going on */
+	ERR_FAILED = -19,      /* the thing ran and said no: exit status, failed gate */
+	ERR_INTERNAL = -20,    /* a fault of davit */
 };
 
 enum { ERR_FRAMES = 10, ERR_FRAME_SIZE = 512, ERR_HINT_SIZE = 512 };
@@ -48,15 +48,18 @@ struct err_frame {
 };
 
 struct err {
-	int code;               /* 0: no error */
-	bool retryable;         /* the same call may succeed later */
-	long foreign;           /* errno, HTTP status, libssh2/libgit2/SQLite code; 0: none */
-	int frame_count;        /* frames[0] is the innermost */
+	int code;        /* 0: no error */
+	bool retryable;  /* the same call may succeed later */
+	long foreign;    /* errno, HTTP status, libssh2/libgit2/SQLite code; 0: none */
+	int frame_count; /* frames[0] is the innermost */
 	struct err_frame frames[ERR_FRAMES];
 	char hint[ERR_HINT_SIZE];
 };
 
-#define ERR_INIT { 0 }
+#define ERR_INIT                                                                                                       \
+	{                                                                                                              \
+		0                                                                                                      \
+	}
 
 /* Set: forgets what was there. All return the code, so that a failing call is one line. A text that is too long is cut,
  * after what the mask of this process covers was replaced in it. */

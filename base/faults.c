@@ -12,10 +12,10 @@ static void add(struct faults *f, struct yaml_mark mark, const char *pointer, co
 		return;
 	f->items = xgrow(f->items, &f->cap, f->count + 1, sizeof(*f->items));
 	struct fault *fault = &f->items[f->count++];
-	*fault = (struct fault){ .mark = mark };
+	*fault = (struct fault){.mark = mark};
 	if (f->count > max) {
 		/* Behind everything else, whatever its place. */
-		fault->mark = (struct yaml_mark){ INT32_MAX, 0 };
+		fault->mark = (struct yaml_mark){INT32_MAX, 0};
 		fault->pointer = xstrdup("");
 		fault->text = xasprintf("and more, after the first %zu", max);
 		return;
@@ -27,7 +27,7 @@ static void add(struct faults *f, struct yaml_mark mark, const char *pointer, co
 
 void faults_add(struct faults *f, const struct yaml_doc *doc, const char *pointer, const char *fmt, ...)
 {
-	struct yaml_mark mark = doc ? yaml_value_mark(doc, pointer) : (struct yaml_mark){ 0, 0 };
+	struct yaml_mark mark = doc ? yaml_value_mark(doc, pointer) : (struct yaml_mark){0, 0};
 	va_list args;
 	va_start(args, fmt);
 	add(f, mark, pointer, fmt, args);
@@ -36,7 +36,7 @@ void faults_add(struct faults *f, const struct yaml_doc *doc, const char *pointe
 
 void faults_add_key(struct faults *f, const struct yaml_doc *doc, const char *pointer, const char *fmt, ...)
 {
-	struct yaml_mark mark = doc ? yaml_key_mark(doc, pointer) : (struct yaml_mark){ 0, 0 };
+	struct yaml_mark mark = doc ? yaml_key_mark(doc, pointer) : (struct yaml_mark){0, 0};
 	va_list args;
 	va_start(args, fmt);
 	add(f, mark, pointer, fmt, args);
@@ -127,7 +127,7 @@ void faults_done(struct faults *f)
 		free(f->items[i].hint);
 	}
 	free(f->items);
-	*f = (struct faults){ .max = f->max };
+	*f = (struct faults){.max = f->max};
 }
 
 void pointer_push(struct str *pointer, const char *token)

@@ -146,7 +146,8 @@ static int read_map(struct field_reader *r, const struct field *f, const json_t 
 	size_t count = 0, length = r->pointer.len;
 	const char *key;
 	json_t *member;
-	json_object_foreach((json_t *)value, key, member) {
+	json_object_foreach((json_t *)value, key, member)
+	{
 		pointer_push(&r->pointer, key);
 		items[count].key = arena_strdup(r->arena, key);
 		int rc = field_check_key(r, f, key);
@@ -269,7 +270,8 @@ static void copy_faults(struct field_reader *r, const struct faults *inner, cons
 		const struct fault *x = &inner->items[i];
 		str_append(&r->pointer, x->pointer);
 		if (from_text && x->mark.line > 1)
-			field_fault(r, "%s%s (line %d, column %d of the text)", prefix, x->text, x->mark.line, x->mark.column);
+			field_fault(r, "%s%s (line %d, column %d of the text)", prefix, x->text, x->mark.line,
+			            x->mark.column);
 		else
 			field_fault(r, "%s%s", prefix, x->text);
 		if (x->hint != NULL)
@@ -304,8 +306,9 @@ static int read_text_value(struct field_reader *r, const struct field *f, const 
 			field_fault(r, "is not valid YAML or JSON: %s", err.frames[0].text);
 		return 0;
 	}
-	struct faults faults = { 0 };
-	struct field_reader inner = { .doc = doc, .arena = r->arena, .faults = &faults, .err = r->err, .pointer = STR_INIT(1 << 16) };
+	struct faults faults = {0};
+	struct field_reader inner = {
+		.doc = doc, .arena = r->arena, .faults = &faults, .err = r->err, .pointer = STR_INIT(1 << 16)};
 	rc = read_value(&inner, f, yaml_root(doc), base);
 	copy_faults(r, &faults, "", true);
 	faults_done(&faults);
@@ -371,7 +374,8 @@ static void report_unknown(struct field_reader *r, const struct field_table *tab
 		names[i] = table->fields[i].name;
 	const char *key;
 	json_t *member;
-	json_object_foreach((json_t *)object, key, member) {
+	json_object_foreach((json_t *)object, key, member)
+	{
 		if (find_field(table, key) != NULL)
 			continue;
 		size_t length = r->pointer.len;
@@ -421,8 +425,12 @@ static int read_object(struct field_reader *r, const struct field_table *table, 
 int fields_read(const struct field_table *table, const json_t *value, const struct yaml_doc *doc, const char *pointer,
                 bool text_values, struct arena *arena, void *ret_struct, struct faults *faults, struct err *err)
 {
-	struct field_reader r = { .doc = doc, .text_values = text_values, .arena = arena, .faults = faults, .err = err,
-		.pointer = STR_INIT(1 << 16) };
+	struct field_reader r = {.doc = doc,
+	                         .text_values = text_values,
+	                         .arena = arena,
+	                         .faults = faults,
+	                         .err = err,
+	                         .pointer = STR_INIT(1 << 16)};
 	str_append(&r.pointer, pointer);
 	_cleanup_json_ json_t *nothing = json_object();
 	/* `- preflight:` with nothing behind it is a step without inputs. */

@@ -25,18 +25,29 @@
 #pragma once
 #include "base/yaml.h"
 
-struct field_strings { const char **items; size_t count; };
-struct field_integers { int64_t *items; size_t count; };
-struct field_pair { const char *key, *value; };
-struct field_map { struct field_pair *items; size_t count; };
+struct field_strings {
+	const char **items;
+	size_t count;
+};
+struct field_integers {
+	int64_t *items;
+	size_t count;
+};
+struct field_pair {
+	const char *key, *value;
+};
+struct field_map {
+	struct field_pair *items;
+	size_t count;
+};
 
-struct field_table;          /* generated; opaque to callers */
+struct field_table; /* generated; opaque to callers */
 
 /* text_values: values may be YAML in text (the way of `with:`). Unknown keys are faults with the nearest name. */
 int fields_read(const struct field_table *table, const json_t *value, const struct yaml_doc *doc, const char *pointer,
                 bool text_values, struct arena *arena, void *ret_struct, struct faults *faults, struct err *err);
 const char *fields_name(const struct field_table *table);
-size_t fields_size(const struct field_table *table);     /* of the struct */
+size_t fields_size(const struct field_table *table); /* of the struct */
 /* One input's name as it stands in the schema, by index; NULL past the end. For plugin mode (INPUT_*). */
 const char *fields_input(const struct field_table *table, size_t index);
 bool fields_is_secret(const struct field_table *table, const char *input);

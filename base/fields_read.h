@@ -5,18 +5,18 @@
 
 struct field_reader {
 	const struct yaml_doc *doc;
-	bool text_values;                /* of the outermost object only */
+	bool text_values; /* of the outermost object only */
 	struct arena *arena;
 	struct faults *faults;
 	struct err *err;
-	struct str pointer;              /* of the value that is being read */
-	size_t fault_count;              /* reported by this reader */
+	struct str pointer; /* of the value that is being read */
+	size_t fault_count; /* reported by this reader */
 };
 
 void field_fault(struct field_reader *r, const char *fmt, ...) _printf_(2, 3);
-const char *field_type_name(const json_t *value);            /* "a map", "a text" */
-const char *field_types_text(unsigned types);                /* "a map or a list" */
-unsigned field_json_type(const json_t *value);               /* FIELD_TYPE_… */
+const char *field_type_name(const json_t *value); /* "a map", "a text" */
+const char *field_types_text(unsigned types);     /* "a map or a list" */
+unsigned field_json_type(const json_t *value);    /* FIELD_TYPE_… */
 
 int field_read_text(struct field_reader *r, const struct field *f, const json_t *value, const char **ret);
 int field_read_enum(struct field_reader *r, const struct field *f, const json_t *value, int *ret);

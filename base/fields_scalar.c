@@ -85,7 +85,8 @@ int field_read_text(struct field_reader *r, const struct field *f, const json_t 
 			return rc;
 		if (!ok) {
 			const char *words = pattern_in_words(f->pattern);
-			field_fault(r, words ? "must be %s" : "does not match the pattern %s", words ? words : f->pattern);
+			field_fault(r, words ? "must be %s" : "does not match the pattern %s",
+			            words ? words : f->pattern);
 			return 0;
 		}
 	}
@@ -129,7 +130,8 @@ static bool whole(const json_t *value, int64_t *ret)
 		bool octal = text[1] == 'o';
 		const char *digits = octal ? text + 2 : text;
 		*ret = strtoll(digits, NULL, octal ? 8 : 10);
-		return digits[0] != '\0' && digits[1] + octal != '\0' && digits[strspn(digits, octal ? "01234567" : "0123456789")] == '\0';
+		return digits[0] != '\0' && digits[1] + octal != '\0' &&
+		       digits[strspn(digits, octal ? "01234567" : "0123456789")] == '\0';
 	}
 	double real = json_number_value(value);
 	if (!json_is_real(value) || real != floor(real) || fabs(real) >= 9.2e18)
@@ -242,17 +244,29 @@ static long symbolic_mode(const char *p)
 			return -1;
 		for (; *p != '\0' && *p != ','; p++) {
 			switch (*p) {
-			case 'r': bits |= 4; break;
-			case 'w': bits |= 2; break;
-			case 'x': bits |= 1; break;
-			case 's': special |= who & 6; break;
-			case 't': special |= 1; break;
-			default: return -1;
+			case 'r':
+				bits |= 4;
+				break;
+			case 'w':
+				bits |= 2;
+				break;
+			case 'x':
+				bits |= 1;
+				break;
+			case 's':
+				special |= who & 6;
+				break;
+			case 't':
+				special |= 1;
+				break;
+			default:
+				return -1;
 			}
 		}
-		for (unsigned class = 0; class < 3; class++)
+		for (unsigned class = 0; class < 3; class ++)
 			if (who & (4U >> class))
-				mode = (mode & ~(07L << (6 - 3 * class)) & ~(04000L >> class)) | (long)bits << (6 - 3 * class);
+				mode = (mode & ~(07L << (6 - 3 * class)) & ~(04000L >> class)) |
+				       (long)bits << (6 - 3 * class);
 		mode |= (long)special << 9;
 		if (*p == '\0')
 			return mode;
@@ -308,15 +322,20 @@ unsigned field_json_type(const json_t *value)
 
 const char *field_types_text(unsigned types)
 {
-	static const struct { unsigned type; const char *text; } names[] = {
-		{ FIELD_TYPE_OBJECT | FIELD_TYPE_ARRAY | FIELD_TYPE_STRING, "a map, a list or a text" },
-		{ FIELD_TYPE_OBJECT | FIELD_TYPE_ARRAY, "a map or a list" },
-		{ FIELD_TYPE_OBJECT | FIELD_TYPE_STRING, "a map or a text" },
-		{ FIELD_TYPE_ARRAY | FIELD_TYPE_STRING, "a list or a text" },
-		{ FIELD_TYPE_OBJECT, "a map" }, { FIELD_TYPE_ARRAY, "a list" }, { FIELD_TYPE_STRING, "a text" },
-		{ FIELD_TYPE_STRING | FIELD_TYPE_INTEGER, "a text or a whole number" },
-		{ FIELD_TYPE_STRING | FIELD_TYPE_BOOLEAN, "a text, true or false" },
-		{ FIELD_TYPE_ARRAY | FIELD_TYPE_INTEGER, "a whole number or a list" },
+	static const struct {
+		unsigned type;
+		const char *text;
+	} names[] = {
+		{FIELD_TYPE_OBJECT | FIELD_TYPE_ARRAY | FIELD_TYPE_STRING, "a map, a list or a text"},
+		{FIELD_TYPE_OBJECT | FIELD_TYPE_ARRAY, "a map or a list"},
+		{FIELD_TYPE_OBJECT | FIELD_TYPE_STRING, "a map or a text"},
+		{FIELD_TYPE_ARRAY | FIELD_TYPE_STRING, "a list or a text"},
+		{FIELD_TYPE_OBJECT, "a map"},
+		{FIELD_TYPE_ARRAY, "a list"},
+		{FIELD_TYPE_STRING, "a text"},
+		{FIELD_TYPE_STRING | FIELD_TYPE_INTEGER, "a text or a whole number"},
+		{FIELD_TYPE_STRING | FIELD_TYPE_BOOLEAN, "a text, true or false"},
+		{FIELD_TYPE_ARRAY | FIELD_TYPE_INTEGER, "a whole number or a list"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (names[i].type == types)
@@ -367,7 +386,7 @@ int field_check_schema(struct field_reader *r, const struct field *f, const json
 		rc = schema_compile(document, NULL, &schema, r->err);
 	if (rc < 0)
 		return err_wrap(r->err, rc, "schema of '%s'", f->name);
-	struct faults faults = { 0 };
+	struct faults faults = {0};
 	rc = schema_check(schema, value, NULL, &faults, r->err);
 	size_t length = r->pointer.len;
 	for (size_t i = 0; i < faults.count; i++) {

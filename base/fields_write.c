@@ -29,7 +29,8 @@ static json_t *write_map(const struct field_map *m, bool secret)
 	json_t *object = json_object();
 	for (size_t i = 0; i < m->count; i++)
 		json_object_set_new(object, m->items[i].key,
-		                    secret ? json_string("***") : json_string_lossy(m->items[i].value, strlen(m->items[i].value)));
+		                    secret ? json_string("***")
+		                           : json_string_lossy(m->items[i].value, strlen(m->items[i].value)));
 	return object;
 }
 

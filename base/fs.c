@@ -25,8 +25,7 @@ int fs_read(int dirfd, const char *path, size_t max, struct str *out, struct err
 
 int fs_open_plain(int dirfd, const char *path, int flags, struct err *err)
 {
-	_cleanup_close_ int fd =
-		openat(dirfd, path, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	_cleanup_close_ int fd = openat(dirfd, path, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	int errnum = errno;
 	struct stat st;
 	if (fd < 0 && errnum == ELOOP)
@@ -102,13 +101,15 @@ static char *parent_of(const char *path)
 	return slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
 }
 
-static int write_replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode, bool durable, struct err *err)
+static int write_replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode, bool durable,
+                         struct err *err)
 {
 	char suffix[13];
 	rand_hex(suffix, 12);
 	_cleanup_free_ char *parent = parent_of(path);
 	_cleanup_free_ char *private_name = xasprintf("%s/.davit-%s", parent, suffix);
-	_cleanup_close_ int fd = openat(dirfd, private_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	_cleanup_close_ int fd =
+		openat(dirfd, private_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_errno(err, errno, "make a file in '%s'", parent);
 	int r = fs_write_all(fd, data, len, err);
@@ -175,7 +176,7 @@ static void closedirp(DIR **dir)
 /* One removal. What lies deeper than DEPTH_MAX is moved to its top first, so that no tree takes more descriptors than a process has. */
 struct removal {
 	dev_t device;
-	int top;                       /* of the tree's own directory; -1: not entered yet */
+	int top; /* of the tree's own directory; -1: not entered yet */
 	bool moved;
 };
 enum { DEPTH_MAX = 100, REMOVAL_ROUNDS = 100000 };
@@ -212,7 +213,8 @@ static int empty_top(int fd, struct removal *m, struct err *err)
 	m->top = fd;
 	for (int round = 0; r == 0 && (round == 0 || m->moved); round++) {
 		m->moved = false;
-		r = round < REMOVAL_ROUNDS ? empty_dir(fd, m, 1, err) : err_set(err, ERR_LIMIT, "directories lie too deep");
+		r = round < REMOVAL_ROUNDS ? empty_dir(fd, m, 1, err)
+		                           : err_set(err, ERR_LIMIT, "directories lie too deep");
 	}
 	return r;
 }
@@ -276,7 +278,7 @@ int fs_remove_tree(int dirfd, const char *path, struct err *err)
 	struct stat st;
 	if (fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return errno == ENOENT || errno == ENOTDIR ? 0 : err_errno(err, errno, "look at '%s'", path);
-	struct removal m = { .device = st.st_dev, .top = -1 };
+	struct removal m = {.device = st.st_dev, .top = -1};
 	return remove_entry(dirfd, path, &m, 0, err);
 }
 
@@ -377,8 +379,8 @@ static bool fuse_is_network(int fd)
 		if (type == NULL || sscanf(line, "%*u %*u %u:%u", &major_number, &minor_number) != 2)
 			continue;
 		if (st.st_dev == makedev(major_number, minor_number))
-			found = strstr(type, "sshfs") || strstr(type, "s3fs") || strstr(type, "gluster") || strstr(type, "rclone") ||
-			        strstr(type, "davfs");
+			found = strstr(type, "sshfs") || strstr(type, "s3fs") || strstr(type, "gluster") ||
+			        strstr(type, "rclone") || strstr(type, "davfs");
 	}
 	fclose(mounts);
 	return found;
@@ -420,7 +422,7 @@ char *fs_helper_program(const char *name, struct err *err)
 	if (self == NULL)
 		return NULL;
 	_cleanup_free_ char *dir = parent_of(self);
-	const char *const places[] = { "%s/%s", "%s/../libexec/davit/%s", "%s/../../bin/%s" };
+	const char *const places[] = {"%s/%s", "%s/../libexec/davit/%s", "%s/../../bin/%s"};
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 		_cleanup_free_ char *path = xasprintf(places[i], dir, name);
 		if (access(path, X_OK) == 0)

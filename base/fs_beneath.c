@@ -187,7 +187,8 @@ int fs_rename_beneath(int root, const char *from, const char *to, unsigned flags
 	_cleanup_close_ int new_dir = fs_parent_beneath(root, to, &new_name, err);
 	if (new_dir < 0)
 		return new_dir;
-	int r = flags ? renameat2(old_dir, old_name, new_dir, new_name, flags) : renameat(old_dir, old_name, new_dir, new_name);
+	int r = flags ? renameat2(old_dir, old_name, new_dir, new_name, flags)
+	              : renameat(old_dir, old_name, new_dir, new_name);
 	return r == 0 ? 0 : err_errno(err, errno, "rename '%s' to '%s'", from, to);
 }
 

@@ -128,7 +128,7 @@ int http_launch(struct http_transfer *t, struct err *err)
 }
 
 struct http_transfer *http_start(struct http *h, const struct http_request *request, http_done_fn done, void *context,
-				 struct err *err)
+                                 struct err *err)
 {
 	struct http_transfer *t = http_transfer_new(h, request, false, err);
 	if (t == NULL)
@@ -143,7 +143,7 @@ struct http_transfer *http_start(struct http *h, const struct http_request *requ
 static void finish(struct http_transfer *t, int result, const struct err *err)
 {
 	log_debug("net", "%s %s: %d%s%s", t->method, t->label, t->response.status, result < 0 ? " " : "",
-		  result < 0 ? err_code_name(result) : "");
+	          result < 0 ? err_code_name(result) : "");
 	unlink_transfer(t);
 	t->done(t->done_context, result, &t->response, result < 0 ? err : NULL);
 	http_transfer_free(t);
@@ -212,7 +212,7 @@ int http_wait(struct http *h, struct wait *w, struct err *err)
 static short to_curl(short events)
 {
 	return (short)((events & POLLIN ? CURL_WAIT_POLLIN : 0) | (events & POLLPRI ? CURL_WAIT_POLLPRI : 0) |
-		       (events & POLLOUT ? CURL_WAIT_POLLOUT : 0));
+	               (events & POLLOUT ? CURL_WAIT_POLLOUT : 0));
 }
 
 static int poll_all(struct http *h, struct pollfd *extra, size_t extra_count, int64_t ms, struct err *err)
@@ -271,7 +271,7 @@ static void wake_waiter(void *context, int result, struct http_response *respons
 }
 
 int http_perform(struct http *h, const struct http_request *request, struct wait *w, struct http_response *ret,
-		 struct err *err)
+                 struct err *err)
 {
 	struct waiter waiter = {.err = ERR_INIT};
 	int r = wait_check(w, err);

@@ -40,7 +40,8 @@ static void on_done(void *context, int result, struct http_response *response, c
 		s->err = *err;
 }
 
-struct http_stream *http_stream_open(struct http *h, const struct http_request *request, struct wait *w, struct err *err)
+struct http_stream *http_stream_open(struct http *h, const struct http_request *request, struct wait *w,
+                                     struct err *err)
 {
 	struct http_request own = *request;
 	if (wait_check(w, err) < 0)

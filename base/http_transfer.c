@@ -31,7 +31,7 @@ static char *label_of(const char *url)
 		}
 	}
 	return xasprintf("%.*s%.*s%.*s", start != NULL ? (int)(start + 3 - url) : 0, url, (int)authority_len, authority,
-			 (int)strcspn(path, "?#"), path);
+	                 (int)strcspn(path, "?#"), path);
 }
 
 static bool has_header(const char *const *headers, const char *name)
@@ -47,7 +47,7 @@ static int add_header(struct curl_slist **list, const char *header, struct err *
 {
 	if (strpbrk(header, "\r\n") != NULL)
 		return err_set(err, ERR_INVALID, "a header holds a line break: '%.*s'", (int)strcspn(header, ":\r\n"),
-			       header);
+		               header);
 	size_t name_len = strcspn(header, ":");
 	const char *value = header + name_len + (header[name_len] == ':');
 	struct curl_slist *longer;
@@ -80,7 +80,7 @@ static int copy_headers(struct http_transfer *t, const char *const *headers, boo
 }
 
 struct http_transfer *http_transfer_new(struct http *h, const struct http_request *request, bool borrow_body,
-					struct err *err)
+                                        struct err *err)
 {
 	bool body_given = request->body != NULL || request->body_fd > 0;
 	struct http_transfer *t = xcalloc(1, sizeof(*t));
@@ -155,7 +155,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
 	t->header_bytes += len;
 	if (t->header_bytes > HEADER_BYTES_MAX) {
 		t->failed = err_set(text_of(t), ERR_LIMIT, "%s: more than %d KiB of headers", t->label,
-				    HEADER_BYTES_MAX / 1024);
+		                    HEADER_BYTES_MAX / 1024);
 		return 0;
 	}
 	while (len > 0 && (data[len - 1] == '\n' || data[len - 1] == '\r'))
@@ -191,7 +191,7 @@ static size_t on_data(char *data, size_t size, size_t count, void *context)
 		curl_easy_getinfo(t->easy, CURLINFO_SIZE_DOWNLOAD_T, &before);
 		if (t->max_body != 0 && (uint64_t)before > t->max_body) {
 			t->failed = err_set(text_of(t), ERR_LIMIT, "%s: the answer is larger than %zu bytes", t->label,
-					    t->max_body);
+			                    t->max_body);
 			return 0;
 		}
 		t->body_taken = true;
@@ -221,7 +221,7 @@ static size_t on_send(char *buffer, size_t size, size_t count, void *context)
 			t->failed = err_errno(text_of(t), errno, "%s: read the body to send", t->label);
 		else
 			t->failed = err_set(text_of(t), ERR_IO, "%s: the body to send is shorter than %zu bytes",
-					    t->label, t->body_len);
+			                    t->label, t->body_len);
 		return CURL_READFUNC_ABORT;
 	}
 	t->body_sent += (size_t)n;
@@ -326,7 +326,7 @@ int http_transfer_begin(struct http_transfer *t, struct err *err)
 	curl_easy_setopt(t->easy, CURLOPT_BUFFERSIZE, buffer_size(t));
 	if (t->body_fd <= 0)
 		curl_easy_setopt(t->easy, CURLOPT_UPLOAD_BUFFERSIZE,
-				 16384L); /* also holds the request of a poll as long as that lasts */
+		                 16384L); /* also holds the request of a poll as long as that lasts */
 	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)timeout);
 	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)MIN(t->connect_timeout_ms, timeout));
 	curl_easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -408,10 +408,10 @@ static bool may_try_again(struct http_transfer *t, CURLcode code)
 
 static bool same_origin(const char *a, const char *b)
 {
-	static const CURLUPart parts[] = { CURLUPART_SCHEME, CURLUPART_HOST, CURLUPART_PORT };
+	static const CURLUPart parts[] = {CURLUPART_SCHEME, CURLUPART_HOST, CURLUPART_PORT};
 	CURLU *one = curl_url(), *other = curl_url();
 	bool same = one != NULL && other != NULL && curl_url_set(one, CURLUPART_URL, a, 0) == CURLUE_OK &&
-		    curl_url_set(other, CURLUPART_URL, b, 0) == CURLUE_OK;
+	            curl_url_set(other, CURLUPART_URL, b, 0) == CURLUE_OK;
 	for (size_t i = 0; same && i < ARRAY_SIZE(parts); i++) {
 		char *x = NULL, *y = NULL;
 		same = curl_url_get(one, parts[i], &x, CURLU_DEFAULT_PORT) == CURLUE_OK &&
@@ -429,7 +429,8 @@ static void drop_own_headers(struct http_transfer *t, bool has_body)
 {
 	struct curl_slist *kept = NULL;
 	for (const struct curl_slist *h = t->headers; h != NULL; h = h->next)
-		if (strncasecmp(h->data, "Accept:", 7) == 0 || (has_body && strncasecmp(h->data, "Content-Type:", 13) == 0) ||
+		if (strncasecmp(h->data, "Accept:", 7) == 0 ||
+		    (has_body && strncasecmp(h->data, "Content-Type:", 13) == 0) ||
 		    strncasecmp(h->data, "Expect:", 7) == 0)
 			kept = curl_slist_append(kept, h->data);
 	curl_slist_free_all(t->headers);
@@ -478,7 +479,8 @@ bool http_transfer_end(struct http_transfer *t, CURLcode code, int *ret_result, 
 	t->response.final_url = xstrdup(final_url != NULL ? final_url : t->url);
 	char *redirect = NULL;
 	curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_URL, &redirect);
-	bool redirected = code == CURLE_OK && t->failed >= 0 && t->follow && redirect != NULL && is_redirect(t->response.status);
+	bool redirected =
+		code == CURLE_OK && t->failed >= 0 && t->follow && redirect != NULL && is_redirect(t->response.status);
 	if (redirected)
 		redirected = follow_redirect(t, redirect, text_of(t));
 	curl_multi_remove_handle(t->client->multi, t->easy);

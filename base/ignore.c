@@ -37,9 +37,9 @@ struct rule_list {
 };
 
 struct ignore {
-	struct rule_list given;   /* decide first */
-	struct rule_list found;   /* of the files found on the way (ignore_enter), deepest last */
-	struct strv file_names;   /* which files ignore_enter looks for */
+	struct rule_list given; /* decide first */
+	struct rule_list found; /* of the files found on the way (ignore_enter), deepest last */
+	struct strv file_names; /* which files ignore_enter looks for */
 };
 
 enum { IGNORE_FILE_MAX = 4 << 20 };
@@ -62,7 +62,7 @@ static void list_done(struct rule_list *l)
 {
 	list_truncate(l, 0);
 	free(l->items);
-	*l = (struct rule_list) { 0 };
+	*l = (struct rule_list){0};
 }
 
 struct ignore *ignore_new(void)
@@ -84,7 +84,7 @@ void ignore_free(struct ignore *i)
 
 static void set_add(unsigned char set[32], int c)
 {
-	set[c >> 3] = (unsigned char) (set[c >> 3] | (1 << (c & 7)));
+	set[c >> 3] = (unsigned char)(set[c >> 3] | (1 << (c & 7)));
 }
 
 static bool set_has(const unsigned char set[32], unsigned char c)
@@ -95,10 +95,13 @@ static bool set_has(const unsigned char set[32], unsigned char c)
 /* git's character types are ASCII only. */
 static bool in_named_class(const char *name, size_t len, int c, bool *known)
 {
-	static const struct { const char *name; int (*is)(int); } classes[] = {
-		{ "alnum", isalnum }, { "alpha", isalpha }, { "blank", isblank }, { "cntrl", iscntrl },
-		{ "digit", isdigit }, { "graph", isgraph }, { "lower", islower }, { "print", isprint },
-		{ "punct", ispunct }, { "space", isspace }, { "upper", isupper }, { "xdigit", isxdigit },
+	static const struct {
+		const char *name;
+		int (*is)(int);
+	} classes[] = {
+		{"alnum", isalnum}, {"alpha", isalpha}, {"blank", isblank}, {"cntrl", iscntrl},
+		{"digit", isdigit}, {"graph", isgraph}, {"lower", islower}, {"print", isprint},
+		{"punct", ispunct}, {"space", isspace}, {"upper", isupper}, {"xdigit", isxdigit},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(classes); i++) {
 		if (strlen(classes[i].name) == len && memcmp(classes[i].name, name, len) == 0) {
@@ -123,7 +126,7 @@ static const char *named_class(const char *p, unsigned char set[32], bool *bad)
 		return NULL;
 	for (int c = 0; c < 256; c++) {
 		bool known;
-		if (in_named_class(p, (size_t) (end - 1 - p), c, &known))
+		if (in_named_class(p, (size_t)(end - 1 - p), c, &known))
 			set_add(set, c);
 		if (!known) {
 			*bad = true;
@@ -145,7 +148,7 @@ static const char *parse_set(const char *p, unsigned char set[32])
 		p++;
 	}
 	while (first || *p != ']') {
-		unsigned char c = (unsigned char) *p;
+		unsigned char c = (unsigned char)*p;
 		first = false;
 		if (c == 0)
 			return NULL;
@@ -164,14 +167,14 @@ static const char *parse_set(const char *p, unsigned char set[32])
 			p++;
 			if (*p == '\\' && *++p == 0)
 				return NULL;
-			for (int x = former; x <= (unsigned char) *p; x++)
+			for (int x = former; x <= (unsigned char)*p; x++)
 				set_add(set, x);
 			former = 0;
 			p++;
 			continue;
 		}
 		if (c == '\\') {
-			c = (unsigned char) *++p;
+			c = (unsigned char)*++p;
 			if (c == 0)
 				return NULL;
 		}
@@ -181,7 +184,7 @@ static const char *parse_set(const char *p, unsigned char set[32])
 	}
 	if (negated) {
 		for (int i = 0; i < 32; i++)
-			set[i] = (unsigned char) ~set[i];
+			set[i] = (unsigned char)~set[i];
 	}
 	return p + 1;
 }
@@ -190,7 +193,7 @@ static struct token *segment_token(struct segment *s, enum token_type type)
 {
 	s->tokens = xgrow(s->tokens, &s->cap, s->count + 1, sizeof(*s->tokens));
 	struct token *t = &s->tokens[s->count++];
-	*t = (struct token) { .type = type };
+	*t = (struct token){.type = type};
 	return t;
 }
 
@@ -198,7 +201,7 @@ static struct segment *rule_segment(struct rule *r)
 {
 	r->segments = xgrow(r->segments, &r->cap, r->count + 1, sizeof(*r->segments));
 	struct segment *s = &r->segments[r->count++];
-	*s = (struct segment) { 0 };
+	*s = (struct segment){0};
 	return s;
 }
 
@@ -232,7 +235,7 @@ static const char *parse_segment(const char *p, struct segment *s)
 				if (*p == '/')
 					break;
 			}
-			segment_token(s, TOKEN_BYTE)->byte = (unsigned char) *p++;
+			segment_token(s, TOKEN_BYTE)->byte = (unsigned char)*p++;
 		}
 	}
 	return p == start ? NULL : p;
@@ -274,7 +277,7 @@ static void trim_trailing_spaces(char *line)
 static void list_add(struct rule_list *l, const char *base, const char *pattern)
 {
 	_cleanup_free_ char *line = xstrdup(pattern);
-	struct rule r = { 0 };
+	struct rule r = {0};
 	char *p = line;
 
 	trim_trailing_spaces(line);
@@ -305,7 +308,7 @@ static void list_add_text(struct rule_list *l, const char *base, char *text)
 {
 	char *line = text;
 
-	if (memcmp(line, "\xef\xbb\xbf", MIN(strlen(line), (size_t) 3)) == 0 && strlen(line) >= 3)
+	if (memcmp(line, "\xef\xbb\xbf", MIN(strlen(line), (size_t)3)) == 0 && strlen(line) >= 3)
 		line += 3;
 	while (line && *line) {
 		char *end = strchr(line, '\n');
@@ -367,7 +370,7 @@ static bool segment_matches(const struct segment *s, const char *text, size_t le
 		if (t < s->count && s->tokens[t].type == TOKEN_STAR) {
 			star = t++;
 			star_i = i;
-		} else if (t < s->count && token_takes(&s->tokens[t], (unsigned char) text[i])) {
+		} else if (t < s->count && token_takes(&s->tokens[t], (unsigned char)text[i])) {
 			t++;
 			i++;
 		} else if (star != SIZE_MAX) {
@@ -385,7 +388,7 @@ static bool segment_matches(const struct segment *s, const char *text, size_t le
 static size_t part_len(const char *path)
 {
 	const char *slash = strchr(path, '/');
-	return slash ? (size_t) (slash - path) : strlen(path);
+	return slash ? (size_t)(slash - path) : strlen(path);
 }
 
 static const char *next_part(const char *path)
@@ -445,7 +448,7 @@ static int list_verdict(const struct rule_list *l, const char *path, size_t name
 bool ignore_matches_here(const struct ignore *i, const char *path, bool is_dir)
 {
 	const char *slash = strrchr(path, '/');
-	size_t name_at = slash ? (size_t) (slash + 1 - path) : 0;
+	size_t name_at = slash ? (size_t)(slash + 1 - path) : 0;
 	int verdict = list_verdict(&i->given, path, name_at, is_dir);
 
 	if (verdict < 0)
@@ -483,7 +486,7 @@ void ignore_end(struct ignore *walk)
 {
 	if (!walk)
 		return;
-	walk->given = (struct rule_list) { 0 };
+	walk->given = (struct rule_list){0};
 	ignore_free(walk);
 }
 

@@ -4,7 +4,7 @@
 #pragma once
 #include "base/archive.h"
 
-struct ignore *ignore_begin(const struct ignore *i);      /* i must outlive it */
+struct ignore *ignore_begin(const struct ignore *i); /* i must outlive it */
 void ignore_end(struct ignore *walk);
 /* prefix: the directory's path with its slash, "" at the top. ret_mark goes to ignore_leave. */
 int ignore_enter(struct ignore *walk, int dirfd, const char *prefix, size_t *ret_mark, struct err *err);

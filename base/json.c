@@ -33,7 +33,8 @@ static int check_depth(const char *data, size_t len, struct err *err)
 			i = skip_string(data, len, i) - 1;
 		} else if (data[i] == '[' || data[i] == '{') {
 			if (++depth > JSON_MAX_DEPTH)
-				return err_set(err, ERR_LIMIT, "JSON is nested deeper than %d levels", (int)JSON_MAX_DEPTH);
+				return err_set(err, ERR_LIMIT, "JSON is nested deeper than %d levels",
+				               (int)JSON_MAX_DEPTH);
 		} else if ((data[i] == ']' || data[i] == '}') && depth > 0) {
 			depth--;
 		}
@@ -85,7 +86,8 @@ static void widen_integers(const char *data, size_t len, struct str *out)
 static int load_failed(const json_error_t *e, struct err *err)
 {
 	if (json_error_code(e) == json_error_numeric_overflow)
-		return err_set(err, ERR_LIMIT, "JSON, line %d, column %d: a number beyond what a real can hold", e->line, e->column);
+		return err_set(err, ERR_LIMIT, "JSON, line %d, column %d: a number beyond what a real can hold",
+		               e->line, e->column);
 	return err_set(err, ERR_INVALID, "JSON, line %d, column %d: %s", e->line, e->column, e->text);
 }
 
@@ -104,7 +106,7 @@ int json_parse(const char *data, size_t len, size_t max, json_t **ret, struct er
 	json_t *value = json_loadb(data, len, JSON_LOAD_FLAGS, &e);
 	if (value == NULL && json_error_code(&e) == json_error_numeric_overflow) {
 		/* Worst case: two bytes more for each integer of 19 digits. */
-		_cleanup_(str_done) struct str wide = { .max = len + len / 8 + 16, .wipe = true };
+		_cleanup_(str_done) struct str wide = {.max = len + len / 8 + 16, .wipe = true};
 		widen_integers(data, len, &wide);
 		value = json_loadb(str_peek(&wide), wide.len, JSON_LOAD_FLAGS, &e);
 	}
@@ -170,8 +172,7 @@ static void canonical_object(const json_t *object, struct str *out)
 	_cleanup_free_ const char **keys = xcalloc(json_object_size(object), sizeof(*keys));
 	const char *key;
 	json_t *member;
-	json_object_foreach((json_t *)object, key, member)
-		keys[count++] = key;
+	json_object_foreach((json_t *)object, key, member) keys[count++] = key;
 	qsort(keys, count, sizeof(*keys), compare_keys);
 	str_append_c(out, '{');
 	for (size_t i = 0; i < count; i++) {

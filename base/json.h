@@ -22,7 +22,7 @@ char *json_canonical(const json_t *value);
 const char *json_get_string(const json_t *object, const char *key);
 int64_t json_get_int(const json_t *object, const char *key, int64_t otherwise);
 bool json_get_bool(const json_t *object, const char *key, bool otherwise);
-json_t *json_get_object(const json_t *object, const char *key);   /* borrowed, NULL unless an object */
+json_t *json_get_object(const json_t *object, const char *key); /* borrowed, NULL unless an object */
 json_t *json_get_array(const json_t *object, const char *key);
 /* printf into a new JSON string; invalid UTF-8 is replaced by U+FFFD. */
 json_t *json_stringf(const char *fmt, ...) _printf_(1, 2);

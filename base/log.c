@@ -14,11 +14,11 @@ enum { EVENT_MAX = 8192, LINE_MAX_BYTES = 65536, TRACE_MAX = 256 };
 static struct {
 	enum log_level level;
 	enum log_format format;
-	char trace[TRACE_MAX];          /* ",net,journal," */
-} setup = { .level = LOG_INFO };
+	char trace[TRACE_MAX]; /* ",net,journal," */
+} setup = {.level = LOG_INFO};
 
-static const char *const level_names[] = { "error", "warning", "info", "debug" };
-static const char *const level_colours[] = { "\x1b[31m", "\x1b[33m", "", "\x1b[2m" };
+static const char *const level_names[] = {"error", "warning", "info", "debug"};
+static const char *const level_colours[] = {"\x1b[31m", "\x1b[33m", "", "\x1b[2m"};
 
 void log_setup(enum log_level level, enum log_format format, const char *trace_components)
 {

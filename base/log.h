@@ -14,4 +14,4 @@ void log_event(enum log_level level, const char *component, const char *fmt, ...
 #define log_error(component, ...) log_event(LOG_ERROR, component, __VA_ARGS__)
 /* "davit: WHAT FAILED" and, where there is one, "  hint" on a second line. */
 void log_err(const struct err *err);
-bool log_colours(int fd);           /* a terminal, NO_COLOR unset, TERM not dumb */
+bool log_colours(int fd); /* a terminal, NO_COLOR unset, TERM not dumb */

@@ -3,9 +3,9 @@
 #include "base/digest.h"
 
 enum {
-	FORM_MAX = 8 << 20,             /* six bytes for one at worst, of SECRET_MAX */
-	PART_MIN = 6,                   /* a part of a connection string below that says nothing */
-	HEX_MIN = 4,                    /* the hex form of less is any number */
+	FORM_MAX = 8 << 20, /* six bytes for one at worst, of SECRET_MAX */
+	PART_MIN = 6,       /* a part of a connection string below that says nothing */
+	HEX_MIN = 4,        /* the hex form of less is any number */
 	QUOTED_MIN = 9,
 };
 
@@ -118,8 +118,8 @@ static void add_uri(struct forms *f)
 {
 	for (size_t i = 0; i < f->len; i++) {
 		unsigned char c = (unsigned char)f->value[i];
-		bool plain = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-		             c == '-' || c == '.' || c == '_' || c == '~';
+		bool plain = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
+		             c == '.' || c == '_' || c == '~';
 		if (plain)
 			str_append_c(&f->text, (char)c);
 		else
@@ -130,8 +130,11 @@ static void add_uri(struct forms *f)
 
 static void add_xml(struct forms *f)
 {
-	static const struct { char c; const char *entity; } entities[] = {
-		{ '&', "&amp;" }, { '<', "&lt;" }, { '>', "&gt;" }, { '"', "&quot;" }, { '\'', "&apos;" },
+	static const struct {
+		char c;
+		const char *entity;
+	} entities[] = {
+		{'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&quot;"}, {'\'', "&apos;"},
 	};
 	for (size_t i = 0; i < f->len; i++) {
 		const char *entity = NULL;

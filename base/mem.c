@@ -169,7 +169,7 @@ struct arena_end {
 void arena_defer(struct arena *a, void (*fn)(void *p), void *p)
 {
 	struct arena_end *end = arena_alloc(a, sizeof(*end));
-	*end = (struct arena_end){ a->ends, fn, p };
+	*end = (struct arena_end){a->ends, fn, p};
 	a->ends = end;
 }
 

@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#define _cleanup_(fn) __attribute__((cleanup(fn), unused))   /* a guard that is only held is used all the same */
+#define _cleanup_(fn) __attribute__((cleanup(fn), unused)) /* a guard that is only held is used all the same */
 #define _printf_(fmt, first) __attribute__((format(printf, fmt, first)))
 #define _unused_ __attribute__((unused))
 #define _must_check_ __attribute__((warn_unused_result))
@@ -22,21 +22,26 @@
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
 /* Moves a pointer out and leaves NULL behind. */
-#define TAKE(p) __extension__({ __typeof__(p) take_ = (p); (p) = NULL; take_; })
+#define TAKE(p)                                                                                                        \
+	__extension__({                                                                                                \
+		__typeof__(p) take_ = (p);                                                                             \
+		(p) = NULL;                                                                                            \
+		take_;                                                                                                 \
+	})
 
 void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *p, size_t size);
 /* count * size checked for overflow; grows by doubling: call with the number of elements needed. */
 void *xgrow(void *p, size_t *capacity, size_t need, size_t size);
-char *xstrdup(const char *s);                 /* NULL gives NULL */
+char *xstrdup(const char *s); /* NULL gives NULL */
 char *xstrndup(const char *s, size_t n);
 char *xasprintf(const char *fmt, ...) _printf_(1, 2);
 void *xmemdup(const void *p, size_t size);
 
-void freep(void *p);                          /* for _cleanup_: frees *(void **)p */
-void closep(int *fd);                         /* closes when >= 0 and sets to -1 */
-int take_fd(int *fd);                         /* moves a descriptor out, leaves -1 */
+void freep(void *p);  /* for _cleanup_: frees *(void **)p */
+void closep(int *fd); /* closes when >= 0 and sets to -1 */
+int take_fd(int *fd); /* moves a descriptor out, leaves -1 */
 #define _cleanup_free_ _cleanup_(freep)
 #define _cleanup_close_ _cleanup_(closep)
 
@@ -49,7 +54,10 @@ struct arena {
 	struct arena_end *ends;
 	bool wipe;
 };
-#define ARENA_INIT { 0 }
+#define ARENA_INIT                                                                                                     \
+	{                                                                                                              \
+		0                                                                                                      \
+	}
 void *arena_alloc(struct arena *a, size_t size);
 char *arena_strdup(struct arena *a, const char *s);
 char *arena_strndup(struct arena *a, const char *s, size_t n);

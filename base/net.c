@@ -44,7 +44,8 @@ void net_easy_defaults(CURL *easy)
 	const char *others = getenv("no_proxy");
 	if (others == NULL || *others == '\0')
 		others = getenv("NO_PROXY");
-	_cleanup_free_ char *none = xasprintf("%s%slocalhost,127.0.0.0/8,::1", others != NULL ? others : "", others != NULL && *others != '\0' ? "," : "");
+	_cleanup_free_ char *none = xasprintf("%s%slocalhost,127.0.0.0/8,::1", others != NULL ? others : "",
+	                                      others != NULL && *others != '\0' ? "," : "");
 	curl_easy_setopt(easy, CURLOPT_NOPROXY, none);
 }
 
@@ -80,13 +81,13 @@ static int err_of(CURLcode code)
 int net_curl_err(CURLcode code, const char *detail, const char *what, struct err *err)
 {
 	int r = err_set(err, err_of(code), "%s: %s", what,
-			detail != NULL && *detail != '\0' ? detail : curl_easy_strerror(code));
+	                detail != NULL && *detail != '\0' ? detail : curl_easy_strerror(code));
 	if (err != NULL)
 		err->foreign = (long)code;
 	if (code == CURLE_PEER_FAILED_VERIFICATION)
 		r = err_hint(err, r,
-			     "if the server's certificate comes from an authority of your own, name its CA file "
-			     "(SSL_CERT_FILE, or the setting for it)");
+		             "if the server's certificate comes from an authority of your own, name its CA file "
+		             "(SSL_CERT_FILE, or the setting for it)");
 	if (code == CURLE_COULDNT_RESOLVE_HOST)
 		r = err_hint(err, r, "check the host's name and this machine's DNS");
 	return r;
@@ -100,7 +101,7 @@ int net_multi_wait(CURLM *multi, struct wait *w, int64_t max_ms, struct err *err
 		left = left < 0 ? max_ms : MIN(left, max_ms);
 	/* libcurl shortens this by its own timers. */
 	CURLMcode code = curl_multi_poll(multi, cancel.fd >= 0 ? &cancel : NULL, cancel.fd >= 0 ? 1 : 0,
-					 left < 0 ? INT_MAX : (int)MIN(left, INT_MAX), NULL);
+	                                 left < 0 ? INT_MAX : (int)MIN(left, INT_MAX), NULL);
 	if (code != CURLM_OK)
 		return err_set(err, ERR_INTERNAL, "wait for the network: %s", curl_multi_strerror(code));
 	return wait_ms(w, 0, err);
@@ -127,7 +128,7 @@ static int run_connect(struct net_conn *c, const char *what, char *detail, struc
 		CURLMsg *message = curl_multi_info_read(c->multi, &queued);
 		if (message != NULL && message->msg == CURLMSG_DONE)
 			return message->data.result == CURLE_OK ? 0
-								: net_curl_err(message->data.result, detail, what, err);
+			                                        : net_curl_err(message->data.result, detail, what, err);
 		int r = net_multi_wait(c->multi, w, -1, err);
 		if (r < 0)
 			return err_wrap(err, r, "connect to %s", what);

@@ -12,8 +12,10 @@ struct pattern {
 };
 
 /* White space of ECMA-262 is more than that of PCRE2 without UCP, and `.` stops at two more line ends. */
-#define SPACE_RANGES "\\x{09}-\\x{0d}\\x{20}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}\\x{feff}"
-#define NOT_SPACE_RANGES "\\x{00}-\\x{08}\\x{0e}-\\x{1f}\\x{21}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}" \
+#define SPACE_RANGES                                                                                                   \
+	"\\x{09}-\\x{0d}\\x{20}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}\\x{feff}"
+#define NOT_SPACE_RANGES                                                                                               \
+	"\\x{00}-\\x{08}\\x{0e}-\\x{1f}\\x{21}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}"         \
 	"\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{fefe}\\x{ff00}-\\x{10ffff}"
 
 struct translation {
@@ -95,18 +97,52 @@ static int unicode_escape(struct translation *t)
 /* Long names of general categories; PCRE2 knows the short ones, the scripts and the binary properties. */
 static const char *short_category(const char *name)
 {
-	static const struct { const char *long_name, *short_name; } names[] = {
-		{ "Letter", "L" }, { "Cased_Letter", "L&" }, { "LC", "L&" }, { "Uppercase_Letter", "Lu" }, { "Lowercase_Letter", "Ll" },
-		{ "Titlecase_Letter", "Lt" }, { "Modifier_Letter", "Lm" }, { "Other_Letter", "Lo" }, { "Mark", "M" },
-		{ "Combining_Mark", "M" }, { "Nonspacing_Mark", "Mn" }, { "Spacing_Mark", "Mc" }, { "Enclosing_Mark", "Me" },
-		{ "Number", "N" }, { "Decimal_Number", "Nd" }, { "digit", "Nd" }, { "Letter_Number", "Nl" }, { "Other_Number", "No" },
-		{ "Punctuation", "P" }, { "punct", "P" }, { "Connector_Punctuation", "Pc" }, { "Dash_Punctuation", "Pd" },
-		{ "Open_Punctuation", "Ps" }, { "Close_Punctuation", "Pe" }, { "Initial_Punctuation", "Pi" },
-		{ "Final_Punctuation", "Pf" }, { "Other_Punctuation", "Po" }, { "Symbol", "S" }, { "Math_Symbol", "Sm" },
-		{ "Currency_Symbol", "Sc" }, { "Modifier_Symbol", "Sk" }, { "Other_Symbol", "So" }, { "Separator", "Z" },
-		{ "Space_Separator", "Zs" }, { "Line_Separator", "Zl" }, { "Paragraph_Separator", "Zp" }, { "Other", "C" },
-		{ "Control", "Cc" }, { "cntrl", "Cc" }, { "Format", "Cf" }, { "Surrogate", "Cs" }, { "Private_Use", "Co" },
-		{ "Unassigned", "Cn" },
+	static const struct {
+		const char *long_name, *short_name;
+	} names[] = {
+		{"Letter", "L"},
+		{"Cased_Letter", "L&"},
+		{"LC", "L&"},
+		{"Uppercase_Letter", "Lu"},
+		{"Lowercase_Letter", "Ll"},
+		{"Titlecase_Letter", "Lt"},
+		{"Modifier_Letter", "Lm"},
+		{"Other_Letter", "Lo"},
+		{"Mark", "M"},
+		{"Combining_Mark", "M"},
+		{"Nonspacing_Mark", "Mn"},
+		{"Spacing_Mark", "Mc"},
+		{"Enclosing_Mark", "Me"},
+		{"Number", "N"},
+		{"Decimal_Number", "Nd"},
+		{"digit", "Nd"},
+		{"Letter_Number", "Nl"},
+		{"Other_Number", "No"},
+		{"Punctuation", "P"},
+		{"punct", "P"},
+		{"Connector_Punctuation", "Pc"},
+		{"Dash_Punctuation", "Pd"},
+		{"Open_Punctuation", "Ps"},
+		{"Close_Punctuation", "Pe"},
+		{"Initial_Punctuation", "Pi"},
+		{"Final_Punctuation", "Pf"},
+		{"Other_Punctuation", "Po"},
+		{"Symbol", "S"},
+		{"Math_Symbol", "Sm"},
+		{"Currency_Symbol", "Sc"},
+		{"Modifier_Symbol", "Sk"},
+		{"Other_Symbol", "So"},
+		{"Separator", "Z"},
+		{"Space_Separator", "Zs"},
+		{"Line_Separator", "Zl"},
+		{"Paragraph_Separator", "Zp"},
+		{"Other", "C"},
+		{"Control", "Cc"},
+		{"cntrl", "Cc"},
+		{"Format", "Cf"},
+		{"Surrogate", "Cs"},
+		{"Private_Use", "Co"},
+		{"Unassigned", "Cn"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (strcmp(names[i].long_name, name) == 0)
@@ -189,7 +225,14 @@ static int escape(struct translation *t)
 	switch (c) {
 	case -1:
 		return refuse(t, "\\ at the end");
-	case 'd': case 'D': case 'w': case 'W': case 'f': case 'n': case 'r': case 't':
+	case 'd':
+	case 'D':
+	case 'w':
+	case 'W':
+	case 'f':
+	case 'n':
+	case 'r':
+	case 't':
 		return copy(t, 2);
 	case 'b':
 		return t->in_class ? replace(t, 2, "\\x{08}") : copy(t, 2);
@@ -204,10 +247,12 @@ static int escape(struct translation *t)
 	case 'c':
 		return is_letter(peek(t, 2)) ? code_point(t, peek(t, 2) & 0x1f, 3) : refuse(t, "\\c needs a letter");
 	case 'x':
-		return hex_digits(t, 2, 2) < 0 ? refuse(t, "\\x needs two hexadecimal digits") : code_point(t, hex_digits(t, 2, 2), 4);
+		return hex_digits(t, 2, 2) < 0 ? refuse(t, "\\x needs two hexadecimal digits")
+		                               : code_point(t, hex_digits(t, 2, 2), 4);
 	case 'u':
 		return unicode_escape(t);
-	case 'p': case 'P':
+	case 'p':
+	case 'P':
 		return property_escape(t);
 	case 'k':
 		return named_reference(t);
@@ -224,7 +269,7 @@ static int escape(struct translation *t)
 		return refuse(t, "an escape that ECMA-262 does not have");
 	if (c < 0x80)
 		return copy(t, 2);
-	return replace(t, 1, "");            /* a character beyond ASCII stands for itself */
+	return replace(t, 1, ""); /* a character beyond ASCII stands for itself */
 }
 
 static bool is_class_escape(int c)
@@ -309,7 +354,9 @@ static int translate_one(struct translation *t)
 		return group(t);
 	case '.':
 		return replace(t, 1, "[^\\n\\r\\x{2028}\\x{2029}]");
-	case '*': case '+': case '?':
+	case '*':
+	case '+':
+	case '?':
 		return quantifier(t, 1);
 	case '{':
 		return braces(t) > 0 ? quantifier(t, braces(t)) : replace(t, 1, "\\{");
@@ -320,7 +367,7 @@ static int translate_one(struct translation *t)
 
 int pattern_translate(const char *text, size_t len, struct str *out, struct err *err)
 {
-	struct translation t = { .text = text, .at = text, .end = text + len, .out = out, .err = err };
+	struct translation t = {.text = text, .at = text, .end = text + len, .out = out, .err = err};
 	int r = 0;
 	while (r == 0 && t.at < t.end)
 		r = translate_one(&t);
@@ -335,7 +382,8 @@ static int compile_failed(int code, size_t offset, struct err *err)
 	pcre2_get_error_message(code, text, sizeof(text));
 	bool lookbehind = code == PCRE2_ERROR_LOOKBEHIND_NOT_FIXED_LENGTH;
 	bool property = code == PCRE2_ERROR_UNKNOWN_UNICODE_PROPERTY;
-	return err_set(err, lookbehind || property ? ERR_UNSUPPORTED : ERR_INVALID, "pattern, about byte %zu: %s", offset, (char *)text);
+	return err_set(err, lookbehind || property ? ERR_UNSUPPORTED : ERR_INVALID, "pattern, about byte %zu: %s",
+	               offset, (char *)text);
 }
 
 int pattern_compile(const char *text, size_t len, struct pattern **ret, struct err *err)
@@ -348,9 +396,10 @@ int pattern_compile(const char *text, size_t len, struct pattern **ret, struct e
 		return r;
 	int code;
 	size_t offset;
-	const uint32_t options = PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_ALLOW_EMPTY_CLASS | PCRE2_MATCH_UNSET_BACKREF |
-	                         PCRE2_NEVER_BACKSLASH_C;
-	pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)str_peek(&translated), translated.len, options, &code, &offset, NULL);
+	const uint32_t options = PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_ALLOW_EMPTY_CLASS |
+	                         PCRE2_MATCH_UNSET_BACKREF | PCRE2_NEVER_BACKSLASH_C;
+	pcre2_code *compiled =
+		pcre2_compile((PCRE2_SPTR)str_peek(&translated), translated.len, options, &code, &offset, NULL);
 	if (compiled == NULL)
 		return compile_failed(code, offset, err);
 	struct pattern *p = xcalloc(1, sizeof(*p));
@@ -396,14 +445,16 @@ void pattern_freep(struct pattern **p)
 
 const char *pattern_in_words(const char *text)
 {
-	static const struct { const char *pattern, *words; } known[] = {
-		{ "^/", "an absolute path, one that begins with '/'" },
-		{ "^https?://", "an address that begins with http:// or https://" },
-		{ "^[a-z0-9][a-z0-9._-]{0,62}$", "1 to 63 of a-z, 0-9, '.', '_' and '-', with a letter or digit first" },
-		{ "^[A-Za-z_][A-Za-z0-9_-]*$", "letters, digits, '_' and '-', with a letter or '_' first" },
-		{ "^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$", "OWNER/NAME" },
-		{ "^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d)?)+$", "a duration such as 90s, 2m or 1h30m" },
-		{ ":[0-9]{1,5}$", "HOST:PORT" },
+	static const struct {
+		const char *pattern, *words;
+	} known[] = {
+		{"^/", "an absolute path, one that begins with '/'"},
+		{"^https?://", "an address that begins with http:// or https://"},
+		{"^[a-z0-9][a-z0-9._-]{0,62}$", "1 to 63 of a-z, 0-9, '.', '_' and '-', with a letter or digit first"},
+		{"^[A-Za-z_][A-Za-z0-9_-]*$", "letters, digits, '_' and '-', with a letter or '_' first"},
+		{"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$", "OWNER/NAME"},
+		{"^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d)?)+$", "a duration such as 90s, 2m or 1h30m"},
+		{":[0-9]{1,5}$", "HOST:PORT"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 		if (strcmp(known[i].pattern, text) == 0)

@@ -24,9 +24,9 @@ extern char **environ;
 #endif
 
 enum {
-	REAP_MS = 30000,                /* a killed process that is not gone by then hangs in the kernel */
+	REAP_MS = 30000, /* a killed process that is not gone by then hangs in the kernel */
 	STAT_MAX = 4096,
-	STAT_START_TIME = 22,           /* proc(5): field number in /proc/PID/stat */
+	STAT_START_TIME = 22, /* proc(5): field number in /proc/PID/stat */
 	FIRST_FREE_FD = 3,
 };
 
@@ -36,18 +36,18 @@ static void ignore_sigpipe(void)
 {
 	struct sigaction old;
 	if (sigaction(SIGPIPE, NULL, &old) == 0 && old.sa_handler == SIG_DFL) {
-		struct sigaction ignore = { .sa_handler = SIG_IGN };
+		struct sigaction ignore = {.sa_handler = SIG_IGN};
 		sigaction(SIGPIPE, &ignore, NULL);
 	}
 }
 
 /* One stream of the child: what it becomes there, and our end of it. */
 struct stream {
-	int wanted;             /* as in proc_options */
-	int number;             /* 0, 1, 2 */
-	int child;              /* descriptor to be duplicated, -1: /dev/null */
-	int ours;               /* of the pipe, -1 */
-	bool close_child;       /* made here */
+	int wanted;       /* as in proc_options */
+	int number;       /* 0, 1, 2 */
+	int child;        /* descriptor to be duplicated, -1: /dev/null */
+	int ours;         /* of the pipe, -1 */
+	bool close_child; /* made here */
 };
 
 static int stream_prepare(struct stream *s, struct err *err)
@@ -187,15 +187,17 @@ int proc_spawn(const struct proc_options *o, struct proc *ret, struct err *err)
 	pthread_once(&once, ignore_sigpipe);
 
 	struct stream streams[3] = {
-		{ .wanted = o->stdin_fd, .number = 0, .child = -1, .ours = -1 },
-		{ .wanted = o->stdout_fd, .number = 1, .child = -1, .ours = -1 },
-		{ .wanted = o->stderr_fd, .number = 2, .child = -1, .ours = -1 },
+		{.wanted = o->stdin_fd, .number = 0, .child = -1, .ours = -1},
+		{.wanted = o->stdout_fd, .number = 1, .child = -1, .ours = -1},
+		{.wanted = o->stderr_fd, .number = 2, .child = -1, .ours = -1},
 	};
 	pid_t pid = 0;
 	int r = spawn_with(o, streams, &pid, err);
 	if (r == 0) {
 		/* Not reaped yet, so the number is still this process's even if it has ended. */
-		*ret = (struct proc){ .pid = pid, .start_time = proc_start_time(pid), .own_group = o->new_session || !o->inherit_group };
+		*ret = (struct proc){.pid = pid,
+		                     .start_time = proc_start_time(pid),
+		                     .own_group = o->new_session || !o->inherit_group};
 		ret->stdin_fd = take_fd(&streams[0].ours);
 		ret->stdout_fd = take_fd(&streams[1].ours);
 		ret->stderr_fd = take_fd(&streams[2].ours);

@@ -10,8 +10,9 @@
 
 enum {
 	CHUNK = 65536,
-	DRAIN_MS = 5000,        /* after the child's end, while grandchildren hold its pipes */
-	STOP_INT_MS = 7500, STOP_TERM_MS = 2500,
+	DRAIN_MS = 5000, /* after the child's end, while grandchildren hold its pipes */
+	STOP_INT_MS = 7500,
+	STOP_TERM_MS = 2500,
 };
 
 struct run {
@@ -20,14 +21,14 @@ struct run {
 	int pidfd;
 	const char *input;
 	size_t input_len;
-	struct str *out, *errors;       /* NULL: discarded */
+	struct str *out, *errors; /* NULL: discarded */
 	size_t max;
 	bool ended;
 };
 
 static int watch(struct run *run, int fd, uint32_t events, struct err *err)
 {
-	struct epoll_event e = { .events = events, .data.fd = fd };
+	struct epoll_event e = {.events = events, .data.fd = fd};
 	if (epoll_ctl(run->epoll, EPOLL_CTL_ADD, fd, &e) < 0)
 		return err_errno(err, errno, "watch a child's pipe");
 	return 0;
@@ -42,7 +43,7 @@ static int feed(struct run *run, struct err *err)
 		if (n < 0 && errno == EAGAIN)
 			return 0;
 		if (n < 0 && errno == EPIPE)
-			break;          /* it does not want the rest; its status says whether that is a fault */
+			break; /* it does not want the rest; its status says whether that is a fault */
 		if (n < 0)
 			return err_errno(err, errno, "write to process %d", (int)run->proc.pid);
 		run->input += n;
@@ -72,7 +73,7 @@ static int drain(struct run *run, int *fd, struct str *into, struct err *err)
 		total += (size_t)n;
 		if (into != NULL && (total > run->max || !str_append_n(into, buf, (size_t)n)))
 			return err_set(err, ERR_LIMIT, "process %d wrote more than %zu bytes", (int)run->proc.pid,
-				       run->max);
+			               run->max);
 		if ((size_t)n < sizeof(buf))
 			return 0;
 	}
@@ -157,8 +158,14 @@ int proc_run(const struct proc_options *options, const void *input, size_t input
 	struct proc_options o = *options;
 	o.stdin_fd = input_len > 0 ? PROC_PIPE : -1;
 	o.stdout_fd = o.stderr_fd = PROC_PIPE;
-	struct run run = { .proc = PROC_INIT, .epoll = -1, .pidfd = -1, .input = input, .input_len = input_len,
-	                   .out = ret_stdout, .errors = ret_stderr, .max = max_output };
+	struct run run = {.proc = PROC_INIT,
+	                  .epoll = -1,
+	                  .pidfd = -1,
+	                  .input = input,
+	                  .input_len = input_len,
+	                  .out = ret_stdout,
+	                  .errors = ret_stderr,
+	                  .max = max_output};
 	int r = proc_spawn(&o, &run.proc, err);
 	if (r < 0)
 		return r;

@@ -3,14 +3,18 @@
 /* Keywords. Each handler fills its part of the node; the value's type is its business. */
 
 typedef int (*keyword_fn)(struct compiler *c, struct schema_node *node, const json_t *value);
-struct keyword { const char *name; keyword_fn compile; };
+struct keyword {
+	const char *name;
+	keyword_fn compile;
+};
 
 static int refuse(struct compiler *c, const char *what)
 {
 	return err_set(c->err, ERR_INVALID, "schema, #%s: %s", str_peek(&c->pointer), what);
 }
 
-static int compile_at(struct compiler *c, const char *token, const json_t *source, const char *base, struct schema_node **ret)
+static int compile_at(struct compiler *c, const char *token, const json_t *source, const char *base,
+                      struct schema_node **ret)
 {
 	size_t length = c->pointer.len;
 	pointer_push(&c->pointer, token);
@@ -55,9 +59,12 @@ static int number(struct compiler *c, const json_t *value, const json_t **ret)
 
 static int kw_type(struct compiler *c, struct schema_node *node, const json_t *value)
 {
-	static const struct { const char *name; unsigned type; } types[] = {
-		{ "null", TYPE_NULL }, { "boolean", TYPE_BOOLEAN }, { "integer", TYPE_INTEGER }, { "number", TYPE_NUMBER },
-		{ "string", TYPE_STRING }, { "array", TYPE_ARRAY }, { "object", TYPE_OBJECT },
+	static const struct {
+		const char *name;
+		unsigned type;
+	} types[] = {
+		{"null", TYPE_NULL},     {"boolean", TYPE_BOOLEAN}, {"integer", TYPE_INTEGER}, {"number", TYPE_NUMBER},
+		{"string", TYPE_STRING}, {"array", TYPE_ARRAY},     {"object", TYPE_OBJECT},
 	};
 	size_t count = json_is_array(value) ? json_array_size(value) : 1;
 	if (count == 0)
@@ -69,7 +76,8 @@ static int kw_type(struct compiler *c, struct schema_node *node, const json_t *v
 			if (strcmp(types[k].name, name) == 0)
 				type = types[k].type;
 		if (type == 0)
-			return refuse(c, "must be one or more of null, boolean, integer, number, string, array, object");
+			return refuse(c,
+			              "must be one or more of null, boolean, integer, number, string, array, object");
 		node->types |= type;
 	}
 	return 0;
@@ -209,7 +217,8 @@ static int kw_properties(struct compiler *c, struct schema_node *node, const jso
 	node->properties.items = arena_alloc(&c->schema->arena, json_object_size(value) * sizeof(struct named_node));
 	const char *name;
 	json_t *source;
-	json_object_foreach((json_t *)value, name, source) {
+	json_object_foreach((json_t *)value, name, source)
+	{
 		struct named_node *item = &node->properties.items[node->properties.count++];
 		item->name = name;
 		int r = compile_at(c, name, source, node->base, &item->node);
@@ -223,10 +232,12 @@ static int kw_pattern_properties(struct compiler *c, struct schema_node *node, c
 {
 	if (!json_is_object(value))
 		return refuse(c, "must be a map from patterns to schemas");
-	node->pattern_properties.items = arena_alloc(&c->schema->arena, json_object_size(value) * sizeof(struct pattern_node));
+	node->pattern_properties.items =
+		arena_alloc(&c->schema->arena, json_object_size(value) * sizeof(struct pattern_node));
 	const char *name;
 	json_t *source;
-	json_object_foreach((json_t *)value, name, source) {
+	json_object_foreach((json_t *)value, name, source)
+	{
 		struct pattern_node *item = &node->pattern_properties.items[node->pattern_properties.count++];
 		item->text = name;
 		int r = compile_pattern(c, name, strlen(name), &item->pattern);
@@ -255,7 +266,8 @@ static int kw_dependencies(struct compiler *c, struct schema_node *node, const j
 	node->dependencies.items = arena_alloc(&c->schema->arena, json_object_size(value) * sizeof(struct dependency));
 	const char *name;
 	json_t *source;
-	json_object_foreach((json_t *)value, name, source) {
+	json_object_foreach((json_t *)value, name, source)
+	{
 		struct dependency *item = &node->dependencies.items[node->dependencies.count++];
 		item->name = name;
 		item->required = json_is_array(source) ? source : NULL;
@@ -276,7 +288,8 @@ static int kw_definitions(struct compiler *c, struct schema_node *node, const js
 		return refuse(c, "must be a map from names to schemas");
 	const char *name;
 	json_t *source;
-	json_object_foreach((json_t *)value, name, source) {
+	json_object_foreach((json_t *)value, name, source)
+	{
 		struct schema_node *ignored;
 		int r = compile_at(c, name, source, node->base, &ignored);
 		if (r < 0)
@@ -323,7 +336,8 @@ static int kw_else(struct compiler *c, struct schema_node *node, const json_t *v
 static int kw_schema(struct compiler *c, struct schema_node *node, const json_t *value)
 {
 	(void)node;
-	static const char *const known[] = { "http://json-schema.org/draft-07/schema#", "http://json-schema.org/draft-07/schema" };
+	static const char *const known[] = {"http://json-schema.org/draft-07/schema#",
+	                                    "http://json-schema.org/draft-07/schema"};
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 		if (json_is_string(value) && strcmp(json_string_value(value), known[i]) == 0)
 			return 0;
@@ -346,45 +360,52 @@ static int kw_anything(struct compiler *c, struct schema_node *node, const json_
 
 /* Every word that draft-07 defines; those of the last lines only tell something and assert nothing. */
 static const struct keyword keywords[] = {
-	{ "additionalItems", kw_additional_items },
-	{ "additionalProperties", kw_additional_properties },
-	{ "allOf", kw_all_of },
-	{ "anyOf", kw_any_of },
-	{ "const", kw_const },
-	{ "contains", kw_contains },
-	{ "definitions", kw_definitions },
-	{ "dependencies", kw_dependencies },
-	{ "else", kw_else },
-	{ "enum", kw_enum },
-	{ "exclusiveMaximum", kw_exclusive_maximum },
-	{ "exclusiveMinimum", kw_exclusive_minimum },
-	{ "if", kw_if },
-	{ "items", kw_items },
-	{ "maxItems", kw_max_items },
-	{ "maxLength", kw_max_length },
-	{ "maxProperties", kw_max_properties },
-	{ "maximum", kw_maximum },
-	{ "minItems", kw_min_items },
-	{ "minLength", kw_min_length },
-	{ "minProperties", kw_min_properties },
-	{ "minimum", kw_minimum },
-	{ "multipleOf", kw_multiple_of },
-	{ "not", kw_not },
-	{ "oneOf", kw_one_of },
-	{ "pattern", kw_pattern },
-	{ "patternProperties", kw_pattern_properties },
-	{ "properties", kw_properties },
-	{ "propertyNames", kw_property_names },
-	{ "required", kw_required },
-	{ "then", kw_then },
-	{ "type", kw_type },
-	{ "uniqueItems", kw_unique_items },
-	{ "$schema", kw_schema },
-	{ "$id", kw_text },
-	{ "$ref", kw_text },
-	{ "$comment", kw_anything }, { "contentEncoding", kw_anything }, { "contentMediaType", kw_anything },
-	{ "default", kw_anything }, { "description", kw_anything }, { "examples", kw_anything }, { "format", kw_anything },
-	{ "readOnly", kw_anything }, { "title", kw_anything }, { "writeOnly", kw_anything },
+	{"additionalItems", kw_additional_items},
+	{"additionalProperties", kw_additional_properties},
+	{"allOf", kw_all_of},
+	{"anyOf", kw_any_of},
+	{"const", kw_const},
+	{"contains", kw_contains},
+	{"definitions", kw_definitions},
+	{"dependencies", kw_dependencies},
+	{"else", kw_else},
+	{"enum", kw_enum},
+	{"exclusiveMaximum", kw_exclusive_maximum},
+	{"exclusiveMinimum", kw_exclusive_minimum},
+	{"if", kw_if},
+	{"items", kw_items},
+	{"maxItems", kw_max_items},
+	{"maxLength", kw_max_length},
+	{"maxProperties", kw_max_properties},
+	{"maximum", kw_maximum},
+	{"minItems", kw_min_items},
+	{"minLength", kw_min_length},
+	{"minProperties", kw_min_properties},
+	{"minimum", kw_minimum},
+	{"multipleOf", kw_multiple_of},
+	{"not", kw_not},
+	{"oneOf", kw_one_of},
+	{"pattern", kw_pattern},
+	{"patternProperties", kw_pattern_properties},
+	{"properties", kw_properties},
+	{"propertyNames", kw_property_names},
+	{"required", kw_required},
+	{"then", kw_then},
+	{"type", kw_type},
+	{"uniqueItems", kw_unique_items},
+	{"$schema", kw_schema},
+	{"$id", kw_text},
+	{"$ref", kw_text},
+	{"$comment", kw_anything},
+	{"contentEncoding", kw_anything},
+	{"contentMediaType", kw_anything},
+	{"default", kw_anything},
+	{"description", kw_anything},
+	{"examples", kw_anything},
+	{"format", kw_anything},
+	{"readOnly", kw_anything},
+	{"title", kw_anything},
+	{"writeOnly", kw_anything},
 };
 
 static const struct keyword *find_keyword(const char *name)
@@ -436,7 +457,7 @@ void schema_add_id(struct compiler *c, const char *uri, struct schema_node *node
 		if (strcmp(c->ids[i].uri, uri) == 0)
 			return;
 	c->ids = xgrow(c->ids, &c->id_cap, c->id_count + 1, sizeof(*c->ids));
-	c->ids[c->id_count++] = (struct schema_id){ uri, node };
+	c->ids[c->id_count++] = (struct schema_id){uri, node};
 }
 
 /* "$id": a new base for what is inside, or a name for this place ("#name"). */
@@ -468,11 +489,13 @@ static int compile_words(struct compiler *c, struct schema_node *node)
 {
 	const char *word;
 	json_t *value;
-	json_object_foreach((json_t *)node->source, word, value) {
+	json_object_foreach((json_t *)node->source, word, value)
+	{
 		const struct keyword *keyword = find_keyword(word);
 		if (keyword == NULL) {
 			if (c->options.strict_words && !str_starts(word, "x-"))
-				return err_set(c->err, ERR_UNSUPPORTED, "schema, #%s: the word '%s' is not known", str_peek(&c->pointer), word);
+				return err_set(c->err, ERR_UNSUPPORTED, "schema, #%s: the word '%s' is not known",
+				               str_peek(&c->pointer), word);
 			continue;
 		}
 		size_t length = c->pointer.len;
@@ -513,7 +536,7 @@ int schema_add_document(struct compiler *c, const char *uri, json_t *root, size_
 	struct schema *s = c->schema;
 	s->documents = xgrow(s->documents, &s->document_cap, s->document_count + 1, sizeof(*s->documents));
 	size_t index = s->document_count++;
-	s->documents[index] = (struct schema_document){ .uri = uri, .root = json_incref(root) };
+	s->documents[index] = (struct schema_document){.uri = uri, .root = json_incref(root)};
 	size_t current = c->document;
 	c->document = index;
 	struct str outer = c->pointer;
@@ -538,8 +561,7 @@ static size_t count_objects(const json_t *value, int depth)
 	json_t *member;
 	if (depth > SCHEMA_MAX_DEPTH)
 		return count;
-	json_object_foreach((json_t *)value, key, member)
-		count += count_objects(member, depth + 1);
+	json_object_foreach((json_t *)value, key, member) count += count_objects(member, depth + 1);
 	for (size_t i = 0; i < json_array_size(value); i++)
 		count += count_objects(json_array_get(value, i), depth + 1);
 	return count;
@@ -548,7 +570,7 @@ static size_t count_objects(const json_t *value, int depth)
 int schema_compile(const json_t *document, const struct schema_options *options, struct schema **ret, struct err *err)
 {
 	_cleanup_(schema_freep) struct schema *schema = xcalloc(1, sizeof(*schema));
-	struct compiler c = { .schema = schema, .err = err, .pointer = STR_INIT(1 << 16) };
+	struct compiler c = {.schema = schema, .err = err, .pointer = STR_INIT(1 << 16)};
 	if (options != NULL)
 		c.options = *options;
 	c.index_size = count_objects(document, 0) + 61;

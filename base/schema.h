@@ -10,7 +10,7 @@
 struct schema;
 struct schema_options {
 	bool strict_words;
-	const json_t *remotes;     /* object: URI → schema; borrowed while compiling */
+	const json_t *remotes; /* object: URI → schema; borrowed while compiling */
 };
 int schema_compile(const json_t *document, const struct schema_options *options, struct schema **ret, struct err *err);
 /* Adds a fault for each thing that does not hold (doc: for positions, may be NULL; faults NULL: only the answer). Returns 0 valid,

@@ -7,14 +7,18 @@
 enum { CHECK_MAX_DEPTH = 2000, CHECK_MAX_WORK = 5000000 };
 
 /* A reference being followed: the same one on the same value again would go on for ever. */
-struct follow { const struct schema_node *node; const json_t *value; const struct follow *outer; };
+struct follow {
+	const struct schema_node *node;
+	const json_t *value;
+	const struct follow *outer;
+};
 
 struct check {
 	const struct yaml_doc *doc;
 	struct faults *faults;
 	struct err *err;
 	struct str pointer;
-	int quiet;                 /* > 0: only the answer counts */
+	int quiet; /* > 0: only the answer counts */
 	int depth;
 	size_t work;
 	const struct follow *follows;
@@ -81,9 +85,14 @@ static bool decided(const struct check *c, int whole)
 
 /* Types and values. */
 
-static const struct { unsigned type; const char *text; } type_names[] = {
-	{ TYPE_STRING, "a text" }, { TYPE_OBJECT, "a map" }, { TYPE_ARRAY, "a list" }, { TYPE_INTEGER, "a whole number" },
-	{ TYPE_NUMBER, "a number" }, { TYPE_BOOLEAN, "true or false" }, { TYPE_NULL, "null" },
+static const struct {
+	unsigned type;
+	const char *text;
+} type_names[] = {
+	{TYPE_STRING, "a text"},   {TYPE_OBJECT, "a map"},
+	{TYPE_ARRAY, "a list"},    {TYPE_INTEGER, "a whole number"},
+	{TYPE_NUMBER, "a number"}, {TYPE_BOOLEAN, "true or false"},
+	{TYPE_NULL, "null"},
 };
 
 static const char *types_text(unsigned types, struct str *out)
@@ -184,7 +193,8 @@ static int check_string(struct check *c, const struct schema_node *node, const j
 	size_t length = json_string_length(value), points = value_code_points(text, length);
 	int r = 1;
 	if (points < node->min_length)
-		r = points == 0 ? fault(c, "is empty") : fault(c, "must have at least %zu characters", node->min_length);
+		r = points == 0 ? fault(c, "is empty")
+		                : fault(c, "must have at least %zu characters", node->min_length);
 	if (points > node->max_length)
 		r = fault(c, "must have at most %zu characters", node->max_length);
 	if (node->pattern == NULL)
@@ -248,7 +258,8 @@ static int check_required(struct check *c, const json_t *names, const json_t *va
 		const char *name = json_string_value(json_array_get(names, i));
 		if (json_object_get(value, name) != NULL)
 			continue;
-		r = because ? fault(c, "'%s' is missing; '%s' needs it", name, because) : fault(c, "'%s' is missing", name);
+		r = because ? fault(c, "'%s' is missing; '%s' needs it", name, because)
+		            : fault(c, "'%s' is missing", name);
 	}
 	return r;
 }
@@ -263,8 +274,8 @@ static int unknown_name(struct check *c, const struct schema_node *node, const c
 	const char *nearest = str_nearest(name, names, node->properties.count);
 	size_t length = c->pointer.len;
 	pointer_push(&c->pointer, name);
-	faults_add_key(c->faults, c->doc, str_peek(&c->pointer), "'%s' is not known here%s%s%s", name, nearest ? "; did you mean '" : "",
-	               nearest ? nearest : "", nearest ? "'?" : "");
+	faults_add_key(c->faults, c->doc, str_peek(&c->pointer), "'%s' is not known here%s%s%s", name,
+	               nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
 	str_truncate(&c->pointer, length);
 	return 0;
 }
@@ -323,7 +334,8 @@ static int check_members(struct check *c, const struct schema_node *node, const 
 	}
 	if (node->pattern_properties.count == 0 && node->additional_properties == NULL && node->property_names == NULL)
 		return r;
-	json_object_foreach((json_t *)value, name, member) {
+	json_object_foreach((json_t *)value, name, member)
+	{
 		if (decided(c, r))
 			break;
 		if (node->property_names != NULL && !join(&r, check_name(c, node, name)))
@@ -339,7 +351,8 @@ static int check_object(struct check *c, const struct schema_node *node, const j
 	size_t count = json_object_size(value);
 	int r = 1;
 	if (count < node->min_properties)
-		r = count == 0 ? fault(c, "is empty") : fault(c, "must have at least %zu members", node->min_properties);
+		r = count == 0 ? fault(c, "is empty")
+		               : fault(c, "must have at least %zu members", node->min_properties);
 	if (count > node->max_properties)
 		r = fault(c, "must have at most %zu members", node->max_properties);
 	join(&r, check_required(c, node->required, value, NULL));
@@ -383,7 +396,8 @@ static const char *alternative_names(const struct node_list *list, struct str *o
 {
 	for (size_t i = 0; i < list->count; i++) {
 		const struct schema_node *node = behind_refs(list->items[i]);
-		if (node->kind != NODE_RULES || json_array_size(node->required) != 1 || json_object_size(node->source) != 1) {
+		if (node->kind != NODE_RULES || json_array_size(node->required) != 1 ||
+		    json_object_size(node->source) != 1) {
 			str_clear(out);
 			break;
 		}
@@ -482,7 +496,7 @@ static int check_rules(struct check *c, const struct schema_node *node, const js
 {
 	int r = check_type(c, node, value);
 	if (r == 0)
-		return 0;              /* the rest would only repeat it */
+		return 0; /* the rest would only repeat it */
 	r = check_values(c, node, value);
 	if (decided(c, r))
 		return r;
@@ -505,8 +519,9 @@ static int check_ref(struct check *c, const struct schema_node *node, const json
 {
 	for (const struct follow *f = c->follows; f != NULL && f->value == value; f = f->outer)
 		if (f->node == node)
-			return err_set(c->err, ERR_UNSUPPORTED, "%s: $ref '%s' leads back to itself without end", node->place, node->ref);
-	struct follow here = { node, value, c->follows };
+			return err_set(c->err, ERR_UNSUPPORTED, "%s: $ref '%s' leads back to itself without end",
+			               node->place, node->ref);
+	struct follow here = {node, value, c->follows};
 	c->follows = &here;
 	int r = check_node(c, node->target, value);
 	c->follows = here.outer;
@@ -541,8 +556,12 @@ static int check_node(struct check *c, const struct schema_node *node, const jso
 int schema_check(const struct schema *schema, const json_t *instance, const struct yaml_doc *doc, struct faults *faults,
                  struct err *err)
 {
-	struct faults none = { 0 };
-	struct check c = { .doc = doc, .faults = faults ? faults : &none, .err = err, .pointer = STR_INIT(1 << 20), .quiet = faults ? 0 : 1 };
+	struct faults none = {0};
+	struct check c = {.doc = doc,
+	                  .faults = faults ? faults : &none,
+	                  .err = err,
+	                  .pointer = STR_INIT(1 << 20),
+	                  .quiet = faults ? 0 : 1};
 	int r = check_node(&c, schema->root, instance);
 	str_done(&c.pointer);
 	faults_done(&none);

@@ -13,31 +13,60 @@ enum { SCHEMA_MAX_DEPTH = 500, SCHEMA_MAX_NODES = 200000 };
 enum node_kind { NODE_RULES, NODE_ANYTHING, NODE_NOTHING, NODE_REF };
 
 enum {
-	TYPE_NULL = 1, TYPE_BOOLEAN = 2, TYPE_INTEGER = 4, TYPE_NUMBER = 8, TYPE_STRING = 16, TYPE_ARRAY = 32, TYPE_OBJECT = 64,
+	TYPE_NULL = 1,
+	TYPE_BOOLEAN = 2,
+	TYPE_INTEGER = 4,
+	TYPE_NUMBER = 8,
+	TYPE_STRING = 16,
+	TYPE_ARRAY = 32,
+	TYPE_OBJECT = 64,
 };
 
 struct schema_node;
-struct node_list { struct schema_node **items; size_t count; };
-struct named_node { const char *name; struct schema_node *node; };
-struct named_list { struct named_node *items; size_t count; };
-struct pattern_node { const char *text; struct pattern *pattern; struct schema_node *node; };
-struct pattern_list { struct pattern_node *items; size_t count; };
+struct node_list {
+	struct schema_node **items;
+	size_t count;
+};
+struct named_node {
+	const char *name;
+	struct schema_node *node;
+};
+struct named_list {
+	struct named_node *items;
+	size_t count;
+};
+struct pattern_node {
+	const char *text;
+	struct pattern *pattern;
+	struct schema_node *node;
+};
+struct pattern_list {
+	struct pattern_node *items;
+	size_t count;
+};
 /* node NULL: the names in `required` must be there. */
-struct dependency { const char *name; struct schema_node *node; const json_t *required; };
-struct dependency_list { struct dependency *items; size_t count; };
+struct dependency {
+	const char *name;
+	struct schema_node *node;
+	const json_t *required;
+};
+struct dependency_list {
+	struct dependency *items;
+	size_t count;
+};
 
 struct schema_node {
 	enum node_kind kind;
 	const json_t *source;
-	const char *base;                  /* URI that references inside are relative to */
-	size_t document;                   /* index of its document */
-	struct schema_node *next;          /* in the index by source */
+	const char *base;         /* URI that references inside are relative to */
+	size_t document;          /* index of its document */
+	struct schema_node *next; /* in the index by source */
 
-	const char *ref;                   /* absolute URI, of NODE_REF */
-	const char *place;                 /* of the $ref, for messages */
+	const char *ref;   /* absolute URI, of NODE_REF */
+	const char *place; /* of the $ref, for messages */
 	struct schema_node *target;
 
-	unsigned types;                    /* 0: any */
+	unsigned types; /* 0: any */
 	const json_t *enumeration, *constant;
 	const json_t *multiple_of, *minimum, *maximum, *exclusive_minimum, *exclusive_maximum;
 	size_t min_length, max_length, min_items, max_items, min_properties, max_properties;
@@ -57,8 +86,15 @@ struct schema_node {
 };
 
 /* A URI, and the schema it names. */
-struct schema_id { const char *uri; struct schema_node *node; };
-struct schema_document { const char *uri; json_t *root; struct schema_node *node; };
+struct schema_id {
+	const char *uri;
+	struct schema_node *node;
+};
+struct schema_document {
+	const char *uri;
+	json_t *root;
+	struct schema_node *node;
+};
 
 struct schema {
 	struct arena arena;
@@ -71,15 +107,15 @@ struct compiler {
 	struct schema *schema;
 	struct schema_options options;
 	struct err *err;
-	struct str pointer;                /* of the subschema being compiled */
+	struct str pointer; /* of the subschema being compiled */
 	int depth;
 	size_t document;
 	size_t node_count;
-	struct schema_node **index;        /* by source, chained */
+	struct schema_node **index; /* by source, chained */
 	size_t index_size;
 	struct schema_id *ids;
 	size_t id_count, id_cap;
-	struct schema_node **refs;         /* unresolved from ref_done on */
+	struct schema_node **refs; /* unresolved from ref_done on */
 	size_t ref_count, ref_cap, ref_done;
 };
 
@@ -98,6 +134,6 @@ extern const char schema_meta_text[];
 /* Values: numbers by value whatever their form, objects whatever their order. */
 int value_compare(const json_t *a, const json_t *b);
 bool value_is_multiple(const json_t *value, const json_t *of);
-unsigned value_type(const json_t *value);          /* TYPE_…; a whole number is both INTEGER and NUMBER */
+unsigned value_type(const json_t *value); /* TYPE_…; a whole number is both INTEGER and NUMBER */
 size_t value_code_points(const char *text, size_t len);
 bool value_has_duplicates(const json_t *array);

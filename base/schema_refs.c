@@ -2,12 +2,14 @@
 
 /* URIs. */
 
-struct uri_parts { size_t scheme, authority, path, query; };     /* lengths; the fragment is the rest */
+struct uri_parts {
+	size_t scheme, authority, path, query;
+}; /* lengths; the fragment is the rest */
 
 /* "http:" → 5, "//host:1" → 8, "/a/b", "?q" */
 static struct uri_parts split(const char *uri)
 {
-	struct uri_parts p = { 0 };
+	struct uri_parts p = {0};
 	size_t n = strcspn(uri, ":/?#");
 	if (uri[n] == ':' && n > 0)
 		p.scheme = n + 1;
@@ -115,7 +117,8 @@ static int load_document(struct compiler *c, const char *uri, struct schema_node
 	_cleanup_json_ json_t *root = NULL;
 	if (remote != NULL) {
 		root = json_incref((json_t *)remote);
-	} else if (strncmp(uri, schema_meta_uri, strlen(schema_meta_uri) - 1) == 0 && strlen(uri) == strlen(schema_meta_uri) - 1) {
+	} else if (strncmp(uri, schema_meta_uri, strlen(schema_meta_uri) - 1) == 0 &&
+	           strlen(uri) == strlen(schema_meta_uri) - 1) {
 		int r = json_parse(schema_meta_text, strlen(schema_meta_text), 1 << 20, &root, c->err);
 		if (r < 0)
 			return r;
@@ -181,7 +184,8 @@ static const char *next_token(const char *pointer, struct str *token)
 }
 
 /* By the document's own structure, unknown words included. Base URIs change only at places that are schemas by draft-07. */
-static int follow_pointer(struct compiler *c, const struct schema_node *from, const char *pointer, struct schema_node **ret)
+static int follow_pointer(struct compiler *c, const struct schema_node *from, const char *pointer,
+                          struct schema_node **ret)
 {
 	_cleanup_(str_done) struct str token = STR_INIT(1 << 20);
 	const json_t *value = from->source;
@@ -246,7 +250,8 @@ static int check_cycle(struct compiler *c, const struct schema_node *start)
 		slow = slow->target;
 		fast = fast->target->target;
 		if (slow == fast)
-			return err_set(c->err, ERR_INVALID, "%s: $ref '%s' leads only to itself", start->place, start->ref);
+			return err_set(c->err, ERR_INVALID, "%s: $ref '%s' leads only to itself", start->place,
+			               start->ref);
 	}
 	return 0;
 }
@@ -258,7 +263,8 @@ int schema_resolve(struct compiler *c)
 		int r = resolve_one(c, node->ref, &node->target);
 		if (r == ERR_NOT_FOUND) {
 			err_set(c->err, ERR_INVALID, "%s: $ref '%s' leads nowhere", node->place, node->ref);
-			return err_hint(c->err, ERR_INVALID, "other documents are found only in the map of remotes that is given");
+			return err_hint(c->err, ERR_INVALID,
+			                "other documents are found only in the map of remotes that is given");
 		}
 		if (r < 0)
 			return r;

@@ -16,7 +16,8 @@ unsigned value_type(const json_t *value)
 	case JSON_INTEGER:
 		return TYPE_INTEGER | TYPE_NUMBER;
 	case JSON_REAL:
-		return json_real_value(value) == floor(json_real_value(value)) ? TYPE_INTEGER | TYPE_NUMBER : TYPE_NUMBER;
+		return json_real_value(value) == floor(json_real_value(value)) ? TYPE_INTEGER | TYPE_NUMBER
+		                                                               : TYPE_NUMBER;
 	case JSON_STRING:
 		return TYPE_STRING;
 	case JSON_ARRAY:
@@ -78,8 +79,7 @@ static const char **sorted_keys(const json_t *object)
 	const char **keys = xcalloc(json_object_size(object), sizeof(*keys)), *key;
 	size_t count = 0;
 	json_t *member;
-	json_object_foreach((json_t *)object, key, member)
-		keys[count++] = key;
+	json_object_foreach((json_t *)object, key, member) keys[count++] = key;
 	qsort(keys, count, sizeof(*keys), compare_keys);
 	return keys;
 }
@@ -118,7 +118,8 @@ int value_compare(const json_t *a, const json_t *b)
 	if (json_is_number(a))
 		return compare_numbers(a, b);
 	if (json_is_string(a))
-		return compare_texts(json_string_value(a), json_string_length(a), json_string_value(b), json_string_length(b));
+		return compare_texts(json_string_value(a), json_string_length(a), json_string_value(b),
+		                     json_string_length(b));
 	if (json_is_array(a))
 		return compare_arrays(a, b);
 	return json_is_object(a) ? compare_objects(a, b) : 0;
@@ -143,13 +144,16 @@ bool value_has_duplicates(const json_t *array)
 }
 
 /* A number as the decimal it was written as: mantissa * 10^exponent. A real's shortest form is what a person wrote. */
-struct decimal { uint64_t mantissa; int exponent; };
+struct decimal {
+	uint64_t mantissa;
+	int exponent;
+};
 
 static struct decimal decimal_of(const json_t *value)
 {
 	if (json_is_integer(value)) {
 		long long i = json_integer_value(value);
-		return (struct decimal){ i < 0 ? 0 - (uint64_t)i : (uint64_t)i, 0 };
+		return (struct decimal){i < 0 ? 0 - (uint64_t)i : (uint64_t)i, 0};
 	}
 	char text[64];
 	double real = fabs(json_real_value(value));
@@ -158,7 +162,7 @@ static struct decimal decimal_of(const json_t *value)
 		if (strtod(text, NULL) == real)
 			break;
 	}
-	struct decimal d = { 0, 0 };
+	struct decimal d = {0, 0};
 	const char *p = text;
 	int fraction = 0;
 	for (bool behind = false; *p != '\0' && *p != 'e'; p++) {

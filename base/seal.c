@@ -67,7 +67,8 @@ static int read_key(const char *dir, bool make, unsigned char key[KEY_BYTES], st
 	return 0;
 }
 
-static int encrypt(const unsigned char *key, const char *id, const void *data, size_t len, struct str *out, struct err *err)
+static int encrypt(const unsigned char *key, const char *id, const void *data, size_t len, struct str *out,
+                   struct err *err)
 {
 	_cleanup_(cipher_free) EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
 	unsigned char nonce[NONCE_BYTES], tag[TAG_BYTES];
@@ -133,7 +134,8 @@ static int decrypt(const unsigned char *key, const char *id, const struct str *i
 	          EVP_DecryptFinal_ex(c, (unsigned char *)body + n, &tail) == 1;
 	if (!ok) {
 		OPENSSL_cleanse(body, len);
-		return err_set(err, ERR_AUTH, "the sealed file of '%s' was not made with this host's key, or is damaged", id);
+		return err_set(err, ERR_AUTH,
+		               "the sealed file of '%s' was not made with this host's key, or is damaged", id);
 	}
 	out->len += len;
 	out->data[out->len] = '\0';

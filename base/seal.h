@@ -6,5 +6,5 @@
 
 /* The key file DIR/seal.key (32 bytes, 0600) is made on first use. */
 int seal_write(const char *dir, const char *id, const void *data, size_t len, struct err *err);
-int seal_read(const char *dir, const char *id, struct str *out, struct err *err);    /* ERR_NOT_FOUND, ERR_AUTH */
-int seal_erase(const char *dir, const char *id, struct err *err);                    /* absent is fine */
+int seal_read(const char *dir, const char *id, struct str *out, struct err *err); /* ERR_NOT_FOUND, ERR_AUTH */
+int seal_erase(const char *dir, const char *id, struct err *err);                 /* absent is fine */

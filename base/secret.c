@@ -21,46 +21,54 @@ enum {
 	RANGES_INLINE = 64,
 	MATCH_LIMIT = 100000,
 	PATTERN_MAX = 100,
-	SECRET_MAX = 1 << 20,           /* a longer value is covered as it is, without its derived forms */
-	EXPRESSION_REACH = 64 << 10,    /* a token that a pattern finds is shorter */
+	SECRET_MAX = 1 << 20,        /* a longer value is covered as it is, without its derived forms */
+	EXPRESSION_REACH = 64 << 10, /* a token that a pattern finds is shorter */
 	SHOWN_MAX = 256 << 20,
 };
 static const char stars[] = "***";
 
-struct pattern { char *data; size_t len; };
+struct pattern {
+	char *data;
+	size_t len;
+};
 
-struct expression { pcre2_code *code; pcre2_match_data *match; };
+struct expression {
+	pcre2_code *code;
+	pcre2_match_data *match;
+};
 
 struct mask {
 	struct pattern *patterns;
 	size_t count, cap, longest;
-	uint32_t *slots;                /* open addressing over patterns, index + 1; no pattern stands twice */
+	uint32_t *slots; /* open addressing over patterns, index + 1; no pattern stands twice */
 	size_t slot_count;
 	struct expression *expressions;
 	size_t expression_count, expression_cap;
-	struct tables *tables;          /* NULL: no pattern yet */
+	struct tables *tables; /* NULL: no pattern yet */
 };
 
 /* The patterns that begin with the same WM_MIN bytes. */
 struct group {
 	uint64_t key;
-	uint32_t only;                  /* the pattern, where it is the only one */
-	uint32_t *lengths;              /* ascending, each once */
+	uint32_t only;     /* the pattern, where it is the only one */
+	uint32_t *lengths; /* ascending, each once */
 	size_t length_count, length_cap, count;
 };
 
 struct tables {
-	uint8_t shift[BLOCKS];          /* by the last two bytes of the window */
-	uint8_t short_lengths[BLOCKS];  /* by the first two bytes of a short pattern: bit L-1 for length L */
-	uint8_t single[SYMBOLS];        /* patterns of one byte */
+	uint8_t shift[BLOCKS];         /* by the last two bytes of the window */
+	uint8_t short_lengths[BLOCKS]; /* by the first two bytes of a short pattern: bit L-1 for length L */
+	uint8_t single[SYMBOLS];       /* patterns of one byte */
 	bool has_long, has_short;
 	struct group *groups;
 	size_t group_count, group_cap;
-	uint32_t *group_slots;          /* open addressing over groups, index + 1 */
+	uint32_t *group_slots; /* open addressing over groups, index + 1 */
 	size_t group_slot_count;
 };
 
-struct range { size_t from, to; };
+struct range {
+	size_t from, to;
+};
 struct ranges {
 	struct range inline_items[RANGES_INLINE], *items;
 	size_t count, cap;
@@ -90,7 +98,7 @@ static void ranges_add(struct ranges *r, size_t from, size_t to)
 		r->items = more;
 		r->cap = cap;
 	}
-	r->items[r->count++] = (struct range){ from, to };
+	r->items[r->count++] = (struct range){from, to};
 }
 
 static int by_start(const void *a, const void *b)
@@ -216,7 +224,7 @@ static struct group *make_group(struct tables *t, uint64_t key)
 	size_t slot = group_slot(t, key);
 	if (t->group_slots[slot] == 0) {
 		t->groups = xgrow(t->groups, &t->group_cap, t->group_count + 1, sizeof(t->groups[0]));
-		t->groups[t->group_count++] = (struct group){ .key = key };
+		t->groups[t->group_count++] = (struct group){.key = key};
 		t->group_slots[slot] = (uint32_t)t->group_count;
 	}
 	return &t->groups[t->group_slots[slot] - 1];
@@ -331,8 +339,8 @@ static void find_short(const struct mask *m, const struct tables *t, const char 
 	if (!t->has_short)
 		return;
 	for (size_t at = 0; at < len; at++) {
-		unsigned lengths = at + 1 < len ? t->short_lengths[block_of(text + at)]
-						: t->single[(unsigned char)text[at]];
+		unsigned lengths =
+			at + 1 < len ? t->short_lengths[block_of(text + at)] : t->single[(unsigned char)text[at]];
 		size_t longest = lengths != 0 ? longest_short(m, lengths, text + at, len - at) : 0;
 		if (longest > 0)
 			ranges_add(found, at, at + longest);
@@ -475,7 +483,7 @@ void mask_add_plain(struct mask *m, const char *value, size_t len)
 	if (len > UINT32_MAX || m->slots[slot] != 0)
 		return;
 	m->patterns = xgrow(m->patterns, &m->cap, m->count + 1, sizeof(m->patterns[0]));
-	m->patterns[m->count++] = (struct pattern){ xmemdup(value, len), len };
+	m->patterns[m->count++] = (struct pattern){xmemdup(value, len), len};
 	m->slots[slot] = (uint32_t)m->count;
 	m->longest = MAX(m->longest, len);
 	index_pattern(m, (uint32_t)m->count - 1);
@@ -538,16 +546,16 @@ int mask_add_pattern(struct mask *m, const char *pattern, struct err *err)
 	int code = 0;
 	PCRE2_SIZE at = 0;
 	pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
-					     PCRE2_UTF | PCRE2_MATCH_INVALID_UTF, &code, &at, NULL);
+	                                     PCRE2_UTF | PCRE2_MATCH_INVALID_UTF, &code, &at, NULL);
 	if (compiled == NULL)
 		return err_set(err, ERR_INVALID, "mask pattern: not understood at offset %zu (PCRE2 error %d)", at,
-			       code);
-	pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);        /* where there is no JIT it is interpreted */
+		               code);
+	pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE); /* where there is no JIT it is interpreted */
 	pcre2_match_data *match = pcre2_match_data_create_from_pattern(compiled, NULL);
 	if (match == NULL)
 		abort();
 	m->expressions = xgrow(m->expressions, &m->expression_cap, m->expression_count + 1, sizeof(m->expressions[0]));
-	m->expressions[m->expression_count++] = (struct expression){ compiled, match };
+	m->expressions[m->expression_count++] = (struct expression){compiled, match};
 	return 0;
 }
 

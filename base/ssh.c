@@ -90,14 +90,14 @@ static int tunnel(struct ssh *s, const struct ssh_login *login, struct wait *w, 
 		return err_set(err, ERR_NETWORK, "the SSH connection to %s was lost", j->label);
 	for (;;) {
 		s->via = libssh2_channel_direct_tcpip_ex(j->session, login->host, login->port != 0 ? login->port : 22,
-							 "127.0.0.1", 22);
+		                                         "127.0.0.1", 22);
 		if (s->via != NULL)
 			return 0;
 		int rc = libssh2_session_last_errno(j->session);
 		if (rc == LIBSSH2_ERROR_CHANNEL_FAILURE) {
 			int r = err_set(err, ERR_NETWORK, "the jump host %s gives no way to %s", j->label, s->label);
 			return err_hint(err, r,
-					"the jump host must reach it, and AllowTcpForwarding must not be off there");
+			                "the jump host must reach it, and AllowTcpForwarding must not be off there");
 		}
 		if (rc != LIBSSH2_ERROR_EAGAIN)
 			return ssh_lib_err(j, rc, "open the way to the next host", err);
@@ -109,7 +109,7 @@ static int tunnel(struct ssh *s, const struct ssh_login *login, struct wait *w, 
 
 /* One connection up to an accepted host key. On ERR_AUTH s->key_type tells which type the refused key has. */
 static int connect_once(struct ssh *s, const struct ssh_login *login, const struct ssh_pins *pins,
-			const struct strv *refused, struct wait *w, struct err *err)
+                        const struct strv *refused, struct wait *w, struct err *err)
 {
 	_cleanup_(str_done) struct str types = STR_INIT(1024);
 	int r = ssh_pins_types(pins, refused, &types, err);
@@ -119,7 +119,7 @@ static int connect_once(struct ssh *s, const struct ssh_login *login, const stru
 		r = tunnel(s, login, w, err);
 	else
 		r = net_connect(login->host, login->port != 0 ? login->port : 22, login->connect_timeout_ms, w,
-				&s->conn, err);
+		                &s->conn, err);
 	if (r < 0)
 		return r;
 	r = ssh_handshake(s, str_peek(&types), w, err);
@@ -130,7 +130,7 @@ static int connect_once(struct ssh *s, const struct ssh_login *login, const stru
 
 /* A fingerprint does not say its type, and a host shows one key of several: the others are asked for in turn. */
 static int connect_pinned(struct ssh *s, const struct ssh_login *login, const struct ssh_pins *pins, struct wait *w,
-			  struct err *err)
+                          struct err *err)
 {
 	_cleanup_(strv_done) struct strv refused = {0};
 	struct err first = ERR_INIT;
@@ -172,15 +172,15 @@ static int open_depth(const struct ssh_login *login, int depth, struct wait *w, 
 		char type[64];
 		r = ssh_key_check(login->key, login->key_passphrase, &text, &notes, type, err);
 		if (r == 0 && notes.len > 0)
-			log_warning("ssh", "the private key for %s was mended: %s; store it as its file has it", s->label,
-				    str_peek(&notes));
+			log_warning("ssh", "the private key for %s was mended: %s; store it as its file has it",
+			            s->label, str_peek(&notes));
 	}
 	if (r < 0)
 		return err_wrap(err, r, "SSH to %s", s->label);
 	if (login->jump != NULL) {
 		if (depth >= JUMPS_MAX)
 			return err_set(err, ERR_INVALID, "more than %d jump hosts on the way to %s", JUMPS_MAX,
-				       s->label);
+			               s->label);
 		r = open_depth(login->jump, depth + 1, w, &s->jump, err);
 		if (r < 0)
 			return err_wrap(err, r, "jump host");

@@ -37,16 +37,16 @@ int ssh_write(struct ssh_channel *c, const void *data, size_t len, struct wait *
 int ssh_write_eof(struct ssh_channel *c, struct wait *w, struct err *err);
 /* Reads what is there, at least one byte of either stream, else 0 at the end of both. */
 int ssh_read(struct ssh_channel *c, char *out, size_t out_size, size_t *ret_out, char *errbuf, size_t err_size,
-	     size_t *ret_err, struct wait *w, struct err *err);
+             size_t *ret_err, struct wait *w, struct err *err);
 /* One turn of both directions: sends what of data has room, reads what is there. 1: something moved (or nothing, and
  * may_wait is false: then it does not wait for anything), 0: both streams ended. */
 int ssh_turn(struct ssh_channel *c, const void *data, size_t len, size_t *ret_sent, char *out, size_t out_size,
-	     size_t *ret_out, char *errbuf, size_t err_size, size_t *ret_err, bool may_wait, struct wait *w,
-	     struct err *err);
+             size_t *ret_out, char *errbuf, size_t err_size, size_t *ret_err, bool may_wait, struct wait *w,
+             struct err *err);
 /* After the end: exit status, or 128+signal. ERR_UNKNOWN when the connection went before a status came. */
 int ssh_finish(struct ssh_channel *c, struct wait *w, int *ret_status, struct err *err);
 void ssh_channel_free(struct ssh_channel *c);
 void ssh_channel_freep(struct ssh_channel **c);
 /* exec, feed, collect (each stream at most max), finish. */
 int ssh_run(struct ssh *s, const char *command, const void *input, size_t input_len, size_t max, struct wait *w,
-	    struct str *ret_stdout, struct str *ret_stderr, int *ret_status, struct err *err);
+            struct str *ret_stdout, struct str *ret_stderr, int *ret_status, struct err *err);

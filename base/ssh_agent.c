@@ -59,7 +59,7 @@ static int agent_connect(struct err *err)
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	if (path == NULL || *path == '\0')
 		return err_hint(err, err_set(err, ERR_INVALID, "login by agent, but SSH_AUTH_SOCK is not set"),
-				"start one (eval $(ssh-agent); ssh-add KEY) or give the key itself");
+		                "start one (eval $(ssh-agent); ssh-add KEY) or give the key itself");
 	if (strlen(path) >= sizeof(address.sun_path))
 		return err_set(err, ERR_INVALID, "SSH_AUTH_SOCK is too long");
 	memcpy(address.sun_path, path, strlen(path) + 1);
@@ -131,7 +131,7 @@ struct signing {
 /* libssh2 asks for the signature over data; the agent answers with algorithm and signature, of which it wants the
  * latter. */
 static int sign(LIBSSH2_SESSION *session, unsigned char **sig, size_t *sig_len, const unsigned char *data,
-		size_t data_len, void **abstract)
+                size_t data_len, void **abstract)
 {
 	(void)session;
 	struct signing *signing = *abstract;
@@ -163,7 +163,7 @@ static int sign(LIBSSH2_SESSION *session, unsigned char **sig, size_t *sig_len, 
 static bool type_known(const unsigned char *blob, size_t len)
 {
 	static const char *const types[] = {"ssh-rsa", "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384",
-					    "ecdsa-sha2-nistp521"};
+	                                    "ecdsa-sha2-nistp521"};
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		if (len > 4 && u32_at(blob) == strlen(types[i]) && len > 4 + strlen(types[i]) &&
 		    memcmp(blob + 4, types[i], strlen(types[i])) == 0)
@@ -172,7 +172,7 @@ static bool type_known(const unsigned char *blob, size_t len)
 }
 
 static int try_identity(struct ssh *s, const char *user, const unsigned char *key, size_t len, struct wait *w,
-			struct str *note, struct err *err)
+                        struct str *note, struct err *err)
 {
 	_cleanup_(str_done) struct str renamed = STR_INIT(AGENT_MAX);
 	bool rsa = ssh_rsa_is_sha1() && ssh_rsa_rename(key, len, &renamed);

@@ -40,14 +40,14 @@ static int settle(struct ssh *s, int rc, const char *way, struct str *note, stru
 	}
 	if (rc == LIBSSH2_ERROR_FILE || rc == LIBSSH2_ERROR_KEYFILE_AUTH_FAILED)
 		return err_hint(err,
-				err_set(err, ERR_INVALID,
-					"the private key cannot be read: wrong passphrase, or a format that libssh2 "
-					"%s does not know",
-					libssh2_version(0)),
-				"check key_passphrase, or make a key without: ssh-keygen -t ed25519 -N ''");
+		                err_set(err, ERR_INVALID,
+		                        "the private key cannot be read: wrong passphrase, or a format that libssh2 "
+		                        "%s does not know",
+		                        libssh2_version(0)),
+		                "check key_passphrase, or make a key without: ssh-keygen -t ed25519 -N ''");
 	if (rc == LIBSSH2_ERROR_PASSWORD_EXPIRED)
 		return err_hint(err, err_set(err, ERR_AUTH, "%s: the password has expired", s->label),
-				"log in by hand and change it, or use a key");
+		                "log in by hand and change it, or use a key");
 	return ssh_lib_err(s, rc, way, err);
 }
 
@@ -63,8 +63,8 @@ static int try_key(struct ssh *s, const char *user, struct wait *w, struct str *
 		return r < 0 ? r : settle(s, rc, "key", note, err);
 	}
 	SSH_REPEAT(rc, s, w, err,
-		   libssh2_userauth_publickey_frommemory(s->session, user, strlen(user), NULL, 0, text.data, text.len,
-							 s->login->key_passphrase));
+	           libssh2_userauth_publickey_frommemory(s->session, user, strlen(user), NULL, 0, text.data, text.len,
+	                                                 s->login->key_passphrase));
 	return settle(s, rc, "key", note, err);
 }
 
@@ -73,15 +73,15 @@ static int try_password(struct ssh *s, const char *user, struct wait *w, struct 
 	int rc;
 	const char *password = s->login->password;
 	SSH_REPEAT(rc, s, w, err,
-		   libssh2_userauth_password_ex(s->session, user, (unsigned)strlen(user), password,
-						(unsigned)strlen(password), NULL));
+	           libssh2_userauth_password_ex(s->session, user, (unsigned)strlen(user), password,
+	                                        (unsigned)strlen(password), NULL));
 	return settle(s, rc, "password", note, err);
 }
 
 /* Every hidden prompt gets the password, one that would be shown gets nothing. libssh2 frees the texts. */
 static void answer_prompts(const char *name, int name_len, const char *instruction, int instruction_len, int count,
-			   const LIBSSH2_USERAUTH_KBDINT_PROMPT *prompts, LIBSSH2_USERAUTH_KBDINT_RESPONSE *responses,
-			   void **abstract)
+                           const LIBSSH2_USERAUTH_KBDINT_PROMPT *prompts, LIBSSH2_USERAUTH_KBDINT_RESPONSE *responses,
+                           void **abstract)
 {
 	(void)name;
 	(void)name_len;
@@ -100,7 +100,7 @@ static int try_prompts(struct ssh *s, const char *user, struct wait *w, struct s
 {
 	int rc;
 	SSH_REPEAT(rc, s, w, err,
-		   libssh2_userauth_keyboard_interactive_ex(s->session, user, (unsigned)strlen(user), answer_prompts));
+	           libssh2_userauth_keyboard_interactive_ex(s->session, user, (unsigned)strlen(user), answer_prompts));
 	return settle(s, rc, "keyboard-interactive", note, err);
 }
 
@@ -112,22 +112,23 @@ static int try_agent(struct ssh *s, const char *user, struct wait *w, struct str
 static int refused(struct ssh *s, const char *user, const struct str *note, const struct str *methods, struct err *err)
 {
 	int r = err_set(err, ERR_AUTH, "login as '%s' at %s refused (%s; the server takes %s)", user, s->label,
-			note->len > 0 ? str_peek(note) : "no key, agent or password given",
-			methods->len > 0 ? str_peek(methods) : "nothing");
+	                note->len > 0 ? str_peek(note) : "no key, agent or password given",
+	                methods->len > 0 ? str_peek(methods) : "nothing");
 	return err_hint(err, r, "check the user's name, and that the public key stands in its ~/.ssh/authorized_keys");
 }
 
 static int half_way(struct ssh *s, const char *user, const struct str *accepted, const struct str *note,
-		    const struct str *methods, struct err *err)
+                    const struct str *methods, struct err *err)
 {
 	int r = err_set(err, ERR_AUTH, "login as '%s' at %s is half done: %s accepted, but the server wants %s too%s%s",
-			user, s->label, str_peek(accepted), str_peek(methods), note->len > 0 ? ": " : "",
-			str_peek(note));
-	return err_hint(err, r, "%s",
-			s->login->password == NULL
-				? "give the password as well (password:), or take AuthenticationMethods off for this user"
-				: "check the password; a code that a person must type cannot be given: take "
-				  "AuthenticationMethods off for this user");
+	                user, s->label, str_peek(accepted), str_peek(methods), note->len > 0 ? ": " : "",
+	                str_peek(note));
+	return err_hint(
+		err, r, "%s",
+		s->login->password == NULL
+			? "give the password as well (password:), or take AuthenticationMethods off for this user"
+			: "check the password; a code that a person must type cannot be given: take "
+			  "AuthenticationMethods off for this user");
 }
 
 int ssh_authenticate(struct ssh *s, const char *user, struct wait *w, struct err *err)
@@ -182,5 +183,5 @@ int ssh_authenticate(struct ssh *s, const char *user, struct wait *w, struct err
 		if (ways[i].given && !tried[i])
 			str_appendf(&note, "%s%s not offered", note.len > 0 ? ", " : "", ways[i].name);
 	return accepted.len > 0 ? half_way(s, user, &accepted, &note, &methods, err)
-				: refused(s, user, &note, &methods, err);
+	                        : refused(s, user, &note, &methods, err);
 }

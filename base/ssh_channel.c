@@ -122,8 +122,8 @@ static int wait_for_room(struct ssh_channel *c, struct wait *w, struct err *err)
 }
 
 int ssh_turn(struct ssh_channel *c, const void *data, size_t len, size_t *ret_sent, char *out, size_t out_size,
-	     size_t *ret_out, char *errbuf, size_t err_size, size_t *ret_err, bool may_wait, struct wait *w,
-	     struct err *err)
+             size_t *ret_out, char *errbuf, size_t err_size, size_t *ret_err, bool may_wait, struct wait *w,
+             struct err *err)
 {
 	struct ssh *s = c->s;
 	*ret_sent = *ret_out = *ret_err = 0;
@@ -196,7 +196,7 @@ int ssh_write_eof(struct ssh_channel *c, struct wait *w, struct err *err)
 }
 
 int ssh_read(struct ssh_channel *c, char *out, size_t out_size, size_t *ret_out, char *errbuf, size_t err_size,
-	     size_t *ret_err, struct wait *w, struct err *err)
+             size_t *ret_err, struct wait *w, struct err *err)
 {
 	size_t sent;
 	return ssh_turn(c, NULL, 0, &sent, out, out_size, ret_out, errbuf, err_size, ret_err, true, w, err);
@@ -235,7 +235,7 @@ int ssh_finish(struct ssh_channel *c, struct wait *w, int *ret_status, struct er
 	int r = wait_close(c, w, err);
 	if (r == ERR_NETWORK)
 		return err_wrap(err, err_set(err, ERR_UNKNOWN, "the SSH connection to %s was lost", c->s->label),
-				"the command's end is not known");
+		                "the command's end is not known");
 	if (r < 0)
 		return r;
 	libssh2_channel_get_exit_signal(c->channel, &name, NULL, NULL, NULL, NULL, NULL);
@@ -276,7 +276,7 @@ static int keep(struct str *to, const char *data, size_t len, size_t max, const 
 }
 
 int ssh_run(struct ssh *s, const char *command, const void *input, size_t input_len, size_t max, struct wait *w,
-	    struct str *ret_stdout, struct str *ret_stderr, int *ret_status, struct err *err)
+            struct str *ret_stdout, struct str *ret_stderr, int *ret_status, struct err *err)
 {
 	enum { CHUNK = 32 * 1024 };
 	_cleanup_(ssh_channel_freep) struct ssh_channel *c = NULL;
@@ -293,7 +293,7 @@ int ssh_run(struct ssh *s, const char *command, const void *input, size_t input_
 				break;
 		}
 		r = ssh_turn(c, rest, input_len, &sent, buffer, CHUNK, &out, buffer + CHUNK, CHUNK, &errors, true, w,
-			     err);
+		             err);
 		if (r <= 0)
 			break;
 		rest += sent;
@@ -306,6 +306,6 @@ int ssh_run(struct ssh *s, const char *command, const void *input, size_t input_
 	}
 	if (r == ERR_NETWORK)
 		return err_wrap(err, err_set(err, ERR_UNKNOWN, "the SSH connection to %s was lost", s->label),
-				"the command's end is not known");
+		                "the command's end is not known");
 	return r < 0 ? r : ssh_finish(c, w, ret_status, err);
 }

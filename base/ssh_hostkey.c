@@ -79,14 +79,14 @@ static int add_given(struct ssh_pins *p, const char *text, const char *host, str
 			len--;
 		if (len != FINGERPRINT_TEXT)
 			return err_set(err, ERR_INVALID, "host key '%s' of %s is not a whole SHA256 fingerprint", text,
-				       host);
+			               host);
 		snprintf(pin.fingerprint, sizeof(pin.fingerprint), "%.*s", (int)len + 7, text);
 		p->any_type = true;
 	} else if (!parse_key(text, &pin) && !parse_key(skip_blank(text + word_len(text)), &pin)) {
 		int r = err_set(err, ERR_INVALID, "host key '%.60s' of %s is neither a fingerprint nor a key", text,
-				host);
+		                host);
 		return err_hint(err, r,
-				"write \"SHA256:…\" as ssh-keygen -lf shows it, or a line like \"ssh-ed25519 AAAA…\"");
+		                "write \"SHA256:…\" as ssh-keygen -lf shows it, or a line like \"ssh-ed25519 AAAA…\"");
 	}
 	*add_pin(p) = pin;
 	return 0;
@@ -211,7 +211,7 @@ static int add_known_hosts(struct ssh_pins *p, const struct ssh_login *login, st
 	if (accepted(p) > 0)
 		return 0;
 	r = err_set(err, ERR_AUTH, "%s is not in %s%s", full, login->known_hosts,
-		    k.authorities > 0 ? " but for @cert-authority, which is not understood" : "");
+	            k.authorities > 0 ? " but for @cert-authority, which is not understood" : "");
 	return err_hint(err, r, "compare the host's key with the host itself, then pin it: host_key: \"SHA256:…\"");
 }
 
@@ -277,15 +277,15 @@ int ssh_pins_types(const struct ssh_pins *p, const struct strv *refused, struct 
 		return 0;
 	if (only_rsa && rsa_wanted && ssh_rsa_is_sha1()) {
 		int r = err_set(err, ERR_UNSUPPORTED,
-				"only an RSA host key is pinned: libssh2 %s knows RSA with SHA-1 only, which is "
-				"refused",
-				libssh2_version(0));
+		                "only an RSA host key is pinned: libssh2 %s knows RSA with SHA-1 only, which is "
+		                "refused",
+		                libssh2_version(0));
 		return err_hint(
 			err, r,
 			"pin the host's Ed25519 key (ssh-keyscan -t ed25519 HOST, compared with the host itself)");
 	}
 	return err_set(err, ERR_UNSUPPORTED, "no pinned host key is of a type that libssh2 %s knows",
-		       libssh2_version(0));
+	               libssh2_version(0));
 }
 
 int ssh_pins_check(const struct ssh_pins *p, struct ssh *s, struct err *err)
@@ -311,7 +311,7 @@ int ssh_pins_check(const struct ssh_pins *p, struct ssh *s, struct err *err)
 		if (p->items[i].revoked) {
 			s->key_revoked = true;
 			int r = err_set(err, ERR_AUTH, "the host key of %s, %s %s, is revoked in %s", s->label,
-					s->key_type, shown, p->source);
+			                s->key_type, shown, p->source);
 			return err_hint(err, r, "do not connect; ask who runs the host");
 		}
 		match = true;
@@ -323,8 +323,8 @@ int ssh_pins_check(const struct ssh_pins *p, struct ssh *s, struct err *err)
 		if (!p->items[i].revoked)
 			str_appendf(&wanted, "%s%s", wanted.len > 0 ? ", " : "", p->items[i].fingerprint);
 	int r = err_set(err, ERR_AUTH, "the host key of %s is not the pinned one: it showed %s %s, pinned: %s",
-			s->label, s->key_type, shown, str_peek(&wanted));
+	                s->label, s->key_type, shown, str_peek(&wanted));
 	return err_hint(err, r,
-			"somebody may sit in between; if the host was set up anew, compare its key there "
-			"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub) and pin that one");
+	                "somebody may sit in between; if the host was set up anew, compare its key there "
+	                "(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub) and pin that one");
 }

@@ -20,7 +20,7 @@ static int encrypted(const char *why, struct err *err)
 {
 	int r = err_set(err, ERR_INVALID, "the private key cannot be read: %s", why);
 	return err_hint(err, r,
-			"give its passphrase as key_passphrase, or make a key without: ssh-keygen -t ed25519 -N ''");
+	                "give its passphrase as key_passphrase, or make a key without: ssh-keygen -t ed25519 -N ''");
 }
 
 /* libssh2 reads every key by itself but signs RSA with SHA-1 before 1.11; ssh_rsa.c does it then. */
@@ -33,12 +33,13 @@ static int check_rsa(const char *text, const char *passphrase, struct err *err)
 		EVP_PKEY_free(key);
 		return 0;
 	}
-	return err_hint(err,
-			err_set(err, ERR_UNSUPPORTED,
-				"the private key is an encrypted RSA key in OpenSSH's own format, which cannot be read with "
-				"libssh2 %s",
-				libssh2_version(0)),
-			"write it as PEM: ssh-keygen -p -m PEM -f KEY; or make an Ed25519 key: ssh-keygen -t ed25519");
+	return err_hint(
+		err,
+		err_set(err, ERR_UNSUPPORTED,
+	                "the private key is an encrypted RSA key in OpenSSH's own format, which cannot be read with "
+	                "libssh2 %s",
+	                libssh2_version(0)),
+		"write it as PEM: ssh-keygen -p -m PEM -f KEY; or make an Ed25519 key: ssh-keygen -t ed25519");
 }
 
 /* A length and that many bytes at *p; NULL when they are not there. */
@@ -124,8 +125,8 @@ static int pem_type(const char *text, const char *passphrase, char type[64], str
 	snprintf(type, 64, "%s", name);
 	if (id == 0 && strstr(text, "ENCRYPTED") != NULL)
 		return encrypted(passphrase == NULL ? "it is encrypted and no passphrase is given"
-						    : "it is encrypted, and the passphrase is wrong",
-				 err);
+		                                    : "it is encrypted, and the passphrase is wrong",
+		                 err);
 	if (id == 0)
 		return no_key("its text is damaged", err);
 	if (*name == '\0')
@@ -134,7 +135,7 @@ static int pem_type(const char *text, const char *passphrase, char type[64], str
 }
 
 int ssh_key_check(const char *text, const char *passphrase, struct str *ret_text, struct str *ret_notes,
-		  char ret_type[64], struct err *err)
+                  char ret_type[64], struct err *err)
 {
 	if (strlen(text) > KEY_MAX - 2)
 		return no_key("it is longer than 64 KiB", err);

@@ -22,9 +22,9 @@ static int refuse(const char *hint, struct err *err, const char *fmt, ...)
 	va_end(args);
 	int r = err_set(err, ERR_INVALID, "the private key cannot be read: %s", why);
 	return err_hint(err, r, "%s",
-			hint != NULL ? hint
-				     : "give the whole text of the file that ssh-keygen -t ed25519 wrote, from "
-				       "-----BEGIN to -----END");
+	                hint != NULL ? hint
+	                             : "give the whole text of the file that ssh-keygen -t ed25519 wrote, from "
+	                               "-----BEGIN to -----END");
 }
 
 static void note(struct str *notes, const char *what)
@@ -98,7 +98,7 @@ static int other_form(const char *text, struct err *err)
 		return refuse(NULL, err, "this is a public key");
 	if (str_starts(text, "PuTTY-User-Key-File"))
 		return refuse("write it as OpenSSH does: puttygen KEY.ppk -O private-openssh -o KEY", err,
-			      "it is in PuTTY's format");
+		              "it is in PuTTY's format");
 	if (str_starts(text, "---- BEGIN SSH2"))
 		return refuse("write it as OpenSSH does: ssh-keygen -i -f FILE", err, "it is in the format of SSH2");
 	if (strstr(text, begin) != NULL)
@@ -165,9 +165,8 @@ static int rebuild_body(const char *body, size_t len, struct str *out, struct st
 		if (isspace(c))
 			continue;
 		if (!isalnum(c) && c != '+' && c != '/' && c != '=')
-			return c > ' ' && c < 127
-				       ? refuse(NULL, err, "it holds a '%c', which no key has", c)
-				       : refuse(NULL, err, "it holds a byte %02x, which no key has", c);
+			return c > ' ' && c < 127 ? refuse(NULL, err, "it holds a '%c', which no key has", c)
+			                          : refuse(NULL, err, "it holds a byte %02x, which no key has", c);
 		str_append_c(out, (char)c);
 		if (++column == LINE_WIDTH) {
 			str_append_c(out, '\n');

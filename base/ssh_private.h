@@ -47,7 +47,7 @@ struct ssh_channel {
 	struct ssh *s;
 	LIBSSH2_CHANNEL *channel;
 	bool eof_sent;
-	unsigned long widest;   /* the peer's window at its widest so far */
+	unsigned long widest;  /* the peer's window at its widest so far */
 	int64_t full_since_ms; /* since when there is no room; 0: there is */
 };
 
@@ -101,7 +101,7 @@ void ssh_fingerprint(const void *blob, size_t len, char out[64]);
 int ssh_key_mend(const char *text, struct str *ret_text, struct str *ret_notes, struct err *err);
 /* ssh_key.c: the private key's type ("ssh-ed25519", …) and its mended text. */
 int ssh_key_check(const char *text, const char *passphrase, struct str *ret_text, struct str *ret_notes,
-		  char ret_type[64], struct err *err);
+                  char ret_type[64], struct err *err);
 
 /* ssh_rsa.c: RSA login keys signed with SHA-512 where libssh2 knows SHA-1 only. */
 struct evp_pkey_st *ssh_rsa_load(const char *text, const char *passphrase); /* NULL: not to be read */

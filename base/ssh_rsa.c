@@ -13,7 +13,7 @@
 
 enum { BLOB_MAX = 64 * 1024, KEY_STRINGS = 4 /* cipher, kdf, kdf options; behind the count: public key */ };
 static const char name[] = "rsa-sha2-512", plain_name[] = "ssh-rsa";
-enum { MAGIC_LEN = sizeof("openssh-key-v1") };   /* its NUL is part of it */
+enum { MAGIC_LEN = sizeof("openssh-key-v1") }; /* its NUL is part of it */
 
 static void put_u32(struct str *out, size_t n)
 {
@@ -57,7 +57,8 @@ static EVP_PKEY *from_numbers(const BIGNUM *n, const BIGNUM *e, const BIGNUM *d)
 	    OSSL_PARAM_BLD_push_BN(b, OSSL_PKEY_PARAM_RSA_E, e) == 1 &&
 	    OSSL_PARAM_BLD_push_BN(b, OSSL_PKEY_PARAM_RSA_D, d) == 1)
 		params = OSSL_PARAM_BLD_to_param(b);
-	if (params != NULL && (EVP_PKEY_fromdata_init(c) != 1 || EVP_PKEY_fromdata(c, &key, EVP_PKEY_KEYPAIR, params) != 1))
+	if (params != NULL &&
+	    (EVP_PKEY_fromdata_init(c) != 1 || EVP_PKEY_fromdata(c, &key, EVP_PKEY_KEYPAIR, params) != 1))
 		key = NULL;
 	OSSL_PARAM_free(params);
 	OSSL_PARAM_BLD_free(b);
@@ -110,8 +111,8 @@ EVP_PKEY *ssh_rsa_load(const char *text, const char *passphrase)
 	BIO *bio = BIO_new_mem_buf(text, -1);
 	/* Without a passphrase an empty one: OpenSSL asks the terminal otherwise. */
 	EVP_PKEY *key = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, NULL,
-							      (void *)(uintptr_t)(passphrase != NULL ? passphrase : ""))
-				    : NULL;
+	                                                      (void *)(uintptr_t)(passphrase != NULL ? passphrase : ""))
+	                            : NULL;
 	BIO_free(bio);
 	ERR_clear_error();
 	return key;
@@ -133,7 +134,7 @@ static void put_number(EVP_PKEY *key, const char *param, struct str *out)
 }
 
 static int sign(LIBSSH2_SESSION *session, unsigned char **sig, size_t *sig_len, const unsigned char *data,
-		size_t data_len, void **abstract)
+                size_t data_len, void **abstract)
 {
 	(void)session;
 	EVP_PKEY *key = *abstract;
@@ -141,7 +142,7 @@ static int sign(LIBSSH2_SESSION *session, unsigned char **sig, size_t *sig_len, 
 	size_t len = (size_t)EVP_PKEY_size(key);
 	unsigned char *out = xmalloc(len);
 	int ok = c != NULL && EVP_DigestSignInit(c, NULL, EVP_sha512(), NULL, key) == 1 &&
-		 EVP_DigestSign(c, out, &len, data, data_len) == 1;
+	         EVP_DigestSign(c, out, &len, data, data_len) == 1;
 	EVP_MD_CTX_free(c);
 	ERR_clear_error();
 	if (!ok) {
@@ -162,8 +163,8 @@ static int log_in(struct ssh *s, const char *user, EVP_PKEY *key, struct wait *w
 	put_number(key, OSSL_PKEY_PARAM_RSA_E, &blob);
 	put_number(key, OSSL_PKEY_PARAM_RSA_N, &blob);
 	SSH_REPEAT(*ret_rc, s, w, err,
-		   libssh2_userauth_publickey(s->session, user, (const unsigned char *)blob.data, blob.len, sign,
-					      &abstract));
+	           libssh2_userauth_publickey(s->session, user, (const unsigned char *)blob.data, blob.len, sign,
+	                                      &abstract));
 	return 0;
 }
 

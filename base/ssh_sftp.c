@@ -75,7 +75,7 @@ static int turn(struct sftp *f, struct wait *w, struct err *err)
 		f->in_start = 0;
 	}
 	r = ssh_turn(f->channel, str_peek(&f->out) + f->out_start, sftp_unsent(f), &sent, f->in + f->in_end,
-		     IN_SIZE - f->in_end, &got, words, sizeof(words), &said, true, w, err);
+	             IN_SIZE - f->in_end, &got, words, sizeof(words), &said, true, w, err);
 	f->out_start += sent;
 	if (f->out_start == f->out.len) {
 		str_clear(&f->out);
@@ -108,10 +108,10 @@ static int no_message(struct sftp *f, struct err *err)
 	str_append_safe(&text, f->in + f->in_start, MIN(f->in_end - f->in_start, (size_t)60));
 	f->over = true;
 	int r = err_set(err, ERR_PROTOCOL, "%s: the server's SFTP says what is not SFTP: '%s'", f->s->label,
-			str_peek(&text));
+	                str_peek(&text));
 	return err_hint(err, r,
-			"if that is a greeting: a start file of the login shell (.bashrc, .profile) prints it, "
-			"which it must not do without a terminal");
+	                "if that is a greeting: a start file of the login shell (.bashrc, .profile) prints it, "
+	                "which it must not do without a terminal");
 }
 
 /* 1: a message that was received already. */
@@ -177,7 +177,7 @@ int sftp_ask(struct sftp *f, uint32_t id, struct wait *w, struct sftp_verdict *r
 }
 
 int sftp_handle_of(struct sftp *f, uint32_t id, struct wait *w, struct sftp_handle *ret, struct sftp_verdict *v,
-		   struct err *err)
+                   struct err *err)
 {
 	struct sftp_message m;
 	int r = sftp_answer(f, id, w, &m, err);
@@ -211,7 +211,7 @@ int sftp_check(struct sftp *f, const char *path, struct err *err)
 		return err_set(err, ERR_INVALID, "%s: an empty path", f->s->label);
 	if (strlen(path) > SFTP_PATH_MAX)
 		return err_set(err, ERR_LIMIT, "%s: the path '%.60s…' is longer than %d bytes", f->s->label, path,
-			       SFTP_PATH_MAX);
+		               SFTP_PATH_MAX);
 	return 0;
 }
 
@@ -259,7 +259,7 @@ static const char *reason_of(int code, const struct sftp_verdict *v)
 }
 
 static int refused(struct sftp *f, int code, const char *reason, uint32_t status, const char *what, const char *path,
-		   struct err *err)
+                   struct err *err)
 {
 	int r = err_set(err, code, "%s: %s '%.300s': %s", f->s->label, what, path, reason);
 	if (err != NULL)
@@ -273,7 +273,7 @@ int sftp_refused(struct sftp *f, const struct sftp_verdict *v, const char *what,
 	refused(f, code, reason_of(code, v), v->code, what, path, err);
 	if (v->code == SFTP_FAILURE)
 		err_hint(err, code,
-			 "SFTP gives no reason here; the server's log does: Subsystem sftp internal-sftp -l INFO");
+		         "SFTP gives no reason here; the server's log does: Subsystem sftp internal-sftp -l INFO");
 	return code;
 }
 
@@ -295,15 +295,15 @@ static int ask_room(struct sftp *f, const char *directory, struct wait *w, struc
 	if (m.type != SFTP_EXTENDED_REPLY)
 		return ERR_UNSUPPORTED;
 	uint64_t *const fields[] = {&ret->block,     &ret->unit,  &ret->blocks,     &ret->free,
-				    &ret->available, &ret->files, &ret->files_free, &ret->files_available,
-				    &ret->id,        &ret->flags, &ret->name_max};
+	                            &ret->available, &ret->files, &ret->files_free, &ret->files_available,
+	                            &ret->id,        &ret->flags, &ret->name_max};
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
 		*fields[i] = sftp_get_u64(&m.body);
 	return m.body.bad ? ERR_PROTOCOL : 0;
 }
 
 int sftp_refused_new(struct sftp *f, const struct sftp_verdict *v, const char *what, const char *path, uint64_t need,
-		     struct wait *w, struct err *err)
+                     struct wait *w, struct err *err)
 {
 	enum { READ_ONLY = 1 };
 	struct room room;
@@ -311,8 +311,8 @@ int sftp_refused_new(struct sftp *f, const struct sftp_verdict *v, const char *w
 		return sftp_refused(f, v, what, path, err);
 	const char *slash = strrchr(path, '/');
 	_cleanup_free_ char *directory = slash == NULL   ? xstrdup(".")
-					 : slash == path ? xstrdup("/")
-							 : xstrndup(path, (size_t)(slash - path));
+	                                 : slash == path ? xstrdup("/")
+	                                                 : xstrndup(path, (size_t)(slash - path));
 	struct wait grace = sftp_grace(w);
 	int r = ask_room(f, directory, &grace, &room);
 	sftp_grace_end(w, &grace);
@@ -326,7 +326,7 @@ int sftp_refused_new(struct sftp *f, const struct sftp_verdict *v, const char *w
 		return refused(f, ERR_NO_SPACE, "no space left on the file system", v->code, what, path, err);
 	if (room.files > 0 && room.files_available == 0)
 		return refused(f, ERR_NO_SPACE, "the file system has no room for another file (inodes)", v->code, what,
-			       path, err);
+		               path, err);
 	return sftp_refused(f, v, what, path, err);
 }
 
@@ -352,8 +352,8 @@ static void learn_extensions(struct sftp *f, struct sftp_cursor c)
 		const char *name;
 		unsigned bit;
 	} known[] = {{"posix-rename@openssh.com", SFTP_HAS_RENAME},
-		     {"fsync@openssh.com", SFTP_HAS_FSYNC},
-		     {"statvfs@openssh.com", SFTP_HAS_STATVFS}};
+	             {"fsync@openssh.com", SFTP_HAS_FSYNC},
+	             {"statvfs@openssh.com", SFTP_HAS_STATVFS}};
 	while (!c.bad && c.p < c.end) {
 		struct sftp_text name = sftp_get_text(&c);
 		sftp_get_text(&c);
@@ -375,7 +375,7 @@ static int greet(struct sftp *f, struct wait *w, struct err *err)
 	uint32_t version = sftp_get_u32(&m.body);
 	if (version != SFTP_VERSION)
 		return err_set(err, ERR_UNSUPPORTED, "%s: the server answers version %d of SFTP by version %u",
-			       f->s->label, SFTP_VERSION, version);
+		               f->s->label, SFTP_VERSION, version);
 	learn_extensions(f, m.body);
 	return 0;
 }

@@ -57,7 +57,7 @@ int sftp_read(struct sftp *f, const char *path, size_t max, struct wait *w, stru
  * After any failure the private file is removed. Where that is impossible (the connection is gone) the hint names it;
  * after ERR_FENCED nothing is touched any more. ERR_UNKNOWN: the answer to the renaming was lost. */
 int sftp_write(struct sftp *f, const char *path, const void *data, size_t len, unsigned mode, struct wait *w,
-	       struct err *err);
+               struct err *err);
 
 int sftp_mkdir(struct sftp *f, const char *path, unsigned mode, struct wait *w, struct err *err);
 int sftp_rmdir(struct sftp *f, const char *path, struct wait *w, struct err *err);

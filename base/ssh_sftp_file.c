@@ -50,7 +50,7 @@ static void ask_more(struct reading *r)
 
 /* One answer to a reading: its bytes, or none at the end of the file. */
 static int data_of(struct sftp *f, struct sftp_message *m, const char *path, uint32_t max, struct sftp_text *ret,
-		   struct err *err)
+                   struct err *err)
 {
 	struct sftp_verdict v;
 	*ret = (struct sftp_text){0};
@@ -78,7 +78,7 @@ static int take_piece(struct reading *r, struct sftp_message *m, struct err *err
 		return e;
 	if (data.len == 0)
 		return err_set(err, ERR_CONFLICT, "%s: '%.300s' became shorter while it was read", r->f->s->label,
-			       r->path);
+		               r->path);
 	memcpy(r->into + p->offset, data.data, data.len);
 	r->got += data.len;
 	p->offset += data.len;
@@ -105,7 +105,7 @@ static int read_known(struct reading *r, struct wait *w, struct err *err)
 
 /* What lies behind the size that was told: nothing as a rule, all of it in /proc. */
 static int read_rest(struct sftp *f, const struct sftp_handle *h, const char *path, uint64_t offset, size_t max,
-		     struct wait *w, struct str *out, struct err *err)
+                     struct wait *w, struct str *out, struct err *err)
 {
 	for (;;) {
 		struct sftp_message m;
@@ -123,7 +123,7 @@ static int read_rest(struct sftp *f, const struct sftp_handle *h, const char *pa
 }
 
 static int told_size(struct sftp *f, const struct sftp_handle *h, const char *path, struct wait *w, uint64_t *ret,
-		     struct err *err)
+                     struct err *err)
 {
 	struct sftp_message m;
 	struct sftp_verdict v;
@@ -146,7 +146,7 @@ static int told_size(struct sftp *f, const struct sftp_handle *h, const char *pa
 }
 
 static int read_all(struct sftp *f, const struct sftp_handle *h, const char *path, size_t max, struct wait *w,
-		    struct str *out, struct err *err)
+                    struct str *out, struct err *err)
 {
 	struct reading all = {.f = f, .handle = h, .path = path};
 	max = MIN(max, out->max - out->len);
@@ -156,7 +156,7 @@ static int read_all(struct sftp *f, const struct sftp_handle *h, const char *pat
 	all.into = all.size <= max ? str_reserve(out, (size_t)all.size) : NULL;
 	if (all.into == NULL)
 		return err_set(err, ERR_LIMIT, "%s: '%.300s' has %" PRIu64 " bytes; at most %zu are read", f->s->label,
-			       path, all.size, max);
+		               path, all.size, max);
 	r = read_known(&all, w, err);
 	if (r < 0)
 		return r;
@@ -324,11 +324,11 @@ static void remove_private(struct writing *t, int code, struct wait *w, struct e
 	}
 	if (r < 0 && r != ERR_NOT_FOUND)
 		err_hint(err, code, "what was written so far may lie at %s as '%.350s': remove it", t->f->s->label,
-			 t->private_path);
+		         t->private_path);
 }
 
 int sftp_write(struct sftp *f, const char *path, const void *data, size_t len, unsigned mode, struct wait *w,
-	       struct err *err)
+               struct err *err)
 {
 	struct writing t = {.f = f, .path = path, .data = data, .len = len, .mode = mode};
 	int r = sftp_check(f, path, err);

@@ -3,8 +3,8 @@
 #include "base/ssh_sftp_private.h"
 
 /* A request about one path, whose answer is of the type `want`; anything else says why it was refused. verb: for the message. */
-static int ask(struct sftp *f, enum sftp_type type, const char *path, enum sftp_type want, const char *verb, struct wait *w,
-	       struct sftp_message *ret, struct err *err)
+static int ask(struct sftp *f, enum sftp_type type, const char *path, enum sftp_type want, const char *verb,
+               struct wait *w, struct sftp_message *ret, struct err *err)
 {
 	struct sftp_verdict v;
 	uint32_t id;
@@ -20,7 +20,7 @@ static int ask(struct sftp *f, enum sftp_type type, const char *path, enum sftp_
 }
 
 static int look(struct sftp *f, enum sftp_type type, const char *path, struct wait *w, struct sftp_stat *ret,
-		struct err *err)
+                struct err *err)
 {
 	struct sftp_message m;
 	int r = ask(f, type, path, SFTP_ATTRS, "look at", w, &m, err);
@@ -59,7 +59,7 @@ static bool is(struct sftp_text name, const char *text)
 }
 
 static int add_names(struct sftp *f, struct sftp_cursor c, const char *path, size_t max, struct sftp_entries *to,
-		     struct err *err)
+                     struct err *err)
 {
 	for (uint32_t left = sftp_get_u32(&c); left > 0; left--) {
 		struct sftp_text name = sftp_get_text(&c);
@@ -80,7 +80,7 @@ static int add_names(struct sftp *f, struct sftp_cursor c, const char *path, siz
 }
 
 static int read_names(struct sftp *f, const struct sftp_handle *h, const char *path, size_t max, struct wait *w,
-		      struct sftp_entries *to, struct err *err)
+                      struct sftp_entries *to, struct err *err)
 {
 	struct sftp_verdict v;
 	for (;;) {
@@ -137,7 +137,7 @@ int sftp_list(struct sftp *f, const char *path, size_t max, struct wait *w, stru
 
 /* A failure that has a reason which can be seen: what is at path. */
 static int refused_there(struct sftp *f, const struct sftp_verdict *v, const char *what, const char *path,
-			 struct wait *w, struct err *err)
+                         struct wait *w, struct err *err)
 {
 	struct sftp_stat st;
 	struct sftp_verdict there = *v;
@@ -198,11 +198,11 @@ static int hear_rename(struct sftp *f, uint32_t id, struct wait *w, struct sftp_
 		sftp_grace_end(w, &grace);
 		if (r == ERR_TIMEOUT)
 			return err_wrap(err, err_set(err, ERR_UNKNOWN, "the server does not answer"),
-					"whether it was done is not known");
+			                "whether it was done is not known");
 	}
 	if (r == ERR_NETWORK)
 		return err_wrap(err, err_set(err, ERR_UNKNOWN, "the connection to %s was lost", f->s->label),
-				"whether it was done is not known");
+		                "whether it was done is not known");
 	return r;
 }
 
@@ -235,10 +235,10 @@ int sftp_rename(struct sftp *f, const char *from, const char *to, struct wait *w
 		return 0;
 	if (!replaces && sftp_lstat(f, to, w, &st, NULL) == 0) {
 		r = err_set(err, ERR_UNSUPPORTED, "%s: '%.300s' exists, and this server replaces no file in one step",
-			    f->s->label, to);
+		            f->s->label, to);
 		return err_hint(err, r,
-				"it lacks posix-rename@openssh.com, which OpenSSH has: remove the file first, or use "
-				"OpenSSH's internal-sftp");
+		                "it lacks posix-rename@openssh.com, which OpenSSH has: remove the file first, or use "
+		                "OpenSSH's internal-sftp");
 	}
 	return sftp_refused(f, &v, "rename to", to, err);
 }

@@ -72,13 +72,13 @@ int sftp_refused(struct sftp *f, const struct sftp_verdict *v, const char *what,
 /* The same, for something new in the directory of path that takes `need` bytes: "Failure" is all that a server says of
  * a full disk, so the disk is looked at. */
 int sftp_refused_new(struct sftp *f, const struct sftp_verdict *v, const char *what, const char *path, uint64_t need,
-		     struct wait *w, struct err *err);
+                     struct wait *w, struct err *err);
 /* w without its cancel, with a deadline of its own. What the tick left in it goes back by sftp_grace_end. */
 struct wait sftp_grace(const struct wait *w);
 void sftp_grace_end(struct wait *w, const struct wait *grace);
 
 /* Opens a file or a directory (what begins with `begin`). *v says why not. */
 int sftp_handle_of(struct sftp *f, uint32_t id, struct wait *w, struct sftp_handle *ret, struct sftp_verdict *v,
-		   struct err *err);
+                   struct err *err);
 /* Closes without waiting; the answer is dropped when it comes. */
 void sftp_let_go(struct sftp *f, const struct sftp_handle *h);

@@ -105,7 +105,7 @@ bool sftp_name_is_sound(struct sftp_text name)
 void sftp_put_u32(struct str *out, uint32_t value)
 {
 	unsigned char bytes[4] = {(unsigned char)(value >> 24), (unsigned char)(value >> 16),
-				  (unsigned char)(value >> 8), (unsigned char)value};
+	                          (unsigned char)(value >> 8), (unsigned char)value};
 	str_append_n(out, bytes, sizeof(bytes));
 }
 

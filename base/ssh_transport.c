@@ -232,7 +232,7 @@ static bool offered(const struct ssh *s, int index, struct str *out)
 		if (end - p < 4)
 			return false;
 		size_t len = (size_t)(unsigned char)p[0] << 24 | (size_t)(unsigned char)p[1] << 16 |
-			     (size_t)(unsigned char)p[2] << 8 | (unsigned char)p[3];
+		             (size_t)(unsigned char)p[2] << 8 | (unsigned char)p[3];
 		p += 4;
 		if (len > (size_t)(end - p))
 			return false;
@@ -267,7 +267,8 @@ static bool have_common(const char *ours, const char *theirs)
 /* Nobody should be told to allow these again. */
 static bool is_weak(const char *name)
 {
-	static const char *const weak[] = {"md5", "ripemd", "sha1", "-96", "3des", "cbc", "arcfour", "blowfish", "cast"};
+	static const char *const weak[] = {"md5", "ripemd",  "sha1",     "-96", "3des",
+	                                   "cbc", "arcfour", "blowfish", "cast"};
 	for (size_t i = 0; i < ARRAY_SIZE(weak); i++)
 		if (strstr(name, weak[i]) != NULL)
 			return true;
@@ -290,16 +291,16 @@ static int no_common_host_key(struct ssh *s, const char *wanted, const char *the
 {
 	if (strstr(theirs, "ssh-ed25519") == NULL && strstr(theirs, "ecdsa-sha2-nistp") == NULL && ssh_rsa_is_sha1()) {
 		int r = err_set(err, ERR_UNSUPPORTED,
-				"%s shows only RSA host keys (%s): libssh2 %s knows RSA with SHA-1 only, "
-				"which is refused",
-				s->label, theirs, libssh2_version(0));
+		                "%s shows only RSA host keys (%s): libssh2 %s knows RSA with SHA-1 only, "
+		                "which is refused",
+		                s->label, theirs, libssh2_version(0));
 		return err_hint(
 			err, r,
 			"give the host an Ed25519 key: ssh-keygen -A (or: ssh-keygen -t ed25519 -N '' -f "
 			"/etc/ssh/ssh_host_ed25519_key), HostKey in sshd_config, reload sshd; then pin that key");
 	}
 	int r = err_set(err, ERR_AUTH, "%s has no host key of the pinned type: pinned %s, the host has %s", s->label,
-			wanted, theirs);
+	                wanted, theirs);
 	return err_hint(err, r, "pin a key of a type that the host has (ssh-keyscan, compared with the host itself)");
 }
 
@@ -332,13 +333,13 @@ static int no_common_method(struct ssh *s, const char *host_key_types, int rc, s
 			return no_common_host_key(s, host_key_types, str_peek(&theirs), err);
 		str_clear(&ours);
 		known_methods(s, kinds[i].method, false, &ours);
-		_cleanup_free_ char *hint = xasprintf("add one of these to %s in the host's sshd_config: %s", kinds[i].option,
-						      str_peek(&ours));
+		_cleanup_free_ char *hint = xasprintf("add one of these to %s in the host's sshd_config: %s",
+		                                      kinds[i].option, str_peek(&ours));
 		return err_hint(err,
-				err_set(err, ERR_UNSUPPORTED,
-					"%s and libssh2 %s have no %s in common: the host takes %s", s->label,
-					libssh2_version(0), kinds[i].what, str_peek(&theirs)),
-				"%s", hint);
+		                err_set(err, ERR_UNSUPPORTED,
+		                        "%s and libssh2 %s have no %s in common: the host takes %s", s->label,
+		                        libssh2_version(0), kinds[i].what, str_peek(&theirs)),
+		                "%s", hint);
 	}
 	return ssh_lib_err(s, rc, "agree on algorithms", err);
 }
@@ -382,7 +383,8 @@ static bool is_near(int fd)
 	struct tcp_info info = {0};
 	socklen_t len = sizeof(info);
 	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-	       len >= offsetof(struct tcp_info, tcpi_min_rtt) + sizeof(info.tcpi_min_rtt) && info.tcpi_min_rtt < NEAR_US;
+	       len >= offsetof(struct tcp_info, tcpi_min_rtt) + sizeof(info.tcpi_min_rtt) &&
+	       info.tcpi_min_rtt < NEAR_US;
 }
 
 static bool says_ssh(const struct ssh *s)
@@ -403,19 +405,19 @@ static int no_ssh_there(struct ssh *s, int code, struct err *err)
 	    (s->jump != NULL && s->jump->broken))
 		return code;
 	if (s->sniffed_len == 0 && code == ERR_TIMEOUT)
-		return err_hint(err,
-				err_set(err, code, "%s accepts the connection and says nothing", s->label),
-				"the port may belong to another service, or something stands in between (a proxy, a firewall)");
+		return err_hint(
+			err, err_set(err, code, "%s accepts the connection and says nothing", s->label),
+			"the port may belong to another service, or something stands in between (a proxy, a firewall)");
 	if (s->sniffed_len == 0)
 		return err_hint(err,
-				err_set(err, ERR_NETWORK, "%s closes the connection before it says anything", s->label),
-				"the host may refuse this address or have too many logins open (fail2ban, MaxStartups, "
-				"hosts.deny); its log says which");
+		                err_set(err, ERR_NETWORK, "%s closes the connection before it says anything", s->label),
+		                "the host may refuse this address or have too many logins open (fail2ban, MaxStartups, "
+		                "hosts.deny); its log says which");
 	str_append_safe(&said, s->sniffed, MIN(len, (size_t)200));
-	return err_hint(err,
-			err_set(err, ERR_NETWORK, "what answers at %s is not an SSH server: '%s'", s->label,
-				str_peek(&said)),
-			"check host and port: another service listens there, or a proxy stands in between");
+	return err_hint(
+		err,
+		err_set(err, ERR_NETWORK, "what answers at %s is not an SSH server: '%s'", s->label, str_peek(&said)),
+		"check host and port: another service listens there, or a proxy stands in between");
 }
 
 static int exchange_keys(struct ssh *s, const char *host_key_types, struct wait *w, struct err *err)
@@ -447,10 +449,11 @@ int ssh_handshake(struct ssh *s, const char *host_key_types, struct wait *w, str
 				      "chacha20-poly1305@openssh.com";
 	prefer(s, LIBSSH2_METHOD_CRYPT_CS, ciphers);
 	prefer(s, LIBSSH2_METHOD_CRYPT_SC, ciphers);
-	const char *macs = has_sha_instructions() ? "hmac-sha2-256,hmac-sha2-512,hmac-sha1,hmac-sha2-256-etm@openssh.com,"
-						    "hmac-sha2-512-etm@openssh.com"
-						  : "hmac-sha2-512,hmac-sha2-256,hmac-sha1,hmac-sha2-512-etm@openssh.com,"
-						    "hmac-sha2-256-etm@openssh.com";
+	const char *macs = has_sha_instructions()
+	                           ? "hmac-sha2-256,hmac-sha2-512,hmac-sha1,hmac-sha2-256-etm@openssh.com,"
+	                             "hmac-sha2-512-etm@openssh.com"
+	                           : "hmac-sha2-512,hmac-sha2-256,hmac-sha1,hmac-sha2-512-etm@openssh.com,"
+	                             "hmac-sha2-256-etm@openssh.com";
 	prefer(s, LIBSSH2_METHOD_MAC_CS, macs);
 	prefer(s, LIBSSH2_METHOD_MAC_SC, macs);
 	int r = exchange_keys(s, host_key_types, w, err);

@@ -151,8 +151,9 @@ bool str_append_safe(struct str *s, const char *text, size_t len)
 			str_appendf(s, "\\x%02x", p[0]);
 			i++;
 		} else if (is_format_mark(p, n)) {
-			str_appendf(s, "\\u%04x", n == 2 ? (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu)
-							 : (p[0] & 0xfu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu));
+			str_appendf(s, "\\u%04x",
+			            n == 2 ? (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu)
+			                   : (p[0] & 0xfu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu));
 			i += n;
 		} else {
 			str_append_n(s, p, n);
@@ -279,7 +280,8 @@ static size_t edit_distance(const char *a, size_t la, const char *b, size_t lb)
 		row[0] = i;
 		for (size_t j = 1; j <= lb; j++) {
 			size_t above = row[j];
-			size_t change = diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
+			size_t change =
+				diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
 			size_t step = MIN(row[j - 1], above) + 1;
 			row[j] = MIN(change, step);
 			diagonal = above;
@@ -356,8 +358,11 @@ bool str_parse_i64(const char *text, long long min, long long max, long long *re
 
 int str_parse_duration_ms(const char *text, long long *ret_ms)
 {
-	static const struct { const char *unit; long long ms; } units[] = {
-		{ "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { "d", 86400000 },
+	static const struct {
+		const char *unit;
+		long long ms;
+	} units[] = {
+		{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000},
 	};
 	const long long most = 366LL * 86400000;
 	long long total = 0;

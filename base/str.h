@@ -15,10 +15,16 @@ struct str {
 	char *data;
 	size_t len, cap, max;
 	bool failed;
-	bool wipe;               /* holds a secret: memory is wiped when it moves or is freed */
+	bool wipe; /* holds a secret: memory is wiped when it moves or is freed */
 };
-#define STR_INIT(ceiling) { .max = (ceiling) }
-#define STR_SECRET_INIT(ceiling) { .max = (ceiling), .wipe = true }
+#define STR_INIT(ceiling)                                                                                              \
+	{                                                                                                              \
+		.max = (ceiling)                                                                                       \
+	}
+#define STR_SECRET_INIT(ceiling)                                                                                       \
+	{                                                                                                              \
+		.max = (ceiling), .wipe = true                                                                         \
+	}
 
 bool str_append_n(struct str *s, const void *data, size_t len);
 bool str_append(struct str *s, const char *text);
@@ -32,9 +38,9 @@ bool str_append_safe(struct str *s, const char *text, size_t len);
 char *str_reserve(struct str *s, size_t more);
 void str_remove_front(struct str *s, size_t count);
 void str_truncate(struct str *s, size_t len);
-void str_clear(struct str *s);               /* empty again, failure forgotten, memory kept */
-char *str_take(struct str *s);               /* the caller's (never NULL): free() */
-const char *str_peek(const struct str *s);   /* never NULL */
+void str_clear(struct str *s);             /* empty again, failure forgotten, memory kept */
+char *str_take(struct str *s);             /* the caller's (never NULL): free() */
+const char *str_peek(const struct str *s); /* never NULL */
 void str_done(struct str *s);
 
 /* A list of owned texts. */

@@ -31,7 +31,7 @@ static int enter(struct tree_opener *o, const char *path, size_t len, struct err
 int tree_open(struct tree_opener *o, const char *path, struct err *err)
 {
 	const char *slash = strrchr(path, '/');
-	int dir = enter(o, path, slash ? (size_t) (slash - path) : 0, err);
+	int dir = enter(o, path, slash ? (size_t)(slash - path) : 0, err);
 
 	if (dir < 0)
 		return dir;

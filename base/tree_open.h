@@ -5,12 +5,15 @@
 #include <stddef.h>
 
 struct tree_opener {
-	int top;          /* borrowed */
-	int dir;          /* of the last file; -1: none */
+	int top; /* borrowed */
+	int dir; /* of the last file; -1: none */
 	char *dir_path;
 	size_t dir_len;
 };
-#define TREE_OPENER_INIT(top_fd) { .top = (top_fd), .dir = -1 }
+#define TREE_OPENER_INIT(top_fd)                                                                                       \
+	{                                                                                                              \
+		.top = (top_fd), .dir = -1                                                                             \
+	}
 /* For reading. Returns the descriptor. */
 int tree_open(struct tree_opener *o, const char *path, struct err *err);
 void tree_opener_done(struct tree_opener *o);

@@ -25,7 +25,7 @@ void tree_done(struct tree *t)
 	tree_forget(t);
 	free(t->blocks);
 	free(t->entries);
-	*t = (struct tree) { 0 };
+	*t = (struct tree){0};
 }
 
 void tree_forget(struct tree *t)
@@ -41,13 +41,13 @@ struct tree_entry *tree_add(struct tree *t)
 {
 	t->entries = xgrow(t->entries, &t->cap, t->count + 1, sizeof(*t->entries));
 	struct tree_entry *e = &t->entries[t->count++];
-	*e = (struct tree_entry) { 0 };
+	*e = (struct tree_entry){0};
 	return e;
 }
 
 static int compare_entries(const void *a, const void *b)
 {
-	return strcmp(((const struct tree_entry *) a)->path, ((const struct tree_entry *) b)->path);
+	return strcmp(((const struct tree_entry *)a)->path, ((const struct tree_entry *)b)->path);
 }
 
 void tree_sort(struct tree *t)
@@ -62,7 +62,7 @@ void tree_sort(struct tree *t)
 
 const struct tree_entry *tree_find(const struct tree *t, const char *path)
 {
-	struct tree_entry key = { .path = (char *) path };
+	struct tree_entry key = {.path = (char *)path};
 
 	if (t->count == 0)
 		return NULL;
@@ -78,8 +78,14 @@ struct walk {
 	unsigned seen;
 };
 
-struct dir_name { char *name; unsigned char type; };
-struct dir_names { struct dir_name *items; size_t count, cap; };
+struct dir_name {
+	char *name;
+	unsigned char type;
+};
+struct dir_names {
+	struct dir_name *items;
+	size_t count, cap;
+};
 
 static void names_done(struct dir_names *n)
 {
@@ -90,7 +96,7 @@ static void names_done(struct dir_names *n)
 
 static int compare_names(const void *a, const void *b)
 {
-	return strcmp(((const struct dir_name *) a)->name, ((const struct dir_name *) b)->name);
+	return strcmp(((const struct dir_name *)a)->name, ((const struct dir_name *)b)->name);
 }
 
 static void close_dirp(DIR **d)
@@ -118,7 +124,7 @@ static int read_names(int fd, const char *where, struct dir_names *ret, struct e
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
 		ret->items = xgrow(ret->items, &ret->cap, ret->count + 1, sizeof(*ret->items));
-		ret->items[ret->count++] = (struct dir_name) { xstrdup(entry->d_name), entry->d_type };
+		ret->items[ret->count++] = (struct dir_name){xstrdup(entry->d_name), entry->d_type};
 	}
 	if (errno != 0)
 		return err_errno(err, errno, "read directory '%s'", *where ? where : ".");
@@ -147,7 +153,7 @@ static int read_link(int fd, const char *name, const char *path, char **ret, str
 		return err_errno(err, errno, "read link '%s'", path);
 	if (n > WALK_LINK_MAX)
 		return err_set(err, ERR_LIMIT, "link '%s' points to more than %d bytes", path, WALK_LINK_MAX);
-	*ret = xstrndup(target, (size_t) n);
+	*ret = xstrndup(target, (size_t)n);
 	return 0;
 }
 
@@ -185,7 +191,7 @@ static int walk_entry(struct walk *w, int fd, const struct dir_name *n, int dept
 	struct tree_entry *e = tree_add(&w->tree);
 	e->path = xstrndup(path, w->path.len);
 	e->mode = st.st_mode;
-	e->mtime_ns = (int64_t) st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	e->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 	if (S_ISREG(st.st_mode)) {
 		e->size = st.st_size;
 		w->tree.bytes += st.st_size;
@@ -199,7 +205,7 @@ static int walk_entry(struct walk *w, int fd, const struct dir_name *n, int dept
 
 static int walk_directory(struct walk *w, int fd, int depth, struct err *err)
 {
-	_cleanup_(names_done) struct dir_names names = { 0 };
+	_cleanup_(names_done) struct dir_names names = {0};
 	size_t len = w->path.len, mark;
 
 	int r = read_names(fd, str_peek(&w->path), &names, err);
@@ -212,7 +218,8 @@ static int walk_directory(struct walk *w, int fd, int depth, struct err *err)
 		if (w->wait && (w->seen++ & 255) == 0)
 			r = wait_check(w->wait, err);
 		if (r == 0 && !str_append(&w->path, names.items[i].name))
-			r = err_set(err, ERR_LIMIT, "a path below '%s' is longer than %d bytes", str_peek(&w->path), WALK_PATH_MAX);
+			r = err_set(err, ERR_LIMIT, "a path below '%s' is longer than %d bytes", str_peek(&w->path),
+			            WALK_PATH_MAX);
 		if (r == 0)
 			r = walk_entry(w, fd, &names.items[i], depth, err);
 		str_truncate(&w->path, len);
@@ -225,11 +232,14 @@ static int walk_directory(struct walk *w, int fd, int depth, struct err *err)
 struct team {
 	atomic_size_t next;
 	atomic_bool stop;
-	pthread_mutex_t lock;     /* of r and err, and of what else they share */
+	pthread_mutex_t lock; /* of r and err, and of what else they share */
 	int r;
 	struct err err;
 };
-#define TEAM_INIT { .lock = PTHREAD_MUTEX_INITIALIZER }
+#define TEAM_INIT                                                                                                      \
+	{                                                                                                              \
+		.lock = PTHREAD_MUTEX_INITIALIZER                                                                      \
+	}
 
 static void team_fail(struct team *t, int r, const struct err *err)
 {
@@ -252,21 +262,23 @@ static int team_end(struct team *t, struct err *err)
 
 /* Two threads: each takes the next thing at the top and walks all of it. */
 
-struct part { struct tree tree; };
+struct part {
+	struct tree tree;
+};
 
 struct walking {
 	int top;
 	const struct ignore *ignore;
 	struct wait *wait;
 	struct dir_names names;
-	struct part *parts;       /* one for each name */
+	struct part *parts; /* one for each name */
 	struct team team;
 };
 
 static void *walk_some(void *context)
 {
 	struct walking *g = context;
-	struct walk w = { .top = g->top, .wait = g->wait, .path = STR_INIT(WALK_PATH_MAX) };
+	struct walk w = {.top = g->top, .wait = g->wait, .path = STR_INIT(WALK_PATH_MAX)};
 	struct err err = ERR_INIT;
 	size_t mark;
 
@@ -283,7 +295,7 @@ static void *walk_some(void *context)
 			r = walk_entry(&w, g->top, &g->names.items[i], 0, &err);
 		str_clear(&w.path);
 		g->parts[i].tree = w.tree;
-		w.tree = (struct tree) { 0 };
+		w.tree = (struct tree){0};
 	}
 	if (r < 0)
 		team_fail(&g->team, r, &err);
@@ -299,7 +311,7 @@ static void join_parts(struct walking *g, struct tree *ret)
 
 	for (size_t i = 0; i < g->names.count; i++)
 		count += g->parts[i].tree.count;
-	ret->entries = xcalloc(MAX(count, (size_t) 1), sizeof(*ret->entries));
+	ret->entries = xcalloc(MAX(count, (size_t)1), sizeof(*ret->entries));
 	ret->cap = count;
 	for (size_t i = 0; i < g->names.count; i++) {
 		struct tree *part = &g->parts[i].tree;
@@ -320,16 +332,17 @@ static bool worth_a_thread(const struct dir_names *names)
 	return dirs >= WALK_ALONE;
 }
 
-int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait *wait, struct tree *ret, struct err *err)
+int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait *wait, struct tree *ret,
+              struct err *err)
 {
 	struct ignore *none = ignore ? NULL : ignore_new();
-	struct walking g = { .top = dirfd, .ignore = ignore ? ignore : none, .wait = wait, .team = TEAM_INIT };
-	struct tree tree = { 0 };
+	struct walking g = {.top = dirfd, .ignore = ignore ? ignore : none, .wait = wait, .team = TEAM_INIT};
+	struct tree tree = {0};
 	pthread_t other;
 
 	int r = read_names(dirfd, "", &g.names, err);
 	if (r == 0) {
-		g.parts = xcalloc(MAX(g.names.count, (size_t) 1), sizeof(*g.parts));
+		g.parts = xcalloc(MAX(g.names.count, (size_t)1), sizeof(*g.parts));
 		bool two = worth_a_thread(&g.names) && pthread_create(&other, NULL, walk_some, &g) == 0;
 		walk_some(&g);
 		if (two)
@@ -358,8 +371,8 @@ struct digesting {
 	const bool *leave;
 	bool keep;
 	struct wait *wait;
-	atomic_llong kept;    /* bytes */
-	struct team team;     /* its lock is of the tree's blocks too */
+	atomic_llong kept; /* bytes */
+	struct team team;  /* its lock is of the tree's blocks too */
 };
 
 /* One thread at it. What it keeps lies one behind the other: malloc would cost as much as reading the files again. */
@@ -370,7 +383,7 @@ struct digester {
 	char *buffer;
 	char *keep_at;
 	size_t keep_left;
-	int64_t unchecked;            /* bytes since the last look for a cancel */
+	int64_t unchecked; /* bytes since the last look for a cancel */
 };
 
 static void new_block(struct digester *d)
@@ -393,7 +406,7 @@ static void new_block(struct digester *d)
 /* The file is in the buffer as a whole. */
 static void keep_content(struct digester *d, struct tree_entry *e)
 {
-	size_t size = (size_t) e->size;
+	size_t size = (size_t)e->size;
 
 	if (size == 0 || atomic_fetch_add(&d->g->kept, e->size) + e->size > TREE_KEPT_MAX)
 		return;
@@ -422,14 +435,15 @@ static int digest_entry(struct digester *d, struct tree_entry *e, struct err *er
 	int64_t size = 0;
 
 	if (fd < 0)
-		return fd == ERR_NOT_FOUND ? err_set(err, ERR_CONFLICT, "'%s' vanished while it was read", e->path) : fd;
+		return fd == ERR_NOT_FOUND ? err_set(err, ERR_CONFLICT, "'%s' vanished while it was read", e->path)
+		                           : fd;
 	for (;;) {
 		ssize_t n = read(fd, d->buffer, DIGEST_BUFFER);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return err_errno(err, errno, "read '%s'", e->path);
-		digest_update(d->digest, d->buffer, (size_t) n);
+		digest_update(d->digest, d->buffer, (size_t)n);
 		size += n;
 		/* A short read at the size that is expected is the end: saves the last read of most files. */
 		if (n == 0 || (n < DIGEST_BUFFER && size == e->size))
@@ -453,7 +467,8 @@ static int digest_entry(struct digester *d, struct tree_entry *e, struct err *er
 static void *digest_some(void *context)
 {
 	struct digesting *g = context;
-	struct digester d = { .g = g, .digest = digest_new(), .opener = TREE_OPENER_INIT(g->top), .buffer = xmalloc(DIGEST_BUFFER) };
+	struct digester d = {
+		.g = g, .digest = digest_new(), .opener = TREE_OPENER_INIT(g->top), .buffer = xmalloc(DIGEST_BUFFER)};
 	struct err err = ERR_INIT;
 
 	while (!atomic_load(&g->team.stop)) {
@@ -475,7 +490,7 @@ static void *digest_some(void *context)
 
 int tree_digest(int dirfd, struct tree *tree, const bool *leave, bool keep, struct wait *w, struct err *err)
 {
-	struct digesting g = { .top = dirfd, .tree = tree, .leave = leave, .keep = keep, .wait = w, .team = TEAM_INIT };
+	struct digesting g = {.top = dirfd, .tree = tree, .leave = leave, .keep = keep, .wait = w, .team = TEAM_INIT};
 	pthread_t threads[DIGEST_THREADS - 1];
 	int started = 0;
 

@@ -174,8 +174,8 @@ int cancel_install(struct err *err)
 	/* A closed terminal and a dropped login (HUP) are no reason to stop half way either. Where HUP is ignored somebody said so: nohup. */
 	struct sigaction hup;
 	bool nohup = sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler == SIG_IGN;
-	if (sigaction(SIGINT, &action, NULL) < 0 || sigaction(SIGTERM, &action, NULL) < 0 || sigaction(SIGQUIT, &action, NULL) < 0 ||
-	    (!nohup && sigaction(SIGHUP, &action, NULL) < 0))
+	if (sigaction(SIGINT, &action, NULL) < 0 || sigaction(SIGTERM, &action, NULL) < 0 ||
+	    sigaction(SIGQUIT, &action, NULL) < 0 || (!nohup && sigaction(SIGHUP, &action, NULL) < 0))
 		return err_errno(err, errno, "watch signals");
 	/* Who reads what we print may go away; what we do goes on. Children get the default back. */
 	signal(SIGPIPE, SIG_IGN);

@@ -17,7 +17,7 @@ struct yaml_doc {
 struct anchor {
 	char *name;
 	json_t *value;
-	size_t nodes;            /* of its tree: an alias costs as much as what it stands for */
+	size_t nodes; /* of its tree: an alias costs as much as what it stands for */
 };
 
 struct reader {
@@ -29,13 +29,13 @@ struct reader {
 	size_t nodes;
 	struct anchor *anchors;
 	size_t anchor_count, anchor_cap;
-	bool library_failed;     /* libyaml refused the text, not we */
+	bool library_failed; /* libyaml refused the text, not we */
 	struct err *err;
 };
 
 static struct yaml_mark mark_of(yaml_mark_t m)
 {
-	return (struct yaml_mark){ (int)m.line + 1, (int)m.column + 1 };
+	return (struct yaml_mark){(int)m.line + 1, (int)m.column + 1};
 }
 
 static int fail(struct reader *r, int code, yaml_mark_t at, const char *fmt, ...) _printf_(4, 5);
@@ -65,7 +65,7 @@ static int parser_failed(struct reader *r)
 	}
 	struct yaml_words words;
 	if (yaml_words(r->data, r->len, p, &words)) {
-		const yaml_mark_t at = { .line = words.line, .column = words.column };
+		const yaml_mark_t at = {.line = words.line, .column = words.column};
 		fail(r, ERR_INVALID, at, "%s", words.text);
 		return words.hint[0] != '\0' ? err_hint(r->err, ERR_INVALID, "%s", words.hint) : ERR_INVALID;
 	}
@@ -131,8 +131,8 @@ static bool is_float(const char *s)
 
 static bool is_not_finite(const char *s)
 {
-	static const char *const nan_words[] = { ".nan", ".NaN", ".NAN", NULL };
-	static const char *const inf_words[] = { ".inf", ".Inf", ".INF", NULL };
+	static const char *const nan_words[] = {".nan", ".NaN", ".NAN", NULL};
+	static const char *const inf_words[] = {".inf", ".Inf", ".INF", NULL};
 	if (is_one_of(s, nan_words))
 		return true;
 	return is_one_of(s + (*s == '-' || *s == '+'), inf_words);
@@ -151,7 +151,7 @@ static json_t *number(const char *text, int base)
 		real = strtod(text, NULL);
 	} else {
 		for (const char *p = text + 2; *p; p++)
-			real = real * base + (double)strtol((char[]){ *p, '\0' }, NULL, base);
+			real = real * base + (double)strtol((char[]){*p, '\0'}, NULL, base);
 	}
 	return isfinite(real) ? json_real(real) : NULL;
 }
@@ -160,8 +160,8 @@ enum scalar_kind { SCALAR_TEXT, SCALAR_NULL, SCALAR_BOOL, SCALAR_INT, SCALAR_FLO
 
 static enum scalar_kind scalar_kind(const char *s, size_t len)
 {
-	static const char *const nulls[] = { "", "~", "null", "Null", "NULL", NULL };
-	static const char *const bools[] = { "true", "True", "TRUE", "false", "False", "FALSE", NULL };
+	static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
+	static const char *const bools[] = {"true", "True", "TRUE", "false", "False", "FALSE", NULL};
 	if (strlen(s) != len)
 		return SCALAR_TEXT;
 	if (is_one_of(s, nulls))
@@ -194,9 +194,12 @@ static json_t *plain_value(const char *s, enum scalar_kind kind)
 /* The kind that a core tag asks for: false when the tag is not one of a scalar. */
 static bool kind_of_tag(const char *tag, enum scalar_kind *ret)
 {
-	static const struct { const char *tag; enum scalar_kind kind; } tags[] = {
-		{ YAML_STR_TAG, SCALAR_TEXT }, { YAML_NULL_TAG, SCALAR_NULL }, { YAML_BOOL_TAG, SCALAR_BOOL },
-		{ YAML_INT_TAG, SCALAR_INT }, { YAML_FLOAT_TAG, SCALAR_FLOAT }, { "!", SCALAR_TEXT },
+	static const struct {
+		const char *tag;
+		enum scalar_kind kind;
+	} tags[] = {
+		{YAML_STR_TAG, SCALAR_TEXT}, {YAML_NULL_TAG, SCALAR_NULL},   {YAML_BOOL_TAG, SCALAR_BOOL},
+		{YAML_INT_TAG, SCALAR_INT},  {YAML_FLOAT_TAG, SCALAR_FLOAT}, {"!", SCALAR_TEXT},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(tags); i++) {
 		if (strcmp(tag, tags[i].tag) == 0) {
@@ -229,19 +232,23 @@ static int read_scalar(struct reader *r, const yaml_event_t *event, json_t **ret
 		return *ret ? 0 : fail(r, ERR_INVALID, event->start_mark, "the text is not UTF-8");
 	}
 	*ret = plain_value(text, kind);
-	return *ret ? 0 : fail(r, ERR_INVALID, event->start_mark, "'%s' is not a number that JSON can hold; quote it if it is a text", text);
+	return *ret ? 0
+	            : fail(r, ERR_INVALID, event->start_mark,
+	                   "'%s' is not a number that JSON can hold; quote it if it is a text", text);
 }
 
 static int read_value(struct reader *r, yaml_event_t *event, int depth, struct mark_node *marks, json_t **ret);
 
-static int remember_anchor(struct reader *r, const yaml_event_t *event, const yaml_char_t *anchor, json_t *value, size_t nodes)
+static int remember_anchor(struct reader *r, const yaml_event_t *event, const yaml_char_t *anchor, json_t *value,
+                           size_t nodes)
 {
 	if (anchor == NULL)
 		return 0;
 	if (!r->limits->allow_anchors)
-		return fail(r, ERR_INVALID, event->start_mark, "anchors (&%s) are not supported; write the value out", anchor);
+		return fail(r, ERR_INVALID, event->start_mark, "anchors (&%s) are not supported; write the value out",
+		            anchor);
 	r->anchors = xgrow(r->anchors, &r->anchor_cap, r->anchor_count + 1, sizeof(*r->anchors));
-	r->anchors[r->anchor_count++] = (struct anchor){ xstrdup((const char *)anchor), json_incref(value), nodes };
+	r->anchors[r->anchor_count++] = (struct anchor){xstrdup((const char *)anchor), json_incref(value), nodes};
 	return 0;
 }
 
@@ -249,7 +256,8 @@ static int read_alias(struct reader *r, const yaml_event_t *event, json_t **ret)
 {
 	const char *name = (const char *)event->data.alias.anchor;
 	if (!r->limits->allow_anchors)
-		return fail(r, ERR_INVALID, event->start_mark, "aliases (*%s) are not supported; write the value out", name);
+		return fail(r, ERR_INVALID, event->start_mark, "aliases (*%s) are not supported; write the value out",
+		            name);
 	for (size_t i = r->anchor_count; i > 0; i--) {
 		const struct anchor *a = &r->anchors[i - 1];
 		if (strcmp(a->name, name) != 0)
@@ -299,12 +307,14 @@ static int check_key(struct reader *r, const yaml_event_t *event)
 	return 0;
 }
 
-static int read_member(struct reader *r, yaml_event_t *key, int depth, struct mark_node *marks, json_t *map, json_t *merged)
+static int read_member(struct reader *r, yaml_event_t *key, int depth, struct mark_node *marks, json_t *map,
+                       json_t *merged)
 {
 	const char *name = (const char *)key->data.scalar.value;
 	bool merging = is_merge_key(key);
 	if (merging && (!r->limits->allow_anchors || r->limits->refuse_merge))
-		return fail(r, ERR_INVALID, key->start_mark, "merge keys (<<) are not supported; write the members out");
+		return fail(r, ERR_INVALID, key->start_mark,
+		            "merge keys (<<) are not supported; write the members out");
 	if (json_object_get(map, name) != NULL)
 		return fail(r, ERR_INVALID, key->start_mark, "the key '%s' stands here twice", name);
 	yaml_event_t event;
@@ -312,7 +322,7 @@ static int read_member(struct reader *r, yaml_event_t *key, int depth, struct ma
 	if (rc < 0)
 		return rc;
 	json_t *value = NULL;
-	struct mark_node scratch = { 0 };
+	struct mark_node scratch = {0};
 	struct mark_node *node = merging ? &scratch : mark_node_add(marks, name, mark_of(key->start_mark));
 	rc = read_value(r, &event, depth + 1, node, &value);
 	if (rc == 0 && merging)
@@ -470,8 +480,7 @@ static size_t count_nodes(const json_t *value)
 	size_t count = 1;
 	const char *key;
 	json_t *member;
-	json_object_foreach((json_t *)value, key, member)
-		count += count_nodes(member);
+	json_object_foreach((json_t *)value, key, member) count += count_nodes(member);
 	for (size_t i = 0; i < json_array_size(value); i++)
 		count += count_nodes(json_array_get(value, i));
 	return count;
@@ -516,7 +525,7 @@ int yaml_read(const char *name, const char *data, size_t len, const struct yaml_
 		data += 3;
 		len -= 3;
 	}
-	struct reader r = { .name = name, .data = data, .len = len, .limits = limits, .err = err };
+	struct reader r = {.name = name, .data = data, .len = len, .limits = limits, .err = err};
 	if (!yaml_parser_initialize(&r.parser))
 		return err_set(err, ERR_INTERNAL, "%s: libyaml cannot start", name);
 	yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
@@ -540,7 +549,7 @@ int yaml_read_file(const char *path, const struct yaml_limits *limits, struct ya
 	static const struct yaml_limits standard = YAML_LIMITS_DEFAULT;
 	if (limits == NULL)
 		limits = &standard;
-	_cleanup_(str_done) struct str text = { .max = limits->max_bytes, .wipe = true };
+	_cleanup_(str_done) struct str text = {.max = limits->max_bytes, .wipe = true};
 	int rc = fs_read(AT_FDCWD, path, limits->max_bytes, &text, err);
 	if (rc < 0)
 		return rc;

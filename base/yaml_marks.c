@@ -4,7 +4,7 @@ struct mark_node *mark_node_add(struct mark_node *parent, const char *key, struc
 {
 	parent->items = xgrow(parent->items, &parent->cap, parent->count + 1, sizeof(*parent->items));
 	struct mark_node *node = &parent->items[parent->count++];
-	*node = (struct mark_node){ .key = xstrdup(key), .key_mark = key_mark };
+	*node = (struct mark_node){.key = xstrdup(key), .key_mark = key_mark};
 	return node;
 }
 
@@ -14,7 +14,7 @@ void mark_node_done(struct mark_node *node)
 		mark_node_done(&node->items[i]);
 	free(node->items);
 	free(node->key);
-	*node = (struct mark_node){ 0 };
+	*node = (struct mark_node){0};
 }
 
 /* One reference token, unescaped; returns what follows it. */
@@ -130,7 +130,7 @@ static void scan_members(struct json_scan *s, struct mark_node *node, bool objec
 			skip_string(s);
 			key = key_text(start, s->at);
 			skip_space(s);
-			step(s);                        /* the colon */
+			step(s); /* the colon */
 			skip_space(s);
 		}
 		scan_value(s, mark_node_add(node, key, mark));
@@ -157,6 +157,6 @@ static void scan_value(struct json_scan *s, struct mark_node *node)
 
 void mark_json(const char *data, size_t len, struct mark_node *root)
 {
-	struct json_scan s = { .at = data, .end = data + len, .mark = { 1, 1 } };
+	struct json_scan s = {.at = data, .end = data + len, .mark = {1, 1}};
 	scan_value(&s, root);
 }

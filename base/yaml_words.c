@@ -17,9 +17,9 @@ static struct line line_at(const char *data, size_t len, size_t number)
 		p = p ? p + 1 : NULL;
 	}
 	if (p == NULL || p >= end)
-		return (struct line){ "", 0 };
+		return (struct line){"", 0};
 	const char *stop = memchr(p, '\n', (size_t)(end - p));
-	return (struct line){ p, (size_t)((stop ? stop : end) - p) };
+	return (struct line){p, (size_t)((stop ? stop : end) - p)};
 }
 
 static bool says(const char *said, const char *words)
@@ -67,7 +67,8 @@ static bool bare_expression(const char *data, size_t len, size_t first, size_t l
 					quote = 0;
 			} else if (c == '"' || c == '\'') {
 				quote = c;
-			} else if (c == '$' && inside && i + 2 < l.len && l.text[i + 1] == '{' && l.text[i + 2] == '{') {
+			} else if (c == '$' && inside && i + 2 < l.len && l.text[i + 1] == '{' &&
+			           l.text[i + 2] == '{') {
 				snprintf(ret->text, sizeof(ret->text), "`${{ }}` inside `{ }` or `[ ]` must be quoted");
 				hint(ret, "write it as \"${{ … }}\"");
 				place(ret, number, i);
@@ -108,8 +109,8 @@ static bool not_closed(const yaml_parser_t *p, const char *what, struct yaml_wor
 static bool flow(const yaml_parser_t *p, struct yaml_words *ret)
 {
 	bool list = says(p->problem, "']'");
-	snprintf(ret->text, sizeof(ret->text), "the '%c' of line %zu is not closed, or a ',' is missing before this", list ? '[' : '{',
-	         p->context_mark.line + 1);
+	snprintf(ret->text, sizeof(ret->text), "the '%c' of line %zu is not closed, or a ',' is missing before this",
+	         list ? '[' : '{', p->context_mark.line + 1);
 	hint(ret, "a text that holds one of , : { } [ ] has to be in quotes there");
 	return true;
 }
@@ -117,14 +118,16 @@ static bool flow(const yaml_parser_t *p, struct yaml_words *ret)
 /* What the library's words stand for, where one cause is by far the likeliest. */
 static bool by_problem(const yaml_parser_t *p, struct line l, struct yaml_words *ret)
 {
-	if (says(p->problem, "cannot start any token") || says(p->context, "an alias") || says(p->context, "an anchor") ||
-	    says(p->context, "a tag"))
+	if (says(p->problem, "cannot start any token") || says(p->context, "an alias") ||
+	    says(p->context, "an anchor") || says(p->context, "a tag"))
 		return bad_begin(p, l, ret);
 	if (says(p->problem, "expected ',' or"))
 		return flow(p, ret);
 	if (says(p->problem, "mapping values are not allowed")) {
-		snprintf(ret->text, sizeof(ret->text), "a second ': ' on a line, or a line that is indented deeper than it may be");
-		hint(ret, "put the text in quotes if the ':' belongs to it; else indent the line as the ones beside it");
+		snprintf(ret->text, sizeof(ret->text),
+		         "a second ': ' on a line, or a line that is indented deeper than it may be");
+		hint(ret,
+		     "put the text in quotes if the ':' belongs to it; else indent the line as the ones beside it");
 		return true;
 	}
 	if (says(p->problem, "block sequence entries are not allowed")) {
@@ -150,7 +153,8 @@ static bool by_problem(const yaml_parser_t *p, struct line l, struct yaml_words 
 	}
 	if (says(p->problem, "did not find expected key") || says(p->problem, "expected '-' indicator") ||
 	    says(p->problem, "expected <block end>")) {
-		snprintf(ret->text, sizeof(ret->text), "this does not fit what began on line %zu", p->context_mark.line + 1);
+		snprintf(ret->text, sizeof(ret->text), "this does not fit what began on line %zu",
+		         p->context_mark.line + 1);
 		hint(ret, "indent it as the lines beside it; nothing may follow a closing quote or bracket");
 		return true;
 	}
@@ -160,7 +164,7 @@ static bool by_problem(const yaml_parser_t *p, struct line l, struct yaml_words 
 bool yaml_words(const char *data, size_t len, const yaml_parser_t *parser, struct yaml_words *ret)
 {
 	size_t at = parser->problem_mark.line, from = parser->context ? parser->context_mark.line : at;
-	*ret = (struct yaml_words){ 0 };
+	*ret = (struct yaml_words){0};
 	place(ret, at, parser->problem_mark.column);
 	struct line l = line_at(data, len, at);
 	/* Looked for in the line of the fault alone: elsewhere a tab may stand in a block of text. */

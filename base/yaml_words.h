@@ -6,8 +6,8 @@
 
 struct yaml_words {
 	char text[200];
-	char hint[200];              /* "": none */
-	size_t line, column;         /* from 0, where the fault is; not always where libyaml noticed it */
+	char hint[200];      /* "": none */
+	size_t line, column; /* from 0, where the fault is; not always where libyaml noticed it */
 };
 
 /* false: nothing better is known than what libyaml says. */

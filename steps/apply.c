@@ -9,7 +9,7 @@ static void describe(const struct step_context *c, struct str *out)
 		str_appendf(out, "bring the target to the state in %s", in->file);
 	else
 		str_appendf(out, "bring %zu resource%s to the desired state", in->resources_count,
-			    in->resources_count == 1 ? "" : "s");
+		            in->resources_count == 1 ? "" : "s");
 }
 
 static void validate(const struct step_context *c, struct faults *faults)
@@ -42,7 +42,7 @@ static int check(const struct step_context *c, struct faults *faults, struct err
 		err_clear(&own);
 		if (resource_content(c, &all.items[i], &content, &own) < 0) {
 			faults_add(faults, NULL, in->file != NULL ? "/file" : all.items[i].pointer, "%s",
-				   err_line(&own, line, sizeof(line)));
+			           err_line(&own, line, sizeof(line)));
 			if (own.hint[0] != '\0')
 				faults_hint(faults, "%s", own.hint);
 		}

@@ -37,7 +37,7 @@ int resource_content(const struct step_context *c, const struct resource *r, str
 
 /* One change for each resource that is not as it shall be, then one for each that left the desired state. */
 int apply_plan(const struct step_context *c, struct view *v, const struct resources *all, struct plan *plan,
-	       struct err *err);
+               struct err *err);
 
 /* Several apply steps may act on one target: a row belongs to the set that made it, the file's name or the step's id.
  */
@@ -47,6 +47,6 @@ const char *apply_set(const struct step_context *c);
 json_t *apply_row(const struct step_context *c, const struct resource *r, const json_t *after);
 /* Rows whose key no resource has: what left the desired state. key → row, the caller's. */
 int apply_left(const struct step_context *c, struct view *v, const struct resources *all, json_t **ret,
-	       struct err *err);
+               struct err *err);
 int apply_row_get(const struct step_context *c, const struct view *v, const char *key, json_t **ret,
-		  struct err *err); /* NULL: none */
+                  struct err *err); /* NULL: none */

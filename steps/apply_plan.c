@@ -30,7 +30,7 @@ static const char *kind_of_node(enum node_type type)
 	       : type == NODE_DIR    ? "directory"
 	       : type == NODE_LINK   ? "link"
 	       : type == NODE_ABSENT ? "absent"
-				     : "other";
+	                             : "other";
 }
 
 /* Owner and group in the words of what is there, so that 1000 and the name of that user do not differ. */
@@ -42,7 +42,7 @@ static const char *same_words(const char *given, const char *name, unsigned id)
 }
 
 static json_t *node_wanted(const struct resource *r, const struct node *now, const json_t *before,
-			   const struct str *content)
+                           const struct str *content)
 {
 	static const char *const types[] = {"file", "dir", "link"};
 	if (r->kind == RESOURCE_LINK)
@@ -69,7 +69,7 @@ static char *summary_of(const struct resource *r, enum change_action action, boo
 	str_append(&text, resource_kind_name(r->kind));
 	if (action == ACTION_ADOPT)
 		str_append(&text, known ? ", as it shall be; what is remembered of it changes"
-					: ", as it shall be already; from now on it is looked after");
+		                        : ", as it shall be already; from now on it is looked after");
 	else if (r->kind == RESOURCE_FILE && r->source != NULL)
 		str_appendf(&text, " from %s", r->source);
 	if (action == ACTION_UPDATE && !known)
@@ -78,7 +78,7 @@ static char *summary_of(const struct resource *r, enum change_action action, boo
 }
 
 static struct change *add(struct planner *p, enum change_kind kind, enum change_action action, const char *path,
-			  const json_t *before, const json_t *after)
+                          const json_t *before, const json_t *after)
 {
 	struct change *change = plan_add(p->plan, kind, action, path);
 	change->before = json_deep_copy(before);
@@ -89,7 +89,7 @@ static struct change *add(struct planner *p, enum change_kind kind, enum change_
 
 /* A file becomes a link or a link a file: one change, and the old key's row goes with one that changes nothing. */
 static int plan_replace(struct planner *p, const struct resource *r, const struct node *now, const json_t *before,
-			const json_t *after, struct str *content, struct err *err)
+                        const json_t *after, struct str *content, struct err *err)
 {
 	_cleanup_free_ char *old_key = xasprintf("%s:%s", kind_of_node(now->type), r->path);
 	_cleanup_json_ json_t *old_row = NULL;
@@ -120,7 +120,7 @@ static int plan_replace(struct planner *p, const struct resource *r, const struc
 	change_set_state_row(change, r->key, row, NULL);
 	if (old_row != NULL) {
 		struct change *forget = add(p, r->kind == RESOURCE_FILE ? CHANGE_FILE : CHANGE_LINK, ACTION_ADOPT,
-					    r->path, after, after);
+		                            r->path, after, after);
 		forget->summary = xasprintf("%s is forgotten", old_key);
 		change_set_state_row(forget, old_key, NULL, old_row);
 	}
@@ -220,7 +220,7 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 		/* Gone already, something else by now, or still in use: only what is remembered of it goes. */
 		change = add(p, CHANGE_REMOVE, ACTION_ADOPT, path, before, before);
 		change->summary = xasprintf("forgotten: %s", more ? "other things lie in the directory, so it stays"
-								  : "it is not there any more");
+		                                                  : "it is not there any more");
 	}
 	change_set_state_row(change, key, NULL, row);
 	return 0;
@@ -282,11 +282,16 @@ static int look_ahead(struct planner *p, const struct resource *const *sorted, s
 }
 
 int apply_plan(const struct step_context *c, struct view *v, const struct resources *all, struct plan *plan,
-	       struct err *err)
+               struct err *err)
 {
 	_cleanup_(seen_done) struct seen_nodes seen = {0};
-	struct planner p = {
-		.c = c, .v = v, .all = all, .plan = plan, .seen = &seen, .refused = STR_INIT(16384), .allow = STR_INIT(8192)};
+	struct planner p = {.c = c,
+	                    .v = v,
+	                    .all = all,
+	                    .plan = plan,
+	                    .seen = &seen,
+	                    .refused = STR_INIT(16384),
+	                    .allow = STR_INIT(8192)};
 	const struct resource **sorted = xcalloc(all->count + 1, sizeof(*sorted));
 	for (size_t i = 0; i < all->count; i++)
 		sorted[i] = &all->items[i];
@@ -301,8 +306,8 @@ int apply_plan(const struct step_context *c, struct view *v, const struct resour
 		r = err_set(err, ERR_REFUSED, "%s", str_peek(&p.refused));
 		if (p.allow.len > 0)
 			err_hint(err, r,
-				 "allow_destroy: [%s] lets that happen; otherwise put it back into the desired state",
-				 str_peek(&p.allow));
+			         "allow_destroy: [%s] lets that happen; otherwise put it back into the desired state",
+			         str_peek(&p.allow));
 	}
 	str_done(&p.refused);
 	str_done(&p.allow);

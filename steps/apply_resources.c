@@ -84,10 +84,10 @@ static void check_one(struct resource *r, struct resources *all, struct faults *
 	if (r->mode >= 0 && (r->mode & 0002) != 0) {
 		member(r, "mode", at, sizeof(at));
 		faults_add(faults, all->doc, at, "mode %04lo lets everybody on the target write '%s'", r->mode,
-			   r->path);
+		           r->path);
 	}
 	if (r->source != NULL && (r->source[0] == '/' || strcmp(r->source, "..") == 0 || str_starts(r->source, "../") ||
-				  strstr(r->source, "/../") != NULL)) {
+	                          strstr(r->source, "/../") != NULL)) {
 		member(r, "source", at, sizeof(at));
 		faults_add(faults, all->doc, at, "'%s' lies outside the source tree", r->source);
 	}
@@ -114,7 +114,7 @@ static void check_together(struct resources *all, struct faults *faults)
 			faults_add(faults, all->doc, at, "'%s' stands twice in the desired state", b->path);
 		else if (a->kind != RESOURCE_DIRECTORY && fs_below(a->path, b->path))
 			faults_add(faults, all->doc, at, "'%s' lies below '%s', which is a %s", b->path, a->path,
-				   resource_kind_name(a->kind));
+			           resource_kind_name(a->kind));
 	}
 	free(sorted);
 }
@@ -145,10 +145,11 @@ void apply_read_inline(const struct step_context *c, struct resources *ret, stru
 }
 
 static int read_file(const struct step_context *c, const char *name, struct resources *ret, struct faults *faults,
-		     struct err *err)
+                     struct err *err)
 {
 	const struct apply_in *in = c->input;
-	const struct yaml_limits limits = { .max_bytes = 1 << 20, .max_nodes = 100000, .max_depth = 100, .keep_octal = true };
+	const struct yaml_limits limits = {
+		.max_bytes = 1 << 20, .max_nodes = 100000, .max_depth = 100, .keep_octal = true};
 	struct apply_in *document = arena_alloc(&ret->arena, sizeof(*document));
 	_cleanup_free_ char *path = fs_join(c->deployment->source_root, name);
 	int r = yaml_read_file(path, &limits, &ret->doc, err);
@@ -165,7 +166,7 @@ static int read_file(const struct step_context *c, const char *name, struct reso
 	for (size_t i = 0; i < own.count; i++) {
 		const struct fault *f = &own.items[i];
 		faults_add(faults, NULL, "/file", "%s:%d:%d: %s: %s", name, f->mark.line, f->mark.column, f->pointer,
-			   f->text);
+		           f->text);
 		if (f->hint != NULL)
 			faults_hint(faults, "%s", f->hint);
 	}
@@ -174,8 +175,8 @@ static int read_file(const struct step_context *c, const char *name, struct reso
 		const char **names = arena_alloc(&ret->arena, (count + 1) * sizeof(*names));
 		for (size_t i = 0; i < count; i++)
 			names[i] = i < in->allow_destroy.count
-					   ? in->allow_destroy.items[i]
-					   : document->allow_destroy.items[i - in->allow_destroy.count];
+			                   ? in->allow_destroy.items[i]
+			                   : document->allow_destroy.items[i - in->allow_destroy.count];
 		ret->allow_destroy = (struct field_strings){names, count};
 	}
 	faults_done(&own);
@@ -205,6 +206,6 @@ int resource_content(const struct step_context *c, const struct resource *r, str
 	int read = fs_read_beneath(root, r->source, APPLY_MAX_CONTENT, out, err);
 	if (read == ERR_LIMIT)
 		return err_hint(err, err_set(err, ERR_LIMIT, "'%s' is larger than 64 MiB", r->source),
-				"archive-upload is for files of that size");
+		                "archive-upload is for files of that size");
 	return read < 0 ? err_wrap(err, read, "the source of '%s'", r->path) : 0;
 }

@@ -28,7 +28,7 @@ void upload_places_done(struct upload_places *p)
 	free(p->current);
 	free(p->shared);
 	free(p->before);
-	*p = (struct upload_places) { 0 };
+	*p = (struct upload_places){0};
 }
 
 char *upload_shared_link(const char *place, const char *name)
@@ -47,9 +47,9 @@ void upload_show_size(int64_t bytes, struct str *out)
 	if (bytes < 10000)
 		str_appendf(out, "%" PRId64 " bytes", bytes);
 	else if (bytes < 10000000)
-		str_appendf(out, "%.1f kB", (double) bytes / 1e3);
+		str_appendf(out, "%.1f kB", (double)bytes / 1e3);
 	else
-		str_appendf(out, "%.1f MB", (double) bytes / 1e6);
+		str_appendf(out, "%.1f MB", (double)bytes / 1e6);
 }
 
 void upload_free(void *payload)
@@ -87,7 +87,8 @@ static void check_shared(const char *list, const struct field_strings *names, st
 {
 	for (size_t i = 0; i < names->count; i++) {
 		_cleanup_free_ char *pointer = xasprintf("/%s/%zu", list, i), *name = NULL;
-		if (names->items[i][0] == '/' || fs_normalize(names->items[i], &name, NULL) < 0 || strcmp(name, ".") == 0 || *name == 0) {
+		if (names->items[i][0] == '/' || fs_normalize(names->items[i], &name, NULL) < 0 ||
+		    strcmp(name, ".") == 0 || *name == 0) {
 			faults_add(faults, NULL, pointer, "'%s' does not lie in the release", names->items[i]);
 			faults_hint(faults, "a path relative to the release: uploads, var/log");
 		}
@@ -107,7 +108,8 @@ static void check_nested(const struct archive_upload_in *in, struct faults *faul
 				break;
 			if (a == b || !fs_below(one, other) || (strcmp(one, other) == 0 && a > b))
 				continue;
-			faults_add(faults, NULL, "/shared", "'%s' lies below '%s', which is shared as a whole", other, one);
+			faults_add(faults, NULL, "/shared", "'%s' lies below '%s', which is shared as a whole", other,
+			           one);
 			faults_hint(faults, "name one of them");
 		}
 	}
@@ -184,11 +186,12 @@ static void check_tools(const struct archive_upload_in *in, const struct view *v
 }
 
 /* Owners by number need not be known anywhere. */
-static int check_owner(struct view *v, const char *input, const char *name, bool group, struct faults *faults, struct err *err)
+static int check_owner(struct view *v, const char *input, const char *name, bool group, struct faults *faults,
+                       struct err *err)
 {
 	_cleanup_free_ char *pointer = xasprintf("/%s", input);
-	const char *const argv[] = { group ? "getent" : "id", group ? "group" : "-u", "--", name, NULL };
-	const struct target_command command = { .argv = argv };
+	const char *const argv[] = {group ? "getent" : "id", group ? "group" : "-u", "--", name, NULL};
+	const struct target_command command = {.argv = argv};
 	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
 
 	if (!name)
@@ -202,7 +205,8 @@ static int check_owner(struct view *v, const char *input, const char *name, bool
 		return 0;
 	int r = v->type->query(v, &command, &said, err);
 	if (r == 0 && said.status != 0) {
-		faults_add(faults, NULL, pointer, "there is no %s '%s' on '%s'", group ? "group" : "user", name, v->name);
+		faults_add(faults, NULL, pointer, "there is no %s '%s' on '%s'", group ? "group" : "user", name,
+		           v->name);
 		faults_hint(faults, "make it there first");
 	}
 	return r;
@@ -263,7 +267,8 @@ static int compare(struct view *v, const struct change *change, struct err *err)
  * list is read when the deployment is about to be decided, behind the barrier, and not in the moment after it was written. */
 static int verify(const struct step_context *c, struct view *v, const struct change *change, struct err *err)
 {
-	const char *path = json_get_string(change->extra, "manifest"), *want = json_get_string(change->extra, "manifest_digest");
+	const char *path = json_get_string(change->extra, "manifest"),
+		   *want = json_get_string(change->extra, "manifest_digest");
 	char hex[65];
 
 	struct upload *u = change->kind == CHANGE_RELEASE ? change->payload : NULL;
@@ -276,8 +281,9 @@ static int verify(const struct step_context *c, struct view *v, const struct cha
 		return r;
 	r = v->type->digest(v, path, hex, err);
 	if (r == ERR_NOT_FOUND || (r == 0 && strcmp(hex, want) != 0))
-		return err_set(err, ERR_CONFLICT, "the manifest '%s' on '%s' is not the one that was written", path, v->name);
-	(void) c;
+		return err_set(err, ERR_CONFLICT, "the manifest '%s' on '%s' is not the one that was written", path,
+		               v->name);
+	(void)c;
 	return r;
 }
 
@@ -311,7 +317,7 @@ static int undo(const struct step_context *c, struct target *t, const struct cha
 static int release_now(const struct step_context *c, struct view *v, char **ret, struct err *err)
 {
 	const struct archive_upload_in *in = c->input;
-	_cleanup_(node_done) struct node current = { 0 };
+	_cleanup_(node_done) struct node current = {0};
 	_cleanup_free_ char *path = NULL;
 
 	int r = fs_normalize(in->path, &path, err);
@@ -327,12 +333,13 @@ static int release_now(const struct step_context *c, struct view *v, char **ret,
 
 /* ---- retention ---- */
 
-static int remove_release(const struct step_context *c, struct target *t, const struct upload_places *at, const char *name,
-                          const char *deployment, struct err *err)
+static int remove_release(const struct step_context *c, struct target *t, const struct upload_places *at,
+                          const char *name, const char *deployment, struct err *err)
 {
-	_cleanup_free_ char *dir = fs_join(at->releases, name), *path = xasprintf("%s/.%s.manifest", at->releases, name);
+	_cleanup_free_ char *dir = fs_join(at->releases, name),
+			    *path = xasprintf("%s/.%s.manifest", at->releases, name);
 	_cleanup_free_ char *going = xasprintf("%s/.%s.removed", at->releases, name);
-	struct manifest m = { 0 };
+	struct manifest m = {0};
 
 	int r = upload_read_manifest(&t->view, path, &m, err);
 	const char *owner = r == 0 ? json_get_string(m.head, "deployment") : NULL;
@@ -360,25 +367,30 @@ static int remove_release(const struct step_context *c, struct target *t, const 
 
 /* One release that stays (files of another user in it) is no reason to keep all the others: 0 goes on. The first error is the caller's to
  * tell; further ones are told here. */
-static int cannot_remove(const struct step_context *c, const struct target *t, const char *name, int code, const struct err *own,
-                         struct err *first)
+static int cannot_remove(const struct step_context *c, const struct target *t, const char *name, int code,
+                         const struct err *own, struct err *first)
 {
 	char line[ERR_FRAME_SIZE];
 
 	if (first->code == 0)
 		*first = *own;
 	else
-		c->report(c->engine, "release %s on '%s' stays: %s", name, t->view.name, err_line(own, line, sizeof(line)));
-	return code == ERR_NETWORK || code == ERR_CANCELLED || code == ERR_FENCED || code == ERR_UNKNOWN || code == ERR_TIMEOUT ? code : 0;
+		c->report(c->engine, "release %s on '%s' stays: %s", name, t->view.name,
+		          err_line(own, line, sizeof(line)));
+	return code == ERR_NETWORK || code == ERR_CANCELLED || code == ERR_FENCED || code == ERR_UNKNOWN ||
+	                       code == ERR_TIMEOUT
+	               ? code
+	               : 0;
 }
 
 static int clean(const struct step_context *c, struct target *t, struct err *err)
 {
 	const struct archive_upload_in *in = c->input;
-	_cleanup_(kept_done) struct kept_list releases = { 0 };
-	_cleanup_(upload_places_done) struct upload_places at = { 0 };
-	_cleanup_(node_done) struct node current = { 0 };
-	_cleanup_free_ char *deployment = xasprintf("%s.%s", c->deployment->name, c->deployment->environment), *path = NULL;
+	_cleanup_(kept_done) struct kept_list releases = {0};
+	_cleanup_(upload_places_done) struct upload_places at = {0};
+	_cleanup_(node_done) struct node current = {0};
+	_cleanup_free_ char *deployment = xasprintf("%s.%s", c->deployment->name, c->deployment->environment),
+			    *path = NULL;
 
 	int r = fs_normalize(in->path, &path, err);
 	if (r < 0)
@@ -390,7 +402,7 @@ static int clean(const struct step_context *c, struct target *t, struct err *err
 	const char *slash = r == 0 && current.type == NODE_LINK ? strrchr(current.link, '/') : NULL;
 	size_t left = releases.count;
 	struct err first = ERR_INIT;
-	for (size_t i = 0; i < releases.count && left > (size_t) in->keep && r == 0; i++) {
+	for (size_t i = 0; i < releases.count && left > (size_t)in->keep && r == 0; i++) {
 		if (slash && strcmp(releases.items[i].name, slash + 1) == 0)
 			continue;
 		struct err own = ERR_INIT;

@@ -3,33 +3,38 @@
 #include "steps/seen_nodes.h"
 #include "steps/upload_source.h"
 
-struct upload_places { char *path, *releases, *release, *manifest, *current, *shared, *before; };
+struct upload_places {
+	char *path, *releases, *release, *manifest, *current, *shared, *before;
+};
 
-struct upload_counts { size_t fresh, changed, gone, same; int64_t fresh_bytes, changed_bytes, gone_bytes, same_bytes; };
+struct upload_counts {
+	size_t fresh, changed, gone, same;
+	int64_t fresh_bytes, changed_bytes, gone_bytes, same_bytes;
+};
 
 struct upload {
 	const struct archive_upload_in *in;
 	struct upload_places at;
-	char *release;                /* its name: the deployment's id */
-	char *deployment;             /* "shop.production" */
+	char *release;    /* its name: the deployment's id */
+	char *deployment; /* "shop.production" */
 	struct upload_source source;
-	char *former_release;         /* the directory that `current` leads to, with a manifest of ours; NULL: none */
-	char *former_name;            /* of it, "20260131T…"; NULL */
+	char *former_release; /* the directory that `current` leads to, with a manifest of ours; NULL: none */
+	char *former_name;    /* of it, "20260131T…"; NULL */
 	struct manifest former;
-	bool *same;                   /* one for each entry: as in the former release */
+	bool *same; /* one for each entry: as in the former release */
 	struct upload_counts counts;
-	struct seen_nodes seen;       /* of the target, while it is planned */
-	struct strv made;             /* directories outside the release that it makes, from the top down */
-	bool other_owner;             /* the former release belongs to somebody else */
-	struct strv places;            /* where the nth shared path lies in the release */
-	bool other_shares;            /* the former release links other shared paths */
-	json_t *largest;              /* [{"path","bytes","files"}], the top of the tree by size */
-	json_t *head;                 /* of the new manifest */
-	struct str text;              /* the new manifest */
+	struct seen_nodes seen; /* of the target, while it is planned */
+	struct strv made;       /* directories outside the release that it makes, from the top down */
+	bool other_owner;       /* the former release belongs to somebody else */
+	struct strv places;     /* where the nth shared path lies in the release */
+	bool other_shares;      /* the former release links other shared paths */
+	json_t *largest;        /* [{"path","bytes","files"}], the top of the tree by size */
+	json_t *head;           /* of the new manifest */
+	struct str text;        /* the new manifest */
 	char tree_digest[65], manifest_digest[65];
-	bool just_filled;             /* by this process, which has looked at what arrived */
+	bool just_filled; /* by this process, which has looked at what arrived */
 };
-void upload_free(void *u);        /* payload_free */
+void upload_free(void *u); /* payload_free */
 
 void upload_places_of(const char *path, const char *release, struct upload_places *ret);
 void upload_places_done(struct upload_places *p);
@@ -42,7 +47,8 @@ enum { UPLOAD_MOST_SHARED = 200 };
 /* Finds `current` and its manifest; ERR_REFUSED when another deployment releases here. *ret_node: of `current`. */
 int upload_find_former(struct view *v, struct upload *u, struct node *ret_node, struct err *err);
 /* verify: full: what of the former release is not as its manifest says is forgotten there, so that it is sent anew. */
-int upload_distrust_former(const struct step_context *c, struct view *v, struct upload *u, struct plan *plan, struct err *err);
+int upload_distrust_former(const struct step_context *c, struct view *v, struct upload *u, struct plan *plan,
+                           struct err *err);
 /* The text of a manifest that was read last, NULL when that was another one. Borrowed until the next is read. */
 const struct str *upload_manifest_text(const struct view *v, const char *path);
 /* Reads the manifest of a release; ERR_NOT_FOUND. */

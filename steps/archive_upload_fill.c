@@ -8,19 +8,25 @@
 
 /* The manifest on its way, in the release. */
 #define CARRIED ".davit-manifest"
-enum { FILL_TRIES = 6, FILL_FIRST_PAUSE_MS = 500, PROGRESS_EVERY_MS = 2000, CHOWN_MS = 10 * 60 * 1000, PROBE_FROM = 4 << 20 };
+enum {
+	FILL_TRIES = 6,
+	FILL_FIRST_PAUSE_MS = 500,
+	PROGRESS_EVERY_MS = 2000,
+	CHOWN_MS = 10 * 60 * 1000,
+	PROBE_FROM = 4 << 20
+};
 
 struct filling {
 	const struct step_context *c;
 	struct target *t;
 	struct upload *u;
-	bool *here;                   /* one for each entry: has arrived in a former try */
-	size_t *send;                 /* indices; room for one more */
-	char *carried;                /* the manifest's name in the release while it goes along with the files; NULL: it does not */
+	bool *here;    /* one for each entry: has arrived in a former try */
+	size_t *send;  /* indices; room for one more */
+	char *carried; /* the manifest's name in the release while it goes along with the files; NULL: it does not */
 	size_t send_count, files;
-	int64_t raw, packed, sent;    /* bytes to pack, packed, and given to the target */
+	int64_t raw, packed, sent; /* bytes to pack, packed, and given to the target */
 	int64_t begun, next_report;
-	archive_write_fn write;       /* while it streams */
+	archive_write_fn write; /* while it streams */
 	void *write_context;
 	enum archive_compression compression;
 };
@@ -36,9 +42,9 @@ static void report_progress(struct filling *f)
 	if (now < f->next_report || f->raw == 0)
 		return;
 	f->next_report = now + PROGRESS_EVERY_MS;
-	int64_t spent = MAX(now - f->begun, (int64_t) 1);
-	double share = MIN((double) f->packed / (double) f->raw, 1.0);
-	int64_t remaining = share > 0.001 ? (int64_t) ((double) spent * (1 - share) / share) : 0;
+	int64_t spent = MAX(now - f->begun, (int64_t)1);
+	double share = MIN((double)f->packed / (double)f->raw, 1.0);
+	int64_t remaining = share > 0.001 ? (int64_t)((double)spent * (1 - share) / share) : 0;
 	str_append(&line, "sent ");
 	upload_show_size(f->sent, &line);
 	str_appendf(&line, ", %.0f %% of ", share * 100);
@@ -52,7 +58,7 @@ static void report_progress(struct filling *f)
 static void report_end(const struct filling *f)
 {
 	_cleanup_(str_done) struct str line = STR_INIT(512);
-	int64_t spent = MAX(clock_mono_ms() - f->begun, (int64_t) 1);
+	int64_t spent = MAX(clock_mono_ms() - f->begun, (int64_t)1);
 	char text[CLOCK_TEXT_SIZE];
 
 	str_appendf(&line, "sent %zu files, ", f->files);
@@ -72,7 +78,8 @@ static void report_largest(const struct filling *f)
 	size_t i;
 	json_t *item;
 
-	json_array_foreach(f->u->largest, i, item) {
+	json_array_foreach(f->u->largest, i, item)
+	{
 		str_appendf(&s, "%s%s ", i ? ", " : "", json_get_string(item, "path"));
 		upload_show_size(json_get_int(item, "bytes", 0), &s);
 		if (json_get_int(item, "files", 1) > 1)
@@ -88,7 +95,7 @@ static int count_and_write(void *context, const void *data, size_t len, struct e
 	int r = f->write(f->write_context, data, len, err);
 
 	if (r == 0) {
-		f->sent += (int64_t) len;
+		f->sent += (int64_t)len;
 		report_progress(f);
 	}
 	return r;
@@ -102,8 +109,11 @@ static struct tree with_manifest(const struct filling *f)
 
 	t.entries = xcalloc(t.count + 1, sizeof(*t.entries));
 	memcpy(t.entries, f->u->source.tree.entries, t.count * sizeof(*t.entries));
-	t.entries[t.count++] = (struct tree_entry) { .path = f->carried, .mode = S_IFREG | 0644, .size = (int64_t) text->len,
-		                                     .mtime_ns = clock_wall_ms() * 1000000, .content = str_peek(text) };
+	t.entries[t.count++] = (struct tree_entry){.path = f->carried,
+	                                           .mode = S_IFREG | 0644,
+	                                           .size = (int64_t)text->len,
+	                                           .mtime_ns = clock_wall_ms() * 1000000,
+	                                           .content = str_peek(text)};
 	return t;
 }
 
@@ -114,8 +124,8 @@ static int produce(void *context, archive_write_fn write, void *write_context, s
 
 	f->write = write;
 	f->write_context = write_context;
-	int r = archive_pack(f->u->source.fd, &whole, f->send, f->send_count + (f->carried != NULL), f->compression, count_and_write, f,
-	                     &f->packed, f->c->wait, err);
+	int r = archive_pack(f->u->source.fd, &whole, f->send, f->send_count + (f->carried != NULL), f->compression,
+	                     count_and_write, f, &f->packed, f->c->wait, err);
 	if (f->carried)
 		free(whole.entries);
 	return r;
@@ -155,7 +165,7 @@ static void mark_needless(const struct filling *f, bool *needless)
 
 	for (size_t i = 0; i < t->count && f->u->in->verify != ARCHIVE_UPLOAD_VERIFY_FULL; i++) {
 		const char *path = t->entries[i].path, *slash = strrchr(path, '/');
-		size_t len = slash ? (size_t) (slash - path) : 0;
+		size_t len = slash ? (size_t)(slash - path) : 0;
 		if (len == 0 || (len == last_len && memcmp(last, path, len) == 0))
 			continue;
 		_cleanup_free_ char *dir = xstrndup(path, len);
@@ -209,7 +219,8 @@ static int send_rest(struct filling *f, struct err *err)
 
 static bool is_fatal(int r)
 {
-	return r == ERR_NETWORK || r == ERR_UNKNOWN || r == ERR_CANCELLED || r == ERR_FENCED || r == ERR_TIMEOUT || r == ERR_NO_SPACE;
+	return r == ERR_NETWORK || r == ERR_UNKNOWN || r == ERR_CANCELLED || r == ERR_FENCED || r == ERR_TIMEOUT ||
+	       r == ERR_NO_SPACE;
 }
 
 static void list_same(const struct filling *f, struct strv *ret)
@@ -236,7 +247,7 @@ static int open_read_only(struct filling *f, struct err *err)
 	for (size_t i = 0; i < t->count; i++) {
 		if (!is_read_only(&t->entries[i]))
 			continue;
-		const struct node_attr attr = { .set_mode = true, .mode = (t->entries[i].mode & 07777) | 0700 };
+		const struct node_attr attr = {.set_mode = true, .mode = (t->entries[i].mode & 07777) | 0700};
 		_cleanup_free_ char *path = fs_join(f->u->at.release, t->entries[i].path);
 		int r = f->t->view.type->set_attr(f->t, path, &attr, err);
 		if (r < 0 && is_fatal(r))
@@ -271,7 +282,7 @@ static bool is_lost(int r)
 /* Where links cannot be made (another file system, too many of them, not the owner) copies are; where those fail all is sent. */
 static int take_over(struct filling *f, struct err *err)
 {
-	_cleanup_(strv_done) struct strv paths = { 0 };
+	_cleanup_(strv_done) struct strv paths = {0};
 	struct upload *u = f->u;
 	const struct target_type *type = f->t->view.type;
 	char line[ERR_FRAME_SIZE];
@@ -280,7 +291,8 @@ static int take_over(struct filling *f, struct err *err)
 	list_same(f, &paths);
 	if (paths.count == 0)
 		return 0;
-	int r = type->clone_files(f->t, u->former_release, u->at.release, &paths, u->in->hard_links && !u->other_owner, err);
+	int r = type->clone_files(f->t, u->former_release, u->at.release, &paths, u->in->hard_links && !u->other_owner,
+	                          err);
 	if (SIM_MUTANT == 22 || r == 0 || is_fatal(r))
 		return SIM_MUTANT == 22 ? 0 : r;
 	f->c->report(f->c->engine, "release %s cannot be built upon, everything is sent: %s", u->former_name,
@@ -294,7 +306,7 @@ static int take_over(struct filling *f, struct err *err)
 
 static int make_parents(struct filling *f, const char *name, struct err *err)
 {
-	const struct node_attr attr = { .set_mode = true, .mode = 0755 };
+	const struct node_attr attr = {.set_mode = true, .mode = 0755};
 	_cleanup_free_ char *dir = xstrdup(name);
 
 	for (char *slash = strchr(dir, '/'); slash; slash = strchr(slash + 1, '/')) {
@@ -331,7 +343,7 @@ static int link_shared(struct filling *f, struct err *err)
 /* What a former try has brought over whole. */
 static int find_arrived(struct filling *f, struct err *err)
 {
-	struct tree now = { 0 };
+	struct tree now = {0};
 	struct tree *t = &f->u->source.tree;
 	size_t found = 0;
 	int64_t bytes = 0;
@@ -345,7 +357,8 @@ static int find_arrived(struct filling *f, struct err *err)
 		return r;
 	for (size_t i = 0; i < t->count; i++) {
 		const struct tree_entry *there = tree_find(&now, t->entries[i].path);
-		f->here[i] = there && !S_ISDIR(there->mode) && (SIM_MUTANT == 21 || manifest_same(&t->entries[i], there));
+		f->here[i] =
+			there && !S_ISDIR(there->mode) && (SIM_MUTANT == 21 || manifest_same(&t->entries[i], there));
 		/* Half a copy would be left as it is by taking it over once more: it is sent, which replaces it. */
 		if (there && !f->here[i])
 			f->u->same[i] = false;
@@ -367,7 +380,7 @@ static int verify(struct filling *f, struct err *err)
 	struct view *v = &f->t->view;
 
 	if (f->u->in->verify == ARCHIVE_UPLOAD_VERIFY_FULL) {
-		struct manifest m = { .tree = f->u->source.tree };
+		struct manifest m = {.tree = f->u->source.tree};
 		return upload_verify_full(v, f->u->at.release, &m, err);
 	}
 	return upload_verify_sent(v, f->u, f->send, f->send_count, err);
@@ -376,18 +389,21 @@ static int verify(struct filling *f, struct err *err)
 /* What is missing above the release, the shared directories, and the release. *ret_there: it was there already. */
 static int make_directories(struct filling *f, bool *ret_there, struct err *err)
 {
-	const struct node_attr attr = { .set_mode = true, .mode = 0755 };
+	const struct node_attr attr = {.set_mode = true, .mode = 0755};
 	const struct upload *u = f->u;
-	const struct node_attr shared = { .set_mode = true, .mode = (mode_t) u->in->shared_mode, .owner = u->in->shared_owner,
-		                          .group = u->in->shared_group };
+	const struct node_attr shared = {.set_mode = true,
+	                                 .mode = (mode_t)u->in->shared_mode,
+	                                 .owner = u->in->shared_owner,
+	                                 .group = u->in->shared_group};
 	_cleanup_free_ struct target_op *ops = xcalloc(u->made.count + 1, sizeof(*ops));
 
 	for (size_t i = 0; i < u->made.count; i++) {
 		/* PATH/shared itself is ours, so that the application cannot replace what lies in it by links to elsewhere. */
 		bool below = strcmp(u->made.items[i], u->at.shared) != 0 && fs_below(u->at.shared, u->made.items[i]);
-		ops[i] = (struct target_op) { TARGET_MKDIR, .path = u->made.items[i], .attr = below ? &shared : &attr, .fine = ERR_EXISTS };
+		ops[i] = (struct target_op){TARGET_MKDIR, .path = u->made.items[i], .attr = below ? &shared : &attr,
+		                            .fine = ERR_EXISTS};
 	}
-	ops[u->made.count] = (struct target_op) { TARGET_MKDIR, .path = u->at.release, .attr = &attr };
+	ops[u->made.count] = (struct target_op){TARGET_MKDIR, .path = u->at.release, .attr = &attr};
 	int r = target_do(f->t, ops, u->made.count + 1, err);
 	*ret_there = r == ERR_EXISTS;
 	if (*ret_there) {
@@ -401,9 +417,10 @@ static int make_directories(struct filling *f, bool *ret_there, struct err *err)
  * the release which is nobody's. */
 static int put_manifest(struct filling *f, bool again, struct err *err)
 {
-	const struct node_attr attr = { .set_mode = true, .mode = 0644 };
+	const struct node_attr attr = {.set_mode = true, .mode = 0644};
 	struct upload *u = f->u;
-	_cleanup_free_ char *former = u->former_name ? xasprintf("%s/.%s.manifest", u->at.releases, u->former_name) : NULL;
+	_cleanup_free_ char *former =
+		u->former_name ? xasprintf("%s/.%s.manifest", u->at.releases, u->former_name) : NULL;
 	_cleanup_free_ char *left = fs_join(u->at.release, CARRIED);
 	const struct str *text = former ? upload_manifest_text(&f->t->view, former) : NULL;
 
@@ -438,13 +455,15 @@ static int give_to_owner(struct filling *f, struct err *err)
 
 	if (!in->owner && !in->group)
 		return 0;
-	_cleanup_free_ char *whom = xasprintf("%s%s%s", in->owner ? in->owner : "", in->group ? ":" : "", in->group ? in->group : "");
-	const char *const argv[] = { "chown", "-Rh", "--", whom, f->u->at.release, NULL };
-	const struct target_command command = { .argv = argv, .timeout_ms = CHOWN_MS };
+	_cleanup_free_ char *whom =
+		xasprintf("%s%s%s", in->owner ? in->owner : "", in->group ? ":" : "", in->group ? in->group : "");
+	const char *const argv[] = {"chown", "-Rh", "--", whom, f->u->at.release, NULL};
+	const struct target_command command = {.argv = argv, .timeout_ms = CHOWN_MS};
 	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
 	int r = f->t->view.type->run(f->t, &command, &said, err);
 	if (r == 0 && said.status != 0)
-		r = err_set(err, ERR_FAILED, "give '%s' on '%s' to '%s': %s", f->u->at.release, f->t->view.name, whom, str_peek(&said.err));
+		r = err_set(err, ERR_FAILED, "give '%s' on '%s' to '%s': %s", f->u->at.release, f->t->view.name, whom,
+		            str_peek(&said.err));
 	return r;
 }
 
@@ -482,15 +501,16 @@ static void tell(struct filling *f)
 	json_object_set_new(out, "path", json_string(f->u->at.release));
 	json_object_set_new(out, "files", json_stringf("%zu", f->files));
 	json_object_set_new(out, "bytes", json_stringf("%" PRId64, f->sent));
-	f->c->event(f->c->engine, "uploaded", json_pack("{s:s,s:s,s:s,s:I,s:I,s:I}", "target", f->t->view.name, "release", f->u->release,
-	                                                "path", f->u->at.path, "files", (json_int_t) f->files, "bytes",
-	                                                (json_int_t) f->raw, "sent", (json_int_t) f->sent));
+	f->c->event(f->c->engine, "uploaded",
+	            json_pack("{s:s,s:s,s:s,s:I,s:I,s:I}", "target", f->t->view.name, "release", f->u->release, "path",
+	                      f->u->at.path, "files", (json_int_t)f->files, "bytes", (json_int_t)f->raw, "sent",
+	                      (json_int_t)f->sent));
 }
 
 int upload_fill(const struct step_context *c, struct target *t, struct upload *u, struct err *err)
 {
-	struct filling f = { .c = c, .t = t, .u = u };
-	size_t count = MAX(u->source.tree.count, (size_t) 1);
+	struct filling f = {.c = c, .t = t, .u = u};
+	size_t count = MAX(u->source.tree.count, (size_t)1);
 	_cleanup_free_ bool *here = xcalloc(count, sizeof(*here));
 	_cleanup_free_ size_t *send = xcalloc(count + 1, sizeof(*send));
 	int64_t pause = FILL_FIRST_PAUSE_MS;

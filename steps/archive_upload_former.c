@@ -3,19 +3,23 @@
 #include "base/fs.h"
 
 /* A deployment plans twice: a manifest that has kept its time and size since is not fetched again. Its text is what is kept. */
-static struct { char *target, *path; int64_t mtime_ns, size; struct str text; } fetched;
+static struct {
+	char *target, *path;
+	int64_t mtime_ns, size;
+	struct str text;
+} fetched;
 
 static int fetch_manifest(struct view *v, const char *path, struct str *out, struct err *err)
 {
-	_cleanup_(node_done) struct node n = { 0 };
+	_cleanup_(node_done) struct node n = {0};
 	int r = v->type->stat(v, path, &n, err);
 
 	if (r == 0 && n.type == NODE_ABSENT)
 		return err_set(err, ERR_NOT_FOUND, "'%s' is not there", path);
 	if (r < 0)
 		return r;
-	if (fetched.path && strcmp(fetched.path, path) == 0 && strcmp(fetched.target, v->name) == 0 && fetched.mtime_ns == n.mtime_ns &&
-	    fetched.size == n.size) {
+	if (fetched.path && strcmp(fetched.path, path) == 0 && strcmp(fetched.target, v->name) == 0 &&
+	    fetched.mtime_ns == n.mtime_ns && fetched.size == n.size) {
 		str_append_n(out, fetched.text.data, fetched.text.len);
 		return 0;
 	}
@@ -29,7 +33,7 @@ static int fetch_manifest(struct view *v, const char *path, struct str *out, str
 	fetched.path = xstrdup(path);
 	fetched.mtime_ns = n.mtime_ns;
 	fetched.size = n.size;
-	fetched.text = (struct str) STR_INIT(MANIFEST_MAX);
+	fetched.text = (struct str)STR_INIT(MANIFEST_MAX);
 	str_append_n(&fetched.text, str_peek(out), out->len);
 	return 0;
 }
@@ -49,7 +53,9 @@ int upload_read_manifest(struct view *v, const char *path, struct manifest *ret,
 		return r;
 	r = manifest_parse(path, str_peek(&text), text.len, ret, err);
 	if (r < 0)
-		err_hint(err, r, "the manifest was not written by davit, or was damaged: look at it, and remove it together with its release");
+		err_hint(
+			err, r,
+			"the manifest was not written by davit, or was damaged: look at it, and remove it together with its release");
 	return r;
 }
 
@@ -66,8 +72,8 @@ static int check_owner(const struct upload *u, const struct manifest *m, struct 
 /* Without a `current` that says whose the releases are, the newest manifest does. */
 static int check_newest_manifest(struct view *v, struct upload *u, struct err *err)
 {
-	_cleanup_(strv_done) struct strv names = { 0 };
-	struct manifest m = { 0 };
+	_cleanup_(strv_done) struct strv names = {0};
+	struct manifest m = {0};
 	const struct node *there;
 
 	int r = seen_stat(&u->seen, v, u->at.releases, &there, err);
@@ -134,9 +140,10 @@ int upload_find_former(struct view *v, struct upload *u, struct node *ret_node, 
 }
 
 /* verify: full looks whether the former release is still what its manifest says; what is not is sent anew. */
-int upload_distrust_former(const struct step_context *c, struct view *v, struct upload *u, struct plan *plan, struct err *err)
+int upload_distrust_former(const struct step_context *c, struct view *v, struct upload *u, struct plan *plan,
+                           struct err *err)
 {
-	struct tree now = { 0 };
+	struct tree now = {0};
 	size_t bad = 0;
 
 	if (!u->former_release || u->in->verify != ARCHIVE_UPLOAD_VERIFY_FULL)
@@ -157,6 +164,7 @@ int upload_distrust_former(const struct step_context *c, struct view *v, struct 
 	}
 	tree_done(&now);
 	if (bad > 0)
-		strv_addf(&plan->warnings, "%zu things of release %s are not as they were sent: they are sent anew", bad, u->former_name);
+		strv_addf(&plan->warnings, "%zu things of release %s are not as they were sent: they are sent anew",
+		          bad, u->former_name);
 	return 0;
 }

@@ -48,7 +48,7 @@ static bool compare_trees(struct upload *u)
 	bool differs = u->former_release == NULL;
 	size_t k = 0;
 
-	u->same = xcalloc(MAX(t->count, (size_t) 1), sizeof(bool));
+	u->same = xcalloc(MAX(t->count, (size_t)1), sizeof(bool));
 	for (size_t i = 0; i < t->count; i++) {
 		int order = -1;
 		while (k < f->count && (order = strcmp(f->entries[k].path, t->entries[i].path)) < 0) {
@@ -69,11 +69,16 @@ static bool compare_trees(struct upload *u)
 
 /* ---- what is shown ---- */
 
-struct lump { const char *path; size_t len; int64_t bytes; size_t files; };
+struct lump {
+	const char *path;
+	size_t len;
+	int64_t bytes;
+	size_t files;
+};
 
 static int compare_lumps(const void *a, const void *b)
 {
-	int64_t x = ((const struct lump *) a)->bytes, y = ((const struct lump *) b)->bytes;
+	int64_t x = ((const struct lump *)a)->bytes, y = ((const struct lump *)b)->bytes;
 	return x < y ? 1 : x > y ? -1 : 0;
 }
 
@@ -92,23 +97,24 @@ static json_t *largest_tops(const struct tree *t)
 		/* What lies below one directory stands together. */
 		if (count == 0 || lumps[count - 1].len != len || memcmp(lumps[count - 1].path, path, len) != 0) {
 			lumps = xgrow(lumps, &cap, count + 1, sizeof(*lumps));
-			lumps[count++] = (struct lump) { path, len, 0, 0 };
+			lumps[count++] = (struct lump){path, len, 0, 0};
 		}
 		lumps[count - 1].bytes += t->entries[i].size;
 		lumps[count - 1].files++;
 	}
 	if (count > 0)
 		qsort(lumps, count, sizeof(*lumps), compare_lumps);
-	for (size_t i = 0; i < MIN(count, (size_t) LARGEST_SHOWN); i++)
-		json_array_append_new(list, json_pack("{s:o,s:I,s:I}", "path", json_string_lossy(lumps[i].path, lumps[i].len), "bytes",
-		                                      (json_int_t) lumps[i].bytes, "files", (json_int_t) lumps[i].files));
+	for (size_t i = 0; i < MIN(count, (size_t)LARGEST_SHOWN); i++)
+		json_array_append_new(list, json_pack("{s:o,s:I,s:I}", "path",
+		                                      json_string_lossy(lumps[i].path, lumps[i].len), "bytes",
+		                                      (json_int_t)lumps[i].bytes, "files", (json_int_t)lumps[i].files));
 	free(lumps);
 	return list;
 }
 
 static json_t *largest_files(const struct tree *t)
 {
-	const struct tree_entry *best[LARGEST_SHOWN] = { 0 };
+	const struct tree_entry *best[LARGEST_SHOWN] = {0};
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < t->count; i++) {
@@ -118,14 +124,15 @@ static json_t *largest_files(const struct tree *t)
 		for (int k = 0; k < LARGEST_SHOWN; k++) {
 			if (best[k] && best[k]->size >= e->size)
 				continue;
-			memmove(&best[k + 1], &best[k], (size_t) (LARGEST_SHOWN - 1 - k) * sizeof(best[0]));
+			memmove(&best[k + 1], &best[k], (size_t)(LARGEST_SHOWN - 1 - k) * sizeof(best[0]));
 			best[k] = e;
 			break;
 		}
 	}
 	for (int k = 0; k < LARGEST_SHOWN && best[k]; k++)
-		json_array_append_new(list, json_pack("{s:o,s:I}", "path", json_string_lossy(best[k]->path, strlen(best[k]->path)), "bytes",
-		                                      (json_int_t) best[k]->size));
+		json_array_append_new(list, json_pack("{s:o,s:I}", "path",
+		                                      json_string_lossy(best[k]->path, strlen(best[k]->path)), "bytes",
+		                                      (json_int_t)best[k]->size));
 	return list;
 }
 
@@ -135,13 +142,15 @@ static json_t *shown(const struct upload *u)
 	json_t *dirty = json_array();
 
 	for (size_t i = 0; i < u->source.dirty.count; i++)
-		json_array_append_new(dirty, json_string_lossy(u->source.dirty.items[i], strlen(u->source.dirty.items[i])));
-	return json_pack("{s:{s:I,s:I,s:I,s:I},s:{s:I,s:I,s:I,s:I},s:o,s:o,s:o,s:o}", "files", "new", (json_int_t) n->fresh, "changed",
-	                 (json_int_t) n->changed, "gone", (json_int_t) n->gone, "unchanged", (json_int_t) n->same, "bytes", "new",
-	                 (json_int_t) n->fresh_bytes, "changed", (json_int_t) n->changed_bytes, "gone", (json_int_t) n->gone_bytes,
-	                 "unchanged", (json_int_t) n->same_bytes, "largest", largest_tops(&u->source.tree), "largest_files",
-	                 largest_files(&u->source.tree), "former", u->former_name ? json_string(u->former_name) : json_null(),
-	                 "dirty", dirty);
+		json_array_append_new(dirty,
+		                      json_string_lossy(u->source.dirty.items[i], strlen(u->source.dirty.items[i])));
+	return json_pack("{s:{s:I,s:I,s:I,s:I},s:{s:I,s:I,s:I,s:I},s:o,s:o,s:o,s:o}", "files", "new",
+	                 (json_int_t)n->fresh, "changed", (json_int_t)n->changed, "gone", (json_int_t)n->gone,
+	                 "unchanged", (json_int_t)n->same, "bytes", "new", (json_int_t)n->fresh_bytes, "changed",
+	                 (json_int_t)n->changed_bytes, "gone", (json_int_t)n->gone_bytes, "unchanged",
+	                 (json_int_t)n->same_bytes, "largest", largest_tops(&u->source.tree), "largest_files",
+	                 largest_files(&u->source.tree), "former",
+	                 u->former_name ? json_string(u->former_name) : json_null(), "dirty", dirty);
 }
 
 static char *summary(const struct upload *u)
@@ -165,8 +174,8 @@ static char *summary(const struct upload *u)
 
 /* ---- the changes ---- */
 
-static struct change *add(struct plan *plan, enum change_kind kind, enum change_action action, const char *path, const char *before,
-                          json_t *after, const char *text)
+static struct change *add(struct plan *plan, enum change_kind kind, enum change_action action, const char *path,
+                          const char *before, json_t *after, const char *text)
 {
 	struct change *c = plan_add(plan, kind, action, path);
 
@@ -218,10 +227,11 @@ static int plan_made(struct view *v, struct upload *u, const char *path, bool se
 }
 
 /* What `shared` names in the old code comes to lie in shared/, and a link stands in for it there. */
-static int adopt_shared(struct view *v, struct upload *u, const char *old, const char *name, struct plan *plan, struct strv *adopted,
-                        struct err *err)
+static int adopt_shared(struct view *v, struct upload *u, const char *old, const char *name, struct plan *plan,
+                        struct strv *adopted, struct err *err)
 {
-	_cleanup_free_ char *was = fs_join(old, name), *from = fs_join(u->at.before, name), *to = fs_join(u->at.shared, name);
+	_cleanup_free_ char *was = fs_join(old, name), *from = fs_join(u->at.before, name),
+			    *to = fs_join(u->at.shared, name);
 	_cleanup_free_ char *link = upload_shared_link(name, name);
 	const struct node *n;
 
@@ -261,8 +271,8 @@ static bool is_ours(const char *name)
 }
 
 /* Code that lies unpacked in PATH itself. */
-static int adopt_in_place(struct view *v, struct upload *u, const struct strv *names, struct plan *plan, struct strv *adopted,
-                          struct err *err)
+static int adopt_in_place(struct view *v, struct upload *u, const struct strv *names, struct plan *plan,
+                          struct strv *adopted, struct err *err)
 {
 	int r = plan_made(v, u, u->at.before, true, err);
 
@@ -271,7 +281,8 @@ static int adopt_in_place(struct view *v, struct upload *u, const struct strv *n
 	for (size_t i = 0; i < names->count; i++) {
 		if (is_ours(names->items[i]))
 			continue;
-		_cleanup_free_ char *from = fs_join(u->at.path, names->items[i]), *to = fs_join(u->at.before, names->items[i]);
+		_cleanup_free_ char *from = fs_join(u->at.path, names->items[i]),
+				    *to = fs_join(u->at.before, names->items[i]);
 		add_move(plan, from, to);
 	}
 	return adopt_all_shared(v, u, u->at.path, plan, adopted, err);
@@ -308,10 +319,10 @@ static int list_path(struct view *v, struct upload *u, struct strv *ret, size_t 
 }
 
 /* Takes over what was there before davit, or refuses to run over it. *ret_moved: `current` is moved away. */
-static int plan_adoption(struct view *v, struct upload *u, const struct node *current, struct plan *plan, struct strv *adopted,
-                         bool *ret_moved, struct err *err)
+static int plan_adoption(struct view *v, struct upload *u, const struct node *current, struct plan *plan,
+                         struct strv *adopted, bool *ret_moved, struct err *err)
 {
-	_cleanup_(strv_done) struct strv names = { 0 };
+	_cleanup_(strv_done) struct strv names = {0};
 	size_t foreign = 0;
 	int r;
 
@@ -320,7 +331,8 @@ static int plan_adoption(struct view *v, struct upload *u, const struct node *cu
 	if (current->type == NODE_DIR) {
 		if (!u->in->adopt) {
 			r = err_set(err, ERR_REFUSED, "'%s' on '%s' is a real directory", u->at.current, v->name);
-			return err_hint(err, r, "with `adopt: true` it moves to %s first, and a rollback moves it back", u->at.before);
+			return err_hint(err, r, "with `adopt: true` it moves to %s first, and a rollback moves it back",
+			                u->at.before);
 		}
 		r = refuse_second_adoption(v, u, err);
 		if (r < 0)
@@ -330,7 +342,8 @@ static int plan_adoption(struct view *v, struct upload *u, const struct node *cu
 		return adopt_all_shared(v, u, u->at.current, plan, adopted, err);
 	}
 	if (current->type != NODE_ABSENT)
-		return err_set(err, ERR_REFUSED, "'%s' on '%s' is neither a link nor a directory", u->at.current, v->name);
+		return err_set(err, ERR_REFUSED, "'%s' on '%s' is neither a link nor a directory", u->at.current,
+		               v->name);
 	r = list_path(v, u, &names, &foreign, err);
 	if (r < 0 || foreign == 0)
 		return r;
@@ -338,8 +351,8 @@ static int plan_adoption(struct view *v, struct upload *u, const struct node *cu
 		r = refuse_second_adoption(v, u, err);
 		return r < 0 ? r : adopt_in_place(v, u, &names, plan, adopted, err);
 	}
-	strv_addf(&plan->warnings, "%zu other things lie in %s and stay: `adopt: true` would take them over as %s", foreign, u->at.path,
-	          u->at.before);
+	strv_addf(&plan->warnings, "%zu other things lie in %s and stay: `adopt: true` would take them over as %s",
+	          foreign, u->at.path, u->at.before);
 	return 0;
 }
 
@@ -363,7 +376,8 @@ static int plan_shared(struct view *v, struct upload *u, struct plan *plan, cons
 		if (r < 0)
 			return r;
 		if (type == NODE_ABSENT && file)
-			strv_addf(&plan->warnings, "the shared file %s is not there: its link leads nowhere until it is", path);
+			strv_addf(&plan->warnings,
+			          "the shared file %s is not there: its link leads nowhere until it is", path);
 		if (type == NODE_FILE && !file) {
 			r = err_set(err, ERR_REFUSED, "'%s' on '%s' is a file and no directory", path, v->name);
 			return err_hint(err, r, "name it in `shared_files`");
@@ -390,15 +404,16 @@ static void make_manifest(struct upload *u)
 
 	for (size_t i = 0; i < t->count; i++)
 		files += is_content(&t->entries[i]);
-	u->head = json_pack("{s:i,s:s,s:s,s:s,s:o,s:b,s:o,s:I,s:I,s:s}", "format", MANIFEST_FORMAT, "kind", "release", "deployment",
-	                    u->deployment, "release", u->release, "commit",
-	                    u->source.git ? json_string(u->source.commit) : json_null(), "dirty", u->source.dirty_count > 0, "shared",
-	                    shared_list(u->in), "files", (json_int_t) files, "bytes", (json_int_t) t->bytes, "tree", u->tree_digest);
+	u->head = json_pack("{s:i,s:s,s:s,s:s,s:o,s:b,s:o,s:I,s:I,s:s}", "format", MANIFEST_FORMAT, "kind", "release",
+	                    "deployment", u->deployment, "release", u->release, "commit",
+	                    u->source.git ? json_string(u->source.commit) : json_null(), "dirty",
+	                    u->source.dirty_count > 0, "shared", shared_list(u->in), "files", (json_int_t)files,
+	                    "bytes", (json_int_t)t->bytes, "tree", u->tree_digest);
 	if (u->in->owner)
 		json_object_set_new(u->head, "owner", json_string(u->in->owner));
 	if (u->in->group)
 		json_object_set_new(u->head, "group", json_string(u->in->group));
-	u->text = (struct str) STR_INIT(MANIFEST_MAX);
+	u->text = (struct str)STR_INIT(MANIFEST_MAX);
 	manifest_write(u->head, t, u->source.blobs, &u->text);
 	digest_of(str_peek(&u->text), u->text.len, u->manifest_digest);
 }
@@ -407,12 +422,14 @@ static void make_manifest(struct upload *u)
 static int check_space(struct view *v, struct upload *u, struct err *err)
 {
 	const struct upload_counts *n = &u->counts;
-	int64_t need = n->fresh_bytes + n->changed_bytes + (int64_t) (n->fresh + n->changed) * SPACE_PER_FILE + SPACE_MARGIN, room = 0;
+	int64_t need = n->fresh_bytes + n->changed_bytes + (int64_t)(n->fresh + n->changed) * SPACE_PER_FILE +
+	               SPACE_MARGIN,
+		room = 0;
 	_cleanup_free_ char *path = xstrdup(u->at.path);
 	int r;
 
 	if (!u->in->hard_links)
-		need += n->same_bytes + (int64_t) n->same * SPACE_PER_FILE;
+		need += n->same_bytes + (int64_t)n->same * SPACE_PER_FILE;
 	for (;;) {
 		const struct node *there;
 		r = seen_stat(&u->seen, v, path, &there, err);
@@ -428,8 +445,8 @@ static int check_space(struct view *v, struct upload *u, struct err *err)
 		return err_wrap(err, r, "ask for the free space at '%s' on '%s'", path, v->name);
 	if (room >= need)
 		return 0;
-	r = err_set(err, ERR_REFUSED, "'%s' on '%s' has %" PRId64 " MB free, the release needs %" PRId64 " MB", u->at.path, v->name,
-	            room / 1000000, need / 1000000 + 1);
+	r = err_set(err, ERR_REFUSED, "'%s' on '%s' has %" PRId64 " MB free, the release needs %" PRId64 " MB",
+	            u->at.path, v->name, room / 1000000, need / 1000000 + 1);
 	return err_hint(err, r, "make room, or keep fewer releases (`keep`)");
 }
 
@@ -483,32 +500,33 @@ static json_t *release_extra(const struct upload *u)
 
 	for (size_t i = 0; i < u->made.count; i++)
 		json_array_append_new(made, json_string_lossy(u->made.items[i], strlen(u->made.items[i])));
-	return json_pack("{s:s,s:s,s:s,s:o,s:{s:s,s:s,s:o,s:s,s:s,s:s},s:o,s:b}", "manifest", u->at.manifest, "manifest_digest",
-	                 u->manifest_digest, "release", u->release, "made", made, "plan", "path", u->at.path, "tree", u->tree_digest,
-	                 "shared", shared_list(u->in), "type", "release", "owner", u->in->owner ? u->in->owner : "", "group",
-	                 u->in->group ? u->in->group : "", "commit",
-	                 u->source.git ? json_string(u->source.commit) : json_null(), "dirty", u->source.dirty_count > 0);
+	return json_pack("{s:s,s:s,s:s,s:o,s:{s:s,s:s,s:o,s:s,s:s,s:s},s:o,s:b}", "manifest", u->at.manifest,
+	                 "manifest_digest", u->manifest_digest, "release", u->release, "made", made, "plan", "path",
+	                 u->at.path, "tree", u->tree_digest, "shared", shared_list(u->in), "type", "release", "owner",
+	                 u->in->owner ? u->in->owner : "", "group", u->in->group ? u->in->group : "", "commit",
+	                 u->source.git ? json_string(u->source.commit) : json_null(), "dirty",
+	                 u->source.dirty_count > 0);
 }
 
 static void add_switch(struct upload *u, const struct node *current, bool moved, struct plan *plan)
 {
 	_cleanup_free_ char *to = xasprintf("releases/%s", u->release), *text = xasprintf("%s → %s", u->at.current, to);
-	struct change *c = add(plan, CHANGE_LINK, current->type == NODE_ABSENT || moved ? ACTION_CREATE : ACTION_UPDATE, u->at.current,
-	                       "absent", link_node(to), text);
+	struct change *c = add(plan, CHANGE_LINK, current->type == NODE_ABSENT || moved ? ACTION_CREATE : ACTION_UPDATE,
+	                       u->at.current, "absent", link_node(to), text);
 
 	if (current->type == NODE_LINK) {
 		json_decref(c->before);
 		c->before = link_node(current->link);
 	}
-	c->extra = json_pack("{s:b,s:s,s:{s:s,s:s}}", "switch", 1, "root", u->at.path, "plan", "switch", u->at.path, "tree",
-	                     u->tree_digest);
+	c->extra = json_pack("{s:b,s:s,s:{s:s,s:s}}", "switch", 1, "root", u->at.path, "plan", "switch", u->at.path,
+	                     "tree", u->tree_digest);
 }
 
 /* The release first: it takes long, and the old one serves meanwhile. What is adopted moves just before the switch. */
-static int plan_changes(struct view *v, struct upload *u, const struct node *current, struct plan *plan, bool *ret_taken,
-                        struct err *err)
+static int plan_changes(struct view *v, struct upload *u, const struct node *current, struct plan *plan,
+                        bool *ret_taken, struct err *err)
 {
-	_cleanup_(strv_done) struct strv adopted = { 0 };
+	_cleanup_(strv_done) struct strv adopted = {0};
 	bool moved = false;
 
 	int r = check_space(v, u, err);
@@ -532,7 +550,7 @@ static int plan_changes(struct view *v, struct upload *u, const struct node *cur
 /* All that the plan will ask for, at once. */
 static int look_ahead(struct view *v, struct upload *u, struct err *err)
 {
-	_cleanup_(strv_done) struct strv paths = { 0 };
+	_cleanup_(strv_done) struct strv paths = {0};
 
 	seen_add_way(&paths, u->at.releases);
 	strv_add(&paths, u->at.current);
@@ -549,7 +567,7 @@ static int look_ahead(struct view *v, struct upload *u, struct err *err)
 /* A link to elsewhere would have us write, and later remove, where nobody named a place. */
 static int refuse_links(struct view *v, struct upload *u, struct err *err)
 {
-	const char *const paths[] = { u->at.path, u->at.releases };
+	const char *const paths[] = {u->at.path, u->at.releases};
 	const struct node *n;
 
 	for (size_t i = 0; i < ARRAY_SIZE(paths) && !u->in->adopt; i++) {
@@ -559,13 +577,14 @@ static int refuse_links(struct view *v, struct upload *u, struct err *err)
 		if (n->type != NODE_LINK)
 			continue;
 		r = err_set(err, ERR_REFUSED, "'%s' on '%s' is a link to '%s'", paths[i], v->name, n->link);
-		return err_hint(err, r, "name the directory itself in `path:`, or say by `adopt: true` that the link is meant");
+		return err_hint(err, r,
+		                "name the directory itself in `path:`, or say by `adopt: true` that the link is meant");
 	}
 	return 0;
 }
 
-static int prepare(const struct step_context *c, struct view *v, struct upload *u, struct node *current, struct plan *plan,
-                   struct err *err)
+static int prepare(const struct step_context *c, struct view *v, struct upload *u, struct node *current,
+                   struct plan *plan, struct err *err)
 {
 	const struct archive_upload_in *in = c->input;
 	_cleanup_free_ char *path = NULL;
@@ -610,7 +629,7 @@ static void set_outputs(const struct step_context *c, const char *release, const
 int archive_upload_plan(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
 {
 	struct upload *u = xcalloc(1, sizeof(*u));
-	_cleanup_(node_done) struct node current = { 0 };
+	_cleanup_(node_done) struct node current = {0};
 	bool taken = false;
 
 	u->source.fd = -1;

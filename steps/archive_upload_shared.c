@@ -24,7 +24,8 @@ char *upload_shared_name(const struct archive_upload_in *in, size_t n)
 
 static int leaves(const char *name, const char *link, const char *to, struct err *err)
 {
-	int r = err_set(err, ERR_REFUSED, "the shared path '%s' leads out of the release: '%s' is a link to '%s'", name, link, to);
+	int r = err_set(err, ERR_REFUSED, "the shared path '%s' leads out of the release: '%s' is a link to '%s'", name,
+	                link, to);
 	return err_hint(err, r, "share a path that does not lead through that link");
 }
 
@@ -32,9 +33,9 @@ static int leaves(const char *name, const char *link, const char *to, struct err
 static const struct tree_entry *link_above(const struct tree *t, const char *path, size_t *ret_len)
 {
 	for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
-		_cleanup_free_ char *above = xstrndup(path, (size_t) (slash - path));
+		_cleanup_free_ char *above = xstrndup(path, (size_t)(slash - path));
 		const struct tree_entry *e = tree_find(t, above);
-		*ret_len = (size_t) (slash - path);
+		*ret_len = (size_t)(slash - path);
 		if (e && S_ISLNK(e->mode))
 			return e;
 	}
@@ -55,7 +56,8 @@ static int resolve(const struct tree *t, const char *name, char **ret, struct er
 		if (*e->link == '/' || hops == HOPS_MAX)
 			return leaves(name, e->path, e->link, err);
 		const char *slash = strrchr(e->path, '/');
-		_cleanup_free_ char *way = xasprintf("%.*s%s%s", slash ? (int) (slash - e->path + 1) : 0, e->path, e->link, path + len);
+		_cleanup_free_ char *way =
+			xasprintf("%.*s%s%s", slash ? (int)(slash - e->path + 1) : 0, e->path, e->link, path + len);
 		char *next = NULL;
 		if (fs_normalize(way, &next, NULL) < 0)
 			return leaves(name, e->path, e->link, err);
@@ -71,7 +73,8 @@ static int refuse_taken(const struct tree *t, const char *name, const char *plac
 	for (size_t i = 0; i < t->count; i++) {
 		if (!fs_below(place, t->entries[i].path))
 			continue;
-		int r = err_set(err, ERR_REFUSED, "the shared path '%s' lies at '%s', where the source has '%s'", name, place, t->entries[i].path);
+		int r = err_set(err, ERR_REFUSED, "the shared path '%s' lies at '%s', where the source has '%s'", name,
+		                place, t->entries[i].path);
 		return err_hint(err, r, "share '%s' by that name", place);
 	}
 	return 0;
@@ -88,8 +91,9 @@ int upload_place_shared(struct upload *u, struct err *err)
 			r = refuse_taken(&u->source.tree, name, place, err);
 		for (size_t k = 0; r == 0 && k < u->places.count; k++)
 			if (fs_below(u->places.items[k], place) || fs_below(place, u->places.items[k]))
-				r = err_set(err, ERR_REFUSED, "the shared path '%s' lies in the release where another one lies, at '%s'", name,
-				            u->places.items[k]);
+				r = err_set(err, ERR_REFUSED,
+				            "the shared path '%s' lies in the release where another one lies, at '%s'",
+				            name, u->places.items[k]);
 		if (r < 0)
 			return r;
 		strv_add(&u->places, place);

@@ -12,7 +12,7 @@ static int differs(const char *path, const char *release, struct view *v, struct
 
 int upload_verify_full(struct view *v, const char *release, const struct manifest *m, struct err *err)
 {
-	struct tree now = { 0 };
+	struct tree now = {0};
 	int r = v->type->tree(v, release, true, &now, err);
 
 	if (r < 0)
@@ -49,7 +49,7 @@ int upload_verify_sent(struct view *v, const struct upload *u, const size_t *sen
 	size_t count = choose_files(u, sent, sent_count, files);
 	int64_t bytes = 0;
 	_cleanup_free_ const char **names = xcalloc(count + 1, sizeof(*names));
-	_cleanup_free_ char (*hex)[65] = xcalloc(count + 1, sizeof(*hex));
+	_cleanup_free_ char(*hex)[65] = xcalloc(count + 1, sizeof(*hex));
 
 	if (count == 0)
 		return 0;

@@ -10,7 +10,7 @@
 
 int change_look(struct view *v, const char *path, bool with_digest, json_t **ret_node, struct err *err)
 {
-	_cleanup_(node_done) struct node n = { 0 };
+	_cleanup_(node_done) struct node n = {0};
 	char hex[DIGEST_HEX] = "";
 	int r = v->type->stat(v, path, &n, err);
 	if (r < 0)
@@ -50,7 +50,8 @@ static bool node_matches(const json_t *expected, const char *expected_digest, co
 	if (type != n->type)
 		return false;
 	if (type == NODE_LINK)
-		return strcmp(json_get_string(expected, "link") ? json_get_string(expected, "link") : "", n->link ? n->link : "") == 0;
+		return strcmp(json_get_string(expected, "link") ? json_get_string(expected, "link") : "",
+		              n->link ? n->link : "") == 0;
 	if (type == NODE_FILE && expected_digest && strcmp(expected_digest, digest) != 0)
 		return false;
 	return type == NODE_ABSENT || type == NODE_OTHER || same_attributes(expected, n);
@@ -64,7 +65,7 @@ static bool dir_is_between(const struct change *c, const struct node *n)
 		return false;
 	if (node_type_of(c->before) != NODE_DIR)
 		return true;
-	const char *const keys[] = { "mode", "owner", "group" };
+	const char *const keys[] = {"mode", "owner", "group"};
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		_cleanup_json_ json_t *only_before = json_object(), *only_after = json_object();
 		json_t *b = json_object_get(c->before, keys[i]), *a = json_object_get(c->after, keys[i]);
@@ -86,8 +87,8 @@ static char *undo_path(const char *lock_dir, const struct change *c, const char 
 static int compare_move(struct view *v, const struct change *c, enum change_match *ret, struct err *err)
 {
 	const char *to = json_get_string(c->extra, "to");
-	_cleanup_(node_done) struct node here = { 0 };
-	_cleanup_(node_done) struct node there = { 0 };
+	_cleanup_(node_done) struct node here = {0};
+	_cleanup_(node_done) struct node there = {0};
 	if (to == NULL)
 		return err_set(err, ERR_PROTOCOL, "a move without its goal");
 	int r = v->type->stat(v, c->path, &here, err);
@@ -106,8 +107,8 @@ static int compare_move(struct view *v, const struct change *c, enum change_matc
 
 /* The digests of a secret file's two contents lie beside its former content on the target. ret_saved false: they are not
  * there, so the change was never started (it starts after they were made durable). */
-static int secret_digests(struct view *v, const char *lock_dir, const struct change *c, char before[DIGEST_HEX], char after[DIGEST_HEX],
-                          bool *ret_saved, struct err *err)
+static int secret_digests(struct view *v, const char *lock_dir, const struct change *c, char before[DIGEST_HEX],
+                          char after[DIGEST_HEX], bool *ret_saved, struct err *err)
 {
 	_cleanup_free_ char *after_path = undo_path(lock_dir, c, ".after");
 	_cleanup_free_ char *former_path = undo_path(lock_dir, c, "");
@@ -134,8 +135,8 @@ static int secret_digests(struct view *v, const char *lock_dir, const struct cha
 static int compare_tree(struct view *v, const struct change *c, enum change_match *ret, struct err *err)
 {
 	const char *manifest = json_get_string(c->extra, "manifest");
-	const char *const paths[] = { c->path, manifest };
-	struct node n[2] = { 0 };
+	const char *const paths[] = {c->path, manifest};
+	struct node n[2] = {0};
 	int r = target_stat_all(v, paths, manifest ? 2 : 1, n, err);
 	if (r < 0)
 		return r;
@@ -147,12 +148,13 @@ static int compare_tree(struct view *v, const struct change *c, enum change_matc
 	return 0;
 }
 
-int change_compare(struct view *v, const char *lock_dir, const struct change *c, enum change_match *ret, struct err *err)
+int change_compare(struct view *v, const char *lock_dir, const struct change *c, enum change_match *ret,
+                   struct err *err)
 {
 	char digest[DIGEST_HEX] = "", secret_before[DIGEST_HEX] = "", secret_after[DIGEST_HEX] = "";
 	const char *before_digest = json_get_string(c->before, "digest");
 	const char *after_digest = json_get_string(c->after, "digest");
-	_cleanup_(node_done) struct node n = { 0 };
+	_cleanup_(node_done) struct node n = {0};
 	if (c->kind == CHANGE_COMMAND) {
 		*ret = MATCH_NEITHER;
 		return 0;
@@ -205,9 +207,11 @@ int change_explain(struct view *v, const struct change *c, struct str *out, stru
 		return 0;
 	}
 	size_t found = 0;
-	json_object_foreach((json_t *)want, key, value) {
+	json_object_foreach((json_t *)want, key, value)
+	{
 		json_t *other = json_object_get(now, key);
-		if (other == NULL || json_equal(value, other) || strcmp(key, "mtime_ns") == 0 || strcmp(key, "size") == 0)
+		if (other == NULL || json_equal(value, other) || strcmp(key, "mtime_ns") == 0 ||
+		    strcmp(key, "size") == 0)
 			continue;
 		_cleanup_free_ char *a = json_is_string(other) ? xstrdup(json_string_value(other)) : json_text(other);
 		_cleanup_free_ char *b = json_is_string(value) ? xstrdup(json_string_value(value)) : json_text(value);
@@ -259,8 +263,9 @@ static int save_directory(struct target *t, const struct change *c, struct err *
 int change_save_former(struct target *t, const struct change *c, struct err *err)
 {
 	int r = 0;
-	bool changes_directory = node_type_of(c->before) == NODE_DIR && (c->kind == CHANGE_DIR || c->kind == CHANGE_REMOVE) &&
-	                         c->action != ACTION_ADOPT && t->view.type->dress_like;
+	bool changes_directory = node_type_of(c->before) == NODE_DIR &&
+	                         (c->kind == CHANGE_DIR || c->kind == CHANGE_REMOVE) && c->action != ACTION_ADOPT &&
+	                         t->view.type->dress_like;
 	bool replaces_file = node_type_of(c->before) == NODE_FILE &&
 	                     (c->kind == CHANGE_FILE || c->kind == CHANGE_LINK || c->kind == CHANGE_REMOVE);
 	if (replaces_file)
@@ -270,7 +275,7 @@ int change_save_former(struct target *t, const struct change *c, struct err *err
 	if (r == 0 && c->secret && c->kind == CHANGE_FILE) {
 		char hex[DIGEST_HEX];
 		_cleanup_free_ char *path = undo_path(t->lock_dir, c, ".after");
-		const struct node_attr attr = { .set_mode = true, .mode = 0600 };
+		const struct node_attr attr = {.set_mode = true, .mode = 0600};
 		digest_of(str_peek(&c->content), c->content.len, hex);
 		r = t->view.type->put(t, path, hex, DIGEST_HEX - 1, &attr, err);
 		OPENSSL_cleanse(hex, sizeof(hex));
@@ -344,7 +349,7 @@ static int apply_dir(struct target *t, const struct change *c, struct err *err)
 	int r = t->view.type->mkdir(t, c->path, &attr, err);
 	if (r != ERR_EXISTS)
 		return r;
-	_cleanup_(node_done) struct node n = { 0 };
+	_cleanup_(node_done) struct node n = {0};
 	r = t->view.type->stat(&t->view, c->path, &n, err);
 	if (r < 0)
 		return r;
@@ -401,7 +406,7 @@ static int restore_file(struct target *t, const struct change *c, struct err *er
 {
 	_cleanup_free_ char *saved = undo_path(t->lock_dir, c, "");
 	_cleanup_free_ char *beside = target_fresh_name(c->path, "undo");
-	const char *const paths[] = { beside };
+	const char *const paths[] = {beside};
 	const struct target_type *type = t->view.type;
 	int r = type->copy(t, saved, beside, err);
 	if (r == 0)
@@ -415,7 +420,7 @@ static int restore_file(struct target *t, const struct change *c, struct err *er
 static int dress_again(struct target *t, const struct change *c, struct err *err)
 {
 	_cleanup_free_ char *saved = undo_path(t->lock_dir, c, "");
-	_cleanup_(node_done) struct node n = { 0 };
+	_cleanup_(node_done) struct node n = {0};
 	if (t->view.type->dress_like == NULL)
 		return 0;
 	int r = t->view.type->stat(&t->view, saved, &n, err);
@@ -461,14 +466,14 @@ static int restore_removed(struct target *t, const struct change *c, struct err 
 {
 	const char *slash = strrchr(c->path, '/');
 	_cleanup_free_ char *folder = slash == c->path ? xstrdup("/") : xstrndup(c->path, (size_t)(slash - c->path));
-	_cleanup_(node_done) struct node n = { 0 };
+	_cleanup_(node_done) struct node n = {0};
 	int r = t->view.type->stat(&t->view, folder, &n, err);
 	if (r == 0)
 		r = restore_node(t, c, err);
 	if (r < 0 || n.type != NODE_DIR)
 		return r;
 	/* Somebody else's folder keeps the time that it has. */
-	const struct node_attr time = { .set_mtime = true, .mtime_ns = n.mtime_ns };
+	const struct node_attr time = {.set_mtime = true, .mtime_ns = n.mtime_ns};
 	if (t->view.type->set_attr(t, folder, &time, err) == ERR_PERMISSION)
 		err_clear(err);
 	return 0;

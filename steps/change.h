@@ -22,42 +22,50 @@
 
 enum { CHANGE_FORMAT = 1 };
 enum change_kind {
-	CHANGE_FILE,        /* put content and attributes */
-	CHANGE_DIR,         /* make a directory, or set its attributes */
-	CHANGE_LINK,        /* a symbolic link, replaced atomically: the switch of `current` too */
-	CHANGE_REMOVE,      /* a file, a link, an empty directory goes */
-	CHANGE_MOVE,        /* rename: extra.to */
-	CHANGE_RELEASE,     /* a new directory filled by the step; undo removes it */
-	CHANGE_SNAPSHOT,    /* the same below BASE/snapshots; undo may put its content back first (the step's undo) */
-	CHANGE_COMMAND,     /* a command's effect, which cannot be looked at; undo: the step's */
+	CHANGE_FILE,     /* put content and attributes */
+	CHANGE_DIR,      /* make a directory, or set its attributes */
+	CHANGE_LINK,     /* a symbolic link, replaced atomically: the switch of `current` too */
+	CHANGE_REMOVE,   /* a file, a link, an empty directory goes */
+	CHANGE_MOVE,     /* rename: extra.to */
+	CHANGE_RELEASE,  /* a new directory filled by the step; undo removes it */
+	CHANGE_SNAPSHOT, /* the same below BASE/snapshots; undo may put its content back first (the step's undo) */
+	CHANGE_COMMAND,  /* a command's effect, which cannot be looked at; undo: the step's */
 };
 enum change_action { ACTION_CREATE, ACTION_UPDATE, ACTION_REPLACE, ACTION_DESTROY, ACTION_ADOPT, ACTION_RUN };
-enum change_state { CHANGE_INTENT, CHANGE_STARTED, CHANGE_DONE, CHANGE_UNKNOWN, CHANGE_UNDONE, CHANGE_CONFLICT, CHANGE_BLOCKED };
+enum change_state {
+	CHANGE_INTENT,
+	CHANGE_STARTED,
+	CHANGE_DONE,
+	CHANGE_UNKNOWN,
+	CHANGE_UNDONE,
+	CHANGE_CONFLICT,
+	CHANGE_BLOCKED
+};
 
 struct change {
-	int64_t id;                   /* 1.. in the deployment, in order of making; given by the store */
+	int64_t id; /* 1.. in the deployment, in order of making; given by the store */
 	int step_index;
 	char *step, *target, *path, *summary;
-	char *step_id, *step_inputs;  /* the file's step: its id, and the digest of its inputs; NULL in old records */
+	char *step_id, *step_inputs; /* the file's step: its id, and the digest of its inputs; NULL in old records */
 	enum change_kind kind;
 	enum change_action action;
 	enum change_state state;
 	bool secret;
-	json_t *before, *after;       /* NODE */
-	json_t *extra;                /* the step's own, no secrets; part of the record. "digest" inside: what the plan's digest counts
+	json_t *before, *after; /* NODE */
+	json_t *extra; /* the step's own, no secrets; part of the record. "digest" inside: what the plan's digest counts
 	                                 of it ("plan": object that is digested; other members are not) */
-	char *note;                   /* why conflict, blocked or not undone */
+	char *note;    /* why conflict, blocked or not undone */
 	/* Not part of the record. */
-	struct str content;           /* CHANGE_FILE: the new bytes, wiped */
-	void *payload;                /* the step's, freed by payload_free */
+	struct str content; /* CHANGE_FILE: the new bytes, wiped */
+	void *payload;      /* the step's, freed by payload_free */
 	void (*payload_free)(void *payload);
 };
 
 struct plan {
 	struct change *changes;
 	size_t count, cap;
-	struct strv warnings;         /* shown with the plan */
-	json_t *shown;                /* further facts for `--plan --json` and the page, e.g. largest files; not digested */
+	struct strv warnings; /* shown with the plan */
+	json_t *shown;        /* further facts for `--plan --json` and the page, e.g. largest files; not digested */
 };
 struct change *plan_add(struct plan *p, enum change_kind kind, enum change_action action, const char *path);
 void plan_done(struct plan *p);
@@ -74,7 +82,7 @@ int change_look(struct view *v, const char *path, bool with_digest, json_t **ret
 /* Why compare said MATCH_NEITHER or MATCH_PART: "the mode is 0644 instead of 0600". Appended to out. */
 int change_explain(struct view *v, const struct change *c, struct str *out, struct err *err);
 json_t *node_to_json(const struct node *n, const char *digest);
-enum node_type node_type_of(const json_t *node);      /* of such a JSON object */
+enum node_type node_type_of(const json_t *node); /* of such a JSON object */
 
 /* How the world stands to a change. */
 /* MATCH_PART: a directory each of whose attributes is the one or the other: an interrupted change; undone like MATCH_AFTER. */
@@ -82,7 +90,8 @@ enum change_match { MATCH_AFTER, MATCH_BEFORE, MATCH_BOTH, MATCH_PART, MATCH_NEI
 /* The primitives' own look, save, apply and undo. lock_dir: where undo/ lies. Each may be repeated.
  * A CHANGE_COMMAND cannot be looked at: compare gives MATCH_NEITHER, apply and undo ERR_UNSUPPORTED. A release or snapshot is
  * MATCH_AFTER as soon as its directory is there. Modification times are restored but not compared. */
-int change_compare(struct view *v, const char *lock_dir, const struct change *c, enum change_match *ret, struct err *err);
+int change_compare(struct view *v, const char *lock_dir, const struct change *c, enum change_match *ret,
+                   struct err *err);
 int change_save_former(struct target *t, const struct change *c, struct err *err);
 int change_apply(struct target *t, const struct change *c, struct err *err);
 int change_undo(struct target *t, const struct change *c, struct err *err);

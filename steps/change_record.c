@@ -8,14 +8,23 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const kind_names[] = { "file", "dir", "link", "remove", "move", "release", "snapshot", "command" };
-static const char *const action_names[] = { "create", "update", "replace", "destroy", "adopt", "run" };
-static const char *const state_names[] = { "intent", "started", "done", "unknown", "undone", "conflict", "blocked" };
-static const char *const node_names[] = { "absent", "file", "dir", "link", "other" };
+static const char *const kind_names[] = {"file", "dir", "link", "remove", "move", "release", "snapshot", "command"};
+static const char *const action_names[] = {"create", "update", "replace", "destroy", "adopt", "run"};
+static const char *const state_names[] = {"intent", "started", "done", "unknown", "undone", "conflict", "blocked"};
+static const char *const node_names[] = {"absent", "file", "dir", "link", "other"};
 
-const char *change_kind_name(enum change_kind k) { return kind_names[k]; }
-const char *change_action_name(enum change_action a) { return action_names[a]; }
-const char *change_state_name(enum change_state s) { return state_names[s]; }
+const char *change_kind_name(enum change_kind k)
+{
+	return kind_names[k];
+}
+const char *change_action_name(enum change_action a)
+{
+	return action_names[a];
+}
+const char *change_state_name(enum change_state s)
+{
+	return state_names[s];
+}
 
 void change_done(struct change *c)
 {
@@ -104,7 +113,8 @@ int change_from_record(const json_t *record, struct change *ret, struct err *err
 {
 	int64_t format = json_get_int(record, "format", 0);
 	if (format > CHANGE_FORMAT)
-		return err_set(err, ERR_UNSUPPORTED, "a change record of format %" PRId64 "; this program reads up to %d", format,
+		return err_set(err, ERR_UNSUPPORTED,
+		               "a change record of format %" PRId64 "; this program reads up to %d", format,
 		               CHANGE_FORMAT);
 	int kind = name_index(kind_names, ARRAY_SIZE(kind_names), json_get_string(record, "kind"));
 	int action = name_index(action_names, ARRAY_SIZE(action_names), json_get_string(record, "action"));

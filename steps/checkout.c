@@ -139,8 +139,8 @@ static int find_commit(struct checkout *k, struct err *err)
 		return 0;
 	_cleanup_free_ char *branch = xasprintf("refs/heads/%s", ref ? ref : "");
 	_cleanup_free_ char *tag = xasprintf("refs/tags/%s", ref ? ref : "");
-	const char *names[] = { branch, tag, NULL };
-	const char *exact[] = { ref ? ref : "HEAD", NULL };
+	const char *names[] = {branch, tag, NULL};
+	const char *exact[] = {ref ? ref : "HEAD", NULL};
 	bool full = ref == NULL || str_starts(ref, "refs/");
 	int r = git_area_resolve(&k->remote, full ? exact : names, &k->want, err);
 	if (r >= 0 && strcmp(k->want.ref, "HEAD") == 0)
@@ -151,31 +151,38 @@ static int find_commit(struct checkout *k, struct err *err)
 static void tell(struct checkout *k, const struct git_area_result *result, int64_t ms)
 {
 	char took[CLOCK_TEXT_SIZE];
-	k->c->report(k->c->engine, "%zu files of %.12s, %zu written, %zu removed, in %s", result->files, k->want.commit, result->written,
-	             result->removed, clock_duration(ms, took));
+	k->c->report(k->c->engine, "%zu files of %.12s, %zu written, %zu removed, in %s", result->files, k->want.commit,
+	             result->written, result->removed, clock_duration(ms, took));
 	if (result->renewed)
 		k->c->report(k->c->engine, "what an earlier job left of .git could not be used: it was made anew");
 	if (result->unencoded > 0)
-		k->c->report(k->c->engine, "%zu written files stay as they are in the repository: their `working-tree-encoding` is not known, or has not all of their characters",
-		             result->unencoded);
+		k->c->report(
+			k->c->engine,
+			"%zu written files stay as they are in the repository: their `working-tree-encoding` is not known, or has not all of their characters",
+			result->unencoded);
 	if (result->lfs_pointers > 0)
-		k->c->report(k->c->engine, "%zu written files are LFS pointers and stay pointers: run `git lfs pull` in a step if the contents are needed",
-		             result->lfs_pointers);
+		k->c->report(
+			k->c->engine,
+			"%zu written files are LFS pointers and stay pointers: run `git lfs pull` in a step if the contents are needed",
+			result->lfs_pointers);
 	if (result->submodules > 0)
-		k->c->report(k->c->engine, "%zu submodules stay empty directories: run `git submodule update --init` in a step if they are needed",
-		             result->submodules);
+		k->c->report(
+			k->c->engine,
+			"%zu submodules stay empty directories: run `git submodule update --init` in a step if they are needed",
+			result->submodules);
 }
 
 static int run(struct checkout *k, struct err *err)
 {
 	struct git_area *area _cleanup_(git_area_freep) = NULL;
-	struct git_area_result result = { 0 };
+	struct git_area_result result = {0};
 	int64_t start = clock_mono_ms();
 	int r = prepare(k, err);
 	if (r >= 0)
 		r = find_commit(k, err);
 	if (r >= 0)
-		r = git_area_open(k->c->deployment->source_root, given(k->in->path) ? k->in->path : ".", str_peek(&k->url), k->in->clean, &area, err);
+		r = git_area_open(k->c->deployment->source_root, given(k->in->path) ? k->in->path : ".",
+		                  str_peek(&k->url), k->in->clean, &area, err);
 	if (r >= 0)
 		r = git_area_bring(area, &k->remote, &k->want, (int)k->in->fetch_depth, k->in->clean, &result, err);
 	if (r < 0)

@@ -54,7 +54,8 @@ char *engine_make_id(void)
 	clock_rfc3339(clock_wall_ms(), time);
 	rand_hex(random, ID_RANDOM_DIGITS);
 	/* 2026-01-31T10:20:30.123Z → 20260131T102030 */
-	return xasprintf("%.4s%.2s%.2sT%.2s%.2s%.2s-%s", time, time + 5, time + 8, time + 11, time + 14, time + 17, random);
+	return xasprintf("%.4s%.2s%.2sT%.2s%.2s%.2s-%s", time, time + 5, time + 8, time + 11, time + 14, time + 17,
+	                 random);
 }
 
 /* ---- what steps call ---- */
@@ -133,11 +134,13 @@ static int load_targets(struct engine *e, struct err *err)
 		json_object_set_new(e->deployment, "targets", targets);
 	}
 	e->targets = xcalloc(json_object_size(targets), sizeof(e->targets[0]));
-	json_object_foreach(targets, name, config) {
+	json_object_foreach(targets, name, config)
+	{
 		struct etarget *et = &e->targets[e->target_count++];
 		et->name = xstrdup(name);
 		et->config = json_incref(config);
-		int r = e->o->make_target ? e->o->make_target(name, config, &et->t, err) : target_new(name, config, &et->t, err);
+		int r = e->o->make_target ? e->o->make_target(name, config, &et->t, err)
+		                          : target_new(name, config, &et->t, err);
 		if (r < 0)
 			return r;
 		et->t->view.wait = &e->wait;
@@ -152,10 +155,12 @@ static int add_step_target(struct engine *e, struct estep *s, const char *name, 
 {
 	struct etarget *et = engine_target(e, name);
 	if (et == NULL)
-		return err_set(err, ERR_INVALID, "step %d (%s): there is no target '%s'", s->index + 1, s->type->name, name);
+		return err_set(err, ERR_INVALID, "step %d (%s): there is no target '%s'", s->index + 1, s->type->name,
+		               name);
 	for (size_t i = 0; i < s->target_count; i++)
 		if (s->etargets[i] == et)
-			return err_set(err, ERR_INVALID, "step %d (%s): the target '%s' is named twice", s->index + 1, s->type->name, name);
+			return err_set(err, ERR_INVALID, "step %d (%s): the target '%s' is named twice", s->index + 1,
+			               s->type->name, name);
 	s->etargets[s->target_count] = et;
 	s->targets[s->target_count++] = et->t;
 	return 0;
@@ -178,7 +183,8 @@ static int load_step_targets(struct engine *e, struct estep *s, const json_t *gi
 	if (s->target_count > 0)
 		return 0;
 	if (e->target_count > 1 && s->type->changes)
-		return err_set(err, ERR_INVALID, "step %d (%s) must name its target: there are %zu", s->index + 1, s->type->name, e->target_count);
+		return err_set(err, ERR_INVALID, "step %d (%s) must name its target: there are %zu", s->index + 1,
+		               s->type->name, e->target_count);
 	for (size_t i = 0; i < e->target_count; i++)
 		add_step_target(e, s, e->targets[i].name, err);
 	return 0;
@@ -186,14 +192,14 @@ static int load_step_targets(struct engine *e, struct estep *s, const json_t *gi
 
 static bool counts_as_change(const struct change *c, int index, const char *target)
 {
-	return c->step_index < index && strcmp(c->target, target) == 0 && c->kind != CHANGE_COMMAND && c->kind != CHANGE_SNAPSHOT &&
-	       c->state != CHANGE_UNDONE;
+	return c->step_index < index && strcmp(c->target, target) == 0 && c->kind != CHANGE_COMMAND &&
+	       c->kind != CHANGE_SNAPSHOT && c->state != CHANGE_UNDONE;
 }
 
 static bool step_changed_before(void *engine, int index, const char *target)
 {
 	struct engine *e = engine;
-	_cleanup_(plan_done) struct plan made = { 0 };
+	_cleanup_(plan_done) struct plan made = {0};
 	for (size_t i = 0; i < e->step_count; i++)
 		for (size_t j = 0; e->steps[i].plans != NULL && j < e->steps[i].target_count; j++)
 			for (size_t k = 0; k < e->steps[i].plans[j].count; k++)
@@ -294,12 +300,15 @@ static bool is_name(const char *text)
 
 static int load_names(struct engine *e, struct err *err)
 {
-	const char *name = json_get_string(e->deployment, "name"), *environment = json_get_string(e->deployment, "environment");
+	const char *name = json_get_string(e->deployment, "name"),
+		   *environment = json_get_string(e->deployment, "environment");
 	const char *on_failure = json_get_string(e->deployment, "on_failure");
 	if (!is_name(name))
-		return err_set(err, ERR_INVALID, "'name' must be [a-z0-9][a-z0-9._-]{0,62}, not '%s'", name ? name : "");
+		return err_set(err, ERR_INVALID, "'name' must be [a-z0-9][a-z0-9._-]{0,62}, not '%s'",
+		               name ? name : "");
 	if (!is_name(environment))
-		return err_set(err, ERR_INVALID, "'environment' must be [a-z0-9][a-z0-9._-]{0,62}, not '%s'", environment ? environment : "");
+		return err_set(err, ERR_INVALID, "'environment' must be [a-z0-9][a-z0-9._-]{0,62}, not '%s'",
+		               environment ? environment : "");
 	if (on_failure && strcmp(on_failure, "rollback") != 0 && strcmp(on_failure, "hold") != 0)
 		return err_set(err, ERR_INVALID, "'on_failure' is 'rollback' or 'hold', not '%s'", on_failure);
 	e->name = xstrdup(name);
@@ -335,7 +344,7 @@ int engine_load(struct engine *e, const json_t *deployment, const struct engine_
 	load_facts(e);
 	const json_t *steps = json_object_get(e->deployment, "steps");
 	e->steps = xcalloc(json_array_size(steps) + 1, sizeof(e->steps[0]));
-	struct faults faults = { 0 };
+	struct faults faults = {0};
 	for (size_t i = 0; r == 0 && i < json_array_size(steps); i++) {
 		e->steps[i].index = (int)i;
 		e->step_count = i + 1;
@@ -446,10 +455,13 @@ json_t *engine_targets_json(const struct engine *e)
 		const struct etarget *et = &e->targets[i];
 		const struct target_facts *f = &et->t->view.facts;
 		json_t *t = json_pack("{s:s, s:s}", "name", et->name, "kind", et->t->view.type->name);
-		const struct { const char *key, *value; } known[] = { { "identity", f->identity }, { "user", f->user }, { "host", f->hostname } };
+		const struct {
+			const char *key, *value;
+		} known[] = {{"identity", f->identity}, {"user", f->user}, {"host", f->hostname}};
 		for (size_t k = 0; k < ARRAY_SIZE(known); k++)
 			if (known[k].value && *known[k].value)
-				json_object_set_new(t, known[k].key, json_string_lossy(known[k].value, strlen(known[k].value)));
+				json_object_set_new(t, known[k].key,
+				                    json_string_lossy(known[k].value, strlen(known[k].value)));
 		json_array_append_new(targets, t);
 	}
 	return targets;
@@ -457,7 +469,8 @@ json_t *engine_targets_json(const struct engine *e)
 
 void engine_make_doc(struct engine *e)
 {
-	const char *const members[] = { "on_failure", "commit", "dirty", "repository", "run_url", "file", "undo_deadline_ms", "kept" };
+	const char *const members[] = {"on_failure", "commit",           "dirty", "repository", "run_url",
+	                               "file",       "undo_deadline_ms", "kept"};
 	json_t *doc = json_object();
 	_cleanup_json_ json_t *owner = owner_process(0);
 	_cleanup_json_ json_t *record = lock_record(e->store, doc, NULL);
@@ -498,23 +511,30 @@ static int prepare(struct engine *e, struct err *err)
 	if (r == 0)
 		r = engine_plan_all(e, err);
 	if (r == 0 && e->o->expect_digest && strcmp(e->o->expect_digest, e->digest) != 0) {
-		r = err_set(err, ERR_CONFLICT, "the plan is not the expected one: %s instead of %s", e->digest, e->o->expect_digest);
+		r = err_set(err, ERR_CONFLICT, "the plan is not the expected one: %s instead of %s", e->digest,
+		            e->o->expect_digest);
 		err_hint(err, r, "look at the new plan, and approve its digest");
 	}
 	if (r == 0)
 		r = engine_baseline(e, err);
 	if (r == 0)
-		r = engine_set_state(e, DEPLOYMENT_OPEN, json_pack("{s:s, s:o}", "plan_digest", e->digest, "targets", engine_targets_json(e)), err);
+		r = engine_set_state(
+			e, DEPLOYMENT_OPEN,
+			json_pack("{s:s, s:o}", "plan_digest", e->digest, "targets", engine_targets_json(e)), err);
 	return r;
 }
 
 static int refused_status(int code)
 {
 	switch (code) {
-	case ERR_LOCKED: return 5;
-	case ERR_CANCELLED: return 130;
-	case ERR_CONFLICT: return 3;
-	default: return 2;
+	case ERR_LOCKED:
+		return 5;
+	case ERR_CANCELLED:
+		return 130;
+	case ERR_CONFLICT:
+		return 3;
+	default:
+		return 2;
 	}
 }
 
@@ -575,7 +595,8 @@ int engine_plan(const json_t *deployment, const struct engine_options *o, struct
 	if (r == 0)
 		r = engine_plan_all(&e, err);
 	if (r == 0 && o->expect_digest && strcmp(o->expect_digest, e.digest) != 0)
-		r = err_set(err, ERR_CONFLICT, "the plan is not the expected one: %s instead of %s", e.digest, o->expect_digest);
+		r = err_set(err, ERR_CONFLICT, "the plan is not the expected one: %s instead of %s", e.digest,
+		            o->expect_digest);
 	ret->state = DEPLOYMENT_PREPARING;
 	engine_result_fill(&e, ret, r < 0 ? refused_status(r) : 0);
 	return 0;

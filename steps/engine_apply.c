@@ -29,15 +29,18 @@ static bool overlaps(const char *a, const char *b)
 }
 
 /* An earlier step of this deployment touched the path, or ran a command there, which may touch anything (*ret_command). */
-static bool explained(const struct engine *e, const struct estep *s, const char *target, const char *path, bool *ret_command)
+static bool explained(const struct engine *e, const struct estep *s, const char *target, const char *path,
+                      bool *ret_command)
 {
 	*ret_command = false;
 	for (int i = 0; i < s->index; i++) {
 		const struct estep *earlier = &e->steps[i];
 		for (size_t j = 0; j < earlier->target_count; j++)
-			for (size_t k = 0; strcmp(earlier->etargets[j]->name, target) == 0 && k < earlier->plans[j].count; k++) {
+			for (size_t k = 0;
+			     strcmp(earlier->etargets[j]->name, target) == 0 && k < earlier->plans[j].count; k++) {
 				const struct change *c = &earlier->plans[j].changes[k];
-				if (overlaps(c->path, path) || (c->kind == CHANGE_MOVE && overlaps(json_get_string(c->extra, "to"), path))) {
+				if (overlaps(c->path, path) ||
+				    (c->kind == CHANGE_MOVE && overlaps(json_get_string(c->extra, "to"), path))) {
 					*ret_command = false;
 					return true;
 				}
@@ -50,8 +53,11 @@ static bool explained(const struct engine *e, const struct estep *s, const char 
 /* Perhaps the command's doing, perhaps a person's: it is named, so that a person can tell. */
 static void name_replaced(struct engine *e, const struct estep *s, const struct change *c)
 {
-	_cleanup_json_ json_t *data = json_pack("{s:s, s:s, s:O}", "target", c->target, "path", c->path, "was", c->before);
-	engine_say(e, "warning", "'%s' on '%s' is not as it was planned, perhaps by a command of this deployment: it is replaced", c->path, c->target);
+	_cleanup_json_ json_t *data =
+		json_pack("{s:s, s:s, s:O}", "target", c->target, "path", c->path, "was", c->before);
+	engine_say(e, "warning",
+	           "'%s' on '%s' is not as it was planned, perhaps by a command of this deployment: it is replaced",
+	           c->path, c->target);
 	store_event_add(e->store, e->id, s->index, "replaced", data, NULL);
 }
 
@@ -74,7 +80,8 @@ static const struct change *planned(const struct plan *shown, const struct plan 
 }
 
 /* What is changed now must be what was planned and shown; a person's hand in between stops the step. */
-static int compare_plans(struct engine *e, struct estep *s, size_t target, const struct plan *now, bool resolved, struct err *err)
+static int compare_plans(struct engine *e, struct estep *s, size_t target, const struct plan *now, bool resolved,
+                         struct err *err)
 {
 	const struct plan *shown = &s->plans[target];
 	for (size_t i = 0; !resolved && SIM_MUTANT != 13 && i < now->count; i++) {
@@ -88,7 +95,8 @@ static int compare_plans(struct engine *e, struct estep *s, size_t target, const
 				name_replaced(e, s, c);
 			continue;
 		}
-		return err_set(err, ERR_CONFLICT, "'%s' on '%s' was changed by somebody else since the plan was made", c->path, c->target);
+		return err_set(err, ERR_CONFLICT, "'%s' on '%s' was changed by somebody else since the plan was made",
+		               c->path, c->target);
 	}
 	return 0;
 }
@@ -112,7 +120,8 @@ static int must_be_before(struct etarget *et, const struct change *c, struct err
 	int r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
 	if (r < 0 || match == MATCH_BEFORE || match == MATCH_BOTH)
 		return r;
-	return err_set(err, ERR_CONFLICT, "'%s' on '%s' was changed by somebody else since the plan was made", c->path, c->target);
+	return err_set(err, ERR_CONFLICT, "'%s' on '%s' was changed by somebody else since the plan was made", c->path,
+	               c->target);
 }
 
 static int verify_change(struct estep *s, struct etarget *et, const struct change *c, struct err *err)
@@ -136,7 +145,8 @@ static int is_made(struct etarget *et, const struct change *c, bool *ret, struct
 	*ret = false;
 	int r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
 	if (r == 0)
-		*ret = c->kind != CHANGE_RELEASE && c->kind != CHANGE_SNAPSHOT && (match == MATCH_AFTER || match == MATCH_BOTH);
+		*ret = c->kind != CHANGE_RELEASE && c->kind != CHANGE_SNAPSHOT &&
+		       (match == MATCH_AFTER || match == MATCH_BOTH);
 	return r;
 }
 
@@ -162,7 +172,9 @@ static int make_change(struct engine *e, struct estep *s, struct etarget *et, st
 		if (r < 0 && !engine_may_retry(r))
 			return r;
 	}
-	return r < 0 ? r : err_set(err, ERR_TIMEOUT, "'%s' on '%s' cannot be changed: replies are lost", c->path, c->target);
+	return r < 0 ? r
+	             : err_set(err, ERR_TIMEOUT, "'%s' on '%s' cannot be changed: replies are lost", c->path,
+	                       c->target);
 }
 
 /* `current` and whatever else names a release: all of it must be durable before the name is. */
@@ -174,7 +186,7 @@ static bool is_switch(const struct change *c)
 
 static int barrier_at(struct etarget *et, const char *path, struct err *err)
 {
-	const char *const paths[] = { path, et->t->lock_dir };
+	const char *const paths[] = {path, et->t->lock_dir};
 	return et->t->view.type->barrier(et->t, paths, 2, err);
 }
 
@@ -280,7 +292,9 @@ static int prepare_target(struct engine *e, struct etarget *et, struct plan *pla
 		if (r < 0)
 			return r;
 	}
-	return r < 0 ? r : err_set(err, ERR_TIMEOUT, "the former contents on '%s' cannot be saved: replies are lost", et->name);
+	return r < 0 ? r
+	             : err_set(err, ERR_TIMEOUT, "the former contents on '%s' cannot be saved: replies are lost",
+	                       et->name);
 }
 
 int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, struct plan *plan, struct err *err)
@@ -306,7 +320,8 @@ int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, 
 		r = apply_change(e, s, et, &plan->changes[i], err);
 	/* For another machine's eyes only, which looks at the world anyway: a failure here costs nothing. */
 	for (size_t i = 0; r == 0 && i < plan->count; i++)
-		if (plan->changes[i].kind == CHANGE_COMMAND && lock_append_state(et->t, &plan->changes[i], CHANGE_DONE, NULL) < 0)
+		if (plan->changes[i].kind == CHANGE_COMMAND &&
+		    lock_append_state(et->t, &plan->changes[i], CHANGE_DONE, NULL) < 0)
 			break;
 	return r;
 }
@@ -338,7 +353,7 @@ static int resolve_input(struct engine *e, struct estep *s, bool *ret, struct er
 	json_decref(s->input);
 	s->input = json_incref(input);
 	json_object_set(json_array_get(json_object_get(e->deployment, "steps"), (size_t)s->index), "input", input);
-	struct faults faults = { 0 };
+	struct faults faults = {0};
 	r = engine_read_input(e, s, &faults, err);
 	if (r == 0)
 		r = engine_faults(e, &faults, err);
@@ -355,8 +370,10 @@ static int add_step_record(struct engine *e, struct estep *s, struct err *err)
 	json_t *targets = json_array();
 	for (size_t i = 0; i < s->target_count; i++)
 		json_array_append_new(targets, json_string(s->etargets[i]->name));
-	_cleanup_json_ json_t *doc = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:s, s:I}", "index", s->index, "step", s->type->name, "id", s->id, "name",
-	                                       s->display, "inputs", s->identity, "target", targets, "state", "preparing", "started_ms", (json_int_t)clock_wall_ms());
+	_cleanup_json_ json_t *doc =
+		json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:s, s:I}", "index", s->index, "step", s->type->name, "id",
+	                  s->id, "name", s->display, "inputs", s->identity, "target", targets, "state", "preparing",
+	                  "started_ms", (json_int_t)clock_wall_ms());
 	return store_step_add(e->store, e->id, s->index, doc, err);
 }
 
@@ -389,7 +406,8 @@ static int probe_step(struct engine *e, struct estep *s, struct err *err)
 	struct err why = ERR_INIT;
 	int r = s->type->probe(&s->context, false, &why);
 	char line[ERR_FRAME_SIZE];
-	_cleanup_json_ json_t *data = json_pack("{s:b, s:s}", "healthy", r >= 0, "reason", r < 0 ? err_line(&why, line, sizeof(line)) : "");
+	_cleanup_json_ json_t *data =
+		json_pack("{s:b, s:s}", "healthy", r >= 0, "reason", r < 0 ? err_line(&why, line, sizeof(line)) : "");
 	store_event_add(e->store, e->id, s->index, "gate", data, NULL);
 	if (r < 0 && err)
 		*err = why;
@@ -456,7 +474,8 @@ static bool changed_later(const struct plan *all, size_t i)
 	const struct change *c = &all->changes[i];
 	for (size_t j = i + 1; j < all->count; j++) {
 		const struct change *later = &all->changes[j];
-		if (strcmp(later->target, c->target) == 0 && later->state == CHANGE_DONE && strcmp(later->path, c->path) == 0)
+		if (strcmp(later->target, c->target) == 0 && later->state == CHANGE_DONE &&
+		    strcmp(later->path, c->path) == 0)
 			return true;
 	}
 	return false;
@@ -464,7 +483,7 @@ static bool changed_later(const struct plan *all, size_t i)
 
 int engine_verify_all(struct engine *e, struct err *err)
 {
-	_cleanup_(plan_done) struct plan all = { 0 };
+	_cleanup_(plan_done) struct plan all = {0};
 	int r = store_change_list(e->store, e->id, &all, err);
 	for (size_t i = 0; r == 0 && i < all.count; i++) {
 		const struct change *c = &all.changes[i];

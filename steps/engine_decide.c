@@ -46,8 +46,11 @@ static int mark_until_known(struct engine *e, const char *mark, struct err *err)
 		if (look == 0 && !marked && !engine_may_retry(r))
 			return r;
 		if (clock_mono_ms() >= deadline)
-			return look == 0 && !marked ? ERR_TIMEOUT
-			                            : err_set(err, ERR_UNKNOWN, "the target '%s' is out of reach in the moment of the decision", anchor->name);
+			return look == 0 && !marked
+			               ? ERR_TIMEOUT
+			               : err_set(err, ERR_UNKNOWN,
+			                         "the target '%s' is out of reach in the moment of the decision",
+			                         anchor->name);
 		wait_ms(&(struct wait)WAIT_INIT, pause, NULL);
 		pause = MIN(pause * 2, LONGEST_PAUSE_MS);
 	}
@@ -67,7 +70,7 @@ static int mark_anchor(struct engine *e, const char *mark, struct err *err)
 
 static int barrier_all(struct engine *e, struct err *err)
 {
-	_cleanup_(plan_done) struct plan all = { 0 };
+	_cleanup_(plan_done) struct plan all = {0};
 	int r = store_change_list(e->store, e->id, &all, err);
 	for (size_t i = 0; r == 0 && i < e->target_count; i++) {
 		struct etarget *et = &e->targets[i];
@@ -88,14 +91,14 @@ static int barrier_all(struct engine *e, struct err *err)
 
 char *engine_half_made(struct engine *e)
 {
-	_cleanup_(plan_done) struct plan all = { 0 };
+	_cleanup_(plan_done) struct plan all = {0};
 	if (store_change_list(e->store, e->id, &all, NULL) < 0)
 		return xstrdup("the changes of the deployment cannot be read");
 	for (size_t i = 0; i < all.count; i++) {
 		const struct change *c = &all.changes[i];
 		if (c->state == CHANGE_INTENT || c->state == CHANGE_STARTED || c->state == CHANGE_UNKNOWN)
-			return xasprintf("step %d (%s) ended in the middle of its changes: '%s' on '%s' is not made", c->step_index + 1, c->step, c->path,
-			                 c->target);
+			return xasprintf("step %d (%s) ended in the middle of its changes: '%s' on '%s' is not made",
+			                 c->step_index + 1, c->step, c->path, c->target);
 	}
 	return NULL;
 }
@@ -141,13 +144,16 @@ void engine_past_cancel(struct engine *e)
 int engine_finish_commit(struct engine *e, struct err *err)
 {
 	engine_past_cancel(e);
-	json_t *members = json_pack("{s:I, s:i, s:n}", "decided_ms", (json_int_t)clock_wall_ms(), "exit_status", 0, "reason");
-	int r = e->state == DEPLOYMENT_COMMITTED ? 0 : engine_set_state(e, DEPLOYMENT_COMMITTED, json_incref(members), err);
+	json_t *members =
+		json_pack("{s:I, s:i, s:n}", "decided_ms", (json_int_t)clock_wall_ms(), "exit_status", 0, "reason");
+	int r = e->state == DEPLOYMENT_COMMITTED ? 0
+	                                         : engine_set_state(e, DEPLOYMENT_COMMITTED, json_incref(members), err);
 	json_decref(members);
 	/* The anchor says it: a journal that cannot be written now is put right by recovery. */
 	if (r < 0) {
 		char line[ERR_FRAME_SIZE];
-		engine_say(e, "warning", "the deployment is committed, but its journal is not: %s", err_line(err, line, sizeof(line)));
+		engine_say(e, "warning", "the deployment is committed, but its journal is not: %s",
+		           err_line(err, line, sizeof(line)));
 		e->state = DEPLOYMENT_COMMITTED;
 		if (err)
 			err_clear(err);
@@ -165,7 +171,8 @@ int engine_finish_undone(struct engine *e, int exit_status, struct err *err)
 	int r = e->target_count > 0 && e->targets[0].locked ? mark_anchor(e, "undone", err) : 0;
 	if (r < 0)
 		return r;
-	json_t *members = json_pack("{s:I, s:i}", "decided_ms", (json_int_t)clock_wall_ms(), "exit_status", exit_status);
+	json_t *members =
+		json_pack("{s:I, s:i}", "decided_ms", (json_int_t)clock_wall_ms(), "exit_status", exit_status);
 	if (e->reason.code)
 		json_object_set_new(members, "reason", engine_line(&e->reason));
 	r = engine_set_state(e, DEPLOYMENT_UNDONE, members, err);
@@ -192,7 +199,8 @@ int engine_refuse(struct engine *e, int exit_status, struct err *err)
 {
 	char line[ERR_FRAME_SIZE];
 	struct err why = ERR_INIT;
-	json_t *members = json_pack("{s:I, s:i}", "decided_ms", (json_int_t)clock_wall_ms(), "exit_status", exit_status);
+	json_t *members =
+		json_pack("{s:I, s:i}", "decided_ms", (json_int_t)clock_wall_ms(), "exit_status", exit_status);
 	if (err)
 		json_object_set_new(members, "reason", engine_line(err));
 	engine_past_cancel(e);
@@ -208,7 +216,8 @@ int engine_refuse(struct engine *e, int exit_status, struct err *err)
 	if (r == 0) {
 		owner_drop(e->store, e->id, &e->owner_fd, true);
 	} else {
-		engine_say(e, "warning", "the locks could not be given back (recovery will): %s", err_line(&why, line, sizeof(line)));
+		engine_say(e, "warning", "the locks could not be given back (recovery will): %s",
+		           err_line(&why, line, sizeof(line)));
 	}
 	e->state = DEPLOYMENT_REFUSED;
 	return r;
@@ -222,7 +231,8 @@ enum { CLEAN_TRIES = 4 };
 static int clean_one(struct engine *e, struct estep *s, size_t j, struct err *err)
 {
 	int r = s->type->clean(&s->context, s->targets[j], err);
-	for (int tries = 1; engine_may_retry(r) && tries < CLEAN_TRIES && engine_refence(e, s->etargets[j], err) >= 0; tries++)
+	for (int tries = 1; engine_may_retry(r) && tries < CLEAN_TRIES && engine_refence(e, s->etargets[j], err) >= 0;
+	     tries++)
 		r = s->type->clean(&s->context, s->targets[j], err);
 	return r;
 }
@@ -235,7 +245,8 @@ static void clean_steps(struct engine *e)
 			struct err why = ERR_INIT;
 			char line[ERR_FRAME_SIZE];
 			if (s->etargets[j]->locked && clean_one(e, s, j, &why) < 0)
-				engine_say(e, "warning", "%s: cleaning on '%s': %s", s->display, s->etargets[j]->name, err_line(&why, line, sizeof(line)));
+				engine_say(e, "warning", "%s: cleaning on '%s': %s", s->display, s->etargets[j]->name,
+				           err_line(&why, line, sizeof(line)));
 		}
 	}
 }
@@ -262,7 +273,8 @@ void engine_clean(struct engine *e, bool committed)
 	if (r == 0)
 		owner_drop(e->store, e->id, &e->owner_fd, true);
 	else
-		engine_say(e, "warning", "cleaning is not complete (davit recover goes on with it): %s", err_line(&why, line, sizeof(line)));
+		engine_say(e, "warning", "cleaning is not complete (davit recover goes on with it): %s",
+		           err_line(&why, line, sizeof(line)));
 }
 
 void engine_settled(struct engine *e, enum outcome_state state, int exit_status)
@@ -272,7 +284,8 @@ void engine_settled(struct engine *e, enum outcome_state state, int exit_status)
 	const struct step_outcome outcome = {
 		.state = state,
 		.exit_status = exit_status,
-		.reason = state == OUTCOME_COMMITTED || e->reason.code == 0 ? NULL : err_line(&e->reason, line, sizeof(line)),
+		.reason = state == OUTCOME_COMMITTED || e->reason.code == 0 ? NULL
+	                                                                    : err_line(&e->reason, line, sizeof(line)),
 		.report = report,
 	};
 	for (size_t i = 0; i < e->step_count; i++) {
@@ -295,11 +308,13 @@ static int hold_failed(struct engine *e, struct err *err)
 	_cleanup_free_ char *reason = xstrdup(err_line(&e->reason, line, sizeof(line)));
 	int r = engine_hold(e, reason, err);
 	if (r < 0)
-		engine_say(e, "warning", "the deployment is held, but its journal cannot say so: %s", err_line(err, line, sizeof(line)));
+		engine_say(e, "warning", "the deployment is held, but its journal cannot say so: %s",
+		           err_line(err, line, sizeof(line)));
 	if (err) {
 		*err = e->reason;
 		err->hint[0] = '\0';
-		err_hint(err, err->code, "davit show %s; then davit rollback %s, or davit unlock %s.%s --accept", e->id, e->id, e->name, e->environment);
+		err_hint(err, err->code, "davit show %s; then davit rollback %s, or davit unlock %s.%s --accept", e->id,
+		         e->id, e->name, e->environment);
 	}
 	e->state = DEPLOYMENT_HELD;
 	return r;

@@ -36,9 +36,8 @@ static json_t *map_texts(const struct engine *e, const json_t *value, text_map *
 		json_t *o = json_object();
 		const char *key;
 		json_t *member;
-		json_object_foreach((json_t *)value, key, member)
-			if (dropped == NULL || strcmp(key, dropped) != 0)
-				json_object_set_new(o, key, map_texts(e, member, map, dropped));
+		json_object_foreach((json_t *)value, key, member) if (dropped == NULL || strcmp(key, dropped) != 0)
+			json_object_set_new(o, key, map_texts(e, member, map, dropped));
 		return o;
 	}
 	return json_incref((json_t *)value);
@@ -69,13 +68,14 @@ static json_t *digest_change(const struct change *c)
 {
 	json_t *o = json_object();
 	_cleanup_json_ json_t *record = change_record(c);
-	const char *const keys[] = { "step", "step_name", "target", "kind", "path", "action", "before", "after" };
+	const char *const keys[] = {"step", "step_name", "target", "kind", "path", "action", "before", "after"};
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		json_t *value = json_object_get(record, keys[i]);
 		if (value)
 			json_object_set_new(o, keys[i], found_value(value));
 	}
-	json_t *planned = json_object_get(c->extra, "digest") ? json_object_get(c->extra, "digest") : json_object_get(c->extra, "plan");
+	json_t *planned = json_object_get(c->extra, "digest") ? json_object_get(c->extra, "digest")
+	                                                      : json_object_get(c->extra, "plan");
 	if (planned)
 		json_object_set_new(o, "digest", found_value(planned));
 	return o;
@@ -84,7 +84,8 @@ static json_t *digest_change(const struct change *c)
 /* A text as it may stand in a digest: no secret, no commit, no place of the work tree on this machine. */
 static json_t *without_places(const struct engine *e, const char *text)
 {
-	const char *root = json_get_string(e->deployment, "source_root"), *commit = json_get_string(e->deployment, "commit");
+	const char *root = json_get_string(e->deployment, "source_root"),
+		   *commit = json_get_string(e->deployment, "commit");
 	struct str masked _cleanup_(str_done) = STR_INIT(64 << 20), out _cleanup_(str_done) = STR_INIT(64 << 20);
 	mask_apply(mask_process(), text, strlen(text), &masked);
 	size_t root_len = root != NULL ? strlen(root) : 0, commit_len = commit != NULL ? strlen(commit) : 0;
@@ -92,7 +93,8 @@ static json_t *without_places(const struct engine *e, const char *text)
 		if (commit_len >= 40 && strncmp(at, commit, commit_len) == 0) {
 			str_append(&out, "COMMIT");
 			at += commit_len;
-		} else if (root_len > 1 && strncmp(at, root, root_len) == 0 && (at[root_len] == '/' || at[root_len] == '\0')) {
+		} else if (root_len > 1 && strncmp(at, root, root_len) == 0 &&
+		           (at[root_len] == '/' || at[root_len] == '\0')) {
 			str_append(&out, ".");
 			at += root_len;
 		} else {
@@ -115,8 +117,7 @@ static json_t *names_of(const json_t *value, const struct field *f)
 	json_t *names = json_object();
 	const char *key;
 	json_t *member;
-	json_object_foreach((json_t *)value, key, member)
-		json_object_set_new(names, key, json_string("secret"));
+	json_object_foreach((json_t *)value, key, member) json_object_set_new(names, key, json_string("secret"));
 	return names;
 }
 
@@ -160,7 +161,7 @@ json_t *engine_digest_step(const struct engine *e, const struct estep *s)
 /* What decides between old and new beside the steps. */
 static void copy_decisions(const struct engine *e, json_t *root)
 {
-	static const char *const members[] = { "on_failure", "undo_deadline_ms", "seal" };
+	static const char *const members[] = {"on_failure", "undo_deadline_ms", "seal"};
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
 		json_t *value = json_object_get(e->deployment, members[i]);
 		if (value != NULL)

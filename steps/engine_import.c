@@ -10,7 +10,8 @@
 
 static int refuse(const struct etarget *et, const struct change *c, struct err *err, const char *why)
 {
-	return err_set(err, ERR_CONFLICT, "the record of change %" PRId64 " ('%s') on '%s' %s", c->id, c->path, et->name, why);
+	return err_set(err, ERR_CONFLICT, "the record of change %" PRId64 " ('%s') on '%s' %s", c->id, c->path,
+	               et->name, why);
 }
 
 /* ---- the step ---- */
@@ -38,7 +39,8 @@ static const char *step_differs(const struct estep *s, const char *step, const c
 {
 	if (step == NULL || strcmp(step, s->type->name) != 0 || (id && strcmp(id, s->id) != 0))
 		return "is not of the step that stands there in the file";
-	return identity && strcmp(identity, s->identity) != 0 ? "was made with other inputs than the file has now" : NULL;
+	return identity && strcmp(identity, s->identity) != 0 ? "was made with other inputs than the file has now"
+	                                                      : NULL;
 }
 
 int engine_check_steps(struct engine *e, const json_t *steps, struct err *err)
@@ -49,11 +51,13 @@ int engine_check_steps(struct engine *e, const json_t *steps, struct err *err)
 		const char *name = json_get_string(ran, "step");
 		if (!json_get_bool(ran, "begun", false))
 			continue;
-		const char *why = index < 0 || (size_t)index >= e->step_count ? "is not in the file any more"
-		                                                             : step_differs(&e->steps[index], name, json_get_string(ran, "id"),
-		                                                                            json_get_string(ran, "inputs"));
+		const char *why = index < 0 || (size_t)index >= e->step_count
+		                          ? "is not in the file any more"
+		                          : step_differs(&e->steps[index], name, json_get_string(ran, "id"),
+		                                         json_get_string(ran, "inputs"));
 		if (why)
-			return err_set(err, ERR_CONFLICT, "step %" PRId64 " (%s) of %s %s", index + 1, name ? name : "?", e->id, why);
+			return err_set(err, ERR_CONFLICT, "step %" PRId64 " (%s) of %s %s", index + 1,
+			               name ? name : "?", e->id, why);
 	}
 	return 0;
 }
@@ -62,7 +66,7 @@ int engine_check_steps(struct engine *e, const json_t *steps, struct err *err)
 
 struct place {
 	const char *path;
-	bool ancestors;       /* folders above what the step names count too: they are removed only when they are empty */
+	bool ancestors; /* folders above what the step names count too: they are removed only when they are empty */
 	bool found;
 };
 
@@ -84,7 +88,8 @@ static void look_in(const json_t *value, struct place *p)
 		compare(json_string_value(value), p);
 	for (size_t i = 0; json_is_array(value) && i < json_array_size(value); i++)
 		look_in(json_array_get(value, i), p);
-	json_object_foreach((json_t *)value, key, member) {
+	json_object_foreach((json_t *)value, key, member)
+	{
 		compare(key, p);
 		look_in(member, p);
 	}
@@ -98,13 +103,14 @@ static bool is_normal(const char *path)
 
 static bool is_own_snapshot(const struct engine *e, const struct etarget *et, const char *path)
 {
-	_cleanup_free_ char *snapshots = xasprintf("%s/snapshots/%s.%s/", et->t->view.facts.base, e->name, e->environment);
+	_cleanup_free_ char *snapshots =
+		xasprintf("%s/snapshots/%s.%s/", et->t->view.facts.base, e->name, e->environment);
 	return is_normal(path) && str_starts(path, snapshots);
 }
 
 static bool may_touch(const struct estep *s, const char *path, bool ancestors)
 {
-	struct place p = { .path = path, .ancestors = ancestors };
+	struct place p = {.path = path, .ancestors = ancestors};
 	if (path == NULL || !is_normal(path))
 		return false;
 	look_in(s->input, &p);
@@ -114,7 +120,7 @@ static bool may_touch(const struct estep *s, const char *path, bool ancestors)
 /* Of the step's own members those that name what an undo removes, moves or fills. */
 static bool extra_may_touch(const struct estep *s, const json_t *extra)
 {
-	static const char *const names[] = { "to", "manifest" }, *const lists[] = { "made", "paths" };
+	static const char *const names[] = {"to", "manifest"}, *const lists[] = {"made", "paths"};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		const json_t *value = json_object_get(extra, names[i]);
 		if (value && !may_touch(s, json_string_value(value), false))
@@ -172,7 +178,7 @@ static int read_copies(struct engine *e, struct plan *all, struct err *err)
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < e->target_count; i++) {
 		struct etarget *et = &e->targets[i];
-		_cleanup_(plan_done) struct plan one = { 0 };
+		_cleanup_(plan_done) struct plan one = {0};
 		if (!et->locked)
 			continue;
 		r = lock_read_changes(&et->t->view, et->t->lock_dir, &one, err);
@@ -183,20 +189,20 @@ static int read_copies(struct engine *e, struct plan *all, struct err *err)
 			all->changes[all->count++] = one.changes[k];
 		}
 		if (r == 0)
-			one.count = 0;      /* they are in `all` now */
+			one.count = 0; /* they are in `all` now */
 	}
 	if (r == 0 && all->count > 0)
 		qsort(all->changes, all->count, sizeof(all->changes[0]), compare_ids);
 	for (size_t i = 1; r == 0 && i < all->count; i++)
 		if (all->changes[i].id == all->changes[i - 1].id)
-			r = err_set(err, ERR_CONFLICT, "'%s' and '%s' both claim to have change %" PRId64, all->changes[i - 1].target,
-			            all->changes[i].target, all->changes[i].id);
+			r = err_set(err, ERR_CONFLICT, "'%s' and '%s' both claim to have change %" PRId64,
+			            all->changes[i - 1].target, all->changes[i].target, all->changes[i].id);
 	return r;
 }
 
 static int import(struct engine *e, struct err *err)
 {
-	_cleanup_(plan_done) struct plan all = { 0 }, known = { 0 };
+	_cleanup_(plan_done) struct plan all = {0}, known = {0};
 	int r = store_change_list(e->store, e->id, &known, err);
 	if (r < 0 || known.count > 0)
 		return r;
@@ -209,8 +215,9 @@ static int import(struct engine *e, struct err *err)
 			continue;
 		/* Whether a change was made is seen on the target only: its step counts as begun. */
 		s->begun = true;
-		_cleanup_json_ json_t *doc = json_pack("{s:i, s:s, s:s, s:s, s:s, s:b, s:s}", "index", s->index, "step", s->type->name, "id", s->id, "name",
-		                                       s->display, "inputs", s->identity, "begun", 1, "state", "running");
+		_cleanup_json_ json_t *doc =
+			json_pack("{s:i, s:s, s:s, s:s, s:s, s:b, s:s}", "index", s->index, "step", s->type->name, "id",
+		                  s->id, "name", s->display, "inputs", s->identity, "begun", 1, "state", "running");
 		r = store_step_add(e->store, e->id, s->index, doc, err);
 		if (r < 0)
 			return r;
@@ -226,6 +233,8 @@ int engine_import_changes(struct engine *e, struct err *err)
 		return r;
 	_cleanup_free_ char *reason = xstrdup(err_line(err, line, sizeof(line)));
 	engine_hold(e, reason, NULL);
-	return err_hint(err, r, "nothing was undone: look at the targets; davit rollback %s with the file as it was, or davit unlock %s.%s --accept",
-	                e->id, e->name, e->environment);
+	return err_hint(
+		err, r,
+		"nothing was undone: look at the targets; davit rollback %s with the file as it was, or davit unlock %s.%s --accept",
+		e->id, e->name, e->environment);
 }

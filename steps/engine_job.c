@@ -8,7 +8,7 @@
 static int find_job(const struct engine_options *o, json_t **ret, struct err *err)
 {
 	_cleanup_json_ json_t *list = NULL;
-	const struct store_filter filter = { .job_key = o->job_key, .undecided = true, .limit = 1 };
+	const struct store_filter filter = {.job_key = o->job_key, .undecided = true, .limit = 1};
 	int r = store_deployment_list(o->store, &filter, &list, err);
 	if (r < 0)
 		return r;
@@ -37,7 +37,7 @@ static int run_plain(struct engine *e, struct err *err)
 	if (r >= 0 && s->type->settled && !s->type->probe && !s->type->plan) {
 		/* Alone in a job, what is done after the decision is done now: the job's own state is what it tells. */
 		_cleanup_json_ json_t *report = engine_report(e);
-		const struct step_outcome outcome = { .state = OUTCOME_COMMITTED, .report = report };
+		const struct step_outcome outcome = {.state = OUTCOME_COMMITTED, .report = report};
 		r = s->type->settled(&s->context, &outcome, err);
 	}
 	return r;
@@ -63,10 +63,13 @@ static int open_job(struct engine *e, struct err *err)
 	if (r == 0)
 		r = engine_plan_all(e, err);
 	if (r == 0 && e->o->expect_digest && strcmp(e->o->expect_digest, e->digest) != 0)
-		r = err_set(err, ERR_CONFLICT, "the plan is not the expected one: %s instead of %s", e->digest, e->o->expect_digest);
+		r = err_set(err, ERR_CONFLICT, "the plan is not the expected one: %s instead of %s", e->digest,
+		            e->o->expect_digest);
 	if (r == 0)
-		r = engine_set_state(e, DEPLOYMENT_OPEN, json_pack("{s:s, s:O, s:o}", "plan_digest", e->digest, "runner", runner, "targets",
-		                                                    engine_targets_json(e)), err);
+		r = engine_set_state(e, DEPLOYMENT_OPEN,
+		                     json_pack("{s:s, s:O, s:o}", "plan_digest", e->digest, "runner", runner, "targets",
+		                               engine_targets_json(e)),
+		                     err);
 	if (r == 0 && e->o->opened)
 		e->o->opened(e->o->opened_context, e->id);
 	return r;
@@ -84,20 +87,20 @@ static json_t *joined_object(const json_t *sealed, const json_t *given)
 		json_object_set_new(object, "targets", targets);
 	}
 	/* The first step that names a target defines it: a later one that names none must not make `local` another place. */
-	json_object_foreach(json_object_get(given, "targets"), name, config)
-		if (json_object_get(targets, name) == NULL)
-			json_object_set(targets, name, config);
+	json_object_foreach(json_object_get(given, "targets"), name, config) if (json_object_get(targets, name) == NULL)
+		json_object_set(targets, name, config);
 	json_array_extend(json_object_get(object, "steps"), json_object_get(given, "steps"));
 	return object;
 }
 
 static int check_same(const json_t *doc, const json_t *given, struct err *err)
 {
-	const char *const keys[] = { "name", "environment" };
+	const char *const keys[] = {"name", "environment"};
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		const char *a = json_get_string(doc, keys[i]), *b = json_get_string(given, keys[i]);
 		if (a && b && strcmp(a, b) != 0)
-			return err_set(err, ERR_REFUSED, "this job's deployment has the %s '%s'; this step says '%s'", keys[i], a, b);
+			return err_set(err, ERR_REFUSED, "this job's deployment has the %s '%s'; this step says '%s'",
+			               keys[i], a, b);
 	}
 	return 0;
 }
@@ -122,19 +125,20 @@ static bool may_join(const json_t *doc, bool changes_nothing)
 	return engine_state_of(doc) == DEPLOYMENT_OPEN && (changes_nothing || !json_get_bool(doc, "failed", false));
 }
 
-static int join_job(struct engine *e, const json_t *doc, const json_t *given, bool changes_nothing, const struct engine_options *o,
-                    struct err *err)
+static int join_job(struct engine *e, const json_t *doc, const json_t *given, bool changes_nothing,
+                    const struct engine_options *o, struct err *err)
 {
 	int r = check_same(doc, given, err);
 	if (r < 0)
 		return r;
 	if (!may_join(doc, changes_nothing)) {
-		err_set(err, ERR_REFUSED, "the deployment %s of this job has failed already: nothing more is changed", json_get_string(doc, "id"));
+		err_set(err, ERR_REFUSED, "the deployment %s of this job has failed already: nothing more is changed",
+		        json_get_string(doc, "id"));
 		return ERR_REFUSED;
 	}
 	{
 		/* Loaded once to get at the sealed object, then with the step that joins. */
-		_cleanup_(engine_done) struct engine former = { .owner_fd = -1 };
+		_cleanup_(engine_done) struct engine former = {.owner_fd = -1};
 		r = engine_resume(&former, doc, o, NULL, true, err);
 		if (r < 0)
 			return r;
@@ -224,7 +228,8 @@ static bool passed_a_gate(const struct engine *e, const json_t *doc)
 	for (size_t i = 0; i < json_array_size(events); i++) {
 		const json_t *event = json_array_get(events, i);
 		const char *kind = json_get_string(event, "kind");
-		if (kind && strcmp(kind, "gate") == 0 && json_get_bool(json_object_get(event, "data"), "healthy", false))
+		if (kind && strcmp(kind, "gate") == 0 &&
+		    json_get_bool(json_object_get(event, "data"), "healthy", false))
 			return true;
 	}
 	return false;
@@ -234,7 +239,7 @@ static bool passed_a_gate(const struct engine *e, const json_t *doc)
  * gate when it was committed. Without such a gate nothing is known, and this one does not decide after an undo. */
 static int borrow_baseline(struct engine *e, struct estep *s, struct err *err)
 {
-	const struct store_filter filter = { .name = e->name, .environment = e->environment, .limit = 50 };
+	const struct store_filter filter = {.name = e->name, .environment = e->environment, .limit = 50};
 	_cleanup_json_ json_t *list = NULL;
 	size_t i;
 	json_t *doc;
@@ -243,12 +248,14 @@ static int borrow_baseline(struct engine *e, struct estep *s, struct err *err)
 	int r = store_deployment_list(e->store, &filter, &list, err);
 	if (r < 0)
 		return r;
-	json_array_foreach(list, i, doc) {
+	json_array_foreach(list, i, doc)
+	{
 		if (engine_state_of(doc) != DEPLOYMENT_COMMITTED)
 			continue;
 		if (!passed_a_gate(e, doc))
 			return 0;
-		_cleanup_json_ json_t *data = json_pack("{s:b, s:s, s:s}", "healthy", 1, "reason", "", "of", json_get_string(doc, "id"));
+		_cleanup_json_ json_t *data =
+			json_pack("{s:b, s:s, s:s}", "healthy", 1, "reason", "", "of", json_get_string(doc, "id"));
 		s->has_baseline = s->baseline_ok = true;
 		return store_event_add(e->store, e->id, s->index, "baseline", data, err);
 	}
@@ -267,9 +274,10 @@ static int later_step(struct engine *e, struct err *err)
 	return r < 0 ? undo_own_step(e, r, err) : 0;
 }
 
-int engine_job_step(const json_t *deployment, const struct engine_options *o, struct engine_result *ret, struct err *err)
+int engine_job_step(const json_t *deployment, const struct engine_options *o, struct engine_result *ret,
+                    struct err *err)
 {
-	_cleanup_(engine_done) struct engine e = { .owner_fd = -1 };
+	_cleanup_(engine_done) struct engine e = {.owner_fd = -1};
 	_cleanup_json_ json_t *doc = NULL;
 	memset(ret, 0, sizeof(*ret));
 	int r = engine_load(&e, deployment, o, err);
@@ -350,7 +358,8 @@ static int decide_job(struct engine *e, const char *status, const char *on_failu
 	return cancelled ? 130 : 1;
 }
 
-int engine_finish(const char *status, const char *on_failure, const struct engine_options *o, struct engine_result *ret, struct err *err)
+int engine_finish(const char *status, const char *on_failure, const struct engine_options *o, struct engine_result *ret,
+                  struct err *err)
 {
 	_cleanup_json_ json_t *doc = NULL;
 	memset(ret, 0, sizeof(*ret));
@@ -364,7 +373,7 @@ int engine_finish(const char *status, const char *on_failure, const struct engin
 		ret->exit_status = 4;
 		return 0;
 	}
-	_cleanup_(engine_done) struct engine e = { .owner_fd = -1 };
+	_cleanup_(engine_done) struct engine e = {.owner_fd = -1};
 	enum deployment_state state = engine_state_of(doc);
 	if (state != DEPLOYMENT_OPEN && state != DEPLOYMENT_UNDOING) {
 		/* Held, or decided and not cleaned: what recovery does is all there is to do. */

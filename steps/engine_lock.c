@@ -21,8 +21,7 @@ int engine_set_state(struct engine *e, enum deployment_state state, json_t *memb
 		return err_wrap(err, r, "record that the deployment is %s", deployment_state_name(state));
 	const char *key;
 	json_t *value;
-	json_object_foreach(all, key, value)
-		json_object_set(e->doc, key, value);
+	json_object_foreach(all, key, value) json_object_set(e->doc, key, value);
 	e->state = state;
 	return 0;
 }
@@ -49,12 +48,15 @@ static void say_who(struct engine *e, const char *holder, struct err *err)
 	if (store_deployment_get(e->store, holder, &doc, NULL) < 0)
 		return;
 	char since[CLOCK_TEXT_SIZE];
-	const char *state = json_get_string(doc, "state"), *user = json_get_string(doc, "user"), *host = json_get_string(doc, "host");
+	const char *state = json_get_string(doc, "state"), *user = json_get_string(doc, "user"),
+		   *host = json_get_string(doc, "host");
 	bool held = state && strcmp(state, "held") == 0;
-	err_set(err, ERR_LOCKED, "%s.%s is locked by the deployment %s (%s) of %s on %s since %s", e->name, e->environment, holder,
-	        state ? state : "?", user ? user : "?", host ? host : "?", clock_rfc3339(json_get_int(doc, "created_ms", 0), since));
+	err_set(err, ERR_LOCKED, "%s.%s is locked by the deployment %s (%s) of %s on %s since %s", e->name,
+	        e->environment, holder, state ? state : "?", user ? user : "?", host ? host : "?",
+	        clock_rfc3339(json_get_int(doc, "created_ms", 0), since));
 	if (held)
-		err_hint(err, ERR_LOCKED, "decide it: davit rollback %s, or davit unlock %s.%s --accept", holder, e->name, e->environment);
+		err_hint(err, ERR_LOCKED, "decide it: davit rollback %s, or davit unlock %s.%s --accept", holder,
+		         e->name, e->environment);
 	else
 		err_hint(err, ERR_LOCKED, "wait for it (--wait 10m), or see davit show %s", holder);
 }
@@ -171,7 +173,8 @@ static int check_all_locked(struct engine *e, struct err *err)
 		}
 		const char *token = json_get_string(record, "token");
 		if (r == ERR_NOT_FOUND || (r == 0 && (token == NULL || strcmp(token, t->token) != 0)))
-			return err_set(err, ERR_FENCED, "the lock on '%s' was taken over while the others were made", t->view.name);
+			return err_set(err, ERR_FENCED, "the lock on '%s' was taken over while the others were made",
+			               t->view.name);
 		if (r < 0)
 			return r;
 	}
@@ -216,7 +219,7 @@ static int barrier_above(struct target *t, const char *base, struct err *err)
 {
 	const char *slash = strrchr(base, '/');
 	_cleanup_free_ char *parent = slash && slash != base ? xstrndup(base, (size_t)(slash - base)) : xstrdup("/");
-	const char *const paths[] = { parent };
+	const char *const paths[] = {parent};
 	return t->view.type->barrier(t, paths, 1, err);
 }
 
@@ -224,7 +227,7 @@ static int barrier_above(struct target *t, const char *base, struct err *err)
  * 2: another one's lock. */
 static int look_at_lock(struct engine *e, struct etarget *et, const char *dir, json_t **ret_ours, struct err *err)
 {
-	_cleanup_(strv_done) struct strv names = { 0 };
+	_cleanup_(strv_done) struct strv names = {0};
 	_cleanup_json_ json_t *record = NULL;
 	int r = et->t->view.type->list(&et->t->view, dir, &names, err);
 	if (r == ERR_NOT_FOUND) {

@@ -27,7 +27,7 @@ static void place_faults(const struct estep *s, struct faults *faults, size_t fr
 
 int engine_validate(struct engine *e, struct err *err)
 {
-	struct faults faults = { 0 };
+	struct faults faults = {0};
 	for (size_t i = 0; i < e->step_count; i++) {
 		size_t before = faults.count;
 		if (e->steps[i].type->validate)
@@ -51,7 +51,7 @@ static void keep_finding(const struct estep *s, const struct err *why, struct fa
 
 int engine_check(struct engine *e, struct err *err)
 {
-	struct faults faults = { 0 };
+	struct faults faults = {0};
 	struct err first = ERR_INIT;
 	int r = 0, refused = 0;
 	for (size_t i = 0; r == 0 && i < e->step_count; i++) {
@@ -95,7 +95,9 @@ static void complete_changes(struct estep *s, size_t target, struct plan *plan)
 		if (c->before == NULL)
 			c->before = json_pack("{s:s}", "type", "absent");
 		if (c->after == NULL)
-			c->after = json_pack("{s:s}", "type", c->kind == CHANGE_RELEASE || c->kind == CHANGE_SNAPSHOT ? "dir" : "absent");
+			c->after =
+				json_pack("{s:s}", "type",
+			                  c->kind == CHANGE_RELEASE || c->kind == CHANGE_SNAPSHOT ? "dir" : "absent");
 	}
 }
 
@@ -154,7 +156,7 @@ static int check_needs(struct engine *e, size_t index, struct faults *faults, st
 /* What one step's plan refuses does not hide what the next one's does. */
 int engine_plan_all(struct engine *e, struct err *err)
 {
-	struct faults faults = { 0 };
+	struct faults faults = {0};
 	struct err first = ERR_INIT;
 	int r = 0, refused = 0;
 	for (size_t i = 0; r == 0 && i < e->step_count; i++) {
@@ -196,12 +198,14 @@ json_t *engine_plan_json(const struct engine *e)
 	for (size_t i = 0; i < e->step_count; i++) {
 		const struct estep *s = &e->steps[i];
 		_cleanup_(str_done) struct str text = STR_INIT(64 << 10);
-		json_t *o = json_pack("{s:i, s:s, s:s, s:s}", "index", s->index, "step", s->type->name, "id", s->id, "name", s->display);
+		json_t *o = json_pack("{s:i, s:s, s:s, s:s}", "index", s->index, "step", s->type->name, "id", s->id,
+		                      "name", s->display);
 		json_t *changes = json_array(), *warnings = json_array(), *targets = json_array();
 		if (s->type->describe && s->context.type)
 			s->type->describe(&s->context, &text);
-		json_object_set_new(o, "description", json_string_lossy(text.len ? str_peek(&text) : s->type->name,
-		                                                         text.len ? text.len : strlen(s->type->name)));
+		json_object_set_new(o, "description",
+		                    json_string_lossy(text.len ? str_peek(&text) : s->type->name,
+		                                      text.len ? text.len : strlen(s->type->name)));
 		for (size_t j = 0; s->plans && j < s->target_count; j++) {
 			json_array_append_new(targets, json_string(s->etargets[j]->name));
 			for (size_t k = 0; k < s->plans[j].count; k++)
@@ -247,7 +251,8 @@ int engine_baseline(struct engine *e, struct err *err)
 		s->has_baseline = true;
 		s->baseline_ok = r >= 0;
 		char line[ERR_FRAME_SIZE];
-		_cleanup_json_ json_t *data = json_pack("{s:b, s:s}", "healthy", s->baseline_ok, "reason", r < 0 ? err_line(&why, line, sizeof(line)) : "");
+		_cleanup_json_ json_t *data = json_pack("{s:b, s:s}", "healthy", s->baseline_ok, "reason",
+		                                        r < 0 ? err_line(&why, line, sizeof(line)) : "");
 		r = store_event_add(e->store, e->id, s->index, "baseline", data, err);
 		if (r < 0)
 			return r;

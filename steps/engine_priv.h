@@ -14,7 +14,7 @@ struct etarget {
 	char *name;
 	json_t *config;
 	struct target *t;
-	struct target *renewer;            /* a second handle: renewal happens while the first is busy */
+	struct target *renewer; /* a second handle: renewal happens while the first is busy */
 	bool locked;
 	int64_t renewals;
 };
@@ -24,7 +24,7 @@ struct estep {
 	const struct step_type *type;
 	int index;
 	char *id, *display;
-	char identity[65];                 /* of what the file says, before outputs are put in */
+	char identity[65]; /* of what the file says, before outputs are put in */
 	json_t *input;
 	struct arena arena;
 	void *typed;
@@ -32,9 +32,9 @@ struct estep {
 	struct etarget **etargets;
 	size_t target_count;
 	json_t *outputs;
-	struct plan *plans;                /* one a target: the plan that was shown */
-	bool fresh;                        /* nothing of ours was run since it was made: it need not be made again */
-	bool begun;                        /* at least one change was started, or may have been */
+	struct plan *plans; /* one a target: the plan that was shown */
+	bool fresh;         /* nothing of ours was run since it was made: it need not be made again */
+	bool begun;         /* at least one change was started, or may have been */
 	bool has_baseline, baseline_ok;
 	struct step_context context;
 };
@@ -42,30 +42,30 @@ struct estep {
 struct engine {
 	const struct engine_options *o;
 	struct store *store;
-	struct wait wait;                  /* the caller's with our tick */
-	json_t *deployment;                /* as given; may hold secrets */
-	json_t *doc;                       /* what the journal holds */
+	struct wait wait;   /* the caller's with our tick */
+	json_t *deployment; /* as given; may hold secrets */
+	json_t *doc;        /* what the journal holds */
 	char *id, *name, *environment, *source_root, *scope;
-	bool hold;                         /* on_failure: hold */
+	bool hold; /* on_failure: hold */
 	struct step_deployment facts;
-	struct etarget *targets;           /* sorted by name: targets[0] is the anchor */
+	struct etarget *targets; /* sorted by name: targets[0] is the anchor */
 	size_t target_count;
 	struct estep *steps;
 	size_t step_count;
 	int owner_fd;
-	bool recorded;                     /* the journal has it */
-	bool from_copy;                    /* the changes were read from the targets: `intent` proves nothing */
-	bool journal_failed;               /* a record of the undo could not be written: the journal is behind the world */
-	bool no_space;                     /* a change could not be taken back for want of space on its target */
-	bool undo_stopped;                 /* by a second SIGINT */
+	bool recorded;       /* the journal has it */
+	bool from_copy;      /* the changes were read from the targets: `intent` proves nothing */
+	bool journal_failed; /* a record of the undo could not be written: the journal is behind the world */
+	bool no_space;       /* a change could not be taken back for want of space on its target */
+	bool undo_stopped;   /* by a second SIGINT */
 	bool fenced;
-	bool from_file;                    /* the steps come from a file given now, not from what was sealed */
-	int only_step;                     /* a job's step undoes its own changes only; -1: all */
-	int64_t undo_deadline;             /* mono ms; 0: not begun */
+	bool from_file;        /* the steps come from a file given now, not from what was sealed */
+	int only_step;         /* a job's step undoes its own changes only; -1: all */
+	int64_t undo_deadline; /* mono ms; 0: not begun */
 	char digest[65];
-	json_t *left_over;                 /* [{"target","path","reason","change"}] */
+	json_t *left_over; /* [{"target","path","reason","change"}] */
 	enum deployment_state state;
-	struct err reason;                 /* why it failed */
+	struct err reason; /* why it failed */
 };
 
 /* ---- engine.c ---- */
@@ -79,11 +79,11 @@ int engine_read_input(struct engine *e, struct estep *s, struct faults *faults, 
 void engine_say(struct engine *e, const char *level, const char *fmt, ...) _printf_(3, 4);
 /* The given deployment's id and times into the journal's object. */
 void engine_make_doc(struct engine *e);
-json_t *engine_targets_json(const struct engine *e);      /* with who answered, once they are open */
+json_t *engine_targets_json(const struct engine *e); /* with who answered, once they are open */
 char *engine_make_id(void);
 int engine_pause(struct engine *e, int64_t ms, struct err *err);
-json_t *engine_line(const struct err *err);   /* the error's one line as a JSON text */
-bool engine_may_retry(int code);       /* a lost connection, a passed deadline of one operation, an unknown outcome */
+json_t *engine_line(const struct err *err); /* the error's one line as a JSON text */
+bool engine_may_retry(int code); /* a lost connection, a passed deadline of one operation, an unknown outcome */
 const struct step_type *engine_find_step(const struct engine_options *o, const char *name);
 
 /* ---- engine_plan.c ---- */
@@ -104,10 +104,10 @@ json_t *engine_plan_json(const struct engine *e);
 int engine_faults(struct engine *e, struct faults *faults, struct err *err);
 
 /* ---- engine_lock.c ---- */
-int engine_begin(struct engine *e, struct err *err);              /* id, owner file, record `preparing` */
-int engine_lock_all(struct engine *e, struct err *err);           /* journal, then the targets by name; waits */
+int engine_begin(struct engine *e, struct err *err);    /* id, owner file, record `preparing` */
+int engine_lock_all(struct engine *e, struct err *err); /* journal, then the targets by name; waits */
 int engine_lock_target(struct engine *e, struct etarget *et, json_t **ret_holder, struct err *err);
-int engine_unlock_all(struct engine *e, struct err *err);         /* targets (the anchor last), journal, owner file */
+int engine_unlock_all(struct engine *e, struct err *err); /* targets (the anchor last), journal, owner file */
 int engine_take_over_target(struct engine *e, struct etarget *et, const json_t *former, struct err *err);
 /* After a reply was lost: a new token and the end of what still runs, so that nothing of ours arrives late. */
 int engine_refence(struct engine *e, struct etarget *et, struct err *err);
@@ -128,7 +128,8 @@ int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, 
 int engine_undo(struct engine *e, struct err *err);
 /* At least one change was started, or may have been. */
 bool engine_anything_begun(const struct engine *e);
-void engine_leave_over(struct engine *e, const char *target, const char *path, int64_t change, const char *fmt, ...) _printf_(5, 6);
+void engine_leave_over(struct engine *e, const char *target, const char *path, int64_t change, const char *fmt, ...)
+	_printf_(5, 6);
 /* Before the deployment is held after an undo that ended with `code`: whatever is still in place and not named yet, newest first. */
 void engine_leave_rest(struct engine *e, int code);
 
@@ -137,8 +138,10 @@ void engine_leave_rest(struct engine *e, int code);
 void engine_past_cancel(struct engine *e);
 /* A step died in the middle of a change (of a job that went on): its record says neither made nor taken back. free() what; NULL: none. */
 char *engine_half_made(struct engine *e);
-int engine_commit(struct engine *e, struct err *err);             /* ERR_CONFLICT and the like: not marked, undo; ERR_UNKNOWN: nobody can tell yet */
-int engine_finish_commit(struct engine *e, struct err *err);      /* the anchor is marked: journal, other marks, cleaning, report */
+int engine_commit(struct engine *e,
+                  struct err *err); /* ERR_CONFLICT and the like: not marked, undo; ERR_UNKNOWN: nobody can tell yet */
+int engine_finish_commit(struct engine *e,
+                         struct err *err); /* the anchor is marked: journal, other marks, cleaning, report */
 int engine_finish_undone(struct engine *e, int exit_status, struct err *err);
 int engine_hold(struct engine *e, const char *reason, struct err *err);
 int engine_refuse(struct engine *e, int exit_status, struct err *err);
@@ -153,7 +156,8 @@ void engine_fail(struct engine *e, int code, struct err *err, struct engine_resu
 int engine_recover_environment(const struct engine_options *o, const char *name, const char *environment);
 /* Claims the owner's file of a deployment of the journal and loads it with its sealed object. ERR_LOCKED: its owner lives, or that is not
  * disproved; ERR_AUTH: the sealed object is not there. in_job: a step of the job itself may take it. */
-int engine_resume(struct engine *e, const json_t *doc, const struct engine_options *o, const json_t *given, bool in_job, struct err *err);
+int engine_resume(struct engine *e, const json_t *doc, const struct engine_options *o, const json_t *given, bool in_job,
+                  struct err *err);
 /* Opens the targets and takes over the locks that carry this deployment; *ret_mark: as engine_mark_there; *ret_found: how many locks. */
 int engine_take_over_all(struct engine *e, char **ret_mark, size_t *ret_found, struct err *err);
 /* All locks are ours: the anchor's mark ("committed", "undone"; NULL: not decided), free(). */
@@ -164,14 +168,15 @@ enum deployment_state engine_state_of(const json_t *doc);
 /* undoing, undo, undone or held. Returns the exit status: 0, 4. */
 int engine_undo_and_decide(struct engine *e, int recorded_status, struct err *err);
 /* One deployment of the journal, as section 9 says. Returns an exit status: 0, 4, 5. */
-int engine_recover_one(const json_t *doc, const struct engine_options *o, const json_t *given, struct engine_result *ret, struct err *err);
+int engine_recover_one(const json_t *doc, const struct engine_options *o, const json_t *given,
+                       struct engine_result *ret, struct err *err);
 /* Prepares an engine's steps from its journal: which were begun, baselines. */
 int engine_load_history(struct engine *e, struct err *err);
 
 /* ---- engine_takeover.c ---- */
 /* A deployment whose journal is not here: from its file and the targets. Returns an exit status. */
-int engine_recover_from_targets(const struct engine_recover_options *ro, const struct engine_options *o, struct engine_result *ret,
-                                struct err *err);
+int engine_recover_from_targets(const struct engine_recover_options *ro, const struct engine_options *o,
+                                struct engine_result *ret, struct err *err);
 
 /* ---- engine_import.c ---- */
 /* The copies' changes into the journal, where it has none yet. ERR_CONFLICT: what a copy says does not match the file; then it is held. */

@@ -26,7 +26,8 @@ static int read_sealed(struct store *s, const char *id, json_t **ret, struct err
 	return r < 0 ? r : json_parse(str_peek(&text), text.len, MAX_SEALED, ret, err);
 }
 
-static int find_object(const json_t *doc, const struct engine_options *o, const json_t *given, json_t **ret, bool *ret_given, struct err *err)
+static int find_object(const json_t *doc, const struct engine_options *o, const json_t *given, json_t **ret,
+                       bool *ret_given, struct err *err)
 {
 	const char *id = json_get_string(doc, "id");
 	_cleanup_json_ json_t *object = NULL;
@@ -39,7 +40,8 @@ static int find_object(const json_t *doc, const struct engine_options *o, const 
 	}
 	if (r == ERR_NOT_FOUND) {
 		err_set(err, ERR_AUTH, "what the undo of %s needs was not sealed on this host", id);
-		return err_hint(err, ERR_AUTH, "give the deployment file and its secrets: davit recover FILE --secret NAME");
+		return err_hint(err, ERR_AUTH,
+		                "give the deployment file and its secrets: davit recover FILE --secret NAME");
 	}
 	if (r < 0)
 		return r;
@@ -83,7 +85,8 @@ static bool job_goes_on(const json_t *doc)
 	return runner && engine_state_of(doc) == DEPLOYMENT_OPEN && !owner_process_gone(runner);
 }
 
-int engine_resume(struct engine *e, const json_t *doc, const struct engine_options *o, const json_t *given, bool in_job, struct err *err)
+int engine_resume(struct engine *e, const json_t *doc, const struct engine_options *o, const json_t *given, bool in_job,
+                  struct err *err)
 {
 	_cleanup_json_ json_t *object = NULL, *fresh = NULL;
 	const char *id = json_get_string(doc, "id");
@@ -136,7 +139,8 @@ static int take_one_over(struct engine *e, struct etarget *et, bool *ret_found, 
 		return 0;
 	if (store == NULL || strcmp(store, store_id(e->store)) != 0) {
 		_cleanup_free_ char *who = lock_describe(record);
-		return err_set(err, ERR_LOCKED, "another machine took the deployment over: '%s' is locked %s", et->name, who);
+		return err_set(err, ERR_LOCKED, "another machine took the deployment over: '%s' is locked %s", et->name,
+		               who);
 	}
 	*ret_found = true;
 	return engine_take_over_target(e, et, record, err);
@@ -159,7 +163,8 @@ int engine_mark_there(struct engine *e, char **ret_mark, struct err *err)
 				break;
 		}
 		if (r < 0)
-			return r == ERR_NOT_FOUND ? err_set(err, ERR_FENCED, "the lock on '%s' is gone", t->view.name) : r;
+			return r == ERR_NOT_FOUND ? err_set(err, ERR_FENCED, "the lock on '%s' is gone", t->view.name)
+			                          : r;
 		const char *mark = json_get_string(record, "mark");
 		*ret_mark = mark ? xstrdup(mark) : NULL;
 		if (i == 0 || mark)
@@ -189,7 +194,8 @@ int engine_take_over_all(struct engine *e, char **ret_mark, size_t *ret_found, s
 static bool path_changed_before(const struct plan *all, size_t i)
 {
 	for (size_t j = 0; j < i; j++)
-		if (strcmp(all->changes[j].target, all->changes[i].target) == 0 && strcmp(all->changes[j].path, all->changes[i].path) == 0)
+		if (strcmp(all->changes[j].target, all->changes[i].target) == 0 &&
+		    strcmp(all->changes[j].path, all->changes[i].path) == 0)
 			return true;
 	return false;
 }
@@ -197,7 +203,8 @@ static bool path_changed_before(const struct plan *all, size_t i)
 static bool path_changed_after(const struct plan *all, size_t i)
 {
 	for (size_t j = i + 1; j < all->count; j++)
-		if (strcmp(all->changes[j].target, all->changes[i].target) == 0 && strcmp(all->changes[j].path, all->changes[i].path) == 0)
+		if (strcmp(all->changes[j].target, all->changes[i].target) == 0 &&
+		    strcmp(all->changes[j].path, all->changes[i].path) == 0)
 			return true;
 	return false;
 }
@@ -211,7 +218,7 @@ static int look_at(struct engine *e, const struct plan *all, size_t i, struct se
 	const struct change *c = &all->changes[i];
 	struct etarget *et = engine_target(e, c->target);
 	enum change_match match;
-	*ret = (struct seen){ true, true };
+	*ret = (struct seen){true, true};
 	if (c->kind == CHANGE_COMMAND || et == NULL)
 		return 0;
 	int r = change_compare(&et->t->view, NULL, c, &match, err);
@@ -225,7 +232,7 @@ static int look_at(struct engine *e, const struct plan *all, size_t i, struct se
 /* What is left over is named only where the world is neither of the two versions. */
 static int look_at_all(struct engine *e, bool *ret_after, bool *ret_before, struct err *err)
 {
-	_cleanup_(plan_done) struct plan all = { 0 };
+	_cleanup_(plan_done) struct plan all = {0};
 	int r = store_change_list(e->store, e->id, &all, err);
 	struct seen *seen = xcalloc(all.count + 1, sizeof(*seen));
 	*ret_after = *ret_before = true;
@@ -237,7 +244,8 @@ static int look_at_all(struct engine *e, bool *ret_after, bool *ret_before, stru
 	for (size_t i = 0; r == 0 && !*ret_after && !*ret_before && i < all.count; i++)
 		if (!seen[i].before)
 			engine_leave_over(e, all.changes[i].target, all.changes[i].path, all.changes[i].id, "%s",
-			                  seen[i].after ? "it is as it was made" : "it is neither as it was nor as it was made");
+			                  seen[i].after ? "it is as it was made"
+			                                : "it is neither as it was nor as it was made");
 	free(seen);
 	return r;
 }
@@ -254,7 +262,8 @@ int engine_settle_by_looking(struct engine *e, struct err *err)
 	else if (after)
 		r = engine_finish_commit(e, err);
 	else
-		r = engine_hold(e, "another machine finished it, and the targets are neither the old nor the new version", err);
+		r = engine_hold(
+			e, "another machine finished it, and the targets are neither the old nor the new version", err);
 	return r < 0 || (!before && !after) ? 4 : 0;
 }
 
@@ -274,8 +283,10 @@ static int not_these_steps(struct engine *e, struct err *err)
 	_cleanup_free_ char *reason = xstrdup(err_line(&why, line, sizeof(line)));
 	engine_hold(e, reason, NULL);
 	err_set(err, r, "%s", reason);
-	return err_hint(err, r, "nothing was undone: davit rollback %s --file FILE with the file as it was, or davit unlock %s.%s --accept", e->id,
-	                e->name, e->environment);
+	return err_hint(
+		err, r,
+		"nothing was undone: davit rollback %s --file FILE with the file as it was, or davit unlock %s.%s --accept",
+		e->id, e->name, e->environment);
 }
 
 int engine_undo_and_decide(struct engine *e, int recorded_status, struct err *err)
@@ -298,8 +309,9 @@ int engine_undo_and_decide(struct engine *e, int recorded_status, struct err *er
 		engine_hold(e, reason, &why);
 	}
 	if (err)
-		err_hint(err, r, "davit show %s; then davit rollback %s (--force overwrites), or davit unlock %s.%s --accept", e->id, e->id, e->name,
-		         e->environment);
+		err_hint(err, r,
+		         "davit show %s; then davit rollback %s (--force overwrites), or davit unlock %s.%s --accept",
+		         e->id, e->id, e->name, e->environment);
 	return 4;
 }
 
@@ -307,7 +319,8 @@ int engine_undo_and_decide(struct engine *e, int recorded_status, struct err *er
 static bool outcome_is_unknown(struct engine *e)
 {
 	_cleanup_json_ json_t *steps = NULL;
-	if (json_get_string(e->doc, "job_key") == NULL || json_get_bool(e->doc, "failed", false) || json_get_bool(e->doc, "runner_decides", false))
+	if (json_get_string(e->doc, "job_key") == NULL || json_get_bool(e->doc, "failed", false) ||
+	    json_get_bool(e->doc, "runner_decides", false))
 		return false;
 	if (store_step_list(e->store, e->id, &steps, NULL) < 0 || json_array_size(steps) == 0)
 		return false;
@@ -331,11 +344,13 @@ static int recover_open(struct engine *e, const char *mark, size_t found, struct
 		return 4;
 	/* Where nothing was begun there is nothing to hold. */
 	if (e->state == DEPLOYMENT_OPEN && engine_anything_begun(e) && (e->hold || outcome_is_unknown(e))) {
-		_cleanup_free_ char *reason = xasprintf(e->hold ? "the process that deployed died; on_failure is hold"
-		                                                : "the job ended between its steps, and nobody said how");
+		_cleanup_free_ char *reason =
+			xasprintf(e->hold ? "the process that deployed died; on_failure is hold"
+		                          : "the job ended between its steps, and nobody said how");
 		engine_hold(e, reason, err);
 		err_set(err, ERR_CONFLICT, "%s", reason);
-		err_hint(err, ERR_CONFLICT, "davit unlock %s.%s --accept, or davit rollback %s", e->name, e->environment, e->id);
+		err_hint(err, ERR_CONFLICT, "davit unlock %s.%s --accept, or davit rollback %s", e->name,
+		         e->environment, e->id);
 		return 4;
 	}
 	if (e->reason.code == 0)
@@ -359,7 +374,8 @@ static int recover_loaded(struct engine *e, struct err *err)
 	char line[ERR_FRAME_SIZE];
 	int r = engine_take_over_all(e, &mark, &found, err);
 	if (r < 0) {
-		engine_say(e, "warning", "%s: %s", e->id, err ? err_line(err, line, sizeof(line)) : "the locks cannot be taken over");
+		engine_say(e, "warning", "%s: %s", e->id,
+		           err ? err_line(err, line, sizeof(line)) : "the locks cannot be taken over");
 		return r == ERR_LOCKED ? 5 : 4;
 	}
 	_cleanup_json_ json_t *owner = owner_process(0);
@@ -430,13 +446,15 @@ static bool only_the_entry_is_left(const json_t *doc)
 	}
 }
 
-int engine_recover_one(const json_t *doc, const struct engine_options *o, const json_t *given, struct engine_result *ret, struct err *err)
+int engine_recover_one(const json_t *doc, const struct engine_options *o, const json_t *given,
+                       struct engine_result *ret, struct err *err)
 {
-	_cleanup_(engine_done) struct engine e = { .owner_fd = -1 };
+	_cleanup_(engine_done) struct engine e = {.owner_fd = -1};
 	enum deployment_state state = engine_state_of(doc);
 	if (state == DEPLOYMENT_HELD) {
 		const char *reason = json_get_string(doc, "reason");
-		err_set(err, ERR_CONFLICT, "the deployment %s is held: %s", json_get_string(doc, "id"), reason ? reason : "");
+		err_set(err, ERR_CONFLICT, "the deployment %s is held: %s", json_get_string(doc, "id"),
+		        reason ? reason : "");
 		return 4;
 	}
 	int r = engine_resume(&e, doc, o, given, false, err);
@@ -458,7 +476,7 @@ int engine_recover_one(const json_t *doc, const struct engine_options *o, const 
 int engine_recover_environment(const struct engine_options *o, const char *name, const char *environment)
 {
 	_cleanup_json_ json_t *list = NULL;
-	const struct store_filter filter = { .name = name, .environment = environment, .undecided = true };
+	const struct store_filter filter = {.name = name, .environment = environment, .undecided = true};
 	if (store_deployment_list(o->store, &filter, &list, NULL) < 0)
 		return 0;
 	/* The plan's expectations and the force of the caller are not for others. */
@@ -482,10 +500,11 @@ static int worse(int a, int b)
 	return a == 4 || b == 4 ? 4 : MAX(a, b);
 }
 
-static int recover_listed(const struct engine_recover_options *r, const struct engine_options *o, struct engine_result *ret, struct err *err)
+static int recover_listed(const struct engine_recover_options *r, const struct engine_options *o,
+                          struct engine_result *ret, struct err *err)
 {
 	_cleanup_json_ json_t *list = NULL;
-	const struct store_filter filter = { .undecided = true };
+	const struct store_filter filter = {.undecided = true};
 	int status = 0;
 	if (store_deployment_list(o->store, &filter, &list, err) < 0)
 		return 2;
@@ -506,31 +525,39 @@ static int recover_listed(const struct engine_recover_options *r, const struct e
 	return status;
 }
 
-int engine_recover(const struct engine_recover_options *r, const struct engine_options *o, struct engine_result *ret, struct err *err)
+int engine_recover(const struct engine_recover_options *r, const struct engine_options *o, struct engine_result *ret,
+                   struct err *err)
 {
 	memset(ret, 0, sizeof(*ret));
 	if (r->id) {
 		_cleanup_json_ json_t *doc = NULL;
 		int got = store_deployment_get(o->store, r->id, &doc, err);
 		if (got < 0) {
-			err_hint(err, got, "davit history lists the deployments that this host knows; a file is named by its path");
+			err_hint(
+				err, got,
+				"davit history lists the deployments that this host knows; a file is named by its path");
 			ret->exit_status = 2;
 			return 0;
 		}
 		enum deployment_state state = engine_state_of(doc);
-		bool done = state == DEPLOYMENT_REFUSED || ((state == DEPLOYMENT_COMMITTED || state == DEPLOYMENT_UNDONE) && json_get_bool(doc, "cleaned", false));
+		bool done =
+			state == DEPLOYMENT_REFUSED || ((state == DEPLOYMENT_COMMITTED || state == DEPLOYMENT_UNDONE) &&
+		                                        json_get_bool(doc, "cleaned", false));
 		ret->exit_status = done ? 0 : engine_recover_one(doc, o, r->deployment, ret, err);
 		ret->state = done ? state : ret->state;
 		return 0;
 	}
 	if (r->deployment) {
-		const char *name = json_get_string(r->deployment, "name"), *environment = json_get_string(r->deployment, "environment");
+		const char *name = json_get_string(r->deployment, "name"),
+			   *environment = json_get_string(r->deployment, "environment");
 		_cleanup_json_ json_t *list = NULL;
-		const struct store_filter filter = { .name = name, .environment = environment, .undecided = true };
+		const struct store_filter filter = {.name = name, .environment = environment, .undecided = true};
 		int got = store_deployment_list(o->store, &filter, &list, err);
 		if (got == 0 && json_array_size(list) > 0) {
 			for (size_t i = json_array_size(list); i-- > 0;)
-				ret->exit_status = worse(ret->exit_status, engine_recover_one(json_array_get(list, i), o, r->deployment, ret, err));
+				ret->exit_status =
+					worse(ret->exit_status,
+				              engine_recover_one(json_array_get(list, i), o, r->deployment, ret, err));
 			return 0;
 		}
 		ret->exit_status = engine_recover_from_targets(r, o, ret, err);

@@ -16,7 +16,7 @@ json_t *engine_report(struct engine *e)
 {
 	json_t *report = json_object();
 	json_t *steps = NULL, *events = NULL, *doc = NULL;
-	_cleanup_(plan_done) struct plan all = { 0 };
+	_cleanup_(plan_done) struct plan all = {0};
 	if (e->recorded) {
 		store_deployment_get(e->store, e->id, &doc, NULL);
 		store_step_list(e->store, e->id, &steps, NULL);

@@ -9,7 +9,7 @@
 static int list_candidates(const struct engine_options *o, json_t **ret, struct err *err)
 {
 	_cleanup_json_ json_t *all = NULL, *list = json_array();
-	const struct store_filter filter = { .undecided = true };
+	const struct store_filter filter = {.undecided = true};
 	int r = store_deployment_list(o->store, &filter, &all, err);
 	for (size_t i = 0; r == 0 && i < json_array_size(all); i++) {
 		json_t *doc = json_array_get(all, i);
@@ -45,7 +45,8 @@ static int find_for_rollback(const char *id, const struct engine_options *o, jso
 	for (size_t i = 0; i < json_array_size(list); i++)
 		str_appendf(&names, "%s%s", i ? ", " : "", json_get_string(json_array_get(list, i), "id"));
 	if (json_array_size(list) == 0 || o->job_key)
-		err_set(err, ERR_INVALID, o->job_key ? "this job has no open deployment" : "no deployment is open or held here");
+		err_set(err, ERR_INVALID,
+		        o->job_key ? "this job has no open deployment" : "no deployment is open or held here");
 	else
 		err_set(err, ERR_INVALID, "several deployments are open or held here: %s", str_peek(&names));
 	return err_hint(err, ERR_INVALID, "davit rollback ID; davit history lists them");
@@ -55,7 +56,7 @@ static int find_for_rollback(const char *id, const struct engine_options *o, jso
 
 static int rollback_open(const json_t *doc, const struct engine_options *o, struct engine_result *ret, struct err *err)
 {
-	_cleanup_(engine_done) struct engine e = { .owner_fd = -1 };
+	_cleanup_(engine_done) struct engine e = {.owner_fd = -1};
 	_cleanup_free_ char *mark = NULL;
 	size_t found = 0;
 	const char *key = json_get_string(doc, "job_key");
@@ -71,7 +72,8 @@ static int rollback_open(const json_t *doc, const struct engine_options *o, stru
 	} else if (mark && strcmp(mark, "committed") == 0) {
 		r = engine_finish_commit(&e, err);
 		status = 2;
-		err_set(err, ERR_REFUSED, "the deployment %s was committed; davit rollback %s again goes back behind it", e.id, e.id);
+		err_set(err, ERR_REFUSED,
+		        "the deployment %s was committed; davit rollback %s again goes back behind it", e.id, e.id);
 	} else if (mark && strcmp(mark, "undone") == 0) {
 		status = engine_finish_undone(&e, 1, err) < 0 ? 4 : 0;
 	} else if (found == 0) {
@@ -87,19 +89,20 @@ static int rollback_open(const json_t *doc, const struct engine_options *o, stru
 /* ---- committed: a new deployment that goes back ---- */
 
 struct way_back {
-	const struct plan *changes;      /* of the deployment to go back behind; NULL with `to` */
-	const char *to;                  /* a release's name */
+	const struct plan *changes; /* of the deployment to go back behind; NULL with `to` */
+	const char *to;             /* a release's name */
 	const json_t *deployment;
 };
 
-static const struct way_back *current_way;      /* for the plan of the one rollback that this process makes */
+static const struct way_back *current_way; /* for the plan of the one rollback that this process makes */
 
 static int add_switch(struct view *v, struct plan *plan, const char *path, const char *link, struct err *err)
 {
 	_cleanup_json_ json_t *now = NULL;
 	const char *slash = strrchr(path, '/');
-	_cleanup_free_ char *release = link[0] == '/' ? xstrdup(link) : xasprintf("%.*s/%s", slash ? (int)(slash - path) : 0, path, link);
-	_cleanup_(node_done) struct node n = { 0 };
+	_cleanup_free_ char *release =
+		link[0] == '/' ? xstrdup(link) : xasprintf("%.*s/%s", slash ? (int)(slash - path) : 0, path, link);
+	_cleanup_(node_done) struct node n = {0};
 	int r = v->type->stat(v, release, &n, err);
 	if (r < 0)
 		return r;
@@ -128,7 +131,8 @@ static int plan_from_changes(struct view *v, struct plan *plan, struct err *err)
 			continue;
 		const char *before = json_get_string(c->before, "link");
 		if (before == NULL)
-			return err_set(err, ERR_REFUSED, "'%s' on '%s' named no release before that deployment", c->path, v->name);
+			return err_set(err, ERR_REFUSED, "'%s' on '%s' named no release before that deployment",
+			               c->path, v->name);
 		int r = add_switch(v, plan, c->path, before, err);
 		if (r < 0)
 			return r;
@@ -142,13 +146,14 @@ static int plan_to_release(struct view *v, struct plan *plan, struct err *err)
 	const json_t *steps = json_object_get(current_way->deployment, "steps");
 	for (size_t i = 0; i < json_array_size(steps); i++) {
 		const json_t *s = json_array_get(steps, i);
-		const char *name = json_get_string(s, "step"), *path = json_get_string(json_object_get(s, "input"), "path");
+		const char *name = json_get_string(s, "step"),
+			   *path = json_get_string(json_object_get(s, "input"), "path");
 		if (name == NULL || strcmp(name, "archive-upload") != 0 || path == NULL)
 			continue;
 		_cleanup_free_ char *current = xasprintf("%s/current", path);
 		_cleanup_free_ char *release = xasprintf("%s/releases/%s", path, current_way->to);
 		_cleanup_free_ char *link = xasprintf("releases/%s", current_way->to);
-		_cleanup_(node_done) struct node n = { 0 };
+		_cleanup_(node_done) struct node n = {0};
 		int r = v->type->stat(v, release, &n, err);
 		if (r == 0 && n.type == NODE_DIR)
 			r = add_switch(v, plan, current, link, err);
@@ -164,7 +169,7 @@ static int plan_back(const struct step_context *c, struct view *v, struct plan *
 	return current_way->to ? plan_to_release(v, plan, err) : plan_from_changes(v, plan, err);
 }
 
-static const struct step_type back_type = { .name = "rollback", .changes = true, .has_undo = true, .plan = plan_back };
+static const struct step_type back_type = {.name = "rollback", .changes = true, .has_undo = true, .plan = plan_back};
 static const struct engine_options *back_options;
 
 static const struct step_type *find_back(const char *name)
@@ -182,7 +187,8 @@ static json_t *back_object(const json_t *deployment)
 	json_object_foreach(json_object_get(object, "targets"), name, config)
 		json_array_append_new(targets, json_string(name));
 	json_object_del(object, "id");
-	json_array_append_new(steps, json_pack("{s:s, s:s, s:o, s:{}}", "step", "rollback", "name", "go back", "target", targets, "input"));
+	json_array_append_new(steps, json_pack("{s:s, s:s, s:o, s:{}}", "step", "rollback", "name", "go back", "target",
+	                                       targets, "input"));
 	return object;
 }
 
@@ -224,7 +230,8 @@ static int go_back(struct engine *e, struct engine_result *ret, struct err *err)
 	if (r == 0)
 		r = engine_plan_step(e, s, s->plans, err);
 	if (r == 0 && planned_changes(s) == 0)
-		r = err_set(err, ERR_REFUSED, "there is nothing to go back to: no release is switched by it, or it is already current");
+		r = err_set(err, ERR_REFUSED,
+		            "there is nothing to go back to: no release is switched by it, or it is already current");
 	if (r == 0)
 		r = engine_baseline(e, err);
 	if (r == 0)
@@ -240,7 +247,7 @@ static int go_back(struct engine *e, struct engine_result *ret, struct err *err)
 		link = s->plans[i].count ? json_get_string(s->plans[i].changes[0].after, "link") : NULL;
 	_cleanup_free_ char *release = xstrdup(link && strrchr(link, '/') ? strrchr(link, '/') + 1 : link);
 	for (size_t i = 0; i < e->step_count; i++)
-		e->steps[i].begun = true;      /* a failure restarts the services again */
+		e->steps[i].begun = true; /* a failure restarts the services again */
 	r = engine_apply_step(e, s, err);
 	if (r == 0)
 		r = restart_and_gate(e, release, err);
@@ -257,24 +264,29 @@ static int go_back(struct engine *e, struct engine_result *ret, struct err *err)
 /* Such a deployment stands in nobody's way: what it found is still what the one before it made. */
 static bool changed_nothing(struct store *store, const char *id)
 {
-	_cleanup_(plan_done) struct plan changes = { 0 };
+	_cleanup_(plan_done) struct plan changes = {0};
 	return store_change_list(store, id, &changes, NULL) == 0 && changes.count == 0;
 }
 
-static int rollback_committed(const json_t *doc, const char *to, const struct engine_options *o, struct engine_result *ret, struct err *err)
+static int rollback_committed(const json_t *doc, const char *to, const struct engine_options *o,
+                              struct engine_result *ret, struct err *err)
 {
-	_cleanup_(plan_done) struct plan changes = { 0 };
+	_cleanup_(plan_done) struct plan changes = {0};
 	struct engine_options options = *o;
-	const char *name = json_get_string(o->deployment, "name"), *environment = json_get_string(o->deployment, "environment");
+	const char *name = json_get_string(o->deployment, "name"),
+		   *environment = json_get_string(o->deployment, "environment");
 	if (o->deployment == NULL) {
-		err_set(err, ERR_INVALID, "to go back behind a committed deployment that this host did not keep, its file is needed");
-		err_hint(err, ERR_INVALID, "davit rollback %s%s --file FILE", to ? "--to " : "", to ? to : json_get_string(doc, "id"));
+		err_set(err, ERR_INVALID,
+		        "to go back behind a committed deployment that this host did not keep, its file is needed");
+		err_hint(err, ERR_INVALID, "davit rollback %s%s --file FILE", to ? "--to " : "",
+		         to ? to : json_get_string(doc, "id"));
 		return 2;
 	}
 	engine_recover_environment(o, name, environment);
 	if (doc) {
 		_cleanup_json_ json_t *newer = NULL;
-		const struct store_filter filter = { .name = json_get_string(doc, "name"), .environment = json_get_string(doc, "environment") };
+		const struct store_filter filter = {.name = json_get_string(doc, "name"),
+		                                    .environment = json_get_string(doc, "environment")};
 		int r = store_deployment_list(o->store, &filter, &newer, err);
 		for (size_t i = 0; r == 0 && i < json_array_size(newer); i++) {
 			const json_t *other = json_array_get(newer, i);
@@ -283,7 +295,8 @@ static int rollback_committed(const json_t *doc, const char *to, const struct en
 			if (strcmp(json_get_string(other, "id"), json_get_string(doc, "id")) != 0) {
 				if (changed_nothing(o->store, json_get_string(other, "id")))
 					continue;
-				err_set(err, ERR_REFUSED, "%s is not the newest committed deployment: %s is", json_get_string(doc, "id"), json_get_string(other, "id"));
+				err_set(err, ERR_REFUSED, "%s is not the newest committed deployment: %s is",
+				        json_get_string(doc, "id"), json_get_string(other, "id"));
 				err_hint(err, ERR_REFUSED, "davit rollback --to RELEASE");
 				return 2;
 			}
@@ -294,9 +307,9 @@ static int rollback_committed(const json_t *doc, const char *to, const struct en
 		if (r < 0)
 			return 2;
 	}
-	_cleanup_(engine_done) struct engine e = { .owner_fd = -1 };
+	_cleanup_(engine_done) struct engine e = {.owner_fd = -1};
 	_cleanup_json_ json_t *object = back_object(o->deployment);
-	const struct way_back way = { .changes = &changes, .to = to, .deployment = o->deployment };
+	const struct way_back way = {.changes = &changes, .to = to, .deployment = o->deployment};
 	current_way = &way;
 	back_options = o;
 	options.find_step = find_back;
@@ -309,8 +322,8 @@ static int rollback_committed(const json_t *doc, const char *to, const struct en
 	return status;
 }
 
-int engine_rollback(const char *id, const char *to, const json_t *secrets, const struct engine_options *o, struct engine_result *ret,
-                    struct err *err)
+int engine_rollback(const char *id, const char *to, const json_t *secrets, const struct engine_options *o,
+                    struct engine_result *ret, struct err *err)
 {
 	_cleanup_json_ json_t *doc = NULL;
 	(void)secrets;

@@ -68,7 +68,8 @@ static int named_by(struct engine *e, json_t **records, const json_t **ret, stru
 		if (id == NULL)
 			continue;
 		if (first && strcmp(first, id) != 0)
-			return err_set(err, ERR_CONFLICT, "the targets are locked by two deployments: %s and %s", first, id);
+			return err_set(err, ERR_CONFLICT, "the targets are locked by two deployments: %s and %s", first,
+			               id);
 		if (*ret == NULL)
 			*ret = records[i];
 	}
@@ -81,7 +82,10 @@ static int check_targets(struct engine *e, const json_t *record, struct err *err
 	for (size_t i = 0; i < json_array_size(names); i++) {
 		const char *name = json_string_value(json_array_get(names, i));
 		if (name && engine_target(e, name) == NULL)
-			return err_set(err, ERR_REFUSED, "the deployment also changed the target '%s', which the file does not name any more", name);
+			return err_set(
+				err, ERR_REFUSED,
+				"the deployment also changed the target '%s', which the file does not name any more",
+				name);
 	}
 	return 0;
 }
@@ -131,7 +135,8 @@ static int decide(struct engine *e, const char *mark, struct err *err)
 	if (e->hold && engine_anything_begun(e)) {
 		engine_hold(e, "the machine that deployed is gone; on_failure is hold", err);
 		err_set(err, ERR_CONFLICT, "the deployment %s is held: the machine that deployed is gone", e->id);
-		err_hint(err, ERR_CONFLICT, "davit rollback %s, or davit unlock %s.%s --accept", e->id, e->name, e->environment);
+		err_hint(err, ERR_CONFLICT, "davit rollback %s, or davit unlock %s.%s --accept", e->id, e->name,
+		         e->environment);
 		return 4;
 	}
 	/* Gates without a known baseline are shown and do not decide. */
@@ -194,10 +199,10 @@ static int take_over(struct engine *e, const struct engine_recover_options *ro, 
 	return decide(e, mark, err);
 }
 
-int engine_recover_from_targets(const struct engine_recover_options *ro, const struct engine_options *o, struct engine_result *ret,
-                                struct err *err)
+int engine_recover_from_targets(const struct engine_recover_options *ro, const struct engine_options *o,
+                                struct engine_result *ret, struct err *err)
 {
-	_cleanup_(engine_done) struct engine e = { .owner_fd = -1 };
+	_cleanup_(engine_done) struct engine e = {.owner_fd = -1};
 	int r = engine_load(&e, ro->deployment, o, err);
 	if (r < 0)
 		return 2;

@@ -8,7 +8,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { RESTORE_TRIES = 3, UNDO_PASSES = 4, DEFAULT_UNDO_MS = 15 * 60 * 1000, FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15000, MAX_REASON = 1023 };
+enum {
+	RESTORE_TRIES = 3,
+	UNDO_PASSES = 4,
+	DEFAULT_UNDO_MS = 15 * 60 * 1000,
+	FIRST_PAUSE_MS = 500,
+	LONGEST_PAUSE_MS = 15000,
+	MAX_REASON = 1023
+};
 
 void engine_leave_over(struct engine *e, const char *target, const char *path, int64_t change, const char *fmt, ...)
 {
@@ -16,9 +23,11 @@ void engine_leave_over(struct engine *e, const char *target, const char *path, i
 	va_start(args, fmt);
 	_cleanup_free_ char *reason = mask_vshown(MAX_REASON, fmt, args);
 	va_end(args);
-	json_array_append_new(e->left_over, json_pack("{s:s, s:s, s:I, s:o}", "target", target ? target : "", "path", path ? path : "", "change",
-	                                              (json_int_t)change, "reason", json_string_lossy(reason, strlen(reason))));
-	engine_say(e, "error", "not undone: %s%s%s%s%s", target ? target : "", target ? ":" : "", path ? path : "", path ? ": " : "", reason);
+	json_array_append_new(e->left_over, json_pack("{s:s, s:s, s:I, s:o}", "target", target ? target : "", "path",
+	                                              path ? path : "", "change", (json_int_t)change, "reason",
+	                                              json_string_lossy(reason, strlen(reason))));
+	engine_say(e, "error", "not undone: %s%s%s%s%s", target ? target : "", target ? ":" : "", path ? path : "",
+	           path ? ": " : "", reason);
 }
 
 static const char never_started[] = "never started";
@@ -33,13 +42,15 @@ static bool is_left_over(const struct engine *e, int64_t change)
 
 void engine_leave_rest(struct engine *e, int code)
 {
-	const char *why = code == ERR_CANCELLED ? "the undo was stopped before it came to this"
-	                                        : "an earlier step of the job made it, and it stays until the deployment is decided";
-	_cleanup_(plan_done) struct plan all = { 0 };
+	const char *why = code == ERR_CANCELLED
+	                          ? "the undo was stopped before it came to this"
+	                          : "an earlier step of the job made it, and it stays until the deployment is decided";
+	_cleanup_(plan_done) struct plan all = {0};
 	struct err err = ERR_INIT;
 	if (store_change_list(e->store, e->id, &all, &err) < 0) {
 		char line[ERR_FRAME_SIZE];
-		engine_leave_over(e, NULL, NULL, 0, "the journal cannot say what else is in place: %s", err_line(&err, line, sizeof(line)));
+		engine_leave_over(e, NULL, NULL, 0, "the journal cannot say what else is in place: %s",
+		                  err_line(&err, line, sizeof(line)));
 		return;
 	}
 	bool undone = false;
@@ -51,7 +62,9 @@ void engine_leave_rest(struct engine *e, int code)
 			engine_leave_over(e, c->target, c->path, c->id, "%s", why);
 	}
 	if (undone && code == ERR_CANCELLED)
-		engine_leave_over(e, NULL, NULL, 0, "the undo was stopped before it was made sure that what was taken back stays so at a power cut");
+		engine_leave_over(
+			e, NULL, NULL, 0,
+			"the undo was stopped before it was made sure that what was taken back stays so at a power cut");
 }
 
 /* ---- records ---- */
@@ -72,7 +85,8 @@ static void record(struct engine *e, struct change *c, enum change_state state, 
 		return;
 	char line[ERR_FRAME_SIZE];
 	e->journal_failed = true;
-	engine_say(e, "warning", "the undo of '%s' cannot be recorded: %s", c->path, err_line(&err, line, sizeof(line)));
+	engine_say(e, "warning", "the undo of '%s' cannot be recorded: %s", c->path,
+	           err_line(&err, line, sizeof(line)));
 }
 
 static bool path_within(const char *dir, const char *path)
@@ -126,7 +140,8 @@ static int undo_command(struct estep *s, struct etarget *et, const struct change
 	return s->type->undo(&s->context, et->t, c, err);
 }
 
-static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et, const struct change *c, struct err *err)
+static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et, const struct change *c,
+                          struct err *err)
 {
 	enum change_match match;
 	int r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
@@ -216,7 +231,8 @@ static int undo_change(struct engine *e, struct plan *all, size_t i, struct err 
 		return 0;
 	}
 	struct etarget *et = engine_target(e, c->target);
-	int r = et ? undo_with_retries(e, et, c, err) : err_set(err, ERR_NOT_FOUND, "the deployment names no target '%s'", c->target);
+	int r = et ? undo_with_retries(e, et, c, err)
+	           : err_set(err, ERR_NOT_FOUND, "the deployment names no target '%s'", c->target);
 	if (r == ERR_FENCED || r == ERR_CANCELLED)
 		return r;
 	e->no_space = e->no_space || r == ERR_NO_SPACE;
@@ -224,7 +240,8 @@ static int undo_change(struct engine *e, struct plan *all, size_t i, struct err 
 		record(e, c, CHANGE_UNDONE, NULL);
 		if (c->kind == CHANGE_COMMAND && et->t->lock_dir)
 			lock_append_state(et->t, c, CHANGE_UNDONE, NULL);
-		engine_say(e, "info", "undone: %s:%s", c->target, c->kind == CHANGE_COMMAND && c->summary ? c->summary : c->path);
+		engine_say(e, "info", "undone: %s:%s", c->target,
+		           c->kind == CHANGE_COMMAND && c->summary ? c->summary : c->path);
 		return 0;
 	}
 	err_line(err, line, sizeof(line));
@@ -259,7 +276,8 @@ static int undo_changes(struct engine *e, struct plan *all, struct err *err)
 
 static bool was_started(const struct change *c)
 {
-	return c->kind != CHANGE_COMMAND && c->state != CHANGE_INTENT && (c->note == NULL || strcmp(c->note, never_started) != 0);
+	return c->kind != CHANGE_COMMAND && c->state != CHANGE_INTENT &&
+	       (c->note == NULL || strcmp(c->note, never_started) != 0);
 }
 
 /* ---- what interrupted operations left beside the paths ---- */
@@ -271,7 +289,8 @@ static char *folder_of(const char *path)
 }
 
 /* Only names that this deployment's own changes would use. */
-static bool is_ours(const struct engine *e, const struct plan *all, const char *target, const char *folder, const char *name)
+static bool is_ours(const struct engine *e, const struct plan *all, const char *target, const char *folder,
+                    const char *name)
 {
 	for (size_t i = 0; i < all->count; i++) {
 		const struct change *c = &all->changes[i];
@@ -288,9 +307,10 @@ static bool is_ours(const struct engine *e, const struct plan *all, const char *
 	return false;
 }
 
-static int sweep_folder(struct engine *e, const struct plan *all, struct etarget *et, const char *folder, bool *ret_found, struct err *err)
+static int sweep_folder(struct engine *e, const struct plan *all, struct etarget *et, const char *folder,
+                        bool *ret_found, struct err *err)
 {
-	_cleanup_(strv_done) struct strv names = { 0 };
+	_cleanup_(strv_done) struct strv names = {0};
 	int r = et->t->view.type->list(&et->t->view, folder, &names, err);
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);
@@ -315,7 +335,7 @@ static void add_folder(struct strv *folders, const char *path)
 
 static int sweep_target(struct engine *e, const struct plan *all, struct etarget *et, bool *ret_found, struct err *err)
 {
-	_cleanup_(strv_done) struct strv folders = { 0 };
+	_cleanup_(strv_done) struct strv folders = {0};
 	for (size_t i = 0; i < all->count; i++) {
 		const struct change *c = &all->changes[i];
 		if (!was_started(c) || !concerns(e, c) || strcmp(c->target, et->name) != 0)
@@ -337,7 +357,8 @@ static int sweep_target(struct engine *e, const struct plan *all, struct etarget
 	/* A folder that may not be read or changed: what lies there is told, and does not stop the rest. */
 	if (r < 0 && r != ERR_FENCED && r != ERR_CANCELLED && !engine_may_retry(r)) {
 		char line[ERR_FRAME_SIZE];
-		engine_say(e, "warning", "private names on '%s' cannot be removed: %s", et->name, err ? err_line(err, line, sizeof(line)) : "");
+		engine_say(e, "warning", "private names on '%s' cannot be removed: %s", et->name,
+		           err ? err_line(err, line, sizeof(line)) : "");
 		r = 0;
 	}
 	return r;
@@ -355,9 +376,10 @@ static int sweep_private_names(struct engine *e, const struct plan *all, bool *r
 /* Directories that a release made beside itself: an empty one would have been removed with it, one in use stays. */
 static int look_at_made(struct etarget *et, const struct change *c, enum change_match *match, struct err *err)
 {
-	const json_t *made = c->kind == CHANGE_RELEASE && *match == MATCH_BEFORE ? json_get_array(c->extra, "made") : NULL;
+	const json_t *made =
+		c->kind == CHANGE_RELEASE && *match == MATCH_BEFORE ? json_get_array(c->extra, "made") : NULL;
 	for (size_t i = 0; i < json_array_size(made); i++) {
-		_cleanup_(strv_done) struct strv names = { 0 };
+		_cleanup_(strv_done) struct strv names = {0};
 		const char *path = json_string_value(json_array_get(made, i));
 		int r = path ? et->t->view.type->list(&et->t->view, path, &names, err) : ERR_NOT_FOUND;
 		if (engine_may_retry(r) || r == ERR_CANCELLED)
@@ -395,7 +417,8 @@ static int look_again(struct engine *e, struct plan *all, bool *ret_again, struc
 			return r;
 		if (match != MATCH_AFTER && match != MATCH_PART)
 			continue;
-		engine_say(e, "warning", "'%s' on '%s' is back: the target lost what was not durable", c->path, c->target);
+		engine_say(e, "warning", "'%s' on '%s' is back: the target lost what was not durable", c->path,
+		           c->target);
 		record(e, c, CHANGE_DONE, NULL);
 		*ret_again = true;
 	}
@@ -406,7 +429,7 @@ static int look_again(struct engine *e, struct plan *all, bool *ret_again, struc
 
 static bool changed_on(const struct engine *e, const char *id, const struct etarget *et)
 {
-	_cleanup_(plan_done) struct plan changes = { 0 };
+	_cleanup_(plan_done) struct plan changes = {0};
 	if (id == NULL || store_change_list(e->store, id, &changes, NULL) < 0)
 		return false;
 	for (size_t i = 0; i < changes.count; i++)
@@ -422,18 +445,18 @@ static bool had_before(const struct engine *e, const struct plan *all, const str
 	for (size_t i = 0; i < all->count; i++) {
 		const struct change *c = &all->changes[i];
 		enum node_type before = node_type_of(c->before);
-		if (strcmp(c->target, et->name) == 0 && c->kind != CHANGE_COMMAND && before != NODE_ABSENT && before != NODE_DIR)
+		if (strcmp(c->target, et->name) == 0 && c->kind != CHANGE_COMMAND && before != NODE_ABSENT &&
+		    before != NODE_DIR)
 			return true;
 	}
-	const struct store_filter filter = { .name = e->name, .environment = e->environment };
+	const struct store_filter filter = {.name = e->name, .environment = e->environment};
 	_cleanup_json_ json_t *list = NULL;
 	if (store_deployment_list(e->store, &filter, &list, NULL) < 0)
 		return false;
 	size_t i;
 	json_t *doc;
-	json_array_foreach(list, i, doc)
-		if (engine_state_of(doc) == DEPLOYMENT_COMMITTED && changed_on(e, json_get_string(doc, "id"), et))
-			return true;
+	json_array_foreach(list, i, doc) if (engine_state_of(doc) == DEPLOYMENT_COMMITTED &&
+	                                     changed_on(e, json_get_string(doc, "id"), et)) return true;
 	return false;
 }
 
@@ -468,12 +491,8 @@ static bool is_unresolved(const json_t *value)
 	json_t *member;
 	if (json_is_string(value))
 		return (open = strstr(json_string_value(value), "${{")) != NULL && strstr(open, "}}") != NULL;
-	json_array_foreach((json_t *)value, i, member)
-		if (is_unresolved(member))
-			return true;
-	json_object_foreach((json_t *)value, key, member)
-		if (is_unresolved(member))
-			return true;
+	json_array_foreach((json_t *)value, i, member) if (is_unresolved(member)) return true;
+	json_object_foreach((json_t *)value, key, member) if (is_unresolved(member)) return true;
 	return false;
 }
 
@@ -490,7 +509,8 @@ static int restore_step(struct engine *e, struct estep *s, const struct plan *al
 		int64_t pause = FIRST_PAUSE_MS;
 		int r;
 		if (!s->etargets[i]->locked) {
-			engine_leave_over(e, s->etargets[i]->name, s->display, 0, "after the undo: the lock is not ours");
+			engine_leave_over(e, s->etargets[i]->name, s->display, 0,
+			                  "after the undo: the lock is not ours");
 			continue;
 		}
 		do {
@@ -503,7 +523,8 @@ static int restore_step(struct engine *e, struct estep *s, const struct plan *al
 			return r;
 		if (r < 0) {
 			char line[ERR_FRAME_SIZE];
-			engine_leave_over(e, s->etargets[i]->name, s->display, 0, "after the undo: %s", err_line(err, line, sizeof(line)));
+			engine_leave_over(e, s->etargets[i]->name, s->display, 0, "after the undo: %s",
+			                  err_line(err, line, sizeof(line)));
 		}
 	}
 	return 0;
@@ -517,7 +538,10 @@ static int restore_steps(struct engine *e, const struct plan *all, struct err *e
 		if (s->type->restore == NULL || (e->only_step >= 0 && s->index != e->only_step))
 			continue;
 		if (is_unresolved(s->input)) {
-			engine_say(e, "info", "%s: nothing is done for it after the undo, since it names what a step gives that was not reached", s->display);
+			engine_say(
+				e, "info",
+				"%s: nothing is done for it after the undo, since it names what a step gives that was not reached",
+				s->display);
 			continue;
 		}
 		int r = restore_step(e, s, all, err);
@@ -540,7 +564,8 @@ static int gate_again(struct engine *e, struct err *err)
 		if (r == ERR_CANCELLED || r == ERR_FENCED)
 			return err_set(err, r, "the gate after the undo was stopped");
 		err_line(&why, line, sizeof(line));
-		_cleanup_json_ json_t *data = json_pack("{s:b, s:b, s:s}", "healthy", r >= 0, "decides", s->baseline_ok, "reason", r < 0 ? line : "");
+		_cleanup_json_ json_t *data = json_pack("{s:b, s:b, s:s}", "healthy", r >= 0, "decides", s->baseline_ok,
+		                                        "reason", r < 0 ? line : "");
 		store_event_add(e->store, e->id, s->index, "gate after undo", data, NULL);
 		if (r < 0 && s->baseline_ok)
 			engine_leave_over(e, NULL, s->display, 0, "the old version is not healthy again: %s", line);
@@ -644,7 +669,8 @@ static int out_of_reach(struct engine *e, const struct plan *all, int r, struct 
 	err_line(err, line, sizeof(line));
 	for (size_t i = all->count; i-- > 0;) {
 		const struct change *c = &all->changes[i];
-		if (concerns(e, c) && c->state != CHANGE_UNDONE && c->state != CHANGE_CONFLICT && c->state != CHANGE_BLOCKED)
+		if (concerns(e, c) && c->state != CHANGE_UNDONE && c->state != CHANGE_CONFLICT &&
+		    c->state != CHANGE_BLOCKED)
 			engine_leave_over(e, c->target, c->path, c->id, "%s", line);
 	}
 	if (json_array_size(e->left_over) == 0)
@@ -654,8 +680,9 @@ static int out_of_reach(struct engine *e, const struct plan *all, int r, struct 
 
 int engine_undo(struct engine *e, struct err *err)
 {
-	_cleanup_(plan_done) struct plan all = { 0 };
-	int64_t given = e->o->undo_deadline_ms > 0 ? e->o->undo_deadline_ms : json_get_int(e->deployment, "undo_deadline_ms", 0);
+	_cleanup_(plan_done) struct plan all = {0};
+	int64_t given = e->o->undo_deadline_ms > 0 ? e->o->undo_deadline_ms
+	                                           : json_get_int(e->deployment, "undo_deadline_ms", 0);
 	e->undo_deadline = clock_mono_ms() + (given > 0 ? given : DEFAULT_UNDO_MS);
 	e->facts.undoing = true;
 	int r = store_change_list(e->store, e->id, &all, err);

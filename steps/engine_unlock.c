@@ -18,14 +18,15 @@ static int nothing_open(struct store *s, const char *wanted, struct err *err)
 	if (r < 0)
 		return r;
 	err_set(err, ERR_INVALID, "nothing has been deployed to '%s' from this host", wanted);
-	return err_hint(err, ERR_INVALID, "davit history lists names and environments; DAVIT_STATE names another journal");
+	return err_hint(err, ERR_INVALID,
+	                "davit history lists names and environments; DAVIT_STATE names another journal");
 }
 
 /* "NAME.ENVIRONMENT", or the environment where only one name has it. 0, ERR_NOT_FOUND, ERR_INVALID (several). */
 static int find_deployment(struct store *s, const char *wanted, json_t **ret, struct err *err)
 {
 	_cleanup_json_ json_t *list = NULL;
-	const struct store_filter filter = { .undecided = true };
+	const struct store_filter filter = {.undecided = true};
 	const json_t *found = NULL;
 	int r = store_deployment_list(s, &filter, &list, err);
 	if (r < 0)
@@ -41,7 +42,8 @@ static int find_deployment(struct store *s, const char *wanted, json_t **ret, st
 		if (environment == NULL || strcmp(environment, wanted) != 0)
 			continue;
 		if (found && strcmp(json_get_string(found, "name"), name) != 0)
-			return err_set(err, ERR_INVALID, "several names have the environment '%s': say NAME.%s", wanted, wanted);
+			return err_set(err, ERR_INVALID, "several names have the environment '%s': say NAME.%s", wanted,
+			               wanted);
 		found = found ? found : doc;
 	}
 	if (found == NULL)
@@ -63,17 +65,21 @@ static int accept_world(struct engine *e, struct err *err)
 	return r < 0 ? r : engine_finish_commit(e, err);
 }
 
-static int decide(const json_t *doc, bool yes, bool accept, const struct engine_options *o, struct engine_result *ret, struct err *err)
+static int decide(const json_t *doc, bool yes, bool accept, const struct engine_options *o, struct engine_result *ret,
+                  struct err *err)
 {
-	_cleanup_(engine_done) struct engine e = { .owner_fd = -1 };
+	_cleanup_(engine_done) struct engine e = {.owner_fd = -1};
 	enum deployment_state state = engine_state_of(doc);
 	const char *id = json_get_string(doc, "id");
 	bool changed = state == DEPLOYMENT_OPEN || state == DEPLOYMENT_UNDOING || state == DEPLOYMENT_HELD;
 	if (!changed)
 		return engine_recover_one(doc, o, o->deployment, ret, err);
 	if (!yes && !accept) {
-		err_set(err, ERR_LOCKED, "the deployment %s is %s and may have changed something", id, deployment_state_name(state));
-		err_hint(err, ERR_LOCKED, "undo it: davit rollback %s; keep the targets as they are: --accept; only give it up: --yes", id);
+		err_set(err, ERR_LOCKED, "the deployment %s is %s and may have changed something", id,
+		        deployment_state_name(state));
+		err_hint(err, ERR_LOCKED,
+		         "undo it: davit rollback %s; keep the targets as they are: --accept; only give it up: --yes",
+		         id);
 		return 5;
 	}
 	int r = engine_resume(&e, doc, o, o->deployment, true, err);
@@ -88,7 +94,8 @@ static int decide(const json_t *doc, bool yes, bool accept, const struct engine_
 	return ret->exit_status;
 }
 
-int engine_unlock(const char *environment, bool yes, bool accept, const struct engine_options *o, struct engine_result *ret, struct err *err)
+int engine_unlock(const char *environment, bool yes, bool accept, const struct engine_options *o,
+                  struct engine_result *ret, struct err *err)
 {
 	_cleanup_json_ json_t *doc = NULL;
 	memset(ret, 0, sizeof(*ret));

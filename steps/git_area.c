@@ -173,7 +173,9 @@ static int open_place(struct git_area *a, const char *root, const char *below, s
 		return err_errno(err, errno, "open the workspace %s", root);
 	a->root = fs_mkdirs_beneath(fd, below, 0755, err);
 	if (a->root == ERR_REFUSED)
-		return err_hint(err, ERR_REFUSED, "a work area lies below the workspace and not behind a symbolic link; give another `path:`, or remove the link");
+		return err_hint(
+			err, ERR_REFUSED,
+			"a work area lies below the workspace and not behind a symbolic link; give another `path:`, or remove the link");
 	if (a->root < 0)
 		return a->root;
 	_cleanup_free_ char *link = xasprintf("/proc/self/fd/%d", a->root);
@@ -187,7 +189,7 @@ static int open_place(struct git_area *a, const char *root, const char *below, s
 /* What is said to be here is: the commit of HEAD, those at which the history ends. */
 static bool has_what_it_names(struct git_area *a)
 {
-	struct strv shallow _cleanup_(strv_done) = { 0 };
+	struct strv shallow _cleanup_(strv_done) = {0};
 	git_oid id;
 	char hex[GIT_HEX];
 	int r = git_reference_name_to_id(&id, a->repo, "HEAD");
@@ -230,7 +232,8 @@ static int open_kept(struct git_area *a, bool clean, struct err *err)
 	return err_hint(err, r, "empty it, or leave `clean` on");
 }
 
-int git_area_open(const char *root, const char *below, const char *url, bool clean, struct git_area **ret, struct err *err)
+int git_area_open(const char *root, const char *below, const char *url, bool clean, struct git_area **ret,
+                  struct err *err)
 {
 	struct git_area *a _cleanup_(git_area_freep) = xcalloc(1, sizeof(*a));
 	a->root = -1;
@@ -300,7 +303,7 @@ static bool in_the_way(const char *name, const char *wanted)
 static int set_reference(struct git_area *a, const char *name, const git_oid *id)
 {
 	git_reference *made _cleanup_(reference_freep) = NULL;
-	git_strarray names = { NULL, 0 };
+	git_strarray names = {NULL, 0};
 	int r = git_reference_create(&made, a->repo, name, id, 1, NULL);
 	if (r == 0)
 		return 0;
@@ -353,13 +356,15 @@ int git_area_peel(struct git_area *a, struct git_wanted *want, struct err *err)
 	}
 	if (r != GIT_EPEEL && r != GIT_EINVALIDSPEC && r != GIT_EAMBIGUOUS)
 		return git_area_error(err, r, "read what was fetched");
-	r = strcmp(type, "tag") == 0 ? err_set(err, ERR_INVALID, "'%s' is a tag of something that is no commit", want->ref ? want->ref : want->object)
-	                             : err_set(err, ERR_INVALID, "'%s' is a %s, not a commit", want->ref ? want->ref : want->object, type);
+	r = strcmp(type, "tag") == 0 ? err_set(err, ERR_INVALID, "'%s' is a tag of something that is no commit",
+	                                       want->ref ? want->ref : want->object)
+	                             : err_set(err, ERR_INVALID, "'%s' is a %s, not a commit",
+	                                       want->ref ? want->ref : want->object, type);
 	return err_hint(err, r, "`ref:` is a branch, a tag of a commit, or a commit id of 40 digits");
 }
 
-static int checkout(struct git_area *a, const struct git_wanted *want, bool clean, struct wait *wait, struct git_area_result *ret,
-                    struct err *err)
+static int checkout(struct git_area *a, const struct git_wanted *want, bool clean, struct wait *wait,
+                    struct git_area_result *ret, struct err *err)
 {
 	git_oid id;
 	git_commit *object _cleanup_(commit_freep) = NULL;
@@ -380,8 +385,8 @@ static int checkout(struct git_area *a, const struct git_wanted *want, bool clea
 }
 
 /* ret_broken: what failed may be the fault of what was here. */
-static int bring(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want, int depth, bool clean,
-                 struct git_area_result *ret, bool *ret_broken, struct err *err)
+static int bring(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want, int depth,
+                 bool clean, struct git_area_result *ret, bool *ret_broken, struct err *err)
 {
 	int64_t start = clock_mono_ms();
 	int r = 0;
@@ -400,8 +405,8 @@ static int bring(struct git_area *a, const struct git_remote_access *remote, str
 	return r;
 }
 
-int git_area_bring(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want, int depth, bool clean,
-                   struct git_area_result *ret, struct err *err)
+int git_area_bring(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want, int depth,
+                   bool clean, struct git_area_result *ret, struct err *err)
 {
 	struct err why = ERR_INIT;
 	char line[1024];

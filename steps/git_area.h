@@ -12,17 +12,19 @@ struct git_area;
  * and written beneath root: a link on the way is refused. An area whose origin is another repository, or that is no repository while
  * files lie in it, is emptied when clean is set, else refused (ERR_EXISTS).
  * One that is kept is not trusted: what a killed or struck predecessor left is mended, else .git is made anew (steps/git_mend.h). */
-int git_area_open(const char *root, const char *below, const char *url, bool clean, struct git_area **ret, struct err *err);
+int git_area_open(const char *root, const char *below, const char *url, bool clean, struct git_area **ret,
+                  struct err *err);
 /* The commit that HEAD names and whose objects are here, or "" . */
 const char *git_area_head(const struct git_area *a);
 bool git_area_has(const struct git_area *a, const char *commit);
 /* As git_wire_resolve, also of a server without protocol version 2. */
-int git_area_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret, struct err *err);
+int git_area_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret,
+                     struct err *err);
 
 struct git_area_result {
 	size_t files, written, removed, lfs_pointers, submodules, unencoded;
 	int64_t fetch_ms;
-	bool renewed;                  /* what was kept could not be used */
+	bool renewed; /* what was kept could not be used */
 };
 /* Brings want: fetches what is missing of it, at most depth commits deep (0: all of history, with all branches (refs/remotes/origin)
  * and tags), then work tree, index and HEAD become its. A branch of want->ref makes the local branch and refs/remotes/origin, a tag the
@@ -30,7 +32,7 @@ struct git_area_result {
  * come by version 0 (steps/git_v0.h).
  * clean: what is not of the commit goes, ignored files too. What is already so is not touched.
  * want->commit is corrected where want was the id of a tag's object. What a kept area makes fail is tried once more in a new one. */
-int git_area_bring(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want, int depth, bool clean,
-                   struct git_area_result *ret, struct err *err);
+int git_area_bring(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want, int depth,
+                   bool clean, struct git_area_result *ret, struct err *err);
 void git_area_free(struct git_area *a);
 void git_area_freep(struct git_area **a);

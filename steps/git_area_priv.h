@@ -6,13 +6,13 @@
 
 struct git_area {
 	git_repository *repo;
-	int root;                      /* of the work tree */
-	char *path;                    /* where that lies, for libgit2 */
+	int root;   /* of the work tree */
+	char *path; /* where that lies, for libgit2 */
 	char *url;
-	bool kept;                     /* it was here before */
-	bool renewed;                  /* it was, but could not be used */
+	bool kept;    /* it was here before */
+	bool renewed; /* it was, but could not be used */
 	char head[GIT_HEX];
-	struct git_early *early;       /* of the fetch before the checkout; NULL: none */
+	struct git_early *early; /* of the fetch before the checkout; NULL: none */
 };
 
 /* Before the first call of libgit2. */
@@ -31,7 +31,8 @@ bool git_area_has_object(const struct git_area *a, const char *id);
 /* Whether the objects of want are here, at least depth commits deep. */
 bool git_area_is_deep(struct git_area *a, const struct git_wanted *want, int depth);
 /* Fetches want. May make .git anew (git_area_renew). */
-int git_area_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, int depth, struct err *err);
+int git_area_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, int depth,
+                   struct err *err);
 /* want->commit from want->object; ERR_INVALID where that is no commit. */
 int git_area_peel(struct git_area *a, struct git_wanted *want, struct err *err);
 /* .git goes, but for the index, and is made anew; the files of the work tree stay. */
@@ -40,12 +41,13 @@ int git_area_renew(struct git_area *a, struct err *err);
 int git_area_read_shallow(const struct git_area *a, struct strv *ret, struct err *err);
 bool git_area_is_shallow(const struct git_area *a);
 /* The old list, less what is complete now, and the new boundary. */
-int git_area_write_shallow(struct git_area *a, const struct strv *shallow, const struct strv *unshallow, struct err *err);
+int git_area_write_shallow(struct git_area *a, const struct strv *shallow, const struct strv *unshallow,
+                           struct err *err);
 /* After a fetch of whole histories: .git/shallow keeps only what still ends early. */
 int git_area_deepened(struct git_area *a, struct err *err);
 bool git_area_is_lfs_pointer(const char *data, size_t len);
-int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, struct wait *wait, struct git_area_result *ret,
-                        struct err *err);
+int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, struct wait *wait,
+                        struct git_area_result *ret, struct err *err);
 
 static inline void repository_freep(git_repository **p)
 {

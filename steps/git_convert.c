@@ -19,7 +19,7 @@ void git_conversion_done(struct git_conversion *c)
 {
 	git_filter_list_free(c->filters);
 	free(c->encoding);
-	*c = (struct git_conversion){ 0 };
+	*c = (struct git_conversion){0};
 }
 
 bool git_conversion_is_none(const struct git_conversion *c)
@@ -60,7 +60,8 @@ static iconv_t open_encoding(const char *encoding, struct str *out)
 }
 
 /* 0, 1: not possible, or an error. */
-static int encode(const char *encoding, const char *data, size_t len, struct str *out, const char *path, struct err *err)
+static int encode(const char *encoding, const char *data, size_t len, struct str *out, const char *path,
+                  struct err *err)
 {
 	iconv_t converter = open_encoding(encoding, out);
 	if (converter == (iconv_t)-1)
@@ -190,9 +191,10 @@ static int convert_lines(const struct git_conversion *c, const char *path, struc
 
 /* ---- the whole ---- */
 
-int git_conversion_find(git_repository *repo, const git_oid *commit, git_blob *blob, const char *path, struct git_conversion *ret, struct err *err)
+int git_conversion_find(git_repository *repo, const git_oid *commit, git_blob *blob, const char *path,
+                        struct git_conversion *ret, struct err *err)
 {
-	static const char *names[] = { "ident", "working-tree-encoding" };
+	static const char *names[] = {"ident", "working-tree-encoding"};
 	const char *values[ARRAY_SIZE(names)];
 	git_filter_options options;
 	git_attr_options attributes;
@@ -217,7 +219,8 @@ int git_conversion_find(git_repository *repo, const git_oid *commit, git_blob *b
 	return 0;
 }
 
-int git_convert(const struct git_conversion *c, const git_oid *id, const char *path, struct git_content *ret, struct err *err)
+int git_convert(const struct git_conversion *c, const git_oid *id, const char *path, struct git_content *ret,
+                struct err *err)
 {
 	int r = 0;
 	if (c->ident)

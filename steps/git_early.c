@@ -13,18 +13,18 @@ enum { BUCKETS = 1 << 16 };
 
 /* What a tree that was seen says about an object that was not. The same object may be expected in many places. */
 struct expected {
-	struct expected *next;         /* of the bucket */
+	struct expected *next; /* of the bucket */
 	git_oid id;
 	uint32_t mode;
-	char *path;                    /* "": the root */
+	char *path; /* "": the root */
 };
 
 struct git_early {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	struct str queue;              /* with the lock: what the thread has not taken yet */
-	bool ended, idle;              /* with the lock: no more will come; the thread wants no more */
+	struct str queue; /* with the lock: what the thread has not taken yet */
+	bool ended, idle; /* with the lock: no more will come; the thread wants no more */
 	atomic_bool stop;
 
 	/* The thread's, until it is joined. */
@@ -32,7 +32,7 @@ struct git_early {
 	struct git_files files;
 	struct expected **buckets;
 	size_t expected;
-	bool disturbed;                /* something is not as in an empty area, or is to be converted: nothing counts */
+	bool disturbed; /* something is not as in an empty area, or is to be converted: nothing counts */
 	struct git_early_file *written;
 	size_t count, capacity;
 };
@@ -48,7 +48,7 @@ static bool expect(struct git_early *e, const git_oid *id, uint32_t mode, char *
 {
 	struct expected **bucket = bucket_of(e, id);
 	struct expected *x = xmalloc(sizeof(*x));
-	*x = (struct expected){ .next = *bucket, .id = *id, .mode = mode, .path = path };
+	*x = (struct expected){.next = *bucket, .id = *id, .mode = mode, .path = path};
 	*bucket = x;
 	return ++e->expected < EARLY_EXPECTED_MAX;
 }
@@ -70,7 +70,8 @@ static void forget(struct git_early *e)
 static bool on_commit(struct git_early *e, const git_oid *id, const char *data, size_t len)
 {
 	git_oid tree;
-	if (!git_oid_equal(id, &e->commit) || len < 46 || memcmp(data, "tree ", 5) != 0 || git_oid_fromstrn(&tree, data + 5, 40) != 0)
+	if (!git_oid_equal(id, &e->commit) || len < 46 || memcmp(data, "tree ", 5) != 0 ||
+	    git_oid_fromstrn(&tree, data + 5, 40) != 0)
 		return true;
 	return expect(e, &tree, GIT_FILEMODE_TREE, xstrdup(""));
 }
@@ -119,7 +120,8 @@ static bool on_tree(struct git_early *e, const struct expected *x, const char *d
 			e->disturbed = true;
 			return false;
 		}
-		if (mode == 0 || strchr(name, '/') != NULL || !git_files_safe(name) || strlen(x->path) + strlen(name) + 1 > EARLY_PATH_MAX)
+		if (mode == 0 || strchr(name, '/') != NULL || !git_files_safe(name) ||
+		    strlen(x->path) + strlen(name) + 1 > EARLY_PATH_MAX)
 			continue;
 		memcpy(id.id, data + n - GIT_OID_RAWSZ, GIT_OID_RAWSZ);
 		if (!expect(e, &id, mode, xasprintf("%s%s%s", x->path, x->path[0] ? "/" : "", name)))
@@ -155,7 +157,8 @@ static bool on_blob(struct git_early *e, const struct expected *x, const char *d
 static bool on_object(void *context, git_object_t type, const char *data, size_t len)
 {
 	struct git_early *e = context;
-	static const char *const names[] = { [GIT_OBJECT_COMMIT] = "commit", [GIT_OBJECT_TREE] = "tree", [GIT_OBJECT_BLOB] = "blob" };
+	static const char *const names[] = {
+		[GIT_OBJECT_COMMIT] = "commit", [GIT_OBJECT_TREE] = "tree", [GIT_OBJECT_BLOB] = "blob"};
 	git_oid id;
 	if (atomic_load(&e->stop))
 		return false;

@@ -85,11 +85,12 @@ static int write_link(struct git_files *f, const char *name, const void *data, s
 
 static int open_regular(struct git_files *f, const char *name, unsigned mode)
 {
-	return openat(f->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode == MODE_EXECUTABLE ? 0777 : 0666);
+	return openat(f->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+	              mode == MODE_EXECUTABLE ? 0777 : 0666);
 }
 
-static int write_regular(struct git_files *f, const char *name, unsigned mode, const void *data, size_t len, struct stat *ret,
-                         struct err *err)
+static int write_regular(struct git_files *f, const char *name, unsigned mode, const void *data, size_t len,
+                         struct stat *ret, struct err *err)
 {
 	int fd _cleanup_close_ = open_regular(f, name, mode);
 	if (fd < 0)
@@ -101,8 +102,8 @@ static int write_regular(struct git_files *f, const char *name, unsigned mode, c
 }
 
 /* 0, an errno negated, or 1: err has it. */
-static int write_once(struct git_files *f, const char *name, unsigned mode, const void *data, size_t len, struct stat *ret,
-                      struct err *err)
+static int write_once(struct git_files *f, const char *name, unsigned mode, const void *data, size_t len,
+                      struct stat *ret, struct err *err)
 {
 	if (mode == MODE_LINK)
 		return write_link(f, name, data, len, ret);
@@ -123,7 +124,8 @@ int git_files_open(struct git_files *f, const char *path, unsigned mode, struct 
 	return fd < 0 ? err_errno(err, errno, "write %s", path) : fd;
 }
 
-int git_files_write(struct git_files *f, const char *path, unsigned mode, const void *data, size_t len, struct stat *ret, struct err *err)
+int git_files_write(struct git_files *f, const char *path, unsigned mode, const void *data, size_t len,
+                    struct stat *ret, struct err *err)
 {
 	const char *name;
 	struct err why = ERR_INIT;

@@ -24,14 +24,16 @@ int git_area_read_shallow(const struct git_area *a, struct strv *ret, struct err
 		return err_wrap(err, r, "read where the history ends");
 	}
 	char *rest = NULL;
-	for (char *line = text.data ? strtok_r(text.data, "\n", &rest) : NULL; line != NULL; line = strtok_r(NULL, "\n", &rest))
+	for (char *line = text.data ? strtok_r(text.data, "\n", &rest) : NULL; line != NULL;
+	     line = strtok_r(NULL, "\n", &rest))
 		strv_add(ret, line);
 	return 0;
 }
 
-int git_area_write_shallow(struct git_area *a, const struct strv *shallow, const struct strv *unshallow, struct err *err)
+int git_area_write_shallow(struct git_area *a, const struct strv *shallow, const struct strv *unshallow,
+                           struct err *err)
 {
-	struct strv old _cleanup_(strv_done) = { 0 }, list _cleanup_(strv_done) = { 0 };
+	struct strv old _cleanup_(strv_done) = {0}, list _cleanup_(strv_done) = {0};
 	struct str text _cleanup_(str_done) = STR_INIT(SHALLOW_MAX);
 	if (shallow->count == 0 && unshallow->count == 0)
 		return 0;
@@ -50,7 +52,9 @@ int git_area_write_shallow(struct git_area *a, const struct strv *shallow, const
 		return err_set(err, ERR_LIMIT, "the list of shallow commits is too long");
 	if (text.len > 0)
 		return fs_write_replace(a->root, shallow_path, text.data, text.len, 0644, err);
-	return unlinkat(a->root, shallow_path, 0) == 0 || errno == ENOENT ? 0 : err_errno(err, errno, "remove %s", shallow_path);
+	return unlinkat(a->root, shallow_path, 0) == 0 || errno == ENOENT
+	               ? 0
+	               : err_errno(err, errno, "remove %s", shallow_path);
 }
 
 bool git_area_is_shallow(const struct git_area *a)
@@ -75,7 +79,7 @@ static bool has_parents(struct git_area *a, const char *commit)
 /* What had missing parents may have them now. */
 int git_area_deepened(struct git_area *a, struct err *err)
 {
-	struct strv old _cleanup_(strv_done) = { 0 }, none _cleanup_(strv_done) = { 0 }, whole _cleanup_(strv_done) = { 0 };
+	struct strv old _cleanup_(strv_done) = {0}, none _cleanup_(strv_done) = {0}, whole _cleanup_(strv_done) = {0};
 	int r = git_area_read_shallow(a, &old, err);
 	if (r < 0)
 		return r;
@@ -151,7 +155,8 @@ static void ids_done(struct ids *s)
 }
 
 /* The parents of one commit into the next level; false: history ends here though the commit has parents. */
-static bool add_parents(struct git_area *a, const git_oid *id, const struct ids *ends, struct ids *seen, struct level *next)
+static bool add_parents(struct git_area *a, const git_oid *id, const struct ids *ends, struct ids *seen,
+                        struct level *next)
 {
 	git_commit *commit _cleanup_(commit_freep) = NULL;
 	if (ids_has(ends, id) || git_commit_lookup(&commit, a->repo, id) != 0)
@@ -168,9 +173,9 @@ static bool add_parents(struct git_area *a, const git_oid *id, const struct ids 
 
 bool git_area_is_deep(struct git_area *a, const struct git_wanted *want, int depth)
 {
-	struct strv shallow _cleanup_(strv_done) = { 0 };
-	struct ids seen _cleanup_(ids_done) = { 0 }, ends _cleanup_(ids_done) = { 0 };
-	struct level now _cleanup_(level_done) = { 0 };
+	struct strv shallow _cleanup_(strv_done) = {0};
+	struct ids seen _cleanup_(ids_done) = {0}, ends _cleanup_(ids_done) = {0};
+	struct level now _cleanup_(level_done) = {0};
 	git_oid id;
 	if (!git_area_has_object(a, want->object) || git_oid_fromstr(&id, want->commit) != 0)
 		return false;
@@ -188,7 +193,7 @@ bool git_area_is_deep(struct git_area *a, const struct git_wanted *want, int dep
 	now.items = xmemdup(&id, sizeof(id));
 	now.count = now.cap = 1;
 	for (int d = 1; d < depth && now.count > 0; d++) {
-		struct level next = { 0 };
+		struct level next = {0};
 		bool whole = true;
 		for (size_t i = 0; whole && i < now.count; i++)
 			whole = add_parents(a, &now.items[i], &ends, &seen, &next);

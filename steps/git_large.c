@@ -18,7 +18,15 @@
 #include "base/str.h"
 #include <git2/sys/alloc.h>
 
-enum { BUFFER = 256 << 10, ID = 20, FANOUT = 8, IDS = FANOUT + 256 * 4, LOOSE_HEADER_MAX = 64, OBJECT_HEADER_MAX = 16, TYPE_BLOB = 3 };
+enum {
+	BUFFER = 256 << 10,
+	ID = 20,
+	FANOUT = 8,
+	IDS = FANOUT + 256 * 4,
+	LOOSE_HEADER_MAX = 64,
+	OBJECT_HEADER_MAX = 16,
+	TYPE_BLOB = 3
+};
 
 /* ---- memory ---- */
 
@@ -130,9 +138,13 @@ size_t git_large_refused(void)
 
 int git_large_error(const char *what, size_t size, struct err *err)
 {
-	int r = err_set(err, ERR_LIMIT, "%s: an object of %zu MiB is stored as a difference or is to be converted, and %d MiB are the most for that", what,
-	                size >> 20, GIT_MEMORY_MAX >> 20);
-	return err_hint(err, r, "keep files of that size in Git LFS, or give them `-text -ident !working-tree-encoding` in .gitattributes");
+	int r = err_set(
+		err, ERR_LIMIT,
+		"%s: an object of %zu MiB is stored as a difference or is to be converted, and %d MiB are the most for that",
+		what, size >> 20, GIT_MEMORY_MAX >> 20);
+	return err_hint(
+		err, r,
+		"keep files of that size in Git LFS, or give them `-text -ident !working-tree-encoding` in .gitattributes");
 }
 
 /* ---- from zlib into the file ---- */
@@ -140,9 +152,9 @@ int git_large_error(const char *what, size_t size, struct err *err)
 struct inflating {
 	z_stream z;
 	int from, to;
-	off_t at;                      /* of from */
-	uint64_t left;                 /* bytes that are still to come */
-	bool in_header;                /* of a loose object: up to a NUL */
+	off_t at;       /* of from */
+	uint64_t left;  /* bytes that are still to come */
+	bool in_header; /* of a loose object: up to a NUL */
 	size_t header;
 	unsigned char in[BUFFER], out[BUFFER];
 };
@@ -203,11 +215,13 @@ static int inflate_into(struct inflating *f, const char *path, struct wait *wait
 	return r;
 }
 
-static int write_from(int from, off_t at, bool loose, uint64_t size, int to, const char *path, struct wait *wait, struct err *err)
+static int write_from(int from, off_t at, bool loose, uint64_t size, int to, const char *path, struct wait *wait,
+                      struct err *err)
 {
 	struct inflating *f = xcalloc(1, sizeof(*f));
-	*f = (struct inflating){ .from = from, .to = to, .at = at, .left = size, .in_header = loose };
-	int r = inflateInit(&f->z) == Z_OK ? inflate_into(f, path, wait, err) : err_set(err, ERR_IO, "no memory to inflate %s", path);
+	*f = (struct inflating){.from = from, .to = to, .at = at, .left = size, .in_header = loose};
+	int r = inflateInit(&f->z) == Z_OK ? inflate_into(f, path, wait, err)
+	                                   : err_set(err, ERR_IO, "no memory to inflate %s", path);
 	inflateEnd(&f->z);
 	free(f);
 	return r;
@@ -302,7 +316,8 @@ static int open_pack(int git, const git_oid *id, uint64_t size, off_t *ret_conte
 		off_t at = look_into(packs, entry->d_name, id);
 		if (at < 0)
 			continue;
-		_cleanup_free_ char *name = xasprintf("%.*s.pack", (int)(strlen(entry->d_name) - strlen(".idx")), entry->d_name);
+		_cleanup_free_ char *name =
+			xasprintf("%.*s.pack", (int)(strlen(entry->d_name) - strlen(".idx")), entry->d_name);
 		found = fs_open_beneath(packs, name, O_RDONLY | O_NONBLOCK, 0, NULL);
 		if (found >= 0 && !is_whole_blob(found, at, size, ret_content))
 			closep(&found);
@@ -311,7 +326,8 @@ static int open_pack(int git, const git_oid *id, uint64_t size, off_t *ret_conte
 	return found;
 }
 
-int git_large_write(int git, const git_oid *id, uint64_t size, int fd, const char *path, struct wait *wait, struct err *err)
+int git_large_write(int git, const git_oid *id, uint64_t size, int fd, const char *path, struct wait *wait,
+                    struct err *err)
 {
 	char hex[GIT_OID_HEXSZ + 1];
 	off_t at = 0;

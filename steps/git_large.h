@@ -22,4 +22,5 @@ size_t git_large_refused(void);
 int git_large_error(const char *what, size_t size, struct err *err);
 
 /* git: .git, fd: the file. 0: written, 1: the blob does not stand whole here. */
-int git_large_write(int git, const git_oid *id, uint64_t size, int fd, const char *path, struct wait *wait, struct err *err);
+int git_large_write(int git, const git_oid *id, uint64_t size, int fd, const char *path, struct wait *wait,
+                    struct err *err);

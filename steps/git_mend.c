@@ -11,10 +11,18 @@
 #include "base/fs_beneath.h"
 #include "base/mem.h"
 
-enum { DEPTH_MAX = 64, REFERENCE_MAX = 4096, SHALLOW_MAX = 4 << 20, PACKED_REFS_MAX = 64 << 20, ID = 20, PACK_HEADER = 12, INDEX_TRAILER = 2 * ID };
+enum {
+	DEPTH_MAX = 64,
+	REFERENCE_MAX = 4096,
+	SHALLOW_MAX = 4 << 20,
+	PACKED_REFS_MAX = 64 << 20,
+	ID = 20,
+	PACK_HEADER = 12,
+	INDEX_TRAILER = 2 * ID
+};
 
 struct mending {
-	char *why;                     /* beyond mending */
+	char *why; /* beyond mending */
 };
 
 /* Where one is decides what a file must be. */
@@ -79,7 +87,8 @@ static bool is_shallow_list(int dir, const char *name)
 static bool is_packed_refs(int dir, const char *name)
 {
 	struct str text _cleanup_(str_done) = STR_INIT(PACKED_REFS_MAX + 1);
-	if (fs_read_beneath(dir, name, PACKED_REFS_MAX, &text, NULL) < 0 || text.len == 0 || memchr(text.data, '\0', text.len) != NULL)
+	if (fs_read_beneath(dir, name, PACKED_REFS_MAX, &text, NULL) < 0 || text.len == 0 ||
+	    memchr(text.data, '\0', text.len) != NULL)
 		return false;
 	for (const char *line = text.data, *end; *line != '\0'; line = end + 1) {
 		end = strchr(line, '\n');
@@ -101,11 +110,13 @@ static bool is_pack(int dir, const char *name)
 	_cleanup_free_ char *index_name = xasprintf("%.*s.idx", (int)(strlen(name) - strlen(".pack")), name);
 	int pack _cleanup_close_ = open_file(dir, name, &st);
 	int index _cleanup_close_ = open_file(dir, index_name, &index_st);
-	if (index < 0 || pack < 0 || st.st_size < PACK_HEADER + ID || index_st.st_size < INDEX_TRAILER || has_hole(pack, &st) || has_hole(index, &index_st))
+	if (index < 0 || pack < 0 || st.st_size < PACK_HEADER + ID || index_st.st_size < INDEX_TRAILER ||
+	    has_hole(pack, &st) || has_hole(index, &index_st))
 		return false;
 	return pread(pack, head, sizeof(head), 0) == PACK_HEADER && memcmp(head, "PACK", 4) == 0 &&
 	       pread(pack, end, sizeof(end), st.st_size - ID) == ID &&
-	       pread(index, named, sizeof(named), index_st.st_size - INDEX_TRAILER) == ID && memcmp(end, named, ID) == 0;
+	       pread(index, named, sizeof(named), index_st.st_size - INDEX_TRAILER) == ID &&
+	       memcmp(end, named, ID) == 0;
 }
 
 static void remove_file(int dir, const char *name, struct mending *m)
@@ -116,8 +127,8 @@ static void remove_file(int dir, const char *name, struct mending *m)
 
 static void mend_top(int dir, const char *name, bool is_file, struct mending *m)
 {
-	static const char *const needed[] = { "HEAD", "config" };
-	static const char *const folders[] = { "objects", "refs", "logs", "info" };
+	static const char *const needed[] = {"HEAD", "config"};
+	static const char *const folders[] = {"objects", "refs", "logs", "info"};
 	for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
 		if (strcmp(name, needed[i]) == 0 && !is_filled(dir, name))
 			give_up(m, "is no whole file", name);
@@ -169,15 +180,19 @@ static void mend_file(int dir, const char *name, enum place place, bool is_file,
 static enum place place_of(enum place parent, const char *name)
 {
 	if (parent == PLACE_TOP)
-		return strcmp(name, "refs") == 0 ? PLACE_REFS : strcmp(name, "objects") == 0 ? PLACE_OBJECTS : PLACE_OTHER;
+		return strcmp(name, "refs") == 0      ? PLACE_REFS
+		       : strcmp(name, "objects") == 0 ? PLACE_OBJECTS
+		                                      : PLACE_OTHER;
 	if (parent == PLACE_OBJECTS)
 		return strcmp(name, "pack") == 0 ? PLACE_PACK : strlen(name) == 2 ? PLACE_LOOSE : PLACE_OTHER;
 	return parent == PLACE_REFS ? PLACE_REFS : PLACE_OTHER;
 }
 
-static int mend_directory(int parent, const char *name, enum place place, int depth, struct mending *m, struct err *err);
+static int mend_directory(int parent, const char *name, enum place place, int depth, struct mending *m,
+                          struct err *err);
 
-static int mend_entry(int dir, const struct dirent *entry, enum place place, int depth, struct mending *m, struct err *err)
+static int mend_entry(int dir, const struct dirent *entry, enum place place, int depth, struct mending *m,
+                      struct err *err)
 {
 	struct stat st;
 	if (fstatat(dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
@@ -218,7 +233,7 @@ static int mend_directory(int parent, const char *name, enum place place, int de
 
 int git_mend(int root, char **ret_why, struct err *err)
 {
-	struct mending m = { NULL };
+	struct mending m = {NULL};
 	int r = mend_directory(root, ".git", PLACE_TOP, 0, &m, err);
 	if (r < 0) {
 		free(m.why);

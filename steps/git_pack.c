@@ -7,15 +7,15 @@ enum { CHECK_EVERY = 16, SHALLOW_SENT_MAX = 1000 };
 
 struct receiving {
 	git_indexer *indexer;
-	struct git_early *early;        /* NULL: none */
+	struct git_early *early; /* NULL: none */
 	git_indexer_progress progress;
 	struct wait *wait;
 	struct strv shallow;
 	struct strv unshallow;
-	struct strv former;             /* .git/shallow before */
+	struct strv former; /* .git/shallow before */
 	size_t bytes;
 	unsigned progressed;
-	int stopped;                    /* by the deadline, a cancel or the tick; 0: not */
+	int stopped; /* by the deadline, a cancel or the tick; 0: not */
 	struct err why;
 };
 
@@ -87,7 +87,8 @@ static int end_early(struct git_area *a, struct receiving *in, int result)
 }
 
 /* The pack, whole and indexed. */
-static int receive(struct receiving *in, const struct git_remote_access *remote, const struct git_fetch *fetch, struct err *err)
+static int receive(struct receiving *in, const struct git_remote_access *remote, const struct git_fetch *fetch,
+                   struct err *err)
 {
 	int r = git_wire_fetch(remote, fetch, err);
 	if (r < 0)
@@ -96,10 +97,10 @@ static int receive(struct receiving *in, const struct git_remote_access *remote,
 	return r == 0 ? 0 : indexer_error(in, r, "index the pack", err);
 }
 
-static int fetch_v2(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, int depth,
-                    struct err *err)
+static int fetch_v2(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want,
+                    int depth, struct err *err)
 {
-	struct receiving in _cleanup_(receiving_done) = { .wait = remote->wait };
+	struct receiving in _cleanup_(receiving_done) = {.wait = remote->wait};
 	_cleanup_free_ char *packs = xasprintf("%s/.git/objects/pack", a->path);
 	git_odb *odb _cleanup_(odb_freep) = NULL;
 	git_indexer_options options;
@@ -137,7 +138,8 @@ static int fetch_v2(struct git_area *a, const struct git_remote_access *remote, 
 	return 0;
 }
 
-int git_area_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret, struct err *err)
+int git_area_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret,
+                     struct err *err)
 {
 	int r = git_wire_resolve(remote, names, ret, err);
 	if (r == ERR_UNSUPPORTED) {
@@ -149,7 +151,8 @@ int git_area_resolve(const struct git_remote_access *remote, const char *const *
 }
 
 /* libgit2 fetches nothing whose tip is here, however short its history: into an empty database all of it comes. */
-static int fetch_v0(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, bool all, struct err *err)
+static int fetch_v0(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, bool all,
+                    struct err *err)
 {
 	if (git_area_is_shallow(a) && (all || git_area_has_object(a, want->object))) {
 		int r = git_area_renew(a, err);
@@ -159,7 +162,8 @@ static int fetch_v0(struct git_area *a, const struct git_remote_access *remote, 
 	return git_v0_fetch(a, remote, want, all, err);
 }
 
-int git_area_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, int depth, struct err *err)
+int git_area_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, int depth,
+                   struct err *err)
 {
 	int r = depth == 0 ? fetch_v0(a, remote, want, true, err) : fetch_v2(a, remote, want, depth, err);
 	if (depth == 0 && r == ERR_NOT_FOUND) {

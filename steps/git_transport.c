@@ -9,10 +9,10 @@ enum { CHECK_EVERY = 16 };
 struct exchange {
 	git_smart_subtransport_stream parent;
 	struct git_http *h;
-	bool refs;                     /* info/refs, else git-upload-pack */
+	bool refs; /* info/refs, else git-upload-pack */
 	struct str request;
-	struct http_stream *stream;    /* NULL: not sent yet */
-	struct wait within;            /* of the stream */
+	struct http_stream *stream; /* NULL: not sent yet */
+	struct wait within;         /* of the stream */
 };
 
 /* Our error stays with us in full; libgit2 gets one too, since it reports the last one that was set. */
@@ -32,7 +32,7 @@ static int open_exchange(struct exchange *x, struct err *err)
 	const struct git_remote_access *remote = x->h->remote;
 	struct str url _cleanup_(str_done) = STR_INIT(4096);
 	struct str authorization _cleanup_(str_done) = STR_SECRET_INIT(16384);
-	const char *headers[4] = { "Accept: application/x-git-upload-pack-advertisement" };
+	const char *headers[4] = {"Accept: application/x-git-upload-pack-advertisement"};
 	size_t count = 1;
 	str_appendf(&url, "%s/%s", remote->url, x->refs ? "info/refs?service=git-upload-pack" : "git-upload-pack");
 	if (!x->refs) {
@@ -63,7 +63,8 @@ static int open_exchange(struct exchange *x, struct err *err)
 /* Anything but a git server (a login page, a proxy's answer, a server that only knows files) is named before libgit2 reads it. */
 static int check_head(struct exchange *x, struct err *err)
 {
-	const char *want = x->refs ? "application/x-git-upload-pack-advertisement" : "application/x-git-upload-pack-result";
+	const char *want =
+		x->refs ? "application/x-git-upload-pack-advertisement" : "application/x-git-upload-pack-result";
 	const char *url = x->h->remote->url;
 	const struct http_response *head;
 	int r = http_stream_head(x->stream, &head, err);
@@ -95,7 +96,9 @@ static int exchange_write(git_smart_subtransport_stream *stream, const char *dat
 	struct err err = ERR_INIT;
 	if (str_append_n(&x->request, data, len))
 		return 0;
-	return fail(x->h, err_set(&err, ERR_LIMIT, "the request to the git server is larger than %d bytes", GIT_REQUEST_MAX), &err);
+	return fail(x->h,
+	            err_set(&err, ERR_LIMIT, "the request to the git server is larger than %d bytes", GIT_REQUEST_MAX),
+	            &err);
 }
 
 static void exchange_free(git_smart_subtransport_stream *stream)
@@ -134,7 +137,7 @@ static int on_close(git_smart_subtransport *transport)
 
 static void on_free(git_smart_subtransport *transport)
 {
-	(void)transport;   /* the caller's */
+	(void)transport; /* the caller's */
 }
 
 static int subtransport_of(git_smart_subtransport **ret, git_transport *owner, void *param)
@@ -164,8 +167,8 @@ static int on_progress(const git_indexer_progress *stats, void *payload)
 
 void git_http_init(struct git_http *h, const struct git_remote_access *remote, git_remote_callbacks *ret)
 {
-	h->parent = (git_smart_subtransport){ .action = on_action, .close = on_close, .free = on_free };
-	h->definition = (git_smart_subtransport_definition){ .callback = subtransport_of, .rpc = 1, .param = h };
+	h->parent = (git_smart_subtransport){.action = on_action, .close = on_close, .free = on_free};
+	h->definition = (git_smart_subtransport_definition){.callback = subtransport_of, .rpc = 1, .param = h};
 	h->remote = remote;
 	git_remote_init_callbacks(ret, GIT_REMOTE_CALLBACKS_VERSION);
 	ret->transport = transport_of;

@@ -13,7 +13,7 @@
 #include <git2.h>
 #include <git2/sys/transport.h>
 
-enum { GIT_REQUEST_MAX = 16 << 20 };   /* 50 bytes for each reference that is wanted */
+enum { GIT_REQUEST_MAX = 16 << 20 }; /* 50 bytes for each reference that is wanted */
 
 /* One for one git_remote, which it must outlive; zeroed, then git_http_init. */
 struct git_http {
@@ -21,7 +21,7 @@ struct git_http {
 	git_smart_subtransport_definition definition;
 	const struct git_remote_access *remote;
 	unsigned progressed;
-	int result;                    /* the first failure on our side; 0: none */
+	int result; /* the first failure on our side; 0: none */
 	struct err err;
 };
 

@@ -14,12 +14,12 @@ struct git_unpack {
 	void *context;
 	enum state state;
 	unsigned char head[HEADER_BYTES];
-	size_t have;                   /* bytes of head, or of the base's id */
-	uint32_t left;                 /* objects */
+	size_t have;   /* bytes of head, or of the base's id */
+	uint32_t left; /* objects */
 	unsigned type, shift;
 	uint64_t size;
 	z_stream z;
-	struct str content;            /* of an object that is wanted */
+	struct str content; /* of an object that is wanted */
 	bool wanted;
 	char scratch[SCRATCH];
 };
@@ -118,8 +118,9 @@ static size_t on_content(struct git_unpack *u, const unsigned char *data, size_t
 	if (u->wanted && u->content.len > u->size)
 		u->state = OVER;
 	if (r == Z_STREAM_END && u->state == CONTENT) {
-		bool more = !u->wanted || (u->content.len == u->size &&
-		                           u->object(u->context, (git_object_t)u->type, str_peek(&u->content), u->content.len));
+		bool more = !u->wanted ||
+		            (u->content.len == u->size &&
+		             u->object(u->context, (git_object_t)u->type, str_peek(&u->content), u->content.len));
 		next_object(u);
 		if (!more)
 			u->state = OVER;

@@ -5,7 +5,7 @@
 #include "steps/git_area_priv.h"
 #include "steps/git_transport.h"
 
-static const char PEELED[] = "^{}";     /* "refs/tags/v1^{}" stands at the commit, "refs/tags/v1" at the tag object */
+static const char PEELED[] = "^{}"; /* "refs/tags/v1^{}" stands at the commit, "refs/tags/v1" at the tag object */
 
 /* repo may be NULL. The fetch specification is what git_remote_prune looks at. */
 static int connect(struct git_http *h, git_repository *repo, git_remote **ret, struct err *err)
@@ -36,9 +36,10 @@ static bool is_named(const git_remote_head *head, const char *name, bool *ret_pe
 	return strncmp(head->name, name, len) == 0 && (head->name[len] == '\0' || *ret_peeled);
 }
 
-int git_v0_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret, struct err *err)
+int git_v0_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret,
+                   struct err *err)
 {
-	struct git_http h = { .remote = remote };
+	struct git_http h = {.remote = remote};
 	git_remote *origin _cleanup_(remote_freep) = NULL;
 	const git_remote_head **heads;
 	size_t count;
@@ -73,7 +74,7 @@ int git_v0_resolve(const struct git_remote_access *remote, const char *const *na
  * promise what is not here. Without references it offers none. */
 static int forget_references(struct git_area *a, struct err *err)
 {
-	git_strarray names = { NULL, 0 };
+	git_strarray names = {NULL, 0};
 	int r = git_reference_list(&names, a->repo);
 	for (size_t i = 0; r == 0 && i < names.count; i++)
 		r = git_reference_remove(a->repo, names.strings[i]);
@@ -93,7 +94,8 @@ static char *spec_for(const git_remote_head *const *heads, size_t count, const c
 		size_t len = strlen(heads[i]->name);
 		if (!git_oid_equal(&heads[i]->oid, &id) || !str_starts(heads[i]->name, "refs/"))
 			continue;
-		_cleanup_free_ char *name = xstrndup(heads[i]->name, len - (str_ends(heads[i]->name, PEELED) ? strlen(PEELED) : 0));
+		_cleanup_free_ char *name =
+			xstrndup(heads[i]->name, len - (str_ends(heads[i]->name, PEELED) ? strlen(PEELED) : 0));
 		int valid = 0;
 		if (git_reference_name_is_valid(&valid, name) != 0 || !valid)
 			continue;
@@ -119,10 +121,10 @@ static int download(struct git_http *h, git_remote *origin, const char *commit, 
 	if (one != NULL)
 		specs[n++] = one;
 	if (one == NULL || all) {
-		specs[n++] = (char *)(uintptr_t)"+refs/heads/*:refs/remotes/origin/*";
-		specs[n++] = (char *)(uintptr_t)"+refs/tags/*:refs/tags/*";
+		specs[n++] = (char *)(uintptr_t) "+refs/heads/*:refs/remotes/origin/*";
+		specs[n++] = (char *)(uintptr_t) "+refs/tags/*:refs/tags/*";
 	}
-	git_strarray list = { specs, n };
+	git_strarray list = {specs, n};
 	git_fetch_options_init(&options, GIT_FETCH_OPTIONS_VERSION);
 	git_http_init(h, h->remote, &options.callbacks);
 	options.download_tags = GIT_REMOTE_DOWNLOAD_TAGS_NONE;
@@ -133,9 +135,10 @@ static int download(struct git_http *h, git_remote *origin, const char *commit, 
 	return r == 0 ? 0 : git_http_error(h, r, "fetch by protocol version 0", err);
 }
 
-int git_v0_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, bool all, struct err *err)
+int git_v0_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, bool all,
+                 struct err *err)
 {
-	struct git_http h = { .remote = remote };
+	struct git_http h = {.remote = remote};
 	git_remote *origin _cleanup_(remote_freep) = NULL;
 	bool shallow = git_area_is_shallow(a);
 	int r = connect(&h, a->repo, &origin, err);

@@ -5,6 +5,8 @@
 #include "steps/git_area.h"
 
 /* As git_wire_resolve. */
-int git_v0_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret, struct err *err);
+int git_v0_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret,
+                   struct err *err);
 /* all: every branch and tag. ERR_NOT_FOUND: none of them holds the commit. */
-int git_v0_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, bool all, struct err *err);
+int git_v0_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, bool all,
+                 struct err *err);

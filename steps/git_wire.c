@@ -86,7 +86,7 @@ static void pkt_linef(struct str *out, const char *key, const char *value)
 
 struct exchange {
 	struct pkt_reader reader;
-	int result;                    /* of the reader; the transfer goes on so that the status is seen first */
+	int result; /* of the reader; the transfer goes on so that the status is seen first */
 	struct err err;
 };
 
@@ -95,7 +95,8 @@ static int on_body(void *context, const void *data, size_t len, struct err *err)
 	struct exchange *x = context;
 	if (x->result >= 0)
 		x->result = pkt_feed(&x->reader, data, len, &x->err);
-	if (x->result == ERR_CANCELLED || x->result == ERR_TIMEOUT || x->result == ERR_LIMIT || x->result == ERR_NO_SPACE)
+	if (x->result == ERR_CANCELLED || x->result == ERR_TIMEOUT || x->result == ERR_LIMIT ||
+	    x->result == ERR_NO_SPACE)
 		return err_set(err, x->result, "stopped");
 	return 0;
 }
@@ -111,7 +112,8 @@ int git_wire_refusal(const struct http_response *response, const char *url, stru
 		return err_hint(err, r, "give `token:` a token that may read the repository's contents");
 	case 404:
 		r = err_set(err, ERR_NOT_FOUND, "there is no repository at %s, or the token may not see it", url);
-		return err_hint(err, r, "check `repository:`; a private repository of another owner needs its own `token:`");
+		return err_hint(err, r,
+		                "check `repository:`; a private repository of another owner needs its own `token:`");
 	case 301:
 	case 302:
 	case 307:
@@ -132,8 +134,10 @@ int git_wire_type(const struct http_response *response, const char *want, const 
 	const char *type = http_header(response, "Content-Type");
 	if (type != NULL && str_starts(type, want))
 		return 0;
-	int r = err_set(err, ERR_PROTOCOL, "%s does not answer as a git server: its answer is of the type '%.100s'", url, type ? type : "");
-	return err_hint(err, r, "check `server:` and `repository:`; a login page or a proxy may have answered in its place");
+	int r = err_set(err, ERR_PROTOCOL, "%s does not answer as a git server: its answer is of the type '%.100s'",
+	                url, type ? type : "");
+	return err_hint(err, r,
+	                "check `server:` and `repository:`; a login page or a proxy may have answered in its place");
 }
 
 int git_wire_no_name(const struct git_remote_access *remote, const char *name, struct err *err)
@@ -147,7 +151,7 @@ static int post(const struct git_remote_access *remote, const struct str *body, 
 {
 	struct str url _cleanup_(str_done) = STR_INIT(4096);
 	struct str authorization _cleanup_(str_done) = STR_SECRET_INIT(16384);
-	struct http_response response _cleanup_(http_response_done) = { 0 };
+	struct http_response response _cleanup_(http_response_done) = {0};
 	const char *headers[5] = {
 		"Content-Type: application/x-git-upload-pack-request",
 		"Accept: application/x-git-upload-pack-result",
@@ -196,7 +200,7 @@ static int post(const struct git_remote_access *remote, const struct str *body, 
 
 struct refs {
 	const char *const *names;
-	int best;                      /* index into names of the best so far, -1: none */
+	int best; /* index into names of the best so far, -1: none */
 	char id[GIT_HEX], commit[GIT_HEX];
 	size_t bytes;
 	bool seen_any;
@@ -248,7 +252,10 @@ static void exchange_done(struct exchange *x)
 	str_done(&x->reader.line);
 }
 
-#define EXCHANGE_INIT(callback, ctx) { .reader = { .line = STR_INIT(PKT_MAX), .on_line = (callback), .context = (ctx) } }
+#define EXCHANGE_INIT(callback, ctx)                                                                                   \
+	{                                                                                                              \
+		.reader = {.line = STR_INIT(PKT_MAX), .on_line = (callback), .context = (ctx) }                        \
+	}
 
 void git_wanted_done(struct git_wanted *w)
 {
@@ -265,9 +272,10 @@ bool git_wanted_by_id(struct git_wanted *w, const char *id)
 	return true;
 }
 
-int git_wire_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret, struct err *err)
+int git_wire_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret,
+                     struct err *err)
 {
-	struct refs refs = { .names = names, .best = -1 };
+	struct refs refs = {.names = names, .best = -1};
 	struct exchange x _cleanup_(exchange_done) = EXCHANGE_INIT(on_ref, &refs);
 	struct str body _cleanup_(str_done) = STR_INIT(REQUEST_MAX);
 	pkt_line(&body, "command=ls-refs");
@@ -381,7 +389,7 @@ static int on_fetch_line(void *context, int kind, const char *data, size_t len, 
 
 int git_wire_fetch(const struct git_remote_access *remote, const struct git_fetch *fetch, struct err *err)
 {
-	struct fetching f = { .fetch = fetch };
+	struct fetching f = {.fetch = fetch};
 	struct exchange x _cleanup_(exchange_done) = EXCHANGE_INIT(on_fetch_line, &f);
 	struct str body _cleanup_(str_done) = STR_INIT(REQUEST_MAX);
 	pkt_line(&body, "command=fetch");

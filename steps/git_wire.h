@@ -9,17 +9,17 @@
 
 struct git_remote_access {
 	struct http *http;
-	const char *url;               /* "https://host/owner/name" or with .git; without a slash at the end */
-	const char *authorization;     /* whole header value, or NULL; a secret */
+	const char *url;           /* "https://host/owner/name" or with .git; without a slash at the end */
+	const char *authorization; /* whole header value, or NULL; a secret */
 	struct wait *wait;
 };
 
 enum { GIT_HEX = 41 };
 /* What a name stands for. An annotated tag is an object of its own, which is fetched with its commit. */
 struct git_wanted {
-	char object[GIT_HEX];          /* the tag's, or the commit itself */
+	char object[GIT_HEX]; /* the tag's, or the commit itself */
 	char commit[GIT_HEX];
-	char *ref;                     /* the name that was found; NULL: by id */
+	char *ref; /* the name that was found; NULL: by id */
 };
 void git_wanted_done(struct git_wanted *w);
 /* By an id of 40 digits, of either case. False: it is none. */
@@ -34,13 +34,14 @@ int git_wire_type(const struct http_response *response, const char *want, const 
 int git_wire_no_name(const struct git_remote_access *remote, const char *name, struct err *err);
 
 /* Full names, tried in order: "refs/heads/x", "refs/tags/x", or "HEAD". */
-int git_wire_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret, struct err *err);
+int git_wire_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret,
+                     struct err *err);
 
 struct git_fetch {
-	const char *want;              /* id of a commit or of a tag's object */
-	const char *have;              /* a commit whose objects are here (thin pack against it), or NULL */
-	const struct strv *shallow;    /* with have: the commits at which the history that is here ends; NULL: none */
-	int depth;                     /* 0: all history */
+	const char *want;           /* id of a commit or of a tag's object */
+	const char *have;           /* a commit whose objects are here (thin pack against it), or NULL */
+	const struct strv *shallow; /* with have: the commits at which the history that is here ends; NULL: none */
+	int depth;                  /* 0: all history */
 	/* The pack, as it arrives. */
 	int (*on_pack)(void *context, const void *data, size_t len, struct err *err);
 	void (*on_shallow)(void *context, const char *id, bool shallow);
@@ -51,10 +52,11 @@ int git_wire_fetch(const struct git_remote_access *remote, const struct git_fetc
 /* The reader of pkt-lines, for the fuzz target: fed in pieces, calls line() for each. */
 struct pkt_reader {
 	unsigned char header[4];
-	size_t header_len, left;       /* left: of the current line's content */
+	size_t header_len, left; /* left: of the current line's content */
 	bool in_line;
 	struct str line;
-	int (*on_line)(void *context, int kind, const char *data, size_t len, struct err *err);   /* kind: -1 data, 0 flush, 1 delimiter, 2 end */
+	int (*on_line)(void *context, int kind, const char *data, size_t len,
+	               struct err *err); /* kind: -1 data, 0 flush, 1 delimiter, 2 end */
 	void *context;
 };
 int pkt_feed(struct pkt_reader *r, const void *data, size_t len, struct err *err);

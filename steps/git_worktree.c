@@ -23,7 +23,7 @@
 
 enum { WRITERS = 2, WALK_DEPTH_MAX = 128, CHUNK = 64, LFS_POINTER_MAX = 1024 };
 
-struct written {                    /* stat data of a file, for the index */
+struct written { /* stat data of a file, for the index */
 	bool present, is_new;
 	struct stat st;
 };
@@ -32,10 +32,10 @@ struct worktree {
 	struct git_area *area;
 	git_index *index;
 	size_t count;
-	struct written *written;        /* one an entry */
+	struct written *written; /* one an entry */
 	bool filters, clean;
 	git_oid commit;
-	struct strv former;             /* sorted paths of the index before, when not clean */
+	struct strv former; /* sorted paths of the index before, when not clean */
 	struct timespec index_time;
 	struct wait *wait;
 	int root;
@@ -72,7 +72,8 @@ static bool same_content(const struct worktree *w, const git_index_entry *e)
 {
 	git_oid id;
 	return e->mode != GIT_FILEMODE_LINK &&
-	       git_repository_hashfile(&id, w->area->repo, e->path, GIT_OBJECT_BLOB, e->path) == 0 && git_oid_equal(&id, &e->id);
+	       git_repository_hashfile(&id, w->area->repo, e->path, GIT_OBJECT_BLOB, e->path) == 0 &&
+	       git_oid_equal(&id, &e->id);
 }
 
 static int compare_paths(const void *a, const void *b)
@@ -129,7 +130,8 @@ static int walk_directory(struct worktree *w, int dir, const char *name, struct 
 	return r;
 }
 
-static int walk_entry(struct worktree *w, int dir, const struct dirent *entry, struct str *path, int depth, struct err *err)
+static int walk_entry(struct worktree *w, int dir, const struct dirent *entry, struct str *path, int depth,
+                      struct err *err)
 {
 	struct stat st;
 	size_t position;
@@ -186,7 +188,7 @@ static int walk(struct worktree *w, int dir, struct str *path, int depth, struct
 
 struct writer {
 	struct worktree *w;
-	git_repository *repo;           /* a handle of its own: libgit2's caches are not shared between threads */
+	git_repository *repo; /* a handle of its own: libgit2's caches are not shared between threads */
 	git_odb *odb;
 	struct git_files files;
 };
@@ -207,7 +209,7 @@ bool git_area_is_lfs_pointer(const char *data, size_t len)
 /* 0: written, 1: it is to be converted or does not stand whole. */
 static int write_large(struct writer *t, const git_index_entry *e, size_t size, struct stat *ret, struct err *err)
 {
-	struct git_conversion conversion _cleanup_(git_conversion_done) = { 0 };
+	struct git_conversion conversion _cleanup_(git_conversion_done) = {0};
 	int r = t->w->filters ? git_conversion_find(t->repo, &t->w->commit, NULL, e->path, &conversion, err) : 0;
 	if (r < 0 || !git_conversion_is_none(&conversion))
 		return r < 0 ? r : 1;
@@ -229,7 +231,8 @@ static int check_size(struct writer *t, const git_index_entry *e, struct stat *r
 	if (r != 0)
 		return git_area_error(err, r, e->path);
 	if (e->mode == GIT_FILEMODE_LINK)
-		return size < PATH_MAX ? 1 : err_set(err, ERR_LIMIT, "%s: a link to a path of %zu bytes", e->path, size);
+		return size < PATH_MAX ? 1
+		                       : err_set(err, ERR_LIMIT, "%s: a link to a path of %zu bytes", e->path, size);
 	if (size <= GIT_WHOLE_MAX)
 		return 1;
 	r = write_large(t, e, size, ret, err);
@@ -251,7 +254,7 @@ static int write_blob(struct writer *t, const git_index_entry *e, struct stat *r
 	if (e->mode != GIT_FILEMODE_LINK) {
 		if (git_area_is_lfs_pointer(content.data, content.len))
 			atomic_fetch_add(&t->w->lfs, 1);
-		struct git_conversion conversion _cleanup_(git_conversion_done) = { 0 };
+		struct git_conversion conversion _cleanup_(git_conversion_done) = {0};
 		if (t->w->filters)
 			r = git_conversion_find(t->repo, &t->w->commit, blob, e->path, &conversion, err);
 		if (r >= 0)
@@ -270,7 +273,8 @@ static int make_submodule(struct writer *t, const git_index_entry *e, struct err
 	int r = git_files_parent(&t->files, e->path, &name, err);
 	if (r < 0)
 		return r;
-	return mkdirat(t->files.dir, name, 0777) == 0 || errno == EEXIST ? 0 : err_errno(err, errno, "make %s", e->path);
+	return mkdirat(t->files.dir, name, 0777) == 0 || errno == EEXIST ? 0
+	                                                                 : err_errno(err, errno, "make %s", e->path);
 }
 
 static int write_entry(struct writer *t, size_t position, struct err *err)
@@ -280,7 +284,8 @@ static int write_entry(struct writer *t, size_t position, struct err *err)
 	if (written->present)
 		return 0;
 	if (!git_files_safe(e->path)) {
-		int r = err_set(err, ERR_REFUSED, "the commit holds a file called '%s', which would leave the work area", e->path);
+		int r = err_set(err, ERR_REFUSED,
+		                "the commit holds a file called '%s', which would leave the work area", e->path);
 		return err_hint(err, r, "remove it from the repository");
 	}
 	if (e->mode == GIT_FILEMODE_COMMIT)
@@ -324,8 +329,9 @@ static int write_all(struct worktree *w, size_t missing, struct err *err)
 	/* A thread costs more than a handful of files. */
 	int count = missing > 4 * CHUNK ? WRITERS : 1, started = 0, r = 0;
 	for (int i = 0; i < count; i++) {
-		writers[i] = (struct writer){ .w = w, .files = GIT_FILES_INIT(w->root) };
-		if (git_repository_open_ext(&writers[i].repo, w->area->path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL) != 0 ||
+		writers[i] = (struct writer){.w = w, .files = GIT_FILES_INIT(w->root)};
+		if (git_repository_open_ext(&writers[i].repo, w->area->path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL) !=
+		            0 ||
 		    git_repository_odb(&writers[i].odb, writers[i].repo) != 0)
 			r = git_area_error(err, -1, "open the work area");
 	}
@@ -353,7 +359,7 @@ bool git_area_converts(git_repository *repo)
 {
 	git_config *config = NULL;
 	bool converts = false;
-	static const char *const keys[] = { "core.autocrlf", "core.eol", "core.attributesfile" };
+	static const char *const keys[] = {"core.autocrlf", "core.eol", "core.attributesfile"};
 	if (git_repository_config_snapshot(&config, repo) == 0) {
 		for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 			const char *value = NULL;
@@ -380,14 +386,15 @@ static bool needs_filters(struct worktree *w)
 static void take_early(struct worktree *w)
 {
 	size_t count = 0, position;
-	const struct git_early_file *files = w->area->early && !w->filters ? git_early_files(w->area->early, &count) : NULL;
+	const struct git_early_file *files =
+		w->area->early && !w->filters ? git_early_files(w->area->early, &count) : NULL;
 	for (size_t i = 0; i < count; i++) {
 		if (git_index_find(&position, w->index, files[i].path) != 0)
 			continue;
 		const git_index_entry *e = git_index_get_byindex(w->index, position);
 		if (e->mode != files[i].mode || !git_oid_equal(&e->id, &files[i].id))
 			continue;
-		w->written[position] = (struct written){ .present = true, .is_new = true, .st = files[i].st };
+		w->written[position] = (struct written){.present = true, .is_new = true, .st = files[i].st};
 		atomic_fetch_add(&w->lfs, files[i].lfs_pointer);
 		atomic_fetch_add(&w->files, 1);
 	}
@@ -402,8 +409,8 @@ static int update_index(struct worktree *w, struct err *err)
 			continue;
 		git_index_entry *e = (git_index_entry *)git_index_get_byindex(w->index, i);
 		const struct stat *st = &w->written[i].st;
-		e->ctime = (git_index_time){ (int32_t)st->st_ctim.tv_sec, (uint32_t)st->st_ctim.tv_nsec };
-		e->mtime = (git_index_time){ (int32_t)st->st_mtim.tv_sec, (uint32_t)st->st_mtim.tv_nsec };
+		e->ctime = (git_index_time){(int32_t)st->st_ctim.tv_sec, (uint32_t)st->st_ctim.tv_nsec};
+		e->mtime = (git_index_time){(int32_t)st->st_mtim.tv_sec, (uint32_t)st->st_mtim.tv_nsec};
 		e->dev = (uint32_t)st->st_dev;
 		e->ino = (uint32_t)st->st_ino;
 		e->uid = st->st_uid;
@@ -451,13 +458,14 @@ static void worktree_done(struct worktree *w)
 	pthread_mutex_destroy(&w->err_lock);
 }
 
-int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, struct wait *wait, struct git_area_result *ret,
-                        struct err *err)
+int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, struct wait *wait,
+                        struct git_area_result *ret, struct err *err)
 {
-	struct worktree w _cleanup_(worktree_done) = { .area = a, .clean = clean, .wait = wait, .root = -1, .result = ret };
+	struct worktree w _cleanup_(worktree_done) = {
+		.area = a, .clean = clean, .wait = wait, .root = -1, .result = ret};
 	struct str path _cleanup_(str_done) = STR_INIT(4096);
 	pthread_mutex_init(&w.err_lock, NULL);
-	*ret = (struct git_area_result){ 0 };
+	*ret = (struct git_area_result){0};
 	git_oid_cpy(&w.commit, git_commit_id(commit));
 	w.root = fcntl(a->root, F_DUPFD_CLOEXEC, 3);
 	if (w.root < 0)

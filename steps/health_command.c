@@ -8,7 +8,8 @@ int64_t gate_left_ms(const struct gate_check *check)
 	return check->gate->baseline ? own : MIN(own, MAX(check->gate->deadline_mono_ms - clock_mono_ms(), 1));
 }
 
-bool gate_query(struct gate_check *check, const struct target_command *call, const char *late, struct target_result *ret)
+bool gate_query(struct gate_check *check, const struct target_command *call, const char *late,
+                struct target_result *ret)
 {
 	struct err err = ERR_INIT;
 	char text[512];
@@ -42,7 +43,7 @@ void gate_command_try(struct gate_check *check)
 	if (!step_exit_accepted(&in->exit, result.status)) {
 		step_last_line(result.err.len > 0 ? &result.err : &result.out, &line);
 		gate_result(check, false, "exit status %d%s%s", result.status, line.len > 0 ? ": " : "",
-			    str_peek(&line));
+		            str_peek(&line));
 		return;
 	}
 	if (!gate_text_holds(in, &result.out, "output", &line))

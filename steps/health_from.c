@@ -61,7 +61,7 @@ void gate_from_try(struct gate_check *check)
 	int64_t left = gate_left_ms(check);
 	_cleanup_(str_done) struct str orders = STR_SECRET_INIT(ORDERS_MAX);
 	write_orders(in, left, &orders);
-	static const char *const argv[] = { "curl", "-q", "-K", "-", NULL };
+	static const char *const argv[] = {"curl", "-q", "-K", "-", NULL};
 	struct target_command call = {
 		.argv = argv,
 		.input = str_peek(&orders),
@@ -76,8 +76,8 @@ void gate_from_try(struct gate_check *check)
 
 int gate_from_check(struct view *v, const char *pointer, struct faults *faults, struct err *err)
 {
-	static const char *const argv[] = { "sh", "-c", "command -v curl", NULL };
-	const struct target_command call = { .argv = argv };
+	static const char *const argv[] = {"sh", "-c", "command -v curl", NULL};
+	const struct target_command call = {.argv = argv};
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
 	int r = v->type->query(v, &call, &result, err);
 	if (r == 0 && result.status != 0) {

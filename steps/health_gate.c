@@ -43,7 +43,7 @@ static void describe(const struct step_context *c, struct str *out)
 	const struct health_gate_in *in = c->input;
 	char took[CLOCK_TEXT_SIZE];
 	str_appendf(out, "wait at most %s for %zu check%s:", clock_duration(in->deadline_ms, took), in->checks_count,
-		    in->checks_count == 1 ? "" : "s");
+	            in->checks_count == 1 ? "" : "s");
 	for (size_t i = 0; i < in->checks_count; i++) {
 		_cleanup_free_ char *label = label_of(&in->checks[i]);
 		str_appendf(out, "%s %s", i == 0 ? "" : ",", label);
@@ -100,7 +100,7 @@ static void validate_one(const struct health_gate_checks *in, size_t index, stru
 	check_pointer(&env_at, index, "env");
 	if (in->http != NULL && mask_finds(mask_process(), in->http, strlen(in->http))) {
 		faults_add(faults, NULL, str_peek(&at),
-			   "a secret is part of the URL, which ends up in logs of servers and proxies");
+		           "a secret is part of the URL, which ends up in logs of servers and proxies");
 		faults_hint(faults, "send it by `headers:`");
 	}
 	struct err err = ERR_INIT;
@@ -113,7 +113,9 @@ static void validate_one(const struct health_gate_checks *in, size_t index, stru
 	if (in->from != NULL && in->http == NULL)
 		faults_add(faults, NULL, str_peek(&at), "`from` belongs to an http check");
 	if (in->from != NULL && in->follow && in->headers.count > 0) {
-		faults_add(faults, NULL, str_peek(&at), "`follow` with `headers` is not possible `from` a target: they would go wherever a redirect leads");
+		faults_add(
+			faults, NULL, str_peek(&at),
+			"`follow` with `headers` is not possible `from` a target: they would go wherever a redirect leads");
 		faults_hint(faults, "name the address that answers at last");
 	}
 	step_env_faults(&in->env, str_peek(&env_at), faults);
@@ -154,10 +156,10 @@ static int check_targets(const struct step_context *c, struct faults *faults, st
 			continue;
 		if (check->target == NULL && c->target_count > 1) {
 			faults_add(faults, NULL, str_peek(&at),
-				   "the step has %zu targets: name the one that the command runs on", c->target_count);
+			           "the step has %zu targets: name the one that the command runs on", c->target_count);
 		} else if (find_target(c, check->target) == NULL) {
 			faults_add(faults, NULL, str_peek(&at), "there is no target '%s' in this step",
-				   check->target != NULL ? check->target : "");
+			           check->target != NULL ? check->target : "");
 			faults_hint(faults, "name it in the step's `target:` too");
 		}
 	}
@@ -183,7 +185,7 @@ static void tell(struct gate_check *check, bool ok, bool same, int64_t took_ms)
 	bool last = ok && check->passed;
 	if (c->report != NULL && !check->gate->baseline && (!same || last))
 		c->report(c->engine, "%s %s: %s (try %lld, %lld ms)%s", ok ? "ok  " : "wait", check->label,
-			  str_peek(&check->seen), (long long)check->tries, (long long)took_ms, last ? ", passed" : "");
+		          str_peek(&check->seen), (long long)check->tries, (long long)took_ms, last ? ", passed" : "");
 	if (c->event == NULL || (check->events >= MAX_EVENTS && same && !last) || check->events >= 5 * MAX_EVENTS)
 		return;
 	check->events++;
@@ -331,19 +333,19 @@ static int failed(const struct gate *g, struct err *err)
 		if (check->passed)
 			continue;
 		str_appendf(&text, "%s%s %s", bad++ == 0 ? "" : "; ", check->label,
-			    check->tries == 0 ? "was never tried" : str_peek(&check->seen));
+		            check->tries == 0 ? "was never tried" : str_peek(&check->seen));
 		if (check->in->for_ > 1 && !g->baseline)
 			str_appendf(&text, " (%lld of %lld in a row)", (long long)check->successes,
-				    (long long)check->in->for_);
+			            (long long)check->in->for_);
 		if (!g->baseline)
 			str_appendf(&text, " (%lld tr%s)", (long long)check->tries, check->tries == 1 ? "y" : "ies");
 	}
 	if (g->baseline)
 		return err_set(err, ERR_FAILED, "%zu of %zu checks do not pass now: %s", bad, g->count,
-			       str_peek(&text));
+		               str_peek(&text));
 	clock_duration(clock_mono_ms() - g->started_mono_ms, took);
 	return err_set(err, ERR_FAILED, "%zu of %zu checks did not pass within %s: %s", bad, g->count, took,
-		       str_peek(&text));
+	               str_peek(&text));
 }
 
 static int judge(struct gate *g, struct err *err)
@@ -387,10 +389,10 @@ static int probe(const struct step_context *c, bool baseline, struct err *err)
 	for (size_t i = 0; i < g.count; i++) {
 		struct gate_check *check = &g.checks[i];
 		*check = (struct gate_check){.in = &in->checks[i],
-					     .gate = &g,
-					     .kind = kind_of(&in->checks[i]),
-					     .seen = STR_INIT(8192),
-					     .body = STR_INIT(GATE_BODY_MAX + 1)};
+		                             .gate = &g,
+		                             .kind = kind_of(&in->checks[i]),
+		                             .seen = STR_INIT(8192),
+		                             .body = STR_INIT(GATE_BODY_MAX + 1)};
 		check->label = check->label_owned = label_of(check->in);
 		check->pause_ms = MAX(check->in->interval_ms / BACKOFF_START, 1);
 		if (is_asked_there(check->kind)) {

@@ -8,7 +8,7 @@
 #include <poll.h>
 
 enum { GATE_BODY_MAX = 256 << 10, GATE_SEEN_MAX = 400 };
-enum gate_kind { GATE_HTTP, GATE_TCP, GATE_COMMAND, GATE_FROM };   /* the last two: on a target, one after the other */
+enum gate_kind { GATE_HTTP, GATE_TCP, GATE_COMMAND, GATE_FROM }; /* the last two: on a target, one after the other */
 
 struct tcp_probe;
 struct gate_check {
@@ -43,7 +43,8 @@ void gate_result(struct gate_check *check, bool ok, const char *fmt, ...) _print
 /* What a try may take: the check's own limit, within the gate's deadline. */
 int64_t gate_left_ms(const struct gate_check *check);
 /* The answer of a command on the check's target; false: there is none, and gate_result was told why (`late`: "did not end"). */
-bool gate_query(struct gate_check *check, const struct target_command *call, const char *late, struct target_result *ret);
+bool gate_query(struct gate_check *check, const struct target_command *call, const char *late,
+                struct target_result *ret);
 
 /* Start a try; the end comes by gate_result, for a command before it returns. */
 void gate_http_start(struct gate_check *check);

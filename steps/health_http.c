@@ -19,7 +19,7 @@ static void judge(struct gate_check *check, const struct http_response *response
 		gate_status_show(check->in->status, &why);
 		if (type != NULL && response->status >= 300 && response->status < 400)
 			gate_result(check, false, "answered %d to %s, wanted %s (`follow: true` follows redirects)",
-				    response->status, type, str_peek(&why));
+			            response->status, type, str_peek(&why));
 		else
 			gate_result(check, false, "answered %d, wanted %s", response->status, str_peek(&why));
 		return;

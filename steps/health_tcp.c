@@ -122,7 +122,7 @@ static void resolved(struct gate_check *check)
 	if (p->lookup->code != 0) {
 		char text[256];
 		snprintf(text, sizeof(text), "the name '%s' does not resolve: %s", p->lookup->host,
-			 gai_strerror(p->lookup->code));
+		         gai_strerror(p->lookup->code));
 		ends(check, false, text);
 		return;
 	}
@@ -163,7 +163,7 @@ void gate_tcp_poll(const struct gate_check *check, struct pollfd *ret)
 {
 	const struct tcp_probe *p = check->tcp;
 	*ret = p->fd >= 0 ? (struct pollfd){.fd = p->fd, .events = POLLOUT}
-			  : (struct pollfd){.fd = p->lookup->done_fd, .events = POLLIN};
+	                  : (struct pollfd){.fd = p->lookup->done_fd, .events = POLLIN};
 }
 
 void gate_tcp_turn(struct gate_check *check)

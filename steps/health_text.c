@@ -42,7 +42,7 @@ void gate_status_faults(const json_t *status, const char *pointer, struct faults
 			continue;
 		_cleanup_free_ char *text = json_text(item);
 		faults_add(faults, NULL, pointer,
-			   "%s is not a status: a number from 100 to 599 or a range such as \"200-299\"", text);
+		           "%s is not a status: a number from 100 to 599 or a range such as \"200-299\"", text);
 	}
 }
 
@@ -81,11 +81,11 @@ static pcre2_code *pattern_compile(const char *pattern, struct err *err)
 	PCRE2_SIZE offset;
 	PCRE2_UCHAR text[256];
 	pcre2_code *re = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_MATCH_INVALID_UTF,
-				       &code, &offset, NULL);
+	                               &code, &offset, NULL);
 	if (re == NULL) {
 		pcre2_get_error_message(code, text, sizeof(text));
 		err_set(err, ERR_INVALID, "the pattern is wrong at character %zu: %s", (size_t)offset + 1,
-			(const char *)text);
+		        (const char *)text);
 	}
 	return re;
 }
@@ -166,7 +166,7 @@ int gate_split_address(const char *address, char **ret_host, int *ret_port, stru
 	long long port;
 	if (colon == NULL || colon == address || !str_parse_i64(colon + 1, 1, 65535, &port))
 		return err_hint(err, err_set(err, ERR_INVALID, "'%s' is not an address", address),
-				"HOST:PORT with a port from 1 to 65535, [ADDRESS]:PORT for IPv6");
+		                "HOST:PORT with a port from 1 to 65535, [ADDRESS]:PORT for IPv6");
 	size_t len = (size_t)(colon - address);
 	const char *host = address;
 	if (len > 2 && host[0] == '[' && host[len - 1] == ']') {
@@ -174,7 +174,7 @@ int gate_split_address(const char *address, char **ret_host, int *ret_port, stru
 		len -= 2;
 	} else if (memchr(host, ':', len) != NULL) {
 		return err_hint(err, err_set(err, ERR_INVALID, "'%s' is not an address", address),
-				"put an IPv6 address into brackets: [::1]:80");
+		                "put an IPv6 address into brackets: [::1]:80");
 	}
 	*ret_host = xstrndup(host, len);
 	*ret_port = (int)port;

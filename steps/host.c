@@ -29,7 +29,7 @@ const char *host_machine_id(void)
 	static char id[80];
 	if (current_source)
 		return current_source->machine_id;
-	const char *const places[] = { "/etc/machine-id", "/var/lib/dbus/machine-id" };
+	const char *const places[] = {"/etc/machine-id", "/var/lib/dbus/machine-id"};
 	for (size_t i = 0; *id == '\0' && i < ARRAY_SIZE(places); i++) {
 		_cleanup_(str_done) struct str text = STR_INIT(64);
 		if (fs_read(AT_FDCWD, places[i], 64, &text, NULL) == 0 && text.len >= 32)
@@ -71,8 +71,8 @@ static bool read_process(int pid, char name[32], int *ret_parent)
 
 static bool passes_on(const char *name)
 {
-	const char *const names[] = { "sh", "bash", "dash", "ash", "busybox", "zsh", "ksh", "env", "sudo", "runuser", "setpriv", "nice", "timeout", "tini",
-		"davit-step" };
+	const char *const names[] = {"sh",   "bash",    "dash",    "ash",  "busybox", "zsh",  "ksh",       "env",
+	                             "sudo", "runuser", "setpriv", "nice", "timeout", "tini", "davit-step"};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (strcmp(name, names[i]) == 0)
 			return true;

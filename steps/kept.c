@@ -6,7 +6,7 @@ void kept_done(struct kept_list *l)
 	for (size_t i = 0; i < l->count; i++)
 		free(l->items[i].name);
 	free(l->items);
-	*l = (struct kept_list) { 0 };
+	*l = (struct kept_list){0};
 }
 
 static int compare(const void *a, const void *b)
@@ -19,10 +19,11 @@ static int compare(const void *a, const void *b)
 	return order;
 }
 
-int kept_list(struct view *v, const char *dir, const char *prefix, const char *suffix, struct kept_list *ret, struct err *err)
+int kept_list(struct view *v, const char *dir, const char *prefix, const char *suffix, struct kept_list *ret,
+              struct err *err)
 {
-	_cleanup_(strv_done) struct strv names = { 0 };
-	_cleanup_(strv_done) struct strv paths = { 0 };
+	_cleanup_(strv_done) struct strv names = {0};
+	_cleanup_(strv_done) struct strv paths = {0};
 	size_t around = strlen(prefix) + strlen(suffix);
 
 	int r = v->type->list(v, dir, &names, err);
@@ -36,11 +37,11 @@ int kept_list(struct view *v, const char *dir, const char *prefix, const char *s
 			continue;
 		strv_addf(&paths, "%s/%s", dir, name);
 		ret->items = xgrow(ret->items, &ret->cap, ret->count + 1, sizeof(*ret->items));
-		ret->items[ret->count++] = (struct kept) { xstrndup(name + strlen(prefix), strlen(name) - around), 0 };
+		ret->items[ret->count++] = (struct kept){xstrndup(name + strlen(prefix), strlen(name) - around), 0};
 	}
 	_cleanup_free_ struct node *nodes = xcalloc(paths.count + 1, sizeof(*nodes));
 	if (r == 0 && paths.count > 0)
-		r = target_stat_all(v, (const char *const *) paths.items, paths.count, nodes, err);
+		r = target_stat_all(v, (const char *const *)paths.items, paths.count, nodes, err);
 	for (size_t i = 0; r == 0 && i < paths.count; i++) {
 		ret->items[i].made_ns = nodes[i].mtime_ns;
 		node_done(&nodes[i]);

@@ -22,8 +22,8 @@ enum { MAX_RECORD = 64 << 10, MAX_MARK = 256, MAX_ID = 64, MAX_COPY = 64 << 20, 
 json_t *owner_process(int pid)
 {
 	int p = pid ? pid : host_pid();
-	return json_pack("{s:i, s:I, s:s, s:I}", "pid", p, "start_time", (json_int_t)host_start_time(p), "boot_id", host_boot_id(), "pid_ns",
-	                 (json_int_t)host_pid_namespace());
+	return json_pack("{s:i, s:I, s:s, s:I}", "pid", p, "start_time", (json_int_t)host_start_time(p), "boot_id",
+	                 host_boot_id(), "pid_ns", (json_int_t)host_pid_namespace());
 }
 
 bool owner_process_gone(const json_t *process)
@@ -36,7 +36,8 @@ bool owner_process_gone(const json_t *process)
 	/* A number of another namespace names another process here, or none. */
 	if ((uint64_t)json_get_int(process, "pid_ns", 0) != host_pid_namespace())
 		return false;
-	return !host_process_alive((int)json_get_int(process, "pid", 0), (uint64_t)json_get_int(process, "start_time", 0));
+	return !host_process_alive((int)json_get_int(process, "pid", 0),
+	                           (uint64_t)json_get_int(process, "start_time", 0));
 }
 
 static void keep(json_t *record, const json_t *from, const char *key)
@@ -50,7 +51,7 @@ json_t *lock_record(const struct store *s, const json_t *deployment, const json_
 {
 	char token[LOCK_TOKEN_DIGITS + 1];
 	const struct passwd *user = getpwuid(geteuid());
-	const char *const kept[] = { "name", "environment", "commit" };
+	const char *const kept[] = {"name", "environment", "commit"};
 	json_t *o = owner_process(0);
 	rand_hex(token, LOCK_TOKEN_DIGITS);
 	json_object_set_new(o, "format", json_integer(LOCK_FORMAT));
@@ -90,9 +91,10 @@ char *lock_dir_of(const struct view *v, const char *name, const char *environmen
 char *lock_describe(const json_t *record)
 {
 	char since[CLOCK_TEXT_SIZE];
-	const char *host = json_get_string(record, "host"), *user = json_get_string(record, "user"), *id = json_get_string(record, "deployment");
-	return xasprintf("by the deployment %s on %s as %s since %s", id ? id : "?", host ? host : "?", user ? user : "?",
-	                 clock_rfc3339(json_get_int(record, "made_ms", 0), since));
+	const char *host = json_get_string(record, "host"), *user = json_get_string(record, "user"),
+		   *id = json_get_string(record, "deployment");
+	return xasprintf("by the deployment %s on %s as %s since %s", id ? id : "?", host ? host : "?",
+	                 user ? user : "?", clock_rfc3339(json_get_int(record, "made_ms", 0), since));
 }
 
 /* ---- taking ---- */
@@ -113,7 +115,7 @@ static int ignore(int r, int ignored, struct err *err)
 /* Parents of BASE that are missing are made too; what is there stays as it is. */
 static int make_base(struct target *t, struct err *err)
 {
-	const struct node_attr ours = { .set_mode = true, .mode = 0700 };
+	const struct node_attr ours = {.set_mode = true, .mode = 0700};
 	const char *base = t->view.facts.base;
 	int r = ignore(t->view.type->mkdir(t, base, &ours, err), ERR_EXISTS, err);
 	if (r != ERR_NOT_FOUND)
@@ -123,7 +125,7 @@ static int make_base(struct target *t, struct err *err)
 		if (*at != '/')
 			continue;
 		*at = '\0';
-		_cleanup_(node_done) struct node n = { 0 };
+		_cleanup_(node_done) struct node n = {0};
 		r = t->view.type->stat(&t->view, part, &n, err);
 		if (r == 0 && n.type == NODE_ABSENT)
 			r = ignore(t->view.type->mkdir(t, part, NULL, err), ERR_EXISTS, err);
@@ -138,14 +140,15 @@ static int make_base(struct target *t, struct err *err)
  * left the lock. */
 static int make_inside(struct target *t, const char *former_name, struct err *err)
 {
-	const struct node_attr ours = { .set_mode = true, .mode = 0700 }, file = { .set_mode = true, .mode = 0600 };
-	_cleanup_free_ char *undo = fs_join(t->lock_dir, "undo"), *pids = fs_join(t->lock_dir, "pids"), *renewed = fs_join(t->lock_dir, "renewed");
+	const struct node_attr ours = {.set_mode = true, .mode = 0700}, file = {.set_mode = true, .mode = 0600};
+	_cleanup_free_ char *undo = fs_join(t->lock_dir, "undo"), *pids = fs_join(t->lock_dir, "pids"),
+			    *renewed = fs_join(t->lock_dir, "renewed");
 	_cleanup_free_ char *text = renewed_text(t, 0);
 	const struct target_op ops[] = {
-		{ TARGET_MKDIR, .path = undo, .attr = &ours, .fine = ERR_EXISTS },
-		{ TARGET_MKDIR, .path = pids, .attr = &ours, .fine = ERR_EXISTS },
-		{ TARGET_PUT, .path = renewed, .data = text, .len = strlen(text), .attr = &file },
-		{ TARGET_REMOVE, .path = former_name, .fine = ERR_NOT_FOUND },
+		{TARGET_MKDIR, .path = undo, .attr = &ours, .fine = ERR_EXISTS},
+		{TARGET_MKDIR, .path = pids, .attr = &ours, .fine = ERR_EXISTS},
+		{TARGET_PUT, .path = renewed, .data = text, .len = strlen(text), .attr = &file},
+		{TARGET_REMOVE, .path = former_name, .fine = ERR_NOT_FOUND},
 	};
 	return target_do(t, ops, ARRAY_SIZE(ops) - (former_name == NULL), err);
 }
@@ -157,7 +160,8 @@ bool lock_id_is_sound(const char *id)
 }
 
 /* read: what reading the text gave. */
-static int parse_record(const struct view *v, const char *path, int read, const struct str *text, json_t **ret, struct err *err)
+static int parse_record(const struct view *v, const char *path, int read, const struct str *text, json_t **ret,
+                        struct err *err)
 {
 	_cleanup_json_ json_t *record = NULL;
 	int r = read;
@@ -167,13 +171,16 @@ static int parse_record(const struct view *v, const char *path, int read, const 
 		return r == ERR_NOT_FOUND ? r : err_wrap(err, r, "read the lock '%s' on '%s'", path, v->name);
 	int64_t format = json_get_int(record, "format", 0);
 	if (format > LOCK_FORMAT)
-		return err_set(err, ERR_UNSUPPORTED, "the lock '%s' on '%s' has format %" PRId64 "; this program reads up to %d", path, v->name,
-		               format, LOCK_FORMAT);
+		return err_set(err, ERR_UNSUPPORTED,
+		               "the lock '%s' on '%s' has format %" PRId64 "; this program reads up to %d", path,
+		               v->name, format, LOCK_FORMAT);
 	/* It becomes part of names here. */
 	const char *id = json_get_string(record, "deployment");
 	if (id && !lock_id_is_sound(id)) {
 		err_set(err, ERR_PROTOCOL, "the lock '%s' on '%s' names a deployment by what is no id", path, v->name);
-		return err_hint(err, ERR_PROTOCOL, "no davit wrote that: look at '%s' on '%s', and remove it if nothing is deployed there", path, v->name);
+		return err_hint(err, ERR_PROTOCOL,
+		                "no davit wrote that: look at '%s' on '%s', and remove it if nothing is deployed there",
+		                path, v->name);
 	}
 	*ret = TAKE(record);
 	return 0;
@@ -209,15 +216,16 @@ static char *new_name(const char *lock_dir, const char *deployment_id)
 /* The folders, the record under a name of our own, and the link that only one can make. */
 static int link_it(struct target *t, const char *lock_dir, const json_t *record, struct err *err)
 {
-	const struct node_attr dir = { .set_mode = true, .mode = 0700 }, file = { .set_mode = true, .mode = 0600 };
-	_cleanup_free_ char *name = new_name(lock_dir, json_get_string(record, "deployment")), *lock = fs_join(lock_dir, "lock");
+	const struct node_attr dir = {.set_mode = true, .mode = 0700}, file = {.set_mode = true, .mode = 0600};
+	_cleanup_free_ char *name = new_name(lock_dir, json_get_string(record, "deployment")),
+			    *lock = fs_join(lock_dir, "lock");
 	_cleanup_free_ char *open_dir = fs_join(t->view.facts.base, "open"), *text = json_text(record);
 	const struct target_op ops[] = {
-		{ TARGET_MKDIR, .path = t->view.facts.base, .attr = &dir, .fine = ERR_EXISTS },
-		{ TARGET_MKDIR, .path = open_dir, .attr = &dir, .fine = ERR_EXISTS },
-		{ TARGET_MKDIR, .path = lock_dir, .attr = &dir, .fine = ERR_EXISTS },
-		{ TARGET_PUT, .path = name, .data = text, .len = strlen(text), .attr = &file },
-		{ TARGET_LINK_NEW, .path = lock, .from = name },
+		{TARGET_MKDIR, .path = t->view.facts.base, .attr = &dir, .fine = ERR_EXISTS},
+		{TARGET_MKDIR, .path = open_dir, .attr = &dir, .fine = ERR_EXISTS},
+		{TARGET_MKDIR, .path = lock_dir, .attr = &dir, .fine = ERR_EXISTS},
+		{TARGET_PUT, .path = name, .data = text, .len = strlen(text), .attr = &file},
+		{TARGET_LINK_NEW, .path = lock, .from = name},
 	};
 	return target_do(t, ops, ARRAY_SIZE(ops), err);
 }
@@ -259,18 +267,20 @@ static int durable_and_there(struct target *t, const json_t *record, const char 
 	_cleanup_json_ json_t *seen = NULL;
 	_cleanup_free_ char *path = fs_join(t->lock_dir, "lock");
 	_cleanup_(str_done) struct str text = STR_INIT(MAX_RECORD);
-	const char *const paths[] = { t->lock_dir };
+	const char *const paths[] = {t->lock_dir};
 	int r = target_barrier_read(t, paths, 1, path, MAX_RECORD, &text, err);
 	r = parse_record(&t->view, path, r, &text, &seen, err);
 	if (r == ERR_NOT_FOUND)
-		return err_set(err, ERR_UNKNOWN, "the lock on '%s' did not stay: the target lost its power", t->view.name);
+		return err_set(err, ERR_UNKNOWN, "the lock on '%s' did not stay: the target lost its power",
+		               t->view.name);
 	if (r < 0)
 		return r;
 	if (!is_ours(seen, record))
 		return err_set(err, ERR_UNKNOWN, "the lock on '%s' is not what was written", t->view.name);
 	const char *there = json_get_string(seen, "mark");
 	if (mark && (!there || strcmp(there, mark) != 0))
-		return err_set(err, ERR_UNKNOWN, "the mark on '%s' did not stay: the target lost its power", t->view.name);
+		return err_set(err, ERR_UNKNOWN, "the mark on '%s' did not stay: the target lost its power",
+		               t->view.name);
 	return 0;
 }
 
@@ -302,7 +312,7 @@ static char *mark_text(const char *mark, const json_t *record)
 /* A file that names another deployment was brought back by a power cut. */
 int lock_read_mark(struct view *v, const char *lock_dir, const json_t *record, char **ret, struct err *err)
 {
-	static const char *const marks[] = { "committed", "undone" };
+	static const char *const marks[] = {"committed", "undone"};
 	_cleanup_free_ char *path = fs_join(lock_dir, "mark");
 	_cleanup_(str_done) struct str text = STR_INIT(MAX_MARK);
 	const char *there = json_get_string(record, "mark");
@@ -333,7 +343,7 @@ static int keep_mark(struct target *t, json_t *record, struct err *err)
 
 int lock_take_over(struct target *t, const char *lock_dir, const json_t *former, json_t *record, struct err *err)
 {
-	const struct node_attr ours = { .set_mode = true, .mode = 0600 };
+	const struct node_attr ours = {.set_mode = true, .mode = 0600};
 	_cleanup_free_ char *lock = fs_join(lock_dir, "lock");
 	_cleanup_free_ char *text = json_text(record);
 	_cleanup_json_ json_t *seen = NULL;
@@ -348,7 +358,8 @@ int lock_take_over(struct target *t, const char *lock_dir, const json_t *former,
 	if (r < 0)
 		return r;
 	if (!is_ours(seen, record))
-		return err_set(err, put == ERR_UNKNOWN ? ERR_UNKNOWN : ERR_FENCED, "the lock on '%s' was not taken over", t->view.name);
+		return err_set(err, put == ERR_UNKNOWN ? ERR_UNKNOWN : ERR_FENCED,
+		               "the lock on '%s' was not taken over", t->view.name);
 	own(t, lock_dir, json_get_string(record, "token"));
 	r = t->view.type->fence(t, lock_dir, err);
 	if (r == 0)
@@ -362,7 +373,7 @@ int lock_take_over(struct target *t, const char *lock_dir, const json_t *former,
 
 int lock_mark(struct target *t, const char *mark, struct err *err)
 {
-	const struct node_attr ours = { .set_mode = true, .mode = 0600 };
+	const struct node_attr ours = {.set_mode = true, .mode = 0600};
 	_cleanup_free_ char *lock = fs_join(t->lock_dir, "lock");
 	_cleanup_json_ json_t *record = NULL;
 	int r = lock_read(&t->view, t->lock_dir, &record, err);
@@ -374,11 +385,12 @@ int lock_mark(struct target *t, const char *mark, struct err *err)
 	const char *there = json_get_string(record, "mark");
 	if (there == NULL || strcmp(there, mark) != 0) {
 		json_object_set_new(record, "mark", json_string(mark));
-		_cleanup_free_ char *text = json_text(record), *file = fs_join(t->lock_dir, "mark"), *said = mark_text(mark, record);
+		_cleanup_free_ char *text = json_text(record), *file = fs_join(t->lock_dir, "mark"),
+				    *said = mark_text(mark, record);
 		/* The file first: whoever replaces the record from now on finds it. */
 		const struct target_op ops[] = {
-			{ TARGET_PUT, .path = file, .data = said, .len = strlen(said), .attr = &ours },
-			{ TARGET_PUT, .path = lock, .data = text, .len = strlen(text), .attr = &ours },
+			{TARGET_PUT, .path = file, .data = said, .len = strlen(said), .attr = &ours},
+			{TARGET_PUT, .path = lock, .data = text, .len = strlen(text), .attr = &ours},
 		};
 		r = target_do(t, ops, ARRAY_SIZE(ops), err);
 	}
@@ -389,7 +401,7 @@ int lock_mark(struct target *t, const char *mark, struct err *err)
 
 int lock_renew(struct target *t, int64_t counter, struct err *err)
 {
-	const struct node_attr ours = { .set_mode = true, .mode = 0600 };
+	const struct node_attr ours = {.set_mode = true, .mode = 0600};
 	_cleanup_free_ char *path = fs_join(t->lock_dir, "renewed");
 	_cleanup_free_ char *text = renewed_text(t, counter);
 	return t->view.type->put(t, path, text, strlen(text), &ours, err);
@@ -398,27 +410,29 @@ int lock_renew(struct target *t, int64_t counter, struct err *err)
 /* ---- giving back ---- */
 
 /* t must be unguarded here. rmdir takes empty folders only, so this harms nobody who comes in between. */
-static int remove_empty_dirs(struct target *t, const char *lock_dir, const char *const *before, size_t before_count, struct err *err)
+static int remove_empty_dirs(struct target *t, const char *lock_dir, const char *const *before, size_t before_count,
+                             struct err *err)
 {
 	_cleanup_free_ char *pids = fs_join(lock_dir, "pids");
 	_cleanup_free_ char *open_dir = fs_join(t->view.facts.base, "open");
 	_cleanup_free_ char *snapshots = fs_join(t->view.facts.base, "snapshots");
 	_cleanup_free_ char *own_snapshots = fs_join(snapshots, strrchr(lock_dir, '/') + 1);
-	const char *const paths[] = { pids, lock_dir, open_dir, own_snapshots, snapshots, t->view.facts.base };
+	const char *const paths[] = {pids, lock_dir, open_dir, own_snapshots, snapshots, t->view.facts.base};
 	struct target_op ops[16];
 	size_t count = 0;
 	for (size_t i = 0; i < before_count + ARRAY_SIZE(paths) && count < ARRAY_SIZE(ops); i++)
 		/* Not empty: another deployment lives there. */
-		ops[count++] = (struct target_op) { TARGET_REMOVE, .path = i < before_count ? before[i] : paths[i - before_count],
-			                            .fine = ERR_NOT_FOUND, .also_fine = ERR_EXISTS };
+		ops[count++] = (struct target_op){TARGET_REMOVE,
+		                                  .path = i < before_count ? before[i] : paths[i - before_count],
+		                                  .fine = ERR_NOT_FOUND, .also_fine = ERR_EXISTS};
 	return target_do(t, ops, count, err);
 }
 
 /* Everything in the folder, and the lock last. */
 static int remove_contents(struct target *t, struct err *err)
 {
-	_cleanup_(strv_done) struct strv names = { 0 };
-	_cleanup_(strv_done) struct strv paths = { 0 };
+	_cleanup_(strv_done) struct strv names = {0};
+	_cleanup_(strv_done) struct strv paths = {0};
 	_cleanup_free_ char *lock = fs_join(t->lock_dir, "lock"), *mark = fs_join(t->lock_dir, "mark");
 	int r = ignore(t->view.type->list(&t->view, t->lock_dir, &names, err), ERR_NOT_FOUND, err);
 	if (r < 0)
@@ -428,9 +442,9 @@ static int remove_contents(struct target *t, struct err *err)
 		if (strcmp(names.items[i], "lock") != 0 && strcmp(names.items[i], "mark") != 0)
 			strv_addf(&paths, "%s/%s", t->lock_dir, names.items[i]);
 	for (size_t i = 0; i < paths.count; i++)
-		ops[i] = (struct target_op) { TARGET_REMOVE_TREE, .path = paths.items[i] };
-	ops[paths.count] = (struct target_op) { TARGET_REMOVE, .path = mark, .fine = ERR_NOT_FOUND };
-	ops[paths.count + 1] = (struct target_op) { TARGET_REMOVE, .path = lock, .fine = ERR_NOT_FOUND };
+		ops[i] = (struct target_op){TARGET_REMOVE_TREE, .path = paths.items[i]};
+	ops[paths.count] = (struct target_op){TARGET_REMOVE, .path = mark, .fine = ERR_NOT_FOUND};
+	ops[paths.count + 1] = (struct target_op){TARGET_REMOVE, .path = lock, .fine = ERR_NOT_FOUND};
 	return target_do(t, ops, paths.count + 2, err);
 }
 
@@ -459,7 +473,7 @@ int lock_sweep(struct target *t, const char *lock_dir, const char *deployment_id
 	_cleanup_free_ char *name = new_name(lock_dir, deployment_id);
 	_cleanup_free_ char *beside = target_private_name(name);
 	free(TAKE(t->lock_dir));
-	const char *const own[] = { name, beside };
+	const char *const own[] = {name, beside};
 	return remove_empty_dirs(t, lock_dir, own, ARRAY_SIZE(own), err);
 }
 
@@ -490,7 +504,8 @@ int lock_append_changes(struct target *t, const struct change *changes, size_t c
 int lock_append_state(struct target *t, const struct change *c, enum change_state state, struct err *err)
 {
 	_cleanup_(str_done) struct str line = STR_INIT(4096);
-	str_appendf(&line, "\n{\"format\":%d,\"id\":%" PRId64 ",\"state\":\"%s\"}\n", CHANGE_FORMAT, c->id, change_state_name(state));
+	str_appendf(&line, "\n{\"format\":%d,\"id\":%" PRId64 ",\"state\":\"%s\"}\n", CHANGE_FORMAT, c->id,
+	            change_state_name(state));
 	return append(t, &line, err);
 }
 
@@ -518,7 +533,7 @@ static int take_line(struct plan *p, const char *line, size_t len, struct err *e
 		return r;
 	}
 	_cleanup_json_ json_t *whole = change_record(known);
-	_cleanup_(change_done) struct change changed = { 0 };
+	_cleanup_(change_done) struct change changed = {0};
 	json_object_set(whole, "state", json_object_get(record, "state"));
 	int r = change_from_record(whole, &changed, err);
 	if (r == 0)
@@ -530,7 +545,7 @@ int lock_read_changes(struct view *v, const char *lock_dir, struct plan *ret, st
 {
 	_cleanup_free_ char *path = fs_join(lock_dir, "changes.jsonl");
 	_cleanup_(str_done) struct str text = STR_INIT(MAX_COPY);
-	_cleanup_(plan_done) struct plan p = { 0 };
+	_cleanup_(plan_done) struct plan p = {0};
 	int r = ignore(v->type->read(v, path, MAX_COPY - 1, &text, err), ERR_NOT_FOUND, err);
 	const char *at = str_peek(&text);
 	for (const char *end; r == 0 && *at; at = *end ? end + 1 : end) {

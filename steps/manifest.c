@@ -7,7 +7,7 @@ void manifest_done(struct manifest *m)
 	json_decref(m->head);
 	tree_done(&m->tree);
 	free(m->blobs);
-	*m = (struct manifest) { 0 };
+	*m = (struct manifest){0};
 }
 
 static void write_name(struct str *out, const char *name)
@@ -45,21 +45,21 @@ static bool read_name(char *name)
 /* By hand: printf would be most of what a list of many thousand lines costs. */
 static void write_mode(mode_t mode, struct str *out)
 {
-	char text[5] = { (char) ('0' + (mode >> 9 & 7)), (char) ('0' + (mode >> 6 & 7)), (char) ('0' + (mode >> 3 & 7)),
-		         (char) ('0' + (mode & 7)), ' ' };
+	char text[5] = {(char)('0' + (mode >> 9 & 7)), (char)('0' + (mode >> 6 & 7)), (char)('0' + (mode >> 3 & 7)),
+	                (char)('0' + (mode & 7)), ' '};
 	str_append_n(out, text, sizeof(text));
 }
 
 static void write_size(int64_t size, struct str *out)
 {
 	char text[24], *p = text + sizeof(text);
-	uint64_t left = size > 0 ? (uint64_t) size : 0;
+	uint64_t left = size > 0 ? (uint64_t)size : 0;
 
 	*--p = ' ';
 	do
-		*--p = (char) ('0' + left % 10);
+		*--p = (char)('0' + left % 10);
 	while ((left /= 10) > 0);
-	str_append_n(out, p, (size_t) (text + sizeof(text) - p));
+	str_append_n(out, p, (size_t)(text + sizeof(text) - p));
 }
 
 static void write_entry(const struct tree_entry *e, const char *blob, struct str *out)
@@ -115,7 +115,7 @@ bool manifest_same(const struct tree_entry *a, const struct tree_entry *b)
 {
 	/* A directory takes the bit over from the one above it. */
 	if (S_ISDIR(a->mode) && S_ISDIR(b->mode))
-		return (a->mode & ~(mode_t) S_ISGID) == (b->mode & ~(mode_t) S_ISGID);
+		return (a->mode & ~(mode_t)S_ISGID) == (b->mode & ~(mode_t)S_ISGID);
 	if (a->mode != b->mode)
 		return S_ISLNK(a->mode) && S_ISLNK(b->mode) && strcmp(a->link, b->link) == 0;
 	if (S_ISLNK(a->mode))
@@ -142,7 +142,7 @@ static bool read_mode(const char *text, mode_t type, mode_t *ret)
 	if (!text || strlen(text) != 4)
 		return false;
 	unsigned long mode = strtoul(text, &end, 8);
-	*ret = type | (mode_t) mode;
+	*ret = type | (mode_t)mode;
 	return *end == 0;
 }
 
@@ -226,7 +226,8 @@ static int read_entries(const char *name, char *text, struct manifest *m, struct
 		char *end = strchr(line, '\n');
 		number++;
 		if (!end)
-			return err_set(err, ERR_INVALID, "%s:%zu: the manifest ends in the middle of a line", name, number);
+			return err_set(err, ERR_INVALID, "%s:%zu: the manifest ends in the middle of a line", name,
+			               number);
 		*end = 0;
 		next = end + 1;
 		struct tree_entry *e = tree_add(&m->tree);
@@ -246,22 +247,22 @@ static int read_entries(const char *name, char *text, struct manifest *m, struct
 
 int manifest_parse(const char *name, const char *text, size_t len, struct manifest *ret, struct err *err)
 {
-	struct manifest m = { 0 };
+	struct manifest m = {0};
 	const char *end = len > 0 ? memchr(text, '\n', len) : NULL;
 
 	if (!end || memchr(text, 0, len))
 		return err_set(err, ERR_INVALID, "'%s' is no manifest", name);
-	int r = json_parse(text, (size_t) (end - text), 1 << 20, &m.head, err);
+	int r = json_parse(text, (size_t)(end - text), 1 << 20, &m.head, err);
 	if (r < 0)
 		return err_wrap(err, r, "read manifest '%s'", name);
 	int64_t format = json_get_int(m.head, "format", 0);
 	if (format > MANIFEST_FORMAT)
-		r = err_set(err, ERR_UNSUPPORTED, "manifest '%s' has format %" PRId64 ", this davit reads up to %d", name, format,
-		            MANIFEST_FORMAT);
+		r = err_set(err, ERR_UNSUPPORTED, "manifest '%s' has format %" PRId64 ", this davit reads up to %d",
+		            name, format, MANIFEST_FORMAT);
 	else if (format < 1)
 		r = err_set(err, ERR_INVALID, "'%s' is no manifest", name);
 	if (r == 0) {
-		_cleanup_free_ char *copy = xstrndup(end + 1, len - (size_t) (end + 1 - text));
+		_cleanup_free_ char *copy = xstrndup(end + 1, len - (size_t)(end + 1 - text));
 		r = read_entries(name, copy, &m, err);
 	}
 	if (r < 0)

@@ -13,7 +13,7 @@ enum { MANIFEST_FORMAT = 1, MANIFEST_MAX = 256 << 20, BLOB_HEX = 41 };
 struct manifest {
 	json_t *head;
 	struct tree tree;
-	char (*blobs)[BLOB_HEX];      /* one for each entry, "" when unknown; may be NULL */
+	char (*blobs)[BLOB_HEX]; /* one for each entry, "" when unknown; may be NULL */
 };
 void manifest_done(struct manifest *m);
 /* name: for messages. */

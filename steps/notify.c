@@ -17,7 +17,7 @@ static void describe(const struct step_context *c, struct str *out)
 		str_appendf(out, "%s a comment on the commit", count++ > 0 ? "," : "");
 	if (in->has_pull_request)
 		str_appendf(out, "%s a comment on pull request %lld", count++ > 0 ? "," : "",
-			    (long long)in->pull_request);
+		            (long long)in->pull_request);
 	if (in->deployment_status)
 		str_appendf(out, "%s a deployment status", count++ > 0 ? "," : "");
 }
@@ -27,14 +27,14 @@ static void validate(const struct step_context *c, struct faults *faults)
 	const struct notify_in *in = c->input;
 	if (!in->commit_comment && !in->has_pull_request && !in->deployment_status)
 		faults_add(faults, NULL, "",
-			   "nothing is to be said: all of `commit_comment`, `pull_request` and `deployment_status` are "
-			   "off");
+		           "nothing is to be said: all of `commit_comment`, `pull_request` and `deployment_status` are "
+		           "off");
 }
 
 /* A request that lacks what it must hold: with the permission it is refused as incomplete (422), without it as
  * forbidden, and it never does anything. */
 static int probe_permission(const struct step_context *c, const char *path, const char *what, const char *permission,
-			    const char *pointer, struct faults *faults)
+                            const char *pointer, struct faults *faults)
 {
 	_cleanup_(rest_reply_done) struct rest_reply reply = {0};
 	_cleanup_json_ json_t *nothing = json_object();
@@ -60,7 +60,7 @@ static int check(const struct step_context *c, struct faults *faults, struct err
 	if (d->repository == NULL) {
 		if (c->report != NULL)
 			c->report(c->engine,
-				  "outside a workflow there is no repository to notify; the step will do nothing");
+			          "outside a workflow there is no repository to notify; the step will do nothing");
 		return 0;
 	}
 	if (token_of(c) == NULL || *token_of(c) == '\0') {
@@ -77,18 +77,18 @@ static int check(const struct step_context *c, struct faults *faults, struct err
 		_cleanup_free_ char *path =
 			xasprintf("/repos/%s/issues/%lld/comments", d->repository, (long long)in->pull_request);
 		r = probe_permission(c, path, "a comment on the pull request", "pull-requests: write", "/pull_request",
-				     faults);
+		                     faults);
 	}
 	if (r == 0 && in->deployment_status) {
 		_cleanup_free_ char *path = xasprintf("/repos/%s/deployments", d->repository);
 		r = probe_permission(c, path, "a deployment status", "deployments: write", "/deployment_status",
-				     faults);
+		                     faults);
 	}
 	return r < 0 ? err_set(err, r, "the check of the token was cancelled") : 0;
 }
 
 static int send(const struct step_context *c, const char *method, const char *path, const json_t *body,
-		const char *what, const char *permission, json_t **ret_body, struct err *err)
+                const char *what, const char *permission, json_t **ret_body, struct err *err)
 {
 	_cleanup_(rest_reply_done) struct rest_reply reply = {0};
 	int r = rest_call(c, token_of(c), method, path, body, &reply, err);
@@ -119,12 +119,12 @@ static int find_comment(const struct step_context *c, const char *marker, json_i
 	*ret_id = 0;
 	for (int page = 1; page <= 10; page++) {
 		_cleanup_free_ char *path = xasprintf("/repos/%s/issues/%lld/comments?per_page=100&page=%d",
-						      c->deployment->repository, (long long)in->pull_request, page);
+		                                      c->deployment->repository, (long long)in->pull_request, page);
 		_cleanup_json_ json_t *list = NULL;
 		json_t *comment;
 		size_t i;
 		int r = send(c, "GET", path, NULL, "the comments of the pull request", "pull-requests: read", &list,
-			     err);
+		             err);
 		if (r < 0)
 			return r;
 		json_array_foreach(list, i, comment)
@@ -158,7 +158,7 @@ static int comment_pull_request(const struct step_context *c, const char *text, 
 	_cleanup_json_ json_t *body = json_object();
 	json_object_set_new(body, "body", json_string_lossy(str_peek(&whole), whole.len));
 	return send(c, id != 0 ? "PATCH" : "POST", path, body, "the comment on the pull request",
-		    "pull-requests: write", NULL, err);
+	            "pull-requests: write", NULL, err);
 }
 
 static int set_status(const struct step_context *c, const struct step_outcome *outcome, struct err *err)
@@ -172,7 +172,7 @@ static int set_status(const struct step_context *c, const struct step_outcome *o
 	_cleanup_json_ json_t *made = NULL;
 	_cleanup_json_ json_t *body =
 		json_pack("{s:s,s:s,s:b,s:[],s:s}", "ref", d->commit, "environment", d->environment, "auto_merge", 0,
-			  "required_contexts", "description", d->name);
+	                  "required_contexts", "description", d->name);
 	int r = send(c, "POST", path, body, "the deployment", "deployments: write", &made, err);
 	if (r < 0)
 		return r;
@@ -181,9 +181,9 @@ static int set_status(const struct step_context *c, const struct step_outcome *o
 	_cleanup_json_ json_t *status = json_object();
 	notify_headline(c, outcome, &headline);
 	json_object_set_new(status, "state",
-			    json_string(outcome->state == OUTCOME_COMMITTED ? "success"
-					: outcome->state == OUTCOME_UNDONE  ? "failure"
-									    : "error"));
+	                    json_string(outcome->state == OUTCOME_COMMITTED ? "success"
+	                                : outcome->state == OUTCOME_UNDONE  ? "failure"
+	                                                                    : "error"));
 	json_object_set_new(status, "description", json_string_lossy(str_peek(&headline), headline.len));
 	if (d->run_url != NULL)
 		json_object_set_new(status, "log_url", json_string(d->run_url));

@@ -66,15 +66,15 @@ static void changes(const json_t *list, struct str *out)
 	{
 		if (rows == 0)
 			str_append(out,
-				   "\n| target | step | path | change | state |\n| --- | --- | --- | --- | --- |\n");
+			           "\n| target | step | path | change | state |\n| --- | --- | --- | --- | --- |\n");
 		if (rows++ >= MAX_ROWS)
 			continue;
 		const char *action = json_get_string(change, "action"), *summary = json_get_string(change, "summary");
 		_cleanup_free_ char *what =
 			xasprintf("%s%s%s", action != NULL ? action : "", action != NULL && summary != NULL ? ": " : "",
-				  summary != NULL ? summary : "");
+		                  summary != NULL ? summary : "");
 		const char *const cells[] = {json_get_string(change, "target"), json_get_string(change, "step_name"),
-					     json_get_string(change, "path"), what, json_get_string(change, "state")};
+		                             json_get_string(change, "path"), what, json_get_string(change, "state")};
 		for (size_t n = 0; n < ARRAY_SIZE(cells); n++) {
 			str_append(out, n == 0 ? "| " : " | ");
 			cell(out, cells[n]);
@@ -131,7 +131,7 @@ static void leftovers(const json_t *list, struct str *out)
 			cell(out, json_get_string(left, "path"));
 			str_append(out, ": ");
 			cell(out, json_get_string(left, "reason") != NULL ? json_get_string(left, "reason")
-									  : json_get_string(left, "note"));
+			                                                  : json_get_string(left, "note"));
 		}
 		str_append(out, "\n");
 	}
@@ -157,7 +157,7 @@ void notify_text(const struct step_context *c, const struct step_outcome *outcom
 	if (in->message != NULL)
 		str_appendf(&text, "%s\n\n", in->message);
 	str_appendf(&text, "**%s to %s: %s**\n", d->name, d->environment,
-		    outcome != NULL ? verdict(outcome) : "how it ended");
+	            outcome != NULL ? verdict(outcome) : "how it ended");
 	if (outcome != NULL && outcome->reason != NULL) {
 		str_append(&text, "\n");
 		cell(&text, outcome->reason);
@@ -175,7 +175,7 @@ void notify_text(const struct step_context *c, const struct step_outcome *outcom
 		str_appendf(&text, ", [the run](%s)", d->run_url);
 	if (outcome != NULL && outcome->state == OUTCOME_HELD)
 		str_appendf(&text, ". To go on: `davit rollback %s`, or `davit unlock %s --accept`",
-			    d->id != NULL ? d->id : "", d->environment);
+		            d->id != NULL ? d->id : "", d->environment);
 	str_append(&text, ".\n");
 	mask_apply(mask_process(), str_peek(&text), text.len, out);
 }

@@ -39,7 +39,7 @@ static void check_secrets(const struct preflight_in *in, struct faults *faults)
 		else
 			faults_add(faults, NULL, str_peek(&at), "the secret '%s' is empty", in->secrets.items[i]);
 		faults_hint(faults, "a secret arrives only when the workflow hands it over, and only if it exists in "
-				    "the environment, the repository or the organisation");
+		                    "the environment, the repository or the organisation");
 	}
 }
 
@@ -148,7 +148,7 @@ static int check_path(struct view *v, const char *path, const char *pointer, str
 	while (out.len > 0 && out.data[out.len - 1] == '\n')
 		str_truncate(&out, out.len - 1);
 	faults_add(faults, NULL, pointer, "'%s' on '%s' %s by '%s'", path, v->name,
-		   out.len > 0 ? out.data : "cannot be used", v->facts.user);
+	           out.len > 0 ? out.data : "cannot be used", v->facts.user);
 	faults_hint(faults, "give the target `become: sudo`, or that user the right to write there");
 	return 0;
 }
@@ -183,7 +183,7 @@ static int check_disk(struct view *v, const struct field_pair *wanted, struct fa
 	if (have >= need)
 		return 0;
 	faults_add(faults, NULL, str_peek(&at), "'%s' on '%s' has %lld MiB free, %s are wanted", wanted->key, v->name,
-		   (long long)(have >> 20), wanted->value);
+	           (long long)(have >> 20), wanted->value);
 	faults_hint(faults, "make room there, or ask for less");
 	return 0;
 }
@@ -195,12 +195,12 @@ static int check_tools(struct view *v, const struct field_strings *tools, struct
 		_cleanup_(str_done) struct str at = STR_INIT(256);
 		item_pointer(&at, "tools", i);
 		int r = step_ask(v, "command -v -- \"$T\" >/dev/null 2>&1 || command -v \"$T\" >/dev/null 2>&1", env, 1,
-				 NULL, NULL, err);
+		                 NULL, NULL, err);
 		if (r < 0)
 			return r;
 		if (r != 0) {
 			faults_add(faults, NULL, str_peek(&at), "the command '%s' is not on '%s'", tools->items[i],
-				   v->name);
+			           v->name);
 			faults_hint(faults, "install it there, or give its folder to the PATH of '%s'", v->facts.user);
 		}
 	}
@@ -285,7 +285,7 @@ static int check_token(const struct step_context *c, struct faults *faults, stru
 		return 0;
 	if (c->deployment->repository == NULL || c->deployment->token == NULL) {
 		faults_add(faults, NULL, "/permissions", "there is no %s to check",
-			   c->deployment->repository == NULL ? "repository" : "token");
+		           c->deployment->repository == NULL ? "repository" : "token");
 		faults_hint(faults, "inside a workflow: token: ${{ github.token }}");
 		return 0;
 	}
@@ -307,7 +307,7 @@ static int check(const struct step_context *c, struct faults *faults, struct err
 		int r = t->view.type->open(&t->view, &own);
 		if (r == 0 && c->report != NULL)
 			c->report(c->engine, "'%s': %s as '%s', %s", t->view.name, t->view.facts.hostname,
-				  t->view.facts.user, t->view.facts.identity);
+			          t->view.facts.user, t->view.facts.identity);
 		if (r == 0)
 			r = check_target(in, t, faults, &own);
 		if (r == ERR_CANCELLED) {

@@ -10,7 +10,7 @@ void rest_reply_done(struct rest_reply *r)
 }
 
 int rest_call(const struct step_context *c, const char *token, const char *method, const char *path, const json_t *body,
-	      struct rest_reply *ret, struct err *err)
+              struct rest_reply *ret, struct err *err)
 {
 	const char *api = c->deployment->api_url != NULL ? c->deployment->api_url : "https://api.github.com";
 	struct http *http = c->http(c->engine);
@@ -20,7 +20,7 @@ int rest_call(const struct step_context *c, const char *token, const char *metho
 	_cleanup_(str_done) struct str login = STR_SECRET_INIT(16384);
 	str_appendf(&login, "Authorization: Bearer %s", token);
 	const char *const headers[] = {str_peek(&login), "Accept: application/vnd.github+json",
-				       "X-GitHub-Api-Version: 2022-11-28", "Content-Type: application/json", NULL};
+	                               "X-GitHub-Api-Version: 2022-11-28", "Content-Type: application/json", NULL};
 	_cleanup_free_ char *text = body != NULL ? json_text(body) : NULL;
 	struct http_request request = {
 		.method = method,
@@ -49,14 +49,14 @@ int rest_refused(const struct rest_reply *r, const char *what, const char *permi
 {
 	const char *message = json_get_string(r->body, "message");
 	int code = r->status == 401 || r->status == 403 ? ERR_PERMISSION
-		   : r->status == 404                   ? ERR_NOT_FOUND
-							: ERR_FAILED;
+	           : r->status == 404                   ? ERR_NOT_FOUND
+	                                                : ERR_FAILED;
 	err_set(err, code, "%s: GitHub answered %d%s%s", what, r->status, message != NULL ? ": " : "",
-		message != NULL ? message : "");
+	        message != NULL ? message : "");
 	if (r->status == 401)
 		return err_hint(err, code, "the token is wrong or has expired");
 	if (r->status == 403 || r->status == 404)
 		return err_hint(err, code, "the token needs the permission %s; in the workflow: permissions: { %s }",
-				r->accepted != NULL ? r->accepted : permission, permission);
+		                r->accepted != NULL ? r->accepted : permission, permission);
 	return code;
 }

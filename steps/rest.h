@@ -12,6 +12,6 @@ void rest_reply_done(struct rest_reply *r);
 /* path from "/repos/…"; body NULL: none. Any status is a success here; GET is retried, others only when nothing was
  * sent. */
 int rest_call(const struct step_context *c, const char *token, const char *method, const char *path, const json_t *body,
-	      struct rest_reply *ret, struct err *err);
+              struct rest_reply *ret, struct err *err);
 /* An answer that is not 2xx as an error: what was tried, the service's message, the needed permission. */
 int rest_refused(const struct rest_reply *r, const char *what, const char *permission, struct err *err);

@@ -71,7 +71,8 @@ static int plan_run(const struct step_context *c, struct view *v, struct plan *p
 {
 	(void)err;
 	const struct run_in *in = c->input;
-	if (in->when == RUN_WHEN_CHANGED && c->changed_before != NULL && !c->changed_before(c->engine, c->index, v->name))
+	if (in->when == RUN_WHEN_CHANGED && c->changed_before != NULL &&
+	    !c->changed_before(c->engine, c->index, v->name))
 		return 0;
 	struct change *change = plan_add(plan, CHANGE_COMMAND, ACTION_RUN, in->cwd != NULL ? in->cwd : "/");
 	if (change->extra == NULL)
@@ -81,8 +82,8 @@ static int plan_run(const struct step_context *c, struct view *v, struct plan *p
 	show(c, &text);
 	if (in->undo == NULL && in->after_undo == NULL) {
 		strv_addf(&plan->warnings,
-			  "`%s` has neither `undo` nor `after_undo`: a rollback cannot take its effect back",
-			  str_peek(&text));
+		          "`%s` has neither `undo` nor `after_undo`: a rollback cannot take its effect back",
+		          str_peek(&text));
 		str_append(&text, " (no undo)");
 	} else if (in->undo != NULL && !step_command_is_none(in->undo)) {
 		str_append(&text, " (undo: ");
@@ -101,7 +102,7 @@ static int plan_run(const struct step_context *c, struct view *v, struct plan *p
 }
 
 static int run_one(const struct step_context *c, struct target *t, const json_t *value, const char *former,
-		   bool checks_exit, struct err *err)
+                   bool checks_exit, struct err *err)
 {
 	const struct run_in *in = c->input;
 	_cleanup_(arena_done) struct arena arena = ARENA_INIT;
@@ -154,7 +155,7 @@ static int undo(const struct step_context *c, struct target *t, const struct cha
 		return err_hint(
 			err,
 			err_set(err, ERR_UNSUPPORTED, "`%s` has no `undo`: its effect stays",
-				change->summary != NULL ? change->summary : "run"),
+		                change->summary != NULL ? change->summary : "run"),
 			"take it back by hand; give the step `undo:`, `after_undo:` or `undo: none` for the next time");
 	int r = run_one(c, t, in->undo, NULL, false, err);
 	return r < 0 ? err_wrap(err, r, "undo of `run` on '%s'", t->view.name) : 0;
@@ -167,8 +168,10 @@ static int restore(const struct step_context *c, struct target *t, const char *f
 		return 0;
 	if (former_release == NULL && in->when_none == RUN_WHEN_NONE_SKIP) {
 		if (c->report != NULL)
-			c->report(c->engine, "after_undo is left out: '%s' had nothing of an earlier deployment (when_none: run would run it)",
-				  t->view.name);
+			c->report(
+				c->engine,
+				"after_undo is left out: '%s' had nothing of an earlier deployment (when_none: run would run it)",
+				t->view.name);
 		return 0;
 	}
 	int r = run_one(c, t, in->after_undo, former_release == NULL ? "" : former_release, false, err);

@@ -32,16 +32,16 @@ int env_value_check(const char *name, const char *value, size_t len, struct err 
 {
 	if (memchr(value, '\0', len) != NULL)
 		return err_hint(err,
-				err_set(err, ERR_UNSUPPORTED,
-					"the value of '%s' holds a NUL, which no env file can carry", name),
-				"write it with `format: file` or `dir`");
+		                err_set(err, ERR_UNSUPPORTED,
+		                        "the value of '%s' holds a NUL, which no env file can carry", name),
+		                "write it with `format: file` or `dir`");
 	bool awkward = memchr(value, '\'', len) != NULL || (len > 0 && value[len - 1] == '\\');
 	if (awkward && memchr(value, '`', len) != NULL)
 		return err_hint(
 			err,
 			err_set(err, ERR_UNSUPPORTED,
-				"the value of '%s' holds both ' and `, which sh, systemd and Compose do not read alike",
-				name),
+		                "the value of '%s' holds both ' and `, which sh, systemd and Compose do not read alike",
+		                name),
 			"write it with `format: file` or `dir`");
 	return 0;
 }
@@ -173,8 +173,8 @@ int env_read(const char *data, size_t len, struct env_file *ret, struct err *err
 				return err_hint(
 					err,
 					err_set(err, ERR_INVALID,
-						"line %zu of the file that is there: the quote of '%s' is never closed",
-						line_number(start, p), line->name),
+				                "line %zu of the file that is there: the quote of '%s' is never closed",
+				                line_number(start, p), line->name),
 					"mend the file, or remove it");
 			p = next;
 		} else {

@@ -32,12 +32,12 @@ static const struct form *parse(const char *spec, long long *ret_length, struct 
 			return f;
 		if (f->max > 0) {
 			err_hint(err, err_set(err, ERR_INVALID, "'%s' is not a length that is made", spec),
-				 "%s takes %lld to %lld, such as %s%lld", f->name, f->min, f->max, f->name, f->usual);
+			         "%s takes %lld to %lld, such as %s%lld", f->name, f->min, f->max, f->name, f->usual);
 			return NULL;
 		}
 	}
 	err_hint(err, err_set(err, ERR_INVALID, "'%s' is not a kind of value that is made", spec),
-		 "hex32, base64:32, ascii40 (letters and digits) or uuid");
+	         "hex32, base64:32, ascii40 (letters and digits) or uuid");
 	return NULL;
 }
 

@@ -27,9 +27,9 @@ void secret_key_mend(const char *value, size_t len, struct str *out, const char 
 	if (final)
 		str_append_c(out, '\n');
 	*ret_what = crlf && final ? "CRLF line ends and the missing final newline"
-		    : crlf        ? "CRLF line ends"
-		    : final       ? "the missing final newline"
-				  : NULL;
+	            : crlf        ? "CRLF line ends"
+	            : final       ? "the missing final newline"
+	                          : NULL;
 }
 
 /* cipher, kdf, kdf options, number of keys, public key, private part: each with a length of four bytes before it. */
@@ -131,10 +131,10 @@ enum secret_key_kind secret_key_parse(const char *value, size_t len, struct err 
 		return SECRET_KEY;
 	if (r == 0) {
 		err_set(err, ERR_INVALID, "it begins like a key, but only %zu of its %zu blocks can be read", blocks,
-			begins);
+		        begins);
 		if (memmem(value, len, "\\n", 2) != NULL)
 			err_hint(err, ERR_INVALID,
-				 "its line breaks have become the two characters \\n: store it with real line breaks");
+			         "its line breaks have become the two characters \\n: store it with real line breaks");
 		else if (memchr(value, '\n', len) == NULL)
 			err_hint(err, ERR_INVALID, "its line breaks are gone: store it with its line breaks");
 	}

@@ -60,7 +60,7 @@ static void answer_done(struct answer *a)
 }
 
 static int ask_ids(struct view *v, const char *reader, const char *owner, const char *group, struct answer *ret,
-		   struct err *err)
+                   struct err *err)
 {
 	const struct field_pair env[] = {{"R", reader}, {"O", owner}, {"G", group}};
 	_cleanup_(str_done) struct str out = STR_INIT(64 << 10);
@@ -69,7 +69,7 @@ static int ask_ids(struct view *v, const char *reader, const char *owner, const 
 		return r;
 	if (r == 3)
 		return err_hint(err, err_set(err, ERR_REFUSED, "there is no user '%s' on '%s'", reader, v->name),
-				"give its number: that of a container's user need not have a name there");
+		                "give its number: that of a container's user need not have a name there");
 	const char *p = str_peek(&out);
 	for (size_t i = 0; i < ARRAY_SIZE(ret->lines); i++) {
 		const char *end = strchrnul(p, '\n');
@@ -81,7 +81,7 @@ static int ask_ids(struct view *v, const char *reader, const char *owner, const 
 
 /* The script's exit status as that user. */
 static int ask_as(struct view *v, const struct answer *ids, const char *script, const char *path, struct str *out,
-		  struct err *err)
+                  struct err *err)
 {
 	_cleanup_free_ char *groups = xstrdup(ids->lines[1]);
 	for (char *p = groups; *p != '\0'; p++) {
@@ -94,10 +94,10 @@ static int ask_as(struct view *v, const struct answer *ids, const char *script, 
 	int r = step_ask(v, act_script, env, ARRAY_SIZE(env), NULL, out, err);
 	if (r == 9)
 		return err_hint(err,
-				err_set(err, ERR_REFUSED,
-					"'%s' has no command to act as another user, so reading cannot be proved",
-					v->name),
-				"install setpriv (package util-linux) there");
+		                err_set(err, ERR_REFUSED,
+		                        "'%s' has no command to act as another user, so reading cannot be proved",
+		                        v->name),
+		                "install setpriv (package util-linux) there");
 	return r;
 }
 
@@ -116,9 +116,9 @@ static int refuse(const struct view *v, const char *user, const char *why, struc
 {
 	err_set(err, ERR_REFUSED, "user '%s' on '%s' %s", user, v->name, why);
 	return err_hint(err, ERR_REFUSED,
-			"give `group:` with a group that the user is in, or `owner: %s`; an ACL needs setfacl on the "
-			"target (package acl)",
-			user);
+	                "give `group:` with a group that the user is in, or `owner: %s`; an ACL needs setfacl on the "
+	                "target (package acl)",
+	                user);
 }
 
 static int check_way(struct view *v, const struct answer *ids, const char *user, const char *path, struct err *err)
@@ -128,13 +128,13 @@ static int check_way(struct view *v, const struct answer *ids, const char *user,
 	if (r <= 0 || out.len == 0)
 		return r < 0 ? r : 0;
 	return err_hint(err,
-			err_set(err, ERR_REFUSED, "user '%s' on '%s' cannot enter %s, and so not read '%s'", user,
-				v->name, out.data, path),
-			"let it pass: chmod o+x, or an ACL, on that folder");
+	                err_set(err, ERR_REFUSED, "user '%s' on '%s' cannot enter %s, and so not read '%s'", user,
+	                        v->name, out.data, path),
+	                "let it pass: chmod o+x, or an ACL, on that folder");
 }
 
 static int resolve_one(const struct step_context *c, struct view *v, const char *owner, const char *group,
-		       const char *name, struct secret_access *a, struct err *err)
+                       const char *name, struct secret_access *a, struct err *err)
 {
 	const struct secret_write_in *in = c->input;
 	_cleanup_(answer_done) struct answer ids = {{NULL}};
@@ -148,10 +148,10 @@ static int resolve_one(const struct step_context *c, struct view *v, const char 
 	bool self = strcmp(user, v->facts.user) == 0;
 	if (!v->facts.is_root && !self)
 		return err_hint(err,
-				err_set(err, ERR_REFUSED,
-					"that user '%s' can read '%s' cannot be proved as '%s' on '%s'", user, in->path,
-					v->facts.user, v->name),
-				"give the target `become: sudo`");
+		                err_set(err, ERR_REFUSED,
+		                        "that user '%s' can read '%s' cannot be proved as '%s' on '%s'", user, in->path,
+		                        v->facts.user, v->name),
+		                "give the target `become: sudo`");
 	r = check_way(v, &ids, user, in->path, err);
 	if (r < 0)
 		return r;
@@ -172,7 +172,7 @@ static int resolve_one(const struct step_context *c, struct view *v, const char 
 }
 
 int secret_access_resolve(const struct step_context *c, struct view *v, const char *existing_owner,
-			  const char *existing_group, struct secret_access *ret, struct err *err)
+                          const char *existing_group, struct secret_access *ret, struct err *err)
 {
 	const struct secret_write_in *in = c->input;
 	const char *owner = in->owner != NULL ? in->owner : existing_owner != NULL ? existing_owner : v->facts.user;
@@ -209,7 +209,8 @@ bool secret_access_has_acl(struct view *v, const char *path, const json_t *acl, 
 		return json_array_size(acl) == 0;
 	if (count_named(str_peek(&result.out)) != json_array_size(acl))
 		return false;
-	_cleanup_free_ char *group = xasprintf("group::%c%c%c", base & 0040 ? 'r' : '-', base & 0020 ? 'w' : '-', base & 0010 ? 'x' : '-');
+	_cleanup_free_ char *group =
+		xasprintf("group::%c%c%c", base & 0040 ? 'r' : '-', base & 0020 ? 'w' : '-', base & 0010 ? 'x' : '-');
 	if (strstr(str_peek(&result.out), group) == NULL)
 		return false;
 	for (size_t i = 0; i < json_array_size(acl); i++) {
@@ -222,7 +223,7 @@ bool secret_access_has_acl(struct view *v, const char *path, const json_t *acl, 
 }
 
 int secret_access_prove(const struct step_context *c, struct view *v, const char *path, const char *user,
-			struct err *err)
+                        struct err *err)
 {
 	_cleanup_(answer_done) struct answer ids = {{NULL}};
 	_cleanup_(str_done) struct str out = STR_INIT(64 << 10);
@@ -234,6 +235,6 @@ int secret_access_prove(const struct step_context *c, struct view *v, const char
 		return r;
 	if (out.len > 0)
 		return err_set(err, ERR_CONFLICT, "user '%s' on '%s' cannot read '%s': it cannot enter %s", user,
-			       v->name, path, str_peek(&out));
+		               v->name, path, str_peek(&out));
 	return err_set(err, ERR_CONFLICT, "user '%s' on '%s' cannot read '%s'", user, v->name, path);
 }

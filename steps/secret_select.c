@@ -88,7 +88,7 @@ static void member_pointer(struct str *at, const char *member, const char *name)
 }
 
 static void take_value(const struct step_context *c, const char *name, const json_t *value, struct secret_set *s,
-		       struct faults *faults)
+                       struct faults *faults)
 {
 	const struct secret_write_in *in = c->input;
 	_cleanup_(str_done) struct str at = STR_INIT(1024);
@@ -104,12 +104,12 @@ static void take_value(const struct step_context *c, const char *name, const jso
 	const char *text = json_string_value(value);
 	if (len == 0 || len > SECRET_MAX_VALUE) {
 		faults_add(faults, NULL, str_peek(&at),
-			   len == 0 ? "the value of '%s' is missing: it is empty"
-				    : "the value of '%s' is longer than 1 MiB",
-			   name);
+		           len == 0 ? "the value of '%s' is missing: it is empty"
+		                    : "the value of '%s' is longer than 1 MiB",
+		           name);
 		if (len == 0)
 			faults_hint(faults, "a secret that does not exist in the environment, the repository or the "
-					    "organisation arrives as an empty text");
+			                    "organisation arrives as an empty text");
 		return;
 	}
 	struct secret_item *item = add_item(s, name);
@@ -119,7 +119,7 @@ static void take_value(const struct step_context *c, const char *name, const jso
 	item->is_key = kind == SECRET_KEY;
 	if (kind == SECRET_BAD_KEY) {
 		faults_add(faults, NULL, str_peek(&at), "the value of '%s' is not a usable key: %s", name,
-			   err_line(&err, line, sizeof(line)));
+		           err_line(&err, line, sizeof(line)));
 		faults_hint(faults, "%s", err.hint);
 	} else if (item->is_key && in->format != SECRET_WRITE_FORMAT_ENV) {
 		secret_key_mend(text, len, &item->mended, &item->mend);
@@ -152,7 +152,7 @@ static void take_named(const struct step_context *c, const char *name, struct se
 			return;
 		faults_add(faults, NULL, str_peek(&at), "the value of '%s' is missing", name);
 		faults_hint(faults, "give it in `values:` (a secret that the workflow does not hand over does not "
-				    "arrive), or name it in `generate:`");
+		                    "arrive), or name it in `generate:`");
 		return;
 	}
 	const char *why = never_written(c, name, value);
@@ -200,7 +200,7 @@ static void take_all(const struct step_context *c, struct secret_set *s, struct 
 	{
 		if (strcasecmp(name, "github_token") == 0) {
 			faults_add(faults, NULL, "/keys",
-				   "`values` holds all secrets of the job: `keys` must say which are meant");
+			           "`values` holds all secrets of the job: `keys` must say which are meant");
 			faults_hint(faults, "keys: [APP_*, SMTP_PASSWORD]");
 			return;
 		}
@@ -228,7 +228,7 @@ static void take_generated(const struct secret_write_in *in, struct secret_set *
 		member_pointer(&at, "generate", pair->key);
 		if (has_item(s, pair->key)) {
 			faults_add(faults, NULL, str_peek(&at), "'%s' has a value already and cannot be made too",
-				   pair->key);
+			           pair->key);
 			continue;
 		}
 		if (secret_generate_check(pair->value, &err) < 0) {
@@ -241,8 +241,8 @@ static void take_generated(const struct secret_write_in *in, struct secret_set *
 	for (size_t i = 0; i < in->rotate.count; i++) {
 		if (!generates(in, in->rotate.items[i])) {
 			faults_add(faults, NULL, "/rotate",
-				   "'%s' is not in `generate:`: only values that are made here can be rotated",
-				   in->rotate.items[i]);
+			           "'%s' is not in `generate:`: only values that are made here can be rotated",
+			           in->rotate.items[i]);
 			continue;
 		}
 		for (size_t n = 0; n < s->count; n++) {
@@ -291,7 +291,7 @@ void secret_select(const struct step_context *c, struct secret_set *ret, struct 
 	if (json_is_string(in->values)) {
 		if (in->format != SECRET_WRITE_FORMAT_FILE)
 			faults_add(faults, NULL, "/values",
-				   "`values` must be a map of names and texts (a text alone is for `format: file`)");
+			           "`values` must be a map of names and texts (a text alone is for `format: file`)");
 		else
 			take_value(c, whole_text, in->values, ret, faults);
 	} else if (in->values != NULL && !json_is_object(in->values)) {

@@ -22,13 +22,13 @@ static void validate(const struct step_context *c, struct faults *faults)
 	free(step_target_path(in->path, "/path", faults));
 	if ((in->mode & 0004) != 0 && !in->allow_world_readable) {
 		faults_add(faults, NULL, "/mode", "mode %04o lets everybody on the target read the secret",
-			   (unsigned)in->mode);
+		           (unsigned)in->mode);
 		faults_hint(faults,
-			    "name who has to read it in `readable_by:`, or consent with `allow_world_readable: true`");
+		            "name who has to read it in `readable_by:`, or consent with `allow_world_readable: true`");
 	}
 	if ((in->mode & 0022) != 0)
 		faults_add(faults, NULL, "/mode", "mode %04o lets others than the owner write the secret",
-			   (unsigned)in->mode);
+		           (unsigned)in->mode);
 	if ((in->mode & ~0666) != 0)
 		faults_add(faults, NULL, "/mode", "mode %04o is not one for a file of secrets", (unsigned)in->mode);
 	secret_select(c, &set, faults);
@@ -56,7 +56,7 @@ static void says(struct wanted *w, const char *name, const char *what)
 
 /* The bytes for an item, given what is there (NULL: nothing). */
 static int settle(const struct secret_item *item, const char *now, size_t now_len, struct str *out,
-		  const char **ret_what, struct err *err)
+                  const char **ret_what, struct err *err)
 {
 	if (item->spec != NULL) {
 		if (now != NULL && now_len > 0 && !item->rotate) {
@@ -85,7 +85,7 @@ static const struct secret_item *find_item(const struct secret_set *set, const c
 }
 
 static int set_env_key(const struct secret_item *item, const struct env_line *now, struct wanted *w, const char *raw,
-		       struct err *err)
+                       struct err *err)
 {
 	_cleanup_(str_done) struct str value = STR_SECRET_INIT(SECRET_MAX_VALUE + 2);
 	const char *what = "new";
@@ -110,7 +110,7 @@ static void end_line(struct str *text)
 }
 
 static int want_env(const struct step_context *c, const struct secret_set *set, const struct str *now, struct wanted *w,
-		    struct err *err)
+                    struct err *err)
 {
 	const struct secret_write_in *in = c->input;
 	_cleanup_(env_file_done) struct env_file file = {0};
@@ -144,12 +144,12 @@ static int want_env(const struct step_context *c, const struct secret_set *set, 
 	}
 	return r < 0 ? r
 	       : w->content.failed
-		       ? err_set(err, ERR_LIMIT, "'%s' would be larger than %d bytes", in->path, SECRET_MAX_FILE)
-		       : 0;
+	               ? err_set(err, ERR_LIMIT, "'%s' would be larger than %d bytes", in->path, SECRET_MAX_FILE)
+	               : 0;
 }
 
 static int want_file(const struct secret_item *item, const char *shown_name, const struct str *now, struct wanted *w,
-		     struct err *err)
+                     struct err *err)
 {
 	const char *what = "new";
 	int r = settle(item, now != NULL ? str_peek(now) : NULL, now != NULL ? now->len : 0, &w->content, &what, err);
@@ -216,7 +216,7 @@ static void plan_node(struct place *p, const char *path, bool directory, const s
 	if (!differs)
 		return;
 	struct change *change = plan_add(p->plan, directory ? CHANGE_DIR : CHANGE_FILE,
-					 now->type == NODE_ABSENT ? ACTION_CREATE : ACTION_UPDATE, path);
+	                                 now->type == NODE_ABSENT ? ACTION_CREATE : ACTION_UPDATE, path);
 	_cleanup_(str_done) struct str text = STR_INIT(16384);
 	change->secret = !directory;
 	change->before = TAKE(before);
@@ -242,7 +242,7 @@ static void plan_node(struct place *p, const char *path, bool directory, const s
 }
 
 static int look_file(struct view *v, const char *path, struct node *now, struct str *content, bool *ret_there,
-		     struct err *err)
+                     struct err *err)
 {
 	int r = v->type->stat(v, path, now, err);
 	if (r < 0)
@@ -250,8 +250,8 @@ static int look_file(struct view *v, const char *path, struct node *now, struct 
 	*ret_there = now->type == NODE_FILE;
 	if (now->type == NODE_LINK)
 		return err_hint(err,
-				err_set(err, ERR_REFUSED, "'%s' on '%s' is a link to %s", path, v->name, now->link),
-				"name the file itself");
+		                err_set(err, ERR_REFUSED, "'%s' on '%s' is a link to %s", path, v->name, now->link),
+		                "name the file itself");
 	if (now->type != NODE_FILE && now->type != NODE_ABSENT)
 		return err_set(err, ERR_REFUSED, "'%s' on '%s' is there and is no file", path, v->name);
 	if (!*ret_there)
@@ -262,7 +262,7 @@ static int look_file(struct view *v, const char *path, struct node *now, struct 
 
 /* One file. item NULL: the whole set as an env file. */
 static int plan_file(struct place *p, const char *path, const struct secret_set *set, const struct secret_item *item,
-		     struct err *err)
+                     struct err *err)
 {
 	_cleanup_(node_done) struct node now = {0};
 	_cleanup_(str_done) struct str content = STR_SECRET_INIT(SECRET_MAX_FILE);
@@ -336,11 +336,11 @@ static void tell(const struct secret_set *set, struct plan *plan)
 			strv_addf(&plan->warnings, "the key '%s': %s mended", item->name, item->mend);
 		else if (!item->is_key && item->value != NULL && memchr(item->value, '\r', item->len) != NULL)
 			strv_addf(&plan->warnings, "the value of '%s' holds a carriage return; it is written as it is",
-				  item->name);
+			          item->name);
 	}
 	for (size_t i = 0; i < set->left_out.count; i++)
 		strv_addf(&plan->warnings, "'%s' is left out: it logs in, and is never written to a target",
-			  set->left_out.items[i]);
+		          set->left_out.items[i]);
 }
 
 static int plan_secrets(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
@@ -431,8 +431,8 @@ static int verify(const struct step_context *c, struct view *v, const struct cha
 		_cleanup_(str_done) struct str why = STR_INIT(2000);
 		r = change_explain(v, change, &why, err);
 		return r < 0 ? r
-			     : err_set(err, ERR_CONFLICT, "'%s' on '%s' is not as it was written: %s", change->path,
-				       v->name, str_peek(&why));
+		             : err_set(err, ERR_CONFLICT, "'%s' on '%s' is not as it was written: %s", change->path,
+		                       v->name, str_peek(&why));
 	}
 	if (change->kind != CHANGE_FILE)
 		return 0;

@@ -49,9 +49,9 @@ struct env_file {
 	size_t count, cap;
 };
 int env_read(const char *data, size_t len, struct env_file *ret,
-	     struct err *err); /* ERR_INVALID with the line's number */
+             struct err *err); /* ERR_INVALID with the line's number */
 const struct env_line *env_find(const struct env_file *f,
-				const char *name); /* the last one, which is the one that counts */
+                                const char *name); /* the last one, which is the one that counts */
 void env_file_done(struct env_file *f);
 bool env_is_name(const char *name);
 /* NAME=value and a line feed, quoted so that sh, systemd and Compose read the same bytes. ERR_UNSUPPORTED when no
@@ -76,9 +76,9 @@ void secret_access_done(struct secret_access *a);
 /* existing_owner, existing_group: of the file that is there now, or NULL. ERR_REFUSED with the way out when a reader
  * cannot be served. */
 int secret_access_resolve(const struct step_context *c, struct view *v, const char *existing_owner,
-			  const char *existing_group, struct secret_access *ret, struct err *err);
+                          const char *existing_group, struct secret_access *ret, struct err *err);
 /* ERR_CONFLICT names the user and what stands in the way. */
 int secret_access_prove(const struct step_context *c, struct view *v, const char *path, const char *user,
-			struct err *err);
+                        struct err *err);
 /* True when the users of acl ("999"; NULL: none) stand in the file's ACL, and nobody else; base: the mode beside it. */
 bool secret_access_has_acl(struct view *v, const char *path, const json_t *acl, bool directory, mode_t base);

@@ -9,7 +9,7 @@ void seen_done(struct seen_nodes *s)
 	free(s->digests);
 	free(s->slots);
 	strv_done(&s->paths);
-	*s = (struct seen_nodes) { 0 };
+	*s = (struct seen_nodes){0};
 }
 
 /* ---- by path ---- */
@@ -21,8 +21,8 @@ static size_t hash_of(const char *path)
 	uint64_t hash = 14695981039346656037u;
 
 	for (; *path; path++)
-		hash = (hash ^ (unsigned char) *path) * 1099511628211u;
-	return (size_t) (hash ^ hash >> 32);
+		hash = (hash ^ (unsigned char)*path) * 1099511628211u;
+	return (size_t)(hash ^ hash >> 32);
 }
 
 /* Where the path's index stands, or belongs. There is always an empty slot. */
@@ -45,7 +45,7 @@ static void fill_slots(struct seen_nodes *s)
 static ssize_t find(const struct seen_nodes *s, const char *path)
 {
 	size_t slot = s->slot_count > 0 ? slot_of(s, path) : 0;
-	return s->slot_count > 0 && s->slots[slot] != 0 ? (ssize_t) (s->slots[slot] - 1) : NOT_SEEN;
+	return s->slot_count > 0 && s->slots[slot] != 0 ? (ssize_t)(s->slots[slot] - 1) : NOT_SEEN;
 }
 
 static void add_path(struct seen_nodes *s, const char *path)
@@ -78,7 +78,7 @@ int seen_fetch(struct seen_nodes *s, struct view *v, const struct strv *paths, s
 	s->digests = xgrow(s->digests, &s->digest_cap, s->paths.count, sizeof(*s->digests));
 	for (size_t i = before; i < s->paths.count; i++)
 		s->digests[i][0] = '\0';
-	int r = target_stat_all(v, (const char *const *) s->paths.items + before, count, s->nodes + before, err);
+	int r = target_stat_all(v, (const char *const *)s->paths.items + before, count, s->nodes + before, err);
 	if (r == 0)
 		return 0;
 	while (s->paths.count > before)
@@ -98,13 +98,13 @@ int seen_fetch_contents(struct seen_nodes *s, struct view *v, const struct strv 
 		return r;
 	const char **names = xcalloc(paths->count + 1, sizeof(*names));
 	size_t *which = xcalloc(paths->count + 1, sizeof(*which));
-	char (*hex)[65] = xcalloc(paths->count + 1, sizeof(*hex));
+	char(*hex)[65] = xcalloc(paths->count + 1, sizeof(*hex));
 	for (size_t i = 0; i < paths->count; i++) {
 		ssize_t at = find(s, paths->items[i]);
 		if (s->nodes[at].type != NODE_FILE || *paths->items[i] != '/')
 			continue;
 		names[count] = paths->items[i] + 1;
-		which[count++] = (size_t) at;
+		which[count++] = (size_t)at;
 		bytes += s->nodes[at].size;
 	}
 	if (count > 1)
@@ -125,7 +125,7 @@ int seen_fetch_contents(struct seen_nodes *s, struct view *v, const struct strv 
 
 int seen_stat(struct seen_nodes *s, struct view *v, const char *path, const struct node **ret, struct err *err)
 {
-	_cleanup_(strv_done) struct strv one = { 0 };
+	_cleanup_(strv_done) struct strv one = {0};
 
 	strv_add(&one, path);
 	int r = seen_fetch(s, v, &one, err);
@@ -169,9 +169,9 @@ int seen_is_directory(struct seen_nodes *s, struct view *v, const char *path, bo
 
 void seen_add_way(struct strv *paths, const char *path)
 {
-	for (const char *slash = path; slash; ) {
+	for (const char *slash = path; slash;) {
 		slash = strchr(slash + 1, '/');
-		_cleanup_free_ char *part = slash ? xstrndup(path, (size_t) (slash - path)) : xstrdup(path);
+		_cleanup_free_ char *part = slash ? xstrndup(path, (size_t)(slash - path)) : xstrdup(path);
 		if (!strv_has(paths, part))
 			strv_add(paths, part);
 	}
@@ -187,7 +187,7 @@ void seen_add_ways(struct strv *paths, const char *const *sorted, size_t count)
 			same++;
 		for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 			/* The former one has it when it goes on with "/" there, or ends. */
-			size_t len = (size_t) (slash - path);
+			size_t len = (size_t)(slash - path);
 			if (len < same || (len == same && (former[len] == '/' || (former[len] == '\0' && len > 0))))
 				continue;
 			strv_add_take(paths, xstrndup(path, len));

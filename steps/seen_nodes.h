@@ -6,10 +6,10 @@
 
 struct seen_nodes {
 	struct strv paths;
-	struct node *nodes;           /* one for each path */
-	char (*digests)[65];          /* "" where none was asked for */
+	struct node *nodes;  /* one for each path */
+	char (*digests)[65]; /* "" where none was asked for */
 	size_t cap, digest_cap;
-	size_t *slots, slot_count;    /* by hash: the index of a path plus one */
+	size_t *slots, slot_count; /* by hash: the index of a path plus one */
 };
 void seen_done(struct seen_nodes *s);
 /* Looks at those that were not looked at yet. */

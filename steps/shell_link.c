@@ -106,16 +106,16 @@ static int start_local(struct shell_stream *s, bool become, const char *boot, st
 	size_t n = 0;
 	_cleanup_(strv_done) struct strv env = {0};
 	static const char *const inherited[] = {"PATH",
-						"HOME",
-						"USER",
-						"LOGNAME",
-						"SHELL",
-						"LANG",
-						"LC_ALL",
-						"TZ",
-						"TMPDIR",
-						"XDG_RUNTIME_DIR",
-						"DBUS_SESSION_BUS_ADDRESS"};
+	                                        "HOME",
+	                                        "USER",
+	                                        "LOGNAME",
+	                                        "SHELL",
+	                                        "LANG",
+	                                        "LC_ALL",
+	                                        "TZ",
+	                                        "TMPDIR",
+	                                        "XDG_RUNTIME_DIR",
+	                                        "DBUS_SESSION_BUS_ADDRESS"};
 	for (size_t i = 0; i < ARRAY_SIZE(inherited); i++)
 		if (getenv(inherited[i]) != NULL)
 			strv_addf(&env, "%s=%s", inherited[i], getenv(inherited[i]));
@@ -216,13 +216,13 @@ static int start_ssh(struct shell_stream *s, bool become, const char *boot, stru
 {
 	_cleanup_(str_done) struct str command = STR_INIT(64 * 1024);
 	str_append(&command, become && strcmp(ssh_user(s->link->session), "root") != 0 ? "exec sudo -n -- /bin/sh -c "
-										       : "exec /bin/sh -c ");
+	                                                                               : "exec /bin/sh -c ");
 	str_append_shell(&command, boot);
 	return ssh_exec(s->link->session, str_peek(&command), w, &s->channel, err);
 }
 
 int link_start(struct shell_link *l, bool become, const char *boot, struct wait *w, struct shell_stream **ret,
-	       struct err *err)
+               struct err *err)
 {
 	_cleanup_(stream_freep) struct shell_stream *s = xcalloc(1, sizeof(*s));
 	s->link = l;
@@ -240,7 +240,7 @@ int stream_turn(struct shell_stream *s, struct shell_turn *t, bool may_wait, str
 	t->sent = t->out_len = t->err_len = 0;
 	if (s->channel != NULL)
 		return ssh_turn(s->channel, t->in, t->in_len, &t->sent, t->out, t->out_size, &t->out_len, t->err,
-				t->err_size, &t->err_len, may_wait, w, err);
+		                t->err_size, &t->err_len, may_wait, w, err);
 	return turn_local(s, t, may_wait, w, err);
 }
 

@@ -26,7 +26,7 @@ bool link_is_sftp_only(struct shell_link *l, struct wait *w);
 
 /* Starts `sh -c boot`, as root by sudo where become is set and we are not. */
 int link_start(struct shell_link *l, bool become, const char *boot, struct wait *w, struct shell_stream **ret,
-	       struct err *err);
+               struct err *err);
 /* As ssh_turn: 1 went on, 0 both outputs ended. ERR_NETWORK: the way is gone. */
 struct shell_turn {
 	const char *in;

@@ -73,7 +73,8 @@ static int path(struct arena *a, const json_t *config, const char *key, char **r
 		return 0;
 	}
 	if (value[1] != '/' && value[1] != '\0')
-		return err_set(err, ERR_INVALID, "ssh.%s '%s': only one's own home folder is known as `~/`", key, value);
+		return err_set(err, ERR_INVALID, "ssh.%s '%s': only one's own home folder is known as `~/`", key,
+		               value);
 	if (home() == NULL)
 		return err_set(err, ERR_INVALID, "ssh.%s '%s': there is no home folder: HOME is not set", key, value);
 	_cleanup_free_ char *full = xasprintf("%s%s", home(), value + 1);
@@ -98,17 +99,17 @@ static int read_host(char *host, const char **ret, struct err *err)
 	size_t len = strlen(host);
 	if (strstr(host, "://") != NULL)
 		return err_hint(err, err_set(err, ERR_INVALID, "ssh.host '%s' is a URL", host),
-				"give the name or address alone");
+		                "give the name or address alone");
 	char *at = strchr(host, '@'), *colon = strrchr(host, ':');
 	if (at != NULL)
 		return err_hint(err, err_set(err, ERR_INVALID, "ssh.host '%s' names a user too", host),
-				"write host: %s and user: %.*s", at + 1, (int)(at - host), host);
+		                "write host: %s and user: %.*s", at + 1, (int)(at - host), host);
 	bool bracketed = host[0] == '[';
 	bool one_colon = colon != NULL && strchr(host, ':') == colon;
 	if (colon != NULL && (one_colon || (bracketed && colon > host && colon[-1] == ']')))
 		return err_hint(err, err_set(err, ERR_INVALID, "ssh.host '%s' names a port too", host),
-				"write host: %.*s and port: %s", (int)(colon - host) - 2 * bracketed, host + bracketed,
-				colon[1] != '\0' ? colon + 1 : "22");
+		                "write host: %.*s and port: %s", (int)(colon - host) - 2 * bracketed, host + bracketed,
+		                colon[1] != '\0' ? colon + 1 : "22");
 	if (bracketed && host[len - 1] != ']')
 		return err_set(err, ERR_INVALID, "ssh.host '%s' has a bracket that does not end", host);
 	if (bracketed) {
@@ -145,7 +146,7 @@ static int read_key_file(struct arena *a, const char *file, struct ssh_login *l,
 		return err_wrap(err, r, "ssh.key_file");
 	if (stat(file, &st) == 0 && (st.st_mode & 077) != 0)
 		log_warning("ssh", "ssh.key_file '%s' can be read by others (mode %04o): chmod 600 '%s'", file,
-			    (unsigned)(st.st_mode & 07777), file);
+		            (unsigned)(st.st_mode & 07777), file);
 	l->key = arena_strdup(a, str_peek(&key));
 	return 0;
 }
@@ -156,7 +157,7 @@ static int read_connect_timeout(const json_t *config, struct ssh_login *l, struc
 	long long timeout_ms = 0;
 	if (json_is_string(timeout) && str_parse_duration_ms(json_string_value(timeout), &timeout_ms) < 0)
 		return err_set(err, ERR_INVALID, "ssh.connect_timeout: '%s' is not a duration",
-			       json_string_value(timeout));
+		               json_string_value(timeout));
 	if (json_is_number(timeout))
 		timeout_ms = (long long)(json_number_value(timeout) * 1000);
 	l->connect_timeout_ms = timeout_ms;
@@ -220,7 +221,7 @@ int shell_login_read(struct arena *a, const json_t *config, struct ssh_login **r
 	/* Where nothing else is given the agent is what a person means. */
 	const char *agent = getenv("SSH_AUTH_SOCK");
 	l->agent = json_get_bool(config, "agent",
-				 l->key == NULL && l->password == NULL && agent != NULL && *agent != '\0');
+	                         l->key == NULL && l->password == NULL && agent != NULL && *agent != '\0');
 	if (jump != NULL) {
 		struct ssh_login *first;
 		r = shell_login_read(a, jump, &first, err);

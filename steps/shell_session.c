@@ -154,7 +154,7 @@ static size_t may_be_mark(const char *data, size_t len, const char *mark, size_t
 }
 
 static int take(struct until_mark *u, const struct shell_io *io, bool is_stderr, const char *data, size_t len,
-		struct err *err)
+                struct err *err)
 {
 	if (len == 0 || u->done)
 		return 0;
@@ -194,14 +194,14 @@ struct shell_call {
 };
 
 static int call_turn(struct shell_call *c, const char **input, size_t *left, bool may_wait, struct wait *w,
-		     struct err *err)
+                     struct err *err)
 {
 	struct shell_turn t = {.in = *input,
-			       .in_len = MIN(*left, (size_t)1 << 20),
-			       .out = c->buffer,
-			       .err = c->buffer + CHUNK,
-			       .out_size = CHUNK,
-			       .err_size = CHUNK};
+	                       .in_len = MIN(*left, (size_t)1 << 20),
+	                       .out = c->buffer,
+	                       .err = c->buffer + CHUNK,
+	                       .out_size = CHUNK,
+	                       .err_size = CHUNK};
 	int r = stream_turn(c->s->stream, &t, may_wait, w, err);
 	if (r < 0)
 		return r;
@@ -268,7 +268,7 @@ static int call(struct shell_call *c, const char *frame, struct wait *w, bool *r
 }
 
 int session_call(struct shell_session *s, const char *frame, const struct shell_io *io, struct wait *w,
-		 struct shell_reply *ret, bool *ret_sent, struct err *err)
+                 struct shell_reply *ret, bool *ret_sent, struct err *err)
 {
 	static const struct shell_io nothing = {0};
 	bool sent = false;
@@ -304,12 +304,16 @@ static int hint_for_sudo(const char *words, int code, struct err *err)
 		{"No such file", "install sudo there, or log in as root and leave become out"},
 		{"is not in the sudoers", "allow it in sudoers: USER ALL=(ALL) NOPASSWD: ALL, or log in as root"},
 		{"may not run sudo", "allow it in sudoers: USER ALL=(ALL) NOPASSWD: ALL, or log in as root"},
-		{"not allowed to execute", "allow all commands in sudoers: USER ALL=(ALL) NOPASSWD: ALL, or log in as root"},
-		{"password", "let the user become root without a password (in sudoers: USER ALL=(ALL) NOPASSWD: ALL), or log "
-			     "in as root"},
-		{"no new privileges", "the host keeps its logins from becoming root (NoNewPrivileges, a container): log in as "
-				      "root"},
-		{"setuid", "sudo has lost its set-user-id bit or its disk is mounted nosuid: reinstall it, or log in as root"},
+		{"not allowed to execute",
+	         "allow all commands in sudoers: USER ALL=(ALL) NOPASSWD: ALL, or log in as root"},
+		{"password",
+	         "let the user become root without a password (in sudoers: USER ALL=(ALL) NOPASSWD: ALL), or log "
+	         "in as root"},
+		{"no new privileges",
+	         "the host keeps its logins from becoming root (NoNewPrivileges, a container): log in as "
+	         "root"},
+		{"setuid",
+	         "sudo has lost its set-user-id bit or its disk is mounted nosuid: reinstall it, or log in as root"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 		if (strstr(words, known[i].said) != NULL)
@@ -325,9 +329,9 @@ static int does_not_start(const struct str *out, const struct str *words, int co
 	str_append_safe(&all, str_peek(out), MIN(out->len, (size_t)200));
 	if (code == ERR_TIMEOUT)
 		return err_hint(err,
-				err_set(err, ERR_TIMEOUT, "the login shell on the target did not start in time%s%.200s",
-					all.len > 0 ? ": " : "", str_peek(&all)),
-				"look what the user's start files (.bashrc, .profile, config.fish) wait for");
+		                err_set(err, ERR_TIMEOUT, "the login shell on the target did not start in time%s%.200s",
+		                        all.len > 0 ? ": " : "", str_peek(&all)),
+		                "look what the user's start files (.bashrc, .profile, config.fish) wait for");
 	if (all.len == 0)
 		return code;
 	int r = err_set(err, ERR_AUTH, "the shell on the target does not start: %s", str_peek(&all));
@@ -363,11 +367,11 @@ int session_open(struct shell_link *l, bool become, struct wait *w, struct shell
 	if (r == 0)
 		r = hello(s, w, err);
 	if ((r == ERR_NETWORK || r == ERR_AUTH || r == ERR_PROTOCOL) && link_is_sftp_only(l, w))
-		r = err_hint(err,
-			     err_set(err, ERR_UNSUPPORTED,
-				     "the account on the target runs no commands, it gives SFTP only"),
-			     "davit works by a shell: take ForceCommand (in sshd_config) or command= (in "
-			     "authorized_keys) off this account, give it a login shell, or name another user");
+		r = err_hint(
+			err,
+			err_set(err, ERR_UNSUPPORTED, "the account on the target runs no commands, it gives SFTP only"),
+			"davit works by a shell: take ForceCommand (in sshd_config) or command= (in "
+			"authorized_keys) off this account, give it a login shell, or name another user");
 	if (r < 0) {
 		session_free(s);
 		return r;

@@ -46,7 +46,7 @@ struct shell_io {
 	struct str *err;
 	size_t err_max; /* more is dropped */
 	void (*on_output)(void *context, bool is_stderr, const char *data,
-			  size_t len); /* as it comes, instead of out and err */
+	                  size_t len); /* as it comes, instead of out and err */
 	void *output_context;
 	bool close_input; /* end of input behind it: the sh ends after this frame */
 };
@@ -54,7 +54,7 @@ struct shell_io {
 int session_open(struct shell_link *l, bool become, struct wait *w, struct shell_session **ret, struct err *err);
 /* *ret_sent: whole frame given away, so it may have been carried out. Any error makes the session dead. */
 int session_call(struct shell_session *s, const char *frame, const struct shell_io *io, struct wait *w,
-		 struct shell_reply *ret, bool *ret_sent, struct err *err);
+                 struct shell_reply *ret, bool *ret_sent, struct err *err);
 /* For produce: all bytes out. ERR_FAILED when the sh has answered already: it will take no more. */
 int session_write(struct shell_session *s, const void *data, size_t len, struct wait *w, struct err *err);
 void session_free(struct shell_session *s);

@@ -25,7 +25,8 @@ static struct ignore *make_ignore(const json_t *patterns)
 	size_t n;
 	json_t *p;
 
-	json_array_foreach((json_t *) (uintptr_t) patterns, n, p) {
+	json_array_foreach((json_t *)(uintptr_t)patterns, n, p)
+	{
 		if (!i)
 			i = ignore_new();
 		ignore_add(i, json_string_value(p));
@@ -69,20 +70,23 @@ static void validate(const struct step_context *c, struct faults *faults)
 			if (fs_normalize(paths->items[k], &other, NULL) < 0)
 				continue;
 			if (fs_below(other, path) || fs_below(path, other))
-				faults_add(faults, NULL, pointer, "'%s' and '%s' hold the same files", paths->items[k], paths->items[i]);
+				faults_add(faults, NULL, pointer, "'%s' and '%s' hold the same files", paths->items[k],
+				           paths->items[i]);
 		}
 	}
 }
 
 /* ---- plan ---- */
 
-struct sizes { int64_t bytes, files; };
+struct sizes {
+	int64_t bytes, files;
+};
 
-static int measure(struct view *v, const char *path, const struct ignore *ignore, enum node_type *ret_type, struct sizes *sizes,
-                   struct err *err)
+static int measure(struct view *v, const char *path, const struct ignore *ignore, enum node_type *ret_type,
+                   struct sizes *sizes, struct err *err)
 {
-	_cleanup_(node_done) struct node n = { 0 };
-	_cleanup_(tree_done) struct tree tree = { 0 };
+	_cleanup_(node_done) struct node n = {0};
+	_cleanup_(tree_done) struct tree tree = {0};
 
 	int r = v->type->stat(v, path, &n, err);
 	if (r < 0)
@@ -91,7 +95,8 @@ static int measure(struct view *v, const char *path, const struct ignore *ignore
 	if (n.type == NODE_OTHER)
 		return err_set(err, ERR_REFUSED, "'%s' on '%s' is no file, directory or link", path, v->name);
 	if (fs_below(path, v->facts.base) || fs_below(v->facts.base, path))
-		return err_set(err, ERR_REFUSED, "'%s' on '%s' holds davit's own files (%s)", path, v->name, v->facts.base);
+		return err_set(err, ERR_REFUSED, "'%s' on '%s' holds davit's own files (%s)", path, v->name,
+		               v->facts.base);
 	if (n.type != NODE_DIR) {
 		sizes->bytes += n.type == NODE_FILE ? n.size : 0;
 		sizes->files += n.type != NODE_ABSENT;
@@ -115,7 +120,7 @@ static int check_space(struct view *v, const struct sizes *sizes, int64_t *ret_r
 	int r;
 
 	for (;;) {
-		_cleanup_(node_done) struct node there = { 0 };
+		_cleanup_(node_done) struct node there = {0};
 		r = v->type->stat(v, path, &there, err);
 		if (r < 0)
 			return r;
@@ -127,7 +132,8 @@ static int check_space(struct view *v, const struct sizes *sizes, int64_t *ret_r
 	r = v->type->space(v, path, ret_room, err);
 	/* Whether blocks can be shared is known only by trying: room for a copy is asked for in any case. */
 	if (r == 0 && *ret_room < need) {
-		r = err_set(err, ERR_REFUSED, "'%s' on '%s' has %" PRId64 " MB free, the snapshot may need %" PRId64 " MB", path, v->name,
+		r = err_set(err, ERR_REFUSED,
+		            "'%s' on '%s' has %" PRId64 " MB free, the snapshot may need %" PRId64 " MB", path, v->name,
 		            *ret_room / 1000000, need / 1000000 + 1);
 		err_hint(err, r, "make room, exclude something, or set the target's `base:` to a larger file system");
 	}
@@ -138,10 +144,11 @@ static int plan(const struct step_context *c, struct view *v, struct plan *plan,
 {
 	const struct snapshot_in *in = c->input;
 	_cleanup_free_ char *dir = snapshots_dir(c, v);
-	_cleanup_free_ char *path = xasprintf("%s/%s/%d", dir, c->deployment->id ? c->deployment->id : "next", c->index);
+	_cleanup_free_ char *path =
+		xasprintf("%s/%s/%d", dir, c->deployment->id ? c->deployment->id : "next", c->index);
 	_cleanup_json_ json_t *paths = json_array(), *exclude = text_list(&in->files.exclude), *names = json_array();
 	struct ignore *ignore = make_ignore(exclude);
-	struct sizes sizes = { 0 };
+	struct sizes sizes = {0};
 	int64_t room = 0;
 	int r = 0;
 
@@ -164,13 +171,13 @@ static int plan(const struct step_context *c, struct view *v, struct plan *plan,
 	struct change *change = plan_add(plan, CHANGE_SNAPSHOT, ACTION_CREATE, path);
 	change->before = json_pack("{s:s}", "type", "absent");
 	change->after = json_pack("{s:s,s:s}", "type", "dir", "mode", "0700");
-	change->extra = json_pack("{s:O,s:O,s:b,s:s,s:{s:s,s:O,s:O,s:b}}", "paths", paths, "exclude", exclude, "restore",
-	                          in->files.restore_on_rollback, "root", dir, "plan", "type", "snapshot", "paths", names, "exclude",
-	                          exclude, "restore", in->files.restore_on_rollback);
-	change->summary = xasprintf("snapshot of %zu paths, %" PRId64 " files, %.1f MB", json_array_size(paths), sizes.files,
-	                            (double) sizes.bytes / 1e6);
-	plan->shown = json_pack("{s:O,s:I,s:I,s:I,s:s}", "paths", paths, "files", (json_int_t) sizes.files, "bytes",
-	                        (json_int_t) sizes.bytes, "free", (json_int_t) room, "method",
+	change->extra = json_pack("{s:O,s:O,s:b,s:s,s:{s:s,s:O,s:O,s:b}}", "paths", paths, "exclude", exclude,
+	                          "restore", in->files.restore_on_rollback, "root", dir, "plan", "type", "snapshot",
+	                          "paths", names, "exclude", exclude, "restore", in->files.restore_on_rollback);
+	change->summary = xasprintf("snapshot of %zu paths, %" PRId64 " files, %.1f MB", json_array_size(paths),
+	                            sizes.files, (double)sizes.bytes / 1e6);
+	plan->shown = json_pack("{s:O,s:I,s:I,s:I,s:s}", "paths", paths, "files", (json_int_t)sizes.files, "bytes",
+	                        (json_int_t)sizes.bytes, "free", (json_int_t)room, "method",
 	                        v->facts.has_reflink ? "reflink where the file system can, else copy" : "copy");
 	return 0;
 }
@@ -179,7 +186,7 @@ static int plan(const struct step_context *c, struct view *v, struct plan *plan,
 
 static int make_dirs(struct target *t, const char *path, struct err *err)
 {
-	const struct node_attr attr = { .set_mode = true, .mode = 0700 };
+	const struct node_attr attr = {.set_mode = true, .mode = 0700};
 	size_t base = strlen(t->view.facts.base);
 	_cleanup_free_ char *dir = xstrdup(path);
 
@@ -203,17 +210,19 @@ static int compare_copy(const struct step_context *c, struct view *v, const char
 
 	for (size_t i = 0; i < before->count; i++) {
 		const struct tree_entry *e = &before->entries[i], *there = tree_find(copy, e->path);
-		_cleanup_(node_done) struct node now = { 0 };
+		_cleanup_(node_done) struct node now = {0};
 		if (S_ISDIR(e->mode) || (ignore && ignore_matches(ignore, e->path, false)))
 			continue;
 		if (there && (there->mode & S_IFMT) == (e->mode & S_IFMT) && there->size == e->size &&
-		    (S_ISLNK(e->mode) ? strcmp(there->link, e->link) == 0 : there->mtime_ns / 1000000000 == e->mtime_ns / 1000000000))
+		    (S_ISLNK(e->mode) ? strcmp(there->link, e->link) == 0
+		                      : there->mtime_ns / 1000000000 == e->mtime_ns / 1000000000))
 			continue;
 		_cleanup_free_ char *full = fs_join(path, e->path);
 		int r = v->type->stat(v, full, &now, err);
 		if (r < 0)
 			return r;
-		if (now.type == (S_ISLNK(e->mode) ? NODE_LINK : NODE_FILE) && now.size == e->size && now.mtime_ns == e->mtime_ns)
+		if (now.type == (S_ISLNK(e->mode) ? NODE_LINK : NODE_FILE) && now.size == e->size &&
+		    now.mtime_ns == e->mtime_ns)
 			return err_set(err, ERR_CONFLICT, "the copy of '%s' on '%s' is not like it", full, v->name);
 		changed++;
 	}
@@ -233,12 +242,13 @@ static void add_entries(struct tree *all, const char *prefix, struct tree *from)
 	}
 }
 
-static int copy_path(const struct step_context *c, struct target *t, const char *path, const char *goal, const char *number,
-                     const char *type, const struct ignore *ignore, struct tree *all, struct err *err)
+static int copy_path(const struct step_context *c, struct target *t, const char *path, const char *goal,
+                     const char *number, const char *type, const struct ignore *ignore, struct tree *all,
+                     struct err *err)
 {
 	struct view *v = &t->view;
-	_cleanup_(tree_done) struct tree before = { 0 };
-	_cleanup_(tree_done) struct tree copy = { 0 };
+	_cleanup_(tree_done) struct tree before = {0};
+	_cleanup_(tree_done) struct tree copy = {0};
 	int r = 0;
 
 	if (strcmp(type, "dir") == 0)
@@ -252,7 +262,7 @@ static int copy_path(const struct step_context *c, struct target *t, const char 
 	if (r < 0)
 		return err_wrap(err, r, "copy '%s' on '%s'", path, v->name);
 	if (strcmp(type, "file") == 0) {
-		_cleanup_(node_done) struct node n = { 0 };
+		_cleanup_(node_done) struct node n = {0};
 		struct tree_entry *e = tree_add(all);
 		r = v->type->stat(v, goal, &n, err);
 		e->path = xstrdup(number);
@@ -265,15 +275,17 @@ static int copy_path(const struct step_context *c, struct target *t, const char 
 	return 0;
 }
 
-static int put_manifest(const struct step_context *c, struct target *t, const char *path, struct tree *all, const json_t *extra,
-                        struct err *err)
+static int put_manifest(const struct step_context *c, struct target *t, const char *path, struct tree *all,
+                        const json_t *extra, struct err *err)
 {
-	const struct node_attr attr = { .set_mode = true, .mode = 0600 };
+	const struct node_attr attr = {.set_mode = true, .mode = 0600};
 	_cleanup_(str_done) struct str text = STR_INIT(MANIFEST_MAX);
-	_cleanup_free_ char *file = fs_join(path, "manifest"), *deployment = xasprintf("%s.%s", c->deployment->name, c->deployment->environment);
-	_cleanup_json_ json_t *head = json_pack("{s:i,s:s,s:s,s:s,s:O,s:O,s:I}", "format", MANIFEST_FORMAT, "kind", "snapshot", "deployment",
-	                                        deployment, "snapshot", c->deployment->id, "paths", json_object_get(extra, "paths"),
-	                                        "exclude", json_object_get(extra, "exclude"), "bytes", (json_int_t) all->bytes);
+	_cleanup_free_ char *file = fs_join(path, "manifest"),
+			    *deployment = xasprintf("%s.%s", c->deployment->name, c->deployment->environment);
+	_cleanup_json_ json_t *head =
+		json_pack("{s:i,s:s,s:s,s:s,s:O,s:O,s:I}", "format", MANIFEST_FORMAT, "kind", "snapshot", "deployment",
+	                  deployment, "snapshot", c->deployment->id, "paths", json_object_get(extra, "paths"),
+	                  "exclude", json_object_get(extra, "exclude"), "bytes", (json_int_t)all->bytes);
 
 	tree_sort(all);
 	manifest_write(head, all, NULL, &text);
@@ -286,7 +298,7 @@ static int apply(const struct step_context *c, struct target *t, struct change *
 {
 	const json_t *paths = json_get_array(change->extra, "paths");
 	struct ignore *ignore = make_ignore(json_get_array(change->extra, "exclude"));
-	_cleanup_(tree_done) struct tree all = { 0 };
+	_cleanup_(tree_done) struct tree all = {0};
 	size_t i;
 	json_t *one;
 
@@ -297,7 +309,8 @@ static int apply(const struct step_context *c, struct target *t, struct change *
 		if (r == 0)
 			r = make_dirs(t, change->path, err);
 	}
-	json_array_foreach((json_t *) (uintptr_t) paths, i, one) {
+	json_array_foreach((json_t *)(uintptr_t)paths, i, one)
+	{
 		const char *path = json_get_string(one, "path"), *type = json_get_string(one, "type");
 		if (r < 0 || strcmp(type, "absent") == 0)
 			continue;
@@ -323,12 +336,13 @@ static int check_manifest(struct view *v, const char *path, struct err *err)
 {
 	_cleanup_free_ char *file = fs_join(path, "manifest");
 	_cleanup_(str_done) struct str text = STR_INIT(MANIFEST_MAX);
-	_cleanup_(tree_done) struct tree now = { 0 };
-	_cleanup_(manifest_done) struct manifest m = { 0 };
+	_cleanup_(tree_done) struct tree now = {0};
+	_cleanup_(manifest_done) struct manifest m = {0};
 
 	int r = v->type->read(v, file, MANIFEST_MAX, &text, err);
 	if (r == ERR_NOT_FOUND)
-		return err_set(err, ERR_CONFLICT, "the snapshot '%s' on '%s' has no manifest: it is not whole", path, v->name);
+		return err_set(err, ERR_CONFLICT, "the snapshot '%s' on '%s' has no manifest: it is not whole", path,
+		               v->name);
 	if (r == 0)
 		r = manifest_parse(file, str_peek(&text), text.len, &m, err);
 	if (r == 0)
@@ -343,7 +357,7 @@ static int check_manifest(struct view *v, const char *path, struct err *err)
 
 static int verify(const struct step_context *c, struct view *v, const struct change *change, struct err *err)
 {
-	(void) c;
+	(void)c;
 	return check_manifest(v, change->path, err);
 }
 
@@ -357,7 +371,8 @@ static int restore_all(const struct step_context *c, struct target *t, const str
 	if (r < 0)
 		return r;
 	struct ignore *ignore = make_ignore(json_get_array(change->extra, "exclude"));
-	json_array_foreach((json_t *) (uintptr_t) paths, i, one) {
+	json_array_foreach((json_t *)(uintptr_t)paths, i, one)
+	{
 		const char *path = json_get_string(one, "path"), *type = json_get_string(one, "type");
 		_cleanup_free_ char *copy = xasprintf("%s/%zu", change->path, i);
 		if (r < 0 || !path || !type)
@@ -388,7 +403,8 @@ static void remove_empty(struct target *t, const char *path)
 
 /* In this order, each durable before the next: the content back, the manifest gone, the rest gone. Whoever goes on finds a snapshot that is
  * whole, or one that has nothing more to give. */
-static int put_back(const struct step_context *c, struct target *t, const struct change *change, const char *manifest, struct err *err)
+static int put_back(const struct step_context *c, struct target *t, const struct change *change, const char *manifest,
+                    struct err *err)
 {
 	const json_t *all = json_get_array(change->extra, "paths");
 	const char **paths = xcalloc(json_array_size(all) + 1, sizeof(*paths));
@@ -404,14 +420,14 @@ static int put_back(const struct step_context *c, struct target *t, const struct
 	if (r == 0)
 		r = t->view.type->remove(t, manifest, err);
 	if (r == 0)
-		r = t->view.type->barrier(t, (const char *const[]){ change->path }, 1, err);
+		r = t->view.type->barrier(t, (const char *const[]){change->path}, 1, err);
 	return r;
 }
 
 static int undo(const struct step_context *c, struct target *t, const struct change *change, struct err *err)
 {
-	_cleanup_(node_done) struct node n = { 0 };
-	_cleanup_(node_done) struct node manifest = { 0 };
+	_cleanup_(node_done) struct node n = {0};
+	_cleanup_(node_done) struct node manifest = {0};
 	_cleanup_free_ char *file = fs_join(change->path, "manifest");
 
 	int r = t->view.type->stat(&t->view, change->path, &n, err);
@@ -428,18 +444,21 @@ static int undo(const struct step_context *c, struct target *t, const struct cha
 }
 
 /* The newest snapshot that this step made and that is whole: its place; NULL: none. A folder without one says nothing. */
-static int newest_whole(const struct step_context *c, struct view *v, const char *former_release, char **ret, struct manifest *m, struct err *err)
+static int newest_whole(const struct step_context *c, struct view *v, const char *former_release, char **ret,
+                        struct manifest *m, struct err *err)
 {
 	_cleanup_free_ char *dir = snapshots_dir(c, v);
-	_cleanup_(kept_done) struct kept_list kept = { 0 };
+	_cleanup_(kept_done) struct kept_list kept = {0};
 
 	int r = kept_list(v, dir, "", "", &kept, err);
 	for (size_t i = kept.count; r == 0 && i-- > 0;) {
 		const char *name = kept.items[i].name;
 		_cleanup_(str_done) struct str text = STR_INIT(MANIFEST_MAX);
-		if (former_release && (strcmp(name, former_release) == 0 || strncmp(name, former_release, KEPT_TIME) < 0))
+		if (former_release &&
+		    (strcmp(name, former_release) == 0 || strncmp(name, former_release, KEPT_TIME) < 0))
 			return 0;
-		_cleanup_free_ char *path = xasprintf("%s/%s/%d", dir, name, c->index), *file = fs_join(path, "manifest");
+		_cleanup_free_ char *path = xasprintf("%s/%s/%d", dir, name, c->index),
+				    *file = fs_join(path, "manifest");
 		r = v->type->read(v, file, MANIFEST_MAX, &text, err);
 		if (r == ERR_NOT_FOUND) {
 			err_clear(err);
@@ -460,9 +479,9 @@ static int newest_whole(const struct step_context *c, struct view *v, const char
  * back by itself. */
 static int restore(const struct step_context *c, struct target *t, const char *former_release, struct err *err)
 {
-	_cleanup_(manifest_done) struct manifest m = { 0 };
+	_cleanup_(manifest_done) struct manifest m = {0};
 	_cleanup_free_ char *path = NULL;
-	struct change change = { 0 };
+	struct change change = {0};
 
 	if (c->deployment->undoing)
 		return 0;
@@ -470,7 +489,8 @@ static int restore(const struct step_context *c, struct target *t, const char *f
 	if (r < 0)
 		return r;
 	if (!path)
-		return err_set(err, ERR_NOT_FOUND, "there is no snapshot that was taken after release '%s'", former_release ? former_release : "-");
+		return err_set(err, ERR_NOT_FOUND, "there is no snapshot that was taken after release '%s'",
+		               former_release ? former_release : "-");
 	change.path = path;
 	change.extra = m.head;
 	return restore_all(c, t, &change, err);
@@ -484,7 +504,7 @@ static int drop_empty(struct target *t, const char *dir, struct kept_list *kept,
 
 	for (size_t i = 0; i < kept->count && r == 0; i++) {
 		_cleanup_free_ char *path = fs_join(dir, kept->items[i].name);
-		_cleanup_(strv_done) struct strv names = { 0 };
+		_cleanup_(strv_done) struct strv names = {0};
 		r = t->view.type->list(&t->view, path, &names, err);
 		if (r == 0 && names.count == 0)
 			r = t->view.type->remove(t, path, err);
@@ -503,12 +523,12 @@ static int clean(const struct step_context *c, struct target *t, struct err *err
 {
 	const struct snapshot_in *in = c->input;
 	_cleanup_free_ char *dir = snapshots_dir(c, &t->view);
-	_cleanup_(kept_done) struct kept_list kept = { 0 };
+	_cleanup_(kept_done) struct kept_list kept = {0};
 
 	int r = kept_list(&t->view, dir, "", "", &kept, err);
 	if (r == 0)
 		r = drop_empty(t, dir, &kept, err);
-	for (size_t i = 0; r == 0 && i + (size_t) in->files.keep < kept.count; i++) {
+	for (size_t i = 0; r == 0 && i + (size_t)in->files.keep < kept.count; i++) {
 		_cleanup_free_ char *path = fs_join(dir, kept.items[i].name);
 		r = t->view.type->remove_tree(t, path, err);
 		if (r == 0)

@@ -40,20 +40,20 @@ static bool excludes_below(const struct tree *tree, const struct ignore *ignore,
 
 static int make_like(struct target *t, const char *from, const char *to, struct err *err)
 {
-	_cleanup_(node_done) struct node n = { 0 };
+	_cleanup_(node_done) struct node n = {0};
 	int r = look(&t->view, from, &n, err);
 
 	if (r < 0)
 		return r;
-	const struct node_attr attr = { .set_mode = true, .mode = n.mode, .owner = n.owner, .group = n.group };
+	const struct node_attr attr = {.set_mode = true, .mode = n.mode, .owner = n.owner, .group = n.group};
 	return t->view.type->mkdir(t, to, &attr, err);
 }
 
-static int copy_some(struct target *t, const char *from, const char *to, const struct tree *tree, const struct ignore *ignore,
-                     const char *dir, struct err *err);
+static int copy_some(struct target *t, const char *from, const char *to, const struct tree *tree,
+                     const struct ignore *ignore, const char *dir, struct err *err);
 
-static int copy_child(struct target *t, const char *from, const char *to, const struct tree *tree, const struct ignore *ignore,
-                      const struct tree_entry *e, struct err *err)
+static int copy_child(struct target *t, const char *from, const char *to, const struct tree *tree,
+                      const struct ignore *ignore, const struct tree_entry *e, struct err *err)
 {
 	_cleanup_free_ char *source = fs_join(from, e->path), *goal = fs_join(to, e->path);
 
@@ -67,8 +67,8 @@ static int copy_child(struct target *t, const char *from, const char *to, const 
 }
 
 /* The children of dir, each whole where nothing below it is excluded. Its own time is lost: it was made now. */
-static int copy_some(struct target *t, const char *from, const char *to, const struct tree *tree, const struct ignore *ignore,
-                     const char *dir, struct err *err)
+static int copy_some(struct target *t, const char *from, const char *to, const struct tree *tree,
+                     const struct ignore *ignore, const char *dir, struct err *err)
 {
 	size_t len = strlen(dir);
 	int r = 0;
@@ -86,8 +86,8 @@ static int copy_some(struct target *t, const char *from, const char *to, const s
 
 int snapshot_copy(struct target *t, const char *from, const char *to, const struct ignore *ignore, struct err *err)
 {
-	_cleanup_(node_done) struct node n = { 0 };
-	_cleanup_(tree_done) struct tree tree = { 0 };
+	_cleanup_(node_done) struct node n = {0};
+	_cleanup_(tree_done) struct tree tree = {0};
 
 	int r = look(&t->view, from, &n, err);
 	if (r < 0)
@@ -109,8 +109,8 @@ int snapshot_copy(struct target *t, const char *from, const char *to, const stru
 /* What is there now, and which of it no undo may touch. */
 struct now {
 	struct tree tree;
-	bool *excluded;     /* of each entry: the snapshot left it out, or something above it */
-	bool *mixed;        /* of each entry: a directory with such things below it; it never moves */
+	bool *excluded; /* of each entry: the snapshot left it out, or something above it */
+	bool *mixed;    /* of each entry: a directory with such things below it; it never moves */
 	bool any;
 };
 
@@ -177,22 +177,26 @@ static int make_above(struct target *t, const char *root, const char *path, cons
 }
 
 /* Removes what was set aside. Something that the snapshot left out came into it in the last moment: it goes back first. */
-static int discard_aside(struct target *t, const char *aside, const char *path, const struct ignore *ignore, struct err *err)
+static int discard_aside(struct target *t, const char *aside, const char *path, const struct ignore *ignore,
+                         struct err *err)
 {
-	_cleanup_(node_done) struct node n = { 0 };
-	_cleanup_(tree_done) struct tree tree = { 0 };
+	_cleanup_(node_done) struct node n = {0};
+	_cleanup_(tree_done) struct tree tree = {0};
 
 	int r = look(&t->view, aside, &n, err);
 	if (r == 0 && n.type == NODE_DIR && ignore)
 		r = t->view.type->tree(&t->view, aside, false, &tree, err);
 	for (size_t i = 0; i < tree.count && r == 0; i++) {
-		_cleanup_(node_done) struct node there = { 0 };
+		_cleanup_(node_done) struct node there = {0};
 		if (!is_topmost_excluded(ignore, &tree.entries[i]))
 			continue;
-		_cleanup_free_ char *from = fs_join(aside, tree.entries[i].path), *to = fs_join(path, tree.entries[i].path);
+		_cleanup_free_ char *from = fs_join(aside, tree.entries[i].path),
+				    *to = fs_join(path, tree.entries[i].path);
 		r = look(&t->view, to, &there, err);
 		if (r == 0 && there.type != NODE_ABSENT)
-			return err_set(err, ERR_CONFLICT, "'%s' was left out of the snapshot and is there twice: '%s' is the former one", to, from);
+			return err_set(err, ERR_CONFLICT,
+			               "'%s' was left out of the snapshot and is there twice: '%s' is the former one",
+			               to, from);
 		if (r == 0)
 			r = make_above(t, path, tree.entries[i].path, aside, err);
 		if (r == 0)
@@ -204,8 +208,8 @@ static int discard_aside(struct target *t, const char *aside, const char *path, 
 /* An interrupted restore: what stood in the way of the copy is aside, all of it or a part, and perhaps nothing is in its place. */
 static int settle_former(struct back *b, struct err *err)
 {
-	_cleanup_(node_done) struct node here = { 0 };
-	_cleanup_(node_done) struct node there = { 0 };
+	_cleanup_(node_done) struct node here = {0};
+	_cleanup_(node_done) struct node there = {0};
 
 	int r = look(&b->t->view, b->path, &here, err);
 	if (r == 0)
@@ -219,10 +223,12 @@ static int settle_former(struct back *b, struct err *err)
 
 /* Nothing below it was left out of the snapshot: one rename, or two where a directory stands in the way. rel: below path, "" for path itself;
  * from: NULL where the snapshot has nothing there. */
-static int replace_whole(struct back *b, const char *rel, enum node_type here, const char *from, enum node_type there, struct err *err)
+static int replace_whole(struct back *b, const char *rel, enum node_type here, const char *from, enum node_type there,
+                         struct err *err)
 {
 	const struct target_type *type = b->t->view.type;
-	_cleanup_free_ char *to = *rel ? fs_join(b->path, rel) : xstrdup(b->path), *off = *rel ? fs_join(b->aside, rel) : xstrdup(b->aside);
+	_cleanup_free_ char *to = *rel ? fs_join(b->path, rel) : xstrdup(b->path),
+			    *off = *rel ? fs_join(b->aside, rel) : xstrdup(b->aside);
 	int r = 0;
 
 	if (here == NODE_ABSENT || (from && here != NODE_DIR && there != NODE_DIR))
@@ -264,7 +270,8 @@ static int restore_child(struct back *b, const char *path, struct err *err)
 	if (!here || !b->now.mixed[here - b->now.tree.entries])
 		return replace_whole(b, path, type_of(here), from, type_of(there), err);
 	if (there && !S_ISDIR(there->mode))
-		return err_set(err, ERR_CONFLICT, "'%s/%s' is a directory now, with files that the snapshot left out", b->path, path);
+		return err_set(err, ERR_CONFLICT, "'%s/%s' is a directory now, with files that the snapshot left out",
+		               b->path, path);
 	return restore_within(b, path, there != NULL, err);
 }
 
@@ -283,19 +290,19 @@ static int restore_within(struct back *b, const char *dir, bool held, struct err
 		return r;
 	_cleanup_free_ char *like = *dir ? fs_join(b->restored, dir) : xstrdup(b->restored);
 	_cleanup_free_ char *to = *dir ? fs_join(b->path, dir) : xstrdup(b->path);
-	_cleanup_(node_done) struct node n = { 0 };
+	_cleanup_(node_done) struct node n = {0};
 	r = look(&b->t->view, like, &n, err);
 	if (r < 0)
 		return r;
-	const struct node_attr attr = { .set_mode = true, .mode = n.mode, .owner = n.owner, .group = n.group };
+	const struct node_attr attr = {.set_mode = true, .mode = n.mode, .owner = n.owner, .group = n.group};
 	return b->t->view.type->set_attr(b->t, to, &attr, err);
 }
 
 static int swap_in(struct back *b, bool held, struct err *err)
 {
 	struct view *v = &b->t->view;
-	_cleanup_(node_done) struct node here = { 0 };
-	_cleanup_(node_done) struct node there = { 0 };
+	_cleanup_(node_done) struct node here = {0};
+	_cleanup_(node_done) struct node there = {0};
 
 	int r = look(v, b->path, &here, err);
 	if (r == 0 && held)
@@ -316,8 +323,9 @@ static int swap_in(struct back *b, bool held, struct err *err)
 
 int snapshot_restore(struct target *t, const char *copy, const char *path, const struct ignore *ignore, struct err *err)
 {
-	_cleanup_free_ char *restored = xasprintf("%s.davit-restored", path), *aside = xasprintf("%s.davit-former", path);
-	struct back b = { .t = t, .path = path, .restored = restored, .aside = aside, .ignore = ignore };
+	_cleanup_free_ char *restored = xasprintf("%s.davit-restored", path),
+			    *aside = xasprintf("%s.davit-former", path);
+	struct back b = {.t = t, .path = path, .restored = restored, .aside = aside, .ignore = ignore};
 
 	int r = settle_former(&b, err);
 	/* Nothing but copies of what the snapshot holds ever lies in it. */

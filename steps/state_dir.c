@@ -21,7 +21,8 @@ static int parent_of(int pid, bool *ret_runner)
 	const char *open = strchr(str_peek(&text), '('), *close = strrchr(str_peek(&text), ')');
 	if (open == NULL || close == NULL || sscanf(close + 1, " %*c %d", &parent) != 1)
 		return 0;
-	*ret_runner = (size_t)(close - open - 1) == strlen("Runner.Worker") && strncmp(open + 1, "Runner.Worker", strlen("Runner.Worker")) == 0;
+	*ret_runner = (size_t)(close - open - 1) == strlen("Runner.Worker") &&
+	              strncmp(open + 1, "Runner.Worker", strlen("Runner.Worker")) == 0;
 	return parent;
 }
 
@@ -58,11 +59,13 @@ static char *state_variable(void)
 int engine_state_hint(struct err *err, int code)
 {
 	if (code == ERR_PERMISSION)
-		return err_hint(err, code, "run it as the user that deploys from here, or name another folder by DAVIT_STATE");
+		return err_hint(err, code,
+		                "run it as the user that deploys from here, or name another folder by DAVIT_STATE");
 	if (code == ERR_NO_SPACE)
 		return err_hint(err, code, "free some space there, or name another folder by DAVIT_STATE");
-	return err_hint(err, code,
-	                "name another folder by DAVIT_STATE, or move what is broken away: `davit recover FILE --takeover` reads the targets");
+	return err_hint(
+		err, code,
+		"name another folder by DAVIT_STATE, or move what is broken away: `davit recover FILE --takeover` reads the targets");
 }
 
 char *engine_state_dir(struct err *err)

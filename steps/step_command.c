@@ -20,7 +20,7 @@ static void text_faults(const json_t *text, const char *pointer, struct faults *
 		faults_add(faults, NULL, pointer, "a command cannot hold a NUL");
 	if (mask_finds(mask_process(), s, len)) {
 		faults_add(faults, NULL, pointer,
-			   "a secret is part of the command, where every user of the target could read it");
+		           "a secret is part of the command, where every user of the target could read it");
 		faults_hint(faults, "give it by `env:` and let the command use the variable");
 	}
 }
@@ -163,7 +163,7 @@ static void show_line(void *context, bool is_stderr, const char *line, size_t le
 }
 
 int step_command_run(const struct step_context *c, struct target *t, const struct step_command *command,
-		     const struct step_run_options *o, struct err *err)
+                     const struct step_run_options *o, struct err *err)
 {
 	size_t count = o->env != NULL ? o->env->count : 0;
 	_cleanup_free_ struct field_pair *env = xcalloc(count + 1, sizeof(*env));
@@ -189,9 +189,9 @@ int step_command_run(const struct step_context *c, struct target *t, const struc
 	char took[CLOCK_TEXT_SIZE];
 	if (result.timed_out)
 		return err_hint(err,
-				err_set(err, ERR_TIMEOUT, "it did not end within %s and was stopped",
-					clock_duration(o->timeout_ms, took)),
-				"raise `timeout`, or look why it hangs");
+		                err_set(err, ERR_TIMEOUT, "it did not end within %s and was stopped",
+		                        clock_duration(o->timeout_ms, took)),
+		                "raise `timeout`, or look why it hangs");
 	if (step_exit_accepted(o->exit_list, result.status))
 		return 0;
 	_cleanup_(str_done) struct str line = STR_INIT(4096);
@@ -199,6 +199,6 @@ int step_command_run(const struct step_context *c, struct target *t, const struc
 	/* A shell tells of a signal as 128 and its number; 255 or 200 are a program's own, and so may the others be. */
 	if (result.status > 128 && result.status <= 128 + LAST_SIGNAL)
 		return err_set(err, ERR_FAILED, "exit status %d, ended by signal %d%s%s", result.status,
-			       result.status - 128, line.len > 0 ? ": " : "", str_peek(&line));
+		               result.status - 128, line.len > 0 ? ": " : "", str_peek(&line));
 	return err_set(err, ERR_FAILED, "exit status %d%s%s", result.status, line.len > 0 ? ": " : "", str_peek(&line));
 }

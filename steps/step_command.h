@@ -26,11 +26,11 @@ struct step_run_options {
 	const struct field_map *env;
 	const char *extra_name, *extra_value; /* one more variable; NULL: none */
 	const char *cwd;
-	const char *user;                     /* NULL: the target's own */
+	const char *user; /* NULL: the target's own */
 	int64_t timeout_ms;
 	const struct field_integers *exit_list;
 };
 int step_command_run(const struct step_context *c, struct target *t, const struct step_command *command,
-		     const struct step_run_options *o, struct err *err);
+                     const struct step_run_options *o, struct err *err);
 /* The last line that is not blank, control characters replaced, at most 300 bytes. */
 void step_last_line(const struct str *text, struct str *out);

@@ -33,9 +33,11 @@ static void needs_of(const struct change *c, struct strv *needs)
 {
 	const char *slash = strrchr(c->path, '/');
 	bool sets = c->kind == CHANGE_FILE || c->kind == CHANGE_DIR;
-	if (c->kind == CHANGE_COMMAND || c->kind == CHANGE_SNAPSHOT || c->kind == CHANGE_MOVE || c->action == ACTION_ADOPT || slash == NULL)
+	if (c->kind == CHANGE_COMMAND || c->kind == CHANGE_SNAPSHOT || c->kind == CHANGE_MOVE ||
+	    c->action == ACTION_ADOPT || slash == NULL)
 		return;
-	const char *owner = sets ? json_get_string(c->after, "owner") : NULL, *group = sets ? json_get_string(c->after, "group") : NULL;
+	const char *owner = sets ? json_get_string(c->after, "owner") : NULL,
+		   *group = sets ? json_get_string(c->after, "group") : NULL;
 	if (owner)
 		need(needs, 'u', owner);
 	if (group)
@@ -59,7 +61,8 @@ static void say(const struct view *v, const char *line, char **ret_text, const c
 		*ret_text = xasprintf("there is no %s '%s' on '%s'", sort, what, v->name);
 		*ret_hint = "make it there first, or give its number";
 	} else if (strcmp(why, "root") == 0) {
-		*ret_text = xasprintf("'%s' on '%s' cannot give a file to the %s '%s'", v->facts.user, v->name, sort, what);
+		*ret_text =
+			xasprintf("'%s' on '%s' cannot give a file to the %s '%s'", v->facts.user, v->name, sort, what);
 		*ret_hint = "give the target `become: sudo`, or leave it out";
 	} else if (str_starts(why, "file ")) {
 		*ret_text = xasprintf("'%s' on '%s' is not a directory", why + 5, v->name);
@@ -68,14 +71,15 @@ static void say(const struct view *v, const char *line, char **ret_text, const c
 		const char *folder = str_starts(why, "write ") ? why + 6 : what;
 		*ret_text = strcmp(folder, what) == 0
 		                    ? xasprintf("'%s' on '%s' cannot be written by '%s'", what, v->name, v->facts.user)
-		                    : xasprintf("'%s' on '%s' cannot be made by '%s': %s cannot be written", what, v->name, v->facts.user, folder);
+		                    : xasprintf("'%s' on '%s' cannot be made by '%s': %s cannot be written", what,
+		                                v->name, v->facts.user, folder);
 		*ret_hint = "give the target `become: sudo`, or that user the right to write there";
 	}
 }
 
 int step_needs_check(struct view *v, struct plan *plan, bool may_come, struct faults *faults, struct err *err)
 {
-	_cleanup_(strv_done) struct strv needs = { 0 };
+	_cleanup_(strv_done) struct strv needs = {0};
 	_cleanup_(str_done) struct str input = STR_INIT(16 << 20);
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
 	for (size_t i = 0; i < plan->count; i++)
@@ -84,7 +88,8 @@ int step_needs_check(struct view *v, struct plan *plan, bool may_come, struct fa
 		return 0;
 	for (size_t i = 0; i < needs.count; i++)
 		str_appendf(&input, "%s\n", needs.items[i]);
-	const struct target_command command = { .script = needs_script, .input = str_peek(&input), .input_len = input.len, .max_output = 4 << 20 };
+	const struct target_command command = {
+		.script = needs_script, .input = str_peek(&input), .input_len = input.len, .max_output = 4 << 20};
 	int r = v->type->query(v, &command, &result, err);
 	if (r < 0)
 		return err_wrap(err, r, "ask '%s' for users, groups and folders", v->name);

@@ -92,7 +92,7 @@ bool step_node_differs(const json_t *before, const json_t *after)
 }
 
 int step_ask(struct view *v, const char *script, const struct field_pair *env, size_t env_count, const char *user,
-	     struct str *ret_out, struct err *err)
+             struct str *ret_out, struct err *err)
 {
 	struct target_command command = {
 		.script = script, .env = env, .env_count = env_count, .user = user, .max_output = 64 << 10};

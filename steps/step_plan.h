@@ -15,6 +15,6 @@ long step_node_mode(const json_t *node);        /* -1: unknown */
 bool step_node_differs(const json_t *before, const json_t *after);
 /* A text for a query without output that matters: its exit status. Negative: could not be asked. */
 int step_ask(struct view *v, const char *script, const struct field_pair *env, size_t env_count, const char *user,
-	     struct str *ret_out, struct err *err);
+             struct str *ret_out, struct err *err);
 /* The path normalized; a fault when it is not absolute or is the root. NULL then. free(). */
 char *step_target_path(const char *path, const char *pointer, struct faults *faults);

@@ -15,7 +15,7 @@ enum { STORE_FORMAT = 1, BUSY_MS = 10000, RESERVE_BYTES = 1 << 20, SHM_BYTES = 6
 
 void (*store_after_write)(void);
 
-static const char *const state_names[] = { "preparing", "refused", "open", "undoing", "held", "committed", "undone" };
+static const char *const state_names[] = {"preparing", "refused", "open", "undoing", "held", "committed", "undone"};
 
 const char *deployment_state_name(enum deployment_state s)
 {
@@ -50,28 +50,41 @@ static bool disk_is_full(const struct store *s)
 {
 	struct statvfs v;
 	int reason = s->db ? sqlite3_system_errno(s->db) : 0;
-	return reason == ENOSPC || reason == EDQUOT || (statvfs(s->dir, &v) == 0 && v.f_bavail * v.f_frsize < SHM_BYTES);
+	return reason == ENOSPC || reason == EDQUOT ||
+	       (statvfs(s->dir, &v) == 0 && v.f_bavail * v.f_frsize < SHM_BYTES);
 }
 
 int sql_fail(struct store *s, int rc, struct err *err, const char *what)
 {
 	int code = ERR_IO;
 	switch (rc & 0xff) {
-	case SQLITE_FULL: code = ERR_NO_SPACE; break;
+	case SQLITE_FULL:
+		code = ERR_NO_SPACE;
+		break;
 	case SQLITE_BUSY:
-	case SQLITE_LOCKED: code = ERR_TIMEOUT; break;
+	case SQLITE_LOCKED:
+		code = ERR_TIMEOUT;
+		break;
 	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB: code = ERR_PROTOCOL; break;
-	case SQLITE_CONSTRAINT: code = ERR_EXISTS; break;
+	case SQLITE_NOTADB:
+		code = ERR_PROTOCOL;
+		break;
+	case SQLITE_CONSTRAINT:
+		code = ERR_EXISTS;
+		break;
 	case SQLITE_PERM:
 	case SQLITE_AUTH:
-	case SQLITE_READONLY: code = ERR_PERMISSION; break;
-	default: break;
+	case SQLITE_READONLY:
+		code = ERR_PERMISSION;
+		break;
+	default:
+		break;
 	}
 	const char *why = s->db ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc);
 	if (code == ERR_IO && disk_is_full(s))
 		code = ERR_NO_SPACE;
-	err_set(err, code, "%s in the journal '%s/journal.db': %s%s", what, s->dir, code == ERR_NO_SPACE ? "no space left: " : "", why);
+	err_set(err, code, "%s in the journal '%s/journal.db': %s%s", what, s->dir,
+	        code == ERR_NO_SPACE ? "no space left: " : "", why);
 	if (code == ERR_NO_SPACE)
 		err_hint(err, code, "free some space for '%s'", s->dir);
 	if (err)
@@ -79,7 +92,8 @@ int sql_fail(struct store *s, int rc, struct err *err, const char *what)
 	return code;
 }
 
-static int prepare_args(struct store *s, sqlite3_stmt **ret, struct err *err, const char *sql, const char *types, va_list args)
+static int prepare_args(struct store *s, sqlite3_stmt **ret, struct err *err, const char *sql, const char *types,
+                        va_list args)
 {
 	_cleanup_stmt_ sqlite3_stmt *st = NULL;
 	int rc = sqlite3_prepare_v2(s->db, sql, -1, &st, NULL);
@@ -88,7 +102,8 @@ static int prepare_args(struct store *s, sqlite3_stmt **ret, struct err *err, co
 	for (int i = 0; types[i]; i++) {
 		if (types[i] == 's') {
 			const char *text = va_arg(args, const char *);
-			rc = text ? sqlite3_bind_text(st, i + 1, text, -1, SQLITE_TRANSIENT) : sqlite3_bind_null(st, i + 1);
+			rc = text ? sqlite3_bind_text(st, i + 1, text, -1, SQLITE_TRANSIENT)
+			          : sqlite3_bind_null(st, i + 1);
 		} else {
 			rc = sqlite3_bind_int64(st, i + 1, va_arg(args, int64_t));
 		}
@@ -160,7 +175,8 @@ void json_merge(json_t *object, const json_t *members)
 {
 	const char *key;
 	json_t *value;
-	json_object_foreach((json_t *)members, key, value) {
+	json_object_foreach((json_t *)members, key, value)
+	{
 		if (json_is_null(value))
 			json_object_del(object, key);
 		else
@@ -243,7 +259,8 @@ static int use_wal(struct store *s, struct err *err)
 		return r;
 	const char *mode = (const char *)sqlite3_column_text(st, 0);
 	if (mode == NULL || strcmp(mode, "wal") != 0)
-		return err_set(err, ERR_UNSUPPORTED, "the file system of '%s' cannot hold the journal (mode '%s' instead of 'wal')", s->dir,
+		return err_set(err, ERR_UNSUPPORTED,
+		               "the file system of '%s' cannot hold the journal (mode '%s' instead of 'wal')", s->dir,
 		               mode ? mode : "");
 	stmt_done(&st);
 #if SIM_MUTANT == 3
@@ -260,8 +277,9 @@ static int check_format(struct store *s, struct err *err)
 	if (r < 0)
 		return r;
 	if (format > STORE_FORMAT) {
-		err_set(err, ERR_UNSUPPORTED, "the journal '%s/journal.db' has format %lld; this program reads up to %d", s->dir, (long long)format,
-		        STORE_FORMAT);
+		err_set(err, ERR_UNSUPPORTED,
+		        "the journal '%s/journal.db' has format %lld; this program reads up to %d", s->dir,
+		        (long long)format, STORE_FORMAT);
 		return err_hint(err, ERR_UNSUPPORTED, "use the davit that wrote it, or a newer one");
 	}
 	if (format == STORE_FORMAT)
@@ -287,7 +305,8 @@ static int prepare_dir(const char *dir, struct err *err)
 	if (fd < 0)
 		return err_errno(err, errno, "open the state folder '%s'", dir);
 	if (fs_is_network(fd)) {
-		err_set(err, ERR_REFUSED, "the state folder '%s' lies on a network file system, where locks cannot be relied on", dir);
+		err_set(err, ERR_REFUSED,
+		        "the state folder '%s' lies on a network file system, where locks cannot be relied on", dir);
 		return err_hint(err, ERR_REFUSED, "set DAVIT_STATE to a folder on a local disk");
 	}
 	struct stat st;
@@ -303,7 +322,8 @@ static int open_database(const char *dir, const char *vfs, bool readonly, struct
 	s->dir = xstrdup(dir);
 	s->readonly = readonly;
 	_cleanup_free_ char *path = fs_join(dir, "journal.db");
-	int flags = (readonly ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) | SQLITE_OPEN_NOMUTEX;
+	int flags =
+		(readonly ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) | SQLITE_OPEN_NOMUTEX;
 	int rc = sqlite3_open_v2(path, &s->db, flags, vfs);
 	if (rc != SQLITE_OK)
 		return sql_fail(s, rc, err, "open");
@@ -339,8 +359,8 @@ int store_open_readonly(const char *dir, struct store **ret, struct err *err)
 	/* A folder that may not be looked into is not one without a journal. */
 	if (stat(path, &st) < 0)
 		return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "there is no journal in '%s' yet", dir)
-		                       : err_set(err, errno == EACCES ? ERR_PERMISSION : ERR_IO, "look into the state folder '%s': %s", dir,
-		                                 strerror(errno));
+		                       : err_set(err, errno == EACCES ? ERR_PERMISSION : ERR_IO,
+		                                 "look into the state folder '%s': %s", dir, strerror(errno));
 	return open_database(dir, NULL, true, ret, err);
 }
 

@@ -69,10 +69,10 @@ static int read_change(struct store *s, const char *id, int64_t change_id, struc
 	return r < 0 ? r : change_from_record(doc, ret, err);
 }
 
-static int set_in_transaction(struct store *s, const char *id, const struct change *c, enum change_state state, const char *note,
-                              struct err *err)
+static int set_in_transaction(struct store *s, const char *id, const struct change *c, enum change_state state,
+                              const char *note, struct err *err)
 {
-	_cleanup_(change_done) struct change stored = { 0 };
+	_cleanup_(change_done) struct change stored = {0};
 	int r = read_change(s, id, c->id, &stored, err);
 	if (r < 0)
 		return r;
@@ -95,7 +95,8 @@ static int set_in_transaction(struct store *s, const char *id, const struct chan
 	return r;
 }
 
-int store_change_set(struct store *s, const char *id, const struct change *c, enum change_state state, const char *note, struct err *err)
+int store_change_set(struct store *s, const char *id, const struct change *c, enum change_state state, const char *note,
+                     struct err *err)
 {
 	int r = sql_begin(s, err);
 	if (r < 0)
@@ -107,7 +108,7 @@ int store_change_set(struct store *s, const char *id, const struct change *c, en
 int store_change_list(struct store *s, const char *id, struct plan *ret, struct err *err)
 {
 	_cleanup_stmt_ sqlite3_stmt *st = NULL;
-	_cleanup_(plan_done) struct plan list = { 0 };
+	_cleanup_(plan_done) struct plan list = {0};
 	int r = sql_prepare(s, &st, err, "SELECT doc FROM change WHERE deployment=? ORDER BY id", "s", id);
 	if (r < 0)
 		return r;
@@ -129,14 +130,15 @@ int store_change_list(struct store *s, const char *id, struct plan *ret, struct 
 	return 0;
 }
 
-int store_event_add(struct store *s, const char *id, int step_index, const char *kind, const json_t *data, struct err *err)
+int store_event_add(struct store *s, const char *id, int step_index, const char *kind, const json_t *data,
+                    struct err *err)
 {
 	_cleanup_free_ char *text = data ? json_text(data) : xstrdup("null");
 	int r = sql_begin(s, err);
 	if (r < 0)
 		return r;
-	r = sql_run(s, err, "INSERT INTO event(deployment, step, kind, at_ms, data) VALUES(?,?,?,?,?)", "sisis", id, (int64_t)step_index, kind,
-	            clock_wall_ms(), text);
+	r = sql_run(s, err, "INSERT INTO event(deployment, step, kind, at_ms, data) VALUES(?,?,?,?,?)", "sisis", id,
+	            (int64_t)step_index, kind, clock_wall_ms(), text);
 	return sql_end(s, r, err);
 }
 
@@ -144,7 +146,9 @@ int store_event_list(struct store *s, const char *id, json_t **ret_array, struct
 {
 	_cleanup_stmt_ sqlite3_stmt *st = NULL;
 	_cleanup_json_ json_t *list = json_array();
-	int r = sql_prepare(s, &st, err, "SELECT step, kind, at_ms, '['||data||']' FROM event WHERE deployment=? ORDER BY seq", "s", id);
+	int r = sql_prepare(s, &st, err,
+	                    "SELECT step, kind, at_ms, '['||data||']' FROM event WHERE deployment=? ORDER BY seq", "s",
+	                    id);
 	if (r < 0)
 		return r;
 	while ((r = sql_step(s, st, err)) > 0) {
@@ -152,9 +156,10 @@ int store_event_list(struct store *s, const char *id, json_t **ret_array, struct
 		r = sql_json(st, 3, &data, err);
 		if (r < 0)
 			return r;
-		json_array_append_new(list, json_pack("{s:I, s:s, s:I, s:O}", "step", (json_int_t)sqlite3_column_int64(st, 0), "kind",
-		                                      (const char *)sqlite3_column_text(st, 1), "at_ms",
-		                                      (json_int_t)sqlite3_column_int64(st, 2), "data", json_array_get(data, 0)));
+		json_array_append_new(
+			list, json_pack("{s:I, s:s, s:I, s:O}", "step", (json_int_t)sqlite3_column_int64(st, 0), "kind",
+		                        (const char *)sqlite3_column_text(st, 1), "at_ms",
+		                        (json_int_t)sqlite3_column_int64(st, 2), "data", json_array_get(data, 0)));
 	}
 	if (r < 0)
 		return r;
@@ -185,18 +190,23 @@ int store_apply_state_row(struct store *s, const char *id, const struct change *
 	int r = store_deployment_get(s, id, &doc, err);
 	if (r < 0)
 		return r;
-	_cleanup_free_ char *scope = xasprintf("%s.%s", json_get_string(doc, "name"), json_get_string(doc, "environment"));
+	_cleanup_free_ char *scope =
+		xasprintf("%s.%s", json_get_string(doc, "name"), json_get_string(doc, "environment"));
 	const json_t *row = json_object_get(o, back ? "former" : "row");
 	if (row == NULL || json_is_null(row))
-		return sql_run(s, err, "DELETE FROM state WHERE scope=? AND target=? AND key=?", "sss", scope, c->target, key);
+		return sql_run(s, err, "DELETE FROM state WHERE scope=? AND target=? AND key=?", "sss", scope,
+		               c->target, key);
 	_cleanup_free_ char *text = json_text(row);
-	return sql_run(s, err, "INSERT OR REPLACE INTO state(scope, target, key, row) VALUES(?,?,?,?)", "ssss", scope, c->target, key, text);
+	return sql_run(s, err, "INSERT OR REPLACE INTO state(scope, target, key, row) VALUES(?,?,?,?)", "ssss", scope,
+	               c->target, key, text);
 }
 
-int store_state_get(struct store *s, const char *scope, const char *target, const char *key, json_t **ret, struct err *err)
+int store_state_get(struct store *s, const char *scope, const char *target, const char *key, json_t **ret,
+                    struct err *err)
 {
 	_cleanup_stmt_ sqlite3_stmt *st = NULL;
-	int r = sql_prepare(s, &st, err, "SELECT row FROM state WHERE scope=? AND target=? AND key=?", "sss", scope, target, key);
+	int r = sql_prepare(s, &st, err, "SELECT row FROM state WHERE scope=? AND target=? AND key=?", "sss", scope,
+	                    target, key);
 	if (r == 0)
 		r = sql_step(s, st, err);
 	if (r < 0)
@@ -210,7 +220,8 @@ int store_state_list(struct store *s, const char *scope, const char *target, jso
 {
 	_cleanup_stmt_ sqlite3_stmt *st = NULL;
 	_cleanup_json_ json_t *o = json_object();
-	int r = sql_prepare(s, &st, err, "SELECT key, row FROM state WHERE scope=? AND target=? ORDER BY key", "ss", scope, target);
+	int r = sql_prepare(s, &st, err, "SELECT key, row FROM state WHERE scope=? AND target=? ORDER BY key", "ss",
+	                    scope, target);
 	if (r < 0)
 		return r;
 	while ((r = sql_step(s, st, err)) > 0) {

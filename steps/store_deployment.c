@@ -16,16 +16,18 @@ int store_deployment_add(struct store *s, const json_t *deployment, struct err *
 	int r = sql_begin(s, err);
 	if (r < 0)
 		return r;
-	r = sql_run(s, err, "INSERT INTO deployment(id, name, environment, job_key, state, doc) VALUES(?,?,?,?,?,?)", "ssssss",
-	            text_or(deployment, "id", NULL), text_or(deployment, "name", NULL), text_or(deployment, "environment", NULL),
-	            json_get_string(deployment, "job_key"), text_or(deployment, "state", "preparing"), doc);
+	r = sql_run(s, err, "INSERT INTO deployment(id, name, environment, job_key, state, doc) VALUES(?,?,?,?,?,?)",
+	            "ssssss", text_or(deployment, "id", NULL), text_or(deployment, "name", NULL),
+	            text_or(deployment, "environment", NULL), json_get_string(deployment, "job_key"),
+	            text_or(deployment, "state", "preparing"), doc);
 	return sql_end(s, r, err);
 }
 
 static int find_holder(struct store *s, const char *name, const char *environment, char **ret, struct err *err)
 {
 	_cleanup_stmt_ sqlite3_stmt *st = NULL;
-	int r = sql_prepare(s, &st, err, "SELECT id FROM deployment WHERE name=? AND environment=? AND holds=1", "ss", name, environment);
+	int r = sql_prepare(s, &st, err, "SELECT id FROM deployment WHERE name=? AND environment=? AND holds=1", "ss",
+	                    name, environment);
 	if (r == 0)
 		r = sql_step(s, st, err);
 	if (r > 0)
@@ -33,7 +35,8 @@ static int find_holder(struct store *s, const char *name, const char *environmen
 	return r < 0 ? r : 0;
 }
 
-int store_lock(struct store *s, const char *name, const char *environment, const char *id, char **ret_holder, struct err *err)
+int store_lock(struct store *s, const char *name, const char *environment, const char *id, char **ret_holder,
+               struct err *err)
 {
 	_cleanup_free_ char *holder = NULL;
 	int r = sql_begin(s, err);
@@ -82,8 +85,9 @@ int store_deployment_set(struct store *s, const char *id, const json_t *members,
 	if (r == 0) {
 		json_merge(doc, members);
 		_cleanup_free_ char *text = json_text(doc);
-		r = sql_run(s, err, "UPDATE deployment SET doc=?, state=?, cleaned=?, job_key=? WHERE id=?", "ssiss", text,
-		            text_or(doc, "state", "preparing"), (int64_t)json_get_bool(doc, "cleaned", false), json_get_string(doc, "job_key"), id);
+		r = sql_run(s, err, "UPDATE deployment SET doc=?, state=?, cleaned=?, job_key=? WHERE id=?", "ssiss",
+		            text, text_or(doc, "state", "preparing"), (int64_t)json_get_bool(doc, "cleaned", false),
+		            json_get_string(doc, "job_key"), id);
 	}
 	return sql_end(s, r, err);
 }
@@ -98,11 +102,13 @@ int store_deployment_list(struct store *s, const struct store_filter *f, json_t 
 	_cleanup_stmt_ sqlite3_stmt *st = NULL;
 	_cleanup_json_ json_t *list = json_array();
 	int64_t limit = f && f->limit > 0 ? f->limit : -1;
-	int r = sql_prepare(s, &st, err,
-	                    "SELECT doc FROM deployment WHERE (?1 IS NULL OR name=?1) AND (?2 IS NULL OR environment=?2)"
-	                    " AND (?3 IS NULL OR job_key=?3) AND (?4=0 OR holds=1 OR state IN ('preparing','open','undoing','held')"
-	                    " OR (state IN ('committed','undone') AND cleaned=0)) ORDER BY seq DESC LIMIT ?5",
-	                    "sssii", f ? f->name : NULL, f ? f->environment : NULL, f ? f->job_key : NULL, (int64_t)(f && f->undecided), limit);
+	int r = sql_prepare(
+		s, &st, err,
+		"SELECT doc FROM deployment WHERE (?1 IS NULL OR name=?1) AND (?2 IS NULL OR environment=?2)"
+		" AND (?3 IS NULL OR job_key=?3) AND (?4=0 OR holds=1 OR state IN ('preparing','open','undoing','held')"
+		" OR (state IN ('committed','undone') AND cleaned=0)) ORDER BY seq DESC LIMIT ?5",
+		"sssii", f ? f->name : NULL, f ? f->environment : NULL, f ? f->job_key : NULL,
+		(int64_t)(f && f->undecided), limit);
 	if (r < 0)
 		return r;
 	while ((r = sql_step(s, st, err)) > 0) {
@@ -124,7 +130,8 @@ int store_step_add(struct store *s, const char *id, int index, const json_t *ste
 	int r = sql_begin(s, err);
 	if (r < 0)
 		return r;
-	r = sql_run(s, err, "INSERT OR REPLACE INTO step(deployment, idx, doc) VALUES(?,?,?)", "sis", id, (int64_t)index, doc);
+	r = sql_run(s, err, "INSERT OR REPLACE INTO step(deployment, idx, doc) VALUES(?,?,?)", "sis", id,
+	            (int64_t)index, doc);
 	return sql_end(s, r, err);
 }
 
@@ -136,7 +143,8 @@ int store_step_set(struct store *s, const char *id, int index, const json_t *mem
 		return r;
 	{
 		_cleanup_stmt_ sqlite3_stmt *st = NULL;
-		r = sql_prepare(s, &st, err, "SELECT doc FROM step WHERE deployment=? AND idx=?", "si", id, (int64_t)index);
+		r = sql_prepare(s, &st, err, "SELECT doc FROM step WHERE deployment=? AND idx=?", "si", id,
+		                (int64_t)index);
 		if (r == 0)
 			r = sql_step(s, st, err);
 		if (r == 0)
@@ -147,7 +155,8 @@ int store_step_set(struct store *s, const char *id, int index, const json_t *mem
 	if (r == 0) {
 		json_merge(doc, members);
 		_cleanup_free_ char *text = json_text(doc);
-		r = sql_run(s, err, "UPDATE step SET doc=? WHERE deployment=? AND idx=?", "ssi", text, id, (int64_t)index);
+		r = sql_run(s, err, "UPDATE step SET doc=? WHERE deployment=? AND idx=?", "ssi", text, id,
+		            (int64_t)index);
 	}
 	return sql_end(s, r, err);
 }

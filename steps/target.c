@@ -62,7 +62,7 @@ int target_stat_each(struct view *v, const char *const *paths, size_t count, str
 	int r = 0;
 	size_t i = 0;
 	for (; i < count && r == 0; i++) {
-		ret[i] = (struct node) { 0 };
+		ret[i] = (struct node){0};
 		r = v->type->stat(v, paths[i], &ret[i], err);
 	}
 	for (size_t k = 0; r < 0 && k < i; k++)
@@ -75,7 +75,8 @@ int target_stat_all(struct view *v, const char *const *paths, size_t count, stru
 	return (v->type->stat_all ? v->type->stat_all : target_stat_each)(v, paths, count, ret, err);
 }
 
-int target_digests_each(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65], struct err *err)
+int target_digests_each(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65],
+                        struct err *err)
 {
 	for (size_t i = 0; i < count; i++) {
 		_cleanup_free_ char *path = fs_join(dir, names[i]);
@@ -90,16 +91,16 @@ int target_digests_each(struct view *v, const char *dir, const char *const *name
 	return 0;
 }
 
-int target_digests(struct view *v, const char *dir, const char *const *names, size_t count, int64_t bytes, char (*hex)[65],
-                   struct err *err)
+int target_digests(struct view *v, const char *dir, const char *const *names, size_t count, int64_t bytes,
+                   char (*hex)[65], struct err *err)
 {
 	if (v->type->digests)
 		return v->type->digests(v, dir, names, count, bytes, hex, err);
 	return target_digests_each(v, dir, names, count, hex, err);
 }
 
-int target_barrier_read(struct target *t, const char *const *paths, size_t count, const char *path, size_t max, struct str *out,
-                        struct err *err)
+int target_barrier_read(struct target *t, const char *const *paths, size_t count, const char *path, size_t max,
+                        struct str *out, struct err *err)
 {
 	if (t->view.type->barrier_read)
 		return t->view.type->barrier_read(t, paths, count, path, max, out, err);
@@ -107,8 +108,8 @@ int target_barrier_read(struct target *t, const char *const *paths, size_t count
 	return r < 0 ? r : t->view.type->read(&t->view, path, max, out, err);
 }
 
-int target_put_like(struct target *t, const char *path, const struct str *data, const struct node_attr *attr, const char *from,
-                    const struct str *from_data, struct err *err)
+int target_put_like(struct target *t, const char *path, const struct str *data, const struct node_attr *attr,
+                    const char *from, const struct str *from_data, struct err *err)
 {
 	if (t->view.type->put_like)
 		return t->view.type->put_like(t, path, data, attr, from, from_data, err);
@@ -119,11 +120,16 @@ static int do_one(struct target *t, const struct target_op *op, struct err *err)
 {
 	const struct target_type *type = t->view.type;
 	switch (op->kind) {
-	case TARGET_MKDIR: return type->mkdir(t, op->path, op->attr, err);
-	case TARGET_PUT: return type->put(t, op->path, op->data, op->len, op->attr, err);
-	case TARGET_LINK_NEW: return type->link_new(t, op->from, op->path, err);
-	case TARGET_REMOVE: return type->remove(t, op->path, err);
-	case TARGET_REMOVE_TREE: return type->remove_tree(t, op->path, err);
+	case TARGET_MKDIR:
+		return type->mkdir(t, op->path, op->attr, err);
+	case TARGET_PUT:
+		return type->put(t, op->path, op->data, op->len, op->attr, err);
+	case TARGET_LINK_NEW:
+		return type->link_new(t, op->from, op->path, err);
+	case TARGET_REMOVE:
+		return type->remove(t, op->path, err);
+	case TARGET_REMOVE_TREE:
+		return type->remove_tree(t, op->path, err);
 	}
 	return err_set(err, ERR_INTERNAL, "an operation of kind %d", (int)op->kind);
 }
@@ -166,14 +172,15 @@ char *target_fresh_name(const char *path, const char *purpose)
 
 bool target_is_private_name(const char *name, const char *path)
 {
-	const char *const purposes[] = { "new", "undo", "link" };
+	const char *const purposes[] = {"new", "undo", "link"};
 	const char *slash = strrchr(path, '/');
 	for (size_t i = 0; i < ARRAY_SIZE(purposes); i++) {
 		_cleanup_free_ char *known = target_private_name_for(slash ? slash + 1 : path, purposes[i]);
 		size_t len = strlen(known);
 		if (strncmp(name, known, len) != 0)
 			continue;
-		if (name[len] == '\0' || (name[len] == '-' && strlen(name + len + 1) == 32 && strspn(name + len + 1, "0123456789abcdef") == 32))
+		if (name[len] == '\0' || (name[len] == '-' && strlen(name + len + 1) == 32 &&
+		                          strspn(name + len + 1, "0123456789abcdef") == 32))
 			return true;
 	}
 	return false;

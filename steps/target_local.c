@@ -76,7 +76,7 @@ static int local_open(struct view *v, struct err *err)
 	f->has_sha256sum = have_program("sha256sum");
 	f->has_tar = have_program("tar");
 	f->has_sync_f = true;
-	f->has_reflink = true;     /* tried for each file, and a copy is made where it fails */
+	f->has_reflink = true; /* tried for each file, and a copy is made where it fails */
 	l->opened = true;
 	return 0;
 }
@@ -110,7 +110,7 @@ static int read_link(const char *path, char **ret, struct err *err)
 static int local_stat(struct view *v, const char *path, struct node *ret, struct err *err)
 {
 	struct stat st;
-	struct node n = { 0 };
+	struct node n = {0};
 	int r = wait_check_view(v, err);
 	if (r < 0)
 		return r;
@@ -120,7 +120,10 @@ static int local_stat(struct view *v, const char *path, struct node *ret, struct
 		*ret = n;
 		return 0;
 	}
-	n.type = S_ISREG(st.st_mode) ? NODE_FILE : S_ISDIR(st.st_mode) ? NODE_DIR : S_ISLNK(st.st_mode) ? NODE_LINK : NODE_OTHER;
+	n.type = S_ISREG(st.st_mode)   ? NODE_FILE
+	         : S_ISDIR(st.st_mode) ? NODE_DIR
+	         : S_ISLNK(st.st_mode) ? NODE_LINK
+	                               : NODE_OTHER;
 	n.mode = st.st_mode & 07777;
 	n.uid = st.st_uid;
 	n.gid = st.st_gid;
@@ -150,7 +153,7 @@ static int local_list(struct view *v, const char *path, struct strv *ret, struct
 	DIR *dir = opendir(path);
 	if (dir == NULL)
 		return err_errno(err, errno, "list '%s'", path);
-	struct strv names = { 0 };
+	struct strv names = {0};
 	const struct dirent *entry;
 	errno = 0;
 	while ((entry = readdir(dir)) != NULL && names.count < MAX_NAMES) {
@@ -162,7 +165,8 @@ static int local_list(struct view *v, const char *path, struct strv *ret, struct
 	closedir(dir);
 	if (errnum != 0 || names.count >= MAX_NAMES) {
 		strv_done(&names);
-		return errnum ? err_errno(err, errnum, "list '%s'", path) : err_set(err, ERR_LIMIT, "'%s' holds too many names", path);
+		return errnum ? err_errno(err, errnum, "list '%s'", path)
+		              : err_set(err, ERR_LIMIT, "'%s' holds too many names", path);
 	}
 	strv_sort(&names);
 	*ret = names;

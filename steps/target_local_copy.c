@@ -21,7 +21,7 @@ enum { MAX_DEPTH = 512 };
 
 static int copy_attributes(int from, int to, const struct stat *st, struct err *err)
 {
-	const struct timespec times[2] = { st->st_atim, st->st_mtim };
+	const struct timespec times[2] = {st->st_atim, st->st_mtim};
 	/* An ordinary user may copy only what he owns: same owner then, and no need for the right to change it. */
 	if ((st->st_uid != geteuid() || st->st_gid != getegid()) && fchown(to, st->st_uid, st->st_gid) != 0)
 		return err_errno(err, errno, "copy the owner");
@@ -58,7 +58,8 @@ static int copy_bytes(int from, int to, const struct wait *w, struct err *err)
 	}
 }
 
-static int copy_file(int from_dir, const char *from_name, int to_dir, const char *to_name, const struct wait *w, struct err *err)
+static int copy_file(int from_dir, const char *from_name, int to_dir, const char *to_name, const struct wait *w,
+                     struct err *err)
 {
 	struct stat st;
 	_cleanup_close_ int from = openat(from_dir, from_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY);
@@ -75,7 +76,8 @@ static int copy_file(int from_dir, const char *from_name, int to_dir, const char
 	return r < 0 ? err_wrap(err, r, "copy '%s'", from_name) : 0;
 }
 
-static int copy_link(int from_dir, const char *from_name, int to_dir, const char *to_name, const struct stat *st, struct err *err)
+static int copy_link(int from_dir, const char *from_name, int to_dir, const char *to_name, const struct stat *st,
+                     struct err *err)
 {
 	char text[4097];
 	ssize_t len = readlinkat(from_dir, from_name, text, sizeof(text) - 1);
@@ -90,7 +92,8 @@ static int copy_link(int from_dir, const char *from_name, int to_dir, const char
 	return 0;
 }
 
-static int copy_entry(int from_dir, const char *from_name, int to_dir, const char *to_name, int depth, const struct wait *w, struct err *err);
+static int copy_entry(int from_dir, const char *from_name, int to_dir, const char *to_name, int depth,
+                      const struct wait *w, struct err *err);
 
 static int copy_entries(int from, int to, int depth, const struct wait *w, struct err *err)
 {
@@ -110,7 +113,8 @@ static int copy_entries(int from, int to, int depth, const struct wait *w, struc
 	return r;
 }
 
-static int copy_dir(int from_dir, const char *from_name, int to_dir, const char *to_name, int depth, const struct wait *w, struct err *err)
+static int copy_dir(int from_dir, const char *from_name, int to_dir, const char *to_name, int depth,
+                    const struct wait *w, struct err *err)
 {
 	struct stat st;
 	if (depth > MAX_DEPTH)
@@ -127,7 +131,8 @@ static int copy_dir(int from_dir, const char *from_name, int to_dir, const char 
 	return r < 0 ? r : copy_attributes(from, to, &st, err);
 }
 
-static int copy_entry(int from_dir, const char *from_name, int to_dir, const char *to_name, int depth, const struct wait *w, struct err *err)
+static int copy_entry(int from_dir, const char *from_name, int to_dir, const char *to_name, int depth,
+                      const struct wait *w, struct err *err)
 {
 	struct stat st;
 	if (fstatat(from_dir, from_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
@@ -188,7 +193,8 @@ static bool leaves_its_directory(const char *path)
 	return path[0] == '/' || fs_normalize(path, &normal, NULL) < 0;
 }
 
-int local_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links, struct err *err)
+int local_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links,
+                      struct err *err)
 {
 	int r = local_enter(t, to, err);
 	if (r < 0)
@@ -236,7 +242,7 @@ static void *unpack_thread(void *context)
 {
 	struct unpacker *u = context;
 	struct wait none = WAIT_INIT;
-	const struct archive_limits limits = { .max_bytes = INT64_MAX, .max_entries = INT64_MAX };
+	const struct archive_limits limits = {.max_bytes = INT64_MAX, .max_entries = INT64_MAX};
 	u->result = archive_unpack(read_part, u, u->dir, &limits, &none, &u->err);
 	/* What still comes (padding behind the end mark) is of no use; a producer in the middle learns that it failed. */
 	shutdown(u->socket, u->result < 0 ? SHUT_RDWR : SHUT_WR);
@@ -272,10 +278,10 @@ static int write_part(void *context, const void *data, size_t len, struct err *e
 	return 0;
 }
 
-int local_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce, void *context,
-                 struct err *err)
+int local_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce,
+                 void *context, struct err *err)
 {
-	(void)compression;      /* libarchive sees it */
+	(void)compression; /* libarchive sees it */
 	struct wait none = WAIT_INIT;
 	int pair[2];
 	int r = local_enter(t, dir, err);
@@ -287,7 +293,7 @@ int local_unpack(struct target *t, const char *dir, enum archive_compression com
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
 		return local_leave(t, err_errno(err, errno, "make a socket pair"));
 	_cleanup_free_ struct unpacker *u = xcalloc(1, sizeof(*u));
-	struct feed feed = { .socket = pair[1], .wait = t->view.wait ? t->view.wait : &none };
+	struct feed feed = {.socket = pair[1], .wait = t->view.wait ? t->view.wait : &none};
 	pthread_t thread;
 	u->socket = pair[0];
 	u->dir = dir_fd;

@@ -22,12 +22,13 @@
 
 enum { TRIES = 8, MAX_VALUE = 64 << 10 };
 
-struct private {
-	int parent, dir;         /* the path's folder; where the new thing is made (the same below BASE) */
-	char *own;               /* the directory of our own, in parent; NULL below BASE */
-	const char *name;        /* the path's last part */
-	const char *made;        /* what it is called in dir */
-	char *known;             /* below BASE: behind `made` */
+struct private
+{
+	int parent, dir;  /* the path's folder; where the new thing is made (the same below BASE) */
+	char *own;        /* the directory of our own, in parent; NULL below BASE */
+	const char *name; /* the path's last part */
+	const char *made; /* what it is called in dir */
+	char *known;      /* below BASE: behind `made` */
 };
 
 static void private_close(struct private *p)
@@ -50,7 +51,8 @@ static int enter_own(struct private *p, bool alone)
 		return -errno;
 	if (st.st_uid != geteuid() || (st.st_mode & 0077) != 0)
 		return -EEXIST;
-	if (alone && ((fremovexattr(p->dir, ACL_DEFAULT) != 0 && errno != ENODATA && errno != EOPNOTSUPP) || fchmod(p->dir, 0700) != 0))
+	if (alone && ((fremovexattr(p->dir, ACL_DEFAULT) != 0 && errno != ENODATA && errno != EOPNOTSUPP) ||
+	              fchmod(p->dir, 0700) != 0))
 		return -errno;
 	return 0;
 }
@@ -59,7 +61,7 @@ static int private_open(const struct target *t, const char *path, bool alone, st
 {
 	const char *base = t->view.facts.base, *slash = strrchr(path, '/');
 	_cleanup_free_ char *folder = slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
-	struct private p = { .parent = -1, .dir = -1, .name = slash + 1, .made = "new" };
+	struct private p = {.parent = -1, .dir = -1, .name = slash + 1, .made = "new"};
 	p.parent = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (p.parent < 0)
 		return err_errno(err, errno, "open '%s'", folder);
@@ -112,14 +114,15 @@ static int acl_value(const char *readers, mode_t mode, char *value, size_t size,
 	} entries[512];
 	size_t count = 0;
 	unsigned mask = (mode >> 3) & 7;
-	entries[count++] = (struct entry) { USER_OBJ, (mode >> 6) & 7, UINT32_MAX };
+	entries[count++] = (struct entry){USER_OBJ, (mode >> 6) & 7, UINT32_MAX};
 	for (const char *p = readers; *p != '\0';) {
 		unsigned uid;
 		char rights[4] = "";
 		int n = 0;
 		if (sscanf(p, "u:%u:%3[rwx]%n", &uid, rights, &n) != 2 || n == 0 || count + 4 > ARRAY_SIZE(entries))
 			return err_set(err, ERR_INTERNAL, "'%s' is no access list", readers);
-		unsigned perm = (strchr(rights, 'r') ? 4 : 0) | (strchr(rights, 'w') ? 2 : 0) | (strchr(rights, 'x') ? 1 : 0);
+		unsigned perm =
+			(strchr(rights, 'r') ? 4 : 0) | (strchr(rights, 'w') ? 2 : 0) | (strchr(rights, 'x') ? 1 : 0);
 		/* The kernel wants them in the order of their numbers, each once. */
 		size_t at = 1;
 		while (at < count && entries[at].id < uid)
@@ -128,21 +131,21 @@ static int acl_value(const char *readers, mode_t mode, char *value, size_t size,
 			memmove(&entries[at + 1], &entries[at], (count - at) * sizeof(entries[0]));
 			count++;
 		}
-		entries[at] = (struct entry) { USER, (uint16_t)perm, uid };
+		entries[at] = (struct entry){USER, (uint16_t)perm, uid};
 		mask |= perm;
 		p += n;
 		p += *p == ',';
 	}
-	entries[count++] = (struct entry) { GROUP_OBJ, (mode >> 3) & 7, UINT32_MAX };
-	entries[count++] = (struct entry) { MASK, (uint16_t)mask, UINT32_MAX };
-	entries[count++] = (struct entry) { OTHER, mode & 7, UINT32_MAX };
+	entries[count++] = (struct entry){GROUP_OBJ, (mode >> 3) & 7, UINT32_MAX};
+	entries[count++] = (struct entry){MASK, (uint16_t)mask, UINT32_MAX};
+	entries[count++] = (struct entry){OTHER, mode & 7, UINT32_MAX};
 	const uint32_t version = htole32(2);
 	*ret_len = sizeof(version) + count * 8;
 	if (*ret_len > size)
 		return err_set(err, ERR_INTERNAL, "'%s' is too long an access list", readers);
 	memcpy(value, &version, sizeof(version));
 	for (size_t i = 0; i < count; i++) {
-		const uint16_t words[2] = { htole16(entries[i].tag), htole16(entries[i].perm) };
+		const uint16_t words[2] = {htole16(entries[i].tag), htole16(entries[i].perm)};
 		const uint32_t id = htole32(entries[i].id);
 		memcpy(value + 4 + i * 8, words, 4);
 		memcpy(value + 4 + i * 8 + 4, &id, 4);
@@ -159,7 +162,8 @@ static int set_readers(int fd, const char *readers, mode_t mode, struct err *err
 		return r;
 	if (fsetxattr(fd, ACL_ACCESS, value, len, 0) == 0)
 		return 0;
-	return err_hint(err, err_errno(err, errno, "set the access list"), "the file system may know no ACL: use `group:` instead");
+	return err_hint(err, err_errno(err, errno, "set the access list"),
+	                "the file system may know no ACL: use `group:` instead");
 }
 
 /* All but the access lists. What only a privileged process may set goes where this one is none; a label of a security module
@@ -171,15 +175,17 @@ static int copy_xattrs(int from, int to, struct err *err)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", from);
 	ssize_t len = listxattr(path, names, MAX_VALUE);
 	if (len < 0)
-		return errno == EOPNOTSUPP || errno == ENOENT ? 0 : err_errno(err, errno, "list the extended attributes");
+		return errno == EOPNOTSUPP || errno == ENOENT ? 0
+		                                              : err_errno(err, errno, "list the extended attributes");
 	for (const char *name = names; name < names + len; name += strlen(name) + 1) {
-		if (str_starts(name, "system.") || strcmp(name, "security.selinux") == 0 || strcmp(name, "security.ima") == 0 ||
-		    strcmp(name, "security.evm") == 0)
+		if (str_starts(name, "system.") || strcmp(name, "security.selinux") == 0 ||
+		    strcmp(name, "security.ima") == 0 || strcmp(name, "security.evm") == 0)
 			continue;
 		ssize_t n = getxattr(path, name, value, MAX_VALUE);
 		if (n < 0 && (errno == ENODATA || errno == EACCES || errno == EPERM))
 			continue;
-		if (n < 0 || (fsetxattr(to, name, value, (size_t)n, 0) != 0 && (geteuid() == 0 || str_starts(name, "user."))))
+		if (n < 0 ||
+		    (fsetxattr(to, name, value, (size_t)n, 0) != 0 && (geteuid() == 0 || str_starts(name, "user."))))
 			return err_errno(err, errno, "copy the attribute '%s'", name);
 	}
 	return 0;
@@ -191,7 +197,8 @@ static int copy_acl(int from, int to, const char *name, struct err *err)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", from);
 	ssize_t len = getxattr(path, name, value, sizeof(value));
 	if (len > 0)
-		return fsetxattr(to, name, value, (size_t)len, 0) == 0 ? 0 : err_errno(err, errno, "copy the access list");
+		return fsetxattr(to, name, value, (size_t)len, 0) == 0 ? 0
+		                                                       : err_errno(err, errno, "copy the access list");
 	if (len < 0 && errno != ENODATA && errno != EOPNOTSUPP)
 		return err_errno(err, errno, "read the access list");
 	if (fremovexattr(to, name) != 0 && errno != ENODATA && errno != EOPNOTSUPP)
@@ -210,8 +217,8 @@ int local_copy_extended(int from, int to, bool directory, struct err *err)
 static int set_time(int fd, const struct node_attr *attr, const char *path, struct err *err)
 {
 	const struct timespec times[2] = {
-		{ .tv_nsec = UTIME_OMIT },
-		{ .tv_sec = (time_t)(attr->mtime_ns / 1000000000), .tv_nsec = (long)(attr->mtime_ns % 1000000000) },
+		{.tv_nsec = UTIME_OMIT},
+		{.tv_sec = (time_t)(attr->mtime_ns / 1000000000), .tv_nsec = (long)(attr->mtime_ns % 1000000000)},
 	};
 	return !attr->set_mtime || futimens(fd, times) == 0 ? 0 : err_errno(err, errno, "set the time of '%s'", path);
 }
@@ -245,7 +252,8 @@ static int dress(int fd, int former, bool directory, const struct node_attr *att
 	struct stat now;
 	if (fstat(fd, &now) != 0)
 		return err_errno(err, errno, "look at '%s'", path);
-	if (((uid != (uid_t)-1 && uid != now.st_uid) || (gid != (gid_t)-1 && gid != now.st_gid)) && fchown(fd, uid, gid) != 0)
+	if (((uid != (uid_t)-1 && uid != now.st_uid) || (gid != (gid_t)-1 && gid != now.st_gid)) &&
+	    fchown(fd, uid, gid) != 0)
 		return err_errno(err, errno, "set the owner of '%s'", path);
 	if (former >= 0)
 		r = attr->alone ? copy_xattrs(former, fd, err) : local_copy_extended(former, fd, directory, err);
@@ -270,7 +278,8 @@ static int open_former(const struct private *p)
 	return fd;
 }
 
-static int put_into(const struct private *p, const char *path, const void *data, size_t len, const struct node_attr *attr, struct err *err)
+static int put_into(const struct private *p, const char *path, const void *data, size_t len,
+                    const struct node_attr *attr, struct err *err)
 {
 	_cleanup_close_ int fd = openat(p->dir, p->made, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
@@ -288,9 +297,10 @@ static int put_into(const struct private *p, const char *path, const void *data,
 	return r;
 }
 
-static const struct node_attr nothing_set = { 0 };
+static const struct node_attr nothing_set = {0};
 
-int local_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr, struct err *err)
+int local_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr,
+              struct err *err)
 {
 	struct private p;
 	if (attr == NULL)
@@ -402,15 +412,17 @@ static int set_attr_at(const char *path, const struct node_attr *attr, struct er
 		return err_errno(err, errno, "set the mode of '%s'", path);
 	if (attr->acl && !is_link) {
 		_cleanup_close_ int open_fd = open(self, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-		r = open_fd < 0 ? err_errno(err, errno, "open '%s'", path) : set_readers(open_fd, attr->acl, attr->mode & 07777, err);
+		r = open_fd < 0 ? err_errno(err, errno, "open '%s'", path)
+		                : set_readers(open_fd, attr->acl, attr->mode & 07777, err);
 		if (r < 0)
 			return r;
 	}
 	const struct timespec times[2] = {
-		{ .tv_nsec = UTIME_OMIT },
-		{ .tv_sec = (time_t)(attr->mtime_ns / 1000000000), .tv_nsec = (long)(attr->mtime_ns % 1000000000) },
+		{.tv_nsec = UTIME_OMIT},
+		{.tv_sec = (time_t)(attr->mtime_ns / 1000000000), .tv_nsec = (long)(attr->mtime_ns % 1000000000)},
 	};
-	if (attr->set_mtime && (is_link ? utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW) : utimensat(AT_FDCWD, self, times, 0)) != 0)
+	if (attr->set_mtime && (is_link ? utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW)
+	                                : utimensat(AT_FDCWD, self, times, 0)) != 0)
 		return err_errno(err, errno, "set the time of '%s'", path);
 	return 0;
 }
@@ -428,8 +440,8 @@ static int dress_like(const char *path, const char *from, struct err *err)
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (former < 0 || fd < 0 || fstat(former, &st) != 0)
 		return err_errno(err, errno, "open '%s'", former < 0 ? from : path);
-	const struct node_attr attr = { .set_mtime = true,
-		                        .mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec };
+	const struct node_attr attr = {.set_mtime = true,
+	                               .mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec};
 	return dress(fd, former, true, &attr, path, err);
 }
 

@@ -12,7 +12,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { DEFAULT_TIMEOUT_MS = 60000, DEFAULT_OUTPUT = 256 << 10, MAX_LINE = 64 << 10, FENCED_STATUS = 197, FENCE_MS = 10000 };
+enum {
+	DEFAULT_TIMEOUT_MS = 60000,
+	DEFAULT_OUTPUT = 256 << 10,
+	MAX_LINE = 64 << 10,
+	FENCED_STATUS = 197,
+	FENCE_MS = 10000
+};
 /* The file is there before the check, and so is the check before the command: see target.h. The shell becomes the command. */
 static const char guard_script[] =
 	"umask 077; read -r s </proc/$$/stat || exit 197; s=${s##*) }; set -f; n=0\n"
@@ -85,21 +91,27 @@ static int feed_input(struct proc *p, const struct target_command *c, size_t *do
 }
 
 /* wait_fd watches one descriptor: an epoll set stands for the command's streams and its end. */
-static int gather(struct proc *p, const struct target_command *c, struct wait *w, struct target_result *ret, struct err *err)
+static int gather(struct proc *p, const struct target_command *c, struct wait *w, struct target_result *ret,
+                  struct err *err)
 {
 	size_t max = c->max_output ? c->max_output : DEFAULT_OUTPUT;
-	struct stream out = { .fd = &p->stdout_fd, .kept = &ret->out, .max = max, .line = STR_INIT(MAX_LINE + (16 << 10)) };
-	struct stream error = { .fd = &p->stderr_fd, .is_stderr = true, .kept = &ret->err, .max = max, .line = STR_INIT(MAX_LINE + (16 << 10)) };
+	struct stream out = {
+		.fd = &p->stdout_fd, .kept = &ret->out, .max = max, .line = STR_INIT(MAX_LINE + (16 << 10))};
+	struct stream error = {.fd = &p->stderr_fd,
+	                       .is_stderr = true,
+	                       .kept = &ret->err,
+	                       .max = max,
+	                       .line = STR_INIT(MAX_LINE + (16 << 10))};
 	_cleanup_close_ int pidfd = proc_pidfd(p, err);
 	size_t fed = 0;
 	int r = pidfd < 0 ? pidfd : 0;
 	bool ended = false;
 	while (r == 0 && !ended) {
 		struct pollfd fds[4] = {
-			{ .fd = p->stdout_fd, .events = POLLIN },
-			{ .fd = p->stderr_fd, .events = POLLIN },
-			{ .fd = p->stdin_fd, .events = POLLOUT },
-			{ .fd = pidfd, .events = POLLIN },
+			{.fd = p->stdout_fd, .events = POLLIN},
+			{.fd = p->stderr_fd, .events = POLLIN},
+			{.fd = p->stdin_fd, .events = POLLOUT},
+			{.fd = pidfd, .events = POLLIN},
 		};
 		int n = poll(fds, 4, 50);
 		if (n < 0 && errno != EINTR)
@@ -132,8 +144,17 @@ static int gather(struct proc *p, const struct target_command *c, struct wait *w
 
 static char *const *build_env(const struct target_command *c, const struct target *t, struct strv *env)
 {
-	const char *const inherited[] = { "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_RUNTIME_DIR",
-		"DBUS_SESSION_BUS_ADDRESS" };
+	const char *const inherited[] = {"PATH",
+	                                 "HOME",
+	                                 "USER",
+	                                 "LOGNAME",
+	                                 "SHELL",
+	                                 "LANG",
+	                                 "LC_ALL",
+	                                 "TZ",
+	                                 "TMPDIR",
+	                                 "XDG_RUNTIME_DIR",
+	                                 "DBUS_SESSION_BUS_ADDRESS"};
 	for (size_t i = 0; i < ARRAY_SIZE(inherited); i++)
 		if (getenv(inherited[i]))
 			strv_addf(env, "%s=%s", inherited[i], getenv(inherited[i]));
@@ -159,7 +180,7 @@ static void build_argv(const struct target_command *c, const struct target *t, s
 		strv_add(argv, "davit");
 	}
 	if (c->user) {
-		const char *const switch_user[] = { "runuser", "-u", c->user, "--" };
+		const char *const switch_user[] = {"runuser", "-u", c->user, "--"};
 		for (size_t i = 0; i < ARRAY_SIZE(switch_user); i++)
 			strv_add(argv, switch_user[i]);
 	}
@@ -173,11 +194,12 @@ static void build_argv(const struct target_command *c, const struct target *t, s
 		strv_add(argv, c->argv[i]);
 }
 
-static int run_command(struct view *v, const struct target *t, const struct target_command *c, struct target_result *ret, struct err *err)
+static int run_command(struct view *v, const struct target *t, const struct target_command *c,
+                       struct target_result *ret, struct err *err)
 {
 	struct wait none = WAIT_INIT;
-	_cleanup_(strv_done) struct strv env = { 0 };
-	_cleanup_(strv_done) struct strv argv = { 0 };
+	_cleanup_(strv_done) struct strv env = {0};
+	_cleanup_(strv_done) struct strv argv = {0};
 	_cleanup_(proc_done) struct proc p = PROC_INIT;
 	struct wait w = wait_within(v->wait ? v->wait : &none, c->timeout_ms > 0 ? c->timeout_ms : DEFAULT_TIMEOUT_MS);
 	build_argv(c, t, &argv);
@@ -278,7 +300,7 @@ int local_fence(struct target *t, const char *lock_dir, struct err *err)
 	struct wait none = WAIT_INIT;
 	struct wait w = wait_within(t->view.wait ? t->view.wait : &none, FENCE_MS);
 	_cleanup_free_ char *pids = fs_join(lock_dir, "pids");
-	_cleanup_(strv_done) struct strv names = { 0 };
+	_cleanup_(strv_done) struct strv names = {0};
 	int r = t->view.type->list(&t->view, pids, &names, err);
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);

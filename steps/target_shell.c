@@ -86,7 +86,7 @@ static int make(const char *name, const json_t *config, struct shell_link *link,
 	s->no_wait = (struct wait)WAIT_INIT;
 	if (base != NULL) {
 		r = base[0] == '/' ? fs_normalize(base, &s->configured_base, err)
-				   : err_set(err, ERR_INVALID, "'%s' is not absolute", base);
+		                   : err_set(err, ERR_INVALID, "'%s' is not absolute", base);
 		if (r < 0) {
 			target_free(&s->t);
 			return err_wrap(err, r, "target '%s': base", name);
@@ -104,7 +104,7 @@ int target_shell_new(const char *name, const json_t *config, struct target **ret
 }
 
 int target_shell_new_local(const char *name, const json_t *config, const char *const *argv, struct target **ret,
-			   struct err *err)
+                           struct err *err)
 {
 	return make(name, config, link_new_local(argv), ret, err);
 }
@@ -265,7 +265,7 @@ int shell_session_get(struct shell_target *s, struct wait *w, struct shell_sessi
 /* ---- one operation ---- */
 
 static int look_once(struct shell_target *s, const char *frame, const struct str *input, struct shell_result *ret,
-		     struct wait *w, bool *ret_fresh, struct err *err)
+                     struct wait *w, bool *ret_fresh, struct err *err)
 {
 	struct shell_session *session;
 	struct shell_reply reply;
@@ -276,11 +276,11 @@ static int look_once(struct shell_target *s, const char *frame, const struct str
 		return r;
 	}
 	struct shell_io io = {.input = input != NULL ? input->data : NULL,
-			      .input_len = input != NULL ? input->len : 0,
-			      .out = &ret->out,
-			      .out_max = ret->out.max,
-			      .err = &ret->err,
-			      .err_max = SHELL_MESSAGE_MAX - 1};
+	                      .input_len = input != NULL ? input->len : 0,
+	                      .out = &ret->out,
+	                      .out_max = ret->out.max,
+	                      .err = &ret->err,
+	                      .err_max = SHELL_MESSAGE_MAX - 1};
 	r = session_call(session, frame, &io, w, &reply, NULL, err);
 	if (r < 0) {
 		shell_session_drop(s, session);
@@ -293,7 +293,7 @@ static int look_once(struct shell_target *s, const char *frame, const struct str
 }
 
 static int look(struct view *v, const char *script, const struct str *input, int64_t ms, struct shell_result *ret,
-		struct err *err)
+                struct err *err)
 {
 	struct shell_target *s = (struct shell_target *)v;
 	_cleanup_(str_done) struct str frame = STR_INIT(SIZE_MAX / 2);
@@ -330,7 +330,8 @@ int shell_look_long(struct view *v, const char *script, struct shell_result *ret
 	return look(v, script, NULL, SHELL_LONG_MS, ret, err);
 }
 
-int shell_look_at(struct view *v, const char *script, const struct str *input, struct shell_result *ret, struct err *err)
+int shell_look_at(struct view *v, const char *script, const struct str *input, struct shell_result *ret,
+                  struct err *err)
 {
 	return look(v, script, input, SHELL_LONG_MS, ret, err);
 }
@@ -365,13 +366,13 @@ static void change_frame(const struct target *t, const char *script, const struc
 		str_appendf(out, "; then (umask 077\n%s\n) </dev/null; d r $?; else d \"$Q\" 0; fi", script);
 	else
 		str_appendf(out,
-			    "; then h %zu | { (umask 077\n%s\n); r=$?; cat >/dev/null; exit $r; }; d r $?; else h %zu "
-			    ">/dev/null; d \"$Q\" 0; fi",
-			    input->len, script, input->len);
+		            "; then h %zu | { (umask 077\n%s\n); r=$?; cat >/dev/null; exit $r; }; d r $?; else h %zu "
+		            ">/dev/null; d \"$Q\" 0; fi",
+		            input->len, script, input->len);
 }
 
 static int change_once(struct shell_target *s, const char *frame, const struct shell_input *input,
-		       struct shell_result *ret, struct wait *w, struct err *err)
+                       struct shell_result *ret, struct wait *w, struct err *err)
 {
 	struct shell_session *session;
 	struct shell_reply reply;
@@ -380,13 +381,13 @@ static int change_once(struct shell_target *s, const char *frame, const struct s
 	if (r < 0)
 		return r;
 	struct shell_io io = {.input = input->data,
-			      .input_len = input->len,
-			      .produce = input->produce,
-			      .produce_context = input->context,
-			      .out = &ret->out,
-			      .out_max = ret->out.max,
-			      .err = &ret->err,
-			      .err_max = SHELL_MESSAGE_MAX - 1};
+	                      .input_len = input->len,
+	                      .produce = input->produce,
+	                      .produce_context = input->context,
+	                      .out = &ret->out,
+	                      .out_max = ret->out.max,
+	                      .err = &ret->err,
+	                      .err_max = SHELL_MESSAGE_MAX - 1};
 	r = session_call(session, frame, &io, w, &reply, &sent, err);
 	if (r < 0) {
 		shell_session_drop(s, session);
@@ -400,13 +401,13 @@ static int change_once(struct shell_target *s, const char *frame, const struct s
 	}
 	if (reply.kind == SHELL_FENCED)
 		return err_set(err, ERR_FENCED, "the lock '%s' on '%s' is no longer ours", s->t.lock_dir,
-			       s->t.view.name);
+		               s->t.view.name);
 	if (reply.kind == SHELL_NO_SPACE)
 		return err_set(err,
-			       shell_code_of(str_peek(&ret->err)) == ERR_IO ? ERR_NO_SPACE
-									    : shell_code_of(str_peek(&ret->err)),
-			       "the note in '%s/pids' on '%s' cannot be written: %s", s->t.lock_dir, s->t.view.name,
-			       str_peek(&ret->err));
+		               shell_code_of(str_peek(&ret->err)) == ERR_IO ? ERR_NO_SPACE
+		                                                            : shell_code_of(str_peek(&ret->err)),
+		               "the note in '%s/pids' on '%s' cannot be written: %s", s->t.lock_dir, s->t.view.name,
+		               str_peek(&ret->err));
 	ret->status = reply.status;
 	return 0;
 }
@@ -414,12 +415,12 @@ static int change_once(struct shell_target *s, const char *frame, const struct s
 static const struct shell_input no_input = {0};
 
 static int change_within(struct target *t, const char *frame, const struct shell_input *input, struct shell_result *ret,
-			 struct err *err)
+                         struct err *err)
 {
 	struct shell_stretch stretch;
 	int64_t ms = t->view.op_timeout_ms > 0 ? t->view.op_timeout_ms
-		     : input->timeout_ms > 0   ? input->timeout_ms
-					       : SHELL_OP_MS;
+	             : input->timeout_ms > 0   ? input->timeout_ms
+	                                       : SHELL_OP_MS;
 	struct wait *w = shell_enter(&t->view, ms, &stretch);
 	int r = change_once((struct shell_target *)t, frame, input, ret, w, err);
 	shell_leave(&stretch);
@@ -427,7 +428,7 @@ static int change_within(struct target *t, const char *frame, const struct shell
 }
 
 int shell_change(struct target *t, const char *path, const char *script, const struct shell_input *input,
-		 struct shell_result *ret, struct err *err)
+                 struct shell_result *ret, struct err *err)
 {
 	_cleanup_(str_done) struct str frame = STR_SECRET_INIT(SIZE_MAX / 2);
 	if (input == NULL)
@@ -542,9 +543,9 @@ static int keep_facts(struct shell_target *s, const struct str *said, struct err
 		f->base = xasprintf("%s/.local/state/davit", home);
 	else
 		return err_hint(err,
-				err_set(err, ERR_INVALID, "'%s': the user '%s' has no home folder there",
-					s->t.view.name, f->user),
-				"say where davit may keep its locks: base: /some/path");
+		                err_set(err, ERR_INVALID, "'%s': the user '%s' has no home folder there",
+		                        s->t.view.name, f->user),
+		                "say where davit may keep its locks: base: /some/path");
 	return 0;
 }
 
@@ -572,11 +573,11 @@ int shell_open(struct view *v, struct err *err)
 	.open = shell_open, .stat = shell_stat, .read = shell_read, .list = shell_list, .digest = shell_digest,        \
 	.tree = shell_tree, .space = shell_space, .query = shell_query, .mkdir = shell_mkdir, .put = shell_put,        \
 	.append = shell_append, .symlink = shell_symlink, .link_new = shell_link_new, .rename = shell_rename,          \
-	.remove = shell_remove, .remove_tree = shell_remove_tree, .set_attr = shell_set_attr, \
-	.dress_like = shell_dress_like, .copy = shell_copy,      \
-	.clone_files = shell_clone_files, .unpack = shell_unpack, .run = shell_run, .barrier = shell_barrier,          \
-	.fence = shell_fence, .free = shell_free, .stat_all = shell_stat_all, .digests = shell_digests,                \
-	.put_like = shell_put_like, .do_all = shell_do_all, .barrier_read = shell_barrier_read
+	.remove = shell_remove, .remove_tree = shell_remove_tree, .set_attr = shell_set_attr,                          \
+	.dress_like = shell_dress_like, .copy = shell_copy, .clone_files = shell_clone_files, .unpack = shell_unpack,  \
+	.run = shell_run, .barrier = shell_barrier, .fence = shell_fence, .free = shell_free,                          \
+	.stat_all = shell_stat_all, .digests = shell_digests, .put_like = shell_put_like, .do_all = shell_do_all,      \
+	.barrier_read = shell_barrier_read
 
 static const struct target_type shell_ssh_type = {.name = "ssh", SHELL_OPERATIONS};
 static const struct target_type shell_local_type = {.name = "local", SHELL_OPERATIONS};

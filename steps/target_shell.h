@@ -16,14 +16,15 @@ struct shell_target {
 	/* `side` serves calls that come while `main` is in one: the lock's renewal during a long operation. */
 	struct shell_session *main, *side;
 	bool connecting;
-	int depth; /* operations in each other: those inside are a tick's */
+	int depth;                       /* operations in each other: those inside are a tick's */
 	int64_t caller_deadline_mono_ms; /* around the outermost operation */
 	/* Shells that were given up and may still run: ended before anything new is done. */
 	struct shell_process *strays;
 	size_t stray_count, stray_cap;
 	uid_t uid;
 	gid_t gid;
-	bool has_gnu_tar, has_perl, has_find_printf, has_sum_z, has_stat_ns, has_one_fs, has_cp_parents, has_runuser, has_printf, has_openssl, has_dd;
+	bool has_gnu_tar, has_perl, has_find_printf, has_sum_z, has_stat_ns, has_one_fs, has_cp_parents, has_runuser,
+		has_printf, has_openssl, has_dd;
 	struct wait no_wait;
 };
 
@@ -43,7 +44,8 @@ void shell_result_done(struct shell_result *r);
 int shell_look(struct view *v, const char *script, struct shell_result *ret, struct err *err);
 int shell_look_long(struct view *v, const char *script, struct shell_result *ret, struct err *err);
 /* Looks at much: what the script reads comes as its input, since the sh reads a script byte by byte. */
-int shell_look_at(struct view *v, const char *script, const struct str *input, struct shell_result *ret, struct err *err);
+int shell_look_at(struct view *v, const char *script, const struct str *input, struct shell_result *ret,
+                  struct err *err);
 /* Changes, guarded; `path` is what is changed (without a guard only BASE, its parents and what is below pass). input is
  * the script's standard input (NULL and 0: none), or produce makes it. Errors: ERR_NETWORK (surely not done),
  * ERR_UNKNOWN, ERR_FENCED, … */
@@ -56,7 +58,7 @@ struct shell_input {
 	const char *prepare; /* sh in front of the subshell, reading the raw input: for produce */
 };
 int shell_change(struct target *t, const char *path, const char *script, const struct shell_input *input,
-		 struct shell_result *ret, struct err *err);
+                 struct shell_result *ret, struct err *err);
 /* The same for a whole frame, which looks at the guard itself (shell_guard_text) and ends with `d`. */
 int shell_change_frame(struct target *t, const char *frame, struct shell_result *ret, struct err *err);
 /* Reads "MODE UID GID SIZE TIME OWNER GROUP", as stat's '%f %u %g %s %.9Y %U %G' gives it, without a link's target. *ret_end:
@@ -97,12 +99,12 @@ void shell_assign(struct str *out, const char *name, const char *value);
 void shell_assign_content(struct str *out, const void *data, size_t len);
 /* One script that changes `path`; what: "write". */
 int shell_change_one(struct target *t, const char *path, const struct str *script, const struct shell_input *input,
-		     const char *what, struct err *err);
+                     const char *what, struct err *err);
 /* The scripts of single changes, without the guard. */
 void shell_mkdir_text(const struct shell_target *s, const char *path, const struct node_attr *attr, struct str *out);
 /* Content that does not fit is read from the script's standard input. */
 void shell_put_text(const struct shell_target *s, const char *path, const void *data, size_t len,
-		    const struct node_attr *attr, struct str *out);
+                    const struct node_attr *attr, struct str *out);
 bool shell_fits_in_script(const struct shell_target *s, const void *data, size_t len);
 void shell_barrier_text(const struct target *t, const char *const *paths, size_t count, struct str *out);
 /* Status of a script whose barrier failed. */
@@ -121,7 +123,7 @@ int shell_space(struct view *v, const char *path, int64_t *ret_free_bytes, struc
 int shell_query(struct view *v, const struct target_command *command, struct target_result *ret, struct err *err);
 int shell_mkdir(struct target *t, const char *path, const struct node_attr *attr, struct err *err);
 int shell_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr,
-	      struct err *err);
+              struct err *err);
 int shell_append(struct target *t, const char *path, const void *data, size_t len, struct err *err);
 int shell_symlink(struct target *t, const char *path, const char *link, struct err *err);
 int shell_link_new(struct target *t, const char *from, const char *to, struct err *err);
@@ -132,21 +134,21 @@ int shell_set_attr(struct target *t, const char *path, const struct node_attr *a
 int shell_dress_like(struct target *t, const char *path, const char *from, struct err *err);
 int shell_copy(struct target *t, const char *from, const char *to, struct err *err);
 int shell_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links,
-		      struct err *err);
+                      struct err *err);
 int shell_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce,
-		 void *context, struct err *err);
+                 void *context, struct err *err);
 int shell_run(struct target *t, const struct target_command *command, struct target_result *ret, struct err *err);
 int shell_barrier(struct target *t, const char *const *paths, size_t count, struct err *err);
 int shell_fence(struct target *t, const char *lock_dir, struct err *err);
 int shell_stat_all(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err);
 int shell_digests(struct view *v, const char *dir, const char *const *names, size_t count, int64_t bytes,
-		  char (*hex)[65], struct err *err);
+                  char (*hex)[65], struct err *err);
 int shell_put_like(struct target *t, const char *path, const struct str *data, const struct node_attr *attr,
-		   const char *from, const struct str *from_data, struct err *err);
+                   const char *from, const struct str *from_data, struct err *err);
 int shell_barrier_read(struct target *t, const char *const *paths, size_t count, const char *path, size_t max,
-		       struct str *out, struct err *err);
+                       struct str *out, struct err *err);
 int shell_do_all(struct target *t, const struct target_op *ops, size_t count, struct err *err);
 
 /* For tests: this machine through `argv… -c SCRIPT`. */
 int target_shell_new_local(const char *name, const json_t *config, const char *const *argv, struct target **ret,
-			   struct err *err);
+                           struct err *err);

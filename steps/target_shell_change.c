@@ -40,7 +40,7 @@ void shell_assign(struct str *out, const char *name, const char *value)
 }
 
 int shell_change_one(struct target *t, const char *path, const struct str *script, const struct shell_input *input,
-		     const char *what, struct err *err)
+                     const char *what, struct err *err)
 {
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(SHELL_MESSAGE_MAX);
 	if (script->failed)
@@ -72,13 +72,13 @@ int shell_append(struct target *t, const char *path, const void *data, size_t le
 		_cleanup_free_ char *private_name = target_private_name_for(path, "part");
 		shell_assign(&script, "q", private_name);
 		str_appendf(&script,
-			    "rm -f -- \"$q\"; (set -C; cat >\"$q\") && [ \"$(wc -c <\"$q\")\" -eq %zu ] || { rm -f -- "
-			    "\"$q\"; exit 1; }\n",
-			    len);
+		            "rm -f -- \"$q\"; (set -C; cat >\"$q\") && [ \"$(wc -c <\"$q\")\" -eq %zu ] || { rm -f -- "
+		            "\"$q\"; exit 1; }\n",
+		            len);
 		str_appendf(&script,
-			    "dd status=none bs=%zu if=\"$q\" iflag=fullblock oflag=append conv=notrunc of=\"$p\"; "
-			    "r=$?; rm -f -- \"$q\"; exit $r",
-			    len);
+		            "dd status=none bs=%zu if=\"$q\" iflag=fullblock oflag=append conv=notrunc of=\"$p\"; "
+		            "r=$?; rm -f -- \"$q\"; exit $r",
+		            len);
 	}
 	struct shell_input input = {.data = data, .len = in_script ? 0 : len};
 	return shell_change_one(t, path, &script, &input, "append to", err);
@@ -106,8 +106,8 @@ int shell_rename(struct target *t, const char *from, const char *to, struct err 
 	shell_assign(&script, "f", from);
 	/* mv copies from one file system to another, which is no rename. */
 	str_append(&script,
-		   "d=${p%/*}; set -- $(stat -c %d -- \"$f\" \"${d:-/}\") || exit 1; [ $# = 2 ] || exit 1\n"
-		   "[ \"$1\" = \"$2\" ] || { echo 'on another file system' >&2; exit 1; }; mv -fT -- \"$f\" \"$p\"");
+	           "d=${p%/*}; set -- $(stat -c %d -- \"$f\" \"${d:-/}\") || exit 1; [ $# = 2 ] || exit 1\n"
+	           "[ \"$1\" = \"$2\" ] || { echo 'on another file system' >&2; exit 1; }; mv -fT -- \"$f\" \"$p\"");
 	return shell_change_one(t, to, &script, NULL, "rename to", err);
 }
 
@@ -130,11 +130,12 @@ int shell_remove_tree_text(const struct shell_target *s, const char *path, struc
 		return err_set(err, ERR_INTERNAL, "the root folder was to be removed");
 	shell_assign(out, "p", path);
 	/* Directories that their owner may not write to (a module cache has them) are opened up for a second try. */
-	str_append(out, s->has_one_fs ? "rm -rf --one-file-system -- \"$p\" 2>/dev/null || {\n"
-					"find \"$p\" -xdev -type d ! -perm -u=wx -exec chmod u+rwx -- {} + 2>/dev/null\n"
-					"rm -rf --one-file-system -- \"$p\"; }"
-				      : "! v \"$p\" || find \"$p\" -xdev -depth \\( -type d -exec rmdir -- {} \\; "
-					"-o -exec rm -f -- {} \\; \\); ! v \"$p\"");
+	str_append(out, s->has_one_fs
+	                        ? "rm -rf --one-file-system -- \"$p\" 2>/dev/null || {\n"
+	                          "find \"$p\" -xdev -type d ! -perm -u=wx -exec chmod u+rwx -- {} + 2>/dev/null\n"
+	                          "rm -rf --one-file-system -- \"$p\"; }"
+	                        : "! v \"$p\" || find \"$p\" -xdev -depth \\( -type d -exec rmdir -- {} \\; "
+	                          "-o -exec rm -f -- {} \\; \\); ! v \"$p\"");
 	return 0;
 }
 
@@ -162,10 +163,12 @@ void shell_barrier_text(const struct target *t, const char *const *paths, size_t
 		str_append_shell(out, paths[i]);
 	}
 	/* Each file system once, where that is worth asking which they are. */
-	str_append(out, "; do while [ ! -e \"$p\" ] && [ \"$p\" != / ]; do p=${p%/*}; p=${p:-/}; done; set -- \"$@\" \"$p\"; done\n"
-			"if [ $# -gt 2 ]; then l=$(stat -L -c %d -- \"$@\") || exit 1; d=; for n in $l; do\n"
-			"case \" $d \" in *\" $n \"*) ;; *) d=\"$d $n\"; set -- \"$@\" \"$1\";; esac; shift; done; fi\n"
-			"sync -f -- \"$@\"");
+	str_append(
+		out,
+		"; do while [ ! -e \"$p\" ] && [ \"$p\" != / ]; do p=${p%/*}; p=${p:-/}; done; set -- \"$@\" \"$p\"; done\n"
+		"if [ $# -gt 2 ]; then l=$(stat -L -c %d -- \"$@\") || exit 1; d=; for n in $l; do\n"
+		"case \" $d \" in *\" $n \"*) ;; *) d=\"$d $n\"; set -- \"$@\" \"$1\";; esac; shift; done; fi\n"
+		"sync -f -- \"$@\"");
 }
 
 int shell_barrier(struct target *t, const char *const *paths, size_t count, struct err *err)

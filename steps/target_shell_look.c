@@ -70,8 +70,8 @@ int shell_stat(struct view *v, const char *path, struct node *ret, struct err *e
 	str_append(&script, "p=");
 	str_append_shell(&script, path);
 	str_appendf(&script,
-		    "; stat -c '%%f %%u %%g %%s %s %%U %%G' -- \"$p\" || exit 1; [ ! -L \"$p\" ] || readlink -- \"$p\"",
-		    s->has_stat_ns ? "%.9Y" : "%Y");
+	            "; stat -c '%%f %%u %%g %%s %s %%U %%G' -- \"$p\" || exit 1; [ ! -L \"$p\" ] || readlink -- \"$p\"",
+	            s->has_stat_ns ? "%.9Y" : "%Y");
 	r = shell_look(v, str_peek(&script), &said, err);
 	if (r < 0)
 		return r;
@@ -94,15 +94,15 @@ static void read_text(const char *path, size_t max, struct str *out)
 	str_append_shell(out, path);
 	/* A pipe or device there would not end. */
 	str_appendf(out,
-		    "; if [ -d \"$p\" ] || [ ! -e \"$p\" ] || [ -f \"$p\" ]; then cat -- \"$p\" | head -c %zu\n"
-		    "[ -r \"$p\" ] && [ ! -d \"$p\" ]; else echo 'not a file' >&2; false; fi",
-		    max + 1);
+	            "; if [ -d \"$p\" ] || [ ! -e \"$p\" ] || [ -f \"$p\" ]; then cat -- \"$p\" | head -c %zu\n"
+	            "[ -r \"$p\" ] && [ ! -d \"$p\" ]; else echo 'not a file' >&2; false; fi",
+	            max + 1);
 }
 
 typedef int (*look_fn)(struct view *v, const char *script, struct shell_result *ret, struct err *err);
 
 static int read_by(struct view *v, look_fn look, const struct str *script, const char *path, size_t max,
-		   struct str *out, struct err *err)
+                   struct str *out, struct err *err)
 {
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(max + 2);
 	said.out.wipe = out->wipe;
@@ -128,7 +128,7 @@ int shell_read(struct view *v, const char *path, size_t max, struct str *out, st
 }
 
 int shell_barrier_read(struct target *t, const char *const *paths, size_t count, const char *path, size_t max,
-		       struct str *out, struct err *err)
+                       struct str *out, struct err *err)
 {
 	_cleanup_(str_done) struct str script = STR_INIT(SIZE_MAX / 2);
 	int r = shell_open(&t->view, err);
@@ -149,9 +149,9 @@ int shell_list(struct view *v, const char *path, struct strv *ret, struct err *e
 	str_append_shell(&script, path);
 	/* dash's cd does not say why it fails; stat and ls do. */
 	str_append(&script,
-		   "; [ -d \"$p\" ] || { stat -c '' -- \"$p\" >/dev/null && echo 'Not a directory' >&2; exit 1; }\n"
-		   "cd -- \"$p\" 2>/dev/null && [ -r . ] || { ls -- \"$p\" >/dev/null; exit 1; }\n"
-		   "for f in * .[!.]* ..?*; do ! v \"$f\" || printf '%s\\000' \"$f\"; done");
+	           "; [ -d \"$p\" ] || { stat -c '' -- \"$p\" >/dev/null && echo 'Not a directory' >&2; exit 1; }\n"
+	           "cd -- \"$p\" 2>/dev/null && [ -r . ] || { ls -- \"$p\" >/dev/null; exit 1; }\n"
+	           "for f in * .[!.]* ..?*; do ! v \"$f\" || printf '%s\\000' \"$f\"; done");
 	int r = shell_look(v, str_peek(&script), &said, err);
 	if (r < 0)
 		return r;
@@ -171,7 +171,7 @@ static int need_sha256(struct view *v, struct err *err)
 	if (r < 0 || v->facts.has_sha256sum)
 		return r;
 	return err_hint(err, err_set(err, ERR_UNSUPPORTED, "'%s' has no sha256sum", v->name),
-			"install coreutils there");
+	                "install coreutils there");
 }
 
 int shell_digest(struct view *v, const char *path, char hex[65], struct err *err)
@@ -184,8 +184,8 @@ int shell_digest(struct view *v, const char *path, char hex[65], struct err *err
 	str_append(&script, "p=");
 	str_append_shell(&script, path);
 	str_append(&script, "; [ ! -L \"$p\" ] || { echo 'a link' >&2; exit 1; }; [ -f \"$p\" ] || { stat -c '' -- "
-			    "\"$p\" >/dev/null && echo 'not a file' >&2; exit 1; }\n"
-			    "sha256sum <\"$p\"");
+	                    "\"$p\" >/dev/null && echo 'not a file' >&2; exit 1; }\n"
+	                    "sha256sum <\"$p\"");
 	r = shell_look_long(v, str_peek(&script), &said, err);
 	if (r < 0)
 		return r;
@@ -206,7 +206,7 @@ int shell_space(struct view *v, const char *path, int64_t *ret_free_bytes, struc
 	str_append(&script, "p=");
 	str_append_shell(&script, path);
 	str_append(&script, "; while [ ! -e \"$p\" ] && [ \"$p\" != / ]; do p=${p%/*}; p=${p:-/}; done; stat -f -c '%a "
-			    "%S' -- \"$p\"");
+	                    "%S' -- \"$p\"");
 	int r = shell_look(v, str_peek(&script), &said, err);
 	if (r < 0)
 		return r;
@@ -304,14 +304,14 @@ int shell_tree(struct view *v, const char *path, bool digests, struct tree *ret,
 		return r;
 	if (!s->has_find_printf || (digests && !s->has_sum_z))
 		return err_hint(err,
-				err_set(err, ERR_UNSUPPORTED,
-					"'%s' cannot list a tree: its find or sha256sum is too small", v->name),
-				"install findutils and coreutils (GNU) there");
+		                err_set(err, ERR_UNSUPPORTED,
+		                        "'%s' cannot list a tree: its find or sha256sum is too small", v->name),
+		                "install findutils and coreutils (GNU) there");
 	str_append(&script, "p=");
 	str_append_shell(&script, path);
 	str_append(&script, "; [ ! -L \"$p\" ] && [ -d \"$p\" ] || { stat -c '' -- \"$p\" >/dev/null && echo 'not a "
-			    "directory itself' >&2; exit 1; }\n"
-			    "find \"$p\" -mindepth 1 -printf '%m %y %s %T@ %P\\0%l\\0' || exit 1");
+	                    "directory itself' >&2; exit 1; }\n"
+	                    "find \"$p\" -mindepth 1 -printf '%m %y %s %T@ %P\\0%l\\0' || exit 1");
 	if (digests)
 		str_append(
 			&script,

@@ -78,8 +78,9 @@ static bool only_absent(const char *words)
 	return true;
 }
 
-static const char stat_turn[] = "stat --printf '%f %u %g %s %.9Y %U %G %n\\0' -- \"$@\"\n"
-				"for p do [ ! -L \"$p\" ] || { printf '%s\\000' \"$p\"; readlink -z -- \"$p\"; }; done; :";
+static const char stat_turn[] =
+	"stat --printf '%f %u %g %s %.9Y %U %G %n\\0' -- \"$@\"\n"
+	"for p do [ ! -L \"$p\" ] || { printf '%s\\000' \"$p\"; readlink -z -- \"$p\"; }; done; :";
 
 int shell_stat_all(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err)
 {
@@ -102,7 +103,9 @@ int shell_stat_all(struct view *v, const char *const *paths, size_t count, struc
 		str_append(&script, "{ xargs -0 -r sh -c ");
 		str_append_shell(&script, stat_turn);
 		/* Those that are not there would fill what is kept of complaints. */
-		str_append(&script, " sh 2>&1 >&3 3>&- | grep -v -e ': No such file or directory$' -e ': Not a directory$' >&2; } 3>&1; :");
+		str_append(
+			&script,
+			" sh 2>&1 >&3 3>&- | grep -v -e ': No such file or directory$' -e ': Not a directory$' >&2; } 3>&1; :");
 		r = shell_look_at(v, str_peek(&script), &list, &said, err);
 	}
 	if (r < 0)
@@ -124,7 +127,7 @@ static const char only_files[] = "for p do [ -L \"$p\" ] || [ -d \"$p\" ] || { [
 				 "printf '%s\\000' \"$p\"; done";
 
 static int ask_digests(struct view *v, const char *dir, const char *const *names, size_t count, const char *program,
-		       struct shell_result *said, struct err *err)
+                       struct shell_result *said, struct err *err)
 {
 	_cleanup_(str_done) struct str script = STR_INIT(SCRIPT_MAX), list = STR_INIT(SIZE_MAX / 2);
 	str_append(&script, "cd -- ");
@@ -169,7 +172,7 @@ static bool has_line_feed(const char *const *names, size_t count)
 
 /* OpenSSL begins slower than sha256sum and is up to five times as fast. What it does not answer well is asked of the other one. */
 static bool digests_by_openssl(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65],
-			       int *ret, struct err *err)
+                               int *ret, struct err *err)
 {
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(MANY_MAX);
 	*ret = ask_digests(v, dir, names, count, "openssl dgst -sha256 -r", &said, err);
@@ -177,7 +180,7 @@ static bool digests_by_openssl(struct view *v, const char *dir, const char *cons
 }
 
 int shell_digests(struct view *v, const char *dir, const char *const *names, size_t count, int64_t bytes,
-		  char (*hex)[65], struct err *err)
+                  char (*hex)[65], struct err *err)
 {
 	struct shell_target *s = (struct shell_target *)v;
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(MANY_MAX);
@@ -262,8 +265,8 @@ static size_t trees_text(const struct shell_target *s, const struct target_op *o
 }
 
 /* One operation: br is the status so far, bi the index of the one that failed, bk is set when the lock is not ours. */
-static int add_op(const struct shell_target *s, const struct target_op *ops, size_t count, size_t index, size_t *ret_taken,
-		  struct str *frame, struct err *err)
+static int add_op(const struct shell_target *s, const struct target_op *ops, size_t count, size_t index,
+                  size_t *ret_taken, struct str *frame, struct err *err)
 {
 	_cleanup_(str_done) struct str script = STR_SECRET_INIT(SCRIPT_MAX);
 	const struct target_op *op = &ops[index];
@@ -279,8 +282,8 @@ static int add_op(const struct shell_target *s, const struct target_op *ops, siz
 		return err_set(err, ERR_LIMIT, "'%s': the name is too long", op->path);
 	str_append(frame, "if [ $br = 0 ]; then if ");
 	shell_guard_text(&s->t, frame);
-	str_appendf(frame, "; then be=$( (umask 077\n%s\n) </dev/null 2>&1 >/dev/null); br=$?; bi=%zu\n", str_peek(&script),
-		    index);
+	str_appendf(frame, "; then be=$( (umask 077\n%s\n) </dev/null 2>&1 >/dev/null); br=$?; bi=%zu\n",
+	            str_peek(&script), index);
 	str_append(frame, "case $br.$be in 0.*) ;; ");
 	add_fine(op->fine, frame);
 	add_fine(op->also_fine, frame);
@@ -297,10 +300,10 @@ static bool can_be_joined(const struct shell_target *s, const struct target_op *
 static const char *verb_of(const struct target_op *op)
 {
 	static const char *const verbs[] = {[TARGET_MKDIR] = "make the directory",
-					    [TARGET_PUT] = "write",
-					    [TARGET_LINK_NEW] = "make the hard link",
-					    [TARGET_REMOVE] = "remove",
-					    [TARGET_REMOVE_TREE] = "remove the tree"};
+	                                    [TARGET_PUT] = "write",
+	                                    [TARGET_LINK_NEW] = "make the hard link",
+	                                    [TARGET_REMOVE] = "remove",
+	                                    [TARGET_REMOVE_TREE] = "remove the tree"};
 	return verbs[op->kind];
 }
 

@@ -25,7 +25,9 @@ static void begin(const struct shell_target *s, const char *path, bool alone, st
 		_cleanup_free_ char *private_name = target_private_name(path);
 		shell_assign(out, "p", path);
 		shell_assign(out, "q", private_name);
-		str_append(out, "x() { rm -rf -- \"$q\"; exit 1; }; z() { :; }\n! v \"$q\" || rm -rf -- \"$q\" || exit 1\nset -C\n");
+		str_append(
+			out,
+			"x() { rm -rf -- \"$q\"; exit 1; }; z() { :; }\n! v \"$q\" || rm -rf -- \"$q\" || exit 1\nset -C\n");
 		return;
 	}
 	_cleanup_free_ char *folder = name - path == 1 ? xstrdup("/") : xstrndup(path, (size_t)(name - path - 1));
@@ -33,16 +35,17 @@ static void begin(const struct shell_target *s, const char *path, bool alone, st
 	shell_assign(out, "f", folder);
 	str_append(out, "cd -P -- \"$f\" 2>/dev/null || { stat -c '' -- \"$f/.\" >/dev/null; exit 1; }; w=$PWD\n");
 	/* What a connection that broke has left: its shell has ended by now. */
-	str_appendf(out, "for o in ./%s-*; do [ -d \"$o\" ] && [ -O \"$o\" ] && rm -rf -- \"$o\"; done\nfor o in", known);
+	str_appendf(out, "for o in ./%s-*; do [ -d \"$o\" ] && [ -O \"$o\" ] && rm -rf -- \"$o\"; done\nfor o in",
+	            known);
 	for (int i = 0; i < TRIES; i++) {
 		_cleanup_free_ char *fresh = target_fresh_name(name, "new");
 		str_appendf(out, " %s", fresh);
 	}
 	str_append(out, "; do mkdir -m 700 -- \"$o\" || exit 1\n"
-			"cd -P -- \"./$o\" 2>/dev/null && [ \"$PWD\" = \"${w%/}/$o\" ] && [ -O . ] && break\n"
-			"o=; cd -P -- \"$w\" || exit 1; done\n"
-			"[ -n \"$o\" ] || { echo 'somebody else changes the folder: Permission denied' >&2; exit 1; }\n"
-			"z() { cd .. && rmdir -- \"$o\" 2>/dev/null; :; }\nx() { rm -rf -- ./new; z; exit 1; }\n");
+	                "cd -P -- \"./$o\" 2>/dev/null && [ \"$PWD\" = \"${w%/}/$o\" ] && [ -O . ] && break\n"
+	                "o=; cd -P -- \"$w\" || exit 1; done\n"
+	                "[ -n \"$o\" ] || { echo 'somebody else changes the folder: Permission denied' >&2; exit 1; }\n"
+	                "z() { cd .. && rmdir -- \"$o\" 2>/dev/null; :; }\nx() { rm -rf -- ./new; z; exit 1; }\n");
 	_cleanup_free_ char *there = xasprintf("../%s", name);
 	shell_assign(out, "p", there);
 	str_append(out, "q=./new\n");
@@ -83,8 +86,10 @@ static void alone_text(const struct shell_target *s, const struct node_attr *att
 {
 	if (!attr->alone || s->t.view.facts.has_setfacl || (attr->mode & 0070) == 0)
 		return;
-	str_append(out, "case $(ls -ld -- \"$q\") in ??????????+*) echo 'its folder has a default ACL, and there is no setfacl "
-			"to take it away (package acl)' >&2; x;; esac\n");
+	str_append(
+		out,
+		"case $(ls -ld -- \"$q\") in ??????????+*) echo 'its folder has a default ACL, and there is no setfacl "
+		"to take it away (package acl)' >&2; x;; esac\n");
 }
 
 /* What the file that is replaced has and nobody named: ACL, extended attributes, capabilities. Behind the content and the
@@ -92,9 +97,13 @@ static void alone_text(const struct shell_target *s, const struct node_attr *att
 static void keep_text(const struct shell_target *s, const struct node_attr *attr, struct str *out)
 {
 	if (s->has_cp_parents)
-		str_append(out, "[ -z \"$f\" ] || cp -a --attributes-only --no-preserve=timestamps,ownership,links -- \"$f\" \"$q\" || x\n");
+		str_append(
+			out,
+			"[ -z \"$f\" ] || cp -a --attributes-only --no-preserve=timestamps,ownership,links -- \"$f\" \"$q\" || x\n");
 	else if (s->t.view.facts.has_setfacl)
-		str_append(out, "[ -z \"$f\" ] || { getfacl -p -- \"$f\" 2>/dev/null | setfacl --set-file=- -- \"$q\" || x; }\n");
+		str_append(
+			out,
+			"[ -z \"$f\" ] || { getfacl -p -- \"$f\" 2>/dev/null | setfacl --set-file=- -- \"$q\" || x; }\n");
 	if (attr->alone && s->t.view.facts.has_setfacl)
 		str_append(out, "[ -z \"$f\" ] || setfacl -b -- \"$q\" 2>/dev/null\n");
 	/* It was looked at by name: what is there now is still a file of ours? */
@@ -103,24 +112,26 @@ static void keep_text(const struct shell_target *s, const struct node_attr *attr
 
 /* The attributes of "$q", which was made 0600 and ours, and whose size must be `size` (-1: known to be right). A file
  * that is replaced keeps what is not set. */
-static void put_attr_text(const struct shell_target *s, const struct node_attr *attr, bool beside, int64_t size, struct str *out)
+static void put_attr_text(const struct shell_target *s, const struct node_attr *attr, bool beside, int64_t size,
+                          struct str *out)
 {
 	str_append(out, "m=0644 u= o2= f=\n");
 	if (!attr->fresh)
 		str_append(out, "if [ -f \"$p\" ] && [ ! -L \"$p\" ]; then f=$p; fi\n");
 	if (size >= 0)
-		str_appendf(out,
-			    "set -- $(stat -c '%%s %%a %%u %%g' -- \"$q\" ${f:+\"$f\"}); [ \"$1\" = %lld ] || { echo 'the content "
-			    "came only in part' >&2; x; }\n"
-			    "[ $# -lt 8 ] || { m=$6 u=$7 o2=$8; }\n",
-			    (long long)size);
+		str_appendf(
+			out,
+			"set -- $(stat -c '%%s %%a %%u %%g' -- \"$q\" ${f:+\"$f\"}); [ \"$1\" = %lld ] || { echo 'the content "
+			"came only in part' >&2; x; }\n"
+			"[ $# -lt 8 ] || { m=$6 u=$7 o2=$8; }\n",
+			(long long)size);
 	else if (!attr->fresh)
 		str_append(out, "[ -z \"$f\" ] || { set -- $(stat -c '%a %u %g' -- \"$f\"); m=$1 u=$2 o2=$3; }\n");
 	if (attr->owner == NULL)
 		str_appendf(out, "[ -z \"$u\" ] || [ \"$u\" = %u ] || chown \"$u\" \"$q\" || x\n", (unsigned)s->uid);
 	if (attr->group == NULL)
-		str_appendf(out, "[ -z \"$o2\" ] || { [ \"$o2\" = %u ]%s; } || chown \":$o2\" \"$q\" || x\n", (unsigned)s->gid,
-			    beside ? " && [ ! -g . ]" : "");
+		str_appendf(out, "[ -z \"$o2\" ] || { [ \"$o2\" = %u ]%s; } || chown \":$o2\" \"$q\" || x\n",
+		            (unsigned)s->gid, beside ? " && [ ! -g . ]" : "");
 	struct node_attr owner = {.owner = attr->owner, .group = attr->group}, rest = *attr;
 	rest.owner = rest.group = NULL;
 	str_append(out, "true");
@@ -129,8 +140,8 @@ static void put_attr_text(const struct shell_target *s, const struct node_attr *
 	if (!attr->fresh)
 		keep_text(s, attr, out);
 	/* A new file of ours is 0600 already, where nothing is passed on. */
-	if (attr->fresh && attr->alone && rest.set_mode && (rest.mode & 07777) == 0600 && attr->owner == NULL && attr->group == NULL &&
-	    s->t.view.facts.has_setfacl)
+	if (attr->fresh && attr->alone && rest.set_mode && (rest.mode & 07777) == 0600 && attr->owner == NULL &&
+	    attr->group == NULL && s->t.view.facts.has_setfacl)
 		rest.set_mode = false;
 	str_append(out, "true");
 	if (attr->set_mtime)
@@ -148,17 +159,17 @@ static void put_attr_text(const struct shell_target *s, const struct node_attr *
 static const struct node_attr nothing_set = {0};
 
 /* size: -1 where it cannot be another one. */
-static void end_put(const struct shell_target *s, const char *path, const struct node_attr *attr, int64_t size, struct str *out)
+static void end_put(const struct shell_target *s, const char *path, const struct node_attr *attr, int64_t size,
+                    struct str *out)
 {
 	put_attr_text(s, attr != NULL ? attr : &nothing_set, !is_ours_alone(s, path), size, out);
-	str_appendf(out, "%s mv -fT -- \"$q\" \"$p\" || x; z",
-		    s->t.view.facts.has_sync_f ? "sync -- \"$q\" &&" : "");
+	str_appendf(out, "%s mv -fT -- \"$q\" \"$p\" || x; z", s->t.view.facts.has_sync_f ? "sync -- \"$q\" &&" : "");
 }
 
 /* ---- files ---- */
 
 void shell_put_text(const struct shell_target *s, const char *path, const void *data, size_t len,
-		    const struct node_attr *attr, struct str *out)
+                    const struct node_attr *attr, struct str *out)
 {
 	bool in_script = shell_fits_in_script(s, data, len);
 	begin(s, path, attr != NULL && attr->alone, out);
@@ -166,7 +177,7 @@ void shell_put_text(const struct shell_target *s, const char *path, const void *
 		/* The shell's own words for a full disk are poor: cat finds better ones. */
 		shell_assign_content(out, data, len);
 		str_append(out, "printf %s \"$c\" >\"$q\" 2>/dev/null || { rm -f -- \"$q\"; printf %s \"$c\" | cat "
-				">\"$q\"; } || x\n");
+		                ">\"$q\"; } || x\n");
 	} else {
 		str_append(out, "cat >\"$q\" || x\n");
 	}
@@ -174,7 +185,7 @@ void shell_put_text(const struct shell_target *s, const char *path, const void *
 }
 
 int shell_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr,
-	      struct err *err)
+              struct err *err)
 {
 	struct shell_target *s = (struct shell_target *)t;
 	_cleanup_(str_done) struct str script = STR_SECRET_INIT(SCRIPT_MAX);
@@ -187,12 +198,13 @@ int shell_put(struct target *t, const char *path, const void *data, size_t len, 
 }
 
 /* Reads the instructions of steps/text_delta.h. */
-static const char patcher[] = "open F,\"<\",$ARGV[0] or die;binmode $_ for*F,*STDIN,*STDOUT;while(<STDIN>){my@w=split;my $b;"
-			      "if($w[0]eq\"c\"){seek F,$w[1],0;read(F,$b,$w[2])==$w[2]or die}"
-			      "else{read(STDIN,$b,$w[1])==$w[1]or die}print $b or die}close STDOUT or die";
+static const char patcher[] =
+	"open F,\"<\",$ARGV[0] or die;binmode $_ for*F,*STDIN,*STDOUT;while(<STDIN>){my@w=split;my $b;"
+	"if($w[0]eq\"c\"){seek F,$w[1],0;read(F,$b,$w[2])==$w[2]or die}"
+	"else{read(STDIN,$b,$w[1])==$w[1]or die}print $b or die}close STDOUT or die";
 
 int shell_put_like(struct target *t, const char *path, const struct str *data, const struct node_attr *attr,
-		   const char *from, const struct str *from_data, struct err *err)
+                   const char *from, const struct str *from_data, struct err *err)
 {
 	struct shell_target *s = (struct shell_target *)t;
 	_cleanup_(str_done) struct str script = STR_INIT(SCRIPT_MAX), delta = STR_INIT(SIZE_MAX / 2);
@@ -222,7 +234,8 @@ int shell_put_like(struct target *t, const char *path, const struct str *data, c
 void shell_mkdir_text(const struct shell_target *s, const char *path, const struct node_attr *attr, struct str *out)
 {
 	const struct node_attr given = attr != NULL ? *attr : nothing_set;
-	if (is_ours_alone(s, path) && given.owner == NULL && given.group == NULL && !given.set_mtime && given.acl == NULL) {
+	if (is_ours_alone(s, path) && given.owner == NULL && given.group == NULL && !given.set_mtime &&
+	    given.acl == NULL) {
 		shell_assign(out, "p", path);
 		str_appendf(out, "mkdir -m %04o -- \"$p\"", given.set_mode ? (unsigned)given.mode & 07777 : 0755);
 		return;
@@ -262,7 +275,7 @@ int shell_symlink(struct target *t, const char *path, const char *link, struct e
 	begin((struct shell_target *)t, path, false, &script);
 	shell_assign(&script, "l", link);
 	str_append(&script, "[ -L \"$p\" ] || [ ! -e \"$p\" ] || { echo 'File exists, and it is no link' >&2; x; }\n"
-			    "ln -s -- \"$l\" \"$q\" && mv -fT -- \"$q\" \"$p\" || x; z");
+	                    "ln -s -- \"$l\" \"$q\" && mv -fT -- \"$q\" \"$p\" || x; z");
 	return shell_change_one(t, path, &script, NULL, "make the link", err);
 }
 
@@ -276,10 +289,12 @@ static void enter_text(const char *path, struct str *out)
 	_cleanup_free_ char *here = xasprintf("./%s", name);
 	shell_assign(out, "f", folder);
 	shell_assign(out, "p", here);
-	str_append(out, "cd -P -- \"$f\" 2>/dev/null || { stat -c '' -- \"$f/.\" >/dev/null; exit 1; }\n"
-			"v \"$p\" || { echo 'No such file' >&2; exit 1; }\n"
-			"if [ -d \"$p\" ] && [ ! -L \"$p\" ]; then w=${PWD%/}; cd -P -- \"$p\" && [ \"$PWD\" = \"$w/${p#./}\" ] || "
-			"{ echo 'it was changed meanwhile' >&2; exit 1; }; p=.; fi\n");
+	str_append(
+		out,
+		"cd -P -- \"$f\" 2>/dev/null || { stat -c '' -- \"$f/.\" >/dev/null; exit 1; }\n"
+		"v \"$p\" || { echo 'No such file' >&2; exit 1; }\n"
+		"if [ -d \"$p\" ] && [ ! -L \"$p\" ]; then w=${PWD%/}; cd -P -- \"$p\" && [ \"$PWD\" = \"$w/${p#./}\" ] || "
+		"{ echo 'it was changed meanwhile' >&2; exit 1; }; p=.; fi\n");
 }
 
 int shell_set_attr(struct target *t, const char *path, const struct node_attr *attr, struct err *err)
@@ -307,11 +322,12 @@ int shell_dress_like(struct target *t, const char *path, const char *from, struc
 		return r;
 	enter_text(path, &script);
 	shell_assign(&script, "f", from);
-	str_append(&script, "set -- $(stat -c '%u %g %a' -- \"$f\") $(stat -c '%u %g' -- \"$p\") && [ $# = 5 ] || exit 1\n"
-			    "[ \"$1:$2\" = \"$4:$5\" ] || chown \"$1:$2\" \"$p\" || exit 1\n");
+	str_append(&script,
+	           "set -- $(stat -c '%u %g %a' -- \"$f\") $(stat -c '%u %g' -- \"$p\") && [ $# = 5 ] || exit 1\n"
+	           "[ \"$1:$2\" = \"$4:$5\" ] || chown \"$1:$2\" \"$p\" || exit 1\n");
 	if (t->view.facts.has_setfacl)
 		str_append(&script, "{ getfacl -p -- \"$f\" | setfacl --set-file=- -- \"$p\"; } 2>/dev/null || "
-				    "[ \"$(ls -ld -- \"$f\" | cut -c 11)\" != + ] || exit 1\n");
+		                    "[ \"$(ls -ld -- \"$f\" | cut -c 11)\" != + ] || exit 1\n");
 	str_append(&script, "chmod \"0000$3\" \"$p\" && touch -c -m -r \"$f\" \"$p\"");
 	return shell_change_one(t, path, &script, NULL, "set the attributes of", err);
 }

@@ -93,7 +93,7 @@ static int body_text(const struct target_command *c, struct str *out, struct err
 	for (size_t i = 0; i < c->env_count; i++) {
 		if (!is_name(c->env[i].key))
 			return err_set(err, ERR_INVALID, "'%s' is not a name of an environment variable",
-				       c->env[i].key);
+			               c->env[i].key);
 		str_appendf(out, "export %s=", c->env[i].key);
 		str_append_shell(out, c->env[i].value);
 		str_append(out, "\n");
@@ -116,7 +116,7 @@ static const char inner_boot[] = "IFS= read -r E;X=$(printf \"\\nx\");X=${X%x};S
 				 "\"$E\")break;;esac;S=$S$L$X;done;unset E L X;eval \"$S\"";
 
 static int frame_text(const struct shell_target *s, const struct target *t, const struct target_command *c,
-		      struct str *frame, struct str *input, struct err *err)
+                      struct str *frame, struct str *input, struct err *err)
 {
 	const char *cwd = c->cwd != NULL ? c->cwd : "/";
 	str_append(frame, "if ");
@@ -135,11 +135,10 @@ static int frame_text(const struct shell_target *s, const struct target *t, cons
 	str_append(frame, "cd -- ");
 	str_append_shell(frame, cwd);
 	str_append(frame, " 2>/dev/null || { d c 0; exit 0; }\n"
-			  "if [ -n \"$Y\" ]; then LC_ALL=$Y; else unset LC_ALL; fi\n");
+	                  "if [ -n \"$Y\" ]; then LC_ALL=$Y; else unset LC_ALL; fi\n");
 	if (c->user == NULL) {
-		str_append(frame,
-			   "(\ntrap - EXIT TERM\n"
-			   "unset E S L X Q N T B G Y s i; unset -f d q n g k h v m w o alive\n");
+		str_append(frame, "(\ntrap - EXIT TERM\n"
+		                  "unset E S L X Q N T B G Y s i; unset -f d q n g k h v m w o alive\n");
 		int r = body_text(c, frame, err);
 		if (r < 0)
 			return r;
@@ -153,8 +152,8 @@ static int frame_text(const struct shell_target *s, const struct target *t, cons
 			return r;
 		str_appendf(input, "\n%s\n", mark);
 		str_append(frame, !s->t.view.facts.is_root ? "sudo -n -u "
-				  : s->has_runuser         ? "runuser -u "
-							   : "su -s /bin/sh -c ");
+		                  : s->has_runuser         ? "runuser -u "
+		                                           : "su -s /bin/sh -c ");
 		if (s->t.view.facts.is_root && !s->has_runuser) {
 			str_append_shell(frame, inner_boot);
 			str_append(frame, " -- ");
@@ -181,7 +180,7 @@ static bool end_command(struct shell_target *s, struct shell_process process, in
 	struct shell_session *session;
 	struct shell_reply reply;
 	_cleanup_free_ char *frame = xasprintf("k %lld %lld %lld; m %lld %lld 30; d r $?", process.pid,
-					       process.start_time, process.group, process.group, process.start_time);
+	                                       process.start_time, process.group, process.group, process.start_time);
 	quick = wait_within(&quick, ms);
 	if (!link_is_open(s->link) || shell_session_get(s, &quick, &session, NULL) < 0) {
 		shell_stray(s, process);
@@ -198,7 +197,7 @@ static bool end_command(struct shell_target *s, struct shell_process process, in
 }
 
 static int given_up(struct shell_target *s, struct shell_process process, const struct target *t, bool sent, int r,
-		    struct target_result *ret, struct err *err)
+                    struct target_result *ret, struct err *err)
 {
 	if (!sent)
 		return r;
@@ -216,8 +215,8 @@ static int given_up(struct shell_target *s, struct shell_process process, const 
 		return r;
 	if (!ended && t != NULL)
 		return err_set(err, ERR_UNKNOWN,
-			       "the command on '%s' took too long, and it is not sure that it has ended",
-			       s->t.view.name);
+		               "the command on '%s' took too long, and it is not sure that it has ended",
+		               s->t.view.name);
 	/* Out of its time: that is a result of the command. Out of the caller's: his own matter. */
 	if (!own_time)
 		return r;
@@ -230,7 +229,7 @@ static int given_up(struct shell_target *s, struct shell_process process, const 
 /* ---- both ---- */
 
 static int call_it(struct shell_target *s, const struct target *t, const struct target_command *c,
-		   struct shell_session *session, struct wait *w, struct output *o, bool *ret_sent, struct err *err)
+                   struct shell_session *session, struct wait *w, struct output *o, bool *ret_sent, struct err *err)
 {
 	_cleanup_(str_done) struct str frame = STR_SECRET_INIT(SIZE_MAX / 2), input = STR_SECRET_INIT(SIZE_MAX / 2);
 	struct shell_reply reply;
@@ -238,24 +237,24 @@ static int call_it(struct shell_target *s, const struct target *t, const struct 
 	if (r < 0)
 		return r;
 	struct shell_io io = {.input = input.data,
-			      .input_len = input.len,
-			      .on_output = on_output,
-			      .output_context = o,
-			      .close_input = true};
+	                      .input_len = input.len,
+	                      .on_output = on_output,
+	                      .output_context = o,
+	                      .close_input = true};
 	r = session_call(session, frame.data, &io, w, &reply, ret_sent, err);
 	if (r < 0)
 		return r;
 	switch (reply.kind) {
 	case SHELL_FENCED:
 		return err_set(err, ERR_FENCED, "the lock '%s' on '%s' is no longer ours", t != NULL ? t->lock_dir : "",
-			       s->t.view.name);
+		               s->t.view.name);
 	case SHELL_NO_SPACE:
 		return err_set(err, ERR_NO_SPACE, "the note of a command cannot be written on '%s'", s->t.view.name);
 	case SHELL_NO_USER:
 		return err_set(err, ERR_NOT_FOUND, "there is no user '%s' on '%s'", c->user, s->t.view.name);
 	case SHELL_NO_DIR:
 		return err_set(err, ERR_NOT_FOUND, "there is no folder '%s' on '%s'", c->cwd != NULL ? c->cwd : "/",
-			       s->t.view.name);
+		               s->t.view.name);
 	case SHELL_DONE:
 		break;
 	}
@@ -264,15 +263,15 @@ static int call_it(struct shell_target *s, const struct target *t, const struct 
 }
 
 static int run_command(struct view *v, const struct target *t, const struct target_command *c,
-		       struct target_result *ret, struct err *err)
+                       struct target_result *ret, struct err *err)
 {
 	struct shell_target *s = (struct shell_target *)v;
 	struct shell_session *session = NULL, *main;
 	struct output o = {.command = c,
-			   .ret = ret,
-			   .max = c->max_output > 0 ? c->max_output : DEFAULT_OUTPUT,
-			   .lines = {{.text = STR_INIT(3 * LINE_MAX_BYTES)},
-				     {.text = STR_INIT(3 * LINE_MAX_BYTES), .is_stderr = true}}};
+	                   .ret = ret,
+	                   .max = c->max_output > 0 ? c->max_output : DEFAULT_OUTPUT,
+	                   .lines = {{.text = STR_INIT(3 * LINE_MAX_BYTES)},
+	                             {.text = STR_INIT(3 * LINE_MAX_BYTES), .is_stderr = true}}};
 	struct shell_stretch stretch;
 	bool sent = false;
 	int r = shell_open(v, err);

@@ -27,7 +27,7 @@ int shell_copy(struct target *t, const char *from, const char *to, struct err *e
 	assign(&script, "f", from);
 	str_append(&script, "! v \"$p\" || { echo 'File exists' >&2; exit 1; }\n");
 	str_appendf(&script, "cp -a %s -T -- \"$f\" \"$p\" || { rm -rf -- \"$p\"; exit 1; }",
-		    t->view.facts.has_reflink ? "--reflink=auto" : "");
+	            t->view.facts.has_reflink ? "--reflink=auto" : "");
 	r = shell_change(t, to, str_peek(&script), &slow, &said, err);
 	if (r < 0)
 		return err_wrap(err, r, "copy '%s' to '%s'", from, to);
@@ -60,21 +60,21 @@ static void link_text(const struct shell_target *s, struct str *out)
 	static const char copy[] = "xargs -0 -r cp -dp --reflink=auto --parents -n -t \"$p\" --";
 	if (!s->has_perl) {
 		str_append(out, "xargs -0 -r sh -c 'cp -dl --parents -t \"$0\" -- \"$@\" 2>/dev/null || "
-				"cp -dp --reflink=auto --parents -n -t \"$0\" -- \"$@\"' \"$p\"");
+		                "cp -dp --reflink=auto --parents -n -t \"$0\" -- \"$@\"' \"$p\"");
 		return;
 	}
 	/* Short ways to neighbours: most of what a link costs is the way. */
 	str_append(out, "q=$p; [ \"${f%/*}\" != \"${p%/*}\" ] || q=${p##*/}\n"
-			"s=$({ { perl -e ");
+	                "s=$({ { perl -e ");
 	str_append_shell(out, linker);
 	str_appendf(out,
-		    " \"${f%%/*}/\" \"${f##*/}\" \"$q\"; echo $? >&3; } | %s >&2; echo $? >&3; } 3>&1)\n"
-		    "case $s in '0\n0') ;; *) exit 1;; esac",
-		    copy);
+	            " \"${f%%/*}/\" \"${f##*/}\" \"$q\"; echo $? >&3; } | %s >&2; echo $? >&3; } 3>&1)\n"
+	            "case $s in '0\n0') ;; *) exit 1;; esac",
+	            copy);
 }
 
 int shell_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links,
-		      struct err *err)
+                      struct err *err)
 {
 	struct shell_target *s = (struct shell_target *)t;
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(SHELL_MESSAGE_MAX);
@@ -97,7 +97,7 @@ int shell_clone_files(struct target *t, const char *from, const char *to, const 
 	assign(&script, "p", to);
 	assign(&script, "f", from);
 	str_append(&script, "{ [ -d \"$p\" ] && [ -d \"$f\" ]; } || { echo 'No such file or directory' >&2; exit 1; "
-			    "}\numask 022; cd -- \"$f\" || exit 1\n");
+	                    "}\numask 022; cd -- \"$f\" || exit 1\n");
 	if (hard_links)
 		link_text(s, &script);
 	else
@@ -194,7 +194,7 @@ static const char *decoder(const struct target *t, enum archive_compression comp
 static const char piece[] = "dd bs=131072 count=\"$c\" iflag=fullblock,count_bytes status=none";
 
 int shell_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce,
-		 void *context, struct err *err)
+                 void *context, struct err *err)
 {
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(SHELL_MESSAGE_MAX);
 	_cleanup_(str_done) struct str script = STR_INIT(SCRIPT_MAX);
@@ -220,12 +220,12 @@ int shell_unpack(struct target *t, const char *dir, enum archive_compression com
 	/* Both ends of the pipe are asked how they ended; what comes after a failure is read and dropped, so that the
 	 * next frame is found. */
 	str_appendf(&script,
-		    "(umask 022; while IFS= read -r c; do case $c in 0) exit 0;; x) exit 9;; esac; %s || exit 8; "
-		    "done; exit 7) | (\n"
-		    "s=$({ %s tar -x -p -o%s -f - -C \"$p\" >&2; echo $? >&3; } 3>&1)\n"
-		    "case $s in '%s0') exit 0;; *) echo failed; cat >/dev/null; exit 1;; esac)",
-		    s->has_dd ? piece : "h \"$c\"", str_peek(&decoding), s->has_gnu_tar ? " -b 128" : "",
-		    decode[0] != '\0' ? "0\n" : "");
+	            "(umask 022; while IFS= read -r c; do case $c in 0) exit 0;; x) exit 9;; esac; %s || exit 8; "
+	            "done; exit 7) | (\n"
+	            "s=$({ %s tar -x -p -o%s -f - -C \"$p\" >&2; echo $? >&3; } 3>&1)\n"
+	            "case $s in '%s0') exit 0;; *) echo failed; cat >/dev/null; exit 1;; esac)",
+	            s->has_dd ? piece : "h \"$c\"", str_peek(&decoding), s->has_gnu_tar ? " -b 128" : "",
+	            decode[0] != '\0' ? "0\n" : "");
 	const struct shell_input input = {
 		.produce = upload, .context = &u, .timeout_ms = SHELL_LONG_MS, .prepare = drain};
 	r = shell_change(t, dir, str_peek(&script), &input, &said, err);
@@ -252,23 +252,23 @@ int shell_fence(struct target *t, const char *lock_dir, struct err *err)
 		return r;
 	assign(&script, "p", lock_dir);
 	str_appendf(&script, "o=' %lld %lld '; e=0\n", s->main != NULL ? s->main->process.pid : 0,
-		    s->side != NULL ? s->side->process.pid : 0);
+	            s->side != NULL ? s->side->process.pid : 0);
 	/* Without start time and process group in the note (another davit's, or no /proc) the process itself says its
 	 * group. */
 	str_append(&script, "for f in \"$p\"/pids/*; do [ -f \"$f\" ] || continue; c=${f##*/}\n"
-			    "case $c in *[!0-9]*) continue;; esac; case $o in *\" $c \"*) continue;; esac\n"
-			    "a= b= r=; IFS=' ' read -r a b r <\"$f\"\n"
-			    "if [ -n \"$a\" ] && [ \"$a\" != 0 ] && [ \"${b:-$B}\" = \"$B\" ]; then\n"
-			    "if [ -z \"$r\" ]; then if alive \"$c\" \"$a\"; then r=${s#* }; r=${r%% *}; [ \"$r\" = "
-			    "\"$c\" ] || r=; fi; fi\n"
-			    "if [ -n \"$r\" ]; then m \"$r\" \"$a\"; else w \"$c\" \"$a\"; fi || { echo \"process $c "
-			    "of the former owner does not end\" >&2; e=1; continue; }\n"
-			    "fi; rm -f -- \"$f\"; done; exit $e");
+	                    "case $c in *[!0-9]*) continue;; esac; case $o in *\" $c \"*) continue;; esac\n"
+	                    "a= b= r=; IFS=' ' read -r a b r <\"$f\"\n"
+	                    "if [ -n \"$a\" ] && [ \"$a\" != 0 ] && [ \"${b:-$B}\" = \"$B\" ]; then\n"
+	                    "if [ -z \"$r\" ]; then if alive \"$c\" \"$a\"; then r=${s#* }; r=${r%% *}; [ \"$r\" = "
+	                    "\"$c\" ] || r=; fi; fi\n"
+	                    "if [ -n \"$r\" ]; then m \"$r\" \"$a\"; else w \"$c\" \"$a\"; fi || { echo \"process $c "
+	                    "of the former owner does not end\" >&2; e=1; continue; }\n"
+	                    "fi; rm -f -- \"$f\"; done; exit $e");
 	r = shell_change(t, lock_dir, str_peek(&script), &input, &said, err);
 	if (r < 0)
 		return err_wrap(err, r, "end the former owner's commands on '%s'", t->view.name);
 	if (said.status != 0)
 		return err_set(err, ERR_TIMEOUT, "end the former owner's commands on '%s': %s", t->view.name,
-			       str_peek(&said.err));
+		               str_peek(&said.err));
 	return 0;
 }

@@ -1,9 +1,15 @@
 #include "steps/text_delta.h"
 
-struct line { const char *text; size_t len; };
+struct line {
+	const char *text;
+	size_t len;
+};
 
 /* Open addressing; as many lines as there are, at half load. */
-struct line_table { struct line *slots; size_t mask; };
+struct line_table {
+	struct line *slots;
+	size_t mask;
+};
 
 static uint64_t hash_line(const char *text, size_t len)
 {
@@ -15,7 +21,7 @@ static uint64_t hash_line(const char *text, size_t len)
 		h ^= h >> 29;
 	}
 	for (; len > 0; len--)
-		h = (h ^ (unsigned char) *text++) * UINT64_C(1099511628211);
+		h = (h ^ (unsigned char)*text++) * UINT64_C(1099511628211);
 	return h ^ h >> 32;
 }
 
@@ -23,7 +29,7 @@ static uint64_t hash_line(const char *text, size_t len)
 static size_t line_length(const char *text, size_t left)
 {
 	const char *end = memchr(text, '\n', left);
-	return end ? (size_t) (end + 1 - text) : left;
+	return end ? (size_t)(end + 1 - text) : left;
 }
 
 static struct line *slot_of(const struct line_table *t, const char *text, size_t len)
@@ -39,7 +45,7 @@ static void index_lines(const char *from, size_t len, struct line_table *t)
 {
 	size_t lines = 1, size = 16;
 
-	for (const char *p = from; (p = memchr(p, '\n', len - (size_t) (p - from))); p++)
+	for (const char *p = from; (p = memchr(p, '\n', len - (size_t)(p - from))); p++)
 		lines++;
 	while (size < 2 * lines)
 		size *= 2;
@@ -49,12 +55,15 @@ static void index_lines(const char *from, size_t len, struct line_table *t)
 		size_t n = line_length(from + at, len - at);
 		struct line *s = slot_of(t, from + at, n);
 		if (!s->text)
-			*s = (struct line) { from + at, n };
+			*s = (struct line){from + at, n};
 		at += n;
 	}
 }
 
-struct run { bool copy; size_t start, len; };   /* start: in `from` of a copy, else in `to` */
+struct run {
+	bool copy;
+	size_t start, len;
+}; /* start: in `from` of a copy, else in `to` */
 
 static size_t write_run(const struct run *r, const char *to, struct str *out)
 {
@@ -71,8 +80,8 @@ static size_t write_run(const struct run *r, const char *to, struct str *out)
 
 size_t text_delta(const char *from, size_t from_len, const char *to, size_t to_len, struct str *out)
 {
-	struct line_table table = { 0 };
-	struct run run = { 0 };
+	struct line_table table = {0};
+	struct run run = {0};
 	size_t fresh = 0, next = 0; /* next: in `from`, behind what was copied last */
 
 	index_lines(from, from_len, &table);
@@ -84,13 +93,13 @@ size_t text_delta(const char *from, size_t from_len, const char *to, size_t to_l
 		} else {
 			const struct line *s = slot_of(&table, to + at, n);
 			copy = s->text != NULL;
-			start = copy ? (size_t) (s->text - from) : at;
+			start = copy ? (size_t)(s->text - from) : at;
 		}
 		if (run.copy == copy && run.start + run.len == start) {
 			run.len += n;
 		} else {
 			fresh += write_run(&run, to, out);
-			run = (struct run) { copy, start, n };
+			run = (struct run){copy, start, n};
 		}
 		next = copy ? start + n : next;
 		at += n;

@@ -23,9 +23,13 @@ struct git_look {
 	char *ignored_dir;          /* the last directory of untracked files and whether git ignores it */
 	bool ignored_dir_is;
 	size_t lfs, modules;
-	struct strv secrets;        /* ignored by git, and sent: what looks like a secret … */
+	struct strv secrets; /* ignored by git, and sent: what looks like a secret … */
 	size_t secret_count;
-	struct heavy { char *dir; size_t files; int64_t bytes; } heavy[HEAVY_MAX];   /* … and what is made again by a build */
+	struct heavy {
+		char *dir;
+		size_t files;
+		int64_t bytes;
+	} heavy[HEAVY_MAX]; /* … and what is made again by a build */
 	size_t heavy_count;
 };
 
@@ -68,7 +72,7 @@ static int staged(const git_diff_delta *d, float progress, void *context)
 	struct git_look *g = context;
 	const char *path = d->new_file.path ? d->new_file.path : d->old_file.path;
 
-	(void) progress;
+	(void)progress;
 	if (below_prefix(g, path) && !ignore_matches(g->ignore, path + strlen(g->prefix), false))
 		upload_source_dirty(g->source, "staged", path + strlen(g->prefix));
 	return 0;
@@ -96,12 +100,13 @@ static bool same_time(const struct git_look *g, const git_index_entry *ie, const
 {
 	int64_t seconds = e->mtime_ns / 1000000000, nanoseconds = e->mtime_ns % 1000000000;
 
-	if (ie->mtime.seconds != (int32_t) seconds || ie->file_size != (uint32_t) e->size)
+	if (ie->mtime.seconds != (int32_t)seconds || ie->file_size != (uint32_t)e->size)
 		return false;
-	if (ie->mtime.nanoseconds != 0 && ie->mtime.nanoseconds != (uint32_t) nanoseconds)
+	if (ie->mtime.nanoseconds != 0 && ie->mtime.nanoseconds != (uint32_t)nanoseconds)
 		return false;
 	/* Written in the moment in which the index was: could have been changed after it. */
-	return seconds < g->index_time.tv_sec || (seconds == g->index_time.tv_sec && nanoseconds < g->index_time.tv_nsec);
+	return seconds < g->index_time.tv_sec ||
+	       (seconds == g->index_time.tv_sec && nanoseconds < g->index_time.tv_nsec);
 }
 
 static int hash_entry(struct git_look *g, const git_index_entry *ie, const struct tree_entry *e, git_oid *ret)
@@ -145,7 +150,7 @@ static int look_at_tracked(struct git_look *g, const git_index_entry *ie, size_t
 static int is_ignored(struct git_look *g, const char *path, bool *ret)
 {
 	const char *slash = strrchr(path, '/');
-	size_t len = slash ? (size_t) (slash - path) : 0;
+	size_t len = slash ? (size_t)(slash - path) : 0;
 	int ignored = 0;
 
 	if (len > 0) {
@@ -170,9 +175,11 @@ static int is_ignored(struct git_look *g, const char *path, bool *ret)
 
 static bool looks_secret(const char *path)
 {
-	static const char *const names[] = { ".env", "id_rsa", "id_ecdsa", "id_ed25519", "credentials.json", ".netrc", ".npmrc", ".pypirc" };
-	static const char *const ends[] = { ".pem", ".key", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".tfstate", ".tfvars" };
-	static const char *const harmless[] = { ".example", ".sample", ".template", ".dist" };
+	static const char *const names[] = {".env",   "id_rsa", "id_ecdsa", "id_ed25519", "credentials.json",
+	                                    ".netrc", ".npmrc", ".pypirc"};
+	static const char *const ends[] = {".pem",      ".key",  ".p12",     ".pfx",   ".jks",
+	                                   ".keystore", ".kdbx", ".tfstate", ".tfvars"};
+	static const char *const harmless[] = {".example", ".sample", ".template", ".dist"};
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
@@ -190,13 +197,14 @@ static bool looks_secret(const char *path)
 /* How much of `path` names a folder that tools fill again by themselves; 0: none. */
 static size_t heavy_part(const char *path)
 {
-	static const char *const names[] = { "node_modules", ".venv", "venv", "target", "__pycache__", ".terraform", ".next", ".gradle",
-	                                     ".cache", ".tox", "vendor" };
+	static const char *const names[] = {"node_modules", ".venv",   "venv",   "target", "__pycache__", ".terraform",
+	                                    ".next",        ".gradle", ".cache", ".tox",   "vendor"};
 
 	for (const char *part = path, *slash; (slash = strchr(part, '/')) != NULL; part = slash + 1)
 		for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-			if (strlen(names[i]) == (size_t) (slash - part) && memcmp(part, names[i], (size_t) (slash - part)) == 0)
-				return (size_t) (slash - path);
+			if (strlen(names[i]) == (size_t)(slash - part) &&
+			    memcmp(part, names[i], (size_t)(slash - part)) == 0)
+				return (size_t)(slash - path);
 	return 0;
 }
 
@@ -215,7 +223,7 @@ static void remember_ignored(struct git_look *g, const struct tree_entry *e)
 	if (i == HEAVY_MAX)
 		return;
 	if (i == g->heavy_count)
-		g->heavy[g->heavy_count++] = (struct heavy) { .dir = xstrndup(e->path, len) };
+		g->heavy[g->heavy_count++] = (struct heavy){.dir = xstrndup(e->path, len)};
 	g->heavy[i].files++;
 	g->heavy[i].bytes += e->size;
 }
@@ -229,11 +237,16 @@ static void note_ignored(struct git_look *g)
 	if (g->secret_count > g->secrets.count)
 		str_appendf(&s, " and %zu more", g->secret_count - g->secrets.count);
 	if (g->secret_count > 0)
-		strv_addf(&g->source->notes, "%s look%s like secrets, git ignores them, and they are sent: name them in `exclude`, or set "
-		          "`exclude_from: .gitignore`", str_peek(&s), g->secret_count == 1 ? "s" : "");
+		strv_addf(&g->source->notes,
+		          "%s look%s like secrets, git ignores them, and they are sent: name them in `exclude`, or set "
+		          "`exclude_from: .gitignore`",
+		          str_peek(&s), g->secret_count == 1 ? "s" : "");
 	for (size_t i = 0; i < g->heavy_count; i++)
-		strv_addf(&g->source->notes, "%s (%zu files, %.1f MB) is ignored by git and is sent: name it in `exclude` where the target makes "
-		          "its own", g->heavy[i].dir, g->heavy[i].files, (double) g->heavy[i].bytes / 1e6);
+		strv_addf(
+			&g->source->notes,
+			"%s (%zu files, %.1f MB) is ignored by git and is sent: name it in `exclude` where the target makes "
+			"its own",
+			g->heavy[i].dir, g->heavy[i].files, (double)g->heavy[i].bytes / 1e6);
 }
 
 static int look_at_untracked(struct git_look *g, size_t i, const char *module, struct err *err)
@@ -312,7 +325,7 @@ static void settle_directories(struct upload_source *s)
 		_cleanup_free_ char *dir = xstrdup(s->tree.entries[i].path);
 		for (char *slash = strrchr(dir, '/'); slash; slash = strrchr(dir, '/')) {
 			*slash = 0;
-			struct tree_entry *e = (struct tree_entry *) tree_find(&s->tree, dir);
+			struct tree_entry *e = (struct tree_entry *)tree_find(&s->tree, dir);
 			if (!e || e->mode == (S_IFDIR | 0755))
 				break;
 			e->mode = S_IFDIR | 0755;
@@ -325,7 +338,7 @@ static bool is_lfs_pointer(int fd, const struct tree_entry *e)
 	static const char start[] = "version https://git-lfs.github.com/spec/";
 	_cleanup_(str_done) struct str text = STR_INIT(LFS_POINTER_MAX);
 
-	return S_ISREG(e->mode) && e->size < LFS_POINTER_MAX && e->size > (int64_t) sizeof(start) &&
+	return S_ISREG(e->mode) && e->size < LFS_POINTER_MAX && e->size > (int64_t)sizeof(start) &&
 	       fs_read(fd, e->path, LFS_POINTER_MAX, &text, NULL) == 0 && str_starts(str_peek(&text), start);
 }
 
@@ -336,7 +349,8 @@ static void look_for_lfs(struct git_look *g)
 	const struct tree_entry *attributes = tree_find(&s->tree, ".gitattributes");
 	_cleanup_(str_done) struct str text = STR_INIT(1 << 20);
 
-	if (!attributes || fs_read(s->fd, ".gitattributes", 1 << 20, &text, NULL) < 0 || !strstr(str_peek(&text), "filter=lfs"))
+	if (!attributes || fs_read(s->fd, ".gitattributes", 1 << 20, &text, NULL) < 0 ||
+	    !strstr(str_peek(&text), "filter=lfs"))
 		return;
 	for (size_t i = 0; i < s->tree.count; i++)
 		g->lfs += s->blobs[i][0] && is_lfs_pointer(s->fd, &s->tree.entries[i]);
@@ -407,7 +421,7 @@ static int look(struct git_look *g, struct err *err)
 
 int upload_source_git(struct upload_source *s, const struct ignore *ignore, struct wait *w, struct err *err)
 {
-	struct git_look g = { .source = s, .ignore = ignore, .wait = w };
+	struct git_look g = {.source = s, .ignore = ignore, .wait = w};
 
 	git_libgit2_init();
 	/* The work tree may be another user's, a runner's: it is only read, and no hook or filter of it is run. */

@@ -15,7 +15,7 @@ void upload_source_done(struct upload_source *s)
 	free(s->blobs);
 	strv_done(&s->dirty);
 	strv_done(&s->notes);
-	*s = (struct upload_source) { .fd = -1 };
+	*s = (struct upload_source){.fd = -1};
 }
 
 void upload_source_dirty(struct upload_source *s, const char *what, const char *path)
@@ -90,7 +90,8 @@ static void settle_modes(struct tree *t)
 	}
 }
 
-static int open_source(const struct step_context *c, const struct archive_upload_in *in, struct upload_source *s, struct err *err)
+static int open_source(const struct step_context *c, const struct archive_upload_in *in, struct upload_source *s,
+                       struct err *err)
 {
 	const char *root = c->deployment->source_root ? c->deployment->source_root : ".";
 	_cleanup_free_ char *joined = *in->source == '/' ? xstrdup(in->source) : fs_join(root, in->source);
@@ -129,7 +130,11 @@ static bool same_attribute_files(const struct upload_source *s, const struct man
 }
 
 /* The last source of this process. What was digested moments ago and has kept its time and size is not read again. */
-static struct { char *key; bool fresh; struct upload_source source; } last;
+static struct {
+	char *key;
+	bool fresh;
+	struct upload_source source;
+} last;
 
 static void copy_texts(const struct strv *from, struct strv *to)
 {
@@ -139,10 +144,12 @@ static void copy_texts(const struct strv *from, struct strv *to)
 
 static void copy_source(const struct upload_source *from, struct upload_source *to)
 {
-	*to = (struct upload_source) { .fd = fcntl(from->fd, F_DUPFD_CLOEXEC, 3), .path = xstrdup(from->path), .git = from->git,
-		                       .dirty_count = from->dirty_count };
+	*to = (struct upload_source){.fd = fcntl(from->fd, F_DUPFD_CLOEXEC, 3),
+	                             .path = xstrdup(from->path),
+	                             .git = from->git,
+	                             .dirty_count = from->dirty_count};
 	memcpy(to->commit, from->commit, sizeof(to->commit));
-	to->tree.entries = xcalloc(MAX(from->tree.count, (size_t) 1), sizeof(*to->tree.entries));
+	to->tree.entries = xcalloc(MAX(from->tree.count, (size_t)1), sizeof(*to->tree.entries));
 	to->tree.count = to->tree.cap = from->tree.count;
 	to->tree.bytes = from->tree.bytes;
 	for (size_t i = 0; i < from->tree.count; i++) {
@@ -151,7 +158,7 @@ static void copy_source(const struct upload_source *from, struct upload_source *
 		to->tree.entries[i].link = xstrdup(from->tree.entries[i].link);
 		to->tree.entries[i].content = NULL;
 	}
-	to->blobs = xmemdup(from->blobs, MAX(from->tree.count, (size_t) 1) * sizeof(*from->blobs));
+	to->blobs = xmemdup(from->blobs, MAX(from->tree.count, (size_t)1) * sizeof(*from->blobs));
 	copy_texts(&from->dirty, &to->dirty);
 	copy_texts(&from->notes, &to->notes);
 }
@@ -202,20 +209,21 @@ static int check_names(const struct tree *tree, struct err *err)
 		if (count++ >= SHOWN)
 			continue;
 		str_append(&names, count == 1 ? "'" : ", '");
-		str_append_safe(&names, e->path, MIN(strlen(e->path), (size_t) 60));
+		str_append_safe(&names, e->path, MIN(strlen(e->path), (size_t)60));
 		str_append(&names, "'");
 	}
 	if (count == 0)
 		return 0;
 	int r = err_set(err, ERR_INVALID, "%s%s: %s not UTF-8", str_peek(&names), count > SHOWN ? " and more" : "",
-	                count == 1 ? "the name (or where the link points) is" : "the names (or where the links point) are");
+	                count == 1 ? "the name (or where the link points) is"
+	                           : "the names (or where the links point) are");
 	return err_hint(err, r, "rename them, or leave them out with `exclude`");
 }
 
-static int read_source(const struct step_context *c, const struct archive_upload_in *in, struct wait *w, struct upload_source *ret,
-                       struct err *err)
+static int read_source(const struct step_context *c, const struct archive_upload_in *in, struct wait *w,
+                       struct upload_source *ret, struct err *err)
 {
-	struct upload_source s = { .fd = -1 };
+	struct upload_source s = {.fd = -1};
 	struct ignore *ignore = NULL;
 
 	int r = open_source(c, in, &s, err);
@@ -226,7 +234,7 @@ static int read_source(const struct step_context *c, const struct archive_upload
 	if (r == 0)
 		r = check_names(&s.tree, err);
 	if (r == 0) {
-		s.blobs = xcalloc(MAX(s.tree.count, (size_t) 1), sizeof(*s.blobs));
+		s.blobs = xcalloc(MAX(s.tree.count, (size_t)1), sizeof(*s.blobs));
 		r = upload_source_git(&s, ignore, w, err);
 	}
 	ignore_free(ignore);
@@ -244,7 +252,7 @@ static struct {
 	bool begun;
 	char *key;
 	pthread_t thread;
-	int stop, done;               /* eventfds: the result is not wanted; it is there */
+	int stop, done; /* eventfds: the result is not wanted; it is there */
 	const struct step_context *c;
 	struct upload_source source;
 	int r;
@@ -256,7 +264,7 @@ static void *read_ahead(void *unused)
 	struct wait w = WAIT_INIT;
 	struct upload_source *s = &ahead.source;
 
-	(void) unused;
+	(void)unused;
 	w.cancel_fd = ahead.stop;
 	ahead.r = read_source(ahead.c, ahead.c->input, &w, s, NULL);
 	if (ahead.r == 0) {
@@ -291,7 +299,7 @@ void upload_source_begin(const struct step_context *c)
 	}
 	ahead.key = key_of(c);
 	ahead.c = c;
-	ahead.source = (struct upload_source) { .fd = -1 };
+	ahead.source = (struct upload_source){.fd = -1};
 	ahead.begun = pthread_create(&ahead.thread, NULL, read_ahead, NULL) == 0;
 	if (!ahead.begun)
 		forget_ahead();
@@ -327,8 +335,8 @@ static int take_ahead(const struct step_context *c, struct wait *w, struct uploa
 	return ahead.r == 0;
 }
 
-int upload_source_open(const struct step_context *c, const struct archive_upload_in *in, struct wait *w, struct upload_source *ret,
-                       struct err *err)
+int upload_source_open(const struct step_context *c, const struct archive_upload_in *in, struct wait *w,
+                       struct upload_source *ret, struct err *err)
 {
 	if (take_last(c, ret))
 		return 0;
@@ -350,7 +358,8 @@ static void recall(struct upload_source *s)
 	}
 }
 
-int upload_source_digest(const struct step_context *c, struct upload_source *s, const struct manifest *former, struct wait *w, struct err *err)
+int upload_source_digest(const struct step_context *c, struct upload_source *s, const struct manifest *former,
+                         struct wait *w, struct err *err)
 {
 	if (former && former->blobs && same_attribute_files(s, former)) {
 		const struct tree *t = &former->tree;
@@ -360,8 +369,9 @@ int upload_source_digest(const struct step_context *c, struct upload_source *s, 
 			int order = -1;
 			while (k < t->count && (order = strcmp(t->entries[k].path, e->path)) < 0)
 				k++;
-			if (k < t->count && order == 0 && S_ISREG(e->mode) && S_ISREG(t->entries[k].mode) && s->blobs[i][0] &&
-			    e->size == t->entries[k].size && strcmp(former->blobs[k], s->blobs[i]) == 0)
+			if (k < t->count && order == 0 && S_ISREG(e->mode) && S_ISREG(t->entries[k].mode) &&
+			    s->blobs[i][0] && e->size == t->entries[k].size &&
+			    strcmp(former->blobs[k], s->blobs[i]) == 0)
 				memcpy(e->digest, t->entries[k].digest, sizeof(e->digest));
 		}
 	}

@@ -14,10 +14,10 @@
 enum { POINTER_MAX = 4096, STEPS_MAX = 200 };
 
 struct deploy_document {
-	struct yaml_doc *yaml;             /* NULL for a single step */
+	struct yaml_doc *yaml; /* NULL for a single step */
 	json_t *deployment;
 	json_t *contexts;
-	json_t *late;                      /* step index as text → its raw input */
+	json_t *late; /* step index as text → its raw input */
 	struct arena arena;
 };
 
@@ -25,11 +25,14 @@ struct reader {
 	struct deploy_document *d;
 	const struct deploy_source *source;
 	struct faults faults;
-	json_t *root;                      /* resolved */
+	json_t *root; /* resolved */
 	bool text_values;
 	struct strv target_names;
 	/* Steps that may lack something: asked once all are read, if there are faults. */
-	struct lacking { struct step_context context; char *pointer; } *lacking;
+	struct lacking {
+		struct step_context context;
+		char *pointer;
+	} * lacking;
 	size_t lacking_count, lacking_cap;
 };
 
@@ -43,10 +46,8 @@ static void read_targets(struct reader *r)
 		json_object_set_new(ret, "local", json_pack("{s:{}}", "local"));
 	const char *name;
 	json_t *target;
-	json_object_foreach(targets, name, target)
-		json_object_set(ret, name, target);
-	json_object_foreach(ret, name, target)
-		strv_add(&r->target_names, name);
+	json_object_foreach(targets, name, target) json_object_set(ret, name, target);
+	json_object_foreach(ret, name, target) strv_add(&r->target_names, name);
 	json_object_set_new(r->d->deployment, "targets", ret);
 }
 
@@ -76,9 +77,9 @@ static json_t *step_targets(struct reader *r, json_t *input, struct str *pointer
 	}
 	size_t index;
 	json_t *name;
-	json_array_foreach(names, index, name)
-		if (json_is_string(name) && !strv_has(&r->target_names, json_string_value(name)))
-			bad_target(r, pointer, json_string_value(name));
+	json_array_foreach(names, index,
+	                   name) if (json_is_string(name) && !strv_has(&r->target_names, json_string_value(name)))
+		bad_target(r, pointer, json_string_value(name));
 	str_truncate(pointer, mark);
 	json_object_del(input, "target");
 	return names;
@@ -106,8 +107,10 @@ static const struct step_type *find_step(struct reader *r, const char *name, con
 	const char *nearest = str_nearest(name, names, MIN(count, ARRAY_SIZE(names)));
 	faults_add_key(&r->faults, r->d->yaml, str_peek(pointer), "no step is called '%s'", name);
 	if (strcmp(name, "uses") == 0 || strcmp(name, "with") == 0)
-		faults_hint(&r->faults, "a deployment file has davit's own steps, each by its name, as in `- run: { command: [make], undo: none }`; "
-		            "`uses:` belongs into a workflow");
+		faults_hint(
+			&r->faults,
+			"a deployment file has davit's own steps, each by its name, as in `- run: { command: [make], undo: none }`; "
+			"`uses:` belongs into a workflow");
 	else if (nearest != NULL)
 		faults_hint(&r->faults, "did you mean '%s'?", nearest);
 	else
@@ -133,13 +136,14 @@ static void check_input(struct reader *r, const struct step_type *type, const js
 	size_t before = r->faults.count;
 	void *typed = arena_alloc(&r->d->arena, type->input_size);
 	struct err ignored = ERR_INIT;
-	if (fields_read(type->inputs, input, r->d->yaml, str_peek(pointer), r->text_values, &r->d->arena, typed, &r->faults,
-	                &ignored) < 0 && r->faults.count == before)
+	if (fields_read(type->inputs, input, r->d->yaml, str_peek(pointer), r->text_values, &r->d->arena, typed,
+	                &r->faults, &ignored) < 0 &&
+	    r->faults.count == before)
 		faults_add(&r->faults, r->d->yaml, str_peek(pointer), "%s", ignored.frames[0].text);
-	struct step_context context = { .type = type, .input = typed, .input_json = input };
+	struct step_context context = {.type = type, .input = typed, .input_json = input};
 	if (type->missing != NULL && r->faults.count == before) {
 		r->lacking = xgrow(r->lacking, &r->lacking_cap, r->lacking_count + 1, sizeof(*r->lacking));
-		r->lacking[r->lacking_count++] = (struct lacking){ context, xstrdup(str_peek(pointer)) };
+		r->lacking[r->lacking_count++] = (struct lacking){context, xstrdup(str_peek(pointer))};
 	}
 	if (type->validate == NULL || r->faults.count != before)
 		return;
@@ -167,14 +171,20 @@ static void hint_form(struct reader *r, const struct step_type *type, const json
 {
 	const char *text = json_string_value(value);
 	if (text != NULL && strcmp(type->name, "run") == 0 && strpbrk(text, "\r\n") != NULL)
-		faults_hint(&r->faults, "write `- run: { script: …, undo: … }`, with the lines as `script: |`; `davit schema run` shows its inputs");
+		faults_hint(
+			&r->faults,
+			"write `- run: { script: …, undo: … }`, with the lines as `script: |`; `davit schema run` shows its inputs");
 	else if (text != NULL && strcmp(type->name, "run") == 0)
-		faults_hint(&r->faults, "write `- run: { script: \"%.120s\", undo: … }`; `davit schema run` shows its inputs", text);
+		faults_hint(&r->faults,
+		            "write `- run: { script: \"%.120s\", undo: … }`; `davit schema run` shows its inputs",
+		            text);
 	else
-		faults_hint(&r->faults, "write `- %s: { INPUT: VALUE }`; `davit schema %s` shows its inputs", type->name, type->name);
+		faults_hint(&r->faults, "write `- %s: { INPUT: VALUE }`; `davit schema %s` shows its inputs",
+		            type->name, type->name);
 }
 
-static void add_step(struct reader *r, const char *name, json_t *value, const json_t *item, struct str *pointer, bool late)
+static void add_step(struct reader *r, const char *name, json_t *value, const json_t *item, struct str *pointer,
+                     bool late)
 {
 	const struct step_type *type = find_step(r, name, pointer);
 	if (type == NULL)
@@ -197,7 +207,7 @@ static void add_step(struct reader *r, const char *name, json_t *value, const js
 	}
 	json_t *steps = json_object_get(r->d->deployment, "steps");
 	json_t *step = json_pack("{s:s, s:o, s:o}", "step", name, "target", names, "input", input);
-	static const char *const also[] = { "id", "name" };
+	static const char *const also[] = {"id", "name"};
 	for (size_t i = 0; i < ARRAY_SIZE(also); i++)
 		if (json_object_get(item, also[i]) != NULL)
 			json_object_set(step, also[i], json_object_get(item, also[i]));
@@ -228,13 +238,15 @@ static void read_step(struct reader *r, const json_t *item, const json_t *raw_it
 	pointer_push_index(&pointer, index);
 	const char *key, *name = NULL;
 	json_t *value, *chosen = NULL;
-	json_object_foreach((json_t *)item, key, value) {
+	json_object_foreach((json_t *)item, key, value)
+	{
 		if (strcmp(key, "id") == 0 || strcmp(key, "name") == 0)
 			continue;
 		if (name != NULL && strcmp(name, "uses") == 0)
 			continue;
 		if (name != NULL) {
-			faults_add(&r->faults, r->d->yaml, str_peek(&pointer), "an item of `steps:` has one step, this one has '%s' and '%s'", name, key);
+			faults_add(&r->faults, r->d->yaml, str_peek(&pointer),
+			           "an item of `steps:` has one step, this one has '%s' and '%s'", name, key);
 			faults_hint(&r->faults, "begin a new item with `- %s:`", key);
 			return;
 		}
@@ -252,7 +264,8 @@ static void read_step(struct reader *r, const json_t *item, const json_t *raw_it
 	check_whole_secrets(r, name, raw, &pointer);
 	add_step(r, name, chosen, item, &pointer, late);
 	if (late) {
-		_cleanup_free_ char *number = xasprintf("%zu", json_array_size(json_object_get(r->d->deployment, "steps")) - 1);
+		_cleanup_free_ char *number =
+			xasprintf("%zu", json_array_size(json_object_get(r->d->deployment, "steps")) - 1);
 		json_object_set(r->d->late, number, (json_t *)raw);
 	}
 }
@@ -262,10 +275,12 @@ static void read_step(struct reader *r, const json_t *item, const json_t *raw_it
 /* What expressions may know of a target: nothing that logs in. */
 static json_t *target_context(const json_t *target)
 {
-	const json_t *ssh = json_object_get(target, "ssh"), *user = json_object_get(ssh, "user"), *port = json_object_get(ssh, "port");
+	const json_t *ssh = json_object_get(target, "ssh"), *user = json_object_get(ssh, "user"),
+		     *port = json_object_get(ssh, "port");
 	if (!json_is_object(ssh))
 		return json_pack("{s:s, s:s}", "kind", "local", "host", "localhost");
-	json_t *context = json_pack("{s:s, s:I}", "kind", "ssh", "port", (json_int_t)(json_is_integer(port) ? json_integer_value(port) : 22));
+	json_t *context = json_pack("{s:s, s:I}", "kind", "ssh", "port",
+	                            (json_int_t)(json_is_integer(port) ? json_integer_value(port) : 22));
 	json_object_set(context, "host", json_object_get(ssh, "host"));
 	json_object_set(context, "user", json_is_array(user) ? json_array_get(user, 0) : (json_t *)user);
 	return context;
@@ -273,19 +288,19 @@ static json_t *target_context(const json_t *target)
 
 static json_t *resolve_targets(struct reader *r, const json_t *raw)
 {
-	const struct deploy_resolver resolver = { r->d->contexts, r->d->yaml, &r->faults };
+	const struct deploy_resolver resolver = {r->d->contexts, r->d->yaml, &r->faults};
 	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
 	bool late = false;
 	pointer_push(&pointer, "targets");
 	json_t *targets = deploy_resolve(&resolver, raw, &pointer, &late);
 	deploy_typed_targets(raw, targets);
 	if (late)
-		faults_add(&r->faults, r->d->yaml, str_peek(&pointer), "only steps may use the contexts steps and deployment");
+		faults_add(&r->faults, r->d->yaml, str_peek(&pointer),
+		           "only steps may use the contexts steps and deployment");
 	json_t *contexts = json_object();
 	const char *name;
 	json_t *target;
-	json_object_foreach(targets, name, target)
-		json_object_set_new(contexts, name, target_context(target));
+	json_object_foreach(targets, name, target) json_object_set_new(contexts, name, target_context(target));
 	json_object_set_new(r->d->contexts, "targets", contexts);
 	return targets;
 }
@@ -293,7 +308,7 @@ static json_t *resolve_targets(struct reader *r, const json_t *raw)
 /* Filled in step by step, so that a late value marks its own step only; the targets first, since steps may name them. */
 static json_t *resolve_root(struct reader *r, const json_t *raw)
 {
-	struct deploy_resolver resolver = { r->d->contexts, r->d->yaml, &r->faults };
+	struct deploy_resolver resolver = {r->d->contexts, r->d->yaml, &r->faults};
 	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
 	json_t *root = json_object();
 	const char *key;
@@ -302,8 +317,10 @@ static json_t *resolve_root(struct reader *r, const json_t *raw)
 	if (targets != NULL)
 		json_object_set_new(root, "targets", resolve_targets(r, targets));
 	else
-		json_object_set_new(r->d->contexts, "targets", json_pack("{s:{s:s, s:s}}", "local", "kind", "local", "host", "localhost"));
-	json_object_foreach((json_t *)raw, key, value) {
+		json_object_set_new(r->d->contexts, "targets",
+		                    json_pack("{s:{s:s, s:s}}", "local", "kind", "local", "host", "localhost"));
+	json_object_foreach((json_t *)raw, key, value)
+	{
 		if (value == targets)
 			continue;
 		str_clear(&pointer);
@@ -312,13 +329,15 @@ static json_t *resolve_root(struct reader *r, const json_t *raw)
 		if (strcmp(key, "steps") != 0 || !json_is_array(value)) {
 			json_object_set_new(root, key, deploy_resolve(&resolver, value, &pointer, &late));
 			if (late)
-				faults_add(&r->faults, r->d->yaml, str_peek(&pointer), "only steps may use the contexts steps and deployment");
+				faults_add(&r->faults, r->d->yaml, str_peek(&pointer),
+				           "only steps may use the contexts steps and deployment");
 			continue;
 		}
 		json_t *steps = json_array();
 		size_t index;
 		json_t *item;
-		json_array_foreach(value, index, item) {
+		json_array_foreach(value, index, item)
+		{
 			size_t mark = pointer.len;
 			pointer_push_index(&pointer, index);
 			json_t *filled = json_object();
@@ -328,7 +347,8 @@ static json_t *resolve_root(struct reader *r, const json_t *raw)
 				json_decref(filled);
 				filled = json_incref(item);
 			} else {
-				json_object_foreach(item, name, input) {
+				json_object_foreach(item, name, input)
+				{
 					size_t inner = pointer.len;
 					pointer_push(&pointer, name);
 					late = false;
@@ -354,7 +374,7 @@ static json_t *resolve_root(struct reader *r, const json_t *raw)
 static void leave_out_steps(json_t *document)
 {
 	json_t *step = json_object_get(json_object_get(document, "definitions"), "step"), *own = json_object();
-	static const char *const names[] = { "id", "name" };
+	static const char *const names[] = {"id", "name"};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		json_object_set(own, names[i], json_object_get(json_object_get(step, "properties"), names[i]));
 	json_object_set_new(step, "properties", own);
@@ -381,7 +401,7 @@ static int check_schema(struct reader *r, struct err *err)
 
 static void copy_heads(struct reader *r)
 {
-	static const char *const names[] = { "name", "environment", "on_failure", "undo_deadline", "seal" };
+	static const char *const names[] = {"name", "environment", "on_failure", "undo_deadline", "seal"};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		json_t *value = json_object_get(r->root, names[i]);
 		if (value != NULL)
@@ -408,9 +428,8 @@ static void read_body(struct reader *r, const json_t *raw)
 	}
 	size_t index;
 	json_t *item;
-	json_array_foreach(steps, index, item)
-		if (json_is_object(item))
-			read_step(r, item, json_array_get(json_object_get(raw, "steps"), index), index);
+	json_array_foreach(steps, index, item) if (json_is_object(item))
+		read_step(r, item, json_array_get(json_object_get(raw, "steps"), index), index);
 }
 
 static struct deploy_document *document_new(const struct deploy_values *values)
@@ -464,21 +483,23 @@ static int faults_end(struct reader *r, const char *what, json_t **ret_faults, s
 	if (r->faults.count == 0)
 		return 0;
 	*ret_faults = deploy_faults_json(&r->faults, r->d->yaml);
-	return err_set(err, ERR_INVALID, "%s: %zu fault%s, nothing was changed", what, r->faults.count, r->faults.count == 1 ? "" : "s");
+	return err_set(err, ERR_INVALID, "%s: %zu fault%s, nothing was changed", what, r->faults.count,
+	               r->faults.count == 1 ? "" : "s");
 }
 
-int deploy_document_read(const char *path, const struct deploy_values *values, struct deploy_document **ret, json_t **ret_faults,
-                         struct err *err)
+int deploy_document_read(const char *path, const struct deploy_values *values, struct deploy_document **ret,
+                         json_t **ret_faults, struct err *err)
 {
 	struct deploy_document *d _cleanup_(deploy_document_freep) = document_new(values);
-	struct deploy_source source _cleanup_(deploy_source_done) = { 0 };
-	struct reader reader _cleanup_(reader_done) = { .d = d, .source = &source };
+	struct deploy_source source _cleanup_(deploy_source_done) = {0};
+	struct reader reader _cleanup_(reader_done) = {.d = d, .source = &source};
 	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
 	limits.allow_anchors = true;
 	limits.keep_octal = true;
 	struct stat st;
 	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
-		int refused = err_set(err, ERR_INVALID, "%s is %s, not a file", path, S_ISDIR(st.st_mode) ? "a directory" : "a pipe or device");
+		int refused = err_set(err, ERR_INVALID, "%s is %s, not a file", path,
+		                      S_ISDIR(st.st_mode) ? "a directory" : "a pipe or device");
 		return err_hint(err, refused, "name a deployment file, as in: davit deploy deploy/production.yml");
 	}
 	int r = deploy_source_find(path, true, &source, err);
@@ -537,10 +558,11 @@ static json_t *read_map_text(struct reader *r, const char *name, const json_t *g
 /* `deployment` of a single step; the values themselves are checked with the whole. */
 static void check_heads(struct reader *r, const json_t *given)
 {
-	static const char *const known[] = { "name", "environment", "on_failure" };
+	static const char *const known[] = {"name", "environment", "on_failure"};
 	const char *key;
 	json_t *value;
-	json_object_foreach((json_t *)given, key, value) {
+	json_object_foreach((json_t *)given, key, value)
+	{
 		bool found = false;
 		for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 			found |= strcmp(known[i], key) == 0;
@@ -562,10 +584,12 @@ static void single_heads(struct reader *r, const struct deploy_single *single)
 {
 	json_t *parsed = read_map_text(r, "deployment", json_object_get(single->input, "deployment"));
 	check_heads(r, parsed);
-	struct { const char *key, *otherwise; } heads[] = {
-		{ "name", single->name ? single->name : single->step },
-		{ "environment", single->environment ? single->environment : "local" },
-		{ "on_failure", single->on_failure },
+	struct {
+		const char *key, *otherwise;
+	} heads[] = {
+		{"name", single->name ? single->name : single->step},
+		{"environment", single->environment ? single->environment : "local"},
+		{"on_failure", single->on_failure},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
 		const char *value = json_get_string(parsed, heads[i].key);
@@ -614,8 +638,7 @@ static void single_targets(struct reader *r, json_t *input, const json_t *known)
 	size_t index;
 	json_t *name;
 	add_known(targets, known, json_string_value(names));
-	json_array_foreach(names, index, name)
-		add_known(targets, known, json_string_value(name));
+	json_array_foreach(names, index, name) add_known(targets, known, json_string_value(name));
 	if (empty && names == NULL && known != NULL)
 		json_object_update(targets, (json_t *)known);
 	if (!empty || json_object_size(targets) > 0)
@@ -624,12 +647,14 @@ static void single_targets(struct reader *r, json_t *input, const json_t *known)
 	json_object_del(input, "targets");
 }
 
-int deploy_document_single(const struct deploy_single *single, struct deploy_document **ret, json_t **ret_faults, struct err *err)
+int deploy_document_single(const struct deploy_single *single, struct deploy_document **ret, json_t **ret_faults,
+                           struct err *err)
 {
 	struct deploy_document *d _cleanup_(deploy_document_freep) = document_new(NULL);
-	struct deploy_source source _cleanup_(deploy_source_done) = { 0 };
-	struct reader reader _cleanup_(reader_done) = { .d = d, .source = &source, .text_values = single->text_values };
-	int r = deploy_source_find(single->source_root ? single->source_root : ".", single->source_root == NULL, &source, err);
+	struct deploy_source source _cleanup_(deploy_source_done) = {0};
+	struct reader reader _cleanup_(reader_done) = {.d = d, .source = &source, .text_values = single->text_values};
+	int r = deploy_source_find(single->source_root ? single->source_root : ".", single->source_root == NULL,
+	                           &source, err);
 	if (r < 0)
 		return r;
 	reader.root = json_object();
@@ -670,10 +695,10 @@ static int resolve_late(void *context, int step_index, const json_t *contexts, j
 		*ret_input = NULL;
 		return 0;
 	}
-	struct faults faults = { 0 };
+	struct faults faults = {0};
 	json_t *all _cleanup_json_ = json_copy(d->contexts);
 	json_object_update(all, (json_t *)contexts);
-	struct deploy_resolver resolver = { all, d->yaml, &faults };
+	struct deploy_resolver resolver = {all, d->yaml, &faults};
 	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
 	bool late = false;
 	str_appendf(&pointer, "/steps/%d", step_index);
@@ -703,11 +728,14 @@ void deploy_document_bind(struct deploy_document *d, struct engine_options *opti
 		options->seal = false;
 }
 
-void deploy_document_set_job(struct deploy_document *d, const char *repository, const char *run_url, const char *api_url,
-                             const char *token, const char *commit)
+void deploy_document_set_job(struct deploy_document *d, const char *repository, const char *run_url,
+                             const char *api_url, const char *token, const char *commit)
 {
-	const struct { const char *key, *value; } members[] = {
-		{ "repository", repository }, { "run_url", run_url }, { "api_url", api_url }, { "token", token }, { "commit", commit },
+	const struct {
+		const char *key, *value;
+	} members[] = {
+		{"repository", repository}, {"run_url", run_url}, {"api_url", api_url},
+		{"token", token},           {"commit", commit},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
 		if (members[i].value != NULL && members[i].value[0] != '\0')

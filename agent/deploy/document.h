@@ -9,26 +9,27 @@ struct deploy_document;
 
 /* path: the file. values are borrowed until deploy_document_free. ret_faults: all faults when there are any (deploy/faults.h; the
  * caller's); err then says how many. */
-int deploy_document_read(const char *path, const struct deploy_values *values, struct deploy_document **ret, json_t **ret_faults,
-                         struct err *err);
+int deploy_document_read(const char *path, const struct deploy_values *values, struct deploy_document **ret,
+                         json_t **ret_faults, struct err *err);
 
 /* What a single step's deployment is made of; the members that are NULL or empty get the defaults of docs/semantics.md 3. */
 struct deploy_single {
-	const char *step;              /* "secret-write" */
-	const json_t *input;           /* object; may hold `deployment`, `targets`, `target` */
-	bool text_values;              /* the inputs are texts (with:, INPUT_*) */
-	const json_t *known_targets;   /* what earlier steps of the job defined, by name; NULL: none */
+	const char *step;            /* "secret-write" */
+	const json_t *input;         /* object; may hold `deployment`, `targets`, `target` */
+	bool text_values;            /* the inputs are texts (with:, INPUT_*) */
+	const json_t *known_targets; /* what earlier steps of the job defined, by name; NULL: none */
 	const char *name, *environment, *on_failure;
-	const char *source_root;       /* the work tree; NULL: the one around the current directory */
+	const char *source_root; /* the work tree; NULL: the one around the current directory */
 	const char *repository, *run_url, *api_url, *token, *commit;
 };
-int deploy_document_single(const struct deploy_single *single, struct deploy_document **ret, json_t **ret_faults, struct err *err);
+int deploy_document_single(const struct deploy_single *single, struct deploy_document **ret, json_t **ret_faults,
+                           struct err *err);
 
-json_t *deploy_document_deployment(const struct deploy_document *d);     /* borrowed */
+json_t *deploy_document_deployment(const struct deploy_document *d); /* borrowed */
 /* Sets options->resolve, for values that only earlier steps give. */
 void deploy_document_bind(struct deploy_document *d, struct engine_options *options);
 /* The reporting side of a job: where notify writes to. */
-void deploy_document_set_job(struct deploy_document *d, const char *repository, const char *run_url, const char *api_url,
-                             const char *token, const char *commit);
+void deploy_document_set_job(struct deploy_document *d, const char *repository, const char *run_url,
+                             const char *api_url, const char *token, const char *commit);
 void deploy_document_free(struct deploy_document *d);
 void deploy_document_freep(struct deploy_document **d);

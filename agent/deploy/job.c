@@ -33,7 +33,8 @@ static char *join_key(const char *const *parts, size_t count)
 
 static void read_job(const json_t *job, struct deploy_job *ret)
 {
-	static const char *const parts[] = { "server", "repository", "run_id", "attempt", "job", "matrix", "tracking_id" };
+	static const char *const parts[] = {"server", "repository", "run_id",     "attempt",
+	                                    "job",    "matrix",     "tracking_id"};
 	char *texts[ARRAY_SIZE(parts)];
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
 		texts[i] = copy_member(job, parts[i]);
@@ -59,10 +60,8 @@ static void read_job(const json_t *job, struct deploy_job *ret)
 	json_t *value;
 	size_t index;
 	ret->secrets_known = json_object_get(job, "masks") != NULL || json_object_get(job, "secrets") != NULL;
-	json_array_foreach(json_object_get(job, "masks"), index, value)
-		deploy_values_mask(value);
-	json_object_foreach(json_object_get(job, "secrets"), key, value)
-		deploy_values_mask(value);
+	json_array_foreach(json_object_get(job, "masks"), index, value) deploy_values_mask(value);
+	json_object_foreach(json_object_get(job, "secrets"), key, value) deploy_values_mask(value);
 }
 
 int deploy_job_read_document(const char *data, size_t len, struct deploy_job *ret, json_t **ret_input, bool *ret_text,
@@ -104,8 +103,9 @@ int deploy_job_read_document(const char *data, size_t len, struct deploy_job *re
 
 void deploy_job_from_environment(struct deploy_job *ret)
 {
-	static const char *const parts[] = { "GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID", "GITHUB_RUN_ATTEMPT",
-		"GITHUB_JOB", "DAVIT_MATRIX", "RUNNER_TRACKING_ID" };
+	static const char *const parts[] = {"GITHUB_SERVER_URL",  "GITHUB_REPOSITORY", "GITHUB_RUN_ID",
+	                                    "GITHUB_RUN_ATTEMPT", "GITHUB_JOB",        "DAVIT_MATRIX",
+	                                    "RUNNER_TRACKING_ID"};
 	const char *texts[ARRAY_SIZE(parts)];
 	const char *actions = getenv("GITHUB_ACTIONS");
 	if (actions == NULL || strcmp(actions, "true") != 0)
@@ -181,10 +181,12 @@ int deploy_job_write_outputs(const json_t *outputs, struct err *err)
 	struct str text _cleanup_(str_done) = STR_INIT(1 << 20);
 	const char *name;
 	json_t *value;
-	json_object_foreach((json_t *)outputs, name, value) {
+	json_object_foreach((json_t *)outputs, name, value)
+	{
 		char delimiter[33];
 		rand_hex(delimiter, 32);
-		str_appendf(&text, "%s<<%s\n%s\n%s\n", name, delimiter, json_is_string(value) ? json_string_value(value) : "", delimiter);
+		str_appendf(&text, "%s<<%s\n%s\n%s\n", name, delimiter,
+		            json_is_string(value) ? json_string_value(value) : "", delimiter);
 	}
 	return append_file("GITHUB_OUTPUT", str_peek(&text), text.len, err);
 }
@@ -254,8 +256,8 @@ char *deploy_job_default_environment(const struct deploy_job *job)
 
 void deploy_job_done(struct deploy_job *job)
 {
-	char **const members[] = { &job->key, &job->repository, &job->run_url, &job->api_url, &job->token, &job->commit,
-		&job->workspace, &job->environment, &job->on_failure };
+	char **const members[] = {&job->key,    &job->repository, &job->run_url,     &job->api_url,   &job->token,
+	                          &job->commit, &job->workspace,  &job->environment, &job->on_failure};
 	json_decrefp(&job->env);
 	if (job->token != NULL)
 		explicit_bzero(job->token, strlen(job->token));

@@ -6,10 +6,10 @@
 
 struct deploy_job {
 	bool present;
-	bool runner_decides;            /* told by davit's worker, which decides the deployment at the job's end */
-	bool secrets_known;             /* the runner named them all: the mask has them */
-	char *key;                      /* server, repository, run id, attempt, job, matrix, RUNNER_TRACKING_ID */
-	json_t *env;                    /* the step's `env` context as the worker tells it; NULL */
+	bool runner_decides; /* told by davit's worker, which decides the deployment at the job's end */
+	bool secrets_known;  /* the runner named them all: the mask has them */
+	char *key;           /* server, repository, run id, attempt, job, matrix, RUNNER_TRACKING_ID */
+	json_t *env;         /* the step's `env` context as the worker tells it; NULL */
 	char *repository, *run_url, *api_url, *token, *commit, *workspace, *environment, *on_failure;
 };
 
@@ -28,8 +28,8 @@ int deploy_job_write_outputs(const json_t *outputs, struct err *err);
 int deploy_job_write_summary(const char *markdown, struct err *err);
 /* The id of the job's deployment in $RUNNER_TEMP/davit/deployment, which the runner empties with each job: written when it is
  * opened, so that a later step that does not find it in its journal knows that there is one. */
-void deploy_job_keep_id(void *context, const char *id);          /* context: struct deploy_session, for a warning */
-char *deploy_job_kept_id(void);                                  /* NULL: none; free() */
+void deploy_job_keep_id(void *context, const char *id); /* context: struct deploy_session, for a warning */
+char *deploy_job_kept_id(void);                         /* NULL: none; free() */
 /* The last part of "owner/name", and the job's environment, in the form that a deployment's names have; or NULL. */
 char *deploy_job_default_name(const struct deploy_job *job);
 char *deploy_job_default_environment(const struct deploy_job *job);

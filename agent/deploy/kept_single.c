@@ -99,7 +99,7 @@ static int add_targets(struct hiding *h, json_t *kept, const json_t *deployment)
 	const char *name;
 	json_t *target;
 	json_object_foreach(json_object_get(deployment, "targets"), name,
-			    target) if (json_object_get(targets, name) == NULL)
+	                    target) if (json_object_get(targets, name) == NULL)
 		json_object_set_new(targets, name, hide_target(h, name, target));
 	return h->has_template ? ERR_INVALID : 0;
 }

@@ -7,8 +7,8 @@
 struct names_seen {
 	const struct deploy_resolver *resolver;
 	const char *pointer;
-	bool late;                /* uses steps, deployment or secrets, which are not there yet */
-	bool has_other;           /* the text holds ||: a missing name is provided for */
+	bool late;      /* uses steps, deployment or secrets, which are not there yet */
+	bool has_other; /* the text holds ||: a missing name is provided for */
 	bool missing;
 };
 
@@ -27,12 +27,12 @@ static void note_name(void *user, const char *context, const char *member)
 	const struct deploy_resolver *r = seen->resolver;
 	const json_t *value = json_object_get(r->contexts, context);
 	if (value == NULL) {
-		static const char *const later[] = { "steps", "deployment", "secrets" };
+		static const char *const later[] = {"steps", "deployment", "secrets"};
 		for (size_t i = 0; i < ARRAY_SIZE(later); i++)
 			seen->late |= strcmp(context, later[i]) == 0;
 		return;
 	}
-	static const char *const given[] = { "secrets", "vars", "inputs" };
+	static const char *const given[] = {"secrets", "vars", "inputs"};
 	bool checked = false;
 	for (size_t i = 0; i < ARRAY_SIZE(given); i++)
 		checked |= strcmp(context, given[i]) == 0;
@@ -46,9 +46,7 @@ static void note_name(void *user, const char *context, const char *member)
 	size_t count = 0;
 	const char *key;
 	json_t *unused;
-	json_object_foreach((json_t *)value, key, unused)
-		if (count < ARRAY_SIZE(names))
-			names[count++] = key;
+	json_object_foreach((json_t *)value, key, unused) if (count < ARRAY_SIZE(names)) names[count++] = key;
 	const char *nearest = str_nearest(member, names, count);
 	if (nearest != NULL)
 		faults_hint(r->faults, "did you mean %s.%s?", context, nearest);
@@ -59,7 +57,8 @@ static void note_name(void *user, const char *context, const char *member)
 /* "Unrecognized named-value: 'secrts'. …": the nearest context. */
 static void hint_context(const struct deploy_resolver *r, const char *line)
 {
-	static const char *const contexts[] = { "secrets", "vars", "env", "inputs", "github", "deployment", "targets", "steps" };
+	static const char *const contexts[] = {"secrets", "vars",       "env",     "inputs",
+	                                       "github",  "deployment", "targets", "steps"};
 	const char *from = strstr(line, "Unrecognized named-value: '");
 	if (from == NULL)
 		return;
@@ -84,7 +83,7 @@ static json_t *resolve_text(const struct deploy_resolver *r, const json_t *raw, 
 		faults_add(r->faults, r->doc, pointer, "a text with an expression holds a NUL");
 		return json_null();
 	}
-	struct names_seen seen = { .resolver = r, .pointer = pointer, .has_other = strstr(text, "||") != NULL };
+	struct names_seen seen = {.resolver = r, .pointer = pointer, .has_other = strstr(text, "||") != NULL};
 	_cleanup_free_ char *expression = NULL;
 	int e = expr_from_template(text, &expression, &err);
 	if (e >= 0 && expression != NULL)
@@ -95,7 +94,7 @@ static json_t *resolve_text(const struct deploy_resolver *r, const json_t *raw, 
 	}
 	if (e >= 0 && seen.missing)
 		return json_string("");
-	struct expr_scope scope = { .contexts = r->contexts, .exact_context = "env" };
+	struct expr_scope scope = {.contexts = r->contexts, .exact_context = "env"};
 	if (e >= 0)
 		e = expr_template(text, &scope, &value, &err);
 	if (e < 0) {
@@ -118,7 +117,8 @@ json_t *deploy_resolve(const struct deploy_resolver *r, const json_t *raw, struc
 		json_t *filled = json_object();
 		const char *key;
 		json_t *value;
-		json_object_foreach((json_t *)raw, key, value) {
+		json_object_foreach((json_t *)raw, key, value)
+		{
 			pointer_push(pointer, key);
 			json_object_set_new(filled, key, deploy_resolve(r, value, pointer, ret_late));
 			str_truncate(pointer, mark);
@@ -129,7 +129,8 @@ json_t *deploy_resolve(const struct deploy_resolver *r, const json_t *raw, struc
 		json_t *filled = json_array();
 		size_t index;
 		json_t *value;
-		json_array_foreach(raw, index, value) {
+		json_array_foreach(raw, index, value)
+		{
 			pointer_push_index(pointer, index);
 			json_array_append_new(filled, deploy_resolve(r, value, pointer, ret_late));
 			str_truncate(pointer, mark);

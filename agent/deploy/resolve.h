@@ -5,8 +5,8 @@
 #include "base/yaml.h"
 
 struct deploy_resolver {
-	const json_t *contexts;        /* object: name → object; borrowed */
-	const struct yaml_doc *doc;    /* for positions; may be NULL */
+	const json_t *contexts;     /* object: name → object; borrowed */
+	const struct yaml_doc *doc; /* for positions; may be NULL */
 	struct faults *faults;
 };
 /* A new value with every expression filled in. *ret_late is set when something had to stay. */

@@ -156,7 +156,7 @@ static void report_line(void *context, const char *level, const char *line)
 static struct http *session_http(void *context)
 {
 	struct deploy_session *s = context;
-	const struct http_config config = { 0 };
+	const struct http_config config = {0};
 	if (s->http == NULL)
 		s->http = http_new(&config, NULL);
 	return s->http;
@@ -164,7 +164,7 @@ static struct http *session_http(void *context)
 
 int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *err)
 {
-	*s = (struct deploy_session){ .wait = WAIT_INIT };
+	*s = (struct deploy_session){.wait = WAIT_INIT};
 	const char *actions = getenv("GITHUB_ACTIONS");
 	s->workflow = actions != NULL && strcmp(actions, "true") == 0;
 	s->colours = !s->workflow && log_colours(STDOUT_FILENO);
@@ -268,10 +268,13 @@ static void say_faults(struct deploy_session *s)
 {
 	size_t i;
 	json_t *fault;
-	json_array_foreach(s->faults, i, fault) {
-		struct str out _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES), text _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES);
+	json_array_foreach(s->faults, i, fault)
+	{
+		struct str out _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES),
+			       text _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES);
 		struct str hint _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES);
-		const char *at = json_get_string(fault, "at"), *said = json_get_string(fault, "text"), *way = json_get_string(fault, "hint");
+		const char *at = json_get_string(fault, "at"), *said = json_get_string(fault, "text"),
+			   *way = json_get_string(fault, "hint");
 		if (at != NULL) {
 			append_masked(&text, at);
 			str_append(&text, ": ");
@@ -298,22 +301,29 @@ static void say_error(struct deploy_session *s, const struct err *err)
 		report_line(s, "info", err->hint);
 		return;
 	}
-	struct str hint _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES), masked _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES);
+	struct str hint _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES),
+			masked _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES);
 	append_masked(&masked, err->hint);
 	plain_line(s, "info", str_peek(&masked), &hint);
 	write_line(s, "error", &hint);
 }
 
-static void summarise(const struct deploy_session *s, const struct engine_result *result, bool plan, int status, const struct err *err)
+static void summarise(const struct deploy_session *s, const struct engine_result *result, bool plan, int status,
+                      const struct err *err)
 {
 	struct err ignored = ERR_INIT;
 	char line[4096];
 	if (!s->workflow || s->title == NULL)
 		return;
 	bool refused = plan && status != 0 && status != 3 && status != 6;
-	_cleanup_free_ char *text = report_summary(s->title, result && !refused ? result->report : NULL, s->faults,
-	        refused ? "refused" : plan ? "planned" : result && result->id ? deployment_state_name(result->state) : NULL, plan && !refused && result ? result->digest : NULL,
-	        status != 0 && err->code != 0 ? err_line(err, line, sizeof(line)) : NULL);
+	_cleanup_free_ char *text =
+		report_summary(s->title, result && !refused ? result->report : NULL, s->faults,
+	                       refused                ? "refused"
+	                       : plan                 ? "planned"
+	                       : result && result->id ? deployment_state_name(result->state)
+	                                              : NULL,
+	                       plan && !refused && result ? result->digest : NULL,
+	                       status != 0 && err->code != 0 ? err_line(err, line, sizeof(line)) : NULL);
 	if (text != NULL)
 		deploy_job_write_summary(text, &ignored);
 }
@@ -322,8 +332,9 @@ static int fail(struct deploy_session *s, int status, const struct err *err)
 {
 	if (s->json) {
 		char line[4096];
-		json_t *answer _cleanup_json_ = json_pack("{s:i, s:{s:s, s:o, s:s}}", "exit_status", status, "error", "code",
-		        err_code_name(err->code), "text", json_stringf("%s", err_line(err, line, sizeof(line))), "hint", err->hint);
+		json_t *answer _cleanup_json_ = json_pack(
+			"{s:i, s:{s:s, s:o, s:s}}", "exit_status", status, "error", "code", err_code_name(err->code),
+			"text", json_stringf("%s", err_line(err, line, sizeof(line))), "hint", err->hint);
 		if (s->faults != NULL)
 			json_object_set(json_object_get(answer, "error"), "faults", s->faults);
 		_cleanup_free_ char *text = json_pretty(answer);
@@ -347,7 +358,8 @@ static void say_end(struct deploy_session *s, const struct engine_result *result
 	int64_t from = json_get_int(doc, "created_ms", 0), to = json_get_int(doc, "decided_ms", 0);
 	size_t count = json_array_size(json_object_get(result->report, "changes"));
 	struct str line _cleanup_(str_done) = STR_INIT(512);
-	if (result->id == NULL || result->report == NULL || result->state == DEPLOYMENT_OPEN || result->state == DEPLOYMENT_REFUSED)
+	if (result->id == NULL || result->report == NULL || result->state == DEPLOYMENT_OPEN ||
+	    result->state == DEPLOYMENT_REFUSED)
 		return;
 	str_appendf(&line, "%s %s", result->id, deployment_state_name(result->state));
 	if (count == 0)
@@ -361,22 +373,25 @@ static void say_end(struct deploy_session *s, const struct engine_result *result
 	report_line(s, "info", str_peek(&line));
 }
 
-int deploy_session_tell(struct deploy_session *s, int r, const struct engine_result *result, bool plan, const struct err *err)
+int deploy_session_tell(struct deploy_session *s, int r, const struct engine_result *result, bool plan,
+                        const struct err *err)
 {
 	if (r < 0)
 		return fail(s, err_exit_status(err->code), err);
 	if (s->json) {
 		char line[4096];
-		json_t *answer _cleanup_json_ = json_pack("{s:i, s:s, s:s?, s:s, s:O?, s:O?}", "exit_status", result->exit_status,
-		        "state", plan ? "planned" : deployment_state_name(result->state), "id", result->id, "digest", result->digest,
-		        "report", result->report, "outputs", result->outputs);
+		json_t *answer _cleanup_json_ =
+			json_pack("{s:i, s:s, s:s?, s:s, s:O?, s:O?}", "exit_status", result->exit_status, "state",
+		                  plan ? "planned" : deployment_state_name(result->state), "id", result->id, "digest",
+		                  result->digest, "report", result->report, "outputs", result->outputs);
 		if (err->code != 0)
 			json_object_set_new(answer, "reason", json_stringf("%s", err_line(err, line, sizeof(line))));
 		if (err->hint[0] != '\0')
 			json_object_set_new(answer, "hint", json_stringf("%s", err->hint));
 		_cleanup_free_ char *text = json_pretty(answer);
 		print_json(text);
-	} else if (plan && result->report != NULL && (result->exit_status == 0 || result->exit_status == 3 || result->exit_status == 6)) {
+	} else if (plan && result->report != NULL &&
+	           (result->exit_status == 0 || result->exit_status == 3 || result->exit_status == 6)) {
 		if (s->workflow)
 			stop_commands(s);
 		report_print_plan(result->report, result->digest, s->colours, stdout);

@@ -5,10 +5,10 @@
 #include "base/str.h"
 
 struct deploy_source {
-	char *root;          /* absolute */
-	char *commit;        /* 40 hex digits, or NULL */
-	bool dirty;          /* tracked files changed, or untracked ones not ignored, below root */
-	char *repository;    /* "owner/name" of the remote "origin" when it looks like one; NULL */
+	char *root;       /* absolute */
+	char *commit;     /* 40 hex digits, or NULL */
+	bool dirty;       /* tracked files changed, or untracked ones not ignored, below root */
+	char *repository; /* "owner/name" of the remote "origin" when it looks like one; NULL */
 };
 /* path: a file or directory that exists. search: look for the work tree in the directories above too; a job's workspace is
  * taken as it is, wherever the runner put it. */

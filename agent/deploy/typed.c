@@ -10,7 +10,7 @@
 enum { DEPTH_MAX = 32, LINE_MAX_BYTES = 4096 };
 
 struct walk {
-	const json_t *schema;        /* the whole document: what "#/definitions/…" is found in */
+	const json_t *schema; /* the whole document: what "#/definitions/…" is found in */
 	int depth;
 };
 
@@ -80,7 +80,8 @@ static json_t *scalar(const json_t *node, const json_t *value, bool line)
 	if (ret == NULL && !is_text && (has_type(node, "integer") || has_type(node, "number")))
 		ret = as_number(text, !has_type(node, "number"));
 	/* A duration or a size is a text or a number. */
-	bool one_line = line || json_is_array(json_object_get(node, "enum")) || has_type(node, "number") || has_type(node, "integer");
+	bool one_line = line || json_is_array(json_object_get(node, "enum")) || has_type(node, "number") ||
+	                has_type(node, "integer");
 	if (ret == NULL && one_line && (is_text || json_object_get(node, "enum") != NULL || line))
 		ret = json_string(text);
 	return ret;
@@ -106,7 +107,7 @@ static void descend(struct walk *w, const json_t *node, const json_t *raw, json_
 	if (w->depth >= DEPTH_MAX || node == NULL)
 		return;
 	w->depth++;
-	static const char *const choices[] = { "anyOf", "allOf" };
+	static const char *const choices[] = {"anyOf", "allOf"};
 	for (size_t c = 0; c < ARRAY_SIZE(choices); c++) {
 		const json_t *list = json_object_get(node, choices[c]);
 		for (size_t i = 0; i < json_array_size(list); i++)
@@ -115,7 +116,8 @@ static void descend(struct walk *w, const json_t *node, const json_t *raw, json_
 	const char *key;
 	void *next;
 	json_t *item, *put;
-	json_object_foreach_safe(value, next, key, item) {
+	json_object_foreach_safe(value, next, key, item)
+	{
 		const json_t *wanted = json_object_get(json_object_get(node, "properties"), key);
 		if (wanted == NULL && json_is_object(json_object_get(node, "additionalProperties")))
 			wanted = json_object_get(node, "additionalProperties");
@@ -136,7 +138,7 @@ static void run(const char *schema, const json_t *(*start)(const json_t *schema)
 {
 	const char *text = schema_builtin(schema);
 	json_t *document _cleanup_json_ = text ? json_loads(text, 0, NULL) : NULL;
-	struct walk w = { .schema = document };
+	struct walk w = {.schema = document};
 	if (document != NULL)
 		descend(&w, start(document), raw, value, false);
 }

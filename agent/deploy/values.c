@@ -57,10 +57,8 @@ void deploy_values_mask(const json_t *value)
 	const char *key;
 	size_t index;
 	json_t *item;
-	json_object_foreach((json_t *)value, key, item)
-		deploy_values_mask(item);
-	json_array_foreach(value, index, item)
-		deploy_values_mask(item);
+	json_object_foreach((json_t *)value, key, item) deploy_values_mask(item);
+	json_array_foreach(value, index, item) deploy_values_mask(item);
 }
 
 int deploy_values_secret_from_env(struct deploy_values *v, const char *name, struct err *err)
@@ -144,7 +142,8 @@ int deploy_values_map(json_t *into, const char *what, const json_t *map, bool se
 	}
 	const char *key;
 	json_t *value;
-	json_object_foreach((json_t *)map, key, value) {
+	json_object_foreach((json_t *)map, key, value)
+	{
 		int r = add_scalar(into, what, key, value, err);
 		if (r < 0)
 			return r;
@@ -159,7 +158,8 @@ int deploy_values_secrets_file(struct deploy_values *v, const char *path, struct
 	struct str text _cleanup_(str_done) = STR_SECRET_INIT(VALUES_MAX);
 	struct stat st;
 	if (strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077) != 0) {
-		int r = err_set(err, ERR_INVALID, "--secrets %s: other users may read it (mode %04o)", path, st.st_mode & 0777);
+		int r = err_set(err, ERR_INVALID, "--secrets %s: other users may read it (mode %04o)", path,
+		                st.st_mode & 0777);
 		return err_hint(err, r, "chmod 600 %s", path);
 	}
 	int r = deploy_read_text(path, &text, err);

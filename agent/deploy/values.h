@@ -4,7 +4,7 @@
 #include "base/json.h"
 
 struct deploy_values {
-	json_t *secrets, *vars, *inputs, *env, *github;     /* objects; never NULL after values_init */
+	json_t *secrets, *vars, *inputs, *env, *github; /* objects; never NULL after values_init */
 };
 void deploy_values_init(struct deploy_values *v);
 void deploy_values_done(struct deploy_values *v);

@@ -53,16 +53,14 @@ static void append_all(json_t *to, const json_t *from)
 	json_t *value;
 	size_t i;
 	if (json_is_array(from))
-		json_array_foreach(from, i, value)
-			json_array_append(to, value);
+		json_array_foreach(from, i, value) json_array_append(to, value);
 	else if (json_is_object(from))
-		json_object_foreach((json_t *)from, key, value)
-			json_array_append(to, value);
+		json_object_foreach((json_t *)from, key, value) json_array_append(to, value);
 }
 
 static void set_filtered(struct expr_value *v, json_t *array)
 {
-	*v = (struct expr_value){ .kind = EXPR_ARRAY, .json = array, .filtered = true };
+	*v = (struct expr_value){.kind = EXPR_ARRAY, .json = array, .filtered = true};
 }
 
 static void eval_star(const struct expr_value *left, struct expr_value *ret)
@@ -75,8 +73,7 @@ static void eval_star(const struct expr_value *left, struct expr_value *ret)
 	if (left->filtered) {
 		size_t i;
 		json_t *element;
-		json_array_foreach(left->json, i, element)
-			append_all(all, element);
+		json_array_foreach(left->json, i, element) append_all(all, element);
 	} else if (left->json != NULL) {
 		append_all(all, left->json);
 	}
@@ -94,7 +91,8 @@ static void eval_lookup(const struct expr_value *left, const struct expr_value *
 	}
 	json_t *found = json_array(), *element;
 	size_t i;
-	json_array_foreach(left->json, i, element) {
+	json_array_foreach(left->json, i, element)
+	{
 		json_t *member = item(element, index, false);
 		if (member != NULL)
 			json_array_append(found, member);
@@ -148,7 +146,7 @@ static bool compare(enum node_kind kind, const struct expr_value *a, const struc
 }
 
 static int eval_comparison(const struct node *n, const struct expr_scope *scope, struct expr_value *ret,
-			   struct err *err)
+                           struct err *err)
 {
 	_cleanup_(expr_value_done) struct expr_value a = EXPR_VALUE_INIT, b = EXPR_VALUE_INIT;
 	int r = node_eval(n->children[0], scope, &a, err);
@@ -207,8 +205,8 @@ static int eval_tree(const struct node *root, const struct expr_scope *scope, st
 
 static struct parse_rules rules_of(const struct expr_scope *scope)
 {
-	return (struct parse_rules){ .contexts = scope->contexts, .status = scope->status != NULL,
-	                             .hash_files = scope->hash_files != NULL };
+	return (struct parse_rules){
+		.contexts = scope->contexts, .status = scope->status != NULL, .hash_files = scope->hash_files != NULL};
 }
 
 int expr_eval(const char *text, size_t len, const struct expr_scope *scope, struct expr_value *ret, struct err *err)
@@ -277,14 +275,15 @@ int expr_condition(const char *text, const struct expr_scope *scope, bool *ret, 
 int expr_check(const char *text, const char *const *names, int flags, struct err *err)
 {
 	_cleanup_(arena_done) struct arena arena = ARENA_INIT;
-	struct parse_rules rules = { .names = names, .status = (flags & EXPR_WITH_STATUS) != 0,
-	                             .hash_files = (flags & EXPR_WITH_HASH_FILES) != 0 };
+	struct parse_rules rules = {.names = names,
+	                            .status = (flags & EXPR_WITH_STATUS) != 0,
+	                            .hash_files = (flags & EXPR_WITH_HASH_FILES) != 0};
 	struct node *root;
 	return expr_parse(text, strlen(text), &rules, &arena, &root, err);
 }
 
 static void tell_names(const struct node *n, void (*seen)(void *user, const char *context, const char *member),
-		       void *user)
+                       void *user)
 {
 	if (n->kind == NODE_CONTEXT)
 		seen(user, n->name, NULL);
@@ -302,7 +301,7 @@ int expr_names(const char *text, void (*seen)(void *user, const char *context, c
                struct err *err)
 {
 	_cleanup_(arena_done) struct arena arena = ARENA_INIT;
-	struct parse_rules rules = { .status = true, .hash_files = true };
+	struct parse_rules rules = {.status = true, .hash_files = true};
 	struct node *root;
 	int r = expr_parse(text, strlen(text), &rules, &arena, &root, err);
 	if (r == 0 && root != NULL)

@@ -18,13 +18,16 @@ struct expr_value {
 	enum expr_kind kind;
 	bool boolean;
 	double number;
-	char *text;                      /* text_len bytes and a NUL */
+	char *text; /* text_len bytes and a NUL */
 	size_t text_len;
-	json_t *json;                    /* array, object */
-	bool filtered;                   /* made by `*`: the next index goes to each element */
-	bool exact_keys;                 /* object whose keys are compared with case */
+	json_t *json;    /* array, object */
+	bool filtered;   /* made by `*`: the next index goes to each element */
+	bool exact_keys; /* object whose keys are compared with case */
 };
-#define EXPR_VALUE_INIT { 0 }
+#define EXPR_VALUE_INIT                                                                                                \
+	{                                                                                                              \
+		0                                                                                                      \
+	}
 
 enum expr_status { EXPR_SUCCESS, EXPR_FAILURE, EXPR_CANCELLED, EXPR_ALWAYS };
 
@@ -32,7 +35,7 @@ enum expr_status { EXPR_SUCCESS, EXPR_FAILURE, EXPR_CANCELLED, EXPR_ALWAYS };
 struct expr_scope {
 	/* object: name → value. A name that is not there is an error, one that is null gives null. */
 	const json_t *contexts;
-	const char *exact_context;       /* the context whose keys are compared with case ("env"), NULL: none */
+	const char *exact_context; /* the context whose keys are compared with case ("env"), NULL: none */
 	/* success(), failure(), cancelled(), always(); NULL: outside a condition: only always() is accepted, and true. */
 	bool (*status)(void *user, enum expr_status which);
 	/* hashFiles; NULL: refused as an unknown function. The answer goes to ret ("" when no file matches). */
@@ -59,7 +62,7 @@ int expr_condition(const char *text, const struct expr_scope *scope, bool *ret, 
 int expr_template(const char *text, const struct expr_scope *scope, json_t **ret, struct err *err);
 /* The same for every text inside a JSON value (not in keys), into a new value. */
 int expr_template_json(const json_t *value, const struct expr_scope *scope, json_t **ret, struct err *err);
-bool expr_is_template(const char *text);                                  /* holds "${{" */
+bool expr_is_template(const char *text); /* holds "${{" */
 /* A text with ${{ }} as one expression without them: `format('a {0}', x)`. *ret NULL: there is nothing to evaluate, and
  * the text stands for itself. free(). */
 int expr_from_template(const char *text, char **ret, struct err *err);
@@ -76,7 +79,7 @@ int expr_names(const char *text, void (*seen)(void *user, const char *context, c
  * ASCII. */
 enum { EXPR_NUMBER_SIZE = 32 };
 const char *expr_number_text(double number, char buf[EXPR_NUMBER_SIZE]);
-int expr_compare_text(const char *a, size_t a_len, const char *b, size_t b_len);   /* <0, 0, >0 */
+int expr_compare_text(const char *a, size_t a_len, const char *b, size_t b_len); /* <0, 0, >0 */
 bool expr_same_text(const char *a, const char *b);
 /* Equal for texts that are the same in this sense. */
 void expr_fold(const char *text, size_t len, struct str *out);

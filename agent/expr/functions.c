@@ -8,7 +8,7 @@ static int too_large(struct err *err)
 }
 
 static int argument(const struct node *n, size_t i, const struct expr_scope *scope, struct expr_value *ret,
-		    struct err *err)
+                    struct err *err)
 {
 	return node_eval(n->children[i], scope, ret, err);
 }
@@ -52,7 +52,8 @@ static bool array_contains(const json_t *array, const struct expr_value *item)
 {
 	size_t i;
 	json_t *element;
-	json_array_foreach(array, i, element) {
+	json_array_foreach(array, i, element)
+	{
 		_cleanup_(expr_value_done) struct expr_value v = EXPR_VALUE_INIT;
 		expr_value_from_json(element, &v);
 		if (values_equal(&v, item))
@@ -62,9 +63,9 @@ static bool array_contains(const json_t *array, const struct expr_value *item)
 }
 
 static int call_text_search(const struct node *n, const struct expr_scope *scope, struct expr_value *ret,
-			    struct err *err)
+                            struct err *err)
 {
-	_cleanup_(pair_done) struct pair p = { .primitive = false };
+	_cleanup_(pair_done) struct pair p = {.primitive = false};
 	int r = read_pair(n, scope, &p, err);
 	if (r < 0)
 		return r;
@@ -102,10 +103,10 @@ static int finish_text(struct str *out, struct expr_value *ret, struct err *err)
 struct format {
 	const struct node *node;
 	const struct expr_scope *scope;
-	struct str *texts;               /* by argument */
+	struct str *texts; /* by argument */
 	bool *known;
 	struct str out;
-	const char *text;                /* the whole format, for messages */
+	const char *text; /* the whole format, for messages */
 };
 
 static int bad_format(const struct format *f, struct err *err)
@@ -117,8 +118,7 @@ static int append_argument(struct format *f, size_t index, struct err *err)
 {
 	if (index + 1 >= f->node->count)
 		return err_set(err, ERR_INVALID,
-			       "The following format string references more arguments than were supplied: %s",
-			       f->text);
+		               "The following format string references more arguments than were supplied: %s", f->text);
 	if (!f->known[index]) {
 		_cleanup_(expr_value_done) struct expr_value v = EXPR_VALUE_INIT;
 		int r = argument(f->node, index + 1, f->scope, &v, err);
@@ -145,8 +145,8 @@ static int append_place(struct format *f, const char **at, const char *end, stru
 	if (*p == ':') {
 		p++;
 		if (p < end && *p != '}')
-			return err_set(err, ERR_INVALID,
-				       "The following format specifiers are not supported, in: %s", f->text);
+			return err_set(err, ERR_INVALID, "The following format specifiers are not supported, in: %s",
+			               f->text);
 	}
 	if (p == end || *p != '}')
 		return bad_format(f, err);
@@ -188,8 +188,12 @@ static int call_format(const struct node *n, const struct expr_scope *scope, str
 		return r;
 	if (!expr_value_text(&first, &text))
 		return too_large(err);
-	struct format f = { .node = n, .scope = scope, .out = STR_SECRET_INIT(EXPR_MEMORY_MAX), .text = str_peek(&text),
-	                    .texts = xcalloc(n->count, sizeof(struct str)), .known = xcalloc(n->count, sizeof(bool)) };
+	struct format f = {.node = n,
+	                   .scope = scope,
+	                   .out = STR_SECRET_INIT(EXPR_MEMORY_MAX),
+	                   .text = str_peek(&text),
+	                   .texts = xcalloc(n->count, sizeof(struct str)),
+	                   .known = xcalloc(n->count, sizeof(bool))};
 	r = run_format(&f, f.text, text.len, err);
 	if (r == 0)
 		r = finish_text(&f.out, ret, err);
@@ -234,7 +238,8 @@ static int call_join(const struct node *n, const struct expr_scope *scope, struc
 	size_t i;
 	json_t *element;
 	if (list.kind == EXPR_ARRAY) {
-		json_array_foreach(list.json, i, element) {
+		json_array_foreach(list.json, i, element)
+		{
 			_cleanup_(expr_value_done) struct expr_value v = EXPR_VALUE_INIT;
 			expr_value_from_json(element, &v);
 			if (i > 0)
@@ -269,10 +274,10 @@ static int call_from_json(const struct node *n, const struct expr_scope *scope, 
 }
 
 static int call_hash_files(const struct node *n, const struct expr_scope *scope, struct expr_value *ret,
-			   struct err *err)
+                           struct err *err)
 {
 	_cleanup_(str_done) struct str out = STR_INIT(EXPR_MEMORY_MAX);
-	struct strv patterns = { .count = 0 };
+	struct strv patterns = {.count = 0};
 	int r = 0;
 	for (size_t i = 0; i < n->count && r == 0; i++) {
 		_cleanup_(expr_value_done) struct expr_value v = EXPR_VALUE_INIT;
@@ -327,8 +332,9 @@ int call_function(const struct node *n, const struct expr_scope *scope, struct e
 	case FN_FAILURE:
 	case FN_CANCELLED:
 	case FN_ALWAYS:
-		value_set_boolean(ret, scope->status == NULL ||
-		                  scope->status(scope->user, (enum expr_status)(n->function - FN_SUCCESS)));
+		value_set_boolean(ret,
+		                  scope->status == NULL ||
+		                          scope->status(scope->user, (enum expr_status)(n->function - FN_SUCCESS)));
 		return 0;
 	case FN_COUNT:
 		break;

@@ -25,7 +25,7 @@ static void append_text(struct str *out, const char *p, size_t len)
 			str_append(out, "\\u0085");
 			i += 2;
 		} else if (len - i >= 3 && memcmp(p + i, "\xe2\x80", 2) == 0 &&
-			   (p[i + 2] == '\xa8' || p[i + 2] == '\xa9')) {
+		           (p[i + 2] == '\xa8' || p[i + 2] == '\xa9')) {
 			str_append(out, p[i + 2] == '\xa8' ? "\\u2028" : "\\u2029");
 			i += 3;
 		} else {
@@ -50,7 +50,8 @@ static void append_object(struct str *out, const json_t *v, int depth)
 	json_t *member;
 	bool first = true;
 	str_append_c(out, '{');
-	json_object_foreach((json_t *)v, key, member) {
+	json_object_foreach((json_t *)v, key, member)
+	{
 		if (!first)
 			str_append_c(out, ',');
 		first = false;
@@ -69,7 +70,8 @@ static void append_array(struct str *out, const json_t *v, int depth)
 	size_t i;
 	json_t *member;
 	str_append_c(out, '[');
-	json_array_foreach(v, i, member) {
+	json_array_foreach(v, i, member)
+	{
 		if (i > 0)
 			str_append_c(out, ',');
 		append_line(out, depth + 1);
@@ -135,7 +137,7 @@ static int fault(struct reader *r, const char *what)
 		}
 	}
 	return err_set(r->err, ERR_INVALID, "Error parsing fromJson: %s at line %d, column %td", what, line,
-		       r->at - start + 1);
+	               r->at - start + 1);
 }
 
 /* Blanks and both kinds of comments. */
@@ -416,15 +418,15 @@ static bool read_special(const struct reader *r, struct expr_value *ret)
 	bool minus = len == 9 && memcmp(r->at, "-Infinity", 9) == 0;
 	if (nan || plus || minus)
 		*ret = (struct expr_value){.kind = EXPR_NUMBER,
-					   .number = nan    ? (double)NAN
-						     : plus ? (double)INFINITY
-							    : -(double)INFINITY};
+		                           .number = nan    ? (double)NAN
+		                                     : plus ? (double)INFINITY
+		                                            : -(double)INFINITY};
 	return nan || plus || minus;
 }
 
 int from_json(const char *text, size_t len, struct expr_value *ret, struct err *err)
 {
-	struct reader r = { .text = text, .at = text, .end = text + len, .err = err };
+	struct reader r = {.text = text, .at = text, .end = text + len, .err = err};
 	skip(&r);
 	if (read_special(&r, ret))
 		return 0;

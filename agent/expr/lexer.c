@@ -27,7 +27,7 @@ static bool is_boundary(char c)
 static bool expects_value(enum token_kind last)
 {
 	switch (last) {
-	case TOKEN_END:         /* at the start */
+	case TOKEN_END: /* at the start */
 	case TOKEN_COMMA:
 	case TOKEN_OPEN:
 	case TOKEN_INDEX:
@@ -48,7 +48,7 @@ static bool expects_value(enum token_kind last)
 
 static struct token make(struct lexer *l, enum token_kind kind, size_t len)
 {
-	struct token t = { .kind = kind, .raw = l->text + l->at, .len = len };
+	struct token t = {.kind = kind, .raw = l->text + l->at, .len = len};
 	l->at += len;
 	l->last = kind;
 	return t;
@@ -91,7 +91,7 @@ static struct token read_text(struct lexer *l)
 			i++;
 	}
 	struct token t = make(l, TOKEN_LITERAL, end + 1 - l->at);
-	t.value = (struct expr_value){ .kind = EXPR_TEXT, .text = text, .text_len = n };
+	t.value = (struct expr_value){.kind = EXPR_TEXT, .text = text, .text_len = n};
 	return t;
 }
 
@@ -104,7 +104,7 @@ static struct token read_number(struct lexer *l)
 	if (isnan(number))
 		return make(l, TOKEN_BAD, n);
 	struct token t = make(l, TOKEN_LITERAL, n);
-	t.value = (struct expr_value){ .kind = EXPR_NUMBER, .number = number };
+	t.value = (struct expr_value){.kind = EXPR_NUMBER, .number = number};
 	return t;
 }
 
@@ -132,7 +132,7 @@ static struct token read_keyword(struct lexer *l)
 		value_set_boolean(&value, p[0] == 't');
 	else if (is_word(p, n, "NaN") || is_word(p, n, "Infinity"))
 		value = (struct expr_value){.kind = EXPR_NUMBER,
-					    .number = p[0] == 'N' ? (double)NAN : (double)INFINITY};
+		                            .number = p[0] == 'N' ? (double)NAN : (double)INFINITY};
 	else
 		literal = is_word(p, n, "null");
 	if (literal) {
@@ -172,7 +172,7 @@ struct token lexer_next(struct lexer *l)
 	while (l->at < l->len && is_space(l->text[l->at]))
 		l->at++;
 	if (l->at >= l->len)
-		return (struct token){ .kind = TOKEN_END, .raw = l->text + l->len };
+		return (struct token){.kind = TOKEN_END, .raw = l->text + l->len};
 	char c = l->text[l->at];
 	switch (c) {
 	case '(':

@@ -2,19 +2,19 @@
 #include "base/secret.h"
 
 const struct function_info function_table[FN_COUNT] = {
-	[FN_CONTAINS] = { "contains", 2, 2 },
-	[FN_STARTS_WITH] = { "startsWith", 2, 2 },
-	[FN_ENDS_WITH] = { "endsWith", 2, 2 },
-	[FN_FORMAT] = { "format", 1, EXPR_ARGUMENTS_MAX },
-	[FN_JOIN] = { "join", 1, 2 },
-	[FN_TO_JSON] = { "toJSON", 1, 1 },
-	[FN_FROM_JSON] = { "fromJSON", 1, 1 },
-	[FN_HASH_FILES] = { "hashFiles", 1, EXPR_ARGUMENTS_MAX },
-	[FN_CASE] = { "case", 3, EXPR_ARGUMENTS_MAX },
-	[FN_SUCCESS] = { "success", 0, 0 },
-	[FN_FAILURE] = { "failure", 0, 0 },
-	[FN_CANCELLED] = { "cancelled", 0, 0 },
-	[FN_ALWAYS] = { "always", 0, 0 },
+	[FN_CONTAINS] = {"contains", 2, 2},
+	[FN_STARTS_WITH] = {"startsWith", 2, 2},
+	[FN_ENDS_WITH] = {"endsWith", 2, 2},
+	[FN_FORMAT] = {"format", 1, EXPR_ARGUMENTS_MAX},
+	[FN_JOIN] = {"join", 1, 2},
+	[FN_TO_JSON] = {"toJSON", 1, 1},
+	[FN_FROM_JSON] = {"fromJSON", 1, 1},
+	[FN_HASH_FILES] = {"hashFiles", 1, EXPR_ARGUMENTS_MAX},
+	[FN_CASE] = {"case", 3, EXPR_ARGUMENTS_MAX},
+	[FN_SUCCESS] = {"success", 0, 0},
+	[FN_FAILURE] = {"failure", 0, 0},
+	[FN_CANCELLED] = {"cancelled", 0, 0},
+	[FN_ALWAYS] = {"always", 0, 0},
 };
 
 struct parser {
@@ -35,12 +35,12 @@ static int fault(struct parser *p, const char *what, const struct token *t)
 	_cleanup_free_ char *whole = mask_shown(text, p->lexer.len, 200);
 	if (t->kind == TOKEN_END)
 		return err_set(p->err, ERR_INVALID,
-			       "Unexpected end of expression: '%.*s'. Located at position %zu within expression: "
-			       "%s",
-			       0, "", p->lexer.len + 1, whole);
+		               "Unexpected end of expression: '%.*s'. Located at position %zu within expression: "
+		               "%s",
+		               0, "", p->lexer.len + 1, whole);
 	_cleanup_free_ char *shown = mask_shown(t->raw, t->len, 100);
 	return err_set(p->err, ERR_INVALID, "%s: '%s'. Located at position %zu within expression: %s", what, shown,
-		       (size_t)(t->raw - text) + 1, whole);
+	               (size_t)(t->raw - text) + 1, whole);
 }
 
 static void advance(struct parser *p)
@@ -131,7 +131,7 @@ static int parse_call(struct parser *p, struct node **ret)
 	if (r < 0)
 		return r;
 	advance(p);
-	advance(p);             /* a function is only one when "(" follows */
+	advance(p); /* a function is only one when "(" follows */
 	while (p->token.kind != TOKEN_CLOSE || n->count > 0) {
 		struct node *argument;
 		r = parse_expression(p, 0, &argument);
@@ -209,8 +209,9 @@ static int parse_index(struct parser *p, struct node *left, struct node **ret)
 		advance(p);
 	} else if (dot && p->token.kind == TOKEN_PROPERTY) {
 		index = node_new(p, NODE_LITERAL);
-		index->value = (struct expr_value){ .kind = EXPR_TEXT, .text_len = p->token.len,
-		                                    .text = arena_strndup(p->arena, p->token.raw, p->token.len) };
+		index->value = (struct expr_value){.kind = EXPR_TEXT,
+		                                   .text_len = p->token.len,
+		                                   .text = arena_strndup(p->arena, p->token.raw, p->token.len)};
 		advance(p);
 	} else if (dot) {
 		return fault(p, "Unexpected symbol", &p->token);

@@ -3,9 +3,9 @@
 #include "agent/expr/expr.h"
 
 enum {
-	EXPR_LENGTH_MAX = 21000,         /* UTF-16 units */
+	EXPR_LENGTH_MAX = 21000, /* UTF-16 units */
 	EXPR_DEPTH_MAX = 50,
-	EXPR_NESTING_MAX = 1000,         /* parentheses and ! signs, which make no depth of the tree */
+	EXPR_NESTING_MAX = 1000, /* parentheses and ! signs, which make no depth of the tree */
 	EXPR_MEMORY_MAX = 10 << 20,
 	EXPR_ARGUMENTS_MAX = 255,
 };
@@ -36,9 +36,9 @@ enum token_kind {
 };
 struct token {
 	enum token_kind kind;
-	const char *raw;                 /* in the text */
+	const char *raw; /* in the text */
 	size_t len;
-	struct expr_value value;         /* literal; the text lies in the arena */
+	struct expr_value value; /* literal; the text lies in the arena */
 };
 struct lexer {
 	const char *text;
@@ -50,10 +50,25 @@ struct lexer {
 struct token lexer_next(struct lexer *l);
 
 enum function {
-	FN_CONTAINS, FN_STARTS_WITH, FN_ENDS_WITH, FN_FORMAT, FN_JOIN, FN_TO_JSON, FN_FROM_JSON, FN_HASH_FILES, FN_CASE,
-	FN_SUCCESS, FN_FAILURE, FN_CANCELLED, FN_ALWAYS, FN_COUNT,
+	FN_CONTAINS,
+	FN_STARTS_WITH,
+	FN_ENDS_WITH,
+	FN_FORMAT,
+	FN_JOIN,
+	FN_TO_JSON,
+	FN_FROM_JSON,
+	FN_HASH_FILES,
+	FN_CASE,
+	FN_SUCCESS,
+	FN_FAILURE,
+	FN_CANCELLED,
+	FN_ALWAYS,
+	FN_COUNT,
 };
-struct function_info { const char *name; int min, max; };
+struct function_info {
+	const char *name;
+	int min, max;
+};
 extern const struct function_info function_table[FN_COUNT];
 
 enum node_kind {
@@ -75,17 +90,17 @@ enum node_kind {
 struct node {
 	enum node_kind kind;
 	int depth;
-	struct expr_value value;         /* literal; text in the arena */
-	const char *name;                /* context */
+	struct expr_value value; /* literal; text in the arena */
+	const char *name;        /* context */
 	enum function function;
 	struct node **children;
 	size_t count, cap;
 };
 
 struct parse_rules {
-	const json_t *contexts;          /* names that are known; NULL: see names */
-	const char *const *names;        /* NULL, and no contexts: any */
-	bool status;                     /* success(), failure() and cancelled() are known */
+	const json_t *contexts;   /* names that are known; NULL: see names */
+	const char *const *names; /* NULL, and no contexts: any */
+	bool status;              /* success(), failure() and cancelled() are known */
 	bool hash_files;
 };
 /* *ret NULL: the expression is empty. */

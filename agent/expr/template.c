@@ -21,7 +21,11 @@ static const char *find_end(const char *from)
 	return NULL;
 }
 
-struct segment { const char *text; size_t len; bool expression; };
+struct segment {
+	const char *text;
+	size_t len;
+	bool expression;
+};
 
 static bool is_blank(char c)
 {
@@ -34,16 +38,16 @@ static int next_segment(const char **at, struct segment *ret, struct err *err)
 	const char *open = strstr(*at, "${{");
 	if (open != *at) {
 		size_t len = open != NULL ? (size_t)(open - *at) : strlen(*at);
-		*ret = (struct segment){ *at, len, false };
+		*ret = (struct segment){*at, len, false};
 		*at += len;
 		return len > 0;
 	}
 	const char *from = open + 3, *end = find_end(from);
 	if (end == NULL)
 		return err_set(err, ERR_INVALID,
-			       "The expression is not closed. An unescaped ${{ sequence was found, but the closing }} "
-			       "sequence was not found: %s",
-			       open);
+		               "The expression is not closed. An unescaped ${{ sequence was found, but the closing }} "
+		               "sequence was not found: %s",
+		               open);
 	*at = end + 2;
 	while (from < end && is_blank(*from))
 		from++;
@@ -51,7 +55,7 @@ static int next_segment(const char **at, struct segment *ret, struct err *err)
 		end--;
 	if (from == end)
 		return err_set(err, ERR_INVALID, "An expression was expected");
-	*ret = (struct segment){ from, (size_t)(end - from), true };
+	*ret = (struct segment){from, (size_t)(end - from), true};
 	return 1;
 }
 
@@ -96,7 +100,7 @@ int expr_from_template(const char *text, char **ret, struct err *err)
 }
 
 static int eval_segment(const struct segment *s, const struct expr_scope *scope, struct expr_value *ret,
-			struct err *err)
+                        struct err *err)
 {
 	return expr_eval(s->text, s->len, scope, ret, err);
 }
@@ -136,12 +140,13 @@ int expr_template(const char *text, const struct expr_scope *scope, json_t **ret
 static int template_json(const json_t *value, const struct expr_scope *scope, int depth, json_t **ret, struct err *err);
 
 static int template_object(const json_t *value, const struct expr_scope *scope, int depth, json_t **ret,
-			   struct err *err)
+                           struct err *err)
 {
 	_cleanup_json_ json_t *made = json_object();
 	const char *key;
 	json_t *member;
-	json_object_foreach((json_t *)value, key, member) {
+	json_object_foreach((json_t *)value, key, member)
+	{
 		json_t *one;
 		int r = template_json(member, scope, depth + 1, &one, err);
 		if (r < 0)
@@ -157,7 +162,8 @@ static int template_array(const json_t *value, const struct expr_scope *scope, i
 	_cleanup_json_ json_t *made = json_array();
 	size_t i;
 	json_t *member;
-	json_array_foreach(value, i, member) {
+	json_array_foreach(value, i, member)
+	{
 		json_t *one;
 		int r = template_json(member, scope, depth + 1, &one, err);
 		if (r < 0)

@@ -123,9 +123,8 @@ json_t *expr_member(const json_t *object, const char *name, size_t len)
 		return exact;
 	const char *other;
 	json_t *value;
-	json_object_foreach((json_t *)object, other, value)
-		if (expr_compare_text(other, strlen(other), name, len) == 0)
-			return value;
+	json_object_foreach((json_t *)object, other,
+	                    value) if (expr_compare_text(other, strlen(other), name, len) == 0) return value;
 	return NULL;
 }
 
@@ -188,9 +187,9 @@ static double radix_number(const char *digits, int bits_each)
 	uint64_t n = 0;
 	for (const char *p = digits; *p != '\0'; p++) {
 		int d = is_digit(*p)             ? *p - '0'
-			: *p >= 'a' && *p <= 'f' ? *p - 'a' + 10
-			: *p >= 'A' && *p <= 'F' ? *p - 'A' + 10
-						 : 99;
+		        : *p >= 'a' && *p <= 'f' ? *p - 'a' + 10
+		        : *p >= 'A' && *p <= 'F' ? *p - 'A' + 10
+		                                 : 99;
 		if (d >= 1 << bits_each)
 			return NAN;
 		n = n << bits_each | (uint64_t)d;

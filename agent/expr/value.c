@@ -16,7 +16,7 @@ void expr_value_done(struct expr_value *v)
 
 void value_set_text(struct expr_value *v, const char *text, size_t len)
 {
-	*v = (struct expr_value){ .kind = EXPR_TEXT, .text = xmalloc(len + 1), .text_len = len };
+	*v = (struct expr_value){.kind = EXPR_TEXT, .text = xmalloc(len + 1), .text_len = len};
 	if (len > 0)
 		memcpy(v->text, text, len);
 	v->text[len] = '\0';
@@ -24,7 +24,7 @@ void value_set_text(struct expr_value *v, const char *text, size_t len)
 
 void value_set_boolean(struct expr_value *v, bool boolean)
 {
-	*v = (struct expr_value){ .kind = EXPR_BOOLEAN, .boolean = boolean };
+	*v = (struct expr_value){.kind = EXPR_BOOLEAN, .boolean = boolean};
 }
 
 void expr_value_from_json(const json_t *json, struct expr_value *ret)

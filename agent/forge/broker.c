@@ -50,7 +50,7 @@ static json_t *decode_part(const char *from, size_t len)
 }
 
 static bool signature_fits(EVP_PKEY *key, const char *algorithm, const char *signed_text, size_t signed_len,
-			   const unsigned char *signature, size_t len)
+                           const unsigned char *signature, size_t len)
 {
 	bool pss = strcmp(algorithm, "PS256") == 0;
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
@@ -68,8 +68,8 @@ static bool signature_fits(EVP_PKEY *key, const char *algorithm, const char *sig
 static const char *claims_fault(struct req *r, const json_t *claims)
 {
 	static const struct member members[] = {{"sub", 'g', true}, {"iss", 'g', true}, {"jti", 'g', true},
-						{"aud", 'S', true}, {"nbf", 'i', true}, {"exp", 'i', true},
-						{"iat", 'i', false}};
+	                                        {"aud", 'S', true}, {"nbf", 'i', true}, {"exp", 'i', true},
+	                                        {"iat", 'i', false}};
 	if (!check_members(r, claims, "the assertion", members, ARRAY_SIZE(members)))
 		return "the claims are not those of a client assertion";
 	_cleanup_free_ char *audience = xasprintf("%s/_services/vstoken/_apis/oauth2/token/1", r->f->base);
@@ -124,7 +124,7 @@ static struct forge_runner *verify_assertion(struct req *r, const char *jwt)
 		return NULL;
 	}
 	if (!signature_fits(runner->key, algorithm, jwt, (size_t)(dot2 - jwt), (unsigned char *)str_peek(&signature),
-			    signature.len)) {
+	                    signature.len)) {
 		complain(r, "the assertion's signature does not fit the registered key");
 		oauth_error(r, "invalid_client", "The signature of the client assertion is invalid.");
 		return NULL;
@@ -156,7 +156,7 @@ static void oauth_token(struct req *r)
 	if (!grant || strcmp(grant, "client_credentials") != 0 || !assertion_type || !assertion ||
 	    strcmp(assertion_type, "urn:ietf:params:oauth:client-assertion-type:jwt-bearer") != 0) {
 		complain(r,
-			 "the form lacks grant_type, client_assertion_type or client_assertion, or has other values");
+		         "the form lacks grant_type, client_assertion_type or client_assertion, or has other values");
 		oauth_error(r, "invalid_request", "The request is missing a parameter or has an unsupported one.");
 		return;
 	}
@@ -165,16 +165,16 @@ static void oauth_token(struct req *r)
 		return;
 	_cleanup_json_ json_t *claims =
 		json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:s}", "iss", r->f->base, "sub", runner->client_id, "aud",
-			  "broker", "exp", (json_int_t)(clock_wall_ms() + RUNNER_TOKEN_MS) / 1000, "runner_id",
-			  (json_int_t)runner->id, "is_ephemeral", runner->ephemeral, "runner_group_id", "1");
+	                  "broker", "exp", (json_int_t)(clock_wall_ms() + RUNNER_TOKEN_MS) / 1000, "runner_id",
+	                  (json_int_t)runner->id, "is_ephemeral", runner->ephemeral, "runner_group_id", "1");
 	char nonce[17];
 	rand_hex(nonce, 16);
 	json_object_set_new(claims, "jti", json_string(nonce));
 	struct forge_token *t = token_new(r->f, TOKEN_RUNNER, RUNNER_TOKEN_MS, claims);
 	t->runner = runner;
 	reply_json(r, 200,
-		   json_pack("{s:s, s:s, s:i}", "access_token", t->text, "token_type", "JWT", "expires_in",
-			     RUNNER_TOKEN_MS / 1000));
+	           json_pack("{s:s, s:s, s:i}", "access_token", t->text, "token_type", "JWT", "expires_in",
+	                     RUNNER_TOKEN_MS / 1000));
 }
 
 /* ---- session ---- */
@@ -182,8 +182,8 @@ static void oauth_token(struct req *r)
 static void broker_error(struct req *r, int status, const char *kind, const char *text)
 {
 	reply_json(r, status,
-		   json_pack("{s:s, s:s, s:i, s:s}", "source", "actions-broker-listener", "errorKind", kind,
-			     "statusCode", status, "errorMessage", text));
+	           json_pack("{s:s, s:s, s:i, s:s}", "source", "actions-broker-listener", "errorKind", kind,
+	                     "statusCode", status, "errorMessage", text));
 }
 
 static struct forge_runner *need_runner(struct req *r)
@@ -202,23 +202,23 @@ static struct forge_runner *need_runner(struct req *r)
 static bool check_session_body(struct req *r, const json_t *body, const struct forge_runner *runner)
 {
 	static const struct member members[] = {{"sessionId", 'g', true},
-						{"ownerName", 'S', true},
-						{"agent", 'o', true},
-						{"useFipsEncryption", 'b', false},
-						{"encryptionKey", 'n', false}};
+	                                        {"ownerName", 'S', true},
+	                                        {"agent", 'o', true},
+	                                        {"useFipsEncryption", 'b', false},
+	                                        {"encryptionKey", 'n', false}};
 	static const struct member agent_members[] = {{"id", 'i', true},
-						      {"name", 'S', true},
-						      {"version", 'S', true},
-						      {"osDescription", 'S', true},
-						      {"ephemeral", 'n', false},
-						      {"status", 'n', false},
-						      {"provisioningState", 'n', false}};
+	                                              {"name", 'S', true},
+	                                              {"version", 'S', true},
+	                                              {"osDescription", 'S', true},
+	                                              {"ephemeral", 'n', false},
+	                                              {"status", 'n', false},
+	                                              {"provisioningState", 'n', false}};
 	bool good = check_members(r, body, "session", members, ARRAY_SIZE(members));
 	json_t *agent = json_object_get(body, "agent");
 	good = check_members(r, agent, "agent", agent_members, ARRAY_SIZE(agent_members)) && good;
 	if (good && json_get_int(agent, "id", 0) != runner->id) {
 		complain(r, "agent.id is %lld, the token is runner %lld's", (long long)json_get_int(agent, "id", 0),
-			 (long long)runner->id);
+		         (long long)runner->id);
 		good = false;
 	}
 	if (good && strcmp(json_get_string(agent, "name"), runner->name) != 0)
@@ -290,11 +290,11 @@ static bool check_poll(struct req *r, const struct forge_runner *runner)
 	for (size_t i = 0; machine && i < ARRAY_SIZE(machines); i++)
 		known_machine |= strcmp(machine, machines[i]) == 0;
 	const char *fault = !session || !is_guid(session)                                               ? "sessionId"
-			    : !status || (strcmp(status, "Online") != 0 && strcmp(status, "Busy") != 0) ? "status"
-			    : !version || !*version ? "runnerVersion"
-			    : !known                ? "os"
-			    : !known_machine        ? "architecture"
-						    : NULL;
+	                    : !status || (strcmp(status, "Online") != 0 && strcmp(status, "Busy") != 0) ? "status"
+	                    : !version || !*version ? "runnerVersion"
+	                    : !known                ? "os"
+	                    : !known_machine        ? "architecture"
+	                                            : NULL;
 	bool acknowledging = strstr(r->path, "/acknowledge") != NULL;
 	if (!fault && !acknowledging && (!update || (strcmp(update, "true") != 0 && strcmp(update, "false") != 0)))
 		fault = "disableUpdate";
@@ -315,7 +315,7 @@ static void send_message(struct req *r, struct forge_runner *runner, const char 
 	_cleanup_free_ char *text = json_text(body);
 	json_decref(body);
 	json_t *message = json_pack("{s:I, s:s, s:s}", "messageId", (json_int_t)++runner->message_id, "messageType",
-				    type, "body", text);
+	                            type, "body", text);
 	forge_event(r->f, "runner %s: message %s", runner->name, type);
 	reply_json(r, 200, message);
 }
@@ -354,11 +354,11 @@ static bool answer_with_message(struct req *r, struct forge_runner *runner, cons
 	runner->job = job;
 	forge_event(f, "job %s of run %lld offered to %s", job->name, (long long)job->run->id, runner->name);
 	send_message(r, runner, "RunnerJobRequest",
-		     json_pack("{s:o, s:s, s:o, s:o, s:b}", "id", json_stringf("%lld", (long long)job->id),
-			       "runner_request_id", job->request_id, "run_service_url",
-			       json_stringf("%s/_services/run/1/", f->base), "billing_owner_id",
-			       json_stringf("U_%lld", (long long)job->run->repo->id), "should_acknowledge",
-			       f->config.acknowledge));
+	             json_pack("{s:o, s:s, s:o, s:o, s:b}", "id", json_stringf("%lld", (long long)job->id),
+	                       "runner_request_id", job->request_id, "run_service_url",
+	                       json_stringf("%s/_services/run/1/", f->base), "billing_owner_id",
+	                       json_stringf("U_%lld", (long long)job->run->repo->id), "should_acknowledge",
+	                       f->config.acknowledge));
 	return true;
 }
 
@@ -387,7 +387,7 @@ static void poll_messages(struct req *r, struct forge_runner *runner, int fd)
 	for (;;) {
 		if (runner->deleted) {
 			broker_error(r, 404, "RunnerNotFound",
-				     "The runner registration has been deleted from the server.");
+			             "The runner registration has been deleted from the server.");
 			return;
 		}
 		if (strcmp(session, runner->session_id) != 0) {

@@ -35,14 +35,14 @@ int forge_make_certificate(struct forge *f, struct err *err)
 	_cleanup_free_ char *names = xasprintf("IP:%s,IP:127.0.0.1,DNS:localhost", f->config.host);
 	BIGNUM *number = BN_bin2bn(serial, sizeof(serial), NULL);
 	bool good = key && certificate && number && X509_set_version(certificate, 2) == 1 &&
-		    BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate)) &&
-		    X509_gmtime_adj(X509_getm_notBefore(certificate), -3600) &&
-		    X509_gmtime_adj(X509_getm_notAfter(certificate), 7 * 86400) &&
-		    X509_set_pubkey(certificate, key) == 1;
+	            BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate)) &&
+	            X509_gmtime_adj(X509_getm_notBefore(certificate), -3600) &&
+	            X509_gmtime_adj(X509_getm_notAfter(certificate), 7 * 86400) &&
+	            X509_set_pubkey(certificate, key) == 1;
 	X509_NAME *name = X509_get_subject_name(certificate);
 	good = good &&
 	       X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"davit forge", -1, -1, 0) ==
-		       1 &&
+	               1 &&
 	       X509_set_issuer_name(certificate, name) == 1 &&
 	       add_extension(certificate, NID_basic_constraints, "critical,CA:TRUE") &&
 	       add_extension(certificate, NID_subject_key_identifier, "hash") &&

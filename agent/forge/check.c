@@ -107,7 +107,7 @@ bool check_members(struct req *r, const json_t *object, const char *where, const
 		} else if (value && !fits(members[i].type, value)) {
 			_cleanup_free_ char *text = json_text(value);
 			complain(r, "%s: '%s' must be %s, not %.80s", where, members[i].name,
-				 type_name(members[i].type), text);
+			         type_name(members[i].type), text);
 			good = false;
 		}
 	}

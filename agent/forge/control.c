@@ -51,12 +51,12 @@ static void runners(struct req *r)
 	for (size_t i = 0; i < r->f->runner_count; i++) {
 		const struct forge_runner *runner = r->f->runners[i];
 		json_array_append_new(out,
-				      json_pack("{s:I, s:s, s:s, s:s, s:b, s:b, s:b, s:O, s:s?, s:s?, s:b}", "id",
-						(json_int_t)runner->id, "name", runner->name, "scope", runner->scope,
-						"session_id", runner->session_id, "deleted", runner->deleted,
-						"ephemeral", runner->ephemeral, "busy", runner->job != NULL, "labels",
-						runner->label_objects, "status", runner->status, "version",
-						runner->version, "polling", runner->polling != NULL));
+		                      json_pack("{s:I, s:s, s:s, s:s, s:b, s:b, s:b, s:O, s:s?, s:s?, s:b}", "id",
+		                                (json_int_t)runner->id, "name", runner->name, "scope", runner->scope,
+		                                "session_id", runner->session_id, "deleted", runner->deleted,
+		                                "ephemeral", runner->ephemeral, "busy", runner->job != NULL, "labels",
+		                                runner->label_objects, "status", runner->status, "version",
+		                                runner->version, "polling", runner->polling != NULL));
 	}
 	reply_json(r, 200, out);
 }
@@ -73,11 +73,11 @@ static void received(struct req *r)
 		if (wanted && strcmp(wanted, repo->full_name) != 0)
 			continue;
 		json_t *list = strcmp(what, "comments") == 0              ? repo->comments
-			       : strcmp(what, "issue-comments") == 0      ? repo->issue_comments
-			       : strcmp(what, "deployments") == 0         ? repo->deployments
-			       : strcmp(what, "deployment-statuses") == 0 ? repo->deployment_statuses
-			       : strcmp(what, "statuses") == 0            ? repo->statuses
-									  : repo->check_runs;
+		               : strcmp(what, "issue-comments") == 0      ? repo->issue_comments
+		               : strcmp(what, "deployments") == 0         ? repo->deployments
+		               : strcmp(what, "deployment-statuses") == 0 ? repo->deployment_statuses
+		               : strcmp(what, "statuses") == 0            ? repo->statuses
+		                                                          : repo->check_runs;
 		size_t n;
 		json_t *item;
 		json_array_foreach(list, n, item)
@@ -115,12 +115,12 @@ static bool read_fault(struct req *r, const json_t *body, struct forge_fault *fa
 		.skip = json_get_int(body, "skip", 0),
 		.status = (int)json_get_int(body, "status", 0),
 		.drop = when && strcmp(when, "after") == 0 ? DROP_AFTER
-			: json_is_true(drop) || when       ? DROP_BEFORE
-							   : DROP_NO,
+	                : json_is_true(drop) || when       ? DROP_BEFORE
+	                                                   : DROP_NO,
 		.truncate = json_get_int(body, "truncate", -1),
 		.oversize = json_is_true(oversize)      ? 64 << 20
-			    : json_is_integer(oversize) ? json_integer_value(oversize)
-							: 0,
+	                    : json_is_integer(oversize) ? json_integer_value(oversize)
+	                                                : 0,
 		.delay_ms = json_get_int(body, "delay_ms", 0),
 		.headers = json_incref(json_object_get(body, "headers")),
 	};
@@ -136,10 +136,10 @@ static void plant_fault(struct req *r)
 	struct forge_fault fault;
 	if (!read_fault(r, body, &fault)) {
 		reply_error(r, 422,
-			    "a fault has: path (part of it), and optionally method, times (1; -1 for good), skip, "
-			    "status, body, headers, "
-			    "drop (true or \"before\": unseen; \"after\": the answer is lost), truncate (bytes), "
-			    "oversize (true or bytes), delay_ms");
+		            "a fault has: path (part of it), and optionally method, times (1; -1 for good), skip, "
+		            "status, body, headers, "
+		            "drop (true or \"before\": unseen; \"after\": the answer is lost), truncate (bytes), "
+		            "oversize (true or bytes), delay_ms");
 		return;
 	}
 	f->faults = xgrow(f->faults, &f->fault_cap, f->fault_count + 1, sizeof(*f->faults));
@@ -159,8 +159,8 @@ static void list_faults(struct req *r)
 	json_t *out = json_array();
 	for (size_t i = 0; i < r->f->fault_count; i++)
 		json_array_append_new(out,
-				      json_pack("{s:s, s:I, s:i}", "path", r->f->faults[i].path, "times",
-						(json_int_t)r->f->faults[i].times, "status", r->f->faults[i].status));
+		                      json_pack("{s:s, s:I, s:i}", "path", r->f->faults[i].path, "times",
+		                                (json_int_t)r->f->faults[i].times, "status", r->f->faults[i].status));
 	reply_json(r, 200, out);
 }
 
@@ -195,7 +195,7 @@ static void put_secrets(struct req *r)
 	const char *environment = json_get_string(body, "environment");
 	if ((!secrets && !vars) || !all_texts(secrets) || !all_texts(vars)) {
 		reply_error(r, 422,
-			    "say repository, and secrets or vars as maps of texts; environment where it is one's");
+		            "say repository, and secrets or vars as maps of texts; environment where it is one's");
 		return;
 	}
 	json_t *to_secrets = repo->secrets, *to_vars = repo->vars;
@@ -265,7 +265,7 @@ static void push_message(struct req *r)
 			continue;
 		json_t *content = json_object_get(body, "body");
 		json_array_append_new(runner->queue,
-				      json_pack("{s:s, s:O}", "type", type, "body", content ? content : json_null()));
+		                      json_pack("{s:s, s:O}", "type", type, "body", content ? content : json_null()));
 		forge_wake(r->f);
 		reply(r, 204);
 		return;

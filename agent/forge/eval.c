@@ -19,7 +19,7 @@ static struct forge_job *job_named(const struct forge_run *run, const char *id)
 
 /* Does any job before this one, by whatever way, have this conclusion? seen: a mark for each job of the run. */
 static bool before_has_rest(const struct forge_run *run, const struct workflow_job *def, const char *conclusion,
-			    char *seen)
+                            char *seen)
 {
 	for (size_t i = 0; i < def->needs.count; i++) {
 		const struct forge_job *need = job_named(run, def->needs.items[i]);
@@ -65,11 +65,11 @@ json_t *job_needs(const struct forge_job *job)
 		const struct forge_job *need = job_named(job->run, job->def->needs.items[i]);
 		if (need)
 			json_object_set_new(needs, need->def->id,
-					    json_pack("{s:s, s:O}", "result",
-						      need->may_fail     ? "success"
-						      : need->conclusion ? need->conclusion
-									 : "",
-						      "outputs", need->outputs));
+			                    json_pack("{s:s, s:O}", "result",
+			                              need->may_fail     ? "success"
+			                              : need->conclusion ? need->conclusion
+			                                                 : "",
+			                              "outputs", need->outputs));
 	}
 	return needs;
 }
@@ -90,7 +90,7 @@ static json_t *contexts_of(struct forge *f, const struct forge_run *run, const s
 }
 
 static int evaluate(struct forge *f, const struct forge_run *run, const struct forge_job *job, const char *expr,
-		    json_t **ret, struct err *err)
+                    json_t **ret, struct err *err)
 {
 	_cleanup_json_ json_t *contexts = contexts_of(f, run, job);
 	struct view view = {run, job};
@@ -113,7 +113,7 @@ int evaluate_condition(struct forge *f, const struct forge_job *job, bool *ret, 
 }
 
 int evaluate_token(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
-		   json_t **ret, struct err *err)
+                   json_t **ret, struct err *err)
 {
 	const char *expr = json_get_string(token, "expr");
 	if (expr)
@@ -141,7 +141,7 @@ int evaluate_token(struct forge *f, const struct forge_run *run, const struct fo
 }
 
 int evaluate_text(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
-		  char **ret, struct err *err)
+                  char **ret, struct err *err)
 {
 	_cleanup_json_ json_t *value = NULL;
 	int r = evaluate_token(f, run, job, token, &value, err);

@@ -41,7 +41,7 @@ static int load_secrets(struct forge *f, const char *path, struct err *err)
 		struct forge_repo *repo = slash ? repo_find(f, owner, slash + 1) : NULL;
 		if (!repo)
 			return err_set(err, ERR_INVALID,
-				       "the secrets '%s' name the repository '%s', which is not served", path, name);
+			               "the secrets '%s' name the repository '%s', which is not served", path, name);
 		append_strings(repo->secrets, json_object_get(entry, "secrets"));
 		append_strings(repo->vars, json_object_get(entry, "vars"));
 		append_strings(repo->environments, json_object_get(entry, "environments"));
@@ -72,7 +72,7 @@ static void free_run(struct forge_run *run)
 	for (size_t i = 0; i < run->job_count; i++) {
 		struct forge_job *job = run->jobs[i];
 		json_t *values[] = {job->message,     job->permissions, job->steps,
-				    job->annotations, job->outputs,     job->telemetry};
+		                    job->annotations, job->outputs,     job->telemetry};
 		for (size_t v = 0; v < ARRAY_SIZE(values); v++)
 			json_decref(values[v]);
 		char *texts[] = {job->name, job->environment, job->environment_url, job->group, job->raw_conclusion};
@@ -83,7 +83,7 @@ static void free_run(struct forge_run *run)
 	}
 	workflow_free(run->workflow);
 	char *texts[] = {run->path, run->name,   run->title, run->event, run->ref,
-			 run->sha,  run->before, run->group, run->actor};
+	                 run->sha,  run->before, run->group, run->actor};
 	for (size_t t = 0; t < ARRAY_SIZE(texts); t++)
 		free(texts[t]);
 	json_decref(run->payload);
@@ -96,8 +96,8 @@ static void free_run(struct forge_run *run)
 static void free_repo(struct forge_repo *repo)
 {
 	json_t *values[] = {repo->secrets,        repo->vars,        repo->environments,        repo->comments,
-			    repo->issue_comments, repo->deployments, repo->deployment_statuses, repo->statuses,
-			    repo->check_runs};
+	                    repo->issue_comments, repo->deployments, repo->deployment_statuses, repo->statuses,
+	                    repo->check_runs};
 	for (size_t v = 0; v < ARRAY_SIZE(values); v++)
 		json_decref(values[v]);
 	free(repo->owner);

@@ -48,10 +48,10 @@ int repo_git(const struct forge_repo *repo, const char *const *args, size_t max,
 	_cleanup_(strv_done) struct strv env = {0};
 	base_env(&env);
 	struct proc_options options = {.argv = argv,
-				       .env = (const char *const *)strv_null_terminated(&env),
-				       .stdin_fd = -1,
-				       .stdout_fd = PROC_PIPE,
-				       .stderr_fd = PROC_PIPE};
+	                               .env = (const char *const *)strv_null_terminated(&env),
+	                               .stdin_fd = -1,
+	                               .stdout_fd = PROC_PIPE,
+	                               .stderr_fd = PROC_PIPE};
 	struct wait w = WAIT_INIT;
 	w.deadline_mono_ms = clock_mono_ms() + GIT_TIMEOUT_MS;
 	_cleanup_(str_done) struct str text = STR_INIT(max);
@@ -62,7 +62,7 @@ int repo_git(const struct forge_repo *repo, const char *const *args, size_t max,
 		return err_wrap(err, r, "git %s in %s", argv[3], repo->full_name);
 	if (status != 0)
 		return err_set(err, ERR_FAILED, "git %s in %s: exit status %d: %.200s", argv[3], repo->full_name,
-			       status, str_peek(&errors));
+		               status, str_peek(&errors));
 	str_append_n(out, str_peek(&text), text.len);
 	return out->failed ? err_set(err, ERR_LIMIT, "git %s: too much output", argv[3]) : 0;
 }
@@ -92,7 +92,7 @@ int repo_add(struct forge *f, const char *spec, struct err *err)
 		char *owner = name ? memrchr(dir, '/', (size_t)(name - dir)) : NULL;
 		if (!owner)
 			return err_set(err, ERR_INVALID,
-				       "the folder '%s' does not end in OWNER/NAME: say --repo OWNER/NAME=DIR", dir);
+			               "the folder '%s' does not end in OWNER/NAME: say --repo OWNER/NAME=DIR", dir);
 		full = xstrdup(owner + 1);
 	}
 	if (str_ends(full, ".git"))
@@ -116,7 +116,7 @@ int repo_add(struct forge *f, const char *spec, struct err *err)
 	repo->vars = json_object();
 	repo->environments = json_object();
 	json_t **lists[] = {&repo->comments, &repo->issue_comments, &repo->deployments, &repo->deployment_statuses,
-			    &repo->statuses, &repo->check_runs};
+	                    &repo->statuses, &repo->check_runs};
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		*lists[i] = json_array();
 	pthread_mutex_init(&repo->push_lock, NULL);
@@ -177,23 +177,23 @@ static struct forge_repo *git_repo(struct req *r, const char *tail)
 
 /* May this request read or push? Answers otherwise. *ret_actor: who pushes. */
 static bool git_allowed(struct req *r, const struct forge_repo *repo, bool push, const char **ret_actor,
-			bool *ret_by_job)
+                        bool *ret_by_job)
 {
 	struct identity who = identify(r, "Basic Bearer token");
 	*ret_actor = who.token ? "github-actions[bot]" : "octocat";
 	*ret_by_job = who.token != NULL;
 	const char *level = who.token && who.token->kind == TOKEN_GITHUB && who.token->job->run->repo == repo
-				    ? json_get_string(who.token->job->permissions, "Contents")
-				    : NULL;
+	                            ? json_get_string(who.token->job->permissions, "Contents")
+	                            : NULL;
 	if (who.admin || (!who.given && (!push || (!r->f->config.token && req_is_owners(r)))))
 		return true;
 	if (level && (!push || strcmp(level, "write") == 0))
 		return true;
 	if (who.token) {
 		reply_error(r, 403,
-			    push ? "Permission to %s denied to github-actions[bot]."
-				 : "Write access to %s not granted.",
-			    repo->full_name);
+		            push ? "Permission to %s denied to github-actions[bot]."
+		                 : "Write access to %s not granted.",
+		            repo->full_name);
 		return false;
 	}
 	reply_header(r, "WWW-Authenticate: Basic realm=\"GitHub\"");
@@ -282,10 +282,10 @@ static bool start_backend(struct req *r, const struct forge_repo *repo)
 	const char *argv[] = {"git", "http-backend", NULL};
 	struct err err = ERR_INIT;
 	struct proc_options options = {.argv = argv,
-				       .env = (const char *const *)strv_null_terminated(&env),
-				       .stdin_fd = r->body_fd,
-				       .stdout_fd = PROC_PIPE,
-				       .stderr_fd = -1};
+	                               .env = (const char *const *)strv_null_terminated(&env),
+	                               .stdin_fd = r->body_fd,
+	                               .stdout_fd = PROC_PIPE,
+	                               .stderr_fd = -1};
 	if (lseek(r->body_fd, 0, SEEK_SET) < 0 || proc_spawn(&options, &r->child, &err) < 0 || !read_cgi_headers(r)) {
 		char line[512];
 		strv_done(&r->headers);
@@ -316,7 +316,7 @@ static json_t *repo_refs(const struct forge_repo *repo)
 }
 
 static void compare_refs(struct forge *f, struct forge_repo *repo, const json_t *before, const json_t *after,
-			 const char *actor)
+                         const char *actor)
 {
 	static const char zero[] = "0000000000000000000000000000000000000000";
 	const char *ref;
@@ -395,10 +395,10 @@ void tarball_handle(struct req *r)
 	base_env(&env);
 	struct err err = ERR_INIT;
 	struct proc_options options = {.argv = argv,
-				       .env = (const char *const *)strv_null_terminated(&env),
-				       .stdin_fd = -1,
-				       .stdout_fd = PROC_PIPE,
-				       .stderr_fd = -1};
+	                               .env = (const char *const *)strv_null_terminated(&env),
+	                               .stdin_fd = -1,
+	                               .stdout_fd = PROC_PIPE,
+	                               .stderr_fd = -1};
 	if (proc_spawn(&options, &r->child, &err) < 0) {
 		reply_error(r, 500, "git archive does not start");
 		return;
@@ -407,7 +407,7 @@ void tarball_handle(struct req *r)
 	r->streams = true;
 	reply_header(r, "Content-Type: application/%s", zip ? "zip" : "x-gzip");
 	reply_header(r, "Content-Disposition: attachment; filename=%s-%s-%.7s.%s", repo->owner, repo->name, sha,
-		     zip ? "zip" : "tar.gz");
+	             zip ? "zip" : "tar.gz");
 }
 
 json_t *repo_json(struct forge *f, const struct forge_repo *repo)
@@ -418,11 +418,11 @@ json_t *repo_json(struct forge *f, const struct forge_repo *repo)
 		str_append(&head, "main");
 	_cleanup_free_ char *branch = xstrndup(str_peek(&head), strcspn(str_peek(&head), "\n"));
 	return json_pack("{s:I, s:s, s:s, s:b, s:{s:s, s:I, s:s, s:s}, s:o, s:o, s:o, s:o, s:b, s:s, s:s, s:n}", "id",
-			 (json_int_t)repo->id, "name", repo->name, "full_name", repo->full_name, "private", 0, "owner",
-			 "login", repo->owner, "id", (json_int_t)repo->id + 1000000, "name", repo->owner, "type",
-			 "Organization", "html_url", json_stringf("%s/%s", f->base, repo->full_name), "url",
-			 json_stringf("%s/api/v3/repos/%s", f->base, repo->full_name), "clone_url",
-			 json_stringf("%s/%s.git", f->base, repo->full_name), "git_url",
-			 json_stringf("%s/%s.git", f->base, repo->full_name), "fork", 0, "default_branch", branch,
-			 "visibility", "public", "description");
+	                 (json_int_t)repo->id, "name", repo->name, "full_name", repo->full_name, "private", 0, "owner",
+	                 "login", repo->owner, "id", (json_int_t)repo->id + 1000000, "name", repo->owner, "type",
+	                 "Organization", "html_url", json_stringf("%s/%s", f->base, repo->full_name), "url",
+	                 json_stringf("%s/api/v3/repos/%s", f->base, repo->full_name), "clone_url",
+	                 json_stringf("%s/%s.git", f->base, repo->full_name), "git_url",
+	                 json_stringf("%s/%s.git", f->base, repo->full_name), "fork", 0, "default_branch", branch,
+	                 "visibility", "public", "description");
 }

@@ -14,8 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const struct route *const tables[] = {registration_routes, broker_routes, runservice_routes,
-					     results_routes,      rest_routes,   control_routes,    page_routes};
+static const struct route *const tables[] = {registration_routes, broker_routes,  runservice_routes, results_routes,
+                                             rest_routes,         control_routes, page_routes};
 
 const char *req_header(const struct req *r, const char *name)
 {
@@ -31,7 +31,7 @@ void forge_complain(struct forge *f, const char *where, const char *text)
 {
 	char time[CLOCK_TEXT_SIZE];
 	json_array_append_new(f->complaints, json_pack("{s:s, s:s, s:o}", "time", clock_rfc3339(clock_wall_ms(), time),
-						       "where", where, "text", json_string_lossy(text, strlen(text))));
+	                                               "where", where, "text", json_string_lossy(text, strlen(text))));
 	if (f->config.verbose)
 		fprintf(stderr, "complaint: %s: %s\n", where, text);
 }
@@ -55,7 +55,7 @@ void forge_event(struct forge *f, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
 	json_array_append_new(f->events, json_pack("{s:s, s:o}", "time", clock_rfc3339(clock_wall_ms(), time), "text",
-						   json_string_lossy(text, strlen(text))));
+	                                           json_string_lossy(text, strlen(text))));
 	if (f->config.verbose) {
 		_cleanup_(str_done) struct str safe = STR_INIT(8192);
 		str_append_safe(&safe, text, strlen(text));
@@ -104,8 +104,8 @@ void reply_error(struct req *r, int status, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
 	reply_json(r, status,
-		   json_pack("{s:o, s:s, s:o}", "message", json_string_lossy(text, strlen(text)), "documentation_url",
-			     "https://docs.github.com/rest", "status", json_stringf("%d", status)));
+	           json_pack("{s:o, s:s, s:o}", "message", json_string_lossy(text, strlen(text)), "documentation_url",
+	                     "https://docs.github.com/rest", "status", json_stringf("%d", status)));
 }
 
 json_t *req_json(struct req *r)
@@ -295,10 +295,10 @@ static void log_request(struct req *r, const char *outcome)
 		json_array_remove(f->requests, 0);
 	char time[CLOCK_TEXT_SIZE];
 	json_t *entry = json_pack("{s:s, s:o, s:o, s:i, s:s, s:I, s:I}", "method", r->method, "path",
-				  json_string_lossy(r->path, strlen(r->path)), "query",
-				  json_string_lossy(r->query, strlen(r->query)), "status", r->status, "time",
-				  clock_rfc3339(r->begun_ms, time), "ms", (json_int_t)(clock_wall_ms() - r->begun_ms),
-				  "bytes", (json_int_t)r->body_len);
+	                          json_string_lossy(r->path, strlen(r->path)), "query",
+	                          json_string_lossy(r->query, strlen(r->query)), "status", r->status, "time",
+	                          clock_rfc3339(r->begun_ms, time), "ms", (json_int_t)(clock_wall_ms() - r->begun_ms),
+	                          "bytes", (json_int_t)r->body_len);
 	const char *agent = req_header(r, "User-Agent");
 	if (agent)
 		json_object_set_new(entry, "user_agent", json_string_lossy(agent, strlen(agent)));
@@ -353,7 +353,9 @@ static enum MHD_Result answer(struct req *r)
 		const char *body = r->fault.body ? r->fault.body : "{\"message\":\"planted fault\"}";
 		reply_text(r, r->fault.status, "application/json; charset=utf-8", body, strlen(body));
 	} else if (r->route && (r->route->flags & ROUTE_OWNER) && !may_look_inside(r)) {
-		reply_error(r, 403, "This shows secrets: it is for the user of the forge, or with its token (Authorization: Bearer TOKEN)");
+		reply_error(
+			r, 403,
+			"This shows secrets: it is for the user of the forge, or with its token (Authorization: Bearer TOKEN)");
 	} else if (r->route && (r->route->flags & ROUTE_UNLOCKED)) {
 		r->route->handle(r);
 	} else if (r->route) {
@@ -398,7 +400,7 @@ static void *request_begins(void *context, const char *uri, struct MHD_Connectio
 }
 
 static void request_ends(void *context, struct MHD_Connection *connection, void **state,
-			 enum MHD_RequestTerminationCode code)
+                         enum MHD_RequestTerminationCode code)
 {
 	(void)context;
 	(void)connection;
@@ -467,7 +469,7 @@ static bool take_body(struct req *r, const char *data, size_t len)
 }
 
 static enum MHD_Result handle(void *context, struct MHD_Connection *connection, const char *path, const char *method,
-			      const char *version, const char *data, size_t *len, void **state)
+                              const char *version, const char *data, size_t *len, void **state)
 {
 	(void)context;
 	(void)version;
@@ -534,11 +536,11 @@ int forge_listen(struct forge *f, struct err *err)
 	if (fd < 0)
 		return fd;
 	f->daemon = MHD_start_daemon(flags, (uint16_t)f->config.port, NULL, NULL, handle, f, MHD_OPTION_EXTERNAL_LOGGER,
-				     silent, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_URI_LOG_CALLBACK,
-				     request_begins, f, MHD_OPTION_NOTIFY_COMPLETED, request_ends, f,
-				     MHD_OPTION_CONNECTION_LIMIT, 1000u, MHD_OPTION_CONNECTION_TIMEOUT, 300u,
-				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)256 * 1024, MHD_OPTION_ARRAY,
-				     f->config.tls ? tls : tls + 2, MHD_OPTION_END);
+	                             silent, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_URI_LOG_CALLBACK,
+	                             request_begins, f, MHD_OPTION_NOTIFY_COMPLETED, request_ends, f,
+	                             MHD_OPTION_CONNECTION_LIMIT, 1000u, MHD_OPTION_CONNECTION_TIMEOUT, 300u,
+	                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)256 * 1024, MHD_OPTION_ARRAY,
+	                             f->config.tls ? tls : tls + 2, MHD_OPTION_END);
 	if (!f->daemon) {
 		closep(&fd);
 		return err_set(err, ERR_INTERNAL, "the HTTP server does not start");

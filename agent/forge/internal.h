@@ -119,7 +119,7 @@ struct forge_blob {
 	bool sealed, registered;
 	struct forge_job *job;
 	char step_id[37];
-	int fd;       /* blob.c: a file without a name; -1 before the first byte */
+	int fd; /* blob.c: a file without a name; -1 before the first byte */
 	size_t len;
 	int64_t lines, appends;
 };
@@ -272,7 +272,7 @@ struct forge_token *need_token(struct req *r, enum token_kind kind);
 /* REST: admin, or a job's token with at least this permission ("Contents", "write"); else answers 401/403. ret_job may
  * be NULL. */
 bool need_permission(struct req *r, const struct forge_repo *repo, const char *permission, const char *level,
-		     struct forge_job **ret_job);
+                     struct forge_job **ret_job);
 
 /* ---- repositories and git (git.c) ---- */
 
@@ -293,18 +293,18 @@ void tarball_handle(struct req *r);
 
 /* All workflows of `after` that want this push: their runs. Without the lock. */
 void push_received(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
-		   const char *actor);
+                   const char *actor);
 /* One run, its jobs queued as far as nothing holds them. Takes payload and workflow; workflow NULL: faults has them. */
 struct forge_run *run_new(struct forge *f, struct forge_repo *repo, struct workflow *workflow, const char *path,
-			  const char *event, const char *ref, const char *sha, json_t *payload);
+                          const char *event, const char *ref, const char *sha, json_t *payload);
 int dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file, const char *ref, const json_t *inputs,
-		      const char *actor, struct forge_run **ret, struct err *err);
+                      const char *actor, struct forge_run **ret, struct err *err);
 json_t *push_payload(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
-		     const char *actor);
+                     const char *actor);
 /* A warning for each event of the file that never comes here. */
 void run_note_silent_events(struct forge_run *run);
 void run_fail_workflow(struct forge *f, struct forge_run *run, const struct faults *faults, const struct yaml_doc *doc,
-		       const struct err *err);
+                       const struct err *err);
 /* Queues what can run now, skips what never will, ends the run when nothing is left. */
 void run_advance(struct forge *f, struct forge_run *run);
 void job_complete(struct forge *f, struct forge_job *job, const char *conclusion);
@@ -324,9 +324,9 @@ void run_save(struct forge *f, const struct forge_run *run);
 int evaluate_condition(struct forge *f, const struct forge_job *job, bool *ret, struct err *err);
 /* A token: literal, expression or list of these. */
 int evaluate_token(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
-		   json_t **ret, struct err *err);
+                   json_t **ret, struct err *err);
 int evaluate_text(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
-		  char **ret, struct err *err);
+                  char **ret, struct err *err);
 
 struct forge_blob *blob_find(struct forge *f, const struct forge_job *job, enum blob_kind kind, const char *step_id);
 

@@ -66,11 +66,11 @@ static void make_tokens(struct forge *f, struct forge_job *job)
 	int64_t now = clock_wall_ms() / 1000;
 	_cleanup_json_ json_t *claims =
 		json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:s}", "iss", f->base, "nbf", (json_int_t)now, "exp",
-			  (json_int_t)(now + JOB_TOKEN_MS / 1000), "scp",
-			  json_stringf("Actions.GenericRead:%s Actions.UploadArtifacts:%s Actions.Results:%s:%s",
-				       job->run->plan_id, job->run->plan_id, job->run->plan_id, job->job_id),
-			  "orch_id", json_stringf("%s.%s.__default", job->run->plan_id, job->def->id), "ac",
-			  json_stringf("[{\"Scope\":\"%s\",\"Permission\":3}]", job->run->ref), "run_type", "full");
+	                  (json_int_t)(now + JOB_TOKEN_MS / 1000), "scp",
+	                  json_stringf("Actions.GenericRead:%s Actions.UploadArtifacts:%s Actions.Results:%s:%s",
+	                               job->run->plan_id, job->run->plan_id, job->run->plan_id, job->job_id),
+	                  "orch_id", json_stringf("%s.%s.__default", job->run->plan_id, job->def->id), "ac",
+	                  json_stringf("[{\"Scope\":\"%s\",\"Permission\":3}]", job->run->ref), "run_type", "full");
 	job->access_token = token_new(f, TOKEN_JOB, JOB_TOKEN_MS, claims);
 	job->access_token->job = job;
 	job->github_token = token_new(f, TOKEN_GITHUB, JOB_TOKEN_MS, NULL);

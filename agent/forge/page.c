@@ -44,7 +44,9 @@ static void put_text(struct str *out, const char *text)
 
 static void begin_page(struct str *out, const char *title)
 {
-	str_append(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>");
+	str_append(
+		out,
+		"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>");
 	put_text(out, title);
 	str_appendf(out, "</title><style>%s</style></head><body>\n", style);
 }
@@ -79,7 +81,8 @@ static void put_annotations(struct str *out, const json_t *list)
 {
 	size_t i;
 	json_t *one;
-	json_array_foreach((json_t *)(uintptr_t)list, i, one) {
+	json_array_foreach((json_t *)(uintptr_t)list, i, one)
+	{
 		const char *path = json_get_string(one, "path");
 		str_append(out, "<p class=\"note\">");
 		put_text(out, json_get_string(one, "level"));
@@ -117,7 +120,8 @@ static void put_job(struct str *out, const json_t *job)
 	put_state(out, job);
 	str_append(out, "</h2>\n");
 	put_annotations(out, json_object_get(job, "annotations"));
-	json_array_foreach(json_object_get(job, "steps"), i, step) {
+	json_array_foreach(json_object_get(job, "steps"), i, step)
+	{
 		str_appendf(out, "<details%s><summary>", strcmp(state_of(step), "failure") == 0 ? " open" : "");
 		put_state(out, step);
 		str_append(out, " ");
@@ -133,7 +137,8 @@ static void run_page(struct req *r)
 {
 	long long id = 0;
 	struct forge_repo *repo = need_repo(r, 0, 1);
-	struct forge_run *run = repo != NULL && str_parse_i64(r->args[2], 1, INT64_MAX, &id) ? run_find(r->f, id) : NULL;
+	struct forge_run *run =
+		repo != NULL && str_parse_i64(r->args[2], 1, INT64_MAX, &id) ? run_find(r->f, id) : NULL;
 	if (repo == NULL)
 		return;
 	if (run == NULL || run->repo != repo) {
@@ -159,8 +164,7 @@ static void run_page(struct req *r)
 	put_annotations(&out, json_object_get(shown, "annotations"));
 	size_t i;
 	json_t *job;
-	json_array_foreach(json_object_get(shown, "jobs"), i, job)
-		put_job(&out, job);
+	json_array_foreach(json_object_get(shown, "jobs"), i, job) put_job(&out, job);
 	end_page(r, &out);
 }
 

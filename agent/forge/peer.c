@@ -37,8 +37,8 @@ static bool find_user(const char *table, const char *local, uid_t *ret)
 		unsigned state, user;
 		unsigned long inode;
 		end = strchr(line, '\n');
-		if (sscanf(line, " %*u: %63s %*s %x %*s %*s %*s %u %*u %lu", here, &state, &user, &inode) == 4 && strcmp(here, local) == 0 &&
-		    state == STATE_ESTABLISHED && inode != 0) {
+		if (sscanf(line, " %*u: %63s %*s %x %*s %*s %*s %u %*u %lu", here, &state, &user, &inode) == 4 &&
+		    strcmp(here, local) == 0 && state == STATE_ESTABLISHED && inode != 0) {
 			*ret = user;
 			return true;
 		}
@@ -48,11 +48,13 @@ static bool find_user(const char *table, const char *local, uid_t *ret)
 
 bool req_is_owners(const struct req *r)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	char local[64];
 	const char *table;
 	uid_t user;
-	if (info == NULL || info->client_addr == NULL || (info->client_addr->sa_family != AF_INET && info->client_addr->sa_family != AF_INET6))
+	if (info == NULL || info->client_addr == NULL ||
+	    (info->client_addr->sa_family != AF_INET && info->client_addr->sa_family != AF_INET6))
 		return false;
 	show_address(info->client_addr, local, &table);
 	return find_user(table, local, &user) && (user == geteuid() || user == 0);

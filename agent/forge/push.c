@@ -46,16 +46,16 @@ static json_t *commit_json(struct forge *f, const struct forge_repo *repo, const
 	while (len && message[len - 1] == '\n')
 		message[--len] = '\0';
 	return json_pack("{s:s, s:s, s:b, s:o, s:s, s:o, s:{s:o, s:o}, s:{s:o, s:o}, s:[], s:[], s:[]}", "id",
-			 fields[0], "tree_id", fields[1], "distinct", 1, "message", json_string_lossy(message, len),
-			 "timestamp", fields[6], "url", json_stringf("%s/%s/commit/%s", f->base, repo->full_name, sha),
-			 "author", "name", json_string_lossy(fields[2], strlen(fields[2])), "email",
-			 json_string_lossy(fields[3], strlen(fields[3])), "committer", "name",
-			 json_string_lossy(fields[4], strlen(fields[4])), "email",
-			 json_string_lossy(fields[5], strlen(fields[5])), "added", "removed", "modified");
+	                 fields[0], "tree_id", fields[1], "distinct", 1, "message", json_string_lossy(message, len),
+	                 "timestamp", fields[6], "url", json_stringf("%s/%s/commit/%s", f->base, repo->full_name, sha),
+	                 "author", "name", json_string_lossy(fields[2], strlen(fields[2])), "email",
+	                 json_string_lossy(fields[3], strlen(fields[3])), "committer", "name",
+	                 json_string_lossy(fields[4], strlen(fields[4])), "email",
+	                 json_string_lossy(fields[5], strlen(fields[5])), "added", "removed", "modified");
 }
 
 json_t *push_payload(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
-		     const char *actor)
+                     const char *actor)
 {
 	json_t *head = commit_json(f, repo, after);
 	json_t *payload = json_pack(
@@ -75,14 +75,15 @@ static void tell_silent_events(struct forge *f, const struct workflow *workflow)
 	const char *name;
 	pthread_mutex_lock(&f->lock);
 	for (size_t n = 0; (name = workflow_silent_event(workflow, n)) != NULL; n++)
-		forge_event(f, "%s: '%s' starts nothing here: only push and workflow_dispatch do", workflow->path, name);
+		forge_event(f, "%s: '%s' starts nothing here: only push and workflow_dispatch do", workflow->path,
+		            name);
 	pthread_mutex_unlock(&f->lock);
 }
 
 /* A file that cannot be read counts as one that wants the event: its run fails with the faults, as GitHub shows them.
  */
 static void consider_file(struct forge *f, struct forge_repo *repo, const char *path, const char *ref,
-			  const char *before, const char *after, const char *actor)
+                          const char *before, const char *after, const char *actor)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(WORKFLOW_MAX);
 	_cleanup_(workflow_freep) struct workflow *workflow = NULL;
@@ -114,7 +115,7 @@ static void consider_file(struct forge *f, struct forge_repo *repo, const char *
 }
 
 void push_received(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
-		   const char *actor)
+                   const char *actor)
 {
 	pthread_mutex_lock(&f->lock);
 	forge_event(f, "push to %s: %s is %.12s", repo->full_name, ref, after);
@@ -142,7 +143,7 @@ static char *full_ref(const struct forge_repo *repo, const char *ref)
 }
 
 int dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file, const char *ref, const json_t *inputs,
-		      const char *actor, struct forge_run **ret, struct err *err)
+                      const char *actor, struct forge_run **ret, struct err *err)
 {
 	_cleanup_free_ char *name = full_ref(repo, ref);
 	_cleanup_free_ char *sha = name ? repo_commit(repo, name) : NULL;
@@ -166,13 +167,14 @@ int dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file
 	/* The event has them as texts, whatever their types are; the context `inputs` has them typed. */
 	json_t *texts = json_object(), *value;
 	const char *key;
-	json_object_foreach(checked, key, value) {
+	json_object_foreach(checked, key, value)
+	{
 		_cleanup_free_ char *literal = token_literal(value);
 		json_object_set_new(texts, key, json_string(literal != NULL ? literal : ""));
 	}
 	json_t *payload =
 		json_pack("{s:s, s:s, s:o, s:o, s:{s:s, s:i, s:s}}", "ref", name, "workflow", path, "inputs", texts,
-			  "repository", repo_json(f, repo), "sender", "login", actor, "id", 1, "type", "User");
+	                  "repository", repo_json(f, repo), "sender", "login", actor, "id", 1, "type", "User");
 	struct forge_run *run = run_new(f, repo, TAKE(workflow), path, "workflow_dispatch", name, sha, payload);
 	run->inputs = checked;
 	run->actor = xstrdup(actor);

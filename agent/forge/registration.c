@@ -74,10 +74,10 @@ static struct forge_token *need_runner_admin(struct req *r, const char *scope, b
 	if (!t ||
 	    (t->kind != TOKEN_REGISTRATION && t->kind != TOKEN_MANAGEMENT && !(removal && t->kind == TOKEN_REMOVAL))) {
 		complain(r, "Authorization must be RemoteAuth with a %s token: %s",
-			 removal ? "removal" : "registration",
-			 who.problem ? who.problem
-			 : who.given ? "another kind was sent"
-				     : "there is none");
+		         removal ? "removal" : "registration",
+		         who.problem ? who.problem
+		         : who.given ? "another kind was sent"
+		                     : "there is none");
 		reply_error(r, 401, "Bad credentials");
 		return NULL;
 	}
@@ -137,7 +137,7 @@ static void runner_registration(struct req *r)
 	_cleanup_free_ char *scope = scope_of_url(r->f, json_get_string(body, "url"));
 	if (!scope || strcmp(scope, t->scope) != 0) {
 		complain(r, "the URL '%.100s' does not belong to the token, which is for %s",
-			 json_get_string(body, "url"), t->scope);
+		         json_get_string(body, "url"), t->scope);
 		reply_error(r, 404, "Not Found");
 		return;
 	}
@@ -145,8 +145,8 @@ static void runner_registration(struct req *r)
 	management->scope = xstrdup(t->scope);
 	_cleanup_free_ char *tenant = xasprintf("%s/_services/pipelines/1/", r->f->base);
 	reply_json(r, 200,
-		   json_pack("{s:s, s:s, s:s, s:b}", "url", tenant, "token_schema", "OAuthAccessToken", "token",
-			     management->text, "use_v2_flow", 1));
+	           json_pack("{s:s, s:s, s:s, s:b}", "url", tenant, "token_schema", "OAuthAccessToken", "token",
+	                     management->text, "use_v2_flow", 1));
 }
 
 static void runner_groups(struct req *r)
@@ -155,8 +155,8 @@ static void runner_groups(struct req *r)
 	if (!scope || !need_runner_admin(r, scope, false))
 		return;
 	reply_json(r, 200,
-		   json_pack("{s:i, s:[{s:i, s:s, s:b, s:b}]}", "total_count", 1, "runner_groups", "id", 1, "name",
-			     "Default", "default", 1, "is_hosted", 0));
+	           json_pack("{s:i, s:[{s:i, s:s, s:b, s:b}]}", "total_count", 1, "runner_groups", "id", 1, "name",
+	                     "Default", "default", 1, "is_hosted", 0));
 }
 
 static json_t *runner_object(const struct forge_runner *runner)
@@ -164,8 +164,8 @@ static json_t *runner_object(const struct forge_runner *runner)
 	int64_t silent = clock_mono_ms() - runner->last_poll_ms;
 	bool online = runner->session_id[0] && runner->last_poll_ms && silent < 2 * 60 * 1000;
 	return json_pack("{s:I, s:s, s:s, s:s, s:b, s:b, s:O}", "id", (json_int_t)runner->id, "name", runner->name,
-			 "os", runner->os ? runner->os : "unknown", "status", online ? "online" : "offline", "busy",
-			 runner->job != NULL, "ephemeral", runner->ephemeral, "labels", runner->label_objects);
+	                 "os", runner->os ? runner->os : "unknown", "status", online ? "online" : "offline", "busy",
+	                 runner->job != NULL, "ephemeral", runner->ephemeral, "labels", runner->label_objects);
 }
 
 static void list_runners(struct req *r)
@@ -219,8 +219,8 @@ static void delete_runner(struct req *r)
 		return;
 	long long id = 0;
 	struct forge_runner *runner = str_parse_i64(r->args[is_repository_path(r) ? 2 : 1], 1, INT64_MAX, &id)
-					      ? find_runner(r->f, scope, id, NULL)
-					      : NULL;
+	                                      ? find_runner(r->f, scope, id, NULL)
+	                                      : NULL;
 	if (!runner) {
 		reply_error(r, 404, "Not Found");
 		return;
@@ -322,7 +322,7 @@ static void set_labels(struct forge_runner *runner, const json_t *labels)
 		json_array_append_new(
 			runner->label_objects,
 			json_pack("{s:i, s:s, s:s}", "id", (int)i + 1, "name", name, "type",
-				  strcmp(json_get_string(label, "type"), "system") == 0 ? "read-only" : "custom"));
+		                  strcmp(json_get_string(label, "type"), "system") == 0 ? "read-only" : "custom"));
 	}
 }
 
@@ -356,9 +356,9 @@ static bool check_registration(struct req *r, const json_t *body, EVP_PKEY **ret
 static json_t *registration_answer(struct forge *f, const struct forge_runner *runner)
 {
 	return json_pack("{s:I, s:s, s:{s:s, s:o, s:o}}", "id", (json_int_t)runner->id, "name", runner->name,
-			 "authorization", "client_id", runner->client_id, "authorization_url",
-			 json_stringf("%s/_services/vstoken/_apis/oauth2/token/1", f->base), "server_url",
-			 json_stringf("%s/_services/broker/", f->base));
+	                 "authorization", "client_id", runner->client_id, "authorization_url",
+	                 json_stringf("%s/_services/vstoken/_apis/oauth2/token/1", f->base), "server_url",
+	                 json_stringf("%s/_services/broker/", f->base));
 }
 
 static void register_runner(struct req *r)
@@ -447,15 +447,15 @@ static char *jit_config(struct forge *f, const struct forge_runner *runner, EVP_
 {
 	json_t *files = json_object();
 	add_file(files, ".runner",
-		 json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:s}", "AgentId",
-			   json_stringf("%lld", (long long)runner->id), "AgentName", runner->name, "DisableUpdate",
-			   "True", "Ephemeral", "True", "PoolId", "1", "PoolName", "Default", "UseV2Flow", "True",
-			   "WorkFolder", work_folder, "ServerUrl", json_stringf("%s/_services/pipelines/1/", f->base),
-			   "ServerUrlV2", json_stringf("%s/_services/broker/", f->base), "IsHostedServer", "False"));
+	         json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:s}", "AgentId",
+	                   json_stringf("%lld", (long long)runner->id), "AgentName", runner->name, "DisableUpdate",
+	                   "True", "Ephemeral", "True", "PoolId", "1", "PoolName", "Default", "UseV2Flow", "True",
+	                   "WorkFolder", work_folder, "ServerUrl", json_stringf("%s/_services/pipelines/1/", f->base),
+	                   "ServerUrlV2", json_stringf("%s/_services/broker/", f->base), "IsHostedServer", "False"));
 	add_file(files, ".credentials",
-		 json_pack("{s:s, s:{s:s, s:o, s:s}}", "Scheme", "OAuth", "Data", "ClientId", runner->client_id,
-			   "AuthorizationUrl", json_stringf("%s/_services/vstoken/_apis/oauth2/token/1", f->base),
-			   "requireFipsCryptography", "True"));
+	         json_pack("{s:s, s:{s:s, s:o, s:s}}", "Scheme", "OAuth", "Data", "ClientId", runner->client_id,
+	                   "AuthorizationUrl", json_stringf("%s/_services/vstoken/_apis/oauth2/token/1", f->base),
+	                   "requireFipsCryptography", "True"));
 	add_file(files, ".credentials_rsaparams", private_key_file(key));
 	_cleanup_free_ char *text = json_text(files);
 	json_decref(files);
@@ -467,9 +467,9 @@ static char *jit_config(struct forge *f, const struct forge_runner *runner, EVP_
 static void generate_jitconfig(struct req *r)
 {
 	static const struct member members[] = {{"name", 'S', true},
-						{"runner_group_id", 'i', true},
-						{"labels", 'a', true},
-						{"work_folder", 'S', false}};
+	                                        {"runner_group_id", 'i', true},
+	                                        {"labels", 'a', true},
+	                                        {"work_folder", 'S', false}};
 	_cleanup_free_ char *scope = scope_of(r, is_repository_path(r));
 	if (!scope || !need_admin(r))
 		return;
@@ -497,7 +497,7 @@ static void generate_jitconfig(struct req *r)
 	{
 		strv_add(&runner->labels, json_string_value(label));
 		json_array_append_new(runner->label_objects, json_pack("{s:i, s:s, s:s}", "id", (int)i + 1, "name",
-								       json_string_value(label), "type", "custom"));
+		                                                       json_string_value(label), "type", "custom"));
 	}
 	const char *work_folder = json_get_string(body, "work_folder");
 	_cleanup_free_ char *config = jit_config(r->f, runner, key, work_folder ? work_folder : "_work");

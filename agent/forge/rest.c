@@ -45,8 +45,8 @@ static struct forge_repo *begin(struct req *r, const char *permission, const cha
 	const char *agent = req_header(r, "User-Agent");
 	if (!agent || !*agent) {
 		reply_error(r, 403,
-			    "Request forbidden by administrative rules. Please make sure your request has a User-Agent "
-			    "header");
+		            "Request forbidden by administrative rules. Please make sure your request has a User-Agent "
+		            "header");
 		return NULL;
 	}
 	struct forge_repo *repo = need_repo(r, 0, 1);
@@ -58,9 +58,9 @@ static void validation_failed(struct req *r, const char *resource, const char *f
 	if (!req_is_probe(r))
 		complain(r, "%s: '%s' is %s", resource, field, code);
 	reply_json(r, 422,
-		   json_pack("{s:s, s:[{s:s, s:s, s:s}], s:s}", "message", "Validation Failed", "errors", "resource",
-			     resource, "field", field, "code", code, "documentation_url",
-			     "https://docs.github.com/rest"));
+	           json_pack("{s:s, s:[{s:s, s:s, s:s}], s:s}", "message", "Validation Failed", "errors", "resource",
+	                     resource, "field", field, "code", code, "documentation_url",
+	                     "https://docs.github.com/rest"));
 }
 
 /* The answer to a GET of a list, by per_page and page. */
@@ -77,7 +77,7 @@ static void reply_page(struct req *r, const json_t *list)
 		json_array_append(out, json_array_get(list, i));
 	if (from + (size_t)size < total)
 		reply_header(r, "Link: <%s%s?per_page=%lld&page=%lld>; rel=\"next\"", r->f->base, r->path, size,
-			     page + 1);
+		             page + 1);
 	reply_json(r, 200, out);
 }
 
@@ -101,8 +101,8 @@ static void get_repo(struct req *r)
 	json_t *out = repo_json(r->f, repo);
 	const char *contents = job ? json_get_string(job->permissions, "Contents") : "write";
 	json_object_set_new(out, "permissions",
-			    json_pack("{s:b, s:b, s:b}", "admin", job == NULL, "push",
-				      contents && strcmp(contents, "write") == 0, "pull", contents != NULL));
+	                    json_pack("{s:b, s:b, s:b}", "admin", job == NULL, "push",
+	                              contents && strcmp(contents, "write") == 0, "pull", contents != NULL));
 	reply_json(r, 200, out);
 }
 
@@ -145,9 +145,9 @@ static void create_commit_comment(struct req *r)
 	long long id = json_get_int(comment, "id", 0);
 	json_object_set_new(comment, "commit_id", json_string(sha));
 	json_object_set_new(comment, "url",
-			    json_stringf("%s/api/v3/repos/%s/comments/%lld", r->f->base, repo->full_name, id));
+	                    json_stringf("%s/api/v3/repos/%s/comments/%lld", r->f->base, repo->full_name, id));
 	json_object_set_new(comment, "html_url",
-			    json_stringf("%s/%s/commit/%s#commitcomment-%lld", r->f->base, repo->full_name, sha, id));
+	                    json_stringf("%s/%s/commit/%s#commitcomment-%lld", r->f->base, repo->full_name, sha, id));
 	json_array_append_new(repo->comments, comment);
 	forge_event(r->f, "comment on %.12s of %s", sha, repo->full_name);
 	reply_header(r, "Location: %s", json_get_string(comment, "url"));
@@ -164,7 +164,7 @@ static void list_commit_comments(struct req *r)
 	size_t i;
 	json_t *comment;
 	json_array_foreach(repo->comments, i, comment) if (sha && strcmp(json_get_string(comment, "commit_id"), sha) ==
-									  0) json_array_append(out, comment);
+	                                                                  0) json_array_append(out, comment);
 	reply_page(r, out);
 }
 
@@ -191,7 +191,7 @@ static void change_comment_in(struct req *r, struct forge_repo *repo, json_t *li
 static void one_commit_comment(struct req *r)
 {
 	struct forge_repo *repo = begin(r, strcmp(r->method, "GET") == 0 ? "Metadata" : "Contents",
-					strcmp(r->method, "GET") == 0 ? "read" : "write", NULL);
+	                                strcmp(r->method, "GET") == 0 ? "read" : "write", NULL);
 	change_comment_in(r, repo, repo ? repo->comments : NULL, r->args[2]);
 }
 
@@ -206,7 +206,7 @@ static void create_issue_comment(struct req *r)
 		return;
 	add_common(r, comment, job);
 	json_object_set_new(comment, "issue_url",
-			    json_stringf("%s/api/v3/repos/%s/issues/%s", r->f->base, repo->full_name, r->args[2]));
+	                    json_stringf("%s/api/v3/repos/%s/issues/%s", r->f->base, repo->full_name, r->args[2]));
 	json_array_append_new(repo->issue_comments, comment);
 	reply_json(r, 201, json_incref(comment));
 }
@@ -236,14 +236,14 @@ static void one_issue_comment(struct req *r)
 static void create_deployment(struct req *r)
 {
 	static const struct member members[] = {{"ref", 'S', true},
-						{"task", 's', false},
-						{"auto_merge", 'b', false},
-						{"required_contexts", 'n', false},
-						{"payload", 'n', false},
-						{"environment", 's', false},
-						{"description", 'n', false},
-						{"transient_environment", 'b', false},
-						{"production_environment", 'b', false}};
+	                                        {"task", 's', false},
+	                                        {"auto_merge", 'b', false},
+	                                        {"required_contexts", 'n', false},
+	                                        {"payload", 'n', false},
+	                                        {"environment", 's', false},
+	                                        {"description", 'n', false},
+	                                        {"transient_environment", 'b', false},
+	                                        {"production_environment", 'b', false}};
 	struct forge_job *job = NULL;
 	struct forge_repo *repo = begin(r, "Deployments", "write", &job);
 	if (!repo)
@@ -266,8 +266,8 @@ static void create_deployment(struct req *r)
 	add_common(r, d, job);
 	json_object_set_new(d, "sha", json_string(sha));
 	json_object_set_new(d, "url",
-			    json_stringf("%s/api/v3/repos/%s/deployments/%lld", r->f->base, repo->full_name,
-					 (long long)json_get_int(d, "id", 0)));
+	                    json_stringf("%s/api/v3/repos/%s/deployments/%lld", r->f->base, repo->full_name,
+	                                 (long long)json_get_int(d, "id", 0)));
 	json_object_set_new(d, "statuses_url", json_stringf("%s/statuses", json_get_string(d, "url")));
 	if (!json_object_get(d, "environment"))
 		json_object_set_new(d, "environment", json_string("production"));
@@ -308,11 +308,11 @@ static bool in_words(const char *text, const char *const *words, size_t count)
 static void create_deployment_status(struct req *r)
 {
 	static const struct member members[] = {{"state", 'S', true},         {"log_url", 's', false},
-						{"target_url", 's', false},   {"description", 's', false},
-						{"environment", 's', false},  {"environment_url", 's', false},
-						{"auto_inactive", 'b', false}};
+	                                        {"target_url", 's', false},   {"description", 's', false},
+	                                        {"environment", 's', false},  {"environment_url", 's', false},
+	                                        {"auto_inactive", 'b', false}};
 	static const char *const states[] = {"error",  "failure", "inactive", "in_progress",
-					     "queued", "pending", "success"};
+	                                     "queued", "pending", "success"};
 	struct forge_job *job = NULL;
 	struct forge_repo *repo = begin(r, "Deployments", "write", &job);
 	json_t *deployment = repo ? find_by_id(repo->deployments, r->args[2]) : NULL;
@@ -435,10 +435,10 @@ static void check_run(struct req *r)
 		return;
 	}
 	const char *missing = creating && !json_get_string(body, "name")       ? "name"
-			      : creating && !json_get_string(body, "head_sha") ? "head_sha"
-			      : output && !json_get_string(output, "summary")  ? "output.summary"
-			      : status && !in_words(status, statuses, 3)       ? "status"
-									       : NULL;
+	                      : creating && !json_get_string(body, "head_sha") ? "head_sha"
+	                      : output && !json_get_string(output, "summary")  ? "output.summary"
+	                      : status && !in_words(status, statuses, 3)       ? "status"
+	                                                                       : NULL;
 	if (missing) {
 		validation_failed(r, "CheckRun", missing, "missing or invalid");
 		if (creating)
@@ -474,17 +474,17 @@ static void dispatch(struct req *r)
 	struct forge_run *run = NULL;
 	char line[512];
 	int result = dispatch_workflow(r->f, repo, r->args[2], json_get_string(body, "ref"),
-				       json_object_get(body, "inputs"), actor_of(job), &run, &err);
+	                               json_object_get(body, "inputs"), actor_of(job), &run, &err);
 	if (result < 0)
 		reply_error(r, result == ERR_NOT_FOUND ? 404 : 422, "%s", err_line(&err, line, sizeof(line)));
 	else if (json_get_bool(body, "return_run_details", false))
 		reply_json(r, 200,
-			   json_pack("{s:I, s:o, s:o}", "workflow_run_id", (json_int_t)run->id, "run_url",
-				     json_stringf("%s/api/v3/repos/%s/actions/runs/%lld", r->f->base, repo->full_name,
-						  (long long)run->id),
-				     "html_url",
-				     json_stringf("%s/%s/actions/runs/%lld", r->f->base, repo->full_name,
-						  (long long)run->id)));
+		           json_pack("{s:I, s:o, s:o}", "workflow_run_id", (json_int_t)run->id, "run_url",
+		                     json_stringf("%s/api/v3/repos/%s/actions/runs/%lld", r->f->base, repo->full_name,
+		                                  (long long)run->id),
+		                     "html_url",
+		                     json_stringf("%s/%s/actions/runs/%lld", r->f->base, repo->full_name,
+		                                  (long long)run->id)));
 	else
 		reply(r, 204);
 }
@@ -521,11 +521,11 @@ static json_t *rest_run(struct forge *f, const struct forge_run *run)
 	json_object_set_new(out, "name", json_string(run->name));
 	json_object_set_new(out, "head_sha", json_string(run->sha));
 	json_object_set_new(out, "head_branch",
-			    json_string(strncmp(run->ref, "refs/heads/", 11) == 0 ? run->ref + 11 : run->ref));
+	                    json_string(strncmp(run->ref, "refs/heads/", 11) == 0 ? run->ref + 11 : run->ref));
 	json_object_set_new(out, "run_number", json_integer(run->number));
 	json_object_set_new(out, "run_attempt", json_integer(1));
 	json_object_set_new(out, "html_url",
-			    json_stringf("%s/%s/actions/runs/%lld", f->base, run->repo->full_name, (long long)run->id));
+	                    json_stringf("%s/%s/actions/runs/%lld", f->base, run->repo->full_name, (long long)run->id));
 	return out;
 }
 
@@ -570,14 +570,14 @@ static void list_jobs(struct req *r)
 static void rate_limit(struct req *r)
 {
 	reply_json(r, 200,
-		   json_pack("{s:{s:{s:i, s:i, s:i, s:I}}}", "resources", "core", "limit", 5000, "remaining", 5000,
-			     "used", 0, "reset", (json_int_t)(clock_wall_ms() / 1000 + 3600)));
+	           json_pack("{s:{s:{s:i, s:i, s:i, s:I}}}", "resources", "core", "limit", 5000, "remaining", 5000,
+	                     "used", 0, "reset", (json_int_t)(clock_wall_ms() / 1000 + 3600)));
 }
 
 static void root(struct req *r)
 {
 	reply_json(r, 200,
-		   json_pack("{s:o}", "repository_url", json_stringf("%s/api/v3/repos/{owner}/{repo}", r->f->base)));
+	           json_pack("{s:o}", "repository_url", json_stringf("%s/api/v3/repos/{owner}/{repo}", r->f->base)));
 }
 
 const struct route rest_routes[] = {

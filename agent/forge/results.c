@@ -70,16 +70,16 @@ static const char *conclusion_name(int64_t conclusion)
 static bool check_step(struct req *r, const struct forge_job *job, const json_t *step, size_t index)
 {
 	static const struct member members[] = {{"external_id", 'g', true},
-						{"number", 'i', true},
-						{"name", 's', true},
-						{"status", 'i', true},
-						{"started_at", 'M', true},
-						{"completed_at", 'M', true},
-						{"conclusion", 'i', true},
-						{"is_background", 'b', false},
-						{"background_control_type", 's', false},
-						{"background_control_step_ids", 'a', false},
-						{"parallel_group_id", 's', false}};
+	                                        {"number", 'i', true},
+	                                        {"name", 's', true},
+	                                        {"status", 'i', true},
+	                                        {"started_at", 'M', true},
+	                                        {"completed_at", 'M', true},
+	                                        {"conclusion", 'i', true},
+	                                        {"is_background", 'b', false},
+	                                        {"background_control_type", 's', false},
+	                                        {"background_control_step_ids", 'a', false},
+	                                        {"parallel_group_id", 's', false}};
 	_cleanup_free_ char *where = xasprintf("step %zu", index + 1);
 	if (!check_members(r, step, where, members, ARRAY_SIZE(members)))
 		return false;
@@ -99,7 +99,7 @@ static bool check_step(struct req *r, const struct forge_job *job, const json_t 
 	const char *id;
 	json_t *other;
 	json_object_foreach(job->steps, id, other) if (json_get_int(other, "number", 0) == number &&
-						       strcmp(id, json_get_string(step, "external_id")) != 0)
+	                                               strcmp(id, json_get_string(step, "external_id")) != 0)
 		complain(r, "%s: number %lld belongs to another step", where, (long long)number);
 	json_t *before = json_object_get(job->steps, json_get_string(step, "external_id"));
 	const char *was = json_get_string(before, "status");
@@ -111,9 +111,9 @@ static bool check_step(struct req *r, const struct forge_job *job, const json_t 
 static void steps_update(struct req *r)
 {
 	static const struct member members[] = {{"steps", 'a', true},
-						{"change_order", 'i', true},
-						{"workflow_job_run_backend_id", 'g', true},
-						{"workflow_run_backend_id", 'g', true}};
+	                                        {"change_order", 'i', true},
+	                                        {"workflow_job_run_backend_id", 'g', true},
+	                                        {"workflow_run_backend_id", 'g', true}};
 	_cleanup_json_ json_t *body = NULL;
 	struct forge_job *job = begin(r, members, ARRAY_SIZE(members), &body);
 	if (!job)
@@ -169,7 +169,7 @@ static struct forge_blob *blob_for(struct forge *f, struct forge_job *job, enum 
 	if (b)
 		return b;
 	static const char *const shapes[] = {"logs/steps/step-logs-%s.txt", "logs/job/job-logs.txt%s",
-					     "summaries/step-summary-%s.md", "diagnostics/diagnostic-logs.zip%s"};
+	                                     "summaries/step-summary-%s.md", "diagnostics/diagnostic-logs.zip%s"};
 	b = xcalloc(1, sizeof(*b));
 	b->kind = kind;
 	b->job = job;
@@ -191,14 +191,14 @@ static json_t *signed_url(struct forge *f, const struct forge_blob *b)
 	char time[CLOCK_TEXT_SIZE];
 	clock_rfc3339(clock_wall_ms() + 3600 * 1000, time);
 	return json_stringf("%s/_services/blobs/%s?se=%.19sZ&sig=%s&sp=cw&spr=https&sr=b&sv=2025-11-05", f->base,
-			    b->path, time, b->signature);
+	                    b->path, time, b->signature);
 }
 
 static void get_url(struct req *r, enum blob_kind kind, const char *member, bool per_step, bool limit)
 {
 	static const struct member members[] = {{"workflow_run_backend_id", 'g', true},
-						{"workflow_job_run_backend_id", 'g', true},
-						{"step_backend_id", 'g', true}};
+	                                        {"workflow_job_run_backend_id", 'g', true},
+	                                        {"step_backend_id", 'g', true}};
 	_cleanup_json_ json_t *body = NULL;
 	struct forge_job *job = begin(r, members, per_step ? 3 : 2, &body);
 	if (!job)
@@ -254,15 +254,15 @@ static void check_log(struct req *r, const struct forge_blob *b)
 static void metadata(struct req *r, enum blob_kind kind, bool per_step)
 {
 	static const struct member step_members[] = {{"workflow_run_backend_id", 'g', true},
-						     {"workflow_job_run_backend_id", 'g', true},
-						     {"uploaded_at", 'm', true},
-						     {"line_count", 'i', true},
-						     {"step_backend_id", 'g', true}};
+	                                             {"workflow_job_run_backend_id", 'g', true},
+	                                             {"uploaded_at", 'm', true},
+	                                             {"line_count", 'i', true},
+	                                             {"step_backend_id", 'g', true}};
 	static const struct member summary_members[] = {{"workflow_run_backend_id", 'g', true},
-							{"workflow_job_run_backend_id", 'g', true},
-							{"uploaded_at", 'm', true},
-							{"size", 'i', true},
-							{"step_backend_id", 'g', true}};
+	                                                {"workflow_job_run_backend_id", 'g', true},
+	                                                {"uploaded_at", 'm', true},
+	                                                {"size", 'i', true},
+	                                                {"step_backend_id", 'g', true}};
 	_cleanup_json_ json_t *body = NULL;
 	struct forge_job *job =
 		begin(r, kind == BLOB_SUMMARY ? summary_members : step_members, per_step ? 5 : 4, &body);
@@ -279,13 +279,13 @@ static void metadata(struct req *r, enum blob_kind kind, bool per_step)
 	if (kind == BLOB_SUMMARY) {
 		if (json_get_int(body, "size", -1) != (int64_t)b->len)
 			complain(r, "size is %lld, the blob has %zu bytes", (long long)json_get_int(body, "size", -1),
-				 b->len);
+			         b->len);
 		if (b->len > SUMMARY_LIMIT)
 			complain(r, "the summary is larger than soft_size_limit");
 	} else {
 		if (json_get_int(body, "line_count", -1) != b->lines)
 			complain(r, "line_count is %lld, the log has %lld lines",
-				 (long long)json_get_int(body, "line_count", -1), (long long)b->lines);
+			         (long long)json_get_int(body, "line_count", -1), (long long)b->lines);
 		if (b->type == BLOB_APPEND && !b->sealed)
 			complain(r, "the append blob was not sealed");
 		check_log(r, b);
@@ -391,8 +391,7 @@ static void append_block(struct req *r, struct forge_blob *b)
 	} else if (!r->body.len) {
 		complain(r, "an append of nothing");
 		blob_error(r, 400, "InvalidHeaderValue");
-	} else if (position &&
-		   (!str_parse_i64(position, 0, INT64_MAX, &expected) || expected != (long long)b->len)) {
+	} else if (position && (!str_parse_i64(position, 0, INT64_MAX, &expected) || expected != (long long)b->len)) {
 		blob_error(r, 412, "AppendPositionConditionNotMet");
 	} else if (b->appends >= APPEND_LIMIT || !blob_append(b, str_peek(&r->body), r->body.len)) {
 		blob_error(r, 409, "BlockCountExceedsLimit");
@@ -448,7 +447,7 @@ static void put_blob(struct req *r)
 #define RECEIVER "_services/results/twirp/results.services.receiver.Receiver/"
 const struct route results_routes[] = {
 	{"POST", "_services/results/twirp/github.actions.results.api.v1.WorkflowStepUpdateService/WorkflowStepsUpdate",
-	 steps_update, 0},
+         steps_update, 0},
 	{"POST", RECEIVER "GetStepLogsSignedBlobURL", step_logs_url, 0},
 	{"POST", RECEIVER "CreateStepLogsMetadata", step_logs_metadata, 0},
 	{"POST", RECEIVER "GetJobLogsSignedBlobURL", job_logs_url, 0},

@@ -54,7 +54,7 @@ static struct forge_job *job_new(struct forge *f, struct forge_run *run, const s
 }
 
 struct forge_run *run_new(struct forge *f, struct forge_repo *repo, struct workflow *workflow, const char *path,
-			  const char *event, const char *ref, const char *sha, json_t *payload)
+                          const char *event, const char *ref, const char *sha, json_t *payload)
 {
 	struct forge_run *run = xcalloc(1, sizeof(*run));
 	run->id = forge_id(f);
@@ -87,7 +87,8 @@ void run_note_silent_events(struct forge_run *run)
 {
 	const char *name;
 	for (size_t n = 0; run->workflow != NULL && (name = workflow_silent_event(run->workflow, n)) != NULL; n++)
-		annotate(run->annotations, "warning", "the event '%s' starts nothing at this forge: only push and workflow_dispatch do", name);
+		annotate(run->annotations, "warning",
+		         "the event '%s' starts nothing at this forge: only push and workflow_dispatch do", name);
 }
 
 static void run_complete(struct forge *f, struct forge_run *run, const char *conclusion)
@@ -99,14 +100,14 @@ static void run_complete(struct forge *f, struct forge_run *run, const char *con
 }
 
 void run_fail_workflow(struct forge *f, struct forge_run *run, const struct faults *faults, const struct yaml_doc *doc,
-		       const struct err *err)
+                       const struct err *err)
 {
 	(void)doc;
 	for (size_t i = 0; i < faults->count; i++)
 		json_array_append_new(run->annotations, json_pack("{s:s, s:s, s:s, s:i, s:i}", "level", "failure",
-								  "message", faults->items[i].text, "path", run->path,
-								  "startLine", faults->items[i].mark.line,
-								  "startColumn", faults->items[i].mark.column));
+		                                                  "message", faults->items[i].text, "path", run->path,
+		                                                  "startLine", faults->items[i].mark.line,
+		                                                  "startColumn", faults->items[i].mark.column));
 	char line[1024];
 	if (!faults->count)
 		annotate(run->annotations, "failure", "%s", err_line(err, line, sizeof(line)));
@@ -350,9 +351,10 @@ static void job_cancel(struct forge *f, struct forge_job *job)
 	int64_t ms = job->cancel_ms > 0 ? job->cancel_ms : f->config.cancel_ms, s = ms / 1000;
 	job->cancelled = true;
 	job->cancel_deadline_ms = clock_mono_ms() + ms;
-	json_array_append_new(job->runner->queue,
-			      json_pack("{s:s, s:{s:s, s:o}}", "type", "JobCancellation", "body", "jobId", job->job_id, "timeout",
-					json_stringf("%02d:%02d:%02d", (int)(s / 3600), (int)(s / 60 % 60), (int)(s % 60))));
+	json_array_append_new(
+		job->runner->queue,
+		json_pack("{s:s, s:{s:s, s:o}}", "type", "JobCancellation", "body", "jobId", job->job_id, "timeout",
+	                  json_stringf("%02d:%02d:%02d", (int)(s / 3600), (int)(s / 60 % 60), (int)(s % 60))));
 	forge_wake(f);
 }
 
@@ -420,8 +422,8 @@ static void tick_running(struct forge *f, struct forge_job *job, int64_t now)
 	job->lost = true;
 	if (lapsed)
 		annotate(job->annotations, "failure",
-			 "The self-hosted runner lost communication with the server. Verify the machine is "
-			 "running and has a healthy network connection.");
+		         "The self-hosted runner lost communication with the server. Verify the machine is "
+		         "running and has a healthy network connection.");
 	job_complete(f, job, out_of_time ? "cancelled" : "failure");
 	job->github_token->revoked = false; /* it lapses by itself; a recovery may still report */
 }

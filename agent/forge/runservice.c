@@ -16,8 +16,8 @@ static void run_error(struct req *r, int status, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
 	reply_json(r, status,
-		   json_pack("{s:s, s:i, s:o}", "source", "actions-run-service", "statusCode", status, "errorMessage",
-			     json_string_lossy(text, strlen(text))));
+	           json_pack("{s:s, s:i, s:o}", "source", "actions-run-service", "statusCode", status, "errorMessage",
+	                     json_string_lossy(text, strlen(text))));
 }
 
 static struct forge_job *job_by_request(struct forge *f, const char *id)
@@ -41,9 +41,9 @@ static bool was_disturbed(const struct forge *f, const char *path)
 static void acquire_job(struct req *r)
 {
 	static const struct member members[] = {{"jobMessageId", 'S', true},
-						{"runnerOS", 'S', true},
-						{"billingOwnerId", 'S', false},
-						{"streamId", 'S', false}};
+	                                        {"runnerOS", 'S', true},
+	                                        {"billingOwnerId", 'S', false},
+	                                        {"streamId", 'S', false}};
 	struct forge *f = r->f;
 	check_service_headers(r);
 	struct forge_token *t = need_token(r, TOKEN_RUNNER);
@@ -85,7 +85,7 @@ static void acquire_job(struct req *r)
 		job->acquired_ms = clock_wall_ms();
 		job_make_message(f, job);
 		forge_event(f, "job %s of run %lld acquired by %s", job->name, (long long)job->run->id,
-			    t->runner->name);
+		            t->runner->name);
 	}
 	job->locked_until_ms = clock_mono_ms() + f->config.lease_ms;
 	reply_json(r, 200, json_incref(job->message));
@@ -155,16 +155,16 @@ static const char *rest_conclusion(const char *wire)
 static bool check_annotations(struct req *r, const json_t *list, const char *where)
 {
 	static const struct member members[] = {{"level", 'S', false},
-						{"message", 'S', true},
-						{"title", 's', false},
-						{"path", 's', false},
-						{"startLine", 'i', false},
-						{"endLine", 'i', false},
-						{"startColumn", 'i', false},
-						{"endColumn", 'i', false},
-						{"stepNumber", 'i', false},
-						{"rawDetails", 's', false},
-						{"isInfrastructureIssue", 'b', false}};
+	                                        {"message", 'S', true},
+	                                        {"title", 's', false},
+	                                        {"path", 's', false},
+	                                        {"startLine", 'i', false},
+	                                        {"endLine", 'i', false},
+	                                        {"startColumn", 'i', false},
+	                                        {"endColumn", 'i', false},
+	                                        {"stepNumber", 'i', false},
+	                                        {"rawDetails", 's', false},
+	                                        {"isInfrastructureIssue", 'b', false}};
 	bool good = true;
 	size_t i;
 	json_t *annotation;
@@ -191,21 +191,21 @@ static bool check_annotations(struct req *r, const json_t *list, const char *whe
 static bool check_step_result(struct req *r, const json_t *step, size_t index)
 {
 	static const struct member members[] = {{"external_id", 'g', true},
-						{"number", 'i', true},
-						{"name", 's', true},
-						{"action_name", 's', false},
-						{"ref", 's', false},
-						{"type", 'S', false},
-						{"status", 'S', true},
-						{"conclusion", 'S', true},
-						{"started_at", 't', false},
-						{"completed_at", 't', false},
-						{"completed_log_url", 's', false},
-						{"completed_log_lines", 'i', false},
-						{"annotations", 'a', false},
-						{"is_background", 'b', false},
-						{"background_control_type", 's', false},
-						{"background_control_step_ids", 'a', false}};
+	                                        {"number", 'i', true},
+	                                        {"name", 's', true},
+	                                        {"action_name", 's', false},
+	                                        {"ref", 's', false},
+	                                        {"type", 'S', false},
+	                                        {"status", 'S', true},
+	                                        {"conclusion", 'S', true},
+	                                        {"started_at", 't', false},
+	                                        {"completed_at", 't', false},
+	                                        {"completed_log_url", 's', false},
+	                                        {"completed_log_lines", 'i', false},
+	                                        {"annotations", 'a', false},
+	                                        {"is_background", 'b', false},
+	                                        {"background_control_type", 's', false},
+	                                        {"background_control_step_ids", 'a', false}};
 	_cleanup_free_ char *where = xasprintf("stepResults %zu", index + 1);
 	bool good = check_members(r, step, where, members, ARRAY_SIZE(members));
 	const char *status = json_get_string(step, "status"), *conclusion = json_get_string(step, "conclusion");
@@ -270,25 +270,25 @@ static void take_step_results(struct req *r, struct forge_job *job, const json_t
 			json_object_set_new(job->steps, id, step);
 			if (job->change_order && !was_disturbed(r->f, "WorkflowStepsUpdate"))
 				complain(r, "step '%.60s' was never in an update of the steps",
-					 json_get_string(result, "name"));
+				         json_get_string(result, "name"));
 		} else if (json_get_int(step, "number", 0) != json_get_int(result, "number", 0)) {
 			complain(r, "step '%.60s' had number %lld in the updates and has %lld now",
-				 json_get_string(result, "name"), (long long)json_get_int(step, "number", 0),
-				 (long long)json_get_int(result, "number", 0));
+			         json_get_string(result, "name"), (long long)json_get_int(step, "number", 0),
+			         (long long)json_get_int(result, "number", 0));
 		}
 		const char *was = json_get_string(step, "conclusion"),
 			   *is = rest_conclusion(json_get_string(result, "conclusion"));
 		if (was && strcmp(was, is) != 0)
 			complain(r, "step '%.60s' was %s in the updates and is %s now", json_get_string(result, "name"),
-				 was, is);
+			         was, is);
 		json_object_set_new(step, "reported", json_true());
 		json_object_set(step, "number", json_object_get(result, "number"));
 		json_object_set(step, "name", json_object_get(result, "name"));
 		json_object_set_new(step, "status", json_string("completed"));
 		json_object_set_new(step, "conclusion",
-				    json_string(rest_conclusion(json_get_string(result, "conclusion"))));
+		                    json_string(rest_conclusion(json_get_string(result, "conclusion"))));
 		static const char *const copied[] = {"action_name", "ref",          "type",
-						     "started_at",  "completed_at", "annotations"};
+		                                     "started_at",  "completed_at", "annotations"};
 		for (size_t c = 0; c < ARRAY_SIZE(copied); c++)
 			if (json_object_get(result, copied[c]))
 				json_object_set(step, copied[c], json_object_get(result, copied[c]));
@@ -307,7 +307,7 @@ static void check_leftovers(struct req *r, const struct forge_job *job, const js
 		if (json_array_size(results) && !json_object_get(step, "reported") && status &&
 		    strcmp(status, "completed") == 0)
 			complain(r, "the completed step '%.60s' is missing in stepResults",
-				 json_get_string(step, "name"));
+			         json_get_string(step, "name"));
 		json_object_del(step, "reported");
 	}
 	if (!json_array_size(results) || was_disturbed(r->f, "twirp") || was_disturbed(r->f, "Metadata") ||
@@ -364,20 +364,20 @@ static void resolve_one(struct req *r, const struct forge_job *job, const json_t
 	_cleanup_free_ char *sha = repo ? repo_commit(repo, version) : NULL;
 	if (!sha) {
 		json_object_set_new(errors, key,
-				    json_pack("{s:o}", "message",
-					      json_stringf("Unable to resolve action `%s`, %s", key,
-							   repo ? "unable to find version" : "repository not found")));
+		                    json_pack("{s:o}", "message",
+		                              json_stringf("Unable to resolve action `%s`, %s", key,
+		                                           repo ? "unable to find version" : "repository not found")));
 		return;
 	}
 	char time[CLOCK_TEXT_SIZE];
 	json_object_set_new(found, key,
-			    json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:{s:s, s:s}}", "name", name, "version", version,
-				      "resolved_name", repo->full_name, "resolved_sha", sha, "tar_url",
-				      json_stringf("%s/api/v3/repos/%s/tarball/%s", r->f->base, repo->full_name, sha),
-				      "zip_url",
-				      json_stringf("%s/api/v3/repos/%s/zipball/%s", r->f->base, repo->full_name, sha),
-				      "authentication", "token", job->github_token->text, "expires_at",
-				      clock_rfc3339(job->github_token->expires_ms, time)));
+	                    json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:{s:s, s:s}}", "name", name, "version", version,
+	                              "resolved_name", repo->full_name, "resolved_sha", sha, "tar_url",
+	                              json_stringf("%s/api/v3/repos/%s/tarball/%s", r->f->base, repo->full_name, sha),
+	                              "zip_url",
+	                              json_stringf("%s/api/v3/repos/%s/zipball/%s", r->f->base, repo->full_name, sha),
+	                              "authentication", "token", job->github_token->text, "expires_at",
+	                              clock_rfc3339(job->github_token->expires_ms, time)));
 }
 
 static void resolve_actions(struct req *r)

@@ -108,12 +108,12 @@ json_t *run_json(struct forge *f, const struct forge_run *run, bool logs)
 			status = "in_progress";
 	}
 	return json_pack("{s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s?, s:s, s:O, s:o, s:o, s:o}", "id",
-			 (json_int_t)run->id, "number", (json_int_t)run->number, "plan_id", run->plan_id, "repository",
-			 run->repo->full_name, "sha", run->sha, "ref", run->ref, "event", run->event, "workflow",
-			 run->name, "title", json_string_lossy(run->title, strlen(run->title)), "status", status,
-			 "conclusion", run->conclusion, "path", run->path, "annotations", run->annotations,
-			 "created_at", time_json(run->created_ms), "completed_at", time_json(run->completed_ms), "jobs",
-			 jobs);
+	                 (json_int_t)run->id, "number", (json_int_t)run->number, "plan_id", run->plan_id, "repository",
+	                 run->repo->full_name, "sha", run->sha, "ref", run->ref, "event", run->event, "workflow",
+	                 run->name, "title", json_string_lossy(run->title, strlen(run->title)), "status", status,
+	                 "conclusion", run->conclusion, "path", run->path, "annotations", run->annotations,
+	                 "created_at", time_json(run->created_ms), "completed_at", time_json(run->completed_ms), "jobs",
+	                 jobs);
 }
 
 void run_save(struct forge *f, const struct forge_run *run)

@@ -133,7 +133,7 @@ static bool level_suffices(const char *have, const char *need)
 }
 
 bool need_permission(struct req *r, const struct forge_repo *repo, const char *permission, const char *level,
-		     struct forge_job **ret_job)
+                     struct forge_job **ret_job)
 {
 	char lower[64];
 	size_t n = 0;

@@ -57,7 +57,7 @@ static void append_parameters(struct str *url, const char *session_id, bool busy
 	str_append(url, "?sessionId=");
 	wire_escape(url, session_id);
 	str_appendf(url, "&status=%s&runnerVersion=%s&os=%s&architecture=%s", busy ? "Busy" : "Online",
-		    WIRE_RUNNER_VERSION, wire_os(), wire_arch());
+	            WIRE_RUNNER_VERSION, wire_os(), wire_arch());
 }
 
 char *broker_poll_url(const char *base, const char *session_id, bool busy, bool disable_update)
@@ -82,12 +82,19 @@ char *broker_acknowledge_url(const char *base, const char *session_id, bool busy
 static enum broker_message_type type_of(const char *name)
 {
 	/* Two names are compared exactly by the official runner; no service depends on the difference. */
-	static const struct { const char *name; enum broker_message_type type; } types[] = {
-		{ "RunnerJobRequest", BROKER_JOB },         { "PipelineAgentJobRequest", BROKER_OLD_JOB },
-		{ "JobCancellation", BROKER_CANCEL },       { "BrokerMigration", BROKER_MIGRATION },
-		{ "AgentRefresh", BROKER_REFRESH },         { "RunnerRefresh", BROKER_REFRESH },
-		{ "RunnerRefreshConfig", BROKER_REFRESH_CONFIG }, { "ForceTokenRefresh", BROKER_TOKEN_REFRESH },
-		{ "RunnerShutdown", BROKER_SHUTDOWN },
+	static const struct {
+		const char *name;
+		enum broker_message_type type;
+	} types[] = {
+		{"RunnerJobRequest", BROKER_JOB},
+		{"PipelineAgentJobRequest", BROKER_OLD_JOB},
+		{"JobCancellation", BROKER_CANCEL},
+		{"BrokerMigration", BROKER_MIGRATION},
+		{"AgentRefresh", BROKER_REFRESH},
+		{"RunnerRefresh", BROKER_REFRESH},
+		{"RunnerRefreshConfig", BROKER_REFRESH_CONFIG},
+		{"ForceTokenRefresh", BROKER_TOKEN_REFRESH},
+		{"RunnerShutdown", BROKER_SHUTDOWN},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		if (strcasecmp(name, types[i].name) == 0)
@@ -201,5 +208,5 @@ void broker_message_done(struct broker_message *m)
 	free(m->job_id);
 	free(m->broker_base_url);
 	free(m->detail);
-	*m = (struct broker_message){ 0 };
+	*m = (struct broker_message){0};
 }

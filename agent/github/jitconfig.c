@@ -43,11 +43,11 @@ static int check_names(const json_t *files, struct err *err)
 	const char *name;
 	json_t *value;
 	json_object_foreach((json_t *)files, name,
-			    value) if (strchr(name, '/') != NULL || strchr(name, '\\') != NULL ||
-				       str_starts(name, "..")) return err_set(err, ERR_INVALID,
-									      "it names the file '%.100s', which lies "
-									      "outside of a runner's folder",
-									      name);
+	                    value) if (strchr(name, '/') != NULL || strchr(name, '\\') != NULL ||
+	                               str_starts(name, "..")) return err_set(err, ERR_INVALID,
+	                                                                      "it names the file '%.100s', which lies "
+	                                                                      "outside of a runner's folder",
+	                                                                      name);
 	return 0;
 }
 
@@ -68,9 +68,9 @@ static int read_runner(const json_t *runner, struct registration *reg, struct er
 		return err_set(err, ERR_INVALID, ".runner has no agentName");
 	if (!wire_bool(runner, "useV2Flow", false) || reg->broker_url == NULL) {
 		err_set(err, ERR_UNSUPPORTED,
-			"the configuration is for the older runner protocol (no useV2Flow with serverUrlV2)");
+		        "the configuration is for the older runner protocol (no useV2Flow with serverUrlV2)");
 		return err_hint(err, ERR_UNSUPPORTED,
-				"this release speaks the protocol of github.com and *.ghe.com only");
+		                "this release speaks the protocol of github.com and *.ghe.com only");
 	}
 	return 0;
 }
@@ -81,7 +81,7 @@ static int read_credentials(const json_t *credentials, struct registration *reg,
 	const json_t *data = wire_get(credentials, "data");
 	if (scheme == NULL || strcasecmp(scheme, "OAuth") != 0)
 		return err_set(err, ERR_UNSUPPORTED, ".credentials has the scheme '%.60s'; only OAuth is supported",
-			       scheme ? scheme : "");
+		               scheme ? scheme : "");
 	reg->client_id = xstrdup(wire_string(data, "clientId"));
 	reg->authorization_url = xstrdup(wire_string(data, "authorizationUrl"));
 	reg->token_url = xstrdup(wire_string(data, "oauthEndpointUrl"));
@@ -121,7 +121,7 @@ static int read_files(const char *text, struct registration *reg, struct str *ke
 
 int registration_from_jit(const char *text, struct registration *ret, struct str *ret_key, struct err *err)
 {
-	struct registration reg = { 0 };
+	struct registration reg = {0};
 	int r = read_files(text, &reg, ret_key, err);
 	if (r < 0) {
 		registration_done(&reg);

@@ -15,7 +15,9 @@
 
 enum { KEY_BITS = 2048, KEY_BYTES_MAX = 1024, ASSERTION_LIFE_S = 300, CLOCK_ALLOWANCE_S = 30, TOKEN_MAX = 64 << 10 };
 
-struct oauth_key { EVP_PKEY *pkey; };
+struct oauth_key {
+	EVP_PKEY *pkey;
+};
 
 /* OpenSSL's own words, next to the call that failed. */
 static int ssl_error(struct err *err, int code, const char *what)
@@ -90,13 +92,15 @@ static int build_key(OSSL_PARAM_BLD *builder, EVP_PKEY **ret, struct err *err)
 
 int oauth_key_read_params(const json_t *params, struct oauth_key **ret, struct err *err)
 {
-	static const struct { const char *key, *name; } numbers[] = {
-		{ "modulus", OSSL_PKEY_PARAM_RSA_N },     { "exponent", OSSL_PKEY_PARAM_RSA_E },
-		{ "d", OSSL_PKEY_PARAM_RSA_D },           { "p", OSSL_PKEY_PARAM_RSA_FACTOR1 },
-		{ "q", OSSL_PKEY_PARAM_RSA_FACTOR2 },     { "dp", OSSL_PKEY_PARAM_RSA_EXPONENT1 },
-		{ "dq", OSSL_PKEY_PARAM_RSA_EXPONENT2 },  { "inverseQ", OSSL_PKEY_PARAM_RSA_COEFFICIENT1 },
+	static const struct {
+		const char *key, *name;
+	} numbers[] = {
+		{"modulus", OSSL_PKEY_PARAM_RSA_N},    {"exponent", OSSL_PKEY_PARAM_RSA_E},
+		{"d", OSSL_PKEY_PARAM_RSA_D},          {"p", OSSL_PKEY_PARAM_RSA_FACTOR1},
+		{"q", OSSL_PKEY_PARAM_RSA_FACTOR2},    {"dp", OSSL_PKEY_PARAM_RSA_EXPONENT1},
+		{"dq", OSSL_PKEY_PARAM_RSA_EXPONENT2}, {"inverseQ", OSSL_PKEY_PARAM_RSA_COEFFICIENT1},
 	};
-	BIGNUM *held[ARRAY_SIZE(numbers)] = { NULL };
+	BIGNUM *held[ARRAY_SIZE(numbers)] = {NULL};
 	OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
 	EVP_PKEY *pkey = NULL;
 	int r = builder == NULL ? err_set(err, ERR_INTERNAL, "no memory for the key's parameters") : 0;
@@ -185,7 +189,7 @@ int oauth_assertion(const struct oauth_key *key, const char *client_id, const ch
 	_cleanup_json_ json_t *header = json_pack("{s:s, s:s}", "typ", "JWT", "alg", pss ? "PS256" : "RS256");
 	_cleanup_json_ json_t *claims =
 		json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "sub", client_id, "jti", id, "iss", client_id, "aud",
-			  audience, "nbf", from, "exp", from + ASSERTION_LIFE_S);
+	                  audience, "nbf", from, "exp", from + ASSERTION_LIFE_S);
 	if (header == NULL || claims == NULL)
 		return err_set(err, ERR_INVALID, "client id or authorization URL is no UTF-8 text");
 	_cleanup_free_ char *header_text = json_text(header), *claims_text = json_text(claims);

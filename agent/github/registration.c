@@ -24,7 +24,7 @@ void registration_done(struct registration *r)
 	free(r->worker_user);
 	free(r->actions_repository);
 	free(r->on_failure);
-	*r = (struct registration){ 0 };
+	*r = (struct registration){0};
 }
 
 int64_t registration_pace(int64_t ms)
@@ -39,8 +39,15 @@ int64_t registration_pace(int64_t ms)
 }
 
 /* The members that are plain texts. */
-struct text_member { const char *key; size_t offset; bool required; };
-#define MEMBER(name, need) { #name, offsetof(struct registration, name), need }
+struct text_member {
+	const char *key;
+	size_t offset;
+	bool required;
+};
+#define MEMBER(name, need)                                                                                             \
+	{                                                                                                              \
+#name, offsetof(struct registration, name), need                                                       \
+	}
 static const struct text_member members[] = {
 	MEMBER(url, false),
 	MEMBER(name, true),
@@ -101,9 +108,8 @@ static int read_members(const json_t *record, struct registration *r, struct err
 	r->disable_update = json_get_bool(record, "disable_update", false);
 	size_t i;
 	json_t *label;
-	json_array_foreach(json_get_array(record, "labels"), i, label)
-		if (json_is_string(label))
-			strv_add(&r->labels, json_string_value(label));
+	json_array_foreach(json_get_array(record, "labels"), i, label) if (json_is_string(label))
+		strv_add(&r->labels, json_string_value(label));
 	return 0;
 }
 
@@ -114,8 +120,8 @@ int registration_from_json(const json_t *record, struct registration *ret, struc
 		return err_set(err, ERR_INVALID, "this is no registration");
 	if (format > RECORD_FORMAT)
 		return err_set(err, ERR_UNSUPPORTED, "the registration has format %lld; this release reads up to %d",
-			       (long long)format, RECORD_FORMAT);
-	struct registration r = { 0 };
+		               (long long)format, RECORD_FORMAT);
+	struct registration r = {0};
 	int code = read_members(record, &r, err);
 	if (code < 0) {
 		registration_done(&r);
@@ -130,8 +136,8 @@ int registration_from_json(const json_t *record, struct registration *ret, struc
 struct rest {
 	struct http *http;
 	struct wait *wait;
-	const char *token;               /* registration or removal token */
-	char *management;                /* token from runner-registration, tried where the first is refused [10.4] */
+	const char *token; /* registration or removal token */
+	char *management;  /* token from runner-registration, tried where the first is refused [10.4] */
 };
 
 static int call_once(struct rest *rest, const char *method, const char *url, const char *scheme, const char *token,
@@ -140,8 +146,13 @@ static int call_once(struct rest *rest, const char *method, const char *url, con
 	_cleanup_(wire_headers_done) struct wire_headers headers;
 	wire_headers_make(&headers, scheme, token, false, body != NULL);
 	struct http_request request = {
-		.method = method, .url = url, .headers = (const char *const *)headers.lines, .body = body,
-		.body_len = body ? strlen(body) : 0, .timeout_ms = 100000, .follow = true,
+		.method = method,
+		.url = url,
+		.headers = (const char *const *)headers.lines,
+		.body = body,
+		.body_len = body ? strlen(body) : 0,
+		.timeout_ms = 100000,
+		.follow = true,
 	};
 	return http_perform(rest->http, &request, rest->wait, ret, err);
 }
@@ -154,14 +165,14 @@ static bool is_success(const struct http_response *response)
 /* Three tries with 1 to 5 s between them; a 404 is final, and so is a refusal of the token: asking again does not
  * change it. */
 static int call(struct rest *rest, const char *method, const char *url, const char *scheme, const char *token,
-		const char *body, const char *what, struct http_response *ret, struct err *err)
+                const char *body, const char *what, struct http_response *ret, struct err *err)
 {
 	int r = ERR_INTERNAL;
 	for (int try = 0; try < TRIES; try++) {
 		if (try > 0) {
 			struct err ignored = ERR_INIT;
 			if (wait_ms(rest->wait, registration_pace(PAUSE_MS + (int64_t)rand_below(PAUSE_SPREAD_MS)),
-				    &ignored) < 0)
+			            &ignored) < 0)
 				break;
 		}
 		http_response_done(ret);
@@ -187,7 +198,7 @@ static int manage(struct rest *rest, const char *method, const char *url, const 
 	if ((r != ERR_AUTH && r != ERR_NOT_FOUND) || rest->management == NULL)
 		return r;
 	struct err second = ERR_INIT;
-	struct http_response other = { 0 };
+	struct http_response other = {0};
 	if (call(rest, method, url, "Bearer", rest->management, body, what, &other, &second) < 0) {
 		http_response_done(&other);
 		return r;
@@ -200,9 +211,9 @@ static int manage(struct rest *rest, const char *method, const char *url, const 
 
 /* A JSON answer of a managing call. */
 static int manage_json(struct rest *rest, const char *method, const char *url, const char *body, const char *what,
-		       json_t **ret, struct err *err)
+                       json_t **ret, struct err *err)
 {
-	struct http_response response = { 0 };
+	struct http_response response = {0};
 	int r = manage(rest, method, url, body, what, &response, err);
 	if (r >= 0) {
 		r = wire_read_object(&response, ret, err);
@@ -222,10 +233,10 @@ static int exchange_pat(struct rest *rest, const struct github_url *u, const cha
 	base64_encode(str_peek(&plain), plain.len, &coded);
 	_cleanup_free_ char *name = xasprintf("%s/actions/runners/%s-token", u->entity, event);
 	_cleanup_free_ char *url = wire_url(u->api, name);
-	struct http_response response = { 0 };
+	struct http_response response = {0};
 	_cleanup_json_ json_t *answer = NULL;
 	int r = call(rest, "POST", url, "basic", str_peek(&coded), "", "exchange the personal access token", &response,
-		     err);
+	             err);
 	if (r >= 0)
 		r = wire_read_object(&response, &answer, err);
 	http_response_done(&response);
@@ -244,9 +255,9 @@ static int hint_token(struct err *err, int r, const struct github_url *u)
 {
 	if (r == ERR_AUTH || r == ERR_NOT_FOUND)
 		err_hint(err, r,
-			 "the token is good for one hour and for %s only; make a new one at %s, Settings, Actions, "
-			 "Runners",
-			 u->path, u->url);
+		         "the token is good for one hour and for %s only; make a new one at %s, Settings, Actions, "
+		         "Runners",
+		         u->path, u->url);
 	return r;
 }
 
@@ -255,7 +266,7 @@ static int hello(struct rest *rest, const struct github_url *u, struct registrat
 {
 	_cleanup_json_ json_t *ask = json_pack("{s:s, s:s}", "url", u->url, "runner_event", "register"), *answer = NULL;
 	_cleanup_free_ char *body = json_text(ask), *url = wire_url(u->api, "actions/runner-registration");
-	struct http_response response = { 0 };
+	struct http_response response = {0};
 	int r = call(rest, "POST", url, "RemoteAuth", rest->token, body, "ask for the registration", &response, err);
 	if (r >= 0)
 		r = wire_read_object(&response, &answer, err);
@@ -266,21 +277,22 @@ static int hello(struct rest *rest, const struct github_url *u, struct registrat
 	reg->server_url = xstrdup(wire_string(answer, "url"));
 	if (!u->hosted && reg->server_url != NULL && !github_url_same_site(u, reg->server_url))
 		return err_set(err, ERR_PROTOCOL, "%s answered with a service on another site, %.200s", u->authority,
-			       reg->server_url);
+		               reg->server_url);
 	if (!wire_bool(answer, "use_v2_flow", false)) {
 		err_set(err, ERR_UNSUPPORTED, "%s wants the older runner protocol", u->authority);
 		return err_hint(err, ERR_UNSUPPORTED,
-				"this release speaks the protocol of github.com and *.ghe.com only");
+		                "this release speaks the protocol of github.com and *.ghe.com only");
 	}
 	return 0;
 }
 
 static int choose_group(const json_t *groups, const char *wanted, struct registration *reg, struct err *err)
 {
-	_cleanup_(strv_done) struct strv names = { 0 };
+	_cleanup_(strv_done) struct strv names = {0};
 	size_t i;
 	json_t *group;
-	json_array_foreach((json_t *)groups, i, group) {
+	json_array_foreach((json_t *)groups, i, group)
+	{
 		const char *name = wire_string(group, "name");
 		if (name == NULL || wire_bool(group, "is_hosted", false))
 			continue;
@@ -311,7 +323,7 @@ static int find_group(struct rest *rest, const struct github_url *u, const char 
 
 /* The id of the runner of that name, 0 when there is none. */
 static int find_runner(struct rest *rest, const struct github_url *u, const char *wanted, int64_t *ret_id,
-		       struct err *err)
+                       struct err *err)
 {
 	_cleanup_(str_done) struct str url = STR_INIT(1 << 16);
 	str_appendf(&url, "%s/%s/actions/runners?name=", u->api, u->entity);
@@ -323,7 +335,8 @@ static int find_runner(struct rest *rest, const struct github_url *u, const char
 	size_t i;
 	json_t *runner;
 	*ret_id = 0;
-	json_array_foreach(wire_get(answer, "runners"), i, runner) {
+	json_array_foreach(wire_get(answer, "runners"), i, runner)
+	{
 		const char *name = wire_string(runner, "name");
 		if (name != NULL && strcasecmp(name, wanted) == 0)
 			*ret_id = wire_int(runner, "id", 0);
@@ -382,7 +395,7 @@ static int read_registered(const json_t *answer, struct registration *reg, struc
 	reg->id = wire_int(answer, "id", 0);
 	if (reg->id == 0 || client == NULL || broker == NULL || url == NULL)
 		return err_set(err, ERR_PROTOCOL,
-			       "the answer to the registration lacks id, client id, authorization URL or server URL");
+		               "the answer to the registration lacks id, client id, authorization URL or server URL");
 	const char *name = wire_string(answer, "name");
 	if (name != NULL && *name != '\0') {
 		free(reg->name);
@@ -396,7 +409,7 @@ static int read_registered(const json_t *answer, struct registration *reg, struc
 }
 
 static int add(struct rest *rest, const struct registration_request *q, const struct github_url *u,
-	       struct registration *reg, struct err *err)
+               struct registration *reg, struct err *err)
 {
 	int64_t existing = 0;
 	int r = hello(rest, u, reg, err);
@@ -427,17 +440,17 @@ static void rest_done(struct rest *rest, char *exchanged)
 }
 
 int registration_add(struct http *h, const struct registration_request *request, struct wait *w,
-		     struct registration *ret, struct err *err)
+                     struct registration *ret, struct err *err)
 {
-	_cleanup_(github_url_done) struct github_url u = { 0 };
+	_cleanup_(github_url_done) struct github_url u = {0};
 	int r = github_url_parse(request->url, &u, err);
 	if (r < 0)
 		return r;
-	struct rest rest = { .http = h, .wait = w, .token = request->token };
+	struct rest rest = {.http = h, .wait = w, .token = request->token};
 	struct registration reg = {.url = xstrdup(u.url),
-				   .name = xstrdup(request->name),
-				   .ephemeral = request->ephemeral,
-				   .disable_update = request->disable_update};
+	                           .name = xstrdup(request->name),
+	                           .ephemeral = request->ephemeral,
+	                           .disable_update = request->disable_update};
 	char *exchanged = NULL;
 	if (request->pat != NULL) {
 		r = exchange_pat(&rest, &u, "registration", request->pat, &exchanged, err);
@@ -455,15 +468,15 @@ int registration_add(struct http *h, const struct registration_request *request,
 }
 
 int registration_remove(struct http *h, const struct registration *r, const char *token, const char *pat,
-			struct wait *w, struct err *err)
+                        struct wait *w, struct err *err)
 {
 	if (r->url == NULL)
 		return err_set(err, ERR_INVALID, "a just-in-time registration is removed by the service itself");
-	_cleanup_(github_url_done) struct github_url u = { 0 };
+	_cleanup_(github_url_done) struct github_url u = {0};
 	int code = github_url_parse(r->url, &u, err);
 	if (code < 0)
 		return code;
-	struct rest rest = { .http = h, .wait = w, .token = token };
+	struct rest rest = {.http = h, .wait = w, .token = token};
 	char *exchanged = NULL;
 	if (pat != NULL) {
 		code = exchange_pat(&rest, &u, "remove", pat, &exchanged, err);
@@ -472,7 +485,7 @@ int registration_remove(struct http *h, const struct registration *r, const char
 	if (code >= 0) {
 		_cleanup_free_ char *name = xasprintf("%s/actions/runners/%lld", u.entity, (long long)r->id);
 		_cleanup_free_ char *url = wire_url(u.api, name);
-		struct http_response response = { 0 };
+		struct http_response response = {0};
 		code = manage(&rest, "DELETE", url, NULL, "delete the runner", &response, err);
 		http_response_done(&response);
 	}

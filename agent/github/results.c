@@ -5,9 +5,9 @@
 #include "base/log.h"
 
 enum {
-	PARALLEL_MAX = 6,               /* uploads under way at once */
+	PARALLEL_MAX = 6, /* uploads under way at once */
 	TRIES = 3,
-	UPDATE_FAILURES_MAX = 3,        /* an update's content is sent again with the next one, so often */
+	UPDATE_FAILURES_MAX = 3, /* an update's content is sent again with the next one, so often */
 	CALL_MS = 100000,
 	URL_MAX = 16384,
 	HEADERS_MAX = 10,
@@ -23,11 +23,11 @@ enum stage { STAGE_URL, STAGE_CREATE, STAGE_WRITE, STAGE_SEAL, STAGE_METADATA };
 struct upload {
 	struct upload *next;
 	struct results *results;
-	char *step_id;                  /* NULL: the job's log */
+	char *step_id; /* NULL: the job's log */
 	bool summary;
 	char *data;
 	size_t len;
-	int64_t offset;                 /* of the block in its log */
+	int64_t offset; /* of the block in its log */
 	bool first, final, running;
 	int64_t line_count;
 	enum stage stage;
@@ -49,13 +49,13 @@ struct results {
 	const struct run_job *job;
 	char *base;
 	struct wire_headers headers;
-	struct upload *uploads;         /* in order of their arrival */
+	struct upload *uploads; /* in order of their arrival */
 	struct stream *streams;
 	size_t queued_bytes;
 	int running, failures;
-	json_t *changed;                /* external_id → the step as it is sent */
-	json_t *sent;                   /* those of the update under way, for another try */
-	int update_failures;            /* in a row */
+	json_t *changed;     /* external_id → the step as it is sent */
+	json_t *sent;        /* those of the update under way, for another try */
+	int update_failures; /* in a row */
 	struct http_transfer *update;
 	bool updating;
 	int64_t change_order;
@@ -67,7 +67,7 @@ static void pump(struct results *r);
 struct results *results_new(struct http *h, const char *base, const struct run_job *job)
 {
 	struct results *r = xcalloc(1, sizeof(*r));
-	*r = (struct results){ .http = h, .job = job, .base = xstrdup(base), .changed = json_object() };
+	*r = (struct results){.http = h, .job = job, .base = xstrdup(base), .changed = json_object()};
 	wire_headers_make(&r->headers, "Bearer", job->token, true, true);
 	return r;
 }
@@ -172,8 +172,7 @@ static json_t *update_body(struct results *r)
 {
 	json_t *steps = json_array(), *step;
 	const char *id;
-	json_object_foreach(r->changed, id, step)
-		json_array_append(steps, step);
+	json_object_foreach(r->changed, id, step) json_array_append(steps, step);
 	json_decref(r->sent);
 	r->sent = TAKE(r->changed);
 	r->changed = json_object();
@@ -188,8 +187,13 @@ static void start_update(struct results *r)
 	_cleanup_json_ json_t *body = update_body(r);
 	_cleanup_free_ char *text = json_text(body), *url = wire_url(r->base, STEPS_UPDATE);
 	struct http_request request = {
-		.method = "POST", .url = url, .headers = (const char *const *)r->headers.lines, .body = text,
-		.body_len = strlen(text), .timeout_ms = CALL_MS, .retries = TRIES,
+		.method = "POST",
+		.url = url,
+		.headers = (const char *const *)r->headers.lines,
+		.body = text,
+		.body_len = strlen(text),
+		.timeout_ms = CALL_MS,
+		.retries = TRIES,
 	};
 	struct err err = ERR_INIT;
 	r->update = http_start(r->http, &request, update_done, r, &err);
@@ -221,7 +225,7 @@ static struct stream *stream_of(struct results *r, const char *step_id)
 		if (step_id == NULL ? s->step_id == NULL : s->step_id != NULL && strcmp(s->step_id, step_id) == 0)
 			return s;
 	struct stream *s = xcalloc(1, sizeof(*s));
-	*s = (struct stream){ .next = r->streams, .step_id = xstrdup(step_id) };
+	*s = (struct stream){.next = r->streams, .step_id = xstrdup(step_id)};
 	r->streams = s;
 	return s;
 }
@@ -243,7 +247,7 @@ static void upload_remove(struct upload *u)
 
 static void upload_failed(struct upload *u, int result, const struct http_response *response, const struct err *err)
 {
-	static const char *const stages[] = { "get the URL", "create", "write", "seal", "announce" };
+	static const char *const stages[] = {"get the URL", "create", "write", "seal", "announce"};
 	char what[64];
 	snprintf(what, sizeof(what), "%s: %s", what_of(u), stages[u->stage]);
 	note_failure(u->results, what, result, response, err);
@@ -256,7 +260,7 @@ static json_t *upload_ids(const struct upload *u)
 {
 	const struct run_job *job = u->results->job;
 	json_t *body = json_pack("{s:s, s:s}", "workflow_run_backend_id", job->plan_id, "workflow_job_run_backend_id",
-				 job->job_id);
+	                         job->job_id);
 	if (u->step_id != NULL)
 		json_object_set_new(body, "step_backend_id", json_string(u->step_id));
 	return body;
@@ -269,8 +273,13 @@ static void start_call(struct upload *u, const char *name, const json_t *body)
 	struct results *r = u->results;
 	_cleanup_free_ char *text = json_text(body), *url = wire_url(r->base, name);
 	struct http_request request = {
-		.method = "POST", .url = url, .headers = (const char *const *)r->headers.lines, .body = text,
-		.body_len = strlen(text), .timeout_ms = CALL_MS, .retries = TRIES,
+		.method = "POST",
+		.url = url,
+		.headers = (const char *const *)r->headers.lines,
+		.body = text,
+		.body_len = strlen(text),
+		.timeout_ms = CALL_MS,
+		.retries = TRIES,
 	};
 	struct err err = ERR_INIT;
 	u->transfer = http_start(r->http, &request, stage_done, u, &err);
@@ -307,7 +316,7 @@ static bool is_whole(const struct upload *u)
 /* The request of a blob's stage: the URL carries the credential, so no Authorization. */
 static void start_blob(struct upload *u)
 {
-	const char *headers[HEADERS_MAX] = { "Content-Type: text/plain" };
+	const char *headers[HEADERS_MAX] = {"Content-Type: text/plain"};
 	size_t n = 1;
 	char position[64];
 	const char *suffix = "";
@@ -320,7 +329,7 @@ static void start_blob(struct upload *u)
 		} else if (u->stage == STAGE_WRITE) {
 			/* Makes a repeated block recognisable: 412 says that it is there already. */
 			snprintf(position, sizeof(position), "x-ms-blob-condition-appendpos: %lld",
-				 (long long)u->offset);
+			         (long long)u->offset);
 			headers[n++] = position;
 		}
 	}
@@ -424,7 +433,7 @@ static bool must_wait(const struct upload *u)
 {
 	for (const struct upload *e = u->results->uploads; e != u; e = e->next) {
 		bool same = u->step_id == NULL ? e->step_id == NULL
-					       : e->step_id != NULL && strcmp(e->step_id, u->step_id) == 0;
+		                               : e->step_id != NULL && strcmp(e->step_id, u->step_id) == 0;
 		if (same && e->summary == u->summary)
 			return true;
 	}
@@ -452,7 +461,7 @@ static void pump(struct results *r)
 static struct upload *add_upload(struct results *r, const char *step_id, char *data, size_t len)
 {
 	struct upload *u = xcalloc(1, sizeof(*u)), **at = &r->uploads;
-	*u = (struct upload){ .results = r, .step_id = xstrdup(step_id), .data = data, .len = len };
+	*u = (struct upload){.results = r, .step_id = xstrdup(step_id), .data = data, .len = len};
 	while (*at != NULL)
 		at = &(*at)->next;
 	*at = u;
@@ -461,7 +470,7 @@ static struct upload *add_upload(struct results *r, const char *step_id, char *d
 }
 
 void results_log(struct results *r, const char *step_id, char *data, size_t len, bool first, bool final,
-		 int64_t line_count)
+                 int64_t line_count)
 {
 	struct upload *u = add_upload(r, step_id, data, len);
 	struct stream *s = stream_of(r, step_id);

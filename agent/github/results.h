@@ -6,7 +6,7 @@
 #pragma once
 #include "agent/github/runservice.h"
 
-enum { RESULTS_BLOCK = 2 << 20 };        /* a log is cut into blocks of this size */
+enum { RESULTS_BLOCK = 2 << 20 }; /* a log is cut into blocks of this size */
 
 struct results;
 /* base: system.github.results_endpoint. All pointers are borrowed for the life of the results, but base is copied. */
@@ -28,7 +28,7 @@ struct results_step {
 	const char *name;
 	enum results_status status;
 	enum results_conclusion conclusion;
-	int64_t started_wall_ms, completed_wall_ms;     /* 0: not yet */
+	int64_t started_wall_ms, completed_wall_ms; /* 0: not yet */
 };
 /* The step's state from now on; several changes of one step before a request leaves become one. */
 void results_step(struct results *r, const struct results_step *step);
@@ -36,7 +36,7 @@ void results_step(struct results *r, const struct results_step *step);
 /* One block of a step's log, or of the job's log (step_id NULL). data is taken (free()). line_count: of the whole log,
  * used with final. */
 void results_log(struct results *r, const char *step_id, char *data, size_t len, bool first, bool final,
-		 int64_t line_count);
+                 int64_t line_count);
 /* A step's summary; taken. */
 void results_summary(struct results *r, const char *step_id, char *data, size_t len);
 

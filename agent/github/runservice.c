@@ -21,7 +21,8 @@ static const json_t *system_connection(const json_t *message)
 	const json_t *endpoints = wire_get(wire_get(message, "resources"), "endpoints"), *found = NULL;
 	size_t i;
 	json_t *endpoint;
-	json_array_foreach((json_t *)endpoints, i, endpoint) {
+	json_array_foreach((json_t *)endpoints, i, endpoint)
+	{
 		const char *name = wire_string(endpoint, "name");
 		if (name == NULL || strcasecmp(name, "SystemVssConnection") != 0)
 			continue;
@@ -37,23 +38,27 @@ int run_job_read(const json_t *message, struct run_job *ret, struct err *err)
 	const char *type = wire_string(message, "messageType");
 	if (type == NULL || strcasecmp(type, "RunnerJobRequest") != 0)
 		return err_set(err, ERR_UNSUPPORTED,
-			       "the job's message is of type '%.60s', which the older protocol uses", type ? type : "");
+		               "the job's message is of type '%.60s', which the older protocol uses", type ? type : "");
 	const json_t *connection = system_connection(message);
 	const char *url = wire_string(connection, "url");
 	const char *token = wire_string(wire_get(wire_get(connection, "authorization"), "parameters"), "AccessToken");
 	const char *plan = wire_string(wire_get(message, "plan"), "planId"), *job = wire_string(message, "jobId");
-	const char *lacks = connection == NULL ? "one system connection" :
-	                    url == NULL        ? "the run service's URL" :
-	                    token == NULL      ? "the job's token" :
-	                    plan == NULL       ? "the plan's id" :
-	                    job == NULL        ? "the job's id" :
-	                                         NULL;
+	const char *lacks = connection == NULL ? "one system connection"
+	                    : url == NULL      ? "the run service's URL"
+	                    : token == NULL    ? "the job's token"
+	                    : plan == NULL     ? "the plan's id"
+	                    : job == NULL      ? "the job's id"
+	                                       : NULL;
 	if (lacks != NULL)
 		return err_set(err, ERR_PROTOCOL, "the job's message lacks %s", lacks);
 	const char *name = wire_string(message, "jobDisplayName");
 	*ret = (struct run_job){
-		.url = xstrdup(url), .token = xstrdup(token), .plan_id = xstrdup(plan), .job_id = xstrdup(job),
-		.name = xstrdup(name ? name : job), .billing_owner_id = xstrdup(wire_string(message, "billingOwnerId")),
+		.url = xstrdup(url),
+		.token = xstrdup(token),
+		.plan_id = xstrdup(plan),
+		.job_id = xstrdup(job),
+		.name = xstrdup(name ? name : job),
+		.billing_owner_id = xstrdup(wire_string(message, "billingOwnerId")),
 	};
 	return 0;
 }
@@ -68,7 +73,7 @@ void run_job_done(struct run_job *job)
 	free(job->job_id);
 	free(job->name);
 	free(job->billing_owner_id);
-	*job = (struct run_job){ 0 };
+	*job = (struct run_job){0};
 }
 
 /* A value of a dictionary in the form {"t":2,"d":[{"k":…,"v":…}]}, or of a plain object. */
@@ -79,7 +84,8 @@ static const json_t *context_get(const json_t *dictionary, const char *key)
 		return wire_get(dictionary, key);
 	size_t i;
 	json_t *pair;
-	json_array_foreach((json_t *)pairs, i, pair) {
+	json_array_foreach((json_t *)pairs, i, pair)
+	{
 		const char *name = json_string_value(json_object_get(pair, "k"));
 		if (name != NULL && strcasecmp(name, key) == 0)
 			return json_object_get(pair, "v");
@@ -102,7 +108,7 @@ json_t *run_job_report(const json_t *message)
 	if (token != NULL)
 		json_object_set_new(report, "token", json_string(token));
 	static const char *const names[] = {"api_url", "server_url",  "repository", "sha", "ref",
-					    "run_id",  "run_attempt", "workflow",   "job"};
+	                                    "run_id",  "run_attempt", "workflow",   "job"};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		const char *text = context_text(github, names[i]);
 		if (text != NULL)
@@ -157,10 +163,15 @@ void runservice_annotate(json_t *completion, const char *level, const char *mess
 static int complete_once(struct http *h, const char *url, const struct wire_headers *headers, const char *body,
                          struct wait *w, struct err *err)
 {
-	struct http_response response = { 0 };
+	struct http_response response = {0};
 	struct http_request request = {
-		.method = "POST", .url = url, .headers = (const char *const *)headers->lines,
-		.body = body, .body_len = strlen(body), .timeout_ms = 100000, .follow = true,
+		.method = "POST",
+		.url = url,
+		.headers = (const char *const *)headers->lines,
+		.body = body,
+		.body_len = strlen(body),
+		.timeout_ms = 100000,
+		.follow = true,
 	};
 	int r = http_perform(h, &request, w, &response, err);
 	if (r >= 0 && (response.status < 200 || response.status > 299)) {
@@ -173,7 +184,7 @@ static int complete_once(struct http *h, const char *url, const struct wire_head
 }
 
 int runservice_complete(struct http *h, const struct run_job *job, const json_t *completion, struct wait *w,
-			struct err *err)
+                        struct err *err)
 {
 	_cleanup_free_ char *url = wire_url(job->url, "completejob"), *body = json_text(completion);
 	_cleanup_(wire_headers_done) struct wire_headers headers;

@@ -8,11 +8,11 @@ json_t *runservice_acquire_body(const char *request_id, const char *billing_owne
 
 /* What the calls of a job need, read from its message. The token is wiped by run_job_done. */
 struct run_job {
-	char *url;                       /* the system connection's */
-	char *token;                     /* the job's */
+	char *url;   /* the system connection's */
+	char *token; /* the job's */
 	char *plan_id, *job_id;
-	char *name;                      /* jobDisplayName */
-	char *billing_owner_id;          /* NULL */
+	char *name;             /* jobDisplayName */
+	char *billing_owner_id; /* NULL */
 };
 /* ERR_PROTOCOL names what the message lacks; ERR_UNSUPPORTED: a job of the older protocol. */
 int run_job_read(const json_t *message, struct run_job *ret, struct err *err);
@@ -33,4 +33,4 @@ void runservice_annotate(json_t *completion, const char *level, const char *mess
 /* completejob, with the retries of [5.6]: five rounds 5 s apart of five tries; 401 and the service's own 404 end them
  * (ERR_AUTH, ERR_NOT_FOUND). */
 int runservice_complete(struct http *h, const struct run_job *job, const json_t *completion, struct wait *w,
-			struct err *err);
+                        struct err *err);

@@ -35,7 +35,7 @@ static bool is_hosted(const char *host)
 {
 	if (wire_is_true(getenv("GITHUB_ACTIONS_RUNNER_FORCE_GHES")))
 		return false;
-	static const char *const whole[] = { "github.com", "www.github.com", "github.localhost" };
+	static const char *const whole[] = {"github.com", "www.github.com", "github.localhost"};
 	for (size_t i = 0; i < ARRAY_SIZE(whole); i++)
 		if (strcasecmp(host, whole[i]) == 0)
 			return true;
@@ -68,7 +68,7 @@ static int split_path(const char *path, struct strv *segments)
 
 static int read_entity(const char *path, struct github_url *u)
 {
-	_cleanup_(strv_done) struct strv segments = { 0 };
+	_cleanup_(strv_done) struct strv segments = {0};
 	if (split_path(path, &segments) < 0 || segments.count == 0)
 		return ERR_INVALID;
 	if (segments.count == 1) {
@@ -79,8 +79,8 @@ static int read_entity(const char *path, struct github_url *u)
 	}
 	u->kind = strcasecmp(segments.items[0], "enterprises") == 0 ? GITHUB_ENTERPRISE : GITHUB_REPOSITORY;
 	u->path = xasprintf("%s/%s", segments.items[0], segments.items[1]);
-	u->entity = u->kind == GITHUB_ENTERPRISE ? xasprintf("enterprises/%s", segments.items[1]) :
-	                                           xasprintf("repos/%s", u->path);
+	u->entity = u->kind == GITHUB_ENTERPRISE ? xasprintf("enterprises/%s", segments.items[1])
+	                                         : xasprintf("repos/%s", u->path);
 	return 0;
 }
 
@@ -97,8 +97,8 @@ static int parse(CURLU *handle, const char *text, struct github_url *u)
 		lower(host);
 		u->authority = authority_of(handle);
 		u->hosted = is_hosted(host);
-		u->api = u->hosted ? xasprintf("%s://api.%s", scheme, u->authority) :
-		                     xasprintf("%s://%s/api/v3", scheme, u->authority);
+		u->api = u->hosted ? xasprintf("%s://api.%s", scheme, u->authority)
+		                   : xasprintf("%s://%s/api/v3", scheme, u->authority);
 		r = read_entity(path, u);
 	}
 	curl_free(scheme);
@@ -111,7 +111,7 @@ static int parse(CURLU *handle, const char *text, struct github_url *u)
 
 int github_url_parse(const char *text, struct github_url *ret, struct err *err)
 {
-	struct github_url u = { 0 };
+	struct github_url u = {0};
 	size_t len = strlen(text);
 	while (len > 0 && text[len - 1] == '/')
 		len--;
@@ -123,8 +123,8 @@ int github_url_parse(const char *text, struct github_url *ret, struct err *err)
 		github_url_done(&u);
 		err_set(err, ERR_INVALID, "'%.200s' is no URL of a repository, an organisation or an enterprise", text);
 		return err_hint(err, ERR_INVALID,
-				"use https://github.com/OWNER/REPO, https://github.com/ORG or "
-				"https://github.com/enterprises/NAME (or the same on your own server)");
+		                "use https://github.com/OWNER/REPO, https://github.com/ORG or "
+		                "https://github.com/enterprises/NAME (or the same on your own server)");
 	}
 	*ret = u;
 	return 0;
@@ -137,7 +137,7 @@ void github_url_done(struct github_url *u)
 	free(u->api);
 	free(u->entity);
 	free(u->path);
-	*u = (struct github_url){ 0 };
+	*u = (struct github_url){0};
 }
 
 bool github_url_same_site(const struct github_url *u, const char *url)

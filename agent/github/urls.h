@@ -5,11 +5,11 @@
 enum github_kind { GITHUB_REPOSITORY, GITHUB_ORGANIZATION, GITHUB_ENTERPRISE };
 
 struct github_url {
-	char *url;               /* as given, without slashes at its end */
-	char *authority;         /* host[:port], lower case */
-	char *api;               /* "https://api.github.com", "https://HOST/api/v3" */
-	char *entity;            /* "repos/OWNER/REPO", "orgs/ORG", "enterprises/NAME" */
-	char *path;              /* "OWNER/REPO" */
+	char *url;       /* as given, without slashes at its end */
+	char *authority; /* host[:port], lower case */
+	char *api;       /* "https://api.github.com", "https://HOST/api/v3" */
+	char *entity;    /* "repos/OWNER/REPO", "orgs/ORG", "enterprises/NAME" */
+	char *path;      /* "OWNER/REPO" */
 	enum github_kind kind;
 	bool hosted;
 };

@@ -61,9 +61,7 @@ json_t *wire_get(const json_t *object, const char *key)
 	if (value != NULL)
 		return value;
 	const char *name;
-	json_object_foreach((json_t *)object, name, value)
-		if (strcasecmp(name, key) == 0)
-			return value;
+	json_object_foreach((json_t *)object, name, value) if (strcasecmp(name, key) == 0) return value;
 	return NULL;
 }
 
@@ -166,7 +164,7 @@ static const char *session_header(void)
 
 void wire_headers_make(struct wire_headers *ret, const char *scheme, const char *token, bool accept, bool body)
 {
-	*ret = (struct wire_headers){ 0 };
+	*ret = (struct wire_headers){0};
 	if (scheme != NULL)
 		ret->lines[ret->count++] = xasprintf("Authorization: %s %s", scheme, token);
 	if (accept) {
@@ -183,7 +181,7 @@ void wire_headers_done(struct wire_headers *h)
 		explicit_bzero(h->lines[i], strlen(h->lines[i]));
 		free(h->lines[i]);
 	}
-	*h = (struct wire_headers){ 0 };
+	*h = (struct wire_headers){0};
 }
 
 int wire_read_object(const struct http_response *response, json_t **ret, struct err *err)
@@ -199,7 +197,7 @@ int wire_read_object(const struct http_response *response, json_t **ret, struct 
 	char line[ERR_FRAME_SIZE];
 	if (json_parse(data, len, WIRE_JOB_MAX, &value, &inner) < 0)
 		return err_set(err, ERR_PROTOCOL, "the service's answer is no JSON: %s",
-			       err_line(&inner, line, sizeof(line)));
+		               err_line(&inner, line, sizeof(line)));
 	if (!json_is_object(value)) {
 		json_decref(value);
 		return err_set(err, ERR_PROTOCOL, "the service's answer is no JSON object");
@@ -215,7 +213,7 @@ static const char *error_text(const struct http_response *response, json_t **ret
 	if (response->body.len == 0 || response->body.len > WIRE_ANSWER_MAX ||
 	    wire_read_object(response, ret_holder, NULL) < 0)
 		return NULL;
-	static const char *const names[] = { "errorMessage", "message", "error_description", "error" };
+	static const char *const names[] = {"errorMessage", "message", "error_description", "error"};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		const char *text = wire_string(*ret_holder, names[i]);
 		if (text != NULL && *text != '\0')
@@ -262,12 +260,15 @@ enum broker_error wire_broker_error(const struct http_response *response)
 	const char *source = wire_string(object, "source"), *kind = wire_string(object, "errorKind");
 	if (source == NULL || strcmp(source, "actions-broker-listener") != 0)
 		return BROKER_ERROR_NONE;
-	static const struct { const char *name; enum broker_error error; } kinds[] = {
-		{ "RunnerNotFound", BROKER_ERROR_RUNNER_NOT_FOUND },
-		{ "RunnerVersionTooOld", BROKER_ERROR_VERSION_TOO_OLD },
-		{ "HostedRunnerDeprovisioned", BROKER_ERROR_DEPROVISIONED },
-		{ "RunnerSessionInvalid", BROKER_ERROR_SESSION_INVALID },
-		{ "AcknowledgeJobNotFound", BROKER_ERROR_ACKNOWLEDGE_NOT_FOUND },
+	static const struct {
+		const char *name;
+		enum broker_error error;
+	} kinds[] = {
+		{"RunnerNotFound", BROKER_ERROR_RUNNER_NOT_FOUND},
+		{"RunnerVersionTooOld", BROKER_ERROR_VERSION_TOO_OLD},
+		{"HostedRunnerDeprovisioned", BROKER_ERROR_DEPROVISIONED},
+		{"RunnerSessionInvalid", BROKER_ERROR_SESSION_INVALID},
+		{"AcknowledgeJobNotFound", BROKER_ERROR_ACKNOWLEDGE_NOT_FOUND},
 	};
 	for (size_t i = 0; kind != NULL && i < ARRAY_SIZE(kinds); i++)
 		if (strcasecmp(kind, kinds[i].name) == 0)

@@ -9,8 +9,8 @@
 #define WIRE_RUNNER_VERSION "2.336.0"
 enum { WIRE_JOB_MAX = 64 << 20, WIRE_MESSAGE_MAX = 1 << 20, WIRE_ANSWER_MAX = 1 << 20 };
 
-const char *wire_os(void);              /* "Linux" */
-const char *wire_arch(void);            /* "X64", "ARM64", … */
+const char *wire_os(void);   /* "Linux" */
+const char *wire_arch(void); /* "X64", "ARM64", … */
 /* Starts with the known-good product token and names us behind it [1.6, 7.2]. Static text. */
 const char *wire_user_agent(void);
 
@@ -33,7 +33,7 @@ bool wire_is_true(const char *text);
 
 /* Header lines of a call; body: Content-Type is added. scheme NULL: no Authorization. Wipe with wire_headers_done. */
 struct wire_headers {
-	char *lines[8];                 /* NULL-terminated */
+	char *lines[8]; /* NULL-terminated */
 	size_t count;
 };
 void wire_headers_make(struct wire_headers *ret, const char *scheme, const char *token, bool accept, bool body);
@@ -47,7 +47,7 @@ int wire_read_object(const struct http_response *response, json_t **ret, struct 
 int wire_status_error(const struct http_response *response, const char *what, struct err *err);
 
 enum broker_error {
-	BROKER_ERROR_NONE,              /* no envelope of the broker's */
+	BROKER_ERROR_NONE, /* no envelope of the broker's */
 	BROKER_ERROR_OTHER,
 	BROKER_ERROR_RUNNER_NOT_FOUND,
 	BROKER_ERROR_VERSION_TOO_OLD,

@@ -2,7 +2,9 @@
 
 #include <strings.h>
 
-static const struct { const char *name; enum command_kind kind;
+static const struct {
+	const char *name;
+	enum command_kind kind;
 } registered[] = {
 	{"set-output", COMMAND_SET_OUTPUT},
 	{"save-state", COMMAND_SAVE_STATE},
@@ -21,14 +23,17 @@ static const struct { const char *name; enum command_kind kind;
 	{"stop-commands", COMMAND_STOP},
 };
 
-struct escape { const char *sequence; char c; };
+struct escape {
+	const char *sequence;
+	char c;
+};
 /* In the order in which they are replaced; %25 last, so that %2525 gives %25. */
-static const struct escape data_escapes[] = { { "%0D", '\r' }, { "%0A", '\n' }, { "%25", '%' }, { NULL, 0 } };
+static const struct escape data_escapes[] = {{"%0D", '\r'}, {"%0A", '\n'}, {"%25", '%'}, {NULL, 0}};
 static const struct escape property_escapes[] = {
-	{ "%0D", '\r' }, { "%0A", '\n' }, { "%3A", ':' }, { "%2C", ',' }, { "%25", '%' }, { NULL, 0 },
+	{"%0D", '\r'}, {"%0A", '\n'}, {"%3A", ':'}, {"%2C", ','}, {"%25", '%'}, {NULL, 0},
 };
 static const struct escape bracket_escapes[] = {
-	{ "%3B", ';' }, { "%0D", '\r' }, { "%0A", '\n' }, { "%5D", ']' }, { "%25", '%' }, { NULL, 0 },
+	{"%3B", ';'}, {"%0D", '\r'}, {"%0A", '\n'}, {"%5D", ']'}, {"%25", '%'}, {NULL, 0},
 };
 
 static char *unescape(const char *text, size_t len, const struct escape *escapes)
@@ -50,7 +55,7 @@ static char *unescape(const char *text, size_t len, const struct escape *escapes
 }
 
 static void read_properties(const char *p, const char *end, char separator, const struct escape *escapes,
-			    struct command *ret)
+                            struct command *ret)
 {
 	while (p < end) {
 		const char *stop = memchr(p, separator, (size_t)(end - p));
@@ -144,7 +149,7 @@ static bool read_brackets(const char *line, const struct command_rules *rules, s
 
 void command_read(const char *line, const struct command_rules *rules, struct command *ret)
 {
-	*ret = (struct command){ .kind = COMMAND_NONE };
+	*ret = (struct command){.kind = COMMAND_NONE};
 	if (!read_colons(line, rules, ret))
 		read_brackets(line, rules, ret);
 }
@@ -153,16 +158,14 @@ void command_done(struct command *c)
 {
 	json_decref(c->properties);
 	free(c->data);
-	*c = (struct command){ .kind = COMMAND_NONE };
+	*c = (struct command){.kind = COMMAND_NONE};
 }
 
 const char *command_property(const struct command *c, const char *name)
 {
 	const char *key;
 	json_t *value;
-	json_object_foreach(c->properties, key, value)
-		if (strcasecmp(key, name) == 0)
-			return json_string_value(value);
+	json_object_foreach(c->properties, key, value) if (strcasecmp(key, name) == 0) return json_string_value(value);
 	return NULL;
 }
 

@@ -92,7 +92,7 @@ int command_file_pairs(const char *data, size_t len, command_pair_fn pair, void 
 	}
 	size_t text_len;
 	_cleanup_free_ char *text = command_file_utf8(data, len, &text_len);
-	struct reader r = { .at = text, .end = text + text_len, .pair = pair, .context = context, .err = err };
+	struct reader r = {.at = text, .end = text + text_len, .pair = pair, .context = context, .err = err};
 	const char *line;
 	bool ended;
 	while (next_line(&r, &line, &len, &ended)) {

@@ -70,8 +70,7 @@ static void add_contexts(const struct job *j, json_t *env)
 		if (value != NULL)
 			set_upper(env, "GITHUB_", exported[i], value);
 	}
-	json_object_foreach(j->runner, key, value)
-		set_upper(env, "RUNNER_", key, value);
+	json_object_foreach(j->runner, key, value) set_upper(env, "RUNNER_", key, value);
 }
 
 static void set_text(json_t *env, const char *name, const char *text)
@@ -93,18 +92,17 @@ static void add_step_env(const struct record *r, json_t *env)
 {
 	const char *key;
 	json_t *value;
-	json_object_foreach(r->env, key, value)
-		if (json_is_string(value))
-			json_object_set(env, key, value);
+	json_object_foreach(r->env, key, value) if (json_is_string(value)) json_object_set(env, key, value);
 }
 
 json_t *environ_open_values(const struct job *j, const struct record *r)
 {
 	json_t *values = json_object(), *value;
 	const char *key;
-	json_object_foreach(r->env, key, value)
-		if (json_is_string(value) && !mask_finds(j->mask, json_string_value(value), json_string_length(value)))
-			json_object_set(values, key, value);
+	json_object_foreach(r->env, key,
+	                    value) if (json_is_string(value) &&
+	                               !mask_finds(j->mask, json_string_value(value), json_string_length(value)))
+		json_object_set(values, key, value);
 	return values;
 }
 
@@ -123,9 +121,8 @@ char *environ_path(const struct job *j, const struct record *r)
 	_cleanup_(str_done) struct str path = STR_INIT(1 << 20);
 	const char *folder;
 	json_t *unused;
-	struct strv folders = { .count = 0 };
-	json_object_foreach(j->prepend_path, folder, unused)
-		strv_add(&folders, folder);
+	struct strv folders = {.count = 0};
+	json_object_foreach(j->prepend_path, folder, unused) strv_add(&folders, folder);
 	for (size_t i = folders.count; i > 0; i--) {
 		str_append(&path, path.len > 0 ? ":" : "");
 		str_append(&path, folders.items[i - 1]);
@@ -162,7 +159,6 @@ void environ_make(struct job *j, const struct record *r, int flags, struct strv 
 		set_text(env, "CI", "true");
 	/* The journal of this host: not the job's to choose. */
 	set_text(env, "DAVIT_STATE", json_get_string(j->settings, "state_dir"));
-	json_object_foreach(env, key, value)
-		if (strchr(key, '=') == NULL && key[0] != '\0')
-			strv_addf(ret, "%s=%s", key, json_string_value(value));
+	json_object_foreach(env, key, value) if (strchr(key, '=') == NULL && key[0] != '\0')
+		strv_addf(ret, "%s=%s", key, json_string_value(value));
 }

@@ -15,13 +15,20 @@
 enum {
 	SHOWN_MAX = 1024,
 	ENV_COUNT_MAX = 20000,
-	PATH_LEN_MAX = 96 << 10,         /* one variable of an environment has at most 128 KiB */
+	PATH_LEN_MAX = 96 << 10, /* one variable of an environment has at most 128 KiB */
 };
 
 /* In the order in which they are processed. */
-static const struct { const char *key, *prefix; } command_files[] = {
-	{ "path", "add_path_" }, { "env", "set_env_" }, { "step_summary", "step_summary_" }, { "state", "save_state_" },
-	{ "output", "set_output_" }, { "artifacts", "artifacts_" }, { "artifacts_list", "artifacts_list_" },
+static const struct {
+	const char *key, *prefix;
+} command_files[] = {
+	{"path", "add_path_"},
+	{"env", "set_env_"},
+	{"step_summary", "step_summary_"},
+	{"state", "save_state_"},
+	{"output", "set_output_"},
+	{"artifacts", "artifacts_"},
+	{"artifacts_list", "artifacts_list_"},
 };
 
 int files_create(struct job *j, struct record *r, struct err *err)
@@ -61,14 +68,17 @@ int job_add_path(struct job *j, const char *path, struct err *err)
 	if (json_object_del(j->prepend_path, path) < 0) {
 		if (j->prepend_len + strlen(path) + 1 > PATH_LEN_MAX)
 			return err_set(err, ERR_LIMIT, "the folders added to PATH are longer than %d bytes together",
-				       PATH_LEN_MAX);
+			               PATH_LEN_MAX);
 		j->prepend_len += strlen(path) + 1;
 	}
 	json_object_set_new(j->prepend_path, path, json_true());
 	return 0;
 }
 
-struct pair_target { struct job *job; struct record *record; };
+struct pair_target {
+	struct job *job;
+	struct record *record;
+};
 
 static int take_env(void *context, const char *name, const char *value, size_t len, struct err *err)
 {
@@ -91,7 +101,7 @@ static int take_state(void *context, const char *name, const char *value, size_t
 
 static int take_paths(struct job *j, const struct str *text, struct err *err)
 {
-	struct strv lines = { .count = 0 };
+	struct strv lines = {.count = 0};
 	int e = 0;
 	command_file_lines(str_peek(text), text->len, &lines);
 	for (size_t i = 0; e == 0 && i < lines.count; i++)
@@ -117,11 +127,11 @@ static int take_summary(struct job *j, struct record *r, const struct str *text)
 		return 0;
 	if (len > SUMMARY_MAX) {
 		record_error(j, r,
-			     "$GITHUB_STEP_SUMMARY upload aborted, supports content up to a size of %dk, got %zuk. For "
-			     "more information "
-			     "see: https://docs.github.com/actions/using-workflows/workflow-commands-for-github-actions"
-			     "#adding-a-markdown-summary",
-			     SUMMARY_MAX / 1024, len / 1024);
+		             "$GITHUB_STEP_SUMMARY upload aborted, supports content up to a size of %dk, got %zuk. For "
+		             "more information "
+		             "see: https://docs.github.com/actions/using-workflows/workflow-commands-for-github-actions"
+		             "#adding-a-markdown-summary",
+		             SUMMARY_MAX / 1024, len / 1024);
 		return 0;
 	}
 	_cleanup_(str_done) struct str out = STR_INIT(8 * SUMMARY_MAX);
@@ -150,16 +160,16 @@ static int take_summary(struct job *j, struct record *r, const struct str *text)
 
 static int process(struct job *j, struct record *r, const char *key, const struct str *text, struct err *err)
 {
-	struct pair_target target = { j, r };
+	struct pair_target target = {j, r};
 	command_pair_fn take = strcmp(key, "env") == 0      ? take_env
-			       : strcmp(key, "output") == 0 ? take_output
-							    : take_state;
+	                       : strcmp(key, "output") == 0 ? take_output
+	                                                    : take_state;
 	if (strcmp(key, "path") == 0)
 		return take_paths(j, text, err);
 	if (strcmp(key, "step_summary") == 0)
 		return take_summary(j, r, text);
 	if (str_starts(key, "artifacts"))
-		return 0;               /* declared artifacts are switched on by a flag that this agent does not know */
+		return 0; /* declared artifacts are switched on by a flag that this agent does not know */
 	return command_file_pairs(str_peek(text), text->len, take, &target, err);
 }
 

@@ -17,12 +17,13 @@
 #include <unistd.h>
 
 enum {
-	DRAIN_MS = 60000,               /* of the uploads */
-	REPORT_RESERVE_MS = 15000,      /* of the listener's patience: for the last words */
-	DECIDE_MS = 60 * 60 * 1000,     /* commit, or undo with its retries */
+	DRAIN_MS = 60000,           /* of the uploads */
+	REPORT_RESERVE_MS = 15000,  /* of the listener's patience: for the last words */
+	DECIDE_MS = 60 * 60 * 1000, /* commit, or undo with its retries */
 	COMPLETE_MS = 10 * 60 * 1000,
 	ENVIRON_MAX = 1 << 20,
-	HISTORY_MAX = 4 << 20, HISTORY_MS = 5000,
+	HISTORY_MAX = 4 << 20,
+	HISTORY_MS = 5000,
 	EXIT_HELD = 4,
 };
 
@@ -33,7 +34,8 @@ static char *find_deployment(const struct job *j, const json_t *deployments)
 {
 	size_t i;
 	json_t *deployment;
-	json_array_foreach(deployments, i, deployment) {
+	json_array_foreach(deployments, i, deployment)
+	{
 		const char *key = json_get_string(deployment, "job_key"), *id = json_get_string(deployment, "id");
 		if (key != NULL && id != NULL && str_ends(key, j->tracking_id))
 			return xstrdup(id);
@@ -46,13 +48,13 @@ static char *deployment_id(struct job *j, const struct record *r)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(HISTORY_MAX);
 	_cleanup_json_ json_t *deployments = NULL;
-	static const char *const argv[] = { "/proc/self/exe", "history", "--json", NULL };
-	struct strv env = { .count = 0 };
+	static const char *const argv[] = {"/proc/self/exe", "history", "--json", NULL};
+	struct strv env = {.count = 0};
 	struct wait w = WAIT_INIT;
 	int status = -1;
 	environ_make(j, r, ENVIRON_TYPED, &env);
 	w.deadline_mono_ms = clock_mono_ms() + HISTORY_MS;
-	struct proc_options o = { .argv = argv, .env = (const char *const *)strv_null_terminated(&env) };
+	struct proc_options o = {.argv = argv, .env = (const char *const *)strv_null_terminated(&env)};
 	int e = proc_run(&o, NULL, 0, HISTORY_MAX, &w, &text, NULL, &status, NULL);
 	strv_done(&env);
 	if (e < 0 || status != 0 || json_parse(str_peek(&text), text.len, HISTORY_MAX, &deployments, NULL) < 0)
@@ -88,7 +90,7 @@ void job_decide(struct job *j)
 	const char *on_failure = json_get_string(j->settings, "on_failure");
 	if (on_failure != NULL && on_failure[0] != '\0')
 		json_object_set_new(inputs, "on_failure", json_string(on_failure));
-	struct uses uses = { .kind = USES_TYPED, .step = (char *)"finish", .shown = (char *)"finish" };
+	struct uses uses = {.kind = USES_TYPED, .step = (char *)"finish", .shown = (char *)"finish"};
 	struct err err = ERR_INIT;
 	enum process_end end = PROCESS_EXITED;
 	int exit_status = 0;
@@ -105,7 +107,7 @@ void job_decide(struct job *j)
 	if (e < 0) {
 		char line[1024];
 		record_error(j, r, "The deployment was not decided: %s. `davit history` shows it.",
-			     err_line(&err, line, sizeof(line)));
+		             err_line(&err, line, sizeof(line)));
 		result = RESULT_FAILED;
 	} else if (end != PROCESS_EXITED) {
 		undo_goes_on(j, r);
@@ -143,7 +145,8 @@ static void eval_outputs(struct job *j, struct record *r)
 		job_set_result(j, RESULT_FAILED);
 		return;
 	}
-	json_object_foreach(texts, name, value) {
+	json_object_foreach(texts, name, value)
+	{
 		if (json_string_length(value) == 0) {
 			record_debug(j, r, "Skip output '%s' since it's empty", name);
 		} else if (mask_finds(j->mask, json_string_value(value), json_string_length(value))) {
@@ -176,7 +179,7 @@ static void eval_url(struct job *j, struct record *r)
 		job_set_result(j, RESULT_FAILED);
 	} else if (mask_finds(j->mask, json_string_value(text), json_string_length(text))) {
 		record_issue(j, r, ISSUE_WARNING, "Skip setting environment url as environment may contain secret.",
-			     NULL);
+		             NULL);
 	} else if (json_string_length(text) > 0) {
 		record_line(j, r, "Evaluated environment url: %s", json_string_value(text));
 		j->environment_url = xstrdup(json_string_value(text));

@@ -18,8 +18,8 @@
 enum { DEPTH_MAX = 256, LIMIT_MS = 120000 };
 
 struct glob {
-	char *text;              /* absolute, normalized, without slash at the end */
-	char *root;              /* its literal front */
+	char *text; /* absolute, normalized, without slash at the end */
+	char *root; /* its literal front */
 	bool exclude, directories;
 };
 
@@ -31,8 +31,8 @@ struct hashing {
 	struct digest *sum;
 	size_t files;
 	int64_t deadline;
-	struct strv seen;        /* roots walked already */
-	const char *shown;       /* the call, for messages */
+	struct strv seen;  /* roots walked already */
+	const char *shown; /* the call, for messages */
 };
 
 static bool has_wildcard(const char *p, size_t len)
@@ -47,7 +47,7 @@ static bool has_wildcard(const char *p, size_t len)
 static char *literal_front(const char *text)
 {
 	size_t end = 0;
-	for (size_t at = 1; at <= strlen(text); ) {
+	for (size_t at = 1; at <= strlen(text);) {
 		size_t n = strcspn(text + at, "/");
 		if (has_wildcard(text + at, n))
 			return end > 0 ? xstrndup(text, end) : xstrdup("/");
@@ -81,7 +81,7 @@ static int add_pattern(struct hashing *h, const char *line, size_t len, struct e
 	_cleanup_free_ char *slashed = xasprintf("/%s/", p);
 	if (strstr(slashed, "/../") != NULL || strstr(slashed, "/./") != NULL)
 		return err_set(err, ERR_INVALID, "Invalid pattern '%s'. Relative pathing '.' and '..' is not allowed.",
-			       pattern);
+		               pattern);
 	if (p[0] == '/')
 		whole = xstrdup(p);
 	else if (p[0] == '~' && (p[1] == '/' || p[1] == '\0') && home != NULL)
@@ -89,7 +89,7 @@ static int add_pattern(struct hashing *h, const char *line, size_t len, struct e
 	else
 		whole = p[0] != '\0' ? xasprintf("%s/%s", h->base, p) : xstrdup(h->base);
 	size_t end = strlen(whole);
-	struct glob g = { .exclude = exclude, .directories = end > 1 && whole[end - 1] == '/' };
+	struct glob g = {.exclude = exclude, .directories = end > 1 && whole[end - 1] == '/'};
 	while (end > 1 && whole[end - 1] == '/')
 		whole[--end] = '\0';
 	g.root = literal_front(whole);
@@ -113,7 +113,7 @@ static bool matches(const char *pattern, const char *path)
 		size_t n, m;
 		const char *part = next_part(pattern, &n);
 		if (n == 2 && memcmp(part, "**", 2) == 0) {
-			for (const char *rest = path;; ) {
+			for (const char *rest = path;;) {
 				if (matches(part + 2, rest))
 					return true;
 				if (*rest == '\0')
@@ -131,7 +131,7 @@ static bool matches(const char *pattern, const char *path)
 		pattern = part + n;
 		path = name + m;
 	}
-	return true;            /* also for everything below what matched */
+	return true; /* also for everything below what matched */
 }
 
 /* Could the pattern match something below the directory? */
@@ -198,7 +198,7 @@ static int hash_file(struct hashing *h, const char *path, struct err *err)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < DIGEST_BYTES; i++) {
-		char byte[3] = { hex[2 * i], hex[2 * i + 1], '\0' };
+		char byte[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
 		raw[i] = (unsigned char)strtoul(byte, NULL, 16);
 	}
 	digest_update(h->sum, raw, sizeof(raw));
@@ -210,7 +210,7 @@ static int walk(struct hashing *h, const char *path, int depth, struct err *err)
 
 static int walk_names(struct hashing *h, const char *path, int depth, struct err *err)
 {
-	struct strv names = { .count = 0 };
+	struct strv names = {.count = 0};
 	DIR *dir = opendir(path);
 	if (dir == NULL)
 		return err_errno(err, errno, "read the directory '%s'", path);
@@ -236,7 +236,7 @@ static int walk(struct hashing *h, const char *path, int depth, struct err *err)
 		return err_set(err, ERR_TIMEOUT, "hashFiles('%s') couldn't finish within 120 seconds.", h->shown);
 	if (depth > DEPTH_MAX)
 		return h->follow ? 0
-				 : err_set(err, ERR_LIMIT, "more than %d directories deep at '%s'", DEPTH_MAX, path);
+		                 : err_set(err, ERR_LIMIT, "more than %d directories deep at '%s'", DEPTH_MAX, path);
 	if (lstat(path, &st) < 0)
 		return depth == 0 && errno == ENOENT ? 0 : err_errno(err, errno, "look at '%s'", path);
 	size_t base = strlen(h->base);
@@ -299,8 +299,8 @@ int hash_files(void *user, const char *const *patterns, size_t count, struct str
 	if (count > 0 && str_starts(patterns[0], "--")) {
 		if (strcasecmp(patterns[0], "--follow-symbolic-links") != 0)
 			return err_set(err, ERR_INVALID,
-				       "Invalid glob option '%s', available option: '--follow-symbolic-links'.",
-				       patterns[0]);
+			               "Invalid glob option '%s', available option: '--follow-symbolic-links'.",
+			               patterns[0]);
 		h.follow = true;
 		patterns++;
 		count--;
@@ -327,7 +327,7 @@ int hash_files(void *user, const char *const *patterns, size_t count, struct str
 	strv_done(&h.seen);
 	if (r < 0)
 		return err_wrap(err, r, "hashFiles('%s') failed. Fail to hash files under directory '%s'", h.shown,
-				j->workspace);
+		                j->workspace);
 	if (h.files > 0)
 		str_append(ret, hex);
 	return 0;

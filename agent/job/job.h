@@ -23,13 +23,14 @@
 
 enum {
 	JOB_MESSAGE_MAX = 64 << 20,
-	JOB_LINE_MAX = 16 << 20,         /* a longer line of output is cut into several, never through a secret */
-	JOB_FILE_MAX = 64 << 20,         /* a command file */
-	JOB_QUEUE_MAX = 16 << 20,        /* log bytes not uploaded yet; above it a step's output is not read */
+	JOB_LINE_MAX = 16 << 20,  /* a longer line of output is cut into several, never through a secret */
+	JOB_FILE_MAX = 64 << 20,  /* a command file */
+	JOB_QUEUE_MAX = 16 << 20, /* log bytes not uploaded yet; above it a step's output is not read */
 	SUMMARY_MAX = 1 << 20,
-	ISSUES_MAX = 10,                 /* per kind and record */
+	ISSUES_MAX = 10, /* per kind and record */
 	ISSUE_CHARS = 4096,
-	INT_MS = 7500, TERM_MS = 2500,   /* SIGINT → SIGTERM → SIGKILL */
+	INT_MS = 7500,
+	TERM_MS = 2500, /* SIGINT → SIGTERM → SIGKILL */
 };
 
 /* In the order of the service's numbers: the worse one wins a merge up to RESULT_FAILED [9.1]. */
@@ -41,8 +42,8 @@ enum result {
 	RESULT_SKIPPED = 4,
 	RESULT_NONE = 5
 };
-const char *result_context(enum result r);         /* "success", "failure", … */
-const char *result_wire(enum result r);            /* "succeeded", "failed", … */
+const char *result_context(enum result r); /* "success", "failure", … */
+const char *result_wire(enum result r);    /* "succeeded", "failed", … */
 enum result result_merge(enum result current, enum result incoming);
 
 enum issue_kind { ISSUE_ERROR, ISSUE_WARNING, ISSUE_NOTICE, ISSUE_KINDS };
@@ -51,7 +52,7 @@ enum issue_kind { ISSUE_ERROR, ISSUE_WARNING, ISSUE_NOTICE, ISSUE_KINDS };
 struct log_stream {
 	struct str block;
 	int64_t lines;
-	bool started;                    /* a first block has left */
+	bool started; /* a first block has left */
 };
 
 enum step_kind { STEP_RUNNER, STEP_SCRIPT, STEP_TYPED, STEP_DEPLOY };
@@ -59,54 +60,54 @@ enum step_kind { STEP_RUNNER, STEP_SCRIPT, STEP_TYPED, STEP_DEPLOY };
 struct record {
 	char id[37];
 	int number;
-	char *name;                      /* as shown; masked when it leaves */
+	char *name; /* as shown; masked when it leaves */
 	bool name_final;
 	enum step_kind kind;
-	json_t *step;                    /* of the message, borrowed; NULL: made by the runner */
-	const char *context_name, *reference_name;   /* borrowed */
-	char *type, *action_name, *ref;  /* telemetry; NULL until it ran */
+	json_t *step;                              /* of the message, borrowed; NULL: made by the runner */
+	const char *context_name, *reference_name; /* borrowed */
+	char *type, *action_name, *ref;            /* telemetry; NULL until it ran */
 	enum result result, outcome;
-	enum result command_result;      /* failures of commands and command files */
+	enum result command_result; /* failures of commands and command files */
 	int64_t started_wall_ms, completed_wall_ms;
 	struct log_stream log;
 	json_t *annotations;
 	int issues[ISSUE_KINDS];
-	json_t *outputs;                 /* name → text */
-	json_t *output_names;            /* name without case → as it was first spelt */
+	json_t *outputs;      /* name → text */
+	json_t *output_names; /* name without case → as it was first spelt */
 	size_t output_bytes;
 	/* command handling, while the step runs */
 	bool echo;
-	char *stopped;                   /* token */
-	json_t *env;                     /* the step's `env` context */
+	char *stopped; /* token */
+	json_t *env;   /* the step's `env` context */
 };
 
 struct cancel {
-	int serial;                      /* counts requests */
+	int serial; /* counts requests */
 	bool shutdown, lease;
-	int64_t deadline_mono_ms;        /* the listener's patience; 0: none */
+	int64_t deadline_mono_ms; /* the listener's patience; 0: none */
 };
 
 struct job {
 	json_t *message, *settings;
 	struct run_job run;
 	struct http *http;
-	struct results *results;         /* NULL: no results service */
+	struct results *results; /* NULL: no results service */
 	struct mask *mask;
 	const char *server_url;
 
-	int input_fd;                    /* from the listener; -1: it is gone */
-	int signal_fd;                   /* from a listener that was started after it; -1: none */
+	int input_fd;  /* from the listener; -1: it is gone */
+	int signal_fd; /* from a listener that was started after it; -1: none */
 	struct str input;
 	struct cancel cancel;
 
 	/* contexts */
 	json_t *contexts, *github, *runner, *job_context, *steps_context, *global_env;
-	struct token_scope scope;        /* conditions: status functions are known */
-	json_t *defaults_run;            /* {"shell","working-directory"} or NULL */
-	json_t *job_environ;             /* of this process, name → text */
-	json_t *prepend_path;            /* folder → true, in the order of their adding */
+	struct token_scope scope; /* conditions: status functions are known */
+	json_t *defaults_run;     /* {"shell","working-directory"} or NULL */
+	json_t *job_environ;      /* of this process, name → text */
+	json_t *prepend_path;     /* folder → true, in the order of their adding */
 	size_t prepend_len;
-	size_t masks_added;              /* by the steps */
+	size_t masks_added; /* by the steps */
 	bool debug, notice;
 	bool unsecure_commands;
 
@@ -121,11 +122,11 @@ struct job {
 	int counter;
 	struct log_stream log;
 	int64_t stamp_wall_ms;
-	char stamp[CLOCK_TEXT_SIZE];     /* of that moment */
-	enum result result;              /* RESULT_NONE: so far good */
+	char stamp[CLOCK_TEXT_SIZE]; /* of that moment */
+	enum result result;          /* RESULT_NONE: so far good */
 	json_t *outputs, *annotations;
 	char *environment_url;
-	char *undo_continues;            /* deployment whose undo goes on after us; NULL */
+	char *undo_continues; /* deployment whose undo goes on after us; NULL */
 };
 
 /* ---- worker.c ---- */
@@ -135,7 +136,7 @@ void job_turn(struct job *j, struct pollfd *extra, size_t count, int64_t max_ms)
 
 /* ---- sequence.c ---- */
 enum result job_run(struct job *j);
-void job_set_result(struct job *j, enum result r);  /* merges and sets job.status */
+void job_set_result(struct job *j, enum result r); /* merges and sets job.status */
 bool job_status_is(void *user, enum expr_status which);
 
 /* ---- setup.c ---- */
@@ -152,11 +153,11 @@ const char *job_variable(const struct job *j, const char *name);
 
 /* ---- record.c ---- */
 struct record *record_new(struct job *j, const char *id, const char *name,
-			  enum step_kind kind); /* id NULL: a fresh one */
+                          enum step_kind kind); /* id NULL: a fresh one */
 void record_free(struct record *r);
 void record_start(struct job *j, struct record *r);
 void record_complete(struct job *j, struct record *r, enum result result);
-void record_tell(struct job *j, const struct record *r);          /* its state to the service */
+void record_tell(struct job *j, const struct record *r); /* its state to the service */
 /* One line (or several in one write) into the record's and the job's log, masked and stamped. */
 void record_write(struct job *j, struct record *r, const char *text, size_t len);
 void record_line(struct job *j, struct record *r, const char *fmt, ...) _printf_(3, 4);
@@ -166,15 +167,15 @@ void record_error(struct job *j, struct record *r, const char *fmt, ...) _printf
 void record_debug(struct job *j, struct record *r, const char *fmt, ...) _printf_(3, 4);
 void job_issue(struct job *j, enum issue_kind kind, const char *message);
 void job_close_log(struct job *j);
-json_t *record_result(struct job *j, const struct record *r);     /* of stepResults; NULL: it never ended */
-char *job_masked(const struct job *j, const char *text);          /* free() */
+json_t *record_result(struct job *j, const struct record *r); /* of stepResults; NULL: it never ended */
+char *job_masked(const struct job *j, const char *text);      /* free() */
 /* The beginning of a text for a person: masked as a whole before it is cut. free() */
 char *job_shown(const struct job *j, const char *text, size_t len, size_t max);
 
 /* ---- output.c ---- */
 void output_line(struct job *j, struct record *r, const char *line, size_t len);
 int record_set_output(struct job *j, struct record *r, const char *name, const char *value, size_t len,
-		      struct err *err);
+                      struct err *err);
 
 /* ---- files.c ---- */
 int files_create(struct job *j, struct record *r, struct err *err);
@@ -184,7 +185,9 @@ int job_set_env(struct job *j, struct record *r, const char *name, const char *v
 int job_add_path(struct job *j, const char *path, struct err *err);
 
 /* ---- environ.c ---- */
-enum { ENVIRON_TYPED = 1 };          /* the worker's own and the contexts: nothing secret, nothing that a workflow or a step has set */
+enum {
+	ENVIRON_TYPED = 1
+}; /* the worker's own and the contexts: nothing secret, nothing that a workflow or a step has set */
 void environ_make(struct job *j, const struct record *r, int flags, struct strv *ret);
 /* The step's `env` context less what holds a secret. New. */
 json_t *environ_open_values(const struct job *j, const struct record *r);
@@ -196,11 +199,11 @@ struct process {
 	const char *const *argv;
 	const char *const *env;
 	const char *cwd;
-	const char *input;               /* standard input; NULL: empty */
+	const char *input; /* standard input; NULL: empty */
 	size_t input_len;
-	int64_t timeout_ms;              /* 0: none */
-	bool patient;                    /* a typed step: SIGINT, then all the time that there is, then SIGKILL */
-	bool deaf;                       /* goes on when the job is cancelled (it has its own end in sight) */
+	int64_t timeout_ms; /* 0: none */
+	bool patient;       /* a typed step: SIGINT, then all the time that there is, then SIGKILL */
+	bool deaf;          /* goes on when the job is cancelled (it has its own end in sight) */
 };
 enum process_end { PROCESS_EXITED, PROCESS_CANCELLED, PROCESS_TIMED_OUT };
 /* Runs to its end; output goes through output_line. */
@@ -217,13 +220,13 @@ bool step_goes_on(struct job *j, struct record *r);
 struct uses;
 /* davit-step with these inputs; deaf: a cancel of the job does not reach it. */
 int step_run_program(struct job *j, struct record *r, const struct uses *uses, const json_t *inputs, int64_t timeout_ms,
-		     bool deaf, enum process_end *ret_end, int *ret_status, struct err *err);
+                     bool deaf, enum process_end *ret_end, int *ret_status, struct err *err);
 
 /* ---- hash_files.c ---- */
 int hash_files(void *user, const char *const *patterns, size_t count, struct str *ret, struct err *err);
 
 /* ---- finish.c ---- */
-void job_decide(struct job *j);      /* the deployment that the job's steps shared */
-void job_complete(struct job *j);    /* "Complete job" */
+void job_decide(struct job *j);   /* the deployment that the job's steps shared */
+void job_complete(struct job *j); /* "Complete job" */
 /* Uploads drain, then the service hears the end. */
 int job_report(struct job *j, struct err *err);

@@ -2,7 +2,7 @@
 
 void lines_init(struct lines *l, size_t max, const struct mask *mask)
 {
-	*l = (struct lines){ .part = STR_INIT(max), .mask = mask };
+	*l = (struct lines){.part = STR_INIT(max), .mask = mask};
 }
 
 static void give(struct lines *l, line_fn line, void *context)

@@ -11,5 +11,5 @@ struct lines {
 };
 void lines_init(struct lines *l, size_t max, const struct mask *mask);
 void lines_feed(struct lines *l, const char *data, size_t len, line_fn line, void *context);
-void lines_end(struct lines *l, line_fn line, void *context);      /* a last line without an end counts */
+void lines_end(struct lines *l, line_fn line, void *context); /* a last line without an end counts */
 void lines_done(struct lines *l);

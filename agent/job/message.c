@@ -25,7 +25,8 @@ static int decode_array(const json_t *data, int depth, json_t **ret, struct err 
 	_cleanup_json_ json_t *list = json_array();
 	size_t i;
 	json_t *item;
-	json_array_foreach(wire_get(data, "a"), i, item) {
+	json_array_foreach(wire_get(data, "a"), i, item)
+	{
 		json_t *value;
 		int r = decode(item, depth + 1, &value, err);
 		if (r < 0)
@@ -43,9 +44,7 @@ static const char *first_spelling(const json_t *map, const char *key)
 	json_t *value;
 	if (json_object_get(map, key) != NULL)
 		return key;
-	json_object_foreach((json_t *)map, other, value)
-		if (expr_same_text(other, key))
-			return other;
+	json_object_foreach((json_t *)map, other, value) if (expr_same_text(other, key)) return other;
 	return key;
 }
 
@@ -54,7 +53,8 @@ static int decode_dictionary(const json_t *data, bool exact, int depth, json_t *
 	_cleanup_json_ json_t *map = json_object();
 	size_t i;
 	json_t *pair;
-	json_array_foreach(wire_get(data, "d"), i, pair) {
+	json_array_foreach(wire_get(data, "d"), i, pair)
+	{
 		const char *key = wire_string(pair, "k");
 		json_t *value;
 		if (key == NULL)
@@ -170,11 +170,11 @@ static void mask_endpoints(const json_t *message, struct mask *mask)
 	size_t i;
 	json_t *endpoint, *value;
 	const char *key;
-	json_array_foreach(wire_get(wire_get(message, "resources"), "endpoints"), i, endpoint) {
+	json_array_foreach(wire_get(wire_get(message, "resources"), "endpoints"), i, endpoint)
+	{
 		json_t *parameters = wire_get(wire_get(endpoint, "authorization"), "parameters");
-		json_object_foreach(parameters, key, value)
-			if (json_is_string(value))
-				mask_add(mask, json_string_value(value), json_string_length(value));
+		json_object_foreach(parameters, key, value) if (json_is_string(value))
+			mask_add(mask, json_string_value(value), json_string_length(value));
 	}
 }
 
@@ -196,12 +196,14 @@ void message_mask(const json_t *message, struct mask *mask)
 	const char *name;
 	json_t *variable, *hint;
 	size_t i;
-	json_object_foreach(wire_get(message, "variables"), name, variable) {
+	json_object_foreach(wire_get(message, "variables"), name, variable)
+	{
 		const char *value = wire_string(variable, "value");
 		if (value != NULL && wire_bool(variable, "isSecret", false) && !is_switch(name))
 			mask_add(mask, value, strlen(value));
 	}
-	json_array_foreach(wire_get(message, "mask"), i, hint) {
+	json_array_foreach(wire_get(message, "mask"), i, hint)
+	{
 		const char *type = wire_string(hint, "type"), *value = wire_string(hint, "value");
 		bool regex = type != NULL ? strcasecmp(type, "regex") == 0 : wire_int(hint, "type", 0) == 2;
 		if (regex && value != NULL && value[0] != '\0')
@@ -217,13 +219,14 @@ json_t *message_secrets(const json_t *message)
 {
 	json_t *secrets = json_object(), *variable;
 	const char *name;
-	json_object_foreach(wire_get(message, "variables"), name, variable) {
+	json_object_foreach(wire_get(message, "variables"), name, variable)
+	{
 		const char *value = wire_string(variable, "value");
 		if (value == NULL || !wire_bool(variable, "isSecret", false) ||
 		    strcasecmp(name, "system.accessToken") == 0 || strcasecmp(name, "system.github.token") == 0)
 			continue;
 		json_object_set_new(secrets, strcasecmp(name, "github_token") == 0 ? "GITHUB_TOKEN" : name,
-				    json_string(value));
+		                    json_string(value));
 	}
 	return secrets;
 }
@@ -232,7 +235,8 @@ const char *message_connection_data(const json_t *message, const char *name)
 {
 	size_t i;
 	json_t *endpoint;
-	json_array_foreach(wire_get(wire_get(message, "resources"), "endpoints"), i, endpoint) {
+	json_array_foreach(wire_get(wire_get(message, "resources"), "endpoints"), i, endpoint)
+	{
 		const char *own = wire_string(endpoint, "name");
 		if (own == NULL || strcasecmp(own, "SystemVssConnection") != 0)
 			continue;

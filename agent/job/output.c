@@ -8,10 +8,13 @@
 #include <strings.h>
 
 enum {
-	TOKEN_MASK_MIN = 7, SHOWN_MAX = 1024, COMMAND_SHOWN_MAX = 500, TOKEN_SHOWN_MAX = 100,
-	OUTPUT_COUNT_MAX = 200000,       /* of a step */
-	OUTPUT_BYTES_MAX = 128 << 20,    /* of a step; values that were replaced count */
-	MASKS_MAX = 100000,              /* of a job's steps */
+	TOKEN_MASK_MIN = 7,
+	SHOWN_MAX = 1024,
+	COMMAND_SHOWN_MAX = 500,
+	TOKEN_SHOWN_MAX = 100,
+	OUTPUT_COUNT_MAX = 200000,    /* of a step */
+	OUTPUT_BYTES_MAX = 128 << 20, /* of a step; values that were replaced count */
+	MASKS_MAX = 100000,           /* of a job's steps */
 };
 
 /* The first spelling stays, the last value wins. */
@@ -26,8 +29,7 @@ static const char *spelling_of(struct record *r, const char *name)
 	return name;
 }
 
-int record_set_output(struct job *j, struct record *r, const char *name, const char *value, size_t len,
-		      struct err *err)
+int record_set_output(struct job *j, struct record *r, const char *name, const char *value, size_t len, struct err *err)
 {
 	if (j->debug) {
 		_cleanup_free_ char *shown = job_shown(j, value, len, SHOWN_MAX);
@@ -52,7 +54,7 @@ int record_set_output(struct job *j, struct record *r, const char *name, const c
 
 /* A command that cannot be done: two lines, and the step fails in the end. */
 static void command_failed(struct job *j, struct record *r, const char *line, const char *name, bool show_line,
-			   const char *why)
+                           const char *why)
 {
 	const char *what = show_line ? line : name;
 	_cleanup_free_ char *shown = job_shown(j, what, strlen(what), COMMAND_SHOWN_MAX);
@@ -77,9 +79,9 @@ static void deprecated(struct job *j, struct record *r, const char *name)
 		return;
 	char text[300];
 	snprintf(text, sizeof(text),
-		 "The `%s` command is deprecated and will be disabled soon. Please upgrade to using Environment "
-		 "Files.",
-		 name);
+	         "The `%s` command is deprecated and will be disabled soon. Please upgrade to using Environment "
+	         "Files.",
+	         name);
 	record_issue(j, r, ISSUE_WARNING, text, NULL);
 }
 
@@ -132,7 +134,7 @@ static void do_mask(struct job *j, struct record *r, const struct command *c)
 {
 	if (c->data[strspn(c->data, " \t\r\n")] == '\0') {
 		record_issue(j, r, ISSUE_WARNING, "Can't add secret mask for empty string in ##[add-mask] command.",
-			     NULL);
+		             NULL);
 		return;
 	}
 	if (!may_mask(j, r, c))
@@ -161,7 +163,7 @@ static void do_echo(struct job *j, struct record *r, const struct command *c, co
 		r->echo = false;
 	else
 		command_failed(j, r, line, c->name, true,
-			       "Invalid echo command value. Possible values can be: 'on', 'off'.");
+		               "Invalid echo command value. Possible values can be: 'on', 'off'.");
 }
 
 static bool any_token_is_allowed(const struct job *j, const struct record *r)
@@ -178,10 +180,10 @@ static void do_stop(struct job *j, struct record *r, const struct command *c)
 	if (!command_token_is_allowed(c->data) && (c->data[0] == '\0' || !any_token_is_allowed(j, r))) {
 		_cleanup_free_ char *shown = job_shown(j, c->data, strlen(c->data), TOKEN_SHOWN_MAX);
 		record_error(j, r,
-			     "Invoked ::stop-commands:: with the token '%s', which is empty or the name of a "
-			     "command; choose a "
-			     "random one",
-			     shown);
+		             "Invoked ::stop-commands:: with the token '%s', which is empty or the name of a "
+		             "command; choose a "
+		             "random one",
+		             shown);
 		r->command_result = result_merge(r->command_result, RESULT_FAILED);
 		return;
 	}
@@ -244,8 +246,8 @@ static void do_command(struct job *j, struct record *r, const struct command *c,
 	case COMMAND_ADD_MATCHER:
 	case COMMAND_REMOVE_MATCHER:
 		command_failed(j, r, line, c->name, true,
-			       "Problem matchers are not supported by this agent; print ::error file=…:: "
-			       "lines instead");
+		               "Problem matchers are not supported by this agent; print ::error file=…:: "
+		               "lines instead");
 		break;
 	case COMMAND_ECHO:
 		do_echo(j, r, c, line);
@@ -273,8 +275,8 @@ static void write_plain(struct job *j, struct record *r, const char *line, size_
 	for (size_t i = 0; i < len; i++) {
 		str_append_c(&out, line[i]);
 		bool marker = i >= 2 && memcmp(line + i - 2, "##[", 3) == 0 &&
-			      (strncmp(line + i + 1, "start-action", 12) == 0 ||
-			       strncmp(line + i + 1, "end-action", 10) == 0);
+		              (strncmp(line + i + 1, "start-action", 12) == 0 ||
+		               strncmp(line + i + 1, "end-action", 10) == 0);
 		if (marker)
 			str_append_c(&out, '\\');
 	}
@@ -289,8 +291,8 @@ void output_line(struct job *j, struct record *r, const char *line, size_t len)
 		line = json_string_value(repaired);
 		len = json_string_length(repaired);
 	}
-	struct command_rules rules = { .notice = j->notice, .stopped = r->stopped };
-	struct command c = { .kind = COMMAND_NONE };
+	struct command_rules rules = {.notice = j->notice, .stopped = r->stopped};
+	struct command c = {.kind = COMMAND_NONE};
 	if (memchr(line, '\0', len) == NULL &&
 	    (memmem(line, len, "::", 2) != NULL || memmem(line, len, "##[", 3) != NULL))
 		command_read(line, &rules, &c);

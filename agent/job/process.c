@@ -12,11 +12,11 @@
 
 enum {
 	READ_CHUNK = 65536,
-	DRAIN_MS = 5000,                /* after the process's end, while others hold its pipes */
+	DRAIN_MS = 5000, /* after the process's end, while others hold its pipes */
 	IDLE_MS = 60000,
 	FULL_MS = 1000,
-	RESERVE_MS = 30000,             /* of the listener's patience: for always() steps and the reports */
-	PATIENCE_MS = 15 * 60 * 1000,   /* of an undo where nobody sets a limit */
+	RESERVE_MS = 30000,           /* of the listener's patience: for always() steps and the reports */
+	PATIENCE_MS = 15 * 60 * 1000, /* of an undo where nobody sets a limit */
 	OOM_SCORE = 500,
 };
 
@@ -72,7 +72,7 @@ static void drain(struct running *run, int *fd, struct lines *lines)
 
 static void signal_stage(struct running *run, enum stop_stage stage, int64_t next_ms)
 {
-	static const int signals[] = { 0, SIGINT, SIGTERM, SIGKILL };
+	static const int signals[] = {0, SIGINT, SIGTERM, SIGKILL};
 	run->stop = stage;
 	run->next_stop = clock_mono_ms() + next_ms;
 	proc_signal(&run->proc, signals[stage]);
@@ -166,13 +166,13 @@ static size_t watch(const struct running *run, struct pollfd *fds)
 	size_t n = 0;
 	bool full = is_full(run);
 	if (!run->ended)
-		fds[n++] = (struct pollfd){ .fd = run->pidfd, .events = POLLIN };
+		fds[n++] = (struct pollfd){.fd = run->pidfd, .events = POLLIN};
 	if (run->proc.stdin_fd >= 0)
-		fds[n++] = (struct pollfd){ .fd = run->proc.stdin_fd, .events = POLLOUT };
+		fds[n++] = (struct pollfd){.fd = run->proc.stdin_fd, .events = POLLOUT};
 	if (run->proc.stderr_fd >= 0 && !full)
-		fds[n++] = (struct pollfd){ .fd = run->proc.stderr_fd, .events = POLLIN };
+		fds[n++] = (struct pollfd){.fd = run->proc.stderr_fd, .events = POLLIN};
 	if (run->proc.stdout_fd >= 0 && !full)
-		fds[n++] = (struct pollfd){ .fd = run->proc.stdout_fd, .events = POLLIN };
+		fds[n++] = (struct pollfd){.fd = run->proc.stdout_fd, .events = POLLIN};
 	return n;
 }
 
@@ -245,8 +245,15 @@ int process_run(struct job *j, struct record *r, const struct process *p, enum p
 		.stdout_fd = PROC_PIPE,
 		.stderr_fd = PROC_PIPE,
 	};
-	struct running run = { .job = j, .record = r, .process = p, .proc = PROC_INIT, .pidfd = -1, .input = p->input,
-	                       .input_len = p->input_len, .cancel_seen = j->cancel.serial, .end = PROCESS_EXITED };
+	struct running run = {.job = j,
+	                      .record = r,
+	                      .process = p,
+	                      .proc = PROC_INIT,
+	                      .pidfd = -1,
+	                      .input = p->input,
+	                      .input_len = p->input_len,
+	                      .cancel_seen = j->cancel.serial,
+	                      .end = PROCESS_EXITED};
 	int e = proc_spawn(&o, &run.proc, err);
 	if (e < 0)
 		return e;

@@ -7,11 +7,11 @@
 
 enum { LINE_SLACK = 64 << 20 };
 
-static const char *const context_names[] = { "success", "success", "failure", "cancelled", "skipped", "success" };
+static const char *const context_names[] = {"success", "success", "failure", "cancelled", "skipped", "success"};
 static const char *const wire_names[] = {"succeeded", "succeededWithIssues", "failed", "canceled", "skipped",
-					 "succeeded"};
-static const char *const levels[] = { "failure", "warning", "notice" };
-static const char *const tags[] = { "error", "warning", "notice" };
+                                         "succeeded"};
+static const char *const levels[] = {"failure", "warning", "notice"};
+static const char *const tags[] = {"error", "warning", "notice"};
 
 const char *result_context(enum result r)
 {
@@ -58,9 +58,15 @@ char *job_shown(const struct job *j, const char *text, size_t len, size_t max)
 struct record *record_new(struct job *j, const char *id, const char *name, enum step_kind kind)
 {
 	struct record *r = xcalloc(1, sizeof(*r));
-	*r = (struct record){ .number = ++j->counter, .name = xstrdup(name), .kind = kind, .result = RESULT_NONE,
-	                      .outcome = RESULT_NONE, .command_result = RESULT_NONE, .annotations = json_array(),
-	                      .outputs = json_object(), .output_names = json_object() };
+	*r = (struct record){.number = ++j->counter,
+	                     .name = xstrdup(name),
+	                     .kind = kind,
+	                     .result = RESULT_NONE,
+	                     .outcome = RESULT_NONE,
+	                     .command_result = RESULT_NONE,
+	                     .annotations = json_array(),
+	                     .outputs = json_object(),
+	                     .output_names = json_object()};
 	r->log.block = (struct str)STR_INIT(LINE_SLACK);
 	if (id != NULL && strlen(id) < sizeof(r->id))
 		memcpy(r->id, id, strlen(id) + 1);
@@ -102,8 +108,8 @@ void record_tell(struct job *j, const struct record *r)
 		.completed_wall_ms = r->completed_wall_ms,
 		.conclusion = r->completed_wall_ms != 0 ? conclusions[r->result] : RESULTS_NONE,
 		.status = r->completed_wall_ms != 0 ? RESULTS_COMPLETED
-			  : r->started_wall_ms != 0 ? RESULTS_IN_PROGRESS
-						    : RESULTS_PENDING,
+	                  : r->started_wall_ms != 0 ? RESULTS_IN_PROGRESS
+	                                            : RESULTS_PENDING,
 	};
 	results_step(j->results, &step);
 }
@@ -130,8 +136,8 @@ static void send_block(struct job *j, const char *step_id, struct log_stream *lo
 	log->started = true;
 }
 
-static void append_text(struct job *j, const char *step_id, struct log_stream *log, const char *stamp,
-			const char *text, size_t len, int64_t lines)
+static void append_text(struct job *j, const char *step_id, struct log_stream *log, const char *stamp, const char *text,
+                        size_t len, int64_t lines)
 {
 	str_append(&log->block, stamp);
 	str_append_c(&log->block, ' ');
@@ -224,21 +230,23 @@ static bool number_property(const json_t *properties, const char *name, int64_t 
 	const char *key, *text = NULL;
 	json_t *value;
 	long long number;
-	json_object_foreach((json_t *)properties, key, value)
-		if (strcasecmp(key, name) == 0)
-			text = json_string_value(value);
+	json_object_foreach((json_t *)properties, key, value) if (strcasecmp(key, name) == 0) text =
+		json_string_value(value);
 	if (text == NULL || !str_parse_i64(text, INT32_MIN, INT32_MAX, &number))
 		return false;
 	*ret = number;
 	return true;
 }
 
-struct place { int64_t line, end_line, column, end_column; bool has_line, has_end_line, has_column, has_end_column; };
+struct place {
+	int64_t line, end_line, column, end_column;
+	bool has_line, has_end_line, has_column, has_end_column;
+};
 
 /* The rules of [5.8], in their order. */
 static struct place place_of(const json_t *properties)
 {
-	struct place p = { 0 };
+	struct place p = {0};
 	p.has_line = number_property(properties, "line", &p.line);
 	p.has_end_line = number_property(properties, "endLine", &p.end_line);
 	p.has_column = number_property(properties, "col", &p.column);
@@ -264,9 +272,8 @@ static const char *text_property(const json_t *properties, const char *name)
 {
 	const char *key;
 	json_t *value;
-	json_object_foreach((json_t *)properties, key, value)
-		if (strcasecmp(key, name) == 0)
-			return json_string_value(value);
+	json_object_foreach((json_t *)properties, key,
+	                    value) if (strcasecmp(key, name) == 0) return json_string_value(value);
 	return NULL;
 }
 
@@ -355,7 +362,7 @@ json_t *record_result(struct job *j, const struct record *r)
 		return NULL;
 	_cleanup_free_ char *name = job_masked(j, r->name);
 	json_t *s = json_pack("{s:s, s:i, s:s, s:s, s:O}", "external_id", r->id, "number", r->number, "status",
-			      "completed", "conclusion", result_wire(r->result), "annotations", r->annotations);
+	                      "completed", "conclusion", result_wire(r->result), "annotations", r->annotations);
 	json_object_set_new(s, "name", json_string_lossy(name, strlen(name)));
 	set_text(j, s, "action_name", r->action_name);
 	set_text(j, s, "ref", r->ref);

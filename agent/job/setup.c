@@ -44,7 +44,7 @@ static json_t *environ_map(void)
 
 static int decode_contexts(struct job *j, struct err *err)
 {
-	static const char *const names[] = { "github", "strategy", "matrix", "needs", "vars", "inputs", "job" };
+	static const char *const names[] = {"github", "strategy", "matrix", "needs", "vars", "inputs", "job"};
 	json_t *data = wire_get(j->message, "contextData");
 	j->contexts = json_object();
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -83,7 +83,7 @@ static int make_paths(struct job *j, struct err *err)
 	j->files = fs_join(j->temp, "_runner_file_commands");
 	j->event_path = fs_join(j->temp, "_github_workflow/event.json");
 	static const char *const tool_variables[] = {"RUNNER_TOOL_CACHE", "RUNNER_TOOLSDIRECTORY",
-						     "AGENT_TOOLSDIRECTORY"};
+	                                             "AGENT_TOOLSDIRECTORY"};
 	for (size_t i = 0; i < ARRAY_SIZE(tool_variables) && j->tools == NULL; i++) {
 		const char *given = getenv(tool_variables[i]);
 		if (given != NULL && given[0] != '\0')
@@ -99,7 +99,7 @@ static void make_runner_context(struct job *j)
 	const char *environment = job_variable(j, "system.runnerEnvironment");
 	j->runner =
 		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "os", wire_os(), "arch", wire_arch(), "name",
-			  setting(j, "agent_name"), "tool_cache", j->tools, "temp", j->temp, "workspace", j->pipeline);
+	                  setting(j, "agent_name"), "tool_cache", j->tools, "temp", j->temp, "workspace", j->pipeline);
 	if (environment != NULL)
 		json_object_set_new(j->runner, "environment", json_string(environment));
 	if (j->debug)
@@ -132,10 +132,10 @@ static void make_scope(struct job *j)
 	json_object_set(j->contexts, "env", j->global_env);
 	j->scope = (struct token_scope){
 		.expr = {.contexts = j->contexts,
-			 .exact_context = "env",
-			 .status = job_status_is,
-			 .hash_files = hash_files,
-			 .user = j},
+	                 .exact_context = "env",
+	                 .status = job_status_is,
+	                 .hash_files = hash_files,
+	                 .user = j},
 		.file_table = wire_get(j->message, "fileTable"),
 	};
 }
@@ -195,7 +195,7 @@ static int write_event(struct job *j, struct err *err)
 static int write_key(struct job *j, struct err *err)
 {
 	static const char *const members[] = {"server", "repository", "run_id",     "attempt",
-					      "job",    "matrix",     "tracking_id"};
+	                                      "job",    "matrix",     "tracking_id"};
 	struct uses_job source = {
 		.github = j->github, .matrix = json_object_get(j->contexts, "matrix"), .tracking_id = j->tracking_id};
 	_cleanup_json_ json_t *all = uses_job(&source), *key = json_object();
@@ -304,7 +304,8 @@ static void log_tail(struct job *j, struct record *s)
 		record_line(j, s, "Uses: %s%s%s", file, sha != NULL ? "@" : "", sha != NULL ? sha : "");
 	if (json_is_object(inputs) && json_object_size(inputs) > 0) {
 		record_line(j, s, "##[group] Inputs");
-		json_object_foreach(inputs, name, value) {
+		json_object_foreach(inputs, name, value)
+		{
 			_cleanup_(expr_value_done) struct expr_value v = EXPR_VALUE_INIT;
 			_cleanup_(str_done) struct str text = STR_INIT(1 << 20);
 			expr_value_from_json(value, &v);
@@ -320,8 +321,12 @@ static void log_tail(struct job *j, struct record *s)
 
 static int refuse_containers(struct job *j, struct err *err)
 {
-	static const struct { const char *member, *word; } kinds[] = {
-		{ "jobContainer", "container" }, { "jobServiceContainers", "services" }, { "snapshot", "snapshot" },
+	static const struct {
+		const char *member, *word;
+	} kinds[] = {
+		{"jobContainer", "container"},
+		{"jobServiceContainers", "services"},
+		{"snapshot", "snapshot"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		const json_t *token = wire_get(j->message, kinds[i].member);
@@ -335,9 +340,9 @@ static int refuse_containers(struct job *j, struct err *err)
 			if (!json_is_object(value))
 				continue;
 		r = err_set(err, ERR_UNSUPPORTED, "the job's `%s:` asks for containers, which this agent does not run",
-			    kinds[i].word);
+		            kinds[i].word);
 		return err_hint(err, r,
-				"remove it and start what is needed in a run: step, or send the job to another runner");
+		                "remove it and start what is needed in a run: step, or send the job to another runner");
 	}
 	return 0;
 }
@@ -348,7 +353,8 @@ static int eval_global_env(struct job *j, struct err *err)
 	json_t *token;
 	struct token_scope scope = j->scope;
 	scope.expr.status = NULL;
-	json_array_foreach(wire_get(j->message, "environmentVariables"), i, token) {
+	json_array_foreach(wire_get(j->message, "environmentVariables"), i, token)
+	{
 		_cleanup_json_ json_t *own = json_object();
 		int r = token_eval_texts(token, &scope, own, err);
 		if (r < 0)
@@ -365,7 +371,8 @@ static int eval_defaults(struct job *j, struct err *err)
 	json_t *token;
 	struct token_scope scope = j->scope;
 	scope.expr.status = NULL;
-	json_array_foreach(wire_get(j->message, "defaults"), i, token) {
+	json_array_foreach(wire_get(j->message, "defaults"), i, token)
+	{
 		_cleanup_json_ json_t *value = NULL;
 		if (token_is_null(token))
 			continue;
@@ -424,11 +431,11 @@ static char *first_title(struct job *j, const json_t *step, const char *uses, bo
 	if (token == NULL)
 		return step_title(prefix, uses);
 	_cleanup_json_ json_t *text = NULL;
-	static const char *const later[] = { "steps", "env", "job", "runner", "secrets" };
+	static const char *const later[] = {"steps", "env", "job", "runner", "secrets"};
 	_cleanup_json_ json_t *early = json_copy(j->contexts);
 	for (size_t i = 0; i < ARRAY_SIZE(later); i++)
 		json_object_del(early, later[i]);
-	struct token_scope scope = { .expr = { .contexts = early }, .file_table = j->scope.file_table };
+	struct token_scope scope = {.expr = {.contexts = early}, .file_table = j->scope.file_table};
 	if (token_eval_text(token, &scope, &text, NULL) == 0)
 		return step_title(prefix, json_string_value(text));
 	*ret_final = false;
@@ -451,12 +458,12 @@ static bool is_script(const json_t *reference)
 static int add_step(struct job *j, json_t *step, struct err *err)
 {
 	const json_t *reference = wire_get(step, "reference");
-	struct uses uses = { .step = NULL };
+	struct uses uses = {.step = NULL};
 	bool final, script = is_script(reference);
 	if (wire_bool(step, "background", false)) {
 		int r = err_set(err, ERR_UNSUPPORTED,
-				"the step '%s' asks for `background: true`, which this agent does not do",
-				wire_string(step, "contextName") != NULL ? wire_string(step, "contextName") : "");
+		                "the step '%s' asks for `background: true`, which this agent does not do",
+		                wire_string(step, "contextName") != NULL ? wire_string(step, "contextName") : "");
 		return err_hint(err, r, "run the program in the background of a run: step");
 	}
 	if (!script) {
@@ -466,9 +473,9 @@ static int add_step(struct job *j, json_t *step, struct err *err)
 	}
 	_cleanup_free_ char *name = first_title(j, step, script ? "" : uses.shown, &final);
 	struct record *r = record_new(j, wire_string(step, "id"), name,
-				      script                     ? STEP_SCRIPT
-				      : uses.kind == USES_DEPLOY ? STEP_DEPLOY
-								 : STEP_TYPED);
+	                              script                     ? STEP_SCRIPT
+	                              : uses.kind == USES_DEPLOY ? STEP_DEPLOY
+	                                                         : STEP_TYPED);
 	r->step = step;
 	r->name_final = final;
 	r->context_name = wire_string(step, "contextName");
@@ -482,11 +489,12 @@ static int add_steps(struct job *j, struct err *err)
 {
 	size_t i;
 	json_t *step;
-	json_array_foreach(wire_get(j->message, "steps"), i, step) {
+	json_array_foreach(wire_get(j->message, "steps"), i, step)
+	{
 		const char *type = wire_string(step, "type");
 		if (type != NULL && strcasecmp(type, "backgroundStepControl") == 0) {
 			int r = err_set(err, ERR_UNSUPPORTED,
-					"the job waits for background steps, which this agent does not do");
+			                "the job waits for background steps, which this agent does not do");
 			return err_hint(err, r, "run the program in the background of a run: step");
 		}
 		if (!json_is_object(step) || !is_action(step))

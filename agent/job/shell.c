@@ -3,13 +3,15 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-static const struct { const char *command, *format, *extension; } known[] = {
-	{ "bash", "--noprofile --norc -e -o pipefail {0}", ".sh" },
-	{ "sh", "-e {0}", ".sh" },
-	{ "python", "{0}", ".py" },
-	{ "pwsh", "-command \". '{0}'\"", ".ps1" },
-	{ "powershell", "-command \". '{0}'\"", ".ps1" },
-	{ "cmd", "/D /E:ON /V:OFF /S /C \"CALL \"{0}\"\"", ".cmd" },
+static const struct {
+	const char *command, *format, *extension;
+} known[] = {
+	{"bash", "--noprofile --norc -e -o pipefail {0}", ".sh"},
+	{"sh", "-e {0}", ".sh"},
+	{"python", "{0}", ".py"},
+	{"pwsh", "-command \". '{0}'\"", ".ps1"},
+	{"powershell", "-command \". '{0}'\"", ".ps1"},
+	{"cmd", "/D /E:ON /V:OFF /S /C \"CALL \"{0}\"\"", ".cmd"},
 };
 
 static bool is_file(const char *path)
@@ -52,7 +54,7 @@ static const char *const no_place =
 
 int shell_choose(const char *given, const char *path, struct shell *ret, struct err *err)
 {
-	struct shell s = { .extension = "" };
+	struct shell s = {.extension = ""};
 	if (given == NULL || given[0] == '\0') {
 		int r = choose_default(path, &s, err);
 		if (r == 0)
@@ -89,7 +91,7 @@ void shell_done(struct shell *s)
 	free(s->command);
 	free(s->program);
 	free(s->format);
-	*s = (struct shell){ .extension = "" };
+	*s = (struct shell){.extension = ""};
 }
 
 /* {0} → the path with its quotes escaped, {{ and }} → braces. */
@@ -108,8 +110,7 @@ static int fill(const char *format, const char *script_path, struct str *out, st
 			p += 3;
 		} else if (*p == '{' || *p == '}') {
 			return err_set(err, ERR_INVALID,
-				       "the shell's format '%s' has a brace that is neither {0} nor doubled",
-				       format);
+			               "the shell's format '%s' has a brace that is neither {0} nor doubled", format);
 		} else {
 			str_append_c(out, *p++);
 		}

@@ -4,10 +4,10 @@
 #include "base/str.h"
 
 struct shell {
-	char *command;           /* as chosen: "bash" */
-	char *program;           /* absolute path */
-	char *format;            /* arguments with {0} */
-	const char *extension;   /* ".sh", "" */
+	char *command;         /* as chosen: "bash" */
+	char *program;         /* absolute path */
+	char *format;          /* arguments with {0} */
+	const char *extension; /* ".sh", "" */
 };
 /* given: `shell:` of the step or of defaults.run; NULL or "": bash where there is one, else sh, with the arguments of
  * sh. path: the search path. ERR_INVALID: no {0}; ERR_NOT_FOUND: "NAME: command not found". */

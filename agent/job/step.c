@@ -115,11 +115,11 @@ static bool eval_continue_on_error(struct job *j, struct record *r)
 	int e = token_eval(token, &scope, &value, &err);
 	if (e == 0 && !json_is_boolean(value))
 		e = err_set(&err, ERR_INVALID,
-			    "Unexpected type encountered while reading 'continue-on-error'. A boolean was expected");
+		            "Unexpected type encountered while reading 'continue-on-error'. A boolean was expected");
 	if (e < 0) {
 		record_error(j, r,
-			     "The step failed and an error occurred when attempting to determine whether to continue "
-			     "on error.");
+		             "The step failed and an error occurred when attempting to determine whether to continue "
+		             "on error.");
 		log_error(j, r, &err);
 		return false;
 	}
@@ -135,8 +135,7 @@ static void log_env(struct job *j, struct record *r)
 	if (json_object_size(r->env) == 0)
 		return;
 	record_line(j, r, "env:");
-	json_object_foreach(r->env, name, value)
-		record_line(j, r, "  %s: %s", name, json_string_value(value));
+	json_object_foreach(r->env, name, value) record_line(j, r, "  %s: %s", name, json_string_value(value));
 }
 
 static void log_script_head(struct job *j, struct record *r, const char *script)
@@ -205,7 +204,7 @@ static int run_script(struct job *j, struct record *r, const json_t *inputs, con
 {
 	const char *script = text_of(inputs, "script");
 	_cleanup_free_ char *path = NULL, *cwd = working_directory(j, inputs);
-	struct strv argv = { .count = 0 }, env = { .count = 0 };
+	struct strv argv = {.count = 0}, env = {.count = 0};
 	record_line(j, r, "shell: %s %s", shell->program, shell->format);
 	log_env(j, r);
 	record_line(j, r, "##[endgroup]");
@@ -232,14 +231,14 @@ static int run_script(struct job *j, struct record *r, const json_t *inputs, con
 }
 
 static int do_script(struct job *j, struct record *r, const json_t *inputs, int64_t minutes, enum result *ret,
-		     struct err *err)
+                     struct err *err)
 {
 	const char *script = text_of(inputs, "script"), *given = text_of(inputs, "shell");
 	if (script == NULL)
 		return err_set(err, ERR_PROTOCOL, "the step has no script");
 	if (given == NULL || given[0] == '\0')
 		given = text_of(j->defaults_run, "shell");
-	struct shell shell = { .extension = "" };
+	struct shell shell = {.extension = ""};
 	_cleanup_free_ char *path = environ_path(j, r);
 	log_script_head(j, r, script);
 	int e = shell_choose(given, path, &shell, err);
@@ -263,9 +262,8 @@ static void log_action_head(struct job *j, struct record *r, const struct uses *
 	record_line(j, r, "##[group]Run %s", uses->shown);
 	if (json_object_size(inputs) > 0)
 		record_line(j, r, "with:");
-	json_object_foreach((json_t *)inputs, name, value)
-		if (json_string_length(value) > 0)
-			record_line(j, r, "  %s: %s", name, json_string_value(value));
+	json_object_foreach((json_t *)inputs, name, value) if (json_string_length(value) > 0)
+		record_line(j, r, "  %s: %s", name, json_string_value(value));
 	log_env(j, r);
 	record_line(j, r, "##[endgroup]");
 }
@@ -288,7 +286,7 @@ static json_t *step_job_document(const struct job *j, const struct record *r, co
 }
 
 int step_run_program(struct job *j, struct record *r, const struct uses *uses, const json_t *inputs, int64_t timeout_ms,
-		     bool deaf, enum process_end *ret_end, int *ret_status, struct err *err)
+                     bool deaf, enum process_end *ret_end, int *ret_status, struct err *err)
 {
 	_cleanup_free_ char *program = fs_helper_program("davit-step", err);
 	if (program == NULL)
@@ -297,9 +295,9 @@ int step_run_program(struct job *j, struct record *r, const struct uses *uses, c
 	_cleanup_(str_done) struct str document = STR_SECRET_INIT(DOCUMENT_MAX);
 	if (!uses_document(uses, inputs, job, &document))
 		return err_set(err, ERR_LIMIT, "the inputs of %s are larger than %d MiB", uses->shown,
-			       DOCUMENT_MAX >> 20);
+		               DOCUMENT_MAX >> 20);
 	const char *argv[5];
-	struct strv env = { .count = 0 };
+	struct strv env = {.count = 0};
 	uses_arguments(uses, program, argv);
 	environ_make(j, r, ENVIRON_TYPED, &env);
 	struct process p = {
@@ -330,11 +328,11 @@ static void expect_decision(struct job *j)
 }
 
 static int do_action(struct job *j, struct record *r, const json_t *inputs, int64_t minutes, enum result *ret,
-		     struct err *err)
+                     struct err *err)
 {
 	struct uses uses;
 	int e = uses_resolve(wire_get(r->step, "reference"), json_get_string(j->settings, "actions_repository"), &uses,
-			     err);
+	                     err);
 	if (e < 0)
 		return e;
 	r->type = xstrdup("davit");

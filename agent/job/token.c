@@ -5,8 +5,16 @@
 #include <ctype.h>
 
 enum { TOKEN_DEPTH_MAX = 50, TOKEN_TEXT_MAX = 10 << 20, ARGUMENTS_MAX = 64 };
-enum { TYPE_TEXT = 0, TYPE_SEQUENCE = 1, TYPE_MAPPING = 2, TYPE_EXPRESSION = 3, TYPE_INSERT = 4, TYPE_BOOLEAN = 5,
-       TYPE_NUMBER = 6, TYPE_NULL = 7 };
+enum {
+	TYPE_TEXT = 0,
+	TYPE_SEQUENCE = 1,
+	TYPE_MAPPING = 2,
+	TYPE_EXPRESSION = 3,
+	TYPE_INSERT = 4,
+	TYPE_BOOLEAN = 5,
+	TYPE_NUMBER = 6,
+	TYPE_NULL = 7
+};
 
 bool token_is_null(const json_t *token)
 {
@@ -49,7 +57,8 @@ static int eval_sequence(const json_t *token, const struct token_scope *scope, i
 	_cleanup_json_ json_t *list = json_array();
 	size_t i;
 	json_t *item;
-	json_array_foreach(wire_get(token, "seq"), i, item) {
+	json_array_foreach(wire_get(token, "seq"), i, item)
+	{
 		_cleanup_json_ json_t *value = NULL;
 		int r = eval(item, scope, depth + 1, &value, err);
 		if (r < 0)
@@ -74,13 +83,14 @@ static int add_pair(json_t *map, const char *key, json_t *value, const json_t *t
 }
 
 static int insert_pairs(json_t *map, json_t *value, const json_t *token, const struct token_scope *scope,
-			struct err *err)
+                        struct err *err)
 {
 	const char *key;
 	json_t *member;
 	if (!json_is_object(value))
 		return at_place(token, scope, err_set(err, ERR_INVALID, "Expected a mapping"), err);
-	json_object_foreach(value, key, member) {
+	json_object_foreach(value, key, member)
+	{
 		int r = add_pair(map, key, member, token, scope, err);
 		if (r < 0)
 			return r;
@@ -116,7 +126,8 @@ static int eval_mapping(const json_t *token, const struct token_scope *scope, in
 	_cleanup_json_ json_t *map = json_object();
 	size_t i;
 	json_t *pair;
-	json_array_foreach(wire_get(token, "map"), i, pair) {
+	json_array_foreach(wire_get(token, "map"), i, pair)
+	{
 		int r = eval_pair(pair, scope, depth, map, err);
 		if (r < 0)
 			return r;
@@ -208,7 +219,8 @@ int token_eval_texts(const json_t *token, const struct token_scope *scope, json_
 		return err_set(err, ERR_INVALID, "Expected a mapping");
 	const char *key;
 	json_t *value;
-	json_object_foreach(map, key, value) {
+	json_object_foreach(map, key, value)
+	{
 		json_t *text;
 		r = as_text(value, &text, err);
 		if (r < 0)
@@ -287,7 +299,7 @@ char *token_readable(const json_t *token)
 		return xasprintf("${{ %s }}", expression);
 	}
 	json_t *value = NULL, *text = NULL;
-	struct token_scope none = { .file_table = NULL };
+	struct token_scope none = {.file_table = NULL};
 	if (token_eval(token, &none, &value, NULL) == 0 && as_text(value, &text, NULL) == 0)
 		str_append(&out, json_string_value(text));
 	json_decref(value);

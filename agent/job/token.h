@@ -5,7 +5,7 @@
 
 struct token_scope {
 	struct expr_scope expr;
-	const json_t *file_table;        /* names for messages; NULL */
+	const json_t *file_table; /* names for messages; NULL */
 };
 
 /* The value: literals, lists, maps in order, keys as texts (no two that differ in case only). Errors carry file, line

@@ -41,9 +41,9 @@ static void cancel(struct job *j, const char *reason, int64_t seconds)
 		json_object_set_new(j->job_context, "status", json_string("cancelled"));
 	} else {
 		job_issue(j, ISSUE_ERROR,
-			  "The runner has received a shutdown signal. This can happen when the runner service is "
-			  "stopped, "
-			  "or a manually started runner is canceled.");
+		          "The runner has received a shutdown signal. This can happen when the runner service is "
+		          "stopped, "
+		          "or a manually started runner is canceled.");
 	}
 }
 
@@ -98,7 +98,7 @@ void job_turn(struct job *j, struct pollfd *extra, size_t count, int64_t max_ms)
 		fds[n] = extra[n];
 	if (j->input_fd >= 0) {
 		own = n;
-		fds[n++] = (struct pollfd){ .fd = j->input_fd, .events = POLLIN };
+		fds[n++] = (struct pollfd){.fd = j->input_fd, .events = POLLIN};
 	}
 	if (j->signal_fd >= 0) {
 		signals = n;
@@ -131,13 +131,13 @@ static int read_first_line(struct str *input, struct err *err)
 		char *room = str_reserve(input, READ_CHUNK);
 		if (room == NULL)
 			return err_set(err, ERR_LIMIT, "the job's message is larger than %d MiB",
-				       JOB_MESSAGE_MAX >> 20);
+			               JOB_MESSAGE_MAX >> 20);
 		ssize_t n = read(STDIN_FILENO, room, READ_CHUNK);
 		if (n < 0 && errno != EINTR && errno != EAGAIN)
 			return err_errno(err, errno, "read the job");
 		if (n == 0)
 			return input->len == 0 ? 1
-					       : err_set(err, ERR_PROTOCOL, "the job's message ended in the middle");
+			                       : err_set(err, ERR_PROTOCOL, "the job's message ended in the middle");
 		if (n > 0)
 			input->len += (size_t)n;
 	}
@@ -174,12 +174,12 @@ static void job_done(struct job *j)
 	free(j->records);
 	run_job_done(&j->run);
 	json_t *values[] = {j->message,      j->settings,    j->contexts,      j->github,
-			    j->runner,       j->job_context, j->steps_context, j->global_env,
-			    j->defaults_run, j->job_environ, j->outputs,       j->annotations};
+	                    j->runner,       j->job_context, j->steps_context, j->global_env,
+	                    j->defaults_run, j->job_environ, j->outputs,       j->annotations};
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++)
 		json_decref(values[i]);
 	char *texts[] = {j->work,       j->pipeline,    j->workspace,       j->temp,          j->files, j->tools,
-			 j->event_path, j->tracking_id, j->environment_url, j->undo_continues};
+	                 j->event_path, j->tracking_id, j->environment_url, j->undo_continues};
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		free(texts[i]);
 	closep(&j->signal_fd);
@@ -190,7 +190,7 @@ static void job_done(struct job *j)
 
 static int connect_services(struct job *j, struct err *err)
 {
-	struct http_config config = { .user_agent = wire_user_agent() };
+	struct http_config config = {.user_agent = wire_user_agent()};
 	const char *base = message_variable(j->message, "system.github.results_endpoint");
 	j->http = http_new(&config, err);
 	if (j->http == NULL)
@@ -250,7 +250,8 @@ static void leave_signals_to_the_listener(struct job *j)
 int cmd_worker(int argc, char **argv)
 {
 	struct err err = ERR_INIT;
-	struct job j = {.input_fd = STDIN_FILENO, .signal_fd = -1, .prepend_path = json_object(), .mask = mask_process()};
+	struct job j = {
+		.input_fd = STDIN_FILENO, .signal_fd = -1, .prepend_path = json_object(), .mask = mask_process()};
 	enum result result = RESULT_FAILED;
 	if (argc > 1) {
 		fprintf(stderr, "davit: worker takes no arguments ('%s'); the listener starts it\n", argv[1]);

@@ -48,14 +48,19 @@ void call_start(struct listener *l, struct call *c, const struct call_request *q
 		c->headers.lines[c->headers.count++] = xstrdup("Content-Type: application/x-www-form-urlencoded");
 	}
 	struct http_request request = {
-		.method = q->method, .url = c->url, .headers = (const char *const *)c->headers.lines,
-		.body = has_body ? str_peek(&c->body) : NULL, .body_len = has_body ? c->body.len : 0,
-		.max_body = q->max_body, .timeout_ms = q->timeout_ms ? q->timeout_ms : TIMEOUT_MS, .follow = true,
+		.method = q->method,
+		.url = c->url,
+		.headers = (const char *const *)c->headers.lines,
+		.body = has_body ? str_peek(&c->body) : NULL,
+		.body_len = has_body ? c->body.len : 0,
+		.max_body = q->max_body,
+		.timeout_ms = q->timeout_ms ? q->timeout_ms : TIMEOUT_MS,
+		.follow = true,
 	};
 	struct err err = ERR_INIT;
 	c->transfer = http_start(l->http, &request, finished, c, &err);
 	if (c->transfer == NULL) {
-		struct http_response none = { 0 };
+		struct http_response none = {0};
 		finished(c, err.code != 0 ? err.code : ERR_INTERNAL, &none, &err);
 		return;
 	}
@@ -66,7 +71,7 @@ void call_start(struct listener *l, struct call *c, const struct call_request *q
 }
 
 int call_result(int result, const struct http_response *response, const struct err *err, const char *what,
-		struct err *ret_err)
+                struct err *ret_err)
 {
 	if (result < 0) {
 		if (err != NULL)

@@ -7,13 +7,13 @@
 #include "base/rand.h"
 
 enum {
-	RETRY_MS = 30000,                /* session and token */
+	RETRY_MS = 30000, /* session and token */
 	CONFLICTS_MAX = 8,
 	CLOCK_FAILURES_MAX = 60,
 	POLL_TIMEOUT_MS = 100000,
-	POLL_FLOOR_MS = 1000,            /* between polls that are answered at once with nothing */
+	POLL_FLOOR_MS = 1000, /* between polls that are answered at once with nothing */
 	DELETE_TIMEOUT_MS = 30000,
-	LOST_AFTER_MS = 5 * 60 * 1000,   /* a session that is "not found" for so long is worth a word */
+	LOST_AFTER_MS = 5 * 60 * 1000, /* a session that is "not found" for so long is worth a word */
 };
 
 static void enter(struct endpoint *e, enum endpoint_step step);
@@ -24,10 +24,10 @@ struct endpoint *endpoint_new(struct listener *l, const char *id, struct registr
 	e->listener = l;
 	e->id = xstrdup(id);
 	e->reg = *reg;
-	*reg = (struct registration){ 0 };
+	*reg = (struct registration){0};
 	if (key != NULL) {
 		e->key = *key;
-		*key = (struct str){ .max = key->max, .wipe = true };
+		*key = (struct str){.max = key->max, .wipe = true};
 	}
 	e->broker = xstrdup(e->reg.broker_url);
 	if (id != NULL && l->store != NULL)
@@ -124,7 +124,7 @@ static void end_with(struct endpoint *e, int exit_code, const struct err *err)
 {
 	char line[ERR_FRAME_SIZE * 2];
 	log_error("listen", "%s: %s%s%s", place(e), err_line(err, line, sizeof(line)), err->hint[0] ? "; " : "",
-		  err->hint);
+	          err->hint);
 	endpoint_end(e, exit_code);
 	write_state(e, "failed", line);
 }
@@ -140,7 +140,7 @@ static int load_key(const struct endpoint *e, struct oauth_key **ret, struct err
 	if (r >= 0)
 		r = oauth_key_read_pem(str_peek(&pem), pem.len, ret, err);
 	return r < 0 ? err_hint(err, r, "davit agent configure --replace makes the registration anew, with another key")
-		     : r;
+	             : r;
 }
 
 int endpoint_token_request(struct endpoint *e, struct call *c, call_done_fn done, void *context, struct err *err)
@@ -150,18 +150,18 @@ int endpoint_token_request(struct endpoint *e, struct call *c, call_done_fn done
 	int r = load_key(e, &key, err);
 	if (r >= 0)
 		r = oauth_assertion(key, e->reg.client_id, e->reg.authorization_url, e->reg.pss, clock_wall_ms(),
-				    &assertion, err);
+		                    &assertion, err);
 	if (r < 0)
 		return r;
 	oauth_form(str_peek(&assertion), &form);
 	const char *url = e->reg.token_url != NULL ? e->reg.token_url : e->reg.authorization_url;
-	struct call_request q = { .url = xstrdup(url), .form = str_peek(&form) };
+	struct call_request q = {.url = xstrdup(url), .form = str_peek(&form)};
 	call_start(e->listener, c, &q, done, context);
 	return 0;
 }
 
 enum oauth_result endpoint_token_read(struct endpoint *e, int result, struct http_response *response,
-				      const struct err *failure, struct err *err)
+                                      const struct err *failure, struct err *err)
 {
 	if (result < 0) {
 		call_result(result, response, failure, "get an access token", err);
@@ -256,16 +256,16 @@ static void session_refused(struct endpoint *e, const struct http_response *resp
 		return;
 	case 403:
 		err_hint(err, ERR_AUTH,
-			 "the service does not allow this runner to listen; look at it in the settings of %s",
-			 place(e));
+		         "the service does not allow this runner to listen; look at it in the settings of %s",
+		         place(e));
 		end_with(e, LISTEN_TERMINATED, err);
 		return;
 	case 409:
 		if (++e->conflicts >= CONFLICTS_MAX) {
 			err_hint(err, ERR_EXISTS,
-				 "another process listens under the name '%s'; stop it, or configure with another "
-				 "--name",
-				 e->reg.name);
+			         "another process listens under the name '%s'; stop it, or configure with another "
+			         "--name",
+			         e->reg.name);
 			end_with(e, LISTEN_CONFLICT, err);
 			return;
 		}
@@ -276,9 +276,9 @@ static void session_refused(struct endpoint *e, const struct http_response *resp
 		else if (clock_mono_ms() - e->unreachable_since_ms > registration_pace(LOST_AFTER_MS)) {
 			e->unreachable_since_ms = clock_mono_ms();
 			log_warning("listen",
-				    "%s: the service does not know this runner; if that stays so, remove and configure "
-				    "it again",
-				    place(e));
+			            "%s: the service does not know this runner; if that stays so, remove and configure "
+			            "it again",
+			            place(e));
 		}
 		break;
 	default:
@@ -329,9 +329,9 @@ static void delete_left_session(struct endpoint *e)
 {
 	_cleanup_free_ char *left = TAKE(e->left_session);
 	struct call_request q = {.method = "DELETE",
-				 .url = broker_session_url(e->reg.broker_url, left),
-				 .token = e->token,
-				 .timeout_ms = DELETE_TIMEOUT_MS};
+	                         .url = broker_session_url(e->reg.broker_url, left),
+	                         .token = e->token,
+	                         .timeout_ms = DELETE_TIMEOUT_MS};
 	call_start(e->listener, &e->call, &q, left_deleted, e);
 }
 
@@ -342,7 +342,7 @@ static void create_session(struct endpoint *e)
 		return;
 	}
 	_cleanup_json_ json_t *body = broker_session_body(&e->reg);
-	struct call_request q = { .url = broker_session_url(e->reg.broker_url, NULL), .token = e->token, .json = body };
+	struct call_request q = {.url = broker_session_url(e->reg.broker_url, NULL), .token = e->token, .json = body};
 	call_start(e->listener, &e->call, &q, session_done, e);
 }
 
@@ -365,9 +365,9 @@ static void delete_session(struct endpoint *e)
 		return;
 	}
 	struct call_request q = {.method = "DELETE",
-				 .url = broker_session_url(e->reg.broker_url, e->session),
-				 .token = e->token,
-				 .timeout_ms = DELETE_TIMEOUT_MS};
+	                         .url = broker_session_url(e->reg.broker_url, e->session),
+	                         .token = e->token,
+	                         .timeout_ms = DELETE_TIMEOUT_MS};
 	call_start(e->listener, &e->call, &q, delete_done, e);
 }
 
@@ -405,8 +405,8 @@ static bool take_job(struct endpoint *e, struct broker_message *m)
 	}
 	if (m->run_service_url == NULL) {
 		log_warning("listen",
-			    "%s: a job without a run service needs the older protocol; left to another runner",
-			    place(e));
+		            "%s: a job without a run service needs the older protocol; left to another runner",
+		            place(e));
 		return false;
 	}
 	struct job *j = job_new(e, m);
@@ -422,7 +422,7 @@ static bool take_job(struct endpoint *e, struct broker_message *m)
 static void shutdown_by_service(struct endpoint *e, const struct broker_message *m)
 {
 	log_warning("listen", "%s: the service asks this runner to stop%s%s", place(e), m->detail ? ": " : "",
-		    m->detail ? m->detail : "");
+	            m->detail ? m->detail : "");
 	e->keep_session = true;
 	endpoint_close(e);
 }
@@ -481,7 +481,7 @@ static void poll_again(struct endpoint *e, bool had_message)
 
 static void poll_succeeded(struct endpoint *e, struct http_response *response)
 {
-	struct broker_message m = { 0 };
+	struct broker_message m = {0};
 	struct err err = ERR_INIT;
 	if (e->told_error) {
 		e->told_error = false;
@@ -522,9 +522,9 @@ static bool poll_ended(struct endpoint *e, const struct http_response *response,
 	case BROKER_ERROR_VERSION_TOO_OLD:
 		err_hint(err, ERR_PROTOCOL, "a newer release of davit is needed");
 		end_with(e,
-			 wire_is_true(getenv("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE")) ? LISTEN_VERSION
-												    : LISTEN_TERMINATED,
-			 err);
+		         wire_is_true(getenv("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE")) ? LISTEN_VERSION
+		                                                                                    : LISTEN_TERMINATED,
+		         err);
 		return true;
 	case BROKER_ERROR_DEPROVISIONED:
 		endpoint_close(e);

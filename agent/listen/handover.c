@@ -26,7 +26,7 @@ static json_t *server_of(const char *url)
 {
 	const char *start = url == NULL ? NULL : strstr(url, "://");
 	return start == NULL ? json_string("")
-			     : json_string_lossy(url, (size_t)(start - url) + 3 + strcspn(start + 3, "/"));
+	                     : json_string_lossy(url, (size_t)(start - url) + 3 + strcspn(start + 3, "/"));
 }
 
 json_t *handover_settings(const struct registration *r, const char *state_dir, const char *tracking_id)

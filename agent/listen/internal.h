@@ -15,7 +15,7 @@ struct listener;
 typedef void (*call_done_fn)(void *context, int result, struct http_response *response, const struct err *err);
 struct call {
 	struct listener *listener;
-	struct http_transfer *transfer;  /* NULL: none */
+	struct http_transfer *transfer; /* NULL: none */
 	struct wire_headers headers;
 	char *url;
 	struct str body;
@@ -23,11 +23,11 @@ struct call {
 	void *context;
 };
 struct call_request {
-	const char *method;              /* NULL: GET, or POST with a body */
-	char *url;                       /* taken */
-	const char *token;               /* Bearer; NULL: none */
-	const json_t *json;              /* body; or */
-	const char *form;                /* a form as body */
+	const char *method; /* NULL: GET, or POST with a body */
+	char *url;          /* taken */
+	const char *token;  /* Bearer; NULL: none */
+	const json_t *json; /* body; or */
+	const char *form;   /* a form as body */
 	int64_t timeout_ms;
 	size_t max_body;
 };
@@ -38,7 +38,7 @@ void call_cancel(struct call *c);
 bool call_is_running(const struct call *c);
 /* A success (2xx) as 0; else the error in ret_err, also for answers with another status. */
 int call_result(int result, const struct http_response *response, const struct err *err, const char *what,
-		struct err *ret_err);
+                struct err *ret_err);
 
 /* ---- One registration. */
 enum endpoint_step {
@@ -51,26 +51,26 @@ enum endpoint_step {
 };
 struct endpoint {
 	struct listener *listener;
-	char *id;                        /* in the store; NULL: just-in-time */
+	char *id; /* in the store; NULL: just-in-time */
 	struct registration reg;
-	struct str key;                  /* just-in-time ones; others are read when needed */
+	struct str key; /* just-in-time ones; others are read when needed */
 	enum endpoint_step step, after;
 	struct call call;
-	int64_t due_ms;                  /* monotonic; 0: not waiting */
+	int64_t due_ms; /* monotonic; 0: not waiting */
 	char *token;
-	int64_t token_refresh_ms;        /* monotonic; 0: until it is refused */
+	int64_t token_refresh_ms; /* monotonic; 0: until it is refused */
 	char *session;
-	char *left_session;              /* of an agent that was killed; deleted before a new one is made */
-	char *broker;                    /* where polls go: the registration's, or after a migration another */
-	int refusals;                    /* 401 in a row */
+	char *left_session; /* of an agent that was killed; deleted before a new one is made */
+	char *broker;       /* where polls go: the registration's, or after a migration another */
+	int refusals;       /* 401 in a row */
 	int conflicts, failures, clock_failures, skips;
-	int64_t unreachable_since_ms;    /* first 404 to a session request */
+	int64_t unreachable_since_ms; /* first 404 to a session request */
 	int64_t poll_started_ms;
 	bool polled_busy;
 	bool told_error, listening;
-	int jobs;                        /* accepted and not over */
-	bool closing;                    /* no further jobs; ends when none is left */
-	bool forget;                     /* the registration is gone or used up: delete it here */
+	int jobs;     /* accepted and not over */
+	bool closing; /* no further jobs; ends when none is left */
+	bool forget;  /* the registration is gone or used up: delete it here */
 	bool keep_session;
 	int exit_code;
 };
@@ -89,7 +89,7 @@ bool endpoint_is_busy(const struct endpoint *e);
 /* Asks for an access token; done gets the answer for endpoint_token_read. err tells why it could not be asked. */
 int endpoint_token_request(struct endpoint *e, struct call *c, call_done_fn done, void *context, struct err *err);
 enum oauth_result endpoint_token_read(struct endpoint *e, int result, struct http_response *response,
-				      const struct err *failure, struct err *err);
+                                      const struct err *failure, struct err *err);
 
 /* ---- One job. */
 enum job_phase {
@@ -107,34 +107,34 @@ enum job_phase {
 struct job {
 	struct job *next;
 	struct listener *listener;
-	struct endpoint *endpoint;       /* NULL: taken over from an agent that died */
-	int word_signal; /* how a worker that was taken over hears words; 0: by its input, or not at all */
+	struct endpoint *endpoint; /* NULL: taken over from an agent that died */
+	int word_signal;           /* how a worker that was taken over hears words; 0: by its input, or not at all */
 	enum job_phase phase;
 	struct broker_message ref;
 	struct call call, renewal;
 	int tries;
-	int64_t due_ms;                  /* of the next try in this phase; 0: none */
+	int64_t due_ms; /* of the next try in this phase; 0: none */
 	struct run_job run;
 	json_t *report;
-	struct str input;                /* for the worker's standard input, from `sent` on */
+	struct str input; /* for the worker's standard input, from `sent` on */
 	size_t sent;
 	struct proc worker;
 	int pidfd;
 	char tracking_id[48];
-	int64_t locked_until_ms;         /* wall */
-	int64_t renew_due_ms;            /* 0: none */
+	int64_t locked_until_ms; /* wall */
+	int64_t renew_due_ms;    /* 0: none */
 	int renew_failures;
-	char *user;                      /* the worker's; NULL: ours */
+	char *user; /* the worker's; NULL: ours */
 	bool acquired, cancelled, lease_lost, stopped;
-	int64_t kill_due_ms;             /* 0: none */
-	int64_t died_ms;                 /* monotonic, of the worker */
-	int orphan_signal;               /* the last one sent to what it left */
-	const char *conclusion;          /* what the listener reports for a worker that did not */
-	char *explanation;               /* its annotation */
+	int64_t kill_due_ms;    /* 0: none */
+	int64_t died_ms;        /* monotonic, of the worker */
+	int orphan_signal;      /* the last one sent to what it left */
+	const char *conclusion; /* what the listener reports for a worker that did not */
+	char *explanation;      /* its annotation */
 };
-struct job *job_new(struct endpoint *e, struct broker_message *ref);     /* takes the message's texts */
+struct job *job_new(struct endpoint *e, struct broker_message *ref); /* takes the message's texts */
 void job_free(struct job *j);
-void job_begin(struct job *j);                                            /* a slot is free */
+void job_begin(struct job *j); /* a slot is free */
 void job_timer(struct job *j, int64_t now_ms);
 void job_cancel(struct job *j, int64_t timeout_ms);
 void job_shutdown(struct job *j);
@@ -149,39 +149,39 @@ bool job_can_be_told(const struct job *j);
 /* A job that an agent which died had under way; worker: its process, perhaps still alive. word_signal: what it hears
  * words by, 0: nothing. */
 void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start,
-	       int word_signal, const char *user, const char *tracking_id);
+               int word_signal, const char *user, const char *tracking_id);
 
 /* ---- Recovery: davit-step recover, beside everything else (recovery.c). */
 struct recovery {
 	struct recovery *next;
 	struct listener *listener;
-	struct job *job;                 /* waits for it; NULL: none */
-	char *user;                      /* NULL: the agent's own */
-	char *report;                    /* JSON for its standard input; NULL */
+	struct job *job; /* waits for it; NULL: none */
+	char *user;      /* NULL: the agent's own */
+	char *report;    /* JSON for its standard input; NULL */
 	struct proc proc;
 	int pidfd;
 	struct str output;
 	int tries;
-	int64_t due_ms;                  /* of the next try; 0: running, or over */
-	struct call comment;             /* on the commit */
-	char *comment_url;               /* where it goes; NULL: nowhere (yet) */
+	int64_t due_ms;      /* of the next try; 0: running, or over */
+	struct call comment; /* on the commit */
+	char *comment_url;   /* where it goes; NULL: nowhere (yet) */
 	json_t *comment_body;
 	int comment_tries;
-	const char *what;                /* how it ended, for the job's annotation */
+	const char *what; /* how it ended, for the job's annotation */
 	bool over;
 };
 void recovery_add(struct listener *l, struct job *job, const char *user, const json_t *report);
 /* For every user that workers run as, and the jobs that the former agent left. */
 void recovery_at_start(struct listener *l);
 void recovery_timer(struct recovery *r, int64_t now_ms);
-void recovery_read(struct recovery *r);           /* its standard output is readable */
-void recovery_event(struct recovery *r);          /* it ended */
+void recovery_read(struct recovery *r);  /* its standard output is readable */
+void recovery_event(struct recovery *r); /* it ended */
 void recovery_free(struct recovery *r);
-void recovery_keep_job(const struct job *j);      /* sealed, until the job is decided */
+void recovery_keep_job(const struct job *j); /* sealed, until the job is decided */
 void recovery_forget_job(const struct job *j);
 
 struct listener {
-	const struct agent_store *store;         /* NULL: just-in-time */
+	const struct agent_store *store; /* NULL: just-in-time */
 	struct listen_options options;
 	struct http *http;
 	struct endpoint **endpoints;
@@ -190,11 +190,11 @@ struct listener {
 	struct recovery *recoveries;
 	int cancel_fd;
 	bool stopping, connected;
-	int64_t trim_due_ms;                     /* 0: none */
+	int64_t trim_due_ms; /* 0: none */
 	bool once_taken, once_done;
-	int last_result;                         /* 0 to 5 of the job of a run-once listener, -1 */
-	char *program;                           /* this one */
-	char *state_dir;                         /* the journal's, of the agent's own user */
+	int last_result; /* 0 to 5 of the job of a run-once listener, -1 */
+	char *program;   /* this one */
+	char *state_dir; /* the journal's, of the agent's own user */
 };
 /* The folder of the journal of a user; NULL name: the agent's own. free(); NULL with err. */
 char *listener_state_dir(const struct listener *l, const char *user, struct err *err);

@@ -26,10 +26,12 @@ enum {
 	CANCEL_MIN_MS = 60000,
 	COMPLETE_TRIES = 25,
 	REAP_MS = 5000,
-	RESULT_BASE = 100, RESULT_MAX = 105,
+	RESULT_BASE = 100,
+	RESULT_MAX = 105,
 	CANCEL_LINES_MAX = 1 << 20,
-	INT_MS = 7500, TERM_MS = 2500,   /* [6.1] */
-	STEP_MS = 15 * 60 * 1000,        /* the time that an undo has */
+	INT_MS = 7500,
+	TERM_MS = 2500,           /* [6.1] */
+	STEP_MS = 15 * 60 * 1000, /* the time that an undo has */
 	LOOK_MS = 100,
 };
 
@@ -43,7 +45,7 @@ int64_t listener_pause(int64_t low_ms, int64_t high_ms)
 }
 
 static const char *const result_names[] = {"Succeeded", "SucceededWithIssues", "Failed", "Canceled", "Skipped",
-					   "Abandoned"};
+                                           "Abandoned"};
 
 bool job_holds_slot(const struct job *j)
 {
@@ -59,7 +61,7 @@ struct job *job_new(struct endpoint *e, struct broker_message *ref)
 	j->listener = e->listener;
 	j->endpoint = e;
 	j->ref = *ref;
-	*ref = (struct broker_message){ 0 };
+	*ref = (struct broker_message){0};
 	j->worker = (struct proc)PROC_INIT;
 	j->pidfd = -1;
 	j->input = (struct str)STR_SECRET_INIT(2 * (size_t)WIRE_JOB_MAX);
@@ -104,14 +106,14 @@ static void close_input(struct job *j)
 static int spawn_worker(struct job *j, struct err *err)
 {
 	struct listener *l = j->listener;
-	const char *plain[] = { l->program, "worker", NULL };
-	const char *other[] = { l->program, "agent", "as-user", j->user, l->program, "worker", NULL };
+	const char *plain[] = {l->program, "worker", NULL};
+	const char *other[] = {l->program, "agent", "as-user", j->user, l->program, "worker", NULL};
 	struct proc_options options = {.argv = j->user != NULL ? other : plain,
-				       .stdin_fd = PROC_PIPE,
-				       .stdout_fd = STDOUT_FILENO,
-				       .stderr_fd = STDERR_FILENO,
-				       /* What a job types into a terminal must not reach the shell that started us. */
-				       .new_session = true};
+	                               .stdin_fd = PROC_PIPE,
+	                               .stdout_fd = STDOUT_FILENO,
+	                               .stderr_fd = STDERR_FILENO,
+	                               /* What a job types into a terminal must not reach the shell that started us. */
+	                               .new_session = true};
 	int r = proc_spawn(&options, &j->worker, err);
 	if (r < 0)
 		return err_wrap(err, r, "start the worker");
@@ -160,12 +162,12 @@ static void tell_adopted(const struct job *j, int64_t timeout_ms, const char *re
 	info.si_value.sival_int = handover_cancel_value(timeout_ms / 1000, reason);
 	if (j->word_signal == 0)
 		log_warning("listen",
-			    "the worker of job '%s' was started by a release whose workers cannot be told that it "
-			    "ends (%s)",
-			    j->run.name, reason);
+		            "the worker of job '%s' was started by a release whose workers cannot be told that it "
+		            "ends (%s)",
+		            j->run.name, reason);
 	else if (signal_worker(j, j->word_signal, &info) < 0)
 		log_warning("listen", "the worker of job '%s' cannot be told that it ends (%s): %s", j->run.name,
-			    reason, strerror(errno));
+		            reason, strerror(errno));
 }
 
 static void tell_worker(struct job *j, int64_t timeout_ms, const char *reason)
@@ -222,7 +224,7 @@ static void complete_done(void *context, int result, struct http_response *respo
 	struct err err = ERR_INIT;
 	int r = call_result(result, response, failure, "report the job's end", &err);
 	bool gone = result >= 0 &&
-		    (response->status == 401 || wire_run_service_error(response) == 404 || response->status == 404);
+	            (response->status == 401 || wire_run_service_error(response) == 404 || response->status == 404);
 	if (r >= 0 || gone || ++j->tries >= COMPLETE_TRIES) {
 		if (r < 0)
 			log_err(&err);
@@ -277,8 +279,9 @@ static void run_worker(struct job *j)
 		return;
 	}
 	if (j->stopped || j->worker.pid == 0) {
-		complete_as(j, "failed", xstrdup(j->stopped ? "The agent was told to stop before the job began." :
-		                                              "The worker of this job could not be started."));
+		complete_as(j, "failed",
+		            xstrdup(j->stopped ? "The agent was told to stop before the job began."
+		                               : "The worker of this job could not be started."));
 		return;
 	}
 	j->phase = JOB_RUNNING;
@@ -338,8 +341,10 @@ static void renew_done(void *context, int result, struct http_response *response
 static void renew(struct job *j)
 {
 	_cleanup_json_ json_t *body = runservice_renew_body(&j->run);
-	struct call_request q = { .url = wire_url(j->run.url, "renewjob"), .token = j->run.token, .json = body,
-		                  .timeout_ms = RENEW_TIMEOUT_MS };
+	struct call_request q = {.url = wire_url(j->run.url, "renewjob"),
+	                         .token = j->run.token,
+	                         .json = body,
+	                         .timeout_ms = RENEW_TIMEOUT_MS};
 	j->renew_due_ms = 0;
 	call_start(j->listener, &j->renewal, &q, renew_done, j);
 }
@@ -359,7 +364,9 @@ static int64_t throttle_ms(int skips)
 static void skip(struct job *j, int status)
 {
 	log_info("listen", "the announced job is not to be had (%s)",
-	         status == 404 ? "it is gone" : status == 409 ? "another runner has it" : "the service refuses it");
+	         status == 404   ? "it is gone"
+	         : status == 409 ? "another runner has it"
+	                         : "the service refuses it");
 	drop(j, throttle_ms(++j->endpoint->skips));
 }
 
@@ -404,7 +411,7 @@ static void acquired(struct job *j, const struct http_response *response)
 	log_err(&err);
 	if (j->acquired)
 		complete_as(j, "failed",
-			    xasprintf("The agent could not start this job: %s", err_line(&err, line, sizeof(line))));
+		            xasprintf("The agent could not start this job: %s", err_line(&err, line, sizeof(line))));
 	else
 		drop(j, 0);
 }
@@ -465,9 +472,9 @@ static void acquire(struct job *j)
 	}
 	_cleanup_json_ json_t *body = runservice_acquire_body(j->ref.request_id, j->ref.billing_owner_id);
 	struct call_request q = {.url = wire_url(j->ref.run_service_url, "acquirejob"),
-				 .token = j->endpoint->token,
-				 .json = body,
-				 .max_body = WIRE_JOB_MAX};
+	                         .token = j->endpoint->token,
+	                         .json = body,
+	                         .max_body = WIRE_JOB_MAX};
 	call_start(j->listener, &j->call, &q, acquire_done, j);
 }
 
@@ -500,8 +507,10 @@ void job_begin(struct job *j)
 	}
 	j->phase = JOB_ACKNOWLEDGE;
 	_cleanup_json_ json_t *body = json_pack("{s:s}", "runnerRequestId", j->ref.request_id);
-	struct call_request q = { .url = broker_acknowledge_url(j->endpoint->broker, j->endpoint->session, false),
-		                  .token = j->endpoint->token, .json = body, .timeout_ms = ACKNOWLEDGE_TIMEOUT_MS };
+	struct call_request q = {.url = broker_acknowledge_url(j->endpoint->broker, j->endpoint->session, false),
+	                         .token = j->endpoint->token,
+	                         .json = body,
+	                         .timeout_ms = ACKNOWLEDGE_TIMEOUT_MS};
 	call_start(j->listener, &j->call, &q, acknowledge_done, j);
 }
 
@@ -554,7 +563,7 @@ static char *worker_end_text(int status)
 {
 	if (status > 128 && status < 128 + 65)
 		return xasprintf("The worker of this job was ended by signal %d (%s) before it reported a result.",
-				 status - 128, strsignal(status - 128));
+		                 status - 128, strsignal(status - 128));
 	return xasprintf("The worker of this job ended with status %d before it reported a result.", status);
 }
 
@@ -622,17 +631,17 @@ void job_worker_ended(struct job *j)
 		return;
 	}
 	worker_died(j, ours ? worker_end_text(status)
-			    : xstrdup("The agent died while this job ran; its worker has ended since, its result is "
-				      "unknown."));
+	                    : xstrdup("The agent died while this job ran; its worker has ended since, its result is "
+	                              "unknown."));
 }
 
 void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start,
-	       int word_signal, const char *user, const char *tracking_id)
+               int word_signal, const char *user, const char *tracking_id)
 {
 	struct job *j = xcalloc(1, sizeof(*j));
 	j->listener = l;
 	j->run = *run;
-	*run = (struct run_job){ 0 };
+	*run = (struct run_job){0};
 	j->report = json_incref(report);
 	j->worker = (struct proc)PROC_INIT;
 	j->input = (struct str)STR_SECRET_INIT(CANCEL_LINES_MAX);
@@ -658,7 +667,7 @@ void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t wo
 
 int64_t job_due(const struct job *j)
 {
-	int64_t due = 0, all[] = { j->due_ms, j->renew_due_ms, j->kill_due_ms };
+	int64_t due = 0, all[] = {j->due_ms, j->renew_due_ms, j->kill_due_ms};
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		if (all[i] != 0 && (due == 0 || all[i] < due))
 			due = all[i];
@@ -670,7 +679,7 @@ void job_timer(struct job *j, int64_t now_ms)
 	if (j->kill_due_ms != 0 && now_ms >= j->kill_due_ms) {
 		j->kill_due_ms = 0;
 		log_warning("listen", "job '%s' did not end in time after its cancel; its worker is killed",
-			    j->run.name);
+		            j->run.name);
 		if (j->worker.pid > 0)
 			proc_signal(&j->worker, SIGKILL);
 		else if (j->pidfd >= 0)

@@ -165,7 +165,7 @@ static void watch_add(struct watch *w, int fd, short events, struct job *j, stru
 		same = cap;
 		w->recoveries = xgrow(w->recoveries, &same, need, sizeof(struct recovery *));
 	}
-	w->fds[w->count] = (struct pollfd){ .fd = fd, .events = events };
+	w->fds[w->count] = (struct pollfd){.fd = fd, .events = events};
 	w->jobs[w->count] = j;
 	w->recoveries[w->count++] = r;
 }
@@ -224,7 +224,7 @@ static bool is_over(const struct listener *l)
 
 static int loop(struct listener *l)
 {
-	struct watch watch = { 0 };
+	struct watch watch = {0};
 	struct err err = ERR_INIT;
 	int r = 0;
 	while (!is_over(l)) {
@@ -270,8 +270,8 @@ static int prepare(struct listener *l, const struct listen_options *options, str
 	l->state_dir = engine_state_dir(err);
 	if (l->state_dir == NULL)
 		return err->code;
-	struct http_config config = { .user_agent = wire_user_agent(),
-		                      .insecure = wire_is_true(getenv("GITHUB_ACTIONS_RUNNER_TLS_NO_VERIFY")) };
+	struct http_config config = {.user_agent = wire_user_agent(),
+	                             .insecure = wire_is_true(getenv("GITHUB_ACTIONS_RUNNER_TLS_NO_VERIFY"))};
 	l->http = http_new(&config, err);
 	return l->http == NULL ? err->code : 0;
 }
@@ -334,10 +334,10 @@ static int choose_worker_user(const struct listener *l, struct registration *reg
 
 static int load_endpoints(struct listener *l, struct err *err)
 {
-	_cleanup_(strv_done) struct strv ids = { 0 };
+	_cleanup_(strv_done) struct strv ids = {0};
 	int r = agent_store_list(l->store, &ids, err);
 	for (size_t i = 0; r >= 0 && i < ids.count; i++) {
-		struct registration reg = { 0 };
+		struct registration reg = {0};
 		r = agent_store_load(l->store, ids.items[i], &reg, err);
 		if (r >= 0)
 			r = choose_worker_user(l, &reg, err);
@@ -348,7 +348,7 @@ static int load_endpoints(struct listener *l, struct err *err)
 	if (r >= 0 && l->endpoint_count == 0) {
 		r = err_set(err, ERR_NOT_FOUND, "this agent is not configured");
 		err_hint(err, r,
-			 "register it: davit agent configure --url https://github.com/OWNER/REPO --token TOKEN");
+		         "register it: davit agent configure --url https://github.com/OWNER/REPO --token TOKEN");
 	}
 	return r;
 }
@@ -356,7 +356,7 @@ static int load_endpoints(struct listener *l, struct err *err)
 int listen_run_store(const struct agent_store *store, const struct listen_options *options)
 {
 	struct err err = ERR_INIT;
-	struct listener l = { .store = store, .cancel_fd = -1 };
+	struct listener l = {.store = store, .cancel_fd = -1};
 	_cleanup_close_ int lock = -1;
 	int r = agent_store_lock(store, &lock, &err);
 	if (r >= 0)
@@ -375,8 +375,8 @@ int listen_run_store(const struct agent_store *store, const struct listen_option
 int listen_run_jit(const char *text, const struct listen_options *options)
 {
 	struct err err = ERR_INIT;
-	struct listener l = { .cancel_fd = -1 };
-	struct registration reg = { 0 };
+	struct listener l = {.cancel_fd = -1};
+	struct registration reg = {0};
 	struct str key = STR_SECRET_INIT(64 << 10);
 	int r = prepare(&l, options, &err);
 	if (r >= 0)

@@ -10,14 +10,14 @@ enum {
 	LISTEN_RETRY = 2,
 	LISTEN_CONFLICT = 5,
 	LISTEN_VERSION = 7,
-	LISTEN_RESULT = 100,             /* + result of the job, where it is asked for */
+	LISTEN_RESULT = 100, /* + result of the job, where it is asked for */
 };
 
 struct listen_options {
-	bool once;                       /* stop after one job */
-	int slots;                       /* 0: one a processor, at least two */
-	const char *worker_user;         /* instead of what the registrations say; NULL: as they say */
-	const char *program;             /* this program, for workers; NULL: /proc/self/exe */
+	bool once;               /* stop after one job */
+	int slots;               /* 0: one a processor, at least two */
+	const char *worker_user; /* instead of what the registrations say; NULL: as they say */
+	const char *program;     /* this program, for workers; NULL: /proc/self/exe */
 };
 /* All registrations of the store. Returns the exit code; logs and prints itself. */
 int listen_run_store(const struct agent_store *store, const struct listen_options *options);

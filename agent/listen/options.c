@@ -20,50 +20,51 @@ enum { CONFIGURE = 1, RUN = 2, REMOVE = 4, STATUS = 8, ANY = 15 };
 struct option {
 	const char *name;
 	enum kind kind;
-	int parts;               /* which words of `davit agent` take it */
+	int parts; /* which words of `davit agent` take it */
 	size_t offset;
-	const char *argument, *help;   /* help NULL: not for people */
+	const char *argument, *help; /* help NULL: not for people */
 };
 #define AT(member) offsetof(struct agent_options, member)
 static const struct option options[] = {
-	{ "url", TEXT, CONFIGURE | REMOVE, AT(url), "URL", "repository, organisation or enterprise to serve" },
-	{ "token", SECRET, CONFIGURE | REMOVE, AT(token), "T",
-	  "registration (configure) or removal token (remove); '-': read from standard input" },
-	{ "token-file", TEXT, CONFIGURE | REMOVE, AT(token_file), "FILE", "the same from a file" },
-	{ "pat", SECRET, CONFIGURE | REMOVE, AT(pat), "T", "personal access token, exchanged for such a token" },
-	{ "name", TEXT, CONFIGURE | REMOVE, AT(name), "N", "the agent's name; default: the host's" },
-	{ "labels", TEXT, CONFIGURE, AT(labels_text), "a,b", "further labels" },
-	{ "no-default-labels", FLAG, CONFIGURE, AT(no_default_labels), NULL, "without self-hosted, system and processor" },
-	{ "runnergroup", TEXT, CONFIGURE, AT(group), "G", "default: the group marked as default" },
-	{ "work", TEXT, CONFIGURE, AT(work), "DIR", "where jobs work; relative: below the state folder; default: _work" },
-	{ "replace", FLAG, CONFIGURE, AT(replace), NULL, "take over a runner of that name" },
-	{ "ephemeral", FLAG, CONFIGURE, AT(ephemeral), NULL, "one job, then the registration ends" },
-	{ "disableupdate", FLAG, CONFIGURE, AT(disable_update), NULL,
-	  "no updates by the service (this program never updates itself)" },
-	{ "unattended", FLAG, CONFIGURE | REMOVE, AT(unattended), NULL, "never ask" },
-	{ "worker-user", TEXT, CONFIGURE | RUN, AT(worker_user), "U", "jobs run as this user (the agent must be root)" },
-	{ "actions-repository", TEXT, CONFIGURE, AT(actions_repository), "O/R",
-	  "whose actions/NAME@vN run inside this program" },
-	{ "on-failure", TEXT, CONFIGURE, AT(on_failure), "rollback|hold",
-	  "what becomes of a deployment whose job failed; default: rollback" },
-	{ "once", FLAG, RUN, AT(once), NULL, "one job, then stop" },
-	{ "jitconfig", SECRET, RUN, AT(jit), "B64", "from a just-in-time configuration; nothing is kept" },
-	{ "slots", NUMBER, RUN, AT(slots), "N", "jobs at a time; default: one a processor, at least two" },
-	{ "local", FLAG, REMOVE, AT(local), NULL, "forget the registration here only" },
-	{ "json", FLAG, STATUS, AT(json), NULL, "answer with JSON on standard output" },
-	{ "help", FLAG, ANY, AT(help), NULL, "this text" },
-	{ "version", FLAG, ANY, AT(version), NULL, "the runner version that the service is told" },
+	{"url", TEXT, CONFIGURE | REMOVE, AT(url), "URL", "repository, organisation or enterprise to serve"},
+	{"token", SECRET, CONFIGURE | REMOVE, AT(token), "T",
+         "registration (configure) or removal token (remove); '-': read from standard input"},
+	{"token-file", TEXT, CONFIGURE | REMOVE, AT(token_file), "FILE", "the same from a file"},
+	{"pat", SECRET, CONFIGURE | REMOVE, AT(pat), "T", "personal access token, exchanged for such a token"},
+	{"name", TEXT, CONFIGURE | REMOVE, AT(name), "N", "the agent's name; default: the host's"},
+	{"labels", TEXT, CONFIGURE, AT(labels_text), "a,b", "further labels"},
+	{"no-default-labels", FLAG, CONFIGURE, AT(no_default_labels), NULL,
+         "without self-hosted, system and processor"},
+	{"runnergroup", TEXT, CONFIGURE, AT(group), "G", "default: the group marked as default"},
+	{"work", TEXT, CONFIGURE, AT(work), "DIR", "where jobs work; relative: below the state folder; default: _work"},
+	{"replace", FLAG, CONFIGURE, AT(replace), NULL, "take over a runner of that name"},
+	{"ephemeral", FLAG, CONFIGURE, AT(ephemeral), NULL, "one job, then the registration ends"},
+	{"disableupdate", FLAG, CONFIGURE, AT(disable_update), NULL,
+         "no updates by the service (this program never updates itself)"},
+	{"unattended", FLAG, CONFIGURE | REMOVE, AT(unattended), NULL, "never ask"},
+	{"worker-user", TEXT, CONFIGURE | RUN, AT(worker_user), "U", "jobs run as this user (the agent must be root)"},
+	{"actions-repository", TEXT, CONFIGURE, AT(actions_repository), "O/R",
+         "whose actions/NAME@vN run inside this program"},
+	{"on-failure", TEXT, CONFIGURE, AT(on_failure), "rollback|hold",
+         "what becomes of a deployment whose job failed; default: rollback"},
+	{"once", FLAG, RUN, AT(once), NULL, "one job, then stop"},
+	{"jitconfig", SECRET, RUN, AT(jit), "B64", "from a just-in-time configuration; nothing is kept"},
+	{"slots", NUMBER, RUN, AT(slots), "N", "jobs at a time; default: one a processor, at least two"},
+	{"local", FLAG, REMOVE, AT(local), NULL, "forget the registration here only"},
+	{"json", FLAG, STATUS, AT(json), NULL, "answer with JSON on standard output"},
+	{"help", FLAG, ANY, AT(help), NULL, "this text"},
+	{"version", FLAG, ANY, AT(version), NULL, "the runner version that the service is told"},
 	/* Of the official runner, without effect here. */
-	{ "startuptype", IGNORED_TEXT, RUN, 0, NULL, NULL },
-	{ "monitorsocketaddress", IGNORED_TEXT, CONFIGURE, 0, NULL, NULL },
-	{ "auth", IGNORED_TEXT, CONFIGURE, 0, NULL, NULL },
-	{ "username", IGNORED_TEXT, CONFIGURE, 0, NULL, NULL },
-	{ "generateserviceconfig", IGNORED_FLAG, CONFIGURE, 0, NULL, NULL },
-	{ "runasservice", IGNORED_FLAG, CONFIGURE, 0, NULL, NULL },
+	{"startuptype", IGNORED_TEXT, RUN, 0, NULL, NULL},
+	{"monitorsocketaddress", IGNORED_TEXT, CONFIGURE, 0, NULL, NULL},
+	{"auth", IGNORED_TEXT, CONFIGURE, 0, NULL, NULL},
+	{"username", IGNORED_TEXT, CONFIGURE, 0, NULL, NULL},
+	{"generateserviceconfig", IGNORED_FLAG, CONFIGURE, 0, NULL, NULL},
+	{"runasservice", IGNORED_FLAG, CONFIGURE, 0, NULL, NULL},
 };
 #undef AT
 
-static const char *const part_names[] = { "configure", "run", "remove", "status" };
+static const char *const part_names[] = {"configure", "run", "remove", "status"};
 
 static int part_of(const char *word)
 {
@@ -79,7 +80,8 @@ void agent_options_help(const char *part, struct str *out)
 		const struct option *o = &options[i];
 		if (o->help == NULL || !(o->parts & part_of(part)))
 			continue;
-		_cleanup_free_ char *left = xasprintf("--%s%s%s", o->name, o->argument ? " " : "", o->argument ? o->argument : "");
+		_cleanup_free_ char *left =
+			xasprintf("--%s%s%s", o->name, o->argument ? " " : "", o->argument ? o->argument : "");
 		str_appendf(out, "  %-28s %s\n", left, o->help);
 	}
 	if (part_of(part) != STATUS)
@@ -125,7 +127,7 @@ static int set_value(struct agent_options *o, const struct option *option, const
 	case NUMBER:
 		if (!str_parse_i64(value, 1, SLOTS_MAX, &number))
 			return err_set(err, ERR_INVALID, "--%s is '%.60s', not a number from 1 to %d", option->name,
-				       value, SLOTS_MAX);
+			               value, SLOTS_MAX);
 		if (*(int *)member == 0)
 			*(int *)member = (int)number;
 		return 0;
@@ -144,7 +146,9 @@ static int unknown(const char *part, const char *name, size_t len, struct err *e
 	_cleanup_free_ char *word = xstrndup(name, len);
 	const char *nearest = str_nearest(word, names, count);
 	err_set(err, ERR_INVALID, "unknown option '--%.60s'", word);
-	return nearest == NULL ? ERR_INVALID : err_hint(err, ERR_INVALID, "did you mean --%s?  (davit agent %s --help)", nearest, part);
+	return nearest == NULL
+	               ? ERR_INVALID
+	               : err_hint(err, ERR_INVALID, "did you mean --%s?  (davit agent %s --help)", nearest, part);
 }
 
 static int not_here(const char *part, const struct option *option, struct err *err)
@@ -152,7 +156,8 @@ static int not_here(const char *part, const struct option *option, struct err *e
 	size_t whose = 0;
 	while (!(option->parts & 1 << whose))
 		whose++;
-	return err_set(err, ERR_INVALID, "--%s is an option of 'agent %s', not of 'agent %s'", option->name, part_names[whose], part);
+	return err_set(err, ERR_INVALID, "--%s is an option of 'agent %s', not of 'agent %s'", option->name,
+	               part_names[whose], part);
 }
 
 /* One option of the command line at argv[*i]; takes its value along. given: which flags stood there, for the
@@ -214,7 +219,7 @@ static int read_variable(const char *entry, struct agent_options *o, const bool 
 
 static int read_environment(struct agent_options *o, const bool *given, struct err *err)
 {
-	_cleanup_(strv_done) struct strv names = { 0 };
+	_cleanup_(strv_done) struct strv names = {0};
 	int r = 0;
 	for (char **entry = environ; entry != NULL && *entry != NULL; entry++) {
 		if (strncasecmp(*entry, env_prefix, sizeof(env_prefix) - 1) != 0)
@@ -258,8 +263,8 @@ static int read_token(struct agent_options *o, struct err *err)
 	free(o->token);
 	o->token = trimmed(str_peek(&text));
 	return *o->token == '\0'
-		       ? err_set(err, ERR_INVALID, "%s holds no token", standard_input ? "standard input" : path)
-		       : 0;
+	               ? err_set(err, ERR_INVALID, "%s holds no token", standard_input ? "standard input" : path)
+	               : 0;
 }
 
 int agent_options_labels(const char *text, struct strv *ret, struct err *err)
@@ -273,7 +278,7 @@ int agent_options_labels(const char *text, struct strv *ret, struct err *err)
 			known = known || strcasecmp(ret->items[i], label) == 0;
 		if (strlen(label) > LABEL_MAX)
 			return err_set(err, ERR_INVALID, "the label '%.40s…' is longer than %d characters", label,
-				       LABEL_MAX);
+			               LABEL_MAX);
 		if (!known)
 			strv_add(ret, label);
 	}
@@ -289,7 +294,7 @@ static int check(struct agent_options *o, struct err *err)
 		if (slash == NULL || slash == o->actions_repository || slash[1] == '\0' ||
 		    strchr(slash + 1, '/') != NULL)
 			return err_set(err, ERR_INVALID, "--actions-repository is OWNER/REPO, not '%.100s'",
-				       o->actions_repository);
+			               o->actions_repository);
 	}
 	if (o->name != NULL && (*o->name == '\0' || strlen(o->name) > 64))
 		return err_set(err, ERR_INVALID, "--name has 1 to 64 characters");
@@ -305,8 +310,8 @@ static int check(struct agent_options *o, struct err *err)
 
 int agent_options_read(int argc, char **argv, struct agent_options *ret, struct err *err)
 {
-	struct agent_options o = { 0 };
-	bool given[ARRAY_SIZE(options)] = { false };
+	struct agent_options o = {0};
+	bool given[ARRAY_SIZE(options)] = {false};
 	int r = 0;
 	/* Read to the end even after an error: a secret leaves the argument list in any case. */
 	for (int i = 1; i < argc; i++) {
@@ -350,5 +355,5 @@ void agent_options_done(struct agent_options *o)
 	free(o->actions_repository);
 	free(o->on_failure);
 	strv_done(&o->labels);
-	*o = (struct agent_options){ 0 };
+	*o = (struct agent_options){0};
 }

@@ -57,7 +57,7 @@ static void look_at(const char *name, const char *entry, int number, struct orph
 
 struct orphans orphans_find(const char *tracking_id, int number)
 {
-	struct orphans found = { 0 };
+	struct orphans found = {0};
 	_cleanup_free_ char *entry = xasprintf("RUNNER_TRACKING_ID=%s", tracking_id);
 	_cleanup_(closedirp) DIR *dir = opendir("/proc");
 	for (struct dirent *e; *tracking_id != '\0' && dir != NULL && (e = readdir(dir)) != NULL;)

@@ -4,8 +4,8 @@
 #include <stddef.h>
 
 struct orphans {
-	size_t count;                    /* alive now */
-	size_t steps;                    /* of them davit-step, which takes a deployment back when it is told to stop */
+	size_t count; /* alive now */
+	size_t steps; /* of them davit-step, which takes a deployment back when it is told to stop */
 };
 /* Looks at all processes that this user may look at, and sends the signal (0: none) to those that are left; a
  * davit-step gets SIGINT only. */

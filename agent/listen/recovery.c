@@ -20,13 +20,14 @@
 
 enum {
 	OUTPUT_MAX = 4 << 20,
-	TRIES_MAX = 90,                  /* 10 s apart: the longest undo, and then some */
+	TRIES_MAX = 90, /* 10 s apart: the longest undo, and then some */
 	TRIES_BESIDE = 3,
 	RETRY_MS = 10000,
 	REAP_MS = 5000,
 	EXIT_LOCKED = 5,
 	KEPT_MAX = 1 << 20,
-	COMMENT_TRIES = 3, COMMENT_TIMEOUT_MS = 30000,
+	COMMENT_TRIES = 3,
+	COMMENT_TIMEOUT_MS = 30000,
 };
 static const char kept_prefix[] = "job-";
 
@@ -67,9 +68,9 @@ static void comment_send(struct recovery *r)
 		return;
 	}
 	struct call_request q = {.url = xstrdup(r->comment_url),
-				 .token = json_get_string(json_get_object(input, "report"), "token"),
-				 .json = r->comment_body,
-				 .timeout_ms = COMMENT_TIMEOUT_MS};
+	                         .token = json_get_string(json_get_object(input, "report"), "token"),
+	                         .json = r->comment_body,
+	                         .timeout_ms = COMMENT_TIMEOUT_MS};
 	r->due_ms = 0;
 	call_start(r->listener, &r->comment, &q, comment_done, r);
 }
@@ -78,7 +79,8 @@ static bool says_it_itself(const json_t *report)
 {
 	size_t i;
 	const json_t *step;
-	json_array_foreach(json_get_array(report, "steps"), i, step) {
+	json_array_foreach(json_get_array(report, "steps"), i, step)
+	{
 		const char *name = json_get_string(step, "step");
 		if (name != NULL && strcmp(name, "notify") == 0)
 			return true;
@@ -92,15 +94,15 @@ static json_t *comment_text(const json_t *deployment, const char *state)
 		   *environment = json_get_string(deployment, "environment");
 	const char *id = json_get_string(deployment, "id"), *run = json_get_string(deployment, "run_url");
 	const char *how = strcmp(state, "undone") == 0 ? "was rolled back: what it had changed is as it was before"
-			  : strcmp(state, "committed") == 0
-				  ? "was finished: its last step had been made"
-				  : "is held: a person is needed. `davit show` lists what is left, "
-				    "`davit rollback` undoes it, `davit unlock --accept` keeps it";
+	                  : strcmp(state, "committed") == 0
+	                          ? "was finished: its last step had been made"
+	                          : "is held: a person is needed. `davit show` lists what is left, "
+	                            "`davit rollback` undoes it, `davit unlock --accept` keeps it";
 	return json_stringf("Deployment **%s.%s** %s.\n\nThe process that carried it out died in the middle%s%s%s; "
-			    "davit's agent went on "
-			    "with it (deployment `%s`).",
-			    name ? name : "", environment ? environment : "", how, run ? " of [its job](" : "",
-			    run ? run : "", run ? ")" : "", id ? id : "");
+	                    "davit's agent went on "
+	                    "with it (deployment `%s`).",
+	                    name ? name : "", environment ? environment : "", how, run ? " of [its job](" : "",
+	                    run ? run : "", run ? ")" : "", id ? id : "");
 }
 
 /* True when a comment is on its way. */
@@ -135,13 +137,13 @@ static int spawn(struct recovery *r, struct err *err)
 	_cleanup_free_ char *step = fs_helper_program("davit-step", err);
 	if (step == NULL)
 		return err->code;
-	const char *plain[] = { step, "recover", "--json", NULL };
-	const char *other[] = { r->listener->program, "agent", "as-user", r->user, step, "recover", "--json", NULL };
+	const char *plain[] = {step, "recover", "--json", NULL};
+	const char *other[] = {r->listener->program, "agent", "as-user", r->user, step, "recover", "--json", NULL};
 	struct proc_options options = {.argv = r->user != NULL ? other : plain,
-				       .stdin_fd = PROC_PIPE,
-				       .stdout_fd = PROC_PIPE,
-				       .stderr_fd = STDERR_FILENO,
-				       .new_session = true};
+	                               .stdin_fd = PROC_PIPE,
+	                               .stdout_fd = PROC_PIPE,
+	                               .stderr_fd = STDERR_FILENO,
+	                               .new_session = true};
 	int code = proc_spawn(&options, &r->proc, err);
 	if (code < 0)
 		return code;
@@ -337,19 +339,19 @@ static void adopt(struct listener *l, const char *id)
 		return;
 	}
 	struct run_job run = {.url = copy(record, "url"),
-			      .token = copy(record, "token"),
-			      .plan_id = copy(record, "plan_id"),
-			      .job_id = copy(record, "job_id"),
-			      .name = copy(record, "name"),
-			      .billing_owner_id = copy(record, "billing_owner_id")};
+	                      .token = copy(record, "token"),
+	                      .plan_id = copy(record, "plan_id"),
+	                      .job_id = copy(record, "job_id"),
+	                      .name = copy(record, "name"),
+	                      .billing_owner_id = copy(record, "billing_owner_id")};
 	if (run.url == NULL || run.token == NULL || run.plan_id == NULL || run.job_id == NULL || run.name == NULL) {
 		run_job_done(&run);
 		(void)seal_erase(l->store->dir, id, NULL);
 		return;
 	}
 	job_adopt(l, &run, json_object_get(record, "report"), (pid_t)json_get_int(record, "pid", 0),
-		  (uint64_t)json_get_int(record, "start_time", 0), (int)json_get_int(record, "word_signal", 0),
-		  json_get_string(record, "user"), json_get_string(record, "tracking_id"));
+	          (uint64_t)json_get_int(record, "start_time", 0), (int)json_get_int(record, "word_signal", 0),
+	          json_get_string(record, "user"), json_get_string(record, "tracking_id"));
 }
 
 static void closedirp(DIR **dir)
@@ -362,7 +364,7 @@ static void adopt_all(struct listener *l)
 {
 	_cleanup_free_ char *path = fs_join(l->store->dir, "sealed");
 	_cleanup_(closedirp) DIR *dir = opendir(path);
-	_cleanup_(strv_done) struct strv ids = { 0 };
+	_cleanup_(strv_done) struct strv ids = {0};
 	for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;)
 		if (str_starts(entry->d_name, kept_prefix) && strchr(entry->d_name, '.') == NULL)
 			strv_add(&ids, entry->d_name);

@@ -37,9 +37,9 @@ static int check_dir(const char *dir, struct err *err)
 		return err_errno(err, errno, "look at the agent's folder %s", dir);
 	if (st.st_uid != geteuid() || (st.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
 		err_set(err, ERR_PERMISSION, "the agent's folder %s belongs to somebody else or is open to others",
-			dir);
+		        dir);
 		return err_hint(err, ERR_PERMISSION,
-				"it holds private keys: chown it to the agent's user and chmod it to 0700");
+		                "it holds private keys: chown it to the agent's user and chmod it to 0700");
 	}
 	if (fs_is_network(fd))
 		return err_set(err, ERR_REFUSED, "the agent's folder %s lies on a network file system", dir);
@@ -52,8 +52,9 @@ static int check_way(const char *dir, struct err *err)
 	int r = trust_check(dir, err);
 	if (r < 0) {
 		err_wrap(err, r, "the agent's folder %s", dir);
-		err_hint(err, r, "give that folder to root (what a worker's user keeps lies in DAVIT_STATE/users/USER), or "
-				 "name another one by DAVIT_STATE");
+		err_hint(err, r,
+		         "give that folder to root (what a worker's user keeps lies in DAVIT_STATE/users/USER), or "
+		         "name another one by DAVIT_STATE");
 	}
 	return r;
 }
@@ -76,7 +77,7 @@ int agent_store_open(bool make, struct agent_store *ret, struct err *err)
 		if (errno == ENOENT)
 			return err_set(err, ERR_NOT_FOUND, "no registration in %s", dir);
 		int r = err_set(err, errno == EACCES ? ERR_PERMISSION : ERR_IO, "look into the agent's folder %s: %s",
-				dir, strerror(errno));
+		                dir, strerror(errno));
 		return err_hint(err, r, "run it as the agent's user, or name another folder by DAVIT_STATE");
 	}
 	int r = check_dir(dir, err);
@@ -129,7 +130,7 @@ static int broken(const struct agent_store *s, const char *id, int code, struct 
 		return err_hint(err, code, "use the davit that wrote it, or a newer one");
 	_cleanup_free_ char *dir = path_of(s, id, NULL);
 	return err_hint(err, code,
-			"remove the folder %s and the runner in the service's settings, then configure it again", dir);
+	                "remove the folder %s and the runner in the service's settings, then configure it again", dir);
 }
 
 int agent_store_load(const struct agent_store *s, const char *id, struct registration *ret, struct err *err)
@@ -199,7 +200,7 @@ static char *with_digest(const char *shown, const char *url, const char *name)
 
 char *agent_store_id(const char *url, const char *name, struct err *err)
 {
-	_cleanup_(github_url_done) struct github_url u = { 0 };
+	_cleanup_(github_url_done) struct github_url u = {0};
 	if (github_url_parse(url, &u, err) < 0)
 		return NULL;
 	_cleanup_free_ char *whole = xasprintf("%s_%s_%s", u.authority, u.path, name), *shown = file_name(whole);
@@ -208,13 +209,13 @@ char *agent_store_id(const char *url, const char *name, struct err *err)
 
 int agent_store_find(const struct agent_store *s, const char *url, const char *name, char **ret_id, struct err *err)
 {
-	_cleanup_(github_url_done) struct github_url wanted = { 0 };
-	_cleanup_(strv_done) struct strv ids = { 0 };
+	_cleanup_(github_url_done) struct github_url wanted = {0};
+	_cleanup_(strv_done) struct strv ids = {0};
 	int r = github_url_parse(url, &wanted, err);
 	if (r >= 0)
 		r = agent_store_list(s, &ids, err);
 	for (size_t i = 0; r >= 0 && i < ids.count && *ret_id == NULL; i++) {
-		struct registration reg = { 0 };
+		struct registration reg = {0};
 		/* One that cannot be read is named by what needs it. */
 		if (agent_store_load(s, ids.items[i], &reg, NULL) < 0)
 			continue;
@@ -311,10 +312,10 @@ int agent_store_lock(const struct agent_store *s, int *ret_fd, struct err *err)
 	_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_errno(err, errno, "open %s", path);
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
 		err_set(err, ERR_LOCKED, "another agent (process %d) listens for these registrations already",
-			(int)read_holder(fd));
+		        (int)read_holder(fd));
 		return err_hint(err, ERR_LOCKED, "stop it first, or give this one its own DAVIT_STATE");
 	}
 	char text[32];
@@ -330,7 +331,7 @@ pid_t agent_store_holder(const struct agent_store *s)
 	_cleanup_free_ char *path = fs_join(s->dir, "lock");
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	/* Asks without taking it: a question must not keep an agent from starting. */
-	struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
 	if (fd < 0 || fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
 		return 0;
 	return read_holder(fd);

@@ -38,13 +38,13 @@ int agent_store_find(const struct agent_store *s, const char *url, const char *n
 char *agent_store_area(const struct registration *r);
 
 void agent_store_write_state(const struct agent_store *s, const char *id, const char *state, const char *text);
-json_t *agent_store_read_state(const struct agent_store *s, const char *id);        /* NULL: none */
+json_t *agent_store_read_state(const struct agent_store *s, const char *id); /* NULL: none */
 void agent_store_write_session(const struct agent_store *s, const char *id,
-			       const char *session);                         /* NULL: none is open */
+                               const char *session);                         /* NULL: none is open */
 char *agent_store_read_session(const struct agent_store *s, const char *id); /* NULL: none; free() */
 void agent_store_touch_poll(const struct agent_store *s, const char *id);
-int64_t agent_store_last_poll_ms(const struct agent_store *s, const char *id);     /* wall; 0: never */
+int64_t agent_store_last_poll_ms(const struct agent_store *s, const char *id); /* wall; 0: never */
 
 /* One running agent a folder. ERR_LOCKED names the holder. The descriptor keeps the lock. */
 int agent_store_lock(const struct agent_store *s, int *ret_fd, struct err *err);
-pid_t agent_store_holder(const struct agent_store *s);                             /* 0: not running */
+pid_t agent_store_holder(const struct agent_store *s); /* 0: not running */

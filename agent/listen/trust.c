@@ -24,7 +24,7 @@ static int refuse_owner(const char *part, uid_t uid, struct err *err)
 	char number[32];
 	(void)snprintf(number, sizeof(number), "%lld", (long long)uid);
 	return err_set(err, ERR_PERMISSION, "%s belongs to %s, who could exchange what is below it", part,
-		       entry != NULL ? entry->pw_name : number);
+	               entry != NULL ? entry->pw_name : number);
 }
 
 static int look_at(const char *part, const struct stat *st, struct err *err)
@@ -69,8 +69,9 @@ static int walk(struct str *way, struct err *err)
 		if (start == end)
 			return 0;
 		if (lstat(part, &st) < 0)
-			return errno == ENOENT ? 0 : errno == ENOTDIR ? err_set(err, ERR_IO, "look at %s: %s", part, strerror(errno))
-								    : err_errno(err, errno, "look at %s", part);
+			return errno == ENOENT    ? 0
+			       : errno == ENOTDIR ? err_set(err, ERR_IO, "look at %s: %s", part, strerror(errno))
+			                          : err_errno(err, errno, "look at %s", part);
 		int r = look_at(part, &st, err);
 		if (r < 0)
 			return r;

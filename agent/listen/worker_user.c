@@ -48,10 +48,10 @@ static int refuse(const char *user, char *answer, struct err *err)
 		return err_set(err, ERR_INTERNAL, "whether '%.60s' may execute davit could not be told", user);
 	*closed++ = '\0';
 	err_set(err, ERR_PERMISSION, "jobs cannot run as '%.60s': that user may not execute %s%s%s%s", user, answer,
-		strcmp(answer, closed) == 0 ? "" : " (", strcmp(answer, closed) == 0 ? "" : closed,
-		strcmp(answer, closed) == 0 ? "" : " is closed to it)");
+	        strcmp(answer, closed) == 0 ? "" : " (", strcmp(answer, closed) == 0 ? "" : closed,
+	        strcmp(answer, closed) == 0 ? "" : " is closed to it)");
 	return err_hint(err, ERR_PERMISSION,
-			"chmod o+x %s, or install davit where every user may execute it (/usr/local)", closed);
+	                "chmod o+x %s, or install davit where every user may execute it (/usr/local)", closed);
 }
 
 static int ask(const char *user, const char *program, const char *step, struct err *err)
@@ -69,7 +69,7 @@ static int ask(const char *user, const char *program, const char *step, struct e
 		return 0;
 	if (status != CLOSED)
 		return err_set(err, ERR_FAILED, "jobs cannot run as '%.60s': %.*s", user,
-			       (int)strcspn(str_peek(&errors), "\r\n"), str_peek(&errors));
+		               (int)strcspn(str_peek(&errors), "\r\n"), str_peek(&errors));
 	return refuse(user, answer.data, err);
 }
 
@@ -81,8 +81,8 @@ int worker_user_check(const char *user, const char *program, struct err *err)
 	if (entry == NULL) {
 		err_set(err, ERR_NOT_FOUND, "there is no user '%.60s' on this machine for jobs to run as", user);
 		return err_hint(err, ERR_NOT_FOUND,
-				"create it (useradd --system --create-home %.60s), or name another by --worker-user",
-				user);
+		                "create it (useradd --system --create-home %.60s), or name another by --worker-user",
+		                user);
 	}
 	if (geteuid() != 0 && entry->pw_uid != geteuid()) {
 		err_set(err, ERR_PERMISSION, "jobs cannot run as '%.60s': this agent is not root", user);

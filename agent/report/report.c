@@ -53,7 +53,8 @@ static void append_difference(struct str *out, const json_t *before, const json_
 {
 	const char *key;
 	json_t *value;
-	json_object_foreach((json_t *)after, key, value) {
+	json_object_foreach((json_t *)after, key, value)
+	{
 		const json_t *old = json_object_get(before, key);
 		if (json_equal(old, value) || strcmp(key, "mtime_ns") == 0)
 			continue;
@@ -73,7 +74,10 @@ static void append_difference(struct str *out, const json_t *before, const json_
 static void append_change(struct str *out, const json_t *change, bool with_state, bool colours)
 {
 	const char *action = text_of(change, "action");
-	const char *mark = strcmp(action, "create") == 0 ? "+" : strcmp(action, "destroy") == 0 ? "-" : strcmp(action, "run") == 0 ? "!" : "~";
+	const char *mark = strcmp(action, "create") == 0    ? "+"
+	                   : strcmp(action, "destroy") == 0 ? "-"
+	                   : strcmp(action, "run") == 0     ? "!"
+	                                                    : "~";
 	str_appendf(out, "    %s %-8s ", mark, action);
 	safe(out, text_of(change, "target"));
 	str_append_c(out, ' ');
@@ -107,14 +111,15 @@ static void append_step_head(struct str *out, const json_t *step, bool colours)
 	str_append_c(out, '\n');
 }
 
-static void append_changes_of(struct str *out, const json_t *report, const json_t *step, size_t index, bool with_state, bool colours)
+static void append_changes_of(struct str *out, const json_t *report, const json_t *step, size_t index, bool with_state,
+                              bool colours)
 {
 	size_t i;
 	json_t *change;
 	int64_t number = json_get_int(step, "index", (int64_t)index);
-	json_array_foreach(json_object_get(report, "changes"), i, change)
-		if (json_get_int(change, "step", -1) == number)
-			append_change(out, change, with_state, colours);
+	json_array_foreach(json_object_get(report, "changes"), i,
+	                   change) if (json_get_int(change, "step", -1) == number)
+		append_change(out, change, with_state, colours);
 }
 
 /* One step of a plan carries its own changes and warnings. */
@@ -128,9 +133,9 @@ static size_t append_planned_step(struct str *text, const json_t *step, bool col
 		safe(text, text_of(step, "description"));
 		str_append_c(text, '\n');
 	}
-	json_array_foreach(json_object_get(step, "changes"), i, change)
-		append_change(text, change, false, colours);
-	json_array_foreach(json_object_get(step, "warnings"), i, warning) {
+	json_array_foreach(json_object_get(step, "changes"), i, change) append_change(text, change, false, colours);
+	json_array_foreach(json_object_get(step, "warnings"), i, warning)
+	{
 		str_appendf(text, "    %swarning:%s ", colour(colours, "\x1b[33m"), colour(colours, "\x1b[0m"));
 		safe(text, json_string_value(warning) ? json_string_value(warning) : "");
 		str_append_c(text, '\n');
@@ -143,8 +148,7 @@ void report_print_plan(const json_t *report, const char *digest, bool colours, F
 	struct str text _cleanup_(str_done) = STR_INIT(TEXT_MAX);
 	size_t i, count = 0;
 	json_t *step;
-	json_array_foreach(json_object_get(report, "plan"), i, step)
-		count += append_planned_step(&text, step, colours);
+	json_array_foreach(json_object_get(report, "plan"), i, step) count += append_planned_step(&text, step, colours);
 	if (count == 0)
 		str_append(&text, "Nothing to change.\n");
 	else
@@ -221,8 +225,11 @@ void report_print_history(const json_t *deployments, bool colours, FILE *out)
 	if (json_array_size(deployments) == 0)
 		str_append(&text, "No deployment has been made from here.\n");
 	else
-		str_append(&text, "ID                      WHEN (UTC)             TOOK  NAME.ENVIRONMENT          COMMIT    RELEASE                 STATE\n");
-	json_array_foreach(deployments, i, d) {
+		str_append(
+			&text,
+			"ID                      WHEN (UTC)             TOOK  NAME.ENVIRONMENT          COMMIT    RELEASE                 STATE\n");
+	json_array_foreach(deployments, i, d)
+	{
 		_cleanup_free_ char *scope = xasprintf("%s.%s", text_of(d, "name"), text_of(d, "environment"));
 		append_column(&text, text_of(d, "id"), 23);
 		append_time(&text, json_get_int(d, "created_ms", 0));
@@ -261,8 +268,8 @@ static void append_probe(struct str *out, const json_t *data)
 	safe(out, text_of(data, "check"));
 	str_append(out, ": ");
 	safe(out, text_of(data, "seen"));
-	str_appendf(out, " (try %lld, %lld ms)%s", (long long)json_get_int(data, "try", 0), (long long)json_get_int(data, "ms", 0),
-	            json_get_bool(data, "passed", false) ? ", passed" : "");
+	str_appendf(out, " (try %lld, %lld ms)%s", (long long)json_get_int(data, "try", 0),
+	            (long long)json_get_int(data, "ms", 0), json_get_bool(data, "passed", false) ? ", passed" : "");
 }
 
 static void append_event(struct str *out, const json_t *event)
@@ -308,20 +315,23 @@ void report_print_deployment(const json_t *report, bool colours, FILE *out)
 	append_field(&text, "run", text_of(d, "run_url"));
 	append_field(&text, "by", text_of(d, "user"));
 	append_field(&text, "plan", text_of(d, "plan_digest"));
-	json_array_foreach(json_object_get(d, "targets"), i, item) {
+	json_array_foreach(json_object_get(d, "targets"), i, item)
+	{
 		const char *identity = text_of(item, "identity");
-		_cleanup_free_ char *line = xasprintf("%s%s%s%s%s%s%s%s", text_of(item, "name"), *identity ? ": " : "", text_of(item, "user"),
-		        text_of(item, "host")[0] ? "@" : "", text_of(item, "host"), *identity ? " (" : "", identity, *identity ? ")" : "");
+		_cleanup_free_ char *line =
+			xasprintf("%s%s%s%s%s%s%s%s", text_of(item, "name"), *identity ? ": " : "",
+		                  text_of(item, "user"), text_of(item, "host")[0] ? "@" : "", text_of(item, "host"),
+		                  *identity ? " (" : "", identity, *identity ? ")" : "");
 		append_field(&text, "target", line);
 	}
 	str_append(&text, "\nsteps and changes\n");
-	json_array_foreach(json_object_get(report, "steps"), i, item) {
+	json_array_foreach(json_object_get(report, "steps"), i, item)
+	{
 		append_step_head(&text, item, colours);
 		append_changes_of(&text, report, item, i, true, colours);
 	}
 	if (json_array_size(json_object_get(report, "events")) > 0)
 		str_append(&text, "\nwhat was seen\n");
-	json_array_foreach(json_object_get(report, "events"), i, item)
-		append_event(&text, item);
+	json_array_foreach(json_object_get(report, "events"), i, item) append_event(&text, item);
 	print_out(&text, out);
 }

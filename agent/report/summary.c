@@ -54,7 +54,8 @@ static void append_changes(struct str *out, const json_t *changes, int64_t only_
 {
 	size_t i, shown = 0, hidden = 0;
 	json_t *change;
-	json_array_foreach((json_t *)changes, i, change) {
+	json_array_foreach((json_t *)changes, i, change)
+	{
 		if (only_step >= 0 && json_get_int(change, "step", -1) != only_step)
 			continue;
 		if (shown == CHANGES_MAX) {
@@ -83,7 +84,8 @@ static void append_left_over(struct str *out, const json_t *report)
 {
 	size_t i;
 	json_t *item;
-	json_array_foreach(json_object_get(report, "left_over"), i, item) {
+	json_array_foreach(json_object_get(report, "left_over"), i, item)
+	{
 		str_append(out, i == 0 ? "\nNot as it was:\n\n- " : "- ");
 		append_plain(out, text_of(item, "target"));
 		str_append(out, " ");
@@ -98,7 +100,8 @@ static void append_faults(struct str *out, const json_t *faults)
 {
 	size_t i;
 	json_t *fault;
-	json_array_foreach((json_t *)faults, i, fault) {
+	json_array_foreach((json_t *)faults, i, fault)
+	{
 		str_append(out, i == 0 ? "\n- " : "- ");
 		if (json_get_int(fault, "line", 0) > 0)
 			str_appendf(out, "line %lld: ", (long long)json_get_int(fault, "line", 0));
@@ -114,13 +117,14 @@ static void append_faults(struct str *out, const json_t *faults)
 	}
 }
 
-char *report_summary(const char *title, const json_t *report, const json_t *faults, const char *state, const char *digest,
-                     const char *reason)
+char *report_summary(const char *title, const json_t *report, const json_t *faults, const char *state,
+                     const char *digest, const char *reason)
 {
 	struct str out _cleanup_(str_done) = STR_INIT(SUMMARY_MAX);
 	const json_t *deployment = json_object_get(report, "deployment");
 	bool planned = state != NULL && strcmp(state, "planned") == 0;
-	json_t *changes _cleanup_json_ = planned ? planned_changes(report) : json_incref(json_object_get(report, "changes"));
+	json_t *changes _cleanup_json_ =
+		planned ? planned_changes(report) : json_incref(json_object_get(report, "changes"));
 	size_t steps = json_array_size(json_object_get(report, "steps"));
 	if (json_array_size(changes) == 0 && reason == NULL && !planned && state == NULL)
 		return NULL;

@@ -33,11 +33,11 @@ static int refuse_version(const struct uses *u, struct err *err)
 	int r;
 	if (major_of(u->ref) >= 0)
 		r = err_set(err, ERR_UNSUPPORTED, "uses: %s asks for major version %lld, this agent is version %s",
-			    u->shown, major_of(u->ref), DAVIT_VERSION);
+		            u->shown, major_of(u->ref), DAVIT_VERSION);
 	else
 		r = err_set(err, ERR_UNSUPPORTED,
-			    "uses: %s asks for '%s', which names no version; this agent is version %s", u->shown,
-			    u->ref, DAVIT_VERSION);
+		            "uses: %s asks for '%s', which names no version; this agent is version %s", u->shown,
+		            u->ref, DAVIT_VERSION);
 	return err_hint(err, r, "write %s@v%d, or run it on an agent of that version", u->action, DAVIT_MAJOR);
 }
 
@@ -67,15 +67,15 @@ static int refuse_other(const json_t *reference, const char *actions_repository,
 	int r;
 	if (kind != NULL && (strcasecmp(kind, "self") == 0 || strcasecmp(kind, "selfRepository") == 0))
 		r = err_set(err, ERR_UNSUPPORTED,
-			    "uses: %s is an action of the job's own repository, which this agent does not run",
-			    path != NULL ? path : "./");
+		            "uses: %s is an action of the job's own repository, which this agent does not run",
+		            path != NULL ? path : "./");
 	else
 		r = err_set(err, ERR_UNSUPPORTED,
-			    "uses: %s%s%s@%s is an action from another repository, which this agent does not run",
-			    name != NULL ? name : "", path != NULL && path[0] != '\0' ? "/" : "",
-			    path != NULL ? path : "", ref != NULL ? ref : "");
+		            "uses: %s%s%s@%s is an action from another repository, which this agent does not run",
+		            name != NULL ? name : "", path != NULL && path[0] != '\0' ? "/" : "",
+		            path != NULL ? path : "", ref != NULL ? ref : "");
 	return err_hint(err, r, "use a run: step, or one of %s/actions/…@v%d (checkout, archive-upload, …)",
-			actions_repository, DAVIT_MAJOR);
+	                actions_repository, DAVIT_MAJOR);
 }
 
 int uses_resolve(const json_t *reference, const char *actions_repository, struct uses *ret, struct err *err)
@@ -85,14 +85,14 @@ int uses_resolve(const json_t *reference, const char *actions_repository, struct
 	if (is_type(reference, "containerRegistry", 2)) {
 		const char *image = wire_string(reference, "image");
 		int r = err_set(err, ERR_UNSUPPORTED,
-				"uses: docker://%s runs a container, which this agent does not do", image ? image : "");
+		                "uses: docker://%s runs a container, which this agent does not do", image ? image : "");
 		return err_hint(err, r, "use a run: step that calls docker");
 	}
 	if (!is_type(reference, "repository", 1))
 		return err_set(err, ERR_UNSUPPORTED, "a step of a kind that this agent does not know");
 	if (name == NULL || ref == NULL || strcasecmp(name, actions_repository) != 0)
 		return refuse_other(reference, actions_repository, err);
-	struct uses u = { .ref = xstrdup(ref) };
+	struct uses u = {.ref = xstrdup(ref)};
 	bool sub = path != NULL && path[0] != '\0';
 	u.action = xasprintf("%s%s%s", name, sub ? "/" : "", sub ? path : "");
 	u.shown = xasprintf("%s@%s", u.action, ref);
@@ -110,7 +110,7 @@ void uses_done(struct uses *u)
 	free(u->shown);
 	free(u->action);
 	free(u->ref);
-	*u = (struct uses){ .step = NULL };
+	*u = (struct uses){.step = NULL};
 }
 
 bool uses_document(const struct uses *u, const json_t *inputs, const json_t *job, struct str *text)
@@ -119,9 +119,8 @@ bool uses_document(const struct uses *u, const json_t *inputs, const json_t *job
 	const char *name;
 	json_t *value;
 	/* An input that is given but empty is one that is not given, as in an action.yml without default. */
-	json_object_foreach((json_t *)inputs, name, value)
-		if (json_string_length(value) > 0)
-			json_object_set(given, name, value);
+	json_object_foreach((json_t *)inputs, name, value) if (json_string_length(value) > 0)
+		json_object_set(given, name, value);
 	json_object_set(document, u->kind == USES_DEPLOY ? "deploy" : "input", given);
 	json_object_set(document, "job", (json_t *)job);
 	return json_text_secret(document, text);
@@ -138,9 +137,9 @@ void uses_arguments(const struct uses *u, const char *program, const char *ret_a
 
 bool uses_only_looks(const struct uses *u)
 {
-	static const char *const looking[] = { "checkout", "preflight", "health-gate", "notify", "finish", "rollback" };
+	static const char *const looking[] = {"checkout", "preflight", "health-gate", "notify", "finish", "rollback"};
 	if (u->kind == USES_DEPLOY)
-		return true;            /* decides at its own end */
+		return true; /* decides at its own end */
 	for (size_t i = 0; i < ARRAY_SIZE(looking); i++)
 		if (strcmp(u->step, looking[i]) == 0)
 			return true;
@@ -177,15 +176,16 @@ static bool is_named(const json_t *secret, const json_t *inputs)
 	const char *name;
 	json_t *value;
 	mask_add(mask, json_string_value(secret), json_string_length(secret));
-	json_object_foreach((json_t *)inputs, name, value)
-		if (json_is_string(value) && mask_finds(mask, json_string_value(value), json_string_length(value)))
-			return true;
+	json_object_foreach((json_t *)inputs, name,
+	                    value) if (json_is_string(value) && mask_finds(mask, json_string_value(value),
+	                                                                   json_string_length(value))) return true;
 	return false;
 }
 
 json_t *uses_job(const struct uses_job *in)
 {
-	static const struct { const char *name, *member;
+	static const struct {
+		const char *name, *member;
 	} from_github[] = {
 		{"server", "server_url"}, {"repository", "repository"},
 		{"run_id", "run_id"},     {"attempt", "run_attempt"},
@@ -204,9 +204,9 @@ json_t *uses_job(const struct uses_job *in)
 	set_text(job, "workspace", in->workspace);
 	set_text(job, "environment", in->environment);
 	set_text(job, "on_failure", in->on_failure);
-	json_object_foreach((json_t *)in->secrets, name, value)
-		if (json_string_length(value) > 0 && is_named(value, in->inputs))
-			json_array_append(masks, value);
+	json_object_foreach((json_t *)in->secrets, name,
+	                    value) if (json_string_length(value) > 0 && is_named(value, in->inputs))
+		json_array_append(masks, value);
 	json_object_set_new(job, "masks", masks);
 	if (json_object_size(in->env) > 0)
 		json_object_set(job, "env", (json_t *)in->env);

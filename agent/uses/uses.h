@@ -7,9 +7,9 @@
 enum uses_kind { USES_TYPED, USES_DEPLOY };
 struct uses {
 	enum uses_kind kind;
-	char *step;              /* USES_TYPED: "archive-upload" */
-	char *shown;             /* "owner/repo/actions/archive-upload@v1" */
-	char *action;            /* without the version */
+	char *step;   /* USES_TYPED: "archive-upload" */
+	char *shown;  /* "owner/repo/actions/archive-upload@v1" */
+	char *action; /* without the version */
 	char *ref;
 };
 /* reference: of the job message. ERR_UNSUPPORTED, ERR_INVALID: a sentence for the job's log, with a hint. */
@@ -27,8 +27,8 @@ bool uses_only_looks(const struct uses *u);
  * output may show. */
 struct uses_job {
 	const json_t *github, *matrix, *secrets;
-	const json_t *inputs;            /* of the step: those secrets go along that stand in them; NULL: none */
-	const json_t *env;               /* the step's env context without secrets, for the expressions of a deployment file; NULL */
+	const json_t *inputs; /* of the step: those secrets go along that stand in them; NULL: none */
+	const json_t *env; /* the step's env context without secrets, for the expressions of a deployment file; NULL */
 	const char *tracking_id, *workspace, *environment, *on_failure;
 };
 json_t *uses_job(const struct uses_job *job);

@@ -12,7 +12,7 @@ struct reader {
 /* A fault at the present place. */
 void reader_fault(struct reader *r, const char *fmt, ...) _printf_(2, 3);
 void reader_known_keys(struct reader *r, const json_t *object, const char *what, const char *const *names,
-		       size_t count);
+                       size_t count);
 /* Goes down one key; give the result to reader_leave. */
 size_t reader_enter(struct reader *r, const char *key);
 void reader_leave(struct reader *r, size_t mark);

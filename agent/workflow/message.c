@@ -41,9 +41,9 @@ json_t *context_data(const json_t *plain)
 		json_t *out = json_pack("{s:i}", "t", 4);
 		if (number != 0)
 			json_object_set_new(out, "n",
-					    floor(number) == number && fabs(number) < 1e15
-						    ? json_integer((json_int_t)number)
-						    : json_real(number));
+			                    floor(number) == number && fabs(number) < 1e15
+			                            ? json_integer((json_int_t)number)
+			                            : json_real(number));
 		return out;
 	}
 	default:
@@ -90,15 +90,15 @@ static json_t *variables_of(const struct workflow_message *m)
 	set_variable(v, "system.from_run_service", "true", false);
 	set_variable(v, "system.runner.lowdiskspacethreshold", "100", false);
 	static const char *const flags[] = {"DistributedTask.EnhancedAnnotations",
-					    "DistributedTask.DeprecateStepOutputCommands",
-					    "DistributedTask.LogTemplateErrorsAsDebugMessages",
-					    "DistributedTask.UseContainerPathForTemplate",
-					    "DistributedTask.AllowRunnerContainerHooks",
-					    "DistributedTask.NewActionMetadata",
-					    "RunService.FixEmbeddedIssues",
-					    "actions_add_check_run_id_to_job_context",
-					    "actions_display_helpful_actions_download_errors",
-					    "actions_send_job_level_annotations"};
+	                                    "DistributedTask.DeprecateStepOutputCommands",
+	                                    "DistributedTask.LogTemplateErrorsAsDebugMessages",
+	                                    "DistributedTask.UseContainerPathForTemplate",
+	                                    "DistributedTask.AllowRunnerContainerHooks",
+	                                    "DistributedTask.NewActionMetadata",
+	                                    "RunService.FixEmbeddedIssues",
+	                                    "actions_add_check_run_id_to_job_context",
+	                                    "actions_display_helpful_actions_download_errors",
+	                                    "actions_send_job_level_annotations"};
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
 		set_variable(v, flags[i], "true", false);
 	json_object_foreach((json_t *)(uintptr_t)m->flags, name, value)
@@ -127,7 +127,7 @@ static json_t *mask_of(const struct workflow_message *m)
 			json_array_append_new(mask, json_pack("{s:s, s:s}", "type", "regex", "value", regex.data));
 	}
 	json_array_append_new(mask,
-			      json_pack("{s:s, s:s}", "type", "regex", "value", "\\bgh[psoura]_[A-Za-z0-9]{36}\\b"));
+	                      json_pack("{s:s, s:s}", "type", "regex", "value", "\\bgh[psoura]_[A-Za-z0-9]{36}\\b"));
 	return mask;
 }
 
@@ -142,8 +142,8 @@ static json_t *endpoint_of(const struct workflow_message *m)
 	json_object_set_new(data, "ServerId", json_string(""));
 	json_object_set_new(data, "ServerName", json_string(""));
 	return json_pack("{s:s, s:s, s:{s:s, s:{s:s}}, s:o, s:b, s:b}", "name", "SystemVssConnection", "url",
-			 m->run_service_url, "authorization", "scheme", "OAuth", "parameters", "AccessToken",
-			 m->access_token, "data", data, "isShared", 0, "isReady", 1);
+	                 m->run_service_url, "authorization", "scheme", "OAuth", "parameters", "AccessToken",
+	                 m->access_token, "data", data, "isShared", 0, "isReady", 1);
 }
 
 static json_t *step_of(const struct workflow_step *s)
@@ -151,9 +151,9 @@ static json_t *step_of(const struct workflow_step *s)
 	char id[37];
 	rand_uuid4(id);
 	json_t *step = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:O}", "type", "action", "id", id, "name",
-				 s->context_name, "contextName", s->context_name, "condition", s->condition,
-				 "continueOnError", copy_or_null(s->continue_on_error), "timeoutInMinutes",
-				 copy_or_null(s->timeout_minutes), "reference", s->reference);
+	                         s->context_name, "contextName", s->context_name, "condition", s->condition,
+	                         "continueOnError", copy_or_null(s->continue_on_error), "timeoutInMinutes",
+	                         copy_or_null(s->timeout_minutes), "reference", s->reference);
 	if (s->name)
 		json_object_set(step, "displayNameToken", s->name);
 	if (s->env)
@@ -171,8 +171,8 @@ static json_t *contexts_of(const struct workflow_message *m)
 	const char *sha = json_get_string(m->github, "workflow_sha");
 	const char *ref = json_get_string(m->github, "workflow_ref");
 	json_t *job = json_pack("{s:I, s:s?, s:s?, s:s?, s:s}", "check_run_id", (json_int_t)m->check_run_id,
-				"workflow_ref", ref, "workflow_sha", sha, "workflow_repository", repository,
-				"workflow_file_path", m->workflow->path);
+	                        "workflow_ref", ref, "workflow_sha", sha, "workflow_repository", repository,
+	                        "workflow_file_path", m->workflow->path);
 	json_t *empty = json_object();
 	json_t *out = json_object();
 	json_object_set_new(out, "github", context_data(m->github));
@@ -206,9 +206,9 @@ json_t *workflow_job_message(const struct workflow_message *m)
 	json_t *out = json_object();
 	json_object_set_new(out, "messageType", json_string("RunnerJobRequest"));
 	json_object_set_new(out, "plan",
-			    json_pack("{s:s, s:s, s:s, s:i, s:n, s:s, s:s}", "scopeIdentifier",
-				      "00000000-0000-0000-0000-000000000000", "planId", m->plan_id, "planType",
-				      "actions", "version", 0, "planGroup", "artifactUri", "", "artifactLocation", ""));
+	                    json_pack("{s:s, s:s, s:s, s:i, s:n, s:s, s:s}", "scopeIdentifier",
+	                              "00000000-0000-0000-0000-000000000000", "planId", m->plan_id, "planType",
+	                              "actions", "version", 0, "planGroup", "artifactUri", "", "artifactLocation", ""));
 	json_object_set_new(out, "timeline", json_pack("{s:s, s:i, s:n}", "id", m->plan_id, "changeId", 0, "location"));
 	json_object_set_new(out, "jobId", json_string(m->job_id));
 	json_object_set_new(out, "jobDisplayName", json_string(m->display_name));
@@ -228,9 +228,9 @@ json_t *workflow_job_message(const struct workflow_message *m)
 	json_object_set_new(out, "jobServiceContainers", copy_or_null(m->job->services));
 	json_object_set_new(out, "jobOutputs", copy_or_null(m->job->outputs));
 	json_object_set_new(out, "actionsEnvironment",
-			    m->environment ? json_pack("{s:s, s:o}", "name", m->environment, "url",
-						       copy_or_null(m->job->environment_url))
-					   : json_null());
+	                    m->environment ? json_pack("{s:s, s:o}", "name", m->environment, "url",
+	                                               copy_or_null(m->job->environment_url))
+	                                   : json_null());
 	json_object_set_new(out, "snapshot", json_null());
 	json_object_set_new(out, "enableDebugger", json_false());
 	json_object_set_new(out, "billingOwnerId", json_string(m->billing_owner_id));

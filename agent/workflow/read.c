@@ -9,30 +9,60 @@
 #include <strings.h>
 
 static const char *const workflow_keys[] = {"name", "run-name", "on",          "permissions",
-					    "env",  "defaults", "concurrency", "jobs"};
-static const char *const job_keys[] = {
-	"cancel-timeout-minutes",
-	"name",        "needs",       "runs-on",         "if",          "env",   "defaults",
-	"outputs",     "environment", "timeout-minutes", "permissions", "steps", "continue-on-error",
-	"concurrency", "container",   "services",        "strategy",    "uses",  "with",
-	"secrets",     "snapshot"};
+                                            "env",  "defaults", "concurrency", "jobs"};
+static const char *const job_keys[] = {"cancel-timeout-minutes",
+                                       "name",
+                                       "needs",
+                                       "runs-on",
+                                       "if",
+                                       "env",
+                                       "defaults",
+                                       "outputs",
+                                       "environment",
+                                       "timeout-minutes",
+                                       "permissions",
+                                       "steps",
+                                       "continue-on-error",
+                                       "concurrency",
+                                       "container",
+                                       "services",
+                                       "strategy",
+                                       "uses",
+                                       "with",
+                                       "secrets",
+                                       "snapshot"};
 static const char *const step_keys[] = {"id",
-					"name",
-					"if",
-					"uses",
-					"run",
-					"with",
-					"env",
-					"shell",
-					"working-directory",
-					"continue-on-error",
-					"timeout-minutes",
-					"background"};
-static const char *const scopes[] = {"actions",         "artifact-metadata",   "attestations",  "checks",
-				     "code-quality",    "contents",            "copilot-requests", "deployments",
-				     "discussions",     "drives",              "id-token",      "issues",
-				     "models",          "packages",            "pages",         "pull-requests",
-				     "repository-projects", "security-events", "statuses",      "vulnerability-alerts"};
+                                        "name",
+                                        "if",
+                                        "uses",
+                                        "run",
+                                        "with",
+                                        "env",
+                                        "shell",
+                                        "working-directory",
+                                        "continue-on-error",
+                                        "timeout-minutes",
+                                        "background"};
+static const char *const scopes[] = {"actions",
+                                     "artifact-metadata",
+                                     "attestations",
+                                     "checks",
+                                     "code-quality",
+                                     "contents",
+                                     "copilot-requests",
+                                     "deployments",
+                                     "discussions",
+                                     "drives",
+                                     "id-token",
+                                     "issues",
+                                     "models",
+                                     "packages",
+                                     "pages",
+                                     "pull-requests",
+                                     "repository-projects",
+                                     "security-events",
+                                     "statuses",
+                                     "vulnerability-alerts"};
 
 /* Contexts by position, as GitHub's schema lists them. */
 static const char *const in_workflow[] = {"github", "inputs", "vars", NULL};
@@ -42,9 +72,9 @@ static const char *const in_job[] = {"github", "needs", "strategy", "matrix", "v
 static const char *const in_job_env[] = {"github", "needs", "strategy", "matrix", "vars", "inputs", "secrets", NULL};
 static const char *const in_defaults[] = {"github", "needs", "strategy", "matrix", "vars", "inputs", "env", NULL};
 static const char *const in_url[] = {"github", "needs", "strategy", "matrix", "vars", "inputs",
-				     "env",    "job",   "runner",   "steps",  NULL};
+                                     "env",    "job",   "runner",   "steps",  NULL};
 static const char *const in_step[] = {"github", "needs", "strategy", "matrix", "vars",    "inputs",
-				      "env",    "job",   "runner",   "steps",  "secrets", NULL};
+                                      "env",    "job",   "runner",   "steps",  "secrets", NULL};
 
 /* What expressions may name from here on. */
 static void allow(struct reader *r, const char *const *names, int flags)
@@ -153,7 +183,7 @@ static json_t *member_scalars(struct reader *r, const json_t *object, const char
 		size_t inner = reader_enter(r, name);
 		if (json_is_object(item) || json_is_array(item))
 			reader_fault(r, "the value of '%.60s' must be a text, a number or a boolean, not a %s", name,
-				     json_is_array(item) ? "list" : "map");
+			             json_is_array(item) ? "list" : "map");
 		reader_leave(r, inner);
 	}
 	json_t *token = token_from_yaml(&r->source, value, str_peek(&r->at));
@@ -297,7 +327,8 @@ static void read_concurrency(struct reader *r, const json_t *object, json_t **gr
 		reader_known_keys(r, value, "concurrency", keys, ARRAY_SIZE(keys));
 		if (!json_is_string(json_object_get(value, "group")))
 			reader_fault(r, "'concurrency' needs a 'group' that is a text");
-		if (json_object_get(value, "queue") && strcmp(json_get_string(value, "queue") ? json_get_string(value, "queue") : "", "single") != 0)
+		if (json_object_get(value, "queue") &&
+		    strcmp(json_get_string(value, "queue") ? json_get_string(value, "queue") : "", "single") != 0)
 			refuse(r, value, "queue", "one run waits, as without it");
 		*group = member_token(r, value, "group");
 		*cancel = member_boolean(r, value, "cancel-in-progress");
@@ -314,19 +345,19 @@ static json_t *read_reference(struct reader *r, const char *uses)
 		return json_pack("{s:s, s:s}", "type", "containerRegistry", "image", uses + strlen("docker://"));
 	if (str_starts(uses, "./"))
 		return json_pack("{s:s, s:n, s:n, s:s, s:s}", "type", "repository", "name", "ref", "repositoryType",
-				 "self", "path", uses);
+		                 "self", "path", uses);
 	const char *at = strchr(uses, '@');
 	const char *slash = strchr(uses, '/');
 	if (!at || strchr(at + 1, '@') || !at[1] || !slash || slash > at || slash == uses || slash + 1 == at) {
 		reader_fault(r,
-			     "'uses' has the form OWNER/REPOSITORY[/PATH]@REF, ./PATH or docker://IMAGE, not '%.80s'",
-			     uses);
+		             "'uses' has the form OWNER/REPOSITORY[/PATH]@REF, ./PATH or docker://IMAGE, not '%.80s'",
+		             uses);
 		return json_pack("{s:s}", "type", "script");
 	}
 	const char *path = memchr(slash + 1, '/', (size_t)(at - slash - 1));
 	const char *name_end = path ? path : at;
 	json_t *reference = json_pack("{s:s, s:s%, s:s, s:s, s:n}", "type", "repository", "name", uses,
-				      (size_t)(name_end - uses), "ref", at + 1, "repositoryType", "GitHub", "path");
+	                              (size_t)(name_end - uses), "ref", at + 1, "repositoryType", "GitHub", "path");
 	while (path && path < at && *path == '/')
 		path++;
 	if (path && path < at)
@@ -342,9 +373,9 @@ static char *made_up_name(const struct workflow_job *job, size_t index, const js
 	_cleanup_(str_done) struct str base = STR_INIT(512);
 	str_append(&base, "__");
 	str_append(&base, strcmp(type, "script") == 0              ? "run"
-			  : name                                   ? name
-			  : strcmp(type, "containerRegistry") == 0 ? json_get_string(reference, "image")
-								   : "self");
+	                  : name                                   ? name
+	                  : strcmp(type, "containerRegistry") == 0 ? json_get_string(reference, "image")
+	                                                           : "self");
 	for (size_t i = 2; i < base.len; i++)
 		if (!isalnum((unsigned char)base.data[i]) && base.data[i] != '-')
 			base.data[i] = '_';
@@ -374,7 +405,7 @@ static json_t *script_inputs(struct reader *r, const json_t *object)
 		json_t *token = member_token(r, object, keys[i].yaml);
 		if (token)
 			json_array_append_new(map,
-					      json_pack("{s:s, s:o}", "key", keys[i].input, "value", as_text(token)));
+			                      json_pack("{s:s, s:o}", "key", keys[i].input, "value", as_text(token)));
 	}
 	return json_pack("{s:i, s:o}", "type", 2, "map", map);
 }
@@ -461,7 +492,8 @@ static void read_environment(struct reader *r, struct workflow_job *job, const j
 		job->environment_name = token_from_yaml(&r->source, value, str_peek(&r->at));
 	} else if (json_is_object(value)) {
 		reader_known_keys(r, value, "environment", keys, ARRAY_SIZE(keys));
-		json_decref(member_boolean(r, value, "deployment")); /* checked; this forge makes no deployment of its own */
+		json_decref(member_boolean(r, value,
+		                           "deployment")); /* checked; this forge makes no deployment of its own */
 		if (!json_is_string(json_object_get(value, "name")))
 			reader_fault(r, "'environment' needs a 'name' that is a text");
 		job->environment_name = member_token(r, value, "name");
@@ -522,7 +554,7 @@ static void read_job(struct reader *r, struct workflow_job *job, const char *id,
 	job->condition = xstrdup("success()");
 	if (!is_name(id))
 		faults_add_key(r->source.faults, r->source.doc, str_peek(&r->at),
-			       "the id of a job has letters, digits, - and _, and begins with a letter or _");
+		               "the id of a job has letters, digits, - and _, and begins with a letter or _");
 	if (!json_is_object(value)) {
 		reader_fault(r, "a job must be a map");
 		return;
@@ -597,7 +629,7 @@ static void check_needs(struct reader *r, const struct workflow *w)
 			if (workflow_find_job(w, job->needs.items[n]))
 				continue;
 			reader_fault(r, "job '%s' needs '%.60s', which is no job of this file", job->id,
-				     job->needs.items[n]);
+			             job->needs.items[n]);
 			const char *nearest = str_nearest(job->needs.items[n], ids, w->job_count);
 			if (nearest)
 				faults_hint(r->source.faults, "did you mean '%s'?", nearest);
@@ -635,7 +667,7 @@ static void read_jobs(struct reader *r, struct workflow *w, const json_t *root)
 }
 
 int workflow_read(const char *path, const char *data, size_t len, struct faults *faults, struct workflow **ret,
-		  struct yaml_doc **ret_doc, struct err *err)
+                  struct yaml_doc **ret_doc, struct err *err)
 {
 	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
 	limits.allow_anchors = true;

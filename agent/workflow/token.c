@@ -88,7 +88,7 @@ static json_t *text_token(const struct token_source *source, const char *text, c
 		if (is_key)
 			return json_pack("{s:i, s:s}", "type", 4, "directive", "insert");
 		faults_add(source->faults, source->doc, pointer,
-			   "the directive 'insert' can only be a whole key of a map");
+		           "the directive 'insert' can only be a whole key of a map");
 		return json_null();
 	}
 	struct err err = ERR_INIT;
@@ -196,7 +196,7 @@ static char *unwrapped(const struct token_source *source, const char *text, cons
 	_cleanup_free_ char *expr = NULL;
 	if (!str_starts(text, "${{") || !str_ends(text, "}}") || strstr(text + 3, "${{")) {
 		faults_add(source->faults, source->doc, pointer,
-			   "a condition that mixes text and ${{ }} is a text, and so always true");
+		           "a condition that mixes text and ${{ }} is a text, and so always true");
 		faults_hint(source->faults, "write it as one expression, without ${{ }}");
 		return NULL;
 	}
@@ -230,7 +230,8 @@ char *token_condition(const struct token_source *source, const json_t *value, co
 	_cleanup_free_ char *bare = trimmed(text, text + strlen(text));
 	bool whole = strcmp(bare, text) == 0 || !str_starts(bare, "${{");
 	_cleanup_free_ char *expr = !expr_is_template(bare) ? xstrdup(bare)
-				    : whole ? unwrapped(source, bare, pointer) : with_white_space(source, text, pointer);
+	                            : whole                 ? unwrapped(source, bare, pointer)
+	                                                    : with_white_space(source, text, pointer);
 	if (!expr || !*expr || !check_expression(source, pointer, expr))
 		return xstrdup("success()");
 	return calls_status_function(expr) ? TAKE(expr) : xasprintf("success() && (%s)", expr);

@@ -7,38 +7,38 @@
 #include <string.h>
 
 static const char *const events[] = {"branch_protection_rule",
-				     "check_run",
-				     "check_suite",
-				     "create",
-				     "delete",
-				     "deployment",
-				     "deployment_status",
-				     "discussion",
-				     "discussion_comment",
-				     "fork",
-				     "gollum",
-				     "image_version",
-				     "issue_comment",
-				     "issues",
-				     "label",
-				     "merge_group",
-				     "milestone",
-				     "page_build",
-				     "public",
-				     "pull_request",
-				     "pull_request_review",
-				     "pull_request_review_comment",
-				     "pull_request_target",
-				     "push",
-				     "registry_package",
-				     "release",
-				     "repository_dispatch",
-				     "schedule",
-				     "status",
-				     "watch",
-				     "workflow_call",
-				     "workflow_dispatch",
-				     "workflow_run"};
+                                     "check_run",
+                                     "check_suite",
+                                     "create",
+                                     "delete",
+                                     "deployment",
+                                     "deployment_status",
+                                     "discussion",
+                                     "discussion_comment",
+                                     "fork",
+                                     "gollum",
+                                     "image_version",
+                                     "issue_comment",
+                                     "issues",
+                                     "label",
+                                     "merge_group",
+                                     "milestone",
+                                     "page_build",
+                                     "public",
+                                     "pull_request",
+                                     "pull_request_review",
+                                     "pull_request_review_comment",
+                                     "pull_request_target",
+                                     "push",
+                                     "registry_package",
+                                     "release",
+                                     "repository_dispatch",
+                                     "schedule",
+                                     "status",
+                                     "watch",
+                                     "workflow_call",
+                                     "workflow_dispatch",
+                                     "workflow_run"};
 static const char *const push_keys[] = {"branches", "branches-ignore", "tags", "tags-ignore", "paths", "paths-ignore"};
 static const char *const input_keys[] = {"description", "required", "default", "type", "options", "deprecationMessage"};
 static const char *const input_types[] = {"string", "boolean", "number", "choice", "environment"};
@@ -104,7 +104,7 @@ static void read_input(struct reader *r, json_t *input)
 	const char *type = json_get_string(input, "type");
 	if (type && !one_of(type, input_types, ARRAY_SIZE(input_types)))
 		reader_fault(r, "the type of an input is string, boolean, number, choice or environment, not '%.40s'",
-			     type);
+		             type);
 	json_t *options = json_object_get(input, "options");
 	if (type && strcmp(type, "choice") == 0 && !(json_is_array(options) && json_array_size(options)))
 		reader_fault(r, "an input of type choice needs 'options'");
@@ -170,7 +170,7 @@ json_t *reader_triggers(struct reader *r, const json_t *root)
 		}
 	} else {
 		reader_fault(r, on ? "'on' must be an event, a list or a map of events"
-				   : "a workflow needs 'on', the events that start it");
+		                   : "a workflow needs 'on', the events that start it");
 	}
 	reader_leave(r, mark);
 	return result;
@@ -192,7 +192,7 @@ static bool pattern_matches(const char *pattern, const char *name)
 		} else if (*p == '\\' && p[1]) {
 			str_appendf(&regex, "\\x{%02x}", (unsigned char)*++p);
 		} else if ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
-			   *p == '-' || *p == '_') {
+		           *p == '-' || *p == '_') {
 			str_append_c(&regex, *p);
 		} else {
 			str_appendf(&regex, "\\x{%02x}", (unsigned char)*p);
@@ -238,9 +238,8 @@ const char *workflow_silent_event(const struct workflow *w, size_t n)
 {
 	const char *name;
 	json_t *value;
-	json_object_foreach(w->on, name, value)
-		if (strcmp(name, "push") != 0 && strcmp(name, "workflow_dispatch") != 0 && n-- == 0)
-			return name;
+	json_object_foreach(w->on, name, value) if (strcmp(name, "push") != 0 &&
+	                                            strcmp(name, "workflow_dispatch") != 0 && n-- == 0) return name;
 	return NULL;
 }
 
@@ -270,7 +269,7 @@ bool workflow_wants_push(const struct workflow *w, const char *ref)
 
 bool workflow_skipped_by(const char *message)
 {
-	static const char *const words[] = { "[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]" };
+	static const char *const words[] = {"[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]"};
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		if (strstr(message, words[i]) != NULL)
 			return true;
@@ -278,7 +277,8 @@ bool workflow_skipped_by(const char *message)
 	const char *last = NULL;
 	for (const char *p = message; (p = strstr(p, "\n\n")) != NULL; p++)
 		last = p;
-	return last != NULL && (strstr(last, "\nskip-checks: true") != NULL || strstr(last, "\nskip-checks:true") != NULL);
+	return last != NULL &&
+	       (strstr(last, "\nskip-checks: true") != NULL || strstr(last, "\nskip-checks:true") != NULL);
 }
 
 static int check_input_value(const char *name, const json_t *declared, json_t *value, json_t **ret, struct err *err)
@@ -328,8 +328,8 @@ int workflow_dispatch_inputs(const struct workflow *w, const json_t *given, json
 	json_object_foreach(
 		(json_t *)(uintptr_t)given, name,
 		value) if (!json_object_get(declared, name)) return err_set(err, ERR_INVALID,
-									    "Unexpected inputs provided: [\"%.60s\"]",
-									    name);
+	                                                                    "Unexpected inputs provided: [\"%.60s\"]",
+	                                                                    name);
 	json_object_foreach(declared, name, value)
 	{
 		json_t *now = json_object_get(given, name);
@@ -340,7 +340,7 @@ int workflow_dispatch_inputs(const struct workflow *w, const json_t *given, json
 				return err_set(err, ERR_INVALID, "Required input '%s' not provided", name);
 			const char *type = json_get_string(value, "type");
 			json_object_set_new(result, name,
-					    type && strcmp(type, "boolean") == 0 ? json_false() : json_string(""));
+			                    type && strcmp(type, "boolean") == 0 ? json_false() : json_string(""));
 			continue;
 		}
 		json_t *checked = NULL;

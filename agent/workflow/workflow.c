@@ -25,18 +25,20 @@ static void job_done(struct workflow_job *j)
 	free(j->condition);
 	strv_done(&j->needs);
 	json_t *tokens[] = {j->name,
-			    j->runs_on,
-			    j->env,
-			    j->defaults,
-			    j->outputs,
-			    j->timeout_minutes,
-			    j->continue_on_error,
-			    j->container,
-			    j->services,
-			    j->environment_name,
-			    j->environment_url,
-			    j->permissions,
-			    j->concurrency_group, j->concurrency_cancel, j->cancel_timeout_minutes};
+	                    j->runs_on,
+	                    j->env,
+	                    j->defaults,
+	                    j->outputs,
+	                    j->timeout_minutes,
+	                    j->continue_on_error,
+	                    j->container,
+	                    j->services,
+	                    j->environment_name,
+	                    j->environment_url,
+	                    j->permissions,
+	                    j->concurrency_group,
+	                    j->concurrency_cancel,
+	                    j->cancel_timeout_minutes};
 	for (size_t i = 0; i < ARRAY_SIZE(tokens); i++)
 		json_decref(tokens[i]);
 }
@@ -50,7 +52,8 @@ void workflow_free(struct workflow *w)
 	free(w->jobs);
 	free(w->path);
 	free(w->name);
-	json_t *tokens[] = {w->run_name, w->on, w->env, w->defaults, w->permissions, w->concurrency_group, w->concurrency_cancel};
+	json_t *tokens[] = {w->run_name,          w->on, w->env, w->defaults, w->permissions, w->concurrency_group,
+	                    w->concurrency_cancel};
 	for (size_t i = 0; i < ARRAY_SIZE(tokens); i++)
 		json_decref(tokens[i]);
 	free(w);

@@ -25,9 +25,9 @@ struct workflow_job {
 	char *condition; /* as for steps */
 	json_t *env, *defaults, *outputs, *timeout_minutes, *continue_on_error, *container, *services;
 	json_t *environment_name, *environment_url;
-	json_t *permissions;       /* plain JSON as written; NULL: those of the workflow */
+	json_t *permissions;                            /* plain JSON as written; NULL: those of the workflow */
 	json_t *concurrency_group, *concurrency_cancel; /* tokens; NULL: none, false */
-	json_t *cancel_timeout_minutes;                 /* how long a cancelled job may go on; NULL: the service's default */
+	json_t *cancel_timeout_minutes; /* how long a cancelled job may go on; NULL: the service's default */
 	struct workflow_step *steps;
 	size_t step_count;
 	struct yaml_mark mark;
@@ -49,7 +49,7 @@ struct workflow {
  * no workflow. ret_doc (may be NULL) gets the document also then, for printing the faults with positions; the caller's.
  */
 int workflow_read(const char *path, const char *data, size_t len, struct faults *faults, struct workflow **ret,
-		  struct yaml_doc **ret_doc, struct err *err);
+                  struct yaml_doc **ret_doc, struct err *err);
 void workflow_free(struct workflow *w);
 void workflow_freep(struct workflow **w);
 const struct workflow_job *workflow_find_job(const struct workflow *w, const char *id); /* NULL: none */

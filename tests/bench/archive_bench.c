@@ -8,7 +8,7 @@
 
 static int write_out(void *context, const void *data, size_t len, struct err *err)
 {
-	return fs_write_all(*(int *) context, data, len, err);
+	return fs_write_all(*(int *)context, data, len, err);
 }
 
 static enum archive_compression compression_of(const char *name)
@@ -24,7 +24,7 @@ int main(int argc, char **argv)
 {
 	struct err err = ERR_INIT;
 	struct wait wait = WAIT_INIT;
-	struct tree tree = { 0 };
+	struct tree tree = {0};
 	struct ignore *ignore = ignore_new();
 	char line[1024];
 
@@ -34,14 +34,16 @@ int main(int argc, char **argv)
 	}
 	for (int i = 4; i < argc; i++)
 		ignore_add(ignore, argv[i]);
-	int dir = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC), out = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	int dir = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+	    out = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (dir < 0 || out < 0) {
 		perror(dir < 0 ? argv[1] : argv[2]);
 		return 1;
 	}
 	int r = tree_walk(dir, ignore, false, &wait, &tree, &err);
 	if (r == 0)
-		r = archive_pack(dir, &tree, NULL, 0, compression_of(argc > 3 ? argv[3] : "zstd"), write_out, &out, NULL, &wait, &err);
+		r = archive_pack(dir, &tree, NULL, 0, compression_of(argc > 3 ? argv[3] : "zstd"), write_out, &out,
+		                 NULL, &wait, &err);
 	if (r < 0)
 		fprintf(stderr, "%s\n", err_line(&err, line, sizeof(line)));
 	tree_done(&tree);

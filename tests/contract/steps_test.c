@@ -7,8 +7,15 @@
 enum { POSITIONS_MAX = 200 };
 
 /* A map inside a made-up input, and the schema that it follows. */
-struct position { char *pointer; const json_t *schema; };
-struct sample { json_t *value; struct position positions[POSITIONS_MAX]; size_t count; };
+struct position {
+	char *pointer;
+	const json_t *schema;
+};
+struct sample {
+	json_t *value;
+	struct position positions[POSITIONS_MAX];
+	size_t count;
+};
 
 struct step {
 	const char *name;
@@ -28,8 +35,9 @@ static bool fits(const json_t *schema, const json_t *value)
 
 static json_t *made_up_text(const json_t *schema)
 {
-	static const char *const texts[] = { "production", "/opt/shop", "https://shop.example/", "shop.example:443", "owner/name", "0644",
-		"10s", "NAME", "hex32" };
+	static const char *const texts[] = {
+		"production", "/opt/shop", "https://shop.example/", "shop.example:443", "owner/name", "0644", "10s",
+		"NAME",       "hex32"};
 	const char *x_type = json_get_string(schema, "x-type");
 	if (x_type && strcmp(x_type, "duration") == 0)
 		return json_string("10s");
@@ -52,7 +60,8 @@ static bool in_branches(const json_t *branches, const char *name)
 {
 	for (size_t i = 0; i < json_array_size(branches); i++) {
 		const json_t *names = json_object_get(json_array_get(branches, i), "required");
-		if (name && json_array_size(names) == 1 && strcmp(json_string_value(json_array_get(names, 0)), name) == 0)
+		if (name && json_array_size(names) == 1 &&
+		    strcmp(json_string_value(json_array_get(names, 0)), name) == 0)
 			return true;
 	}
 	return false;
@@ -84,12 +93,12 @@ static json_t *make_object(struct sample *s, const json_t *schema, struct str *p
 		return object;
 	}
 	assert_true(s->count < POSITIONS_MAX);
-	s->positions[s->count++] = (struct position){ xstrdup(str_peek(pointer)), schema };
+	s->positions[s->count++] = (struct position){xstrdup(str_peek(pointer)), schema};
 	if (extra)
 		add(s, object, schema, pointer, extra);
 	for (size_t i = 0; i < json_array_size(required); i++)
 		add(s, object, schema, pointer, json_string_value(json_array_get(required, i)));
-	static const char *const words[] = { "oneOf", "anyOf" };
+	static const char *const words[] = {"oneOf", "anyOf"};
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		const json_t *branches = json_object_get(schema, words[i]);
 		if (branches && !in_branches(branches, extra)) {
@@ -139,7 +148,7 @@ static json_t *make(struct sample *s, const json_t *schema, struct str *pointer,
 	if (has_type(schema, "boolean"))
 		return json_true();
 	for (int i = 0; i < 3; i++) {
-		json_t *number = json_integer((int[]){ 1, 0, 10 }[i]);
+		json_t *number = json_integer((int[]){1, 0, 10}[i]);
 		if (fits(schema, number))
 			return number;
 		json_decref(number);
@@ -150,7 +159,7 @@ static json_t *make(struct sample *s, const json_t *schema, struct str *pointer,
 static void sample_make(struct sample *s, const struct step *step, const char *extra)
 {
 	struct str pointer = STR_INIT(4096);
-	*s = (struct sample){ 0 };
+	*s = (struct sample){0};
 	s->value = make_object(s, step->document, &pointer, extra);
 	str_done(&pointer);
 }
@@ -166,7 +175,8 @@ static json_t *object_at(json_t *value, const char *pointer)
 {
 	char *copy = xstrdup(pointer), *save = NULL;
 	for (char *token = strtok_r(copy, "/", &save); token; token = strtok_r(NULL, "/", &save))
-		value = json_is_array(value) ? json_array_get(value, (size_t)strtol(token, NULL, 10)) : json_object_get(value, token);
+		value = json_is_array(value) ? json_array_get(value, (size_t)strtol(token, NULL, 10))
+		                             : json_object_get(value, token);
 	free(copy);
 	return value;
 }
@@ -174,26 +184,29 @@ static json_t *object_at(json_t *value, const char *pointer)
 static int read_input(const struct step *step, const json_t *value, bool texts, struct faults *faults)
 {
 	struct arena arena = ARENA_INIT;
-	int r = fields_read(step->table, value, NULL, "", texts, &arena, arena_alloc(&arena, fields_size(step->table)), faults, NULL);
+	int r = fields_read(step->table, value, NULL, "", texts, &arena, arena_alloc(&arena, fields_size(step->table)),
+	                    faults, NULL);
 	arena_done(&arena);
 	return r;
 }
 
 static void expect_good(const struct step *step, const json_t *value, bool texts)
 {
-	struct faults faults = { 0 };
+	struct faults faults = {0};
 	_cleanup_free_ char *text = json_text(value);
 	if (read_input(step, value, texts, &faults) != 0)
-		fail_msg("%s %s: %s: %s", step->name, text, faults.count ? faults.items[0].pointer : "", faults.count ? faults.items[0].text : "?");
+		fail_msg("%s %s: %s: %s", step->name, text, faults.count ? faults.items[0].pointer : "",
+		         faults.count ? faults.items[0].text : "?");
 	if (!texts && schema_check(step->schema, value, NULL, &faults, NULL) != 0)
-		fail_msg("%s %s: the schema says %s: %s", step->name, text, faults.items[0].pointer, faults.items[0].text);
+		fail_msg("%s %s: the schema says %s: %s", step->name, text, faults.items[0].pointer,
+		         faults.items[0].text);
 	faults_done(&faults);
 }
 
 /* Both say no, and the reader at this place with these words. */
 static void expect_fault(const struct step *step, const json_t *value, const char *pointer, const char *says)
 {
-	struct faults faults = { 0 };
+	struct faults faults = {0};
 	_cleanup_free_ char *text = json_text(value);
 	if (schema_check(step->schema, value, NULL, NULL, NULL) != ERR_INVALID)
 		fail_msg("%s: the schema takes %s", step->name, text);
@@ -203,7 +216,8 @@ static void expect_fault(const struct step *step, const json_t *value, const cha
 	for (size_t i = 0; i < faults.count; i++)
 		found |= strcmp(faults.items[i].pointer, pointer) == 0 && strstr(faults.items[i].text, says);
 	if (!found)
-		fail_msg("%s %s: no fault at '%s' says '%s', but '%s': %s", step->name, text, pointer, says, faults.items[0].pointer, faults.items[0].text);
+		fail_msg("%s %s: no fault at '%s' says '%s', but '%s': %s", step->name, text, pointer, says,
+		         faults.items[0].pointer, faults.items[0].text);
 	faults_done(&faults);
 }
 
@@ -214,11 +228,13 @@ static void for_each_sample(trial_fn trial)
 	size_t count, tried = 0;
 	const char *const *names = schema_builtin_names(&count);
 	for (size_t i = 0; i < count; i++) {
-		struct step step = { .name = names[i], .table = schema_table(names[i]) };
+		struct step step = {.name = names[i], .table = schema_table(names[i])};
 		if (step.table == NULL)
 			continue;
-		assert_int_equal(json_parse(schema_builtin(names[i]), strlen(schema_builtin(names[i])), 1 << 20, &step.document, NULL), 0);
-		struct schema_options strict = { .strict_words = true };
+		assert_int_equal(json_parse(schema_builtin(names[i]), strlen(schema_builtin(names[i])), 1 << 20,
+		                            &step.document, NULL),
+		                 0);
+		struct schema_options strict = {.strict_words = true};
 		struct err err = ERR_INIT;
 		if (schema_compile(step.document, &strict, &step.schema, &err) < 0)
 			fail_msg("%s: %s", names[i], err.frames[0].text);
@@ -228,7 +244,8 @@ static void for_each_sample(trial_fn trial)
 		sample_done(&sample);
 		const char *property;
 		json_t *ignored;
-		json_object_foreach(json_object_get(step.document, "properties"), property, ignored) {
+		json_object_foreach(json_object_get(step.document, "properties"), property, ignored)
+		{
 			sample_make(&sample, &step, property);
 			trial(&step, &sample);
 			sample_done(&sample);
@@ -247,8 +264,10 @@ static void try_good(const struct step *step, const struct sample *sample)
 	json_t *texts = json_object();
 	const char *key;
 	json_t *value;
-	json_object_foreach(sample->value, key, value) {
-		_cleanup_free_ char *text = json_is_string(value) ? xstrdup(json_string_value(value)) : json_text(value);
+	json_object_foreach(sample->value, key, value)
+	{
+		_cleanup_free_ char *text =
+			json_is_string(value) ? xstrdup(json_string_value(value)) : json_text(value);
 		json_object_set_new(texts, key, json_string(text));
 	}
 	expect_good(step, texts, true);
@@ -281,7 +300,8 @@ static void try_misspelt(const struct step *step, const struct sample *sample)
 			continue;
 		const char *name;
 		json_t *ignored;
-		json_object_foreach((json_t *)properties, name, ignored) {
+		json_object_foreach((json_t *)properties, name, ignored)
+		{
 			char wrong[128], pointer[512], says[256];
 			snprintf(wrong, sizeof(wrong), "%sx", name);
 			if (json_object_get(properties, wrong) != NULL || strlen(name) < 4)
@@ -299,17 +319,19 @@ static void try_misspelt(const struct step *step, const struct sample *sample)
 /* Whatever the schema refuses, the reader refuses, and at the same place. */
 static void try_types(const struct step *step, const struct sample *sample)
 {
-	static const char *const values[] = { "null", "true", "7", "1.5", "-3", "\"\"", "\"\\u0000\"", "[]", "{}", "[[]]", "{\"a\":{}}", "[null]" };
+	static const char *const values[] = {"null",        "true", "7",  "1.5",  "-3",         "\"\"",
+	                                     "\"\\u0000\"", "[]",   "{}", "[[]]", "{\"a\":{}}", "[null]"};
 	for (size_t i = 0; i < sample->count; i++) {
 		const struct position *p = &sample->positions[i];
 		const char *name;
 		json_t *property;
-		json_object_foreach(json_object_get(p->schema, "properties"), name, property) {
+		json_object_foreach(json_object_get(p->schema, "properties"), name, property)
+		{
 			for (size_t k = 0; k < ARRAY_SIZE(values); k++) {
 				json_t *value = NULL, *copy = json_deep_copy(sample->value);
 				assert_int_equal(json_parse(values[k], strlen(values[k]), 100, &value, NULL), 0);
 				json_object_set_new(object_at(copy, p->pointer), name, value);
-				struct faults faults = { 0 };
+				struct faults faults = {0};
 				char pointer[512];
 				bool found = false, refused = !fits(property, value);
 				snprintf(pointer, sizeof(pointer), "%s/%s", p->pointer, name);
@@ -317,7 +339,8 @@ static void try_types(const struct step *step, const struct sample *sample)
 				for (size_t f = 0; f < faults.count; f++)
 					found |= str_starts(faults.items[f].pointer, pointer);
 				if (refused && (r != ERR_INVALID || !found))
-					fail_msg("%s%s: the reader takes %s, or blames another place", step->name, pointer, values[k]);
+					fail_msg("%s%s: the reader takes %s, or blames another place", step->name,
+					         pointer, values[k]);
 				faults_done(&faults);
 				json_decref(copy);
 			}
@@ -359,9 +382,11 @@ static void the_schemas_of_documents_use_known_words_only(void **state)
 	for (size_t i = 0; i < count; i++) {
 		json_t *document = NULL;
 		struct schema *schema = NULL;
-		struct schema_options strict = { .strict_words = true };
+		struct schema_options strict = {.strict_words = true};
 		struct err err = ERR_INIT;
-		assert_int_equal(json_parse(schema_builtin(names[i]), strlen(schema_builtin(names[i])), 1 << 20, &document, NULL), 0);
+		assert_int_equal(json_parse(schema_builtin(names[i]), strlen(schema_builtin(names[i])), 1 << 20,
+		                            &document, NULL),
+		                 0);
 		if (schema_compile(document, &strict, &schema, &err) < 0)
 			fail_msg("%s: %s", names[i], err.frames[0].text);
 		schema_free(schema);

@@ -181,11 +181,11 @@ static void another_user_runs_it_where_we_are_root(void **state)
 	struct target_result r = TARGET_RESULT_INIT;
 	const struct field_pair env[] = {{"SECRET", "s"}};
 	struct target_command c = {.script = "cat; id -un; echo $SECRET",
-				   .user = "nobody",
-				   .env = env,
-				   .env_count = 1,
-				   .input = "in\n",
-				   .input_len = 3};
+	                           .user = "nobody",
+	                           .env = env,
+	                           .env_count = 1,
+	                           .input = "in\n",
+	                           .input_len = 3};
 	if (geteuid() != 0)
 		skip();
 	OK(OP(query)(V, &c, &r, &w->err));

@@ -508,7 +508,7 @@ static void many_are_looked_at_at_once(void **state)
 	static char hex[MANY][65];
 	char want[DIGEST_HEX];
 	const char *names[MANY], *paths[MANY];
-	_cleanup_(strv_done) struct strv owned = { 0 };
+	_cleanup_(strv_done) struct strv owned = {0};
 	assert_int_equal(mkdir(at(w, "many"), 0700), 0);
 	for (size_t i = 0; i < MANY; i++) {
 		_cleanup_free_ char *name = xasprintf("many/%s %zu", i % 3 == 0 ? "-it's" : "new\nline", i);
@@ -564,7 +564,8 @@ static void several_are_changed_in_order_up_to_the_first_that_fails(void **state
 	struct world *w = *state;
 	const struct node_attr dir = {.set_mode = true, .mode = 0700}, file = {.set_mode = true, .mode = 0600};
 	_cleanup_free_ char *d = xstrdup(at(w, "d")), *f = xstrdup(at(w, "d/f")), *l = xstrdup(at(w, "d/l")),
-			    *big = xstrdup(at(w, "d/big")), *missing = xstrdup(at(w, "nowhere/f")), *last = xstrdup(at(w, "d/last"));
+			    *big = xstrdup(at(w, "d/big")), *missing = xstrdup(at(w, "nowhere/f")),
+			    *last = xstrdup(at(w, "d/last"));
 	_cleanup_free_ char *much = xcalloc(1, 100000);
 	memset(much, 'x', 99999);
 	const struct target_op making[] = {
@@ -625,10 +626,10 @@ static void unpack_fills_a_directory_while_it_arrives(void **state)
 	for (size_t i = 0; i < 2000000; i++)
 		big[i] = (char)(i * 2654435761u >> 11);
 	assert_int_equal(fs_write_replace(AT_FDCWD,
-					  at(w, "tree/gr\xc3\xb6\xc3\x9f"
-						"e"),
-					  big, 2000000, 0600, NULL),
-			 0);
+	                                  at(w, "tree/gr\xc3\xb6\xc3\x9f"
+	                                        "e"),
+	                                  big, 2000000, 0600, NULL),
+	                 0);
 	assert_int_equal(chmod(at(w, "tree/sub"), 0711), 0);
 	p.fd = open(at(w, "tree"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	OK(tree_walk(p.fd, NULL, true, &w->wait, &p.tree, &w->err));

@@ -33,7 +33,8 @@ static const char *said(const char *fmt, ...)
 static bool has_acls(struct world *w)
 {
 	write_here(w, "probe", "", 0600);
-	bool yes = geteuid() == 0 && getxattr(at(w, "probe"), "system.posix_acl_access", NULL, 0) == -1 && errno == ENODATA;
+	bool yes = geteuid() == 0 && getxattr(at(w, "probe"), "system.posix_acl_access", NULL, 0) == -1 &&
+	           errno == ENODATA;
 	unlink(at(w, "probe"));
 	if (!yes)
 		print_message("no ACLs here, or not root\n");
@@ -236,10 +237,18 @@ static void plant(const char *name, unsigned turn)
 	if (rename(name, aside) != 0)
 		unlink(name);
 	switch (turn % 4) {
-	case 0: (void)!mkfifo(name, 0666); break;
-	case 1: (void)!symlink("pipes", name); break;
-	case 2: (void)!symlink("../victim", name); break;
-	default: (void)!symlink("../victim-dir", name); break;
+	case 0:
+		(void)!mkfifo(name, 0666);
+		break;
+	case 1:
+		(void)!symlink("pipes", name);
+		break;
+	case 2:
+		(void)!symlink("../victim", name);
+		break;
+	default:
+		(void)!symlink("../victim-dir", name);
+		break;
 	}
 }
 
@@ -260,7 +269,9 @@ static void attack(const char *dir, const char *target, struct spoils *s)
 				plant(e->d_name, turn);
 				s->planted++;
 			}
-			int fd = e->d_name[0] == '.' && e->d_name[1] != 'd' ? -1 : open(e->d_name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
+			int fd = e->d_name[0] == '.' && e->d_name[1] != 'd'
+			                 ? -1
+			                 : open(e->d_name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
 			if (fd >= 0) {
 				look_for_it(fd, s);
 				close(fd);
@@ -345,7 +356,8 @@ static void what_a_killed_process_left_is_known_by_its_name(void **state)
 {
 	struct world *w = *state;
 	(void)w;
-	_cleanup_free_ char *a = target_fresh_name("/srv/app/.env", "new"), *b = target_fresh_name("/srv/app/.env", "new");
+	_cleanup_free_ char *a = target_fresh_name("/srv/app/.env", "new"),
+			    *b = target_fresh_name("/srv/app/.env", "new");
 	assert_string_not_equal(a, b);
 	assert_int_equal(strncmp(a, "/srv/app/.davit-new-", 20), 0);
 	assert_true(target_is_private_name(a + 9, "/srv/app/.env"));

@@ -31,7 +31,7 @@ _unused_ static void expect(struct world *w, int r, int want, const char *what)
 {
 	if (r != want)
 		fail_msg("%s: %s: %d instead of %d: %s", kind, what, r, want,
-			 err_line(&w->err, w->line, sizeof(w->line)));
+		         err_line(&w->err, w->line, sizeof(w->line)));
 }
 #define OK(call) expect(w, (call), 0, #call)
 #define FAILS(code, call) expect(w, (call), (code), #call)
@@ -49,9 +49,9 @@ static struct target *make(const char *base)
 	int r;
 	if (strcmp(kind, "ssh") == 0) {
 		json_object_set_new(config, "ssh",
-				    json_pack("{s:s, s:i, s:s, s:s, s:s}", "host", "127.0.0.1", "port",
-					      server_port(&sshd), "user", server_text(&sshd, "user"), "key", key_text,
-					      "host_key", server_text(&sshd, "host_key")));
+		                    json_pack("{s:s, s:i, s:s, s:s, s:s}", "host", "127.0.0.1", "port",
+		                              server_port(&sshd), "user", server_text(&sshd, "user"), "key", key_text,
+		                              "host_key", server_text(&sshd, "host_key")));
 		r = target_shell_new("web", config, &t, &err);
 	} else {
 		json_object_set_new(config, "local", json_object());
@@ -59,10 +59,10 @@ static struct target *make(const char *base)
 			r = target_local_new("web", config, &t, &err);
 		else
 			r = target_shell_new_local("web", config,
-						   strcmp(kind, "bash") == 0      ? bash
-						   : strcmp(kind, "busybox") == 0 ? busybox
-										  : dash,
-						   &t, &err);
+			                           strcmp(kind, "bash") == 0      ? bash
+			                           : strcmp(kind, "busybox") == 0 ? busybox
+			                                                          : dash,
+			                           &t, &err);
 	}
 	if (r < 0)
 		fail_msg("%s", err_line(&err, line, sizeof(line)));

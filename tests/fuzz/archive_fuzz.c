@@ -6,14 +6,17 @@
 #include <string.h>
 #include <unistd.h>
 
-struct source { const unsigned char *data; size_t left; };
+struct source {
+	const unsigned char *data;
+	size_t left;
+};
 
 static int give(void *context, const void **data, size_t *len, struct err *err)
 {
 	struct source *s = context;
-	(void) err;
+	(void)err;
 	*data = s->data;
-	*len = MIN(s->left, (size_t) 700);
+	*len = MIN(s->left, (size_t)700);
 	s->data += *len;
 	s->left -= *len;
 	return 0;
@@ -28,10 +31,10 @@ static void remove_place(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct source s = { data, size };
-	struct archive_limits limits = { 1 << 20, 1000 };
+	struct source s = {data, size};
+	struct archive_limits limits = {1 << 20, 1000};
 	struct err err = ERR_INIT;
-	struct tree beside = { 0 };
+	struct tree beside = {0};
 
 	if (!place) {
 		if (fs_make_temp_dir("archive-fuzz", &place, &err) < 0)

@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (contexts == NULL)
 		contexts =
 			json_loads("{\"github\":{\"a\":[1,{\"b\":null}],\"C\":\"x\"},\"env\":{\"A\":\"\"}}", 0, NULL);
-	struct expr_scope scope = { .contexts = contexts, .exact_context = "env", .status = always_true };
+	struct expr_scope scope = {.contexts = contexts, .exact_context = "env", .status = always_true};
 	struct expr_value value = EXPR_VALUE_INIT;
 	_cleanup_free_ char *text = xstrndup((const char *)data, size);
 	if (expr_eval((const char *)data, size, &scope, &value, NULL) == 0) {

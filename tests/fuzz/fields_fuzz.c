@@ -6,7 +6,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct yaml_limits limits = { .max_bytes = 1 << 14, .max_nodes = 2000, .max_depth = 50 };
+	struct yaml_limits limits = {.max_bytes = 1 << 14, .max_nodes = 2000, .max_depth = 50};
 	struct yaml_doc *doc = NULL;
 	size_t count;
 	const char *const *names = schema_builtin_names(&count);
@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct field_table *table = schema_table(names[(data[0] >> 1) % count]);
 	if (table != NULL) {
 		struct arena arena = ARENA_INIT;
-		struct faults faults = { 0 };
+		struct faults faults = {0};
 		struct err err = ERR_INIT;
 		void *typed = arena_alloc(&arena, fields_size(table));
 		int r = fields_read(table, yaml_root(doc), doc, "", data[0] & 1, &arena, typed, &faults, &err);

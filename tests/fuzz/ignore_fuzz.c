@@ -5,7 +5,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	_cleanup_free_ char *text = xstrndup((const char *) data, MIN(size, (size_t) 4096));
+	_cleanup_free_ char *text = xstrndup((const char *)data, MIN(size, (size_t)4096));
 	struct ignore *i = ignore_new();
 	char *path = text, *line = strchr(text, '\n');
 

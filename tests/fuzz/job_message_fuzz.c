@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void evaluate(const json_t *token, const json_t *contexts, const json_t *message)
 {
 	struct token_scope scope = {.expr = {.contexts = contexts},
-				    .file_table = json_object_get(message, "fileTable")};
+	                            .file_table = json_object_get(message, "fileTable")};
 	_cleanup_json_ json_t *value = NULL, *texts = json_object();
 	token_eval(token, &scope, &value, NULL);
 	token_eval_texts(token, &scope, texts, NULL);
@@ -31,12 +31,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	mask_apply(mask, (const char *)data, size, &out);
 	json_decref(message_secrets(message));
 	message_connection_data(message, "ResultsServiceUrl");
-	struct run_job job = { .url = NULL };
+	struct run_job job = {.url = NULL};
 	if (run_job_read(message, &job, NULL) == 0)
 		run_job_done(&job);
 	const char *key;
 	json_t *value;
-	json_object_foreach(message, key, value)
-		evaluate(value, contexts, message);
+	json_object_foreach(message, key, value) evaluate(value, contexts, message);
 	return 0;
 }

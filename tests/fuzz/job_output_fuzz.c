@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void look(void *context, const char *line, size_t len)
 {
 	_cleanup_free_ char *text = xstrndup(line, len);
-	struct command_rules rules = { .notice = true, .stopped = *(bool *)context ? "token" : NULL };
+	struct command_rules rules = {.notice = true, .stopped = *(bool *)context ? "token" : NULL};
 	struct command c;
 	command_read(text, &rules, &c);
 	if (c.kind == COMMAND_STOP)
@@ -44,13 +44,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	int seen = 0;
 	command_file_pairs(text, size, count, &seen, NULL);
-	struct strv paths = { .count = 0 };
+	struct strv paths = {.count = 0};
 	command_file_lines(text, size, &paths);
 	strv_done(&paths);
 
 	_cleanup_free_ char *format = xstrndup(text, size);
-	struct shell shell = { .program = (char *)"/bin/sh", .format = format, .extension = "" };
-	struct strv argv = { .count = 0 };
+	struct shell shell = {.program = (char *)"/bin/sh", .format = format, .extension = ""};
+	struct strv argv = {.count = 0};
 	shell_arguments(&shell, "/a \"b\"/x.sh", &argv, NULL);
 	strv_done(&argv);
 	return 0;

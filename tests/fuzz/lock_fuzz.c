@@ -36,7 +36,7 @@ static void look_at_lock(struct view *v)
 
 static void look_at_changes(struct view *v)
 {
-	_cleanup_(plan_done) struct plan plan = { 0 };
+	_cleanup_(plan_done) struct plan plan = {0};
 	struct err err = ERR_INIT;
 	if (lock_read_changes(v, "/base/open/shop.production", &plan, &err) < 0) {
 		if (err.frame_count == 0)
@@ -45,7 +45,7 @@ static void look_at_changes(struct view *v)
 	}
 	for (size_t i = 0; i < plan.count; i++) {
 		_cleanup_json_ json_t *record = change_record(&plan.changes[i]), *again = NULL;
-		_cleanup_(change_done) struct change change = { 0 };
+		_cleanup_(change_done) struct change change = {0};
 		if (change_from_record(record, &change, &err) < 0)
 			abort();
 		again = change_record(&change);
@@ -56,9 +56,9 @@ static void look_at_changes(struct view *v)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct target_type type = { .name = "fuzz", .read = give };
+	static const struct target_type type = {.name = "fuzz", .read = give};
 	char name[] = "web";
-	struct view view = { .type = &type, .name = name };
+	struct view view = {.type = &type, .name = name};
 	content = data;
 	content_len = size;
 	look_at_lock(&view);

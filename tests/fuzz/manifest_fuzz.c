@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct manifest m = { 0 }, again = { 0 };
+	struct manifest m = {0}, again = {0};
 	struct err err = ERR_INIT;
 	if (manifest_parse("fuzz", (const char *)data, size, &m, &err) < 0) {
 		if (err.frame_count == 0)

@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void read_answer(int status, const char *text, size_t len)
 {
-	struct http_response response = { .status = status, .body = STR_INIT(1 << 20) };
+	struct http_response response = {.status = status, .body = STR_INIT(1 << 20)};
 	struct err err = ERR_INIT;
 	char *token = NULL;
 	int64_t life_ms = -1;
@@ -36,7 +36,7 @@ static void use_key(struct oauth_key *key)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const int statuses[] = { 200, 201, 400, 401, 403, 404, 429, 500 };
+	static const int statuses[] = {200, 201, 400, 401, 403, 404, 429, 500};
 	_cleanup_(oauth_key_freep) struct oauth_key *key = NULL;
 	_cleanup_json_ json_t *params = NULL;
 	if (size < 1)
@@ -46,7 +46,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (oauth_key_read_pem(text, size - 1, &key, NULL) == 0)
 			use_key(key);
 	} else if (data[0] == 'p') {
-		if (json_parse(text, size - 1, 1 << 20, &params, NULL) == 0 && oauth_key_read_params(params, &key, NULL) == 0)
+		if (json_parse(text, size - 1, 1 << 20, &params, NULL) == 0 &&
+		    oauth_key_read_params(params, &key, NULL) == 0)
 			use_key(key);
 	} else {
 		read_answer(statuses[data[0] % ARRAY_SIZE(statuses)], text, size - 1);

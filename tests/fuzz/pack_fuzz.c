@@ -13,10 +13,11 @@
 struct seen {
 	size_t objects, bytes;
 	unsigned char last[20];
-	char commit[41];               /* the first, for whom files are written */
+	char commit[41]; /* the first, for whom files are written */
 };
 
-static const char *const names[] = {[GIT_OBJECT_COMMIT] = "commit", [GIT_OBJECT_TREE] = "tree", [GIT_OBJECT_BLOB] = "blob"};
+static const char *const names[] = {
+	[GIT_OBJECT_COMMIT] = "commit", [GIT_OBJECT_TREE] = "tree", [GIT_OBJECT_BLOB] = "blob"};
 
 static bool on_object(void *context, git_object_t type, const char *data, size_t len)
 {

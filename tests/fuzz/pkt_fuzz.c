@@ -40,7 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct seen whole = {0}, parts = {0};
 	if (size < 2)
 		return 0;
-	int a = read_all(data + 1, size - 1, size, &whole), b = read_all(data + 1, size - 1, (size_t)data[0] + 1, &parts);
+	int a = read_all(data + 1, size - 1, size, &whole),
+	    b = read_all(data + 1, size - 1, (size_t)data[0] + 1, &parts);
 	if (a != b || memcmp(&whole, &parts, sizeof(whole)) != 0)
 		abort();
 	return 0;

@@ -17,13 +17,13 @@ static int replay(const char *path)
 	long size = ftell(f);
 	rewind(f);
 	/* Exactly as large as the input, so that a read past its end is seen. */
-	uint8_t *data = malloc(size > 0 ? (size_t) size : 1);
-	if (!data || fread(data, 1, (size_t) size, f) != (size_t) size) {
+	uint8_t *data = malloc(size > 0 ? (size_t)size : 1);
+	if (!data || fread(data, 1, (size_t)size, f) != (size_t)size) {
 		perror(path);
 		return 1;
 	}
 	fclose(f);
-	LLVMFuzzerTestOneInput(data, (size_t) size);
+	LLVMFuzzerTestOneInput(data, (size_t)size);
 	free(data);
 	return 0;
 }

@@ -18,20 +18,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; w && i < w->job_count; i++) {
 		_cleanup_json_ json_t *permissions = workflow_permissions(w, &w->jobs[i]);
 		struct workflow_message m = {.workflow = w,
-					     .job = &w->jobs[i],
-					     .plan_id = "p",
-					     .job_id = "j",
-					     .display_name = "n",
-					     .run_service_url = "u",
-					     .results_url = "r",
-					     .launch_url = "l",
-					     .access_token = "a",
-					     .github_token = "g",
-					     .billing_owner_id = "b",
-					     .runner_group = "d",
-					     .github = empty,
-					     .secrets = empty,
-					     .permissions = permissions};
+		                             .job = &w->jobs[i],
+		                             .plan_id = "p",
+		                             .job_id = "j",
+		                             .display_name = "n",
+		                             .run_service_url = "u",
+		                             .results_url = "r",
+		                             .launch_url = "l",
+		                             .access_token = "a",
+		                             .github_token = "g",
+		                             .billing_owner_id = "b",
+		                             .runner_group = "d",
+		                             .github = empty,
+		                             .secrets = empty,
+		                             .permissions = permissions};
 		json_t *message = workflow_job_message(&m);
 		if (!message)
 			abort();

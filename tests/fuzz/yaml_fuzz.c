@@ -10,7 +10,8 @@ static void visit(const struct yaml_doc *doc, const json_t *value, struct str *p
 		abort();
 	const char *key;
 	json_t *member;
-	json_object_foreach((json_t *)value, key, member) {
+	json_object_foreach((json_t *)value, key, member)
+	{
 		pointer_push(pointer, key);
 		visit(doc, member, pointer);
 		str_truncate(pointer, length);
@@ -24,7 +25,7 @@ static void visit(const struct yaml_doc *doc, const json_t *value, struct str *p
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct yaml_limits limits = { .max_bytes = 1 << 14, .max_nodes = 2000, .max_depth = 50 };
+	struct yaml_limits limits = {.max_bytes = 1 << 14, .max_nodes = 2000, .max_depth = 50};
 	struct err err = ERR_INIT;
 	struct yaml_doc *doc = NULL;
 	if (size == 0)

@@ -11,8 +11,8 @@
 static int run(const struct git_remote_access *remote, const char *commit, const char *dir, int depth, struct err *err)
 {
 	struct git_area *area _cleanup_(git_area_freep) = NULL;
-	struct git_area_result result = { 0 };
-	struct git_wanted want _cleanup_(git_wanted_done) = { 0 };
+	struct git_area_result result = {0};
+	struct git_wanted want _cleanup_(git_wanted_done) = {0};
 	if (!git_wanted_by_id(&want, commit))
 		return err_set(err, ERR_INVALID, "'%s' is no commit id", commit);
 	int r = git_area_open(dir, ".", remote->url, true, &area, err);

@@ -23,7 +23,8 @@ static bool same_content(const struct snode *a, const struct snode *b)
 	char x[SIM_TEXT], y[SIM_TEXT];
 	if ((a->content == NULL) != (b->content == NULL))
 		return false;
-	if (a->content == NULL || a->content == b->content || strcmp((const char *)a->content->data, sim_any_content) == 0)
+	if (a->content == NULL || a->content == b->content ||
+	    strcmp((const char *)a->content->data, sim_any_content) == 0)
 		return true;
 	sim_without_ids((const char *)a->content->data, a->content->len, x, sizeof(x));
 	sim_without_ids((const char *)b->content->data, b->content->len, y, sizeof(y));
@@ -49,7 +50,8 @@ static bool same_node(const struct snode *a, const struct snode *b, bool times)
 
 typedef void (*differ_fn)(void *context, int target, const char *path, const char *how);
 
-static void differences(const struct stree *want, const struct stree *have, int target, bool times, differ_fn differ, void *context)
+static void differences(const struct stree *want, const struct stree *have, int target, bool times, differ_fn differ,
+                        void *context)
 {
 	char path[SIM_PATH];
 	for (int i = 0; i < want->count; i++) {
@@ -71,7 +73,10 @@ static void differences(const struct stree *want, const struct stree *have, int 
 	}
 }
 
-struct first_difference { bool found; char text[300]; };
+struct first_difference {
+	bool found;
+	char text[300];
+};
 
 static bool is_persons(int target, const char *path)
 {
@@ -89,7 +94,7 @@ static void note_first(void *context, int target, const char *path, const char *
 
 static struct first_difference compare_all(const struct stree *want, bool times)
 {
-	struct first_difference d = { 0 };
+	struct first_difference d = {0};
 	for (int i = 0; i < world->sc.target_count; i++)
 		differences(&want[i], &world->targets[i].now, i, times, note_first, &d);
 	return d;
@@ -103,7 +108,8 @@ bool check_same_worlds(const struct stree *a)
 			return false;
 		for (int k = 0; k < b->count; k++) {
 			const struct snode *n = stree_find((struct stree *)(uintptr_t)&a[i], b->nodes[k].path);
-			if (n == NULL || n->type != b->nodes[k].type || n->content != b->nodes[k].content || n->mode != b->nodes[k].mode)
+			if (n == NULL || n->type != b->nodes[k].type || n->content != b->nodes[k].content ||
+			    n->mode != b->nodes[k].mode)
 				return false;
 		}
 	}
@@ -146,7 +152,10 @@ static void check_nothing_left(bool snapshots_allowed)
 	}
 }
 
-struct naming { const char *names; bool all; };
+struct naming {
+	const char *names;
+	bool all;
+};
 
 static void must_be_named(void *context, int target, const char *path, const char *how)
 {
@@ -180,21 +189,23 @@ static void must_be_named(void *context, int target, const char *path, const cha
 static void check_cause(void)
 {
 	const struct scenario *sc = &world->sc;
-	bool cause = sc->hold || world->person_came || sc->rates.denied > 0 || sc->refused_from_gate > 0 || sc->rates.full > 0 || sc->contender == CONTENDER_TAKES_OVER ||
-	             sc->machine_lost || sc->job || world->stops > 0;
+	bool cause = sc->hold || world->person_came || sc->rates.denied > 0 || sc->refused_from_gate > 0 ||
+	             sc->rates.full > 0 || sc->contender == CONTENDER_TAKES_OVER || sc->machine_lost || sc->job ||
+	             world->stops > 0;
 	if (!cause)
 		sim_violation("held without a cause: %s", world->seen.named);
 }
 
 static void check_held(const struct stree *old_trees)
 {
-	struct naming n = { .names = world->seen.named };
+	struct naming n = {.names = world->seen.named};
 	/* Held as it stands, by a wish or since nobody knows better: the changes themselves say it. */
 	if (world->seen.named[0] == '\0' && (world->sc.hold || !world->seen.undo_began))
 		n.names = world->seen.changed;
 	/* It said that nobody had looked any more. */
 	char *all = xasprintf("%s%s", world->seen.named, world->seen.changed);
-	if ((strncmp(n.names, ":\n", 2) == 0 || strstr(n.names, "\n:\n")) && world->deaths_power + world->target_powers > 0)
+	if ((strncmp(n.names, ":\n", 2) == 0 || strstr(n.names, "\n:\n")) &&
+	    world->deaths_power + world->target_powers > 0)
 		n.names = all;
 	for (int i = 0; i < world->sc.target_count; i++)
 		differences(&old_trees[i], &world->targets[i].now, i, false, must_be_named, &n);
@@ -207,7 +218,8 @@ static void check_person(void)
 		return;
 	const struct snode *n = stree_find(&world->targets[world->sc.person_target].now, world->sc.person_path);
 	if (n == NULL || n->content == NULL || strcmp((const char *)n->content->data, world->person_content) != 0)
-		sim_violation("what a person wrote to t%d:%s was overwritten", world->sc.person_target, world->sc.person_path);
+		sim_violation("what a person wrote to t%d:%s was overwritten", world->sc.person_target,
+		              world->sc.person_path);
 }
 
 static void check_first_exit(enum deployment_state state, bool fenced_possible)
@@ -245,15 +257,20 @@ static void check_cancel(enum deployment_state state)
 {
 	const struct rates *r = &world->sc.rates;
 	const struct outcome *f = &world->first;
-	bool other = world->deaths_kill + world->deaths_power + world->target_powers + world->nets + world->lates + world->fulls + world->jumps > 0 ||
-	             r->denied > 0 || world->sc.refused_from_gate > 0 || r->journal_full > 0 || r->journal_io > 0 || world->person_came || world->sc.contender != CONTENDER_NONE ||
-	             world->sc.hold || world->sc.baseline_sick;
+	bool other = world->deaths_kill + world->deaths_power + world->target_powers + world->nets + world->lates +
+	                             world->fulls + world->jumps >
+	                     0 ||
+	             r->denied > 0 || world->sc.refused_from_gate > 0 || r->journal_full > 0 || r->journal_io > 0 ||
+	             world->person_came || world->sc.contender != CONTENDER_NONE || world->sc.hold ||
+	             world->sc.baseline_sick;
 	if (world->cancels == 0 || world->stops > 0 || other || !f->ended || f->id[0] == '\0')
 		return;
 	if (f->status == 4 || state == DEPLOYMENT_HELD)
-		sim_violation("cancelled once, and the end is %d (%s): %s", f->status, deployment_state_name(state), f->reason);
+		sim_violation("cancelled once, and the end is %d (%s): %s", f->status, deployment_state_name(state),
+		              f->reason);
 	if (world->ended_ms > world->cancelled_ms + CANCEL_MS)
-		sim_violation("cancelled, and it took %lld ms more", (long long)(world->ended_ms - world->cancelled_ms));
+		sim_violation("cancelled, and it took %lld ms more",
+		              (long long)(world->ended_ms - world->cancelled_ms));
 }
 
 static void check_contender(void)
@@ -266,7 +283,8 @@ static void check_contender(void)
 		sim_violation("the contender changed %d of %d targets", present, world->sc.target_count);
 	if (world->seen.contender_found && world->seen.contender_state == DEPLOYMENT_COMMITTED && !all)
 		sim_violation("the contender is committed and not there");
-	if (world->seen.contender_found && world->seen.contender_state != DEPLOYMENT_COMMITTED && world->seen.contender_state != DEPLOYMENT_HELD && present > 0)
+	if (world->seen.contender_found && world->seen.contender_state != DEPLOYMENT_COMMITTED &&
+	    world->seen.contender_state != DEPLOYMENT_HELD && present > 0)
 		sim_violation("the contender is %s and there", deployment_state_name(world->seen.contender_state));
 	if (world->contender.ended && world->sc.contender == CONTENDER_DEPLOYS && world->contender.status == 0 && !all)
 		sim_violation("the contender said 0 and is not there");
@@ -285,7 +303,8 @@ static enum deployment_state state_by_looking(const struct stree *old_trees, con
 
 void check_world(const struct stree *old_trees, const struct stree *new_trees)
 {
-	enum deployment_state state = world->seen.found ? world->seen.final_state : state_by_looking(old_trees, new_trees);
+	enum deployment_state state =
+		world->seen.found ? world->seen.final_state : state_by_looking(old_trees, new_trees);
 	struct first_difference d;
 	bool taken_over = world->sc.contender == CONTENDER_TAKES_OVER || world->sc.machine_lost;
 	check_contender();

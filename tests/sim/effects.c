@@ -1,11 +1,9 @@
 /* What operations do to a simulated target: the guard, the faults, the effects, and the requests that arrive late. */
 #include "sim/effects.h"
 
-
 #ifndef SIM_MUTANT
 #define SIM_MUTANT 0
 #endif
-
 
 struct starget *fx_of(const struct view *v)
 {
@@ -22,7 +20,8 @@ int sim_target_index(const char *name)
 void fx_restart(struct starget *t)
 {
 	const struct snode *current = stree_find(&t->now, "/app/current");
-	snprintf(t->serving, sizeof(t->serving), "%s", current && current->type == NODE_LINK ? (const char *)current->content->data : "none");
+	snprintf(t->serving, sizeof(t->serving), "%s",
+	         current && current->type == NODE_LINK ? (const char *)current->content->data : "none");
 	t->restarts++;
 }
 
@@ -57,8 +56,8 @@ int fx_guard(struct target *t, const char *path, struct err *err)
 	if (t->token == NULL || !token_is(st, t->lock_dir, t->token))
 		return err_set(err, ERR_FENCED, "the lock on '%s' is no longer ours", t->view.name);
 	/* The rule of the journal: nothing is changed before its intent is durable. */
-	if (!is_within(t->view.facts.base, path) && !world->slots[1 - sim_slot].alive &&
-	    !world->journal_failed && !sim_vfs_is_synced())
+	if (!is_within(t->view.facts.base, path) && !world->slots[1 - sim_slot].alive && !world->journal_failed &&
+	    !sim_vfs_is_synced())
 		sim_violation("'%s' was changed while the journal was not synced", path);
 	return 0;
 }
@@ -74,7 +73,8 @@ static void end_strays(const struct view *v)
 	struct starget *t = fx_of(v);
 	for (int i = 0; i < SIM_LATE; i++) {
 		struct late *l = &t->late[i];
-		if (l->kind == LATE_NONE || l->given_up_by == 0 || l->given_up_by != world->slots[sim_slot].pid || l->handle != v || is_cancelled(v))
+		if (l->kind == LATE_NONE || l->given_up_by == 0 || l->given_up_by != world->slots[sim_slot].pid ||
+		    l->handle != v || is_cancelled(v))
 			continue;
 		if (sim_below(2) == 0)
 			arrive(t, l);
@@ -180,7 +180,8 @@ int fx_after(struct view *v, int r, struct err *err)
 }
 
 /* The request is on its way, the caller gives it up. */
-bool fx_goes_late(struct target *t, enum late_kind kind, const char *path, const char *other, const struct blob *data, uint16_t mode)
+bool fx_goes_late(struct target *t, enum late_kind kind, const char *path, const char *other, const struct blob *data,
+                  uint16_t mode)
 {
 	struct starget *st = fx_of(&t->view);
 	if (!world->faults_on || !st->remote || t->lock_dir == NULL)
@@ -193,7 +194,11 @@ bool fx_goes_late(struct target *t, enum late_kind kind, const char *path, const
 		if (l->kind != LATE_NONE)
 			continue;
 		uint64_t most = world->sc.late_ops > 0 ? (uint64_t)world->sc.late_ops : 80;
-		*l = (struct late){ .kind = kind, .noted = sim_below(2) == 0, .due_op = world->ops + 1 + (int64_t)sim_below(most), .data = data, .mode = mode };
+		*l = (struct late){.kind = kind,
+		                   .noted = sim_below(2) == 0,
+		                   .due_op = world->ops + 1 + (int64_t)sim_below(most),
+		                   .data = data,
+		                   .mode = mode};
 		if (cancelled) {
 			l->noted = true;
 			l->given_up_by = world->slots[sim_slot].pid;
@@ -217,8 +222,12 @@ void fx_late(struct target *t, enum late_kind kind, const char *path, const stru
 		struct late *l = &st->late[i];
 		if (l->kind != LATE_NONE)
 			continue;
-		*l = (struct late){ .kind = kind, .noted = true, .given_up_by = world->slots[sim_slot].pid, .handle = &t->view,
-			.due_op = world->ops + 1 + (int64_t)sim_below(80), .data = data };
+		*l = (struct late){.kind = kind,
+		                   .noted = true,
+		                   .given_up_by = world->slots[sim_slot].pid,
+		                   .handle = &t->view,
+		                   .due_op = world->ops + 1 + (int64_t)sim_below(80),
+		                   .data = data};
 		snprintf(l->path, sizeof(l->path), "%s", path);
 		snprintf(l->lock_dir, sizeof(l->lock_dir), "%s", t->lock_dir);
 		snprintf(l->token, sizeof(l->token), "%s", t->token);
@@ -229,7 +238,8 @@ void fx_late(struct target *t, enum late_kind kind, const char *path, const stru
 
 int fx_lost(struct target *t, struct err *err)
 {
-	return is_cancelled(&t->view) ? err_set(err, ERR_CANCELLED, "cancelled") : err_set(err, ERR_UNKNOWN, "the reply did not come in time");
+	return is_cancelled(&t->view) ? err_set(err, ERR_CANCELLED, "cancelled")
+	                              : err_set(err, ERR_UNKNOWN, "the reply did not come in time");
 }
 
 /* ---- effects ---- */
@@ -251,7 +261,7 @@ int fx_no_parent(const char *path, struct err *err)
 	return err_set(err, ERR_NOT_FOUND, "'%s': there is no such directory", path);
 }
 
-static bool late_acts;      /* it is nobody's turn: a request of before arrives */
+static bool late_acts; /* it is nobody's turn: a request of before arrives */
 
 /* The record says whose the lock was: nobody may take it from the living. */
 static void watch_lock(struct starget *t, const char *path, const char *text)
@@ -275,7 +285,9 @@ static void watch_lock(struct starget *t, const char *path, const char *text)
 int fx_put(struct starget *t, const char *path, const struct blob *data, const struct node_attr *attr, struct err *err)
 {
 	struct snode *old = stree_find(&t->now, path);
-	uint16_t mode = attr && attr->set_mode ? (uint16_t)attr->mode : old && old->type == NODE_FILE ? old->mode : 0644;
+	uint16_t mode = attr && attr->set_mode          ? (uint16_t)attr->mode
+	                : old && old->type == NODE_FILE ? old->mode
+	                                                : 0644;
 	if (old && old->type == NODE_DIR)
 		return err_set(err, ERR_EXISTS, "'%s' is a directory", path);
 	if (!fx_parent_ok(t, path))
@@ -387,7 +399,7 @@ int fx_rename(struct starget *t, const char *from, const char *to, struct err *e
 	}
 	if (old)
 		stree_drop(&t->now, old);
-	struct stree *const trees[] = { &t->now, &t->durable };
+	struct stree *const trees[] = {&t->now, &t->durable};
 	/* A directory moves as one: in this world at once durably, since a half-moved tree cannot be told entry by entry. */
 	for (size_t k = 0; k < 2; k++)
 		for (int i = 0; i < trees[k]->count; i++) {
@@ -411,19 +423,38 @@ static void arrive(struct starget *t, struct late *l)
 	}
 	sim_trace("late request for %s is carried out", l->path);
 	late_acts = true;
-	const struct node_attr attr = { .set_mode = l->mode != KEEP_MODE, .mode = l->mode };
+	const struct node_attr attr = {.set_mode = l->mode != KEEP_MODE, .mode = l->mode};
 	switch (kind) {
-	case LATE_PUT: fx_put(t, l->path, l->data, &attr, NULL); break;
-	case LATE_SYMLINK: fx_symlink(t, l->path, l->data, NULL); break;
-	case LATE_RENAME: fx_rename(t, l->path, l->other, NULL); break;
-	case LATE_REMOVE: fx_remove(t, l->path, NULL); break;
-	case LATE_REMOVE_TREE: fx_remove_tree(t, l->path, NULL, NULL); break;
-	case LATE_MKDIR: fx_mkdir(t, l->path, l->mode, NULL); break;
-	case LATE_APPEND: fx_append(t, l->path, l->data, NULL); break;
-	case LATE_RUN: fx_restart(t); break;
-	case LATE_UNPACK: sim_unpack_late(t, l->path, l->data); break;
+	case LATE_PUT:
+		fx_put(t, l->path, l->data, &attr, NULL);
+		break;
+	case LATE_SYMLINK:
+		fx_symlink(t, l->path, l->data, NULL);
+		break;
+	case LATE_RENAME:
+		fx_rename(t, l->path, l->other, NULL);
+		break;
+	case LATE_REMOVE:
+		fx_remove(t, l->path, NULL);
+		break;
+	case LATE_REMOVE_TREE:
+		fx_remove_tree(t, l->path, NULL, NULL);
+		break;
+	case LATE_MKDIR:
+		fx_mkdir(t, l->path, l->mode, NULL);
+		break;
+	case LATE_APPEND:
+		fx_append(t, l->path, l->data, NULL);
+		break;
+	case LATE_RUN:
+		fx_restart(t);
+		break;
+	case LATE_UNPACK:
+		sim_unpack_late(t, l->path, l->data);
+		break;
 	case LATE_NONE:
-	default: break;
+	default:
+		break;
 	}
 	late_acts = false;
 }

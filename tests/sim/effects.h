@@ -5,9 +5,9 @@
 enum { KEEP_MODE = 0xffff };
 
 struct sim_target {
-	struct target t;        /* first */
+	struct target t; /* first */
 	int index;
-	int boots;              /* when it was last connected */
+	int boots; /* when it was last connected */
 	bool opened;
 };
 
@@ -25,13 +25,12 @@ int fx_full(struct target *t, struct err *err);
 int fx_denied(struct target *t, const char *path, struct err *err);
 int fx_after(struct view *v, int r, struct err *err);
 bool fx_goes_late(struct target *t, enum late_kind kind, const char *path, const char *other, const struct blob *data,
-	uint16_t mode);
+                  uint16_t mode);
 /* Before each change: what can go wrong on the way, the guard, the rights. */
 int fx_enter(struct target *t, const char *what, const char *path, struct err *err);
 /* So it is, whatever the chances are. */
 void fx_late(struct target *t, enum late_kind kind, const char *path, const struct blob *data);
-int fx_put(struct starget *t, const char *path, const struct blob *data, const struct node_attr *attr, struct err
-	*err);
+int fx_put(struct starget *t, const char *path, const struct blob *data, const struct node_attr *attr, struct err *err);
 int fx_symlink(struct starget *t, const char *path, const struct blob *link, struct err *err);
 int fx_mkdir(struct starget *t, const char *path, uint16_t mode, struct err *err);
 int fx_remove(struct starget *t, const char *path, struct err *err);
@@ -40,9 +39,10 @@ int fx_append(struct starget *t, const char *path, const struct blob *data, stru
 int fx_rename(struct starget *t, const char *from, const char *to, struct err *err);
 /* upload.c */
 int sim_tree(struct view *v, const char *path, bool digests, struct tree *ret, struct err *err);
-int sim_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links, struct err *err);
-int sim_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce, void *context,
-	struct err *err);
+int sim_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links,
+                    struct err *err);
+int sim_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce,
+               void *context, struct err *err);
 void sim_unpack_late(struct starget *st, const char *dir, const struct blob *rest);
 bool fx_parent_ok(struct starget *t, const char *path);
 int fx_no_parent(const char *path, struct err *err);

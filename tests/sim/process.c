@@ -50,8 +50,9 @@ static void append_line(char *list, size_t size, const char *target, const char 
 
 static void inspect_one(struct store *s, const json_t *doc)
 {
-	_cleanup_(plan_done) struct plan changes = { 0 };
-	const char *id = json_get_string(doc, "id"), *state = json_get_string(doc, "state"), *file = json_get_string(doc, "file");
+	_cleanup_(plan_done) struct plan changes = {0};
+	const char *id = json_get_string(doc, "id"), *state = json_get_string(doc, "state"),
+		   *file = json_get_string(doc, "file");
 	enum deployment_state found = DEPLOYMENT_PREPARING;
 	for (int i = 0; i <= DEPLOYMENT_UNDONE; i++)
 		if (strcmp(deployment_state_name((enum deployment_state)i), state) == 0)
@@ -67,13 +68,16 @@ static void inspect_one(struct store *s, const json_t *doc)
 	world->seen.cleaned = json_get_bool(doc, "cleaned", false);
 	const json_t *left = json_object_get(doc, "left_over");
 	for (size_t i = 0; i < json_array_size(left); i++)
-		append_line(world->seen.named, sizeof(world->seen.named), json_get_string(json_array_get(left, i), "target"),
+		append_line(world->seen.named, sizeof(world->seen.named),
+		            json_get_string(json_array_get(left, i), "target"),
 		            json_get_string(json_array_get(left, i), "path"));
 	if (store_change_list(s, id, &changes, NULL) == 0)
 		for (size_t i = 0; i < changes.count; i++) {
 			enum change_state is = changes.changes[i].state;
-			world->seen.undo_began = world->seen.undo_began || is == CHANGE_CONFLICT || is == CHANGE_BLOCKED || is == CHANGE_UNDONE;
-			append_line(world->seen.changed, sizeof(world->seen.changed), changes.changes[i].target, changes.changes[i].path);
+			world->seen.undo_began = world->seen.undo_began || is == CHANGE_CONFLICT ||
+			                         is == CHANGE_BLOCKED || is == CHANGE_UNDONE;
+			append_line(world->seen.changed, sizeof(world->seen.changed), changes.changes[i].target,
+			            changes.changes[i].path);
 		}
 }
 
@@ -83,10 +87,11 @@ static void inspect_sealed(struct store *s)
 	_cleanup_free_ char *dir = xasprintf("%s/sealed", store_dir(s));
 	DIR *d = opendir(dir);
 	const struct dirent *entry;
-	bool held = (world->seen.found && world->seen.final_state == DEPLOYMENT_HELD) || (world->seen.contender_found && world->seen.contender_state == DEPLOYMENT_HELD);
+	bool held = (world->seen.found && world->seen.final_state == DEPLOYMENT_HELD) ||
+	            (world->seen.contender_found && world->seen.contender_state == DEPLOYMENT_HELD);
 	while (d && !held && (entry = readdir(d)) != NULL)
-		if (entry->d_name[0] != '.' && world->seen.final_state != DEPLOYMENT_OPEN && world->seen.final_state != DEPLOYMENT_UNDOING &&
-		    world->seen.final_state != DEPLOYMENT_PREPARING)
+		if (entry->d_name[0] != '.' && world->seen.final_state != DEPLOYMENT_OPEN &&
+		    world->seen.final_state != DEPLOYMENT_UNDOING && world->seen.final_state != DEPLOYMENT_PREPARING)
 			sim_violation("sealed secrets are left: %s", entry->d_name);
 	if (d)
 		closedir(d);
@@ -110,7 +115,7 @@ static void inspect(struct store *s)
 static void recover_again(const struct engine_recover_options *recover, const struct engine_options *o)
 {
 	static struct stree before[SIM_TARGETS];
-	struct engine_result again = { 0 };
+	struct engine_result again = {0};
 	struct err err = ERR_INIT;
 	for (int i = 0; i < world->sc.target_count; i++)
 		stree_copy(&before[i], &world->targets[i].now);
@@ -133,8 +138,10 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 {
 	struct wait wait = WAIT_INIT;
 	struct err err = ERR_INIT;
-	struct engine_result result = { 0 };
-	struct outcome *outcome = role == ROLE_DEPLOY || role == ROLE_FINISH ? &world->first : role == ROLE_CONTENDER ? &world->contender : &world->last;
+	struct engine_result result = {0};
+	struct outcome *outcome = role == ROLE_DEPLOY || role == ROLE_FINISH ? &world->first
+	                          : role == ROLE_CONTENDER                   ? &world->contender
+	                                                                     : &world->last;
 	_cleanup_free_ char *dir = sim_state_dir(machine);
 	struct store *store = NULL;
 	sim_slot = slot;
@@ -154,10 +161,17 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 		fill(outcome, &result, &err);
 		_exit(0);
 	}
-	struct engine_options o = { .store = store, .wait = &wait, .seal = true, .report = say, .make_target = sim_target_new, .find_step = sim_find_step };
-	json_t *deployment = json_loads(role == ROLE_CONTENDER && world->sc.contender == CONTENDER_DEPLOYS ? world->sc.contender_deployment : world->sc.deployment,
+	struct engine_options o = {.store = store,
+	                           .wait = &wait,
+	                           .seal = true,
+	                           .report = say,
+	                           .make_target = sim_target_new,
+	                           .find_step = sim_find_step};
+	json_t *deployment = json_loads(role == ROLE_CONTENDER && world->sc.contender == CONTENDER_DEPLOYS
+	                                        ? world->sc.contender_deployment
+	                                        : world->sc.deployment,
 	                                0, NULL);
-	struct engine_recover_options recover = { 0 };
+	struct engine_recover_options recover = {0};
 	bool recovers = role == ROLE_RECOVER || role == ROLE_CONTENDER;
 	if (role == ROLE_DEPLOY) {
 		engine_deploy(deployment, &o, &result, &err);
@@ -193,9 +207,9 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 
 pid_t sim_start(enum role role, int slot, int machine, bool then_inspect)
 {
-	world->slots[slot] = (struct slot){ .pid = world->next_pid++, .alive = true };
+	world->slots[slot] = (struct slot){.pid = world->next_pid++, .alive = true};
 	if (role == ROLE_CONTENDER)
-		world->slots[slot].alive = false;      /* until its moment comes */
+		world->slots[slot].alive = false; /* until its moment comes */
 	fflush(stdout);
 	pid_t pid = fork();
 	if (pid < 0) {

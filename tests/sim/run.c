@@ -13,12 +13,13 @@
 #include <time.h>
 
 struct totals {
-	int64_t runs, violations, kills, powers, target_powers, nets, lates, fulls, jumps, ops, writes, takeovers, contenders, persons, held, cancels, stops, uploads;
+	int64_t runs, violations, kills, powers, target_powers, nets, lates, fulls, jumps, ops, writes, takeovers,
+		contenders, persons, held, cancels, stops, uploads;
 	uint32_t struck[8][3];
 	uint64_t first_seed;
 	int found;
 };
-static struct totals *totals;      /* shared by the jobs */
+static struct totals *totals; /* shared by the jobs */
 static bool quiet;
 
 /* ---- many seeds ---- */
@@ -89,15 +90,19 @@ static void run_share(uint64_t from, uint64_t count, int job, int jobs, bool unt
 
 static void print_totals(double seconds)
 {
-	static const char *const deaths[] = { "kill", "power", "target's power" };
-	printf("%" PRId64 " runs in %.1f s: %" PRId64 " operations, %" PRId64 " journal writes\n", totals->runs, seconds, totals->ops, totals->writes);
-	printf("deaths: %" PRId64 " kill, %" PRId64 " power, %" PRId64 " target's power; %" PRId64 " lost connections or replies, %" PRId64
-	       " late requests, %" PRId64 " full disks, %" PRId64 " clock jumps\n",
-	       totals->kills, totals->powers, totals->target_powers, totals->nets, totals->lates, totals->fulls, totals->jumps);
-	printf("contenders: %" PRId64 ", other machine: %" PRId64 ", a person's hand: %" PRId64 ", held at the end: %" PRId64 "\n", totals->contenders,
-	       totals->takeovers, totals->persons, totals->held);
-	printf("cancels: %" PRId64 ", of them such that stop an undo: %" PRId64 "; archive-upload in %" PRId64 "\n", totals->cancels, totals->stops,
-	       totals->uploads);
+	static const char *const deaths[] = {"kill", "power", "target's power"};
+	printf("%" PRId64 " runs in %.1f s: %" PRId64 " operations, %" PRId64 " journal writes\n", totals->runs,
+	       seconds, totals->ops, totals->writes);
+	printf("deaths: %" PRId64 " kill, %" PRId64 " power, %" PRId64 " target's power; %" PRId64
+	       " lost connections or replies, %" PRId64 " late requests, %" PRId64 " full disks, %" PRId64
+	       " clock jumps\n",
+	       totals->kills, totals->powers, totals->target_powers, totals->nets, totals->lates, totals->fulls,
+	       totals->jumps);
+	printf("contenders: %" PRId64 ", other machine: %" PRId64 ", a person's hand: %" PRId64
+	       ", held at the end: %" PRId64 "\n",
+	       totals->contenders, totals->takeovers, totals->persons, totals->held);
+	printf("cancels: %" PRId64 ", of them such that stop an undo: %" PRId64 "; archive-upload in %" PRId64 "\n",
+	       totals->cancels, totals->stops, totals->uploads);
 	printf("%-10s", "struck in");
 	for (int k = 0; k < 3; k++)
 		printf(" %16s", deaths[k]);
@@ -214,7 +219,8 @@ int main(int argc, char **argv)
 		if (strcmp(argv[i], "--until-found") == 0)
 			until_found = true;
 		else if (!used) {
-			fprintf(stderr, "usage: run --seeds N [--from S] [--jobs J] [--most V] | --seed N [--drop MASK] | --list FILE | --until-found\n");
+			fprintf(stderr,
+			        "usage: run --seeds N [--from S] [--jobs J] [--most V] | --seed N [--drop MASK] | --list FILE | --until-found\n");
 			return 2;
 		}
 		i += used;

@@ -26,8 +26,8 @@ static void link_to(struct stree *t, const char *path, const char *to)
 static void make_old(struct starget *st, int index)
 {
 	struct stree *t = &st->now;
-	const char *const dirs[] = { "/var", "/var/lib", "/srv", "/srv/dx", "/srv/empty", "/srv/m0", "/app", "/app/releases", "/app/releases/r0",
-		"/app/releases/r1" };
+	const char *const dirs[] = {"/var",    "/var/lib", "/srv",          "/srv/dx",          "/srv/empty",
+	                            "/srv/m0", "/app",     "/app/releases", "/app/releases/r0", "/app/releases/r1"};
 	char text[64];
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
 		stree_set(t, dirs[i], NODE_DIR, 0755, NULL);
@@ -63,7 +63,10 @@ static json_t *make_effect(int which, struct scenario *sc)
 	char path[64], text[64];
 	json_t *e;
 	switch (which) {
-	case 0: case 1: case 2: case 3:
+	case 0:
+	case 1:
+	case 2:
+	case 3:
 		snprintf(path, sizeof(path), "/srv/f%d", which);
 		snprintf(text, sizeof(text), "new f%d", which);
 		e = effect("file", path);
@@ -75,7 +78,8 @@ static json_t *make_effect(int which, struct scenario *sc)
 		if (sc->person_path[0] == '\0')
 			snprintf(sc->person_path, sizeof(sc->person_path), "%s", path);
 		return e;
-	case 4: case 5:
+	case 4:
+	case 5:
 		snprintf(path, sizeof(path), "/srv/n%d", which);
 		e = effect("file", path);
 		json_object_set_new(e, "text", json_string("new file"));
@@ -181,7 +185,7 @@ static void add_step(json_t *steps, json_t *step, int targets, bool all)
 
 static void make_deployment(struct scenario *sc)
 {
-	bool used[EFFECTS] = { false };
+	bool used[EFFECTS] = {false};
 	json_t *steps = json_array();
 	int kinds = 1 + (int)sim_below(3);
 	if (sim_below(5) == 0)
@@ -190,7 +194,9 @@ static void make_deployment(struct scenario *sc)
 		add_step(steps, change_step(used, sc), sc->target_count, false);
 	if (sim_below(2) == 0) {
 		sc->has_release = true;
-		add_step(steps, json_pack("{s:s, s:{s:s, s:{s:s, s:s}}}", "step", "release", "input", "path", "/app", "files", "version", "the new one", "index", "html"),
+		add_step(steps,
+		         json_pack("{s:s, s:{s:s, s:{s:s, s:s}}}", "step", "release", "input", "path", "/app", "files",
+		                   "version", "the new one", "index", "html"),
 		         sc->target_count, true);
 		if (sim_below(3) != 0) {
 			sc->has_restart = true;
@@ -203,8 +209,9 @@ static void make_deployment(struct scenario *sc)
 		sc->has_gate = true;
 		json_array_append_new(steps, json_pack("{s:s, s:{}}", "step", "gate", "input"));
 	}
-	_cleanup_json_ json_t *d = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "name", "sim", "environment", "world", "file", "main", "on_failure",
-	                                     sc->hold ? "hold" : "rollback", "targets", targets_of(sc->target_count), "steps", steps);
+	_cleanup_json_ json_t *d = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "name", "sim", "environment", "world",
+	                                     "file", "main", "on_failure", sc->hold ? "hold" : "rollback", "targets",
+	                                     targets_of(sc->target_count), "steps", steps);
 	_cleanup_free_ char *text = json_text(d);
 	sc->deployment = sim_strdup(text);
 }
@@ -213,9 +220,11 @@ static void make_contender(struct scenario *sc)
 {
 	json_t *e = effect("file", "/srv/contender");
 	json_object_set_new(e, "text", json_string("contender"));
-	json_t *step = json_pack("{s:s, s:o, s:{s:[o]}}", "step", "change", "target", all_targets(sc->target_count), "input", "effects", e);
-	_cleanup_json_ json_t *d = json_pack("{s:s, s:s, s:s, s:s, s:o, s:[o]}", "name", "sim", "environment", "world", "file", "contender", "on_failure",
-	                                     "rollback", "targets", targets_of(sc->target_count), "steps", step);
+	json_t *step = json_pack("{s:s, s:o, s:{s:[o]}}", "step", "change", "target", all_targets(sc->target_count),
+	                         "input", "effects", e);
+	_cleanup_json_ json_t *d = json_pack("{s:s, s:s, s:s, s:s, s:o, s:[o]}", "name", "sim", "environment", "world",
+	                                     "file", "contender", "on_failure", "rollback", "targets",
+	                                     targets_of(sc->target_count), "steps", step);
 	_cleanup_free_ char *text = json_text(d);
 	sc->contender_deployment = sim_strdup(text);
 }
@@ -229,10 +238,17 @@ static uint32_t rate(uint64_t one_in, uint32_t most)
 
 static void make_faults(struct scenario *sc)
 {
-	static const int spans[] = { 40, 150, 300, 600 };
+	static const int spans[] = {40, 150, 300, 600};
 	sc->rates = (struct rates){
-		.before = rate(4, 30000), .after = rate(4, 30000), .late = rate(4, 50000), .full = rate(8, 8000), .denied = rate(12, 5000),
-		.journal_full = rate(10, 8000), .journal_io = rate(16, 6000), .jump = rate(5, 20000), .target_power = rate(8, 4000),
+		.before = rate(4, 30000),
+		.after = rate(4, 30000),
+		.late = rate(4, 50000),
+		.full = rate(8, 8000),
+		.denied = rate(12, 5000),
+		.journal_full = rate(10, 8000),
+		.journal_io = rate(16, 6000),
+		.jump = rate(5, 20000),
+		.target_power = rate(8, 4000),
 	};
 	int span = spans[sim_below(4)];
 	for (int g = 0; g < 4 && sc->death_count < SIM_DEATHS; g++) {
@@ -240,7 +256,9 @@ static void make_faults(struct scenario *sc)
 		if (sim_below(10) >= (g == 0 ? 8u : 5u))
 			break;
 		sc->deaths[sc->death_count++] = (struct death){
-			.generation = g, .at_op = 1 + (int64_t)sim_below((uint64_t)(g == 0 ? span : span / 2 + 20)), .power = sim_below(2) == 0,
+			.generation = g,
+			.at_op = 1 + (int64_t)sim_below((uint64_t)(g == 0 ? span : span / 2 + 20)),
+			.power = sim_below(2) == 0,
 			.target = sim_below(6) == 0 ? (int)sim_below((uint64_t)sc->target_count) : -1,
 		};
 	}
@@ -251,30 +269,37 @@ static void make_faults(struct scenario *sc)
 /* Signals at any point: one, a runner's two, a second SIGINT, and the end of the grace; sometimes to a recovery. */
 static void make_cancels(struct scenario *sc)
 {
-	static const int spans[] = { 60, 200, 500 };
+	static const int spans[] = {60, 200, 500};
 	if (sim_more_below(7) != 0)
 		return;
 	int generation = sim_more_below(8) == 0 ? 1 : 0;
 	bool at_mark = sim_more_below(6) == 0;
-	int64_t at = at_mark ? (int64_t)sim_more_below(6) : 1 + (int64_t)sim_more_below((uint64_t)spans[sim_more_below(3)]);
+	int64_t at =
+		at_mark ? (int64_t)sim_more_below(6) : 1 + (int64_t)sim_more_below((uint64_t)spans[sim_more_below(3)]);
 	int64_t gap = 1 + (int64_t)sim_more_below(80);
 	struct cancel *c = sc->cancels;
-	c[0] = (struct cancel){ .generation = generation, .at_op = at, .signal = sim_more_below(4) == 0 ? SIGTERM : SIGINT, .at_mark = at_mark };
+	c[0] = (struct cancel){.generation = generation,
+	                       .at_op = at,
+	                       .signal = sim_more_below(4) == 0 ? SIGTERM : SIGINT,
+	                       .at_mark = at_mark};
 	sc->cancel_count = 1;
 	switch (at_mark ? 0 : sim_more_below(6)) {
-	case 0: case 1:
+	case 0:
+	case 1:
 		break;
 	case 2:
-		c[1] = (struct cancel){ .generation = generation, .at_op = at + gap, .signal = SIGTERM };
+		c[1] = (struct cancel){.generation = generation, .at_op = at + gap, .signal = SIGTERM};
 		sc->cancel_count = 2;
 		break;
-	case 3: case 4:
-		c[1] = (struct cancel){ .generation = generation, .at_op = at + gap, .signal = SIGINT };
+	case 3:
+	case 4:
+		c[1] = (struct cancel){.generation = generation, .at_op = at + gap, .signal = SIGINT};
 		sc->cancel_count = 2;
 		break;
 	default:
 		if (sc->death_count < SIM_DEATHS)
-			sc->deaths[sc->death_count++] = (struct death){ .generation = generation, .at_op = at + gap, .target = -1 };
+			sc->deaths[sc->death_count++] =
+				(struct death){.generation = generation, .at_op = at + gap, .target = -1};
 		break;
 	}
 	/* Half of them meet nothing else: then the end is known exactly. */
@@ -303,8 +328,11 @@ static void make_deaths_by_state(struct scenario *sc)
 	}
 	bool blocked = sim_more_below(2) == 0;
 	sc->deaths[sc->death_count++] = (struct death){
-		.by_state = true, .in_state = blocked ? CHANGE_BLOCKED : CHANGE_CONFLICT, .at_op = (int64_t)sim_more_below(blocked ? 4 : 20),
-		.power = sim_more_below(2) == 0, .target = sim_more_below(4) != 0 ? (int)sim_more_below((uint64_t)sc->target_count) : -1,
+		.by_state = true,
+		.in_state = blocked ? CHANGE_BLOCKED : CHANGE_CONFLICT,
+		.at_op = (int64_t)sim_more_below(blocked ? 4 : 20),
+		.power = sim_more_below(2) == 0,
+		.target = sim_more_below(4) != 0 ? (int)sim_more_below((uint64_t)sc->target_count) : -1,
 	};
 }
 
@@ -316,7 +344,8 @@ static void make_upload(struct scenario *sc)
 	_cleanup_json_ json_t *d = json_loads(sc->deployment, 0, NULL);
 	size_t i;
 	json_t *step;
-	json_array_foreach(json_object_get(d, "steps"), i, step) {
+	json_array_foreach(json_object_get(d, "steps"), i, step)
+	{
 		const char *name = json_get_string(step, "step");
 		if (name && strcmp(name, "release") == 0)
 			sim_upload_choose(sc, step);
@@ -389,7 +418,8 @@ void scenario_make(uint64_t seed)
 
 static void model_effect(struct stree *t, const json_t *e)
 {
-	const char *kind = json_get_string(e, "kind"), *path = json_get_string(e, "path"), *mode = json_get_string(e, "mode");
+	const char *kind = json_get_string(e, "kind"), *path = json_get_string(e, "path"),
+		   *mode = json_get_string(e, "mode");
 	const char *to = json_get_string(e, "to"), *text = json_get_string(e, "text");
 	struct snode *n = stree_find(t, path);
 	uint16_t bits = mode ? (uint16_t)strtoul(mode, NULL, 8) : n ? n->mode : 0644;
@@ -428,10 +458,12 @@ static void model_step(struct stree *t, const json_t *step)
 		const char *file_name;
 		json_t *text;
 		stree_set(t, "/app/releases/ID", NODE_DIR, 0755, NULL);
-		json_object_foreach(json_object_get(input, "files"), file_name, text) {
+		json_object_foreach(json_object_get(input, "files"), file_name, text)
+		{
 			char path[SIM_PATH];
 			snprintf(path, sizeof(path), "/app/releases/ID/%s", file_name);
-			stree_set(t, path, NODE_FILE, 0600, sim_blob(json_string_value(text), json_string_length(text)));
+			stree_set(t, path, NODE_FILE, 0600,
+			          sim_blob(json_string_value(text), json_string_length(text)));
 		}
 		stree_set(t, "/app/releases/.ID.manifest", NODE_FILE, 0644, sim_blob("manifest", 8));
 		stree_set(t, "/app/current", NODE_LINK, 0777, sim_blob("releases/ID", 11));

@@ -6,8 +6,18 @@
 #include <fcntl.h>
 #include <sys/wait.h>
 
-enum { ROUNDS = 9, FAULTY_ROUNDS = 4, DROP_RATES = 8, DROP_PERSON = 17, DROP_CONTENDER = 18, DROP_HOLD = 19, DROP_LOST = 20, DROP_STEPS = 21,
-	DROP_CANCELS = 31, DROP_END = 32 };
+enum {
+	ROUNDS = 9,
+	FAULTY_ROUNDS = 4,
+	DROP_RATES = 8,
+	DROP_PERSON = 17,
+	DROP_CONTENDER = 18,
+	DROP_HOLD = 19,
+	DROP_LOST = 20,
+	DROP_STEPS = 21,
+	DROP_CANCELS = 31,
+	DROP_END = 32
+};
 
 static struct stree old_trees[SIM_TARGETS], new_trees[SIM_TARGETS];
 
@@ -149,7 +159,10 @@ static void roll_back(int machine)
 {
 	world->generation = ROUNDS + 2;
 	if (sim_below(2) == 0) {
-		world->sc.deaths[0] = (struct death){ .generation = ROUNDS + 2, .at_op = 1 + (int64_t)sim_below(200), .power = sim_below(2) == 0, .target = -1 };
+		world->sc.deaths[0] = (struct death){.generation = ROUNDS + 2,
+		                                     .at_op = 1 + (int64_t)sim_below(200),
+		                                     .power = sim_below(2) == 0,
+		                                     .target = -1};
 		world->sc.death_count = 1;
 		memset(&world->sc.rates, 0, sizeof(world->sc.rates));
 		world->faults_on = true;
@@ -193,7 +206,8 @@ static void settle(bool lost)
 	if (world->seen.final_state == DEPLOYMENT_UNDONE)
 		check_world(old_trees, new_trees);
 	else if (world->sc.rates.denied == 0 && world->sc.refused_from_gate == 0 && !world->sc.baseline_sick)
-		sim_violation("the rollback of a held deployment ended with %d: %s", world->last.status, world->last.reason);
+		sim_violation("the rollback of a held deployment ended with %d: %s", world->last.status,
+		              world->last.reason);
 }
 
 bool sim_run_seed(uint64_t seed, uint32_t drop)

@@ -23,57 +23,89 @@
 #include <sys/types.h>
 
 enum {
-	SIM_TARGETS = 3, SIM_NODES = 128, SIM_PATH = 176, SIM_HEAP = 24 << 20, SIM_LATE = 6, SIM_SLOTS = 2, SIM_DEATHS = 8,
-	SIM_FILES = 8, SIM_CANCELS = 3, SIM_MACHINES = 2, SIM_FILE_BYTES = 1 << 20, SIM_SECTOR = 512, SIM_SHM_BYTES = 256 << 10, SIM_TEXT = 400,
-	EXIT_KILLED = 99, EXIT_POWER = 98, EXIT_ENDLESS = 97,
+	SIM_TARGETS = 3,
+	SIM_NODES = 128,
+	SIM_PATH = 176,
+	SIM_HEAP = 24 << 20,
+	SIM_LATE = 6,
+	SIM_SLOTS = 2,
+	SIM_DEATHS = 8,
+	SIM_FILES = 8,
+	SIM_CANCELS = 3,
+	SIM_MACHINES = 2,
+	SIM_FILE_BYTES = 1 << 20,
+	SIM_SECTOR = 512,
+	SIM_SHM_BYTES = 256 << 10,
+	SIM_TEXT = 400,
+	EXIT_KILLED = 99,
+	EXIT_POWER = 98,
+	EXIT_ENDLESS = 97,
 	OP_LIMIT = 60000,
 };
 
-struct blob { uint32_t len; unsigned char data[]; };   /* never changed once made */
+struct blob {
+	uint32_t len;
+	unsigned char data[];
+}; /* never changed once made */
 
 struct snode {
-	uint8_t type;                 /* enum node_type; NODE_ABSENT: unused */
+	uint8_t type; /* enum node_type; NODE_ABSENT: unused */
 	uint16_t mode;
 	uint32_t uid, gid;
 	int64_t mtime_ns;
-	const struct blob *content;   /* of a file, or a link's goal */
-	const struct blob *synced;    /* what of it survives a power cut when its name does; NULL: nothing */
+	const struct blob *content; /* of a file, or a link's goal */
+	const struct blob *synced;  /* what of it survives a power cut when its name does; NULL: nothing */
 	char path[SIM_PATH];
 };
-struct stree { int count; struct snode nodes[SIM_NODES]; };
+struct stree {
+	int count;
+	struct snode nodes[SIM_NODES];
+};
 
-enum late_kind { LATE_NONE, LATE_PUT, LATE_SYMLINK, LATE_RENAME, LATE_REMOVE, LATE_REMOVE_TREE, LATE_MKDIR, LATE_APPEND, LATE_RUN,
-	LATE_UNPACK };
-struct late {                     /* a request whose reply was given up, still on its way */
+enum late_kind {
+	LATE_NONE,
+	LATE_PUT,
+	LATE_SYMLINK,
+	LATE_RENAME,
+	LATE_REMOVE,
+	LATE_REMOVE_TREE,
+	LATE_MKDIR,
+	LATE_APPEND,
+	LATE_RUN,
+	LATE_UNPACK
+};
+struct late { /* a request whose reply was given up, still on its way */
 	enum late_kind kind;
-	bool noted;                   /* its process runs on the target already: the fence ends it */
-	int given_up_by;              /* pid, when a cancel gave it up or its stream broke: the next session of that process ends it; 0: another reason */
-	const void *handle;           /* of that process */
+	bool noted; /* its process runs on the target already: the fence ends it */
+	int given_up_by; /* pid, when a cancel gave it up or its stream broke: the next session of that process ends it; 0: another reason */
+	const void *handle; /* of that process */
 	int64_t due_op;
 	char path[SIM_PATH], other[SIM_PATH], lock_dir[SIM_PATH], token[64];
 	const struct blob *data;
 	uint16_t mode;
 };
 
-struct rename_pair { char from[SIM_PATH], to[SIM_PATH]; };
+struct rename_pair {
+	char from[SIM_PATH], to[SIM_PATH];
+};
 enum { SIM_RENAMES = 24 };
 
 struct starget {
 	bool used, remote;
 	struct stree now, durable;
-	char serving[SIM_PATH];       /* what the service runs: the link of /app/current when it was last started */
+	char serving[SIM_PATH]; /* what the service runs: the link of /app/current when it was last started */
 	int restarts, boots;
-	bool no_links;                /* the file system takes no hard links */
-	int clone_fails;              /* at the nth file, each time; 0: never */
-	int breaks_at;                /* the connection, once, while the nth thing of a stream or of a clone is made; 0: never */
-	bool breaks_with_power;       /* and the target starts anew */
+	bool no_links;   /* the file system takes no hard links */
+	int clone_fails; /* at the nth file, each time; 0: never */
+	int breaks_at;   /* the connection, once, while the nth thing of a stream or of a clone is made; 0: never */
+	bool breaks_with_power; /* and the target starts anew */
 	int64_t full_until_op, denied_until_op;
 	struct late late[SIM_LATE];
-	struct rename_pair renames[SIM_RENAMES];   /* since the last barrier: each is kept or lost as one */
+	struct rename_pair renames[SIM_RENAMES]; /* since the last barrier: each is kept or lost as one */
 	int rename_count;
 };
 
-struct sfile {                    /* of SQLite */
+struct sfile { /* of SQLite */
 	bool exists, entry_durable;
 	uint32_t size, durable_size;
 	unsigned char dirty[SIM_FILE_BYTES / SIM_SECTOR];
@@ -83,18 +115,35 @@ struct sfile {                    /* of SQLite */
 };
 
 /* power: of the agent; target >= 0: that target's instead. in_state: once, so many operations after a change was recorded so, whoever did it. */
-struct death { int generation; int64_t at_op; bool power; int target; bool by_state, struck; enum change_state in_state; };
+struct death {
+	int generation;
+	int64_t at_op;
+	bool power;
+	int target;
+	bool by_state, struck;
+	enum change_state in_state;
+};
 
-struct cancel { int generation; int64_t at_op; int signal; bool at_mark; };   /* at_mark: so many operations after a mark was first written */
+struct cancel {
+	int generation;
+	int64_t at_op;
+	int signal;
+	bool at_mark;
+}; /* at_mark: so many operations after a mark was first written */
 
-struct rates { uint32_t before, after, late, full, denied, journal_full, journal_io, jump, target_power; };   /* per million operations */
+struct rates {
+	uint32_t before, after, late, full, denied, journal_full, journal_io, jump, target_power;
+}; /* per million operations */
 
 enum person_moment { PERSON_NEVER, PERSON_AFTER_PLAN, PERSON_AT_GATE };
 enum gate_result { GATE_PASSES, GATE_FAILS, GATE_HANGS };
 enum contender_kind { CONTENDER_NONE, CONTENDER_DEPLOYS, CONTENDER_RECOVERS, CONTENDER_TAKES_OVER };
 
 enum { SIM_SOURCE = 16 };
-struct source_tree { int count; struct snode nodes[SIM_SOURCE]; };   /* paths are relative, sorted */
+struct source_tree {
+	int count;
+	struct snode nodes[SIM_SOURCE];
+}; /* paths are relative, sorted */
 
 struct scenario {
 	uint64_t seed;
@@ -104,7 +153,7 @@ struct scenario {
 	struct rates rates;
 	struct death deaths[SIM_DEATHS];
 	int death_count;
-	struct cancel cancels[SIM_CANCELS];       /* in this order */
+	struct cancel cancels[SIM_CANCELS]; /* in this order */
 	int cancel_count;
 	enum person_moment person;
 	char person_path[SIM_PATH];
@@ -112,24 +161,28 @@ struct scenario {
 	enum contender_kind contender;
 	int64_t contender_at_op;
 	int64_t contender_wait_ms;
-	bool has_upload;              /* the release is archive-upload's: `source` is sent, the old version was `former` */
-	bool former_unknown;          /* it has no manifest */
+	bool has_upload;     /* the release is archive-upload's: `source` is sent, the old version was `former` */
+	bool former_unknown; /* it has no manifest */
 	struct source_tree source, former;
-	bool job;                     /* each step is a process of its own, as in a workflow; `finish` decides */
-	int late_ops;                 /* by how much at most a request is late; 0: 80 operations */
-	int refused_from_gate;        /* so many operations long no target takes a change, from the gate on; 0: never */
-	bool machine_lost;            /* after the first death the state folder is gone; another machine recovers */
-	char *deployment;             /* JSON; in the heap */
+	bool job;              /* each step is a process of its own, as in a workflow; `finish` decides */
+	int late_ops;          /* by how much at most a request is late; 0: 80 operations */
+	int refused_from_gate; /* so many operations long no target takes a change, from the gate on; 0: never */
+	bool machine_lost;     /* after the first death the state folder is gone; another machine recovers */
+	char *deployment;      /* JSON; in the heap */
 	char *contender_deployment;
 };
 
 enum role { ROLE_DEPLOY, ROLE_CONTENDER, ROLE_RECOVER, ROLE_INSPECT, ROLE_ROLLBACK, ROLE_JOB_STEP, ROLE_FINISH };
 enum { RUNNER_PID = 50 };
 
-struct slot { int pid; bool alive; bool stalled; };   /* pid: virtual */
+struct slot {
+	int pid;
+	bool alive;
+	bool stalled;
+}; /* pid: virtual */
 
 struct outcome {
-	bool ended;                   /* the process came to its own end */
+	bool ended; /* the process came to its own end */
 	int status;
 	enum deployment_state state;
 	char id[40];
@@ -138,8 +191,8 @@ struct outcome {
 
 /* What the inspector finds in a journal at the end. */
 struct seen {
-	char named[8192];             /* lines "target:path" that the report names */
-	char changed[16384];          /* lines "target:path" of all changes of the deployment */
+	char named[8192];    /* lines "target:path" that the report names */
+	char changed[16384]; /* lines "target:path" of all changes of the deployment */
 	bool found, cleaned, undo_began;
 	enum deployment_state final_state;
 	int final_status;
@@ -151,9 +204,9 @@ struct world {
 	uint64_t rng, more_rng, engine_rng;
 	int64_t mono_ms, wall_offset_ms;
 	int64_t ops, generation_ops;
-	int generation;               /* 0: the deployment; one more with each process after it */
+	int generation; /* 0: the deployment; one more with each process after it */
 	bool faults_on, tracing, shortening;
-	int turn;                     /* slot */
+	int turn; /* slot */
 	struct slot slots[SIM_SLOTS];
 	int next_pid;
 	int boots[SIM_MACHINES];
@@ -163,36 +216,37 @@ struct world {
 	int shm_regions[SIM_MACHINES];
 	int shm_lock_shared[SIM_MACHINES][SIM_SLOTS][8];
 	bool shm_lock_exclusive[SIM_MACHINES][SIM_SLOTS][8];
-	bool runner_alive;            /* the process whose end means that no further step will come */
+	bool runner_alive; /* the process whose end means that no further step will come */
 	int job_step;
 	const char *job_status;
-	bool journal_failed;          /* an undo goes on without its records then */
+	bool journal_failed; /* an undo goes on without its records then */
 	bool person_came;
 	bool contender_started;
 	int contender_pipe[2];
 	char person_content[32];
-	struct outcome first, contender, last;   /* of the deployment, the contender, the newest recovery */
+	struct outcome first, contender, last; /* of the deployment, the contender, the newest recovery */
 	struct seen seen;
-	bool person_named;            /* the report said that what a person wrote was replaced */
+	bool person_named; /* the report said that what a person wrote was replaced */
 	char violation[1024];
 	/* Figures. */
 	int64_t held, deaths_kill, deaths_power, target_powers, nets, lates, fulls, jumps, writes;
-	uint32_t struck[8][3];        /* change state × kill, power, target's power */
-	int newest_state;             /* of the change that was last recorded, -1 none */
+	uint32_t struck[8][3]; /* change state × kill, power, target's power */
+	int newest_state;      /* of the change that was last recorded, -1 none */
 	int64_t newest_state_op;
-	int64_t mark_op;              /* of this process: when it wrote a mark; 0: not yet */
-	int cancels_done;             /* sent, or too late to be sent */
-	int64_t cancels, stops;       /* signals that were sent; those that may stop an undo: a second SIGINT, any in a recovery */
-	int64_t cancelled_ms, ended_ms;   /* mono: the first of them, and the end of the deployment's process */
+	int64_t mark_op;  /* of this process: when it wrote a mark; 0: not yet */
+	int cancels_done; /* sent, or too late to be sent */
+	int64_t cancels,
+		stops; /* signals that were sent; those that may stop an undo: a second SIGINT, any in a recovery */
+	int64_t cancelled_ms, ended_ms; /* mono: the first of them, and the end of the deployment's process */
 	size_t heap_used;
 	unsigned char shm[SIM_MACHINES][SIM_SHM_BYTES] __attribute__((aligned(65536)));
 	unsigned char heap[SIM_HEAP];
 };
 extern struct world *world;
-extern int sim_slot;              /* of this process */
-extern int sim_machine;           /* on which it runs: 0, or 1 where another machine takes over */
+extern int sim_slot;    /* of this process */
+extern int sim_machine; /* on which it runs: 0, or 1 where another machine takes over */
 extern enum role sim_role;
-extern bool sim_takeover;         /* this process acts on a person's word */
+extern bool sim_takeover; /* this process acts on a person's word */
 
 /* ---- world.c ---- */
 void world_make(void);
@@ -209,7 +263,7 @@ void sim_trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void sim_violation(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* One step of this process's life: a turn, a moment of time, perhaps its death. */
 void sim_step(const char *what);
-void sim_install(void);           /* clock, chance and host of this process */
+void sim_install(void); /* clock, chance and host of this process */
 void sim_die(bool power);
 void sim_await_turn(void);
 void sim_slot_ended(int slot);
@@ -217,7 +271,8 @@ void sim_power_cut_agent(int machine);
 
 /* ---- tree.c ---- */
 struct snode *stree_find(struct stree *t, const char *path);
-struct snode *stree_set(struct stree *t, const char *path, enum node_type type, uint16_t mode, const struct blob *content);
+struct snode *stree_set(struct stree *t, const char *path, enum node_type type, uint16_t mode,
+                        const struct blob *content);
 void stree_drop(struct stree *t, struct snode *n);
 bool stree_has_children(struct stree *t, const char *path);
 void stree_copy(struct stree *to, const struct stree *from);
@@ -251,7 +306,7 @@ void scenario_models(struct stree *ret_old, struct stree *ret_new);
 
 /* ---- process.c ---- */
 extern char sim_work_dir[128];
-char *sim_state_dir(int machine);                                     /* free() */
+char *sim_state_dir(int machine); /* free() */
 pid_t sim_start(enum role role, int slot, int machine, bool then_inspect);
 /* What its end means for the world: *ret_died unless it came to its own. */
 void sim_ended(int slot, int machine, int status, bool *ret_died);
@@ -259,20 +314,20 @@ void sim_ended(int slot, int machine, int status, bool *ret_died);
 bool sim_run_alone(enum role role, int machine, bool then_inspect);
 
 /* ---- seed.c ---- */
-bool sim_run_seed(uint64_t seed, uint32_t drop);                      /* true: all holds */
+bool sim_run_seed(uint64_t seed, uint32_t drop); /* true: all holds */
 void sim_drop_parts(uint32_t drop);
-uint32_t sim_shorten(uint64_t seed);                                  /* what can be left out with the same violation */
+uint32_t sim_shorten(uint64_t seed); /* what can be left out with the same violation */
 bool sim_other_machine_acts(void);
 
 /* ---- upload.c ---- */
-extern const char sim_any_content[];                                  /* in a model: what the content is does not matter */
+extern const char sim_any_content[]; /* in a model: what the content is does not matter */
 void sim_upload_choose(struct scenario *sc, json_t *step);
 void sim_upload_old_world(struct scenario *sc, struct starget *st);
 void sim_upload_write_source(void);
 void sim_upload_model(struct stree *t, const json_t *input);
-bool sim_upload_retention(const char *path);                          /* may be removed once a deployment is committed */
+bool sim_upload_retention(const char *path); /* may be removed once a deployment is committed */
 void check_manifests(void);
 
 /* ---- check.c ---- */
 void check_world(const struct stree *old_trees, const struct stree *new_trees);
-bool check_same_worlds(const struct stree *a);   /* the targets against SIM_TARGETS trees */
+bool check_same_worlds(const struct stree *a); /* the targets against SIM_TARGETS trees */

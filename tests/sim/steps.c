@@ -19,7 +19,8 @@ static const char *text_of(const json_t *o, const char *key)
 
 static int plan_effect(struct view *v, struct plan *plan, const json_t *effect, struct err *err)
 {
-	const char *kind = text_of(effect, "kind"), *path = text_of(effect, "path"), *mode = json_get_string(effect, "mode");
+	const char *kind = text_of(effect, "kind"), *path = text_of(effect, "path"),
+		   *mode = json_get_string(effect, "mode");
 	bool secret = json_get_bool(effect, "secret", false);
 	_cleanup_json_ json_t *now = NULL;
 	char hex[65];
@@ -112,7 +113,8 @@ static int fill_release(const struct step_context *c, struct target *t, struct c
 	if (change->kind != CHANGE_RELEASE)
 		return change_apply(t, change, err);
 	int r = change_apply(t, change, err);
-	json_object_foreach(json_object_get(c->input_json, "files"), name, text) {
+	json_object_foreach(json_object_get(c->input_json, "files"), name, text)
+	{
 		_cleanup_free_ char *path = xasprintf("%s/%s", change->path, name);
 		/* As a stream of a tar leaves it: written, not synced. Again from the start when it is repeated. */
 		if (r == 0)
@@ -136,7 +138,8 @@ static int verify_release(const struct step_context *c, struct view *v, const st
 			r = err_set(err, ERR_CONFLICT, "'%s' is not as it was made", change->path);
 		return r;
 	}
-	json_object_foreach(json_object_get(c->input_json, "files"), name, text) {
+	json_object_foreach(json_object_get(c->input_json, "files"), name, text)
+	{
 		_cleanup_free_ char *path = xasprintf("%s/%s", change->path, name);
 		_cleanup_(str_done) struct str now = STR_INIT(4096);
 		int r = v->type->read(v, path, 4000, &now, err);
@@ -160,8 +163,8 @@ static int clean_releases(const struct step_context *c, struct target *t, struct
 
 static int run_restart(struct target *t, struct err *err)
 {
-	const char *const argv[] = { "restart", NULL };
-	const struct target_command command = { .argv = argv };
+	const char *const argv[] = {"restart", NULL};
+	const struct target_command command = {.argv = argv};
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
 	int r = t->view.type->run(t, &command, &result, err);
 	return r < 0 ? r : result.status == 0 ? 0 : err_set(err, ERR_FAILED, "restart failed");
@@ -205,8 +208,8 @@ static int restore_restart(const struct step_context *c, struct target *t, const
 
 static int make_parents(struct target *t, struct err *err)
 {
-	const char *const dirs[] = { "/var/lib/davit/snapshots", "/var/lib/davit/snapshots/sim.world" };
-	const struct node_attr ours = { .set_mode = true, .mode = 0700 };
+	const char *const dirs[] = {"/var/lib/davit/snapshots", "/var/lib/davit/snapshots/sim.world"};
+	const struct node_attr ours = {.set_mode = true, .mode = 0700};
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < 2; i++) {
 		r = t->view.type->mkdir(t, dirs[i], &ours, err);
@@ -288,7 +291,8 @@ static int probe(const struct step_context *c, bool baseline, struct err *err)
 	if (baseline && world->sc.person == PERSON_AFTER_PLAN)
 		sim_person_comes();
 	if (baseline || c->deployment->undoing) {
-		bool healthy = !world->sc.baseline_sick && (!world->sc.has_restart || baseline || all_serve(sim_old_release));
+		bool healthy =
+			!world->sc.baseline_sick && (!world->sc.has_restart || baseline || all_serve(sim_old_release));
 		return healthy ? 0 : err_set(err, ERR_FAILED, "the old version does not answer");
 	}
 	if (world->sc.person == PERSON_AT_GATE)
@@ -303,16 +307,31 @@ static int probe(const struct step_context *c, bool baseline, struct err *err)
 
 /* ---- the table ---- */
 
-extern const struct step_type archive_upload_step;      /* the product's own */
+extern const struct step_type archive_upload_step; /* the product's own */
 
 static const struct step_type types[] = {
-	{ .name = "change", .changes = true, .has_undo = true, .plan = plan_changes },
-	{ .name = "release", .changes = true, .has_undo = true, .plan = plan_release, .apply = fill_release, .verify = verify_release,
-	  .clean = clean_releases },
-	{ .name = "restart", .changes = true, .has_undo = true, .plan = plan_restart, .apply = apply_restart, .undo = undo_restart,
-	  .restore = restore_restart },
-	{ .name = "snap", .changes = true, .has_undo = true, .plan = plan_snapshot, .apply = take_snapshot, .undo = undo_snapshot },
-	{ .name = "gate", .joins = true, .probe = probe },
+	{.name = "change", .changes = true, .has_undo = true, .plan = plan_changes},
+	{.name = "release",
+         .changes = true,
+         .has_undo = true,
+         .plan = plan_release,
+         .apply = fill_release,
+         .verify = verify_release,
+         .clean = clean_releases},
+	{.name = "restart",
+         .changes = true,
+         .has_undo = true,
+         .plan = plan_restart,
+         .apply = apply_restart,
+         .undo = undo_restart,
+         .restore = restore_restart},
+	{.name = "snap",
+         .changes = true,
+         .has_undo = true,
+         .plan = plan_snapshot,
+         .apply = take_snapshot,
+         .undo = undo_snapshot},
+	{.name = "gate", .joins = true, .probe = probe},
 };
 
 const struct step_type *sim_find_step(const char *name)

@@ -33,7 +33,7 @@ static int sim_stat(struct view *v, const char *path, struct node *ret, struct e
 	if (r < 0)
 		return r;
 	const struct snode *n = stree_find(&fx_of(v)->now, path);
-	*ret = (struct node){ 0 };
+	*ret = (struct node){0};
 	if (n == NULL)
 		return 0;
 	ret->type = (enum node_type)n->type;
@@ -82,7 +82,7 @@ static int sim_list(struct view *v, const char *path, struct strv *ret, struct e
 		must_find(v, path, NODE_DIR, &r, err);
 	if (r < 0)
 		return r;
-	struct strv names = { 0 };
+	struct strv names = {0};
 	const struct stree *t = &fx_of(v)->now;
 	size_t len = strlen(path);
 	for (int i = 0; i < t->count; i++) {
@@ -136,7 +136,8 @@ static int sim_mkdir(struct target *t, const char *path, const struct node_attr 
 	return fx_after(&t->view, fx_mkdir(fx_of(&t->view), path, mode, err), err);
 }
 
-static int sim_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr, struct err *err)
+static int sim_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr,
+                   struct err *err)
 {
 	int r = fx_enter(t, "put", path, err);
 	if (r == 0)
@@ -296,7 +297,7 @@ static int sim_copy(struct target *t, const char *from, const char *to, struct e
 		if (r < 0)
 			return r;
 		if (count > st->now.count)
-			break;      /* the target lost its power in the middle */
+			break; /* the target lost its power in the middle */
 	}
 	return fx_after(&t->view, 0, err);
 }

@@ -19,7 +19,8 @@ struct snode *stree_find(struct stree *t, const char *path)
 	return NULL;
 }
 
-struct snode *stree_set(struct stree *t, const char *path, enum node_type type, uint16_t mode, const struct blob *content)
+struct snode *stree_set(struct stree *t, const char *path, enum node_type type, uint16_t mode,
+                        const struct blob *content)
 {
 	struct snode *n = stree_find(t, path);
 	if (n == NULL) {
@@ -60,7 +61,8 @@ void stree_copy(struct stree *to, const struct stree *from)
 
 static bool same(const struct snode *a, const struct snode *b)
 {
-	return a->type == b->type && a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && a->content == b->content;
+	return a->type == b->type && a->mode == b->mode && a->uid == b->uid && a->gid == b->gid &&
+	       a->content == b->content;
 }
 
 /* Content that was not synced: all of it, a part of what came last, or nothing. */
@@ -187,7 +189,9 @@ void sim_without_ids(const char *text, size_t len, char *out, size_t size)
 		size_t k = 0;
 		while (pattern[k] && i + k < len) {
 			unsigned char c = (unsigned char)text[i + k];
-			if (!(pattern[k] == 'd' ? isdigit(c) : pattern[k] == 'x' ? isxdigit(c) : c == (unsigned char)pattern[k]))
+			if (!(pattern[k] == 'd'   ? isdigit(c)
+			      : pattern[k] == 'x' ? isxdigit(c)
+			                          : c == (unsigned char)pattern[k]))
 				break;
 			k++;
 		}

@@ -18,10 +18,15 @@ static const char release_dir[] = "/app/releases/ID", older_dir[] = "/app/releas
 /* ---- what is sent, and what was sent before ---- */
 
 /* In the order of strcmp. */
-static const struct { const char *path; enum node_type type; uint16_t mode; } kinds[] = {
-	{ "app.js", NODE_FILE, 0644 },     { "assets", NODE_DIR, 0755 },    { "assets/logo", NODE_FILE, 0644 }, { "assets/style", NODE_FILE, 0644 },
-	{ "bin", NODE_DIR, 0755 },         { "bin/run", NODE_FILE, 0755 },  { "empty", NODE_DIR, 0755 },        { "link", NODE_LINK, 0777 },
-	{ "outside", NODE_LINK, 0777 },    { "version", NODE_FILE, 0644 },
+static const struct {
+	const char *path;
+	enum node_type type;
+	uint16_t mode;
+} kinds[] = {
+	{"app.js", NODE_FILE, 0644},       {"assets", NODE_DIR, 0755}, {"assets/logo", NODE_FILE, 0644},
+	{"assets/style", NODE_FILE, 0644}, {"bin", NODE_DIR, 0755},    {"bin/run", NODE_FILE, 0755},
+	{"empty", NODE_DIR, 0755},         {"link", NODE_LINK, 0777},  {"outside", NODE_LINK, 0777},
+	{"version", NODE_FILE, 0644},
 };
 
 static struct snode *add(struct source_tree *s, size_t kind, const char *text)
@@ -39,13 +44,22 @@ static struct snode *add(struct source_tree *s, size_t kind, const char *text)
 static void choose_one(struct scenario *sc, size_t kind)
 {
 	const char *path = kinds[kind].path;
-	bool is_version = strcmp(path, "version") == 0, is_dir = kinds[kind].type == NODE_DIR && strcmp(path, "empty") != 0;
+	bool is_version = strcmp(path, "version") == 0,
+	     is_dir = kinds[kind].type == NODE_DIR && strcmp(path, "empty") != 0;
 	bool is_link = kinds[kind].type == NODE_LINK;
 	/* The version is always another; of the rest half stays as it was. */
 	uint64_t which = is_version ? 3 : is_dir ? 0 : sim_more_below(6);
 	char was[64], is[64];
-	snprintf(was, sizeof(was), strcmp(path, "outside") == 0 ? "../../was/%s" : is_link ? "was/%s" : "what %s was in the release before", path);
-	snprintf(is, sizeof(is), strcmp(path, "outside") == 0 ? "../../is/%s" : is_link ? "is/%s" : "the new %s, which is longer than it was then", path);
+	snprintf(was, sizeof(was),
+	         strcmp(path, "outside") == 0 ? "../../was/%s"
+	         : is_link                    ? "was/%s"
+	                                      : "what %s was in the release before",
+	         path);
+	snprintf(is, sizeof(is),
+	         strcmp(path, "outside") == 0 ? "../../is/%s"
+	         : is_link                    ? "is/%s"
+	                                      : "the new %s, which is longer than it was then",
+	         path);
 	if (which != 4)
 		add(&sc->former, kind, was);
 	if (which == 3 || which == 4)
@@ -82,7 +96,7 @@ void sim_upload_choose(struct scenario *sc, json_t *step)
 
 static int write_one(int dir, const struct snode *n)
 {
-	const struct timespec times[] = { { OLD_TIME, 0 }, { OLD_TIME, 0 } };
+	const struct timespec times[] = {{OLD_TIME, 0}, {OLD_TIME, 0}};
 	if (n->type == NODE_DIR)
 		return mkdirat(dir, n->path, n->mode);
 	if (n->type == NODE_LINK)
@@ -130,9 +144,10 @@ static void put_manifest(struct stree *t, const char *release, const struct sour
 {
 	_cleanup_(str_done) struct str text = STR_INIT(64 << 10);
 	_cleanup_free_ char *path = xasprintf("/app/releases/.%s.manifest", release);
-	_cleanup_json_ json_t *head = json_pack("{s:i, s:s, s:s, s:s, s:n, s:b, s:[]}", "format", MANIFEST_FORMAT, "kind", "release", "deployment",
-	                                        "sim.world", "release", release, "commit", "dirty", 0, "shared");
-	struct tree tree = { 0 };
+	_cleanup_json_ json_t *head =
+		json_pack("{s:i, s:s, s:s, s:s, s:n, s:b, s:[]}", "format", MANIFEST_FORMAT, "kind", "release",
+	                  "deployment", "sim.world", "release", release, "commit", "dirty", 0, "shared");
+	struct tree tree = {0};
 	for (int i = 0; i < of->count; i++) {
 		const struct snode *n = &of->nodes[i];
 		struct tree_entry *e = tree_add(&tree);
@@ -159,7 +174,7 @@ void sim_upload_old_world(struct scenario *sc, struct starget *st)
 	if (!sc->former_unknown)
 		put_manifest(t, "r0", &sc->former);
 	stree_set(t, older_dir, NODE_DIR, 0755, NULL);
-	put_manifest(t, "20250101T000000-old", &(struct source_tree) { 0 });
+	put_manifest(t, "20250101T000000-old", &(struct source_tree){0});
 	stree_copy(&st->durable, t);
 }
 
@@ -205,12 +220,15 @@ void check_manifests(void)
 	for (int i = 0; world->sc.has_upload && i < world->sc.target_count; i++) {
 		struct stree *t = &world->targets[i].now;
 		const struct snode *current = stree_find(t, "/app/current");
-		const char *name = current && current->type == NODE_LINK ? strrchr((const char *)current->content->data, '/') : NULL;
+		const char *name = current && current->type == NODE_LINK
+		                           ? strrchr((const char *)current->content->data, '/')
+		                           : NULL;
 		_cleanup_free_ char *dir = xasprintf("/app/releases%s", name ? name : "");
 		_cleanup_free_ char *path = xasprintf("/app/releases/.%s.manifest", name ? name + 1 : "");
 		const struct snode *n = name ? stree_find(t, path) : NULL;
-		struct manifest m = { 0 };
-		if (n == NULL || n->type != NODE_FILE || manifest_parse(path, (const char *)n->content->data, n->content->len, &m, NULL) < 0) {
+		struct manifest m = {0};
+		if (n == NULL || n->type != NODE_FILE ||
+		    manifest_parse(path, (const char *)n->content->data, n->content->len, &m, NULL) < 0) {
 			sim_violation("t%d:%s cannot be read", i, path);
 			continue;
 		}
@@ -232,7 +250,7 @@ int sim_tree(struct view *v, const char *path, bool digests, struct tree *ret, s
 	const struct snode *top = stree_find(&fx_of(v)->now, path);
 	if (top == NULL || top->type != NODE_DIR)
 		return err_set(err, ERR_NOT_FOUND, "'%s' is not there", path);
-	struct tree tree = { 0 };
+	struct tree tree = {0};
 	for (int i = 0; i < t->count; i++) {
 		const struct snode *n = &t->nodes[i];
 		if (!is_within(path, n->path) || strcmp(path, n->path) == 0)
@@ -317,7 +335,8 @@ static int clone_one(struct target *t, const char *from, const char *to, bool ha
 	return 0;
 }
 
-int sim_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links, struct err *err)
+int sim_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links,
+                    struct err *err)
 {
 	struct starget *st = fx_of(&t->view);
 	int r = fx_enter(t, "clone_files", to, err);
@@ -339,8 +358,8 @@ int sim_clone_files(struct target *t, const char *from, const char *to, const st
 /* ---- unpacking ---- */
 
 struct member {
-	struct snode node;            /* path: relative */
-	size_t at;                    /* where its header begins in the stream */
+	struct snode node; /* path: relative */
+	size_t at;         /* where its header begins in the stream */
 };
 
 /* The members of a tar, or of its end from a header on. */
@@ -422,7 +441,8 @@ static void rest_goes_late(struct target *t, const char *dir, const struct str *
 		fx_late(t, LATE_UNPACK, dir, sim_blob(tar->data + at->at, tar->len - at->at));
 }
 
-static int unpack_members(struct target *t, const char *dir, const struct str *tar, const struct member *members, int count, struct err *err)
+static int unpack_members(struct target *t, const char *dir, const struct str *tar, const struct member *members,
+                          int count, struct err *err)
 {
 	struct starget *st = fx_of(&t->view);
 	for (int i = 0; i < count; i++) {
@@ -443,8 +463,8 @@ static int unpack_members(struct target *t, const char *dir, const struct str *t
 	return 0;
 }
 
-int sim_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce, void *context,
-               struct err *err)
+int sim_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce,
+               void *context, struct err *err)
 {
 	static struct member members[MEMBERS];
 	_cleanup_(str_done) struct str tar = STR_INIT(TAR_MAX);

@@ -20,7 +20,7 @@ static int file_number(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	const char *name = slash ? slash + 1 : path;
-	const char *const names[] = { "journal.db", "journal.db-wal", "journal.db-journal" };
+	const char *const names[] = {"journal.db", "journal.db-wal", "journal.db-journal"};
 	for (int i = 0; i < 3; i++)
 		if (strcmp(name, names[i]) == 0)
 			return sim_machine * 4 + i;
@@ -136,7 +136,8 @@ static int sim_lock(sqlite3_file *file, int level)
 		if (i == sim_slot)
 			continue;
 		int other = f->lock_level[i];
-		if (other == SQLITE_LOCK_EXCLUSIVE || (level >= SQLITE_LOCK_RESERVED && other >= SQLITE_LOCK_RESERVED) ||
+		if (other == SQLITE_LOCK_EXCLUSIVE ||
+		    (level >= SQLITE_LOCK_RESERVED && other >= SQLITE_LOCK_RESERVED) ||
 		    (level == SQLITE_LOCK_EXCLUSIVE && other > SQLITE_LOCK_NONE))
 			return SQLITE_BUSY;
 	}
@@ -203,7 +204,8 @@ static int sim_shm_lock(sqlite3_file *file, int offset, int n, int flags)
 		for (int s = 0; (flags & SQLITE_SHM_LOCK) && s < SIM_SLOTS; s++) {
 			if (s == sim_slot)
 				continue;
-			if (world->shm_lock_exclusive[sim_machine][s][i] || ((flags & SQLITE_SHM_EXCLUSIVE) && world->shm_lock_shared[sim_machine][s][i] > 0))
+			if (world->shm_lock_exclusive[sim_machine][s][i] ||
+			    ((flags & SQLITE_SHM_EXCLUSIVE) && world->shm_lock_shared[sim_machine][s][i] > 0))
 				return SQLITE_BUSY;
 		}
 	}

@@ -21,7 +21,8 @@ bool sim_takeover;
 
 void world_make(void)
 {
-	void *p = mmap(NULL, sizeof(struct world), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(NULL, sizeof(struct world), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
+	               -1, 0);
 	if (p == MAP_FAILED) {
 		perror("mmap");
 		exit(1);
@@ -47,7 +48,8 @@ void world_reset(uint64_t seed)
 	size_t fixed = offsetof(struct world, files);
 	bool tracing = world->tracing;
 	memset(world, 0, fixed);
-	memset((unsigned char *)world + offsetof(struct world, shm_regions), 0, offsetof(struct world, shm) - offsetof(struct world, shm_regions));
+	memset((unsigned char *)world + offsetof(struct world, shm_regions), 0,
+	       offsetof(struct world, shm) - offsetof(struct world, shm_regions));
 	world->tracing = tracing;
 	world->rng = seed * 0x9e3779b97f4a7c15u + 0x1234567;
 	world->more_rng = seed * 0xd1342543de82ef95u + 0x5851f42d4c957f2du;
@@ -137,7 +139,7 @@ void sim_trace(const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(line, sizeof(line), fmt, args);
 	va_end(args);
-	printf("%6lld %c%d %10lld ms  %s\n", (long long)world->ops, "DCRIBJF"[sim_role], world->slots[sim_slot].pid,
+	printf("%6lld %c%d %10lld ms  %s\n", (long long)world->ops, "DCRIBJF"[sim_role], world -> slots[sim_slot].pid,
 	       (long long)world->mono_ms - 1000000, line);
 	fflush(stdout);
 }
@@ -225,7 +227,8 @@ void sim_die(bool power)
 static bool is_due(const struct death *d)
 {
 	if (d->by_state)
-		return !d->struck && world->newest_state == (int)d->in_state && world->ops - world->newest_state_op >= d->at_op;
+		return !d->struck && world->newest_state == (int)d->in_state &&
+		       world->ops - world->newest_state_op >= d->at_op;
 	return d->generation == world->generation && d->at_op == world->generation_ops;
 }
 
@@ -254,13 +257,15 @@ static void maybe_die(void)
 static void maybe_cancel(void)
 {
 	const struct scenario *sc = &world->sc;
-	while (world->cancels_done < sc->cancel_count && sc->cancels[world->cancels_done].generation < world->generation)
+	while (world->cancels_done < sc->cancel_count &&
+	       sc->cancels[world->cancels_done].generation < world->generation)
 		world->cancels_done++;
 	if (world->cancels_done == sc->cancel_count || sim_role == ROLE_CONTENDER || sim_role == ROLE_INSPECT)
 		return;
 	const struct cancel *c = &sc->cancels[world->cancels_done];
 	int64_t since = c->at_mark ? world->mark_op : 0;
-	if (c->generation != world->generation || (c->at_mark && since == 0) || world->generation_ops < since + c->at_op)
+	if (c->generation != world->generation || (c->at_mark && since == 0) ||
+	    world->generation_ops < since + c->at_op)
 		return;
 	world->cancels_done++;
 	if (world->cancels++ == 0)
@@ -339,14 +344,18 @@ static bool process_alive(int pid, uint64_t start_time)
 
 void sim_install(void)
 {
-	static const struct clock_source clock = { .mono_ms = mono, .wall_ms = wall, .pause_ms = pause_for };
+	static const struct clock_source clock = {.mono_ms = mono, .wall_ms = wall, .pause_ms = pause_for};
 	static struct host_source host;
 	static char machine[40], boot[40], name[40];
 	snprintf(machine, sizeof(machine), "machine-%d", sim_machine);
 	snprintf(boot, sizeof(boot), "boot-%d-%d", sim_machine, world->boots[sim_machine]);
 	snprintf(name, sizeof(name), "host%d", sim_machine);
-	host = (struct host_source){ .machine_id = machine, .boot_id = boot, .hostname = name, .pid_namespace = 7, .pid = world->slots[sim_slot].pid,
-		.process_alive = process_alive };
+	host = (struct host_source){.machine_id = machine,
+	                            .boot_id = boot,
+	                            .hostname = name,
+	                            .pid_namespace = 7,
+	                            .pid = world->slots[sim_slot].pid,
+	                            .process_alive = process_alive};
 	clock_set_source(&clock);
 	rand_set_source(engine_random, NULL);
 	host_set_source(&host);

@@ -10,7 +10,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-struct place { char *path; int src, out; };
+struct place {
+	char *path;
+	int src, out;
+};
 
 static int setup(void **state)
 {
@@ -54,7 +57,7 @@ static int tar(const struct place *p, const char *archive, const char *option, s
 		dup2(pipefd[1], 2);
 		if (fchdir(p->out) == 0) {
 			setenv("LC_ALL", "C", 1);
-			execlp("tar", "tar", option, "-xf", archive, (char *) NULL);
+			execlp("tar", "tar", option, "-xf", archive, (char *)NULL);
 		}
 		_exit(127);
 	}
@@ -62,7 +65,7 @@ static int tar(const struct place *p, const char *archive, const char *option, s
 	char buf[4096];
 	ssize_t n;
 	while ((n = read(pipefd[0], buf, sizeof(buf))) > 0)
-		str_append_n(said, buf, (size_t) n);
+		str_append_n(said, buf, (size_t)n);
 	close(pipefd[0]);
 	int status;
 	waitpid(pid, &status, 0);
@@ -72,7 +75,7 @@ static int tar(const struct place *p, const char *archive, const char *option, s
 static void pack_and_unpack_with_tar(struct place *p, enum archive_compression compression, const char *option)
 {
 	struct err err = ERR_INIT;
-	struct tree before = { 0 }, after = { 0 };
+	struct tree before = {0}, after = {0};
 	_cleanup_(str_done) struct str data = STR_INIT(16 << 20), said = STR_INIT(65536);
 	char line[512];
 
@@ -93,7 +96,8 @@ static void pack_and_unpack_with_tar(struct place *p, enum archive_compression c
 		if (after.entries[i].link)
 			assert_string_equal(after.entries[i].link, before.entries[i].link);
 		if (S_ISREG(after.entries[i].mode))
-			assert_int_equal(after.entries[i].mtime_ns / 1000000000, before.entries[i].mtime_ns / 1000000000);
+			assert_int_equal(after.entries[i].mtime_ns / 1000000000,
+			                 before.entries[i].mtime_ns / 1000000000);
 	}
 	tree_done(&before);
 	tree_done(&after);
@@ -113,7 +117,7 @@ static void make_tree(const struct place *p)
 	assert_int_equal(symlinkat("grüße-日本.txt", p->src, "zeiger-ü"), 0);
 	_cleanup_free_ char *big = xmalloc(3 << 20);
 	for (size_t i = 0; i < 3 << 20; i++)
-		big[i] = (char) (i * 2654435761u >> 13);
+		big[i] = (char)(i * 2654435761u >> 13);
 	assert_int_equal(fs_write_replace(p->src, "big", big, 3 << 20, 0644, NULL), 0);
 }
 
@@ -134,13 +138,13 @@ static void gnu_tar_reads_gzip_and_zstd(void **state)
 static void only_the_chosen_entries_are_packed(void **state)
 {
 	struct place *p = *state;
-	struct tree t = { 0 };
+	struct tree t = {0};
 	_cleanup_(str_done) struct str all = STR_INIT(1 << 20), one = STR_INIT(1 << 20);
 
 	assert_int_equal(fs_write_replace(p->src, "a", "aaa", 3, 0644, NULL), 0);
 	assert_int_equal(fs_write_replace(p->src, "b", "bbb", 3, 0644, NULL), 0);
 	assert_int_equal(tree_walk(p->src, NULL, false, NULL, &t, NULL), 0);
-	size_t only[] = { 1 };
+	size_t only[] = {1};
 	assert_int_equal(archive_pack(p->src, &t, only, 1, ARCHIVE_NONE, keep, &one, NULL, NULL, NULL), 0);
 	assert_non_null(memmem(one.data, one.len, "bbb", 3));
 	assert_null(memmem(one.data, one.len, "aaa", 3));
@@ -150,7 +154,7 @@ static void only_the_chosen_entries_are_packed(void **state)
 static void contents_that_were_kept_are_packed_as_they_were_digested(void **state)
 {
 	struct place *p = *state;
-	struct tree before = { 0 }, after = { 0 };
+	struct tree before = {0}, after = {0};
 	_cleanup_(str_done) struct str data = STR_INIT(16 << 20), said = STR_INIT(65536);
 	int64_t packed = 0;
 
@@ -176,7 +180,8 @@ static void contents_that_were_kept_are_packed_as_they_were_digested(void **stat
 		assert_string_equal(there->digest, before.entries[i].digest);
 	}
 	tree_forget(&before);
-	assert_int_equal(archive_pack(p->src, &before, NULL, 0, ARCHIVE_ZSTD, keep, &data, NULL, NULL, NULL), ERR_CONFLICT);
+	assert_int_equal(archive_pack(p->src, &before, NULL, 0, ARCHIVE_ZSTD, keep, &data, NULL, NULL, NULL),
+	                 ERR_CONFLICT);
 	tree_done(&before);
 	tree_done(&after);
 }
@@ -185,7 +190,7 @@ static void a_file_that_grew_or_went_since_the_walk_is_named(void **state)
 {
 	struct place *p = *state;
 	struct err err = ERR_INIT;
-	struct tree t = { 0 };
+	struct tree t = {0};
 	_cleanup_(str_done) struct str data = STR_INIT(1 << 20);
 
 	assert_int_equal(fs_write_replace(p->src, "a", "aaa", 3, 0644, NULL), 0);
@@ -203,10 +208,14 @@ static void a_name_that_is_not_utf8_is_refused(void **state)
 {
 	struct place *p = *state;
 	struct err err = ERR_INIT;
-	struct tree t = { 0 };
+	struct tree t = {0};
 	_cleanup_(str_done) struct str data = STR_INIT(1 << 20);
 
-	assert_int_equal(fs_write_replace(p->src, "a\xff" "b", "x", 1, 0644, NULL), 0);
+	assert_int_equal(fs_write_replace(p->src,
+	                                  "a\xff"
+	                                  "b",
+	                                  "x", 1, 0644, NULL),
+	                 0);
 	assert_int_equal(tree_walk(p->src, NULL, false, NULL, &t, NULL), 0);
 	assert_int_equal(archive_pack(p->src, &t, NULL, 0, ARCHIVE_NONE, keep, &data, NULL, NULL, &err), ERR_INVALID);
 	assert_non_null(strstr(err.frames[0].text, "a\\xffb"));
@@ -217,7 +226,7 @@ static void the_writers_error_comes_through(void **state)
 {
 	struct place *p = *state;
 	struct err err = ERR_INIT;
-	struct tree t = { 0 };
+	struct tree t = {0};
 	_cleanup_(str_done) struct str data = STR_INIT(10);
 
 	make_tree(p);
@@ -233,7 +242,7 @@ static void write_pieces(const struct place *p, const char *name, size_t pieces,
 	static char piece[64 << 10];
 	for (size_t i = 0; i < pieces; i++) {
 		if (random)
-			assert_int_equal(RAND_bytes((unsigned char *) piece, sizeof(piece)), 1);
+			assert_int_equal(RAND_bytes((unsigned char *)piece, sizeof(piece)), 1);
 		else
 			memset(piece, 'a', sizeof(piece));
 		assert_int_equal(write(fd, piece, sizeof(piece)), sizeof(piece));
@@ -243,7 +252,7 @@ static void write_pieces(const struct place *p, const char *name, size_t pieces,
 static void what_packing_does_not_make_smaller_is_known_by_a_sample(void **state)
 {
 	struct place *p = *state;
-	struct tree t = { 0 };
+	struct tree t = {0};
 
 	write_pieces(p, "picture", 64, true);
 	assert_int_equal(tree_walk(p->src, NULL, false, NULL, &t, NULL), 0);
@@ -253,7 +262,7 @@ static void what_packing_does_not_make_smaller_is_known_by_a_sample(void **state
 	write_pieces(p, "a-text", 32, false);
 	assert_int_equal(tree_walk(p->src, NULL, false, NULL, &t, NULL), 0);
 	assert_true(archive_packs_smaller(p->src, &t, NULL, 0));
-	const size_t only = (size_t) (tree_find(&t, "picture") - t.entries);
+	const size_t only = (size_t)(tree_find(&t, "picture") - t.entries);
 	assert_false(archive_packs_smaller(p->src, &t, &only, 1));
 	tree_done(&t);
 	write_pieces(p, "a-text", 0, false);
@@ -272,11 +281,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(gnu_tar_reads_the_plain_archive_without_a_word, setup, teardown),
 		cmocka_unit_test_setup_teardown(gnu_tar_reads_gzip_and_zstd, setup, teardown),
 		cmocka_unit_test_setup_teardown(only_the_chosen_entries_are_packed, setup, teardown),
-		cmocka_unit_test_setup_teardown(contents_that_were_kept_are_packed_as_they_were_digested, setup, teardown),
+		cmocka_unit_test_setup_teardown(contents_that_were_kept_are_packed_as_they_were_digested, setup,
+	                                        teardown),
 		cmocka_unit_test_setup_teardown(a_file_that_grew_or_went_since_the_walk_is_named, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_name_that_is_not_utf8_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_writers_error_comes_through, setup, teardown),
-		cmocka_unit_test_setup_teardown(what_packing_does_not_make_smaller_is_known_by_a_sample, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_packing_does_not_make_smaller_is_known_by_a_sample, setup,
+	                                        teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,8 +18,14 @@ static void times_go_there_and_back(void **state)
 static void what_is_no_time_is_refused(void **state)
 {
 	(void)state;
-	const char *const bad[] = { "", "2026-02-30T00:00:00Z", "2026-01-31", "2026-01-31T10:20:30", "2026-01-31T25:00:00Z",
-		"2026-01-31T10:20:30.Z", "2026-01-31T10:20:30Zx", "20x6-01-31T10:20:30Z" };
+	const char *const bad[] = {"",
+	                           "2026-02-30T00:00:00Z",
+	                           "2026-01-31",
+	                           "2026-01-31T10:20:30",
+	                           "2026-01-31T25:00:00Z",
+	                           "2026-01-31T10:20:30.Z",
+	                           "2026-01-31T10:20:30Zx",
+	                           "20x6-01-31T10:20:30Z"};
 	int64_t ms = 7;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(clock_parse_rfc3339(bad[i], &ms), ERR_INVALID);

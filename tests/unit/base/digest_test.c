@@ -20,7 +20,7 @@ static void the_id_of_a_git_object_is_git_s(void **state)
 {
 	(void)state;
 	unsigned char id[20];
-	const unsigned char empty[4] = { 0xe6, 0x9d, 0xe2, 0x9b }, hello[4] = { 0xce, 0x01, 0x36, 0x25 };
+	const unsigned char empty[4] = {0xe6, 0x9d, 0xe2, 0x9b}, hello[4] = {0xce, 0x01, 0x36, 0x25};
 	digest_git_object("blob", "", 0, id);
 	assert_memory_equal(id, empty, 4);
 	digest_git_object("blob", "hello\n", 6, id);
@@ -32,7 +32,7 @@ static void hmac_matches_rfc_4231(void **state)
 	(void)state;
 	unsigned char out[DIGEST_BYTES];
 	hmac_sha256("Jefe", 4, "what do ya want for nothing?", 28, out);
-	const unsigned char start[4] = { 0x5b, 0xdc, 0xc1, 0x46 };
+	const unsigned char start[4] = {0x5b, 0xdc, 0xc1, 0x46};
 	assert_memory_equal(out, start, 4);
 }
 
@@ -40,7 +40,7 @@ static void base64_goes_there_and_back_for_every_rest(void **state)
 {
 	(void)state;
 	const char *const pairs[][2] = {
-		{ "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foob", "Zm9vYg==" }, { "\xff\xfe", "//4=" },
+		{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"\xff\xfe", "//4="},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
 		_cleanup_(str_done) struct str text = STR_INIT(100);
@@ -60,7 +60,7 @@ static void base64_goes_there_and_back_for_every_rest(void **state)
 static void what_is_no_base64_is_refused(void **state)
 {
 	(void)state;
-	const char *const bad[] = { "Z", "Zg=", "Zg===", "Zh==", "Z!==", "Zg==Zg==" };
+	const char *const bad[] = {"Z", "Zg=", "Zg===", "Zh==", "Z!==", "Zg==Zg=="};
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		_cleanup_(str_done) struct str out = STR_INIT(100);
 		assert_int_equal(base64_decode(bad[i], strlen(bad[i]), &out, NULL), ERR_INVALID);

@@ -72,8 +72,14 @@ static void assert_outside_untouched(void)
 static void no_function_passes_a_link_or_leaves_the_directory(void **state)
 {
 	(void)state;
-	static const char *const bad[] = { "link/precious", "link/new", "../outside/precious", "dir/../../outside/precious", "/etc/passwd",
-		                           "/", "..", "link/../dir/../../outside/new" };
+	static const char *const bad[] = {"link/precious",
+	                                  "link/new",
+	                                  "../outside/precious",
+	                                  "dir/../../outside/precious",
+	                                  "/etc/passwd",
+	                                  "/",
+	                                  "..",
+	                                  "link/../dir/../../outside/new"};
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct stat st;
 		_cleanup_free_ char *name = NULL;
@@ -132,7 +138,7 @@ static void what_is_below_is_made_read_renamed_and_removed(void **state)
 	assert_int_equal(fs_remove_tree_beneath(root, "new", NULL), 0);
 	assert_int_equal(fs_stat_beneath(root, "new/deep", &st, NULL), ERR_NOT_FOUND);
 	assert_int_equal(fs_stat_beneath(root, ".", &st, NULL), 0);
-	assert_int_equal(fs_parent_beneath(root, ".", &(char *){ NULL }, NULL), ERR_INVALID);
+	assert_int_equal(fs_parent_beneath(root, ".", &(char *){NULL}, NULL), ERR_INVALID);
 	assert_int_equal(fs_remove_tree_beneath(root, ".", NULL), ERR_INVALID);
 }
 
@@ -159,7 +165,9 @@ static void *swap(void *unused)
 	return NULL;
 }
 
-struct score { size_t done, refused; };
+struct score {
+	size_t done, refused;
+};
 
 static void count(struct score *s, int r)
 {
@@ -171,12 +179,13 @@ static void a_link_that_is_swapped_in_never_wins(void **state)
 {
 	(void)state;
 	pthread_t other;
-	struct score made = { 0 }, opened = { 0 }, renamed = { 0 }, removed = { 0 };
+	struct score made = {0}, opened = {0}, renamed = {0}, removed = {0};
 	put(root, "source");
 	atomic_store(&swapping, true);
 	assert_int_equal(pthread_create(&other, NULL, swap, NULL), 0);
 	/* Until both ways were met often enough, with an end where one never is. */
-	for (size_t i = 0; i < ROUNDS || (i < ROUNDS_MAX && (made.refused < 5 || opened.refused < 5 || renamed.done < 5)); i++) {
+	for (size_t i = 0;
+	     i < ROUNDS || (i < ROUNDS_MAX && (made.refused < 5 || opened.refused < 5 || renamed.done < 5)); i++) {
 		int fd = fs_mkdirs_beneath(root, "dir/a/b", 0700, NULL);
 		count(&made, fd);
 		closep(&fd);
@@ -207,7 +216,7 @@ static int refuse_openat2(int errnum)
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)errnum),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	struct sock_fprog program = { .len = ARRAY_SIZE(filter), .filter = filter };
+	struct sock_fprog program = {.len = ARRAY_SIZE(filter), .filter = filter};
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return -1;
 	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
@@ -217,7 +226,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(no_function_passes_a_link_or_leaves_the_directory, make_place, drop_place),
 	cmocka_unit_test_setup_teardown(a_link_at_the_end_is_itself_and_never_what_it_names, make_place, drop_place),
 	cmocka_unit_test_setup_teardown(what_is_below_is_made_read_renamed_and_removed, make_place, drop_place),
-	cmocka_unit_test_setup_teardown(a_pipe_is_refused_without_waiting_for_who_writes_into_it, make_place, drop_place),
+	cmocka_unit_test_setup_teardown(a_pipe_is_refused_without_waiting_for_who_writes_into_it, make_place,
+                                        drop_place),
 	cmocka_unit_test_setup_teardown(a_link_that_is_swapped_in_never_wins, make_place, drop_place),
 };
 
@@ -230,7 +240,8 @@ static int run_without_openat2(int errnum)
 	if (pid == 0) {
 		if (refuse_openat2(errnum) != 0 || syscall(SYS_openat2, -1, "", NULL, 0) != -1 || errno != errnum)
 			_exit(99);
-		_exit(cmocka_run_group_tests_name(errnum == EPERM ? "openat2 refused" : "openat2 missing", tests, NULL, NULL) != 0);
+		_exit(cmocka_run_group_tests_name(errnum == EPERM ? "openat2 refused" : "openat2 missing", tests, NULL,
+		                                  NULL) != 0);
 	}
 	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
 		return 1;

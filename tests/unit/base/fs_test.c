@@ -90,7 +90,7 @@ static void a_tree_is_removed_without_following_its_links(void **state)
 static void a_tree_deeper_than_there_are_descriptors_is_removed(void **state)
 {
 	(void)state;
-	struct rlimit few = { 0 }, former;
+	struct rlimit few = {0}, former;
 	_cleanup_free_ char *tree = in_dir("tree");
 	assert_int_equal(mkdir(tree, 0700), 0);
 	int at = open(tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -116,7 +116,7 @@ static void a_path_is_normalized_without_leaving_its_root(void **state)
 {
 	(void)state;
 	const char *const pairs[][2] = {
-		{ "/a//b/./c/", "/a/b/c" }, { "a/../b", "b" }, { "/", "/" }, { "a/..", "." }, { "./x", "x" }, { "/a/b/../..", "/" },
+		{"/a//b/./c/", "/a/b/c"}, {"a/../b", "b"}, {"/", "/"}, {"a/..", "."}, {"./x", "x"}, {"/a/b/../..", "/"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
 		_cleanup_free_ char *out = NULL;
@@ -169,11 +169,14 @@ static void joining_knows_slashes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(what_was_written_atomically_is_read_back_with_its_mode, make_dir, drop_dir),
-		cmocka_unit_test_setup_teardown(a_file_larger_than_the_bound_is_refused_and_exactly_the_bound_is_taken, make_dir, drop_dir),
+		cmocka_unit_test_setup_teardown(what_was_written_atomically_is_read_back_with_its_mode, make_dir,
+	                                        drop_dir),
+		cmocka_unit_test_setup_teardown(a_file_larger_than_the_bound_is_refused_and_exactly_the_bound_is_taken,
+	                                        make_dir, drop_dir),
 		cmocka_unit_test_setup_teardown(a_failed_write_leaves_nothing_behind, make_dir, drop_dir),
 		cmocka_unit_test_setup_teardown(a_tree_is_removed_without_following_its_links, make_dir, drop_dir),
-		cmocka_unit_test_setup_teardown(a_tree_deeper_than_there_are_descriptors_is_removed, make_dir, drop_dir),
+		cmocka_unit_test_setup_teardown(a_tree_deeper_than_there_are_descriptors_is_removed, make_dir,
+	                                        drop_dir),
 		cmocka_unit_test(a_path_is_normalized_without_leaving_its_root),
 		cmocka_unit_test(below_means_the_directory_or_inside_it),
 		cmocka_unit_test_setup_teardown(a_link_on_the_way_is_not_followed, make_dir, drop_dir),

@@ -16,11 +16,15 @@ static bool excluded(const char *const *patterns, const char *path, bool is_dir)
 	ignore_free(i);
 	return r;
 }
-#define WITH(...) (const char *const[]) { __VA_ARGS__, NULL }
+#define WITH(...)                                                                                                      \
+	(const char *const[])                                                                                          \
+	{                                                                                                              \
+		__VA_ARGS__, NULL                                                                                      \
+	}
 
 static void a_name_without_slash_matches_in_every_directory(void **state)
 {
-	(void) state;
+	(void)state;
 	assert_true(excluded(WITH("node_modules"), "node_modules", true));
 	assert_true(excluded(WITH("node_modules"), "a/b/node_modules", true));
 	assert_true(excluded(WITH("*.o"), "a/b/x.o", false));
@@ -29,7 +33,7 @@ static void a_name_without_slash_matches_in_every_directory(void **state)
 
 static void what_lies_below_an_excluded_directory_is_excluded(void **state)
 {
-	(void) state;
+	(void)state;
 	assert_true(excluded(WITH("node_modules/"), "node_modules/x/y.js", false));
 	assert_true(excluded(WITH("build/", "!build/keep"), "build/keep", false));
 	assert_false(excluded(WITH("build/*", "!build/keep"), "build/keep", false));
@@ -37,7 +41,7 @@ static void what_lies_below_an_excluded_directory_is_excluded(void **state)
 
 static void a_leading_slash_anchors_at_the_top(void **state)
 {
-	(void) state;
+	(void)state;
 	assert_true(excluded(WITH("/dist"), "dist", true));
 	assert_false(excluded(WITH("/dist"), "a/dist", true));
 	assert_true(excluded(WITH("a/dist"), "a/dist", true));
@@ -46,14 +50,14 @@ static void a_leading_slash_anchors_at_the_top(void **state)
 
 static void a_trailing_slash_matches_directories_only(void **state)
 {
-	(void) state;
+	(void)state;
 	assert_true(excluded(WITH("logs/"), "logs", true));
 	assert_false(excluded(WITH("logs/"), "logs", false));
 }
 
 static void two_stars_cross_directories(void **state)
 {
-	(void) state;
+	(void)state;
 	assert_true(excluded(WITH("**/cache"), "cache", true));
 	assert_true(excluded(WITH("**/cache"), "a/b/cache", true));
 	assert_true(excluded(WITH("a/**/z"), "a/z", false));
@@ -67,14 +71,14 @@ static void two_stars_cross_directories(void **state)
 
 static void the_last_pattern_that_matches_decides(void **state)
 {
-	(void) state;
+	(void)state;
 	assert_false(excluded(WITH("*.env", "!example.env"), "example.env", false));
 	assert_true(excluded(WITH("!example.env", "*.env"), "example.env", false));
 }
 
 static void escapes_comments_and_blanks_are_read_as_git_reads_them(void **state)
 {
-	(void) state;
+	(void)state;
 	assert_false(excluded(WITH("#a"), "#a", false));
 	assert_true(excluded(WITH("\\#a"), "#a", false));
 	assert_true(excluded(WITH("\\!a"), "!a", false));
@@ -88,7 +92,7 @@ static void escapes_comments_and_blanks_are_read_as_git_reads_them(void **state)
 
 static void classes_know_ranges_negation_and_names(void **state)
 {
-	(void) state;
+	(void)state;
 	assert_true(excluded(WITH("x[0-9]"), "x7", false));
 	assert_false(excluded(WITH("x[!0-9]"), "x7", false));
 	assert_true(excluded(WITH("x[^0-9]"), "xa", false));
@@ -103,17 +107,18 @@ static void classes_know_ranges_negation_and_names(void **state)
 
 static void a_hostile_pattern_ends_soon(void **state)
 {
-	(void) state;
+	(void)state;
 	char name[201];
 	memset(name, 'a', 200);
 	name[200] = 0;
 	assert_false(excluded(WITH("*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*b"), name, false));
-	assert_false(excluded(WITH("**/a/**/a/**/a/**/a/**/a/**/b"), "a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/c", false));
+	assert_false(excluded(WITH("**/a/**/a/**/a/**/a/**/a/**/b"), "a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/c",
+	                      false));
 }
 
 static void a_file_of_patterns_may_have_a_mark_and_carriage_returns(void **state)
 {
-	(void) state;
+	(void)state;
 	struct err err = ERR_INIT;
 	_cleanup_free_ char *dir = NULL;
 	assert_int_equal(fs_make_temp_dir("ignore", &dir, &err), 0);

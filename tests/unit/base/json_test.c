@@ -24,7 +24,8 @@ static int parse_code(const char *text)
 static void an_integer_beyond_64_bits_is_a_real_and_its_neighbours_stay_integers(void **state)
 {
 	(void)state;
-	json_t *v = parse("[9223372036854775807, -9223372036854775808, 9223372036854775808, 1, \"9999999999999999999999\", 123456789012345678901234567890]");
+	json_t *v = parse(
+		"[9223372036854775807, -9223372036854775808, 9223372036854775808, 1, \"9999999999999999999999\", 123456789012345678901234567890]");
 	assert_true(json_is_integer(json_array_get(v, 0)));
 	assert_true(json_integer_value(json_array_get(v, 0)) == INT64_MAX);
 	assert_true(json_integer_value(json_array_get(v, 1)) == INT64_MIN);

@@ -28,7 +28,7 @@ static bool silence_names(void)
 		return false;
 	_cleanup_free_ char *path = fs_join(dir, "resolv.conf");
 	bool done = fs_write_replace(AT_FDCWD, path, resolv, sizeof(resolv) - 1, 0644, NULL) == 0 &&
-		    mount(path, "/etc/resolv.conf", NULL, MS_BIND, NULL) == 0;
+	            mount(path, "/etc/resolv.conf", NULL, MS_BIND, NULL) == 0;
 	fs_remove_tree(AT_FDCWD, dir, NULL);
 	/* fd stays open: its silence is the point. */
 	return done;

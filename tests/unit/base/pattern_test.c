@@ -57,8 +57,10 @@ static void escapes_mean_what_ecma_262_says(void **state)
 	assert_true(found("^\\x41\\u0042\\u{43}\\ud83d\\ude00$", "ABC\xf0\x9f\x98\x80"));
 	assert_true(found("^[\\b]$", "\b"));
 	assert_true(found("^\\/\\-\\.$", "/-."));
-	assert_true(found("^\\p{Letter}\\P{L}$", "\xc3\xa9" "1"));
-	assert_true(found("^\\p{Script=Greek}\\p{gc=Nd}$", "\xce\xb1" "7"));
+	assert_true(found("^\\p{Letter}\\P{L}$", "\xc3\xa9"
+	                                         "1"));
+	assert_true(found("^\\p{Script=Greek}\\p{gc=Nd}$", "\xce\xb1"
+	                                                   "7"));
 	assert_true(found("^(a)\\1$", "aa"));
 	assert_true(found("^(?<n>a)\\k<n>$", "aa"));
 	assert_true(found("^.$", "\xf0\x9f\x98\x80"));
@@ -87,8 +89,10 @@ static void a_nul_is_a_character(void **state)
 static void what_only_pcre_knows_is_refused(void **state)
 {
 	(void)state;
-	static const char *const bad[] = { "(?i)a", "(?>a)", "(?#x)a", "(?R)", "(*ACCEPT)", "a++", "a**", "\\Aa", "a\\Z", "\\h", "\\Q*\\E",
-		"(?P<n>a)", "[a", "(a", "a)", "*a", "\\", "\\x4", "\\u12", "\\c1", "\\012", "\\a", "\\ud83d", "a{3,2}", "[b-a]" };
+	static const char *const bad[] = {"(?i)a", "(?>a)",   "(?#x)a", "(?R)",    "(*ACCEPT)", "a++",  "a**",
+	                                  "\\Aa",  "a\\Z",    "\\h",    "\\Q*\\E", "(?P<n>a)",  "[a",   "(a",
+	                                  "a)",    "*a",      "\\",     "\\x4",    "\\u12",     "\\c1", "\\012",
+	                                  "\\a",   "\\ud83d", "a{3,2}", "[b-a]"};
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		if (code(bad[i]) != ERR_INVALID)
 			fail_msg("'%s' is taken: %d", bad[i], code(bad[i]));

@@ -18,8 +18,8 @@ static struct wait within(int64_t ms)
 
 static int run_sh(const char *script, const char *input, struct str *out, struct str *errors, int *status)
 {
-	const char *argv[] = { "sh", "-c", script, NULL };
-	struct proc_options o = { .argv = argv };
+	const char *argv[] = {"sh", "-c", script, NULL};
+	struct proc_options o = {.argv = argv};
 	struct wait w = within(20000);
 	struct err err = ERR_INIT;
 	return proc_run(&o, input, input != NULL ? strlen(input) : 0, 1 << 20, &w, out, errors, status, &err);
@@ -56,8 +56,8 @@ static void more_output_than_allowed_stops_the_child(void **state)
 {
 	(void)state;
 	_cleanup_(str_done) struct str out = STR_INIT(1 << 20);
-	const char *argv[] = { "sh", "-c", "while :; do echo 0123456789; done", NULL };
-	struct proc_options o = { .argv = argv };
+	const char *argv[] = {"sh", "-c", "while :; do echo 0123456789; done", NULL};
+	struct proc_options o = {.argv = argv};
 	struct wait w = within(20000);
 	struct err err = ERR_INIT;
 	int status;
@@ -68,8 +68,8 @@ static void a_deadline_stops_the_whole_group(void **state)
 {
 	(void)state;
 	_cleanup_(str_done) struct str out = STR_INIT(4096);
-	const char *argv[] = { "sh", "-c", "sleep 1000 & echo $!; wait", NULL };
-	struct proc_options o = { .argv = argv };
+	const char *argv[] = {"sh", "-c", "sleep 1000 & echo $!; wait", NULL};
+	struct proc_options o = {.argv = argv};
 	struct wait w = within(300);
 	struct err err = ERR_INIT;
 	int status;
@@ -94,8 +94,8 @@ static void a_signal_shows_in_the_status(void **state)
 static void a_child_that_ignores_sigint_is_terminated_then_killed(void **state)
 {
 	(void)state;
-	const char *argv[] = { "sh", "-c", "trap '' INT TERM; echo ready; while :; do sleep 1; done", NULL };
-	struct proc_options o = { .argv = argv, .stdin_fd = -1, .stdout_fd = PROC_PIPE, .stderr_fd = -1 };
+	const char *argv[] = {"sh", "-c", "trap '' INT TERM; echo ready; while :; do sleep 1; done", NULL};
+	struct proc_options o = {.argv = argv, .stdin_fd = -1, .stdout_fd = PROC_PIPE, .stderr_fd = -1};
 	struct proc p = PROC_INIT;
 	struct err err = ERR_INIT;
 	assert_int_equal(proc_spawn(&o, &p, &err), 0);
@@ -123,12 +123,12 @@ static void a_missing_program_or_directory_is_named(void **state)
 	(void)state;
 	struct err err = ERR_INIT;
 	char line[512];
-	const char *argv[] = { "no-such-program-here", NULL };
-	struct proc_options o = { .argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1 };
+	const char *argv[] = {"no-such-program-here", NULL};
+	struct proc_options o = {.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
 	struct proc p = PROC_INIT;
 	assert_int_equal(proc_spawn(&o, &p, &err), ERR_NOT_FOUND);
 	assert_non_null(strstr(err_line(&err, line, sizeof(line)), "no-such-program-here"));
-	const char *sh[] = { "sh", NULL };
+	const char *sh[] = {"sh", NULL};
 	o = (struct proc_options){.argv = sh, .cwd = "/no/such/dir", .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
 	assert_int_equal(proc_spawn(&o, &p, &err), ERR_NOT_FOUND);
 	assert_non_null(strstr(err_line(&err, line, sizeof(line)), "/no/such/dir"));
@@ -140,11 +140,11 @@ static void given_descriptors_and_no_others_reach_the_child(void **state)
 	int secret[2], kept[2];
 	assert_int_equal(pipe2(secret, O_CLOEXEC), 0);
 	assert_int_equal(pipe2(kept, O_CLOEXEC), 0);
-	int keep[] = { kept[1], -1 };
+	int keep[] = {kept[1], -1};
 	char script[128];
 	snprintf(script, sizeof(script), "test -e /proc/self/fd/%d && test ! -e /proc/self/fd/%d", kept[1], secret[1]);
-	const char *argv[] = { "sh", "-c", script, NULL };
-	struct proc_options o = { .argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .keep_fds = keep };
+	const char *argv[] = {"sh", "-c", script, NULL};
+	struct proc_options o = {.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .keep_fds = keep};
 	struct proc p = PROC_INIT;
 	struct err err = ERR_INIT;
 	assert_int_equal(proc_spawn(&o, &p, &err), 0);

@@ -41,7 +41,7 @@ static void add_remotes(json_t *remotes, const char *directory, const char *uri)
 static int run_case(const char *file, const json_t *group, const json_t *remotes)
 {
 	const char *about = json_get_string(group, "description");
-	struct schema_options options = { .remotes = remotes };
+	struct schema_options options = {.remotes = remotes};
 	struct schema *schema = NULL;
 	struct err err = ERR_INIT;
 	int wrong = 0;
@@ -51,13 +51,15 @@ static int run_case(const char *file, const json_t *group, const json_t *remotes
 	}
 	size_t i;
 	json_t *test;
-	json_array_foreach(json_object_get(group, "tests"), i, test) {
-		struct faults faults = { 0 };
+	json_array_foreach(json_object_get(group, "tests"), i, test)
+	{
+		struct faults faults = {0};
 		bool expected = json_is_true(json_object_get(test, "valid"));
 		int r = schema_check(schema, json_object_get(test, "data"), NULL, &faults, &err);
 		int quiet = schema_check(schema, json_object_get(test, "data"), NULL, NULL, NULL);
 		if (r != (expected ? 0 : ERR_INVALID) || quiet != r || (faults.count == 0) != expected) {
-			print_error("%s: %s: %s: %d, quietly %d\n", file, about, json_get_string(test, "description"), r, quiet);
+			print_error("%s: %s: %s: %d, quietly %d\n", file, about, json_get_string(test, "description"),
+			            r, quiet);
 			wrong++;
 		}
 		faults_done(&faults);
@@ -86,8 +88,7 @@ static void every_required_draft_07_test_passes(void **state)
 			json_t *file = load(path);
 			size_t k;
 			json_t *group;
-			json_array_foreach(file, k, group)
-				wrong += run_case(names[i]->d_name, group, remotes);
+			json_array_foreach(file, k, group) wrong += run_case(names[i]->d_name, group, remotes);
 			groups += json_array_size(file);
 			json_decref(file);
 		}
@@ -101,6 +102,6 @@ static void every_required_draft_07_test_passes(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(every_required_draft_07_test_passes) };
+	const struct CMUnitTest tests[] = {cmocka_unit_test(every_required_draft_07_test_passes)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -80,8 +80,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_was_sealed_is_read_back_and_then_erased, make_dir, drop_dir),
-		cmocka_unit_test_setup_teardown(the_secret_does_not_stand_in_the_file_and_nobody_else_may_read_it, make_dir, drop_dir),
-		cmocka_unit_test_setup_teardown(a_changed_byte_or_another_deployments_name_is_noticed, make_dir, drop_dir),
+		cmocka_unit_test_setup_teardown(the_secret_does_not_stand_in_the_file_and_nobody_else_may_read_it,
+	                                        make_dir, drop_dir),
+		cmocka_unit_test_setup_teardown(a_changed_byte_or_another_deployments_name_is_noticed, make_dir,
+	                                        drop_dir),
 		cmocka_unit_test_setup_teardown(a_name_cannot_leave_the_folder, make_dir, drop_dir),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -88,7 +88,7 @@ static void lines_and_escaped_forms_are_covered(void **state)
 	assert_string_equal(masked(m, "[first \\\"line\\\"]"), "[***]");
 	assert_string_equal(masked(m, "[third''line]"), "[***]");
 	assert_string_equal(masked(m, "{\"k\":\"first \\\"line\\\"\\r\\n  second&<line>\\n\\nthird'line\"}"),
-			    "{\"k\":\"***\"}");
+	                    "{\"k\":\"***\"}");
 }
 
 static void short_secrets_have_no_minimum_length(void **state)
@@ -138,7 +138,7 @@ static void patterns_of_tokens_are_covered(void **state)
 /* The definition, slowly: every occurrence of every pattern, overlapping and touching ones as one. */
 static void reference(const char *const *patterns, size_t count, const char *text, size_t len, char *out)
 {
-	bool covered[256] = { false };
+	bool covered[256] = {false};
 	for (size_t i = 0; i < count; i++) {
 		size_t n = strlen(patterns[i]);
 		for (size_t at = 0; at + n <= len; at++) {
@@ -170,7 +170,9 @@ static void random_texts_agree_with_the_definition(void **state)
 		const char *list[6];
 		_cleanup_(mask_freep) struct mask *m = mask_new();
 		for (size_t i = 0; i < 6; i++) {
-			seed ^= seed << 13; seed ^= seed >> 7; seed ^= seed << 17;
+			seed ^= seed << 13;
+			seed ^= seed >> 7;
+			seed ^= seed << 17;
 			size_t n = 1 + seed % 12;
 			for (size_t k = 0; k < n; k++)
 				patterns[i][k] = (char)('a' + (seed >> (8 + 3 * k)) % 3);
@@ -181,7 +183,9 @@ static void random_texts_agree_with_the_definition(void **state)
 			mask_add_plain(m, patterns[i], strlen(patterns[i]));
 		}
 		for (size_t k = 0; k < sizeof(text); k++) {
-			seed ^= seed << 13; seed ^= seed >> 7; seed ^= seed << 17;
+			seed ^= seed << 13;
+			seed ^= seed >> 7;
+			seed ^= seed << 17;
 			text[k] = (char)('a' + seed % 3);
 		}
 		reference(list, 6, text, sizeof(text), want);

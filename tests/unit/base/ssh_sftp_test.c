@@ -65,10 +65,10 @@ static void box_login(struct box *b, struct server *server, const char *user, in
 	const char *users[] = {user != NULL ? user : server_text(server, "user"), NULL};
 	const char *pins[] = {server_text(server, "host_key"), NULL};
 	struct ssh_login login = {.host = "127.0.0.1",
-				  .port = port != 0 ? port : server_port(server),
-				  .users = users,
-				  .key = key,
-				  .host_keys = pins};
+	                          .port = port != 0 ? port : server_port(server),
+	                          .users = users,
+	                          .key = key,
+	                          .host_keys = pins};
 	memset(b, 0, sizeof(*b));
 	b->w = (struct wait)WAIT_INIT;
 	b->w = wait_within(&b->w, 60000);
@@ -314,7 +314,7 @@ static void without_permission_nothing_is_read_or_written(void **state)
 	bool other = geteuid() == 0;
 	if (other && !server_start(&accounts, "sshd.py", people)) {
 		print_message("as root nothing is forbidden, and no other account: %s\n",
-			      server_text(&accounts, "skip"));
+		              server_text(&accounts, "skip"));
 		server_stop(&accounts);
 		skip();
 	}
@@ -376,7 +376,7 @@ static void a_server_without_sftp_is_named_with_the_way_out(void **state)
 {
 	(void)state;
 	static const char *const options[][3] = {{"--option", "Subsystem other internal-sftp", NULL},
-						 {"--option", "Subsystem sftp /bin/false", NULL}};
+	                                         {"--option", "Subsystem sftp /bin/false", NULL}};
 	static const char *const why[] = {"has no subsystem 'sftp'", "ended before it began"};
 	for (size_t i = 0; i < 2; i++) {
 		struct server server;
@@ -599,7 +599,7 @@ static void a_server_without_extensions_writes_reads_and_replaces_nothing(void *
 		assert_int_equal(text.len, len);
 		assert_memory_equal(text.data, data, len);
 		must_fail(&b, sftp_write(b.f, path, "new", 3, 0640, &b.w, &b.err), ERR_UNSUPPORTED,
-			  "replaces no file in one step");
+		          "replaces no file in one step");
 		assert_non_null(strstr(b.err.hint, "posix-rename@openssh.com"));
 		assert_int_equal(unfinished(folder), 0);
 		must_fail(&b, sftp_mkdir(b.f, path, 0700, &b.w, &b.err), ERR_UNSUPPORTED, "cannot do that");

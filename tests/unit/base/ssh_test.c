@@ -85,10 +85,10 @@ static void try_init(struct try *t, struct server *server)
 	t->users[0] = server_text(server, "user");
 	t->host_keys[0] = server_text(server, "host_key");
 	t->login = (struct ssh_login){.host = "127.0.0.1",
-				      .port = server_port(server),
-				      .users = t->users,
-				      .key = key,
-				      .host_keys = t->host_keys};
+	                              .port = server_port(server),
+	                              .users = t->users,
+	                              .key = key,
+	                              .host_keys = t->host_keys};
 	t->w = (struct wait)WAIT_INIT;
 	t->w = wait_within(&t->w, 30000);
 }
@@ -196,7 +196,7 @@ static void output_beyond_the_ceiling_is_an_error_and_the_session_stays(void **s
 	_cleanup_(str_done) struct str o = STR_INIT(1 << 20);
 	int status;
 	assert_int_equal(ssh_run(t.s, "head -c 100000 /dev/zero", NULL, 0, 1000, &t.w, &o, NULL, &status, &t.err),
-			 ERR_LIMIT);
+	                 ERR_LIMIT);
 	assert_true(ssh_is_open(t.s));
 	assert_int_equal(run(&t, "echo on", "", out, sizeof(out)), 0);
 	assert_string_equal(out, "on\n|");

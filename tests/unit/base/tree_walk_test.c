@@ -8,7 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
-struct place { char *path; int fd; };
+struct place {
+	char *path;
+	int fd;
+};
 
 static int setup(void **state)
 {
@@ -35,7 +38,7 @@ static void put(const struct place *p, const char *path, const char *text)
 {
 	const char *slash = strrchr(path, '/');
 	if (slash) {
-		_cleanup_free_ char *dir = xstrndup(path, (size_t) (slash - path));
+		_cleanup_free_ char *dir = xstrndup(path, (size_t)(slash - path));
 		assert_int_equal(fs_mkdirs(p->fd, dir, 0755, NULL), 0);
 	}
 	assert_int_equal(fs_write_replace(p->fd, path, text, strlen(text), 0644, NULL), 0);
@@ -45,7 +48,7 @@ static void entries_come_sorted_by_path_with_digests(void **state)
 {
 	struct place *p = *state;
 	struct err err = ERR_INIT;
-	struct tree t = { 0 };
+	struct tree t = {0};
 	char hex[65];
 
 	put(p, "a/x", "one");
@@ -54,7 +57,7 @@ static void entries_come_sorted_by_path_with_digests(void **state)
 	assert_int_equal(symlinkat("a/x", p->fd, "link"), 0);
 	assert_int_equal(tree_walk(p->fd, NULL, true, NULL, &t, &err), 0);
 	assert_int_equal(t.count, 5);
-	static const char *const paths[] = { "a", "a-b", "a.txt", "a/x", "link" };
+	static const char *const paths[] = {"a", "a-b", "a.txt", "a/x", "link"};
 	for (size_t i = 0; i < 5; i++)
 		assert_string_equal(t.entries[i].path, paths[i]);
 	digest_of("one", 3, hex);
@@ -70,7 +73,7 @@ static void entries_come_sorted_by_path_with_digests(void **state)
 static void many_files_are_digested_by_both_threads_alike(void **state)
 {
 	struct place *p = *state;
-	struct tree t = { 0 };
+	struct tree t = {0};
 	char path[32], hex[65];
 
 	for (int i = 0; i < 400; i++) {
@@ -92,7 +95,7 @@ static void excluded_subtrees_are_not_entered(void **state)
 {
 	struct place *p = *state;
 	struct err err = ERR_INIT;
-	struct tree t = { 0 };
+	struct tree t = {0};
 	struct ignore *i = ignore_new();
 
 	put(p, "src/main.c", "x");
@@ -110,7 +113,7 @@ static void pipes_are_refused_by_name(void **state)
 {
 	struct place *p = *state;
 	struct err err = ERR_INIT;
-	struct tree t = { 0 };
+	struct tree t = {0};
 
 	put(p, "run/x", "x");
 	assert_int_equal(mkfifoat(p->fd, "run/control", 0600), 0);
@@ -122,7 +125,7 @@ static void pipes_are_refused_by_name(void **state)
 static void a_link_to_a_directory_is_an_entry_and_not_a_way(void **state)
 {
 	struct place *p = *state;
-	struct tree t = { 0 };
+	struct tree t = {0};
 
 	put(p, "real/x", "x");
 	assert_int_equal(symlinkat("real", p->fd, "alias"), 0);
@@ -136,7 +139,7 @@ static void ignore_files_in_the_tree_hold_below_them(void **state)
 {
 	struct place *p = *state;
 	struct err err = ERR_INIT;
-	struct tree t = { 0 };
+	struct tree t = {0};
 	struct ignore *i = ignore_new();
 
 	put(p, ".gitignore", "*.log\n");
@@ -163,7 +166,7 @@ static void a_file_that_changed_is_told_when_digested(void **state)
 {
 	struct place *p = *state;
 	struct err err = ERR_INIT;
-	struct tree t = { 0 };
+	struct tree t = {0};
 
 	put(p, "a", "one");
 	assert_int_equal(tree_walk(p->fd, NULL, false, NULL, &t, NULL), 0);

@@ -10,17 +10,17 @@ static int take(void *context, const void **data, size_t *len, struct err *err)
 	static char buffer[65536];
 	ssize_t n = read(0, buffer, sizeof(buffer));
 
-	(void) context;
+	(void)context;
 	if (n < 0)
 		return err_errno(err, errno, "read standard input");
 	*data = buffer;
-	*len = (size_t) n;
+	*len = (size_t)n;
 	return 0;
 }
 
 int main(int argc, char **argv)
 {
-	struct archive_limits limits = { 0 };
+	struct archive_limits limits = {0};
 	struct err err = ERR_INIT;
 	char line[1024];
 	long long max = 0;

@@ -87,10 +87,10 @@ static void ticks_come_while_waiting_and_one_that_fails_ends_the_wait(void **sta
 	struct pipes *p = *state;
 	int count = 0;
 	struct wait w = {.cancel_fd = -1,
-			 .deadline_mono_ms = clock_mono_ms() + 5000,
-			 .tick_ms = 5,
-			 .tick = count_tick,
-			 .context = &count};
+	                 .deadline_mono_ms = clock_mono_ms() + 5000,
+	                 .tick_ms = 5,
+	                 .tick = count_tick,
+	                 .context = &count};
 	assert_int_equal(wait_fd(&w, p->data[0], POLLIN, NULL), ERR_FENCED);
 	assert_int_equal(count, 3);
 }
@@ -149,11 +149,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_ready_descriptor_is_returned, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_cancel_goes_before_a_ready_descriptor_and_is_not_read, setup,
-						teardown),
+	                                        teardown),
 		cmocka_unit_test_setup_teardown(the_deadline_ends_a_wait_even_when_data_keeps_coming, setup, teardown),
 		cmocka_unit_test(a_pause_ends_with_zero),
 		cmocka_unit_test_setup_teardown(ticks_come_while_waiting_and_one_that_fails_ends_the_wait, setup,
-						teardown),
+	                                        teardown),
 		cmocka_unit_test(a_nearer_deadline_is_never_later_than_the_outer_one),
 		cmocka_unit_test(the_first_signal_cancels_and_only_a_second_sigint_stops_the_undo),
 		cmocka_unit_test(a_signal_that_woke_nobody_is_heard_afterwards),

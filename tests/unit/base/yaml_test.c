@@ -60,23 +60,26 @@ static void octal_numbers_stay_as_they_are_written_where_that_is_asked_for(void 
 static void what_is_not_yaml_is_told_in_the_words_of_its_writer(void **state)
 {
 	(void)state;
-	static const struct { const char *text, *says; } faults[] = {
-		{ "a:\n  b:\n    c: 1\n\td: 2\n", "t.yml:4:1: a tab indents line 4" },
-		{ "a:\n  - b:\n  \tc: x\n", "t.yml:3:3: a tab indents line 3" },
-		{ "a: { host: ${{ vars.H }}, b: c }\n", "t.yml:1:12: `${{ }}` inside `{ }` or `[ ]` must be quoted" },
-		{ "a: { x: \"${{ vars.A }}\",\n  host: ${{ vars.H }} }\n", "t.yml:2:9: `${{ }}` inside `{ }` or `[ ]` must be quoted" },
-		{ "a: [ ${{ vars.H }} ]\n", "must be quoted" },
-		{ "a: @x\n", "t.yml:1:4: a text cannot begin with '@'" },
-		{ "a: `x`\n", "a text cannot begin with '`'" },
-		{ "a: %x\n", "a text cannot begin with '%'" },
-		{ "a: *.txt\n", "a text cannot begin with '*'" },
-		{ "a: b: c\n", "t.yml:1:5: a second ': ' on a line" },
-		{ "a: \"C:\\dir\"\n", "'\\' does not go with the character behind it" },
-		{ "a: 1\nb: \"x\nc: 2\n", "t.yml:2:4: the quote of line 2 is not closed" },
-		{ "a: \"x\" y\n", "this does not fit what began on line 1" },
-		{ "a: 1\nb\nc: 2\n", "t.yml:2:1: line 2 is no `key: value`" },
-		{ "a: { b: 1\n", "the '{' of line 1 is not closed" },
-		{ "a: [ 1, 2\n", "the '[' of line 1 is not closed" },
+	static const struct {
+		const char *text, *says;
+	} faults[] = {
+		{"a:\n  b:\n    c: 1\n\td: 2\n", "t.yml:4:1: a tab indents line 4"},
+		{"a:\n  - b:\n  \tc: x\n", "t.yml:3:3: a tab indents line 3"},
+		{"a: { host: ${{ vars.H }}, b: c }\n", "t.yml:1:12: `${{ }}` inside `{ }` or `[ ]` must be quoted"},
+		{"a: { x: \"${{ vars.A }}\",\n  host: ${{ vars.H }} }\n",
+	         "t.yml:2:9: `${{ }}` inside `{ }` or `[ ]` must be quoted"},
+		{"a: [ ${{ vars.H }} ]\n", "must be quoted"},
+		{"a: @x\n", "t.yml:1:4: a text cannot begin with '@'"},
+		{"a: `x`\n", "a text cannot begin with '`'"},
+		{"a: %x\n", "a text cannot begin with '%'"},
+		{"a: *.txt\n", "a text cannot begin with '*'"},
+		{"a: b: c\n", "t.yml:1:5: a second ': ' on a line"},
+		{"a: \"C:\\dir\"\n", "'\\' does not go with the character behind it"},
+		{"a: 1\nb: \"x\nc: 2\n", "t.yml:2:4: the quote of line 2 is not closed"},
+		{"a: \"x\" y\n", "this does not fit what began on line 1"},
+		{"a: 1\nb\nc: 2\n", "t.yml:2:1: line 2 is no `key: value`"},
+		{"a: { b: 1\n", "the '{' of line 1 is not closed"},
+		{"a: [ 1, 2\n", "the '[' of line 1 is not closed"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
 		refused(faults[i].text, ERR_INVALID, faults[i].says);
@@ -123,10 +126,10 @@ static void size_depth_and_count_are_bounded(void **state)
 	memset(deep, '[', sizeof(deep) - 1);
 	deep[sizeof(deep) - 1] = '\0';
 	refused(deep, ERR_LIMIT, "deeper");
-	struct yaml_limits limits = { .max_bytes = 10, .max_nodes = 100, .max_depth = 10 };
+	struct yaml_limits limits = {.max_bytes = 10, .max_nodes = 100, .max_depth = 10};
 	struct yaml_doc *doc = NULL;
 	assert_int_equal(yaml_read("t", "aaaaaaaaaaaa", 12, &limits, &doc, NULL), ERR_LIMIT);
-	limits = (struct yaml_limits){ .max_bytes = 100, .max_nodes = 3, .max_depth = 10 };
+	limits = (struct yaml_limits){.max_bytes = 100, .max_nodes = 3, .max_depth = 10};
 	assert_int_equal(yaml_read("t", "[1,2,3]", 7, &limits, &doc, NULL), ERR_LIMIT);
 }
 
@@ -182,7 +185,7 @@ static void faults_come_in_the_order_of_their_places(void **state)
 {
 	(void)state;
 	struct yaml_doc *doc = read_with("a: 1\nb: 2\n", false);
-	struct faults f = { 0 };
+	struct faults f = {0};
 	faults_add(&f, doc, "/b", "second");
 	faults_hint(&f, "do this");
 	faults_add_key(&f, doc, "/a", "first");
@@ -204,7 +207,7 @@ static void faults_come_in_the_order_of_their_places(void **state)
 static void faults_past_the_most_are_counted_as_more(void **state)
 {
 	(void)state;
-	struct faults f = { .max = 2 };
+	struct faults f = {.max = 2};
 	for (int i = 0; i < 5; i++)
 		faults_add(&f, NULL, "", "fault %d", i);
 	struct str out = STR_INIT(1000);

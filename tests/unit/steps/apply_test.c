@@ -13,7 +13,7 @@ static bool plan_shows(const struct fixture *f, const char *path_end, const char
 	}
 	for (size_t i = 0; i < f->plan.count; i++)
 		print_message("%s %s: %s\n", change_action_name(f->plan.changes[i].action), f->plan.changes[i].path,
-			      f->plan.changes[i].summary);
+		              f->plan.changes[i].summary);
 	return false;
 }
 
@@ -29,11 +29,11 @@ static void the_state_is_made_and_a_second_plan_is_empty(void **state)
 	struct fixture *f = *state;
 	fixture_write(f, "conf.src", "from the tree\n", 0644);
 	fixture_input(f, "apply",
-		      "resources:\n"
-		      "  - file: { path: DIR/etc/a.conf, content: \"x=1\\n\", mode: '0640' }\n"
-		      "  - directory: { path: DIR/etc, mode: '0750' }\n"
-		      "  - file: { path: DIR/etc/b.conf, source: conf.src }\n"
-		      "  - link: { path: DIR/etc/current, to: a.conf }\n");
+	              "resources:\n"
+	              "  - file: { path: DIR/etc/a.conf, content: \"x=1\\n\", mode: '0640' }\n"
+	              "  - directory: { path: DIR/etc, mode: '0750' }\n"
+	              "  - file: { path: DIR/etc/b.conf, source: conf.src }\n"
+	              "  - link: { path: DIR/etc/current, to: a.conf }\n");
 	plan_and_apply(f);
 	assert_int_equal(f->plan.count, 4);
 	assert_file(f, "etc/a.conf", "x=1\n");
@@ -78,8 +78,8 @@ static void what_left_the_state_is_destroyed_only_when_it_is_named(void **state)
 {
 	struct fixture *f = *state;
 	fixture_input(f, "apply",
-		      "resources:\n  - directory: { path: DIR/d }\n  - file: { path: DIR/d/a, content: a }\n  - file: "
-		      "{ path: DIR/b, content: b }\n  - link: { path: DIR/l, to: b }\n");
+	              "resources:\n  - directory: { path: DIR/d }\n  - file: { path: DIR/d/a, content: a }\n  - file: "
+	              "{ path: DIR/b, content: b }\n  - link: { path: DIR/l, to: b }\n");
 	plan_and_apply(f);
 	fixture_input(f, "apply", "resources: [{ file: { path: DIR/b, content: b } }]\n");
 	assert_int_equal(fixture_plan(f), ERR_REFUSED);
@@ -88,8 +88,8 @@ static void what_left_the_state_is_destroyed_only_when_it_is_named(void **state)
 	assert_non_null(strstr(f->text, "/l left the desired state and would be destroyed"));
 	assert_non_null(strstr(f->err.hint, "allow_destroy: ["));
 	fixture_input(f, "apply",
-		      "resources: [{ file: { path: DIR/b, content: b } }]\nallow_destroy: ['file:DIR/d/a', "
-		      "'directory:DIR/d', 'link:DIR/l']\n");
+	              "resources: [{ file: { path: DIR/b, content: b } }]\nallow_destroy: ['file:DIR/d/a', "
+	              "'directory:DIR/d', 'link:DIR/l']\n");
 	plan_and_apply(f);
 	assert_true(plan_shows(f, "/d/a", "destroy", "left the desired state"));
 	assert_null(fixture_read(f, "d"));
@@ -154,8 +154,8 @@ static void the_undo_restores_content_and_attributes(void **state)
 	struct fixture *f = *state;
 	fixture_write(f, "a", "old", 0604);
 	fixture_input(f, "apply",
-		      "resources:\n  - file: { path: DIR/a, content: new, mode: '0640' }\n  - file: { path: DIR/x/y/b, "
-		      "content: b }\n");
+	              "resources:\n  - file: { path: DIR/a, content: new, mode: '0640' }\n  - file: { path: DIR/x/y/b, "
+	              "content: b }\n");
 	plan_and_apply(f);
 	assert_file(f, "x/y/b", "b");
 	assert_int_equal(fixture_undo(f), 0);
@@ -170,9 +170,9 @@ static void all_faults_of_a_state_file_are_shown_with_their_places(void **state)
 {
 	struct fixture *f = *state;
 	fixture_write(f, "state.yml",
-		      "resources:\n  - file: { path: relative, content: x }\n  - file: { path: /a, content: x }\n  - "
-		      "link: { path: /a/b, to: c }\n  - file: { path: /a, content: y }\n",
-		      0644);
+	              "resources:\n  - file: { path: relative, content: x }\n  - file: { path: /a, content: x }\n  - "
+	              "link: { path: /a/b, to: c }\n  - file: { path: /a, content: y }\n",
+	              0644);
 	fixture_input(f, "apply", "file: state.yml\n");
 	assert_int_equal(f->c.type->check(&f->c, &f->faults, &f->err), 0);
 	assert_int_equal(f->faults.count, 3);
@@ -209,8 +209,8 @@ static void a_source_never_leaves_the_source_tree(void **state)
 	_cleanup_free_ char *link = fs_join(f->dir, "out");
 	assert_int_equal(symlink("/etc", link), 0);
 	fixture_input(f, "apply",
-		      "resources:\n  - file: { path: DIR/a, source: ../x }\n  - file: { path: DIR/b, source: "
-		      "/etc/passwd }\n");
+	              "resources:\n  - file: { path: DIR/a, source: ../x }\n  - file: { path: DIR/b, source: "
+	              "/etc/passwd }\n");
 	assert_int_equal(fixture_validate(f), 2);
 	fixture_input(f, "apply", "resources: [{ file: { path: DIR/a, source: out/passwd } }]\n");
 	assert_int_equal(fixture_validate(f), 0);
@@ -275,8 +275,8 @@ static int stat_together(struct view *v, const char *const *paths, size_t count,
 	return r;
 }
 
-static int digests_together(struct view *v, const char *dir, const char *const *names, size_t count, int64_t bytes, char (*hex)[65],
-			    struct err *err)
+static int digests_together(struct view *v, const char *dir, const char *const *names, size_t count, int64_t bytes,
+                            char (*hex)[65], struct err *err)
 {
 	(void)bytes;
 	round_trips++;
@@ -308,7 +308,8 @@ static void a_plan_of_many_resources_takes_few_round_trips(void **state)
 	str_append(&text, "resources:\n");
 	str_append(&less, "allow_destroy: [");
 	for (int i = 0; i < 300; i++) {
-		str_appendf(&text, "  - file: { path: DIR/etc/d%d/sub/f%d.conf, content: 'number %d' }\n", i / 20, i, i);
+		str_appendf(&text, "  - file: { path: DIR/etc/d%d/sub/f%d.conf, content: 'number %d' }\n", i / 20, i,
+		            i);
 		str_appendf(&less, "%s\"file:DIR/etc/d%d/sub/f%d.conf\"", i == 0 ? "" : ", ", i / 20, i);
 	}
 	str_append(&less, "]\nresources: []\n");

@@ -17,7 +17,7 @@ static char *link_of(struct fixture *f, const char *name)
 	_cleanup_free_ char *path = fs_join(f->dir, name);
 	char buf[1024];
 	ssize_t n = readlink(path, buf, sizeof(buf));
-	return n < 0 ? xstrdup("") : xstrndup(buf, (size_t) n);
+	return n < 0 ? xstrdup("") : xstrndup(buf, (size_t)n);
 }
 
 static void assert_link(struct fixture *f, const char *name, const char *to)
@@ -29,7 +29,7 @@ static void assert_link(struct fixture *f, const char *name, const char *to)
 static struct stat stat_of(struct fixture *f, const char *name)
 {
 	_cleanup_free_ char *path = fs_join(f->dir, name);
-	struct stat st = { 0 };
+	struct stat st = {0};
 	lstat(path, &st);
 	return st;
 }
@@ -135,7 +135,7 @@ static void an_unchanged_tree_is_no_change_whatever_its_times(void **state)
 	struct fixture *f = *state;
 	make_source(f);
 	deploy(f, ID, plain);
-	const struct timespec times[2] = { { 1000, 0 }, { 1000, 0 } };
+	const struct timespec times[2] = {{1000, 0}, {1000, 0}};
 	_cleanup_free_ char *path = fs_join(f->dir, "src/lib/a");
 	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
 	f->deployment.id = NEXT_ID;
@@ -295,7 +295,7 @@ static bool source_leaves(struct fixture *f, const char *source)
 	_cleanup_free_ char *text = xasprintf("{source: %s, path: DIR/www}", source);
 	fixture_input(f, "archive-upload", text);
 	faults_done(&f->faults);
-	f->faults = (struct faults) { 0 };
+	f->faults = (struct faults){0};
 	assert_int_equal(f->c.type->check(&f->c, &f->faults, &f->err), 0);
 	return f->faults.count == 1 && fixture_fault(f, "/source", "leaves the source tree");
 }
@@ -306,7 +306,8 @@ static void a_source_that_leaves_the_tree_is_refused_unless_absolute(void **stat
 	make_source(f);
 	make_dir(f, "outside/app");
 	make_dir(f, "tree/app");
-	_cleanup_free_ char *root = fs_join(f->dir, "tree"), *out = fs_join(f->dir, "tree/out"), *in = fs_join(f->dir, "tree/in");
+	_cleanup_free_ char *root = fs_join(f->dir, "tree"), *out = fs_join(f->dir, "tree/out"),
+			    *in = fs_join(f->dir, "tree/in");
 	const char *whole = f->deployment.source_root;
 	assert_int_equal(symlink("../outside/app", out), 0);
 	assert_int_equal(symlink("app", in), 0);
@@ -337,19 +338,22 @@ static void excludes_keep_things_at_home(void **state)
 	/* A directory .git that is no repository would stop git: this is a plain tree. */
 	_cleanup_free_ char *git = fs_join(f->dir, "src/.git");
 	assert_int_equal(rmdir(git), 0);
-	deploy(f, ID, "{source: src, path: DIR/www, exclude: [node_modules], exclude_from: [.deployignore, .gitignore]}");
+	deploy(f, ID,
+	       "{source: src, path: DIR/www, exclude: [node_modules], exclude_from: [.deployignore, .gitignore]}");
 	assert_false(there(f, "www/current/node_modules"));
 	assert_false(there(f, "www/current/lib/x.log"));
 	assert_false(there(f, "www/current/lib/b"));
 	assert_true(there(f, "www/current/lib/a"));
-	assert_string_equal(json_string_value(json_object_get(json_array_get(json_object_get(f->plan.shown, "largest"), 0), "path")), "app.py");
+	assert_string_equal(json_string_value(json_object_get(
+				    json_array_get(json_object_get(f->plan.shown, "largest"), 0), "path")),
+	                    "app.py");
 }
 
 static void only_the_newest_releases_stay(void **state)
 {
 	struct fixture *f = *state;
-	static const char *const ids[] = { "20260101T000000-000001", "20260102T000000-000002", "20260103T000000-000003",
-	                                   "20260104T000000-000004" };
+	static const char *const ids[] = {"20260101T000000-000001", "20260102T000000-000002", "20260103T000000-000003",
+	                                  "20260104T000000-000004"};
 	make_source(f);
 	for (int i = 0; i < 4; i++) {
 		char text[8];
@@ -409,17 +413,17 @@ extern char **environ;
 static void git(struct fixture *f, const char *const *args)
 {
 	_cleanup_free_ char *src = fs_join(f->dir, "src");
-	const char *argv[16] = { "git", "-C", src, "-c", "user.name=t", "-c", "user.email=t@example.org" };
+	const char *argv[16] = {"git", "-C", src, "-c", "user.name=t", "-c", "user.email=t@example.org"};
 	int n = 7, status;
 	pid_t pid;
 	for (; *args; args++)
 		argv[n++] = *args;
 	argv[n] = NULL;
-	assert_int_equal(posix_spawnp(&pid, "git", NULL, NULL, (char **) (uintptr_t) argv, environ), 0);
+	assert_int_equal(posix_spawnp(&pid, "git", NULL, NULL, (char **)(uintptr_t)argv, environ), 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 }
-#define GIT(...) git(f, (const char *const[]) { __VA_ARGS__, NULL })
+#define GIT(...) git(f, (const char *const[]){__VA_ARGS__, NULL})
 
 static void commit_source(struct fixture *f)
 {
@@ -500,7 +504,7 @@ static void a_fresh_checkout_takes_digests_from_the_manifest(void **state)
 	deploy(f, ID, plain);
 	/* Were the file read, its new content would be found: the index vouches for it, and the manifest knows the blob. */
 	_cleanup_free_ char *path = fs_join(f->dir, "src/lib/a");
-	const struct timespec old[2] = { { 1000000000, 0 }, { 1000000000, 0 } };
+	const struct timespec old[2] = {{1000000000, 0}, {1000000000, 0}};
 	assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
 	GIT("update-index", "--refresh", "-q");
 	fixture_write(f, "src/lib/a", "aXa", 0644);

@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char *dir;              /* of one test */
+static char *dir; /* of one test */
 static char *state_dir;
 static struct store *store;
 static bool gate_fails, show;
@@ -31,7 +31,8 @@ static int plan_files(const struct step_context *c, struct view *v, struct plan 
 {
 	const char *path;
 	json_t *value;
-	json_object_foreach(json_object_get(c->input_json, "files"), path, value) {
+	json_object_foreach(json_object_get(c->input_json, "files"), path, value)
+	{
 		json_t *now = NULL;
 		int r = change_look(v, path, true, &now, err);
 		if (r < 0)
@@ -45,7 +46,8 @@ static int plan_files(const struct step_context *c, struct view *v, struct plan 
 		change->after = json_pack("{s:s, s:s}", "type", "file", "digest", hex);
 		str_append(&change->content, text);
 	}
-	json_object_foreach(json_object_get(c->input_json, "link"), path, value) {
+	json_object_foreach(json_object_get(c->input_json, "link"), path, value)
+	{
 		struct change *change = plan_add(plan, CHANGE_LINK, ACTION_UPDATE, path);
 		int r = change_look(v, path, true, &change->before, err);
 		if (r < 0)
@@ -84,7 +86,7 @@ static int probe_gate(const struct step_context *c, bool baseline, struct err *e
 	return 0;
 }
 
-static const struct step_type type_files = { .name = "files", .changes = true, .has_undo = true, .plan = plan_files };
+static const struct step_type type_files = {.name = "files", .changes = true, .has_undo = true, .plan = plan_files};
 static int verify_never(const struct step_context *c, struct view *v, const struct change *change, struct err *err)
 {
 	(void)c;
@@ -100,13 +102,17 @@ static int undo_never(const struct step_context *c, struct target *t, const stru
 }
 
 /* Fails, and cannot be taken back. */
-static const struct step_type type_stuck = { .name = "stuck", .changes = true, .has_undo = true, .plan = plan_files, .verify = verify_never,
-	.undo = undo_never };
-static const struct step_type type_gate = { .name = "gate", .probe = probe_gate };
+static const struct step_type type_stuck = {.name = "stuck",
+                                            .changes = true,
+                                            .has_undo = true,
+                                            .plan = plan_files,
+                                            .verify = verify_never,
+                                            .undo = undo_never};
+static const struct step_type type_gate = {.name = "gate", .probe = probe_gate};
 
 static const struct step_type *find_step(const char *name)
 {
-	const struct step_type *const all[] = { &type_files, &type_gate, &type_stuck };
+	const struct step_type *const all[] = {&type_files, &type_gate, &type_stuck};
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		if (strcmp(all[i]->name, name) == 0)
 			return all[i];
@@ -146,7 +152,8 @@ static void report(void *context, const char *level, const char *line)
 static struct engine_options options(void)
 {
 	static struct wait wait = WAIT_INIT;
-	return (struct engine_options){ .store = store, .wait = &wait, .seal = true, .report = report, .find_step = find_step };
+	return (struct engine_options){
+		.store = store, .wait = &wait, .seal = true, .report = report, .find_step = find_step};
 }
 
 /* steps: JSON of the array, with %D for the directory. */
@@ -164,8 +171,8 @@ static json_t *deployment(const char *on_failure, const char *steps)
 	_cleanup_free_ char *base = in_dir("base");
 	json_t *list = json_loads(str_peek(&text), 0, NULL);
 	assert_non_null(list);
-	return json_pack("{s:s, s:s, s:s, s:{s:{s:{}, s:s}}, s:o}", "name", "shop", "environment", "production", "on_failure", on_failure, "targets",
-	                 "here", "local", "base", base, "steps", list);
+	return json_pack("{s:s, s:s, s:s, s:{s:{s:{}, s:s}}, s:o}", "name", "shop", "environment", "production",
+	                 "on_failure", on_failure, "targets", "here", "local", "base", base, "steps", list);
 }
 
 static void write_file(const char *name, const char *text)
@@ -196,7 +203,8 @@ static void assert_link(const char *name, const char *to)
 	assert_string_equal(text, to);
 }
 
-static const char steps_text[] = "[{\"step\":\"files\",\"id\":\"a\",\"input\":{\"files\":{\"%D/a\":\"new a\",\"%D/b\":\"new b\"},"
+static const char steps_text[] =
+	"[{\"step\":\"files\",\"id\":\"a\",\"input\":{\"files\":{\"%D/a\":\"new a\",\"%D/b\":\"new b\"},"
 	"\"link\":{\"%D/current\":\"releases/2\"},\"remove\":[\"%D/old\"],\"mkdir\":[\"%D/made\"]}},"
 	"{\"step\":\"gate\"}]";
 
@@ -246,7 +254,7 @@ static void a_deployment_makes_the_new_world_and_leaves_nothing_of_its_own(void 
 {
 	(void)state;
 	struct engine_options o = options();
-	_cleanup_(engine_result_done) struct engine_result result = { 0 };
+	_cleanup_(engine_result_done) struct engine_result result = {0};
 	make_old_world();
 	assert_int_equal(deploy("rollback", &o, &result), 0);
 	assert_int_equal(result.state, DEPLOYMENT_COMMITTED);
@@ -259,7 +267,7 @@ static void a_failed_gate_brings_the_old_world_back(void **state)
 {
 	(void)state;
 	struct engine_options o = options();
-	_cleanup_(engine_result_done) struct engine_result result = { 0 };
+	_cleanup_(engine_result_done) struct engine_result result = {0};
 	make_old_world();
 	gate_fails = true;
 	assert_int_equal(deploy("rollback", &o, &result), 1);
@@ -271,7 +279,7 @@ static void hold_keeps_the_changes_and_the_lock_until_a_person_decides(void **st
 {
 	(void)state;
 	struct engine_options o = options();
-	_cleanup_(engine_result_done) struct engine_result result = { 0 }, second = { 0 }, back = { 0 };
+	_cleanup_(engine_result_done) struct engine_result result = {0}, second = {0}, back = {0};
 	make_old_world();
 	gate_fails = true;
 	assert_int_equal(deploy("hold", &o, &result), 4);
@@ -288,7 +296,7 @@ static void accepting_a_held_deployment_makes_it_the_version(void **state)
 {
 	(void)state;
 	struct engine_options o = options();
-	_cleanup_(engine_result_done) struct engine_result result = { 0 }, accepted = { 0 };
+	_cleanup_(engine_result_done) struct engine_result result = {0}, accepted = {0};
 	make_old_world();
 	gate_fails = true;
 	assert_int_equal(deploy("hold", &o, &result), 4);
@@ -309,7 +317,7 @@ static void what_a_person_changed_is_left_alone_and_named(void **state)
 {
 	(void)state;
 	struct engine_options o = options();
-	_cleanup_(engine_result_done) struct engine_result result = { 0 }, again = { 0 };
+	_cleanup_(engine_result_done) struct engine_result result = {0}, again = {0};
 	make_old_world();
 	gate_fails = true;
 	in_gate = change_a_behind_our_back;
@@ -338,7 +346,7 @@ static void deploy_and_die(const char *on_failure)
 	store_close(store);
 	pid_t pid = fork();
 	if (pid == 0) {
-		_cleanup_(engine_result_done) struct engine_result result = { 0 };
+		_cleanup_(engine_result_done) struct engine_result result = {0};
 		if (store_open(state_dir, NULL, &store, NULL) < 0)
 			_exit(8);
 		struct engine_options o = options();
@@ -355,12 +363,12 @@ static void deploy_and_die(const char *on_failure)
 static void what_a_dead_process_left_is_undone_by_recover(void **state)
 {
 	(void)state;
-	_cleanup_(engine_result_done) struct engine_result result = { 0 }, again = { 0 };
+	_cleanup_(engine_result_done) struct engine_result result = {0}, again = {0};
 	make_old_world();
 	deploy_and_die("rollback");
 	struct engine_options o = options();
 	assert_file("a", "new a");
-	const struct engine_recover_options r = { 0 };
+	const struct engine_recover_options r = {0};
 	assert_int_equal(engine_recover(&r, &o, &result, NULL), 0);
 	assert_int_equal(result.exit_status, 0);
 	assert_old_world();
@@ -371,7 +379,7 @@ static void what_a_dead_process_left_is_undone_by_recover(void **state)
 static void the_next_deployment_first_undoes_what_a_dead_one_left(void **state)
 {
 	(void)state;
-	_cleanup_(engine_result_done) struct engine_result result = { 0 };
+	_cleanup_(engine_result_done) struct engine_result result = {0};
 	make_old_world();
 	deploy_and_die("rollback");
 	struct engine_options o = options();
@@ -382,7 +390,7 @@ static void the_next_deployment_first_undoes_what_a_dead_one_left(void **state)
 static void another_machine_recovers_from_the_targets_alone(void **state)
 {
 	(void)state;
-	_cleanup_(engine_result_done) struct engine_result result = { 0 }, refused = { 0 };
+	_cleanup_(engine_result_done) struct engine_result result = {0}, refused = {0};
 	make_old_world();
 	deploy_and_die("rollback");
 	store_close(store);
@@ -390,7 +398,7 @@ static void another_machine_recovers_from_the_targets_alone(void **state)
 	assert_int_equal(store_open(state_dir, NULL, &store, NULL), 0);
 	struct engine_options o = options();
 	_cleanup_json_ json_t *d = deployment("rollback", steps_text);
-	struct engine_recover_options r = { .deployment = d };
+	struct engine_recover_options r = {.deployment = d};
 	assert_int_equal(engine_recover(&r, &o, &refused, NULL), 0);
 	assert_int_equal(refused.exit_status, 5);
 	r.takeover = true;
@@ -401,7 +409,8 @@ static void another_machine_recovers_from_the_targets_alone(void **state)
 }
 
 /* The journal is lost; what `meddle` made of the copy's first record is all that another machine has. */
-static void take_over_from(void (*meddle)(json_t *record), const char *steps, struct engine_result *result, struct err *err)
+static void take_over_from(void (*meddle)(json_t *record), const char *steps, struct engine_result *result,
+                           struct err *err)
 {
 	_cleanup_free_ char *copy = xasprintf("%s/base/open/shop.production/changes.jsonl", dir);
 	_cleanup_(str_done) struct str text = STR_INIT(1 << 20), changed = STR_INIT(1 << 20);
@@ -414,7 +423,8 @@ static void take_over_from(void (*meddle)(json_t *record), const char *steps, st
 	for (const char *at = str_peek(&text), *end; *at; at = *end ? end + 1 : end) {
 		end = strchrnul(at, '\n');
 		_cleanup_json_ json_t *record = NULL;
-		if (json_parse(at, (size_t)(end - at), 1 << 19, &record, NULL) == 0 && !met && json_get_string(record, "kind")) {
+		if (json_parse(at, (size_t)(end - at), 1 << 19, &record, NULL) == 0 && !met &&
+		    json_get_string(record, "kind")) {
 			if (meddle)
 				meddle(record);
 			met = true;
@@ -426,7 +436,7 @@ static void take_over_from(void (*meddle)(json_t *record), const char *steps, st
 	assert_int_equal(fs_write_atomic(AT_FDCWD, copy, str_peek(&changed), changed.len, 0600, NULL), 0);
 	struct engine_options o = options();
 	_cleanup_json_ json_t *d = deployment("rollback", steps);
-	struct engine_recover_options r = { .deployment = d, .takeover = true, .takeover_after_ms = 50 };
+	struct engine_recover_options r = {.deployment = d, .takeover = true, .takeover_after_ms = 50};
 	assert_int_equal(engine_recover(&r, &o, result, err), 0);
 }
 
@@ -474,13 +484,17 @@ static void of_a_number_twice(json_t *record)
 static void a_copy_speaks_for_its_own_target_steps_and_paths_only(void **state)
 {
 	(void)state;
-	static const struct { void (*meddle)(json_t *record); const char *said; } cases[] = {
-		{ of_another_target, "another target" }, { of_another_path, "path" }, { of_a_path_around_a_corner, "path" },
-		{ of_a_further_path, "further path" }, { of_another_step, "not of the step" }, { of_no_step, "the file does not have" },
-		{ of_other_inputs, "other inputs" }, { of_a_number_twice, "no number" },
+	static const struct {
+		void (*meddle)(json_t *record);
+		const char *said;
+	} cases[] = {
+		{of_another_target, "another target"}, {of_another_path, "path"},
+		{of_a_path_around_a_corner, "path"},   {of_a_further_path, "further path"},
+		{of_another_step, "not of the step"},  {of_no_step, "the file does not have"},
+		{of_other_inputs, "other inputs"},     {of_a_number_twice, "no number"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		_cleanup_(engine_result_done) struct engine_result result = { 0 }, accepted = { 0 };
+		_cleanup_(engine_result_done) struct engine_result result = {0}, accepted = {0};
 		struct err err = ERR_INIT;
 		char line[ERR_FRAME_SIZE];
 		tear_down(state);
@@ -503,7 +517,7 @@ static void a_copy_speaks_for_its_own_target_steps_and_paths_only(void **state)
 static void the_undo_of_a_step_that_never_ran_is_not_run(void **state)
 {
 	(void)state;
-	_cleanup_(engine_result_done) struct engine_result result = { 0 };
+	_cleanup_(engine_result_done) struct engine_result result = {0};
 	_cleanup_free_ char *moved_on = xstrdup(steps_text);
 	char *text = strstr(moved_on, "new a");
 	assert_non_null(text);
@@ -526,7 +540,7 @@ static void a_cancel_takes_everything_back_and_says_130(void **state)
 	(void)state;
 	static struct wait wait = WAIT_INIT;
 	struct engine_options o = options();
-	_cleanup_(engine_result_done) struct engine_result result = { 0 };
+	_cleanup_(engine_result_done) struct engine_result result = {0};
 	make_old_world();
 	wait.cancel_fd = cancel_install(NULL);
 	o.wait = &wait;
@@ -541,7 +555,7 @@ static void a_cancel_before_the_first_change_gives_the_locks_back(void **state)
 	(void)state;
 	static struct wait wait = WAIT_INIT;
 	struct engine_options o = options();
-	_cleanup_(engine_result_done) struct engine_result result = { 0 };
+	_cleanup_(engine_result_done) struct engine_result result = {0};
 	make_old_world();
 	wait.cancel_fd = cancel_install(NULL);
 	o.wait = &wait;
@@ -558,7 +572,7 @@ static void a_cancel_before_the_first_change_gives_the_locks_back(void **state)
 static int cancel_behind_a_recovery(void)
 {
 	static struct wait wait = WAIT_INIT;
-	struct engine_result result = { 0 };
+	struct engine_result result = {0};
 	if (store_open(state_dir, NULL, &store, NULL) < 0)
 		return 8;
 	struct engine_options o = options();
@@ -591,7 +605,7 @@ static void the_plan_has_a_digest_that_is_demanded_back(void **state)
 {
 	(void)state;
 	struct engine_options o = options();
-	_cleanup_(engine_result_done) struct engine_result plan = { 0 }, result = { 0 };
+	_cleanup_(engine_result_done) struct engine_result plan = {0}, result = {0};
 	make_old_world();
 	_cleanup_json_ json_t *d = deployment("rollback", steps_text);
 	assert_int_equal(engine_plan(d, &o, &plan, NULL), 0);
@@ -609,11 +623,13 @@ static void steps_of_a_job_share_a_deployment_that_finish_decides(void **state)
 {
 	(void)state;
 	struct engine_options o = options();
-	_cleanup_(engine_result_done) struct engine_result one = { 0 }, two = { 0 }, end = { 0 };
+	_cleanup_(engine_result_done) struct engine_result one = {0}, two = {0}, end = {0};
 	make_old_world();
 	o.job_key = "job 1";
-	_cleanup_json_ json_t *first = deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}}]");
-	_cleanup_json_ json_t *second = deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/b\":\"new b\"}}}]");
+	_cleanup_json_ json_t *first =
+		deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}}]");
+	_cleanup_json_ json_t *second =
+		deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/b\":\"new b\"}}}]");
 	assert_int_equal(engine_job_step(first, &o, &one, NULL), 0);
 	assert_int_equal(one.exit_status, 0);
 	assert_int_equal(engine_job_step(second, &o, &two, NULL), 0);
@@ -632,12 +648,14 @@ static void a_step_that_fails_in_a_job_takes_back_its_own_and_the_next_ones_are_
 {
 	(void)state;
 	struct engine_options o = options();
-	_cleanup_(engine_result_done) struct engine_result one = { 0 }, two = { 0 }, three = { 0 }, end = { 0 };
+	_cleanup_(engine_result_done) struct engine_result one = {0}, two = {0}, three = {0}, end = {0};
 	make_old_world();
 	o.job_key = "job 2";
-	_cleanup_json_ json_t *first = deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}}]");
+	_cleanup_json_ json_t *first =
+		deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}}]");
 	/* The second file's directory does not exist: the step fails after its first change. */
-	_cleanup_json_ json_t *bad = deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/b\":\"x\",\"%D/no/dir\":\"y\"}}}]");
+	_cleanup_json_ json_t *bad = deployment(
+		"rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/b\":\"x\",\"%D/no/dir\":\"y\"}}}]");
 	assert_int_equal(engine_job_step(first, &o, &one, NULL), 0);
 	assert_int_equal(engine_job_step(bad, &o, &two, NULL), 0);
 	assert_int_equal(two.exit_status, 1);
@@ -653,10 +671,11 @@ static void a_committed_job_is_the_new_world(void **state)
 {
 	(void)state;
 	struct engine_options o = options();
-	_cleanup_(engine_result_done) struct engine_result one = { 0 }, end = { 0 };
+	_cleanup_(engine_result_done) struct engine_result one = {0}, end = {0};
 	make_old_world();
 	o.job_key = "job 3";
-	_cleanup_json_ json_t *first = deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}}]");
+	_cleanup_json_ json_t *first =
+		deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}}]");
 	assert_int_equal(engine_job_step(first, &o, &one, NULL), 0);
 	assert_int_equal(engine_finish("success", NULL, &o, &end, NULL), 0);
 	assert_int_equal(end.exit_status, 0);
@@ -678,11 +697,13 @@ static void what_earlier_steps_of_a_job_did_is_named_when_a_later_one_cannot_be_
 {
 	(void)state;
 	struct engine_options o = options();
-	_cleanup_(engine_result_done) struct engine_result one = { 0 }, two = { 0 }, end = { 0 };
+	_cleanup_(engine_result_done) struct engine_result one = {0}, two = {0}, end = {0};
 	make_old_world();
 	o.job_key = "job 4";
-	_cleanup_json_ json_t *first = deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}}]");
-	_cleanup_json_ json_t *stuck = deployment("rollback", "[{\"step\":\"stuck\",\"input\":{\"files\":{\"%D/b\":\"x\"}}}]");
+	_cleanup_json_ json_t *first =
+		deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}}]");
+	_cleanup_json_ json_t *stuck =
+		deployment("rollback", "[{\"step\":\"stuck\",\"input\":{\"files\":{\"%D/b\":\"x\"}}}]");
 	assert_int_equal(engine_job_step(first, &o, &one, NULL), 0);
 	assert_int_equal(engine_job_step(stuck, &o, &two, NULL), 0);
 	assert_int_equal(two.exit_status, 4);
@@ -700,24 +721,34 @@ int main(int argc, char **argv)
 	(void)argv;
 	show = argc > 1;
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_deployment_makes_the_new_world_and_leaves_nothing_of_its_own, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_deployment_makes_the_new_world_and_leaves_nothing_of_its_own, set_up,
+	                                        tear_down),
 		cmocka_unit_test_setup_teardown(a_failed_gate_brings_the_old_world_back, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(hold_keeps_the_changes_and_the_lock_until_a_person_decides, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(hold_keeps_the_changes_and_the_lock_until_a_person_decides, set_up,
+	                                        tear_down),
 		cmocka_unit_test_setup_teardown(accepting_a_held_deployment_makes_it_the_version, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_a_person_changed_is_left_alone_and_named, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_a_dead_process_left_is_undone_by_recover, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(the_next_deployment_first_undoes_what_a_dead_one_left, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_next_deployment_first_undoes_what_a_dead_one_left, set_up,
+	                                        tear_down),
 		cmocka_unit_test_setup_teardown(another_machine_recovers_from_the_targets_alone, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_copy_speaks_for_its_own_target_steps_and_paths_only, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_copy_speaks_for_its_own_target_steps_and_paths_only, set_up,
+	                                        tear_down),
 		cmocka_unit_test_setup_teardown(the_undo_of_a_step_that_never_ran_is_not_run, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_first_cancel_counts_although_another_deployment_was_recovered_before, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_first_cancel_counts_although_another_deployment_was_recovered_before,
+	                                        set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_cancel_takes_everything_back_and_says_130, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_cancel_before_the_first_change_gives_the_locks_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_cancel_before_the_first_change_gives_the_locks_back, set_up,
+	                                        tear_down),
 		cmocka_unit_test_setup_teardown(the_plan_has_a_digest_that_is_demanded_back, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(steps_of_a_job_share_a_deployment_that_finish_decides, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_step_that_fails_in_a_job_takes_back_its_own_and_the_next_ones_are_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(steps_of_a_job_share_a_deployment_that_finish_decides, set_up,
+	                                        tear_down),
+		cmocka_unit_test_setup_teardown(
+			a_step_that_fails_in_a_job_takes_back_its_own_and_the_next_ones_are_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_committed_job_is_the_new_world, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(what_earlier_steps_of_a_job_did_is_named_when_a_later_one_cannot_be_taken_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			what_earlier_steps_of_a_job_did_is_named_when_a_later_one_cannot_be_taken_back, set_up,
+			tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,7 +32,7 @@ static void answer(int fd, const char *path)
 	else if (strcmp(path, "/blink") == 0 && atomic_fetch_add(&server.flaky, 1) == 1)
 		status = "500 Oops";
 	int n = snprintf(text, sizeof(text), "HTTP/1.1 %s\r\n%sContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
-			 status, extra, strlen(body), body);
+	                 status, extra, strlen(body), body);
 	if (write(fd, text, (size_t)n) < 0)
 		return;
 }
@@ -82,8 +82,8 @@ static int stop_server(void **state)
 {
 	(void)state;
 	struct sockaddr_in a = {.sin_family = AF_INET,
-				.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-				.sin_port = htons((uint16_t)server.port)};
+	                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	                        .sin_port = htons((uint16_t)server.port)};
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || write(fd, "GET /stop x\r\n\r\n", 15) < 0)
 		return -1;
@@ -166,10 +166,10 @@ static void the_failure_names_every_check_that_did_not_pass(void **state)
 {
 	struct fixture *f = *state;
 	gate_input(f, "deadline: 400ms\nchecks:\n"
-		      "  - { http: 'http://127.0.0.1:PORT/ok', interval: 50ms }\n"
-		      "  - { name: teapot, http: 'http://127.0.0.1:PORT/teapot', interval: 50ms, status: [200, 204] }\n"
-		      "  - { tcp: '127.0.0.1:1', interval: 50ms }\n"
-		      "  - { command: 'echo not yet >&2; exit 7', interval: 50ms }\n");
+	              "  - { http: 'http://127.0.0.1:PORT/ok', interval: 50ms }\n"
+	              "  - { name: teapot, http: 'http://127.0.0.1:PORT/teapot', interval: 50ms, status: [200, 204] }\n"
+	              "  - { tcp: '127.0.0.1:1', interval: 50ms }\n"
+	              "  - { command: 'echo not yet >&2; exit 7', interval: 50ms }\n");
 	assert_int_equal(probe(f), ERR_FAILED);
 	assert_true(says(f, "3 of 4 checks did not pass within "));
 	assert_true(says(f, "teapot answered 418, wanted 200 or 204"));
@@ -182,15 +182,15 @@ static void the_body_is_looked_at(void **state)
 	struct fixture *f = *state;
 	mask_add(mask_process(), "tops3cret-value", 15);
 	gate_input(f, "deadline: 20s\nchecks: [{ http: 'http://127.0.0.1:PORT/ok', contains: is well, matches: "
-		      "'(?m)^second l.ne$' }]\n");
+	              "'(?m)^second l.ne$' }]\n");
 	assert_int_equal(probe(f), 0);
 	gate_input(f, "deadline: 200ms\nchecks: [{ http: 'http://127.0.0.1:PORT/ok', contains: not there, interval: "
-		      "50ms }]\n");
+	              "50ms }]\n");
 	assert_int_equal(probe(f), ERR_FAILED);
 	assert_true(
 		says(f, "answered 200, but the body does not contain 'not there'; it begins: all is well, token=***"));
 	gate_input(f, "deadline: 200ms\nchecks: [{ http: 'http://127.0.0.1:PORT/ok', matches: '^(a|aa)+$', interval: "
-		      "50ms }]\n");
+	              "50ms }]\n");
 	assert_int_equal(probe(f), ERR_FAILED);
 	assert_not_told(f, "tops3cret-value");
 }
@@ -199,7 +199,7 @@ static void headers_are_sent(void **state)
 {
 	struct fixture *f = *state;
 	gate_input(f, "deadline: 20s\nchecks: [{ http: 'http://127.0.0.1:PORT/ok', headers: { X-Probe: abc def, Host: "
-		      "shop.example } }]\n");
+	              "shop.example } }]\n");
 	assert_int_equal(probe(f), 0);
 	assert_non_null(strstr(server.last, "X-Probe: abc def\r\n"));
 	assert_non_null(strstr(server.last, "Host: shop.example\r\n"));
@@ -228,9 +228,9 @@ static void checks_run_side_by_side(void **state)
 	/* One after the other these would need 3 s; the server's backlog takes their connections at once. */
 	int64_t start = clock_mono_ms();
 	gate_input(f, "deadline: 1s\nchecks:\n"
-		      "  - { http: 'http://127.0.0.1:PORT/slow', timeout: 900ms }\n  - { http: "
-		      "'http://127.0.0.1:PORT/slow?2', timeout: 900ms }\n"
-		      "  - { http: 'http://127.0.0.1:PORT/slow?3', timeout: 900ms }\n  - { tcp: 'localhost:PORT' }\n");
+	              "  - { http: 'http://127.0.0.1:PORT/slow', timeout: 900ms }\n  - { http: "
+	              "'http://127.0.0.1:PORT/slow?2', timeout: 900ms }\n"
+	              "  - { http: 'http://127.0.0.1:PORT/slow?3', timeout: 900ms }\n  - { tcp: 'localhost:PORT' }\n");
 	assert_int_equal(probe(f), ERR_FAILED);
 	assert_true(clock_mono_ms() - start < 2500);
 	assert_false(says(f, "localhost"));
@@ -250,7 +250,7 @@ static void the_baseline_tries_each_check_once(void **state)
 {
 	struct fixture *f = *state;
 	gate_input(f, "deadline: 20s\nchecks: [{ http: 'http://127.0.0.1:PORT/ok', for: 5 }, { http: "
-		      "'http://127.0.0.1:PORT/teapot' }, { command: ['true'] }]\n");
+	              "'http://127.0.0.1:PORT/teapot' }, { command: ['true'] }]\n");
 	assert_int_equal(f->c.type->probe(&f->c, true, &f->err), ERR_FAILED);
 	assert_true(says(f, "1 of 3 checks do not pass now: "));
 	assert_int_equal(atomic_load(&server.requests), 2);
@@ -276,10 +276,10 @@ static void wrong_inputs_are_all_named(void **state)
 	struct fixture *f = *state;
 	mask_add(mask_process(), "tops3cret-value", 15);
 	fixture_input(f, "health-gate",
-		      "checks:\n  - { http: 'http://x/?key=tops3cret-value' }\n  - { tcp: 'host:99999' }\n  - { http: "
-		      "'http://x', status: [99, '300-200'] }\n"
-		      "  - { http: 'http://x', matches: '(' }\n  - { http: 'http://x', headers: { 'A b': x } }\n  - { "
-		      "tcp: '::1:80' }\n");
+	              "checks:\n  - { http: 'http://x/?key=tops3cret-value' }\n  - { tcp: 'host:99999' }\n  - { http: "
+	              "'http://x', status: [99, '300-200'] }\n"
+	              "  - { http: 'http://x', matches: '(' }\n  - { http: 'http://x', headers: { 'A b': x } }\n  - { "
+	              "tcp: '::1:80' }\n");
 	assert_int_equal(fixture_validate(f), 7);
 	assert_true(fixture_fault(f, "/checks/0", "a secret is part of the URL"));
 	assert_true(fixture_fault(f, "/checks/2/status", "not a status"));

@@ -53,7 +53,8 @@ static int tear_down(void **state)
 
 static json_t *record_for(const char *id)
 {
-	_cleanup_json_ json_t *doc = json_pack("{s:s, s:s, s:s}", "id", id, "name", "shop", "environment", "production");
+	_cleanup_json_ json_t *doc =
+		json_pack("{s:s, s:s, s:s}", "id", id, "name", "shop", "environment", "production");
 	return lock_record(store, doc, NULL);
 }
 
@@ -101,8 +102,8 @@ static void nothing_is_changed_without_a_lock_or_with_a_lost_one(void **state)
 	record = lock_record(store, NULL, former);
 	assert_int_equal(lock_take_over(other, lock_dir, former, record, NULL), 0);
 	assert_int_equal(target->view.type->put(target, path, "y", 1, NULL, NULL), ERR_FENCED);
-	const char *const argv[] = { "rm", path, NULL };
-	const struct target_command command = { .argv = argv };
+	const char *const argv[] = {"rm", path, NULL};
+	const struct target_command command = {.argv = argv};
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
 	assert_int_equal(target->view.type->run(target, &command, &result, NULL), ERR_FENCED);
 	assert_true(fs_exists(AT_FDCWD, path));
@@ -114,7 +115,7 @@ static void nothing_is_changed_without_a_lock_or_with_a_lost_one(void **state)
 static void a_mark_made_while_the_lock_is_taken_over_counts(void **state)
 {
 	(void)state;
-	static const char *const marks[] = { "committed", "undone" };
+	static const char *const marks[] = {"committed", "undone"};
 	for (size_t i = 0; i < ARRAY_SIZE(marks); i++) {
 		struct target *other = make_target();
 		_cleanup_json_ json_t *former = NULL, *record = NULL, *now = NULL;
@@ -172,7 +173,7 @@ static void the_fence_ends_what_a_former_owner_left_running(void **state)
 	take(target, "d-1");
 	pid_t owner = fork();
 	if (owner == 0) {
-		const struct target_command command = { .script = script, .timeout_ms = 60000 };
+		const struct target_command command = {.script = script, .timeout_ms = 60000};
 		struct target_result result = TARGET_RESULT_INIT;
 		target->view.type->run(target, &command, &result, NULL);
 		_exit(0);
@@ -196,14 +197,18 @@ static void a_command_gives_its_lines_its_status_and_its_time_out(void **state)
 {
 	(void)state;
 	take(target, "d-1");
-	const struct field_pair env[] = { { "GREETING", "hello" } };
-	const struct target_command command = { .script = "echo $GREETING; cat; echo oops >&2; exit 3", .env = env, .env_count = 1, .input = "in", .input_len = 2 };
+	const struct field_pair env[] = {{"GREETING", "hello"}};
+	const struct target_command command = {.script = "echo $GREETING; cat; echo oops >&2; exit 3",
+	                                       .env = env,
+	                                       .env_count = 1,
+	                                       .input = "in",
+	                                       .input_len = 2};
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
 	assert_int_equal(target->view.type->run(target, &command, &result, NULL), 0);
 	assert_int_equal(result.status, 3);
 	assert_string_equal(str_peek(&result.out), "hello\nin");
 	assert_string_equal(str_peek(&result.err), "oops\n");
-	const struct target_command slow = { .script = "sleep 20", .timeout_ms = 100 };
+	const struct target_command slow = {.script = "sleep 20", .timeout_ms = 100};
 	_cleanup_(target_result_done) struct target_result timed = TARGET_RESULT_INIT;
 	assert_int_equal(target->view.type->run(target, &slow, &timed, NULL), 0);
 	assert_true(timed.timed_out);
@@ -224,11 +229,11 @@ static void a_file_goes_there_and_back_with_its_mode_and_time(void **state)
 	struct stat before, after;
 	enum change_match match;
 	assert_int_equal(fs_write_replace(AT_FDCWD, path, "old", 3, 0601, NULL), 0);
-	const struct timespec times[2] = { { .tv_sec = 1000 }, { .tv_sec = 2000, .tv_nsec = 123456789 } };
+	const struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 2000, .tv_nsec = 123456789}};
 	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
 	assert_int_equal(stat(path, &before), 0);
 	take(target, "d-1");
-	_cleanup_(plan_done) struct plan plan = { 0 };
+	_cleanup_(plan_done) struct plan plan = {0};
 	struct change *c = plan_add(&plan, CHANGE_FILE, ACTION_UPDATE, path);
 	c->id = 1;
 	c->secret = true;
@@ -258,8 +263,8 @@ static void a_file_goes_there_and_back_with_its_mode_and_time(void **state)
 static void a_record_goes_into_json_and_back_and_a_newer_one_is_refused(void **state)
 {
 	(void)state;
-	_cleanup_(plan_done) struct plan plan = { 0 };
-	_cleanup_(change_done) struct change back = { 0 };
+	_cleanup_(plan_done) struct plan plan = {0};
+	_cleanup_(change_done) struct change back = {0};
 	struct change *c = plan_add(&plan, CHANGE_MOVE, ACTION_ADOPT, "/a");
 	c->id = 12;
 	c->target = xstrdup("web");
@@ -279,7 +284,7 @@ static void a_record_goes_into_json_and_back_and_a_newer_one_is_refused(void **s
 static void the_copy_of_the_changes_survives_a_torn_line(void **state)
 {
 	(void)state;
-	_cleanup_(plan_done) struct plan plan = { 0 }, back = { 0 };
+	_cleanup_(plan_done) struct plan plan = {0}, back = {0};
 	struct change *c = plan_add(&plan, CHANGE_REMOVE, ACTION_DESTROY, "/a");
 	c->id = 1;
 	c->target = xstrdup("here");
@@ -298,13 +303,16 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_lock_is_held_by_one_and_leaves_nothing, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(nothing_is_changed_without_a_lock_or_with_a_lost_one, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(nothing_is_changed_without_a_lock_or_with_a_lost_one, set_up,
+	                                        tear_down),
 		cmocka_unit_test_setup_teardown(a_mark_made_while_the_lock_is_taken_over_counts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_mark_of_another_deployment_decides_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_fence_ends_what_a_former_owner_left_running, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_command_gives_its_lines_its_status_and_its_time_out, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_command_gives_its_lines_its_status_and_its_time_out, set_up,
+	                                        tear_down),
 		cmocka_unit_test_setup_teardown(a_file_goes_there_and_back_with_its_mode_and_time, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_record_goes_into_json_and_back_and_a_newer_one_is_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_record_goes_into_json_and_back_and_a_newer_one_is_refused, set_up,
+	                                        tear_down),
 		cmocka_unit_test_setup_teardown(the_copy_of_the_changes_survives_a_torn_line, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,8 +15,8 @@ static void add(struct tree *t, const char *path, mode_t mode, const char *link)
 
 static void any_name_comes_back_as_it_was(void **state)
 {
-	(void) state;
-	struct tree t = { 0 };
+	(void)state;
+	struct tree t = {0};
 	struct err err = ERR_INIT;
 	struct manifest m;
 	_cleanup_(str_done) struct str text = STR_INIT(1 << 20);
@@ -53,7 +53,7 @@ static void assert_bad(const char *text, const char *words)
 
 static void what_is_no_manifest_is_refused_with_its_line(void **state)
 {
-	(void) state;
+	(void)state;
 	assert_bad("", "is no manifest");
 	assert_bad("{}\n", "is no manifest");
 	assert_bad("{\"format\":2}\n", "has format 2, this davit reads up to 1");

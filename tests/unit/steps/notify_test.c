@@ -59,9 +59,9 @@ static void *serve(void *context)
 		while (rule->request != NULL && !str_starts(buf, rule->request))
 			rule++;
 		int n = snprintf(text, sizeof(text),
-				 "HTTP/1.1 %d X\r\n%sContent-Type: application/json\r\nContent-Length: "
-				 "%zu\r\nConnection: close\r\n\r\n%s",
-				 rule->status, rule->headers, strlen(rule->body), rule->body);
+		                 "HTTP/1.1 %d X\r\n%sContent-Type: application/json\r\nContent-Length: "
+		                 "%zu\r\nConnection: close\r\n\r\n%s",
+		                 rule->status, rule->headers, strlen(rule->body), rule->body);
 		if (write(fd, text, (size_t)n) < 0)
 			return NULL;
 		close(fd);
@@ -85,8 +85,8 @@ static int stop_hub(void **state)
 {
 	(void)state;
 	struct sockaddr_in a = {.sin_family = AF_INET,
-				.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-				.sin_port = htons((uint16_t)hub.port)};
+	                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	                        .sin_port = htons((uint16_t)hub.port)};
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || write(fd, "GET /stop x\r\n\r\n", 15) < 0)
 		return -1;
@@ -166,7 +166,7 @@ static void the_pull_requests_comment_is_made_once_and_then_updated(void **state
 	struct fixture *f = *state;
 	static const struct rule again[] = {
 		{"GET /repos/acme/shop/issues/5/comments", 200, "",
-		 "[{\"id\":3,\"body\":\"hello\"},{\"id\":77,\"body\":\"<!-- davit shop.test -->\\nold\"}]"},
+	         "[{\"id\":3,\"body\":\"hello\"},{\"id\":77,\"body\":\"<!-- davit shop.test -->\\nold\"}]"},
 		{NULL, 200, "", "{}"},
 	};
 	const struct step_outcome outcome = {.state = OUTCOME_COMMITTED};
@@ -206,9 +206,9 @@ static void a_missing_permission_is_named_before_the_first_change(void **state)
 	struct fixture *f = *state;
 	static const struct rule forbidding[] = {
 		{"POST /repos/acme/shop/commits/", 403, "X-Accepted-GitHub-Permissions: contents=write\r\n",
-		 "{\"message\":\"Resource not accessible by integration\"}"},
+	         "{\"message\":\"Resource not accessible by integration\"}"},
 		{"POST /repos/acme/shop/deployments", 403, "",
-		 "{\"message\":\"Resource not accessible by integration\"}"},
+	         "{\"message\":\"Resource not accessible by integration\"}"},
 		{NULL, 422, "", "{\"message\":\"Validation Failed\"}"},
 	};
 	use(f, forbidding, "deployment_status: true\npull_request: 5\n");
@@ -241,9 +241,9 @@ static void preflight_finds_everything_at_once(void **state)
 	use(f, forbidding, "commit_comment: true\n");
 	fixture_write(f, "file", "x", 0600);
 	fixture_input(f, "preflight",
-		      "secrets: [A, B, C]\nvalues: { B: '', C: there }\npaths: [DIR/new/deep, DIR/file]\ndisk: { "
-		      "DIR/new: 9000T, /: 1K }\n"
-		      "tools: [sh, no-such-tool-at-all]\npermissions: { contents: write, issues: read }\n");
+	              "secrets: [A, B, C]\nvalues: { B: '', C: there }\npaths: [DIR/new/deep, DIR/file]\ndisk: { "
+	              "DIR/new: 9000T, /: 1K }\n"
+	              "tools: [sh, no-such-tool-at-all]\npermissions: { contents: write, issues: read }\n");
 	assert_int_equal(fixture_validate(f), 0);
 	assert_int_equal(f->c.type->check(&f->c, &f->faults, &f->err), 0);
 	assert_int_equal(f->faults.count, 6);

@@ -6,8 +6,8 @@ static void a_secret_inside_a_command_is_refused_wherever_it_stands(void **state
 	struct fixture *f = *state;
 	mask_add(mask_process(), "tops3cret-value", 15);
 	fixture_input(f, "run",
-		      "command: [curl, -u, 'me:tops3cret-value', http://x]\nundo: echo tops3cret-value\nafter_undo: "
-		      "[echo, tops3cret-value]\n");
+	              "command: [curl, -u, 'me:tops3cret-value', http://x]\nundo: echo tops3cret-value\nafter_undo: "
+	              "[echo, tops3cret-value]\n");
 	assert_int_equal(fixture_validate(f), 3);
 	assert_true(fixture_fault(f, "/command/2", "a secret is part of the command"));
 	assert_true(fixture_fault(f, "/undo", "a secret"));
@@ -21,7 +21,7 @@ static void a_secret_reaches_the_command_by_its_environment(void **state)
 {
 	struct fixture *f = *state;
 	fixture_input(f, "run",
-		      "script: printf %s \"$TOKEN\" > DIR/out\nenv: { TOKEN: 'it''s $HOME \"x\"' }\nundo: none\n");
+	              "script: printf %s \"$TOKEN\" > DIR/out\nenv: { TOKEN: 'it''s $HOME \"x\"' }\nundo: none\n");
 	assert_int_equal(fixture_validate(f), 0);
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(f->plan.count, 1);

@@ -22,23 +22,23 @@ static void values_travel_byte_for_byte_through_an_env_file(void **state)
 {
 	struct fixture *f = *state;
 	static const char *const values[] = {"plain",
-					     "a b",
-					     "it's",
-					     "\"quoted\"",
-					     "$HOME ${X} $(id)",
-					     "back\\slash",
-					     "ends in \\",
-					     "it's ending in \\",
-					     "line one\nline two\n",
-					     "`id`",
-					     "# not a comment",
-					     " leading and trailing ",
-					     "tab\there",
-					     "=a=b=",
-					     "it's $5 \"and\" \\n\nmore",
-					     "\xc3\xa4\xe2\x82\xac",
-					     "!history!",
-					     "~"};
+	                                     "a b",
+	                                     "it's",
+	                                     "\"quoted\"",
+	                                     "$HOME ${X} $(id)",
+	                                     "back\\slash",
+	                                     "ends in \\",
+	                                     "it's ending in \\",
+	                                     "line one\nline two\n",
+	                                     "`id`",
+	                                     "# not a comment",
+	                                     " leading and trailing ",
+	                                     "tab\there",
+	                                     "=a=b=",
+	                                     "it's $5 \"and\" \\n\nmore",
+	                                     "\xc3\xa4\xe2\x82\xac",
+	                                     "!history!",
+	                                     "~"};
 	_cleanup_(str_done) struct str file = STR_INIT(1 << 20);
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
 		char name[16];
@@ -111,10 +111,10 @@ static void existing_keys_are_kept_byte_for_byte_and_only_names_are_told(void **
 {
 	struct fixture *f = *state;
 	fixture_write(f, ".env",
-		      "# comment\n\nexport OLD='keep me'\nA=\"the same\"  # why\nB=former-value\nTAIL=no newline",
-		      0644);
+	              "# comment\n\nexport OLD='keep me'\nA=\"the same\"  # why\nB=former-value\nTAIL=no newline",
+	              0644);
 	fixture_input(f, "secret-write",
-		      "path: DIR/.env\nvalues: { A: the same, B: brandnew-value, C: third-value }\n");
+	              "path: DIR/.env\nvalues: { A: the same, B: brandnew-value, C: third-value }\n");
 	assert_int_equal(fixture_validate(f), 0);
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(f->plan.count, 1);
@@ -127,8 +127,8 @@ static void existing_keys_are_kept_byte_for_byte_and_only_names_are_told(void **
 	assert_not_told(f, "keep me");
 	assert_int_equal(fixture_apply(f), 0);
 	assert_file(f, ".env",
-		    "# comment\n\nexport OLD='keep me'\nA=\"the same\"  # why\nB=brandnew-value\nTAIL=no "
-		    "newline\nC=third-value\n");
+	            "# comment\n\nexport OLD='keep me'\nA=\"the same\"  # why\nB=brandnew-value\nTAIL=no "
+	            "newline\nC=third-value\n");
 	assert_int_equal(fixture_mode(f, ".env"), 0600);
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(f->plan.count, 0);
@@ -249,7 +249,7 @@ static void keys_are_parsed_and_their_line_ends_mended(void **state)
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(f->plan.warnings.count, 1);
 	assert_string_equal(f->plan.warnings.items[0],
-			    "the key 'KEY': CRLF line ends and the missing final newline mended");
+	                    "the key 'KEY': CRLF line ends and the missing final newline mended");
 	assert_int_equal(fixture_apply(f), 0);
 	assert_file(f, "key", key);
 	write_input(f, "file", gone);
@@ -297,7 +297,7 @@ static void a_directory_gets_a_file_for_each_key(void **state)
 {
 	struct fixture *f = *state;
 	fixture_input(f, "secret-write",
-		      "path: DIR/secrets\nformat: dir\nvalues: { db.password: 'p w', api-key: k }\nmode: '0640'\n");
+	              "path: DIR/secrets\nformat: dir\nvalues: { db.password: 'p w', api-key: k }\nmode: '0640'\n");
 	assert_int_equal(fixture_validate(f), 0);
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(f->plan.count, 3);
@@ -308,7 +308,7 @@ static void a_directory_gets_a_file_for_each_key(void **state)
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(f->plan.count, 0);
 	fixture_input(f, "secret-write",
-		      "path: DIR/secrets\nformat: dir\nvalues: { api-key: k }\nmode: '0640'\nexact: true\n");
+	              "path: DIR/secrets\nformat: dir\nvalues: { api-key: k }\nmode: '0640'\nexact: true\n");
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(f->plan.count, 1);
 	assert_int_equal(fixture_apply(f), 0);
@@ -326,10 +326,10 @@ static void a_mode_for_everybody_needs_consent(void **state)
 	assert_int_equal(fixture_validate(f), 1);
 	assert_true(fixture_fault(f, "/mode", "lets everybody on the target read"));
 	fixture_input(f, "secret-write",
-		      "path: DIR/.env\nvalues: { A: x }\nmode: '0644'\nallow_world_readable: true\n");
+	              "path: DIR/.env\nvalues: { A: x }\nmode: '0644'\nallow_world_readable: true\n");
 	assert_int_equal(fixture_validate(f), 0);
 	fixture_input(f, "secret-write",
-		      "path: DIR/.env\nvalues: { A: x }\nmode: '0666'\nallow_world_readable: true\n");
+	              "path: DIR/.env\nvalues: { A: x }\nmode: '0666'\nallow_world_readable: true\n");
 	assert_int_equal(fixture_validate(f), 1);
 }
 
@@ -364,7 +364,7 @@ static void a_reader_is_served_by_group_or_acl_and_proved(void **state)
 	assert_int_equal(fixture_apply(f), 0);
 	assert_int_equal(fixture_mode(f, ".env"), 0640);
 	fixture_input(f, "secret-write",
-		      "path: DIR/by-owner\nvalues: { A: x }\nowner: '4711'\nreadable_by: ['4711']\n");
+	              "path: DIR/by-owner\nvalues: { A: x }\nowner: '4711'\nreadable_by: ['4711']\n");
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(fixture_apply(f), 0);
 	assert_int_equal(fixture_mode(f, "by-owner"), 0600);

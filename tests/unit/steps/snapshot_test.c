@@ -67,7 +67,8 @@ static void a_rollback_puts_the_content_back_where_it_was_asked_for(void **state
 {
 	struct fixture *f = *state;
 	make_data(f);
-	take(f, "{files: {paths: [DIR/data/uploads, DIR/data/app.conf, DIR/data/absent], restore_on_rollback: true, exclude: [cache/]}}");
+	take(f,
+	     "{files: {paths: [DIR/data/uploads, DIR/data/app.conf, DIR/data/absent], restore_on_rollback: true, exclude: [cache/]}}");
 	assert_false(there(f, PLACE "/0/cache"));
 	fixture_write(f, "data/uploads/photo", "overwritten", 0644);
 	fixture_write(f, "data/uploads/later", "x", 0644);
@@ -93,7 +94,8 @@ static void an_interrupted_restore_goes_on(void **state)
 	make_data(f);
 	take(f, "{files: {paths: [DIR/data/uploads], restore_on_rollback: true}}");
 	/* As a crash between the two renames leaves it. */
-	_cleanup_free_ char *path = fs_join(f->dir, "data/uploads"), *aside = fs_join(f->dir, "data/uploads.davit-former");
+	_cleanup_free_ char *path = fs_join(f->dir, "data/uploads"),
+			    *aside = fs_join(f->dir, "data/uploads.davit-former");
 	assert_int_equal(rename(path, aside), 0);
 	make_dir(f, "data/uploads.davit-restored");
 	must(f, fixture_undo(f));
@@ -145,8 +147,8 @@ static int dying_set_attr(struct target *t, const char *path, const struct node_
 /* Entry by entry, the last name first: what is removed when it dies is half of the tree. */
 static int dying_remove_tree(struct target *t, const char *path, struct err *err)
 {
-	_cleanup_(tree_done) struct tree tree = { 0 };
-	_cleanup_(node_done) struct node n = { 0 };
+	_cleanup_(tree_done) struct tree tree = {0};
+	_cleanup_(node_done) struct node n = {0};
 	int r = living->stat(&t->view, path, &n, err);
 	if (r < 0 || n.type == NODE_ABSENT)
 		return r;
@@ -210,15 +212,16 @@ static void assert_back(struct fixture *f)
 /* It dies after each of its changes, and once more after each of those of whoever goes on; what the snapshot left out is there throughout. */
 static void what_a_snapshot_left_out_outlives_an_undo_that_dies_anywhere(void **state)
 {
-	(void) state;
+	(void)state;
 	bool whole = false;
 	for (int after = 0; !whole && after < 200; after++) {
 		struct fixture *f;
-		assert_int_equal(fixture_setup((void **) &f), 0);
+		assert_int_equal(fixture_setup((void **)&f), 0);
 		make_data(f);
 		make_dir(f, "data/uploads/whole");
 		fixture_write(f, "data/uploads/whole/one", "1", 0644);
-		take(f, "{files: {paths: [DIR/data/uploads, DIR/data/absent], restore_on_rollback: true, exclude: [cache/]}}");
+		take(f,
+		     "{files: {paths: [DIR/data/uploads, DIR/data/absent], restore_on_rollback: true, exclude: [cache/]}}");
 		use_in_the_meantime(f);
 		whole = undo_that_dies(f, after) == 0;
 		for (int again = 0; again < 2; again++) {
@@ -230,7 +233,7 @@ static void what_a_snapshot_left_out_outlives_an_undo_that_dies_anywhere(void **
 		err_clear(&f->err);
 		must(f, fixture_undo(f));
 		assert_back(f);
-		fixture_teardown((void **) &f);
+		fixture_teardown((void **)&f);
 	}
 	assert_true(whole);
 }

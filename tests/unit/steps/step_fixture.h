@@ -97,7 +97,7 @@ static int fixture_setup(void **state)
 		return -1;
 	_cleanup_json_ json_t *record =
 		json_pack("{s:i,s:s,s:s}", "format", 1, "token", "0123456789abcdef0123456789abcdef", "deployment",
-			  "20260131T102030-3fa94c");
+	                  "20260131T102030-3fa94c");
 	json_t *holder = NULL;
 	if (lock_take(f->target, lock_dir, record, &holder, &f->err) < 0) {
 		print_error("%s\n", err_line(&f->err, f->text, sizeof(f->text)));
@@ -105,10 +105,10 @@ static int fixture_setup(void **state)
 	}
 	f->targets[0] = f->target;
 	f->deployment = (struct step_deployment){.id = "20260131T102030-3fa94c",
-						 .name = "shop",
-						 .environment = "test",
-						 .source_root = f->dir,
-						 .commit = "0123456789012345678901234567890123456789"};
+	                                         .name = "shop",
+	                                         .environment = "test",
+	                                         .source_root = f->dir,
+	                                         .commit = "0123456789012345678901234567890123456789"};
 	*state = f;
 	return 0;
 }
@@ -156,20 +156,20 @@ static void fixture_input(struct fixture *f, const char *step, const char *yaml)
 	r = fields_read(type->inputs, yaml_root(f->doc), f->doc, "", false, &f->arena, input, &f->faults, &f->err);
 	if (r < 0 || f->faults.count > 0)
 		fail_msg("%s",
-			 f->faults.count > 0 ? f->faults.items[0].text : err_line(&f->err, f->text, sizeof(f->text)));
+		         f->faults.count > 0 ? f->faults.items[0].text : err_line(&f->err, f->text, sizeof(f->text)));
 	f->c = (struct step_context){.type = type,
-				     .input = input,
-				     .input_json = yaml_root(f->doc),
-				     .deployment = &f->deployment,
-				     .targets = f->targets,
-				     .target_count = 1,
-				     .wait = &f->wait,
-				     .http = fixture_http,
-				     .engine = f,
-				     .report = fixture_report,
-				     .event = fixture_event,
-				     .state_get = fixture_state_get,
-				     .state_list = fixture_state_list};
+	                             .input = input,
+	                             .input_json = yaml_root(f->doc),
+	                             .deployment = &f->deployment,
+	                             .targets = f->targets,
+	                             .target_count = 1,
+	                             .wait = &f->wait,
+	                             .http = fixture_http,
+	                             .engine = f,
+	                             .report = fixture_report,
+	                             .event = fixture_event,
+	                             .state_get = fixture_state_get,
+	                             .state_list = fixture_state_list};
 }
 
 static _unused_ size_t fixture_validate(struct fixture *f)
@@ -226,7 +226,7 @@ static _unused_ int fixture_apply(struct fixture *f)
 		int r = change_save_former(f->target, c, &f->err);
 		if (r == 0)
 			r = f->c.type->apply != NULL ? f->c.type->apply(&f->c, f->target, c, &f->err)
-						     : change_apply(f->target, c, &f->err);
+			                             : change_apply(f->target, c, &f->err);
 		enum change_match match = MATCH_AFTER;
 		if (r == 0 && f->c.type->verify != NULL)
 			r = f->c.type->verify(&f->c, &f->target->view, c, &f->err);
@@ -246,7 +246,7 @@ static _unused_ int fixture_undo(struct fixture *f)
 	for (size_t i = f->plan.count; i > 0; i--) {
 		struct change *c = &f->plan.changes[i - 1];
 		int r = f->c.type->undo != NULL ? f->c.type->undo(&f->c, f->target, c, &f->err)
-						: change_undo(f->target, c, &f->err);
+		                                : change_undo(f->target, c, &f->err);
 		ret = r < 0 ? r : ret;
 		fixture_keep_row(f, c, true);
 	}

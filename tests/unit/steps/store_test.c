@@ -30,7 +30,8 @@ static int tear_down(void **state)
 
 static void add(const char *id, const char *environment, const char *state_name)
 {
-	_cleanup_json_ json_t *doc = json_pack("{s:s, s:s, s:s, s:s}", "id", id, "name", "shop", "environment", environment, "state", state_name);
+	_cleanup_json_ json_t *doc = json_pack("{s:s, s:s, s:s, s:s}", "id", id, "name", "shop", "environment",
+	                                       environment, "state", state_name);
 	assert_int_equal(store_deployment_add(store, doc, NULL), 0);
 }
 
@@ -53,7 +54,7 @@ static void one_environment_is_locked_by_one_deployment(void **state)
 
 static size_t undecided(void)
 {
-	const struct store_filter filter = { .undecided = true };
+	const struct store_filter filter = {.undecided = true};
 	_cleanup_json_ json_t *list = NULL;
 	assert_int_equal(store_deployment_list(store, &filter, &list, NULL), 0);
 	return json_array_size(list);
@@ -78,16 +79,21 @@ static void undecided_is_what_recovery_must_look_at(void **state)
 
 static struct change make_change(const char *path)
 {
-	return (struct change){ .kind = CHANGE_FILE, .action = ACTION_CREATE, .step = xstrdup("apply"), .target = xstrdup("web"), .path = xstrdup(path),
-		.before = json_pack("{s:s}", "type", "absent"), .after = json_pack("{s:s, s:s}", "type", "file", "digest", "d") };
+	return (struct change){.kind = CHANGE_FILE,
+	                       .action = ACTION_CREATE,
+	                       .step = xstrdup("apply"),
+	                       .target = xstrdup("web"),
+	                       .path = xstrdup(path),
+	                       .before = json_pack("{s:s}", "type", "absent"),
+	                       .after = json_pack("{s:s, s:s}", "type", "file", "digest", "d")};
 }
 
 static void changes_get_ids_in_the_order_of_making_and_come_back_whole(void **state)
 {
 	(void)state;
-	struct change changes[2] = { make_change("/a"), make_change("/b") };
+	struct change changes[2] = {make_change("/a"), make_change("/b")};
 	struct change third = make_change("/c");
-	_cleanup_(plan_done) struct plan list = { 0 };
+	_cleanup_(plan_done) struct plan list = {0};
 	add("d", "p", "open");
 	assert_int_equal(store_changes_add(store, "d", changes, 2, NULL), 0);
 	assert_int_equal(store_changes_add(store, "d", &third, 1, NULL), 0);
@@ -108,7 +114,8 @@ static void a_state_row_comes_with_done_and_goes_with_undone(void **state)
 {
 	(void)state;
 	_cleanup_(change_done) struct change c = make_change("/a");
-	_cleanup_json_ json_t *row = json_pack("{s:i}", "v", 2), *former = json_pack("{s:i}", "v", 1), *found = NULL, *back = NULL;
+	_cleanup_json_ json_t *row = json_pack("{s:i}", "v", 2), *former = json_pack("{s:i}", "v", 1), *found = NULL,
+			      *back = NULL;
 	add("d", "p", "open");
 	change_set_state_row(&c, "key", row, former);
 	assert_int_equal(store_changes_add(store, "d", &c, 1, NULL), 0);
@@ -167,7 +174,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(one_environment_is_locked_by_one_deployment, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(undecided_is_what_recovery_must_look_at, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(changes_get_ids_in_the_order_of_making_and_come_back_whole, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(changes_get_ids_in_the_order_of_making_and_come_back_whole, set_up,
+	                                        tear_down),
 		cmocka_unit_test_setup_teardown(a_state_row_comes_with_done_and_goes_with_undone, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_newer_format_is_refused_with_both_numbers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_folder_is_closed_to_others_and_keeps_its_id, set_up, tear_down),

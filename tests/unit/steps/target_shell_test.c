@@ -42,14 +42,14 @@ static char *read_text(const char *path)
 }
 
 static struct target *make(struct world *w, struct server *at_port, struct server *host, const char *user,
-			   const char *become)
+                           const char *become)
 {
 	struct target *t = NULL;
 	_cleanup_free_ char *key = read_text(server_text(host, "key"));
 	_cleanup_json_ json_t *config =
 		json_pack("{s:s, s:{s:s, s:i, s:s, s:s, s:s, s:s}}", "base", w->base, "ssh", "host", "127.0.0.1",
-			  "port", server_port(at_port), "user", user, "key", key, "host_key",
-			  server_text(host, "host_key"), "connect_timeout", "5s");
+	                  "port", server_port(at_port), "user", user, "key", key, "host_key",
+	                  server_text(host, "host_key"), "connect_timeout", "5s");
 	if (become != NULL)
 		json_object_set_new(config, "become", json_string(become));
 	assert_int_equal(target_shell_new("web", config, &t, &w->err), 0);
@@ -412,8 +412,8 @@ static void a_wrong_host_key_stops_before_anything_is_done(void **state)
 	struct target *t = NULL;
 	_cleanup_json_ json_t *config =
 		json_pack("{s:s, s:{s:s, s:i, s:s, s:s, s:s}}", "base", w->base, "ssh", "host", "127.0.0.1", "port",
-			  server_port(&sshd), "user", server_text(&sshd, "user"), "key", key_text, "host_key",
-			  "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+	                  server_port(&sshd), "user", server_text(&sshd, "user"), "key", key_text, "host_key",
+	                  "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
 	assert_int_equal(target_shell_new("web", config, &t, &w->err), 0);
 	FAILS(ERR_AUTH, t->view.type->open(&t->view, &w->err));
 	assert_non_null(strstr(err_line(&w->err, w->line, sizeof(w->line)), "target 'web'"));
@@ -480,9 +480,9 @@ static int start(void **state)
 	char port[16];
 	const char *const proxy_arguments[] = {port, NULL};
 	static const char *const accounts[] = {"--account", "deploy:one:ALL=(ALL) NOPASSWD: ALL",
-					       "--account", "guest:two:ALL=(ALL) ALL",
-					       "--option",  "UsePAM yes",
-					       NULL};
+	                                       "--account", "guest:two:ALL=(ALL) ALL",
+	                                       "--option",  "UsePAM yes",
+	                                       NULL};
 	/* What the tests mount is theirs, and their sshd's. */
 	if (geteuid() == 0 && unshare(CLONE_NEWNS) == 0)
 		mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);

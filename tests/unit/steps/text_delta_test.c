@@ -42,7 +42,7 @@ static size_t check_text(const char *from, const char *to)
 
 static void lines_that_stay_are_copied(void **state)
 {
-	(void) state;
+	(void)state;
 	assert_int_equal(check_text("head 1\na\nb\nc\n", "head 2\na\nb\nc\n"), strlen("head 2\n"));
 	assert_int_equal(check_text("a\nb\nc\n", "a\nc\n"), 0);
 	assert_int_equal(check_text("a\nb\n", "b\na\nb\na\n"), 0);
@@ -54,7 +54,7 @@ static void lines_that_stay_are_copied(void **state)
 
 static void any_text_comes_out_of_any_other(void **state)
 {
-	(void) state;
+	(void)state;
 	srand(7);
 	for (int round = 0; round < 300; round++) {
 		_cleanup_(str_done) struct str a = STR_INIT(1 << 20), b = STR_INIT(1 << 20);

@@ -27,8 +27,11 @@ static enum expr_status status = EXPR_SUCCESS;
 
 static struct expr_scope scope_of(json_t *contexts)
 {
-	return (struct expr_scope){ .contexts = contexts, .exact_context = "env", .status = job_is, .user = &status,
-	                            .hash_files = hash_files };
+	return (struct expr_scope){.contexts = contexts,
+	                           .exact_context = "env",
+	                           .status = job_is,
+	                           .user = &status,
+	                           .hash_files = hash_files};
 }
 
 /* What an expression gives, as JSON text; errors as "! text". */
@@ -171,9 +174,9 @@ static void faults_name_the_symbol_and_its_place(void **state)
 	(void)state;
 	assert_string_equal(eval("'x'.y"), "! Unexpected symbol: '.'. Located at position 4 within expression: 'x'.y");
 	assert_string_equal(eval("foo == 1"),
-			    "! Unrecognized named-value: 'foo'. Located at position 1 within expression: foo == 1");
+	                    "! Unrecognized named-value: 'foo'. Located at position 1 within expression: foo == 1");
 	assert_string_equal(eval("nope(1)"),
-			    "! Unrecognized function: 'nope'. Located at position 1 within expression: nope(1)");
+	                    "! Unrecognized function: 'nope'. Located at position 1 within expression: nope(1)");
 	assert_non_null(strstr(eval("contains('a')"), "Too few parameters supplied: 'contains'"));
 	assert_non_null(strstr(eval("toJSON('a', 'b')"), "Too many parameters supplied: 'toJSON'"));
 	assert_non_null(strstr(eval("case(true, 1, 2, 3)"), "Even number of parameters"));
@@ -241,7 +244,7 @@ static const char *template(const char *text)
 {
 	static char result[1024];
 	_cleanup_json_ json_t *contexts = json_loads(contexts_text, 0, NULL), *value = NULL;
-	struct expr_scope scope = { .contexts = contexts };
+	struct expr_scope scope = {.contexts = contexts};
 	struct err err = ERR_INIT;
 	if (expr_template(text, &scope, &value, &err) < 0)
 		return err_line(&err, result, sizeof(result));
@@ -293,7 +296,7 @@ static void the_names_of_an_expression_can_be_listed(void **state)
 	_cleanup_(str_done) struct str seen = STR_INIT(1000);
 	assert_int_equal(expr_names("secrets.KEY || toJSON(secrets) && vars['x'].y", count_names, &seen, &err), 0);
 	assert_string_equal(str_peek(&seen), "secrets.KEY;secrets.?;vars.x;");
-	static const char *const known[] = { "secrets", NULL };
+	static const char *const known[] = {"secrets", NULL};
 	assert_int_equal(expr_check("secrets.A", known, 0, &err), 0);
 	assert_int_equal(expr_check("vars.A", known, 0, &err), ERR_INVALID);
 	assert_int_equal(expr_check("success()", known, 0, &err), ERR_INVALID);

@@ -11,10 +11,14 @@ static int read_text(const char *text, struct broker_message *m, struct err *err
 static void a_job_is_announced_by_reference(void **state)
 {
 	(void)state;
-	struct broker_message m = { 0 };
-	assert_int_equal(read_text("{\"messageId\":104,\"messageType\":\"runnerJobRequest\",\"body\":\"\xef\xbb\xbf{\\\"id\\\":\\\"x\\\","
-	                           "\\\"runner_request_id\\\":\\\"r-1\\\",\\\"run_service_url\\\":\\\"https://run/1\\\","
-	                           "\\\"billing_owner_id\\\":\\\"U_1\\\",\\\"should_acknowledge\\\":true,\\\"new\\\":[1]}\"}", &m, NULL), 0);
+	struct broker_message m = {0};
+	assert_int_equal(
+		read_text(
+			"{\"messageId\":104,\"messageType\":\"runnerJobRequest\",\"body\":\"\xef\xbb\xbf{\\\"id\\\":\\\"x\\\","
+			"\\\"runner_request_id\\\":\\\"r-1\\\",\\\"run_service_url\\\":\\\"https://run/1\\\","
+			"\\\"billing_owner_id\\\":\\\"U_1\\\",\\\"should_acknowledge\\\":true,\\\"new\\\":[1]}\"}",
+			&m, NULL),
+		0);
 	assert_int_equal(m.type, BROKER_JOB);
 	assert_int_equal(m.id, 104);
 	assert_string_equal(m.request_id, "r-1");
@@ -27,20 +31,26 @@ static void a_job_is_announced_by_reference(void **state)
 static void the_other_types_are_known_in_any_case(void **state)
 {
 	(void)state;
-	static const struct { const char *text; enum broker_message_type type; } rows[] = {
-		{ "{\"messageType\":\"JobCancellation\",\"body\":\"{\\\"jobId\\\":\\\"j\\\",\\\"timeout\\\":\\\"00:01:30\\\"}\"}", BROKER_CANCEL },
-		{ "{\"messageType\":\"BrokerMigration\",\"body\":\"{\\\"brokerBaseUrl\\\":\\\"https://b/\\\"}\"}", BROKER_MIGRATION },
-		{ "{\"messageType\":\"FORCETOKENREFRESH\",\"body\":\"\"}", BROKER_TOKEN_REFRESH },
-		{ "{\"messageType\":\"ForceTokenRefresh\"}", BROKER_TOKEN_REFRESH },
-		{ "{\"messageType\":\"RunnerShutdown\",\"body\":\"{\\\"reason\\\":\\\"r\\\"}\"}", BROKER_SHUTDOWN },
-		{ "{\"messageType\":\"RunnerRefresh\",\"body\":\"{\\\"target_version\\\":\\\"3\\\"}\"}", BROKER_REFRESH },
-		{ "{\"messageType\":\"AgentRefresh\",\"body\":\"{\\\"targetVersion\\\":\\\"3\\\"}\"}", BROKER_REFRESH },
-		{ "{\"messageType\":\"RunnerRefreshConfig\",\"body\":\"{\\\"configType\\\":\\\"runner\\\"}\"}", BROKER_REFRESH_CONFIG },
-		{ "{\"messageType\":\"PipelineAgentJobRequest\",\"iv\":\"x\",\"body\":\"QUJD\"}", BROKER_OLD_JOB },
-		{ "{\"messageType\":\"SomethingNew\",\"body\":\"not json\"}", BROKER_UNKNOWN },
+	static const struct {
+		const char *text;
+		enum broker_message_type type;
+	} rows[] = {
+		{"{\"messageType\":\"JobCancellation\",\"body\":\"{\\\"jobId\\\":\\\"j\\\",\\\"timeout\\\":\\\"00:01:30\\\"}\"}",
+	         BROKER_CANCEL},
+		{"{\"messageType\":\"BrokerMigration\",\"body\":\"{\\\"brokerBaseUrl\\\":\\\"https://b/\\\"}\"}",
+	         BROKER_MIGRATION},
+		{"{\"messageType\":\"FORCETOKENREFRESH\",\"body\":\"\"}", BROKER_TOKEN_REFRESH},
+		{"{\"messageType\":\"ForceTokenRefresh\"}", BROKER_TOKEN_REFRESH},
+		{"{\"messageType\":\"RunnerShutdown\",\"body\":\"{\\\"reason\\\":\\\"r\\\"}\"}", BROKER_SHUTDOWN},
+		{"{\"messageType\":\"RunnerRefresh\",\"body\":\"{\\\"target_version\\\":\\\"3\\\"}\"}", BROKER_REFRESH},
+		{"{\"messageType\":\"AgentRefresh\",\"body\":\"{\\\"targetVersion\\\":\\\"3\\\"}\"}", BROKER_REFRESH},
+		{"{\"messageType\":\"RunnerRefreshConfig\",\"body\":\"{\\\"configType\\\":\\\"runner\\\"}\"}",
+	         BROKER_REFRESH_CONFIG},
+		{"{\"messageType\":\"PipelineAgentJobRequest\",\"iv\":\"x\",\"body\":\"QUJD\"}", BROKER_OLD_JOB},
+		{"{\"messageType\":\"SomethingNew\",\"body\":\"not json\"}", BROKER_UNKNOWN},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct broker_message m = { 0 };
+		struct broker_message m = {0};
 		assert_int_equal(read_text(rows[i].text, &m, NULL), 0);
 		assert_int_equal(m.type, rows[i].type);
 		if (m.type == BROKER_CANCEL)
@@ -52,18 +62,20 @@ static void the_other_types_are_known_in_any_case(void **state)
 static void a_message_without_what_its_type_needs_is_refused(void **state)
 {
 	(void)state;
-	static const struct { const char *text, *says; } rows[] = {
-		{ "", "read a message" },
-		{ "[]", "messageType" },
-		{ "{\"messageType\":5}", "messageType" },
-		{ "{\"messageType\":\"RunnerJobRequest\",\"body\":\"{}\"}", "runner_request_id is missing" },
-		{ "{\"messageType\":\"RunnerJobRequest\",\"body\":\"{\"}", "body" },
-		{ "{\"messageType\":\"RunnerJobRequest\"}", "runner_request_id" },
-		{ "{\"messageType\":\"JobCancellation\",\"body\":\"{}\"}", "jobId" },
-		{ "{\"messageType\":\"BrokerMigration\",\"body\":\"{}\"}", "brokerBaseUrl" },
+	static const struct {
+		const char *text, *says;
+	} rows[] = {
+		{"", "read a message"},
+		{"[]", "messageType"},
+		{"{\"messageType\":5}", "messageType"},
+		{"{\"messageType\":\"RunnerJobRequest\",\"body\":\"{}\"}", "runner_request_id is missing"},
+		{"{\"messageType\":\"RunnerJobRequest\",\"body\":\"{\"}", "body"},
+		{"{\"messageType\":\"RunnerJobRequest\"}", "runner_request_id"},
+		{"{\"messageType\":\"JobCancellation\",\"body\":\"{}\"}", "jobId"},
+		{"{\"messageType\":\"BrokerMigration\",\"body\":\"{}\"}", "brokerBaseUrl"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct broker_message m = { 0 };
+		struct broker_message m = {0};
 		struct err err = ERR_INIT;
 		char line[2048];
 		assert_int_equal(read_text(rows[i].text, &m, &err), ERR_PROTOCOL);
@@ -75,7 +87,7 @@ static void a_message_without_what_its_type_needs_is_refused(void **state)
 static void a_message_over_the_bound_is_refused_before_it_is_parsed(void **state)
 {
 	(void)state;
-	struct broker_message m = { 0 };
+	struct broker_message m = {0};
 	char *big = xmalloc(WIRE_MESSAGE_MAX + 2);
 	memset(big, ' ', WIRE_MESSAGE_MAX + 2);
 	assert_int_equal(broker_message_read(big, WIRE_MESSAGE_MAX + 1, &m, NULL), ERR_LIMIT);
@@ -127,7 +139,7 @@ static json_t *parse(const char *text)
 static void a_job_message_gives_what_its_calls_need(void **state)
 {
 	(void)state;
-	struct run_job job = { 0 };
+	struct run_job job = {0};
 	json_t *message = parse(job_text), *report = run_job_report(message);
 	assert_int_equal(run_job_read(message, &job, NULL), 0);
 	assert_string_equal(job.url, "https://run/");
@@ -140,7 +152,8 @@ static void a_job_message_gives_what_its_calls_need(void **state)
 	json_t *completion = runservice_completion(&job, "failed");
 	runservice_annotate(completion, "failure", "died");
 	assert_string_equal(json_get_string(completion, "conclusion"), "failed");
-	assert_string_equal(json_get_string(json_array_get(json_get_array(completion, "annotations"), 0), "message"), "died");
+	assert_string_equal(json_get_string(json_array_get(json_get_array(completion, "annotations"), 0), "message"),
+	                    "died");
 	json_decref(completion);
 	json_decref(report);
 	json_decref(message);
@@ -150,11 +163,16 @@ static void a_job_message_gives_what_its_calls_need(void **state)
 static void a_job_message_that_lacks_something_is_refused_by_name(void **state)
 {
 	(void)state;
-	static const struct { const char *drop, *says; } rows[] = {
-		{ "plan", "plan's id" }, { "jobId", "job's id" }, { "resources", "one system connection" }, { "MessageType", "older protocol" },
+	static const struct {
+		const char *drop, *says;
+	} rows[] = {
+		{"plan", "plan's id"},
+		{"jobId", "job's id"},
+		{"resources", "one system connection"},
+		{"MessageType", "older protocol"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct run_job job = { 0 };
+		struct run_job job = {0};
 		struct err err = ERR_INIT;
 		char line[1024];
 		json_t *message = parse(job_text);
@@ -168,7 +186,7 @@ static void a_job_message_that_lacks_something_is_refused_by_name(void **state)
 
 static struct http_response answer(int status, const char *body)
 {
-	struct http_response r = { .status = status, .body = STR_INIT(1 << 16) };
+	struct http_response r = {.status = status, .body = STR_INIT(1 << 16)};
 	str_append(&r.body, body);
 	return r;
 }
@@ -207,10 +225,11 @@ static void an_error_says_the_status_and_the_services_words(void **state)
 static void a_registration_survives_being_kept(void **state)
 {
 	(void)state;
-	json_t *record = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:[s, s], s:b, s:s}", "format", 1, "name", "n", "work", "w", "broker_url",
-	                           "https://b/", "client_id", "c", "authorization_url", "https://t/", "id", 21, "labels", "a", "b",
-	                           "ephemeral", 1, "worker_user", "builder");
-	struct registration r = { 0 };
+	json_t *record =
+		json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:[s, s], s:b, s:s}", "format", 1, "name", "n", "work",
+	                  "w", "broker_url", "https://b/", "client_id", "c", "authorization_url", "https://t/", "id",
+	                  21, "labels", "a", "b", "ephemeral", 1, "worker_user", "builder");
+	struct registration r = {0};
 	assert_int_equal(registration_from_json(record, &r, NULL), 0);
 	json_t *again = registration_to_json(&r);
 	assert_int_equal(json_get_int(again, "id", 0), 21);

@@ -61,8 +61,9 @@ static void check_signature(const char *jwt, bool pss)
 		assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(padding, RSA_PKCS1_PSS_PADDING), 1);
 		assert_int_equal(EVP_PKEY_CTX_set_rsa_pss_saltlen(padding, 32), 1);
 	}
-	assert_int_equal(EVP_DigestVerify(context, (const unsigned char *)signature.data, signature.len, (const unsigned char *)jwt,
-	                                  (size_t)(dot - jwt)), 1);
+	assert_int_equal(EVP_DigestVerify(context, (const unsigned char *)signature.data, signature.len,
+	                                  (const unsigned char *)jwt, (size_t)(dot - jwt)),
+	                 1);
 	EVP_MD_CTX_free(context);
 	EVP_PKEY_free(pkey);
 	str_done(&signature);
@@ -71,7 +72,8 @@ static void check_signature(const char *jwt, bool pss)
 static void check_assertion(bool pss)
 {
 	struct str jwt = STR_SECRET_INIT(1 << 16);
-	assert_int_equal(oauth_assertion(key, "client-1", "https://tokens.example/x", pss, 1700000000123, &jwt, NULL), 0);
+	assert_int_equal(oauth_assertion(key, "client-1", "https://tokens.example/x", pss, 1700000000123, &jwt, NULL),
+	                 0);
 	const char *first = strchr(jwt.data, '.');
 	json_t *header = decode_part(jwt.data, (size_t)(first - jwt.data));
 	json_t *claims = decode_part(first + 1, (size_t)(strrchr(jwt.data, '.') - first - 1));
@@ -112,7 +114,7 @@ static void the_public_key_has_the_form_that_github_reads(void **state)
 
 static struct http_response answer(int status, const char *body)
 {
-	struct http_response r = { .status = status, .body = STR_INIT(1 << 16) };
+	struct http_response r = {.status = status, .body = STR_INIT(1 << 16)};
 	str_append(&r.body, body);
 	return r;
 }
@@ -120,18 +122,23 @@ static struct http_response answer(int status, const char *body)
 static void the_token_service_is_understood(void **state)
 {
 	(void)state;
-	static const struct { int status; const char *body; enum oauth_result result; } rows[] = {
-		{ 200, "{\"access_token\":\"abc\",\"token_type\":\"JWT\",\"expires_in\":3000}", OAUTH_OK },
-		{ 200, "\xef\xbb\xbf{\"Access_Token\":\"abc\",\"expires_in\":\"3000\"}", OAUTH_OK },
-		{ 200, "{}", OAUTH_UNAVAILABLE },
-		{ 200, "<html>", OAUTH_UNAVAILABLE },
-		{ 200, "{\"access_token\":\"a\\r\\nX-Evil: 1\"}", OAUTH_UNAVAILABLE },
-		{ 400, "{\"error\":\"invalid_client\",\"error_description\":\"gone\"}", OAUTH_GONE },
-		{ 400, "{\"error\":\"invalid_grant\",\"error_description\":\"x. Current server time is 12:00\"}", OAUTH_CLOCK },
-		{ 400, "{\"error\":\"unauthorized_client\"}", OAUTH_REFUSED },
-		{ 404, "", OAUTH_REFUSED },
-		{ 503, "busy", OAUTH_UNAVAILABLE },
-		{ 429, "", OAUTH_UNAVAILABLE },
+	static const struct {
+		int status;
+		const char *body;
+		enum oauth_result result;
+	} rows[] = {
+		{200, "{\"access_token\":\"abc\",\"token_type\":\"JWT\",\"expires_in\":3000}", OAUTH_OK},
+		{200, "\xef\xbb\xbf{\"Access_Token\":\"abc\",\"expires_in\":\"3000\"}", OAUTH_OK},
+		{200, "{}", OAUTH_UNAVAILABLE},
+		{200, "<html>", OAUTH_UNAVAILABLE},
+		{200, "{\"access_token\":\"a\\r\\nX-Evil: 1\"}", OAUTH_UNAVAILABLE},
+		{400, "{\"error\":\"invalid_client\",\"error_description\":\"gone\"}", OAUTH_GONE},
+		{400, "{\"error\":\"invalid_grant\",\"error_description\":\"x. Current server time is 12:00\"}",
+	         OAUTH_CLOCK},
+		{400, "{\"error\":\"unauthorized_client\"}", OAUTH_REFUSED},
+		{404, "", OAUTH_REFUSED},
+		{503, "busy", OAUTH_UNAVAILABLE},
+		{429, "", OAUTH_UNAVAILABLE},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct http_response r = answer(rows[i].status, rows[i].body);
@@ -169,10 +176,13 @@ static json_t *number(const EVP_PKEY *pkey, const char *name)
 
 static json_t *key_params(void)
 {
-	static const struct { const char *key, *name; } rows[] = {
-		{ "modulus", OSSL_PKEY_PARAM_RSA_N }, { "Exponent", OSSL_PKEY_PARAM_RSA_E }, { "d", OSSL_PKEY_PARAM_RSA_D },
-		{ "P", OSSL_PKEY_PARAM_RSA_FACTOR1 }, { "q", OSSL_PKEY_PARAM_RSA_FACTOR2 }, { "dp", OSSL_PKEY_PARAM_RSA_EXPONENT1 },
-		{ "dq", OSSL_PKEY_PARAM_RSA_EXPONENT2 }, { "inverseQ", OSSL_PKEY_PARAM_RSA_COEFFICIENT1 },
+	static const struct {
+		const char *key, *name;
+	} rows[] = {
+		{"modulus", OSSL_PKEY_PARAM_RSA_N},    {"Exponent", OSSL_PKEY_PARAM_RSA_E},
+		{"d", OSSL_PKEY_PARAM_RSA_D},          {"P", OSSL_PKEY_PARAM_RSA_FACTOR1},
+		{"q", OSSL_PKEY_PARAM_RSA_FACTOR2},    {"dp", OSSL_PKEY_PARAM_RSA_EXPONENT1},
+		{"dq", OSSL_PKEY_PARAM_RSA_EXPONENT2}, {"inverseQ", OSSL_PKEY_PARAM_RSA_COEFFICIENT1},
 	};
 	EVP_PKEY *pkey = same_key();
 	json_t *params = json_object();
@@ -206,9 +216,9 @@ static char *jit_text(json_t *files)
 
 static json_t *runner_file(void)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "AgentId", "12", "AgentName", "jit-1", "PoolId", "1", "ServerUrl",
-	                 "https://tenant.example/", "ServerUrlV2", "https://broker.example/", "UseV2Flow", "True", "Ephemeral", "True",
-	                 "WorkFolder", "_work");
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "AgentId", "12", "AgentName", "jit-1", "PoolId",
+	                 "1", "ServerUrl", "https://tenant.example/", "ServerUrlV2", "https://broker.example/",
+	                 "UseV2Flow", "True", "Ephemeral", "True", "WorkFolder", "_work");
 }
 
 static json_t *credentials_file(void)
@@ -225,7 +235,7 @@ static void a_just_in_time_configuration_is_read_with_texts_for_numbers(void **s
 	json_object_set_new(files, ".credentials", encoded(credentials_file()));
 	json_object_set_new(files, ".credentials_rsaparams", encoded(key_params()));
 	char *text = jit_text(files);
-	struct registration r = { 0 };
+	struct registration r = {0};
 	struct str pem = STR_SECRET_INIT(1 << 16);
 	struct err err = ERR_INIT;
 	int code = registration_from_jit(text, &r, &pem, &err);
@@ -250,7 +260,7 @@ static void a_just_in_time_configuration_is_read_with_texts_for_numbers(void **s
 
 static void refuse_jit(char *text, const char *says)
 {
-	struct registration r = { 0 };
+	struct registration r = {0};
 	struct str pem = STR_SECRET_INIT(1 << 16);
 	struct err err = ERR_INIT;
 	char line[2048];
@@ -271,12 +281,14 @@ static void a_broken_just_in_time_configuration_is_refused_with_its_place(void *
 	refuse_jit(jit_text(json_object()), ".runner is missing");
 	json_t *old = runner_file();
 	json_object_del(old, "UseV2Flow");
-	refuse_jit(jit_text(json_pack("{s:o, s:o, s:o}", ".runner", encoded(old), ".credentials", encoded(credentials_file()),
-	                              ".credentials_rsaparams", encoded(key_params()))), "older runner protocol");
+	refuse_jit(jit_text(json_pack("{s:o, s:o, s:o}", ".runner", encoded(old), ".credentials",
+	                              encoded(credentials_file()), ".credentials_rsaparams", encoded(key_params()))),
+	           "older runner protocol");
 	json_t *params = key_params();
 	json_object_del(params, "d");
-	refuse_jit(jit_text(json_pack("{s:o, s:o, s:o}", ".runner", encoded(runner_file()), ".credentials", encoded(credentials_file()),
-	                              ".credentials_rsaparams", encoded(params))), "'d'");
+	refuse_jit(jit_text(json_pack("{s:o, s:o, s:o}", ".runner", encoded(runner_file()), ".credentials",
+	                              encoded(credentials_file()), ".credentials_rsaparams", encoded(params))),
+	           "'d'");
 }
 
 static void a_key_that_is_too_short_is_refused(void **state)

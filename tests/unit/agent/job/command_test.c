@@ -9,7 +9,7 @@ static struct command command;
 
 static enum command_kind read_command(const char *line, const char *stopped)
 {
-	struct command_rules rules = { .notice = true, .stopped = stopped };
+	struct command_rules rules = {.notice = true, .stopped = stopped};
 	command_done(&command);
 	command_read(line, &rules, &command);
 	return command.kind;
@@ -55,7 +55,7 @@ static void a_stop_turns_commands_into_text_until_its_token(void **state)
 static void notices_are_text_where_the_service_does_not_know_them(void **state)
 {
 	(void)state;
-	struct command_rules rules = { .notice = false };
+	struct command_rules rules = {.notice = false};
 	command_done(&command);
 	command_read("::notice::x", &rules, &command);
 	assert_int_equal(command.kind, COMMAND_NONE);
@@ -92,11 +92,13 @@ static void names_and_values_are_read_from_command_files(void **state)
 	assert_string_equal(pairs("A<<E\nv"), "! Invalid value. EOF marker missing new line.");
 	assert_string_equal(pairs("A<<E\nv\n"), "! Invalid value. Matching delimiter not found 'E'");
 	assert_string_equal(pairs("plain\n"), "! Invalid format 'plain'");
-	assert_string_equal(pairs("\xef\xbb\xbf" "A=1\n\nB=2"), "A=[1];B=[2];");
+	assert_string_equal(pairs("\xef\xbb\xbf"
+	                          "A=1\n\nB=2"),
+	                    "A=[1];B=[2];");
 	assert_string_equal(pairs("A=1\r\nB<<E\r\nv\r\nE\r\n"), "A=[1\r];B=[v\r];");
 	assert_string_equal(pairs("A=1\nbad\nB=2\n"), "A=[1];! Invalid format 'bad'");
 	assert_string_equal(pairs("<<E\nE\n"),
-			    "! Invalid format '<<E'. Name must not be empty and delimiter must not be empty");
+	                    "! Invalid format '<<E'. Name must not be empty and delimiter must not be empty");
 	assert_non_null(strstr(pairs("=v\n"), "! Value cannot be null or empty"));
 	assert_string_equal(pairs("A=\xff\n"), "A=[\xef\xbf\xbd];");
 }
@@ -104,7 +106,7 @@ static void names_and_values_are_read_from_command_files(void **state)
 static void paths_are_lines(void **state)
 {
 	(void)state;
-	struct strv lines = { .count = 0 };
+	struct strv lines = {.count = 0};
 	static const char text[] = "/a\r\n\n/b c\r/d";
 	command_file_lines(text, sizeof(text) - 1, &lines);
 	assert_int_equal(lines.count, 3);

@@ -7,7 +7,7 @@ static const char *arguments(const char *shell, const char *script)
 {
 	static char result[1024];
 	struct shell s;
-	struct strv argv = { .count = 0 };
+	struct strv argv = {.count = 0};
 	struct err err = ERR_INIT;
 	result[0] = '\0';
 	int r = shell_choose(shell, "/nowhere:/usr/bin:/bin", &s, &err);
@@ -57,7 +57,7 @@ static void a_missing_shell_is_named(void **state)
 static void scripts_of_powershell_get_their_frame(void **state)
 {
 	(void)state;
-	struct shell s = { .command = (char *)"pwsh" };
+	struct shell s = {.command = (char *)"pwsh"};
 	char *text = shell_script(&s, "x");
 	assert_true(strncmp(text, "$ErrorActionPreference = 'stop'\nx\nif (", 38) == 0);
 	free(text);

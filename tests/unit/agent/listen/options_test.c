@@ -19,13 +19,15 @@ static int vector(const char *const *texts, int count)
 	argv_[count] = NULL;
 	return count;
 }
-#define ARGV(...) vector((const char *const[]){ __VA_ARGS__ }, (int)(sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(char *)))
+#define ARGV(...)                                                                                                      \
+	vector((const char *const[]){__VA_ARGS__}, (int)(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)))
 
 static void options_take_values_and_the_first_one_counts(void **state)
 {
 	(void)state;
 	struct agent_options o;
-	int argc = ARGV("configure", "--url", "https://github.com/a/b", "--URL=https://x/y", "--Name", "box", "--replace", "--labels", "a, b,,A");
+	int argc = ARGV("configure", "--url", "https://github.com/a/b", "--URL=https://x/y", "--Name", "box",
+	                "--replace", "--labels", "a, b,,A");
 	assert_int_equal(agent_options_read(argc, argv_, &o, NULL), 0);
 	assert_string_equal(o.url, "https://github.com/a/b");
 	assert_string_equal(o.name, "box");
@@ -119,11 +121,13 @@ static void what_cannot_be_is_refused(void **state)
 	struct agent_options o;
 	assert_int_equal(agent_options_read(ARGV("run", "--slots", "0"), argv_, &o, NULL), ERR_INVALID);
 	assert_int_equal(agent_options_read(ARGV("run", "--slots"), argv_, &o, NULL), ERR_INVALID);
-	assert_int_equal(agent_options_read(ARGV("configure", "--on-failure", "explode"), argv_, &o, NULL), ERR_INVALID);
+	assert_int_equal(agent_options_read(ARGV("configure", "--on-failure", "explode"), argv_, &o, NULL),
+	                 ERR_INVALID);
 	assert_int_equal(agent_options_read(ARGV("configure", "--no-default-labels"), argv_, &o, NULL), ERR_INVALID);
-	assert_int_equal(agent_options_read(ARGV("configure", "--actions-repository", "x"), argv_, &o, NULL), ERR_INVALID);
+	assert_int_equal(agent_options_read(ARGV("configure", "--actions-repository", "x"), argv_, &o, NULL),
+	                 ERR_INVALID);
 	assert_int_equal(agent_options_read(ARGV("configure", "--replace=maybe"), argv_, &o, NULL), ERR_INVALID);
-	struct strv labels = { 0 };
+	struct strv labels = {0};
 	char *big = xmalloc(300);
 	memset(big, 'x', 299);
 	big[299] = '\0';

@@ -8,7 +8,7 @@ static const char *resolved(const char *reference)
 {
 	static char result[1024];
 	_cleanup_json_ json_t *json = json_loads(reference, 0, NULL);
-	struct uses uses = { .step = NULL };
+	struct uses uses = {.step = NULL};
 	struct err err = ERR_INIT;
 	char line[512];
 	if (uses_resolve(json, "octo/Davit", &uses, &err) < 0)
@@ -28,7 +28,7 @@ static void our_own_actions_of_our_major_run_here(void **state)
 			"\"path\":\"actions/archive-upload\"}"),
 		"archive-upload octo/davit/actions/archive-upload@v1");
 	assert_string_equal(resolved("{\"type\":1,\"name\":\"octo/davit\",\"ref\":\"v1\",\"path\":null}"),
-			    "deploy octo/davit@v1");
+	                    "deploy octo/davit@v1");
 }
 
 static void other_versions_are_refused_with_both_named(void **state)
@@ -52,7 +52,7 @@ static void other_actions_are_refused_with_the_way_out(void **state)
 	assert_non_null(strstr(resolved("{\"type\":\"repository\",\"name\":\"actions/checkout\",\"ref\":\"v4\"}"),
 	                       "actions/checkout@v4 is an action from another repository"));
 	assert_non_null(strstr(resolved("{\"type\":\"repository\",\"repositoryType\":\"self\",\"path\":\"./a\"}"),
-			       "./a is an action of the job's"));
+	                       "./a is an action of the job's"));
 	assert_non_null(strstr(resolved("{\"type\":\"containerRegistry\",\"image\":\"alpine\"}"), "docker://alpine"));
 	assert_non_null(strstr(
 		resolved("{\"type\":\"repository\",\"name\":\"octo/davit\",\"ref\":\"v1\",\"path\":\"actions/a/b\"}"),
@@ -65,20 +65,28 @@ static void a_step_gets_its_job_and_the_secrets_it_names_but_no_empty_inputs(voi
 	(void)state;
 	_cleanup_json_ json_t *github =
 		json_loads("{\"server_url\":\"https://g\",\"repository\":\"o/r\",\"run_id\":\"7\",\"sha\":\"c\","
-			   "\"token\":\"t\",\"run_attempt\":1}",
-			   0, NULL);
+	                   "\"token\":\"t\",\"run_attempt\":1}",
+	                   0, NULL);
 	_cleanup_json_ json_t *matrix = json_loads("{\"os\":\"x\"}", 0, NULL),
-			      *secrets = json_loads("{\"A\":\"s3cr3t-a\",\"B\":\"\",\"C\":\"s3cr3t-c\",\"D\":\"line\\none\"}", 0, NULL);
-	_cleanup_json_ json_t *inputs = json_loads("{\"path\":\"/srv\",\"keep\":\"\",\"env\":\"A: s3cr3t-a\",\"values\":\"{\\\"D\\\": \\\"line\\\\none\\\"}\"}", 0, NULL);
-	struct uses_job source = {
-		.github = github, .matrix = matrix, .secrets = secrets, .inputs = inputs, .tracking_id = "id", .workspace = "/w"};
+			      *secrets = json_loads(
+				      "{\"A\":\"s3cr3t-a\",\"B\":\"\",\"C\":\"s3cr3t-c\",\"D\":\"line\\none\"}", 0,
+				      NULL);
+	_cleanup_json_ json_t *inputs = json_loads(
+		"{\"path\":\"/srv\",\"keep\":\"\",\"env\":\"A: s3cr3t-a\",\"values\":\"{\\\"D\\\": \\\"line\\\\none\\\"}\"}",
+		0, NULL);
+	struct uses_job source = {.github = github,
+	                          .matrix = matrix,
+	                          .secrets = secrets,
+	                          .inputs = inputs,
+	                          .tracking_id = "id",
+	                          .workspace = "/w"};
 	_cleanup_json_ json_t *job = uses_job(&source);
 	assert_string_equal(json_get_string(job, "run_url"), "https://g/o/r/actions/runs/7");
 	assert_string_equal(json_get_string(job, "attempt"), "1");
 	assert_string_equal(json_get_string(job, "commit"), "c");
 	/* Those that stand in the inputs, one of them as JSON: not C, which nobody named. */
 	assert_int_equal(json_array_size(json_object_get(job, "masks")), 2);
-	struct uses uses = { .kind = USES_TYPED, .step = (char *)"run" };
+	struct uses uses = {.kind = USES_TYPED, .step = (char *)"run"};
 	_cleanup_(str_done) struct str text = STR_SECRET_INIT(4096);
 	assert_true(uses_document(&uses, inputs, job, &text));
 	_cleanup_json_ json_t *document = json_loads(str_peek(&text), 0, NULL);

@@ -100,26 +100,26 @@ static json_t *message_of(const struct workflow *w, const char *job)
 {
 	_cleanup_json_ json_t *github =
 		json_pack("{s:s, s:s, s:{s:[s, s], s:b, s:i}}", "repository", "octo/demo", "ref", "refs/heads/main",
-			  "event", "commits", "a1", "b2", "forced", 0, "size", 2);
+	                  "event", "commits", "a1", "b2", "forced", 0, "size", 2);
 	_cleanup_json_ json_t *secrets = json_pack("{s:s}", "DEPLOY_KEY", "s3cr3t.value");
 	_cleanup_json_ json_t *permissions = workflow_permissions(w, workflow_find_job(w, job));
 	struct workflow_message m = {.workflow = w,
-				     .job = workflow_find_job(w, job),
-				     .plan_id = "0b1c2d3e-1111-4222-8333-444455556666",
-				     .job_id = "77777777-aaaa-5bbb-8ccc-dddddddddddd",
-				     .display_name = "test (linux)",
-				     .run_service_url = "https://run.invalid/12/",
-				     .results_url = "https://results.invalid/",
-				     .launch_url = "https://launch.invalid",
-				     .access_token = "eyJ0.job.token",
-				     .github_token = "ghs_example",
-				     .billing_owner_id = "U_42",
-				     .runner_group = "Default",
-				     .github = github,
-				     .secrets = secrets,
-				     .permissions = permissions,
-				     .check_run_id = 7,
-				     .environment = strcmp(job, "deploy") == 0 ? "production" : NULL};
+	                             .job = workflow_find_job(w, job),
+	                             .plan_id = "0b1c2d3e-1111-4222-8333-444455556666",
+	                             .job_id = "77777777-aaaa-5bbb-8ccc-dddddddddddd",
+	                             .display_name = "test (linux)",
+	                             .run_service_url = "https://run.invalid/12/",
+	                             .results_url = "https://results.invalid/",
+	                             .launch_url = "https://launch.invalid",
+	                             .access_token = "eyJ0.job.token",
+	                             .github_token = "ghs_example",
+	                             .billing_owner_id = "U_42",
+	                             .runner_group = "Default",
+	                             .github = github,
+	                             .secrets = secrets,
+	                             .permissions = permissions,
+	                             .check_run_id = 7,
+	                             .environment = strcmp(job, "deploy") == 0 ? "production" : NULL};
 	return workflow_job_message(&m);
 }
 
@@ -130,36 +130,36 @@ static void the_message_has_the_shape_of_the_worked_example(void **state)
 	_cleanup_json_ json_t *m = message_of(w, "test");
 	expect_json(json_object_get(m, "messageType"), "\"RunnerJobRequest\"");
 	expect_json(json_object_get(m, "plan"),
-		    "{\"planId\":\"0b1c2d3e-1111-4222-8333-444455556666\",\"planType\":\"actions\",\"version\":0,"
-		    "\"scopeIdentifier\":\"00000000-0000-0000-0000-000000000000\",\"artifactUri\":\"\","
-		    "\"artifactLocation\":\"\",\"planGroup\":null}");
+	            "{\"planId\":\"0b1c2d3e-1111-4222-8333-444455556666\",\"planType\":\"actions\",\"version\":0,"
+	            "\"scopeIdentifier\":\"00000000-0000-0000-0000-000000000000\",\"artifactUri\":\"\","
+	            "\"artifactLocation\":\"\",\"planGroup\":null}");
 	expect_json(json_object_get(m, "timeline"),
-		    "{\"id\":\"0b1c2d3e-1111-4222-8333-444455556666\",\"changeId\":0,\"location\":null}");
+	            "{\"id\":\"0b1c2d3e-1111-4222-8333-444455556666\",\"changeId\":0,\"location\":null}");
 	expect_json(json_object_get(m, "environmentVariables"),
-		    "[{\"type\":2,\"map\":[{\"key\":\"LEVEL\",\"value\":\"workflow\"}]},"
-		    "{\"type\":2,\"map\":[{\"key\":\"LEVEL\",\"value\":\"job\"},{\"key\":\"OS\",\"value\":{\"type\":3,"
-		    "\"file\":1,\"line\":21,\"col\":11,"
-		    "\"expr\":\"github.actor == 'x' && github.ref || vars.OS\"}}]}]");
+	            "[{\"type\":2,\"map\":[{\"key\":\"LEVEL\",\"value\":\"workflow\"}]},"
+	            "{\"type\":2,\"map\":[{\"key\":\"LEVEL\",\"value\":\"job\"},{\"key\":\"OS\",\"value\":{\"type\":3,"
+	            "\"file\":1,\"line\":21,\"col\":11,"
+	            "\"expr\":\"github.actor == 'x' && github.ref || vars.OS\"}}]}]");
 	expect_json(json_object_get(m, "defaults"), "[{\"type\":2,\"map\":[{\"key\":\"run\",\"value\":{\"type\":2,"
-						    "\"map\":[{\"key\":\"shell\",\"value\":\"bash\"}]}}]}]");
+	                                            "\"map\":[{\"key\":\"shell\",\"value\":\"bash\"}]}}]}]");
 	expect_json(json_object_get(m, "fileTable"), "[\".github/workflows/ci.yml\"]");
 	expect_json(json_object_get(m, "jobOutputs"),
-		    "{\"type\":2,\"map\":[{\"key\":\"digest\",\"value\":{\"type\":3,\"file\":1,\"line\":23,\"col\":15,"
-		    "\"expr\":\"steps.build.outputs.digest\"}}]}");
+	            "{\"type\":2,\"map\":[{\"key\":\"digest\",\"value\":{\"type\":3,\"file\":1,\"line\":23,\"col\":15,"
+	            "\"expr\":\"steps.build.outputs.digest\"}}]}");
 	expect_json(json_object_get(m, "actionsEnvironment"), "null");
 	expect_json(json_object_get(json_object_get(m, "variables"), "DEPLOY_KEY"),
-		    "{\"value\":\"s3cr3t.value\",\"isSecret\":true}");
+	            "{\"value\":\"s3cr3t.value\",\"isSecret\":true}");
 	expect_json(json_array_get(json_object_get(m, "mask"), 0),
-		    "{\"type\":\"regex\",\"value\":\"s3cr3t\\\\.value\"}");
+	            "{\"type\":\"regex\",\"value\":\"s3cr3t\\\\.value\"}");
 	json_t *endpoint = json_array_get(json_object_get(json_object_get(m, "resources"), "endpoints"), 0);
 	expect_json(json_object_get(endpoint, "name"), "\"SystemVssConnection\"");
 	expect_json(json_object_get(endpoint, "authorization"),
-		    "{\"scheme\":\"OAuth\",\"parameters\":{\"AccessToken\":\"eyJ0.job.token\"}}");
+	            "{\"scheme\":\"OAuth\",\"parameters\":{\"AccessToken\":\"eyJ0.job.token\"}}");
 	expect_json(json_object_get(json_object_get(m, "contextData"), "github"),
-		    "{\"t\":2,\"d\":[{\"k\":\"repository\",\"v\":\"octo/demo\"},{\"k\":\"ref\",\"v\":\"refs/heads/"
-		    "main\"},{\"k\":\"event\",\"v\":{\"t\":2,\"d\":["
-		    "{\"k\":\"commits\",\"v\":{\"t\":1,\"a\":[\"a1\",\"b2\"]}},{\"k\":\"forced\",\"v\":false},{\"k\":"
-		    "\"size\",\"v\":{\"t\":4,\"n\":2}}]}}]}");
+	            "{\"t\":2,\"d\":[{\"k\":\"repository\",\"v\":\"octo/demo\"},{\"k\":\"ref\",\"v\":\"refs/heads/"
+	            "main\"},{\"k\":\"event\",\"v\":{\"t\":2,\"d\":["
+	            "{\"k\":\"commits\",\"v\":{\"t\":1,\"a\":[\"a1\",\"b2\"]}},{\"k\":\"forced\",\"v\":false},{\"k\":"
+	            "\"size\",\"v\":{\"t\":4,\"n\":2}}]}}]}");
 	expect_json(json_object_get(json_object_get(m, "contextData"), "needs"), "{\"t\":2}");
 	expect_json(json_object_get(json_object_get(m, "contextData"), "inputs"), "null");
 }
@@ -179,21 +179,21 @@ static void the_steps_of_the_message_are_those_of_the_file(void **state)
 		json_object_del(step, "id");
 	}
 	expect_json(json_array_get(steps, 0),
-		    "{\"type\":\"action\",\"name\":\"__actions_checkout\",\"contextName\":\"__actions_checkout\","
-		    "\"condition\":\"success()\",\"continueOnError\":null,\"timeoutInMinutes\":null,\"reference\":{"
-		    "\"type\":\"repository\","
-		    "\"name\":\"actions/checkout\",\"ref\":\"v4\",\"repositoryType\":\"GitHub\",\"path\":null},"
-		    "\"inputs\":{\"type\":2,\"map\":[{\"key\":\"fetch-depth\",\"value\":\"0\"}]}}");
+	            "{\"type\":\"action\",\"name\":\"__actions_checkout\",\"contextName\":\"__actions_checkout\","
+	            "\"condition\":\"success()\",\"continueOnError\":null,\"timeoutInMinutes\":null,\"reference\":{"
+	            "\"type\":\"repository\","
+	            "\"name\":\"actions/checkout\",\"ref\":\"v4\",\"repositoryType\":\"GitHub\",\"path\":null},"
+	            "\"inputs\":{\"type\":2,\"map\":[{\"key\":\"fetch-depth\",\"value\":\"0\"}]}}");
 	expect_json(json_array_get(steps, 1),
-		    "{\"type\":\"action\",\"name\":\"build\",\"contextName\":\"build\",\"displayNameToken\":"
-		    "{\"type\":3,\"file\":1,\"line\":28,\"col\":15,\"expr\":\"format('Build on {0}', matrix.os)\"},"
-		    "\"condition\":\"success() && (github.ref == "
-		    "'refs/heads/main')\",\"timeoutInMinutes\":10,\"continueOnError\":false,"
-		    "\"environment\":{\"type\":2,\"map\":[{\"key\":\"KEY\",\"value\":{\"type\":3,\"file\":1,\"line\":"
-		    "30,\"col\":21,\"expr\":\"secrets.DEPLOY_KEY\"}}]},"
-		    "\"reference\":{\"type\":\"script\"},\"inputs\":{\"type\":2,\"map\":[{\"key\":\"script\","
-		    "\"value\":\"make\\necho \\\"digest=abc\\\" >> "
-		    "\\\"$GITHUB_OUTPUT\\\"\\n\"},{\"key\":\"workingDirectory\",\"value\":\"src\"}]}}");
+	            "{\"type\":\"action\",\"name\":\"build\",\"contextName\":\"build\",\"displayNameToken\":"
+	            "{\"type\":3,\"file\":1,\"line\":28,\"col\":15,\"expr\":\"format('Build on {0}', matrix.os)\"},"
+	            "\"condition\":\"success() && (github.ref == "
+	            "'refs/heads/main')\",\"timeoutInMinutes\":10,\"continueOnError\":false,"
+	            "\"environment\":{\"type\":2,\"map\":[{\"key\":\"KEY\",\"value\":{\"type\":3,\"file\":1,\"line\":"
+	            "30,\"col\":21,\"expr\":\"secrets.DEPLOY_KEY\"}}]},"
+	            "\"reference\":{\"type\":\"script\"},\"inputs\":{\"type\":2,\"map\":[{\"key\":\"script\","
+	            "\"value\":\"make\\necho \\\"digest=abc\\\" >> "
+	            "\\\"$GITHUB_OUTPUT\\\"\\n\"},{\"key\":\"workingDirectory\",\"value\":\"src\"}]}}");
 	assert_string_equal(json_get_string(json_array_get(steps, 2), "contextName"), "__run");
 	assert_string_equal(json_get_string(json_array_get(steps, 3), "contextName"), "__run_2");
 	assert_string_equal(json_get_string(json_array_get(steps, 3), "condition"), "!cancelled()");
@@ -205,17 +205,17 @@ static void references_are_taken_apart(void **state)
 	_cleanup_(workflow_freep) struct workflow *w = read_good(good);
 	const struct workflow_job *job = workflow_find_job(w, "deploy");
 	expect_json(job->steps[0].reference,
-		    "{\"type\":\"repository\",\"name\":\"octo/davit\",\"ref\":\"v1\",\"repositoryType\":\"GitHub\","
-		    "\"path\":\"actions/archive-upload\"}");
+	            "{\"type\":\"repository\",\"name\":\"octo/davit\",\"ref\":\"v1\",\"repositoryType\":\"GitHub\","
+	            "\"path\":\"actions/archive-upload\"}");
 	expect_json(job->steps[1].reference, "{\"type\":\"repository\",\"name\":null,\"ref\":null,\"repositoryType\":"
-					     "\"self\",\"path\":\"./local\"}");
+	                                     "\"self\",\"path\":\"./local\"}");
 	expect_json(job->steps[2].reference, "{\"type\":\"containerRegistry\",\"image\":\"alpine:3\"}");
 	assert_string_equal(job->condition, "always()");
 	assert_string_equal(job->needs.items[0], "test");
 	_cleanup_json_ json_t *m = message_of(w, "deploy");
 	expect_json(json_object_get(m, "actionsEnvironment"),
-		    "{\"name\":\"production\",\"url\":{\"type\":3,\"file\":1,\"line\":44,\"col\":43,"
-		    "\"expr\":\"format('https://{0}/', steps.x.outputs.host)\"}}");
+	            "{\"name\":\"production\",\"url\":{\"type\":3,\"file\":1,\"line\":44,\"col\":43,"
+	            "\"expr\":\"format('https://{0}/', steps.x.outputs.host)\"}}");
 }
 
 static void permissions_follow_the_job_then_the_workflow_then_the_default(void **state)
@@ -303,25 +303,25 @@ static void all_faults_of_a_file_come_at_once_with_their_places(void **state)
 	(void)state;
 	_cleanup_free_ char *text =
 		faults_of("nmae: x\n"
-			  "on: puhs\n"
-			  "permissions: { contnets: read, issues: maybe }\n"
-			  "jobs:\n"
-			  "  a:\n"
-			  "    runs-on: self-hosted\n"
-			  "    needs: [bb]\n"
-			  "    strategy: { matrix: { os: [a, b] } }\n"
-			  "    steps:\n"
-			  "      - run: x\n"
-			  "        uses: a/b@c\n"
-			  "      - uses: nonsense\n"
-			  "      - run: echo ${{ github.ref\n"
-			  "      - run: echo ${{ secret.X }}\n"
-			  "      - if: secrets.X == 'a'\n"
-			  "        run: x\n"
-			  "      - name: nothing\n"
-			  "      - run: x\n"
-			  "        wiht: { a: b }\n"
-			  "  b: { runs-on: x, needs: b, steps: [ { run: x, timeout-minutes: -1 } ] }\n");
+	                  "on: puhs\n"
+	                  "permissions: { contnets: read, issues: maybe }\n"
+	                  "jobs:\n"
+	                  "  a:\n"
+	                  "    runs-on: self-hosted\n"
+	                  "    needs: [bb]\n"
+	                  "    strategy: { matrix: { os: [a, b] } }\n"
+	                  "    steps:\n"
+	                  "      - run: x\n"
+	                  "        uses: a/b@c\n"
+	                  "      - uses: nonsense\n"
+	                  "      - run: echo ${{ github.ref\n"
+	                  "      - run: echo ${{ secret.X }}\n"
+	                  "      - if: secrets.X == 'a'\n"
+	                  "        run: x\n"
+	                  "      - name: nothing\n"
+	                  "      - run: x\n"
+	                  "        wiht: { a: b }\n"
+	                  "  b: { runs-on: x, needs: b, steps: [ { run: x, timeout-minutes: -1 } ] }\n");
 	static const char *const expected[] = {
 		"w.yml:1:1:",
 		"did you mean 'name'?",
@@ -359,9 +359,9 @@ static void a_reusable_workflow_and_a_path_filter_are_refused_with_the_way_out(v
 static void a_condition_with_a_line_feed_behind_its_braces_is_a_text_and_true(void **state)
 {
 	(void)state;
-	_cleanup_(workflow_freep) struct workflow *w =
-		read_good("on: push\njobs:\n  a:\n    runs-on: x\n    if: |\n      ${{ false }}\n    steps: [ { run: a } ]\n"
-			  "  b:\n    runs-on: x\n    if: |\n      github.ref == 'x'\n    steps: [ { run: a } ]\n");
+	_cleanup_(workflow_freep) struct workflow *w = read_good(
+		"on: push\njobs:\n  a:\n    runs-on: x\n    if: |\n      ${{ false }}\n    steps: [ { run: a } ]\n"
+		"  b:\n    runs-on: x\n    if: |\n      github.ref == 'x'\n    steps: [ { run: a } ]\n");
 	assert_string_equal(w->jobs[0].condition, "success() && (format('{0}\n', false))");
 	assert_string_equal(w->jobs[1].condition, "success() && (github.ref == 'x')");
 }
@@ -369,7 +369,8 @@ static void a_condition_with_a_line_feed_behind_its_braces_is_a_text_and_true(vo
 static void merge_keys_are_refused_and_anchors_are_not(void **state)
 {
 	(void)state;
-	_cleanup_free_ char *text = faults_of("on: push\nenv: &e { A: b }\njobs: { a: { runs-on: x, env: { <<: *e }, steps: [ { run: a } ] } }\n");
+	_cleanup_free_ char *text = faults_of(
+		"on: push\nenv: &e { A: b }\njobs: { a: { runs-on: x, env: { <<: *e }, steps: [ { run: a } ] } }\n");
 	assert_non_null(strstr(text, "<<"));
 	_cleanup_(workflow_freep) struct workflow *w =
 		read_good("on: push\nenv: &e { A: b }\njobs: { a: { runs-on: x, env: *e, steps: [ { run: a } ] } }\n");
@@ -379,11 +380,11 @@ static void merge_keys_are_refused_and_anchors_are_not(void **state)
 static void keys_that_github_knows_are_known(void **state)
 {
 	(void)state;
-	_cleanup_(workflow_freep) struct workflow *w =
-		read_good("\xef\xbb\xbfon: push\npermissions: { code-quality: read, vulnerability-alerts: read }\n"
-			  "concurrency: { group: g, cancel-in-progress: \"${{ github.ref != 'refs/heads/main' }}\" }\n"
-			  "jobs:\n  a:\n    runs-on: x\n    cancel-timeout-minutes: 2\n    environment: { name: p, deployment: false }\n"
-			  "    steps: [ { run: a } ]\n");
+	_cleanup_(workflow_freep) struct workflow *w = read_good(
+		"\xef\xbb\xbfon: push\npermissions: { code-quality: read, vulnerability-alerts: read }\n"
+		"concurrency: { group: g, cancel-in-progress: \"${{ github.ref != 'refs/heads/main' }}\" }\n"
+		"jobs:\n  a:\n    runs-on: x\n    cancel-timeout-minutes: 2\n    environment: { name: p, deployment: false }\n"
+		"    steps: [ { run: a } ]\n");
 	assert_non_null(w->concurrency_cancel);
 	assert_non_null(w->jobs[0].cancel_timeout_minutes);
 }
@@ -403,11 +404,11 @@ static void text_in_braces_stays_text(void **state)
 	(void)state;
 	_cleanup_(workflow_freep) struct workflow *w =
 		read_good("on: push\njobs: { a: { runs-on: x, env: { A: \"${{ 'it''s' }}\", "
-			  "B: \"{x}'${{ github.ref }}\", C: '${{ 1 }}' }, steps: [ { run: a } ] } }\n");
+	                  "B: \"{x}'${{ github.ref }}\", C: '${{ 1 }}' }, steps: [ { run: a } ] } }\n");
 	json_t *map = json_object_get(w->jobs[0].env, "map");
 	expect_json(json_array_get(map, 0), "{\"key\":\"A\",\"value\":\"it's\"}");
 	assert_string_equal(json_get_string(json_object_get(json_array_get(map, 1), "value"), "expr"),
-			    "format('{{x}}''{0}', github.ref)");
+	                    "format('{{x}}''{0}', github.ref)");
 	assert_string_equal(json_get_string(json_object_get(json_array_get(map, 2), "value"), "expr"), "1");
 }
 
@@ -416,7 +417,7 @@ static void numbers_and_booleans_become_texts_where_texts_belong(void **state)
 	(void)state;
 	_cleanup_(workflow_freep) struct workflow *w =
 		read_good("on: push\njobs: { a: { runs-on: x, env: { A: 1.10, B: true, C: , D: 0x10, E: 1e3 }, "
-			  "steps: [ { run: 5, name: 7 } ] } }\n");
+	                  "steps: [ { run: 5, name: 7 } ] } }\n");
 	expect_json(
 		json_object_get(w->jobs[0].env, "map"),
 		"[{\"key\":\"A\",\"value\":\"1.1\"},{\"key\":\"B\",\"value\":\"true\"},"
@@ -432,16 +433,16 @@ static void a_circle_of_jobs_is_found_however_long(void **state)
 	str_append(&text, "on: push\njobs:\n");
 	for (int i = 0; i < 200; i++)
 		str_appendf(&text, "  j%d: { runs-on: x, needs: [j%d, j%d], steps: [ { run: a } ] }\n", i,
-			    (i + 1) % 200, (i + 7) % 200);
+		            (i + 1) % 200, (i + 7) % 200);
 	_cleanup_free_ char *faults = faults_of(str_peek(&text));
 	assert_non_null(strstr(faults, "waits for itself"));
 	str_clear(&text);
 	str_append(&text, "on: push\njobs:\n");
 	for (int i = 0; i < 200; i++)
 		str_appendf(&text, "  j%d: { runs-on: x, needs: [%s], steps: [ { run: a } ] }\n", i,
-			    i == 0   ? ""
-			    : i == 1 ? "j0"
-				     : "j0, j1");
+		            i == 0   ? ""
+		            : i == 1 ? "j0"
+		                     : "j0, j1");
 	_cleanup_(workflow_freep) struct workflow *w = read_good(str_peek(&text));
 	assert_int_equal(w->job_count, 200);
 	str_done(&text);
@@ -451,15 +452,15 @@ static void no_workflow_is_read_from_nonsense(void **state)
 {
 	(void)state;
 	static const char *const texts[] = {"",
-					    "a",
-					    "[]",
-					    "jobs: {}\non: push\n",
-					    "on: push\n",
-					    "on: push\njobs: { a: 1 }\n",
-					    "on: push\njobs: { a: { runs-on: x, steps: 3 } }\n",
-					    "on: { push: 1 }\njobs: { a: { runs-on: x, steps: [1] } }\n",
-					    "a: [",
-					    "\x01"};
+	                                    "a",
+	                                    "[]",
+	                                    "jobs: {}\non: push\n",
+	                                    "on: push\n",
+	                                    "on: push\njobs: { a: 1 }\n",
+	                                    "on: push\njobs: { a: { runs-on: x, steps: 3 } }\n",
+	                                    "on: { push: 1 }\njobs: { a: { runs-on: x, steps: [1] } }\n",
+	                                    "a: [",
+	                                    "\x01"};
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		_cleanup_free_ char *text = faults_of(texts[i]);
 		assert_true(*text);
