@@ -29,6 +29,10 @@ bool ssh_is_open(const struct ssh *s);
 void ssh_free(struct ssh *s);
 void ssh_freep(struct ssh **s);
 
+/* This account gives SFTP but runs no command: ForceCommand internal-sftp, a login shell that refuses. False also when that
+ * cannot be found out within some seconds. */
+bool ssh_gives_sftp_only(struct ssh *s, struct wait *w);
+
 /* One remote command. The command line is the caller's, quoted (str_append_shell). */
 struct ssh_channel;
 int ssh_exec(struct ssh *s, const char *command, struct wait *w, struct ssh_channel **ret, struct err *err);

@@ -309,3 +309,42 @@ int ssh_run(struct ssh *s, const char *command, const void *input, size_t input_
 		                "the command's end is not known");
 	return r < 0 ? r : ssh_finish(c, w, ret_status, err);
 }
+
+static bool runs_commands(struct ssh *s, struct wait *w)
+{
+	enum { NOISE_MAX = 64 * 1024 };
+	_cleanup_(str_done) struct str out = STR_INIT(NOISE_MAX);
+	int status;
+	ssh_run(s, "echo davit-is-heard", NULL, 0, NOISE_MAX, w, &out, NULL, &status, NULL);
+	return strstr(str_peek(&out), "davit-is-heard") != NULL;
+}
+
+/* A forced command answers a subsystem request too, so the first packets are exchanged: SSH_FXP_INIT with version 3, which
+ * SSH_FXP_VERSION (2) answers (draft-ietf-secsh-filexfer-02, section 4). */
+static bool speaks_sftp(struct ssh *s, struct wait *w)
+{
+	static const unsigned char init[] = {0, 0, 0, 5, 1, 0, 0, 0, 3};
+	_cleanup_(ssh_channel_freep) struct ssh_channel *c = NULL;
+	char reply[5], noise[256];
+	size_t have = 0, got, errors;
+	int r = ssh_subsystem(s, "sftp", w, &c, NULL);
+	if (r == 0)
+		r = ssh_write(c, init, sizeof(init), w, NULL);
+	while (r >= 0 && have < sizeof(reply)) {
+		r = ssh_read(c, reply + have, sizeof(reply) - have, &got, noise, sizeof(noise), &errors, w, NULL);
+		if (r == 0 || got + errors == 0)
+			return false;
+		have += got;
+	}
+	return r >= 0 && reply[0] == 0 && reply[1] == 0 && reply[4] == 2;
+}
+
+bool ssh_gives_sftp_only(struct ssh *s, struct wait *w)
+{
+	enum { PATIENCE_MS = 10000 };
+	struct wait near = wait_within(w, PATIENCE_MS);
+	bool only = !runs_commands(s, &near) && speaks_sftp(s, &near);
+	if (w != NULL)
+		w->next_tick_mono_ms = near.next_tick_mono_ms;
+	return only;
+}

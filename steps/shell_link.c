@@ -1,7 +1,6 @@
 #include "steps/shell_link.h"
 #include "base/json.h"
 #include "base/proc.h"
-#include "base/ssh_sftp.h"
 #include "steps/shell_login.h"
 
 #include <errno.h>
@@ -95,7 +94,7 @@ const char *link_host_key(const struct shell_link *l)
 
 bool link_is_sftp_only(struct shell_link *l, struct wait *w)
 {
-	return l->is_ssh && ssh_is_open(l->session) && sftp_is_all(l->session, w);
+	return l->is_ssh && ssh_is_open(l->session) && ssh_gives_sftp_only(l->session, w);
 }
 
 /* ---- here ---- */

@@ -61,8 +61,7 @@ static int stop(void **state)
 	return 0;
 }
 
-struct
-try {
+struct attempt {
 	struct ssh_login login;
 	const char *users[4], *host_keys[4];
 	struct ssh *s;
@@ -71,15 +70,15 @@ try {
 	char line[4096];
 };
 
-static void try_done(struct try *t)
+static void attempt_done(struct attempt *t)
 {
 	ssh_free(t->s);
 }
 #define TRY(name)                                                                                                      \
-	_cleanup_(try_done) struct try name;                                                                           \
-	try_init(&name, &sshd)
+	_cleanup_(attempt_done) struct attempt name;                                                                   \
+	attempt_init(&name, &sshd)
 
-static void try_init(struct try *t, struct server *server)
+static void attempt_init(struct attempt *t, struct server *server)
 {
 	memset(t, 0, sizeof(*t));
 	t->users[0] = server_text(server, "user");
@@ -93,20 +92,20 @@ static void try_init(struct try *t, struct server *server)
 	t->w = wait_within(&t->w, 30000);
 }
 
-static int go(struct try *t)
+static int go(struct attempt *t)
 {
 	int r = ssh_open(&t->login, &t->w, &t->s, &t->err);
 	err_line(&t->err, t->line, sizeof(t->line));
 	return r;
 }
 
-static void expect_in(const struct try *t, const char *text)
+static void expect_in(const struct attempt *t, const char *text)
 {
 	if (strstr(t->line, text) == NULL)
 		fail_msg("'%s' is not in: %s", text, t->line);
 }
 
-static int run(struct try *t, const char *command, const char *input, char *out, size_t size)
+static int run(struct attempt *t, const char *command, const char *input, char *out, size_t size)
 {
 	_cleanup_(str_done) struct str o = STR_INIT(1 << 20), e = STR_INIT(1 << 20);
 	int status = -1, r = ssh_run(t->s, command, input, strlen(input), 1 << 20, &t->w, &o, &e, &status, &t->err);
@@ -171,11 +170,11 @@ static void keys_are_exchanged_anew_in_the_middle_of_a_transfer(void **state)
 	struct server server;
 	assert_true(server_start(&server, "sshd.py", often));
 	{
-		_cleanup_(try_done) struct try t;
+		_cleanup_(attempt_done) struct attempt t;
 		_cleanup_free_ char *own_key = read_text(server_text(&server, "key")), *data = xcalloc(1, SIZE);
 		_cleanup_(str_done) struct str o = STR_INIT(SIZE + 1);
 		int status = -1;
-		try_init(&t, &server);
+		attempt_init(&t, &server);
 		t.login.key = own_key;
 		assert_int_equal(go(&t), 0);
 		int r = ssh_run(t.s, "cat", data, SIZE, SIZE, &t.w, &o, NULL, &status, &t.err);
@@ -256,7 +255,7 @@ static char *known_hosts(const char *fmt, const char *first)
 	return TAKE(path);
 }
 
-static int go_known(struct try *t, const char *fmt, const char *first)
+static int go_known(struct attempt *t, const char *fmt, const char *first)
 {
 	_cleanup_free_ char *path = known_hosts(fmt, first);
 	t->host_keys[0] = NULL;
@@ -314,12 +313,12 @@ static void a_hashed_known_host_is_found(void **state)
 static void a_host_with_only_rsa_keys_is_refused_with_the_way_out(void **state)
 {
 	(void)state;
-	_cleanup_(try_done) struct try t, line;
-	try_init(&t, &rsa_only);
+	_cleanup_(attempt_done) struct attempt t, line;
+	attempt_init(&t, &rsa_only);
 	assert_int_equal(go(&t), ERR_UNSUPPORTED);
 	expect_in(&t, "only RSA host keys");
 	assert_non_null(strstr(t.err.hint, "Ed25519"));
-	try_init(&line, &rsa_only);
+	attempt_init(&line, &rsa_only);
 	line.host_keys[0] = server_text(&rsa_only, "host_key_line");
 	assert_int_equal(go(&line), ERR_UNSUPPORTED);
 	assert_non_null(strstr(line.err.hint, "Ed25519"));
@@ -533,15 +532,15 @@ static void a_password_and_prompts_log_in_where_pam_asks(void **state)
 		skip();
 	}
 	char out[256];
-	_cleanup_(try_done) struct try t, wrong;
-	try_init(&t, &accounts);
+	_cleanup_(attempt_done) struct attempt t, wrong;
+	attempt_init(&t, &accounts);
 	t.users[0] = "deploy";
 	t.login.key = NULL;
 	t.login.password = "open sesame";
 	assert_int_equal(go(&t), 0);
 	assert_int_equal(run(&t, "id -un", "", out, sizeof(out)), 0);
 	assert_string_equal(out, "deploy\n|");
-	try_init(&wrong, &accounts);
+	attempt_init(&wrong, &accounts);
 	wrong.users[0] = "deploy";
 	wrong.login.key = NULL;
 	wrong.login.password = "guess";
@@ -558,8 +557,8 @@ static void a_password_and_prompts_log_in_where_pam_asks(void **state)
 	struct server prompting;
 	assert_true(server_start(&prompting, "sshd.py", prompts_only));
 	{
-		_cleanup_(try_done) struct try p;
-		try_init(&p, &prompting);
+		_cleanup_(attempt_done) struct attempt p;
+		attempt_init(&p, &prompting);
 		p.users[0] = "deploy";
 		p.login.key = NULL;
 		p.login.password = "open sesame";
@@ -575,14 +574,14 @@ static void a_password_and_prompts_log_in_where_pam_asks(void **state)
 	struct server strict;
 	assert_true(server_start(&strict, "sshd.py", both));
 	{
-		_cleanup_(try_done) struct try p, half;
+		_cleanup_(attempt_done) struct attempt p, half;
 		_cleanup_free_ char *text = read_text(server_text(&strict, "key"));
-		try_init(&p, &strict);
+		attempt_init(&p, &strict);
 		p.users[0] = "deploy";
 		p.login.key = text;
 		p.login.password = "open sesame";
 		assert_int_equal(go(&p), 0);
-		try_init(&half, &strict);
+		attempt_init(&half, &strict);
 		half.users[0] = "deploy";
 		half.login.key = text;
 		assert_int_equal(go(&half), ERR_AUTH);
@@ -634,6 +633,33 @@ static void nobody_at_the_port_or_no_ssh_there_is_a_network_error(void **state)
 	TRY(bad_name);
 	bad_name.login.host = "a/b";
 	assert_int_equal(go(&bad_name), ERR_INVALID);
+}
+
+static void an_account_that_gives_sftp_only_is_told_from_others(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *option;
+		bool only;
+	} servers[] = {
+		{"ForceCommand internal-sftp", true},           {"ForceCommand /usr/lib/openssh/sftp-server", true},
+		{"ForceCommand echo only backups here", false}, {"Subsystem other internal-sftp", false},
+		{"Subsystem sftp /bin/false", false},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(servers); i++) {
+		const char *const options[] = {"--option", servers[i].option, NULL};
+		struct server server;
+		assert_true(server_start(&server, "sshd.py", options));
+		{
+			_cleanup_(attempt_done) struct attempt t;
+			_cleanup_free_ char *own_key = read_text(server_text(&server, "key"));
+			attempt_init(&t, &server);
+			t.login.key = own_key;
+			assert_int_equal(go(&t), 0);
+			assert_int_equal(ssh_gives_sftp_only(t.s, &t.w), servers[i].only);
+		}
+		server_stop(&server);
+	}
 }
 
 static void a_connection_killed_in_a_command_leaves_its_end_unknown(void **state)
@@ -702,6 +728,7 @@ int main(void)
 		cmocka_unit_test(a_password_and_prompts_log_in_where_pam_asks),
 		cmocka_unit_test(a_jump_host_leads_on_and_the_far_host_is_still_pinned),
 		cmocka_unit_test(nobody_at_the_port_or_no_ssh_there_is_a_network_error),
+		cmocka_unit_test(an_account_that_gives_sftp_only_is_told_from_others),
 		cmocka_unit_test(a_connection_killed_in_a_command_leaves_its_end_unknown),
 		cmocka_unit_test(a_cancelled_command_ends_at_once_and_the_session_goes_on),
 	};
