@@ -8,12 +8,12 @@
 #include "agent/deploy/find.h"
 #include "agent/report/report.h"
 #include "base/log.h"
-#include "steps/engine.h"
+#include "steps/state_dir.h"
 
 /* The journal for reading; NULL without error when there is none yet. */
 static int open_journal(struct store **ret, struct err *err)
 {
-	_cleanup_free_ char *dir = engine_state_dir(err);
+	_cleanup_free_ char *dir = state_dir(err);
 	if (dir == NULL)
 		return err->code;
 	int r = store_open_readonly(dir, ret, err);
@@ -21,7 +21,7 @@ static int open_journal(struct store **ret, struct err *err)
 		err_clear(err);
 		return 0;
 	}
-	return r < 0 ? engine_state_hint(err, err_wrap(err, r, "open the journal in %s", dir)) : 0;
+	return r < 0 ? state_dir_hint(err, err_wrap(err, r, "open the journal in %s", dir)) : 0;
 }
 
 static int fail(const struct err *err)

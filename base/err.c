@@ -1,6 +1,6 @@
 #include "base/err.h"
 
-#include "base/secret.h"
+#include "base/shown.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 /* Masked as a whole and cut then: half of a secret is none that a mask knows. */
 static void put_text(char *buf, size_t size, const char *fmt, va_list args)
 {
-	_cleanup_free_ char *shown = mask_vshown(size - 1, fmt, args);
+	_cleanup_free_ char *shown = shown_format(size - 1, fmt, args);
 	memcpy(buf, shown, strlen(shown) + 1);
 }
 

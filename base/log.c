@@ -1,7 +1,7 @@
 #include "base/log.h"
 
 #include "base/clock.h"
-#include "base/secret.h"
+#include "base/shown.h"
 #include "base/str.h"
 
 #include <errno.h>
@@ -99,9 +99,8 @@ static void write_event(enum log_level level, const char *component, const char 
 
 static void append_masked(struct str *out, const char *text)
 {
-	_cleanup_(str_done) struct str masked = STR_INIT(LINE_MAX_BYTES);
-	mask_apply(mask_process(), text, strlen(text), &masked);
-	str_append_safe(out, str_peek(&masked), masked.len);
+	_cleanup_free_ char *masked = shown_text(text, strlen(text), LINE_MAX_BYTES);
+	str_append_safe(out, masked, strlen(masked));
 }
 
 void log_event(enum log_level level, const char *component, const char *fmt, ...)
@@ -111,7 +110,7 @@ void log_event(enum log_level level, const char *component, const char *fmt, ...
 	int saved = errno;
 	va_list args;
 	va_start(args, fmt);
-	_cleanup_free_ char *text = mask_vshown(EVENT_MAX, fmt, args);
+	_cleanup_free_ char *text = shown_format(EVENT_MAX, fmt, args);
 	va_end(args);
 	_cleanup_(str_done) struct str safe = STR_INIT(LINE_MAX_BYTES);
 	str_append_safe(&safe, text, strlen(text));

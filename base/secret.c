@@ -9,6 +9,7 @@
 #include "base/secret.h"
 
 #include "base/mask_forms.h"
+#include "base/shown.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -399,23 +400,12 @@ void mask_apply(const struct mask *m, const char *text, size_t len, struct str *
 	ranges_done(&found);
 }
 
-/* In front of the character that the place lies in. */
-static size_t whole_characters(const char *text, size_t at)
-{
-	for (size_t back = 0; back < 4 && back < at; back++) {
-		unsigned char c = (unsigned char)text[at - back];
-		if ((c & 0xc0) != 0x80)
-			return at - back;
-	}
-	return at;
-}
-
 size_t mask_cut(const struct mask *m, const char *text, size_t len)
 {
 	size_t reach = MAX(m->longest, m->expression_count > 0 ? (size_t)EXPRESSION_REACH : (size_t)1);
 	if (len <= reach)
 		return 0;
-	size_t at = whole_characters(text, len - reach);
+	size_t at = str_whole_characters(text, len - reach);
 	if (mask_is_empty(m))
 		return at;
 	struct ranges found;
@@ -426,36 +416,6 @@ size_t mask_cut(const struct mask *m, const char *text, size_t len)
 			at = found.items[i].from;
 	ranges_done(&found);
 	return at;
-}
-
-char *mask_shown(const char *text, size_t len, size_t max)
-{
-	static const char more[] = "…";
-	struct str out = STR_INIT(SHOWN_MAX);
-	mask_apply(mask_process(), text, len, &out);
-	if (out.failed) {
-		str_clear(&out);
-		str_append_n(&out, stars, MIN(max, sizeof(stars) - 1));
-	}
-	if (out.len > max) {
-		size_t room = max > sizeof(more) - 1 ? max - (sizeof(more) - 1) : max;
-		str_truncate(&out, whole_characters(out.data, room));
-		if (room < max)
-			str_append(&out, more);
-	}
-	return str_take(&out);
-}
-
-char *mask_vshown(size_t max, const char *fmt, va_list args)
-{
-	char *whole = NULL;
-	int n = vasprintf(&whole, fmt, args);
-	if (n < 0)
-		abort();
-	char *shown = mask_shown(whole, (size_t)n, max);
-	explicit_bzero(whole, (size_t)n);
-	free(whole);
-	return shown;
 }
 
 bool mask_finds(const struct mask *m, const char *text, size_t len)
@@ -588,10 +548,18 @@ void mask_freep(struct mask **m)
 	mask_free(*m);
 }
 
+static struct mask *process;
+
+static void mask_process_apply(const char *text, size_t len, struct str *out)
+{
+	mask_apply(process, text, len, out);
+}
+
 struct mask *mask_process(void)
 {
-	static struct mask *process;
-	if (process == NULL)
+	if (process == NULL) {
 		process = mask_new();
+		shown_set_mask(mask_process_apply);
+	}
 	return process;
 }

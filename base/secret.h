@@ -19,11 +19,6 @@ bool mask_is_empty(const struct mask *m);
 void mask_apply(const struct mask *m, const char *text, size_t len, struct str *out);
 /* Where a text that goes on may be cut: the longest beginning after which no secret lies on both sides. 0: nowhere. */
 size_t mask_cut(const struct mask *m, const char *text, size_t len);
-/* At most `max` bytes of it for a person, with the mask of this process: masked first, then cut, whole characters.
- * free() */
-char *mask_shown(const char *text, size_t len, size_t max);
-/* The same of what printf would make. free() */
-char *mask_vshown(size_t max, const char *fmt, va_list args);
 bool mask_finds(const struct mask *m, const char *text, size_t len);
-/* The mask that log_… and the reports of this process use. Made on first use. */
+/* The mask that log_…, errors and the reports of this process use (base/shown.h). Made on first use. */
 struct mask *mask_process(void);

@@ -392,3 +392,13 @@ int str_parse_duration_ms(const char *text, long long *ret_ms)
 	*ret_ms = total;
 	return 0;
 }
+
+size_t str_whole_characters(const char *text, size_t at)
+{
+	for (size_t back = 0; back < 4 && back < at; back++) {
+		unsigned char c = (unsigned char)text[at - back];
+		if ((c & 0xc0) != 0x80)
+			return at - back;
+	}
+	return at;
+}

@@ -67,3 +67,5 @@ int str_parse_duration_ms(const char *text, long long *ret_ms);
 /* A whole decimal number within bounds; nothing before or behind. */
 bool str_parse_i64(const char *text, long long min, long long max, long long *ret);
 bool str_is_utf8(const char *data, size_t len);
+/* The place in front of the character that `at` lies in. */
+size_t str_whole_characters(const char *text, size_t at);

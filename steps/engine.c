@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/rand.h"
-#include "base/secret.h"
+#include "base/shown.h"
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -26,7 +26,7 @@ void engine_say(struct engine *e, const char *level, const char *fmt, ...)
 		return;
 	va_list args;
 	va_start(args, fmt);
-	_cleanup_free_ char *line = mask_vshown(MAX_REPORT_LINE - 1, fmt, args);
+	_cleanup_free_ char *line = shown_format(MAX_REPORT_LINE - 1, fmt, args);
 	va_end(args);
 	e->o->report(e->o->report_context, level, line);
 }
@@ -66,7 +66,7 @@ static void step_report(void *engine, const char *fmt, ...)
 	struct engine *e = engine;
 	va_list args;
 	va_start(args, fmt);
-	_cleanup_free_ char *line = mask_vshown(MAX_REPORT_LINE - 1, fmt, args);
+	_cleanup_free_ char *line = shown_format(MAX_REPORT_LINE - 1, fmt, args);
 	va_end(args);
 	engine_say(e, "info", "%s", line);
 }

@@ -80,8 +80,3 @@ int engine_recover(const struct engine_recover_options *r, const struct engine_o
                    struct err *err);
 int engine_unlock(const char *environment, bool yes, bool accept, const struct engine_options *o,
                   struct engine_result *ret, struct err *err);
-
-/* Adds what to do about a journal that cannot be opened; returns the code. */
-int engine_state_hint(struct err *err, int code);
-/* $DAVIT_STATE, else /var/lib/davit (root), else $XDG_STATE_HOME/davit, else ~/.local/state/davit. free(). */
-char *engine_state_dir(struct err *err);

@@ -2,7 +2,7 @@
 #include "steps/engine_priv.h"
 
 #include "base/clock.h"
-#include "base/secret.h"
+#include "base/shown.h"
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@ void engine_leave_over(struct engine *e, const char *target, const char *path, i
 {
 	va_list args;
 	va_start(args, fmt);
-	_cleanup_free_ char *reason = mask_vshown(MAX_REASON, fmt, args);
+	_cleanup_free_ char *reason = shown_format(MAX_REASON, fmt, args);
 	va_end(args);
 	json_array_append_new(e->left_over, json_pack("{s:s, s:s, s:I, s:o}", "target", target ? target : "", "path",
 	                                              path ? path : "", "change", (json_int_t)change, "reason",

@@ -1,5 +1,5 @@
 #include "steps/git_wire.h"
-#include "base/secret.h"
+#include "base/shown.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -124,7 +124,7 @@ int git_wire_refusal(const struct http_response *response, const char *url, stru
 		break;
 	}
 	struct str text _cleanup_(str_done) = STR_INIT(8 * ERROR_TEXT_MAX);
-	_cleanup_free_ char *shown = mask_shown(str_peek(&response->body), response->body.len, 200);
+	_cleanup_free_ char *shown = shown_text(str_peek(&response->body), response->body.len, 200);
 	str_append_safe(&text, shown, strlen(shown));
 	return err_set(err, ERR_PROTOCOL, "%s answered HTTP %d: %s", url, response->status, str_peek(&text));
 }

@@ -2,6 +2,7 @@
 #include "steps/health_gate.h"
 #include "base/clock.h"
 #include "base/secret.h"
+#include "base/shown.h"
 
 enum { MAX_EVENTS = 40, BACKOFF_START = 4, BACKOFF_MAX = 10 };
 
@@ -211,7 +212,7 @@ void gate_result(struct gate_check *check, bool ok, const char *fmt, ...)
 	if (vasprintf(&raw, fmt, ap) < 0)
 		abort();
 	va_end(ap);
-	_cleanup_free_ char *shown = mask_shown(raw, strlen(raw), GATE_SEEN_MAX);
+	_cleanup_free_ char *shown = shown_text(raw, strlen(raw), GATE_SEEN_MAX);
 	_cleanup_(str_done) struct str seen = STR_INIT(4 * GATE_SEEN_MAX + 1);
 	str_append_safe(&seen, shown, strlen(shown));
 	bool same = check->tries > 1 && ok == check->last_ok && strcmp(str_peek(&seen), str_peek(&check->seen)) == 0;

@@ -1,6 +1,6 @@
 /* What an answer must look like: status lists, and text by containment or pattern. PCRE2 with limits, since the answer
  * comes from outside. */
-#include "base/secret.h"
+#include "base/shown.h"
 #include "steps/health_gate.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -130,7 +130,7 @@ static void beginning(const struct str *text, struct str *out)
 	}
 	const char *line = memchr(text->data, '\n', text->len);
 	size_t len = line != NULL && line > text->data ? (size_t)(line - text->data) : text->len;
-	_cleanup_free_ char *shown = mask_shown(text->data, len, SHOWN);
+	_cleanup_free_ char *shown = shown_text(text->data, len, SHOWN);
 	str_append(out, "; it begins: ");
 	str_append_safe(out, shown, strlen(shown));
 }
@@ -138,7 +138,7 @@ static void beginning(const struct str *text, struct str *out)
 bool gate_text_holds(const struct health_gate_checks *in, const struct str *text, const char *what, struct str *why)
 {
 	if (in->contains != NULL && memmem(str_peek(text), text->len, in->contains, strlen(in->contains)) == NULL) {
-		_cleanup_free_ char *wanted = mask_shown(in->contains, strlen(in->contains), WANTED);
+		_cleanup_free_ char *wanted = shown_text(in->contains, strlen(in->contains), WANTED);
 		str_appendf(why, "the %s does not contain '%s'", what, wanted);
 		beginning(text, why);
 		return false;
@@ -154,7 +154,7 @@ bool gate_text_holds(const struct health_gate_checks *in, const struct str *text
 		str_appendf(why, "the %s cannot be judged: %s", what, err_line(&err, line, sizeof(line)));
 		return false;
 	}
-	_cleanup_free_ char *wanted = mask_shown(in->matches, strlen(in->matches), WANTED);
+	_cleanup_free_ char *wanted = shown_text(in->matches, strlen(in->matches), WANTED);
 	str_appendf(why, "the %s does not match /%s/", what, wanted);
 	beginning(text, why);
 	return false;

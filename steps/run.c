@@ -2,6 +2,7 @@
  * its turn among the other changes, or `after_undo`, once everything is restored. */
 #include "steps/step_command.h"
 #include "base/secret.h"
+#include "base/shown.h"
 #include "schemas/run.h"
 
 static void show(const struct step_context *c, struct str *out)
@@ -132,7 +133,7 @@ static int apply(const struct step_context *c, struct target *t, struct change *
 		return 0;
 	_cleanup_(str_done) struct str text = STR_INIT(16384);
 	show(c, &text);
-	_cleanup_free_ char *shown = mask_shown(str_peek(&text), text.len, 200);
+	_cleanup_free_ char *shown = shown_text(str_peek(&text), text.len, 200);
 	return err_wrap(err, r, "`%s` on '%s'", shown, t->view.name);
 }
 

@@ -1,5 +1,5 @@
 /* Where this host's state lives, in a file of its own: a program that only reads the journal links no step. */
-#include "steps/engine.h"
+#include "steps/state_dir.h"
 
 #include "base/fs.h"
 #include <fcntl.h>
@@ -56,7 +56,7 @@ static char *state_variable(void)
 	return given ? xstrdup(given) : NULL;
 }
 
-int engine_state_hint(struct err *err, int code)
+int state_dir_hint(struct err *err, int code)
 {
 	if (code == ERR_PERMISSION)
 		return err_hint(err, code,
@@ -68,7 +68,7 @@ int engine_state_hint(struct err *err, int code)
 		"name another folder by DAVIT_STATE, or move what is broken away: `davit recover FILE --takeover` reads the targets");
 }
 
-char *engine_state_dir(struct err *err)
+char *state_dir(struct err *err)
 {
 	_cleanup_free_ char *given = state_variable();
 	const char *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");

@@ -1,6 +1,7 @@
 #include "steps/step_command.h"
 #include "base/clock.h"
 #include "base/secret.h"
+#include "base/shown.h"
 
 #include <ctype.h>
 
@@ -109,7 +110,7 @@ void step_command_show(const json_t *value, struct str *out)
 		const char *text = json_string_value(value);
 		const char *end = strchr(text, '\n');
 		size_t len = end != NULL ? (size_t)(end - text) : strlen(text);
-		_cleanup_free_ char *shown = mask_shown(text, len, MAX_SHOWN);
+		_cleanup_free_ char *shown = shown_text(text, len, MAX_SHOWN);
 		str_append_safe(out, shown, strlen(shown));
 		if (end != NULL && end[1] != '\0')
 			str_append(out, " …");
@@ -149,7 +150,7 @@ void step_last_line(const struct str *text, struct str *out)
 		start--;
 	if (end == start)
 		return;
-	_cleanup_free_ char *shown = mask_shown(text->data + start, end - start, MAX_LINE);
+	_cleanup_free_ char *shown = shown_text(text->data + start, end - start, MAX_LINE);
 	str_append_safe(out, shown, strlen(shown));
 }
 
@@ -157,7 +158,7 @@ static void show_line(void *context, bool is_stderr, const char *line, size_t le
 {
 	const struct step_context *c = context;
 	(void)is_stderr;
-	_cleanup_free_ char *shown = mask_shown(line, len, 64 << 10);
+	_cleanup_free_ char *shown = shown_text(line, len, 64 << 10);
 	if (c->report != NULL)
 		c->report(c->engine, "%s", shown);
 }

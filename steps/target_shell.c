@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/json.h"
-#include "base/secret.h"
+#include "base/shown.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -54,7 +54,7 @@ int shell_fail(const struct shell_result *result, struct err *err, const char *f
 	const char *said = str_peek(&result->err);
 	/* The last lines say most; a program's several complaints are joined. */
 	/* All of it masked before its end is taken: half of a secret is none that a mask knows. */
-	_cleanup_free_ char *masked = mask_shown(said, result->err.len, SIZE_MAX);
+	_cleanup_free_ char *masked = shown_text(said, result->err.len, SIZE_MAX);
 	size_t all = strlen(masked), start = all > 300 ? all - 300 : 0, len = all - start;
 	while (len > 0 && isspace((unsigned char)masked[start + len - 1]))
 		len--;

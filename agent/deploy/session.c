@@ -1,4 +1,5 @@
 #include "agent/deploy/session.h"
+#include "steps/state_dir.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,14 +173,14 @@ int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *
 	if (fd < 0)
 		return fd;
 	s->wait.cancel_fd = fd;
-	_cleanup_free_ char *dir = engine_state_dir(err);
+	_cleanup_free_ char *dir = state_dir(err);
 	if (dir == NULL)
 		return err ? err->code : ERR_IO;
 	int r = needs_store ? store_open(dir, NULL, &s->store, err) : store_open_readonly(dir, &s->store, err);
 	if (r < 0 && (needs_store || r != ERR_NOT_FOUND)) {
 		/* Whatever it is: nothing was changed, and without a journal nothing will be. */
 		err_wrap(err, r, "open the journal in %s", dir);
-		engine_state_hint(err, r);
+		state_dir_hint(err, r);
 		if (err)
 			err->code = ERR_REFUSED;
 		return ERR_REFUSED;

@@ -1,5 +1,5 @@
 #include "agent/expr/parts.h"
-#include "base/secret.h"
+#include "base/shown.h"
 
 const struct function_info function_table[FN_COUNT] = {
 	[FN_CONTAINS] = {"contains", 2, 2},
@@ -32,13 +32,13 @@ static int parse_expression(struct parser *p, int precedence, struct node **ret)
 static int fault(struct parser *p, const char *what, const struct token *t)
 {
 	const char *text = p->lexer.text;
-	_cleanup_free_ char *whole = mask_shown(text, p->lexer.len, 200);
+	_cleanup_free_ char *whole = shown_text(text, p->lexer.len, 200);
 	if (t->kind == TOKEN_END)
 		return err_set(p->err, ERR_INVALID,
 		               "Unexpected end of expression: '%.*s'. Located at position %zu within expression: "
 		               "%s",
 		               0, "", p->lexer.len + 1, whole);
-	_cleanup_free_ char *shown = mask_shown(t->raw, t->len, 100);
+	_cleanup_free_ char *shown = shown_text(t->raw, t->len, 100);
 	return err_set(p->err, ERR_INVALID, "%s: '%s'. Located at position %zu within expression: %s", what, shown,
 	               (size_t)(t->raw - text) + 1, whole);
 }

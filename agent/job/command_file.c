@@ -1,7 +1,7 @@
 #include "agent/job/command_file.h"
 
 #include "base/json.h"
-#include "base/secret.h"
+#include "base/shown.h"
 
 enum { SHOWN_MAX = 200 };
 
@@ -62,13 +62,13 @@ static int read_lines(struct reader *r, const char *name, size_t name_len, const
 	}
 	if (!ended)
 		return err_set(r->err, ERR_INVALID, "Invalid value. EOF marker missing new line.");
-	_cleanup_free_ char *shown = mask_shown(delimiter, delimiter_len, SHOWN_MAX);
+	_cleanup_free_ char *shown = shown_text(delimiter, delimiter_len, SHOWN_MAX);
 	return err_set(r->err, ERR_INVALID, "Invalid value. Matching delimiter not found '%s'", shown);
 }
 
 static int invalid_format(struct reader *r, const char *line, size_t len, const char *why)
 {
-	_cleanup_free_ char *shown = mask_shown(line, len, SHOWN_MAX);
+	_cleanup_free_ char *shown = shown_text(line, len, SHOWN_MAX);
 	return err_set(r->err, ERR_INVALID, "Invalid format '%s'%s", shown, why);
 }
 

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
-#include "steps/engine.h"
+#include "steps/state_dir.h"
 
 enum { IDLE_MS = 3600 * 1000, SLOTS_MIN = 2 };
 
@@ -267,7 +267,7 @@ static int prepare(struct listener *l, const struct listen_options *options, str
 	l->program = options->program != NULL ? xstrdup(options->program) : fs_real_path("/proc/self/exe", err);
 	if (l->program == NULL)
 		return err->code;
-	l->state_dir = engine_state_dir(err);
+	l->state_dir = state_dir(err);
 	if (l->state_dir == NULL)
 		return err->code;
 	struct http_config config = {.user_agent = wire_user_agent(),

@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/fs.h"
-#include "steps/engine.h"
+#include "steps/state_dir.h"
 
 enum { RECORD_MAX = 1 << 20, KEY_MAX = 64 << 10, SESSION_MAX = 4096 };
 
@@ -22,7 +22,7 @@ static char *agent_dir(struct err *err)
 	const char *state = getenv("DAVIT_STATE");
 	if ((state == NULL || *state == '\0') && geteuid() == 0)
 		return xstrdup("/var/lib/davit-agent");
-	_cleanup_free_ char *dir = engine_state_dir(err);
+	_cleanup_free_ char *dir = state_dir(err);
 	return dir == NULL ? NULL : fs_join(dir, "agent");
 }
 

@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/proc.h"
-#include "steps/engine.h"
+#include "steps/state_dir.h"
 
 enum { CLOSED = 3, ANSWER_MAX = 8192, LOOK_MS = 30000 };
 
@@ -115,7 +115,7 @@ char *worker_user_state_dir(const char *user, struct err *err)
 	if (shared != NULL)
 		return xasprintf("%s/users/%s", shared, entry->pw_name);
 	if (entry->pw_uid == geteuid())
-		return engine_state_dir(err);
+		return state_dir(err);
 	return entry->pw_uid == 0 ? xstrdup("/var/lib/davit") : fs_join(entry->pw_dir, ".local/state/davit");
 }
 

@@ -1,5 +1,6 @@
 #include "unit/cmocka_all.h"
 #include "base/secret.h"
+#include "base/shown.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -69,9 +70,9 @@ static void what_is_shown_is_masked_before_it_is_cut(void **state)
 {
 	(void)state;
 	mask_add(mask_process(), "a-long-secret-that-is-cut", 25);
-	_cleanup_free_ char *shown = mask_shown("key a-long-secret-that-is-cut end", 33, 12),
-			    *whole = mask_shown("a-long-secret-that-is-cut", 25, 10),
-			    *characters = mask_shown("ääääää", 12, 8);
+	_cleanup_free_ char *shown = shown_text("key a-long-secret-that-is-cut end", 33, 12),
+			    *whole = shown_text("a-long-secret-that-is-cut", 25, 10),
+			    *characters = shown_text("ääääää", 12, 8);
 	assert_string_equal(shown, "key *** end");
 	assert_string_equal(whole, "***");
 	assert_string_equal(characters, "ää…");
