@@ -278,3 +278,9 @@ json_t *json_string_lossy(const char *data, size_t len)
 	str_done(&out);
 	return value;
 }
+
+void json_set_string(json_t *object, const char *key, const char *value)
+{
+	if (value != NULL)
+		json_object_set_new(object, key, json_string_lossy(value, strlen(value)));
+}

@@ -24,6 +24,8 @@ int64_t json_get_int(const json_t *object, const char *key, int64_t otherwise);
 bool json_get_bool(const json_t *object, const char *key, bool otherwise);
 json_t *json_get_object(const json_t *object, const char *key); /* borrowed, NULL unless an object */
 json_t *json_get_array(const json_t *object, const char *key);
+/* Sets a key to the string, invalid UTF-8 replaced by U+FFFD; NULL: the key stays as it is. */
+void json_set_string(json_t *object, const char *key, const char *value);
 /* printf into a new JSON string; invalid UTF-8 is replaced by U+FFFD. */
 json_t *json_stringf(const char *fmt, ...) _printf_(1, 2);
 json_t *json_string_lossy(const char *data, size_t len);

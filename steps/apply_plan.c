@@ -47,12 +47,12 @@ static json_t *node_wanted(const struct resource *r, const struct node *now, con
 	static const char *const types[] = {"file", "dir", "link"};
 	if (r->kind == RESOURCE_LINK)
 		return json_pack("{s:s,s:s}", "type", "link", "link", r->to);
-	bool there = strcmp(step_node_type(before), types[r->kind]) == 0;
+	bool there = strcmp(node_type_name(before), types[r->kind]) == 0;
 	const char *owner = there ? same_words(r->owner, now->owner, now->uid) : r->owner;
 	const char *group = there ? same_words(r->group, now->group, now->gid) : r->group;
 	/* A new directory without one gets what its folder passes on, or 0755. */
 	long mode = r->mode >= 0 ? r->mode : there || r->kind != RESOURCE_FILE ? -1 : 0644;
-	json_t *after = step_node_after(types[r->kind], before, owner, group, mode);
+	json_t *after = node_after(types[r->kind], before, owner, group, mode);
 	if (r->kind == RESOURCE_FILE) {
 		char hex[DIGEST_HEX];
 		digest_of(str_peek(content), content->len, hex);
@@ -149,7 +149,7 @@ static int plan_one(struct planner *p, const struct resource *r, struct err *err
 	if (now->type != NODE_ABSENT && now->type != types[r->kind])
 		return plan_replace(p, r, now, before, after, &content, err);
 	_cleanup_json_ json_t *new_row = apply_row(p->c, r, after);
-	bool differs = step_node_differs(before, after);
+	bool differs = node_differs(before, after);
 	if (!differs && row != NULL && json_equal(row, new_row))
 		return 0;
 	enum change_action action = now->type == NODE_ABSENT ? ACTION_CREATE : differs ? ACTION_UPDATE : ACTION_ADOPT;

@@ -1,5 +1,5 @@
 /* What a change does to a target: look, compare, save, apply, undo. Its record alone: change_record.c. */
-#include "steps/change.h"
+#include "steps/change_ops.h"
 
 #include "base/digest.h"
 #include "base/json.h"
@@ -7,22 +7,6 @@
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
-
-int change_look(struct view *v, const char *path, bool with_digest, json_t **ret_node, struct err *err)
-{
-	_cleanup_(node_done) struct node n = {0};
-	char hex[DIGEST_HEX] = "";
-	int r = v->type->stat(v, path, &n, err);
-	if (r < 0)
-		return err_wrap(err, r, "look at '%s'", path);
-	if (n.type == NODE_FILE && with_digest) {
-		r = v->type->digest(v, path, hex, err);
-		if (r < 0)
-			return err_wrap(err, r, "look at '%s'", path);
-	}
-	*ret_node = node_to_json(&n, *hex ? hex : NULL);
-	return 0;
-}
 
 static bool same_owner(const char *expected, const char *name, unsigned int number)
 {
@@ -198,7 +182,7 @@ int change_explain(struct view *v, const struct change *c, struct str *out, stru
 	const json_t *want = c->after;
 	const char *key;
 	json_t *value;
-	int r = change_look(v, c->path, !c->secret, &now, err);
+	int r = target_look(v, c->path, !c->secret, &now, err);
 	if (r < 0)
 		return r;
 	const char *type = json_get_string(now, "type"), *want_type = json_get_string(want, "type");

@@ -13,7 +13,9 @@
  * (LOCK_DIR/undo/) before the change starts.
  */
 #pragma once
-#include "steps/target.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "steps/node.h"
 
 /* tests/sim plants faults: a build with SIM_MUTANT=n breaks one rule on purpose, where the number stands. 0 everywhere else. */
 #ifndef SIM_MUTANT
@@ -77,21 +79,6 @@ const char *change_kind_name(enum change_kind k);
 const char *change_action_name(enum change_action a);
 const char *change_state_name(enum change_state s);
 
-/* NODE from what is there now; with_digest reads files. */
-int change_look(struct view *v, const char *path, bool with_digest, json_t **ret_node, struct err *err);
-/* Why compare said MATCH_NEITHER or MATCH_PART: "the mode is 0644 instead of 0600". Appended to out. */
-int change_explain(struct view *v, const struct change *c, struct str *out, struct err *err);
-json_t *node_to_json(const struct node *n, const char *digest);
-enum node_type node_type_of(const json_t *node); /* of such a JSON object */
-
-/* How the world stands to a change. */
-/* MATCH_PART: a directory each of whose attributes is the one or the other: an interrupted change; undone like MATCH_AFTER. */
-enum change_match { MATCH_AFTER, MATCH_BEFORE, MATCH_BOTH, MATCH_PART, MATCH_NEITHER };
-/* The primitives' own look, save, apply and undo. lock_dir: where undo/ lies. Each may be repeated.
- * A CHANGE_COMMAND cannot be looked at: compare gives MATCH_NEITHER, apply and undo ERR_UNSUPPORTED. A release or snapshot is
- * MATCH_AFTER as soon as its directory is there. Modification times are restored but not compared. */
-int change_compare(struct view *v, const char *lock_dir, const struct change *c, enum change_match *ret,
-                   struct err *err);
-int change_save_former(struct target *t, const struct change *c, struct err *err);
-int change_apply(struct target *t, const struct change *c, struct err *err);
-int change_undo(struct target *t, const struct change *c, struct err *err);
+/* A state row that apply's change carries: put into change.extra by this, moved into the store with the change's done record,
+ * and back with its undone record. row NULL: the row goes. */
+void change_set_state_row(struct change *c, const char *key, const json_t *row, const json_t *former);

@@ -11,8 +11,6 @@
 static const char *const kind_names[] = {"file", "dir", "link", "remove", "move", "release", "snapshot", "command"};
 static const char *const action_names[] = {"create", "update", "replace", "destroy", "adopt", "run"};
 static const char *const state_names[] = {"intent", "started", "done", "unknown", "undone", "conflict", "blocked"};
-static const char *const node_names[] = {"absent", "file", "dir", "link", "other"};
-
 const char *change_kind_name(enum change_kind k)
 {
 	return kind_names[k];
@@ -68,25 +66,19 @@ void plan_done(struct plan *p)
 
 /* ---- the record ---- */
 
-static void set_text(json_t *object, const char *key, const char *text)
-{
-	if (text)
-		json_object_set_new(object, key, json_string_lossy(text, strlen(text)));
-}
-
 json_t *change_record(const struct change *c)
 {
 	json_t *o = json_object();
 	json_object_set_new(o, "format", json_integer(CHANGE_FORMAT));
 	json_object_set_new(o, "id", json_integer(c->id));
 	json_object_set_new(o, "step", json_integer(c->step_index));
-	set_text(o, "step_name", c->step);
-	set_text(o, "step_id", c->step_id);
-	set_text(o, "step_inputs", c->step_inputs);
-	set_text(o, "target", c->target);
-	set_text(o, "kind", change_kind_name(c->kind));
-	set_text(o, "path", c->path);
-	set_text(o, "action", change_action_name(c->action));
+	json_set_string(o, "step_name", c->step);
+	json_set_string(o, "step_id", c->step_id);
+	json_set_string(o, "step_inputs", c->step_inputs);
+	json_set_string(o, "target", c->target);
+	json_set_string(o, "kind", change_kind_name(c->kind));
+	json_set_string(o, "path", c->path);
+	json_set_string(o, "action", change_action_name(c->action));
 	if (c->before)
 		json_object_set(o, "before", c->before);
 	if (c->after)
@@ -95,9 +87,9 @@ json_t *change_record(const struct change *c)
 		json_object_set(o, "extra", c->extra);
 	if (c->secret)
 		json_object_set_new(o, "secret", json_true());
-	set_text(o, "summary", c->summary);
-	set_text(o, "state", change_state_name(c->state));
-	set_text(o, "note", c->note);
+	json_set_string(o, "summary", c->summary);
+	json_set_string(o, "state", change_state_name(c->state));
+	json_set_string(o, "note", c->note);
 	return o;
 }
 
@@ -146,32 +138,13 @@ int change_from_record(const json_t *record, struct change *ret, struct err *err
 	return 0;
 }
 
-/* ---- nodes ---- */
-
-json_t *node_to_json(const struct node *n, const char *digest)
+void change_set_state_row(struct change *c, const char *key, const json_t *row, const json_t *former)
 {
+	if (c->extra == NULL)
+		c->extra = json_object();
 	json_t *o = json_object();
-	set_text(o, "type", node_names[n->type]);
-	if (n->type == NODE_LINK)
-		set_text(o, "link", n->link ? n->link : "");
-	if (n->type != NODE_FILE && n->type != NODE_DIR)
-		return o;
-	if (n->type == NODE_FILE) {
-		if (digest)
-			set_text(o, "digest", digest);
-		json_object_set_new(o, "size", json_integer(n->size));
-	}
-	json_object_set_new(o, "mode", json_stringf("%04o", (unsigned int)n->mode & 07777));
-	set_text(o, "owner", n->owner);
-	set_text(o, "group", n->group);
-	json_object_set_new(o, "mtime_ns", json_integer(n->mtime_ns));
-	return o;
+	json_object_set_new(o, "key", json_string(key));
+	json_object_set(o, "row", row ? (json_t *)row : json_null());
+	json_object_set(o, "former", former ? (json_t *)former : json_null());
+	json_object_set_new(c->extra, "state_row", o);
 }
-
-enum node_type node_type_of(const json_t *node)
-{
-	int type = name_index(node_names, ARRAY_SIZE(node_names), json_get_string(node, "type"));
-	return type < 0 ? NODE_ABSENT : (enum node_type)type;
-}
-
-/* An owner is given by name or by number; what is there has both. */

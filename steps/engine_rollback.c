@@ -108,7 +108,7 @@ static int add_switch(struct view *v, struct plan *plan, const char *path, const
 		return r;
 	if (n.type != NODE_DIR)
 		return err_set(err, ERR_REFUSED, "the release '%s' on '%s' is not there any more", release, v->name);
-	r = change_look(v, path, false, &now, err);
+	r = target_look(v, path, false, &now, err);
 	if (r < 0)
 		return r;
 	const char *at = json_get_string(now, "link");

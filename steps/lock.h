@@ -8,6 +8,7 @@
  */
 #pragma once
 #include "steps/store.h"
+#include "steps/target.h"
 
 enum { LOCK_FORMAT = 1, LOCK_TOKEN_DIGITS = 32, LOCK_TICK_MS = 10000, LOCK_STANDSTILL_MS = 90000 };
 

@@ -208,8 +208,8 @@ static void plan_node(struct place *p, const char *path, bool directory, const s
 	const char *owner = now->type != NODE_ABSENT ? same_words(in->owner, now->owner, now->uid) : in->owner;
 	const char *group = now->type != NODE_ABSENT ? same_words(in->group, now->group, now->gid) : in->group;
 	json_object_del(before, "size");
-	_cleanup_json_ json_t *after = step_node_after(directory ? "dir" : "file", before, owner, group, mode);
-	bool differs = step_node_differs(before, after) || (w != NULL && w->changed);
+	_cleanup_json_ json_t *after = node_after(directory ? "dir" : "file", before, owner, group, mode);
+	bool differs = node_differs(before, after) || (w != NULL && w->changed);
 	/* Without group bits an ACL gives nothing: they are its mask. */
 	if (!differs && (p->acl != NULL || (mode & 0070) != 0))
 		differs = !secret_access_has_acl(p->v, path, p->acl, directory, base);

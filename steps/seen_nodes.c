@@ -1,5 +1,4 @@
 #include "steps/seen_nodes.h"
-#include "steps/change.h"
 
 void seen_done(struct seen_nodes *s)
 {
@@ -143,7 +142,7 @@ int seen_look(struct seen_nodes *s, struct view *v, const char *path, json_t **r
 		return err_wrap(err, r, "look at '%s'", path);
 	char *digest = s->digests[find(s, path)];
 	if (n->type == NODE_FILE && *digest == '\0')
-		return change_look(v, path, true, ret_node, err);
+		return target_look(v, path, true, ret_node, err);
 	*ret_node = node_to_json(n, *digest ? digest : NULL);
 	return 0;
 }

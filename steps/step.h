@@ -20,7 +20,7 @@
  * undo gets the change from the journal, maybe in another process than apply's: it must rest on the record, the target and the sealed input only.
  */
 #pragma once
-#include "steps/change.h"
+#include "steps/change_ops.h"
 
 struct http;
 struct step_type;
@@ -105,7 +105,3 @@ struct step_type {
 /* All steps of this program, in the order of docs/steps. */
 const struct step_type *step_find(const char *name);
 const struct step_type *const *step_all(size_t *ret_count);
-
-/* A state row that apply's change carries: put into change.extra by this, moved into the store with the change's done record,
- * and back with its undone record. row NULL: the row goes. */
-void change_set_state_row(struct change *c, const char *key, const json_t *row, const json_t *former);

@@ -48,49 +48,6 @@ int step_plan_parents(struct view *v, struct seen_nodes *seen, struct plan *plan
 	return 0;
 }
 
-const char *step_node_type(const json_t *node)
-{
-	const char *type = json_get_string(node, "type");
-	return type != NULL ? type : "absent";
-}
-
-long step_node_mode(const json_t *node)
-{
-	const char *text = json_get_string(node, "mode");
-	return text != NULL ? strtol(text, NULL, 8) : -1;
-}
-
-json_t *step_node_after(const char *type, const json_t *before, const char *owner, const char *group, long mode)
-{
-	bool same = strcmp(step_node_type(before), type) == 0;
-	const char *old_owner = same ? json_get_string(before, "owner") : NULL,
-		   *old_group = same ? json_get_string(before, "group") : NULL;
-	json_t *node = json_pack("{s:s}", "type", type);
-	if (mode < 0 && same)
-		mode = step_node_mode(before);
-	if (mode >= 0)
-		json_object_set_new(node, "mode", json_stringf("%04lo", mode));
-	if (owner != NULL || old_owner != NULL)
-		json_object_set_new(node, "owner", json_string(owner != NULL ? owner : old_owner));
-	if (group != NULL || old_group != NULL)
-		json_object_set_new(node, "group", json_string(group != NULL ? group : old_group));
-	return node;
-}
-
-static const char *const compared[] = {"type", "mode", "owner", "group", "digest", "link"};
-
-bool step_node_differs(const json_t *before, const json_t *after)
-{
-	if (strcmp(step_node_type(before), step_node_type(after)) != 0)
-		return true;
-	for (size_t i = 1; i < ARRAY_SIZE(compared); i++) {
-		const char *a = json_get_string(before, compared[i]), *b = json_get_string(after, compared[i]);
-		if (b != NULL && (a == NULL || strcmp(a, b) != 0))
-			return true;
-	}
-	return false;
-}
-
 int step_ask(struct view *v, const char *script, const struct field_pair *env, size_t env_count, const char *user,
              struct str *ret_out, struct err *err)
 {

@@ -2,7 +2,6 @@
 #include "steps/store_sql.h"
 
 #include "base/clock.h"
-#include "steps/step.h"
 #include <string.h>
 
 void (*store_after_change)(enum change_state state);
@@ -168,17 +167,6 @@ int store_event_list(struct store *s, const char *id, json_t **ret_array, struct
 }
 
 /* ---- rows ---- */
-
-void change_set_state_row(struct change *c, const char *key, const json_t *row, const json_t *former)
-{
-	if (c->extra == NULL)
-		c->extra = json_object();
-	json_t *o = json_object();
-	json_object_set_new(o, "key", json_string(key));
-	json_object_set(o, "row", row ? (json_t *)row : json_null());
-	json_object_set(o, "former", former ? (json_t *)former : json_null());
-	json_object_set_new(c->extra, "state_row", o);
-}
 
 int store_apply_state_row(struct store *s, const char *id, const struct change *c, bool back, struct err *err)
 {

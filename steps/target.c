@@ -6,12 +6,6 @@
 #include "base/rand.h"
 #include <string.h>
 
-void node_done(struct node *n)
-{
-	free(n->link);
-	n->link = NULL;
-}
-
 void target_result_done(struct target_result *r)
 {
 	str_done(&r->out);
@@ -184,4 +178,20 @@ bool target_is_private_name(const char *name, const char *path)
 			return true;
 	}
 	return false;
+}
+
+int target_look(struct view *v, const char *path, bool with_digest, json_t **ret_node, struct err *err)
+{
+	_cleanup_(node_done) struct node n = {0};
+	char hex[DIGEST_HEX] = "";
+	int r = v->type->stat(v, path, &n, err);
+	if (r < 0)
+		return err_wrap(err, r, "look at '%s'", path);
+	if (n.type == NODE_FILE && with_digest) {
+		r = v->type->digest(v, path, hex, err);
+		if (r < 0)
+			return err_wrap(err, r, "look at '%s'", path);
+	}
+	*ret_node = node_to_json(&n, *hex ? hex : NULL);
+	return 0;
 }

@@ -17,18 +17,7 @@
 #include "base/archive.h"
 #include "base/fields.h"
 #include "base/wait.h"
-
-enum node_type { NODE_ABSENT, NODE_FILE, NODE_DIR, NODE_LINK, NODE_OTHER };
-struct node {
-	enum node_type type;
-	mode_t mode; /* permission bits, setuid, setgid, sticky */
-	uid_t uid;
-	gid_t gid;
-	char owner[64], group[64]; /* names where they are known, else the numbers */
-	int64_t size, mtime_ns;
-	char *link; /* of a link: where it points; else NULL */
-};
-void node_done(struct node *n);
+#include "steps/node.h"
 
 /* What to set; what is not set stays (an existing node: also ACL, extended attributes, capabilities) or gets the default (a new
  * one: 0644, the user; a directory: 0755 and what its folder passes on). A mode that is set is set exactly. */
@@ -214,3 +203,6 @@ char *target_private_name_for(const char *path, const char *purpose);
 char *target_fresh_name(const char *path, const char *purpose);
 /* Whether `name`, without its folder, is one of those for `path`: what a killed process left is found by that. */
 bool target_is_private_name(const char *name, const char *path);
+
+/* NODE from what is there now; with_digest reads files. */
+int target_look(struct view *v, const char *path, bool with_digest, json_t **ret_node, struct err *err);

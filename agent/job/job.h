@@ -16,7 +16,7 @@
 #pragma once
 #include "agent/github/results.h"
 #include "agent/job/shell.h"
-#include "agent/job/token.h"
+#include "agent/template/eval.h"
 #include "base/clock.h"
 #include "base/proc.h"
 #include "base/secret.h"

@@ -3,10 +3,6 @@
 #include "agent/github/runservice.h"
 #include "base/secret.h"
 
-/* Context data [1.9] → plain JSON. Dictionaries whose keys differ in case only keep the first spelling and the last
- * value. New. */
-int context_decode(const json_t *data, json_t **ret, struct err *err);
-
 /* A variable's text; NULL: not sent. */
 const char *message_variable(const json_t *message, const char *name);
 /* true, false; otherwise when it is neither or not sent. */

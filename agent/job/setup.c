@@ -1,5 +1,6 @@
 /* setup: directories, contexts, the list of steps; and the log of "Set up job". */
 #include "agent/job/job.h"
+#include "agent/template/context_data.h"
 
 #include "agent/github/wire.h"
 #include "agent/job/message.h"

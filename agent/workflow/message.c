@@ -1,55 +1,9 @@
 /* The job message: what acquirejob answers. Members and their spelling as GitHub's run service sends them. */
 #include "agent/workflow/workflow.h"
+#include "agent/template/context_data.h"
 #include "base/rand.h"
 
-#include <math.h>
 #include <string.h>
-
-json_t *context_data(const json_t *plain)
-{
-	if (!plain)
-		return json_null();
-	switch (json_typeof(plain)) {
-	case JSON_OBJECT: {
-		json_t *list = json_array();
-		const char *key;
-		json_t *value;
-		json_object_foreach((json_t *)(uintptr_t)plain, key, value)
-			json_array_append_new(list, json_pack("{s:s, s:o}", "k", key, "v", context_data(value)));
-		json_t *out = json_pack("{s:i}", "t", 2);
-		if (json_array_size(list))
-			json_object_set_new(out, "d", list);
-		else
-			json_decref(list);
-		return out;
-	}
-	case JSON_ARRAY: {
-		json_t *list = json_array();
-		size_t i;
-		json_t *value;
-		json_array_foreach(plain, i, value) json_array_append_new(list, context_data(value));
-		json_t *out = json_pack("{s:i}", "t", 1);
-		if (json_array_size(list))
-			json_object_set_new(out, "a", list);
-		else
-			json_decref(list);
-		return out;
-	}
-	case JSON_INTEGER:
-	case JSON_REAL: {
-		double number = json_number_value(plain);
-		json_t *out = json_pack("{s:i}", "t", 4);
-		if (number != 0)
-			json_object_set_new(out, "n",
-			                    floor(number) == number && fabs(number) < 1e15
-			                            ? json_integer((json_int_t)number)
-			                            : json_real(number));
-		return out;
-	}
-	default:
-		return json_deep_copy(plain);
-	}
-}
 
 static json_t *copy_or_null(const json_t *value)
 {

@@ -5,6 +5,7 @@
  * (needs, labels, conditions, triggers). Reading finds all faults of a file at once, each with its place. Source:
  * GitHub's workflow syntax, docs/architecture.md; the message's shape is the runner protocol's. */
 #pragma once
+#include "agent/template/read.h"
 #include "base/yaml.h"
 
 /* What a `uses:` or `run:` is; `reference` of the message. */
@@ -72,30 +73,7 @@ int workflow_dispatch_inputs(const struct workflow *w, const json_t *given, json
  * caller's. */
 json_t *workflow_permissions(const struct workflow *w, const struct workflow_job *job);
 
-/* ---- tokens (token.c) ---- */
-
-/* Where a value stands, so that expressions carry their place, and what its expressions may name. */
-struct token_source {
-	const struct yaml_doc *doc;
-	int file; /* 1-based index into the file table; 0: no positions */
-	struct faults *faults;
-	const char *const *names; /* contexts that may be used here, NULL-terminated; NULL: any */
-	int flags;                /* EXPR_WITH_STATUS, EXPR_WITH_HASH_FILES */
-};
-/* A YAML value → template token, new. Faults (an expression that is not closed or not understood) are added, the token
- * is null then. */
-json_t *token_from_yaml(const struct token_source *source, const json_t *value, const char *pointer);
-/* An `if:` → the condition as the runner wants it: without braces, "success() && (…)" where no status function is
- * called. value NULL: "success()". */
-char *token_condition(const struct token_source *source, const json_t *value, const char *pointer);
-/* Text of a token that is a literal; NULL for expressions, lists and maps. Booleans and numbers in their YAML spelling.
- * free(). */
-char *token_literal(const json_t *token);
-
 /* ---- the message (message.c) ---- */
-
-/* Plain JSON → the typed form of context data. New. Dictionaries compare without case ("t":2). */
-json_t *context_data(const json_t *plain);
 
 struct workflow_message {
 	const struct workflow *workflow;

@@ -1,6 +1,7 @@
 /* A job message from the service: context data, template tokens, masks. */
 #include "agent/job/message.h"
-#include "agent/job/token.h"
+#include "agent/template/context_data.h"
+#include "agent/template/eval.h"
 
 #include <stdint.h>
 

@@ -24,7 +24,7 @@ static int plan_effect(struct view *v, struct plan *plan, const json_t *effect, 
 	bool secret = json_get_bool(effect, "secret", false);
 	_cleanup_json_ json_t *now = NULL;
 	char hex[65];
-	int r = change_look(v, path, !secret, &now, err);
+	int r = target_look(v, path, !secret, &now, err);
 	if (r < 0)
 		return r;
 	bool absent = strcmp(text_of(now, "type"), "absent") == 0;
@@ -90,7 +90,7 @@ static int plan_release(const struct step_context *c, struct view *v, struct pla
 {
 	_cleanup_free_ char *path = xasprintf("/app/releases/%s", c->deployment->id);
 	_cleanup_json_ json_t *now = NULL;
-	int r = change_look(v, "/app/current", false, &now, err);
+	int r = target_look(v, "/app/current", false, &now, err);
 	if (r < 0)
 		return r;
 	struct change *fill = plan_add(plan, CHANGE_RELEASE, ACTION_CREATE, path);

@@ -11,7 +11,7 @@ import unittest
 
 BUILD, SOURCE = os.environ["DAVIT_BUILD"], os.path.realpath(os.environ["DAVIT_SOURCE"])
 # From the bottom up; folders of one line do not know each other unless the line below says so.
-RANKS = [["base"], ["schemas"], ["steps"], ["agent/expr", "agent/report"], ["agent/github"], ["agent/workflow"],
+RANKS = [["base"], ["schemas"], ["steps"], ["agent/expr", "agent/report"], ["agent/github"], ["agent/template"], ["agent/workflow"],
          ["agent/forge", "agent/deploy"], ["agent/uses"], ["agent/job"], ["agent/listen"], ["agent"]]
 RANK = {folder: rank for rank, folders in enumerate(RANKS) for folder in folders}
 

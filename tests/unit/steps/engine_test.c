@@ -34,7 +34,7 @@ static int plan_files(const struct step_context *c, struct view *v, struct plan 
 	json_object_foreach(json_object_get(c->input_json, "files"), path, value)
 	{
 		json_t *now = NULL;
-		int r = change_look(v, path, true, &now, err);
+		int r = target_look(v, path, true, &now, err);
 		if (r < 0)
 			return r;
 		char hex[65];
@@ -49,7 +49,7 @@ static int plan_files(const struct step_context *c, struct view *v, struct plan 
 	json_object_foreach(json_object_get(c->input_json, "link"), path, value)
 	{
 		struct change *change = plan_add(plan, CHANGE_LINK, ACTION_UPDATE, path);
-		int r = change_look(v, path, true, &change->before, err);
+		int r = target_look(v, path, true, &change->before, err);
 		if (r < 0)
 			return r;
 		change->after = json_pack("{s:s, s:O}", "type", "link", "link", value);
@@ -57,7 +57,7 @@ static int plan_files(const struct step_context *c, struct view *v, struct plan 
 	for (size_t i = 0; i < json_array_size(json_object_get(c->input_json, "mkdir")); i++) {
 		path = json_string_value(json_array_get(json_object_get(c->input_json, "mkdir"), i));
 		struct change *change = plan_add(plan, CHANGE_DIR, ACTION_CREATE, path);
-		int r = change_look(v, path, true, &change->before, err);
+		int r = target_look(v, path, true, &change->before, err);
 		if (r < 0)
 			return r;
 		change->after = json_pack("{s:s, s:s}", "type", "dir", "mode", "0750");
@@ -65,7 +65,7 @@ static int plan_files(const struct step_context *c, struct view *v, struct plan 
 	for (size_t i = 0; i < json_array_size(json_object_get(c->input_json, "remove")); i++) {
 		path = json_string_value(json_array_get(json_object_get(c->input_json, "remove"), i));
 		struct change *change = plan_add(plan, CHANGE_REMOVE, ACTION_DESTROY, path);
-		int r = change_look(v, path, true, &change->before, err);
+		int r = target_look(v, path, true, &change->before, err);
 		if (r < 0)
 			return r;
 		change->after = json_pack("{s:s}", "type", "absent");

@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/proc.h"
+#include "steps/change_ops.h"
 #include "steps/lock.h"
 
 #include <errno.h>
@@ -237,7 +238,7 @@ static void a_file_goes_there_and_back_with_its_mode_and_time(void **state)
 	struct change *c = plan_add(&plan, CHANGE_FILE, ACTION_UPDATE, path);
 	c->id = 1;
 	c->secret = true;
-	assert_int_equal(change_look(&target->view, path, false, &c->before, NULL), 0);
+	assert_int_equal(target_look(&target->view, path, false, &c->before, NULL), 0);
 	c->after = json_pack("{s:s, s:s}", "type", "file", "mode", "0600");
 	str_append(&c->content, "new");
 	assert_int_equal(change_save_former(target, c, NULL), 0);

@@ -1,6 +1,7 @@
 #include "unit/cmocka_all.h"
 #include "agent/job/message.h"
-#include "agent/job/token.h"
+#include "agent/template/context_data.h"
+#include "agent/template/eval.h"
 
 #include <string.h>
 

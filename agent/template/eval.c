@@ -1,4 +1,4 @@
-#include "agent/job/token.h"
+#include "agent/template/eval.h"
 
 #include "agent/github/wire.h"
 

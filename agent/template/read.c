@@ -1,5 +1,5 @@
 /* YAML value → template token, and the text of conditions. */
-#include "agent/workflow/workflow.h"
+#include "agent/template/read.h"
 #include "agent/expr/expr.h"
 
 #include <ctype.h>
