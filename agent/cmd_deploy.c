@@ -183,6 +183,7 @@ int cmd_deploy(int argc, char **argv)
 		r = set_options(&call, &session, &err);
 	if (r >= 0)
 		r = read_values(&call, &values, &err);
+	deploy_session_tell_masks(&session);
 	if (r >= 0)
 		r = deploy_document_read(call.file, &values, &document, &session.faults, &err);
 	if (r >= 0) {

@@ -30,8 +30,8 @@ enum {
 	FIRST_FREE_FD = 3,
 };
 
-/* A write to a child that closed its input must be EPIPE, not the end of this process. Children get the default back.
- */
+/* A write to a child that closed its input must be EPIPE, not the end of this process. Children get the default back
+ * unless they are to inherit this. */
 static void ignore_sigpipe(void)
 {
 	struct sigaction old;
@@ -109,6 +109,8 @@ static int set_attributes(posix_spawnattr_t *attributes, const struct proc_optio
 	sigset_t none, all;
 	sigemptyset(&none);
 	sigfillset(&all);
+	if (o->ignore_sigpipe)
+		sigdelset(&all, SIGPIPE);
 	short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
 	if (o->new_session)
 		flags |= POSIX_SPAWN_SETSID;

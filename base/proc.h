@@ -14,6 +14,7 @@ struct proc_options {
 	int stdin_fd, stdout_fd, stderr_fd; /* -1: /dev/null; PROC_PIPE: a pipe; else that descriptor */
 	bool inherit_group;                 /* stay in our process group (default: a new one) */
 	bool new_session;    /* a session of its own, without a controlling terminal; it leads its group there */
+	bool ignore_sigpipe; /* it starts with SIGPIPE ignored (default: every signal at its default) */
 	const int *keep_fds; /* further descriptors for the child, same numbers; -1 ends */
 };
 enum { PROC_PIPE = -2 };

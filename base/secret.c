@@ -41,7 +41,8 @@ struct expression {
 struct mask {
 	struct pattern *patterns;
 	size_t count, cap, longest;
-	uint32_t *slots; /* open addressing over patterns, index + 1; no pattern stands twice */
+	bool short_lines; /* one was left out */
+	uint32_t *slots;  /* open addressing over patterns, index + 1; no pattern stands twice */
 	size_t slot_count;
 	struct expression *expressions;
 	size_t expression_count, expression_cap;
@@ -476,6 +477,29 @@ static void trim(const char **p, size_t *len)
 		(*len)--;
 }
 
+static size_t count_characters(const char *text, size_t len)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < len; i++)
+		count += ((unsigned char)text[i] & 0xc0) != 0x80;
+	return count;
+}
+
+static void add_line(struct mask *m, const char *line, size_t len)
+{
+	if (len == 0)
+		return;
+	if (count_characters(line, len) < MASK_LINE_MIN)
+		m->short_lines = true;
+	else
+		add_with_forms(m, line, len);
+}
+
+bool mask_has_short_lines(const struct mask *m)
+{
+	return m->short_lines;
+}
+
 void mask_add(struct mask *m, const char *value, size_t len)
 {
 	const char *whole = value;
@@ -493,8 +517,8 @@ void mask_add(struct mask *m, const char *value, size_t len)
 		const char *line = whole + from;
 		size_t line_len = to - from;
 		trim(&line, &line_len);
-		if (line_len > 0 && line_len < whole_len)
-			add_with_forms(m, line, line_len);
+		if (line_len < whole_len)
+			add_line(m, line, line_len);
 		from = to + 1;
 	}
 }

@@ -12,6 +12,11 @@ void mask_free(struct mask *m);
 void mask_freep(struct mask **m);
 void mask_add(struct mask *m, const char *value, size_t len);       /* empty and blank values are ignored */
 void mask_add_plain(struct mask *m, const char *value, size_t len); /* without encodings: workflow tokens */
+/* The shortest line of a value of several lines that is covered by itself, in characters: shorter ones would cover every
+ * such letter or brace of a log. The whole value and its forms are covered in any case. */
+enum { MASK_LINE_MIN = 4 };
+/* A value had a line that was too short for that: whoever writes a log says so in it. */
+bool mask_has_short_lines(const struct mask *m);
 /* A regular expression (PCRE2) whose matches are covered: the service's patterns for tokens. At most 100. */
 int mask_add_pattern(struct mask *m, const char *pattern, struct err *err);
 bool mask_is_empty(const struct mask *m);

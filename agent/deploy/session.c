@@ -154,6 +154,15 @@ static void report_line(void *context, const char *level, const char *line)
 	write_line(s, level, &text);
 }
 
+void deploy_session_tell_masks(struct deploy_session *s)
+{
+	if (s->workflow || !mask_has_short_lines(mask_process()))
+		return;
+	_cleanup_free_ char *line = xasprintf(
+		"a secret has lines of fewer than %d characters: they are not masked by themselves", MASK_LINE_MIN);
+	report_line(s, "info", line);
+}
+
 static struct http *session_http(void *context)
 {
 	struct deploy_session *s = context;

@@ -108,6 +108,7 @@ struct job {
 	json_t *prepend_path;     /* folder → true, in the order of their adding */
 	size_t prepend_len;
 	size_t masks_added; /* by the steps */
+	bool short_lines_told;
 	bool debug, notice;
 	bool unsecure_commands;
 
@@ -161,6 +162,8 @@ void record_tell(struct job *j, const struct record *r); /* its state to the ser
 /* One line (or several in one write) into the record's and the job's log, masked and stamped. */
 void record_write(struct job *j, struct record *r, const char *text, size_t len);
 void record_line(struct job *j, struct record *r, const char *fmt, ...) _printf_(3, 4);
+/* Says once in a job that a secret of several lines has lines too short to be masked by themselves. */
+void record_short_lines(struct job *j, struct record *r);
 /* An annotation and its log line. properties: file, line, … or NULL. */
 void record_issue(struct job *j, struct record *r, enum issue_kind kind, const char *message, const json_t *properties);
 void record_error(struct job *j, struct record *r, const char *fmt, ...) _printf_(3, 4);
@@ -203,6 +206,7 @@ struct process {
 	size_t input_len;
 	int64_t timeout_ms; /* 0: none */
 	bool patient;       /* a typed step: SIGINT, then all the time that there is, then SIGKILL */
+	bool script;        /* of a workflow: SIGPIPE is ignored, as the official runner leaves it to its children */
 	bool deaf;          /* goes on when the job is cancelled (it has its own end in sight) */
 };
 enum process_end { PROCESS_EXITED, PROCESS_CANCELLED, PROCESS_TIMED_OUT };

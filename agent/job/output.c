@@ -140,6 +140,7 @@ static void do_mask(struct job *j, struct record *r, const struct command *c)
 	if (!may_mask(j, r, c))
 		return;
 	mask_add(j->mask, c->data, strlen(c->data));
+	record_short_lines(j, r);
 	if (r->echo)
 		record_line(j, r, "::add-mask::***");
 }

@@ -244,6 +244,7 @@ int process_run(struct job *j, struct record *r, const struct process *p, enum p
 		.stdin_fd = PROC_PIPE,
 		.stdout_fd = PROC_PIPE,
 		.stderr_fd = PROC_PIPE,
+		.ignore_sigpipe = p->script,
 	};
 	struct running run = {.job = j,
 	                      .record = r,

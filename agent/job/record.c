@@ -166,6 +166,15 @@ void record_write(struct job *j, struct record *r, const char *text, size_t len)
 	append_text(j, NULL, &j->log, j->stamp, out, out_len, lines);
 }
 
+void record_short_lines(struct job *j, struct record *r)
+{
+	if (j->short_lines_told || !mask_has_short_lines(j->mask))
+		return;
+	j->short_lines_told = true;
+	record_line(j, r, "A secret has lines of fewer than %d characters: they are not masked by themselves",
+	            MASK_LINE_MIN);
+}
+
 void record_line(struct job *j, struct record *r, const char *fmt, ...)
 {
 	char small[1024];

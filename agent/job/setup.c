@@ -288,6 +288,7 @@ static void log_head(struct job *j, struct record *s)
 		record_line(j, s, "Runner group name: '%s'", group);
 	record_line(j, s, "Machine name: '%s'", host);
 	log_permissions(j, s);
+	record_short_lines(j, s);
 	if (source != NULL && source[0] != '\0')
 		record_line(j, s, "Secret source: %s", source);
 	record_line(j, s, "Prepare workflow directory");

@@ -218,6 +218,7 @@ static int run_script(struct job *j, struct record *r, const json_t *inputs, con
 			.env = (const char *const *)strv_null_terminated(&env),
 			.cwd = cwd,
 			.timeout_ms = minutes * 60000,
+			.script = true,
 		};
 		enum process_end end;
 		int status = 0;

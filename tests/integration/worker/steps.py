@@ -72,6 +72,21 @@ class Steps(unittest.TestCase):
         run = self.house.run("- {name: asks, run: 'test -d \"$RUNNER_TOOL_CACHE\" && echo is there'}")
         self.assertIn("is there", run.lines("asks"))
 
+    def test_a_script_has_sigpipe_ignored_as_under_the_official_runner(self):
+        run = self.house.run('''
+            - name: asks
+              run: |
+                trap -p PIPE | sed 's/^/trap: /'
+                yes | head -n 1
+                echo "yes ended with ${PIPESTATUS[0]}"
+            - {name: fails, shell: bash, run: yes | head -n 1}
+        ''')
+        lines = run.lines("asks")
+        self.assertIn("trap: trap -- '' SIGPIPE", lines)
+        self.assertIn("yes: standard output: Broken pipe", lines)
+        self.assertIn("yes ended with 1", lines)
+        self.assertEqual(run.messages("fails"), [("failure", "Process completed with exit code 1.")])
+
     def test_the_environment_has_its_layers(self):
         run = self.house.run('''
             - name: sets
@@ -203,6 +218,22 @@ class Steps(unittest.TestCase):
         self.assertIn('"***" ***', lines)
         self.assertEqual(run.step(name)["summary"], "*** ***\n")
         self.assertEqual(run.annotations(name)[0]["message"], "it was ***")
+
+    def test_short_lines_of_a_secret_are_not_masked_and_that_is_said_once(self):
+        self.house.secrets(KEY="s3cr3t-value", MULTI="line one\nline two", SHORT="q7", LETTERS="a\nb")
+        self.addCleanup(self.house.secrets, KEY="s3cr3t-value", MULTI="line one\nline two", SHORT="q7")
+        run = self.house.run('''
+            - name: prints
+              env: {LETTERS: "${{ secrets.LETTERS }}"}
+              run: |
+                echo "a bad cabbage"
+                python3 -c 'import json,os;print(json.dumps(os.environ["LETTERS"]))'
+                echo "::add-mask::x%0Ay"
+        ''')
+        self.assertIn("a bad cabbage", run.lines("prints"))
+        self.assertIn('"***"', run.lines("prints"))
+        said = [line for name in ("Set up job", "prints") for line in run.lines(name) if "fewer than 4 characters" in line]
+        self.assertEqual(len(said), 1)
 
     def test_long_secrets_are_masked_before_anything_is_cut(self):
         secret = "".join(chr(97 + (i * i + i // 7) % 26) for i in range(3000))

@@ -118,6 +118,25 @@ static void a_signal_ignored_by_us_is_not_ignored_by_the_child(void **state)
 	signal(SIGINT, SIG_DFL);
 }
 
+static int status_of_a_broken_pipe(bool ignored)
+{
+	const char *argv[] = {"bash", "-c", "yes 2> /dev/null | head -n 1 > /dev/null; exit ${PIPESTATUS[0]}", NULL};
+	struct proc_options o = {
+		.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .ignore_sigpipe = ignored};
+	struct wait w = within(5000);
+	struct err err = ERR_INIT;
+	int status = -1;
+	assert_int_equal(proc_run(&o, NULL, 0, 0, &w, NULL, NULL, &status, &err), 0);
+	return status;
+}
+
+static void a_broken_pipe_ends_a_child_unless_it_inherits_that_it_does_not(void **state)
+{
+	(void)state;
+	assert_int_equal(status_of_a_broken_pipe(false), 128 + SIGPIPE);
+	assert_int_equal(status_of_a_broken_pipe(true), 1);
+}
+
 static void a_missing_program_or_directory_is_named(void **state)
 {
 	(void)state;
@@ -189,6 +208,7 @@ int main(void)
 		cmocka_unit_test(a_signal_shows_in_the_status),
 		cmocka_unit_test(a_child_that_ignores_sigint_is_terminated_then_killed),
 		cmocka_unit_test(a_signal_ignored_by_us_is_not_ignored_by_the_child),
+		cmocka_unit_test(a_broken_pipe_ends_a_child_unless_it_inherits_that_it_does_not),
 		cmocka_unit_test(a_missing_program_or_directory_is_named),
 		cmocka_unit_test(given_descriptors_and_no_others_reach_the_child),
 		cmocka_unit_test(what_a_library_left_open_does_not_reach_the_child),

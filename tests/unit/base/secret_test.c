@@ -50,6 +50,20 @@ static void the_forms_that_dumps_and_echo_give_a_secret_are_covered(void **state
 	assert_string_equal(masked(m, "[7333637233742D76616C7565]"), "[***]");
 }
 
+static void a_line_of_three_letters_is_covered_with_its_whole_value_only(void **state)
+{
+	(void)state;
+	_cleanup_(mask_freep) struct mask *m = mask_of("a\nb\n\nxyz\n\xc3\xa4\xc3\xb6\xc3\xbc\nfour");
+	assert_true(mask_has_short_lines(m));
+	assert_string_equal(masked(m, "a bad xyz, four of them"), "a bad xyz, *** of them");
+	assert_string_equal(masked(m, "\xc3\xa4\xc3\xb6\xc3\xbc"), "\xc3\xa4\xc3\xb6\xc3\xbc");
+	assert_string_equal(masked(m, "[a\nb\n\nxyz\n\xc3\xa4\xc3\xb6\xc3\xbc\nfour]"), "[***]");
+	assert_string_equal(masked(m, "[a\\nb\\n\\nxyz\\n\xc3\xa4\xc3\xb6\xc3\xbc\\nfour]"), "[***]");
+	_cleanup_(mask_freep) struct mask *letter = mask_of("a");
+	assert_string_equal(masked(letter, "bad"), "b***d");
+	assert_false(mask_has_short_lines(letter));
+}
+
 static void a_text_is_cut_beside_a_secret_and_never_through_it(void **state)
 {
 	(void)state;
@@ -205,6 +219,7 @@ int main(void)
 		cmocka_unit_test(a_text_is_cut_beside_a_secret_and_never_through_it),
 		cmocka_unit_test(what_is_shown_is_masked_before_it_is_cut),
 		cmocka_unit_test(lines_and_escaped_forms_are_covered),
+		cmocka_unit_test(a_line_of_three_letters_is_covered_with_its_whole_value_only),
 		cmocka_unit_test(short_secrets_have_no_minimum_length),
 		cmocka_unit_test(blank_values_are_ignored),
 		cmocka_unit_test(a_value_added_later_is_covered_from_then_on),
