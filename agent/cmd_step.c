@@ -40,6 +40,21 @@ static json_t *targets_of_job(const struct deploy_session *session, const json_t
 	return json_incref(json_object_get(sealed, "targets"));
 }
 
+/* The job's own environment, where its runner tells it; another runner does not, and one default for all would lock staging and
+ * production alike. What changes nothing locks nothing. */
+static void default_heads(const char *step, const struct step_input *in, const json_t *joined,
+                          struct deploy_single *single)
+{
+	if (joined != NULL) {
+		single->name = json_get_string(joined, "name");
+		single->environment = json_get_string(joined, "environment");
+		single->on_failure = json_get_string(joined, "on_failure");
+	} else if (single->environment == NULL && in->job.present) {
+		single->environment = "default";
+		single->environment_unknown = !in->job.runner_decides && step_find(step)->changes;
+	}
+}
+
 static int make_document(const char *name, const struct deploy_session *session, const struct step_input *in,
                          struct deploy_document **ret, json_t **ret_faults, struct err *err)
 {
@@ -53,9 +68,7 @@ static int make_document(const char *name, const struct deploy_session *session,
 		.text_values = in->text_values,
 		.known_targets = known,
 		.name = default_name,
-		.environment = default_environment ? default_environment
-	                       : in->job.present   ? "default"
-	                                           : NULL,
+		.environment = default_environment,
 		.on_failure = in->job.on_failure,
 		.source_root = in->job.workspace,
 		.repository = in->job.repository,
@@ -64,6 +77,7 @@ static int make_document(const char *name, const struct deploy_session *session,
 		.token = in->job.token,
 		.commit = in->job.commit,
 	};
+	default_heads(name, in, joined, &single);
 	int r = deploy_document_single(&single, ret, ret_faults, err);
 	if (r < 0)
 		return r;

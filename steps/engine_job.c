@@ -95,12 +95,15 @@ static json_t *joined_object(const json_t *sealed, const json_t *given)
 
 static int check_same(const json_t *doc, const json_t *given, struct err *err)
 {
-	const char *const keys[] = {"name", "environment"};
+	static const char *const keys[] = {"name", "environment", "on_failure"};
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		const char *a = json_get_string(doc, keys[i]), *b = json_get_string(given, keys[i]);
-		if (a && b && strcmp(a, b) != 0)
-			return err_set(err, ERR_REFUSED, "this job's deployment has the %s '%s'; this step says '%s'",
-			               keys[i], a, b);
+		if (a == NULL && strcmp(keys[i], "on_failure") == 0)
+			a = "rollback";
+		if (a == NULL || b == NULL || strcmp(a, b) == 0)
+			continue;
+		err_set(err, ERR_REFUSED, "this job's deployment has the %s '%s'; this step says '%s'", keys[i], a, b);
+		return err_hint(err, ERR_REFUSED, "leave it out: a later step of a job belongs to its deployment");
 	}
 	return 0;
 }

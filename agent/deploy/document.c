@@ -584,6 +584,12 @@ static void single_heads(struct reader *r, const struct deploy_single *single)
 {
 	json_t *parsed = read_map_text(r, "deployment", json_object_get(single->input, "deployment"));
 	check_heads(r, parsed);
+	if (single->environment_unknown && json_object_get(parsed, "environment") == NULL && r->faults.count == 0) {
+		faults_add(&r->faults, NULL, "/deployment",
+		           "does not name the environment, and the runner does not tell which one the job has");
+		faults_hint(&r->faults,
+		            "deployment: { environment: production }; later steps of the job may leave it out");
+	}
 	struct {
 		const char *key, *otherwise;
 	} heads[] = {

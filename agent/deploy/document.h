@@ -19,7 +19,8 @@ struct deploy_single {
 	bool text_values;            /* the inputs are texts (with:, INPUT_*) */
 	const json_t *known_targets; /* what earlier steps of the job defined, by name; NULL: none */
 	const char *name, *environment, *on_failure;
-	const char *source_root; /* the work tree; NULL: the one around the current directory */
+	bool environment_unknown; /* there is no default: the inputs name the environment, or the step is refused */
+	const char *source_root;  /* the work tree; NULL: the one around the current directory */
 	const char *repository, *run_url, *api_url, *token, *commit;
 };
 int deploy_document_single(const struct deploy_single *single, struct deploy_document **ret, json_t **ret_faults,

@@ -20,6 +20,9 @@ def until(condition, what, seconds=30):
         time.sleep(0.02)
 
 
+HERE = "environment: default"
+
+
 class PluginMode(Case):
     def setUp(self):
         self.t = self.enterContext(Trial())
@@ -32,10 +35,10 @@ class PluginMode(Case):
             f.write(text)
 
     def upload(self, job, **more):
-        return job.uses("archive-upload", source="site", path=self.t.path("app"), targets=self.targets, **more)
+        return job.uses("archive-upload", source="site", path=self.t.path("app"), targets=self.targets, **{"deployment": HERE, **more})
 
     def secrets(self, job, **more):
-        return job.uses("secret-write", path=self.t.path("app.env"), format="env", values='{"TOKEN": "tok-77aa55"}', targets=self.targets, **more)
+        return job.uses("secret-write", path=self.t.path("app.env"), format="env", values='{"TOKEN": "tok-77aa55"}', targets=self.targets, **{"deployment": HERE, **more})
 
     def history(self):
         return json.loads(self.t.run("history", "--json").out)
@@ -72,7 +75,7 @@ class PluginMode(Case):
         self.assert_ok(self.gate(job, ["true"]))
         self.assertFalse(os.path.exists(self.note(job)), "nothing is opened by a step that changes nothing")
         held = self.t.path("held")
-        self.assert_ok(job.uses("run", command=f"cp {self.note(job)} {held}", undo="none", targets=self.targets))
+        self.assert_ok(job.uses("run", command=f"cp {self.note(job)} {held}", undo="none", targets=self.targets, deployment=HERE))
         [d] = self.history()
         for path in (self.note(job), held):
             with open(path, encoding="ascii") as f:
@@ -165,7 +168,7 @@ class PluginMode(Case):
             for text in ("one", "two"):
                 self.site(text)
                 job = Job(self.t)
-                self.assert_ok(job.uses("archive-upload", source="site", path=self.t.path("app"), targets=json.dumps({"web-1": target})))
+                self.assert_ok(job.uses("archive-upload", source="site", path=self.t.path("app"), targets=json.dumps({"web-1": target}), deployment=HERE))
                 self.assert_ok(job.uses("finish"))
             newest = self.history()[0]["id"]
             lacking = self.t.run("rollback", newest)
@@ -271,10 +274,34 @@ class PluginMode(Case):
         job.uses("rollback")
         self.assertEqual(self.history()[0]["environment"], "staging")
 
+    def test_a_step_that_cannot_know_its_environment_is_refused(self):
+        job = Job(self.t)
+        for refused in (self.upload(job, deployment=""), self.upload(job, deployment="name: shop"), self.upload(job, deployment="on_failure: hold")):
+            self.assertEqual(refused.code, 2, repr(refused))
+            self.assertIn("does not name the environment", refused.text)
+            self.assertIn("environment: production", refused.text)
+        self.assertEqual(self.history(), [])
+        self.assertFalse(os.path.exists(self.t.path("app")))
+        self.assert_ok(self.gate(job, ["true"]))
+        self.assertEqual(self.history(), [], "a check needs none")
+
+    def test_later_steps_inherit_the_deployment_of_the_first_and_may_not_change_it(self):
+        job = Job(self.t)
+        self.assert_ok(self.upload(job, deployment="{name: store, environment: staging, on_failure: hold}"))
+        self.assert_ok(self.secrets(job, deployment=""))
+        [d] = self.history()
+        self.assertEqual((d["name"], d["environment"], d["on_failure"]), ("store", "staging", "hold"))
+        for other in ("name: shop", "environment: production", "on_failure: rollback"):
+            refused = self.secrets(job, deployment=other)
+            self.assertEqual(refused.code, 2, repr(refused))
+            self.assertIn(other.split(": ", maxsplit=1)[1], refused.text)
+        self.assertEqual(job.uses("finish").code, 4)
+        self.assertEqual([d["state"] for d in self.history()], ["held"])
+
     def test_later_steps_know_the_targets_that_earlier_ones_defined(self):
         job = Job(self.t)
         two = json.dumps({"web": {"local": {}, "base": self.t.base}, "db": {"local": {}, "base": self.t.base + "-db"}})
-        self.assert_ok(job.uses("secret-write", path=self.t.path("a.env"), values="A: one", targets=two, target="web"))
+        self.assert_ok(job.uses("secret-write", path=self.t.path("a.env"), values="A: one", targets=two, target="web", deployment=HERE))
         self.assert_ok(job.uses("run", command=json.dumps(["touch", self.t.path("ran")]), undo="none", target="db"))
         self.assert_ok(job.uses("health-gate", checks=json.dumps([{"command": ["true"], "target": "db"}]), deadline="1s", target="[web, db]"))
         several = job.uses("run", command="true", undo="none")
@@ -287,7 +314,7 @@ class PluginMode(Case):
 
     def test_a_held_deployment_is_what_finish_says(self):
         job = Job(self.t)
-        self.assertEqual(job.uses("run", script="exit 3", targets=self.targets).code, 4)
+        self.assertEqual(job.uses("run", script="exit 3", targets=self.targets, deployment=HERE).code, 4)
         done = job.uses("finish")
         self.assertEqual(done.code, 4, repr(done))
         self.assertEqual(done.outputs, {"deployment": self.history()[0]["id"], "state": "held"})
@@ -325,7 +352,7 @@ class PluginMode(Case):
         job = Job(self.t)
         secret = "tok-in-an-input"
         step = job.uses("run", script="env > seen; tr '\\0' '\\n' < /proc/$PPID/environ >> seen; env | grep -c '^INPUT_' || true\n", cwd=self.t.target_dir,
-                        env=json.dumps({"APP_TOKEN": secret}), undo="none", targets=self.targets)
+                        env=json.dumps({"APP_TOKEN": secret}), undo="none", targets=self.targets, deployment=HERE)
         self.assert_ok(step)
         seen = self.t.read("seen").decode()
         self.assertEqual(seen.count(secret), 1, "once, as the variable that was asked for")
@@ -339,7 +366,7 @@ class PluginMode(Case):
         self.assert_ok(self.upload(job))
         begun, gone_on = self.t.path("begun"), self.t.path("undone")
         slow = job.start("run", script=f"touch {begun}; sleep 60", undo=f"test -e {gone_on} || {{ touch {begun}.undo; sleep 15; touch {gone_on}; }}",
-                         targets=self.targets)
+                         targets=self.targets, deployment=HERE)
         until(lambda: os.path.exists(begun), "the step's begin")
         started = time.monotonic()
         slow.cancel().wait()
@@ -361,7 +388,7 @@ class PluginMode(Case):
     def test_a_quick_undo_fits_into_the_runners_patience(self):
         job = Job(self.t)
         begun = self.t.path("begun")
-        step = job.start("run", script=f"touch {begun}; sleep 60", undo=f"rm {begun}", targets=self.targets)
+        step = job.start("run", script=f"touch {begun}; sleep 60", undo=f"rm {begun}", targets=self.targets, deployment=HERE)
         until(lambda: os.path.exists(begun), "the step's begin")
         step.cancel().wait()
         self.assertEqual(step.code, 130, repr(step))
@@ -385,7 +412,7 @@ class PluginMode(Case):
         return job
 
     def test_a_deployment_that_nobody_decides_is_held_once_the_runner_is_gone(self):
-        self.in_a_runner_of_its_own("archive-upload", source="site", path=self.t.path("app"), targets=self.targets)
+        self.in_a_runner_of_its_own("archive-upload", source="site", path=self.t.path("app"), targets=self.targets, deployment=HERE)
         self.assertEqual(self.history()[0]["state"], "open")
         recovered = self.t.run("recover")
         self.assert_exit(recovered, 4)
@@ -408,7 +435,7 @@ class PluginMode(Case):
 
     def test_a_step_that_died_in_the_middle_is_undone(self):
         begun = self.t.path("begun")
-        self.in_a_runner_of_its_own("run", kill_when=lambda: os.path.exists(begun), script=f"touch {begun}; sleep 60", undo=f"rm -f {begun}", targets=self.targets)
+        self.in_a_runner_of_its_own("run", kill_when=lambda: os.path.exists(begun), script=f"touch {begun}; sleep 60", undo=f"rm -f {begun}", targets=self.targets, deployment=HERE)
         recovered = self.t.run("recover")
         self.assert_exit(recovered, 0)
         self.assertFalse(os.path.exists(begun))

@@ -201,6 +201,19 @@ class Typed(unittest.TestCase):
         self.assertTrue(found)
         self.house.finish(worker)
 
+    def test_the_deployment_has_the_environment_of_its_job_and_all_steps_share_it(self):
+        for job, environment in (("environment: Production EU", "production-eu"), ("environment: {name: staging}", "staging"), ("", "default")):
+            run = self.house.run(f"""
+                - uses: {OWN}/run@v1
+                  with: {{targets: {self.here}, command: "true", undo: none}}
+                - uses: {OWN}/secret-write@v1
+                  with: {{targets: {self.here}, path: {self.srv}.env, values: "KEY: ${{{{ secrets.KEY }}}}"}}
+            """, job=job)
+            self.assertEqual(run.conclusion, "success", run.shown)
+            with sqlite3.connect(os.path.join(self.house.state, "journal.db")) as db:
+                self.assertIn(environment, repr(db.execute("select * from deployment order by rowid desc limit 1").fetchall()))
+                self.assertEqual(len(set(self.states())), 1)
+
     def test_the_root_action_carries_out_a_deployment_file(self):
         deploy = f"""name: shop
 environment: production
