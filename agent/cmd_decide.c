@@ -212,7 +212,10 @@ static void name_releases(struct decision *d)
 	_cleanup_free_ char *names = deploy_known_releases(d->session.store, json_get_string(deployment, "name"),
 	                                                   json_get_string(deployment, "environment"));
 	if (*names != '\0')
-		err_hint(&d->err, d->err.code, "releases that were valid before: %s", names);
+		err_hint(&d->err, d->err.code,
+		         "releases that were valid before: %s; `davit releases` lists what the targets have", names);
+	else
+		err_hint(&d->err, d->err.code, "`davit releases` lists what the targets have");
 }
 
 int cmd_rollback(int argc, char **argv)

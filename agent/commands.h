@@ -14,3 +14,4 @@ int cmd_rollback(int argc, char **argv);
 int cmd_recover(int argc, char **argv);
 int cmd_unlock(int argc, char **argv);
 int cmd_finish(int argc, char **argv);
+int cmd_releases(int argc, char **argv);

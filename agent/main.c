@@ -26,6 +26,7 @@ static const struct command commands[] = {
 	{"recover", NULL, "davit-step", "finish or undo what a dead process left"},
 	{"unlock", NULL, "davit-step", "free a lock, with proof or with consent"},
 	{"finish", NULL, "davit-step", "decide the deployment of a job"},
+	{"releases", NULL, "davit-step", "what each target runs, what `rollback --to` takes, who holds the lock"},
 	{"history", cmd_history, NULL, "what was deployed, when and how it ended"},
 	{"show", cmd_show, NULL, "one deployment: each change and each probe"},
 	{"schema", cmd_schema, NULL, "the schemas of the steps; check a document against a schema"},

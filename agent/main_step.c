@@ -18,8 +18,8 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{"deploy", cmd_deploy},   {"step", cmd_step},     {"rollback", cmd_rollback},
-	{"recover", cmd_recover}, {"unlock", cmd_unlock}, {"finish", cmd_finish},
+	{"deploy", cmd_deploy}, {"step", cmd_step},     {"rollback", cmd_rollback}, {"recover", cmd_recover},
+	{"unlock", cmd_unlock}, {"finish", cmd_finish}, {"releases", cmd_releases},
 };
 
 #ifdef DAVIT_TEST_HOOKS

@@ -1,6 +1,7 @@
 /* The release that is valid now: where its manifest is, whose it is, and whether it can be built upon. */
 #include "steps/archive_upload.h"
 #include "base/fs.h"
+#include "steps/kept.h"
 
 /* A deployment plans twice: a manifest that has kept its time and size since is not fetched again. Its text is what is kept. */
 static struct {
@@ -99,20 +100,6 @@ static int check_newest_manifest(struct view *v, struct upload *u, struct err *e
 	return 0;
 }
 
-/* The name in a link "releases/NAME" or "PATH/releases/NAME"; NULL for any other. */
-static const char *release_of_link(const struct upload *u, const char *link)
-{
-	size_t len = strlen(u->at.releases);
-
-	if (strncmp(link, u->at.releases, len) == 0 && link[len] == '/')
-		link += len + 1;
-	else if (str_starts(link, "releases/"))
-		link += strlen("releases/");
-	else
-		return NULL;
-	return *link && *link != '.' && !strchr(link, '/') ? link : NULL;
-}
-
 int upload_find_former(struct view *v, struct upload *u, struct node *ret_node, struct err *err)
 {
 	const struct node *there;
@@ -121,7 +108,7 @@ int upload_find_former(struct view *v, struct upload *u, struct node *ret_node, 
 		return err_wrap(err, r, "look at '%s' on '%s'", u->at.current, v->name);
 	*ret_node = *there;
 	ret_node->link = xstrdup(there->link);
-	const char *name = ret_node->type == NODE_LINK ? release_of_link(u, ret_node->link) : NULL;
+	const char *name = ret_node->type == NODE_LINK ? kept_name_of_link(u->at.releases, ret_node->link) : NULL;
 	if (!name)
 		return check_newest_manifest(v, u, err);
 	_cleanup_free_ char *path = xasprintf("%s/.%s.manifest", u->at.releases, name);

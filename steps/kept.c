@@ -50,3 +50,17 @@ int kept_list(struct view *v, const char *dir, const char *prefix, const char *s
 		qsort(ret->items, ret->count, sizeof(*ret->items), compare);
 	return r;
 }
+
+const char *kept_name_of_link(const char *dir, const char *link)
+{
+	const char *last = strrchr(dir, '/') + 1;
+	size_t len = strlen(dir), last_len = strlen(last);
+
+	if (strncmp(link, dir, len) == 0 && link[len] == '/')
+		link += len + 1;
+	else if (strncmp(link, last, last_len) == 0 && link[last_len] == '/')
+		link += last_len + 1;
+	else
+		return NULL;
+	return *link && *link != '.' && !strchr(link, '/') ? link : NULL;
+}

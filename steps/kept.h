@@ -12,6 +12,8 @@ struct kept_list {
 	size_t count, cap;
 };
 void kept_done(struct kept_list *l);
+/* The name in a link "releases/NAME" or "PATH/releases/NAME" beside the directory `dir`, PATH/releases; NULL for any other. */
+const char *kept_name_of_link(const char *dir, const char *link);
 /* Names in `dir` between prefix and suffix ("" for all), oldest first: by the second in their name, within it by their own time of
  * modification. A directory that is not there has none. */
 int kept_list(struct view *v, const char *dir, const char *prefix, const char *suffix, struct kept_list *ret,

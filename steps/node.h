@@ -21,6 +21,6 @@ enum node_type node_type_of(const json_t *node); /* of such a JSON object */
  * "dir". */
 json_t *node_after(const char *type, const json_t *before, const char *owner, const char *group, long mode);
 const char *node_type_name(const json_t *node); /* "absent" when NULL */
-long node_mode(const json_t *node);        /* -1: unknown */
+long node_mode(const json_t *node);             /* -1: unknown */
 /* True when the two differ in what both say of type, mode, owner, group, digest, link. */
 bool node_differs(const json_t *before, const json_t *after);

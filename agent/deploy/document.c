@@ -381,7 +381,18 @@ static void leave_out_steps(json_t *document)
 	json_object_del(step, "additionalProperties");
 }
 
-static int check_schema(struct reader *r, struct err *err)
+/* What is left of a file when only its places are read. */
+static void leave_out_all_steps(json_t *document)
+{
+	static const char *const left[] = {"name", "environment"};
+	json_t *required = json_array();
+	for (size_t i = 0; i < ARRAY_SIZE(left); i++)
+		json_array_append_new(required, json_string(left[i]));
+	json_object_set_new(document, "required", required);
+	json_object_set_new(json_object_get(document, "properties"), "steps", json_true());
+}
+
+static int check_schema(struct reader *r, void (*leave_out)(json_t *document), struct err *err)
 {
 	const char *text = schema_builtin("deployment");
 	json_t *document _cleanup_json_ = NULL;
@@ -390,7 +401,7 @@ static int check_schema(struct reader *r, struct err *err)
 		return err_set(err, ERR_INTERNAL, "the schema of deployment files is not built in");
 	int e = json_parse(text, strlen(text), 1 << 20, &document, err);
 	if (e >= 0) {
-		leave_out_steps(document);
+		leave_out(document);
 		e = schema_compile(document, NULL, &schema, err);
 	}
 	if (e < 0)
@@ -487,12 +498,8 @@ static int faults_end(struct reader *r, const char *what, json_t **ret_faults, s
 	               r->faults.count == 1 ? "" : "s");
 }
 
-int deploy_document_read(const char *path, const struct deploy_values *values, struct deploy_document **ret,
-                         json_t **ret_faults, struct err *err)
+static int read_yaml(const char *path, struct reader *r, struct deploy_source *source, struct err *err)
 {
-	struct deploy_document *d _cleanup_(deploy_document_freep) = document_new(values);
-	struct deploy_source source _cleanup_(deploy_source_done) = {0};
-	struct reader reader _cleanup_(reader_done) = {.d = d, .source = &source};
 	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
 	limits.allow_anchors = true;
 	limits.keep_octal = true;
@@ -502,24 +509,41 @@ int deploy_document_read(const char *path, const struct deploy_values *values, s
 		                      S_ISDIR(st.st_mode) ? "a directory" : "a pipe or device");
 		return err_hint(err, refused, "name a deployment file, as in: davit deploy deploy/production.yml");
 	}
-	int r = deploy_source_find(path, true, &source, err);
-	if (r < 0)
-		return err_hint(err, r, "name a deployment file, as in: davit deploy deploy/production.yml");
-	r = yaml_read_file(path, &limits, &d->yaml, err);
+	int e = deploy_source_find(path, true, source, err);
+	if (e < 0)
+		return err_hint(err, e, "name a deployment file, as in: davit deploy deploy/production.yml");
+	r->source = source;
+	e = yaml_read_file(path, &limits, &r->d->yaml, err);
+	if (e < 0)
+		return e;
+	return json_is_object(yaml_root(r->d->yaml)) ? 0 : err_set(err, ERR_INVALID, "%s is not a map", path);
+}
+
+static int end_of_file(struct reader *r, const char *path, json_t **ret_faults, struct err *err)
+{
+	int e = faults_end(r, path, ret_faults, err);
+	return e < 0 ? err_hint(err, e, "mend what is listed above; `davit schema deployment` shows the form") : 0;
+}
+
+int deploy_document_read(const char *path, const struct deploy_values *values, struct deploy_document **ret,
+                         json_t **ret_faults, struct err *err)
+{
+	struct deploy_document *d _cleanup_(deploy_document_freep) = document_new(values);
+	struct deploy_source source _cleanup_(deploy_source_done) = {0};
+	struct reader reader _cleanup_(reader_done) = {.d = d};
+	int r = read_yaml(path, &reader, &source, err);
 	if (r < 0)
 		return r;
 	const json_t *raw = yaml_root(d->yaml);
-	if (!json_is_object(raw))
-		return err_set(err, ERR_INVALID, "%s is not a map", path);
 	reader.root = resolve_root(&reader, raw);
-	r = check_schema(&reader, err);
+	r = check_schema(&reader, leave_out_steps, err);
 	if (r < 0)
 		return r;
 	read_body(&reader, raw);
 	name_what_is_missing(&reader);
-	r = faults_end(&reader, path, ret_faults, err);
+	r = end_of_file(&reader, path, ret_faults, err);
 	if (r < 0)
-		return err_hint(err, r, "mend what is listed above; `davit schema deployment` shows the form");
+		return r;
 	_cleanup_free_ char *real = realpath(path, NULL);
 	json_object_set_new(d->deployment, "file", json_string(relative_to(source.root, real ? real : path)));
 	json_t *kept = deploy_kept_make(raw, d->deployment, d->late, d->contexts);
@@ -527,6 +551,85 @@ int deploy_document_read(const char *path, const struct deploy_values *values, s
 		json_object_set_new(d->deployment, "kept", kept);
 	*ret = TAKE(d);
 	return 0;
+}
+
+/* ---- only the places of releases ---- */
+
+/* Everything that no release needs goes before it is filled in, so that nobody asks for its secrets. A step that goes leaves its
+ * place: the others keep their positions. */
+static json_t *leave_places(const json_t *raw)
+{
+	static const char *const heads[] = {"name", "environment", "targets"}, *const inputs[] = {"path", "target"};
+	json_t *left = json_object(), *steps = json_array(), *item;
+	size_t index;
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++)
+		if (json_object_get(raw, heads[i]) != NULL)
+			json_object_set(left, heads[i], json_object_get(raw, heads[i]));
+	json_array_foreach(json_object_get(raw, "steps"), index, item)
+	{
+		const json_t *given = json_object_get(item, "archive-upload");
+		json_t *kept = json_object();
+		for (size_t i = 0; i < ARRAY_SIZE(inputs); i++)
+			if (json_object_get(given, inputs[i]) != NULL)
+				json_object_set(kept, inputs[i], json_object_get(given, inputs[i]));
+		json_array_append_new(steps, json_pack("{s:o}", given ? "archive-upload" : "left out", kept));
+	}
+	json_object_set_new(left, "steps", steps);
+	return left;
+}
+
+static void read_place(struct reader *r, json_t *input, size_t index)
+{
+	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
+	str_appendf(&pointer, "/steps/%zu/archive-upload", index);
+	if (json_object_get(r->d->late, str_peek(&pointer)) != NULL)
+		return;
+	json_t *names = step_targets(r, input, &pointer);
+	const char *path = json_get_string(input, "path");
+	pointer_push(&pointer, "path");
+	if (path == NULL || path[0] != '/')
+		faults_add(&r->faults, r->d->yaml, str_peek(&pointer), "must be an absolute path");
+	else
+		json_array_append_new(json_object_get(r->d->deployment, "steps"),
+		                      json_pack("{s:s, s:O, s:{s:s}}", "step", "archive-upload", "target", names,
+		                                "input", "path", path));
+	json_decref(names);
+}
+
+static void read_places(struct reader *r)
+{
+	size_t index;
+	json_t *item;
+	copy_heads(r);
+	read_targets(r);
+	json_object_set_new(r->d->deployment, "steps", json_array());
+	json_array_foreach(json_object_get(r->root, "steps"), index, item)
+	{
+		json_t *input = json_object_get(item, "archive-upload");
+		if (input != NULL)
+			read_place(r, input, index);
+	}
+}
+
+int deploy_document_places(const char *path, const struct deploy_values *values, json_t **ret, json_t **ret_faults,
+                           struct err *err)
+{
+	struct deploy_document *d _cleanup_(deploy_document_freep) = document_new(values);
+	struct deploy_source source _cleanup_(deploy_source_done) = {0};
+	struct reader reader _cleanup_(reader_done) = {.d = d};
+	int r = read_yaml(path, &reader, &source, err);
+	if (r < 0)
+		return r;
+	json_t *left _cleanup_json_ = leave_places(yaml_root(d->yaml));
+	reader.root = resolve_root(&reader, left);
+	r = check_schema(&reader, leave_out_all_steps, err);
+	if (r < 0)
+		return r;
+	read_places(&reader);
+	r = end_of_file(&reader, path, ret_faults, err);
+	if (r == 0)
+		*ret = json_incref(d->deployment);
+	return r;
 }
 
 /* ---- one step ---- */
@@ -671,7 +774,7 @@ int deploy_document_single(const struct deploy_single *single, struct deploy_doc
 	json_t *item _cleanup_json_ = json_object();
 	json_object_set(item, single->step, input);
 	json_object_set_new(reader.root, "steps", json_pack("[O]", item));
-	r = check_schema(&reader, err);
+	r = check_schema(&reader, leave_out_steps, err);
 	if (r < 0)
 		return r;
 	read_body(&reader, reader.root);

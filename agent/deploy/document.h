@@ -12,6 +12,11 @@ struct deploy_document;
 int deploy_document_read(const char *path, const struct deploy_values *values, struct deploy_document **ret,
                          json_t **ret_faults, struct err *err);
 
+/* Of the same file only what tells where its releases lie: name, environment, targets, and of each archive-upload its targets and its
+ * path. Only the values that these name are needed. */
+int deploy_document_places(const char *path, const struct deploy_values *values, json_t **ret, json_t **ret_faults,
+                           struct err *err);
+
 /* What a single step's deployment is made of; the members that are NULL or empty get the defaults of docs/semantics.md 3. */
 struct deploy_single {
 	const char *step;            /* "secret-write" */

@@ -107,6 +107,22 @@ json_t *deploy_kept_make(const json_t *raw, const json_t *deployment, const json
 	return TAKE(kept);
 }
 
+json_t *deploy_kept_places(const json_t *kept)
+{
+	json_t *places = json_copy((json_t *)kept), *steps = json_array(), *step;
+	size_t i;
+	json_array_foreach(json_object_get(kept, "steps"), i, step)
+	{
+		const char *name = json_get_string(step, "step");
+		json_t *path = json_object_get(json_object_get(step, "input"), "path");
+		if (name != NULL && strcmp(name, "archive-upload") == 0 && path != NULL)
+			json_array_append_new(steps, json_pack("{s:s, s:O?, s:{s:O}}", "step", name, "target",
+			                                       json_object_get(step, "target"), "input", "path", path));
+	}
+	json_object_set_new(places, "steps", steps);
+	return places;
+}
+
 int deploy_kept_fill(const json_t *kept, const json_t *secrets, json_t **ret_deployment, json_t **ret_faults,
                      struct err *err)
 {

@@ -13,6 +13,8 @@ json_t *deploy_kept_make(const json_t *raw, const json_t *deployment, const json
  * all_known: the process's mask knows every secret; else logins, variables and headers count as secret. The answer is an object, or a
  * text that says why nothing can be kept. */
 json_t *deploy_kept_single(const json_t *former, const json_t *deployment, bool all_known);
+/* Of what was kept only where releases lie; see deploy_document_places. */
+json_t *deploy_kept_places(const json_t *kept);
 /* Fills the secrets in. ERR_INVALID when one is missing: all of them are in ret_faults (the caller's, see document.h). */
 int deploy_kept_fill(const json_t *kept, const json_t *secrets, json_t **ret_deployment, json_t **ret_faults,
                      struct err *err);

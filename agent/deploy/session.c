@@ -138,6 +138,18 @@ static void print_json(const char *pretty)
 	report_print_masked(str_peek(&text), stdout);
 }
 
+void deploy_session_begin_text(struct deploy_session *s)
+{
+	if (s->workflow)
+		stop_commands(s);
+}
+
+void deploy_session_print_json(const json_t *value)
+{
+	_cleanup_free_ char *text = json_pretty(value);
+	print_json(text);
+}
+
 /* Masked first: escaping could hide a secret from the mask. */
 static void report_line(void *context, const char *level, const char *line)
 {
@@ -347,8 +359,7 @@ static int fail(struct deploy_session *s, int status, const struct err *err)
 			"text", json_stringf("%s", err_line(err, line, sizeof(line))), "hint", err->hint);
 		if (s->faults != NULL)
 			json_object_set(json_object_get(answer, "error"), "faults", s->faults);
-		_cleanup_free_ char *text = json_pretty(answer);
-		print_json(text);
+		deploy_session_print_json(answer);
 	}
 	say_error(s, err);
 	summarise(s, NULL, false, status, err);
@@ -398,12 +409,10 @@ int deploy_session_tell(struct deploy_session *s, int r, const struct engine_res
 			json_object_set_new(answer, "reason", json_stringf("%s", err_line(err, line, sizeof(line))));
 		if (err->hint[0] != '\0')
 			json_object_set_new(answer, "hint", json_stringf("%s", err->hint));
-		_cleanup_free_ char *text = json_pretty(answer);
-		print_json(text);
+		deploy_session_print_json(answer);
 	} else if (plan && result->report != NULL &&
 	           (result->exit_status == 0 || result->exit_status == 3 || result->exit_status == 6)) {
-		if (s->workflow)
-			stop_commands(s);
+		deploy_session_begin_text(s);
 		report_print_plan(result->report, result->digest, s->colours, stdout);
 	}
 	if (result->exit_status != 0)

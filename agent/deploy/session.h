@@ -22,6 +22,9 @@ struct deploy_session {
 /* needs_store false: for --plan, where a missing journal is not made. */
 int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *err);
 void deploy_session_done(struct deploy_session *s);
+/* What follows on standard output is text: a workflow's runner obeys nothing in it. */
+void deploy_session_begin_text(struct deploy_session *s);
+void deploy_session_print_json(const json_t *value);
 /* Where no runner masks and tells: says that a secret has lines too short to be masked by themselves. */
 void deploy_session_tell_masks(struct deploy_session *s);
 /* Tells how it ended (plan or report, reason and hint), once; returns the exit status. r: what the engine returned. */

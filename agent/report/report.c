@@ -1,4 +1,5 @@
 #include "agent/report/report.h"
+#include "agent/report/internal.h"
 
 #include <string.h>
 
@@ -15,19 +16,18 @@ void report_print_masked(const char *text, FILE *out)
 	fputc('\n', out);
 }
 
-static const char *text_of(const json_t *object, const char *key)
+const char *report_text_of(const json_t *object, const char *key)
 {
 	const char *text = json_get_string(object, key);
 	return text ? text : "";
 }
 
-/* Appends text from outside safely for a terminal. */
-static void safe(struct str *out, const char *text)
+void report_safe(struct str *out, const char *text)
 {
 	str_append_safe(out, text, strlen(text));
 }
 
-static const char *colour(bool colours, const char *code)
+const char *report_colour(bool colours, const char *code)
 {
 	return colours ? code : "";
 }
@@ -41,7 +41,7 @@ static const char *state_colour(const char *state)
 	return "\x1b[33m";
 }
 
-static void print_out(struct str *text, FILE *out)
+void report_print_out(struct str *text, FILE *out)
 {
 	struct str masked _cleanup_(str_done) = STR_INIT(TEXT_MAX);
 	mask_apply(mask_process(), str_peek(text), text->len, &masked);
@@ -66,35 +66,36 @@ static void append_difference(struct str *out, const json_t *before, const json_
 		if (from != NULL)
 			str_appendf(&line, digest ? "%.13s…\" → " : "%s → ", from);
 		str_appendf(&line, digest ? "%.13s…\"" : "%s", to ? to : "");
-		safe(out, str_peek(&line));
+		report_safe(out, str_peek(&line));
 		str_append_c(out, '\n');
 	}
 }
 
 static void append_change(struct str *out, const json_t *change, bool with_state, bool colours)
 {
-	const char *action = text_of(change, "action");
+	const char *action = report_text_of(change, "action");
 	const char *mark = strcmp(action, "create") == 0    ? "+"
 	                   : strcmp(action, "destroy") == 0 ? "-"
 	                   : strcmp(action, "run") == 0     ? "!"
 	                                                    : "~";
 	str_appendf(out, "    %s %-8s ", mark, action);
-	safe(out, text_of(change, "target"));
+	report_safe(out, report_text_of(change, "target"));
 	str_append_c(out, ' ');
-	const char *summary = text_of(change, "summary"), *path = text_of(change, "path");
-	bool command = strcmp(text_of(change, "kind"), "command") == 0;
+	const char *summary = report_text_of(change, "summary"), *path = report_text_of(change, "path");
+	bool command = strcmp(report_text_of(change, "kind"), "command") == 0;
 	if (!command || summary[0] == '\0')
-		safe(out, path);
+		report_safe(out, path);
 	if (summary[0] != '\0') {
 		str_append(out, command ? "" : ": ");
-		safe(out, summary);
+		report_safe(out, summary);
 	}
 	if (with_state) {
-		const char *state = text_of(change, "state");
-		str_appendf(out, "  [%s%s%s]", colour(colours, state_colour(state)), state, colour(colours, "\x1b[0m"));
-		if (text_of(change, "note")[0]) {
+		const char *state = report_text_of(change, "state");
+		str_appendf(out, "  [%s%s%s]", report_colour(colours, state_colour(state)), state,
+		            report_colour(colours, "\x1b[0m"));
+		if (report_text_of(change, "note")[0]) {
 			str_append(out, " ");
-			safe(out, text_of(change, "note"));
+			report_safe(out, report_text_of(change, "note"));
 		}
 	}
 	str_append_c(out, '\n');
@@ -103,11 +104,11 @@ static void append_change(struct str *out, const json_t *change, bool with_state
 
 static void append_step_head(struct str *out, const json_t *step, bool colours)
 {
-	str_appendf(out, "  %s", colour(colours, "\x1b[1m"));
-	safe(out, text_of(step, "name")[0] ? text_of(step, "name") : text_of(step, "step"));
-	str_append(out, colour(colours, "\x1b[0m"));
-	if (text_of(step, "state")[0])
-		str_appendf(out, "  %s", text_of(step, "state"));
+	str_appendf(out, "  %s", report_colour(colours, "\x1b[1m"));
+	report_safe(out, report_text_of(step, "name")[0] ? report_text_of(step, "name") : report_text_of(step, "step"));
+	str_append(out, report_colour(colours, "\x1b[0m"));
+	if (report_text_of(step, "state")[0])
+		str_appendf(out, "  %s", report_text_of(step, "state"));
 	str_append_c(out, '\n');
 }
 
@@ -128,16 +129,17 @@ static size_t append_planned_step(struct str *text, const json_t *step, bool col
 	size_t i;
 	json_t *change, *warning;
 	append_step_head(text, step, colours);
-	if (text_of(step, "description")[0]) {
+	if (report_text_of(step, "description")[0]) {
 		str_append(text, "    ");
-		safe(text, text_of(step, "description"));
+		report_safe(text, report_text_of(step, "description"));
 		str_append_c(text, '\n');
 	}
 	json_array_foreach(json_object_get(step, "changes"), i, change) append_change(text, change, false, colours);
 	json_array_foreach(json_object_get(step, "warnings"), i, warning)
 	{
-		str_appendf(text, "    %swarning:%s ", colour(colours, "\x1b[33m"), colour(colours, "\x1b[0m"));
-		safe(text, json_string_value(warning) ? json_string_value(warning) : "");
+		str_appendf(text, "    %swarning:%s ", report_colour(colours, "\x1b[33m"),
+		            report_colour(colours, "\x1b[0m"));
+		report_safe(text, json_string_value(warning) ? json_string_value(warning) : "");
 		str_append_c(text, '\n');
 	}
 	return json_array_size(json_object_get(step, "changes"));
@@ -155,10 +157,10 @@ void report_print_plan(const json_t *report, const char *digest, bool colours, F
 		str_appendf(&text, "%zu change%s.\n", count, count == 1 ? "" : "s");
 	if (digest != NULL && digest[0] != '\0')
 		str_appendf(&text, "Plan %s\n", digest);
-	print_out(&text, out);
+	report_print_out(&text, out);
 }
 
-static void append_time(struct str *out, int64_t wall_ms)
+void report_append_time(struct str *out, int64_t wall_ms)
 {
 	char text[CLOCK_TEXT_SIZE];
 	if (wall_ms <= 0) {
@@ -171,10 +173,10 @@ static void append_time(struct str *out, int64_t wall_ms)
 	str_append(out, text);
 }
 
-static void append_column(struct str *out, const char *value, size_t width)
+void report_append_column(struct str *out, const char *value, size_t width)
 {
 	size_t before = out->len;
-	safe(out, value);
+	report_safe(out, value);
 	while (out->len - before < width)
 		str_append_c(out, ' ');
 	str_append_c(out, ' ');
@@ -204,12 +206,12 @@ static void append_took(struct str *out, const json_t *deployment)
 /* "committed (live): rollback of …": the kind where it is no ordinary deployment, and what changed nothing. */
 static void append_outcome(struct str *out, const json_t *d, bool colours)
 {
-	const char *state = text_of(d, "state"), *kind = text_of(d, "kind");
-	str_appendf(out, "%s%s%s%s", colour(colours, state_colour(state)), state, colour(colours, "\x1b[0m"),
-	            json_get_bool(d, "live", false) ? ", live" : "");
+	const char *state = report_text_of(d, "state"), *kind = report_text_of(d, "kind");
+	str_appendf(out, "%s%s%s%s", report_colour(colours, state_colour(state)), state,
+	            report_colour(colours, "\x1b[0m"), json_get_bool(d, "live", false) ? ", live" : "");
 	if (strcmp(kind, "rollback") == 0) {
-		str_append(out, text_of(d, "from")[0] ? ", rollback of " : ", rollback");
-		safe(out, text_of(d, "from"));
+		str_append(out, report_text_of(d, "from")[0] ? ", rollback of " : ", rollback");
+		report_safe(out, report_text_of(d, "from"));
 	} else if (strcmp(kind, "accepted") == 0) {
 		str_append(out, ", accepted by hand");
 	} else if (strcmp(state, "committed") == 0 && json_get_int(d, "changes", 1) == 0) {
@@ -230,22 +232,23 @@ void report_print_history(const json_t *deployments, bool colours, FILE *out)
 			"ID                      WHEN (UTC)             TOOK  NAME.ENVIRONMENT          COMMIT    RELEASE                 STATE\n");
 	json_array_foreach(deployments, i, d)
 	{
-		_cleanup_free_ char *scope = xasprintf("%s.%s", text_of(d, "name"), text_of(d, "environment"));
-		append_column(&text, text_of(d, "id"), 23);
-		append_time(&text, json_get_int(d, "created_ms", 0));
+		_cleanup_free_ char *scope =
+			xasprintf("%s.%s", report_text_of(d, "name"), report_text_of(d, "environment"));
+		report_append_column(&text, report_text_of(d, "id"), 23);
+		report_append_time(&text, json_get_int(d, "created_ms", 0));
 		append_took(&text, d);
-		append_column(&text, scope, 25);
-		_cleanup_free_ char *commit = xasprintf("%.8s", text_of(d, "commit"));
-		append_column(&text, commit[0] ? commit : "-", 9);
-		append_column(&text, text_of(d, "release")[0] ? text_of(d, "release") : "-", 23);
+		report_append_column(&text, scope, 25);
+		_cleanup_free_ char *commit = xasprintf("%.8s", report_text_of(d, "commit"));
+		report_append_column(&text, commit[0] ? commit : "-", 9);
+		report_append_column(&text, report_text_of(d, "release")[0] ? report_text_of(d, "release") : "-", 23);
 		append_outcome(&text, d, colours);
-		if (text_of(d, "reason")[0]) {
+		if (report_text_of(d, "reason")[0]) {
 			str_append(&text, ": ");
-			safe(&text, text_of(d, "reason"));
+			report_safe(&text, report_text_of(d, "reason"));
 		}
 		str_append_c(&text, '\n');
 	}
-	print_out(&text, out);
+	report_print_out(&text, out);
 }
 
 static void append_field(struct str *out, const char *name, const char *value)
@@ -253,7 +256,7 @@ static void append_field(struct str *out, const char *name, const char *value)
 	if (value[0] == '\0')
 		return;
 	str_appendf(out, "%-13s", name);
-	safe(out, value);
+	report_safe(out, value);
 	str_append_c(out, '\n');
 }
 
@@ -261,13 +264,13 @@ static void append_field(struct str *out, const char *name, const char *value)
 static void append_probe(struct str *out, const json_t *data)
 {
 	str_append(out, json_get_bool(data, "ok", false) ? "ok      " : "failed  ");
-	if (text_of(data, "target")[0]) {
-		safe(out, text_of(data, "target"));
+	if (report_text_of(data, "target")[0]) {
+		report_safe(out, report_text_of(data, "target"));
 		str_append(out, ": ");
 	}
-	safe(out, text_of(data, "check"));
+	report_safe(out, report_text_of(data, "check"));
 	str_append(out, ": ");
-	safe(out, text_of(data, "seen"));
+	report_safe(out, report_text_of(data, "seen"));
 	str_appendf(out, " (try %lld, %lld ms)%s", (long long)json_get_int(data, "try", 0),
 	            (long long)json_get_int(data, "ms", 0), json_get_bool(data, "passed", false) ? ", passed" : "");
 }
@@ -278,21 +281,21 @@ static void append_event(struct str *out, const json_t *event)
 	clock_rfc3339(json_get_int(event, "at_ms", 0), when);
 	when[19] = '\0';
 	const json_t *data = json_object_get(event, "data");
-	str_appendf(out, "  %s  %-10s ", when + 11, text_of(event, "kind"));
-	if (text_of(data, "text")[0]) {
-		safe(out, text_of(data, "text"));
-	} else if (text_of(data, "check")[0]) {
+	str_appendf(out, "  %s  %-10s ", when + 11, report_text_of(event, "kind"));
+	if (report_text_of(data, "text")[0]) {
+		report_safe(out, report_text_of(data, "text"));
+	} else if (report_text_of(data, "check")[0]) {
 		append_probe(out, data);
 	} else if (json_is_boolean(json_object_get(data, "healthy"))) {
 		bool healthy = json_get_bool(data, "healthy", false);
 		str_append(out, healthy ? "healthy" : "not healthy");
-		str_append(out, text_of(data, "reason")[0] ? ": " : "");
-		safe(out, text_of(data, "reason"));
-		if (text_of(data, "of")[0])
-			str_appendf(out, " (when %s was committed)", text_of(data, "of"));
+		str_append(out, report_text_of(data, "reason")[0] ? ": " : "");
+		report_safe(out, report_text_of(data, "reason"));
+		if (report_text_of(data, "of")[0])
+			str_appendf(out, " (when %s was committed)", report_text_of(data, "of"));
 	} else if (data != NULL) {
 		_cleanup_free_ char *compact = json_text(data);
-		safe(out, compact);
+		report_safe(out, compact);
 	}
 	str_append_c(out, '\n');
 }
@@ -303,25 +306,25 @@ void report_print_deployment(const json_t *report, bool colours, FILE *out)
 	const json_t *d = json_object_get(report, "deployment");
 	size_t i;
 	json_t *item;
-	str_appendf(&text, "%s%s%s  %s.%s  ", colour(colours, "\x1b[1m"), text_of(d, "id"), colour(colours, "\x1b[0m"),
-	            text_of(d, "name"), text_of(d, "environment"));
+	str_appendf(&text, "%s%s%s  %s.%s  ", report_colour(colours, "\x1b[1m"), report_text_of(d, "id"),
+	            report_colour(colours, "\x1b[0m"), report_text_of(d, "name"), report_text_of(d, "environment"));
 	append_outcome(&text, d, colours);
 	str_append_c(&text, '\n');
-	append_field(&text, "release", text_of(d, "release"));
-	append_field(&text, "reason", text_of(d, "reason"));
+	append_field(&text, "release", report_text_of(d, "release"));
+	append_field(&text, "reason", report_text_of(d, "reason"));
 	if (json_is_integer(json_object_get(d, "exit_status")))
 		str_appendf(&text, "%-13s%lld\n", "exit status", (long long)json_get_int(d, "exit_status", 0));
-	append_field(&text, "commit", text_of(d, "commit"));
-	append_field(&text, "run", text_of(d, "run_url"));
-	append_field(&text, "by", text_of(d, "user"));
-	append_field(&text, "plan", text_of(d, "plan_digest"));
+	append_field(&text, "commit", report_text_of(d, "commit"));
+	append_field(&text, "run", report_text_of(d, "run_url"));
+	append_field(&text, "by", report_text_of(d, "user"));
+	append_field(&text, "plan", report_text_of(d, "plan_digest"));
 	json_array_foreach(json_object_get(d, "targets"), i, item)
 	{
-		const char *identity = text_of(item, "identity");
+		const char *identity = report_text_of(item, "identity");
 		_cleanup_free_ char *line =
-			xasprintf("%s%s%s%s%s%s%s%s", text_of(item, "name"), *identity ? ": " : "",
-		                  text_of(item, "user"), text_of(item, "host")[0] ? "@" : "", text_of(item, "host"),
-		                  *identity ? " (" : "", identity, *identity ? ")" : "");
+			xasprintf("%s%s%s%s%s%s%s%s", report_text_of(item, "name"), *identity ? ": " : "",
+		                  report_text_of(item, "user"), report_text_of(item, "host")[0] ? "@" : "",
+		                  report_text_of(item, "host"), *identity ? " (" : "", identity, *identity ? ")" : "");
 		append_field(&text, "target", line);
 	}
 	str_append(&text, "\nsteps and changes\n");
@@ -333,5 +336,5 @@ void report_print_deployment(const json_t *report, bool colours, FILE *out)
 	if (json_array_size(json_object_get(report, "events")) > 0)
 		str_append(&text, "\nwhat was seen\n");
 	json_array_foreach(json_object_get(report, "events"), i, item) append_event(&text, item);
-	print_out(&text, out);
+	report_print_out(&text, out);
 }
