@@ -5,11 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/cli.h"
-#include "agent/commands.h"
-#include "base/fs.h"
-#include "base/log.h"
-#include "base/mem.h"
+#include "agent/cmd/cli.h"
+#include "agent/cmd/commands.h"
+#include "base/sys/fs.h"
+#include "base/core/log.h"
+#include "base/core/mem.h"
 
 struct command {
 	const char *name;

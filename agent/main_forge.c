@@ -1,8 +1,8 @@
 /* davit-forge: GitHub on loopback. `davit forge` executes it. */
-#include "agent/cli.h"
+#include "agent/cmd/cli.h"
 #include "agent/forge/forge.h"
-#include "base/log.h"
-#include "base/wait.h"
+#include "base/core/log.h"
+#include "base/core/wait.h"
 
 #include <arpa/inet.h>
 #include <signal.h>

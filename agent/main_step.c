@@ -7,12 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/commands.h"
-#include "base/log.h"
-#include "base/mem.h"
-#include "base/str.h"
-#include "steps/step.h"
-#include "steps/store.h"
+#include "agent/cmd/commands.h"
+#include "base/core/log.h"
+#include "base/core/mem.h"
+#include "base/core/str.h"
+#include "engine/run/step.h"
+#include "engine/journal/store.h"
+#include "steps/registry.h"
 
 static const struct {
 	const char *name;

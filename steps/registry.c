@@ -1,4 +1,6 @@
-#include "steps/step.h"
+#include "steps/registry.h"
+
+#include "base/data/json.h"
 
 #include <string.h>
 
@@ -23,4 +25,18 @@ const struct step_type *step_find(const char *name)
 		if (strcmp(steps[i]->name, name) == 0)
 			return steps[i];
 	return NULL;
+}
+
+int target_new(const char *name, const json_t *config, struct target **ret, struct err *err)
+{
+	const char *become = json_get_string(config, "become");
+	json_t *ssh = json_object_get(config, "ssh");
+	json_t *local = json_object_get(config, "local");
+	if ((ssh != NULL) == (local != NULL))
+		return err_set(err, ERR_INVALID, "target '%s' needs exactly one of 'local' and 'ssh'", name);
+	if (become && strcmp(become, "sudo") != 0)
+		return err_set(err, ERR_INVALID, "target '%s': 'become' is 'sudo' or left out, not '%s'", name, become);
+	if (ssh || become)
+		return target_shell_new(name, config, ret, err);
+	return target_local_new(name, config, ret, err);
 }

@@ -1,5 +1,5 @@
 /* expr: evaluation of the tree; functions are in functions.c. */
-#include "agent/expr/parts.h"
+#include "agent/expr/expr_priv.h"
 
 #include <math.h>
 

@@ -9,7 +9,7 @@
  * Errors: ERR_INVALID with "Unexpected symbol: '.'. Located at position 4 within expression: …", ERR_LIMIT, or what a
  * callback returned. Texts are UTF-8 and may hold NULs where a length is given. */
 #pragma once
-#include "base/json.h"
+#include "base/data/json.h"
 
 enum expr_kind { EXPR_NULL, EXPR_BOOLEAN, EXPR_NUMBER, EXPR_TEXT, EXPR_ARRAY, EXPR_OBJECT };
 

@@ -1,6 +1,6 @@
 /* json: toJSON as the runner prints it, and fromJSON with what its reader forgives: comments, single quotes, names
  * without quotes, a comma too many. Of names that differ in case only, the first spelling and the last value stay. */
-#include "agent/expr/parts.h"
+#include "agent/expr/expr_priv.h"
 
 #include <ctype.h>
 #include <math.h>

@@ -1,4 +1,4 @@
-#include "agent/expr/parts.h"
+#include "agent/expr/expr_priv.h"
 
 #include <math.h>
 

@@ -1,5 +1,5 @@
-#include "agent/expr/parts.h"
-#include "base/shown.h"
+#include "agent/expr/expr_priv.h"
+#include "base/core/shown.h"
 
 const struct function_info function_table[FN_COUNT] = {
 	[FN_CONTAINS] = {"contains", 2, 2},

@@ -1,5 +1,5 @@
 /* template: texts with ${{ }} in them. */
-#include "agent/expr/parts.h"
+#include "agent/expr/expr_priv.h"
 
 enum { TEMPLATE_DEPTH_MAX = 100 };
 

@@ -1,6 +1,6 @@
 /* text: comparison without case as .NET's OrdinalIgnoreCase does it, and numbers as texts. Upper-case forms are the
  * simple mappings of Unicode, one character for one; no letter outside ASCII folds into ASCII (ı is not I). */
-#include "agent/expr/parts.h"
+#include "agent/expr/expr_priv.h"
 
 #include <locale.h>
 #include <math.h>

@@ -1,5 +1,5 @@
 /* value: the conversions and comparisons of the language. */
-#include "agent/expr/parts.h"
+#include "agent/expr/expr_priv.h"
 
 #include <math.h>
 

@@ -1,6 +1,6 @@
 /* What a blob holds lies in a file without a name: a job that prints much costs disk and no memory. */
-#include "agent/forge/internal.h"
-#include "base/fs.h"
+#include "agent/forge/forge_priv.h"
+#include "base/sys/fs.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /* The runner's side of the services: OAuth token, session, message poll, acknowledgement. */
-#include "agent/forge/internal.h"
-#include "base/clock.h"
-#include "base/digest.h"
-#include "base/rand.h"
+#include "agent/forge/forge_priv.h"
+#include "base/core/clock.h"
+#include "base/secret/digest.h"
+#include "base/core/rand.h"
 
 #include <errno.h>
 #include <openssl/rsa.h>

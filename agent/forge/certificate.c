@@ -1,6 +1,6 @@
 /* A certificate for loopback, made at start: for trials of TLS. */
-#include "agent/forge/internal.h"
-#include "base/rand.h"
+#include "agent/forge/forge_priv.h"
+#include "base/core/rand.h"
 
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>

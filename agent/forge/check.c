@@ -1,6 +1,6 @@
 /* Shapes of requests: members, identifiers, times, headers. */
-#include "agent/forge/internal.h"
-#include "base/clock.h"
+#include "agent/forge/forge_priv.h"
+#include "base/core/clock.h"
 
 #include <ctype.h>
 #include <string.h>

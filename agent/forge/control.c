@@ -1,6 +1,6 @@
 /* What tests and people ask the forge itself: what arrived, what was odd about it, and which faults to plant. */
-#include "agent/forge/internal.h"
-#include "base/clock.h"
+#include "agent/forge/forge_priv.h"
+#include "base/core/clock.h"
 
 #include <stdio.h>
 #include <string.h>

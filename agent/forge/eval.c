@@ -1,5 +1,5 @@
 /* What the service itself evaluates: conditions of jobs, their names, labels, environments, concurrency groups. */
-#include "agent/forge/internal.h"
+#include "agent/forge/forge_priv.h"
 #include "agent/expr/expr.h"
 
 #include <string.h>

@@ -1,8 +1,8 @@
 /* The forge's life: configuration, start, the ticking clock, the end. */
-#include "agent/forge/internal.h"
-#include "base/clock.h"
-#include "base/fs.h"
-#include "base/rand.h"
+#include "agent/forge/forge_priv.h"
+#include "base/core/clock.h"
+#include "base/sys/fs.h"
+#include "base/core/rand.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -8,8 +8,8 @@
  *
  * It is a server for trials and tests: one thread a connection, no access control worth the name, loopback only. */
 #pragma once
-#include "base/err.h"
-#include "base/str.h"
+#include "base/core/err.h"
+#include "base/core/str.h"
 #include <stdint.h>
 
 struct forge_config {

@@ -1,7 +1,7 @@
 /* Repositories: served by git's own http-backend, asked by git's command line. */
-#include "agent/forge/internal.h"
-#include "base/clock.h"
-#include "base/fs.h"
+#include "agent/forge/forge_priv.h"
+#include "base/core/clock.h"
+#include "base/sys/fs.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* The HTTP side: requests in, routes, answers out, and the faults that tests plant in between. */
-#include "agent/forge/internal.h"
-#include "base/clock.h"
+#include "agent/forge/forge_priv.h"
+#include "base/core/clock.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

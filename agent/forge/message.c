@@ -1,6 +1,6 @@
 /* The job message of an acquired job: its tokens, its github context, its secrets. */
-#include "agent/forge/internal.h"
-#include "base/clock.h"
+#include "agent/forge/forge_priv.h"
+#include "base/core/clock.h"
 
 #include <string.h>
 

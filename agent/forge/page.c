@@ -1,6 +1,6 @@
 /* The pages that links to runs lead to: rendered here, readable without scripts. What jobs printed is shown as text, whatever it is. */
-#include "agent/forge/internal.h"
-#include "base/clock.h"
+#include "agent/forge/forge_priv.h"
+#include "base/core/clock.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* Who is at the other end of a loopback connection. The kernel's table names the user of each socket, so the forge's own user needs no
  * credential for trials and tests, and nobody else on the machine may do what he may. */
-#include "agent/forge/internal.h"
-#include "base/fs.h"
+#include "agent/forge/forge_priv.h"
+#include "base/sys/fs.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* A push arrived, or somebody asked for a run: which workflows of that commit start. */
-#include "agent/forge/internal.h"
-#include "base/clock.h"
+#include "agent/forge/forge_priv.h"
+#include "base/core/clock.h"
 
 #include <string.h>
 

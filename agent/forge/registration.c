@@ -1,8 +1,8 @@
 /* Runners come and go: registration tokens, V2 registration, just-in-time configurations. */
-#include "agent/forge/internal.h"
-#include "base/clock.h"
-#include "base/digest.h"
-#include "base/rand.h"
+#include "agent/forge/forge_priv.h"
+#include "base/core/clock.h"
+#include "base/secret/digest.h"
+#include "base/core/rand.h"
 
 #include <openssl/core_names.h>
 #include <openssl/param_build.h>

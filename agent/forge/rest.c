@@ -1,6 +1,6 @@
 /* The REST API as far as deployments use it: repository, comments, deployments, statuses, check runs, runs. */
-#include "agent/forge/internal.h"
-#include "base/clock.h"
+#include "agent/forge/forge_priv.h"
+#include "base/core/clock.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* The results service: step states, and the blobs that hold logs and summaries. Source: the runner's Twirp calls and
  * Azure's blob protocol as far as runners speak it. */
-#include "agent/forge/internal.h"
-#include "base/clock.h"
-#include "base/digest.h"
+#include "agent/forge/forge_priv.h"
+#include "base/core/clock.h"
+#include "base/secret/digest.h"
 
 #include <string.h>
 #include <strings.h>

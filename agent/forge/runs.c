@@ -1,7 +1,7 @@
 /* Runs and their jobs: from a workflow to queued jobs, and to the end. */
-#include "agent/forge/internal.h"
-#include "base/clock.h"
-#include "base/rand.h"
+#include "agent/forge/forge_priv.h"
+#include "base/core/clock.h"
+#include "base/core/rand.h"
 
 #include <stdarg.h>
 #include <stdio.h>

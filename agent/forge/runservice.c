@@ -1,6 +1,6 @@
 /* The run service: a job is acquired, its lock renewed, its end reported; and which action a `uses:` means. */
-#include "agent/forge/internal.h"
-#include "base/clock.h"
+#include "agent/forge/forge_priv.h"
+#include "base/core/clock.h"
 
 #include <stdarg.h>
 #include <stdio.h>

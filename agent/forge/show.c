@@ -1,8 +1,8 @@
 /* What arrived, as JSON: GET /runs. Words are REST's: queued, in_progress, completed; success, failure, cancelled,
  * skipped. */
-#include "agent/forge/internal.h"
-#include "base/clock.h"
-#include "base/fs.h"
+#include "agent/forge/forge_priv.h"
+#include "base/core/clock.h"
+#include "base/sys/fs.h"
 
 #include <fcntl.h>
 #include <string.h>

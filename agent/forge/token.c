@@ -1,8 +1,8 @@
 /* Tokens that the forge gives out, and who stands behind an Authorization header. */
-#include "agent/forge/internal.h"
-#include "base/clock.h"
-#include "base/digest.h"
-#include "base/rand.h"
+#include "agent/forge/forge_priv.h"
+#include "base/core/clock.h"
+#include "base/secret/digest.h"
+#include "base/core/rand.h"
 
 #include <string.h>
 #include <strings.h>

@@ -1,8 +1,8 @@
-#include "agent/report/internal.h"
+#include "agent/report/report_priv.h"
 #include "agent/report/report.h"
 #include <string.h>
 
-#include "base/clock.h"
+#include "base/core/clock.h"
 
 static const char bold[] = "\x1b[1m", red[] = "\x1b[31m", green[] = "\x1b[32m", plain[] = "\x1b[0m";
 
@@ -82,7 +82,8 @@ static void append_path(struct str *out, const json_t *path, const json_t *lock,
 		str_append(out, ": nothing runs here yet");
 	}
 	str_append_c(out, '\n');
-	json_array_foreach(json_object_get(path, "releases"), i, release) append_release(out, release, lock, scope, colours);
+	json_array_foreach(json_object_get(path, "releases"), i, release)
+		append_release(out, release, lock, scope, colours);
 	if (json_get_bool(path, "more", false))
 		str_append(out, "        and older ones\n");
 	append_error(out, path, "      ", colours);

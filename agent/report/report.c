@@ -1,10 +1,10 @@
 #include "agent/report/report.h"
-#include "agent/report/internal.h"
+#include "agent/report/report_priv.h"
 
 #include <string.h>
 
-#include "base/clock.h"
-#include "base/secret.h"
+#include "base/core/clock.h"
+#include "base/secret/mask.h"
 
 enum { TEXT_MAX = 64 << 20 };
 

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "base/secret.h"
+#include "base/secret/mask.h"
 
 enum { SUMMARY_MAX = 900 << 10, CHANGES_MAX = 200, CELL_MAX = 16 << 10 };
 

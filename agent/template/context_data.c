@@ -1,7 +1,7 @@
 #include "agent/template/context_data.h"
 
 #include "agent/expr/expr.h"
-#include "agent/github/wire.h"
+#include "agent/service/wire.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Context data: plain JSON and the typed form in which job messages carry it (protocol notes on job execution, 1.9). */
 #pragma once
-#include "base/err.h"
-#include "base/json.h"
+#include "base/core/err.h"
+#include "base/data/json.h"
 
 /* Plain JSON → the typed form. New. Dictionaries compare without case ("t":2). */
 json_t *context_data(const json_t *plain);

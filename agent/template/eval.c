@@ -1,6 +1,6 @@
 #include "agent/template/eval.h"
 
-#include "agent/github/wire.h"
+#include "agent/service/wire.h"
 
 #include <ctype.h>
 

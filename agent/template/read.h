@@ -1,7 +1,7 @@
 /* YAML values → template tokens, and conditions as the runner wants them. The JSON form of tokens is that of job messages
  * (agent/template/eval.h reads it). */
 #pragma once
-#include "base/yaml.h"
+#include "base/data/yaml.h"
 
 /* Where a value stands, so that expressions carry their place, and what its expressions may name. */
 struct token_source {

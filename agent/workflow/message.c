@@ -1,7 +1,7 @@
 /* The job message: what acquirejob answers. Members and their spelling as GitHub's run service sends them. */
 #include "agent/workflow/workflow.h"
 #include "agent/template/context_data.h"
-#include "base/rand.h"
+#include "base/core/rand.h"
 
 #include <string.h>
 

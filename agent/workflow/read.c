@@ -1,5 +1,5 @@
 /* YAML document → struct workflow, with every fault of the file. */
-#include "agent/workflow/internal.h"
+#include "agent/workflow/workflow_priv.h"
 #include "agent/expr/expr.h"
 
 #include <ctype.h>

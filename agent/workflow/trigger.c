@@ -1,6 +1,6 @@
 /* What starts a workflow: `on:`, branch and tag filters, inputs of a dispatch. */
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include "agent/workflow/internal.h"
+#include "agent/workflow/workflow_priv.h"
 
 #include <pcre2.h>
 #include <stdarg.h>

@@ -6,7 +6,7 @@
  * GitHub's workflow syntax, docs/architecture.md; the message's shape is the runner protocol's. */
 #pragma once
 #include "agent/template/read.h"
-#include "base/yaml.h"
+#include "base/data/yaml.h"
 
 /* What a `uses:` or `run:` is; `reference` of the message. */
 struct workflow_step {

@@ -5,7 +5,7 @@
     generate.py --write  --steps a,b                     the committed outputs: actions/*/, docs/steps/
     generate.py --check  --steps a,b                     exit 1 when a committed output is not what --write would make
 
-A keyword, a type or a name that is not implemented here stops it: FILE: /json/pointer: what. base/fields.h says how a schema
+A keyword, a type or a name that is not implemented here stops it: FILE: /json/pointer: what. base/data/fields/read.h says how a schema
 becomes a struct; docs/schemas.md explains the words.
 """
 

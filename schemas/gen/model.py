@@ -71,7 +71,7 @@ def c_name(name):
 
 
 def check_words(schema, path, pointer):
-    """A whole draft-07 schema (a json field's, a file's): every word must be one that base/schema.c or we know."""
+    """A whole draft-07 schema (a json field's, a file's): every word must be one that base/data/schema/compile.c or we know."""
     if isinstance(schema, bool):
         return
     if not isinstance(schema, dict):

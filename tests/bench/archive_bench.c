@@ -1,6 +1,6 @@
 /* archive_bench DIR OUT [zstd|fast|gzip|none] [EXCLUDE…]: the tree as an archive, by the code that the steps use. For tests/bench/run. */
-#include "base/archive.h"
-#include "base/fs.h"
+#include "base/archive/archive.h"
+#include "base/sys/fs.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

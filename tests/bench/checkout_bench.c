@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
-#include "base/http.h"
-#include "base/log.h"
-#include "steps/git_area.h"
+#include "base/core/clock.h"
+#include "base/net/http.h"
+#include "base/core/log.h"
+#include "base/git/area.h"
 
 static int fail(const struct err *err)
 {

@@ -1,7 +1,7 @@
 /* What every step's schema promises, tried on the schema itself and on the field reader made from it: inputs are made up from the schema,
  * spoilt in each way, and both must say no at the same place. */
 #include "unit/cmocka_all.h"
-#include "base/schema.h"
+#include "base/data/schema/compile.h"
 #include "schemas/tables.h"
 
 enum { POSITIONS_MAX = 200 };

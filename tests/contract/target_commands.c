@@ -1,4 +1,4 @@
-/* What steps/target.h promises of commands, of their end and of what a fence leaves running, asked of every kind of target. */
+/* What engine/target/target.h promises of commands, of their end and of what a fence leaves running, asked of every kind of target. */
 #include "contract/target_world.h"
 
 /* ---- commands ---- */

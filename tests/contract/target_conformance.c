@@ -1,4 +1,4 @@
-/* What steps/target.h promises, asked of every implementation: this process (local), a POSIX sh here, another sh, and a
+/* What engine/target/target.h promises, asked of every implementation: this process (local), a POSIX sh here, another sh, and a
  * sh behind a real sshd. TARGET_KINDS=local,sh,… chooses some. */
 #include "contract/target_world.h"
 

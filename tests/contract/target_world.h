@@ -1,11 +1,11 @@
 /* A target of each kind in a folder of its own, and the run of tests over all kinds. TARGET_KINDS=local,sh,… chooses some. */
 #pragma once
 #include "unit/cmocka_all.h"
-#include "base/digest.h"
-#include "base/fs.h"
-#include "base/json.h"
+#include "base/secret/digest.h"
+#include "base/sys/fs.h"
+#include "base/data/json.h"
 #include "harness/server.h"
-#include "steps/target_shell.h"
+#include "engine/target/shell/shell.h"
 
 #include <fcntl.h>
 #include <pwd.h>

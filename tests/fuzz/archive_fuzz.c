@@ -1,6 +1,6 @@
 /* Whatever the archive says, nothing outside the directory changes: a neighbour of it keeps its content, and no other appears. */
-#include "base/archive.h"
-#include "base/fs.h"
+#include "base/archive/archive.h"
+#include "base/sys/fs.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>

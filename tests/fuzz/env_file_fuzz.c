@@ -1,6 +1,6 @@
 /* Env files as they lie on a target: whatever they hold, reading them is bounded, and each line lies where it is said
  * to lie. */
-#include "steps/secret_write.h"
+#include "steps/secret_write/secret_write.h"
 
 #include <stdlib.h>
 

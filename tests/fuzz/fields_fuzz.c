@@ -1,5 +1,5 @@
 /* The field reader of every step: the first byte picks step and way, the rest is the input. What is read can be written. */
-#include "base/schema.h"
+#include "base/data/schema/compile.h"
 #include "schemas/tables.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

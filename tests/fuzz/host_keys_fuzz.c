@@ -1,6 +1,6 @@
 /* Host keys as they are given and as known_hosts has them: reading ends, and what is accepted has a whole fingerprint. */
-#include "base/fs.h"
-#include "base/ssh_private.h"
+#include "base/sys/fs.h"
+#include "base/ssh/ssh_priv.h"
 
 #include <fcntl.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* The first line is a path, the rest are patterns. */
-#include "base/archive.h"
+#include "base/archive/archive.h"
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* A job message from the service: context data, template tokens, masks. */
-#include "agent/job/message.h"
+#include "agent/worker/message.h"
 #include "agent/template/context_data.h"
 #include "agent/template/eval.h"
 

@@ -1,8 +1,8 @@
 /* What a step may print or write: lines of output with commands in them, command files, formats of shells. */
-#include "agent/job/command.h"
-#include "agent/job/command_file.h"
-#include "agent/job/lines.h"
-#include "agent/job/shell.h"
+#include "agent/worker/command.h"
+#include "agent/worker/command_file.h"
+#include "agent/worker/lines.h"
+#include "agent/worker/shell.h"
 
 #include <stdint.h>
 

@@ -1,5 +1,5 @@
 /* The JSON reader: what it takes it writes, and takes again as the same value. */
-#include "base/json.h"
+#include "base/data/json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

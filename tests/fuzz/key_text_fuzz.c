@@ -1,6 +1,6 @@
 /* Texts of private keys: whatever they hold, what is made of them is a key's text with its own line ends, and mending it
  * again changes nothing. */
-#include "base/ssh_private.h"
+#include "base/ssh/ssh_priv.h"
 
 #include <stdint.h>
 #include <stdlib.h>

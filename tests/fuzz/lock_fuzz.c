@@ -1,8 +1,8 @@
 /* The lock and the copy of the change records lie on a target, which may write there what it likes: read or refused with a reason; a
  * record that was read comes out as it went in. */
-#include "steps/change.h"
-#include "steps/lock.h"
-#include "steps/target.h"
+#include "engine/record/change.h"
+#include "engine/lock/lock.h"
+#include "engine/target/target.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 /* A manifest comes from a target: read or refused with a reason; what was read is written and read again as the same. */
-#include "steps/manifest.h"
+#include "steps/common/manifest.h"
 
 #include <stdlib.h>
 

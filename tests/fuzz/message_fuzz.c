@@ -1,6 +1,6 @@
 /* What the message queue and the run service send: any bytes are read or refused, never more. */
-#include "agent/github/broker.h"
-#include "agent/github/runservice.h"
+#include "agent/service/broker.h"
+#include "agent/service/runservice.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,6 +1,6 @@
 /* What a token service answers, and the keys that are given: read or refused with a reason, and what was read can be used. The first
  * byte chooses. */
-#include "agent/github/oauth.h"
+#include "agent/service/oauth.h"
 
 #include <stdlib.h>
 

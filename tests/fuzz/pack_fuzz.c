@@ -1,8 +1,8 @@
 /* Packs from the network, in the pieces that the first byte chooses: the decoder hands out whole objects only, the same ones however the
  * pack is cut, and what is written while a pack arrives stays below its directory. */
-#include "base/digest.h"
-#include "base/fs.h"
-#include "steps/git_early.h"
+#include "base/secret/digest.h"
+#include "base/sys/fs.h"
+#include "base/git/prewrite.h"
 
 #include <fcntl.h>
 #include <stdio.h>

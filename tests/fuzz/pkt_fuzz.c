@@ -1,5 +1,5 @@
 /* Packet lines from the network: the same lines however they are cut into pieces. */
-#include "steps/git_wire.h"
+#include "base/git/protocol_v2.h"
 
 #include <stdlib.h>
 #include <string.h>

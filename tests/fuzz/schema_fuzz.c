@@ -1,5 +1,5 @@
 /* {"schema":…,"data":…,"remotes":…}: compiled and checked; with and without an audience the answer is the same. */
-#include "base/schema.h"
+#include "base/data/schema/compile.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,5 +1,5 @@
 /* The reader of documents: whatever it takes has a value and a mark for each part; JSON that it takes is what the JSON reader takes. */
-#include "base/yaml.h"
+#include "base/data/yaml.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

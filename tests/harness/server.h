@@ -1,8 +1,8 @@
 /* A server from tests/servers as a child: it prints one JSON object when it is ready and ends when its input closes. */
 #pragma once
-#include "base/clock.h"
-#include "base/proc.h"
-#include "base/wait.h"
+#include "base/core/clock.h"
+#include "base/sys/proc.h"
+#include "base/core/wait.h"
 
 #include <errno.h>
 #include <jansson.h>

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/digest.h"
-#include "base/http.h"
-#include "steps/git_area.h"
+#include "base/secret/digest.h"
+#include "base/net/http.h"
+#include "base/git/area.h"
 
 static int run(const struct git_remote_access *remote, const char *commit, const char *dir, int depth, struct err *err)
 {

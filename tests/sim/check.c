@@ -1,7 +1,7 @@
 /* What must hold when the faults are over and recovery says that it is done (docs/simulation.md). */
 #include "sim/sim.h"
 
-#include "base/mem.h"
+#include "base/core/mem.h"
 #include <stdio.h>
 #include <string.h>
 

@@ -1,9 +1,9 @@
 /* Many seeds, their figures, and the command line. */
 #include "sim/sim.h"
 
-#include "base/digest.h"
-#include "base/fs.h"
-#include "base/seal.h"
+#include "base/secret/digest.h"
+#include "base/sys/fs.h"
+#include "base/secret/seal.h"
 #include <fcntl.h>
 #include <git2.h>
 #include <sqlite3.h>

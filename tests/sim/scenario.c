@@ -1,8 +1,8 @@
 /* From a seed: an old world, a deployment, what fails and when. And the two worlds that are right at the end. */
 #include "sim/sim.h"
 
-#include "base/json.h"
-#include "base/mem.h"
+#include "base/data/json.h"
+#include "base/core/mem.h"
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>

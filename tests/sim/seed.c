@@ -1,7 +1,7 @@
 /* One seed: the deployment, its deaths, the recoveries, what must hold afterwards; and the shortening of one that fails. */
 #include "sim/sim.h"
 
-#include "base/fs.h"
+#include "base/sys/fs.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/wait.h>

@@ -15,9 +15,9 @@
  *   run.c       many seeds, figures, the command line
  */
 #pragma once
-#include "base/err.h"
-#include "base/json.h"
-#include "steps/engine.h"
+#include "base/core/err.h"
+#include "base/data/json.h"
+#include "engine/run/engine.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>

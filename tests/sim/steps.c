@@ -2,8 +2,8 @@
  * snapshot and a gate. They rest on the public interface of steps only. */
 #include "sim/sim.h"
 
-#include "base/digest.h"
-#include "base/mem.h"
+#include "base/secret/digest.h"
+#include "base/core/mem.h"
 #include <stdio.h>
 #include <string.h>
 

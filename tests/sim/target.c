@@ -1,8 +1,8 @@
-/* The simulated target: the operations of steps/target.h on a tree in shared memory, each guarded, each with the faults that a target on
+/* The simulated target: the operations of engine/target/target.h on a tree in shared memory, each guarded, each with the faults that a target on
  * the other end of a line can have. */
 #include "sim/effects.h"
 
-#include "base/digest.h"
+#include "base/secret/digest.h"
 
 /* Which of the world's targets a name means: "t1". */
 /* ---- looking ---- */

@@ -2,9 +2,9 @@
  * a stream and with what it clones, and the worlds that are right before and afterwards. */
 #include "sim/effects.h"
 
-#include "base/digest.h"
-#include "base/fs.h"
-#include "steps/manifest.h"
+#include "base/secret/digest.h"
+#include "base/sys/fs.h"
+#include "steps/common/manifest.h"
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 #include "sim/sim.h"
 
-#include "base/clock.h"
-#include "base/rand.h"
-#include "steps/host.h"
+#include "base/core/clock.h"
+#include "base/core/rand.h"
+#include "base/sys/host.h"
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>

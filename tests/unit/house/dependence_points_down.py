@@ -10,9 +10,15 @@ import sys
 import unittest
 
 BUILD, SOURCE = os.environ["DAVIT_BUILD"], os.path.realpath(os.environ["DAVIT_SOURCE"])
-# From the bottom up; folders of one line do not know each other unless the line below says so.
-RANKS = [["base"], ["schemas"], ["steps"], ["agent/expr", "agent/report"], ["agent/github"], ["agent/template"], ["agent/workflow"],
-         ["agent/forge", "agent/deploy"], ["agent/uses"], ["agent/job"], ["agent/listen"], ["agent"]]
+# From the bottom up; folders of one line do not know each other.
+RANKS = [["base/core"], ["base/sys"], ["base/data"], ["base/data/schema"], ["base/data/fields"], ["base/secret"], ["base/net"],
+         ["base/ssh", "base/archive"], ["base/git"], ["schemas"], ["engine/record"], ["engine/target"],
+         ["engine/target/local", "engine/target/shell"], ["engine/journal"], ["engine/change"], ["engine/lock"], ["engine/run"],
+         ["providers/github"], ["steps/common"],
+         ["steps/apply", "steps/archive_upload", "steps/checkout", "steps/health_gate", "steps/notify", "steps/preflight", "steps/run",
+          "steps/secret_write", "steps/snapshot"], ["steps"],
+         ["agent/expr", "agent/report"], ["agent/service"], ["agent/template"], ["agent/workflow"], ["agent/forge", "agent/deployment"],
+         ["agent/actions"], ["agent/worker"], ["agent/listener"], ["agent"]]
 RANK = {folder: rank for rank, folders in enumerate(RANKS) for folder in folders}
 
 
@@ -55,7 +61,7 @@ class House(unittest.TestCase):
 
     def test_steps_know_nothing_of_the_agent(self):
         for name, headers in objects():
-            if headers and folder_of(headers[0]) in ("base", "steps"):
+            if headers and (folder_of(headers[0]) or "").split("/")[0] in ("base", "engine", "providers", "steps"):
                 for header in headers:
                     self.assertFalse((folder_of(header) or "").startswith("agent"), f"{name}: {header}")
 

@@ -1,6 +1,6 @@
 /* The field reader, on a schema made for it (tests/unit/schemas/steps/sample.json) and on real ones. */
 #include "unit/cmocka_all.h"
-#include "base/schema.h"
+#include "base/data/schema/compile.h"
 #include "schemas/checkout.h"
 #include "schemas/rollback.h"
 #include "schemas/sample.h"

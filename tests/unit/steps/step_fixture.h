@@ -2,10 +2,11 @@
  * without the engine. */
 #pragma once
 #include "unit/cmocka_all.h"
-#include "base/fs.h"
-#include "base/http.h"
-#include "steps/lock.h"
-#include "steps/step.h"
+#include "base/sys/fs.h"
+#include "base/net/http.h"
+#include "engine/lock/lock.h"
+#include "engine/run/step.h"
+#include "steps/registry.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,0 +1,34 @@
+/* What a `uses:` of a workflow becomes here. Actions of the configured repository (`--actions-repository`) run
+ * natively, in davit-step, when their version is this program's major; everything else is refused with the way out. How
+ * davit-step is called: STEP_PROTOCOL.md. */
+#pragma once
+#include "base/data/json.h"
+
+enum uses_kind { USES_TYPED, USES_DEPLOY };
+struct uses {
+	enum uses_kind kind;
+	char *step;   /* USES_TYPED: "archive-upload" */
+	char *shown;  /* "owner/repo/actions/archive-upload@v1" */
+	char *action; /* without the version */
+	char *ref;
+};
+/* reference: of the job message. ERR_UNSUPPORTED, ERR_INVALID: a sentence for the job's log, with a hint. */
+int uses_resolve(const json_t *reference, const char *actions_repository, struct uses *ret, struct err *err);
+void uses_done(struct uses *u);
+
+/* What davit-step reads on standard input: {"input":{…}} or {"deploy":{…}} with {"job":{…}}. text: wipe. */
+bool uses_document(const struct uses *u, const json_t *inputs, const json_t *job, struct str *text);
+/* Arguments of davit-step behind its name; NULL-terminated, static except for the step's name. */
+void uses_arguments(const struct uses *u, const char *program, const char *ret_argv[5]);
+/* Does it only look, so that it never opens a deployment? */
+bool uses_only_looks(const struct uses *u);
+
+/* The job as a step knows it, from the contexts `github` and `matrix`; new. token: of the job; masks: values that no
+ * output may show. */
+struct uses_job {
+	const json_t *github, *matrix, *secrets;
+	const json_t *inputs; /* of the step: those secrets go along that stand in them; NULL: none */
+	const json_t *env; /* the step's env context without secrets, for the expressions of a deployment file; NULL */
+	const char *tracking_id, *workspace, *environment, *on_failure;
+};
+json_t *uses_job(const struct uses_job *job);

@@ -1,0 +1,100 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/cmd/agent.h"
+#include "agent/cmd/commands.h"
+#include "agent/service/wire.h"
+#include "agent/listener/listener.h"
+#include "base/core/log.h"
+
+struct part {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *summary; /* NULL: not for people */
+};
+static const struct part parts[] = {
+	{"configure", agent_configure, "register this machine for a repository, an organisation or an enterprise"},
+	{"run", agent_run, "listen for jobs of all registrations and work"},
+	{"status", agent_status, "registrations, labels, last poll, whom jobs run as"},
+	{"remove", agent_remove, "end a registration"},
+	{"as-user", agent_as_user, NULL},
+};
+
+static void print_help(FILE *out)
+{
+	fputs("usage: davit agent PART [options]\n\n", out);
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		if (parts[i].summary != NULL)
+			fprintf(out, "  %-10s %s\n", parts[i].name, parts[i].summary);
+	fputs("\n`davit agent PART --help` shows the options of each.\n"
+	      "Exit: 0 done, 1 failed or refused by the service, 2 try again, 5 somebody else listens.\n",
+	      out);
+}
+
+int agent_options_begin(const char *part, const char *usage, int argc, char **argv, struct agent_options *ret)
+{
+	struct err err = ERR_INIT;
+	int r = agent_options_read(argc, argv, ret, &err);
+	if (r < 0) {
+		if (*err.hint == '\0')
+			err_hint(&err, r, "davit agent %s --help explains the options", part);
+		log_err(&err);
+		return r;
+	}
+	if (ret->version) {
+		printf("%s\n", WIRE_RUNNER_VERSION);
+	} else if (ret->help) {
+		struct str text _cleanup_(str_done) = STR_INIT(64 << 10);
+		agent_options_help(part, &text);
+		printf("usage: davit agent %s %s\n\n%s", part, usage, str_peek(&text));
+	}
+	if (!ret->version && !ret->help)
+		return 0;
+	agent_options_done(ret);
+	return 1;
+}
+
+int agent_run(int argc, char **argv)
+{
+	struct agent_options o;
+	int r = agent_options_begin("run", "[--once] [--jitconfig B64] [--slots N] [--worker-user U]", argc, argv, &o);
+	if (r != 0)
+		return r > 0 ? 0 : LISTEN_TERMINATED;
+	struct listen_options options = {.once = o.once, .slots = o.slots, .worker_user = o.worker_user};
+	int code;
+	if (o.jit != NULL) {
+		code = listen_run_jit(o.jit, &options);
+	} else {
+		struct agent_store store = {0};
+		struct err err = ERR_INIT;
+		r = agent_store_open(false, &store, &err);
+		if (r == ERR_NOT_FOUND)
+			err_hint(&err, r,
+			         "register first: davit agent configure --url https://github.com/OWNER/REPO --token "
+			         "TOKEN");
+		if (r < 0)
+			log_err(&err);
+		code = r < 0 ? LISTEN_TERMINATED : listen_run_store(&store, &options);
+		agent_store_done(&store);
+	}
+	agent_options_done(&o);
+	return code;
+}
+
+int cmd_agent(int argc, char **argv)
+{
+	if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+		print_help(argc < 2 ? stderr : stdout);
+		return argc < 2 ? LISTEN_TERMINATED : 0;
+	}
+	const char *names[ARRAY_SIZE(parts)];
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		if (strcmp(argv[1], parts[i].name) == 0)
+			return parts[i].run(argc - 1, argv + 1);
+		names[i] = parts[i].name;
+	}
+	const char *nearest = str_nearest(argv[1], names, ARRAY_SIZE(parts) - 1);
+	fprintf(stderr, "davit: unknown part of agent '%s'%s%s%s\n  `davit agent --help` lists them\n", argv[1],
+	        nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+	return LISTEN_TERMINATED;
+}

@@ -1,0 +1,15 @@
+/* The parts of `davit agent`, one file each. argv[0] is the part's word; they return the exit status of the official
+ * runner's counterparts (0 done, 1 failed). */
+#pragma once
+#include "agent/listener/options.h"
+#include "agent/listener/records.h"
+
+int agent_configure(int argc, char **argv);
+int agent_remove(int argc, char **argv);
+int agent_status(int argc, char **argv);
+int agent_run(int argc, char **argv);
+/* Not for people: becomes USER and executes PROGRAM; how the agent starts what runs as another user. */
+int agent_as_user(int argc, char **argv);
+
+/* Options of a part; prints help or warnings. 0: go on; 1: help was printed; negative: the error is told. */
+int agent_options_begin(const char *part, const char *usage, int argc, char **argv, struct agent_options *ret);

@@ -1,0 +1,156 @@
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/cmd/agent.h"
+#include "agent/service/wire.h"
+#include "agent/listener/listener.h"
+#include "base/core/clock.h"
+#include "base/core/log.h"
+
+/* Whom jobs run as, as a sentence that says what follows from it. free() */
+static char *worker_sentence(const struct registration *reg)
+{
+	if (reg->worker_user != NULL && geteuid() == 0)
+		return xasprintf("jobs run as %s; the keys are root's alone", reg->worker_user);
+	if (geteuid() == 0)
+		return xstrdup("jobs run as root, with all its rights; --worker-user of configure names another user");
+	const struct passwd *entry = getpwuid(geteuid());
+	return xasprintf("jobs run as %s, the agent's own user, and can read its keys",
+	                 entry ? entry->pw_name : "this user");
+}
+
+static json_t *describe(const struct agent_store *store, const char *id, const struct registration *reg, bool running)
+{
+	char when[CLOCK_TEXT_SIZE];
+	json_t *object = json_object(), *labels = json_array();
+	_cleanup_json_ json_t *state = agent_store_read_state(store, id);
+	_cleanup_free_ char *worker = worker_sentence(reg);
+	for (size_t i = 0; i < reg->labels.count; i++)
+		json_array_append_new(labels, json_string_lossy(reg->labels.items[i], strlen(reg->labels.items[i])));
+	json_object_set_new(object, "url", json_string(reg->url ? reg->url : ""));
+	json_object_set_new(object, "name", json_string(reg->name));
+	json_object_set_new(object, "id", json_integer(reg->id));
+	json_object_set_new(object, "group", json_string(reg->group ? reg->group : ""));
+	json_object_set_new(object, "labels", labels);
+	json_object_set_new(object, "ephemeral", json_boolean(reg->ephemeral));
+	json_object_set_new(object, "on_failure", json_string(reg->on_failure ? reg->on_failure : "rollback"));
+	json_object_set_new(object, "actions_repository",
+	                    json_string(reg->actions_repository ? reg->actions_repository : DAVIT_ACTIONS_REPOSITORY));
+	json_object_set_new(object, "worker_user", reg->worker_user ? json_string(reg->worker_user) : json_null());
+	json_object_set_new(object, "worker", json_string(worker));
+	const char *name = json_get_string(state, "state"), *text = json_get_string(state, "text");
+	json_object_set_new(object, "state",
+	                    json_string(running && name ? name
+	                                : strcmp(name ? name : "", "failed") == 0 ? name
+	                                                                          : "stopped"));
+	if (text != NULL)
+		json_object_set_new(object, "text", json_string(text));
+	int64_t last = agent_store_last_poll_ms(store, id);
+	json_object_set_new(object, "last_poll", last > 0 ? json_string(clock_rfc3339(last, when)) : json_null());
+	return object;
+}
+
+static void print_one(const json_t *one)
+{
+	size_t i;
+	const json_t *label;
+	const char *text = json_get_string(one, "text"), *poll = json_get_string(one, "last_poll");
+	printf("%s\n", json_get_string(one, "url"));
+	printf("  name       %s (id %lld, group %s%s)\n", json_get_string(one, "name"),
+	       (long long)json_get_int(one, "id", 0), json_get_string(one, "group"),
+	       json_get_bool(one, "ephemeral", false) ? ", ephemeral" : "");
+	printf("  labels     ");
+	json_array_foreach(json_get_array(one, "labels"), i, label)
+		printf("%s%s", i > 0 ? ", " : "", json_string_value(label));
+	printf("\n  state      %s%s%s\n  last poll  %s\n  worker     %s\n  actions    %s run in this program; on "
+	       "failure: %s\n",
+	       json_get_string(one, "state"), text ? ": " : "", text ? text : "", poll ? poll : "never",
+	       json_get_string(one, "worker"), json_get_string(one, "actions_repository"),
+	       json_get_string(one, "on_failure"));
+	if (json_get_bool(one, "user_is_shared", false))
+		printf("  not apart  jobs of other registrations run as the same user and can see this one's processes and files; "
+		       "`configure --worker-user` gives each its own\n");
+}
+
+static int collect(const struct agent_store *store, bool running, json_t *list, struct err *err)
+{
+	_cleanup_(strv_done) struct strv ids = {0};
+	int r = agent_store_list(store, &ids, err);
+	for (size_t i = 0; r >= 0 && i < ids.count; i++) {
+		struct registration reg = {0};
+		r = agent_store_load(store, ids.items[i], &reg, err);
+		if (r >= 0)
+			json_array_append_new(list, describe(store, ids.items[i], &reg, running));
+		registration_done(&reg);
+	}
+	return r;
+}
+
+/* Jobs of one user see each other's processes, and by them files and secrets: the kernel keeps apart what has users of its own. */
+static void mark_shared_users(json_t *list)
+{
+	size_t i, k;
+	json_t *one, *other;
+	json_array_foreach(list, i, one)
+	{
+		const char *user = json_get_string(one, "worker_user");
+		bool shared = false;
+		json_array_foreach(list, k, other)
+		{
+			const char *theirs = json_get_string(other, "worker_user");
+			shared = shared || (k != i && strcmp(user ? user : "", theirs ? theirs : "") == 0);
+		}
+		json_object_set_new(one, "user_is_shared", json_boolean(shared));
+	}
+}
+
+static void print_all(const json_t *list, pid_t pid, bool as_json)
+{
+	if (as_json) {
+		_cleanup_json_ json_t *answer = json_object();
+		json_object_set_new(answer, "pid", pid > 0 ? json_integer(pid) : json_null());
+		json_object_set_new(answer, "runner_version", json_string(WIRE_RUNNER_VERSION));
+		json_object_set(answer, "registrations", (json_t *)(uintptr_t)list);
+		_cleanup_free_ char *text = json_pretty(answer);
+		printf("%s\n", text);
+		return;
+	}
+	if (pid > 0)
+		printf("the agent runs (process %d)\n", (int)pid);
+	else
+		printf("the agent does not run; start it with `davit agent run`\n");
+	size_t i;
+	const json_t *one;
+	json_array_foreach((json_t *)(uintptr_t)list, i, one) print_one(one);
+	if (json_array_size(list) == 0)
+		printf("no registration; add one with `davit agent configure --url URL --token TOKEN`\n");
+}
+
+int agent_status(int argc, char **argv)
+{
+	struct agent_options o;
+	struct err err = ERR_INIT;
+	int r = agent_options_begin("status", "[--json]", argc, argv, &o);
+	if (r != 0)
+		return r > 0 ? 0 : LISTEN_TERMINATED;
+	struct agent_store store = {0};
+	_cleanup_json_ json_t *list = json_array();
+	pid_t pid = 0;
+	r = agent_store_open(false, &store, &err);
+	if (r >= 0) {
+		pid = agent_store_holder(&store);
+		r = collect(&store, pid > 0, list, &err);
+	} else if (r == ERR_NOT_FOUND) {
+		r = 0;
+	}
+	mark_shared_users(list);
+	if (r < 0)
+		log_err(&err);
+	else
+		print_all(list, pid, o.json);
+	agent_store_done(&store);
+	agent_options_done(&o);
+	return r < 0 ? LISTEN_TERMINATED : 0;
+}

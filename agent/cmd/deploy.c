@@ -1,0 +1,214 @@
+/* davit deploy FILE: a deployment file, planned or carried out. Without FILE in a workflow, or with --input, it is the root
+ * action: `file`, `secrets`, `vars`, `inputs`, `plan`, `expect` and `wait` come from the inputs of the step. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/cmd/cli.h"
+#include "agent/cmd/commands.h"
+#include "agent/deployment/file.h"
+#include "agent/deployment/session.h"
+#include "agent/deployment/step_input.h"
+
+struct deploy_call {
+	bool plan, no_seal;
+	const char *file, *input, *expect, *wait, *secrets_file, *undo_deadline;
+	struct strv secrets, vars, inputs;
+	struct step_input in; /* of the root action */
+	char *document;       /* owned: where its inputs come from, when that is no environment */
+};
+
+static const char *const action_inputs[] = {"file", "secrets", "vars", "inputs", "plan", "expect", "wait", "token"};
+
+/* The inputs of the root action; a name that it does not have is refused. */
+static int read_action(struct deploy_call *call, struct deploy_values *values, struct err *err)
+{
+	int r = 0;
+	if (call->input != NULL) {
+		r = step_input_read(call->input, NULL, &call->in, err);
+	} else {
+		deploy_job_from_environment(&call->in.job);
+		call->in.input = deploy_job_inputs_by_name(action_inputs, ARRAY_SIZE(action_inputs));
+	}
+	const char *key;
+	json_t *value;
+	json_object_foreach(call->in.input, key, value)
+	{
+		bool known = false;
+		for (size_t i = 0; i < ARRAY_SIZE(action_inputs); i++)
+			known |= strcmp(key, action_inputs[i]) == 0;
+		if (r < 0 || known)
+			continue;
+		const char *nearest = str_nearest(key, action_inputs, ARRAY_SIZE(action_inputs));
+		r = err_set(err, ERR_INVALID, "the action has no input '%s'%s%s%s", key,
+		            nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+	}
+	json_t *maps[] = {values->secrets, values->vars, values->inputs};
+	static const char *const names[] = {"secrets", "vars", "inputs"};
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(maps); i++)
+		r = deploy_values_map(maps[i], names[i], json_object_get(call->in.input, names[i]), i == 0, err);
+	if (r < 0)
+		return r;
+	const char *plan = json_get_string(call->in.input, "plan");
+	call->plan = call->plan || (plan != NULL && strcmp(plan, "true") == 0);
+	call->file = json_get_string(call->in.input, "file");
+	call->expect = json_get_string(call->in.input, "expect");
+	call->wait = json_get_string(call->in.input, "wait");
+	if (call->in.job.workspace != NULL && chdir(call->in.job.workspace) != 0)
+		return err_errno(err, errno, "go to the workspace %s", call->in.job.workspace);
+	if (call->file == NULL || call->file[0] == '\0') {
+		r = err_set(err, ERR_INVALID, "no deployment file is named");
+		return err_hint(err, r, "with: file: deploy/production.yml, or: davit deploy deploy/production.yml");
+	}
+	if (call->expect != NULL && call->expect[0] == '\0')
+		call->expect = NULL;
+	if (call->wait != NULL && call->wait[0] == '\0')
+		call->wait = NULL;
+	return 0;
+}
+
+/* `--input` has two meanings: NAME=VALUE, and the document of the root action (`-`, or a file's name, which holds no `=`). */
+static void take_document_option(struct deploy_call *call)
+{
+	if (call->file != NULL || call->inputs.count != 1 || strchr(call->inputs.items[0], '=') != NULL)
+		return;
+	call->document = call->inputs.items[0];
+	call->input = call->document;
+	call->inputs.count = 0;
+}
+
+static int read_values(const struct deploy_call *call, struct deploy_values *values, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; r >= 0 && i < call->secrets.count; i++)
+		r = deploy_values_secret_from_env(values, call->secrets.items[i], err);
+	if (r >= 0 && call->secrets_file != NULL)
+		r = deploy_values_secrets_file(values, call->secrets_file, err);
+	for (size_t i = 0; r >= 0 && i < call->vars.count; i++)
+		r = deploy_values_pair(values->vars, "var", call->vars.items[i], err);
+	for (size_t i = 0; r >= 0 && i < call->inputs.count; i++)
+		r = deploy_values_pair(values->inputs, "input", call->inputs.items[i], err);
+	return r;
+}
+
+static int duration_option(const char *option, const char *text, int64_t *ret_ms, struct err *err)
+{
+	long long ms;
+	if (text == NULL)
+		return 0;
+	if (str_parse_duration_ms(text, &ms) < 0) {
+		int r = err_set(err, ERR_INVALID, "--%s '%s' is no duration", option, text);
+		return err_hint(err, r, "write 90s, 2m or 1h");
+	}
+	*ret_ms = ms;
+	return 0;
+}
+
+static int set_options(const struct deploy_call *call, struct deploy_session *s, struct err *err)
+{
+	s->options.expect_digest = call->expect;
+	if (call->no_seal)
+		s->options.seal = false;
+	int r = duration_option("wait", call->wait, &s->options.lock_wait_ms, err);
+	if (r < 0)
+		return r;
+	return duration_option("undo-deadline", call->undo_deadline, &s->options.undo_deadline_ms, err);
+}
+
+static void write_outputs(const struct engine_result *result)
+{
+	struct err ignored = ERR_INIT;
+	json_t *outputs _cleanup_json_ =
+		json_pack("{s:s, s:s}", "deployment", result->id ? result->id : "", "digest", result->digest);
+	deploy_job_write_outputs(outputs, &ignored);
+}
+
+int cmd_deploy(int argc, char **argv)
+{
+	struct deploy_call call = {0};
+	const struct cli_option options[] = {
+		{"plan", 0, CLI_FLAG, &call.plan, NULL,
+	         "show what would change and its digest; no lock, nothing written"},
+		{"expect", 0, CLI_TEXT, &call.expect, "DIGEST", "apply the plan with this digest or nothing (exit 3)"},
+		{"secret", 0, CLI_LIST, &call.secrets, "NAME",
+	         "a secret: the value of that environment variable; may be repeated"},
+		{"secrets", 0, CLI_TEXT, &call.secrets_file, "FILE",
+	         "secrets from a JSON or YAML map, mode 0600; - is standard input"},
+		{"var", 0, CLI_LIST, &call.vars, "NAME=VALUE", "a value of the context vars; may be repeated"},
+		{"input", 0, CLI_LIST, &call.inputs, "NAME=VALUE",
+	         "a value of the context inputs; may be repeated. Without FILE, --input -: the\n"
+	         "                               inputs of the root action as JSON or YAML from standard input"},
+		{"wait", 0, CLI_TEXT, &call.wait, "D", "wait so long for a held lock (90s, 10m); default: not at all"},
+		{"undo-deadline", 0, CLI_TEXT, &call.undo_deadline, "D",
+	         "give an undo so long before it is held; default 15m"},
+		{"no-seal", 0, CLI_FLAG, &call.no_seal, NULL,
+	         "keep no sealed secrets for a recovery: it will ask for them"},
+		{0},
+	};
+	const struct cli_command command = {
+		"deploy",
+		"FILE [options]",
+		"Carries out a deployment file as one transaction: the new version is healthy, or the old one is.",
+		options,
+		0,
+		1};
+	struct cli_rest rest;
+	int status = cli_parse(&command, argc, argv, &rest);
+	if (status >= 0)
+		return status;
+
+	struct err err = ERR_INIT;
+	struct deploy_session session;
+	struct deploy_values values;
+	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
+	struct engine_result result = {0};
+	deploy_values_init(&values);
+	deploy_values_environment(&values);
+	call.file = rest.count > 0 ? rest.words[0] : NULL;
+	take_document_option(&call);
+	int r = call.file == NULL ? read_action(&call, &values, &err) : 0;
+	json_object_update(values.env, call.in.job.env);
+	/* A plan makes no journal. */
+	struct err not_opened = ERR_INIT;
+	int opened = deploy_session_open(&session, r >= 0 && !call.plan, &not_opened);
+	session.json = cli_json();
+	session.title = call.file ? call.file : "deploy";
+	if (r >= 0 && opened < 0) {
+		r = opened;
+		err = not_opened;
+	}
+	if (r >= 0)
+		r = set_options(&call, &session, &err);
+	if (r >= 0)
+		r = read_values(&call, &values, &err);
+	deploy_session_tell_masks(&session);
+	if (r >= 0)
+		r = deploy_document_read(call.file, &values, &document, &session.faults, &err);
+	if (r >= 0) {
+		const struct deploy_job *job = &call.in.job;
+		session.workflow |= job->present;
+		session.title = call.file;
+		deploy_document_set_job(document, job->repository, job->run_url, job->api_url, job->token, job->commit);
+		deploy_document_bind(document, &session.options);
+		const json_t *deployment = deploy_document_deployment(document);
+		if (call.plan)
+			r = engine_plan(deployment, &session.options, &result, &err);
+		else
+			r = engine_deploy(deployment, &session.options, &result, &err);
+		status = deploy_session_tell(&session, r, &result, call.plan, &err);
+		write_outputs(&result);
+	} else {
+		status = deploy_session_fail(&session, &err);
+	}
+	step_input_done(&call.in);
+	engine_result_done(&result);
+	deploy_values_done(&values);
+	deploy_session_done(&session);
+	free(call.document);
+	strv_done(&call.secrets);
+	strv_done(&call.vars);
+	strv_done(&call.inputs);
+	return status;
+}

@@ -1,6 +1,0 @@
-/* The faults of a file as JSON, for --json and for whoever prints them: a list, by their places, of
- * {"file","line","column","at" (JSON pointer),"text","hint"}; what is unknown is absent. Texts may hold secrets: mask before printing. */
-#pragma once
-#include "base/yaml.h"
-
-json_t *deploy_faults_json(const struct faults *faults, const struct yaml_doc *doc);

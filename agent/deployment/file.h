@@ -1,0 +1,41 @@
+/* A deployment file, read: YAML with positions → expressions filled in → checked against schemas/deployment.json and
+ * against the schema of each step → the JSON object that engine/run/engine.h takes. All faults of a file are reported at once.
+ * A document can also be one typed step (davit step, a step of a job), which is a deployment of that step alone. */
+#pragma once
+#include "agent/deployment/values.h"
+#include "engine/run/engine.h"
+
+struct deploy_document;
+
+/* path: the file. values are borrowed until deploy_document_free. ret_faults: all faults when there are any (deploy/faults.h; the
+ * caller's); err then says how many. */
+int deploy_document_read(const char *path, const struct deploy_values *values, struct deploy_document **ret,
+                         json_t **ret_faults, struct err *err);
+
+/* Of the same file only what tells where its releases lie: name, environment, targets, and of each archive-upload its targets and its
+ * path. Only the values that these name are needed. */
+int deploy_document_places(const char *path, const struct deploy_values *values, json_t **ret, json_t **ret_faults,
+                           struct err *err);
+
+/* What a single step's deployment is made of; the members that are NULL or empty get the defaults of docs/semantics.md 3. */
+struct deploy_single {
+	const char *step;            /* "secret-write" */
+	const json_t *input;         /* object; may hold `deployment`, `targets`, `target` */
+	bool text_values;            /* the inputs are texts (with:, INPUT_*) */
+	const json_t *known_targets; /* what earlier steps of the job defined, by name; NULL: none */
+	const char *name, *environment, *on_failure;
+	bool environment_unknown; /* there is no default: the inputs name the environment, or the step is refused */
+	const char *source_root;  /* the work tree; NULL: the one around the current directory */
+	const char *repository, *run_url, *api_url, *token, *commit;
+};
+int deploy_document_single(const struct deploy_single *single, struct deploy_document **ret, json_t **ret_faults,
+                           struct err *err);
+
+json_t *deploy_document_deployment(const struct deploy_document *d); /* borrowed */
+/* Sets options->resolve, for values that only earlier steps give. */
+void deploy_document_bind(struct deploy_document *d, struct engine_options *options);
+/* The reporting side of a job: where notify writes to. */
+void deploy_document_set_job(struct deploy_document *d, const char *repository, const char *run_url,
+                             const char *api_url, const char *token, const char *commit);
+void deploy_document_free(struct deploy_document *d);
+void deploy_document_freep(struct deploy_document **d);

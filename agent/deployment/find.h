@@ -1,0 +1,12 @@
+/* Deployments of the journal as people name and tell them apart. */
+#pragma once
+#include "engine/journal/store.h"
+
+/* By its id, a unique beginning of it, or "last": the newest that was not refused. ERR_INVALID: none, or several. */
+int deploy_find(struct store *store, const char *word, json_t **ret, struct err *err);
+/* Adds what a list shows: "kind" (deploy, rollback, accepted), "release" (that it made valid), "from" (that was valid before), "changes". */
+int deploy_describe(struct store *store, json_t *deployment, struct err *err);
+/* Of a list, newest first: "live" for the newest committed one of each name and environment. */
+void deploy_mark_live(json_t *deployments);
+/* The releases that committed deployments made valid here, newest first, as one text; "" when there are none. free(). */
+char *deploy_known_releases(struct store *store, const char *name, const char *environment);

@@ -1,0 +1,157 @@
+#include "agent/deployment/replay.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/deployment/faults.h"
+#include "agent/deployment/replay_priv.h"
+#include "agent/deployment/expand.h"
+#include "agent/deployment/typed.h"
+#include "agent/expr/expr.h"
+#include "base/secret/mask.h"
+
+enum { POINTER_MAX = 4096, KEPT_MAX = 1 << 20 };
+
+/* Everything but the secrets is filled in: without that context, what names it stays as it is. */
+static json_t *fill_but_secrets(const json_t *raw, const json_t *contexts)
+{
+	struct faults faults = {0};
+	json_t *known _cleanup_json_ = json_copy((json_t *)contexts);
+	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
+	bool late = false;
+	json_object_del(known, "secrets");
+	const struct deploy_resolver resolver = {known, NULL, &faults};
+	json_t *filled = deploy_resolve(&resolver, raw, &pointer, &late);
+	faults_done(&faults);
+	return filled;
+}
+
+static bool written_out(const json_t *text)
+{
+	return json_string_length(text) > 0 && !expr_is_template(json_string_value(text));
+}
+
+const char *const kept_login[KEPT_LOGIN_COUNT] = {"key", "key_passphrase", "password"};
+
+static bool login_written_out(const json_t *ssh)
+{
+	for (size_t i = 0; i < KEPT_LOGIN_COUNT; i++)
+		if (written_out(json_object_get(ssh, kept_login[i])))
+			return true;
+	const json_t *jump = json_object_get(ssh, "jump");
+	return jump != NULL && login_written_out(jump);
+}
+
+static bool any_login_written_out(const json_t *targets)
+{
+	const char *name;
+	json_t *target;
+	json_object_foreach((json_t *)targets, name,
+	                    target) if (login_written_out(json_object_get(target, "ssh"))) return true;
+	return false;
+}
+
+bool kept_needs(const char *step, const json_t *input)
+{
+	if (strcmp(step, "run") == 0)
+		return json_object_get(input, "after_undo") != NULL;
+	return strcmp(step, "archive-upload") == 0 || strcmp(step, "snapshot") == 0 || strcmp(step, "health-gate") == 0;
+}
+
+static json_t *kept_steps(const json_t *raw, const json_t *deployment, const json_t *late, const json_t *contexts)
+{
+	json_t *kept = json_array();
+	size_t index;
+	json_t *step;
+	json_array_foreach(json_object_get(deployment, "steps"), index, step)
+	{
+		const char *name = json_get_string(step, "step");
+		const json_t *given = json_object_get(json_array_get(json_object_get(raw, "steps"), index), name);
+		char number[24];
+		snprintf(number, sizeof(number), "%zu", index);
+		if (!kept_needs(name, given) || json_object_get(late, number) != NULL)
+			continue;
+		json_t *copy = json_copy(step), *input = fill_but_secrets(given, contexts);
+		json_object_del(input, "target");
+		json_object_set_new(copy, "input", input);
+		json_array_append_new(kept, copy);
+	}
+	return kept;
+}
+
+bool kept_shows_a_secret(const json_t *value)
+{
+	_cleanup_free_ char *text = json_text(value);
+	struct str masked _cleanup_(str_done) = STR_INIT(2 * KEPT_MAX);
+	if (strlen(text) > KEPT_MAX)
+		return true;
+	mask_apply(mask_process(), text, strlen(text), &masked);
+	return strcmp(text, str_peek(&masked)) != 0;
+}
+
+json_t *deploy_kept_make(const json_t *raw, const json_t *deployment, const json_t *late, const json_t *contexts)
+{
+	static const char *const heads[] = {"name", "environment", "on_failure", "undo_deadline",
+	                                    "seal", "source_root", "file"};
+	json_t *kept _cleanup_json_ = json_object();
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++)
+		if (json_object_get(deployment, heads[i]) != NULL)
+			json_object_set(kept, heads[i], json_object_get(deployment, heads[i]));
+	json_t *targets = json_object_get(raw, "targets");
+	json_object_set_new(kept, "targets",
+	                    targets ? fill_but_secrets(targets, contexts)
+	                            : json_incref(json_object_get(deployment, "targets")));
+	json_object_set_new(kept, "steps", kept_steps(raw, deployment, late, contexts));
+	if (any_login_written_out(json_object_get(kept, "targets")) || kept_shows_a_secret(kept))
+		return NULL;
+	return TAKE(kept);
+}
+
+json_t *deploy_kept_places(const json_t *kept)
+{
+	json_t *places = json_copy((json_t *)kept), *steps = json_array(), *step;
+	size_t i;
+	json_array_foreach(json_object_get(kept, "steps"), i, step)
+	{
+		const char *name = json_get_string(step, "step");
+		json_t *path = json_object_get(json_object_get(step, "input"), "path");
+		if (name != NULL && strcmp(name, "archive-upload") == 0 && path != NULL)
+			json_array_append_new(steps, json_pack("{s:s, s:O?, s:{s:O}}", "step", name, "target",
+			                                       json_object_get(step, "target"), "input", "path", path));
+	}
+	json_object_set_new(places, "steps", steps);
+	return places;
+}
+
+int deploy_kept_fill(const json_t *kept, const json_t *secrets, json_t **ret_deployment, json_t **ret_faults,
+                     struct err *err)
+{
+	struct faults faults _cleanup_(faults_done) = {0};
+	json_t *contexts _cleanup_json_ = json_pack("{s:O}", "secrets", secrets);
+	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
+	const struct deploy_resolver resolver = {contexts, NULL, &faults};
+	bool late = false;
+	json_t *filled = deploy_resolve(&resolver, kept, &pointer, &late);
+	int r = faults_to_err(&faults, NULL, err);
+	if (r < 0) {
+		*ret_faults = deploy_faults_json(&faults, NULL);
+		json_decref(filled);
+		/* The faults are told one by one. */
+		r = err_set(err, r, "the secrets of that deployment are not kept, and a way back needs %zu of them",
+		            faults.count);
+		return err_hint(
+			err, r,
+			"give each by --secret NAME, its value in that environment variable; or all by --secrets FILE");
+	}
+	deploy_typed_targets(json_object_get(kept, "targets"), json_object_get(filled, "targets"));
+	size_t i;
+	json_t *step;
+	json_array_foreach(json_object_get(filled, "steps"), i, step)
+		deploy_typed_step(json_get_string(step, "step"),
+	                          json_object_get(json_array_get(json_object_get(kept, "steps"), i), "input"),
+	                          json_object_get(step, "input"));
+	/* For the rollback of the rollback. */
+	json_object_set(filled, "kept", (json_t *)kept);
+	*ret_deployment = filled;
+	return 0;
+}

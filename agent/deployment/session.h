@@ -1,0 +1,34 @@
+/* What the commands of davit-step share: the store, the cancel descriptor, where lines go, and how a result is told.
+ * In a workflow (GITHUB_ACTIONS=true or a job document) lines become workflow commands and outputs go to GITHUB_OUTPUT. */
+#pragma once
+#include "engine/run/engine.h"
+
+struct deploy_session {
+	struct store *store;
+	struct http *http; /* made on first use */
+	struct wait wait;
+	struct engine_options options; /* report, wait, store, make_target, seal are set */
+	bool workflow;                 /* lines are workflow commands */
+	bool json;                     /* the result goes to standard output as JSON, lines to standard error */
+	bool colours;
+	char token[33]; /* of ::stop-commands::, made on first use */
+	bool stopped;   /* the runner takes what is printed for text */
+	const char
+		*title; /* what the summary of a workflow's step is called: "archive-upload"; NULL: none is written */
+	char last_error[512]; /* an error is said once */
+	json_t *faults;       /* of the file that was read: told with the error; owned */
+};
+
+/* needs_store false: for --plan, where a missing journal is not made. */
+int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *err);
+void deploy_session_done(struct deploy_session *s);
+/* What follows on standard output is text: a workflow's runner obeys nothing in it. */
+void deploy_session_begin_text(struct deploy_session *s);
+void deploy_session_print_json(const json_t *value);
+/* Where no runner masks and tells: says that a secret has lines too short to be masked by themselves. */
+void deploy_session_tell_masks(struct deploy_session *s);
+/* Tells how it ended (plan or report, reason and hint), once; returns the exit status. r: what the engine returned. */
+int deploy_session_tell(struct deploy_session *s, int r, const struct engine_result *result, bool plan,
+                        const struct err *err);
+/* Says one error, from before the first change, and returns the exit status that fits it: 5 locked, 130 cancelled, else 2. */
+int deploy_session_fail(struct deploy_session *s, const struct err *err);

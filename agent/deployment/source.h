@@ -1,0 +1,16 @@
+/* Where a deployment file stands: its git work tree (paths of the sending side are relative to its top), the commit and
+ * whether files differ from it. Without git: the file's folder, no commit. docs/semantics.md 1. */
+#pragma once
+#include "base/core/err.h"
+#include "base/core/str.h"
+
+struct deploy_source {
+	char *root;       /* absolute */
+	char *commit;     /* 40 hex digits, or NULL */
+	bool dirty;       /* tracked files changed, or untracked ones not ignored, below root */
+	char *repository; /* "owner/name" of the remote "origin" when it looks like one; NULL */
+};
+/* path: a file or directory that exists. search: look for the work tree in the directories above too; a job's workspace is
+ * taken as it is, wherever the runner put it. */
+int deploy_source_find(const char *path, bool search, struct deploy_source *ret, struct err *err);
+void deploy_source_done(struct deploy_source *s);

@@ -1,0 +1,164 @@
+#include "agent/deployment/typed.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/expr/expr.h"
+#include "base/data/schema/compile.h"
+
+enum { DEPTH_MAX = 32, LINE_MAX_BYTES = 4096 };
+
+struct walk {
+	const json_t *schema; /* the whole document: what "#/definitions/…" is found in */
+	int depth;
+};
+
+/* Behind references, and behind "an expression, or else": what the schema says of a value that is filled in. */
+static const json_t *follow(const struct walk *w, const json_t *node, bool *line)
+{
+	static const char prefix[] = "#/definitions/";
+	for (int i = 0; i < DEPTH_MAX; i++) {
+		*line = *line || json_is_true(json_object_get(node, "x-line"));
+		const char *ref = json_get_string(node, "$ref");
+		if (ref != NULL && str_starts(ref, prefix))
+			node = json_object_get(json_object_get(w->schema, "definitions"), ref + strlen(prefix));
+		else if (json_object_get(node, "if") != NULL && json_is_object(json_object_get(node, "else")))
+			node = json_object_get(node, "else");
+		else
+			return node;
+	}
+	return NULL;
+}
+
+static bool has_type(const json_t *node, const char *type)
+{
+	const json_t *types = json_object_get(node, "type");
+	if (json_is_string(types))
+		return strcmp(json_string_value(types), type) == 0;
+	for (size_t i = 0; i < json_array_size(types); i++)
+		if (strcmp(json_string_value(json_array_get(types, i)), type) == 0)
+			return true;
+	return false;
+}
+
+/* Without blanks and line feeds around; NULL when it is longer than any value of one line. */
+static char *trimmed(const json_t *value)
+{
+	const char *text = json_string_value(value);
+	size_t len = json_string_length(value), start = 0;
+	if (len > LINE_MAX_BYTES || strlen(text) != len)
+		return NULL;
+	while (len > 0 && strchr(" \t\r\n", text[len - 1]) != NULL)
+		len--;
+	while (start < len && strchr(" \t\r\n", text[start]) != NULL)
+		start++;
+	return xstrndup(text + start, len - start);
+}
+
+static json_t *as_number(const char *text, bool whole)
+{
+	char *end;
+	long long number;
+	if (str_parse_i64(text, INT64_MIN, INT64_MAX, &number))
+		return json_integer(number);
+	if (whole || *text == '\0' || text[strspn(text, "+-.0123456789eE")] != '\0')
+		return NULL;
+	double real = strtod(text, &end);
+	return *end == '\0' && isfinite(real) ? json_real(real) : NULL;
+}
+
+static json_t *scalar(const json_t *node, const json_t *value, bool line)
+{
+	_cleanup_free_ char *text = trimmed(value);
+	if (text == NULL)
+		return NULL;
+	bool is_text = has_type(node, "string");
+	json_t *ret = NULL;
+	if (!is_text && has_type(node, "boolean") && (strcmp(text, "true") == 0 || strcmp(text, "false") == 0))
+		ret = json_boolean(text[0] == 't');
+	if (ret == NULL && !is_text && (has_type(node, "integer") || has_type(node, "number")))
+		ret = as_number(text, !has_type(node, "number"));
+	/* A duration or a size is a text or a number. */
+	bool one_line = line || json_is_array(json_object_get(node, "enum")) || has_type(node, "number") ||
+	                has_type(node, "integer");
+	if (ret == NULL && one_line && (is_text || json_object_get(node, "enum") != NULL || line))
+		ret = json_string(text);
+	return ret;
+}
+
+static void descend(struct walk *w, const json_t *node, const json_t *raw, json_t *value, bool line);
+
+/* The value to put in place of it; NULL: as it is. */
+static json_t *member(struct walk *w, const json_t *node, const json_t *raw, json_t *value, bool line)
+{
+	node = follow(w, node, &line);
+	if (node == NULL || raw == NULL)
+		return NULL;
+	if (json_is_string(value) && json_is_string(raw) && expr_is_template(json_string_value(raw)))
+		return scalar(node, value, line);
+	descend(w, node, raw, value, line);
+	return NULL;
+}
+
+static void descend(struct walk *w, const json_t *node, const json_t *raw, json_t *value, bool line)
+{
+	node = follow(w, node, &line);
+	if (w->depth >= DEPTH_MAX || node == NULL)
+		return;
+	w->depth++;
+	static const char *const choices[] = {"anyOf", "allOf"};
+	for (size_t c = 0; c < ARRAY_SIZE(choices); c++) {
+		const json_t *list = json_object_get(node, choices[c]);
+		for (size_t i = 0; i < json_array_size(list); i++)
+			descend(w, json_array_get(list, i), raw, value, line);
+	}
+	const char *key;
+	void *next;
+	json_t *item, *put;
+	json_object_foreach_safe(value, next, key, item)
+	{
+		const json_t *wanted = json_object_get(json_object_get(node, "properties"), key);
+		if (wanted == NULL && json_is_object(json_object_get(node, "additionalProperties")))
+			wanted = json_object_get(node, "additionalProperties");
+		put = wanted ? member(w, wanted, json_object_get(raw, key), item, line) : NULL;
+		if (put != NULL)
+			json_object_set_new(value, key, put);
+	}
+	const json_t *items = json_object_get(node, "items");
+	for (size_t i = 0; json_is_object(items) && i < json_array_size(value); i++) {
+		put = member(w, items, json_array_get(raw, i), json_array_get(value, i), line);
+		if (put != NULL)
+			json_array_set_new(value, i, put);
+	}
+	w->depth--;
+}
+
+static void run(const char *schema, const json_t *(*start)(const json_t *schema), const json_t *raw, json_t *value)
+{
+	const char *text = schema_builtin(schema);
+	json_t *document _cleanup_json_ = text ? json_loads(text, 0, NULL) : NULL;
+	struct walk w = {.schema = document};
+	if (document != NULL)
+		descend(&w, start(document), raw, value, false);
+}
+
+static const json_t *whole(const json_t *schema)
+{
+	return schema;
+}
+
+static const json_t *targets(const json_t *schema)
+{
+	return json_object_get(json_object_get(schema, "properties"), "targets");
+}
+
+void deploy_typed_step(const char *step, const json_t *raw, json_t *value)
+{
+	run(step, whole, raw, value);
+}
+
+void deploy_typed_targets(const json_t *raw, json_t *value)
+{
+	run("deployment", targets, raw, value);
+}

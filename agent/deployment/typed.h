@@ -1,0 +1,9 @@
+/* Secrets, vars and inputs are texts, whatever is meant: a value that an expression filled in is read as what the schema wants in
+ * its place. A text where a number, or true or false, is asked for becomes one if it spells one; blanks and line feeds around it go
+ * where they can mean nothing (numbers, durations, names of a list, and what the schema marks with x-line: host, user). */
+#pragma once
+#include "base/data/json.h"
+
+/* schema: the name of a built-in one. raw: as it was written; value: the same, filled in, changed in place. */
+void deploy_typed_step(const char *step, const json_t *raw, json_t *value);
+void deploy_typed_targets(const json_t *raw, json_t *targets);

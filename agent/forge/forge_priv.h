@@ -1,0 +1,347 @@
+/* What the files of this folder share: the forge's state, one request, and the tools of its handlers.
+ *
+ * One mutex guards all state. A handler runs with it held unless its route says otherwise (those that wait or copy
+ * much). Nothing in the state is freed before the end, so borrowed pointers stay good without the lock; members change
+ * under it. */
+#pragma once
+#include "agent/forge/forge.h"
+#include "agent/workflow/workflow.h"
+#include "base/sys/proc.h"
+
+#include <microhttpd.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+
+enum {
+	FORGE_JSON_MAX = 16 << 20, /* a JSON body */
+	FORGE_BLOB_MAX = 64 << 20, /* one blob request */
+	FORGE_LOG_MAX = 1 << 30,   /* one blob */
+	FORGE_REQUESTS_KEPT = 20000,
+	REQ_ARGS = 8,
+};
+
+struct forge_repo {
+	char *owner, *name, *full_name, *dir;
+	int64_t id;
+	json_t *secrets, *vars; /* name → text */
+	json_t *environments;   /* name → {"secrets", "vars"} */
+	int64_t run_number;
+	json_t *comments; /* commit comments, as REST answers them */
+	json_t *issue_comments, *deployments, *deployment_statuses, *statuses, *check_runs;
+	pthread_mutex_t push_lock; /* one push at a time, so that its refs can be compared */
+};
+
+struct forge_runner {
+	int64_t id;
+	char *name, *scope; /* scope: "repos/o/r" or "orgs/o" */
+	struct strv labels;
+	json_t *label_objects;
+	char client_id[37];
+	EVP_PKEY *key; /* public */
+	bool ephemeral, deleted, jit;
+	char *version, *public_key;
+	char session_id[37];  /* "": none */
+	char *status, *os;    /* as last polled */
+	int64_t last_poll_ms; /* monotonic */
+	int64_t message_id;
+	struct req *polling;   /* the open poll */
+	struct forge_job *job; /* given out or running here */
+	json_t *queue;         /* {"type", "body"}: messages other than jobs */
+};
+
+enum token_kind { TOKEN_REGISTRATION, TOKEN_REMOVAL, TOKEN_MANAGEMENT, TOKEN_RUNNER, TOKEN_JOB, TOKEN_GITHUB };
+struct forge_token {
+	enum token_kind kind;
+	char *text;
+	int64_t expires_ms; /* wall */
+	bool revoked;
+	char *scope; /* registration, removal */
+	struct forge_runner *runner;
+	struct forge_job *job;
+};
+
+enum job_state { JOB_WAITING, JOB_QUEUED, JOB_GIVEN, JOB_RUNNING, JOB_COMPLETED };
+struct forge_job {
+	struct forge_run *run;
+	const struct workflow_job *def;
+	char *name; /* evaluated */
+	char job_id[37], request_id[37];
+	int64_t id; /* REST's number, and the check run's */
+	enum job_state state;
+	const char *conclusion; /* REST's words: success, failure, cancelled, skipped; NULL while it runs */
+	struct strv labels;
+	char *environment, *environment_url;
+	char *group;   /* concurrency; NULL */
+	bool may_fail; /* continue-on-error */
+	struct forge_runner *runner;
+	int64_t queued_ms, given_ms, acquired_ms, completed_ms; /* wall */
+	int64_t given_mono_ms;
+	int64_t locked_until_ms;    /* monotonic */
+	int64_t deadline_ms;        /* monotonic: timeout-minutes; 0: none */
+	int64_t cancel_deadline_ms; /* monotonic; 0: not cancelled */
+	int64_t cancel_ms;          /* cancel-timeout-minutes; 0: the forge's */
+	bool acknowledged, renewed, cancelled, lost;
+	json_t *message, *permissions;
+	struct forge_token *access_token, *github_token;
+	json_t *steps; /* external id → step */
+	json_t *annotations, *outputs, *telemetry;
+	char *raw_conclusion; /* the word of completejob */
+	int64_t change_order;
+};
+
+struct forge_run {
+	int64_t id, number;
+	char plan_id[37];
+	struct forge_repo *repo;
+	struct workflow *workflow; /* NULL: the file has faults */
+	char *path, *name, *title;
+	char *event, *ref, *sha, *before;
+	json_t *payload; /* github.event */
+	json_t *inputs;  /* NULL: none */
+	char *group;     /* concurrency; NULL */
+	bool started;    /* nothing of its group holds it any more */
+	bool cancelled;
+	char *actor;
+	int64_t created_ms, completed_ms;
+	const char *conclusion; /* NULL: not completed */
+	json_t *annotations;    /* faults of the workflow file */
+	struct forge_job **jobs;
+	size_t job_count;
+};
+
+enum blob_type { BLOB_NONE, BLOB_BLOCK, BLOB_APPEND };
+enum blob_kind { BLOB_STEP_LOG, BLOB_JOB_LOG, BLOB_SUMMARY, BLOB_DIAGNOSTIC };
+struct forge_blob {
+	char *path; /* below /_services/blobs/ */
+	char signature[65];
+	enum blob_kind kind;
+	enum blob_type type;
+	bool sealed, registered;
+	struct forge_job *job;
+	char step_id[37];
+	int fd; /* blob.c: a file without a name; -1 before the first byte */
+	size_t len;
+	int64_t lines, appends;
+};
+
+enum fault_drop { DROP_NO, DROP_BEFORE, DROP_AFTER };
+struct forge_fault {
+	char *path, *method, *body;
+	int64_t skip, times; /* times -1: for good */
+	int status;
+	enum fault_drop drop;
+	int64_t truncate; /* -1: no */
+	int64_t oversize; /* 0: no */
+	int64_t delay_ms;
+	json_t *headers;
+};
+
+struct forge {
+	struct forge_config config;
+	char *base; /* "http://127.0.0.1:4711", no slash behind */
+	struct MHD_Daemon *daemon;
+	pthread_mutex_t lock;
+	bool stopping;
+	int64_t next_id;
+	json_t *defaults; /* the "*" entry of the secrets file */
+	json_t *complaints, *requests, *events, *used_jti;
+	json_t *origins;   /* id of a comment, deployment, … → the job whose token made it */
+	json_t *variables; /* further variables of every job message */
+	struct forge_repo **repos;
+	size_t repo_count, repo_cap;
+	struct forge_runner **runners;
+	size_t runner_count, runner_cap;
+	struct forge_token **tokens;
+	size_t token_count, token_cap;
+	struct forge_run **runs;
+	size_t run_count, run_cap;
+	struct forge_blob **blobs;
+	size_t blob_count, blob_cap;
+	struct forge_fault *faults;
+	size_t fault_count, fault_cap;
+	char token[37];        /* made at the start: for other users of the machine where --token gives none */
+	unsigned char key[32]; /* signs tokens and blob addresses */
+	struct waiter *waiters;
+	char *certificate, *certificate_key;
+};
+
+/* A thread that waits for the state to change: broker.c. */
+struct waiter {
+	int fd;
+	struct waiter *next;
+};
+
+/* ---- one request (http.c) ---- */
+
+struct route;
+struct req {
+	struct forge *f;
+	struct MHD_Connection *connection;
+	char *method, *path, *query; /* path decoded, query as sent or "" */
+	bool seen, rejected;
+	const struct route *route;
+	char *args[REQ_ARGS]; /* captured segments */
+	struct str body;
+	int body_fd; /* spooled instead, else -1 */
+	int64_t body_len;
+	int status; /* 0: not answered yet */
+	struct str out;
+	struct strv headers;   /* "Name: value" */
+	struct proc child;     /* streams the answer */
+	struct str child_head; /* body bytes read together with the child's headers */
+	bool streams;
+	bool superseded;          /* a newer poll of the same session came */
+	struct forge_fault fault; /* what applies to the answer */
+	bool faulty;
+	int64_t begun_ms;
+};
+
+/* ROUTE_OWNER: secrets and the forge itself. For its own user, and for who has its token. */
+enum route_flags { ROUTE_UNLOCKED = 1, ROUTE_BLOB = 2, ROUTE_GIT = 4, ROUTE_QUIET = 8, ROUTE_OWNER = 16 };
+struct route {
+	const char *method;  /* NULL: any */
+	const char *pattern; /* "repos/+/+/x": + is one segment, * the rest */
+	void (*handle)(struct req *r);
+	int flags;
+};
+
+/* Value of a request header or query argument; NULL. */
+const char *req_header(const struct req *r, const char *name);
+const char *req_query(const struct req *r, const char *name);
+/* The body as JSON; NULL when it is none (answered and complained about). The caller's. */
+json_t *req_json(struct req *r);
+
+void reply(struct req *r, int status);
+void reply_header(struct req *r, const char *fmt, ...) _printf_(2, 3);
+void reply_json(struct req *r, int status, json_t *value); /* takes value */
+void reply_text(struct req *r, int status, const char *type, const char *data, size_t len);
+/* REST's error body. */
+void reply_error(struct req *r, int status, const char *fmt, ...) _printf_(3, 4);
+/* Records that the request is not as it should be. Does not answer. */
+/* An empty object is how one asks whether a token may write: refused with 422, and no complaint. */
+static inline bool req_is_probe(const struct req *r)
+{
+	return r->body.len == 2 && memcmp(r->body.data, "{}", 2) == 0;
+}
+void complain(struct req *r, const char *fmt, ...) _printf_(2, 3);
+void forge_complain(struct forge *f, const char *where, const char *text);
+/* One line about what happened, for people. */
+void forge_event(struct forge *f, const char *fmt, ...) _printf_(2, 3);
+/* Every thread that waits looks again. */
+void forge_wake(struct forge *f);
+int64_t forge_id(struct forge *f);
+
+int forge_listen(struct forge *f, struct err *err);
+void forge_unlisten(struct forge *f);
+int forge_make_certificate(struct forge *f, struct err *err);
+
+/* ---- what is checked everywhere (check.c) ---- */
+
+struct member {
+	const char *name;
+	char type;
+	bool required;
+};
+/* Types: s text, S text that is not empty, g GUID in lower case, i integer, b boolean, o object, a list,
+ * m time with three digits of fraction, t time with up to seven, n anything; capital letters M, T: the same or null.
+ * Unknown members, wrong types and missing ones are complained about; false if there was any. */
+bool check_members(struct req *r, const json_t *object, const char *where, const struct member *members, size_t count);
+bool is_guid(const char *text);
+/* Content-Type, Accept, User-Agent, Content-Length of a broker, run service or results request. */
+void check_service_headers(struct req *r);
+void check_rest_headers(struct req *r);
+
+/* ---- who asks (peer.c) ---- */
+
+/* The connection comes from a process of the forge's own user, or of root, on this machine. */
+bool req_is_owners(const struct req *r);
+
+/* ---- tokens (token.c) ---- */
+
+struct forge_token *token_new(struct forge *f, enum token_kind kind, int64_t life_ms, const json_t *claims);
+struct identity {
+	bool given;                /* there was an Authorization header */
+	bool admin;                /* the forge's token; without --token any that the forge's own user sends */
+	struct forge_token *token; /* a known one, in force */
+	const char *problem;       /* why not: "expired", "unknown", … */
+};
+/* schemes: which are understood here, e.g. "Bearer" or "Basic Bearer token RemoteAuth". */
+struct identity identify(struct req *r, const char *schemes);
+/* A token of this kind by Bearer, else answers 401 and gives NULL. */
+struct forge_token *need_token(struct req *r, enum token_kind kind);
+/* REST: admin, or a job's token with at least this permission ("Contents", "write"); else answers 401/403. ret_job may
+ * be NULL. */
+bool need_permission(struct req *r, const struct forge_repo *repo, const char *permission, const char *level,
+                     struct forge_job **ret_job);
+
+/* ---- repositories and git (git.c) ---- */
+
+int repo_add(struct forge *f, const char *spec, struct err *err);
+struct forge_repo *repo_find(struct forge *f, const char *owner, const char *name); /* with or without .git; NULL */
+/* Answers 404 when there is none. */
+struct forge_repo *need_repo(struct req *r, int owner_arg, int name_arg);
+json_t *repo_json(struct forge *f, const struct forge_repo *repo);
+/* git -C repo args…: output at most max bytes. ERR_FAILED when it exits with another status than 0. */
+int repo_git(const struct forge_repo *repo, const char *const *args, size_t max, struct str *out, struct err *err);
+/* A commit by name, 40 digits; NULL when there is none. free(). */
+char *repo_commit(const struct forge_repo *repo, const char *name);
+void git_handle(struct req *r);
+bool git_wants(const char *path); /* /OWNER/NAME[.git]/info/refs and the two services */
+void tarball_handle(struct req *r);
+
+/* ---- runs and jobs (push.c, runs.c, message.c, show.c) ---- */
+
+/* All workflows of `after` that want this push: their runs. Without the lock. */
+void push_received(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
+                   const char *actor);
+/* One run, its jobs queued as far as nothing holds them. Takes payload and workflow; workflow NULL: faults has them. */
+struct forge_run *run_new(struct forge *f, struct forge_repo *repo, struct workflow *workflow, const char *path,
+                          const char *event, const char *ref, const char *sha, json_t *payload);
+int dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file, const char *ref, const json_t *inputs,
+                      const char *actor, struct forge_run **ret, struct err *err);
+json_t *push_payload(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
+                     const char *actor);
+/* A warning for each event of the file that never comes here. */
+void run_note_silent_events(struct forge_run *run);
+void run_fail_workflow(struct forge *f, struct forge_run *run, const struct faults *faults, const struct yaml_doc *doc,
+                       const struct err *err);
+/* Queues what can run now, skips what never will, ends the run when nothing is left. */
+void run_advance(struct forge *f, struct forge_run *run);
+void job_complete(struct forge *f, struct forge_job *job, const char *conclusion);
+void run_cancel(struct forge *f, struct forge_run *run);
+/* Leases, time-outs, silent sessions: called about twice a second with the lock held. */
+void forge_tick(struct forge *f);
+struct forge_run *run_find(struct forge *f, int64_t id);
+struct forge_job *job_for_runner(struct forge *f, const struct forge_runner *runner);
+bool runner_serves(const struct forge_runner *runner, const struct forge_repo *repo);
+/* The job message, made when it is acquired (tokens included). */
+void job_make_message(struct forge *f, struct forge_job *job);
+json_t *run_github_context(struct forge *f, const struct forge_run *run, const struct forge_job *job);
+json_t *job_needs(const struct forge_job *job);
+json_t *run_json(struct forge *f, const struct forge_run *run, bool logs);
+void run_save(struct forge *f, const struct forge_run *run);
+/* What the service itself decides by (eval.c). Values are the caller's. */
+int evaluate_condition(struct forge *f, const struct forge_job *job, bool *ret, struct err *err);
+/* A token: literal, expression or list of these. */
+int evaluate_token(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
+                   json_t **ret, struct err *err);
+int evaluate_text(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
+                  char **ret, struct err *err);
+
+struct forge_blob *blob_find(struct forge *f, const struct forge_job *job, enum blob_kind kind, const char *step_id);
+
+/* ---- what blobs hold (blob.c) ---- */
+
+/* Begins anew, empty. False: no room. */
+bool blob_clear(struct forge_blob *b);
+/* False: no room, or more than FORGE_LOG_MAX. */
+bool blob_append(struct forge_blob *b, const char *data, size_t len);
+bool blob_read(const struct forge_blob *b, struct str *out);
+void blob_free(struct forge_blob *b);
+
+/* ---- the services' routes ---- */
+
+extern const struct route registration_routes[], broker_routes[], runservice_routes[], results_routes[], rest_routes[],
+	control_routes[], page_routes[];
+
+void runner_remove(struct forge *f, struct forge_runner *runner);

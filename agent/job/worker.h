@@ -1,3 +1,0 @@
-/* `davit worker`: one job, started by the listener, which speaks on standard input (agent/listen/handover.h). */
-#pragma once
-int cmd_worker(int argc, char **argv);

@@ -1,0 +1,398 @@
+#include "agent/listener/listener.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/listener/listener_priv.h"
+#include "agent/listener/worker_user.h"
+#include "base/core/clock.h"
+#include "base/sys/fs.h"
+#include "base/core/log.h"
+#include "engine/journal/state_dir.h"
+
+enum { IDLE_MS = 3600 * 1000, SLOTS_MIN = 2 };
+
+void listener_say(const char *fmt, ...)
+{
+	char when[CLOCK_TEXT_SIZE], text[2048];
+	va_list args;
+	va_start(args, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	clock_rfc3339(clock_wall_ms(), when);
+	when[10] = ' ';
+	printf("%.19sZ: %s\n", when, text);
+	(void)fflush(stdout);
+}
+
+char *listener_state_dir(const struct listener *l, const char *user, struct err *err)
+{
+	return user == NULL ? xstrdup(l->state_dir) : worker_user_state_dir(user, err);
+}
+
+void listener_connected(struct listener *l)
+{
+	if (l->connected)
+		return;
+	l->connected = true;
+	printf("\n√ Connected to GitHub\n\nCurrent runner version: '%s'\n", WIRE_RUNNER_VERSION);
+	(void)fflush(stdout);
+}
+
+/* ---- Jobs and their slots. */
+
+void listener_start_jobs(struct listener *l)
+{
+	int used = 0;
+	for (const struct job *j = l->jobs; j != NULL; j = j->next)
+		used += job_holds_slot(j);
+	/* Newest first in the list: the oldest that waits is the last one. */
+	while (used < l->options.slots) {
+		struct job *next = NULL;
+		for (struct job *j = l->jobs; j != NULL; j = j->next)
+			if (j->phase == JOB_WAITING)
+				next = j;
+		if (next == NULL)
+			return;
+		job_begin(next);
+		used += job_holds_slot(next);
+	}
+}
+
+static void sweep(struct listener *l)
+{
+	bool freed = false;
+	for (struct job **p = &l->jobs; *p != NULL;) {
+		struct job *j = *p;
+		/* A worker that has no job ends by itself; it is waited for. */
+		if (j->phase != JOB_OVER || j->pidfd >= 0) {
+			p = &j->next;
+			continue;
+		}
+		*p = j->next;
+		job_free(j);
+		freed = true;
+	}
+	for (struct recovery **p = &l->recoveries; *p != NULL;) {
+		struct recovery *r = *p;
+		if (!r->over) {
+			p = &r->next;
+			continue;
+		}
+		*p = r->next;
+		recovery_free(r);
+		freed = true;
+	}
+	if (freed) {
+		listener_start_jobs(l);
+		listener_trim_soon(l);
+	}
+}
+
+/* ---- The loop. */
+
+static void nearer(int64_t *due, int64_t other)
+{
+	if (other != 0 && (*due == 0 || other < *due))
+		*due = other;
+}
+
+static int64_t wait_time(const struct listener *l)
+{
+	int64_t due = 0;
+	for (size_t i = 0; i < l->endpoint_count; i++)
+		nearer(&due, l->endpoints[i]->due_ms);
+	for (const struct job *j = l->jobs; j != NULL; j = j->next)
+		nearer(&due, job_due(j));
+	for (const struct recovery *r = l->recoveries; r != NULL; r = r->next)
+		if (!r->over && r->pidfd < 0 && !call_is_running(&r->comment))
+			nearer(&due, MAX(r->due_ms, 1));
+	nearer(&due, l->trim_due_ms);
+	if (due == 0)
+		return IDLE_MS;
+	return MIN(MAX(due - clock_mono_ms(), 0), IDLE_MS);
+}
+
+static void run_timers(struct listener *l)
+{
+	int64_t now = clock_mono_ms();
+	for (size_t i = 0; i < l->endpoint_count; i++)
+		endpoint_timer(l->endpoints[i], now);
+	for (struct job *j = l->jobs; j != NULL; j = j->next)
+		job_timer(j, now);
+	for (struct recovery *r = l->recoveries; r != NULL; r = r->next)
+		recovery_timer(r, now);
+	listener_trim(l, now);
+}
+
+static void close_all(struct listener *l)
+{
+	for (size_t i = 0; i < l->endpoint_count; i++)
+		endpoint_close(l->endpoints[i]);
+}
+
+static void stop(struct listener *l)
+{
+	l->stopping = true;
+	printf("Exiting...\n");
+	(void)fflush(stdout);
+	for (struct job *j = l->jobs; j != NULL; j = j->next)
+		if (job_can_be_told(j))
+			job_shutdown(j);
+	close_all(l);
+}
+
+/* What stands behind each descriptor of one turn. */
+struct watch {
+	struct pollfd *fds;
+	struct job **jobs;
+	struct recovery **recoveries;
+	size_t count, cap;
+};
+
+static void watch_add(struct watch *w, int fd, short events, struct job *j, struct recovery *r)
+{
+	if (fd < 0)
+		return;
+	if (w->count == w->cap) {
+		size_t cap = w->cap, need = w->count + 1;
+		w->fds = xgrow(w->fds, &w->cap, need, sizeof(*w->fds));
+		size_t same = cap;
+		w->jobs = xgrow(w->jobs, &same, need, sizeof(struct job *));
+		same = cap;
+		w->recoveries = xgrow(w->recoveries, &same, need, sizeof(struct recovery *));
+	}
+	w->fds[w->count] = (struct pollfd){.fd = fd, .events = events};
+	w->jobs[w->count] = j;
+	w->recoveries[w->count++] = r;
+}
+
+static void watch_fill(struct watch *w, const struct listener *l)
+{
+	w->count = 0;
+	if (!l->stopping)
+		watch_add(w, l->cancel_fd, POLLIN, NULL, NULL);
+	for (struct job *j = l->jobs; j != NULL; j = j->next) {
+		watch_add(w, j->pidfd, POLLIN, j, NULL);
+		if (j->phase == JOB_RUNNING && j->sent < j->input.len)
+			watch_add(w, j->worker.stdin_fd, POLLOUT, j, NULL);
+	}
+	for (struct recovery *r = l->recoveries; r != NULL; r = r->next) {
+		watch_add(w, r->pidfd, POLLIN, NULL, r);
+		watch_add(w, r->proc.stdout_fd, POLLIN, NULL, r);
+	}
+}
+
+static void watch_handle(const struct watch *w, struct listener *l)
+{
+	for (size_t i = 0; i < w->count; i++) {
+		if (w->fds[i].revents == 0)
+			continue;
+		struct job *j = w->jobs[i];
+		if (j != NULL && w->fds[i].events == POLLOUT)
+			job_feed(j);
+		else if (j != NULL && j->pidfd == w->fds[i].fd)
+			job_worker_ended(j);
+		else if (w->recoveries[i] != NULL && w->fds[i].fd == w->recoveries[i]->pidfd)
+			recovery_event(w->recoveries[i]);
+		else if (w->recoveries[i] != NULL && w->fds[i].fd == w->recoveries[i]->proc.stdout_fd)
+			recovery_read(w->recoveries[i]);
+		else if (j == NULL && w->recoveries[i] == NULL && !l->stopping)
+			stop(l);
+	}
+}
+
+static bool is_over(const struct listener *l)
+{
+	for (size_t i = 0; i < l->endpoint_count; i++)
+		if (l->endpoints[i]->step != STEP_ENDED)
+			return false;
+	/* A recovery that was begun for a job is finished: the host is left as it should be. What waits for a retry is
+	 * left to the next start. */
+	for (const struct recovery *r = l->recoveries; r != NULL; r = r->next)
+		if (!r->over && (r->pidfd >= 0 || r->tries == 0 || call_is_running(&r->comment)))
+			return false;
+	/* What cannot be told to stop is found again by the next start, it or what it left. */
+	for (const struct job *j = l->jobs; j != NULL; j = j->next)
+		if (job_can_be_told(j) && (j->pidfd >= 0 || j->phase != JOB_OVER))
+			return false;
+	return true;
+}
+
+static int loop(struct listener *l)
+{
+	struct watch watch = {0};
+	struct err err = ERR_INIT;
+	int r = 0;
+	while (!is_over(l)) {
+		watch_fill(&watch, l);
+		r = http_step(l->http, watch.fds, watch.count, wait_time(l), &err);
+		if (r < 0) {
+			log_err(&err);
+			break;
+		}
+		watch_handle(&watch, l);
+		if (l->once_done)
+			close_all(l);
+		run_timers(l);
+		sweep(l);
+	}
+	free(watch.fds);
+	free(watch.jobs);
+	free(watch.recoveries);
+	return r < 0 ? LISTEN_RETRY : 0;
+}
+
+/* ---- Start and end. */
+
+static int default_slots(void)
+{
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	return processors > SLOTS_MIN ? (int)processors : SLOTS_MIN;
+}
+
+static int prepare(struct listener *l, const struct listen_options *options, struct err *err)
+{
+	l->options = *options;
+	listener_set_up_memory();
+	if (l->options.slots == 0)
+		l->options.slots = default_slots();
+	l->last_result = -1;
+	l->cancel_fd = cancel_install(err);
+	if (l->cancel_fd < 0)
+		return l->cancel_fd;
+	l->program = options->program != NULL ? xstrdup(options->program) : fs_real_path("/proc/self/exe", err);
+	if (l->program == NULL)
+		return err->code;
+	l->state_dir = state_dir(err);
+	if (l->state_dir == NULL)
+		return err->code;
+	struct http_config config = {.user_agent = wire_user_agent(),
+	                             .insecure = wire_is_true(getenv("GITHUB_ACTIONS_RUNNER_TLS_NO_VERIFY"))};
+	l->http = http_new(&config, err);
+	return l->http == NULL ? err->code : 0;
+}
+
+static void add_endpoint(struct listener *l, struct endpoint *e)
+{
+	l->endpoints = xrealloc(l->endpoints, (l->endpoint_count + 1) * sizeof(struct endpoint *));
+	l->endpoints[l->endpoint_count++] = e;
+}
+
+/* The worst end of all registrations; with one registration exactly its own. */
+static int exit_code(const struct listener *l)
+{
+	int code = LISTEN_DONE;
+	for (size_t i = 0; i < l->endpoint_count; i++)
+		code = MAX(code, l->endpoints[i]->exit_code);
+	if (code == LISTEN_DONE && l->last_result >= 0 &&
+	    wire_is_true(getenv("ACTIONS_RUNNER_RETURN_JOB_RESULT_FOR_HOSTED")))
+		return LISTEN_RESULT + l->last_result;
+	return code;
+}
+
+static void listener_done(struct listener *l)
+{
+	for (struct job *j; (j = l->jobs) != NULL;) {
+		l->jobs = j->next;
+		job_free(j);
+	}
+	for (struct recovery *r; (r = l->recoveries) != NULL;) {
+		l->recoveries = r->next;
+		recovery_free(r);
+	}
+	for (size_t i = 0; i < l->endpoint_count; i++)
+		endpoint_free(l->endpoints[i]);
+	free(l->endpoints);
+	http_free(l->http);
+	free(l->program);
+	free(l->state_dir);
+}
+
+static int listen_all(struct listener *l)
+{
+	recovery_at_start(l);
+	for (size_t i = 0; i < l->endpoint_count; i++)
+		endpoint_start(l->endpoints[i]);
+	int code = loop(l);
+	return code != 0 ? code : exit_code(l);
+}
+
+/* Whom its jobs run as is looked at now: later the first job would find out. */
+static int choose_worker_user(const struct listener *l, struct registration *reg, struct err *err)
+{
+	if (l->options.worker_user != NULL) {
+		free(reg->worker_user);
+		reg->worker_user = xstrdup(l->options.worker_user);
+	}
+	int r = worker_user_check(reg->worker_user, l->program, err);
+	return r >= 0 ? worker_user_make_state_dir(reg->worker_user, err) : r;
+}
+
+static int load_endpoints(struct listener *l, struct err *err)
+{
+	_cleanup_(strv_done) struct strv ids = {0};
+	int r = agent_store_list(l->store, &ids, err);
+	for (size_t i = 0; r >= 0 && i < ids.count; i++) {
+		struct registration reg = {0};
+		r = agent_store_load(l->store, ids.items[i], &reg, err);
+		if (r >= 0)
+			r = choose_worker_user(l, &reg, err);
+		if (r >= 0)
+			add_endpoint(l, endpoint_new(l, ids.items[i], &reg, NULL));
+		registration_done(&reg);
+	}
+	if (r >= 0 && l->endpoint_count == 0) {
+		r = err_set(err, ERR_NOT_FOUND, "this agent is not configured");
+		err_hint(err, r,
+		         "register it: davit agent configure --url https://github.com/OWNER/REPO --token TOKEN");
+	}
+	return r;
+}
+
+int listen_run_store(const struct agent_store *store, const struct listen_options *options)
+{
+	struct err err = ERR_INIT;
+	struct listener l = {.store = store, .cancel_fd = -1};
+	_cleanup_close_ int lock = -1;
+	int r = agent_store_lock(store, &lock, &err);
+	if (r >= 0)
+		r = prepare(&l, options, &err);
+	if (r >= 0)
+		r = load_endpoints(&l, &err);
+	int code = r == ERR_LOCKED ? LISTEN_CONFLICT : LISTEN_TERMINATED;
+	if (r < 0)
+		log_err(&err);
+	else
+		code = listen_all(&l);
+	listener_done(&l);
+	return code;
+}
+
+int listen_run_jit(const char *text, const struct listen_options *options)
+{
+	struct err err = ERR_INIT;
+	struct listener l = {.cancel_fd = -1};
+	struct registration reg = {0};
+	struct str key = STR_SECRET_INIT(64 << 10);
+	int r = prepare(&l, options, &err);
+	if (r >= 0)
+		r = registration_from_jit(text, &reg, &key, &err);
+	if (r >= 0)
+		r = choose_worker_user(&l, &reg, &err);
+	int code = LISTEN_TERMINATED;
+	if (r < 0) {
+		err_hint(&err, r, "give the whole value of encoded_jit_config, as the service made it");
+		log_err(&err);
+		registration_done(&reg);
+		str_done(&key);
+	} else {
+		add_endpoint(&l, endpoint_new(&l, NULL, &reg, &key));
+		code = listen_all(&l);
+	}
+	listener_done(&l);
+	return code;
+}

@@ -1,0 +1,25 @@
+/* The listener: one thread, one event loop on base/net/http.h, any number of registrations, each a small state machine
+ * (registration.c), and jobs with a worker process each (lease.c). It runs no job content. */
+#pragma once
+#include "agent/listener/records.h"
+
+/* Exit codes of the official runner (protocol 6.5). */
+enum {
+	LISTEN_DONE = 0,
+	LISTEN_TERMINATED = 1,
+	LISTEN_RETRY = 2,
+	LISTEN_CONFLICT = 5,
+	LISTEN_VERSION = 7,
+	LISTEN_RESULT = 100, /* + result of the job, where it is asked for */
+};
+
+struct listen_options {
+	bool once;               /* stop after one job */
+	int slots;               /* 0: one a processor, at least two */
+	const char *worker_user; /* instead of what the registrations say; NULL: as they say */
+	const char *program;     /* this program, for workers; NULL: /proc/self/exe */
+};
+/* All registrations of the store. Returns the exit code; logs and prints itself. */
+int listen_run_store(const struct agent_store *store, const struct listen_options *options);
+/* One registration that is kept nowhere. */
+int listen_run_jit(const char *text, const struct listen_options *options);

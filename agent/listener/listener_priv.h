@@ -1,0 +1,211 @@
+/* What the listener's files share. Everything here lives in one thread; callbacks run from http_step. */
+#pragma once
+#include <poll.h>
+
+#include "agent/service/broker.h"
+#include "agent/service/oauth.h"
+#include "agent/service/runservice.h"
+#include "agent/service/wire.h"
+#include "agent/listener/listener.h"
+#include "base/sys/proc.h"
+
+struct listener;
+
+/* One request in flight, with everything it was made of. */
+typedef void (*call_done_fn)(void *context, int result, struct http_response *response, const struct err *err);
+struct call {
+	struct listener *listener;
+	struct http_transfer *transfer; /* NULL: none */
+	struct wire_headers headers;
+	char *url;
+	struct str body;
+	call_done_fn done;
+	void *context;
+};
+struct call_request {
+	const char *method; /* NULL: GET, or POST with a body */
+	char *url;          /* taken */
+	const char *token;  /* Bearer; NULL: none */
+	const json_t *json; /* body; or */
+	const char *form;   /* a form as body */
+	int64_t timeout_ms;
+	size_t max_body;
+};
+/* Starts it; one that cannot be started is reported to done before this returns. Ends what the call was doing before.
+ */
+void call_start(struct listener *l, struct call *c, const struct call_request *q, call_done_fn done, void *context);
+void call_cancel(struct call *c);
+bool call_is_running(const struct call *c);
+/* A success (2xx) as 0; else the error in ret_err, also for answers with another status. */
+int call_result(int result, const struct http_response *response, const struct err *err, const char *what,
+                struct err *ret_err);
+
+/* ---- One registration. */
+enum endpoint_step {
+	STEP_TOKEN, /* get an access token, then go on with `after` */
+	STEP_SESSION,
+	STEP_POLL,
+	STEP_HOLD,   /* a message is being dealt with: no poll until the job is acquired or dropped */
+	STEP_DELETE, /* the session, at an orderly end */
+	STEP_ENDED,
+};
+struct endpoint {
+	struct listener *listener;
+	char *id; /* in the store; NULL: just-in-time */
+	struct registration reg;
+	struct str key; /* just-in-time ones; others are read when needed */
+	enum endpoint_step step, after;
+	struct call call;
+	int64_t due_ms; /* monotonic; 0: not waiting */
+	char *token;
+	int64_t token_refresh_ms; /* monotonic; 0: until it is refused */
+	char *session;
+	char *left_session; /* of an agent that was killed; deleted before a new one is made */
+	char *broker;       /* where polls go: the registration's, or after a migration another */
+	int refusals;       /* 401 in a row */
+	int conflicts, failures, clock_failures, skips;
+	int64_t unreachable_since_ms; /* first 404 to a session request */
+	int64_t poll_started_ms;
+	bool polled_busy;
+	bool told_error, listening;
+	int jobs;     /* accepted and not over */
+	bool closing; /* no further jobs; ends when none is left */
+	bool forget;  /* the registration is gone or used up: delete it here */
+	bool keep_session;
+	int exit_code;
+};
+struct endpoint *endpoint_new(struct listener *l, const char *id, struct registration *reg, struct str *key);
+void endpoint_free(struct endpoint *e);
+void endpoint_start(struct endpoint *e);
+void endpoint_timer(struct endpoint *e, int64_t now_ms);
+/* No further jobs; ends once its jobs are over. */
+void endpoint_close(struct endpoint *e);
+/* A job of it was accepted, dropped without being run, or is over; its next poll says so. */
+void endpoint_job_accepted(struct endpoint *e);
+void endpoint_job_dropped(struct endpoint *e, int64_t pause_ms);
+void endpoint_job_over(struct endpoint *e);
+void endpoint_end(struct endpoint *e, int exit_code);
+bool endpoint_is_busy(const struct endpoint *e);
+/* Asks for an access token; done gets the answer for endpoint_token_read. err tells why it could not be asked. */
+int endpoint_token_request(struct endpoint *e, struct call *c, call_done_fn done, void *context, struct err *err);
+enum oauth_result endpoint_token_read(struct endpoint *e, int result, struct http_response *response,
+                                      const struct err *failure, struct err *err);
+
+/* ---- One job. */
+enum job_phase {
+	JOB_WAITING, /* for a slot */
+	JOB_ACKNOWLEDGE,
+	JOB_TOKEN,
+	JOB_ACQUIRE,
+	JOB_RENEW,
+	JOB_RUNNING,    /* the worker has it */
+	JOB_CLEARING,   /* the worker died: what it left running is ended */
+	JOB_RECOVERING, /* the worker died: its deployment is decided first, since the job's token ends with the job */
+	JOB_COMPLETING, /* the listener completes it: the worker did not */
+	JOB_OVER,
+};
+struct job {
+	struct job *next;
+	struct listener *listener;
+	struct endpoint *endpoint; /* NULL: taken over from an agent that died */
+	int word_signal;           /* how a worker that was taken over hears words; 0: by its input, or not at all */
+	enum job_phase phase;
+	struct broker_message ref;
+	struct call call, renewal;
+	int tries;
+	int64_t due_ms; /* of the next try in this phase; 0: none */
+	struct run_job run;
+	json_t *report;
+	struct str input; /* for the worker's standard input, from `sent` on */
+	size_t sent;
+	struct proc worker;
+	int pidfd;
+	char tracking_id[48];
+	int64_t locked_until_ms; /* wall */
+	int64_t renew_due_ms;    /* 0: none */
+	int renew_failures;
+	char *user; /* the worker's; NULL: ours */
+	bool acquired, cancelled, lease_lost, stopped;
+	int64_t kill_due_ms;    /* 0: none */
+	int64_t died_ms;        /* monotonic, of the worker */
+	int orphan_signal;      /* the last one sent to what it left */
+	const char *conclusion; /* what the listener reports for a worker that did not */
+	char *explanation;      /* its annotation */
+};
+struct job *job_new(struct endpoint *e, struct broker_message *ref); /* takes the message's texts */
+void job_free(struct job *j);
+void job_begin(struct job *j); /* a slot is free */
+void job_timer(struct job *j, int64_t now_ms);
+void job_cancel(struct job *j, int64_t timeout_ms);
+void job_shutdown(struct job *j);
+void job_worker_ended(struct job *j);
+void job_feed(struct job *j);
+/* The deployment of a job whose worker died is decided, as far as it can be. */
+void job_recovered(struct job *j, const char *what);
+int64_t job_due(const struct job *j);
+bool job_holds_slot(const struct job *j);
+/* Can its worker be told something? Not that of an older release which was taken over. */
+bool job_can_be_told(const struct job *j);
+/* A job that an agent which died had under way; worker: its process, perhaps still alive. word_signal: what it hears
+ * words by, 0: nothing. */
+void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start,
+               int word_signal, const char *user, const char *tracking_id);
+
+/* ---- Recovery: davit-step recover, beside everything else (recovery.c). */
+struct recovery {
+	struct recovery *next;
+	struct listener *listener;
+	struct job *job; /* waits for it; NULL: none */
+	char *user;      /* NULL: the agent's own */
+	char *report;    /* JSON for its standard input; NULL */
+	struct proc proc;
+	int pidfd;
+	struct str output;
+	int tries;
+	int64_t due_ms;      /* of the next try; 0: running, or over */
+	struct call comment; /* on the commit */
+	char *comment_url;   /* where it goes; NULL: nowhere (yet) */
+	json_t *comment_body;
+	int comment_tries;
+	const char *what; /* how it ended, for the job's annotation */
+	bool over;
+};
+void recovery_add(struct listener *l, struct job *job, const char *user, const json_t *report);
+/* For every user that workers run as, and the jobs that the former agent left. */
+void recovery_at_start(struct listener *l);
+void recovery_timer(struct recovery *r, int64_t now_ms);
+void recovery_read(struct recovery *r);  /* its standard output is readable */
+void recovery_event(struct recovery *r); /* it ended */
+void recovery_free(struct recovery *r);
+void recovery_keep_job(const struct job *j); /* sealed, until the job is decided */
+void recovery_forget_job(const struct job *j);
+
+struct listener {
+	const struct agent_store *store; /* NULL: just-in-time */
+	struct listen_options options;
+	struct http *http;
+	struct endpoint **endpoints;
+	size_t endpoint_count;
+	struct job *jobs;
+	struct recovery *recoveries;
+	int cancel_fd;
+	bool stopping, connected;
+	int64_t trim_due_ms; /* 0: none */
+	bool once_taken, once_done;
+	int last_result; /* 0 to 5 of the job of a run-once listener, -1 */
+	char *program;   /* this one */
+	char *state_dir; /* the journal's, of the agent's own user */
+};
+/* The folder of the journal of a user; NULL name: the agent's own. free(); NULL with err. */
+char *listener_state_dir(const struct listener *l, const char *user, struct err *err);
+/* "2026-01-02 03:04:05Z: text" on standard output (protocol 6.6). */
+void listener_say(const char *fmt, ...) _printf_(1, 2);
+/* Said once, with the first session. */
+void listener_connected(struct listener *l);
+void listener_start_jobs(struct listener *l);
+/* Random pause of the protocol, paced: from low to high milliseconds. */
+int64_t listener_pause(int64_t low_ms, int64_t high_ms);
+/* Soon, once: what start-up, handshakes and messages left (memory.c) goes back to the system. */
+void listener_trim_soon(struct listener *l);
+void listener_trim(struct listener *l, int64_t now_ms);
+void listener_set_up_memory(void);

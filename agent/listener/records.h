@@ -1,0 +1,50 @@
+/* What the agent keeps between runs: one folder a registration, root's alone when the agent is root
+ * (docs/semantics.md 2).
+ *
+ *   AGENT/registrations/ID/registration.json   the record (agent/service/registration.h), 0600
+ *   AGENT/registrations/ID/key.pem             the private key, 0600
+ *   AGENT/registrations/ID/state.json          {"state","text","since","pid"}: written when it changes
+ *   AGENT/registrations/ID/session             id of the open session: a killed agent's is deleted by the next one
+ *   AGENT/registrations/ID/last-poll           empty; its time is that of the last answer of the queue
+ *   AGENT/sealed/job-JOBID                     a job under way, sealed (base/secret/seal.h): see recovery.c
+ *   AGENT/lock                                 locked by the running agent; its pid stands in it
+ *
+ * AGENT: $DAVIT_STATE/agent; else /var/lib/davit-agent (root), else STATE/agent. */
+#pragma once
+#include "agent/service/registration.h"
+
+struct agent_store {
+	char *dir;
+};
+/* make: missing folders are made 0700. Refused: another owner, open to others, a network file system. ERR_NOT_FOUND:
+ * not there. */
+int agent_store_open(bool make, struct agent_store *ret, struct err *err);
+void agent_store_done(struct agent_store *s);
+/* Sorted ids; none is no error. */
+int agent_store_list(const struct agent_store *s, struct strv *ret, struct err *err);
+int agent_store_load(const struct agent_store *s, const char *id, struct registration *ret, struct err *err);
+int agent_store_load_key(const struct agent_store *s, const char *id, struct str *out, struct err *err);
+/* Key first, record last: a registration exists once its record does. */
+int agent_store_save(const struct agent_store *s, const char *id, const struct registration *r, const struct str *key,
+                     struct err *err);
+int agent_store_delete(const struct agent_store *s, const char *id, struct err *err);
+bool agent_store_has(const struct agent_store *s, const char *id);
+/* "github.com_acme_widgets_box-7-1a2b3c4d", lower case, its last part a digest of URL and name; NULL when the URL cannot
+ * be read. free() */
+char *agent_store_id(const char *url, const char *name, struct err *err);
+/* The registration of that URL and name, whatever its id is made of. ERR_NOT_FOUND without a word in err. */
+int agent_store_find(const struct agent_store *s, const char *url, const char *name, char **ret_id, struct err *err);
+/* The name of the folder below the work folder that is this registration's alone: "widgets-1a2b3c4d". free() */
+char *agent_store_area(const struct registration *r);
+
+void agent_store_write_state(const struct agent_store *s, const char *id, const char *state, const char *text);
+json_t *agent_store_read_state(const struct agent_store *s, const char *id); /* NULL: none */
+void agent_store_write_session(const struct agent_store *s, const char *id,
+                               const char *session);                         /* NULL: none is open */
+char *agent_store_read_session(const struct agent_store *s, const char *id); /* NULL: none; free() */
+void agent_store_touch_poll(const struct agent_store *s, const char *id);
+int64_t agent_store_last_poll_ms(const struct agent_store *s, const char *id); /* wall; 0: never */
+
+/* One running agent a folder. ERR_LOCKED names the holder. The descriptor keeps the lock. */
+int agent_store_lock(const struct agent_store *s, int *ret_fd, struct err *err);
+pid_t agent_store_holder(const struct agent_store *s); /* 0: not running */

@@ -1,0 +1,13 @@
+/* What the texts of this folder are made of. */
+#pragma once
+#include <stdio.h>
+
+#include "base/data/json.h"
+#include "base/core/str.h"
+
+const char *report_text_of(const json_t *object, const char *key); /* "" when it is no text */
+void report_safe(struct str *out, const char *text);               /* text from outside, made visible for a terminal */
+const char *report_colour(bool colours, const char *code);
+void report_append_time(struct str *out, int64_t wall_ms);
+void report_append_column(struct str *out, const char *value, size_t width); /* filled up, and a blank */
+void report_print_out(struct str *text, FILE *out);                          /* masked */

@@ -1,0 +1,494 @@
+#include "agent/service/registration.h"
+
+#include <strings.h>
+
+#include "agent/service/urls.h"
+#include "agent/service/wire.h"
+#include "base/secret/digest.h"
+#include "base/core/rand.h"
+
+enum { RECORD_FORMAT = 1, TRIES = 3, PAUSE_MS = 1000, PAUSE_SPREAD_MS = 4000 };
+
+void registration_done(struct registration *r)
+{
+	free(r->url);
+	free(r->name);
+	free(r->group);
+	strv_done(&r->labels);
+	free(r->work);
+	free(r->server_url);
+	free(r->broker_url);
+	free(r->client_id);
+	free(r->authorization_url);
+	free(r->token_url);
+	free(r->worker_user);
+	free(r->actions_repository);
+	free(r->on_failure);
+	*r = (struct registration){0};
+}
+
+int64_t registration_pace(int64_t ms)
+{
+	static int percent;
+	if (percent == 0) {
+		const char *text = getenv("DAVIT_PACE_PERCENT");
+		long long value;
+		percent = text != NULL && str_parse_i64(text, 1, 100, &value) ? (int)value : 100;
+	}
+	return ms * percent / 100;
+}
+
+/* The members that are plain texts. */
+struct text_member {
+	const char *key;
+	size_t offset;
+	bool required;
+};
+#define MEMBER(name, need)                                                                                             \
+	{                                                                                                              \
+#name, offsetof(struct registration, name), need                                                       \
+	}
+static const struct text_member members[] = {
+	MEMBER(url, false),
+	MEMBER(name, true),
+	MEMBER(group, false),
+	MEMBER(work, true),
+	MEMBER(server_url, false),
+	MEMBER(broker_url, true),
+	MEMBER(client_id, true),
+	MEMBER(authorization_url, true),
+	MEMBER(token_url, false),
+	MEMBER(worker_user, false),
+	MEMBER(actions_repository, false),
+	MEMBER(on_failure, false),
+};
+#undef MEMBER
+
+static char **member_of(const struct registration *r, const struct text_member *m)
+{
+	return (char **)((char *)(uintptr_t)r + m->offset);
+}
+
+json_t *registration_to_json(const struct registration *r)
+{
+	json_t *record = json_object();
+	json_object_set_new(record, "format", json_integer(RECORD_FORMAT));
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+		const char *text = *member_of(r, &members[i]);
+		if (text != NULL)
+			json_object_set_new(record, members[i].key, json_string_lossy(text, strlen(text)));
+	}
+	json_object_set_new(record, "id", json_integer(r->id));
+	json_object_set_new(record, "group_id", json_integer(r->group_id));
+	json_object_set_new(record, "signature", json_string(r->pss ? "PS256" : "RS256"));
+	json_object_set_new(record, "ephemeral", json_boolean(r->ephemeral));
+	json_object_set_new(record, "disable_update", json_boolean(r->disable_update));
+	json_t *labels = json_array();
+	for (size_t i = 0; i < r->labels.count; i++)
+		json_array_append_new(labels, json_string_lossy(r->labels.items[i], strlen(r->labels.items[i])));
+	json_object_set_new(record, "labels", labels);
+	return record;
+}
+
+static int read_members(const json_t *record, struct registration *r, struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+		const char *text = json_get_string(record, members[i].key);
+		if (text == NULL && members[i].required)
+			return err_set(err, ERR_INVALID, "the registration lacks '%s'", members[i].key);
+		*member_of(r, &members[i]) = xstrdup(text);
+	}
+	const char *signature = json_get_string(record, "signature");
+	r->pss = signature == NULL || strcmp(signature, "RS256") != 0;
+	if (!json_is_integer(json_object_get(record, "id")))
+		return err_set(err, ERR_INVALID, "the registration lacks 'id'");
+	r->id = json_get_int(record, "id", 0);
+	r->group_id = json_get_int(record, "group_id", 0);
+	r->ephemeral = json_get_bool(record, "ephemeral", false);
+	r->disable_update = json_get_bool(record, "disable_update", false);
+	size_t i;
+	json_t *label;
+	json_array_foreach(json_get_array(record, "labels"), i, label) if (json_is_string(label))
+		strv_add(&r->labels, json_string_value(label));
+	return 0;
+}
+
+int registration_from_json(const json_t *record, struct registration *ret, struct err *err)
+{
+	int64_t format = json_get_int(record, "format", 0);
+	if (!json_is_object(record) || !json_is_integer(json_object_get(record, "format")))
+		return err_set(err, ERR_INVALID, "this is no registration");
+	if (format > RECORD_FORMAT)
+		return err_set(err, ERR_UNSUPPORTED, "the registration has format %lld; this release reads up to %d",
+		               (long long)format, RECORD_FORMAT);
+	struct registration r = {0};
+	int code = read_members(record, &r, err);
+	if (code < 0) {
+		registration_done(&r);
+		return code;
+	}
+	*ret = r;
+	return 0;
+}
+
+/* ---- Calls to the REST API. They block: only `configure` and `remove` make them. */
+
+struct rest {
+	struct http *http;
+	struct wait *wait;
+	const char *token; /* registration or removal token */
+	char *management;  /* token from runner-registration, tried where the first is refused [10.4] */
+};
+
+static int call_once(struct rest *rest, const char *method, const char *url, const char *scheme, const char *token,
+                     const char *body, struct http_response *ret, struct err *err)
+{
+	_cleanup_(wire_headers_done) struct wire_headers headers;
+	wire_headers_make(&headers, scheme, token, false, body != NULL);
+	struct http_request request = {
+		.method = method,
+		.url = url,
+		.headers = (const char *const *)headers.lines,
+		.body = body,
+		.body_len = body ? strlen(body) : 0,
+		.timeout_ms = 100000,
+		.follow = true,
+	};
+	return http_perform(rest->http, &request, rest->wait, ret, err);
+}
+
+static bool is_success(const struct http_response *response)
+{
+	return response->status >= 200 && response->status < 300;
+}
+
+/* Three tries with 1 to 5 s between them; a 404 is final, and so is a refusal of the token: asking again does not
+ * change it. */
+static int call(struct rest *rest, const char *method, const char *url, const char *scheme, const char *token,
+                const char *body, const char *what, struct http_response *ret, struct err *err)
+{
+	int r = ERR_INTERNAL;
+	for (int try = 0; try < TRIES; try++) {
+		if (try > 0) {
+			struct err ignored = ERR_INIT;
+			if (wait_ms(rest->wait, registration_pace(PAUSE_MS + (int64_t)rand_below(PAUSE_SPREAD_MS)),
+			            &ignored) < 0)
+				break;
+		}
+		http_response_done(ret);
+		err_clear(err);
+		r = call_once(rest, method, url, scheme, token, body, ret, err);
+		if (r >= 0 && is_success(ret))
+			return 0;
+		if (r >= 0)
+			r = wire_status_error(ret, what, err);
+		else
+			err_wrap(err, r, "%s", what);
+		if (r == ERR_NOT_FOUND || r == ERR_AUTH || r == ERR_CANCELLED || r == ERR_EXISTS)
+			break;
+	}
+	return r;
+}
+
+/* RemoteAuth with the operator's token; where that is refused, Bearer with the management token [1.10, 10.4]. */
+static int manage(struct rest *rest, const char *method, const char *url, const char *body, const char *what,
+                  struct http_response *ret, struct err *err)
+{
+	int r = call(rest, method, url, "RemoteAuth", rest->token, body, what, ret, err);
+	if ((r != ERR_AUTH && r != ERR_NOT_FOUND) || rest->management == NULL)
+		return r;
+	struct err second = ERR_INIT;
+	struct http_response other = {0};
+	if (call(rest, method, url, "Bearer", rest->management, body, what, &other, &second) < 0) {
+		http_response_done(&other);
+		return r;
+	}
+	http_response_done(ret);
+	*ret = other;
+	err_clear(err);
+	return 0;
+}
+
+/* A JSON answer of a managing call. */
+static int manage_json(struct rest *rest, const char *method, const char *url, const char *body, const char *what,
+                       json_t **ret, struct err *err)
+{
+	struct http_response response = {0};
+	int r = manage(rest, method, url, body, what, &response, err);
+	if (r >= 0) {
+		r = wire_read_object(&response, ret, err);
+		if (r < 0)
+			err_wrap(err, r, "%s", what);
+	}
+	http_response_done(&response);
+	return r;
+}
+
+/* Personal access token → registration or removal token [1.5]. free() after wiping. */
+static int exchange_pat(struct rest *rest, const struct github_url *u, const char *event, const char *pat, char **ret,
+                        struct err *err)
+{
+	_cleanup_(str_done) struct str plain = STR_SECRET_INIT(4096), coded = STR_SECRET_INIT(8192);
+	str_appendf(&plain, "github:%s", pat);
+	base64_encode(str_peek(&plain), plain.len, &coded);
+	_cleanup_free_ char *name = xasprintf("%s/actions/runners/%s-token", u->entity, event);
+	_cleanup_free_ char *url = wire_url(u->api, name);
+	struct http_response response = {0};
+	_cleanup_json_ json_t *answer = NULL;
+	int r = call(rest, "POST", url, "basic", str_peek(&coded), "", "exchange the personal access token", &response,
+	             err);
+	if (r >= 0)
+		r = wire_read_object(&response, &answer, err);
+	http_response_done(&response);
+	if (r == ERR_AUTH || r == ERR_NOT_FOUND)
+		err_hint(err, r, "the token needs the right to administer runners of %s", u->path);
+	if (r < 0)
+		return r;
+	const char *token = wire_string(answer, "token");
+	if (token == NULL)
+		return err_set(err, ERR_PROTOCOL, "the answer to the personal access token has no token");
+	*ret = xstrdup(token);
+	return 0;
+}
+
+static int hint_token(struct err *err, int r, const struct github_url *u)
+{
+	if (r == ERR_AUTH || r == ERR_NOT_FOUND)
+		err_hint(err, r,
+		         "the token is good for one hour and for %s only; make a new one at %s, Settings, Actions, "
+		         "Runners",
+		         u->path, u->url);
+	return r;
+}
+
+/* runner-registration [1.6]: which protocol, which service. */
+static int hello(struct rest *rest, const struct github_url *u, struct registration *reg, struct err *err)
+{
+	_cleanup_json_ json_t *ask = json_pack("{s:s, s:s}", "url", u->url, "runner_event", "register"), *answer = NULL;
+	_cleanup_free_ char *body = json_text(ask), *url = wire_url(u->api, "actions/runner-registration");
+	struct http_response response = {0};
+	int r = call(rest, "POST", url, "RemoteAuth", rest->token, body, "ask for the registration", &response, err);
+	if (r >= 0)
+		r = wire_read_object(&response, &answer, err);
+	http_response_done(&response);
+	if (r < 0)
+		return hint_token(err, r, u);
+	rest->management = xstrdup(wire_string(answer, "token"));
+	reg->server_url = xstrdup(wire_string(answer, "url"));
+	if (!u->hosted && reg->server_url != NULL && !github_url_same_site(u, reg->server_url))
+		return err_set(err, ERR_PROTOCOL, "%s answered with a service on another site, %.200s", u->authority,
+		               reg->server_url);
+	if (!wire_bool(answer, "use_v2_flow", false)) {
+		err_set(err, ERR_UNSUPPORTED, "%s wants the older runner protocol", u->authority);
+		return err_hint(err, ERR_UNSUPPORTED,
+		                "this release speaks the protocol of github.com and *.ghe.com only");
+	}
+	return 0;
+}
+
+static int choose_group(const json_t *groups, const char *wanted, struct registration *reg, struct err *err)
+{
+	_cleanup_(strv_done) struct strv names = {0};
+	size_t i;
+	json_t *group;
+	json_array_foreach((json_t *)groups, i, group)
+	{
+		const char *name = wire_string(group, "name");
+		if (name == NULL || wire_bool(group, "is_hosted", false))
+			continue;
+		strv_add(&names, name);
+		if (wanted != NULL ? strcasecmp(name, wanted) == 0 : wire_bool(group, "default", false)) {
+			reg->group_id = wire_int(group, "id", 1);
+			reg->group = xstrdup(name);
+			return 0;
+		}
+	}
+	if (wanted == NULL)
+		return err_set(err, ERR_NOT_FOUND, "there is no default runner group");
+	_cleanup_(str_done) struct str list = STR_INIT(400);
+	for (i = 0; i < names.count; i++)
+		str_appendf(&list, "%s%s", i > 0 ? ", " : "", names.items[i]);
+	err_set(err, ERR_NOT_FOUND, "there is no runner group '%.100s'", wanted);
+	return err_hint(err, ERR_NOT_FOUND, "groups are: %s", str_peek(&list));
+}
+
+static int find_group(struct rest *rest, const struct github_url *u, const char *wanted, struct registration *reg,
+                      struct err *err)
+{
+	_cleanup_free_ char *name = xasprintf("%s/actions/runner-groups", u->entity), *url = wire_url(u->api, name);
+	_cleanup_json_ json_t *answer = NULL;
+	int r = manage_json(rest, "GET", url, NULL, "list the runner groups", &answer, err);
+	return r < 0 ? hint_token(err, r, u) : choose_group(wire_get(answer, "runner_groups"), wanted, reg, err);
+}
+
+/* The id of the runner of that name, 0 when there is none. */
+static int find_runner(struct rest *rest, const struct github_url *u, const char *wanted, int64_t *ret_id,
+                       struct err *err)
+{
+	_cleanup_(str_done) struct str url = STR_INIT(1 << 16);
+	str_appendf(&url, "%s/%s/actions/runners?name=", u->api, u->entity);
+	wire_escape(&url, wanted);
+	_cleanup_json_ json_t *answer = NULL;
+	int r = manage_json(rest, "GET", str_peek(&url), NULL, "look for a runner of that name", &answer, err);
+	if (r < 0)
+		return r;
+	size_t i;
+	json_t *runner;
+	*ret_id = 0;
+	json_array_foreach(wire_get(answer, "runners"), i, runner)
+	{
+		const char *name = wire_string(runner, "name");
+		if (name != NULL && strcasecmp(name, wanted) == 0)
+			*ret_id = wire_int(runner, "id", 0);
+	}
+	return 0;
+}
+
+static void add_label(json_t *list, struct registration *reg, const char *name, const char *type)
+{
+	for (size_t i = 0; i < reg->labels.count; i++)
+		if (strcasecmp(reg->labels.items[i], name) == 0)
+			return;
+	strv_add(&reg->labels, name);
+	json_t *label = json_object();
+	json_object_set_new(label, "id", json_integer(0));
+	json_object_set_new(label, "name", json_string_lossy(name, strlen(name)));
+	json_object_set_new(label, "type", json_string(type));
+	json_array_append_new(list, label);
+}
+
+static json_t *register_body(const struct registration_request *q, const struct github_url *u, int64_t existing,
+                             struct registration *reg)
+{
+	json_t *labels = json_array();
+	if (!q->no_default_labels) {
+		add_label(labels, reg, "self-hosted", "system");
+		add_label(labels, reg, wire_os(), "system");
+		add_label(labels, reg, wire_arch(), "system");
+	}
+	for (size_t i = 0; q->labels != NULL && i < q->labels->count; i++)
+		add_label(labels, reg, q->labels->items[i], "user");
+	json_t *body = json_object();
+	json_object_set_new(body, "url", json_string(u->url));
+	json_object_set_new(body, "group_id", json_integer(reg->group_id));
+	json_object_set_new(body, "name", json_string_lossy(q->name, strlen(q->name)));
+	json_object_set_new(body, "version", json_string(WIRE_RUNNER_VERSION));
+	json_object_set_new(body, "updates_disabled", json_boolean(q->disable_update));
+	json_object_set_new(body, "ephemeral", json_boolean(q->ephemeral));
+	json_object_set_new(body, "labels", labels);
+	json_object_set_new(body, "public_key", json_string(q->public_key));
+	if (existing != 0) {
+		json_object_set_new(body, "runner_id", json_integer(existing));
+		json_object_set_new(body, "replace", json_true());
+	}
+	return body;
+}
+
+static int read_registered(const json_t *answer, struct registration *reg, struct err *err)
+{
+	const json_t *authorization = wire_get(answer, "authorization");
+	const char *client = wire_string(authorization, "client_id"),
+		   *broker = wire_string(authorization, "server_url");
+	const char *url = wire_string(authorization, "legacy_authorization_url");
+	if (url == NULL || *url == '\0')
+		url = wire_string(authorization, "authorization_url");
+	reg->id = wire_int(answer, "id", 0);
+	if (reg->id == 0 || client == NULL || broker == NULL || url == NULL)
+		return err_set(err, ERR_PROTOCOL,
+		               "the answer to the registration lacks id, client id, authorization URL or server URL");
+	const char *name = wire_string(answer, "name");
+	if (name != NULL && *name != '\0') {
+		free(reg->name);
+		reg->name = xstrdup(name);
+	}
+	reg->client_id = xstrdup(client);
+	reg->broker_url = xstrdup(broker);
+	reg->authorization_url = xstrdup(url);
+	reg->pss = true;
+	return 0;
+}
+
+static int add(struct rest *rest, const struct registration_request *q, const struct github_url *u,
+               struct registration *reg, struct err *err)
+{
+	int64_t existing = 0;
+	int r = hello(rest, u, reg, err);
+	if (r >= 0)
+		r = find_group(rest, u, q->group, reg, err);
+	if (r >= 0)
+		r = find_runner(rest, u, q->name, &existing, err);
+	if (r < 0)
+		return r;
+	if (existing != 0 && !q->replace) {
+		err_set(err, ERR_EXISTS, "a runner named '%.100s' exists already at %s", q->name, u->url);
+		return err_hint(err, ERR_EXISTS, "take it over with --replace, or choose another --name");
+	}
+	_cleanup_json_ json_t *ask = register_body(q, u, existing, reg), *answer = NULL;
+	_cleanup_free_ char *body = json_text(ask), *url = wire_url(u->api, "actions/runners/register");
+	r = manage_json(rest, "POST", url, body, "register", &answer, err);
+	return r < 0 ? hint_token(err, r, u) : read_registered(answer, reg, err);
+}
+
+static void rest_done(struct rest *rest, char *exchanged)
+{
+	if (rest->management != NULL)
+		explicit_bzero(rest->management, strlen(rest->management));
+	free(rest->management);
+	if (exchanged != NULL)
+		explicit_bzero(exchanged, strlen(exchanged));
+	free(exchanged);
+}
+
+int registration_add(struct http *h, const struct registration_request *request, struct wait *w,
+                     struct registration *ret, struct err *err)
+{
+	_cleanup_(github_url_done) struct github_url u = {0};
+	int r = github_url_parse(request->url, &u, err);
+	if (r < 0)
+		return r;
+	struct rest rest = {.http = h, .wait = w, .token = request->token};
+	struct registration reg = {.url = xstrdup(u.url),
+	                           .name = xstrdup(request->name),
+	                           .ephemeral = request->ephemeral,
+	                           .disable_update = request->disable_update};
+	char *exchanged = NULL;
+	if (request->pat != NULL) {
+		r = exchange_pat(&rest, &u, "registration", request->pat, &exchanged, err);
+		rest.token = exchanged;
+	}
+	if (r >= 0)
+		r = add(&rest, request, &u, &reg, err);
+	rest_done(&rest, exchanged);
+	if (r < 0) {
+		registration_done(&reg);
+		return err_wrap(err, r, "register at %s", u.url);
+	}
+	*ret = reg;
+	return 0;
+}
+
+int registration_remove(struct http *h, const struct registration *r, const char *token, const char *pat,
+                        struct wait *w, struct err *err)
+{
+	if (r->url == NULL)
+		return err_set(err, ERR_INVALID, "a just-in-time registration is removed by the service itself");
+	_cleanup_(github_url_done) struct github_url u = {0};
+	int code = github_url_parse(r->url, &u, err);
+	if (code < 0)
+		return code;
+	struct rest rest = {.http = h, .wait = w, .token = token};
+	char *exchanged = NULL;
+	if (pat != NULL) {
+		code = exchange_pat(&rest, &u, "remove", pat, &exchanged, err);
+		rest.token = exchanged;
+	}
+	if (code >= 0) {
+		_cleanup_free_ char *name = xasprintf("%s/actions/runners/%lld", u.entity, (long long)r->id);
+		_cleanup_free_ char *url = wire_url(u.api, name);
+		struct http_response response = {0};
+		code = manage(&rest, "DELETE", url, NULL, "delete the runner", &response, err);
+		http_response_done(&response);
+	}
+	rest_done(&rest, exchanged);
+	return code < 0 ? err_wrap(err, code, "remove the runner '%s' from %s", r->name, u.url) : 0;
+}

@@ -1,0 +1,55 @@
+/* A registration: what GitHub and we know of each other, made by `agent configure` (V2 [1.6, 1.10]), or given whole by
+ * a just-in-time configuration [1.13]. */
+#pragma once
+#include "base/net/http.h"
+#include "base/data/json.h"
+
+struct registration {
+	char *url; /* the operator's; NULL for just-in-time ones */
+	char *name;
+	int64_t id;
+	int64_t group_id;
+	char *group;
+	struct strv labels;
+	char *work;       /* as given: absolute, or below the worker's state folder */
+	char *server_url; /* the older services' base; may be NULL */
+	char *broker_url;
+	char *client_id;
+	char *authorization_url; /* also the assertion's audience */
+	char *token_url;         /* NULL: the authorization URL */
+	bool pss;                /* PS256, else RS256 */
+	bool ephemeral, disable_update;
+	/* davit's own */
+	char *worker_user;        /* NULL: the agent's */
+	char *actions_repository; /* OWNER/REPO whose actions run natively; NULL: the build's */
+	char *on_failure;         /* "rollback", "hold" */
+};
+void registration_done(struct registration *r);
+/* The record that is kept (format 1; a newer one is refused with both numbers). */
+json_t *registration_to_json(const struct registration *r);
+int registration_from_json(const json_t *record, struct registration *ret, struct err *err);
+
+struct registration_request {
+	const char *url;
+	const char *token; /* registration or removal token; NULL: got by pat */
+	const char *pat;
+	const char *name;
+	const char *group;         /* NULL: the default group */
+	const struct strv *labels; /* the operator's */
+	bool no_default_labels, ephemeral, replace, disable_update;
+	const char *public_key; /* XML [1.8] */
+};
+/* Fills what the service decides, and the request's name, labels, flags. Each call has three tries; 404 is final.
+ * ERR_UNSUPPORTED: the server wants the older protocol. ERR_EXISTS: the name is taken and replace was not asked. */
+int registration_add(struct http *h, const struct registration_request *request, struct wait *w,
+                     struct registration *ret, struct err *err);
+/* Takes the runner out of GitHub's list. token NULL: got by pat. ERR_NOT_FOUND: it was not there. */
+int registration_remove(struct http *h, const struct registration *r, const char *token, const char *pat,
+                        struct wait *w, struct err *err);
+
+/* --jitconfig: the registration and its private key (PEM, wipe). Names with path separators are refused. Nothing is
+ * written. */
+int registration_from_jit(const char *text, struct registration *ret, struct str *ret_key, struct err *err);
+/* Percentage of every pause of the protocol that is really waited, from DAVIT_PACE_PERCENT (1 to 100): for trials
+ * against a service on loopback. */
+int64_t registration_pace(int64_t ms);

@@ -1,0 +1,490 @@
+#include "agent/service/results.h"
+
+#include "agent/service/wire.h"
+#include "base/core/clock.h"
+#include "base/core/log.h"
+
+enum {
+	PARALLEL_MAX = 6, /* uploads under way at once */
+	TRIES = 3,
+	UPDATE_FAILURES_MAX = 3, /* an update's content is sent again with the next one, so often */
+	CALL_MS = 100000,
+	URL_MAX = 16384,
+	HEADERS_MAX = 10,
+};
+#define RECEIVER "twirp/results.services.receiver.Receiver/"
+#define STEPS_UPDATE "twirp/github.actions.results.api.v1.WorkflowStepUpdateService/WorkflowStepsUpdate"
+static const char azure[] = "BLOB_STORAGE_TYPE_AZURE";
+static const char storage_version[] = "x-ms-version: 2023-11-03";
+
+enum stage { STAGE_URL, STAGE_CREATE, STAGE_WRITE, STAGE_SEAL, STAGE_METADATA };
+
+/* One block or summary on its way. */
+struct upload {
+	struct upload *next;
+	struct results *results;
+	char *step_id; /* NULL: the job's log */
+	bool summary;
+	char *data;
+	size_t len;
+	int64_t offset; /* of the block in its log */
+	bool first, final, running;
+	int64_t line_count;
+	enum stage stage;
+	char *url;
+	bool is_azure;
+	struct http_transfer *transfer;
+};
+
+/* How far a log got: blocks of a log that lost one are not sent any more. */
+struct stream {
+	struct stream *next;
+	char *step_id;
+	int64_t offset;
+	bool broken;
+};
+
+struct results {
+	struct http *http;
+	const struct run_job *job;
+	char *base;
+	struct wire_headers headers;
+	struct upload *uploads; /* in order of their arrival */
+	struct stream *streams;
+	size_t queued_bytes;
+	int running, failures;
+	json_t *changed;     /* external_id → the step as it is sent */
+	json_t *sent;        /* those of the update under way, for another try */
+	int update_failures; /* in a row */
+	struct http_transfer *update;
+	bool updating;
+	int64_t change_order;
+	bool closing;
+};
+
+static void pump(struct results *r);
+
+struct results *results_new(struct http *h, const char *base, const struct run_job *job)
+{
+	struct results *r = xcalloc(1, sizeof(*r));
+	*r = (struct results){.http = h, .job = job, .base = xstrdup(base), .changed = json_object()};
+	wire_headers_make(&r->headers, "Bearer", job->token, true, true);
+	return r;
+}
+
+static void upload_free(struct upload *u)
+{
+	free(u->step_id);
+	free(u->data);
+	free(u->url);
+	free(u);
+}
+
+void results_free(struct results *r)
+{
+	if (r == NULL)
+		return;
+	r->closing = true;
+	if (r->updating)
+		http_cancel(r->update);
+	while (r->uploads != NULL) {
+		struct upload *u = r->uploads;
+		r->uploads = u->next;
+		if (u->running)
+			http_cancel(u->transfer);
+		upload_free(u);
+	}
+	while (r->streams != NULL) {
+		struct stream *s = r->streams;
+		r->streams = s->next;
+		free(s->step_id);
+		free(s);
+	}
+	json_decref(r->changed);
+	json_decref(r->sent);
+	wire_headers_done(&r->headers);
+	free(r->base);
+	free(r);
+}
+
+void results_freep(struct results **r)
+{
+	results_free(*r);
+}
+
+size_t results_queued_bytes(const struct results *r)
+{
+	return r->queued_bytes;
+}
+
+bool results_is_idle(const struct results *r)
+{
+	return r->uploads == NULL && !r->updating && json_object_size(r->changed) == 0;
+}
+
+int results_failures(const struct results *r)
+{
+	return r->failures;
+}
+
+static json_t *time_or_null(int64_t wall_ms)
+{
+	char text[CLOCK_TEXT_SIZE];
+	return wall_ms > 0 ? json_string(clock_rfc3339(wall_ms, text)) : json_null();
+}
+
+static bool is_success(int result, const struct http_response *response)
+{
+	return result >= 0 && response->status >= 200 && response->status <= 299;
+}
+
+static void note_failure(struct results *r, const char *what, int result, const struct http_response *response,
+                         const struct err *err)
+{
+	char line[512];
+	r->failures++;
+	if (result < 0)
+		log_debug("results", "%s failed: %s", what, err_line(err, line, sizeof(line)));
+	else
+		log_debug("results", "%s failed: status %d", what, response->status);
+}
+
+/* ---- step states ---- */
+
+static void update_done(void *context, int result, struct http_response *response, const struct err *err)
+{
+	struct results *r = context;
+	r->updating = false;
+	r->update = NULL;
+	if (is_success(result, response)) {
+		r->update_failures = 0;
+	} else {
+		note_failure(r, "WorkflowStepsUpdate", result, response, err);
+		if (++r->update_failures <= UPDATE_FAILURES_MAX)
+			json_object_update_missing(r->changed, r->sent);
+	}
+	http_response_done(response);
+	if (!r->closing)
+		pump(r);
+}
+
+static json_t *update_body(struct results *r)
+{
+	json_t *steps = json_array(), *step;
+	const char *id;
+	json_object_foreach(r->changed, id, step) json_array_append(steps, step);
+	json_decref(r->sent);
+	r->sent = TAKE(r->changed);
+	r->changed = json_object();
+	return json_pack("{s:o, s:I, s:s, s:s}", "steps", steps, "change_order", (json_int_t)++r->change_order,
+	                 "workflow_job_run_backend_id", r->job->job_id, "workflow_run_backend_id", r->job->plan_id);
+}
+
+static void start_update(struct results *r)
+{
+	if (r->updating || json_object_size(r->changed) == 0)
+		return;
+	_cleanup_json_ json_t *body = update_body(r);
+	_cleanup_free_ char *text = json_text(body), *url = wire_url(r->base, STEPS_UPDATE);
+	struct http_request request = {
+		.method = "POST",
+		.url = url,
+		.headers = (const char *const *)r->headers.lines,
+		.body = text,
+		.body_len = strlen(text),
+		.timeout_ms = CALL_MS,
+		.retries = TRIES,
+	};
+	struct err err = ERR_INIT;
+	r->update = http_start(r->http, &request, update_done, r, &err);
+	r->updating = r->update != NULL;
+	if (r->update == NULL)
+		note_failure(r, "WorkflowStepsUpdate", err.code, NULL, &err);
+}
+
+void results_step(struct results *r, const struct results_step *s)
+{
+	json_t *step = json_pack("{s:s, s:i, s:i, s:o, s:o, s:i}", "external_id", s->id, "number", s->number, "status",
+	                         (int)s->status, "started_at", time_or_null(s->started_wall_ms), "completed_at",
+	                         time_or_null(s->completed_wall_ms), "conclusion", (int)s->conclusion);
+	json_object_set_new(step, "name", json_string_lossy(s->name, strlen(s->name)));
+	json_object_set_new(r->changed, s->id, step);
+	pump(r);
+}
+
+/* ---- logs and summaries ---- */
+
+static const char *what_of(const struct upload *u)
+{
+	return u->summary ? "StepSummary" : u->step_id != NULL ? "StepLogs" : "JobLogs";
+}
+
+static struct stream *stream_of(struct results *r, const char *step_id)
+{
+	for (struct stream *s = r->streams; s != NULL; s = s->next)
+		if (step_id == NULL ? s->step_id == NULL : s->step_id != NULL && strcmp(s->step_id, step_id) == 0)
+			return s;
+	struct stream *s = xcalloc(1, sizeof(*s));
+	*s = (struct stream){.next = r->streams, .step_id = xstrdup(step_id)};
+	r->streams = s;
+	return s;
+}
+
+static void upload_remove(struct upload *u)
+{
+	struct results *r = u->results;
+	for (struct upload **at = &r->uploads; *at != NULL; at = &(*at)->next) {
+		if (*at == u) {
+			*at = u->next;
+			break;
+		}
+	}
+	if (u->running)
+		r->running--;
+	r->queued_bytes -= u->len;
+	upload_free(u);
+}
+
+static void upload_failed(struct upload *u, int result, const struct http_response *response, const struct err *err)
+{
+	static const char *const stages[] = {"get the URL", "create", "write", "seal", "announce"};
+	char what[64];
+	snprintf(what, sizeof(what), "%s: %s", what_of(u), stages[u->stage]);
+	note_failure(u->results, what, result, response, err);
+	if (!u->summary)
+		stream_of(u->results, u->step_id)->broken = true;
+	upload_remove(u);
+}
+
+static json_t *upload_ids(const struct upload *u)
+{
+	const struct run_job *job = u->results->job;
+	json_t *body = json_pack("{s:s, s:s}", "workflow_run_backend_id", job->plan_id, "workflow_job_run_backend_id",
+	                         job->job_id);
+	if (u->step_id != NULL)
+		json_object_set_new(body, "step_backend_id", json_string(u->step_id));
+	return body;
+}
+
+static void stage_done(void *context, int result, struct http_response *response, const struct err *err);
+
+static void start_call(struct upload *u, const char *name, const json_t *body)
+{
+	struct results *r = u->results;
+	_cleanup_free_ char *text = json_text(body), *url = wire_url(r->base, name);
+	struct http_request request = {
+		.method = "POST",
+		.url = url,
+		.headers = (const char *const *)r->headers.lines,
+		.body = text,
+		.body_len = strlen(text),
+		.timeout_ms = CALL_MS,
+		.retries = TRIES,
+	};
+	struct err err = ERR_INIT;
+	u->transfer = http_start(r->http, &request, stage_done, u, &err);
+	if (u->transfer == NULL)
+		upload_failed(u, err.code, NULL, &err);
+}
+
+static void start_url(struct upload *u)
+{
+	_cleanup_json_ json_t *body = upload_ids(u);
+	char name[128];
+	snprintf(name, sizeof(name), RECEIVER "Get%sSignedBlobURL", what_of(u));
+	start_call(u, name, body);
+}
+
+static void start_metadata(struct upload *u)
+{
+	_cleanup_json_ json_t *body = upload_ids(u);
+	char name[128];
+	json_object_set_new(body, "uploaded_at", time_or_null(clock_wall_ms()));
+	if (u->summary)
+		json_object_set_new(body, "size", json_integer((json_int_t)u->len));
+	else
+		json_object_set_new(body, "line_count", json_integer(u->line_count));
+	snprintf(name, sizeof(name), RECEIVER "Create%sMetadata", what_of(u));
+	start_call(u, name, body);
+}
+
+static bool is_whole(const struct upload *u)
+{
+	return u->summary || (u->first && u->final);
+}
+
+/* The request of a blob's stage: the URL carries the credential, so no Authorization. */
+static void start_blob(struct upload *u)
+{
+	const char *headers[HEADERS_MAX] = {"Content-Type: text/plain"};
+	size_t n = 1;
+	char position[64];
+	const char *suffix = "";
+	bool body = u->stage == STAGE_WRITE;
+	if (u->is_azure) {
+		headers[n++] = storage_version;
+		if (u->stage == STAGE_CREATE || is_whole(u)) {
+			headers[n++] = is_whole(u) ? "x-ms-blob-type: BlockBlob" : "x-ms-blob-type: AppendBlob";
+			headers[n++] = "x-ms-blob-content-type: text/plain";
+		} else if (u->stage == STAGE_WRITE) {
+			/* Makes a repeated block recognisable: 412 says that it is there already. */
+			snprintf(position, sizeof(position), "x-ms-blob-condition-appendpos: %lld",
+			         (long long)u->offset);
+			headers[n++] = position;
+		}
+	}
+	if (u->stage == STAGE_WRITE && !is_whole(u))
+		suffix = !u->is_azure && u->final ? "&comp=appendblock&seal=true" : "&comp=appendblock";
+	else if (u->stage == STAGE_SEAL)
+		suffix = "&comp=seal";
+	_cleanup_free_ char *url = xasprintf("%s%s", u->url, suffix);
+	struct http_request request = {
+		.method = "PUT",
+		.url = url,
+		.headers = headers,
+		.body = body ? u->data : "",
+		.body_len = body ? u->len : 0,
+		.timeout_ms = CALL_MS,
+		.retries = TRIES,
+	};
+	struct err err = ERR_INIT;
+	u->transfer = http_start(u->results->http, &request, stage_done, u, &err);
+	if (u->transfer == NULL)
+		upload_failed(u, err.code, NULL, &err);
+}
+
+static void start_stage(struct upload *u)
+{
+	switch (u->stage) {
+	case STAGE_URL:
+		start_url(u);
+		break;
+	case STAGE_CREATE:
+	case STAGE_WRITE:
+	case STAGE_SEAL:
+		start_blob(u);
+		break;
+	case STAGE_METADATA:
+		start_metadata(u);
+		break;
+	}
+}
+
+static bool read_url(struct upload *u, const struct http_response *response)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	if (wire_read_object(response, &answer, NULL) < 0)
+		return false;
+	const char *url = json_get_string(answer, u->summary ? "summary_url" : "logs_url");
+	const char *storage = json_get_string(answer, "blob_storage_type");
+	if (url == NULL || url[0] == '\0' || strlen(url) > URL_MAX)
+		return false;
+	u->url = xstrdup(url);
+	u->is_azure = storage != NULL && strcmp(storage, azure) == 0;
+	return true;
+}
+
+/* True when this was the last stage. */
+static bool next_stage(struct upload *u)
+{
+	switch (u->stage) {
+	case STAGE_URL:
+		u->stage = !is_whole(u) && u->first ? STAGE_CREATE : STAGE_WRITE;
+		/* The last block was full when the step ended: the storage takes no append of nothing. */
+		if (u->is_azure && u->stage == STAGE_WRITE && !u->summary && !is_whole(u) && u->len == 0)
+			u->stage = STAGE_SEAL;
+		return false;
+	case STAGE_CREATE:
+		u->stage = STAGE_WRITE;
+		return false;
+	case STAGE_WRITE:
+		if (!u->final && !u->summary)
+			return true;
+		u->stage = u->is_azure && !is_whole(u) ? STAGE_SEAL : STAGE_METADATA;
+		return false;
+	case STAGE_SEAL:
+		u->stage = STAGE_METADATA;
+		return false;
+	case STAGE_METADATA:
+		break;
+	}
+	return true;
+}
+
+static void stage_done(void *context, int result, struct http_response *response, const struct err *err)
+{
+	struct upload *u = context;
+	struct results *r = u->results;
+	bool repeated = result >= 0 && response->status == 412 && u->stage == STAGE_WRITE && !is_whole(u);
+	bool good = (is_success(result, response) || repeated) && (u->stage != STAGE_URL || read_url(u, response));
+	if (!good)
+		upload_failed(u, result, response, err);
+	else if (next_stage(u))
+		upload_remove(u);
+	else
+		start_stage(u);
+	http_response_done(response);
+	if (!r->closing)
+		pump(r);
+}
+
+/* An earlier block of the same log is still here. */
+static bool must_wait(const struct upload *u)
+{
+	for (const struct upload *e = u->results->uploads; e != u; e = e->next) {
+		bool same = u->step_id == NULL ? e->step_id == NULL
+		                               : e->step_id != NULL && strcmp(e->step_id, u->step_id) == 0;
+		if (same && e->summary == u->summary)
+			return true;
+	}
+	return false;
+}
+
+static void pump(struct results *r)
+{
+	start_update(r);
+	for (struct upload *u = r->uploads, *next; u != NULL && r->running < PARALLEL_MAX; u = next) {
+		next = u->next;
+		if (u->running || must_wait(u))
+			continue;
+		if (!u->summary && stream_of(r, u->step_id)->broken) {
+			r->failures++;
+			upload_remove(u);
+			continue;
+		}
+		u->running = true;
+		r->running++;
+		start_stage(u);
+	}
+}
+
+static struct upload *add_upload(struct results *r, const char *step_id, char *data, size_t len)
+{
+	struct upload *u = xcalloc(1, sizeof(*u)), **at = &r->uploads;
+	*u = (struct upload){.results = r, .step_id = xstrdup(step_id), .data = data, .len = len};
+	while (*at != NULL)
+		at = &(*at)->next;
+	*at = u;
+	r->queued_bytes += len;
+	return u;
+}
+
+void results_log(struct results *r, const char *step_id, char *data, size_t len, bool first, bool final,
+                 int64_t line_count)
+{
+	struct upload *u = add_upload(r, step_id, data, len);
+	struct stream *s = stream_of(r, step_id);
+	u->first = first;
+	u->final = final;
+	u->line_count = line_count;
+	u->offset = s->offset;
+	s->offset += (int64_t)len;
+	pump(r);
+}
+
+void results_summary(struct results *r, const char *step_id, char *data, size_t len)
+{
+	struct upload *u = add_upload(r, step_id, data, len);
+	u->summary = u->first = u->final = true;
+	pump(r);
+}

@@ -1,0 +1,164 @@
+/* environ: the environment of a step's process, layer over layer [10.1]. */
+#include "agent/worker/worker_priv.h"
+
+#include "agent/worker/message.h"
+
+#include <ctype.h>
+
+/* Members of `github` that become GITHUB_*; others stay inside expressions. */
+static const char *const exported[] = {
+	"action",
+	"action_path",
+	"action_ref",
+	"action_repository",
+	"actor",
+	"actor_id",
+	"api_url",
+	"artifacts",
+	"artifacts_list",
+	"base_ref",
+	"env",
+	"event_name",
+	"event_path",
+	"graphql_url",
+	"head_ref",
+	"job",
+	"output",
+	"path",
+	"ref",
+	"ref_name",
+	"ref_protected",
+	"ref_type",
+	"repository",
+	"repository_id",
+	"repository_owner",
+	"repository_owner_id",
+	"retention_days",
+	"run_attempt",
+	"run_id",
+	"run_number",
+	"server_url",
+	"sha",
+	"state",
+	"step_summary",
+	"triggering_actor",
+	"workflow",
+	"workflow_ref",
+	"workflow_sha",
+	"workspace",
+};
+
+static void set_upper(json_t *env, const char *prefix, const char *name, const json_t *value)
+{
+	_cleanup_free_ char *variable = xasprintf("%s%s", prefix, name);
+	for (char *p = variable; *p != '\0'; p++)
+		*p = (char)toupper((unsigned char)*p);
+	if (json_is_string(value))
+		json_object_set(env, variable, (json_t *)value);
+	else if (json_is_boolean(value))
+		json_object_set_new(env, variable, json_string(json_is_true(value) ? "true" : "false"));
+	else if (json_is_null(value))
+		json_object_set_new(env, variable, json_string(""));
+}
+
+static void add_contexts(const struct job *j, json_t *env)
+{
+	const char *key;
+	json_t *value;
+	for (size_t i = 0; i < ARRAY_SIZE(exported); i++) {
+		value = expr_member(j->github, exported[i], strlen(exported[i]));
+		if (value != NULL)
+			set_upper(env, "GITHUB_", exported[i], value);
+	}
+	json_object_foreach(j->runner, key, value) set_upper(env, "RUNNER_", key, value);
+}
+
+static void set_text(json_t *env, const char *name, const char *text)
+{
+	if (text != NULL)
+		json_object_set_new(env, name, json_string(text));
+}
+
+static void add_identity_token(const struct job *j, json_t *env)
+{
+	const char *url = message_connection_data(j->message, "GenerateIdTokenUrl");
+	if (url == NULL)
+		return;
+	set_text(env, "ACTIONS_ID_TOKEN_REQUEST_URL", url);
+	set_text(env, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", j->run.token);
+}
+
+static void add_step_env(const struct record *r, json_t *env)
+{
+	const char *key;
+	json_t *value;
+	json_object_foreach(r->env, key, value) if (json_is_string(value)) json_object_set(env, key, value);
+}
+
+json_t *environ_open_values(const struct job *j, const struct record *r)
+{
+	json_t *values = json_object(), *value;
+	const char *key;
+	json_object_foreach(r->env, key,
+	                    value) if (json_is_string(value) &&
+	                               !mask_finds(j->mask, json_string_value(value), json_string_length(value)))
+		json_object_set(values, key, value);
+	return values;
+}
+
+char *environ_path(const struct job *j, const struct record *r)
+{
+	const char *base = job_variable(j, "PATH");
+	if (base == NULL)
+		base = json_get_string(r->env, "PATH");
+	if (base == NULL)
+		base = json_get_string(j->job_environ, "PATH");
+	if (json_object_size(j->prepend_path) == 0) {
+		/* Without additions PATH is left alone: the step's own, else the process's. */
+		const char *own = json_get_string(r->env, "PATH");
+		return xstrdup(own != NULL ? own : json_get_string(j->job_environ, "PATH"));
+	}
+	_cleanup_(str_done) struct str path = STR_INIT(1 << 20);
+	const char *folder;
+	json_t *unused;
+	struct strv folders = {.count = 0};
+	json_object_foreach(j->prepend_path, folder, unused) strv_add(&folders, folder);
+	for (size_t i = folders.count; i > 0; i--) {
+		str_append(&path, path.len > 0 ? ":" : "");
+		str_append(&path, folders.items[i - 1]);
+	}
+	strv_done(&folders);
+	if (base == NULL || base[0] == '\0')
+		return str_take(&path);
+	if (strncmp(base, str_peek(&path), path.len) == 0 && base[path.len] == ':')
+		return xstrdup(base);
+	str_appendf(&path, ":%s", base);
+	return str_take(&path);
+}
+
+void environ_make(struct job *j, const struct record *r, int flags, struct strv *ret)
+{
+	_cleanup_json_ json_t *env = json_copy(j->job_environ);
+	const char *key;
+	json_t *value;
+	/* What earlier steps put into the environment (LD_PRELOAD, SSL_CERT_FILE, https_proxy, PATH) governs their like, and not the program
+	 * that is given keys and secrets: that has the worker's own. */
+	if (!(flags & ENVIRON_TYPED)) {
+		_cleanup_free_ char *path = environ_path(j, r);
+		add_step_env(r, env);
+		set_text(env, "PATH", path);
+	}
+	add_contexts(j, env);
+	if (!(flags & ENVIRON_TYPED))
+		add_identity_token(j, env);
+	if (message_flag(j->message, "actions_set_orchestration_id_env_for_actions", false))
+		set_text(env, "ACTIONS_ORCHESTRATION_ID", job_variable(j, "system.orchestrationId"));
+	set_text(env, "RUNNER_TRACKING_ID", j->tracking_id);
+	set_text(env, "GITHUB_ACTIONS", "true");
+	if (json_object_get(env, "CI") == NULL)
+		set_text(env, "CI", "true");
+	/* The journal of this host: not the job's to choose. */
+	set_text(env, "DAVIT_STATE", json_get_string(j->settings, "state_dir"));
+	json_object_foreach(env, key, value) if (strchr(key, '=') == NULL && key[0] != '\0')
+		strv_addf(ret, "%s=%s", key, json_string_value(value));
+}

@@ -1,0 +1,15 @@
+/* Bytes of a pipe into lines: \n, \r\n and a lone \r end one [5.7]. */
+#pragma once
+#include "base/secret/mask.h"
+
+typedef void (*line_fn)(void *context, const char *line, size_t len);
+struct lines {
+	struct str part;         /* the line so far; its ceiling cuts longer ones */
+	const struct mask *mask; /* a secret never lies on both sides of a cut; NULL: none to keep */
+	bool after_cr;           /* a \n that comes now belongs to the \r before it */
+	bool dropping;           /* until the line ends: a secret is longer than what is kept */
+};
+void lines_init(struct lines *l, size_t max, const struct mask *mask);
+void lines_feed(struct lines *l, const char *data, size_t len, line_fn line, void *context);
+void lines_end(struct lines *l, line_fn line, void *context); /* a last line without an end counts */
+void lines_done(struct lines *l);

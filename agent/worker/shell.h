@@ -1,0 +1,21 @@
+/* Shells of `run:` steps: which program with which arguments [7.1, 7.2]. */
+#pragma once
+#include "base/core/err.h"
+#include "base/core/str.h"
+
+struct shell {
+	char *command;         /* as chosen: "bash" */
+	char *program;         /* absolute path */
+	char *format;          /* arguments with {0} */
+	const char *extension; /* ".sh", "" */
+};
+/* given: `shell:` of the step or of defaults.run; NULL or "": bash where there is one, else sh, with the arguments of
+ * sh. path: the search path. ERR_INVALID: no {0}; ERR_NOT_FOUND: "NAME: command not found". */
+int shell_choose(const char *given, const char *path, struct shell *ret, struct err *err);
+void shell_done(struct shell *s);
+/* The argument vector: program, then the format's words with the script's path in the place of {0}. Sets the items. */
+int shell_arguments(const struct shell *s, const char *script_path, struct strv *ret, struct err *err);
+/* The script as it is written to its file. free() */
+char *shell_script(const struct shell *s, const char *script);
+/* A program by name in a search path, or an existing absolute path; NULL: none. free() */
+char *shell_find(const char *name, const char *path);

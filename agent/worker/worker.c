@@ -1,0 +1,273 @@
+/* worker: `davit worker`, one job. The first line of standard input is the job, later ones are cancels; from a listener
+ * that was started later they come as a signal (agent/listener/handover.h says both sides' words). Exit status: 100 +
+ * result once the service has heard the end of the job, 1 before. */
+#include "agent/worker/worker.h"
+
+#include "agent/service/wire.h"
+#include "agent/worker/worker_priv.h"
+#include "agent/worker/message.h"
+#include "base/core/clock.h"
+#include "base/core/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+enum {
+	FIRST_LINE_MS = 60000,
+	READ_CHUNK = 1 << 16,
+	EXTRA_MAX = 8,
+	EXIT_BASE = 100,
+	EXIT_NOTHING = 0,
+	EXIT_UNFINISHED = 1
+};
+
+/* ---- the listener's words ---- */
+
+static void cancel(struct job *j, const char *reason, int64_t seconds)
+{
+	j->cancel.serial++;
+	j->cancel.shutdown = reason != NULL && strcmp(reason, "shutdown") == 0;
+	j->cancel.lease = reason != NULL && strcmp(reason, "lease") == 0;
+	j->cancel.deadline_mono_ms = seconds > 0 && !j->cancel.lease ? clock_mono_ms() + MIN(seconds, 86400) * 1000 : 0;
+	job_set_result(j, j->cancel.shutdown ? RESULT_FAILED : RESULT_CANCELED);
+	/* A cancel beats a failure that came before it: what is left runs under cancelled(). */
+	if (!j->cancel.shutdown) {
+		j->result = RESULT_CANCELED;
+		json_object_set_new(j->job_context, "status", json_string("cancelled"));
+	} else {
+		job_issue(j, ISSUE_ERROR,
+		          "The runner has received a shutdown signal. This can happen when the runner service is "
+		          "stopped, "
+		          "or a manually started runner is canceled.");
+	}
+}
+
+static void take_words(struct job *j)
+{
+	char *end;
+	while (j->input.len > 0 && (end = memchr(j->input.data, '\n', j->input.len)) != NULL) {
+		size_t len = (size_t)(end - j->input.data);
+		_cleanup_json_ json_t *word = NULL;
+		if (json_parse(j->input.data, len, 1 << 16, &word, NULL) == 0 &&
+		    json_get_object(word, "cancel") != NULL)
+			cancel(j, json_get_string(json_get_object(word, "cancel"), "reason"),
+			       json_get_int(json_get_object(word, "cancel"), "timeout_s", 0));
+		else
+			log_warning("worker", "the listener said something that is not understood");
+		str_remove_front(&j->input, len + 1);
+	}
+}
+
+/* What is there; the end of the input means that the listener is gone, and the job goes on without it. */
+static void listen_once(struct job *j)
+{
+	char buf[4096];
+	ssize_t n = read(j->input_fd, buf, sizeof(buf));
+	if (n > 0 && str_append_n(&j->input, buf, (size_t)n))
+		take_words(j);
+	else if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) || j->input.failed)
+		j->input_fd = -1;
+}
+
+/* A word from a listener that did not start us. */
+static void take_signal(struct job *j)
+{
+	static const char *const reasons[] = {NULL, "cancelled", "lease", "shutdown"};
+	struct signalfd_siginfo info;
+	if (read(j->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	const char *reason = reasons[info.ssi_int & 3];
+	if (info.ssi_code == SI_QUEUE && (info.ssi_uid == 0 || info.ssi_uid == getuid()) && info.ssi_int > 0 &&
+	    reason != NULL)
+		cancel(j, reason, info.ssi_int / 4);
+	else
+		log_warning("worker", "a signal that is not the listener's word was passed over");
+}
+
+void job_turn(struct job *j, struct pollfd *extra, size_t count, int64_t max_ms)
+{
+	struct pollfd fds[EXTRA_MAX + 2];
+	size_t n = 0, own = ARRAY_SIZE(fds), signals = ARRAY_SIZE(fds);
+	struct err err = ERR_INIT;
+	for (; n < count && n < EXTRA_MAX; n++)
+		fds[n] = extra[n];
+	if (j->input_fd >= 0) {
+		own = n;
+		fds[n++] = (struct pollfd){.fd = j->input_fd, .events = POLLIN};
+	}
+	if (j->signal_fd >= 0) {
+		signals = n;
+		fds[n++] = (struct pollfd){.fd = j->signal_fd, .events = POLLIN};
+	}
+	if (http_step(j->http, fds, n, max_ms, &err) < 0)
+		log_debug("worker", "%s", err.frames[0].text);
+	for (size_t i = 0; i < count && i < EXTRA_MAX; i++)
+		extra[i].revents = fds[i].revents;
+	if (own < ARRAY_SIZE(fds) && fds[own].revents != 0)
+		listen_once(j);
+	if (signals < ARRAY_SIZE(fds) && fds[signals].revents != 0)
+		take_signal(j);
+}
+
+/* ---- the first line ---- */
+
+/* 0: a line; 1: the input ended without one. What follows the line stays in `input`. */
+static int read_first_line(struct str *input, struct err *err)
+{
+	struct wait w = WAIT_INIT;
+	w.deadline_mono_ms = clock_mono_ms() + FIRST_LINE_MS;
+	for (size_t looked = 0;;) {
+		if (input->len > looked && memchr(input->data + looked, '\n', input->len - looked) != NULL)
+			return 0;
+		looked = input->len;
+		int r = wait_fd(&w, STDIN_FILENO, POLLIN, err);
+		if (r < 0)
+			return err_wrap(err, r, "wait for the job");
+		char *room = str_reserve(input, READ_CHUNK);
+		if (room == NULL)
+			return err_set(err, ERR_LIMIT, "the job's message is larger than %d MiB",
+			               JOB_MESSAGE_MAX >> 20);
+		ssize_t n = read(STDIN_FILENO, room, READ_CHUNK);
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			return err_errno(err, errno, "read the job");
+		if (n == 0)
+			return input->len == 0 ? 1
+			                       : err_set(err, ERR_PROTOCOL, "the job's message ended in the middle");
+		if (n > 0)
+			input->len += (size_t)n;
+	}
+}
+
+static int read_job(struct job *j, struct err *err)
+{
+	_cleanup_json_ json_t *document = NULL;
+	_cleanup_(str_done) struct str input = STR_SECRET_INIT(JOB_MESSAGE_MAX);
+	int r = read_first_line(&input, err);
+	if (r != 0)
+		return r;
+	size_t len = (size_t)((char *)memchr(input.data, '\n', input.len) - input.data);
+	r = json_parse(input.data, len, JOB_MESSAGE_MAX, &document, err);
+	if (r < 0)
+		return r;
+	j->message = json_incref(json_get_object(document, "message"));
+	j->settings = json_incref(json_get_object(document, "settings"));
+	if (j->message == NULL || j->settings == NULL)
+		return err_set(err, ERR_PROTOCOL, "the first line has no message or no settings");
+	j->input = (struct str)STR_INIT(1 << 16);
+	str_append_n(&j->input, input.data + len + 1, input.len - len - 1);
+	return run_job_read(j->message, &j->run, err);
+}
+
+/* ---- the command ---- */
+
+static void job_done(struct job *j)
+{
+	results_free(j->results);
+	http_free(j->http);
+	for (size_t i = 0; i < j->record_count; i++)
+		record_free(j->records[i]);
+	free(j->records);
+	run_job_done(&j->run);
+	json_t *values[] = {j->message,      j->settings,    j->contexts,      j->github,
+	                    j->runner,       j->job_context, j->steps_context, j->global_env,
+	                    j->defaults_run, j->job_environ, j->outputs,       j->annotations};
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++)
+		json_decref(values[i]);
+	char *texts[] = {j->work,       j->pipeline,    j->workspace,       j->temp,          j->files, j->tools,
+	                 j->event_path, j->tracking_id, j->environment_url, j->undo_continues};
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		free(texts[i]);
+	closep(&j->signal_fd);
+	str_done(&j->input);
+	str_done(&j->log.block);
+	json_decref(j->prepend_path);
+}
+
+static int connect_services(struct job *j, struct err *err)
+{
+	struct http_config config = {.user_agent = wire_user_agent()};
+	const char *base = message_variable(j->message, "system.github.results_endpoint");
+	j->http = http_new(&config, err);
+	if (j->http == NULL)
+		return err->code;
+	if (base != NULL && base[0] != '\0')
+		j->results = results_new(j->http, base, &j->run);
+	return 0;
+}
+
+/* A job that cannot even begin is failed with its reason as the annotation. */
+static int fail_job(struct job *j, const struct err *why, struct err *err)
+{
+	char line[2048];
+	_cleanup_json_ json_t *body = runservice_completion(&j->run, "failed");
+	_cleanup_free_ char *masked = job_masked(j, err_line(why, line, sizeof(line)));
+	struct wait w = WAIT_INIT;
+	w.deadline_mono_ms = clock_mono_ms() + FIRST_LINE_MS;
+	runservice_annotate(body, "failure", masked);
+	return runservice_complete(j->http, &j->run, body, &w, err);
+}
+
+static int run_job(struct job *j, enum result *ret, struct err *err)
+{
+	struct err why = ERR_INIT;
+	int r = connect_services(j, err);
+	if (r < 0)
+		return r;
+	if (job_prepare(j, &why) < 0) {
+		log_err(&why);
+		*ret = RESULT_FAILED;
+		return fail_job(j, &why, err);
+	}
+	take_words(j);
+	*ret = job_run(j);
+	if (*ret == RESULT_NONE)
+		*ret = RESULT_SUCCEEDED;
+	r = job_report(j, err);
+	*ret = j->result == RESULT_NONE ? RESULT_SUCCEEDED : j->result;
+	return r;
+}
+
+/* Signals for the agent as a whole reach the listener, which tells us; a terminal's SIGINT must not end the worker
+ * under its job. */
+static void leave_signals_to_the_listener(struct job *j)
+{
+	sigset_t words;
+	sigemptyset(&words);
+	sigaddset(&words, SIGUSR1);
+	/* What is started from here gets no blocked signals (base/sys/proc.c). */
+	if (sigprocmask(SIG_BLOCK, &words, NULL) == 0)
+		j->signal_fd = signalfd(-1, &words, SFD_NONBLOCK | SFD_CLOEXEC);
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+}
+
+int cmd_worker(int argc, char **argv)
+{
+	struct err err = ERR_INIT;
+	struct job j = {
+		.input_fd = STDIN_FILENO, .signal_fd = -1, .prepend_path = json_object(), .mask = mask_process()};
+	enum result result = RESULT_FAILED;
+	if (argc > 1) {
+		fprintf(stderr, "davit: worker takes no arguments ('%s'); the listener starts it\n", argv[1]);
+		return 2;
+	}
+	leave_signals_to_the_listener(&j);
+	fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
+	int r = read_job(&j, &err);
+	if (r == 1) {
+		job_done(&j);
+		return EXIT_NOTHING;
+	}
+	if (r == 0)
+		r = run_job(&j, &result, &err);
+	if (r < 0)
+		log_err(&err);
+	job_done(&j);
+	return r < 0 ? EXIT_UNFINISHED : EXIT_BASE + (int)result;
+}

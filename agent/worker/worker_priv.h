@@ -1,0 +1,236 @@
+/* One job in the worker: what its parts share. The job is one thread; while a step's process runs, its output, the
+ * listener's words and the uploads are served by one loop (job_turn). Numbers in brackets are sections of the protocol
+ * notes on job execution.
+ *
+ *   worker.c     the command: the first line, the loop, cancels
+ *   sequence.c   set up, steps, decision, completion
+ *   setup.c      directories, contexts, the list of steps
+ *   step.c       one step: condition, environment, run, results
+ *   process.c    a step's process: output lines, time limits, interrupts
+ *   output.c     workflow commands in output
+ *   effects.c      the command files
+ *   environ.c    the environment of a process
+ *   record.c     what the service shows of a step: state, log, annotations
+ *   decide.c     outputs, URL, orphans, the end
+ */
+#pragma once
+#include "agent/service/results.h"
+#include "agent/worker/shell.h"
+#include "agent/template/eval.h"
+#include "base/core/clock.h"
+#include "base/sys/proc.h"
+#include "base/secret/mask.h"
+
+enum {
+	JOB_MESSAGE_MAX = 64 << 20,
+	JOB_LINE_MAX = 16 << 20,  /* a longer line of output is cut into several, never through a secret */
+	JOB_FILE_MAX = 64 << 20,  /* a command file */
+	JOB_QUEUE_MAX = 16 << 20, /* log bytes not uploaded yet; above it a step's output is not read */
+	SUMMARY_MAX = 1 << 20,
+	ISSUES_MAX = 10, /* per kind and record */
+	ISSUE_CHARS = 4096,
+	INT_MS = 7500,
+	TERM_MS = 2500, /* SIGINT → SIGTERM → SIGKILL */
+};
+
+/* In the order of the service's numbers: the worse one wins a merge up to RESULT_FAILED [9.1]. */
+enum result {
+	RESULT_SUCCEEDED = 0,
+	RESULT_ISSUES = 1,
+	RESULT_FAILED = 2,
+	RESULT_CANCELED = 3,
+	RESULT_SKIPPED = 4,
+	RESULT_NONE = 5
+};
+const char *result_context(enum result r); /* "success", "failure", … */
+const char *result_wire(enum result r);    /* "succeeded", "failed", … */
+enum result result_merge(enum result current, enum result incoming);
+
+enum issue_kind { ISSUE_ERROR, ISSUE_WARNING, ISSUE_NOTICE, ISSUE_KINDS };
+
+/* A log on its way: the block being filled. */
+struct log_stream {
+	struct str block;
+	int64_t lines;
+	bool started; /* a first block has left */
+};
+
+enum step_kind { STEP_RUNNER, STEP_SCRIPT, STEP_TYPED, STEP_DEPLOY };
+
+struct record {
+	char id[37];
+	int number;
+	char *name; /* as shown; masked when it leaves */
+	bool name_final;
+	enum step_kind kind;
+	json_t *step;                              /* of the message, borrowed; NULL: made by the runner */
+	const char *context_name, *reference_name; /* borrowed */
+	char *type, *action_name, *ref;            /* telemetry; NULL until it ran */
+	enum result result, outcome;
+	enum result command_result; /* failures of commands and command files */
+	int64_t started_wall_ms, completed_wall_ms;
+	struct log_stream log;
+	json_t *annotations;
+	int issues[ISSUE_KINDS];
+	json_t *outputs;      /* name → text */
+	json_t *output_names; /* name without case → as it was first spelt */
+	size_t output_bytes;
+	/* command handling, while the step runs */
+	bool echo;
+	char *stopped; /* token */
+	json_t *env;   /* the step's `env` context */
+};
+
+struct cancel {
+	int serial; /* counts requests */
+	bool shutdown, lease;
+	int64_t deadline_mono_ms; /* the listener's patience; 0: none */
+};
+
+struct job {
+	json_t *message, *settings;
+	struct run_job run;
+	struct http *http;
+	struct results *results; /* NULL: no results service */
+	struct mask *mask;
+	const char *server_url;
+
+	int input_fd;  /* from the listener; -1: it is gone */
+	int signal_fd; /* from a listener that was started after it; -1: none */
+	struct str input;
+	struct cancel cancel;
+
+	/* contexts */
+	json_t *contexts, *github, *runner, *job_context, *steps_context, *global_env;
+	struct token_scope scope; /* conditions: status functions are known */
+	json_t *defaults_run;     /* {"shell","working-directory"} or NULL */
+	json_t *job_environ;      /* of this process, name → text */
+	json_t *prepend_path;     /* folder → true, in the order of their adding */
+	size_t prepend_len;
+	size_t masks_added; /* by the steps */
+	bool short_lines_told;
+	bool debug, notice;
+	bool unsecure_commands;
+
+	/* directories, absolute */
+	char *work, *pipeline, *workspace, *temp, *files, *tools, *event_path;
+	char *tracking_id;
+
+	struct record **records;
+	size_t record_count, record_cap;
+	struct record *setup, *complete, *decide;
+	struct record *current;
+	int counter;
+	struct log_stream log;
+	int64_t stamp_wall_ms;
+	char stamp[CLOCK_TEXT_SIZE]; /* of that moment */
+	enum result result;          /* RESULT_NONE: so far good */
+	json_t *outputs, *annotations;
+	char *environment_url;
+	char *undo_continues; /* deployment whose undo goes on after us; NULL */
+};
+
+/* ---- worker.c ---- */
+struct pollfd;
+/* One turn of the loop: waits at most max_ms for the listener's words, the uploads, or `extra`. */
+void job_turn(struct job *j, struct pollfd *extra, size_t count, int64_t max_ms);
+
+/* ---- sequence.c ---- */
+enum result job_run(struct job *j);
+void job_set_result(struct job *j, enum result r); /* merges and sets job.status */
+bool job_status_is(void *user, enum expr_status which);
+
+/* ---- setup.c ---- */
+/* Before anything is logged. */
+int job_prepare(struct job *j, struct err *err);
+/* "Set up job". */
+int job_set_up(struct job *j, struct err *err);
+/* The title of a step where the message has no final one [8.12]: the token of `name:`, else of the script; NULL where
+ * `uses:` says it. ret_prefix: what stands before its value. */
+const json_t *step_title_token(const json_t *step, const char **ret_prefix);
+char *step_title(const char *prefix, const char *value); /* one line; free() */
+/* Variables and secrets of the message. */
+const char *job_variable(const struct job *j, const char *name);
+
+/* ---- record.c ---- */
+struct record *record_new(struct job *j, const char *id, const char *name,
+                          enum step_kind kind); /* id NULL: a fresh one */
+void record_free(struct record *r);
+void record_start(struct job *j, struct record *r);
+void record_complete(struct job *j, struct record *r, enum result result);
+void record_tell(struct job *j, const struct record *r); /* its state to the service */
+/* One line (or several in one write) into the record's and the job's log, masked and stamped. */
+void record_write(struct job *j, struct record *r, const char *text, size_t len);
+void record_line(struct job *j, struct record *r, const char *fmt, ...) _printf_(3, 4);
+/* Says once in a job that a secret of several lines has lines too short to be masked by themselves. */
+void record_short_lines(struct job *j, struct record *r);
+/* An annotation and its log line. properties: file, line, … or NULL. */
+void record_issue(struct job *j, struct record *r, enum issue_kind kind, const char *message, const json_t *properties);
+void record_error(struct job *j, struct record *r, const char *fmt, ...) _printf_(3, 4);
+void record_debug(struct job *j, struct record *r, const char *fmt, ...) _printf_(3, 4);
+void job_issue(struct job *j, enum issue_kind kind, const char *message);
+void job_close_log(struct job *j);
+json_t *record_result(struct job *j, const struct record *r); /* of stepResults; NULL: it never ended */
+char *job_masked(const struct job *j, const char *text);      /* free() */
+/* The beginning of a text for a person: masked as a whole before it is cut. free() */
+char *job_shown(const struct job *j, const char *text, size_t len, size_t max);
+
+/* ---- output.c ---- */
+void output_line(struct job *j, struct record *r, const char *line, size_t len);
+int record_set_output(struct job *j, struct record *r, const char *name, const char *value, size_t len,
+                      struct err *err);
+
+/* ---- effects.c ---- */
+int files_create(struct job *j, struct record *r, struct err *err);
+void files_process(struct job *j, struct record *r);
+/* GITHUB_ENV and set-env. */
+int job_set_env(struct job *j, struct record *r, const char *name, const char *value, size_t len, struct err *err);
+int job_add_path(struct job *j, const char *path, struct err *err);
+
+/* ---- environ.c ---- */
+enum {
+	ENVIRON_TYPED = 1
+}; /* the worker's own and the contexts: nothing secret, nothing that a workflow or a step has set */
+void environ_make(struct job *j, const struct record *r, int flags, struct strv *ret);
+/* The step's `env` context less what holds a secret. New. */
+json_t *environ_open_values(const struct job *j, const struct record *r);
+/* PATH as a step sees it. free() */
+char *environ_path(const struct job *j, const struct record *r);
+
+/* ---- process.c ---- */
+struct process {
+	const char *const *argv;
+	const char *const *env;
+	const char *cwd;
+	const char *input; /* standard input; NULL: empty */
+	size_t input_len;
+	int64_t timeout_ms; /* 0: none */
+	bool patient;       /* a typed step: SIGINT, then all the time that there is, then SIGKILL */
+	bool script;        /* of a workflow: SIGPIPE is ignored, as the official runner leaves it to its children */
+	bool deaf;          /* goes on when the job is cancelled (it has its own end in sight) */
+};
+enum process_end { PROCESS_EXITED, PROCESS_CANCELLED, PROCESS_TIMED_OUT };
+/* Runs to its end; output goes through output_line. */
+int process_run(struct job *j, struct record *r, const struct process *p, enum process_end *ret_end, int *ret_status,
+                struct err *err);
+/* Milliseconds that a typed step has for its undo when the job is cancelled now. */
+int64_t process_patience(const struct job *j);
+
+/* ---- step.c ---- */
+void step_run(struct job *j, struct record *r);
+/* Does its condition still hold, now that the job is cancelled? */
+bool step_goes_on(struct job *j, struct record *r);
+
+struct uses;
+/* davit-step with these inputs; deaf: a cancel of the job does not reach it. */
+int step_run_program(struct job *j, struct record *r, const struct uses *uses, const json_t *inputs, int64_t timeout_ms,
+                     bool deaf, enum process_end *ret_end, int *ret_status, struct err *err);
+
+/* ---- hash_files.c ---- */
+int hash_files(void *user, const char *const *patterns, size_t count, struct str *ret, struct err *err);
+
+/* ---- decide.c ---- */
+void job_decide(struct job *j);   /* the deployment that the job's steps shared */
+void job_complete(struct job *j); /* "Complete job" */
+/* Uploads drain, then the service hears the end. */
+int job_report(struct job *j, struct err *err);

@@ -1,0 +1,74 @@
+/* Trees packed and unpacked by libarchive. Names are bytes of UTF-8 whatever the locale. Packing walks with openat and never
+ * leaves the tree; unpacking never writes outside the directory (.. , absolute names, links in the way, hard links out: refused with the member's name). */
+#pragma once
+#include "base/core/err.h"
+#include "base/core/str.h"
+#include "base/core/wait.h"
+#include <sys/stat.h>
+
+/* ARCHIVE_ZSTD_FAST: the same format, packed for a wire rather than for a shelf (level 1, not 3). */
+enum archive_compression { ARCHIVE_NONE, ARCHIVE_GZIP, ARCHIVE_ZSTD, ARCHIVE_ZSTD_FAST };
+
+/* One thing of a tree, as the manifest knows it. */
+struct tree_entry {
+	char *path;   /* relative, no leading ./ */
+	mode_t mode;  /* type and permission bits */
+	int64_t size; /* files */
+	int64_t mtime_ns;
+	char digest[65];     /* SHA-256 of a file's content, "" when not made */
+	char *link;          /* symbolic link's target */
+	const char *content; /* kept by tree_digest, `size` bytes, the tree's; NULL */
+};
+struct tree {
+	struct tree_entry *entries;
+	size_t count, cap;
+	int64_t bytes;
+	void **blocks; /* of kept contents */
+	size_t block_count, block_cap;
+};
+void tree_done(struct tree *t);
+/* Room for one more, zeroed but for what the caller sets; keeps no count of bytes. */
+struct tree_entry *tree_add(struct tree *t);
+/* By path, as strcmp orders; NULL when absent. The tree must be sorted so. */
+const struct tree_entry *tree_find(const struct tree *t, const char *path);
+void tree_sort(struct tree *t);
+
+/* Excludes with the syntax of .gitignore. */
+struct ignore;
+struct ignore *ignore_new(void);
+void ignore_add(struct ignore *i, const char *pattern); /* one line; blank and # are skipped */
+int ignore_add_file(struct ignore *i, const char *path, struct err *err);
+/* Files of this name (".gitignore") in the tree that is walked hold for what lies beside and below them. What was added by
+ * the two calls above decides before them. */
+void ignore_add_file_name(struct ignore *i, const char *name);
+bool ignore_matches(const struct ignore *i, const char *path,
+                    bool is_dir); /* true too when a directory above it is excluded */
+void ignore_free(struct ignore *i);
+
+/* Walks a directory: sorted by path, excluded subtrees are not entered. Sockets, devices and pipes are refused by name. */
+int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait *w, struct tree *ret, struct err *err);
+/* Fills in the digests of files that have none; a file that is not there any more or not of its size is ERR_CONFLICT. leave (may
+ * be NULL): entries that are left alone. With keep small files stay in memory, up to TREE_KEPT_MAX bytes in all, so that archive_pack
+ * need not read them again. */
+enum { TREE_KEPT_MAX = 64 << 20 };
+int tree_digest(int dirfd, struct tree *tree, const bool *leave, bool keep, struct wait *w, struct err *err);
+/* Lets the kept contents go. */
+void tree_forget(struct tree *t);
+/* Writes the entries (all, or those whose index is in `only`) as a pax tar to `write`: permission bits without setuid, setgid and
+ * sticky, owner 0, whole seconds. packed (may be NULL) counts the content as it goes in, for progress. A file that changed its size or time since the walk is ERR_CONFLICT; a name that is not UTF-8 ERR_INVALID. */
+typedef int (*archive_write_fn)(void *context, const void *data, size_t len, struct err *err);
+int archive_pack(int dirfd, const struct tree *tree, const size_t *only, size_t only_count,
+                 enum archive_compression compression, archive_write_fn write, void *context, int64_t *packed,
+                 struct wait *w, struct err *err);
+/* Whether a sample of the same entries becomes noticeably smaller when it is packed: false for pictures, archives, encrypted data. */
+bool archive_packs_smaller(int dirfd, const struct tree *tree, const size_t *only, size_t only_count);
+/* Any tar that libarchive reads, compressed or not, from `read` (returns bytes, 0 at the end) into an empty or existing directory.
+ * Files, links and empty directories of the same name are replaced, never written in place. Owners stay ours; setuid, setgid and sticky are dropped;
+ * devices, pipes and sockets are refused. Limits of 0 stand for none. */
+typedef int (*archive_read_fn)(void *context, const void **data, size_t *len, struct err *err);
+struct archive_limits {
+	int64_t max_bytes;
+	int64_t max_entries;
+};
+int archive_unpack(archive_read_fn read, void *context, int dirfd, const struct archive_limits *limits, struct wait *w,
+                   struct err *err);

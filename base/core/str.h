@@ -1,0 +1,71 @@
+/* Growing text with a ceiling chosen at birth and a sticky failure: append as often as you like, check once.
+ *
+ * data is NUL-terminated (and may hold NULs before that: use len); NULL while empty and never appended to. An append
+ * that would pass `max` sets `failed` and leaves the text as it was; so do all later ones until str_clear.
+ *
+ *     _cleanup_(str_done) struct str path = STR_INIT(4096);
+ *     str_appendf(&path, "%s/releases/%s", base, id);
+ *     if (path.failed) return err_set(err, ERR_LIMIT, "path is longer than 4096 bytes");
+ */
+#pragma once
+#include "base/core/mem.h"
+#include <string.h>
+
+struct str {
+	char *data;
+	size_t len, cap, max;
+	bool failed;
+	bool wipe; /* holds a secret: memory is wiped when it moves or is freed */
+};
+#define STR_INIT(ceiling)                                                                                              \
+	{                                                                                                              \
+		.max = (ceiling)                                                                                       \
+	}
+#define STR_SECRET_INIT(ceiling)                                                                                       \
+	{                                                                                                              \
+		.max = (ceiling), .wipe = true                                                                         \
+	}
+
+bool str_append_n(struct str *s, const void *data, size_t len);
+bool str_append(struct str *s, const char *text);
+bool str_append_c(struct str *s, char c);
+bool str_appendf(struct str *s, const char *fmt, ...) _printf_(2, 3);
+/* One word of POSIX shell: 'it'\''s'. A NUL cannot be quoted: failed. */
+bool str_append_shell(struct str *s, const char *word);
+/* For a person's terminal: control characters and invalid UTF-8 as \xNN, marks of direction as \uNNNN. */
+bool str_append_safe(struct str *s, const char *text, size_t len);
+/* Room for `more` bytes at data+len (the caller writes and raises len). NULL: past the ceiling. */
+char *str_reserve(struct str *s, size_t more);
+void str_remove_front(struct str *s, size_t count);
+void str_truncate(struct str *s, size_t len);
+void str_clear(struct str *s);             /* empty again, failure forgotten, memory kept */
+char *str_take(struct str *s);             /* the caller's (never NULL): free() */
+const char *str_peek(const struct str *s); /* never NULL */
+void str_done(struct str *s);
+
+/* A list of owned texts. */
+struct strv {
+	char **items;
+	size_t count, cap;
+};
+void strv_add(struct strv *v, const char *text);
+void strv_add_take(struct strv *v, char *text);
+void strv_addf(struct strv *v, const char *fmt, ...) _printf_(2, 3);
+bool strv_has(const struct strv *v, const char *text);
+void strv_sort(struct strv *v);
+char **strv_null_terminated(struct strv *v); /* items with a NULL behind; borrowed */
+void strv_done(struct strv *v);
+
+/* The name nearest to `word` by edit distance (at most a third of its length), or NULL: for "did you mean". */
+const char *str_nearest(const char *word, const char *const *names, size_t count);
+bool str_starts(const char *s, const char *prefix);
+bool str_ends(const char *s, const char *suffix);
+/* fnmatch-like for names: only * and ?; case-sensitive. */
+bool str_glob(const char *pattern, const char *name);
+/* "90s", "2m", "1h30m", "250ms", "1d", or a number of seconds. */
+int str_parse_duration_ms(const char *text, long long *ret_ms);
+/* A whole decimal number within bounds; nothing before or behind. */
+bool str_parse_i64(const char *text, long long min, long long max, long long *ret);
+bool str_is_utf8(const char *data, size_t len);
+/* The place in front of the character that `at` lies in. */
+size_t str_whole_characters(const char *text, size_t at);

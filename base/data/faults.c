@@ -1,0 +1,149 @@
+#include "base/data/yaml.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { FAULTS_MAX = 50, FAULT_TEXT_MAX = 4096 };
+
+static void add(struct faults *f, struct yaml_mark mark, const char *pointer, const char *fmt, va_list args)
+{
+	size_t max = f->max ? f->max : FAULTS_MAX;
+	if (f->count > max)
+		return;
+	f->items = xgrow(f->items, &f->cap, f->count + 1, sizeof(*f->items));
+	struct fault *fault = &f->items[f->count++];
+	*fault = (struct fault){.mark = mark};
+	if (f->count > max) {
+		/* Behind everything else, whatever its place. */
+		fault->mark = (struct yaml_mark){INT32_MAX, 0};
+		fault->pointer = xstrdup("");
+		fault->text = xasprintf("and more, after the first %zu", max);
+		return;
+	}
+	fault->pointer = xstrdup(pointer);
+	if (vasprintf(&fault->text, fmt, args) < 0)
+		fault->text = xstrdup(fmt);
+}
+
+void faults_add(struct faults *f, const struct yaml_doc *doc, const char *pointer, const char *fmt, ...)
+{
+	struct yaml_mark mark = doc ? yaml_value_mark(doc, pointer) : (struct yaml_mark){0, 0};
+	va_list args;
+	va_start(args, fmt);
+	add(f, mark, pointer, fmt, args);
+	va_end(args);
+}
+
+void faults_add_key(struct faults *f, const struct yaml_doc *doc, const char *pointer, const char *fmt, ...)
+{
+	struct yaml_mark mark = doc ? yaml_key_mark(doc, pointer) : (struct yaml_mark){0, 0};
+	va_list args;
+	va_start(args, fmt);
+	add(f, mark, pointer, fmt, args);
+	va_end(args);
+}
+
+void faults_hint(struct faults *f, const char *fmt, ...)
+{
+	if (f->count == 0 || f->items[f->count - 1].hint != NULL || f->items[f->count - 1].mark.line == INT32_MAX)
+		return;
+	va_list args;
+	va_start(args, fmt);
+	if (vasprintf(&f->items[f->count - 1].hint, fmt, args) < 0)
+		f->items[f->count - 1].hint = NULL;
+	va_end(args);
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct fault *x = *(const struct fault *const *)a, *y = *(const struct fault *const *)b;
+	if (x->mark.line != y->mark.line)
+		return x->mark.line < y->mark.line ? -1 : 1;
+	if (x->mark.column != y->mark.column)
+		return x->mark.column < y->mark.column ? -1 : 1;
+	return x < y ? -1 : 1;
+}
+
+static const struct fault **sorted(const struct faults *f)
+{
+	const struct fault **order = xcalloc(f->count, sizeof(*order));
+	for (size_t i = 0; i < f->count; i++)
+		order[i] = &f->items[i];
+	qsort(order, f->count, sizeof(*order), compare);
+	return order;
+}
+
+static void append_fault(const struct fault *fault, const struct yaml_doc *doc, struct str *out)
+{
+	if (doc != NULL) {
+		const char *name = yaml_name(doc);
+		str_append_safe(out, name, strlen(name));
+		if (fault->mark.line > 0 && fault->mark.line != INT32_MAX)
+			str_appendf(out, ":%d:%d", fault->mark.line, fault->mark.column);
+		str_append(out, ": ");
+	}
+	if (fault->pointer[0] != '\0') {
+		str_append_safe(out, fault->pointer, strlen(fault->pointer));
+		str_append(out, ": ");
+	}
+	str_append_safe(out, fault->text, strnlen(fault->text, FAULT_TEXT_MAX));
+}
+
+void faults_print(const struct faults *f, const struct yaml_doc *doc, struct str *out)
+{
+	_cleanup_free_ const struct fault **order = sorted(f);
+	for (size_t i = 0; i < f->count; i++) {
+		append_fault(order[i], doc, out);
+		str_append_c(out, '\n');
+		if (order[i]->hint != NULL) {
+			str_append(out, "  ");
+			str_append_safe(out, order[i]->hint, strlen(order[i]->hint));
+			str_append_c(out, '\n');
+		}
+	}
+}
+
+int faults_to_err(const struct faults *f, const struct yaml_doc *doc, struct err *err)
+{
+	if (f->count == 0)
+		return 0;
+	_cleanup_free_ const struct fault **order = sorted(f);
+	_cleanup_(str_done) struct str text = STR_INIT(2 * FAULT_TEXT_MAX);
+	append_fault(order[0], doc, &text);
+	if (f->count > 1)
+		err_set(err, ERR_INVALID, "%.400s (and %zu more)", str_peek(&text), f->count - 1);
+	else
+		err_set(err, ERR_INVALID, "%s", str_peek(&text));
+	if (order[0]->hint != NULL)
+		err_hint(err, ERR_INVALID, "%s", order[0]->hint);
+	return ERR_INVALID;
+}
+
+void faults_done(struct faults *f)
+{
+	for (size_t i = 0; i < f->count; i++) {
+		free(f->items[i].pointer);
+		free(f->items[i].text);
+		free(f->items[i].hint);
+	}
+	free(f->items);
+	*f = (struct faults){.max = f->max};
+}
+
+void pointer_push(struct str *pointer, const char *token)
+{
+	str_append_c(pointer, '/');
+	for (; *token; token++) {
+		if (*token == '~')
+			str_append(pointer, "~0");
+		else if (*token == '/')
+			str_append(pointer, "~1");
+		else
+			str_append_c(pointer, *token);
+	}
+}
+
+void pointer_push_index(struct str *pointer, size_t index)
+{
+	str_appendf(pointer, "/%zu", index);
+}

@@ -1,0 +1,449 @@
+#include "base/git/area.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/core/clock.h"
+#include "base/sys/fs.h"
+#include "base/sys/fs_beneath.h"
+#include "base/core/log.h"
+#include "base/git/git_priv.h"
+#include "base/git/large.h"
+#include "base/git/mend.h"
+
+int git_area_error(struct err *err, int code, const char *what)
+{
+	const git_error *e = git_error_last();
+	size_t refused = git_large_refused();
+	if (refused > 0)
+		return git_large_error(what, refused, err);
+	int ours = code == GIT_ENOTFOUND ? ERR_NOT_FOUND : code == GIT_EUSER ? ERR_CANCELLED : ERR_IO;
+	if (errno == ENOSPC)
+		ours = ERR_NO_SPACE;
+	return err_set(err, ours, "%s: %s", what, e && e->message ? e->message : "libgit2 gives no reason");
+}
+
+void git_area_library(void)
+{
+	static bool done;
+	if (done)
+		return;
+	git_large_library();
+	git_libgit2_init();
+	git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
+	/* Objects come from a pack whose checksum the indexer verifies; hashing each again on reading doubles the time. */
+	git_libgit2_opts(GIT_OPT_ENABLE_STRICT_HASH_VERIFICATION, 0);
+	done = true;
+}
+
+static bool is_dots(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* except: a name that does not count, or NULL. */
+static bool is_empty_dir(int root, const char *except)
+{
+	int fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	if (d == NULL) {
+		closep(&fd);
+		return false;
+	}
+	bool empty = true;
+	struct dirent *entry;
+	while (empty && (entry = readdir(d)) != NULL)
+		empty = is_dots(entry->d_name) || (except != NULL && strcmp(entry->d_name, except) == 0);
+	closedir(d);
+	return empty;
+}
+
+static int empty_dir(int dir, const char *except, struct err *err)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	if (d == NULL) {
+		int errnum = errno;
+		closep(&fd);
+		return err_errno(err, errnum, "list a directory of the work area");
+	}
+	int r = 0;
+	struct dirent *entry;
+	while (r >= 0 && (entry = readdir(d)) != NULL)
+		if (!is_dots(entry->d_name) && (except == NULL || strcmp(entry->d_name, except) != 0))
+			r = fs_remove_tree(dir, entry->d_name, err);
+	closedir(d);
+	return r;
+}
+
+/* As it was written: what git_remote_url says went through url.*.insteadOf, and would be another one. */
+static bool origin_is(git_repository *repo, const char *url)
+{
+	git_config *config _cleanup_(config_freep) = NULL;
+	const char *origin;
+	return git_repository_config_snapshot(&config, repo) == 0 &&
+	       git_config_get_string(&origin, config, "remote.origin.url") == 0 && strcmp(origin, url) == 0;
+}
+
+bool git_area_is_empty(const struct git_area *a)
+{
+	return is_empty_dir(a->root, ".git");
+}
+
+static const char mark[] = ".git/davit-unfinished";
+
+int git_area_begin_files(struct git_area *a, struct err *err)
+{
+	return fs_write_replace(a->root, mark, "", 0, 0644, err);
+}
+
+static int remove_unfinished(int root, struct err *err)
+{
+	if (!fs_exists(root, mark))
+		return 0;
+	int r = empty_dir(root, ".git", err);
+	if (r >= 0)
+		unlinkat(root, mark, 0);
+	return r;
+}
+
+void git_area_forget_files(struct git_area *a)
+{
+	remove_unfinished(a->root, NULL);
+}
+
+/* Opens the repository when it is exactly here and its origin is url. */
+static bool open_existing(const char *path, const char *url, git_repository **ret)
+{
+	git_repository *repo _cleanup_(repository_freep) = NULL;
+	if (git_repository_open_ext(&repo, path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL) != 0)
+		return false;
+	if (!origin_is(repo, url))
+		return false;
+	*ret = TAKE(repo);
+	return true;
+}
+
+static int create(const char *path, const char *url, git_repository **ret, struct err *err)
+{
+	git_repository_init_options options;
+	git_remote *origin _cleanup_(remote_freep) = NULL;
+	git_repository *repo _cleanup_(repository_freep) = NULL;
+	git_remote_create_options remote;
+	git_remote_create_options_init(&remote, GIT_REMOTE_CREATE_OPTIONS_VERSION);
+	git_repository_init_options_init(&options, GIT_REPOSITORY_INIT_OPTIONS_VERSION);
+	options.flags = GIT_REPOSITORY_INIT_MKDIR | GIT_REPOSITORY_INIT_MKPATH;
+	options.initial_head = "main";
+	int r = git_repository_init_ext(&repo, path, &options);
+	remote.repository = repo;
+	remote.name = "origin";
+	remote.flags = GIT_REMOTE_CREATE_SKIP_INSTEADOF;
+	if (r == 0)
+		r = git_remote_create_with_opts(&origin, url, &remote);
+	if (r != 0)
+		return git_area_error(err, r, "make the work area");
+	*ret = TAKE(repo);
+	return 0;
+}
+
+static void read_head(struct git_area *a)
+{
+	git_oid id;
+	a->head[0] = '\0';
+	if (git_reference_name_to_id(&id, a->repo, "HEAD") == 0) {
+		git_oid_tostr(a->head, sizeof(a->head), &id);
+		if (!git_area_has(a, a->head))
+			a->head[0] = '\0';
+	}
+}
+
+/* Opens and makes the place, and names it for libgit2, which only takes paths. */
+static int open_place(struct git_area *a, const char *root, const char *below, struct err *err)
+{
+	char real[PATH_MAX];
+	int r = fs_mkdirs(AT_FDCWD, root, 0755, err);
+	if (r < 0)
+		return r;
+	int fd _cleanup_close_ = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(err, errno, "open the workspace %s", root);
+	a->root = fs_mkdirs_beneath(fd, below, 0755, err);
+	if (a->root == ERR_REFUSED)
+		return err_hint(
+			err, ERR_REFUSED,
+			"a work area lies below the workspace and not behind a symbolic link; give another `path:`, or remove the link");
+	if (a->root < 0)
+		return a->root;
+	_cleanup_free_ char *link = xasprintf("/proc/self/fd/%d", a->root);
+	ssize_t len = readlink(link, real, sizeof(real));
+	if (len <= 0 || len == sizeof(real))
+		return err_errno(err, len < 0 ? errno : ENAMETOOLONG, "find the path of the work area");
+	a->path = xstrndup(real, (size_t)len);
+	return 0;
+}
+
+/* What is said to be here is: the commit of HEAD, those at which the history ends. */
+static bool has_what_it_names(struct git_area *a)
+{
+	struct strv shallow _cleanup_(strv_done) = {0};
+	git_oid id;
+	char hex[GIT_HEX];
+	int r = git_reference_name_to_id(&id, a->repo, "HEAD");
+	if (r != 0 && r != GIT_ENOTFOUND)
+		return false;
+	if (r == 0 && !git_area_has(a, git_oid_tostr(hex, sizeof(hex), &id)))
+		return false;
+	bool has = git_area_read_shallow(a, &shallow, NULL) >= 0;
+	for (size_t i = 0; has && i < shallow.count; i++)
+		has = git_area_has_object(a, shallow.items[i]);
+	return has;
+}
+
+/* 0: there is none to be kept, or it is gone now; 1: open. */
+static int open_kept(struct git_area *a, bool clean, struct err *err)
+{
+	struct stat st;
+	_cleanup_free_ char *why = NULL;
+	bool is_dir = fstatat(a->root, ".git", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+	int r = is_dir ? git_mend(a->root, &why, err) : 0;
+	if (r < 0)
+		return err_wrap(err, r, "mend the work area");
+	if (r > 0) {
+		log_debug("git", "%s/.git: %s: it is made anew", a->path, why);
+		a->renewed = true;
+		return fs_remove_tree(a->root, ".git", err);
+	}
+	if (is_dir && open_existing(a->path, a->url, &a->repo)) {
+		if (has_what_it_names(a))
+			return 1;
+		a->renewed = true;
+		r = git_area_renew(a, err);
+		return r < 0 ? r : 1;
+	}
+	if (is_empty_dir(a->root, NULL))
+		return 0;
+	if (clean)
+		return empty_dir(a->root, NULL, err);
+	r = err_set(err, ERR_EXISTS, "%s holds files that are not a checkout of %s", a->path, a->url);
+	return err_hint(err, r, "empty it, or leave `clean` on");
+}
+
+int git_area_open(const char *root, const char *below, const char *url, bool clean, struct git_area **ret,
+                  struct err *err)
+{
+	struct git_area *a _cleanup_(git_area_freep) = xcalloc(1, sizeof(*a));
+	a->root = -1;
+	git_area_library();
+	int r = open_place(a, root, below, err);
+	if (r < 0)
+		return err_wrap(err, r, "make the work area");
+	a->url = xstrdup(url);
+	r = open_kept(a, clean, err);
+	if (r < 0)
+		return r;
+	a->kept = r > 0;
+	if (r == 0)
+		r = create(a->path, url, &a->repo, err);
+	else
+		r = remove_unfinished(a->root, err);
+	if (r < 0)
+		return err_wrap(err, r, a->kept ? "remove what a first checkout left" : "prepare the work area");
+	read_head(a);
+	*ret = TAKE(a);
+	return 0;
+}
+
+int git_area_renew(struct git_area *a, struct err *err)
+{
+	git_repository_free(TAKE(a->repo));
+	a->kept = false;
+	a->head[0] = '\0';
+	int git _cleanup_close_ = fs_open_beneath(a->root, ".git", O_RDONLY | O_DIRECTORY, 0, NULL);
+	int r = git >= 0 ? empty_dir(git, "index", err) : fs_remove_tree(a->root, ".git", err);
+	if (r >= 0)
+		r = create(a->path, a->url, &a->repo, err);
+	return r < 0 ? err_wrap(err, r, "make the work area anew") : 0;
+}
+
+const char *git_area_head(const struct git_area *a)
+{
+	return a->head;
+}
+
+bool git_area_has(const struct git_area *a, const char *commit)
+{
+	git_oid id;
+	git_commit *found _cleanup_(commit_freep) = NULL;
+	git_tree *tree _cleanup_(tree_freep) = NULL;
+	return git_oid_fromstr(&id, commit) == 0 && git_commit_lookup(&found, a->repo, &id) == 0 &&
+	       git_commit_tree(&tree, found) == 0;
+}
+
+bool git_area_has_object(const struct git_area *a, const char *id)
+{
+	git_oid oid;
+	git_object *found = NULL;
+	bool has = git_oid_fromstr(&oid, id) == 0 && git_object_lookup(&found, a->repo, &oid, GIT_OBJECT_ANY) == 0;
+	git_object_free(found);
+	return has;
+}
+
+static bool in_the_way(const char *name, const char *wanted)
+{
+	const char *shorter = strlen(name) < strlen(wanted) ? name : wanted, *longer = shorter == name ? wanted : name;
+	size_t len = strlen(shorter);
+	return strncmp(shorter, longer, len) == 0 && longer[len] == '/';
+}
+
+/* A branch that is gone on the server may stand where this one needs a directory, or lie below its name. */
+static int set_reference(struct git_area *a, const char *name, const git_oid *id)
+{
+	git_reference *made _cleanup_(reference_freep) = NULL;
+	git_strarray names = {NULL, 0};
+	int r = git_reference_create(&made, a->repo, name, id, 1, NULL);
+	if (r == 0)
+		return 0;
+	r = git_reference_list(&names, a->repo);
+	for (size_t i = 0; r == 0 && i < names.count; i++)
+		if (in_the_way(names.strings[i], name))
+			r = git_reference_remove(a->repo, names.strings[i]);
+	git_strarray_dispose(&names);
+	return r == 0 ? git_reference_create(&made, a->repo, name, id, 1, NULL) : r;
+}
+
+/* HEAD and the references, once the work tree is right. */
+static int set_references(struct git_area *a, const struct git_wanted *want, struct err *err)
+{
+	git_oid id, object;
+	int r = git_oid_fromstr(&id, want->commit);
+	if (r == 0)
+		r = git_oid_fromstr(&object, want->object);
+	if (r == 0 && want->ref != NULL && str_starts(want->ref, "refs/heads/")) {
+		_cleanup_free_ char *remote = xasprintf("refs/remotes/origin/%s", want->ref + strlen("refs/heads/"));
+		r = set_reference(a, want->ref, &id);
+		if (r == 0)
+			r = set_reference(a, remote, &id);
+		if (r == 0)
+			r = git_repository_set_head(a->repo, want->ref);
+	} else if (r == 0) {
+		if (want->ref != NULL && str_starts(want->ref, "refs/tags/"))
+			set_reference(a, want->ref, &object);
+		r = git_repository_set_head_detached(a->repo, &id);
+	}
+	return r == 0 ? 0 : git_area_error(err, r, "set HEAD");
+}
+
+int git_area_peel(struct git_area *a, struct git_wanted *want, struct err *err)
+{
+	git_oid id;
+	git_object *object = NULL, *commit = NULL;
+	int r = git_oid_fromstr(&id, want->object);
+	if (r == 0)
+		r = git_object_lookup(&object, a->repo, &id, GIT_OBJECT_ANY);
+	if (r != 0)
+		return git_area_error(err, r, "read what was fetched");
+	const char *type = git_object_type2string(git_object_type(object));
+	r = git_object_peel(&commit, object, GIT_OBJECT_COMMIT);
+	git_object_free(object);
+	if (r == 0) {
+		git_oid_tostr(want->commit, GIT_HEX, git_object_id(commit));
+		git_object_free(commit);
+		return 0;
+	}
+	if (r != GIT_EPEEL && r != GIT_EINVALIDSPEC && r != GIT_EAMBIGUOUS)
+		return git_area_error(err, r, "read what was fetched");
+	r = strcmp(type, "tag") == 0 ? err_set(err, ERR_INVALID, "'%s' is a tag of something that is no commit",
+	                                       want->ref ? want->ref : want->object)
+	                             : err_set(err, ERR_INVALID, "'%s' is a %s, not a commit",
+	                                       want->ref ? want->ref : want->object, type);
+	return err_hint(err, r, "`ref:` is a branch, a tag of a commit, or a commit id of 40 digits");
+}
+
+static int checkout(struct git_area *a, const struct git_wanted *want, bool clean, struct wait *wait,
+                    struct git_area_result *ret, struct err *err)
+{
+	git_oid id;
+	git_commit *object _cleanup_(commit_freep) = NULL;
+	int r = git_oid_fromstr(&id, want->commit);
+	if (r == 0)
+		r = git_commit_lookup(&object, a->repo, &id);
+	if (r != 0)
+		return git_area_error(err, r, "read the commit");
+	r = git_area_write_tree(a, object, clean, wait, ret, err);
+	if (r < 0)
+		return err_wrap(err, r, "write the files of %.12s", want->commit);
+	r = set_references(a, want, err);
+	if (r < 0)
+		return r;
+	unlinkat(a->root, mark, 0);
+	read_head(a);
+	return 0;
+}
+
+/* ret_broken: what failed may be the fault of what was here. */
+static int bring(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want, int depth,
+                 bool clean, struct git_area_result *ret, bool *ret_broken, struct err *err)
+{
+	int64_t start = clock_mono_ms();
+	int r = 0;
+	/* All of history has all branches and tags with it, and those may have moved. */
+	if (depth == 0 || !git_area_is_deep(a, want, depth))
+		r = git_area_fetch(a, remote, want, depth, err);
+	*ret_broken = r == ERR_IO || r == ERR_PROTOCOL;
+	if (r < 0)
+		return r;
+	r = git_area_peel(a, want, err);
+	int64_t fetch_ms = clock_mono_ms() - start;
+	if (r >= 0)
+		r = checkout(a, want, clean, remote->wait, ret, err);
+	ret->fetch_ms = fetch_ms;
+	*ret_broken = r == ERR_IO || r == ERR_NOT_FOUND;
+	return r;
+}
+
+int git_area_bring(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want, int depth,
+                   bool clean, struct git_area_result *ret, struct err *err)
+{
+	struct err why = ERR_INIT;
+	char line[1024];
+	bool broken = false, kept = a->kept;
+	git_large_begin();
+	int r = bring(a, remote, want, depth, clean, ret, &broken, &why);
+	if (r < 0 && kept && broken) {
+		log_debug("git", "%s: %s: .git is made anew", a->path, err_line(&why, line, sizeof(line)));
+		err_clear(&why);
+		r = git_area_renew(a, &why);
+		if (r >= 0)
+			unlinkat(a->root, ".git/index", 0);
+		if (r >= 0)
+			r = bring(a, remote, want, depth, clean, ret, &broken, &why);
+		a->renewed = true;
+	}
+	git_large_end();
+	ret->renewed = a->renewed;
+	if (r < 0 && err != NULL)
+		*err = why;
+	return r;
+}
+
+void git_area_free(struct git_area *a)
+{
+	if (a == NULL)
+		return;
+	git_early_free(a->early);
+	git_repository_free(a->repo);
+	closep(&a->root);
+	free(a->path);
+	free(a->url);
+	free(a);
+}
+
+void git_area_freep(struct git_area **a)
+{
+	git_area_free(*a);
+	*a = NULL;
+}

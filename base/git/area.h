@@ -1,0 +1,38 @@
+/* A work area: a work tree with a complete shallow .git, made and brought forward by libgit2's objects, index, references,
+ * attributes and filters, and our own fetch (base/git/protocol_v2.h). Only for directories that belong to a job: everything in
+ * them may be replaced. libgit2's owner check is off here, on purpose: a work area is often made by another uid. */
+#pragma once
+#include "base/core/err.h"
+#include "base/core/wait.h"
+#include "base/git/protocol_v2.h"
+
+struct git_area;
+
+/* root: absolute, its own way may hold links; below: the area's place in it, "." for itself. The area is made when missing, opened
+ * and written beneath root: a link on the way is refused. An area whose origin is another repository, or that is no repository while
+ * files lie in it, is emptied when clean is set, else refused (ERR_EXISTS).
+ * One that is kept is not trusted: what a killed or struck predecessor left is mended, else .git is made anew (base/git/mend.h). */
+int git_area_open(const char *root, const char *below, const char *url, bool clean, struct git_area **ret,
+                  struct err *err);
+/* The commit that HEAD names and whose objects are here, or "" . */
+const char *git_area_head(const struct git_area *a);
+bool git_area_has(const struct git_area *a, const char *commit);
+/* As git_wire_resolve, also of a server without protocol version 2. */
+int git_area_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret,
+                     struct err *err);
+
+struct git_area_result {
+	size_t files, written, removed, lfs_pointers, submodules, unencoded;
+	int64_t fetch_ms;
+	bool renewed; /* what was kept could not be used */
+};
+/* Brings want: fetches what is missing of it, at most depth commits deep (0: all of history, with all branches (refs/remotes/origin)
+ * and tags), then work tree, index and HEAD become its. A branch of want->ref makes the local branch and refs/remotes/origin, a tag the
+ * tag; else HEAD is detached. A history that is deeper already stays. What a server without protocol version 2 has, and all of history,
+ * come by version 0 (base/git/fetch_v0.h).
+ * clean: what is not of the commit goes, ignored files too. What is already so is not touched.
+ * want->commit is corrected where want was the id of a tag's object. What a kept area makes fail is tried once more in a new one. */
+int git_area_bring(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want, int depth,
+                   bool clean, struct git_area_result *ret, struct err *err);
+void git_area_free(struct git_area *a);
+void git_area_freep(struct git_area **a);

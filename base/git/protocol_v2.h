@@ -1,0 +1,62 @@
+/* Git's smart HTTP, protocol version 2, as far as a checkout needs it: resolve a name (ls-refs), fetch one commit (fetch) in one
+ * request. Source: gitprotocol-v2 and gitprotocol-pack of git's documentation; observed with git 2.39's http-backend.
+ *
+ * Answers are pkt-lines: four hex digits of length (0000 flush, 0001 delimiter, 0002 end) and at most 65516 bytes; the pack
+ * arrives in side-band packets: 1 data, 2 progress, 3 a fatal message. A server that answers in version 0 or that refuses a wish by id
+ * gives ERR_UNSUPPORTED: the caller falls back. */
+#pragma once
+#include "base/net/http.h"
+
+struct git_remote_access {
+	struct http *http;
+	const char *url;           /* "https://host/owner/name" or with .git; without a slash at the end */
+	const char *authorization; /* whole header value, or NULL; a secret */
+	struct wait *wait;
+};
+
+enum { GIT_HEX = 41 };
+/* What a name stands for. An annotated tag is an object of its own, which is fetched with its commit. */
+struct git_wanted {
+	char object[GIT_HEX]; /* the tag's, or the commit itself */
+	char commit[GIT_HEX];
+	char *ref; /* the name that was found; NULL: by id */
+};
+void git_wanted_done(struct git_wanted *w);
+/* By an id of 40 digits, of either case. False: it is none. */
+bool git_wanted_by_id(struct git_wanted *w, const char *id);
+/* Of the list of references, whichever protocol lists them; how long that and a fetch may take, all tries together; how often a server
+ * that is busy (429, 5xx) or out of reach is asked again, as long as nothing of its answer came. */
+enum { GIT_REFS_MAX = 16 << 20, GIT_REFS_MS = 60 * 1000, GIT_FETCH_MS = 30 * 60 * 1000, GIT_RETRIES = 2 };
+
+/* The sentence for an answer other than 200, for one of another Content-Type (0: it is `want`), for a name that is not there. */
+int git_wire_refusal(const struct http_response *response, const char *url, struct err *err);
+int git_wire_type(const struct http_response *response, const char *want, const char *url, struct err *err);
+int git_wire_no_name(const struct git_remote_access *remote, const char *name, struct err *err);
+
+/* Full names, tried in order: "refs/heads/x", "refs/tags/x", or "HEAD". */
+int git_wire_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret,
+                     struct err *err);
+
+struct git_fetch {
+	const char *want;           /* id of a commit or of a tag's object */
+	const char *have;           /* a commit whose objects are here (thin pack against it), or NULL */
+	const struct strv *shallow; /* with have: the commits at which the history that is here ends; NULL: none */
+	int depth;                  /* 0: all history */
+	/* The pack, as it arrives. */
+	int (*on_pack)(void *context, const void *data, size_t len, struct err *err);
+	void (*on_shallow)(void *context, const char *id, bool shallow);
+	void *context;
+};
+int git_wire_fetch(const struct git_remote_access *remote, const struct git_fetch *fetch, struct err *err);
+
+/* The reader of pkt-lines, for the fuzz target: fed in pieces, calls line() for each. */
+struct pkt_reader {
+	unsigned char header[4];
+	size_t header_len, left; /* left: of the current line's content */
+	bool in_line;
+	struct str line;
+	int (*on_line)(void *context, int kind, const char *data, size_t len,
+	               struct err *err); /* kind: -1 data, 0 flush, 1 delimiter, 2 end */
+	void *context;
+};
+int pkt_feed(struct pkt_reader *r, const void *data, size_t len, struct err *err);

@@ -1,0 +1,494 @@
+/* The work tree of a commit. libgit2's own checkout writes every file of a fresh tree through many calls; here the index knows
+ * what is there already (size, time, inode), and only what differs is written, by two threads.
+ *
+ * Order: index ← tree (unchanged entries keep their stat data) → one walk over the directory: what the index knows and
+ * finds unchanged stays, what it does not know goes → the rest is written → index written. Names come from the network: each
+ * component is checked, directories are opened without following links, so nothing is written outside the area. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/sys/fs.h"
+#include "base/sys/fs_beneath.h"
+#include "base/git/git_priv.h"
+#include "base/git/convert.h"
+#include "base/git/files.h"
+#include "base/git/large.h"
+
+enum { WRITERS = 2, WALK_DEPTH_MAX = 128, CHUNK = 64, LFS_POINTER_MAX = 1024 };
+
+struct written { /* stat data of a file, for the index */
+	bool present, is_new;
+	struct stat st;
+};
+
+struct worktree {
+	struct git_area *area;
+	git_index *index;
+	size_t count;
+	struct written *written; /* one an entry */
+	bool filters, clean;
+	git_oid commit;
+	struct strv former; /* sorted paths of the index before, when not clean */
+	struct timespec index_time;
+	struct wait *wait;
+	int root;
+	struct git_area_result *result;
+	atomic_size_t next, lfs, files, unencoded;
+	atomic_int failed;
+	struct err err;
+	pthread_mutex_t err_lock;
+};
+
+/* ---- the walk over what is there ---- */
+
+static bool same_stat(const git_index_entry *e, const struct stat *st)
+{
+	if (e->mtime.seconds == 0 || e->file_size != (uint32_t)st->st_size || e->ino != (uint32_t)st->st_ino)
+		return false;
+	if (e->mtime.seconds != (int32_t)st->st_mtim.tv_sec || e->mtime.nanoseconds != (uint32_t)st->st_mtim.tv_nsec ||
+	    e->ctime.seconds != (int32_t)st->st_ctim.tv_sec || e->ctime.nanoseconds != (uint32_t)st->st_ctim.tv_nsec)
+		return false;
+	if (e->mode == GIT_FILEMODE_LINK)
+		return S_ISLNK(st->st_mode);
+	bool executable = (st->st_mode & 0100) != 0;
+	return S_ISREG(st->st_mode) && executable == (e->mode == GIT_FILEMODE_BLOB_EXECUTABLE);
+}
+
+/* Written in the moment in which the index was, a file may have changed since within the clock's grain. */
+static bool is_racy(const struct worktree *w, const struct stat *st)
+{
+	return st->st_mtim.tv_sec > w->index_time.tv_sec ||
+	       (st->st_mtim.tv_sec == w->index_time.tv_sec && st->st_mtim.tv_nsec >= w->index_time.tv_nsec);
+}
+
+static bool same_content(const struct worktree *w, const git_index_entry *e)
+{
+	git_oid id;
+	return e->mode != GIT_FILEMODE_LINK &&
+	       git_repository_hashfile(&id, w->area->repo, e->path, GIT_OBJECT_BLOB, e->path) == 0 &&
+	       git_oid_equal(&id, &e->id);
+}
+
+static int compare_paths(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool was_tracked(const struct worktree *w, const char *path)
+{
+	return w->former.count > 0 &&
+	       bsearch(&path, w->former.items, w->former.count, sizeof(w->former.items[0]), compare_paths) != NULL;
+}
+
+static int walk(struct worktree *w, int dir, struct str *path, int depth, struct err *err);
+
+static bool has_prefix(const struct worktree *w, const char *directory)
+{
+	size_t position;
+	return git_index_find_prefix(&position, w->index, directory) == 0;
+}
+
+static int remove_thing(struct worktree *w, int dir, const char *name, struct err *err)
+{
+	int r = fs_remove_tree(dir, name, err);
+	if (r >= 0)
+		w->result->removed++;
+	return r;
+}
+
+static int walk_directory(struct worktree *w, int dir, const char *name, struct str *path, int depth, struct err *err)
+{
+	size_t position;
+	size_t mark = path->len;
+	if (git_index_find(&position, w->index, str_peek(path)) == 0) {
+		const git_index_entry *e = git_index_get_byindex(w->index, position);
+		if (e->mode == GIT_FILEMODE_COMMIT)
+			return 0;
+		return remove_thing(w, dir, name, err);
+	}
+	str_append_c(path, '/');
+	bool wanted = has_prefix(w, str_peek(path));
+	if (!wanted && w->clean) {
+		str_truncate(path, mark);
+		return remove_thing(w, dir, name, err);
+	}
+	int sub _cleanup_close_ = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (sub < 0)
+		return err_errno(err, errno, "open %s", str_peek(path));
+	int r = walk(w, take_fd(&sub), path, depth + 1, err);
+	str_truncate(path, mark);
+	/* A directory that only held tracked files of the former commit goes with them. */
+	if (r >= 0 && !wanted)
+		unlinkat(dir, name, AT_REMOVEDIR);
+	return r;
+}
+
+static int walk_entry(struct worktree *w, int dir, const struct dirent *entry, struct str *path, int depth,
+                      struct err *err)
+{
+	struct stat st;
+	size_t position;
+	if (entry->d_type == DT_DIR)
+		return walk_directory(w, dir, entry->d_name, path, depth, err);
+	if (fstatat(dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return errno == ENOENT ? 0 : err_errno(err, errno, "look at %s", str_peek(path));
+	if (S_ISDIR(st.st_mode))
+		return walk_directory(w, dir, entry->d_name, path, depth, err);
+	if (git_index_find(&position, w->index, str_peek(path)) == 0) {
+		const git_index_entry *e = git_index_get_byindex(w->index, position);
+		if (same_stat(e, &st) && (!is_racy(w, &st) || same_content(w, e)))
+			w->written[position].present = true;
+		return 0;
+	}
+	size_t mark = path->len;
+	str_append_c(path, '/');
+	bool in_the_way = has_prefix(w, str_peek(path));
+	str_truncate(path, mark);
+	if (w->clean || in_the_way || was_tracked(w, str_peek(path)))
+		return remove_thing(w, dir, entry->d_name, err);
+	return 0;
+}
+
+/* Takes dir. path is the directory's with a slash behind, or empty. */
+static int walk(struct worktree *w, int dir, struct str *path, int depth, struct err *err)
+{
+	DIR *d = dir >= 0 ? fdopendir(dir) : NULL;
+	if (d == NULL) {
+		closep(&dir);
+		return err_errno(err, errno, "list %s", str_peek(path));
+	}
+	int r = depth > WALK_DEPTH_MAX ? err_set(err, ERR_LIMIT, "%s lies too deep", str_peek(path)) : 0;
+	size_t mark = path->len;
+	struct dirent *entry;
+	while (r >= 0 && (entry = readdir(d)) != NULL) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+		    (depth == 0 && strcmp(entry->d_name, ".git") == 0))
+			continue;
+		str_append(path, entry->d_name);
+		if (path->failed)
+			r = err_set(err, ERR_LIMIT, "a path in the work area is too long");
+		else
+			r = walk_entry(w, dirfd(d), entry, path, depth, err);
+		str_truncate(path, mark);
+	}
+	closedir(d);
+	if (r >= 0)
+		r = wait_check(w->wait, err);
+	return r;
+}
+
+/* ---- writing ---- */
+
+struct writer {
+	struct worktree *w;
+	git_repository *repo; /* a handle of its own: libgit2's caches are not shared between threads */
+	git_odb *odb;
+	struct git_files files;
+};
+
+static void writer_done(struct writer *t)
+{
+	git_odb_free(t->odb);
+	git_repository_free(t->repo);
+	git_files_done(&t->files);
+}
+
+bool git_area_is_lfs_pointer(const char *data, size_t len)
+{
+	static const char head[] = "version https://git-lfs.github.com/spec/";
+	return len < LFS_POINTER_MAX && len > sizeof(head) && memcmp(data, head, sizeof(head) - 1) == 0;
+}
+
+/* 0: written, 1: it is to be converted or does not stand whole. */
+static int write_large(struct writer *t, const git_index_entry *e, size_t size, struct stat *ret, struct err *err)
+{
+	struct git_conversion conversion _cleanup_(git_conversion_done) = {0};
+	int r = t->w->filters ? git_conversion_find(t->repo, &t->w->commit, NULL, e->path, &conversion, err) : 0;
+	if (r < 0 || !git_conversion_is_none(&conversion))
+		return r < 0 ? r : 1;
+	int git _cleanup_close_ = fs_open_beneath(t->w->root, ".git", O_PATH | O_DIRECTORY, 0, err);
+	int fd _cleanup_close_ = git < 0 ? git : git_files_open(&t->files, e->path, e->mode, err);
+	if (fd < 0)
+		return fd;
+	r = git_large_write(git, &e->id, size, fd, e->path, t->w->wait, err);
+	if (r == 0 && fstat(fd, ret) != 0)
+		r = err_errno(err, errno, "look at %s", e->path);
+	return r;
+}
+
+static int check_size(struct writer *t, const git_index_entry *e, struct stat *ret, struct err *err)
+{
+	size_t size;
+	git_object_t type;
+	int r = git_odb_read_header(&size, &type, t->odb, &e->id);
+	if (r != 0)
+		return git_area_error(err, r, e->path);
+	if (e->mode == GIT_FILEMODE_LINK)
+		return size < PATH_MAX ? 1
+		                       : err_set(err, ERR_LIMIT, "%s: a link to a path of %zu bytes", e->path, size);
+	if (size <= GIT_WHOLE_MAX)
+		return 1;
+	r = write_large(t, e, size, ret, err);
+	return r == 1 && size > GIT_MEMORY_MAX ? git_large_error(e->path, size, err) : r;
+}
+
+static int write_blob(struct writer *t, const git_index_entry *e, struct stat *ret, struct err *err)
+{
+	git_blob *blob _cleanup_(blob_freep) = NULL;
+	int r = check_size(t, e, ret, err);
+	if (r <= 0)
+		return r;
+	r = git_blob_lookup(&blob, t->repo, &e->id);
+	if (r != 0)
+		return git_area_error(err, r, e->path);
+	struct git_content content _cleanup_(git_content_done) = GIT_CONTENT_INIT;
+	content.data = git_blob_rawcontent(blob);
+	content.len = (size_t)git_blob_rawsize(blob);
+	if (e->mode != GIT_FILEMODE_LINK) {
+		if (git_area_is_lfs_pointer(content.data, content.len))
+			atomic_fetch_add(&t->w->lfs, 1);
+		struct git_conversion conversion _cleanup_(git_conversion_done) = {0};
+		if (t->w->filters)
+			r = git_conversion_find(t->repo, &t->w->commit, blob, e->path, &conversion, err);
+		if (r >= 0)
+			r = git_convert(&conversion, &e->id, e->path, &content, err);
+		if (r < 0)
+			return r;
+		atomic_fetch_add(&t->w->unencoded, content.unencoded);
+	}
+	return git_files_write(&t->files, e->path, e->mode, content.data, content.len, ret, err);
+}
+
+/* A submodule stays an empty directory, as with git without --recurse-submodules. */
+static int make_submodule(struct writer *t, const git_index_entry *e, struct err *err)
+{
+	const char *name;
+	int r = git_files_parent(&t->files, e->path, &name, err);
+	if (r < 0)
+		return r;
+	return mkdirat(t->files.dir, name, 0777) == 0 || errno == EEXIST ? 0
+	                                                                 : err_errno(err, errno, "make %s", e->path);
+}
+
+static int write_entry(struct writer *t, size_t position, struct err *err)
+{
+	const git_index_entry *e = git_index_get_byindex(t->w->index, position);
+	struct written *written = &t->w->written[position];
+	if (written->present)
+		return 0;
+	if (!git_files_safe(e->path)) {
+		int r = err_set(err, ERR_REFUSED,
+		                "the commit holds a file called '%s', which would leave the work area", e->path);
+		return err_hint(err, r, "remove it from the repository");
+	}
+	if (e->mode == GIT_FILEMODE_COMMIT)
+		return make_submodule(t, e, err);
+	int r = write_blob(t, e, &written->st, err);
+	written->is_new = r >= 0;
+	atomic_fetch_add(&t->w->files, 1);
+	return r;
+}
+
+static void *writer_main(void *context)
+{
+	struct writer *t = context;
+	struct worktree *w = t->w;
+	struct err err = ERR_INIT;
+	int r = 0;
+	while (atomic_load(&w->failed) == 0) {
+		size_t from = atomic_fetch_add(&w->next, CHUNK);
+		if (from >= w->count)
+			return NULL;
+		for (size_t i = from; r >= 0 && i < MIN(from + CHUNK, w->count); i++)
+			r = write_entry(t, i, &err);
+		if (r >= 0)
+			r = wait_check(w->wait, &err);
+		if (r < 0) {
+			pthread_mutex_lock(&w->err_lock);
+			if (atomic_load(&w->failed) == 0) {
+				atomic_store(&w->failed, r);
+				w->err = err;
+			}
+			pthread_mutex_unlock(&w->err_lock);
+		}
+	}
+	return NULL;
+}
+
+static int write_all(struct worktree *w, size_t missing, struct err *err)
+{
+	struct writer writers[WRITERS];
+	pthread_t threads[WRITERS];
+	/* A thread costs more than a handful of files. */
+	int count = missing > 4 * CHUNK ? WRITERS : 1, started = 0, r = 0;
+	for (int i = 0; i < count; i++) {
+		writers[i] = (struct writer){.w = w, .files = GIT_FILES_INIT(w->root)};
+		if (git_repository_open_ext(&writers[i].repo, w->area->path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL) !=
+		            0 ||
+		    git_repository_odb(&writers[i].odb, writers[i].repo) != 0)
+			r = git_area_error(err, -1, "open the work area");
+	}
+	for (int i = 1; r >= 0 && i < count; i++) {
+		if (pthread_create(&threads[i], NULL, writer_main, &writers[i]) != 0)
+			break;
+		started = i;
+	}
+	if (r >= 0)
+		writer_main(&writers[0]);
+	for (int i = 1; i <= started; i++)
+		pthread_join(threads[i], NULL);
+	for (int i = 0; i < count; i++)
+		writer_done(&writers[i]);
+	if (r >= 0 && atomic_load(&w->failed) != 0) {
+		*err = w->err;
+		r = atomic_load(&w->failed);
+	}
+	return r;
+}
+
+/* ---- the whole ---- */
+
+bool git_area_converts(git_repository *repo)
+{
+	git_config *config = NULL;
+	bool converts = false;
+	static const char *const keys[] = {"core.autocrlf", "core.eol", "core.attributesfile"};
+	if (git_repository_config_snapshot(&config, repo) == 0) {
+		for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+			const char *value = NULL;
+			converts |= git_config_get_string(&value, config, keys[i]) == 0 && strcmp(value, "false") != 0;
+		}
+		git_config_free(config);
+	}
+	return converts;
+}
+
+/* Conversion is looked up a file at a time, which is slow: only where something asks for it. */
+static bool needs_filters(struct worktree *w)
+{
+	bool needed = git_area_converts(w->area->repo);
+	for (size_t i = 0; !needed && i < w->count; i++) {
+		const char *path = git_index_get_byindex(w->index, i)->path;
+		const char *name = strrchr(path, '/');
+		needed = strcmp(name ? name + 1 : path, ".gitattributes") == 0;
+	}
+	return needed;
+}
+
+/* What was written while the pack arrived, where the index wants exactly that. */
+static void take_early(struct worktree *w)
+{
+	size_t count = 0, position;
+	const struct git_early_file *files =
+		w->area->early && !w->filters ? git_early_files(w->area->early, &count) : NULL;
+	for (size_t i = 0; i < count; i++) {
+		if (git_index_find(&position, w->index, files[i].path) != 0)
+			continue;
+		const git_index_entry *e = git_index_get_byindex(w->index, position);
+		if (e->mode != files[i].mode || !git_oid_equal(&e->id, &files[i].id))
+			continue;
+		w->written[position] = (struct written){.present = true, .is_new = true, .st = files[i].st};
+		atomic_fetch_add(&w->lfs, files[i].lfs_pointer);
+		atomic_fetch_add(&w->files, 1);
+	}
+	git_early_free(TAKE(w->area->early));
+}
+
+static int update_index(struct worktree *w, struct err *err)
+{
+	/* Entries are changed in place: nothing is added or moved, so the order holds. */
+	for (size_t i = 0; i < w->count; i++) {
+		if (!w->written[i].is_new)
+			continue;
+		git_index_entry *e = (git_index_entry *)git_index_get_byindex(w->index, i);
+		const struct stat *st = &w->written[i].st;
+		e->ctime = (git_index_time){(int32_t)st->st_ctim.tv_sec, (uint32_t)st->st_ctim.tv_nsec};
+		e->mtime = (git_index_time){(int32_t)st->st_mtim.tv_sec, (uint32_t)st->st_mtim.tv_nsec};
+		e->dev = (uint32_t)st->st_dev;
+		e->ino = (uint32_t)st->st_ino;
+		e->uid = st->st_uid;
+		e->gid = st->st_gid;
+		e->file_size = (uint32_t)st->st_size;
+	}
+	int r = git_index_write(w->index);
+	return r == 0 ? 0 : git_area_error(err, r, "write the index");
+}
+
+static int read_index(struct worktree *w, git_commit *commit, struct err *err)
+{
+	git_tree *tree _cleanup_(tree_freep) = NULL;
+	struct stat st;
+	int r = git_commit_tree(&tree, commit);
+	if (r == 0 && git_repository_index(&w->index, w->area->repo) != 0) {
+		/* Cut or of another make: only what it knew of the files is lost. */
+		unlinkat(w->root, ".git/index", 0);
+		r = git_repository_index(&w->index, w->area->repo);
+	}
+	if (r != 0)
+		return git_area_error(err, r, "open the index");
+	if (stat(git_index_path(w->index), &st) == 0)
+		w->index_time = st.st_mtim;
+	if (!w->clean) {
+		size_t before = git_index_entrycount(w->index);
+		for (size_t i = 0; i < before; i++)
+			strv_add(&w->former, git_index_get_byindex(w->index, i)->path);
+		strv_sort(&w->former);
+	}
+	r = git_index_read_tree(w->index, tree);
+	if (r != 0)
+		return git_area_error(err, r, "read the tree");
+	w->count = git_index_entrycount(w->index);
+	w->written = xcalloc(w->count, sizeof(w->written[0]));
+	return 0;
+}
+
+static void worktree_done(struct worktree *w)
+{
+	git_index_free(w->index);
+	free(w->written);
+	strv_done(&w->former);
+	closep(&w->root);
+	pthread_mutex_destroy(&w->err_lock);
+}
+
+int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, struct wait *wait,
+                        struct git_area_result *ret, struct err *err)
+{
+	struct worktree w _cleanup_(worktree_done) = {
+		.area = a, .clean = clean, .wait = wait, .root = -1, .result = ret};
+	struct str path _cleanup_(str_done) = STR_INIT(4096);
+	pthread_mutex_init(&w.err_lock, NULL);
+	*ret = (struct git_area_result){0};
+	git_oid_cpy(&w.commit, git_commit_id(commit));
+	w.root = fcntl(a->root, F_DUPFD_CLOEXEC, 3);
+	if (w.root < 0)
+		return err_errno(err, errno, "open the work area %s", a->path);
+	int r = read_index(&w, commit, err);
+	if (r < 0)
+		return r;
+	w.filters = needs_filters(&w);
+	take_early(&w);
+	r = walk(&w, openat(w.root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), &path, 0, err);
+	if (r < 0)
+		return r;
+	size_t missing = 0;
+	for (size_t i = 0; i < w.count; i++) {
+		missing += !w.written[i].present;
+		ret->submodules += git_index_get_byindex(w.index, i)->mode == GIT_FILEMODE_COMMIT;
+	}
+	r = write_all(&w, missing, err);
+	if (r >= 0)
+		r = update_index(&w, err);
+	ret->files = w.count;
+	ret->written = atomic_load(&w.files);
+	ret->lfs_pointers = atomic_load(&w.lfs);
+	ret->unencoded = atomic_load(&w.unencoded);
+	return r;
+}

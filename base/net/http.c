@@ -1,0 +1,309 @@
+#include "base/net/http.h"
+#include "base/core/clock.h"
+#include "base/net/http_priv.h"
+#include "base/core/log.h"
+
+#include <limits.h>
+#include <poll.h>
+#include <strings.h>
+
+enum { IDLE_CONNECTIONS = 8 };
+
+struct http *http_new(const struct http_config *config, struct err *err)
+{
+	static const struct http_config defaults = {0};
+	const struct http_config *c = config != NULL ? config : &defaults;
+	net_init();
+	struct http *h = xcalloc(1, sizeof(*h));
+	h->multi = curl_multi_init();
+	if (h->multi == NULL) {
+		free(h);
+		err_set(err, ERR_INTERNAL, "libcurl gives no handle");
+		return NULL;
+	}
+	/* One connection for many polls where the service speaks HTTP/2. */
+	curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
+	const char *ca_file = c->ca_file != NULL ? c->ca_file : getenv("SSL_CERT_FILE");
+	h->user_agent = xstrdup(c->user_agent != NULL ? c->user_agent : "davit/" DAVIT_VERSION);
+	h->ca_file = xstrdup(ca_file != NULL && *ca_file != '\0' ? ca_file : NULL);
+	h->proxy = xstrdup(c->proxy);
+	h->client_cert = xstrdup(c->client_cert);
+	h->client_key = xstrdup(c->client_key);
+	h->insecure = c->insecure;
+	return h;
+}
+
+static void unlink_transfer(struct http_transfer *t)
+{
+	for (struct http_transfer **p = &t->client->transfers; *p != NULL; p = &(*p)->next) {
+		if (*p == t) {
+			*p = t->next;
+			return;
+		}
+	}
+}
+
+void http_free(struct http *h)
+{
+	if (h == NULL)
+		return;
+	while (h->transfers != NULL)
+		http_cancel(h->transfers);
+	curl_multi_cleanup(h->multi);
+	free(h->user_agent);
+	free(h->ca_file);
+	free(h->proxy);
+	free(h->client_cert);
+	free(h->client_key);
+	free(h);
+}
+
+void http_freep(struct http **h)
+{
+	http_free(*h);
+	*h = NULL;
+}
+
+void http_response_done(struct http_response *r)
+{
+	strv_done(&r->headers);
+	str_done(&r->body);
+	free(TAKE(r->final_url));
+	r->status = 0;
+}
+
+const char *http_header(const struct http_response *r, const char *name)
+{
+	size_t len = strlen(name);
+	for (size_t i = 0; i < r->headers.count; i++) {
+		const char *line = r->headers.items[i];
+		if (strncasecmp(line, name, len) == 0 && line[len] == ':')
+			return line + len + 1 + strspn(line + len + 1, " \t");
+	}
+	return NULL;
+}
+
+void http_cancel(struct http_transfer *t)
+{
+	if (t == NULL)
+		return;
+	unlink_transfer(t);
+	http_transfer_free(t);
+}
+
+/* Few idle connections are kept beside those in use. libcurl counts both: with a fixed number of which the polls under way
+ * are more, each of them would lose its connection at its end, and the next one begin with a handshake. */
+static void keep_connections(struct http *h)
+{
+	long count = IDLE_CONNECTIONS;
+	for (const struct http_transfer *t = h->transfers; t != NULL; t = t->next)
+		count++;
+	if (count == h->connections_kept)
+		return;
+	h->connections_kept = count;
+	curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, count);
+}
+
+static int begin(struct http_transfer *t, struct err *err)
+{
+	keep_connections(t->client);
+	int r = http_transfer_begin(t, err);
+	if (r < 0)
+		return r;
+	if (!str_starts(t->url, "http:"))
+		curl_easy_setopt(t->easy, CURLOPT_PIPEWAIT, 1L);
+	return 0;
+}
+
+int http_launch(struct http_transfer *t, struct err *err)
+{
+	int r = begin(t, err);
+	if (r < 0) {
+		http_transfer_free(t);
+		return r;
+	}
+	t->next = t->client->transfers;
+	t->client->transfers = t;
+	return 0;
+}
+
+struct http_transfer *http_start(struct http *h, const struct http_request *request, http_done_fn done, void *context,
+                                 struct err *err)
+{
+	struct http_transfer *t = http_transfer_new(h, request, false, err);
+	if (t == NULL)
+		return NULL;
+	t->done = done;
+	t->done_context = context;
+	return http_launch(t, err) < 0 ? NULL : t;
+}
+
+/* The transfer is over: out of every list before its owner hears of it, so that the owner may start and cancel others.
+ */
+static void finish(struct http_transfer *t, int result, const struct err *err)
+{
+	log_debug("net", "%s %s: %d%s%s", t->method, t->label, t->response.status, result < 0 ? " " : "",
+	          result < 0 ? err_code_name(result) : "");
+	unlink_transfer(t);
+	t->done(t->done_context, result, &t->response, result < 0 ? err : NULL);
+	http_transfer_free(t);
+}
+
+static void begin_due(struct http *h)
+{
+	for (bool again = true; again;) {
+		again = false;
+		int64_t now = clock_mono_ms();
+		for (struct http_transfer *t = h->transfers; t != NULL; t = t->next) {
+			struct err err = ERR_INIT;
+			if (t->easy != NULL || t->due_mono_ms > now)
+				continue;
+			int r = begin(t, &err);
+			if (r < 0) {
+				finish(t, r, &err);
+				again = true;
+				break;
+			}
+		}
+	}
+}
+
+int http_turn(struct http *h, struct err *err)
+{
+	int running = 0, queued, ended = 0;
+	begin_due(h);
+	CURLMcode code = curl_multi_perform(h->multi, &running);
+	if (code != CURLM_OK)
+		return err_set(err, ERR_INTERNAL, "network: %s", curl_multi_strerror(code));
+	for (CURLMsg *m; (m = curl_multi_info_read(h->multi, &queued)) != NULL;) {
+		if (m->msg != CURLMSG_DONE)
+			continue;
+		struct http_transfer *t = NULL;
+		struct err failure = ERR_INIT;
+		int result = 0;
+		CURLcode how = m->data.result;
+		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+		if (http_transfer_end(t, how, &result, &failure))
+			continue;
+		finish(t, result, &failure);
+		ended++;
+	}
+	return ended;
+}
+
+/* Milliseconds to the next try that is due; -1: none. */
+static int64_t next_due_ms(const struct http *h)
+{
+	int64_t next = -1, now = clock_mono_ms();
+	for (const struct http_transfer *t = h->transfers; t != NULL; t = t->next) {
+		if (t->easy != NULL)
+			continue;
+		int64_t left = MAX(t->due_mono_ms - now, 0);
+		next = next < 0 ? left : MIN(next, left);
+	}
+	return next;
+}
+
+int http_wait(struct http *h, struct wait *w, struct err *err)
+{
+	return net_multi_wait(h->multi, w, next_due_ms(h), err);
+}
+
+static short to_curl(short events)
+{
+	return (short)((events & POLLIN ? CURL_WAIT_POLLIN : 0) | (events & POLLPRI ? CURL_WAIT_POLLPRI : 0) |
+	               (events & POLLOUT ? CURL_WAIT_POLLOUT : 0));
+}
+
+static int poll_all(struct http *h, struct pollfd *extra, size_t extra_count, int64_t ms, struct err *err)
+{
+	_cleanup_free_ struct curl_waitfd *fds = xcalloc(extra_count, sizeof(*fds));
+	for (size_t i = 0; i < extra_count; i++) {
+		extra[i].revents = 0;
+		fds[i].fd = extra[i].fd;
+		fds[i].events = to_curl(extra[i].events);
+	}
+	CURLMcode code =
+		curl_multi_poll(h->multi, fds, (unsigned)extra_count, ms < 0 ? INT_MAX : (int)MIN(ms, INT_MAX), NULL);
+	if (code != CURLM_OK)
+		return err_set(err, ERR_INTERNAL, "network: %s", curl_multi_strerror(code));
+	if (extra_count == 0)
+		return 0;
+	/* libcurl reports no hang-up of a foreign descriptor; poll(2) does. */
+	int n = poll(extra, extra_count, 0);
+	return MAX(n, 0);
+}
+
+int http_step(struct http *h, struct pollfd *extra, size_t extra_count, int64_t max_wait_ms, struct err *err)
+{
+	int64_t due;
+	int ended = http_turn(h, err);
+	if (ended < 0)
+		return ended;
+	due = next_due_ms(h);
+	if (ended > 0)
+		max_wait_ms = 0;
+	if (due >= 0)
+		max_wait_ms = max_wait_ms < 0 ? due : MIN(max_wait_ms, due);
+	int ready = poll_all(h, extra, extra_count, max_wait_ms, err);
+	if (ready < 0)
+		return ready;
+	int r = http_turn(h, err);
+	return r < 0 ? r : ready;
+}
+
+struct waiter {
+	bool done;
+	int result;
+	struct http_response response;
+	struct err err;
+};
+
+static void wake_waiter(void *context, int result, struct http_response *response, const struct err *err)
+{
+	struct waiter *waiter = context;
+	waiter->done = true;
+	waiter->result = result;
+	waiter->response = *response;
+	*response = (struct http_response){0};
+	if (err != NULL)
+		waiter->err = *err;
+}
+
+int http_perform(struct http *h, const struct http_request *request, struct wait *w, struct http_response *ret,
+                 struct err *err)
+{
+	struct waiter waiter = {.err = ERR_INIT};
+	int r = wait_check(w, err);
+	if (r < 0)
+		return err_wrap(err, r, "before the request");
+	struct http_transfer *t = http_transfer_new(h, request, true, err);
+	if (t == NULL)
+		return ERR_INVALID;
+	t->done = wake_waiter;
+	t->done_context = &waiter;
+	t->deadline_mono_ms = w != NULL ? w->deadline_mono_ms : 0;
+	r = http_launch(t, err);
+	if (r < 0)
+		return r;
+	for (;;) {
+		r = http_turn(h, err);
+		if (waiter.done)
+			break;
+		if (r >= 0)
+			r = http_wait(h, w, err);
+		if (r < 0) {
+			r = err_wrap(err, r, "%s %s", t->method, t->label);
+			http_cancel(t);
+			return r;
+		}
+	}
+	if (waiter.result < 0) {
+		http_response_done(&waiter.response);
+		if (err != NULL)
+			*err = waiter.err;
+		return waiter.result;
+	}
+	*ret = waiter.response;
+	return 0;
+}

@@ -1,0 +1,80 @@
+/* HTTP by libcurl's multi interface: one handle a process, any number of requests at once, connections kept.
+ * Answers are bounded; retries have a bound, jitter and honour Retry-After; proxies (http_proxy, https_proxy, no_proxy), a CA
+ * file and a client certificate are set once. CAPATH is off, so that the parsed CA store is shared. Secrets in headers
+ * never reach the log. */
+#pragma once
+#include "base/core/err.h"
+#include "base/core/str.h"
+#include "base/core/wait.h"
+
+struct http; /* the process's client */
+struct http_config {
+	const char *user_agent; /* NULL: "davit/VERSION" */
+	const char *ca_file;    /* NULL: the system's bundle, or SSL_CERT_FILE */
+	const char *proxy;      /* NULL: from the environment */
+	const char *client_cert, *client_key;
+	bool insecure; /* no verification: only by an explicit option of the user */
+};
+struct http *http_new(const struct http_config *config, struct err *err);
+void http_free(struct http *h);
+void http_freep(struct http **h);
+
+struct http_request {
+	const char *method; /* NULL: GET, or POST with a body */
+	const char *url;
+	const char *const *headers; /* "Name: value", NULL-terminated; may be NULL */
+	const void *body;
+	size_t body_len;
+	int body_fd;                /* > 0: body is streamed from it, body_len bytes */
+	size_t max_body;            /* of the answer; 0: 1 MiB, with on_body no ceiling */
+	int64_t timeout_ms;         /* one try as a whole; 0: 60 s */
+	int64_t connect_timeout_ms; /* 0: 30 s */
+	int retries; /* further tries after network errors, 429 and 5xx; 0: none. Only for what may be repeated.
+	                                    A Retry-After beyond 2 min or the deadline ends them: the answer is handed out */
+	bool follow; /* redirects: at most 10, never to another scheme than http(s); headers of one's own go to the
+	                                    scheme, host and port that they were given for, and nowhere else */
+	/* Instead of collecting the body of a 2xx answer (others are collected): called with each piece; < 0 stops the transfer
+	 * with that error. Not called twice for the same bytes: once it took something there is no further try. It must not
+	 * start or cancel transfers. */
+	int (*on_body)(void *context, const void *data, size_t len, struct err *err);
+	void *context;
+};
+
+struct http_response {
+	int status;          /* 0: none came */
+	struct strv headers; /* "Name: value" as received, final answer only */
+	struct str body;
+	char *final_url;
+};
+void http_response_done(struct http_response *r);
+const char *http_header(const struct http_response *r, const char *name); /* value, case-insensitive name; NULL */
+
+/* Sends and waits; done functions of other transfers may be called meanwhile. ret: zeroed by the caller. Any status is a success (0) here; ERR_NETWORK, ERR_TIMEOUT, ERR_CANCELLED, ERR_LIMIT, ERR_AUTH (TLS) otherwise. */
+int http_perform(struct http *h, const struct http_request *request, struct wait *w, struct http_response *ret,
+                 struct err *err);
+
+/* The answer pulled by the caller instead of pushed to on_body: for libraries that read. At most 1 MiB waits here, then the
+ * connection does. request->on_body must be NULL; max_body 0 is no ceiling; further tries as with on_body. Not thread-safe. */
+struct http_stream;
+/* Starts; what the request points to is copied. w is used by each call below and must outlive the stream. NULL: see err. */
+struct http_stream *http_stream_open(struct http *h, const struct http_request *request, struct wait *w,
+                                     struct err *err);
+/* Waits until status and headers are known. *ret: the stream's. Of an answer other than 2xx the body is in it, whole. */
+int http_stream_head(struct http_stream *s, const struct http_response **ret, struct err *err);
+/* Waits for the next bytes of a 2xx answer: 1 to size of them, 0 at its end. An answer that ends too early is an error. */
+int http_stream_read(struct http_stream *s, void *buffer, size_t size, size_t *ret_len, struct err *err);
+void http_stream_free(struct http_stream *s); /* also in the middle: the transfer is given up */
+void http_stream_freep(struct http_stream **s);
+
+/* Asynchronous: for the listener's event loop. What the request points to is copied. done is called from http_step, may take
+ * members of the response (zeroing them), and may start and cancel transfers; the transfer itself is gone after it.
+ * NULL: it could not be started. */
+typedef void (*http_done_fn)(void *context, int result, struct http_response *response, const struct err *err);
+struct http_transfer;
+struct http_transfer *http_start(struct http *h, const struct http_request *request, http_done_fn done, void *context,
+                                 struct err *err);
+void http_cancel(struct http_transfer *t); /* done is not called */
+/* One turn: waits until something happens on transfers or on extra descriptors, at most max_wait_ms (-1: no limit);
+ * calls done functions. Returns how many of the extra descriptors are ready (their revents are set). */
+struct pollfd;
+int http_step(struct http *h, struct pollfd *extra, size_t extra_count, int64_t max_wait_ms, struct err *err);

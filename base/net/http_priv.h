@@ -1,0 +1,63 @@
+/* One HTTP request through its tries: shared by http.c (the client and its loop), http_stream.c (an answer that is pulled) and
+ * http_transfer.c (one try). */
+#pragma once
+#include "base/net/http.h"
+#include "base/net/net_priv.h"
+
+struct http {
+	CURLM *multi;
+	char *user_agent, *ca_file, *proxy, *client_cert, *client_key;
+	bool insecure;
+	long connections_kept;
+	struct http_transfer *transfers; /* in flight or in back-off */
+};
+
+struct http_transfer {
+	struct http *client;
+	struct http_transfer *next;
+	http_done_fn done;
+	void *done_context;
+
+	/* The request, copied. */
+	char *method, *url, *label; /* label: scheme, host and path, for messages: a query may hold a signature */
+	struct curl_slist *headers;
+	void *body; /* owned when body_owned */
+	bool body_owned, follow;
+	size_t body_len, max_body;
+	int body_fd;
+	off_t body_start; /* -1: cannot be sent twice */
+	int64_t timeout_ms, connect_timeout_ms, deadline_mono_ms;
+	int retries_left, tries, hops;
+	int64_t hops_until_mono_ms; /* of a try and the redirects that it led to */
+	int (*on_body)(void *context, const void *data, size_t len, struct err *err);
+	void *body_context;
+
+	/* This try. */
+	CURL *easy;          /* NULL in back-off */
+	int64_t due_mono_ms; /* of the next try */
+	size_t body_sent, header_bytes;
+	bool body_taken; /* on_body got something: no further try */
+	int failed;      /* error of a callback, below; 0: none */
+	struct err *err; /* its text, made when needed: a struct err is large and most tries have none */
+	struct http_response response;
+	char detail[CURL_ERROR_SIZE];
+};
+
+/* borrow_body: request->body outlives the transfer. */
+struct http_transfer *http_transfer_new(struct http *h, const struct http_request *request, bool borrow_body,
+                                        struct err *err);
+void http_transfer_free(struct http_transfer *t);
+/* Makes the easy handle of a (further) try and adds it to the client's multi handle. */
+int http_transfer_begin(struct http_transfer *t, struct err *err);
+/* The try ended with `code`: true when another one shall follow at t->due_mono_ms; else *ret_result says how it ended.
+ */
+bool http_transfer_end(struct http_transfer *t, CURLcode code, int *ret_result, struct err *err);
+/* No further pieces to on_body, or again: then at once what libcurl holds, from within. */
+void http_transfer_pause(struct http_transfer *t, bool paused);
+
+/* Everything that can be done without waiting. Returns how many transfers ended. */
+int http_turn(struct http *h, struct err *err);
+/* Begins t and lists it with its client. On failure t is freed. */
+int http_launch(struct http_transfer *t, struct err *err);
+/* Until something may have happened on a transfer of h, as w allows; 0 or an error of w. */
+int http_wait(struct http *h, struct wait *w, struct err *err);

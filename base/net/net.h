@@ -1,0 +1,13 @@
+/* Connections by libcurl: names, proxies and happy eyeballs are its work, the waiting is ours (base/core/wait.h). */
+#pragma once
+#include "base/core/err.h"
+#include "base/core/wait.h"
+
+/* A plain TCP connection. The socket does not block; it lives as long as the connection. */
+struct net_conn;
+/* A SOCKS or HTTP proxy is taken from all_proxy (ALL_PROXY), not where no_proxy names the host. timeout_ms 0: 30 s.
+ * Errors: ERR_NETWORK (name unknown, refused, unreachable), ERR_TIMEOUT, ERR_CANCELLED. */
+int net_connect(const char *host, int port, int64_t timeout_ms, struct wait *w, struct net_conn **ret, struct err *err);
+int net_fd(const struct net_conn *c);
+void net_close(struct net_conn *c);
+void net_closep(struct net_conn **c);

@@ -1,0 +1,17 @@
+/* What base/net/net.c and base/http*.c share about libcurl. */
+#pragma once
+#include "base/core/err.h"
+#include "base/core/wait.h"
+#include <curl/curl.h>
+
+/* Starts libcurl, with memory of ours (net_memory.c). */
+CURLcode net_memory_init(void);
+/* Once a process; libcurl that cannot start ends it. */
+void net_init(void);
+/* What every handle of ours has: no signals, no CA directory, names resolved so that a cancel need not wait for the
+ * resolver. */
+void net_easy_defaults(CURL *easy);
+/* An error of ours from a result of libcurl; `detail` is its error buffer, may be empty. `what` names host or URL. */
+int net_curl_err(CURLcode code, const char *detail, const char *what, struct err *err);
+/* Waits for activity of the handle through w, at most max_ms (-1: no limit of its own). 0, or as wait_ms. */
+int net_multi_wait(CURLM *multi, struct wait *w, int64_t max_ms, struct err *err);

@@ -1,0 +1,205 @@
+#include "base/secret/digest.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct digest {
+	EVP_MD_CTX *md;
+};
+
+/* OpenSSL fails here only without memory or without SHA-256: nothing to go on with. */
+static void must(int ok)
+{
+	if (ok != 1)
+		abort();
+}
+
+static EVP_MD *fetched;
+
+static void fetch(void)
+{
+	fetched = EVP_MD_fetch(NULL, "SHA256", NULL);
+}
+
+/* Looked up once: OpenSSL 3 looks for EVP_sha256() behind a lock each time, which small files feel. */
+static const EVP_MD *sha256(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, fetch);
+	return fetched ? fetched : EVP_sha256();
+}
+
+static void to_hex(const unsigned char *bytes, char hex[DIGEST_HEX])
+{
+	static const char alphabet[] = "0123456789abcdef";
+	for (size_t i = 0; i < DIGEST_BYTES; i++) {
+		hex[2 * i] = alphabet[bytes[i] >> 4];
+		hex[2 * i + 1] = alphabet[bytes[i] & 15];
+	}
+	hex[2 * DIGEST_BYTES] = '\0';
+}
+
+struct digest *digest_new(void)
+{
+	struct digest *d = xmalloc(sizeof(*d));
+	d->md = EVP_MD_CTX_new();
+	must(d->md != NULL);
+	must(EVP_DigestInit_ex(d->md, sha256(), NULL));
+	return d;
+}
+
+void digest_update(struct digest *d, const void *data, size_t len)
+{
+	must(EVP_DigestUpdate(d->md, data, len));
+}
+
+void digest_hex(struct digest *d, char hex[DIGEST_HEX])
+{
+	unsigned char bytes[EVP_MAX_MD_SIZE];
+	must(EVP_DigestFinal_ex(d->md, bytes, NULL));
+	must(EVP_DigestInit_ex(d->md, sha256(), NULL));
+	to_hex(bytes, hex);
+}
+
+void digest_free(struct digest *d)
+{
+	if (d == NULL)
+		return;
+	EVP_MD_CTX_free(d->md);
+	free(d);
+}
+
+void digest_freep(struct digest **d)
+{
+	digest_free(*d);
+}
+
+void digest_of(const void *data, size_t len, char hex[DIGEST_HEX])
+{
+	unsigned char bytes[EVP_MAX_MD_SIZE];
+	must(EVP_Digest(data, len, bytes, NULL, sha256(), NULL));
+	to_hex(bytes, hex);
+}
+
+void digest_git_object(const char *type, const void *data, size_t len, unsigned char id[20])
+{
+	char head[64];
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	int n = snprintf(head, sizeof(head), "%s %zu", type, len);
+	must(md != NULL && n > 0 && (size_t)n < sizeof(head));
+	must(EVP_DigestInit_ex(md, EVP_sha1(), NULL));
+	must(EVP_DigestUpdate(md, head, (size_t)n + 1));
+	must(EVP_DigestUpdate(md, data, len));
+	must(EVP_DigestFinal_ex(md, id, NULL));
+	EVP_MD_CTX_free(md);
+}
+
+int digest_of_fd(int fd, char hex[DIGEST_HEX], struct err *err)
+{
+	enum { CHUNK = 256 << 10 };
+	_cleanup_(digest_freep) struct digest *d = digest_new();
+	_cleanup_free_ char *buf = xmalloc(CHUNK);
+	for (;;) {
+		ssize_t n = read(fd, buf, CHUNK);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(err, errno, "read for a digest");
+		if (n == 0)
+			break;
+		digest_update(d, buf, (size_t)n);
+	}
+	digest_hex(d, hex);
+	return 0;
+}
+
+void hmac_sha256(const void *key, size_t key_len, const void *data, size_t len, unsigned char out[DIGEST_BYTES])
+{
+	unsigned int out_len = DIGEST_BYTES;
+	must(HMAC(sha256(), key, (int)key_len, data, len, out, &out_len) != NULL);
+}
+
+static void encode(const void *data, size_t len, const char *alphabet, bool padding, struct str *out)
+{
+	const unsigned char *in = data;
+	for (size_t i = 0; i < len; i += 3) {
+		size_t left = len - i;
+		unsigned int word = (unsigned int)in[i] << 16;
+		if (left > 1)
+			word |= (unsigned int)in[i + 1] << 8;
+		if (left > 2)
+			word |= in[i + 2];
+		char quad[4] = {alphabet[word >> 18], alphabet[word >> 12 & 63], alphabet[word >> 6 & 63],
+		                alphabet[word & 63]};
+		size_t used = left >= 3 ? 4 : left + 1;
+		if (padding)
+			while (used < 4)
+				quad[used++] = '=';
+		str_append_n(out, quad, used);
+	}
+}
+
+static const char plain_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char url_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+void base64_encode(const void *data, size_t len, struct str *out)
+{
+	encode(data, len, plain_alphabet, true, out);
+}
+
+void base64url_encode(const void *data, size_t len, struct str *out)
+{
+	encode(data, len, url_alphabet, false, out);
+}
+
+static int sextet(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	if (c == '+' || c == '-')
+		return 62;
+	if (c == '/' || c == '_')
+		return 63;
+	return -1;
+}
+
+int base64_decode(const char *text, size_t len, struct str *out, struct err *err)
+{
+	unsigned int word = 0;
+	int bits = 0;
+	size_t symbols = 0, padding = 0;
+	for (size_t i = 0; i < len; i++) {
+		char c = text[i];
+		if (c == '\r' || c == '\n' || c == ' ' || c == '\t')
+			continue;
+		if (c == '=') {
+			padding++;
+			continue;
+		}
+		int value = sextet(c);
+		if (value < 0 || padding > 0)
+			return err_set(err, ERR_INVALID, "no Base64: character %zu", i + 1);
+		word = word << 6 | (unsigned int)value;
+		bits += 6;
+		symbols++;
+		if (bits >= 8) {
+			bits -= 8;
+			str_append_c(out, (char)(word >> bits & 255));
+		}
+		word &= (1u << bits) - 1;
+	}
+	if (symbols % 4 == 1 || word != 0 || padding > 2 || (padding > 0 && (symbols + padding) % 4 != 0))
+		return err_set(err, ERR_INVALID, "no Base64: it ends in the middle");
+	if (out->failed)
+		return err_set(err, ERR_LIMIT, "Base64 of more than %zu bytes", out->max);
+	return 0;
+}

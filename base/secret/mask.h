@@ -1,0 +1,29 @@
+/* Secrets: text that is wiped, and the mask that keeps it out of everything we print.
+ * A value added to a mask is covered with its usual encodings (docs/semantics.md 8; protocol notes "Observed" 24): each
+ * line of it, JSON-, URI- and XML-escaped forms, Base64 at the three offsets. Matching is by Wu-Manber for patterns of
+ * six bytes and more and a small automaton below that. Overlapping matches become one "***". */
+#pragma once
+#include "base/core/err.h"
+#include "base/core/str.h"
+
+struct mask;
+struct mask *mask_new(void);
+void mask_free(struct mask *m);
+void mask_freep(struct mask **m);
+void mask_add(struct mask *m, const char *value, size_t len);       /* empty and blank values are ignored */
+void mask_add_plain(struct mask *m, const char *value, size_t len); /* without encodings: workflow tokens */
+/* The shortest line of a value of several lines that is covered by itself, in characters: shorter ones would cover every
+ * such letter or brace of a log. The whole value and its forms are covered in any case. */
+enum { MASK_LINE_MIN = 4 };
+/* A value had a line that was too short for that: whoever writes a log says so in it. */
+bool mask_has_short_lines(const struct mask *m);
+/* A regular expression (PCRE2) whose matches are covered: the service's patterns for tokens. At most 100. */
+int mask_add_pattern(struct mask *m, const char *pattern, struct err *err);
+bool mask_is_empty(const struct mask *m);
+/* Appends `text` with secrets replaced. A secret that spans two calls is not seen: feed whole lines. */
+void mask_apply(const struct mask *m, const char *text, size_t len, struct str *out);
+/* Where a text that goes on may be cut: the longest beginning after which no secret lies on both sides. 0: nowhere. */
+size_t mask_cut(const struct mask *m, const char *text, size_t len);
+bool mask_finds(const struct mask *m, const char *text, size_t len);
+/* The mask that log_…, errors and the reports of this process use (base/core/shown.h). Made on first use. */
+struct mask *mask_process(void);

@@ -1,0 +1,10 @@
+/* Sealing: AES-256-GCM with a key of this host, for the secrets that an undo may need (docs/semantics.md 8).
+ * File format 1: "DAVITSEAL1\n", 12 bytes nonce, ciphertext, 16 bytes tag; the deployment id is the associated data. */
+#pragma once
+#include "base/core/err.h"
+#include "base/core/str.h"
+
+/* The key file DIR/seal.key (32 bytes, 0600) is made on first use. */
+int seal_write(const char *dir, const char *id, const void *data, size_t len, struct err *err);
+int seal_read(const char *dir, const char *id, struct str *out, struct err *err); /* ERR_NOT_FOUND, ERR_AUTH */
+int seal_erase(const char *dir, const char *id, struct err *err);                 /* absent is fine */

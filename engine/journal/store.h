@@ -1,0 +1,77 @@
+/* What davit remembers, in terms of deployments and changes, so that another store (a fleet's PostgreSQL) fits the same interface.
+ * SQLite, WAL, synchronous=FULL; any number of processes; each write is one short BEGIN IMMEDIATE with a bounded wait; every call that writes has
+ * made it durable when it returns. Format 1 (PRAGMA user_version); newer is refused, older is read. */
+#pragma once
+#include "engine/record/change.h"
+
+enum deployment_state {
+	DEPLOYMENT_PREPARING,
+	DEPLOYMENT_REFUSED,
+	DEPLOYMENT_OPEN,
+	DEPLOYMENT_UNDOING,
+	DEPLOYMENT_HELD,
+	DEPLOYMENT_COMMITTED,
+	DEPLOYMENT_UNDONE,
+};
+const char *deployment_state_name(enum deployment_state s);
+
+/* A deployment as the store knows it. JSON, no secrets: {"format":1,"id","name","environment","state","on_failure","commit","dirty",
+ * "repository","run_url","job_key","runner_decides","user","host","created_ms","decided_ms","exit_status","reason","cleaned","reported",
+ * "targets":[{"name","kind","identity","user","host"}],"kept" (what a later rollback needs of the file, its secrets as expressions),"plan_digest","owner":{pid,start_time,boot_id,pid_ns,host}} */
+struct store;
+
+/* dir: $DAVIT_STATE; made 0700 when missing. vfs: NULL, or the simulator's. */
+int store_open(const char *dir, const char *vfs, struct store **ret, struct err *err);
+int store_open_readonly(const char *dir, struct store **ret,
+                        struct err *err); /* for history and show; ERR_NOT_FOUND when there is none */
+void store_close(struct store *s);
+void store_closep(struct store **s);
+const char *store_id(const struct store *s); /* random, made once with the machine id it was made on */
+const char *store_dir(const struct store *s);
+
+int store_deployment_add(struct store *s, const json_t *deployment, struct err *err);
+/* ERR_EXISTS-like: ERR_LOCKED when name.environment has one that holds locks (ret_holder: its id, the caller's). */
+int store_lock(struct store *s, const char *name, const char *environment, const char *id, char **ret_holder,
+               struct err *err);
+int store_unlock(struct store *s, const char *id, struct err *err);
+/* Sets members of the deployment's object ("state", "reason", …). */
+int store_deployment_set(struct store *s, const char *id, const json_t *members, struct err *err);
+int store_deployment_get(struct store *s, const char *id, json_t **ret, struct err *err); /* ERR_NOT_FOUND */
+/* Newest first. Filters may be NULL. undecided: neither committed, undone, refused, or not cleaned. */
+struct store_filter {
+	const char *name, *environment, *job_key;
+	bool undecided;
+	int limit;
+};
+int store_deployment_list(struct store *s, const struct store_filter *filter, json_t **ret_array, struct err *err);
+
+int store_step_add(struct store *s, const char *id, int index, const json_t *step,
+                   struct err *err); /* {"step","id","name","target":[…],"state"} */
+int store_step_set(struct store *s, const char *id, int index, const json_t *members, struct err *err);
+int store_step_list(struct store *s, const char *id, json_t **ret_array, struct err *err);
+
+/* All intents of a step and target in one transaction; gives the ids. */
+int store_changes_add(struct store *s, const char *id, struct change *changes, size_t count, struct err *err);
+/* The state, note and the state row (engine/record/change.h) in one transaction. */
+int store_change_set(struct store *s, const char *id, const struct change *change, enum change_state state,
+                     const char *note, struct err *err);
+int store_change_list(struct store *s, const char *id, struct plan *ret, struct err *err); /* by id, ascending */
+
+/* Changes as another store recorded them (the copy on a target): with their ids and states, for a deployment that has none here yet. */
+int store_changes_import(struct store *s, const char *id, const struct plan *changes, struct err *err);
+
+int store_event_add(struct store *s, const char *id, int step_index, const char *kind, const json_t *data,
+                    struct err *err);
+int store_event_list(struct store *s, const char *id, json_t **ret_array, struct err *err);
+
+int store_state_get(struct store *s, const char *scope, const char *target, const char *key, json_t **ret,
+                    struct err *err);
+int store_state_list(struct store *s, const char *scope, const char *target, json_t **ret_object, struct err *err);
+
+/* Gives up the reserve (1 MiB) so that an undo can be recorded on a full disk; it is made again when the store is next opened. */
+void store_give_up_reserve(struct store *s);
+
+/* Test builds count journal records here and may kill the process after the n-th (DAVIT_TEST_KILL_AT=n). */
+extern void (*store_after_write)(void);
+/* The same for the simulator's coverage: each state of a change that became durable. */
+extern void (*store_after_change)(enum change_state state);

@@ -1,0 +1,84 @@
+/* One change of the world: what, on which target, from and to, and how far it got. Its record is what journal, target's
+ * copy, plan, digest and `davit show` hold; it never holds a secret.
+ *
+ * Record format 1 (JSON; unknown members are kept, a higher "format" is refused):
+ *   {"format":1,"id":12,"step":3,"step_name":"secret-write","target":"web","kind":"file","path":"/opt/shop/.env",
+ *    "step_id":"env","step_inputs":"…","action":"update","before":NODE,"after":NODE,"extra":{…},"secret":true,"summary":"…","state":"done"}
+ *   NODE: {"type":"absent"} | {"type":"file","digest":"…","size":n,"mode":"0600","owner":"root","group":"root","mtime_ns":n}
+ *       | {"type":"dir","mode":…,"owner":…,"group":…,"mtime_ns":n} | {"type":"link","link":"…"}
+ *   Of a secret file the record has no digest and no size: the digest of what we wrote lies in the copy's undo/ID.after on
+ *   the target, which has the content anyway.
+ * States: intent → started → done | unknown → undone | conflict | blocked.
+ * The former content of a file, link or tree that a change replaces or removes is saved as undo/ID in the target's copy
+ * (LOCK_DIR/undo/) before the change starts.
+ */
+#pragma once
+#include "base/core/mem.h"
+#include "base/core/str.h"
+#include "engine/record/node.h"
+
+/* tests/sim plants faults: a build with SIM_MUTANT=n breaks one rule on purpose, where the number stands. 0 everywhere else. */
+#ifndef SIM_MUTANT
+#define SIM_MUTANT 0
+#endif
+
+enum { CHANGE_FORMAT = 1 };
+enum change_kind {
+	CHANGE_FILE,     /* put content and attributes */
+	CHANGE_DIR,      /* make a directory, or set its attributes */
+	CHANGE_LINK,     /* a symbolic link, replaced atomically: the switch of `current` too */
+	CHANGE_REMOVE,   /* a file, a link, an empty directory goes */
+	CHANGE_MOVE,     /* rename: extra.to */
+	CHANGE_RELEASE,  /* a new directory filled by the step; undo removes it */
+	CHANGE_SNAPSHOT, /* the same below BASE/snapshots; undo may put its content back first (the step's undo) */
+	CHANGE_COMMAND,  /* a command's effect, which cannot be looked at; undo: the step's */
+};
+enum change_action { ACTION_CREATE, ACTION_UPDATE, ACTION_REPLACE, ACTION_DESTROY, ACTION_ADOPT, ACTION_RUN };
+enum change_state {
+	CHANGE_INTENT,
+	CHANGE_STARTED,
+	CHANGE_DONE,
+	CHANGE_UNKNOWN,
+	CHANGE_UNDONE,
+	CHANGE_CONFLICT,
+	CHANGE_BLOCKED
+};
+
+struct change {
+	int64_t id; /* 1.. in the deployment, in order of making; given by the store */
+	int step_index;
+	char *step, *target, *path, *summary;
+	char *step_id, *step_inputs; /* the file's step: its id, and the digest of its inputs; NULL in old records */
+	enum change_kind kind;
+	enum change_action action;
+	enum change_state state;
+	bool secret;
+	json_t *before, *after; /* NODE */
+	json_t *extra; /* the step's own, no secrets; part of the record. "digest" inside: what the plan's digest counts
+	                                 of it ("plan": object that is digested; other members are not) */
+	char *note;    /* why conflict, blocked or not undone */
+	/* Not part of the record. */
+	struct str content; /* CHANGE_FILE: the new bytes, wiped */
+	void *payload;      /* the step's, freed by payload_free */
+	void (*payload_free)(void *payload);
+};
+
+struct plan {
+	struct change *changes;
+	size_t count, cap;
+	struct strv warnings; /* shown with the plan */
+	json_t *shown;        /* further facts for `--plan --json` and the page, e.g. largest files; not digested */
+};
+struct change *plan_add(struct plan *p, enum change_kind kind, enum change_action action, const char *path);
+void plan_done(struct plan *p);
+void change_done(struct change *c);
+
+json_t *change_record(const struct change *c);
+int change_from_record(const json_t *record, struct change *ret, struct err *err);
+const char *change_kind_name(enum change_kind k);
+const char *change_action_name(enum change_action a);
+const char *change_state_name(enum change_state s);
+
+/* A state row that apply's change carries: put into change.extra by this, moved into the store with the change's done record,
+ * and back with its undone record. row NULL: the row goes. */
+void change_set_state_row(struct change *c, const char *key, const json_t *row, const json_t *former);

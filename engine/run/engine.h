@@ -1,0 +1,81 @@
+/* The engine: validate all, check all, plan all, then step by step journal, save, apply and verify each change; on failure
+ * undo in reverse; then decide, clean and report. docs/semantics.md is its specification.
+ *
+ * A deployment is given as one JSON object, resolved but for values that only later steps give:
+ *   {"name","environment","on_failure","targets":{NAME:{"local":{}|"ssh":{…},"become","base"}},
+ *    "steps":[{"step":"archive-upload","id","name","target":["web"],"input":{…}}],
+ *    "source_root","file","commit","dirty","repository","run_url","api_url","token","undo_deadline_ms","seal":true,
+ *    "kept":{…} (as the caller wants it back for a rollback after the commit; goes into the journal, so it holds no secret)}
+ * It may hold secrets; what recovery needs of it is sealed (base/secret/seal.h).
+ */
+#pragma once
+#include "engine/run/step.h"
+#include "engine/journal/store.h"
+
+struct engine_options {
+	struct store *store;
+	struct wait *wait;         /* cancel, and no deadline */
+	const char *expect_digest; /* NULL: any plan */
+	int64_t lock_wait_ms;
+	int64_t undo_deadline_ms; /* 0: 15 min */
+	bool force;               /* rollback: overwrite conflicts */
+	bool data;                /* rollback: snapshots too */
+	bool seal;
+	/* Fills in what only earlier steps know: called before a step is applied, with {"deployment":{…},"steps":{ID:{"outputs":{…}}}}. May be NULL. */
+	int (*resolve)(void *context, int step_index, const json_t *contexts, json_t **ret_input, struct err *err);
+	void *resolve_context;
+	/* Lines as they happen: level "info", "warning", "error", "group", "endgroup"; the program prints them or makes workflow commands of them. */
+	void (*report)(void *report_context, const char *level, const char *line);
+	void *report_context;
+	const char *job_key; /* the deployment of this job; NULL: none */
+	bool runner_decides; /* the job's runner decides at the job's end; where it is gone before, the job did not succeed */
+	bool keep_open; /* a step of a job: do not decide at the end */
+	void (*opened)(
+		void *opened_context,
+		const char *id); /* a step of a job opened the job's deployment; nothing is changed yet. May be NULL */
+	void *opened_context;
+	/* How targets and steps are made: steps/registry.h, or the simulator's. */
+	int (*make_target)(const char *name, const json_t *config, struct target **ret, struct err *err);
+	const struct step_type *(*find_step)(const char *name);
+	int runner_pid; /* of a job: the process whose end means that no further step will come; 0: found among our ancestors */
+	const json_t *
+		deployment; /* rollback, recover: from a file, where the sealed one is gone or was never made; may be NULL */
+	struct http *(*http)(void *http_context); /* the process's client; may be NULL */
+	void *http_context;
+};
+
+struct engine_result {
+	int exit_status; /* docs/semantics.md 6 */
+	enum deployment_state state;
+	char *id;        /* NULL when none was made */
+	char digest[65]; /* the plan's */
+	json_t *report;  /* plan, steps, changes, probes, left-overs: what show --json prints; owned */
+	json_t *outputs; /* {step id: {name: text}} */
+};
+void engine_result_done(struct engine_result *r);
+
+/* All return 0 whenever ret->exit_status says how it ended; err then holds the reason for a status other than 0. Negative only when not even that can be told. */
+int engine_plan(const json_t *deployment, const struct engine_options *o, struct engine_result *ret,
+                struct err *err); /* no lock, nothing written */
+int engine_deploy(const json_t *deployment, const struct engine_options *o, struct engine_result *ret, struct err *err);
+/* A step of a job: opens or joins the deployment of o->job_key; deployment has exactly one step. */
+int engine_job_step(const json_t *deployment, const struct engine_options *o, struct engine_result *ret,
+                    struct err *err);
+/* Decides the job's deployment. status: success, failure, cancelled; on_failure NULL: the deployment's own. Nothing open: status 0. */
+int engine_finish(const char *status, const char *on_failure, const struct engine_options *o, struct engine_result *ret,
+                  struct err *err);
+/* id NULL: the job's, else the only open or held one. to: a release name. secrets: values by name that the sealed file lacks. */
+int engine_rollback(const char *id, const char *to, const json_t *secrets, const struct engine_options *o,
+                    struct engine_result *ret, struct err *err);
+/* id NULL: every undecided one. deployment: from a file, for recovering from the targets alone (may be NULL); takeover: from another machine. */
+struct engine_recover_options {
+	const char *id;
+	const json_t *deployment;
+	bool takeover;
+	int64_t takeover_after_ms;
+	const json_t *secrets;
+};
+int engine_recover(const struct engine_recover_options *r, const struct engine_options *o, struct engine_result *ret,
+                   struct err *err);
+int engine_unlock(const char *environment, bool yes, bool accept, const struct engine_options *o,
+                  struct engine_result *ret, struct err *err);

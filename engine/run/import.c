@@ -1,0 +1,240 @@
+/* The changes of a deployment whose journal is not here, from the copies on its targets. A target speaks for itself only: each record
+ * counts for the target it lies on, for a step of the file that is the step that ran, and for a path which that step may touch. What does
+ * not match is never acted on: a person decides. */
+#include "engine/run/run_priv.h"
+
+#include "base/secret/digest.h"
+#include "base/sys/fs.h"
+#include <inttypes.h>
+#include <string.h>
+
+static int refuse(const struct etarget *et, const struct change *c, struct err *err, const char *why)
+{
+	return err_set(err, ERR_CONFLICT, "the record of change %" PRId64 " ('%s') on '%s' %s", c->id, c->path,
+	               et->name, why);
+}
+
+/* ---- the step ---- */
+
+void engine_step_identity(struct engine *e, struct estep *s)
+{
+	_cleanup_json_ json_t *step = engine_digest_step(e, s);
+	/* Without a table no member of its input is a secret. */
+	if (s->type->inputs == NULL)
+		json_object_set(step, "input", s->input);
+	_cleanup_free_ char *text = json_canonical(step);
+	digest_of(text, strlen(text), s->identity);
+}
+
+static bool step_is_on(const struct estep *s, const struct etarget *et)
+{
+	for (size_t i = 0; i < s->target_count; i++)
+		if (s->etargets[i] == et)
+			return true;
+	return false;
+}
+
+/* An old record does not say its inputs. */
+static const char *step_differs(const struct estep *s, const char *step, const char *id, const char *identity)
+{
+	if (step == NULL || strcmp(step, s->type->name) != 0 || (id && strcmp(id, s->id) != 0))
+		return "is not of the step that stands there in the file";
+	return identity && strcmp(identity, s->identity) != 0 ? "was made with other inputs than the file has now"
+	                                                      : NULL;
+}
+
+int engine_check_steps(struct engine *e, const json_t *steps, struct err *err)
+{
+	for (size_t i = 0; i < json_array_size(steps); i++) {
+		const json_t *ran = json_array_get(steps, i);
+		int64_t index = json_get_int(ran, "index", -1);
+		const char *name = json_get_string(ran, "step");
+		if (!json_get_bool(ran, "begun", false))
+			continue;
+		const char *why = index < 0 || (size_t)index >= e->step_count
+		                          ? "is not in the file any more"
+		                          : step_differs(&e->steps[index], name, json_get_string(ran, "id"),
+		                                         json_get_string(ran, "inputs"));
+		if (why)
+			return err_set(err, ERR_CONFLICT, "step %" PRId64 " (%s) of %s %s", index + 1,
+			               name ? name : "?", e->id, why);
+	}
+	return 0;
+}
+
+/* ---- the path ---- */
+
+struct place {
+	const char *path;
+	bool ancestors; /* folders above what the step names count too: they are removed only when they are empty */
+	bool found;
+};
+
+static void look_in(const json_t *value, struct place *p);
+
+static void compare(const char *text, struct place *p)
+{
+	char *named = NULL;
+	if (text[0] == '/' && fs_normalize(text, &named, NULL) == 0)
+		p->found = p->found || fs_below(named, p->path) || (p->ancestors && fs_below(p->path, named));
+	free(named);
+}
+
+static void look_in(const json_t *value, struct place *p)
+{
+	const char *key;
+	json_t *member;
+	if (json_is_string(value))
+		compare(json_string_value(value), p);
+	for (size_t i = 0; json_is_array(value) && i < json_array_size(value); i++)
+		look_in(json_array_get(value, i), p);
+	json_object_foreach((json_t *)value, key, member)
+	{
+		compare(key, p);
+		look_in(member, p);
+	}
+}
+
+static bool is_normal(const char *path)
+{
+	_cleanup_free_ char *normal = NULL;
+	return path[0] == '/' && fs_normalize(path, &normal, NULL) == 0 && strcmp(normal, path) == 0;
+}
+
+static bool is_own_snapshot(const struct engine *e, const struct etarget *et, const char *path)
+{
+	_cleanup_free_ char *snapshots =
+		xasprintf("%s/snapshots/%s.%s/", et->t->view.facts.base, e->name, e->environment);
+	return is_normal(path) && str_starts(path, snapshots);
+}
+
+static bool may_touch(const struct estep *s, const char *path, bool ancestors)
+{
+	struct place p = {.path = path, .ancestors = ancestors};
+	if (path == NULL || !is_normal(path))
+		return false;
+	look_in(s->input, &p);
+	return p.found;
+}
+
+/* Of the step's own members those that name what an undo removes, moves or fills. */
+static bool extra_may_touch(const struct estep *s, const json_t *extra)
+{
+	static const char *const names[] = {"to", "manifest"}, *const lists[] = {"made", "paths"};
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		const json_t *value = json_object_get(extra, names[i]);
+		if (value && !may_touch(s, json_string_value(value), false))
+			return false;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		const json_t *list = json_object_get(extra, lists[i]);
+		for (size_t k = 0; k < json_array_size(list); k++) {
+			const json_t *one = json_array_get(list, k);
+			const char *path = json_is_string(one) ? json_string_value(one) : json_get_string(one, "path");
+			if (!may_touch(s, path, i == 0))
+				return false;
+		}
+	}
+	return true;
+}
+
+static bool only_made_a_folder(const struct change *c)
+{
+	return c->kind == CHANGE_DIR && node_type_of(c->before) == NODE_ABSENT;
+}
+
+static int check_record(struct engine *e, const struct etarget *et, const struct change *c, struct err *err)
+{
+	if (c->id < 1)
+		return refuse(et, c, err, "has no number");
+	if (strcmp(c->target, et->name) != 0)
+		return refuse(et, c, err, "is about another target");
+	if (c->step_index < 0 || (size_t)c->step_index >= e->step_count)
+		return refuse(et, c, err, "is of a step that the file does not have");
+	const struct estep *s = &e->steps[c->step_index];
+	const char *why = step_differs(s, c->step, c->step_id, c->step_inputs);
+	if (why == NULL && !step_is_on(s, et))
+		why = "is of a step that is not for this target";
+	/* What a command was is asked of the file: its record brings none. */
+	bool fine = c->kind == CHANGE_COMMAND || (c->kind == CHANGE_SNAPSHOT && is_own_snapshot(e, et, c->path)) ||
+	            may_touch(s, c->path, only_made_a_folder(c));
+	if (why == NULL && !fine)
+		why = "is about a path that its step does not name";
+	if (why == NULL && c->kind != CHANGE_COMMAND && !extra_may_touch(s, c->extra))
+		why = "names a further path that its step does not name";
+	return why ? refuse(et, c, err, why) : 0;
+}
+
+/* ---- all of them ---- */
+
+static int compare_ids(const void *a, const void *b)
+{
+	int64_t x = ((const struct change *)a)->id, y = ((const struct change *)b)->id;
+	return x < y ? -1 : x > y;
+}
+
+static int read_copies(struct engine *e, struct plan *all, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < e->target_count; i++) {
+		struct etarget *et = &e->targets[i];
+		_cleanup_(plan_done) struct plan one = {0};
+		if (!et->locked)
+			continue;
+		r = lock_read_changes(&et->t->view, et->t->lock_dir, &one, err);
+		for (size_t k = 0; r == 0 && k < one.count; k++)
+			r = check_record(e, et, &one.changes[k], err);
+		for (size_t k = 0; r == 0 && k < one.count; k++) {
+			all->changes = xgrow(all->changes, &all->cap, all->count + 1, sizeof(all->changes[0]));
+			all->changes[all->count++] = one.changes[k];
+		}
+		if (r == 0)
+			one.count = 0; /* they are in `all` now */
+	}
+	if (r == 0 && all->count > 0)
+		qsort(all->changes, all->count, sizeof(all->changes[0]), compare_ids);
+	for (size_t i = 1; r == 0 && i < all->count; i++)
+		if (all->changes[i].id == all->changes[i - 1].id)
+			r = err_set(err, ERR_CONFLICT, "'%s' and '%s' both claim to have change %" PRId64,
+			            all->changes[i - 1].target, all->changes[i].target, all->changes[i].id);
+	return r;
+}
+
+static int import(struct engine *e, struct err *err)
+{
+	_cleanup_(plan_done) struct plan all = {0}, known = {0};
+	int r = store_change_list(e->store, e->id, &known, err);
+	if (r < 0 || known.count > 0)
+		return r;
+	r = read_copies(e, &all, err);
+	if (r < 0 || all.count == 0)
+		return r;
+	for (size_t i = 0; i < all.count; i++) {
+		struct estep *s = &e->steps[all.changes[i].step_index];
+		if (s->begun)
+			continue;
+		/* Whether a change was made is seen on the target only: its step counts as begun. */
+		s->begun = true;
+		_cleanup_json_ json_t *doc =
+			json_pack("{s:i, s:s, s:s, s:s, s:s, s:b, s:s}", "index", s->index, "step", s->type->name, "id",
+		                  s->id, "name", s->display, "inputs", s->identity, "begun", 1, "state", "running");
+		r = store_step_add(e->store, e->id, s->index, doc, err);
+		if (r < 0)
+			return r;
+	}
+	return store_changes_import(e->store, e->id, &all, err);
+}
+
+int engine_import_changes(struct engine *e, struct err *err)
+{
+	char line[ERR_FRAME_SIZE];
+	int r = import(e, err);
+	if (r != ERR_CONFLICT || err == NULL)
+		return r;
+	_cleanup_free_ char *reason = xstrdup(err_line(err, line, sizeof(line)));
+	engine_hold(e, reason, NULL);
+	return err_hint(
+		err, r,
+		"nothing was undone: look at the targets; davit rollback %s with the file as it was, or davit unlock %s.%s --accept",
+		e->id, e->name, e->environment);
+}

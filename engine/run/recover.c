@@ -1,0 +1,568 @@
+/* What a dead process left: prove that it is dead, take over, look, then finish the commit, undo, or hold. */
+#include "engine/run/run_priv.h"
+
+#include "base/core/clock.h"
+#include "base/secret/seal.h"
+#include <inttypes.h>
+#include <string.h>
+
+enum { MAX_SEALED = 16 << 20 };
+
+enum deployment_state engine_state_of(const json_t *doc)
+{
+	const char *name = json_get_string(doc, "state");
+	for (int s = DEPLOYMENT_PREPARING; name && s <= DEPLOYMENT_UNDONE; s++)
+		if (strcmp(deployment_state_name((enum deployment_state)s), name) == 0)
+			return (enum deployment_state)s;
+	return DEPLOYMENT_HELD;
+}
+
+/* ---- loading ---- */
+
+static int read_sealed(struct store *s, const char *id, json_t **ret, struct err *err)
+{
+	_cleanup_(str_done) struct str text = STR_SECRET_INIT(MAX_SEALED + 1024);
+	int r = seal_read(store_dir(s), id, &text, err);
+	return r < 0 ? r : json_parse(str_peek(&text), text.len, MAX_SEALED, ret, err);
+}
+
+static int find_object(const json_t *doc, const struct engine_options *o, const json_t *given, json_t **ret,
+                       bool *ret_given, struct err *err)
+{
+	const char *id = json_get_string(doc, "id");
+	_cleanup_json_ json_t *object = NULL;
+	int r = read_sealed(o->store, id, &object, err);
+	const json_t *other = given ? given : o->deployment;
+	if (r < 0 && other) {
+		object = json_deep_copy(other);
+		*ret_given = true;
+		r = 0;
+	}
+	if (r == ERR_NOT_FOUND) {
+		err_set(err, ERR_AUTH, "what the undo of %s needs was not sealed on this host", id);
+		return err_hint(err, ERR_AUTH,
+		                "give the deployment file and its secrets: davit recover FILE --secret NAME");
+	}
+	if (r < 0)
+		return r;
+	json_object_set(object, "id", json_object_get(doc, "id"));
+	json_object_set(object, "name", json_object_get(doc, "name"));
+	json_object_set(object, "environment", json_object_get(doc, "environment"));
+	*ret = TAKE(object);
+	return 0;
+}
+
+int engine_load_history(struct engine *e, struct err *err)
+{
+	_cleanup_json_ json_t *steps = NULL, *events = NULL;
+	int r = store_step_list(e->store, e->id, &steps, err);
+	if (r == 0)
+		r = store_event_list(e->store, e->id, &events, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < json_array_size(steps); i++) {
+		const json_t *s = json_array_get(steps, i);
+		int64_t index = json_get_int(s, "index", -1);
+		if (index >= 0 && (size_t)index < e->step_count)
+			e->steps[index].begun = json_get_bool(s, "begun", false) || e->from_copy;
+	}
+	for (size_t i = 0; i < json_array_size(events); i++) {
+		const json_t *event = json_array_get(events, i);
+		int64_t index = json_get_int(event, "step", -1);
+		const char *kind = json_get_string(event, "kind");
+		if (kind == NULL || strcmp(kind, "baseline") != 0 || index < 0 || (size_t)index >= e->step_count)
+			continue;
+		e->steps[index].has_baseline = true;
+		e->steps[index].baseline_ok = json_get_bool(json_object_get(event, "data"), "healthy", false);
+	}
+	return 0;
+}
+
+/* Between the steps of a job no process of ours lives: the runner's does, as long as another step may come. */
+static bool job_goes_on(const json_t *doc)
+{
+	const json_t *runner = json_object_get(doc, "runner");
+	return runner && engine_state_of(doc) == DEPLOYMENT_OPEN && !owner_process_gone(runner);
+}
+
+int engine_resume(struct engine *e, const json_t *doc, const struct engine_options *o, const json_t *given, bool in_job,
+                  struct err *err)
+{
+	_cleanup_json_ json_t *object = NULL, *fresh = NULL;
+	const char *id = json_get_string(doc, "id");
+	bool from_file = false;
+	int fd = -1;
+	int r = owner_claim(o->store, id, &fd, err);
+#if SIM_MUTANT == 1
+	/* A lock is taken over from the living. */
+	if (r == ERR_LOCKED)
+		r = 0;
+#endif
+	if (r < 0)
+		return r;
+	/* Read again: the owner may have gone on until just now. */
+	r = store_deployment_get(o->store, id, &fresh, err);
+	if (r == 0 && !in_job && job_goes_on(fresh))
+		r = err_set(err, ERR_LOCKED, "the job of the deployment %s is still running", id);
+	if (r == 0)
+		r = find_object(fresh, o, given, &object, &from_file, err);
+	if (r == 0)
+		r = engine_load(e, object, o, err);
+	if (r < 0) {
+		owner_drop(o->store, id, &fd, false);
+		return r;
+	}
+	e->owner_fd = fd;
+	e->recorded = true;
+	e->from_file = from_file;
+	e->doc = TAKE(fresh);
+	e->state = engine_state_of(e->doc);
+	e->from_copy = json_get_bool(e->doc, "from_copy", false);
+	if (e->state == DEPLOYMENT_UNDOING)
+		e->hold = false;
+	return engine_load_history(e, err);
+}
+
+/* ---- taking over ---- */
+
+static int take_one_over(struct engine *e, struct etarget *et, bool *ret_found, struct err *err)
+{
+	_cleanup_free_ char *dir = lock_dir_of(&et->t->view, e->name, e->environment);
+	_cleanup_json_ json_t *record = NULL;
+	int r = lock_read(&et->t->view, dir, &record, err);
+	if (r == ERR_NOT_FOUND)
+		return 0;
+	if (r < 0)
+		return r;
+	const char *id = json_get_string(record, "deployment"), *store = json_get_string(record, "store_id");
+	if (id == NULL || strcmp(id, e->id) != 0)
+		return 0;
+	if (store == NULL || strcmp(store, store_id(e->store)) != 0) {
+		_cleanup_free_ char *who = lock_describe(record);
+		return err_set(err, ERR_LOCKED, "another machine took the deployment over: '%s' is locked %s", et->name,
+		               who);
+	}
+	*ret_found = true;
+	return engine_take_over_target(e, et, record, err);
+}
+
+/* Only now: what the former owner decided until its tokens were gone counts. Another target's mark counts where the anchor has no lock
+ * of ours any more: it gives its lock back last, and the others are marked after it. */
+int engine_mark_there(struct engine *e, char **ret_mark, struct err *err)
+{
+	*ret_mark = NULL;
+	for (size_t i = 0; i < e->target_count; i++) {
+		struct target *t = e->targets[i].t;
+		_cleanup_json_ json_t *record = NULL;
+		if (!e->targets[i].locked || t->lock_dir == NULL)
+			continue;
+		int r = 0;
+		for (int k = 0; k < 4; k++) {
+			r = lock_read(&t->view, t->lock_dir, &record, err);
+			if (!engine_may_retry(r) || engine_pause(e, 500 << k, NULL) < 0)
+				break;
+		}
+		if (r < 0)
+			return r == ERR_NOT_FOUND ? err_set(err, ERR_FENCED, "the lock on '%s' is gone", t->view.name)
+			                          : r;
+		const char *mark = json_get_string(record, "mark");
+		*ret_mark = mark ? xstrdup(mark) : NULL;
+		if (i == 0 || mark)
+			return 0;
+	}
+	return 0;
+}
+
+int engine_take_over_all(struct engine *e, char **ret_mark, size_t *ret_found, struct err *err)
+{
+	*ret_found = 0;
+	int r = engine_open_targets(e, err);
+	for (size_t i = 0; r == 0 && i < e->target_count; i++) {
+		bool found = false;
+		for (int k = 0; k < 4; k++) {
+			r = take_one_over(e, &e->targets[i], &found, err);
+			if (!engine_may_retry(r) || engine_pause(e, 500 << k, NULL) < 0)
+				break;
+		}
+		*ret_found += found;
+	}
+	return r < 0 || ret_mark == NULL ? r : engine_mark_there(e, ret_mark, err);
+}
+
+/* ---- no locks: another machine finished it ---- */
+
+static bool path_changed_before(const struct plan *all, size_t i)
+{
+	for (size_t j = 0; j < i; j++)
+		if (strcmp(all->changes[j].target, all->changes[i].target) == 0 &&
+		    strcmp(all->changes[j].path, all->changes[i].path) == 0)
+			return true;
+	return false;
+}
+
+static bool path_changed_after(const struct plan *all, size_t i)
+{
+	for (size_t j = i + 1; j < all->count; j++)
+		if (strcmp(all->changes[j].target, all->changes[i].target) == 0 &&
+		    strcmp(all->changes[j].path, all->changes[i].path) == 0)
+			return true;
+	return false;
+}
+
+struct seen {
+	bool before, after;
+};
+
+static int look_at(struct engine *e, const struct plan *all, size_t i, struct seen *ret, struct err *err)
+{
+	const struct change *c = &all->changes[i];
+	struct etarget *et = engine_target(e, c->target);
+	enum change_match match;
+	*ret = (struct seen){true, true};
+	if (c->kind == CHANGE_COMMAND || et == NULL)
+		return 0;
+	int r = change_compare(&et->t->view, NULL, c, &match, err);
+	if (r == 0) {
+		ret->after = path_changed_after(all, i) || match == MATCH_AFTER || match == MATCH_BOTH;
+		ret->before = path_changed_before(all, i) || match == MATCH_BEFORE || match == MATCH_BOTH;
+	}
+	return r;
+}
+
+/* What is left over is named only where the world is neither of the two versions. */
+static int look_at_all(struct engine *e, bool *ret_after, bool *ret_before, struct err *err)
+{
+	_cleanup_(plan_done) struct plan all = {0};
+	int r = store_change_list(e->store, e->id, &all, err);
+	struct seen *seen = xcalloc(all.count + 1, sizeof(*seen));
+	*ret_after = *ret_before = true;
+	for (size_t i = 0; r == 0 && i < all.count; i++) {
+		r = look_at(e, &all, i, &seen[i], err);
+		*ret_after = *ret_after && seen[i].after;
+		*ret_before = *ret_before && seen[i].before;
+	}
+	for (size_t i = 0; r == 0 && !*ret_after && !*ret_before && i < all.count; i++)
+		if (!seen[i].before)
+			engine_leave_over(e, all.changes[i].target, all.changes[i].path, all.changes[i].id, "%s",
+			                  seen[i].after ? "it is as it was made"
+			                                : "it is neither as it was nor as it was made");
+	free(seen);
+	return r;
+}
+
+int engine_settle_by_looking(struct engine *e, struct err *err)
+{
+	bool after, before;
+	int r = look_at_all(e, &after, &before, err);
+	if (r < 0)
+		return 4;
+	engine_say(e, "info", "the targets carry no lock of %s any more: another machine finished it", e->id);
+	if (before)
+		r = engine_finish_undone(e, 1, err);
+	else if (after)
+		r = engine_finish_commit(e, err);
+	else
+		r = engine_hold(
+			e, "another machine finished it, and the targets are neither the old nor the new version", err);
+	return r < 0 || (!before && !after) ? 4 : 0;
+}
+
+/* ---- one deployment ---- */
+
+/* The undo of a step that never ran is worse than none. */
+static int not_these_steps(struct engine *e, struct err *err)
+{
+	char line[ERR_FRAME_SIZE];
+	_cleanup_json_ json_t *steps = NULL;
+	struct err why = ERR_INIT;
+	int r = e->from_file ? store_step_list(e->store, e->id, &steps, &why) : 0;
+	if (r == 0 && e->from_file)
+		r = engine_check_steps(e, steps, &why);
+	if (r == 0)
+		return 0;
+	_cleanup_free_ char *reason = xstrdup(err_line(&why, line, sizeof(line)));
+	engine_hold(e, reason, NULL);
+	err_set(err, r, "%s", reason);
+	return err_hint(
+		err, r,
+		"nothing was undone: davit rollback %s --file FILE with the file as it was, or davit unlock %s.%s --accept",
+		e->id, e->name, e->environment);
+}
+
+int engine_undo_and_decide(struct engine *e, int recorded_status, struct err *err)
+{
+	char line[ERR_FRAME_SIZE];
+	struct err why = ERR_INIT;
+	engine_past_cancel(e);
+	if (not_these_steps(e, err) < 0)
+		return 4;
+	if (engine_set_state(e, DEPLOYMENT_UNDOING, NULL, &why) < 0)
+		engine_say(e, "warning", "%s", err_line(&why, line, sizeof(line)));
+	int r = engine_undo(e, err);
+	if (r == 0)
+		r = engine_finish_undone(e, recorded_status, err);
+	if (r == 0)
+		return 0;
+	_cleanup_free_ char *reason = xstrdup(err ? err_line(err, line, sizeof(line)) : "the undo failed");
+	if (r == ERR_CONFLICT || r == ERR_CANCELLED) {
+		engine_leave_rest(e, r);
+		engine_hold(e, reason, &why);
+	}
+	if (err)
+		err_hint(err, r,
+		         "davit show %s; then davit rollback %s (--force overwrites), or davit unlock %s.%s --accept",
+		         e->id, e->id, e->name, e->environment);
+	return 4;
+}
+
+/* Of a job that ended between its steps: nobody said how. A runner that decides at the job's end did not come to it. */
+static bool outcome_is_unknown(struct engine *e)
+{
+	_cleanup_json_ json_t *steps = NULL;
+	if (json_get_string(e->doc, "job_key") == NULL || json_get_bool(e->doc, "failed", false) ||
+	    json_get_bool(e->doc, "runner_decides", false))
+		return false;
+	if (store_step_list(e->store, e->id, &steps, NULL) < 0 || json_array_size(steps) == 0)
+		return false;
+	const char *state = json_get_string(json_array_get(steps, json_array_size(steps) - 1), "state");
+	return state && strcmp(state, "done") == 0;
+}
+
+static int recover_open(struct engine *e, const char *mark, size_t found, struct err *err)
+{
+	if (mark && strcmp(mark, "committed") == 0) {
+		/* Seen, but perhaps not yet durable: marked again it is. */
+		int r = e->targets[0].locked ? lock_mark(e->targets[0].t, "committed", err) : 0;
+		return r < 0 || engine_finish_commit(e, err) < 0 ? 4 : 0;
+	}
+	if (mark && strcmp(mark, "undone") == 0)
+		return engine_finish_undone(e, 1, err) < 0 ? 4 : 0;
+	if (found == 0)
+		return engine_settle_by_looking(e, err);
+	/* A takeover that died before it had read the copies. */
+	if (e->from_copy && engine_import_changes(e, err) < 0)
+		return 4;
+	/* Where nothing was begun there is nothing to hold. */
+	if (e->state == DEPLOYMENT_OPEN && engine_anything_begun(e) && (e->hold || outcome_is_unknown(e))) {
+		_cleanup_free_ char *reason =
+			xasprintf(e->hold ? "the process that deployed died; on_failure is hold"
+		                          : "the job ended between its steps, and nobody said how");
+		engine_hold(e, reason, err);
+		err_set(err, ERR_CONFLICT, "%s", reason);
+		err_hint(err, ERR_CONFLICT, "davit unlock %s.%s --accept, or davit rollback %s", e->name,
+		         e->environment, e->id);
+		return 4;
+	}
+	if (e->reason.code == 0)
+		err_set(&e->reason, ERR_FAILED, "the process that deployed died");
+	return engine_undo_and_decide(e, 1, err);
+}
+
+static int recover_preparing(struct engine *e, struct err *err)
+{
+	if (e->reason.code == 0)
+		err_set(&e->reason, ERR_FAILED, "the process died before the first change");
+	struct err why = e->reason;
+	int r = engine_refuse(e, 2, &why);
+	return r < 0 ? (err_set(err, r, "the locks of %s cannot be given back yet", e->id), 4) : 0;
+}
+
+static int recover_loaded(struct engine *e, struct err *err)
+{
+	_cleanup_free_ char *mark = NULL;
+	size_t found = 0;
+	char line[ERR_FRAME_SIZE];
+	int r = engine_take_over_all(e, &mark, &found, err);
+	if (r < 0) {
+		engine_say(e, "warning", "%s: %s", e->id,
+		           err ? err_line(err, line, sizeof(line)) : "the locks cannot be taken over");
+		return r == ERR_LOCKED ? 5 : 4;
+	}
+	_cleanup_json_ json_t *owner = owner_process(0);
+	_cleanup_json_ json_t *members = json_pack("{s:O}", "owner", owner);
+	store_deployment_set(e->store, e->id, members, NULL);
+	switch (e->state) {
+	case DEPLOYMENT_PREPARING:
+		return recover_preparing(e, err);
+	case DEPLOYMENT_COMMITTED:
+		engine_clean(e, true);
+		if (!json_get_bool(e->doc, "reported", false))
+			engine_settled(e, OUTCOME_COMMITTED, 0);
+		return 0;
+	case DEPLOYMENT_UNDONE:
+		engine_clean(e, false);
+		if (!json_get_bool(e->doc, "reported", false))
+			engine_settled(e, OUTCOME_UNDONE, 1);
+		return 0;
+	case DEPLOYMENT_OPEN:
+	case DEPLOYMENT_UNDOING:
+		return recover_open(e, mark, found, err);
+	case DEPLOYMENT_HELD:
+	case DEPLOYMENT_REFUSED:
+	default:
+		return 4;
+	}
+}
+
+/* Nothing is left but the journal's own entry: it died before the targets' logins were sealed, so before the first lock; or after they were
+ * erased, so after the last lock was given back. */
+static int close_entry(const json_t *doc, const struct engine_options *o, struct err *err)
+{
+	const char *id = json_get_string(doc, "id");
+	enum deployment_state state = engine_state_of(doc);
+	_cleanup_json_ json_t *members = json_object();
+	int fd = -1;
+	int r = owner_claim(o->store, id, &fd, err);
+	if (r < 0)
+		return r == ERR_LOCKED ? 5 : 4;
+	if (state == DEPLOYMENT_PREPARING) {
+		json_object_set_new(members, "state", json_string(deployment_state_name(DEPLOYMENT_REFUSED)));
+		json_object_set_new(members, "exit_status", json_integer(2));
+		json_object_set_new(members, "reason", json_string("the process died before the first change"));
+	} else if (state != DEPLOYMENT_REFUSED) {
+		json_object_set_new(members, "cleaned", json_true());
+	}
+	r = store_deployment_set(o->store, id, members, err);
+	if (r == 0)
+		r = store_unlock(o->store, id, err);
+	owner_drop(o->store, id, &fd, r == 0);
+	return r < 0 ? 4 : 0;
+}
+
+static bool only_the_entry_is_left(const json_t *doc)
+{
+	switch (engine_state_of(doc)) {
+	case DEPLOYMENT_REFUSED:
+		return true;
+	case DEPLOYMENT_PREPARING:
+	case DEPLOYMENT_COMMITTED:
+	case DEPLOYMENT_UNDONE:
+		return engine_state_of(doc) == DEPLOYMENT_PREPARING || json_get_bool(doc, "sealed", false);
+	case DEPLOYMENT_OPEN:
+	case DEPLOYMENT_UNDOING:
+	case DEPLOYMENT_HELD:
+	default:
+		return false;
+	}
+}
+
+int engine_recover_one(const json_t *doc, const struct engine_options *o, const json_t *given,
+                       struct engine_result *ret, struct err *err)
+{
+	_cleanup_(engine_done) struct engine e = {.owner_fd = -1};
+	enum deployment_state state = engine_state_of(doc);
+	if (state == DEPLOYMENT_HELD) {
+		const char *reason = json_get_string(doc, "reason");
+		err_set(err, ERR_CONFLICT, "the deployment %s is held: %s", json_get_string(doc, "id"),
+		        reason ? reason : "");
+		return 4;
+	}
+	int r = engine_resume(&e, doc, o, given, false, err);
+	if (r == ERR_AUTH && only_the_entry_is_left(doc)) {
+		if (err)
+			err_clear(err);
+		return close_entry(doc, o, err);
+	}
+	if (r == ERR_LOCKED)
+		return 5;
+	if (r < 0)
+		return 4;
+	int status = recover_loaded(&e, err);
+	if (ret)
+		engine_result_fill(&e, ret, status);
+	return status;
+}
+
+int engine_recover_environment(const struct engine_options *o, const char *name, const char *environment)
+{
+	_cleanup_json_ json_t *list = NULL;
+	const struct store_filter filter = {.name = name, .environment = environment, .undecided = true};
+	if (store_deployment_list(o->store, &filter, &list, NULL) < 0)
+		return 0;
+	/* The plan's expectations and the force of the caller are not for others. */
+	struct engine_options plain = *o;
+	plain.expect_digest = NULL;
+	plain.force = plain.keep_open = false;
+	plain.job_key = NULL;
+	plain.deployment = NULL;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		struct err why = ERR_INIT;
+		engine_recover_one(json_array_get(list, i), &plain, NULL, NULL, &why);
+	}
+	/* What is recovered goes on behind a cancel; what the caller is about to begin does not. */
+	if (o->wait && o->wait->cancel_fd >= 0)
+		cancel_again();
+	return 0;
+}
+
+static int worse(int a, int b)
+{
+	return a == 4 || b == 4 ? 4 : MAX(a, b);
+}
+
+static int recover_listed(const struct engine_recover_options *r, const struct engine_options *o,
+                          struct engine_result *ret, struct err *err)
+{
+	_cleanup_json_ json_t *list = NULL;
+	const struct store_filter filter = {.undecided = true};
+	int status = 0;
+	if (store_deployment_list(o->store, &filter, &list, err) < 0)
+		return 2;
+	for (size_t i = json_array_size(list); i-- > 0;) {
+		struct err why = ERR_INIT;
+		int one = engine_recover_one(json_array_get(list, i), o, r->deployment, ret, &why);
+		/* One that lives is none of our business when nobody named it. */
+		if (one == 5) {
+			char line[ERR_FRAME_SIZE];
+			if (o->report)
+				o->report(o->report_context, "info", err_line(&why, line, sizeof(line)));
+			continue;
+		}
+		if (one != 0 && err)
+			*err = why;
+		status = worse(status, one);
+	}
+	return status;
+}
+
+int engine_recover(const struct engine_recover_options *r, const struct engine_options *o, struct engine_result *ret,
+                   struct err *err)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (r->id) {
+		_cleanup_json_ json_t *doc = NULL;
+		int got = store_deployment_get(o->store, r->id, &doc, err);
+		if (got < 0) {
+			err_hint(
+				err, got,
+				"davit history lists the deployments that this host knows; a file is named by its path");
+			ret->exit_status = 2;
+			return 0;
+		}
+		enum deployment_state state = engine_state_of(doc);
+		bool done =
+			state == DEPLOYMENT_REFUSED || ((state == DEPLOYMENT_COMMITTED || state == DEPLOYMENT_UNDONE) &&
+		                                        json_get_bool(doc, "cleaned", false));
+		ret->exit_status = done ? 0 : engine_recover_one(doc, o, r->deployment, ret, err);
+		ret->state = done ? state : ret->state;
+		return 0;
+	}
+	if (r->deployment) {
+		const char *name = json_get_string(r->deployment, "name"),
+			   *environment = json_get_string(r->deployment, "environment");
+		_cleanup_json_ json_t *list = NULL;
+		const struct store_filter filter = {.name = name, .environment = environment, .undecided = true};
+		int got = store_deployment_list(o->store, &filter, &list, err);
+		if (got == 0 && json_array_size(list) > 0) {
+			for (size_t i = json_array_size(list); i-- > 0;)
+				ret->exit_status =
+					worse(ret->exit_status,
+				              engine_recover_one(json_array_get(list, i), o, r->deployment, ret, err));
+			return 0;
+		}
+		ret->exit_status = engine_recover_from_targets(r, o, ret, err);
+		return 0;
+	}
+	ret->exit_status = recover_listed(r, o, ret, err);
+	return 0;
+}

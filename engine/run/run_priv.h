@@ -1,0 +1,190 @@
+/* Inside the engine (engine*.c): one deployment while a process works on it.
+ *
+ * Files: engine.c (loading, contexts, targets, the public entry of deploy and plan), plan.c (validate, check, plan, digest),
+ * renew.c (journal and target locks, renewal, fencing ourselves), apply.c (journal order), undo.c (undo order),
+ * commit.c (commit, undone, held, cleaning), recover.c, takeover.c, unlock.c, job.c, rollback.c, report.c.
+ */
+#pragma once
+#include "base/data/json.h"
+#include "base/core/mem.h"
+#include "engine/run/engine.h"
+#include "engine/lock/lock.h"
+
+struct etarget {
+	char *name;
+	json_t *config;
+	struct target *t;
+	struct target *renewer; /* a second handle: renewal happens while the first is busy */
+	bool locked;
+	int64_t renewals;
+};
+
+struct estep {
+	struct engine *e;
+	const struct step_type *type;
+	int index;
+	char *id, *display;
+	char identity[65]; /* of what the file says, before outputs are put in */
+	json_t *input;
+	struct arena arena;
+	void *typed;
+	struct target **targets;
+	struct etarget **etargets;
+	size_t target_count;
+	json_t *outputs;
+	struct plan *plans; /* one a target: the plan that was shown */
+	bool fresh;         /* nothing of ours was run since it was made: it need not be made again */
+	bool begun;         /* at least one change was started, or may have been */
+	bool has_baseline, baseline_ok;
+	struct step_context context;
+};
+
+struct engine {
+	const struct engine_options *o;
+	struct store *store;
+	struct wait wait;   /* the caller's with our tick */
+	json_t *deployment; /* as given; may hold secrets */
+	json_t *doc;        /* what the journal holds */
+	char *id, *name, *environment, *source_root, *scope;
+	bool hold; /* on_failure: hold */
+	struct step_deployment facts;
+	struct etarget *targets; /* sorted by name: targets[0] is the anchor */
+	size_t target_count;
+	struct estep *steps;
+	size_t step_count;
+	int owner_fd;
+	bool recorded;       /* the journal has it */
+	bool from_copy;      /* the changes were read from the targets: `intent` proves nothing */
+	bool journal_failed; /* a record of the undo could not be written: the journal is behind the world */
+	bool no_space;       /* a change could not be taken back for want of space on its target */
+	bool undo_stopped;   /* by a second SIGINT */
+	bool fenced;
+	bool from_file;        /* the steps come from a file given now, not from what was sealed */
+	int only_step;         /* a job's step undoes its own changes only; -1: all */
+	int64_t undo_deadline; /* mono ms; 0: not begun */
+	char digest[65];
+	json_t *left_over; /* [{"target","path","reason","change"}] */
+	enum deployment_state state;
+	struct err reason; /* why it failed */
+};
+
+/* ---- engine.c ---- */
+int engine_load(struct engine *e, const json_t *deployment, const struct engine_options *o, struct err *err);
+void engine_done(struct engine *e);
+struct etarget *engine_target(struct engine *e, const char *name);
+int engine_open_target(struct engine *e, struct etarget *et, struct err *err);
+int engine_open_targets(struct engine *e, struct err *err);
+/* Reads the input (again, when it was resolved) into the step's struct. */
+int engine_read_input(struct engine *e, struct estep *s, struct faults *faults, struct err *err);
+void engine_say(struct engine *e, const char *level, const char *fmt, ...) _printf_(3, 4);
+/* The given deployment's id and times into the journal's object. */
+void engine_make_doc(struct engine *e);
+json_t *engine_targets_json(const struct engine *e); /* with who answered, once they are open */
+char *engine_make_id(void);
+int engine_pause(struct engine *e, int64_t ms, struct err *err);
+json_t *engine_line(const struct err *err); /* the error's one line as a JSON text */
+bool engine_may_retry(int code); /* a lost connection, a passed deadline of one operation, an unknown outcome */
+
+/* ---- plan.c ---- */
+int engine_validate(struct engine *e, struct err *err);
+int engine_check(struct engine *e, struct err *err);
+int engine_plan_all(struct engine *e, struct err *err);
+int engine_plan_step(struct engine *e, struct estep *s, struct plan *ret_plans, struct err *err);
+/* While targets are being connected steps may read what lies here. */
+void engine_begin_steps(struct engine *e);
+/* Something was run that may have changed what the plans rest on. */
+void engine_plans_are_stale(struct engine *e);
+int engine_baseline(struct engine *e, struct err *err);
+/* digest.c: of the plans made, into e->digest. */
+void engine_make_digest(struct engine *e);
+json_t *engine_digest_step(const struct engine *e, const struct estep *s);
+json_t *engine_plan_json(const struct engine *e);
+/* All faults as one error. */
+int engine_faults(struct engine *e, struct faults *faults, struct err *err);
+
+/* ---- renew.c ---- */
+int engine_begin(struct engine *e, struct err *err);    /* id, owner file, record `preparing` */
+int engine_lock_all(struct engine *e, struct err *err); /* journal, then the targets by name; waits */
+int engine_lock_target(struct engine *e, struct etarget *et, json_t **ret_holder, struct err *err);
+int engine_unlock_all(struct engine *e, struct err *err); /* targets (the anchor last), journal, owner file */
+int engine_take_over_target(struct engine *e, struct etarget *et, const json_t *former, struct err *err);
+/* After a reply was lost: a new token and the end of what still runs, so that nothing of ours arrives late. */
+int engine_refence(struct engine *e, struct etarget *et, struct err *err);
+int engine_tick(void *engine, struct err *err);
+int engine_set_state(struct engine *e, enum deployment_state state, json_t *members, struct err *err);
+int engine_seal(struct engine *e, struct err *err);
+
+/* ---- apply.c ---- */
+int engine_apply_step(struct engine *e, struct estep *s, struct err *err);
+int engine_apply_all(struct engine *e, struct err *err);
+int engine_verify_all(struct engine *e, struct err *err);
+int engine_settled_by_undo(int r, struct err *err);
+/* Journals, saves and makes these changes of one step on one target. */
+int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, struct plan *plan, struct err *err);
+
+/* ---- undo.c ---- */
+/* Takes back, restores, runs after_undo and the gate. 0: all is as it was; ERR_CONFLICT: left-overs are in e->left_over. */
+int engine_undo(struct engine *e, struct err *err);
+/* At least one change was started, or may have been. */
+bool engine_anything_begun(const struct engine *e);
+void engine_leave_over(struct engine *e, const char *target, const char *path, int64_t change, const char *fmt, ...)
+	_printf_(5, 6);
+/* Before the deployment is held after an undo that ended with `code`: whatever is still in place and not named yet, newest first. */
+void engine_leave_rest(struct engine *e, int code);
+
+/* ---- commit.c ---- */
+/* From here on a first SIGINT and a SIGTERM stop nothing: what is left must be done. A second SIGINT stops an undo. */
+void engine_past_cancel(struct engine *e);
+/* A step died in the middle of a change (of a job that went on): its record says neither made nor taken back. free() what; NULL: none. */
+char *engine_half_made(struct engine *e);
+int engine_commit(struct engine *e,
+                  struct err *err); /* ERR_CONFLICT and the like: not marked, undo; ERR_UNKNOWN: nobody can tell yet */
+int engine_finish_commit(struct engine *e,
+                         struct err *err); /* the anchor is marked: journal, other marks, cleaning, report */
+int engine_finish_undone(struct engine *e, int exit_status, struct err *err);
+int engine_hold(struct engine *e, const char *reason, struct err *err);
+int engine_refuse(struct engine *e, int exit_status, struct err *err);
+/* Removes locks, undo data and sealed secrets; failures are warnings, recovery tries again. */
+void engine_clean(struct engine *e, bool committed);
+void engine_settled(struct engine *e, enum outcome_state state, int exit_status);
+/* Failure: undo or hold, decide, and say how it ended. code: what failed. */
+void engine_fail(struct engine *e, int code, struct err *err, struct engine_result *ret);
+
+/* ---- recover.c ---- */
+/* Deployments of this environment whose owner is dead; 0 whatever became of them. */
+int engine_recover_environment(const struct engine_options *o, const char *name, const char *environment);
+/* Claims the owner's file of a deployment of the journal and loads it with its sealed object. ERR_LOCKED: its owner lives, or that is not
+ * disproved; ERR_AUTH: the sealed object is not there. in_job: a step of the job itself may take it. */
+int engine_resume(struct engine *e, const json_t *doc, const struct engine_options *o, const json_t *given, bool in_job,
+                  struct err *err);
+/* Opens the targets and takes over the locks that carry this deployment; *ret_mark: as engine_mark_there; *ret_found: how many locks. */
+int engine_take_over_all(struct engine *e, char **ret_mark, size_t *ret_found, struct err *err);
+/* All locks are ours: the anchor's mark ("committed", "undone"; NULL: not decided), free(). */
+int engine_mark_there(struct engine *e, char **ret_mark, struct err *err);
+/* No lock and no copy on the targets: someone else finished it, and the world says how. Returns the exit status. */
+int engine_settle_by_looking(struct engine *e, struct err *err);
+enum deployment_state engine_state_of(const json_t *doc);
+/* undoing, undo, undone or held. Returns the exit status: 0, 4. */
+int engine_undo_and_decide(struct engine *e, int recorded_status, struct err *err);
+/* One deployment of the journal, as section 9 says. Returns an exit status: 0, 4, 5. */
+int engine_recover_one(const json_t *doc, const struct engine_options *o, const json_t *given,
+                       struct engine_result *ret, struct err *err);
+/* Prepares an engine's steps from its journal: which were begun, baselines. */
+int engine_load_history(struct engine *e, struct err *err);
+
+/* ---- takeover.c ---- */
+/* A deployment whose journal is not here: from its file and the targets. Returns an exit status. */
+int engine_recover_from_targets(const struct engine_recover_options *ro, const struct engine_options *o,
+                                struct engine_result *ret, struct err *err);
+
+/* ---- import.c ---- */
+/* The copies' changes into the journal, where it has none yet. ERR_CONFLICT: what a copy says does not match the file; then it is held. */
+int engine_import_changes(struct engine *e, struct err *err);
+/* What tells a step from another one: its type, its targets and its inputs, as digest; no secrets. */
+void engine_step_identity(struct engine *e, struct estep *s);
+/* Are the file's steps those that ran (the journal's list)? ERR_CONFLICT. */
+int engine_check_steps(struct engine *e, const json_t *steps, struct err *err);
+
+/* ---- report.c ---- */
+json_t *engine_report(struct engine *e);
+void engine_result_fill(struct engine *e, struct engine_result *ret, int exit_status);

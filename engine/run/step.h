@@ -1,0 +1,103 @@
+/* A typed step: one const table. The engine calls the members in this order; a member that is NULL is what the column says.
+ *
+ * | member   | receives                    | touches  | promises                                                        | NULL    |
+ * | describe | typed input                 | nothing  | one sentence that a person can approve; secrets left out         | the name |
+ * | validate | typed input                 | nothing  | rules that a schema cannot say; all faults, each with its pointer | none   |
+ * | missing  | input (and what was handed over) | nothing | faults that check finds too, for when other faults end it before     | none    |
+ * | check    | input, read-only targets    | reads    | all that can be known before the first change, all faults at once | none   |
+ * | begin    | input, before anything is connected | local files | may start reading in the background what the plan will need | none |
+ * | plan     | input, one read-only target | reads    | the changes, from and to; none means already so                  | none    |
+ * | apply    | one change, its target      | writes   | makes it; the same change twice is harmless                      | change_apply |
+ * | verify   | one change, read-only       | reads    | looks afresh; ERR_CONFLICT says what differs                     | change_compare |
+ * | undo     | one change, its target      | writes   | reverses what the record says; twice equals once                 | change_undo |
+ * | probe    | input                       | reads    | steps without changes that judge (health-gate): ERR_FAILED says why | none |
+ * | release  | input, one read-only target | reads    | the name of the release that is valid there now; "" none         | none    |
+ * | restore  | input, target (in undo, after all changes are taken back) | writes | restore_on_rollback, after_undo         | none    |
+ * | settled  | input, the outcome          | –        | after the decision (notify); failure is a warning                | none    |
+ * | clean    | input, target, after the commit | writes | retention: releases and snapshots beyond `keep`                | none    |
+ *
+ * apply is called once a change, after intents and former contents are durable; the journal is the engine's business.
+ * undo gets the change from the journal, maybe in another process than apply's: it must rest on the record, the target and the sealed input only.
+ */
+#pragma once
+#include "engine/change/change.h"
+
+struct http;
+struct step_type;
+
+enum outcome_state { OUTCOME_COMMITTED, OUTCOME_UNDONE, OUTCOME_HELD, OUTCOME_REFUSED };
+
+/* What a step may know of its deployment. Borrowed for the length of a call. */
+struct step_deployment {
+	const char *id; /* "20260131T102030-3fa94c": also the release's name */
+	const char *name, *environment;
+	const char *commit; /* NULL: none */
+	bool dirty;
+	const char *source_root;          /* absolute: what paths of the sending side are relative to */
+	const char *repository, *run_url; /* "owner/name" and the page of the run; NULL outside a job */
+	const char *api_url, *token;      /* GitHub's REST, for notify; NULL */
+	const json_t
+		*targets; /* the deployment's "targets", logins included: secret-write refuses to write those; NULL */
+	bool undoing;
+};
+
+struct step_context {
+	const struct step_type *type;
+	const void *input; /* struct NAME_in, from the generator */
+	const json_t *input_json;
+	int index; /* of the step in its deployment */
+	const char *id, *display_name;
+	const struct step_deployment *deployment;
+	struct target **targets;
+	size_t target_count; /* those the step names, opened; use &t->view where only reading is allowed */
+	struct wait *wait;
+	json_t *outputs;                    /* object: texts; the step adds */
+	struct http *(*http)(void *engine); /* the process's client, made on first use */
+	void *engine;
+	/* A line for the log, progress included; masks are applied below. */
+	void (*report)(void *engine, const char *fmt, ...) _printf_(2, 3);
+	/* A probe or another fact for the journal: kind "probe", "baseline", "uploaded"; data without secrets. */
+	void (*event)(void *engine, const char *kind, json_t *data);
+	/* Rows that the step keeps in the store beyond a deployment (apply's state): key → JSON, written in the change's own record. */
+	int (*state_get)(void *engine, const char *target, const char *key, json_t **ret,
+	                 struct err *err);                                                         /* ERR_NOT_FOUND */
+	int (*state_list)(void *engine, const char *target, json_t **ret_object, struct err *err); /* key → JSON */
+	/* Earlier steps of the deployment change something on that target (or, in a job, have changed): commands and snapshots aside. */
+	bool (*changed_before)(void *engine, int index, const char *target);
+};
+
+struct step_outcome {
+	enum outcome_state state;
+	int exit_status;
+	const char *reason;   /* one sentence; NULL when committed */
+	const json_t *report; /* what `davit show --json` prints */
+};
+
+struct step_type {
+	const char *name;
+	const struct field_table *inputs;
+	size_t input_size;
+	bool changes;  /* may change something: opens the deployment of a job */
+	bool has_undo; /* shown in plan and page */
+	bool joins;    /* changes nothing, but belongs to the deployment of its job once that is open: a gate that an
+	                                      undo runs again, a notice about the decision */
+	void (*describe)(const struct step_context *c, struct str *out);
+	void (*validate)(const struct step_context *c, struct faults *faults);
+	void (*missing)(const struct step_context *c, struct faults *faults);
+	int (*check)(const struct step_context *c, struct faults *faults, struct err *err);
+	/* end: waits for what begin started, or stops it; after it nothing of begin's is left. Called in any case. */
+	void (*begin)(const struct step_context *c);
+	void (*end)(const struct step_context *c);
+	int (*plan)(const struct step_context *c, struct view *v, struct plan *plan, struct err *err);
+	int (*apply)(const struct step_context *c, struct target *t, struct change *change, struct err *err);
+	int (*verify)(const struct step_context *c, struct view *v, const struct change *change, struct err *err);
+	int (*undo)(const struct step_context *c, struct target *t, const struct change *change, struct err *err);
+	/* baseline: one round before the first change, to remember. */
+	int (*probe)(const struct step_context *c, bool baseline, struct err *err);
+	int (*release)(const struct step_context *c, struct view *v, char **ret, struct err *err); /* free() */
+	/* former_release: the release that is valid on this target again; "": there is none, as before; NULL: the target had nothing of an
+	 * earlier deployment. */
+	int (*restore)(const struct step_context *c, struct target *t, const char *former_release, struct err *err);
+	int (*settled)(const struct step_context *c, const struct step_outcome *outcome, struct err *err);
+	int (*clean)(const struct step_context *c, struct target *t, struct err *err);
+};

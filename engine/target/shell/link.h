@@ -1,0 +1,41 @@
+/* Ways to have a POSIX sh work for us: on another machine by SSH, or here (`sudo -n sh`). A link starts commands; a
+ * stream is one running command with its three streams. */
+#pragma once
+#include "base/ssh/session.h"
+#include "base/core/wait.h"
+#include <jansson.h>
+
+struct shell_link;
+struct shell_stream;
+
+/* From {"ssh": {…}} or {"local": {}}. Reads and checks the settings; connects only at link_connect. */
+int link_new(const char *name, const json_t *config, struct shell_link **ret, struct err *err);
+/* This machine by another shell, for tests: argv in front of the shell's own arguments. */
+struct shell_link *link_new_local(const char *const *argv);
+void link_free(struct shell_link *l);
+/* Connected already: nothing. */
+int link_connect(struct shell_link *l, struct wait *w, struct err *err);
+bool link_is_open(const struct shell_link *l);
+void link_close(struct shell_link *l);
+bool link_is_ssh(const struct shell_link *l);
+const char *link_user(const struct shell_link *l);     /* that logged in; NULL before and for a local one */
+const char *link_host_key(const struct shell_link *l); /* NULL for a local one */
+
+/* Whether the account gives SFTP and runs no command: asked of the open connection where no shell came up. */
+bool link_is_sftp_only(struct shell_link *l, struct wait *w);
+
+/* Starts `sh -c boot`, as root by sudo where become is set and we are not. */
+int link_start(struct shell_link *l, bool become, const char *boot, struct wait *w, struct shell_stream **ret,
+               struct err *err);
+/* As ssh_turn: 1 went on, 0 both outputs ended. ERR_NETWORK: the way is gone. */
+struct shell_turn {
+	const char *in;
+	size_t in_len, sent;
+	char *out, *err;
+	size_t out_size, err_size, out_len, err_len;
+};
+int stream_turn(struct shell_stream *s, struct shell_turn *t, bool may_wait, struct wait *w, struct err *err);
+int stream_close_input(struct shell_stream *s, struct wait *w, struct err *err);
+/* Never kills: what the command left running goes on, as it would under any shell. */
+void stream_free(struct shell_stream *s);
+void stream_freep(struct shell_stream **s);

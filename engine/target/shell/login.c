@@ -1,0 +1,234 @@
+#include "engine/target/shell/login.h"
+#include "base/sys/fs.h"
+#include "base/data/json.h"
+#include "base/core/log.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { KEY_FILE_MAX = 64 * 1024, BLANKS_ARE_NOTHING = true, EVERY_BYTE_COUNTS = false };
+
+/* A copy without the blanks and line ends around it, which a secret that was made from a file has. */
+static char *trimmed(struct arena *a, const char *value)
+{
+	while (isspace((unsigned char)*value))
+		value++;
+	size_t len = strlen(value);
+	while (len > 0 && isspace((unsigned char)value[len - 1]))
+		len--;
+	char *copy = arena_alloc(a, len + 1);
+	memcpy(copy, value, len);
+	copy[len] = '\0';
+	return copy;
+}
+
+/* A text or a list of texts, behind what *ret already has. */
+static int texts(struct arena *a, const json_t *config, const char *key, const char ***ret, struct err *err)
+{
+	const json_t *value = json_object_get(config, key);
+	size_t old = 0, more = value == NULL ? 0 : json_is_array(value) ? json_array_size(value) : 1;
+	while (*ret != NULL && (*ret)[old] != NULL)
+		old++;
+	const char **list = arena_alloc(a, (old + more + 1) * sizeof(*list));
+	for (size_t i = 0; i < old; i++)
+		list[i] = (*ret)[i];
+	for (size_t i = 0; i < more; i++) {
+		const char *text = json_string_value(json_is_array(value) ? json_array_get(value, i) : value);
+		text = text != NULL ? trimmed(a, text) : "";
+		if (*text == '\0')
+			return err_set(err, ERR_INVALID, "ssh.%s: a text or a list of texts is wanted", key);
+		list[old + i] = text;
+	}
+	*ret = list;
+	return 0;
+}
+
+static char *text(struct arena *a, const json_t *config, const char *key, bool trim)
+{
+	const char *value = json_get_string(config, key);
+	if (value == NULL)
+		return NULL;
+	char *copy = trim ? trimmed(a, value) : arena_strdup(a, value);
+	return *copy != '\0' ? copy : NULL;
+}
+
+static const char *home(void)
+{
+	const char *named = getenv("HOME");
+	if (named != NULL && *named == '/')
+		return named;
+	const struct passwd *me = getpwuid(geteuid());
+	return me != NULL ? me->pw_dir : NULL;
+}
+
+/* A path of this machine. */
+static int path(struct arena *a, const json_t *config, const char *key, char **ret, struct err *err)
+{
+	char *value = text(a, config, key, BLANKS_ARE_NOTHING);
+	if (value == NULL || value[0] != '~') {
+		*ret = value;
+		return 0;
+	}
+	if (value[1] != '/' && value[1] != '\0')
+		return err_set(err, ERR_INVALID, "ssh.%s '%s': only one's own home folder is known as `~/`", key,
+		               value);
+	if (home() == NULL)
+		return err_set(err, ERR_INVALID, "ssh.%s '%s': there is no home folder: HOME is not set", key, value);
+	_cleanup_free_ char *full = xasprintf("%s%s", home(), value + 1);
+	*ret = arena_strdup(a, full);
+	return 0;
+}
+
+/* The user's own file, where it is there. */
+static char *own_known_hosts(struct arena *a)
+{
+	if (home() == NULL)
+		return NULL;
+	_cleanup_free_ char *full = xasprintf("%s/.ssh/known_hosts", home());
+	return access(full, R_OK) == 0 ? arena_strdup(a, full) : NULL;
+}
+
+/* "[::1]" and "::1" are one address. What else people write in front of or behind a name has a setting of its own. */
+static int read_host(char *host, const char **ret, struct err *err)
+{
+	if (host == NULL)
+		return err_set(err, ERR_INVALID, "ssh.host is missing");
+	size_t len = strlen(host);
+	if (strstr(host, "://") != NULL)
+		return err_hint(err, err_set(err, ERR_INVALID, "ssh.host '%s' is a URL", host),
+		                "give the name or address alone");
+	char *at = strchr(host, '@'), *colon = strrchr(host, ':');
+	if (at != NULL)
+		return err_hint(err, err_set(err, ERR_INVALID, "ssh.host '%s' names a user too", host),
+		                "write host: %s and user: %.*s", at + 1, (int)(at - host), host);
+	bool bracketed = host[0] == '[';
+	bool one_colon = colon != NULL && strchr(host, ':') == colon;
+	if (colon != NULL && (one_colon || (bracketed && colon > host && colon[-1] == ']')))
+		return err_hint(err, err_set(err, ERR_INVALID, "ssh.host '%s' names a port too", host),
+		                "write host: %.*s and port: %s", (int)(colon - host) - 2 * bracketed, host + bracketed,
+		                colon[1] != '\0' ? colon + 1 : "22");
+	if (bracketed && host[len - 1] != ']')
+		return err_set(err, ERR_INVALID, "ssh.host '%s' has a bracket that does not end", host);
+	if (bracketed) {
+		host[len - 1] = '\0';
+		host++;
+	}
+	if (*host == '\0' || host[strcspn(host, " \t\r\n[]/")] != '\0')
+		return err_set(err, ERR_INVALID, "ssh.host '%s' is not a name or an address", host);
+	*ret = host;
+	return 0;
+}
+
+static int read_port(struct arena *a, const json_t *config, int *ret, struct err *err)
+{
+	const json_t *value = json_object_get(config, "port");
+	long long port = json_is_integer(value) ? json_integer_value(value) : 22;
+	const char *digits = text(a, config, "port", BLANKS_ARE_NOTHING);
+	if (json_is_string(value) && (digits == NULL || !str_parse_i64(digits, 0, INT32_MAX, &port)))
+		return err_set(err, ERR_INVALID, "ssh.port '%s' is not a number", json_string_value(value));
+	if (port < 1 || port > 65535)
+		return err_set(err, ERR_INVALID, "ssh.port %lld is not between 1 and 65535", port);
+	*ret = (int)port;
+	return 0;
+}
+
+static int read_key_file(struct arena *a, const char *file, struct ssh_login *l, struct err *err)
+{
+	struct stat st;
+	_cleanup_(str_done) struct str key = STR_SECRET_INIT(KEY_FILE_MAX + 1);
+	if (l->key != NULL)
+		return err_set(err, ERR_INVALID, "ssh.key and ssh.key_file are both given; one is wanted");
+	int r = fs_read(AT_FDCWD, file, KEY_FILE_MAX, &key, err);
+	if (r < 0)
+		return err_wrap(err, r, "ssh.key_file");
+	if (stat(file, &st) == 0 && (st.st_mode & 077) != 0)
+		log_warning("ssh", "ssh.key_file '%s' can be read by others (mode %04o): chmod 600 '%s'", file,
+		            (unsigned)(st.st_mode & 07777), file);
+	l->key = arena_strdup(a, str_peek(&key));
+	return 0;
+}
+
+static int read_connect_timeout(const json_t *config, struct ssh_login *l, struct err *err)
+{
+	const json_t *timeout = json_object_get(config, "connect_timeout");
+	long long timeout_ms = 0;
+	if (json_is_string(timeout) && str_parse_duration_ms(json_string_value(timeout), &timeout_ms) < 0)
+		return err_set(err, ERR_INVALID, "ssh.connect_timeout: '%s' is not a duration",
+		               json_string_value(timeout));
+	if (json_is_number(timeout))
+		timeout_ms = (long long)(json_number_value(timeout) * 1000);
+	l->connect_timeout_ms = timeout_ms;
+	return 0;
+}
+
+static int read_users(struct arena *a, const json_t *config, struct ssh_login *l, struct err *err)
+{
+	const char **users = NULL;
+	int r = texts(a, config, "user", &users, err);
+	if (r < 0)
+		return r;
+	if (users[0] == NULL) {
+		const struct passwd *me = getpwuid(geteuid());
+		users = arena_alloc(a, 2 * sizeof(*users));
+		users[0] = arena_strdup(a, me != NULL ? me->pw_name : "root");
+	}
+	l->users = users;
+	return 0;
+}
+
+static int read_host_keys(struct arena *a, const json_t *config, struct ssh_login *l, struct err *err)
+{
+	const char **host_keys = NULL;
+	char *file = NULL;
+	int r = texts(a, config, "host_key", &host_keys, err);
+	if (r == 0)
+		r = texts(a, config, "host_keys", &host_keys, err);
+	if (r == 0)
+		r = path(a, config, "known_hosts", &file, err);
+	if (r < 0)
+		return r;
+	l->host_keys = host_keys;
+	l->known_hosts = file == NULL && host_keys[0] == NULL ? own_known_hosts(a) : file;
+	return 0;
+}
+
+int shell_login_read(struct arena *a, const json_t *config, struct ssh_login **ret, struct err *err)
+{
+	struct ssh_login *l = arena_alloc(a, sizeof(*l));
+	const json_t *jump = json_get_object(config, "jump");
+	char *key_file = NULL;
+	l->key = text(a, config, "key", EVERY_BYTE_COUNTS);
+	l->key_passphrase = text(a, config, "key_passphrase", EVERY_BYTE_COUNTS);
+	l->password = text(a, config, "password", EVERY_BYTE_COUNTS);
+	int r = read_host(text(a, config, "host", BLANKS_ARE_NOTHING), &l->host, err);
+	if (r == 0)
+		r = read_port(a, config, &l->port, err);
+	if (r == 0)
+		r = path(a, config, "key_file", &key_file, err);
+	if (r == 0 && key_file != NULL)
+		r = read_key_file(a, key_file, l, err);
+	if (r == 0)
+		r = read_connect_timeout(config, l, err);
+	if (r == 0)
+		r = read_users(a, config, l, err);
+	if (r == 0)
+		r = read_host_keys(a, config, l, err);
+	if (r < 0)
+		return r;
+	/* Where nothing else is given the agent is what a person means. */
+	const char *agent = getenv("SSH_AUTH_SOCK");
+	l->agent = json_get_bool(config, "agent",
+	                         l->key == NULL && l->password == NULL && agent != NULL && *agent != '\0');
+	if (jump != NULL) {
+		struct ssh_login *first;
+		r = shell_login_read(a, jump, &first, err);
+		if (r < 0)
+			return err_wrap(err, r, "jump");
+		l->jump = first;
+	}
+	*ret = l;
+	return 0;
+}

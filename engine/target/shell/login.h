@@ -1,0 +1,9 @@
+/* The settings of an SSH target as people write them: texts from secrets with a line feed behind, a port as text, an
+ * address in brackets, paths below the home folder. */
+#pragma once
+#include "base/ssh/session.h"
+
+#include <jansson.h>
+
+struct arena;
+int shell_login_read(struct arena *a, const json_t *config, struct ssh_login **ret, struct err *err);

@@ -1,0 +1,389 @@
+#include "engine/target/shell/session.h"
+#include "base/core/rand.h"
+#include "base/secret/mask.h"
+
+#include <stdio.h>
+
+enum { CHUNK = 64 * 1024, MARK_DIGITS = 32, NOISE_MAX = 64 * 1024, SMALL = 4096 };
+
+/* One line and no exclamation mark: it passes through the user's own login shell, whichever that is. */
+static const char boot[] =
+	"while IFS= read -r E;do case $E in davit-*)break;;esac;done;X=$(printf '\\nx');X=${X%x};"
+	"while :;do S=;while IFS= read -r L||exit 0;do case $L in \"$E\")break;;esac;S=$S$L$X;done;eval \"$S\";done";
+
+/* What every session knows, in the order of use:
+ *   d KIND STATUS      ends a frame
+ *   q PID              state, group and start time of a process: "S 12 3456"; fails when it is gone or a zombie
+ *   n                  takes our note back
+ *   g DIR TOKEN        the guard: notes this sh in DIR/pids, then looks for the token in DIR/lock; Q says why not
+ *   alive PID START    is it this very process?
+ *   k PID START GROUP  asks a process and its group to end (SIGTERM), and waits a moment
+ *   m GROUP START [N]  kills every process of the group that is not older than START, until none is left (N tenths
+ *                      of a second); a leader that is younger: the number was given anew, nothing of ours is left
+ *   o GROUP START      the same one by one, where the leader is gone; fails when there was none but zombies
+ *   w PID START        kills one process and waits until it is gone
+ *   h COUNT            exactly that many bytes of the input
+ *   v PATH             whether something is there, a dangling link too
+ * Only builtins where it can be: a process costs a millisecond. */
+/* clang-format off */
+static const char helpers[] =
+	"d() { printf '%s %s %s\\n' \"$E\" \"$1\" \"$2\"; printf '%s %s %s\\n' \"$E\" \"$1\" \"$2\" >&2; }\n"
+
+	"q() {\n"
+	" { IFS= read -r s </proc/$1/stat; } 2>/dev/null || return 1\n"
+	" set -f; set -- ${s##*) }; set +f\n"
+	" case $1 in Z|X) return 1;; esac\n"
+	" echo \"$1 $3 ${20}\"\n"
+	"}\n"
+
+	"B=; { read -r B </proc/sys/kernel/random/boot_id; } 2>/dev/null\n"
+	"if s=$(q $$); then set -- $s; G=$2; T=$3; else G=$$; T=0; fi\n"
+	"N=\n"
+	"n() { [ -z \"$N\" ] || rm -f \"$N/pids/$$\"; N=; }\n"
+	"trap n EXIT\n"
+
+	"g() {\n"
+	" Q=f\n"
+	" if [ \"$N\" != \"$1\" ] || [ ! -f \"$1/pids/$$\" ]; then\n"
+	"  n\n"
+	"  [ -d \"$1/pids\" ] || mkdir -m 700 \"$1/pids\" 2>/dev/null\n"
+	"  [ -d \"$1/pids\" ] || return 1\n"
+	"  (umask 077; printf '%s %s %s\\n' \"$T\" \"$B\" \"$G\" >\"$1/pids/$$\") || { Q=s; rm -f \"$1/pids/$$\"; return 1; }\n"
+	"  N=$1\n"
+	" fi\n"
+	" [ -r \"$1/lock\" ] || return 1\n"
+	" while IFS= read -r s || [ -n \"$s\" ]; do\n"
+	"  case $s in *\"\\\"$2\\\"\"*) return 0;; esac\n"
+	" done <\"$1/lock\"\n"
+	" return 1\n"
+	"}\n"
+
+	"alive() { s=$(q \"$1\") && [ \"${s##* }\" = \"$2\" ]; }\n"
+
+	"k() {\n"
+	" alive \"$1\" \"$2\" || return 0\n"
+	" kill -s TERM -- \"-$3\" 2>/dev/null || kill -s TERM \"$1\" 2>/dev/null\n"
+	" i=0; while alive \"$1\" \"$2\" && [ $i -lt 3 ]; do sleep 0.1; i=$((i+1)); done\n"
+	"}\n"
+
+	"m() {\n"
+	" mg=$1 mt=$2 mn=${3:-100} mi=0\n"
+	" while :; do\n"
+	"  if s=$(q $mg); then\n"
+	"   [ \"${s##* }\" -le \"$mt\" ] || return 0\n"
+	"   kill -s KILL -- \"-$mg\" 2>/dev/null\n"
+	"  else\n"
+	"   kill -s 0 -- \"-$mg\" 2>/dev/null || return 0\n"
+	"   o \"$mg\" \"$mt\" || return 0\n"
+	"  fi\n"
+	"  kill -s 0 -- \"-$mg\" 2>/dev/null || return 0\n"
+	"  [ $mi -lt $mn ] || return 1\n"
+	"  mi=$((mi+1)); sleep 0.1\n"
+	" done\n"
+	"}\n"
+
+	"o() {\n"
+	" oc=1\n"
+	" while IFS= read -r s; do\n"
+	"  [ -n \"$s\" ] || continue\n"
+	"  op=${s%% *}\n"
+	"  set -f; set -- \"$1\" \"$2\" ${s##*) }; set +f\n"
+	"  [ \"${22}\" -ge \"$2\" ] || continue\n"
+	"  oc=0; kill -s KILL \"$op\" 2>/dev/null\n"
+	" done <<EOF\n"
+	"$(grep -hsE \"^[0-9]+ .*\\) [^ZX] [0-9]+ $1 \" /proc/[0-9]*/stat)\n"
+	"EOF\n"
+	" return $oc\n"
+	"}\n"
+
+	"w() {\n"
+	" i=0; while alive \"$1\" \"$2\"; do\n"
+	"  [ $i -lt 100 ] || return 1\n"
+	"  kill -s KILL \"$1\" 2>/dev/null; sleep 0.1; i=$((i+1))\n"
+	" done\n"
+	"}\n"
+
+	/* Complaints are read: in the words of the C locale. Commands of the deployment get theirs back. */
+	"Y=${LC_ALL-}; LC_ALL=C; export LC_ALL\n"
+
+	"case $(head --version 2>/dev/null || printf abcdef | { head -c 2 >/dev/null; cat; }) in\n"
+	" *GNU*|cdef) h() { head -c \"$1\"; };;\n"
+	" *) h() { dd bs=1 count=\"$1\" 2>/dev/null; };;\n"
+	"esac\n"
+	"v() { [ -e \"$1\" ] || [ -L \"$1\" ]; }\n"
+	"PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin\n";
+/* clang-format on */
+
+/* One stream up to its mark. What is surely not the beginning of the mark is handed on at once. */
+struct until_mark {
+	struct str held;
+	const char *mark;
+	size_t mark_len;
+	bool done;
+	char kind;
+	int status;
+};
+
+static void deliver(const struct shell_io *io, bool is_stderr, const char *data, size_t len)
+{
+	if (len == 0)
+		return;
+	if (io->on_output != NULL) {
+		io->on_output(io->output_context, is_stderr, data, len);
+		return;
+	}
+	struct str *to = is_stderr ? io->err : io->out;
+	size_t max = is_stderr ? io->err_max : io->out_max;
+	if (to == NULL)
+		return;
+	if (is_stderr)
+		len = MIN(len, max > to->len ? max - to->len : 0);
+	else if (to->len + len > max)
+		to->failed = true;
+	if (!to->failed)
+		str_append_n(to, data, len);
+}
+
+/* Length of the longest end of data that may become the mark. */
+static size_t may_be_mark(const char *data, size_t len, const char *mark, size_t mark_len)
+{
+	for (size_t n = MIN(len, mark_len - 1); n > 0; n--)
+		if (data[len - n] == mark[0] && memcmp(data + len - n, mark, n) == 0)
+			return n;
+	return 0;
+}
+
+static int take(struct until_mark *u, const struct shell_io *io, bool is_stderr, const char *data, size_t len,
+                struct err *err)
+{
+	if (len == 0 || u->done)
+		return 0;
+	if (!str_append_n(&u->held, data, len))
+		return err_set(err, ERR_LIMIT, "the target's shell says too much");
+	char *at = memmem(u->held.data, u->held.len, u->mark, u->mark_len);
+	if (at == NULL) {
+		size_t keep = may_be_mark(u->held.data, u->held.len, u->mark, u->mark_len), give = u->held.len - keep;
+		deliver(io, is_stderr, u->held.data, give);
+		str_remove_front(&u->held, give);
+		return 0;
+	}
+	deliver(io, is_stderr, u->held.data, (size_t)(at - u->held.data));
+	str_remove_front(&u->held, (size_t)(at - u->held.data));
+	const char *end = memchr(u->held.data, '\n', u->held.len);
+	if (end == NULL)
+		return 0;
+	if (sscanf(u->held.data + u->mark_len, " %c %d", &u->kind, &u->status) != 2)
+		return err_set(err, ERR_PROTOCOL, "the target's shell answers '%s'", u->held.data + u->mark_len);
+	u->done = true;
+	return 0;
+}
+
+static int gone(struct shell_session *s, const struct str *last_words, struct err *err)
+{
+	s->dead = true;
+	const char *words = str_peek(last_words);
+	return err_set(err, ERR_NETWORK, "the shell on the target is gone%s%s", *words != '\0' ? ": " : "", words);
+}
+
+/* One turn of a call: writes from *input, feeds both outputs to their marks. */
+struct shell_call {
+	struct shell_session *s;
+	const struct shell_io *io;
+	struct until_mark out, err;
+	char *buffer;
+};
+
+static int call_turn(struct shell_call *c, const char **input, size_t *left, bool may_wait, struct wait *w,
+                     struct err *err)
+{
+	struct shell_turn t = {.in = *input,
+	                       .in_len = MIN(*left, (size_t)1 << 20),
+	                       .out = c->buffer,
+	                       .err = c->buffer + CHUNK,
+	                       .out_size = CHUNK,
+	                       .err_size = CHUNK};
+	int r = stream_turn(c->s->stream, &t, may_wait, w, err);
+	if (r < 0)
+		return r;
+	if (t.sent > 0) {
+		*input += t.sent;
+		*left -= t.sent;
+	}
+	int took = take(&c->out, c->io, false, t.out, t.out_len, err);
+	if (took == 0)
+		took = take(&c->err, c->io, true, t.err, t.err_len, err);
+	if (took < 0)
+		return took;
+	if (r == 0 && !(c->out.done && c->err.done))
+		return gone(c->s, &c->err.held, err);
+	return 0;
+}
+
+static int feed(struct shell_call *c, const char *data, size_t len, struct wait *w, struct err *err)
+{
+	while (len > 0) {
+		int r = call_turn(c, &data, &len, true, w, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int session_write(struct shell_session *s, const void *data, size_t len, struct wait *w, struct err *err)
+{
+	struct shell_call *c = s->call;
+	const char *p = data;
+	while (len > 0) {
+		if (c->out.done)
+			return err_set(err, ERR_FAILED, "the target takes no more");
+		int r = call_turn(c, &p, &len, true, w, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int call(struct shell_call *c, const char *frame, struct wait *w, bool *ret_sent, struct err *err)
+{
+	struct shell_session *s = c->s;
+	const struct shell_io *io = c->io;
+	_cleanup_(str_done) struct str text = STR_SECRET_INIT(SIZE_MAX / 2);
+	str_appendf(&text, "%s\n%s\n", frame, s->mark);
+	int r = feed(c, text.data, text.len, w, err);
+	if (r < 0)
+		return r;
+	*ret_sent = true;
+	if (io->produce != NULL)
+		r = io->produce(io->produce_context, s, w, err);
+	else
+		r = feed(c, io->input, io->input_len, w, err);
+	if (r == 0 && io->close_input)
+		r = stream_close_input(s->stream, w, err);
+	while (r == 0 && !(c->out.done && c->err.done)) {
+		const char *none = NULL;
+		size_t zero = 0;
+		r = call_turn(c, &none, &zero, true, w, err);
+	}
+	return r;
+}
+
+int session_call(struct shell_session *s, const char *frame, const struct shell_io *io, struct wait *w,
+                 struct shell_reply *ret, bool *ret_sent, struct err *err)
+{
+	static const struct shell_io nothing = {0};
+	bool sent = false;
+	struct shell_call c = {.s = s, .io = io != NULL ? io : &nothing};
+	c.out = c.err = (struct until_mark){.held = STR_INIT(4 * CHUNK), .mark = s->mark, .mark_len = strlen(s->mark)};
+	c.buffer = xmalloc(2 * CHUNK);
+	s->busy = true;
+	s->call = &c;
+	int r = call(&c, frame, w, &sent, err);
+	s->call = NULL;
+	s->busy = false;
+	free(c.buffer);
+	str_done(&c.out.held);
+	str_done(&c.err.held);
+	if (ret_sent != NULL)
+		*ret_sent = sent;
+	if (r < 0) {
+		s->dead = true;
+		return r;
+	}
+	*ret = (struct shell_reply){.kind = (enum shell_kind)c.out.kind, .status = c.out.status};
+	return 0;
+}
+
+/* What helps, by sudo's own words. */
+static int hint_for_sudo(const char *words, int code, struct err *err)
+{
+	static const struct {
+		const char *said, *hint;
+	} known[] = {
+		{"must have a tty", "sudoers has requiretty; take it off for this user: Defaults:USER !requiretty"},
+		{"not found", "install sudo there, or log in as root and leave become out"},
+		{"No such file", "install sudo there, or log in as root and leave become out"},
+		{"is not in the sudoers", "allow it in sudoers: USER ALL=(ALL) NOPASSWD: ALL, or log in as root"},
+		{"may not run sudo", "allow it in sudoers: USER ALL=(ALL) NOPASSWD: ALL, or log in as root"},
+		{"not allowed to execute",
+	         "allow all commands in sudoers: USER ALL=(ALL) NOPASSWD: ALL, or log in as root"},
+		{"password",
+	         "let the user become root without a password (in sudoers: USER ALL=(ALL) NOPASSWD: ALL), or log "
+	         "in as root"},
+		{"no new privileges",
+	         "the host keeps its logins from becoming root (NoNewPrivileges, a container): log in as "
+	         "root"},
+		{"setuid",
+	         "sudo has lost its set-user-id bit or its disk is mounted nosuid: reinstall it, or log in as root"},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (strstr(words, known[i].said) != NULL)
+			return err_hint(err, code, "%s", known[i].hint);
+	return code;
+}
+
+/* It ended before it began: what sudo or the login shell say is the reason. */
+static int does_not_start(const struct str *out, const struct str *words, int code, struct err *err)
+{
+	_cleanup_(str_done) struct str all = STR_INIT(2 * NOISE_MAX);
+	str_append_safe(&all, str_peek(words), words->len);
+	str_append_safe(&all, str_peek(out), MIN(out->len, (size_t)200));
+	if (code == ERR_TIMEOUT)
+		return err_hint(err,
+		                err_set(err, ERR_TIMEOUT, "the login shell on the target did not start in time%s%.200s",
+		                        all.len > 0 ? ": " : "", str_peek(&all)),
+		                "look what the user's start files (.bashrc, .profile, config.fish) wait for");
+	if (all.len == 0)
+		return code;
+	int r = err_set(err, ERR_AUTH, "the shell on the target does not start: %s", str_peek(&all));
+	return strstr(str_peek(&all), "sudo") != NULL ? hint_for_sudo(str_peek(&all), r, err) : r;
+}
+
+static int hello(struct shell_session *s, struct wait *w, struct err *err)
+{
+	_cleanup_(str_done) struct str start = STR_INIT(16 * 1024), out = STR_INIT(NOISE_MAX), words = STR_INIT(SMALL);
+	struct shell_io io = {.out = &out, .out_max = NOISE_MAX, .err = &words, .err_max = SMALL};
+	struct shell_reply reply;
+	/* The first line is the mark itself; whatever the user's start files print stands before the answer. */
+	str_appendf(&start, "%s\n%s\nprintf '\\n%%s %%s %%s\\n' $$ \"$T\" \"$G\"; d r 0", s->mark, helpers);
+	int r = session_call(s, str_peek(&start), &io, w, &reply, NULL, err);
+	if (r == ERR_NETWORK || r == ERR_TIMEOUT)
+		return does_not_start(&out, &words, r, err);
+	if (r < 0)
+		return r;
+	const char *line = out.len > 1 ? memrchr(out.data, '\n', out.len - 1) : NULL;
+	if (line == NULL ||
+	    sscanf(line, "%lld %lld %lld", &s->process.pid, &s->process.start_time, &s->process.group) != 3)
+		return err_set(err, ERR_PROTOCOL, "the shell on the target says nothing sensible");
+	return 0;
+}
+
+int session_open(struct shell_link *l, bool become, struct wait *w, struct shell_session **ret, struct err *err)
+{
+	struct shell_session *s = xcalloc(1, sizeof(*s));
+	char random[MARK_DIGITS + 1];
+	rand_hex(random, MARK_DIGITS);
+	snprintf(s->mark, sizeof(s->mark), "davit-%s", random);
+	int r = link_start(l, become, boot, w, &s->stream, err);
+	if (r == 0)
+		r = hello(s, w, err);
+	if ((r == ERR_NETWORK || r == ERR_AUTH || r == ERR_PROTOCOL) && link_is_sftp_only(l, w))
+		r = err_hint(
+			err,
+			err_set(err, ERR_UNSUPPORTED, "the account on the target runs no commands, it gives SFTP only"),
+			"davit works by a shell: take ForceCommand (in sshd_config) or command= (in "
+			"authorized_keys) off this account, give it a login shell, or name another user");
+	if (r < 0) {
+		session_free(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+void session_free(struct shell_session *s)
+{
+	if (s == NULL)
+		return;
+	stream_free(s->stream);
+	free(s);
+}

@@ -1,0 +1,60 @@
+/* One sh on the target that works off scripts one after the other, so that an operation costs a round trip and no new
+ * command (a login shell's start files alone cost 0.15 s each).
+ *
+ * What goes in: a line MARK (random), then frames: lines of sh up to a line MARK, evaluated in the sh itself; a frame
+ * may read more of the input by `h COUNT` (exactly that many bytes). What comes out: the frame's output and errors,
+ * each ended by "MARK KIND STATUS\n" behind the last byte. MARK is only known to the two ends, so no content can end a
+ * frame.
+ *
+ * The sh notes itself (pid, start time, boot id, process group) in LOCK_DIR/pids once, before it looks at a token for
+ * the first time; its children are in its process group. Who takes the lock over ends that group (engine/target/target.h). */
+#pragma once
+#include "engine/target/shell/link.h"
+#include "base/core/str.h"
+
+/* A remote process: enough to end it, and its group, later without hitting another one. */
+struct shell_process {
+	long long pid, start_time, group;
+};
+
+struct shell_call;
+struct shell_session {
+	struct shell_stream *stream;
+	struct shell_call *call; /* in progress, for session_write */
+	char mark[48];
+	struct shell_process process;
+	bool busy; /* in a call: a call inside a wait's tick must take another session */
+	bool dead; /* no use any more */
+};
+
+/* What the sh says a frame ended with. */
+enum shell_kind { SHELL_DONE = 'r', SHELL_FENCED = 'f', SHELL_NO_SPACE = 's', SHELL_NO_USER = 'u', SHELL_NO_DIR = 'c' };
+struct shell_reply {
+	enum shell_kind kind;
+	int status;
+};
+
+/* Bytes for the frame's input, and takers of what it says. All may be NULL. */
+struct shell_io {
+	const void *input;
+	size_t input_len;
+	/* Produces input piece by piece with `write` (then input is NULL). */
+	int (*produce)(void *context, struct shell_session *s, struct wait *w, struct err *err);
+	void *produce_context;
+	struct str *out;
+	size_t out_max; /* more is ERR_LIMIT */
+	struct str *err;
+	size_t err_max; /* more is dropped */
+	void (*on_output)(void *context, bool is_stderr, const char *data,
+	                  size_t len); /* as it comes, instead of out and err */
+	void *output_context;
+	bool close_input; /* end of input behind it: the sh ends after this frame */
+};
+
+int session_open(struct shell_link *l, bool become, struct wait *w, struct shell_session **ret, struct err *err);
+/* *ret_sent: whole frame given away, so it may have been carried out. Any error makes the session dead. */
+int session_call(struct shell_session *s, const char *frame, const struct shell_io *io, struct wait *w,
+                 struct shell_reply *ret, bool *ret_sent, struct err *err);
+/* For produce: all bytes out. ERR_FAILED when the sh has answered already: it will take no more. */
+int session_write(struct shell_session *s, const void *data, size_t len, struct wait *w, struct err *err);
+void session_free(struct shell_session *s);

@@ -1,0 +1,62 @@
+#include "providers/github/rest.h"
+
+enum { MAX_ANSWER = 4 << 20, TIMEOUT_MS = 30000, RETRIES = 3 };
+
+void rest_reply_done(struct rest_reply *r)
+{
+	json_decref(r->body);
+	free(r->accepted);
+	*r = (struct rest_reply){0};
+}
+
+int rest_call(const struct step_context *c, const char *token, const char *method, const char *path, const json_t *body,
+              struct rest_reply *ret, struct err *err)
+{
+	const char *api = c->deployment->api_url != NULL ? c->deployment->api_url : "https://api.github.com";
+	struct http *http = c->http(c->engine);
+	if (http == NULL)
+		return err_set(err, ERR_INTERNAL, "this process has no HTTP client");
+	_cleanup_free_ char *url = xasprintf("%s%s", api, path);
+	_cleanup_(str_done) struct str login = STR_SECRET_INIT(16384);
+	str_appendf(&login, "Authorization: Bearer %s", token);
+	const char *const headers[] = {str_peek(&login), "Accept: application/vnd.github+json",
+	                               "X-GitHub-Api-Version: 2022-11-28", "Content-Type: application/json", NULL};
+	_cleanup_free_ char *text = body != NULL ? json_text(body) : NULL;
+	struct http_request request = {
+		.method = method,
+		.url = url,
+		.headers = headers,
+		.body = text,
+		.body_len = text != NULL ? strlen(text) : 0,
+		.max_body = MAX_ANSWER,
+		.timeout_ms = TIMEOUT_MS,
+		.retries = strcmp(method, "GET") == 0 ? RETRIES : 0,
+	};
+	struct wait w = wait_within(c->wait, (RETRIES + 1) * (int64_t)TIMEOUT_MS);
+	_cleanup_(http_response_done) struct http_response response = {0};
+	int r = http_perform(http, &request, &w, &response, err);
+	if (r < 0)
+		return err_wrap(err, r, "%s %s", method, url);
+	const char *accepted = http_header(&response, "X-Accepted-GitHub-Permissions");
+	*ret = (struct rest_reply){.status = response.status, .accepted = xstrdup(accepted)};
+	if (response.body.len > 0 &&
+	    json_parse(response.body.data, response.body.len, MAX_ANSWER, &ret->body, NULL) < 0)
+		ret->body = NULL;
+	return 0;
+}
+
+int rest_refused(const struct rest_reply *r, const char *what, const char *permission, struct err *err)
+{
+	const char *message = json_get_string(r->body, "message");
+	int code = r->status == 401 || r->status == 403 ? ERR_PERMISSION
+	           : r->status == 404                   ? ERR_NOT_FOUND
+	                                                : ERR_FAILED;
+	err_set(err, code, "%s: GitHub answered %d%s%s", what, r->status, message != NULL ? ": " : "",
+	        message != NULL ? message : "");
+	if (r->status == 401)
+		return err_hint(err, code, "the token is wrong or has expired");
+	if (r->status == 403 || r->status == 404)
+		return err_hint(err, code, "the token needs the permission %s; in the workflow: permissions: { %s }",
+		                r->accepted != NULL ? r->accepted : permission, permission);
+	return code;
+}

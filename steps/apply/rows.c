@@ -1,0 +1,77 @@
+/* What apply once made, by key, on each target: the store's rows. A resource with a row that the desired state no
+ * longer names is planned for destruction; one without a row that is there already is adopted. */
+#include "steps/apply/apply.h"
+
+const char *apply_set(const struct step_context *c)
+{
+	const struct apply_in *in = c->input;
+	return in->file != NULL ? in->file : c->id != NULL ? c->id : "";
+}
+
+json_t *apply_row(const struct step_context *c, const struct resource *r, const json_t *after)
+{
+	json_t *row = json_pack("{s:s,s:s}", "type", resource_kind_name(r->kind), "set", apply_set(c));
+	json_t *digest = json_object_get(after, "digest");
+	if (digest != NULL)
+		json_object_set(row, "digest", digest);
+	if (r->mode >= 0)
+		json_object_set_new(row, "mode", json_stringf("%04lo", r->mode));
+	if (r->owner != NULL)
+		json_object_set_new(row, "owner", json_string(r->owner));
+	if (r->group != NULL)
+		json_object_set_new(row, "group", json_string(r->group));
+	if (r->to != NULL)
+		json_object_set_new(row, "to", json_string(r->to));
+	if (r->protect)
+		json_object_set_new(row, "protect", json_true());
+	return row;
+}
+
+static bool has_key(const struct resources *all, const char *key)
+{
+	for (size_t i = 0; i < all->count; i++) {
+		if (strcmp(all->items[i].key, key) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The same path as another kind is a replacement and is planned with its resource. */
+static bool has_path(const struct resources *all, const char *key)
+{
+	const char *path = strchr(key, ':');
+	for (size_t i = 0; path != NULL && i < all->count; i++) {
+		if (strcmp(all->items[i].path, path + 1) == 0)
+			return true;
+	}
+	return false;
+}
+
+int apply_left(const struct step_context *c, struct view *v, const struct resources *all, json_t **ret, struct err *err)
+{
+	_cleanup_json_ json_t *rows = NULL;
+	const char *key;
+	json_t *row;
+	int r = c->state_list(c->engine, v->name, &rows, err);
+	if (r < 0)
+		return err_wrap(err, r, "the state of '%s'", v->name);
+	json_t *left = json_object();
+	json_object_foreach(rows, key, row)
+	{
+		const char *set = json_get_string(row, "set");
+		if (set != NULL && strcmp(set, apply_set(c)) == 0 && !has_key(all, key) && !has_path(all, key))
+			json_object_set(left, key, row);
+	}
+	*ret = left;
+	return 0;
+}
+
+int apply_row_get(const struct step_context *c, const struct view *v, const char *key, json_t **ret, struct err *err)
+{
+	int r = c->state_get(c->engine, v->name, key, ret, err);
+	if (r != ERR_NOT_FOUND)
+		return r;
+	err_clear(err);
+	*ret = NULL;
+	return 0;
+}

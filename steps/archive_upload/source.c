@@ -1,0 +1,383 @@
+#include "steps/archive_upload/source.h"
+#include "base/sys/fs.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+void upload_source_done(struct upload_source *s)
+{
+	closep(&s->fd);
+	free(s->path);
+	tree_done(&s->tree);
+	free(s->blobs);
+	strv_done(&s->dirty);
+	strv_done(&s->notes);
+	*s = (struct upload_source){.fd = -1};
+}
+
+void upload_source_dirty(struct upload_source *s, const char *what, const char *path)
+{
+	if (s->dirty_count++ < DIRTY_SHOWN)
+		strv_addf(&s->dirty, "%s: %s", what, path);
+}
+
+/* "/name" for what `shared` names: its place in the release belongs to the link. */
+static void ignore_add_path(struct ignore *i, const char *path)
+{
+	_cleanup_(str_done) struct str pattern = STR_INIT(2 * 4096 + 2);
+
+	str_append_c(&pattern, '/');
+	for (const char *p = path; *p; p++) {
+		if (strchr("*?[\\ !#", *p))
+			str_append_c(&pattern, '\\');
+		str_append_c(&pattern, *p);
+	}
+	while (pattern.len > 1 && pattern.data[pattern.len - 1] == '/')
+		str_truncate(&pattern, pattern.len - 1);
+	ignore_add(i, str_peek(&pattern));
+}
+
+static int add_exclude_files(struct ignore *i, const struct field_strings *files, const char *source, struct err *err)
+{
+	for (size_t n = 0; n < files->count; n++) {
+		const char *file = files->items[n];
+		if (strcmp(file, ".gitignore") == 0 || strcmp(file, ".dockerignore") == 0) {
+			ignore_add_file_name(i, file);
+			continue;
+		}
+		_cleanup_free_ char *path = *file == '/' ? xstrdup(file) : fs_join(source, file);
+		int r = ignore_add_file(i, path, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int make_ignore(const struct archive_upload_in *in, const char *source, struct ignore **ret, struct err *err)
+{
+	struct ignore *i = ignore_new();
+	int r = add_exclude_files(i, &in->exclude_from, source, err);
+
+	if (r < 0) {
+		ignore_free(i);
+		return r;
+	}
+	for (size_t n = 0; n < in->exclude.count; n++)
+		ignore_add(i, in->exclude.items[n]);
+	ignore_add(i, ".git");
+	for (size_t n = 0;; n++) {
+		_cleanup_free_ char *name = upload_shared_name(in, n);
+		if (!name)
+			break;
+		ignore_add_path(i, name);
+	}
+	*ret = i;
+	return 0;
+}
+
+/* The umask of this machine must not be seen in the release: two checkouts of a commit are the same release. */
+static void settle_modes(struct tree *t)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		struct tree_entry *e = &t->entries[i];
+		if (S_ISLNK(e->mode))
+			e->mode = S_IFLNK | 0777;
+		else
+			e->mode = (e->mode & S_IFMT) | (e->mode & 0755);
+	}
+}
+
+static int open_source(const struct step_context *c, const struct archive_upload_in *in, struct upload_source *s,
+                       struct err *err)
+{
+	const char *root = c->deployment->source_root ? c->deployment->source_root : ".";
+	_cleanup_free_ char *joined = *in->source == '/' ? xstrdup(in->source) : fs_join(root, in->source);
+
+	s->path = fs_real_path(joined, err);
+	if (!s->path)
+		return err_wrap(err, err && err->code < 0 ? err->code : ERR_NOT_FOUND, "the source '%s'", in->source);
+	s->fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->fd < 0)
+		return err_errno(err, errno, "open the source '%s'", s->path);
+	return 0;
+}
+
+/* A changed .gitattributes may give the same blob another form in the work tree. */
+static bool is_attributes(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return strcmp(slash ? slash + 1 : path, ".gitattributes") == 0;
+}
+
+static bool same_attribute_files(const struct upload_source *s, const struct manifest *former)
+{
+	size_t ours = 0, theirs = 0;
+
+	for (size_t i = 0; i < former->tree.count; i++)
+		theirs += is_attributes(former->tree.entries[i].path);
+	for (size_t i = 0; i < s->tree.count; i++) {
+		if (!is_attributes(s->tree.entries[i].path))
+			continue;
+		const struct tree_entry *e = tree_find(&former->tree, s->tree.entries[i].path);
+		if (!e || !s->blobs[i][0] || strcmp(former->blobs[e - former->tree.entries], s->blobs[i]) != 0)
+			return false;
+		ours++;
+	}
+	return ours == theirs;
+}
+
+/* The last source of this process. What was digested moments ago and has kept its time and size is not read again. */
+static struct {
+	char *key;
+	bool fresh;
+	struct upload_source source;
+} last;
+
+static void copy_texts(const struct strv *from, struct strv *to)
+{
+	for (size_t i = 0; i < from->count; i++)
+		strv_add(to, from->items[i]);
+}
+
+static void copy_source(const struct upload_source *from, struct upload_source *to)
+{
+	*to = (struct upload_source){.fd = fcntl(from->fd, F_DUPFD_CLOEXEC, 3),
+	                             .path = xstrdup(from->path),
+	                             .git = from->git,
+	                             .dirty_count = from->dirty_count};
+	memcpy(to->commit, from->commit, sizeof(to->commit));
+	to->tree.entries = xcalloc(MAX(from->tree.count, (size_t)1), sizeof(*to->tree.entries));
+	to->tree.count = to->tree.cap = from->tree.count;
+	to->tree.bytes = from->tree.bytes;
+	for (size_t i = 0; i < from->tree.count; i++) {
+		to->tree.entries[i] = from->tree.entries[i];
+		to->tree.entries[i].path = xstrdup(from->tree.entries[i].path);
+		to->tree.entries[i].link = xstrdup(from->tree.entries[i].link);
+		to->tree.entries[i].content = NULL;
+	}
+	to->blobs = xmemdup(from->blobs, MAX(from->tree.count, (size_t)1) * sizeof(*from->blobs));
+	copy_texts(&from->dirty, &to->dirty);
+	copy_texts(&from->notes, &to->notes);
+}
+
+/* The same source with the same excludes, for the same deployment. */
+static char *key_of(const struct step_context *c)
+{
+	_cleanup_free_ char *input = json_canonical(c->input_json);
+	return xasprintf("%s %s %s", c->deployment->id ? c->deployment->id : "-",
+	                 c->deployment->source_root ? c->deployment->source_root : ".", input);
+}
+
+static bool take_last(const struct step_context *c, struct upload_source *ret)
+{
+	_cleanup_free_ char *key = key_of(c);
+
+	if (c->index != 0 || !last.fresh || !last.key || strcmp(last.key, key) != 0)
+		return false;
+	last.fresh = false; /* once: who plans a third time looks again */
+	copy_source(&last.source, ret);
+	if (ret->fd >= 0)
+		return true;
+	upload_source_done(ret);
+	return false;
+}
+
+static void remember(const struct step_context *c, const struct upload_source *s)
+{
+	if (last.key)
+		upload_source_done(&last.source);
+	free(last.key);
+	last.key = key_of(c);
+	last.fresh = true;
+	copy_source(s, &last.source);
+}
+
+/* What cannot travel is known here: an archive and a manifest hold names as UTF-8. */
+static int check_names(const struct tree *tree, struct err *err)
+{
+	enum { SHOWN = 5 };
+	_cleanup_(str_done) struct str names = STR_INIT(ERR_FRAME_SIZE);
+	size_t count = 0;
+	for (size_t i = 0; i < tree->count; i++) {
+		const struct tree_entry *e = &tree->entries[i];
+		const char *link = e->link ? e->link : "";
+		if (str_is_utf8(e->path, strlen(e->path)) && str_is_utf8(link, strlen(link)))
+			continue;
+		if (count++ >= SHOWN)
+			continue;
+		str_append(&names, count == 1 ? "'" : ", '");
+		str_append_safe(&names, e->path, MIN(strlen(e->path), (size_t)60));
+		str_append(&names, "'");
+	}
+	if (count == 0)
+		return 0;
+	int r = err_set(err, ERR_INVALID, "%s%s: %s not UTF-8", str_peek(&names), count > SHOWN ? " and more" : "",
+	                count == 1 ? "the name (or where the link points) is"
+	                           : "the names (or where the links point) are");
+	return err_hint(err, r, "rename them, or leave them out with `exclude`");
+}
+
+static int read_source(const struct step_context *c, const struct archive_upload_in *in, struct wait *w,
+                       struct upload_source *ret, struct err *err)
+{
+	struct upload_source s = {.fd = -1};
+	struct ignore *ignore = NULL;
+
+	int r = open_source(c, in, &s, err);
+	if (r == 0)
+		r = make_ignore(in, s.path, &ignore, err);
+	if (r == 0)
+		r = tree_walk(s.fd, ignore, false, w, &s.tree, err);
+	if (r == 0)
+		r = check_names(&s.tree, err);
+	if (r == 0) {
+		s.blobs = xcalloc(MAX(s.tree.count, (size_t)1), sizeof(*s.blobs));
+		r = upload_source_git(&s, ignore, w, err);
+	}
+	ignore_free(ignore);
+	if (r < 0) {
+		upload_source_done(&s);
+		return r;
+	}
+	settle_modes(&s.tree);
+	*ret = s;
+	return 0;
+}
+
+/* Read in the background while the targets are being connected. */
+static struct {
+	bool begun;
+	char *key;
+	pthread_t thread;
+	int stop, done; /* eventfds: the result is not wanted; it is there */
+	const struct step_context *c;
+	struct upload_source source;
+	int r;
+} ahead;
+
+/* What git does not know has to be digested in any case. */
+static void *read_ahead(void *unused)
+{
+	struct wait w = WAIT_INIT;
+	struct upload_source *s = &ahead.source;
+
+	(void)unused;
+	w.cancel_fd = ahead.stop;
+	ahead.r = read_source(ahead.c, ahead.c->input, &w, s, NULL);
+	if (ahead.r == 0) {
+		_cleanup_free_ bool *leave = xcalloc(s->tree.count + 1, sizeof(*leave));
+		for (size_t i = 0; i < s->tree.count; i++)
+			leave[i] = s->blobs[i][0] != 0;
+		/* What fails here fails again, and is said, where it counts. */
+		tree_digest(s->fd, &s->tree, leave, true, &w, NULL);
+	}
+	eventfd_write(ahead.done, 1);
+	return NULL;
+}
+
+static void forget_ahead(void)
+{
+	ahead.begun = false;
+	closep(&ahead.stop);
+	closep(&ahead.done);
+	free(TAKE(ahead.key));
+}
+
+void upload_source_begin(const struct step_context *c)
+{
+	if (ahead.begun)
+		return;
+	ahead.stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ahead.done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (ahead.stop < 0 || ahead.done < 0) {
+		closep(&ahead.stop);
+		closep(&ahead.done);
+		return;
+	}
+	ahead.key = key_of(c);
+	ahead.c = c;
+	ahead.source = (struct upload_source){.fd = -1};
+	ahead.begun = pthread_create(&ahead.thread, NULL, read_ahead, NULL) == 0;
+	if (!ahead.begun)
+		forget_ahead();
+}
+
+void upload_source_end(const struct step_context *c)
+{
+	if (!ahead.begun || ahead.c != c)
+		return;
+	eventfd_write(ahead.stop, 1);
+	pthread_join(ahead.thread, NULL);
+	forget_ahead();
+	if (ahead.r == 0)
+		upload_source_done(&ahead.source);
+}
+
+/* 1: taken, 0: there is nothing to take. A failure is met again by reading it here. */
+static int take_ahead(const struct step_context *c, struct wait *w, struct upload_source *ret, struct err *err)
+{
+	_cleanup_free_ char *key = key_of(c);
+
+	if (!ahead.begun || ahead.c != c || strcmp(ahead.key, key) != 0)
+		return 0;
+	int r = w ? wait_fd(w, ahead.done, POLLIN, err) : 0;
+	if (r < 0) {
+		upload_source_end(c);
+		return r;
+	}
+	pthread_join(ahead.thread, NULL);
+	forget_ahead();
+	if (ahead.r == 0)
+		*ret = ahead.source;
+	return ahead.r == 0;
+}
+
+int upload_source_open(const struct step_context *c, const struct archive_upload_in *in, struct wait *w,
+                       struct upload_source *ret, struct err *err)
+{
+	if (take_last(c, ret))
+		return 0;
+	int r = take_ahead(c, w, ret, err);
+	return r < 0 ? r : r > 0 ? 0 : read_source(c, in, w, ret, err);
+}
+
+static void recall(struct upload_source *s)
+{
+	if (!last.key || strcmp(last.source.path, s->path) != 0)
+		return;
+	for (size_t i = 0; i < s->tree.count; i++) {
+		struct tree_entry *e = &s->tree.entries[i];
+		if (!S_ISREG(e->mode) || *e->digest)
+			continue;
+		const struct tree_entry *known = tree_find(&last.source.tree, e->path);
+		if (known && S_ISREG(known->mode) && known->mtime_ns == e->mtime_ns && known->size == e->size)
+			memcpy(e->digest, known->digest, sizeof(e->digest));
+	}
+}
+
+int upload_source_digest(const struct step_context *c, struct upload_source *s, const struct manifest *former,
+                         struct wait *w, struct err *err)
+{
+	if (former && former->blobs && same_attribute_files(s, former)) {
+		const struct tree *t = &former->tree;
+		size_t k = 0;
+		for (size_t i = 0; i < s->tree.count; i++) {
+			struct tree_entry *e = &s->tree.entries[i];
+			int order = -1;
+			while (k < t->count && (order = strcmp(t->entries[k].path, e->path)) < 0)
+				k++;
+			if (k < t->count && order == 0 && S_ISREG(e->mode) && S_ISREG(t->entries[k].mode) &&
+			    s->blobs[i][0] && e->size == t->entries[k].size &&
+			    strcmp(former->blobs[k], s->blobs[i]) == 0)
+				memcpy(e->digest, t->entries[k].digest, sizeof(e->digest));
+		}
+	}
+	recall(s);
+	int r = tree_digest(s->fd, &s->tree, NULL, true, w, err);
+	if (r == 0)
+		remember(c, s);
+	return r;
+}

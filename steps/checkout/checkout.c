@@ -1,0 +1,218 @@
+/* checkout: the commit of a job in its work area.
+ *
+ * Effect: PATH (default: the job's workspace) holds exactly the files of the commit and a complete shallow .git.
+ * Idempotence: the commit's id; what is already so is not touched. Undo: none needed, only the job's own work area changes.
+ * Credentials are used for the one request and kept nowhere. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/core/clock.h"
+#include "base/secret/digest.h"
+#include "base/sys/fs.h"
+#include "base/net/http.h"
+#include "schemas/checkout.h"
+#include "base/git/area.h"
+#include "engine/run/step.h"
+
+static const char *given(const char *text)
+{
+	return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
+static const char *repository_of(const struct step_context *c)
+{
+	const struct checkout_in *in = c->input;
+	return given(in->repository) ? in->repository : c->deployment->repository;
+}
+
+static bool is_repository_name(const char *name)
+{
+	const char *slash = strchr(name, '/');
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	if (slash == NULL || slash == name || slash[1] == '\0' || name[0] == '.' || slash[1] == '.')
+		return false;
+	return strspn(name, allowed) == (size_t)(slash - name) && slash[1 + strspn(slash + 1, allowed)] == '\0';
+}
+
+static void checkout_describe(const struct step_context *c, struct str *out)
+{
+	const char *repository = repository_of(c);
+	str_appendf(out, "check out %s", repository ? repository : "the job's repository");
+}
+
+static void checkout_validate(const struct step_context *c, struct faults *faults)
+{
+	const struct checkout_in *in = c->input;
+	if (given(in->repository) && !is_repository_name(in->repository)) {
+		faults_add(faults, NULL, "/repository", "'%s' is not OWNER/NAME", in->repository);
+		faults_hint(faults, "as in `repository: octocat/hello-world`");
+	}
+	if (given(in->path)) {
+		_cleanup_free_ char *normal = NULL;
+		struct err err = ERR_INIT;
+		if (in->path[0] == '/' || fs_normalize(in->path, &normal, &err) < 0) {
+			faults_add(faults, NULL, "/path", "'%s' leaves the workspace", in->path);
+			faults_hint(faults, "give a path below it");
+		}
+	}
+}
+
+/* The address: the server of the job's page, or the input's. */
+static int repository_url(const struct step_context *c, struct str *out, struct err *err)
+{
+	const struct checkout_in *in = c->input;
+	const char *repository = repository_of(c);
+	const char *run_url = c->deployment->run_url;
+	if (repository == NULL) {
+		int r = err_set(err, ERR_INVALID, "checkout does not know which repository");
+		return err_hint(err, r, "outside a job give `repository:` and `server:`");
+	}
+	if (given(in->server) != NULL) {
+		size_t len = strlen(in->server);
+		str_appendf(out, "%.*s/%s", (int)(in->server[len - 1] == '/' ? len - 1 : len), in->server, repository);
+	} else if (run_url != NULL && strstr(run_url, "://") != NULL) {
+		/* SERVER/OWNER/NAME/actions/runs/ID */
+		const char *host = strstr(run_url, "://") + 3;
+		int slashes = 0;
+		const char *end = run_url + strlen(run_url);
+		while (end > host && slashes < 5)
+			slashes += *--end == '/';
+		str_appendf(out, "%.*s/%s", (int)(end - run_url), run_url, repository);
+	} else {
+		str_appendf(out, "https://github.com/%s", repository);
+	}
+	return out->failed ? err_set(err, ERR_LIMIT, "the repository's address is too long") : 0;
+}
+
+/* Known before the first change, though only once the deployment is known too. */
+static int checkout_check(const struct step_context *c, struct faults *faults, struct err *err)
+{
+	struct str url _cleanup_(str_done) = STR_INIT(4096);
+	(void)faults;
+	return repository_url(c, &url, err);
+}
+
+struct checkout {
+	const struct step_context *c;
+	const struct checkout_in *in;
+	struct str url, authorization;
+	struct git_remote_access remote;
+	struct git_wanted want;
+};
+
+static void checkout_done(struct checkout *k)
+{
+	str_done(&k->url);
+	str_done(&k->authorization);
+	git_wanted_done(&k->want);
+}
+
+static int prepare(struct checkout *k, struct err *err)
+{
+	const struct step_deployment *d = k->c->deployment;
+	const char *token = given(k->in->token) ? k->in->token : d->token;
+	int r = repository_url(k->c, &k->url, err);
+	if (r < 0)
+		return r;
+	if (token != NULL) {
+		struct str login _cleanup_(str_done) = STR_SECRET_INIT(8192);
+		str_appendf(&login, "x-access-token:%s", token);
+		str_append(&k->authorization, "Basic ");
+		base64_encode(str_peek(&login), login.len, &k->authorization);
+	}
+	k->remote = (struct git_remote_access){
+		.http = k->c->http(k->c->engine),
+		.url = str_peek(&k->url),
+		.authorization = k->authorization.len > 0 ? str_peek(&k->authorization) : NULL,
+		.wait = k->c->wait,
+	};
+	return d->source_root != NULL ? 0 : err_set(err, ERR_INVALID, "checkout has no workspace");
+}
+
+/* Which commit: an id as it is; the job's own commit for the job's own repository; else the server is asked for the name. */
+static int find_commit(struct checkout *k, struct err *err)
+{
+	const char *ref = given(k->in->ref);
+	bool own = given(k->in->repository) == NULL || (k->c->deployment->repository != NULL &&
+	                                                strcmp(k->in->repository, k->c->deployment->repository) == 0);
+	if (git_wanted_by_id(&k->want, ref != NULL ? ref : own ? k->c->deployment->commit : NULL))
+		return 0;
+	_cleanup_free_ char *branch = xasprintf("refs/heads/%s", ref ? ref : "");
+	_cleanup_free_ char *tag = xasprintf("refs/tags/%s", ref ? ref : "");
+	const char *names[] = {branch, tag, NULL};
+	const char *exact[] = {ref ? ref : "HEAD", NULL};
+	bool full = ref == NULL || str_starts(ref, "refs/");
+	int r = git_area_resolve(&k->remote, full ? exact : names, &k->want, err);
+	if (r >= 0 && strcmp(k->want.ref, "HEAD") == 0)
+		git_wanted_done(&k->want);
+	return r;
+}
+
+static void tell(struct checkout *k, const struct git_area_result *result, int64_t ms)
+{
+	char took[CLOCK_TEXT_SIZE];
+	k->c->report(k->c->engine, "%zu files of %.12s, %zu written, %zu removed, in %s", result->files, k->want.commit,
+	             result->written, result->removed, clock_duration(ms, took));
+	if (result->renewed)
+		k->c->report(k->c->engine, "what an earlier job left of .git could not be used: it was made anew");
+	if (result->unencoded > 0)
+		k->c->report(
+			k->c->engine,
+			"%zu written files stay as they are in the repository: their `working-tree-encoding` is not known, or has not all of their characters",
+			result->unencoded);
+	if (result->lfs_pointers > 0)
+		k->c->report(
+			k->c->engine,
+			"%zu written files are LFS pointers and stay pointers: run `git lfs pull` in a step if the contents are needed",
+			result->lfs_pointers);
+	if (result->submodules > 0)
+		k->c->report(
+			k->c->engine,
+			"%zu submodules stay empty directories: run `git submodule update --init` in a step if they are needed",
+			result->submodules);
+}
+
+static int run(struct checkout *k, struct err *err)
+{
+	struct git_area *area _cleanup_(git_area_freep) = NULL;
+	struct git_area_result result = {0};
+	int64_t start = clock_mono_ms();
+	int r = prepare(k, err);
+	if (r >= 0)
+		r = find_commit(k, err);
+	if (r >= 0)
+		r = git_area_open(k->c->deployment->source_root, given(k->in->path) ? k->in->path : ".",
+		                  str_peek(&k->url), k->in->clean, &area, err);
+	if (r >= 0)
+		r = git_area_bring(area, &k->remote, &k->want, (int)k->in->fetch_depth, k->in->clean, &result, err);
+	if (r < 0)
+		return r;
+	tell(k, &result, clock_mono_ms() - start);
+	json_object_set_new(k->c->outputs, "commit", json_string(k->want.commit));
+	json_object_set_new(k->c->outputs, "ref", json_string(k->want.ref ? k->want.ref : ""));
+	return 0;
+}
+
+static int checkout_probe(const struct step_context *c, bool baseline, struct err *err)
+{
+	if (baseline)
+		return 0;
+	struct checkout k _cleanup_(checkout_done) = {
+		.c = c,
+		.in = c->input,
+		.url = STR_INIT(4096),
+		.authorization = STR_SECRET_INIT(16384),
+	};
+	int r = run(&k, err);
+	return r < 0 ? err_wrap(err, r, "check out %s", str_peek(&k.url)) : 0;
+}
+
+const struct step_type checkout_step = {
+	.name = "checkout",
+	.inputs = &checkout_fields,
+	.input_size = sizeof(struct checkout_in),
+	.describe = checkout_describe,
+	.validate = checkout_validate,
+	.check = checkout_check,
+	.probe = checkout_probe,
+};

@@ -1,0 +1,273 @@
+#include "steps/common/manifest.h"
+#include "base/secret/digest.h"
+#include <inttypes.h>
+
+void manifest_done(struct manifest *m)
+{
+	json_decref(m->head);
+	tree_done(&m->tree);
+	free(m->blobs);
+	*m = (struct manifest){0};
+}
+
+static void write_name(struct str *out, const char *name)
+{
+	for (;;) {
+		size_t n = strcspn(name, "\\\n\t");
+		str_append_n(out, name, n);
+		name += n;
+		if (*name == 0)
+			return;
+		str_append(out, *name == '\\' ? "\\\\" : *name == '\n' ? "\\n" : "\\t");
+		name++;
+	}
+}
+
+/* In place; false when an escape makes no sense. */
+static bool read_name(char *name)
+{
+	char *out = name;
+
+	for (const char *p = name; *p; p++) {
+		if (*p != '\\') {
+			*out++ = *p;
+			continue;
+		}
+		p++;
+		if (*p != '\\' && *p != 'n' && *p != 't')
+			return false;
+		*out++ = *p == 'n' ? '\n' : *p == 't' ? '\t' : '\\';
+	}
+	*out = 0;
+	return true;
+}
+
+/* By hand: printf would be most of what a list of many thousand lines costs. */
+static void write_mode(mode_t mode, struct str *out)
+{
+	char text[5] = {(char)('0' + (mode >> 9 & 7)), (char)('0' + (mode >> 6 & 7)), (char)('0' + (mode >> 3 & 7)),
+	                (char)('0' + (mode & 7)), ' '};
+	str_append_n(out, text, sizeof(text));
+}
+
+static void write_size(int64_t size, struct str *out)
+{
+	char text[24], *p = text + sizeof(text);
+	uint64_t left = size > 0 ? (uint64_t)size : 0;
+
+	*--p = ' ';
+	do
+		*--p = (char)('0' + left % 10);
+	while ((left /= 10) > 0);
+	str_append_n(out, p, (size_t)(text + sizeof(text) - p));
+}
+
+static void write_entry(const struct tree_entry *e, const char *blob, struct str *out)
+{
+	if (S_ISLNK(e->mode)) {
+		str_append(out, "l ");
+		write_name(out, e->path);
+		str_append_c(out, '\t');
+		write_name(out, e->link);
+	} else if (S_ISDIR(e->mode)) {
+		str_append_n(out, "d ", 2);
+		write_mode(e->mode, out);
+		write_name(out, e->path);
+	} else {
+		str_append_n(out, "f ", 2);
+		write_mode(e->mode, out);
+		write_size(e->size, out);
+		str_append(out, *e->digest ? e->digest : "-");
+		str_append_c(out, ' ');
+		if (blob) {
+			str_append(out, *blob ? blob : "-");
+			str_append_c(out, ' ');
+		}
+		write_name(out, e->path);
+	}
+	str_append_c(out, '\n');
+}
+
+void manifest_write(const json_t *head, const struct tree *tree, char (*blobs)[BLOB_HEX], struct str *out)
+{
+	_cleanup_free_ char *text = json_text(head);
+
+	str_append(out, text);
+	str_append_c(out, '\n');
+	for (size_t i = 0; i < tree->count; i++)
+		write_entry(&tree->entries[i], blobs ? blobs[i] : "", out);
+}
+
+void manifest_tree_digest(const struct tree *tree, char hex[65])
+{
+	_cleanup_(digest_freep) struct digest *d = digest_new();
+	_cleanup_(str_done) struct str line = STR_INIT(1 << 20);
+
+	for (size_t i = 0; i < tree->count; i++) {
+		str_clear(&line);
+		write_entry(&tree->entries[i], NULL, &line);
+		digest_update(d, line.data, line.len);
+	}
+	digest_hex(d, hex);
+}
+
+bool manifest_same(const struct tree_entry *a, const struct tree_entry *b)
+{
+	/* A directory takes the bit over from the one above it. */
+	if (S_ISDIR(a->mode) && S_ISDIR(b->mode))
+		return (a->mode & ~(mode_t)S_ISGID) == (b->mode & ~(mode_t)S_ISGID);
+	if (a->mode != b->mode)
+		return S_ISLNK(a->mode) && S_ISLNK(b->mode) && strcmp(a->link, b->link) == 0;
+	if (S_ISLNK(a->mode))
+		return strcmp(a->link, b->link) == 0;
+	return a->size == b->size && *a->digest && strcmp(a->digest, b->digest) == 0;
+}
+
+/* The word at *p; ends it and moves behind it. NULL when there is none. */
+static char *word(char **p)
+{
+	char *start = *p, *end = strchr(start, ' ');
+
+	if (!end || end == start)
+		return NULL;
+	*end = 0;
+	*p = end + 1;
+	return start;
+}
+
+static bool read_mode(const char *text, mode_t type, mode_t *ret)
+{
+	char *end;
+
+	if (!text || strlen(text) != 4)
+		return false;
+	unsigned long mode = strtoul(text, &end, 8);
+	*ret = type | (mode_t)mode;
+	return *end == 0;
+}
+
+static bool is_hex(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		char c = text[i];
+		if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+			return false;
+	}
+	return text[len] == 0;
+}
+
+static bool read_file_line(char *line, struct tree_entry *e, char blob[BLOB_HEX])
+{
+	long long size;
+	char *mode = word(&line), *length = word(&line), *digest = word(&line), *id = word(&line);
+
+	if (!id || !read_mode(mode, S_IFREG, &e->mode) || !str_parse_i64(length, 0, INT64_MAX, &size))
+		return false;
+	if (strcmp(digest, "-") != 0) {
+		if (!is_hex(digest, 64))
+			return false;
+		memcpy(e->digest, digest, 65);
+	}
+	if (strcmp(id, "-") != 0) {
+		if (!is_hex(id, BLOB_HEX - 1))
+			return false;
+		memcpy(blob, id, BLOB_HEX);
+	}
+	e->size = size;
+	e->path = xstrdup(line);
+	return true;
+}
+
+/* Its path is set whenever this returns true. */
+static bool read_line(char *line, struct tree_entry *e, char blob[BLOB_HEX])
+{
+	char type = *line;
+
+	if (type == 0 || line[1] != ' ')
+		return false;
+	line += 2;
+	if (type == 'f')
+		return read_file_line(line, e, blob) && read_name(e->path);
+	if (type == 'd') {
+		char *mode = word(&line);
+		if (!read_mode(mode, S_IFDIR, &e->mode))
+			return false;
+		e->path = xstrdup(line);
+		return read_name(e->path);
+	}
+	char *tab = type == 'l' ? strchr(line, '\t') : NULL;
+	if (!tab)
+		return false;
+	*tab = 0;
+	e->mode = S_IFLNK | 0777;
+	e->path = xstrdup(line);
+	e->link = xstrdup(tab + 1);
+	return read_name(e->path) && read_name(e->link);
+}
+
+/* Relative, and nowhere upwards: these paths are joined to a directory of the target. */
+static bool good_path(const char *path)
+{
+	if (*path == 0 || *path == '/')
+		return false;
+	for (const char *p = path; p; p = strchr(p, '/') ? strchr(p, '/') + 1 : NULL) {
+		size_t len = strcspn(p, "/");
+		if (len == 0 || (len == 1 && *p == '.') || (len == 2 && p[0] == '.' && p[1] == '.'))
+			return false;
+	}
+	return true;
+}
+
+static int read_entries(const char *name, char *text, struct manifest *m, struct err *err)
+{
+	size_t cap = 0, number = 1;
+
+	for (char *line = text, *next; *line; line = next) {
+		char *end = strchr(line, '\n');
+		number++;
+		if (!end)
+			return err_set(err, ERR_INVALID, "%s:%zu: the manifest ends in the middle of a line", name,
+			               number);
+		*end = 0;
+		next = end + 1;
+		struct tree_entry *e = tree_add(&m->tree);
+		m->blobs = xgrow(m->blobs, &cap, m->tree.count, sizeof(*m->blobs));
+		m->blobs[m->tree.count - 1][0] = 0;
+		if (!read_line(line, e, m->blobs[m->tree.count - 1]) || !good_path(e->path)) {
+			if (!e->path)
+				e->path = xstrdup("");
+			return err_set(err, ERR_INVALID, "%s:%zu: not a line of a manifest", name, number);
+		}
+		if (m->tree.count > 1 && strcmp(e[-1].path, e->path) >= 0)
+			return err_set(err, ERR_INVALID, "%s:%zu: the manifest is not in order", name, number);
+		m->tree.bytes += e->size;
+	}
+	return 0;
+}
+
+int manifest_parse(const char *name, const char *text, size_t len, struct manifest *ret, struct err *err)
+{
+	struct manifest m = {0};
+	const char *end = len > 0 ? memchr(text, '\n', len) : NULL;
+
+	if (!end || memchr(text, 0, len))
+		return err_set(err, ERR_INVALID, "'%s' is no manifest", name);
+	int r = json_parse(text, (size_t)(end - text), 1 << 20, &m.head, err);
+	if (r < 0)
+		return err_wrap(err, r, "read manifest '%s'", name);
+	int64_t format = json_get_int(m.head, "format", 0);
+	if (format > MANIFEST_FORMAT)
+		r = err_set(err, ERR_UNSUPPORTED, "manifest '%s' has format %" PRId64 ", this davit reads up to %d",
+		            name, format, MANIFEST_FORMAT);
+	else if (format < 1)
+		r = err_set(err, ERR_INVALID, "'%s' is no manifest", name);
+	if (r == 0) {
+		_cleanup_free_ char *copy = xstrndup(end + 1, len - (size_t)(end + 1 - text));
+		r = read_entries(name, copy, &m, err);
+	}
+	if (r < 0)
+		manifest_done(&m);
+	else
+		*ret = m;
+	return r;
+}

@@ -1,0 +1,25 @@
+/* What a release or a snapshot consists of, as a file beside it. Format 1: a line of JSON, then a line for each entry, sorted by path:
+ *   {"format":1,"deployment":"shop.production","release":"20260131T102030-3fa94c","commit":"…","dirty":false,"shared":["uploads"],…}
+ *   d MODE PATH
+ *   f MODE SIZE SHA256 BLOB PATH        BLOB: git's id of a tracked file's content, else -
+ *   l PATH TAB TARGET
+ * In paths and targets \\, \n and \t stand for these characters. A newer format is refused, unknown members are kept. */
+#pragma once
+#include "base/archive/archive.h"
+#include "base/data/json.h"
+
+enum { MANIFEST_FORMAT = 1, MANIFEST_MAX = 256 << 20, BLOB_HEX = 41 };
+
+struct manifest {
+	json_t *head;
+	struct tree tree;
+	char (*blobs)[BLOB_HEX]; /* one for each entry, "" when unknown; may be NULL */
+};
+void manifest_done(struct manifest *m);
+/* name: for messages. */
+int manifest_parse(const char *name, const char *text, size_t len, struct manifest *ret, struct err *err);
+void manifest_write(const json_t *head, const struct tree *tree, char (*blobs)[BLOB_HEX], struct str *out);
+/* SHA-256 over paths, types, modes, contents and links: equal trees have equal digests. */
+void manifest_tree_digest(const struct tree *tree, char hex[65]);
+/* Type, mode, content and link are the same. Entries without a digest are not. */
+bool manifest_same(const struct tree_entry *a, const struct tree_entry *b);

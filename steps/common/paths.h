@@ -1,0 +1,13 @@
+/* What several steps need when they plan: missing folders above a path, and the nodes that a change leads to. */
+#pragma once
+#include "engine/target/node_cache.h"
+#include "engine/run/step.h"
+
+/* A change for each folder above `path` that is not there, from the top down, 0755; those that the plan has already are
+ * not repeated. ERR_INVALID when something above is not a directory. */
+int step_plan_parents(struct view *v, struct seen_nodes *seen, struct plan *plan, const char *path, struct err *err);
+/* A text for a query without output that matters: its exit status. Negative: could not be asked. */
+int step_ask(struct view *v, const char *script, const struct field_pair *env, size_t env_count, const char *user,
+             struct str *ret_out, struct err *err);
+/* The path normalized; a fault when it is not absolute or is the root. NULL then. free(). */
+char *step_target_path(const char *path, const char *pointer, struct faults *faults);

@@ -1,0 +1,53 @@
+/* Checks by a command on a target; it must change nothing, and is run as a reader of the world. */
+#include "base/core/clock.h"
+#include "steps/health_gate/health_gate.h"
+
+int64_t gate_left_ms(const struct gate_check *check)
+{
+	int64_t own = check->in->timeout_ms;
+	return check->gate->baseline ? own : MIN(own, MAX(check->gate->deadline_mono_ms - clock_mono_ms(), 1));
+}
+
+bool gate_query(struct gate_check *check, const struct target_command *call, const char *late,
+                struct target_result *ret)
+{
+	struct err err = ERR_INIT;
+	char text[512];
+	struct view *v = &check->target->view;
+	int64_t left = gate_left_ms(check);
+	int r = v->type->query(v, call, ret, &err);
+	if (r < 0)
+		gate_result(check, false, "%s", err_line(&err, text, sizeof(text)));
+	else if (ret->timed_out)
+		gate_result(check, false, "%s within %s", late, clock_duration(left, text));
+	return r >= 0 && !ret->timed_out;
+}
+
+void gate_command_try(struct gate_check *check)
+{
+	const struct health_gate_checks *in = check->in;
+	_cleanup_(arena_done) struct arena arena = ARENA_INIT;
+	struct step_command command = step_command_read(in->command, &arena);
+	struct target_command call = {
+		.argv = command.argv,
+		.script = command.script,
+		.env = in->env.items,
+		.env_count = in->env.count,
+		.timeout_ms = gate_left_ms(check),
+		.max_output = GATE_BODY_MAX,
+	};
+	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
+	if (!gate_query(check, &call, "did not end", &result))
+		return;
+	_cleanup_(str_done) struct str line = STR_INIT(4096);
+	if (!step_exit_accepted(&in->exit, result.status)) {
+		step_last_line(result.err.len > 0 ? &result.err : &result.out, &line);
+		gate_result(check, false, "exit status %d%s%s", result.status, line.len > 0 ? ": " : "",
+		            str_peek(&line));
+		return;
+	}
+	if (!gate_text_holds(in, &result.out, "output", &line))
+		gate_result(check, false, "exit status %d, but %s", result.status, str_peek(&line));
+	else
+		gate_result(check, true, "exit status %d", result.status);
+}

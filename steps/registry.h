@@ -1,0 +1,11 @@
+/* The lists of what this program knows: typed steps and kinds of targets. Nothing below knows their names; a new one is one
+ * more line here. */
+#pragma once
+#include "engine/run/step.h"
+
+/* All steps of this program, in the order of docs/steps. */
+const struct step_type *step_find(const char *name);
+const struct step_type *const *step_all(size_t *ret_count);
+
+/* From the resolved "targets" entry: {"local": {}} or {"ssh": {…}} with "become" and "base". No I/O yet. */
+int target_new(const char *name, const json_t *config, struct target **ret, struct err *err);

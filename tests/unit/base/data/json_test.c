@@ -1,0 +1,140 @@
+#include "unit/cmocka_all.h"
+#include "base/data/json.h"
+
+static json_t *parse(const char *text)
+{
+	json_t *value = NULL;
+	struct err err = ERR_INIT;
+	int r = json_parse(text, strlen(text), 1 << 20, &value, &err);
+	if (r < 0) {
+		char line[1024];
+		fail_msg("%s", err_line(&err, line, sizeof(line)));
+	}
+	return value;
+}
+
+static int parse_code(const char *text)
+{
+	json_t *value = NULL;
+	int r = json_parse(text, strlen(text), 1 << 20, &value, NULL);
+	json_decref(value);
+	return r;
+}
+
+static void an_integer_beyond_64_bits_is_a_real_and_its_neighbours_stay_integers(void **state)
+{
+	(void)state;
+	json_t *v = parse(
+		"[9223372036854775807, -9223372036854775808, 9223372036854775808, 1, \"9999999999999999999999\", 123456789012345678901234567890]");
+	assert_true(json_is_integer(json_array_get(v, 0)));
+	assert_true(json_integer_value(json_array_get(v, 0)) == INT64_MAX);
+	assert_true(json_integer_value(json_array_get(v, 1)) == INT64_MIN);
+	assert_true(json_is_real(json_array_get(v, 2)));
+	assert_true(json_real_value(json_array_get(v, 2)) == 9223372036854775808.0);
+	assert_true(json_is_integer(json_array_get(v, 3)));
+	assert_string_equal(json_string_value(json_array_get(v, 4)), "9999999999999999999999");
+	assert_true(json_real_value(json_array_get(v, 5)) == 123456789012345678901234567890.0);
+	json_decref(v);
+}
+
+static void a_number_that_no_real_holds_is_refused(void **state)
+{
+	(void)state;
+	assert_int_equal(parse_code("[1e999]"), ERR_LIMIT);
+}
+
+static void a_nul_in_a_text_is_kept(void **state)
+{
+	(void)state;
+	json_t *v = parse("\"a\\u0000b\"");
+	assert_int_equal(json_string_length(v), 3);
+	char *text = json_text(v);
+	assert_string_equal(text, "\"a\\u0000b\"");
+	free(text);
+	json_decref(v);
+}
+
+static void duplicate_keys_and_broken_texts_are_refused_with_their_place(void **state)
+{
+	(void)state;
+	struct err err = ERR_INIT;
+	json_t *value = NULL;
+	const char *text = "{\"a\":1,\n \"a\":2}";
+	assert_int_equal(json_parse(text, strlen(text), 100, &value, &err), ERR_INVALID);
+	assert_non_null(strstr(err.frames[0].text, "line 2"));
+	assert_int_equal(parse_code("{\"a\":}"), ERR_INVALID);
+	assert_int_equal(parse_code(""), ERR_INVALID);
+	assert_int_equal(parse_code("1 2"), ERR_INVALID);
+	assert_int_equal(parse_code("\"\xff\""), ERR_INVALID);
+	assert_int_equal(json_parse("[1\0]", 4, 100, &value, NULL), ERR_INVALID);
+	assert_int_equal(json_parse("[99999999999999999999\0]", 24, 100, &value, NULL), ERR_INVALID);
+	assert_null(value);
+}
+
+static void depth_and_size_are_bounded(void **state)
+{
+	(void)state;
+	char deep[1000];
+	memset(deep, '[', sizeof(deep));
+	deep[sizeof(deep) - 1] = '\0';
+	assert_int_equal(parse_code(deep), ERR_LIMIT);
+	json_t *value = NULL;
+	assert_int_equal(json_parse("[1,2]", 5, 4, &value, NULL), ERR_LIMIT);
+	assert_int_equal(parse_code("\"[[[[\\\"[[[\""), 0);
+}
+
+static void the_canonical_form_sorts_keys_and_shortens_numbers(void **state)
+{
+	(void)state;
+	json_t *v = parse("{\"b\": [1.0, 0.1, 1e300, 2.50], \"a\": {\"z\": null, \"y\": \"\\u00e9/\"}}");
+	char *text = json_canonical(v);
+	assert_string_equal(text, "{\"a\":{\"y\":\"\xc3\xa9/\",\"z\":null},\"b\":[1,0.1,1e+300,2.5]}");
+	free(text);
+	json_decref(v);
+}
+
+static void invalid_utf8_becomes_replacement_characters(void **state)
+{
+	(void)state;
+	json_t *v = json_string_lossy("a\xff\xc3\xa9\xe2\x82z", 7);
+	assert_string_equal(json_string_value(v), "a\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd\xef\xbf\xbdz");
+	json_decref(v);
+	v = json_stringf("%d%s", 3, "\xc0");
+	assert_string_equal(json_string_value(v), "3\xef\xbf\xbd");
+	json_decref(v);
+}
+
+static void getters_give_nothing_for_another_type(void **state)
+{
+	(void)state;
+	json_t *v = parse("{\"s\":\"x\",\"i\":7,\"b\":true,\"o\":{},\"a\":[]}");
+	assert_string_equal(json_get_string(v, "s"), "x");
+	assert_null(json_get_string(v, "i"));
+	assert_null(json_get_string(v, "nothing"));
+	assert_true(json_get_int(v, "i", 1) == 7 && json_get_int(v, "s", 1) == 1);
+	assert_true(json_get_bool(v, "b", false) && !json_get_bool(v, "i", false));
+	assert_non_null(json_get_object(v, "o"));
+	assert_null(json_get_object(v, "a"));
+	assert_non_null(json_get_array(v, "a"));
+	assert_null(json_get_array(NULL, "a"));
+	struct str out = STR_SECRET_INIT(100);
+	assert_true(json_text_secret(json_object_get(v, "o"), &out));
+	assert_string_equal(out.data, "{}");
+	str_done(&out);
+	json_decref(v);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_integer_beyond_64_bits_is_a_real_and_its_neighbours_stay_integers),
+		cmocka_unit_test(a_number_that_no_real_holds_is_refused),
+		cmocka_unit_test(a_nul_in_a_text_is_kept),
+		cmocka_unit_test(duplicate_keys_and_broken_texts_are_refused_with_their_place),
+		cmocka_unit_test(depth_and_size_are_bounded),
+		cmocka_unit_test(the_canonical_form_sorts_keys_and_shortens_numbers),
+		cmocka_unit_test(invalid_utf8_becomes_replacement_characters),
+		cmocka_unit_test(getters_give_nothing_for_another_type),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

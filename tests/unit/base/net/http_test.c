@@ -1,0 +1,617 @@
+/* The client against a real server, tests/servers/http_server.py. */
+#include "unit/cmocka_all.h"
+#include "base/core/clock.h"
+#include "base/net/http.h"
+#include "base/sys/proc.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static struct proc server = PROC_INIT;
+static int port;
+
+static int start_server(void **state)
+{
+	(void)state;
+	static const char *const argv[] = {"python3", DAVIT_SOURCE_DIR "/tests/servers/http_server.py", NULL};
+	struct proc_options o = {
+		.argv = argv, .stdin_fd = PROC_PIPE, .stdout_fd = PROC_PIPE, .stderr_fd = STDERR_FILENO};
+	struct err err = ERR_INIT;
+	if (proc_spawn(&o, &server, &err) < 0)
+		return -1;
+	struct wait w = WAIT_INIT;
+	w = wait_within(&w, 20000);
+	char line[32] = "";
+	size_t len = 0;
+	while (strchr(line, '\n') == NULL) {
+		if (wait_fd(&w, server.stdout_fd, POLLIN, &err) < 0)
+			return -1;
+		ssize_t n = read(server.stdout_fd, line + len, sizeof(line) - 1 - len);
+		if (n <= 0)
+			return -1;
+		len += (size_t)n;
+	}
+	long long value;
+	line[strcspn(line, "\n")] = '\0';
+	if (!str_parse_i64(line, 1, 65535, &value))
+		return -1;
+	port = (int)value;
+	return 0;
+}
+
+static int stop_server(void **state)
+{
+	(void)state;
+	proc_done(&server);
+	return 0;
+}
+
+static char *url_of(const char *path)
+{
+	return xasprintf("http://127.0.0.1:%d%s", port, path);
+}
+
+struct call {
+	struct http *h;
+	struct http_request q;
+	struct http_response a;
+	struct err err;
+	struct wait w;
+	int result;
+};
+
+static void call_done(struct call *c)
+{
+	http_response_done(&c->a);
+	http_free(c->h);
+	free((char *)(uintptr_t)c->q.url);
+}
+#define CALL(name) _cleanup_(call_done) struct call name = {.h = http_new(NULL, NULL), .w = WAIT_INIT}
+
+static int go(struct call *c, const char *path)
+{
+	c->q.url = url_of(path);
+	if (c->w.deadline_mono_ms == 0)
+		c->w = wait_within(&c->w, 20000);
+	c->result = http_perform(c->h, &c->q, &c->w, &c->a, &c->err);
+	return c->result;
+}
+
+static void an_answer_has_status_headers_and_body(void **state)
+{
+	(void)state;
+	CALL(c);
+	const char *const headers[] = {"X-One: 1", "Accept: text/x", "X-Empty:", NULL};
+	c.q.headers = headers;
+	assert_int_equal(go(&c, "/echo?q=1"), 0);
+	assert_int_equal(c.a.status, 200);
+	assert_string_equal(http_header(&c.a, "x-case"), "Kept");
+	assert_null(http_header(&c.a, "x-cas"));
+	assert_non_null(strstr(c.a.body.data, "\"X-One\": \"1\""));
+	assert_non_null(strstr(c.a.body.data, "\"Accept\": \"text/x\""));
+	assert_non_null(strstr(c.a.body.data, "\"X-Empty\": \"\""));
+	assert_non_null(strstr(c.a.body.data, "\"User-Agent\": \"davit/"));
+	assert_non_null(strstr(c.a.body.data, "\"path\": \"/echo?q=1\""));
+}
+
+static void a_body_is_sent_as_it_is_with_any_method(void **state)
+{
+	(void)state;
+	const char *const methods[] = {NULL, "PUT", "PATCH", "DELETE"};
+	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
+		CALL(c);
+		_cleanup_free_ char *expect = xasprintf("\"method\": \"%s\"", methods[i] != NULL ? methods[i] : "POST");
+		c.q.method = methods[i];
+		c.q.body = "a\0b";
+		c.q.body_len = 3;
+		assert_int_equal(go(&c, "/echo"), 0);
+		assert_non_null(strstr(c.a.body.data, expect));
+		assert_non_null(strstr(c.a.body.data, "\"body\": \"a\\u0000b\""));
+		assert_null(strstr(c.a.body.data, "urlencoded"));
+		assert_null(strstr(c.a.body.data, "100-continue"));
+	}
+}
+
+static void a_body_is_streamed_from_a_descriptor_again_for_each_try(void **state)
+{
+	(void)state;
+	CALL(c);
+	FILE *f = tmpfile();
+	assert_non_null(f);
+	for (int i = 0; i < 100000; i++)
+		fputs("0123456789", f);
+	fflush(f);
+	lseek(fileno(f), 10, SEEK_SET);
+	c.q.method = "PUT";
+	c.q.body_fd = fileno(f);
+	c.q.body_len = 999990;
+	c.q.retries = 3;
+	assert_int_equal(go(&c, "/fail/1/stream"), 0);
+	assert_string_equal(str_peek(&c.a.body), "try 2 with 999990 bytes");
+	fclose(f);
+}
+
+static void a_busy_service_is_asked_again_as_often_as_allowed(void **state)
+{
+	(void)state;
+	CALL(good);
+	good.q.retries = 2;
+	assert_int_equal(go(&good, "/fail/2/good"), 0);
+	assert_int_equal(good.a.status, 200);
+	assert_string_equal(str_peek(&good.a.body), "try 3 with 0 bytes");
+	CALL(bad);
+	bad.q.retries = 1;
+	assert_int_equal(go(&bad, "/fail/2/bad"), 0);
+	assert_int_equal(bad.a.status, 503);
+	CALL(never);
+	assert_int_equal(go(&never, "/fail/1/never"), 0);
+	assert_int_equal(never.a.status, 503);
+	CALL(client_fault);
+	client_fault.q.retries = 3;
+	assert_int_equal(go(&client_fault, "/status/404"), 0);
+	assert_int_equal(client_fault.a.status, 404);
+}
+
+static void retry_after_is_kept_and_one_beyond_the_deadline_hands_the_answer_out(void **state)
+{
+	(void)state;
+	CALL(c);
+	int64_t start = clock_mono_ms();
+	c.q.retries = 1;
+	assert_int_equal(go(&c, "/fail/1/after?after=1"), 0);
+	assert_int_equal(c.a.status, 200);
+	assert_true(clock_mono_ms() - start >= 1000);
+	CALL(late);
+	start = clock_mono_ms();
+	late.q.retries = 5;
+	assert_int_equal(go(&late, "/fail/1/late?after=60"), 0);
+	assert_int_equal(late.a.status, 503);
+	assert_true(clock_mono_ms() - start < 10000);
+}
+
+static void a_lost_connection_is_a_network_error_after_the_last_try(void **state)
+{
+	(void)state;
+	CALL(c);
+	c.q.retries = 1;
+	assert_int_equal(go(&c, "/close"), ERR_NETWORK);
+	char line[1024];
+	assert_non_null(strstr(err_line(&c.err, line, sizeof(line)), "/close"));
+	CALL(refused);
+	refused.q.url = xstrdup("http://user:pw@127.0.0.1:1/x?sig=secret");
+	refused.w = wait_within(&refused.w, 5000);
+	assert_int_equal(http_perform(refused.h, &refused.q, &refused.w, &refused.a, &refused.err), ERR_NETWORK);
+	err_line(&refused.err, line, sizeof(line));
+	assert_null(strstr(line, "secret"));
+	assert_null(strstr(line, "pw"));
+}
+
+static void an_answer_beyond_its_ceiling_is_refused_with_and_without_a_length(void **state)
+{
+	(void)state;
+	CALL(c);
+	c.q.max_body = 1000;
+	assert_int_equal(go(&c, "/big/1001"), ERR_LIMIT);
+	CALL(chunked);
+	chunked.q.max_body = 1000;
+	assert_int_equal(go(&chunked, "/big/100000?chunked"), ERR_LIMIT);
+	CALL(fits);
+	fits.q.max_body = 1000;
+	assert_int_equal(go(&fits, "/big/1000"), 0);
+	assert_int_equal(fits.a.body.len, 1000);
+	CALL(standard);
+	assert_int_equal(go(&standard, "/big/1048577"), ERR_LIMIT);
+}
+
+struct sink {
+	size_t len;
+	size_t stop_at;
+};
+
+static int take(void *context, const void *data, size_t len, struct err *err)
+{
+	(void)data;
+	struct sink *s = context;
+	s->len += len;
+	if (s->stop_at != 0 && s->len >= s->stop_at)
+		return err_set(err, ERR_NO_SPACE, "full");
+	return 0;
+}
+
+static void a_body_is_handed_on_in_pieces_and_the_taker_may_stop_it(void **state)
+{
+	(void)state;
+	struct sink all = {0}, some = {.stop_at = 100}, none = {0};
+	CALL(c);
+	c.q.on_body = take;
+	c.q.context = &all;
+	assert_int_equal(go(&c, "/big/5000000"), 0);
+	assert_int_equal(all.len, 5000000);
+	assert_int_equal(c.a.body.len, 0);
+	CALL(stopped);
+	stopped.q.on_body = take;
+	stopped.q.context = &some;
+	stopped.q.retries = 3;
+	assert_int_equal(go(&stopped, "/big/5000000"), ERR_NO_SPACE);
+	CALL(refused);
+	refused.q.on_body = take;
+	refused.q.context = &none;
+	assert_int_equal(go(&refused, "/status/404"), 0);
+	assert_int_equal(none.len, 0);
+	assert_string_equal(str_peek(&refused.a.body), "status");
+}
+
+static void a_silent_server_ends_in_a_timeout(void **state)
+{
+	(void)state;
+	CALL(c);
+	c.q.timeout_ms = 100;
+	assert_int_equal(go(&c, "/hang"), ERR_TIMEOUT);
+	CALL(stalled);
+	stalled.q.timeout_ms = 100;
+	assert_int_equal(go(&stalled, "/stall/10"), ERR_TIMEOUT);
+	CALL(deadline);
+	deadline.w = wait_within(&deadline.w, 100);
+	assert_int_equal(go(&deadline, "/hang"), ERR_TIMEOUT);
+}
+
+static int cancel_tick(void *context, struct err *err)
+{
+	(void)err;
+	int *fd = context;
+	ssize_t n = write(*fd, "x", 1);
+	return n == 1 ? 0 : -1;
+}
+
+static void a_cancel_ends_a_request_within_a_second(void **state)
+{
+	(void)state;
+	int fds[2];
+	assert_int_equal(pipe(fds), 0);
+	CALL(c);
+	c.w = wait_within(&c.w, 20000);
+	c.w.cancel_fd = fds[0];
+	c.w.tick_ms = 50;
+	c.w.tick = cancel_tick;
+	c.w.context = &fds[1];
+	int64_t start = clock_mono_ms();
+	assert_int_equal(go(&c, "/hang"), ERR_CANCELLED);
+	assert_true(clock_mono_ms() - start < 1000);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void redirects_are_followed_when_asked_for_and_keep_headers_at_home(void **state)
+{
+	(void)state;
+	const char *const headers[] = {"Authorization: Bearer abc", "X-Api-Key: k3y", "Accept: text/x-kept", NULL};
+	CALL(no);
+	assert_int_equal(go(&no, "/redirect?to=/echo"), 0);
+	assert_int_equal(no.a.status, 302);
+	assert_string_equal(http_header(&no.a, "location"), "/echo");
+	CALL(same);
+	same.q.follow = true;
+	same.q.headers = headers;
+	assert_int_equal(go(&same, "/redirect?to=/echo"), 0);
+	assert_int_equal(same.a.status, 200);
+	assert_null(http_header(&same.a, "location"));
+	assert_non_null(strstr(same.a.body.data, "Bearer abc"));
+	assert_non_null(strstr(same.a.body.data, "k3y"));
+	assert_true(str_ends(same.a.final_url, "/echo"));
+	CALL(other);
+	other.q.follow = true;
+	other.q.headers = headers;
+	_cleanup_free_ char *path = xasprintf("/redirect?to=http://localhost:%d/echo", port);
+	assert_int_equal(go(&other, path), 0);
+	assert_int_equal(other.a.status, 200);
+	assert_null(strstr(other.a.body.data, "Bearer"));
+	assert_null(strstr(other.a.body.data, "k3y"));
+	assert_non_null(strstr(other.a.body.data, "text/x-kept"));
+}
+
+static void a_redirect_to_a_file_or_without_end_is_refused(void **state)
+{
+	(void)state;
+	CALL(file);
+	file.q.follow = true;
+	assert_true(go(&file, "/redirect?to=file:///etc/passwd") < 0);
+	CALL(loop);
+	loop.q.follow = true;
+	assert_int_equal(go(&loop, "/loop"), ERR_PROTOCOL);
+	CALL(ftp);
+	ftp.q.url = xstrdup("ftp://127.0.0.1/x");
+	assert_int_equal(http_perform(ftp.h, &ftp.q, &ftp.w, &ftp.a, &ftp.err), ERR_INVALID);
+}
+
+static void a_header_with_a_line_break_is_refused(void **state)
+{
+	(void)state;
+	CALL(c);
+	const char *const headers[] = {"X-A: b\r\nX-Evil: c", NULL};
+	c.q.headers = headers;
+	assert_int_equal(go(&c, "/echo"), ERR_INVALID);
+}
+
+static void a_proxy_gets_the_request(void **state)
+{
+	(void)state;
+	CALL(c);
+	http_free(c.h);
+	_cleanup_free_ char *proxy = url_of("");
+	struct http_config config = {.proxy = proxy};
+	c.h = http_new(&config, NULL);
+	c.q.url = xstrdup("http://shop.example/x");
+	c.w = wait_within(&c.w, 20000);
+	assert_int_equal(http_perform(c.h, &c.q, &c.w, &c.a, &c.err), 0);
+	assert_string_equal(str_peek(&c.a.body), "proxied http://shop.example/x");
+}
+
+static void loopback_goes_through_no_proxy_of_the_environment(void **state)
+{
+	(void)state;
+	setenv("http_proxy", "http://127.0.0.1:9", 1);
+	setenv("all_proxy", "http://127.0.0.1:9", 1);
+	CALL(c);
+	assert_int_equal(go(&c, "/echo"), 0);
+	assert_int_equal(c.a.status, 200);
+	CALL(name);
+	name.q.url = xasprintf("http://localhost:%d/echo", port);
+	name.w = wait_within(&name.w, 20000);
+	assert_int_equal(http_perform(name.h, &name.q, &name.w, &name.a, &name.err), 0);
+	unsetenv("http_proxy");
+	unsetenv("all_proxy");
+}
+
+struct async {
+	int done, last_result, last_status;
+	struct http *h;
+	struct http_transfer *victim;
+};
+
+static void on_done(void *context, int result, struct http_response *response, const struct err *err)
+{
+	(void)err;
+	struct async *a = context;
+	a->done++;
+	a->last_result = result;
+	a->last_status = response->status;
+	http_cancel(a->victim);
+	a->victim = NULL;
+}
+
+static void transfers_run_side_by_side_with_other_descriptors(void **state)
+{
+	(void)state;
+	_cleanup_(http_freep) struct http *h = http_new(NULL, NULL);
+	_cleanup_free_ char *hang = url_of("/hang"), *good = url_of("/fail/1/async");
+	struct async a = {.h = h};
+	int fds[2];
+	assert_int_equal(pipe(fds), 0);
+	struct http_request q = {.url = hang};
+	struct http_transfer *poll_one = http_start(h, &q, on_done, &a, NULL);
+	assert_non_null(poll_one);
+	a.victim = http_start(h, &q, on_done, &a, NULL);
+	char header[] = "X-A: b";
+	const char *headers[] = {header, NULL};
+	q = (struct http_request){.url = good, .retries = 1, .headers = headers};
+	assert_non_null(http_start(h, &q, on_done, &a, NULL));
+	header[0] = '\n'; /* was copied */
+	int64_t end = clock_mono_ms() + 20000;
+	while (a.done == 0 && clock_mono_ms() < end)
+		assert_int_equal(http_step(h, NULL, 0, 1000, NULL), 0);
+	assert_int_equal(a.done, 1);
+	assert_int_equal(a.last_status, 200);
+	assert_null(a.victim);
+
+	struct pollfd extra = {.fd = fds[0], .events = POLLIN};
+	assert_int_equal(http_step(h, &extra, 1, 20, NULL), 0);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	assert_int_equal(http_step(h, &extra, 1, 10000, NULL), 1);
+	assert_int_equal(extra.revents, POLLIN);
+	http_cancel(poll_one);
+	assert_int_equal(a.done, 1);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+struct polls {
+	int done;
+	long connections;
+};
+
+static void on_poll(void *context, int result, struct http_response *response, const struct err *err)
+{
+	(void)err;
+	struct polls *p = context;
+	long long connections = 0;
+	assert_int_equal(result, 0);
+	assert_true(str_parse_i64(str_peek(&response->body), 1, INT32_MAX, &connections));
+	p->connections = MAX(p->connections, (long)connections);
+	p->done++;
+}
+
+/* All wait at the same time, and all get their answers. */
+static long poll_together(struct http *h, int count)
+{
+	_cleanup_free_ char *url = xasprintf("http://127.0.0.1:%d/together/%d", port, count);
+	struct http_request q = {.url = url};
+	struct polls p = {0};
+	for (int i = 0; i < count; i++)
+		assert_non_null(http_start(h, &q, on_poll, &p, NULL));
+	int64_t end = clock_mono_ms() + 20000;
+	while (p.done < count && clock_mono_ms() < end)
+		assert_int_equal(http_step(h, NULL, 0, 1000, NULL), 0);
+	assert_int_equal(p.done, count);
+	return p.connections;
+}
+
+static void each_of_many_polls_keeps_its_connection(void **state)
+{
+	(void)state;
+	_cleanup_(http_freep) struct http *h = http_new(NULL, NULL);
+	long first = poll_together(h, 40);
+	assert_int_equal(poll_together(h, 40), first);
+	assert_int_equal(poll_together(h, 40), first);
+}
+
+static void waiting_for_a_poll_costs_no_wake_ups(void **state)
+{
+	(void)state;
+	_cleanup_(http_freep) struct http *h = http_new(NULL, NULL);
+	_cleanup_free_ char *hang = url_of("/hang");
+	struct async a = {.h = h};
+	struct http_request q = {.url = hang};
+	assert_non_null(http_start(h, &q, on_done, &a, NULL));
+	int steps = 0;
+	for (int64_t end = clock_mono_ms() + 600; clock_mono_ms() < end; steps++)
+		assert_int_equal(http_step(h, NULL, 0, end - clock_mono_ms(), NULL), 0);
+	assert_in_range(steps, 1, 12);
+}
+
+/* ---- answers that are pulled ---- */
+
+struct pull {
+	struct http *h;
+	struct http_stream *stream;
+	struct wait w;
+	struct err err;
+};
+
+static void pull_done(struct pull *p)
+{
+	http_stream_free(p->stream);
+	http_free(p->h);
+}
+#define PULL(name) _cleanup_(pull_done) struct pull name = {.h = http_new(NULL, NULL), .w = WAIT_INIT}
+
+static int status_of(struct pull *p, const char *path)
+{
+	const struct http_response *head = NULL;
+	_cleanup_free_ char *url = url_of(path);
+	struct http_request q = {.url = url};
+	if (p->w.deadline_mono_ms == 0)
+		p->w = wait_within(&p->w, 20000);
+	p->stream = http_stream_open(p->h, &q, &p->w, &p->err);
+	if (p->stream == NULL)
+		return p->err.code;
+	int r = http_stream_head(p->stream, &head, &p->err);
+	return r < 0 ? r : head->status;
+}
+
+/* How many bytes came; or the error. */
+static long pull_all(struct pull *p, size_t piece)
+{
+	char buffer[65536];
+	long sum = 0;
+	for (size_t len = 1; len > 0; sum += (long)len) {
+		int r = http_stream_read(p->stream, buffer, piece, &len, &p->err);
+		if (r < 0)
+			return r;
+		bool right = true;
+		for (size_t i = 0; i < len; i++)
+			right &= buffer[i] == 'x';
+		assert_true(right && len <= piece);
+	}
+	return sum;
+}
+
+static void a_pulled_answer_is_whole_and_waits_outside_until_it_is_read(void **state)
+{
+	(void)state;
+	const char *const paths[] = {"/big/30000000", "/big/30000000?chunked"};
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		PULL(p);
+		assert_int_equal(status_of(&p, paths[i]), 200);
+		/* Other requests of the client turn its loop: all that would be pushed in the meantime would break the ceiling. */
+		for (int turn = 0; turn < 50; turn++) {
+			struct call other = {.h = p.h, .w = WAIT_INIT};
+			assert_int_equal(go(&other, "/echo"), 0);
+			other.h = NULL;
+			call_done(&other);
+		}
+		assert_int_equal(pull_all(&p, i == 0 ? 65536 : 1000), 30000000);
+		size_t len = 1;
+		assert_int_equal(http_stream_read(p.stream, &len, 1, &len, &p.err), 0);
+		assert_int_equal(len, 0);
+	}
+}
+
+static void a_pulled_refusal_has_its_text_in_the_head(void **state)
+{
+	(void)state;
+	PULL(p);
+	const struct http_response *head = NULL;
+	assert_int_equal(status_of(&p, "/status/403"), 403);
+	assert_int_equal(http_stream_head(p.stream, &head, &p.err), 0);
+	assert_string_equal(str_peek(&head->body), "status");
+	assert_int_equal(pull_all(&p, 100), 0);
+}
+
+static void a_pulled_answer_that_breaks_off_is_an_error_after_what_came(void **state)
+{
+	(void)state;
+	PULL(p);
+	char buffer[2000];
+	size_t len = 0;
+	assert_int_equal(status_of(&p, "/cut/1000"), 200);
+	assert_int_equal(http_stream_read(p.stream, buffer, sizeof(buffer), &len, &p.err), 0);
+	assert_int_equal(len, 1000);
+	assert_int_equal(http_stream_read(p.stream, buffer, sizeof(buffer), &len, &p.err), ERR_NETWORK);
+	PULL(none);
+	assert_int_equal(status_of(&none, "/close"), ERR_NETWORK);
+}
+
+static void a_pulled_answer_that_stalls_ends_with_the_deadline_or_a_cancel(void **state)
+{
+	(void)state;
+	PULL(late);
+	late.w = wait_within(&late.w, 200);
+	assert_int_equal(status_of(&late, "/stall/10"), 200);
+	assert_int_equal(pull_all(&late, 100), ERR_TIMEOUT);
+	PULL(hangs);
+	hangs.w = wait_within(&hangs.w, 200);
+	assert_int_equal(status_of(&hangs, "/hang"), ERR_TIMEOUT);
+	int fds[2];
+	assert_int_equal(pipe(fds), 0);
+	PULL(cancelled);
+	cancelled.w.cancel_fd = fds[0];
+	cancelled.w.tick_ms = 50;
+	cancelled.w.tick = cancel_tick;
+	cancelled.w.context = &fds[1];
+	int64_t start = clock_mono_ms();
+	assert_int_equal(status_of(&cancelled, "/hang"), ERR_CANCELLED);
+	assert_true(clock_mono_ms() - start < 1000);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_answer_has_status_headers_and_body),
+		cmocka_unit_test(a_body_is_sent_as_it_is_with_any_method),
+		cmocka_unit_test(a_body_is_streamed_from_a_descriptor_again_for_each_try),
+		cmocka_unit_test(a_busy_service_is_asked_again_as_often_as_allowed),
+		cmocka_unit_test(retry_after_is_kept_and_one_beyond_the_deadline_hands_the_answer_out),
+		cmocka_unit_test(a_lost_connection_is_a_network_error_after_the_last_try),
+		cmocka_unit_test(an_answer_beyond_its_ceiling_is_refused_with_and_without_a_length),
+		cmocka_unit_test(a_body_is_handed_on_in_pieces_and_the_taker_may_stop_it),
+		cmocka_unit_test(a_silent_server_ends_in_a_timeout),
+		cmocka_unit_test(a_cancel_ends_a_request_within_a_second),
+		cmocka_unit_test(redirects_are_followed_when_asked_for_and_keep_headers_at_home),
+		cmocka_unit_test(a_redirect_to_a_file_or_without_end_is_refused),
+		cmocka_unit_test(a_header_with_a_line_break_is_refused),
+		cmocka_unit_test(a_proxy_gets_the_request),
+		cmocka_unit_test(loopback_goes_through_no_proxy_of_the_environment),
+		cmocka_unit_test(transfers_run_side_by_side_with_other_descriptors),
+		cmocka_unit_test(each_of_many_polls_keeps_its_connection),
+		cmocka_unit_test(waiting_for_a_poll_costs_no_wake_ups),
+		cmocka_unit_test(a_pulled_answer_is_whole_and_waits_outside_until_it_is_read),
+		cmocka_unit_test(a_pulled_refusal_has_its_text_in_the_head),
+		cmocka_unit_test(a_pulled_answer_that_breaks_off_is_an_error_after_what_came),
+		cmocka_unit_test(a_pulled_answer_that_stalls_ends_with_the_deadline_or_a_cancel),
+	};
+	return cmocka_run_group_tests(tests, start_server, stop_server);
+}
