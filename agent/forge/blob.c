@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { PIECE = 64 << 10 };
+
 static int open_nameless(void)
 {
 	const char *dir = getenv("TMPDIR");
@@ -51,16 +53,53 @@ bool blob_append(struct forge_blob *b, const char *data, size_t len)
 	return true;
 }
 
+/* A piece of it: 0 at the end, < 0 where it cannot be read. */
+static ssize_t read_piece(const struct forge_blob *b, size_t at, char *piece, size_t size)
+{
+	ssize_t n;
+	do {
+		n = pread(b->fd, piece, MIN(size, b->len - at), (off_t)at);
+	} while (n < 0 && errno == EINTR);
+	return n;
+}
+
 bool blob_read(const struct forge_blob *b, struct str *out)
 {
-	char piece[64 << 10];
+	char piece[PIECE];
 	for (size_t at = 0; at < b->len;) {
-		ssize_t n = pread(b->fd, piece, sizeof(piece), (off_t)at);
-		if (n < 0 && errno == EINTR)
-			continue;
+		ssize_t n = read_piece(b, at, piece, sizeof(piece));
 		if (n <= 0 || !str_append_n(out, piece, (size_t)n))
 			return false;
 		at += (size_t)n;
+	}
+	return true;
+}
+
+/* The bytes in front of a character that is cut at the end. */
+static size_t whole_characters(const char *text, size_t len)
+{
+	for (size_t back = 1; back <= 3 && back < len; back++) {
+		unsigned char c = (unsigned char)text[len - back];
+		if (c >= 0xc0)
+			return len - back;
+		if (c < 0x80)
+			break;
+	}
+	return len;
+}
+
+bool blob_is_utf8(const struct forge_blob *b)
+{
+	char piece[PIECE];
+	for (size_t at = 0; at < b->len;) {
+		ssize_t n = read_piece(b, at, piece, sizeof(piece));
+		if (n <= 0)
+			return false;
+		bool last = at + (size_t)n == b->len;
+		size_t whole = last ? (size_t)n : whole_characters(piece, (size_t)n);
+		if (!str_is_utf8(piece, whole))
+			return false;
+		at += whole;
 	}
 	return true;
 }

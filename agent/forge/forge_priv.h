@@ -337,6 +337,7 @@ bool blob_clear(struct forge_blob *b);
 /* False: no room, or more than FORGE_LOG_MAX. */
 bool blob_append(struct forge_blob *b, const char *data, size_t len);
 bool blob_read(const struct forge_blob *b, struct str *out);
+bool blob_is_utf8(const struct forge_blob *b);
 void blob_free(struct forge_blob *b);
 
 /* ---- the services' routes ---- */

@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum { BLOB_ROOM_MAX = 4 << 20 };
+
 static const struct route *const tables[] = {registration_routes, broker_routes,  runservice_routes, results_routes,
                                              rest_routes,         control_routes, page_routes};
 
@@ -422,6 +424,16 @@ static void request_ends(void *context, struct MHD_Connection *connection, void 
 	free(r);
 }
 
+/* Room at once for a body that says how long it is, as far as a block of a log is. */
+static void expect_blob(struct req *r)
+{
+	const char *length = req_header(r, "Content-Length");
+	long long expected;
+	r->body.max = FORGE_BLOB_MAX;
+	if (length && str_parse_i64(length, 0, INT64_MAX, &expected))
+		str_reserve(&r->body, (size_t)MIN(expected, BLOB_ROOM_MAX));
+}
+
 /* Headers are there: decide where the request goes, so that its body is kept in the right way. */
 static void first_look(struct req *r, const char *path, const char *method)
 {
@@ -439,7 +451,7 @@ static void first_look(struct req *r, const char *path, const char *method)
 		return;
 	}
 	if (r->route->flags & ROUTE_BLOB)
-		r->body.max = FORGE_BLOB_MAX;
+		expect_blob(r);
 	if (r->route->flags & ROUTE_GIT) {
 		r->body_fd = memfd_create("davit-forge-body", MFD_CLOEXEC);
 		if (r->body_fd < 0) {

@@ -6,6 +6,7 @@
 
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 enum { SUMMARY_LIMIT = 1048576, APPEND_LIMIT = 50000 };
 
@@ -236,18 +237,19 @@ static void diagnostic_url(struct req *r)
 /* Each stamped line has seven digits; a text of several lines has one stamp in front of its first. */
 static void check_log(struct req *r, const struct forge_blob *b)
 {
-	_cleanup_(str_done) struct str text = STR_INIT(FORGE_LOG_MAX);
-	blob_read(b, &text);
-	const char *data = str_peek(&text);
-	if (text.len >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0)
-		data += 3;
 	static const char shape[] = "0000-00-00T00:00:00.0000000Z ";
+	char head[3 + sizeof(shape)] = "";
+	const char *data = head;
+	if (b->fd >= 0 && pread(b->fd, head, sizeof(head) - 1, 0) < 0)
+		complain(r, "the log cannot be read");
+	if (memcmp(data, "\xef\xbb\xbf", 3) == 0)
+		data += 3;
 	for (size_t i = 0; i < sizeof(shape) - 1; i++)
 		if (shape[i] == '0' ? data[i] < '0' || data[i] > '9' : data[i] != shape[i]) {
 			complain(r, "the log does not begin with a time of seven digits and a blank: '%.40s'", data);
 			break;
 		}
-	if (!str_is_utf8(str_peek(&text), text.len))
+	if (!blob_is_utf8(b))
 		complain(r, "the log is not UTF-8");
 }
 

@@ -10,6 +10,7 @@ enum {
 	UPDATE_FAILURES_MAX = 3, /* an update's content is sent again with the next one, so often */
 	CALL_MS = 100000,
 	URL_MAX = 16384,
+	URL_LIFE_MS = 5 * 60 * 1000, /* signatures hold for an hour */
 	HEADERS_MAX = 10,
 };
 #define RECEIVER "twirp/results.services.receiver.Receiver/"
@@ -29,6 +30,7 @@ struct upload {
 	size_t len;
 	int64_t offset; /* of the block in its log */
 	bool first, final, running;
+	bool url_is_kept; /* of an earlier block, not asked for this one */
 	int64_t line_count;
 	enum stage stage;
 	char *url;
@@ -42,6 +44,9 @@ struct stream {
 	char *step_id;
 	int64_t offset;
 	bool broken;
+	char *url; /* of its blob, as it was told for an earlier block; NULL: not yet, or too old */
+	bool is_azure;
+	int64_t url_mono_ms;
 };
 
 struct results {
@@ -98,6 +103,7 @@ void results_free(struct results *r)
 		struct stream *s = r->streams;
 		r->streams = s->next;
 		free(s->step_id);
+		free(s->url);
 		free(s);
 	}
 	json_decref(r->changed);
@@ -344,6 +350,7 @@ static void start_blob(struct upload *u)
 		.headers = headers,
 		.body = body ? u->data : "",
 		.body_len = body ? u->len : 0,
+		.borrow_body = true,
 		.timeout_ms = CALL_MS,
 		.retries = TRIES,
 	};
@@ -370,6 +377,15 @@ static void start_stage(struct upload *u)
 	}
 }
 
+static void keep_url(const struct upload *u)
+{
+	struct stream *s = stream_of(u->results, u->step_id);
+	free(s->url);
+	s->url = xstrdup(u->url);
+	s->is_azure = u->is_azure;
+	s->url_mono_ms = clock_mono_ms();
+}
+
 static bool read_url(struct upload *u, const struct http_response *response)
 {
 	_cleanup_json_ json_t *answer = NULL;
@@ -379,8 +395,23 @@ static bool read_url(struct upload *u, const struct http_response *response)
 	const char *storage = json_get_string(answer, "blob_storage_type");
 	if (url == NULL || url[0] == '\0' || strlen(url) > URL_MAX)
 		return false;
+	free(u->url);
 	u->url = xstrdup(url);
+	u->url_is_kept = false;
 	u->is_azure = storage != NULL && strcmp(storage, azure) == 0;
+	if (!u->summary)
+		keep_url(u);
+	return true;
+}
+
+static bool use_kept_url(struct upload *u)
+{
+	struct stream *s = u->summary ? NULL : stream_of(u->results, u->step_id);
+	if (s == NULL || s->url == NULL || clock_mono_ms() - s->url_mono_ms > URL_LIFE_MS)
+		return false;
+	u->url = xstrdup(s->url);
+	u->is_azure = s->is_azure;
+	u->url_is_kept = true;
 	return true;
 }
 
@@ -411,13 +442,24 @@ static bool next_stage(struct upload *u)
 	return true;
 }
 
+static void ask_for_url(struct upload *u)
+{
+	u->url_is_kept = false;
+	u->stage = STAGE_URL;
+	start_stage(u);
+}
+
 static void stage_done(void *context, int result, struct http_response *response, const struct err *err)
 {
 	struct upload *u = context;
 	struct results *r = u->results;
 	bool repeated = result >= 0 && response->status == 412 && u->stage == STAGE_WRITE && !is_whole(u);
 	bool good = (is_success(result, response) || repeated) && (u->stage != STAGE_URL || read_url(u, response));
-	if (!good)
+	/* The signature of an earlier block's URL may have ended. */
+	bool ask_again = !good && u->url_is_kept && result >= 0 && (response->status == 401 || response->status == 403);
+	if (ask_again)
+		ask_for_url(u);
+	else if (!good)
 		upload_failed(u, result, response, err);
 	else if (next_stage(u))
 		upload_remove(u);
@@ -454,6 +496,8 @@ static void pump(struct results *r)
 		}
 		u->running = true;
 		r->running++;
+		if (use_kept_url(u))
+			next_stage(u);
 		start_stage(u);
 	}
 }

@@ -2,7 +2,12 @@
 #pragma once
 #include "base/secret/mask.h"
 
-typedef void (*line_fn)(void *context, const char *line, size_t len);
+struct line_taker {
+	void (*line)(void *context, const char *line, size_t len); /* one without its end, a zero behind it */
+	/* Many at once, each with its \n and no other end; no zero behind them. NULL: they too come one by one. */
+	void (*lines)(void *context, const char *text, size_t len);
+	void *context;
+};
 struct lines {
 	struct str part;         /* the line so far; its ceiling cuts longer ones */
 	const struct mask *mask; /* a secret never lies on both sides of a cut; NULL: none to keep */
@@ -10,6 +15,6 @@ struct lines {
 	bool dropping;           /* until the line ends: a secret is longer than what is kept */
 };
 void lines_init(struct lines *l, size_t max, const struct mask *mask);
-void lines_feed(struct lines *l, const char *data, size_t len, line_fn line, void *context);
-void lines_end(struct lines *l, line_fn line, void *context); /* a last line without an end counts */
+void lines_feed(struct lines *l, const char *data, size_t len, const struct line_taker *to);
+void lines_end(struct lines *l, const struct line_taker *to); /* a last line without an end counts */
 void lines_done(struct lines *l);

@@ -303,3 +303,63 @@ void output_line(struct job *j, struct record *r, const char *line, size_t len)
 		do_command(j, r, &c, line);
 	command_done(&c);
 }
+
+static const char *line_of(const char *text, const char *at)
+{
+	const char *before = memrchr(text, '\n', (size_t)(at - text));
+	return before != NULL ? before + 1 : text;
+}
+
+static bool is_blank(const char *from, const char *to)
+{
+	while (from < to && (unsigned char)*from <= ' ')
+		from++;
+	return from == to;
+}
+
+/* The first line that begins with colons, as commands do; `end` where there is none. */
+static const char *line_with_colons(const char *text, const char *end)
+{
+	for (const char *p = text; (p = memchr(p, ':', (size_t)(end - p))) != NULL; p++) {
+		if (p + 1 == end || p[1] != ':')
+			continue;
+		const char *line = line_of(text, p);
+		if (is_blank(line, p))
+			return line;
+	}
+	return end;
+}
+
+/* The first line with a command's bracket, or a marker of the service's. */
+static const char *line_with_bracket(const char *text, const char *end)
+{
+	for (const char *p = text; (p = memchr(p, '#', (size_t)(end - p))) != NULL; p++)
+		if (end - p >= 3 && memcmp(p, "##[", 3) == 0)
+			return line_of(text, p);
+	return end;
+}
+
+static const char *single_line(struct job *j, struct record *r, const char *text, const char *end)
+{
+	const char *stop = memchr(text, '\n', (size_t)(end - text));
+	_cleanup_free_ char *line = xstrndup(text, (size_t)(stop - text));
+	output_line(j, r, line, (size_t)(stop - text));
+	return stop + 1;
+}
+
+void output_lines(struct job *j, struct record *r, const char *text, size_t len)
+{
+	const char *end = text + len, *colons = text, *bracket = text;
+	bool plain = str_is_utf8(text, len);
+	for (bool first = true; plain && text < end; first = false) {
+		if (first || colons < text)
+			colons = line_with_colons(text, end);
+		if (first || bracket < text)
+			bracket = line_with_bracket(text, end);
+		const char *special = MIN(colons, bracket);
+		record_write_lines(j, r, text, (size_t)(special - text));
+		text = special < end ? single_line(j, r, special, end) : end;
+	}
+	while (text < end)
+		text = single_line(j, r, text, end);
+}

@@ -44,6 +44,17 @@ static void take_line(void *context, const char *line, size_t len)
 	output_line(run->job, run->record, line, len);
 }
 
+static void take_lines(void *context, const char *text, size_t len)
+{
+	struct running *run = context;
+	output_lines(run->job, run->record, text, len);
+}
+
+static struct line_taker taker(struct running *run)
+{
+	return (struct line_taker){.line = take_line, .lines = take_lines, .context = run};
+}
+
 static void feed(struct running *run)
 {
 	while (run->input_len > 0) {
@@ -63,9 +74,10 @@ static void feed(struct running *run)
 static void drain(struct running *run, int *fd, struct lines *lines)
 {
 	char buf[READ_CHUNK];
+	struct line_taker to = taker(run);
 	ssize_t n = read(*fd, buf, sizeof(buf));
 	if (n > 0)
-		lines_feed(lines, buf, (size_t)n, take_line, run);
+		lines_feed(lines, buf, (size_t)n, &to);
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
 		closep(fd);
 }
@@ -215,8 +227,9 @@ static void drive(struct running *run)
 		heed_cancel(run);
 		heed_clock(run);
 	}
-	lines_end(&run->errors, take_line, run);
-	lines_end(&run->out, take_line, run);
+	struct line_taker to = taker(run);
+	lines_end(&run->errors, &to);
+	lines_end(&run->out, &to);
 }
 
 /* The step goes before the worker when memory runs out. What cannot be written is no fault. */

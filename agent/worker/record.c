@@ -5,7 +5,10 @@
 
 #include <stdio.h>
 
-enum { LINE_SLACK = 64 << 20 };
+enum {
+	LINE_SLACK = 64 << 20,
+	ROOM = 256 << 10, /* of a block, beyond what it is sent at */
+};
 
 static const char *const context_names[] = {"success", "success", "failure", "cancelled", "skipped", "success"};
 static const char *const wire_names[] = {"succeeded", "succeededWithIssues", "failed", "canceled", "skipped",
@@ -123,6 +126,8 @@ void record_start(struct job *j, struct record *r)
 
 /* ---- logs ---- */
 
+static const char too_long[] = "(a line too long to be masked was left out)\n";
+
 static void send_block(struct job *j, const char *step_id, struct log_stream *log, bool final)
 {
 	if (j->results == NULL || (final && log->block.len == 0 && !log->started)) {
@@ -134,36 +139,89 @@ static void send_block(struct job *j, const char *step_id, struct log_stream *lo
 	log->block = (struct str)STR_INIT(LINE_SLACK);
 	results_log(j->results, step_id, data, len, !log->started, final, log->lines);
 	log->started = true;
+	if (!final)
+		str_reserve(&log->block, RESULTS_BLOCK + ROOM);
 }
 
-static void append_text(struct job *j, const char *step_id, struct log_stream *log, const char *stamp, const char *text,
-                        size_t len, int64_t lines)
+static void append(struct job *j, const char *step_id, struct log_stream *log, const char *text, size_t len,
+                   int64_t lines)
 {
-	str_append(&log->block, stamp);
-	str_append_c(&log->block, ' ');
 	str_append_n(&log->block, text, len);
-	str_append_c(&log->block, '\n');
 	log->lines += lines;
 	if (log->block.len >= RESULTS_BLOCK)
 		send_block(j, step_id, log, false);
 }
 
-void record_write(struct job *j, struct record *r, const char *text, size_t len)
+/* What stands in front of a line. Of a thousand lines in a millisecond the first makes it. */
+static const char *stamp(struct job *j)
 {
-	_cleanup_(str_done) struct str masked = STR_INIT(LINE_SLACK);
-	mask_apply(j->mask, text, len, &masked);
-	const char *out = masked.failed ? "(a line too long to be masked was left out)" : str_peek(&masked);
-	size_t out_len = masked.failed ? strlen(out) : masked.len;
-	int64_t lines = 1;
-	for (const char *p = out; (p = memchr(p, '\n', out_len - (size_t)(p - out))) != NULL; p++)
-		lines++;
-	/* Of a thousand lines in a millisecond the first makes the text. */
 	int64_t now = clock_wall_ms();
 	if (now != j->stamp_wall_ms)
-		clock_rfc3339_ticks(now, j->stamp);
+		snprintf(j->stamp, sizeof(j->stamp), "%s ", clock_rfc3339_ticks(now, (char[CLOCK_TEXT_SIZE]){0}));
 	j->stamp_wall_ms = now;
-	append_text(j, r->id, &r->log, j->stamp, out, out_len, lines);
-	append_text(j, NULL, &j->log, j->stamp, out, out_len, lines);
+	return j->stamp;
+}
+
+void record_write(struct job *j, struct record *r, const char *text, size_t len)
+{
+	_cleanup_(str_done) struct str out = STR_INIT(LINE_SLACK);
+	const char *front = stamp(j);
+	str_append(&out, front);
+	mask_apply(j->mask, text, len, &out);
+	if (out.failed || !str_append_c(&out, '\n')) {
+		str_clear(&out);
+		str_append(&out, front);
+		str_append(&out, too_long);
+	}
+	int64_t lines = 0;
+	for (const char *p = out.data, *end = p + out.len; (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++)
+		lines++;
+	append(j, r->id, &r->log, out.data, out.len, lines);
+	append(j, NULL, &j->log, out.data, out.len, lines);
+}
+
+/* Lines up to the end of the text, of the room, or of the block. Returns what was taken. */
+static size_t stamp_lines(const char *front, const char *text, size_t len, struct str *out, int64_t *ret_lines)
+{
+	size_t front_len = strlen(front);
+	const char *from = text, *end = text + len;
+	while (from < end && out->len < RESULTS_BLOCK) {
+		const char *stop = memchr(from, '\n', (size_t)(end - from));
+		size_t n = (size_t)(stop + 1 - from);
+		if (out->cap - out->len <= front_len + n)
+			break;
+		memcpy(out->data + out->len, front, front_len);
+		memcpy(out->data + out->len + front_len, from, n);
+		out->len += front_len + n;
+		from = stop + 1;
+		(*ret_lines)++;
+	}
+	return (size_t)(from - text);
+}
+
+void record_write_lines(struct job *j, struct record *r, const char *text, size_t len)
+{
+	_cleanup_(str_done) struct str masked = STR_INIT(LINE_SLACK);
+	if (mask_apply_lines(j->mask, text, len, &masked)) {
+		if (masked.failed)
+			str_append(&masked, too_long);
+		text = masked.data;
+		len = masked.len;
+	}
+	const char *front = stamp(j);
+	struct str *block = &r->log.block;
+	while (len > 0) {
+		size_t start = block->len, first = (size_t)((const char *)memchr(text, '\n', len) - text);
+		int64_t lines = 0;
+		str_reserve(block, MAX(strlen(front) + first + 1, (size_t)ROOM));
+		size_t taken = stamp_lines(front, text, len, block, &lines);
+		append(j, NULL, &j->log, block->data + start, block->len - start, lines);
+		r->log.lines += lines;
+		if (block->len >= RESULTS_BLOCK)
+			send_block(j, r->id, &r->log, false);
+		text += taken;
+		len -= taken;
+	}
 }
 
 void record_short_lines(struct job *j, struct record *r)

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -247,6 +248,13 @@ static void leave_signals_to_the_listener(struct job *j)
 	signal(SIGHUP, SIG_IGN);
 }
 
+/* Blocks of a log come and go as fast as a step prints: their memory is used again instead of given back and cleared anew. */
+static void keep_blocks(void)
+{
+	mallopt(M_MMAP_THRESHOLD, 2 * RESULTS_BLOCK);
+	mallopt(M_TRIM_THRESHOLD, 2 * JOB_QUEUE_MAX);
+}
+
 int cmd_worker(int argc, char **argv)
 {
 	struct err err = ERR_INIT;
@@ -257,6 +265,7 @@ int cmd_worker(int argc, char **argv)
 		fprintf(stderr, "davit: worker takes no arguments ('%s'); the listener starts it\n", argv[1]);
 		return 2;
 	}
+	keep_blocks();
 	leave_signals_to_the_listener(&j);
 	fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
 	int r = read_job(&j, &err);

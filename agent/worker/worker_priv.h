@@ -123,8 +123,8 @@ struct job {
 	int counter;
 	struct log_stream log;
 	int64_t stamp_wall_ms;
-	char stamp[CLOCK_TEXT_SIZE]; /* of that moment */
-	enum result result;          /* RESULT_NONE: so far good */
+	char stamp[CLOCK_TEXT_SIZE + 1]; /* of that moment, and a blank */
+	enum result result;              /* RESULT_NONE: so far good */
 	json_t *outputs, *annotations;
 	char *environment_url;
 	char *undo_continues; /* deployment whose undo goes on after us; NULL */
@@ -161,6 +161,8 @@ void record_complete(struct job *j, struct record *r, enum result result);
 void record_tell(struct job *j, const struct record *r); /* its state to the service */
 /* One line (or several in one write) into the record's and the job's log, masked and stamped. */
 void record_write(struct job *j, struct record *r, const char *text, size_t len);
+/* Many lines, each ended by \n and masked and stamped by itself. */
+void record_write_lines(struct job *j, struct record *r, const char *text, size_t len);
 void record_line(struct job *j, struct record *r, const char *fmt, ...) _printf_(3, 4);
 /* Says once in a job that a secret of several lines has lines too short to be masked by themselves. */
 void record_short_lines(struct job *j, struct record *r);
@@ -176,7 +178,8 @@ char *job_masked(const struct job *j, const char *text);      /* free() */
 char *job_shown(const struct job *j, const char *text, size_t len, size_t max);
 
 /* ---- output.c ---- */
-void output_line(struct job *j, struct record *r, const char *line, size_t len);
+void output_line(struct job *j, struct record *r, const char *line, size_t len);  /* a zero behind it */
+void output_lines(struct job *j, struct record *r, const char *text, size_t len); /* many, each ended by \n */
 int record_set_output(struct job *j, struct record *r, const char *name, const char *value, size_t len,
                       struct err *err);
 

@@ -130,7 +130,7 @@ int http_launch(struct http_transfer *t, struct err *err)
 struct http_transfer *http_start(struct http *h, const struct http_request *request, http_done_fn done, void *context,
                                  struct err *err)
 {
-	struct http_transfer *t = http_transfer_new(h, request, false, err);
+	struct http_transfer *t = http_transfer_new(h, request, err);
 	if (t == NULL)
 		return NULL;
 	t->done = done;
@@ -277,7 +277,9 @@ int http_perform(struct http *h, const struct http_request *request, struct wait
 	int r = wait_check(w, err);
 	if (r < 0)
 		return err_wrap(err, r, "before the request");
-	struct http_transfer *t = http_transfer_new(h, request, true, err);
+	struct http_request own = *request;
+	own.borrow_body = true;
+	struct http_transfer *t = http_transfer_new(h, &own, err);
 	if (t == NULL)
 		return ERR_INVALID;
 	t->done = wake_waiter;

@@ -25,6 +25,7 @@ struct http_request {
 	const char *const *headers; /* "Name: value", NULL-terminated; may be NULL */
 	const void *body;
 	size_t body_len;
+	bool borrow_body;           /* body outlives the transfer, and is not copied */
 	int body_fd;                /* > 0: body is streamed from it, body_len bytes */
 	size_t max_body;            /* of the answer; 0: 1 MiB, with on_body no ceiling */
 	int64_t timeout_ms;         /* one try as a whole; 0: 60 s */
@@ -66,7 +67,7 @@ int http_stream_read(struct http_stream *s, void *buffer, size_t size, size_t *r
 void http_stream_free(struct http_stream *s); /* also in the middle: the transfer is given up */
 void http_stream_freep(struct http_stream **s);
 
-/* Asynchronous: for the listener's event loop. What the request points to is copied. done is called from http_step, may take
+/* Asynchronous: for the listener's event loop. What the request points to is copied (but a body that is lent). done is called from http_step, may take
  * members of the response (zeroing them), and may start and cancel transfers; the transfer itself is gone after it.
  * NULL: it could not be started. */
 typedef void (*http_done_fn)(void *context, int result, struct http_response *response, const struct err *err);

@@ -43,9 +43,7 @@ struct http_transfer {
 	char detail[CURL_ERROR_SIZE];
 };
 
-/* borrow_body: request->body outlives the transfer. */
-struct http_transfer *http_transfer_new(struct http *h, const struct http_request *request, bool borrow_body,
-                                        struct err *err);
+struct http_transfer *http_transfer_new(struct http *h, const struct http_request *request, struct err *err);
 void http_transfer_free(struct http_transfer *t);
 /* Makes the easy handle of a (further) try and adds it to the client's multi handle. */
 int http_transfer_begin(struct http_transfer *t, struct err *err);

@@ -52,7 +52,7 @@ struct http_stream *http_stream_open(struct http *h, const struct http_request *
 	s->kept = (struct str)STR_INIT(KEPT_MAX);
 	own.on_body = on_piece;
 	own.context = s;
-	s->transfer = http_transfer_new(h, &own, false, err);
+	s->transfer = http_transfer_new(h, &own, err);
 	if (s->transfer == NULL) {
 		free(s);
 		return NULL;

@@ -79,8 +79,7 @@ static int copy_headers(struct http_transfer *t, const char *const *headers, boo
 	return 0;
 }
 
-struct http_transfer *http_transfer_new(struct http *h, const struct http_request *request, bool borrow_body,
-                                        struct err *err)
+struct http_transfer *http_transfer_new(struct http *h, const struct http_request *request, struct err *err)
 {
 	bool body_given = request->body != NULL || request->body_fd > 0;
 	struct http_transfer *t = xcalloc(1, sizeof(*t));
@@ -103,8 +102,9 @@ struct http_transfer *http_transfer_new(struct http *h, const struct http_reques
 	if (t->body_fd > 0) {
 		t->body_start = lseek(t->body_fd, 0, SEEK_CUR);
 	} else if (request->body != NULL) {
-		t->body_owned = !borrow_body;
-		t->body = borrow_body ? (void *)(uintptr_t)request->body : xmemdup(request->body, request->body_len);
+		t->body_owned = !request->borrow_body;
+		t->body = request->borrow_body ? (void *)(uintptr_t)request->body
+		                               : xmemdup(request->body, request->body_len);
 	}
 	if (copy_headers(t, request->headers, body_given, err) < 0) {
 		http_transfer_free(t);
@@ -297,6 +297,12 @@ static long buffer_size(const struct http_transfer *t)
 	return t->max_body > BODY_MAX_DEFAULT ? 64 * 1024 : 1024;
 }
 
+/* It also holds the request of a poll as long as that lasts; a large body leaves in few pieces. */
+static long upload_buffer_size(const struct http_transfer *t)
+{
+	return t->body_len > 256 * 1024 ? 256 * 1024 : 16 * 1024;
+}
+
 int http_transfer_begin(struct http_transfer *t, struct err *err)
 {
 	struct http *h = t->client;
@@ -325,8 +331,7 @@ int http_transfer_begin(struct http_transfer *t, struct err *err)
 	curl_easy_setopt(t->easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	curl_easy_setopt(t->easy, CURLOPT_BUFFERSIZE, buffer_size(t));
 	if (t->body_fd <= 0)
-		curl_easy_setopt(t->easy, CURLOPT_UPLOAD_BUFFERSIZE,
-		                 16384L); /* also holds the request of a poll as long as that lasts */
+		curl_easy_setopt(t->easy, CURLOPT_UPLOAD_BUFFERSIZE, upload_buffer_size(t));
 	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)timeout);
 	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)MIN(t->connect_timeout_ms, timeout));
 	curl_easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_header);

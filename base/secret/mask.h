@@ -1,7 +1,6 @@
 /* Secrets: text that is wiped, and the mask that keeps it out of everything we print.
  * A value added to a mask is covered with its usual encodings (docs/semantics.md 8; protocol notes "Observed" 24): each
- * line of it, JSON-, URI- and XML-escaped forms, Base64 at the three offsets. Matching is by Wu-Manber for patterns of
- * six bytes and more and a small automaton below that. Overlapping matches become one "***". */
+ * line of it, JSON-, URI- and XML-escaped forms, Base64 at the three offsets. Overlapping matches become one "***". */
 #pragma once
 #include "base/core/err.h"
 #include "base/core/str.h"
@@ -22,6 +21,8 @@ int mask_add_pattern(struct mask *m, const char *pattern, struct err *err);
 bool mask_is_empty(const struct mask *m);
 /* Appends `text` with secrets replaced. A secret that spans two calls is not seen: feed whole lines. */
 void mask_apply(const struct mask *m, const char *text, size_t len, struct str *out);
+/* The same for whole lines at once, each of them as if it were given alone. False: nothing is covered, and `out` is as it was. */
+bool mask_apply_lines(const struct mask *m, const char *text, size_t len, struct str *out);
 /* Where a text that goes on may be cut: the longest beginning after which no secret lies on both sides. 0: nowhere. */
 size_t mask_cut(const struct mask *m, const char *text, size_t len);
 bool mask_finds(const struct mask *m, const char *text, size_t len);

@@ -66,8 +66,10 @@ class Bench:
                      ours=statistics.median(times["ours"]), theirs=statistics.median(times[name]),
                      spread=[min(ratios), max(ratios)])
 
-    def add(self, case, against, value, must, aim, unit="ratio", **more):
-        verdict = "aim" if value <= aim else "must" if value <= must else "missed"
+    def add(self, case, against, value, must, aim, unit="ratio", faster=False, **more):
+        """faster: a rate over the tool's, which should be high; else a time, which should be low."""
+        sign = -1 if faster else 1
+        verdict = "aim" if sign * value <= sign * aim else "must" if sign * value <= sign * must else "missed"
         self.results.append({"case": case, "against": against, "value": value, "unit": unit, "must": must, "aim": aim,
                              "verdict": verdict, **{k: v for k, v in more.items() if v is not None}})
         print(line(self.results[-1]), flush=True)

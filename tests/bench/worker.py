@@ -1,11 +1,14 @@
-"""A job's start and its steps: from the message that the forge hands out to the first log line of the workflow's first step, both at
+"""A job's start, its steps and its log: from the message that the forge hands out to the first log line of the workflow's first step, both at
 the forge's socket and with everything in between (acknowledge, acquire, renew, start of the worker); and what a `run:` step
-costs beyond `bash -e script`, from jobs of many steps against jobs of one."""
+costs beyond `bash -e script`, from jobs of many steps against jobs of one; a log of one step with fifty secrets in it, up to the end of
+its upload to the forge on the same processors, against `cat | cat` of the same bytes."""
 import datetime
 import os
 import pathlib
+import random
 import shutil
 import statistics
+import string
 import subprocess
 import sys
 import tempfile
@@ -96,9 +99,55 @@ def per_step(build, place, rounds):
     return added
 
 
+SECRETS = ["".join(random.Random(i).choices(string.ascii_letters + string.digits + "+/=", k=16 + i % 33)) for i in range(50)]
+WORDS = ["compile", "src/main.c", "-O2", "warning:", "unused", "linking", "[12/400]", "test", "passed", "0.03s", "node_modules/foo/bar.js", "ok"]
+
+
+def write_log(path, short, count):
+    rng = random.Random(1)
+    with open(path, "w", encoding="ascii") as f:
+        for i in range(count):
+            own = rng.choice(SECRETS) if i % 1000 == 0 else ""
+            f.write(f"line {i} {own}\n" if short else " ".join(rng.choices(WORDS, k=12)) + f" {own}\n")
+
+
+def log_s(house, command):
+    """A whole job of this one step, its log with the service."""
+    from servers.worker import Worker
+    taken = house.take(f"- run: {command}")
+    taken.message["variables"].update({f"S{i}": {"value": s, "isSecret": True} for i, s in enumerate(SECRETS)})
+    start = time.monotonic()
+    worker = Worker(taken.message, house.settings())
+    assert worker.wait() == 100, worker.errors
+    return time.monotonic() - start
+
+
+def log_ratios(build, place, rounds, short, count):
+    """How many times faster `cat | cat` is, each time beside it."""
+    os.environ["DAVIT_BUILD"] = build
+    tempfile.tempdir = place
+    from servers.worker import House
+    path = os.path.join(place, "log.txt")
+    write_log(path, short, count)
+    found = []
+    with House() as house:
+        log_s(house, "true")
+        for _ in range(rounds):
+            took = log_s(house, f"cat {path}") - log_s(house, "true")
+            start = time.monotonic()
+            subprocess.run(f"cat {path} | cat > /dev/null", shell=True, check=True)
+            found.append((time.monotonic() - start) / took)
+    os.remove(path)
+    return found
+
+
 def rows(bench):
     bench.program("bin/davit", "davit")
     found = message_to_first_line(bench.build, bench.place, bench.pairs)
     bench.add("message to the first step's first log line", "-", statistics.median(found), 50, 20, unit="ms", spread=[min(found), max(found)])
     added = per_step(bench.build, bench.place, bench.pairs)
     bench.add("added per run: step", "bash -e script", statistics.median(added), 5, 2, unit="ms", spread=[min(added), max(added)])
+    for name, short in (("log through the worker, lines of 80 bytes", False), ("log through the worker, a million short lines", True)):
+        count = 10000 if bench.quick else 1000000 if short else 600000
+        found = log_ratios(bench.build, bench.place, bench.pairs, short, count)
+        bench.add(name, "cat | cat", statistics.median(found), 0.20, 0.35, unit="ratio", faster=True, spread=[min(found), max(found)])

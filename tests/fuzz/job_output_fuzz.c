@@ -23,6 +23,14 @@ static void look(void *context, const char *line, size_t len)
 	command_done(&c);
 }
 
+static void look_each(void *context, const char *text, size_t len)
+{
+	for (const char *end = text + len, *stop; text < end; text = stop + 1) {
+		stop = memchr(text, '\n', (size_t)(end - text));
+		look(context, text, (size_t)(stop - text));
+	}
+}
+
 static int count(void *context, const char *name, const char *value, size_t len, struct err *err)
 {
 	(void)err;
@@ -36,10 +44,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const char *text = (const char *)data;
 	struct lines lines;
 	bool stopped = false;
+	const struct line_taker to = {.line = look, .lines = look_each, .context = &stopped};
 	lines_init(&lines, 64, NULL);
-	for (size_t at = 0; at < size; at += 7)
-		lines_feed(&lines, text + at, MIN(size - at, (size_t)7), look, &stopped);
-	lines_end(&lines, look, &stopped);
+	for (size_t at = 0; at < size; at += 97)
+		lines_feed(&lines, text + at, MIN(size - at, (size_t)97), &to);
+	lines_end(&lines, &to);
 	lines_done(&lines);
 
 	int seen = 0;

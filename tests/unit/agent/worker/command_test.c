@@ -118,29 +118,46 @@ static void paths_are_lines(void **state)
 
 static void add_line(void *context, const char *line, size_t len)
 {
+	assert_int_equal(line[len], '\0');
 	str_appendf(context, "%.*s|", (int)len, line);
+}
+
+static void add_lines(void *context, const char *text, size_t len)
+{
+	assert_int_equal(text[len - 1], '\n');
+	assert_null(memchr(text, '\r', len));
+	for (const char *p = text, *stop; p < text + len; p = stop + 1) {
+		stop = memchr(p, '\n', (size_t)(text + len - p));
+		str_appendf(context, "%.*s|", (int)(stop - p), p);
+	}
+}
+
+/* Both ways of taking lines, the text given in pieces of this length. */
+static void assert_lines(const char *text, size_t len, size_t max, size_t piece, const char *expected)
+{
+	for (int together = 0; together < 2; together++) {
+		struct lines l;
+		_cleanup_(str_done) struct str out = STR_INIT(100000);
+		struct line_taker to = {.line = add_line, .lines = together ? add_lines : NULL, .context = &out};
+		lines_init(&l, max, NULL);
+		for (size_t at = 0; at < len; at += piece)
+			lines_feed(&l, text + at, MIN(piece, len - at), &to);
+		lines_end(&l, &to);
+		assert_string_equal(str_peek(&out), expected);
+		lines_done(&l);
+	}
 }
 
 static void pieces_of_output_become_lines_wherever_they_are_cut(void **state)
 {
 	(void)state;
-	static const char text[] = "a\rb\r\nc\n\n\rd\r\n\r\ne";
-	for (size_t piece = 1; piece <= sizeof(text); piece++) {
-		struct lines l;
-		_cleanup_(str_done) struct str out = STR_INIT(1000);
-		lines_init(&l, 100, NULL);
-		for (size_t at = 0; at < sizeof(text) - 1; at += piece)
-			lines_feed(&l, text + at, MIN(piece, sizeof(text) - 1 - at), add_line, &out);
-		lines_end(&l, add_line, &out);
-		assert_string_equal(str_peek(&out), "a|b|c|||d||e|");
-		lines_done(&l);
-	}
-	struct lines l;
-	_cleanup_(str_done) struct str out = STR_INIT(1000);
-	lines_init(&l, 4, NULL);
-	lines_feed(&l, "0123456789\n", 11, add_line, &out);
-	assert_string_equal(str_peek(&out), "0123|4567|89|");
-	lines_done(&l);
+	static const char text[] = "a\rb\r\nc\n\n\rd\r\n\r\ne", plain[] = "one\ntwo\n\nthree\r\nfour\nfive";
+	for (size_t piece = 1; piece <= sizeof(text); piece++)
+		assert_lines(text, sizeof(text) - 1, 100, piece, "a|b|c|||d||e|");
+	for (size_t piece = 1; piece <= sizeof(plain); piece++)
+		assert_lines(plain, sizeof(plain) - 1, 100, piece, "one|two||three|four|five|");
+	assert_lines("0123456789\n", 11, 4, 11, "0123|4567|89|");
+	assert_lines("ab\ncd\n0123456789\nef\n", 20, 4, 20, "ab|cd|0123|4567|89|ef|");
 }
 
 int main(void)

@@ -210,6 +210,59 @@ static void random_texts_agree_with_the_definition(void **state)
 	}
 }
 
+/* What a text of lines becomes when each of its lines is given alone. */
+static void mask_line_by_line(const struct mask *m, const char *text, struct str *out)
+{
+	for (const char *p = text, *end; *p != '\0'; p = end + 1) {
+		end = strchr(p, '\n');
+		mask_apply(m, p, (size_t)(end - p), out);
+		str_append_c(out, '\n');
+	}
+}
+
+static void assert_lines_as_each_alone(const struct mask *m, const char *text)
+{
+	_cleanup_(str_done) struct str together = STR_INIT(4096), alone = STR_INIT(4096);
+	mask_line_by_line(m, text, &alone);
+	if (!mask_apply_lines(m, text, strlen(text), &together))
+		str_append(&together, text);
+	assert_string_equal(str_peek(&together), str_peek(&alone));
+}
+
+static void lines_given_together_are_covered_as_each_alone(void **state)
+{
+	(void)state;
+	static const char letters[] = "aaaabb\n";
+	unsigned seed = 7;
+	for (int round = 0; round < 3000; round++) {
+		_cleanup_(mask_freep) struct mask *m = mask_new();
+		char text[200];
+		for (int i = 0; i < 6; i++) {
+			size_t len = 1 + (size_t)rand_r(&seed) % (round % 2 == 0 ? 12 : 9);
+			for (size_t k = 0; k < len; k++)
+				text[k] = letters[rand_r(&seed) % (int)(sizeof(letters) - 1)];
+			mask_add_plain(m, text, len);
+		}
+		for (size_t k = 0; k < sizeof(text) - 2; k++)
+			text[k] = letters[rand_r(&seed) % (int)(sizeof(letters) - 1)];
+		memcpy(text + sizeof(text) - 2, "\n", 2);
+		assert_lines_as_each_alone(m, text);
+	}
+}
+
+static void an_expression_sees_each_line_by_itself(void **state)
+{
+	(void)state;
+	static const char *const expressions[] = {
+		"\\bgh[psoura]_[A-Za-z0-9]{4}\\b", "^ab+", "b+$", "a\\s+b", "(?<!x)ba", "[^x]gh"};
+	for (size_t i = 0; i < ARRAY_SIZE(expressions); i++) {
+		_cleanup_(mask_freep) struct mask *m = mask_new();
+		assert_int_equal(mask_add_pattern(m, expressions[i], NULL), 0);
+		assert_lines_as_each_alone(
+			m, "ghp_1234\nxghp_1234 ghs_abcd\nab\nbab\na\nb\nghp_12345 gho_zzzz\n\nxba ba\n");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -225,6 +278,8 @@ int main(void)
 		cmocka_unit_test(a_value_added_later_is_covered_from_then_on),
 		cmocka_unit_test(patterns_of_tokens_are_covered),
 		cmocka_unit_test(random_texts_agree_with_the_definition),
+		cmocka_unit_test(lines_given_together_are_covered_as_each_alone),
+		cmocka_unit_test(an_expression_sees_each_line_by_itself),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
