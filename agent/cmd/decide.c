@@ -19,13 +19,14 @@ struct decision {
 	struct step_input in;
 	struct strv secrets;
 	const char *secrets_file, *input;
+	bool planned; /* the result is a plan */
 	struct err err;
 };
 
-static int decision_open(struct decision *d, const char *title)
+static int decision_open(struct decision *d, const char *title, bool plan)
 {
 	deploy_values_init(&d->values);
-	int r = deploy_session_open(&d->session, true, &d->err);
+	int r = deploy_session_open(&d->session, !plan, &d->err);
 	d->session.json = cli_json();
 	d->session.title = title;
 	for (size_t i = 0; r >= 0 && i < d->secrets.count; i++)
@@ -64,7 +65,7 @@ static int decision_end(struct decision *d, int r, bool started)
 {
 	if (started && d->session.workflow)
 		write_outputs(&d->result);
-	int status = started ? deploy_session_tell(&d->session, r, &d->result, false, &d->err)
+	int status = started ? deploy_session_tell(&d->session, r, &d->result, d->planned, &d->err)
 	                     : deploy_session_fail(&d->session, &d->err);
 	engine_result_done(&d->result);
 	deploy_values_done(&d->values);
@@ -206,16 +207,11 @@ static void say_switched(struct decision *d)
 	say(d, line);
 }
 
-static void name_releases(struct decision *d)
+static int plan_rollback(struct decision *d, const char *id, const char *to)
 {
-	const json_t *deployment = d->session.options.deployment;
-	_cleanup_free_ char *names = deploy_known_releases(d->session.store, json_get_string(deployment, "name"),
-	                                                   json_get_string(deployment, "environment"));
-	if (*names != '\0')
-		err_hint(&d->err, d->err.code,
-		         "releases that were valid before: %s; `davit releases` lists what the targets have", names);
-	else
-		err_hint(&d->err, d->err.code, "`davit releases` lists what the targets have");
+	int r = engine_rollback_plan(id, to, &d->session.options, &d->result, &d->err);
+	d->planned = true;
+	return decision_end(d, r, true);
 }
 
 int cmd_rollback(int argc, char **argv)
@@ -223,10 +219,12 @@ int cmd_rollback(int argc, char **argv)
 	struct decision d = {.err = ERR_INIT};
 	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
 	json_t *kept _cleanup_json_ = NULL;
-	bool data = false, force = false;
+	bool data = false, force = false, plan = false;
 	const char *to = NULL, *file = NULL, *path = NULL;
 	struct strv vars _cleanup_(strv_done) = {0};
 	const struct cli_option options[] = {
+		{"plan", 0, CLI_FLAG, &plan, NULL,
+	         "show what it would do and what it would leave as it is; no lock, nothing written"},
 		{"to", 0, CLI_TEXT, &to, "RELEASE", "switch to this earlier release instead"},
 		{"path", 0, CLI_TEXT, &path, "PATH", "with --to: only the releases of this archive-upload"},
 		{"data", 0, CLI_FLAG, &data, NULL, "restore the snapshots of the deployment too"},
@@ -252,7 +250,7 @@ int cmd_rollback(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
 		return status;
-	int r = decision_open(&d, "rollback");
+	int r = decision_open(&d, "rollback", plan);
 	if (r >= 0)
 		r = decision_read_inputs(&d, inputs, ARRAY_SIZE(inputs));
 	for (size_t i = 0; r >= 0 && i < vars.count; i++)
@@ -268,6 +266,9 @@ int cmd_rollback(int argc, char **argv)
 		r = err_set(&d.err, ERR_INVALID, "an id and --to exclude each other");
 		err_hint(&d.err, r, "an id is the deployment to take back, --to the release to go to");
 	}
+	if (r >= 0 && d.session.store == NULL && (id != NULL || file == NULL))
+		r = err_hint(&d.err, err_set(&d.err, ERR_INVALID, "nothing has been deployed from here"),
+		             "a journal elsewhere is named by DAVIT_STATE");
 	json_t *meant _cleanup_json_ = NULL;
 	if (r >= 0 && id != NULL)
 		r = find_meant(&d, &id, &meant);
@@ -275,11 +276,11 @@ int cmd_rollback(int argc, char **argv)
 		r = read_way_back(&d, file, id, to, path, &document, &kept);
 	if (r < 0)
 		return decision_end(&d, r, false);
+	if (plan)
+		return plan_rollback(&d, id, to);
 	r = engine_rollback(id, to, d.values.secrets, &d.session.options, &d.result, &d.err);
 	if (r >= 0 && d.result.exit_status == 0)
 		say_switched(&d);
-	if (r >= 0 && to != NULL && d.result.exit_status == 2)
-		name_releases(&d);
 	return decision_end(&d, r, true);
 }
 
@@ -314,7 +315,7 @@ int cmd_recover(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
 		return status;
-	int r = decision_open(&d, "recover");
+	int r = decision_open(&d, "recover", false);
 	struct engine_recover_options recover = {
 		.takeover = takeover, .takeover_after_ms = 90000, .secrets = d.values.secrets};
 	for (size_t i = 0; r >= 0 && i < vars.count; i++)
@@ -386,7 +387,7 @@ int cmd_unlock(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
 		return status;
-	int r = decision_open(&d, "unlock");
+	int r = decision_open(&d, "unlock", false);
 	if (r >= 0 && yes && accept)
 		r = err_hint(
 			&d.err, err_set(&d.err, ERR_INVALID, "--yes and --accept exclude each other"),
@@ -452,7 +453,7 @@ int cmd_finish(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
 		return status;
-	int r = decision_open(&d, "finish");
+	int r = decision_open(&d, "finish", false);
 	if (r >= 0)
 		r = decision_read_inputs(&d, inputs, ARRAY_SIZE(inputs));
 	if (status_option == NULL)

@@ -106,6 +106,12 @@ static const struct step_type *find_step(struct reader *r, const char *name, con
 	for (size_t i = 0; i < count && i < ARRAY_SIZE(names); i++)
 		names[i] = all[i]->name;
 	const char *nearest = str_nearest(name, names, MIN(count, ARRAY_SIZE(names)));
+	if (strcmp(name, "rollback") == 0 || strcmp(name, "finish") == 0) {
+		faults_add_key(&r->faults, r->d->yaml, str_peek(pointer),
+		               "'%s' decides a deployment and is no step of one", name);
+		faults_hint(&r->faults, "`davit %s`, or the action %s in a workflow", name, name);
+		return NULL;
+	}
 	faults_add_key(&r->faults, r->d->yaml, str_peek(pointer), "no step is called '%s'", name);
 	if (strcmp(name, "uses") == 0 || strcmp(name, "with") == 0)
 		faults_hint(

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { LOOKED_AT = 1000, RELEASES_NAMED = 20, NAMES_MAX = 8192 };
+enum { LOOKED_AT = 1000 };
 
 static bool has_state(const json_t *deployment, const char *state)
 {
@@ -117,28 +117,4 @@ void deploy_mark_live(json_t *deployments)
 		if (live)
 			json_object_set_new(d, "live", json_true());
 	}
-}
-
-char *deploy_known_releases(struct store *store, const char *name, const char *environment)
-{
-	json_t *all _cleanup_json_ = NULL;
-	struct str names _cleanup_(str_done) = STR_INIT(NAMES_MAX);
-	struct strv seen _cleanup_(strv_done) = {0};
-	struct err ignored = ERR_INIT;
-	const struct store_filter filter = {.name = name, .environment = environment, .limit = LOOKED_AT};
-	size_t i;
-	json_t *d;
-	store_deployment_list(store, &filter, &all, &ignored);
-	json_array_foreach(all, i, d)
-	{
-		if (seen.count >= RELEASES_NAMED || !has_state(d, "committed") ||
-		    deploy_describe(store, d, &ignored) < 0)
-			continue;
-		const char *release = json_get_string(d, "release");
-		if (release == NULL || strv_has(&seen, release))
-			continue;
-		strv_add(&seen, release);
-		str_appendf(&names, "%s%s", names.len > 0 ? ", " : "", release);
-	}
-	return xstrdup(str_peek(&names));
 }

@@ -8,5 +8,3 @@ int deploy_find(struct store *store, const char *word, json_t **ret, struct err 
 int deploy_describe(struct store *store, json_t *deployment, struct err *err);
 /* Of a list, newest first: "live" for the newest committed one of each name and environment. */
 void deploy_mark_live(json_t *deployments);
-/* The releases that committed deployments made valid here, newest first, as one text; "" when there are none. free(). */
-char *deploy_known_releases(struct store *store, const char *name, const char *environment);

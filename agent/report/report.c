@@ -155,6 +155,12 @@ void report_print_plan(const json_t *report, const char *digest, bool colours, F
 		str_append(&text, "Nothing to change.\n");
 	else
 		str_appendf(&text, "%zu change%s.\n", count, count == 1 ? "" : "s");
+	json_array_foreach(json_object_get(report, "not_taken_back"), i, step)
+	{
+		str_append(&text, i == 0 ? "Not taken back:\n  " : "  ");
+		safe(&text, json_string_value(step) ? json_string_value(step) : "");
+		str_append_c(&text, '\n');
+	}
 	if (digest != NULL && digest[0] != '\0')
 		str_appendf(&text, "Plan %s\n", digest);
 	report_print_out(&text, out);

@@ -243,11 +243,22 @@ int engine_read_input(struct engine *e, struct estep *s, struct faults *faults, 
 	return r;
 }
 
+/* The engine's own step is found in what the engine itself recorded. */
+static const struct step_type *type_named(const struct engine *e, const char *name)
+{
+	if (name && e->recorded_object && strcmp(name, engine_way_back.name) == 0)
+		return &engine_way_back;
+	return name ? e->o->find_step(name) : NULL;
+}
+
 static int load_step(struct engine *e, struct estep *s, const json_t *given, struct faults *faults, struct err *err)
 {
 	const char *name = json_get_string(given, "step");
 	s->e = e;
-	s->type = name ? e->o->find_step(name) : NULL;
+	s->type = type_named(e, name);
+	if (s->type == NULL && name && strcmp(name, engine_way_back.name) == 0)
+		return err_set(err, ERR_INVALID, "step %d: '%s' is no step of a deployment: it decides one",
+		               s->index + 1, name);
 	if (s->type == NULL)
 		return err_set(err, ERR_INVALID, "step %d: there is no step '%s'", s->index + 1, name ? name : "");
 	const char *id = json_get_string(given, "id"), *display = json_get_string(given, "name");
@@ -312,10 +323,62 @@ static int load_names(struct engine *e, struct err *err)
 	return 0;
 }
 
-int engine_load(struct engine *e, const json_t *deployment, const struct engine_options *o, struct err *err)
+static struct estep *grow_steps(struct engine *e)
+{
+	e->steps = xgrow(e->steps, &e->step_cap, e->step_count + 1, sizeof(e->steps[0]));
+	struct estep *s = &e->steps[e->step_count];
+	memset(s, 0, sizeof(*s));
+	s->index = (int)e->step_count++;
+	return s;
+}
+
+static int load_steps(struct engine *e, struct err *err)
+{
+	const json_t *steps = json_object_get(e->deployment, "steps");
+	struct faults faults = {0};
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < json_array_size(steps); i++) {
+		struct estep *s = grow_steps(e);
+		r = load_step(e, s, json_array_get(steps, i), &faults, err);
+		if (r == 0)
+			engine_step_identity(e, s);
+	}
+	if (r == 0 || r == ERR_INVALID) {
+		int bad = engine_faults(e, &faults, r == 0 ? err : NULL);
+		r = r < 0 ? r : bad;
+	}
+	faults_done(&faults);
+	return r;
+}
+
+int engine_insert_step(struct engine *e, size_t at, const json_t *given, struct err *err)
+{
+	json_array_insert(json_object_get(e->deployment, "steps"), at, (json_t *)given);
+	grow_steps(e);
+	for (size_t i = e->step_count - 1; i > at; i--) {
+		e->steps[i] = e->steps[i - 1];
+		e->steps[i].index = e->steps[i].context.index = (int)i;
+	}
+	struct estep *s = &e->steps[at];
+	struct faults faults = {0};
+	bool recorded = e->recorded_object;
+	memset(s, 0, sizeof(*s));
+	s->index = (int)at;
+	e->recorded_object = true;
+	int r = load_step(e, s, given, &faults, err);
+	e->recorded_object = recorded;
+	faults_done(&faults);
+	if (r == 0)
+		engine_step_identity(e, s);
+	return r;
+}
+
+static int load(struct engine *e, const json_t *deployment, const struct engine_options *o, bool recorded,
+                struct err *err)
 {
 	const char *id = json_get_string(deployment, "id");
 	memset(e, 0, sizeof(*e));
+	e->recorded_object = recorded;
 	e->o = o;
 	e->store = o->store;
 	e->owner_fd = -1;
@@ -336,22 +399,17 @@ int engine_load(struct engine *e, const json_t *deployment, const struct engine_
 	if (r < 0)
 		return r;
 	load_facts(e);
-	const json_t *steps = json_object_get(e->deployment, "steps");
-	e->steps = xcalloc(json_array_size(steps) + 1, sizeof(e->steps[0]));
-	struct faults faults = {0};
-	for (size_t i = 0; r == 0 && i < json_array_size(steps); i++) {
-		e->steps[i].index = (int)i;
-		e->step_count = i + 1;
-		r = load_step(e, &e->steps[i], json_array_get(steps, i), &faults, err);
-		if (r == 0)
-			engine_step_identity(e, &e->steps[i]);
-	}
-	if (r == 0 || r == ERR_INVALID) {
-		int bad = engine_faults(e, &faults, r == 0 ? err : NULL);
-		r = r < 0 ? r : bad;
-	}
-	faults_done(&faults);
-	return r;
+	return load_steps(e, err);
+}
+
+int engine_load(struct engine *e, const json_t *deployment, const struct engine_options *o, struct err *err)
+{
+	return load(e, deployment, o, false, err);
+}
+
+int engine_load_recorded(struct engine *e, const json_t *deployment, const struct engine_options *o, struct err *err)
+{
+	return load(e, deployment, o, true, err);
 }
 
 void engine_done(struct engine *e)
@@ -387,6 +445,7 @@ void engine_done(struct engine *e)
 	json_decref(e->deployment);
 	json_decref(e->doc);
 	json_decref(e->left_over);
+	json_decref(e->stays);
 	closep(&e->owner_fd);
 }
 
@@ -464,7 +523,7 @@ json_t *engine_targets_json(const struct engine *e)
 void engine_make_doc(struct engine *e)
 {
 	const char *const members[] = {"on_failure", "commit",           "dirty", "repository", "run_url",
-	                               "file",       "undo_deadline_ms", "kept"};
+	                               "file",       "undo_deadline_ms", "kept",  "rollback"};
 	json_t *doc = json_object();
 	_cleanup_json_ json_t *owner = owner_process(0);
 	_cleanup_json_ json_t *record = lock_record(e->store, doc, NULL);

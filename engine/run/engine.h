@@ -67,6 +67,9 @@ int engine_finish(const char *status, const char *on_failure, const struct engin
 /* id NULL: the job's, else the only open or held one. to: a release name. secrets: values by name that the sealed file lacks. */
 int engine_rollback(const char *id, const char *to, const json_t *secrets, const struct engine_options *o,
                     struct engine_result *ret, struct err *err);
+/* The same as a plan: in ret->report "plan" and "not_taken_back"; no lock, nothing written. */
+int engine_rollback_plan(const char *id, const char *to, const struct engine_options *o, struct engine_result *ret,
+                         struct err *err);
 /* id NULL: every undecided one. deployment: from a file, for recovering from the targets alone (may be NULL); takeover: from another machine. */
 struct engine_recover_options {
 	const char *id;

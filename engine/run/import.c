@@ -143,22 +143,40 @@ static bool only_made_a_folder(const struct change *c)
 	return c->kind == CHANGE_DIR && node_type_of(c->before) == NODE_ABSENT;
 }
 
-static int check_record(struct engine *e, const struct etarget *et, const struct change *c, struct err *err)
+static bool is_about_its_step(const struct engine *e, const struct etarget *et, const struct estep *s,
+                              const struct change *c)
+{
+	if (s->type == &engine_way_back)
+		return engine_may_switch(s, et->name, c);
+	/* What a command was is asked of the file: its record brings none. */
+	return c->kind == CHANGE_COMMAND || (c->kind == CHANGE_SNAPSHOT && is_own_snapshot(e, et, c->path)) ||
+	       may_touch(s, c->path, only_made_a_folder(c));
+}
+
+static int check_record(struct engine *e, const struct etarget *et, const struct change *c, bool first, struct err *err)
 {
 	if (c->id < 1)
 		return refuse(et, c, err, "has no number");
 	if (strcmp(c->target, et->name) != 0)
 		return refuse(et, c, err, "is about another target");
+	/* A rollback makes no other changes: a target that says so of a deployment would move the others' steps. */
+	bool rollback = c->step && strcmp(c->step, engine_way_back.name) == 0;
+	if (rollback && first) {
+		int r = engine_expect_way_back(e, c->step_index, err);
+		if (r < 0)
+			return r;
+	}
+	if (rollback != (engine_way_back_of(e) != NULL))
+		return refuse(et, c, err, "is not of the deployment that the other targets know");
 	if (c->step_index < 0 || (size_t)c->step_index >= e->step_count)
 		return refuse(et, c, err, "is of a step that the file does not have");
 	const struct estep *s = &e->steps[c->step_index];
-	const char *why = step_differs(s, c->step, c->step_id, c->step_inputs);
+	/* The inputs of a rollback are no part of a file: its links are. */
+	bool way_back = s->type == &engine_way_back;
+	const char *why = step_differs(s, c->step, c->step_id, way_back ? NULL : c->step_inputs);
 	if (why == NULL && !step_is_on(s, et))
 		why = "is of a step that is not for this target";
-	/* What a command was is asked of the file: its record brings none. */
-	bool fine = c->kind == CHANGE_COMMAND || (c->kind == CHANGE_SNAPSHOT && is_own_snapshot(e, et, c->path)) ||
-	            may_touch(s, c->path, only_made_a_folder(c));
-	if (why == NULL && !fine)
+	if (why == NULL && !is_about_its_step(e, et, s, c))
 		why = "is about a path that its step does not name";
 	if (why == NULL && c->kind != CHANGE_COMMAND && !extra_may_touch(s, c->extra))
 		why = "names a further path that its step does not name";
@@ -183,7 +201,7 @@ static int read_copies(struct engine *e, struct plan *all, struct err *err)
 			continue;
 		r = lock_read_changes(&et->t->view, et->t->lock_dir, &one, err);
 		for (size_t k = 0; r == 0 && k < one.count; k++)
-			r = check_record(e, et, &one.changes[k], err);
+			r = check_record(e, et, &one.changes[k], k + all->count == 0, err);
 		for (size_t k = 0; r == 0 && k < one.count; k++) {
 			all->changes = xgrow(all->changes, &all->cap, all->count + 1, sizeof(all->changes[0]));
 			all->changes[all->count++] = one.changes[k];
@@ -235,6 +253,6 @@ int engine_import_changes(struct engine *e, struct err *err)
 	engine_hold(e, reason, NULL);
 	return err_hint(
 		err, r,
-		"nothing was undone: look at the targets; davit rollback %s with the file as it was, or davit unlock %s.%s --accept",
-		e->id, e->name, e->environment);
+		"nothing was undone, and a rollback would be refused as this was: put the targets right by hand, then davit unlock %s.%s --accept",
+		e->name, e->environment);
 }

@@ -78,6 +78,16 @@ int engine_load_history(struct engine *e, struct err *err)
 	return 0;
 }
 
+/* The journal counts the steps that a rollback kept, a file has all of its own: which gate a baseline was of is not known then. */
+static void doubt_baselines(struct engine *e)
+{
+	const struct estep *way_back = engine_way_back_of(e);
+	for (size_t i = 0; way_back && (size_t)way_back->index + 1 < e->step_count && i < e->step_count; i++) {
+		e->steps[i].has_baseline = e->steps[i].type->probe != NULL;
+		e->steps[i].baseline_ok = false;
+	}
+}
+
 /* Between the steps of a job no process of ours lives: the runner's does, as long as another step may come. */
 static bool job_goes_on(const json_t *doc)
 {
@@ -85,12 +95,40 @@ static bool job_goes_on(const json_t *doc)
 	return runner && engine_state_of(doc) == DEPLOYMENT_OPEN && !owner_process_gone(runner);
 }
 
+/* Owned or not: what the journal and the sealed object, or the file, say of it. */
+static int load_known(struct engine *e, json_t *doc, const struct engine_options *o, const json_t *given,
+                      struct err *err)
+{
+	_cleanup_json_ json_t *object = NULL;
+	bool from_file = false;
+	int r = find_object(doc, o, given, &object, &from_file, err);
+	if (r < 0)
+		return r;
+	r = from_file ? engine_load(e, object, o, err) : engine_load_recorded(e, object, o, err);
+	if (r == 0 && from_file)
+		r = engine_recall_way_back(e, doc, err);
+	if (r < 0)
+		return r;
+	e->recorded = true;
+	e->from_file = from_file;
+	e->doc = json_incref(doc);
+	e->state = engine_state_of(e->doc);
+	e->from_copy = json_get_bool(e->doc, "from_copy", false);
+	if (e->state == DEPLOYMENT_UNDOING)
+		e->hold = false;
+	return 0;
+}
+
+int engine_load_to_look(struct engine *e, const json_t *doc, const struct engine_options *o, struct err *err)
+{
+	return load_known(e, (json_t *)doc, o, o->deployment, err);
+}
+
 int engine_resume(struct engine *e, const json_t *doc, const struct engine_options *o, const json_t *given, bool in_job,
                   struct err *err)
 {
-	_cleanup_json_ json_t *object = NULL, *fresh = NULL;
+	_cleanup_json_ json_t *fresh = NULL;
 	const char *id = json_get_string(doc, "id");
-	bool from_file = false;
 	int fd = -1;
 	int r = owner_claim(o->store, id, &fd, err);
 #if SIM_MUTANT == 1
@@ -105,22 +143,16 @@ int engine_resume(struct engine *e, const json_t *doc, const struct engine_optio
 	if (r == 0 && !in_job && job_goes_on(fresh))
 		r = err_set(err, ERR_LOCKED, "the job of the deployment %s is still running", id);
 	if (r == 0)
-		r = find_object(fresh, o, given, &object, &from_file, err);
-	if (r == 0)
-		r = engine_load(e, object, o, err);
+		r = load_known(e, fresh, o, given, err);
 	if (r < 0) {
 		owner_drop(o->store, id, &fd, false);
 		return r;
 	}
 	e->owner_fd = fd;
-	e->recorded = true;
-	e->from_file = from_file;
-	e->doc = TAKE(fresh);
-	e->state = engine_state_of(e->doc);
-	e->from_copy = json_get_bool(e->doc, "from_copy", false);
-	if (e->state == DEPLOYMENT_UNDOING)
-		e->hold = false;
-	return engine_load_history(e, err);
+	r = engine_load_history(e, err);
+	if (e->from_file)
+		doubt_baselines(e);
+	return r;
 }
 
 /* ---- taking over ---- */

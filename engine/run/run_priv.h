@@ -2,7 +2,8 @@
  *
  * Files: engine.c (loading, contexts, targets, the public entry of deploy and plan), plan.c (validate, check, plan, digest),
  * renew.c (journal and target locks, renewal, fencing ourselves), apply.c (journal order), undo.c (undo order),
- * commit.c (commit, undone, held, cleaning), recover.c, takeover.c, unlock.c, job.c, rollback.c, report.c.
+ * commit.c (commit, undone, held, cleaning), recover.c, takeover.c, unlock.c, job.c, rollback.c, rollback_plan.c,
+ * way_back.c, report.c.
  */
 #pragma once
 #include "base/data/json.h"
@@ -51,7 +52,7 @@ struct engine {
 	struct etarget *targets; /* sorted by name: targets[0] is the anchor */
 	size_t target_count;
 	struct estep *steps;
-	size_t step_count;
+	size_t step_count, step_cap;
 	int owner_fd;
 	bool recorded;       /* the journal has it */
 	bool from_copy;      /* the changes were read from the targets: `intent` proves nothing */
@@ -59,17 +60,23 @@ struct engine {
 	bool no_space;       /* a change could not be taken back for want of space on its target */
 	bool undo_stopped;   /* by a second SIGINT */
 	bool fenced;
+	bool recorded_object;  /* the deployment is what the engine itself sealed: it may have the engine's own step */
 	bool from_file;        /* the steps come from a file given now, not from what was sealed */
 	int only_step;         /* a job's step undoes its own changes only; -1: all */
 	int64_t undo_deadline; /* mono ms; 0: not begun */
 	char digest[65];
 	json_t *left_over; /* [{"target","path","reason","change"}] */
+	json_t *stays;     /* of a rollback: what it does not take back, a text each; NULL: nothing was asked */
 	enum deployment_state state;
 	struct err reason; /* why it failed */
 };
 
 /* ---- engine.c ---- */
 int engine_load(struct engine *e, const json_t *deployment, const struct engine_options *o, struct err *err);
+/* Of what was sealed: it may hold the step of a rollback, which a file may not. */
+int engine_load_recorded(struct engine *e, const json_t *deployment, const struct engine_options *o, struct err *err);
+/* A step of the engine's own among the others, which move by one. */
+int engine_insert_step(struct engine *e, size_t at, const json_t *given, struct err *err);
 void engine_done(struct engine *e);
 struct etarget *engine_target(struct engine *e, const char *name);
 int engine_open_target(struct engine *e, struct etarget *et, struct err *err);
@@ -125,6 +132,10 @@ int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, 
 /* ---- undo.c ---- */
 /* Takes back, restores, runs after_undo and the gate. 0: all is as it was; ERR_CONFLICT: left-overs are in e->left_over. */
 int engine_undo(struct engine *e, struct err *err);
+/* DAVIT_FORMER_RELEASE: what is valid on the target now that it is switched back; NULL in *ret: it had nothing before. free() */
+int engine_former_release(struct engine *e, const struct plan *all, struct etarget *et, char **ret, struct err *err);
+/* An expression in it waits for what an earlier step gives. */
+bool engine_is_unresolved(const json_t *value);
 /* At least one change was started, or may have been. */
 bool engine_anything_begun(const struct engine *e);
 void engine_leave_over(struct engine *e, const char *target, const char *path, int64_t change, const char *fmt, ...)
@@ -157,6 +168,8 @@ int engine_recover_environment(const struct engine_options *o, const char *name,
  * disproved; ERR_AUTH: the sealed object is not there. in_job: a step of the job itself may take it. */
 int engine_resume(struct engine *e, const json_t *doc, const struct engine_options *o, const json_t *given, bool in_job,
                   struct err *err);
+/* The same without a claim, for a plan: nothing is taken, nothing is written. */
+int engine_load_to_look(struct engine *e, const json_t *doc, const struct engine_options *o, struct err *err);
 /* Opens the targets and takes over the locks that carry this deployment; *ret_mark: as engine_mark_there; *ret_found: how many locks. */
 int engine_take_over_all(struct engine *e, char **ret_mark, size_t *ret_found, struct err *err);
 /* All locks are ours: the anchor's mark ("committed", "undone"; NULL: not decided), free(). */
@@ -184,6 +197,35 @@ int engine_import_changes(struct engine *e, struct err *err);
 void engine_step_identity(struct engine *e, struct estep *s);
 /* Are the file's steps those that ran (the journal's list)? ERR_CONFLICT. */
 int engine_check_steps(struct engine *e, const json_t *steps, struct err *err);
+
+/* ---- way_back.c ---- */
+extern const struct step_type engine_way_back;
+/* Inputs for it. ERR_REFUSED: the deployment had nothing before it, or switched what is not named any more. */
+json_t *engine_way_to_release(const struct engine *e, const char *release);
+int engine_way_behind(struct engine *e, const struct plan *changes, json_t **ret, struct err *err);
+int engine_add_way_back(struct engine *e, size_t at, const json_t *input, struct err *err);
+struct estep *engine_way_back_of(struct engine *e); /* NULL: this is no rollback */
+/* The step of a rollback whose object was not sealed: from the journal's document into a file's steps. */
+int engine_recall_way_back(struct engine *e, const json_t *doc, struct err *err);
+/* The same for a rollback that only the copies on the targets know: `index` is what the record says. */
+int engine_expect_way_back(struct engine *e, int index, struct err *err);
+/* The names of the releases that lie where the step switches. */
+int engine_releases_there(struct engine *e, struct strv *ret, struct err *err);
+/* Is the record about a link that this step switches on that target? */
+bool engine_may_switch(const struct estep *s, const char *target, const struct change *c);
+
+/* ---- rollback.c ---- */
+/* A deployment that goes back behind the committed one `doc`, or to the release `to`: loaded, its step added, nothing opened yet. */
+int engine_load_way_back(struct engine *e, const json_t *doc, const char *to, const struct engine_options *o,
+                         struct err *err);
+/* Once its targets are open. ERR_REFUSED: nothing would be switched; the hint lists the releases there are. */
+int engine_plan_way_back(struct engine *e, struct err *err);
+/* id NULL: the job's, else the only open or held one. */
+int engine_find_for_rollback(const char *id, const struct engine_options *o, json_t **ret, struct err *err);
+
+/* ---- rollback_plan.c ---- */
+/* What a way back behind the committed `doc`, or to the release `to`, leaves as it is: a text each. */
+json_t *engine_stays_behind(struct engine *e, const json_t *doc, const char *to);
 
 /* ---- report.c ---- */
 json_t *engine_report(struct engine *e);

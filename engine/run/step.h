@@ -13,6 +13,7 @@
  * | probe    | input                       | reads    | steps without changes that judge (health-gate): ERR_FAILED says why | none |
  * | release  | input, one read-only target | reads    | the name of the release that is valid there now; "" none         | none    |
  * | restore  | input, target (in undo, after all changes are taken back) | writes | restore_on_rollback, after_undo         | none    |
+ * | after    | input                       | nothing  | one line: what restore would do; nothing where it would do nothing | none |
  * | settled  | input, the outcome          | –        | after the decision (notify); failure is a warning                | none    |
  * | clean    | input, target, after the commit | writes | retention: releases and snapshots beyond `keep`                | none    |
  *
@@ -98,6 +99,7 @@ struct step_type {
 	/* former_release: the release that is valid on this target again; "": there is none, as before; NULL: the target had nothing of an
 	 * earlier deployment. */
 	int (*restore)(const struct step_context *c, struct target *t, const char *former_release, struct err *err);
+	void (*after)(const struct step_context *c, struct str *out);
 	int (*settled)(const struct step_context *c, const struct step_outcome *outcome, struct err *err);
 	int (*clean)(const struct step_context *c, struct target *t, struct err *err);
 };

@@ -462,7 +462,7 @@ static bool had_before(const struct engine *e, const struct plan *all, const str
 
 /* DAVIT_FORMER_RELEASE of one target, asked of itself once its changes are taken back: a release that this deployment did not touch counts as
  * well. NULL in *ret: it had nothing of an earlier deployment. */
-static int former_release(struct engine *e, const struct plan *all, struct etarget *et, char **ret, struct err *err)
+int engine_former_release(struct engine *e, const struct plan *all, struct etarget *et, char **ret, struct err *err)
 {
 	for (size_t i = 0; i < e->step_count; i++) {
 		const struct estep *s = &e->steps[i];
@@ -484,22 +484,22 @@ static int former_release(struct engine *e, const struct plan *all, struct etarg
 }
 
 /* An expression that names what a step gives that was not reached: nobody knows what it would have been. */
-static bool is_unresolved(const json_t *value)
+bool engine_is_unresolved(const json_t *value)
 {
 	size_t i;
 	const char *key, *open;
 	json_t *member;
 	if (json_is_string(value))
 		return (open = strstr(json_string_value(value), "${{")) != NULL && strstr(open, "}}") != NULL;
-	json_array_foreach((json_t *)value, i, member) if (is_unresolved(member)) return true;
-	json_object_foreach((json_t *)value, key, member) if (is_unresolved(member)) return true;
+	json_array_foreach((json_t *)value, i, member) if (engine_is_unresolved(member)) return true;
+	json_object_foreach((json_t *)value, key, member) if (engine_is_unresolved(member)) return true;
 	return false;
 }
 
 static int restore_on(struct engine *e, struct estep *s, size_t i, const struct plan *all, struct err *err)
 {
 	_cleanup_free_ char *former = NULL;
-	int r = former_release(e, all, s->etargets[i], &former, err);
+	int r = engine_former_release(e, all, s->etargets[i], &former, err);
 	return r < 0 ? r : s->type->restore(&s->context, s->targets[i], former, err);
 }
 
@@ -537,7 +537,7 @@ static int restore_steps(struct engine *e, const struct plan *all, struct err *e
 		/* All of them, also those that were not reached: a target that was restarted in between runs the new version already. */
 		if (s->type->restore == NULL || (e->only_step >= 0 && s->index != e->only_step))
 			continue;
-		if (is_unresolved(s->input)) {
+		if (engine_is_unresolved(s->input)) {
 			engine_say(
 				e, "info",
 				"%s: nothing is done for it after the undo, since it names what a step gives that was not reached",
@@ -556,7 +556,7 @@ static int gate_again(struct engine *e, struct err *err)
 {
 	for (size_t i = 0; i < e->step_count; i++) {
 		struct estep *s = &e->steps[i];
-		if (s->type->probe == NULL || !s->has_baseline || is_unresolved(s->input))
+		if (s->type->probe == NULL || !s->has_baseline || engine_is_unresolved(s->input))
 			continue;
 		struct err why = ERR_INIT;
 		char line[ERR_FRAME_SIZE];

@@ -179,6 +179,16 @@ static int restore(const struct step_context *c, struct target *t, const char *f
 	return r < 0 ? err_wrap(err, r, "after_undo on '%s'", t->view.name) : 0;
 }
 
+static void describe_after(const struct step_context *c, struct str *out)
+{
+	const struct run_in *in = c->input;
+	if (in->after_undo == NULL)
+		return;
+	str_append(out, "run `");
+	step_command_show(in->after_undo, out);
+	str_append(out, "`");
+}
+
 const struct step_type run_step = {
 	.name = "run",
 	.inputs = &run_fields,
@@ -192,4 +202,5 @@ const struct step_type run_step = {
 	.verify = verify,
 	.undo = undo,
 	.restore = restore,
+	.after = describe_after,
 };

@@ -496,6 +496,16 @@ static int restore(const struct step_context *c, struct target *t, const char *f
 	return restore_all(c, t, &change, err);
 }
 
+static void describe_after(const struct step_context *c, struct str *out)
+{
+	const struct snapshot_in *in = c->input;
+	if (c->deployment->undoing)
+		return;
+	str_append(out, "put back what was kept before that release of ");
+	for (size_t i = 0; i < in->files.paths.count; i++)
+		str_appendf(out, "%s%s", i ? ", " : "", in->files.paths.items[i]);
+}
+
 /* What an undo that died left of a snapshot's folder is none, and takes the place of none. */
 static int drop_empty(struct target *t, const char *dir, struct kept_list *kept, struct err *err)
 {
@@ -550,5 +560,6 @@ const struct step_type snapshot_step = {
 	.verify = verify,
 	.undo = undo,
 	.restore = restore,
+	.after = describe_after,
 	.clean = clean,
 };

@@ -3,6 +3,7 @@
 
     crash.py records             kill after every journal record (needs a build with DAVIT_TEST_HOOKS)
     crash.py records --only archive-upload   the same to a deployment of such steps only
+    crash.py rollback            the same to a rollback behind a committed deployment; --to: to the release before it, by its name
     crash.py random --times N    kill at N random moments; $DAVIT_RELEASE names a release build to do it to, else it is $DAVIT_BUILD
     crash.py … --seed S          the same moments again
 
@@ -48,8 +49,8 @@ def recover(world, way, what):
         raise Failure(f"{what}: a second recover exits {again.returncode}\n{again.stdout}{again.stderr}")
 
 
-def history_is_true(world, way, which, what):
-    """The newest deployment is the one that was killed, unless it died before it was recorded."""
+def history_is_true(world, way, which, what, committed=1):
+    """The newest deployment is the one that was killed, unless it died before it was recorded. committed: so many were before it."""
     rows = world.rows()
     states = [state for _, state, _ in rows]
     if not world.decided():
@@ -57,7 +58,7 @@ def history_is_true(world, way, which, what):
     if way == "targets alone":
         wrong = states and states[0] not in ({"new": ("committed",), "old": ("undone",)}[which])
     else:
-        wrong = states.count("committed") != {"new": 2, "old": 1}[which]
+        wrong = states.count("committed") != committed + {"new": 1, "old": 0}[which]
     if wrong:
         raise Failure(f"{what}: the {which} version is there, and the journal says {rows}")
 
@@ -88,7 +89,7 @@ def prepare(world):
     return old, new
 
 
-def settle(world, old, new, number, what, kill_recovery):
+def settle(world, old, new, number, what, kill_recovery, committed=1):
     way = WAYS[number % len(WAYS)]
     if number % 3 == 2:
         kill_recovery()
@@ -96,38 +97,61 @@ def settle(world, old, new, number, what, kill_recovery):
     what += f" (by {way})"
     recover(world, way, what)
     which = judge(world, old, new, what)
-    history_is_true(world, way, which, what)
-    if number % 10 == 0:
+    history_is_true(world, way, which, what, committed)
+    if committed == 1 and number % 10 == 0:
         next_one_works(world, which, new, what)
     return which
 
 
-def count_records(world):
+def count_records(world, words):
     counter = os.path.join(world.folder, "records")
-    world.davit("deploy", "deploy.yml", "--secret", "KEY", env={"DAVIT_TEST_RECORDS": counter}, check=0)
+    world.davit(*words, env={"DAVIT_TEST_RECORDS": counter}, check=0)
     records = os.path.getsize(counter) if os.path.exists(counter) else 0
     if records < 12:
         raise Failure(f"only {records} records: is this a build with DAVIT_TEST_HOOKS?")
     return records
 
 
-def at_every_record(world, args):
-    old, new = prepare(world)
+def kill_at_each(world, args, words, saved, old, new, committed):
+    """The command dies after each of its records in turn; each time the world begins as it was saved."""
     seen = {"old": 0, "new": 0}
-    records = count_records(world)
+    world.load(saved)
+    records = count_records(world, words)
     chosen = [n for n in range(args.first, records + 1) if (n + args.seed) % args.stride == 0 or n > records - min(LAST, args.last)]
     for number, at in enumerate(chosen):
-        world.load("v1")
-        p = world.davit("deploy", "deploy.yml", "--secret", "KEY", env={"DAVIT_TEST_KILL_AT": str(at)})
+        world.load(saved)
+        p = world.davit(*words, env={"DAVIT_TEST_KILL_AT": str(at)})
         if p.returncode not in (-9, 137):
             raise Failure(f"record {at}: not killed, exit {p.returncode}\n{p.stdout}{p.stderr}")
 
         def kill_recovery(after=1 + at % 23):
             world.davit("recover", env={"DAVIT_TEST_KILL_AT": str(after)})
-        seen[settle(world, old, new, number, f"record {at}", kill_recovery)] += 1
+        seen[settle(world, old, new, number, f"record {at}", kill_recovery, committed)] += 1
     print(f"{records} journal records, killed after {sum(seen.values())} of them: {seen['old']} old, {seen['new']} new")
     if seen["old"] == 0 or seen["new"] == 0:
         raise Failure("both outcomes should have been seen")
+
+
+def at_every_record(world, args):
+    old, new = prepare(world)
+    kill_at_each(world, args, ("deploy", "deploy.yml", "--secret", "KEY"), "v1", old, new, 1)
+
+
+def at_every_record_of_a_rollback(world, args):
+    """Old is the version that is gone back behind, new the one before it: the releases and what is restarted on them."""
+    prepare(world)
+    former = world.rows()[0][0]
+    world.lay_source("v2")
+    world.deploy()
+    world.save("v2")
+    old = {name: tree_digest(root) for name, root in world.roots.items()}
+    words = ("rollback", *(("--to", former) if args.to else (world.rows()[0][0],)), "--secret", "KEY")
+    world.davit(*words, check=0)
+    new = {name: tree_digest(root) for name, root in world.roots.items()}
+    running = {name: open(os.path.join(root, "running"), encoding="ascii").read() for name, root in world.roots.items()}
+    if set(running.values()) != {"v1\n"}:
+        raise Failure(f"the rollback did not restart what was there before: {running}")
+    kill_at_each(world, args, words, "v2", old, new, 2)
 
 
 def at_random(world, args):
@@ -162,12 +186,13 @@ def at_random(world, args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("records", "random"))
+    parser.add_argument("what", choices=("records", "rollback", "random"))
     parser.add_argument("--times", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--stride", type=int, default=1, help="only every n-th record")
     parser.add_argument("--first", type=int, default=1, help="from this record on")
     parser.add_argument("--last", type=int, default=LAST, help="and so many of the last records, whatever the stride")
+    parser.add_argument("--to", action="store_true", help="a rollback names the release")
     parser.add_argument("--only", metavar="STEP", help="the deployment has no other steps")
     parser.add_argument("--keep", action="store_true", help="the world stays where it failed")
     args = parser.parse_args()
@@ -176,7 +201,7 @@ def main():
         world.only = args.only
         failed = True
         try:
-            {"records": at_every_record, "random": at_random}[args.what](world, args)
+            {"records": at_every_record, "rollback": at_every_record_of_a_rollback, "random": at_random}[args.what](world, args)
             failed = False
         except Failure as failure:
             print(f"FAILED: {failure}", file=sys.stderr)
