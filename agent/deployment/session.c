@@ -198,7 +198,9 @@ int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *
 	_cleanup_free_ char *dir = state_dir(err);
 	if (dir == NULL)
 		return err ? err->code : ERR_IO;
-	int r = needs_store ? store_open(dir, NULL, &s->store, err) : store_open_readonly(dir, &s->store, err);
+	int r = store_check_owner(dir, err);
+	if (r == 0)
+		r = needs_store ? store_open(dir, NULL, &s->store, err) : store_open_readonly(dir, &s->store, err);
 	if (r < 0 && (needs_store || r != ERR_NOT_FOUND)) {
 		/* Whatever it is: nothing was changed, and without a journal nothing will be. */
 		err_wrap(err, r, "open the journal in %s", dir);

@@ -382,8 +382,12 @@ static bool has_recovery_for(const struct listener *l, const char *user)
 
 void recovery_at_start(struct listener *l)
 {
-	if (l->store != NULL)
+	if (l->store != NULL) {
+		struct err err = ERR_INIT;
+		if (seal_sweep(l->store->dir, &err) < 0)
+			log_err(&err);
 		adopt_all(l);
+	}
 	for (size_t i = 0; i < l->endpoint_count; i++) {
 		const char *user = l->endpoints[i]->reg.worker_user;
 		if (has_recovery_for(l, user))

@@ -2,17 +2,22 @@
 
 #include "base/sys/fs.h"
 #include "base/core/rand.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 enum { KEY_BYTES = 32, NONCE_BYTES = 12, TAG_BYTES = 16, MAX_SEALED = 16 << 20 };
 static const char magic[] = "DAVITSEAL1\n";
 enum { MAGIC_BYTES = sizeof(magic) - 1 };
+
+/* As fs_write_atomic calls what it has not renamed yet. */
+static const char private_prefix[] = ".davit-";
 
 static void cipher_free(EVP_CIPHER_CTX **c)
 {
@@ -26,13 +31,29 @@ static int check_id(const char *id, struct err *err)
 	return 0;
 }
 
+/* Writers share the folder while their private names lie in it: whoever has it alone knows that the names there are of the dead. */
+static int lock_folder(const char *folder, int how, struct err *err)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(err, errno, "open the directory '%s'", folder);
+	while (flock(fd, how) != 0) {
+		if (errno == EINTR)
+			continue;
+		int r = err_errno(err, errno, "lock the directory '%s'", folder);
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
 /* Two processes may make the first key at once: the second link fails and the first one's key is read. */
-static int make_key(const char *path, struct err *err)
+static int make_key(const char *path, const char *folder, struct err *err)
 {
 	unsigned char key[KEY_BYTES];
 	char suffix[17];
 	rand_hex(suffix, 16);
-	_cleanup_free_ char *private_name = xasprintf("%s.%s", path, suffix);
+	_cleanup_free_ char *private_name = xasprintf("%s/%skey-%s", folder, private_prefix, suffix);
 	rand_fill(key, sizeof(key));
 	int r = fs_write_atomic(AT_FDCWD, private_name, key, sizeof(key), 0600, err);
 	OPENSSL_cleanse(key, sizeof(key));
@@ -54,7 +75,8 @@ static int read_key(const char *dir, bool make, unsigned char key[KEY_BYTES], st
 	_cleanup_(str_done) struct str text = STR_SECRET_INIT(KEY_BYTES + 1);
 	int r = fs_read(AT_FDCWD, path, KEY_BYTES + 1, &text, NULL);
 	if (r == ERR_NOT_FOUND && make) {
-		r = make_key(path, err);
+		_cleanup_free_ char *folder = fs_join(dir, "sealed");
+		r = make_key(path, folder, err);
 		if (r < 0)
 			return r;
 		r = fs_read(AT_FDCWD, path, KEY_BYTES + 1, &text, err);
@@ -105,6 +127,9 @@ int seal_write(const char *dir, const char *id, const void *data, size_t len, st
 	r = fs_mkdirs(AT_FDCWD, folder, 0700, err);
 	if (r < 0)
 		return r;
+	_cleanup_close_ int lock = lock_folder(folder, LOCK_SH, err);
+	if (lock < 0)
+		return lock;
 	r = read_key(dir, true, key, err);
 	if (r < 0)
 		return r;
@@ -173,4 +198,28 @@ int seal_erase(const char *dir, const char *id, struct err *err)
 		return errno == ENOENT ? 0 : err_errno(err, errno, "erase the sealed file '%s'", path);
 	_cleanup_free_ char *folder = fs_join(dir, "sealed");
 	return fs_sync_dir(AT_FDCWD, folder, err);
+}
+
+static void closedirp(DIR **dir)
+{
+	if (*dir)
+		closedir(*dir);
+}
+
+int seal_sweep(const char *dir, struct err *err)
+{
+	_cleanup_free_ char *folder = fs_join(dir, "sealed");
+	if (!fs_exists(AT_FDCWD, folder))
+		return 0;
+	_cleanup_close_ int lock = lock_folder(folder, LOCK_EX | LOCK_NB, NULL);
+	/* Somebody writes: the next recovery sweeps. */
+	if (lock < 0)
+		return 0;
+	_cleanup_(closedirp) DIR *entries = opendir(folder);
+	if (entries == NULL)
+		return err_errno(err, errno, "list '%s'", folder);
+	for (struct dirent *one; (one = readdir(entries)) != NULL;)
+		if (str_starts(one->d_name, private_prefix) && unlinkat(lock, one->d_name, 0) != 0 && errno != ENOENT)
+			return err_errno(err, errno, "remove '%s/%s'", folder, one->d_name);
+	return 0;
 }

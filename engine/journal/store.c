@@ -6,6 +6,7 @@
 #include "base/sys/host.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -296,11 +297,28 @@ static int check_format(struct store *s, struct err *err)
 	return sql_end(s, r, err);
 }
 
+int store_check_owner(const char *dir, struct err *err)
+{
+	struct stat st;
+	if (stat(dir, &st) < 0 || st.st_uid == 0 || st.st_uid == geteuid())
+		return 0;
+	const struct passwd *entry = getpwuid(st.st_uid);
+	_cleanup_free_ char *owner = entry ? xstrdup(entry->pw_name) : xasprintf("%lld", (long long)st.st_uid);
+	err_set(err, ERR_PERMISSION,
+	        "the state directory '%s' belongs to %s: what it says to undo or to run would be done with the rights of another user",
+	        dir, owner);
+	return err_hint(err, ERR_PERMISSION, "run it as %s (sudo -u %s), or name another directory by DAVIT_STATE",
+	                owner, owner);
+}
+
 static int prepare_dir(const char *dir, struct err *err)
 {
 	int r = fs_mkdirs(AT_FDCWD, dir, 0700, err);
 	if (r < 0)
 		return err_wrap(err, r, "the state folder");
+	r = store_check_owner(dir, err);
+	if (r < 0)
+		return r;
 	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return err_errno(err, errno, "open the state folder '%s'", dir);

@@ -22,6 +22,8 @@ struct store;
 
 /* dir: $DAVIT_STATE; made 0700 when missing. vfs: NULL, or the simulator's. */
 int store_open(const char *dir, const char *vfs, struct store **ret, struct err *err);
+/* What a state directory says is carried out: only its owner's, or root's, counts. ERR_PERMISSION names the owner. */
+int store_check_owner(const char *dir, struct err *err);
 int store_open_readonly(const char *dir, struct store **ret,
                         struct err *err); /* for history and show; ERR_NOT_FOUND when there is none */
 void store_close(struct store *s);

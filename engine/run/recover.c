@@ -505,10 +505,20 @@ int engine_recover_one(const json_t *doc, const struct engine_options *o, const 
 	return status;
 }
 
+/* Recovery begins: what a former one left when it died goes. */
+static void sweep_sealed(const struct engine_options *o)
+{
+	char line[ERR_FRAME_SIZE];
+	struct err why = ERR_INIT;
+	if (seal_sweep(store_dir(o->store), &why) < 0 && o->report)
+		o->report(o->report_context, "warning", err_line(&why, line, sizeof(line)));
+}
+
 int engine_recover_environment(const struct engine_options *o, const char *name, const char *environment)
 {
 	_cleanup_json_ json_t *list = NULL;
 	const struct store_filter filter = {.name = name, .environment = environment, .undecided = true};
+	sweep_sealed(o);
 	if (store_deployment_list(o->store, &filter, &list, NULL) < 0)
 		return 0;
 	/* The plan's expectations and the force of the caller are not for others. */
@@ -561,6 +571,7 @@ int engine_recover(const struct engine_recover_options *r, const struct engine_o
                    struct err *err)
 {
 	memset(ret, 0, sizeof(*ret));
+	sweep_sealed(o);
 	if (r->id) {
 		_cleanup_json_ json_t *doc = NULL;
 		int got = store_deployment_get(o->store, r->id, &doc, err);

@@ -303,6 +303,8 @@ def judge(world, old, new, what):
                   + "\n".join("-" + l for l in sorted(b - mine)), file=sys.stderr)
         raise Failure(f"{what}: neither the old nor the new version is whole")
     left = [f for root in world.roots.values() for f in left_over(root)]
+    sealed = os.path.join(world.state, "sealed")
+    left += [os.path.join(sealed, name) for name in os.listdir(sealed)] if os.path.isdir(sealed) else []
     if left:
         raise Failure(f"{what}: left behind: {left[:5]}")
     wrong = [w for root in world.roots.values() for w in wrong_releases(root)]

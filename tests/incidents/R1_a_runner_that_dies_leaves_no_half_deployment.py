@@ -5,10 +5,11 @@ import pathlib
 import pwd
 import shutil
 import signal
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration" / "agent"))
-from harness import Case, run, until  # noqa: E402
+from harness import DAVIT, Case, run, until  # noqa: E402
 
 WORKFLOW = """on: push
 permissions:
@@ -50,9 +51,9 @@ BETWEEN = WORKFLOW.replace("""      - uses: davit-deploy/davit/actions/run@v1
 class Deployment(Case):
     """A job that releases app/ to a folder of this machine, and can be held in its third step."""
 
-    def __init__(self, user=None, workflow=WORKFLOW):
+    def __init__(self, user=None, workflow=WORKFLOW, on_failure=None):
         super().__init__()
-        self.user, self.form = user, workflow
+        self.user, self.form, self.on_failure = user, workflow, on_failure
 
     def __enter__(self):
         super().__enter__()
@@ -64,7 +65,8 @@ class Deployment(Case):
             self.root.chmod(0o755)
             for path in (self.area, self.place):
                 shutil.chown(path, self.user)
-        self.agent.configure(self.forge, "acme/widgets", *(["--worker-user", self.user] if self.user else []))
+        self.agent.configure(self.forge, "acme/widgets", *(["--worker-user", self.user] if self.user else []),
+                             *(["--on-failure", self.on_failure] if self.on_failure else []))
         self.agent.start().listening()
         return self
 
@@ -174,6 +176,25 @@ def test_the_worker_killed_the_agent_undoes_and_completes_the_job():
         assert "rolled back" in d.comment(sha).lower() or "undone" in d.comment(sha).lower(), d.comment(sha)
         d.hold.unlink()
         assert d.agent.stop() == 0
+
+
+def test_the_worker_killed_the_agent_holds_what_it_was_configured_to_hold():
+    for workflow in (WORKFLOW, BETWEEN):
+        with Deployment(workflow=workflow, on_failure="hold") as d:
+            d.first_release()
+            sha = d.held_release()
+            (worker,) = d.agent.workers()
+            os.kill(worker, signal.SIGKILL)
+            (job,) = d.forge.ended(sha)
+            assert job["conclusion"] == "failure" and "is held" in str(job), job
+            assert d.version() == "2", "nothing is taken back"
+            assert list((d.area / "base" / "open").glob("*")), "it keeps its lock"
+            assert "is held" in d.comment(sha), d.comment(sha)
+            d.hold.unlink()
+            back = subprocess.run([DAVIT, "rollback"], env=d.agent.env, capture_output=True, text=True, timeout=60, check=False)
+            assert back.returncode == 0, back
+            d.old_version_is_whole()
+            assert d.agent.stop() == 0
 
 
 def test_the_agent_alone_killed_its_worker_finishes_the_job():

@@ -3,7 +3,9 @@
 #include "base/secret/seal.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static char *dir;
 
@@ -69,6 +71,27 @@ static void a_changed_byte_or_another_deployments_name_is_noticed(void **state)
 	assert_int_equal(seal_read(dir, "d-1", &out, NULL), ERR_AUTH);
 }
 
+static void what_a_dead_writer_left_is_swept_unless_one_writes(void **state)
+{
+	(void)state;
+	_cleanup_free_ char *folder = fs_join(dir, "sealed");
+	_cleanup_free_ char *left = fs_join(folder, ".davit-0123456789ab"), *key = fs_join(folder, ".davit-key-0123");
+	assert_int_equal(seal_sweep(dir, NULL), 0);
+	assert_int_equal(seal_write(dir, "a", "text", 4, NULL), 0);
+	assert_int_equal(fs_write_replace(AT_FDCWD, left, "x", 1, 0600, NULL), 0);
+	assert_int_equal(fs_write_replace(AT_FDCWD, key, "x", 1, 0600, NULL), 0);
+	int writer = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(flock(writer, LOCK_SH), 0);
+	assert_int_equal(seal_sweep(dir, NULL), 0);
+	assert_true(fs_exists(AT_FDCWD, left));
+	close(writer);
+	assert_int_equal(seal_sweep(dir, NULL), 0);
+	assert_false(fs_exists(AT_FDCWD, left));
+	assert_false(fs_exists(AT_FDCWD, key));
+	_cleanup_(str_done) struct str text = STR_INIT(100);
+	assert_int_equal(seal_read(dir, "a", &text, NULL), 0);
+}
+
 static void a_name_cannot_leave_the_folder(void **state)
 {
 	(void)state;
@@ -84,6 +107,7 @@ int main(void)
 	                                        make_dir, drop_dir),
 		cmocka_unit_test_setup_teardown(a_changed_byte_or_another_deployments_name_is_noticed, make_dir,
 	                                        drop_dir),
+		cmocka_unit_test_setup_teardown(what_a_dead_writer_left_is_swept_unless_one_writes, make_dir, drop_dir),
 		cmocka_unit_test_setup_teardown(a_name_cannot_leave_the_folder, make_dir, drop_dir),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
