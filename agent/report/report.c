@@ -158,7 +158,7 @@ void report_print_plan(const json_t *report, const char *digest, bool colours, F
 	json_array_foreach(json_object_get(report, "not_taken_back"), i, step)
 	{
 		str_append(&text, i == 0 ? "Not taken back:\n  " : "  ");
-		safe(&text, json_string_value(step) ? json_string_value(step) : "");
+		report_safe(&text, json_string_value(step) ? json_string_value(step) : "");
 		str_append_c(&text, '\n');
 	}
 	if (digest != NULL && digest[0] != '\0')

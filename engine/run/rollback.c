@@ -169,7 +169,8 @@ static int nothing_to_go_back_to(struct engine *e, const char *to, struct err *e
 	for (size_t i = 0; i < names.count; i++)
 		str_appendf(&text, "%s%s", i ? ", " : "", names.items[i]);
 	err_set(err, ERR_REFUSED, "no target has a release '%s'", to);
-	return err_hint(err, ERR_REFUSED, "the releases there are: %s; `davit releases` tells more of them", names.count ? str_peek(&text) : "none");
+	return err_hint(err, ERR_REFUSED, "the releases there are: %s; `davit releases` tells more of them",
+	                names.count ? str_peek(&text) : "none");
 }
 
 int engine_plan_way_back(struct engine *e, struct err *err)

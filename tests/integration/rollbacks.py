@@ -295,7 +295,7 @@ class Rollbacks(Case):
         shutil.chown(self.t.state, "nobody")
         before = self.history()
         for words in (("recover",), ("rollback",), ("rollback", "--plan"), ("rollback", before[0]["id"]), ("unlock", "test", "--accept"),
-                      ("deploy", "deploy.yml"), ("deploy", "deploy.yml", "--plan"), ("step", "run", "--input", "deploy.yml"),
+                      ("deploy", "deploy.yml"), ("deploy", "deploy.yml", "--plan"), ("releases",), ("step", "run", "--input", "deploy.yml"),
                       ("finish", "--status", "success")):
             refused = self.t.run(*words)
             self.assert_exit(refused, 2)
