@@ -5,7 +5,7 @@
 #include "base/core/log.h"
 
 enum {
-	PARALLEL_MAX = 6, /* uploads under way at once */
+	PARALLEL_MAX = 24, /* uploads under way at once */
 	TRIES = 3,
 	UPDATE_FAILURES_MAX = 3, /* an update's content is sent again with the next one, so often */
 	CALL_MS = 100000,

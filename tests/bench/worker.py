@@ -99,6 +99,21 @@ def per_step(build, place, rounds):
     return added
 
 
+def far_step(build, place, rounds):
+    """A step of a job of many, its reports and logs included, over bash; the service answers 20 ms late."""
+    os.environ["DAVIT_BUILD"] = build
+    tempfile.tempdir = place
+    from servers.worker import House
+    found = []
+    with House() as house:
+        job_ms(house, 1)
+        house.forge.faults(path="_services/", delay_ms=20, times=-1)
+        for _ in range(rounds):
+            one, many = job_ms(house, 1), job_ms(house, STEPS)
+            found.append((many - one) / (STEPS - 1) / bash_ms(place, STEPS - 1))
+    return found
+
+
 SECRETS = ["".join(random.Random(i).choices(string.ascii_letters + string.digits + "+/=", k=16 + i % 33)) for i in range(50)]
 WORDS = ["compile", "src/main.c", "-O2", "warning:", "unused", "linking", "[12/400]", "test", "passed", "0.03s", "node_modules/foo/bar.js", "ok"]
 
@@ -147,6 +162,8 @@ def rows(bench):
     bench.add("message to the first step's first log line", "-", statistics.median(found), 50, 20, unit="ms", spread=[min(found), max(found)])
     added = per_step(bench.build, bench.place, bench.pairs)
     bench.add("added per run: step", "bash -e script", statistics.median(added), 5, 2, unit="ms", spread=[min(added), max(added)])
+    found = far_step(bench.build, bench.place, bench.pairs)
+    bench.add("run: step, service 20 ms away", "bash -e script", statistics.median(found), 3.5, 2.5, unit="ratio", spread=[min(found), max(found)])
     for name, short in (("log through the worker, lines of 80 bytes", False), ("log through the worker, a million short lines", True)):
         count = 10000 if bench.quick else 1000000 if short else 600000
         found = log_ratios(bench.build, bench.place, bench.pairs, short, count)
