@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "agent/deployment/invocation.h"
@@ -110,11 +111,68 @@ static void write_without_commands(const char *text, FILE *out)
 	fputs(str_peek(&shown), out);
 }
 
+/* ---- one line on a terminal that is rewritten ---- */
+
+enum { COLUMNS_WITHOUT_WORD = 80, LIVE_LINE_MAX = 4096 };
+
+static void hide_live(struct deploy_session *s)
+{
+	if (s->live) {
+		fputs("\r\x1b[K", stderr);
+		fflush(stderr);
+	}
+	s->live = false;
+}
+
+static size_t terminal_columns(void)
+{
+	struct winsize size;
+	bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+	return known ? size.ws_col : COLUMNS_WITHOUT_WORD;
+}
+
+/* Cut to one row: a line that wraps could not be taken back. */
+static void cut_to_row(struct str *text)
+{
+	size_t left = terminal_columns() - 1, at = 0;
+	const char *p = str_peek(text);
+	for (; at < text->len; at++)
+		if (((unsigned char)p[at] & 0xc0) != 0x80 && left-- == 0)
+			break;
+	str_truncate(text, at);
+}
+
+static void show_live(void *context, const char *line)
+{
+	struct deploy_session *s = context;
+	struct str masked _cleanup_(str_done) = STR_INIT(LIVE_LINE_MAX),
+			  text _cleanup_(str_done) = STR_INIT(LIVE_LINE_MAX);
+	hide_live(s);
+	if (line == NULL)
+		return;
+	mask_apply(mask_process(), line, strlen(line), &masked);
+	str_append(&text, "  ");
+	str_append_safe(&text, str_peek(&masked), masked.len);
+	cut_to_row(&text);
+	fputs(str_peek(&text), stderr);
+	fflush(stderr);
+	s->live = true;
+}
+
+static bool is_watched(const struct deploy_session *s)
+{
+	const char *term = getenv("TERM");
+	return !s->workflow && isatty(STDERR_FILENO) && term != NULL && term[0] != '\0' && strcmp(term, "dumb") != 0;
+}
+
+/* ---- lines ---- */
+
 /* A workflow's runner reads commands from standard output only; elsewhere errors are on standard error. */
 static void write_line(struct deploy_session *s, const char *level, const struct str *text)
 {
 	FILE *out = s->json || (!s->workflow && strcmp(level, "error") == 0) ? stderr : stdout;
 	bool foreign = strcmp(level, "info") == 0;
+	hide_live(s);
 	if (s->workflow && foreign && out == stderr) {
 		write_without_commands(str_peek(text), out);
 		return;
@@ -141,6 +199,7 @@ static void print_json(const char *pretty)
 
 void deploy_session_begin_text(struct deploy_session *s)
 {
+	hide_live(s);
 	if (s->workflow)
 		stop_commands(s);
 }
@@ -215,6 +274,7 @@ int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *
 		.seal = true,
 		.report = report_line,
 		.report_context = s,
+		.live = is_watched(s) ? show_live : NULL,
 		.make_target = target_new,
 		.find_step = step_find,
 		.http = session_http,
@@ -225,6 +285,7 @@ int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *
 
 void deploy_session_done(struct deploy_session *s)
 {
+	hide_live(s);
 	resume_commands(s);
 	fflush(stdout);
 	store_closep(&s->store);

@@ -11,6 +11,7 @@ struct deploy_session {
 	bool workflow;                 /* lines are workflow commands */
 	bool json;                     /* the result goes to standard output as JSON, lines to standard error */
 	bool colours;
+	bool live;      /* a line about what goes on stands on the terminal, to be replaced */
 	char token[33]; /* of ::stop-commands::, made on first use */
 	bool stopped;   /* the runner takes what is printed for text */
 	const char

@@ -90,7 +90,10 @@ static void append_change(struct str *out, const json_t *change, bool with_state
 		report_safe(out, summary);
 	}
 	if (with_state) {
-		const char *state = report_text_of(change, "state");
+		/* A note at what counts as undone says why there was nothing to undo. */
+		bool untouched =
+			strcmp(report_text_of(change, "state"), "undone") == 0 && report_text_of(change, "note")[0];
+		const char *state = untouched ? "nothing to undo" : report_text_of(change, "state");
 		str_appendf(out, "  [%s%s%s]", report_colour(colours, state_colour(state)), state,
 		            report_colour(colours, "\x1b[0m"));
 		if (report_text_of(change, "note")[0]) {

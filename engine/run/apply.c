@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { APPLY_TRIES = 4 };
+enum { APPLY_TRIES = 4, PAUSE_MS = 500 };
 
 /* ---- what changed since the plan ---- */
 
@@ -156,9 +156,10 @@ static int make_change(struct engine *e, struct estep *s, struct etarget *et, st
 	int r = 0;
 	for (int i = 0; i < APPLY_TRIES; i++) {
 		r = s->type->apply ? s->type->apply(&s->context, et->t, c, err) : change_apply(et->t, c, err);
-		if (!engine_may_retry(r) || (c->kind == CHANGE_COMMAND && r != ERR_NETWORK))
+		bool again = engine_again(e, et, r, engine_tries_left_ms(PAUSE_MS, i, APPLY_TRIES), err);
+		if (!again || (c->kind == CHANGE_COMMAND && r != ERR_NETWORK))
 			return r;
-		int waited = engine_pause(e, 500 << i, err);
+		int waited = engine_pause(e, PAUSE_MS << i, err);
 		if (waited < 0)
 			return waited;
 		if (r == ERR_NETWORK)
@@ -240,9 +241,9 @@ static int apply_change(struct engine *e, struct estep *s, struct etarget *et, s
 
 static int retry_target(struct engine *e, struct etarget *et, int r, int i, struct err *err)
 {
-	if (!engine_may_retry(r) || i + 1 >= APPLY_TRIES)
+	if (!engine_again(e, et, r, engine_tries_left_ms(PAUSE_MS, i, APPLY_TRIES - 1), err) || i + 1 >= APPLY_TRIES)
 		return r;
-	int waited = engine_pause(e, 500 << i, err);
+	int waited = engine_pause(e, PAUSE_MS << i, err);
 	if (waited < 0)
 		return waited;
 	return r == ERR_NETWORK ? 0 : engine_refence(e, et, err);
@@ -436,6 +437,7 @@ int engine_apply_step(struct engine *e, struct estep *s, struct err *err)
 {
 	bool resolved = false;
 	engine_say(e, "group", "%s", s->display);
+	engine_live_begin(e, s->display);
 	int r = add_step_record(e, s, err);
 	if (r == 0)
 		r = resolve_input(e, s, &resolved, err);
@@ -451,6 +453,7 @@ int engine_apply_step(struct engine *e, struct estep *s, struct err *err)
 	if (r < 0 && err)
 		json_object_set_new(members, "reason", engine_line(err));
 	int recorded = store_step_set(e->store, e->id, s->index, members, r == 0 ? err : NULL);
+	engine_live_end(e);
 	engine_say(e, "endgroup", "%s", s->display);
 	if (r < 0)
 		r = err_wrap(err, r, "step %d (%s)", s->index + 1, s->display);
@@ -494,9 +497,9 @@ int engine_verify_all(struct engine *e, struct err *err)
 			continue;
 		for (int k = 0; k < APPLY_TRIES; k++) {
 			r = verify_change(&e->steps[c->step_index], et, c, err);
-			if (!engine_may_retry(r))
+			if (!engine_again(e, et, r, engine_tries_left_ms(PAUSE_MS, k, APPLY_TRIES), err))
 				break;
-			int waited = engine_pause(e, 500 << k, err);
+			int waited = engine_pause(e, PAUSE_MS << k, err);
 			if (waited < 0)
 				return waited;
 		}

@@ -33,6 +33,7 @@ static int mark_until_known(struct engine *e, const char *mark, struct err *err)
 	bool tried = false;
 	for (;;) {
 		int r = lock_mark(anchor->t, mark, err);
+		engine_again(e, anchor, r, deadline - clock_mono_ms(), err);
 		if (r == 0 || r == ERR_FENCED)
 			return r;
 		tried = tried || r != ERR_NETWORK;
@@ -81,7 +82,8 @@ static int barrier_all(struct engine *e, struct err *err)
 				paths[count++] = all.changes[j].path;
 		for (int k = 0; count > 0 && k < 4; k++) {
 			r = et->t->view.type->barrier(et->t, paths, count, err);
-			if (!engine_may_retry(r) || engine_pause(e, 500 << k, NULL) < 0)
+			if (!engine_again(e, et, r, engine_tries_left_ms(500, k, 4), err) ||
+			    engine_pause(e, 500 << k, NULL) < 0)
 				break;
 		}
 		free(paths);

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ID_RANDOM_DIGITS = 6, MAX_REPORT_LINE = 8192 };
+enum { ID_RANDOM_DIGITS = 6, MAX_REPORT_LINE = 8192, LIVE_TICK_MS = 1000, OPEN_TRIES = 3, OPEN_PAUSE_MS = 500 };
 
 /* ---- small things ---- */
 
@@ -224,6 +224,7 @@ static void make_context(struct engine *e, struct estep *s)
 		.http = step_http,
 		.engine = e,
 		.report = step_report,
+		.live = e->o->live ? engine_live_step : NULL,
 		.event = step_event,
 		.state_get = step_state_get,
 		.state_list = step_state_list,
@@ -390,7 +391,7 @@ static int load(struct engine *e, const json_t *deployment, const struct engine_
 	else
 		e->wait = (struct wait)WAIT_INIT;
 	e->wait.tick = engine_tick;
-	e->wait.tick_ms = LOCK_TICK_MS;
+	e->wait.tick_ms = o->live ? LIVE_TICK_MS : LOCK_TICK_MS;
 	e->wait.context = e;
 	e->id = id ? xstrdup(id) : engine_make_id();
 	int r = load_names(e, err);
@@ -446,6 +447,7 @@ void engine_done(struct engine *e)
 	json_decref(e->doc);
 	json_decref(e->left_over);
 	json_decref(e->stays);
+	free(e->live_what);
 	closep(&e->owner_fd);
 }
 
@@ -454,11 +456,12 @@ void engine_done(struct engine *e)
 int engine_open_target(struct engine *e, struct etarget *et, struct err *err)
 {
 	int r = 0;
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < OPEN_TRIES; i++) {
 		r = et->t->view.type->open(&et->t->view, err);
-		if (!engine_may_retry(r))
+		if (i + 1 == OPEN_TRIES ||
+		    !engine_again(e, et, r, engine_tries_left_ms(OPEN_PAUSE_MS, i, OPEN_TRIES - 1), err))
 			break;
-		int waited = engine_pause(e, 500 << i, NULL);
+		int waited = engine_pause(e, OPEN_PAUSE_MS << i, NULL);
 		if (waited < 0)
 			break;
 	}

@@ -27,6 +27,8 @@ struct engine_options {
 	/* Lines as they happen: level "info", "warning", "error", "group", "endgroup"; the program prints them or makes workflow commands of them. */
 	void (*report)(void *report_context, const char *level, const char *line);
 	void *report_context;
+	/* What goes on just now, replaced by the next; NULL: nothing any more. For a person at a terminal: NULL where nobody watches. */
+	void (*live)(void *report_context, const char *line);
 	const char *job_key; /* the deployment of this job; NULL: none */
 	bool runner_decides; /* the job's runner decides at the job's end; where it is gone before, the job did not succeed */
 	bool keep_open; /* a step of a job: do not decide at the end */

@@ -213,7 +213,8 @@ int engine_take_over_all(struct engine *e, char **ret_mark, size_t *ret_found, s
 		bool found = false;
 		for (int k = 0; k < 4; k++) {
 			r = take_one_over(e, &e->targets[i], &found, err);
-			if (!engine_may_retry(r) || engine_pause(e, 500 << k, NULL) < 0)
+			if (!engine_again(e, &e->targets[i], r, engine_tries_left_ms(500, k, 4), err) ||
+			    engine_pause(e, 500 << k, NULL) < 0)
 				break;
 		}
 		*ret_found += found;
@@ -478,7 +479,28 @@ static bool only_the_entry_is_left(const json_t *doc)
 	}
 }
 
-int engine_recover_one(const json_t *doc, const struct engine_options *o, const json_t *given,
+/* A recovery that nobody asked for stands in the log of another deployment: with a heading of its own, and an end. */
+static void say_heading(struct engine *e)
+{
+	engine_say(e, "group", "Recovery of %s: the process that deployed it is gone", e->id);
+}
+
+static void say_end(struct engine *e, int64_t begun_ms, int status, const struct err *why)
+{
+	_cleanup_(plan_done) struct plan all = {0};
+	char spent[CLOCK_TEXT_SIZE], line[ERR_FRAME_SIZE];
+	store_change_list(e->store, e->id, &all, NULL);
+	engine_say(e, "info", "%s %s: %zu change%s, %s", e->id, deployment_state_name(e->state), all.count,
+	           all.count == 1 ? "" : "s", clock_duration(MAX(clock_mono_ms() - begun_ms, (int64_t)1), spent));
+	engine_say(e, "endgroup", "%s", e->id);
+	if (status != 0 && why->code != 0) {
+		engine_say(e, "warning", "%s", err_line(why, line, sizeof(line)));
+		if (why->hint[0] != '\0')
+			engine_say(e, "info", "  %s", why->hint);
+	}
+}
+
+static int recover_one(const json_t *doc, const struct engine_options *o, const json_t *given, bool unasked,
                        struct engine_result *ret, struct err *err)
 {
 	_cleanup_(engine_done) struct engine e = {.owner_fd = -1};
@@ -499,10 +521,21 @@ int engine_recover_one(const json_t *doc, const struct engine_options *o, const 
 		return 5;
 	if (r < 0)
 		return 4;
+	int64_t begun_ms = clock_mono_ms();
+	if (unasked)
+		say_heading(&e);
 	int status = recover_loaded(&e, err);
+	if (unasked)
+		say_end(&e, begun_ms, status, err);
 	if (ret)
 		engine_result_fill(&e, ret, status);
 	return status;
+}
+
+int engine_recover_one(const json_t *doc, const struct engine_options *o, const json_t *given,
+                       struct engine_result *ret, struct err *err)
+{
+	return recover_one(doc, o, given, false, ret, err);
 }
 
 /* Recovery begins: what a former one left when it died goes. */
@@ -529,7 +562,7 @@ int engine_recover_environment(const struct engine_options *o, const char *name,
 	plain.deployment = NULL;
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		struct err why = ERR_INIT;
-		engine_recover_one(json_array_get(list, i), &plain, NULL, NULL, &why);
+		recover_one(json_array_get(list, i), &plain, NULL, true, NULL, &why);
 	}
 	/* What is recovered goes on behind a cancel; what the caller is about to begin does not. */
 	if (o->wait && o->wait->cancel_fd >= 0)

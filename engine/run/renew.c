@@ -104,6 +104,12 @@ static int make_renewer(struct engine *e, struct etarget *et, struct err *err)
 int engine_tick(void *engine, struct err *err)
 {
 	struct engine *e = engine;
+	int64_t now = clock_mono_ms();
+	engine_live_tick(e);
+	/* Somebody who watches is told more often than a lock needs it. */
+	if (now < e->next_renewal)
+		return 0;
+	e->next_renewal = e->o->live ? now + LOCK_TICK_MS - e->wait.tick_ms / 2 : 0;
 	for (size_t i = 0; i < e->target_count; i++) {
 		struct etarget *et = &e->targets[i];
 		if (!et->locked || et->t->lock_dir == NULL)
@@ -137,7 +143,7 @@ int engine_lock_target(struct engine *e, struct etarget *et, json_t **ret_holder
 	int r = 0;
 	for (int i = 0; i < FENCE_TRIES; i++) {
 		r = lock_take(et->t, dir, record, ret_holder, err);
-		if (!engine_may_retry(r))
+		if (!engine_again(e, et, r, engine_tries_left_ms(300, i, FENCE_TRIES), err))
 			break;
 		if (engine_pause(e, 300 << i, NULL) < 0)
 			break;

@@ -18,6 +18,7 @@ struct etarget {
 	struct target *renewer; /* a second handle: renewal happens while the first is busy */
 	bool locked;
 	int64_t renewals;
+	int64_t away_since; /* mono ms: it was told that it is out of reach; 0: it answers, as far as is known */
 };
 
 struct estep {
@@ -69,6 +70,9 @@ struct engine {
 	json_t *stays;     /* of a rollback: what it does not take back, a text each; NULL: nothing was asked */
 	enum deployment_state state;
 	struct err reason; /* why it failed */
+	char *live_what;   /* what goes on just now, for people who watch; NULL: nothing */
+	int64_t live_since, live_own;
+	int64_t next_renewal; /* mono ms; 0: with the next tick */
 };
 
 /* ---- engine.c ---- */
@@ -91,6 +95,17 @@ char *engine_make_id(void);
 int engine_pause(struct engine *e, int64_t ms, struct err *err);
 json_t *engine_line(const struct err *err); /* the error's one line as a JSON text */
 bool engine_may_retry(int code); /* a lost connection, a passed deadline of one operation, an unknown outcome */
+
+/* ---- tell.c ---- */
+/* Whether what gave r is tried again (engine_may_retry). Says once that the target is out of reach, why, and until when it is tried; and
+ * that it answers again. */
+bool engine_again(struct engine *e, struct etarget *et, int r, int64_t left_ms, const struct err *why);
+/* The pauses that are left of `tries`, each twice the one before. */
+int64_t engine_tries_left_ms(int64_t first, int tried, int tries);
+void engine_live_begin(struct engine *e, const char *what);
+void engine_live_end(struct engine *e);
+void engine_live_tick(struct engine *e);
+void engine_live_step(void *engine, const char *fmt, ...) _printf_(2, 3);
 
 /* ---- plan.c ---- */
 int engine_validate(struct engine *e, struct err *err);

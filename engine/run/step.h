@@ -9,7 +9,7 @@
  * | plan     | input, one read-only target | reads    | the changes, from and to; none means already so                  | none    |
  * | apply    | one change, its target      | writes   | makes it; the same change twice is harmless                      | change_apply |
  * | verify   | one change, read-only       | reads    | looks afresh; ERR_CONFLICT says what differs                     | change_compare |
- * | undo     | one change, its target      | writes   | reverses what the record says; twice equals once                 | change_undo |
+ * | undo     | one change, its target      | writes   | reverses what the record says; twice equals once; 1: there is nothing to take back | change_undo |
  * | probe    | input                       | reads    | steps without changes that judge (health-gate): ERR_FAILED says why | none |
  * | release  | input, one read-only target | reads    | the name of the release that is valid there now; "" none         | none    |
  * | restore  | input, target (in undo, after all changes are taken back) | writes | restore_on_rollback, after_undo         | none    |
@@ -55,8 +55,10 @@ struct step_context {
 	json_t *outputs;                    /* object: texts; the step adds */
 	struct http *(*http)(void *engine); /* the process's client, made on first use */
 	void *engine;
-	/* A line for the log, progress included; masks are applied below. */
+	/* A line for the log, progress included where nobody watches; masks are applied below. */
 	void (*report)(void *engine, const char *fmt, ...) _printf_(2, 3);
+	/* How far it is, in place of what was told before; NULL where nobody watches. */
+	void (*live)(void *engine, const char *fmt, ...) _printf_(2, 3);
 	/* A probe or another fact for the journal: kind "probe", "baseline", "uploaded"; data without secrets. */
 	void (*event)(void *engine, const char *kind, json_t *data);
 	/* Rows that the step keeps in the store beyond a deployment (apply's state): key → JSON, written in the change's own record. */

@@ -14,7 +14,8 @@ enum {
 	DEFAULT_UNDO_MS = 15 * 60 * 1000,
 	FIRST_PAUSE_MS = 500,
 	LONGEST_PAUSE_MS = 15000,
-	MAX_REASON = 1023
+	MAX_REASON = 1023,
+	UNDO_NOTHING = 1, /* there was nothing to take back */
 };
 
 void engine_leave_over(struct engine *e, const char *target, const char *path, int64_t change, const char *fmt, ...)
@@ -30,7 +31,8 @@ void engine_leave_over(struct engine *e, const char *target, const char *path, i
 	           path ? ": " : "", reason);
 }
 
-static const char never_started[] = "never started";
+static const char never_started[] = "never started", as_before[] = "it was as before",
+		  needs_none[] = "it needs no undo";
 
 static bool is_left_over(const struct engine *e, int64_t change)
 {
@@ -155,7 +157,7 @@ static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et,
 #endif
 	bool tree = c->kind == CHANGE_RELEASE || c->kind == CHANGE_SNAPSHOT;
 	if ((match == MATCH_BEFORE && !tree) || match == MATCH_BOTH)
-		return 0;
+		return UNDO_NOTHING;
 	if (match == MATCH_NEITHER && !e->o->force) {
 		_cleanup_(str_done) struct str why = STR_INIT(1000);
 		change_explain(&et->t->view, c, &why, NULL);
@@ -186,6 +188,11 @@ static int undo_once(struct engine *e, struct etarget *et, struct change *c, str
 	return c->kind == CHANGE_COMMAND ? undo_command(s, et, c, err) : undo_looked_at(e, s, et, c, err);
 }
 
+static bool is_away(struct engine *e, struct etarget *et, int r, const struct err *why)
+{
+	return engine_again(e, et, r, e->undo_deadline - clock_mono_ms(), why);
+}
+
 static int meet_again(struct engine *e, struct etarget *et, int r, int64_t *pause, struct err *err)
 {
 	if (clock_mono_ms() >= e->undo_deadline)
@@ -205,11 +212,11 @@ static int undo_with_retries(struct engine *e, struct etarget *et, struct change
 	int64_t pause = FIRST_PAUSE_MS;
 	for (;;) {
 		int r = undo_once(e, et, c, err);
-		if (!engine_may_retry(r))
+		if (!is_away(e, et, r, err))
 			return r;
-		int again = meet_again(e, et, r, &pause, err);
-		if (again < 0)
-			return again;
+		int met = meet_again(e, et, r, &pause, err);
+		if (met < 0)
+			return met;
 	}
 }
 
@@ -236,12 +243,14 @@ static int undo_change(struct engine *e, struct plan *all, size_t i, struct err 
 	if (r == ERR_FENCED || r == ERR_CANCELLED)
 		return r;
 	e->no_space = e->no_space || r == ERR_NO_SPACE;
-	if (r == 0) {
-		record(e, c, CHANGE_UNDONE, NULL);
-		if (c->kind == CHANGE_COMMAND && et->t->lock_dir)
+	if (r >= 0) {
+		bool command = c->kind == CHANGE_COMMAND;
+		const char *why = r != UNDO_NOTHING ? NULL : command ? needs_none : as_before;
+		record(e, c, CHANGE_UNDONE, why);
+		if (command && et->t->lock_dir)
 			lock_append_state(et->t, c, CHANGE_UNDONE, NULL);
-		engine_say(e, "info", "undone: %s:%s", c->target,
-		           c->kind == CHANGE_COMMAND && c->summary ? c->summary : c->path);
+		engine_say(e, "info", "%s: %s:%s%s%s", why ? "nothing to undo" : "undone", c->target,
+		           command && c->summary ? c->summary : c->path, why ? ": " : "", why ? why : "");
 		return 0;
 	}
 	err_line(err, line, sizeof(line));
@@ -349,7 +358,7 @@ static int sweep_target(struct engine *e, const struct plan *all, struct etarget
 		int64_t pause = FIRST_PAUSE_MS;
 		do {
 			r = sweep_folder(e, all, et, folders.items[i], ret_found, err);
-			if (!engine_may_retry(r))
+			if (!is_away(e, et, r, err))
 				break;
 			r = meet_again(e, et, r, &pause, err);
 		} while (r == 0);
@@ -408,7 +417,7 @@ static int look_again(struct engine *e, struct plan *all, bool *ret_again, struc
 			r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
 			if (r == 0)
 				r = look_at_made(et, c, &match, err);
-			if (!engine_may_retry(r))
+			if (!is_away(e, et, r, err))
 				break;
 			r = meet_again(e, et, r, &pause, err);
 			match = MATCH_NEITHER;
@@ -515,7 +524,7 @@ static int restore_step(struct engine *e, struct estep *s, const struct plan *al
 		}
 		do {
 			r = restore_on(e, s, i, all, err);
-			if (!engine_may_retry(r))
+			if (!is_away(e, s->etargets[i], r, err))
 				break;
 			r = meet_again(e, s->etargets[i], r, &pause, err);
 		} while (r == 0);
@@ -596,7 +605,7 @@ static int undo_barriers(struct engine *e, struct plan *all, struct err *err)
 		int r = 0;
 		while (count > 0) {
 			r = et->t->view.type->barrier(et->t, paths, count, err);
-			if (!engine_may_retry(r))
+			if (!is_away(e, et, r, err))
 				break;
 			r = meet_again(e, et, r, &pause, err);
 			if (r < 0)
@@ -678,7 +687,7 @@ static int out_of_reach(struct engine *e, const struct plan *all, int r, struct 
 	return 0;
 }
 
-int engine_undo(struct engine *e, struct err *err)
+static int take_back(struct engine *e, struct err *err)
 {
 	_cleanup_(plan_done) struct plan all = {0};
 	int64_t given = e->o->undo_deadline_ms > 0 ? e->o->undo_deadline_ms
@@ -706,4 +715,12 @@ int engine_undo(struct engine *e, struct err *err)
 		return err_set(err, ERR_CONFLICT, "%zu thing%s could not be taken back", json_array_size(e->left_over),
 		               json_array_size(e->left_over) == 1 ? "" : "s");
 	return 0;
+}
+
+int engine_undo(struct engine *e, struct err *err)
+{
+	engine_live_begin(e, "taking back");
+	int r = take_back(e, err);
+	engine_live_end(e);
+	return r;
 }

@@ -12,6 +12,7 @@ enum {
 	FILL_TRIES = 6,
 	FILL_FIRST_PAUSE_MS = 500,
 	PROGRESS_EVERY_MS = 2000,
+	LIVE_EVERY_MS = 200,
 	CHOWN_MS = 10 * 60 * 1000,
 	PROBE_FROM = 4 << 20
 };
@@ -41,7 +42,7 @@ static void report_progress(struct filling *f)
 
 	if (now < f->next_report || f->raw == 0)
 		return;
-	f->next_report = now + PROGRESS_EVERY_MS;
+	f->next_report = now + (f->c->live ? LIVE_EVERY_MS : PROGRESS_EVERY_MS);
 	int64_t spent = MAX(now - f->begun, (int64_t)1);
 	double share = MIN((double)f->packed / (double)f->raw, 1.0);
 	int64_t remaining = share > 0.001 ? (int64_t)((double)spent * (1 - share) / share) : 0;
@@ -52,7 +53,10 @@ static void report_progress(struct filling *f)
 	str_append(&line, ", ");
 	upload_show_size(f->sent * 1000 / spent, &line);
 	str_appendf(&line, "/s, %s left", remaining > 0 ? clock_duration(remaining, left) : "unknown time");
-	f->c->report(f->c->engine, "%s", str_peek(&line));
+	if (f->c->live)
+		f->c->live(f->c->engine, "%s: %s", f->c->display_name, str_peek(&line));
+	else
+		f->c->report(f->c->engine, "%s", str_peek(&line));
 }
 
 static void report_end(const struct filling *f)
@@ -205,7 +209,7 @@ static int send_rest(struct filling *f, struct err *err)
 		return 0;
 	told = choose(f, &f->compression);
 	f->begun = clock_mono_ms();
-	f->next_report = f->begun + PROGRESS_EVERY_MS;
+	f->next_report = f->begun + (f->c->live ? LIVE_EVERY_MS : PROGRESS_EVERY_MS);
 	if (f->carried)
 		f->send[f->send_count] = f->u->source.tree.count;
 	int r = f->t->view.type->unpack(f->t, f->u->at.release, told, produce, f, err);

@@ -151,7 +151,7 @@ static int undo(const struct step_context *c, struct target *t, const struct cha
 {
 	const struct run_in *in = c->input;
 	if (step_command_is_none(in->undo) || (in->undo == NULL && in->after_undo != NULL))
-		return 0;
+		return 1;
 	if (in->undo == NULL)
 		return err_hint(
 			err,
