@@ -1,5 +1,6 @@
 #include "steps/registry.h"
 
+#include "base/sys/walls.h"
 #include "base/data/json.h"
 
 #include <string.h>
@@ -36,7 +37,8 @@ int target_new(const char *name, const json_t *config, struct target **ret, stru
 		return err_set(err, ERR_INVALID, "target '%s' needs exactly one of 'local' and 'ssh'", name);
 	if (become && strcmp(become, "sudo") != 0)
 		return err_set(err, ERR_INVALID, "target '%s': 'become' is 'sudo' or left out, not '%s'", name, become);
-	if (ssh || become)
+	/* What this process does itself is done before the walls that a job's commands stay behind; a shell's work is done behind them. */
+	if (ssh || become || walls_stand())
 		return target_shell_new(name, config, ret, err);
 	return target_local_new(name, config, ret, err);
 }

@@ -210,5 +210,7 @@ json_t *uses_job(const struct uses_job *in)
 	json_object_set_new(job, "masks", masks);
 	if (json_object_size(in->env) > 0)
 		json_object_set(job, "env", (json_t *)in->env);
+	if (in->isolation != NULL)
+		json_object_set(job, "isolation", (json_t *)(uintptr_t)in->isolation);
 	return job;
 }

@@ -29,6 +29,7 @@ struct uses_job {
 	const json_t *github, *matrix, *secrets;
 	const json_t *inputs; /* of the step: those secrets go along that stand in them; NULL: none */
 	const json_t *env; /* the step's env context without secrets, for the expressions of a deployment file; NULL */
+	const json_t *isolation; /* what stands between this job and others (base/data/walls_told.h); NULL */
 	const char *tracking_id, *workspace, *environment, *on_failure;
 };
 json_t *uses_job(const struct uses_job *job);

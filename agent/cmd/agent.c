@@ -57,10 +57,12 @@ int agent_options_begin(const char *part, const char *usage, int argc, char **ar
 int agent_run(int argc, char **argv)
 {
 	struct agent_options o;
-	int r = agent_options_begin("run", "[--once] [--jitconfig B64] [--slots N] [--worker-user U]", argc, argv, &o);
+	int r = agent_options_begin("run", "[--once] [--jitconfig B64] [--slots N] [--worker-user U] [--isolation M]",
+	                            argc, argv, &o);
 	if (r != 0)
 		return r > 0 ? 0 : LISTEN_TERMINATED;
-	struct listen_options options = {.once = o.once, .slots = o.slots, .worker_user = o.worker_user};
+	struct listen_options options = {
+		.once = o.once, .slots = o.slots, .worker_user = o.worker_user, .isolation = o.isolation};
 	int code;
 	if (o.jit != NULL) {
 		code = listen_run_jit(o.jit, &options);

@@ -127,6 +127,7 @@ static int do_register(struct http *h, struct agent_options *o, const struct age
 	reg.work = xstrdup(o->work != NULL ? o->work : "_work");
 	reg.worker_user = xstrdup(o->worker_user);
 	reg.actions_repository = xstrdup(o->actions_repository);
+	reg.isolation = xstrdup(o->isolation);
 	reg.on_failure = xstrdup(o->on_failure != NULL ? o->on_failure : "rollback");
 	r = agent_store_save(store, id, &reg, &pem, err);
 	if (r >= 0) {

@@ -5,6 +5,7 @@
 
 #include "agent/cmd/agent.h"
 #include "agent/service/wire.h"
+#include "agent/listener/isolation.h"
 #include "agent/listener/listener.h"
 #include "base/core/clock.h"
 #include "base/core/log.h"
@@ -69,41 +70,46 @@ static void print_one(const json_t *one)
 	       json_get_string(one, "state"), text ? ": " : "", text ? text : "", poll ? poll : "never",
 	       json_get_string(one, "worker"), json_get_string(one, "actions_repository"),
 	       json_get_string(one, "on_failure"));
-	if (json_get_bool(one, "user_is_shared", false))
-		printf("  not apart  jobs of other registrations run as the same user and can see this one's processes and files; "
-		       "`configure --worker-user` gives each its own\n");
+	const char *isolation = json_get_string(json_get_object(one, "isolation"), "text");
+	if (isolation != NULL)
+		printf("  isolation  %s\n", isolation);
+}
+
+/* Jobs of one user see each other's processes, and by them files and secrets, where neither a user of their own nor walls keep them apart. */
+static int describe_isolation(const struct agent_store *store, const struct registration *const *all, size_t count,
+                              size_t which, json_t *object, struct err *err)
+{
+	struct isolation isolation = {0};
+	const struct isolation_question q = {.all = all, .count = count, .which = which, .agent_dir = store->dir};
+	int r = isolation_decide(&q, &isolation, err);
+	json_object_set_new(object, "user_is_shared", json_boolean(isolation.shared));
+	json_t *told = isolation_settings(&isolation);
+	json_object_del(told, "closed");
+	json_object_del(told, "open");
+	json_object_set_new(object, "isolation", told);
+	isolation_done(&isolation);
+	return r;
 }
 
 static int collect(const struct agent_store *store, bool running, json_t *list, struct err *err)
 {
 	_cleanup_(strv_done) struct strv ids = {0};
 	int r = agent_store_list(store, &ids, err);
+	struct registration *regs = xcalloc(MAX(ids.count, (size_t)1), sizeof(*regs));
+	const struct registration **all = xcalloc(MAX(ids.count, (size_t)1), sizeof(*all));
 	for (size_t i = 0; r >= 0 && i < ids.count; i++) {
-		struct registration reg = {0};
-		r = agent_store_load(store, ids.items[i], &reg, err);
+		r = agent_store_load(store, ids.items[i], &regs[i], err);
+		all[i] = &regs[i];
 		if (r >= 0)
-			json_array_append_new(list, describe(store, ids.items[i], &reg, running));
-		registration_done(&reg);
+			json_array_append_new(list, describe(store, ids.items[i], &regs[i], running));
 	}
+	for (size_t i = 0; r >= 0 && i < ids.count; i++)
+		r = describe_isolation(store, all, ids.count, i, json_array_get(list, i), err);
+	for (size_t i = 0; i < ids.count; i++)
+		registration_done(&regs[i]);
+	free(all);
+	free(regs);
 	return r;
-}
-
-/* Jobs of one user see each other's processes, and by them files and secrets: the kernel keeps apart what has users of its own. */
-static void mark_shared_users(json_t *list)
-{
-	size_t i, k;
-	json_t *one, *other;
-	json_array_foreach(list, i, one)
-	{
-		const char *user = json_get_string(one, "worker_user");
-		bool shared = false;
-		json_array_foreach(list, k, other)
-		{
-			const char *theirs = json_get_string(other, "worker_user");
-			shared = shared || (k != i && strcmp(user ? user : "", theirs ? theirs : "") == 0);
-		}
-		json_object_set_new(one, "user_is_shared", json_boolean(shared));
-	}
 }
 
 static void print_all(const json_t *list, pid_t pid, bool as_json)
@@ -145,7 +151,6 @@ int agent_status(int argc, char **argv)
 	} else if (r == ERR_NOT_FOUND) {
 		r = 0;
 	}
-	mark_shared_users(list);
 	if (r < 0)
 		log_err(&err);
 	else

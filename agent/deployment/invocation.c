@@ -11,6 +11,7 @@
 #include "base/sys/fs.h"
 #include "base/core/rand.h"
 #include "base/secret/mask.h"
+#include "base/data/walls_told.h"
 
 enum { DOCUMENT_MAX = 8 << 20, ID_MAX = 256 };
 
@@ -64,6 +65,18 @@ static void read_job(const json_t *job, struct deploy_job *ret)
 	json_object_foreach(json_object_get(job, "secrets"), key, value) deploy_values_mask(value);
 }
 
+/* What a deployment runs on this machine is as foreign to other jobs as the job's own scripts. It gets no walls for signals: a command that a dead
+ * deployment left must be ended by the next one. */
+static int keep_apart(json_t *isolation, struct err *err)
+{
+	if (isolation == NULL)
+		return 0;
+	_cleanup_json_ json_t *told = json_copy(isolation);
+	json_object_set_new(told, "signals", json_false());
+	int r = walls_raise_as_told(told, err);
+	return r < 0 ? err_wrap(err, r, "keep this job apart from those of other repositories") : 0;
+}
+
 int deploy_job_read_document(const char *data, size_t len, struct deploy_job *ret, json_t **ret_input, bool *ret_text,
                              struct err *err)
 {
@@ -98,7 +111,7 @@ int deploy_job_read_document(const char *data, size_t len, struct deploy_job *re
 	read_job(job, ret);
 	*ret_input = json_incref(input);
 	*ret_text = true;
-	return 0;
+	return keep_apart(json_get_object(job, "isolation"), err);
 }
 
 void deploy_job_from_environment(struct deploy_job *ret)

@@ -29,7 +29,8 @@ static json_t *server_of(const char *url)
 	                     : json_string_lossy(url, (size_t)(start - url) + 3 + strcspn(start + 3, "/"));
 }
 
-json_t *handover_settings(const struct registration *r, const char *state_dir, const char *tracking_id)
+json_t *handover_settings(const struct registration *r, const char *state_dir, const char *tracking_id,
+                          const json_t *isolation)
 {
 	_cleanup_free_ char *work = handover_work_folder(r, state_dir);
 	json_t *settings = json_object(), *labels = json_array();
@@ -52,6 +53,8 @@ json_t *handover_settings(const struct registration *r, const char *state_dir, c
 	json_object_set_new(settings, "url", text_or_empty(r->url));
 	json_object_set_new(settings, "ephemeral", json_boolean(r->ephemeral));
 	json_object_set_new(settings, "tracking_id", text_or_empty(tracking_id));
+	if (isolation != NULL)
+		json_object_set(settings, "isolation", (json_t *)(uintptr_t)isolation);
 	return settings;
 }
 

@@ -17,7 +17,7 @@
  *
  * Settings: agent_name, agent_id, runner_group, runner_group_id, os, arch, version (the runner release that we are
  * compatible with), work_folder (absolute), labels (list), actions_repository, on_failure, state_dir, server_url (the
- * operator's URL's server; "" for just-in-time ones), url, ephemeral, tracking_id (for RUNNER_TRACKING_ID). */
+ * operator's URL's server; "" for just-in-time ones), url, ephemeral, tracking_id (for RUNNER_TRACKING_ID), isolation (isolation.h). */
 #pragma once
 #include <signal.h>
 
@@ -26,7 +26,8 @@
 enum { HANDOVER_SIGNAL = SIGUSR1 };
 
 /* state_dir: the journal's folder of the user that the worker runs as. */
-json_t *handover_settings(const struct registration *r, const char *state_dir, const char *tracking_id);
+json_t *handover_settings(const struct registration *r, const char *state_dir, const char *tracking_id,
+                          const json_t *isolation);
 json_t *handover_cancel(int64_t timeout_s, const char *reason);
 /* The same as the value of a signal. */
 int handover_cancel_value(int64_t timeout_s, const char *reason);

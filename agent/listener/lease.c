@@ -376,7 +376,8 @@ static int prepare_input(struct job *j, json_t *message, struct err *err)
 	_cleanup_free_ char *state = listener_state_dir(l, j->user, err);
 	if (state == NULL)
 		return err->code;
-	_cleanup_json_ json_t *settings = handover_settings(&j->endpoint->reg, state, j->tracking_id);
+	_cleanup_json_ json_t *settings =
+		handover_settings(&j->endpoint->reg, state, j->tracking_id, j->endpoint->isolation);
 	_cleanup_free_ char *settings_text = json_text(settings), *message_text = json_text(message);
 	str_clear(&j->input);
 	str_append(&j->input, "{\"message\":");

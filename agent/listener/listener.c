@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include "agent/listener/listener_priv.h"
+#include "agent/listener/isolation.h"
 #include "agent/listener/worker_user.h"
 #include "base/core/clock.h"
 #include "base/sys/fs.h"
 #include "base/core/log.h"
+#include "base/sys/walls.h"
 #include "engine/journal/state_dir.h"
 
 enum { IDLE_MS = 3600 * 1000, SLOTS_MIN = 2 };
@@ -261,6 +263,8 @@ static int prepare(struct listener *l, const struct listen_options *options, str
 	if (l->options.slots == 0)
 		l->options.slots = default_slots();
 	l->last_result = -1;
+	/* Keys and messages with secrets pass through this memory. */
+	walls_close_process();
 	l->cancel_fd = cancel_install(err);
 	if (l->cancel_fd < 0)
 		return l->cancel_fd;
@@ -312,8 +316,35 @@ static void listener_done(struct listener *l)
 	free(l->state_dir);
 }
 
+/* Looked at once: whom jobs share their user with changes with the registrations, and those are read at the start. */
+static int choose_isolation(struct listener *l, struct err *err)
+{
+	const struct registration **all = xcalloc(l->endpoint_count, sizeof(*all));
+	int r = 0;
+	for (size_t i = 0; i < l->endpoint_count; i++)
+		all[i] = &l->endpoints[i]->reg;
+	for (size_t i = 0; r >= 0 && i < l->endpoint_count; i++) {
+		struct isolation isolation = {0};
+		const struct isolation_question q = {.all = all,
+		                                     .count = l->endpoint_count,
+		                                     .which = i,
+		                                     .mode = l->options.isolation,
+		                                     .agent_dir = l->store != NULL ? l->store->dir : NULL};
+		r = isolation_decide(&q, &isolation, err);
+		l->endpoints[i]->isolation = isolation_settings(&isolation);
+		isolation_done(&isolation);
+	}
+	free(all);
+	return r;
+}
+
 static int listen_all(struct listener *l)
 {
+	struct err err = ERR_INIT;
+	if (choose_isolation(l, &err) < 0) {
+		log_err(&err);
+		return LISTEN_TERMINATED;
+	}
 	recovery_at_start(l);
 	for (size_t i = 0; i < l->endpoint_count; i++)
 		endpoint_start(l->endpoints[i]);

@@ -53,7 +53,8 @@ struct endpoint {
 	struct listener *listener;
 	char *id; /* in the store; NULL: just-in-time */
 	struct registration reg;
-	struct str key; /* just-in-time ones; others are read when needed */
+	json_t *isolation; /* what the workers are told of it */
+	struct str key;    /* just-in-time ones; others are read when needed */
 	enum endpoint_step step, after;
 	struct call call;
 	int64_t due_ms; /* monotonic; 0: not waiting */

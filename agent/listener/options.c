@@ -6,6 +6,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "agent/listener/isolation.h"
 #include "agent/service/wire.h"
 #include "base/sys/fs.h"
 #include "base/sys/proc.h"
@@ -47,6 +48,8 @@ static const struct option options[] = {
          "whose actions/NAME@vN run inside this program"},
 	{"on-failure", TEXT, CONFIGURE, AT(on_failure), "rollback|hold",
          "what becomes of a deployment whose job failed; default: rollback"},
+	{"isolation", TEXT, CONFIGURE | RUN, AT(isolation), "auto|on|off",
+         "keep jobs of other repositories that run as the same user apart; default: auto"},
 	{"once", FLAG, RUN, AT(once), NULL, "one job, then stop"},
 	{"jitconfig", SECRET, RUN, AT(jit), "B64", "from a just-in-time configuration; nothing is kept"},
 	{"slots", NUMBER, RUN, AT(slots), "N", "jobs at a time; default: one a processor, at least two"},
@@ -289,6 +292,8 @@ static int check(struct agent_options *o, struct err *err)
 {
 	if (o->on_failure != NULL && strcmp(o->on_failure, "rollback") != 0 && strcmp(o->on_failure, "hold") != 0)
 		return err_set(err, ERR_INVALID, "--on-failure is 'rollback' or 'hold', not '%.60s'", o->on_failure);
+	if (o->isolation != NULL && !isolation_is_mode(o->isolation))
+		return err_set(err, ERR_INVALID, "--isolation is 'auto', 'on' or 'off', not '%.60s'", o->isolation);
 	if (o->actions_repository != NULL) {
 		const char *slash = strchr(o->actions_repository, '/');
 		if (slash == NULL || slash == o->actions_repository || slash[1] == '\0' ||
@@ -354,6 +359,7 @@ void agent_options_done(struct agent_options *o)
 	free(o->worker_user);
 	free(o->actions_repository);
 	free(o->on_failure);
+	free(o->isolation);
 	strv_done(&o->labels);
 	*o = (struct agent_options){0};
 }

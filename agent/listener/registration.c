@@ -54,6 +54,7 @@ void endpoint_free(struct endpoint *e)
 	free(e->broker);
 	str_done(&e->key);
 	registration_done(&e->reg);
+	json_decref(e->isolation);
 	free(e);
 }
 

@@ -24,6 +24,7 @@ void registration_done(struct registration *r)
 	free(r->worker_user);
 	free(r->actions_repository);
 	free(r->on_failure);
+	free(r->isolation);
 	*r = (struct registration){0};
 }
 
@@ -61,6 +62,7 @@ static const struct text_member members[] = {
 	MEMBER(worker_user, false),
 	MEMBER(actions_repository, false),
 	MEMBER(on_failure, false),
+	MEMBER(isolation, false),
 };
 #undef MEMBER
 

@@ -23,6 +23,7 @@ struct registration {
 	char *worker_user;        /* NULL: the agent's */
 	char *actions_repository; /* OWNER/REPO whose actions run natively; NULL: the build's */
 	char *on_failure;         /* "rollback", "hold" */
+	char *isolation;          /* "auto", "on", "off"; NULL: "auto" */
 };
 void registration_done(struct registration *r);
 /* The record that is kept (format 1; a newer one is refused with both numbers). */

@@ -2,6 +2,7 @@
 
 #include "agent/worker/lines.h"
 #include "base/core/clock.h"
+#include "base/sys/walls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -268,7 +269,7 @@ int process_run(struct job *j, struct record *r, const struct process *p, enum p
 	                      .input_len = p->input_len,
 	                      .cancel_seen = j->cancel.serial,
 	                      .end = PROCESS_EXITED};
-	int e = proc_spawn(&o, &run.proc, err);
+	int e = p->script ? walls_spawn(&o, &run.proc, err) : proc_spawn(&o, &run.proc, err);
 	if (e < 0)
 		return e;
 	run.pidfd = proc_pidfd(&run.proc, err);

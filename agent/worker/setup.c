@@ -7,6 +7,7 @@
 #include "agent/actions/resolve.h"
 #include "base/sys/fs.h"
 #include "base/core/rand.h"
+#include "base/data/walls_told.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -508,11 +509,32 @@ static int add_steps(struct job *j, struct err *err)
 	return 0;
 }
 
+/* After the work area was made: what a walled job may reach is looked up now. */
+static int keep_apart(struct job *j, struct err *err)
+{
+	const json_t *isolation = json_get_object(j->settings, "isolation");
+	const char *text = json_get_string(isolation, "text");
+	int r = walls_raise_as_told(isolation, err);
+	if (r < 0 && json_get_bool(isolation, "required", false))
+		return err_wrap(err, r, "keep this job apart from those of other repositories");
+	if (r < 0)
+		record_line(j, j->setup, "##[warning]not apart from jobs of other repositories: %s",
+		            err->frames[0].text);
+	else if (text != NULL)
+		record_line(j, j->setup, "Isolation: %s", text);
+	if (r < 0)
+		json_object_del(j->settings, "isolation");
+	err_clear(err);
+	return 0;
+}
+
 int job_set_up(struct job *j, struct err *err)
 {
 	struct record *s = j->setup;
 	log_head(j, s);
 	int r = make_directories(j, err);
+	if (r == 0)
+		r = keep_apart(j, err);
 	if (r == 0)
 		r = eval_global_env(j, err);
 	if (r == 0)

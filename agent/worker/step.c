@@ -282,6 +282,7 @@ static json_t *step_job_document(const struct job *j, const struct record *r, co
 		.workspace = j->workspace,
 		.on_failure = json_get_string(j->settings, "on_failure"),
 		.environment = wire_string(wire_get(j->message, "actionsEnvironment"), "name"),
+		.isolation = json_get_object(j->settings, "isolation"),
 	};
 	return uses_job(&source);
 }

@@ -8,6 +8,7 @@
 #include "agent/worker/message.h"
 #include "base/core/clock.h"
 #include "base/core/log.h"
+#include "base/sys/walls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -266,6 +267,7 @@ int cmd_worker(int argc, char **argv)
 		return 2;
 	}
 	keep_blocks();
+	walls_close_process();
 	leave_signals_to_the_listener(&j);
 	fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
 	int r = read_job(&j, &err);

@@ -209,8 +209,9 @@ struct process {
 	size_t input_len;
 	int64_t timeout_ms; /* 0: none */
 	bool patient;       /* a typed step: SIGINT, then all the time that there is, then SIGKILL */
-	bool script;        /* of a workflow: SIGPIPE is ignored, as the official runner leaves it to its children */
-	bool deaf;          /* goes on when the job is cancelled (it has its own end in sight) */
+	/* Of a workflow: it starts behind the walls (base/sys/walls.h), and with SIGPIPE ignored, as the official runner leaves it. */
+	bool script;
+	bool deaf; /* goes on when the job is cancelled (it has its own end in sight) */
 };
 enum process_end { PROCESS_EXITED, PROCESS_CANCELLED, PROCESS_TIMED_OUT };
 /* Runs to its end; output goes through output_line. */

@@ -1,6 +1,7 @@
 #include "engine/target/shell/link.h"
 #include "base/data/json.h"
 #include "base/sys/proc.h"
+#include "base/sys/walls.h"
 #include "engine/target/shell/login.h"
 
 #include <errno.h>
@@ -138,7 +139,7 @@ static int start_local(struct shell_stream *s, bool become, const char *boot, st
 		.stdout_fd = PROC_PIPE,
 		.stderr_fd = PROC_PIPE,
 	};
-	int r = proc_spawn(&o, &s->proc, err);
+	int r = walls_spawn(&o, &s->proc, err);
 	if (r < 0)
 		return r;
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);

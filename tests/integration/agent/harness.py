@@ -3,6 +3,7 @@ import atexit
 import json
 import os
 import pathlib
+import pwd
 import shutil
 import signal
 import subprocess
@@ -96,17 +97,22 @@ class Forge(forge.Forge):
 class Agent:
     """One agent with a state folder of its own."""
 
-    def __init__(self, root, name="box", **environment):
+    def __init__(self, root, name="box", user=None, **environment):
         self.root = pathlib.Path(root) / f"agent-{name}"
         self.root.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.env = {**os.environ, "DAVIT_STATE": str(self.root), "DAVIT_PACE_PERCENT": "1", "HOME": str(self.root), **environment}
         self.process = None
+        self.identity, self.seen = {}, set()
+        if user is not None:
+            entry = pwd.getpwnam(user)
+            self.identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+            os.chown(self.root, entry.pw_uid, entry.pw_gid)
         self.output = self.root / "output.log"
 
     def davit(self, *words, check=True, **more):
         done = subprocess.run([DAVIT, "agent", *words], env={**self.env, **more.pop("env", {})}, capture_output=True, text=True,
-                              timeout=DEADLINE, **more)
+                              timeout=DEADLINE, **self.identity, **more)
         if check and done.returncode != 0:
             raise AssertionError(f"agent {words[0]}: status {done.returncode}\n{done.stdout}{done.stderr}")
         return done
@@ -118,7 +124,7 @@ class Agent:
     def start(self, *words, **environment):
         self.log = open(self.output, "a")
         self.process = subprocess.Popen([DAVIT, "agent", "run", *words], env={**self.env, **environment}, stdout=self.log,
-                                        stderr=subprocess.STDOUT, cwd=self.root)
+                                        stderr=subprocess.STDOUT, cwd=self.root, **self.identity)
         return self
 
     def text(self):
@@ -151,10 +157,18 @@ class Agent:
 
     def kill(self):
         if self.process is not None and self.process.poll() is None:
+            self.workers()
             self.process.kill()
             self.process.wait()
         if self.process is not None:
             self.log.close()
+
+    def is_its_worker(self, entry):
+        """Of a worker whose environment is closed to us: by its parent, as long as that lives; later it is remembered."""
+        parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        if self.process is not None and parent == self.process.pid:
+            self.seen.add(entry.name)
+        return entry.name in self.seen
 
     def workers(self):
         """Pids of the agent's worker processes; one of another user has its state below the agent's."""
@@ -165,7 +179,12 @@ class Agent:
                 continue
             try:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
-                environ = (entry / "environ").read_bytes().split(b"\0")
+                if b"worker" not in words[1:3]:
+                    continue
+                try:
+                    environ = (entry / "environ").read_bytes().split(b"\0")
+                except PermissionError:
+                    environ = [b"DAVIT_STATE=" + root] if self.is_its_worker(entry) else []
             except OSError:
                 continue
             state = [v[len(b"DAVIT_STATE=") :] for v in environ if v.startswith(b"DAVIT_STATE=")]
@@ -180,12 +199,15 @@ class Agent:
 class Case:
     """with Case() as c: c.forge, c.agent; everything is ended and removed behind it."""
 
-    def __init__(self, repositories=("acme/widgets",), options=(), tls=False, **environment):
+    def __init__(self, repositories=("acme/widgets",), options=(), tls=False, place=None, user=None, **environment):
         self.repositories, self.options, self.tls, self.environment = repositories, options, tls, environment
+        self.place, self.user = place, user
         self.agents = []
 
     def __enter__(self):
-        self.root = pathlib.Path(tempfile.mkdtemp(prefix="davit-agent-"))
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix="davit-agent-", dir=self.place))
+        if self.user is not None:
+            self.root.chmod(0o755)
         self.forge = Forge(self.repositories, self.options, tls=self.tls).start()
         if self.tls:
             self.environment["SSL_CERT_FILE"] = self.forge.ca_file
@@ -193,7 +215,7 @@ class Case:
         return self
 
     def new_agent(self, name, **environment):
-        agent = Agent(self.root, name, **environment)
+        agent = Agent(self.root, name, user=self.user, **environment)
         self.agents.append(agent)
         return agent
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Attacks of jobs on what is not theirs: root's folder, root's terminal, the jobs of another repository. Each is done for real."""
+import ctypes
 import json
 import os
 import pathlib
@@ -285,11 +286,201 @@ def test_registrations_whose_names_differ_a_little_are_kept_apart():
 
 def test_the_status_says_which_registrations_are_not_kept_apart():
     with Case(["acme/one", "acme/two"]) as c:
-        c.agent.configure(c.forge, "acme/one")
-        assert "not apart" not in c.agent.davit("status").stdout
-        c.agent.configure(c.forge, "acme/two")
-        assert c.agent.davit("status").stdout.count("not apart") == 2
-        assert all(r["user_is_shared"] for r in json.loads(c.agent.davit("status", "--json").stdout)["registrations"])
+        c.agent.configure(c.forge, "acme/one", "--isolation", "off")
+        assert "isolation" not in c.agent.davit("status").stdout
+        c.agent.configure(c.forge, "acme/two", "--isolation", "off")
+        assert c.agent.davit("status").stdout.count("not apart: processes, environment and files") == 2
+        for one in c.agent.state()["registrations"]:
+            assert one["user_is_shared"] and not one["isolation"]["processes"] and "isolation is off" in one["isolation"]["text"], one
+        done = c.agent.davit("configure", "--isolation", "some", check=False)
+        assert done.returncode == 1 and "'auto', 'on' or 'off', not 'some'" in done.stderr, done
+
+
+def landlock():
+    """The version of Landlock in this kernel; 0: none."""
+    return max(0, ctypes.CDLL(None).syscall(444, None, 0, 1))
+
+
+def needs_landlock(version, what):
+    if landlock() < version:
+        print(f"skipped: this kernel's Landlock ({landlock() or 'none'}) keeps no {what} apart")
+    return landlock() < version
+
+
+def two_of_one_user(place=None, **more):
+    """Two repositories whose jobs run as one user who is not root."""
+    c = Case(("acme/one", "else/one"), place=place, user="nobody" if ROOT else None, **more)
+    return c
+
+
+VICTIM = """
+echo text > secret
+python3 -c 'import socket, time, sys
+s = socket.socket(socket.AF_UNIX); s.bind(chr(0) + sys.argv[1]); s.listen(); open(sys.argv[2], "w").close(); s.accept()' \
+  "{common}" {common}/listens &
+(for name in GITHUB_WORKSPACE RUNNER_TEMP RUNNER_WORKSPACE RUNNER_TOOL_CACHE GITHUB_OUTPUT DAVIT_STATE; do echo "$name=${{!name}}"; done
+echo STEP=$$; echo WORKER=$PPID; echo AGENT=$(ps -o ppid= -p $PPID | tr -d ' '); echo SOCKET={common}) > {common}/new
+until [ -e {common}/listens ]; do sleep 0.05; done
+mv {common}/new {common}/facts
+until [ -e {common}/over ]; do sleep 0.05; done
+echo "still $(cat secret) $(ls "$RUNNER_TEMP" >/dev/null && echo there)"
+"""
+ATTACKS = r"""
+import ctypes, socket
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+
+
+def traces(pid):
+    PTRACE_ATTACH, PTRACE_DETACH = 16, 17
+    if libc.ptrace(PTRACE_ATTACH, pid, None, None) != 0:
+        raise OSError(ctypes.get_errno(), "not traced")
+    os.waitpid(pid, 0)
+    libc.ptrace(PTRACE_DETACH, pid, None, None)
+
+
+for who in ("STEP", "WORKER", "AGENT"):
+    reached(f"{who} by a trace", lambda: traces(int(facts[who])))
+reached("AGENT by a signal", lambda: os.kill(int(facts["AGENT"]), 0))
+reached("AGENT environ", lambda: open(f"/proc/{facts['AGENT']}/environ", "rb").read(1))
+reached("the socket", lambda: socket.socket(socket.AF_UNIX).connect(chr(0) + facts["SOCKET"]))
+"""
+
+
+def attack(c, files_are_apart=True):
+    """A job of one repository does all it can to a job of the other; what it reached, and what it did not."""
+    common = c.root / "common"
+    common.mkdir()
+    common.chmod(0o1777)
+    program = c.root / "looks.py"
+    program.write_text(LOOKS + ATTACKS)
+    c.agent.start("--slots", "2").listening(2)
+    long = c.forge.push(job(VICTIM.format(common=common), env="        env:\n          WALL_SECRET: hidden\n"), name="acme/one")
+    until("the long job began", (common / "facts").exists)
+    (second,) = c.forge.ended(c.forge.push(job(f"id -un; python3 {program} {common}/facts"), name="else/one"))
+    (common / "over").touch()
+    (first,) = c.forge.ended(long)
+    assert first["conclusion"] == second["conclusion"] == "success", (first, second)
+    assert not files_are_apart or "still text there" in said(first), said(first)
+    lines = said(second).split("\n")
+    head = next(line for line in log_of(second, "Set up job").split("\n") if "Isolation: " in line)
+    return [x[8:] for x in lines if x.startswith("REACHED ")], [x[7:] for x in lines if x.startswith("closed ")], head
+
+
+def test_jobs_of_two_repositories_and_one_user_reach_nothing_of_each_other():
+    if needs_root() or needs_landlock(6, "files and signals"):
+        return
+    with two_of_one_user(place="/var/lib") as c:
+        home = c.root / "home"
+        home.mkdir()
+        os.chown(home, c.agent.identity["user"], c.agent.identity["group"])
+        c.agent.env["HOME"] = str(home)
+        for name in c.repositories:
+            c.agent.configure(c.forge, name)
+        status = c.agent.davit("status").stdout
+        assert status.count("kept apart from jobs of other repositories: memory and environment, signals, files\n") == 2, status
+        reached, closed, head = attack(c)
+        assert reached == [] and len(closed) == 37, (reached, closed)
+        assert "memory and environment, signals, files" in head, head
+        assert c.agent.stop() == 0
+
+
+def test_where_walls_around_files_would_cost_too_much_processes_are_kept_apart_and_it_is_said():
+    if needs_landlock(2, "processes"):
+        return
+    with two_of_one_user() as c:
+        for name in c.repositories:
+            c.agent.configure(c.forge, name)
+        status = c.agent.davit("status").stdout
+        assert status.count("memory and environment") == 2 and status.count("not apart: files (the home directory lies in ") == 2, status
+        reached, closed, head = attack(c, files_are_apart=False)
+        for who in ("STEP", "WORKER", "AGENT"):
+            assert f"{who} environ" in closed and f"{who} by a trace" in closed, (who, reached, closed)
+        assert not any("the secret in" in line for line in reached), reached
+        if landlock() >= 6:
+            for what in ("STEP by a signal", "WORKER by a signal", "AGENT by a signal", "the socket"):
+                assert what in closed, (what, reached)
+        assert "not apart: files" in head, head
+        assert c.agent.stop() == 0
+
+
+def test_isolation_that_is_asked_for_closes_files_whatever_it_costs():
+    if needs_landlock(6, "files and signals"):
+        return
+    with two_of_one_user() as c:
+        for name in c.repositories:
+            c.agent.configure(c.forge, name, "--isolation", "on")
+        reached, closed, _ = attack(c)
+        assert reached == [] and len(closed) == 37, (reached, closed)
+        assert c.agent.stop() == 0
+
+
+TOOLS = """on: push
+jobs:
+  build:
+    runs-on: self-hosted
+    steps:
+      - name: one
+        run: |
+          sleep 600 & echo $! > sleeper
+          git config --global user.email a@b; git config --global user.name a
+          git init -q tree; cd tree; echo x > f; git add f; git commit -qm x; git log --oneline
+          d=$(mktemp -d); echo y > $d/y; mv $d/y .; cat y; cat <<< here; ls "$HOME" >/dev/null
+          echo "A=1" >> "$GITHUB_ENV"; echo "o=2" >> "$GITHUB_OUTPUT"
+      - name: two
+        run: kill $(cat sleeper) && echo "ended $A"
+      - name: deploy
+        uses: davit-deploy/davit/actions/run@v1
+        with:
+          deployment: "{name: one, environment: test}"
+          targets: "{web: {local: {}}}"
+          command: sh PROBE
+          undo: none
+"""
+
+
+def test_tools_and_deployments_of_this_machine_work_behind_the_walls_and_stay_there():
+    if needs_root() or needs_landlock(6, "files and signals"):
+        return
+    with two_of_one_user(place="/var/lib") as c:
+        home = c.root / "home"
+        home.mkdir()
+        os.chown(home, c.agent.identity["user"], c.agent.identity["group"])
+        c.agent.env["HOME"] = str(home)
+        for name in c.repositories:
+            c.agent.configure(c.forge, name)
+        c.agent.start().listening(2)
+        probe = c.root / "probe"
+        probe.write_text(f"""
+id -un
+cat /proc/{c.agent.process.pid}/environ >/dev/null && echo REACHED environment
+ls {c.agent.root} && echo REACHED state
+cat {c.agent.root}/agent/registrations/*/key.pem && echo REACHED key
+echo over
+""")
+        (one,) = c.forge.ended(c.forge.push(TOOLS.replace("PROBE", str(probe)), name="acme/one"))
+        assert one["conclusion"] == "success", one
+        assert "ended 1" in log_of(one, "two"), one
+        text = log_of(one, "deploy")
+        assert "REACHED" not in text and "over" in text, text
+        assert c.agent.stop() == 0
+        shown = subprocess.run([DAVIT, "history"], env=c.agent.env, capture_output=True, text=True, timeout=60, **c.agent.identity)
+        assert shown.returncode == 0 and "committed" in shown.stdout, shown
+
+
+def test_an_agent_and_its_workers_are_closed_to_other_processes_of_their_user():
+    with Case(user="nobody" if ROOT else None) as c:
+        c.agent.configure(c.forge)
+        c.agent.start().listening()
+        (one,) = c.forge.ended(c.forge.push(job("""
+for pid in $PPID $(ps -o ppid= -p $PPID); do
+  for part in environ maps mem fd/0; do
+    if head -c1 /proc/$pid/$part >/dev/null 2>&1; then echo "REACHED $pid $part"; else echo closed; fi
+  done
+done
+""")))
+        assert "REACHED" not in said(one) and said(one).count("closed") == 8, said(one)
+        assert c.agent.stop() == 0
 
 
 def test_the_end_of_one_repository_s_job_leaves_the_files_of_another_s_alone():
