@@ -2,6 +2,7 @@
 #include "base/sys/fs.h"
 #include "base/data/json.h"
 #include "base/core/log.h"
+#include "base/secret/mask.h"
 
 #include <ctype.h>
 #include <fcntl.h>
@@ -147,6 +148,8 @@ static int read_key_file(struct arena *a, const char *file, struct ssh_login *l,
 	if (stat(file, &st) == 0 && (st.st_mode & 077) != 0)
 		log_warning("ssh", "ssh.key_file '%s' can be read by others (mode %04o): chmod 600 '%s'", file,
 		            (unsigned)(st.st_mode & 07777), file);
+	/* As secret as one that came from the secrets of a job. */
+	mask_add(mask_process(), str_peek(&key), key.len);
 	l->key = arena_strdup(a, str_peek(&key));
 	return 0;
 }
