@@ -38,6 +38,8 @@ struct ignore;
 struct ignore *ignore_new(void);
 void ignore_add(struct ignore *i, const char *pattern); /* one line; blank and # are skipped */
 int ignore_add_file(struct ignore *i, const char *path, struct err *err);
+/* The same of one that is open. */
+int ignore_add_open_file(struct ignore *i, int fd, const char *path, struct err *err);
 /* Files of this name (".gitignore") in the tree that is walked hold for what lies beside and below them. What was added by
  * the two calls above decides before them. */
 void ignore_add_file_name(struct ignore *i, const char *name);

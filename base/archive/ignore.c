@@ -8,7 +8,9 @@
 #include "base/sys/fs.h"
 #include "base/archive/ignore.h"
 #include <ctype.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 enum token_type { TOKEN_BYTE, TOKEN_ANY, TOKEN_STAR, TOKEN_SET };
 struct token {
@@ -329,8 +331,16 @@ void ignore_add(struct ignore *i, const char *pattern)
 
 int ignore_add_file(struct ignore *i, const char *path, struct err *err)
 {
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return err_wrap(err, err_errno(err, errno, "open '%s'", path), "read the exclude patterns");
+	return ignore_add_open_file(i, fd, path, err);
+}
+
+int ignore_add_open_file(struct ignore *i, int fd, const char *path, struct err *err)
+{
 	_cleanup_(str_done) struct str text = STR_INIT(IGNORE_FILE_MAX);
-	int r = fs_read(AT_FDCWD, path, IGNORE_FILE_MAX, &text, err);
+	int r = fs_read_fd(fd, path, IGNORE_FILE_MAX, &text, err);
 
 	if (r < 0)
 		return err_wrap(err, r, "read the exclude patterns of '%s'", path);

@@ -105,6 +105,28 @@ int fs_open_beneath(int root, const char *path, int flags, mode_t mode, struct e
 	return fd < 0 ? open_failed(errno, path, err) : fd;
 }
 
+int fs_open_within(const char *root, const char *path, int flags, char **ret_real, struct err *err)
+{
+	_cleanup_free_ char *real_root = fs_real_path(root, err);
+	if (real_root == NULL)
+		return ERR_NOT_FOUND;
+	_cleanup_free_ char *joined = path[0] == '/' ? xstrdup(path) : fs_join(real_root, path);
+	_cleanup_free_ char *real = fs_real_path(joined, err);
+	if (real == NULL)
+		return ERR_NOT_FOUND;
+	if (!fs_below(real_root, real))
+		return err_set(err, ERR_REFUSED, "'%s' leaves %s: it is %s", path, real_root, real);
+	_cleanup_close_ int dir = open(real_root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return err_errno(err, errno, "open %s", real_root);
+	const char *rest = real + (strcmp(real_root, "/") == 0 ? 0 : strlen(real_root));
+	rest += *rest == '/';
+	int fd = fs_open_beneath(dir, *rest != '\0' ? rest : ".", flags, 0, err);
+	if (fd >= 0)
+		*ret_real = TAKE(real);
+	return fd;
+}
+
 int fs_stat_beneath(int root, const char *path, struct stat *ret, struct err *err)
 {
 	_cleanup_close_ int fd = fs_open_beneath(root, path, O_PATH | O_NOFOLLOW, 0, err);

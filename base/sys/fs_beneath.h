@@ -12,6 +12,9 @@
 
 /* flags as open; O_CLOEXEC is added. What may be a FIFO is opened with O_NONBLOCK. Returns the descriptor. */
 int fs_open_beneath(int root, const char *path, int flags, mode_t mode, struct err *err);
+/* Of a path whose links may lead anywhere within root, which may be a link itself: they are resolved first, and what they led to is
+ * opened beneath root without any, so that one that is swapped in meanwhile is refused. ret_real: what it is in truth; free() */
+int fs_open_within(const char *root, const char *path, int flags, char **ret_real, struct err *err);
 /* Of the link itself where it is one. */
 int fs_stat_beneath(int root, const char *path, struct stat *ret, struct err *err);
 /* Whole content of a regular file, never waiting for what is none; ERR_LIMIT above max. */

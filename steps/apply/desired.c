@@ -144,6 +144,17 @@ void apply_read_inline(const struct step_context *c, struct resources *ret, stru
 	take(in, ret, faults);
 }
 
+/* Of the tree: what a repository names leads to nothing outside of it. */
+static int read_document(const char *root, const char *name, const struct yaml_limits *limits, struct yaml_doc **ret,
+                         struct err *err)
+{
+	_cleanup_(str_done) struct str text = STR_SECRET_INIT(limits->max_bytes);
+	_cleanup_free_ char *path = fs_join(root, name), *real = NULL;
+	_cleanup_close_ int fd = fs_open_within(root, path, O_RDONLY | O_NONBLOCK, &real, err);
+	int r = fd < 0 ? fd : fs_read_fd(fd, name, limits->max_bytes, &text, err);
+	return r < 0 ? r : yaml_read(name, str_peek(&text), text.len, limits, ret, err);
+}
+
 static int read_file(const struct step_context *c, const char *name, struct resources *ret, struct faults *faults,
                      struct err *err)
 {
@@ -151,8 +162,7 @@ static int read_file(const struct step_context *c, const char *name, struct reso
 	const struct yaml_limits limits = {
 		.max_bytes = 1 << 20, .max_nodes = 100000, .max_depth = 100, .keep_octal = true};
 	struct apply_in *document = arena_alloc(&ret->arena, sizeof(*document));
-	_cleanup_free_ char *path = fs_join(c->deployment->source_root, name);
-	int r = yaml_read_file(path, &limits, &ret->doc, err);
+	int r = read_document(c->deployment->source_root, name, &limits, &ret->doc, err);
 	if (r < 0)
 		return err_wrap(err, r, "the desired state");
 	struct faults own = {0};

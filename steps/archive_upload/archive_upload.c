@@ -132,20 +132,38 @@ static void validate(const struct step_context *c, struct faults *faults)
 }
 
 /* A relative source belongs to the source tree, links resolved: what lies beside it is of no commit, and often not of this project. */
-static void check_inside(const char *root, const char *path, const char *source, struct faults *faults)
+static void check_inside(const char *root, const char *path, const char *given, const char *pointer,
+                         struct faults *faults)
 {
 	_cleanup_free_ char *real_root = fs_real_path(root, NULL), *real = fs_real_path(path, NULL);
 
-	if (*source == '/' || !real_root || !real || fs_below(real_root, real))
+	if (*given == '/' || !real_root || !real || fs_below(real_root, real))
 		return;
-	faults_add(faults, NULL, "/source", "'%s' leaves the source tree %s: it is %s", source, real_root, real);
-	faults_hint(faults, "give a directory of the tree, or the absolute path where exactly that directory is meant");
+	faults_add(faults, NULL, pointer, "'%s' leaves the source tree %s: it is %s", given, real_root, real);
+	faults_hint(faults, "give a path in the tree, or the absolute path where exactly that one is meant");
+}
+
+static void check_exclude_files(const struct step_context *c, const char *source, struct faults *faults)
+{
+	const struct archive_upload_in *in = c->input;
+	_cleanup_free_ char *real = fs_real_path(source, NULL), *limit = upload_source_limit(c, real ? real : source);
+	struct stat st;
+
+	for (size_t i = 0; i < in->exclude_from.count; i++) {
+		const char *file = in->exclude_from.items[i];
+		_cleanup_free_ char *full = *file == '/' ? xstrdup(file) : fs_join(source, file);
+		_cleanup_free_ char *pointer = xasprintf("/exclude_from/%zu", i);
+		if (stat(full, &st) < 0 || !S_ISREG(st.st_mode))
+			faults_add(faults, NULL, pointer, "'%s' is not there (looked for at %s)", file, full);
+		else
+			check_inside(limit, full, file, pointer, faults);
+	}
 }
 
 static void check_source(const struct step_context *c, struct faults *faults)
 {
 	const struct archive_upload_in *in = c->input;
-	const char *root = c->deployment->source_root ? c->deployment->source_root : ".";
+	const char *root = upload_source_root(c);
 	_cleanup_free_ char *path = *in->source == '/' ? xstrdup(in->source) : fs_join(root, in->source);
 	struct stat st;
 
@@ -154,14 +172,8 @@ static void check_source(const struct step_context *c, struct faults *faults)
 	else if (!S_ISDIR(st.st_mode))
 		faults_add(faults, NULL, "/source", "'%s' is no directory", in->source);
 	else
-		check_inside(root, path, in->source, faults);
-	for (size_t i = 0; i < in->exclude_from.count; i++) {
-		const char *file = in->exclude_from.items[i];
-		_cleanup_free_ char *full = *file == '/' ? xstrdup(file) : fs_join(path, file);
-		_cleanup_free_ char *pointer = xasprintf("/exclude_from/%zu", i);
-		if (stat(full, &st) < 0 || !S_ISREG(st.st_mode))
-			faults_add(faults, NULL, pointer, "'%s' is not there (looked for at %s)", file, full);
-	}
+		check_inside(root, path, in->source, "/source", faults);
+	check_exclude_files(c, path, faults);
 }
 
 /* A local target unpacks by itself. */

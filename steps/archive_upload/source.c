@@ -1,5 +1,6 @@
 #include "steps/archive_upload/source.h"
 #include "base/sys/fs.h"
+#include "base/sys/fs_beneath.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -40,26 +41,57 @@ static void ignore_add_path(struct ignore *i, const char *path)
 	ignore_add(i, str_peek(&pattern));
 }
 
-static int add_exclude_files(struct ignore *i, const struct field_strings *files, const char *source, struct err *err)
+const char *upload_source_root(const struct step_context *c)
 {
+	return c->deployment->source_root ? c->deployment->source_root : ".";
+}
+
+char *upload_source_limit(const struct step_context *c, const char *source)
+{
+	_cleanup_free_ char *root = fs_real_path(upload_source_root(c), NULL);
+
+	return root && fs_below(root, source) ? TAKE(root) : xstrdup(source);
+}
+
+/* An absolute path is meant as it stands. One of the tree is a repository's word: it leads to nothing outside, not by a link either. */
+static int open_exclude_file(const struct step_context *c, const char *source, const char *file, struct err *err)
+{
+	_cleanup_free_ char *path = fs_join(source, file), *limit = upload_source_limit(c, source), *real = NULL;
+	struct stat st;
+
+	_cleanup_close_ int fd = *file == '/' ? open(file, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+	                                      : fs_open_within(limit, path, O_RDONLY | O_NONBLOCK, &real, err);
+	if (fd < 0)
+		return *file == '/' ? err_errno(err, errno, "open '%s'", file) : fd;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return err_set(err, ERR_REFUSED, "'%s' is no file", file);
+	return take_fd(&fd);
+}
+
+static int add_exclude_files(struct ignore *i, const struct step_context *c, const char *source, struct err *err)
+{
+	const struct archive_upload_in *in = c->input;
+	const struct field_strings *files = &in->exclude_from;
+
 	for (size_t n = 0; n < files->count; n++) {
 		const char *file = files->items[n];
 		if (strcmp(file, ".gitignore") == 0 || strcmp(file, ".dockerignore") == 0) {
 			ignore_add_file_name(i, file);
 			continue;
 		}
-		_cleanup_free_ char *path = *file == '/' ? xstrdup(file) : fs_join(source, file);
-		int r = ignore_add_file(i, path, err);
+		_cleanup_close_ int fd = open_exclude_file(c, source, file, err);
+		int r = fd < 0 ? fd : ignore_add_open_file(i, fd, file, err);
 		if (r < 0)
-			return r;
+			return err_wrap(err, r, "`exclude_from`");
 	}
 	return 0;
 }
 
-static int make_ignore(const struct archive_upload_in *in, const char *source, struct ignore **ret, struct err *err)
+static int make_ignore(const struct step_context *c, const char *source, struct ignore **ret, struct err *err)
 {
+	const struct archive_upload_in *in = c->input;
 	struct ignore *i = ignore_new();
-	int r = add_exclude_files(i, &in->exclude_from, source, err);
+	int r = add_exclude_files(i, c, source, err);
 
 	if (r < 0) {
 		ignore_free(i);
@@ -93,10 +125,11 @@ static void settle_modes(struct tree *t)
 static int open_source(const struct step_context *c, const struct archive_upload_in *in, struct upload_source *s,
                        struct err *err)
 {
-	const char *root = c->deployment->source_root ? c->deployment->source_root : ".";
-	_cleanup_free_ char *joined = *in->source == '/' ? xstrdup(in->source) : fs_join(root, in->source);
-
-	s->path = fs_real_path(joined, err);
+	if (*in->source != '/') {
+		s->fd = fs_open_within(upload_source_root(c), in->source, O_RDONLY | O_DIRECTORY, &s->path, err);
+		return s->fd < 0 ? err_wrap(err, s->fd, "the source '%s'", in->source) : 0;
+	}
+	s->path = fs_real_path(in->source, err);
 	if (!s->path)
 		return err_wrap(err, err && err->code < 0 ? err->code : ERR_NOT_FOUND, "the source '%s'", in->source);
 	s->fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -167,8 +200,7 @@ static void copy_source(const struct upload_source *from, struct upload_source *
 static char *key_of(const struct step_context *c)
 {
 	_cleanup_free_ char *input = json_canonical(c->input_json);
-	return xasprintf("%s %s %s", c->deployment->id ? c->deployment->id : "-",
-	                 c->deployment->source_root ? c->deployment->source_root : ".", input);
+	return xasprintf("%s %s %s", c->deployment->id ? c->deployment->id : "-", upload_source_root(c), input);
 }
 
 static bool take_last(const struct step_context *c, struct upload_source *ret)
@@ -228,7 +260,7 @@ static int read_source(const struct step_context *c, const struct archive_upload
 
 	int r = open_source(c, in, &s, err);
 	if (r == 0)
-		r = make_ignore(in, s.path, &ignore, err);
+		r = make_ignore(c, s.path, &ignore, err);
 	if (r == 0)
 		r = tree_walk(s.fd, ignore, false, w, &s.tree, err);
 	if (r == 0)

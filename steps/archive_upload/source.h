@@ -27,6 +27,10 @@ int upload_source_open(const struct step_context *c, const struct archive_upload
  * taken. One a process at a time: a second step reads for itself. */
 void upload_source_begin(const struct step_context *c);
 void upload_source_end(const struct step_context *c);
+/* The top of the tree that relative paths belong to. */
+const char *upload_source_root(const struct step_context *c);
+/* What the files that `exclude_from` names must not leave: that tree, or a source that lies elsewhere. free() */
+char *upload_source_limit(const struct step_context *c, const char *source);
 void upload_source_done(struct upload_source *s);
 /* Digests of all files; a file whose blob id and size a former manifest has under the same path takes its digest from there. */
 int upload_source_digest(const struct step_context *c, struct upload_source *s, const struct manifest *former,

@@ -206,6 +206,53 @@ static void a_link_that_is_swapped_in_never_wins(void **state)
 	assert_outside_untouched();
 }
 
+static void links_within_the_root_are_followed_and_none_that_leaves_it(void **state)
+{
+	(void)state;
+	_cleanup_free_ char *top = fs_join(place, "root"), *other = fs_join(place, "other"),
+			    *path = fs_join(other, "in/file");
+	struct err err = ERR_INIT;
+	char *real = NULL;
+	assert_int_equal(symlinkat("dir", root, "in"), 0);
+	assert_int_equal(symlink("root", other), 0);
+	const char *const ways[] = {"in/file", "dir/../in/file", path};
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		_cleanup_close_ int fd = fs_open_within(other, ways[i], O_RDONLY, &real, &err);
+		assert_true(fd >= 0);
+		assert_true(str_ends(real, "/root/dir/file"));
+		free(TAKE(real));
+	}
+	const char *const leaving[] = {"link/precious", "../outside", "/etc/passwd"};
+	for (size_t i = 0; i < ARRAY_SIZE(leaving); i++)
+		assert_int_equal(fs_open_within(top, leaving[i], O_RDONLY, &real, &err), ERR_REFUSED);
+	assert_int_equal(fs_open_within(top, "nothing", O_RDONLY, &real, NULL), ERR_NOT_FOUND);
+	assert_int_equal(unlinkat(root, "in", 0), 0);
+	assert_int_equal(unlink(other), 0);
+}
+
+static void a_link_that_is_swapped_in_after_it_was_resolved_is_refused(void **state)
+{
+	(void)state;
+	_cleanup_free_ char *top = fs_join(place, "root");
+	pthread_t other;
+	struct score opened = {0};
+	put(outside, "file");
+	atomic_store(&swapping, true);
+	assert_int_equal(pthread_create(&other, NULL, swap, NULL), 0);
+	for (size_t i = 0; i < ROUNDS || (i < ROUNDS_MAX && (opened.done < 5 || opened.refused < 5)); i++) {
+		_cleanup_free_ char *real = NULL;
+		_cleanup_close_ int fd = fs_open_within(top, "dir/file", O_RDONLY, &real, NULL);
+		struct stat st, bait;
+		count(&opened, fd);
+		assert_int_equal(fstatat(outside, "file", &bait, 0), 0);
+		assert_true(fd < 0 || (fstat(fd, &st) == 0 && st.st_ino != bait.st_ino));
+	}
+	atomic_store(&swapping, false);
+	pthread_join(other, NULL);
+	assert_true(opened.done > 0 && opened.refused > 0);
+	assert_int_equal(unlinkat(outside, "file", 0), 0);
+}
+
 /* ---- a kernel or a container without openat2 ---- */
 
 static int refuse_openat2(int errnum)
@@ -228,7 +275,11 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(what_is_below_is_made_read_renamed_and_removed, make_place, drop_place),
 	cmocka_unit_test_setup_teardown(a_pipe_is_refused_without_waiting_for_who_writes_into_it, make_place,
                                         drop_place),
+	cmocka_unit_test_setup_teardown(links_within_the_root_are_followed_and_none_that_leaves_it, make_place,
+                                        drop_place),
 	cmocka_unit_test_setup_teardown(a_link_that_is_swapped_in_never_wins, make_place, drop_place),
+	cmocka_unit_test_setup_teardown(a_link_that_is_swapped_in_after_it_was_resolved_is_refused, make_place,
+                                        drop_place),
 };
 
 /* The same tests in a process to which openat2 answers errnum. */

@@ -1,4 +1,5 @@
 #include "unit/steps/step_fixture.h"
+#include "steps/archive_upload/source.h"
 #include "steps/common/manifest.h"
 #include <spawn.h>
 #include <sys/wait.h>
@@ -325,6 +326,38 @@ static void a_source_that_leaves_the_tree_is_refused_unless_absolute(void **stat
 	f->deployment.source_root = whole;
 }
 
+/* What was looked at may have been exchanged when it is opened: the source is opened beneath the tree. */
+static void a_source_and_files_of_excludes_that_became_links_out_of_the_tree_are_not_opened(void **state)
+{
+	struct fixture *f = *state;
+	const char *whole = f->deployment.source_root;
+	make_dir(f, "tree/app");
+	make_dir(f, "outside/app");
+	fixture_write(f, "tree/app/a", "x", 0644);
+	fixture_write(f, "outside/app/secret", "x", 0644);
+	fixture_write(f, "outside/patterns", "x", 0644);
+	_cleanup_free_ char *root = fs_join(f->dir, "tree"), *way = fs_join(f->dir, "tree/way"),
+			    *patterns = fs_join(f->dir, "tree/app/patterns");
+	assert_int_equal(symlink("../outside/app", way), 0);
+	assert_int_equal(symlink("../../outside/patterns", patterns), 0);
+	f->deployment.source_root = root;
+	static const char *const inputs[] = {"{source: way, path: DIR/www}",
+	                                     "{source: app, path: DIR/www, exclude_from: [patterns]}",
+	                                     "{source: app, path: DIR/www, exclude_from: [../../outside/patterns]}"};
+	for (size_t i = 0; i < ARRAY_SIZE(inputs); i++) {
+		struct upload_source source = {.fd = -1};
+		struct err err = ERR_INIT;
+		fixture_input(f, "archive-upload", inputs[i]);
+		assert_int_equal(upload_source_open(&f->c, f->c.input, NULL, &source, &err), ERR_REFUSED);
+		faults_done(&f->faults);
+		f->faults = (struct faults){0};
+		assert_int_equal(f->c.type->check(&f->c, &f->faults, &f->err), 0);
+		assert_int_equal(f->faults.count, 1);
+		assert_true(fixture_fault(f, i == 0 ? "/source" : "/exclude_from/0", "leaves the source tree"));
+	}
+	f->deployment.source_root = whole;
+}
+
 static void excludes_keep_things_at_home(void **state)
 {
 	struct fixture *f = *state;
@@ -532,6 +565,7 @@ int main(void)
 		T(a_path_of_another_deployment_is_refused),
 		T(an_empty_source_is_refused),
 		T(a_source_that_leaves_the_tree_is_refused_unless_absolute),
+		T(a_source_and_files_of_excludes_that_became_links_out_of_the_tree_are_not_opened),
 		T(excludes_keep_things_at_home),
 		T(only_the_newest_releases_stay),
 		T(a_half_filled_release_is_completed),

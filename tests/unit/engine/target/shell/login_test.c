@@ -15,8 +15,9 @@ static void a_key_that_a_file_holds_is_masked_as_one_from_the_secrets_is(void **
 	_cleanup_free_ char *dir = NULL;
 	assert_int_equal(fs_make_temp_dir("davit-login-test", &dir, NULL), 0);
 	_cleanup_free_ char *path = fs_join(dir, "id"),
-			    *key = xasprintf("-----BEGIN OPENSSH PRIVATE KEY-----\n%s\n%s\n-----END OPENSSH PRIVATE KEY-----\n",
-	                                     first_line, second_line),
+			    *key = xasprintf(
+				    "-----BEGIN OPENSSH PRIVATE KEY-----\n%s\n%s\n-----END OPENSSH PRIVATE KEY-----\n",
+				    first_line, second_line),
 			    *printed = xasprintf("debug: read %s", second_line);
 	assert_int_equal(fs_write_replace(AT_FDCWD, path, key, strlen(key), 0600, NULL), 0);
 	_cleanup_json_ json_t *config = json_pack("{s:s, s:s, s:s}", "host", "h", "user", "u", "key_file", path);
@@ -35,6 +36,7 @@ static void a_key_that_a_file_holds_is_masked_as_one_from_the_secrets_is(void **
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(a_key_that_a_file_holds_is_masked_as_one_from_the_secrets_is)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_key_that_a_file_holds_is_masked_as_one_from_the_secrets_is)};
 	return cmocka_run_group_tests_name("shell login", tests, NULL, NULL);
 }
