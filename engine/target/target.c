@@ -4,7 +4,13 @@
 #include "base/sys/fs.h"
 #include "base/data/json.h"
 #include "base/core/rand.h"
+#include <signal.h>
 #include <string.h>
+
+bool target_was_killed(int status)
+{
+	return status > 128 && status <= 128 + SIGRTMAX;
+}
 
 void target_result_done(struct target_result *r)
 {

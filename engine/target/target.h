@@ -3,8 +3,8 @@
  *
  * Every operation
  *   - is bounded: it ends within view->wait's deadline and its own op_timeout_ms, and within 1 s of a cancel;
- *   - that changes something is guarded: on the target itself, in the same command, it notes its pid and start time
- *     in LOCK_DIR/pids/, THEN checks that LOCK_DIR/lock still carries our token, THEN acts (docs/semantics.md 5). A
+ *   - that changes something is guarded: on the target itself, in the same command, it notes its pid, start time and
+ *     mark in LOCK_DIR/pids/, THEN checks that LOCK_DIR/lock still carries our token, THEN acts (docs/semantics.md 5). A
  *     former owner gets ERR_FENCED and has changed nothing. Without a guard set, only the operations of engine/lock/lock.c work
  *     (mkdir, put, link_new, remove below BASE);
  *   - reports ERR_UNKNOWN when the reply was lost after the request may have been carried out: look before going on.
@@ -58,6 +58,8 @@ struct target_result {
 		.out = STR_INIT(64 << 20), .err = STR_INIT(64 << 20)                                                   \
 	}
 void target_result_done(struct target_result *r);
+/* By a signal: it did not end by itself, and what it has started is ended too. */
+bool target_was_killed(int status);
 
 /* What open() learned. */
 struct target_facts {
@@ -163,7 +165,7 @@ struct target_type {
 	int (*barrier)(struct target *t, const char *const *paths, size_t count, struct err *err);
 	/* all that was written below these paths is durable when it returns */
 	int (*fence)(struct target *t, const char *lock_dir, struct err *err);
-	/* ends every process noted in lock_dir/pids and waits until they are gone */
+	/* ends all that belongs to what is noted in lock_dir/pids (engine/target/command_end.h) and waits until nothing is left */
 	void (*free)(struct target *t); /* closes, frees what the implementation and target_done own */
 };
 

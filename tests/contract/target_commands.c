@@ -236,6 +236,141 @@ static void the_fence_ends_what_a_former_owner_has_running(void **state)
 	target_result_done(&r);
 }
 
+/* A child of its own session, whose parent is gone: nothing but its environment tells whose it is. It says its number in `name`. */
+static char *a_daemon(struct world *w, const char *name)
+{
+	return xasprintf(
+		"setsid sh -c 'sh -c \"echo \\$\\$ >%s.new; mv %s.new %s; exec sleep 600\" >/dev/null 2>&1 &'\n",
+		at(w, name), at(w, name), at(w, name));
+}
+
+static pid_t pid_in(struct world *w, const char *name)
+{
+	_cleanup_(str_done) struct str text = STR_INIT(64);
+	for (int64_t end = clock_mono_ms() + 20000; !here(w, name) && clock_mono_ms() < end;)
+		usleep(1000);
+	assert_int_equal(fs_read(AT_FDCWD, at(w, name), 64, &text, NULL), 0);
+	pid_t pid = (pid_t)strtol(str_peek(&text), NULL, 10);
+	assert_true(pid > 1);
+	return pid;
+}
+
+static bool runs(pid_t pid)
+{
+	_cleanup_free_ char *path = xasprintf("/proc/%d/stat", (int)pid);
+	_cleanup_(str_done) struct str stat = STR_INIT(4096);
+	return fs_read(AT_FDCWD, path, 4095, &stat, NULL) == 0 && strstr(stat.data, ") Z ") == NULL;
+}
+
+/* Another davit is killed in the middle of this command, and its command's first process with it. */
+static void die_in(struct world *w, const struct target_command *c, const char *first)
+{
+	int status;
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		struct target_result r = TARGET_RESULT_INIT;
+		struct target *former = make(w->base);
+		former->lock_dir = xstrdup(w->lock_dir);
+		former->token = xstrdup(w->t->token);
+		former->view.type->run(former, c, &r, &w->err);
+		_exit(0);
+	}
+	pid_t leader = pid_in(w, first);
+	kill(child, SIGKILL);
+	waitpid(child, &status, 0);
+	kill(leader, SIGKILL);
+}
+
+static void take_the_lock(struct world *w)
+{
+	write_lock(w, "1111111111111111");
+	free(w->t->token);
+	w->t->token = xstrdup("1111111111111111");
+	OK(OP(fence)(w->t, w->lock_dir, &w->err));
+}
+
+static void the_fence_ends_what_left_its_session_and_its_parents(void **state)
+{
+	struct world *w = *state;
+	_cleanup_free_ char *daemon = a_daemon(w, "daemon");
+	_cleanup_free_ char *script =
+		xasprintf("%swhile [ ! -e '%s' ]; do sleep 0.01; done; sleep 600 & echo $! >'%s'; echo $$ >'%s'; wait",
+	                  daemon, at(w, "daemon"), at(w, "child"), at(w, "first"));
+	struct target_command c = {.script = script};
+	die_in(w, &c, "first");
+	assert_true(runs(pid_in(w, "daemon")));
+	take_the_lock(w);
+	assert_false(runs(pid_in(w, "daemon")));
+	assert_false(runs(pid_in(w, "child")));
+}
+
+static void the_fence_ends_what_goes_on_forking(void **state)
+{
+	struct world *w = *state;
+	_cleanup_free_ char *script = xasprintf(
+		"setsid sh -c 'while [ -d %s ]; do sh -c \"echo x >>%s\"; (sleep 0.1; echo y >>%s) & done' >/dev/null 2>&1 &\n"
+		"while [ ! -e '%s' ]; do sleep 0.01; done; echo $$ >'%s'; wait",
+		w->dir, at(w, "log"), at(w, "log"), at(w, "log"), at(w, "first"));
+	struct target_command c = {.script = script};
+	struct stat st;
+	die_in(w, &c, "first");
+	take_the_lock(w);
+	/* Moved away: whoever still writes makes it anew. */
+	assert_int_equal(rename(at(w, "log"), at(w, "log.then")), 0);
+	for (int64_t end = clock_mono_ms() + 300; clock_mono_ms() < end;)
+		assert_int_not_equal(stat(at(w, "log"), &st), 0);
+}
+
+static void the_fence_leaves_what_a_command_that_ended_well_left_running(void **state)
+{
+	struct world *w = *state;
+	struct target_result r = TARGET_RESULT_INIT;
+	_cleanup_free_ char *service = a_daemon(w, "service"),
+			    *plain = xasprintf("echo $$ >'%s'; exec sleep 600", at(w, "first"));
+	_cleanup_free_ char *background =
+		xasprintf("%snohup sleep 600 >/dev/null 2>&1 & echo $! >'%s'", service, at(w, "nohup"));
+	struct target_command c = {.script = plain};
+	OK(run_script(w, background, &r));
+	assert_int_equal(r.status, 0);
+	target_result_done(&r);
+	pid_t of_service = pid_in(w, "service"), of_nohup = pid_in(w, "nohup");
+	die_in(w, &c, "first");
+	take_the_lock(w);
+	assert_true(runs(of_service));
+	assert_true(runs(of_nohup));
+	kill(of_service, SIGKILL);
+	kill(of_nohup, SIGKILL);
+}
+
+static void the_fence_ends_what_runs_as_another_user(void **state)
+{
+	struct world *w = *state;
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(chmod(w->dir, 0777), 0);
+	_cleanup_free_ char *daemon = a_daemon(w, "daemon");
+	_cleanup_free_ char *script = xasprintf("%swhile [ ! -e '%s' ]; do sleep 0.01; done; echo $$ >'%s'; sleep 600",
+	                                        daemon, at(w, "daemon"), at(w, "first"));
+	struct target_command c = {.script = script, .user = "nobody"};
+	die_in(w, &c, "first");
+	take_the_lock(w);
+	assert_false(runs(pid_in(w, "daemon")));
+}
+
+static void a_command_out_of_time_is_ended_with_what_left_its_session(void **state)
+{
+	struct world *w = *state;
+	struct target_result r = TARGET_RESULT_INIT;
+	_cleanup_free_ char *daemon = a_daemon(w, "daemon");
+	_cleanup_free_ char *script = xasprintf("%ssleep 600", daemon);
+	struct target_command c = {.script = script, .timeout_ms = 1500};
+	OK(OP(run)(w->t, &c, &r, &w->err));
+	assert_true(r.timed_out);
+	assert_false(runs(pid_in(w, "daemon")));
+	target_result_done(&r);
+}
+
 static void a_note_stands_while_it_acts_and_goes_with_the_guard(void **state)
 {
 	struct world *w = *state;
@@ -272,6 +407,11 @@ int main(void)
 		T(what_a_command_leaves_running_is_not_waited_for),
 		T(another_user_runs_it_where_we_are_root),
 		T(the_fence_ends_what_a_former_owner_has_running),
+		T(the_fence_ends_what_left_its_session_and_its_parents),
+		T(the_fence_ends_what_goes_on_forking),
+		T(the_fence_leaves_what_a_command_that_ended_well_left_running),
+		T(the_fence_ends_what_runs_as_another_user),
+		T(a_command_out_of_time_is_ended_with_what_left_its_session),
 		T(a_note_stands_while_it_acts_and_goes_with_the_guard),
 	};
 	RUN_ALL_KINDS(tests);

@@ -4,8 +4,11 @@
 #include "base/core/clock.h"
 #include "base/sys/fs.h"
 #include "base/sys/proc.h"
+#include "base/sys/host.h"
+#include "engine/target/command_end.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,15 +20,17 @@ enum {
 	DEFAULT_OUTPUT = 256 << 10,
 	MAX_LINE = 64 << 10,
 	FENCED_STATUS = 197,
-	FENCE_MS = 10000
+	FENCE_MS = 10000,
+	GIVEN_UP_MS = 5000,
+	MAX_NOTE = 400
 };
 /* The file is there before the check, and so is the check before the command: see engine/target/target.h. The shell becomes the command. */
 static const char guard_script[] =
 	"umask 077; read -r s </proc/$$/stat || exit 197; s=${s##*) }; set -f; n=0\n"
-	"for w in $s; do n=$((n+1)); if [ $n = 20 ]; then printf '%s %s\\n' \"$w\" \"$DAVIT_BOOT\" >\"$DAVIT_LOCK/pids/$$\" || exit 197; break; fi; done\n"
+	"for w in $s; do n=$((n+1)); if [ $n = 20 ]; then printf '%s %s %s\\n%s\\n' \"$w\" \"$DAVIT_BOOT\" $$ \"$DAVIT_NOTE\" >\"$DAVIT_LOCK/pids/$$\" || exit 197; break; fi; done\n"
 	"t=$(cat \"$DAVIT_LOCK/lock\" 2>/dev/null) || t=\n"
 	"case $t in *\"\\\"$DAVIT_TOKEN\\\"\"*) ;; *) rm -f \"$DAVIT_LOCK/pids/$$\"; exit 197;; esac\n"
-	"set +f; umask \"$DAVIT_UMASK\"; unset DAVIT_LOCK DAVIT_TOKEN DAVIT_BOOT DAVIT_UMASK s n w t\n"
+	"set +f; umask \"$DAVIT_UMASK\"; unset DAVIT_LOCK DAVIT_TOKEN DAVIT_BOOT DAVIT_NOTE DAVIT_UMASK s n w t\n"
 	"exec \"$@\"\n";
 
 /* One stream of the command: what is kept, and the line that is not yet whole. */
@@ -142,7 +147,8 @@ static int gather(struct proc *p, const struct target_command *c, struct wait *w
 	return r;
 }
 
-static char *const *build_env(const struct target_command *c, const struct target *t, struct strv *env)
+static char *const *build_env(const struct target_command *c, const struct target *t, const char *mark,
+                              struct strv *env)
 {
 	const char *const inherited[] = {"PATH",
 	                                 "HOME",
@@ -165,7 +171,9 @@ static char *const *build_env(const struct target_command *c, const struct targe
 		umask(mask);
 		strv_addf(env, "DAVIT_LOCK=%s", t->lock_dir);
 		strv_addf(env, "DAVIT_TOKEN=%s", t->token);
-		strv_addf(env, "DAVIT_BOOT=%s", t->view.facts.boot_id);
+		strv_addf(env, "DAVIT_BOOT=%s", host_boot_id());
+		strv_addf(env, "DAVIT_NOTE=%s %s -", mark, c->user ? c->user : "-");
+		strv_addf(env, COMMAND_MARK_NAME "=%s", mark);
 		strv_addf(env, "DAVIT_UMASK=%04o", (unsigned int)mask);
 	}
 	return strv_null_terminated(env);
@@ -194,18 +202,82 @@ static void build_argv(const struct target_command *c, const struct target *t, s
 		strv_add(argv, c->argv[i]);
 }
 
+/* What a note says of a command. */
+struct noted {
+	long long pid;
+	uint64_t start_time;
+	long long group; /* 0: not said */
+	char boot[64], mark[64], user[256];
+};
+
+static bool is_said(const char *word)
+{
+	return *word != '\0' && *word != '-';
+}
+
+/* One run of the script that ends a command; as its user first, whose processes may be closed to us. */
+static int end_as(const struct noted *n, const char *user, const char *whose, struct wait *w, struct err *err)
+{
+	_cleanup_(strv_done) struct strv argv = {0};
+	_cleanup_(str_done) struct str out = STR_INIT(4096), words = STR_INIT(4096);
+	int status = 0;
+	if (user) {
+		const char *const switch_user[] = {"runuser", "-u", user, "--"};
+		for (size_t i = 0; i < ARRAY_SIZE(switch_user); i++)
+			strv_add(&argv, switch_user[i]);
+	}
+	const char *const script[] = {"/bin/sh", "-c", command_end_script, "sh"};
+	for (size_t i = 0; i < ARRAY_SIZE(script); i++)
+		strv_add(&argv, script[i]);
+	strv_addf(&argv, "%lld", n->pid);
+	strv_addf(&argv, "%" PRIu64, n->start_time);
+	strv_addf(&argv, "%lld", n->group);
+	const char *const rest[] = {is_said(n->mark) ? n->mark : "-", "-", "0", whose};
+	for (size_t i = 0; i < ARRAY_SIZE(rest); i++)
+		strv_add(&argv, rest[i]);
+	const struct proc_options options = {.argv = (const char *const *)strv_null_terminated(&argv),
+	                                     .cwd = "/",
+	                                     .stdin_fd = -1,
+	                                     .stdout_fd = PROC_PIPE,
+	                                     .stderr_fd = PROC_PIPE};
+	int r = proc_run(&options, NULL, 0, 4000, w, &out, &words, &status, err);
+	if (r == 0 && status != 0)
+		r = err_set(err, ERR_TIMEOUT, "%s", str_peek(&words));
+	return r;
+}
+
+static int end_command(const struct noted *n, struct wait *w, struct err *err)
+{
+	if (is_said(n->user) && geteuid() == 0)
+		end_as(n, n->user, "mine", w, NULL);
+	return end_as(n, NULL, "all", w, err);
+}
+
+/* It was killed, and its group with it or not: what is left of it is ended. */
+static void end_given_up(const struct proc *p, const struct target_command *c, const char *mark)
+{
+	struct wait none = WAIT_INIT;
+	struct wait w = wait_within(&none, GIVEN_UP_MS);
+	struct noted n = {.pid = p->pid, .start_time = p->start_time, .group = p->pid};
+	snprintf(n.mark, sizeof(n.mark), "%s", mark);
+	snprintf(n.user, sizeof(n.user), "%s", c->user ? c->user : "-");
+	end_command(&n, &w, NULL);
+}
+
 static int run_command(struct view *v, const struct target *t, const struct target_command *c,
                        struct target_result *ret, struct err *err)
 {
+	char mark[COMMAND_MARK_DIGITS + 1];
 	struct wait none = WAIT_INIT;
 	_cleanup_(strv_done) struct strv env = {0};
 	_cleanup_(strv_done) struct strv argv = {0};
 	_cleanup_(proc_done) struct proc p = PROC_INIT;
 	struct wait w = wait_within(v->wait ? v->wait : &none, c->timeout_ms > 0 ? c->timeout_ms : DEFAULT_TIMEOUT_MS);
+	command_mark(mark);
 	build_argv(c, t, &argv);
 	const struct proc_options options = {
 		.argv = (const char *const *)strv_null_terminated(&argv),
-		.env = (const char *const *)build_env(c, t, &env),
+		.env = (const char *const *)build_env(c, t, mark, &env),
 		.cwd = c->cwd ? c->cwd : "/",
 		.stdin_fd = c->input_len > 0 ? PROC_PIPE : -1,
 		.stdout_fd = PROC_PIPE,
@@ -214,7 +286,7 @@ static int run_command(struct view *v, const struct target *t, const struct targ
 	int r = proc_spawn(&options, &p, err);
 	if (r < 0)
 		return r;
-	pid_t pid = p.pid;
+	const struct proc begun = p;
 	r = gather(&p, c, &w, ret, err);
 	if (v->wait)
 		v->wait->next_tick_mono_ms = w.next_tick_mono_ms;
@@ -222,15 +294,19 @@ static int run_command(struct view *v, const struct target *t, const struct targ
 		/* Out of time: that is a result of the command. Cancelled: the caller's reason. */
 		bool timed_out = r == ERR_TIMEOUT && (!v->wait || wait_check(v->wait, NULL) == 0);
 		proc_stop(&p, 2000, 1000, &ret->status, NULL);
+		if (t && t->lock_dir)
+			end_given_up(&begun, c, mark);
 		ret->timed_out = timed_out;
 		if (timed_out)
 			r = 0;
 	} else {
 		struct wait brief = wait_within(&none, 5000);
 		r = proc_wait(&p, &brief, &ret->status, err);
+		if (r == 0 && t && t->lock_dir && target_was_killed(ret->status))
+			end_given_up(&begun, c, mark);
 	}
 	if (t && t->lock_dir) {
-		_cleanup_free_ char *note = xasprintf("%s/pids/%d", t->lock_dir, (int)pid);
+		_cleanup_free_ char *note = xasprintf("%s/pids/%d", t->lock_dir, (int)begun.pid);
 		unlink(note);
 	}
 	return r;
@@ -264,33 +340,39 @@ int local_run(struct target *t, const struct target_command *command, struct tar
 
 /* ---- the fence ---- */
 
-static bool end_process(pid_t pid, uint64_t start_time, struct wait *w, struct err *err)
+/* "START BOOT GROUP", and behind it "MARK USER TIME". An empty one is of a process that died while it wrote it, before it acted. */
+static bool read_note(const char *text, struct noted *ret)
 {
-	/* A command leads its own process group; the process that noted itself for an operation may not, and is ended alone. */
-	if (getpgid(pid) == pid)
-		kill(-pid, SIGKILL);
-	else
-		kill(pid, SIGKILL);
-	while (proc_alive(pid, start_time))
-		if (wait_ms(w, 10, err) < 0)
-			return false;
+	unsigned long long start = 0;
+	int used = 0;
+	*ret = (struct noted){.pid = ret->pid};
+	if (sscanf(text, "%llu%n", &start, &used) != 1 || start == 0)
+		return false;
+	ret->start_time = start;
+	const char *second = strchr(text, '\n');
+	_cleanup_free_ char *first = xstrndup(text, second ? (size_t)(second - text) : strlen(text));
+	if (sscanf(first + used, " %63s %lld", ret->boot, &ret->group) < 2 || ret->group <= 1)
+		ret->group = 0;
+	if (second && sscanf(second, " %63s %255s", ret->mark, ret->user) < 2)
+		*ret->user = '\0';
 	return true;
 }
 
 static int fence_one(const char *pids, const char *name, struct wait *w, struct err *err)
 {
 	_cleanup_free_ char *path = fs_join(pids, name);
-	_cleanup_(str_done) struct str text = STR_INIT(200);
-	long long pid;
-	if (!str_parse_i64(name, 2, INT32_MAX, &pid) || pid == getpid())
+	_cleanup_(str_done) struct str text = STR_INIT(MAX_NOTE);
+	struct noted n = {0};
+	if (!str_parse_i64(name, 2, INT32_MAX, &n.pid) || n.pid == getpid())
 		return 0;
-	int r = fs_read(AT_FDCWD, path, 200, &text, NULL);
+	int r = fs_read(AT_FDCWD, path, MAX_NOTE, &text, NULL);
 	if (r < 0)
 		return r == ERR_NOT_FOUND ? 0 : err_set(err, r, "read '%s'", path);
-	uint64_t start_time = strtoull(str_peek(&text), NULL, 10);
-	/* An empty note is of a process that died while it wrote it, before it acted. */
-	if (start_time != 0 && proc_alive((pid_t)pid, start_time) && !end_process((pid_t)pid, start_time, w, err))
-		return err_wrap(err, ERR_TIMEOUT, "the process %lld of the former owner does not end", pid);
+	/* What ran before this boot runs no more, and its numbers are others' now. */
+	bool lived = read_note(str_peek(&text), &n) && (*n.boot == '\0' || strcmp(n.boot, host_boot_id()) == 0);
+	r = lived ? end_command(&n, w, err) : 0;
+	if (r < 0)
+		return err_wrap(err, ERR_TIMEOUT, "the command %lld of the former owner does not end", n.pid);
 	unlink(path);
 	return 0;
 }

@@ -13,6 +13,7 @@ enum {
 	LINE_MAX_BYTES = 64 * 1024,
 	KILL_MS = 900,
 	KILL_LATE_MS = 5000,
+	GIVEN_UP_ROUNDS = 30,
 	START_MS = 180000 /* a login shell that waits for its start files, too */
 };
 
@@ -86,8 +87,10 @@ static bool is_name(const char *text)
 }
 
 /* Environment and command, to be run in a subshell or a shell of its own. */
-static int body_text(const struct target_command *c, struct str *out, struct err *err)
+static int body_text(const struct target_command *c, const char *mark, struct str *out, struct err *err)
 {
+	if (*mark != '\0')
+		str_appendf(out, "export " COMMAND_MARK_NAME "=%s\n", mark);
 	if (c->input_len == 0)
 		str_append(out, "exec </dev/null\n");
 	for (size_t i = 0; i < c->env_count; i++) {
@@ -115,10 +118,18 @@ static int body_text(const struct target_command *c, struct str *out, struct err
 static const char inner_boot[] = "IFS= read -r E;X=$(printf \"\\nx\");X=${X%x};S=;while IFS= read -r L;do case $L in "
 				 "\"$E\")break;;esac;S=$S$L$X;done;unset E L X;eval \"$S\"";
 
+/* One that was killed (128 and a signal) did not end by itself: its note stays. */
+static const char command_ended[] = "; r=$?; [ $r -le 128 ] || [ $r -gt 192 ] || N=; d r $r n";
+
 static int frame_text(const struct shell_target *s, const struct target *t, const struct target_command *c,
-                      struct str *frame, struct str *input, struct err *err)
+                      const char *command, struct str *frame, struct str *input, struct err *err)
 {
 	const char *cwd = c->cwd != NULL ? c->cwd : "/";
+	if (t != NULL) {
+		str_appendf(frame, "M='%s '", command);
+		str_append_shell(frame, c->user != NULL ? c->user : "-");
+		str_append(frame, "\n");
+	}
 	str_append(frame, "if ");
 	if (t != NULL)
 		shell_guard_text(t, frame);
@@ -138,32 +149,25 @@ static int frame_text(const struct shell_target *s, const struct target *t, cons
 	                  "if [ -n \"$Y\" ]; then LC_ALL=$Y; else unset LC_ALL; fi\n");
 	if (c->user == NULL) {
 		str_append(frame, "(\ntrap - EXIT TERM\n"
-		                  "unset E S L X Q N T B G Y s i; unset -f d q n g k h v m w o alive\n");
-		int r = body_text(c, frame, err);
+		                  "unset E S L X Q N T B G U W M Y s i; unset -f d q n g k h v alive\n");
+		int r = body_text(c, command, frame, err);
 		if (r < 0)
 			return r;
-		str_append(frame, "\n); d r $?");
+		str_append(frame, "\n)");
+		str_append(frame, command_ended);
 	} else {
 		char mark[41];
 		rand_hex(mark, 40);
 		str_appendf(input, "%s\n", mark);
-		int r = body_text(c, input, err);
+		int r = body_text(c, command, input, err);
 		if (r < 0)
 			return r;
 		str_appendf(input, "\n%s\n", mark);
-		str_append(frame, !s->t.view.facts.is_root ? "sudo -n -u "
-		                  : s->has_runuser         ? "runuser -u "
-		                                           : "su -s /bin/sh -c ");
-		if (s->t.view.facts.is_root && !s->has_runuser) {
-			str_append_shell(frame, inner_boot);
-			str_append(frame, " -- ");
-			str_append_shell(frame, c->user);
-		} else {
-			str_append_shell(frame, c->user);
-			str_append(frame, " -- /bin/sh -c ");
-			str_append_shell(frame, inner_boot);
-		}
-		str_append(frame, "; d r $?");
+		_cleanup_(str_done) struct str user = STR_INIT(4096), boot = STR_INIT(4096);
+		str_append_shell(&user, c->user);
+		str_append_shell(&boot, inner_boot);
+		shell_as_user(s, str_peek(&user), str_peek(&boot), frame);
+		str_append(frame, command_ended);
 	}
 	if (!str_append_n(input, c->input, c->input_len))
 		return err_set(err, ERR_LIMIT, "the command's input is too long");
@@ -179,14 +183,17 @@ static bool end_command(struct shell_target *s, struct shell_process process, in
 	struct wait quick = WAIT_INIT;
 	struct shell_session *session;
 	struct shell_reply reply;
-	_cleanup_free_ char *frame = xasprintf("k %lld %lld %lld; m %lld %lld 30; d r $?", process.pid,
-	                                       process.start_time, process.group, process.group, process.start_time);
+	_cleanup_(str_done) struct str frame = STR_INIT(64 * 1024);
+	shell_end_function(s, &frame);
+	str_appendf(&frame, "k %lld %lld %lld; ", process.pid, process.start_time, process.group);
+	shell_end_call(&process, GIVEN_UP_ROUNDS, &frame);
+	str_append(&frame, "; d r $?");
 	quick = wait_within(&quick, ms);
 	if (!link_is_open(s->link) || shell_session_get(s, &quick, &session, NULL) < 0) {
 		shell_stray(s, process);
 		return false;
 	}
-	if (session_call(session, frame, NULL, &quick, &reply, NULL, NULL) < 0) {
+	if (session_call(session, str_peek(&frame), NULL, &quick, &reply, NULL, NULL) < 0) {
 		shell_session_drop(s, session);
 		shell_stray(s, process);
 		return false;
@@ -228,12 +235,12 @@ static int given_up(struct shell_target *s, struct shell_process process, const 
 
 /* ---- both ---- */
 
-static int call_it(struct shell_target *s, const struct target *t, const struct target_command *c,
+static int call_it(struct shell_target *s, const struct target *t, const struct target_command *c, const char *mark,
                    struct shell_session *session, struct wait *w, struct output *o, bool *ret_sent, struct err *err)
 {
 	_cleanup_(str_done) struct str frame = STR_SECRET_INIT(SIZE_MAX / 2), input = STR_SECRET_INIT(SIZE_MAX / 2);
 	struct shell_reply reply;
-	int r = frame_text(s, t, c, &frame, &input, err);
+	int r = frame_text(s, t, c, mark, &frame, &input, err);
 	if (r < 0)
 		return r;
 	struct shell_io io = {.input = input.data,
@@ -292,11 +299,17 @@ static int run_command(struct view *v, const struct target *t, const struct targ
 	if (r < 0)
 		return r;
 	struct shell_process process = session->process;
+	if (t != NULL)
+		command_mark(process.mark);
+	if (c->user != NULL && strlen(c->user) < sizeof(process.user))
+		snprintf(process.user, sizeof(process.user), "%s", c->user);
 	w = shell_enter(v, c->timeout_ms > 0 ? c->timeout_ms : DEFAULT_MS, &stretch);
-	r = call_it(s, t, c, session, w, &o, &sent, err);
+	r = call_it(s, t, c, process.mark, session, w, &o, &sent, err);
 	shell_leave(&stretch);
 	if (r < 0 && r != ERR_FENCED && r != ERR_NO_SPACE && r != ERR_NOT_FOUND)
 		r = given_up(s, process, t, sent, r, ret, err);
+	else if (r == 0 && t != NULL && target_was_killed(ret->status))
+		end_command(s, process, KILL_LATE_MS);
 	session_free(session);
 	if (c->on_line != NULL) {
 		give_lines(&o, &o.lines[0], true);

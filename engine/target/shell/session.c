@@ -12,22 +12,18 @@ static const char boot[] =
 	"while :;do S=;while IFS= read -r L||exit 0;do case $L in \"$E\")break;;esac;S=$S$L$X;done;eval \"$S\";done";
 
 /* What every session knows, in the order of use:
- *   d KIND STATUS      ends a frame
+ *   d KIND STATUS [n]  ends a frame; n: and takes our note back, once somebody is there to hear it and before he has heard all of it
  *   q PID              state, group and start time of a process: "S 12 3456"; fails when it is gone or a zombie
  *   n                  takes our note back
  *   g DIR TOKEN        the guard: notes this sh in DIR/pids, then looks for the token in DIR/lock; Q says why not
  *   alive PID START    is it this very process?
  *   k PID START GROUP  asks a process and its group to end (SIGTERM), and waits a moment
- *   m GROUP START [N]  kills every process of the group that is not older than START, until none is left (N tenths
- *                      of a second); a leader that is younger: the number was given anew, nothing of ours is left
- *   o GROUP START      the same one by one, where the leader is gone; fails when there was none but zombies
- *   w PID START        kills one process and waits until it is gone
  *   h COUNT            exactly that many bytes of the input
  *   v PATH             whether something is there, a dangling link too
  * Only builtins where it can be: a process costs a millisecond. */
 /* clang-format off */
 static const char helpers[] =
-	"d() { printf '%s %s %s\\n' \"$E\" \"$1\" \"$2\"; printf '%s %s %s\\n' \"$E\" \"$1\" \"$2\" >&2; }\n"
+	"d() { printf '%s %s %s\\n' \"$E\" \"$1\" \"$2\" && { W=; ${3:-:}; }; printf '%s %s %s\\n' \"$E\" \"$1\" \"$2\" >&2; }\n"
 
 	"q() {\n"
 	" { IFS= read -r s </proc/$1/stat; } 2>/dev/null || return 1\n"
@@ -36,21 +32,23 @@ static const char helpers[] =
 	" echo \"$1 $3 ${20}\"\n"
 	"}\n"
 
+	/* W: a frame is worked off. M: "MARK USER" of the command that it is. */
 	"B=; { read -r B </proc/sys/kernel/random/boot_id; } 2>/dev/null\n"
-	"if s=$(q $$); then set -- $s; G=$2; T=$3; else G=$$; T=0; fi\n"
-	"N=\n"
-	"n() { [ -z \"$N\" ] || rm -f \"$N/pids/$$\"; N=; }\n"
+	"if s=$(q $$); then set -- $s; G=$2; T=$3; U=; else G=$$; T=0; U=$(date +%s); fi\n"
+	"N= W= M=\n"
+	"n() { [ -z \"$N\" ] || [ -n \"$W\" ] || rm -f \"$N/pids/$$\"; N=; }\n"
 	"trap n EXIT\n"
 
 	"g() {\n"
 	" Q=f\n"
 	" if [ \"$N\" != \"$1\" ] || [ ! -f \"$1/pids/$$\" ]; then\n"
-	"  n\n"
+	"  W=; n\n"
 	"  [ -d \"$1/pids\" ] || mkdir -m 700 \"$1/pids\" 2>/dev/null\n"
 	"  [ -d \"$1/pids\" ] || return 1\n"
-	"  (umask 077; printf '%s %s %s\\n' \"$T\" \"$B\" \"$G\" >\"$1/pids/$$\") || { Q=s; rm -f \"$1/pids/$$\"; return 1; }\n"
+	"  (umask 077; printf '%s %s %s\\n%s %s\\n' \"$T\" \"${B:--}\" \"$G\" \"${M:-- -}\" \"${U:--}\" >\"$1/pids/$$\") || { Q=s; rm -f \"$1/pids/$$\"; return 1; }\n"
 	"  N=$1\n"
 	" fi\n"
+	" W=1\n"
 	" [ -r \"$1/lock\" ] || return 1\n"
 	" while IFS= read -r s || [ -n \"$s\" ]; do\n"
 	"  case $s in *\"\\\"$2\\\"\"*) return 0;; esac\n"
@@ -64,43 +62,6 @@ static const char helpers[] =
 	" alive \"$1\" \"$2\" || return 0\n"
 	" kill -s TERM -- \"-$3\" 2>/dev/null || kill -s TERM \"$1\" 2>/dev/null\n"
 	" i=0; while alive \"$1\" \"$2\" && [ $i -lt 3 ]; do sleep 0.1; i=$((i+1)); done\n"
-	"}\n"
-
-	"m() {\n"
-	" mg=$1 mt=$2 mn=${3:-100} mi=0\n"
-	" while :; do\n"
-	"  if s=$(q $mg); then\n"
-	"   [ \"${s##* }\" -le \"$mt\" ] || return 0\n"
-	"   kill -s KILL -- \"-$mg\" 2>/dev/null\n"
-	"  else\n"
-	"   kill -s 0 -- \"-$mg\" 2>/dev/null || return 0\n"
-	"   o \"$mg\" \"$mt\" || return 0\n"
-	"  fi\n"
-	"  kill -s 0 -- \"-$mg\" 2>/dev/null || return 0\n"
-	"  [ $mi -lt $mn ] || return 1\n"
-	"  mi=$((mi+1)); sleep 0.1\n"
-	" done\n"
-	"}\n"
-
-	"o() {\n"
-	" oc=1\n"
-	" while IFS= read -r s; do\n"
-	"  [ -n \"$s\" ] || continue\n"
-	"  op=${s%% *}\n"
-	"  set -f; set -- \"$1\" \"$2\" ${s##*) }; set +f\n"
-	"  [ \"${22}\" -ge \"$2\" ] || continue\n"
-	"  oc=0; kill -s KILL \"$op\" 2>/dev/null\n"
-	" done <<EOF\n"
-	"$(grep -hsE \"^[0-9]+ .*\\) [^ZX] [0-9]+ $1 \" /proc/[0-9]*/stat)\n"
-	"EOF\n"
-	" return $oc\n"
-	"}\n"
-
-	"w() {\n"
-	" i=0; while alive \"$1\" \"$2\"; do\n"
-	"  [ $i -lt 100 ] || return 1\n"
-	"  kill -s KILL \"$1\" 2>/dev/null; sleep 0.1; i=$((i+1))\n"
-	" done\n"
 	"}\n"
 
 	/* Complaints are read: in the words of the C locale. Commands of the deployment get theirs back. */
@@ -344,15 +305,16 @@ static int hello(struct shell_session *s, struct wait *w, struct err *err)
 	struct shell_io io = {.out = &out, .out_max = NOISE_MAX, .err = &words, .err_max = SMALL};
 	struct shell_reply reply;
 	/* The first line is the mark itself; whatever the user's start files print stands before the answer. */
-	str_appendf(&start, "%s\n%s\nprintf '\\n%%s %%s %%s\\n' $$ \"$T\" \"$G\"; d r 0", s->mark, helpers);
+	str_appendf(&start, "%s\n%s\nprintf '\\n%%s %%s %%s %%s\\n' $$ \"$T\" \"$G\" \"${U:-0}\"; d r 0", s->mark,
+	            helpers);
 	int r = session_call(s, str_peek(&start), &io, w, &reply, NULL, err);
 	if (r == ERR_NETWORK || r == ERR_TIMEOUT)
 		return does_not_start(&out, &words, r, err);
 	if (r < 0)
 		return r;
 	const char *line = out.len > 1 ? memrchr(out.data, '\n', out.len - 1) : NULL;
-	if (line == NULL ||
-	    sscanf(line, "%lld %lld %lld", &s->process.pid, &s->process.start_time, &s->process.group) != 3)
+	if (line == NULL || sscanf(line, "%lld %lld %lld %lld", &s->process.pid, &s->process.start_time,
+	                           &s->process.group, &s->process.began_s) != 4)
 		return err_set(err, ERR_PROTOCOL, "the shell on the target says nothing sensible");
 	return 0;
 }

@@ -6,15 +6,19 @@
  * each ended by "MARK KIND STATUS\n" behind the last byte. MARK is only known to the two ends, so no content can end a
  * frame.
  *
- * The sh notes itself (pid, start time, boot id, process group) in LOCK_DIR/pids once, before it looks at a token for
- * the first time; its children are in its process group. Who takes the lock over ends that group (engine/target/target.h). */
+ * The sh notes itself in LOCK_DIR/pids (engine/target/command_end.h) once, before it looks at a token for the first time. Who takes the
+ * lock over ends it and all that belongs to it (engine/target/target.h). A note that stands when the sh is killed in the middle of a
+ * frame stays. */
 #pragma once
+#include "engine/target/command_end.h"
 #include "engine/target/shell/link.h"
 #include "base/core/str.h"
 
-/* A remote process: enough to end it, and its group, later without hitting another one. */
+/* A remote process: enough to end it, and what belongs to it, later without hitting another one. Without /proc start_time is 0, and
+ * began_s says in seconds when it began. mark and user: of a command, else empty (engine/target/command_end.h). */
 struct shell_process {
-	long long pid, start_time, group;
+	long long pid, start_time, group, began_s;
+	char mark[COMMAND_MARK_DIGITS + 1], user[64];
 };
 
 struct shell_call;

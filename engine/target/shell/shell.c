@@ -146,7 +146,7 @@ void shell_leave(const struct shell_stretch *stretch)
 
 void shell_stray(struct shell_target *s, struct shell_process process)
 {
-	if (process.pid <= 1 || process.start_time == 0)
+	if (process.pid <= 1)
 		return;
 	s->strays = xgrow(s->strays, &s->stray_cap, s->stray_count + 1, sizeof(s->strays[0]));
 	s->strays[s->stray_count++] = process;
@@ -170,9 +170,13 @@ int shell_end_strays(struct shell_target *s, struct shell_session *session, stru
 	struct shell_reply reply;
 	if (s->stray_count == 0)
 		return 0;
+	shell_end_function(s, &frame);
 	str_append(&frame, "r=0");
-	for (size_t i = 0; i < s->stray_count; i++)
-		str_appendf(&frame, "; m %lld %lld || r=1", s->strays[i].group, s->strays[i].start_time);
+	for (size_t i = 0; i < s->stray_count; i++) {
+		str_append(&frame, "; ");
+		shell_end_call(&s->strays[i], 0, &frame);
+		str_append(&frame, " || r=1");
+	}
 	str_append(&frame, "; d r $r");
 	int r = session_call(session, str_peek(&frame), NULL, w, &reply, NULL, err);
 	if (r < 0)

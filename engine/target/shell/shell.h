@@ -85,6 +85,12 @@ void shell_session_drop(struct shell_target *s, struct shell_session *session);
 /* Remembers a process to end; ends those that are remembered, through a live session. */
 void shell_stray(struct shell_target *s, struct shell_process process);
 int shell_end_strays(struct shell_target *s, struct shell_session *session, struct wait *w, struct err *err);
+/* What ends a command (end.c): sh that defines `z PID START GROUP MARK USER TIME ROUNDS` (`-`: not known), whose status says
+ * whether nothing is left; and its call for one process. */
+void shell_end_function(const struct shell_target *s, struct str *out);
+void shell_end_call(const struct shell_process *process, int rounds, struct str *out);
+/* Appends what runs a sh as another user, up to the word that is its script; an argument list may follow it. user: a sh word. */
+void shell_as_user(const struct shell_target *s, const char *user, const char *script, struct str *out);
 /* Allowed without a guard? */
 int shell_may_change(const struct target *t, const char *path, struct err *err);
 /* "g DIR TOKEN" or, without a guard, "n". */

@@ -6,7 +6,6 @@
 
 /* Chunks grow: the first ones start the work on the target early, the later ones cost it few processes. */
 enum { CHUNK_FIRST = 64 * 1024, CHUNK_MAX = 1024 * 1024, BIG_CHUNK_MAX = 4 * 1024 * 1024, SCRIPT_MAX = 256 * 1024 };
-enum { FENCE_MS = 60000 };
 
 static void assign(struct str *out, const char *name, const char *value)
 {
@@ -237,38 +236,4 @@ int shell_unpack(struct target *t, const char *dir, enum archive_compression com
 		return u.result;
 	}
 	return said.status == 0 && u.result == 0 ? 0 : shell_fail(&said, err, "unpack into '%s'", dir);
-}
-
-/* ---- fence ---- */
-
-int shell_fence(struct target *t, const char *lock_dir, struct err *err)
-{
-	struct shell_target *s = (struct shell_target *)t;
-	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(SHELL_MESSAGE_MAX);
-	_cleanup_(str_done) struct str script = STR_INIT(SCRIPT_MAX);
-	const struct shell_input input = {.timeout_ms = FENCE_MS};
-	int r = shell_open(&t->view, err);
-	if (r < 0)
-		return r;
-	assign(&script, "p", lock_dir);
-	str_appendf(&script, "o=' %lld %lld '; e=0\n", s->main != NULL ? s->main->process.pid : 0,
-	            s->side != NULL ? s->side->process.pid : 0);
-	/* Without start time and process group in the note (another davit's, or no /proc) the process itself says its
-	 * group. */
-	str_append(&script, "for f in \"$p\"/pids/*; do [ -f \"$f\" ] || continue; c=${f##*/}\n"
-	                    "case $c in *[!0-9]*) continue;; esac; case $o in *\" $c \"*) continue;; esac\n"
-	                    "a= b= r=; IFS=' ' read -r a b r <\"$f\"\n"
-	                    "if [ -n \"$a\" ] && [ \"$a\" != 0 ] && [ \"${b:-$B}\" = \"$B\" ]; then\n"
-	                    "if [ -z \"$r\" ]; then if alive \"$c\" \"$a\"; then r=${s#* }; r=${r%% *}; [ \"$r\" = "
-	                    "\"$c\" ] || r=; fi; fi\n"
-	                    "if [ -n \"$r\" ]; then m \"$r\" \"$a\"; else w \"$c\" \"$a\"; fi || { echo \"process $c "
-	                    "of the former owner does not end\" >&2; e=1; continue; }\n"
-	                    "fi; rm -f -- \"$f\"; done; exit $e");
-	r = shell_change(t, lock_dir, str_peek(&script), &input, &said, err);
-	if (r < 0)
-		return err_wrap(err, r, "end the former owner's commands on '%s'", t->view.name);
-	if (said.status != 0)
-		return err_set(err, ERR_TIMEOUT, "end the former owner's commands on '%s': %s", t->view.name,
-		               str_peek(&said.err));
-	return 0;
 }
