@@ -1,4 +1,5 @@
 #include "engine/target/shell/session.h"
+#include "engine/target/shell/answer.h"
 #include "base/core/rand.h"
 #include "base/secret/mask.h"
 
@@ -75,16 +76,6 @@ static const char helpers[] =
 	"PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin\n";
 /* clang-format on */
 
-/* One stream up to its mark. What is surely not the beginning of the mark is handed on at once. */
-struct until_mark {
-	struct str held;
-	const char *mark;
-	size_t mark_len;
-	bool done;
-	char kind;
-	int status;
-};
-
 static void deliver(const struct shell_io *io, bool is_stderr, const char *data, size_t len)
 {
 	if (len == 0)
@@ -105,38 +96,22 @@ static void deliver(const struct shell_io *io, bool is_stderr, const char *data,
 		str_append_n(to, data, len);
 }
 
-/* Length of the longest end of data that may become the mark. */
-static size_t may_be_mark(const char *data, size_t len, const char *mark, size_t mark_len)
+struct sink {
+	const struct shell_io *io;
+	bool is_stderr;
+};
+
+static void pass_on(void *context, const char *data, size_t len)
 {
-	for (size_t n = MIN(len, mark_len - 1); n > 0; n--)
-		if (data[len - n] == mark[0] && memcmp(data + len - n, mark, n) == 0)
-			return n;
-	return 0;
+	const struct sink *sink = context;
+	deliver(sink->io, sink->is_stderr, data, len);
 }
 
-static int take(struct until_mark *u, const struct shell_io *io, bool is_stderr, const char *data, size_t len,
+static int take(struct answer *a, const struct shell_io *io, bool is_stderr, const char *data, size_t len,
                 struct err *err)
 {
-	if (len == 0 || u->done)
-		return 0;
-	if (!str_append_n(&u->held, data, len))
-		return err_set(err, ERR_LIMIT, "the target's shell says too much");
-	char *at = memmem(u->held.data, u->held.len, u->mark, u->mark_len);
-	if (at == NULL) {
-		size_t keep = may_be_mark(u->held.data, u->held.len, u->mark, u->mark_len), give = u->held.len - keep;
-		deliver(io, is_stderr, u->held.data, give);
-		str_remove_front(&u->held, give);
-		return 0;
-	}
-	deliver(io, is_stderr, u->held.data, (size_t)(at - u->held.data));
-	str_remove_front(&u->held, (size_t)(at - u->held.data));
-	const char *end = memchr(u->held.data, '\n', u->held.len);
-	if (end == NULL)
-		return 0;
-	if (sscanf(u->held.data + u->mark_len, " %c %d", &u->kind, &u->status) != 2)
-		return err_set(err, ERR_PROTOCOL, "the target's shell answers '%s'", u->held.data + u->mark_len);
-	u->done = true;
-	return 0;
+	struct sink sink = {io, is_stderr};
+	return answer_take(a, data, len, pass_on, &sink, err);
 }
 
 static int gone(struct shell_session *s, const struct str *last_words, struct err *err)
@@ -150,7 +125,7 @@ static int gone(struct shell_session *s, const struct str *last_words, struct er
 struct shell_call {
 	struct shell_session *s;
 	const struct shell_io *io;
-	struct until_mark out, err;
+	struct answer out, err;
 	char *buffer;
 };
 
@@ -234,7 +209,7 @@ int session_call(struct shell_session *s, const char *frame, const struct shell_
 	static const struct shell_io nothing = {0};
 	bool sent = false;
 	struct shell_call c = {.s = s, .io = io != NULL ? io : &nothing};
-	c.out = c.err = (struct until_mark){.held = STR_INIT(4 * CHUNK), .mark = s->mark, .mark_len = strlen(s->mark)};
+	c.out = c.err = (struct answer)ANSWER_INIT(s->mark);
 	c.buffer = xmalloc(2 * CHUNK);
 	s->busy = true;
 	s->call = &c;
@@ -312,9 +287,9 @@ static int hello(struct shell_session *s, struct wait *w, struct err *err)
 		return does_not_start(&out, &words, r, err);
 	if (r < 0)
 		return r;
-	const char *line = out.len > 1 ? memrchr(out.data, '\n', out.len - 1) : NULL;
-	if (line == NULL || sscanf(line, "%lld %lld %lld %lld", &s->process.pid, &s->process.start_time,
-	                           &s->process.group, &s->process.began_s) != 4)
+	struct shell_process *p = &s->process;
+	long long *const numbers[] = {&p->pid, &p->start_time, &p->group, &p->began_s};
+	if (!answer_numbers(str_peek(&out), out.len, numbers, ARRAY_SIZE(numbers)))
 		return err_set(err, ERR_PROTOCOL, "the shell on the target says nothing sensible");
 	return 0;
 }
