@@ -69,6 +69,7 @@ json_t *lock_record(const struct store *s, const json_t *deployment, const json_
 		keep(o, former, "deployment");
 		keep(o, former, "targets");
 		keep(o, former, "mark");
+		keep(o, former, "earlier");
 	} else {
 		json_object_set(o, "deployment", json_object_get(deployment, "id"));
 		keep(o, deployment, "target_names");

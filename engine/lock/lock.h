@@ -4,7 +4,8 @@
  * records, append only), undo/ (former contents), pids/ (commands now running), mark ("committed ID": how it was decided, beside the
  * record, since a takeover that read the record before it was marked replaces it).
  * Record format 1: {"format":1,"token","deployment","name","environment","store_id","machine_id","boot_id","pid_ns","pid","start_time",
- *   "host","user","commit","made_ms","targets":[names],"mark":"committed"|"undone"}; mark only once decided.
+ *   "host","user","commit","made_ms","targets":[names],"mark":"committed"|"undone","earlier":true}; mark only once decided; earlier
+ *   where a deployment of before changed this target, which another machine's journal does not know.
  */
 #pragma once
 #include "engine/journal/store.h"
@@ -12,7 +13,7 @@
 
 enum { LOCK_FORMAT = 1, LOCK_TOKEN_DIGITS = 32, LOCK_TICK_MS = 10000, LOCK_STANDSTILL_MS = 90000 };
 
-/* A record for this process; `former` (may be NULL) gives what a takeover keeps: deployment, targets, mark. A new token each time. */
+/* A record for this process; `former` (may be NULL) gives what a takeover keeps: deployment, targets, mark, earlier. A new token each time. */
 json_t *lock_record(const struct store *s, const json_t *deployment, const json_t *former);
 char *lock_dir_of(const struct view *v, const char *name, const char *environment);
 

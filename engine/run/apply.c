@@ -166,6 +166,8 @@ static int make_change(struct engine *e, struct estep *s, struct etarget *et, st
 			continue;
 		bool made = false;
 		r = engine_refence(e, et, err);
+		if (r == 0 && SIM_MUTANT != 28)
+			r = engine_sweep_beside(e, et, c, err);
 		if (r == 0)
 			r = is_made(et, c, &made, err);
 		if (r == 0 && made)

@@ -132,6 +132,31 @@ int engine_tick(void *engine, struct err *err)
 	return 0;
 }
 
+static bool changed_on(const struct engine *e, const char *id, const struct etarget *et)
+{
+	_cleanup_(plan_done) struct plan changes = {0};
+	if (id == NULL || store_change_list(e->store, id, &changes, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < changes.count; i++)
+		if (strcmp(changes.changes[i].target, et->name) == 0)
+			return true;
+	return false;
+}
+
+bool engine_changed_earlier(const struct engine *e, const struct etarget *et)
+{
+	const struct store_filter filter = {.name = e->name, .environment = e->environment};
+	_cleanup_json_ json_t *list = NULL;
+	if (store_deployment_list(e->store, &filter, &list, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *doc = json_array_get(list, i);
+		if (engine_state_of(doc) == DEPLOYMENT_COMMITTED && changed_on(e, json_get_string(doc, "id"), et))
+			return true;
+	}
+	return false;
+}
+
 /* Retries what a lost connection interrupted; a lock that somebody holds is not retried here. */
 int engine_lock_target(struct engine *e, struct etarget *et, json_t **ret_holder, struct err *err)
 {
@@ -140,6 +165,9 @@ int engine_lock_target(struct engine *e, struct etarget *et, json_t **ret_holder
 	/* Taken again for cleaning only: what was decided is said again. */
 	if (e->state == DEPLOYMENT_COMMITTED || e->state == DEPLOYMENT_UNDONE)
 		json_object_set_new(record, "mark", json_string(deployment_state_name(e->state)));
+	et->earlier = engine_changed_earlier(e, et);
+	if (et->earlier && SIM_MUTANT != 29)
+		json_object_set_new(record, "earlier", json_true());
 	int r = 0;
 	for (int i = 0; i < FENCE_TRIES; i++) {
 		r = lock_take(et->t, dir, record, ret_holder, err);
@@ -308,6 +336,7 @@ int engine_take_over_target(struct engine *e, struct etarget *et, const json_t *
 	_cleanup_json_ json_t *record = lock_record(e->store, e->doc, former);
 	_cleanup_json_ json_t *seen = json_incref((json_t *)former);
 	int r = 0;
+	et->earlier = json_get_bool(former, "earlier", false);
 	for (int i = 0; i < FENCE_TRIES; i++) {
 		r = lock_take_over(et->t, dir, seen, record, err);
 		if (!engine_may_retry(r))

@@ -17,6 +17,7 @@ struct etarget {
 	struct target *t;
 	struct target *renewer; /* a second handle: renewal happens while the first is busy */
 	bool locked;
+	bool earlier; /* a committed deployment of before changed it, by our journal or by the lock's record */
 	int64_t renewals;
 	int64_t away_since; /* mono ms: it was told that it is out of reach; 0: it answers, as far as is known */
 };
@@ -127,6 +128,8 @@ int engine_faults(struct engine *e, struct faults *faults, struct err *err);
 /* ---- renew.c ---- */
 int engine_begin(struct engine *e, struct err *err);    /* id, owner file, record `preparing` */
 int engine_lock_all(struct engine *e, struct err *err); /* journal, then the targets by name; waits */
+/* A deployment of before that was committed changed this target, as far as the journal knows. */
+bool engine_changed_earlier(const struct engine *e, const struct etarget *et);
 int engine_lock_target(struct engine *e, struct etarget *et, json_t **ret_holder, struct err *err);
 int engine_unlock_all(struct engine *e, struct err *err); /* targets (the anchor last), journal, owner file */
 int engine_take_over_target(struct engine *e, struct etarget *et, const json_t *former, struct err *err);
@@ -157,6 +160,8 @@ void engine_leave_over(struct engine *e, const char *target, const char *path, i
 	_printf_(5, 6);
 /* Before the deployment is held after an undo that ended with `code`: whatever is still in place and not named yet, newest first. */
 void engine_leave_rest(struct engine *e, int code);
+/* What an interrupted try of this change left beside its path; nothing of it may be at work any more. */
+int engine_sweep_beside(struct engine *e, struct etarget *et, const struct change *c, struct err *err);
 
 /* ---- commit.c ---- */
 /* From here on a first SIGINT and a SIGTERM stop nothing: what is left must be done. A second SIGINT stops an undo. */

@@ -135,15 +135,37 @@ static int step_undo(struct estep *s, struct etarget *et, const struct change *c
 	return change_undo(et->t, c, err);
 }
 
-static int undo_command(struct estep *s, struct etarget *et, const struct change *c, struct err *err)
+/* One whose reply was lost may be at work still: it must not go on beside its undo, or after it. */
+static int undo_command(struct engine *e, struct estep *s, struct etarget *et, const struct change *c, struct err *err)
 {
+	int r = c->state == CHANGE_UNKNOWN && SIM_MUTANT != 27 ? engine_refence(e, et, err) : 0;
+	if (r < 0)
+		return r;
 	if (s == NULL || s->type->undo == NULL)
 		return err_set(err, ERR_UNSUPPORTED, "the command has no undo: %s", c->summary ? c->summary : c->path);
 	return s->type->undo(&s->context, et->t, c, err);
 }
 
-static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et, const struct change *c,
-                          struct err *err)
+/* A target that lost its power may be where davit left it before this change, and before others of the same path. */
+static int is_older_state(const struct engine *e, struct etarget *et, const struct plan *all, const struct change *c,
+                          bool *ret, struct err *err)
+{
+	*ret = false;
+	for (const struct change *o = c; !*ret && o-- > all->changes;) {
+		enum change_match match;
+		if ((o->state == CHANGE_INTENT && !e->from_copy) || strcmp(o->target, c->target) != 0 ||
+		    strcmp(o->path, c->path) != 0)
+			continue;
+		int r = change_compare(&et->t->view, et->t->lock_dir, o, &match, err);
+		if (r < 0)
+			return r;
+		*ret = match != MATCH_NEITHER;
+	}
+	return 0;
+}
+
+static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et, const struct plan *all,
+                          const struct change *c, struct err *err)
 {
 	enum change_match match;
 	int r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
@@ -158,6 +180,11 @@ static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et,
 	bool tree = c->kind == CHANGE_RELEASE || c->kind == CHANGE_SNAPSHOT;
 	if ((match == MATCH_BEFORE && !tree) || match == MATCH_BOTH)
 		return UNDO_NOTHING;
+	bool older = false;
+	if (match == MATCH_NEITHER && SIM_MUTANT != 26)
+		r = is_older_state(e, et, all, c, &older, err);
+	if (r < 0 || older)
+		return r < 0 ? r : UNDO_NOTHING;
 	if (match == MATCH_NEITHER && !e->o->force) {
 		_cleanup_(str_done) struct str why = STR_INIT(1000);
 		change_explain(&et->t->view, c, &why, NULL);
@@ -179,13 +206,14 @@ static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et,
 }
 
 /* Once; lost connections are the caller's. */
-static int undo_once(struct engine *e, struct etarget *et, struct change *c, struct err *err)
+static int undo_once(struct engine *e, struct etarget *et, const struct plan *all, const struct change *c,
+                     struct err *err)
 {
 	struct estep *s = c->step_index >= 0 && (size_t)c->step_index < e->step_count ? &e->steps[c->step_index] : NULL;
 	int r = et->locked ? 0 : err_set(err, ERR_FENCED, "the lock on '%s' is not ours", et->name);
 	if (r < 0)
 		return r;
-	return c->kind == CHANGE_COMMAND ? undo_command(s, et, c, err) : undo_looked_at(e, s, et, c, err);
+	return c->kind == CHANGE_COMMAND ? undo_command(e, s, et, c, err) : undo_looked_at(e, s, et, all, c, err);
 }
 
 static bool is_away(struct engine *e, struct etarget *et, int r, const struct err *why)
@@ -207,11 +235,12 @@ static int meet_again(struct engine *e, struct etarget *et, int r, int64_t *paus
 	return engine_may_retry(fenced) ? 0 : fenced;
 }
 
-static int undo_with_retries(struct engine *e, struct etarget *et, struct change *c, struct err *err)
+static int undo_with_retries(struct engine *e, struct etarget *et, const struct plan *all, const struct change *c,
+                             struct err *err)
 {
 	int64_t pause = FIRST_PAUSE_MS;
 	for (;;) {
-		int r = undo_once(e, et, c, err);
+		int r = undo_once(e, et, all, c, err);
 		if (!is_away(e, et, r, err))
 			return r;
 		int met = meet_again(e, et, r, &pause, err);
@@ -238,7 +267,7 @@ static int undo_change(struct engine *e, struct plan *all, size_t i, struct err 
 		return 0;
 	}
 	struct etarget *et = engine_target(e, c->target);
-	int r = et ? undo_with_retries(e, et, c, err)
+	int r = et ? undo_with_retries(e, et, all, c, err)
 	           : err_set(err, ERR_NOT_FOUND, "the deployment names no target '%s'", c->target);
 	if (r == ERR_FENCED || r == ERR_CANCELLED)
 		return r;
@@ -342,6 +371,26 @@ static void add_folder(struct strv *folders, const char *path)
 		strv_add(folders, folder);
 }
 
+static void add_folders_of(struct strv *folders, const struct change *c)
+{
+	add_folder(folders, c->path);
+	if (json_get_string(c->extra, "manifest"))
+		add_folder(folders, json_get_string(c->extra, "manifest"));
+}
+
+int engine_sweep_beside(struct engine *e, struct etarget *et, const struct change *c, struct err *err)
+{
+	_cleanup_(strv_done) struct strv folders = {0};
+	const struct plan one = {.changes = (struct change *)(uintptr_t)c, .count = 1};
+	bool found = false;
+	int r = 0;
+	if (was_started(c))
+		add_folders_of(&folders, c);
+	for (size_t i = 0; r == 0 && i < folders.count; i++)
+		r = sweep_folder(e, &one, et, folders.items[i], &found, err);
+	return r;
+}
+
 static int sweep_target(struct engine *e, const struct plan *all, struct etarget *et, bool *ret_found, struct err *err)
 {
 	_cleanup_(strv_done) struct strv folders = {0};
@@ -349,9 +398,7 @@ static int sweep_target(struct engine *e, const struct plan *all, struct etarget
 		const struct change *c = &all->changes[i];
 		if (!was_started(c) || !concerns(e, c) || strcmp(c->target, et->name) != 0)
 			continue;
-		add_folder(&folders, c->path);
-		if (json_get_string(c->extra, "manifest"))
-			add_folder(&folders, json_get_string(c->extra, "manifest"));
+		add_folders_of(&folders, c);
 	}
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < folders.count; i++) {
@@ -382,15 +429,25 @@ static int sweep_private_names(struct engine *e, const struct plan *all, bool *r
 	return r;
 }
 
-/* Directories that a release made beside itself: an empty one would have been removed with it, one in use stays. */
+/* Directories that came with a release, or above a snapshot: an empty one would have been removed with it, one in use stays. */
+static void made_with(const struct change *c, struct strv *ret)
+{
+	const json_t *made = c->kind == CHANGE_RELEASE ? json_get_array(c->extra, "made") : NULL;
+	for (size_t i = 0; i < json_array_size(made); i++)
+		if (json_is_string(json_array_get(made, i)))
+			strv_add(ret, json_string_value(json_array_get(made, i)));
+	if (c->kind == CHANGE_SNAPSHOT && SIM_MUTANT != 25)
+		add_folder(ret, c->path);
+}
+
 static int look_at_made(struct etarget *et, const struct change *c, enum change_match *match, struct err *err)
 {
-	const json_t *made =
-		c->kind == CHANGE_RELEASE && *match == MATCH_BEFORE ? json_get_array(c->extra, "made") : NULL;
-	for (size_t i = 0; i < json_array_size(made); i++) {
+	_cleanup_(strv_done) struct strv made = {0};
+	if (*match == MATCH_BEFORE)
+		made_with(c, &made);
+	for (size_t i = 0; i < made.count; i++) {
 		_cleanup_(strv_done) struct strv names = {0};
-		const char *path = json_string_value(json_array_get(made, i));
-		int r = path ? et->t->view.type->list(&et->t->view, path, &names, err) : ERR_NOT_FOUND;
+		int r = et->t->view.type->list(&et->t->view, made.items[i], &names, err);
 		if (engine_may_retry(r) || r == ERR_CANCELLED)
 			return r;
 		if (r == 0 && names.count == 0)
@@ -436,17 +493,6 @@ static int look_again(struct engine *e, struct plan *all, bool *ret_again, struc
 
 /* ---- after the changes ---- */
 
-static bool changed_on(const struct engine *e, const char *id, const struct etarget *et)
-{
-	_cleanup_(plan_done) struct plan changes = {0};
-	if (id == NULL || store_change_list(e->store, id, &changes, NULL) < 0)
-		return false;
-	for (size_t i = 0; i < changes.count; i++)
-		if (strcmp(changes.changes[i].target, et->name) == 0)
-			return true;
-	return false;
-}
-
 /* Before this deployment something of an earlier one was there: a release, a file that it changed, or what the journal knows of. Directories
  * say nothing: they may have been made for the first one. */
 static bool had_before(const struct engine *e, const struct plan *all, const struct etarget *et)
@@ -458,21 +504,17 @@ static bool had_before(const struct engine *e, const struct plan *all, const str
 		    before != NODE_DIR)
 			return true;
 	}
-	const struct store_filter filter = {.name = e->name, .environment = e->environment};
-	_cleanup_json_ json_t *list = NULL;
-	if (store_deployment_list(e->store, &filter, &list, NULL) < 0)
-		return false;
-	size_t i;
-	json_t *doc;
-	json_array_foreach(list, i, doc) if (engine_state_of(doc) == DEPLOYMENT_COMMITTED &&
-	                                     changed_on(e, json_get_string(doc, "id"), et)) return true;
-	return false;
+	/* The lock of an older davit does not say it. */
+	return et->earlier || engine_changed_earlier(e, et);
 }
 
 /* DAVIT_FORMER_RELEASE of one target, asked of itself once its changes are taken back: a release that this deployment did not touch counts as
  * well. NULL in *ret: it had nothing of an earlier deployment. */
 int engine_former_release(struct engine *e, const struct plan *all, struct etarget *et, char **ret, struct err *err)
 {
+#if SIM_MUTANT == 31
+	et = &e->targets[0];
+#endif
 	for (size_t i = 0; i < e->step_count; i++) {
 		const struct estep *s = &e->steps[i];
 		for (size_t j = 0; s->type->release != NULL && j < s->target_count; j++) {

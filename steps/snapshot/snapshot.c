@@ -320,8 +320,13 @@ static int apply(const struct step_context *c, struct target *t, struct change *
 		r = copy_path(c, t, path, goal, number, type, ignore, &all, err);
 	}
 	ignore_free(ignore);
+	/* The content is durable before the manifest says that it is whole, and that before anything is changed: what comes next counts on it. */
+	if (r == 0 && SIM_MUTANT != 24)
+		r = t->view.type->barrier(t, (const char *const[]){change->path}, 1, err);
 	if (r == 0)
 		r = put_manifest(c, t, change->path, &all, change->extra, err);
+	if (r == 0 && SIM_MUTANT != 24)
+		r = t->view.type->barrier(t, (const char *const[]){change->path}, 1, err);
 	if (r < 0)
 		return r;
 	json_object_set_new(c->outputs, "snapshot", json_string(c->deployment->id));
@@ -385,20 +390,26 @@ static int restore_all(const struct step_context *c, struct target *t, const str
 }
 
 /* What is left of the directories above, when they are empty. */
-static void remove_empty(struct target *t, const char *path)
+static int remove_empty(struct target *t, const char *path, struct err *err)
 {
 	_cleanup_free_ char *dir = xstrdup(path);
 
 	for (int i = 0; i < 3; i++) {
 		char *slash = strrchr(dir, '/');
 		if (!slash || slash == dir)
-			return;
+			return 0;
 		*slash = 0;
 		if (!fs_below(t->view.facts.base, dir) || strcmp(t->view.facts.base, dir) == 0)
-			return;
-		if (t->view.type->remove(t, dir, NULL) < 0)
-			return;
+			return 0;
+		int r = t->view.type->remove(t, dir, err);
+		if (r < 0 && r != ERR_EXISTS && r != ERR_NOT_FOUND)
+			return r;
+		if (r < 0)
+			err_clear(err);
+		if (r == ERR_EXISTS)
+			return 0;
 	}
+	return 0;
 }
 
 /* In this order, each durable before the next: the content back, the manifest gone, the rest gone. Whoever goes on finds a snapshot that is
@@ -438,9 +449,7 @@ static int undo(const struct step_context *c, struct target *t, const struct cha
 		r = put_back(c, t, change, file, err);
 	if (r == 0 && n.type != NODE_ABSENT)
 		r = t->view.type->remove_tree(t, change->path, err);
-	if (r == 0)
-		remove_empty(t, change->path);
-	return r;
+	return r < 0 ? r : remove_empty(t, change->path, err);
 }
 
 /* The newest snapshot that this step made and that is whole: its place; NULL: none. A folder without one says nothing. */
