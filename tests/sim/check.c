@@ -13,7 +13,7 @@ static const char base[] = "/var/lib/davit";
 /* What retention may or may not have removed yet, and what a contender makes, are judged by themselves. */
 static bool left_out(const char *path, bool old)
 {
-	if (!old && sim_upload_retention(path))
+	if ((!old && sim_upload_retention(path)) || sim_real_kept(path))
 		return true;
 	return is_within(base, path) || is_within("/app/releases/r1", path) || strcmp(path, "/srv/contender") == 0;
 }
@@ -31,6 +31,12 @@ static bool same_content(const struct snode *a, const struct snode *b)
 	return strcmp(x, y) == 0;
 }
 
+static bool same_acl(const struct snode *a, const struct snode *b)
+{
+	const char *x = a->acl ? (const char *)a->acl->data : "", *y = b->acl ? (const char *)b->acl->data : "";
+	return strcmp(x, y) == 0;
+}
+
 static const struct snode *find_plain(const struct stree *t, const char *plain_path)
 {
 	for (int i = 0; i < t->count; i++) {
@@ -42,10 +48,16 @@ static const struct snode *find_plain(const struct stree *t, const char *plain_p
 	return NULL;
 }
 
+static bool same_time(const struct snode *a, const struct snode *b)
+{
+	return a->type != NODE_FILE || a->mtime_ns == b->mtime_ns ||
+	       (world->sc.undone_by_command && is_within("/srv/data", a->path));
+}
+
 static bool same_node(const struct snode *a, const struct snode *b, bool times)
 {
-	return a->type == b->type && a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && same_content(a, b) &&
-	       (!times || a->type != NODE_FILE || a->mtime_ns == b->mtime_ns);
+	return a->type == b->type && a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && same_acl(a, b) &&
+	       same_content(a, b) && (!times || same_time(a, b));
 }
 
 typedef void (*differ_fn)(void *context, int target, const char *path, const char *how);
@@ -78,7 +90,7 @@ struct first_difference {
 	char text[300];
 };
 
-static bool is_persons(int target, const char *path)
+bool sim_is_persons(int target, const char *path)
 {
 	return world->person_came && target == world->sc.person_target && strcmp(path, world->sc.person_path) == 0;
 }
@@ -86,7 +98,7 @@ static bool is_persons(int target, const char *path)
 static void note_first(void *context, int target, const char *path, const char *how)
 {
 	struct first_difference *d = context;
-	if (d->found || is_persons(target, path))
+	if (d->found || sim_is_persons(target, path))
 		return;
 	d->found = true;
 	snprintf(d->text, sizeof(d->text), "t%d:%s %s", target, path, how);
@@ -97,6 +109,21 @@ static struct first_difference compare_all(const struct stree *want, bool times)
 	struct first_difference d = {0};
 	for (int i = 0; i < world->sc.target_count; i++)
 		differences(&want[i], &world->targets[i].now, i, times, note_first, &d);
+	return d;
+}
+
+/* Of a job that went on behind a step that died or was refused: each of these is there as a whole, or not at all. */
+static struct first_difference compare_new(const struct stree *old_trees, const struct stree *new_trees)
+{
+	static struct stree without[SIM_TARGETS];
+	const uint32_t missed = world->sc.missed_steps;
+	struct first_difference d = compare_all(new_trees, false);
+	for (uint32_t mask = missed; d.found && mask != 0; mask = (mask - 1) & missed) {
+		scenario_new(old_trees, mask, without);
+		struct first_difference other = compare_all(without, false);
+		if (!other.found)
+			d = other;
+	}
 	return d;
 }
 
@@ -125,8 +152,10 @@ static void check_services(bool new_version)
 		return;
 	for (int i = 0; world->sc.has_restart && i < world->sc.target_count; i++) {
 		char serving[SIM_PATH];
+		if (world->targets[i].fresh && !new_version)
+			continue;
 		sim_without_ids(world->targets[i].serving, strlen(world->targets[i].serving), serving, sizeof(serving));
-		const char *wanted = new_version && world->sc.has_release ? "releases/ID" : sim_old_release;
+		const char *wanted = new_version && world->sc.has_release ? "releases/ID" : world->targets[i].served;
 		if (strcmp(serving, wanted) != 0)
 			sim_violation("t%d serves %s instead of %s", i, serving, wanted);
 	}
@@ -146,7 +175,7 @@ static void check_nothing_left(bool snapshots_allowed)
 			bool snapshot = strcmp(path, base) == 0 || is_within("/var/lib/davit/snapshots", path);
 			if (is_within(base, path) && !(snapshots_allowed && snapshot))
 				sim_violation("t%d:%s was left behind", i, path);
-			if (strstr(path, "/.davit-"))
+			if (strstr(path, ".davit-"))
 				sim_violation("t%d:%s was left behind", i, path);
 		}
 	}
@@ -160,9 +189,11 @@ struct naming {
 static void must_be_named(void *context, int target, const char *path, const char *how)
 {
 	struct naming *n = context;
-	if (is_persons(target, path))
+	if (sim_is_persons(target, path))
 		return;
-	char line[SIM_PATH + 16], parent[SIM_PATH];
+	char line[SIM_PATH + 16], parent[SIM_PATH], ran[24], snapshot[64];
+	snprintf(ran, sizeof(ran), "t%d:/\n", target);
+	snprintf(snapshot, sizeof(snapshot), "t%d:/var/lib/davit/snapshots/", target);
 	snprintf(parent, sizeof(parent), "%s", path);
 	/* What lies in a release or a moved directory is named by it. */
 	for (;;) {
@@ -177,10 +208,13 @@ static void must_be_named(void *context, int target, const char *path, const cha
 	/* Its manifest, and the directories beside it that it had to make. */
 	if ((strstr(path, ".manifest") || is_within("/app/shared", path)) && strstr(n->names, "/app/releases/ID"))
 		return;
+	/* A command is named by where it ran, its data by the snapshot that would have brought them back. */
+	if (is_within("/srv/data", path) && (strstr(n->names, snapshot) || strstr(n->names, ran)))
+		return;
 	/* A move names where it started. */
 	if (is_within("/srv/m1", path) && strstr(n->names, "/srv/m0\n"))
 		return;
-	if (strstr(path, "/.davit-"))
+	if (strstr(path, ".davit-"))
 		return;
 	sim_violation("t%d:%s %s, and the report does not name it", target, path, how);
 }
@@ -196,8 +230,20 @@ static void check_cause(void)
 		sim_violation("held without a cause: %s", world->seen.named);
 }
 
+/* By a file that moved on: nothing was undone, or what is left is named as ever; and no command of that file ran. */
+static void check_moved(void)
+{
+	for (int i = 0; i < world->sc.target_count; i++)
+		for (int k = 0; k < world->targets[i].now.count; k++)
+			if (sim_real_is_wrong(&world->targets[i].now.nodes[k]))
+				sim_violation("a command of a file that moved on wrote t%d:%s", i,
+				              world->targets[i].now.nodes[k].path);
+}
+
 static void check_held(const struct stree *old_trees)
 {
+	if (world->sc.moved && world->seen.named[0] == '\0' && world->seen.changed[0] == '\0')
+		return;
 	struct naming n = {.names = world->seen.named};
 	/* Held as it stands, by a wish or since nobody knows better: the changes themselves say it. */
 	if (world->seen.named[0] == '\0' && (world->sc.hold || !world->seen.undo_began))
@@ -310,13 +356,15 @@ void check_world(const struct stree *old_trees, const struct stree *new_trees)
 	check_contender();
 	switch (state) {
 	case DEPLOYMENT_COMMITTED:
-		d = compare_all(new_trees, false);
+		d = compare_new(old_trees, new_trees);
 		if (d.found)
 			sim_violation("committed, and %s", d.text);
 		check_manifests();
 		if (!(world->seen.contender_found && world->seen.contender_state == DEPLOYMENT_HELD))
 			check_nothing_left(true);
-		check_services(true);
+		/* Of a job that went on without its restart, or without its release, the service tells nothing. */
+		if (world->sc.missed_steps == 0)
+			check_services(true);
 		break;
 	case DEPLOYMENT_UNDONE:
 	case DEPLOYMENT_REFUSED:
@@ -342,6 +390,8 @@ void check_world(const struct stree *old_trees, const struct stree *new_trees)
 	}
 	if (world->seen.found && state != DEPLOYMENT_HELD && state != DEPLOYMENT_REFUSED && !world->seen.cleaned)
 		sim_violation("recovery ended and the deployment is not cleaned");
+	check_moved();
+	check_real(state != DEPLOYMENT_HELD && world->sc.missed_steps == 0);
 	check_person();
 	check_cancel(state);
 	check_first_exit(state, taken_over);

@@ -17,14 +17,6 @@ int sim_target_index(const char *name)
 
 /* ---- the service ---- */
 
-void fx_restart(struct starget *t)
-{
-	const struct snode *current = stree_find(&t->now, "/app/current");
-	snprintf(t->serving, sizeof(t->serving), "%s",
-	         current && current->type == NODE_LINK ? (const char *)current->content->data : "none");
-	t->restarts++;
-}
-
 void sim_target_reboot(struct starget *t)
 {
 	t->boots++;
@@ -167,6 +159,8 @@ int fx_enter(struct target *t, const char *what, const char *path, struct err *e
 /* After the operation: was the reply lost, did we die with it done? */
 int fx_after(struct view *v, int r, struct err *err)
 {
+	if (world->sc.real)
+		sim_watch_secrets(fx_of(v));
 	sim_step("reply");
 	if (fx_of(v)->remote && is_cancelled(v)) {
 		sim_trace("  cancelled while the reply was awaited");
@@ -181,7 +175,7 @@ int fx_after(struct view *v, int r, struct err *err)
 
 /* The request is on its way, the caller gives it up. */
 bool fx_goes_late(struct target *t, enum late_kind kind, const char *path, const char *other, const struct blob *data,
-                  uint16_t mode)
+                  const struct sattr *attr)
 {
 	struct starget *st = fx_of(&t->view);
 	if (!world->faults_on || !st->remote || t->lock_dir == NULL)
@@ -198,7 +192,7 @@ bool fx_goes_late(struct target *t, enum late_kind kind, const char *path, const
 		                   .noted = sim_below(2) == 0,
 		                   .due_op = world->ops + 1 + (int64_t)sim_below(most),
 		                   .data = data,
-		                   .mode = mode};
+		                   .attr = attr ? *attr : fx_attr(NULL)};
 		if (cancelled) {
 			l->noted = true;
 			l->given_up_by = world->slots[sim_slot].pid;
@@ -234,6 +228,35 @@ void fx_late(struct target *t, enum late_kind kind, const char *path, const stru
 		world->lates++;
 		return;
 	}
+}
+
+struct late *fx_at_work(struct target *t, const struct blob *words)
+{
+	struct starget *st = fx_of(&t->view);
+	for (int i = 0; world->sc.real && world->faults_on && t->lock_dir && i < SIM_LATE; i++) {
+		struct late *l = &st->late[i];
+		if (l->kind != LATE_NONE)
+			continue;
+		*l = (struct late){.kind = LATE_RUN,
+		                   .noted = true,
+		                   .passed = true,
+		                   .due_op = world->ops + 1 + (int64_t)sim_below(200),
+		                   .data = words};
+		snprintf(l->path, sizeof(l->path), "%s", (const char *)words->data);
+		snprintf(l->lock_dir, sizeof(l->lock_dir), "%s", t->lock_dir);
+		snprintf(l->token, sizeof(l->token), "%s", t->token);
+		return l;
+	}
+	return NULL;
+}
+
+int fx_breaks(struct target *t, struct err *err)
+{
+	if (!world->faults_on || !fx_of(&t->view)->remote || !sim_chance(world->sc.rates.after))
+		return 0;
+	world->nets++;
+	sim_trace("  the connection breaks in the middle");
+	return err_set(err, ERR_UNKNOWN, "the connection to '%s' broke", t->view.name);
 }
 
 int fx_lost(struct target *t, struct err *err)
@@ -282,21 +305,87 @@ static void watch_lock(struct starget *t, const char *path, const char *text)
 			sim_violation("the lock was taken from the process %d, which lives", pid);
 }
 
-int fx_put(struct starget *t, const char *path, const struct blob *data, const struct node_attr *attr, struct err *err)
+/* Names are "u7", "g7", or the number alone. */
+static int64_t number_of(const char *name)
+{
+	if (name == NULL)
+		return -1;
+	if (strcmp(name, "root") == 0)
+		return 0;
+	return strtol(name[0] == 'u' || name[0] == 'g' ? name + 1 : name, NULL, 10);
+}
+
+/* "u:7:r,u:8:r" as the entries that a list shows. */
+static const struct blob *acl_of(const char *readers)
+{
+	char text[SIM_TEXT] = "";
+	for (const char *at = readers; at && *at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+		unsigned uid = 0;
+		char perms[4] = "";
+		size_t len = strlen(text);
+		if (sscanf(at, "u:%u:%3[rwx]", &uid, perms) != 2)
+			sim_violation("'%s' is no access list", readers);
+		snprintf(text + len, sizeof(text) - len, "user:%u:%s\n", uid, strchr(perms, 'x') ? "r-x" : "r--");
+	}
+	return readers ? sim_blob(text, strlen(text)) : NULL;
+}
+
+struct sattr fx_attr(const struct node_attr *attr)
+{
+	if (attr == NULL)
+		return (struct sattr){.uid = -1, .gid = -1};
+	return (struct sattr){.set_mode = attr->set_mode,
+	                      .mode = (uint16_t)attr->mode,
+	                      .set_mtime = attr->set_mtime,
+	                      .mtime_ns = attr->mtime_ns,
+	                      .fresh = attr->fresh,
+	                      .alone = attr->alone,
+	                      .uid = number_of(attr->owner),
+	                      .gid = number_of(attr->group),
+	                      .acl = acl_of(attr->acl)};
+}
+
+/* The mask of an access list shows as the group's bits. */
+void fx_dress(struct snode *n, const struct snode *former, const struct sattr *attr)
+{
+	uint16_t otherwise = former ? former->mode : n->type == NODE_DIR ? 0755 : 0644;
+	n->mode = attr->set_mode ? attr->mode : otherwise;
+	n->uid = attr->uid >= 0 ? (uint32_t)attr->uid : former ? former->uid : 0;
+	n->gid = attr->gid >= 0 ? (uint32_t)attr->gid : former ? former->gid : 0;
+	n->acl = attr->acl ? attr->acl : former && !attr->alone ? former->acl : NULL;
+	if (attr->acl)
+		n->mode |= strstr((const char *)attr->acl->data, "r-x") ? 0050 : 0040;
+	if (attr->set_mtime)
+		n->mtime_ns = attr->mtime_ns;
+}
+
+/* A name came or went in it. */
+void fx_touch_parent(struct starget *t, const char *path)
+{
+	char parent[SIM_PATH];
+	snprintf(parent, sizeof(parent), "%s", path);
+	char *slash = strrchr(parent, '/');
+	if (slash == NULL || slash == parent)
+		return;
+	*slash = '\0';
+	struct snode *n = stree_find(&t->now, parent);
+	if (n)
+		n->mtime_ns = (world->mono_ms + world->wall_offset_ms) * 1000000;
+}
+
+int fx_put(struct starget *t, const char *path, const struct blob *data, const struct sattr *attr, struct err *err)
 {
 	struct snode *old = stree_find(&t->now, path);
-	uint16_t mode = attr && attr->set_mode          ? (uint16_t)attr->mode
-	                : old && old->type == NODE_FILE ? old->mode
-	                                                : 0644;
 	if (old && old->type == NODE_DIR)
 		return err_set(err, ERR_EXISTS, "'%s' is a directory", path);
 	if (!fx_parent_ok(t, path))
 		return fx_no_parent(path, err);
 	watch_lock(t, path, (const char *)data->data);
-	struct snode *n = stree_set(&t->now, path, NODE_FILE, mode, data);
+	const struct snode former = old ? *old : (struct snode){0};
+	struct snode *n = stree_set(&t->now, path, NODE_FILE, 0600, data);
 	n->synced = data;
-	if (attr && attr->set_mtime)
-		n->mtime_ns = attr->mtime_ns;
+	fx_dress(n, former.type == NODE_FILE && !attr->fresh ? &former : NULL, attr);
+	fx_touch_parent(t, path);
 	return 0;
 }
 
@@ -308,16 +397,18 @@ int fx_symlink(struct starget *t, const char *path, const struct blob *link, str
 	if (!fx_parent_ok(t, path))
 		return fx_no_parent(path, err);
 	stree_set(&t->now, path, NODE_LINK, 0777, link);
+	fx_touch_parent(t, path);
 	return 0;
 }
 
-int fx_mkdir(struct starget *t, const char *path, uint16_t mode, struct err *err)
+int fx_mkdir(struct starget *t, const char *path, const struct sattr *attr, struct err *err)
 {
 	if (stree_find(&t->now, path))
 		return err_set(err, ERR_EXISTS, "'%s' is there", path);
 	if (!fx_parent_ok(t, path))
 		return fx_no_parent(path, err);
-	stree_set(&t->now, path, NODE_DIR, mode, NULL);
+	fx_dress(stree_set(&t->now, path, NODE_DIR, 0700, NULL), NULL, attr);
+	fx_touch_parent(t, path);
 	return 0;
 }
 
@@ -329,6 +420,7 @@ int fx_remove(struct starget *t, const char *path, struct err *err)
 	if (n->type == NODE_DIR && stree_has_children(&t->now, path))
 		return err_set(err, ERR_EXISTS, "'%s' is not empty", path);
 	stree_drop(&t->now, n);
+	fx_touch_parent(t, path);
 	return 0;
 }
 
@@ -395,10 +487,13 @@ int fx_rename(struct starget *t, const char *from, const char *to, struct err *e
 			t->rename_count = 0;
 		}
 		snprintf(n->path, sizeof(n->path), "%s", to);
+		fx_touch_parent(t, from);
+		fx_touch_parent(t, to);
 		return 0;
 	}
 	if (old)
 		stree_drop(&t->now, old);
+	stree_parents_durable(t, to);
 	struct stree *const trees[] = {&t->now, &t->durable};
 	/* A directory moves as one: in this world at once durably, since a half-moved tree cannot be told entry by entry. */
 	for (size_t k = 0; k < 2; k++)
@@ -410,6 +505,8 @@ int fx_rename(struct starget *t, const char *from, const char *to, struct err *e
 			snprintf(path, sizeof(path), "%s%s", to, e->path + strlen(from));
 			snprintf(e->path, sizeof(e->path), "%.*s", SIM_PATH - 1, path);
 		}
+	fx_touch_parent(t, from);
+	fx_touch_parent(t, to);
 	return 0;
 }
 
@@ -417,16 +514,15 @@ static void arrive(struct starget *t, struct late *l)
 {
 	enum late_kind kind = l->kind;
 	l->kind = LATE_NONE;
-	if (!token_is(t, l->lock_dir, l->token)) {
+	if (!l->passed && !token_is(t, l->lock_dir, l->token)) {
 		sim_trace("late request for %s: refused by the guard", l->path);
 		return;
 	}
 	sim_trace("late request for %s is carried out", l->path);
 	late_acts = true;
-	const struct node_attr attr = {.set_mode = l->mode != KEEP_MODE, .mode = l->mode};
 	switch (kind) {
 	case LATE_PUT:
-		fx_put(t, l->path, l->data, &attr, NULL);
+		fx_put(t, l->path, l->data, &l->attr, NULL);
 		break;
 	case LATE_SYMLINK:
 		fx_symlink(t, l->path, l->data, NULL);
@@ -441,13 +537,13 @@ static void arrive(struct starget *t, struct late *l)
 		fx_remove_tree(t, l->path, NULL, NULL);
 		break;
 	case LATE_MKDIR:
-		fx_mkdir(t, l->path, l->mode, NULL);
+		fx_mkdir(t, l->path, &l->attr, NULL);
 		break;
 	case LATE_APPEND:
 		fx_append(t, l->path, l->data, NULL);
 		break;
 	case LATE_RUN:
-		fx_restart(t);
+		sim_command_acts(t, l->data, true);
 		break;
 	case LATE_UNPACK:
 		sim_unpack_late(t, l->path, l->data);

@@ -62,6 +62,8 @@ static void inspect_one(struct store *s, const json_t *doc)
 		world->seen.contender_state = found;
 		return;
 	}
+	if (file && strcmp(file, "prelude") == 0)
+		return;
 	world->seen.found = true;
 	world->seen.final_state = found;
 	world->seen.final_status = (int)json_get_int(doc, "exit_status", -1);
@@ -167,9 +169,10 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 	                           .report = say,
 	                           .make_target = sim_target_new,
 	                           .find_step = sim_find_step};
-	json_t *deployment = json_loads(role == ROLE_CONTENDER && world->sc.contender == CONTENDER_DEPLOYS
-	                                        ? world->sc.contender_deployment
-	                                        : world->sc.deployment,
+	bool contends = role == ROLE_CONTENDER && world->sc.contender == CONTENDER_DEPLOYS;
+	json_t *deployment = json_loads(world->in_prelude ? world->sc.prelude
+	                                : contends        ? world->sc.contender_deployment
+	                                                  : world->sc.deployment,
 	                                0, NULL);
 	struct engine_recover_options recover = {0};
 	bool recovers = role == ROLE_RECOVER || role == ROLE_CONTENDER;
@@ -187,7 +190,7 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 		engine_deploy(deployment, &o, &result, &err);
 	} else if (recovers) {
 		if (machine == 1) {
-			recover.deployment = deployment;
+			recover.deployment = world->sc.moved ? json_loads(world->sc.moved, 0, NULL) : deployment;
 			recover.takeover = true;
 			sim_takeover = true;
 		}

@@ -20,7 +20,7 @@ struct totals {
 	int found;
 };
 static struct totals *totals; /* shared by the jobs */
-static bool quiet;
+static bool quiet, only_real;
 
 /* ---- many seeds ---- */
 
@@ -70,6 +70,11 @@ static void run_share(uint64_t from, uint64_t count, int job, int jobs, bool unt
 	world_make();
 	make_work_dir(job);
 	for (uint64_t i = (uint64_t)job; i < count && totals->found < most; i += (uint64_t)jobs) {
+		if (only_real) {
+			scenario_make(from + i);
+			if (!world->sc.real)
+				continue;
+		}
 		bool ok = sim_run_seed(from + i, 0);
 		add_up();
 		if (ok)
@@ -218,9 +223,11 @@ int main(int argc, char **argv)
 			used = false;
 		if (strcmp(argv[i], "--until-found") == 0)
 			until_found = true;
+		else if (strcmp(argv[i], "--real") == 0)
+			only_real = true;
 		else if (!used) {
 			fprintf(stderr,
-			        "usage: run --seeds N [--from S] [--jobs J] [--most V] | --seed N [--drop MASK] | --list FILE | --until-found\n");
+			        "usage: run --seeds N [--from S] [--jobs J] [--most V] [--real] | --seed N [--drop MASK] | --list FILE | --until-found\n");
 			return 2;
 		}
 		i += used;

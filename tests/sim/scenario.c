@@ -411,6 +411,7 @@ void scenario_make(uint64_t seed)
 	make_cancels(sc);
 	make_upload(sc);
 	make_lates(sc);
+	sim_real_choose(sc);
 	world->faults_on = true;
 }
 
@@ -454,6 +455,8 @@ static void model_step(struct stree *t, const json_t *step)
 			model_effect(t, json_array_get(effects, i));
 	} else if (strcmp(name, "archive-upload") == 0) {
 		sim_upload_model(t, input);
+	} else if (world->sc.real && strcmp(name, "release") != 0) {
+		sim_real_model(t, step);
 	} else if (strcmp(name, "release") == 0) {
 		const char *file_name;
 		json_t *text;
@@ -483,15 +486,21 @@ static bool names_target(const json_t *step, int index)
 	return false;
 }
 
-void scenario_models(struct stree *ret_old, struct stree *ret_new)
+void scenario_new(const struct stree *old, uint32_t without, struct stree *ret_new)
 {
 	_cleanup_json_ json_t *d = json_loads(world->sc.deployment, 0, NULL);
 	const json_t *steps = json_object_get(d, "steps");
 	for (int i = 0; i < world->sc.target_count; i++) {
-		stree_copy(&ret_old[i], &world->targets[i].now);
-		stree_copy(&ret_new[i], &world->targets[i].now);
+		stree_copy(&ret_new[i], &old[i]);
 		for (size_t k = 0; k < json_array_size(steps); k++)
-			if (names_target(json_array_get(steps, k), i))
+			if (!(without & (1u << k)) && names_target(json_array_get(steps, k), i))
 				model_step(&ret_new[i], json_array_get(steps, k));
 	}
+}
+
+void scenario_models(struct stree *ret_old, struct stree *ret_new)
+{
+	for (int i = 0; i < world->sc.target_count; i++)
+		stree_copy(&ret_old[i], &world->targets[i].now);
+	scenario_new(ret_old, 0, ret_new);
 }

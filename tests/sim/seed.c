@@ -35,6 +35,11 @@ static bool run_job_steps(void)
 		world->job_step = (int)i;
 		died = !sim_run_alone(ROLE_JOB_STEP, 0, false);
 		ok = !died && world->last.status == 0;
+		if (ok || !world->sc.goes_on || world->boots[0] != boots)
+			continue;
+		world->sc.missed_steps |= 1u << i;
+		ok = true;
+		died = false;
 	}
 	world->job_status = ok ? "success" : sim_below(6) == 0 ? "cancelled" : "failure";
 	if (world->cancels > 0)
@@ -113,6 +118,7 @@ bool sim_other_machine_acts(void)
 static bool recover_round(bool first_is_lost)
 {
 	bool ok = true;
+	sim_users_write();
 	if (sim_other_machine_acts())
 		ok = sim_run_alone(ROLE_RECOVER, 1, false);
 	if (ok && !first_is_lost)
@@ -198,6 +204,9 @@ static void settle(bool lost)
 	if (world->violation[0] || !world->seen.found || world->seen.final_state != DEPLOYMENT_HELD)
 		return;
 	world->held++;
+	/* A person puts it right by hand. */
+	if (world->sc.moved)
+		return;
 	/* A held deployment can be rolled back, now that nothing fails any more; by whoever holds it. */
 	machine = sim_other_machine_acts() ? 1 : 0;
 	roll_back(machine);
@@ -210,14 +219,43 @@ static void settle(bool lost)
 		              world->last.reason);
 }
 
+/* The deployment before, without a fault: what is rolled back to, and what apply remembers. */
+static void run_prelude(void)
+{
+	for (int i = 0; i < world->sc.target_count; i++) {
+		struct starget *t = &world->targets[i];
+		if (world->sc.real)
+			sim_target_reboot(t);
+		memcpy(t->served, t->serving, sizeof(t->served));
+	}
+	if (world->sc.prelude == NULL)
+		return;
+	world->faults_on = false;
+	world->in_prelude = true;
+	bool ended = sim_run_alone(ROLE_DEPLOY, 0, false);
+	world->in_prelude = false;
+	world->faults_on = true;
+	world->newest_state = -1;
+	world->generation_ops = 0;
+	if (!ended || world->first.status != 0)
+		sim_violation("the deployment before ended with %d: %s", world->first.status, world->first.reason);
+	memset(&world->first, 0, sizeof(world->first));
+	for (int i = 0; i < world->sc.target_count; i++) {
+		struct starget *t = &world->targets[i];
+		sim_target_reboot(t);
+		stree_copy(&t->durable, &t->now);
+	}
+}
+
 bool sim_run_seed(uint64_t seed, uint32_t drop)
 {
 	scenario_make(seed);
 	sim_drop_parts(drop);
-	scenario_models(old_trees, new_trees);
 	prepare_state();
 	sim_upload_write_source();
-	bool ended_itself = run_first();
+	run_prelude();
+	scenario_models(old_trees, new_trees);
+	bool ended_itself = !world->violation[0] && run_first();
 	bool lost = world->sc.machine_lost && !ended_itself;
 	world->sc.machine_lost = lost;
 	if (lost) {
@@ -263,7 +301,10 @@ void sim_drop_parts(uint32_t drop)
 	for (int i = (int)json_array_size(steps) - 1; i >= 0; i--)
 		if (DROP_STEPS + i < DROP_CANCELS && (drop & (1u << (DROP_STEPS + i)))) {
 			const char *name = json_get_string(json_array_get(steps, (size_t)i), "step");
-			if (strcmp(name, "restart") == 0)
+			/* It brings back what a command changed. */
+			if (strcmp(name, "snapshot") == 0)
+				continue;
+			if (strcmp(name, "restart") == 0 || sim_real_restarts(json_array_get(steps, (size_t)i)))
 				sc->has_restart = false;
 			if (strcmp(name, "release") == 0 || strcmp(name, "archive-upload") == 0)
 				sc->has_release = sc->has_upload = false;

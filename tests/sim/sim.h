@@ -12,6 +12,8 @@
  *   process.c   one process, and what it finds at the end
  *   seed.c      one seed: deaths, recoveries, the verdict, shortening
  *   upload.c    archive-upload: sources, former releases, streams and clones
+ *   real.c      scenarios of the product's own steps: snapshot, apply, secret-write, run
+ *   commands.c  what a target does with a command: a service, ACLs, users
  *   run.c       many seeds, figures, the command line
  */
 #pragma once
@@ -33,7 +35,7 @@ enum {
 	SIM_FILES = 8,
 	SIM_CANCELS = 3,
 	SIM_MACHINES = 2,
-	SIM_FILE_BYTES = 1 << 20,
+	SIM_FILE_BYTES = 4 << 20,
 	SIM_SECTOR = 512,
 	SIM_SHM_BYTES = 256 << 10,
 	SIM_TEXT = 400,
@@ -55,6 +57,7 @@ struct snode {
 	int64_t mtime_ns;
 	const struct blob *content; /* of a file, or a link's goal */
 	const struct blob *synced;  /* what of it survives a power cut when its name does; NULL: nothing */
+	const struct blob *acl;     /* "user:7:r--\n" for each entry; NULL: none */
 	char path[SIM_PATH];
 };
 struct stree {
@@ -74,26 +77,42 @@ enum late_kind {
 	LATE_RUN,
 	LATE_UNPACK
 };
+/* What a put, a mkdir or a set_attr sets, as numbers: it outlives the call where the request goes late. */
+struct sattr {
+	bool set_mode, set_mtime, fresh, alone;
+	uint16_t mode;
+	int64_t mtime_ns;
+	int64_t uid, gid; /* -1: stays, or the user's */
+	const struct blob *acl;
+};
+
 struct late { /* a request whose reply was given up, still on its way */
 	enum late_kind kind;
-	bool noted; /* its process runs on the target already: the fence ends it */
+	bool noted;  /* its process runs on the target already: the fence ends it */
+	bool passed; /* it looked at the token before: nothing but the fence stops it */
 	int given_up_by; /* pid, when a cancel gave it up or its stream broke: the next session of that process ends it; 0: another reason */
 	const void *handle; /* of that process */
 	int64_t due_op;
 	char path[SIM_PATH], other[SIM_PATH], lock_dir[SIM_PATH], token[64];
 	const struct blob *data;
-	uint16_t mode;
+	struct sattr attr;
 };
 
 struct rename_pair {
 	char from[SIM_PATH], to[SIM_PATH];
 };
-enum { SIM_RENAMES = 24 };
+enum { SIM_RENAMES = 24, SIM_SERVICE_READS = 4, SIM_KEPT = 3 };
+#define SIM_SECRET "TOP-SECRET"
 
 struct starget {
 	bool used, remote;
 	struct stree now, durable;
 	char serving[SIM_PATH]; /* what the service runs: the link of /app/current when it was last started */
+	char served[SIM_PATH];  /* before the deployment */
+	const struct blob *runs_with[SIM_SERVICE_READS]; /* what it read then */
+	const struct blob *kept[SIM_KEPT];               /* what users last wrote to what snapshots exclude */
+	bool fresh;                                      /* nothing of an earlier deployment: no release, no service */
+	bool no_acl;                                     /* setfacl fails */
 	int restarts, boots;
 	bool no_links;   /* the file system takes no hard links */
 	int clone_fails; /* at the nth file, each time; 0: never */
@@ -164,12 +183,18 @@ struct scenario {
 	bool has_upload;     /* the release is archive-upload's: `source` is sent, the old version was `former` */
 	bool former_unknown; /* it has no manifest */
 	struct source_tree source, former;
-	bool job;              /* each step is a process of its own, as in a workflow; `finish` decides */
-	int late_ops;          /* by how much at most a request is late; 0: 80 operations */
-	int refused_from_gate; /* so many operations long no target takes a change, from the gate on; 0: never */
-	bool machine_lost;     /* after the first death the state folder is gone; another machine recovers */
-	char *deployment;      /* JSON; in the heap */
+	bool real;              /* of the product's own steps (real.c) */
+	bool goes_on;           /* a job's step that dies does not end its job, nor its success (continue-on-error) */
+	uint32_t missed_steps;  /* of such a job */
+	char *moved;            /* the deployment file as another machine has it, which moved on; NULL: as it was */
+	bool undone_by_command; /* the data: a command brings back no time */
+	bool job;               /* each step is a process of its own, as in a workflow; `finish` decides */
+	int late_ops;           /* by how much at most a request is late; 0: 80 operations */
+	int refused_from_gate;  /* so many operations long no target takes a change, from the gate on; 0: never */
+	bool machine_lost;      /* after the first death the state folder is gone; another machine recovers */
+	char *deployment;       /* JSON; in the heap */
 	char *contender_deployment;
+	char *prelude; /* a deployment that is committed before, without a fault; NULL: none */
 };
 
 enum role { ROLE_DEPLOY, ROLE_CONTENDER, ROLE_RECOVER, ROLE_INSPECT, ROLE_ROLLBACK, ROLE_JOB_STEP, ROLE_FINISH };
@@ -205,8 +230,9 @@ struct world {
 	int64_t mono_ms, wall_offset_ms;
 	int64_t ops, generation_ops;
 	int generation; /* 0: the deployment; one more with each process after it */
-	bool faults_on, tracing, shortening;
-	int turn; /* slot */
+	bool faults_on, tracing, shortening, in_prelude;
+	char *rows; /* apply's, after the prelude; in the heap */
+	int turn;   /* slot */
 	struct slot slots[SIM_SLOTS];
 	int next_pid;
 	int boots[SIM_MACHINES];
@@ -277,6 +303,8 @@ void stree_drop(struct stree *t, struct snode *n);
 bool stree_has_children(struct stree *t, const char *path);
 void stree_copy(struct stree *to, const struct stree *from);
 void stree_power_cut(struct starget *t);
+void stree_make_durable(struct starget *t, const struct snode *n);
+void stree_parents_durable(struct starget *t, const char *path);
 bool is_within(const char *dir, const char *path);
 /* Deployment ids as the word ID. */
 void sim_without_ids(const char *text, size_t len, char *out, size_t size);
@@ -303,6 +331,8 @@ void sim_person_comes(void);
 void scenario_make(uint64_t seed);
 /* The old and the new world of each target, as they would be without a fault. */
 void scenario_models(struct stree *ret_old, struct stree *ret_new);
+/* The new world, without the steps of this mask. */
+void scenario_new(const struct stree *old, uint32_t without, struct stree *ret_new);
 
 /* ---- process.c ---- */
 extern char sim_work_dir[128];
@@ -328,6 +358,21 @@ void sim_upload_model(struct stree *t, const json_t *input);
 bool sim_upload_retention(const char *path); /* may be removed once a deployment is committed */
 void check_manifests(void);
 
+/* ---- commands.c ---- */
+extern const char *const sim_service_reads[SIM_SERVICE_READS];
+const char *sim_service_differs(const struct starget *t); /* a path; NULL: it runs with what lies there */
+void sim_watch_secrets(const struct starget *t);
+
+/* ---- real.c ---- */
+void sim_real_choose(struct scenario *sc);
+void sim_real_model(struct stree *t, const json_t *step);
+bool sim_real_restarts(const json_t *step);
+bool sim_real_is_wrong(const struct snode *n); /* what only the moved file's commands write */
+void sim_users_write(void);                    /* to what snapshots exclude */
+bool sim_real_kept(const char *path);          /* is such: check_real judges it */
+void check_real(bool decided);
+
 /* ---- check.c ---- */
 void check_world(const struct stree *old_trees, const struct stree *new_trees);
-bool check_same_worlds(const struct stree *a); /* the targets against SIM_TARGETS trees */
+bool sim_is_persons(int target, const char *path); /* a person has changed it */
+bool check_same_worlds(const struct stree *a);     /* the targets against SIM_TARGETS trees */

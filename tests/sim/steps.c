@@ -266,18 +266,15 @@ void sim_person_comes(void)
 	const struct blob *b = sim_blob(world->person_content, strlen(world->person_content));
 	struct snode *changed = stree_set(&t->now, world->sc.person_path, NODE_FILE, n->mode, b);
 	changed->synced = b;
-	struct snode *d = stree_find(&t->durable, world->sc.person_path);
-	if (d)
-		*d = *changed;
-	else if (t->durable.count < SIM_NODES)
-		t->durable.nodes[t->durable.count++] = *changed;
+	stree_make_durable(t, changed);
 	sim_trace("*** a person writes t%d:%s", world->sc.person_target, world->sc.person_path);
 }
 
-static bool all_serve(const char *wanted)
+static bool all_serve_as_before(void)
 {
 	for (int i = 0; i < world->sc.target_count; i++)
-		if (strcmp(world->targets[i].serving, wanted) != 0)
+		if (!world->targets[i].fresh && (strcmp(world->targets[i].serving, world->targets[i].served) != 0 ||
+		                                 (world->sc.real && sim_service_differs(&world->targets[i]))))
 			return false;
 	return true;
 }
@@ -292,9 +289,10 @@ static int probe(const struct step_context *c, bool baseline, struct err *err)
 		sim_person_comes();
 	if (baseline || c->deployment->undoing) {
 		bool healthy =
-			!world->sc.baseline_sick && (!world->sc.has_restart || baseline || all_serve(sim_old_release));
+			!world->sc.baseline_sick && (!world->sc.has_restart || baseline || all_serve_as_before());
 		return healthy ? 0 : err_set(err, ERR_FAILED, "the old version does not answer");
 	}
+	sim_users_write();
 	if (world->sc.person == PERSON_AT_GATE)
 		sim_person_comes();
 	r = world->sc.gate == GATE_HANGS ? wait_ms(c->wait, 120000, err) : 0;
@@ -307,7 +305,10 @@ static int probe(const struct step_context *c, bool baseline, struct err *err)
 
 /* ---- the table ---- */
 
-extern const struct step_type archive_upload_step; /* the product's own */
+/* The product's own. */
+extern const struct step_type apply_step, archive_upload_step, run_step, secret_write_step, snapshot_step;
+static const struct step_type *const real_types[] = {&apply_step, &archive_upload_step, &run_step, &secret_write_step,
+                                                     &snapshot_step};
 
 static const struct step_type types[] = {
 	{.name = "change", .changes = true, .has_undo = true, .plan = plan_changes},
@@ -336,8 +337,9 @@ static const struct step_type types[] = {
 
 const struct step_type *sim_find_step(const char *name)
 {
-	if (strcmp(name, archive_upload_step.name) == 0)
-		return &archive_upload_step;
+	for (size_t i = 0; i < ARRAY_SIZE(real_types); i++)
+		if (strcmp(real_types[i]->name, name) == 0)
+			return real_types[i];
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		if (strcmp(types[i].name, name) == 0)
 			return &types[i];

@@ -21,7 +21,7 @@ static int sim_open(struct view *v, struct err *err)
 	v->facts.machine_id = xasprintf("t%d", s->index);
 	v->facts.boot_id = xasprintf("tb%d", fx_of(v)->boots);
 	v->facts.hostname = xstrdup(v->name);
-	v->facts.is_root = v->facts.has_tar = v->facts.has_sha256sum = true;
+	v->facts.is_root = v->facts.has_tar = v->facts.has_sha256sum = v->facts.has_setfacl = true;
 	s->boots = fx_of(v)->boots;
 	s->opened = true;
 	return 0;
@@ -116,29 +116,53 @@ static int sim_space(struct view *v, const char *path, int64_t *ret_free_bytes, 
 
 static int sim_query(struct view *v, const struct target_command *command, struct target_result *ret, struct err *err)
 {
-	(void)command;
-	(void)ret;
-	return fx_before(v, "query", "", false, err);
+	int r = fx_before(v, "query", "", false, err);
+	if (r == 0)
+		ret->status = sim_question(fx_of(v), command, ret);
+	return r;
 }
 
 /* ---- changing ---- */
 
-static int sim_mkdir(struct target *t, const char *path, const struct node_attr *attr, struct err *err)
+/* A setfacl that fails, after the rest was done. */
+static int acl_fails(const struct starget *st, const struct sattr *attr, const char *path, struct err *err)
 {
-	uint16_t mode = attr && attr->set_mode ? (uint16_t)attr->mode : 0755;
+	return st->no_acl && attr->acl ? err_set(err, ERR_UNSUPPORTED, "'%s': no access list can be set", path) : 0;
+}
+
+static int sim_mkdir(struct target *t, const char *path, const struct node_attr *given, struct err *err)
+{
+	const struct sattr attr = fx_attr(given);
 	int r = fx_enter(t, "mkdir", path, err);
 	if (r == 0)
 		r = fx_full(t, err);
+	if (r == 0)
+		r = acl_fails(fx_of(&t->view), &attr, path, err);
 	if (r < 0)
 		return r;
-	if (fx_goes_late(t, LATE_MKDIR, path, NULL, NULL, mode))
+	if (fx_goes_late(t, LATE_MKDIR, path, NULL, NULL, &attr))
 		return fx_lost(t, err);
-	return fx_after(&t->view, fx_mkdir(fx_of(&t->view), path, mode, err), err);
+	return fx_after(&t->view, fx_mkdir(fx_of(&t->view), path, &attr, err), err);
 }
 
-static int sim_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr,
+/* In a directory of our own beside it; a death in the middle leaves that. */
+static int write_beside(struct target *t, const char *path, const struct blob *b, struct err *err)
+{
+	struct starget *st = fx_of(&t->view);
+	_cleanup_free_ char *own = target_fresh_name(path, "new");
+	_cleanup_free_ char *made = xasprintf("%s/new", own);
+	stree_set(&st->now, own, NODE_DIR, 0700, NULL);
+	stree_set(&st->now, made, NODE_FILE, 0600, b);
+	int r = fx_go_on(t, "put: written", false, err);
+	if (r == 0 && world->sc.real)
+		r = fx_breaks(t, err);
+	return r < 0 ? r : fx_remove_tree(st, own, NULL, err);
+}
+
+static int sim_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *given,
                    struct err *err)
 {
+	const struct sattr attr = fx_attr(given);
 	int r = fx_enter(t, "put", path, err);
 	if (r == 0)
 		r = fx_full(t, err);
@@ -147,20 +171,13 @@ static int sim_put(struct target *t, const char *path, const void *data, size_t 
 	const struct blob *b = sim_blob(data, len);
 	if (world->mark_op == 0 && strstr((const char *)b->data, "\"mark\":\""))
 		world->mark_op = world->generation_ops;
-	if (fx_goes_late(t, LATE_PUT, path, NULL, b, attr && attr->set_mode ? (uint16_t)attr->mode : KEEP_MODE))
+	if (fx_goes_late(t, LATE_PUT, path, NULL, b, &attr))
 		return fx_lost(t, err);
-	/* A death in the middle leaves the private name. */
-	if (world->faults_on && !is_within(t->view.facts.base, path) && fx_parent_ok(fx_of(&t->view), path)) {
-		_cleanup_free_ char *private_name = target_private_name(path);
-		stree_set(&fx_of(&t->view)->now, private_name, NODE_FILE, 0600, b);
-		r = fx_go_on(t, "put: written", false, err);
-		if (r < 0)
-			return r;
-		struct snode *n = stree_find(&fx_of(&t->view)->now, private_name);
-		if (n)
-			stree_drop(&fx_of(&t->view)->now, n);
-	}
-	return fx_after(&t->view, fx_put(fx_of(&t->view), path, b, attr, err), err);
+	if (world->faults_on && !is_within(t->view.facts.base, path) && fx_parent_ok(fx_of(&t->view), path))
+		r = write_beside(t, path, b, err);
+	if (r == 0)
+		r = acl_fails(fx_of(&t->view), &attr, path, err);
+	return r < 0 ? r : fx_after(&t->view, fx_put(fx_of(&t->view), path, b, &attr, err), err);
 }
 
 static int sim_append(struct target *t, const char *path, const void *data, size_t len, struct err *err)
@@ -171,7 +188,7 @@ static int sim_append(struct target *t, const char *path, const void *data, size
 	if (r < 0)
 		return r;
 	const struct blob *b = sim_blob(data, len);
-	if (fx_goes_late(t, LATE_APPEND, path, NULL, b, 0600))
+	if (fx_goes_late(t, LATE_APPEND, path, NULL, b, NULL))
 		return fx_lost(t, err);
 	return fx_after(&t->view, fx_append(fx_of(&t->view), path, b, err), err);
 }
@@ -182,7 +199,7 @@ static int sim_symlink(struct target *t, const char *path, const char *link, str
 	if (r < 0)
 		return r;
 	const struct blob *b = sim_blob(link, strlen(link));
-	if (fx_goes_late(t, LATE_SYMLINK, path, NULL, b, 0777))
+	if (fx_goes_late(t, LATE_SYMLINK, path, NULL, b, NULL))
 		return fx_lost(t, err);
 	return fx_after(&t->view, fx_symlink(fx_of(&t->view), path, b, err), err);
 }
@@ -213,7 +230,7 @@ static int sim_rename(struct target *t, const char *from, const char *to, struct
 	int r = fx_enter(t, "rename", to, err);
 	if (r < 0)
 		return r;
-	if (fx_goes_late(t, LATE_RENAME, from, to, NULL, 0))
+	if (fx_goes_late(t, LATE_RENAME, from, to, NULL, NULL))
 		return fx_lost(t, err);
 	return fx_after(&t->view, fx_rename(fx_of(&t->view), from, to, err), err);
 }
@@ -223,7 +240,7 @@ static int sim_remove(struct target *t, const char *path, struct err *err)
 	int r = fx_enter(t, "remove", path, err);
 	if (r < 0)
 		return r;
-	if (fx_goes_late(t, LATE_REMOVE, path, NULL, NULL, 0))
+	if (fx_goes_late(t, LATE_REMOVE, path, NULL, NULL, NULL))
 		return fx_lost(t, err);
 	return fx_after(&t->view, fx_remove(fx_of(&t->view), path, err), err);
 }
@@ -233,37 +250,58 @@ static int sim_remove_tree(struct target *t, const char *path, struct err *err)
 	int r = fx_enter(t, "remove_tree", path, err);
 	if (r < 0)
 		return r;
-	if (fx_goes_late(t, LATE_REMOVE_TREE, path, NULL, NULL, 0))
+	if (fx_goes_late(t, LATE_REMOVE_TREE, path, NULL, NULL, NULL))
 		return fx_lost(t, err);
 	r = fx_remove_tree(fx_of(&t->view), path, t, err);
 	return r < 0 ? r : fx_after(&t->view, 0, err);
 }
 
-static uint32_t owner_number(const char *name, uint32_t otherwise)
+static int sim_set_attr(struct target *t, const char *path, const struct node_attr *given, struct err *err)
 {
-	return name && (name[0] == 'u' || name[0] == 'g') ? (uint32_t)strtoul(name + 1, NULL, 10) : otherwise;
-}
-
-static int sim_set_attr(struct target *t, const char *path, const struct node_attr *attr, struct err *err)
-{
+	const struct sattr attr = fx_attr(given);
 	int r = fx_enter(t, "set_attr", path, err);
 	if (r < 0)
 		return r;
 	struct snode *n = stree_find(&fx_of(&t->view)->now, path);
 	if (n == NULL)
 		return err_set(err, ERR_NOT_FOUND, "'%s' is not there", path);
-	/* Owner and mode are two calls: a death may come between. */
-	n->uid = owner_number(attr->owner, n->uid);
-	n->gid = owner_number(attr->group, n->gid);
+	/* Owner and the rest are two calls: a death may come between. */
+	n->uid = attr.uid >= 0 ? (uint32_t)attr.uid : n->uid;
+	n->gid = attr.gid >= 0 ? (uint32_t)attr.gid : n->gid;
 	r = fx_go_on(t, "set_attr: owner set", false, err);
+	if (r == 0)
+		r = acl_fails(fx_of(&t->view), &attr, path, err);
 	if (r < 0)
 		return r;
 	n = stree_find(&fx_of(&t->view)->now, path);
-	if (n && attr->set_mode)
-		n->mode = (uint16_t)attr->mode;
-	if (n && attr->set_mtime)
-		n->mtime_ns = attr->mtime_ns;
+	if (n) {
+		const struct snode former = *n;
+		fx_dress(n, &former, &attr);
+	}
 	return fx_after(&t->view, 0, err);
+}
+
+static int sim_dress_like(struct target *t, const char *path, const char *from, struct err *err)
+{
+	struct starget *st = fx_of(&t->view);
+	int r = fx_enter(t, "dress_like", path, err);
+	if (r < 0)
+		return r;
+	const struct snode *like = stree_find(&st->now, from);
+	struct snode *n = stree_find(&st->now, path);
+	if (n == NULL || like == NULL || n->type != NODE_DIR || like->type != NODE_DIR)
+		return err_set(err, ERR_NOT_FOUND, "'%s' or '%s' is no directory", path, from);
+	const struct snode former = *like;
+	n->uid = former.uid;
+	n->gid = former.gid;
+	r = fx_go_on(t, "dress_like: owner set", false, err);
+	n = r < 0 ? NULL : stree_find(&st->now, path);
+	if (n) {
+		n->mode = former.mode;
+		n->acl = former.acl;
+		n->mtime_ns = former.mtime_ns;
+	}
+	return r < 0 ? r : fx_after(&t->view, 0, err);
 }
 
 static int sim_copy(struct target *t, const char *from, const char *to, struct err *err)
@@ -292,6 +330,7 @@ static int sim_copy(struct target *t, const char *from, const char *to, struct e
 		made->uid = copy.uid;
 		made->gid = copy.gid;
 		made->mtime_ns = copy.mtime_ns;
+		made->acl = copy.acl;
 		made->synced = NULL;
 		r = fx_go_on(t, "copy", true, err);
 		if (r < 0)
@@ -302,16 +341,32 @@ static int sim_copy(struct target *t, const char *from, const char *to, struct e
 	return fx_after(&t->view, 0, err);
 }
 
+/* A command is a process: it looks at the token, and then nothing but the fence stops it, whoever dies. */
 static int sim_run(struct target *t, const struct target_command *command, struct target_result *ret, struct err *err)
 {
-	int r = fx_enter(t, "run", command->argv[0], err);
+	struct starget *st = fx_of(&t->view);
+	const struct blob *words = sim_command_words(command);
+	int r = fx_enter(t, "run", (const char *)words->data, err);
 	if (r < 0)
 		return r;
-	if (fx_goes_late(t, LATE_RUN, "restart", NULL, NULL, 0))
+	if (fx_goes_late(t, LATE_RUN, (const char *)words->data, NULL, words, NULL))
 		return fx_lost(t, err);
-	fx_restart(fx_of(&t->view));
-	sim_trace("  serves %s", fx_of(&t->view)->serving);
-	ret->status = 0;
+	if (world->sc.real) {
+		struct late *work = fx_at_work(t, words);
+		int boots = st->boots;
+		sim_command_acts(st, words, false);
+		sim_step("run: at work");
+		if (st->boots != boots)
+			return err_set(err, ERR_UNKNOWN, "'%s' was started again", t->view.name);
+		/* The fence of one who took over has ended it. */
+		bool ended = work && (work->kind != LATE_RUN || work->data != words);
+		if (work && !ended)
+			work->kind = LATE_NONE;
+		if (ended && (r = fx_guard(t, (const char *)words->data, err)) < 0)
+			return r;
+	}
+	ret->status = sim_command_acts(st, words, true);
+	sim_trace("  serves %s", st->serving);
 	return fx_after(&t->view, 0, err);
 }
 
@@ -365,6 +420,7 @@ static const struct target_type sim_type = {
 	.remove = sim_remove,
 	.remove_tree = sim_remove_tree,
 	.set_attr = sim_set_attr,
+	.dress_like = sim_dress_like,
 	.copy = sim_copy,
 	.clone_files = sim_clone_files,
 	.unpack = sim_unpack,

@@ -35,7 +35,7 @@ struct snode *stree_set(struct stree *t, const char *path, enum node_type type, 
 	n->type = (uint8_t)type;
 	n->mode = mode;
 	n->content = content;
-	n->synced = NULL;
+	n->synced = n->acl = NULL;
 	n->mtime_ns = (world->mono_ms + world->wall_offset_ms) * 1000000;
 	return n;
 }
@@ -62,7 +62,7 @@ void stree_copy(struct stree *to, const struct stree *from)
 static bool same(const struct snode *a, const struct snode *b)
 {
 	return a->type == b->type && a->mode == b->mode && a->uid == b->uid && a->gid == b->gid &&
-	       a->content == b->content;
+	       a->content == b->content && a->acl == b->acl;
 }
 
 /* Content that was not synced: all of it, a part of what came last, or nothing. */
@@ -132,6 +132,29 @@ static void make_durable(struct starget *t, const char *path)
 		t->durable.nodes[t->durable.count++] = *n;
 	else if (d)
 		stree_drop(&t->durable, d);
+}
+
+void stree_make_durable(struct starget *t, const struct snode *n)
+{
+	struct snode *d = stree_find(&t->durable, n->path);
+	if (d)
+		*d = *n;
+	else if (t->durable.count < SIM_NODES)
+		t->durable.nodes[t->durable.count++] = *n;
+}
+
+/* As a file system's journal keeps its order: a name that is durable lies in a directory that is. */
+void stree_parents_durable(struct starget *t, const char *path)
+{
+	char dir[SIM_PATH];
+	snprintf(dir, sizeof(dir), "%s", path);
+	for (char *slash = strchr(dir + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		const struct snode *n = stree_find(&t->now, dir);
+		if (n && stree_find(&t->durable, dir) == NULL && t->durable.count < SIM_NODES)
+			t->durable.nodes[t->durable.count++] = *n;
+		*slash = '/';
+	}
 }
 
 /* A rename happened or it did not: both names tell the same. Once one is lost, those after it are too, as in a journal. */

@@ -285,8 +285,8 @@ void sim_step(const char *what)
 		_exit(EXIT_POWER);
 	world->ops++;
 	world->generation_ops++;
-	if (sim_role == ROLE_DEPLOY && !world->contender_started && world->sc.contender != CONTENDER_NONE &&
-	    world->generation_ops >= world->sc.contender_at_op) {
+	if (sim_role == ROLE_DEPLOY && !world->in_prelude && !world->contender_started &&
+	    world->sc.contender != CONTENDER_NONE && world->generation_ops >= world->sc.contender_at_op) {
 		world->contender_started = true;
 		world->slots[1].alive = true;
 		world->slots[0].stalled = world->sc.contender == CONTENDER_TAKES_OVER;
