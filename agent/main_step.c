@@ -23,6 +23,14 @@ static const struct {
 	{"unlock", cmd_unlock}, {"finish", cmd_finish}, {"releases", cmd_releases},
 };
 
+int command_run(const char *name, int argc, char **argv)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (strcmp(name, commands[i].name) == 0)
+			return commands[i].run(argc, argv);
+	return -1;
+}
+
 #ifdef DAVIT_TEST_HOOKS
 /* For the crash tests: dies as by kill -9 once so many journal records were written, or counts them, a byte each in a file. */
 static long records_to_live;
@@ -59,9 +67,9 @@ int main(int argc, char **argv)
 		fputs("davit-step is executed by davit; `davit --help` lists its commands\n", stderr);
 		return 2;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		if (strcmp(argv[1], commands[i].name) == 0)
-			return commands[i].run(argc - 1, argv + 1);
+	int status = command_run(argv[1], argc - 1, argv + 1);
+	if (status >= 0)
+		return status;
 	if (step_find(argv[1]) != NULL)
 		return cmd_step(argc, argv); /* argv[0] stands for the word `step` */
 	fprintf(stderr, "davit-step: unknown command or step '%s'\n  `davit schema` lists the steps\n", argv[1]);

@@ -23,7 +23,7 @@ const struct step_type *const *step_all(size_t *ret_count)
 const struct step_type *step_find(const char *name)
 {
 	for (size_t i = 0; steps[i]; i++)
-		if (strcmp(steps[i]->name, name) == 0)
+		if (strcmp(steps[i]->info->name, name) == 0)
 			return steps[i];
 	return NULL;
 }

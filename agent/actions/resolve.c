@@ -1,5 +1,6 @@
 #include "agent/actions/resolve.h"
 
+#include "schemas/step_info.h"
 #include "base/secret/mask.h"
 
 #include "agent/expr/expr.h"
@@ -137,13 +138,9 @@ void uses_arguments(const struct uses *u, const char *program, const char *ret_a
 
 bool uses_only_looks(const struct uses *u)
 {
-	static const char *const looking[] = {"checkout", "preflight", "health-gate", "notify", "finish", "rollback"};
-	if (u->kind == USES_DEPLOY)
-		return true; /* decides at its own end */
-	for (size_t i = 0; i < ARRAY_SIZE(looking); i++)
-		if (strcmp(u->step, looking[i]) == 0)
-			return true;
-	return false;
+	const struct step_info *info = u->kind == USES_DEPLOY ? NULL : step_info(u->step);
+	/* A whole deployment decides at its own end. */
+	return u->kind == USES_DEPLOY || (info != NULL && !info->changes);
 }
 
 static void set_member(json_t *job, const char *name, const json_t *context, const char *member)

@@ -1,11 +1,11 @@
-/* The commands of the program davit, one file each (cmd_NAME.c); argv[0] is the command's name. They return the exit status. */
+/* The commands of the program davit, one file each (agent/cmd/NAME.c); argv[0] is the command's name. They return the exit status. */
 #pragma once
 int cmd_agent(int argc, char **argv);
 int cmd_history(int argc, char **argv);
 int cmd_show(int argc, char **argv);
 int cmd_schema(int argc, char **argv);
 int cmd_expr(int argc, char **argv);
-int cmd_worker(int argc, char **argv); /* agent/job: one job, started by the listener */
+int cmd_worker(int argc, char **argv); /* agent/worker: one job, started by the listener */
 
 /* The commands of davit-step. */
 int cmd_deploy(int argc, char **argv);
@@ -15,3 +15,5 @@ int cmd_recover(int argc, char **argv);
 int cmd_unlock(int argc, char **argv);
 int cmd_finish(int argc, char **argv);
 int cmd_releases(int argc, char **argv);
+/* The command of davit-step of that name; -1: there is none. */
+int command_run(const char *name, int argc, char **argv);

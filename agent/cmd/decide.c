@@ -127,9 +127,10 @@ static void keep_path(json_t *deployment, const char *path)
 	json_t *steps = json_object_get(deployment, "steps");
 	for (size_t i = json_array_size(steps); path != NULL && i-- > 0;) {
 		const json_t *step = json_array_get(steps, i);
-		const char *name = json_get_string(step, "step"),
-			   *at = json_get_string(json_object_get(step, "input"), "path");
-		if (name != NULL && strcmp(name, "archive-upload") == 0 && (at == NULL || strcmp(at, path) != 0))
+		const char *name = json_get_string(step, "step");
+		const struct step_info *info = name != NULL ? step_info(name) : NULL;
+		const char *at = step_releases_path(name, json_object_get(step, "input"));
+		if (info != NULL && info->releases != NULL && (at == NULL || strcmp(at, path) != 0))
 			json_array_remove(steps, i);
 	}
 }

@@ -52,7 +52,7 @@ static void default_heads(const char *step, const struct step_input *in, const j
 		single->on_failure = json_get_string(joined, "on_failure");
 	} else if (single->environment == NULL && in->job.present) {
 		single->environment = "default";
-		single->environment_unknown = !in->job.runner_decides && step_find(step)->changes;
+		single->environment_unknown = !in->job.runner_decides && step_info(step)->changes;
 	}
 }
 
@@ -119,7 +119,7 @@ static int run_step(const char *name, struct deploy_session *session, const stru
 	if (plan)
 		r = engine_plan(deployment, &session->options, &result, err);
 	/* What only looks, or works on this side alone (checkout), needs no lock and leaves nothing to decide. */
-	else if (in->job.present || (!step_find(name)->changes && !step_find(name)->joins))
+	else if (in->job.present || (!step_info(name)->changes && !step_info(name)->joins))
 		r = engine_job_step(deployment, &session->options, &result, err);
 	else
 		r = engine_deploy(deployment, &session->options, &result, err);
@@ -147,7 +147,8 @@ static int read_file_inputs(json_t *input, struct deploy_values *values, char **
 
 /* A preflight that stands alone in a job and names a deployment file: everything in it is checked and planned, and so is what
  * the step asks for itself. No lock, nothing written. */
-static int preflight_file(struct deploy_session *session, const struct step_input *in, struct err *err)
+static int check_file(struct deploy_session *session, const struct step_info *info, const struct step_input *in,
+                      struct err *err)
 {
 	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
 	struct deploy_values values _cleanup_(deploy_values_done) = {0};
@@ -170,7 +171,7 @@ static int preflight_file(struct deploy_session *session, const struct step_inpu
 	deploy_document_bind(document, &session->options);
 	json_t *deployment = deploy_document_deployment(document);
 	json_array_append_new(json_object_get(deployment, "steps"),
-	                      json_pack("{s:s, s:[], s:O}", "step", "preflight", "target", "input", input));
+	                      json_pack("{s:s, s:[], s:O}", "step", info->name, "target", "input", input));
 	r = engine_plan(deployment, &session->options, &result, err);
 	return deploy_session_tell(session, r, &result, true, err);
 }
@@ -181,7 +182,7 @@ static int no_such_step(const char *name, struct err *err)
 	const struct step_type *const *all = step_all(&count);
 	const char *names[64];
 	for (size_t i = 0; i < count && i < ARRAY_SIZE(names); i++)
-		names[i] = all[i]->name;
+		names[i] = all[i]->info->name;
 	const char *nearest = str_nearest(name, names, MIN(count, ARRAY_SIZE(names)));
 	int r = err_set(err, ERR_INVALID, "no step is called '%s'", name);
 	if (nearest != NULL)
@@ -210,10 +211,11 @@ int cmd_step(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	const char *name = rest.words[0];
-	/* These two decide a deployment instead of being a part of it. */
-	if (strcmp(name, "finish") == 0 || strcmp(name, "rollback") == 0) {
+	/* What decides a deployment is a command of that name, no part of one. */
+	const struct step_info *info = step_info(name);
+	if (info != NULL && info->decides) {
 		char *forwarded[] = {(char *)name, (char *)"--input", (char *)(input ? input : "-"), NULL};
-		return name[0] == 'f' ? cmd_finish(input ? 3 : 1, forwarded) : cmd_rollback(input ? 3 : 1, forwarded);
+		return command_run(name, input ? 3 : 1, forwarded);
 	}
 
 	struct err err = ERR_INIT;
@@ -227,12 +229,12 @@ int cmd_step(int argc, char **argv)
 		r = no_such_step(name, &err);
 	}
 	if (r >= 0)
-		r = step_input_read(input, type->inputs, &in, &err);
-	const char *file = json_get_string(in.input, "file");
+		r = step_input_read(input, type->info->inputs, &in, &err);
+	const char *file = type != NULL && info->file != NULL ? json_get_string(in.input, info->file) : NULL;
 	if (r < 0)
 		status = deploy_session_fail(&session, &err);
-	else if (strcmp(name, "preflight") == 0 && file != NULL && *file != '\0')
-		status = preflight_file(&session, &in, &err);
+	else if (file != NULL && *file != '\0')
+		status = check_file(&session, info, &in, &err);
 	else
 		status = run_step(name, &session, &in, plan, &err);
 	step_input_done(&in);

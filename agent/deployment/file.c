@@ -88,9 +88,8 @@ static json_t *step_targets(struct reader *r, json_t *input, struct str *pointer
 
 static bool acts_on_targets(const char *step)
 {
-	const char *text = schema_builtin(step);
-	json_t *schema _cleanup_json_ = text ? json_loads(text, 0, NULL) : NULL;
-	return json_is_true(json_object_get(schema, "x-target"));
+	const struct step_info *info = step_info(step);
+	return info != NULL && (info->targets == STEP_TARGETS_ONE || info->targets == STEP_TARGETS_MANY);
 }
 
 /* ---- steps ---- */
@@ -104,9 +103,9 @@ static const struct step_type *find_step(struct reader *r, const char *name, con
 	const struct step_type *const *all = step_all(&count);
 	const char *names[64];
 	for (size_t i = 0; i < count && i < ARRAY_SIZE(names); i++)
-		names[i] = all[i]->name;
+		names[i] = all[i]->info->name;
 	const char *nearest = str_nearest(name, names, MIN(count, ARRAY_SIZE(names)));
-	if (strcmp(name, "rollback") == 0 || strcmp(name, "finish") == 0) {
+	if (step_info(name) != NULL && step_info(name)->decides) {
 		faults_add_key(&r->faults, r->d->yaml, str_peek(pointer),
 		               "'%s' decides a deployment and is no step of one", name);
 		faults_hint(&r->faults, "`davit %s`, or the action %s in a workflow", name, name);
@@ -141,9 +140,9 @@ static void lift_faults(struct reader *r, size_t from, const struct str *pointer
 static void check_input(struct reader *r, const struct step_type *type, const json_t *input, const struct str *pointer)
 {
 	size_t before = r->faults.count;
-	void *typed = arena_alloc(&r->d->arena, type->input_size);
+	void *typed = arena_alloc(&r->d->arena, type->info->input_size);
 	struct err ignored = ERR_INIT;
-	if (fields_read(type->inputs, input, r->d->yaml, str_peek(pointer), r->text_values, &r->d->arena, typed,
+	if (fields_read(type->info->inputs, input, r->d->yaml, str_peek(pointer), r->text_values, &r->d->arena, typed,
 	                &r->faults, &ignored) < 0 &&
 	    r->faults.count == before)
 		faults_add(&r->faults, r->d->yaml, str_peek(pointer), "%s", ignored.frames[0].text);
@@ -159,35 +158,35 @@ static void check_input(struct reader *r, const struct step_type *type, const js
 	lift_faults(r, before, pointer);
 }
 
-/* preflight looks for secrets among those handed to the deployment: it learns which are there, not what they are. */
-static void tell_preflight(struct reader *r, json_t *input)
+/* A step that looks for secrets among those handed to the deployment learns which are there, not what they are. */
+static void name_secrets(struct reader *r, const char *member, json_t *input)
 {
 	const json_t *secrets = json_object_get(r->d->contexts, "secrets");
 	const char *key;
 	json_t *value;
-	if (json_object_get(input, "values") != NULL || secrets == NULL)
+	if (member == NULL || json_object_get(input, member) != NULL || secrets == NULL)
 		return;
 	json_t *values = json_object();
 	json_object_foreach((json_t *)secrets, key, value)
 		json_object_set_new(values, key, json_string(json_string_length(value) > 0 ? "set" : ""));
-	json_object_set_new(input, "values", values);
+	json_object_set_new(input, member, values);
 }
 
 /* `- run: make`, as in a workflow: what it looks like here. */
 static void hint_form(struct reader *r, const struct step_type *type, const json_t *value)
 {
-	const char *text = json_string_value(value);
-	if (text != NULL && strcmp(type->name, "run") == 0 && strpbrk(text, "\r\n") != NULL)
+	const char *text = json_string_value(value), *name = type->info->name, *input = type->info->string;
+	if (text != NULL && input != NULL && strpbrk(text, "\r\n") != NULL)
 		faults_hint(
 			&r->faults,
-			"write `- run: { script: …, undo: … }`, with the lines as `script: |`; `davit schema run` shows its inputs");
-	else if (text != NULL && strcmp(type->name, "run") == 0)
-		faults_hint(&r->faults,
-		            "write `- run: { script: \"%.120s\", undo: … }`; `davit schema run` shows its inputs",
-		            text);
+			"write `- %s: { %s: …, undo: … }`, with the lines as `%s: |`; `davit schema %s` shows its inputs",
+			name, input, input, name);
+	else if (text != NULL && input != NULL)
+		faults_hint(&r->faults, "write `- %s: { %s: \"%.120s\", undo: … }`; `davit schema %s` shows its inputs",
+		            name, input, text, name);
 	else
-		faults_hint(&r->faults, "write `- %s: { INPUT: VALUE }`; `davit schema %s` shows its inputs",
-		            type->name, type->name);
+		faults_hint(&r->faults, "write `- %s: { INPUT: VALUE }`; `davit schema %s` shows its inputs", name,
+		            name);
 }
 
 static void add_step(struct reader *r, const char *name, json_t *value, const json_t *item, struct str *pointer,
@@ -203,8 +202,7 @@ static void add_step(struct reader *r, const char *name, json_t *value, const js
 		json_decref(input);
 		return;
 	}
-	if (strcmp(name, "preflight") == 0)
-		tell_preflight(r, input);
+	name_secrets(r, type->info->secrets, input);
 	if (!late)
 		check_input(r, type, input, pointer);
 	json_t *names = step_targets(r, input, pointer);
@@ -224,8 +222,9 @@ static void add_step(struct reader *r, const char *name, json_t *value, const js
 /* Every secret of the job handed to a step that writes them: it must say which it means. */
 static void check_whole_secrets(struct reader *r, const char *name, const json_t *raw, const struct str *pointer)
 {
-	const char *text = json_get_string(raw, "values");
-	if (strcmp(name, "secret-write") != 0 || text == NULL || json_object_get(raw, "keys") != NULL)
+	const struct step_info *info = step_info(name);
+	const char *text = info != NULL && info->whole != NULL ? json_get_string(raw, info->whole) : NULL;
+	if (text == NULL || json_object_get(raw, "keys") != NULL)
 		return;
 	_cleanup_(str_done) struct str bare = STR_INIT(256);
 	for (; *text != '\0'; text++)
@@ -233,7 +232,7 @@ static void check_whole_secrets(struct reader *r, const char *name, const json_t
 			str_append_c(&bare, *text);
 	if (strcmp(str_peek(&bare), "${{secrets}}") != 0)
 		return;
-	_cleanup_free_ char *whole = xasprintf("%s/values", str_peek(pointer));
+	_cleanup_free_ char *whole = xasprintf("%s/%s", str_peek(pointer), info->whole);
 	faults_add(&r->faults, r->d->yaml, whole, "all secrets are given: `keys` must say which are meant");
 	faults_hint(&r->faults, "keys: [APP_*, SMTP_PASSWORD]");
 }
@@ -562,11 +561,25 @@ int deploy_document_read(const char *path, const struct deploy_values *values, s
 
 /* ---- only the places of releases ---- */
 
+/* The step of an item of `steps:` that makes releases; NULL: it is another one. */
+static const struct step_info *releasing_step(const json_t *item)
+{
+	const char *key;
+	json_t *value;
+	json_object_foreach((json_t *)item, key, value)
+	{
+		const struct step_info *info = step_info(key);
+		if (info != NULL && info->releases != NULL)
+			return info;
+	}
+	return NULL;
+}
+
 /* Everything that no release needs goes before it is filled in, so that nobody asks for its secrets. A step that goes leaves its
  * place: the others keep their positions. */
 static json_t *leave_places(const json_t *raw)
 {
-	static const char *const heads[] = {"name", "environment", "targets"}, *const inputs[] = {"path", "target"};
+	static const char *const heads[] = {"name", "environment", "targets"};
 	json_t *left = json_object(), *steps = json_array(), *item;
 	size_t index;
 	for (size_t i = 0; i < ARRAY_SIZE(heads); i++)
@@ -574,32 +587,34 @@ static json_t *leave_places(const json_t *raw)
 			json_object_set(left, heads[i], json_object_get(raw, heads[i]));
 	json_array_foreach(json_object_get(raw, "steps"), index, item)
 	{
-		const json_t *given = json_object_get(item, "archive-upload");
+		const struct step_info *info = releasing_step(item);
+		const json_t *given = info ? json_object_get(item, info->name) : NULL;
+		const char *const inputs[] = {info ? info->releases : "", "target"};
 		json_t *kept = json_object();
 		for (size_t i = 0; i < ARRAY_SIZE(inputs); i++)
 			if (json_object_get(given, inputs[i]) != NULL)
 				json_object_set(kept, inputs[i], json_object_get(given, inputs[i]));
-		json_array_append_new(steps, json_pack("{s:o}", given ? "archive-upload" : "left out", kept));
+		json_array_append_new(steps, json_pack("{s:o}", info ? info->name : "left out", kept));
 	}
 	json_object_set_new(left, "steps", steps);
 	return left;
 }
 
-static void read_place(struct reader *r, json_t *input, size_t index)
+static void read_place(struct reader *r, const struct step_info *info, json_t *input, size_t index)
 {
 	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
-	str_appendf(&pointer, "/steps/%zu/archive-upload", index);
+	str_appendf(&pointer, "/steps/%zu/%s", index, info->name);
 	if (json_object_get(r->d->late, str_peek(&pointer)) != NULL)
 		return;
 	json_t *names = step_targets(r, input, &pointer);
-	const char *path = json_get_string(input, "path");
-	pointer_push(&pointer, "path");
+	const char *path = json_get_string(input, info->releases);
+	pointer_push(&pointer, info->releases);
 	if (path == NULL || path[0] != '/')
 		faults_add(&r->faults, r->d->yaml, str_peek(&pointer), "must be an absolute path");
 	else
 		json_array_append_new(json_object_get(r->d->deployment, "steps"),
-		                      json_pack("{s:s, s:O, s:{s:s}}", "step", "archive-upload", "target", names,
-		                                "input", "path", path));
+		                      json_pack("{s:s, s:O, s:{s:s}}", "step", info->name, "target", names, "input",
+		                                info->releases, path));
 	json_decref(names);
 }
 
@@ -612,9 +627,9 @@ static void read_places(struct reader *r)
 	json_object_set_new(r->d->deployment, "steps", json_array());
 	json_array_foreach(json_object_get(r->root, "steps"), index, item)
 	{
-		json_t *input = json_object_get(item, "archive-upload");
-		if (input != NULL)
-			read_place(r, input, index);
+		const struct step_info *info = releasing_step(item);
+		if (info != NULL)
+			read_place(r, info, json_object_get(item, info->name), index);
 	}
 }
 

@@ -1,4 +1,5 @@
 #include "agent/deployment/find.h"
+#include "schemas/step_info.h"
 
 #include <string.h>
 
@@ -66,7 +67,8 @@ static bool made_by_rollback(struct store *store, const char *id)
 	if (store_step_list(store, id, &steps, &ignored) < 0)
 		return false;
 	const char *step = json_get_string(json_array_get(steps, json_array_size(steps) - 1), "step");
-	return step != NULL && strcmp(step, "rollback") == 0;
+	const struct step_info *info = step != NULL ? step_info(step) : NULL;
+	return info != NULL && info->decides;
 }
 
 int deploy_describe(struct store *store, json_t *deployment, struct err *err)

@@ -8,6 +8,7 @@
 #include "agent/deployment/expand.h"
 #include "agent/deployment/typed.h"
 #include "agent/expr/expr.h"
+#include "engine/run/step.h"
 #include "base/secret/mask.h"
 
 enum { POINTER_MAX = 4096, KEPT_MAX = 1 << 20 };
@@ -53,9 +54,10 @@ static bool any_login_written_out(const json_t *targets)
 
 bool kept_needs(const char *step, const json_t *input)
 {
-	if (strcmp(step, "run") == 0)
-		return json_object_get(input, "after_undo") != NULL;
-	return strcmp(step, "archive-upload") == 0 || strcmp(step, "snapshot") == 0 || strcmp(step, "health-gate") == 0;
+	const struct step_info *info = step_info(step);
+	if (info == NULL || info->kept == NULL)
+		return false;
+	return strcmp(info->kept, "always") == 0 || json_object_get(input, info->kept) != NULL;
 }
 
 static json_t *kept_steps(const json_t *raw, const json_t *deployment, const json_t *late, const json_t *contexts)
@@ -114,10 +116,11 @@ json_t *deploy_kept_places(const json_t *kept)
 	json_array_foreach(json_object_get(kept, "steps"), i, step)
 	{
 		const char *name = json_get_string(step, "step");
-		json_t *path = json_object_get(json_object_get(step, "input"), "path");
-		if (name != NULL && strcmp(name, "archive-upload") == 0 && path != NULL)
-			json_array_append_new(steps, json_pack("{s:s, s:O?, s:{s:O}}", "step", name, "target",
-			                                       json_object_get(step, "target"), "input", "path", path));
+		const char *path = step_releases_path(name, json_object_get(step, "input"));
+		if (path != NULL)
+			json_array_append_new(steps, json_pack("{s:s, s:O?, s:{s:s}}", "step", name, "target",
+			                                       json_object_get(step, "target"), "input",
+			                                       step_info(name)->releases, path));
 	}
 	json_object_set_new(places, "steps", steps);
 	return places;

@@ -112,14 +112,14 @@ static int add_step(struct hiding *h, json_t *kept, const json_t *step, struct e
 	const char *name = json_get_string(step, "step");
 	const json_t *given = json_object_get(step, "input");
 	const struct step_type *type = step_find(name);
-	if (type == NULL || type->inputs == NULL || !kept_needs(name, given))
+	if (type == NULL || type->info->inputs == NULL || !kept_needs(name, given))
 		return 0;
-	void *typed = arena_alloc(&arena, type->input_size);
-	int r = fields_read(type->inputs, given, NULL, "", true, &arena, typed, &faults, err);
+	void *typed = arena_alloc(&arena, type->info->input_size);
+	int r = fields_read(type->info->inputs, given, NULL, "", true, &arena, typed, &faults, err);
 	if (r < 0)
 		return r;
-	_cleanup_json_ json_t *whole = fields_write_whole(type->inputs, typed);
-	_cleanup_json_ json_t *starred = fields_write(type->inputs, typed);
+	_cleanup_json_ json_t *whole = fields_write_whole(type->info->inputs, typed);
+	_cleanup_json_ json_t *starred = fields_write(type->info->inputs, typed);
 	json_t *copy = json_copy((json_t *)step);
 	json_object_set_new(copy, "input", hide(h, whole, starred, "", "value"));
 	json_array_append_new(json_object_get(kept, "steps"), copy);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "agent/listener/handover.h"
+#include "schemas/step_info.h"
 #include "base/core/clock.h"
 #include "base/sys/fs.h"
 #include "base/core/log.h"
@@ -82,7 +83,8 @@ static bool says_it_itself(const json_t *report)
 	json_array_foreach(json_get_array(report, "steps"), i, step)
 	{
 		const char *name = json_get_string(step, "step");
-		if (name != NULL && strcmp(name, "notify") == 0)
+		const struct step_info *info = name != NULL ? step_info(name) : NULL;
+		if (info != NULL && info->reports)
 			return true;
 	}
 	return false;

@@ -374,9 +374,9 @@ static int add_step_record(struct engine *e, struct estep *s, struct err *err)
 	for (size_t i = 0; i < s->target_count; i++)
 		json_array_append_new(targets, json_string(s->etargets[i]->name));
 	_cleanup_json_ json_t *doc =
-		json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:s, s:I}", "index", s->index, "step", s->type->name, "id",
-	                  s->id, "name", s->display, "inputs", s->identity, "target", targets, "state", "preparing",
-	                  "started_ms", (json_int_t)clock_wall_ms());
+		json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:s, s:I}", "index", s->index, "step", s->type->info->name,
+	                  "id", s->id, "name", s->display, "inputs", s->identity, "target", targets, "state",
+	                  "preparing", "started_ms", (json_int_t)clock_wall_ms());
 	return store_step_add(e->store, e->id, s->index, doc, err);
 }
 

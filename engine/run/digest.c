@@ -149,12 +149,12 @@ static json_t *digest_input(const struct engine *e, const struct field_table *ta
 /* What a step was told, defaults left out: a gate's checks and a command's timeout are as much of a plan as a file's content. */
 json_t *engine_digest_step(const struct engine *e, const struct estep *s)
 {
-	json_t *o = json_pack("{s:s}", "step", s->type->name), *targets = json_array();
+	json_t *o = json_pack("{s:s}", "step", s->type->info->name), *targets = json_array();
 	for (size_t i = 0; i < s->target_count; i++)
 		json_array_append_new(targets, json_string(s->etargets[i]->name));
 	json_object_set_new(o, "targets", targets);
-	if (s->type->inputs != NULL)
-		json_object_set_new(o, "input", digest_input(e, s->type->inputs, s->input));
+	if (s->type->info->inputs != NULL)
+		json_object_set_new(o, "input", digest_input(e, s->type->info->inputs, s->input));
 	return o;
 }
 

@@ -15,6 +15,12 @@ enum { ID_RANDOM_DIGITS = 6, MAX_REPORT_LINE = 8192, LIVE_TICK_MS = 1000, OPEN_T
 
 /* ---- small things ---- */
 
+const char *step_releases_path(const char *step, const json_t *input)
+{
+	const struct step_info *info = step != NULL ? step_info(step) : NULL;
+	return info != NULL && info->releases != NULL ? json_get_string(input, info->releases) : NULL;
+}
+
 void engine_say(struct engine *e, const char *level, const char *fmt, ...)
 {
 	if (e->o->report == NULL)
@@ -149,12 +155,12 @@ static int add_step_target(struct engine *e, struct estep *s, const char *name, 
 {
 	struct etarget *et = engine_target(e, name);
 	if (et == NULL)
-		return err_set(err, ERR_INVALID, "step %d (%s): there is no target '%s'", s->index + 1, s->type->name,
-		               name);
+		return err_set(err, ERR_INVALID, "step %d (%s): there is no target '%s'", s->index + 1,
+		               s->type->info->name, name);
 	for (size_t i = 0; i < s->target_count; i++)
 		if (s->etargets[i] == et)
 			return err_set(err, ERR_INVALID, "step %d (%s): the target '%s' is named twice", s->index + 1,
-			               s->type->name, name);
+			               s->type->info->name, name);
 	s->etargets[s->target_count] = et;
 	s->targets[s->target_count++] = et->t;
 	return 0;
@@ -176,9 +182,9 @@ static int load_step_targets(struct engine *e, struct estep *s, const json_t *gi
 	}
 	if (s->target_count > 0)
 		return 0;
-	if (e->target_count > 1 && s->type->changes)
+	if (e->target_count > 1 && s->type->info->changes)
 		return err_set(err, ERR_INVALID, "step %d (%s) must name its target: there are %zu", s->index + 1,
-		               s->type->name, e->target_count);
+		               s->type->info->name, e->target_count);
 	for (size_t i = 0; i < e->target_count; i++)
 		add_step_target(e, s, e->targets[i].name, err);
 	return 0;
@@ -235,10 +241,10 @@ static void make_context(struct engine *e, struct estep *s)
 int engine_read_input(struct engine *e, struct estep *s, struct faults *faults, struct err *err)
 {
 	int r = 0;
-	if (s->type->inputs) {
-		_cleanup_free_ char *pointer = xasprintf("/steps/%d/%s", s->index, s->type->name);
-		s->typed = arena_alloc(&s->arena, s->type->input_size ? s->type->input_size : 1);
-		r = fields_read(s->type->inputs, s->input, NULL, pointer, true, &s->arena, s->typed, faults, err);
+	if (s->type->info->inputs) {
+		_cleanup_free_ char *pointer = xasprintf("/steps/%d/%s", s->index, s->type->info->name);
+		s->typed = arena_alloc(&s->arena, s->type->info->input_size ? s->type->info->input_size : 1);
+		r = fields_read(s->type->info->inputs, s->input, NULL, pointer, true, &s->arena, s->typed, faults, err);
 	}
 	make_context(e, s);
 	return r;
@@ -247,7 +253,7 @@ int engine_read_input(struct engine *e, struct estep *s, struct faults *faults, 
 /* The engine's own step is found in what the engine itself recorded. */
 static const struct step_type *type_named(const struct engine *e, const char *name)
 {
-	if (name && e->recorded_object && strcmp(name, engine_way_back.name) == 0)
+	if (name && e->recorded_object && strcmp(name, engine_way_back.info->name) == 0)
 		return &engine_way_back;
 	return name ? e->o->find_step(name) : NULL;
 }
@@ -257,14 +263,14 @@ static int load_step(struct engine *e, struct estep *s, const json_t *given, str
 	const char *name = json_get_string(given, "step");
 	s->e = e;
 	s->type = type_named(e, name);
-	if (s->type == NULL && name && strcmp(name, engine_way_back.name) == 0)
+	if (s->type == NULL && name && strcmp(name, engine_way_back.info->name) == 0)
 		return err_set(err, ERR_INVALID, "step %d: '%s' is no step of a deployment: it decides one",
 		               s->index + 1, name);
 	if (s->type == NULL)
 		return err_set(err, ERR_INVALID, "step %d: there is no step '%s'", s->index + 1, name ? name : "");
 	const char *id = json_get_string(given, "id"), *display = json_get_string(given, "name");
 	s->id = id ? xstrdup(id) : xasprintf("%d", s->index + 1);
-	s->display = xstrdup(display ? display : s->type->name);
+	s->display = xstrdup(display ? display : s->type->info->name);
 	json_t *input = json_object_get(given, "input");
 	s->input = input && !json_is_null(input) ? json_incref(input) : json_object();
 	s->outputs = json_object();

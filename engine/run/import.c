@@ -20,7 +20,7 @@ void engine_step_identity(struct engine *e, struct estep *s)
 {
 	_cleanup_json_ json_t *step = engine_digest_step(e, s);
 	/* Without a table no member of its input is a secret. */
-	if (s->type->inputs == NULL)
+	if (s->type->info->inputs == NULL)
 		json_object_set(step, "input", s->input);
 	_cleanup_free_ char *text = json_canonical(step);
 	digest_of(text, strlen(text), s->identity);
@@ -37,7 +37,7 @@ static bool step_is_on(const struct estep *s, const struct etarget *et)
 /* An old record does not say its inputs. */
 static const char *step_differs(const struct estep *s, const char *step, const char *id, const char *identity)
 {
-	if (step == NULL || strcmp(step, s->type->name) != 0 || (id && strcmp(id, s->id) != 0))
+	if (step == NULL || strcmp(step, s->type->info->name) != 0 || (id && strcmp(id, s->id) != 0))
 		return "is not of the step that stands there in the file";
 	return identity && strcmp(identity, s->identity) != 0 ? "was made with other inputs than the file has now"
 	                                                      : NULL;
@@ -171,7 +171,7 @@ static int check_record(struct engine *e, const struct etarget *et, const struct
 	if (strcmp(c->target, et->name) != 0)
 		return refuse(et, c, err, "is about another target");
 	/* A rollback makes no other changes: a target that says so of a deployment would move the others' steps. */
-	bool rollback = c->step && strcmp(c->step, engine_way_back.name) == 0;
+	bool rollback = c->step && strcmp(c->step, engine_way_back.info->name) == 0;
 	if (rollback && first) {
 		int r = engine_expect_way_back(e, c->step_index, err);
 		if (r < 0)
@@ -244,9 +244,9 @@ static int import(struct engine *e, struct err *err)
 			continue;
 		/* Whether a change was made is seen on the target only: its step counts as begun. */
 		s->begun = true;
-		_cleanup_json_ json_t *doc =
-			json_pack("{s:i, s:s, s:s, s:s, s:s, s:b, s:s}", "index", s->index, "step", s->type->name, "id",
-		                  s->id, "name", s->display, "inputs", s->identity, "begun", 1, "state", "running");
+		_cleanup_json_ json_t *doc = json_pack("{s:i, s:s, s:s, s:s, s:s, s:b, s:s}", "index", s->index, "step",
+		                                       s->type->info->name, "id", s->id, "name", s->display, "inputs",
+		                                       s->identity, "begun", 1, "state", "running");
 		r = store_step_add(e->store, e->id, s->index, doc, err);
 		if (r < 0)
 			return r;

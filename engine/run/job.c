@@ -20,7 +20,7 @@ static int find_job(const struct engine_options *o, json_t **ret, struct err *er
 
 static bool needs_deployment(const struct engine *e)
 {
-	return e->steps[0].type->changes;
+	return e->steps[0].type->info->changes;
 }
 
 /* Looks at the world only: a check, a gate, a notice. */
@@ -289,7 +289,7 @@ int engine_job_step(const json_t *deployment, const struct engine_options *o, st
 	int status = r < 0 ? 2 : 0;
 	int found = r < 0 ? r : o->job_key != NULL ? find_job(o, &doc, err) : ERR_NOT_FOUND;
 	bool changes_nothing = r == 0 && !needs_deployment(&e);
-	if (changes_nothing && (found != 0 || !e.steps[0].type->joins || !may_join(doc, true))) {
+	if (changes_nothing && (found != 0 || !e.steps[0].type->info->joins || !may_join(doc, true))) {
 		if (err)
 			err_clear(err);
 		r = run_plain(&e, err);

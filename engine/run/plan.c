@@ -20,7 +20,7 @@ static void place_faults(const struct estep *s, struct faults *faults, size_t fr
 {
 	for (size_t i = from; i < faults->count; i++) {
 		char *own = faults->items[i].pointer;
-		faults->items[i].pointer = xasprintf("/steps/%d/%s%s", s->index, s->type->name, own ? own : "");
+		faults->items[i].pointer = xasprintf("/steps/%d/%s%s", s->index, s->type->info->name, own ? own : "");
 		free(own);
 	}
 }
@@ -89,7 +89,7 @@ static void complete_changes(struct estep *s, size_t target, struct plan *plan)
 		struct change *c = &plan->changes[i];
 		c->step_index = s->index;
 		if (c->step == NULL)
-			c->step = xstrdup(s->type->name);
+			c->step = xstrdup(s->type->info->name);
 		if (c->target == NULL)
 			c->target = xstrdup(s->etargets[target]->name);
 		if (c->before == NULL)
@@ -198,14 +198,14 @@ json_t *engine_plan_json(const struct engine *e)
 	for (size_t i = 0; i < e->step_count; i++) {
 		const struct estep *s = &e->steps[i];
 		_cleanup_(str_done) struct str text = STR_INIT(64 << 10);
-		json_t *o = json_pack("{s:i, s:s, s:s, s:s}", "index", s->index, "step", s->type->name, "id", s->id,
-		                      "name", s->display);
+		json_t *o = json_pack("{s:i, s:s, s:s, s:s}", "index", s->index, "step", s->type->info->name, "id",
+		                      s->id, "name", s->display);
 		json_t *changes = json_array(), *warnings = json_array(), *targets = json_array();
 		if (s->type->describe && s->context.type)
 			s->type->describe(&s->context, &text);
 		json_object_set_new(o, "description",
-		                    json_string_lossy(text.len ? str_peek(&text) : s->type->name,
-		                                      text.len ? text.len : strlen(s->type->name)));
+		                    json_string_lossy(text.len ? str_peek(&text) : s->type->info->name,
+		                                      text.len ? text.len : strlen(s->type->info->name)));
 		for (size_t j = 0; s->plans && j < s->target_count; j++) {
 			json_array_append_new(targets, json_string(s->etargets[j]->name));
 			for (size_t k = 0; k < s->plans[j].count; k++)

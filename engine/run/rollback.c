@@ -206,7 +206,7 @@ static bool comes_after(const struct engine *e, const struct estep *s)
 	if (engine_is_unresolved(s->input))
 		return false;
 	/* Snapshots come back with --data only; a restart always. */
-	return s->type->restore && (strcmp(s->type->name, "snapshot") != 0 || e->o->data);
+	return s->type->restore && (!s->type->info->data || e->o->data);
 }
 
 static int restart_on(struct engine *e, struct estep *s, size_t i, const struct plan *all, struct err *err)

@@ -13,13 +13,19 @@ static void add_stay(json_t *stays, const char *text)
 	json_array_append_new(stays, json_string_lossy(text, strlen(text)));
 }
 
-/* The releases are what is switched, and a snapshot is no change of what was deployed. */
+/* The releases are what is switched. */
+static bool is_of_releases(const struct change *c)
+{
+	const struct step_info *info = step_info(c->step);
+	return (info != NULL && info->releases != NULL) || strcmp(c->step, engine_way_back.info->name) == 0;
+}
+
+/* A snapshot is no change of what was deployed. */
 static void add_changes_that_stay(json_t *stays, const struct plan *changes)
 {
 	for (size_t i = 0; i < changes->count; i++) {
 		const struct change *c = &changes->changes[i];
-		if (c->step == NULL || c->kind == CHANGE_SNAPSHOT || strcmp(c->step, "archive-upload") == 0 ||
-		    strcmp(c->step, engine_way_back.name) == 0 || c->state == CHANGE_UNDONE)
+		if (c->step == NULL || c->kind == CHANGE_SNAPSHOT || is_of_releases(c) || c->state == CHANGE_UNDONE)
 			continue;
 		_cleanup_free_ char *text =
 			c->kind == CHANGE_COMMAND
@@ -57,7 +63,7 @@ static void add_newer(struct engine *e, json_t *stays, const char *release)
 static bool has_snapshots(const struct engine *e)
 {
 	for (size_t i = 0; i < e->step_count; i++)
-		if (strcmp(e->steps[i].type->name, "snapshot") == 0)
+		if (e->steps[i].type->info->data)
 			return true;
 	return false;
 }
@@ -83,9 +89,10 @@ static json_t *entry(const struct estep *s, const char *description)
 	json_t *targets = json_array();
 	for (size_t i = 0; i < s->target_count; i++)
 		json_array_append_new(targets, json_string(s->etargets[i]->name));
-	return json_pack("{s:i, s:s, s:s, s:s, s:o, s:o, s:[], s:[]}", "index", s->index, "step", s->type->name, "id",
-	                 s->id, "name", s->display, "description", json_string_lossy(description, strlen(description)),
-	                 "targets", targets, "changes", "warnings");
+	return json_pack("{s:i, s:s, s:s, s:s, s:o, s:o, s:[], s:[]}", "index", s->index, "step", s->type->info->name,
+	                 "id", s->id, "name", s->display, "description",
+	                 json_string_lossy(description, strlen(description)), "targets", targets, "changes",
+	                 "warnings");
 }
 
 static void add_after(struct engine *e, json_t *list)
@@ -93,7 +100,7 @@ static void add_after(struct engine *e, json_t *list)
 	for (size_t i = 0; i < e->step_count; i++) {
 		const struct estep *s = &e->steps[i];
 		_cleanup_(str_done) struct str text = STR_INIT(64 << 10);
-		if (s->type->after == NULL || (strcmp(s->type->name, "snapshot") == 0 && !e->o->data))
+		if (s->type->after == NULL || (s->type->info->data && !e->o->data))
 			continue;
 		s->type->after(&s->context, &text);
 		if (text.len == 0)

@@ -22,6 +22,7 @@
  */
 #pragma once
 #include "engine/change/change.h"
+#include "schemas/step_info.h"
 
 struct http;
 struct step_type;
@@ -77,13 +78,7 @@ struct step_outcome {
 };
 
 struct step_type {
-	const char *name;
-	const struct field_table *inputs;
-	size_t input_size;
-	bool changes;  /* may change something: opens the deployment of a job */
-	bool has_undo; /* shown in plan and page */
-	bool joins;    /* changes nothing, but belongs to the deployment of its job once that is open: a gate that an
-	                                      undo runs again, a notice about the decision */
+	const struct step_info *info; /* from its schema: name, inputs, what it may do */
 	void (*describe)(const struct step_context *c, struct str *out);
 	void (*validate)(const struct step_context *c, struct faults *faults);
 	void (*missing)(const struct step_context *c, struct faults *faults);
@@ -105,3 +100,6 @@ struct step_type {
 	int (*settled)(const struct step_context *c, const struct step_outcome *outcome, struct err *err);
 	int (*clean)(const struct step_context *c, struct target *t, struct err *err);
 };
+
+/* Where the releases of a step lie by its input; NULL: it has none, or the path is not given. Borrowed. */
+const char *step_releases_path(const char *step, const json_t *input);

@@ -86,8 +86,8 @@ static void describe(const struct step_context *c, struct str *out)
 }
 
 /* Verified and undone as every link is, by its record. */
-const struct step_type engine_way_back = {
-	.name = "rollback", .changes = true, .has_undo = true, .describe = describe, .plan = plan_switches};
+static const struct step_info way_back_info = {.name = "rollback", .targets = STEP_TARGETS_MANY, .changes = true};
+const struct step_type engine_way_back = {.info = &way_back_info, .describe = describe, .plan = plan_switches};
 
 /* ---- its input ---- */
 
@@ -99,9 +99,9 @@ static void add_switch(json_t *switches, const char *target, const char *path, c
 
 static bool releases_of(const struct estep *s, char **ret_path)
 {
-	const char *path = json_get_string(s->input, "path");
+	const char *path = step_releases_path(s->type->info->name, s->input);
 	*ret_path = NULL;
-	return strcmp(s->type->name, "archive-upload") == 0 && path && fs_normalize(path, ret_path, NULL) == 0;
+	return path && fs_normalize(path, ret_path, NULL) == 0;
 }
 
 /* Every PATH of an archive-upload, on each of its targets; to NULL: to what is not known. */
@@ -156,8 +156,8 @@ int engine_add_way_back(struct engine *e, size_t at, const json_t *input, struct
 	for (size_t i = 0; i < e->target_count; i++)
 		json_array_append_new(targets, json_string(e->targets[i].name));
 	_cleanup_json_ json_t *step =
-		json_pack("{s:s, s:s, s:s, s:o, s:O}", "step", engine_way_back.name, "id", engine_way_back.name, "name",
-	                  "go back", "target", targets, "input", input);
+		json_pack("{s:s, s:s, s:s, s:o, s:O}", "step", engine_way_back.info->name, "id",
+	                  engine_way_back.info->name, "name", "go back", "target", targets, "input", input);
 	json_object_set_new(e->deployment, "rollback",
 	                    json_pack("{s:I, s:O}", "index", (json_int_t)at, "input", input));
 	return engine_insert_step(e, at, step, err);

@@ -54,6 +54,8 @@ def generate_c(root, out, steps, files):
     write_if_changed(os.path.join(directory, "builtin.c"), emit_c.builtin(texts))
     write_if_changed(os.path.join(directory, "tables.h"), emit_c.TABLES_HEADER)
     write_if_changed(os.path.join(directory, "tables.c"), emit_c.tables(steps))
+    write_if_changed(os.path.join(directory, "step_info.h"), emit_c.INFO_HEADER)
+    write_if_changed(os.path.join(directory, "step_info.c"), emit_c.info(steps))
 
 
 def committed(root, steps):

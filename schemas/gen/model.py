@@ -20,11 +20,11 @@ DRAFT7 = {
 }
 OUR_WORDS = {
     "x-type", "x-secret", "x-default-text", "x-order", "x-undo", "x-changes", "x-plan", "x-example", "x-target", "x-outputs",
-    "x-stays", "x-common", "x-line",
+    "x-stays", "x-common", "x-line", "x-step",
 }
 ROOT_WORDS = {
     "$schema", "$id", "title", "description", "type", "properties", "required", "additionalProperties", "oneOf", "anyOf", "$comment",
-    "minProperties", "x-outputs", "x-undo", "x-changes", "x-plan", "x-example", "x-target", "x-stays", "x-common", "examples",
+    "minProperties", "x-outputs", "x-undo", "x-changes", "x-plan", "x-example", "x-target", "x-stays", "x-common", "x-step", "examples",
 }
 TEXT_WORDS = {"minLength", "maxLength", "pattern"}
 NUMBER_WORDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
@@ -342,6 +342,26 @@ def with_common(document, common, path):
     return {**document, "properties": properties}, added
 
 
+# What a program asks of a step without its code; docs/schemas.md says what each means.
+FACTS = {"changes": bool, "joins": bool, "decides": bool, "data": bool, "reports": bool}
+INPUT_FACTS = ("kept", "releases", "secrets", "whole", "file", "string")
+
+
+def read_facts(document, inputs, path):
+    """x-step: flags, and names of inputs."""
+    facts = document.get("x-step", {})
+    check_type(facts, dict, path, "/x-step", "the facts of a step")
+    known = {field.name for field in inputs.fields} | {"always"}
+    for word, value in facts.items():
+        if word in FACTS and value is not True:
+            raise Refused(path, f"/x-step/{word}", "is true or left out")
+        if word in INPUT_FACTS and value not in known:
+            raise Refused(path, f"/x-step/{word}", f"there is no input '{value}'")
+        if word not in FACTS and word not in INPUT_FACTS:
+            raise Refused(path, f"/x-step/{word}", "is not known")
+    return facts
+
+
 def load_step(path, name, common):
     document = load_json(path)
     check_type(document, dict, path, "", "a schema")
@@ -372,6 +392,7 @@ def load_step(path, name, common):
         outputs = {"additionalProperties": False, **document["x-outputs"]}
         step.outputs = read_struct(outputs, step.c_name + "_out", name, path, "/x-outputs")
     step.document = document
+    step.facts = read_facts(document, step.inputs, path)
     step.published = published(whole)
     step.published["x-target"] = document.get("x-target") in (True, "one", "many")
     return step

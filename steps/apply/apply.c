@@ -62,11 +62,7 @@ static int plan_state(const struct step_context *c, struct view *v, struct plan 
 }
 
 const struct step_type apply_step = {
-	.name = "apply",
-	.inputs = &apply_fields,
-	.input_size = sizeof(struct apply_in),
-	.changes = true,
-	.has_undo = true,
+	.info = &apply_info,
 	.describe = describe,
 	.validate = validate,
 	.check = check,

@@ -432,11 +432,7 @@ static int clean(const struct step_context *c, struct target *t, struct err *err
 }
 
 const struct step_type archive_upload_step = {
-	.name = "archive-upload",
-	.inputs = &archive_upload_fields,
-	.input_size = sizeof(struct archive_upload_in),
-	.changes = true,
-	.has_undo = true,
+	.info = &archive_upload_info,
 	.describe = describe,
 	.validate = validate,
 	.check = check,

@@ -208,9 +208,7 @@ static int checkout_probe(const struct step_context *c, bool baseline, struct er
 }
 
 const struct step_type checkout_step = {
-	.name = "checkout",
-	.inputs = &checkout_fields,
-	.input_size = sizeof(struct checkout_in),
+	.info = &checkout_info,
 	.describe = checkout_describe,
 	.validate = checkout_validate,
 	.check = checkout_check,

@@ -216,10 +216,8 @@ static int look_at_paths(struct view *v, const json_t *deployment, json_t *answe
 	json_object_set_new(answer, "paths", paths);
 	json_array_foreach(json_object_get(deployment, "steps"), i, step)
 	{
-		const char *name = json_get_string(step, "step"),
-			   *path = json_get_string(json_object_get(step, "input"), "path");
-		if (name == NULL || strcmp(name, "archive-upload") != 0 || path == NULL || !acts_on(step, v->name) ||
-		    has_path(paths, path))
+		const char *path = step_releases_path(json_get_string(step, "step"), json_object_get(step, "input"));
+		if (path == NULL || !acts_on(step, v->name) || has_path(paths, path))
 			continue;
 		json_t *one = json_pack("{s:s}", "path", path);
 		json_array_append_new(paths, one);

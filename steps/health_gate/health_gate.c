@@ -406,10 +406,7 @@ static int probe(const struct step_context *c, bool baseline, struct err *err)
 }
 
 const struct step_type health_gate_step = {
-	.name = "health-gate",
-	.joins = true,
-	.inputs = &health_gate_fields,
-	.input_size = sizeof(struct health_gate_in),
+	.info = &health_gate_info,
 	.describe = describe,
 	.validate = validate,
 	.check = check_targets,

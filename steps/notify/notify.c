@@ -216,10 +216,7 @@ static int settled(const struct step_context *c, const struct step_outcome *outc
 }
 
 const struct step_type notify_step = {
-	.name = "notify",
-	.joins = true,
-	.inputs = &notify_fields,
-	.input_size = sizeof(struct notify_in),
+	.info = &notify_info,
 	.describe = describe,
 	.validate = validate,
 	.check = check,

@@ -323,9 +323,7 @@ static int check(const struct step_context *c, struct faults *faults, struct err
 }
 
 const struct step_type preflight_step = {
-	.name = "preflight",
-	.inputs = &preflight_fields,
-	.input_size = sizeof(struct preflight_in),
+	.info = &preflight_info,
 	.describe = describe,
 	.validate = validate,
 	.missing = missing,

@@ -190,11 +190,7 @@ static void describe_after(const struct step_context *c, struct str *out)
 }
 
 const struct step_type run_step = {
-	.name = "run",
-	.inputs = &run_fields,
-	.input_size = sizeof(struct run_in),
-	.changes = true,
-	.has_undo = true,
+	.info = &run_info,
 	.describe = describe,
 	.validate = validate,
 	.plan = plan_run,

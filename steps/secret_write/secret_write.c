@@ -446,11 +446,7 @@ static int verify(const struct step_context *c, struct view *v, const struct cha
 }
 
 const struct step_type secret_write_step = {
-	.name = "secret-write",
-	.inputs = &secret_write_fields,
-	.input_size = sizeof(struct secret_write_in),
-	.changes = true,
-	.has_undo = true,
+	.info = &secret_write_info,
 	.describe = describe,
 	.validate = validate,
 	.check = check,

@@ -557,11 +557,7 @@ static int clean(const struct step_context *c, struct target *t, struct err *err
 }
 
 const struct step_type snapshot_step = {
-	.name = "snapshot",
-	.inputs = &snapshot_fields,
-	.input_size = sizeof(struct snapshot_in),
-	.changes = true,
-	.has_undo = true,
+	.info = &snapshot_info,
 	.describe = describe,
 	.validate = validate,
 	.plan = plan,

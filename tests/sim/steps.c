@@ -311,37 +311,31 @@ static const struct step_type *const real_types[] = {&apply_step, &archive_uploa
                                                      &snapshot_step};
 
 static const struct step_type types[] = {
-	{.name = "change", .changes = true, .has_undo = true, .plan = plan_changes},
-	{.name = "release",
-         .changes = true,
-         .has_undo = true,
+	{.info = &(const struct step_info){.name = "change", .changes = true}, .plan = plan_changes},
+	{.info = &(const struct step_info){.name = "release", .changes = true},
          .plan = plan_release,
          .apply = fill_release,
          .verify = verify_release,
          .clean = clean_releases},
-	{.name = "restart",
-         .changes = true,
-         .has_undo = true,
+	{.info = &(const struct step_info){.name = "restart", .changes = true},
          .plan = plan_restart,
          .apply = apply_restart,
          .undo = undo_restart,
          .restore = restore_restart},
-	{.name = "snap",
-         .changes = true,
-         .has_undo = true,
+	{.info = &(const struct step_info){.name = "snap", .changes = true},
          .plan = plan_snapshot,
          .apply = take_snapshot,
          .undo = undo_snapshot},
-	{.name = "gate", .joins = true, .probe = probe},
+	{.info = &(const struct step_info){.name = "gate", .joins = true}, .probe = probe},
 };
 
 const struct step_type *sim_find_step(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(real_types); i++)
-		if (strcmp(real_types[i]->name, name) == 0)
+		if (strcmp(real_types[i]->info->name, name) == 0)
 			return real_types[i];
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-		if (strcmp(types[i].name, name) == 0)
+		if (strcmp(types[i].info->name, name) == 0)
 			return &types[i];
 	return NULL;
 }

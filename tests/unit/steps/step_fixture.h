@@ -153,8 +153,9 @@ static void fixture_input(struct fixture *f, const char *step, const char *yaml)
 	int r = yaml_read("input", str_peek(&text), text.len, &limits, &f->doc, &f->err);
 	if (r < 0)
 		fail_msg("%s", err_line(&f->err, f->text, sizeof(f->text)));
-	void *input = arena_alloc(&f->arena, type->input_size);
-	r = fields_read(type->inputs, yaml_root(f->doc), f->doc, "", false, &f->arena, input, &f->faults, &f->err);
+	void *input = arena_alloc(&f->arena, type->info->input_size);
+	r = fields_read(type->info->inputs, yaml_root(f->doc), f->doc, "", false, &f->arena, input, &f->faults,
+	                &f->err);
 	if (r < 0 || f->faults.count > 0)
 		fail_msg("%s",
 		         f->faults.count > 0 ? f->faults.items[0].text : err_line(&f->err, f->text, sizeof(f->text)));
@@ -201,7 +202,7 @@ static _unused_ int fixture_plan(struct fixture *f)
 	for (size_t i = 0; i < f->plan.count; i++) {
 		f->plan.changes[i].id = (int64_t)i + 1;
 		f->plan.changes[i].target = xstrdup("local");
-		f->plan.changes[i].step = xstrdup(f->c.type->name);
+		f->plan.changes[i].step = xstrdup(f->c.type->info->name);
 	}
 	return r;
 }

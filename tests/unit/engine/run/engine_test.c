@@ -87,7 +87,10 @@ static int probe_gate(const struct step_context *c, bool baseline, struct err *e
 	return 0;
 }
 
-static const struct step_type type_files = {.name = "files", .changes = true, .has_undo = true, .plan = plan_files};
+static const struct step_info files_info = {.name = "files", .changes = true};
+static const struct step_info stuck_info = {.name = "stuck", .changes = true};
+static const struct step_info gate_info = {.name = "gate"};
+static const struct step_type type_files = {.info = &files_info, .plan = plan_files};
 static int verify_never(const struct step_context *c, struct view *v, const struct change *change, struct err *err)
 {
 	(void)c;
@@ -103,19 +106,15 @@ static int undo_never(const struct step_context *c, struct target *t, const stru
 }
 
 /* Fails, and cannot be taken back. */
-static const struct step_type type_stuck = {.name = "stuck",
-                                            .changes = true,
-                                            .has_undo = true,
-                                            .plan = plan_files,
-                                            .verify = verify_never,
-                                            .undo = undo_never};
-static const struct step_type type_gate = {.name = "gate", .probe = probe_gate};
+static const struct step_type type_stuck = {
+	.info = &stuck_info, .plan = plan_files, .verify = verify_never, .undo = undo_never};
+static const struct step_type type_gate = {.info = &gate_info, .probe = probe_gate};
 
 static const struct step_type *find_step(const char *name)
 {
 	const struct step_type *const all[] = {&type_files, &type_gate, &type_stuck};
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		if (strcmp(all[i]->name, name) == 0)
+		if (strcmp(all[i]->info->name, name) == 0)
 			return all[i];
 	return NULL;
 }
