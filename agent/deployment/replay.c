@@ -76,6 +76,7 @@ static json_t *kept_steps(const json_t *raw, const json_t *deployment, const jso
 		json_t *copy = json_copy(step), *input = fill_but_secrets(given, contexts);
 		json_object_del(input, "target");
 		json_object_set_new(copy, "input", input);
+		json_object_set_new(copy, "place", json_integer((json_int_t)index));
 		json_array_append_new(kept, copy);
 	}
 	return kept;

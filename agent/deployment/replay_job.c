@@ -122,6 +122,7 @@ static int add_step(struct hiding *h, json_t *kept, const json_t *step, struct e
 	_cleanup_json_ json_t *starred = fields_write(type->info->inputs, typed);
 	json_t *copy = json_copy((json_t *)step);
 	json_object_set_new(copy, "input", hide(h, whole, starred, "", "value"));
+	json_object_set_new(copy, "place", json_integer(json_get_int(kept, "places", 0)));
 	json_array_append_new(json_object_get(kept, "steps"), copy);
 	return h->has_template ? ERR_INVALID : 0;
 }
@@ -129,8 +130,14 @@ static int add_step(struct hiding *h, json_t *kept, const json_t *step, struct e
 static json_t *begin(const json_t *former, const json_t *deployment)
 {
 	static const char *const heads[] = {"name", "environment", "on_failure", "source_root"};
-	if (former != NULL)
-		return json_deep_copy(former);
+	if (former != NULL) {
+		json_t *longer = json_deep_copy(former);
+		if (json_object_get(longer, "places") == NULL) /* made by a version that did not count them */
+			json_object_set_new(
+				longer, "places",
+				json_integer((json_int_t)json_array_size(json_object_get(longer, "steps"))));
+		return longer;
+	}
 	json_t *kept = json_pack("{s:{}, s:[]}", "targets", "steps");
 	for (size_t i = 0; i < ARRAY_SIZE(heads); i++)
 		if (json_object_get(deployment, heads[i]) != NULL)
@@ -150,6 +157,8 @@ json_t *deploy_kept_single(const json_t *former, const json_t *deployment, bool 
 	int r = add_targets(&h, kept, deployment);
 	if (r == 0)
 		r = add_step(&h, kept, step, &err);
+	/* Of all the deployment's steps so far, kept or not. */
+	json_object_set_new(kept, "places", json_integer(json_get_int(kept, "places", 0) + 1));
 	strv_done(&h.used);
 	if (h.has_template)
 		return json_stringf("the step %s has a text with ${{, which would be taken for an expression", name);

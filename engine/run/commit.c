@@ -94,13 +94,22 @@ static int barrier_all(struct engine *e, struct err *err)
 char *engine_half_made(struct engine *e)
 {
 	_cleanup_(plan_done) struct plan all = {0};
-	if (store_change_list(e->store, e->id, &all, NULL) < 0)
+	_cleanup_json_ json_t *steps = NULL;
+	if (store_change_list(e->store, e->id, &all, NULL) < 0 || store_step_list(e->store, e->id, &steps, NULL) < 0)
 		return xstrdup("the changes of the deployment cannot be read");
 	for (size_t i = 0; i < all.count; i++) {
 		const struct change *c = &all.changes[i];
 		if (c->state == CHANGE_INTENT || c->state == CHANGE_STARTED || c->state == CHANGE_UNKNOWN)
 			return xasprintf("step %d (%s) ended in the middle of its changes: '%s' on '%s' is not made",
 			                 c->step_index + 1, c->step, c->path, c->target);
+	}
+	/* Between two of its targets: all that was recorded is made, and the rest was not even intended. */
+	for (size_t i = 0; i < json_array_size(steps); i++) {
+		const json_t *step = json_array_get(steps, i);
+		const char *state = json_get_string(step, "state"), *name = json_get_string(step, "step");
+		if (json_get_bool(step, "begun", false) && state && strcmp(state, "running") == 0)
+			return xasprintf("step %d (%s) did not come to its end",
+			                 (int)json_get_int(step, "index", 0) + 1, name ? name : "?");
 	}
 	return NULL;
 }

@@ -220,6 +220,7 @@ static void make_context(struct engine *e, struct estep *s)
 		.input = s->typed,
 		.input_json = s->input,
 		.index = s->index,
+		.place = s->place,
 		.id = s->id,
 		.display_name = s->display,
 		.deployment = &e->facts,
@@ -262,6 +263,7 @@ static int load_step(struct engine *e, struct estep *s, const json_t *given, str
 {
 	const char *name = json_get_string(given, "step");
 	s->e = e;
+	s->place = (int)json_get_int(given, "place", s->index);
 	s->type = type_named(e, name);
 	if (s->type == NULL && name && strcmp(name, engine_way_back.info->name) == 0)
 		return err_set(err, ERR_INVALID, "step %d: '%s' is no step of a deployment: it decides one",

@@ -25,7 +25,7 @@ struct etarget {
 struct estep {
 	struct engine *e;
 	const struct step_type *type;
-	int index;
+	int index, place; /* place: in the file, of which a rollback may have kept only some steps */
 	char *id, *display;
 	char identity[65]; /* of what the file says, before outputs are put in */
 	json_t *input;

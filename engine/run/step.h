@@ -48,6 +48,7 @@ struct step_context {
 	const void *input; /* struct NAME_in, from the generator */
 	const json_t *input_json;
 	int index; /* of the step in its deployment */
+	int place; /* of the step in its file, of which a rollback may have kept only some steps */
 	const char *id, *display_name;
 	const struct step_deployment *deployment;
 	struct target **targets;

@@ -145,7 +145,7 @@ static int plan(const struct step_context *c, struct view *v, struct plan *plan,
 	const struct snapshot_in *in = c->input;
 	_cleanup_free_ char *dir = snapshots_dir(c, v);
 	_cleanup_free_ char *path =
-		xasprintf("%s/%s/%d", dir, c->deployment->id ? c->deployment->id : "next", c->index);
+		xasprintf("%s/%s/%d", dir, c->deployment->id ? c->deployment->id : "next", c->place);
 	_cleanup_json_ json_t *paths = json_array(), *exclude = text_list(&in->files.exclude), *names = json_array();
 	struct ignore *ignore = make_ignore(exclude);
 	struct sizes sizes = {0};
@@ -466,7 +466,7 @@ static int newest_whole(const struct step_context *c, struct view *v, const char
 		if (former_release &&
 		    (strcmp(name, former_release) == 0 || strncmp(name, former_release, KEPT_TIME) < 0))
 			return 0;
-		_cleanup_free_ char *path = xasprintf("%s/%s/%d", dir, name, c->index),
+		_cleanup_free_ char *path = xasprintf("%s/%s/%d", dir, name, c->place),
 				    *file = fs_join(path, "manifest");
 		r = v->type->read(v, file, MANIFEST_MAX, &text, err);
 		if (r == ERR_NOT_FOUND) {

@@ -173,6 +173,22 @@ class Steps(Case):
             self.assertEqual(t.read("data/db"), b"v1")
         self.both(test)
 
+    def test_data_comes_back_without_the_file_though_the_step_before_the_snapshot_was_not_kept(self):
+        target = {"local": {}}
+        with Trial() as t:
+            t.write("data/db", b"v1")
+            conf = {"apply": {"resources": [{"file": {"path": t.path("conf"), "content": "x"}}]}}
+            snapshot = {"snapshot": {"files": {"paths": [t.path("data")]}}}
+            self.put(t, "run.sh", "one")
+            self.assert_exit(self.deploy(t, target, conf, snapshot), 0)
+            migrate = {"run": {"script": f"echo v2 > {t.path('data/db')}", "undo": ["true"]}}
+            self.put(t, "run.sh", "two")
+            self.assert_exit(self.deploy(t, target, conf, snapshot, migrate), 0)
+            new = os.path.basename(os.readlink(t.path("www/current")))
+            os.remove(os.path.join(t.src, "deploy.yml"))
+            self.assert_exit(t.run("rollback", new, "--data"), 0)
+            self.assertEqual((t.read("www/current/run.sh"), t.read("data/db")), (b"one", b"v1"))
+
     @unittest.skipIf(os.geteuid() != 0, "only root gives files to others")
     def test_a_release_and_what_is_shared_get_the_owners_that_are_asked_for(self):
         def owners(t, *names):

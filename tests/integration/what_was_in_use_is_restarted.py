@@ -230,6 +230,27 @@ class InUse(Case):
         self.assertIn("ended in the middle of its changes", repr(done))
         self.assertFalse(os.path.exists(self.t.path("other")))
 
+    def test_a_job_whose_step_was_killed_between_two_targets_is_not_committed_though_it_ends_well(self):
+        """At some of its records all that was intended is made, and the second target has not been begun."""
+        log, between = self.t.path("log"), 0
+        for at in range(1, 60):
+            self.t.write("log", b"")
+            job = Job(self.t, name=f"job-{at}")
+            targets = json.dumps({n: {"local": {}, "base": f"{self.t.base}-{n}"} for n in ("a", "b")})
+            job.env["DAVIT_TEST_KILL_AT"] = str(at)
+            step = job.uses("run", targets=targets, target=json.dumps(["a", "b"]), deployment="{name: two, environment: test}",
+                            command=json.dumps(["sh", "-c", f"echo on >> {log}"]), undo=json.dumps(["sh", "-c", f"echo off >> {log}"]))
+            del job.env["DAVIT_TEST_KILL_AT"]
+            done = job.uses("finish", status="success")
+            lines = self.t.read("log").decode().split()
+            if step.code == 0:
+                break
+            if lines.count("on") == 1:
+                between += "did not come to its end" in repr(done)
+                self.assertEqual((done.code, "off" in lines), (1, True), f"killed at record {at}: {done!r}")
+        self.assertEqual((done.code, lines), (0, ["on", "on"]), f"{step!r} {done!r}")
+        self.assertGreater(between, 0)
+
 
 if __name__ == "__main__":
     main()
