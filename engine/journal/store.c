@@ -264,11 +264,7 @@ static int use_wal(struct store *s, struct err *err)
 		               "the file system of '%s' cannot hold the journal (mode '%s' instead of 'wal')", s->dir,
 		               mode ? mode : "");
 	stmt_done(&st);
-#if SIM_MUTANT == 3
-	return sql_run(s, err, "PRAGMA synchronous=OFF", "");
-#else
 	return sql_run(s, err, "PRAGMA synchronous=FULL", "");
-#endif
 }
 
 static int check_format(struct store *s, struct err *err)

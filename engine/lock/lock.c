@@ -56,10 +56,6 @@ json_t *lock_record(const struct store *s, const json_t *deployment, const json_
 	rand_hex(token, LOCK_TOKEN_DIGITS);
 	json_object_set_new(o, "format", json_integer(LOCK_FORMAT));
 	json_object_set_new(o, "token", json_string(token));
-#if SIM_MUTANT == 10
-	if (former)
-		json_object_set(o, "token", json_object_get(former, "token"));
-#endif
 	json_object_set_new(o, "store_id", json_string(store_id(s)));
 	json_object_set_new(o, "machine_id", json_string(host_machine_id()));
 	json_object_set_new(o, "host", json_string(host_name()));

@@ -17,11 +17,6 @@
 #include "base/core/str.h"
 #include "engine/record/node.h"
 
-/* tests/sim plants faults: a build with SIM_MUTANT=n breaks one rule on purpose, where the number stands. 0 everywhere else. */
-#ifndef SIM_MUTANT
-#define SIM_MUTANT 0
-#endif
-
 enum { CHANGE_FORMAT = 1 };
 enum change_kind {
 	CHANGE_FILE,     /* put content and attributes */

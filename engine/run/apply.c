@@ -84,7 +84,7 @@ static int compare_plans(struct engine *e, struct estep *s, size_t target, const
                          struct err *err)
 {
 	const struct plan *shown = &s->plans[target];
-	for (size_t i = 0; !resolved && SIM_MUTANT != 13 && i < now->count; i++) {
+	for (size_t i = 0; !resolved && i < now->count; i++) {
 		const struct change *c = &now->changes[i];
 		const struct change *before = planned(shown, now, i);
 		if (c->kind == CHANGE_COMMAND || (before && same_node(before->before, c->before)))
@@ -115,7 +115,7 @@ static int set_change(struct engine *e, struct change *c, enum change_state stat
 static int must_be_before(struct etarget *et, const struct change *c, struct err *err)
 {
 	enum change_match match;
-	if (c->kind == CHANGE_COMMAND || SIM_MUTANT == 13)
+	if (c->kind == CHANGE_COMMAND)
 		return 0;
 	int r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
 	if (r < 0 || match == MATCH_BEFORE || match == MATCH_BOTH)
@@ -166,7 +166,7 @@ static int make_change(struct engine *e, struct estep *s, struct etarget *et, st
 			continue;
 		bool made = false;
 		r = engine_refence(e, et, err);
-		if (r == 0 && SIM_MUTANT != 28)
+		if (r == 0)
 			r = engine_sweep_beside(e, et, c, err);
 		if (r == 0)
 			r = is_made(et, c, &made, err);
@@ -198,10 +198,8 @@ static int start_change(struct engine *e, struct etarget *et, struct change *c, 
 	int r = must_be_before(et, c, err);
 	if (r == 0 && is_switch(c))
 		r = barrier_at(et, c->path, err);
-#if SIM_MUTANT != 2
 	if (r == 0)
 		r = set_change(e, c, CHANGE_STARTED, NULL, err);
-#endif
 	if (r == 0 && c->kind == CHANGE_COMMAND) {
 		/* Another machine, which has the copy only, could not see whether it was run. */
 		r = lock_append_state(et->t, c, CHANGE_STARTED, err);
@@ -285,7 +283,7 @@ static int prepare_target(struct engine *e, struct etarget *et, struct plan *pla
 			r = lock_append_changes(et->t, plan->changes, plan->count, err);
 		for (size_t k = 0; r == 0 && k < plan->count; k++)
 			r = change_save_former(et->t, &plan->changes[k], err);
-		if (r == 0 && SIM_MUTANT != 7)
+		if (r == 0)
 			r = barrier_at(et, et->t->lock_dir, err);
 		if (r == 0)
 			r = same_boot(et, boot, &same, err);

@@ -62,8 +62,7 @@ static int mark_until_known(struct engine *e, const char *mark, struct err *err)
 static int mark_anchor(struct engine *e, const char *mark, struct err *err)
 {
 	int cancel_fd = e->wait.cancel_fd;
-	if (SIM_MUTANT != 18)
-		e->wait.cancel_fd = -1;
+	e->wait.cancel_fd = -1;
 	int r = mark_until_known(e, mark, err);
 	e->wait.cancel_fd = cancel_fd;
 	return r;
@@ -117,11 +116,7 @@ char *engine_half_made(struct engine *e)
 int engine_commit(struct engine *e, struct err *err)
 {
 	/* Looked at behind the barrier: what is seen now is durable. */
-#if SIM_MUTANT == 5
-	int r = 0;
-#else
 	int r = barrier_all(e, err);
-#endif
 	if (r == 0)
 		r = engine_verify_all(e, err);
 	if (r == 0)
@@ -269,7 +264,7 @@ void engine_clean(struct engine *e, bool committed)
 	if (committed)
 		clean_steps(e);
 	int r = engine_unlock_all(e, &why);
-	if (r == 0 && SIM_MUTANT != 14)
+	if (r == 0)
 		r = seal_erase(store_dir(e->store), e->id, &why);
 	if (r == 0) {
 		_cleanup_json_ json_t *members = json_pack("{s:b}", "cleaned", 1);
@@ -357,7 +352,7 @@ void engine_fail(struct engine *e, int code, struct err *err, struct engine_resu
 	if (r < 0)
 		engine_say(e, "warning", "%s", err_line(&why, line, sizeof(line)));
 	engine_say(e, "info", "taking back what was changed");
-	r = SIM_MUTANT == 17 && cancelled ? 0 : engine_undo(e, &why);
+	r = engine_undo(e, &why);
 	int status = cancelled ? 130 : 1;
 	if (r == 0)
 		r = engine_finish_undone(e, status, &why);

@@ -166,7 +166,7 @@ int engine_lock_target(struct engine *e, struct etarget *et, json_t **ret_holder
 	if (e->state == DEPLOYMENT_COMMITTED || e->state == DEPLOYMENT_UNDONE)
 		json_object_set_new(record, "mark", json_string(deployment_state_name(e->state)));
 	et->earlier = engine_changed_earlier(e, et);
-	if (et->earlier && SIM_MUTANT != 29)
+	if (et->earlier)
 		json_object_set_new(record, "earlier", json_true());
 	int r = 0;
 	for (int i = 0; i < FENCE_TRIES; i++) {
@@ -360,8 +360,6 @@ int engine_take_over_target(struct engine *e, struct etarget *et, const json_t *
 int engine_refence(struct engine *e, struct etarget *et, struct err *err)
 {
 	_cleanup_json_ json_t *now = NULL;
-	if (SIM_MUTANT == 8)
-		return 0;
 	if (!et->locked || et->t->lock_dir == NULL)
 		return 0;
 	_cleanup_free_ char *token = xstrdup(et->t->token);

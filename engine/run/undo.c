@@ -60,7 +60,7 @@ void engine_leave_rest(struct engine *e, int code)
 		const struct change *c = &all.changes[i];
 		bool untouched = c->state == CHANGE_INTENT && (!e->from_copy || c->kind == CHANGE_COMMAND);
 		undone = undone || (c->state == CHANGE_UNDONE && !untouched);
-		if (c->state != CHANGE_UNDONE && !untouched && !is_left_over(e, c->id) && SIM_MUTANT != 19)
+		if (c->state != CHANGE_UNDONE && !untouched && !is_left_over(e, c->id))
 			engine_leave_over(e, c->target, c->path, c->id, "%s", why);
 	}
 	if (undone && code == ERR_CANCELLED)
@@ -138,7 +138,7 @@ static int step_undo(struct estep *s, struct etarget *et, const struct change *c
 /* One whose reply was lost may be at work still: it must not go on beside its undo, or after it. */
 static int undo_command(struct engine *e, struct estep *s, struct etarget *et, const struct change *c, struct err *err)
 {
-	int r = c->state == CHANGE_UNKNOWN && SIM_MUTANT != 27 ? engine_refence(e, et, err) : 0;
+	int r = c->state == CHANGE_UNKNOWN ? engine_refence(e, et, err) : 0;
 	if (r < 0)
 		return r;
 	if (s == NULL || s->type->undo == NULL)
@@ -171,17 +171,11 @@ static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et,
 	int r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
 	if (r < 0)
 		return r;
-#if SIM_MUTANT == 4
-	match = MATCH_AFTER;
-#elif SIM_MUTANT == 11
-	if (match == MATCH_NEITHER)
-		match = MATCH_AFTER;
-#endif
 	bool tree = c->kind == CHANGE_RELEASE || c->kind == CHANGE_SNAPSHOT;
 	if ((match == MATCH_BEFORE && !tree) || match == MATCH_BOTH)
 		return UNDO_NOTHING;
 	bool older = false;
-	if (match == MATCH_NEITHER && SIM_MUTANT != 26)
+	if (match == MATCH_NEITHER)
 		r = is_older_state(e, et, all, c, &older, err);
 	if (r < 0 || older)
 		return r < 0 ? r : UNDO_NOTHING;
@@ -254,7 +248,7 @@ static int undo_change(struct engine *e, struct plan *all, size_t i, struct err 
 	struct change *c = &all->changes[i];
 	char line[ERR_FRAME_SIZE];
 	/* What was only intended was not touched: the journal says `started` first. The copy on a target says so for commands only. */
-	bool untouched = c->state == CHANGE_INTENT || (SIM_MUTANT == 9 && c->state == CHANGE_STARTED);
+	bool untouched = c->state == CHANGE_INTENT;
 	if (untouched && (!e->from_copy || c->kind == CHANGE_COMMAND)) {
 		record(e, c, CHANGE_UNDONE, never_started);
 		return 0;
@@ -296,11 +290,7 @@ static bool concerns(const struct engine *e, const struct change *c)
 static int undo_changes(struct engine *e, struct plan *all, struct err *err)
 {
 	for (size_t i = all->count; i-- > 0;) {
-#if SIM_MUTANT == 16
-		struct change *c = &all->changes[all->count - 1 - i];
-#else
 		struct change *c = &all->changes[i];
-#endif
 		if (c->state == CHANGE_UNDONE || !concerns(e, c))
 			continue;
 		int r = wait_ms(&e->wait, 0, err);
@@ -436,7 +426,7 @@ static void made_with(const struct change *c, struct strv *ret)
 	for (size_t i = 0; i < json_array_size(made); i++)
 		if (json_is_string(json_array_get(made, i)))
 			strv_add(ret, json_string_value(json_array_get(made, i)));
-	if (c->kind == CHANGE_SNAPSHOT && SIM_MUTANT != 25)
+	if (c->kind == CHANGE_SNAPSHOT)
 		add_folder(ret, c->path);
 }
 
@@ -462,7 +452,7 @@ static int look_at_made(struct etarget *et, const struct change *c, enum change_
  * Called with everything behind a barrier: what is seen as it was, stays so. */
 static int look_again(struct engine *e, struct plan *all, bool *ret_again, struct err *err)
 {
-	for (size_t i = 0; SIM_MUTANT != 6 && i < all->count; i++) {
+	for (size_t i = 0; i < all->count; i++) {
 		struct change *c = &all->changes[i];
 		struct etarget *et = engine_target(e, c->target);
 		enum change_match match = MATCH_BEFORE;
@@ -512,9 +502,6 @@ static bool had_before(const struct engine *e, const struct plan *all, const str
  * well. NULL in *ret: it had nothing of an earlier deployment. */
 int engine_former_release(struct engine *e, const struct plan *all, struct etarget *et, char **ret, struct err *err)
 {
-#if SIM_MUTANT == 31
-	et = &e->targets[0];
-#endif
 	for (size_t i = 0; i < e->step_count; i++) {
 		const struct estep *s = &e->steps[i];
 		for (size_t j = 0; s->type->release != NULL && j < s->target_count; j++) {
@@ -700,7 +687,7 @@ static int undo_pass(struct engine *e, struct plan *all, bool *ret_again, struct
 {
 	int r = undo_until_durable(e, all, err);
 	if (r == 0 && engine_anything_begun(e)) {
-		r = SIM_MUTANT == 12 ? 0 : restore_steps(e, all, err);
+		r = restore_steps(e, all, err);
 		if (r == 0 && e->only_step < 0)
 			r = gate_again(e, err);
 		if (r == 0)
@@ -753,7 +740,7 @@ static int take_back(struct engine *e, struct err *err)
 	r = out_of_reach(e, &all, r, err);
 	if (r < 0)
 		return r;
-	if (json_array_size(e->left_over) > 0 && SIM_MUTANT != 15)
+	if (json_array_size(e->left_over) > 0)
 		return err_set(err, ERR_CONFLICT, "%zu thing%s could not be taken back", json_array_size(e->left_over),
 		               json_array_size(e->left_over) == 1 ? "" : "s");
 	return 0;

@@ -297,8 +297,8 @@ static int take_over(struct filling *f, struct err *err)
 		return 0;
 	int r = type->clone_files(f->t, u->former_release, u->at.release, &paths, u->in->hard_links && !u->other_owner,
 	                          err);
-	if (SIM_MUTANT == 22 || r == 0 || is_fatal(r))
-		return SIM_MUTANT == 22 ? 0 : r;
+	if (r == 0 || is_fatal(r))
+		return r;
 	f->c->report(f->c->engine, "release %s cannot be built upon, everything is sent: %s", u->former_name,
 	             err ? err_line(err, line, sizeof(line)) : "clone failed");
 	err_clear(err);
@@ -361,8 +361,7 @@ static int find_arrived(struct filling *f, struct err *err)
 		return r;
 	for (size_t i = 0; i < t->count; i++) {
 		const struct tree_entry *there = tree_find(&now, t->entries[i].path);
-		f->here[i] =
-			there && !S_ISDIR(there->mode) && (SIM_MUTANT == 21 || manifest_same(&t->entries[i], there));
+		f->here[i] = there && !S_ISDIR(there->mode) && manifest_same(&t->entries[i], there);
 		/* Half a copy would be left as it is by taking it over once more: it is sent, which replaces it. */
 		if (there && !f->here[i])
 			f->u->same[i] = false;

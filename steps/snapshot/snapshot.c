@@ -321,11 +321,11 @@ static int apply(const struct step_context *c, struct target *t, struct change *
 	}
 	ignore_free(ignore);
 	/* The content is durable before the manifest says that it is whole, and that before anything is changed: what comes next counts on it. */
-	if (r == 0 && SIM_MUTANT != 24)
+	if (r == 0)
 		r = t->view.type->barrier(t, (const char *const[]){change->path}, 1, err);
 	if (r == 0)
 		r = put_manifest(c, t, change->path, &all, change->extra, err);
-	if (r == 0 && SIM_MUTANT != 24)
+	if (r == 0)
 		r = t->view.type->barrier(t, (const char *const[]){change->path}, 1, err);
 	if (r < 0)
 		return r;

@@ -1,10 +1,6 @@
 /* What operations do to a simulated target: the guard, the faults, the effects, and the requests that arrive late. */
 #include "sim/effects.h"
 
-#ifndef SIM_MUTANT
-#define SIM_MUTANT 0
-#endif
-
 struct starget *fx_of(const struct view *v)
 {
 	return &world->targets[((const struct sim_target *)v)->index];
