@@ -422,6 +422,8 @@ static int remove_empty_dirs(struct target *t, const char *lock_dir, const char 
 		ops[count++] = (struct target_op){TARGET_REMOVE,
 		                                  .path = i < before_count ? before[i] : paths[i - before_count],
 		                                  .fine = ERR_NOT_FOUND, .also_fine = ERR_EXISTS};
+	/* BASE may be a mount point, or lie in a directory of somebody else: empty, it stands for nothing. */
+	ops[count - 1].may_stay = true;
 	return target_do(t, ops, count, err);
 }
 

@@ -166,8 +166,10 @@ static int take_one_over(struct engine *e, struct etarget *et, bool *ret_found, 
 		return 0;
 	if (store == NULL || strcmp(store, store_id(e->store)) != 0) {
 		_cleanup_free_ char *who = lock_describe(record);
-		return err_set(err, ERR_LOCKED, "another machine took the deployment over: '%s' is locked %s", et->name,
-		               who);
+		err_set(err, ERR_FENCED,
+		        "another machine took the deployment over, or this journal was on another one: '%s' is locked %s",
+		        et->name, who);
+		return err_hint(err, ERR_FENCED, "if that machine is gone for good: davit recover FILE --takeover");
 	}
 	*ret_found = true;
 	return engine_take_over_target(e, et, record, err);
@@ -404,7 +406,7 @@ static int recover_loaded(struct engine *e, struct err *err)
 	if (r < 0) {
 		engine_say(e, "warning", "%s: %s", e->id,
 		           err ? err_line(err, line, sizeof(line)) : "the locks cannot be taken over");
-		return r == ERR_LOCKED ? 5 : 4;
+		return r == ERR_LOCKED || r == ERR_FENCED ? 5 : 4;
 	}
 	_cleanup_json_ json_t *owner = owner_process(0);
 	_cleanup_json_ json_t *members = json_pack("{s:O}", "owner", owner);
@@ -507,7 +509,7 @@ static int recover_one(const json_t *doc, const struct engine_options *o, const 
 		return 4;
 	}
 	int r = engine_resume(&e, doc, o, given, false, err);
-	if (r == ERR_AUTH && only_the_entry_is_left(doc)) {
+	if (r == ERR_AUTH && only_the_entry_is_left(doc) && !json_get_bool(doc, "unsealed", false)) {
 		if (err)
 			err_clear(err);
 		return close_entry(doc, o, err);
@@ -595,6 +597,19 @@ static int recover_listed(const struct engine_recover_options *r, const struct e
 	return status;
 }
 
+/* With its file: a lock that another machine has by now is taken from it as one of a deployment that is not known here. */
+static int recover_or_take_over(const json_t *doc, const struct engine_recover_options *r,
+                                const struct engine_options *o, struct engine_result *ret, struct err *err)
+{
+	struct err why = ERR_INIT;
+	int status = engine_recover_one(doc, o, r->deployment, ret, &why);
+	if (status == 5 && why.code == ERR_FENCED && r->takeover)
+		return engine_recover_from_targets(r, o, ret, err);
+	if (err && why.code != 0)
+		*err = why;
+	return status;
+}
+
 int engine_recover(const struct engine_recover_options *r, const struct engine_options *o, struct engine_result *ret,
                    struct err *err)
 {
@@ -625,10 +640,10 @@ int engine_recover(const struct engine_recover_options *r, const struct engine_o
 		const struct store_filter filter = {.name = name, .environment = environment, .undecided = true};
 		int got = store_deployment_list(o->store, &filter, &list, err);
 		if (got == 0 && json_array_size(list) > 0) {
+			int status = 0;
 			for (size_t i = json_array_size(list); i-- > 0;)
-				ret->exit_status =
-					worse(ret->exit_status,
-				              engine_recover_one(json_array_get(list, i), o, r->deployment, ret, err));
+				status = worse(status, recover_or_take_over(json_array_get(list, i), r, o, ret, err));
+			ret->exit_status = status;
 			return 0;
 		}
 		ret->exit_status = engine_recover_from_targets(r, o, ret, err);

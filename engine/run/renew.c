@@ -26,9 +26,17 @@ int engine_set_state(struct engine *e, enum deployment_state state, json_t *memb
 	return 0;
 }
 
+static bool may_seal(const struct engine *e)
+{
+	return e->o->seal && json_get_bool(e->deployment, "seal", true);
+}
+
 int engine_begin(struct engine *e, struct err *err)
 {
 	engine_make_doc(e);
+	/* Its logins are in no file here: recovery must not take it for one that died before its first lock. */
+	if (!may_seal(e))
+		json_object_set_new(e->doc, "unsealed", json_true());
 	int r = owner_claim(e->store, e->id, &e->owner_fd, err);
 	if (r == 0)
 		r = store_deployment_add(e->store, e->doc, err);
@@ -57,8 +65,13 @@ static void say_who(struct engine *e, const char *holder, struct err *err)
 	if (held)
 		err_hint(err, ERR_LOCKED, "decide it: davit rollback %s, or davit unlock %s.%s --accept", holder,
 		         e->name, e->environment);
+	else if (json_get_bool(doc, "unsealed", false))
+		err_hint(
+			err, ERR_LOCKED,
+			"wait for it (--wait 10m); if it died: davit recover FILE --secret NAME, since nothing was sealed");
 	else
-		err_hint(err, ERR_LOCKED, "wait for it (--wait 10m), or see davit show %s", holder);
+		err_hint(err, ERR_LOCKED, "wait for it (--wait 10m); if it died: davit recover %s; see davit show %s",
+		         holder, holder);
 }
 
 /* Once: whoever looks on should know what a process that stands still waits for. */
@@ -248,11 +261,16 @@ int engine_lock_all(struct engine *e, struct err *err)
 	return r;
 }
 
-static int barrier_above(struct target *t, const char *base, struct err *err)
+/* BASE where it stays (it may be a file system of its own), else what it lay in. */
+static int barrier_behind(struct target *t, const char *base, struct err *err)
 {
+	_cleanup_(node_done) struct node n = {0};
+	int r = t->view.type->stat(&t->view, base, &n, err);
+	if (r < 0)
+		return r;
 	const char *slash = strrchr(base, '/');
 	_cleanup_free_ char *parent = slash && slash != base ? xstrndup(base, (size_t)(slash - base)) : xstrdup("/");
-	const char *const paths[] = {parent};
+	const char *const paths[] = {n.type == NODE_ABSENT ? parent : base};
 	return t->view.type->barrier(t, paths, 1, err);
 }
 
@@ -295,7 +313,7 @@ static int clear_once(struct engine *e, struct etarget *et, const char *dir, str
 	if (r == ERR_FENCED)
 		r = lock_sweep(et->t, dir, e->id, err);
 	if (r == 0)
-		r = barrier_above(et->t, et->t->view.facts.base, err);
+		r = barrier_behind(et->t, et->t->view.facts.base, err);
 	if (r < 0)
 		return r;
 	int there = look_at_lock(e, et, dir, &ours, err);
@@ -376,7 +394,7 @@ int engine_refence(struct engine *e, struct etarget *et, struct err *err)
 
 int engine_seal(struct engine *e, struct err *err)
 {
-	if (!e->o->seal || !json_get_bool(e->deployment, "seal", true))
+	if (!may_seal(e))
 		return 0;
 	_cleanup_free_ char *text = json_text(e->deployment);
 	int r = seal_write(store_dir(e->store), e->id, text, strlen(text), err);

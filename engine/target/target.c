@@ -126,7 +126,8 @@ int target_do(struct target *t, const struct target_op *ops, size_t count, struc
 		return t->view.type->do_all(t, ops, count, err);
 	for (size_t i = 0; i < count; i++) {
 		int r = do_one(t, &ops[i], err);
-		if (r < 0 && (r == ops[i].fine || r == ops[i].also_fine))
+		bool kept = ops[i].may_stay && (r == ERR_PERMISSION || r == ERR_IO);
+		if (r < 0 && (kept || r == ops[i].fine || r == ops[i].also_fine))
 			err_clear(err);
 		else if (r < 0)
 			return r;

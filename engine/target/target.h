@@ -101,6 +101,7 @@ struct target_op {
 	size_t len;                   /* of TARGET_PUT */
 	const struct node_attr *attr; /* may be NULL */
 	int fine, also_fine;
+	bool may_stay; /* of TARGET_REMOVE: whatever reason the target has to keep it (a mount point, a directory above that is not ours) */
 };
 
 struct target_type {

@@ -287,7 +287,10 @@ static int add_op(const struct shell_target *s, const struct target_op *ops, siz
 	str_append(frame, "case $br.$be in 0.*) ;; ");
 	add_fine(op->fine, frame);
 	add_fine(op->also_fine, frame);
-	str_append(frame, "*) printf '%s\\n' \"$be\" >&2;; esac\n");
+	if (op->may_stay)
+		str_append(frame, "*) br=0;; esac\n");
+	else
+		str_append(frame, "*) printf '%s\\n' \"$be\" >&2;; esac\n");
 	str_append(frame, "else bk=1 br=1; fi; fi\n");
 	return 0;
 }
