@@ -412,8 +412,8 @@ static void check_service(int index)
 
 void check_real(bool decided)
 {
-	/* A job that died before its restart was given: nobody could know of it. */
-	bool knows = !world->sc.job || strstr(world->seen.changed, ":restart\n") != NULL;
+	/* A job that died before its restart was given, or another machine whose file has none: nobody could know of it. */
+	bool knows = (!world->sc.job || strstr(world->seen.changed, ":restart\n") != NULL) && world->sc.moved == NULL;
 	for (int i = 0; world->sc.real && i < world->sc.target_count; i++) {
 		check_kept(i);
 		if (decided && world->sc.has_restart && knows && !world->targets[i].fresh)
