@@ -28,6 +28,15 @@ const struct step_type *step_find(const char *name)
 	return NULL;
 }
 
+const struct change_type *change_find(const char *kind)
+{
+	for (size_t i = 0; steps[i]; i++)
+		for (size_t k = 0; steps[i]->kinds && steps[i]->kinds[k]; k++)
+			if (strcmp(steps[i]->kinds[k]->name, kind) == 0)
+				return steps[i]->kinds[k];
+	return NULL;
+}
+
 int target_new(const char *name, const json_t *config, struct target **ret, struct err *err)
 {
 	const char *become = json_get_string(config, "become");

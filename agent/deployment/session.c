@@ -277,6 +277,7 @@ int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *
 		.live = is_watched(s) ? show_live : NULL,
 		.make_target = target_new,
 		.find_step = step_find,
+		.find_change = change_find,
 		.http = session_http,
 		.http_context = s,
 	};

@@ -1,18 +1,42 @@
-/* What a change does to its target: look, explain, save, apply, undo (engine/record/change.h has the record). */
+/* What a change does to its target: look, explain, save, apply, undo, through its driver (engine/change/change_type.h; the record is
+ * engine/record/change.h's). */
 #pragma once
-#include "engine/record/change.h"
-#include "engine/target/target.h"
+#include "engine/change/change_type.h"
 
-/* Why compare said MATCH_NEITHER or MATCH_PART: "the mode is 0644 instead of 0600". Appended to out. */
-int change_explain(struct view *v, const struct change *c, struct str *out, struct err *err);
-/* How the world stands to a change. */
-/* MATCH_PART: a directory each of whose attributes is the one or the other: an interrupted change; undone like MATCH_AFTER. */
-enum change_match { MATCH_AFTER, MATCH_BEFORE, MATCH_BOTH, MATCH_PART, MATCH_NEITHER };
-/* The primitives' own look, save, apply and undo. lock_dir: where undo/ lies. Each may be repeated.
- * A CHANGE_COMMAND cannot be looked at: compare gives MATCH_NEITHER, apply and undo ERR_UNSUPPORTED. A release or snapshot is
- * MATCH_AFTER as soon as its directory is there. Modification times are restored but not compared. */
+/* The kinds that hosts have. */
+extern const struct change_type change_file;    /* put content and attributes */
+extern const struct change_type change_dir;     /* make a directory, or set its attributes */
+extern const struct change_type change_link;    /* a symbolic link, replaced atomically: the switch of `current` too */
+extern const struct change_type change_remove;  /* a file, a link, an empty directory goes */
+extern const struct change_type change_move;    /* rename: extra.to */
+extern const struct change_type change_release; /* a new directory filled by the step; undo removes it */
+extern const struct change_type
+	change_snapshot; /* the same below BASE/snapshots; its step's undo may put its content back first */
+extern const struct change_type change_command; /* a command's effect; undo: the step's */
+
+/* One of them by its name; NULL: none. */
+const struct change_type *change_type_find(const char *kind);
+/* The drivers of records that were read: by `find` (NULL: none of its own), else of those above. */
+void change_find_types(struct plan *p, const struct change_type *(*find)(const char *kind));
+bool change_has(const struct change *c, enum change_flag flag); /* false where its kind is not known */
+
+struct change *plan_add(struct plan *p, const struct change_type *type, enum change_action action, const char *path);
+
+/* The driver's own look, save, apply and undo; each may be repeated. lock_dir: where undo/ lies. ERR_UNSUPPORTED: the kind is not known, or
+ * leaves that to its step. What cannot be looked at compares as MATCH_NEITHER. A release or snapshot is MATCH_AFTER as soon as its
+ * directory is there. Modification times are restored but not compared. */
 int change_compare(struct view *v, const char *lock_dir, const struct change *c, enum change_match *ret,
                    struct err *err);
+int change_explain(struct view *v, const struct change *c, struct str *out, struct err *err);
 int change_save_former(struct target *t, const struct change *c, struct err *err);
-int change_apply(struct target *t, const struct change *c, struct err *err);
+int change_apply(struct target *t, struct change *c, struct err *err);
 int change_undo(struct target *t, const struct change *c, struct err *err);
+
+bool change_touches(const struct change *c, const char *path);
+bool change_names(const struct change *c, const char *path);
+/* All before it must be durable before it is made. */
+bool change_switches(const struct change *c);
+/* The name of the release that is valid once it is made; NULL: it names none. */
+const char *change_release_of(const struct change *c);
+/* Is `path` the directory or below it? */
+bool change_path_within(const char *dir, const char *path);

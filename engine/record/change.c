@@ -8,13 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const kind_names[] = {"file", "dir", "link", "remove", "move", "release", "snapshot", "command"};
 static const char *const action_names[] = {"create", "update", "replace", "destroy", "adopt", "run"};
 static const char *const state_names[] = {"intent", "started", "done", "unknown", "undone", "conflict", "blocked"};
-const char *change_kind_name(enum change_kind k)
-{
-	return kind_names[k];
-}
+
 const char *change_action_name(enum change_action a)
 {
 	return action_names[a];
@@ -42,12 +38,12 @@ void change_done(struct change *c)
 	memset(c, 0, sizeof(*c));
 }
 
-struct change *plan_add(struct plan *p, enum change_kind kind, enum change_action action, const char *path)
+struct change *plan_add_kind(struct plan *p, const char *kind, enum change_action action, const char *path)
 {
 	p->changes = xgrow(p->changes, &p->cap, p->count + 1, sizeof(p->changes[0]));
 	struct change *c = &p->changes[p->count++];
 	memset(c, 0, sizeof(*c));
-	c->kind = kind;
+	snprintf(c->kind, sizeof(c->kind), "%s", kind);
 	c->action = action;
 	c->path = xstrdup(path);
 	c->content = (struct str)STR_SECRET_INIT(64 << 20);
@@ -76,7 +72,7 @@ json_t *change_record(const struct change *c)
 	json_set_string(o, "step_id", c->step_id);
 	json_set_string(o, "step_inputs", c->step_inputs);
 	json_set_string(o, "target", c->target);
-	json_set_string(o, "kind", change_kind_name(c->kind));
+	json_set_string(o, "kind", c->kind);
 	json_set_string(o, "path", c->path);
 	json_set_string(o, "action", change_action_name(c->action));
 	if (c->before)
@@ -101,6 +97,13 @@ static int name_index(const char *const *names, size_t count, const char *name)
 	return -1;
 }
 
+/* A kind that is not known here is read as well: it is shown, and nobody acts on it. */
+static bool is_kind(const char *name)
+{
+	return name && *name && strlen(name) < CHANGE_KIND_SIZE &&
+	       name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-")] == '\0';
+}
+
 int change_from_record(const json_t *record, struct change *ret, struct err *err)
 {
 	int64_t format = json_get_int(record, "format", 0);
@@ -108,12 +111,12 @@ int change_from_record(const json_t *record, struct change *ret, struct err *err
 		return err_set(err, ERR_UNSUPPORTED,
 		               "a change record of format %" PRId64 "; this program reads up to %d", format,
 		               CHANGE_FORMAT);
-	int kind = name_index(kind_names, ARRAY_SIZE(kind_names), json_get_string(record, "kind"));
+	const char *kind = json_get_string(record, "kind");
 	int action = name_index(action_names, ARRAY_SIZE(action_names), json_get_string(record, "action"));
 	int state = name_index(state_names, ARRAY_SIZE(state_names), json_get_string(record, "state"));
 	const char *path = json_get_string(record, "path");
 	const char *target = json_get_string(record, "target");
-	if (format < 1 || kind < 0 || action < 0 || state < 0 || path == NULL || target == NULL)
+	if (format < 1 || !is_kind(kind) || action < 0 || state < 0 || path == NULL || target == NULL)
 		return err_set(err, ERR_PROTOCOL, "a change record that makes no sense");
 	struct change c = {
 		.id = json_get_int(record, "id", 0),
@@ -124,7 +127,6 @@ int change_from_record(const json_t *record, struct change *ret, struct err *err
 		.target = xstrdup(target),
 		.path = xstrdup(path),
 		.summary = xstrdup(json_get_string(record, "summary")),
-		.kind = (enum change_kind)kind,
 		.action = (enum change_action)action,
 		.state = (enum change_state)state,
 		.secret = json_get_bool(record, "secret", false),
@@ -134,6 +136,7 @@ int change_from_record(const json_t *record, struct change *ret, struct err *err
 		.note = xstrdup(json_get_string(record, "note")),
 		.content = STR_SECRET_INIT(64 << 20),
 	};
+	snprintf(c.kind, sizeof(c.kind), "%s", kind);
 	*ret = c;
 	return 0;
 }

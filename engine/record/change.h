@@ -17,17 +17,7 @@
 #include "base/core/str.h"
 #include "engine/record/node.h"
 
-enum { CHANGE_FORMAT = 1 };
-enum change_kind {
-	CHANGE_FILE,     /* put content and attributes */
-	CHANGE_DIR,      /* make a directory, or set its attributes */
-	CHANGE_LINK,     /* a symbolic link, replaced atomically: the switch of `current` too */
-	CHANGE_REMOVE,   /* a file, a link, an empty directory goes */
-	CHANGE_MOVE,     /* rename: extra.to */
-	CHANGE_RELEASE,  /* a new directory filled by the step; undo removes it */
-	CHANGE_SNAPSHOT, /* the same below BASE/snapshots; undo may put its content back first (the step's undo) */
-	CHANGE_COMMAND,  /* a command's effect, which cannot be looked at; undo: the step's */
-};
+enum { CHANGE_FORMAT = 1, CHANGE_KIND_SIZE = 32 };
 enum change_action { ACTION_CREATE, ACTION_UPDATE, ACTION_REPLACE, ACTION_DESTROY, ACTION_ADOPT, ACTION_RUN };
 enum change_state {
 	CHANGE_INTENT,
@@ -39,12 +29,13 @@ enum change_state {
 	CHANGE_BLOCKED
 };
 
+struct change_type;
 struct change {
 	int64_t id; /* 1.. in the deployment, in order of making; given by the store */
 	int step_index;
 	char *step, *target, *path, *summary;
 	char *step_id, *step_inputs; /* the file's step: its id, and the digest of its inputs; NULL in old records */
-	enum change_kind kind;
+	char kind[CHANGE_KIND_SIZE]; /* its driver's name: small letters, digits and - */
 	enum change_action action;
 	enum change_state state;
 	bool secret;
@@ -53,7 +44,9 @@ struct change {
 	                                 of it ("plan": object that is digested; other members are not) */
 	char *note;    /* why conflict, blocked or not undone */
 	/* Not part of the record. */
-	struct str content; /* CHANGE_FILE: the new bytes, wiped */
+	const struct change_type
+		*type;      /* its driver (engine/change/change_type.h); NULL: not looked up, or not known */
+	struct str content; /* of a file: the new bytes, wiped */
 	void *payload;      /* the step's, freed by payload_free */
 	void (*payload_free)(void *payload);
 };
@@ -64,13 +57,13 @@ struct plan {
 	struct strv warnings; /* shown with the plan */
 	json_t *shown;        /* further facts for `--plan --json` and the page, e.g. largest files; not digested */
 };
-struct change *plan_add(struct plan *p, enum change_kind kind, enum change_action action, const char *path);
+/* engine/change has plan_add, which takes the driver. */
+struct change *plan_add_kind(struct plan *p, const char *kind, enum change_action action, const char *path);
 void plan_done(struct plan *p);
 void change_done(struct change *c);
 
 json_t *change_record(const struct change *c);
 int change_from_record(const json_t *record, struct change *ret, struct err *err);
-const char *change_kind_name(enum change_kind k);
 const char *change_action_name(enum change_action a);
 const char *change_state_name(enum change_state s);
 

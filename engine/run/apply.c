@@ -21,13 +21,6 @@ static bool same_node(const json_t *a, const json_t *b)
 	return json_equal(x, y);
 }
 
-static bool overlaps(const char *a, const char *b)
-{
-	size_t len_a = strlen(a), len_b = strlen(b);
-	size_t len = MIN(len_a, len_b);
-	return strncmp(a, b, len) == 0 && (a[len] == '\0' || a[len] == '/') && (b[len] == '\0' || b[len] == '/');
-}
-
 /* An earlier step of this deployment touched the path, or ran a command there, which may touch anything (*ret_command). */
 static bool explained(const struct engine *e, const struct estep *s, const char *target, const char *path,
                       bool *ret_command)
@@ -39,12 +32,11 @@ static bool explained(const struct engine *e, const struct estep *s, const char 
 			for (size_t k = 0;
 			     strcmp(earlier->etargets[j]->name, target) == 0 && k < earlier->plans[j].count; k++) {
 				const struct change *c = &earlier->plans[j].changes[k];
-				if (overlaps(c->path, path) ||
-				    (c->kind == CHANGE_MOVE && overlaps(json_get_string(c->extra, "to"), path))) {
+				if (change_touches(c, path)) {
 					*ret_command = false;
 					return true;
 				}
-				*ret_command = *ret_command || c->kind == CHANGE_COMMAND;
+				*ret_command = *ret_command || change_has(c, CHANGE_BLIND);
 			}
 	}
 	return *ret_command;
@@ -63,7 +55,7 @@ static void name_replaced(struct engine *e, const struct estep *s, const struct 
 
 static bool same_place(const struct change *a, const struct change *b)
 {
-	return a->kind == b->kind && strcmp(a->path, b->path) == 0;
+	return a->type == b->type && strcmp(a->path, b->path) == 0;
 }
 
 /* A step may change one path twice (a file becomes a link, and what was remembered of the file goes): the n-th change of a path is the n-th
@@ -87,7 +79,7 @@ static int compare_plans(struct engine *e, struct estep *s, size_t target, const
 	for (size_t i = 0; !resolved && i < now->count; i++) {
 		const struct change *c = &now->changes[i];
 		const struct change *before = planned(shown, now, i);
-		if (c->kind == CHANGE_COMMAND || (before && same_node(before->before, c->before)))
+		if (change_has(c, CHANGE_BLIND) || (before && same_node(before->before, c->before)))
 			continue;
 		bool command;
 		if (explained(e, s, c->target, c->path, &command)) {
@@ -115,7 +107,7 @@ static int set_change(struct engine *e, struct change *c, enum change_state stat
 static int must_be_before(struct etarget *et, const struct change *c, struct err *err)
 {
 	enum change_match match;
-	if (c->kind == CHANGE_COMMAND)
+	if (change_has(c, CHANGE_BLIND))
 		return 0;
 	int r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
 	if (r < 0 || match == MATCH_BEFORE || match == MATCH_BOTH)
@@ -129,7 +121,7 @@ static int verify_change(struct estep *s, struct etarget *et, const struct chang
 	enum change_match match;
 	if (s->type->verify)
 		return s->type->verify(&s->context, &et->t->view, c, err);
-	if (c->kind == CHANGE_COMMAND)
+	if (change_has(c, CHANGE_BLIND))
 		return 0;
 	int r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
 	if (r < 0 || match == MATCH_AFTER || match == MATCH_BOTH)
@@ -145,8 +137,7 @@ static int is_made(struct etarget *et, const struct change *c, bool *ret, struct
 	*ret = false;
 	int r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
 	if (r == 0)
-		*ret = c->kind != CHANGE_RELEASE && c->kind != CHANGE_SNAPSHOT &&
-		       (match == MATCH_AFTER || match == MATCH_BOTH);
+		*ret = !change_has(c, CHANGE_TREE) && (match == MATCH_AFTER || match == MATCH_BOTH);
 	return r;
 }
 
@@ -157,7 +148,7 @@ static int make_change(struct engine *e, struct estep *s, struct etarget *et, st
 	for (int i = 0; i < APPLY_TRIES; i++) {
 		r = s->type->apply ? s->type->apply(&s->context, et->t, c, err) : change_apply(et->t, c, err);
 		bool again = engine_again(e, et, r, engine_tries_left_ms(PAUSE_MS, i, APPLY_TRIES), err);
-		if (!again || (c->kind == CHANGE_COMMAND && r != ERR_NETWORK))
+		if (!again || (change_has(c, CHANGE_BLIND) && r != ERR_NETWORK))
 			return r;
 		int waited = engine_pause(e, PAUSE_MS << i, err);
 		if (waited < 0)
@@ -180,13 +171,6 @@ static int make_change(struct engine *e, struct estep *s, struct etarget *et, st
 	                       c->target);
 }
 
-/* `current` and whatever else names a release: all of it must be durable before the name is. */
-static bool is_switch(const struct change *c)
-{
-	const char *link = c->kind == CHANGE_LINK ? json_get_string(c->after, "link") : NULL;
-	return link && str_starts(link, "releases/");
-}
-
 static int barrier_at(struct etarget *et, const char *path, struct err *err)
 {
 	const char *const paths[] = {path, et->t->lock_dir};
@@ -196,11 +180,11 @@ static int barrier_at(struct etarget *et, const char *path, struct err *err)
 static int start_change(struct engine *e, struct etarget *et, struct change *c, struct err *err)
 {
 	int r = must_be_before(et, c, err);
-	if (r == 0 && is_switch(c))
+	if (r == 0 && change_switches(c))
 		r = barrier_at(et, c->path, err);
 	if (r == 0)
 		r = set_change(e, c, CHANGE_STARTED, NULL, err);
-	if (r == 0 && c->kind == CHANGE_COMMAND) {
+	if (r == 0 && change_has(c, CHANGE_BLIND)) {
 		/* Another machine, which has the copy only, could not see whether it was run. */
 		r = lock_append_state(et->t, c, CHANGE_STARTED, err);
 		if (r == 0)
@@ -321,7 +305,7 @@ int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, 
 		r = apply_change(e, s, et, &plan->changes[i], err);
 	/* For another machine's eyes only, which looks at the world anyway: a failure here costs nothing. */
 	for (size_t i = 0; r == 0 && i < plan->count; i++)
-		if (plan->changes[i].kind == CHANGE_COMMAND &&
+		if (change_has(&plan->changes[i], CHANGE_BLIND) &&
 		    lock_append_state(et->t, &plan->changes[i], CHANGE_DONE, NULL) < 0)
 			break;
 	return r;
@@ -487,11 +471,11 @@ static bool changed_later(const struct plan *all, size_t i)
 int engine_verify_all(struct engine *e, struct err *err)
 {
 	_cleanup_(plan_done) struct plan all = {0};
-	int r = store_change_list(e->store, e->id, &all, err);
+	int r = engine_changes(e, &all, err);
 	for (size_t i = 0; r == 0 && i < all.count; i++) {
 		const struct change *c = &all.changes[i];
 		struct etarget *et = engine_target(e, c->target);
-		if (c->state != CHANGE_DONE || c->kind == CHANGE_COMMAND || changed_later(&all, i) || et == NULL)
+		if (c->state != CHANGE_DONE || change_has(c, CHANGE_BLIND) || changed_later(&all, i) || et == NULL)
 			continue;
 		if (c->step_index < 0 || (size_t)c->step_index >= e->step_count)
 			continue;

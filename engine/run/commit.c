@@ -71,13 +71,13 @@ static int mark_anchor(struct engine *e, const char *mark, struct err *err)
 static int barrier_all(struct engine *e, struct err *err)
 {
 	_cleanup_(plan_done) struct plan all = {0};
-	int r = store_change_list(e->store, e->id, &all, err);
+	int r = engine_changes(e, &all, err);
 	for (size_t i = 0; r == 0 && i < e->target_count; i++) {
 		struct etarget *et = &e->targets[i];
 		const char **paths = xcalloc(all.count + 1, sizeof(*paths));
 		size_t count = 0;
 		for (size_t j = 0; j < all.count; j++)
-			if (strcmp(all.changes[j].target, et->name) == 0 && all.changes[j].kind != CHANGE_COMMAND)
+			if (strcmp(all.changes[j].target, et->name) == 0 && change_has(&all.changes[j], CHANGE_FILES))
 				paths[count++] = all.changes[j].path;
 		for (int k = 0; count > 0 && k < 4; k++) {
 			r = et->t->view.type->barrier(et->t, paths, count, err);

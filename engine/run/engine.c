@@ -192,8 +192,8 @@ static int load_step_targets(struct engine *e, struct estep *s, const json_t *gi
 
 static bool counts_as_change(const struct change *c, int index, const char *target)
 {
-	return c->step_index < index && strcmp(c->target, target) == 0 && c->kind != CHANGE_COMMAND &&
-	       c->kind != CHANGE_SNAPSHOT && c->state != CHANGE_UNDONE;
+	return c->step_index < index && strcmp(c->target, target) == 0 && !change_has(c, CHANGE_BLIND) &&
+	       !change_has(c, CHANGE_ASIDE) && c->state != CHANGE_UNDONE;
 }
 
 static bool step_changed_before(void *engine, int index, const char *target)
@@ -206,7 +206,7 @@ static bool step_changed_before(void *engine, int index, const char *target)
 				if (counts_as_change(&e->steps[i].plans[j].changes[k], index, target))
 					return true;
 	/* Steps of a job before this process. */
-	if (e->id != NULL && e->recorded && store_change_list(e->store, e->id, &made, NULL) == 0)
+	if (e->id != NULL && e->recorded && engine_changes(e, &made, NULL) == 0)
 		for (size_t i = 0; i < made.count; i++)
 			if (counts_as_change(&made.changes[i], index, target))
 				return true;
@@ -457,6 +457,21 @@ void engine_done(struct engine *e)
 	json_decref(e->stays);
 	free(e->live_what);
 	closep(&e->owner_fd);
+}
+
+/* ---- changes ---- */
+
+int engine_changes_of(const struct engine_options *o, const char *id, struct plan *ret, struct err *err)
+{
+	int r = store_change_list(o->store, id, ret, err);
+	if (r == 0)
+		change_find_types(ret, o->find_change);
+	return r;
+}
+
+int engine_changes(const struct engine *e, struct plan *ret, struct err *err)
+{
+	return engine_changes_of(e->o, e->id, ret, err);
 }
 
 /* ---- targets ---- */

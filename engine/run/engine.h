@@ -39,6 +39,8 @@ struct engine_options {
 	/* How targets and steps are made: steps/registry.h, or the simulator's. */
 	int (*make_target)(const char *name, const json_t *config, struct target **ret, struct err *err);
 	const struct step_type *(*find_step)(const char *name);
+	/* The kinds of changes that steps and providers bring along; NULL: those of engine/change only. */
+	const struct change_type *(*find_change)(const char *kind);
 	int runner_pid; /* of a job: the process whose end means that no further step will come; 0: found among our ancestors */
 	const json_t *
 		deployment; /* rollback, recover: from a file, where the sealed one is gone or was never made; may be NULL */

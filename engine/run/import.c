@@ -151,7 +151,7 @@ static bool extra_may_touch(const struct estep *s, const json_t *extra)
 
 static bool only_made_a_folder(const struct change *c)
 {
-	return c->kind == CHANGE_DIR && node_type_of(c->before) == NODE_ABSENT;
+	return change_has(c, CHANGE_EMPTY) && node_type_of(c->before) == NODE_ABSENT;
 }
 
 static bool is_about_its_step(const struct engine *e, const struct etarget *et, const struct estep *s,
@@ -160,7 +160,7 @@ static bool is_about_its_step(const struct engine *e, const struct etarget *et, 
 	if (s->type == &engine_way_back)
 		return engine_may_switch(s, et->name, c);
 	/* What a command was is asked of the file: its record brings none. */
-	return c->kind == CHANGE_COMMAND || (c->kind == CHANGE_SNAPSHOT && is_own_snapshot(e, et, c->path)) ||
+	return change_has(c, CHANGE_BLIND) || (change_has(c, CHANGE_ASIDE) && is_own_snapshot(e, et, c->path)) ||
 	       may_touch(s, c->path, only_made_a_folder(c));
 }
 
@@ -168,6 +168,8 @@ static int check_record(struct engine *e, const struct etarget *et, const struct
 {
 	if (c->id < 1)
 		return refuse(et, c, err, "has no number");
+	if (c->type == NULL)
+		return refuse(et, c, err, "is of a kind that this program does not know");
 	if (strcmp(c->target, et->name) != 0)
 		return refuse(et, c, err, "is about another target");
 	/* A rollback makes no other changes: a target that says so of a deployment would move the others' steps. */
@@ -189,7 +191,7 @@ static int check_record(struct engine *e, const struct etarget *et, const struct
 		why = "is of a step that is not for this target";
 	if (why == NULL && !is_about_its_step(e, et, s, c))
 		why = "is about a path that its step does not name";
-	if (why == NULL && c->kind != CHANGE_COMMAND && !extra_may_touch(s, c->extra))
+	if (why == NULL && !change_has(c, CHANGE_BLIND) && !extra_may_touch(s, c->extra))
 		why = "names a further path that its step does not name";
 	return why ? refuse(et, c, err, why) : 0;
 }
@@ -211,6 +213,7 @@ static int read_copies(struct engine *e, struct plan *all, struct err *err)
 		if (!et->locked)
 			continue;
 		r = lock_read_changes(&et->t->view, et->t->lock_dir, &one, err);
+		change_find_types(&one, e->o->find_change);
 		for (size_t k = 0; r == 0 && k < one.count; k++)
 			r = check_record(e, et, &one.changes[k], k + all->count == 0, err);
 		for (size_t k = 0; r == 0 && k < one.count; k++) {

@@ -22,32 +22,6 @@ static const char needs_script[] =
 	"    [ -w \"$p\" ] && [ -x \"$p\" ] || echo \"$line: write $p\";;\n"
 	"esac; done; :\n";
 
-static void need(struct strv *needs, char kind, const char *what)
-{
-	_cleanup_free_ char *line = xasprintf("%c %s", kind, what);
-	if (what[0] != '\0' && strchr(what, '\n') == NULL && !strv_has(needs, line))
-		strv_add(needs, line);
-}
-
-static void needs_of(const struct change *c, struct strv *needs)
-{
-	const char *slash = strrchr(c->path, '/');
-	bool sets = c->kind == CHANGE_FILE || c->kind == CHANGE_DIR;
-	if (c->kind == CHANGE_COMMAND || c->kind == CHANGE_SNAPSHOT || c->kind == CHANGE_MOVE ||
-	    c->action == ACTION_ADOPT || slash == NULL)
-		return;
-	const char *owner = sets ? json_get_string(c->after, "owner") : NULL,
-		   *group = sets ? json_get_string(c->after, "group") : NULL;
-	if (owner)
-		need(needs, 'u', owner);
-	if (group)
-		need(needs, 'g', group);
-	if (c->kind == CHANGE_DIR && node_type_of(c->before) == NODE_DIR)
-		return;
-	_cleanup_free_ char *folder = slash == c->path ? xstrdup("/") : xstrndup(c->path, (size_t)(slash - c->path));
-	need(needs, 'p', folder);
-}
-
 /* The sentence and its way out of "u NAME: WHY". */
 static void say(const struct view *v, const char *line, char **ret_text, const char **ret_hint)
 {
@@ -83,7 +57,8 @@ int step_needs_check(struct view *v, struct plan *plan, bool may_come, struct fa
 	_cleanup_(str_done) struct str input = STR_INIT(16 << 20);
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
 	for (size_t i = 0; i < plan->count; i++)
-		needs_of(&plan->changes[i], &needs);
+		if (plan->changes[i].action != ACTION_ADOPT && plan->changes[i].type->needs)
+			plan->changes[i].type->needs(&plan->changes[i], &needs);
 	if (needs.count == 0 || v->type->query == NULL)
 		return 0;
 	for (size_t i = 0; i < needs.count; i++)

@@ -95,9 +95,7 @@ static void complete_changes(struct estep *s, size_t target, struct plan *plan)
 		if (c->before == NULL)
 			c->before = json_pack("{s:s}", "type", "absent");
 		if (c->after == NULL)
-			c->after =
-				json_pack("{s:s}", "type",
-			                  c->kind == CHANGE_RELEASE || c->kind == CHANGE_SNAPSHOT ? "dir" : "absent");
+			c->after = json_pack("{s:s}", "type", change_has(c, CHANGE_TREE) ? "dir" : "absent");
 	}
 }
 
@@ -137,7 +135,7 @@ static bool commands_before(const struct engine *e, size_t index)
 	for (size_t i = 0; i < index; i++)
 		for (size_t j = 0; e->steps[i].plans && j < e->steps[i].target_count; j++)
 			for (size_t k = 0; k < e->steps[i].plans[j].count; k++)
-				if (e->steps[i].plans[j].changes[k].kind == CHANGE_COMMAND)
+				if (change_has(&e->steps[i].plans[j].changes[k], CHANGE_BLIND))
 					return true;
 	return false;
 }

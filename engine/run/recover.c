@@ -249,7 +249,7 @@ static int look_at(struct engine *e, const struct plan *all, size_t i, struct se
 	struct etarget *et = engine_target(e, c->target);
 	enum change_match match;
 	*ret = (struct seen){true, true};
-	if (c->kind == CHANGE_COMMAND || et == NULL)
+	if (change_has(c, CHANGE_BLIND) || et == NULL)
 		return 0;
 	int r = change_compare(&et->t->view, NULL, c, &match, err);
 	if (r == 0) {
@@ -263,7 +263,7 @@ static int look_at(struct engine *e, const struct plan *all, size_t i, struct se
 static int look_at_all(struct engine *e, bool *ret_after, bool *ret_before, struct err *err)
 {
 	_cleanup_(plan_done) struct plan all = {0};
-	int r = store_change_list(e->store, e->id, &all, err);
+	int r = engine_changes(e, &all, err);
 	struct seen *seen = xcalloc(all.count + 1, sizeof(*seen));
 	*ret_after = *ret_before = true;
 	for (size_t i = 0; r == 0 && i < all.count; i++) {
@@ -486,7 +486,7 @@ static void say_end(struct engine *e, int64_t begun_ms, int status, const struct
 {
 	_cleanup_(plan_done) struct plan all = {0};
 	char spent[CLOCK_TEXT_SIZE], line[ERR_FRAME_SIZE];
-	store_change_list(e->store, e->id, &all, NULL);
+	engine_changes(e, &all, NULL);
 	engine_say(e, "info", "%s %s: %zu change%s, %s", e->id, deployment_state_name(e->state), all.count,
 	           all.count == 1 ? "" : "s", clock_duration(MAX(clock_mono_ms() - begun_ms, (int64_t)1), spent));
 	engine_say(e, "endgroup", "%s", e->id);

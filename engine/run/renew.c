@@ -148,7 +148,7 @@ int engine_tick(void *engine, struct err *err)
 static bool changed_on(const struct engine *e, const char *id, const struct etarget *et)
 {
 	_cleanup_(plan_done) struct plan changes = {0};
-	if (id == NULL || store_change_list(e->store, id, &changes, NULL) < 0)
+	if (id == NULL || engine_changes_of(e->o, id, &changes, NULL) < 0)
 		return false;
 	for (size_t i = 0; i < changes.count; i++)
 		if (strcmp(changes.changes[i].target, et->name) == 0)

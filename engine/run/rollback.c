@@ -140,7 +140,7 @@ int engine_load_way_back(struct engine *e, const json_t *doc, const char *to, co
 	if (r == 0)
 		r = load_file(e, doc, to, o, err);
 	if (r == 0 && to == NULL)
-		r = store_change_list(o->store, json_get_string(doc, "id"), &changes, err);
+		r = engine_changes_of(o, json_get_string(doc, "id"), &changes, err);
 	if (r == 0 && to)
 		input = engine_way_to_release(e, to);
 	else if (r == 0)
@@ -221,7 +221,7 @@ static int restart_on(struct engine *e, struct estep *s, size_t i, const struct 
 static int restart_all(struct engine *e, struct err *err)
 {
 	_cleanup_(plan_done) struct plan all = {0};
-	int r = store_change_list(e->store, e->id, &all, err);
+	int r = engine_changes(e, &all, err);
 	for (size_t i = 0; r == 0 && i < e->step_count; i++) {
 		struct estep *s = &e->steps[i];
 		for (size_t j = 0; r == 0 && comes_after(e, s) && j < s->target_count; j++)

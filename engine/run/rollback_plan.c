@@ -25,10 +25,10 @@ static void add_changes_that_stay(json_t *stays, const struct plan *changes)
 {
 	for (size_t i = 0; i < changes->count; i++) {
 		const struct change *c = &changes->changes[i];
-		if (c->step == NULL || c->kind == CHANGE_SNAPSHOT || is_of_releases(c) || c->state == CHANGE_UNDONE)
+		if (c->step == NULL || change_has(c, CHANGE_ASIDE) || is_of_releases(c) || c->state == CHANGE_UNDONE)
 			continue;
 		_cleanup_free_ char *text =
-			c->kind == CHANGE_COMMAND
+			change_has(c, CHANGE_BLIND)
 				? xasprintf("what `%s` did on %s", c->summary ? c->summary : c->path, c->target)
 				: xasprintf("%s:%s (%s)", c->target, c->path, c->step);
 		add_stay(stays, text);
@@ -38,7 +38,7 @@ static void add_changes_that_stay(json_t *stays, const struct plan *changes)
 static void add_deployment(struct engine *e, json_t *stays, const char *id)
 {
 	_cleanup_(plan_done) struct plan changes = {0};
-	if (id && store_change_list(e->store, id, &changes, NULL) == 0)
+	if (id && engine_changes_of(e->o, id, &changes, NULL) == 0)
 		add_changes_that_stay(stays, &changes);
 }
 
@@ -151,13 +151,13 @@ static int plan_committed(struct engine *e, const json_t *doc, const char *to, c
 
 static bool is_in_place(const struct engine *e, const struct change *c)
 {
-	bool untouched = c->state == CHANGE_INTENT && (!e->from_copy || c->kind == CHANGE_COMMAND);
+	bool untouched = c->state == CHANGE_INTENT && (!e->from_copy || change_has(c, CHANGE_BLIND));
 	return c->state != CHANGE_UNDONE && !untouched;
 }
 
 static bool has_no_way_back(const struct estep *s, const struct change *c)
 {
-	return c->kind == CHANGE_COMMAND && json_object_get(s->input, "undo") == NULL &&
+	return change_has(c, CHANGE_BLIND) && json_object_get(s->input, "undo") == NULL &&
 	       json_object_get(s->input, "after_undo") == NULL;
 }
 
@@ -198,7 +198,7 @@ static int plan_undo(struct engine *e, const json_t *doc, const struct engine_op
 	_cleanup_(plan_done) struct plan all = {0};
 	int r = engine_load_to_look(e, doc, o, err);
 	if (r == 0)
-		r = store_change_list(e->store, e->id, &all, err);
+		r = engine_changes(e, &all, err);
 	if (r < 0)
 		return r;
 	e->facts.undoing = true;

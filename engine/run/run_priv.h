@@ -89,6 +89,9 @@ int engine_open_targets(struct engine *e, struct err *err);
 /* Reads the input (again, when it was resolved) into the step's struct. */
 int engine_read_input(struct engine *e, struct estep *s, struct faults *faults, struct err *err);
 void engine_say(struct engine *e, const char *level, const char *fmt, ...) _printf_(3, 4);
+/* The changes that the journal has of it, with their drivers. */
+int engine_changes(const struct engine *e, struct plan *ret, struct err *err);
+int engine_changes_of(const struct engine_options *o, const char *id, struct plan *ret, struct err *err);
 /* The given deployment's id and times into the journal's object. */
 void engine_make_doc(struct engine *e);
 json_t *engine_targets_json(const struct engine *e); /* with who answered, once they are open */

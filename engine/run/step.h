@@ -80,6 +80,8 @@ struct step_outcome {
 
 struct step_type {
 	const struct step_info *info; /* from its schema: name, inputs, what it may do */
+	const struct change_type *const
+		*kinds; /* the kinds of changes that it brings along, NULL at the end; NULL: none */
 	void (*describe)(const struct step_context *c, struct str *out);
 	void (*validate)(const struct step_context *c, struct faults *faults);
 	void (*missing)(const struct step_context *c, struct faults *faults);

@@ -49,7 +49,7 @@ void engine_leave_rest(struct engine *e, int code)
 	                          : "an earlier step of the job made it, and it stays until the deployment is decided";
 	_cleanup_(plan_done) struct plan all = {0};
 	struct err err = ERR_INIT;
-	if (store_change_list(e->store, e->id, &all, &err) < 0) {
+	if (engine_changes(e, &all, &err) < 0) {
 		char line[ERR_FRAME_SIZE];
 		engine_leave_over(e, NULL, NULL, 0, "the journal cannot say what else is in place: %s",
 		                  err_line(&err, line, sizeof(line)));
@@ -58,7 +58,7 @@ void engine_leave_rest(struct engine *e, int code)
 	bool undone = false;
 	for (size_t i = all.count; i-- > 0;) {
 		const struct change *c = &all.changes[i];
-		bool untouched = c->state == CHANGE_INTENT && (!e->from_copy || c->kind == CHANGE_COMMAND);
+		bool untouched = c->state == CHANGE_INTENT && (!e->from_copy || change_has(c, CHANGE_BLIND));
 		undone = undone || (c->state == CHANGE_UNDONE && !untouched);
 		if (c->state != CHANGE_UNDONE && !untouched && !is_left_over(e, c->id))
 			engine_leave_over(e, c->target, c->path, c->id, "%s", why);
@@ -91,25 +91,6 @@ static void record(struct engine *e, struct change *c, enum change_state state, 
 	           err_line(&err, line, sizeof(line)));
 }
 
-static bool path_within(const char *dir, const char *path)
-{
-	size_t len = strlen(dir);
-	return strncmp(dir, path, len) == 0 && (path[len] == '\0' || path[len] == '/');
-}
-
-/* A link that still names what an earlier change made: relative links start at their own directory. */
-static bool names(const struct change *link, const char *path)
-{
-	const char *to = link->kind == CHANGE_LINK ? json_get_string(link->after, "link") : NULL;
-	if (to == NULL)
-		return false;
-	if (to[0] == '/')
-		return path_within(path, to);
-	const char *slash = strrchr(link->path, '/');
-	_cleanup_free_ char *full = xasprintf("%.*s/%s", slash ? (int)(slash - link->path) : 0, link->path, to);
-	return path_within(path, full);
-}
-
 /* A later change of the same path that stayed makes it impossible to go back behind it. */
 static const struct change *blocker(const struct plan *all, size_t i)
 {
@@ -118,9 +99,11 @@ static const struct change *blocker(const struct plan *all, size_t i)
 		const struct change *later = &all->changes[j];
 		if (later->state != CHANGE_CONFLICT && later->state != CHANGE_BLOCKED)
 			continue;
-		if (strcmp(later->target, c->target) != 0 || later->kind == CHANGE_COMMAND || c->kind == CHANGE_COMMAND)
+		if (strcmp(later->target, c->target) != 0 || change_has(later, CHANGE_BLIND) ||
+		    change_has(c, CHANGE_BLIND))
 			continue;
-		if (path_within(c->path, later->path) || path_within(later->path, c->path) || names(later, c->path))
+		if (change_path_within(c->path, later->path) || change_path_within(later->path, c->path) ||
+		    change_names(later, c->path))
 			return later;
 	}
 	return NULL;
@@ -171,7 +154,7 @@ static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et,
 	int r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
 	if (r < 0)
 		return r;
-	bool tree = c->kind == CHANGE_RELEASE || c->kind == CHANGE_SNAPSHOT;
+	bool tree = change_has(c, CHANGE_TREE);
 	if ((match == MATCH_BEFORE && !tree) || match == MATCH_BOTH)
 		return UNDO_NOTHING;
 	bool older = false;
@@ -192,7 +175,7 @@ static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et,
 			r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
 		restored = r == 0 && (tree || match == MATCH_BEFORE || match == MATCH_BOTH);
 	}
-	if (r == ERR_EXISTS && c->kind == CHANGE_DIR)
+	if (r == ERR_EXISTS && change_has(c, CHANGE_EMPTY))
 		return err_set(err, ERR_CONFLICT, "the directory is not empty");
 	if (r == 0 && !restored)
 		r = err_set(err, ERR_CONFLICT, "it is not as it was, although it was restored");
@@ -207,7 +190,7 @@ static int undo_once(struct engine *e, struct etarget *et, const struct plan *al
 	int r = et->locked ? 0 : err_set(err, ERR_FENCED, "the lock on '%s' is not ours", et->name);
 	if (r < 0)
 		return r;
-	return c->kind == CHANGE_COMMAND ? undo_command(e, s, et, c, err) : undo_looked_at(e, s, et, all, c, err);
+	return change_has(c, CHANGE_BLIND) ? undo_command(e, s, et, c, err) : undo_looked_at(e, s, et, all, c, err);
 }
 
 static bool is_away(struct engine *e, struct etarget *et, int r, const struct err *why)
@@ -243,16 +226,27 @@ static int undo_with_retries(struct engine *e, struct etarget *et, const struct 
 	}
 }
 
+/* Made by a davit that has another driver: nobody here can say what it did, nor take it back. */
+static int stays_unknown(struct engine *e, struct change *c)
+{
+	_cleanup_free_ char *note = xasprintf("this program knows no changes of the kind '%s'", c->kind);
+	record(e, c, CHANGE_CONFLICT, note);
+	engine_leave_over(e, c->target, c->path, c->id, "%s: roll back with the davit that made it", note);
+	return 0;
+}
+
 static int undo_change(struct engine *e, struct plan *all, size_t i, struct err *err)
 {
 	struct change *c = &all->changes[i];
 	char line[ERR_FRAME_SIZE];
 	/* What was only intended was not touched: the journal says `started` first. The copy on a target says so for commands only. */
 	bool untouched = c->state == CHANGE_INTENT;
-	if (untouched && (!e->from_copy || c->kind == CHANGE_COMMAND)) {
+	if (untouched && (!e->from_copy || change_has(c, CHANGE_BLIND))) {
 		record(e, c, CHANGE_UNDONE, never_started);
 		return 0;
 	}
+	if (c->type == NULL)
+		return stays_unknown(e, c);
 	const struct change *in_the_way = blocker(all, i);
 	if (in_the_way && !e->o->force) {
 		_cleanup_free_ char *note = xasprintf("blocked: '%s' could not be taken back", in_the_way->path);
@@ -267,7 +261,7 @@ static int undo_change(struct engine *e, struct plan *all, size_t i, struct err 
 		return r;
 	e->no_space = e->no_space || r == ERR_NO_SPACE;
 	if (r >= 0) {
-		bool command = c->kind == CHANGE_COMMAND;
+		bool command = change_has(c, CHANGE_BLIND);
 		const char *why = r != UNDO_NOTHING ? NULL : command ? needs_none : as_before;
 		record(e, c, CHANGE_UNDONE, why);
 		if (command && et->t->lock_dir)
@@ -304,7 +298,7 @@ static int undo_changes(struct engine *e, struct plan *all, struct err *err)
 
 static bool was_started(const struct change *c)
 {
-	return c->kind != CHANGE_COMMAND && c->state != CHANGE_INTENT &&
+	return change_has(c, CHANGE_FILES) && c->state != CHANGE_INTENT &&
 	       (c->note == NULL || strcmp(c->note, never_started) != 0);
 }
 
@@ -316,21 +310,29 @@ static char *folder_of(const char *path)
 	return slash && slash != path ? xstrndup(path, (size_t)(slash - path)) : xstrdup("/");
 }
 
+/* Paths beside which it makes private names. */
+static void leftovers_of(const struct change *c, struct strv *ret)
+{
+	strv_add(ret, c->path);
+	if (c->type && c->type->leftovers)
+		c->type->leftovers(c, ret);
+}
+
 /* Only names that this deployment's own changes would use. */
 static bool is_ours(const struct engine *e, const struct plan *all, const char *target, const char *folder,
                     const char *name)
 {
 	for (size_t i = 0; i < all->count; i++) {
 		const struct change *c = &all->changes[i];
-		const char *manifest = json_get_string(c->extra, "manifest");
-		_cleanup_free_ char *own = folder_of(c->path);
-		_cleanup_free_ char *other = manifest ? folder_of(manifest) : NULL;
+		_cleanup_(strv_done) struct strv paths = {0};
 		if (!was_started(c) || !concerns(e, c) || strcmp(c->target, target) != 0)
 			continue;
-		if (strcmp(own, folder) == 0 && target_is_private_name(name, c->path))
-			return true;
-		if (other && strcmp(other, folder) == 0 && target_is_private_name(name, manifest))
-			return true;
+		leftovers_of(c, &paths);
+		for (size_t k = 0; k < paths.count; k++) {
+			_cleanup_free_ char *own = folder_of(paths.items[k]);
+			if (strcmp(own, folder) == 0 && target_is_private_name(name, paths.items[k]))
+				return true;
+		}
 	}
 	return false;
 }
@@ -363,9 +365,10 @@ static void add_folder(struct strv *folders, const char *path)
 
 static void add_folders_of(struct strv *folders, const struct change *c)
 {
-	add_folder(folders, c->path);
-	if (json_get_string(c->extra, "manifest"))
-		add_folder(folders, json_get_string(c->extra, "manifest"));
+	_cleanup_(strv_done) struct strv paths = {0};
+	leftovers_of(c, &paths);
+	for (size_t i = 0; i < paths.count; i++)
+		add_folder(folders, paths.items[i]);
 }
 
 int engine_sweep_beside(struct engine *e, struct etarget *et, const struct change *c, struct err *err)
@@ -422,12 +425,8 @@ static int sweep_private_names(struct engine *e, const struct plan *all, bool *r
 /* Directories that came with a release, or above a snapshot: an empty one would have been removed with it, one in use stays. */
 static void made_with(const struct change *c, struct strv *ret)
 {
-	const json_t *made = c->kind == CHANGE_RELEASE ? json_get_array(c->extra, "made") : NULL;
-	for (size_t i = 0; i < json_array_size(made); i++)
-		if (json_is_string(json_array_get(made, i)))
-			strv_add(ret, json_string_value(json_array_get(made, i)));
-	if (c->kind == CHANGE_SNAPSHOT)
-		add_folder(ret, c->path);
+	if (c->type && c->type->made)
+		c->type->made(c, ret);
 }
 
 static int look_at_made(struct etarget *et, const struct change *c, enum change_match *match, struct err *err)
@@ -490,7 +489,7 @@ static bool had_before(const struct engine *e, const struct plan *all, const str
 	for (size_t i = 0; i < all->count; i++) {
 		const struct change *c = &all->changes[i];
 		enum node_type before = node_type_of(c->before);
-		if (strcmp(c->target, et->name) == 0 && c->kind != CHANGE_COMMAND && before != NODE_ABSENT &&
+		if (strcmp(c->target, et->name) == 0 && !change_has(c, CHANGE_BLIND) && before != NODE_ABSENT &&
 		    before != NODE_DIR)
 			return true;
 	}
@@ -628,7 +627,7 @@ static int undo_barriers(struct engine *e, struct plan *all, struct err *err)
 		const char **paths = xcalloc(all->count + 1, sizeof(*paths));
 		size_t count = 0;
 		for (size_t j = 0; j < all->count; j++)
-			if (strcmp(all->changes[j].target, et->name) == 0 && all->changes[j].kind != CHANGE_COMMAND)
+			if (strcmp(all->changes[j].target, et->name) == 0 && change_has(&all->changes[j], CHANGE_FILES))
 				paths[count++] = all->changes[j].path;
 		int64_t pause = FIRST_PAUSE_MS;
 		int r = 0;
@@ -723,7 +722,7 @@ static int take_back(struct engine *e, struct err *err)
 	                                           : json_get_int(e->deployment, "undo_deadline_ms", 0);
 	e->undo_deadline = clock_mono_ms() + (given > 0 ? given : DEFAULT_UNDO_MS);
 	e->facts.undoing = true;
-	int r = store_change_list(e->store, e->id, &all, err);
+	int r = engine_changes(e, &all, err);
 	if (r < 0)
 		return r;
 	bool again = false;

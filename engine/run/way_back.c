@@ -59,7 +59,7 @@ static int plan_switch(struct view *v, struct plan *plan, const json_t *one, boo
 		                                      path, v->name, at ? at : "nothing", from);
 		strv_add(&plan->warnings, text);
 	}
-	struct change *c = plan_add(plan, CHANGE_LINK, ACTION_UPDATE, path);
+	struct change *c = plan_add(plan, &change_link, ACTION_UPDATE, path);
 	c->before = json_incref(now);
 	c->after = json_pack("{s:s, s:s}", "type", "link", "link", to);
 	c->summary = xasprintf("switch back from %s to %s", at ? at : "nothing", to);
@@ -130,9 +130,9 @@ int engine_way_behind(struct engine *e, const struct plan *changes, json_t **ret
 	_cleanup_json_ json_t *switches = json_array();
 	for (size_t i = 0; i < changes->count; i++) {
 		const struct change *c = &changes->changes[i];
-		const char *after = c->kind == CHANGE_LINK ? json_get_string(c->after, "link") : NULL;
+		const char *after = change_release_of(c) ? json_get_string(c->after, "link") : NULL;
 		const char *before = json_get_string(c->before, "link");
-		if (after == NULL || !str_starts(after, "releases/"))
+		if (after == NULL)
 			continue;
 		if (before == NULL)
 			return err_set(err, ERR_REFUSED, "'%s' on '%s' named no release before that deployment",
@@ -235,7 +235,7 @@ int engine_expect_way_back(struct engine *e, int index, struct err *err)
 bool engine_may_switch(const struct estep *s, const char *target, const struct change *c)
 {
 	const json_t *switches = json_object_get(s->input, "switches");
-	for (size_t i = 0; c->kind == CHANGE_LINK && i < json_array_size(switches); i++) {
+	for (size_t i = 0; change_has(c, CHANGE_SWITCH) && i < json_array_size(switches); i++) {
 		const json_t *one = json_array_get(switches, i);
 		const char *path = json_get_string(one, "path");
 		if (is_on(one, target) && path && strcmp(path, c->path) == 0)

@@ -77,8 +77,8 @@ static char *summary_of(const struct resource *r, enum change_action action, boo
 	return str_take(&text);
 }
 
-static struct change *add(struct planner *p, enum change_kind kind, enum change_action action, const char *path,
-                          const json_t *before, const json_t *after)
+static struct change *add(struct planner *p, const struct change_type *kind, enum change_action action,
+                          const char *path, const json_t *before, const json_t *after)
 {
 	struct change *change = plan_add(p->plan, kind, action, path);
 	change->before = json_deep_copy(before);
@@ -112,14 +112,14 @@ static int plan_replace(struct planner *p, const struct resource *r, const struc
 		return 0;
 	}
 	struct change *change =
-		add(p, r->kind == RESOURCE_FILE ? CHANGE_FILE : CHANGE_LINK, ACTION_REPLACE, r->path, before, after);
+		add(p, r->kind == RESOURCE_FILE ? &change_file : &change_link, ACTION_REPLACE, r->path, before, after);
 	if (r->kind == RESOURCE_FILE)
 		str_append_n(&change->content, str_peek(content), content->len);
 	change->summary = summary_of(r, ACTION_REPLACE, true);
 	_cleanup_json_ json_t *row = apply_row(p->c, r, after);
 	change_set_state_row(change, r->key, row, NULL);
 	if (old_row != NULL) {
-		struct change *forget = add(p, r->kind == RESOURCE_FILE ? CHANGE_FILE : CHANGE_LINK, ACTION_ADOPT,
+		struct change *forget = add(p, r->kind == RESOURCE_FILE ? &change_file : &change_link, ACTION_ADOPT,
 		                            r->path, after, after);
 		forget->summary = xasprintf("%s is forgotten", old_key);
 		change_set_state_row(forget, old_key, NULL, old_row);
@@ -129,7 +129,7 @@ static int plan_replace(struct planner *p, const struct resource *r, const struc
 
 static int plan_one(struct planner *p, const struct resource *r, struct err *err)
 {
-	static const enum change_kind kinds[] = {CHANGE_FILE, CHANGE_DIR, CHANGE_LINK};
+	static const struct change_type *const kinds[] = {&change_file, &change_dir, &change_link};
 	static const enum node_type types[] = {NODE_FILE, NODE_DIR, NODE_LINK};
 	_cleanup_(str_done) struct str content = STR_INIT(APPLY_MAX_CONTENT + (128 << 10));
 	_cleanup_json_ json_t *before = NULL, *row = NULL;
@@ -164,7 +164,7 @@ static int plan_one(struct planner *p, const struct resource *r, struct err *err
 static bool plan_removes(const struct plan *plan, const char *path)
 {
 	for (size_t i = 0; i < plan->count; i++) {
-		if (plan->changes[i].kind == CHANGE_REMOVE && strcmp(plan->changes[i].path, path) == 0)
+		if (plan->changes[i].type == &change_remove && strcmp(plan->changes[i].path, path) == 0)
 			return true;
 	}
 	return false;
@@ -214,11 +214,11 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 	}
 	struct change *change;
 	if (there && !more) {
-		change = add(p, CHANGE_REMOVE, ACTION_DESTROY, path, before, after);
+		change = add(p, &change_remove, ACTION_DESTROY, path, before, after);
 		change->summary = xasprintf("the %s left the desired state", type);
 	} else {
 		/* Gone already, something else by now, or still in use: only what is remembered of it goes. */
-		change = add(p, CHANGE_REMOVE, ACTION_ADOPT, path, before, before);
+		change = add(p, &change_remove, ACTION_ADOPT, path, before, before);
 		change->summary = xasprintf("forgotten: %s", more ? "other things lie in the directory, so it stays"
 		                                                  : "it is not there any more");
 	}

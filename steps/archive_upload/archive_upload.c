@@ -255,7 +255,7 @@ static int apply(const struct step_context *c, struct target *t, struct change *
 {
 	struct upload *u = change->payload;
 
-	if (change->kind != CHANGE_RELEASE)
+	if (change->type != &change_release)
 		return change_apply(t, change, err);
 	if (!u)
 		return err_set(err, ERR_INTERNAL, "release '%s' was planned by another process", change->path);
@@ -283,13 +283,13 @@ static int verify(const struct step_context *c, struct view *v, const struct cha
 		   *want = json_get_string(change->extra, "manifest_digest");
 	char hex[65];
 
-	struct upload *u = change->kind == CHANGE_RELEASE ? change->payload : NULL;
+	struct upload *u = change->type == &change_release ? change->payload : NULL;
 	if (u && u->just_filled) {
 		u->just_filled = false;
 		return 0;
 	}
 	int r = compare(v, change, err);
-	if (r < 0 || change->kind != CHANGE_RELEASE || !path || !want)
+	if (r < 0 || change->type != &change_release || !path || !want)
 		return r;
 	r = v->type->digest(v, path, hex, err);
 	if (r == ERR_NOT_FOUND || (r == 0 && strcmp(hex, want) != 0))
@@ -321,7 +321,7 @@ static int undo(const struct step_context *c, struct target *t, const struct cha
 {
 	int r = change_undo(t, change, err);
 
-	if (r == 0 && change->kind == CHANGE_RELEASE)
+	if (r == 0 && change->type == &change_release)
 		r = remove_made(c, t, json_get_array(change->extra, "made"), err);
 	return r;
 }

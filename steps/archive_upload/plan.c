@@ -174,8 +174,8 @@ static char *summary(const struct upload *u)
 
 /* ---- the changes ---- */
 
-static struct change *add(struct plan *plan, enum change_kind kind, enum change_action action, const char *path,
-                          const char *before, json_t *after, const char *text)
+static struct change *add(struct plan *plan, const struct change_type *kind, enum change_action action,
+                          const char *path, const char *before, json_t *after, const char *text)
 {
 	struct change *c = plan_add(plan, kind, action, path);
 
@@ -193,7 +193,7 @@ static json_t *link_node(const char *to)
 static struct change *add_move(struct plan *plan, const char *from, const char *to)
 {
 	_cleanup_free_ char *text = xasprintf("move %s to %s", from, to);
-	struct change *c = plan_add(plan, CHANGE_MOVE, ACTION_ADOPT, from);
+	struct change *c = plan_add(plan, &change_move, ACTION_ADOPT, from);
 
 	c->extra = json_pack("{s:s}", "to", to);
 	c->summary = xstrdup(text);
@@ -246,7 +246,7 @@ static int adopt_shared(struct view *v, struct upload *u, const char *old, const
 		return r;
 	add_move(plan, from, to);
 	_cleanup_free_ char *text = xasprintf("link %s to %s", from, link);
-	add(plan, CHANGE_LINK, ACTION_CREATE, from, "absent", link_node(link), text);
+	add(plan, &change_link, ACTION_CREATE, from, "absent", link_node(link), text);
 	strv_add(adopted, name);
 	return 0;
 }
@@ -486,7 +486,7 @@ static bool other_owner(const struct upload *u)
 static struct change *add_release(struct upload *u, struct plan *plan)
 {
 	_cleanup_free_ char *text = summary(u);
-	struct change *c = add(plan, CHANGE_RELEASE, ACTION_CREATE, u->at.release, "absent",
+	struct change *c = add(plan, &change_release, ACTION_CREATE, u->at.release, "absent",
 	                       json_pack("{s:s,s:s}", "type", "dir", "mode", "0755"), text);
 
 	c->payload = u;
@@ -511,8 +511,9 @@ static json_t *release_extra(const struct upload *u)
 static void add_switch(struct upload *u, const struct node *current, bool moved, struct plan *plan)
 {
 	_cleanup_free_ char *to = xasprintf("releases/%s", u->release), *text = xasprintf("%s → %s", u->at.current, to);
-	struct change *c = add(plan, CHANGE_LINK, current->type == NODE_ABSENT || moved ? ACTION_CREATE : ACTION_UPDATE,
-	                       u->at.current, "absent", link_node(to), text);
+	struct change *c =
+		add(plan, &change_link, current->type == NODE_ABSENT || moved ? ACTION_CREATE : ACTION_UPDATE,
+	            u->at.current, "absent", link_node(to), text);
 
 	if (current->type == NODE_LINK) {
 		json_decref(c->before);

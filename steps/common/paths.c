@@ -5,7 +5,7 @@ static bool plan_has(const struct plan *plan, const char *path)
 {
 	for (size_t i = 0; i < plan->count; i++) {
 		const struct change *c = &plan->changes[i];
-		if ((c->kind == CHANGE_DIR || c->kind == CHANGE_RELEASE) && strcmp(c->path, path) == 0)
+		if ((c->type == &change_dir || c->type == &change_release) && strcmp(c->path, path) == 0)
 			return true;
 	}
 	return false;
@@ -24,7 +24,7 @@ static int plan_parent(struct view *v, struct seen_nodes *seen, struct plan *pla
 			return r;
 		return err_set(err, ERR_INVALID, "'%s' on '%s' is not a directory", dir, v->name);
 	}
-	struct change *change = plan_add(plan, CHANGE_DIR, ACTION_CREATE, dir);
+	struct change *change = plan_add(plan, &change_dir, ACTION_CREATE, dir);
 	json_decref(change->before);
 	json_decref(change->after);
 	change->before = json_pack("{s:s}", "type", "absent");

@@ -75,7 +75,7 @@ static int plan_run(const struct step_context *c, struct view *v, struct plan *p
 	if (in->when == RUN_WHEN_CHANGED && c->changed_before != NULL &&
 	    !c->changed_before(c->engine, c->index, v->name))
 		return 0;
-	struct change *change = plan_add(plan, CHANGE_COMMAND, ACTION_RUN, in->cwd != NULL ? in->cwd : "/");
+	struct change *change = plan_add(plan, &change_command, ACTION_RUN, in->cwd != NULL ? in->cwd : "/");
 	if (change->extra == NULL)
 		change->extra = json_object();
 	json_object_set_new(change->extra, "plan", digested(c));

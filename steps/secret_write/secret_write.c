@@ -215,7 +215,7 @@ static void plan_node(struct place *p, const char *path, bool directory, const s
 		differs = !secret_access_has_acl(p->v, path, p->acl, directory, base);
 	if (!differs)
 		return;
-	struct change *change = plan_add(p->plan, directory ? CHANGE_DIR : CHANGE_FILE,
+	struct change *change = plan_add(p->plan, directory ? &change_dir : &change_file,
 	                                 now->type == NODE_ABSENT ? ACTION_CREATE : ACTION_UPDATE, path);
 	_cleanup_(str_done) struct str text = STR_INIT(16384);
 	change->secret = !directory;
@@ -298,7 +298,7 @@ static int drop_others(struct place *p, const char *dir, const struct secret_set
 			strv_addf(&p->plan->warnings, "'%s' is no file and stays, `exact: true` or not", path);
 			continue;
 		}
-		struct change *change = plan_add(p->plan, CHANGE_REMOVE, ACTION_DESTROY, path);
+		struct change *change = plan_add(p->plan, &change_remove, ACTION_DESTROY, path);
 		change->secret = true;
 		change->before = node_to_json(&now, NULL);
 		json_object_del(change->before, "size");
@@ -434,7 +434,7 @@ static int verify(const struct step_context *c, struct view *v, const struct cha
 		             : err_set(err, ERR_CONFLICT, "'%s' on '%s' is not as it was written: %s", change->path,
 		                       v->name, str_peek(&why));
 	}
-	if (change->kind != CHANGE_FILE)
+	if (change->type != &change_file)
 		return 0;
 	json_array_foreach(json_object_get(change->extra, "readers"), i, reader)
 	{

@@ -168,7 +168,7 @@ static int plan(const struct step_context *c, struct view *v, struct plan *plan,
 		r = check_space(v, &sizes, &room, err);
 	if (r < 0)
 		return r;
-	struct change *change = plan_add(plan, CHANGE_SNAPSHOT, ACTION_CREATE, path);
+	struct change *change = plan_add(plan, &change_snapshot, ACTION_CREATE, path);
 	change->before = json_pack("{s:s}", "type", "absent");
 	change->after = json_pack("{s:s,s:s}", "type", "dir", "mode", "0700");
 	change->extra = json_pack("{s:O,s:O,s:b,s:s,s:{s:s,s:O,s:O,s:b}}", "paths", paths, "exclude", exclude,

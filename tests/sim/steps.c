@@ -38,27 +38,27 @@ static int plan_effect(struct view *v, struct plan *plan, const json_t *effect, 
 		digest_of(text, strlen(text), hex);
 		if (!secret && strcmp(text_of(now, "digest"), hex) == 0)
 			return 0;
-		c = plan_add(plan, CHANGE_FILE, action, path);
+		c = plan_add(plan, &change_file, action, path);
 		str_append(&c->content, text);
 		c->secret = secret;
 		after = json_pack("{s:s}", "type", "file");
 		if (!secret)
 			json_object_set_new(after, "digest", json_string(hex));
 	} else if (strcmp(kind, "dir") == 0 || strcmp(kind, "attr") == 0) {
-		c = plan_add(plan, CHANGE_DIR, action, path);
+		c = plan_add(plan, &change_dir, action, path);
 		after = json_pack("{s:s}", "type", "dir");
 	} else if (strcmp(kind, "link") == 0) {
-		c = plan_add(plan, CHANGE_LINK, action, path);
+		c = plan_add(plan, &change_link, action, path);
 		after = json_pack("{s:s, s:s}", "type", "link", "link", text_of(effect, "to"));
 	} else if (strcmp(kind, "remove") == 0) {
 		if (absent)
 			return 0;
-		c = plan_add(plan, CHANGE_REMOVE, ACTION_DESTROY, path);
+		c = plan_add(plan, &change_remove, ACTION_DESTROY, path);
 		after = json_pack("{s:s}", "type", "absent");
 	} else {
 		if (absent)
 			return 0;
-		c = plan_add(plan, CHANGE_MOVE, ACTION_UPDATE, path);
+		c = plan_add(plan, &change_move, ACTION_UPDATE, path);
 		c->extra = json_pack("{s:s}", "to", text_of(effect, "to"));
 		after = json_pack("{s:s}", "type", "absent");
 	}
@@ -93,12 +93,12 @@ static int plan_release(const struct step_context *c, struct view *v, struct pla
 	int r = target_look(v, "/app/current", false, &now, err);
 	if (r < 0)
 		return r;
-	struct change *fill = plan_add(plan, CHANGE_RELEASE, ACTION_CREATE, path);
+	struct change *fill = plan_add(plan, &change_release, ACTION_CREATE, path);
 	fill->before = json_pack("{s:s}", "type", "absent");
 	fill->after = json_pack("{s:s, s:s}", "type", "dir", "mode", "0755");
 	fill->extra = json_object();
 	json_object_set_new(fill->extra, "manifest", json_stringf("/app/releases/.%s.manifest", c->deployment->id));
-	struct change *current = plan_add(plan, CHANGE_LINK, ACTION_UPDATE, "/app/current");
+	struct change *current = plan_add(plan, &change_link, ACTION_UPDATE, "/app/current");
 	current->before = json_incref(now);
 	current->after = json_object();
 	json_object_set_new(current->after, "type", json_string("link"));
@@ -110,7 +110,7 @@ static int fill_release(const struct step_context *c, struct target *t, struct c
 {
 	const char *name;
 	json_t *text;
-	if (change->kind != CHANGE_RELEASE)
+	if (change->type != &change_release)
 		return change_apply(t, change, err);
 	int r = change_apply(t, change, err);
 	json_object_foreach(json_object_get(c->input_json, "files"), name, text)
@@ -131,7 +131,7 @@ static int verify_release(const struct step_context *c, struct view *v, const st
 {
 	const char *name;
 	json_t *text;
-	if (change->kind != CHANGE_RELEASE) {
+	if (change->type != &change_release) {
 		enum change_match match;
 		int r = change_compare(v, NULL, change, &match, err);
 		if (r == 0 && match != MATCH_AFTER && match != MATCH_BOTH)
@@ -175,7 +175,7 @@ static int plan_restart(const struct step_context *c, struct view *v, struct pla
 	(void)c;
 	(void)v;
 	(void)err;
-	struct change *change = plan_add(plan, CHANGE_COMMAND, ACTION_RUN, "restart");
+	struct change *change = plan_add(plan, &change_command, ACTION_RUN, "restart");
 	change->summary = xstrdup("restart");
 	return 0;
 }
@@ -224,7 +224,7 @@ static int plan_snapshot(const struct step_context *c, struct view *v, struct pl
 	(void)v;
 	(void)err;
 	_cleanup_free_ char *path = xasprintf("/var/lib/davit/snapshots/sim.world/%s", c->deployment->id);
-	struct change *change = plan_add(plan, CHANGE_SNAPSHOT, ACTION_CREATE, path);
+	struct change *change = plan_add(plan, &change_snapshot, ACTION_CREATE, path);
 	change->before = json_pack("{s:s}", "type", "absent");
 	change->after = json_pack("{s:s, s:s}", "type", "dir", "mode", "0700");
 	return 0;

@@ -79,7 +79,7 @@ static void undecided_is_what_recovery_must_look_at(void **state)
 
 static struct change make_change(const char *path)
 {
-	return (struct change){.kind = CHANGE_FILE,
+	return (struct change){.kind = "file",
 	                       .action = ACTION_CREATE,
 	                       .step = xstrdup("apply"),
 	                       .target = xstrdup("web"),

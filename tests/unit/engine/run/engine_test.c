@@ -41,7 +41,7 @@ static int plan_files(const struct step_context *c, struct view *v, struct plan 
 		char hex[65];
 		const char *text = json_string_value(value);
 		bool absent = strcmp(json_get_string(now, "type"), "absent") == 0;
-		struct change *change = plan_add(plan, CHANGE_FILE, absent ? ACTION_CREATE : ACTION_UPDATE, path);
+		struct change *change = plan_add(plan, &change_file, absent ? ACTION_CREATE : ACTION_UPDATE, path);
 		digest_of(text, strlen(text), hex);
 		change->before = now;
 		change->after = json_pack("{s:s, s:s}", "type", "file", "digest", hex);
@@ -49,7 +49,7 @@ static int plan_files(const struct step_context *c, struct view *v, struct plan 
 	}
 	json_object_foreach(json_object_get(c->input_json, "link"), path, value)
 	{
-		struct change *change = plan_add(plan, CHANGE_LINK, ACTION_UPDATE, path);
+		struct change *change = plan_add(plan, &change_link, ACTION_UPDATE, path);
 		int r = target_look(v, path, true, &change->before, err);
 		if (r < 0)
 			return r;
@@ -57,7 +57,7 @@ static int plan_files(const struct step_context *c, struct view *v, struct plan 
 	}
 	for (size_t i = 0; i < json_array_size(json_object_get(c->input_json, "mkdir")); i++) {
 		path = json_string_value(json_array_get(json_object_get(c->input_json, "mkdir"), i));
-		struct change *change = plan_add(plan, CHANGE_DIR, ACTION_CREATE, path);
+		struct change *change = plan_add(plan, &change_dir, ACTION_CREATE, path);
 		int r = target_look(v, path, true, &change->before, err);
 		if (r < 0)
 			return r;
@@ -65,7 +65,7 @@ static int plan_files(const struct step_context *c, struct view *v, struct plan 
 	}
 	for (size_t i = 0; i < json_array_size(json_object_get(c->input_json, "remove")); i++) {
 		path = json_string_value(json_array_get(json_object_get(c->input_json, "remove"), i));
-		struct change *change = plan_add(plan, CHANGE_REMOVE, ACTION_DESTROY, path);
+		struct change *change = plan_add(plan, &change_remove, ACTION_DESTROY, path);
 		int r = target_look(v, path, true, &change->before, err);
 		if (r < 0)
 			return r;
@@ -119,11 +119,40 @@ static const struct step_type *find_step(const char *name)
 	return NULL;
 }
 
+/* A kind that this test brings along: a file by another name. */
+static struct change_type widget;
+
+static const struct change_type *find_widget(const char *kind)
+{
+	return strcmp(kind, widget.name) == 0 ? &widget : NULL;
+}
+
+static int plan_widget(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
+{
+	int r = plan_files(c, v, plan, err);
+	for (size_t i = 0; i < plan->count; i++) {
+		plan->changes[i].type = &widget;
+		snprintf(plan->changes[i].kind, sizeof(plan->changes[i].kind), "%s", widget.name);
+	}
+	return r;
+}
+
+static const struct change_type *const widget_kinds[] = {&widget, NULL};
+static const struct step_info widget_info = {.name = "widget", .changes = true};
+static const struct step_type type_widget = {.info = &widget_info, .kinds = widget_kinds, .plan = plan_widget};
+
+static const struct step_type *find_step_and_widget(const char *name)
+{
+	return strcmp(name, "widget") == 0 ? &type_widget : find_step(name);
+}
+
 /* ---- set-up ---- */
 
 static int set_up(void **state)
 {
 	(void)state;
+	widget = change_file;
+	widget.name = "widget";
 	gate_fails = false;
 	in_gate = in_baseline = NULL;
 	if (fs_make_temp_dir("davit-engine-test", &dir, NULL) < 0)
@@ -378,6 +407,33 @@ static void what_a_dead_process_left_is_undone_by_recover(void **state)
 	assert_old_world();
 	assert_int_equal(engine_recover(&r, &o, &again, NULL), 0);
 	assert_int_equal(again.exit_status, 0);
+}
+
+static const char widget_steps[] =
+	"[{\"step\":\"widget\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}},{\"step\":\"gate\"}]";
+
+static void a_change_of_a_kind_that_nobody_knows_is_held_and_left_alone(void **state)
+{
+	(void)state;
+	_cleanup_(engine_result_done) struct engine_result result = {0}, back = {0};
+	struct engine_options o = options();
+	_cleanup_json_ json_t *d = deployment("hold", widget_steps);
+	o.find_step = find_step_and_widget;
+	write_file("a", "old a");
+	gate_fails = true;
+	assert_int_equal(engine_deploy(d, &o, &result, NULL), 0);
+	assert_int_equal(result.exit_status, 4);
+	assert_int_equal(engine_rollback(result.id, NULL, NULL, &o, &back, NULL), 0);
+	assert_int_equal(back.exit_status, 4);
+	assert_file("a", "new a");
+	const json_t *left = json_array_get(json_object_get(back.report, "left_over"), 0);
+	assert_non_null(strstr(json_get_string(left, "reason"), "knows no changes of the kind 'widget'"));
+	/* The davit that has its driver takes it back. */
+	engine_result_done(&back);
+	o.find_change = find_widget;
+	assert_int_equal(engine_rollback(result.id, NULL, NULL, &o, &back, NULL), 0);
+	assert_int_equal(back.exit_status, 0);
+	assert_file("a", "old a");
 }
 
 static void the_next_deployment_first_undoes_what_a_dead_one_left(void **state)
@@ -733,6 +789,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(accepting_a_held_deployment_makes_it_the_version, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_a_person_changed_is_left_alone_and_named, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_a_dead_process_left_is_undone_by_recover, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_change_of_a_kind_that_nobody_knows_is_held_and_left_alone, set_up,
+	                                        tear_down),
 		cmocka_unit_test_setup_teardown(the_next_deployment_first_undoes_what_a_dead_one_left, set_up,
 	                                        tear_down),
 		cmocka_unit_test_setup_teardown(another_machine_recovers_from_the_targets_alone, set_up, tear_down),

@@ -151,7 +151,7 @@ static char *planned(struct fixture *f, const char *id, const char *yaml)
 	fixture_input(f, "archive-upload", yaml);
 	must(f, fixture_plan(f));
 	for (size_t i = 0; i < f->plan.count; i++) {
-		if (f->plan.changes[i].kind == CHANGE_RELEASE)
+		if (f->plan.changes[i].type == &change_release)
 			return json_canonical(json_object_get(f->plan.changes[i].extra, "plan"));
 	}
 	return xstrdup("");

@@ -236,7 +236,7 @@ static void a_file_goes_there_and_back_with_its_mode_and_time(void **state)
 	assert_int_equal(stat(path, &before), 0);
 	take(target, "d-1");
 	_cleanup_(plan_done) struct plan plan = {0};
-	struct change *c = plan_add(&plan, CHANGE_FILE, ACTION_UPDATE, path);
+	struct change *c = plan_add(&plan, &change_file, ACTION_UPDATE, path);
 	c->id = 1;
 	c->secret = true;
 	assert_int_equal(target_look(&target->view, path, false, &c->before, NULL), 0);
@@ -267,7 +267,7 @@ static void a_record_goes_into_json_and_back_and_a_newer_one_is_refused(void **s
 	(void)state;
 	_cleanup_(plan_done) struct plan plan = {0};
 	_cleanup_(change_done) struct change back = {0};
-	struct change *c = plan_add(&plan, CHANGE_MOVE, ACTION_ADOPT, "/a");
+	struct change *c = plan_add(&plan, &change_move, ACTION_ADOPT, "/a");
 	c->id = 12;
 	c->target = xstrdup("web");
 	c->step = xstrdup("archive-upload");
@@ -287,7 +287,7 @@ static void the_copy_of_the_changes_survives_a_torn_line(void **state)
 {
 	(void)state;
 	_cleanup_(plan_done) struct plan plan = {0}, back = {0};
-	struct change *c = plan_add(&plan, CHANGE_REMOVE, ACTION_DESTROY, "/a");
+	struct change *c = plan_add(&plan, &change_remove, ACTION_DESTROY, "/a");
 	c->id = 1;
 	c->target = xstrdup("here");
 	take(target, "d-1");

@@ -1,0 +1,57 @@
+/* A kind of changes: the driver that looks at them, explains, saves, makes and takes them back. The engine knows drivers by their
+ * flags and members only; what a change is of is said by its record's "kind", which is the driver's name.
+ *
+ * | member    | touches | promises                                                                       | NULL             |
+ * | compare   | reads   | how the world stands to the change; an outcome that is unknown yet is an error    | cannot be looked at |
+ * | explain   | reads   | why compare said MATCH_NEITHER or MATCH_PART: "the mode is 0644 instead of 0600"  | nothing to say   |
+ * | save      | writes  | the former state lies in the target's copy; made durable by the engine            | the record has it |
+ * | apply     | writes  | makes it; the same change twice is harmless                                       | its step makes it |
+ * | undo      | writes  | restores what the record and the copy say; twice equals once                      | its step does, or nobody |
+ * | touches   | nothing | is that path one of those that the change touches?                                | its own path and what lies below |
+ * | names     | nothing | does it name that path, so that it must go first when the path goes?              | no               |
+ * | release_of | nothing | the name of the release that is valid once it is made                            | none             |
+ * | made      | nothing | directories that came with it: an empty one is a leftover of its undo             | none             |
+ * | leftovers | nothing | further paths beside which a killed process may leave private names               | its own only     |
+ * | needs     | nothing | who and what must be there: "u USER", "g GROUP", "p DIRECTORY that can be written" | nothing          |
+ *
+ * A driver keeps nothing between calls: undo may run in another process, which has the record and the target only.
+ */
+#pragma once
+#include "engine/record/change.h"
+#include "engine/target/target.h"
+
+/* How the world stands to a change. */
+/* MATCH_PART: a directory each of whose attributes is the one or the other: an interrupted change; undone like MATCH_AFTER. */
+enum change_match { MATCH_AFTER, MATCH_BEFORE, MATCH_BOTH, MATCH_PART, MATCH_NEITHER };
+
+enum change_flag {
+	CHANGE_BLIND = 1 << 0,  /* cannot be looked at, and may touch anything on its target */
+	CHANGE_SWITCH = 1 << 1, /* all before it is made durable first (where release_of is given: if it names one) */
+	CHANGE_TREE = 1 << 2,   /* filled bit by bit: that it is there does not say that it is whole */
+	CHANGE_FILES = 1 << 3,  /* of a host's files: durable behind a barrier, private names beside them */
+	CHANGE_ASIDE = 1 << 4,  /* keeps something beside what is deployed, and is no change of it */
+	CHANGE_EMPTY = 1 << 5,  /* makes a directory that its undo removes only while it is empty */
+};
+
+/* What a driver's call is given. Borrowed for its length. */
+struct change_call {
+	struct view *v;       /* the change's target, to look at it */
+	struct target *t;     /* the same, to change it; NULL where only looking is allowed */
+	const char *lock_dir; /* where undo/ lies; NULL: nothing of it is asked */
+};
+
+struct change_type {
+	const char *name;
+	unsigned int flags; /* enum change_flag */
+	int (*compare)(struct change_call *x, const struct change *c, enum change_match *ret, struct err *err);
+	int (*explain)(struct change_call *x, const struct change *c, struct str *out, struct err *err);
+	int (*save)(struct change_call *x, const struct change *c, struct err *err);
+	int (*apply)(struct change_call *x, struct change *c, struct err *err);
+	int (*undo)(struct change_call *x, const struct change *c, struct err *err);
+	bool (*touches)(const struct change *c, const char *path);
+	bool (*names)(const struct change *c, const char *path);
+	const char *(*release_of)(const struct change *c); /* borrowed */
+	void (*made)(const struct change *c, struct strv *ret);
+	void (*leftovers)(const struct change *c, struct strv *ret);
+	void (*needs)(const struct change *c, struct strv *ret);
+};

@@ -1,0 +1,49 @@
+/* "move": a rename to extra.to. */
+#include "engine/change/change_priv.h"
+
+static int compare(struct change_call *x, const struct change *c, enum change_match *ret, struct err *err)
+{
+	const char *to = json_get_string(c->extra, "to");
+	_cleanup_(node_done) struct node here = {0};
+	_cleanup_(node_done) struct node there = {0};
+	if (to == NULL)
+		return err_set(err, ERR_PROTOCOL, "a move without its goal");
+	int r = x->v->type->stat(x->v, c->path, &here, err);
+	if (r == 0)
+		r = x->v->type->stat(x->v, to, &there, err);
+	if (r < 0)
+		return r;
+	if (here.type != NODE_ABSENT && there.type == NODE_ABSENT)
+		*ret = MATCH_BEFORE;
+	else if (here.type == NODE_ABSENT && there.type != NODE_ABSENT)
+		*ret = MATCH_AFTER;
+	else
+		*ret = MATCH_NEITHER;
+	return 0;
+}
+
+static int apply(struct change_call *x, struct change *c, struct err *err)
+{
+	return x->v->type->rename(x->t, c->path, json_get_string(c->extra, "to"), err);
+}
+
+static int undo(struct change_call *x, const struct change *c, struct err *err)
+{
+	return x->v->type->rename(x->t, json_get_string(c->extra, "to"), c->path, err);
+}
+
+static bool touches(const struct change *c, const char *path)
+{
+	const char *to = json_get_string(c->extra, "to");
+	return to && (change_path_within(to, path) || change_path_within(path, to));
+}
+
+const struct change_type change_move = {
+	.name = "move",
+	.flags = CHANGE_FILES,
+	.compare = compare,
+	.explain = change_explain_node,
+	.apply = apply,
+	.undo = undo,
+	.touches = touches,
+};
