@@ -22,14 +22,25 @@ static int compare(struct change_call *x, const struct change *c, enum change_ma
 	return 0;
 }
 
+/* Repeated, it finds nothing at the old place and what it moved at the new one. */
+static int move(struct change_call *x, const char *from, const char *to, struct err *err)
+{
+	_cleanup_(node_done) struct node there = {0};
+	int r = x->v->type->rename(x->t, from, to, err);
+	if (r != ERR_NOT_FOUND || x->v->type->stat(x->v, to, &there, NULL) < 0 || there.type == NODE_ABSENT)
+		return r;
+	err_clear(err);
+	return 0;
+}
+
 static int apply(struct change_call *x, struct change *c, struct err *err)
 {
-	return x->v->type->rename(x->t, c->path, json_get_string(c->extra, "to"), err);
+	return move(x, c->path, json_get_string(c->extra, "to"), err);
 }
 
 static int undo(struct change_call *x, const struct change *c, struct err *err)
 {
-	return x->v->type->rename(x->t, json_get_string(c->extra, "to"), c->path, err);
+	return move(x, json_get_string(c->extra, "to"), c->path, err);
 }
 
 static bool touches(const struct change *c, const char *path)
