@@ -1,0 +1,96 @@
+/* The contract suite: what docs/semantics.md promises of every step, tried on each registered one with the real engine and a real target.
+ * What a step is tried with are the "examples" of its schema, in which
+ *   /srv/example        is a directory of the target with files as people have them (suite_world.c),
+ *   http://web.example  is a web server with a health page and a small part of GitHub's REST,
+ *   http://git.example  is a git server with the repository example/shop,
+ *   a value of an input that is marked x-secret is replaced by a secret that must be found nowhere afterwards.
+ * An example is tried upon what those before it have made.
+ *
+ *   suite_world.c    the directories of a trial, and everything about a file that can be compared
+ *   suite_example.c  examples, and what they must cover
+ *   suite_run.c      one process of a trial, which may die
+ *   suite.c          what must hold
+ */
+#pragma once
+#include "base/core/str.h"
+#include "base/data/json.h"
+#include "engine/run/engine.h"
+
+#include <sys/types.h>
+
+/* ---- suite_world.c ---- */
+struct suite_world {
+	char *dir;   /* of all */
+	char *tree;  /* what the deployments change */
+	char *base;  /* the target's own */
+	char *state; /* journal and sealed secrets */
+	char *source;
+};
+void suite_world_make(struct suite_world *w);
+void suite_world_done(struct suite_world *w);
+/* Tree, base and state as they are, under a name; and back. */
+void suite_world_save(const struct suite_world *w, const char *name);
+void suite_world_load(const struct suite_world *w, const char *name);
+void suite_world_next_source(const struct suite_world *w, size_t number);
+
+enum suite_detail {
+	SUITE_ROUGHLY, /* without times: of what is made anew in each run */
+	SUITE_WHOLLY,  /* with the times of files and links */
+	SUITE_TOUCHED, /* and with the time of the last change of any kind: nothing wrote here */
+};
+/* A line for each file below dir, sorted: type, mode, owner, content, attributes. */
+void suite_list(const char *dir, enum suite_detail detail, struct str *out);
+/* The first line of each that the other lacks; "" when they are equal. */
+void suite_difference(const char *before, const char *after, struct str *out);
+/* A file below dir that holds the text; NULL: none. free() */
+char *suite_find(const char *dir, const char *text);
+
+/* ---- suite_example.c ---- */
+struct suite_servers {
+	const char *web, *git; /* URLs */
+};
+/* NULL, and why: there is none, one breaks its schema, or a secret input is in none of them. The secrets in the nth are suite_secret(n). */
+char *suite_secret(size_t number); /* free() */
+json_t *suite_examples(const struct step_type *type, const struct suite_world *w, const struct suite_servers *servers,
+                       struct str *why);
+
+struct CMUnitTest;
+/* Runs these while the servers of the examples are there, in memory where that can be. */
+int suite_serve(struct suite_servers *servers, const struct CMUnitTest *tests, size_t count);
+
+/* ---- suite_run.c ---- */
+enum suite_act {
+	SUITE_PLAN,
+	SUITE_DEPLOY,
+	SUITE_FAIL, /* a deployment whose next step fails: all is taken back */
+	SUITE_RECOVER,
+};
+struct suite_trial {
+	const struct suite_world *world;
+	const struct suite_servers *servers;
+	const struct step_type *type; /* in place of the registered one of its name */
+	const json_t *input;
+	const char *
+		secret; /* what the input's secrets are: of this trial only, since a copy keeps what stood in a file before */
+	size_t number;     /* later ones come at a later hour */
+	const char *shell; /* the target is reached by this shell; NULL: by the process itself */
+	bool twice;        /* each change is made twice and taken back twice */
+};
+struct suite_answer {
+	bool died;
+	int status;
+	enum deployment_state state;
+	long records; /* of the journal, that it wrote */
+	json_t *report;
+	struct str log; /* all that was told: report, outputs, lines */
+};
+/* In a process of its own. die_at: it is killed behind this record of the journal; 0: it is not. */
+void suite_run(const struct suite_trial *t, enum suite_act act, long die_at, struct suite_answer *ret);
+void suite_answer_done(struct suite_answer *a);
+/* The newest deployment in the journal; false: there is none. */
+bool suite_newest(const struct suite_world *w, enum deployment_state *ret_state, bool *ret_cleaned);
+
+/* ---- suite.c ---- */
+/* NULL: all holds. Else the first thing that does not. free() */
+/* stride: a process is killed behind every so many records. */
+char *suite_check(const struct step_type *type, const struct suite_servers *servers, const char *shell, long stride);
