@@ -4,6 +4,7 @@
 #include "base/sys/fs.h"
 #include "base/data/json.h"
 #include "engine/run/engine.h"
+#include "engine/journal/sql.h"
 #include "engine/lock/lock.h"
 #include "steps/registry.h"
 
@@ -17,7 +18,7 @@
 static char *dir; /* of one test */
 static char *state_dir;
 static struct store *store;
-static bool gate_fails, show;
+static bool gate_fails, show, dies_in_clean;
 static void (*in_gate)(void), (*in_baseline)(void);
 
 static char *in_dir(const char *name)
@@ -89,6 +90,7 @@ static int probe_gate(const struct step_context *c, bool baseline, struct err *e
 
 static const struct step_info files_info = {.name = "files", .changes = true};
 static const struct step_info stuck_info = {.name = "stuck", .changes = true};
+static const struct step_info command_info = {.name = "command", .changes = true};
 static const struct step_info gate_info = {.name = "gate"};
 static const struct step_type type_files = {.info = &files_info, .plan = plan_files};
 static int verify_never(const struct step_context *c, struct view *v, const struct change *change, struct err *err)
@@ -110,9 +112,53 @@ static const struct step_type type_stuck = {
 	.info = &stuck_info, .plan = plan_files, .verify = verify_never, .undo = undo_never};
 static const struct step_type type_gate = {.info = &gate_info, .probe = probe_gate};
 
+/* A command that writes %D/ran and does not live to tell of it; its undo removes that. */
+static int plan_command(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
+{
+	(void)c;
+	(void)v;
+	(void)err;
+	plan_add(plan, &change_command, ACTION_RUN, "/");
+	return 0;
+}
+
+static int run_and_die(const struct step_context *c, struct target *t, struct change *change, struct err *err)
+{
+	_cleanup_free_ char *ran = in_dir("ran");
+	(void)c;
+	(void)change;
+	t->view.type->put(t, ran, "x", 1, NULL, err);
+	_exit(9);
+}
+
+static int undo_command(const struct step_context *c, struct target *t, const struct change *change, struct err *err)
+{
+	_cleanup_free_ char *ran = in_dir("ran");
+	(void)c;
+	(void)change;
+	return t->view.type->remove(t, ran, err);
+}
+
+static const struct step_type type_command = {
+	.info = &command_info, .plan = plan_command, .apply = run_and_die, .undo = undo_command};
+
+/* Dies when the deployment is decided and nothing of it is cleaned yet. */
+static int clean_and_die(const struct step_context *c, struct target *t, struct err *err)
+{
+	(void)c;
+	(void)t;
+	(void)err;
+	if (dies_in_clean)
+		_exit(9);
+	return 0;
+}
+
+static const struct step_info cleaned_info = {.name = "cleaned", .changes = true};
+static const struct step_type type_cleaned = {.info = &cleaned_info, .plan = plan_files, .clean = clean_and_die};
+
 static const struct step_type *find_step(const char *name)
 {
-	const struct step_type *const all[] = {&type_files, &type_gate, &type_stuck};
+	const struct step_type *const all[] = {&type_files, &type_gate, &type_stuck, &type_command, &type_cleaned};
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		if (strcmp(all[i]->info->name, name) == 0)
 			return all[i];
@@ -153,7 +199,7 @@ static int set_up(void **state)
 	(void)state;
 	widget = change_file;
 	widget.name = "widget";
-	gate_fails = false;
+	gate_fails = dies_in_clean = false;
 	in_gate = in_baseline = NULL;
 	if (fs_make_temp_dir("davit-engine-test", &dir, NULL) < 0)
 		return -1;
@@ -189,11 +235,11 @@ static struct engine_options options(void)
 	                               .make_target = target_new};
 }
 
-/* steps: JSON of the array, with %D for the directory. */
-static json_t *deployment(const char *on_failure, const char *steps)
+/* %D: the directory. */
+static json_t *json_here(const char *given)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(1 << 20);
-	for (const char *at = steps; *at; at++) {
+	for (const char *at = given; *at; at++) {
 		if (at[0] == '%' && at[1] == 'D') {
 			str_append(&text, dir);
 			at++;
@@ -201,9 +247,16 @@ static json_t *deployment(const char *on_failure, const char *steps)
 			str_append_c(&text, *at);
 		}
 	}
+	json_t *value = json_loads(str_peek(&text), 0, NULL);
+	assert_non_null(value);
+	return value;
+}
+
+/* steps: JSON of the array, with %D for the directory. */
+static json_t *deployment(const char *on_failure, const char *steps)
+{
 	_cleanup_free_ char *base = in_dir("base");
-	json_t *list = json_loads(str_peek(&text), 0, NULL);
-	assert_non_null(list);
+	json_t *list = json_here(steps);
 	return json_pack("{s:s, s:s, s:s, s:{s:{s:{}, s:s}}, s:o}", "name", "shop", "environment", "production",
 	                 "on_failure", on_failure, "targets", "here", "local", "base", base, "steps", list);
 }
@@ -268,17 +321,22 @@ static void assert_new_world(void)
 	assert_absent("base");
 }
 
-static int deploy(const char *on_failure, const struct engine_options *o, struct engine_result *ret)
+static int deploy_this(const json_t *d, const struct engine_options *o, struct engine_result *ret)
 {
 	struct err err = ERR_INIT;
 	char line[1000];
-	_cleanup_json_ json_t *d = deployment(on_failure, steps_text);
 	engine_result_done(ret);
 	int r = engine_deploy(d, o, ret, &err);
 	if (show && err.code)
 		fprintf(stderr, "%s\n", err_line(&err, line, sizeof(line)));
 	assert_int_equal(r, 0);
 	return ret->exit_status;
+}
+
+static int deploy(const char *on_failure, const struct engine_options *o, struct engine_result *ret)
+{
+	_cleanup_json_ json_t *d = deployment(on_failure, steps_text);
+	return deploy_this(d, o, ret);
 }
 
 /* ---- tests ---- */
@@ -373,8 +431,8 @@ static void die(void)
 	_exit(9);
 }
 
-/* Runs a deployment in a child that dies in the gate. */
-static void deploy_and_die(const char *on_failure)
+/* Runs a deployment in a child that dies in it. */
+static void die_deploying(const json_t *d)
 {
 	store_close(store);
 	pid_t pid = fork();
@@ -383,14 +441,35 @@ static void deploy_and_die(const char *on_failure)
 		if (store_open(state_dir, NULL, &store, NULL) < 0)
 			_exit(8);
 		struct engine_options o = options();
-		in_gate = die;
-		deploy(on_failure, &o, &result);
+		deploy_this(d, &o, &result);
 		_exit(7);
 	}
 	int status;
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(WEXITSTATUS(status), 9);
 	assert_int_equal(store_open(state_dir, NULL, &store, NULL), 0);
+}
+
+static void deploy_and_die(const char *on_failure)
+{
+	_cleanup_json_ json_t *d = deployment(on_failure, steps_text);
+	in_gate = die;
+	die_deploying(d);
+	in_gate = NULL;
+}
+
+static void lose_the_journal(void)
+{
+	store_close(store);
+	assert_int_equal(fs_remove_tree(AT_FDCWD, state_dir, NULL), 0);
+	assert_int_equal(store_open(state_dir, NULL, &store, NULL), 0);
+}
+
+static void take_over(const json_t *d, struct engine_result *result, struct err *err)
+{
+	struct engine_options o = options();
+	const struct engine_recover_options r = {.deployment = d, .takeover = true, .takeover_after_ms = 50};
+	assert_int_equal(engine_recover(&r, &o, result, err), 0);
 }
 
 static void what_a_dead_process_left_is_undone_by_recover(void **state)
@@ -453,9 +532,7 @@ static void another_machine_recovers_from_the_targets_alone(void **state)
 	_cleanup_(engine_result_done) struct engine_result result = {0}, refused = {0};
 	make_old_world();
 	deploy_and_die("rollback");
-	store_close(store);
-	assert_int_equal(fs_remove_tree(AT_FDCWD, state_dir, NULL), 0);
-	assert_int_equal(store_open(state_dir, NULL, &store, NULL), 0);
+	lose_the_journal();
 	struct engine_options o = options();
 	_cleanup_json_ json_t *d = deployment("rollback", steps_text);
 	struct engine_recover_options r = {.deployment = d};
@@ -475,9 +552,7 @@ static void take_over_from(void (*meddle)(json_t *record), const char *steps, st
 	_cleanup_free_ char *copy = xasprintf("%s/base/open/shop.production/changes.jsonl", dir);
 	_cleanup_(str_done) struct str text = STR_INIT(1 << 20), changed = STR_INIT(1 << 20);
 	deploy_and_die("rollback");
-	store_close(store);
-	assert_int_equal(fs_remove_tree(AT_FDCWD, state_dir, NULL), 0);
-	assert_int_equal(store_open(state_dir, NULL, &store, NULL), 0);
+	lose_the_journal();
 	assert_int_equal(fs_read(AT_FDCWD, copy, 1 << 19, &text, NULL), 0);
 	bool met = false;
 	for (const char *at = str_peek(&text), *end; *at; at = *end ? end + 1 : end) {
@@ -494,10 +569,8 @@ static void take_over_from(void (*meddle)(json_t *record), const char *steps, st
 	}
 	assert_true(met);
 	assert_int_equal(fs_write_atomic(AT_FDCWD, copy, str_peek(&changed), changed.len, 0600, NULL), 0);
-	struct engine_options o = options();
 	_cleanup_json_ json_t *d = deployment("rollback", steps);
-	struct engine_recover_options r = {.deployment = d, .takeover = true, .takeover_after_ms = 50};
-	assert_int_equal(engine_recover(&r, &o, result, err), 0);
+	take_over(d, result, err);
 }
 
 static void of_another_target(json_t *record)
@@ -776,6 +849,160 @@ static void what_earlier_steps_of_a_job_did_is_named_when_a_later_one_cannot_be_
 	assert_int_equal(end.exit_status, 4);
 }
 
+static void a_command_that_was_started_is_undone_by_another_machine(void **state)
+{
+	(void)state;
+	_cleanup_(engine_result_done) struct engine_result result = {0};
+	_cleanup_json_ json_t *d = deployment("rollback", "[{\"step\":\"command\",\"input\":{}}]");
+	die_deploying(d);
+	assert_file("ran", "x");
+	lose_the_journal();
+	take_over(d, &result, NULL);
+	assert_int_equal(result.exit_status, 0);
+	assert_absent("ran");
+}
+
+/* The first target's lock, which was marked before the others', is gone with all that lay there. */
+static void a_decision_is_known_to_another_machine_although_the_first_target_was_set_up_anew(void **state)
+{
+	(void)state;
+	_cleanup_(engine_result_done) struct engine_result result = {0};
+	_cleanup_json_ json_t *d = deployment(
+		"rollback", "[{\"step\":\"files\",\"target\":\"here\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}},"
+			    "{\"step\":\"cleaned\",\"target\":\"there\",\"input\":{\"files\":{\"%D/b\":\"new b\"}}}]");
+	json_object_set_new(json_object_get(d, "targets"), "there", json_here("{\"local\":{},\"base\":\"%D/there\"}"));
+	_cleanup_free_ char *base = in_dir("base");
+	write_file("a", "old a");
+	dies_in_clean = true;
+	die_deploying(d);
+	dies_in_clean = false;
+	assert_int_equal(fs_remove_tree(AT_FDCWD, base, NULL), 0);
+	lose_the_journal();
+	take_over(d, &result, NULL);
+	assert_int_equal(result.exit_status, 0);
+	assert_int_equal(result.state, DEPLOYMENT_COMMITTED);
+	assert_file("a", "new a");
+	assert_file("b", "new b");
+	assert_absent("there");
+}
+
+static void a_plan_counts_what_is_there_before(void **state)
+{
+	(void)state;
+	struct engine_options o = options();
+	_cleanup_(engine_result_done) struct engine_result plan = {0}, other = {0}, result = {0};
+	make_old_world();
+	_cleanup_json_ json_t *d = deployment("rollback", steps_text);
+	assert_int_equal(engine_plan(d, &o, &plan, NULL), 0);
+	write_file("a", "another a");
+	assert_int_equal(engine_plan(d, &o, &other, NULL), 0);
+	assert_string_not_equal(plan.digest, other.digest);
+	o.expect_digest = plan.digest;
+	assert_int_equal(deploy("rollback", &o, &result), 3);
+	assert_file("a", "another a");
+}
+
+/* ---- disks that are full ---- */
+
+static struct target_type small_type;
+static int (*real_copy)(struct target *t, const char *from, const char *to, struct err *err);
+
+/* As long as b is there the target has no room for anything else. */
+static int copy_beside_b(struct target *t, const char *from, const char *to, struct err *err)
+{
+	_cleanup_free_ char *b = in_dir("b");
+	if (fs_exists(AT_FDCWD, b))
+		return err_set(err, ERR_NO_SPACE, "the disk of '%s' is full", t->view.name);
+	return real_copy(t, from, to, err);
+}
+
+static int make_small_target(const char *name, const json_t *config, struct target **ret, struct err *err)
+{
+	int r = target_new(name, config, ret, err);
+	if (r < 0)
+		return r;
+	real_copy = (*ret)->view.type->copy;
+	small_type = *(*ret)->view.type;
+	small_type.copy = copy_beside_b;
+	(*ret)->view.type = &small_type;
+	return 0;
+}
+
+static void what_found_no_space_in_the_undo_is_restored_once_the_rest_is_undone(void **state)
+{
+	(void)state;
+	struct engine_options o = options();
+	_cleanup_(engine_result_done) struct engine_result result = {0};
+	/* a is the last change, so its undo comes first. */
+	_cleanup_json_ json_t *d = deployment(
+		"rollback",
+		"[{\"step\":\"files\",\"input\":{\"files\":{\"%D/b\":\"large\",\"%D/a\":\"new a\"}}},{\"step\":\"gate\"}]");
+	write_file("a", "old a");
+	o.make_target = make_small_target;
+	gate_fails = true;
+	assert_int_equal(deploy_this(d, &o, &result), 1);
+	assert_int_equal(result.state, DEPLOYMENT_UNDONE);
+	assert_file("a", "old a");
+	assert_absent("b");
+}
+
+/* No change can be recorded as long as the reserve takes the last room of the journal's disk. */
+static void fail_beside_the_reserve(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+	(void)argc;
+	(void)argv;
+	_cleanup_free_ char *reserve = in_dir("state/reserve");
+	if (fs_exists(AT_FDCWD, reserve))
+		sqlite3_result_error_code(context, SQLITE_FULL);
+}
+
+static void fill_the_journals_disk(void)
+{
+	assert_int_equal(sqlite3_create_function(store->db, "needs_room", 0, SQLITE_UTF8, NULL, fail_beside_the_reserve,
+	                                         NULL, NULL),
+	                 SQLITE_OK);
+	assert_int_equal(
+		sqlite3_exec(store->db,
+	                     "CREATE TEMP TRIGGER full BEFORE UPDATE ON main.change BEGIN SELECT needs_room(); END",
+	                     NULL, NULL, NULL),
+		SQLITE_OK);
+}
+
+static void an_undo_is_recorded_on_a_full_disk(void **state)
+{
+	(void)state;
+	struct engine_options o = options();
+	_cleanup_(engine_result_done) struct engine_result result = {0};
+	_cleanup_(plan_done) struct plan changes = {0};
+	make_old_world();
+	gate_fails = true;
+	in_gate = fill_the_journals_disk;
+	assert_int_equal(deploy("rollback", &o, &result), 1);
+	assert_old_world();
+	assert_int_equal(store_change_list(store, result.id, &changes, NULL), 0);
+	assert_int_equal(changes.count, 5);
+	for (size_t i = 0; i < changes.count; i++)
+		assert_int_equal(changes.changes[i].state, CHANGE_UNDONE);
+}
+
+static void what_a_link_that_stays_names_is_not_removed(void **state)
+{
+	(void)state;
+	struct engine_options o = options();
+	_cleanup_(engine_result_done) struct engine_result result = {0};
+	_cleanup_json_ json_t *d = deployment(
+		"rollback",
+		"[{\"step\":\"files\",\"input\":{\"mkdir\":[\"%D/made\"]}},{\"step\":\"stuck\",\"input\":{\"link\":{\"%D/current\":\"made\"}}}]");
+	_cleanup_free_ char *made = in_dir("made");
+	make_old_world();
+	assert_int_equal(deploy_this(d, &o, &result), 4);
+	assert_link("current", "made");
+	assert_true(fs_exists(AT_FDCWD, made));
+	const json_t *left = json_object_get(result.report, "left_over");
+	assert_true(names_path(left, "made"));
+	assert_true(names_path(left, "current"));
+}
+
 int main(int argc, char **argv)
 {
 	(void)argv;
@@ -803,6 +1030,16 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(a_cancel_before_the_first_change_gives_the_locks_back, set_up,
 	                                        tear_down),
 		cmocka_unit_test_setup_teardown(the_plan_has_a_digest_that_is_demanded_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_plan_counts_what_is_there_before, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_command_that_was_started_is_undone_by_another_machine, set_up,
+	                                        tear_down),
+		cmocka_unit_test_setup_teardown(
+			a_decision_is_known_to_another_machine_although_the_first_target_was_set_up_anew, set_up,
+			tear_down),
+		cmocka_unit_test_setup_teardown(what_found_no_space_in_the_undo_is_restored_once_the_rest_is_undone,
+	                                        set_up, tear_down),
+		cmocka_unit_test_setup_teardown(an_undo_is_recorded_on_a_full_disk, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_a_link_that_stays_names_is_not_removed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(steps_of_a_job_share_a_deployment_that_finish_decides, set_up,
 	                                        tear_down),
 		cmocka_unit_test_setup_teardown(

@@ -262,6 +262,121 @@ static void a_file_goes_there_and_back_with_its_mode_and_time(void **state)
 	assert_int_equal(lock_release(target, NULL), 0);
 }
 
+/* ---- the same target, with a fault ---- */
+
+static struct target_type faulty;
+static const struct target_type *sound;
+
+static void make_faulty(void)
+{
+	sound = target->view.type;
+	faulty = *sound;
+	faulty.barrier_read = NULL;
+	target->view.type = &faulty;
+}
+
+static struct str lock_before = STR_INIT(64 << 10); /* what lay there durably when the power went */
+
+/* The target starts anew just before: what was written since is gone, and the barrier itself succeeds. */
+static int barrier_behind_a_power_cut(struct target *t, const char *const *paths, size_t count, struct err *err)
+{
+	_cleanup_free_ char *lock = fs_join(lock_dir, "lock"), *mark = fs_join(lock_dir, "mark");
+	faulty.barrier = sound->barrier;
+	assert_int_equal(fs_write_replace(AT_FDCWD, lock, str_peek(&lock_before), lock_before.len, 0600, NULL), 0);
+	unlink(mark);
+	return sound->barrier(t, paths, count, err);
+}
+
+static void a_mark_that_a_power_cut_takes_away_is_not_believed(void **state)
+{
+	(void)state;
+	_cleanup_free_ char *lock = fs_join(lock_dir, "lock");
+	take(target, "d-1");
+	str_clear(&lock_before);
+	assert_int_equal(fs_read(AT_FDCWD, lock, 32 << 10, &lock_before, NULL), 0);
+	make_faulty();
+	faulty.barrier = barrier_behind_a_power_cut;
+	assert_int_equal(lock_mark(target, "committed", NULL), ERR_UNKNOWN);
+	assert_int_equal(lock_mark(target, "committed", NULL), 0);
+	assert_int_equal(lock_release(target, NULL), 0);
+	str_done(&lock_before);
+}
+
+static struct change *change_of_file(struct plan *plan, const char *path)
+{
+	assert_int_equal(fs_write_replace(AT_FDCWD, path, "old", 3, 0600, NULL), 0);
+	struct change *c = plan_add(plan, &change_file, ACTION_UPDATE, path);
+	c->id = 1;
+	assert_int_equal(target_look(&target->view, path, true, &c->before, NULL), 0);
+	c->after = json_pack("{s:s}", "type", "file");
+	str_append(&c->content, "new");
+	return c;
+}
+
+static int copy_that_breaks(struct target *t, const char *from, const char *to, struct err *err)
+{
+	(void)t;
+	(void)from;
+	assert_int_equal(fs_write_replace(AT_FDCWD, to, "ol", 2, 0600, NULL), 0);
+	return err_set(err, ERR_UNKNOWN, "the connection broke");
+}
+
+static void a_former_content_is_saved_as_a_whole_or_not_at_all(void **state)
+{
+	(void)state;
+	_cleanup_free_ char *path = in_dir("file"), *saved = fs_join(lock_dir, "undo/1");
+	_cleanup_(plan_done) struct plan plan = {0};
+	take(target, "d-1");
+	const struct change *c = change_of_file(&plan, path);
+	make_faulty();
+	faulty.copy = copy_that_breaks;
+	assert_int_equal(change_save_former(target, c, NULL), ERR_UNKNOWN);
+	assert_false(fs_exists(AT_FDCWD, saved));
+	faulty.copy = sound->copy;
+	assert_int_equal(change_save_former(target, c, NULL), 0);
+	assert_text(saved, "old");
+	assert_int_equal(lock_release(target, NULL), 0);
+}
+
+static bool copy_is_durable;
+
+static int copy_into_memory(struct target *t, const char *from, const char *to, struct err *err)
+{
+	copy_is_durable = false;
+	return sound->copy(t, from, to, err);
+}
+
+static int barrier_for_all(struct target *t, const char *const *paths, size_t count, struct err *err)
+{
+	copy_is_durable = true;
+	return sound->barrier(t, paths, count, err);
+}
+
+static int rename_over_the_path(struct target *t, const char *from, const char *to, struct err *err)
+{
+	/* Were the power to go now, the name could be durable without its content. */
+	assert_true(copy_is_durable);
+	return sound->rename(t, from, to, err);
+}
+
+static void a_restored_file_is_durable_before_it_has_its_name(void **state)
+{
+	(void)state;
+	_cleanup_free_ char *path = in_dir("file");
+	_cleanup_(plan_done) struct plan plan = {0};
+	take(target, "d-1");
+	struct change *c = change_of_file(&plan, path);
+	assert_int_equal(change_save_former(target, c, NULL), 0);
+	assert_int_equal(change_apply(target, c, NULL), 0);
+	make_faulty();
+	faulty.copy = copy_into_memory;
+	faulty.barrier = barrier_for_all;
+	faulty.rename = rename_over_the_path;
+	assert_int_equal(change_undo(target, c, NULL), 0);
+	assert_text(path, "old");
+	assert_int_equal(lock_release(target, NULL), 0);
+}
+
 static void a_record_goes_into_json_and_back_and_a_newer_one_is_refused(void **state)
 {
 	(void)state;
@@ -313,6 +428,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_command_gives_its_lines_its_status_and_its_time_out, set_up,
 	                                        tear_down),
 		cmocka_unit_test_setup_teardown(a_file_goes_there_and_back_with_its_mode_and_time, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_mark_that_a_power_cut_takes_away_is_not_believed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_former_content_is_saved_as_a_whole_or_not_at_all, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_restored_file_is_durable_before_it_has_its_name, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_record_goes_into_json_and_back_and_a_newer_one_is_refused, set_up,
 	                                        tear_down),
 		cmocka_unit_test_setup_teardown(the_copy_of_the_changes_survives_a_torn_line, set_up, tear_down),
