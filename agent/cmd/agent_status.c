@@ -83,7 +83,7 @@ static int describe_isolation(const struct agent_store *store, const struct regi
 	const struct isolation_question q = {.all = all, .count = count, .which = which, .agent_dir = store->dir};
 	int r = isolation_decide(&q, &isolation, err);
 	json_object_set_new(object, "user_is_shared", json_boolean(isolation.shared));
-	json_t *told = isolation_settings(&isolation);
+	json_t *told = isolation_settings(&isolation, true);
 	json_object_del(told, "closed");
 	json_object_del(told, "open");
 	json_object_set_new(object, "isolation", told);

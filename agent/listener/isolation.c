@@ -169,7 +169,7 @@ static const char *why_none(const struct isolation_question *q, const char *mode
 		return "jobs run as root; `configure --worker-user` gives each registration a user of its own";
 	if (landlock_abi() < LANDLOCK_PROCESSES)
 		return no_landlock;
-	if (!i->required && may_sudo(reg))
+	if (!i->required && !q->no_sudo && may_sudo(reg))
 		return "their user may use sudo, which isolation would take away; `--isolation on` does";
 	return NULL;
 }
@@ -203,13 +203,13 @@ int isolation_decide(const struct isolation_question *q, struct isolation *ret, 
 		*ret = i;
 		return 0;
 	}
-	int r = name_directories(q, &i, err);
+	const char *nothing = why_none(q, mode, &i);
+	i.processes = nothing == NULL;
+	int r = i.processes ? name_directories(q, &i, err) : 0;
 	if (r < 0) {
 		isolation_done(&i);
 		return r;
 	}
-	const char *nothing = why_none(q, mode, &i);
-	i.processes = nothing == NULL;
 	i.signals = i.processes && abi >= LANDLOCK_SIGNALS;
 	if (i.processes && !i.required)
 		cost = cost_of_files(&i, user_of(reg));
@@ -227,15 +227,17 @@ static json_t *texts(const struct strv *list)
 	return array;
 }
 
-json_t *isolation_settings(const struct isolation *i)
+json_t *isolation_settings(const struct isolation *i, bool with_directories)
 {
 	json_t *settings = json_object();
 	json_object_set_new(settings, "processes", json_boolean(i->processes));
 	json_object_set_new(settings, "signals", json_boolean(i->signals));
 	json_object_set_new(settings, "files", json_boolean(i->files));
 	json_object_set_new(settings, "required", json_boolean(i->required));
-	json_object_set_new(settings, "closed", texts(&i->closed));
-	json_object_set_new(settings, "open", texts(&i->open));
+	if (with_directories) {
+		json_object_set_new(settings, "closed", texts(&i->closed));
+		json_object_set_new(settings, "open", texts(&i->open));
+	}
 	json_object_set_new(settings, "text",
 	                    i->text != NULL ? json_string_lossy(i->text, strlen(i->text)) : json_null());
 	return settings;

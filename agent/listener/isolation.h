@@ -8,6 +8,7 @@ struct isolation_question {
 	size_t count, which;
 	const char *mode;      /* "auto", "on", "off"; NULL: as the registration says */
 	const char *agent_dir; /* of the store; NULL: a registration that is kept nowhere */
+	bool no_sudo;          /* known already: their user may not use it */
 };
 struct isolation {
 	bool shared; /* jobs of another repository run as the same user */
@@ -19,7 +20,8 @@ struct isolation {
 };
 int isolation_decide(const struct isolation_question *q, struct isolation *ret, struct err *err);
 void isolation_done(struct isolation *i);
-/* What the worker is told: as for walls_raise_as_told (base/data/walls_told.h), and "required": a job fails where they cannot be raised; "text". */
-json_t *isolation_settings(const struct isolation *i);
+/* What the worker is told: as for walls_raise_as_told (base/data/walls_told.h), and "required": a job fails where they cannot be raised; "text".
+ * The directories name all other registrations: kept for each of them they would grow with the square. */
+json_t *isolation_settings(const struct isolation *i, bool with_directories);
 /* "auto", "on" or "off"? */
 bool isolation_is_mode(const char *text);

@@ -376,8 +376,10 @@ static int prepare_input(struct job *j, json_t *message, struct err *err)
 	_cleanup_free_ char *state = listener_state_dir(l, j->user, err);
 	if (state == NULL)
 		return err->code;
-	_cleanup_json_ json_t *settings =
-		handover_settings(&j->endpoint->reg, state, j->tracking_id, j->endpoint->isolation);
+	_cleanup_json_ json_t *isolation = NULL;
+	if (listener_isolation(l, j->endpoint, &isolation, err) < 0)
+		return err->code;
+	_cleanup_json_ json_t *settings = handover_settings(&j->endpoint->reg, state, j->tracking_id, isolation);
 	_cleanup_free_ char *settings_text = json_text(settings), *message_text = json_text(message);
 	str_clear(&j->input);
 	str_append(&j->input, "{\"message\":");

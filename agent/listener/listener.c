@@ -316,26 +316,50 @@ static void listener_done(struct listener *l)
 	free(l->state_dir);
 }
 
+static int decide_isolation(struct listener *l, size_t which, bool for_a_job, json_t **ret, struct err *err)
+{
+	_cleanup_free_ const struct registration **all = xcalloc(l->endpoint_count, sizeof(*all));
+	struct isolation isolation = {0};
+	const struct isolation_question q = {.all = all,
+	                                     .count = l->endpoint_count,
+	                                     .which = which,
+	                                     .mode = l->options.isolation,
+	                                     .agent_dir = l->store != NULL ? l->store->dir : NULL,
+	                                     .no_sudo = for_a_job};
+	for (size_t i = 0; i < l->endpoint_count; i++)
+		all[i] = &l->endpoints[i]->reg;
+	int r = isolation_decide(&q, &isolation, err);
+	if (r >= 0)
+		*ret = isolation_settings(&isolation, for_a_job);
+	isolation_done(&isolation);
+	return r;
+}
+
 /* Looked at once: whom jobs share their user with changes with the registrations, and those are read at the start. */
 static int choose_isolation(struct listener *l, struct err *err)
 {
-	const struct registration **all = xcalloc(l->endpoint_count, sizeof(*all));
 	int r = 0;
-	for (size_t i = 0; i < l->endpoint_count; i++)
-		all[i] = &l->endpoints[i]->reg;
 	for (size_t i = 0; r >= 0 && i < l->endpoint_count; i++) {
-		struct isolation isolation = {0};
-		const struct isolation_question q = {.all = all,
-		                                     .count = l->endpoint_count,
-		                                     .which = i,
-		                                     .mode = l->options.isolation,
-		                                     .agent_dir = l->store != NULL ? l->store->dir : NULL};
-		r = isolation_decide(&q, &isolation, err);
-		l->endpoints[i]->isolation = isolation_settings(&isolation);
-		isolation_done(&isolation);
+		struct endpoint *e = l->endpoints[i], *before = i > 0 ? l->endpoints[i - 1] : NULL;
+		r = decide_isolation(l, i, false, &e->isolation, err);
+		/* As a rule all are alike: one object for hundreds of registrations. */
+		if (r >= 0 && before != NULL && json_equal(before->isolation, e->isolation)) {
+			json_decref(e->isolation);
+			e->isolation = json_incref(before->isolation);
+		}
 	}
-	free(all);
 	return r;
+}
+
+int listener_isolation(struct listener *l, const struct endpoint *e, json_t **ret, struct err *err)
+{
+	size_t which = 0;
+	while (which < l->endpoint_count && l->endpoints[which] != e)
+		which++;
+	if (which < l->endpoint_count && json_get_bool(e->isolation, "processes", false))
+		return decide_isolation(l, which, true, ret, err);
+	*ret = json_incref(e->isolation);
+	return 0;
 }
 
 static int listen_all(struct listener *l)

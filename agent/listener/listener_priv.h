@@ -53,7 +53,7 @@ struct endpoint {
 	struct listener *listener;
 	char *id; /* in the store; NULL: just-in-time */
 	struct registration reg;
-	json_t *isolation; /* what the workers are told of it */
+	json_t *isolation; /* what was decided at the start, without the directories */
 	struct str key;    /* just-in-time ones; others are read when needed */
 	enum endpoint_step step, after;
 	struct call call;
@@ -199,6 +199,8 @@ struct listener {
 };
 /* The folder of the journal of a user; NULL name: the agent's own. free(); NULL with err. */
 char *listener_state_dir(const struct listener *l, const char *user, struct err *err);
+/* What the worker of a job is told of isolation, with the directories. *ret: new, NULL where nothing was decided. */
+int listener_isolation(struct listener *l, const struct endpoint *e, json_t **ret, struct err *err);
 /* "2026-01-02 03:04:05Z: text" on standard output (protocol 6.6). */
 void listener_say(const char *fmt, ...) _printf_(1, 2);
 /* Said once, with the first session. */

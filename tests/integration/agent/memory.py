@@ -8,7 +8,7 @@ import time
 import harness
 from harness import Case, run, until
 
-FEW, MANY = 2, 18
+FEW, MANY = 2, 42
 # tests/bench has the figure that is wanted (64 KiB) and measures it with more registrations; this leaves it no room to creep back.
 LIMIT_KIB = 60
 # Of one registration in all: what its start ran through (13 MiB of libraries) has gone back.

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import os
+import re
 import sys
 import time
 import unittest
@@ -258,7 +259,7 @@ class Steps(unittest.TestCase):
               env: {A: "${{ fromJSON(secrets.LONG) }}"}
               run: "true"
         """, change=lambda message: message["variables"].update(ACTIONS_STEP_DEBUG={"value": "true"}))
-        whole = repr(run.shown)
+        whole = re.sub("a{64,}", "aa", repr(run.shown))  # 3,000 searches through 16 MiB would take minutes
         parts = sorted({secret[at:at + 8] for at in range(len(secret) - 8) if secret[at:at + 8] in whole})
         self.assertEqual(parts, [])
         self.assertIn("***end", whole)
