@@ -86,7 +86,7 @@ int main(int argc, char **argv)
 	struct options o = {.listen = "127.0.0.1:0"};
 	const struct cli_option options[] = {
 		{"repo", 0, CLI_LIST, &o.repos, "[OWNER/NAME=]DIR",
-	         "serve this bare repository; without a name it is the folder's last two parts; may be repeated"},
+	         "serve this bare repository; without a name it is the directory's last two parts; may be repeated"},
 		{"listen", 0, CLI_TEXT, &o.listen, "ADDRESS:PORT",
 	         "where to listen (127.0.0.1:0; port 0 takes a free one)"},
 		{"allow-remote", 0, CLI_FLAG, &o.remote, NULL, "let --listen be another address than loopback"},

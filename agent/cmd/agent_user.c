@@ -1,5 +1,5 @@
 /* `davit agent as-user USER PROGRAM ARGUMENT…`: gives up root for good and executes the program. Its own small program
- * start, since posix_spawn cannot change the user. The keys of the agent stay behind: its folder is root's. */
+ * start, since posix_spawn cannot change the user. The keys of the agent stay behind: its directory is root's. */
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
@@ -66,9 +66,9 @@ int agent_as_user(int argc, char **argv)
 		return worker_user_may_execute((const char *const *)argv + 3);
 	if (r >= 0) {
 		set_environment(entry, state);
-		/* The agent's own folder may be closed to this user. */
+		/* The agent's own directory may be closed to this user. */
 		if (access(".", X_OK) < 0 && chdir(entry->pw_dir) < 0 && chdir("/") < 0)
-			err_errno(&err, errno, "leave the agent's folder");
+			err_errno(&err, errno, "leave the agent's directory");
 		execv(argv[2], argv + 2);
 		err_errno(&err, errno, "execute %s", argv[2]);
 	}

@@ -403,7 +403,7 @@ int cmd_unlock(int argc, char **argv)
 	return decision_end(&d, r, true);
 }
 
-/* No deployment of this job was found. Was there none, or does this step look in the wrong place? The runner's folder knows. */
+/* No deployment of this job was found. Was there none, or does this step look in the wrong place? The runner's directory knows. */
 static void look_for_lost(struct decision *d)
 {
 	json_t *doc _cleanup_json_ = NULL;
@@ -429,7 +429,7 @@ static void look_for_lost(struct decision *d)
 	        store_dir(d->session.store));
 	err_hint(
 		&d->err, ERR_NOT_FOUND,
-		"all steps of a job need the same DAVIT_STATE; where that folder is lost, `davit recover FILE --takeover` reads the targets");
+		"all steps of a job need the same DAVIT_STATE; where that directory is lost, `davit recover FILE --takeover` reads the targets");
 }
 
 int cmd_finish(int argc, char **argv)

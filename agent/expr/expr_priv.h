@@ -1,4 +1,4 @@
-/* What the files of this folder share: tokens, the tree, and the helpers of values. Not for others. */
+/* What the files of this directory share: tokens, the tree, and the helpers of values. Not for others. */
 #pragma once
 #include "agent/expr/expr.h"
 

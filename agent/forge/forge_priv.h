@@ -1,4 +1,4 @@
-/* What the files of this folder share: the forge's state, one request, and the tools of its handlers.
+/* What the files of this directory share: the forge's state, one request, and the tools of its handlers.
  *
  * One mutex guards all state. A handler runs with it held unless its route says otherwise (those that wait or copy
  * much). Nothing in the state is freed before the end, so borrowed pointers stay good without the lock; members change

@@ -12,7 +12,7 @@
 
 enum { GIT_TIMEOUT_MS = 120 * 1000, HEADERS_MAX = 64 * 1024, PUSH_ANSWER_MAX = 16 << 20 };
 
-/* What git may do here, whoever owns the folders; and nothing of the user's own configuration. */
+/* What git may do here, whoever owns the directories; and nothing of the user's own configuration. */
 static const char *const git_settings[][2] = {
 	{"uploadpack.allowAnySHA1InWant", "true"},
 	{"uploadpack.allowFilter", "true"},
@@ -92,7 +92,7 @@ int repo_add(struct forge *f, const char *spec, struct err *err)
 		char *owner = name ? memrchr(dir, '/', (size_t)(name - dir)) : NULL;
 		if (!owner)
 			return err_set(err, ERR_INVALID,
-			               "the folder '%s' does not end in OWNER/NAME: say --repo OWNER/NAME=DIR", dir);
+			               "the directory '%s' does not end in OWNER/NAME: say --repo OWNER/NAME=DIR", dir);
 		full = xstrdup(owner + 1);
 	}
 	if (str_ends(full, ".git"))

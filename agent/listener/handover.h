@@ -25,13 +25,13 @@
 
 enum { HANDOVER_SIGNAL = SIGUSR1 };
 
-/* state_dir: the journal's folder of the user that the worker runs as. */
+/* state_dir: the journal's directory of the user that the worker runs as. */
 json_t *handover_settings(const struct registration *r, const char *state_dir, const char *tracking_id,
                           const json_t *isolation);
 json_t *handover_cancel(int64_t timeout_s, const char *reason);
 /* The same as the value of a signal. */
 int handover_cancel_value(int64_t timeout_s, const char *reason);
-/* The folder of `--work`, absolute: it may hold the areas of several registrations. free() */
+/* The directory of `--work`, absolute: it may hold the areas of several registrations. free() */
 char *handover_work_root(const struct registration *r, const char *state_dir);
 /* The area in it that this registration's jobs have for themselves: workspaces, temporary files, tools. free() */
 char *handover_work_folder(const struct registration *r, const char *state_dir);

@@ -109,7 +109,7 @@ struct job {
 	struct job *next;
 	struct listener *listener;
 	struct endpoint *endpoint; /* NULL: taken over from an agent that died */
-	int word_signal;           /* how a worker that was taken over hears words; 0: by its input, or not at all */
+	int word_signal;           /* the signal that carries commands to an adopted worker; 0: its input, or none */
 	enum job_phase phase;
 	struct broker_message ref;
 	struct call call, renewal;
@@ -197,7 +197,7 @@ struct listener {
 	char *program;   /* this one */
 	char *state_dir; /* the journal's, of the agent's own user */
 };
-/* The folder of the journal of a user; NULL name: the agent's own. free(); NULL with err. */
+/* The directory of the journal of a user; NULL name: the agent's own. free(); NULL with err. */
 char *listener_state_dir(const struct listener *l, const char *user, struct err *err);
 /* What the worker of a job is told of isolation, with the directories. *ret: new, NULL where nothing was decided. */
 int listener_isolation(struct listener *l, const struct endpoint *e, json_t **ret, struct err *err);

@@ -26,34 +26,34 @@ static char *agent_dir(struct err *err)
 	return dir == NULL ? NULL : fs_join(dir, "agent");
 }
 
-/* Keys lie here: nobody else may have made the folder or be able to change it. */
+/* Keys lie here: nobody else may have made the directory or be able to change it. */
 static int check_dir(const char *dir, struct err *err)
 {
 	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
-		return err_errno(err, errno, "open the agent's folder %s", dir);
+		return err_errno(err, errno, "open the agent's directory %s", dir);
 	struct stat st;
 	if (fstat(fd, &st) < 0)
-		return err_errno(err, errno, "look at the agent's folder %s", dir);
+		return err_errno(err, errno, "look at the agent's directory %s", dir);
 	if (st.st_uid != geteuid() || (st.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-		err_set(err, ERR_PERMISSION, "the agent's folder %s belongs to somebody else or is open to others",
+		err_set(err, ERR_PERMISSION, "the agent's directory %s belongs to somebody else or is open to others",
 		        dir);
 		return err_hint(err, ERR_PERMISSION,
 		                "it holds private keys: chown it to the agent's user and chmod it to 0700");
 	}
 	if (fs_is_network(fd))
-		return err_set(err, ERR_REFUSED, "the agent's folder %s lies on a network file system", dir);
+		return err_set(err, ERR_REFUSED, "the agent's directory %s lies on a network file system", dir);
 	return 0;
 }
 
-/* A folder that jobs can exchange would let them choose whom the next job runs as. */
+/* A directory that jobs can exchange would let them choose whom the next job runs as. */
 static int check_way(const char *dir, struct err *err)
 {
 	int r = trust_check(dir, err);
 	if (r < 0) {
-		err_wrap(err, r, "the agent's folder %s", dir);
+		err_wrap(err, r, "the agent's directory %s", dir);
 		err_hint(err, r,
-		         "give that folder to root (what a worker's user keeps lies in DAVIT_STATE/users/USER), or "
+		         "give that directory to root (what a worker's user keeps lies in DAVIT_STATE/users/USER), or "
 		         "name another one by DAVIT_STATE");
 	}
 	return r;
@@ -71,14 +71,14 @@ int agent_store_open(bool make, struct agent_store *ret, struct err *err)
 	if (make) {
 		int r = fs_mkdirs(AT_FDCWD, registrations, 0700, err);
 		if (r < 0)
-			return err_hint(err, r, "name a folder that this user may make by DAVIT_STATE");
+			return err_hint(err, r, "name a directory that this user may make by DAVIT_STATE");
 	} else if (access(registrations, F_OK) < 0) {
-		/* A folder that may not be looked into is not one without registrations. */
+		/* A directory that may not be looked into is not one without registrations. */
 		if (errno == ENOENT)
 			return err_set(err, ERR_NOT_FOUND, "no registration in %s", dir);
-		int r = err_set(err, errno == EACCES ? ERR_PERMISSION : ERR_IO, "look into the agent's folder %s: %s",
-		                dir, strerror(errno));
-		return err_hint(err, r, "run it as the agent's user, or name another folder by DAVIT_STATE");
+		int r = err_set(err, errno == EACCES ? ERR_PERMISSION : ERR_IO,
+		                "look into the agent's directory %s: %s", dir, strerror(errno));
+		return err_hint(err, r, "run it as the agent's user, or name another directory by DAVIT_STATE");
 	}
 	int r = check_dir(dir, err);
 	if (r < 0)
@@ -130,7 +130,8 @@ static int broken(const struct agent_store *s, const char *id, int code, struct 
 		return err_hint(err, code, "use the davit that wrote it, or a newer one");
 	_cleanup_free_ char *dir = path_of(s, id, NULL);
 	return err_hint(err, code,
-	                "remove the folder %s and the runner in the service's settings, then configure it again", dir);
+	                "remove the directory %s and the runner in the service's settings, then configure it again",
+	                dir);
 }
 
 int agent_store_load(const struct agent_store *s, const char *id, struct registration *ret, struct err *err)

@@ -1,4 +1,4 @@
-/* What the agent keeps between runs: one folder a registration, root's alone when the agent is root
+/* What the agent keeps between runs: one directory a registration, root's alone when the agent is root
  * (docs/semantics.md 2).
  *
  *   AGENT/registrations/ID/registration.json   the record (agent/service/registration.h), 0600
@@ -16,7 +16,7 @@
 struct agent_store {
 	char *dir;
 };
-/* make: missing folders are made 0700. Refused: another owner, open to others, a network file system. ERR_NOT_FOUND:
+/* make: missing directories are made 0700. Refused: another owner, open to others, a network file system. ERR_NOT_FOUND:
  * not there. */
 int agent_store_open(bool make, struct agent_store *ret, struct err *err);
 void agent_store_done(struct agent_store *s);
@@ -34,7 +34,7 @@ bool agent_store_has(const struct agent_store *s, const char *id);
 char *agent_store_id(const char *url, const char *name, struct err *err);
 /* The registration of that URL and name, whatever its id is made of. ERR_NOT_FOUND without a word in err. */
 int agent_store_find(const struct agent_store *s, const char *url, const char *name, char **ret_id, struct err *err);
-/* The name of the folder below the work folder that is this registration's alone: "widgets-1a2b3c4d". free() */
+/* The name of the directory below the work directory that is this registration's alone: "widgets-1a2b3c4d". free() */
 char *agent_store_area(const struct registration *r);
 
 void agent_store_write_state(const struct agent_store *s, const char *id, const char *state, const char *text);
@@ -45,6 +45,6 @@ char *agent_store_read_session(const struct agent_store *s, const char *id); /* 
 void agent_store_touch_poll(const struct agent_store *s, const char *id);
 int64_t agent_store_last_poll_ms(const struct agent_store *s, const char *id); /* wall; 0: never */
 
-/* One running agent a folder. ERR_LOCKED names the holder. The descriptor keeps the lock. */
+/* One running agent a directory. ERR_LOCKED names the holder. The descriptor keeps the lock. */
 int agent_store_lock(const struct agent_store *s, int *ret_fd, struct err *err);
 pid_t agent_store_holder(const struct agent_store *s); /* 0: not running */

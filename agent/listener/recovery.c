@@ -283,7 +283,7 @@ void recovery_event(struct recovery *r)
 		finish(r, r->what);
 }
 
-/* ---- Jobs under way, sealed in the agent's folder, so that an agent that was killed can go on with them. */
+/* ---- Jobs under way, sealed in the agent's directory, so that an agent that was killed can go on with them. */
 
 void recovery_keep_job(const struct job *j)
 {
@@ -397,7 +397,7 @@ void recovery_at_start(struct listener *l)
 		struct err err = ERR_INIT;
 		_cleanup_free_ char *state = listener_state_dir(l, user, &err);
 		_cleanup_free_ char *journal = state == NULL ? NULL : fs_join(state, "journal.db");
-		/* No journal, no deployment. Another user's folder is looked at by that user. */
+		/* No journal, no deployment. Another user's directory is looked at by that user. */
 		if (user != NULL || (journal != NULL && fs_exists(AT_FDCWD, journal)))
 			recovery_add(l, NULL, user, NULL);
 	}

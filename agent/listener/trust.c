@@ -37,7 +37,7 @@ static int look_at(const char *part, const struct stat *st, struct err *err)
 	if (!group && (st->st_mode & S_IWOTH) == 0)
 		return 0;
 	err_set(err, ERR_PERMISSION, "%s is writable by others, who could exchange what is below it", part);
-	return err_hint(err, ERR_PERMISSION, "chmod go-w %s, or name another folder by DAVIT_STATE", part);
+	return err_hint(err, ERR_PERMISSION, "chmod go-w %s, or name another directory by DAVIT_STATE", part);
 }
 
 /* The way goes on with what the link holds: rest is what was to come behind it. */
@@ -58,7 +58,7 @@ static int follow(struct str *way, size_t dir_len, const char *link, const char 
 }
 
 /* One part after the other from the root on. "." and ".." of a link stay in the text: each prefix is asked of the
- * kernel, and each folder on the way has been looked at before what lies in it. */
+ * kernel, and each directory on the way has been looked at before what lies in it. */
 static int walk(struct str *way, struct err *err)
 {
 	int links = 0;

@@ -21,9 +21,9 @@ enum { CLOSED = 3, ANSWER_MAX = 8192, LOOK_MS = 30000 };
 static char *closed_part(const char *path)
 {
 	for (const char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-		_cleanup_free_ char *folder = xstrndup(path, (size_t)(slash - path));
-		if (access(folder, X_OK) < 0)
-			return TAKE(folder);
+		_cleanup_free_ char *directory = xstrndup(path, (size_t)(slash - path));
+		if (access(directory, X_OK) < 0)
+			return TAKE(directory);
 	}
 	return access(path, X_OK) < 0 ? xstrdup(path) : NULL;
 }

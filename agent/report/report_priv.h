@@ -1,4 +1,4 @@
-/* What the texts of this folder are made of. */
+/* What the texts of this directory are made of. */
 #pragma once
 #include <stdio.h>
 

@@ -46,7 +46,7 @@ static int check_names(const json_t *files, struct err *err)
 	                    value) if (strchr(name, '/') != NULL || strchr(name, '\\') != NULL ||
 	                               str_starts(name, "..")) return err_set(err, ERR_INVALID,
 	                                                                      "it names the file '%.100s', which lies "
-	                                                                      "outside of a runner's folder",
+	                                                                      "outside of a runner's directory",
 	                                                                      name);
 	return 0;
 }

@@ -11,7 +11,7 @@ struct registration {
 	int64_t group_id;
 	char *group;
 	struct strv labels;
-	char *work;       /* as given: absolute, or below the worker's state folder */
+	char *work;       /* as given: absolute, or below the worker's state directory */
 	char *server_url; /* the older services' base; may be NULL */
 	char *broker_url;
 	char *client_id;

@@ -1,7 +1,7 @@
 /* The results service: step states, step and job logs, summaries [results 2]. Everything is queued here and leaves
  * while the job goes on, over the client's kept connections; http_step drives it. A failure never changes the job: the
  * item is dropped after its retries and counted. Order: updates one after the other with a growing change_order; the
- * blocks of one log one after the other; different logs side by side. Source: PROTOCOL.md in this folder; Twirp over
+ * blocks of one log one after the other; different logs side by side. Source: PROTOCOL.md in this directory; Twirp over
  * JSON, signed blob URLs (block blobs, append blobs). */
 #pragma once
 #include "agent/service/runservice.h"

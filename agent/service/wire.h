@@ -1,6 +1,6 @@
 /* What every exchange with GitHub's runner services shares: the version we are compatible with, the names of system and
  * processor, URLs, header lines, tolerant reading of their JSON, and the error envelopes of broker and run service.
- * Source: PROTOCOL.md in this folder (sections of the protocol notes in brackets). */
+ * Source: PROTOCOL.md in this directory (sections of the protocol notes in brackets). */
 #pragma once
 #include "base/net/http.h"
 #include "base/data/json.h"

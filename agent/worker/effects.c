@@ -67,8 +67,8 @@ int job_add_path(struct job *j, const char *path, struct err *err)
 {
 	if (json_object_del(j->prepend_path, path) < 0) {
 		if (j->prepend_len + strlen(path) + 1 > PATH_LEN_MAX)
-			return err_set(err, ERR_LIMIT, "the folders added to PATH are longer than %d bytes together",
-			               PATH_LEN_MAX);
+			return err_set(err, ERR_LIMIT,
+			               "the directories added to PATH are longer than %d bytes together", PATH_LEN_MAX);
 		j->prepend_len += strlen(path) + 1;
 	}
 	json_object_set_new(j->prepend_path, path, json_true());

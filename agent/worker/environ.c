@@ -119,15 +119,15 @@ char *environ_path(const struct job *j, const struct record *r)
 		return xstrdup(own != NULL ? own : json_get_string(j->job_environ, "PATH"));
 	}
 	_cleanup_(str_done) struct str path = STR_INIT(1 << 20);
-	const char *folder;
+	const char *directory;
 	json_t *unused;
-	struct strv folders = {.count = 0};
-	json_object_foreach(j->prepend_path, folder, unused) strv_add(&folders, folder);
-	for (size_t i = folders.count; i > 0; i--) {
+	struct strv directories = {.count = 0};
+	json_object_foreach(j->prepend_path, directory, unused) strv_add(&directories, directory);
+	for (size_t i = directories.count; i > 0; i--) {
 		str_append(&path, path.len > 0 ? ":" : "");
-		str_append(&path, folders.items[i - 1]);
+		str_append(&path, directories.items[i - 1]);
 	}
-	strv_done(&folders);
+	strv_done(&directories);
 	if (base == NULL || base[0] == '\0')
 		return str_take(&path);
 	if (strncmp(base, str_peek(&path), path.len) == 0 && base[path.len] == ':')

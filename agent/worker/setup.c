@@ -76,7 +76,7 @@ static int make_paths(struct job *j, struct err *err)
 		return err_set(err, ERR_INVALID, "the repository's name '%s' cannot name a directory here", repository);
 	j->work = xstrdup(setting(j, "work_folder"));
 	if (j->work[0] != '/')
-		return err_set(err, ERR_INTERNAL, "the work folder '%s' is no absolute path", j->work);
+		return err_set(err, ERR_INTERNAL, "the work directory '%s' is no absolute path", j->work);
 	/* Names with "_" in front are the agent's own there. */
 	_cleanup_free_ char *beside = name[0] == '_' ? xasprintf("_r/%s", name) : xstrdup(name);
 	j->pipeline = fs_join(j->work, beside);
@@ -257,7 +257,7 @@ static int make_directories(struct job *j, struct err *err)
 		r = write_event(j, err);
 	if (r == 0)
 		r = write_key(j, err);
-	return r < 0 ? err_wrap(err, r, "prepare the work folder '%s'", j->work) : 0;
+	return r < 0 ? err_wrap(err, r, "prepare the work directory '%s'", j->work) : 0;
 }
 
 /* ---- the log's head ---- */
@@ -422,7 +422,7 @@ char *step_title(const char *prefix, const char *value)
 	return len == 0 ? xstrdup("run") : xasprintf("%s%.*s", prefix, (int)len, value);
 }
 
-/* One that needs contexts of a later time is shown with its expressions first. uses: what a step without script runs.
+/* A name that needs later contexts is first shown with its expressions. uses: what a step without script runs.
  */
 static char *first_title(struct job *j, const json_t *step, const char *uses, bool *ret_final)
 {

@@ -105,7 +105,7 @@ struct job {
 	struct token_scope scope; /* conditions: status functions are known */
 	json_t *defaults_run;     /* {"shell","working-directory"} or NULL */
 	json_t *job_environ;      /* of this process, name → text */
-	json_t *prepend_path;     /* folder → true, in the order of their adding */
+	json_t *prepend_path;     /* directory → true, in the order of their adding */
 	size_t prepend_len;
 	size_t masks_added; /* by the steps */
 	bool short_lines_told;

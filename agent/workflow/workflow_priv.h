@@ -1,4 +1,4 @@
-/* What the files of this folder share: the reader's place in the document. */
+/* What the files of this directory share: the reader's place in the document. */
 #pragma once
 #include "agent/workflow/workflow.h"
 

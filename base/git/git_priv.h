@@ -1,4 +1,4 @@
-/* For the git_….c files of this folder only. */
+/* For the git_….c files of this directory only. */
 #pragma once
 #include "base/git/area.h"
 #include "base/git/prewrite.h"

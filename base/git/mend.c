@@ -128,12 +128,12 @@ static void remove_file(int dir, const char *name, struct mending *m)
 static void mend_top(int dir, const char *name, bool is_file, struct mending *m)
 {
 	static const char *const needed[] = {"HEAD", "config"};
-	static const char *const folders[] = {"objects", "refs", "logs", "info"};
+	static const char *const directories[] = {"objects", "refs", "logs", "info"};
 	for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
 		if (strcmp(name, needed[i]) == 0 && !is_filled(dir, name))
 			give_up(m, "is no whole file", name);
-	for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
-		if (strcmp(name, folders[i]) == 0)
+	for (size_t i = 0; i < ARRAY_SIZE(directories); i++)
+		if (strcmp(name, directories[i]) == 0)
 			give_up(m, "is no directory", name);
 	if (strcmp(name, "shallow") == 0 && (!is_file || !is_shallow_list(dir, name)))
 		give_up(m, "is no list of commits", name);

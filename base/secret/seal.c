@@ -31,16 +31,16 @@ static int check_id(const char *id, struct err *err)
 	return 0;
 }
 
-/* Writers share the folder while their private names lie in it: whoever has it alone knows that the names there are of the dead. */
-static int lock_folder(const char *folder, int how, struct err *err)
+/* Writers share the directory while their private names lie in it: whoever has it alone knows that the names there are of the dead. */
+static int lock_folder(const char *directory, int how, struct err *err)
 {
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return err_errno(err, errno, "open the directory '%s'", folder);
+		return err_errno(err, errno, "open the directory '%s'", directory);
 	while (flock(fd, how) != 0) {
 		if (errno == EINTR)
 			continue;
-		int r = err_errno(err, errno, "lock the directory '%s'", folder);
+		int r = err_errno(err, errno, "lock the directory '%s'", directory);
 		close(fd);
 		return r;
 	}
@@ -48,12 +48,12 @@ static int lock_folder(const char *folder, int how, struct err *err)
 }
 
 /* Two processes may make the first key at once: the second link fails and the first one's key is read. */
-static int make_key(const char *path, const char *folder, struct err *err)
+static int make_key(const char *path, const char *directory, struct err *err)
 {
 	unsigned char key[KEY_BYTES];
 	char suffix[17];
 	rand_hex(suffix, 16);
-	_cleanup_free_ char *private_name = xasprintf("%s/%skey-%s", folder, private_prefix, suffix);
+	_cleanup_free_ char *private_name = xasprintf("%s/%skey-%s", directory, private_prefix, suffix);
 	rand_fill(key, sizeof(key));
 	int r = fs_write_atomic(AT_FDCWD, private_name, key, sizeof(key), 0600, err);
 	OPENSSL_cleanse(key, sizeof(key));
@@ -75,8 +75,8 @@ static int read_key(const char *dir, bool make, unsigned char key[KEY_BYTES], st
 	_cleanup_(str_done) struct str text = STR_SECRET_INIT(KEY_BYTES + 1);
 	int r = fs_read(AT_FDCWD, path, KEY_BYTES + 1, &text, NULL);
 	if (r == ERR_NOT_FOUND && make) {
-		_cleanup_free_ char *folder = fs_join(dir, "sealed");
-		r = make_key(path, folder, err);
+		_cleanup_free_ char *directory = fs_join(dir, "sealed");
+		r = make_key(path, directory, err);
 		if (r < 0)
 			return r;
 		r = fs_read(AT_FDCWD, path, KEY_BYTES + 1, &text, err);
@@ -118,16 +118,16 @@ int seal_write(const char *dir, const char *id, const void *data, size_t len, st
 	if (len > MAX_SEALED)
 		return err_set(err, ERR_LIMIT, "%zu bytes are too much to seal", len);
 	unsigned char key[KEY_BYTES];
-	_cleanup_free_ char *folder = fs_join(dir, "sealed");
-	_cleanup_free_ char *path = fs_join(folder, id);
+	_cleanup_free_ char *directory = fs_join(dir, "sealed");
+	_cleanup_free_ char *path = fs_join(directory, id);
 	_cleanup_(str_done) struct str out = STR_INIT(MAX_SEALED + 1024);
 	int r = check_id(id, err);
 	if (r < 0)
 		return r;
-	r = fs_mkdirs(AT_FDCWD, folder, 0700, err);
+	r = fs_mkdirs(AT_FDCWD, directory, 0700, err);
 	if (r < 0)
 		return r;
-	_cleanup_close_ int lock = lock_folder(folder, LOCK_SH, err);
+	_cleanup_close_ int lock = lock_folder(directory, LOCK_SH, err);
 	if (lock < 0)
 		return lock;
 	r = read_key(dir, true, key, err);
@@ -196,8 +196,8 @@ int seal_erase(const char *dir, const char *id, struct err *err)
 		return r;
 	if (unlink(path) != 0)
 		return errno == ENOENT ? 0 : err_errno(err, errno, "erase the sealed file '%s'", path);
-	_cleanup_free_ char *folder = fs_join(dir, "sealed");
-	return fs_sync_dir(AT_FDCWD, folder, err);
+	_cleanup_free_ char *directory = fs_join(dir, "sealed");
+	return fs_sync_dir(AT_FDCWD, directory, err);
 }
 
 static void closedirp(DIR **dir)
@@ -208,18 +208,18 @@ static void closedirp(DIR **dir)
 
 int seal_sweep(const char *dir, struct err *err)
 {
-	_cleanup_free_ char *folder = fs_join(dir, "sealed");
-	if (!fs_exists(AT_FDCWD, folder))
+	_cleanup_free_ char *directory = fs_join(dir, "sealed");
+	if (!fs_exists(AT_FDCWD, directory))
 		return 0;
-	_cleanup_close_ int lock = lock_folder(folder, LOCK_EX | LOCK_NB, NULL);
+	_cleanup_close_ int lock = lock_folder(directory, LOCK_EX | LOCK_NB, NULL);
 	/* Somebody writes: the next recovery sweeps. */
 	if (lock < 0)
 		return 0;
-	_cleanup_(closedirp) DIR *entries = opendir(folder);
+	_cleanup_(closedirp) DIR *entries = opendir(directory);
 	if (entries == NULL)
-		return err_errno(err, errno, "list '%s'", folder);
+		return err_errno(err, errno, "list '%s'", directory);
 	for (struct dirent *one; (one = readdir(entries)) != NULL;)
 		if (str_starts(one->d_name, private_prefix) && unlinkat(lock, one->d_name, 0) != 0 && errno != ENOENT)
-			return err_errno(err, errno, "remove '%s/%s'", folder, one->d_name);
+			return err_errno(err, errno, "remove '%s/%s'", directory, one->d_name);
 	return 0;
 }

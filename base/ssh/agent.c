@@ -113,7 +113,7 @@ static int agent_ask(int fd, const struct str *body, struct wait *w, struct str 
 	str_clear(answer);
 	char *room = len > 0 && len <= AGENT_MAX ? str_reserve(answer, len) : NULL;
 	if (room == NULL)
-		return err_set(err, ERR_PROTOCOL, "the SSH agent's answer of %zu bytes is senseless", len);
+		return err_set(err, ERR_PROTOCOL, "unexpected reply of %zu bytes from the SSH agent", len);
 	r = read_exactly(fd, room, len, &near, err);
 	if (r < 0)
 		return r;
@@ -152,7 +152,7 @@ static int sign(LIBSSH2_SESSION *session, unsigned char **sig, size_t *sig_len, 
 	_cleanup_(str_done) struct str inner = STR_INIT(AGENT_MAX);
 	str_append_n(&inner, whole, len);
 	if (!get_string(&inner, &inner_at, &part, &len) || !get_string(&inner, &inner_at, &part, &len)) {
-		err_set(s->sign_err, ERR_PROTOCOL, "the SSH agent's signature is senseless");
+		err_set(s->sign_err, ERR_PROTOCOL, "unexpected signature from the SSH agent");
 		return -1;
 	}
 	*sig = xmemdup(part, len);
@@ -219,7 +219,7 @@ int ssh_auth_agent(struct ssh *s, const char *user, struct wait *w, struct str *
 		const unsigned char *key, *comment;
 		size_t len, comment_len;
 		if (!get_string(&answer, &at, &key, &len) || !get_string(&answer, &at, &comment, &comment_len))
-			return err_set(err, ERR_PROTOCOL, "the SSH agent's list of keys is senseless");
+			return err_set(err, ERR_PROTOCOL, "unexpected list of keys from the SSH agent");
 		if (!type_known(key, len)) {
 			skipped++;
 			continue;

@@ -1,4 +1,4 @@
-/* Files below a directory that somebody else may change at any moment: a job's workspace, a repository, a target's folder.
+/* Files below a directory that somebody else may change at any moment: a job's workspace, a repository, a target's directory.
  *
  * root is the directory's descriptor. No link is followed, neither on the way nor at the end, and nothing outside of root is reached,
  * whatever is swapped in meanwhile: ERR_REFUSED. Paths are relative; "." is root itself; ".." is taken lexically and may not lead out.

@@ -138,7 +138,7 @@ def test_a_registration_that_cannot_be_read():
         for what, text in broken.items():
             record.write_text(text)
             for words in ("agent status", "agent run", "agent remove --local"):
-                f.refused(words, 1, "registration.json", f"remove the folder {record.parent}", state=c.agent.root)
+                f.refused(words, 1, "registration.json", f"remove the directory {record.parent}", state=c.agent.root)
         record.write_text(json.dumps({**good, "format": 99}))
         for words in ("agent status", "agent run", "agent remove --local"):
             f.refused(words, 1, "has format 99; this release reads up to", "newer", state=c.agent.root)
@@ -149,7 +149,7 @@ def test_a_registration_that_cannot_be_read():
         assert done.returncode == 1 and "private key" in done.stderr and "--replace" in done.stderr, done
         key.unlink()
         done = f.davit("agent run", c.agent.root)
-        assert done.returncode == 1 and "key.pem" in done.stderr and "remove the folder" in done.stderr, done
+        assert done.returncode == 1 and "key.pem" in done.stderr and "remove the directory" in done.stderr, done
         assert len(c.forge.seen("session", "POST")) == sessions
 
 

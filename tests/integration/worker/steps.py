@@ -303,7 +303,7 @@ class Steps(unittest.TestCase):
         self.assertIn("***", run.lines("masks"))
         self.assertIn("77777 5", run.lines("asks"))
         self.assertIn("more than 100000 masks", repr(run.messages("short masks")))
-        self.assertIn("the folders added to PATH are longer than", repr(run.messages("folders")))
+        self.assertIn("the directories added to PATH are longer than", repr(run.messages("folders")))
 
     def test_shells_get_their_exact_arguments(self):
         run = self.house.run('''
