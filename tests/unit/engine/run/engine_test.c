@@ -19,7 +19,7 @@ static char *dir; /* of one test */
 static char *state_dir;
 static struct store *store;
 static bool gate_fails, show, dies_in_clean;
-static void (*in_gate)(void), (*in_baseline)(void);
+static void (*in_gate)(void), (*in_baseline)(void), (*in_gate_again)(void);
 
 static char *in_dir(const char *name)
 {
@@ -81,6 +81,8 @@ static int probe_gate(const struct step_context *c, bool baseline, struct err *e
 		in_baseline();
 	if (!baseline && !c->deployment->undoing && in_gate)
 		in_gate();
+	if (c->deployment->undoing && in_gate_again)
+		in_gate_again();
 	if (wait_check(c->wait, err) < 0)
 		return ERR_CANCELLED;
 	if (!baseline && !c->deployment->undoing && gate_fails)
@@ -153,12 +155,54 @@ static int clean_and_die(const struct step_context *c, struct target *t, struct 
 	return 0;
 }
 
+/* A snapshot in its own directory. Its first undo leaves that empty, as where the connection breaks between the two. */
+static int snapshot_undos;
+
+static char *snapshots(void)
+{
+	return in_dir("base/snapshots/shop.production");
+}
+
+static int plan_snapshot(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
+{
+	(void)c;
+	_cleanup_free_ char *around = snapshots(), *path = fs_join(around, "1");
+	struct change *change = plan_add(plan, &change_snapshot, ACTION_CREATE, path);
+	change->after = json_pack("{s:s, s:s}", "type", "dir", "mode", "0700");
+	return target_look(v, path, false, &change->before, err);
+}
+
+static int make_snapshot(const struct step_context *c, struct target *t, struct change *change, struct err *err)
+{
+	(void)c;
+	_cleanup_free_ char *above = in_dir("base/snapshots"), *around = snapshots();
+	int r = t->view.type->mkdir(t, above, NULL, err);
+	if (r == 0)
+		r = t->view.type->mkdir(t, around, NULL, err);
+	return r < 0 ? r : change_apply(t, change, err);
+}
+
+static int undo_snapshot(const struct step_context *c, struct target *t, const struct change *change, struct err *err)
+{
+	(void)c;
+	_cleanup_free_ char *around = snapshots();
+	int r = change_undo(t, change, err);
+	if (r < 0 || snapshot_undos++ == 0)
+		return r;
+	return t->view.type->remove(t, around, err);
+}
+
+static const struct step_info snapshot_info = {.name = "snapshot", .changes = true};
+static const struct step_type type_snapshot = {
+	.info = &snapshot_info, .plan = plan_snapshot, .apply = make_snapshot, .undo = undo_snapshot};
+
 static const struct step_info cleaned_info = {.name = "cleaned", .changes = true};
 static const struct step_type type_cleaned = {.info = &cleaned_info, .plan = plan_files, .clean = clean_and_die};
 
 static const struct step_type *find_step(const char *name)
 {
-	const struct step_type *const all[] = {&type_files, &type_gate, &type_stuck, &type_command, &type_cleaned};
+	const struct step_type *const all[] = {&type_files,   &type_gate,    &type_stuck,
+	                                       &type_command, &type_cleaned, &type_snapshot};
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		if (strcmp(all[i]->info->name, name) == 0)
 			return all[i];
@@ -200,7 +244,7 @@ static int set_up(void **state)
 	widget = change_file;
 	widget.name = "widget";
 	gate_fails = dies_in_clean = false;
-	in_gate = in_baseline = NULL;
+	in_gate = in_baseline = in_gate_again = NULL;
 	if (fs_make_temp_dir("davit-engine-test", &dir, NULL) < 0)
 		return -1;
 	state_dir = in_dir("state");
@@ -985,6 +1029,27 @@ static void an_undo_is_recorded_on_a_full_disk(void **state)
 		assert_int_equal(changes.changes[i].state, CHANGE_UNDONE);
 }
 
+/* Later it would go with the lock, and a power cut in between would bring it back. */
+static void look_for_the_snapshots(void)
+{
+	_cleanup_free_ char *around = snapshots();
+	assert_false(fs_exists(AT_FDCWD, around));
+}
+
+static void the_directory_around_an_undone_snapshot_goes_with_the_undo(void **state)
+{
+	(void)state;
+	struct engine_options o = options();
+	_cleanup_(engine_result_done) struct engine_result result = {0};
+	_cleanup_json_ json_t *d = deployment("rollback", "[{\"step\":\"snapshot\",\"input\":{}},{\"step\":\"gate\"}]");
+	snapshot_undos = 0;
+	gate_fails = true;
+	in_gate_again = look_for_the_snapshots;
+	assert_int_equal(deploy_this(d, &o, &result), 1);
+	assert_int_equal(snapshot_undos, 2);
+	assert_absent("base");
+}
+
 static void what_a_link_that_stays_names_is_not_removed(void **state)
 {
 	(void)state;
@@ -1039,6 +1104,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(what_found_no_space_in_the_undo_is_restored_once_the_rest_is_undone,
 	                                        set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_undo_is_recorded_on_a_full_disk, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_directory_around_an_undone_snapshot_goes_with_the_undo, set_up,
+	                                        tear_down),
 		cmocka_unit_test_setup_teardown(what_a_link_that_stays_names_is_not_removed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(steps_of_a_job_share_a_deployment_that_finish_decides, set_up,
 	                                        tear_down),
