@@ -8,6 +8,7 @@
 #include "agent/cmd/cli.h"
 #include "agent/cmd/commands.h"
 #include "base/sys/fs.h"
+#include "base/data/json.h"
 #include "base/core/log.h"
 #include "base/core/mem.h"
 
@@ -103,6 +104,7 @@ static int help_of(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	json_wipe_freed();
 	log_setup(LOG_INFO, LOG_TEXT, NULL);
 	if (argc < 2) {
 		print_help(stderr);

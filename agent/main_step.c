@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/cmd/commands.h"
+#include "base/data/json.h"
 #include "base/core/log.h"
 #include "base/core/mem.h"
 #include "base/core/str.h"
@@ -59,6 +60,7 @@ static void install_test_hooks(void)
 
 int main(int argc, char **argv)
 {
+	json_wipe_freed();
 #ifdef DAVIT_TEST_HOOKS
 	install_test_hooks();
 #endif

@@ -3,6 +3,9 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+#include <stdlib.h>
+#include <malloc.h>
 
 enum { JSON_LOAD_FLAGS = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL };
 
@@ -283,4 +286,16 @@ void json_set_string(json_t *object, const char *key, const char *value)
 {
 	if (value != NULL)
 		json_object_set_new(object, key, json_string_lossy(value, strlen(value)));
+}
+
+static void free_wiped(void *p)
+{
+	if (p != NULL)
+		explicit_bzero(p, malloc_usable_size(p));
+	free(p);
+}
+
+void json_wipe_freed(void)
+{
+	json_set_alloc_funcs(malloc, free_wiped);
 }

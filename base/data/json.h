@@ -11,6 +11,8 @@ enum { JSON_MAX_DEPTH = 200 };
 
 /* max: bytes accepted. ERR_INVALID with line and column, ERR_LIMIT. ret is the caller's. */
 int json_parse(const char *data, size_t len, size_t max, json_t **ret, struct err *err);
+/* From here on every JSON value of this process is wiped when it is freed: for programs that hold secrets. Before the first value. */
+void json_wipe_freed(void);
 /* Compact; keys in insertion order. Never NULL. free(). */
 char *json_text(const json_t *value);
 /* The same, appended to a text that the caller made with wipe: no other copy is left. False past its ceiling. */

@@ -5,7 +5,7 @@
 #include "base/secret/seal.h"
 #include <string.h>
 
-enum { POLL_MS = 500, FENCE_TRIES = 4, CLEAR_TRIES = 6 };
+enum { POLL_MS = 500, FENCE_TRIES = 4, CLEAR_TRIES = 6, SEALED_MAX = 32 << 20 };
 
 int engine_set_state(struct engine *e, enum deployment_state state, json_t *members, struct err *err)
 {
@@ -396,8 +396,11 @@ int engine_seal(struct engine *e, struct err *err)
 {
 	if (!may_seal(e))
 		return 0;
-	_cleanup_free_ char *text = json_text(e->deployment);
-	int r = seal_write(store_dir(e->store), e->id, text, strlen(text), err);
+	_cleanup_(str_done) struct str text = STR_SECRET_INIT(SEALED_MAX);
+	if (!json_text_secret(e->deployment, &text))
+		return err_set(err, ERR_LIMIT, "seal what an undo would need: it is larger than %d MiB",
+		               SEALED_MAX >> 20);
+	int r = seal_write(store_dir(e->store), e->id, str_peek(&text), text.len, err);
 	if (r == 0 && !json_get_bool(e->doc, "sealed", false)) {
 		/* So that its absence later means that it was erased, which is the last thing but one. */
 		_cleanup_json_ json_t *members = json_pack("{s:b}", "sealed", 1);

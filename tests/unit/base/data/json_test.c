@@ -1,6 +1,8 @@
 #include "unit/cmocka_all.h"
 #include "base/data/json.h"
 
+#include <stdio.h>
+
 static json_t *parse(const char *text)
 {
 	json_t *value = NULL;
@@ -124,6 +126,45 @@ static void getters_give_nothing_for_another_type(void **state)
 	json_decref(v);
 }
 
+/* How often the heap holds these bytes. */
+static size_t found_in_heap(const char *bytes, size_t len)
+{
+	char line[512];
+	size_t count = 0;
+	FILE *maps = fopen("/proc/self/maps", "re");
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps) != NULL) {
+		unsigned long from, to;
+		if (strstr(line, "[heap]") == NULL || sscanf(line, "%lx-%lx", &from, &to) != 2)
+			continue;
+		for (const char *p = (const char *)from, *end = (const char *)to;
+		     (p = memmem(p, (size_t)(end - p), bytes, len)) != NULL; p++)
+			count++;
+	}
+	fclose(maps);
+	return count;
+}
+
+static void a_value_that_is_freed_leaves_nothing_in_memory(void **state)
+{
+	(void)state;
+#if defined(__SANITIZE_ADDRESS__)
+	skip();
+#endif
+	/* On the stack only; longer than what malloc writes into a freed block. */
+	char secret[64];
+	for (size_t i = 0; i < sizeof(secret); i++)
+		secret[i] = (char)('A' + (i * 7) % 26);
+	json_t *plain = json_stringn(secret, sizeof(secret));
+	json_decref(plain);
+	assert_int_not_equal(found_in_heap(secret + 32, 32), 0);
+	json_wipe_freed();
+	json_t *wiped = json_stringn(secret, sizeof(secret));
+	assert_int_not_equal(found_in_heap(secret + 32, 32), 0);
+	json_decref(wiped);
+	assert_int_equal(found_in_heap(secret + 32, 32), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -135,6 +176,7 @@ int main(void)
 		cmocka_unit_test(the_canonical_form_sorts_keys_and_shortens_numbers),
 		cmocka_unit_test(invalid_utf8_becomes_replacement_characters),
 		cmocka_unit_test(getters_give_nothing_for_another_type),
+		cmocka_unit_test(a_value_that_is_freed_leaves_nothing_in_memory), /* last: it stays so */
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
