@@ -71,26 +71,57 @@ int change_save_former(struct target *t, const struct change *c, struct err *err
 	return r < 0 ? err_wrap(err, r, "save the former content of '%s' on '%s'", c->path, t->view.name) : 0;
 }
 
-int change_apply(struct target *t, struct change *c, struct err *err)
+int change_call_apply(struct change_call *x, struct change *c, struct err *err)
 {
-	struct change_call x = {.v = &t->view, .t = t, .lock_dir = t->lock_dir};
 	int r = is_known(c, err);
 	if (r == 0 && c->type->apply == NULL)
 		return err_set(err, ERR_UNSUPPORTED, "a %s is made by its step", c->kind);
 	if (r == 0)
-		r = c->type->apply(&x, c, err);
-	return r < 0 ? err_wrap(err, r, "%s '%s' on '%s'", change_action_name(c->action), c->path, t->view.name) : 0;
+		r = c->type->apply(x, c, err);
+	return r < 0 ? err_wrap(err, r, "%s '%s' on '%s'", change_action_name(c->action), c->path, x->v->name) : 0;
+}
+
+int change_apply(struct target *t, struct change *c, struct err *err)
+{
+	struct change_call x = {.v = &t->view, .t = t, .lock_dir = t->lock_dir};
+	return change_call_apply(&x, c, err);
+}
+
+int change_call_resume(struct change_call *x, const struct change *c, struct err *err)
+{
+	int r = is_known(c, err);
+	if (r < 0 || c->type->resume == NULL)
+		return r;
+	r = c->type->resume(x, c, err);
+	return r < 0 ? err_wrap(err, r, "wait for what goes on for '%s' on '%s'", c->path, x->v->name) : 0;
+}
+
+int change_call_undo(struct change_call *x, const struct change *c, struct err *err)
+{
+	int r = is_known(c, err);
+	if (r == 0 && c->type->undo == NULL)
+		return err_set(err, ERR_UNSUPPORTED, "'%s' has no undo", c->summary ? c->summary : c->path);
+	if (r == 0)
+		r = c->type->undo(x, c, err);
+	return r < 0 ? err_wrap(err, r, "take back '%s' on '%s'", c->path, x->v->name) : 0;
 }
 
 int change_undo(struct target *t, const struct change *c, struct err *err)
 {
 	struct change_call x = {.v = &t->view, .t = t, .lock_dir = t->lock_dir};
-	int r = is_known(c, err);
-	if (r == 0 && c->type->undo == NULL)
-		return err_set(err, ERR_UNSUPPORTED, "'%s' has no undo", c->summary ? c->summary : c->path);
-	if (r == 0)
-		r = c->type->undo(&x, c, err);
-	return r < 0 ? err_wrap(err, r, "take back '%s' on '%s'", c->path, t->view.name) : 0;
+	return change_call_undo(&x, c, err);
+}
+
+int change_guard(struct change_call *x, struct err *err)
+{
+	return x->guard ? x->guard(x->context, err) : 0;
+}
+
+int change_note_task(struct change_call *x, const char *task, struct err *err)
+{
+	if (x->note_task == NULL)
+		return err_set(err, ERR_UNSUPPORTED, "a task can be noted only where the engine makes the change");
+	return x->note_task(x->context, task, err);
 }
 
 /* ---- asked of the record ---- */

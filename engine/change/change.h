@@ -32,6 +32,16 @@ int change_save_former(struct target *t, const struct change *c, struct err *err
 int change_apply(struct target *t, struct change *c, struct err *err);
 int change_undo(struct target *t, const struct change *c, struct err *err);
 
+/* The same for the engine, which knows who guards the target and where tasks are noted. resume: 0 where there is nothing to wait for. */
+int change_call_apply(struct change_call *x, struct change *c, struct err *err);
+int change_call_resume(struct change_call *x, const struct change *c, struct err *err);
+int change_call_undo(struct change_call *x, const struct change *c, struct err *err);
+
+/* For drivers. Is the deployment's lock still ours? ERR_FENCED: no, and nothing may be changed. */
+int change_guard(struct change_call *x, struct err *err);
+/* Writes down, durably, what the API calls the work that goes on for this change. Before the wait for it begins. */
+int change_note_task(struct change_call *x, const char *task, struct err *err);
+
 bool change_touches(const struct change *c, const char *path);
 bool change_names(const struct change *c, const char *path);
 /* All before it must be durable before it is made. */

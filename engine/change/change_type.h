@@ -12,7 +12,13 @@
  * | release_of | nothing | the name of the release that is valid once it is made                            | none             |
  * | made      | nothing | directories that came with it: an empty one is a leftover of its undo             | none             |
  * | leftovers | nothing | further paths beside which a killed process may leave private names               | its own only     |
+ * | is_named  | nothing | does the input of its step name it? Asked of a record that only a target has        | files: by path; others: no |
+ * | resume    | waits   | the task that c->task names (NULL: its name was lost) has ended; x->undoing: it may be cancelled | compare decides |
  * | needs     | nothing | who and what must be there: "u USER", "g GROUP", "p DIRECTORY that can be written" | nothing          |
+ *
+ * An API guards nothing by itself and answers late. Its driver calls change_guard right before each request that changes something,
+ * change_note_task as soon as it knows what the API calls the work, and then waits. A request that may have been carried out although its
+ * reply was lost is ERR_UNKNOWN; a task that failed is ERR_FAILED; one that is at work still when the time is up is ERR_TIMEOUT.
  *
  * A driver keeps nothing between calls: undo may run in another process, which has the record and the target only.
  */
@@ -38,6 +44,11 @@ struct change_call {
 	struct view *v;       /* the change's target, to look at it */
 	struct target *t;     /* the same, to change it; NULL where only looking is allowed */
 	const char *lock_dir; /* where undo/ lies; NULL: nothing of it is asked */
+	bool undoing;         /* what goes on still is to be taken back */
+	/* The engine's, behind change_guard and change_note_task; NULL: a target whose operations guard themselves. */
+	int (*guard)(void *context, struct err *err);
+	int (*note_task)(void *context, const char *task, struct err *err);
+	void *context;
 };
 
 struct change_type {
@@ -47,11 +58,13 @@ struct change_type {
 	int (*explain)(struct change_call *x, const struct change *c, struct str *out, struct err *err);
 	int (*save)(struct change_call *x, const struct change *c, struct err *err);
 	int (*apply)(struct change_call *x, struct change *c, struct err *err);
+	int (*resume)(struct change_call *x, const struct change *c, struct err *err);
 	int (*undo)(struct change_call *x, const struct change *c, struct err *err);
 	bool (*touches)(const struct change *c, const char *path);
 	bool (*names)(const struct change *c, const char *path);
 	const char *(*release_of)(const struct change *c); /* borrowed */
 	void (*made)(const struct change *c, struct strv *ret);
 	void (*leftovers)(const struct change *c, struct strv *ret);
+	bool (*is_named)(const struct change *c, const json_t *input);
 	void (*needs)(const struct change *c, struct strv *ret);
 };

@@ -25,7 +25,7 @@ static int save_copy(struct target *t, const struct change *c, struct err *err)
 {
 	_cleanup_free_ char *saved = change_undo_path(t->lock_dir, c, "");
 	_cleanup_free_ char *part = change_undo_path(t->lock_dir, c, ".part");
-	const struct target_type *type = t->view.type;
+	const struct host_type *type = t->view.type;
 	int r = type->remove_tree(t, part, err);
 	if (r == 0)
 		r = type->copy(t, c->path, part, err);
@@ -39,7 +39,7 @@ static int save_directory(struct target *t, const struct change *c, struct err *
 {
 	_cleanup_free_ char *saved = change_undo_path(t->lock_dir, c, "");
 	_cleanup_free_ char *part = change_undo_path(t->lock_dir, c, ".part");
-	const struct target_type *type = t->view.type;
+	const struct host_type *type = t->view.type;
 	int r = type->remove_tree(t, part, err);
 	if (r == 0)
 		r = type->mkdir(t, part, NULL, err);
@@ -83,7 +83,7 @@ int change_restore_file(struct target *t, const struct change *c, struct err *er
 	_cleanup_free_ char *saved = change_undo_path(t->lock_dir, c, "");
 	_cleanup_free_ char *beside = target_fresh_name(c->path, "undo");
 	const char *const paths[] = {beside};
-	const struct target_type *type = t->view.type;
+	const struct host_type *type = t->view.type;
 	int r = type->copy(t, saved, beside, err);
 	if (r == 0)
 		r = type->barrier(t, paths, 1, err);

@@ -80,6 +80,10 @@ static int set_in_transaction(struct store *s, const char *id, const struct chan
 		json_decref(stored.extra);
 		stored.extra = json_incref(c->extra);
 	}
+	if (c->task) {
+		free(stored.task);
+		stored.task = xstrdup(c->task);
+	}
 	enum change_state former = stored.state;
 	stored.state = state;
 	free(stored.note);

@@ -396,6 +396,20 @@ int lock_mark(struct target *t, const char *mark, struct err *err)
 	return r < 0 ? err_wrap(err, r, "mark the lock on '%s'", t->view.name) : 0;
 }
 
+int lock_guard(struct target *t, struct err *err)
+{
+	_cleanup_json_ json_t *record = NULL;
+	int r = t->lock_dir ? lock_read(&t->view, t->lock_dir, &record, err) : ERR_NOT_FOUND;
+	if (r == ERR_NOT_FOUND)
+		return err_set(err, ERR_FENCED, "the lock on '%s' is gone", t->view.name);
+	if (r < 0)
+		return r;
+	const char *token = json_get_string(record, "token");
+	if (token == NULL || t->token == NULL || strcmp(token, t->token) != 0)
+		return err_set(err, ERR_FENCED, "the lock on '%s' is no longer ours", t->view.name);
+	return 0;
+}
+
 int lock_renew(struct target *t, int64_t counter, struct err *err)
 {
 	const struct node_attr ours = {.set_mode = true, .mode = 0600};
@@ -502,9 +516,12 @@ int lock_append_changes(struct target *t, const struct change *changes, size_t c
 
 int lock_append_state(struct target *t, const struct change *c, enum change_state state, struct err *err)
 {
-	_cleanup_(str_done) struct str line = STR_INIT(4096);
-	str_appendf(&line, "\n{\"format\":%d,\"id\":%" PRId64 ",\"state\":\"%s\"}\n", CHANGE_FORMAT, c->id,
-	            change_state_name(state));
+	_cleanup_(str_done) struct str line = STR_INIT(MAX_COPY);
+	_cleanup_json_ json_t *record = json_pack("{s:i, s:I, s:s}", "format", CHANGE_FORMAT, "id", (json_int_t)c->id,
+	                                          "state", change_state_name(state));
+	json_set_string(record, "task", c->task);
+	_cleanup_free_ char *text = json_text(record);
+	str_appendf(&line, "\n%s\n", text);
 	return append(t, &line, err);
 }
 
@@ -534,9 +551,14 @@ static int take_line(struct plan *p, const char *line, size_t len, struct err *e
 	_cleanup_json_ json_t *whole = change_record(known);
 	_cleanup_(change_done) struct change changed = {0};
 	json_object_set(whole, "state", json_object_get(record, "state"));
+	if (json_get_string(record, "task"))
+		json_object_set(whole, "task", json_object_get(record, "task"));
 	int r = change_from_record(whole, &changed, err);
-	if (r == 0)
-		known->state = changed.state;
+	if (r < 0)
+		return r;
+	known->state = changed.state;
+	free(known->task);
+	known->task = TAKE(changed.task);
 	return r;
 }
 

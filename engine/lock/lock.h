@@ -31,6 +31,8 @@ int lock_take_over(struct target *t, const char *lock_dir, const json_t *former,
 int lock_read_mark(struct view *v, const char *lock_dir, const json_t *record, char **ret, struct err *err);
 /* The mark, durable. */
 int lock_mark(struct target *t, const char *mark, struct err *err);
+/* Is the lock still ours? ERR_FENCED: no. For what is changed elsewhere: a host's own operations ask it by themselves. */
+int lock_guard(struct target *t, struct err *err);
 int lock_renew(struct target *t, int64_t counter, struct err *err);
 /* Removes everything in the folder, the lock last, then the folders that are empty. The lock must be ours; after it t is unguarded. */
 int lock_release(struct target *t, struct err *err);
@@ -41,6 +43,7 @@ char *lock_describe(const json_t *record);
 
 /* The copy of the change records. */
 int lock_append_changes(struct target *t, const struct change *changes, size_t count, struct err *err);
+/* With c->task, where it has one. */
 int lock_append_state(struct target *t, const struct change *c, enum change_state state, struct err *err);
 int lock_read_changes(struct view *v, const char *lock_dir, struct plan *ret, struct err *err);
 

@@ -29,6 +29,7 @@ void change_done(struct change *c)
 	free(c->path);
 	free(c->summary);
 	free(c->note);
+	free(c->task);
 	json_decref(c->before);
 	json_decref(c->after);
 	json_decref(c->extra);
@@ -85,6 +86,7 @@ json_t *change_record(const struct change *c)
 		json_object_set_new(o, "secret", json_true());
 	json_set_string(o, "summary", c->summary);
 	json_set_string(o, "state", change_state_name(c->state));
+	json_set_string(o, "task", c->task);
 	json_set_string(o, "note", c->note);
 	return o;
 }
@@ -134,6 +136,7 @@ int change_from_record(const json_t *record, struct change *ret, struct err *err
 		.after = json_incref(json_object_get(record, "after")),
 		.extra = json_incref(json_object_get(record, "extra")),
 		.note = xstrdup(json_get_string(record, "note")),
+		.task = xstrdup(json_get_string(record, "task")),
 		.content = STR_SECRET_INIT(64 << 20),
 	};
 	snprintf(c.kind, sizeof(c.kind), "%s", kind);

@@ -3,7 +3,7 @@
  *
  * Record format 1 (JSON; unknown members are kept, a higher "format" is refused):
  *   {"format":1,"id":12,"step":3,"step_name":"secret-write","target":"web","kind":"file","path":"/opt/shop/.env",
- *    "step_id":"env","step_inputs":"…","action":"update","before":NODE,"after":NODE,"extra":{…},"secret":true,"summary":"…","state":"done"}
+ *    "step_id":"env","step_inputs":"…","action":"update","before":NODE,"after":NODE,"extra":{…},"task":"…","secret":true,"summary":"…","state":"done"}
  *   NODE: {"type":"absent"} | {"type":"file","digest":"…","size":n,"mode":"0600","owner":"root","group":"root","mtime_ns":n}
  *       | {"type":"dir","mode":…,"owner":…,"group":…,"mtime_ns":n} | {"type":"link","link":"…"}
  *   Of a secret file the record has no digest and no size: the digest of what we wrote lies in the copy's undo/ID.after on
@@ -42,6 +42,7 @@ struct change {
 	json_t *before, *after; /* NODE */
 	json_t *extra; /* the step's own, no secrets; part of the record. "digest" inside: what the plan's digest counts
 	                                 of it ("plan": object that is digested; other members are not) */
+	char *task;    /* what an API calls the work that goes on, or went on, for it; NULL: none */
 	char *note;    /* why conflict, blocked or not undone */
 	/* Not part of the record. */
 	const struct change_type

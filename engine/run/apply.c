@@ -146,7 +146,7 @@ static int make_change(struct engine *e, struct estep *s, struct etarget *et, st
 {
 	int r = 0;
 	for (int i = 0; i < APPLY_TRIES; i++) {
-		r = s->type->apply ? s->type->apply(&s->context, et->t, c, err) : change_apply(et->t, c, err);
+		r = s->type->apply ? s->type->apply(&s->context, et->t, c, err) : engine_change_apply(e, et, c, err);
 		bool again = engine_again(e, et, r, engine_tries_left_ms(PAUSE_MS, i, APPLY_TRIES), err);
 		if (!again || (change_has(c, CHANGE_BLIND) && r != ERR_NETWORK))
 			return r;
@@ -159,6 +159,8 @@ static int make_change(struct engine *e, struct estep *s, struct etarget *et, st
 		r = engine_refence(e, et, err);
 		if (r == 0)
 			r = engine_sweep_beside(e, et, c, err);
+		if (r == 0)
+			r = engine_change_resume(e, et, c, err);
 		if (r == 0)
 			r = is_made(et, c, &made, err);
 		if (r == 0 && made)
@@ -173,22 +175,23 @@ static int make_change(struct engine *e, struct estep *s, struct etarget *et, st
 
 static int barrier_at(struct etarget *et, const char *path, struct err *err)
 {
-	const char *const paths[] = {path, et->t->lock_dir};
-	return et->t->view.type->barrier(et->t, paths, 2, err);
+	struct target *t = et->anchor->t;
+	const char *const paths[] = {path, t->lock_dir};
+	return t->view.type->barrier(t, paths, 2, err);
 }
 
 static int start_change(struct engine *e, struct etarget *et, struct change *c, struct err *err)
 {
 	int r = must_be_before(et, c, err);
 	if (r == 0 && change_switches(c))
-		r = barrier_at(et, c->path, err);
+		r = target_is_host(et->t) ? barrier_at(et, c->path, err) : engine_barrier_all(e, err);
 	if (r == 0)
 		r = set_change(e, c, CHANGE_STARTED, NULL, err);
 	if (r == 0 && change_has(c, CHANGE_BLIND)) {
 		/* Another machine, which has the copy only, could not see whether it was run. */
-		r = lock_append_state(et->t, c, CHANGE_STARTED, err);
+		r = lock_append_state(et->anchor->t, c, CHANGE_STARTED, err);
 		if (r == 0)
-			r = barrier_at(et, et->t->lock_dir, err);
+			r = barrier_at(et, et->anchor->t->lock_dir, err);
 	}
 	return r;
 }
@@ -237,7 +240,8 @@ static int retry_target(struct engine *e, struct etarget *et, int r, int i, stru
 static int read_boot(struct etarget *et, char **ret, struct err *err)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(256);
-	int r = et->t->view.type->read(&et->t->view, "/proc/sys/kernel/random/boot_id", 255, &text, err);
+	int r = et->anchor->t->view.type->read(&et->anchor->t->view, "/proc/sys/kernel/random/boot_id", 255, &text,
+	                                       err);
 	if (engine_may_retry(r) || r == ERR_CANCELLED)
 		return r;
 	err_clear(err);
@@ -264,11 +268,11 @@ static int prepare_target(struct engine *e, struct etarget *et, struct plan *pla
 		bool same = false;
 		r = read_boot(et, &boot, err);
 		if (r == 0)
-			r = lock_append_changes(et->t, plan->changes, plan->count, err);
+			r = lock_append_changes(et->anchor->t, plan->changes, plan->count, err);
 		for (size_t k = 0; r == 0 && k < plan->count; k++)
 			r = change_save_former(et->t, &plan->changes[k], err);
 		if (r == 0)
-			r = barrier_at(et, et->t->lock_dir, err);
+			r = barrier_at(et, et->anchor->t->lock_dir, err);
 		if (r == 0)
 			r = same_boot(et, boot, &same, err);
 		if (r == 0 && same)
@@ -306,7 +310,7 @@ int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, 
 	/* For another machine's eyes only, which looks at the world anyway: a failure here costs nothing. */
 	for (size_t i = 0; r == 0 && i < plan->count; i++)
 		if (change_has(&plan->changes[i], CHANGE_BLIND) &&
-		    lock_append_state(et->t, &plan->changes[i], CHANGE_DONE, NULL) < 0)
+		    lock_append_state(et->anchor->t, &plan->changes[i], CHANGE_DONE, NULL) < 0)
 			break;
 	return r;
 }

@@ -68,11 +68,11 @@ static int mark_anchor(struct engine *e, const char *mark, struct err *err)
 	return r;
 }
 
-static int barrier_all(struct engine *e, struct err *err)
+int engine_barrier_all(struct engine *e, struct err *err)
 {
 	_cleanup_(plan_done) struct plan all = {0};
 	int r = engine_changes(e, &all, err);
-	for (size_t i = 0; r == 0 && i < e->target_count; i++) {
+	for (size_t i = 0; r == 0 && i < e->host_count; i++) {
 		struct etarget *et = &e->targets[i];
 		const char **paths = xcalloc(all.count + 1, sizeof(*paths));
 		size_t count = 0;
@@ -116,7 +116,7 @@ char *engine_half_made(struct engine *e)
 int engine_commit(struct engine *e, struct err *err)
 {
 	/* Looked at behind the barrier: what is seen now is durable. */
-	int r = barrier_all(e, err);
+	int r = engine_barrier_all(e, err);
 	if (r == 0)
 		r = engine_verify_all(e, err);
 	if (r == 0)
@@ -133,7 +133,7 @@ int engine_commit(struct engine *e, struct err *err)
 
 static void mark_others(struct engine *e, const char *mark)
 {
-	for (size_t i = 1; i < e->target_count; i++)
+	for (size_t i = 1; i < e->host_count; i++)
 		for (int k = 0; e->targets[i].locked && k < 4; k++) {
 			int r = lock_mark(e->targets[i].t, mark, NULL);
 			if (!engine_may_retry(r) || engine_pause(e, 300 << k, NULL) < 0)
@@ -250,7 +250,7 @@ static void clean_steps(struct engine *e)
 		for (size_t j = 0; s->type->clean && j < s->target_count; j++) {
 			struct err why = ERR_INIT;
 			char line[ERR_FRAME_SIZE];
-			if (s->etargets[j]->locked && clean_one(e, s, j, &why) < 0)
+			if (s->etargets[j]->anchor->locked && clean_one(e, s, j, &why) < 0)
 				engine_say(e, "warning", "%s: cleaning on '%s': %s", s->display, s->etargets[j]->name,
 				           err_line(&why, line, sizeof(line)));
 		}

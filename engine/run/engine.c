@@ -122,7 +122,32 @@ static void target_line(void *context, const char *line)
 
 static int compare_targets(const void *a, const void *b)
 {
-	return strcmp(((const struct etarget *)a)->name, ((const struct etarget *)b)->name);
+	const struct etarget *x = a, *y = b;
+	bool x_is_host = target_is_host(x->t), y_is_host = target_is_host(y->t);
+	return x_is_host != y_is_host ? (x_is_host ? -1 : 1) : strcmp(x->name, y->name);
+}
+
+static int add_target(struct engine *e, const char *name, json_t *config, struct err *err)
+{
+	struct etarget *et = &e->targets[e->target_count++];
+	et->name = xstrdup(name);
+	et->config = json_incref(config);
+	int r = e->o->make_target(name, config, &et->t, err);
+	if (r < 0)
+		return r;
+	et->t->view.wait = &e->wait;
+	et->t->view.report = target_line;
+	et->t->view.report_context = e;
+	e->host_count += target_is_host(et->t);
+	return 0;
+}
+
+/* APIs hold no lock and no records: a file that names nothing else has them on this machine. */
+static int add_anchor(struct engine *e, struct err *err)
+{
+	static const char plain[] = "local", other[] = "davit-host";
+	_cleanup_json_ json_t *config = json_pack("{s:{}}", "local");
+	return e->host_count > 0 ? 0 : add_target(e, engine_target(e, plain) ? other : plain, config, err);
 }
 
 static int load_targets(struct engine *e, struct err *err)
@@ -134,20 +159,20 @@ static int load_targets(struct engine *e, struct err *err)
 		targets = json_pack("{s:{s:{}}}", "local", "local");
 		json_object_set_new(e->deployment, "targets", targets);
 	}
-	e->targets = xcalloc(json_object_size(targets), sizeof(e->targets[0]));
+	e->targets = xcalloc(json_object_size(targets) + 1, sizeof(e->targets[0]));
 	json_object_foreach(targets, name, config)
 	{
-		struct etarget *et = &e->targets[e->target_count++];
-		et->name = xstrdup(name);
-		et->config = json_incref(config);
-		int r = e->o->make_target(name, config, &et->t, err);
+		int r = add_target(e, name, config, err);
 		if (r < 0)
 			return r;
-		et->t->view.wait = &e->wait;
-		et->t->view.report = target_line;
-		et->t->view.report_context = e;
 	}
+	e->named_count = e->target_count;
+	int r = add_anchor(e, err);
+	if (r < 0)
+		return r;
 	qsort(e->targets, e->target_count, sizeof(e->targets[0]), compare_targets);
+	for (size_t i = 0; i < e->target_count; i++)
+		e->targets[i].anchor = i < e->host_count ? &e->targets[i] : &e->targets[0];
 	return 0;
 }
 
@@ -182,10 +207,10 @@ static int load_step_targets(struct engine *e, struct estep *s, const json_t *gi
 	}
 	if (s->target_count > 0)
 		return 0;
-	if (e->target_count > 1 && s->type->info->changes)
+	if (e->named_count > 1 && s->type->info->changes)
 		return err_set(err, ERR_INVALID, "step %d (%s) must name its target: there are %zu", s->index + 1,
-		               s->type->info->name, e->target_count);
-	for (size_t i = 0; i < e->target_count; i++)
+		               s->type->info->name, e->named_count);
+	for (size_t i = e->target_count - e->named_count; i < e->target_count; i++)
 		add_step_target(e, s, e->targets[i].name, err);
 	return 0;
 }
@@ -480,7 +505,7 @@ int engine_open_target(struct engine *e, struct etarget *et, struct err *err)
 {
 	int r = 0;
 	for (int i = 0; i < OPEN_TRIES; i++) {
-		r = et->t->view.type->open(&et->t->view, err);
+		r = target_open(&et->t->view, err);
 		if (i + 1 == OPEN_TRIES ||
 		    !engine_again(e, et, r, engine_tries_left_ms(OPEN_PAUSE_MS, i, OPEN_TRIES - 1), err))
 			break;
@@ -533,7 +558,7 @@ json_t *engine_targets_json(const struct engine *e)
 	for (size_t i = 0; i < e->target_count; i++) {
 		const struct etarget *et = &e->targets[i];
 		const struct target_facts *f = &et->t->view.facts;
-		json_t *t = json_pack("{s:s, s:s}", "name", et->name, "kind", et->t->view.type->name);
+		json_t *t = json_pack("{s:s, s:s}", "name", et->name, "kind", et->t->view.kind->name);
 		const struct {
 			const char *key, *value;
 		} known[] = {{"identity", f->identity}, {"user", f->user}, {"host", f->hostname}};

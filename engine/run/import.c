@@ -26,10 +26,10 @@ void engine_step_identity(struct engine *e, struct estep *s)
 	digest_of(text, strlen(text), s->identity);
 }
 
-static bool step_is_on(const struct estep *s, const struct etarget *et)
+static bool step_is_on(const struct estep *s, const char *target)
 {
 	for (size_t i = 0; i < s->target_count; i++)
-		if (s->etargets[i] == et)
+		if (strcmp(s->etargets[i]->name, target) == 0)
 			return true;
 	return false;
 }
@@ -159,6 +159,8 @@ static bool is_about_its_step(const struct engine *e, const struct etarget *et, 
 {
 	if (s->type == &engine_way_back)
 		return engine_may_switch(s, et->name, c);
+	if (c->type->is_named)
+		return c->type->is_named(c, s->input);
 	/* What a command was is asked of the file: its record brings none. */
 	return change_has(c, CHANGE_BLIND) || (change_has(c, CHANGE_ASIDE) && is_own_snapshot(e, et, c->path)) ||
 	       may_touch(s, c->path, only_made_a_folder(c));
@@ -170,7 +172,8 @@ static int check_record(struct engine *e, const struct etarget *et, const struct
 		return refuse(et, c, err, "has no number");
 	if (c->type == NULL)
 		return refuse(et, c, err, "is of a kind that this program does not know");
-	if (strcmp(c->target, et->name) != 0)
+	const struct etarget *of = engine_target(e, c->target);
+	if (of == NULL || of->anchor != et)
 		return refuse(et, c, err, "is about another target");
 	/* A rollback makes no other changes: a target that says so of a deployment would move the others' steps. */
 	bool rollback = c->step && strcmp(c->step, engine_way_back.info->name) == 0;
@@ -187,11 +190,11 @@ static int check_record(struct engine *e, const struct etarget *et, const struct
 	/* The inputs of a rollback are no part of a file: its links are. */
 	bool way_back = s->type == &engine_way_back;
 	const char *why = step_differs(s, c->step, c->step_id, way_back ? NULL : c->step_inputs);
-	if (why == NULL && !step_is_on(s, et))
+	if (why == NULL && !step_is_on(s, c->target))
 		why = "is of a step that is not for this target";
 	if (why == NULL && !is_about_its_step(e, et, s, c))
 		why = "is about a path that its step does not name";
-	if (why == NULL && !change_has(c, CHANGE_BLIND) && !extra_may_touch(s, c->extra))
+	if (why == NULL && change_has(c, CHANGE_FILES) && !extra_may_touch(s, c->extra))
 		why = "names a further path that its step does not name";
 	return why ? refuse(et, c, err, why) : 0;
 }
@@ -207,7 +210,7 @@ static int compare_ids(const void *a, const void *b)
 static int read_copies(struct engine *e, struct plan *all, struct err *err)
 {
 	int r = 0;
-	for (size_t i = 0; r == 0 && i < e->target_count; i++) {
+	for (size_t i = 0; r == 0 && i < e->host_count; i++) {
 		struct etarget *et = &e->targets[i];
 		_cleanup_(plan_done) struct plan one = {0};
 		if (!et->locked)

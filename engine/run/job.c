@@ -113,7 +113,7 @@ static int join_locks(struct engine *e, struct err *err)
 {
 	size_t found;
 	int r = engine_take_over_all(e, NULL, &found, err);
-	for (size_t i = 0; r == 0 && i < e->target_count; i++) {
+	for (size_t i = 0; r == 0 && i < e->host_count; i++) {
 		json_t *holder = NULL;
 		if (!e->targets[i].locked)
 			r = engine_lock_target(e, &e->targets[i], &holder, err);

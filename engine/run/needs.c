@@ -59,7 +59,7 @@ int step_needs_check(struct view *v, struct plan *plan, bool may_come, struct fa
 	for (size_t i = 0; i < plan->count; i++)
 		if (plan->changes[i].action != ACTION_ADOPT && plan->changes[i].type->needs)
 			plan->changes[i].type->needs(&plan->changes[i], &needs);
-	if (needs.count == 0 || v->type->query == NULL)
+	if (needs.count == 0 || v->type == NULL || v->type->query == NULL)
 		return 0;
 	for (size_t i = 0; i < needs.count; i++)
 		str_appendf(&input, "%s\n", needs.items[i]);

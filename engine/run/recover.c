@@ -180,7 +180,7 @@ static int take_one_over(struct engine *e, struct etarget *et, bool *ret_found, 
 int engine_mark_there(struct engine *e, char **ret_mark, struct err *err)
 {
 	*ret_mark = NULL;
-	for (size_t i = 0; i < e->target_count; i++) {
+	for (size_t i = 0; i < e->host_count; i++) {
 		struct target *t = e->targets[i].t;
 		_cleanup_json_ json_t *record = NULL;
 		if (!e->targets[i].locked || t->lock_dir == NULL)
@@ -206,7 +206,7 @@ int engine_take_over_all(struct engine *e, char **ret_mark, size_t *ret_found, s
 {
 	*ret_found = 0;
 	int r = engine_open_targets(e, err);
-	for (size_t i = 0; r == 0 && i < e->target_count; i++) {
+	for (size_t i = 0; r == 0 && i < e->host_count; i++) {
 		bool found = false;
 		for (int k = 0; k < 4; k++) {
 			r = take_one_over(e, &e->targets[i], &found, err);

@@ -123,14 +123,14 @@ int engine_tick(void *engine, struct err *err)
 	if (now < e->next_renewal)
 		return 0;
 	e->next_renewal = e->o->live ? now + LOCK_TICK_MS - e->wait.tick_ms / 2 : 0;
-	for (size_t i = 0; i < e->target_count; i++) {
+	for (size_t i = 0; i < e->host_count; i++) {
 		struct etarget *et = &e->targets[i];
 		if (!et->locked || et->t->lock_dir == NULL)
 			continue;
 		int r = et->renewer ? 0 : make_renewer(e, et, NULL);
 		/* Again each time: it does nothing once it succeeded. */
 		if (r == 0)
-			r = et->renewer->view.type->open(&et->renewer->view, NULL);
+			r = target_open(&et->renewer->view, NULL);
 		if (r < 0)
 			continue;
 		struct target *t = et->renewer;
@@ -197,7 +197,7 @@ int engine_lock_target(struct engine *e, struct etarget *et, json_t **ret_holder
 static int lock_targets(struct engine *e, struct err *err)
 {
 	_cleanup_json_ json_t *holder = NULL;
-	for (size_t i = 0; i < e->target_count; i++) {
+	for (size_t i = 0; i < e->host_count; i++) {
 		int r = engine_lock_target(e, &e->targets[i], &holder, err);
 		if (r < 0)
 			return r;
@@ -208,7 +208,7 @@ static int lock_targets(struct engine *e, struct err *err)
 /* All of them at once ours: a process that stood still between two of them may have lost the first to another machine meanwhile. */
 static int check_all_locked(struct engine *e, struct err *err)
 {
-	for (size_t i = 0; e->target_count > 1 && i < e->target_count; i++) {
+	for (size_t i = 0; e->host_count > 1 && i < e->host_count; i++) {
 		struct target *t = e->targets[i].t;
 		_cleanup_json_ json_t *record = NULL;
 		int r = 0;
@@ -229,7 +229,7 @@ static int check_all_locked(struct engine *e, struct err *err)
 
 static void give_targets_back(struct engine *e)
 {
-	for (size_t i = 0; i < e->target_count; i++) {
+	for (size_t i = 0; i < e->host_count; i++) {
 		if (!e->targets[i].locked)
 			continue;
 		if (lock_release(e->targets[i].t, NULL) == 0)
@@ -340,7 +340,7 @@ static int clear_target(struct engine *e, struct etarget *et, struct err *err)
 int engine_unlock_all(struct engine *e, struct err *err)
 {
 	/* The anchor's mark is what tells another machine how it ended: it goes last. */
-	for (size_t i = e->target_count; i-- > 0;) {
+	for (size_t i = e->host_count; i-- > 0;) {
 		int r = e->targets[i].t->view.facts.base ? clear_target(e, &e->targets[i], err) : 0;
 		if (r < 0)
 			return r;
@@ -378,6 +378,7 @@ int engine_take_over_target(struct engine *e, struct etarget *et, const json_t *
 int engine_refence(struct engine *e, struct etarget *et, struct err *err)
 {
 	_cleanup_json_ json_t *now = NULL;
+	et = et->anchor;
 	if (!et->locked || et->t->lock_dir == NULL)
 		return 0;
 	_cleanup_free_ char *token = xstrdup(et->t->token);

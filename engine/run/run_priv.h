@@ -15,6 +15,7 @@ struct etarget {
 	char *name;
 	json_t *config;
 	struct target *t;
+	struct etarget *anchor; /* whose lock guards it and holds its records: itself, or of an API the first host */
 	struct target *renewer; /* a second handle: renewal happens while the first is busy */
 	bool locked;
 	bool earlier; /* a committed deployment of before changed it, by our journal or by the lock's record */
@@ -51,8 +52,9 @@ struct engine {
 	char *id, *name, *environment, *source_root, *scope;
 	bool hold; /* on_failure: hold */
 	struct step_deployment facts;
-	struct etarget *targets; /* sorted by name: targets[0] is the anchor */
-	size_t target_count;
+	struct etarget *targets; /* hosts before APIs, each by name: targets[0] is the anchor */
+	size_t target_count, host_count;
+	size_t named_count; /* without the host that is here only since the file names none */
 	struct estep *steps;
 	size_t step_count, step_cap;
 	int owner_fd;
@@ -142,6 +144,12 @@ int engine_tick(void *engine, struct err *err);
 int engine_set_state(struct engine *e, enum deployment_state state, json_t *members, struct err *err);
 int engine_seal(struct engine *e, struct err *err);
 
+/* ---- driver.c ---- */
+int engine_change_apply(struct engine *e, struct etarget *et, struct change *c, struct err *err);
+int engine_change_undo(struct engine *e, struct etarget *et, struct change *c, struct err *err);
+/* Waits for what goes on for it still; 0: nothing does. ERR_FAILED: its task ended badly. Compare then says what there is. */
+int engine_change_resume(struct engine *e, struct etarget *et, struct change *c, struct err *err);
+
 /* ---- apply.c ---- */
 int engine_apply_step(struct engine *e, struct estep *s, struct err *err);
 int engine_apply_all(struct engine *e, struct err *err);
@@ -169,6 +177,8 @@ int engine_sweep_beside(struct engine *e, struct etarget *et, const struct chang
 /* ---- commit.c ---- */
 /* From here on a first SIGINT and a SIGTERM stop nothing: what is left must be done. A second SIGINT stops an undo. */
 void engine_past_cancel(struct engine *e);
+/* All that the deployment's changes made of files is durable when it returns. */
+int engine_barrier_all(struct engine *e, struct err *err);
 /* A step died in the middle of a change (of a job that went on): its record says neither made nor taken back. free() what; NULL: none. */
 char *engine_half_made(struct engine *e);
 int engine_commit(struct engine *e,

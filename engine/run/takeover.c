@@ -30,7 +30,7 @@ static int pulse(struct etarget *et, const char *dir, struct str *out, json_t **
 
 static int pulse_all(struct engine *e, struct str *out, json_t **records, struct err *err)
 {
-	for (size_t i = 0; i < e->target_count; i++) {
+	for (size_t i = 0; i < e->host_count; i++) {
 		_cleanup_free_ char *dir = lock_dir_of(&e->targets[i].t->view, e->name, e->environment);
 		int r = pulse(&e->targets[i], dir, out, records ? &records[i] : NULL, err);
 		if (r < 0 && r != ERR_NOT_FOUND)
@@ -62,7 +62,7 @@ static int stands_still(struct engine *e, int64_t after_ms, struct err *err)
 static int named_by(struct engine *e, json_t **records, const json_t **ret, struct err *err)
 {
 	*ret = NULL;
-	for (size_t i = 0; i < e->target_count; i++) {
+	for (size_t i = 0; i < e->host_count; i++) {
 		const char *id = json_get_string(records[i], "deployment");
 		const char *first = *ret ? json_get_string(*ret, "deployment") : NULL;
 		if (id == NULL)
@@ -115,7 +115,7 @@ static int record_here(struct engine *e, const json_t *record, struct err *err)
 
 static int take_all(struct engine *e, json_t **records, struct err *err)
 {
-	for (size_t i = 0; i < e->target_count; i++) {
+	for (size_t i = 0; i < e->host_count; i++) {
 		if (records[i] == NULL)
 			continue;
 		int r = engine_take_over_target(e, &e->targets[i], records[i], err);

@@ -111,11 +111,21 @@ static const struct change *blocker(const struct plan *all, size_t i)
 
 /* ---- one change ---- */
 
-static int step_undo(struct estep *s, struct etarget *et, const struct change *c, struct err *err)
+static int step_undo(struct engine *e, struct estep *s, struct etarget *et, struct change *c, struct err *err)
 {
 	if (s && s->type->undo)
 		return s->type->undo(&s->context, et->t, c, err);
-	return change_undo(et->t, c, err);
+	return engine_change_undo(e, et, c, err);
+}
+
+/* What goes on at an API must have ended before anybody looks: it would go on beside the undo. Whether it ended well does not matter. */
+static int end_task(struct engine *e, struct etarget *et, struct change *c, struct err *err)
+{
+	int r = engine_change_resume(e, et, c, err);
+	if (r != ERR_FAILED)
+		return r;
+	err_clear(err);
+	return 0;
 }
 
 /* One whose reply was lost may be at work still: it must not go on beside its undo, or after it. */
@@ -148,10 +158,12 @@ static int is_older_state(const struct engine *e, struct etarget *et, const stru
 }
 
 static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et, const struct plan *all,
-                          const struct change *c, struct err *err)
+                          struct change *c, struct err *err)
 {
 	enum change_match match;
-	int r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
+	int r = end_task(e, et, c, err);
+	if (r == 0)
+		r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
 	if (r < 0)
 		return r;
 	bool tree = change_has(c, CHANGE_TREE);
@@ -170,7 +182,7 @@ static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et,
 	/* Again when it is not as it was then: a target that lost its power in between may have kept half a copy. */
 	bool restored = false;
 	for (int i = 0; r == 0 && !restored && i < RESTORE_TRIES; i++) {
-		r = step_undo(s, et, c, err);
+		r = step_undo(e, s, et, c, err);
 		if (r == 0 && !tree)
 			r = change_compare(&et->t->view, et->t->lock_dir, c, &match, err);
 		restored = r == 0 && (tree || match == MATCH_BEFORE || match == MATCH_BOTH);
@@ -183,11 +195,10 @@ static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et,
 }
 
 /* Once; lost connections are the caller's. */
-static int undo_once(struct engine *e, struct etarget *et, const struct plan *all, const struct change *c,
-                     struct err *err)
+static int undo_once(struct engine *e, struct etarget *et, const struct plan *all, struct change *c, struct err *err)
 {
 	struct estep *s = c->step_index >= 0 && (size_t)c->step_index < e->step_count ? &e->steps[c->step_index] : NULL;
-	int r = et->locked ? 0 : err_set(err, ERR_FENCED, "the lock on '%s' is not ours", et->name);
+	int r = et->anchor->locked ? 0 : err_set(err, ERR_FENCED, "the lock on '%s' is not ours", et->name);
 	if (r < 0)
 		return r;
 	return change_has(c, CHANGE_BLIND) ? undo_command(e, s, et, c, err) : undo_looked_at(e, s, et, all, c, err);
@@ -212,7 +223,7 @@ static int meet_again(struct engine *e, struct etarget *et, int r, int64_t *paus
 	return engine_may_retry(fenced) ? 0 : fenced;
 }
 
-static int undo_with_retries(struct engine *e, struct etarget *et, const struct plan *all, const struct change *c,
+static int undo_with_retries(struct engine *e, struct etarget *et, const struct plan *all, struct change *c,
                              struct err *err)
 {
 	int64_t pause = FIRST_PAUSE_MS;
@@ -264,8 +275,8 @@ static int undo_change(struct engine *e, struct plan *all, size_t i, struct err 
 		bool command = change_has(c, CHANGE_BLIND);
 		const char *why = r != UNDO_NOTHING ? NULL : command ? needs_none : as_before;
 		record(e, c, CHANGE_UNDONE, why);
-		if (command && et->t->lock_dir)
-			lock_append_state(et->t, c, CHANGE_UNDONE, NULL);
+		if (command && et->anchor->t->lock_dir)
+			lock_append_state(et->anchor->t, c, CHANGE_UNDONE, NULL);
 		engine_say(e, "info", "%s: %s:%s%s%s", why ? "nothing to undo" : "undone", c->target,
 		           command && c->summary ? c->summary : c->path, why ? ": " : "", why ? why : "");
 		return 0;
@@ -298,7 +309,7 @@ static int undo_changes(struct engine *e, struct plan *all, struct err *err)
 
 static bool was_started(const struct change *c)
 {
-	return change_has(c, CHANGE_FILES) && c->state != CHANGE_INTENT &&
+	return c->type && !change_has(c, CHANGE_BLIND) && c->state != CHANGE_INTENT &&
 	       (c->note == NULL || strcmp(c->note, never_started) != 0);
 }
 
@@ -313,8 +324,10 @@ static char *folder_of(const char *path)
 /* Paths beside which it makes private names. */
 static void leftovers_of(const struct change *c, struct strv *ret)
 {
+	if (!change_has(c, CHANGE_FILES))
+		return;
 	strv_add(ret, c->path);
-	if (c->type && c->type->leftovers)
+	if (c->type->leftovers)
 		c->type->leftovers(c, ret);
 }
 
@@ -416,7 +429,7 @@ static int sweep_target(struct engine *e, const struct plan *all, struct etarget
 static int sweep_private_names(struct engine *e, const struct plan *all, bool *ret_found, struct err *err)
 {
 	int r = 0;
-	for (size_t i = 0; r == 0 && i < e->target_count; i++)
+	for (size_t i = 0; r == 0 && i < e->host_count; i++)
 		if (e->targets[i].locked)
 			r = sweep_target(e, all, &e->targets[i], ret_found, err);
 	return r;
@@ -455,7 +468,8 @@ static int look_again(struct engine *e, struct plan *all, bool *ret_again, struc
 		struct change *c = &all->changes[i];
 		struct etarget *et = engine_target(e, c->target);
 		enum change_match match = MATCH_BEFORE;
-		if (c->state != CHANGE_UNDONE || !was_started(c) || !concerns(e, c) || et == NULL || !et->locked)
+		if (c->state != CHANGE_UNDONE || !was_started(c) || !concerns(e, c) || et == NULL ||
+		    !et->anchor->locked)
 			continue;
 		int64_t pause = FIRST_PAUSE_MS;
 		int r;
@@ -545,7 +559,7 @@ static int restore_step(struct engine *e, struct estep *s, const struct plan *al
 	for (size_t i = 0; i < s->target_count; i++) {
 		int64_t pause = FIRST_PAUSE_MS;
 		int r;
-		if (!s->etargets[i]->locked) {
+		if (!s->etargets[i]->anchor->locked) {
 			engine_leave_over(e, s->etargets[i]->name, s->display, 0,
 			                  "after the undo: the lock is not ours");
 			continue;
@@ -622,7 +636,7 @@ bool engine_anything_begun(const struct engine *e)
 
 static int undo_barriers(struct engine *e, struct plan *all, struct err *err)
 {
-	for (size_t i = 0; i < e->target_count; i++) {
+	for (size_t i = 0; i < e->host_count; i++) {
 		struct etarget *et = &e->targets[i];
 		const char **paths = xcalloc(all->count + 1, sizeof(*paths));
 		size_t count = 0;

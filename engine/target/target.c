@@ -18,10 +18,20 @@ void target_result_done(struct target_result *r)
 	str_done(&r->err);
 }
 
+int target_open(struct view *v, struct err *err)
+{
+	return v->kind->open(v, err);
+}
+
+bool target_is_host(const struct target *t)
+{
+	return t->view.kind->host != NULL;
+}
+
 void target_free(struct target *t)
 {
 	if (t)
-		t->view.type->free(t);
+		t->view.kind->free(t);
 }
 
 void target_freep(struct target **t)
@@ -104,7 +114,7 @@ int target_put_like(struct target *t, const char *path, const struct str *data, 
 
 static int do_one(struct target *t, const struct target_op *op, struct err *err)
 {
-	const struct target_type *type = t->view.type;
+	const struct host_type *type = t->view.type;
 	switch (op->kind) {
 	case TARGET_MKDIR:
 		return type->mkdir(t, op->path, op->attr, err);

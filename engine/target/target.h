@@ -71,16 +71,26 @@ struct target_facts {
 
 struct view;
 struct target;
-struct target_type;
+struct host_type;
+
+/* A target is an address; a host is a target with files and commands. An API has neither: it holds no lock and no copy of the changes,
+ * which lie on the deployment's first host, and what is changed there is made by the drivers of its own kinds (engine/change). */
+struct target_type {
+	const char *name;                             /* "local", "ssh" */
+	int (*open)(struct view *v, struct err *err); /* connects, fills facts; again: nothing */
+	const struct host_type *host;                 /* NULL: an API */
+	void (*free)(struct target *t);               /* closes, frees what the implementation and target_done own */
+};
 
 typedef int (*target_produce_fn)(void *context, archive_write_fn write, void *write_context, struct err *err);
 
 struct view {
-	const struct target_type *type;
-	char *name;                /* "web" */
-	struct target_facts facts; /* after open */
-	struct wait *wait;         /* set by the engine before each operation's stretch; borrowed */
-	int64_t op_timeout_ms;     /* 0: 60 s; run and unpack use their own */
+	const struct target_type *kind;
+	const struct host_type *type; /* kind->host: files and commands; NULL: an API */
+	char *name;                   /* "web" */
+	struct target_facts facts;    /* after open */
+	struct wait *wait;            /* set by the engine before each operation's stretch; borrowed */
+	int64_t op_timeout_ms;        /* 0: 60 s; run and unpack use their own */
 	void (*report)(void *context, const char *line); /* progress and reconnects; may be NULL */
 	void *report_context;
 };
@@ -104,11 +114,8 @@ struct target_op {
 	bool may_stay; /* of TARGET_REMOVE: whatever reason the target has to keep it (a mount point, a directory above that is not ours) */
 };
 
-struct target_type {
-	const char *name; /* "local", "ssh" */
-
+struct host_type {
 	/* Looking. */
-	int (*open)(struct view *v, struct err *err); /* connects, fills facts; again: nothing */
 	int (*stat)(struct view *v, const char *path, struct node *ret,
 	            struct err *err); /* absent is NODE_ABSENT, not an error */
 	int (*read)(struct view *v, const char *path, size_t max, struct str *out, struct err *err);
@@ -167,8 +174,11 @@ struct target_type {
 	/* all that was written below these paths is durable when it returns */
 	int (*fence)(struct target *t, const char *lock_dir, struct err *err);
 	/* ends all that belongs to what is noted in lock_dir/pids (engine/target/command_end.h) and waits until nothing is left */
-	void (*free)(struct target *t); /* closes, frees what the implementation and target_done own */
 };
+
+/* Before anything else is asked of it. */
+int target_open(struct view *v, struct err *err);
+bool target_is_host(const struct target *t);
 
 /* All of them, in order; absent is NODE_ABSENT. On an error none is set. */
 /* The ..._each functions ask for one after the other: for implementations that cannot always do better. */

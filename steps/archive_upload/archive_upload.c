@@ -181,7 +181,7 @@ static void check_tools(const struct archive_upload_in *in, const struct view *v
 {
 	const struct target_facts *f = &v->facts;
 
-	if (strcmp(v->type->name, "local") == 0)
+	if (strcmp(v->kind->name, "local") == 0)
 		return;
 	if (!f->has_tar) {
 		faults_add(faults, NULL, "/target", "target '%s' has no tar", v->name);

@@ -144,7 +144,7 @@ static enum archive_compression choose(const struct filling *f, enum archive_com
 	*ret_pack = ARCHIVE_NONE;
 	if (want == ARCHIVE_UPLOAD_COMPRESSION_NONE)
 		return ARCHIVE_NONE;
-	if (want == ARCHIVE_UPLOAD_COMPRESSION_AUTO && strcmp(f->t->view.type->name, "local") == 0)
+	if (want == ARCHIVE_UPLOAD_COMPRESSION_AUTO && strcmp(f->t->view.kind->name, "local") == 0)
 		return ARCHIVE_NONE;
 	if (want == ARCHIVE_UPLOAD_COMPRESSION_AUTO && f->raw >= PROBE_FROM &&
 	    !archive_packs_smaller(f->u->source.fd, &f->u->source.tree, f->send, f->send_count))
@@ -288,7 +288,7 @@ static int take_over(struct filling *f, struct err *err)
 {
 	_cleanup_(strv_done) struct strv paths = {0};
 	struct upload *u = f->u;
-	const struct target_type *type = f->t->view.type;
+	const struct host_type *type = f->t->view.type;
 	char line[ERR_FRAME_SIZE];
 
 	send_below_read_only(f);

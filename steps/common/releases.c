@@ -243,7 +243,7 @@ static int look_at_target(const char *name, const json_t *config, const json_t *
 	int r = o->make_target(name, config, &t, &why);
 	if (r == 0) {
 		t->view.wait = o->wait;
-		r = t->view.type->open(&t->view, &why);
+		r = target_open(&t->view, &why);
 	}
 	if (r == 0) {
 		set_text(answer, "host", t->view.facts.hostname);

@@ -304,7 +304,7 @@ static int check(const struct step_context *c, struct faults *faults, struct err
 	for (size_t i = 0; i < c->target_count; i++) {
 		struct target *t = c->targets[i];
 		struct err own = ERR_INIT;
-		int r = t->view.type->open(&t->view, &own);
+		int r = target_open(&t->view, &own);
 		if (r == 0 && c->report != NULL)
 			c->report(c->engine, "'%s': %s as '%s', %s", t->view.name, t->view.facts.hostname,
 			          t->view.facts.user, t->view.facts.identity);

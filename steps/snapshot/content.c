@@ -226,7 +226,7 @@ static int settle_former(struct back *b, struct err *err)
 static int replace_whole(struct back *b, const char *rel, enum node_type here, const char *from, enum node_type there,
                          struct err *err)
 {
-	const struct target_type *type = b->t->view.type;
+	const struct host_type *type = b->t->view.type;
 	_cleanup_free_ char *to = *rel ? fs_join(b->path, rel) : xstrdup(b->path),
 			    *off = *rel ? fs_join(b->aside, rel) : xstrdup(b->aside);
 	int r = 0;

@@ -131,7 +131,7 @@ static void a_cancel_ends_a_hanging_command_within_a_second(void **state)
 	_cleanup_free_ char *script = xasprintf("echo $$ >'%s'; sleep 60", at(w, "pid"));
 	_cleanup_free_ char *quoted = xasprintf("sh -c 'echo $$ >%s; exec sleep 60'", at(w, "pid"));
 	struct target_command c = {.script = quoted};
-	OK(OP(open)(V, &w->err));
+	OK(target_open(V, &w->err));
 	int fds[2];
 	assert_int_equal(pipe(fds), 0);
 	w->wait.cancel_fd = fds[0];

@@ -8,8 +8,8 @@ static void the_facts_are_known_after_open(void **state)
 {
 	struct world *w = *state;
 	struct target_facts *f = &w->t->view.facts;
-	OK(OP(open)(V, &w->err));
-	OK(OP(open)(V, &w->err));
+	OK(target_open(V, &w->err));
+	OK(target_open(V, &w->err));
 	assert_string_equal(f->base, w->base);
 	assert_string_equal(f->user, getpwuid(geteuid())->pw_name);
 	assert_int_equal(f->is_root, geteuid() == 0);
@@ -633,7 +633,7 @@ static void unpack_fills_a_directory_while_it_arrives(void **state)
 	assert_int_equal(chmod(at(w, "tree/sub"), 0711), 0);
 	p.fd = open(at(w, "tree"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	OK(tree_walk(p.fd, NULL, true, &w->wait, &p.tree, &w->err));
-	OK(OP(open)(V, &w->err));
+	OK(target_open(V, &w->err));
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		if (kinds[i] == ARCHIVE_ZSTD && !w->t->view.facts.has_zstd)
 			continue;
@@ -727,7 +727,7 @@ static void without_a_guard_only_base_can_be_changed(void **state)
 	struct target_result r = TARGET_RESULT_INIT;
 	free(TAKE(w->t->lock_dir));
 	free(TAKE(w->t->token));
-	OK(OP(open)(V, &w->err));
+	OK(target_open(V, &w->err));
 	FAILS(ERR_INTERNAL, OP(put)(w->t, at(w, "f"), "x", 1, NULL, &w->err));
 	FAILS(ERR_INTERNAL, run_script(w, "true", &r));
 	OK(OP(put)(w->t, at(w, "base/f"), "x", 1, NULL, &w->err));

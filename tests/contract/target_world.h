@@ -90,7 +90,7 @@ static int setup(void **state)
 	write_lock(w, "0123456789abcdef");
 	w->t->lock_dir = xstrdup(w->lock_dir);
 	w->t->token = xstrdup("0123456789abcdef");
-	OK(w->t->view.type->open(&w->t->view, &w->err));
+	OK(target_open(&w->t->view, &w->err));
 	*state = w;
 	return 0;
 }

@@ -56,7 +56,7 @@ static void look_at_changes(struct view *v)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct target_type type = {.name = "fuzz", .read = give};
+	static const struct host_type type = {.read = give};
 	char name[] = "web";
 	struct view view = {.type = &type, .name = name};
 	content = data;

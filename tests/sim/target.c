@@ -401,9 +401,7 @@ static void sim_free(struct target *t)
 	free(t);
 }
 
-static const struct target_type sim_type = {
-	.name = "sim",
-	.open = sim_open,
+static const struct host_type sim_host = {
 	.stat = sim_stat,
 	.read = sim_read,
 	.list = sim_list,
@@ -427,15 +425,16 @@ static const struct target_type sim_type = {
 	.run = sim_run,
 	.barrier = sim_barrier,
 	.fence = sim_fence,
-	.free = sim_free,
 };
+static const struct target_type sim_type = {.name = "sim", .open = sim_open, .host = &sim_host, .free = sim_free};
 
 int sim_target_new(const char *name, const json_t *config, struct target **ret, struct err *err)
 {
 	(void)config;
 	(void)err;
 	struct sim_target *s = xcalloc(1, sizeof(*s));
-	s->t.view.type = &sim_type;
+	s->t.view.kind = &sim_type;
+	s->t.view.type = &sim_host;
 	s->t.view.name = xstrdup(name);
 	s->index = sim_target_index(name);
 	*ret = &s->t;

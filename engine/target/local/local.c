@@ -416,9 +416,7 @@ static void local_free(struct target *t)
 	free(l);
 }
 
-static const struct target_type local_type = {
-	.name = "local",
-	.open = local_open,
+static const struct host_type local_host = {
 	.stat = local_stat,
 	.read = local_read,
 	.list = local_list,
@@ -442,8 +440,9 @@ static const struct target_type local_type = {
 	.run = local_run,
 	.barrier = local_barrier,
 	.fence = local_fence,
-	.free = local_free,
 };
+static const struct target_type local_type = {
+	.name = "local", .open = local_open, .host = &local_host, .free = local_free};
 
 int target_local_new(const char *name, const json_t *config, struct target **ret, struct err *err)
 {
@@ -451,7 +450,8 @@ int target_local_new(const char *name, const json_t *config, struct target **ret
 	if (base && base[0] != '/')
 		return err_set(err, ERR_INVALID, "target '%s': 'base' must be an absolute path, not '%s'", name, base);
 	struct local *l = xcalloc(1, sizeof(*l));
-	l->t.view.type = &local_type;
+	l->t.view.kind = &local_type;
+	l->t.view.type = &local_host;
 	l->t.view.name = xstrdup(name);
 	l->configured_base = xstrdup(base);
 	*ret = &l->t;

@@ -73,13 +73,15 @@ int shell_fail(const struct shell_result *result, struct err *err, const char *f
 /* ---- settings ---- */
 
 static const struct target_type shell_ssh_type, shell_local_type;
+static const struct host_type shell_host;
 
 static int make(const char *name, const json_t *config, struct shell_link *link, struct target **ret, struct err *err)
 {
 	struct shell_target *s = xcalloc(1, sizeof(*s));
 	const char *base = json_get_string(config, "base");
 	int r = 0;
-	s->t.view.type = link_is_ssh(link) ? &shell_ssh_type : &shell_local_type;
+	s->t.view.type = &shell_host;
+	s->t.view.kind = link_is_ssh(link) ? &shell_ssh_type : &shell_local_type;
 	s->t.view.name = xstrdup(name);
 	s->link = link;
 	s->become = json_get_string(config, "become") != NULL;
@@ -573,15 +575,37 @@ int shell_open(struct view *v, struct err *err)
 	return 0;
 }
 
-#define SHELL_OPERATIONS                                                                                               \
-	.open = shell_open, .stat = shell_stat, .read = shell_read, .list = shell_list, .digest = shell_digest,        \
-	.tree = shell_tree, .space = shell_space, .query = shell_query, .mkdir = shell_mkdir, .put = shell_put,        \
-	.append = shell_append, .symlink = shell_symlink, .link_new = shell_link_new, .rename = shell_rename,          \
-	.remove = shell_remove, .remove_tree = shell_remove_tree, .set_attr = shell_set_attr,                          \
-	.dress_like = shell_dress_like, .copy = shell_copy, .clone_files = shell_clone_files, .unpack = shell_unpack,  \
-	.run = shell_run, .barrier = shell_barrier, .fence = shell_fence, .free = shell_free,                          \
-	.stat_all = shell_stat_all, .digests = shell_digests, .put_like = shell_put_like, .do_all = shell_do_all,      \
-	.barrier_read = shell_barrier_read
-
-static const struct target_type shell_ssh_type = {.name = "ssh", SHELL_OPERATIONS};
-static const struct target_type shell_local_type = {.name = "local", SHELL_OPERATIONS};
+static const struct host_type shell_host = {
+	.stat = shell_stat,
+	.read = shell_read,
+	.list = shell_list,
+	.digest = shell_digest,
+	.tree = shell_tree,
+	.space = shell_space,
+	.query = shell_query,
+	.mkdir = shell_mkdir,
+	.put = shell_put,
+	.append = shell_append,
+	.symlink = shell_symlink,
+	.link_new = shell_link_new,
+	.rename = shell_rename,
+	.remove = shell_remove,
+	.remove_tree = shell_remove_tree,
+	.set_attr = shell_set_attr,
+	.dress_like = shell_dress_like,
+	.copy = shell_copy,
+	.clone_files = shell_clone_files,
+	.unpack = shell_unpack,
+	.run = shell_run,
+	.barrier = shell_barrier,
+	.fence = shell_fence,
+	.stat_all = shell_stat_all,
+	.digests = shell_digests,
+	.put_like = shell_put_like,
+	.do_all = shell_do_all,
+	.barrier_read = shell_barrier_read,
+};
+static const struct target_type shell_ssh_type = {
+	.name = "ssh", .open = shell_open, .host = &shell_host, .free = shell_free};
+static const struct target_type shell_local_type = {
+	.name = "local", .open = shell_open, .host = &shell_host, .free = shell_free};

@@ -94,7 +94,7 @@ static int fixture_setup(void **state)
 	if (target_local_new("local", config, &f->target, &f->err) < 0)
 		return -1;
 	f->target->view.wait = &f->wait;
-	if (f->target->view.type->open(&f->target->view, &f->err) < 0)
+	if (target_open(&f->target->view, &f->err) < 0)
 		return -1;
 	_cleanup_json_ json_t *record =
 		json_pack("{s:i,s:s,s:s}", "format", 1, "token", "0123456789abcdef0123456789abcdef", "deployment",

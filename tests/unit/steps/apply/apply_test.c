@@ -242,8 +242,8 @@ static void steps_with_different_sets_do_not_see_each_others_rows(void **state)
 
 /* ---- round trips ---- */
 
-static struct target_type counted;
-static const struct target_type *real;
+static struct host_type counted;
+static const struct host_type *real;
 static size_t round_trips;
 
 static int count_stat(struct view *v, const char *path, struct node *ret, struct err *err)

@@ -106,7 +106,7 @@ static void an_interrupted_restore_goes_on(void **state)
 
 /* ---- a target that dies: from its n-th change on nothing is done any more ---- */
 
-static const struct target_type *living;
+static const struct host_type *living;
 static int changes_left;
 
 static int one_more(struct err *err)
@@ -163,7 +163,7 @@ static int dying_remove_tree(struct target *t, const char *path, struct err *err
 
 static int undo_that_dies(struct fixture *f, int after)
 {
-	struct target_type dying = *f->target->view.type;
+	struct host_type dying = *f->target->view.type;
 	living = f->target->view.type;
 	changes_left = after;
 	dying.mkdir = dying_mkdir;

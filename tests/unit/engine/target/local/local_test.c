@@ -25,7 +25,7 @@ static struct target *make_target(void)
 	struct target *t = NULL;
 	_cleanup_json_ json_t *config = json_pack("{s:{}, s:s}", "local", "base", base);
 	assert_int_equal(target_new("here", config, &t, NULL), 0);
-	assert_int_equal(t->view.type->open(&t->view, NULL), 0);
+	assert_int_equal(target_open(&t->view, NULL), 0);
 	return t;
 }
 

@@ -90,7 +90,7 @@ static int setup(void **state)
 	w->t = make(w, &proxy, &sshd, server_text(&sshd, "user"), NULL);
 	own(w, w->t);
 	*state = w;
-	OK(OP(open)(V, &w->err));
+	OK(target_open(V, &w->err));
 	return 0;
 }
 
@@ -334,7 +334,7 @@ static void a_cancel_ends_any_operation_within_a_second(void **state)
 	cancelled = wait_within(&cancelled, 300);
 	other->view.wait = &cancelled;
 	begin = clock_mono_ms();
-	FAILS(ERR_TIMEOUT, other->view.type->open(&other->view, &w->err));
+	FAILS(ERR_TIMEOUT, target_open(&other->view, &w->err));
 	assert_true(clock_mono_ms() - begin < 1500);
 	target_free(other);
 	tell("pass\n");
@@ -415,12 +415,12 @@ static void a_wrong_host_key_stops_before_anything_is_done(void **state)
 	                  server_port(&sshd), "user", server_text(&sshd, "user"), "key", key_text, "host_key",
 	                  "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
 	assert_int_equal(target_shell_new("web", config, &t, &w->err), 0);
-	FAILS(ERR_AUTH, t->view.type->open(&t->view, &w->err));
+	FAILS(ERR_AUTH, target_open(&t->view, &w->err));
 	assert_non_null(strstr(err_line(&w->err, w->line, sizeof(w->line)), "target 'web'"));
 	target_free(t);
 	json_object_set_new(json_object_get(config, "ssh"), "key", json_string("not a key"));
 	assert_int_equal(target_shell_new("web", config, &t, &w->err), 0);
-	FAILS(ERR_INVALID, t->view.type->open(&t->view, &w->err));
+	FAILS(ERR_INVALID, target_open(&t->view, &w->err));
 	target_free(t);
 	json_object_del(json_object_get(config, "ssh"), "host");
 	FAILS(ERR_INVALID, target_shell_new("web", config, &t, &w->err));
@@ -437,7 +437,7 @@ static void sudo_makes_root_of_an_ordinary_user_and_its_refusal_is_said(void **s
 	}
 	struct target *t = make(w, &people, &people, "deploy", "sudo");
 	own(w, t);
-	expect(w, t->view.type->open(&t->view, &w->err), 0, "open by sudo");
+	expect(w, target_open(&t->view, &w->err), 0, "open by sudo");
 	assert_true(t->view.facts.is_root);
 	assert_string_equal(t->view.facts.user, "root");
 	expect(w, t->view.type->put(t, at(w, "of-root"), "x", 1, NULL, &w->err), 0, "put by sudo");
@@ -461,14 +461,14 @@ static void sudo_makes_root_of_an_ordinary_user_and_its_refusal_is_said(void **s
 	target_free(t);
 
 	struct target *no = make(w, &people, &people, "guest", "sudo");
-	FAILS(ERR_AUTH, no->view.type->open(&no->view, &w->err));
+	FAILS(ERR_AUTH, target_open(&no->view, &w->err));
 	assert_non_null(strstr(err_line(&w->err, w->line, sizeof(w->line)), "sudo"));
 	assert_non_null(strstr(w->err.hint, "NOPASSWD"));
 	target_free(no);
 
 	struct target *plain = make(w, &people, &people, "guest", NULL);
 	own(w, plain);
-	expect(w, plain->view.type->open(&plain->view, &w->err), 0, "open as guest");
+	expect(w, target_open(&plain->view, &w->err), 0, "open as guest");
 	assert_false(plain->view.facts.is_root);
 	FAILS(ERR_FENCED, plain->view.type->put(plain, at(w, "x"), "x", 1, NULL, &w->err));
 	target_free(plain);
