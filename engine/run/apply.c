@@ -144,23 +144,28 @@ static int is_made(struct etarget *et, const struct change *c, bool *ret, struct
 /* A lost connection is met again; after a lost reply the target is fenced against that request before it is looked at. */
 static int make_change(struct engine *e, struct estep *s, struct etarget *et, struct change *c, struct err *err)
 {
+	bool at_work = false; /* what was asked for goes on still: it must not be asked for beside it */
 	int r = 0;
 	for (int i = 0; i < APPLY_TRIES; i++) {
-		r = s->type->apply ? s->type->apply(&s->context, et->t, c, err) : engine_change_apply(e, et, c, err);
+		if (!at_work)
+			r = s->type->apply ? s->type->apply(&s->context, et->t, c, err)
+			                   : engine_change_apply(e, et, c, err);
 		bool again = engine_again(e, et, r, engine_tries_left_ms(PAUSE_MS, i, APPLY_TRIES), err);
 		if (!again || (change_has(c, CHANGE_BLIND) && r != ERR_NETWORK))
 			return r;
 		int waited = engine_pause(e, PAUSE_MS << i, err);
 		if (waited < 0)
 			return waited;
-		if (r == ERR_NETWORK)
+		if (r == ERR_NETWORK && !at_work)
 			continue;
 		bool made = false;
+		at_work = c->type->resume != NULL;
 		r = engine_refence(e, et, err);
 		if (r == 0)
 			r = engine_sweep_beside(e, et, c, err);
 		if (r == 0)
 			r = engine_change_resume(e, et, c, err);
+		at_work = at_work && r < 0;
 		if (r == 0)
 			r = is_made(et, c, &made, err);
 		if (r == 0 && made)

@@ -948,7 +948,7 @@ static void a_plan_counts_what_is_there_before(void **state)
 
 /* ---- disks that are full ---- */
 
-static struct target_type small_type;
+static struct host_type small_type;
 static int (*real_copy)(struct target *t, const char *from, const char *to, struct err *err);
 
 /* As long as b is there the target has no room for anything else. */

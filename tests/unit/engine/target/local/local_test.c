@@ -264,8 +264,8 @@ static void a_file_goes_there_and_back_with_its_mode_and_time(void **state)
 
 /* ---- the same target, with a fault ---- */
 
-static struct target_type faulty;
-static const struct target_type *sound;
+static struct host_type faulty;
+static const struct host_type *sound;
 
 static void make_faulty(void)
 {
