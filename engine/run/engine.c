@@ -176,12 +176,21 @@ static int load_targets(struct engine *e, struct err *err)
 	return 0;
 }
 
+/* Only a step that brings kinds of changes of its own knows what to do with an API. */
+static bool suits(const struct estep *s, const struct etarget *et)
+{
+	return target_is_host(et->t) || s->type->kinds != NULL;
+}
+
 static int add_step_target(struct engine *e, struct estep *s, const char *name, struct err *err)
 {
 	struct etarget *et = engine_target(e, name);
 	if (et == NULL)
 		return err_set(err, ERR_INVALID, "step %d (%s): there is no target '%s'", s->index + 1,
 		               s->type->info->name, name);
+	if (!suits(s, et))
+		return err_set(err, ERR_INVALID, "step %d (%s): the target '%s' has no files or commands: it is an API",
+		               s->index + 1, s->type->info->name, name);
 	for (size_t i = 0; i < s->target_count; i++)
 		if (s->etargets[i] == et)
 			return err_set(err, ERR_INVALID, "step %d (%s): the target '%s' is named twice", s->index + 1,
@@ -210,8 +219,10 @@ static int load_step_targets(struct engine *e, struct estep *s, const json_t *gi
 	if (e->named_count > 1 && s->type->info->changes)
 		return err_set(err, ERR_INVALID, "step %d (%s) must name its target: there are %zu", s->index + 1,
 		               s->type->info->name, e->named_count);
-	for (size_t i = e->target_count - e->named_count; i < e->target_count; i++)
-		add_step_target(e, s, e->targets[i].name, err);
+	/* The host that no file named is there for steps that need one. */
+	for (size_t i = s->type->kinds ? e->target_count - e->named_count : 0; i < e->target_count; i++)
+		if (suits(s, &e->targets[i]))
+			add_step_target(e, s, e->targets[i].name, err);
 	return 0;
 }
 

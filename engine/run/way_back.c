@@ -153,7 +153,7 @@ int engine_way_behind(struct engine *e, const struct plan *changes, json_t **ret
 int engine_add_way_back(struct engine *e, size_t at, const json_t *input, struct err *err)
 {
 	json_t *targets = json_array();
-	for (size_t i = 0; i < e->target_count; i++)
+	for (size_t i = 0; i < e->host_count; i++)
 		json_array_append_new(targets, json_string(e->targets[i].name));
 	_cleanup_json_ json_t *step =
 		json_pack("{s:s, s:s, s:s, s:o, s:O}", "step", engine_way_back.info->name, "id",

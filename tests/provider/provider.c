@@ -97,9 +97,9 @@ static char *add_task(json_t *world, const char *verb, const char *guest, int64_
 {
 	json_t *tasks = member(world, "tasks", json_array);
 	char *id = xasprintf("UPID:%zu", json_array_size(tasks) + 1);
-	json_array_append_new(tasks, json_pack("{s:s, s:s, s:s, s:I, s:i, s:b, s:s}", "id", id, "guest", guest, "do",
-	                                       verb, "size", (json_int_t)size, "left", ticks, "fails", fails, "state",
-	                                       "running"));
+	json_array_append_new(tasks,
+	                      json_pack("{s:s, s:s, s:s, s:I, s:i, s:b, s:s}", "id", id, "guest", guest, "do", verb,
+	                                "size", (json_int_t)size, "left", ticks, "fails", fails, "state", "running"));
 	return id;
 }
 
@@ -112,8 +112,9 @@ static int api_begin(const struct provider *p, const char *verb, const char *gue
 	meet(world, verb, fault);
 	int r = reply(fault, err);
 	if (r != ERR_NETWORK) {
-		_cleanup_free_ char *id = add_task(world, verb, guest, size, strcmp(fault, "hangs") == 0 ? 0 : TASK_TICKS,
-		                                   strcmp(fault, "fails") == 0);
+		_cleanup_free_ char *id =
+			add_task(world, verb, guest, size, strcmp(fault, "hangs") == 0 ? 0 : TASK_TICKS,
+		                 strcmp(fault, "fails") == 0);
 		if (strcmp(fault, "twice") == 0)
 			free(add_task(world, verb, guest, size, LATER_TICKS, false));
 		*ret = r == 0 ? TAKE(id) : NULL;
@@ -150,8 +151,8 @@ static int api_tasks(const struct provider *p, const char *guest, json_t **ret, 
 	if (r < 0)
 		return r;
 	*ret = json_array();
-	json_array_foreach(json_object_get(world, "tasks"), i, task) if (strcmp(json_get_string(task, "guest"), guest) == 0)
-		json_array_append(*ret, task);
+	json_array_foreach(json_object_get(world, "tasks"), i,
+	                   task) if (strcmp(json_get_string(task, "guest"), guest) == 0) json_array_append(*ret, task);
 	return 0;
 }
 
@@ -188,8 +189,7 @@ static void provider_free(struct target *t)
 	free(p);
 }
 
-static const struct target_type provider_type = {
-	.name = "test-provider", .open = provider_open, .free = provider_free};
+static const struct target_type provider_type = {.name = "test-provider", .open = provider_open, .free = provider_free};
 
 int provider_target_new(const char *name, const json_t *config, struct target **ret, struct err *err)
 {

@@ -127,10 +127,10 @@ static struct engine_options options(void)
 /* "api" comes before "host" by name, and is no anchor all the same. */
 static json_t *deployment(bool with_host)
 {
-	json_t *d = json_pack("{s:s, s:s, s:{s:{s:s, s:i}}, s:[{s:s, s:s, s:{s:{s:i, s:i, s:n}}}, {s:s}]}", "name", "shop",
-	                      "environment", "production", "targets", "api", "provider", cloud, "timeout_ms", 5000,
-	                      "steps", "step", "guests", "target", "api", "input", "guests", "web", 4, "new", 1, "old",
-	                      "step", "gate");
+	json_t *d = json_pack("{s:s, s:s, s:{s:{s:s, s:i}}, s:[{s:s, s:s, s:{s:{s:i, s:i, s:n}}}, {s:s}]}", "name",
+	                      "shop", "environment", "production", "targets", "api", "provider", cloud, "timeout_ms",
+	                      5000, "steps", "step", "guests", "target", "api", "input", "guests", "web", 4, "new", 1,
+	                      "old", "step", "gate");
 	assert_non_null(d);
 	if (with_host)
 		json_object_set_new(json_object_get(d, "targets"), "host", json_pack("{s:{}}", "local"));
@@ -169,8 +169,8 @@ static bool guests_are(int web, int new, int old)
 {
 	_cleanup_json_ json_t *world = provider_load(cloud);
 	const json_t *guests = json_object_get(world, "guests");
-	return json_get_int(guests, "web", -1) == web && json_get_int(guests, "new", -1) == new &&
-	       json_get_int(guests, "old", -1) == old;
+	return json_get_int(guests, "web", -1) == web &&
+	       json_get_int(guests, "new", -1) == new &&json_get_int(guests, "old", -1) == old;
 }
 
 /* For good: nothing is at work any more that changes it later, and no lock stays. */
@@ -228,6 +228,21 @@ static void a_file_that_names_an_api_only_has_its_lock_on_this_machine(void **st
 	json_object_del(json_array_get(json_object_get(d, "steps"), 0), "target");
 	assert_int_equal(deploy_to(d, &result), 0);
 	assert_new_world();
+}
+
+static void a_step_that_needs_a_host_is_refused_for_an_api(void **state)
+{
+	(void)state;
+	struct engine_options o = options();
+	struct err err = ERR_INIT;
+	char line[1000];
+	_cleanup_(engine_result_done) struct engine_result result = {0};
+	_cleanup_json_ json_t *d = deployment(true);
+	json_object_set_new(json_array_get(json_object_get(d, "steps"), 1), "target", json_string("api"));
+	assert_int_equal(engine_deploy(d, &o, &result, &err), 0);
+	assert_int_equal(result.exit_status, 2);
+	assert_non_null(strstr(err_line(&err, line, sizeof(line)), "it is an API"));
+	assert_old_world();
 }
 
 static void a_lost_reply_while_it_waits_is_followed_by_the_same_task(void **state)
@@ -459,6 +474,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_failed_gate_brings_the_guests_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_file_that_names_an_api_only_has_its_lock_on_this_machine, set_up,
 	                                        tear_down),
+		cmocka_unit_test_setup_teardown(a_step_that_needs_a_host_is_refused_for_an_api, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_lost_reply_while_it_waits_is_followed_by_the_same_task, set_up,
 	                                        tear_down),
 		cmocka_unit_test_setup_teardown(a_request_whose_reply_was_lost_is_not_made_again, set_up, tear_down),
