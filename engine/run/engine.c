@@ -249,6 +249,28 @@ static bool step_changed_before(void *engine, int index, const char *target)
 	return false;
 }
 
+static void *memory_of(struct engine *e, const struct step_type *type)
+{
+	for (size_t i = 0; i < e->memory_count; i++)
+		if (e->memories[i].type == type)
+			return e->memories[i].data;
+	if (type->memory == 0)
+		return NULL;
+	e->memories = xrealloc(e->memories, (e->memory_count + 1) * sizeof(*e->memories));
+	e->memories[e->memory_count] = (struct ememory){.type = type, .data = xcalloc(1, type->memory)};
+	return e->memories[e->memory_count++].data;
+}
+
+static void forget_all(struct engine *e)
+{
+	for (size_t i = 0; i < e->memory_count; i++) {
+		if (e->memories[i].type->forget)
+			e->memories[i].type->forget(e->memories[i].data);
+		free(e->memories[i].data);
+	}
+	free(e->memories);
+}
+
 static void make_context(struct engine *e, struct estep *s)
 {
 	s->context = (struct step_context){
@@ -256,6 +278,7 @@ static void make_context(struct engine *e, struct estep *s)
 		.input = s->typed,
 		.input_json = s->input,
 		.index = s->index,
+		.memory = memory_of(e, s->type),
 		.place = s->place,
 		.id = s->id,
 		.display_name = s->display,
@@ -474,6 +497,7 @@ void engine_done(struct engine *e)
 		json_decref(s->outputs);
 		arena_done(&s->arena);
 	}
+	forget_all(e);
 	for (size_t i = 0; i < e->target_count; i++) {
 		free(e->targets[i].name);
 		json_decref(e->targets[i].config);

@@ -43,6 +43,12 @@ struct estep {
 	struct step_context context;
 };
 
+/* step_type.memory of one type. */
+struct ememory {
+	const struct step_type *type;
+	void *data;
+};
+
 struct engine {
 	const struct engine_options *o;
 	struct store *store;
@@ -57,6 +63,8 @@ struct engine {
 	size_t named_count; /* without the host that is here only since the file names none */
 	struct estep *steps;
 	size_t step_count, step_cap;
+	struct ememory *memories;
+	size_t memory_count;
 	int owner_fd;
 	bool recorded;       /* the journal has it */
 	bool from_copy;      /* the changes were read from the targets: `intent` proves nothing */

@@ -47,8 +47,9 @@ struct step_context {
 	const struct step_type *type;
 	const void *input; /* struct NAME_in, from the generator */
 	const json_t *input_json;
-	int index; /* of the step in its deployment */
-	int place; /* of the step in its file, of which a rollback may have kept only some steps */
+	int index;    /* of the step in its deployment */
+	void *memory; /* of the step's type (step_type.memory) */
+	int place;    /* of the step in its file, of which a rollback may have kept only some steps */
 	const char *id, *display_name;
 	const struct step_deployment *deployment;
 	struct target **targets;
@@ -82,6 +83,10 @@ struct step_type {
 	const struct step_info *info; /* from its schema: name, inputs, what it may do */
 	const struct change_type *const
 		*kinds; /* the kinds of changes that it brings along, NULL at the end; NULL: none */
+	/* So many bytes, zeroed, that the steps of this type share for as long as one process works on one deployment: what they know of
+	 * each other and of an earlier plan. Nothing that an undo rests on. 0: none. */
+	size_t memory;
+	void (*forget)(void *memory); /* frees what it leads to, behind the last `end`; may be NULL */
 	void (*describe)(const struct step_context *c, struct str *out);
 	void (*validate)(const struct step_context *c, struct faults *faults);
 	void (*missing)(const struct step_context *c, struct faults *faults);

@@ -353,7 +353,7 @@ static int remove_release(const struct step_context *c, struct target *t, const 
 	_cleanup_free_ char *going = xasprintf("%s/.%s.removed", at->releases, name);
 	struct manifest m = {0};
 
-	int r = upload_read_manifest(&t->view, path, &m, err);
+	int r = upload_read_manifest(c, &t->view, path, &m, err);
 	const char *owner = r == 0 ? json_get_string(m.head, "deployment") : NULL;
 	bool ours = owner && strcmp(owner, deployment) == 0;
 	manifest_done(&m);
@@ -436,6 +436,8 @@ const struct step_type archive_upload_step = {
 	.describe = describe,
 	.validate = validate,
 	.check = check,
+	.memory = sizeof(struct upload_memory),
+	.forget = upload_forget,
 	.begin = upload_source_begin,
 	.end = upload_source_end,
 	.plan = archive_upload_plan,

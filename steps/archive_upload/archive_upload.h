@@ -36,6 +36,20 @@ struct upload {
 };
 void upload_free(void *u); /* payload_free */
 
+/* A deployment plans twice: a manifest that has kept its time and size since is not fetched again. Its text is what is kept. */
+struct upload_fetched {
+	char *target, *path;
+	int64_t mtime_ns, size;
+	struct str text;
+};
+/* step_context.memory */
+struct upload_memory {
+	struct upload_fetched fetched;
+	struct upload_last last;
+	struct upload_ahead ahead;
+};
+void upload_forget(void *memory);
+
 void upload_places_of(const char *path, const char *release, struct upload_places *ret);
 void upload_places_done(struct upload_places *p);
 /* "shared/NAME" as seen from `place` in a release: "../../shared/uploads". free(). */
@@ -45,14 +59,16 @@ char *upload_shared_link(const char *place, const char *name);
 int upload_place_shared(struct upload *u, struct err *err);
 enum { UPLOAD_MOST_SHARED = 200 };
 /* Finds `current` and its manifest; ERR_REFUSED when another deployment releases here. *ret_node: of `current`. */
-int upload_find_former(struct view *v, struct upload *u, struct node *ret_node, struct err *err);
+int upload_find_former(const struct step_context *c, struct view *v, struct upload *u, struct node *ret_node,
+                       struct err *err);
 /* verify: full: what of the former release is not as its manifest says is forgotten there, so that it is sent anew. */
 int upload_distrust_former(const struct step_context *c, struct view *v, struct upload *u, struct plan *plan,
                            struct err *err);
 /* The text of a manifest that was read last, NULL when that was another one. Borrowed until the next is read. */
-const struct str *upload_manifest_text(const struct view *v, const char *path);
+const struct str *upload_manifest_text(const struct step_context *c, const struct view *v, const char *path);
 /* Reads the manifest of a release; ERR_NOT_FOUND. */
-int upload_read_manifest(struct view *v, const char *path, struct manifest *ret, struct err *err);
+int upload_read_manifest(const struct step_context *c, struct view *v, const char *path, struct manifest *ret,
+                         struct err *err);
 
 /* "3 bytes", "12.1 kB", "3.4 MB" */
 void upload_show_size(int64_t bytes, struct str *out);

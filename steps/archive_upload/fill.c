@@ -21,9 +21,10 @@ struct filling {
 	const struct step_context *c;
 	struct target *t;
 	struct upload *u;
-	bool *here;    /* one for each entry: has arrived in a former try */
-	size_t *send;  /* indices; room for one more */
-	char *carried; /* the manifest's name in the release while it goes along with the files; NULL: it does not */
+	bool *here;                    /* one for each entry: has arrived in a former try */
+	size_t *send;                  /* indices; room for one more */
+	bool carries;                  /* the manifest goes along with the files */
+	char carried[sizeof(CARRIED)]; /* its name in the release then */
 	size_t send_count, files;
 	int64_t raw, packed, sent; /* bytes to pack, packed, and given to the target */
 	int64_t begun, next_report;
@@ -106,7 +107,7 @@ static int count_and_write(void *context, const void *data, size_t len, struct e
 }
 
 /* The source's entries and behind them the manifest. Only the array is new. */
-static struct tree with_manifest(const struct filling *f)
+static struct tree with_manifest(struct filling *f)
 {
 	struct tree t = f->u->source.tree;
 	const struct str *text = &f->u->text;
@@ -124,13 +125,13 @@ static struct tree with_manifest(const struct filling *f)
 static int produce(void *context, archive_write_fn write, void *write_context, struct err *err)
 {
 	struct filling *f = context;
-	struct tree whole = f->carried ? with_manifest(f) : f->u->source.tree;
+	struct tree whole = f->carries ? with_manifest(f) : f->u->source.tree;
 
 	f->write = write;
 	f->write_context = write_context;
-	int r = archive_pack(f->u->source.fd, &whole, f->send, f->send_count + (f->carried != NULL), f->compression,
+	int r = archive_pack(f->u->source.fd, &whole, f->send, f->send_count + f->carries, f->compression,
 	                     count_and_write, f, &f->packed, f->c->wait, err);
-	if (f->carried)
+	if (f->carries)
 		free(whole.entries);
 	return r;
 }
@@ -205,12 +206,12 @@ static int send_rest(struct filling *f, struct err *err)
 	enum archive_compression told;
 
 	choose_entries(f);
-	if (f->send_count == 0 && !f->carried)
+	if (f->send_count == 0 && !f->carries)
 		return 0;
 	told = choose(f, &f->compression);
 	f->begun = clock_mono_ms();
 	f->next_report = f->begun + (f->c->live ? LIVE_EVERY_MS : PROGRESS_EVERY_MS);
-	if (f->carried)
+	if (f->carries)
 		f->send[f->send_count] = f->u->source.tree.count;
 	int r = f->t->view.type->unpack(f->t, f->u->at.release, told, produce, f, err);
 	if (r < 0)
@@ -425,15 +426,14 @@ static int put_manifest(struct filling *f, bool again, struct err *err)
 	_cleanup_free_ char *former =
 		u->former_name ? xasprintf("%s/.%s.manifest", u->at.releases, u->former_name) : NULL;
 	_cleanup_free_ char *left = fs_join(u->at.release, CARRIED);
-	const struct str *text = former ? upload_manifest_text(&f->t->view, former) : NULL;
+	const struct str *text = former ? upload_manifest_text(f->c, &f->t->view, former) : NULL;
 
-	f->carried = NULL;
+	f->carries = false;
 	if (text)
 		return target_put_like(f->t, u->at.manifest, &u->text, &attr, former, text, err);
 	bool taken = tree_find(&u->source.tree, CARRIED) != NULL;
 	if (!again && !taken) {
-		static char name[] = CARRIED;
-		f->carried = name;
+		f->carries = true;
 		return 0;
 	}
 	int r = taken ? 0 : f->t->view.type->remove(f->t, left, err);
@@ -448,7 +448,7 @@ static int place_manifest(struct filling *f, struct err *err)
 {
 	_cleanup_free_ char *from = fs_join(f->u->at.release, CARRIED);
 
-	return f->carried ? f->t->view.type->rename(f->t, from, f->u->at.manifest, err) : 0;
+	return f->carries ? f->t->view.type->rename(f->t, from, f->u->at.manifest, err) : 0;
 }
 
 /* Links share their owner with the former release: where that is another one, files were copied (take_over). */
@@ -512,7 +512,7 @@ static void tell(struct filling *f)
 
 int upload_fill(const struct step_context *c, struct target *t, struct upload *u, struct err *err)
 {
-	struct filling f = {.c = c, .t = t, .u = u};
+	struct filling f = {.c = c, .t = t, .u = u, .carried = CARRIED};
 	size_t count = MAX(u->source.tree.count, (size_t)1);
 	_cleanup_free_ bool *here = xcalloc(count, sizeof(*here));
 	_cleanup_free_ size_t *send = xcalloc(count + 1, sizeof(*send));

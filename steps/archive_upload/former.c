@@ -3,14 +3,26 @@
 #include "base/sys/fs.h"
 #include "steps/common/retention.h"
 
-/* A deployment plans twice: a manifest that has kept its time and size since is not fetched again. Its text is what is kept. */
-static struct {
-	char *target, *path;
-	int64_t mtime_ns, size;
-	struct str text;
-} fetched;
+static bool is_fetched(const struct upload_fetched *f, const struct view *v, const char *path)
+{
+	return f->path && strcmp(f->path, path) == 0 && strcmp(f->target, v->name) == 0;
+}
 
-static int fetch_manifest(struct view *v, const char *path, struct str *out, struct err *err)
+static void drop_fetched(struct upload_fetched *f)
+{
+	free(f->target);
+	free(f->path);
+	str_done(&f->text);
+}
+
+void upload_forget(void *memory)
+{
+	struct upload_memory *m = memory;
+	drop_fetched(&m->fetched);
+	upload_source_forget(&m->last);
+}
+
+static int fetch_manifest(struct upload_fetched *f, struct view *v, const char *path, struct str *out, struct err *err)
 {
 	_cleanup_(node_done) struct node n = {0};
 	int r = v->type->stat(v, path, &n, err);
@@ -19,36 +31,35 @@ static int fetch_manifest(struct view *v, const char *path, struct str *out, str
 		return err_set(err, ERR_NOT_FOUND, "'%s' is not there", path);
 	if (r < 0)
 		return r;
-	if (fetched.path && strcmp(fetched.path, path) == 0 && strcmp(fetched.target, v->name) == 0 &&
-	    fetched.mtime_ns == n.mtime_ns && fetched.size == n.size) {
-		str_append_n(out, fetched.text.data, fetched.text.len);
+	if (is_fetched(f, v, path) && f->mtime_ns == n.mtime_ns && f->size == n.size) {
+		str_append_n(out, f->text.data, f->text.len);
 		return 0;
 	}
 	r = v->type->read(v, path, MANIFEST_MAX, out, err);
 	if (r < 0)
 		return r;
-	free(fetched.target);
-	free(fetched.path);
-	str_done(&fetched.text);
-	fetched.target = xstrdup(v->name);
-	fetched.path = xstrdup(path);
-	fetched.mtime_ns = n.mtime_ns;
-	fetched.size = n.size;
-	fetched.text = (struct str)STR_INIT(MANIFEST_MAX);
-	str_append_n(&fetched.text, str_peek(out), out->len);
+	drop_fetched(f);
+	*f = (struct upload_fetched){.target = xstrdup(v->name),
+	                             .path = xstrdup(path),
+	                             .mtime_ns = n.mtime_ns,
+	                             .size = n.size,
+	                             .text = STR_INIT(MANIFEST_MAX)};
+	str_append_n(&f->text, str_peek(out), out->len);
 	return 0;
 }
 
-const struct str *upload_manifest_text(const struct view *v, const char *path)
+const struct str *upload_manifest_text(const struct step_context *c, const struct view *v, const char *path)
 {
-	bool same = fetched.path && strcmp(fetched.path, path) == 0 && strcmp(fetched.target, v->name) == 0;
-	return same ? &fetched.text : NULL;
+	const struct upload_memory *memory = c->memory;
+	return is_fetched(&memory->fetched, v, path) ? &memory->fetched.text : NULL;
 }
 
-int upload_read_manifest(struct view *v, const char *path, struct manifest *ret, struct err *err)
+int upload_read_manifest(const struct step_context *c, struct view *v, const char *path, struct manifest *ret,
+                         struct err *err)
 {
+	struct upload_memory *memory = c->memory;
 	_cleanup_(str_done) struct str text = STR_INIT(MANIFEST_MAX);
-	int r = fetch_manifest(v, path, &text, err);
+	int r = fetch_manifest(&memory->fetched, v, path, &text, err);
 
 	if (r < 0)
 		return r;
@@ -71,7 +82,7 @@ static int check_owner(const struct upload *u, const struct manifest *m, struct 
 }
 
 /* Without a `current` that says whose the releases are, the newest manifest does. */
-static int check_newest_manifest(struct view *v, struct upload *u, struct err *err)
+static int check_newest_manifest(const struct step_context *c, struct view *v, struct upload *u, struct err *err)
 {
 	_cleanup_(strv_done) struct strv names = {0};
 	struct manifest m = {0};
@@ -91,7 +102,7 @@ static int check_newest_manifest(struct view *v, struct upload *u, struct err *e
 		if (names.items[i - 1][0] != '.' || !str_ends(names.items[i - 1], ".manifest"))
 			continue;
 		_cleanup_free_ char *path = fs_join(u->at.releases, names.items[i - 1]);
-		r = upload_read_manifest(v, path, &m, err);
+		r = upload_read_manifest(c, v, path, &m, err);
 		if (r == 0)
 			r = check_owner(u, &m, err);
 		manifest_done(&m);
@@ -100,7 +111,8 @@ static int check_newest_manifest(struct view *v, struct upload *u, struct err *e
 	return 0;
 }
 
-int upload_find_former(struct view *v, struct upload *u, struct node *ret_node, struct err *err)
+int upload_find_former(const struct step_context *c, struct view *v, struct upload *u, struct node *ret_node,
+                       struct err *err)
 {
 	const struct node *there;
 	int r = seen_stat(&u->seen, v, u->at.current, &there, err);
@@ -110,12 +122,12 @@ int upload_find_former(struct view *v, struct upload *u, struct node *ret_node, 
 	ret_node->link = xstrdup(there->link);
 	const char *name = ret_node->type == NODE_LINK ? kept_name_of_link(u->at.releases, ret_node->link) : NULL;
 	if (!name)
-		return check_newest_manifest(v, u, err);
+		return check_newest_manifest(c, v, u, err);
 	_cleanup_free_ char *path = xasprintf("%s/.%s.manifest", u->at.releases, name);
-	r = upload_read_manifest(v, path, &u->former, err);
+	r = upload_read_manifest(c, v, path, &u->former, err);
 	if (r == ERR_NOT_FOUND) { /* before-davit, or a link that somebody else set */
 		err_clear(err);
-		return check_newest_manifest(v, u, err);
+		return check_newest_manifest(c, v, u, err);
 	}
 	if (r == 0)
 		r = check_owner(u, &u->former, err);

@@ -611,7 +611,7 @@ static int prepare(const struct step_context *c, struct view *v, struct upload *
 	if (r == 0)
 		r = refuse_links(v, u, err);
 	if (r == 0)
-		r = upload_find_former(v, u, current, err);
+		r = upload_find_former(c, v, u, current, err);
 	if (r == 0)
 		r = upload_distrust_former(c, v, u, plan, err);
 	if (r == 0)

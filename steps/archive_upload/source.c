@@ -1,10 +1,9 @@
-#include "steps/archive_upload/source.h"
+#include "steps/archive_upload/archive_upload.h"
 #include "base/sys/fs.h"
 #include "base/sys/fs_beneath.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -162,12 +161,17 @@ static bool same_attribute_files(const struct upload_source *s, const struct man
 	return ours == theirs;
 }
 
-/* The last source of this process. What was digested moments ago and has kept its time and size is not read again. */
-static struct {
-	char *key;
-	bool fresh;
-	struct upload_source source;
-} last;
+static struct upload_last *last_of(const struct step_context *c)
+{
+	struct upload_memory *memory = c->memory;
+	return &memory->last;
+}
+
+static struct upload_ahead *ahead_of(const struct step_context *c)
+{
+	struct upload_memory *memory = c->memory;
+	return &memory->ahead;
+}
 
 static void copy_texts(const struct strv *from, struct strv *to)
 {
@@ -205,26 +209,33 @@ static char *key_of(const struct step_context *c)
 
 static bool take_last(const struct step_context *c, struct upload_source *ret)
 {
+	struct upload_last *last = last_of(c);
 	_cleanup_free_ char *key = key_of(c);
 
-	if (c->index != 0 || !last.fresh || !last.key || strcmp(last.key, key) != 0)
+	if (c->index != 0 || !last->fresh || !last->key || strcmp(last->key, key) != 0)
 		return false;
-	last.fresh = false; /* once: who plans a third time looks again */
-	copy_source(&last.source, ret);
+	last->fresh = false; /* once: who plans a third time looks again */
+	copy_source(&last->source, ret);
 	if (ret->fd >= 0)
 		return true;
 	upload_source_done(ret);
 	return false;
 }
 
+void upload_source_forget(struct upload_last *last)
+{
+	if (last->key)
+		upload_source_done(&last->source);
+	free(TAKE(last->key));
+}
+
 static void remember(const struct step_context *c, const struct upload_source *s)
 {
-	if (last.key)
-		upload_source_done(&last.source);
-	free(last.key);
-	last.key = key_of(c);
-	last.fresh = true;
-	copy_source(s, &last.source);
+	struct upload_last *last = last_of(c);
+	upload_source_forget(last);
+	last->key = key_of(c);
+	last->fresh = true;
+	copy_source(s, &last->source);
 }
 
 /* What cannot travel is known here: an archive and a manifest hold names as UTF-8. */
@@ -279,92 +290,84 @@ static int read_source(const struct step_context *c, const struct archive_upload
 	return 0;
 }
 
-/* Read in the background while the targets are being connected. */
-static struct {
-	bool begun;
-	char *key;
-	pthread_t thread;
-	int stop, done; /* eventfds: the result is not wanted; it is there */
-	const struct step_context *c;
-	struct upload_source source;
-	int r;
-} ahead;
-
 /* What git does not know has to be digested in any case. */
-static void *read_ahead(void *unused)
+static void *read_ahead(void *memory)
 {
+	struct upload_ahead *ahead = memory;
 	struct wait w = WAIT_INIT;
-	struct upload_source *s = &ahead.source;
+	struct upload_source *s = &ahead->source;
 
-	(void)unused;
-	w.cancel_fd = ahead.stop;
-	ahead.r = read_source(ahead.c, ahead.c->input, &w, s, NULL);
-	if (ahead.r == 0) {
+	w.cancel_fd = ahead->stop;
+	ahead->r = read_source(ahead->c, ahead->c->input, &w, s, NULL);
+	if (ahead->r == 0) {
 		_cleanup_free_ bool *leave = xcalloc(s->tree.count + 1, sizeof(*leave));
 		for (size_t i = 0; i < s->tree.count; i++)
 			leave[i] = s->blobs[i][0] != 0;
 		/* What fails here fails again, and is said, where it counts. */
 		tree_digest(s->fd, &s->tree, leave, true, &w, NULL);
 	}
-	eventfd_write(ahead.done, 1);
+	eventfd_write(ahead->done, 1);
 	return NULL;
 }
 
-static void forget_ahead(void)
+static void forget_ahead(struct upload_ahead *ahead)
 {
-	ahead.begun = false;
-	closep(&ahead.stop);
-	closep(&ahead.done);
-	free(TAKE(ahead.key));
+	ahead->begun = false;
+	closep(&ahead->stop);
+	closep(&ahead->done);
+	free(TAKE(ahead->key));
 }
 
 void upload_source_begin(const struct step_context *c)
 {
-	if (ahead.begun)
+	struct upload_ahead *ahead = ahead_of(c);
+	if (ahead->begun)
 		return;
-	ahead.stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	ahead.done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (ahead.stop < 0 || ahead.done < 0) {
-		closep(&ahead.stop);
-		closep(&ahead.done);
+	ahead->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ahead->done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (ahead->stop < 0 || ahead->done < 0) {
+		closep(&ahead->stop);
+		closep(&ahead->done);
 		return;
 	}
-	ahead.key = key_of(c);
-	ahead.c = c;
-	ahead.source = (struct upload_source){.fd = -1};
-	ahead.begun = pthread_create(&ahead.thread, NULL, read_ahead, NULL) == 0;
-	if (!ahead.begun)
-		forget_ahead();
+	ahead->key = key_of(c);
+	ahead->c = c;
+	ahead->source = (struct upload_source){.fd = -1};
+	ahead->begun = pthread_create(&ahead->thread, NULL, read_ahead, ahead) == 0;
+	if (!ahead->begun)
+		forget_ahead(ahead);
 }
 
 void upload_source_end(const struct step_context *c)
 {
-	if (!ahead.begun || ahead.c != c)
+	struct upload_ahead *ahead = ahead_of(c);
+	if (!ahead->begun || ahead->c != c)
 		return;
-	eventfd_write(ahead.stop, 1);
-	pthread_join(ahead.thread, NULL);
-	forget_ahead();
-	if (ahead.r == 0)
-		upload_source_done(&ahead.source);
+	eventfd_write(ahead->stop, 1);
+	pthread_join(ahead->thread, NULL);
+	forget_ahead(ahead);
+	if (ahead->r == 0)
+		upload_source_done(&ahead->source);
 }
 
 /* 1: taken, 0: there is nothing to take. A failure is met again by reading it here. */
 static int take_ahead(const struct step_context *c, struct wait *w, struct upload_source *ret, struct err *err)
 {
+	struct upload_ahead *ahead = ahead_of(c);
 	_cleanup_free_ char *key = key_of(c);
 
-	if (!ahead.begun || ahead.c != c || strcmp(ahead.key, key) != 0)
+	if (!ahead->begun || ahead->c != c || strcmp(ahead->key, key) != 0)
 		return 0;
-	int r = w ? wait_fd(w, ahead.done, POLLIN, err) : 0;
+	int r = w ? wait_fd(w, ahead->done, POLLIN, err) : 0;
 	if (r < 0) {
 		upload_source_end(c);
 		return r;
 	}
-	pthread_join(ahead.thread, NULL);
-	forget_ahead();
-	if (ahead.r == 0)
-		*ret = ahead.source;
-	return ahead.r == 0;
+	pthread_join(ahead->thread, NULL);
+	forget_ahead(ahead);
+	if (ahead->r == 0)
+		*ret = ahead->source;
+	return ahead->r == 0;
 }
 
 int upload_source_open(const struct step_context *c, const struct archive_upload_in *in, struct wait *w,
@@ -376,15 +379,15 @@ int upload_source_open(const struct step_context *c, const struct archive_upload
 	return r < 0 ? r : r > 0 ? 0 : read_source(c, in, w, ret, err);
 }
 
-static void recall(struct upload_source *s)
+static void recall(const struct upload_last *last, struct upload_source *s)
 {
-	if (!last.key || strcmp(last.source.path, s->path) != 0)
+	if (!last->key || strcmp(last->source.path, s->path) != 0)
 		return;
 	for (size_t i = 0; i < s->tree.count; i++) {
 		struct tree_entry *e = &s->tree.entries[i];
 		if (!S_ISREG(e->mode) || *e->digest)
 			continue;
-		const struct tree_entry *known = tree_find(&last.source.tree, e->path);
+		const struct tree_entry *known = tree_find(&last->source.tree, e->path);
 		if (known && S_ISREG(known->mode) && known->mtime_ns == e->mtime_ns && known->size == e->size)
 			memcpy(e->digest, known->digest, sizeof(e->digest));
 	}
@@ -407,7 +410,7 @@ int upload_source_digest(const struct step_context *c, struct upload_source *s, 
 				memcpy(e->digest, t->entries[k].digest, sizeof(e->digest));
 		}
 	}
-	recall(s);
+	recall(last_of(c), s);
 	int r = tree_digest(s->fd, &s->tree, NULL, true, w, err);
 	if (r == 0)
 		remember(c, s);

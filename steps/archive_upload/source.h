@@ -3,6 +3,7 @@
 #include "schemas/archive_upload.h"
 #include "steps/common/manifest.h"
 #include "engine/run/step.h"
+#include <pthread.h>
 
 enum { DIRTY_SHOWN = 10 };
 
@@ -19,14 +20,31 @@ struct upload_source {
 	struct strv notes; /* submodules, LFS pointers: left as they are, and said */
 };
 
+/* What a process knows of the sources of one deployment. */
+struct upload_last { /* the last one: what was digested moments ago and has kept its time and size is not read again */
+	char *key;
+	bool fresh;
+	struct upload_source source;
+};
+struct upload_ahead { /* one that is read in the background while the targets are being connected */
+	bool begun;
+	char *key;
+	pthread_t thread;
+	int stop, done; /* eventfds: the result is not wanted; it is there */
+	const struct step_context *c;
+	struct upload_source source;
+	int r;
+};
+
 /* Walks and asks git; makes no digests. A deployment plans twice: when its first step is planned again, nothing of ours can have changed
  * the tree in between, and what somebody else changed is found when it is packed; so the first walk is taken. */
 int upload_source_open(const struct step_context *c, const struct archive_upload_in *in, struct wait *w,
                        struct upload_source *ret, struct err *err);
 /* Begins to read in the background; upload_source_open takes what was read, where it is the first of this step. Ends it when it was not
- * taken. One a process at a time: a second step reads for itself. */
+ * taken. One at a time: a second step reads for itself. */
 void upload_source_begin(const struct step_context *c);
 void upload_source_end(const struct step_context *c);
+void upload_source_forget(struct upload_last *last);
 /* The top of the tree that relative paths belong to. */
 const char *upload_source_root(const struct step_context *c);
 /* What the files that `exclude_from` names must not leave: that tree, or a source that lies elsewhere. free() */

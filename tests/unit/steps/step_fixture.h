@@ -22,6 +22,7 @@ struct fixture {
 	struct yaml_doc *doc;
 	struct step_deployment deployment;
 	struct step_context c;
+	const struct step_type *type; /* whose memory c.memory is */
 	struct plan plan;
 	struct faults faults;
 	json_t *rows, *events;
@@ -114,10 +115,19 @@ static int fixture_setup(void **state)
 	return 0;
 }
 
+static void fixture_forget(struct fixture *f)
+{
+	if (f->type && f->type->forget)
+		f->type->forget(f->c.memory);
+	free(f->c.memory);
+	f->c.memory = NULL;
+}
+
 static int fixture_teardown(void **state)
 {
 	struct fixture *f = *state;
 	plan_done(&f->plan);
+	fixture_forget(f);
 	faults_done(&f->faults);
 	target_free(f->target);
 	http_freep(&f->http);
@@ -159,7 +169,12 @@ static void fixture_input(struct fixture *f, const char *step, const char *yaml)
 	if (r < 0 || f->faults.count > 0)
 		fail_msg("%s",
 		         f->faults.count > 0 ? f->faults.items[0].text : err_line(&f->err, f->text, sizeof(f->text)));
+	if (f->type != type)
+		fixture_forget(f);
+	void *memory = f->c.memory || type->memory == 0 ? f->c.memory : xcalloc(1, type->memory);
+	f->type = type;
 	f->c = (struct step_context){.type = type,
+	                             .memory = memory,
 	                             .input = input,
 	                             .input_json = yaml_root(f->doc),
 	                             .deployment = &f->deployment,
