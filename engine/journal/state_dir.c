@@ -60,12 +60,12 @@ int state_dir_hint(struct err *err, int code)
 {
 	if (code == ERR_PERMISSION)
 		return err_hint(err, code,
-		                "run it as the user that deploys from here, or name another folder by DAVIT_STATE");
+		                "run it as the user that deploys from here, or name another directory by DAVIT_STATE");
 	if (code == ERR_NO_SPACE)
-		return err_hint(err, code, "free some space there, or name another folder by DAVIT_STATE");
+		return err_hint(err, code, "free some space there, or name another directory by DAVIT_STATE");
 	return err_hint(
 		err, code,
-		"name another folder by DAVIT_STATE, or move what is broken away: `davit recover FILE --takeover` reads the targets");
+		"name another directory by DAVIT_STATE, or move what is broken away: `davit recover FILE --takeover` reads the targets");
 }
 
 char *state_dir(struct err *err)
@@ -86,6 +86,6 @@ char *state_dir(struct err *err)
 	if (home && home[0] == '/')
 		return fs_join(home, ".local/state/davit");
 	err_set(err, ERR_INVALID, "there is no place for the journal: HOME is not set");
-	err_hint(err, ERR_INVALID, "set DAVIT_STATE to a folder");
+	err_hint(err, ERR_INVALID, "set DAVIT_STATE to a directory");
 	return NULL;
 }

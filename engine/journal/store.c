@@ -196,7 +196,7 @@ static int make_store_id(const char *path, struct err *err)
 	return fs_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, err);
 }
 
-/* The id is bound to the machine: a folder that was copied to another one (a cloned disk) gets an id of its own there, so that the copy never
+/* The id is bound to the machine: a directory that was copied to another one (a cloned disk) gets an id of its own there, so that the copy never
  * takes itself for the owner of the original's locks. */
 static int load_store_id(struct store *s, struct err *err)
 {
@@ -311,21 +311,21 @@ static int prepare_dir(const char *dir, struct err *err)
 {
 	int r = fs_mkdirs(AT_FDCWD, dir, 0700, err);
 	if (r < 0)
-		return err_wrap(err, r, "the state folder");
+		return err_wrap(err, r, "the state directory");
 	r = store_check_owner(dir, err);
 	if (r < 0)
 		return r;
 	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return err_errno(err, errno, "open the state folder '%s'", dir);
+		return err_errno(err, errno, "open the state directory '%s'", dir);
 	if (fs_is_network(fd)) {
 		err_set(err, ERR_REFUSED,
-		        "the state folder '%s' lies on a network file system, where locks cannot be relied on", dir);
-		return err_hint(err, ERR_REFUSED, "set DAVIT_STATE to a folder on a local disk");
+		        "the state directory '%s' lies on a network file system, where locks cannot be relied on", dir);
+		return err_hint(err, ERR_REFUSED, "set DAVIT_STATE to a directory on a local disk");
 	}
 	struct stat st;
 	if (fstat(fd, &st) == 0 && (st.st_mode & 077) != 0 && fchmod(fd, 0700) != 0)
-		return err_errno(err, errno, "close the state folder '%s' to others", dir);
+		return err_errno(err, errno, "close the state directory '%s' to others", dir);
 	_cleanup_free_ char *owners = fs_join(dir, "owners");
 	return fs_mkdirs(AT_FDCWD, owners, 0700, err);
 }
@@ -370,11 +370,11 @@ int store_open_readonly(const char *dir, struct store **ret, struct err *err)
 {
 	_cleanup_free_ char *path = fs_join(dir, "journal.db");
 	struct stat st;
-	/* A folder that may not be looked into is not one without a journal. */
+	/* A directory that may not be looked into is not one without a journal. */
 	if (stat(path, &st) < 0)
 		return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "there is no journal in '%s' yet", dir)
 		                       : err_set(err, errno == EACCES ? ERR_PERMISSION : ERR_IO,
-		                                 "look into the state folder '%s': %s", dir, strerror(errno));
+		                                 "look into the state directory '%s': %s", dir, strerror(errno));
 	return open_database(dir, NULL, true, ret, err);
 }
 

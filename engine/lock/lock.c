@@ -133,7 +133,7 @@ static int make_base(struct target *t, struct err *err)
 	return ignore(t->view.type->mkdir(t, base, &ours, err), ERR_EXISTS, err);
 }
 
-/* What lies in a lock's folder once it is ours, and what was only needed to take it. A power cut may have taken the folders and
+/* What lies in a lock's directory once it is ours, and what was only needed to take it. A power cut may have taken the directories and
  * left the lock. */
 static int make_inside(struct target *t, const char *former_name, struct err *err)
 {
@@ -210,7 +210,7 @@ static char *new_name(const char *lock_dir, const char *deployment_id)
 	return xasprintf("%s/new-%s", lock_dir, deployment_id);
 }
 
-/* The folders, the record under a name of our own, and the link that only one can make. */
+/* The directories, the record under a name of our own, and the link that only one can make. */
 static int link_it(struct target *t, const char *lock_dir, const json_t *record, struct err *err)
 {
 	const struct node_attr dir = {.set_mode = true, .mode = 0700}, file = {.set_mode = true, .mode = 0600};
@@ -227,7 +227,7 @@ static int link_it(struct target *t, const char *lock_dir, const json_t *record,
 	return target_do(t, ops, ARRAY_SIZE(ops), err);
 }
 
-/* One try: 0 ours, ERR_LOCKED, ERR_NOT_FOUND (the folder went away meanwhile: try again), or what failed. */
+/* One try: 0 ours, ERR_LOCKED, ERR_NOT_FOUND (the directory went away meanwhile: try again), or what failed. */
 static int try_link(struct target *t, const char *lock_dir, const json_t *record, json_t **ret_holder, struct err *err)
 {
 	_cleanup_json_ json_t *holder = NULL;
@@ -420,7 +420,7 @@ int lock_renew(struct target *t, int64_t counter, struct err *err)
 
 /* ---- giving back ---- */
 
-/* t must be unguarded here. rmdir takes empty folders only, so this harms nobody who comes in between. */
+/* t must be unguarded here. rmdir takes empty directories only, so this harms nobody who comes in between. */
 static int remove_empty_dirs(struct target *t, const char *lock_dir, const char *const *before, size_t before_count,
                              struct err *err)
 {
@@ -441,7 +441,7 @@ static int remove_empty_dirs(struct target *t, const char *lock_dir, const char 
 	return target_do(t, ops, count, err);
 }
 
-/* Everything in the folder, and the lock last. */
+/* Everything in the directory, and the lock last. */
 static int remove_contents(struct target *t, struct err *err)
 {
 	_cleanup_(strv_done) struct strv names = {0};

@@ -34,9 +34,9 @@ int lock_mark(struct target *t, const char *mark, struct err *err);
 /* Is the lock still ours? ERR_FENCED: no. For what is changed elsewhere: a host's own operations ask it by themselves. */
 int lock_guard(struct target *t, struct err *err);
 int lock_renew(struct target *t, int64_t counter, struct err *err);
-/* Removes everything in the folder, the lock last, then the folders that are empty. The lock must be ours; after it t is unguarded. */
+/* Removes everything in the directory, the lock last, then the directories that are empty. The lock must be ours; after it t is unguarded. */
 int lock_release(struct target *t, struct err *err);
-/* What a process left that died before it had the lock, and empty folders. Never touches another one's lock. */
+/* What a process left that died before it had the lock, and empty directories. Never touches another one's lock. */
 int lock_sweep(struct target *t, const char *lock_dir, const char *deployment_id, struct err *err);
 /* "by NAME (deployment ID) on HOST as USER since TIME". free() */
 char *lock_describe(const json_t *record);
@@ -47,7 +47,7 @@ int lock_append_changes(struct target *t, const struct change *changes, size_t c
 int lock_append_state(struct target *t, const struct change *c, enum change_state state, struct err *err);
 int lock_read_changes(struct view *v, const char *lock_dir, struct plan *ret, struct err *err);
 
-/* The file owners/ID of the state folder, locked with flock while the owner lives. ERR_LOCKED: it lives. *ret_fd: keep it open. */
+/* The file owners/ID of the state directory, locked with flock while the owner lives. ERR_LOCKED: it lives. *ret_fd: keep it open. */
 int owner_claim(const struct store *s, const char *id, int *ret_fd, struct err *err);
 void owner_drop(const struct store *s, const char *id, int *fd, bool remove);
 /* {"pid","start_time","boot_id","pid_ns"} of a process, this one when pid is 0. */

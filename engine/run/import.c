@@ -66,7 +66,7 @@ int engine_check_steps(struct engine *e, const json_t *steps, struct err *err)
 
 struct place {
 	const char *path;
-	bool ancestors; /* folders above what the step names count too: they are removed only when they are empty */
+	bool ancestors; /* directories above what the step names count too: they are removed only when they are empty */
 	bool found;
 };
 

@@ -42,11 +42,11 @@ static void say(const struct view *v, const char *line, char **ret_text, const c
 		*ret_text = xasprintf("'%s' on '%s' is not a directory", why + 5, v->name);
 		*ret_hint = "move it away, or choose another path";
 	} else {
-		const char *folder = str_starts(why, "write ") ? why + 6 : what;
-		*ret_text = strcmp(folder, what) == 0
+		const char *directory = str_starts(why, "write ") ? why + 6 : what;
+		*ret_text = strcmp(directory, what) == 0
 		                    ? xasprintf("'%s' on '%s' cannot be written by '%s'", what, v->name, v->facts.user)
 		                    : xasprintf("'%s' on '%s' cannot be made by '%s': %s cannot be written", what,
-		                                v->name, v->facts.user, folder);
+		                                v->name, v->facts.user, directory);
 		*ret_hint = "give the target `become: sudo`, or that user the right to write there";
 	}
 }
@@ -67,7 +67,7 @@ int step_needs_check(struct view *v, struct plan *plan, bool may_come, struct fa
 		.script = needs_script, .input = str_peek(&input), .input_len = input.len, .max_output = 4 << 20};
 	int r = v->type->query(v, &command, &result, err);
 	if (r < 0)
-		return err_wrap(err, r, "ask '%s' for users, groups and folders", v->name);
+		return err_wrap(err, r, "ask '%s' for users, groups and directories", v->name);
 	char *rest = result.out.len > 0 ? result.out.data : NULL;
 	for (char *line; rest && (line = strsep(&rest, "\n")) != NULL;) {
 		_cleanup_free_ char *text = NULL;

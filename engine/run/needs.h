@@ -1,5 +1,5 @@
 /* What the changes of a plan need of their target and what can be known before the first change: users and groups that are there and
- * may be given, folders that can be written or made. */
+ * may be given, directories that can be written or made. */
 #pragma once
 #include "engine/run/step.h"
 

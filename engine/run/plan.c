@@ -129,7 +129,7 @@ void engine_plans_are_stale(struct engine *e)
 		e->steps[i].fresh = false;
 }
 
-/* An earlier step that runs commands may make users, groups and folders. */
+/* An earlier step that runs commands may make users, groups and directories. */
 static bool commands_before(const struct engine *e, size_t index)
 {
 	for (size_t i = 0; i < index; i++)

@@ -91,7 +91,7 @@ static void record(struct engine *e, struct change *c, enum change_state state, 
 	           err_line(&err, line, sizeof(line)));
 }
 
-/* A later change of the same path that stayed makes it impossible to go back behind it. */
+/* A change cannot be undone while a later change of the same path stays. */
 static const struct change *blocker(const struct plan *all, size_t i)
 {
 	const struct change *c = &all->changes[i];
@@ -332,7 +332,7 @@ static void leftovers_of(const struct change *c, struct strv *ret)
 }
 
 /* Only names that this deployment's own changes would use. */
-static bool is_ours(const struct engine *e, const struct plan *all, const char *target, const char *folder,
+static bool is_ours(const struct engine *e, const struct plan *all, const char *target, const char *directory,
                     const char *name)
 {
 	for (size_t i = 0; i < all->count; i++) {
@@ -343,80 +343,81 @@ static bool is_ours(const struct engine *e, const struct plan *all, const char *
 		leftovers_of(c, &paths);
 		for (size_t k = 0; k < paths.count; k++) {
 			_cleanup_free_ char *own = folder_of(paths.items[k]);
-			if (strcmp(own, folder) == 0 && target_is_private_name(name, paths.items[k]))
+			if (strcmp(own, directory) == 0 && target_is_private_name(name, paths.items[k]))
 				return true;
 		}
 	}
 	return false;
 }
 
-static int sweep_folder(struct engine *e, const struct plan *all, struct etarget *et, const char *folder,
+static int sweep_folder(struct engine *e, const struct plan *all, struct etarget *et, const char *directory,
                         bool *ret_found, struct err *err)
 {
 	_cleanup_(strv_done) struct strv names = {0};
-	int r = et->t->view.type->list(&et->t->view, folder, &names, err);
+	int r = et->t->view.type->list(&et->t->view, directory, &names, err);
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);
 		return 0;
 	}
 	for (size_t i = 0; r == 0 && i < names.count; i++) {
-		if (!str_starts(names.items[i], ".davit-") || !is_ours(e, all, et->name, folder, names.items[i]))
+		if (!str_starts(names.items[i], ".davit-") || !is_ours(e, all, et->name, directory, names.items[i]))
 			continue;
-		_cleanup_free_ char *path = xasprintf("%s/%s", strcmp(folder, "/") == 0 ? "" : folder, names.items[i]);
+		_cleanup_free_ char *path =
+			xasprintf("%s/%s", strcmp(directory, "/") == 0 ? "" : directory, names.items[i]);
 		r = et->t->view.type->remove_tree(et->t, path, err);
 		*ret_found = true;
 	}
 	return r;
 }
 
-static void add_folder(struct strv *folders, const char *path)
+static void add_folder(struct strv *directories, const char *path)
 {
-	_cleanup_free_ char *folder = folder_of(path);
-	if (!strv_has(folders, folder))
-		strv_add(folders, folder);
+	_cleanup_free_ char *directory = folder_of(path);
+	if (!strv_has(directories, directory))
+		strv_add(directories, directory);
 }
 
-static void add_folders_of(struct strv *folders, const struct change *c)
+static void add_folders_of(struct strv *directories, const struct change *c)
 {
 	_cleanup_(strv_done) struct strv paths = {0};
 	leftovers_of(c, &paths);
 	for (size_t i = 0; i < paths.count; i++)
-		add_folder(folders, paths.items[i]);
+		add_folder(directories, paths.items[i]);
 }
 
 int engine_sweep_beside(struct engine *e, struct etarget *et, const struct change *c, struct err *err)
 {
-	_cleanup_(strv_done) struct strv folders = {0};
+	_cleanup_(strv_done) struct strv directories = {0};
 	const struct plan one = {.changes = (struct change *)(uintptr_t)c, .count = 1};
 	bool found = false;
 	int r = 0;
 	if (was_started(c))
-		add_folders_of(&folders, c);
-	for (size_t i = 0; r == 0 && i < folders.count; i++)
-		r = sweep_folder(e, &one, et, folders.items[i], &found, err);
+		add_folders_of(&directories, c);
+	for (size_t i = 0; r == 0 && i < directories.count; i++)
+		r = sweep_folder(e, &one, et, directories.items[i], &found, err);
 	return r;
 }
 
 static int sweep_target(struct engine *e, const struct plan *all, struct etarget *et, bool *ret_found, struct err *err)
 {
-	_cleanup_(strv_done) struct strv folders = {0};
+	_cleanup_(strv_done) struct strv directories = {0};
 	for (size_t i = 0; i < all->count; i++) {
 		const struct change *c = &all->changes[i];
 		if (!was_started(c) || !concerns(e, c) || strcmp(c->target, et->name) != 0)
 			continue;
-		add_folders_of(&folders, c);
+		add_folders_of(&directories, c);
 	}
 	int r = 0;
-	for (size_t i = 0; r == 0 && i < folders.count; i++) {
+	for (size_t i = 0; r == 0 && i < directories.count; i++) {
 		int64_t pause = FIRST_PAUSE_MS;
 		do {
-			r = sweep_folder(e, all, et, folders.items[i], ret_found, err);
+			r = sweep_folder(e, all, et, directories.items[i], ret_found, err);
 			if (!is_away(e, et, r, err))
 				break;
 			r = meet_again(e, et, r, &pause, err);
 		} while (r == 0);
 	}
-	/* A folder that may not be read or changed: what lies there is told, and does not stop the rest. */
+	/* A directory that may not be read or changed: what lies there is told, and does not stop the rest. */
 	if (r < 0 && r != ERR_FENCED && r != ERR_CANCELLED && !engine_may_retry(r)) {
 		char line[ERR_FRAME_SIZE];
 		engine_say(e, "warning", "private names on '%s' cannot be removed: %s", et->name,

@@ -20,7 +20,7 @@
 #include "engine/record/node.h"
 
 /* What to set; what is not set stays (an existing node: also ACL, extended attributes, capabilities) or gets the default (a new
- * one: 0644, the user; a directory: 0755 and what its folder passes on). A mode that is set is set exactly. */
+ * one: 0644, the user; a directory: 0755 and what its directory passes on). A mode that is set is set exactly. */
 struct node_attr {
 	bool set_mode;
 	mode_t mode;
@@ -30,7 +30,7 @@ struct node_attr {
 	const char *
 		acl; /* "u:UID:r,u:UID:rx": these users beside what the mode says (which then is without the ACL's mask) */
 	bool fresh; /* put: nothing is taken over from a file that is there */
-	bool alone; /* put, mkdir: never wider than said here: no ACL of a file that is there, nothing that the folder
+	bool alone; /* put, mkdir: never wider than said here: no ACL of a file that is there, nothing that the directory
 	                                passes on (default ACL, set-group-id bit) */
 };
 
@@ -212,7 +212,7 @@ void target_done(struct target *t);    /* the common members, for implementers *
 char *target_private_name(const char *path);
 char *target_private_name_for(const char *path, const char *purpose);
 char *target_fresh_name(const char *path, const char *purpose);
-/* Whether `name`, without its folder, is one of those for `path`: what a killed process left is found by that. */
+/* Whether `name`, without its directory, is one of those for `path`: what a killed process left is found by that. */
 bool target_is_private_name(const char *name, const char *path);
 
 /* NODE from what is there now; with_digest reads files. */

@@ -35,7 +35,7 @@ bool resources_allow(const struct resources *r, const char *key);
 /* The bytes of a file resource. ERR_LIMIT above 64 MiB. */
 int resource_content(const struct step_context *c, const struct resource *r, struct str *out, struct err *err);
 
-/* One change for each resource that is not as it shall be, then one for each that left the desired state. */
+/* One change for each resource that differs from the desired state, then one for each that left the desired state. */
 int apply_plan(const struct step_context *c, struct view *v, const struct resources *all, struct plan *plan,
                struct err *err);
 

@@ -50,7 +50,7 @@ static json_t *node_wanted(const struct resource *r, const struct node *now, con
 	bool there = strcmp(node_type_name(before), types[r->kind]) == 0;
 	const char *owner = there ? same_words(r->owner, now->owner, now->uid) : r->owner;
 	const char *group = there ? same_words(r->group, now->group, now->gid) : r->group;
-	/* A new directory without one gets what its folder passes on, or 0755. */
+	/* A new directory without one gets what its directory passes on, or 0755. */
 	long mode = r->mode >= 0 ? r->mode : there || r->kind != RESOURCE_FILE ? -1 : 0644;
 	json_t *after = node_after(types[r->kind], before, owner, group, mode);
 	if (r->kind == RESOURCE_FILE) {
@@ -68,8 +68,8 @@ static char *summary_of(const struct resource *r, enum change_action action, boo
 	_cleanup_(str_done) struct str text = STR_INIT(8192);
 	str_append(&text, resource_kind_name(r->kind));
 	if (action == ACTION_ADOPT)
-		str_append(&text, known ? ", as it shall be; what is remembered of it changes"
-		                        : ", as it shall be already; from now on it is looked after");
+		str_append(&text, known ? ", already as wanted; its recorded state changes"
+		                        : ", already as wanted; it is managed from now on");
 	else if (r->kind == RESOURCE_FILE && r->source != NULL)
 		str_appendf(&text, " from %s", r->source);
 	if (action == ACTION_UPDATE && !known)

@@ -194,7 +194,7 @@ static bool looks_secret(const char *path)
 	return str_starts(name, ".env.");
 }
 
-/* How much of `path` names a folder that tools fill again by themselves; 0: none. */
+/* How much of `path` names a directory that tools fill again by themselves; 0: none. */
 static size_t heavy_part(const char *path)
 {
 	static const char *const names[] = {"node_modules", ".venv",   "venv",   "target", "__pycache__", ".terraform",

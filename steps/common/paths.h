@@ -1,9 +1,9 @@
-/* What several steps need when they plan: missing folders above a path, and the nodes that a change leads to. */
+/* What several steps need when they plan: missing directories above a path, and the nodes that a change leads to. */
 #pragma once
 #include "engine/target/node_cache.h"
 #include "engine/run/step.h"
 
-/* A change for each folder above `path` that is not there, from the top down, 0755; those that the plan has already are
+/* A change for each directory above `path` that is not there, from the top down, 0755; those that the plan has already are
  * not repeated. ERR_INVALID when something above is not a directory. */
 int step_plan_parents(struct view *v, struct seen_nodes *seen, struct plan *plan, const char *path, struct err *err);
 /* A text for a query without output that matters: its exit status. Negative: could not be asked. */

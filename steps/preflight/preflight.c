@@ -129,7 +129,7 @@ static void add_error(struct faults *faults, const char *pointer, const struct e
 		faults_hint(faults, "%s", err->hint);
 }
 
-/* The nearest folder that is there, and whether it can be written. */
+/* The nearest directory that is there, and whether it can be written. */
 static const char path_script[] =
 	"p=$P\n"
 	"if [ -e \"$p\" ] && [ ! -d \"$p\" ]; then echo \"is not a directory\"; exit 1; fi\n"
@@ -161,7 +161,7 @@ static int check_disk(struct view *v, const struct field_pair *wanted, struct fa
 	pointer_push(&at, wanted->key);
 	if (!parse_size(wanted->value, &need))
 		return 0;
-	/* The nearest folder that is there says which file system it will be. */
+	/* The nearest directory that is there says which file system it will be. */
 	_cleanup_free_ char *path = xstrdup(wanted->key);
 	for (;;) {
 		struct node node = {0};
@@ -201,7 +201,8 @@ static int check_tools(struct view *v, const struct field_strings *tools, struct
 		if (r != 0) {
 			faults_add(faults, NULL, str_peek(&at), "the command '%s' is not on '%s'", tools->items[i],
 			           v->name);
-			faults_hint(faults, "install it there, or give its folder to the PATH of '%s'", v->facts.user);
+			faults_hint(faults, "install it there, or give its directory to the PATH of '%s'",
+			            v->facts.user);
 		}
 	}
 	return 0;

@@ -27,13 +27,13 @@ static const char act_script[] = "[ \"$(id -u)\" = \"$U\" ] && exec sh -c \"$S\"
 				 "--groups=\"$L\" / sh -c \"$S\"\n"
 				 "exit 9\n";
 
-/* Names the topmost folder that stops the reader. */
+/* Names the topmost directory that stops the reader. */
 static const char prove_script[] = "cat -- \"$P\" >/dev/null 2>&1 && exit 0\n"
 				   "d=$P; bad=\n"
 				   "while d=${d%/*}; [ -n \"$d\" ]; do [ -x \"$d\" ] || bad=$d; done\n"
 				   "printf %s \"$bad\"; exit 1\n";
 
-/* A folder below one that stops the reader is not seen, so nothing is said of it. */
+/* A directory below one that stops the reader is not seen, so nothing is said of it. */
 static const char traverse_script[] =
 	"d=$P; bad=\n"
 	"while d=${d%/*}; [ -n \"$d\" ]; do [ -e \"$d\" ] && [ ! -x \"$d\" ] && bad=$d; done\n"
@@ -130,7 +130,7 @@ static int check_way(struct view *v, const struct answer *ids, const char *user,
 	return err_hint(err,
 	                err_set(err, ERR_REFUSED, "user '%s' on '%s' cannot enter %s, and so not read '%s'", user,
 	                        v->name, out.data, path),
-	                "let it pass: chmod o+x, or an ACL, on that folder");
+	                "let it pass: chmod o+x, or an ACL, on that directory");
 }
 
 static int resolve_one(const struct step_context *c, struct view *v, const char *owner, const char *group,

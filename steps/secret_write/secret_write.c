@@ -34,7 +34,7 @@ static void validate(const struct step_context *c, struct faults *faults)
 	secret_select(c, &set, faults);
 }
 
-/* One file as it shall be: what the plan says of it, and its bytes. */
+/* The desired state of one file: what the plan says of it, and its bytes. */
 struct wanted {
 	struct str content;
 	json_t *keys; /* name → new, changed, same, kept, generated, rotated, dropped */

@@ -452,7 +452,7 @@ static int undo(const struct step_context *c, struct target *t, const struct cha
 	return r < 0 ? r : remove_empty(t, change->path, err);
 }
 
-/* The newest snapshot that this step made and that is whole: its place; NULL: none. A folder without one says nothing. */
+/* The newest snapshot that this step made and that is whole: its place; NULL: none. A directory without one says nothing. */
 static int newest_whole(const struct step_context *c, struct view *v, const char *former_release, char **ret,
                         struct manifest *m, struct err *err)
 {
@@ -515,7 +515,7 @@ static void describe_after(const struct step_context *c, struct str *out)
 		str_appendf(out, "%s%s", i ? ", " : "", in->files.paths.items[i]);
 }
 
-/* What an undo that died left of a snapshot's folder is none, and takes the place of none. */
+/* What an undo that died left of a snapshot's directory is none, and takes the place of none. */
 static int drop_empty(struct target *t, const char *dir, struct kept_list *kept, struct err *err)
 {
 	size_t whole = 0;

@@ -245,7 +245,7 @@ static int write_note(const struct target *t, struct err *err)
 		_cleanup_free_ char *dir = fs_join(t->lock_dir, "pids");
 		if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
 			if (errno == ENOENT)
-				return err_set(err, ERR_FENCED, "the lock folder '%s' is gone", t->lock_dir);
+				return err_set(err, ERR_FENCED, "the lock directory '%s' is gone", t->lock_dir);
 			return err_errno(err, errno, "make '%s'", dir);
 		}
 	}

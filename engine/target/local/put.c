@@ -1,6 +1,6 @@
 /* The local target: files, directories and links that are made whole and then get their name.
  *
- * The folder may belong to another user, who may change any name in it at any moment. So what is made lies in a directory of
+ * The directory may belong to another user, who may change any name in it at any moment. So what is made lies in a directory of
  * our own beside the path, which nobody else can enter, under a name that nobody can guess; all that is done to it is done
  * by file descriptor, and the last step is the rename over the path. Below BASE, which is ours alone, the name is known in
  * advance instead, so that what a killed process left is removed by the next one. */
@@ -24,7 +24,7 @@ enum { TRIES = 8, MAX_VALUE = 64 << 10 };
 
 struct private
 {
-	int parent, dir;  /* the path's folder; where the new thing is made (the same below BASE) */
+	int parent, dir;  /* the path's directory; where the new thing is made (the same below BASE) */
 	char *own;        /* the directory of our own, in parent; NULL below BASE */
 	const char *name; /* the path's last part */
 	const char *made; /* what it is called in dir */
@@ -42,7 +42,7 @@ static void private_close(struct private *p)
 	closep(&p->parent);
 }
 
-/* alone: nothing that the folder passes on (default ACL, set-group-id bit and with it the group) may reach what is made. */
+/* alone: nothing that the directory passes on (default ACL, set-group-id bit and with it the group) may reach what is made. */
 static int enter_own(struct private *p, bool alone)
 {
 	struct stat st;
@@ -60,11 +60,11 @@ static int enter_own(struct private *p, bool alone)
 static int private_open(const struct target *t, const char *path, bool alone, struct private *ret, struct err *err)
 {
 	const char *base = t->view.facts.base, *slash = strrchr(path, '/');
-	_cleanup_free_ char *folder = slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
+	_cleanup_free_ char *directory = slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
 	struct private p = {.parent = -1, .dir = -1, .name = slash + 1, .made = "new"};
-	p.parent = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	p.parent = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (p.parent < 0)
-		return err_errno(err, errno, "open '%s'", folder);
+		return err_errno(err, errno, "open '%s'", directory);
 	if (base && fs_below(base, path)) {
 		p.known = target_private_name(p.name);
 		p.made = p.known;
@@ -91,12 +91,12 @@ static int private_open(const struct target *t, const char *path, bool alone, st
 			continue;
 		}
 		p.own = own;
-		/* Somebody who owns the folder may have taken it away or put something else in its place: again. */
+		/* Somebody who owns the directory may have taken it away or put something else in its place: again. */
 		errnum = -enter_own(&p, alone);
 	}
 	if (errnum != 0) {
 		private_close(&p);
-		return err_errno(err, errnum, "make a private folder beside '%s'", path);
+		return err_errno(err, errnum, "make a private directory beside '%s'", path);
 	}
 	*ret = p;
 	return 0;
@@ -323,7 +323,7 @@ static int mkdir_into(const struct private *p, const char *path, const struct no
 	struct stat st;
 	if (fstatat(p->parent, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return err_set(err, ERR_EXISTS, "'%s' is there already", path);
-	/* Without a mode of its own it is what the folder passes on, or 0755. */
+	/* Without a mode of its own it is what the directory passes on, or 0755. */
 	if (mkdirat(p->dir, p->made, attr->set_mode ? 0700 : 0777) != 0)
 		return err_errno(err, errno, "make the directory '%s'", path);
 	_cleanup_close_ int fd = openat(p->dir, p->made, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

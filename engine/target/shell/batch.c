@@ -198,7 +198,7 @@ int shell_digests(struct view *v, const char *dir, const char *const *names, siz
 	if (said.status != 0 || !only_absent(str_peek(&said.err)))
 		return shell_fail(&said, err, "digests of files in '%s'", dir);
 	if (!take_digests(&said.out, '\0', names, count, hex))
-		return err_set(err, ERR_PROTOCOL, "digests of files in '%s': senseless answer", dir);
+		return err_set(err, ERR_PROTOCOL, "digests of files in '%s': unexpected reply", dir);
 	return 0;
 }
 

@@ -74,10 +74,11 @@ static int path(struct arena *a, const json_t *config, const char *key, char **r
 		return 0;
 	}
 	if (value[1] != '/' && value[1] != '\0')
-		return err_set(err, ERR_INVALID, "ssh.%s '%s': only one's own home folder is known as `~/`", key,
+		return err_set(err, ERR_INVALID, "ssh.%s '%s': only one's own home directory is known as `~/`", key,
 		               value);
 	if (home() == NULL)
-		return err_set(err, ERR_INVALID, "ssh.%s '%s': there is no home folder: HOME is not set", key, value);
+		return err_set(err, ERR_INVALID, "ssh.%s '%s': there is no home directory: HOME is not set", key,
+		               value);
 	_cleanup_free_ char *full = xasprintf("%s%s", home(), value + 1);
 	*ret = arena_strdup(a, full);
 	return 0;

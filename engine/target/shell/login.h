@@ -1,5 +1,5 @@
 /* The settings of an SSH target as people write them: texts from secrets with a line feed behind, a port as text, an
- * address in brackets, paths below the home folder. */
+ * address in brackets, paths below the home directory. */
 #pragma once
 #include "base/ssh/session.h"
 

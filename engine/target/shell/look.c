@@ -83,7 +83,7 @@ int shell_stat(struct view *v, const char *path, struct node *ret, struct err *e
 	}
 	r = parse_stat(&said, &n);
 	if (r < 0)
-		return err_set(err, r, "look at '%s': senseless answer", path);
+		return err_set(err, r, "look at '%s': unexpected reply", path);
 	*ret = n;
 	return 0;
 }
@@ -192,7 +192,7 @@ int shell_digest(struct view *v, const char *path, char hex[65], struct err *err
 	if (said.status != 0)
 		return shell_fail(&said, err, "digest of '%s'", path);
 	if (said.out.len < 64 || strspn(said.out.data, "0123456789abcdef") != 64)
-		return err_set(err, ERR_PROTOCOL, "digest of '%s': senseless answer", path);
+		return err_set(err, ERR_PROTOCOL, "digest of '%s': unexpected reply", path);
 	memcpy(hex, said.out.data, 64);
 	hex[64] = '\0';
 	return 0;
@@ -213,7 +213,7 @@ int shell_space(struct view *v, const char *path, int64_t *ret_free_bytes, struc
 	if (said.status != 0)
 		return shell_fail(&said, err, "find the free space of '%s'", path);
 	if (sscanf(str_peek(&said.out), "%lld %lld", &blocks, &size) != 2)
-		return err_set(err, ERR_PROTOCOL, "free space of '%s': senseless answer", path);
+		return err_set(err, ERR_PROTOCOL, "free space of '%s': unexpected reply", path);
 	*ret_free_bytes = (int64_t)blocks * (int64_t)size;
 	return 0;
 }
@@ -239,7 +239,7 @@ static int parse_entry(const char *line, const char *link, struct tree *t, const
 	int at = 0;
 	/* A name may begin with blanks: only one of them is the separator. */
 	if (sscanf(line, "%o %c %lld %47s%n", &mode, &letter, &size, time, &at) != 4 || at == 0 || line[at++] != ' ')
-		return err_set(err, ERR_PROTOCOL, "'%s': senseless list", root);
+		return err_set(err, ERR_PROTOCOL, "'%s': unexpected list", root);
 	if (type_bits(letter) == 0) {
 		int r = err_set(err, ERR_INVALID, "'%s/%s' is a device, pipe or socket", root, line + at);
 		return err_hint(err, r, "only files, directories and links are handled");
@@ -262,7 +262,7 @@ static int parse_digest(const char *line, struct tree *t, const char *root, stru
 	size_t root_len = strcmp(root, "/") == 0 ? 0 : strlen(root);
 	struct tree_entry key;
 	if (strlen(line) < 66 + root_len + 1)
-		return err_set(err, ERR_PROTOCOL, "'%s': senseless digests", root);
+		return err_set(err, ERR_PROTOCOL, "'%s': unexpected digests", root);
 	key.path = (char *)(uintptr_t)(line + 66 + root_len + 1);
 	struct tree_entry *e = bsearch(&key, t->entries, t->count, sizeof(key), by_path);
 	/* A file that came in between: the next look sees it. */

@@ -1,8 +1,8 @@
 /* The shell target: files, directories and links that are made whole and then get their name.
  *
- * The folder may belong to another user, who may change any name in it at any moment, and a shell opens by name only. So the
+ * The directory may belong to another user, who may change any name in it at any moment, and a shell opens by name only. So the
  * shell goes into a directory of its own beside the path, made with mode 700, and looks whether it is in that one: there
- * nobody else can change a name. What is made there is moved to "..", which is the folder whatever its name is by now. Below
+ * nobody else can change a name. What is made there is moved to "..", which is the directory whatever its name is by now. Below
  * BASE, which is ours alone, the name is known in advance instead. */
 #include "engine/target/shell/shell.h"
 #include "base/sys/fs.h"
@@ -30,9 +30,9 @@ static void begin(const struct shell_target *s, const char *path, bool alone, st
 			"x() { rm -rf -- \"$q\"; exit 1; }; z() { :; }\n! v \"$q\" || rm -rf -- \"$q\" || exit 1\nset -C\n");
 		return;
 	}
-	_cleanup_free_ char *folder = name - path == 1 ? xstrdup("/") : xstrndup(path, (size_t)(name - path - 1));
+	_cleanup_free_ char *directory = name - path == 1 ? xstrdup("/") : xstrndup(path, (size_t)(name - path - 1));
 	_cleanup_free_ char *known = target_private_name(name);
-	shell_assign(out, "f", folder);
+	shell_assign(out, "f", directory);
 	str_append(out, "cd -P -- \"$f\" 2>/dev/null || { stat -c '' -- \"$f/.\" >/dev/null; exit 1; }; w=$PWD\n");
 	/* What a connection that broke has left: its shell has ended by now. */
 	str_appendf(out, "for o in ./%s-*; do [ -d \"$o\" ] && [ -O \"$o\" ] && rm -rf -- \"$o\"; done\nfor o in",
@@ -41,17 +41,18 @@ static void begin(const struct shell_target *s, const char *path, bool alone, st
 		_cleanup_free_ char *fresh = target_fresh_name(name, "new");
 		str_appendf(out, " %s", fresh);
 	}
-	str_append(out, "; do mkdir -m 700 -- \"$o\" || exit 1\n"
-	                "cd -P -- \"./$o\" 2>/dev/null && [ \"$PWD\" = \"${w%/}/$o\" ] && [ -O . ] && break\n"
-	                "o=; cd -P -- \"$w\" || exit 1; done\n"
-	                "[ -n \"$o\" ] || { echo 'somebody else changes the folder: Permission denied' >&2; exit 1; }\n"
-	                "z() { cd .. && rmdir -- \"$o\" 2>/dev/null; :; }\nx() { rm -rf -- ./new; z; exit 1; }\n");
+	str_append(out,
+	           "; do mkdir -m 700 -- \"$o\" || exit 1\n"
+	           "cd -P -- \"./$o\" 2>/dev/null && [ \"$PWD\" = \"${w%/}/$o\" ] && [ -O . ] && break\n"
+	           "o=; cd -P -- \"$w\" || exit 1; done\n"
+	           "[ -n \"$o\" ] || { echo 'somebody else changes the directory: Permission denied' >&2; exit 1; }\n"
+	           "z() { cd .. && rmdir -- \"$o\" 2>/dev/null; :; }\nx() { rm -rf -- ./new; z; exit 1; }\n");
 	_cleanup_free_ char *there = xasprintf("../%s", name);
 	shell_assign(out, "p", there);
 	str_append(out, "q=./new\n");
 	if (!alone)
 		return;
-	/* What the folder passes on. */
+	/* What the directory passes on. */
 	if (s->t.view.facts.has_setfacl)
 		str_append(out, "setfacl -b -k . 2>/dev/null\n");
 	str_append(out, "[ ! -g . ] || chmod 00700 . || x\n");
@@ -81,14 +82,14 @@ static void readers_text(const struct node_attr *attr, const char *word, struct 
 	str_appendf(out, " -- %s", word);
 }
 
-/* No list of the folder's, where there is no setfacl to take it away: the group bits would be its mask. */
+/* No list of the directory's, where there is no setfacl to take it away: the group bits would be its mask. */
 static void alone_text(const struct shell_target *s, const struct node_attr *attr, struct str *out)
 {
 	if (!attr->alone || s->t.view.facts.has_setfacl || (attr->mode & 0070) == 0)
 		return;
 	str_append(
 		out,
-		"case $(ls -ld -- \"$q\") in ??????????+*) echo 'its folder has a default ACL, and there is no setfacl "
+		"case $(ls -ld -- \"$q\") in ??????????+*) echo 'its directory has a default ACL, and there is no setfacl "
 		"to take it away (package acl)' >&2; x;; esac\n");
 }
 
@@ -245,7 +246,7 @@ void shell_mkdir_text(const struct shell_target *s, const char *path, const stru
 	rest.set_mtime = false;
 	begin(s, path, given.alone, out);
 	str_append(out, "! v \"$p\" || { echo 'File exists' >&2; x; }\n");
-	/* Without a mode of its own it is what the folder passes on, or 0755. */
+	/* Without a mode of its own it is what the directory passes on, or 0755. */
 	str_append(out, given.set_mode ? "mkdir -m 700 -- \"$q\"" : "(umask 022; mkdir -- \"$q\")");
 	shell_attr_text(s, out, "\"$q\"", &rest);
 	readers_text(&given, "\"$q\"", out);
@@ -281,13 +282,13 @@ int shell_symlink(struct target *t, const char *path, const char *link, struct e
 
 /* ---- what is there already ---- */
 
-/* Into the folder; $p is the name there, or "." once we stand in the directory that is meant. */
+/* Into the directory; $p is the name there, or "." once we stand in the directory that is meant. */
 static void enter_text(const char *path, struct str *out)
 {
 	const char *name = strrchr(path, '/') + 1;
-	_cleanup_free_ char *folder = name - path == 1 ? xstrdup("/") : xstrndup(path, (size_t)(name - path - 1));
+	_cleanup_free_ char *directory = name - path == 1 ? xstrdup("/") : xstrndup(path, (size_t)(name - path - 1));
 	_cleanup_free_ char *here = xasprintf("./%s", name);
-	shell_assign(out, "f", folder);
+	shell_assign(out, "f", directory);
 	shell_assign(out, "p", here);
 	str_append(
 		out,

@@ -260,7 +260,7 @@ static int call_it(struct shell_target *s, const struct target *t, const struct 
 	case SHELL_NO_USER:
 		return err_set(err, ERR_NOT_FOUND, "there is no user '%s' on '%s'", c->user, s->t.view.name);
 	case SHELL_NO_DIR:
-		return err_set(err, ERR_NOT_FOUND, "there is no folder '%s' on '%s'", c->cwd != NULL ? c->cwd : "/",
+		return err_set(err, ERR_NOT_FOUND, "there is no directory '%s' on '%s'", c->cwd != NULL ? c->cwd : "/",
 		               s->t.view.name);
 	case SHELL_DONE:
 		break;

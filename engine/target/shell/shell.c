@@ -256,7 +256,7 @@ int shell_session_get(struct shell_target *s, struct wait *w, struct shell_sessi
 {
 	struct shell_session **slot = s->main != NULL && s->main->busy ? &s->side : &s->main;
 	if (*slot != NULL && (*slot)->busy)
-		return err_set(err, ERR_INTERNAL, "'%s' is asked a third thing at once", s->t.view.name);
+		return err_set(err, ERR_INTERNAL, "a third request to '%s' while two are under way", s->t.view.name);
 	if (*slot != NULL && ((*slot)->dead || !link_is_open(s->link)))
 		shell_session_drop(s, *slot);
 	if (*slot == NULL) {
@@ -549,7 +549,7 @@ static int keep_facts(struct shell_target *s, const struct str *said, struct err
 		f->base = xasprintf("%s/.local/state/davit", home);
 	else
 		return err_hint(err,
-		                err_set(err, ERR_INVALID, "'%s': the user '%s' has no home folder there",
+		                err_set(err, ERR_INVALID, "'%s': the user '%s' has no home directory there",
 		                        s->t.view.name, f->user),
 		                "say where davit may keep its locks: base: /some/path");
 	return 0;

@@ -127,7 +127,7 @@ int shell_remove(struct target *t, const char *path, struct err *err)
 int shell_remove_tree_text(const struct shell_target *s, const char *path, struct str *out, struct err *err)
 {
 	if (strcmp(path, "/") == 0)
-		return err_set(err, ERR_INTERNAL, "the root folder was to be removed");
+		return err_set(err, ERR_INTERNAL, "the root directory was to be removed");
 	shell_assign(out, "p", path);
 	/* Directories that their owner may not write to (a module cache has them) are opened up for a second try. */
 	str_append(out, s->has_one_fs

@@ -67,7 +67,7 @@ static void what_is_already_so_is_adopted(void **state)
 	fixture_write(f, "a", "same", 0644);
 	fixture_input(f, "apply", "resources: [{ file: { path: DIR/a, content: same } }]\n");
 	plan_and_apply(f);
-	assert_true(plan_shows(f, "/a", "adopt", "looked after"));
+	assert_true(plan_shows(f, "/a", "adopt", "managed from now on"));
 	assert_int_equal(json_object_size(f->rows), 1);
 	assert_int_equal(fixture_undo(f), 0);
 	assert_file(f, "a", "same");
