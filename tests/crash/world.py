@@ -187,9 +187,15 @@ class World:
 
 
 def role_names(root):
-    """Release ids by age: r1, r2, …, so that trees of different runs compare."""
+    """Release ids by age: r1, r2, …, so that trees of different runs compare. An id has whole seconds; its manifest was written when the
+    release was made."""
     folder = os.path.join(root, "app", "releases")
-    ids = sorted(n for n in os.listdir(folder) if not n.startswith(".")) if os.path.isdir(folder) else []
+
+    def age(name):
+        manifest = os.path.join(folder, f".{name}.manifest")
+        return name[:15], os.lstat(manifest).st_mtime_ns if os.path.exists(manifest) else 0, name
+
+    ids = sorted((n for n in os.listdir(folder) if not n.startswith(".")), key=age) if os.path.isdir(folder) else []
     return {name: f"r{i + 1}" for i, name in enumerate(ids)}
 
 
