@@ -41,11 +41,11 @@ int change_compare_digests(struct change_call *x, const struct change *c, const 
                            struct node *ret_node, enum change_match *ret, struct err *err)
 {
 	char digest[DIGEST_HEX] = "";
-	int r = x->v->type->stat(x->v, c->path, ret_node, err);
+	int r = host_stat(x->v, c->path, ret_node, err);
 	if (r < 0)
 		return r;
 	if (ret_node->type == NODE_FILE && (before || after)) {
-		r = x->v->type->digest(x->v, c->path, digest, err);
+		r = host_digest(x->v, c->path, digest, err);
 		if (r < 0)
 			return r;
 	}

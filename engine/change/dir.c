@@ -42,16 +42,16 @@ static int apply(struct change_call *x, struct change *c, struct err *err)
 		return 0;
 	change_attr_of(c, "rx", &attr, &readers);
 	if (node_type_of(c->before) == NODE_DIR)
-		return t->view.type->set_attr(t, c->path, &attr, err);
-	int r = t->view.type->mkdir(t, c->path, &attr, err);
+		return host_set_attr(t, c->path, &attr, err);
+	int r = host_mkdir(t, c->path, &attr, err);
 	if (r != ERR_EXISTS)
 		return r;
-	r = t->view.type->stat(&t->view, c->path, &n, err);
+	r = host_stat(&t->view, c->path, &n, err);
 	if (r < 0)
 		return r;
 	/* Made by a former try whose reply was lost. */
 	if (n.type == NODE_DIR)
-		return t->view.type->set_attr(t, c->path, &attr, err);
+		return host_set_attr(t, c->path, &attr, err);
 	return err_set(err, ERR_CONFLICT, "'%s' exists but is not a directory", c->path);
 }
 

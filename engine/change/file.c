@@ -14,14 +14,14 @@ static int secret_digests(struct change_call *x, const struct change *c, char be
 	_cleanup_free_ char *former_path = change_undo_path(x->lock_dir, c, "");
 	_cleanup_(str_done) struct str text = STR_INIT(DIGEST_HEX);
 	*ret_saved = false;
-	int r = x->v->type->read(x->v, after_path, DIGEST_HEX - 1, &text, err);
+	int r = host_read(x->v, after_path, DIGEST_HEX - 1, &text, err);
 	if (r == ERR_NOT_FOUND)
 		return 0;
 	if (r < 0)
 		return err_wrap(err, r, "read '%s'", after_path);
 	snprintf(after, DIGEST_HEX, "%s", str_peek(&text));
 	if (node_type_of(c->before) == NODE_FILE) {
-		r = x->v->type->digest(x->v, former_path, before, err);
+		r = host_digest(x->v, former_path, before, err);
 		if (r == ERR_NOT_FOUND)
 			return 0;
 		if (r < 0)
@@ -58,7 +58,7 @@ static int save(struct change_call *x, const struct change *c, struct err *err)
 	_cleanup_free_ char *path = change_undo_path(x->lock_dir, c, ".after");
 	const struct node_attr attr = {.set_mode = true, .mode = 0600};
 	digest_of(str_peek(&c->content), c->content.len, hex);
-	r = x->v->type->put(x->t, path, hex, DIGEST_HEX - 1, &attr, err);
+	r = host_put(x->t, path, hex, DIGEST_HEX - 1, &attr, err);
 	OPENSSL_cleanse(hex, sizeof(hex));
 	return r;
 }
@@ -70,7 +70,7 @@ static int apply(struct change_call *x, struct change *c, struct err *err)
 	if (c->action == ACTION_ADOPT)
 		return 0;
 	change_attr_of(c, "r", &attr, &readers);
-	return x->v->type->put(x->t, c->path, str_peek(&c->content), c->content.len, &attr, err);
+	return host_put(x->t, c->path, str_peek(&c->content), c->content.len, &attr, err);
 }
 
 static void needs(const struct change *c, struct strv *ret)

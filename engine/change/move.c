@@ -8,9 +8,9 @@ static int compare(struct change_call *x, const struct change *c, enum change_ma
 	_cleanup_(node_done) struct node there = {0};
 	if (to == NULL)
 		return err_set(err, ERR_PROTOCOL, "a move without its goal");
-	int r = x->v->type->stat(x->v, c->path, &here, err);
+	int r = host_stat(x->v, c->path, &here, err);
 	if (r == 0)
-		r = x->v->type->stat(x->v, to, &there, err);
+		r = host_stat(x->v, to, &there, err);
 	if (r < 0)
 		return r;
 	if (here.type != NODE_ABSENT && there.type == NODE_ABSENT)
@@ -26,8 +26,8 @@ static int compare(struct change_call *x, const struct change *c, enum change_ma
 static int move(struct change_call *x, const char *from, const char *to, struct err *err)
 {
 	_cleanup_(node_done) struct node there = {0};
-	int r = x->v->type->rename(x->t, from, to, err);
-	if (r != ERR_NOT_FOUND || x->v->type->stat(x->v, to, &there, NULL) < 0 || there.type == NODE_ABSENT)
+	int r = host_rename(x->t, from, to, err);
+	if (r != ERR_NOT_FOUND || host_stat(x->v, to, &there, NULL) < 0 || there.type == NODE_ABSENT)
 		return r;
 	err_clear(err);
 	return 0;

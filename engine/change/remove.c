@@ -11,7 +11,7 @@ static int save(struct change_call *x, const struct change *c, struct err *err)
 
 static int apply(struct change_call *x, struct change *c, struct err *err)
 {
-	return c->action == ACTION_ADOPT ? 0 : change_absent_is_fine(x->v->type->remove(x->t, c->path, err), err);
+	return c->action == ACTION_ADOPT ? 0 : change_absent_is_fine(host_remove(x->t, c->path, err), err);
 }
 
 /* What was removed comes back into its directory, whose time is not to be that of the undo: it may be one that came back before. */
@@ -23,14 +23,14 @@ static int undo(struct change_call *x, const struct change *c, struct err *err)
 	const char *slash = strrchr(c->path, '/');
 	_cleanup_free_ char *directory = slash == c->path ? xstrdup("/") : xstrndup(c->path, (size_t)(slash - c->path));
 	_cleanup_(node_done) struct node n = {0};
-	int r = t->view.type->stat(&t->view, directory, &n, err);
+	int r = host_stat(&t->view, directory, &n, err);
 	if (r == 0)
 		r = change_restore(x, c, err);
 	if (r < 0 || n.type != NODE_DIR)
 		return r;
 	/* Somebody else's directory keeps the time that it has. */
 	const struct node_attr time = {.set_mtime = true, .mtime_ns = n.mtime_ns};
-	if (t->view.type->set_attr(t, directory, &time, err) == ERR_PERMISSION)
+	if (host_set_attr(t, directory, &time, err) == ERR_PERMISSION)
 		err_clear(err);
 	return 0;
 }

@@ -25,12 +25,11 @@ static int save_copy(struct target *t, const struct change *c, struct err *err)
 {
 	_cleanup_free_ char *saved = change_undo_path(t->lock_dir, c, "");
 	_cleanup_free_ char *part = change_undo_path(t->lock_dir, c, ".part");
-	const struct host_type *type = t->view.type;
-	int r = type->remove_tree(t, part, err);
+	int r = host_remove_tree(t, part, err);
 	if (r == 0)
-		r = type->copy(t, c->path, part, err);
+		r = host_copy(t, c->path, part, err);
 	if (r == 0)
-		r = type->rename(t, part, saved, err);
+		r = host_rename(t, part, saved, err);
 	return r;
 }
 
@@ -39,16 +38,15 @@ static int save_directory(struct target *t, const struct change *c, struct err *
 {
 	_cleanup_free_ char *saved = change_undo_path(t->lock_dir, c, "");
 	_cleanup_free_ char *part = change_undo_path(t->lock_dir, c, ".part");
-	const struct host_type *type = t->view.type;
-	int r = type->remove_tree(t, part, err);
+	int r = host_remove_tree(t, part, err);
 	if (r == 0)
-		r = type->mkdir(t, part, NULL, err);
+		r = host_mkdir(t, part, NULL, err);
 	if (r == 0)
-		r = type->dress_like(t, part, c->path, err);
+		r = host_dress_like(t, part, c->path, err);
 	if (r == 0)
-		r = type->remove_tree(t, saved, err);
+		r = host_remove_tree(t, saved, err);
 	if (r == 0)
-		r = type->rename(t, part, saved, err);
+		r = host_rename(t, part, saved, err);
 	return r;
 }
 
@@ -68,11 +66,11 @@ int change_save_directory(struct change_call *x, const struct change *c, struct 
 int change_put_link(struct target *t, const char *path, const char *link, bool over_file, struct err *err)
 {
 	if (!over_file)
-		return t->view.type->symlink(t, path, link, err);
+		return host_symlink(t, path, link, err);
 	_cleanup_free_ char *beside = target_fresh_name(path, "link");
-	int r = t->view.type->symlink(t, beside, link, err);
+	int r = host_symlink(t, beside, link, err);
 	if (r == 0)
-		r = t->view.type->rename(t, beside, path, err);
+		r = host_rename(t, beside, path, err);
 	return r;
 }
 
@@ -83,12 +81,11 @@ int change_restore_file(struct target *t, const struct change *c, struct err *er
 	_cleanup_free_ char *saved = change_undo_path(t->lock_dir, c, "");
 	_cleanup_free_ char *beside = target_fresh_name(c->path, "undo");
 	const char *const paths[] = {beside};
-	const struct host_type *type = t->view.type;
-	int r = type->copy(t, saved, beside, err);
+	int r = host_copy(t, saved, beside, err);
 	if (r == 0)
-		r = type->barrier(t, paths, 1, err);
+		r = host_barrier(t, paths, 1, err);
 	if (r == 0)
-		r = type->rename(t, beside, c->path, err);
+		r = host_rename(t, beside, c->path, err);
 	return r;
 }
 
@@ -99,17 +96,17 @@ static int dress_again(struct target *t, const struct change *c, struct err *err
 	_cleanup_(node_done) struct node n = {0};
 	if (t->view.type->dress_like == NULL)
 		return 0;
-	int r = t->view.type->stat(&t->view, saved, &n, err);
-	return r < 0 || n.type != NODE_DIR ? r : t->view.type->dress_like(t, c->path, saved, err);
+	int r = host_stat(&t->view, saved, &n, err);
+	return r < 0 || n.type != NODE_DIR ? r : host_dress_like(t, c->path, saved, err);
 }
 
 static int make_again(struct target *t, const struct change *c, struct err *err)
 {
 	struct node_attr attr;
 	change_attr_from(c->before, true, &attr);
-	int r = t->view.type->mkdir(t, c->path, &attr, err);
+	int r = host_mkdir(t, c->path, &attr, err);
 	if (r == ERR_EXISTS)
-		r = t->view.type->set_attr(t, c->path, &attr, err);
+		r = host_set_attr(t, c->path, &attr, err);
 	return r < 0 ? r : dress_again(t, c, err);
 }
 
@@ -117,7 +114,7 @@ int change_restore_directory(struct target *t, const struct change *c, struct er
 {
 	struct node_attr attr;
 	change_attr_from(c->before, true, &attr);
-	int r = t->view.type->set_attr(t, c->path, &attr, err);
+	int r = host_set_attr(t, c->path, &attr, err);
 	return r < 0 ? r : dress_again(t, c, err);
 }
 
@@ -128,7 +125,7 @@ int change_restore(struct change_call *x, const struct change *c, struct err *er
 		return 0;
 	switch (node_type_of(c->before)) {
 	case NODE_ABSENT:
-		return change_absent_is_fine(t->view.type->remove(t, c->path, err), err);
+		return change_absent_is_fine(host_remove(t, c->path, err), err);
 	case NODE_FILE:
 		return change_restore_file(t, c, err);
 	case NODE_LINK:

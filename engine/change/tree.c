@@ -25,7 +25,7 @@ static int apply(struct change_call *x, struct change *c, struct err *err)
 {
 	struct node_attr attr;
 	change_attr_from(c->after, false, &attr);
-	int r = x->v->type->mkdir(x->t, c->path, &attr, err);
+	int r = host_mkdir(x->t, c->path, &attr, err);
 	if (r != ERR_EXISTS)
 		return r;
 	err_clear(err);
@@ -36,9 +36,9 @@ static int undo(struct change_call *x, const struct change *c, struct err *err)
 {
 	struct target *t = x->t;
 	const char *manifest = json_get_string(c->extra, "manifest");
-	int r = t->view.type->remove_tree(t, c->path, err);
+	int r = host_remove_tree(t, c->path, err);
 	if (r == 0 && manifest)
-		r = change_absent_is_fine(t->view.type->remove(t, manifest, err), err);
+		r = change_absent_is_fine(host_remove(t, manifest, err), err);
 	return r;
 }
 

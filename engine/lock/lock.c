@@ -114,7 +114,7 @@ static int make_base(struct target *t, struct err *err)
 {
 	const struct node_attr ours = {.set_mode = true, .mode = 0700};
 	const char *base = t->view.facts.base;
-	int r = ignore(t->view.type->mkdir(t, base, &ours, err), ERR_EXISTS, err);
+	int r = ignore(host_mkdir(t, base, &ours, err), ERR_EXISTS, err);
 	if (r != ERR_NOT_FOUND)
 		return r;
 	_cleanup_free_ char *part = xstrdup(base);
@@ -123,14 +123,14 @@ static int make_base(struct target *t, struct err *err)
 			continue;
 		*at = '\0';
 		_cleanup_(node_done) struct node n = {0};
-		r = t->view.type->stat(&t->view, part, &n, err);
+		r = host_stat(&t->view, part, &n, err);
 		if (r == 0 && n.type == NODE_ABSENT)
-			r = ignore(t->view.type->mkdir(t, part, NULL, err), ERR_EXISTS, err);
+			r = ignore(host_mkdir(t, part, NULL, err), ERR_EXISTS, err);
 		*at = '/';
 		if (r < 0)
 			return r;
 	}
-	return ignore(t->view.type->mkdir(t, base, &ours, err), ERR_EXISTS, err);
+	return ignore(host_mkdir(t, base, &ours, err), ERR_EXISTS, err);
 }
 
 /* What lies in a lock's directory once it is ours, and what was only needed to take it. A power cut may have taken the directories and
@@ -187,7 +187,7 @@ int lock_read(struct view *v, const char *lock_dir, json_t **ret, struct err *er
 {
 	_cleanup_free_ char *path = fs_join(lock_dir, "lock");
 	_cleanup_(str_done) struct str text = STR_INIT(MAX_RECORD);
-	int r = v->type->read(v, path, MAX_RECORD, &text, err);
+	int r = host_read(v, path, MAX_RECORD, &text, err);
 	return parse_record(v, path, r, &text, ret, err);
 }
 
@@ -316,7 +316,7 @@ int lock_read_mark(struct view *v, const char *lock_dir, const json_t *record, c
 	*ret = there ? xstrdup(there) : NULL;
 	if (there)
 		return 0;
-	int r = ignore(v->type->read(v, path, MAX_MARK - 1, &text, err), ERR_NOT_FOUND, err);
+	int r = ignore(host_read(v, path, MAX_MARK - 1, &text, err), ERR_NOT_FOUND, err);
 	for (size_t i = 0; r == 0 && *ret == NULL && i < ARRAY_SIZE(marks); i++) {
 		_cleanup_free_ char *wanted = mark_text(marks[i], record);
 		if (strcmp(str_peek(&text), wanted) == 0)
@@ -348,7 +348,7 @@ int lock_take_over(struct target *t, const char *lock_dir, const json_t *former,
 	if (former_token == NULL)
 		return err_set(err, ERR_PROTOCOL, "the lock '%s' on '%s' carries no token", lock, t->view.name);
 	own(t, lock_dir, former_token);
-	int put = t->view.type->put(t, lock, text, strlen(text), &ours, err);
+	int put = host_put(t, lock, text, strlen(text), &ours, err);
 	if (put < 0 && put != ERR_UNKNOWN && put != ERR_FENCED)
 		return err_wrap(err, put, "take over the lock on '%s'", t->view.name);
 	int r = lock_read(&t->view, lock_dir, &seen, err);
@@ -358,7 +358,7 @@ int lock_take_over(struct target *t, const char *lock_dir, const json_t *former,
 		return err_set(err, put == ERR_UNKNOWN ? ERR_UNKNOWN : ERR_FENCED,
 		               "the lock on '%s' was not taken over", t->view.name);
 	own(t, lock_dir, json_get_string(record, "token"));
-	r = t->view.type->fence(t, lock_dir, err);
+	r = host_fence(t, lock_dir, err);
 	if (r == 0)
 		r = make_inside(t, NULL, err);
 	if (r == 0)
@@ -415,7 +415,7 @@ int lock_renew(struct target *t, int64_t counter, struct err *err)
 	const struct node_attr ours = {.set_mode = true, .mode = 0600};
 	_cleanup_free_ char *path = fs_join(t->lock_dir, "renewed");
 	_cleanup_free_ char *text = renewed_text(t, counter);
-	return t->view.type->put(t, path, text, strlen(text), &ours, err);
+	return host_put(t, path, text, strlen(text), &ours, err);
 }
 
 /* ---- giving back ---- */
@@ -447,7 +447,7 @@ static int remove_contents(struct target *t, struct err *err)
 	_cleanup_(strv_done) struct strv names = {0};
 	_cleanup_(strv_done) struct strv paths = {0};
 	_cleanup_free_ char *lock = fs_join(t->lock_dir, "lock"), *mark = fs_join(t->lock_dir, "mark");
-	int r = ignore(t->view.type->list(&t->view, t->lock_dir, &names, err), ERR_NOT_FOUND, err);
+	int r = ignore(host_list(&t->view, t->lock_dir, &names, err), ERR_NOT_FOUND, err);
 	if (r < 0)
 		return r;
 	_cleanup_free_ struct target_op *ops = xcalloc(names.count + 2, sizeof(ops[0]));
@@ -497,7 +497,7 @@ static int append(struct target *t, const struct str *lines, struct err *err)
 	_cleanup_free_ char *path = fs_join(t->lock_dir, "changes.jsonl");
 	if (lines->failed)
 		return err_set(err, ERR_LIMIT, "more changes than %d bytes of records", MAX_COPY);
-	return t->view.type->append(t, path, str_peek(lines), lines->len, err);
+	return host_append(t, path, str_peek(lines), lines->len, err);
 }
 
 int lock_append_changes(struct target *t, const struct change *changes, size_t count, struct err *err)
@@ -567,7 +567,7 @@ int lock_read_changes(struct view *v, const char *lock_dir, struct plan *ret, st
 	_cleanup_free_ char *path = fs_join(lock_dir, "changes.jsonl");
 	_cleanup_(str_done) struct str text = STR_INIT(MAX_COPY);
 	_cleanup_(plan_done) struct plan p = {0};
-	int r = ignore(v->type->read(v, path, MAX_COPY - 1, &text, err), ERR_NOT_FOUND, err);
+	int r = ignore(host_read(v, path, MAX_COPY - 1, &text, err), ERR_NOT_FOUND, err);
 	const char *at = str_peek(&text);
 	for (const char *end; r == 0 && *at; at = *end ? end + 1 : end) {
 		end = strchrnul(at, '\n');

@@ -182,7 +182,7 @@ static int barrier_at(struct etarget *et, const char *path, struct err *err)
 {
 	struct target *t = et->anchor->t;
 	const char *const paths[] = {path, t->lock_dir};
-	return t->view.type->barrier(t, paths, 2, err);
+	return host_barrier(t, paths, 2, err);
 }
 
 static int start_change(struct engine *e, struct etarget *et, struct change *c, struct err *err)
@@ -245,8 +245,7 @@ static int retry_target(struct engine *e, struct etarget *et, int r, int i, stru
 static int read_boot(struct etarget *et, char **ret, struct err *err)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(256);
-	int r = et->anchor->t->view.type->read(&et->anchor->t->view, "/proc/sys/kernel/random/boot_id", 255, &text,
-	                                       err);
+	int r = host_read(&et->anchor->t->view, "/proc/sys/kernel/random/boot_id", 255, &text, err);
 	if (engine_may_retry(r) || r == ERR_CANCELLED)
 		return r;
 	err_clear(err);

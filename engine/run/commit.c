@@ -80,7 +80,7 @@ int engine_barrier_all(struct engine *e, struct err *err)
 			if (strcmp(all.changes[j].target, et->name) == 0 && change_has(&all.changes[j], CHANGE_FILES))
 				paths[count++] = all.changes[j].path;
 		for (int k = 0; count > 0 && k < 4; k++) {
-			r = et->t->view.type->barrier(et->t, paths, count, err);
+			r = host_barrier(et->t, paths, count, err);
 			if (!engine_again(e, et, r, engine_tries_left_ms(500, k, 4), err) ||
 			    engine_pause(e, 500 << k, NULL) < 0)
 				break;

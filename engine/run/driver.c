@@ -25,7 +25,7 @@ static int note_task(void *context, const char *task, struct err *err)
 	if (r == 0)
 		r = lock_append_state(t, at->c, at->c->state, err);
 	if (r == 0)
-		r = t->view.type->barrier(t, paths, 1, err);
+		r = host_barrier(t, paths, 1, err);
 	return r < 0 ? err_wrap(err, r, "note the task '%s' of '%s'", task, at->c->path) : 0;
 }
 

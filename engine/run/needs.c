@@ -65,7 +65,7 @@ int step_needs_check(struct view *v, struct plan *plan, bool may_come, struct fa
 		str_appendf(&input, "%s\n", needs.items[i]);
 	const struct target_command command = {
 		.script = needs_script, .input = str_peek(&input), .input_len = input.len, .max_output = 4 << 20};
-	int r = v->type->query(v, &command, &result, err);
+	int r = host_query(v, &command, &result, err);
 	if (r < 0)
 		return err_wrap(err, r, "ask '%s' for users, groups and directories", v->name);
 	char *rest = result.out.len > 0 ? result.out.data : NULL;

@@ -265,13 +265,13 @@ int engine_lock_all(struct engine *e, struct err *err)
 static int barrier_behind(struct target *t, const char *base, struct err *err)
 {
 	_cleanup_(node_done) struct node n = {0};
-	int r = t->view.type->stat(&t->view, base, &n, err);
+	int r = host_stat(&t->view, base, &n, err);
 	if (r < 0)
 		return r;
 	const char *slash = strrchr(base, '/');
 	_cleanup_free_ char *parent = slash && slash != base ? xstrndup(base, (size_t)(slash - base)) : xstrdup("/");
 	const char *const paths[] = {n.type == NODE_ABSENT ? parent : base};
-	return t->view.type->barrier(t, paths, 1, err);
+	return host_barrier(t, paths, 1, err);
 }
 
 /* What is there of this environment. 0: nothing; 1: a lock of ours, or things without a lock (the caller takes it and removes them);
@@ -280,7 +280,7 @@ static int look_at_lock(struct engine *e, struct etarget *et, const char *dir, j
 {
 	_cleanup_(strv_done) struct strv names = {0};
 	_cleanup_json_ json_t *record = NULL;
-	int r = et->t->view.type->list(&et->t->view, dir, &names, err);
+	int r = host_list(&et->t->view, dir, &names, err);
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);
 		return 0;

@@ -18,7 +18,7 @@ static int pulse(struct etarget *et, const char *dir, struct str *out, json_t **
 	const char *token = json_get_string(record, "token");
 	str_append(out, token ? token : "");
 	str_append_c(out, '\n');
-	r = et->t->view.type->read(&et->t->view, path, MAX_COUNTER, out, err);
+	r = host_read(&et->t->view, path, MAX_COUNTER, out, err);
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);
 		r = 0;

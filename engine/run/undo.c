@@ -354,7 +354,7 @@ static int sweep_folder(struct engine *e, const struct plan *all, struct etarget
                         bool *ret_found, struct err *err)
 {
 	_cleanup_(strv_done) struct strv names = {0};
-	int r = et->t->view.type->list(&et->t->view, directory, &names, err);
+	int r = host_list(&et->t->view, directory, &names, err);
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);
 		return 0;
@@ -364,7 +364,7 @@ static int sweep_folder(struct engine *e, const struct plan *all, struct etarget
 			continue;
 		_cleanup_free_ char *path =
 			xasprintf("%s/%s", strcmp(directory, "/") == 0 ? "" : directory, names.items[i]);
-		r = et->t->view.type->remove_tree(et->t, path, err);
+		r = host_remove_tree(et->t, path, err);
 		*ret_found = true;
 	}
 	return r;
@@ -450,7 +450,7 @@ static int look_at_made(struct etarget *et, const struct change *c, enum change_
 		made_with(c, &made);
 	for (size_t i = 0; i < made.count; i++) {
 		_cleanup_(strv_done) struct strv names = {0};
-		int r = et->t->view.type->list(&et->t->view, made.items[i], &names, err);
+		int r = host_list(&et->t->view, made.items[i], &names, err);
 		if (engine_may_retry(r) || r == ERR_CANCELLED)
 			return r;
 		if (r == 0 && names.count == 0)
@@ -647,7 +647,7 @@ static int undo_barriers(struct engine *e, struct plan *all, struct err *err)
 		int64_t pause = FIRST_PAUSE_MS;
 		int r = 0;
 		while (count > 0) {
-			r = et->t->view.type->barrier(et->t, paths, count, err);
+			r = host_barrier(et->t, paths, count, err);
 			if (!is_away(e, et, r, err))
 				break;
 			r = meet_again(e, et, r, &pause, err);

@@ -43,7 +43,7 @@ static int plan_switch(struct view *v, struct plan *plan, const json_t *one, boo
 	if (path == NULL || to == NULL)
 		return err_set(err, ERR_INVALID, "a switch names neither a path nor a release");
 	_cleanup_free_ char *release = release_path(path, to);
-	int r = v->type->stat(v, release, &n, err);
+	int r = host_stat(v, release, &n, err);
 	if (r < 0)
 		return r;
 	if (n.type != NODE_DIR)
@@ -189,7 +189,7 @@ static int list_releases(struct view *v, const char *path, struct strv *names, s
 {
 	_cleanup_free_ char *releases = release_path(path, "releases");
 	_cleanup_(strv_done) struct strv found = {0};
-	int r = v->type->list(v, releases, &found, err);
+	int r = host_list(v, releases, &found, err);
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);
 		return 0;

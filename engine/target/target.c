@@ -59,7 +59,7 @@ int target_stat_each(struct view *v, const char *const *paths, size_t count, str
 	size_t i = 0;
 	for (; i < count && r == 0; i++) {
 		ret[i] = (struct node){0};
-		r = v->type->stat(v, paths[i], &ret[i], err);
+		r = host_stat(v, paths[i], &ret[i], err);
 	}
 	for (size_t k = 0; r < 0 && k < i; k++)
 		node_done(&ret[k]);
@@ -76,7 +76,7 @@ int target_digests_each(struct view *v, const char *dir, const char *const *name
 {
 	for (size_t i = 0; i < count; i++) {
 		_cleanup_free_ char *path = fs_join(dir, names[i]);
-		int r = v->type->digest(v, path, hex[i], err);
+		int r = host_digest(v, path, hex[i], err);
 		if (r == ERR_NOT_FOUND) {
 			err_clear(err);
 			hex[i][0] = '\0';
@@ -100,8 +100,8 @@ int target_barrier_read(struct target *t, const char *const *paths, size_t count
 {
 	if (t->view.type->barrier_read)
 		return t->view.type->barrier_read(t, paths, count, path, max, out, err);
-	int r = t->view.type->barrier(t, paths, count, err);
-	return r < 0 ? r : t->view.type->read(&t->view, path, max, out, err);
+	int r = host_barrier(t, paths, count, err);
+	return r < 0 ? r : host_read(&t->view, path, max, out, err);
 }
 
 int target_put_like(struct target *t, const char *path, const struct str *data, const struct node_attr *attr,
@@ -109,23 +109,22 @@ int target_put_like(struct target *t, const char *path, const struct str *data, 
 {
 	if (t->view.type->put_like)
 		return t->view.type->put_like(t, path, data, attr, from, from_data, err);
-	return t->view.type->put(t, path, str_peek(data), data->len, attr, err);
+	return host_put(t, path, str_peek(data), data->len, attr, err);
 }
 
 static int do_one(struct target *t, const struct target_op *op, struct err *err)
 {
-	const struct host_type *type = t->view.type;
 	switch (op->kind) {
 	case TARGET_MKDIR:
-		return type->mkdir(t, op->path, op->attr, err);
+		return host_mkdir(t, op->path, op->attr, err);
 	case TARGET_PUT:
-		return type->put(t, op->path, op->data, op->len, op->attr, err);
+		return host_put(t, op->path, op->data, op->len, op->attr, err);
 	case TARGET_LINK_NEW:
-		return type->link_new(t, op->from, op->path, err);
+		return host_link_new(t, op->from, op->path, err);
 	case TARGET_REMOVE:
-		return type->remove(t, op->path, err);
+		return host_remove(t, op->path, err);
 	case TARGET_REMOVE_TREE:
-		return type->remove_tree(t, op->path, err);
+		return host_remove_tree(t, op->path, err);
 	}
 	return err_set(err, ERR_INTERNAL, "an operation of kind %d", (int)op->kind);
 }
@@ -187,11 +186,11 @@ int target_look(struct view *v, const char *path, bool with_digest, json_t **ret
 {
 	_cleanup_(node_done) struct node n = {0};
 	char hex[DIGEST_HEX] = "";
-	int r = v->type->stat(v, path, &n, err);
+	int r = host_stat(v, path, &n, err);
 	if (r < 0)
 		return err_wrap(err, r, "look at '%s'", path);
 	if (n.type == NODE_FILE && with_digest) {
-		r = v->type->digest(v, path, hex, err);
+		r = host_digest(v, path, hex, err);
 		if (r < 0)
 			return err_wrap(err, r, "look at '%s'", path);
 	}

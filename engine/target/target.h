@@ -17,7 +17,7 @@
 #include "base/archive/archive.h"
 #include "base/data/fields/read.h"
 #include "base/core/wait.h"
-#include "engine/record/node.h"
+#include "engine/target/host.h"
 
 /* What to set; what is not set stays (an existing node: also ACL, extended attributes, capabilities) or gets the default (a new
  * one: 0644, the user; a directory: 0755 and what its directory passes on). A mode that is set is set exactly. */
@@ -69,10 +69,6 @@ struct target_facts {
 	bool is_root, has_zstd, has_gzip, has_setfacl, has_sha256sum, has_tar, has_sync_f, has_reflink;
 };
 
-struct view;
-struct target;
-struct host_type;
-
 /* A target is an address; a host is a target with files and commands. An API has neither: it holds no lock and no copy of the changes,
  * which lie on the deployment's first host, and what is changed there is made by the drivers of its own kinds (engine/change). */
 struct target_type {
@@ -81,8 +77,6 @@ struct target_type {
 	const struct host_type *host;                 /* NULL: an API */
 	void (*free)(struct target *t);               /* closes, frees what the implementation and target_done own */
 };
-
-typedef int (*target_produce_fn)(void *context, archive_write_fn write, void *write_context, struct err *err);
 
 struct view {
 	const struct target_type *kind;
@@ -112,68 +106,6 @@ struct target_op {
 	const struct node_attr *attr; /* may be NULL */
 	int fine, also_fine;
 	bool may_stay; /* of TARGET_REMOVE: whatever reason the target has to keep it (a mount point, a directory above that is not ours) */
-};
-
-struct host_type {
-	/* Looking. */
-	int (*stat)(struct view *v, const char *path, struct node *ret,
-	            struct err *err); /* absent is NODE_ABSENT, not an error */
-	int (*read)(struct view *v, const char *path, size_t max, struct str *out, struct err *err);
-	int (*list)(struct view *v, const char *path, struct strv *ret,
-	            struct err *err); /* names, sorted, without . and .. */
-	int (*digest)(struct view *v, const char *path, char hex[65], struct err *err); /* SHA-256 of a file */
-	int (*tree)(struct view *v, const char *path, bool digests, struct tree *ret, struct err *err);
-	int (*space)(struct view *v, const char *path, int64_t *ret_free_bytes, struct err *err);
-	int (*query)(struct view *v, const struct target_command *command, struct target_result *ret,
-	             struct err *err); /* must not change */
-
-	/* Several at once, where that saves round trips: NULL stands for one after the other. Called by the functions of these
-	 * names below. */
-	int (*stat_all)(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err);
-	int (*digests)(struct view *v, const char *dir, const char *const *names, size_t count, int64_t bytes,
-	               char (*hex)[65], struct err *err);
-	/* As put; the file `from` there holds from_data, so that only what differs need be sent. */
-	int (*put_like)(struct target *t, const char *path, const struct str *data, const struct node_attr *attr,
-	                const char *from, const struct str *from_data, struct err *err);
-	int (*barrier_read)(struct target *t, const char *const *paths, size_t count, const char *path, size_t max,
-	                    struct str *out, struct err *err);
-	int (*do_all)(struct target *t, const struct target_op *ops, size_t count, struct err *err);
-
-	/* Changing: all guarded. */
-	int (*mkdir)(struct target *t, const char *path, const struct node_attr *attr,
-	             struct err *err); /* ERR_EXISTS */
-	int (*put)(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr,
-	           struct err *err); /* whole or not at all: private name beside it, sync, rename over */
-	int (*append)(struct target *t, const char *path, const void *data, size_t len,
-	              struct err *err); /* one write, 0600 when new */
-	int (*symlink)(struct target *t, const char *path, const char *link,
-	               struct err *err); /* replaces a link or nothing, atomically */
-	int (*link_new)(struct target *t, const char *from, const char *to,
-	                struct err *err); /* hard link; ERR_EXISTS */
-	int (*rename)(struct target *t, const char *from, const char *to,
-	              struct err *err); /* replaces what may be replaced */
-	int (*remove)(struct target *t, const char *path,
-	              struct err *err); /* file, link, empty directory; absent is ERR_NOT_FOUND */
-	int (*remove_tree)(struct target *t, const char *path,
-	                   struct err *err); /* absent is fine; never follows links or leaves the file system */
-	int (*set_attr)(struct target *t, const char *path, const struct node_attr *attr, struct err *err);
-	int (*dress_like)(struct target *t, const char *path, const char *from,
-	                  struct err *err); /* a directory gets owner, mode, ACL,
-	                                                                                    attributes and time of another; may be NULL */
-	int (*copy)(struct target *t, const char *from, const char *to,
-	            struct err *err); /* a file, link or whole tree, with owner, mode, mtime,
-	                                                                                       ACL; reflink where it can be; never hard links; `to` must be absent */
-	int (*clone_files)(
-		struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links,
-		struct err *err); /* relative files and links of one directory into another, directories as needed */
-	int (*unpack)(struct target *t, const char *dir, enum archive_compression compression,
-	              target_produce_fn produce, void *context,
-	              struct err *err); /* a tar stream into an existing directory, while it arrives */
-	int (*run)(struct target *t, const struct target_command *command, struct target_result *ret, struct err *err);
-	int (*barrier)(struct target *t, const char *const *paths, size_t count, struct err *err);
-	/* all that was written below these paths is durable when it returns */
-	int (*fence)(struct target *t, const char *lock_dir, struct err *err);
-	/* ends all that belongs to what is noted in lock_dir/pids (engine/target/command_end.h) and waits until nothing is left */
 };
 
 /* Before anything else is asked of it. */

@@ -174,7 +174,7 @@ static bool plan_removes(const struct plan *plan, const char *path)
 static int holds_more(struct planner *p, const char *dir, bool *ret, struct err *err)
 {
 	struct strv names = {0};
-	int r = p->v->type->list(p->v, dir, &names, err);
+	int r = host_list(p->v, dir, &names, err);
 	*ret = false;
 	for (size_t i = 0; r == 0 && i < names.count; i++) {
 		_cleanup_free_ char *path = fs_join(dir, names.items[i]);

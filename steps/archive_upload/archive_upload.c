@@ -215,7 +215,7 @@ static int check_owner(struct view *v, const char *input, const char *name, bool
 	}
 	if (name[strspn(name, "0123456789")] == '\0')
 		return 0;
-	int r = v->type->query(v, &command, &said, err);
+	int r = host_query(v, &command, &said, err);
 	if (r == 0 && said.status != 0) {
 		faults_add(faults, NULL, pointer, "there is no %s '%s' on '%s'", group ? "group" : "user", name,
 		           v->name);
@@ -291,7 +291,7 @@ static int verify(const struct step_context *c, struct view *v, const struct cha
 	int r = compare(v, change, err);
 	if (r < 0 || change->type != &change_release || !path || !want)
 		return r;
-	r = v->type->digest(v, path, hex, err);
+	r = host_digest(v, path, hex, err);
 	if (r == ERR_NOT_FOUND || (r == 0 && strcmp(hex, want) != 0))
 		return err_set(err, ERR_CONFLICT, "the manifest '%s' on '%s' is not the one that was written", path,
 		               v->name);
@@ -305,7 +305,7 @@ static int remove_made(const struct step_context *c, struct target *t, const jso
 	for (size_t i = json_array_size(made); i > 0; i--) {
 		const char *path = json_string_value(json_array_get(made, i - 1));
 		struct err why = ERR_INIT;
-		int r = path ? t->view.type->remove(t, path, &why) : 0;
+		int r = path ? host_remove(t, path, &why) : 0;
 		if (r == ERR_EXISTS) {
 			c->report(c->engine, "%s stays: it is not empty", path);
 		} else if (r < 0 && r != ERR_NOT_FOUND) {
@@ -336,7 +336,7 @@ static int release_now(const struct step_context *c, struct view *v, char **ret,
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *link = fs_join(path, "current");
-	r = v->type->stat(v, link, &current, err);
+	r = host_stat(v, link, &current, err);
 	const char *slash = r == 0 && current.type == NODE_LINK ? strrchr(current.link, '/') : NULL;
 	if (r == 0)
 		*ret = xstrdup(slash ? slash + 1 : current.type == NODE_LINK ? current.link : "");
@@ -363,15 +363,15 @@ static int remove_release(const struct step_context *c, struct target *t, const 
 		return 0;
 	/* Out of the way first: what cannot be removed whole must not pass for a release that one can go back to. The manifest goes last:
 	 * while it is there a second cleaning finds the rest. */
-	r = t->view.type->rename(t, dir, going, err);
+	r = host_rename(t, dir, going, err);
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);
 		r = 0;
 	}
 	if (r == 0)
-		r = t->view.type->remove_tree(t, going, err);
+		r = host_remove_tree(t, going, err);
 	if (r == 0)
-		r = t->view.type->remove(t, path, err);
+		r = host_remove(t, path, err);
 	if (r == 0)
 		c->report(c->engine, "removed release %s", name);
 	return r;
@@ -410,7 +410,7 @@ static int clean(const struct step_context *c, struct target *t, struct err *err
 	upload_places_of(path, "-", &at);
 	r = kept_list(&t->view, at.releases, ".", ".manifest", &releases, err);
 	if (r == 0)
-		r = t->view.type->stat(&t->view, at.current, &current, err);
+		r = host_stat(&t->view, at.current, &current, err);
 	const char *slash = r == 0 && current.type == NODE_LINK ? strrchr(current.link, '/') : NULL;
 	size_t left = releases.count;
 	struct err first = ERR_INIT;

@@ -213,7 +213,7 @@ static int send_rest(struct filling *f, struct err *err)
 	f->next_report = f->begun + (f->c->live ? LIVE_EVERY_MS : PROGRESS_EVERY_MS);
 	if (f->carries)
 		f->send[f->send_count] = f->u->source.tree.count;
-	int r = f->t->view.type->unpack(f->t, f->u->at.release, told, produce, f, err);
+	int r = host_unpack(f->t, f->u->at.release, told, produce, f, err);
 	if (r < 0)
 		return err_wrap(err, r, "send %zu files to '%s' on '%s'", f->files, f->u->at.release, f->t->view.name);
 	report_end(f);
@@ -254,7 +254,7 @@ static int open_read_only(struct filling *f, struct err *err)
 			continue;
 		const struct node_attr attr = {.set_mode = true, .mode = (t->entries[i].mode & 07777) | 0700};
 		_cleanup_free_ char *path = fs_join(f->u->at.release, t->entries[i].path);
-		int r = f->t->view.type->set_attr(f->t, path, &attr, err);
+		int r = host_set_attr(f->t, path, &attr, err);
 		if (r < 0 && is_fatal(r))
 			return r;
 		if (r < 0)
@@ -289,15 +289,14 @@ static int take_over(struct filling *f, struct err *err)
 {
 	_cleanup_(strv_done) struct strv paths = {0};
 	struct upload *u = f->u;
-	const struct host_type *type = f->t->view.type;
 	char line[ERR_FRAME_SIZE];
 
 	send_below_read_only(f);
 	list_same(f, &paths);
 	if (paths.count == 0)
 		return 0;
-	int r = type->clone_files(f->t, u->former_release, u->at.release, &paths, u->in->hard_links && !u->other_owner,
-	                          err);
+	int r = host_clone_files(f->t, u->former_release, u->at.release, &paths, u->in->hard_links && !u->other_owner,
+	                         err);
 	if (r == 0 || is_fatal(r))
 		return r;
 	f->c->report(f->c->engine, "release %s cannot be built upon, everything is sent: %s", u->former_name,
@@ -317,7 +316,7 @@ static int make_parents(struct filling *f, const char *name, struct err *err)
 	for (char *slash = strchr(dir, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = 0;
 		_cleanup_free_ char *path = fs_join(f->u->at.release, dir);
-		int r = f->t->view.type->mkdir(f->t, path, &attr, err);
+		int r = host_mkdir(f->t, path, &attr, err);
 		if (r < 0 && r != ERR_EXISTS)
 			return r;
 		if (r < 0)
@@ -337,7 +336,7 @@ static int link_shared(struct filling *f, struct err *err)
 		_cleanup_free_ char *path = fs_join(f->u->at.release, place), *link = upload_shared_link(place, name);
 		int r = make_parents(f, place, err);
 		if (r == 0)
-			r = f->t->view.type->symlink(f->t, path, link, err);
+			r = host_symlink(f->t, path, link, err);
 		if (r < 0)
 			return err_wrap(err, r, "link the shared path '%s' on '%s'", name, f->t->view.name);
 	}
@@ -353,7 +352,7 @@ static int find_arrived(struct filling *f, struct err *err)
 	size_t found = 0;
 	int64_t bytes = 0;
 
-	int r = f->t->view.type->tree(&f->t->view, f->u->at.release, true, &now, err);
+	int r = host_tree(&f->t->view, f->u->at.release, true, &now, err);
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);
 		return 0;
@@ -436,19 +435,19 @@ static int put_manifest(struct filling *f, bool again, struct err *err)
 		f->carries = true;
 		return 0;
 	}
-	int r = taken ? 0 : f->t->view.type->remove(f->t, left, err);
+	int r = taken ? 0 : host_remove(f->t, left, err);
 	if (r == ERR_NOT_FOUND)
 		err_clear(err);
 	else if (r < 0)
 		return r;
-	return f->t->view.type->put(f->t, u->at.manifest, str_peek(&u->text), u->text.len, &attr, err);
+	return host_put(f->t, u->at.manifest, str_peek(&u->text), u->text.len, &attr, err);
 }
 
 static int place_manifest(struct filling *f, struct err *err)
 {
 	_cleanup_free_ char *from = fs_join(f->u->at.release, CARRIED);
 
-	return f->carries ? f->t->view.type->rename(f->t, from, f->u->at.manifest, err) : 0;
+	return f->carries ? host_rename(f->t, from, f->u->at.manifest, err) : 0;
 }
 
 /* Links share their owner with the former release: where that is another one, files were copied (take_over). */
@@ -463,7 +462,7 @@ static int give_to_owner(struct filling *f, struct err *err)
 	const char *const argv[] = {"chown", "-Rh", "--", whom, f->u->at.release, NULL};
 	const struct target_command command = {.argv = argv, .timeout_ms = CHOWN_MS};
 	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
-	int r = f->t->view.type->run(f->t, &command, &said, err);
+	int r = host_run(f->t, &command, &said, err);
 	if (r == 0 && said.status != 0)
 		r = err_set(err, ERR_FAILED, "give '%s' on '%s' to '%s': %s", f->u->at.release, f->t->view.name, whom,
 		            str_peek(&said.err));

@@ -25,7 +25,7 @@ void upload_forget(void *memory)
 static int fetch_manifest(struct upload_fetched *f, struct view *v, const char *path, struct str *out, struct err *err)
 {
 	_cleanup_(node_done) struct node n = {0};
-	int r = v->type->stat(v, path, &n, err);
+	int r = host_stat(v, path, &n, err);
 
 	if (r == 0 && n.type == NODE_ABSENT)
 		return err_set(err, ERR_NOT_FOUND, "'%s' is not there", path);
@@ -35,7 +35,7 @@ static int fetch_manifest(struct upload_fetched *f, struct view *v, const char *
 		str_append_n(out, f->text.data, f->text.len);
 		return 0;
 	}
-	r = v->type->read(v, path, MANIFEST_MAX, out, err);
+	r = host_read(v, path, MANIFEST_MAX, out, err);
 	if (r < 0)
 		return r;
 	drop_fetched(f);
@@ -91,7 +91,7 @@ static int check_newest_manifest(const struct step_context *c, struct view *v, s
 	int r = seen_stat(&u->seen, v, u->at.releases, &there, err);
 	if (r < 0 || there->type == NODE_ABSENT)
 		return r;
-	r = v->type->list(v, u->at.releases, &names, err);
+	r = host_list(v, u->at.releases, &names, err);
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);
 		return 0;
@@ -148,7 +148,7 @@ int upload_distrust_former(const struct step_context *c, struct view *v, struct 
 	if (!u->former_release || u->in->verify != ARCHIVE_UPLOAD_VERIFY_FULL)
 		return 0;
 	c->report(c->engine, "verify: reading all of %s", u->former_release);
-	int r = v->type->tree(v, u->former_release, true, &now, err);
+	int r = host_tree(v, u->former_release, true, &now, err);
 	if (r < 0)
 		return err_wrap(err, r, "look at the files of '%s' on '%s'", u->former_release, v->name);
 	for (size_t i = 0; i < u->former.tree.count; i++) {

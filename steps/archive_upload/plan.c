@@ -306,7 +306,7 @@ static int list_path(struct view *v, struct upload *u, struct strv *ret, size_t 
 
 	if (r < 0 || n->type == NODE_ABSENT)
 		return r;
-	r = v->type->list(v, u->at.path, ret, err);
+	r = host_list(v, u->at.path, ret, err);
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);
 		return 0;
@@ -440,7 +440,7 @@ static int check_space(struct view *v, struct upload *u, struct err *err)
 		char *slash = strrchr(path, '/');
 		slash[slash == path] = 0;
 	}
-	r = v->type->space(v, path, &room, err);
+	r = host_space(v, path, &room, err);
 	if (r < 0)
 		return err_wrap(err, r, "ask for the free space at '%s' on '%s'", path, v->name);
 	if (room >= need)

@@ -13,7 +13,7 @@ static int differs(const char *path, const char *release, struct view *v, struct
 int upload_verify_full(struct view *v, const char *release, const struct manifest *m, struct err *err)
 {
 	struct tree now = {0};
-	int r = v->type->tree(v, release, true, &now, err);
+	int r = host_tree(v, release, true, &now, err);
 
 	if (r < 0)
 		return err_wrap(err, r, "look at the files of '%s' on '%s'", release, v->name);

@@ -184,7 +184,7 @@ int step_command_run(const struct step_context *c, struct target *t, const struc
 		.context = (void *)(uintptr_t)c,
 	};
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
-	int r = t->view.type->run(t, &call, &result, err);
+	int r = host_run(t, &call, &result, err);
 	if (r < 0)
 		return r;
 	char took[CLOCK_TEXT_SIZE];

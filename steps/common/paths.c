@@ -54,7 +54,7 @@ int step_ask(struct view *v, const char *script, const struct field_pair *env, s
 	struct target_command command = {
 		.script = script, .env = env, .env_count = env_count, .user = user, .max_output = 64 << 10};
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
-	int r = v->type->query(v, &command, &result, err);
+	int r = host_query(v, &command, &result, err);
 	if (r < 0)
 		return r;
 	if (result.timed_out)

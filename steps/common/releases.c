@@ -61,7 +61,7 @@ static void add_heads(struct view *v, const char *dir, json_t *releases)
 		.script = read_heads, .env = env, .env_count = 1, .max_output = HEADS_MAX};
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
 	struct err ignored = ERR_INIT;
-	if (v->type->query(v, &command, &result, &ignored) < 0 || result.status != 0)
+	if (host_query(v, &command, &result, &ignored) < 0 || result.status != 0)
 		return;
 	const char *line = str_peek(&result.out);
 	while (*line != '\0') {
@@ -133,7 +133,7 @@ static int look_at_path(struct view *v, const char *path, json_t *answer, struct
 	_cleanup_(kept_done) struct kept_list all = {0};
 	_cleanup_(node_done) struct node n = {0};
 	bool more = false;
-	int r = v->type->stat(v, link, &n, err);
+	int r = host_stat(v, link, &n, err);
 	if (r == 0)
 		r = find_releases(v, dir, &all, err);
 	if (r < 0)

@@ -26,7 +26,7 @@ int kept_list(struct view *v, const char *dir, const char *prefix, const char *s
 	_cleanup_(strv_done) struct strv paths = {0};
 	size_t around = strlen(prefix) + strlen(suffix);
 
-	int r = v->type->list(v, dir, &names, err);
+	int r = host_list(v, dir, &names, err);
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);
 		return 0;

@@ -15,7 +15,7 @@ bool gate_query(struct gate_check *check, const struct target_command *call, con
 	char text[512];
 	struct view *v = &check->target->view;
 	int64_t left = gate_left_ms(check);
-	int r = v->type->query(v, call, ret, &err);
+	int r = host_query(v, call, ret, &err);
 	if (r < 0)
 		gate_result(check, false, "%s", err_line(&err, text, sizeof(text)));
 	else if (ret->timed_out)

@@ -79,7 +79,7 @@ int gate_from_check(struct view *v, const char *pointer, struct faults *faults, 
 	static const char *const argv[] = {"sh", "-c", "command -v curl", NULL};
 	const struct target_command call = {.argv = argv};
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
-	int r = v->type->query(v, &call, &result, err);
+	int r = host_query(v, &call, &result, err);
 	if (r == 0 && result.status != 0) {
 		faults_add(faults, NULL, pointer, "'%s' has no curl to ask with", v->name);
 		faults_hint(faults, "install curl there, or write the check as a `command`");

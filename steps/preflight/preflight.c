@@ -165,7 +165,7 @@ static int check_disk(struct view *v, const struct field_pair *wanted, struct fa
 	_cleanup_free_ char *path = xstrdup(wanted->key);
 	for (;;) {
 		struct node node = {0};
-		int r = v->type->stat(v, path, &node, err);
+		int r = host_stat(v, path, &node, err);
 		if (r < 0)
 			return r;
 		bool there = node.type != NODE_ABSENT;
@@ -177,7 +177,7 @@ static int check_disk(struct view *v, const struct field_pair *wanted, struct fa
 		if (strcmp(path, "/") == 0)
 			break;
 	}
-	int r = v->type->space(v, path, &have, err);
+	int r = host_space(v, path, &have, err);
 	if (r < 0)
 		return r;
 	if (have >= need)

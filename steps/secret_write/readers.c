@@ -205,7 +205,7 @@ bool secret_access_has_acl(struct view *v, const char *path, const json_t *acl, 
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
 	struct err ignored = ERR_INIT;
 	/* Without the command there is none that was made by us. */
-	if (v->type->query(v, &command, &result, &ignored) < 0 || result.status != 0)
+	if (host_query(v, &command, &result, &ignored) < 0 || result.status != 0)
 		return json_array_size(acl) == 0;
 	if (count_named(str_peek(&result.out)) != json_array_size(acl))
 		return false;

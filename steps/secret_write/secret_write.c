@@ -244,7 +244,7 @@ static void plan_node(struct place *p, const char *path, bool directory, const s
 static int look_file(struct view *v, const char *path, struct node *now, struct str *content, bool *ret_there,
                      struct err *err)
 {
-	int r = v->type->stat(v, path, now, err);
+	int r = host_stat(v, path, now, err);
 	if (r < 0)
 		return r;
 	*ret_there = now->type == NODE_FILE;
@@ -256,7 +256,7 @@ static int look_file(struct view *v, const char *path, struct node *now, struct 
 		return err_set(err, ERR_REFUSED, "'%s' on '%s' is there and is no file", path, v->name);
 	if (!*ret_there)
 		return 0;
-	r = v->type->read(v, path, SECRET_MAX_FILE, content, err);
+	r = host_read(v, path, SECRET_MAX_FILE, content, err);
 	return r < 0 ? err_wrap(err, r, "read what '%s' on '%s' holds now", path, v->name) : 0;
 }
 
@@ -285,13 +285,13 @@ static int plan_file(struct place *p, const char *path, const struct secret_set 
 static int drop_others(struct place *p, const char *dir, const struct secret_set *set, struct err *err)
 {
 	struct strv names = {0};
-	int r = p->v->type->list(p->v, dir, &names, err);
+	int r = host_list(p->v, dir, &names, err);
 	for (size_t i = 0; r == 0 && i < names.count; i++) {
 		_cleanup_free_ char *path = fs_join(dir, names.items[i]);
 		_cleanup_(node_done) struct node now = {0};
 		if (find_item(set, names.items[i]) != NULL || str_starts(names.items[i], ".davit-"))
 			continue;
-		r = p->v->type->stat(p->v, path, &now, err);
+		r = host_stat(p->v, path, &now, err);
 		if (r < 0)
 			break;
 		if (now.type != NODE_FILE && now.type != NODE_LINK) {
@@ -313,7 +313,7 @@ static int plan_dir(struct place *p, const char *path, const struct secret_set *
 {
 	const struct secret_write_in *in = p->c->input;
 	_cleanup_(node_done) struct node now = {0};
-	int r = p->v->type->stat(p->v, path, &now, err);
+	int r = host_stat(p->v, path, &now, err);
 	if (r < 0)
 		return r;
 	bool there = now.type == NODE_DIR;
@@ -357,7 +357,7 @@ static int plan_secrets(const struct step_context *c, struct view *v, struct pla
 	faults_done(&faults);
 	if (r < 0)
 		return r;
-	r = v->type->stat(v, path, &now, err);
+	r = host_stat(v, path, &now, err);
 	if (r < 0)
 		return r;
 	bool there = now.type != NODE_ABSENT;
@@ -393,7 +393,7 @@ static int check(const struct step_context *c, struct faults *faults, struct err
 		struct view *v = &c->targets[i]->view;
 		_cleanup_(secret_access_done) struct secret_access access = {0};
 		_cleanup_(node_done) struct node now = {0};
-		int r = v->type->stat(v, in->path, &now, err);
+		int r = host_stat(v, in->path, &now, err);
 		if (r < 0)
 			return r;
 		bool there = now.type != NODE_ABSENT;

@@ -6,7 +6,7 @@
 
 static int look(struct view *v, const char *path, struct node *ret, struct err *err)
 {
-	int r = v->type->stat(v, path, ret, err);
+	int r = host_stat(v, path, ret, err);
 	return r < 0 ? err_wrap(err, r, "look at '%s' on '%s'", path, v->name) : 0;
 }
 
@@ -46,7 +46,7 @@ static int make_like(struct target *t, const char *from, const char *to, struct 
 	if (r < 0)
 		return r;
 	const struct node_attr attr = {.set_mode = true, .mode = n.mode, .owner = n.owner, .group = n.group};
-	return t->view.type->mkdir(t, to, &attr, err);
+	return host_mkdir(t, to, &attr, err);
 }
 
 static int copy_some(struct target *t, const char *from, const char *to, const struct tree *tree,
@@ -63,7 +63,7 @@ static int copy_child(struct target *t, const char *from, const char *to, const 
 		int r = make_like(t, source, goal, err);
 		return r < 0 ? r : copy_some(t, from, to, tree, ignore, e->path, err);
 	}
-	return t->view.type->copy(t, source, goal, err);
+	return host_copy(t, source, goal, err);
 }
 
 /* The children of dir, each whole where nothing below it is excluded. Its own time is lost: it was made now. */
@@ -93,7 +93,7 @@ int snapshot_copy(struct target *t, const char *from, const char *to, const stru
 	if (r < 0)
 		return r;
 	if (ignore && n.type == NODE_DIR) {
-		r = t->view.type->tree(&t->view, from, false, &tree, err);
+		r = host_tree(&t->view, from, false, &tree, err);
 		if (r < 0)
 			return r;
 		if (excludes_below(&tree, ignore, "")) {
@@ -101,7 +101,7 @@ int snapshot_copy(struct target *t, const char *from, const char *to, const stru
 			return r < 0 ? r : copy_some(t, from, to, &tree, ignore, "", err);
 		}
 	}
-	return t->view.type->copy(t, from, to, err);
+	return host_copy(t, from, to, err);
 }
 
 /* ---- back ---- */
@@ -143,7 +143,7 @@ static void mark_above(struct now *n, const char *path)
 
 static int look_now(struct view *v, const char *dir, const struct ignore *ignore, struct now *n, struct err *err)
 {
-	int r = ignore ? v->type->tree(v, dir, false, &n->tree, err) : 0;
+	int r = ignore ? host_tree(v, dir, false, &n->tree, err) : 0;
 
 	n->excluded = xcalloc(n->tree.count + 1, sizeof(bool));
 	n->mixed = xcalloc(n->tree.count + 1, sizeof(bool));
@@ -185,7 +185,7 @@ static int discard_aside(struct target *t, const char *aside, const char *path, 
 
 	int r = look(&t->view, aside, &n, err);
 	if (r == 0 && n.type == NODE_DIR && ignore)
-		r = t->view.type->tree(&t->view, aside, false, &tree, err);
+		r = host_tree(&t->view, aside, false, &tree, err);
 	for (size_t i = 0; i < tree.count && r == 0; i++) {
 		_cleanup_(node_done) struct node there = {0};
 		if (!is_topmost_excluded(ignore, &tree.entries[i]))
@@ -200,9 +200,9 @@ static int discard_aside(struct target *t, const char *aside, const char *path, 
 		if (r == 0)
 			r = make_above(t, path, tree.entries[i].path, aside, err);
 		if (r == 0)
-			r = t->view.type->rename(t, from, to, err);
+			r = host_rename(t, from, to, err);
 	}
-	return r < 0 || n.type == NODE_ABSENT ? r : t->view.type->remove_tree(t, aside, err);
+	return r < 0 || n.type == NODE_ABSENT ? r : host_remove_tree(t, aside, err);
 }
 
 /* An interrupted restore: what stood in the way of the copy is aside, all of it or a part, and perhaps nothing is in its place. */
@@ -217,7 +217,7 @@ static int settle_former(struct back *b, struct err *err)
 	if (r < 0 || there.type == NODE_ABSENT)
 		return r;
 	if (here.type == NODE_ABSENT)
-		return b->t->view.type->rename(b->t, b->aside, b->path, err);
+		return host_rename(b->t, b->aside, b->path, err);
 	return discard_aside(b->t, b->aside, b->path, b->ignore, err);
 }
 
@@ -226,19 +226,18 @@ static int settle_former(struct back *b, struct err *err)
 static int replace_whole(struct back *b, const char *rel, enum node_type here, const char *from, enum node_type there,
                          struct err *err)
 {
-	const struct host_type *type = b->t->view.type;
 	_cleanup_free_ char *to = *rel ? fs_join(b->path, rel) : xstrdup(b->path),
 			    *off = *rel ? fs_join(b->aside, rel) : xstrdup(b->aside);
 	int r = 0;
 
 	if (here == NODE_ABSENT || (from && here != NODE_DIR && there != NODE_DIR))
-		return from ? type->rename(b->t, from, to, err) : 0;
+		return from ? host_rename(b->t, from, to, err) : 0;
 	if (*rel)
 		r = make_above(b->t, b->aside, rel, b->path, err);
 	if (r == 0)
-		r = type->rename(b->t, to, off, err);
+		r = host_rename(b->t, to, off, err);
 	if (r == 0 && from)
-		r = type->rename(b->t, from, to, err);
+		r = host_rename(b->t, from, to, err);
 	return r < 0 ? r : discard_aside(b->t, b->aside, b->path, b->ignore, err);
 }
 
@@ -295,7 +294,7 @@ static int restore_within(struct back *b, const char *dir, bool held, struct err
 	if (r < 0)
 		return r;
 	const struct node_attr attr = {.set_mode = true, .mode = n.mode, .owner = n.owner, .group = n.group};
-	return b->t->view.type->set_attr(b->t, to, &attr, err);
+	return host_set_attr(b->t, to, &attr, err);
 }
 
 static int swap_in(struct back *b, bool held, struct err *err)
@@ -315,10 +314,10 @@ static int swap_in(struct back *b, bool held, struct err *err)
 		return replace_whole(b, "", here.type, held ? b->restored : NULL, there.type, err);
 	if (held && there.type != NODE_DIR)
 		return err_set(err, ERR_CONFLICT, "it is a directory now, with files that the snapshot left out");
-	r = held ? v->type->tree(v, b->restored, false, &b->copy, err) : 0;
+	r = held ? host_tree(v, b->restored, false, &b->copy, err) : 0;
 	if (r == 0)
 		r = restore_within(b, "", held, err);
-	return r < 0 || !held ? r : v->type->remove_tree(b->t, b->restored, err);
+	return r < 0 || !held ? r : host_remove_tree(b->t, b->restored, err);
 }
 
 int snapshot_restore(struct target *t, const char *copy, const char *path, const struct ignore *ignore, struct err *err)
@@ -330,9 +329,9 @@ int snapshot_restore(struct target *t, const char *copy, const char *path, const
 	int r = settle_former(&b, err);
 	/* Nothing but copies of what the snapshot holds ever lies in it. */
 	if (r == 0)
-		r = t->view.type->remove_tree(t, restored, err);
+		r = host_remove_tree(t, restored, err);
 	if (r == 0 && copy)
-		r = t->view.type->copy(t, copy, restored, err);
+		r = host_copy(t, copy, restored, err);
 	if (r == 0)
 		r = swap_in(&b, copy != NULL, err);
 	now_done(&b.now);

@@ -88,7 +88,7 @@ static int measure(struct view *v, const char *path, const struct ignore *ignore
 	_cleanup_(node_done) struct node n = {0};
 	_cleanup_(tree_done) struct tree tree = {0};
 
-	int r = v->type->stat(v, path, &n, err);
+	int r = host_stat(v, path, &n, err);
 	if (r < 0)
 		return r;
 	*ret_type = n.type;
@@ -102,7 +102,7 @@ static int measure(struct view *v, const char *path, const struct ignore *ignore
 		sizes->files += n.type != NODE_ABSENT;
 		return 0;
 	}
-	r = v->type->tree(v, path, false, &tree, err);
+	r = host_tree(v, path, false, &tree, err);
 	for (size_t i = 0; i < tree.count && r == 0; i++) {
 		const struct tree_entry *e = &tree.entries[i];
 		if (ignore && ignore_matches(ignore, e->path, S_ISDIR(e->mode)))
@@ -121,7 +121,7 @@ static int check_space(struct view *v, const struct sizes *sizes, int64_t *ret_r
 
 	for (;;) {
 		_cleanup_(node_done) struct node there = {0};
-		r = v->type->stat(v, path, &there, err);
+		r = host_stat(v, path, &there, err);
 		if (r < 0)
 			return r;
 		if (there.type != NODE_ABSENT || strcmp(path, "/") == 0)
@@ -129,7 +129,7 @@ static int check_space(struct view *v, const struct sizes *sizes, int64_t *ret_r
 		char *slash = strrchr(path, '/');
 		slash[slash == path] = 0;
 	}
-	r = v->type->space(v, path, ret_room, err);
+	r = host_space(v, path, ret_room, err);
 	/* Whether blocks can be shared is known only by trying: room for a copy is asked for in any case. */
 	if (r == 0 && *ret_room < need) {
 		r = err_set(err, ERR_REFUSED,
@@ -192,14 +192,14 @@ static int make_dirs(struct target *t, const char *path, struct err *err)
 
 	for (char *slash = strchr(dir + base + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = 0;
-		int r = t->view.type->mkdir(t, dir, &attr, err);
+		int r = host_mkdir(t, dir, &attr, err);
 		if (r == ERR_EXISTS)
 			err_clear(err);
 		else if (r < 0)
 			return r;
 		*slash = '/';
 	}
-	return t->view.type->mkdir(t, path, &attr, err);
+	return host_mkdir(t, path, &attr, err);
 }
 
 /* A live directory may change while it is copied. What is not in the copy as it was before must have changed since. */
@@ -218,7 +218,7 @@ static int compare_copy(const struct step_context *c, struct view *v, const char
 		                      : there->mtime_ns / 1000000000 == e->mtime_ns / 1000000000))
 			continue;
 		_cleanup_free_ char *full = fs_join(path, e->path);
-		int r = v->type->stat(v, full, &now, err);
+		int r = host_stat(v, full, &now, err);
 		if (r < 0)
 			return r;
 		if (now.type == (S_ISLNK(e->mode) ? NODE_LINK : NODE_FILE) && now.size == e->size &&
@@ -252,11 +252,11 @@ static int copy_path(const struct step_context *c, struct target *t, const char 
 	int r = 0;
 
 	if (strcmp(type, "dir") == 0)
-		r = v->type->tree(v, path, false, &before, err);
+		r = host_tree(v, path, false, &before, err);
 	if (r == 0)
 		r = snapshot_copy(t, path, goal, ignore, err);
 	if (r == 0 && strcmp(type, "dir") == 0)
-		r = v->type->tree(v, goal, true, &copy, err);
+		r = host_tree(v, goal, true, &copy, err);
 	if (r == 0 && strcmp(type, "dir") == 0)
 		r = compare_copy(c, v, path, &before, &copy, ignore, err);
 	if (r < 0)
@@ -264,12 +264,12 @@ static int copy_path(const struct step_context *c, struct target *t, const char 
 	if (strcmp(type, "file") == 0) {
 		_cleanup_(node_done) struct node n = {0};
 		struct tree_entry *e = tree_add(all);
-		r = v->type->stat(v, goal, &n, err);
+		r = host_stat(v, goal, &n, err);
 		e->path = xstrdup(number);
 		e->mode = S_IFREG | n.mode;
 		e->size = n.size;
 		all->bytes += n.size;
-		return r < 0 ? r : v->type->digest(v, goal, e->digest, err);
+		return r < 0 ? r : host_digest(v, goal, e->digest, err);
 	}
 	add_entries(all, number, &copy);
 	return 0;
@@ -291,7 +291,7 @@ static int put_manifest(const struct step_context *c, struct target *t, const ch
 	manifest_write(head, all, NULL, &text);
 	if (text.failed)
 		return err_set(err, ERR_LIMIT, "the snapshot has too many files for its manifest");
-	return t->view.type->put(t, file, text.data, text.len, &attr, err);
+	return host_put(t, file, text.data, text.len, &attr, err);
 }
 
 static int apply(const struct step_context *c, struct target *t, struct change *change, struct err *err)
@@ -305,7 +305,7 @@ static int apply(const struct step_context *c, struct target *t, struct change *
 	int r = make_dirs(t, change->path, err);
 	if (r == ERR_EXISTS) { /* of a try that broke */
 		err_clear(err);
-		r = t->view.type->remove_tree(t, change->path, err);
+		r = host_remove_tree(t, change->path, err);
 		if (r == 0)
 			r = make_dirs(t, change->path, err);
 	}
@@ -322,11 +322,11 @@ static int apply(const struct step_context *c, struct target *t, struct change *
 	ignore_free(ignore);
 	/* The content is durable before the manifest says that it is whole, and that before anything is changed: what comes next counts on it. */
 	if (r == 0)
-		r = t->view.type->barrier(t, (const char *const[]){change->path}, 1, err);
+		r = host_barrier(t, (const char *const[]){change->path}, 1, err);
 	if (r == 0)
 		r = put_manifest(c, t, change->path, &all, change->extra, err);
 	if (r == 0)
-		r = t->view.type->barrier(t, (const char *const[]){change->path}, 1, err);
+		r = host_barrier(t, (const char *const[]){change->path}, 1, err);
 	if (r < 0)
 		return r;
 	json_object_set_new(c->outputs, "snapshot", json_string(c->deployment->id));
@@ -344,14 +344,14 @@ static int check_manifest(struct view *v, const char *path, struct err *err)
 	_cleanup_(tree_done) struct tree now = {0};
 	_cleanup_(manifest_done) struct manifest m = {0};
 
-	int r = v->type->read(v, file, MANIFEST_MAX, &text, err);
+	int r = host_read(v, file, MANIFEST_MAX, &text, err);
 	if (r == ERR_NOT_FOUND)
 		return err_set(err, ERR_CONFLICT, "the snapshot '%s' on '%s' has no manifest: it is not whole", path,
 		               v->name);
 	if (r == 0)
 		r = manifest_parse(file, str_peek(&text), text.len, &m, err);
 	if (r == 0)
-		r = v->type->tree(v, path, true, &now, err);
+		r = host_tree(v, path, true, &now, err);
 	for (size_t i = 0; i < m.tree.count && r == 0; i++) {
 		const struct tree_entry *e = &m.tree.entries[i], *there = tree_find(&now, e->path);
 		if (!there || !manifest_same(e, there))
@@ -401,7 +401,7 @@ static int remove_empty(struct target *t, const char *path, struct err *err)
 		*slash = 0;
 		if (!fs_below(t->view.facts.base, dir) || strcmp(t->view.facts.base, dir) == 0)
 			return 0;
-		int r = t->view.type->remove(t, dir, err);
+		int r = host_remove(t, dir, err);
 		if (r < 0 && r != ERR_EXISTS && r != ERR_NOT_FOUND)
 			return r;
 		if (r < 0)
@@ -426,12 +426,12 @@ static int put_back(const struct step_context *c, struct target *t, const struct
 		if (json_get_string(json_array_get(all, i), "path"))
 			paths[count++] = json_get_string(json_array_get(all, i), "path");
 	if (r == 0 && count > 0)
-		r = t->view.type->barrier(t, paths, count, err);
+		r = host_barrier(t, paths, count, err);
 	free(paths);
 	if (r == 0)
-		r = t->view.type->remove(t, manifest, err);
+		r = host_remove(t, manifest, err);
 	if (r == 0)
-		r = t->view.type->barrier(t, (const char *const[]){change->path}, 1, err);
+		r = host_barrier(t, (const char *const[]){change->path}, 1, err);
 	return r;
 }
 
@@ -441,14 +441,14 @@ static int undo(const struct step_context *c, struct target *t, const struct cha
 	_cleanup_(node_done) struct node manifest = {0};
 	_cleanup_free_ char *file = fs_join(change->path, "manifest");
 
-	int r = t->view.type->stat(&t->view, change->path, &n, err);
+	int r = host_stat(&t->view, change->path, &n, err);
 	if (r == 0 && n.type != NODE_ABSENT)
-		r = t->view.type->stat(&t->view, file, &manifest, err);
+		r = host_stat(&t->view, file, &manifest, err);
 	/* Without its manifest it was never whole, so nothing after it was begun; or its content is back already. */
 	if (r == 0 && json_get_bool(change->extra, "restore", false) && manifest.type == NODE_FILE)
 		r = put_back(c, t, change, file, err);
 	if (r == 0 && n.type != NODE_ABSENT)
-		r = t->view.type->remove_tree(t, change->path, err);
+		r = host_remove_tree(t, change->path, err);
 	return r < 0 ? r : remove_empty(t, change->path, err);
 }
 
@@ -468,7 +468,7 @@ static int newest_whole(const struct step_context *c, struct view *v, const char
 			return 0;
 		_cleanup_free_ char *path = xasprintf("%s/%s/%d", dir, name, c->place),
 				    *file = fs_join(path, "manifest");
-		r = v->type->read(v, file, MANIFEST_MAX, &text, err);
+		r = host_read(v, file, MANIFEST_MAX, &text, err);
 		if (r == ERR_NOT_FOUND) {
 			err_clear(err);
 			r = 0;
@@ -524,9 +524,9 @@ static int drop_empty(struct target *t, const char *dir, struct kept_list *kept,
 	for (size_t i = 0; i < kept->count && r == 0; i++) {
 		_cleanup_free_ char *path = fs_join(dir, kept->items[i].name);
 		_cleanup_(strv_done) struct strv names = {0};
-		r = t->view.type->list(&t->view, path, &names, err);
+		r = host_list(&t->view, path, &names, err);
 		if (r == 0 && names.count == 0)
-			r = t->view.type->remove(t, path, err);
+			r = host_remove(t, path, err);
 		else if (r == 0) {
 			const struct kept one = kept->items[i];
 			kept->items[i] = kept->items[whole];
@@ -549,7 +549,7 @@ static int clean(const struct step_context *c, struct target *t, struct err *err
 		r = drop_empty(t, dir, &kept, err);
 	for (size_t i = 0; r == 0 && i + (size_t)in->files.keep < kept.count; i++) {
 		_cleanup_free_ char *path = fs_join(dir, kept.items[i].name);
-		r = t->view.type->remove_tree(t, path, err);
+		r = host_remove_tree(t, path, err);
 		if (r == 0)
 			c->report(c->engine, "removed snapshot %s", kept.items[i].name);
 	}

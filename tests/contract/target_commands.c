@@ -212,7 +212,7 @@ static void the_fence_ends_what_a_former_owner_has_running(void **state)
 	assert_true(child >= 0);
 	if (child == 0) {
 		struct target_command c = {.script = quoted};
-		former->view.type->run(former, &c, &r, &w->err);
+		host_run(former, &c, &r, &w->err);
 		_exit(0);
 	}
 	for (int64_t end = clock_mono_ms() + 20000; !here(w, "pid") && clock_mono_ms() < end;)
@@ -273,7 +273,7 @@ static void die_in(struct world *w, const struct target_command *c, const char *
 		struct target *former = make(w->base);
 		former->lock_dir = xstrdup(w->lock_dir);
 		former->token = xstrdup(w->t->token);
-		former->view.type->run(former, c, &r, &w->err);
+		host_run(former, c, &r, &w->err);
 		_exit(0);
 	}
 	pid_t leader = pid_in(w, first);

@@ -118,12 +118,12 @@ static int fill_release(const struct step_context *c, struct target *t, struct c
 		_cleanup_free_ char *path = xasprintf("%s/%s", change->path, name);
 		/* As a stream of a tar leaves it: written, not synced. Again from the start when it is repeated. */
 		if (r == 0)
-			r = t->view.type->remove_tree(t, path, err);
+			r = host_remove_tree(t, path, err);
 		if (r == 0)
-			r = t->view.type->append(t, path, json_string_value(text), json_string_length(text), err);
+			r = host_append(t, path, json_string_value(text), json_string_length(text), err);
 	}
 	if (r == 0)
-		r = t->view.type->put(t, json_get_string(change->extra, "manifest"), "manifest", 8, NULL, err);
+		r = host_put(t, json_get_string(change->extra, "manifest"), "manifest", 8, NULL, err);
 	return r;
 }
 
@@ -142,7 +142,7 @@ static int verify_release(const struct step_context *c, struct view *v, const st
 	{
 		_cleanup_free_ char *path = xasprintf("%s/%s", change->path, name);
 		_cleanup_(str_done) struct str now = STR_INIT(4096);
-		int r = v->type->read(v, path, 4000, &now, err);
+		int r = host_read(v, path, 4000, &now, err);
 		if (r == 0 && strcmp(str_peek(&now), json_string_value(text)) != 0)
 			r = err_set(err, ERR_CONFLICT, "'%s' is not as it was sent", path);
 		if (r < 0)
@@ -155,7 +155,7 @@ static int verify_release(const struct step_context *c, struct view *v, const st
 static int clean_releases(const struct step_context *c, struct target *t, struct err *err)
 {
 	(void)c;
-	int r = t->view.type->remove_tree(t, "/app/releases/r1", err);
+	int r = host_remove_tree(t, "/app/releases/r1", err);
 	return r;
 }
 
@@ -166,7 +166,7 @@ static int run_restart(struct target *t, struct err *err)
 	const char *const argv[] = {"restart", NULL};
 	const struct target_command command = {.argv = argv};
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
-	int r = t->view.type->run(t, &command, &result, err);
+	int r = host_run(t, &command, &result, err);
 	return r < 0 ? r : result.status == 0 ? 0 : err_set(err, ERR_FAILED, "restart failed");
 }
 
@@ -212,7 +212,7 @@ static int make_parents(struct target *t, struct err *err)
 	const struct node_attr ours = {.set_mode = true, .mode = 0700};
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < 2; i++) {
-		r = t->view.type->mkdir(t, dirs[i], &ours, err);
+		r = host_mkdir(t, dirs[i], &ours, err);
 		if (r == ERR_EXISTS)
 			r = 0;
 	}
@@ -238,9 +238,9 @@ static int take_snapshot(const struct step_context *c, struct target *t, struct 
 	if (r == 0)
 		r = change_apply(t, change, err);
 	if (r == 0)
-		r = t->view.type->remove_tree(t, data, err);
+		r = host_remove_tree(t, data, err);
 	if (r == 0)
-		r = t->view.type->copy(t, "/srv/dx", data, err);
+		r = host_copy(t, "/srv/dx", data, err);
 	return r;
 }
 
@@ -249,7 +249,7 @@ static int undo_snapshot(const struct step_context *c, struct target *t, const s
 	(void)c;
 	int r = change_undo(t, change, err);
 	if (r == 0)
-		r = t->view.type->remove(t, "/var/lib/davit/snapshots/sim.world", err);
+		r = host_remove(t, "/var/lib/davit/snapshots/sim.world", err);
 	return r == ERR_EXISTS || r == ERR_NOT_FOUND ? 0 : r;
 }
 

@@ -383,7 +383,7 @@ int local_fence(struct target *t, const char *lock_dir, struct err *err)
 	struct wait w = wait_within(t->view.wait ? t->view.wait : &none, FENCE_MS);
 	_cleanup_free_ char *pids = fs_join(lock_dir, "pids");
 	_cleanup_(strv_done) struct strv names = {0};
-	int r = t->view.type->list(&t->view, pids, &names, err);
+	int r = host_list(&t->view, pids, &names, err);
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);
 		return 0;

@@ -129,7 +129,7 @@ static int run_and_die(const struct step_context *c, struct target *t, struct ch
 	_cleanup_free_ char *ran = in_dir("ran");
 	(void)c;
 	(void)change;
-	t->view.type->put(t, ran, "x", 1, NULL, err);
+	host_put(t, ran, "x", 1, NULL, err);
 	_exit(9);
 }
 
@@ -138,7 +138,7 @@ static int undo_command(const struct step_context *c, struct target *t, const st
 	_cleanup_free_ char *ran = in_dir("ran");
 	(void)c;
 	(void)change;
-	return t->view.type->remove(t, ran, err);
+	return host_remove(t, ran, err);
 }
 
 static const struct step_type type_command = {
@@ -176,9 +176,9 @@ static int make_snapshot(const struct step_context *c, struct target *t, struct 
 {
 	(void)c;
 	_cleanup_free_ char *above = in_dir("base/snapshots"), *around = snapshots();
-	int r = t->view.type->mkdir(t, above, NULL, err);
+	int r = host_mkdir(t, above, NULL, err);
 	if (r == 0)
-		r = t->view.type->mkdir(t, around, NULL, err);
+		r = host_mkdir(t, around, NULL, err);
 	return r < 0 ? r : change_apply(t, change, err);
 }
 
@@ -189,7 +189,7 @@ static int undo_snapshot(const struct step_context *c, struct target *t, const s
 	int r = change_undo(t, change, err);
 	if (r < 0 || snapshot_undos++ == 0)
 		return r;
-	return t->view.type->remove(t, around, err);
+	return host_remove(t, around, err);
 }
 
 static const struct step_info snapshot_info = {.name = "snapshot", .changes = true};

@@ -97,17 +97,17 @@ static void nothing_is_changed_without_a_lock_or_with_a_lost_one(void **state)
 	_cleanup_free_ char *path = in_dir("file");
 	struct target *other = make_target();
 	_cleanup_json_ json_t *former = NULL, *record = NULL;
-	assert_int_equal(target->view.type->put(target, path, "x", 1, NULL, NULL), ERR_INTERNAL);
+	assert_int_equal(host_put(target, path, "x", 1, NULL, NULL), ERR_INTERNAL);
 	take(target, "d-1");
-	assert_int_equal(target->view.type->put(target, path, "x", 1, NULL, NULL), 0);
+	assert_int_equal(host_put(target, path, "x", 1, NULL, NULL), 0);
 	assert_int_equal(lock_read(&other->view, lock_dir, &former, NULL), 0);
 	record = lock_record(store, NULL, former);
 	assert_int_equal(lock_take_over(other, lock_dir, former, record, NULL), 0);
-	assert_int_equal(target->view.type->put(target, path, "y", 1, NULL, NULL), ERR_FENCED);
+	assert_int_equal(host_put(target, path, "y", 1, NULL, NULL), ERR_FENCED);
 	const char *const argv[] = {"rm", path, NULL};
 	const struct target_command command = {.argv = argv};
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
-	assert_int_equal(target->view.type->run(target, &command, &result, NULL), ERR_FENCED);
+	assert_int_equal(host_run(target, &command, &result, NULL), ERR_FENCED);
 	assert_true(fs_exists(AT_FDCWD, path));
 	assert_int_equal(lock_release(other, NULL), 0);
 	target_free(other);
@@ -144,7 +144,7 @@ static void the_mark_of_another_deployment_decides_nothing(void **state)
 	_cleanup_json_ json_t *former = NULL, *record = NULL;
 	struct target *other = make_target();
 	take(target, "d-2");
-	assert_int_equal(target->view.type->put(target, path, "committed d-1\n", 14, NULL, NULL), 0);
+	assert_int_equal(host_put(target, path, "committed d-1\n", 14, NULL, NULL), 0);
 	assert_int_equal(lock_read(&other->view, lock_dir, &former, NULL), 0);
 	record = lock_record(store, NULL, former);
 	assert_int_equal(lock_take_over(other, lock_dir, former, record, NULL), 0);
@@ -177,7 +177,7 @@ static void the_fence_ends_what_a_former_owner_left_running(void **state)
 	if (owner == 0) {
 		const struct target_command command = {.script = script, .timeout_ms = 60000};
 		struct target_result result = TARGET_RESULT_INIT;
-		target->view.type->run(target, &command, &result, NULL);
+		host_run(target, &command, &result, NULL);
 		_exit(0);
 	}
 	wait_for(sign);
@@ -206,13 +206,13 @@ static void a_command_gives_its_lines_its_status_and_its_time_out(void **state)
 	                                       .input = "in",
 	                                       .input_len = 2};
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
-	assert_int_equal(target->view.type->run(target, &command, &result, NULL), 0);
+	assert_int_equal(host_run(target, &command, &result, NULL), 0);
 	assert_int_equal(result.status, 3);
 	assert_string_equal(str_peek(&result.out), "hello\nin");
 	assert_string_equal(str_peek(&result.err), "oops\n");
 	const struct target_command slow = {.script = "sleep 20", .timeout_ms = 100};
 	_cleanup_(target_result_done) struct target_result timed = TARGET_RESULT_INIT;
-	assert_int_equal(target->view.type->run(target, &slow, &timed, NULL), 0);
+	assert_int_equal(host_run(target, &slow, &timed, NULL), 0);
 	assert_true(timed.timed_out);
 	assert_int_equal(lock_release(target, NULL), 0);
 }
@@ -408,7 +408,7 @@ static void the_copy_of_the_changes_survives_a_torn_line(void **state)
 	take(target, "d-1");
 	assert_int_equal(lock_append_changes(target, c, 1, NULL), 0);
 	_cleanup_free_ char *path = fs_join(lock_dir, "changes.jsonl");
-	assert_int_equal(target->view.type->append(target, path, "{\"format\":1,\"id\":2,\"ki", 22, NULL), 0);
+	assert_int_equal(host_append(target, path, "{\"format\":1,\"id\":2,\"ki", 22, NULL), 0);
 	assert_int_equal(lock_append_state(target, c, CHANGE_DONE, NULL), 0);
 	assert_int_equal(lock_read_changes(&target->view, lock_dir, &back, NULL), 0);
 	assert_int_equal(back.count, 1);

@@ -350,7 +350,7 @@ static int renew(void *context, struct err *err)
 	char text[32];
 	static int count;
 	int len = snprintf(text, sizeof(text), "%d\n", ++count);
-	return w->t->view.type->put(w->t, at(w, "renewed"), text, (size_t)len, NULL, err);
+	return host_put(w->t, at(w, "renewed"), text, (size_t)len, NULL, err);
 }
 
 static void the_tick_may_use_the_same_target_in_the_middle_of_an_operation(void **state)
@@ -440,18 +440,18 @@ static void sudo_makes_root_of_an_ordinary_user_and_its_refusal_is_said(void **s
 	expect(w, target_open(&t->view, &w->err), 0, "open by sudo");
 	assert_true(t->view.facts.is_root);
 	assert_string_equal(t->view.facts.user, "root");
-	expect(w, t->view.type->put(t, at(w, "of-root"), "x", 1, NULL, &w->err), 0, "put by sudo");
+	expect(w, host_put(t, at(w, "of-root"), "x", 1, NULL, &w->err), 0, "put by sudo");
 	assert_int_equal(stat(at(w, "of-root"), &st), 0);
 	assert_int_equal(st.st_uid, 0);
 	struct target_command c = {.script = "id -un; id -un >&2", .user = "deploy"};
-	expect(w, t->view.type->run(t, &c, &r, &w->err), 0, "run by sudo as another");
+	expect(w, host_run(t, &c, &r, &w->err), 0, "run by sudo as another");
 	assert_string_equal(str_peek(&r.out), "deploy\n");
 	target_result_done(&r);
 	/* What hangs is ended although sudo stands in between. */
 	_cleanup_free_ char *script = xasprintf("sleep 60 & echo $! >'%s'; wait", at(w, "pid"));
 	struct target_command slow = {.script = script, .timeout_ms = 1000};
 	struct target_result late = TARGET_RESULT_INIT;
-	expect(w, t->view.type->run(t, &slow, &late, &w->err), 0, "run out of time by sudo");
+	expect(w, host_run(t, &slow, &late, &w->err), 0, "run out of time by sudo");
 	assert_true(late.timed_out);
 	pid_t pid = pid_in(w, "pid");
 	for (int64_t end = clock_mono_ms() + 5000; runs(pid) && clock_mono_ms() < end;)
@@ -470,7 +470,7 @@ static void sudo_makes_root_of_an_ordinary_user_and_its_refusal_is_said(void **s
 	own(w, plain);
 	expect(w, target_open(&plain->view, &w->err), 0, "open as guest");
 	assert_false(plain->view.facts.is_root);
-	FAILS(ERR_FENCED, plain->view.type->put(plain, at(w, "x"), "x", 1, NULL, &w->err));
+	FAILS(ERR_FENCED, host_put(plain, at(w, "x"), "x", 1, NULL, &w->err));
 	target_free(plain);
 }
 
