@@ -33,7 +33,7 @@ static const struct command commands[] = {
 	{"schema", cmd_schema, NULL, "the schemas of the steps; check a document against a schema"},
 	{"expr", cmd_expr, NULL, "evaluate an expression of the workflow language"},
 	{"forge", NULL, "davit-forge", "GitHub on loopback, for trials and tests"},
-	{"worker", cmd_worker, NULL, NULL},
+	{"worker", worker_run, NULL, NULL},
 };
 
 static void print_help(FILE *out)

@@ -61,23 +61,23 @@ int agent_run(int argc, char **argv)
 	                            argc, argv, &o);
 	if (r != 0)
 		return r > 0 ? 0 : LISTEN_TERMINATED;
-	struct listen_options options = {
+	struct listener_options options = {
 		.once = o.once, .slots = o.slots, .worker_user = o.worker_user, .isolation = o.isolation};
 	int code;
 	if (o.jit != NULL) {
-		code = listen_run_jit(o.jit, &options);
+		code = listener_run_jit(o.jit, &options);
 	} else {
-		struct agent_store store = {0};
+		struct records store = {0};
 		struct err err = ERR_INIT;
-		r = agent_store_open(false, &store, &err);
+		r = records_open(false, &store, &err);
 		if (r == ERR_NOT_FOUND)
 			err_hint(&err, r,
 			         "register first: davit agent configure --url https://github.com/OWNER/REPO --token "
 			         "TOKEN");
 		if (r < 0)
 			log_err(&err);
-		code = r < 0 ? LISTEN_TERMINATED : listen_run_store(&store, &options);
-		agent_store_done(&store);
+		code = r < 0 ? LISTEN_TERMINATED : listener_run_records(&store, &options);
+		records_done(&store);
 	}
 	agent_options_done(&o);
 	return code;

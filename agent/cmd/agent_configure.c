@@ -98,7 +98,7 @@ static struct http *open_http(struct err *err)
 	return http_new(&config, err);
 }
 
-static int do_register(struct http *h, struct agent_options *o, const struct agent_store *store, const char *id,
+static int do_register(struct http *h, struct agent_options *o, const struct records *store, const char *id,
                        struct wait *w, struct err *err)
 {
 	_cleanup_(oauth_key_freep) struct oauth_key *key = NULL;
@@ -129,16 +129,16 @@ static int do_register(struct http *h, struct agent_options *o, const struct age
 	reg.actions_repository = xstrdup(o->actions_repository);
 	reg.isolation = xstrdup(o->isolation);
 	reg.on_failure = xstrdup(o->on_failure != NULL ? o->on_failure : "rollback");
-	r = agent_store_save(store, id, &reg, &pem, err);
+	r = records_save(store, id, &reg, &pem, err);
 	if (r >= 0) {
 		printf("√ Runner successfully added\n");
 		printf("  %s at %s, group %s, labels", reg.name, reg.url, reg.group);
 		for (size_t i = 0; i < reg.labels.count; i++)
 			printf("%s %s", i > 0 ? "," : "", reg.labels.items[i]);
 		printf("\n√ Settings Saved.\n");
-		if (agent_store_holder(store) > 0)
+		if (records_holder(store) > 0)
 			printf("  the running agent (process %d) serves it after a restart\n",
-			       (int)agent_store_holder(store));
+			       (int)records_holder(store));
 	}
 	registration_done(&reg);
 	return r;
@@ -146,7 +146,7 @@ static int do_register(struct http *h, struct agent_options *o, const struct age
 
 static int configure(struct agent_options *o, struct err *err)
 {
-	struct agent_store store = {0};
+	struct records store = {0};
 	_cleanup_(http_freep) struct http *h = NULL;
 	struct wait w = WAIT_INIT;
 	int r = need(o, &o->url, "URL of the repository, organisation or enterprise", "url", false, err);
@@ -156,14 +156,14 @@ static int configure(struct agent_options *o, struct err *err)
 		o->name = host_name();
 	if (r >= 0)
 		r = worker_user_check(o->worker_user, NULL, err);
-	_cleanup_free_ char *id = r < 0 ? NULL : agent_store_id(o->url, o->name, err);
+	_cleanup_free_ char *id = r < 0 ? NULL : records_id(o->url, o->name, err);
 	if (r >= 0 && id == NULL)
 		r = ERR_INVALID;
 	if (r >= 0)
-		r = agent_store_open(true, &store, err);
+		r = records_open(true, &store, err);
 	_cleanup_free_ char *former = NULL;
 	if (r >= 0) {
-		r = agent_store_find(&store, o->url, o->name, &former, err);
+		r = records_find(&store, o->url, o->name, &former, err);
 		r = r == ERR_NOT_FOUND ? 0 : r;
 	}
 	if (r >= 0 && former != NULL && !o->replace) {
@@ -178,7 +178,7 @@ static int configure(struct agent_options *o, struct err *err)
 		r = err->code;
 	if (r >= 0)
 		r = do_register(h, o, &store, former != NULL ? former : id, &w, err);
-	agent_store_done(&store);
+	records_done(&store);
 	return r;
 }
 
@@ -210,15 +210,15 @@ static bool matches(const struct registration *reg, const struct agent_options *
 }
 
 /* The one registration that is meant. ERR_NOT_FOUND: none is here. */
-static int choose(const struct agent_store *store, const struct agent_options *o, char **ret_id,
-                  struct registration *ret, struct err *err)
+static int choose(const struct records *store, const struct agent_options *o, char **ret_id, struct registration *ret,
+                  struct err *err)
 {
 	_cleanup_(strv_done) struct strv ids = {0};
 	_cleanup_(str_done) struct str found = STR_INIT(2000);
-	int count = 0, r = agent_store_list(store, &ids, err);
+	int count = 0, r = records_list(store, &ids, err);
 	for (size_t i = 0; r >= 0 && i < ids.count; i++) {
 		struct registration reg = {0};
-		r = agent_store_load(store, ids.items[i], &reg, err);
+		r = records_load(store, ids.items[i], &reg, err);
 		if (r < 0 || !matches(&reg, o)) {
 			registration_done(&reg);
 			continue;
@@ -242,12 +242,12 @@ static int choose(const struct agent_store *store, const struct agent_options *o
 
 static int remove_one(struct agent_options *o, struct err *err)
 {
-	struct agent_store store = {0};
+	struct records store = {0};
 	struct registration reg = {0};
 	_cleanup_free_ char *id = NULL;
 	_cleanup_(http_freep) struct http *h = NULL;
 	struct wait w = WAIT_INIT;
-	int r = agent_store_open(false, &store, err);
+	int r = records_open(false, &store, err);
 	if (r >= 0)
 		r = choose(&store, o, &id, &reg, err);
 	if (r >= 0 && !o->local && o->pat == NULL)
@@ -259,11 +259,11 @@ static int remove_one(struct agent_options *o, struct err *err)
 			printf("√ Runner removed successfully\n");
 	}
 	if (r >= 0)
-		r = agent_store_delete(&store, id, err);
+		r = records_delete(&store, id, err);
 	if (r >= 0)
 		printf("√ Removed the registration for %s\n", reg.url);
 	registration_done(&reg);
-	agent_store_done(&store);
+	records_done(&store);
 	return r;
 }
 

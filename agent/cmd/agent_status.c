@@ -22,11 +22,11 @@ static char *worker_sentence(const struct registration *reg)
 	                 entry ? entry->pw_name : "this user");
 }
 
-static json_t *describe(const struct agent_store *store, const char *id, const struct registration *reg, bool running)
+static json_t *describe(const struct records *store, const char *id, const struct registration *reg, bool running)
 {
 	char when[CLOCK_TEXT_SIZE];
 	json_t *object = json_object(), *labels = json_array();
-	_cleanup_json_ json_t *state = agent_store_read_state(store, id);
+	_cleanup_json_ json_t *state = records_read_state(store, id);
 	_cleanup_free_ char *worker = worker_sentence(reg);
 	for (size_t i = 0; i < reg->labels.count; i++)
 		json_array_append_new(labels, json_string_lossy(reg->labels.items[i], strlen(reg->labels.items[i])));
@@ -48,7 +48,7 @@ static json_t *describe(const struct agent_store *store, const char *id, const s
 	                                                                          : "stopped"));
 	if (text != NULL)
 		json_object_set_new(object, "text", json_string(text));
-	int64_t last = agent_store_last_poll_ms(store, id);
+	int64_t last = records_last_poll_ms(store, id);
 	json_object_set_new(object, "last_poll", last > 0 ? json_string(clock_rfc3339(last, when)) : json_null());
 	return object;
 }
@@ -76,7 +76,7 @@ static void print_one(const json_t *one)
 }
 
 /* Jobs of one user see each other's processes, and by them files and secrets, where neither a user of their own nor walls keep them apart. */
-static int describe_isolation(const struct agent_store *store, const struct registration *const *all, size_t count,
+static int describe_isolation(const struct records *store, const struct registration *const *all, size_t count,
                               size_t which, json_t *object, struct err *err)
 {
 	struct isolation isolation = {0};
@@ -91,14 +91,14 @@ static int describe_isolation(const struct agent_store *store, const struct regi
 	return r;
 }
 
-static int collect(const struct agent_store *store, bool running, json_t *list, struct err *err)
+static int collect(const struct records *store, bool running, json_t *list, struct err *err)
 {
 	_cleanup_(strv_done) struct strv ids = {0};
-	int r = agent_store_list(store, &ids, err);
+	int r = records_list(store, &ids, err);
 	struct registration *regs = xcalloc(MAX(ids.count, (size_t)1), sizeof(*regs));
 	const struct registration **all = xcalloc(MAX(ids.count, (size_t)1), sizeof(*all));
 	for (size_t i = 0; r >= 0 && i < ids.count; i++) {
-		r = agent_store_load(store, ids.items[i], &regs[i], err);
+		r = records_load(store, ids.items[i], &regs[i], err);
 		all[i] = &regs[i];
 		if (r >= 0)
 			json_array_append_new(list, describe(store, ids.items[i], &regs[i], running));
@@ -141,12 +141,12 @@ int agent_status(int argc, char **argv)
 	int r = agent_options_begin("status", "[--json]", argc, argv, &o);
 	if (r != 0)
 		return r > 0 ? 0 : LISTEN_TERMINATED;
-	struct agent_store store = {0};
+	struct records store = {0};
 	_cleanup_json_ json_t *list = json_array();
 	pid_t pid = 0;
-	r = agent_store_open(false, &store, &err);
+	r = records_open(false, &store, &err);
 	if (r >= 0) {
-		pid = agent_store_holder(&store);
+		pid = records_holder(&store);
 		r = collect(&store, pid > 0, list, &err);
 	} else if (r == ERR_NOT_FOUND) {
 		r = 0;
@@ -155,7 +155,7 @@ int agent_status(int argc, char **argv)
 		log_err(&err);
 	else
 		print_all(list, pid, o.json);
-	agent_store_done(&store);
+	records_done(&store);
 	agent_options_done(&o);
 	return r < 0 ? LISTEN_TERMINATED : 0;
 }

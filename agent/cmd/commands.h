@@ -5,7 +5,7 @@ int cmd_history(int argc, char **argv);
 int cmd_show(int argc, char **argv);
 int cmd_schema(int argc, char **argv);
 int cmd_expr(int argc, char **argv);
-int cmd_worker(int argc, char **argv); /* agent/worker: one job, started by the listener */
+int worker_run(int argc, char **argv); /* agent/worker: one job, started by the listener */
 
 /* The commands of davit-step. */
 int cmd_deploy(int argc, char **argv);

@@ -13,8 +13,8 @@
 
 /* What these commands have in common: a session, values for what the sealed file lacks, and a result. */
 struct decision {
-	struct deploy_session session;
-	struct deploy_values values;
+	struct deployment_session session;
+	struct deployment_values values;
 	struct engine_result result;
 	struct step_input in;
 	struct strv secrets;
@@ -25,14 +25,14 @@ struct decision {
 
 static int decision_open(struct decision *d, const char *title, bool plan)
 {
-	deploy_values_init(&d->values);
-	int r = deploy_session_open(&d->session, !plan, &d->err);
+	deployment_values_init(&d->values);
+	int r = deployment_session_open(&d->session, !plan, &d->err);
 	d->session.json = cli_json();
 	d->session.title = title;
 	for (size_t i = 0; r >= 0 && i < d->secrets.count; i++)
-		r = deploy_values_secret_from_env(&d->values, d->secrets.items[i], &d->err);
+		r = deployment_values_secret_from_env(&d->values, d->secrets.items[i], &d->err);
 	if (r >= 0 && d->secrets_file != NULL)
-		r = deploy_values_secrets_file(&d->values, d->secrets_file, &d->err);
+		r = deployment_values_secrets_file(&d->values, d->secrets_file, &d->err);
 	return r;
 }
 
@@ -43,8 +43,8 @@ static int decision_read_inputs(struct decision *d, const char *const *names, si
 	if (d->input != NULL) {
 		r = step_input_read(d->input, NULL, &d->in, &d->err);
 	} else {
-		deploy_job_from_environment(&d->in.job);
-		d->in.input = deploy_job_inputs_by_name(names, count);
+		invocation_from_environment(&d->in.job);
+		d->in.input = invocation_inputs_by_name(names, count);
 	}
 	if (d->in.job.present) {
 		d->session.options.job_key = d->in.job.key;
@@ -58,19 +58,19 @@ static void write_outputs(const struct engine_result *result)
 	struct err ignored = ERR_INIT;
 	json_t *outputs _cleanup_json_ = json_pack("{s:s, s:s}", "deployment", result->id ? result->id : "", "state",
 	                                           result->id ? deployment_state_name(result->state) : "");
-	deploy_job_write_outputs(outputs, &ignored);
+	invocation_write_outputs(outputs, &ignored);
 }
 
 static int decision_end(struct decision *d, int r, bool started)
 {
 	if (started && d->session.workflow)
 		write_outputs(&d->result);
-	int status = started ? deploy_session_tell(&d->session, r, &d->result, d->planned, &d->err)
-	                     : deploy_session_fail(&d->session, &d->err);
+	int status = started ? deployment_session_tell(&d->session, r, &d->result, d->planned, &d->err)
+	                     : deployment_session_fail(&d->session, &d->err);
 	engine_result_done(&d->result);
-	deploy_values_done(&d->values);
+	deployment_values_done(&d->values);
 	step_input_done(&d->in);
-	deploy_session_done(&d->session);
+	deployment_session_done(&d->session);
 	strv_done(&d->secrets);
 	return status;
 }
@@ -137,14 +137,14 @@ static void keep_path(json_t *deployment, const char *path)
 
 /* What a way back behind a committed deployment needs: from the file, or what was kept of it. */
 static int read_way_back(struct decision *d, const char *file, const char *id, const char *to, const char *path,
-                         struct deploy_document **ret_document, json_t **ret_kept)
+                         struct deployment_file **ret_document, json_t **ret_kept)
 {
 	json_t *doc _cleanup_json_ = NULL;
 	int r = 0;
 	if (file != NULL) {
-		r = deploy_document_read(file, &d->values, ret_document, &d->session.faults, &d->err);
+		r = deployment_file_read(file, &d->values, ret_document, &d->session.faults, &d->err);
 		if (r >= 0)
-			d->session.options.deployment = deploy_document_deployment(*ret_document);
+			d->session.options.deployment = deployment_file_deployment(*ret_document);
 	} else {
 		r = find_committed(d, id, to, &doc);
 		const char *state = json_get_string(doc, "state");
@@ -159,7 +159,7 @@ static int read_way_back(struct decision *d, const char *file, const char *id, c
 				to ? "--to " : "", to ? to : id);
 		}
 		if (r >= 0 && kept != NULL)
-			r = deploy_kept_fill(kept, d->values.secrets, ret_kept, &d->session.faults, &d->err);
+			r = replay_fill(kept, d->values.secrets, ret_kept, &d->session.faults, &d->err);
 		if (r >= 0)
 			d->session.options.deployment = *ret_kept;
 	}
@@ -177,7 +177,7 @@ static bool input_true(const struct decision *d, const char *name)
 /* Which deployment an id, its beginning or "last" means. One that was refused changed nothing that could be taken back. */
 static int find_meant(struct decision *d, const char **id, json_t **ret)
 {
-	int r = deploy_find(d->session.store, *id, ret, &d->err);
+	int r = deployment_find(d->session.store, *id, ret, &d->err);
 	if (r < 0)
 		return r;
 	const char *state = json_get_string(*ret, "state");
@@ -195,8 +195,8 @@ static void say_switched(struct decision *d)
 	json_t *made _cleanup_json_ = NULL;
 	struct err ignored = ERR_INIT;
 	if (d->result.id == NULL || d->result.state != DEPLOYMENT_COMMITTED ||
-	    deploy_find(d->session.store, d->result.id, &made, &ignored) < 0 ||
-	    deploy_describe(d->session.store, made, &ignored) < 0)
+	    deployment_find(d->session.store, d->result.id, &made, &ignored) < 0 ||
+	    deployment_describe(d->session.store, made, &ignored) < 0)
 		return;
 	const char *from = json_get_string(made, "from"), *to = json_get_string(made, "release"),
 		   *kind = json_get_string(made, "kind");
@@ -218,7 +218,7 @@ static int plan_rollback(struct decision *d, const char *id, const char *to)
 int cmd_rollback(int argc, char **argv)
 {
 	struct decision d = {.err = ERR_INIT};
-	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
+	struct deployment_file *document _cleanup_(deployment_file_freep) = NULL;
 	json_t *kept _cleanup_json_ = NULL;
 	bool data = false, force = false, plan = false;
 	const char *to = NULL, *file = NULL, *path = NULL;
@@ -255,7 +255,7 @@ int cmd_rollback(int argc, char **argv)
 	if (r >= 0)
 		r = decision_read_inputs(&d, inputs, ARRAY_SIZE(inputs));
 	for (size_t i = 0; r >= 0 && i < vars.count; i++)
-		r = deploy_values_pair(d.values.vars, "var", vars.items[i], &d.err);
+		r = deployment_values_pair(d.values.vars, "var", vars.items[i], &d.err);
 	if (r < 0)
 		return decision_end(&d, r, false);
 	d.session.options.data = data || input_true(&d, "data");
@@ -311,7 +311,7 @@ int cmd_recover(int argc, char **argv)
 		0,
 		1};
 	struct cli_rest rest;
-	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
+	struct deployment_file *document _cleanup_(deployment_file_freep) = NULL;
 	json_t *last _cleanup_json_ = NULL;
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
@@ -320,9 +320,9 @@ int cmd_recover(int argc, char **argv)
 	struct engine_recover_options recover = {
 		.takeover = takeover, .takeover_after_ms = 90000, .secrets = d.values.secrets};
 	for (size_t i = 0; r >= 0 && i < vars.count; i++)
-		r = deploy_values_pair(d.values.vars, "var", vars.items[i], &d.err);
+		r = deployment_values_pair(d.values.vars, "var", vars.items[i], &d.err);
 	for (size_t i = 0; r >= 0 && i < inputs.count; i++)
-		r = deploy_values_pair(d.values.inputs, "input", inputs.items[i], &d.err);
+		r = deployment_values_pair(d.values.inputs, "input", inputs.items[i], &d.err);
 	long long after_ms;
 	if (r >= 0 && after != NULL) {
 		if (str_parse_duration_ms(after, &after_ms) < 0)
@@ -333,12 +333,13 @@ int cmd_recover(int argc, char **argv)
 	}
 	struct stat st;
 	if (r >= 0 && rest.count > 0 && stat(rest.words[0], &st) == 0) {
-		r = deploy_document_read(rest.words[0], &d.values, &document, &d.session.faults, &d.err);
+		r = deployment_file_read(rest.words[0], &d.values, &document, &d.session.faults, &d.err);
 		if (r >= 0)
-			recover.deployment = deploy_document_deployment(document);
+			recover.deployment = deployment_file_deployment(document);
 	} else if (rest.count > 0) {
 		recover.id = rest.words[0];
-		if (strcmp(recover.id, "last") == 0 && (r = deploy_find(d.session.store, "last", &last, &d.err)) >= 0)
+		if (strcmp(recover.id, "last") == 0 &&
+		    (r = deployment_find(d.session.store, "last", &last, &d.err)) >= 0)
 			recover.id = json_get_string(last, "id");
 	}
 	if (r >= 0 && takeover && recover.deployment == NULL) {
@@ -408,7 +409,7 @@ static void look_for_lost(struct decision *d)
 {
 	json_t *doc _cleanup_json_ = NULL;
 	struct err ignored = ERR_INIT;
-	_cleanup_free_ char *id = d->in.job.present ? deploy_job_kept_id() : NULL;
+	_cleanup_free_ char *id = d->in.job.present ? invocation_kept_id() : NULL;
 	if (id == NULL)
 		return;
 	bool known = store_deployment_get(d->session.store, id, &doc, &ignored) == 0;

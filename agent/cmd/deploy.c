@@ -23,14 +23,14 @@ struct deploy_call {
 static const char *const action_inputs[] = {"file", "secrets", "vars", "inputs", "plan", "expect", "wait", "token"};
 
 /* The inputs of the root action; a name that it does not have is refused. */
-static int read_action(struct deploy_call *call, struct deploy_values *values, struct err *err)
+static int read_action(struct deploy_call *call, struct deployment_values *values, struct err *err)
 {
 	int r = 0;
 	if (call->input != NULL) {
 		r = step_input_read(call->input, NULL, &call->in, err);
 	} else {
-		deploy_job_from_environment(&call->in.job);
-		call->in.input = deploy_job_inputs_by_name(action_inputs, ARRAY_SIZE(action_inputs));
+		invocation_from_environment(&call->in.job);
+		call->in.input = invocation_inputs_by_name(action_inputs, ARRAY_SIZE(action_inputs));
 	}
 	const char *key;
 	json_t *value;
@@ -48,7 +48,7 @@ static int read_action(struct deploy_call *call, struct deploy_values *values, s
 	json_t *maps[] = {values->secrets, values->vars, values->inputs};
 	static const char *const names[] = {"secrets", "vars", "inputs"};
 	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(maps); i++)
-		r = deploy_values_map(maps[i], names[i], json_object_get(call->in.input, names[i]), i == 0, err);
+		r = deployment_values_map(maps[i], names[i], json_object_get(call->in.input, names[i]), i == 0, err);
 	if (r < 0)
 		return r;
 	const char *plan = json_get_string(call->in.input, "plan");
@@ -79,17 +79,17 @@ static void take_document_option(struct deploy_call *call)
 	call->inputs.count = 0;
 }
 
-static int read_values(const struct deploy_call *call, struct deploy_values *values, struct err *err)
+static int read_values(const struct deploy_call *call, struct deployment_values *values, struct err *err)
 {
 	int r = 0;
 	for (size_t i = 0; r >= 0 && i < call->secrets.count; i++)
-		r = deploy_values_secret_from_env(values, call->secrets.items[i], err);
+		r = deployment_values_secret_from_env(values, call->secrets.items[i], err);
 	if (r >= 0 && call->secrets_file != NULL)
-		r = deploy_values_secrets_file(values, call->secrets_file, err);
+		r = deployment_values_secrets_file(values, call->secrets_file, err);
 	for (size_t i = 0; r >= 0 && i < call->vars.count; i++)
-		r = deploy_values_pair(values->vars, "var", call->vars.items[i], err);
+		r = deployment_values_pair(values->vars, "var", call->vars.items[i], err);
 	for (size_t i = 0; r >= 0 && i < call->inputs.count; i++)
-		r = deploy_values_pair(values->inputs, "input", call->inputs.items[i], err);
+		r = deployment_values_pair(values->inputs, "input", call->inputs.items[i], err);
 	return r;
 }
 
@@ -106,7 +106,7 @@ static int duration_option(const char *option, const char *text, int64_t *ret_ms
 	return 0;
 }
 
-static int set_options(const struct deploy_call *call, struct deploy_session *s, struct err *err)
+static int set_options(const struct deploy_call *call, struct deployment_session *s, struct err *err)
 {
 	s->options.expect_digest = call->expect;
 	if (call->no_seal)
@@ -122,7 +122,7 @@ static void write_outputs(const struct engine_result *result)
 	struct err ignored = ERR_INIT;
 	json_t *outputs _cleanup_json_ =
 		json_pack("{s:s, s:s}", "deployment", result->id ? result->id : "", "digest", result->digest);
-	deploy_job_write_outputs(outputs, &ignored);
+	invocation_write_outputs(outputs, &ignored);
 }
 
 int cmd_deploy(int argc, char **argv)
@@ -160,19 +160,19 @@ int cmd_deploy(int argc, char **argv)
 		return status;
 
 	struct err err = ERR_INIT;
-	struct deploy_session session;
-	struct deploy_values values;
-	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
+	struct deployment_session session;
+	struct deployment_values values;
+	struct deployment_file *document _cleanup_(deployment_file_freep) = NULL;
 	struct engine_result result = {0};
-	deploy_values_init(&values);
-	deploy_values_environment(&values);
+	deployment_values_init(&values);
+	deployment_values_environment(&values);
 	call.file = rest.count > 0 ? rest.words[0] : NULL;
 	take_document_option(&call);
 	int r = call.file == NULL ? read_action(&call, &values, &err) : 0;
 	json_object_update(values.env, call.in.job.env);
 	/* A plan makes no journal. */
 	struct err not_opened = ERR_INIT;
-	int opened = deploy_session_open(&session, r >= 0 && !call.plan, &not_opened);
+	int opened = deployment_session_open(&session, r >= 0 && !call.plan, &not_opened);
 	session.json = cli_json();
 	session.title = call.file ? call.file : "deploy";
 	if (r >= 0 && opened < 0) {
@@ -183,29 +183,29 @@ int cmd_deploy(int argc, char **argv)
 		r = set_options(&call, &session, &err);
 	if (r >= 0)
 		r = read_values(&call, &values, &err);
-	deploy_session_tell_masks(&session);
+	deployment_session_tell_masks(&session);
 	if (r >= 0)
-		r = deploy_document_read(call.file, &values, &document, &session.faults, &err);
+		r = deployment_file_read(call.file, &values, &document, &session.faults, &err);
 	if (r >= 0) {
-		const struct deploy_job *job = &call.in.job;
+		const struct invocation *job = &call.in.job;
 		session.workflow |= job->present;
 		session.title = call.file;
-		deploy_document_set_job(document, job->repository, job->run_url, job->api_url, job->token, job->commit);
-		deploy_document_bind(document, &session.options);
-		const json_t *deployment = deploy_document_deployment(document);
+		deployment_file_set_job(document, job->repository, job->run_url, job->api_url, job->token, job->commit);
+		deployment_file_bind(document, &session.options);
+		const json_t *deployment = deployment_file_deployment(document);
 		if (call.plan)
 			r = engine_plan(deployment, &session.options, &result, &err);
 		else
 			r = engine_deploy(deployment, &session.options, &result, &err);
-		status = deploy_session_tell(&session, r, &result, call.plan, &err);
+		status = deployment_session_tell(&session, r, &result, call.plan, &err);
 		write_outputs(&result);
 	} else {
-		status = deploy_session_fail(&session, &err);
+		status = deployment_session_fail(&session, &err);
 	}
 	step_input_done(&call.in);
 	engine_result_done(&result);
-	deploy_values_done(&values);
-	deploy_session_done(&session);
+	deployment_values_done(&values);
+	deployment_session_done(&session);
 	free(call.document);
 	strv_done(&call.secrets);
 	strv_done(&call.vars);

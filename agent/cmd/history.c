@@ -79,11 +79,11 @@ int cmd_history(int argc, char **argv)
 	json_t *deployment;
 	json_array_foreach(deployments, i, deployment)
 	{
-		if (deploy_describe(store, deployment, &err) < 0)
+		if (deployment_describe(store, deployment, &err) < 0)
 			return fail(&err);
 		make_readable(deployment);
 	}
-	deploy_mark_live(deployments);
+	deployment_mark_live(deployments);
 	if (cli_json()) {
 		_cleanup_free_ char *text = json_pretty(deployments);
 		report_print_masked(text, stdout);
@@ -109,10 +109,10 @@ static int read_report(struct store *store, const char *word, json_t **ret, stru
 {
 	json_t *deployment _cleanup_json_ = NULL, *steps _cleanup_json_ = NULL, *events _cleanup_json_ = NULL;
 	struct plan changes _cleanup_(plan_done) = {0};
-	int r = deploy_find(store, word, &deployment, err);
+	int r = deployment_find(store, word, &deployment, err);
 	if (r < 0)
 		return r;
-	r = deploy_describe(store, deployment, err);
+	r = deployment_describe(store, deployment, err);
 	if (r < 0)
 		return r;
 	make_readable(deployment);

@@ -17,8 +17,8 @@
 struct releases_call {
 	const char *word, *name, *environment, *secrets_file;
 	struct strv secrets, vars, inputs;
-	struct deploy_session session;
-	struct deploy_values values;
+	struct deployment_session session;
+	struct deployment_values values;
 	json_t *found; /* array of what releases_read tells */
 	int unread;
 	struct err err;
@@ -28,13 +28,13 @@ static int read_values(struct releases_call *c)
 {
 	int r = 0;
 	for (size_t i = 0; r >= 0 && i < c->secrets.count; i++)
-		r = deploy_values_secret_from_env(&c->values, c->secrets.items[i], &c->err);
+		r = deployment_values_secret_from_env(&c->values, c->secrets.items[i], &c->err);
 	if (r >= 0 && c->secrets_file != NULL)
-		r = deploy_values_secrets_file(&c->values, c->secrets_file, &c->err);
+		r = deployment_values_secrets_file(&c->values, c->secrets_file, &c->err);
 	for (size_t i = 0; r >= 0 && i < c->vars.count; i++)
-		r = deploy_values_pair(c->values.vars, "var", c->vars.items[i], &c->err);
+		r = deployment_values_pair(c->values.vars, "var", c->vars.items[i], &c->err);
 	for (size_t i = 0; r >= 0 && i < c->inputs.count; i++)
-		r = deploy_values_pair(c->values.inputs, "input", c->inputs.items[i], &c->err);
+		r = deployment_values_pair(c->values.inputs, "input", c->inputs.items[i], &c->err);
 	return r;
 }
 
@@ -52,7 +52,7 @@ static int look(struct releases_call *c, const json_t *places)
 static int look_by_file(struct releases_call *c)
 {
 	json_t *places _cleanup_json_ = NULL;
-	int r = deploy_document_places(c->word, &c->values, &places, &c->session.faults, &c->err);
+	int r = deployment_file_places(c->word, &c->values, &places, &c->session.faults, &c->err);
 	return r < 0 ? r : look(c, places);
 }
 
@@ -67,8 +67,8 @@ static int look_by_journal(struct releases_call *c, const json_t *doc)
 		                json_is_string(kept) ? ": " : "", json_is_string(kept) ? json_string_value(kept) : "");
 		return err_hint(&c->err, r, "davit releases FILE, its deployment file");
 	}
-	places = deploy_kept_places(kept);
-	int r = deploy_kept_fill(places, c->values.secrets, &filled, &c->session.faults, &c->err);
+	places = replay_places(kept);
+	int r = replay_fill(places, c->values.secrets, &filled, &c->session.faults, &c->err);
 	return r < 0 ? r : look(c, filled);
 }
 
@@ -115,7 +115,7 @@ static int look_at_all(struct releases_call *c)
 	}
 	if (c->word == NULL)
 		return look_by_scope(c, c->name, c->environment);
-	int r = deploy_find(c->session.store, c->word, &doc, &c->err);
+	int r = deployment_find(c->session.store, c->word, &doc, &c->err);
 	if (r < 0)
 		return err_hint(&c->err, r, "name a deployment file, or a deployment that `davit history` lists");
 	return look_by_scope(c, json_get_string(doc, "name"), json_get_string(doc, "environment"));
@@ -123,9 +123,9 @@ static int look_at_all(struct releases_call *c)
 
 static int tell(struct releases_call *c)
 {
-	deploy_session_begin_text(&c->session);
+	deployment_session_begin_text(&c->session);
 	if (c->session.json)
-		deploy_session_print_json(c->found);
+		deployment_session_print_json(c->found);
 	else
 		report_print_releases(c->found, c->session.colours, stdout);
 	return c->unread > 0 ? 2 : 0;
@@ -155,20 +155,20 @@ int cmd_releases(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
 		return status;
-	deploy_values_init(&c.values);
-	deploy_values_environment(&c.values);
+	deployment_values_init(&c.values);
+	deployment_values_environment(&c.values);
 	c.word = rest.count > 0 ? rest.words[0] : NULL;
 	c.found = json_array();
-	int r = deploy_session_open(&c.session, false, &c.err);
+	int r = deployment_session_open(&c.session, false, &c.err);
 	c.session.json = cli_json();
 	if (r >= 0)
 		r = read_values(&c);
 	if (r >= 0)
 		r = look_at_all(&c);
-	status = r < 0 ? deploy_session_fail(&c.session, &c.err) : tell(&c);
+	status = r < 0 ? deployment_session_fail(&c.session, &c.err) : tell(&c);
 	json_decref(c.found);
-	deploy_values_done(&c.values);
-	deploy_session_done(&c.session);
+	deployment_values_done(&c.values);
+	deployment_session_done(&c.session);
 	strv_done(&c.secrets);
 	strv_done(&c.vars);
 	strv_done(&c.inputs);

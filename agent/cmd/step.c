@@ -17,7 +17,7 @@
 enum { SEALED_MAX = 16 << 20 };
 
 /* The deployment that earlier steps of the job opened. NULL: none. */
-static json_t *deployment_of_job(const struct deploy_session *session, const struct step_input *in)
+static json_t *deployment_of_job(const struct deployment_session *session, const struct step_input *in)
 {
 	json_t *list _cleanup_json_ = NULL;
 	struct err ignored = ERR_INIT;
@@ -29,7 +29,7 @@ static json_t *deployment_of_job(const struct deploy_session *session, const str
 }
 
 /* The targets that they defined, with their logins: as they were sealed for an undo. NULL: none. */
-static json_t *targets_of_job(const struct deploy_session *session, const json_t *joined)
+static json_t *targets_of_job(const struct deployment_session *session, const json_t *joined)
 {
 	json_t *sealed _cleanup_json_ = NULL;
 	struct str text _cleanup_(str_done) = STR_SECRET_INIT(SEALED_MAX + 1024);
@@ -44,7 +44,7 @@ static json_t *targets_of_job(const struct deploy_session *session, const json_t
 /* The job's own environment, where its runner tells it; another runner does not, and one default for all would lock staging and
  * production alike. What changes nothing locks nothing. */
 static void default_heads(const char *step, const struct step_input *in, const json_t *joined,
-                          struct deploy_single *single)
+                          struct deployment_single *single)
 {
 	if (joined != NULL) {
 		single->name = json_get_string(joined, "name");
@@ -56,14 +56,14 @@ static void default_heads(const char *step, const struct step_input *in, const j
 	}
 }
 
-static int make_document(const char *name, const struct deploy_session *session, const struct step_input *in,
-                         struct deploy_document **ret, json_t **ret_faults, struct err *err)
+static int make_document(const char *name, const struct deployment_session *session, const struct step_input *in,
+                         struct deployment_file **ret, json_t **ret_faults, struct err *err)
 {
 	json_t *joined _cleanup_json_ = deployment_of_job(session, in),
 		       *known _cleanup_json_ = targets_of_job(session, joined);
-	_cleanup_free_ char *default_name = deploy_job_default_name(&in->job);
-	_cleanup_free_ char *default_environment = deploy_job_default_environment(&in->job);
-	struct deploy_single single = {
+	_cleanup_free_ char *default_name = invocation_default_name(&in->job);
+	_cleanup_free_ char *default_environment = invocation_default_environment(&in->job);
+	struct deployment_single single = {
 		.step = name,
 		.input = in->input,
 		.text_values = in->text_values,
@@ -79,14 +79,14 @@ static int make_document(const char *name, const struct deploy_session *session,
 		.commit = in->job.commit,
 	};
 	default_heads(name, in, joined, &single);
-	int r = deploy_document_single(&single, ret, ret_faults, err);
+	int r = deployment_file_single(&single, ret, ret_faults, err);
 	if (r < 0)
 		return r;
 	json_t *former _cleanup_json_ = json_incref(json_object_get(joined, "kept")),
-		       *deployment = deploy_document_deployment(*ret);
+		       *deployment = deployment_file_deployment(*ret);
 	if (joined != NULL && former == NULL)
 		former = json_string("an earlier step of the job was one of a release that kept nothing for it");
-	json_object_set_new(deployment, "kept", deploy_kept_single(former, deployment, in->job.secrets_known));
+	json_object_set_new(deployment, "kept", replay_single(former, deployment, in->job.secrets_known));
 	return 0;
 }
 
@@ -95,25 +95,25 @@ static void write_outputs(const struct engine_result *result)
 	const char *id;
 	json_t *outputs;
 	struct err ignored = ERR_INIT;
-	json_object_foreach(result->outputs, id, outputs) deploy_job_write_outputs(outputs, &ignored);
+	json_object_foreach(result->outputs, id, outputs) invocation_write_outputs(outputs, &ignored);
 }
 
-static int run_step(const char *name, struct deploy_session *session, const struct step_input *in, bool plan,
+static int run_step(const char *name, struct deployment_session *session, const struct step_input *in, bool plan,
                     struct err *err)
 {
-	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
+	struct deployment_file *document _cleanup_(deployment_file_freep) = NULL;
 	struct engine_result result _cleanup_(engine_result_done) = {0};
 	int r = make_document(name, session, in, &document, &session->faults, err);
 	if (r < 0)
-		return deploy_session_fail(session, err);
-	deploy_document_bind(document, &session->options);
-	json_t *deployment = deploy_document_deployment(document);
+		return deployment_session_fail(session, err);
+	deployment_file_bind(document, &session->options);
+	json_t *deployment = deployment_file_deployment(document);
 	if (in->job.present) {
 		session->workflow = true;
 		session->options.job_key = in->job.key;
 		session->options.runner_decides = in->job.runner_decides;
 		session->options.keep_open = true;
-		session->options.opened = deploy_job_keep_id;
+		session->options.opened = invocation_keep_id;
 		session->options.opened_context = session;
 	}
 	if (plan)
@@ -125,18 +125,18 @@ static int run_step(const char *name, struct deploy_session *session, const stru
 		r = engine_deploy(deployment, &session->options, &result, err);
 	if (r >= 0)
 		write_outputs(&result);
-	return deploy_session_tell(session, r, &result, plan, err);
+	return deployment_session_tell(session, r, &result, plan, err);
 }
 
 /* What of a preflight's inputs the file is read with, and what remains for the step itself. */
-static int read_file_inputs(json_t *input, struct deploy_values *values, char **ret_file, struct err *err)
+static int read_file_inputs(json_t *input, struct deployment_values *values, char **ret_file, struct err *err)
 {
 	json_t *maps[] = {values->secrets, values->vars, values->inputs};
 	static const char *const names[] = {"values", "vars", "inputs"}, *const taken[] = {"vars", "inputs", "file",
 	                                                                                   "deployment", "targets"};
 	*ret_file = xstrdup(json_get_string(input, "file"));
 	for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
-		int r = deploy_values_map(maps[i], names[i], json_object_get(input, names[i]), i == 0, err);
+		int r = deployment_values_map(maps[i], names[i], json_object_get(input, names[i]), i == 0, err);
 		if (r < 0)
 			return r;
 	}
@@ -147,33 +147,33 @@ static int read_file_inputs(json_t *input, struct deploy_values *values, char **
 
 /* A preflight that stands alone in a job and names a deployment file: everything in it is checked and planned, and so is what
  * the step asks for itself. No lock, nothing written. */
-static int check_file(struct deploy_session *session, const struct step_info *info, const struct step_input *in,
+static int check_file(struct deployment_session *session, const struct step_info *info, const struct step_input *in,
                       struct err *err)
 {
-	struct deploy_document *document _cleanup_(deploy_document_freep) = NULL;
-	struct deploy_values values _cleanup_(deploy_values_done) = {0};
+	struct deployment_file *document _cleanup_(deployment_file_freep) = NULL;
+	struct deployment_values values _cleanup_(deployment_values_done) = {0};
 	struct engine_result result _cleanup_(engine_result_done) = {0};
 	json_t *input _cleanup_json_ = json_deep_copy(in->input);
 	_cleanup_free_ char *file = NULL;
-	deploy_values_init(&values);
-	deploy_values_environment(&values);
+	deployment_values_init(&values);
+	deployment_values_environment(&values);
 	json_object_update(values.env, in->job.env);
 	int r = read_file_inputs(input, &values, &file, err);
 	if (r >= 0 && in->job.workspace != NULL && chdir(in->job.workspace) != 0)
 		r = err_errno(err, errno, "go to the workspace %s", in->job.workspace);
 	if (r >= 0)
-		r = deploy_document_read(file, &values, &document, &session->faults, err);
+		r = deployment_file_read(file, &values, &document, &session->faults, err);
 	if (r < 0)
-		return deploy_session_fail(session, err);
+		return deployment_session_fail(session, err);
 	session->workflow |= in->job.present;
-	deploy_document_set_job(document, in->job.repository, in->job.run_url, in->job.api_url, in->job.token,
+	deployment_file_set_job(document, in->job.repository, in->job.run_url, in->job.api_url, in->job.token,
 	                        in->job.commit);
-	deploy_document_bind(document, &session->options);
-	json_t *deployment = deploy_document_deployment(document);
+	deployment_file_bind(document, &session->options);
+	json_t *deployment = deployment_file_deployment(document);
 	json_array_append_new(json_object_get(deployment, "steps"),
 	                      json_pack("{s:s, s:[], s:O}", "step", info->name, "target", "input", input));
 	r = engine_plan(deployment, &session->options, &result, err);
-	return deploy_session_tell(session, r, &result, true, err);
+	return deployment_session_tell(session, r, &result, true, err);
 }
 
 static int no_such_step(const char *name, struct err *err)
@@ -219,9 +219,9 @@ int cmd_step(int argc, char **argv)
 	}
 
 	struct err err = ERR_INIT;
-	struct deploy_session session;
+	struct deployment_session session;
 	struct step_input in = {0};
-	int r = deploy_session_open(&session, !plan, &err);
+	int r = deployment_session_open(&session, !plan, &err);
 	session.json = cli_json();
 	session.title = name;
 	const struct step_type *type = step_find(name);
@@ -232,12 +232,12 @@ int cmd_step(int argc, char **argv)
 		r = step_input_read(input, type->info->inputs, &in, &err);
 	const char *file = type != NULL && info->file != NULL ? json_get_string(in.input, info->file) : NULL;
 	if (r < 0)
-		status = deploy_session_fail(&session, &err);
+		status = deployment_session_fail(&session, &err);
 	else if (file != NULL && *file != '\0')
 		status = check_file(&session, info, &in, &err);
 	else
 		status = run_step(name, &session, &in, plan, &err);
 	step_input_done(&in);
-	deploy_session_done(&session);
+	deployment_session_done(&session);
 	return status;
 }

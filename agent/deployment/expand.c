@@ -5,7 +5,7 @@
 #include "agent/expr/expr.h"
 
 struct names_seen {
-	const struct deploy_resolver *resolver;
+	const struct deployment_expander *resolver;
 	const char *pointer;
 	bool late;      /* uses steps, deployment or secrets, which are not there yet */
 	bool has_other; /* the text holds ||: a missing name is provided for */
@@ -24,7 +24,7 @@ static const char *how_to_give(const char *context)
 static void note_name(void *user, const char *context, const char *member)
 {
 	struct names_seen *seen = user;
-	const struct deploy_resolver *r = seen->resolver;
+	const struct deployment_expander *r = seen->resolver;
 	const json_t *value = json_object_get(r->contexts, context);
 	if (value == NULL) {
 		static const char *const later[] = {"steps", "deployment", "secrets"};
@@ -55,7 +55,7 @@ static void note_name(void *user, const char *context, const char *member)
 }
 
 /* "Unrecognized named-value: 'secrts'. …": the nearest context. */
-static void hint_context(const struct deploy_resolver *r, const char *line)
+static void hint_context(const struct deployment_expander *r, const char *line)
 {
 	static const char *const contexts[] = {"secrets", "vars",       "env",     "inputs",
 	                                       "github",  "deployment", "targets", "steps"};
@@ -71,7 +71,7 @@ static void hint_context(const struct deploy_resolver *r, const char *line)
 		faults_hint(r->faults, "there are: secrets, vars, env, inputs, github, deployment, targets, steps");
 }
 
-static json_t *resolve_text(const struct deploy_resolver *r, const json_t *raw, const char *pointer, bool *ret_late)
+static json_t *resolve_text(const struct deployment_expander *r, const json_t *raw, const char *pointer, bool *ret_late)
 {
 	const char *text = json_string_value(raw);
 	struct err err = ERR_INIT;
@@ -108,7 +108,7 @@ static json_t *resolve_text(const struct deploy_resolver *r, const json_t *raw, 
 	return value;
 }
 
-json_t *deploy_resolve(const struct deploy_resolver *r, const json_t *raw, struct str *pointer, bool *ret_late)
+json_t *deployment_expand(const struct deployment_expander *r, const json_t *raw, struct str *pointer, bool *ret_late)
 {
 	size_t mark = pointer->len;
 	if (json_is_string(raw))
@@ -119,8 +119,8 @@ json_t *deploy_resolve(const struct deploy_resolver *r, const json_t *raw, struc
 		json_t *value;
 		json_object_foreach((json_t *)raw, key, value)
 		{
-			pointer_push(pointer, key);
-			json_object_set_new(filled, key, deploy_resolve(r, value, pointer, ret_late));
+			faults_pointer_push(pointer, key);
+			json_object_set_new(filled, key, deployment_expand(r, value, pointer, ret_late));
 			str_truncate(pointer, mark);
 		}
 		return filled;
@@ -131,8 +131,8 @@ json_t *deploy_resolve(const struct deploy_resolver *r, const json_t *raw, struc
 		json_t *value;
 		json_array_foreach(raw, index, value)
 		{
-			pointer_push_index(pointer, index);
-			json_array_append_new(filled, deploy_resolve(r, value, pointer, ret_late));
+			faults_pointer_push_index(pointer, index);
+			json_array_append_new(filled, deployment_expand(r, value, pointer, ret_late));
 			str_truncate(pointer, mark);
 		}
 		return filled;

@@ -4,10 +4,10 @@
 #pragma once
 #include "base/data/yaml.h"
 
-struct deploy_resolver {
+struct deployment_expander {
 	const json_t *contexts;     /* object: name → object; borrowed */
 	const struct yaml_doc *doc; /* for positions; may be NULL */
 	struct faults *faults;
 };
 /* A new value with every expression filled in. *ret_late is set when something had to stay. */
-json_t *deploy_resolve(const struct deploy_resolver *r, const json_t *raw, struct str *pointer, bool *ret_late);
+json_t *deployment_expand(const struct deployment_expander *r, const json_t *raw, struct str *pointer, bool *ret_late);

@@ -18,7 +18,7 @@ static void set_text(json_t *object, const char *key, const char *text)
 		json_object_set_new(object, key, json_string_lossy(text, strlen(text)));
 }
 
-json_t *deploy_faults_json(const struct faults *faults, const struct yaml_doc *doc)
+json_t *deployment_faults_json(const struct faults *faults, const struct yaml_doc *doc)
 {
 	_cleanup_free_ const struct fault **order = xcalloc(faults->count, sizeof(*order));
 	json_t *list = json_array();

@@ -3,4 +3,4 @@
 #pragma once
 #include "base/data/yaml.h"
 
-json_t *deploy_faults_json(const struct faults *faults, const struct yaml_doc *doc);
+json_t *deployment_faults_json(const struct faults *faults, const struct yaml_doc *doc);

@@ -14,7 +14,7 @@
 
 enum { POINTER_MAX = 4096, STEPS_MAX = 200 };
 
-struct deploy_document {
+struct deployment_file {
 	struct yaml_doc *yaml; /* NULL for a single step */
 	json_t *deployment;
 	json_t *contexts;
@@ -23,8 +23,8 @@ struct deploy_document {
 };
 
 struct reader {
-	struct deploy_document *d;
-	const struct deploy_source *source;
+	struct deployment_file *d;
+	const struct deployment_source *source;
 	struct faults faults;
 	json_t *root; /* resolved */
 	bool text_values;
@@ -68,7 +68,7 @@ static json_t *step_targets(struct reader *r, json_t *input, struct str *pointer
 	json_t *given = json_object_get(input, "target");
 	json_t *names = json_array();
 	size_t mark = pointer->len;
-	pointer_push(pointer, "target");
+	faults_pointer_push(pointer, "target");
 	if (json_is_string(given)) {
 		json_array_append(names, given);
 	} else if (json_is_array(given)) {
@@ -241,7 +241,7 @@ static void read_step(struct reader *r, const json_t *item, const json_t *raw_it
 {
 	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
 	str_append(&pointer, "/steps");
-	pointer_push_index(&pointer, index);
+	faults_pointer_push_index(&pointer, index);
 	const char *key, *name = NULL;
 	json_t *value, *chosen = NULL;
 	json_object_foreach((json_t *)item, key, value)
@@ -263,7 +263,7 @@ static void read_step(struct reader *r, const json_t *item, const json_t *raw_it
 		faults_add(&r->faults, r->d->yaml, str_peek(&pointer), "an item of `steps:` names no step");
 		return;
 	}
-	pointer_push(&pointer, name);
+	faults_pointer_push(&pointer, name);
 	/* What could not be filled in yet is checked when it can be. */
 	const json_t *raw = json_object_get(raw_item, name);
 	bool late = json_object_get(r->d->late, str_peek(&pointer)) != NULL;
@@ -294,12 +294,12 @@ static json_t *target_context(const json_t *target)
 
 static json_t *resolve_targets(struct reader *r, const json_t *raw)
 {
-	const struct deploy_resolver resolver = {r->d->contexts, r->d->yaml, &r->faults};
+	const struct deployment_expander resolver = {r->d->contexts, r->d->yaml, &r->faults};
 	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
 	bool late = false;
-	pointer_push(&pointer, "targets");
-	json_t *targets = deploy_resolve(&resolver, raw, &pointer, &late);
-	deploy_typed_targets(raw, targets);
+	faults_pointer_push(&pointer, "targets");
+	json_t *targets = deployment_expand(&resolver, raw, &pointer, &late);
+	deployment_typed_targets(raw, targets);
 	if (late)
 		faults_add(&r->faults, r->d->yaml, str_peek(&pointer),
 		           "only steps may use the contexts steps and deployment");
@@ -314,7 +314,7 @@ static json_t *resolve_targets(struct reader *r, const json_t *raw)
 /* Filled in step by step, so that a late value marks its own step only; the targets first, since steps may name them. */
 static json_t *resolve_root(struct reader *r, const json_t *raw)
 {
-	struct deploy_resolver resolver = {r->d->contexts, r->d->yaml, &r->faults};
+	struct deployment_expander resolver = {r->d->contexts, r->d->yaml, &r->faults};
 	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
 	json_t *root = json_object();
 	const char *key;
@@ -330,10 +330,10 @@ static json_t *resolve_root(struct reader *r, const json_t *raw)
 		if (value == targets)
 			continue;
 		str_clear(&pointer);
-		pointer_push(&pointer, key);
+		faults_pointer_push(&pointer, key);
 		bool late = false;
 		if (strcmp(key, "steps") != 0 || !json_is_array(value)) {
-			json_object_set_new(root, key, deploy_resolve(&resolver, value, &pointer, &late));
+			json_object_set_new(root, key, deployment_expand(&resolver, value, &pointer, &late));
 			if (late)
 				faults_add(&r->faults, r->d->yaml, str_peek(&pointer),
 				           "only steps may use the contexts steps and deployment");
@@ -345,7 +345,7 @@ static json_t *resolve_root(struct reader *r, const json_t *raw)
 		json_array_foreach(value, index, item)
 		{
 			size_t mark = pointer.len;
-			pointer_push_index(&pointer, index);
+			faults_pointer_push_index(&pointer, index);
 			json_t *filled = json_object();
 			const char *name;
 			json_t *input;
@@ -356,11 +356,11 @@ static json_t *resolve_root(struct reader *r, const json_t *raw)
 				json_object_foreach(item, name, input)
 				{
 					size_t inner = pointer.len;
-					pointer_push(&pointer, name);
+					faults_pointer_push(&pointer, name);
 					late = false;
 					size_t faults = r->faults.count;
-					json_t *resolved = deploy_resolve(&resolver, input, &pointer, &late);
-					deploy_typed_step(name, input, resolved);
+					json_t *resolved = deployment_expand(&resolver, input, &pointer, &late);
+					deployment_typed_step(name, input, resolved);
 					json_object_set_new(filled, name, resolved);
 					/* What could not be filled in is not checked either: one fault a mistake. */
 					if (late || r->faults.count > faults)
@@ -449,9 +449,9 @@ static void read_body(struct reader *r, const json_t *raw)
 		read_step(r, item, json_array_get(json_object_get(raw, "steps"), index), index);
 }
 
-static struct deploy_document *document_new(const struct deploy_values *values)
+static struct deployment_file *document_new(const struct deployment_values *values)
 {
-	struct deploy_document *d = xcalloc(1, sizeof(*d));
+	struct deployment_file *d = xcalloc(1, sizeof(*d));
 	d->arena.wipe = true;
 	d->deployment = json_object();
 	d->late = json_object();
@@ -499,12 +499,12 @@ static int faults_end(struct reader *r, const char *what, json_t **ret_faults, s
 {
 	if (r->faults.count == 0)
 		return 0;
-	*ret_faults = deploy_faults_json(&r->faults, r->d->yaml);
+	*ret_faults = deployment_faults_json(&r->faults, r->d->yaml);
 	return err_set(err, ERR_INVALID, "%s: %zu fault%s, nothing was changed", what, r->faults.count,
 	               r->faults.count == 1 ? "" : "s");
 }
 
-static int read_yaml(const char *path, struct reader *r, struct deploy_source *source, struct err *err)
+static int read_yaml(const char *path, struct reader *r, struct deployment_source *source, struct err *err)
 {
 	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
 	limits.allow_anchors = true;
@@ -515,7 +515,7 @@ static int read_yaml(const char *path, struct reader *r, struct deploy_source *s
 		                      S_ISDIR(st.st_mode) ? "a directory" : "a pipe or device");
 		return err_hint(err, refused, "name a deployment file, as in: davit deploy deploy/production.yml");
 	}
-	int e = deploy_source_find(path, true, source, err);
+	int e = deployment_source_find(path, true, source, err);
 	if (e < 0)
 		return err_hint(err, e, "name a deployment file, as in: davit deploy deploy/production.yml");
 	r->source = source;
@@ -531,11 +531,11 @@ static int end_of_file(struct reader *r, const char *path, json_t **ret_faults, 
 	return e < 0 ? err_hint(err, e, "mend what is listed above; `davit schema deployment` shows the form") : 0;
 }
 
-int deploy_document_read(const char *path, const struct deploy_values *values, struct deploy_document **ret,
+int deployment_file_read(const char *path, const struct deployment_values *values, struct deployment_file **ret,
                          json_t **ret_faults, struct err *err)
 {
-	struct deploy_document *d _cleanup_(deploy_document_freep) = document_new(values);
-	struct deploy_source source _cleanup_(deploy_source_done) = {0};
+	struct deployment_file *d _cleanup_(deployment_file_freep) = document_new(values);
+	struct deployment_source source _cleanup_(deployment_source_done) = {0};
 	struct reader reader _cleanup_(reader_done) = {.d = d};
 	int r = read_yaml(path, &reader, &source, err);
 	if (r < 0)
@@ -552,7 +552,7 @@ int deploy_document_read(const char *path, const struct deploy_values *values, s
 		return r;
 	_cleanup_free_ char *real = realpath(path, NULL);
 	json_object_set_new(d->deployment, "file", json_string(relative_to(source.root, real ? real : path)));
-	json_t *kept = deploy_kept_make(raw, d->deployment, d->late, d->contexts);
+	json_t *kept = replay_make(raw, d->deployment, d->late, d->contexts);
 	if (kept != NULL)
 		json_object_set_new(d->deployment, "kept", kept);
 	*ret = TAKE(d);
@@ -608,7 +608,7 @@ static void read_place(struct reader *r, const struct step_info *info, json_t *i
 		return;
 	json_t *names = step_targets(r, input, &pointer);
 	const char *path = json_get_string(input, info->releases);
-	pointer_push(&pointer, info->releases);
+	faults_pointer_push(&pointer, info->releases);
 	if (path == NULL || path[0] != '/')
 		faults_add(&r->faults, r->d->yaml, str_peek(&pointer), "must be an absolute path");
 	else
@@ -633,11 +633,11 @@ static void read_places(struct reader *r)
 	}
 }
 
-int deploy_document_places(const char *path, const struct deploy_values *values, json_t **ret, json_t **ret_faults,
+int deployment_file_places(const char *path, const struct deployment_values *values, json_t **ret, json_t **ret_faults,
                            struct err *err)
 {
-	struct deploy_document *d _cleanup_(deploy_document_freep) = document_new(values);
-	struct deploy_source source _cleanup_(deploy_source_done) = {0};
+	struct deployment_file *d _cleanup_(deployment_file_freep) = document_new(values);
+	struct deployment_source source _cleanup_(deployment_source_done) = {0};
 	struct reader reader _cleanup_(reader_done) = {.d = d};
 	int r = read_yaml(path, &reader, &source, err);
 	if (r < 0)
@@ -705,7 +705,7 @@ static void check_heads(struct reader *r, const json_t *given)
 	}
 }
 
-static void single_heads(struct reader *r, const struct deploy_single *single)
+static void single_heads(struct reader *r, const struct deployment_single *single)
 {
 	json_t *parsed = read_map_text(r, "deployment", json_object_get(single->input, "deployment"));
 	check_heads(r, parsed);
@@ -778,14 +778,14 @@ static void single_targets(struct reader *r, json_t *input, const json_t *known)
 	json_object_del(input, "targets");
 }
 
-int deploy_document_single(const struct deploy_single *single, struct deploy_document **ret, json_t **ret_faults,
+int deployment_file_single(const struct deployment_single *single, struct deployment_file **ret, json_t **ret_faults,
                            struct err *err)
 {
-	struct deploy_document *d _cleanup_(deploy_document_freep) = document_new(NULL);
-	struct deploy_source source _cleanup_(deploy_source_done) = {0};
+	struct deployment_file *d _cleanup_(deployment_file_freep) = document_new(NULL);
+	struct deployment_source source _cleanup_(deployment_source_done) = {0};
 	struct reader reader _cleanup_(reader_done) = {.d = d, .source = &source, .text_values = single->text_values};
-	int r = deploy_source_find(single->source_root ? single->source_root : ".", single->source_root == NULL,
-	                           &source, err);
+	int r = deployment_source_find(single->source_root ? single->source_root : ".", single->source_root == NULL,
+	                               &source, err);
 	if (r < 0)
 		return r;
 	reader.root = json_object();
@@ -804,21 +804,21 @@ int deploy_document_single(const struct deploy_single *single, struct deploy_doc
 	r = faults_end(&reader, what, ret_faults, err);
 	if (r < 0)
 		return err_hint(err, r, "mend what is listed above; `davit schema %s` shows the inputs", single->step);
-	deploy_document_set_job(d, single->repository, single->run_url, single->api_url, single->token, single->commit);
+	deployment_file_set_job(d, single->repository, single->run_url, single->api_url, single->token, single->commit);
 	*ret = TAKE(d);
 	return 0;
 }
 
 /* ---- the rest ---- */
 
-json_t *deploy_document_deployment(const struct deploy_document *d)
+json_t *deployment_file_deployment(const struct deployment_file *d)
 {
 	return d->deployment;
 }
 
 static int resolve_late(void *context, int step_index, const json_t *contexts, json_t **ret_input, struct err *err)
 {
-	struct deploy_document *d = context;
+	struct deployment_file *d = context;
 	char number[16];
 	snprintf(number, sizeof(number), "%d", step_index);
 	const json_t *raw = json_object_get(d->late, number);
@@ -829,11 +829,11 @@ static int resolve_late(void *context, int step_index, const json_t *contexts, j
 	struct faults faults = {0};
 	json_t *all _cleanup_json_ = json_copy(d->contexts);
 	json_object_update(all, (json_t *)contexts);
-	struct deploy_resolver resolver = {all, d->yaml, &faults};
+	struct deployment_expander resolver = {all, d->yaml, &faults};
 	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
 	bool late = false;
 	str_appendf(&pointer, "/steps/%d", step_index);
-	json_t *filled = deploy_resolve(&resolver, raw, &pointer, &late);
+	json_t *filled = deployment_expand(&resolver, raw, &pointer, &late);
 	int r = faults_to_err(&faults, d->yaml, err);
 	faults_done(&faults);
 	if (r < 0) {
@@ -841,13 +841,13 @@ static int resolve_late(void *context, int step_index, const json_t *contexts, j
 		return r;
 	}
 	const json_t *step = json_array_get(json_object_get(d->deployment, "steps"), (size_t)step_index);
-	deploy_typed_step(json_get_string(step, "step"), raw, filled);
+	deployment_typed_step(json_get_string(step, "step"), raw, filled);
 	json_object_del(filled, "target");
 	*ret_input = filled;
 	return 0;
 }
 
-void deploy_document_bind(struct deploy_document *d, struct engine_options *options)
+void deployment_file_bind(struct deployment_file *d, struct engine_options *options)
 {
 	options->resolve = resolve_late;
 	options->resolve_context = d;
@@ -859,7 +859,7 @@ void deploy_document_bind(struct deploy_document *d, struct engine_options *opti
 		options->seal = false;
 }
 
-void deploy_document_set_job(struct deploy_document *d, const char *repository, const char *run_url,
+void deployment_file_set_job(struct deployment_file *d, const char *repository, const char *run_url,
                              const char *api_url, const char *token, const char *commit)
 {
 	const struct {
@@ -873,7 +873,7 @@ void deploy_document_set_job(struct deploy_document *d, const char *repository, 
 			json_object_set_new(d->deployment, members[i].key, json_stringf("%s", members[i].value));
 }
 
-void deploy_document_free(struct deploy_document *d)
+void deployment_file_free(struct deployment_file *d)
 {
 	if (d == NULL)
 		return;
@@ -885,8 +885,8 @@ void deploy_document_free(struct deploy_document *d)
 	free(d);
 }
 
-void deploy_document_freep(struct deploy_document **d)
+void deployment_file_freep(struct deployment_file **d)
 {
-	deploy_document_free(*d);
+	deployment_file_free(*d);
 	*d = NULL;
 }

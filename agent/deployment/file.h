@@ -5,20 +5,20 @@
 #include "agent/deployment/values.h"
 #include "engine/run/engine.h"
 
-struct deploy_document;
+struct deployment_file;
 
-/* path: the file. values are borrowed until deploy_document_free. ret_faults: all faults when there are any (deploy/faults.h; the
+/* path: the file. values are borrowed until deployment_file_free. ret_faults: all faults when there are any (deploy/faults.h; the
  * caller's); err then says how many. */
-int deploy_document_read(const char *path, const struct deploy_values *values, struct deploy_document **ret,
+int deployment_file_read(const char *path, const struct deployment_values *values, struct deployment_file **ret,
                          json_t **ret_faults, struct err *err);
 
 /* Of the same file only what tells where its releases lie: name, environment, targets, and of each archive-upload its targets and its
  * path. Only the values that these name are needed. */
-int deploy_document_places(const char *path, const struct deploy_values *values, json_t **ret, json_t **ret_faults,
+int deployment_file_places(const char *path, const struct deployment_values *values, json_t **ret, json_t **ret_faults,
                            struct err *err);
 
 /* What a single step's deployment is made of; the members that are NULL or empty get the defaults of docs/semantics.md 3. */
-struct deploy_single {
+struct deployment_single {
 	const char *step;            /* "secret-write" */
 	const json_t *input;         /* object; may hold `deployment`, `targets`, `target` */
 	bool text_values;            /* the inputs are texts (with:, INPUT_*) */
@@ -28,14 +28,14 @@ struct deploy_single {
 	const char *source_root;  /* the work tree; NULL: the one around the current directory */
 	const char *repository, *run_url, *api_url, *token, *commit;
 };
-int deploy_document_single(const struct deploy_single *single, struct deploy_document **ret, json_t **ret_faults,
+int deployment_file_single(const struct deployment_single *single, struct deployment_file **ret, json_t **ret_faults,
                            struct err *err);
 
-json_t *deploy_document_deployment(const struct deploy_document *d); /* borrowed */
+json_t *deployment_file_deployment(const struct deployment_file *d); /* borrowed */
 /* Sets options->resolve, for values that only earlier steps give. */
-void deploy_document_bind(struct deploy_document *d, struct engine_options *options);
+void deployment_file_bind(struct deployment_file *d, struct engine_options *options);
 /* The reporting side of a job: where notify writes to. */
-void deploy_document_set_job(struct deploy_document *d, const char *repository, const char *run_url,
+void deployment_file_set_job(struct deployment_file *d, const char *repository, const char *run_url,
                              const char *api_url, const char *token, const char *commit);
-void deploy_document_free(struct deploy_document *d);
-void deploy_document_freep(struct deploy_document **d);
+void deployment_file_free(struct deployment_file *d);
+void deployment_file_freep(struct deployment_file **d);

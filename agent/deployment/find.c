@@ -19,7 +19,7 @@ static json_t *last_one(const json_t *all)
 	return json_array_get(all, 0);
 }
 
-int deploy_find(struct store *store, const char *word, json_t **ret, struct err *err)
+int deployment_find(struct store *store, const char *word, json_t **ret, struct err *err)
 {
 	json_t *all _cleanup_json_ = NULL, *found = NULL, *d;
 	struct store_filter filter = {.limit = LOOKED_AT};
@@ -71,7 +71,7 @@ static bool made_by_rollback(struct store *store, const char *id)
 	return info != NULL && info->decides;
 }
 
-int deploy_describe(struct store *store, json_t *deployment, struct err *err)
+int deployment_describe(struct store *store, json_t *deployment, struct err *err)
 {
 	struct plan changes _cleanup_(plan_done) = {0};
 	const char *id = json_get_string(deployment, "id");
@@ -103,7 +103,7 @@ static bool same_scope(const json_t *a, const json_t *b)
 	return true;
 }
 
-void deploy_mark_live(json_t *deployments)
+void deployment_mark_live(json_t *deployments)
 {
 	size_t i, k;
 	json_t *d, *newer;

@@ -3,8 +3,8 @@
 #include "engine/journal/store.h"
 
 /* By its id, a unique beginning of it, or "last": the newest that was not refused. ERR_INVALID: none, or several. */
-int deploy_find(struct store *store, const char *word, json_t **ret, struct err *err);
+int deployment_find(struct store *store, const char *word, json_t **ret, struct err *err);
 /* Adds what a list shows: "kind" (deploy, rollback, accepted), "release" (that it made valid), "from" (that was valid before), "changes". */
-int deploy_describe(struct store *store, json_t *deployment, struct err *err);
+int deployment_describe(struct store *store, json_t *deployment, struct err *err);
 /* Of a list, newest first: "live" for the newest committed one of each name and environment. */
-void deploy_mark_live(json_t *deployments);
+void deployment_mark_live(json_t *deployments);

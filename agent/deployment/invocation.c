@@ -32,7 +32,7 @@ static char *join_key(const char *const *parts, size_t count)
 	return str_take(&key);
 }
 
-static void read_job(const json_t *job, struct deploy_job *ret)
+static void read_job(const json_t *job, struct invocation *ret)
 {
 	static const char *const parts[] = {"server", "repository", "run_id",     "attempt",
 	                                    "job",    "matrix",     "tracking_id"};
@@ -61,8 +61,8 @@ static void read_job(const json_t *job, struct deploy_job *ret)
 	json_t *value;
 	size_t index;
 	ret->secrets_known = json_object_get(job, "masks") != NULL || json_object_get(job, "secrets") != NULL;
-	json_array_foreach(json_object_get(job, "masks"), index, value) deploy_values_mask(value);
-	json_object_foreach(json_object_get(job, "secrets"), key, value) deploy_values_mask(value);
+	json_array_foreach(json_object_get(job, "masks"), index, value) deployment_values_mask(value);
+	json_object_foreach(json_object_get(job, "secrets"), key, value) deployment_values_mask(value);
 }
 
 /* What a deployment runs on this machine is as foreign to other jobs as the job's own scripts. It gets no walls for signals: a command that a dead
@@ -73,11 +73,11 @@ static int keep_apart(json_t *isolation, struct err *err)
 		return 0;
 	_cleanup_json_ json_t *told = json_copy(isolation);
 	json_object_set_new(told, "signals", json_false());
-	int r = walls_raise_as_told(told, err);
+	int r = walls_told_raise(told, err);
 	return r < 0 ? err_wrap(err, r, "keep this job apart from those of other repositories") : 0;
 }
 
-int deploy_job_read_document(const char *data, size_t len, struct deploy_job *ret, json_t **ret_input, bool *ret_text,
+int invocation_read_document(const char *data, size_t len, struct invocation *ret, json_t **ret_input, bool *ret_text,
                              struct err *err)
 {
 	struct yaml_doc *doc _cleanup_(yaml_freep) = NULL;
@@ -114,7 +114,7 @@ int deploy_job_read_document(const char *data, size_t len, struct deploy_job *re
 	return keep_apart(json_get_object(job, "isolation"), err);
 }
 
-void deploy_job_from_environment(struct deploy_job *ret)
+void invocation_from_environment(struct invocation *ret)
 {
 	static const char *const parts[] = {"GITHUB_SERVER_URL",  "GITHUB_REPOSITORY", "GITHUB_RUN_ID",
 	                                    "GITHUB_RUN_ATTEMPT", "GITHUB_JOB",        "DAVIT_MATRIX",
@@ -161,7 +161,7 @@ static void take_input(json_t *into, const char *name)
 	unsetenv(variable);
 }
 
-json_t *deploy_job_inputs_from_environment(const struct field_table *table)
+json_t *invocation_inputs_from_environment(const struct field_table *table)
 {
 	json_t *inputs = json_object();
 	const char *name;
@@ -170,7 +170,7 @@ json_t *deploy_job_inputs_from_environment(const struct field_table *table)
 	return inputs;
 }
 
-json_t *deploy_job_inputs_by_name(const char *const *names, size_t count)
+json_t *invocation_inputs_by_name(const char *const *names, size_t count)
 {
 	json_t *inputs = json_object();
 	for (size_t i = 0; i < count; i++)
@@ -189,7 +189,7 @@ static int append_file(const char *variable, const char *text, size_t len, struc
 	return fs_write_all(fd, text, len, err);
 }
 
-int deploy_job_write_outputs(const json_t *outputs, struct err *err)
+int invocation_write_outputs(const json_t *outputs, struct err *err)
 {
 	struct str text _cleanup_(str_done) = STR_INIT(1 << 20);
 	const char *name;
@@ -204,7 +204,7 @@ int deploy_job_write_outputs(const json_t *outputs, struct err *err)
 	return append_file("GITHUB_OUTPUT", str_peek(&text), text.len, err);
 }
 
-int deploy_job_write_summary(const char *markdown, struct err *err)
+int invocation_write_summary(const char *markdown, struct err *err)
 {
 	struct str masked _cleanup_(str_done) = STR_INIT(1 << 20);
 	mask_apply(mask_process(), markdown, strlen(markdown), &masked);
@@ -217,9 +217,9 @@ static char *id_path(void)
 	return temp != NULL && temp[0] == '/' ? fs_join(temp, "davit/deployment") : NULL;
 }
 
-void deploy_job_keep_id(void *context, const char *id)
+void invocation_keep_id(void *context, const char *id)
 {
-	struct deploy_session *session = context;
+	struct deployment_session *session = context;
 	_cleanup_free_ char *path = id_path(), *line = xasprintf("%s\n", id);
 	if (path == NULL)
 		return;
@@ -233,7 +233,7 @@ void deploy_job_keep_id(void *context, const char *id)
 		session->options.report(session->options.report_context, "warning", err_line(&err, text, sizeof(text)));
 }
 
-char *deploy_job_kept_id(void)
+char *invocation_kept_id(void)
 {
 	_cleanup_free_ char *path = id_path();
 	struct str text _cleanup_(str_done) = STR_INIT(ID_MAX);
@@ -256,18 +256,18 @@ static char *in_form(const char *from)
 	return name.len > 0 ? str_take(&name) : NULL;
 }
 
-char *deploy_job_default_name(const struct deploy_job *job)
+char *invocation_default_name(const struct invocation *job)
 {
 	const char *slash = job->repository ? strrchr(job->repository, '/') : NULL;
 	return in_form(slash ? slash + 1 : job->repository);
 }
 
-char *deploy_job_default_environment(const struct deploy_job *job)
+char *invocation_default_environment(const struct invocation *job)
 {
 	return in_form(job->environment);
 }
 
-void deploy_job_done(struct deploy_job *job)
+void invocation_done(struct invocation *job)
 {
 	char **const members[] = {&job->key,    &job->repository, &job->run_url,     &job->api_url,   &job->token,
 	                          &job->commit, &job->workspace,  &job->environment, &job->on_failure};

@@ -4,7 +4,7 @@
 #include "base/data/json.h"
 #include "base/data/fields/read.h"
 
-struct deploy_job {
+struct invocation {
 	bool present;
 	bool runner_decides; /* told by davit's worker, which decides the deployment at the job's end */
 	bool secrets_known;  /* the runner named them all: the mask has them */
@@ -15,22 +15,22 @@ struct deploy_job {
 
 /* Standard input, at most 8 MiB: either {"input":{…},"job":{…}} or {"deploy":{…},"job":{…}} or plain inputs (JSON or YAML).
  * ret_input: the object under "input"/"deploy" or the plain one; the caller's. *ret_text: the values are texts. */
-int deploy_job_read_document(const char *data, size_t len, struct deploy_job *ret, json_t **ret_input, bool *ret_text,
+int invocation_read_document(const char *data, size_t len, struct invocation *ret, json_t **ret_input, bool *ret_text,
                              struct err *err);
 /* From GITHUB_* when GITHUB_ACTIONS is "true"; present stays false elsewhere. */
-void deploy_job_from_environment(struct deploy_job *ret);
+void invocation_from_environment(struct invocation *ret);
 /* INPUT_NAME of every input of the table; each is erased from the environment. */
-json_t *deploy_job_inputs_from_environment(const struct field_table *table);
-json_t *deploy_job_inputs_by_name(const char *const *names, size_t count);
+json_t *invocation_inputs_from_environment(const struct field_table *table);
+json_t *invocation_inputs_by_name(const char *const *names, size_t count);
 /* {name: text} appended to the file that GITHUB_OUTPUT names; nothing without it. */
-int deploy_job_write_outputs(const json_t *outputs, struct err *err);
+int invocation_write_outputs(const json_t *outputs, struct err *err);
 /* Text appended to GITHUB_STEP_SUMMARY, masked. */
-int deploy_job_write_summary(const char *markdown, struct err *err);
+int invocation_write_summary(const char *markdown, struct err *err);
 /* The id of the job's deployment in $RUNNER_TEMP/davit/deployment, which the runner empties with each job: written when it is
  * opened, so that a later step that does not find it in its journal knows that there is one. */
-void deploy_job_keep_id(void *context, const char *id); /* context: struct deploy_session, for a warning */
-char *deploy_job_kept_id(void);                         /* NULL: none; free() */
+void invocation_keep_id(void *context, const char *id); /* context: struct deployment_session, for a warning */
+char *invocation_kept_id(void);                         /* NULL: none; free() */
 /* The last part of "owner/name", and the job's environment, in the form that a deployment's names have; or NULL. */
-char *deploy_job_default_name(const struct deploy_job *job);
-char *deploy_job_default_environment(const struct deploy_job *job);
-void deploy_job_done(struct deploy_job *job);
+char *invocation_default_name(const struct invocation *job);
+char *invocation_default_environment(const struct invocation *job);
+void invocation_done(struct invocation *job);

@@ -21,8 +21,8 @@ static json_t *fill_but_secrets(const json_t *raw, const json_t *contexts)
 	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
 	bool late = false;
 	json_object_del(known, "secrets");
-	const struct deploy_resolver resolver = {known, NULL, &faults};
-	json_t *filled = deploy_resolve(&resolver, raw, &pointer, &late);
+	const struct deployment_expander resolver = {known, NULL, &faults};
+	json_t *filled = deployment_expand(&resolver, raw, &pointer, &late);
 	faults_done(&faults);
 	return filled;
 }
@@ -32,11 +32,11 @@ static bool written_out(const json_t *text)
 	return json_string_length(text) > 0 && !expr_is_template(json_string_value(text));
 }
 
-const char *const kept_login[KEPT_LOGIN_COUNT] = {"key", "key_passphrase", "password"};
+const char *const kept_login[REPLAY_LOGIN_COUNT] = {"key", "key_passphrase", "password"};
 
 static bool login_written_out(const json_t *ssh)
 {
-	for (size_t i = 0; i < KEPT_LOGIN_COUNT; i++)
+	for (size_t i = 0; i < REPLAY_LOGIN_COUNT; i++)
 		if (written_out(json_object_get(ssh, kept_login[i])))
 			return true;
 	const json_t *jump = json_object_get(ssh, "jump");
@@ -52,7 +52,7 @@ static bool any_login_written_out(const json_t *targets)
 	return false;
 }
 
-bool kept_needs(const char *step, const json_t *input)
+bool replay_needs(const char *step, const json_t *input)
 {
 	const struct step_info *info = step_info(step);
 	if (info == NULL || info->kept == NULL)
@@ -71,7 +71,7 @@ static json_t *kept_steps(const json_t *raw, const json_t *deployment, const jso
 		const json_t *given = json_object_get(json_array_get(json_object_get(raw, "steps"), index), name);
 		char number[24];
 		snprintf(number, sizeof(number), "%zu", index);
-		if (!kept_needs(name, given) || json_object_get(late, number) != NULL)
+		if (!replay_needs(name, given) || json_object_get(late, number) != NULL)
 			continue;
 		json_t *copy = json_copy(step), *input = fill_but_secrets(given, contexts);
 		json_object_del(input, "target");
@@ -82,7 +82,7 @@ static json_t *kept_steps(const json_t *raw, const json_t *deployment, const jso
 	return kept;
 }
 
-bool kept_shows_a_secret(const json_t *value)
+bool replay_shows_a_secret(const json_t *value)
 {
 	_cleanup_free_ char *text = json_text(value);
 	struct str masked _cleanup_(str_done) = STR_INIT(2 * KEPT_MAX);
@@ -92,7 +92,7 @@ bool kept_shows_a_secret(const json_t *value)
 	return strcmp(text, str_peek(&masked)) != 0;
 }
 
-json_t *deploy_kept_make(const json_t *raw, const json_t *deployment, const json_t *late, const json_t *contexts)
+json_t *replay_make(const json_t *raw, const json_t *deployment, const json_t *late, const json_t *contexts)
 {
 	static const char *const heads[] = {"name", "environment", "on_failure", "undo_deadline",
 	                                    "seal", "source_root", "file"};
@@ -105,12 +105,12 @@ json_t *deploy_kept_make(const json_t *raw, const json_t *deployment, const json
 	                    targets ? fill_but_secrets(targets, contexts)
 	                            : json_incref(json_object_get(deployment, "targets")));
 	json_object_set_new(kept, "steps", kept_steps(raw, deployment, late, contexts));
-	if (any_login_written_out(json_object_get(kept, "targets")) || kept_shows_a_secret(kept))
+	if (any_login_written_out(json_object_get(kept, "targets")) || replay_shows_a_secret(kept))
 		return NULL;
 	return TAKE(kept);
 }
 
-json_t *deploy_kept_places(const json_t *kept)
+json_t *replay_places(const json_t *kept)
 {
 	json_t *places = json_copy((json_t *)kept), *steps = json_array(), *step;
 	size_t i;
@@ -127,18 +127,18 @@ json_t *deploy_kept_places(const json_t *kept)
 	return places;
 }
 
-int deploy_kept_fill(const json_t *kept, const json_t *secrets, json_t **ret_deployment, json_t **ret_faults,
-                     struct err *err)
+int replay_fill(const json_t *kept, const json_t *secrets, json_t **ret_deployment, json_t **ret_faults,
+                struct err *err)
 {
 	struct faults faults _cleanup_(faults_done) = {0};
 	json_t *contexts _cleanup_json_ = json_pack("{s:O}", "secrets", secrets);
 	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
-	const struct deploy_resolver resolver = {contexts, NULL, &faults};
+	const struct deployment_expander resolver = {contexts, NULL, &faults};
 	bool late = false;
-	json_t *filled = deploy_resolve(&resolver, kept, &pointer, &late);
+	json_t *filled = deployment_expand(&resolver, kept, &pointer, &late);
 	int r = faults_to_err(&faults, NULL, err);
 	if (r < 0) {
-		*ret_faults = deploy_faults_json(&faults, NULL);
+		*ret_faults = deployment_faults_json(&faults, NULL);
 		json_decref(filled);
 		/* The faults are told one by one. */
 		r = err_set(err, r, "the secrets of that deployment are not kept, and a way back needs %zu of them",
@@ -147,13 +147,13 @@ int deploy_kept_fill(const json_t *kept, const json_t *secrets, json_t **ret_dep
 			err, r,
 			"give each by --secret NAME, its value in that environment variable; or all by --secrets FILE");
 	}
-	deploy_typed_targets(json_object_get(kept, "targets"), json_object_get(filled, "targets"));
+	deployment_typed_targets(json_object_get(kept, "targets"), json_object_get(filled, "targets"));
 	size_t i;
 	json_t *step;
 	json_array_foreach(json_object_get(filled, "steps"), i, step)
-		deploy_typed_step(json_get_string(step, "step"),
-	                          json_object_get(json_array_get(json_object_get(kept, "steps"), i), "input"),
-	                          json_object_get(step, "input"));
+		deployment_typed_step(json_get_string(step, "step"),
+	                              json_object_get(json_array_get(json_object_get(kept, "steps"), i), "input"),
+	                              json_object_get(step, "input"));
 	/* For the rollback of the rollback. */
 	json_object_set(filled, "kept", (json_t *)kept);
 	*ret_deployment = filled;

@@ -62,7 +62,7 @@ static json_t *hide(struct hiding *h, const json_t *value, const json_t *starred
 	if (!json_is_string(value))
 		return json_incref((json_t *)value);
 	bool secret = starred != NULL && !json_equal(value, starred) && !h->all_known;
-	if ((secret && json_string_length(value) > 0) || kept_shows_a_secret(value))
+	if ((secret && json_string_length(value) > 0) || replay_shows_a_secret(value))
 		return reference(h, prefix, key);
 	h->has_template = h->has_template || expr_is_template(json_string_value(value));
 	return json_incref((json_t *)value);
@@ -72,7 +72,7 @@ static json_t *hide(struct hiding *h, const json_t *value, const json_t *starred
 static json_t *star_login(const json_t *ssh)
 {
 	json_t *starred = json_copy((json_t *)ssh);
-	for (size_t i = 0; i < KEPT_LOGIN_COUNT; i++)
+	for (size_t i = 0; i < REPLAY_LOGIN_COUNT; i++)
 		if (json_is_string(json_object_get(ssh, kept_login[i])))
 			json_object_set_new(starred, kept_login[i], json_string("***"));
 	if (json_is_object(json_object_get(ssh, "jump")))
@@ -112,7 +112,7 @@ static int add_step(struct hiding *h, json_t *kept, const json_t *step, struct e
 	const char *name = json_get_string(step, "step");
 	const json_t *given = json_object_get(step, "input");
 	const struct step_type *type = step_find(name);
-	if (type == NULL || type->info->inputs == NULL || !kept_needs(name, given))
+	if (type == NULL || type->info->inputs == NULL || !replay_needs(name, given))
 		return 0;
 	void *typed = arena_alloc(&arena, type->info->input_size);
 	int r = fields_read(type->info->inputs, given, NULL, "", true, &arena, typed, &faults, err);
@@ -145,7 +145,7 @@ static json_t *begin(const json_t *former, const json_t *deployment)
 	return kept;
 }
 
-json_t *deploy_kept_single(const json_t *former, const json_t *deployment, bool all_known)
+json_t *replay_single(const json_t *former, const json_t *deployment, bool all_known)
 {
 	if (json_is_string(former))
 		return json_incref((json_t *)former);
@@ -162,7 +162,7 @@ json_t *deploy_kept_single(const json_t *former, const json_t *deployment, bool 
 	strv_done(&h.used);
 	if (h.has_template)
 		return json_stringf("the step %s has a text with ${{, which would be taken for an expression", name);
-	if (r < 0 || kept_shows_a_secret(kept))
+	if (r < 0 || replay_shows_a_secret(kept))
 		return json_stringf("the inputs of the step %s hold a secret that cannot be left out", name);
 	return TAKE(kept);
 }

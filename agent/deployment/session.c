@@ -47,7 +47,7 @@ static void workflow_line(const char *level, const char *line, struct str *out)
 	str_append_c(out, '\n');
 }
 
-static void plain_line(const struct deploy_session *s, const char *level, const char *line, struct str *out)
+static void plain_line(const struct deployment_session *s, const char *level, const char *line, struct str *out)
 {
 	const char *colour = "", *mark = "";
 	if (strcmp(level, "endgroup") == 0)
@@ -78,7 +78,7 @@ static bool could_command(const char *text)
 
 /* From here on the runner obeys nobody, until the token. Runners trim what stands in front of `::` and look for `##[` in
  * the whole line, so there is no way to quote a line. */
-static void stop_commands(struct deploy_session *s)
+static void stop_commands(struct deployment_session *s)
 {
 	if (s->token[0] == '\0')
 		rand_hex(s->token, sizeof(s->token) - 1);
@@ -87,7 +87,7 @@ static void stop_commands(struct deploy_session *s)
 	s->stopped = true;
 }
 
-static void resume_commands(struct deploy_session *s)
+static void resume_commands(struct deployment_session *s)
 {
 	if (s->stopped)
 		fprintf(stdout, "::%s::\n", s->token);
@@ -115,7 +115,7 @@ static void write_without_commands(const char *text, FILE *out)
 
 enum { COLUMNS_WITHOUT_WORD = 80, LIVE_LINE_MAX = 4096 };
 
-static void hide_live(struct deploy_session *s)
+static void hide_live(struct deployment_session *s)
 {
 	if (s->live) {
 		fputs("\r\x1b[K", stderr);
@@ -144,7 +144,7 @@ static void cut_to_row(struct str *text)
 
 static void show_live(void *context, const char *line)
 {
-	struct deploy_session *s = context;
+	struct deployment_session *s = context;
 	struct str masked _cleanup_(str_done) = STR_INIT(LIVE_LINE_MAX),
 			  text _cleanup_(str_done) = STR_INIT(LIVE_LINE_MAX);
 	hide_live(s);
@@ -159,7 +159,7 @@ static void show_live(void *context, const char *line)
 	s->live = true;
 }
 
-static bool is_watched(const struct deploy_session *s)
+static bool is_watched(const struct deployment_session *s)
 {
 	const char *term = getenv("TERM");
 	return !s->workflow && isatty(STDERR_FILENO) && term != NULL && term[0] != '\0' && strcmp(term, "dumb") != 0;
@@ -168,7 +168,7 @@ static bool is_watched(const struct deploy_session *s)
 /* ---- lines ---- */
 
 /* A workflow's runner reads commands from standard output only; elsewhere errors are on standard error. */
-static void write_line(struct deploy_session *s, const char *level, const struct str *text)
+static void write_line(struct deployment_session *s, const char *level, const struct str *text)
 {
 	FILE *out = s->json || (!s->workflow && strcmp(level, "error") == 0) ? stderr : stdout;
 	bool foreign = strcmp(level, "info") == 0;
@@ -197,14 +197,14 @@ static void print_json(const char *pretty)
 	report_print_masked(str_peek(&text), stdout);
 }
 
-void deploy_session_begin_text(struct deploy_session *s)
+void deployment_session_begin_text(struct deployment_session *s)
 {
 	hide_live(s);
 	if (s->workflow)
 		stop_commands(s);
 }
 
-void deploy_session_print_json(const json_t *value)
+void deployment_session_print_json(const json_t *value)
 {
 	_cleanup_free_ char *text = json_pretty(value);
 	print_json(text);
@@ -213,7 +213,7 @@ void deploy_session_print_json(const json_t *value)
 /* Masked first: escaping could hide a secret from the mask. */
 static void report_line(void *context, const char *level, const char *line)
 {
-	struct deploy_session *s = context;
+	struct deployment_session *s = context;
 	struct str text _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES);
 	struct str masked _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES);
 	if (strcmp(level, "error") == 0)
@@ -226,7 +226,7 @@ static void report_line(void *context, const char *level, const char *line)
 	write_line(s, level, &text);
 }
 
-void deploy_session_tell_masks(struct deploy_session *s)
+void deployment_session_tell_masks(struct deployment_session *s)
 {
 	if (s->workflow || !mask_has_short_lines(mask_process()))
 		return;
@@ -237,16 +237,16 @@ void deploy_session_tell_masks(struct deploy_session *s)
 
 static struct http *session_http(void *context)
 {
-	struct deploy_session *s = context;
+	struct deployment_session *s = context;
 	const struct http_config config = {0};
 	if (s->http == NULL)
 		s->http = http_new(&config, NULL);
 	return s->http;
 }
 
-int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *err)
+int deployment_session_open(struct deployment_session *s, bool needs_store, struct err *err)
 {
-	*s = (struct deploy_session){.wait = WAIT_INIT};
+	*s = (struct deployment_session){.wait = WAIT_INIT};
 	const char *actions = getenv("GITHUB_ACTIONS");
 	s->workflow = actions != NULL && strcmp(actions, "true") == 0;
 	s->colours = !s->workflow && log_colours(STDOUT_FILENO);
@@ -284,7 +284,7 @@ int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *
 	return 0;
 }
 
-void deploy_session_done(struct deploy_session *s)
+void deployment_session_done(struct deployment_session *s)
 {
 	hide_live(s);
 	resume_commands(s);
@@ -352,7 +352,7 @@ static void fault_line(const json_t *fault, const char *text, const char *hint, 
 	str_append_c(out, '\n');
 }
 
-static void say_faults(struct deploy_session *s)
+static void say_faults(struct deployment_session *s)
 {
 	size_t i;
 	json_t *fault;
@@ -374,7 +374,7 @@ static void say_faults(struct deploy_session *s)
 	}
 }
 
-static void say_error(struct deploy_session *s, const struct err *err)
+static void say_error(struct deployment_session *s, const struct err *err)
 {
 	char line[4096];
 	if (err->code == 0)
@@ -396,7 +396,7 @@ static void say_error(struct deploy_session *s, const struct err *err)
 	write_line(s, "error", &hint);
 }
 
-static void summarise(const struct deploy_session *s, const struct engine_result *result, bool plan, int status,
+static void summarise(const struct deployment_session *s, const struct engine_result *result, bool plan, int status,
                       const struct err *err)
 {
 	struct err ignored = ERR_INIT;
@@ -413,10 +413,10 @@ static void summarise(const struct deploy_session *s, const struct engine_result
 	                       plan && !refused && result ? result->digest : NULL,
 	                       status != 0 && err->code != 0 ? err_line(err, line, sizeof(line)) : NULL);
 	if (text != NULL)
-		deploy_job_write_summary(text, &ignored);
+		invocation_write_summary(text, &ignored);
 }
 
-static int fail(struct deploy_session *s, int status, const struct err *err)
+static int fail(struct deployment_session *s, int status, const struct err *err)
 {
 	if (s->json) {
 		char line[4096];
@@ -425,21 +425,21 @@ static int fail(struct deploy_session *s, int status, const struct err *err)
 			"text", json_stringf("%s", err_line(err, line, sizeof(line))), "hint", err->hint);
 		if (s->faults != NULL)
 			json_object_set(json_object_get(answer, "error"), "faults", s->faults);
-		deploy_session_print_json(answer);
+		deployment_session_print_json(answer);
 	}
 	say_error(s, err);
 	summarise(s, NULL, false, status, err);
 	return status;
 }
 
-int deploy_session_fail(struct deploy_session *s, const struct err *err)
+int deployment_session_fail(struct deployment_session *s, const struct err *err)
 {
 	int status = err_exit_status(err->code);
 	return fail(s, status == 1 ? 2 : status, err);
 }
 
 /* One line at the end: which deployment, how it ended, how much, how long. A step of a job has not ended yet, and says so by its state. */
-static void say_end(struct deploy_session *s, const struct engine_result *result)
+static void say_end(struct deployment_session *s, const struct engine_result *result)
 {
 	const json_t *doc = json_object_get(result->report, "deployment");
 	int64_t from = json_get_int(doc, "created_ms", 0), to = json_get_int(doc, "decided_ms", 0);
@@ -460,8 +460,8 @@ static void say_end(struct deploy_session *s, const struct engine_result *result
 	report_line(s, "info", str_peek(&line));
 }
 
-int deploy_session_tell(struct deploy_session *s, int r, const struct engine_result *result, bool plan,
-                        const struct err *err)
+int deployment_session_tell(struct deployment_session *s, int r, const struct engine_result *result, bool plan,
+                            const struct err *err)
 {
 	if (r < 0)
 		return fail(s, err_exit_status(err->code), err);
@@ -475,10 +475,10 @@ int deploy_session_tell(struct deploy_session *s, int r, const struct engine_res
 			json_object_set_new(answer, "reason", json_stringf("%s", err_line(err, line, sizeof(line))));
 		if (err->hint[0] != '\0')
 			json_object_set_new(answer, "hint", json_stringf("%s", err->hint));
-		deploy_session_print_json(answer);
+		deployment_session_print_json(answer);
 	} else if (plan && result->report != NULL &&
 	           (result->exit_status == 0 || result->exit_status == 3 || result->exit_status == 6)) {
-		deploy_session_begin_text(s);
+		deployment_session_begin_text(s);
 		report_print_plan(result->report, result->digest, s->colours, stdout);
 	}
 	if (result->exit_status != 0)

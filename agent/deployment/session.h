@@ -3,7 +3,7 @@
 #pragma once
 #include "engine/run/engine.h"
 
-struct deploy_session {
+struct deployment_session {
 	struct store *store;
 	struct http *http; /* made on first use */
 	struct wait wait;
@@ -21,15 +21,15 @@ struct deploy_session {
 };
 
 /* needs_store false: for --plan, where a missing journal is not made. */
-int deploy_session_open(struct deploy_session *s, bool needs_store, struct err *err);
-void deploy_session_done(struct deploy_session *s);
+int deployment_session_open(struct deployment_session *s, bool needs_store, struct err *err);
+void deployment_session_done(struct deployment_session *s);
 /* What follows on standard output is text: a workflow's runner obeys nothing in it. */
-void deploy_session_begin_text(struct deploy_session *s);
-void deploy_session_print_json(const json_t *value);
+void deployment_session_begin_text(struct deployment_session *s);
+void deployment_session_print_json(const json_t *value);
 /* Where no runner masks and tells: says that a secret has lines too short to be masked by themselves. */
-void deploy_session_tell_masks(struct deploy_session *s);
+void deployment_session_tell_masks(struct deployment_session *s);
 /* Tells how it ended (plan or report, reason and hint), once; returns the exit status. r: what the engine returned. */
-int deploy_session_tell(struct deploy_session *s, int r, const struct engine_result *result, bool plan,
-                        const struct err *err);
+int deployment_session_tell(struct deployment_session *s, int r, const struct engine_result *result, bool plan,
+                            const struct err *err);
 /* Says one error, from before the first change, and returns the exit status that fits it: 5 locked, 130 cancelled, else 2. */
-int deploy_session_fail(struct deploy_session *s, const struct err *err);
+int deployment_session_fail(struct deployment_session *s, const struct err *err);

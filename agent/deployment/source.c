@@ -98,7 +98,7 @@ static char *origin_repository(git_repository *repo)
 	return xasprintf("%s/%s", owner, name + 1);
 }
 
-static int read_work_tree(git_repository *repo, struct deploy_source *ret, struct err *err)
+static int read_work_tree(git_repository *repo, struct deployment_source *ret, struct err *err)
 {
 	_cleanup_(status_list_freep) git_status_list *changed = NULL;
 	git_status_options options;
@@ -113,7 +113,7 @@ static int read_work_tree(git_repository *repo, struct deploy_source *ret, struc
 	return 0;
 }
 
-int deploy_source_find(const char *path, bool search, struct deploy_source *ret, struct err *err)
+int deployment_source_find(const char *path, bool search, struct deployment_source *ret, struct err *err)
 {
 	char real[PATH_MAX];
 	struct stat st;
@@ -135,7 +135,7 @@ int deploy_source_find(const char *path, bool search, struct deploy_source *ret,
 	}
 	r = read_work_tree(repo, ret, err);
 	if (r < 0) {
-		deploy_source_done(ret);
+		deployment_source_done(ret);
 		return r;
 	}
 	size_t len = strlen(top);
@@ -143,7 +143,7 @@ int deploy_source_find(const char *path, bool search, struct deploy_source *ret,
 	return 0;
 }
 
-void deploy_source_done(struct deploy_source *s)
+void deployment_source_done(struct deployment_source *s)
 {
 	freep(&s->root);
 	freep(&s->commit);

@@ -4,7 +4,7 @@
 #include "base/core/err.h"
 #include "base/core/str.h"
 
-struct deploy_source {
+struct deployment_source {
 	char *root;       /* absolute */
 	char *commit;     /* 40 hex digits, or NULL */
 	bool dirty;       /* tracked files changed, or untracked ones not ignored, below root */
@@ -12,5 +12,5 @@ struct deploy_source {
 };
 /* path: a file or directory that exists. search: look for the work tree in the directories above too; a job's workspace is
  * taken as it is, wherever the runner put it. */
-int deploy_source_find(const char *path, bool search, struct deploy_source *ret, struct err *err);
-void deploy_source_done(struct deploy_source *s);
+int deployment_source_find(const char *path, bool search, struct deployment_source *ret, struct err *err);
+void deployment_source_done(struct deployment_source *s);

@@ -8,22 +8,22 @@ int step_input_read(const char *path, const struct field_table *table, struct st
 {
 	struct str text _cleanup_(str_done) = STR_SECRET_INIT(INPUT_MAX);
 	if (path == NULL) {
-		deploy_job_from_environment(&ret->job);
-		ret->input = ret->job.present ? deploy_job_inputs_from_environment(table) : json_object();
+		invocation_from_environment(&ret->job);
+		ret->input = ret->job.present ? invocation_inputs_from_environment(table) : json_object();
 		ret->text_values = ret->job.present;
 		return 0;
 	}
-	int r = deploy_read_text(path, &text, err);
+	int r = deployment_read_string(path, &text, err);
 	if (r < 0)
 		return err_wrap(err, r, "read the inputs");
-	r = deploy_job_read_document(str_peek(&text), text.len, &ret->job, &ret->input, &ret->text_values, err);
+	r = invocation_read_document(str_peek(&text), text.len, &ret->job, &ret->input, &ret->text_values, err);
 	if (r >= 0 && !ret->job.present)
-		deploy_job_from_environment(&ret->job);
+		invocation_from_environment(&ret->job);
 	return r;
 }
 
 void step_input_done(struct step_input *in)
 {
-	deploy_job_done(&in->job);
+	invocation_done(&in->job);
 	json_decrefp(&in->input);
 }

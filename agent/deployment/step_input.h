@@ -3,7 +3,7 @@
 #include "agent/deployment/invocation.h"
 
 struct step_input {
-	struct deploy_job job;
+	struct invocation job;
 	json_t *input; /* object */
 	bool text_values;
 };

@@ -153,12 +153,12 @@ static const json_t *targets(const json_t *schema)
 	return json_object_get(json_object_get(schema, "properties"), "targets");
 }
 
-void deploy_typed_step(const char *step, const json_t *raw, json_t *value)
+void deployment_typed_step(const char *step, const json_t *raw, json_t *value)
 {
 	run(step, whole, raw, value);
 }
 
-void deploy_typed_targets(const json_t *raw, json_t *value)
+void deployment_typed_targets(const json_t *raw, json_t *value)
 {
 	run("deployment", targets, raw, value);
 }

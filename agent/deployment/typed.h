@@ -5,5 +5,5 @@
 #include "base/data/json.h"
 
 /* schema: the name of a built-in one. raw: as it was written; value: the same, filled in, changed in place. */
-void deploy_typed_step(const char *step, const json_t *raw, json_t *value);
-void deploy_typed_targets(const json_t *raw, json_t *targets);
+void deployment_typed_step(const char *step, const json_t *raw, json_t *value);
+void deployment_typed_targets(const json_t *raw, json_t *targets);

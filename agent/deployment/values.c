@@ -14,7 +14,7 @@
 
 enum { VALUES_MAX = 4 << 20 };
 
-void deploy_values_init(struct deploy_values *v)
+void deployment_values_init(struct deployment_values *v)
 {
 	v->secrets = json_object();
 	v->vars = json_object();
@@ -23,7 +23,7 @@ void deploy_values_init(struct deploy_values *v)
 	v->github = json_object();
 }
 
-void deploy_values_done(struct deploy_values *v)
+void deployment_values_done(struct deployment_values *v)
 {
 	json_decrefp(&v->secrets);
 	json_decrefp(&v->vars);
@@ -32,7 +32,7 @@ void deploy_values_done(struct deploy_values *v)
 	json_decrefp(&v->github);
 }
 
-void deploy_values_environment(struct deploy_values *values)
+void deployment_values_environment(struct deployment_values *values)
 {
 	for (char **variable = environ; *variable != NULL; variable++) {
 		const char *equals = strchr(*variable, '=');
@@ -48,7 +48,7 @@ void deploy_values_environment(struct deploy_values *values)
 	}
 }
 
-void deploy_values_mask(const json_t *value)
+void deployment_values_mask(const json_t *value)
 {
 	if (json_is_string(value)) {
 		mask_add(mask_process(), json_string_value(value), json_string_length(value));
@@ -57,11 +57,11 @@ void deploy_values_mask(const json_t *value)
 	const char *key;
 	size_t index;
 	json_t *item;
-	json_object_foreach((json_t *)value, key, item) deploy_values_mask(item);
-	json_array_foreach(value, index, item) deploy_values_mask(item);
+	json_object_foreach((json_t *)value, key, item) deployment_values_mask(item);
+	json_array_foreach(value, index, item) deployment_values_mask(item);
 }
 
-int deploy_values_secret_from_env(struct deploy_values *v, const char *name, struct err *err)
+int deployment_values_secret_from_env(struct deployment_values *v, const char *name, struct err *err)
 {
 	char *value = getenv(name);
 	if (value == NULL) {
@@ -72,14 +72,14 @@ int deploy_values_secret_from_env(struct deploy_values *v, const char *name, str
 	if (text == NULL)
 		return err_set(err, ERR_INVALID, "--secret %s: the value is not UTF-8", name);
 	json_object_set_new(v->secrets, name, text);
-	deploy_values_mask(text);
+	deployment_values_mask(text);
 	/* What we start later must not inherit it. */
 	explicit_bzero(value, strlen(value));
 	unsetenv(name);
 	return 0;
 }
 
-int deploy_read_text(const char *path, struct str *out, struct err *err)
+int deployment_read_string(const char *path, struct str *out, struct err *err)
 {
 	if (strcmp(path, "-") != 0)
 		return fs_read(AT_FDCWD, path, out->max, out, err);
@@ -118,7 +118,7 @@ static int add_scalar(json_t *into, const char *what, const char *key, const jso
 	return 0;
 }
 
-int deploy_values_map(json_t *into, const char *what, const json_t *map, bool secret, struct err *err)
+int deployment_values_map(json_t *into, const char *what, const json_t *map, bool secret, struct err *err)
 {
 	struct yaml_doc *doc _cleanup_(yaml_freep) = NULL;
 	if (map == NULL || json_is_null(map))
@@ -148,12 +148,12 @@ int deploy_values_map(json_t *into, const char *what, const json_t *map, bool se
 		if (r < 0)
 			return r;
 		if (secret)
-			deploy_values_mask(json_object_get(into, key));
+			deployment_values_mask(json_object_get(into, key));
 	}
 	return 0;
 }
 
-int deploy_values_secrets_file(struct deploy_values *v, const char *path, struct err *err)
+int deployment_values_secrets_file(struct deployment_values *v, const char *path, struct err *err)
 {
 	struct str text _cleanup_(str_done) = STR_SECRET_INIT(VALUES_MAX);
 	struct stat st;
@@ -162,16 +162,16 @@ int deploy_values_secrets_file(struct deploy_values *v, const char *path, struct
 		                st.st_mode & 0777);
 		return err_hint(err, r, "chmod 600 %s", path);
 	}
-	int r = deploy_read_text(path, &text, err);
+	int r = deployment_read_string(path, &text, err);
 	if (r < 0)
 		return err_wrap(err, r, "--secrets");
 	json_t *wrapped _cleanup_json_ = json_stringn(str_peek(&text), text.len);
 	if (wrapped == NULL)
 		return err_set(err, ERR_INVALID, "--secrets %s is not UTF-8", path);
-	return deploy_values_map(v->secrets, "secrets", wrapped, true, err);
+	return deployment_values_map(v->secrets, "secrets", wrapped, true, err);
 }
 
-int deploy_values_pair(json_t *into, const char *option, const char *pair, struct err *err)
+int deployment_values_pair(json_t *into, const char *option, const char *pair, struct err *err)
 {
 	const char *equals = strchr(pair, '=');
 	if (equals == NULL || equals == pair) {

@@ -3,21 +3,21 @@
 #pragma once
 #include "base/data/json.h"
 
-struct deploy_values {
+struct deployment_values {
 	json_t *secrets, *vars, *inputs, *env, *github; /* objects; never NULL after values_init */
 };
-void deploy_values_init(struct deploy_values *v);
-void deploy_values_done(struct deploy_values *v);
+void deployment_values_init(struct deployment_values *v);
+void deployment_values_done(struct deployment_values *v);
 /* GITHUB_SHA and its kin as the context `github`, all variables as `env`. */
-void deploy_values_environment(struct deploy_values *v);
+void deployment_values_environment(struct deployment_values *v);
 /* The value of the environment variable NAME; ERR_INVALID names it when it is not set. */
-int deploy_values_secret_from_env(struct deploy_values *v, const char *name, struct err *err);
+int deployment_values_secret_from_env(struct deployment_values *v, const char *name, struct err *err);
 /* A JSON or YAML map in a file of mode 0600 or stricter, "-": standard input. */
-int deploy_values_secrets_file(struct deploy_values *v, const char *path, struct err *err);
+int deployment_values_secrets_file(struct deployment_values *v, const char *path, struct err *err);
 /* "key=value" */
-int deploy_values_pair(json_t *into, const char *option, const char *pair, struct err *err);
+int deployment_values_pair(json_t *into, const char *option, const char *pair, struct err *err);
 /* A map as text (JSON or YAML) or as an object; what: "secrets". NULL and "" are empty. secret: values are masked. */
-int deploy_values_map(json_t *into, const char *what, const json_t *map, bool secret, struct err *err);
+int deployment_values_map(json_t *into, const char *what, const json_t *map, bool secret, struct err *err);
 /* A whole file, or standard input for "-", at most out->max bytes. */
-int deploy_read_text(const char *path, struct str *out, struct err *err);
-void deploy_values_mask(const json_t *value);
+int deployment_read_string(const char *path, struct str *out, struct err *err);
+void deployment_values_mask(const json_t *value);

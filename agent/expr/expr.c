@@ -131,17 +131,17 @@ static bool compare(enum node_kind kind, const struct expr_value *a, const struc
 {
 	switch (kind) {
 	case NODE_EQUAL:
-		return values_equal(a, b);
+		return value_equals(a, b);
 	case NODE_NOT_EQUAL:
-		return !values_equal(a, b);
+		return !value_equals(a, b);
 	case NODE_LESS:
-		return values_less(a, b);
+		return value_less(a, b);
 	case NODE_LESS_EQUAL:
-		return values_less(a, b) || values_equal(a, b);
+		return value_less(a, b) || value_equals(a, b);
 	case NODE_GREATER:
-		return values_less(b, a);
+		return value_less(b, a);
 	default:
-		return values_less(b, a) || values_equal(a, b);
+		return value_less(b, a) || value_equals(a, b);
 	}
 }
 
@@ -178,7 +178,7 @@ int node_eval(const struct node *n, const struct expr_scope *scope, struct expr_
 	case NODE_INDEX:
 		return eval_index(n, scope, ret, err);
 	case NODE_CALL:
-		return call_function(n, scope, ret, err);
+		return functions_call(n, scope, ret, err);
 	case NODE_NOT:
 		return eval_not(n, scope, ret, err);
 	case NODE_AND:

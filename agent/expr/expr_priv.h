@@ -34,7 +34,7 @@ enum token_kind {
 	TOKEN_OR,
 	TOKEN_BAD,
 };
-struct token {
+struct lexeme {
 	enum token_kind kind;
 	const char *raw; /* in the text */
 	size_t len;
@@ -47,7 +47,7 @@ struct lexer {
 	struct arena *arena;
 };
 /* The next token; TOKEN_BAD: nothing legal starts here. */
-struct token lexer_next(struct lexer *l);
+struct lexeme lexer_next(struct lexer *l);
 
 enum function {
 	FN_CONTAINS,
@@ -108,15 +108,15 @@ int expr_parse(const char *text, size_t len, const struct parse_rules *rules, st
                struct err *err);
 
 int node_eval(const struct node *n, const struct expr_scope *scope, struct expr_value *ret, struct err *err);
-int call_function(const struct node *n, const struct expr_scope *scope, struct expr_value *ret, struct err *err);
+int functions_call(const struct node *n, const struct expr_scope *scope, struct expr_value *ret, struct err *err);
 
 double text_to_number(const char *text, size_t len);
 double value_to_number(const struct expr_value *v);
 bool value_is_primitive(const struct expr_value *v);
-bool values_equal(const struct expr_value *a, const struct expr_value *b);
-bool values_less(const struct expr_value *a, const struct expr_value *b);
+bool value_equals(const struct expr_value *a, const struct expr_value *b);
+bool value_less(const struct expr_value *a, const struct expr_value *b);
 void value_set_text(struct expr_value *v, const char *text, size_t len);
 void value_set_boolean(struct expr_value *v, bool boolean);
 
-int from_json(const char *text, size_t len, struct expr_value *ret, struct err *err);
-bool to_json(const struct expr_value *v, struct str *out);
+int json_from_string(const char *text, size_t len, struct expr_value *ret, struct err *err);
+bool json_to_string(const struct expr_value *v, struct str *out);

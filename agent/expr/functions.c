@@ -56,7 +56,7 @@ static bool array_contains(const json_t *array, const struct expr_value *item)
 	{
 		_cleanup_(expr_value_done) struct expr_value v = EXPR_VALUE_INIT;
 		expr_value_from_json(element, &v);
-		if (values_equal(&v, item))
+		if (value_equals(&v, item))
 			return true;
 	}
 	return false;
@@ -257,7 +257,7 @@ static int call_to_json(const struct node *n, const struct expr_scope *scope, st
 	int r = argument(n, 0, scope, &v, err);
 	if (r < 0)
 		return r;
-	to_json(&v, &out);
+	json_to_string(&v, &out);
 	return finish_text(&out, ret, err);
 }
 
@@ -270,7 +270,7 @@ static int call_from_json(const struct node *n, const struct expr_scope *scope, 
 		return r;
 	if (!expr_value_text(&v, &text))
 		return too_large(err);
-	return from_json(str_peek(&text), text.len, ret, err);
+	return json_from_string(str_peek(&text), text.len, ret, err);
 }
 
 static int call_hash_files(const struct node *n, const struct expr_scope *scope, struct expr_value *ret,
@@ -309,7 +309,7 @@ static int call_case(const struct node *n, const struct expr_scope *scope, struc
 	return argument(n, n->count - 1, scope, ret, err);
 }
 
-int call_function(const struct node *n, const struct expr_scope *scope, struct expr_value *ret, struct err *err)
+int functions_call(const struct node *n, const struct expr_scope *scope, struct expr_value *ret, struct err *err)
 {
 	switch (n->function) {
 	case FN_CONTAINS:

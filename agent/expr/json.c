@@ -99,7 +99,7 @@ static void append_json(struct str *out, const json_t *v, int depth)
 		str_append(out, json_is_true(v) ? "true" : json_is_false(v) ? "false" : "null");
 }
 
-bool to_json(const struct expr_value *v, struct str *out)
+bool json_to_string(const struct expr_value *v, struct str *out)
 {
 	char buf[EXPR_NUMBER_SIZE];
 	switch (v->kind) {
@@ -424,7 +424,7 @@ static bool read_special(const struct reader *r, struct expr_value *ret)
 	return nan || plus || minus;
 }
 
-int from_json(const char *text, size_t len, struct expr_value *ret, struct err *err)
+int json_from_string(const char *text, size_t len, struct expr_value *ret, struct err *err)
 {
 	struct reader r = {.text = text, .at = text, .end = text + len, .err = err};
 	skip(&r);

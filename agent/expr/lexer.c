@@ -46,9 +46,9 @@ static bool expects_value(enum token_kind last)
 	}
 }
 
-static struct token make(struct lexer *l, enum token_kind kind, size_t len)
+static struct lexeme make(struct lexer *l, enum token_kind kind, size_t len)
 {
-	struct token t = {.kind = kind, .raw = l->text + l->at, .len = len};
+	struct lexeme t = {.kind = kind, .raw = l->text + l->at, .len = len};
 	l->at += len;
 	l->last = kind;
 	return t;
@@ -59,7 +59,7 @@ static char peek(const struct lexer *l, size_t ahead)
 	return l->at + ahead < l->len ? l->text[l->at + ahead] : '\0';
 }
 
-static struct token bad(struct lexer *l)
+static struct lexeme bad(struct lexer *l)
 {
 	size_t n = 0;
 	while (l->at + n < l->len && !is_space(l->text[l->at + n]))
@@ -67,7 +67,7 @@ static struct token bad(struct lexer *l)
 	return make(l, TOKEN_BAD, n > 0 ? n : 1);
 }
 
-static struct token read_text(struct lexer *l)
+static struct lexeme read_text(struct lexer *l)
 {
 	size_t end = l->at + 1;
 	bool closed = false;
@@ -90,12 +90,12 @@ static struct token read_text(struct lexer *l)
 		if (l->text[i] == '\'')
 			i++;
 	}
-	struct token t = make(l, TOKEN_LITERAL, end + 1 - l->at);
+	struct lexeme t = make(l, TOKEN_LITERAL, end + 1 - l->at);
 	t.value = (struct expr_value){.kind = EXPR_TEXT, .text = text, .text_len = n};
 	return t;
 }
 
-static struct token read_number(struct lexer *l)
+static struct lexeme read_number(struct lexer *l)
 {
 	size_t n = 1;
 	while (l->at + n < l->len && !is_boundary(l->text[l->at + n]))
@@ -103,7 +103,7 @@ static struct token read_number(struct lexer *l)
 	double number = text_to_number(l->text + l->at, n);
 	if (isnan(number))
 		return make(l, TOKEN_BAD, n);
-	struct token t = make(l, TOKEN_LITERAL, n);
+	struct lexeme t = make(l, TOKEN_LITERAL, n);
 	t.value = (struct expr_value){.kind = EXPR_NUMBER, .number = number};
 	return t;
 }
@@ -113,7 +113,7 @@ static bool is_word(const char *p, size_t len, const char *word)
 	return strlen(word) == len && memcmp(p, word, len) == 0;
 }
 
-static struct token read_keyword(struct lexer *l)
+static struct lexeme read_keyword(struct lexer *l)
 {
 	const char *p = l->text + l->at;
 	size_t n = 0;
@@ -136,7 +136,7 @@ static struct token read_keyword(struct lexer *l)
 	else
 		literal = is_word(p, n, "null");
 	if (literal) {
-		struct token t = make(l, TOKEN_LITERAL, n);
+		struct lexeme t = make(l, TOKEN_LITERAL, n);
 		t.value = value;
 		return t;
 	}
@@ -146,7 +146,7 @@ static struct token read_keyword(struct lexer *l)
 	return make(l, l->at + after < l->len && p[after] == '(' ? TOKEN_FUNCTION : TOKEN_NAME, n);
 }
 
-static struct token read_operator(struct lexer *l)
+static struct lexeme read_operator(struct lexer *l)
 {
 	char c = peek(l, 0), next = peek(l, 1);
 	switch (c) {
@@ -167,12 +167,12 @@ static struct token read_operator(struct lexer *l)
 	}
 }
 
-struct token lexer_next(struct lexer *l)
+struct lexeme lexer_next(struct lexer *l)
 {
 	while (l->at < l->len && is_space(l->text[l->at]))
 		l->at++;
 	if (l->at >= l->len)
-		return (struct token){.kind = TOKEN_END, .raw = l->text + l->len};
+		return (struct lexeme){.kind = TOKEN_END, .raw = l->text + l->len};
 	char c = l->text[l->at];
 	switch (c) {
 	case '(':

@@ -19,7 +19,7 @@ const struct function_info function_table[FN_COUNT] = {
 
 struct parser {
 	struct lexer lexer;
-	struct token token;
+	struct lexeme token;
 	const struct parse_rules *rules;
 	struct arena *arena;
 	int nesting;
@@ -29,7 +29,7 @@ struct parser {
 static int parse_expression(struct parser *p, int precedence, struct node **ret);
 
 /* Positions count from 1 in characters of the whole expression. */
-static int fault(struct parser *p, const char *what, const struct token *t)
+static int fault(struct parser *p, const char *what, const struct lexeme *t)
 {
 	const char *text = p->lexer.text;
 	_cleanup_free_ char *whole = shown_text(text, p->lexer.len, 200);
@@ -96,7 +96,7 @@ static int parse_context(struct parser *p, struct node **ret)
 	return 0;
 }
 
-static int find_function(struct parser *p, const struct token *t, enum function *ret)
+static int find_function(struct parser *p, const struct lexeme *t, enum function *ret)
 {
 	for (int i = 0; i < FN_COUNT; i++) {
 		const char *name = function_table[i].name;
@@ -111,7 +111,7 @@ static int find_function(struct parser *p, const struct token *t, enum function 
 	return fault(p, "Unrecognized function", t);
 }
 
-static int check_count(struct parser *p, const struct node *call, const struct token *name)
+static int check_count(struct parser *p, const struct node *call, const struct lexeme *name)
 {
 	const struct function_info *f = &function_table[call->function];
 	if (call->count < (size_t)f->min)
@@ -125,7 +125,7 @@ static int check_count(struct parser *p, const struct node *call, const struct t
 
 static int parse_call(struct parser *p, struct node **ret)
 {
-	struct token name = p->token;
+	struct lexeme name = p->token;
 	struct node *n = node_new(p, NODE_CALL);
 	int r = find_function(p, &name, &n->function);
 	if (r < 0)

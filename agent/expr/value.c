@@ -132,7 +132,7 @@ static int compare_texts(const struct expr_value *a, const struct expr_value *b)
 	return expr_compare_text(a->text, a->text_len, b->text, b->text_len);
 }
 
-bool values_equal(const struct expr_value *a, const struct expr_value *b)
+bool value_equals(const struct expr_value *a, const struct expr_value *b)
 {
 	if (!value_is_primitive(a) || !value_is_primitive(b))
 		return a->kind == b->kind && a->json == b->json;
@@ -150,7 +150,7 @@ bool values_equal(const struct expr_value *a, const struct expr_value *b)
 	}
 }
 
-bool values_less(const struct expr_value *a, const struct expr_value *b)
+bool value_less(const struct expr_value *a, const struct expr_value *b)
 {
 	if (!value_is_primitive(a) || !value_is_primitive(b))
 		return false;

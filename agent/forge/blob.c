@@ -26,7 +26,7 @@ static int open_nameless(void)
 	return fd;
 }
 
-bool blob_clear(struct forge_blob *b)
+bool forge_blob_clear(struct forge_blob *b)
 {
 	b->len = 0;
 	b->lines = 0;
@@ -35,7 +35,7 @@ bool blob_clear(struct forge_blob *b)
 	return b->fd >= 0 && ftruncate(b->fd, 0) == 0;
 }
 
-bool blob_append(struct forge_blob *b, const char *data, size_t len)
+bool forge_blob_append(struct forge_blob *b, const char *data, size_t len)
 {
 	if (b->fd < 0 || b->len + len > FORGE_LOG_MAX)
 		return false;
@@ -63,7 +63,7 @@ static ssize_t read_piece(const struct forge_blob *b, size_t at, char *piece, si
 	return n;
 }
 
-bool blob_read(const struct forge_blob *b, struct str *out)
+bool forge_blob_read(const struct forge_blob *b, struct str *out)
 {
 	char piece[PIECE];
 	for (size_t at = 0; at < b->len;) {
@@ -88,7 +88,7 @@ static size_t whole_characters(const char *text, size_t len)
 	return len;
 }
 
-bool blob_is_utf8(const struct forge_blob *b)
+bool forge_blob_is_utf8(const struct forge_blob *b)
 {
 	char piece[PIECE];
 	for (size_t at = 0; at < b->len;) {
@@ -104,7 +104,7 @@ bool blob_is_utf8(const struct forge_blob *b)
 	return true;
 }
 
-void blob_free(struct forge_blob *b)
+void forge_blob_free(struct forge_blob *b)
 {
 	if (b->fd >= 0)
 		close(b->fd);

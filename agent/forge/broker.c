@@ -19,7 +19,7 @@ enum { RUNNER_TOKEN_MS = 3000 * 1000, SESSION_SILENT_MS = 5 * 60 * 1000, REDELIV
 
 static void oauth_error(struct req *r, const char *error, const char *description)
 {
-	reply_json(r, 400, json_pack("{s:s, s:s}", "error", error, "error_description", description));
+	req_reply_json(r, 400, json_pack("{s:s, s:s}", "error", error, "error_description", description));
 }
 
 /* A value of the form body, decoded; NULL: absent. free(). */
@@ -108,13 +108,13 @@ static struct forge_runner *verify_assertion(struct req *r, const char *jwt)
 	_cleanup_(str_done) struct str signature = STR_INIT(4096);
 	const char *algorithm = json_get_string(header, "alg"), *type = json_get_string(header, "typ");
 	if (!claims || base64_decode(dot2 + 1, strlen(dot2 + 1), &signature, NULL) < 0) {
-		complain(r, "client_assertion is no JWT");
+		req_complain(r, "client_assertion is no JWT");
 		oauth_error(r, "invalid_request", "The client assertion is not a JWT.");
 		return NULL;
 	}
 	if (!algorithm || !type || strcmp(type, "JWT") != 0 ||
 	    (strcmp(algorithm, "PS256") != 0 && strcmp(algorithm, "RS256") != 0)) {
-		complain(r, "the assertion's header must be typ JWT, alg PS256 or RS256");
+		req_complain(r, "the assertion's header must be typ JWT, alg PS256 or RS256");
 		oauth_error(r, "invalid_request", "The header of the client assertion is not supported.");
 		return NULL;
 	}
@@ -125,13 +125,13 @@ static struct forge_runner *verify_assertion(struct req *r, const char *jwt)
 	}
 	if (!signature_fits(runner->key, algorithm, jwt, (size_t)(dot2 - jwt), (unsigned char *)str_peek(&signature),
 	                    signature.len)) {
-		complain(r, "the assertion's signature does not fit the registered key");
+		req_complain(r, "the assertion's signature does not fit the registered key");
 		oauth_error(r, "invalid_client", "The signature of the client assertion is invalid.");
 		return NULL;
 	}
 	const char *fault = claims_fault(r, claims);
 	if (fault) {
-		complain(r, "the assertion: %s", fault);
+		req_complain(r, "the assertion: %s", fault);
 		char time[CLOCK_TEXT_SIZE];
 		_cleanup_free_ char *text = xasprintf("%s %s", fault, clock_rfc3339(clock_wall_ms(), time));
 		oauth_error(r, "invalid_client", text);
@@ -144,19 +144,19 @@ static void oauth_token(struct req *r)
 {
 	const char *type = req_header(r, "Content-Type");
 	if (!type || strncasecmp(type, "application/x-www-form-urlencoded", 33) != 0)
-		complain(r, "Content-Type must be application/x-www-form-urlencoded");
+		req_complain(r, "Content-Type must be application/x-www-form-urlencoded");
 	const char *accept = req_header(r, "Accept");
 	if (!accept || !strstr(accept, "application/json"))
-		complain(r, "Accept must be application/json");
+		req_complain(r, "Accept must be application/json");
 	if (req_header(r, "Authorization"))
-		complain(r, "a token request has no Authorization");
+		req_complain(r, "a token request has no Authorization");
 	_cleanup_free_ char *grant = form_value(str_peek(&r->body), "grant_type");
 	_cleanup_free_ char *assertion_type = form_value(str_peek(&r->body), "client_assertion_type");
 	_cleanup_free_ char *assertion = form_value(str_peek(&r->body), "client_assertion");
 	if (!grant || strcmp(grant, "client_credentials") != 0 || !assertion_type || !assertion ||
 	    strcmp(assertion_type, "urn:ietf:params:oauth:client-assertion-type:jwt-bearer") != 0) {
-		complain(r,
-		         "the form lacks grant_type, client_assertion_type or client_assertion, or has other values");
+		req_complain(
+			r, "the form lacks grant_type, client_assertion_type or client_assertion, or has other values");
 		oauth_error(r, "invalid_request", "The request is missing a parameter or has an unsupported one.");
 		return;
 	}
@@ -172,23 +172,23 @@ static void oauth_token(struct req *r)
 	json_object_set_new(claims, "jti", json_string(nonce));
 	struct forge_token *t = token_new(r->f, TOKEN_RUNNER, RUNNER_TOKEN_MS, claims);
 	t->runner = runner;
-	reply_json(r, 200,
-	           json_pack("{s:s, s:s, s:i}", "access_token", t->text, "token_type", "JWT", "expires_in",
-	                     RUNNER_TOKEN_MS / 1000));
+	req_reply_json(r, 200,
+	               json_pack("{s:s, s:s, s:i}", "access_token", t->text, "token_type", "JWT", "expires_in",
+	                         RUNNER_TOKEN_MS / 1000));
 }
 
 /* ---- session ---- */
 
 static void broker_error(struct req *r, int status, const char *kind, const char *text)
 {
-	reply_json(r, status,
-	           json_pack("{s:s, s:s, s:i, s:s}", "source", "actions-broker-listener", "errorKind", kind,
-	                     "statusCode", status, "errorMessage", text));
+	req_reply_json(r, status,
+	               json_pack("{s:s, s:s, s:i, s:s}", "source", "actions-broker-listener", "errorKind", kind,
+	                         "statusCode", status, "errorMessage", text));
 }
 
 static struct forge_runner *need_runner(struct req *r)
 {
-	struct forge_token *t = need_token(r, TOKEN_RUNNER);
+	struct forge_token *t = token_need(r, TOKEN_RUNNER);
 	if (!t)
 		return NULL;
 	if (t->runner->deleted) {
@@ -217,12 +217,12 @@ static bool check_session_body(struct req *r, const json_t *body, const struct f
 	json_t *agent = json_object_get(body, "agent");
 	good = check_members(r, agent, "agent", agent_members, ARRAY_SIZE(agent_members)) && good;
 	if (good && json_get_int(agent, "id", 0) != runner->id) {
-		complain(r, "agent.id is %lld, the token is runner %lld's", (long long)json_get_int(agent, "id", 0),
-		         (long long)runner->id);
+		req_complain(r, "agent.id is %lld, the token is runner %lld's", (long long)json_get_int(agent, "id", 0),
+		             (long long)runner->id);
 		good = false;
 	}
 	if (good && strcmp(json_get_string(agent, "name"), runner->name) != 0)
-		complain(r, "agent.name is not '%s'", runner->name);
+		req_complain(r, "agent.name is not '%s'", runner->name);
 	return good;
 }
 
@@ -248,7 +248,7 @@ static void create_session(struct req *r)
 	runner->last_poll_ms = clock_mono_ms();
 	json_object_set_new(body, "sessionId", json_string(runner->session_id));
 	forge_event(r->f, "runner %s: session opened", runner->name);
-	reply_json(r, 200, json_incref(body));
+	req_reply_json(r, 200, json_incref(body));
 }
 
 static void delete_session(struct req *r)
@@ -258,13 +258,13 @@ static void delete_session(struct req *r)
 		return;
 	const char *id = req_query(r, "sessionId");
 	if (id && strcmp(id, runner->session_id) != 0)
-		complain(r, "the runner's session is '%s'", runner->session_id);
+		req_complain(r, "the runner's session is '%s'", runner->session_id);
 	if (r->body_len)
-		complain(r, "the request must have no body");
+		req_complain(r, "the request must have no body");
 	runner->session_id[0] = '\0';
 	forge_event(r->f, "runner %s: session closed", runner->name);
 	forge_wake(r->f);
-	reply(r, 204);
+	req_reply(r, 204);
 }
 
 /* ---- messages ---- */
@@ -289,7 +289,7 @@ static bool check_poll(struct req *r, const struct forge_runner *runner)
 		known |= strcmp(os, systems[i]) == 0;
 	for (size_t i = 0; machine && i < ARRAY_SIZE(machines); i++)
 		known_machine |= strcmp(machine, machines[i]) == 0;
-	const char *fault = !session || !is_guid(session)                                               ? "sessionId"
+	const char *fault = !session || !check_is_guid(session)                                         ? "sessionId"
 	                    : !status || (strcmp(status, "Online") != 0 && strcmp(status, "Busy") != 0) ? "status"
 	                    : !version || !*version ? "runnerVersion"
 	                    : !known                ? "os"
@@ -299,7 +299,7 @@ static bool check_poll(struct req *r, const struct forge_runner *runner)
 	if (!fault && !acknowledging && (!update || (strcmp(update, "true") != 0 && strcmp(update, "false") != 0)))
 		fault = "disableUpdate";
 	if (fault) {
-		complain(r, "the query's %s is missing or not one of its values", fault);
+		req_complain(r, "the query's %s is missing or not one of its values", fault);
 		broker_error(r, 400, "BadRequest", "The query is not valid.");
 		return false;
 	}
@@ -317,7 +317,7 @@ static void send_message(struct req *r, struct forge_runner *runner, const char 
 	json_t *message = json_pack("{s:I, s:s, s:s}", "messageId", (json_int_t)++runner->message_id, "messageType",
 	                            type, "body", text);
 	forge_event(r->f, "runner %s: message %s", runner->name, type);
-	reply_json(r, 200, message);
+	req_reply_json(r, 200, message);
 }
 
 /* A job for an idle runner: one that was given to it and not taken (its answer may have been lost), or the oldest that
@@ -327,7 +327,7 @@ static struct forge_job *pick_job(struct forge *f, struct forge_runner *runner)
 	struct forge_job *job = runner->job;
 	if (job)
 		return job->state == JOB_GIVEN && clock_mono_ms() - job->given_mono_ms > REDELIVER_MS ? job : NULL;
-	return job_for_runner(f, runner);
+	return forge_job_for_runner(f, runner);
 }
 
 static bool answer_with_message(struct req *r, struct forge_runner *runner, const char *status)
@@ -395,7 +395,7 @@ static void poll_messages(struct req *r, struct forge_runner *runner, int fd)
 			return;
 		}
 		if (r->superseded || f->stopping || clock_mono_ms() >= until) {
-			reply(r, 202);
+			req_reply(r, 202);
 			return;
 		}
 		if (answer_with_message(r, runner, status))
@@ -404,7 +404,7 @@ static void poll_messages(struct req *r, struct forge_runner *runner, int fd)
 		bool there = wait_for_change(r, fd, until);
 		pthread_mutex_lock(&f->lock);
 		if (!there) {
-			reply(r, 202);
+			req_reply(r, 202);
 			return;
 		}
 	}
@@ -463,7 +463,7 @@ static void acknowledge(struct req *r)
 		return;
 	}
 	runner->job->acknowledged = true;
-	reply_json(r, 200, json_object());
+	req_reply_json(r, 200, json_object());
 }
 
 const struct route broker_routes[] = {

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-bool is_guid(const char *text)
+bool check_is_guid(const char *text)
 {
 	for (int i = 0; i < 36; i++) {
 		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
@@ -41,7 +41,7 @@ static bool fits(char type, const json_t *value)
 	case 'S':
 		return text && *text;
 	case 'g':
-		return text && is_guid(text);
+		return text && check_is_guid(text);
 	case 'i':
 		return json_is_integer(value);
 	case 'b':
@@ -95,19 +95,19 @@ bool check_members(struct req *r, const json_t *object, const char *where, const
 {
 	bool good = true;
 	if (!json_is_object(object)) {
-		complain(r, "%s must be an object", where);
+		req_complain(r, "%s must be an object", where);
 		return false;
 	}
 	for (size_t i = 0; i < count; i++) {
 		json_t *value = json_object_get(object, members[i].name);
 		if (!value && members[i].required) {
 			if (!req_is_probe(r))
-				complain(r, "%s lacks '%s'", where, members[i].name);
+				req_complain(r, "%s lacks '%s'", where, members[i].name);
 			good = false;
 		} else if (value && !fits(members[i].type, value)) {
 			_cleanup_free_ char *text = json_text(value);
-			complain(r, "%s: '%s' must be %s, not %.80s", where, members[i].name,
-			         type_name(members[i].type), text);
+			req_complain(r, "%s: '%s' must be %s, not %.80s", where, members[i].name,
+			             type_name(members[i].type), text);
 			good = false;
 		}
 	}
@@ -119,7 +119,7 @@ bool check_members(struct req *r, const json_t *object, const char *where, const
 		for (size_t i = 0; i < count; i++)
 			known |= strcmp(key, members[i].name) == 0;
 		if (!known) {
-			complain(r, "%s has an unknown member '%.60s'", where, key);
+			req_complain(r, "%s has an unknown member '%.60s'", where, key);
 			good = false;
 		}
 	}
@@ -130,12 +130,12 @@ static void check_common(struct req *r)
 {
 	const char *agent = req_header(r, "User-Agent");
 	if (!agent || !*agent)
-		complain(r, "the request has no User-Agent");
+		req_complain(r, "the request has no User-Agent");
 	const char *encoding = req_header(r, "Transfer-Encoding");
 	if (encoding)
-		complain(r, "the body is sent with Transfer-Encoding '%.40s', not with a Content-Length", encoding);
+		req_complain(r, "the body is sent with Transfer-Encoding '%.40s', not with a Content-Length", encoding);
 	if (req_header(r, "Cookie"))
-		complain(r, "the request has a Cookie");
+		req_complain(r, "the request has a Cookie");
 }
 
 void check_service_headers(struct req *r)
@@ -143,17 +143,17 @@ void check_service_headers(struct req *r)
 	check_common(r);
 	const char *accept = req_header(r, "Accept");
 	if (!accept || !strstr(accept, "application/json"))
-		complain(r, "Accept must be application/json, not '%.60s'", accept ? accept : "");
+		req_complain(r, "Accept must be application/json, not '%.60s'", accept ? accept : "");
 	const char *type = req_header(r, "Content-Type");
 	bool has_body = strcmp(r->method, "POST") == 0;
 	if (has_body && (!type || strncasecmp(type, "application/json", strlen("application/json")) != 0))
-		complain(r, "Content-Type must be application/json; charset=utf-8, not '%.60s'", type ? type : "");
+		req_complain(r, "Content-Type must be application/json; charset=utf-8, not '%.60s'", type ? type : "");
 	const char *session = req_header(r, "X-Actions-Session");
-	if (session && !is_guid(session))
-		complain(r, "X-Actions-Session must be a GUID, not '%.60s'", session);
+	if (session && !check_is_guid(session))
+		req_complain(r, "X-Actions-Session must be a GUID, not '%.60s'", session);
 	const char *expect = req_header(r, "Expect");
 	if (expect)
-		complain(r, "a small request must not say Expect: %.40s", expect);
+		req_complain(r, "a small request must not say Expect: %.40s", expect);
 }
 
 void check_rest_headers(struct req *r)
@@ -161,5 +161,5 @@ void check_rest_headers(struct req *r)
 	check_common(r);
 	const char *type = req_header(r, "Content-Type");
 	if (r->body_len && (!type || strncasecmp(type, "application/json", strlen("application/json")) != 0))
-		complain(r, "Content-Type must be application/json, not '%.60s'", type ? type : "");
+		req_complain(r, "Content-Type must be application/json, not '%.60s'", type ? type : "");
 }

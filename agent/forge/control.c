@@ -10,39 +10,39 @@ static void all_runs(struct req *r)
 	const char *logs = req_query(r, "logs");
 	json_t *out = json_array();
 	for (size_t i = 0; i < r->f->run_count; i++)
-		json_array_append_new(out, run_json(r->f, r->f->runs[i], !logs || strcmp(logs, "0") != 0));
-	reply_json(r, 200, out);
+		json_array_append_new(out, forge_run_json(r->f, r->f->runs[i], !logs || strcmp(logs, "0") != 0));
+	req_reply_json(r, 200, out);
 }
 
 static void one_run(struct req *r)
 {
 	long long id = 0;
-	struct forge_run *run = str_parse_i64(r->args[0], 1, INT64_MAX, &id) ? run_find(r->f, id) : NULL;
+	struct forge_run *run = str_parse_i64(r->args[0], 1, INT64_MAX, &id) ? forge_run_find(r->f, id) : NULL;
 	if (run)
-		reply_json(r, 200, run_json(r->f, run, true));
+		req_reply_json(r, 200, forge_run_json(r->f, run, true));
 	else
-		reply_error(r, 404, "Not Found");
+		req_reply_error(r, 404, "Not Found");
 }
 
 static void complaints(struct req *r)
 {
-	reply_json(r, 200, json_incref(r->f->complaints));
+	req_reply_json(r, 200, json_incref(r->f->complaints));
 }
 
 static void forget_complaints(struct req *r)
 {
 	json_array_clear(r->f->complaints);
-	reply(r, 204);
+	req_reply(r, 204);
 }
 
 static void requests(struct req *r)
 {
-	reply_json(r, 200, json_incref(r->f->requests));
+	req_reply_json(r, 200, json_incref(r->f->requests));
 }
 
 static void events(struct req *r)
 {
-	reply_json(r, 200, json_incref(r->f->events));
+	req_reply_json(r, 200, json_incref(r->f->events));
 }
 
 static void runners(struct req *r)
@@ -58,7 +58,7 @@ static void runners(struct req *r)
 		                                runner->label_objects, "status", runner->status, "version",
 		                                runner->version, "polling", runner->polling != NULL));
 	}
-	reply_json(r, 200, out);
+	req_reply_json(r, 200, out);
 }
 
 /* Of one repository (?repository=o/r) or of all: comments, deployments and the like as REST gave them out, with the id
@@ -90,7 +90,7 @@ static void received(struct req *r)
 			json_array_append_new(out, copy);
 		}
 	}
-	reply_json(r, 200, out);
+	req_reply_json(r, 200, out);
 }
 
 /* ---- faults ---- */
@@ -135,23 +135,23 @@ static void plant_fault(struct req *r)
 		return;
 	struct forge_fault fault;
 	if (!read_fault(r, body, &fault)) {
-		reply_error(r, 422,
-		            "a fault has: path (part of it), and optionally method, times (1; -1 for good), skip, "
-		            "status, body, headers, "
-		            "drop (true or \"before\": unseen; \"after\": the answer is lost), truncate (bytes), "
-		            "oversize (true or bytes), delay_ms");
+		req_reply_error(r, 422,
+		                "a fault has: path (part of it), and optionally method, times (1; -1 for good), skip, "
+		                "status, body, headers, "
+		                "drop (true or \"before\": unseen; \"after\": the answer is lost), truncate (bytes), "
+		                "oversize (true or bytes), delay_ms");
 		return;
 	}
 	f->faults = xgrow(f->faults, &f->fault_cap, f->fault_count + 1, sizeof(*f->faults));
 	f->faults[f->fault_count++] = fault;
-	reply(r, 204);
+	req_reply(r, 204);
 }
 
 static void forget_faults(struct req *r)
 {
 	for (size_t i = 0; i < r->f->fault_count; i++)
 		r->f->faults[i].times = 0;
-	reply(r, 204);
+	req_reply(r, 204);
 }
 
 static void list_faults(struct req *r)
@@ -161,7 +161,7 @@ static void list_faults(struct req *r)
 		json_array_append_new(out,
 		                      json_pack("{s:s, s:I, s:i}", "path", r->f->faults[i].path, "times",
 		                                (json_int_t)r->f->faults[i].times, "status", r->f->faults[i].status));
-	reply_json(r, 200, out);
+	req_reply_json(r, 200, out);
 }
 
 /* ---- secrets, time, sessions ---- */
@@ -171,9 +171,9 @@ static struct forge_repo *repo_of_body(struct req *r, const json_t *body)
 	const char *full = json_get_string(body, "repository");
 	const char *slash = full ? strchr(full, '/') : NULL;
 	_cleanup_free_ char *owner = slash ? xstrndup(full, (size_t)(slash - full)) : NULL;
-	struct forge_repo *repo = owner ? repo_find(r->f, owner, slash + 1) : NULL;
+	struct forge_repo *repo = owner ? forge_repo_find(r->f, owner, slash + 1) : NULL;
 	if (!repo)
-		reply_error(r, 404, "the repository '%.100s' is not served", full ? full : "");
+		req_reply_error(r, 404, "the repository '%.100s' is not served", full ? full : "");
 	return repo;
 }
 
@@ -194,8 +194,8 @@ static void put_secrets(struct req *r)
 	json_t *secrets = json_get_object(body, "secrets"), *vars = json_get_object(body, "vars");
 	const char *environment = json_get_string(body, "environment");
 	if ((!secrets && !vars) || !all_texts(secrets) || !all_texts(vars)) {
-		reply_error(r, 422,
-		            "say repository, and secrets or vars as maps of texts; environment where it is one's");
+		req_reply_error(r, 422,
+		                "say repository, and secrets or vars as maps of texts; environment where it is one's");
 		return;
 	}
 	json_t *to_secrets = repo->secrets, *to_vars = repo->vars;
@@ -210,7 +210,7 @@ static void put_secrets(struct req *r)
 	}
 	json_object_update(to_secrets, secrets);
 	json_object_update(to_vars, vars);
-	reply(r, 204);
+	req_reply(r, 204);
 }
 
 /* Variables that every later job message carries: {"ACTIONS_STEP_DEBUG": "true"}. */
@@ -220,11 +220,11 @@ static void put_variables(struct req *r)
 	if (!body)
 		return;
 	if (!all_texts(body)) {
-		reply_error(r, 422, "say names and texts");
+		req_reply_error(r, 422, "say names and texts");
 		return;
 	}
 	json_object_update(r->f->variables, body);
-	reply(r, 204);
+	req_reply(r, 204);
 }
 
 /* {"tokens": true}: all runners' OAuth tokens are expired. {"sessions": true}: all sessions are gone. {"leases": true}:
@@ -242,14 +242,14 @@ static void expire(struct req *r)
 		if (json_get_bool(body, "sessions", false))
 			f->runners[i]->session_id[0] = '\0';
 		if (json_get_bool(body, "runners", false) && !f->runners[i]->deleted)
-			runner_remove(f, f->runners[i]);
+			forge_runner_remove(f, f->runners[i]);
 	}
 	for (size_t i = 0; json_get_bool(body, "leases", false) && i < f->run_count; i++)
 		for (size_t j = 0; j < f->runs[i]->job_count; j++)
 			f->runs[i]->jobs[j]->locked_until_ms = 0;
 	forge_tick(f);
 	forge_wake(f);
-	reply(r, 204);
+	req_reply(r, 204);
 }
 
 /* A message of any type for a runner: {"runner": "name", "type": "RunnerRefresh", "body": {…}}. */
@@ -267,10 +267,10 @@ static void push_message(struct req *r)
 		json_array_append_new(runner->queue,
 		                      json_pack("{s:s, s:O}", "type", type, "body", content ? content : json_null()));
 		forge_wake(r->f);
-		reply(r, 204);
+		req_reply(r, 204);
 		return;
 	}
-	reply_error(r, 422, "say runner (its name), type and body");
+	req_reply_error(r, 422, "say runner (its name), type and body");
 }
 
 /* The message of the newest job, as acquirejob answered it: for looking at. */
@@ -280,10 +280,10 @@ static void one_message(struct req *r)
 		for (size_t j = 0; j < r->f->runs[i]->job_count; j++)
 			if (strcmp(r->f->runs[i]->jobs[j]->job_id, r->args[0]) == 0 &&
 			    r->f->runs[i]->jobs[j]->message) {
-				reply_json(r, 200, json_incref(r->f->runs[i]->jobs[j]->message));
+				req_reply_json(r, 200, json_incref(r->f->runs[i]->jobs[j]->message));
 				return;
 			}
-	reply_error(r, 404, "Not Found");
+	req_reply_error(r, 404, "Not Found");
 }
 
 const struct route control_routes[] = {

@@ -58,7 +58,7 @@ static bool job_status(void *user, enum expr_status which)
 	}
 }
 
-json_t *job_needs(const struct forge_job *job)
+json_t *forge_job_needs(const struct forge_job *job)
 {
 	json_t *needs = json_object();
 	for (size_t i = 0; i < job->def->needs.count; i++) {
@@ -81,9 +81,9 @@ static json_t *contexts_of(struct forge *f, const struct forge_run *run, const s
 	if (!vars)
 		vars = json_object();
 	json_object_update(vars, run->repo->vars);
-	json_t *contexts = json_pack("{s:o, s:o}", "github", run_github_context(f, run, job), "vars", vars);
+	json_t *contexts = json_pack("{s:o, s:o}", "github", forge_run_github_context(f, run, job), "vars", vars);
 	json_object_set(contexts, "inputs", run->inputs ? run->inputs : json_null());
-	json_object_set_new(contexts, "needs", job ? job_needs(job) : json_object());
+	json_object_set_new(contexts, "needs", job ? forge_job_needs(job) : json_object());
 	json_object_set_new(contexts, "matrix", json_null());
 	json_object_set_new(contexts, "strategy", json_null());
 	return contexts;
@@ -104,7 +104,7 @@ static int evaluate(struct forge *f, const struct forge_run *run, const struct f
 	return 0;
 }
 
-int evaluate_condition(struct forge *f, const struct forge_job *job, bool *ret, struct err *err)
+int eval_condition(struct forge *f, const struct forge_job *job, bool *ret, struct err *err)
 {
 	_cleanup_json_ json_t *contexts = contexts_of(f, job->run, job);
 	struct view view = {job->run, job};
@@ -112,8 +112,8 @@ int evaluate_condition(struct forge *f, const struct forge_job *job, bool *ret, 
 	return expr_condition(job->def->condition, &scope, ret, err);
 }
 
-int evaluate_token(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
-                   json_t **ret, struct err *err)
+int eval_template(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
+                  json_t **ret, struct err *err)
 {
 	const char *expr = json_get_string(token, "expr");
 	if (expr)
@@ -129,7 +129,7 @@ int evaluate_token(struct forge *f, const struct forge_run *run, const struct fo
 	json_array_foreach(list, i, item)
 	{
 		json_t *value = NULL;
-		int r = evaluate_token(f, run, job, item, &value, err);
+		int r = eval_template(f, run, job, item, &value, err);
 		if (r < 0) {
 			json_decref(values);
 			return r;
@@ -140,14 +140,14 @@ int evaluate_token(struct forge *f, const struct forge_run *run, const struct fo
 	return 0;
 }
 
-int evaluate_text(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
-                  char **ret, struct err *err)
+int eval_string(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
+                char **ret, struct err *err)
 {
 	_cleanup_json_ json_t *value = NULL;
-	int r = evaluate_token(f, run, job, token, &value, err);
+	int r = eval_template(f, run, job, token, &value, err);
 	if (r < 0)
 		return r;
-	char *text = token_literal(value);
+	char *text = template_literal(value);
 	*ret = text ? text : xstrdup("");
 	return 0;
 }

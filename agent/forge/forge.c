@@ -38,7 +38,7 @@ static int load_secrets(struct forge *f, const char *path, struct err *err)
 		}
 		const char *slash = strchr(name, '/');
 		_cleanup_free_ char *owner = xstrndup(name, slash ? (size_t)(slash - name) : 0);
-		struct forge_repo *repo = slash ? repo_find(f, owner, slash + 1) : NULL;
+		struct forge_repo *repo = slash ? forge_repo_find(f, owner, slash + 1) : NULL;
 		if (!repo)
 			return err_set(err, ERR_INVALID,
 			               "the secrets '%s' name the repository '%s', which is not served", path, name);
@@ -132,7 +132,7 @@ static void forge_free(struct forge *f)
 		free(f->tokens[i]);
 	}
 	for (size_t i = 0; i < f->blob_count; i++)
-		blob_free(f->blobs[i]);
+		forge_blob_free(f->blobs[i]);
 	for (size_t i = 0; i < f->repo_count; i++)
 		free_repo(f->repos[i]);
 	for (size_t i = 0; i < f->fault_count; i++) {
@@ -158,7 +158,7 @@ static int prepare(struct forge *f, struct err *err)
 {
 	int r = 0;
 	for (size_t i = 0; i < f->config.repos.count && r >= 0; i++)
-		r = repo_add(f, f->config.repos.items[i], err);
+		r = forge_repo_add(f, f->config.repos.items[i], err);
 	if (r >= 0 && f->config.secrets_file)
 		r = load_secrets(f, f->config.secrets_file, err);
 	if (r >= 0 && f->config.state_dir)

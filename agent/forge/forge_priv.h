@@ -211,19 +211,19 @@ const char *req_query(const struct req *r, const char *name);
 /* The body as JSON; NULL when it is none (answered and complained about). The caller's. */
 json_t *req_json(struct req *r);
 
-void reply(struct req *r, int status);
-void reply_header(struct req *r, const char *fmt, ...) _printf_(2, 3);
-void reply_json(struct req *r, int status, json_t *value); /* takes value */
-void reply_text(struct req *r, int status, const char *type, const char *data, size_t len);
+void req_reply(struct req *r, int status);
+void req_reply_header(struct req *r, const char *fmt, ...) _printf_(2, 3);
+void req_reply_json(struct req *r, int status, json_t *value); /* takes value */
+void req_reply_text(struct req *r, int status, const char *type, const char *data, size_t len);
 /* REST's error body. */
-void reply_error(struct req *r, int status, const char *fmt, ...) _printf_(3, 4);
+void req_reply_error(struct req *r, int status, const char *fmt, ...) _printf_(3, 4);
 /* Records that the request is not as it should be. Does not answer. */
 /* An empty object is how one asks whether a token may write: refused with 422, and no complaint. */
 static inline bool req_is_probe(const struct req *r)
 {
 	return r->body.len == 2 && memcmp(r->body.data, "{}", 2) == 0;
 }
-void complain(struct req *r, const char *fmt, ...) _printf_(2, 3);
+void req_complain(struct req *r, const char *fmt, ...) _printf_(2, 3);
 void forge_complain(struct forge *f, const char *where, const char *text);
 /* One line about what happened, for people. */
 void forge_event(struct forge *f, const char *fmt, ...) _printf_(2, 3);
@@ -246,7 +246,7 @@ struct member {
  * m time with three digits of fraction, t time with up to seven, n anything; capital letters M, T: the same or null.
  * Unknown members, wrong types and missing ones are complained about; false if there was any. */
 bool check_members(struct req *r, const json_t *object, const char *where, const struct member *members, size_t count);
-bool is_guid(const char *text);
+bool check_is_guid(const char *text);
 /* Content-Type, Accept, User-Agent, Content-Length of a broker, run service or results request. */
 void check_service_headers(struct req *r);
 void check_rest_headers(struct req *r);
@@ -266,28 +266,30 @@ struct identity {
 	const char *problem;       /* why not: "expired", "unknown", … */
 };
 /* schemes: which are understood here, e.g. "Bearer" or "Basic Bearer token RemoteAuth". */
-struct identity identify(struct req *r, const char *schemes);
+struct identity token_identify(struct req *r, const char *schemes);
 /* A token of this kind by Bearer, else answers 401 and gives NULL. */
-struct forge_token *need_token(struct req *r, enum token_kind kind);
+struct forge_token *token_need(struct req *r, enum token_kind kind);
 /* REST: admin, or a job's token with at least this permission ("Contents", "write"); else answers 401/403. ret_job may
  * be NULL. */
-bool need_permission(struct req *r, const struct forge_repo *repo, const char *permission, const char *level,
-                     struct forge_job **ret_job);
+bool token_need_permission(struct req *r, const struct forge_repo *repo, const char *permission, const char *level,
+                           struct forge_job **ret_job);
 
 /* ---- repositories and git (git.c) ---- */
 
-int repo_add(struct forge *f, const char *spec, struct err *err);
-struct forge_repo *repo_find(struct forge *f, const char *owner, const char *name); /* with or without .git; NULL */
+int forge_repo_add(struct forge *f, const char *spec, struct err *err);
+struct forge_repo *forge_repo_find(struct forge *f, const char *owner,
+                                   const char *name); /* with or without .git; NULL */
 /* Answers 404 when there is none. */
-struct forge_repo *need_repo(struct req *r, int owner_arg, int name_arg);
-json_t *repo_json(struct forge *f, const struct forge_repo *repo);
+struct forge_repo *forge_repo_need(struct req *r, int owner_arg, int name_arg);
+json_t *forge_repo_json(struct forge *f, const struct forge_repo *repo);
 /* git -C repo args…: output at most max bytes. ERR_FAILED when it exits with another status than 0. */
-int repo_git(const struct forge_repo *repo, const char *const *args, size_t max, struct str *out, struct err *err);
+int forge_repo_git(const struct forge_repo *repo, const char *const *args, size_t max, struct str *out,
+                   struct err *err);
 /* A commit by name, 40 digits; NULL when there is none. free(). */
-char *repo_commit(const struct forge_repo *repo, const char *name);
+char *forge_repo_commit(const struct forge_repo *repo, const char *name);
 void git_handle(struct req *r);
 bool git_wants(const char *path); /* /OWNER/NAME[.git]/info/refs and the two services */
-void tarball_handle(struct req *r);
+void git_tarball_handle(struct req *r);
 
 /* ---- runs and jobs (push.c, runs.c, message.c, show.c) ---- */
 
@@ -295,54 +297,55 @@ void tarball_handle(struct req *r);
 void push_received(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
                    const char *actor);
 /* One run, its jobs queued as far as nothing holds them. Takes payload and workflow; workflow NULL: faults has them. */
-struct forge_run *run_new(struct forge *f, struct forge_repo *repo, struct workflow *workflow, const char *path,
-                          const char *event, const char *ref, const char *sha, json_t *payload);
-int dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file, const char *ref, const json_t *inputs,
-                      const char *actor, struct forge_run **ret, struct err *err);
+struct forge_run *forge_run_new(struct forge *f, struct forge_repo *repo, struct workflow *workflow, const char *path,
+                                const char *event, const char *ref, const char *sha, json_t *payload);
+int push_dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file, const char *ref,
+                           const json_t *inputs, const char *actor, struct forge_run **ret, struct err *err);
 json_t *push_payload(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
                      const char *actor);
 /* A warning for each event of the file that never comes here. */
-void run_note_silent_events(struct forge_run *run);
-void run_fail_workflow(struct forge *f, struct forge_run *run, const struct faults *faults, const struct yaml_doc *doc,
-                       const struct err *err);
+void forge_run_note_silent_events(struct forge_run *run);
+void forge_run_fail_workflow(struct forge *f, struct forge_run *run, const struct faults *faults,
+                             const struct yaml_doc *doc, const struct err *err);
 /* Queues what can run now, skips what never will, ends the run when nothing is left. */
-void run_advance(struct forge *f, struct forge_run *run);
-void job_complete(struct forge *f, struct forge_job *job, const char *conclusion);
-void run_cancel(struct forge *f, struct forge_run *run);
+void forge_run_advance(struct forge *f, struct forge_run *run);
+void forge_job_complete(struct forge *f, struct forge_job *job, const char *conclusion);
+void forge_run_cancel(struct forge *f, struct forge_run *run);
 /* Leases, time-outs, silent sessions: called about twice a second with the lock held. */
 void forge_tick(struct forge *f);
-struct forge_run *run_find(struct forge *f, int64_t id);
-struct forge_job *job_for_runner(struct forge *f, const struct forge_runner *runner);
-bool runner_serves(const struct forge_runner *runner, const struct forge_repo *repo);
+struct forge_run *forge_run_find(struct forge *f, int64_t id);
+struct forge_job *forge_job_for_runner(struct forge *f, const struct forge_runner *runner);
+bool forge_runner_serves(const struct forge_runner *runner, const struct forge_repo *repo);
 /* The job message, made when it is acquired (tokens included). */
-void job_make_message(struct forge *f, struct forge_job *job);
-json_t *run_github_context(struct forge *f, const struct forge_run *run, const struct forge_job *job);
-json_t *job_needs(const struct forge_job *job);
-json_t *run_json(struct forge *f, const struct forge_run *run, bool logs);
-void run_save(struct forge *f, const struct forge_run *run);
+void forge_job_make_message(struct forge *f, struct forge_job *job);
+json_t *forge_run_github_context(struct forge *f, const struct forge_run *run, const struct forge_job *job);
+json_t *forge_job_needs(const struct forge_job *job);
+json_t *forge_run_json(struct forge *f, const struct forge_run *run, bool logs);
+void forge_run_save(struct forge *f, const struct forge_run *run);
 /* What the service itself decides by (eval.c). Values are the caller's. */
-int evaluate_condition(struct forge *f, const struct forge_job *job, bool *ret, struct err *err);
+int eval_condition(struct forge *f, const struct forge_job *job, bool *ret, struct err *err);
 /* A token: literal, expression or list of these. */
-int evaluate_token(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
-                   json_t **ret, struct err *err);
-int evaluate_text(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
-                  char **ret, struct err *err);
+int eval_template(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
+                  json_t **ret, struct err *err);
+int eval_string(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
+                char **ret, struct err *err);
 
-struct forge_blob *blob_find(struct forge *f, const struct forge_job *job, enum blob_kind kind, const char *step_id);
+struct forge_blob *forge_blob_find(struct forge *f, const struct forge_job *job, enum blob_kind kind,
+                                   const char *step_id);
 
 /* ---- what blobs hold (blob.c) ---- */
 
 /* Begins anew, empty. False: no room. */
-bool blob_clear(struct forge_blob *b);
+bool forge_blob_clear(struct forge_blob *b);
 /* False: no room, or more than FORGE_LOG_MAX. */
-bool blob_append(struct forge_blob *b, const char *data, size_t len);
-bool blob_read(const struct forge_blob *b, struct str *out);
-bool blob_is_utf8(const struct forge_blob *b);
-void blob_free(struct forge_blob *b);
+bool forge_blob_append(struct forge_blob *b, const char *data, size_t len);
+bool forge_blob_read(const struct forge_blob *b, struct str *out);
+bool forge_blob_is_utf8(const struct forge_blob *b);
+void forge_blob_free(struct forge_blob *b);
 
 /* ---- the services' routes ---- */
 
 extern const struct route registration_routes[], broker_routes[], runservice_routes[], results_routes[], rest_routes[],
 	control_routes[], page_routes[];
 
-void runner_remove(struct forge *f, struct forge_runner *runner);
+void forge_runner_remove(struct forge *f, struct forge_runner *runner);

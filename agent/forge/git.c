@@ -39,7 +39,7 @@ static void base_env(struct strv *env)
 	}
 }
 
-int repo_git(const struct forge_repo *repo, const char *const *args, size_t max, struct str *out, struct err *err)
+int forge_repo_git(const struct forge_repo *repo, const char *const *args, size_t max, struct str *out, struct err *err)
 {
 	const char *argv[32] = {"git", "--git-dir", repo->dir};
 	size_t n = 3;
@@ -67,20 +67,20 @@ int repo_git(const struct forge_repo *repo, const char *const *args, size_t max,
 	return out->failed ? err_set(err, ERR_LIMIT, "git %s: too much output", argv[3]) : 0;
 }
 
-char *repo_commit(const struct forge_repo *repo, const char *name)
+char *forge_repo_commit(const struct forge_repo *repo, const char *name)
 {
 	if (!*name || name[0] == '-' || strpbrk(name, " ~^:?*[\\"))
 		return NULL;
 	_cleanup_free_ char *commit = xasprintf("%s^{commit}", name);
 	const char *args[] = {"rev-parse", "--verify", "--quiet", "--end-of-options", commit, NULL};
 	_cleanup_(str_done) struct str out = STR_INIT(256);
-	if (repo_git(repo, args, 256, &out, NULL) < 0)
+	if (forge_repo_git(repo, args, 256, &out, NULL) < 0)
 		return NULL;
 	return xstrndup(str_peek(&out), strcspn(str_peek(&out), "\n"));
 }
 
 /* "owner/name=DIR", or DIR whose last two parts are owner and name (".git" may stand behind it). */
-int repo_add(struct forge *f, const char *spec, struct err *err)
+int forge_repo_add(struct forge *f, const char *spec, struct err *err)
 {
 	const char *equals = strchr(spec, '=');
 	_cleanup_free_ char *dir = fs_real_path(equals ? equals + 1 : spec, err);
@@ -101,7 +101,7 @@ int repo_add(struct forge *f, const char *spec, struct err *err)
 	if (!slash || slash == full || !slash[1] || strchr(slash + 1, '/'))
 		return err_set(err, ERR_INVALID, "'%s' is not of the form OWNER/NAME", full);
 	_cleanup_free_ char *owner = xstrndup(full, (size_t)(slash - full));
-	if (repo_find(f, owner, slash + 1))
+	if (forge_repo_find(f, owner, slash + 1))
 		return err_set(err, ERR_EXISTS, "the repository %s is given twice", full);
 	_cleanup_free_ char *head = fs_join(dir, "HEAD");
 	if (!fs_exists(AT_FDCWD, head))
@@ -125,7 +125,7 @@ int repo_add(struct forge *f, const char *spec, struct err *err)
 	return 0;
 }
 
-struct forge_repo *repo_find(struct forge *f, const char *owner, const char *name)
+struct forge_repo *forge_repo_find(struct forge *f, const char *owner, const char *name)
 {
 	size_t len = strlen(name);
 	if (len > 4 && strcmp(name + len - 4, ".git") == 0)
@@ -137,11 +137,11 @@ struct forge_repo *repo_find(struct forge *f, const char *owner, const char *nam
 	return NULL;
 }
 
-struct forge_repo *need_repo(struct req *r, int owner_arg, int name_arg)
+struct forge_repo *forge_repo_need(struct req *r, int owner_arg, int name_arg)
 {
-	struct forge_repo *repo = repo_find(r->f, r->args[owner_arg], r->args[name_arg]);
+	struct forge_repo *repo = forge_repo_find(r->f, r->args[owner_arg], r->args[name_arg]);
 	if (!repo)
-		reply_error(r, 404, "Not Found");
+		req_reply_error(r, 404, "Not Found");
 	return repo;
 }
 
@@ -172,14 +172,14 @@ static struct forge_repo *git_repo(struct req *r, const char *tail)
 	_cleanup_free_ char *full = xstrndup(r->path + 1, (size_t)(tail - r->path - 1));
 	char *slash = strchr(full, '/');
 	*slash = '\0';
-	return repo_find(r->f, full, slash + 1);
+	return forge_repo_find(r->f, full, slash + 1);
 }
 
 /* May this request read or push? Answers otherwise. *ret_actor: who pushes. */
 static bool git_allowed(struct req *r, const struct forge_repo *repo, bool push, const char **ret_actor,
                         bool *ret_by_job)
 {
-	struct identity who = identify(r, "Basic Bearer token");
+	struct identity who = token_identify(r, "Basic Bearer token");
 	*ret_actor = who.token ? "github-actions[bot]" : "octocat";
 	*ret_by_job = who.token != NULL;
 	const char *level = who.token && who.token->kind == TOKEN_GITHUB && who.token->job->run->repo == repo
@@ -190,14 +190,14 @@ static bool git_allowed(struct req *r, const struct forge_repo *repo, bool push,
 	if (level && (!push || strcmp(level, "write") == 0))
 		return true;
 	if (who.token) {
-		reply_error(r, 403,
-		            push ? "Permission to %s denied to github-actions[bot]."
-		                 : "Write access to %s not granted.",
-		            repo->full_name);
+		req_reply_error(r, 403,
+		                push ? "Permission to %s denied to github-actions[bot]."
+		                     : "Write access to %s not granted.",
+		                repo->full_name);
 		return false;
 	}
-	reply_header(r, "WWW-Authenticate: Basic realm=\"GitHub\"");
-	reply_error(r, 401, who.given ? "Invalid username or password." : "Authentication required.");
+	req_reply_header(r, "WWW-Authenticate: Basic realm=\"GitHub\"");
+	req_reply_error(r, 401, who.given ? "Invalid username or password." : "Authentication required.");
 	return false;
 }
 
@@ -289,7 +289,7 @@ static bool start_backend(struct req *r, const struct forge_repo *repo)
 	if (lseek(r->body_fd, 0, SEEK_SET) < 0 || proc_spawn(&options, &r->child, &err) < 0 || !read_cgi_headers(r)) {
 		char line[512];
 		strv_done(&r->headers);
-		reply_error(r, 500, "git http-backend gave no answer: %s", err_line(&err, line, sizeof(line)));
+		req_reply_error(r, 500, "git http-backend gave no answer: %s", err_line(&err, line, sizeof(line)));
 		return false;
 	}
 	return true;
@@ -302,7 +302,7 @@ static json_t *repo_refs(const struct forge_repo *repo)
 	const char *args[] = {"for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags", NULL};
 	_cleanup_(str_done) struct str out = STR_INIT(16 << 20);
 	json_t *refs = json_object();
-	if (repo_git(repo, args, 16 << 20, &out, NULL) < 0 || !out.len)
+	if (forge_repo_git(repo, args, 16 << 20, &out, NULL) < 0 || !out.len)
 		return refs;
 	char *save = NULL;
 	for (char *line = strtok_r(out.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
@@ -361,7 +361,7 @@ void git_handle(struct req *r)
 	bool by_job = false;
 	bool allowed = repo && git_allowed(r, repo, push, &actor, &by_job);
 	if (!repo)
-		reply_error(r, 404, "Repository not found.");
+		req_reply_error(r, 404, "Repository not found.");
 	pthread_mutex_unlock(&r->f->lock);
 	if (!allowed)
 		return;
@@ -373,18 +373,18 @@ void git_handle(struct req *r)
 
 /* ---- tarballs ---- */
 
-void tarball_handle(struct req *r)
+void git_tarball_handle(struct req *r)
 {
 	struct forge *f = r->f;
 	pthread_mutex_lock(&f->lock);
-	struct forge_repo *repo = need_repo(r, 0, 1);
-	bool allowed = repo && need_permission(r, repo, "Contents", "read", NULL);
+	struct forge_repo *repo = forge_repo_need(r, 0, 1);
+	bool allowed = repo && token_need_permission(r, repo, "Contents", "read", NULL);
 	pthread_mutex_unlock(&f->lock);
 	if (!allowed)
 		return;
-	_cleanup_free_ char *sha = repo_commit(repo, r->args[2] ? r->args[2] : "HEAD");
+	_cleanup_free_ char *sha = forge_repo_commit(repo, r->args[2] ? r->args[2] : "HEAD");
 	if (!sha) {
-		reply_error(r, 404, "Not Found");
+		req_reply_error(r, 404, "Not Found");
 		return;
 	}
 	bool zip = strstr(r->path, "/zipball") != NULL;
@@ -400,21 +400,21 @@ void tarball_handle(struct req *r)
 	                               .stdout_fd = PROC_PIPE,
 	                               .stderr_fd = -1};
 	if (proc_spawn(&options, &r->child, &err) < 0) {
-		reply_error(r, 500, "git archive does not start");
+		req_reply_error(r, 500, "git archive does not start");
 		return;
 	}
-	reply(r, 200);
+	req_reply(r, 200);
 	r->streams = true;
-	reply_header(r, "Content-Type: application/%s", zip ? "zip" : "x-gzip");
-	reply_header(r, "Content-Disposition: attachment; filename=%s-%s-%.7s.%s", repo->owner, repo->name, sha,
-	             zip ? "zip" : "tar.gz");
+	req_reply_header(r, "Content-Type: application/%s", zip ? "zip" : "x-gzip");
+	req_reply_header(r, "Content-Disposition: attachment; filename=%s-%s-%.7s.%s", repo->owner, repo->name, sha,
+	                 zip ? "zip" : "tar.gz");
 }
 
-json_t *repo_json(struct forge *f, const struct forge_repo *repo)
+json_t *forge_repo_json(struct forge *f, const struct forge_repo *repo)
 {
 	const char *args[] = {"symbolic-ref", "--short", "HEAD", NULL};
 	_cleanup_(str_done) struct str head = STR_INIT(1024);
-	if (repo_git(repo, args, 1024, &head, NULL) < 0)
+	if (forge_repo_git(repo, args, 1024, &head, NULL) < 0)
 		str_append(&head, "main");
 	_cleanup_free_ char *branch = xstrndup(str_peek(&head), strcspn(str_peek(&head), "\n"));
 	return json_pack("{s:I, s:s, s:s, s:b, s:{s:s, s:I, s:s, s:s}, s:o, s:o, s:o, s:o, s:b, s:s, s:s, s:n}", "id",

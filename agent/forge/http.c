@@ -38,7 +38,7 @@ void forge_complain(struct forge *f, const char *where, const char *text)
 		fprintf(stderr, "complaint: %s: %s\n", where, text);
 }
 
-void complain(struct req *r, const char *fmt, ...)
+void req_complain(struct req *r, const char *fmt, ...)
 {
 	char text[1024];
 	va_list args;
@@ -68,12 +68,12 @@ void forge_event(struct forge *f, const char *fmt, ...)
 
 /* ---- answers ---- */
 
-void reply(struct req *r, int status)
+void req_reply(struct req *r, int status)
 {
 	r->status = status;
 }
 
-void reply_header(struct req *r, const char *fmt, ...)
+void req_reply_header(struct req *r, const char *fmt, ...)
 {
 	char text[2048];
 	va_list args;
@@ -83,31 +83,32 @@ void reply_header(struct req *r, const char *fmt, ...)
 	strv_add(&r->headers, text);
 }
 
-void reply_text(struct req *r, int status, const char *type, const char *data, size_t len)
+void req_reply_text(struct req *r, int status, const char *type, const char *data, size_t len)
 {
 	r->status = status;
 	str_clear(&r->out);
 	str_append_n(&r->out, data, len);
-	reply_header(r, "Content-Type: %s", type);
+	req_reply_header(r, "Content-Type: %s", type);
 }
 
-void reply_json(struct req *r, int status, json_t *value)
+void req_reply_json(struct req *r, int status, json_t *value)
 {
 	_cleanup_free_ char *text = json_text(value);
-	reply_text(r, status, "application/json; charset=utf-8", text, strlen(text));
+	req_reply_text(r, status, "application/json; charset=utf-8", text, strlen(text));
 	json_decref(value);
 }
 
-void reply_error(struct req *r, int status, const char *fmt, ...)
+void req_reply_error(struct req *r, int status, const char *fmt, ...)
 {
 	char text[1024];
 	va_list args;
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	reply_json(r, status,
-	           json_pack("{s:o, s:s, s:o}", "message", json_string_lossy(text, strlen(text)), "documentation_url",
-	                     "https://docs.github.com/rest", "status", json_stringf("%d", status)));
+	req_reply_json(r, status,
+	               json_pack("{s:o, s:s, s:o}", "message", json_string_lossy(text, strlen(text)),
+	                         "documentation_url", "https://docs.github.com/rest", "status",
+	                         json_stringf("%d", status)));
 }
 
 json_t *req_json(struct req *r)
@@ -116,13 +117,13 @@ json_t *req_json(struct req *r)
 	json_t *value = NULL;
 	if (json_parse(str_peek(&r->body), r->body.len, FORGE_JSON_MAX, &value, &err) < 0) {
 		char line[512];
-		complain(r, "the body is no JSON: %s", err_line(&err, line, sizeof(line)));
-		reply_error(r, 400, "Problems parsing JSON");
+		req_complain(r, "the body is no JSON: %s", err_line(&err, line, sizeof(line)));
+		req_reply_error(r, 400, "Problems parsing JSON");
 		return NULL;
 	}
 	if (!json_is_object(value)) {
-		complain(r, "the body is no JSON object");
-		reply_error(r, 400, "Body should be a JSON object");
+		req_complain(r, "the body is no JSON object");
+		req_reply_error(r, 400, "Body should be a JSON object");
 		json_decref(value);
 		return NULL;
 	}
@@ -330,7 +331,7 @@ static enum MHD_Result send_reply(struct req *r)
 static bool may_look_inside(struct req *r)
 {
 	pthread_mutex_lock(&r->f->lock);
-	bool admin = identify(r, "Bearer token Basic").admin;
+	bool admin = token_identify(r, "Bearer token Basic").admin;
 	pthread_mutex_unlock(&r->f->lock);
 	return admin || req_is_owners(r);
 }
@@ -353,9 +354,9 @@ static enum MHD_Result answer(struct req *r)
 	}
 	if (whole) {
 		const char *body = r->fault.body ? r->fault.body : "{\"message\":\"planted fault\"}";
-		reply_text(r, r->fault.status, "application/json; charset=utf-8", body, strlen(body));
+		req_reply_text(r, r->fault.status, "application/json; charset=utf-8", body, strlen(body));
 	} else if (r->route && (r->route->flags & ROUTE_OWNER) && !may_look_inside(r)) {
-		reply_error(
+		req_reply_error(
 			r, 403,
 			"This shows secrets: it is for the user of the forge, or with its token (Authorization: Bearer TOKEN)");
 	} else if (r->route && (r->route->flags & ROUTE_UNLOCKED)) {
@@ -367,14 +368,14 @@ static enum MHD_Result answer(struct req *r)
 	}
 	pthread_mutex_lock(&f->lock);
 	if (!r->status)
-		reply_error(r, 500, "the handler gave no answer");
+		req_reply_error(r, 500, "the handler gave no answer");
 	if (r->faulty && !whole && r->fault.body)
-		reply_text(r, r->status, "application/json; charset=utf-8", r->fault.body, strlen(r->fault.body));
+		req_reply_text(r, r->status, "application/json; charset=utf-8", r->fault.body, strlen(r->fault.body));
 	if (r->faulty) {
 		const char *name;
 		json_t *value;
 		json_object_foreach(r->fault.headers, name, value)
-			reply_header(r, "%s: %s", name, json_string_value(value));
+			req_reply_header(r, "%s: %s", name, json_string_value(value));
 	}
 	bool drop = r->faulty && r->fault.drop == DROP_AFTER;
 	log_request(r, drop ? "answer dropped" : r->faulty ? "planted" : NULL);
@@ -445,9 +446,9 @@ static void first_look(struct req *r, const char *path, const char *method)
 		r->rejected = true;
 		pthread_mutex_lock(&r->f->lock);
 		if (!str_starts(r->path, "/_forge"))
-			complain(r, known ? "the path does not take this method" : "there is nothing at this path");
+			req_complain(r, known ? "the path does not take this method" : "there is nothing at this path");
 		pthread_mutex_unlock(&r->f->lock);
-		reply_error(r, known ? 405 : 404, known ? "Method Not Allowed" : "Not Found");
+		req_reply_error(r, known ? 405 : 404, known ? "Method Not Allowed" : "Not Found");
 		return;
 	}
 	if (r->route->flags & ROUTE_BLOB)
@@ -456,7 +457,7 @@ static void first_look(struct req *r, const char *path, const char *method)
 		r->body_fd = memfd_create("davit-forge-body", MFD_CLOEXEC);
 		if (r->body_fd < 0) {
 			r->rejected = true;
-			reply_error(r, 500, "no memory for the body");
+			req_reply_error(r, 500, "no memory for the body");
 		}
 	}
 }
@@ -495,7 +496,7 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
 	if (*len) {
 		if (!take_body(r, data, *len)) {
 			r->rejected = true;
-			reply_error(r, 413, "Payload Too Large");
+			req_reply_error(r, 413, "Payload Too Large");
 		}
 		*len = 0;
 		return MHD_YES;

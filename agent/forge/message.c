@@ -6,7 +6,7 @@
 
 enum { JOB_TOKEN_MS = 6 * 3600 * 1000, DEFAULT_TIMEOUT_MIN = 360 };
 
-json_t *run_github_context(struct forge *f, const struct forge_run *run, const struct forge_job *job)
+json_t *forge_run_github_context(struct forge *f, const struct forge_run *run, const struct forge_job *job)
 {
 	const char *ref_name = strrchr(run->ref, '/') ? run->ref + strlen("refs/") : run->ref;
 	const char *behind = strchr(ref_name, '/');
@@ -82,18 +82,18 @@ static void set_deadline(struct forge *f, struct forge_job *job)
 	_cleanup_json_ json_t *minutes = NULL;
 	double limit = DEFAULT_TIMEOUT_MIN;
 	if (job->def->timeout_minutes &&
-	    evaluate_token(f, job->run, job, job->def->timeout_minutes, &minutes, NULL) >= 0 &&
+	    eval_template(f, job->run, job, job->def->timeout_minutes, &minutes, NULL) >= 0 &&
 	    json_is_number(minutes) && json_number_value(minutes) > 0)
 		limit = json_number_value(minutes);
 	job->deadline_ms = clock_mono_ms() + (int64_t)(MIN(limit, 1e6) * 60000);
 }
 
-void job_make_message(struct forge *f, struct forge_job *job)
+void forge_job_make_message(struct forge *f, struct forge_job *job)
 {
 	make_tokens(f, job);
 	set_deadline(f, job);
-	_cleanup_json_ json_t *github = run_github_context(f, job->run, job);
-	_cleanup_json_ json_t *needs = job_needs(job);
+	_cleanup_json_ json_t *github = forge_run_github_context(f, job->run, job);
+	_cleanup_json_ json_t *needs = forge_job_needs(job);
 	_cleanup_json_ json_t *secrets = overlaid(f, job, "secrets", job->run->repo->secrets);
 	_cleanup_json_ json_t *vars = overlaid(f, job, "vars", job->run->repo->vars);
 	_cleanup_free_ char *run_service = xasprintf("%s/_services/run/1/", f->base);

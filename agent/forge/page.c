@@ -54,12 +54,12 @@ static void begin_page(struct str *out, const char *title)
 static void end_page(struct req *r, struct str *out)
 {
 	str_append(out, "</body></html>\n");
-	reply_header(r, "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'");
-	reply_header(r, "X-Content-Type-Options: nosniff");
+	req_reply_header(r, "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'");
+	req_reply_header(r, "X-Content-Type-Options: nosniff");
 	if (out->failed)
-		reply_error(r, 500, "the page is too large");
+		req_reply_error(r, 500, "the page is too large");
 	else
-		reply_text(r, 200, "text/html; charset=utf-8", str_peek(out), out->len);
+		req_reply_text(r, 200, "text/html; charset=utf-8", str_peek(out), out->len);
 }
 
 static const char *state_of(const json_t *object)
@@ -136,16 +136,16 @@ static void put_job(struct str *out, const json_t *job)
 static void run_page(struct req *r)
 {
 	long long id = 0;
-	struct forge_repo *repo = need_repo(r, 0, 1);
+	struct forge_repo *repo = forge_repo_need(r, 0, 1);
 	struct forge_run *run =
-		repo != NULL && str_parse_i64(r->args[2], 1, INT64_MAX, &id) ? run_find(r->f, id) : NULL;
+		repo != NULL && str_parse_i64(r->args[2], 1, INT64_MAX, &id) ? forge_run_find(r->f, id) : NULL;
 	if (repo == NULL)
 		return;
 	if (run == NULL || run->repo != repo) {
-		reply_error(r, 404, "Not Found");
+		req_reply_error(r, 404, "Not Found");
 		return;
 	}
-	_cleanup_json_ json_t *shown = run_json(r->f, run, true);
+	_cleanup_json_ json_t *shown = forge_run_json(r->f, run, true);
 	_cleanup_(str_done) struct str out = STR_INIT(PAGE_MAX);
 	begin_page(&out, run->title);
 	str_append(&out, "<p><a href=\"/");
@@ -170,7 +170,7 @@ static void run_page(struct req *r)
 
 static void list_page(struct req *r)
 {
-	struct forge_repo *repo = need_repo(r, 0, 1);
+	struct forge_repo *repo = forge_repo_need(r, 0, 1);
 	if (repo == NULL)
 		return;
 	_cleanup_(str_done) struct str out = STR_INIT(PAGE_MAX);
@@ -182,7 +182,7 @@ static void list_page(struct req *r)
 		const struct forge_run *run = r->f->runs[i];
 		if (run->repo != repo)
 			continue;
-		_cleanup_json_ json_t *shown = run_json(r->f, run, false);
+		_cleanup_json_ json_t *shown = forge_run_json(r->f, run, false);
 		str_append(&out, "<tr><td><a href=\"/");
 		put_text(&out, repo->full_name);
 		str_appendf(&out, "/actions/runs/%lld\">", (long long)run->id);

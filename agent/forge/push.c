@@ -11,7 +11,7 @@ static void list_workflows(const struct forge_repo *repo, const char *sha, struc
 {
 	const char *args[] = {"ls-tree", "-r", "-z", "--name-only", sha, ".github/workflows/", NULL};
 	_cleanup_(str_done) struct str names = STR_INIT(LISTING_MAX);
-	if (repo_git(repo, args, LISTING_MAX, &names, NULL) < 0)
+	if (forge_repo_git(repo, args, LISTING_MAX, &names, NULL) < 0)
 		return;
 	for (size_t at = 0; at < names.len; at += strlen(names.data + at) + 1) {
 		const char *name = names.data + at;
@@ -25,7 +25,7 @@ static int read_file(const struct forge_repo *repo, const char *sha, const char 
 {
 	_cleanup_free_ char *object = xasprintf("%s:%s", sha, path);
 	const char *args[] = {"cat-file", "blob", object, NULL};
-	return repo_git(repo, args, WORKFLOW_MAX, out, err);
+	return forge_repo_git(repo, args, WORKFLOW_MAX, out, err);
 }
 
 /* One commit as events show it. NULL: it cannot be read. */
@@ -33,7 +33,7 @@ static json_t *commit_json(struct forge *f, const struct forge_repo *repo, const
 {
 	const char *args[] = {"log", "-1", "--format=%H%x00%T%x00%an%x00%ae%x00%cn%x00%ce%x00%cI%x00%B", sha, NULL};
 	_cleanup_(str_done) struct str out = STR_INIT(LISTING_MAX);
-	if (repo_git(repo, args, LISTING_MAX, &out, NULL) < 0)
+	if (forge_repo_git(repo, args, LISTING_MAX, &out, NULL) < 0)
 		return NULL;
 	const char *fields[8];
 	const char *p = out.data, *end = out.data + out.len;
@@ -62,7 +62,7 @@ json_t *push_payload(struct forge *f, struct forge_repo *repo, const char *ref, 
 		"{s:s, s:s, s:s, s:n, s:b, s:b, s:b, s:o, s:o, s:{s:s, s:o}, s:{s:s, s:i, s:s}}", "ref", ref, "before",
 		before, "after", after, "base_ref", "created", strspn(before, "0") == 40, "deleted", 0, "forced", 0,
 		"compare", json_stringf("%s/%s/compare/%.12s...%.12s", f->base, repo->full_name, before, after),
-		"repository", repo_json(f, repo), "pusher", "name", actor, "email",
+		"repository", forge_repo_json(f, repo), "pusher", "name", actor, "email",
 		json_stringf("%s@users.noreply.github.com", actor), "sender", "login", actor, "id", 1, "type", "User");
 	json_object_set_new(payload, "commits", head ? json_pack("[O]", head) : json_array());
 	json_object_set_new(payload, "head_commit", head ? head : json_null());
@@ -104,13 +104,13 @@ static void consider_file(struct forge *f, struct forge_repo *repo, const char *
 		return;
 	}
 	pthread_mutex_lock(&f->lock);
-	struct forge_run *run = run_new(f, repo, TAKE(workflow), path, "push", ref, after, payload);
+	struct forge_run *run = forge_run_new(f, repo, TAKE(workflow), path, "push", ref, after, payload);
 	run->before = xstrdup(before);
 	run->actor = xstrdup(actor);
-	run_note_silent_events(run);
+	forge_run_note_silent_events(run);
 	if (r < 0)
-		run_fail_workflow(f, run, &faults, doc, &err);
-	run_advance(f, run);
+		forge_run_fail_workflow(f, run, &faults, doc, &err);
+	forge_run_advance(f, run);
 	pthread_mutex_unlock(&f->lock);
 }
 
@@ -120,7 +120,7 @@ void push_received(struct forge *f, struct forge_repo *repo, const char *ref, co
 	pthread_mutex_lock(&f->lock);
 	forge_event(f, "push to %s: %s is %.12s", repo->full_name, ref, after);
 	pthread_mutex_unlock(&f->lock);
-	_cleanup_free_ char *commit = repo_commit(repo, after);
+	_cleanup_free_ char *commit = forge_repo_commit(repo, after);
 	if (!commit)
 		return;
 	_cleanup_(strv_done) struct strv paths = {0};
@@ -135,18 +135,18 @@ static char *full_ref(const struct forge_repo *repo, const char *ref)
 	static const char *const prefixes[] = {"", "refs/heads/", "refs/tags/"};
 	for (size_t i = str_starts(ref, "refs/") ? 0 : 1; i < ARRAY_SIZE(prefixes); i++) {
 		_cleanup_free_ char *name = xasprintf("%s%s", prefixes[i], ref);
-		_cleanup_free_ char *commit = repo_commit(repo, name);
+		_cleanup_free_ char *commit = forge_repo_commit(repo, name);
 		if (commit)
 			return TAKE(name);
 	}
 	return NULL;
 }
 
-int dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file, const char *ref, const json_t *inputs,
-                      const char *actor, struct forge_run **ret, struct err *err)
+int push_dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file, const char *ref,
+                           const json_t *inputs, const char *actor, struct forge_run **ret, struct err *err)
 {
 	_cleanup_free_ char *name = full_ref(repo, ref);
-	_cleanup_free_ char *sha = name ? repo_commit(repo, name) : NULL;
+	_cleanup_free_ char *sha = name ? forge_repo_commit(repo, name) : NULL;
 	if (!sha)
 		return err_set(err, ERR_INVALID, "No ref found for: %s", ref);
 	_cleanup_free_ char *path = xasprintf(".github/workflows/%s", file);
@@ -169,16 +169,16 @@ int dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file
 	const char *key;
 	json_object_foreach(checked, key, value)
 	{
-		_cleanup_free_ char *literal = token_literal(value);
+		_cleanup_free_ char *literal = template_literal(value);
 		json_object_set_new(texts, key, json_string(literal != NULL ? literal : ""));
 	}
 	json_t *payload =
 		json_pack("{s:s, s:s, s:o, s:o, s:{s:s, s:i, s:s}}", "ref", name, "workflow", path, "inputs", texts,
-	                  "repository", repo_json(f, repo), "sender", "login", actor, "id", 1, "type", "User");
-	struct forge_run *run = run_new(f, repo, TAKE(workflow), path, "workflow_dispatch", name, sha, payload);
+	                  "repository", forge_repo_json(f, repo), "sender", "login", actor, "id", 1, "type", "User");
+	struct forge_run *run = forge_run_new(f, repo, TAKE(workflow), path, "workflow_dispatch", name, sha, payload);
 	run->inputs = checked;
 	run->actor = xstrdup(actor);
-	run_advance(f, run);
+	forge_run_advance(f, run);
 	*ret = run;
 	return 0;
 }

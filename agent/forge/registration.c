@@ -16,13 +16,13 @@ enum { HOUR_MS = 3600 * 1000 };
 static char *scope_of(struct req *r, bool repository)
 {
 	if (repository) {
-		struct forge_repo *repo = need_repo(r, 0, 1);
+		struct forge_repo *repo = forge_repo_need(r, 0, 1);
 		return repo ? xasprintf("repos/%s", repo->full_name) : NULL;
 	}
 	for (size_t i = 0; i < r->f->repo_count; i++)
 		if (strcasecmp(r->f->repos[i]->owner, r->args[0]) == 0)
 			return xasprintf("orgs/%s", r->f->repos[i]->owner);
-	reply_error(r, 404, "Not Found");
+	req_reply_error(r, 404, "Not Found");
 	return NULL;
 }
 
@@ -34,13 +34,13 @@ static bool is_repository_path(const struct req *r)
 /* Administration: no job's token may do this. */
 static bool need_admin(struct req *r)
 {
-	struct identity who = identify(r, "Bearer token Basic");
+	struct identity who = token_identify(r, "Bearer token Basic");
 	if (who.admin)
 		return true;
 	if (who.token)
-		reply_error(r, 403, "Resource not accessible by integration");
+		req_reply_error(r, 403, "Resource not accessible by integration");
 	else
-		reply_error(r, 401, who.given ? "Bad credentials" : "Requires authentication");
+		req_reply_error(r, 401, who.given ? "Bad credentials" : "Requires authentication");
 	return false;
 }
 
@@ -52,7 +52,8 @@ static void make_token(struct req *r, enum token_kind kind)
 	struct forge_token *t = token_new(r->f, kind, HOUR_MS, NULL);
 	t->scope = TAKE(scope);
 	char time[CLOCK_TEXT_SIZE];
-	reply_json(r, 201, json_pack("{s:s, s:s}", "token", t->text, "expires_at", clock_rfc3339(t->expires_ms, time)));
+	req_reply_json(r, 201,
+	               json_pack("{s:s, s:s}", "token", t->text, "expires_at", clock_rfc3339(t->expires_ms, time)));
 }
 
 static void registration_token(struct req *r)
@@ -69,21 +70,21 @@ static void remove_token(struct req *r)
  * Answers 401/404. */
 static struct forge_token *need_runner_admin(struct req *r, const char *scope, bool removal)
 {
-	struct identity who = identify(r, "RemoteAuth Bearer");
+	struct identity who = token_identify(r, "RemoteAuth Bearer");
 	struct forge_token *t = who.token;
 	if (!t ||
 	    (t->kind != TOKEN_REGISTRATION && t->kind != TOKEN_MANAGEMENT && !(removal && t->kind == TOKEN_REMOVAL))) {
-		complain(r, "Authorization must be RemoteAuth with a %s token: %s",
-		         removal ? "removal" : "registration",
-		         who.problem ? who.problem
-		         : who.given ? "another kind was sent"
-		                     : "there is none");
-		reply_error(r, 401, "Bad credentials");
+		req_complain(r, "Authorization must be RemoteAuth with a %s token: %s",
+		             removal ? "removal" : "registration",
+		             who.problem ? who.problem
+		             : who.given ? "another kind was sent"
+		                         : "there is none");
+		req_reply_error(r, 401, "Bad credentials");
 		return NULL;
 	}
 	if (*scope && strcmp(t->scope, scope) != 0) {
-		complain(r, "the token is for %s", t->scope);
-		reply_error(r, 404, "Not Found");
+		req_complain(r, "the token is for %s", t->scope);
+		req_reply_error(r, 404, "Not Found");
 		return NULL;
 	}
 	return t;
@@ -105,7 +106,7 @@ static char *scope_of_url(struct forge *f, const char *url)
 		return NULL;
 	if (slash) {
 		*slash = '\0';
-		struct forge_repo *repo = repo_find(f, path, slash + 1);
+		struct forge_repo *repo = forge_repo_find(f, path, slash + 1);
 		return repo ? xasprintf("repos/%s", repo->full_name) : NULL;
 	}
 	for (size_t i = 0; i < f->repo_count; i++)
@@ -124,11 +125,11 @@ static void runner_registration(struct req *r)
 	const char *event = json_get_string(body, "runner_event");
 	bool good = check_members(r, body, "runner-registration", members, ARRAY_SIZE(members));
 	if (good && strcmp(event, "register") != 0 && strcmp(event, "remove") != 0) {
-		complain(r, "runner_event is register or remove, not '%.40s'", event);
+		req_complain(r, "runner_event is register or remove, not '%.40s'", event);
 		good = false;
 	}
 	if (!good) {
-		reply_error(r, 422, "Validation Failed");
+		req_reply_error(r, 422, "Validation Failed");
 		return;
 	}
 	struct forge_token *t = need_runner_admin(r, "", strcmp(event, "remove") == 0);
@@ -136,17 +137,17 @@ static void runner_registration(struct req *r)
 		return;
 	_cleanup_free_ char *scope = scope_of_url(r->f, json_get_string(body, "url"));
 	if (!scope || strcmp(scope, t->scope) != 0) {
-		complain(r, "the URL '%.100s' does not belong to the token, which is for %s",
-		         json_get_string(body, "url"), t->scope);
-		reply_error(r, 404, "Not Found");
+		req_complain(r, "the URL '%.100s' does not belong to the token, which is for %s",
+		             json_get_string(body, "url"), t->scope);
+		req_reply_error(r, 404, "Not Found");
 		return;
 	}
 	struct forge_token *management = token_new(r->f, TOKEN_MANAGEMENT, HOUR_MS, NULL);
 	management->scope = xstrdup(t->scope);
 	_cleanup_free_ char *tenant = xasprintf("%s/_services/pipelines/1/", r->f->base);
-	reply_json(r, 200,
-	           json_pack("{s:s, s:s, s:s, s:b}", "url", tenant, "token_schema", "OAuthAccessToken", "token",
-	                     management->text, "use_v2_flow", 1));
+	req_reply_json(r, 200,
+	               json_pack("{s:s, s:s, s:s, s:b}", "url", tenant, "token_schema", "OAuthAccessToken", "token",
+	                         management->text, "use_v2_flow", 1));
 }
 
 static void runner_groups(struct req *r)
@@ -154,9 +155,9 @@ static void runner_groups(struct req *r)
 	_cleanup_free_ char *scope = scope_of(r, is_repository_path(r));
 	if (!scope || !need_runner_admin(r, scope, false))
 		return;
-	reply_json(r, 200,
-	           json_pack("{s:i, s:[{s:i, s:s, s:b, s:b}]}", "total_count", 1, "runner_groups", "id", 1, "name",
-	                     "Default", "default", 1, "is_hosted", 0));
+	req_reply_json(r, 200,
+	               json_pack("{s:i, s:[{s:i, s:s, s:b, s:b}]}", "total_count", 1, "runner_groups", "id", 1, "name",
+	                         "Default", "default", 1, "is_hosted", 0));
 }
 
 static json_t *runner_object(const struct forge_runner *runner)
@@ -173,7 +174,7 @@ static void list_runners(struct req *r)
 	_cleanup_free_ char *scope = scope_of(r, is_repository_path(r));
 	if (!scope)
 		return;
-	struct identity who = identify(r, "RemoteAuth Bearer token Basic");
+	struct identity who = token_identify(r, "RemoteAuth Bearer token Basic");
 	if (!who.admin && !need_runner_admin(r, scope, false))
 		return;
 	const char *name = req_query(r, "name");
@@ -184,10 +185,10 @@ static void list_runners(struct req *r)
 		    (!name || strcasecmp(name, runner->name) == 0))
 			json_array_append_new(list, runner_object(runner));
 	}
-	reply_json(r, 200, json_pack("{s:i, s:o}", "total_count", (int)json_array_size(list), "runners", list));
+	req_reply_json(r, 200, json_pack("{s:i, s:o}", "total_count", (int)json_array_size(list), "runners", list));
 }
 
-void runner_remove(struct forge *f, struct forge_runner *runner)
+void forge_runner_remove(struct forge *f, struct forge_runner *runner)
 {
 	runner->deleted = true;
 	runner->session_id[0] = '\0';
@@ -214,7 +215,7 @@ static void delete_runner(struct req *r)
 	_cleanup_free_ char *scope = scope_of(r, is_repository_path(r));
 	if (!scope)
 		return;
-	struct identity who = identify(r, "RemoteAuth Bearer token Basic");
+	struct identity who = token_identify(r, "RemoteAuth Bearer token Basic");
 	if (!who.admin && !need_runner_admin(r, scope, true))
 		return;
 	long long id = 0;
@@ -222,11 +223,11 @@ static void delete_runner(struct req *r)
 	                                      ? find_runner(r->f, scope, id, NULL)
 	                                      : NULL;
 	if (!runner) {
-		reply_error(r, 404, "Not Found");
+		req_reply_error(r, 404, "Not Found");
 		return;
 	}
-	runner_remove(r->f, runner);
-	reply(r, 204);
+	forge_runner_remove(r->f, runner);
+	req_reply(r, 204);
 }
 
 /* ---- keys ---- */
@@ -286,13 +287,13 @@ static bool check_labels(struct req *r, const json_t *labels)
 		}
 		const char *type = json_get_string(label, "type");
 		if (strcmp(type, "system") != 0 && strcmp(type, "user") != 0) {
-			complain(r, "%s: the type is system or user, not '%.40s'", where, type);
+			req_complain(r, "%s: the type is system or user, not '%.40s'", where, type);
 			good = false;
 		}
 	}
 	const char *first = json_get_string(json_array_get(labels, 0), "name");
 	if (!first || strcmp(first, "self-hosted") != 0)
-		complain(r, "the first label must be self-hosted, not '%.40s'", first ? first : "");
+		req_complain(r, "the first label must be self-hosted, not '%.40s'", first ? first : "");
 	return good;
 }
 
@@ -339,16 +340,16 @@ static bool check_registration(struct req *r, const json_t *body, EVP_PKEY **ret
 		return false;
 	const char *name = json_get_string(body, "name");
 	if (strlen(name) > 64) {
-		complain(r, "the name is longer than 64 characters");
+		req_complain(r, "the name is longer than 64 characters");
 		return false;
 	}
 	if (json_get_int(body, "group_id", 0) != 1) {
-		complain(r, "there is no runner group %lld", (long long)json_get_int(body, "group_id", 0));
+		req_complain(r, "there is no runner group %lld", (long long)json_get_int(body, "group_id", 0));
 		return false;
 	}
 	*ret_key = key_from_xml(json_get_string(body, "public_key"));
 	if (!*ret_key)
-		complain(r, "public_key is no <RSAKeyValue> of at least 2048 bits");
+		req_complain(r, "public_key is no <RSAKeyValue> of at least 2048 bits");
 	return *ret_key != NULL;
 }
 
@@ -375,25 +376,25 @@ static void register_runner(struct req *r)
 	EVP_PKEY *key = NULL;
 	if (!check_registration(r, body, &key) || !scope) {
 		if (url && !scope)
-			complain(r, "the URL '%.100s' names nothing here", url);
+			req_complain(r, "the URL '%.100s' names nothing here", url);
 		EVP_PKEY_free(key);
-		reply_error(r, 422, "Validation Failed");
+		req_reply_error(r, 422, "Validation Failed");
 		return;
 	}
 	const char *name = json_get_string(body, "name");
 	struct forge_runner *old = find_runner(r->f, scope, 0, name);
 	if (old && !(json_get_bool(body, "replace", false) && json_get_int(body, "runner_id", 0) == old->id)) {
 		EVP_PKEY_free(key);
-		reply_error(r, 409, "A runner exists with the same name %s.", name);
+		req_reply_error(r, 409, "A runner exists with the same name %s.", name);
 		return;
 	}
 	if (!old && json_get_bool(body, "replace", false)) {
 		EVP_PKEY_free(key);
-		reply_error(r, 404, "Not Found");
+		req_reply_error(r, 404, "Not Found");
 		return;
 	}
 	if (old)
-		runner_remove(r->f, old);
+		forge_runner_remove(r->f, old);
 	struct forge_runner *runner = runner_new(r->f, scope, name, json_get_bool(body, "ephemeral", false));
 	if (old)
 		runner->id = old->id;
@@ -402,7 +403,7 @@ static void register_runner(struct req *r)
 	runner->public_key = xstrdup(json_get_string(body, "public_key"));
 	set_labels(runner, json_object_get(body, "labels"));
 	forge_event(r->f, "runner %s registered for %s", name, scope);
-	reply_json(r, 200, registration_answer(r->f, runner));
+	req_reply_json(r, 200, registration_answer(r->f, runner));
 }
 
 /* ---- just-in-time configuration: the service makes the key ---- */
@@ -480,12 +481,12 @@ static void generate_jitconfig(struct req *r)
 	json_t *labels = json_object_get(body, "labels");
 	if (!check_members(r, body, "generate-jitconfig", members, ARRAY_SIZE(members)) || !json_array_size(labels) ||
 	    json_array_size(labels) > 100) {
-		reply_error(r, 422, "Validation Failed");
+		req_reply_error(r, 422, "Validation Failed");
 		return;
 	}
 	const char *name = json_get_string(body, "name");
 	if (find_runner(r->f, scope, 0, name)) {
-		reply_error(r, 409, "Already exists - A runner with the name %s already exists.", name);
+		req_reply_error(r, 409, "Already exists - A runner with the name %s already exists.", name);
 		return;
 	}
 	EVP_PKEY *key = EVP_RSA_gen(2048);
@@ -502,7 +503,7 @@ static void generate_jitconfig(struct req *r)
 	const char *work_folder = json_get_string(body, "work_folder");
 	_cleanup_free_ char *config = jit_config(r->f, runner, key, work_folder ? work_folder : "_work");
 	runner->key = key;
-	reply_json(r, 201, json_pack("{s:o, s:s}", "runner", runner_object(runner), "encoded_jit_config", config));
+	req_reply_json(r, 201, json_pack("{s:o, s:s}", "runner", runner_object(runner), "encoded_jit_config", config));
 }
 
 const struct route registration_routes[] = {

@@ -37,30 +37,31 @@ static void add_common(struct req *r, json_t *object, const struct forge_job *jo
 static struct forge_repo *begin(struct req *r, const char *permission, const char *level, struct forge_job **ret_job)
 {
 	check_rest_headers(r);
-	reply_header(r, "X-RateLimit-Limit: 5000");
-	reply_header(r, "X-RateLimit-Remaining: 4999");
-	reply_header(r, "X-RateLimit-Used: 1");
-	reply_header(r, "X-RateLimit-Reset: %lld", (long long)(r->begun_ms / 1000 + 3600));
-	reply_header(r, "X-RateLimit-Resource: core");
+	req_reply_header(r, "X-RateLimit-Limit: 5000");
+	req_reply_header(r, "X-RateLimit-Remaining: 4999");
+	req_reply_header(r, "X-RateLimit-Used: 1");
+	req_reply_header(r, "X-RateLimit-Reset: %lld", (long long)(r->begun_ms / 1000 + 3600));
+	req_reply_header(r, "X-RateLimit-Resource: core");
 	const char *agent = req_header(r, "User-Agent");
 	if (!agent || !*agent) {
-		reply_error(r, 403,
-		            "Request forbidden by administrative rules. Please make sure your request has a User-Agent "
-		            "header");
+		req_reply_error(
+			r, 403,
+			"Request forbidden by administrative rules. Please make sure your request has a User-Agent "
+			"header");
 		return NULL;
 	}
-	struct forge_repo *repo = need_repo(r, 0, 1);
-	return repo && need_permission(r, repo, permission, level, ret_job) ? repo : NULL;
+	struct forge_repo *repo = forge_repo_need(r, 0, 1);
+	return repo && token_need_permission(r, repo, permission, level, ret_job) ? repo : NULL;
 }
 
 static void validation_failed(struct req *r, const char *resource, const char *field, const char *code)
 {
 	if (!req_is_probe(r))
-		complain(r, "%s: '%s' is %s", resource, field, code);
-	reply_json(r, 422,
-	           json_pack("{s:s, s:[{s:s, s:s, s:s}], s:s}", "message", "Validation Failed", "errors", "resource",
-	                     resource, "field", field, "code", code, "documentation_url",
-	                     "https://docs.github.com/rest"));
+		req_complain(r, "%s: '%s' is %s", resource, field, code);
+	req_reply_json(r, 422,
+	               json_pack("{s:s, s:[{s:s, s:s, s:s}], s:s}", "message", "Validation Failed", "errors",
+	                         "resource", resource, "field", field, "code", code, "documentation_url",
+	                         "https://docs.github.com/rest"));
 }
 
 /* The answer to a GET of a list, by per_page and page. */
@@ -76,9 +77,9 @@ static void reply_page(struct req *r, const json_t *list)
 	for (size_t i = from; i < total && i < from + (size_t)size; i++)
 		json_array_append(out, json_array_get(list, i));
 	if (from + (size_t)size < total)
-		reply_header(r, "Link: <%s%s?per_page=%lld&page=%lld>; rel=\"next\"", r->f->base, r->path, size,
-		             page + 1);
-	reply_json(r, 200, out);
+		req_reply_header(r, "Link: <%s%s?per_page=%lld&page=%lld>; rel=\"next\"", r->f->base, r->path, size,
+		                 page + 1);
+	req_reply_json(r, 200, out);
 }
 
 static json_t *find_by_id(const json_t *list, const char *id_text)
@@ -98,12 +99,12 @@ static void get_repo(struct req *r)
 	struct forge_repo *repo = begin(r, "Metadata", "read", &job);
 	if (!repo)
 		return;
-	json_t *out = repo_json(r->f, repo);
+	json_t *out = forge_repo_json(r->f, repo);
 	const char *contents = job ? json_get_string(job->permissions, "Contents") : "write";
 	json_object_set_new(out, "permissions",
 	                    json_pack("{s:b, s:b, s:b}", "admin", job == NULL, "push",
 	                              contents && strcmp(contents, "write") == 0, "pull", contents != NULL));
-	reply_json(r, 200, out);
+	req_reply_json(r, 200, out);
 }
 
 /* ---- comments ---- */
@@ -133,9 +134,9 @@ static void create_commit_comment(struct req *r)
 	struct forge_repo *repo = begin(r, "Contents", "read", &job);
 	if (!repo)
 		return;
-	_cleanup_free_ char *sha = repo_commit(repo, r->args[2]);
+	_cleanup_free_ char *sha = forge_repo_commit(repo, r->args[2]);
 	if (!sha) {
-		reply_error(r, 404, "No commit found for SHA: %s", r->args[2]);
+		req_reply_error(r, 404, "No commit found for SHA: %s", r->args[2]);
 		return;
 	}
 	json_t *comment = read_comment(r, "CommitComment");
@@ -150,14 +151,14 @@ static void create_commit_comment(struct req *r)
 	                    json_stringf("%s/%s/commit/%s#commitcomment-%lld", r->f->base, repo->full_name, sha, id));
 	json_array_append_new(repo->comments, comment);
 	forge_event(r->f, "comment on %.12s of %s", sha, repo->full_name);
-	reply_header(r, "Location: %s", json_get_string(comment, "url"));
-	reply_json(r, 201, json_incref(comment));
+	req_reply_header(r, "Location: %s", json_get_string(comment, "url"));
+	req_reply_json(r, 201, json_incref(comment));
 }
 
 static void list_commit_comments(struct req *r)
 {
 	struct forge_repo *repo = begin(r, "Metadata", "read", NULL);
-	_cleanup_free_ char *sha = repo ? repo_commit(repo, r->args[2]) : NULL;
+	_cleanup_free_ char *sha = repo ? forge_repo_commit(repo, r->args[2]) : NULL;
 	if (!repo)
 		return;
 	_cleanup_json_ json_t *out = json_array();
@@ -174,9 +175,9 @@ static void change_comment_in(struct req *r, struct forge_repo *repo, json_t *li
 	if (!repo)
 		return;
 	if (!comment) {
-		reply_error(r, 404, "Not Found");
+		req_reply_error(r, 404, "Not Found");
 	} else if (strcmp(r->method, "GET") == 0) {
-		reply_json(r, 200, json_incref(comment));
+		req_reply_json(r, 200, json_incref(comment));
 	} else {
 		_cleanup_json_ json_t *change = read_comment(r, "Comment");
 		if (!change)
@@ -184,7 +185,7 @@ static void change_comment_in(struct req *r, struct forge_repo *repo, json_t *li
 		char time[CLOCK_TEXT_SIZE];
 		json_object_set(comment, "body", json_object_get(change, "body"));
 		json_object_set_new(comment, "updated_at", json_string(clock_rfc3339(r->begun_ms, time)));
-		reply_json(r, 200, json_incref(comment));
+		req_reply_json(r, 200, json_incref(comment));
 	}
 }
 
@@ -208,7 +209,7 @@ static void create_issue_comment(struct req *r)
 	json_object_set_new(comment, "issue_url",
 	                    json_stringf("%s/api/v3/repos/%s/issues/%s", r->f->base, repo->full_name, r->args[2]));
 	json_array_append_new(repo->issue_comments, comment);
-	reply_json(r, 201, json_incref(comment));
+	req_reply_json(r, 201, json_incref(comment));
 }
 
 static void list_issue_comments(struct req *r)
@@ -255,9 +256,9 @@ static void create_deployment(struct req *r)
 		validation_failed(r, "Deployment", "ref", "invalid");
 		return;
 	}
-	_cleanup_free_ char *sha = repo_commit(repo, json_get_string(body, "ref"));
+	_cleanup_free_ char *sha = forge_repo_commit(repo, json_get_string(body, "ref"));
 	if (!sha) {
-		reply_error(r, 422, "No ref found for: %s", json_get_string(body, "ref"));
+		req_reply_error(r, 422, "No ref found for: %s", json_get_string(body, "ref"));
 		return;
 	}
 	json_t *d = json_deep_copy(body);
@@ -274,7 +275,7 @@ static void create_deployment(struct req *r)
 	if (!json_object_get(d, "task"))
 		json_object_set_new(d, "task", json_string("deploy"));
 	json_array_append_new(repo->deployments, d);
-	reply_json(r, 201, json_incref(d));
+	req_reply_json(r, 201, json_incref(d));
 }
 
 static void list_deployments(struct req *r)
@@ -319,7 +320,7 @@ static void create_deployment_status(struct req *r)
 	if (!repo)
 		return;
 	if (!deployment) {
-		reply_error(r, 404, "Not Found");
+		req_reply_error(r, 404, "Not Found");
 		return;
 	}
 	_cleanup_json_ json_t *body = req_json(r);
@@ -342,7 +343,7 @@ static void create_deployment_status(struct req *r)
 	if (!json_object_get(status, "environment"))
 		json_object_set(status, "environment", json_object_get(deployment, "environment"));
 	json_array_append_new(repo->deployment_statuses, status);
-	reply_json(r, 201, json_incref(status));
+	req_reply_json(r, 201, json_incref(status));
 }
 
 static void list_deployment_statuses(struct req *r)
@@ -352,7 +353,7 @@ static void list_deployment_statuses(struct req *r)
 	if (!repo)
 		return;
 	if (!deployment) {
-		reply_error(r, 404, "Not Found");
+		req_reply_error(r, 404, "Not Found");
 		return;
 	}
 	_cleanup_json_ json_t *out = json_array();
@@ -375,18 +376,18 @@ static void create_ref(struct req *r)
 		return;
 	const char *ref = json_get_string(body, "ref"), *sha = json_get_string(body, "sha");
 	if (!ref || !sha) {
-		reply_error(r, 422, "Invalid request. \"ref\", \"sha\" weren't supplied.");
+		req_reply_error(r, 422, "Invalid request. \"ref\", \"sha\" weren't supplied.");
 		return;
 	}
-	_cleanup_free_ char *commit = repo_commit(repo, sha);
+	_cleanup_free_ char *commit = forge_repo_commit(repo, sha);
 	struct err err = ERR_INIT;
 	_cleanup_(str_done) struct str out = STR_INIT(4096);
 	const char *args[] = {"update-ref", "--", ref, commit ? commit : "", "", NULL};
-	if (!commit || !str_starts(ref, "refs/") || repo_git(repo, args, 4096, &out, &err) < 0) {
-		reply_error(r, 422, "Object does not exist or the reference is no good");
+	if (!commit || !str_starts(ref, "refs/") || forge_repo_git(repo, args, 4096, &out, &err) < 0) {
+		req_reply_error(r, 422, "Object does not exist or the reference is no good");
 		return;
 	}
-	reply_json(r, 201, json_pack("{s:s, s:{s:s, s:s}}", "ref", ref, "object", "sha", commit, "type", "commit"));
+	req_reply_json(r, 201, json_pack("{s:s, s:{s:s, s:s}}", "ref", ref, "object", "sha", commit, "type", "commit"));
 }
 
 static void create_status(struct req *r)
@@ -404,9 +405,9 @@ static void create_status(struct req *r)
 		validation_failed(r, "Status", "state", "invalid");
 		return;
 	}
-	_cleanup_free_ char *sha = repo_commit(repo, r->args[2]);
+	_cleanup_free_ char *sha = forge_repo_commit(repo, r->args[2]);
 	if (!sha) {
-		reply_error(r, 422, "No commit found for SHA: %s", r->args[2]);
+		req_reply_error(r, 422, "No commit found for SHA: %s", r->args[2]);
 		return;
 	}
 	json_t *status = json_deep_copy(body);
@@ -415,7 +416,7 @@ static void create_status(struct req *r)
 	if (!json_object_get(status, "context"))
 		json_object_set_new(status, "context", json_string("default"));
 	json_array_append_new(repo->statuses, status);
-	reply_json(r, 201, json_incref(status));
+	req_reply_json(r, 201, json_incref(status));
 }
 
 static void check_run(struct req *r)
@@ -431,7 +432,7 @@ static void check_run(struct req *r)
 	const char *status = json_get_string(body, "status");
 	json_t *output = json_object_get(body, "output");
 	if (!kept) {
-		reply_error(r, 404, "Not Found");
+		req_reply_error(r, 404, "Not Found");
 		return;
 	}
 	const char *missing = creating && !json_get_string(body, "name")       ? "name"
@@ -452,7 +453,7 @@ static void check_run(struct req *r)
 		add_common(r, kept, job);
 		json_array_append_new(repo->check_runs, kept);
 	}
-	reply_json(r, creating ? 201 : 200, json_incref(kept));
+	req_reply_json(r, creating ? 201 : 200, json_incref(kept));
 }
 
 /* ---- workflows and runs ---- */
@@ -467,34 +468,34 @@ static void dispatch(struct req *r)
 	static const struct member members[] = {
 		{"ref", 'S', true}, {"inputs", 'o', false}, {"return_run_details", 'b', false}};
 	if (!check_members(r, body, "a dispatch", members, ARRAY_SIZE(members))) {
-		reply_error(r, 422, "Invalid request");
+		req_reply_error(r, 422, "Invalid request");
 		return;
 	}
 	struct err err = ERR_INIT;
 	struct forge_run *run = NULL;
 	char line[512];
-	int result = dispatch_workflow(r->f, repo, r->args[2], json_get_string(body, "ref"),
-	                               json_object_get(body, "inputs"), actor_of(job), &run, &err);
+	int result = push_dispatch_workflow(r->f, repo, r->args[2], json_get_string(body, "ref"),
+	                                    json_object_get(body, "inputs"), actor_of(job), &run, &err);
 	if (result < 0)
-		reply_error(r, result == ERR_NOT_FOUND ? 404 : 422, "%s", err_line(&err, line, sizeof(line)));
+		req_reply_error(r, result == ERR_NOT_FOUND ? 404 : 422, "%s", err_line(&err, line, sizeof(line)));
 	else if (json_get_bool(body, "return_run_details", false))
-		reply_json(r, 200,
-		           json_pack("{s:I, s:o, s:o}", "workflow_run_id", (json_int_t)run->id, "run_url",
-		                     json_stringf("%s/api/v3/repos/%s/actions/runs/%lld", r->f->base, repo->full_name,
-		                                  (long long)run->id),
-		                     "html_url",
-		                     json_stringf("%s/%s/actions/runs/%lld", r->f->base, repo->full_name,
-		                                  (long long)run->id)));
+		req_reply_json(r, 200,
+		               json_pack("{s:I, s:o, s:o}", "workflow_run_id", (json_int_t)run->id, "run_url",
+		                         json_stringf("%s/api/v3/repos/%s/actions/runs/%lld", r->f->base,
+		                                      repo->full_name, (long long)run->id),
+		                         "html_url",
+		                         json_stringf("%s/%s/actions/runs/%lld", r->f->base, repo->full_name,
+		                                      (long long)run->id)));
 	else
-		reply(r, 204);
+		req_reply(r, 204);
 }
 
 static struct forge_run *need_run(struct req *r, const struct forge_repo *repo)
 {
 	long long id = 0;
-	struct forge_run *run = str_parse_i64(r->args[2], 1, INT64_MAX, &id) ? run_find(r->f, id) : NULL;
+	struct forge_run *run = str_parse_i64(r->args[2], 1, INT64_MAX, &id) ? forge_run_find(r->f, id) : NULL;
 	if (!run || run->repo != repo) {
-		reply_error(r, 404, "Not Found");
+		req_reply_error(r, 404, "Not Found");
 		return NULL;
 	}
 	return run;
@@ -507,16 +508,16 @@ static void cancel_run(struct req *r)
 	if (!run)
 		return;
 	if (run->conclusion) {
-		reply_error(r, 409, "Cannot cancel a workflow run that is completed");
+		req_reply_error(r, 409, "Cannot cancel a workflow run that is completed");
 		return;
 	}
-	run_cancel(r->f, run);
-	reply_json(r, 202, json_object());
+	forge_run_cancel(r->f, run);
+	req_reply_json(r, 202, json_object());
 }
 
 static json_t *rest_run(struct forge *f, const struct forge_run *run)
 {
-	json_t *out = run_json(f, run, false);
+	json_t *out = forge_run_json(f, run, false);
 	json_object_del(out, "jobs");
 	json_object_set_new(out, "name", json_string(run->name));
 	json_object_set_new(out, "head_sha", json_string(run->sha));
@@ -545,7 +546,8 @@ static void list_runs(struct req *r)
 			json_array_append(list, one);
 		json_decref(one);
 	}
-	reply_json(r, 200, json_pack("{s:i, s:o}", "total_count", (int)json_array_size(list), "workflow_runs", list));
+	req_reply_json(r, 200,
+	               json_pack("{s:i, s:o}", "total_count", (int)json_array_size(list), "workflow_runs", list));
 }
 
 static void get_run(struct req *r)
@@ -553,7 +555,7 @@ static void get_run(struct req *r)
 	struct forge_repo *repo = begin(r, "Actions", "read", NULL);
 	struct forge_run *run = repo ? need_run(r, repo) : NULL;
 	if (run)
-		reply_json(r, 200, rest_run(r->f, run));
+		req_reply_json(r, 200, rest_run(r->f, run));
 }
 
 static void list_jobs(struct req *r)
@@ -562,22 +564,23 @@ static void list_jobs(struct req *r)
 	struct forge_run *run = repo ? need_run(r, repo) : NULL;
 	if (!run)
 		return;
-	_cleanup_json_ json_t *whole = run_json(r->f, run, false);
+	_cleanup_json_ json_t *whole = forge_run_json(r->f, run, false);
 	json_t *jobs = json_object_get(whole, "jobs");
-	reply_json(r, 200, json_pack("{s:i, s:O}", "total_count", (int)json_array_size(jobs), "jobs", jobs));
+	req_reply_json(r, 200, json_pack("{s:i, s:O}", "total_count", (int)json_array_size(jobs), "jobs", jobs));
 }
 
 static void rate_limit(struct req *r)
 {
-	reply_json(r, 200,
-	           json_pack("{s:{s:{s:i, s:i, s:i, s:I}}}", "resources", "core", "limit", 5000, "remaining", 5000,
-	                     "used", 0, "reset", (json_int_t)(clock_wall_ms() / 1000 + 3600)));
+	req_reply_json(r, 200,
+	               json_pack("{s:{s:{s:i, s:i, s:i, s:I}}}", "resources", "core", "limit", 5000, "remaining", 5000,
+	                         "used", 0, "reset", (json_int_t)(clock_wall_ms() / 1000 + 3600)));
 }
 
 static void root(struct req *r)
 {
-	reply_json(r, 200,
-	           json_pack("{s:o}", "repository_url", json_stringf("%s/api/v3/repos/{owner}/{repo}", r->f->base)));
+	req_reply_json(
+		r, 200,
+		json_pack("{s:o}", "repository_url", json_stringf("%s/api/v3/repos/{owner}/{repo}", r->f->base)));
 }
 
 const struct route rest_routes[] = {
@@ -585,9 +588,9 @@ const struct route rest_routes[] = {
 	{"GET", "api/v3", root, 0},
 	{"GET", "rate_limit", rate_limit, 0},
 	{"GET", "repos/+/+", get_repo, 0},
-	{"GET", "repos/+/+/tarball/*", tarball_handle, ROUTE_UNLOCKED},
-	{"GET", "repos/+/+/zipball/*", tarball_handle, ROUTE_UNLOCKED},
-	{"GET", "repos/+/+/tarball", tarball_handle, ROUTE_UNLOCKED},
+	{"GET", "repos/+/+/tarball/*", git_tarball_handle, ROUTE_UNLOCKED},
+	{"GET", "repos/+/+/zipball/*", git_tarball_handle, ROUTE_UNLOCKED},
+	{"GET", "repos/+/+/tarball", git_tarball_handle, ROUTE_UNLOCKED},
 	{"POST", "repos/+/+/commits/+/comments", create_commit_comment, 0},
 	{"GET", "repos/+/+/commits/+/comments", list_commit_comments, 0},
 	{"GET", "repos/+/+/comments/+", one_commit_comment, 0},

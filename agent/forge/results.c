@@ -12,14 +12,14 @@ enum { SUMMARY_LIMIT = 1048576, APPEND_LIMIT = 50000 };
 
 static void twirp_error(struct req *r, int status, const char *code, const char *text)
 {
-	reply_json(r, status, json_pack("{s:s, s:s, s:{}}", "code", code, "msg", text, "meta"));
+	req_reply_json(r, status, json_pack("{s:s, s:s, s:{}}", "code", code, "msg", text, "meta"));
 }
 
 /* The body and the job that token and body agree on; NULL: answered. *ret_body is the caller's also then. */
 static struct forge_job *begin(struct req *r, const struct member *members, size_t count, json_t **ret_body)
 {
 	check_service_headers(r);
-	struct forge_token *t = need_token(r, TOKEN_JOB);
+	struct forge_token *t = token_need(r, TOKEN_JOB);
 	if (!t)
 		return NULL;
 	*ret_body = req_json(r);
@@ -32,13 +32,13 @@ static struct forge_job *begin(struct req *r, const struct member *members, size
 	const char *plan = json_get_string(*ret_body, "workflow_run_backend_id"),
 		   *job = json_get_string(*ret_body, "workflow_job_run_backend_id");
 	if (strcmp(plan, t->job->run->plan_id) != 0 || strcmp(job, t->job->job_id) != 0) {
-		complain(r, "the run and the job are not those of the token");
+		req_complain(r, "the run and the job are not those of the token");
 		twirp_error(r, 404, "not_found", "no such job");
 		return NULL;
 	}
 	if (t->job->state == JOB_COMPLETED) {
 		if (!t->job->lost)
-			complain(r, "the job was completed before: nothing may be sent behind completejob");
+			req_complain(r, "the job was completed before: nothing may be sent behind completejob");
 		twirp_error(r, 412, "failed_precondition", "the job is completed");
 		return NULL;
 	}
@@ -88,24 +88,24 @@ static bool check_step(struct req *r, const struct forge_job *job, const json_t 
 		number = json_get_int(step, "number", 0);
 	bool completed = status == 6;
 	if (!status_name(status) && status != 0)
-		complain(r, "%s: %lld is no status (3, 5, 6)", where, (long long)status);
+		req_complain(r, "%s: %lld is no status (3, 5, 6)", where, (long long)status);
 	if (!conclusion_name(conclusion) && conclusion != 0)
-		complain(r, "%s: %lld is no conclusion (0, 2, 3, 4, 7)", where, (long long)conclusion);
+		req_complain(r, "%s: %lld is no conclusion (0, 2, 3, 4, 7)", where, (long long)conclusion);
 	if (completed && !conclusion)
-		complain(r, "%s is completed without a conclusion", where);
+		req_complain(r, "%s is completed without a conclusion", where);
 	if (!completed && conclusion)
-		complain(r, "%s has a conclusion but is not completed", where);
+		req_complain(r, "%s has a conclusion but is not completed", where);
 	if (number < 1)
-		complain(r, "%s: numbers begin with 1", where);
+		req_complain(r, "%s: numbers begin with 1", where);
 	const char *id;
 	json_t *other;
 	json_object_foreach(job->steps, id, other) if (json_get_int(other, "number", 0) == number &&
 	                                               strcmp(id, json_get_string(step, "external_id")) != 0)
-		complain(r, "%s: number %lld belongs to another step", where, (long long)number);
+		req_complain(r, "%s: number %lld belongs to another step", where, (long long)number);
 	json_t *before = json_object_get(job->steps, json_get_string(step, "external_id"));
 	const char *was = json_get_string(before, "status");
 	if (was && strcmp(was, "completed") == 0 && !completed)
-		complain(r, "%s was completed and is no more", where);
+		req_complain(r, "%s was completed and is no more", where);
 	return true;
 }
 
@@ -128,9 +128,9 @@ static void steps_update(struct req *r)
 		return;
 	}
 	if (order < 1)
-		complain(r, "change_order begins with 1");
+		req_complain(r, "change_order begins with 1");
 	if (order <= job->change_order) { /* a late repetition: known already */
-		reply_json(r, 200, json_pack("{s:b}", "ok", 1));
+		req_reply_json(r, 200, json_pack("{s:b}", "ok", 1));
 		return;
 	}
 	job->change_order = order;
@@ -151,12 +151,13 @@ static void steps_update(struct req *r)
 		json_object_set(kept, "started_at", json_object_get(step, "started_at"));
 		json_object_set(kept, "completed_at", json_object_get(step, "completed_at"));
 	}
-	reply_json(r, 200, json_pack("{s:b}", "ok", 1));
+	req_reply_json(r, 200, json_pack("{s:b}", "ok", 1));
 }
 
 /* ---- blobs ---- */
 
-struct forge_blob *blob_find(struct forge *f, const struct forge_job *job, enum blob_kind kind, const char *step_id)
+struct forge_blob *forge_blob_find(struct forge *f, const struct forge_job *job, enum blob_kind kind,
+                                   const char *step_id)
 {
 	for (size_t i = 0; i < f->blob_count; i++)
 		if (f->blobs[i]->job == job && f->blobs[i]->kind == kind && strcmp(f->blobs[i]->step_id, step_id) == 0)
@@ -166,7 +167,7 @@ struct forge_blob *blob_find(struct forge *f, const struct forge_job *job, enum 
 
 static struct forge_blob *blob_for(struct forge *f, struct forge_job *job, enum blob_kind kind, const char *step_id)
 {
-	struct forge_blob *b = blob_find(f, job, kind, step_id);
+	struct forge_blob *b = forge_blob_find(f, job, kind, step_id);
 	if (b)
 		return b;
 	static const char *const shapes[] = {"logs/steps/step-logs-%s.txt", "logs/job/job-logs.txt%s",
@@ -179,7 +180,7 @@ static struct forge_blob *blob_for(struct forge *f, struct forge_job *job, enum 
 	_cleanup_free_ char *tail = xasprintf(shapes[kind], step_id);
 	b->path = xasprintf("actions-results/%s/workflow-job-run-%s/%s", job->run->plan_id, job->job_id, tail);
 	unsigned char mac[DIGEST_BYTES];
-	hmac_sha256(f->key, sizeof(f->key), b->path, strlen(b->path), mac);
+	digest_hmac_sha256(f->key, sizeof(f->key), b->path, strlen(b->path), mac);
 	for (size_t i = 0; i < sizeof(mac); i++)
 		snprintf(b->signature + 2 * i, 3, "%02x", mac[i]);
 	f->blobs = xgrow(f->blobs, &f->blob_cap, f->blob_count + 1, sizeof(struct forge_blob *));
@@ -206,12 +207,12 @@ static void get_url(struct req *r, enum blob_kind kind, const char *member, bool
 		return;
 	struct forge_blob *b = blob_for(r->f, job, kind, per_step ? json_get_string(body, "step_backend_id") : "");
 	if (b->registered)
-		complain(r, "the log or summary was registered as complete before");
+		req_complain(r, "the log or summary was registered as complete before");
 	json_t *answer =
 		json_pack("{s:o, s:s}", member, signed_url(r->f, b), "blob_storage_type", "BLOB_STORAGE_TYPE_AZURE");
 	if (limit)
 		json_object_set_new(answer, "soft_size_limit", json_string("1048576"));
-	reply_json(r, 200, answer);
+	req_reply_json(r, 200, answer);
 }
 
 static void step_logs_url(struct req *r)
@@ -241,16 +242,17 @@ static void check_log(struct req *r, const struct forge_blob *b)
 	char head[3 + sizeof(shape)] = "";
 	const char *data = head;
 	if (b->fd >= 0 && pread(b->fd, head, sizeof(head) - 1, 0) < 0)
-		complain(r, "the log cannot be read");
+		req_complain(r, "the log cannot be read");
 	if (memcmp(data, "\xef\xbb\xbf", 3) == 0)
 		data += 3;
 	for (size_t i = 0; i < sizeof(shape) - 1; i++)
 		if (shape[i] == '0' ? data[i] < '0' || data[i] > '9' : data[i] != shape[i]) {
-			complain(r, "the log does not begin with a time of seven digits and a blank: '%.40s'", data);
+			req_complain(r, "the log does not begin with a time of seven digits and a blank: '%.40s'",
+			             data);
 			break;
 		}
-	if (!blob_is_utf8(b))
-		complain(r, "the log is not UTF-8");
+	if (!forge_blob_is_utf8(b))
+		req_complain(r, "the log is not UTF-8");
 }
 
 static void metadata(struct req *r, enum blob_kind kind, bool per_step)
@@ -270,30 +272,31 @@ static void metadata(struct req *r, enum blob_kind kind, bool per_step)
 		begin(r, kind == BLOB_SUMMARY ? summary_members : step_members, per_step ? 5 : 4, &body);
 	if (!job)
 		return;
-	struct forge_blob *b = blob_find(r->f, job, kind, per_step ? json_get_string(body, "step_backend_id") : "");
+	struct forge_blob *b =
+		forge_blob_find(r->f, job, kind, per_step ? json_get_string(body, "step_backend_id") : "");
 	if (!b || b->type == BLOB_NONE) {
-		complain(r, "nothing was uploaded for it");
+		req_complain(r, "nothing was uploaded for it");
 		twirp_error(r, 404, "not_found", "no such blob");
 		return;
 	}
 	if (b->registered)
-		complain(r, "it was registered before");
+		req_complain(r, "it was registered before");
 	if (kind == BLOB_SUMMARY) {
 		if (json_get_int(body, "size", -1) != (int64_t)b->len)
-			complain(r, "size is %lld, the blob has %zu bytes", (long long)json_get_int(body, "size", -1),
-			         b->len);
+			req_complain(r, "size is %lld, the blob has %zu bytes",
+			             (long long)json_get_int(body, "size", -1), b->len);
 		if (b->len > SUMMARY_LIMIT)
-			complain(r, "the summary is larger than soft_size_limit");
+			req_complain(r, "the summary is larger than soft_size_limit");
 	} else {
 		if (json_get_int(body, "line_count", -1) != b->lines)
-			complain(r, "line_count is %lld, the log has %lld lines",
-			         (long long)json_get_int(body, "line_count", -1), (long long)b->lines);
+			req_complain(r, "line_count is %lld, the log has %lld lines",
+			             (long long)json_get_int(body, "line_count", -1), (long long)b->lines);
 		if (b->type == BLOB_APPEND && !b->sealed)
-			complain(r, "the append blob was not sealed");
+			req_complain(r, "the append blob was not sealed");
 		check_log(r, b);
 	}
 	b->registered = true;
-	reply_json(r, 200, json_pack("{s:b}", "ok", 1));
+	req_reply_json(r, 200, json_pack("{s:b}", "ok", 1));
 }
 
 static void step_logs_metadata(struct req *r)
@@ -319,31 +322,32 @@ static void blob_error(struct req *r, int status, const char *code)
 		"\xef\xbb\xbf<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>%s</Code><Message>%s</Message>"
 		"</Error>",
 		code, code);
-	reply_header(r, "x-ms-error-code: %s", code);
-	reply_text(r, status, "application/xml", xml, strlen(xml));
+	req_reply_header(r, "x-ms-error-code: %s", code);
+	req_reply_text(r, status, "application/xml", xml, strlen(xml));
 }
 
 static void blob_done(struct req *r, const struct forge_blob *b, int status)
 {
-	reply_header(r, "ETag: \"0x8D%zX%llX\"", b->len, (long long)b->appends);
-	reply_header(r, "x-ms-request-id: %08llx-0000-0000-0000-000000000000", (long long)r->begun_ms & 0xffffffffLL);
-	reply_header(r, "x-ms-version: 2025-11-05");
-	reply_header(r, "x-ms-request-server-encrypted: true");
-	reply(r, status);
+	req_reply_header(r, "ETag: \"0x8D%zX%llX\"", b->len, (long long)b->appends);
+	req_reply_header(r, "x-ms-request-id: %08llx-0000-0000-0000-000000000000",
+	                 (long long)r->begun_ms & 0xffffffffLL);
+	req_reply_header(r, "x-ms-version: 2025-11-05");
+	req_reply_header(r, "x-ms-request-server-encrypted: true");
+	req_reply(r, status);
 }
 
 static void check_blob_headers(struct req *r, const struct forge_blob *b, bool creating)
 {
 	if (req_header(r, "Authorization"))
-		complain(r, "a signed URL takes no Authorization: the job's token went to the storage");
+		req_complain(r, "a signed URL takes no Authorization: the job's token went to the storage");
 	if (!req_header(r, "Content-Length"))
-		complain(r, "a blob request needs Content-Length");
+		req_complain(r, "a blob request needs Content-Length");
 	const char *type = req_header(r, "x-ms-blob-content-type");
 	if (!type)
 		type = req_header(r, "Content-Type");
 	bool log = b->kind == BLOB_STEP_LOG || b->kind == BLOB_JOB_LOG;
 	if (creating && log && (!type || strncasecmp(type, "text/plain", 10) != 0))
-		complain(r, "the content type of a log is text/plain, not '%.60s'", type ? type : "");
+		req_complain(r, "the content type of a log is text/plain, not '%.60s'", type ? type : "");
 }
 
 static void create_blob(struct req *r, struct forge_blob *b)
@@ -351,7 +355,7 @@ static void create_blob(struct req *r, struct forge_blob *b)
 	const char *type = req_header(r, "x-ms-blob-type"), *condition = req_header(r, "If-None-Match");
 	check_blob_headers(r, b, true);
 	if (!type || (strcmp(type, "BlockBlob") != 0 && strcmp(type, "AppendBlob") != 0)) {
-		complain(r, "x-ms-blob-type must be BlockBlob or AppendBlob, not '%.40s'", type ? type : "");
+		req_complain(r, "x-ms-blob-type must be BlockBlob or AppendBlob, not '%.40s'", type ? type : "");
 		blob_error(r, 400, "MissingRequiredHeader");
 		return;
 	}
@@ -361,14 +365,14 @@ static void create_blob(struct req *r, struct forge_blob *b)
 	}
 	bool append = strcmp(type, "AppendBlob") == 0;
 	if (append && r->body.len) {
-		complain(r, "an append blob is created with an empty body");
+		req_complain(r, "an append blob is created with an empty body");
 		blob_error(r, 400, "InvalidHeaderValue");
 		return;
 	}
 	b->type = append ? BLOB_APPEND : BLOB_BLOCK;
 	b->sealed = false;
 	b->appends = 0;
-	if (!blob_clear(b) || !blob_append(b, str_peek(&r->body), r->body.len)) {
+	if (!forge_blob_clear(b) || !forge_blob_append(b, str_peek(&r->body), r->body.len)) {
 		blob_error(r, 500, "InternalError");
 		return;
 	}
@@ -382,24 +386,24 @@ static void append_block(struct req *r, struct forge_blob *b)
 		   *seal = req_header(r, "x-ms-blob-sealed"), *seal_query = req_query(r, "seal");
 	long long expected = 0;
 	if (b->type == BLOB_NONE) {
-		complain(r, "there is no append blob yet");
+		req_complain(r, "there is no append blob yet");
 		blob_error(r, 404, "BlobNotFound");
 	} else if (b->type != BLOB_APPEND) {
-		complain(r, "the blob is no append blob");
+		req_complain(r, "the blob is no append blob");
 		blob_error(r, 409, "InvalidBlobType");
 	} else if (b->sealed) {
-		complain(r, "the blob is sealed");
+		req_complain(r, "the blob is sealed");
 		blob_error(r, 409, "BlobIsSealed");
 	} else if (!r->body.len) {
-		complain(r, "an append of nothing");
+		req_complain(r, "an append of nothing");
 		blob_error(r, 400, "InvalidHeaderValue");
 	} else if (position && (!str_parse_i64(position, 0, INT64_MAX, &expected) || expected != (long long)b->len)) {
 		blob_error(r, 412, "AppendPositionConditionNotMet");
-	} else if (b->appends >= APPEND_LIMIT || !blob_append(b, str_peek(&r->body), r->body.len)) {
+	} else if (b->appends >= APPEND_LIMIT || !forge_blob_append(b, str_peek(&r->body), r->body.len)) {
 		blob_error(r, 409, "BlockCountExceedsLimit");
 	} else {
-		reply_header(r, "x-ms-blob-append-offset: %zu", b->len - r->body.len);
-		reply_header(r, "x-ms-blob-committed-block-count: %lld", (long long)++b->appends);
+		req_reply_header(r, "x-ms-blob-append-offset: %zu", b->len - r->body.len);
+		req_reply_header(r, "x-ms-blob-committed-block-count: %lld", (long long)++b->appends);
 		b->sealed =
 			(seal && strcasecmp(seal, "true") == 0) || (seal_query && strcasecmp(seal_query, "true") == 0);
 		blob_done(r, b, 201);
@@ -409,12 +413,12 @@ static void append_block(struct req *r, struct forge_blob *b)
 static void seal_blob(struct req *r, struct forge_blob *b)
 {
 	if (b->type != BLOB_APPEND) {
-		complain(r, "the blob is no append blob");
+		req_complain(r, "the blob is no append blob");
 		blob_error(r, b->type == BLOB_NONE ? 404 : 409, "InvalidBlobType");
 		return;
 	}
 	b->sealed = true;
-	reply_header(r, "x-ms-blob-sealed: true");
+	req_reply_header(r, "x-ms-blob-sealed: true");
 	blob_done(r, b, 200);
 }
 
@@ -426,14 +430,14 @@ static void put_blob(struct req *r)
 			b = r->f->blobs[i];
 	const char *signature = req_query(r, "sig"), *operation = req_query(r, "comp");
 	if (!b || !signature || strcmp(signature, b->signature) != 0) {
-		complain(r, "the URL is not one that was signed");
+		req_complain(r, "the URL is not one that was signed");
 		blob_error(r, 403, "AuthenticationFailed");
 		return;
 	}
 	if (b->job->state == JOB_COMPLETED && !b->job->lost)
-		complain(r, "the job was completed before: nothing may be uploaded behind completejob");
+		req_complain(r, "the job was completed before: nothing may be uploaded behind completejob");
 	if (b->registered)
-		complain(r, "the blob was registered as complete before");
+		req_complain(r, "the blob was registered as complete before");
 	if (!operation)
 		create_blob(r, b);
 	else if (strcmp(operation, "appendblock") == 0)
@@ -441,7 +445,7 @@ static void put_blob(struct req *r)
 	else if (strcmp(operation, "seal") == 0)
 		seal_blob(r, b);
 	else {
-		complain(r, "comp=%.40s is not used by runners", operation);
+		req_complain(r, "comp=%.40s is not used by runners", operation);
 		blob_error(r, 400, "InvalidQueryParameterValue");
 	}
 }

@@ -15,7 +15,7 @@ int64_t forge_id(struct forge *f)
 	return ++f->next_id;
 }
 
-struct forge_run *run_find(struct forge *f, int64_t id)
+struct forge_run *forge_run_find(struct forge *f, int64_t id)
 {
 	for (size_t i = 0; i < f->run_count; i++)
 		if (f->runs[i]->id == id)
@@ -53,8 +53,8 @@ static struct forge_job *job_new(struct forge *f, struct forge_run *run, const s
 	return job;
 }
 
-struct forge_run *run_new(struct forge *f, struct forge_repo *repo, struct workflow *workflow, const char *path,
-                          const char *event, const char *ref, const char *sha, json_t *payload)
+struct forge_run *forge_run_new(struct forge *f, struct forge_repo *repo, struct workflow *workflow, const char *path,
+                                const char *event, const char *ref, const char *sha, json_t *payload)
 {
 	struct forge_run *run = xcalloc(1, sizeof(*run));
 	run->id = forge_id(f);
@@ -83,7 +83,7 @@ struct forge_run *run_new(struct forge *f, struct forge_repo *repo, struct workf
 	return run;
 }
 
-void run_note_silent_events(struct forge_run *run)
+void forge_run_note_silent_events(struct forge_run *run)
 {
 	const char *name;
 	for (size_t n = 0; run->workflow != NULL && (name = workflow_silent_event(run->workflow, n)) != NULL; n++)
@@ -96,11 +96,11 @@ static void run_complete(struct forge *f, struct forge_run *run, const char *con
 	run->conclusion = conclusion;
 	run->completed_ms = clock_wall_ms();
 	forge_event(f, "run %lld: %s", (long long)run->id, conclusion);
-	run_save(f, run);
+	forge_run_save(f, run);
 }
 
-void run_fail_workflow(struct forge *f, struct forge_run *run, const struct faults *faults, const struct yaml_doc *doc,
-                       const struct err *err)
+void forge_run_fail_workflow(struct forge *f, struct forge_run *run, const struct faults *faults,
+                             const struct yaml_doc *doc, const struct err *err)
 {
 	(void)doc;
 	for (size_t i = 0; i < faults->count; i++)
@@ -138,7 +138,7 @@ static bool needs_are_over(const struct forge_job *job)
 static int resolve_labels(struct forge *f, struct forge_job *job, struct err *err)
 {
 	_cleanup_json_ json_t *value = NULL;
-	int r = evaluate_token(f, job->run, job, job->def->runs_on, &value, err);
+	int r = eval_template(f, job->run, job, job->def->runs_on, &value, err);
 	if (r < 0)
 		return err_wrap(err, r, "runs-on");
 	size_t i;
@@ -154,21 +154,21 @@ static int resolve(struct forge *f, struct forge_job *job, struct err *err)
 	const struct workflow_job *def = job->def;
 	int r = resolve_labels(f, job, err);
 	char *text = NULL;
-	if (r >= 0 && def->name && (r = evaluate_text(f, job->run, job, def->name, &text, err)) >= 0) {
+	if (r >= 0 && def->name && (r = eval_string(f, job->run, job, def->name, &text, err)) >= 0) {
 		free(job->name);
 		job->name = text;
 	}
 	if (r >= 0 && def->environment_name)
-		r = evaluate_text(f, job->run, job, def->environment_name, &job->environment, err);
+		r = eval_string(f, job->run, job, def->environment_name, &job->environment, err);
 	if (r >= 0 && def->concurrency_group)
-		r = evaluate_text(f, job->run, job, def->concurrency_group, &job->group, err);
+		r = eval_string(f, job->run, job, def->concurrency_group, &job->group, err);
 	_cleanup_json_ json_t *may_fail = NULL;
 	if (r >= 0 && def->continue_on_error)
-		r = evaluate_token(f, job->run, job, def->continue_on_error, &may_fail, err);
+		r = eval_template(f, job->run, job, def->continue_on_error, &may_fail, err);
 	job->may_fail = json_is_true(may_fail);
 	_cleanup_json_ json_t *minutes = NULL;
 	if (r >= 0 && def->cancel_timeout_minutes)
-		r = evaluate_token(f, job->run, job, def->cancel_timeout_minutes, &minutes, err);
+		r = eval_template(f, job->run, job, def->cancel_timeout_minutes, &minutes, err);
 	if (json_is_number(minutes))
 		job->cancel_ms = (int64_t)(MIN(json_number_value(minutes), 24 * 60) * 60 * 1000);
 	return r;
@@ -190,7 +190,7 @@ static bool same_group(const char *a, const char *b)
 static bool wants_cancel(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token)
 {
 	_cleanup_json_ json_t *value = NULL;
-	if (token == NULL || evaluate_token(f, run, job, token, &value, NULL) < 0)
+	if (token == NULL || eval_template(f, run, job, token, &value, NULL) < 0)
 		return false;
 	return json_is_true(value) || (json_is_string(value) && strcasecmp(json_string_value(value), "true") == 0);
 }
@@ -205,11 +205,11 @@ static bool run_may_start(struct forge *f, struct forge_run *run)
 		    !same_group(other->group, run->group))
 			continue;
 		if (!other->started && other->id < run->id)
-			run_cancel(f, other); /* only the newest waits */
+			forge_run_cancel(f, other); /* only the newest waits */
 		else if (other->started) {
 			free_now = false;
 			if (!other->cancelled && wants_cancel(f, run, NULL, run->workflow->concurrency_cancel))
-				run_cancel(f, other);
+				forge_run_cancel(f, other);
 		}
 	}
 	return free_now;
@@ -226,7 +226,7 @@ static bool job_may_start(struct forge *f, struct forge_job *job)
 			if (job_is_active(other)) {
 				free_now = false;
 				if (!other->cancelled && wants_cancel(f, job->run, job, job->def->concurrency_cancel))
-					run_cancel(f, other->run);
+					forge_run_cancel(f, other->run);
 			} else if (other->id < job->id) {
 				job_end_early(f, other, "cancelled");
 			}
@@ -240,7 +240,7 @@ static void job_try_queue(struct forge *f, struct forge_job *job)
 {
 	struct err err = ERR_INIT;
 	bool wanted = false;
-	int r = job->labels.count ? 0 : evaluate_condition(f, job, &wanted, &err);
+	int r = job->labels.count ? 0 : eval_condition(f, job, &wanted, &err);
 	if (r >= 0 && !job->labels.count) {
 		if (!wanted) {
 			job_end_early(f, job, job->run->cancelled ? "cancelled" : "skipped");
@@ -295,21 +295,21 @@ static void start_run(struct forge *f, struct forge_run *run)
 	struct err err = ERR_INIT;
 	char *text = NULL;
 	if (!run->group && run->workflow->concurrency_group &&
-	    evaluate_text(f, run, NULL, run->workflow->concurrency_group, &run->group, &err) < 0) {
+	    eval_string(f, run, NULL, run->workflow->concurrency_group, &run->group, &err) < 0) {
 		struct faults none = {0};
-		run_fail_workflow(f, run, &none, NULL, &err);
+		forge_run_fail_workflow(f, run, &none, NULL, &err);
 		for (size_t i = 0; i < run->job_count; i++)
 			job_end_early(f, run->jobs[i], "failure");
 		return;
 	}
-	if (run->workflow->run_name && evaluate_text(f, run, NULL, run->workflow->run_name, &text, NULL) >= 0) {
+	if (run->workflow->run_name && eval_string(f, run, NULL, run->workflow->run_name, &text, NULL) >= 0) {
 		free(run->title);
 		run->title = text;
 	}
 	run->started = run_may_start(f, run);
 }
 
-void run_advance(struct forge *f, struct forge_run *run)
+void forge_run_advance(struct forge *f, struct forge_run *run)
 {
 	if (run->conclusion || !run->workflow)
 		return;
@@ -324,10 +324,10 @@ void run_advance(struct forge *f, struct forge_run *run)
 static void advance_all(struct forge *f)
 {
 	for (size_t i = 0; i < f->run_count; i++)
-		run_advance(f, f->runs[i]);
+		forge_run_advance(f, f->runs[i]);
 }
 
-void job_complete(struct forge *f, struct forge_job *job, const char *conclusion)
+void forge_job_complete(struct forge *f, struct forge_job *job, const char *conclusion)
 {
 	job_end_early(f, job, conclusion);
 	if (job->github_token)
@@ -336,7 +336,7 @@ void job_complete(struct forge *f, struct forge_job *job, const char *conclusion
 	if (runner && runner->job == job) {
 		runner->job = NULL;
 		if (runner->ephemeral)
-			runner_remove(f, runner);
+			forge_runner_remove(f, runner);
 	}
 	advance_all(f);
 }
@@ -358,7 +358,7 @@ static void job_cancel(struct forge *f, struct forge_job *job)
 	forge_wake(f);
 }
 
-void run_cancel(struct forge *f, struct forge_run *run)
+void forge_run_cancel(struct forge *f, struct forge_run *run)
 {
 	if (run->conclusion || run->cancelled)
 		return;
@@ -371,13 +371,13 @@ void run_cancel(struct forge *f, struct forge_run *run)
 			job_end_early(f, run->jobs[i], "cancelled");
 		run_complete(f, run, "cancelled");
 	}
-	run_advance(f, run);
+	forge_run_advance(f, run);
 	forge_wake(f);
 }
 
 /* ---- who gets a job ---- */
 
-bool runner_serves(const struct forge_runner *runner, const struct forge_repo *repo)
+bool forge_runner_serves(const struct forge_runner *runner, const struct forge_repo *repo)
 {
 	_cleanup_free_ char *as_repo = xasprintf("repos/%s", repo->full_name);
 	_cleanup_free_ char *as_owner = xasprintf("orgs/%s", repo->owner);
@@ -396,10 +396,10 @@ static bool labels_fit(const struct forge_job *job, const struct forge_runner *r
 	return true;
 }
 
-struct forge_job *job_for_runner(struct forge *f, const struct forge_runner *runner)
+struct forge_job *forge_job_for_runner(struct forge *f, const struct forge_runner *runner)
 {
 	for (size_t i = 0; i < f->run_count; i++) {
-		if (!runner_serves(runner, f->runs[i]->repo))
+		if (!forge_runner_serves(runner, f->runs[i]->repo))
 			continue;
 		for (size_t j = 0; j < f->runs[i]->job_count; j++)
 			if (f->runs[i]->jobs[j]->state == JOB_QUEUED && labels_fit(f->runs[i]->jobs[j], runner))
@@ -424,7 +424,7 @@ static void tick_running(struct forge *f, struct forge_job *job, int64_t now)
 		annotate(job->annotations, "failure",
 		         "The self-hosted runner lost communication with the server. Verify the machine is "
 		         "running and has a healthy network connection.");
-	job_complete(f, job, out_of_time ? "cancelled" : "failure");
+	forge_job_complete(f, job, out_of_time ? "cancelled" : "failure");
 	job->github_token->revoked = false; /* it lapses by itself; a recovery may still report */
 }
 
@@ -439,7 +439,7 @@ static void tick_given(struct forge *f, struct forge_job *job, int64_t now)
 	job->runner = NULL;
 	job->state = JOB_QUEUED;
 	if (job->cancelled)
-		job_complete(f, job, "cancelled");
+		forge_job_complete(f, job, "cancelled");
 	forge_wake(f);
 }
 

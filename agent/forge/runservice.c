@@ -15,9 +15,9 @@ static void run_error(struct req *r, int status, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	reply_json(r, status,
-	           json_pack("{s:s, s:i, s:o}", "source", "actions-run-service", "statusCode", status, "errorMessage",
-	                     json_string_lossy(text, strlen(text))));
+	req_reply_json(r, status,
+	               json_pack("{s:s, s:i, s:o}", "source", "actions-run-service", "statusCode", status,
+	                         "errorMessage", json_string_lossy(text, strlen(text))));
 }
 
 static struct forge_job *job_by_request(struct forge *f, const char *id)
@@ -46,7 +46,7 @@ static void acquire_job(struct req *r)
 	                                        {"streamId", 'S', false}};
 	struct forge *f = r->f;
 	check_service_headers(r);
-	struct forge_token *t = need_token(r, TOKEN_RUNNER);
+	struct forge_token *t = token_need(r, TOKEN_RUNNER);
 	if (!t)
 		return;
 	_cleanup_json_ json_t *body = req_json(r);
@@ -58,16 +58,16 @@ static void acquire_job(struct req *r)
 	}
 	const char *os = json_get_string(body, "runnerOS"), *owner = json_get_string(body, "billingOwnerId");
 	if (strcmp(os, "Linux") != 0 && strcmp(os, "macOS") != 0 && strcmp(os, "Windows") != 0)
-		complain(r, "runnerOS must be Linux, macOS or Windows, not '%.40s'", os);
+		req_complain(r, "runnerOS must be Linux, macOS or Windows, not '%.40s'", os);
 	struct forge_job *job = job_by_request(f, json_get_string(body, "jobMessageId"));
 	if (!job) {
-		complain(r, "no job was announced with this id");
+		req_complain(r, "no job was announced with this id");
 		run_error(r, 404, "job not found");
 		return;
 	}
 	_cleanup_free_ char *expected = xasprintf("U_%lld", (long long)job->run->repo->id);
 	if (!owner || strcmp(owner, expected) != 0)
-		complain(r, "billingOwnerId must be that of the message, %s", expected);
+		req_complain(r, "billingOwnerId must be that of the message, %s", expected);
 	if (job->state == JOB_COMPLETED) {
 		run_error(r, job->cancelled ? 422 : 404, "job is over");
 		return;
@@ -79,34 +79,34 @@ static void acquire_job(struct req *r)
 		return;
 	}
 	if (f->config.acknowledge && !job->acknowledged && !was_disturbed(f, "acknowledge"))
-		complain(r, "the message asked for an acknowledgement before the job is acquired; there was none");
+		req_complain(r, "the message asked for an acknowledgement before the job is acquired; there was none");
 	if (job->state != JOB_RUNNING) {
 		job->state = JOB_RUNNING;
 		job->acquired_ms = clock_wall_ms();
-		job_make_message(f, job);
+		forge_job_make_message(f, job);
 		forge_event(f, "job %s of run %lld acquired by %s", job->name, (long long)job->run->id,
 		            t->runner->name);
 	}
 	job->locked_until_ms = clock_mono_ms() + f->config.lease_ms;
-	reply_json(r, 200, json_incref(job->message));
+	req_reply_json(r, 200, json_incref(job->message));
 }
 
 /* The job of the token, if planId and jobId of the body are its; else answered. */
 static struct forge_job *need_job(struct req *r, const json_t *body)
 {
-	struct forge_token *t = need_token(r, TOKEN_JOB);
+	struct forge_token *t = token_need(r, TOKEN_JOB);
 	if (!t)
 		return NULL;
 	struct forge_job *job = t->job;
 	const char *plan = json_get_string(body, "planId"), *id = json_get_string(body, "jobId");
 	if (!plan || !id || strcmp(plan, job->run->plan_id) != 0 || strcmp(id, job->job_id) != 0) {
-		complain(r, "planId and jobId are not those of the job that the token belongs to");
+		req_complain(r, "planId and jobId are not those of the job that the token belongs to");
 		run_error(r, 404, "job not found");
 		return NULL;
 	}
 	if (job->state == JOB_COMPLETED) {
 		if (!job->lost && !job->cancelled)
-			complain(r, "the job was completed before");
+			req_complain(r, "the job was completed before");
 		run_error(r, 404, "job not found");
 		return NULL;
 	}
@@ -130,7 +130,7 @@ static void renew_job(struct req *r)
 	job->renewed = true;
 	job->locked_until_ms = clock_mono_ms() + r->f->config.lease_ms;
 	char time[CLOCK_TEXT_SIZE];
-	reply_json(
+	req_reply_json(
 		r, 200,
 		json_pack("{s:s}", "lockedUntil", clock_rfc3339_ticks(clock_wall_ms() + r->f->config.lease_ms, time)));
 }
@@ -175,14 +175,14 @@ static bool check_annotations(struct req *r, const json_t *list, const char *whe
 		const char *level = json_get_string(annotation, "level");
 		if (level && strcasecmp(level, "notice") != 0 && strcasecmp(level, "warning") != 0 &&
 		    strcasecmp(level, "failure") != 0) {
-			complain(r, "%s: level is notice, warning or failure, not '%.40s'", at, level);
+			req_complain(r, "%s: level is notice, warning or failure, not '%.40s'", at, level);
 			good = false;
 		}
 		static const char *const zeros[] = {"startLine", "endLine", "startColumn", "endColumn", "stepNumber"};
 		for (size_t z = 0; z < ARRAY_SIZE(zeros); z++) {
 			json_t *number = json_object_get(annotation, zeros[z]);
 			if (json_is_integer(number) && json_integer_value(number) == 0)
-				complain(r, "%s: a %s of 0 is left out", at, zeros[z]);
+				req_complain(r, "%s: a %s of 0 is left out", at, zeros[z]);
 		}
 	}
 	return good;
@@ -210,13 +210,13 @@ static bool check_step_result(struct req *r, const json_t *step, size_t index)
 	bool good = check_members(r, step, where, members, ARRAY_SIZE(members));
 	const char *status = json_get_string(step, "status"), *conclusion = json_get_string(step, "conclusion");
 	if (status && strcmp(status, "completed") != 0)
-		complain(r, "%s: status must be completed, not '%.40s'", where, status);
+		req_complain(r, "%s: status must be completed, not '%.40s'", where, status);
 	if (conclusion && !rest_conclusion(conclusion)) {
-		complain(r, "%s: '%.40s' is no conclusion", where, conclusion);
+		req_complain(r, "%s: '%.40s' is no conclusion", where, conclusion);
 		good = false;
 	}
 	if (json_get_int(step, "number", 1) < 1)
-		complain(r, "%s: numbers begin with 1", where);
+		req_complain(r, "%s: numbers begin with 1", where);
 	return check_annotations(r, json_object_get(step, "annotations"), where) && good;
 }
 
@@ -231,7 +231,7 @@ static bool check_completion(struct req *r, const json_t *body)
 	bool good = check_members(r, body, "completejob", members, ARRAY_SIZE(members));
 	const char *conclusion = json_get_string(body, "conclusion");
 	if (conclusion && !rest_conclusion(conclusion)) {
-		complain(r, "'%.40s' is no conclusion", conclusion);
+		req_complain(r, "'%.40s' is no conclusion", conclusion);
 		good = false;
 	}
 	size_t i;
@@ -246,7 +246,7 @@ static bool check_completion(struct req *r, const json_t *body)
 		good = check_members(r, item, where, output, ARRAY_SIZE(output)) && good;
 		const char *value = json_get_string(item, "value");
 		if (value && !*value)
-			complain(r, "%s: an empty value is left out", where);
+			req_complain(r, "%s: an empty value is left out", where);
 	}
 	json_array_foreach(json_object_get(body, "telemetry"), i, item)
 	{
@@ -269,18 +269,18 @@ static void take_step_results(struct req *r, struct forge_job *job, const json_t
 			step = json_object();
 			json_object_set_new(job->steps, id, step);
 			if (job->change_order && !was_disturbed(r->f, "WorkflowStepsUpdate"))
-				complain(r, "step '%.60s' was never in an update of the steps",
-				         json_get_string(result, "name"));
+				req_complain(r, "step '%.60s' was never in an update of the steps",
+				             json_get_string(result, "name"));
 		} else if (json_get_int(step, "number", 0) != json_get_int(result, "number", 0)) {
-			complain(r, "step '%.60s' had number %lld in the updates and has %lld now",
-			         json_get_string(result, "name"), (long long)json_get_int(step, "number", 0),
-			         (long long)json_get_int(result, "number", 0));
+			req_complain(r, "step '%.60s' had number %lld in the updates and has %lld now",
+			             json_get_string(result, "name"), (long long)json_get_int(step, "number", 0),
+			             (long long)json_get_int(result, "number", 0));
 		}
 		const char *was = json_get_string(step, "conclusion"),
 			   *is = rest_conclusion(json_get_string(result, "conclusion"));
 		if (was && strcmp(was, is) != 0)
-			complain(r, "step '%.60s' was %s in the updates and is %s now", json_get_string(result, "name"),
-			         was, is);
+			req_complain(r, "step '%.60s' was %s in the updates and is %s now",
+			             json_get_string(result, "name"), was, is);
 		json_object_set_new(step, "reported", json_true());
 		json_object_set(step, "number", json_object_get(result, "number"));
 		json_object_set(step, "name", json_object_get(result, "name"));
@@ -306,8 +306,8 @@ static void check_leftovers(struct req *r, const struct forge_job *job, const js
 		const char *status = json_get_string(step, "status");
 		if (json_array_size(results) && !json_object_get(step, "reported") && status &&
 		    strcmp(status, "completed") == 0)
-			complain(r, "the completed step '%.60s' is missing in stepResults",
-			         json_get_string(step, "name"));
+			req_complain(r, "the completed step '%.60s' is missing in stepResults",
+			             json_get_string(step, "name"));
 		json_object_del(step, "reported");
 	}
 	if (!json_array_size(results) || was_disturbed(r->f, "twirp") || was_disturbed(r->f, "Metadata") ||
@@ -316,7 +316,8 @@ static void check_leftovers(struct req *r, const struct forge_job *job, const js
 	for (size_t i = 0; i < r->f->blob_count; i++)
 		if (r->f->blobs[i]->job == job && r->f->blobs[i]->kind != BLOB_DIAGNOSTIC &&
 		    !r->f->blobs[i]->registered)
-			complain(r, "'%.200s' was asked for but never registered as complete", r->f->blobs[i]->path);
+			req_complain(r, "'%.200s' was asked for but never registered as complete",
+			             r->f->blobs[i]->path);
 }
 
 static void complete_job(struct req *r)
@@ -335,9 +336,9 @@ static void complete_job(struct req *r)
 	_cleanup_free_ char *owner = xasprintf("U_%lld", (long long)job->run->repo->id);
 	const char *said = json_get_string(body, "billingOwnerId");
 	if (!said || strcmp(said, owner) != 0)
-		complain(r, "billingOwnerId must be that of the message, %s", owner);
+		req_complain(r, "billingOwnerId must be that of the message, %s", owner);
 	if (!job->renewed)
-		complain(r, "the job was never renewed: the first renewal comes before the job starts");
+		req_complain(r, "the job was never renewed: the first renewal comes before the job starts");
 	take_step_results(r, job, json_object_get(body, "stepResults"));
 	check_leftovers(r, job, json_object_get(body, "stepResults"));
 	json_array_extend(job->annotations, json_object_get(body, "annotations"));
@@ -348,8 +349,8 @@ static void complete_job(struct req *r)
 	job->environment_url = xstrdup(json_get_string(body, "environmentUrl"));
 	job->telemetry = json_incref(json_object_get(body, "telemetry"));
 	job->raw_conclusion = xstrdup(json_get_string(body, "conclusion"));
-	job_complete(r->f, job, rest_conclusion(job->raw_conclusion));
-	reply(r, 204);
+	forge_job_complete(r->f, job, rest_conclusion(job->raw_conclusion));
+	req_reply(r, 204);
 }
 
 /* ---- which commit an action is ---- */
@@ -360,8 +361,8 @@ static void resolve_one(struct req *r, const struct forge_job *job, const json_t
 	_cleanup_free_ char *key = xasprintf("%s@%s", name, version);
 	_cleanup_free_ char *owner = xstrndup(name, strcspn(name, "/"));
 	const char *slash = strchr(name, '/');
-	struct forge_repo *repo = slash ? repo_find(r->f, owner, slash + 1) : NULL;
-	_cleanup_free_ char *sha = repo ? repo_commit(repo, version) : NULL;
+	struct forge_repo *repo = slash ? forge_repo_find(r->f, owner, slash + 1) : NULL;
+	_cleanup_free_ char *sha = repo ? forge_repo_commit(repo, version) : NULL;
 	if (!sha) {
 		json_object_set_new(errors, key,
 		                    json_pack("{s:o}", "message",
@@ -386,7 +387,7 @@ static void resolve_actions(struct req *r)
 	static const struct member action_members[] = {
 		{"action", 'S', true}, {"version", 'S', true}, {"path", 's', false}};
 	check_service_headers(r);
-	struct forge_token *t = need_token(r, TOKEN_JOB);
+	struct forge_token *t = token_need(r, TOKEN_JOB);
 	if (!t)
 		return;
 	_cleanup_json_ json_t *body = req_json(r);
@@ -394,7 +395,7 @@ static void resolve_actions(struct req *r)
 		return;
 	bool good = check_members(r, body, "resolve", members, ARRAY_SIZE(members));
 	if (strcmp(r->args[0], t->job->run->plan_id) != 0 || strcmp(r->args[1], t->job->job_id) != 0) {
-		complain(r, "the path's plan and job are not those of the token");
+		req_complain(r, "the path's plan and job are not those of the token");
 		good = false;
 	}
 	size_t i;
@@ -409,11 +410,11 @@ static void resolve_actions(struct req *r)
 	json_array_foreach(json_object_get(body, "actions"), i, action) resolve_one(r, t->job, action, found, errors);
 	if (json_object_size(errors)) {
 		json_decref(found);
-		reply_json(r, 422, json_pack("{s:o}", "errors", errors));
+		req_reply_json(r, 422, json_pack("{s:o}", "errors", errors));
 		return;
 	}
 	json_decref(errors);
-	reply_json(r, 200, json_pack("{s:o}", "actions", found));
+	req_reply_json(r, 200, json_pack("{s:o}", "actions", found));
 }
 
 const struct route runservice_routes[] = {

@@ -33,7 +33,7 @@ static json_t *blob_text(const struct forge_blob *b)
 	if (!b || b->type == BLOB_NONE)
 		return json_null();
 	_cleanup_(str_done) struct str text = STR_INIT(FORGE_LOG_MAX), raw = STR_INIT(FORGE_LOG_MAX);
-	blob_read(b, &raw);
+	forge_blob_read(b, &raw);
 	const char *data = str_peek(&raw);
 	for (size_t i = 0; i < raw.len; i++) {
 		if (i + 2 < raw.len && memcmp(data + i, "\xef\xbb\xbf", 3) == 0)
@@ -63,8 +63,8 @@ static json_t *steps_json(struct forge *f, const struct forge_job *job, bool log
 		if (!json_object_get(copy, "annotations"))
 			json_object_set_new(copy, "annotations", json_array());
 		if (logs) {
-			json_object_set_new(copy, "log", blob_text(blob_find(f, job, BLOB_STEP_LOG, id)));
-			json_object_set_new(copy, "summary", blob_text(blob_find(f, job, BLOB_SUMMARY, id)));
+			json_object_set_new(copy, "log", blob_text(forge_blob_find(f, job, BLOB_STEP_LOG, id)));
+			json_object_set_new(copy, "summary", blob_text(forge_blob_find(f, job, BLOB_SUMMARY, id)));
 		}
 		list[count++] = copy;
 	}
@@ -92,13 +92,13 @@ static json_t *job_json(struct forge *f, const struct forge_job *job, bool logs)
 		"completed_at", time_json(job->completed_ms));
 	json_object_set_new(out, "steps", steps_json(f, job, logs));
 	if (logs)
-		json_object_set_new(out, "log", blob_text(blob_find(f, job, BLOB_JOB_LOG, "")));
+		json_object_set_new(out, "log", blob_text(forge_blob_find(f, job, BLOB_JOB_LOG, "")));
 	if (job->telemetry)
 		json_object_set(out, "telemetry", job->telemetry);
 	return out;
 }
 
-json_t *run_json(struct forge *f, const struct forge_run *run, bool logs)
+json_t *forge_run_json(struct forge *f, const struct forge_run *run, bool logs)
 {
 	const char *status = run->conclusion ? "completed" : "queued";
 	json_t *jobs = json_array();
@@ -116,11 +116,11 @@ json_t *run_json(struct forge *f, const struct forge_run *run, bool logs)
 	                 jobs);
 }
 
-void run_save(struct forge *f, const struct forge_run *run)
+void forge_run_save(struct forge *f, const struct forge_run *run)
 {
 	if (!f->config.state_dir)
 		return;
-	_cleanup_json_ json_t *value = run_json(f, run, true);
+	_cleanup_json_ json_t *value = forge_run_json(f, run, true);
 	_cleanup_free_ char *text = json_pretty(value);
 	_cleanup_free_ char *path = xasprintf("%s/run-%lld.json", f->config.state_dir, (long long)run->id);
 	struct err err = ERR_INIT;

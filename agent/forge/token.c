@@ -17,7 +17,7 @@ static char *make_jwt(struct forge *f, const json_t *claims)
 	str_append_c(&text, '.');
 	base64url_encode(payload, strlen(payload), &text);
 	unsigned char mac[DIGEST_BYTES];
-	hmac_sha256(f->key, sizeof(f->key), text.data, text.len, mac);
+	digest_hmac_sha256(f->key, sizeof(f->key), text.data, text.len, mac);
 	str_append_c(&text, '.');
 	base64url_encode(mac, sizeof(mac), &text);
 	return str_take(&text);
@@ -76,7 +76,7 @@ static char *credential_of(struct req *r, const char *schemes, bool *ret_known_s
 	return xstrdup(password);
 }
 
-struct identity identify(struct req *r, const char *schemes)
+struct identity token_identify(struct req *r, const char *schemes)
 {
 	struct forge *f = r->f;
 	struct identity who = {0};
@@ -111,19 +111,19 @@ struct identity identify(struct req *r, const char *schemes)
 	return who;
 }
 
-struct forge_token *need_token(struct req *r, enum token_kind kind)
+struct forge_token *token_need(struct req *r, enum token_kind kind)
 {
-	struct identity who = identify(r, "Bearer");
+	struct identity who = token_identify(r, "Bearer");
 	if (who.token && who.token->kind == kind)
 		return who.token;
 	if (!who.given)
-		complain(r, "there is no Authorization header");
+		req_complain(r, "there is no Authorization header");
 	else if (who.token || who.admin)
-		complain(r, "the token is not of the kind that belongs here");
+		req_complain(r, "the token is not of the kind that belongs here");
 	else if (who.problem && !strstr(who.problem, "expired") && !strstr(who.problem, "revoked"))
-		complain(r, "Authorization: %s", who.problem);
-	reply_header(r, "WWW-Authenticate: Bearer");
-	reply_error(r, 401, "Unauthorized");
+		req_complain(r, "Authorization: %s", who.problem);
+	req_reply_header(r, "WWW-Authenticate: Bearer");
+	req_reply_error(r, 401, "Unauthorized");
 	return NULL;
 }
 
@@ -132,8 +132,8 @@ static bool level_suffices(const char *have, const char *need)
 	return have && (strcmp(have, need) == 0 || (strcmp(have, "write") == 0 && strcmp(need, "read") == 0));
 }
 
-bool need_permission(struct req *r, const struct forge_repo *repo, const char *permission, const char *level,
-                     struct forge_job **ret_job)
+bool token_need_permission(struct req *r, const struct forge_repo *repo, const char *permission, const char *level,
+                           struct forge_job **ret_job)
 {
 	char lower[64];
 	size_t n = 0;
@@ -145,23 +145,23 @@ bool need_permission(struct req *r, const struct forge_repo *repo, const char *p
 	lower[n] = '\0';
 	if (ret_job)
 		*ret_job = NULL;
-	struct identity who = identify(r, "Bearer token Basic");
+	struct identity who = token_identify(r, "Bearer token Basic");
 	if (who.admin)
 		return true;
-	reply_header(r, "X-Accepted-GitHub-Permissions: %s=%s", lower, level);
+	req_reply_header(r, "X-Accepted-GitHub-Permissions: %s=%s", lower, level);
 	if (!who.given) {
 		if (strcmp(level, "read") == 0 && !r->f->config.token)
 			return true; /* a public repository */
-		reply_error(r, 401, "Requires authentication");
+		req_reply_error(r, 401, "Requires authentication");
 		return false;
 	}
 	if (!who.token) {
-		reply_error(r, 401, "Bad credentials");
+		req_reply_error(r, 401, "Bad credentials");
 		return false;
 	}
 	if (who.token->kind != TOKEN_GITHUB || who.token->job->run->repo != repo ||
 	    !level_suffices(json_get_string(who.token->job->permissions, permission), level)) {
-		reply_error(r, 403, "Resource not accessible by integration");
+		req_reply_error(r, 403, "Resource not accessible by integration");
 		return false;
 	}
 	if (ret_job)

@@ -12,7 +12,7 @@ char *handover_work_root(const struct registration *r, const char *state_dir)
 
 char *handover_work_folder(const struct registration *r, const char *state_dir)
 {
-	_cleanup_free_ char *root = handover_work_root(r, state_dir), *area = agent_store_area(r);
+	_cleanup_free_ char *root = handover_work_root(r, state_dir), *area = records_area(r);
 	return fs_join(root, area);
 }
 

@@ -20,7 +20,7 @@ struct isolation {
 };
 int isolation_decide(const struct isolation_question *q, struct isolation *ret, struct err *err);
 void isolation_done(struct isolation *i);
-/* What the worker is told: as for walls_raise_as_told (base/data/walls_told.h), and "required": a job fails where they cannot be raised; "text".
+/* What the worker is told: as for walls_told_raise (base/data/walls_told.h), and "required": a job fails where they cannot be raised; "text".
  * The directories name all other registrations: kept for each of them they would grow with the square. */
 json_t *isolation_settings(const struct isolation *i, bool with_directories);
 /* "auto", "on" or "off"? */

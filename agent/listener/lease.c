@@ -35,8 +35,8 @@ enum {
 	LOOK_MS = 100,
 };
 
-static void acquire(struct job *j);
-static void renew(struct job *j);
+static void acquire(struct lease *j);
+static void renew(struct lease *j);
 
 /* Spreads a try over [low, high], paced. */
 int64_t listener_pause(int64_t low_ms, int64_t high_ms)
@@ -47,14 +47,14 @@ int64_t listener_pause(int64_t low_ms, int64_t high_ms)
 static const char *const result_names[] = {"Succeeded", "SucceededWithIssues", "Failed", "Canceled", "Skipped",
                                            "Abandoned"};
 
-bool job_holds_slot(const struct job *j)
+bool lease_holds_slot(const struct lease *j)
 {
-	return j->endpoint != NULL && j->phase != JOB_WAITING && j->phase != JOB_OVER;
+	return j->endpoint != NULL && j->phase != LEASE_WAITING && j->phase != LEASE_OVER;
 }
 
-struct job *job_new(struct endpoint *e, struct broker_message *ref)
+struct lease *lease_new(struct endpoint *e, struct broker_message *ref)
 {
-	struct job *j = xcalloc(1, sizeof(*j));
+	struct lease *j = xcalloc(1, sizeof(*j));
 	char id[37];
 	rand_uuid4(id);
 	(void)snprintf(j->tracking_id, sizeof(j->tracking_id), "github_%s", id);
@@ -78,7 +78,7 @@ static void report_free(json_t *report)
 	json_decref(report);
 }
 
-void job_free(struct job *j)
+void lease_free(struct lease *j)
 {
 	call_cancel(&j->call);
 	call_cancel(&j->renewal);
@@ -93,7 +93,7 @@ void job_free(struct job *j)
 	free(j);
 }
 
-static void close_input(struct job *j)
+static void close_input(struct lease *j)
 {
 	closep(&j->worker.stdin_fd);
 	str_clear(&j->input);
@@ -103,7 +103,7 @@ static void close_input(struct job *j)
 /* ---- The worker. It is started while the job is still being acquired; until it is told a job it waits on its input.
  */
 
-static int spawn_worker(struct job *j, struct err *err)
+static int spawn_worker(struct lease *j, struct err *err)
 {
 	struct listener *l = j->listener;
 	const char *plain[] = {l->program, "worker", NULL};
@@ -122,7 +122,7 @@ static int spawn_worker(struct job *j, struct err *err)
 }
 
 /* Sends what is left; a worker that is gone is noticed by its descriptor, not here. */
-void job_feed(struct job *j)
+void lease_feed(struct lease *j)
 {
 	while (j->sent < j->input.len && j->worker.stdin_fd >= 0) {
 		ssize_t n = write(j->worker.stdin_fd, j->input.data + j->sent, j->input.len - j->sent);
@@ -143,18 +143,18 @@ void job_feed(struct job *j)
 }
 
 /* To the process itself: its number may be another's by now. */
-static int signal_worker(const struct job *j, int number, siginfo_t *info)
+static int signal_worker(const struct lease *j, int number, siginfo_t *info)
 {
 	return (int)syscall(SYS_pidfd_send_signal, j->pidfd, number, info, 0);
 }
 
-bool job_can_be_told(const struct job *j)
+bool lease_can_be_told(const struct lease *j)
 {
 	return j->endpoint != NULL || j->word_signal != 0;
 }
 
 /* The pipe ended with the agent that had made it. */
-static void tell_adopted(const struct job *j, int64_t timeout_ms, const char *reason)
+static void tell_adopted(const struct lease *j, int64_t timeout_ms, const char *reason)
 {
 	siginfo_t info = {.si_signo = j->word_signal, .si_code = SI_QUEUE};
 	info.si_pid = getpid();
@@ -170,9 +170,9 @@ static void tell_adopted(const struct job *j, int64_t timeout_ms, const char *re
 		            reason, strerror(errno));
 }
 
-static void tell_worker(struct job *j, int64_t timeout_ms, const char *reason)
+static void tell_worker(struct lease *j, int64_t timeout_ms, const char *reason)
 {
-	if (j->phase != JOB_RUNNING)
+	if (j->phase != LEASE_RUNNING)
 		return;
 	if (j->endpoint == NULL) {
 		tell_adopted(j, timeout_ms, reason);
@@ -184,12 +184,12 @@ static void tell_worker(struct job *j, int64_t timeout_ms, const char *reason)
 	_cleanup_free_ char *text = json_text(line);
 	str_append(&j->input, text);
 	str_append_c(&j->input, '\n');
-	job_feed(j);
+	lease_feed(j);
 }
 
 /* ---- The end of a job. */
 
-static void over(struct job *j, const char *result)
+static void over(struct lease *j, const char *result)
 {
 	call_cancel(&j->call);
 	call_cancel(&j->renewal);
@@ -197,7 +197,7 @@ static void over(struct job *j, const char *result)
 	j->due_ms = j->renew_due_ms = j->kill_due_ms = 0;
 	if (j->acquired)
 		recovery_forget_job(j);
-	j->phase = JOB_OVER;
+	j->phase = LEASE_OVER;
 	if (result != NULL)
 		listener_say("Job %s completed with result: %s", j->run.name, result);
 	if (j->endpoint == NULL)
@@ -208,7 +208,7 @@ static void over(struct job *j, const char *result)
 	}
 }
 
-static void drop(struct job *j, int64_t pause_ms)
+static void drop(struct lease *j, int64_t pause_ms)
 {
 	struct endpoint *e = j->endpoint;
 	over(j, NULL);
@@ -216,11 +216,11 @@ static void drop(struct job *j, int64_t pause_ms)
 		endpoint_job_dropped(e, pause_ms);
 }
 
-static void complete(struct job *j);
+static void complete(struct lease *j);
 
 static void complete_done(void *context, int result, struct http_response *response, const struct err *failure)
 {
-	struct job *j = context;
+	struct lease *j = context;
 	struct err err = ERR_INIT;
 	int r = call_result(result, response, failure, "report the job's end", &err);
 	bool gone = result >= 0 &&
@@ -234,7 +234,7 @@ static void complete_done(void *context, int result, struct http_response *respo
 	j->due_ms = clock_mono_ms() + listener_pause(5000, 15000);
 }
 
-static void complete(struct job *j)
+static void complete(struct lease *j)
 {
 	_cleanup_json_ json_t *completion = runservice_completion(&j->run, j->conclusion);
 	if (j->explanation != NULL)
@@ -245,9 +245,9 @@ static void complete(struct job *j)
 }
 
 /* Completes it from here: there is no worker that could. */
-static void complete_as(struct job *j, const char *conclusion, char *explanation)
+static void complete_as(struct lease *j, const char *conclusion, char *explanation)
 {
-	j->phase = JOB_COMPLETING;
+	j->phase = LEASE_COMPLETING;
 	j->conclusion = conclusion;
 	free(j->explanation);
 	j->explanation = explanation;
@@ -261,18 +261,18 @@ static void complete_as(struct job *j, const char *conclusion, char *explanation
 
 /* ---- Lease. */
 
-static void lease_lost(struct job *j, const char *why)
+static void lease_lost(struct lease *j, const char *why)
 {
 	log_warning("listen", "the lease of job '%s' is lost: %s", j->run.name, why);
 	j->lease_lost = true;
 	j->renew_due_ms = 0;
-	if (j->phase == JOB_RENEW)
+	if (j->phase == LEASE_RENEW)
 		drop(j, 0);
 	else
 		tell_worker(j, 0, "lease");
 }
 
-static void run_worker(struct job *j)
+static void run_worker(struct lease *j)
 {
 	if (j->cancelled) {
 		complete_as(j, "canceled", NULL);
@@ -284,13 +284,13 @@ static void run_worker(struct job *j)
 		                               : "The worker of this job could not be started."));
 		return;
 	}
-	j->phase = JOB_RUNNING;
-	job_feed(j);
+	j->phase = LEASE_RUNNING;
+	lease_feed(j);
 	recovery_keep_job(j);
 	listener_say("Running job: %s", j->run.name);
 }
 
-static void first_renewal_failed(struct job *j)
+static void first_renewal_failed(struct lease *j)
 {
 	if (++j->tries >= FIRST_RENEWALS)
 		complete_as(j, "failed", xstrdup("The lease of this job could not be renewed before it began."));
@@ -298,11 +298,11 @@ static void first_renewal_failed(struct job *j)
 		j->renew_due_ms = clock_mono_ms() + listener_pause(1000, 10000);
 }
 
-static void renewal_failed(struct job *j, const struct err *err)
+static void renewal_failed(struct lease *j, const struct err *err)
 {
 	char line[ERR_FRAME_SIZE * 2];
 	log_debug("listen", "renew the lease of '%s': %s", j->run.name, err_line(err, line, sizeof(line)));
-	if (j->phase == JOB_RENEW) {
+	if (j->phase == LEASE_RENEW) {
 		first_renewal_failed(j);
 		return;
 	}
@@ -317,7 +317,7 @@ static void renewal_failed(struct job *j, const struct err *err)
 
 static void renew_done(void *context, int result, struct http_response *response, const struct err *failure)
 {
-	struct job *j = context;
+	struct lease *j = context;
 	struct err err = ERR_INIT;
 	int r = call_result(result, response, failure, "renew the lease", &err);
 	if (r >= 0)
@@ -325,7 +325,7 @@ static void renew_done(void *context, int result, struct http_response *response
 	if (r >= 0) {
 		j->renew_failures = 0;
 		j->renew_due_ms = clock_mono_ms() + registration_pace(RENEW_MS);
-		if (j->phase == JOB_RENEW) {
+		if (j->phase == LEASE_RENEW) {
 			if (j->endpoint != NULL)
 				endpoint_job_accepted(j->endpoint);
 			run_worker(j);
@@ -338,7 +338,7 @@ static void renew_done(void *context, int result, struct http_response *response
 		renewal_failed(j, &err);
 }
 
-static void renew(struct job *j)
+static void renew(struct lease *j)
 {
 	_cleanup_json_ json_t *body = runservice_renew_body(&j->run);
 	struct call_request q = {.url = wire_url(j->run.url, "renewjob"),
@@ -361,7 +361,7 @@ static int64_t throttle_ms(int skips)
 	return registration_pace((int64_t)MIN(ms, 60000.0));
 }
 
-static void skip(struct job *j, int status)
+static void skip(struct lease *j, int status)
 {
 	log_info("listen", "the announced job is not to be had (%s)",
 	         status == 404   ? "it is gone"
@@ -370,7 +370,7 @@ static void skip(struct job *j, int status)
 	drop(j, throttle_ms(++j->endpoint->skips));
 }
 
-static int prepare_input(struct job *j, json_t *message, struct err *err)
+static int prepare_input(struct lease *j, json_t *message, struct err *err)
 {
 	struct listener *l = j->listener;
 	_cleanup_free_ char *state = listener_state_dir(l, j->user, err);
@@ -391,7 +391,7 @@ static int prepare_input(struct job *j, json_t *message, struct err *err)
 	return j->input.failed ? err_set(err, ERR_LIMIT, "the job's message is too large") : 0;
 }
 
-static void acquired(struct job *j, const struct http_response *response)
+static void acquired(struct lease *j, const struct http_response *response)
 {
 	struct err err = ERR_INIT;
 	json_t *message = NULL;
@@ -405,7 +405,7 @@ static void acquired(struct job *j, const struct http_response *response)
 	}
 	json_decref(message);
 	if (r >= 0) {
-		j->phase = JOB_RENEW;
+		j->phase = LEASE_RENEW;
 		j->tries = 0;
 		renew(j);
 		return;
@@ -421,7 +421,7 @@ static void acquired(struct job *j, const struct http_response *response)
 
 static void acquire_token_done(void *context, int result, struct http_response *response, const struct err *failure)
 {
-	struct job *j = context;
+	struct lease *j = context;
 	struct err err = ERR_INIT;
 	if (endpoint_token_read(j->endpoint, result, response, failure, &err) == OAUTH_OK) {
 		acquire(j);
@@ -431,10 +431,10 @@ static void acquire_token_done(void *context, int result, struct http_response *
 	drop(j, 0);
 }
 
-static void acquire_with_new_token(struct job *j)
+static void acquire_with_new_token(struct lease *j)
 {
 	struct err err = ERR_INIT;
-	j->phase = JOB_TOKEN;
+	j->phase = LEASE_TOKEN;
 	if (endpoint_token_request(j->endpoint, &j->call, acquire_token_done, j, &err) < 0) {
 		log_err(&err);
 		drop(j, 0);
@@ -443,7 +443,7 @@ static void acquire_with_new_token(struct job *j)
 
 static void acquire_done(void *context, int result, struct http_response *response, const struct err *failure)
 {
-	struct job *j = context;
+	struct lease *j = context;
 	struct err err = ERR_INIT;
 	int r = call_result(result, response, failure, "acquire the job", &err);
 	if (r >= 0) {
@@ -465,9 +465,9 @@ static void acquire_done(void *context, int result, struct http_response *respon
 	}
 }
 
-static void acquire(struct job *j)
+static void acquire(struct lease *j)
 {
-	j->phase = JOB_ACQUIRE;
+	j->phase = LEASE_ACQUIRE;
 	j->due_ms = 0;
 	if (j->endpoint->token == NULL) {
 		acquire_with_new_token(j);
@@ -483,7 +483,7 @@ static void acquire(struct job *j)
 
 static void acknowledge_done(void *context, int result, struct http_response *response, const struct err *failure)
 {
-	struct job *j = context;
+	struct lease *j = context;
 	struct err err = ERR_INIT;
 	if (call_result(result, response, failure, "acknowledge the job", &err) < 0) {
 		char line[ERR_FRAME_SIZE * 2];
@@ -499,7 +499,7 @@ static void acknowledge_done(void *context, int result, struct http_response *re
 	acquire(j);
 }
 
-void job_begin(struct job *j)
+void lease_begin(struct lease *j)
 {
 	struct err err = ERR_INIT;
 	if (spawn_worker(j, &err) < 0)
@@ -508,7 +508,7 @@ void job_begin(struct job *j)
 		acquire(j);
 		return;
 	}
-	j->phase = JOB_ACKNOWLEDGE;
+	j->phase = LEASE_ACKNOWLEDGE;
 	_cleanup_json_ json_t *body = json_pack("{s:s}", "runnerRequestId", j->ref.request_id);
 	struct call_request q = {.url = broker_acknowledge_url(j->endpoint->broker, j->endpoint->session, false),
 	                         .token = j->endpoint->token,
@@ -519,11 +519,11 @@ void job_begin(struct job *j)
 
 /* ---- Cancel, shutdown, the worker's end. */
 
-void job_cancel(struct job *j, int64_t timeout_ms)
+void lease_cancel(struct lease *j, int64_t timeout_ms)
 {
 	int64_t limit = MAX(timeout_ms, CANCEL_MIN_MS) - KILL_MARGIN_MS;
 	j->cancelled = true;
-	if (j->phase == JOB_RENEW) {
+	if (j->phase == LEASE_RENEW) {
 		call_cancel(&j->renewal);
 		j->renew_due_ms = 0;
 		if (j->endpoint != NULL)
@@ -531,30 +531,30 @@ void job_cancel(struct job *j, int64_t timeout_ms)
 		complete_as(j, "canceled", NULL);
 		return;
 	}
-	if (j->phase != JOB_RUNNING)
+	if (j->phase != LEASE_RUNNING)
 		return;
 	log_info("listen", "job '%s' is cancelled", j->run.name);
 	j->kill_due_ms = clock_mono_ms() + registration_pace(limit);
 	tell_worker(j, timeout_ms, "cancelled");
 }
 
-void job_shutdown(struct job *j)
+void lease_shutdown(struct lease *j)
 {
 	if (j->stopped)
 		return;
 	j->stopped = true;
 	switch (j->phase) {
-	case JOB_WAITING:
-	case JOB_ACKNOWLEDGE:
-	case JOB_TOKEN:
+	case LEASE_WAITING:
+	case LEASE_ACKNOWLEDGE:
+	case LEASE_TOKEN:
 		drop(j, 0);
 		break;
-	case JOB_ACQUIRE:
+	case LEASE_ACQUIRE:
 		/* The service may have given it already: its answer decides. Between two tries nothing is under way. */
 		if (j->due_ms != 0)
 			drop(j, 0);
 		break;
-	case JOB_RUNNING:
+	case LEASE_RUNNING:
 		tell_worker(j, CANCEL_MIN_MS * 5, "shutdown");
 		break;
 	default:
@@ -572,7 +572,7 @@ static char *worker_end_text(int status)
 
 /* What the worker left: SIGINT, later SIGTERM, later SIGKILL; a davit-step is given the time that its undo needs, since
  * an undo by its own process is the gentler one. Then the deployment is recovered. */
-static void clear_orphans(struct job *j)
+static void clear_orphans(struct lease *j)
 {
 	int64_t age = clock_mono_ms() - j->died_ms;
 	int number = age < INT_MS ? SIGINT : age < INT_MS + TERM_MS ? SIGTERM : SIGKILL;
@@ -584,14 +584,14 @@ static void clear_orphans(struct job *j)
 		return;
 	}
 	j->due_ms = 0;
-	j->phase = JOB_RECOVERING;
+	j->phase = LEASE_RECOVERING;
 	recovery_add(j->listener, j, j->user, j->report);
 }
 
-static void worker_died(struct job *j, char *text)
+static void worker_died(struct lease *j, char *text)
 {
 	log_error("listen", "job '%s': %s", j->run.name, text);
-	j->phase = JOB_CLEARING;
+	j->phase = LEASE_CLEARING;
 	j->died_ms = clock_mono_ms();
 	j->conclusion = j->cancelled ? "canceled" : "failed";
 	free(j->explanation);
@@ -600,15 +600,15 @@ static void worker_died(struct job *j, char *text)
 	clear_orphans(j);
 }
 
-void job_recovered(struct job *j, const char *what)
+void lease_recovered(struct lease *j, const char *what)
 {
-	if (j->phase != JOB_RECOVERING)
+	if (j->phase != LEASE_RECOVERING)
 		return;
 	char *text = what == NULL ? xstrdup(j->explanation) : xasprintf("%s %s", j->explanation, what);
 	complete_as(j, j->conclusion, text);
 }
 
-void job_worker_ended(struct job *j)
+void lease_worker_ended(struct lease *j)
 {
 	int status = -1;
 	struct err err = ERR_INIT;
@@ -620,7 +620,7 @@ void job_worker_ended(struct job *j)
 	closep(&j->pidfd);
 	j->worker.pid = 0;
 	j->kill_due_ms = 0;
-	if (j->phase != JOB_RUNNING) {
+	if (j->phase != LEASE_RUNNING) {
 		close_input(j);
 		return;
 	}
@@ -638,10 +638,10 @@ void job_worker_ended(struct job *j)
 	                              "unknown."));
 }
 
-void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start,
-               int word_signal, const char *user, const char *tracking_id)
+void lease_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start,
+                 int word_signal, const char *user, const char *tracking_id)
 {
-	struct job *j = xcalloc(1, sizeof(*j));
+	struct lease *j = xcalloc(1, sizeof(*j));
 	j->listener = l;
 	j->run = *run;
 	*run = (struct run_job){0};
@@ -657,7 +657,7 @@ void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t wo
 	j->renew_due_ms = clock_mono_ms();
 	j->next = l->jobs;
 	l->jobs = j;
-	j->phase = JOB_RUNNING;
+	j->phase = LEASE_RUNNING;
 	if (worker > 0 && proc_alive(worker, worker_start))
 		j->pidfd = (int)syscall(SYS_pidfd_open, worker, 0);
 	/* Between the two its number may have become another process's. */
@@ -668,7 +668,7 @@ void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t wo
 		worker_died(j, xstrdup("The agent died while this job ran."));
 }
 
-int64_t job_due(const struct job *j)
+int64_t lease_due(const struct lease *j)
 {
 	int64_t due = 0, all[] = {j->due_ms, j->renew_due_ms, j->kill_due_ms};
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
@@ -677,7 +677,7 @@ int64_t job_due(const struct job *j)
 	return due;
 }
 
-void job_timer(struct job *j, int64_t now_ms)
+void lease_timer(struct lease *j, int64_t now_ms)
 {
 	if (j->kill_due_ms != 0 && now_ms >= j->kill_due_ms) {
 		j->kill_due_ms = 0;
@@ -690,13 +690,13 @@ void job_timer(struct job *j, int64_t now_ms)
 	}
 	if (j->renew_due_ms != 0 && now_ms >= j->renew_due_ms && !call_is_running(&j->renewal))
 		renew(j);
-	if (j->due_ms == 0 || now_ms < j->due_ms || j->phase == JOB_OVER)
+	if (j->due_ms == 0 || now_ms < j->due_ms || j->phase == LEASE_OVER)
 		return;
 	j->due_ms = 0;
-	if (j->phase == JOB_ACQUIRE)
+	if (j->phase == LEASE_ACQUIRE)
 		acquire(j);
-	else if (j->phase == JOB_COMPLETING)
+	else if (j->phase == LEASE_COMPLETING)
 		complete(j);
-	else if (j->phase == JOB_CLEARING)
+	else if (j->phase == LEASE_CLEARING)
 		clear_orphans(j);
 }

@@ -49,33 +49,33 @@ void listener_connected(struct listener *l)
 void listener_start_jobs(struct listener *l)
 {
 	int used = 0;
-	for (const struct job *j = l->jobs; j != NULL; j = j->next)
-		used += job_holds_slot(j);
+	for (const struct lease *j = l->jobs; j != NULL; j = j->next)
+		used += lease_holds_slot(j);
 	/* Newest first in the list: the oldest that waits is the last one. */
 	while (used < l->options.slots) {
-		struct job *next = NULL;
-		for (struct job *j = l->jobs; j != NULL; j = j->next)
-			if (j->phase == JOB_WAITING)
+		struct lease *next = NULL;
+		for (struct lease *j = l->jobs; j != NULL; j = j->next)
+			if (j->phase == LEASE_WAITING)
 				next = j;
 		if (next == NULL)
 			return;
-		job_begin(next);
-		used += job_holds_slot(next);
+		lease_begin(next);
+		used += lease_holds_slot(next);
 	}
 }
 
 static void sweep(struct listener *l)
 {
 	bool freed = false;
-	for (struct job **p = &l->jobs; *p != NULL;) {
-		struct job *j = *p;
+	for (struct lease **p = &l->jobs; *p != NULL;) {
+		struct lease *j = *p;
 		/* A worker that has no job ends by itself; it is waited for. */
-		if (j->phase != JOB_OVER || j->pidfd >= 0) {
+		if (j->phase != LEASE_OVER || j->pidfd >= 0) {
 			p = &j->next;
 			continue;
 		}
 		*p = j->next;
-		job_free(j);
+		lease_free(j);
 		freed = true;
 	}
 	for (struct recovery **p = &l->recoveries; *p != NULL;) {
@@ -107,8 +107,8 @@ static int64_t wait_time(const struct listener *l)
 	int64_t due = 0;
 	for (size_t i = 0; i < l->endpoint_count; i++)
 		nearer(&due, l->endpoints[i]->due_ms);
-	for (const struct job *j = l->jobs; j != NULL; j = j->next)
-		nearer(&due, job_due(j));
+	for (const struct lease *j = l->jobs; j != NULL; j = j->next)
+		nearer(&due, lease_due(j));
 	for (const struct recovery *r = l->recoveries; r != NULL; r = r->next)
 		if (!r->over && r->pidfd < 0 && !call_is_running(&r->comment))
 			nearer(&due, MAX(r->due_ms, 1));
@@ -123,8 +123,8 @@ static void run_timers(struct listener *l)
 	int64_t now = clock_mono_ms();
 	for (size_t i = 0; i < l->endpoint_count; i++)
 		endpoint_timer(l->endpoints[i], now);
-	for (struct job *j = l->jobs; j != NULL; j = j->next)
-		job_timer(j, now);
+	for (struct lease *j = l->jobs; j != NULL; j = j->next)
+		lease_timer(j, now);
 	for (struct recovery *r = l->recoveries; r != NULL; r = r->next)
 		recovery_timer(r, now);
 	listener_trim(l, now);
@@ -141,21 +141,21 @@ static void stop(struct listener *l)
 	l->stopping = true;
 	printf("Exiting...\n");
 	(void)fflush(stdout);
-	for (struct job *j = l->jobs; j != NULL; j = j->next)
-		if (job_can_be_told(j))
-			job_shutdown(j);
+	for (struct lease *j = l->jobs; j != NULL; j = j->next)
+		if (lease_can_be_told(j))
+			lease_shutdown(j);
 	close_all(l);
 }
 
 /* What stands behind each descriptor of one turn. */
 struct watch {
 	struct pollfd *fds;
-	struct job **jobs;
+	struct lease **jobs;
 	struct recovery **recoveries;
 	size_t count, cap;
 };
 
-static void watch_add(struct watch *w, int fd, short events, struct job *j, struct recovery *r)
+static void watch_add(struct watch *w, int fd, short events, struct lease *j, struct recovery *r)
 {
 	if (fd < 0)
 		return;
@@ -163,7 +163,7 @@ static void watch_add(struct watch *w, int fd, short events, struct job *j, stru
 		size_t cap = w->cap, need = w->count + 1;
 		w->fds = xgrow(w->fds, &w->cap, need, sizeof(*w->fds));
 		size_t same = cap;
-		w->jobs = xgrow(w->jobs, &same, need, sizeof(struct job *));
+		w->jobs = xgrow(w->jobs, &same, need, sizeof(struct lease *));
 		same = cap;
 		w->recoveries = xgrow(w->recoveries, &same, need, sizeof(struct recovery *));
 	}
@@ -177,9 +177,9 @@ static void watch_fill(struct watch *w, const struct listener *l)
 	w->count = 0;
 	if (!l->stopping)
 		watch_add(w, l->cancel_fd, POLLIN, NULL, NULL);
-	for (struct job *j = l->jobs; j != NULL; j = j->next) {
+	for (struct lease *j = l->jobs; j != NULL; j = j->next) {
 		watch_add(w, j->pidfd, POLLIN, j, NULL);
-		if (j->phase == JOB_RUNNING && j->sent < j->input.len)
+		if (j->phase == LEASE_RUNNING && j->sent < j->input.len)
 			watch_add(w, j->worker.stdin_fd, POLLOUT, j, NULL);
 	}
 	for (struct recovery *r = l->recoveries; r != NULL; r = r->next) {
@@ -193,11 +193,11 @@ static void watch_handle(const struct watch *w, struct listener *l)
 	for (size_t i = 0; i < w->count; i++) {
 		if (w->fds[i].revents == 0)
 			continue;
-		struct job *j = w->jobs[i];
+		struct lease *j = w->jobs[i];
 		if (j != NULL && w->fds[i].events == POLLOUT)
-			job_feed(j);
+			lease_feed(j);
 		else if (j != NULL && j->pidfd == w->fds[i].fd)
-			job_worker_ended(j);
+			lease_worker_ended(j);
 		else if (w->recoveries[i] != NULL && w->fds[i].fd == w->recoveries[i]->pidfd)
 			recovery_event(w->recoveries[i]);
 		else if (w->recoveries[i] != NULL && w->fds[i].fd == w->recoveries[i]->proc.stdout_fd)
@@ -218,8 +218,8 @@ static bool is_over(const struct listener *l)
 		if (!r->over && (r->pidfd >= 0 || r->tries == 0 || call_is_running(&r->comment)))
 			return false;
 	/* What cannot be told to stop is found again by the next start, it or what it left. */
-	for (const struct job *j = l->jobs; j != NULL; j = j->next)
-		if (job_can_be_told(j) && (j->pidfd >= 0 || j->phase != JOB_OVER))
+	for (const struct lease *j = l->jobs; j != NULL; j = j->next)
+		if (lease_can_be_told(j) && (j->pidfd >= 0 || j->phase != LEASE_OVER))
 			return false;
 	return true;
 }
@@ -256,7 +256,7 @@ static int default_slots(void)
 	return processors > SLOTS_MIN ? (int)processors : SLOTS_MIN;
 }
 
-static int prepare(struct listener *l, const struct listen_options *options, struct err *err)
+static int prepare(struct listener *l, const struct listener_options *options, struct err *err)
 {
 	l->options = *options;
 	listener_set_up_memory();
@@ -300,9 +300,9 @@ static int exit_code(const struct listener *l)
 
 static void listener_done(struct listener *l)
 {
-	for (struct job *j; (j = l->jobs) != NULL;) {
+	for (struct lease *j; (j = l->jobs) != NULL;) {
 		l->jobs = j->next;
-		job_free(j);
+		lease_free(j);
 	}
 	for (struct recovery *r; (r = l->recoveries) != NULL;) {
 		l->recoveries = r->next;
@@ -390,10 +390,10 @@ static int choose_worker_user(const struct listener *l, struct registration *reg
 static int load_endpoints(struct listener *l, struct err *err)
 {
 	_cleanup_(strv_done) struct strv ids = {0};
-	int r = agent_store_list(l->store, &ids, err);
+	int r = records_list(l->store, &ids, err);
 	for (size_t i = 0; r >= 0 && i < ids.count; i++) {
 		struct registration reg = {0};
-		r = agent_store_load(l->store, ids.items[i], &reg, err);
+		r = records_load(l->store, ids.items[i], &reg, err);
 		if (r >= 0)
 			r = choose_worker_user(l, &reg, err);
 		if (r >= 0)
@@ -408,12 +408,12 @@ static int load_endpoints(struct listener *l, struct err *err)
 	return r;
 }
 
-int listen_run_store(const struct agent_store *store, const struct listen_options *options)
+int listener_run_records(const struct records *store, const struct listener_options *options)
 {
 	struct err err = ERR_INIT;
 	struct listener l = {.store = store, .cancel_fd = -1};
 	_cleanup_close_ int lock = -1;
-	int r = agent_store_lock(store, &lock, &err);
+	int r = records_lock(store, &lock, &err);
 	if (r >= 0)
 		r = prepare(&l, options, &err);
 	if (r >= 0)
@@ -427,7 +427,7 @@ int listen_run_store(const struct agent_store *store, const struct listen_option
 	return code;
 }
 
-int listen_run_jit(const char *text, const struct listen_options *options)
+int listener_run_jit(const char *text, const struct listener_options *options)
 {
 	struct err err = ERR_INIT;
 	struct listener l = {.cancel_fd = -1};

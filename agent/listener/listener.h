@@ -13,7 +13,7 @@ enum {
 	LISTEN_RESULT = 100, /* + result of the job, where it is asked for */
 };
 
-struct listen_options {
+struct listener_options {
 	bool once;               /* stop after one job */
 	int slots;               /* 0: one a processor, at least two */
 	const char *worker_user; /* instead of what the registrations say; NULL: as they say */
@@ -21,6 +21,6 @@ struct listen_options {
 	const char *program;     /* this program, for workers; NULL: /proc/self/exe */
 };
 /* All registrations of the store. Returns the exit code; logs and prints itself. */
-int listen_run_store(const struct agent_store *store, const struct listen_options *options);
+int listener_run_records(const struct records *store, const struct listener_options *options);
 /* One registration that is kept nowhere. */
-int listen_run_jit(const char *text, const struct listen_options *options);
+int listener_run_jit(const char *text, const struct listener_options *options);

@@ -93,24 +93,24 @@ enum oauth_result endpoint_token_read(struct endpoint *e, int result, struct htt
                                       const struct err *failure, struct err *err);
 
 /* ---- One job. */
-enum job_phase {
-	JOB_WAITING, /* for a slot */
-	JOB_ACKNOWLEDGE,
-	JOB_TOKEN,
-	JOB_ACQUIRE,
-	JOB_RENEW,
-	JOB_RUNNING,    /* the worker has it */
-	JOB_CLEARING,   /* the worker died: what it left running is ended */
-	JOB_RECOVERING, /* the worker died: its deployment is decided first, since the job's token ends with the job */
-	JOB_COMPLETING, /* the listener completes it: the worker did not */
-	JOB_OVER,
+enum lease_phase {
+	LEASE_WAITING, /* for a slot */
+	LEASE_ACKNOWLEDGE,
+	LEASE_TOKEN,
+	LEASE_ACQUIRE,
+	LEASE_RENEW,
+	LEASE_RUNNING,    /* the worker has it */
+	LEASE_CLEARING,   /* the worker died: what it left running is ended */
+	LEASE_RECOVERING, /* the worker died: its deployment is decided first, since the job's token ends with the job */
+	LEASE_COMPLETING, /* the listener completes it: the worker did not */
+	LEASE_OVER,
 };
-struct job {
-	struct job *next;
+struct lease {
+	struct lease *next;
 	struct listener *listener;
 	struct endpoint *endpoint; /* NULL: taken over from an agent that died */
 	int word_signal;           /* the signal that carries commands to an adopted worker; 0: its input, or none */
-	enum job_phase phase;
+	enum lease_phase phase;
 	struct broker_message ref;
 	struct call call, renewal;
 	int tries;
@@ -133,32 +133,32 @@ struct job {
 	const char *conclusion; /* what the listener reports for a worker that did not */
 	char *explanation;      /* its annotation */
 };
-struct job *job_new(struct endpoint *e, struct broker_message *ref); /* takes the message's texts */
-void job_free(struct job *j);
-void job_begin(struct job *j); /* a slot is free */
-void job_timer(struct job *j, int64_t now_ms);
-void job_cancel(struct job *j, int64_t timeout_ms);
-void job_shutdown(struct job *j);
-void job_worker_ended(struct job *j);
-void job_feed(struct job *j);
+struct lease *lease_new(struct endpoint *e, struct broker_message *ref); /* takes the message's texts */
+void lease_free(struct lease *j);
+void lease_begin(struct lease *j); /* a slot is free */
+void lease_timer(struct lease *j, int64_t now_ms);
+void lease_cancel(struct lease *j, int64_t timeout_ms);
+void lease_shutdown(struct lease *j);
+void lease_worker_ended(struct lease *j);
+void lease_feed(struct lease *j);
 /* The deployment of a job whose worker died is decided, as far as it can be. */
-void job_recovered(struct job *j, const char *what);
-int64_t job_due(const struct job *j);
-bool job_holds_slot(const struct job *j);
+void lease_recovered(struct lease *j, const char *what);
+int64_t lease_due(const struct lease *j);
+bool lease_holds_slot(const struct lease *j);
 /* Can its worker be told something? Not that of an older release which was taken over. */
-bool job_can_be_told(const struct job *j);
+bool lease_can_be_told(const struct lease *j);
 /* A job that an agent which died had under way; worker: its process, perhaps still alive. word_signal: what it hears
  * words by, 0: nothing. */
-void job_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start,
-               int word_signal, const char *user, const char *tracking_id);
+void lease_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start,
+                 int word_signal, const char *user, const char *tracking_id);
 
 /* ---- Recovery: davit-step recover, beside everything else (recovery.c). */
 struct recovery {
 	struct recovery *next;
 	struct listener *listener;
-	struct job *job; /* waits for it; NULL: none */
-	char *user;      /* NULL: the agent's own */
-	char *report;    /* JSON for its standard input; NULL */
+	struct lease *job; /* waits for it; NULL: none */
+	char *user;        /* NULL: the agent's own */
+	char *report;      /* JSON for its standard input; NULL */
 	struct proc proc;
 	int pidfd;
 	struct str output;
@@ -171,23 +171,23 @@ struct recovery {
 	const char *what; /* how it ended, for the job's annotation */
 	bool over;
 };
-void recovery_add(struct listener *l, struct job *job, const char *user, const json_t *report);
+void recovery_add(struct listener *l, struct lease *job, const char *user, const json_t *report);
 /* For every user that workers run as, and the jobs that the former agent left. */
 void recovery_at_start(struct listener *l);
 void recovery_timer(struct recovery *r, int64_t now_ms);
 void recovery_read(struct recovery *r);  /* its standard output is readable */
 void recovery_event(struct recovery *r); /* it ended */
 void recovery_free(struct recovery *r);
-void recovery_keep_job(const struct job *j); /* sealed, until the job is decided */
-void recovery_forget_job(const struct job *j);
+void recovery_keep_job(const struct lease *j); /* sealed, until the job is decided */
+void recovery_forget_job(const struct lease *j);
 
 struct listener {
-	const struct agent_store *store; /* NULL: just-in-time */
-	struct listen_options options;
+	const struct records *store; /* NULL: just-in-time */
+	struct listener_options options;
 	struct http *http;
 	struct endpoint **endpoints;
 	size_t endpoint_count;
-	struct job *jobs;
+	struct lease *jobs;
 	struct recovery *recoveries;
 	int cancel_fd;
 	bool stopping, connected;

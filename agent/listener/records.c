@@ -59,7 +59,7 @@ static int check_way(const char *dir, struct err *err)
 	return r;
 }
 
-int agent_store_open(bool make, struct agent_store *ret, struct err *err)
+int records_open(bool make, struct records *ret, struct err *err)
 {
 	_cleanup_free_ char *dir = agent_dir(err);
 	if (dir == NULL)
@@ -87,18 +87,18 @@ int agent_store_open(bool make, struct agent_store *ret, struct err *err)
 	return 0;
 }
 
-void agent_store_done(struct agent_store *s)
+void records_done(struct records *s)
 {
 	free(s->dir);
 	s->dir = NULL;
 }
 
-static char *path_of(const struct agent_store *s, const char *id, const char *name)
+static char *path_of(const struct records *s, const char *id, const char *name)
 {
 	return xasprintf("%s/registrations/%s%s%s", s->dir, id, name ? "/" : "", name ? name : "");
 }
 
-bool agent_store_has(const struct agent_store *s, const char *id)
+bool records_has(const struct records *s, const char *id)
 {
 	_cleanup_free_ char *path = path_of(s, id, "registration.json");
 	return fs_exists(AT_FDCWD, path);
@@ -110,21 +110,21 @@ static void closedirp(DIR **dir)
 		closedir(*dir);
 }
 
-int agent_store_list(const struct agent_store *s, struct strv *ret, struct err *err)
+int records_list(const struct records *s, struct strv *ret, struct err *err)
 {
 	_cleanup_free_ char *path = fs_join(s->dir, "registrations");
 	_cleanup_(closedirp) DIR *dir = opendir(path);
 	if (dir == NULL)
 		return errno == ENOENT ? 0 : err_errno(err, errno, "list %s", path);
 	for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
-		if (entry->d_name[0] != '.' && agent_store_has(s, entry->d_name))
+		if (entry->d_name[0] != '.' && records_has(s, entry->d_name))
 			strv_add(ret, entry->d_name);
 	strv_sort(ret);
 	return 0;
 }
 
 /* A registration that cannot be read can neither be used nor be ended by its own means. */
-static int broken(const struct agent_store *s, const char *id, int code, struct err *err)
+static int broken(const struct records *s, const char *id, int code, struct err *err)
 {
 	if (code == ERR_UNSUPPORTED)
 		return err_hint(err, code, "use the davit that wrote it, or a newer one");
@@ -134,7 +134,7 @@ static int broken(const struct agent_store *s, const char *id, int code, struct 
 	                dir);
 }
 
-int agent_store_load(const struct agent_store *s, const char *id, struct registration *ret, struct err *err)
+int records_load(const struct records *s, const char *id, struct registration *ret, struct err *err)
 {
 	_cleanup_free_ char *path = path_of(s, id, "registration.json");
 	_cleanup_(str_done) struct str text = STR_INIT(RECORD_MAX);
@@ -151,15 +151,15 @@ int agent_store_load(const struct agent_store *s, const char *id, struct registr
 	return r < 0 ? broken(s, id, err_wrap(err, r, "read %s", path), err) : 0;
 }
 
-int agent_store_load_key(const struct agent_store *s, const char *id, struct str *out, struct err *err)
+int records_load_key(const struct records *s, const char *id, struct str *out, struct err *err)
 {
 	_cleanup_free_ char *path = path_of(s, id, "key.pem");
 	int r = fs_read(AT_FDCWD, path, KEY_MAX, out, err);
 	return r < 0 ? broken(s, id, r, err) : r;
 }
 
-int agent_store_save(const struct agent_store *s, const char *id, const struct registration *reg, const struct str *key,
-                     struct err *err)
+int records_save(const struct records *s, const char *id, const struct registration *reg, const struct str *key,
+                 struct err *err)
 {
 	_cleanup_free_ char *dir = path_of(s, id, NULL), *key_path = path_of(s, id, "key.pem");
 	_cleanup_free_ char *record_path = path_of(s, id, "registration.json");
@@ -173,7 +173,7 @@ int agent_store_save(const struct agent_store *s, const char *id, const struct r
 	return r < 0 ? err_wrap(err, r, "keep the registration") : 0;
 }
 
-int agent_store_delete(const struct agent_store *s, const char *id, struct err *err)
+int records_delete(const struct records *s, const char *id, struct err *err)
 {
 	_cleanup_free_ char *dir = path_of(s, id, NULL);
 	return fs_remove_tree(AT_FDCWD, dir, err);
@@ -199,7 +199,7 @@ static char *with_digest(const char *shown, const char *url, const char *name)
 	return xasprintf("%s-%.8s", shown, hex);
 }
 
-char *agent_store_id(const char *url, const char *name, struct err *err)
+char *records_id(const char *url, const char *name, struct err *err)
 {
 	_cleanup_(github_url_done) struct github_url u = {0};
 	if (github_url_parse(url, &u, err) < 0)
@@ -208,17 +208,17 @@ char *agent_store_id(const char *url, const char *name, struct err *err)
 	return with_digest(shown, u.url, name);
 }
 
-int agent_store_find(const struct agent_store *s, const char *url, const char *name, char **ret_id, struct err *err)
+int records_find(const struct records *s, const char *url, const char *name, char **ret_id, struct err *err)
 {
 	_cleanup_(github_url_done) struct github_url wanted = {0};
 	_cleanup_(strv_done) struct strv ids = {0};
 	int r = github_url_parse(url, &wanted, err);
 	if (r >= 0)
-		r = agent_store_list(s, &ids, err);
+		r = records_list(s, &ids, err);
 	for (size_t i = 0; r >= 0 && i < ids.count && *ret_id == NULL; i++) {
 		struct registration reg = {0};
 		/* One that cannot be read is named by what needs it. */
-		if (agent_store_load(s, ids.items[i], &reg, NULL) < 0)
+		if (records_load(s, ids.items[i], &reg, NULL) < 0)
 			continue;
 		if (strcasecmp(reg.url, wanted.url) == 0 && strcasecmp(reg.name, name) == 0)
 			*ret_id = xstrdup(ids.items[i]);
@@ -229,7 +229,7 @@ int agent_store_find(const struct agent_store *s, const char *url, const char *n
 	return r;
 }
 
-char *agent_store_area(const struct registration *reg)
+char *records_area(const struct registration *reg)
 {
 	const char *url = reg->url != NULL ? reg->url : reg->server_url != NULL ? reg->server_url : "";
 	const char *slash = strrchr(url, '/');
@@ -237,7 +237,7 @@ char *agent_store_area(const struct registration *reg)
 	return with_digest(shown, url, reg->name);
 }
 
-void agent_store_write_state(const struct agent_store *s, const char *id, const char *state, const char *text)
+void records_write_state(const struct records *s, const char *id, const char *state, const char *text)
 {
 	char since[CLOCK_TEXT_SIZE];
 	_cleanup_json_ json_t *record = json_object();
@@ -251,7 +251,7 @@ void agent_store_write_state(const struct agent_store *s, const char *id, const 
 	(void)fs_write_replace(AT_FDCWD, path, line, strlen(line), 0600, NULL);
 }
 
-json_t *agent_store_read_state(const struct agent_store *s, const char *id)
+json_t *records_read_state(const struct records *s, const char *id)
 {
 	_cleanup_free_ char *path = path_of(s, id, "state.json");
 	_cleanup_(str_done) struct str text = STR_INIT(RECORD_MAX);
@@ -262,7 +262,7 @@ json_t *agent_store_read_state(const struct agent_store *s, const char *id)
 	return record;
 }
 
-void agent_store_write_session(const struct agent_store *s, const char *id, const char *session)
+void records_write_session(const struct records *s, const char *id, const char *session)
 {
 	_cleanup_free_ char *path = path_of(s, id, "session");
 	/* Without it a restart after a crash waits for the service to drop the old session. */
@@ -272,7 +272,7 @@ void agent_store_write_session(const struct agent_store *s, const char *id, cons
 		(void)unlink(path);
 }
 
-char *agent_store_read_session(const struct agent_store *s, const char *id)
+char *records_read_session(const struct records *s, const char *id)
 {
 	_cleanup_free_ char *path = path_of(s, id, "session");
 	_cleanup_(str_done) struct str text = STR_INIT(SESSION_MAX);
@@ -281,7 +281,7 @@ char *agent_store_read_session(const struct agent_store *s, const char *id)
 	return str_take(&text);
 }
 
-void agent_store_touch_poll(const struct agent_store *s, const char *id)
+void records_touch_poll(const struct records *s, const char *id)
 {
 	_cleanup_free_ char *path = path_of(s, id, "last-poll");
 	if (utimensat(AT_FDCWD, path, NULL, 0) == 0 || errno != ENOENT)
@@ -289,7 +289,7 @@ void agent_store_touch_poll(const struct agent_store *s, const char *id)
 	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
-int64_t agent_store_last_poll_ms(const struct agent_store *s, const char *id)
+int64_t records_last_poll_ms(const struct records *s, const char *id)
 {
 	_cleanup_free_ char *path = path_of(s, id, "last-poll");
 	struct stat st;
@@ -307,7 +307,7 @@ static pid_t read_holder(int fd)
 	return str_parse_i64(text, 1, INT32_MAX, &pid) ? (pid_t)pid : 0;
 }
 
-int agent_store_lock(const struct agent_store *s, int *ret_fd, struct err *err)
+int records_lock(const struct records *s, int *ret_fd, struct err *err)
 {
 	_cleanup_free_ char *path = fs_join(s->dir, "lock");
 	_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -327,7 +327,7 @@ int agent_store_lock(const struct agent_store *s, int *ret_fd, struct err *err)
 	return 0;
 }
 
-pid_t agent_store_holder(const struct agent_store *s)
+pid_t records_holder(const struct records *s)
 {
 	_cleanup_free_ char *path = fs_join(s->dir, "lock");
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);

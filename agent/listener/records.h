@@ -13,38 +13,37 @@
 #pragma once
 #include "agent/service/registration.h"
 
-struct agent_store {
+struct records {
 	char *dir;
 };
 /* make: missing directories are made 0700. Refused: another owner, open to others, a network file system. ERR_NOT_FOUND:
  * not there. */
-int agent_store_open(bool make, struct agent_store *ret, struct err *err);
-void agent_store_done(struct agent_store *s);
+int records_open(bool make, struct records *ret, struct err *err);
+void records_done(struct records *s);
 /* Sorted ids; none is no error. */
-int agent_store_list(const struct agent_store *s, struct strv *ret, struct err *err);
-int agent_store_load(const struct agent_store *s, const char *id, struct registration *ret, struct err *err);
-int agent_store_load_key(const struct agent_store *s, const char *id, struct str *out, struct err *err);
+int records_list(const struct records *s, struct strv *ret, struct err *err);
+int records_load(const struct records *s, const char *id, struct registration *ret, struct err *err);
+int records_load_key(const struct records *s, const char *id, struct str *out, struct err *err);
 /* Key first, record last: a registration exists once its record does. */
-int agent_store_save(const struct agent_store *s, const char *id, const struct registration *r, const struct str *key,
-                     struct err *err);
-int agent_store_delete(const struct agent_store *s, const char *id, struct err *err);
-bool agent_store_has(const struct agent_store *s, const char *id);
+int records_save(const struct records *s, const char *id, const struct registration *r, const struct str *key,
+                 struct err *err);
+int records_delete(const struct records *s, const char *id, struct err *err);
+bool records_has(const struct records *s, const char *id);
 /* "github.com_acme_widgets_box-7-1a2b3c4d", lower case, its last part a digest of URL and name; NULL when the URL cannot
  * be read. free() */
-char *agent_store_id(const char *url, const char *name, struct err *err);
+char *records_id(const char *url, const char *name, struct err *err);
 /* The registration of that URL and name, whatever its id is made of. ERR_NOT_FOUND without a word in err. */
-int agent_store_find(const struct agent_store *s, const char *url, const char *name, char **ret_id, struct err *err);
+int records_find(const struct records *s, const char *url, const char *name, char **ret_id, struct err *err);
 /* The name of the directory below the work directory that is this registration's alone: "widgets-1a2b3c4d". free() */
-char *agent_store_area(const struct registration *r);
+char *records_area(const struct registration *r);
 
-void agent_store_write_state(const struct agent_store *s, const char *id, const char *state, const char *text);
-json_t *agent_store_read_state(const struct agent_store *s, const char *id); /* NULL: none */
-void agent_store_write_session(const struct agent_store *s, const char *id,
-                               const char *session);                         /* NULL: none is open */
-char *agent_store_read_session(const struct agent_store *s, const char *id); /* NULL: none; free() */
-void agent_store_touch_poll(const struct agent_store *s, const char *id);
-int64_t agent_store_last_poll_ms(const struct agent_store *s, const char *id); /* wall; 0: never */
+void records_write_state(const struct records *s, const char *id, const char *state, const char *text);
+json_t *records_read_state(const struct records *s, const char *id);                      /* NULL: none */
+void records_write_session(const struct records *s, const char *id, const char *session); /* NULL: none is open */
+char *records_read_session(const struct records *s, const char *id);                      /* NULL: none; free() */
+void records_touch_poll(const struct records *s, const char *id);
+int64_t records_last_poll_ms(const struct records *s, const char *id); /* wall; 0: never */
 
 /* One running agent a directory. ERR_LOCKED names the holder. The descriptor keeps the lock. */
-int agent_store_lock(const struct agent_store *s, int *ret_fd, struct err *err);
-pid_t agent_store_holder(const struct agent_store *s); /* 0: not running */
+int records_lock(const struct records *s, int *ret_fd, struct err *err);
+pid_t records_holder(const struct records *s); /* 0: not running */

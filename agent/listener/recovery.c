@@ -37,9 +37,9 @@ static void finish(struct recovery *r, const char *what)
 	r->over = true;
 	r->due_ms = 0;
 	if (r->job != NULL) {
-		struct job *j = r->job;
+		struct lease *j = r->job;
 		r->job = NULL;
-		job_recovered(j, what);
+		lease_recovered(j, what);
 	}
 }
 
@@ -191,7 +191,7 @@ void recovery_timer(struct recovery *r, int64_t now_ms)
 	}
 }
 
-void recovery_add(struct listener *l, struct job *job, const char *user, const json_t *report)
+void recovery_add(struct listener *l, struct lease *job, const char *user, const json_t *report)
 {
 	struct recovery *r = xcalloc(1, sizeof(*r));
 	_cleanup_json_ json_t *input = json_object();
@@ -251,8 +251,8 @@ static const char *describe(int status)
 /* What is locked may be the deployment of another job that is well at work: that is no reason to wait for its end. */
 static int tries_max(const struct recovery *r)
 {
-	for (const struct job *j = r->listener->jobs; j != NULL; j = j->next)
-		if (j != r->job && j->phase == JOB_RUNNING)
+	for (const struct lease *j = r->listener->jobs; j != NULL; j = j->next)
+		if (j != r->job && j->phase == LEASE_RUNNING)
 			return TRIES_BESIDE;
 	return TRIES_MAX;
 }
@@ -285,7 +285,7 @@ void recovery_event(struct recovery *r)
 
 /* ---- Jobs under way, sealed in the agent's directory, so that an agent that was killed can go on with them. */
 
-void recovery_keep_job(const struct job *j)
+void recovery_keep_job(const struct lease *j)
 {
 	if (j->listener->store == NULL)
 		return;
@@ -313,7 +313,7 @@ void recovery_keep_job(const struct job *j)
 	explicit_bzero(text, strlen(text));
 }
 
-void recovery_forget_job(const struct job *j)
+void recovery_forget_job(const struct lease *j)
 {
 	if (j->listener->store == NULL || j->run.job_id == NULL)
 		return;
@@ -351,9 +351,9 @@ static void adopt(struct listener *l, const char *id)
 		(void)seal_erase(l->store->dir, id, NULL);
 		return;
 	}
-	job_adopt(l, &run, json_object_get(record, "report"), (pid_t)json_get_int(record, "pid", 0),
-	          (uint64_t)json_get_int(record, "start_time", 0), (int)json_get_int(record, "word_signal", 0),
-	          json_get_string(record, "user"), json_get_string(record, "tracking_id"));
+	lease_adopt(l, &run, json_object_get(record, "report"), (pid_t)json_get_int(record, "pid", 0),
+	            (uint64_t)json_get_int(record, "start_time", 0), (int)json_get_int(record, "word_signal", 0),
+	            json_get_string(record, "user"), json_get_string(record, "tracking_id"));
 }
 
 static void closedirp(DIR **dir)

@@ -31,7 +31,7 @@ struct endpoint *endpoint_new(struct listener *l, const char *id, struct registr
 	}
 	e->broker = xstrdup(e->reg.broker_url);
 	if (id != NULL && l->store != NULL)
-		e->left_session = agent_store_read_session(l->store, id);
+		e->left_session = records_read_session(l->store, id);
 	e->exit_code = LISTEN_DONE;
 	return e;
 }
@@ -71,13 +71,13 @@ static const char *place(const struct endpoint *e)
 static void write_state(const struct endpoint *e, const char *state, const char *text)
 {
 	if (e->id != NULL && e->listener->store != NULL)
-		agent_store_write_state(e->listener->store, e->id, state, text);
+		records_write_state(e->listener->store, e->id, state, text);
 }
 
 static void write_session(const struct endpoint *e, const char *session)
 {
 	if (e->id != NULL && e->listener->store != NULL)
-		agent_store_write_session(e->listener->store, e->id, session);
+		records_write_session(e->listener->store, e->id, session);
 }
 
 static void wait_then(struct endpoint *e, enum endpoint_step step, int64_t ms)
@@ -113,7 +113,7 @@ void endpoint_end(struct endpoint *e, int exit_code)
 	write_state(e, "stopped", NULL);
 	if (e->forget && e->id != NULL && e->listener->store != NULL) {
 		struct err err = ERR_INIT;
-		if (agent_store_delete(e->listener->store, e->id, &err) < 0)
+		if (records_delete(e->listener->store, e->id, &err) < 0)
 			log_err(&err);
 		else
 			listener_say("√ Removed the registration for %s", place(e));
@@ -137,7 +137,7 @@ static int load_key(const struct endpoint *e, struct oauth_key **ret, struct err
 	if (e->key.len > 0)
 		return oauth_key_read_pem(str_peek(&e->key), e->key.len, ret, err);
 	_cleanup_(str_done) struct str pem = STR_SECRET_INIT(64 << 10);
-	int r = agent_store_load_key(e->listener->store, e->id, &pem, err);
+	int r = records_load_key(e->listener->store, e->id, &pem, err);
 	if (r >= 0)
 		r = oauth_key_read_pem(str_peek(&pem), pem.len, ret, err);
 	return r < 0 ? err_hint(err, r, "davit agent configure --replace makes the registration anew, with another key")
@@ -375,10 +375,10 @@ static void delete_session(struct endpoint *e)
 /* ---- Polling. */
 
 /* One that was taken over belongs to no registration; its id is its own all the same. */
-static struct job *find_job(const struct endpoint *e, const char *job_id)
+static struct lease *find_job(const struct endpoint *e, const char *job_id)
 {
-	for (struct job *j = e->listener->jobs; j != NULL; j = j->next)
-		if ((j->endpoint == e || j->endpoint == NULL) && j->phase != JOB_OVER && j->run.job_id != NULL &&
+	for (struct lease *j = e->listener->jobs; j != NULL; j = j->next)
+		if ((j->endpoint == e || j->endpoint == NULL) && j->phase != LEASE_OVER && j->run.job_id != NULL &&
 		    strcmp(j->run.job_id, job_id) == 0)
 			return j;
 	return NULL;
@@ -386,7 +386,7 @@ static struct job *find_job(const struct endpoint *e, const char *job_id)
 
 static bool knows_request(const struct endpoint *e, const char *request_id)
 {
-	for (struct job *j = e->listener->jobs; j != NULL; j = j->next)
+	for (struct lease *j = e->listener->jobs; j != NULL; j = j->next)
 		if (j->endpoint == e && strcmp(j->ref.request_id, request_id) == 0)
 			return true;
 	return false;
@@ -410,14 +410,14 @@ static bool take_job(struct endpoint *e, struct broker_message *m)
 		            place(e));
 		return false;
 	}
-	struct job *j = job_new(e, m);
+	struct lease *j = lease_new(e, m);
 	e->jobs++;
 	if (l->options.once)
 		l->once_taken = true;
 	j->next = l->jobs;
 	l->jobs = j;
 	listener_start_jobs(l);
-	return j->phase != JOB_WAITING;
+	return j->phase != LEASE_WAITING;
 }
 
 static void shutdown_by_service(struct endpoint *e, const struct broker_message *m)
@@ -442,14 +442,14 @@ static void migrate(struct endpoint *e, const struct broker_message *m)
 /* True when polling waits for a job. */
 static bool dispatch(struct endpoint *e, struct broker_message *m)
 {
-	struct job *j;
+	struct lease *j;
 	switch (m->type) {
 	case BROKER_JOB:
 		return take_job(e, m);
 	case BROKER_CANCEL:
 		j = find_job(e, m->job_id);
 		if (j != NULL)
-			job_cancel(j, m->timeout_ms);
+			lease_cancel(j, m->timeout_ms);
 		break;
 	case BROKER_MIGRATION:
 		migrate(e, m);
@@ -491,7 +491,7 @@ static void poll_succeeded(struct endpoint *e, struct http_response *response)
 	}
 	e->failures = e->refusals = 0;
 	if (e->id != NULL && e->listener->store != NULL)
-		agent_store_touch_poll(e->listener->store, e->id);
+		records_touch_poll(e->listener->store, e->id);
 	const char *type = http_header(response, "Content-Type");
 	bool json = type != NULL && strncasecmp(type, "application/json", 16) == 0;
 	if (response->body.len == 0 || !json || response->status == 202 || response->status == 204) {

@@ -153,7 +153,7 @@ static int decode(const json_t *data, int depth, json_t **ret, struct err *err)
 	}
 }
 
-int context_decode(const json_t *data, json_t **ret, struct err *err)
+int context_data_decode(const json_t *data, json_t **ret, struct err *err)
 {
 	return decode(data, 0, ret, err);
 }

@@ -7,4 +7,4 @@
 json_t *context_data(const json_t *plain);
 /* The typed form → plain JSON. Dictionaries whose keys differ in case only keep the first spelling and the last
  * value. New. */
-int context_decode(const json_t *data, json_t **ret, struct err *err);
+int context_data_decode(const json_t *data, json_t **ret, struct err *err);

@@ -16,14 +16,14 @@ enum {
 	TYPE_NULL = 7
 };
 
-bool token_is_null(const json_t *token)
+bool template_is_null(const json_t *token)
 {
 	return token == NULL || json_is_null(token) ||
 	       (json_is_object(token) && wire_int(token, "type", TYPE_TEXT) == TYPE_NULL);
 }
 
 /* "ci.yml (Line: 3, Col: 7): " in front of an error. */
-static int at_place(const json_t *token, const struct token_scope *scope, int r, struct err *err)
+static int at_place(const json_t *token, const struct template_scope *scope, int r, struct err *err)
 {
 	int64_t file = wire_int(token, "file", 0), line = wire_int(token, "line", 0),
 		column = wire_int(token, "col", 0);
@@ -33,7 +33,7 @@ static int at_place(const json_t *token, const struct token_scope *scope, int r,
 	return err_wrap(err, r, "%s (Line: %lld, Col: %lld)", name, (long long)line, (long long)column);
 }
 
-static int eval_expression(const json_t *token, const struct token_scope *scope, json_t **ret, struct err *err)
+static int eval_expression(const json_t *token, const struct template_scope *scope, json_t **ret, struct err *err)
 {
 	const char *text = wire_string(token, "expr");
 	if (text == NULL)
@@ -50,9 +50,10 @@ static int eval_expression(const json_t *token, const struct token_scope *scope,
 	return 0;
 }
 
-static int eval(const json_t *token, const struct token_scope *scope, int depth, json_t **ret, struct err *err);
+static int eval(const json_t *token, const struct template_scope *scope, int depth, json_t **ret, struct err *err);
 
-static int eval_sequence(const json_t *token, const struct token_scope *scope, int depth, json_t **ret, struct err *err)
+static int eval_sequence(const json_t *token, const struct template_scope *scope, int depth, json_t **ret,
+                         struct err *err)
 {
 	_cleanup_json_ json_t *list = json_array();
 	size_t i;
@@ -73,8 +74,8 @@ static int eval_sequence(const json_t *token, const struct token_scope *scope, i
 	return 0;
 }
 
-static int add_pair(json_t *map, const char *key, json_t *value, const json_t *token, const struct token_scope *scope,
-                    struct err *err)
+static int add_pair(json_t *map, const char *key, json_t *value, const json_t *token,
+                    const struct template_scope *scope, struct err *err)
 {
 	if (expr_member(map, key, strlen(key)) != NULL)
 		return at_place(token, scope, err_set(err, ERR_INVALID, "'%s' is already defined", key), err);
@@ -82,7 +83,7 @@ static int add_pair(json_t *map, const char *key, json_t *value, const json_t *t
 	return 0;
 }
 
-static int insert_pairs(json_t *map, json_t *value, const json_t *token, const struct token_scope *scope,
+static int insert_pairs(json_t *map, json_t *value, const json_t *token, const struct template_scope *scope,
                         struct err *err)
 {
 	const char *key;
@@ -99,7 +100,7 @@ static int insert_pairs(json_t *map, json_t *value, const json_t *token, const s
 }
 
 /* *ret is the caller's also after an error. */
-static int eval_key(const json_t *token, const struct token_scope *scope, json_t **ret, struct err *err)
+static int eval_key(const json_t *token, const struct template_scope *scope, json_t **ret, struct err *err)
 {
 	int r = eval(token, scope, 0, ret, err);
 	if (r < 0)
@@ -107,7 +108,7 @@ static int eval_key(const json_t *token, const struct token_scope *scope, json_t
 	return json_is_string(*ret) ? 0 : at_place(token, scope, err_set(err, ERR_INVALID, "Expected a string"), err);
 }
 
-static int eval_pair(const json_t *pair, const struct token_scope *scope, int depth, json_t *map, struct err *err)
+static int eval_pair(const json_t *pair, const struct template_scope *scope, int depth, json_t *map, struct err *err)
 {
 	const json_t *key_token = wire_get(pair, "key"), *value_token = wire_get(pair, "value");
 	_cleanup_json_ json_t *key = NULL, *value = NULL;
@@ -121,7 +122,8 @@ static int eval_pair(const json_t *pair, const struct token_scope *scope, int de
 	              : add_pair(map, json_string_value(key), value, key_token, scope, err);
 }
 
-static int eval_mapping(const json_t *token, const struct token_scope *scope, int depth, json_t **ret, struct err *err)
+static int eval_mapping(const json_t *token, const struct template_scope *scope, int depth, json_t **ret,
+                        struct err *err)
 {
 	_cleanup_json_ json_t *map = json_object();
 	size_t i;
@@ -142,7 +144,7 @@ static json_t *text_literal(const json_t *token)
 	return json_string(text != NULL ? text : "");
 }
 
-static int eval(const json_t *token, const struct token_scope *scope, int depth, json_t **ret, struct err *err)
+static int eval(const json_t *token, const struct template_scope *scope, int depth, json_t **ret, struct err *err)
 {
 	if (depth > TOKEN_DEPTH_MAX)
 		return err_set(err, ERR_LIMIT, "Maximum object depth exceeded");
@@ -178,7 +180,7 @@ static int eval(const json_t *token, const struct token_scope *scope, int depth,
 	}
 }
 
-int token_eval(const json_t *token, const struct token_scope *scope, json_t **ret, struct err *err)
+int template_eval(const json_t *token, const struct template_scope *scope, json_t **ret, struct err *err)
 {
 	return eval(token, scope, 0, ret, err);
 }
@@ -198,7 +200,7 @@ static int as_text(const json_t *value, json_t **ret, struct err *err)
 	return 0;
 }
 
-int token_eval_text(const json_t *token, const struct token_scope *scope, json_t **ret, struct err *err)
+int template_eval_string(const json_t *token, const struct template_scope *scope, json_t **ret, struct err *err)
 {
 	_cleanup_json_ json_t *value = NULL;
 	int r = eval(token, scope, 0, &value, err);
@@ -207,10 +209,10 @@ int token_eval_text(const json_t *token, const struct token_scope *scope, json_t
 	return r;
 }
 
-int token_eval_texts(const json_t *token, const struct token_scope *scope, json_t *into, struct err *err)
+int template_eval_strings(const json_t *token, const struct template_scope *scope, json_t *into, struct err *err)
 {
 	_cleanup_json_ json_t *map = NULL;
-	if (token_is_null(token))
+	if (template_is_null(token))
 		return 0;
 	int r = eval(token, scope, 0, &map, err);
 	if (r < 0)
@@ -287,7 +289,7 @@ static bool unfold(const char *expression, struct str *out)
 	return !out->failed;
 }
 
-char *token_readable(const json_t *token)
+char *template_readable(const json_t *token)
 {
 	_cleanup_(str_done) struct str out = STR_INIT(TOKEN_TEXT_MAX);
 	if (json_is_object(token) && wire_int(token, "type", TYPE_TEXT) == TYPE_EXPRESSION) {
@@ -299,8 +301,8 @@ char *token_readable(const json_t *token)
 		return xasprintf("${{ %s }}", expression);
 	}
 	json_t *value = NULL, *text = NULL;
-	struct token_scope none = {.file_table = NULL};
-	if (token_eval(token, &none, &value, NULL) == 0 && as_text(value, &text, NULL) == 0)
+	struct template_scope none = {.file_table = NULL};
+	if (template_eval(token, &none, &value, NULL) == 0 && as_text(value, &text, NULL) == 0)
 		str_append(&out, json_string_value(text));
 	json_decref(value);
 	json_decref(text);

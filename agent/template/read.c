@@ -35,7 +35,7 @@ static char *string_literal(const char *expr)
 }
 
 /* Adds what the expression reader has against it. True: nothing. */
-static bool check_expression(const struct token_source *source, const char *pointer, const char *expr)
+static bool check_expression(const struct template_source *source, const char *pointer, const char *expr)
 {
 	struct err err = ERR_INIT;
 	char line[1024];
@@ -45,7 +45,7 @@ static bool check_expression(const struct token_source *source, const char *poin
 	return false;
 }
 
-static json_t *with_place(const struct token_source *source, const char *pointer, json_t *token)
+static json_t *with_place(const struct template_source *source, const char *pointer, json_t *token)
 {
 	if (!source->file)
 		return token;
@@ -56,7 +56,7 @@ static json_t *with_place(const struct token_source *source, const char *pointer
 	return token;
 }
 
-static json_t *expression_token(const struct token_source *source, const char *pointer, const char *expr)
+static json_t *expression_token(const struct template_source *source, const char *pointer, const char *expr)
 {
 	json_t *token = json_object();
 	json_object_set_new(token, "type", json_integer(3));
@@ -80,7 +80,7 @@ static bool is_insert(const char *text)
 
 /* Text with expressions inside: format('a{0}b', e0). A text that is one expression: that expression; one that is a text
  * in braces: that text. */
-static json_t *text_token(const struct token_source *source, const char *text, const char *pointer, bool is_key)
+static json_t *text_token(const struct template_source *source, const char *text, const char *pointer, bool is_key)
 {
 	if (!expr_is_template(text))
 		return json_string(text);
@@ -111,7 +111,7 @@ static json_t *text_token(const struct token_source *source, const char *text, c
 	return check_expression(source, pointer, trim) ? expression_token(source, pointer, trim) : json_null();
 }
 
-json_t *token_from_yaml(const struct token_source *source, const json_t *value, const char *pointer)
+json_t *template_from_yaml(const struct template_source *source, const json_t *value, const char *pointer)
 {
 	_cleanup_(str_done) struct str at = STR_INIT(4096);
 	str_append(&at, pointer);
@@ -126,8 +126,8 @@ json_t *token_from_yaml(const struct token_source *source, const json_t *value, 
 		json_array_foreach(value, i, item)
 		{
 			str_truncate(&at, base);
-			pointer_push_index(&at, i);
-			json_array_append_new(list, token_from_yaml(source, item, str_peek(&at)));
+			faults_pointer_push_index(&at, i);
+			json_array_append_new(list, template_from_yaml(source, item, str_peek(&at)));
 		}
 		json_t *token = json_pack("{s:i}", "type", 1);
 		if (json_array_size(list))
@@ -143,10 +143,10 @@ json_t *token_from_yaml(const struct token_source *source, const json_t *value, 
 		json_object_foreach((json_t *)(uintptr_t)value, key, item)
 		{
 			str_truncate(&at, base);
-			pointer_push(&at, key);
+			faults_pointer_push(&at, key);
 			json_t *pair = json_object();
 			json_object_set_new(pair, "key", text_token(source, key, str_peek(&at), true));
-			json_object_set_new(pair, "value", token_from_yaml(source, item, str_peek(&at)));
+			json_object_set_new(pair, "value", template_from_yaml(source, item, str_peek(&at)));
 			json_array_append_new(list, pair);
 		}
 		json_t *token = json_pack("{s:i}", "type", 2);
@@ -189,7 +189,7 @@ static bool calls_status_function(const char *expr)
 }
 
 /* The expression behind "${{ … }}" when that is the whole text; NULL: a fault was added. */
-static char *unwrapped(const struct token_source *source, const char *text, const char *pointer)
+static char *unwrapped(const struct template_source *source, const char *text, const char *pointer)
 {
 	struct err err = ERR_INIT;
 	char line[1024];
@@ -208,7 +208,7 @@ static char *unwrapped(const struct token_source *source, const char *text, cons
 }
 
 /* `if: |` leaves a line feed behind "${{ … }}": that is a text and not the expression, and so true, at GitHub too. */
-static char *with_white_space(const struct token_source *source, const char *text, const char *pointer)
+static char *with_white_space(const struct template_source *source, const char *text, const char *pointer)
 {
 	struct err err = ERR_INIT;
 	char line[1024];
@@ -218,11 +218,11 @@ static char *with_white_space(const struct token_source *source, const char *tex
 	return expr;
 }
 
-char *token_condition(const struct token_source *source, const json_t *value, const char *pointer)
+char *template_condition(const struct template_source *source, const json_t *value, const char *pointer)
 {
 	if (!value || json_is_null(value))
 		return xstrdup("success()");
-	_cleanup_free_ char *text = token_literal(value);
+	_cleanup_free_ char *text = template_literal(value);
 	if (!text) {
 		faults_add(source->faults, source->doc, pointer, "a condition must be a text");
 		return xstrdup("success()");
@@ -237,7 +237,7 @@ char *token_condition(const struct token_source *source, const json_t *value, co
 	return calls_status_function(expr) ? TAKE(expr) : xasprintf("success() && (%s)", expr);
 }
 
-char *token_literal(const json_t *token)
+char *template_literal(const json_t *token)
 {
 	switch (token ? json_typeof(token) : JSON_NULL) {
 	case JSON_STRING:

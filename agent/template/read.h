@@ -4,7 +4,7 @@
 #include "base/data/yaml.h"
 
 /* Where a value stands, so that expressions carry their place, and what its expressions may name. */
-struct token_source {
+struct template_source {
 	const struct yaml_doc *doc;
 	int file; /* 1-based index into the file table; 0: no positions */
 	struct faults *faults;
@@ -13,10 +13,10 @@ struct token_source {
 };
 /* A YAML value → template token, new. Faults (an expression that is not closed or not understood) are added, the token
  * is null then. */
-json_t *token_from_yaml(const struct token_source *source, const json_t *value, const char *pointer);
+json_t *template_from_yaml(const struct template_source *source, const json_t *value, const char *pointer);
 /* An `if:` → the condition as the runner wants it: without braces, "success() && (…)" where no status function is
  * called. value NULL: "success()". */
-char *token_condition(const struct token_source *source, const json_t *value, const char *pointer);
+char *template_condition(const struct template_source *source, const json_t *value, const char *pointer);
 /* Text of a token that is a literal; NULL for expressions, lists and maps. Booleans and numbers in their YAML spelling.
  * free(). */
-char *token_literal(const json_t *token);
+char *template_literal(const json_t *token);

@@ -99,10 +99,10 @@ void job_decide(struct job *j)
 	record_start(j, r);
 	r->env = json_copy(j->global_env);
 	record_line(j, r, "The job's status is %s", status);
-	int e = files_create(j, r, &err);
+	int e = effects_create_files(j, r, &err);
 	if (e == 0)
 		e = step_run_program(j, r, &uses, inputs, decision_limit(j), true, &end, &exit_status, &err);
-	files_process(j, r);
+	effects_read_files(j, r);
 	enum result result = RESULT_SUCCEEDED;
 	if (e < 0) {
 		char line[1024];
@@ -129,17 +129,17 @@ static void eval_outputs(struct job *j, struct record *r)
 {
 	const json_t *token = wire_get(j->message, "jobOutputs");
 	_cleanup_json_ json_t *texts = json_object();
-	struct token_scope scope = j->scope;
+	struct template_scope scope = j->scope;
 	struct err err = ERR_INIT;
 	char line[2048];
 	const char *name;
 	json_t *value;
-	if (token_is_null(token))
+	if (template_is_null(token))
 		return;
 	scope.expr.status = NULL;
 	scope.expr.hash_files = NULL;
 	record_line(j, r, "Evaluate and set job outputs");
-	if (token_eval_texts(token, &scope, texts, &err) < 0) {
+	if (template_eval_strings(token, &scope, texts, &err) < 0) {
 		record_error(j, r, "Fail to evaluate job outputs");
 		record_error(j, r, "%s", err_line(&err, line, sizeof(line)));
 		job_set_result(j, RESULT_FAILED);
@@ -164,16 +164,16 @@ static void eval_url(struct job *j, struct record *r)
 {
 	const json_t *token = wire_get(wire_get(j->message, "actionsEnvironment"), "url");
 	_cleanup_json_ json_t *text = NULL, *contexts = json_copy(j->contexts);
-	struct token_scope scope = j->scope;
+	struct template_scope scope = j->scope;
 	struct err err = ERR_INIT;
 	char line[2048];
-	if (token_is_null(token))
+	if (template_is_null(token))
 		return;
 	json_object_set_new(contexts, "secrets", json_null());
 	scope.expr.contexts = contexts;
 	scope.expr.status = NULL;
 	record_line(j, r, "Evaluate and set environment url");
-	if (token_eval_text(token, &scope, &text, &err) < 0) {
+	if (template_eval_string(token, &scope, &text, &err) < 0) {
 		record_error(j, r, "Failed to evaluate environment url");
 		record_error(j, r, "%s", err_line(&err, line, sizeof(line)));
 		job_set_result(j, RESULT_FAILED);

@@ -31,7 +31,7 @@ static const struct {
 	{"artifacts_list", "artifacts_list_"},
 };
 
-int files_create(struct job *j, struct record *r, struct err *err)
+int effects_create_files(struct job *j, struct record *r, struct err *err)
 {
 	(void)r;
 	char id[37];
@@ -173,7 +173,7 @@ static int process(struct job *j, struct record *r, const char *key, const struc
 	return command_file_pairs(str_peek(text), text->len, take, &target, err);
 }
 
-void files_process(struct job *j, struct record *r)
+void effects_read_files(struct job *j, struct record *r)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(command_files); i++) {
 		const char *key = command_files[i].key, *path = json_get_string(j->github, key);

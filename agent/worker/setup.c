@@ -51,7 +51,7 @@ static int decode_contexts(struct job *j, struct err *err)
 	j->contexts = json_object();
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		json_t *value;
-		int r = context_decode(wire_get(data, names[i]), &value, err);
+		int r = context_data_decode(wire_get(data, names[i]), &value, err);
 		if (r < 0)
 			return err_wrap(err, r, "context '%s'", names[i]);
 		json_object_set_new(j->contexts, names[i], value);
@@ -132,7 +132,7 @@ static void make_scope(struct job *j)
 	json_object_set_new(j->contexts, "secrets", message_secrets(j->message));
 	json_object_set(j->contexts, "steps", j->steps_context);
 	json_object_set(j->contexts, "env", j->global_env);
-	j->scope = (struct token_scope){
+	j->scope = (struct template_scope){
 		.expr = {.contexts = j->contexts,
 	                 .exact_context = "env",
 	                 .status = job_status_is,
@@ -334,9 +334,9 @@ static int refuse_containers(struct job *j, struct err *err)
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		const json_t *token = wire_get(j->message, kinds[i].member);
 		_cleanup_json_ json_t *value = NULL;
-		if (token_is_null(token))
+		if (template_is_null(token))
 			continue;
-		int r = token_eval(token, &j->scope, &value, err);
+		int r = template_eval(token, &j->scope, &value, err);
 		if (r < 0)
 			return r;
 		if (json_is_null(value) || json_string_length(value) == 0)
@@ -354,12 +354,12 @@ static int eval_global_env(struct job *j, struct err *err)
 {
 	size_t i;
 	json_t *token;
-	struct token_scope scope = j->scope;
+	struct template_scope scope = j->scope;
 	scope.expr.status = NULL;
 	json_array_foreach(wire_get(j->message, "environmentVariables"), i, token)
 	{
 		_cleanup_json_ json_t *own = json_object();
-		int r = token_eval_texts(token, &scope, own, err);
+		int r = template_eval_strings(token, &scope, own, err);
 		if (r < 0)
 			return err_wrap(err, r, "the job's env");
 		json_object_update(j->global_env, own);
@@ -372,14 +372,14 @@ static int eval_defaults(struct job *j, struct err *err)
 {
 	size_t i;
 	json_t *token;
-	struct token_scope scope = j->scope;
+	struct template_scope scope = j->scope;
 	scope.expr.status = NULL;
 	json_array_foreach(wire_get(j->message, "defaults"), i, token)
 	{
 		_cleanup_json_ json_t *value = NULL;
-		if (token_is_null(token))
+		if (template_is_null(token))
 			continue;
-		int r = token_eval(token, &scope, &value, err);
+		int r = template_eval(token, &scope, &value, err);
 		if (r < 0)
 			return err_wrap(err, r, "the job's defaults");
 		json_t *run = expr_member(value, "run", 3);
@@ -409,7 +409,7 @@ const json_t *step_title_token(const json_t *step, const char **ret_prefix)
 {
 	const json_t *token = wire_get(step, "displayNameToken");
 	*ret_prefix = "";
-	if (!token_is_null(token))
+	if (!template_is_null(token))
 		return token;
 	*ret_prefix = "Run ";
 	return script_of(step);
@@ -438,11 +438,11 @@ static char *first_title(struct job *j, const json_t *step, const char *uses, bo
 	_cleanup_json_ json_t *early = json_copy(j->contexts);
 	for (size_t i = 0; i < ARRAY_SIZE(later); i++)
 		json_object_del(early, later[i]);
-	struct token_scope scope = {.expr = {.contexts = early}, .file_table = j->scope.file_table};
-	if (token_eval_text(token, &scope, &text, NULL) == 0)
+	struct template_scope scope = {.expr = {.contexts = early}, .file_table = j->scope.file_table};
+	if (template_eval_string(token, &scope, &text, NULL) == 0)
 		return step_title(prefix, json_string_value(text));
 	*ret_final = false;
-	_cleanup_free_ char *readable = token_readable(token);
+	_cleanup_free_ char *readable = template_readable(token);
 	return step_title(prefix, readable);
 }
 
@@ -514,7 +514,7 @@ static int keep_apart(struct job *j, struct err *err)
 {
 	const json_t *isolation = json_get_object(j->settings, "isolation");
 	const char *text = json_get_string(isolation, "text");
-	int r = walls_raise_as_told(isolation, err);
+	int r = walls_told_raise(isolation, err);
 	if (r < 0 && json_get_bool(isolation, "required", false))
 		return err_wrap(err, r, "keep this job apart from those of other repositories");
 	if (r < 0)

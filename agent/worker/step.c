@@ -15,9 +15,9 @@
 enum { SCRIPT_MAX = 10 << 20, DOCUMENT_MAX = 8 << 20, EXIT_CANCELLED = 130 };
 
 /* Everything but conditions: success() and its like are not known there. */
-static struct token_scope value_scope(const struct job *j)
+static struct template_scope value_scope(const struct job *j)
 {
-	struct token_scope scope = j->scope;
+	struct template_scope scope = j->scope;
 	scope.expr.status = NULL;
 	return scope;
 }
@@ -40,11 +40,11 @@ static const char *text_of(const json_t *inputs, const char *name)
 static int eval_env(struct job *j, struct record *r, struct err *err)
 {
 	_cleanup_json_ json_t *own = json_object();
-	struct token_scope scope = value_scope(j);
+	struct template_scope scope = value_scope(j);
 	json_decref(r->env);
 	r->env = json_copy(j->global_env);
 	json_object_set(j->contexts, "env", r->env);
-	int e = token_eval_texts(wire_get(r->step, "environment"), &scope, own, err);
+	int e = template_eval_strings(wire_get(r->step, "environment"), &scope, own, err);
 	if (e == 0)
 		json_object_update(r->env, own);
 	return e;
@@ -55,13 +55,13 @@ static void final_name(struct job *j, struct record *r)
 	if (r->name_final)
 		return;
 	_cleanup_json_ json_t *text = NULL;
-	struct token_scope scope = value_scope(j);
+	struct template_scope scope = value_scope(j);
 	struct err err = ERR_INIT;
 	char line[1024];
 	r->name_final = true;
 	const char *prefix;
 	const json_t *token = step_title_token(r->step, &prefix);
-	if (token_eval_text(token, &scope, &text, &err) < 0) {
+	if (template_eval_string(token, &scope, &text, &err) < 0) {
 		record_issue(j, r, ISSUE_WARNING, err_line(&err, line, sizeof(line)), NULL);
 		return;
 	}
@@ -87,11 +87,11 @@ static int64_t eval_timeout(struct job *j, struct record *r)
 {
 	_cleanup_json_ json_t *value = NULL;
 	const json_t *token = wire_get(r->step, "timeoutInMinutes");
-	struct token_scope scope = value_scope(j);
+	struct template_scope scope = value_scope(j);
 	struct err err = ERR_INIT;
-	if (token_is_null(token))
+	if (template_is_null(token))
 		return 0;
-	int e = token_eval(token, &scope, &value, &err);
+	int e = template_eval(token, &scope, &value, &err);
 	if (e == 0 && !json_is_number(value))
 		e = err_set(&err, ERR_INVALID, "timeout-minutes must be a number");
 	if (e < 0) {
@@ -108,11 +108,11 @@ static bool eval_continue_on_error(struct job *j, struct record *r)
 {
 	_cleanup_json_ json_t *value = NULL;
 	const json_t *token = wire_get(r->step, "continueOnError");
-	struct token_scope scope = value_scope(j);
+	struct template_scope scope = value_scope(j);
 	struct err err = ERR_INIT;
-	if (token_is_null(token))
+	if (template_is_null(token))
 		return false;
-	int e = token_eval(token, &scope, &value, &err);
+	int e = template_eval(token, &scope, &value, &err);
 	if (e == 0 && !json_is_boolean(value))
 		e = err_set(&err, ERR_INVALID,
 		            "Unexpected type encountered while reading 'continue-on-error'. A boolean was expected");
@@ -364,19 +364,19 @@ static void set_step_keys(struct job *j, struct record *r)
 static enum result execute(struct job *j, struct record *r, int64_t minutes)
 {
 	_cleanup_json_ json_t *inputs = json_object();
-	struct token_scope scope = value_scope(j);
+	struct template_scope scope = value_scope(j);
 	struct err err = ERR_INIT;
 	enum result result = RESULT_FAILED;
-	int e = files_create(j, r, &err);
+	int e = effects_create_files(j, r, &err);
 	if (e == 0) {
-		e = token_eval_texts(wire_get(r->step, "inputs"), &scope, inputs, &err);
+		e = template_eval_strings(wire_get(r->step, "inputs"), &scope, inputs, &err);
 		if (e == 0 && r->kind == STEP_SCRIPT)
 			e = do_script(j, r, inputs, minutes, &result, &err);
 		else if (e == 0)
 			e = do_action(j, r, inputs, minutes, &result, &err);
 		if (e < 0)
 			log_error(j, r, &err);
-		files_process(j, r);
+		effects_read_files(j, r);
 	} else {
 		log_error(j, r, &err);
 	}

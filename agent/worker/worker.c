@@ -256,7 +256,7 @@ static void keep_blocks(void)
 	mallopt(M_TRIM_THRESHOLD, 2 * JOB_QUEUE_MAX);
 }
 
-int cmd_worker(int argc, char **argv)
+int worker_run(int argc, char **argv)
 {
 	struct err err = ERR_INIT;
 	struct job j = {

@@ -102,10 +102,10 @@ struct job {
 
 	/* contexts */
 	json_t *contexts, *github, *runner, *job_context, *steps_context, *global_env;
-	struct token_scope scope; /* conditions: status functions are known */
-	json_t *defaults_run;     /* {"shell","working-directory"} or NULL */
-	json_t *job_environ;      /* of this process, name → text */
-	json_t *prepend_path;     /* directory → true, in the order of their adding */
+	struct template_scope scope; /* conditions: status functions are known */
+	json_t *defaults_run;        /* {"shell","working-directory"} or NULL */
+	json_t *job_environ;         /* of this process, name → text */
+	json_t *prepend_path;        /* directory → true, in the order of their adding */
 	size_t prepend_len;
 	size_t masks_added; /* by the steps */
 	bool short_lines_told;
@@ -184,8 +184,8 @@ int record_set_output(struct job *j, struct record *r, const char *name, const c
                       struct err *err);
 
 /* ---- effects.c ---- */
-int files_create(struct job *j, struct record *r, struct err *err);
-void files_process(struct job *j, struct record *r);
+int effects_create_files(struct job *j, struct record *r, struct err *err);
+void effects_read_files(struct job *j, struct record *r);
 /* GITHUB_ENV and set-env. */
 int job_set_env(struct job *j, struct record *r, const char *name, const char *value, size_t len, struct err *err);
 int job_add_path(struct job *j, const char *path, struct err *err);

@@ -118,14 +118,14 @@ void reader_known_keys(struct reader *r, const json_t *object, const char *what,
 size_t reader_enter(struct reader *r, const char *key)
 {
 	size_t mark = r->at.len;
-	pointer_push(&r->at, key);
+	faults_pointer_push(&r->at, key);
 	return mark;
 }
 
 static size_t enter_index(struct reader *r, size_t index)
 {
 	size_t mark = r->at.len;
-	pointer_push_index(&r->at, index);
+	faults_pointer_push_index(&r->at, index);
 	return mark;
 }
 
@@ -141,7 +141,7 @@ static json_t *member_token(struct reader *r, const json_t *object, const char *
 	if (!value)
 		return NULL;
 	size_t mark = reader_enter(r, key);
-	json_t *token = token_from_yaml(&r->source, value, str_peek(&r->at));
+	json_t *token = template_from_yaml(&r->source, value, str_peek(&r->at));
 	reader_leave(r, mark);
 	return token;
 }
@@ -152,7 +152,7 @@ static json_t *as_text(json_t *token)
 {
 	if (json_is_object(token) || json_is_string(token))
 		return token;
-	_cleanup_free_ char *text = token_literal(token);
+	_cleanup_free_ char *text = template_literal(token);
 	json_decref(token);
 	return json_string(text ? text : "");
 }
@@ -186,7 +186,7 @@ static json_t *member_scalars(struct reader *r, const json_t *object, const char
 			             json_is_array(item) ? "list" : "map");
 		reader_leave(r, inner);
 	}
-	json_t *token = token_from_yaml(&r->source, value, str_peek(&r->at));
+	json_t *token = template_from_yaml(&r->source, value, str_peek(&r->at));
 	values_as_text(token);
 	reader_leave(r, mark);
 	return token;
@@ -195,7 +195,7 @@ static json_t *member_scalars(struct reader *r, const json_t *object, const char
 static char *member_condition(struct reader *r, const json_t *object)
 {
 	size_t mark = reader_enter(r, "if");
-	char *condition = token_condition(&r->source, json_object_get(object, "if"), str_peek(&r->at));
+	char *condition = template_condition(&r->source, json_object_get(object, "if"), str_peek(&r->at));
 	reader_leave(r, mark);
 	return condition;
 }
@@ -213,7 +213,7 @@ static char *member_text(struct reader *r, const json_t *object, const char *key
 	if (!value)
 		return NULL;
 	size_t mark = reader_enter(r, key);
-	_cleanup_free_ char *text = token_literal(value);
+	_cleanup_free_ char *text = template_literal(value);
 	if (!text || !*text)
 		reader_fault(r, "'%s' must be a text that is not empty", key);
 	else if (!expressions && is_expression(value))
@@ -300,7 +300,7 @@ static json_t *read_defaults(struct reader *r, const json_t *object)
 	else if (run)
 		reader_fault(r, "'run' must be a map");
 	reader_leave(r, inner);
-	json_t *token = token_from_yaml(&r->source, value, str_peek(&r->at));
+	json_t *token = template_from_yaml(&r->source, value, str_peek(&r->at));
 	reader_leave(r, mark);
 	return token;
 }
@@ -322,7 +322,7 @@ static void read_concurrency(struct reader *r, const json_t *object, json_t **gr
 	size_t mark = reader_enter(r, "concurrency");
 	static const char *const keys[] = {"group", "cancel-in-progress", "queue"};
 	if (json_is_string(value)) {
-		*group = token_from_yaml(&r->source, value, str_peek(&r->at));
+		*group = template_from_yaml(&r->source, value, str_peek(&r->at));
 	} else if (json_is_object(value)) {
 		reader_known_keys(r, value, "concurrency", keys, ARRAY_SIZE(keys));
 		if (!json_is_string(json_object_get(value, "group")))
@@ -489,7 +489,7 @@ static void read_environment(struct reader *r, struct workflow_job *job, const j
 	size_t mark = reader_enter(r, "environment");
 	static const char *const keys[] = {"name", "url", "deployment"};
 	if (json_is_string(value)) {
-		job->environment_name = token_from_yaml(&r->source, value, str_peek(&r->at));
+		job->environment_name = template_from_yaml(&r->source, value, str_peek(&r->at));
 	} else if (json_is_object(value)) {
 		reader_known_keys(r, value, "environment", keys, ARRAY_SIZE(keys));
 		json_decref(member_boolean(r, value,
@@ -521,7 +521,7 @@ static void read_runs_on(struct reader *r, struct workflow_job *job, const json_
 		reader_fault(r, "'runs-on' by 'group' is not supported: name labels, as a text or a list");
 	else if (!good)
 		reader_fault(r, value ? "'runs-on' must be a label or a list of labels" : "a job needs 'runs-on'");
-	job->runs_on = value ? token_from_yaml(&r->source, value, str_peek(&r->at)) : NULL;
+	job->runs_on = value ? template_from_yaml(&r->source, value, str_peek(&r->at)) : NULL;
 	reader_leave(r, mark);
 }
 

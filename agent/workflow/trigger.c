@@ -286,7 +286,7 @@ static int check_input_value(const char *name, const json_t *declared, json_t *v
 	const char *type = json_get_string(declared, "type");
 	if (!type)
 		type = "string";
-	_cleanup_free_ char *text = token_literal(value);
+	_cleanup_free_ char *text = template_literal(value);
 	if (!text)
 		return err_set(err, ERR_INVALID, "the value of input '%s' must be a text", name);
 	if (strcmp(type, "boolean") == 0) {
@@ -301,7 +301,7 @@ static int check_input_value(const char *name, const json_t *declared, json_t *v
 		json_t *item;
 		json_array_foreach(json_object_get(declared, "options"), i, item)
 		{
-			_cleanup_free_ char *option = token_literal(item);
+			_cleanup_free_ char *option = template_literal(item);
 			found |= option && strcmp(option, text) == 0;
 		}
 		if (!found)

@@ -5,7 +5,7 @@
 enum { WORKFLOW_MAX_JOBS = 256 };
 
 struct reader {
-	struct token_source source;
+	struct template_source source;
 	struct str at; /* JSON pointer of the value being read */
 };
 

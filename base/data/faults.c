@@ -130,7 +130,7 @@ void faults_done(struct faults *f)
 	*f = (struct faults){.max = f->max};
 }
 
-void pointer_push(struct str *pointer, const char *token)
+void faults_pointer_push(struct str *pointer, const char *token)
 {
 	str_append_c(pointer, '/');
 	for (; *token; token++) {
@@ -143,7 +143,7 @@ void pointer_push(struct str *pointer, const char *token)
 	}
 }
 
-void pointer_push_index(struct str *pointer, size_t index)
+void faults_pointer_push_index(struct str *pointer, size_t index)
 {
 	str_appendf(pointer, "/%zu", index);
 }

@@ -10,7 +10,7 @@ static void read_texts(const json_t *list, struct strv *ret)
 		strv_add(ret, json_string_value(text));
 }
 
-int walls_raise_as_told(const json_t *told, struct err *err)
+int walls_told_raise(const json_t *told, struct err *err)
 {
 	_cleanup_(strv_done) struct strv closed = {0}, open = {0};
 	if (!json_get_bool(told, "processes", false))

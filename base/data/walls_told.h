@@ -4,4 +4,4 @@
 #include "base/data/json.h"
 
 /* Without "processes" none is raised. */
-int walls_raise_as_told(const json_t *told, struct err *err);
+int walls_told_raise(const json_t *told, struct err *err);

@@ -56,5 +56,5 @@ void faults_print(const struct faults *f, const struct yaml_doc *doc, struct str
 int faults_to_err(const struct faults *f, const struct yaml_doc *doc, struct err *err);
 void faults_done(struct faults *f);
 /* Appends one reference token to a JSON pointer in place: ~ and / escaped. */
-void pointer_push(struct str *pointer, const char *token);
-void pointer_push_index(struct str *pointer, size_t index);
+void faults_pointer_push(struct str *pointer, const char *token);
+void faults_pointer_push_index(struct str *pointer, size_t index);

@@ -118,7 +118,7 @@ int digest_of_fd(int fd, char hex[DIGEST_HEX], struct err *err)
 	return 0;
 }
 
-void hmac_sha256(const void *key, size_t key_len, const void *data, size_t len, unsigned char out[DIGEST_BYTES])
+void digest_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len, unsigned char out[DIGEST_BYTES])
 {
 	unsigned int out_len = DIGEST_BYTES;
 	must(HMAC(sha256(), key, (int)key_len, data, len, out, &out_len) != NULL);

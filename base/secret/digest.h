@@ -14,7 +14,7 @@ void digest_of(const void *data, size_t len, char hex[DIGEST_HEX]);
 int digest_of_fd(int fd, char hex[DIGEST_HEX], struct err *err); /* from its position to the end */
 /* The id of an object of git: SHA-1 over "TYPE SIZE\\0" and its content. */
 void digest_git_object(const char *type, const void *data, size_t len, unsigned char id[20]);
-void hmac_sha256(const void *key, size_t key_len, const void *data, size_t len, unsigned char out[DIGEST_BYTES]);
+void digest_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len, unsigned char out[DIGEST_BYTES]);
 void base64_encode(const void *data, size_t len, struct str *out);
 void base64url_encode(const void *data, size_t len, struct str *out); /* no padding */
 int base64_decode(const char *text, size_t len, struct str *out,

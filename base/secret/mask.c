@@ -22,10 +22,10 @@ struct mask {
 
 static void find_all(const struct mask *m, const char *text, size_t len, bool by_line, struct ranges *found)
 {
-	ranges_init(found);
-	patterns_find(m->patterns, text, len, by_line, found);
-	expressions_find(m->expressions, text, len, by_line, found);
-	ranges_merge(found);
+	mask_ranges_init(found);
+	mask_patterns_find(m->patterns, text, len, by_line, found);
+	mask_expressions_find(m->expressions, text, len, by_line, found);
+	mask_ranges_merge(found);
 }
 
 static void append_covered(const char *text, size_t len, const struct ranges *found, struct str *out)
@@ -48,7 +48,7 @@ void mask_apply(const struct mask *m, const char *text, size_t len, struct str *
 	struct ranges found;
 	find_all(m, text, len, false, &found);
 	append_covered(text, len, &found, out);
-	ranges_done(&found);
+	mask_ranges_done(&found);
 }
 
 bool mask_apply_lines(const struct mask *m, const char *text, size_t len, struct str *out)
@@ -60,14 +60,14 @@ bool mask_apply_lines(const struct mask *m, const char *text, size_t len, struct
 	bool any = found.count > 0;
 	if (any)
 		append_covered(text, len, &found, out);
-	ranges_done(&found);
+	mask_ranges_done(&found);
 	return any;
 }
 
 size_t mask_cut(const struct mask *m, const char *text, size_t len)
 {
-	size_t reach = MAX(patterns_longest(m->patterns),
-	                   expressions_count(m->expressions) > 0 ? (size_t)EXPRESSION_REACH : (size_t)1);
+	size_t reach = MAX(mask_patterns_longest(m->patterns),
+	                   mask_expressions_count(m->expressions) > 0 ? (size_t)EXPRESSION_REACH : (size_t)1);
 	if (len <= reach)
 		return 0;
 	size_t at = str_whole_characters(text, len - reach);
@@ -78,7 +78,7 @@ size_t mask_cut(const struct mask *m, const char *text, size_t len)
 	for (size_t i = 0; i < found.count; i++)
 		if (found.items[i].from < at && at < found.items[i].to)
 			at = found.items[i].from;
-	ranges_done(&found);
+	mask_ranges_done(&found);
 	return at;
 }
 
@@ -89,18 +89,18 @@ bool mask_finds(const struct mask *m, const char *text, size_t len)
 	struct ranges found;
 	find_all(m, text, len, false, &found);
 	bool any = found.count > 0;
-	ranges_done(&found);
+	mask_ranges_done(&found);
 	return any;
 }
 
 bool mask_is_empty(const struct mask *m)
 {
-	return patterns_count(m->patterns) == 0 && expressions_count(m->expressions) == 0;
+	return mask_patterns_count(m->patterns) == 0 && mask_expressions_count(m->expressions) == 0;
 }
 
 void mask_add_plain(struct mask *m, const char *value, size_t len)
 {
-	patterns_add(m->patterns, value, len);
+	mask_patterns_add(m->patterns, value, len);
 }
 
 static void add_form(void *context, const char *form, size_t len)
@@ -178,14 +178,14 @@ void mask_add(struct mask *m, const char *value, size_t len)
 
 int mask_add_pattern(struct mask *m, const char *pattern, struct err *err)
 {
-	return expressions_add(m->expressions, pattern, err);
+	return mask_expressions_add(m->expressions, pattern, err);
 }
 
 struct mask *mask_new(void)
 {
 	struct mask *m = xcalloc(1, sizeof(*m));
-	m->patterns = patterns_new();
-	m->expressions = expressions_new();
+	m->patterns = mask_patterns_new();
+	m->expressions = mask_expressions_new();
 	return m;
 }
 
@@ -193,8 +193,8 @@ void mask_free(struct mask *m)
 {
 	if (m == NULL)
 		return;
-	patterns_free(m->patterns);
-	expressions_free(m->expressions);
+	mask_patterns_free(m->patterns);
+	mask_expressions_free(m->expressions);
 	free(m);
 }
 

@@ -19,7 +19,7 @@ struct expressions {
 	pcre2_match_context *context;
 };
 
-struct expressions *expressions_new(void)
+struct expressions *mask_expressions_new(void)
 {
 	struct expressions *e = xcalloc(1, sizeof(*e));
 	e->context = pcre2_match_context_create(NULL);
@@ -29,7 +29,7 @@ struct expressions *expressions_new(void)
 	return e;
 }
 
-void expressions_free(struct expressions *e)
+void mask_expressions_free(struct expressions *e)
 {
 	if (e == NULL)
 		return;
@@ -42,7 +42,7 @@ void expressions_free(struct expressions *e)
 	free(e);
 }
 
-size_t expressions_count(const struct expressions *e)
+size_t mask_expressions_count(const struct expressions *e)
 {
 	return e->count;
 }
@@ -78,7 +78,7 @@ static bool stays_in_line(const char *pattern)
 	return true;
 }
 
-int expressions_add(struct expressions *e, const char *pattern, struct err *err)
+int mask_expressions_add(struct expressions *e, const char *pattern, struct err *err)
 {
 	if (e->count >= COUNT_MAX)
 		return err_set(err, ERR_LIMIT, "more than %d mask patterns", COUNT_MAX);
@@ -108,7 +108,7 @@ static bool find_in(const struct expressions *e, const struct expression *x, con
 			return n == PCRE2_ERROR_NOMATCH;
 		const PCRE2_SIZE *where = pcre2_get_ovector_pointer(x->match);
 		if (where[1] > where[0])
-			ranges_add(found, from + where[0], from + where[1]);
+			mask_ranges_add(found, from + where[0], from + where[1]);
 		at = where[0] + 1;
 	}
 	return true;
@@ -125,7 +125,8 @@ static void find_by_line(const struct expressions *e, const struct expression *x
 	}
 }
 
-void expressions_find(const struct expressions *e, const char *text, size_t len, bool by_line, struct ranges *found)
+void mask_expressions_find(const struct expressions *e, const char *text, size_t len, bool by_line,
+                           struct ranges *found)
 {
 	for (size_t i = 0; i < e->count; i++) {
 		const struct expression *x = &e->items[i];

@@ -44,12 +44,12 @@ struct patterns {
 	size_t group_slot_count;
 };
 
-struct patterns *patterns_new(void)
+struct patterns *mask_patterns_new(void)
 {
 	return xcalloc(1, sizeof(struct patterns));
 }
 
-void patterns_free(struct patterns *p)
+void mask_patterns_free(struct patterns *p)
 {
 	if (p == NULL)
 		return;
@@ -66,12 +66,12 @@ void patterns_free(struct patterns *p)
 	free(p);
 }
 
-size_t patterns_count(const struct patterns *p)
+size_t mask_patterns_count(const struct patterns *p)
 {
 	return p->count;
 }
 
-size_t patterns_longest(const struct patterns *p)
+size_t mask_patterns_longest(const struct patterns *p)
 {
 	return p->longest;
 }
@@ -227,7 +227,7 @@ static void index_short(struct patterns *p, const struct pattern *item)
 		p->short_lengths[first << 8 | c] |= bit;
 }
 
-void patterns_add(struct patterns *p, const char *data, size_t len)
+void mask_patterns_add(struct patterns *p, const char *data, size_t len)
 {
 	if (len == 0 || len > UINT32_MAX)
 		return;
@@ -286,7 +286,7 @@ static void look_around(const struct patterns *p, const char *text, size_t len, 
 			continue;
 		size_t longest = longest_of(p, g, text + from, rest(text + from, len - from, by_line));
 		if (longest > 0)
-			ranges_add(found, from, from + longest);
+			mask_ranges_add(found, from, from + longest);
 	}
 }
 
@@ -317,11 +317,11 @@ static void find_short(const struct patterns *p, const char *text, size_t len, b
 		size_t longest =
 			longest_short(p, lengths, text + at, rest(text + at, MIN(len - at, (size_t)WINDOW), by_line));
 		if (longest > 0)
-			ranges_add(found, at, at + longest);
+			mask_ranges_add(found, at, at + longest);
 	}
 }
 
-void patterns_find(const struct patterns *p, const char *text, size_t len, bool by_line, struct ranges *found)
+void mask_patterns_find(const struct patterns *p, const char *text, size_t len, bool by_line, struct ranges *found)
 {
 	if (p->has_long)
 		find_long(p, text, len, by_line, found);

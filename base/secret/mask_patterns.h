@@ -4,10 +4,10 @@
 #include "base/secret/mask_ranges.h"
 
 struct patterns;
-struct patterns *patterns_new(void);
-void patterns_free(struct patterns *p);                              /* NULL is allowed; what was added is wiped */
-void patterns_add(struct patterns *p, const char *data, size_t len); /* each counts once */
-size_t patterns_count(const struct patterns *p);
-size_t patterns_longest(const struct patterns *p);
+struct patterns *mask_patterns_new(void);
+void mask_patterns_free(struct patterns *p);                              /* NULL is allowed; what was added is wiped */
+void mask_patterns_add(struct patterns *p, const char *data, size_t len); /* each counts once */
+size_t mask_patterns_count(const struct patterns *p);
+size_t mask_patterns_longest(const struct patterns *p);
 /* Adds the places of all of them to `found`. by_line: the text is of several lines, and each is looked through by itself. */
-void patterns_find(const struct patterns *p, const char *text, size_t len, bool by_line, struct ranges *found);
+void mask_patterns_find(const struct patterns *p, const char *text, size_t len, bool by_line, struct ranges *found);

@@ -3,21 +3,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-void ranges_init(struct ranges *r)
+void mask_ranges_init(struct ranges *r)
 {
 	r->items = r->inline_items;
 	r->count = 0;
 	r->cap = RANGES_INLINE;
 }
 
-void ranges_done(struct ranges *r)
+void mask_ranges_done(struct ranges *r)
 {
 	if (r->items != r->inline_items)
 		free(r->items);
 }
 
 /* Nearly always in order of their start, so that merging is nearly always with the last one. */
-void ranges_add(struct ranges *r, size_t from, size_t to)
+void mask_ranges_add(struct ranges *r, size_t from, size_t to)
 {
 	if (r->count > 0) {
 		struct range *last = &r->items[r->count - 1];
@@ -30,7 +30,7 @@ void ranges_add(struct ranges *r, size_t from, size_t to)
 		size_t cap = r->cap * 2;
 		struct range *more = xmalloc(cap * sizeof(*more));
 		memcpy(more, r->items, r->count * sizeof(*more));
-		ranges_done(r);
+		mask_ranges_done(r);
 		r->items = more;
 		r->cap = cap;
 	}
@@ -43,7 +43,7 @@ static int by_start(const void *a, const void *b)
 	return x->from < y->from ? -1 : x->from > y->from;
 }
 
-void ranges_merge(struct ranges *r)
+void mask_ranges_merge(struct ranges *r)
 {
 	if (r->count < 2)
 		return;

@@ -11,7 +11,7 @@ struct ranges {
 	struct range inline_items[RANGES_INLINE], *items;
 	size_t count, cap;
 };
-void ranges_init(struct ranges *r);
-void ranges_done(struct ranges *r);
-void ranges_add(struct ranges *r, size_t from, size_t to);
-void ranges_merge(struct ranges *r); /* in order, each apart from the next */
+void mask_ranges_init(struct ranges *r);
+void mask_ranges_done(struct ranges *r);
+void mask_ranges_add(struct ranges *r, size_t from, size_t to);
+void mask_ranges_merge(struct ranges *r); /* in order, each apart from the next */

@@ -83,7 +83,7 @@ int store_deployment_set(struct store *s, const char *id, const json_t *members,
 		return r;
 	r = read_document(s, id, &doc, err);
 	if (r == 0) {
-		json_merge(doc, members);
+		sql_json_merge(doc, members);
 		_cleanup_free_ char *text = json_text(doc);
 		r = sql_run(s, err, "UPDATE deployment SET doc=?, state=?, cleaned=?, job_key=? WHERE id=?", "ssiss",
 		            text, text_or(doc, "state", "preparing"), (int64_t)json_get_bool(doc, "cleaned", false),
@@ -153,7 +153,7 @@ int store_step_set(struct store *s, const char *id, int index, const json_t *mem
 			r = sql_json(st, 0, &doc, err);
 	}
 	if (r == 0) {
-		json_merge(doc, members);
+		sql_json_merge(doc, members);
 		_cleanup_free_ char *text = json_text(doc);
 		r = sql_run(s, err, "UPDATE step SET doc=? WHERE deployment=? AND idx=?", "ssi", text, id,
 		            (int64_t)index);

@@ -10,8 +10,8 @@ struct store {
 	bool readonly;
 };
 
-void stmt_done(sqlite3_stmt **st);
-#define _cleanup_stmt_ _cleanup_(stmt_done)
+void sql_stmt_done(sqlite3_stmt **st);
+#define _cleanup_stmt_ _cleanup_(sql_stmt_done)
 
 /* Binds by `types`: s text (NULL: null), i int64_t. */
 int sql_prepare(struct store *s, sqlite3_stmt **ret, struct err *err, const char *sql, const char *types, ...);
@@ -26,7 +26,7 @@ int sql_fail(struct store *s, int rc, struct err *err, const char *what);
 /* A column of JSON; the caller's. */
 int sql_json(sqlite3_stmt *st, int column, json_t **ret, struct err *err);
 /* Members of `members` into the document of one row; `column` = doc. */
-void json_merge(json_t *object, const json_t *members);
+void sql_json_merge(json_t *object, const json_t *members);
 
 /* Within a transaction: the state row that a change carries (engine/run/step.h), forwards or back. */
 int store_apply_state_row(struct store *s, const char *id, const struct change *c, bool back, struct err *err);

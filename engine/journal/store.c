@@ -40,7 +40,7 @@ static const char schema[] =
 
 /* ---- statements ---- */
 
-void stmt_done(sqlite3_stmt **st)
+void sql_stmt_done(sqlite3_stmt **st)
 {
 	sqlite3_finalize(*st);
 	*st = NULL;
@@ -172,7 +172,7 @@ int sql_json(sqlite3_stmt *st, int column, json_t **ret, struct err *err)
 	return json_parse(text, (size_t)sqlite3_column_bytes(st, column), MAX_DOCUMENT, ret, err);
 }
 
-void json_merge(json_t *object, const json_t *members)
+void sql_json_merge(json_t *object, const json_t *members)
 {
 	const char *key;
 	json_t *value;
@@ -263,7 +263,7 @@ static int use_wal(struct store *s, struct err *err)
 		return err_set(err, ERR_UNSUPPORTED,
 		               "the file system of '%s' cannot hold the journal (mode '%s' instead of 'wal')", s->dir,
 		               mode ? mode : "");
-	stmt_done(&st);
+	sql_stmt_done(&st);
 	return sql_run(s, err, "PRAGMA synchronous=FULL", "");
 }
 

@@ -19,14 +19,14 @@ enum { MAX_RECORD = 64 << 10, MAX_MARK = 256, MAX_ID = 64, MAX_COPY = 64 << 20, 
 
 /* ---- records ---- */
 
-json_t *owner_process(int pid)
+json_t *lock_owner_process(int pid)
 {
 	int p = pid ? pid : host_pid();
 	return json_pack("{s:i, s:I, s:s, s:I}", "pid", p, "start_time", (json_int_t)host_start_time(p), "boot_id",
 	                 host_boot_id(), "pid_ns", (json_int_t)host_pid_namespace());
 }
 
-bool owner_process_gone(const json_t *process)
+bool lock_owner_process_gone(const json_t *process)
 {
 	const char *boot = json_get_string(process, "boot_id");
 	if (boot == NULL)
@@ -52,7 +52,7 @@ json_t *lock_record(const struct store *s, const json_t *deployment, const json_
 	char token[LOCK_TOKEN_DIGITS + 1];
 	const struct passwd *user = getpwuid(geteuid());
 	const char *const kept[] = {"name", "environment", "commit"};
-	json_t *o = owner_process(0);
+	json_t *o = lock_owner_process(0);
 	rand_hex(token, LOCK_TOKEN_DIGITS);
 	json_object_set_new(o, "format", json_integer(LOCK_FORMAT));
 	json_object_set_new(o, "token", json_string(token));
@@ -588,7 +588,7 @@ static bool same_file(int fd, const char *path)
 	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
 }
 
-int owner_claim(const struct store *s, const char *id, int *ret_fd, struct err *err)
+int lock_owner_claim(const struct store *s, const char *id, int *ret_fd, struct err *err)
 {
 	if (!lock_id_is_sound(id))
 		return err_set(err, ERR_INVALID, "what should be a deployment's id is none");
@@ -611,7 +611,7 @@ int owner_claim(const struct store *s, const char *id, int *ret_fd, struct err *
 	return err_set(err, ERR_LOCKED, "the owner's file '%s' changes all the time", path);
 }
 
-void owner_drop(const struct store *s, const char *id, int *fd, bool remove)
+void lock_owner_drop(const struct store *s, const char *id, int *fd, bool remove)
 {
 	if (*fd < 0)
 		return;

@@ -48,9 +48,9 @@ int lock_append_state(struct target *t, const struct change *c, enum change_stat
 int lock_read_changes(struct view *v, const char *lock_dir, struct plan *ret, struct err *err);
 
 /* The file owners/ID of the state directory, locked with flock while the owner lives. ERR_LOCKED: it lives. *ret_fd: keep it open. */
-int owner_claim(const struct store *s, const char *id, int *ret_fd, struct err *err);
-void owner_drop(const struct store *s, const char *id, int *fd, bool remove);
+int lock_owner_claim(const struct store *s, const char *id, int *ret_fd, struct err *err);
+void lock_owner_drop(const struct store *s, const char *id, int *fd, bool remove);
 /* {"pid","start_time","boot_id","pid_ns"} of a process, this one when pid is 0. */
-json_t *owner_process(int pid);
+json_t *lock_owner_process(int pid);
 /* 1: surely gone, 0: alive or not provable. */
-bool owner_process_gone(const json_t *process);
+bool lock_owner_process_gone(const json_t *process);

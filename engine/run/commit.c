@@ -220,7 +220,7 @@ int engine_refuse(struct engine *e, int exit_status, struct err *err)
 	if (r == 0)
 		r = store_unlock(e->store, e->id, &why);
 	if (r == 0) {
-		owner_drop(e->store, e->id, &e->owner_fd, true);
+		lock_owner_drop(e->store, e->id, &e->owner_fd, true);
 	} else {
 		engine_say(e, "warning", "the locks could not be given back (recovery will): %s",
 		           err_line(&why, line, sizeof(line)));
@@ -277,7 +277,7 @@ void engine_clean(struct engine *e, bool committed)
 	if (r == 0)
 		r = store_unlock(e->store, e->id, &why);
 	if (r == 0)
-		owner_drop(e->store, e->id, &e->owner_fd, true);
+		lock_owner_drop(e->store, e->id, &e->owner_fd, true);
 	else
 		engine_say(e, "warning", "cleaning is not complete (davit recover goes on with it): %s",
 		           err_line(&why, line, sizeof(line)));

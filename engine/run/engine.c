@@ -611,7 +611,7 @@ void engine_make_doc(struct engine *e)
 	const char *const members[] = {"on_failure", "commit",           "dirty", "repository", "run_url",
 	                               "file",       "undo_deadline_ms", "kept",  "rollback"};
 	json_t *doc = json_object();
-	_cleanup_json_ json_t *owner = owner_process(0);
+	_cleanup_json_ json_t *owner = lock_owner_process(0);
 	_cleanup_json_ json_t *record = lock_record(e->store, doc, NULL);
 	json_t *names = json_array();
 	json_object_set_new(doc, "format", json_integer(1));

@@ -45,7 +45,7 @@ static int run_plain(struct engine *e, struct err *err)
 
 static json_t *runner_of(const struct engine_options *o)
 {
-	return owner_process(o->runner_pid ? o->runner_pid : host_job_process());
+	return lock_owner_process(o->runner_pid ? o->runner_pid : host_job_process());
 }
 
 static int open_job(struct engine *e, struct err *err)

@@ -51,7 +51,7 @@ static void say(const struct view *v, const char *line, char **ret_text, const c
 	}
 }
 
-int step_needs_check(struct view *v, struct plan *plan, bool may_come, struct faults *faults, struct err *err)
+int needs_check(struct view *v, struct plan *plan, bool may_come, struct faults *faults, struct err *err)
 {
 	_cleanup_(strv_done) struct strv needs = {0};
 	_cleanup_(str_done) struct str input = STR_INIT(16 << 20);

@@ -4,4 +4,4 @@
 #include "engine/run/step.h"
 
 /* may_come: an earlier step runs commands, which may bring what is missing: then it is a warning of the plan. */
-int step_needs_check(struct view *v, struct plan *plan, bool may_come, struct faults *faults, struct err *err);
+int needs_check(struct view *v, struct plan *plan, bool may_come, struct faults *faults, struct err *err);

@@ -146,7 +146,7 @@ static int check_needs(struct engine *e, size_t index, struct faults *faults, st
 	size_t before = faults->count;
 	int r = 0;
 	for (size_t j = 0; r == 0 && s->plans && j < s->target_count; j++)
-		r = step_needs_check(&s->targets[j]->view, &s->plans[j], commands_before(e, index), faults, err);
+		r = needs_check(&s->targets[j]->view, &s->plans[j], commands_before(e, index), faults, err);
 	place_faults(s, faults, before);
 	return r;
 }

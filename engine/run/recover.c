@@ -92,7 +92,7 @@ static void doubt_baselines(struct engine *e)
 static bool job_goes_on(const json_t *doc)
 {
 	const json_t *runner = json_object_get(doc, "runner");
-	return runner && engine_state_of(doc) == DEPLOYMENT_OPEN && !owner_process_gone(runner);
+	return runner && engine_state_of(doc) == DEPLOYMENT_OPEN && !lock_owner_process_gone(runner);
 }
 
 /* Owned or not: what the journal and the sealed object, or the file, say of it. */
@@ -130,7 +130,7 @@ int engine_resume(struct engine *e, const json_t *doc, const struct engine_optio
 	_cleanup_json_ json_t *fresh = NULL;
 	const char *id = json_get_string(doc, "id");
 	int fd = -1;
-	int r = owner_claim(o->store, id, &fd, err);
+	int r = lock_owner_claim(o->store, id, &fd, err);
 	if (r < 0)
 		return r;
 	/* Read again: the owner may have gone on until just now. */
@@ -140,7 +140,7 @@ int engine_resume(struct engine *e, const json_t *doc, const struct engine_optio
 	if (r == 0)
 		r = load_known(e, fresh, o, given, err);
 	if (r < 0) {
-		owner_drop(o->store, id, &fd, false);
+		lock_owner_drop(o->store, id, &fd, false);
 		return r;
 	}
 	e->owner_fd = fd;
@@ -408,7 +408,7 @@ static int recover_loaded(struct engine *e, struct err *err)
 		           err ? err_line(err, line, sizeof(line)) : "the locks cannot be taken over");
 		return r == ERR_LOCKED || r == ERR_FENCED ? 5 : 4;
 	}
-	_cleanup_json_ json_t *owner = owner_process(0);
+	_cleanup_json_ json_t *owner = lock_owner_process(0);
 	_cleanup_json_ json_t *members = json_pack("{s:O}", "owner", owner);
 	store_deployment_set(e->store, e->id, members, NULL);
 	switch (e->state) {
@@ -442,7 +442,7 @@ static int close_entry(const json_t *doc, const struct engine_options *o, struct
 	enum deployment_state state = engine_state_of(doc);
 	_cleanup_json_ json_t *members = json_object();
 	int fd = -1;
-	int r = owner_claim(o->store, id, &fd, err);
+	int r = lock_owner_claim(o->store, id, &fd, err);
 	if (r < 0)
 		return r == ERR_LOCKED ? 5 : 4;
 	if (state == DEPLOYMENT_PREPARING) {
@@ -455,7 +455,7 @@ static int close_entry(const json_t *doc, const struct engine_options *o, struct
 	r = store_deployment_set(o->store, id, members, err);
 	if (r == 0)
 		r = store_unlock(o->store, id, err);
-	owner_drop(o->store, id, &fd, r == 0);
+	lock_owner_drop(o->store, id, &fd, r == 0);
 	return r < 0 ? 4 : 0;
 }
 

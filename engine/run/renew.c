@@ -37,11 +37,11 @@ int engine_begin(struct engine *e, struct err *err)
 	/* Its logins are in no file here: recovery must not take it for one that died before its first lock. */
 	if (!may_seal(e))
 		json_object_set_new(e->doc, "unsealed", json_true());
-	int r = owner_claim(e->store, e->id, &e->owner_fd, err);
+	int r = lock_owner_claim(e->store, e->id, &e->owner_fd, err);
 	if (r == 0)
 		r = store_deployment_add(e->store, e->doc, err);
 	if (r < 0) {
-		owner_drop(e->store, e->id, &e->owner_fd, true);
+		lock_owner_drop(e->store, e->id, &e->owner_fd, true);
 		return err_wrap(err, r, "begin the deployment");
 	}
 	e->recorded = true;

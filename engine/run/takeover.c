@@ -182,7 +182,7 @@ static int take_over(struct engine *e, const struct engine_recover_options *ro, 
 		r = stands_still(e, ro->takeover_after_ms > 0 ? ro->takeover_after_ms : LOCK_STANDSTILL_MS, err);
 	if (r < 0)
 		return r == ERR_REFUSED ? 2 : 5;
-	r = owner_claim(e->store, e->id, &e->owner_fd, err);
+	r = lock_owner_claim(e->store, e->id, &e->owner_fd, err);
 	if (r == 0)
 		engine_make_doc(e);
 	if (r == 0)

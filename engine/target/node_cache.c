@@ -1,6 +1,6 @@
 #include "engine/target/node_cache.h"
 
-void seen_done(struct seen_nodes *s)
+void node_cache_done(struct node_cache *s)
 {
 	for (size_t i = 0; i < s->paths.count; i++)
 		node_done(&s->nodes[i]);
@@ -8,7 +8,7 @@ void seen_done(struct seen_nodes *s)
 	free(s->digests);
 	free(s->slots);
 	strv_done(&s->paths);
-	*s = (struct seen_nodes){0};
+	*s = (struct node_cache){0};
 }
 
 /* ---- by path ---- */
@@ -25,7 +25,7 @@ static size_t hash_of(const char *path)
 }
 
 /* Where the path's index stands, or belongs. There is always an empty slot. */
-static size_t slot_of(const struct seen_nodes *s, const char *path)
+static size_t slot_of(const struct node_cache *s, const char *path)
 {
 	size_t slot = hash_of(path) & (s->slot_count - 1);
 
@@ -34,20 +34,20 @@ static size_t slot_of(const struct seen_nodes *s, const char *path)
 	return slot;
 }
 
-static void fill_slots(struct seen_nodes *s)
+static void fill_slots(struct node_cache *s)
 {
 	memset(s->slots, 0, s->slot_count * sizeof(*s->slots));
 	for (size_t i = 0; i < s->paths.count; i++)
 		s->slots[slot_of(s, s->paths.items[i])] = i + 1;
 }
 
-static ssize_t find(const struct seen_nodes *s, const char *path)
+static ssize_t find(const struct node_cache *s, const char *path)
 {
 	size_t slot = s->slot_count > 0 ? slot_of(s, path) : 0;
 	return s->slot_count > 0 && s->slots[slot] != 0 ? (ssize_t)(s->slots[slot] - 1) : NOT_SEEN;
 }
 
-static void add_path(struct seen_nodes *s, const char *path)
+static void add_path(struct node_cache *s, const char *path)
 {
 	if (2 * (s->paths.count + 1) > s->slot_count) {
 		s->slot_count = s->slot_count > 0 ? 2 * s->slot_count : FIRST_SLOTS;
@@ -64,7 +64,7 @@ static void add_path(struct seen_nodes *s, const char *path)
 
 /* ---- looking ---- */
 
-int seen_fetch(struct seen_nodes *s, struct view *v, const struct strv *paths, struct err *err)
+int node_cache_fetch(struct node_cache *s, struct view *v, const struct strv *paths, struct err *err)
 {
 	size_t before = s->paths.count;
 
@@ -86,12 +86,12 @@ int seen_fetch(struct seen_nodes *s, struct view *v, const struct strv *paths, s
 	return r;
 }
 
-int seen_fetch_contents(struct seen_nodes *s, struct view *v, const struct strv *paths, struct err *err)
+int node_cache_fetch_contents(struct node_cache *s, struct view *v, const struct strv *paths, struct err *err)
 {
 	size_t count = 0;
 	int64_t bytes = 0;
 	struct err why = ERR_INIT;
-	int r = seen_fetch(s, v, paths, err);
+	int r = node_cache_fetch(s, v, paths, err);
 
 	if (r < 0)
 		return r;
@@ -122,21 +122,21 @@ int seen_fetch_contents(struct seen_nodes *s, struct view *v, const struct strv 
 	return 0;
 }
 
-int seen_stat(struct seen_nodes *s, struct view *v, const char *path, const struct node **ret, struct err *err)
+int node_cache_stat(struct node_cache *s, struct view *v, const char *path, const struct node **ret, struct err *err)
 {
 	_cleanup_(strv_done) struct strv one = {0};
 
 	strv_add(&one, path);
-	int r = seen_fetch(s, v, &one, err);
+	int r = node_cache_fetch(s, v, &one, err);
 	if (r == 0)
 		*ret = &s->nodes[find(s, path)];
 	return r;
 }
 
-int seen_look(struct seen_nodes *s, struct view *v, const char *path, json_t **ret_node, struct err *err)
+int node_cache_look(struct node_cache *s, struct view *v, const char *path, json_t **ret_node, struct err *err)
 {
 	const struct node *n;
-	int r = seen_stat(s, v, path, &n, err);
+	int r = node_cache_stat(s, v, path, &n, err);
 
 	if (r < 0)
 		return err_wrap(err, r, "look at '%s'", path);
@@ -147,10 +147,10 @@ int seen_look(struct seen_nodes *s, struct view *v, const char *path, json_t **r
 	return 0;
 }
 
-int seen_is_directory(struct seen_nodes *s, struct view *v, const char *path, bool *ret, struct err *err)
+int node_cache_is_directory(struct node_cache *s, struct view *v, const char *path, bool *ret, struct err *err)
 {
 	const struct node *n;
-	int r = seen_stat(s, v, path, &n, err);
+	int r = node_cache_stat(s, v, path, &n, err);
 
 	if (r < 0)
 		return r;
@@ -158,7 +158,7 @@ int seen_is_directory(struct seen_nodes *s, struct view *v, const char *path, bo
 	if (n->type != NODE_LINK)
 		return 0;
 	_cleanup_free_ char *through = xasprintf("%s/.", path);
-	r = seen_stat(s, v, through, &n, err);
+	r = node_cache_stat(s, v, through, &n, err);
 	if (r == 0)
 		*ret = n->type == NODE_DIR;
 	return r;
@@ -166,7 +166,7 @@ int seen_is_directory(struct seen_nodes *s, struct view *v, const char *path, bo
 
 /* ---- ways ---- */
 
-void seen_add_way(struct strv *paths, const char *path)
+void node_cache_add_way(struct strv *paths, const char *path)
 {
 	for (const char *slash = path; slash;) {
 		slash = strchr(slash + 1, '/');
@@ -177,7 +177,7 @@ void seen_add_way(struct strv *paths, const char *path)
 }
 
 /* Sorted paths share their ways with the one before: what both have was added then. */
-void seen_add_ways(struct strv *paths, const char *const *sorted, size_t count)
+void node_cache_add_ways(struct strv *paths, const char *const *sorted, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		const char *path = sorted[i], *former = i > 0 ? sorted[i - 1] : "";

@@ -11,7 +11,7 @@ struct planner {
 	struct view *v;
 	const struct resources *all;
 	struct plan *plan;
-	struct seen_nodes *seen;
+	struct node_cache *seen;
 	struct str refused; /* sentences, "; " between */
 	size_t refusals;
 	struct str allow; /* the keys that would have to be allowed */
@@ -134,7 +134,7 @@ static int plan_one(struct planner *p, const struct resource *r, struct err *err
 	_cleanup_(str_done) struct str content = STR_INIT(APPLY_MAX_CONTENT + (128 << 10));
 	_cleanup_json_ json_t *before = NULL, *row = NULL;
 	const struct node *now = NULL;
-	int ret = seen_look(p->seen, p->v, r->path, &before, err);
+	int ret = node_cache_look(p->seen, p->v, r->path, &before, err);
 	if (ret == 0 && r->kind == RESOURCE_FILE)
 		ret = resource_content(p->c, r, &content, err);
 	if (ret == 0)
@@ -142,7 +142,7 @@ static int plan_one(struct planner *p, const struct resource *r, struct err *err
 	if (ret == 0)
 		ret = step_plan_parents(p->v, p->seen, p->plan, r->path, err);
 	if (ret == 0)
-		ret = seen_stat(p->seen, p->v, r->path, &now, err);
+		ret = node_cache_stat(p->seen, p->v, r->path, &now, err);
 	if (ret < 0)
 		return err_wrap(err, ret, "resource %s", r->key);
 	_cleanup_json_ json_t *after = node_wanted(r, now, before, &content);
@@ -190,9 +190,9 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 	const char *type = json_get_string(row, "type");
 	const struct node *now = NULL;
 	_cleanup_json_ json_t *before = NULL, *after = json_pack("{s:s}", "type", "absent");
-	int r = seen_look(p->seen, p->v, path, &before, err);
+	int r = node_cache_look(p->seen, p->v, path, &before, err);
 	if (r == 0)
-		r = seen_stat(p->seen, p->v, path, &now, err);
+		r = node_cache_stat(p->seen, p->v, path, &now, err);
 	if (r < 0)
 		return r;
 	bool there = type != NULL && strcmp(kind_of_node(now->type), type) == 0;
@@ -244,7 +244,7 @@ static int look_left(struct planner *p, const char *const *keys, size_t count, s
 	_cleanup_(strv_done) struct strv paths = {0};
 	for (size_t i = 0; i < count; i++)
 		strv_add(&paths, strchr(keys[i], ':') != NULL ? strchr(keys[i], ':') + 1 : keys[i]);
-	return seen_fetch_contents(p->seen, p->v, &paths, err);
+	return node_cache_fetch_contents(p->seen, p->v, &paths, err);
 }
 
 static int plan_left(struct planner *p, struct err *err)
@@ -275,16 +275,16 @@ static int look_ahead(struct planner *p, const struct resource *const *sorted, s
 		paths[i] = sorted[i]->path;
 		strv_add(&own, paths[i]);
 	}
-	seen_add_ways(&ways, paths, count);
+	node_cache_add_ways(&ways, paths, count);
 	free(paths);
-	int r = seen_fetch(p->seen, p->v, &ways, err);
-	return r < 0 ? r : seen_fetch_contents(p->seen, p->v, &own, err);
+	int r = node_cache_fetch(p->seen, p->v, &ways, err);
+	return r < 0 ? r : node_cache_fetch_contents(p->seen, p->v, &own, err);
 }
 
 int apply_plan(const struct step_context *c, struct view *v, const struct resources *all, struct plan *plan,
                struct err *err)
 {
-	_cleanup_(seen_done) struct seen_nodes seen = {0};
+	_cleanup_(node_cache_done) struct node_cache seen = {0};
 	struct planner p = {.c = c,
 	                    .v = v,
 	                    .all = all,

@@ -68,7 +68,7 @@ void upload_free(void *payload)
 	free(u->same);
 	strv_done(&u->made);
 	strv_done(&u->places);
-	seen_done(&u->seen);
+	node_cache_done(&u->seen);
 	json_decref(u->largest);
 	json_decref(u->head);
 	str_done(&u->text);
@@ -398,7 +398,7 @@ static int cannot_remove(const struct step_context *c, const struct target *t, c
 static int clean(const struct step_context *c, struct target *t, struct err *err)
 {
 	const struct archive_upload_in *in = c->input;
-	_cleanup_(kept_done) struct kept_list releases = {0};
+	_cleanup_(retention_done) struct retention_list releases = {0};
 	_cleanup_(upload_places_done) struct upload_places at = {0};
 	_cleanup_(node_done) struct node current = {0};
 	_cleanup_free_ char *deployment = xasprintf("%s.%s", c->deployment->name, c->deployment->environment),
@@ -408,7 +408,7 @@ static int clean(const struct step_context *c, struct target *t, struct err *err
 	if (r < 0)
 		return r;
 	upload_places_of(path, "-", &at);
-	r = kept_list(&t->view, at.releases, ".", ".manifest", &releases, err);
+	r = retention_list(&t->view, at.releases, ".", ".manifest", &releases, err);
 	if (r == 0)
 		r = host_stat(&t->view, at.current, &current, err);
 	const char *slash = r == 0 && current.type == NODE_LINK ? strrchr(current.link, '/') : NULL;

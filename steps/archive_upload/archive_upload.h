@@ -23,7 +23,7 @@ struct upload {
 	struct manifest former;
 	bool *same; /* one for each entry: as in the former release */
 	struct upload_counts counts;
-	struct seen_nodes seen; /* of the target, while it is planned */
+	struct node_cache seen; /* of the target, while it is planned */
 	struct strv made;       /* directories outside the release that it makes, from the top down */
 	bool other_owner;       /* the former release belongs to somebody else */
 	struct strv places;     /* where the nth shared path lies in the release */

@@ -88,7 +88,7 @@ static int check_newest_manifest(const struct step_context *c, struct view *v, s
 	struct manifest m = {0};
 	const struct node *there;
 
-	int r = seen_stat(&u->seen, v, u->at.releases, &there, err);
+	int r = node_cache_stat(&u->seen, v, u->at.releases, &there, err);
 	if (r < 0 || there->type == NODE_ABSENT)
 		return r;
 	r = host_list(v, u->at.releases, &names, err);
@@ -115,12 +115,12 @@ int upload_find_former(const struct step_context *c, struct view *v, struct uplo
                        struct err *err)
 {
 	const struct node *there;
-	int r = seen_stat(&u->seen, v, u->at.current, &there, err);
+	int r = node_cache_stat(&u->seen, v, u->at.current, &there, err);
 	if (r < 0)
 		return err_wrap(err, r, "look at '%s' on '%s'", u->at.current, v->name);
 	*ret_node = *there;
 	ret_node->link = xstrdup(there->link);
-	const char *name = ret_node->type == NODE_LINK ? kept_name_of_link(u->at.releases, ret_node->link) : NULL;
+	const char *name = ret_node->type == NODE_LINK ? retention_name_of_link(u->at.releases, ret_node->link) : NULL;
 	if (!name)
 		return check_newest_manifest(c, v, u, err);
 	_cleanup_free_ char *path = xasprintf("%s/.%s.manifest", u->at.releases, name);

@@ -211,10 +211,10 @@ static int plan_made(struct view *v, struct upload *u, const char *path, bool se
 		bool is_dir = true, made;
 		*slash = 0;
 		made = strv_has(&u->made, dir);
-		int r = made ? 0 : seen_stat(&u->seen, v, dir, &n, err);
+		int r = made ? 0 : node_cache_stat(&u->seen, v, dir, &n, err);
 		bool absent = !made && r == 0 && n->type == NODE_ABSENT;
 		if (r == 0 && !made && !absent)
-			r = seen_is_directory(&u->seen, v, dir, &is_dir, err);
+			r = node_cache_is_directory(&u->seen, v, dir, &is_dir, err);
 		if (r < 0)
 			return r;
 		if (!is_dir)
@@ -235,10 +235,10 @@ static int adopt_shared(struct view *v, struct upload *u, const char *old, const
 	_cleanup_free_ char *link = upload_shared_link(name, name);
 	const struct node *n;
 
-	int r = seen_stat(&u->seen, v, was, &n, err);
+	int r = node_cache_stat(&u->seen, v, was, &n, err);
 	if (r < 0 || n->type == NODE_ABSENT || n->type == NODE_LINK)
 		return r;
-	r = seen_stat(&u->seen, v, to, &n, err);
+	r = node_cache_stat(&u->seen, v, to, &n, err);
 	if (r < 0 || n->type != NODE_ABSENT)
 		return r;
 	r = plan_made(v, u, to, false, err);
@@ -291,7 +291,7 @@ static int adopt_in_place(struct view *v, struct upload *u, const struct strv *n
 static int refuse_second_adoption(struct view *v, struct upload *u, struct err *err)
 {
 	const struct node *n;
-	int r = seen_stat(&u->seen, v, u->at.before, &n, err);
+	int r = node_cache_stat(&u->seen, v, u->at.before, &n, err);
 
 	if (r < 0 || n->type == NODE_ABSENT)
 		return r;
@@ -302,7 +302,7 @@ static int refuse_second_adoption(struct view *v, struct upload *u, struct err *
 static int list_path(struct view *v, struct upload *u, struct strv *ret, size_t *ret_foreign, struct err *err)
 {
 	const struct node *n;
-	int r = seen_stat(&u->seen, v, u->at.path, &n, err);
+	int r = node_cache_stat(&u->seen, v, u->at.path, &n, err);
 
 	if (r < 0 || n->type == NODE_ABSENT)
 		return r;
@@ -367,7 +367,7 @@ static int plan_shared(struct view *v, struct upload *u, struct plan *plan, cons
 		bool file = n >= u->in->shared.count;
 		if (strv_has(adopted, name))
 			continue;
-		int r = seen_stat(&u->seen, v, path, &there, err);
+		int r = node_cache_stat(&u->seen, v, path, &there, err);
 		if (r < 0)
 			return r;
 		enum node_type type = there->type;
@@ -432,7 +432,7 @@ static int check_space(struct view *v, struct upload *u, struct err *err)
 		need += n->same_bytes + (int64_t)n->same * SPACE_PER_FILE;
 	for (;;) {
 		const struct node *there;
-		r = seen_stat(&u->seen, v, path, &there, err);
+		r = node_cache_stat(&u->seen, v, path, &there, err);
 		if (r < 0)
 			return r;
 		if (there->type != NODE_ABSENT || strcmp(path, "/") == 0)
@@ -553,16 +553,16 @@ static int look_ahead(struct view *v, struct upload *u, struct err *err)
 {
 	_cleanup_(strv_done) struct strv paths = {0};
 
-	seen_add_way(&paths, u->at.releases);
+	node_cache_add_way(&paths, u->at.releases);
 	strv_add(&paths, u->at.current);
 	for (size_t n = 0;; n++) {
 		_cleanup_free_ char *name = upload_shared_name(u->in, n);
 		if (!name)
 			break;
 		_cleanup_free_ char *path = fs_join(u->at.shared, name);
-		seen_add_way(&paths, path);
+		node_cache_add_way(&paths, path);
 	}
-	return seen_fetch(&u->seen, v, &paths, err);
+	return node_cache_fetch(&u->seen, v, &paths, err);
 }
 
 /* A link to elsewhere would have us write, and later remove, where nobody named a place. */
@@ -572,7 +572,7 @@ static int refuse_links(struct view *v, struct upload *u, struct err *err)
 	const struct node *n;
 
 	for (size_t i = 0; i < ARRAY_SIZE(paths) && !u->in->adopt; i++) {
-		int r = seen_stat(&u->seen, v, paths[i], &n, err);
+		int r = node_cache_stat(&u->seen, v, paths[i], &n, err);
 		if (r < 0)
 			return r;
 		if (n->type != NODE_LINK)

@@ -43,7 +43,7 @@ void step_command_faults(const json_t *value, const char *pointer, struct faults
 	for (size_t i = 0; i < json_array_size(value); i++) {
 		_cleanup_(str_done) struct str at = STR_INIT(1024);
 		str_append(&at, pointer);
-		pointer_push_index(&at, i);
+		faults_pointer_push_index(&at, i);
 		const json_t *item = json_array_get(value, i);
 		if (!json_is_string(item)) {
 			faults_add(faults, NULL, str_peek(&at), "an argument must be a text");
@@ -87,7 +87,7 @@ void step_env_faults(const struct field_map *env, const char *pointer, struct fa
 			continue;
 		_cleanup_(str_done) struct str at = STR_INIT(1024);
 		str_append(&at, pointer);
-		pointer_push(&at, env->items[i].key);
+		faults_pointer_push(&at, env->items[i].key);
 		faults_add(faults, NULL, str_peek(&at), "'%s' cannot be the name of a variable", env->items[i].key);
 		faults_hint(faults, "letters, digits and _ only, not a digit first");
 	}

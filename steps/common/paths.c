@@ -11,15 +11,15 @@ static bool plan_has(const struct plan *plan, const char *path)
 	return false;
 }
 
-static int plan_parent(struct view *v, struct seen_nodes *seen, struct plan *plan, const char *dir, struct err *err)
+static int plan_parent(struct view *v, struct node_cache *seen, struct plan *plan, const char *dir, struct err *err)
 {
 	const struct node *node;
 	bool is_dir = false;
-	int r = seen_stat(seen, v, dir, &node, err);
+	int r = node_cache_stat(seen, v, dir, &node, err);
 	if (r < 0 || node->type == NODE_DIR || plan_has(plan, dir))
 		return r;
 	if (node->type != NODE_ABSENT) {
-		r = seen_is_directory(seen, v, dir, &is_dir, err);
+		r = node_cache_is_directory(seen, v, dir, &is_dir, err);
 		if (r < 0 || is_dir)
 			return r;
 		return err_set(err, ERR_INVALID, "'%s' on '%s' is not a directory", dir, v->name);
@@ -35,7 +35,7 @@ static int plan_parent(struct view *v, struct seen_nodes *seen, struct plan *pla
 	return 0;
 }
 
-int step_plan_parents(struct view *v, struct seen_nodes *seen, struct plan *plan, const char *path, struct err *err)
+int step_plan_parents(struct view *v, struct node_cache *seen, struct plan *plan, const char *path, struct err *err)
 {
 	_cleanup_free_ char *dir = xstrdup(path);
 	for (char *p = strchr(dir + 1, '/'); p != NULL; p = strchr(p + 1, '/')) {

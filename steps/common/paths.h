@@ -5,7 +5,7 @@
 
 /* A change for each directory above `path` that is not there, from the top down, 0755; those that the plan has already are
  * not repeated. ERR_INVALID when something above is not a directory. */
-int step_plan_parents(struct view *v, struct seen_nodes *seen, struct plan *plan, const char *path, struct err *err);
+int step_plan_parents(struct view *v, struct node_cache *seen, struct plan *plan, const char *path, struct err *err);
 /* A text for a query without output that matters: its exit status. Negative: could not be asked. */
 int step_ask(struct view *v, const char *script, const struct field_pair *env, size_t env_count, const char *user,
              struct str *ret_out, struct err *err);

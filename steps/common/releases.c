@@ -78,11 +78,11 @@ static void add_heads(struct view *v, const char *dir, json_t *releases)
 /* ---- one path ---- */
 
 /* Newest first, as many as a person reads. */
-static json_t *list_releases(const struct kept_list *all, const char *current, bool *ret_more)
+static json_t *list_releases(const struct retention_list *all, const char *current, bool *ret_more)
 {
 	json_t *list = json_array();
 	for (size_t i = all->count; i > 0; i--) {
-		const struct kept *k = &all->items[i - 1];
+		const struct retention_entry *k = &all->items[i - 1];
 		bool valid = current != NULL && strcmp(k->name, current) == 0;
 		if (json_array_size(list) >= SHOWN_MAX && !valid) {
 			*ret_more = true;
@@ -96,9 +96,9 @@ static json_t *list_releases(const struct kept_list *all, const char *current, b
 }
 
 /* As --to takes them: directories, by their name. Names with a dot are davit's own. */
-static int find_releases(struct view *v, const char *dir, struct kept_list *ret, struct err *err)
+static int find_releases(struct view *v, const char *dir, struct retention_list *ret, struct err *err)
 {
-	int r = kept_list(v, dir, "", "", ret, err);
+	int r = retention_list(v, dir, "", "", ret, err);
 	size_t kept = 0;
 	if (r < 0)
 		return r;
@@ -130,7 +130,7 @@ static void set_text(json_t *object, const char *key, const char *text)
 static int look_at_path(struct view *v, const char *path, json_t *answer, struct err *err)
 {
 	_cleanup_free_ char *dir = fs_join(path, "releases"), *link = fs_join(path, "current");
-	_cleanup_(kept_done) struct kept_list all = {0};
+	_cleanup_(retention_done) struct retention_list all = {0};
 	_cleanup_(node_done) struct node n = {0};
 	bool more = false;
 	int r = host_stat(v, link, &n, err);
@@ -138,7 +138,7 @@ static int look_at_path(struct view *v, const char *path, json_t *answer, struct
 		r = find_releases(v, dir, &all, err);
 	if (r < 0)
 		return err_wrap(err, r, "look at the releases of '%s' on '%s'", path, v->name);
-	const char *current = n.type == NODE_LINK ? kept_name_of_link(dir, n.link) : NULL;
+	const char *current = n.type == NODE_LINK ? retention_name_of_link(dir, n.link) : NULL;
 	json_t *releases = list_releases(&all, current, &more);
 	json_object_set_new(answer, "releases", releases);
 	json_object_set_new(answer, "current", current ? json_string_lossy(current, strlen(current)) : json_null());

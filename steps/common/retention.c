@@ -1,26 +1,26 @@
 #include "steps/common/retention.h"
 #include "base/sys/fs.h"
 
-void kept_done(struct kept_list *l)
+void retention_done(struct retention_list *l)
 {
 	for (size_t i = 0; i < l->count; i++)
 		free(l->items[i].name);
 	free(l->items);
-	*l = (struct kept_list){0};
+	*l = (struct retention_list){0};
 }
 
 static int compare(const void *a, const void *b)
 {
-	const struct kept *x = a, *y = b;
-	int order = strncmp(x->name, y->name, KEPT_TIME);
+	const struct retention_entry *x = a, *y = b;
+	int order = strncmp(x->name, y->name, RETENTION_TIME);
 
 	if (order == 0)
 		order = x->made_ns < y->made_ns ? -1 : x->made_ns > y->made_ns ? 1 : strcmp(x->name, y->name);
 	return order;
 }
 
-int kept_list(struct view *v, const char *dir, const char *prefix, const char *suffix, struct kept_list *ret,
-              struct err *err)
+int retention_list(struct view *v, const char *dir, const char *prefix, const char *suffix, struct retention_list *ret,
+                   struct err *err)
 {
 	_cleanup_(strv_done) struct strv names = {0};
 	_cleanup_(strv_done) struct strv paths = {0};
@@ -37,7 +37,8 @@ int kept_list(struct view *v, const char *dir, const char *prefix, const char *s
 			continue;
 		strv_addf(&paths, "%s/%s", dir, name);
 		ret->items = xgrow(ret->items, &ret->cap, ret->count + 1, sizeof(*ret->items));
-		ret->items[ret->count++] = (struct kept){xstrndup(name + strlen(prefix), strlen(name) - around), 0};
+		ret->items[ret->count++] =
+			(struct retention_entry){xstrndup(name + strlen(prefix), strlen(name) - around), 0};
 	}
 	_cleanup_free_ struct node *nodes = xcalloc(paths.count + 1, sizeof(*nodes));
 	if (r == 0 && paths.count > 0)
@@ -51,7 +52,7 @@ int kept_list(struct view *v, const char *dir, const char *prefix, const char *s
 	return r;
 }
 
-const char *kept_name_of_link(const char *dir, const char *link)
+const char *retention_name_of_link(const char *dir, const char *link)
 {
 	const char *last = strrchr(dir, '/') + 1;
 	size_t len = strlen(dir), last_len = strlen(last);

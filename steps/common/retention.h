@@ -2,19 +2,19 @@
 #pragma once
 #include "engine/target/target.h"
 
-enum { KEPT_TIME = 15 }; /* "20260131T102030": how an id begins */
-struct kept {
+enum { RETENTION_TIME = 15 }; /* "20260131T102030": how an id begins */
+struct retention_entry {
 	char *name;
 	int64_t made_ns;
 };
-struct kept_list {
-	struct kept *items;
+struct retention_list {
+	struct retention_entry *items;
 	size_t count, cap;
 };
-void kept_done(struct kept_list *l);
+void retention_done(struct retention_list *l);
 /* The name in a link "releases/NAME" or "PATH/releases/NAME" beside the directory `dir`, PATH/releases; NULL for any other. */
-const char *kept_name_of_link(const char *dir, const char *link);
+const char *retention_name_of_link(const char *dir, const char *link);
 /* Names in `dir` between prefix and suffix ("" for all), oldest first: by the second in their name, within it by their own time of
  * modification. A directory that is not there has none. */
-int kept_list(struct view *v, const char *dir, const char *prefix, const char *suffix, struct kept_list *ret,
-              struct err *err);
+int retention_list(struct view *v, const char *dir, const char *prefix, const char *suffix, struct retention_list *ret,
+                   struct err *err);

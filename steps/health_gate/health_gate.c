@@ -54,9 +54,9 @@ static void describe(const struct step_context *c, struct str *out)
 static void check_pointer(struct str *at, size_t index, const char *member)
 {
 	str_append(at, "/checks");
-	pointer_push_index(at, index);
+	faults_pointer_push_index(at, index);
 	if (member != NULL)
-		pointer_push(at, member);
+		faults_pointer_push(at, member);
 }
 
 static struct target *find_target(const struct step_context *c, const char *name)

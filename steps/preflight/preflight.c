@@ -23,7 +23,7 @@ static void describe(const struct step_context *c, struct str *out)
 static void item_pointer(struct str *at, const char *member, size_t index)
 {
 	str_appendf(at, "/%s", member);
-	pointer_push_index(at, index);
+	faults_pointer_push_index(at, index);
 }
 
 static void check_secrets(const struct preflight_in *in, struct faults *faults)
@@ -95,7 +95,7 @@ static void check_paths_given(const struct preflight_in *in, struct faults *faul
 	for (size_t i = 0; i < in->disk.count; i++) {
 		_cleanup_(str_done) struct str at = STR_INIT(1024);
 		str_append(&at, "/disk");
-		pointer_push(&at, in->disk.items[i].key);
+		faults_pointer_push(&at, in->disk.items[i].key);
 		if (in->disk.items[i].key[0] != '/')
 			faults_add(faults, NULL, str_peek(&at), "'%s' is not absolute", in->disk.items[i].key);
 		if (!parse_size(in->disk.items[i].value, &bytes)) {
@@ -158,7 +158,7 @@ static int check_disk(struct view *v, const struct field_pair *wanted, struct fa
 	int64_t need = 0, have = 0;
 	_cleanup_(str_done) struct str at = STR_INIT(1024);
 	str_append(&at, "/disk");
-	pointer_push(&at, wanted->key);
+	faults_pointer_push(&at, wanted->key);
 	if (!parse_size(wanted->value, &need))
 		return 0;
 	/* The nearest directory that is there says which file system it will be. */
@@ -260,7 +260,7 @@ static int check_permission(const struct step_context *c, const struct field_pai
 	_cleanup_json_ json_t *nothing = writes ? json_object() : NULL;
 	struct err err = ERR_INIT;
 	str_append(&at, "/permissions");
-	pointer_push(&at, wanted->key);
+	faults_pointer_push(&at, wanted->key);
 	if (p == NULL) {
 		faults_add(faults, NULL, str_peek(&at), "the permission '%s' cannot be checked", wanted->key);
 		faults_hint(faults, "contents, deployments, issues, pull-requests, statuses");

@@ -372,10 +372,10 @@ static int plan_secrets(const struct step_context *c, struct view *v, struct pla
 		}
 	}
 	struct place p = {.c = c, .v = v, .plan = plan, .access = &access, .acl = acl};
-	_cleanup_(seen_done) struct seen_nodes seen = {0};
+	_cleanup_(node_cache_done) struct node_cache seen = {0};
 	_cleanup_(strv_done) struct strv way = {0};
-	seen_add_way(&way, path);
-	r = seen_fetch(&seen, v, &way, err);
+	node_cache_add_way(&way, path);
+	r = node_cache_fetch(&seen, v, &way, err);
 	if (r == 0)
 		r = step_plan_parents(v, &seen, plan, path, err);
 	if (r < 0)

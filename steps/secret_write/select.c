@@ -84,7 +84,7 @@ static void member_pointer(struct str *at, const char *member, const char *name)
 	str_append(at, "/");
 	str_append(at, member);
 	if (name != NULL)
-		pointer_push(at, name);
+		faults_pointer_push(at, name);
 }
 
 static void take_value(const struct step_context *c, const char *name, const json_t *value, struct secret_set *s,

@@ -457,14 +457,14 @@ static int newest_whole(const struct step_context *c, struct view *v, const char
                         struct manifest *m, struct err *err)
 {
 	_cleanup_free_ char *dir = snapshots_dir(c, v);
-	_cleanup_(kept_done) struct kept_list kept = {0};
+	_cleanup_(retention_done) struct retention_list kept = {0};
 
-	int r = kept_list(v, dir, "", "", &kept, err);
+	int r = retention_list(v, dir, "", "", &kept, err);
 	for (size_t i = kept.count; r == 0 && i-- > 0;) {
 		const char *name = kept.items[i].name;
 		_cleanup_(str_done) struct str text = STR_INIT(MANIFEST_MAX);
 		if (former_release &&
-		    (strcmp(name, former_release) == 0 || strncmp(name, former_release, KEPT_TIME) < 0))
+		    (strcmp(name, former_release) == 0 || strncmp(name, former_release, RETENTION_TIME) < 0))
 			return 0;
 		_cleanup_free_ char *path = xasprintf("%s/%s/%d", dir, name, c->place),
 				    *file = fs_join(path, "manifest");
@@ -516,7 +516,7 @@ static void describe_after(const struct step_context *c, struct str *out)
 }
 
 /* What an undo that died left of a snapshot's directory is none, and takes the place of none. */
-static int drop_empty(struct target *t, const char *dir, struct kept_list *kept, struct err *err)
+static int drop_empty(struct target *t, const char *dir, struct retention_list *kept, struct err *err)
 {
 	size_t whole = 0;
 	int r = 0;
@@ -528,7 +528,7 @@ static int drop_empty(struct target *t, const char *dir, struct kept_list *kept,
 		if (r == 0 && names.count == 0)
 			r = host_remove(t, path, err);
 		else if (r == 0) {
-			const struct kept one = kept->items[i];
+			const struct retention_entry one = kept->items[i];
 			kept->items[i] = kept->items[whole];
 			kept->items[whole++] = one;
 		}
@@ -542,9 +542,9 @@ static int clean(const struct step_context *c, struct target *t, struct err *err
 {
 	const struct snapshot_in *in = c->input;
 	_cleanup_free_ char *dir = snapshots_dir(c, &t->view);
-	_cleanup_(kept_done) struct kept_list kept = {0};
+	_cleanup_(retention_done) struct retention_list kept = {0};
 
-	int r = kept_list(&t->view, dir, "", "", &kept, err);
+	int r = retention_list(&t->view, dir, "", "", &kept, err);
 	if (r == 0)
 		r = drop_empty(t, dir, &kept, err);
 	for (size_t i = 0; r == 0 && i + (size_t)in->files.keep < kept.count; i++) {

@@ -73,7 +73,7 @@ static void add(struct sample *s, json_t *object, const json_t *schema, struct s
 	if (json_object_get(object, name) != NULL)
 		return;
 	size_t length = pointer->len;
-	pointer_push(pointer, name);
+	faults_pointer_push(pointer, name);
 	json_t *value = make(s, property, pointer, NULL);
 	str_truncate(pointer, length);
 	if (value == NULL)
@@ -114,7 +114,7 @@ static json_t *make_array(struct sample *s, const json_t *schema, struct str *po
 	json_t *array = json_array();
 	const json_t *items = json_object_get(schema, "items");
 	size_t length = pointer->len;
-	pointer_push_index(pointer, 0);
+	faults_pointer_push_index(pointer, 0);
 	if (json_is_object(items))
 		json_array_append_new(array, make(s, items, pointer, NULL));
 	str_truncate(pointer, length);

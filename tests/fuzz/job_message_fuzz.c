@@ -9,12 +9,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void evaluate(const json_t *token, const json_t *contexts, const json_t *message)
 {
-	struct token_scope scope = {.expr = {.contexts = contexts},
-	                            .file_table = json_object_get(message, "fileTable")};
+	struct template_scope scope = {.expr = {.contexts = contexts},
+	                               .file_table = json_object_get(message, "fileTable")};
 	_cleanup_json_ json_t *value = NULL, *texts = json_object();
-	token_eval(token, &scope, &value, NULL);
-	token_eval_texts(token, &scope, texts, NULL);
-	free(token_readable(token));
+	template_eval(token, &scope, &value, NULL);
+	template_eval_strings(token, &scope, texts, NULL);
+	free(template_readable(token));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	_cleanup_json_ json_t *message = NULL, *contexts = NULL;
 	if (json_parse((const char *)data, size, 1 << 16, &message, NULL) < 0 || !json_is_object(message))
 		return 0;
-	if (context_decode(json_object_get(message, "contextData"), &contexts, NULL) < 0 || !json_is_object(contexts)) {
+	if (context_data_decode(json_object_get(message, "contextData"), &contexts, NULL) < 0 ||
+	    !json_is_object(contexts)) {
 		json_decref(contexts);
 		contexts = json_object();
 	}

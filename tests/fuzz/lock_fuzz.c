@@ -31,7 +31,7 @@ static void look_at_lock(struct view *v)
 	_cleanup_free_ char *text = lock_describe(record);
 	if (text == NULL)
 		abort();
-	(void)owner_process_gone(record);
+	(void)lock_owner_process_gone(record);
 }
 
 static void look_at_changes(struct view *v)

@@ -12,12 +12,12 @@ static void visit(const struct yaml_doc *doc, const json_t *value, struct str *p
 	json_t *member;
 	json_object_foreach((json_t *)value, key, member)
 	{
-		pointer_push(pointer, key);
+		faults_pointer_push(pointer, key);
 		visit(doc, member, pointer);
 		str_truncate(pointer, length);
 	}
 	for (size_t i = 0; i < json_array_size(value); i++) {
-		pointer_push_index(pointer, i);
+		faults_pointer_push_index(pointer, i);
 		visit(doc, json_array_get(value, i), pointer);
 		str_truncate(pointer, length);
 	}

@@ -59,7 +59,7 @@ static int read_texts(struct field_reader *r, const struct field *f, const json_
 	const char **items = arena_alloc(r->arena, (count + 1) * sizeof(*items));
 	for (size_t i = 0; i < count; i++) {
 		size_t length = r->pointer.len;
-		pointer_push_index(&r->pointer, i);
+		faults_pointer_push_index(&r->pointer, i);
 		int rc = field_read_text(r, f, json_array_get(list, i), &items[i]);
 		str_truncate(&r->pointer, length);
 		if (rc < 0)
@@ -127,7 +127,7 @@ static int read_integers(struct field_reader *r, const struct field *f, const js
 	int64_t *items = arena_alloc(r->arena, (count + 1) * sizeof(*items));
 	for (size_t i = 0; i < count; i++) {
 		size_t length = r->pointer.len;
-		pointer_push_index(&r->pointer, i);
+		faults_pointer_push_index(&r->pointer, i);
 		field_read_integer(r, f, json_array_get(value, i), &items[i]);
 		str_truncate(&r->pointer, length);
 	}
@@ -148,7 +148,7 @@ static int read_map(struct field_reader *r, const struct field *f, const json_t 
 	json_t *member;
 	json_object_foreach((json_t *)value, key, member)
 	{
-		pointer_push(&r->pointer, key);
+		faults_pointer_push(&r->pointer, key);
 		items[count].key = arena_strdup(r->arena, key);
 		int rc = field_check_key(r, f, key);
 		if (rc == 0)
@@ -176,7 +176,7 @@ static int read_objects(struct field_reader *r, const struct field *f, const jso
 	unsigned char *items = arena_alloc(r->arena, (count + 1) * f->table->size);
 	for (size_t i = 0; i < count; i++) {
 		size_t length = r->pointer.len;
-		pointer_push_index(&r->pointer, i);
+		faults_pointer_push_index(&r->pointer, i);
 		int rc = read_object(r, f->table, json_array_get(value, i), items + i * f->table->size);
 		str_truncate(&r->pointer, length);
 		if (rc < 0)
@@ -348,7 +348,7 @@ static int read_field(struct field_reader *r, const struct field *f, const json_
 		return read_default(r, f, base);
 	}
 	size_t length = r->pointer.len, before = r->fault_count;
-	pointer_push(&r->pointer, f->name);
+	faults_pointer_push(&r->pointer, f->name);
 	int rc;
 	if (r->text_values && json_is_string(value) && !text_is_value(f, json_string_value(value)))
 		rc = read_text_value(r, f, value, base);
@@ -379,7 +379,7 @@ static void report_unknown(struct field_reader *r, const struct field_table *tab
 		if (find_field(table, key) != NULL)
 			continue;
 		size_t length = r->pointer.len;
-		pointer_push(&r->pointer, key);
+		faults_pointer_push(&r->pointer, key);
 		const char *nearest = str_nearest(key, names, table->count);
 		faults_add_key(r->faults, r->doc, str_peek(&r->pointer), "'%s' is not known here%s%s%s", key,
 		               nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");

@@ -52,7 +52,7 @@ static int quietly(struct check *c, const struct schema_node *node, const json_t
 static int check_member(struct check *c, const struct schema_node *node, const char *name, const json_t *value)
 {
 	size_t length = c->pointer.len;
-	pointer_push(&c->pointer, name);
+	faults_pointer_push(&c->pointer, name);
 	int r = check_node(c, node, value);
 	str_truncate(&c->pointer, length);
 	return r;
@@ -61,7 +61,7 @@ static int check_member(struct check *c, const struct schema_node *node, const c
 static int check_item(struct check *c, const struct schema_node *node, size_t index, const json_t *value)
 {
 	size_t length = c->pointer.len;
-	pointer_push_index(&c->pointer, index);
+	faults_pointer_push_index(&c->pointer, index);
 	int r = check_node(c, node, value);
 	str_truncate(&c->pointer, length);
 	return r;
@@ -273,7 +273,7 @@ static int unknown_name(struct check *c, const struct schema_node *node, const c
 		names[i] = node->properties.items[i].name;
 	const char *nearest = str_nearest(name, names, node->properties.count);
 	size_t length = c->pointer.len;
-	pointer_push(&c->pointer, name);
+	faults_pointer_push(&c->pointer, name);
 	faults_add_key(c->faults, c->doc, str_peek(&c->pointer), "'%s' is not known here%s%s%s", name,
 	               nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
 	str_truncate(&c->pointer, length);
@@ -296,7 +296,7 @@ static int check_name(struct check *c, const struct schema_node *node, const cha
 	if (r != 0 || c->quiet > 0)
 		return r;
 	size_t length = c->pointer.len;
-	pointer_push(&c->pointer, name);
+	faults_pointer_push(&c->pointer, name);
 	faults_add_key(c->faults, c->doc, str_peek(&c->pointer), "the name '%s' is not allowed here", name);
 	str_truncate(&c->pointer, length);
 	return 0;

@@ -17,7 +17,7 @@ static int compile_at(struct compiler *c, const char *token, const json_t *sourc
                       struct schema_node **ret)
 {
 	size_t length = c->pointer.len;
-	pointer_push(&c->pointer, token);
+	faults_pointer_push(&c->pointer, token);
 	int r = schema_compile_node(c, source, base, ret);
 	if (r == 0)
 		str_truncate(&c->pointer, length);
@@ -32,7 +32,7 @@ static int compile_list(struct compiler *c, const struct schema_node *node, cons
 	ret->items = arena_alloc(&c->schema->arena, count * sizeof(struct schema_node *));
 	for (size_t i = 0; i < count; i++) {
 		size_t length = c->pointer.len;
-		pointer_push_index(&c->pointer, i);
+		faults_pointer_push_index(&c->pointer, i);
 		int r = schema_compile_node(c, json_array_get(value, i), node->base, &ret->items[i]);
 		if (r < 0)
 			return r;
@@ -463,7 +463,7 @@ void schema_add_id(struct compiler *c, const char *uri, struct schema_node *node
 /* "$id": a new base for what is inside, or a name for this place ("#name"). */
 static void apply_id(struct compiler *c, struct schema_node *node, const char *id)
 {
-	const char *uri = uri_resolve(&c->schema->arena, node->base, id);
+	const char *uri = refs_uri_resolve(&c->schema->arena, node->base, id);
 	schema_add_id(c, uri, node);
 	if (id[0] != '#')
 		node->base = arena_strndup(&c->schema->arena, uri, strcspn(uri, "#"));
@@ -476,7 +476,7 @@ static int compile_ref(struct compiler *c, struct schema_node *node, const json_
 	if (!json_is_string(ref))
 		return refuse(c, "$ref must be a text");
 	node->kind = NODE_REF;
-	node->ref = uri_resolve(&c->schema->arena, node->base, json_string_value(ref));
+	node->ref = refs_uri_resolve(&c->schema->arena, node->base, json_string_value(ref));
 	node->place = arena_printf(&c->schema->arena, "schema, #%s", str_peek(&c->pointer));
 	c->refs = xgrow(c->refs, &c->ref_cap, c->ref_count + 1, sizeof(struct schema_node *));
 	c->refs[c->ref_count++] = node;
@@ -499,7 +499,7 @@ static int compile_words(struct compiler *c, struct schema_node *node)
 			continue;
 		}
 		size_t length = c->pointer.len;
-		pointer_push(&c->pointer, word);
+		faults_pointer_push(&c->pointer, word);
 		int r = keyword->compile(c, node, value);
 		if (r < 0)
 			return r;

@@ -49,7 +49,7 @@ static void append_without_dots(struct str *out, const char *path)
 	}
 }
 
-const char *uri_resolve(struct arena *arena, const char *base, const char *reference)
+const char *refs_uri_resolve(struct arena *arena, const char *base, const char *reference)
 {
 	struct uri_parts r = split(reference), b = split(base);
 	if (r.scheme > 0 || *base == '\0')

@@ -126,7 +126,7 @@ void schema_add_id(struct compiler *c, const char *uri, struct schema_node *node
 /* Resolves all references, which may bring further documents. */
 int schema_resolve(struct compiler *c);
 /* RFC 3986, 5.2; the arena's. An empty base leaves the reference as it is. */
-const char *uri_resolve(struct arena *arena, const char *base, const char *reference);
+const char *refs_uri_resolve(struct arena *arena, const char *base, const char *reference);
 /* The draft-07 meta-schema. */
 extern const char schema_meta_uri[];
 extern const char schema_meta_text[];

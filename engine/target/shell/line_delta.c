@@ -78,7 +78,7 @@ static size_t write_run(const struct run *r, const char *to, struct str *out)
 	return r->len;
 }
 
-size_t text_delta(const char *from, size_t from_len, const char *to, size_t to_len, struct str *out)
+size_t line_delta(const char *from, size_t from_len, const char *to, size_t to_len, struct str *out)
 {
 	struct line_table table = {0};
 	struct run run = {0};

@@ -7,4 +7,4 @@
  *   c OFFSET LENGTH\n            copy from the old text (bytes)
  *   d LENGTH\n and the bytes     take these
  * Returns how many bytes of `to` are not copied. */
-size_t text_delta(const char *from, size_t from_len, const char *to, size_t to_len, struct str *out);
+size_t line_delta(const char *from, size_t from_len, const char *to, size_t to_len, struct str *out);

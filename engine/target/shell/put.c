@@ -213,7 +213,7 @@ int shell_put_like(struct target *t, const char *path, const struct str *data, c
 	if (r < 0)
 		return r;
 	if (!s->has_perl || data->len <= INLINE_MAX ||
-	    text_delta(str_peek(from_data), from_data->len, str_peek(data), data->len, &delta) > data->len / 2)
+	    line_delta(str_peek(from_data), from_data->len, str_peek(data), data->len, &delta) > data->len / 2)
 		return shell_put(t, path, str_peek(data), data->len, attr, err);
 	begin(s, path, attr != NULL && attr->alone, &script);
 	shell_assign(&script, "f", from);

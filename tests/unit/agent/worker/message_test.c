@@ -27,7 +27,7 @@ static const char *decoded(const char *text)
 	static char line[512];
 	_cleanup_json_ json_t *data = load(text), *value = NULL;
 	struct err err = ERR_INIT;
-	if (context_decode(data, &value, &err) < 0)
+	if (context_data_decode(data, &value, &err) < 0)
 		return err_line(&err, line, sizeof(line));
 	return dump(value);
 }
@@ -55,9 +55,9 @@ static const char *evaluated(const char *text)
 	static char line[512];
 	_cleanup_json_ json_t *token = load(text), *value = NULL, *files = load("[\"ci.yml\"]"),
 			      *contexts = load("{\"matrix\":{\"os\":\"linux\",\"list\":[1,2],\"map\":{\"K\":\"v\"}}}");
-	struct token_scope scope = {.expr = {.contexts = contexts}, .file_table = files};
+	struct template_scope scope = {.expr = {.contexts = contexts}, .file_table = files};
 	struct err err = ERR_INIT;
-	if (token_eval(token, &scope, &value, &err) < 0)
+	if (template_eval(token, &scope, &value, &err) < 0)
 		return err_line(&err, line, sizeof(line));
 	return dump(value);
 }
@@ -94,12 +94,12 @@ static void texts_of_a_map_are_converted_and_lists_refused(void **state)
 		load("{\"type\":2,\"map\":[{\"key\":\"a\",\"value\":true},{\"key\":\"b\",\"value\":1.5},"
 	             "{\"key\":\"c\",\"value\":null},{\"key\":\"d\",\"value\":\"x\"}]}");
 	_cleanup_json_ json_t *list = load("{\"type\":2,\"map\":[{\"key\":\"a\",\"value\":{\"type\":1}}]}");
-	struct token_scope scope = {.expr = {.contexts = contexts}};
+	struct template_scope scope = {.expr = {.contexts = contexts}};
 	struct err err = ERR_INIT;
 	char line[200];
-	assert_int_equal(token_eval_texts(token, &scope, into, &err), 0);
+	assert_int_equal(template_eval_strings(token, &scope, into, &err), 0);
 	assert_string_equal(dump(into), "{\"a\":\"true\",\"b\":\"1.5\",\"c\":\"\",\"d\":\"x\"}");
-	assert_int_equal(token_eval_texts(list, &scope, into, &err), ERR_INVALID);
+	assert_int_equal(template_eval_strings(list, &scope, into, &err), ERR_INVALID);
 	assert_string_equal(err_line(&err, line, sizeof(line)), "a: A sequence was not expected");
 }
 
@@ -107,7 +107,7 @@ static const char *readable(const char *text)
 {
 	static char result[512];
 	_cleanup_json_ json_t *token = load(text);
-	_cleanup_free_ char *shown = token_readable(token);
+	_cleanup_free_ char *shown = template_readable(token);
 	strncpy(result, shown, sizeof(result) - 1);
 	return result;
 }

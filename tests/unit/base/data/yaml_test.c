@@ -221,8 +221,8 @@ static void a_pointer_escapes_its_tokens(void **state)
 {
 	(void)state;
 	struct str p = STR_INIT(100);
-	pointer_push(&p, "a/b~c");
-	pointer_push_index(&p, 3);
+	faults_pointer_push(&p, "a/b~c");
+	faults_pointer_push_index(&p, 3);
 	assert_string_equal(p.data, "/a~1b~0c/3");
 	str_done(&p);
 }

@@ -31,7 +31,7 @@ static void hmac_matches_rfc_4231(void **state)
 {
 	(void)state;
 	unsigned char out[DIGEST_BYTES];
-	hmac_sha256("Jefe", 4, "what do ya want for nothing?", 28, out);
+	digest_hmac_sha256("Jefe", 4, "what do ya want for nothing?", 28, out);
 	const unsigned char start[4] = {0x5b, 0xdc, 0xc1, 0x46};
 	assert_memory_equal(out, start, 4);
 }

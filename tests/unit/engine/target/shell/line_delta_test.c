@@ -27,7 +27,7 @@ static void carry_out(const char *from, const struct str *delta, struct str *out
 static size_t check(const char *from, size_t from_len, const char *to, size_t to_len)
 {
 	_cleanup_(str_done) struct str delta = STR_INIT(1 << 24), out = STR_INIT(1 << 24);
-	size_t fresh = text_delta(from, from_len, to, to_len, &delta);
+	size_t fresh = line_delta(from, from_len, to, to_len, &delta);
 
 	carry_out(from, &delta, &out);
 	assert_int_equal(out.len, to_len);
