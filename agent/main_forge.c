@@ -2,7 +2,7 @@
 #include "agent/cmd/cli.h"
 #include "agent/forge/forge.h"
 #include "base/core/log.h"
-#include "base/core/wait.h"
+#include "base/core/cancel.h"
 
 #include <arpa/inet.h>
 #include <signal.h>

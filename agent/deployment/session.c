@@ -10,6 +10,7 @@
 #include "agent/deployment/invocation.h"
 #include "agent/report/report.h"
 #include "base/net/http.h"
+#include "base/core/cancel.h"
 #include "base/core/log.h"
 #include "base/core/rand.h"
 #include "base/secret/mask.h"

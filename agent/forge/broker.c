@@ -1,7 +1,7 @@
 /* The runner's side of the services: OAuth token, session, message poll, acknowledgement. */
 #include "agent/forge/forge_priv.h"
 #include "base/core/clock.h"
-#include "base/secret/digest.h"
+#include "base/secret/base64.h"
 #include "base/core/rand.h"
 
 #include <errno.h>

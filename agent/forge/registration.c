@@ -1,7 +1,7 @@
 /* Runners come and go: registration tokens, V2 registration, just-in-time configurations. */
 #include "agent/forge/forge_priv.h"
 #include "base/core/clock.h"
-#include "base/secret/digest.h"
+#include "base/secret/base64.h"
 #include "base/core/rand.h"
 
 #include <openssl/core_names.h>

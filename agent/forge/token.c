@@ -1,6 +1,7 @@
 /* Tokens that the forge gives out, and who stands behind an Authorization header. */
 #include "agent/forge/forge_priv.h"
 #include "base/core/clock.h"
+#include "base/secret/base64.h"
 #include "base/secret/digest.h"
 #include "base/core/rand.h"
 
@@ -13,13 +14,13 @@ static char *make_jwt(struct forge *f, const json_t *claims)
 	_cleanup_(str_done) struct str text = STR_INIT(1 << 16);
 	static const char header[] = "{\"typ\":\"JWT\",\"alg\":\"HS256\"}";
 	_cleanup_free_ char *payload = json_text(claims);
-	base64url_encode(header, strlen(header), &text);
+	base64_encode_url(header, strlen(header), &text);
 	str_append_c(&text, '.');
-	base64url_encode(payload, strlen(payload), &text);
+	base64_encode_url(payload, strlen(payload), &text);
 	unsigned char mac[DIGEST_BYTES];
 	digest_hmac_sha256(f->key, sizeof(f->key), text.data, text.len, mac);
 	str_append_c(&text, '.');
-	base64url_encode(mac, sizeof(mac), &text);
+	base64_encode_url(mac, sizeof(mac), &text);
 	return str_take(&text);
 }
 

@@ -10,6 +10,7 @@
 #include "agent/listener/isolation.h"
 #include "agent/listener/worker_user.h"
 #include "base/core/clock.h"
+#include "base/core/cancel.h"
 #include "base/sys/fs.h"
 #include "base/core/log.h"
 #include "base/sys/walls.h"

@@ -3,7 +3,7 @@
 #include "agent/service/oauth.h"
 #include "agent/service/registration.h"
 #include "agent/service/wire.h"
-#include "base/secret/digest.h"
+#include "base/secret/base64.h"
 
 #include <strings.h>
 

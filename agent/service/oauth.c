@@ -10,7 +10,7 @@
 #include <strings.h>
 
 #include "agent/service/wire.h"
-#include "base/secret/digest.h"
+#include "base/secret/base64.h"
 #include "base/core/rand.h"
 
 enum { KEY_BITS = 2048, KEY_BYTES_MAX = 1024, ASSERTION_LIFE_S = 300, CLOCK_ALLOWANCE_S = 30, TOKEN_MAX = 64 << 10 };
@@ -176,7 +176,7 @@ static int sign(const struct oauth_key *key, bool pss, const char *data, size_t 
 	EVP_MD_CTX_free(context);
 	if (!fine)
 		return ssl_error(err, ERR_INTERNAL, "sign the token request");
-	base64url_encode(signature, size, out);
+	base64_encode_url(signature, size, out);
 	return 0;
 }
 
@@ -194,9 +194,9 @@ int oauth_assertion(const struct oauth_key *key, const char *client_id, const ch
 		return err_set(err, ERR_INVALID, "client id or authorization URL is no UTF-8 text");
 	_cleanup_free_ char *header_text = json_text(header), *claims_text = json_text(claims);
 	str_clear(out);
-	base64url_encode(header_text, strlen(header_text), out);
+	base64_encode_url(header_text, strlen(header_text), out);
 	str_append_c(out, '.');
-	base64url_encode(claims_text, strlen(claims_text), out);
+	base64_encode_url(claims_text, strlen(claims_text), out);
 	_cleanup_(str_done) struct str signature = STR_INIT(8192);
 	int r = sign(key, pss, str_peek(out), out->len, &signature, err);
 	if (r < 0)

@@ -4,7 +4,7 @@
 
 #include "agent/service/urls.h"
 #include "agent/service/wire.h"
-#include "base/secret/digest.h"
+#include "base/secret/base64.h"
 #include "base/core/rand.h"
 
 enum { RECORD_FORMAT = 1, TRIES = 3, PAUSE_MS = 1000, PAUSE_SPREAD_MS = 4000 };

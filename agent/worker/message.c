@@ -2,7 +2,7 @@
 
 #include "agent/expr/expr.h"
 #include "agent/service/wire.h"
-#include "base/secret/digest.h"
+#include "base/secret/base64.h"
 #include "base/core/log.h"
 
 #include <math.h>

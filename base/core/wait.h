@@ -1,5 +1,6 @@
 /* The one place where a process waits on a descriptor. It also watches the cancel descriptor and the deadline, and calls
- * `tick` every tick_ms (the lock's renewal). Every blocking call of a step goes through here or is bounded by it. */
+ * `tick` every tick_ms (the lock's renewal). Every blocking call of a step goes through here or is bounded by it. A NULL wait has no
+ * limits. */
 #pragma once
 #include "base/core/err.h"
 #include <stdint.h>
@@ -27,12 +28,3 @@ int wait_check(const struct wait *w, struct err *err);
 struct wait wait_within(const struct wait *w, int64_t ms);
 /* Milliseconds to the next deadline or tick, -1: none. For loops of libraries, which then call wait_ms(w, 0, err). */
 int64_t wait_left_ms(const struct wait *w);
-
-/* A cancel source fed by signals: SIGINT and SIGTERM make fd readable for good. One a process. After cancel_reset only a
- * second SIGINT does so again; SIGTERM after SIGINT is a runner's habit and stops nothing. A NULL wait has no limits. */
-int cancel_install(struct err *err); /* returns the descriptor to put into wait.cancel_fd */
-int cancel_sigint_count(void);       /* a second SIGINT stops an undo (docs/semantics.md, 7) */
-bool cancel_requested(void);
-void cancel_reset(void); /* the undo after a cancel runs uncancelled: fd is not readable any more */
-void cancel_again(
-	void); /* ends what cancel_reset began: the first SIGINT or SIGTERM counts, also one that came meanwhile */

@@ -1,4 +1,4 @@
-/* SHA-256 and SHA-1 (git's), HMAC, Base64: thin shapes over OpenSSL. Hex is lower case. */
+/* SHA-256 and SHA-1 (git's), HMAC: thin shapes over OpenSSL. Hex is lower case. */
 #pragma once
 #include "base/core/err.h"
 #include "base/core/str.h"
@@ -15,7 +15,3 @@ int digest_of_fd(int fd, char hex[DIGEST_HEX], struct err *err); /* from its pos
 /* The id of an object of git: SHA-1 over "TYPE SIZE\\0" and its content. */
 void digest_git_object(const char *type, const void *data, size_t len, unsigned char id[20]);
 void digest_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len, unsigned char out[DIGEST_BYTES]);
-void base64_encode(const void *data, size_t len, struct str *out);
-void base64url_encode(const void *data, size_t len, struct str *out); /* no padding */
-int base64_decode(const char *text, size_t len, struct str *out,
-                  struct err *err); /* both alphabets, padding optional */

@@ -1,6 +1,6 @@
 #include "base/secret/mask_forms.h"
 
-#include "base/secret/digest.h"
+#include "base/secret/base64.h"
 
 enum {
 	FORM_MAX = 8 << 20, /* six bytes for one at worst, of SECRET_MAX */

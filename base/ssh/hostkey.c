@@ -1,6 +1,6 @@
 /* Which host keys are accepted: fingerprints, key lines, and known_hosts as OpenSSH writes it (hashed names, patterns,
  * negation, ports, @revoked). libssh2's own reader stops at or skips marker lines, so it is not used. */
-#include "base/secret/digest.h"
+#include "base/secret/base64.h"
 #include "base/sys/fs.h"
 #include "base/ssh/ssh_priv.h"
 

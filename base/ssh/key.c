@@ -1,4 +1,4 @@
-#include "base/secret/digest.h"
+#include "base/secret/base64.h"
 #include "base/ssh/ssh_priv.h"
 
 #include <openssl/err.h>

@@ -1,7 +1,7 @@
 /* Private keys come through forms, secret stores and environment files that turn line ends into blanks, write them as two
  * characters, indent, quote or encode them. The body is Base64, where blanks mean nothing: the text is made anew from its
  * label and its body. What has more than one meaning is refused by what is wrong with it. */
-#include "base/secret/digest.h"
+#include "base/secret/base64.h"
 #include "base/ssh/ssh_priv.h"
 
 #include <ctype.h>

@@ -1,7 +1,7 @@
 /* RSA login keys with libssh2 before 1.11, which signs with SHA-1 only: it takes the algorithm's name from the public key
  * that it is given and leaves the signing to a callback. So it gets the key under the name rsa-sha2-512 (OpenSSH knows a
  * key by that name too), and the signature is made here. */
-#include "base/secret/digest.h"
+#include "base/secret/base64.h"
 #include "base/ssh/ssh_priv.h"
 
 #include <openssl/bn.h>

@@ -2,6 +2,7 @@
 #include "engine/run/run_priv.h"
 
 #include "base/core/clock.h"
+#include "base/core/cancel.h"
 #include "base/secret/seal.h"
 #include <string.h>
 

@@ -40,7 +40,8 @@ int host_mkdir(struct target *t, const char *path, const struct node_attr *attr,
 	return t->view.type->mkdir(t, path, attr, err);
 }
 
-int host_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr, struct err *err)
+int host_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr,
+             struct err *err)
 {
 	return t->view.type->put(t, path, data, len, attr, err);
 }
@@ -90,12 +91,14 @@ int host_copy(struct target *t, const char *from, const char *to, struct err *er
 	return t->view.type->copy(t, from, to, err);
 }
 
-int host_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links, struct err *err)
+int host_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links,
+                     struct err *err)
 {
 	return t->view.type->clone_files(t, from, to, paths, hard_links, err);
 }
 
-int host_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce, void *context, struct err *err)
+int host_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce,
+                void *context, struct err *err)
 {
 	return t->view.type->unpack(t, dir, compression, produce, context, err);
 }

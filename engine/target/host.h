@@ -84,7 +84,8 @@ int host_tree(struct view *v, const char *path, bool digests, struct tree *ret, 
 int host_space(struct view *v, const char *path, int64_t *ret_free_bytes, struct err *err);
 int host_query(struct view *v, const struct target_command *command, struct target_result *ret, struct err *err);
 int host_mkdir(struct target *t, const char *path, const struct node_attr *attr, struct err *err);
-int host_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr, struct err *err);
+int host_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr,
+             struct err *err);
 int host_append(struct target *t, const char *path, const void *data, size_t len, struct err *err);
 int host_symlink(struct target *t, const char *path, const char *link, struct err *err);
 int host_link_new(struct target *t, const char *from, const char *to, struct err *err);
@@ -94,8 +95,10 @@ int host_remove_tree(struct target *t, const char *path, struct err *err);
 int host_set_attr(struct target *t, const char *path, const struct node_attr *attr, struct err *err);
 int host_dress_like(struct target *t, const char *path, const char *from, struct err *err);
 int host_copy(struct target *t, const char *from, const char *to, struct err *err);
-int host_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links, struct err *err);
-int host_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce, void *context, struct err *err);
+int host_clone_files(struct target *t, const char *from, const char *to, const struct strv *paths, bool hard_links,
+                     struct err *err);
+int host_unpack(struct target *t, const char *dir, enum archive_compression compression, target_produce_fn produce,
+                void *context, struct err *err);
 int host_run(struct target *t, const struct target_command *command, struct target_result *ret, struct err *err);
 int host_barrier(struct target *t, const char *const *paths, size_t count, struct err *err);
 int host_fence(struct target *t, const char *lock_dir, struct err *err);

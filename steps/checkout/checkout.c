@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/core/clock.h"
-#include "base/secret/digest.h"
+#include "base/secret/base64.h"
 #include "base/sys/fs.h"
 #include "base/net/http.h"
 #include "schemas/checkout.h"

@@ -1,5 +1,5 @@
 /* Values that nobody chose: made by the CSPRNG here, sent to the target, recorded nowhere. */
-#include "base/secret/digest.h"
+#include "base/secret/base64.h"
 #include "base/core/rand.h"
 #include "base/secret/mask.h"
 #include "steps/secret_write/secret_write.h"

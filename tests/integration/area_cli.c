@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/secret/digest.h"
+#include "base/secret/base64.h"
+#include "base/core/cancel.h"
 #include "base/net/http.h"
 #include "base/git/area.h"
 

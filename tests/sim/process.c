@@ -1,5 +1,6 @@
 /* One process of a run: what it does, how it ends, and what it finds in the journal. */
 #include "sim/sim.h"
+#include "base/core/cancel.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,4 +1,5 @@
 #include "unit/cmocka_all.h"
+#include "base/secret/base64.h"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>

@@ -36,45 +36,12 @@ static void hmac_matches_rfc_4231(void **state)
 	assert_memory_equal(out, start, 4);
 }
 
-static void base64_goes_there_and_back_for_every_rest(void **state)
-{
-	(void)state;
-	const char *const pairs[][2] = {
-		{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"\xff\xfe", "//4="},
-	};
-	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
-		_cleanup_(str_done) struct str text = STR_INIT(100);
-		_cleanup_(str_done) struct str back = STR_INIT(100);
-		base64_encode(pairs[i][0], strlen(pairs[i][0]), &text);
-		assert_string_equal(str_peek(&text), pairs[i][1]);
-		assert_int_equal(base64_decode(str_peek(&text), text.len, &back, NULL), 0);
-		assert_string_equal(str_peek(&back), pairs[i][0]);
-		str_clear(&text);
-		str_clear(&back);
-		base64url_encode(pairs[i][0], strlen(pairs[i][0]), &text);
-		assert_int_equal(base64_decode(str_peek(&text), text.len, &back, NULL), 0);
-		assert_string_equal(str_peek(&back), pairs[i][0]);
-	}
-}
-
-static void what_is_no_base64_is_refused(void **state)
-{
-	(void)state;
-	const char *const bad[] = {"Z", "Zg=", "Zg===", "Zh==", "Z!==", "Zg==Zg=="};
-	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		_cleanup_(str_done) struct str out = STR_INIT(100);
-		assert_int_equal(base64_decode(bad[i], strlen(bad[i]), &out, NULL), ERR_INVALID);
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sha256_matches_the_published_vectors),
 		cmocka_unit_test(the_id_of_a_git_object_is_git_s),
 		cmocka_unit_test(hmac_matches_rfc_4231),
-		cmocka_unit_test(base64_goes_there_and_back_for_every_rest),
-		cmocka_unit_test(what_is_no_base64_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* The engine on the local target, with steps of the test's own. */
 #include "unit/cmocka_all.h"
+#include "base/core/cancel.h"
 #include "base/secret/digest.h"
 #include "base/sys/fs.h"
 #include "base/data/json.h"
