@@ -1,7 +1,7 @@
 /* How content gets into a snapshot and back. A restored path is made whole beside the old one and takes its place by renames, so
  * that a break leaves one or the other, and going on finds them under fixed names. What the snapshot left out never moves, and so do the
  * directories that hold it: there the renames are those of what lies beside it. */
-#include "steps/snapshot/snapshot.h"
+#include "steps/sources/sources.h"
 #include "base/sys/fs.h"
 
 static int look(struct view *v, const char *path, struct node *ret, struct err *err)
@@ -84,7 +84,7 @@ static int copy_some(struct target *t, const char *from, const char *to, const s
 	return r;
 }
 
-int snapshot_copy(struct target *t, const char *from, const char *to, const struct ignore *ignore, struct err *err)
+int source_copy(struct target *t, const char *from, const char *to, const struct ignore *ignore, struct err *err)
 {
 	_cleanup_(node_done) struct node n = {0};
 	_cleanup_(tree_done) struct tree tree = {0};
@@ -320,7 +320,7 @@ static int swap_in(struct back *b, bool held, struct err *err)
 	return r < 0 || !held ? r : host_remove_tree(b->t, b->restored, err);
 }
 
-int snapshot_restore(struct target *t, const char *copy, const char *path, const struct ignore *ignore, struct err *err)
+int source_copy_back(struct target *t, const char *copy, const char *path, const struct ignore *ignore, struct err *err)
 {
 	_cleanup_free_ char *restored = xasprintf("%s.davit-restored", path),
 			    *aside = xasprintf("%s.davit-former", path);

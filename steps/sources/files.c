@@ -1,0 +1,307 @@
+/* source of files: a copy on the target itself, in the order of `paths`: PLACE/N. Never by hard links: a file that is written in place would
+ * change in both. */
+#include "steps/sources/sources.h"
+#include "base/sys/fs.h"
+#include <inttypes.h>
+
+enum { SPACE_MARGIN = 16 << 20, SPACE_PER_FILE = 4096 };
+
+static const char *type_name(enum node_type type)
+{
+	return type == NODE_ABSENT ? "absent" : type == NODE_DIR ? "dir" : type == NODE_LINK ? "link" : "file";
+}
+
+/* NULL when nothing is excluded. */
+static struct ignore *make_ignore(const json_t *patterns)
+{
+	struct ignore *i = NULL;
+	size_t n;
+	json_t *p;
+
+	json_array_foreach((json_t *)(uintptr_t)patterns, n, p)
+	{
+		if (!i)
+			i = ignore_new();
+		ignore_add(i, json_string_value(p));
+	}
+	return i;
+}
+
+static void describe(const struct source_call *s, struct str *out)
+{
+	const json_t *paths = json_get_array(s->in, "paths");
+
+	for (size_t i = 0; i < json_array_size(paths); i++)
+		str_appendf(out, "%s%s", i ? ", " : "", json_string_value(json_array_get(paths, i)));
+}
+
+static void validate(const struct source_call *s, struct faults *faults)
+{
+	const json_t *paths = json_get_array(s->in, "paths");
+
+	for (size_t i = 0; i < json_array_size(paths); i++) {
+		const char *given = json_string_value(json_array_get(paths, i));
+		_cleanup_free_ char *pointer = xasprintf("/files/paths/%zu", i), *path = NULL;
+		if (fs_normalize(given, &path, NULL) < 0 || *path != '/' || strcmp(path, "/") == 0) {
+			faults_add(faults, NULL, pointer, "'%s' cannot be kept", given);
+			faults_hint(faults, "an absolute path below /");
+			continue;
+		}
+		for (size_t k = 0; k < i; k++) {
+			const char *former = json_string_value(json_array_get(paths, k));
+			_cleanup_free_ char *other = NULL;
+			if (fs_normalize(former, &other, NULL) < 0)
+				continue;
+			if (fs_below(other, path) || fs_below(path, other))
+				faults_add(faults, NULL, pointer, "'%s' and '%s' hold the same files", former, given);
+		}
+	}
+}
+
+/* ---- plan ---- */
+
+int source_measure(struct view *v, const char *path, const struct ignore *ignore, enum node_type *ret_type,
+                   struct source_sizes *sizes, struct err *err)
+{
+	_cleanup_(node_done) struct node n = {0};
+	_cleanup_(tree_done) struct tree tree = {0};
+
+	int r = host_stat(v, path, &n, err);
+	if (r < 0)
+		return r;
+	*ret_type = n.type;
+	if (n.type == NODE_OTHER)
+		return err_set(err, ERR_REFUSED, "'%s' on '%s' is no file, directory or link", path, v->name);
+	if (fs_below(path, v->facts.base) || fs_below(v->facts.base, path))
+		return err_set(err, ERR_REFUSED, "'%s' on '%s' holds davit's own files (%s)", path, v->name,
+		               v->facts.base);
+	if (n.type != NODE_DIR) {
+		sizes->bytes += n.type == NODE_FILE ? n.size : 0;
+		sizes->files += n.type != NODE_ABSENT;
+		return 0;
+	}
+	r = host_tree(v, path, false, &tree, err);
+	for (size_t i = 0; i < tree.count && r == 0; i++) {
+		const struct tree_entry *e = &tree.entries[i];
+		if (ignore && ignore_matches(ignore, e->path, S_ISDIR(e->mode)))
+			continue;
+		sizes->bytes += e->size;
+		sizes->files++;
+	}
+	return r;
+}
+
+int source_check_space(struct view *v, const struct source_sizes *sizes, int64_t *ret_room, struct err *err)
+{
+	_cleanup_free_ char *path = xstrdup(v->facts.base);
+	int64_t need = sizes->bytes + sizes->files * SPACE_PER_FILE + SPACE_MARGIN;
+	int r;
+
+	for (;;) {
+		_cleanup_(node_done) struct node there = {0};
+		r = host_stat(v, path, &there, err);
+		if (r < 0)
+			return r;
+		if (there.type != NODE_ABSENT || strcmp(path, "/") == 0)
+			break;
+		char *slash = strrchr(path, '/');
+		slash[slash == path] = 0;
+	}
+	r = host_space(v, path, ret_room, err);
+	/* Whether blocks can be shared is known only by trying: room for a copy is asked for in any case. */
+	if (r == 0 && *ret_room < need) {
+		r = err_set(err, ERR_REFUSED,
+		            "'%s' on '%s' has %" PRId64 " MB free, the snapshot may need %" PRId64 " MB", path, v->name,
+		            *ret_room / 1000000, need / 1000000 + 1);
+		err_hint(err, r, "make room, exclude something, or set the target's `base:` to a larger file system");
+	}
+	return r;
+}
+
+static int plan(const struct source_call *s, struct view *v, bool to_put_back, struct plan *plan,
+                struct source_plan *ret, struct err *err)
+{
+	const json_t *given = json_get_array(s->in, "paths"), *exclude = json_get_array(s->in, "exclude");
+	_cleanup_json_ json_t *paths = json_array(), *names = json_array(),
+			      *patterns = exclude ? json_incref((json_t *)(uintptr_t)exclude) : json_array();
+	struct ignore *ignore = make_ignore(patterns);
+	struct source_sizes sizes = {0};
+	int64_t room = 0;
+	int r = 0;
+	(void)plan;
+	(void)to_put_back;
+
+	for (size_t i = 0; i < json_array_size(given) && r == 0; i++) {
+		_cleanup_free_ char *one = NULL;
+		enum node_type type = NODE_ABSENT;
+		r = fs_normalize(json_string_value(json_array_get(given, i)), &one, err);
+		if (r == 0)
+			r = source_measure(v, one, ignore, &type, &sizes, err);
+		if (r == 0) {
+			json_array_append_new(paths, json_pack("{s:s,s:s}", "path", one, "type", type_name(type)));
+			json_array_append_new(names, json_string(one));
+		}
+	}
+	ignore_free(ignore);
+	if (r == 0)
+		r = source_check_space(v, &sizes, &room, err);
+	if (r < 0)
+		return r;
+	ret->extra = json_pack("{s:O,s:O,s:{s:s,s:O,s:O}}", "paths", paths, "exclude", patterns, "plan", "type",
+	                       "snapshot", "paths", names, "exclude", patterns);
+	ret->summary = xasprintf("snapshot of %zu paths, %" PRId64 " files, %.1f MB", json_array_size(paths),
+	                         sizes.files, (double)sizes.bytes / 1e6);
+	ret->shown = json_pack("{s:O,s:I,s:I,s:I,s:s}", "paths", paths, "files", (json_int_t)sizes.files, "bytes",
+	                       (json_int_t)sizes.bytes, "free", (json_int_t)room, "method",
+	                       v->facts.has_reflink ? "reflink where the file system can, else copy" : "copy");
+	return 0;
+}
+
+/* ---- keep ---- */
+
+/* A live directory may change while it is copied. What is not in the copy as it was before must have changed since. */
+static int compare_copy(const struct step_context *c, struct view *v, const char *path, const struct tree *before,
+                        const struct tree *copy, const struct ignore *ignore, struct err *err)
+{
+	size_t changed = 0;
+
+	for (size_t i = 0; i < before->count; i++) {
+		const struct tree_entry *e = &before->entries[i], *there = tree_find(copy, e->path);
+		_cleanup_(node_done) struct node now = {0};
+		if (S_ISDIR(e->mode) || (ignore && ignore_matches(ignore, e->path, false)))
+			continue;
+		if (there && (there->mode & S_IFMT) == (e->mode & S_IFMT) && there->size == e->size &&
+		    (S_ISLNK(e->mode) ? strcmp(there->link, e->link) == 0
+		                      : there->mtime_ns / 1000000000 == e->mtime_ns / 1000000000))
+			continue;
+		_cleanup_free_ char *full = fs_join(path, e->path);
+		int r = host_stat(v, full, &now, err);
+		if (r < 0)
+			return r;
+		if (now.type == (S_ISLNK(e->mode) ? NODE_LINK : NODE_FILE) && now.size == e->size &&
+		    now.mtime_ns == e->mtime_ns)
+			return err_set(err, ERR_CONFLICT, "the copy of '%s' on '%s' is not like it", full, v->name);
+		changed++;
+	}
+	if (changed > 0)
+		c->report(c->engine, "%zu files of %s changed while they were copied", changed, path);
+	return 0;
+}
+
+static void add_entries(struct tree *all, const char *prefix, struct tree *from)
+{
+	for (size_t i = 0; i < from->count; i++) {
+		struct tree_entry *e = tree_add(all), *o = &from->entries[i];
+		*e = *o;
+		e->path = xasprintf("%s/%s", prefix, o->path);
+		e->link = TAKE(o->link);
+		all->bytes += e->size;
+	}
+}
+
+int source_copy_path(const struct step_context *c, struct target *t, const char *path, const char *goal,
+                     const char *number, const char *type, const struct ignore *ignore, struct tree *all,
+                     struct err *err)
+{
+	struct view *v = &t->view;
+	_cleanup_(tree_done) struct tree before = {0};
+	_cleanup_(tree_done) struct tree copy = {0};
+	int r = 0;
+
+	if (strcmp(type, "dir") == 0)
+		r = host_tree(v, path, false, &before, err);
+	if (r == 0)
+		r = source_copy(t, path, goal, ignore, err);
+	if (r == 0 && strcmp(type, "dir") == 0)
+		r = host_tree(v, goal, true, &copy, err);
+	if (r == 0 && strcmp(type, "dir") == 0)
+		r = compare_copy(c, v, path, &before, &copy, ignore, err);
+	if (r < 0)
+		return err_wrap(err, r, "copy '%s' on '%s'", path, v->name);
+	if (strcmp(type, "file") == 0) {
+		_cleanup_(node_done) struct node n = {0};
+		struct tree_entry *e = tree_add(all);
+		r = host_stat(v, goal, &n, err);
+		e->path = xstrdup(number);
+		e->mode = S_IFREG | n.mode;
+		e->size = n.size;
+		all->bytes += n.size;
+		return r < 0 ? r : host_digest(v, goal, e->digest, err);
+	}
+	add_entries(all, number, &copy);
+	return 0;
+}
+
+static int keep(const struct source_call *s, struct target *t, const struct change *change, json_t *head,
+                struct tree *all, struct err *err)
+{
+	const json_t *paths = json_get_array(change->extra, "paths"),
+		     *exclude = json_get_array(change->extra, "exclude");
+	struct ignore *ignore = make_ignore(exclude);
+	size_t i;
+	json_t *one;
+	int r = 0;
+
+	json_object_set(head, "paths", (json_t *)(uintptr_t)paths);
+	json_object_set(head, "exclude", (json_t *)(uintptr_t)exclude);
+	json_array_foreach((json_t *)(uintptr_t)paths, i, one)
+	{
+		const char *path = json_get_string(one, "path"), *type = json_get_string(one, "type");
+		if (r < 0 || strcmp(type, "absent") == 0)
+			continue;
+		char number[24];
+		snprintf(number, sizeof(number), "%zu", i);
+		_cleanup_free_ char *goal = fs_join(change->path, number);
+		r = source_copy_path(s->c, t, path, goal, number, type, ignore, all, err);
+	}
+	ignore_free(ignore);
+	return r;
+}
+
+/* ---- back ---- */
+
+static int make_durable(struct target *t, const json_t *all, struct err *err)
+{
+	const char **paths = xcalloc(json_array_size(all) + 1, sizeof(*paths));
+	size_t count = 0;
+
+	for (size_t i = 0; i < json_array_size(all); i++)
+		if (json_get_string(json_array_get(all, i), "path"))
+			paths[count++] = json_get_string(json_array_get(all, i), "path");
+	int r = count > 0 ? host_barrier(t, paths, count, err) : 0;
+	free(paths);
+	return r;
+}
+
+static int put_back(const struct source_call *s, struct target *t, const char *from, const json_t *head,
+                    const char *own, struct err *err)
+{
+	const json_t *paths = json_get_array(head, "paths");
+	struct ignore *ignore = make_ignore(json_get_array(head, "exclude"));
+	size_t i;
+	json_t *one;
+	int r = 0;
+	(void)own;
+
+	json_array_foreach((json_t *)(uintptr_t)paths, i, one)
+	{
+		const char *path = json_get_string(one, "path"), *type = json_get_string(one, "type");
+		_cleanup_free_ char *copy = xasprintf("%s/%zu", from, i);
+		if (r < 0 || !path || !type)
+			continue;
+		s->c->report(s->c->engine, "put back %s", path);
+		r = source_copy_back(t, strcmp(type, "absent") == 0 ? NULL : copy, path, ignore, err);
+	}
+	ignore_free(ignore);
+	return r < 0 ? r : make_durable(t, paths, err);
+}
+
+const struct source source_files = {
+	.name = "files",
+	.verb = "keep a copy of",
+	.describe = describe,
+	.validate = validate,
+	.plan = plan,
+	.keep = keep,
+	.put_back = put_back,
+};

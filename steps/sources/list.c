@@ -1,0 +1,31 @@
+/* The list of sources, and the one that a step's inputs name. */
+#include "steps/sources/sources.h"
+
+static const struct source *const sources[] = {&source_files};
+
+void source_call_init(struct source_call *s, const struct step_context *c)
+{
+	*s = (struct source_call){.c = c, .all = fields_write_whole(c->type->info->inputs, c->input)};
+	for (size_t i = 0; i < ARRAY_SIZE(sources) && s->in == NULL; i++) {
+		s->in = json_object_get(s->all, sources[i]->name);
+		s->source = sources[i];
+	}
+	s->env = json_object_get(s->all, "env");
+}
+
+void source_call_done(struct source_call *s)
+{
+	json_decref(s->all);
+	s->all = NULL;
+}
+
+/* As fields_write gives it: seconds, or a text where they are not whole. */
+int64_t source_duration_ms(const json_t *in, const char *name)
+{
+	const json_t *value = json_object_get(in, name);
+	long long ms = 0;
+
+	if (json_is_integer(value))
+		return json_integer_value(value) * 1000;
+	return value && str_parse_duration_ms(json_string_value(value), &ms) == 0 ? ms : 0;
+}

@@ -1,0 +1,104 @@
+/* What can be kept and put back: a family of kinds of sources, one const table in a file each. The steps that keep (snapshot) and that put
+ * back (restore) know them through this list alone; what all of them share is in kept.c.
+ *
+ * A snapshot is a directory, BASE/snapshots/NAME.ENVIRONMENT/ID/PLACE:
+ *   manifest   what is in it, with digests (steps/common/manifest.h); made last: with it the snapshot is whole
+ *   subject    "SOURCE WHAT": what it is a snapshot of; files have none, as ever
+ *   …          the source's own
+ *
+ * | member   | touches | promises                                                                            | NULL         |
+ * | describe | nothing | what is kept, in half a sentence                                                     |              |
+ * | validate | nothing | rules that a schema cannot say                                                       | none         |
+ * | subject  | nothing | WHAT of its snapshots, the same as long as the same thing is meant                   | found by its place |
+ * | plan     | reads   | its size, the room for it, whether it can be kept (and, to_put_back, put back)        |              |
+ * | keep     | writes  | what it holds lies in the directory; what of it stays outside (a database to prove it) is gone | |
+ * | put_back | writes  | the content is what the snapshot `from` holds, durable; the directory `own` is where notes may lie | |
+ * | sweep    | writes  | what a killed process left of either outside the directory is gone; twice equals once | nothing is left |
+ */
+#pragma once
+#include "engine/run/step.h"
+#include "steps/common/manifest.h"
+
+struct source;
+/* A source with its inputs. */
+struct source_call {
+	const struct source *source;
+	const struct step_context *c;
+	const json_t *in;  /* its own inputs, read and with their defaults */
+	const json_t *env; /* variables for its programs, secrets among them; NULL: none */
+	json_t *all;       /* all inputs of the step */
+};
+/* What a plan learned. Objects are the plan's. */
+struct source_plan {
+	char *summary; /* "snapshot of 2 paths, 7 files, 1.2 MB"; NULL: there is nothing to keep, as a warning said */
+	json_t *extra; /* what the undo needs beside the inputs, and what the digest counts: extra.plan */
+	json_t *shown; /* for people */
+};
+struct source {
+	const char *name; /* the input that holds its inputs */
+	const char *verb; /* what keeping is called: "keep a copy of" */
+	void (*describe)(const struct source_call *s, struct str *out);
+	void (*validate)(const struct source_call *s, struct faults *faults);
+	void (*subject)(const struct source_call *s, struct str *out);
+	int (*plan)(const struct source_call *s, struct view *v, bool to_put_back, struct plan *plan,
+	            struct source_plan *ret, struct err *err);
+	int (*keep)(const struct source_call *s, struct target *t, const struct change *change, json_t *head,
+	            struct tree *all, struct err *err);
+	int (*put_back)(const struct source_call *s, struct target *t, const char *from, const json_t *head,
+	                const char *own, struct err *err);
+	int (*sweep)(const struct source_call *s, struct target *t, const char *own, struct err *err);
+};
+extern const struct source source_files;
+
+/* The source that the step's inputs name. Exactly one is given: the schema says so. */
+void source_call_init(struct source_call *s, const struct step_context *c);
+void source_call_done(struct source_call *s);
+int64_t source_duration_ms(const json_t *in, const char *name);
+
+/* ---- content.c: files, links and directories ---- */
+
+/* Copies a file, link or directory without what the patterns (relative to `from`) exclude. `to` must be absent, its directory there. */
+int source_copy(struct target *t, const char *from, const char *to, const struct ignore *ignore, struct err *err);
+/* Puts a copy back in the place of what is there now; what the patterns exclude stays as it is now. copy NULL: there was nothing. */
+int source_copy_back(struct target *t, const char *copy, const char *path, const struct ignore *ignore,
+                     struct err *err);
+
+/* ---- files.c ---- */
+
+/* Is there room for so many bytes in so many files below BASE? */
+struct source_sizes {
+	int64_t bytes, files;
+};
+int source_check_space(struct view *v, const struct source_sizes *sizes, int64_t *ret_room, struct err *err);
+/* Adds up what lies at a path. */
+int source_measure(struct view *v, const char *path, const struct ignore *ignore, enum node_type *ret_type,
+                   struct source_sizes *sizes, struct err *err);
+/* One path into the directory `goal` names, compared and with digests in `all` below `number`. */
+int source_copy_path(const struct step_context *c, struct target *t, const char *path, const char *goal,
+                     const char *number, const char *type, const struct ignore *ignore, struct tree *all,
+                     struct err *err);
+
+/* ---- kept.c: snapshots of any source ---- */
+
+char *source_snapshots_dir(const struct step_context *c, const struct view *v);
+/* Where the snapshot of this step in this deployment lies. free() */
+char *source_own_dir(const struct step_context *c, const struct view *v);
+int source_plan_snapshot(const struct source_call *s, struct view *v, bool restore, struct plan *plan, struct err *err);
+int source_make(const struct source_call *s, struct target *t, struct change *change, struct err *err);
+/* Everything in it is what its manifest says. head: what the manifest begins with; may be NULL. */
+int source_check(struct view *v, const char *path, json_t **ret_head, struct err *err);
+/* Content back where the change says so, and the snapshot gone. */
+int source_undo(const struct source_call *s, struct target *t, const struct change *change, struct err *err);
+/* The newest whole snapshot of what the inputs name, in `dir`; after: not older than that release (NULL: whatever its age); NULL in *ret:
+ * there is none. */
+int source_newest(const struct source_call *s, struct view *v, const char *dir, const char *after, char **ret,
+                  struct err *err);
+/* Where a snapshot of what the inputs name lies below the directory of one deployment; NULL in *ret: nowhere. */
+int source_place(const struct source_call *s, struct view *v, const char *snapshot, char **ret, struct err *err);
+enum { SUBJECT_MAX = 4096 };
+void source_subject(const struct source_call *s, struct str *out); /* "SOURCE WHAT" */
+int source_put_back_newest(const struct source_call *s, struct target *t, const char *former_release, struct err *err);
+/* What processes that died left outside their snapshots' directories. */
+int source_sweep_all(const struct source_call *s, struct target *t, struct err *err);
+/* Retention: beyond `keep`, older than `keep_for`; never the newest good one. */
+int source_clean(const struct source_call *s, struct target *t, struct err *err);
