@@ -30,6 +30,7 @@ static const struct command commands[] = {
 	{"releases", NULL, "davit-step", "what each target runs, what `rollback --to` takes, who holds the lock"},
 	{"history", cmd_history, NULL, "what was deployed, when and how it ended"},
 	{"show", cmd_show, NULL, "one deployment: each change and each probe"},
+	{"report", cmd_report, NULL, "one deployment as a page for a browser"},
 	{"schema", cmd_schema, NULL, "the schemas of the steps; check a document against a schema"},
 	{"expr", cmd_expr, NULL, "evaluate an expression of the workflow language"},
 	{"forge", NULL, "davit-forge", "GitHub on loopback, for trials and tests"},

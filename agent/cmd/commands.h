@@ -3,6 +3,7 @@
 int cmd_agent(int argc, char **argv);
 int cmd_history(int argc, char **argv);
 int cmd_show(int argc, char **argv);
+int cmd_report(int argc, char **argv);
 int cmd_schema(int argc, char **argv);
 int cmd_expr(int argc, char **argv);
 int worker_run(int argc, char **argv); /* agent/worker: one job, started by the listener */

@@ -284,13 +284,9 @@ static void append_probe(struct str *out, const json_t *data)
 	            (long long)json_get_int(data, "ms", 0), json_get_bool(data, "passed", false) ? ", passed" : "");
 }
 
-static void append_event(struct str *out, const json_t *event)
+void report_append_event_words(struct str *out, const json_t *event)
 {
-	char when[CLOCK_TEXT_SIZE];
-	clock_rfc3339(json_get_int(event, "at_ms", 0), when);
-	when[19] = '\0';
 	const json_t *data = json_object_get(event, "data");
-	str_appendf(out, "  %s  %-10s ", when + 11, report_text_of(event, "kind"));
 	if (report_text_of(data, "text")[0]) {
 		report_safe(out, report_text_of(data, "text"));
 	} else if (report_text_of(data, "check")[0]) {
@@ -306,6 +302,15 @@ static void append_event(struct str *out, const json_t *event)
 		_cleanup_free_ char *compact = json_text(data);
 		report_safe(out, compact);
 	}
+}
+
+static void append_event(struct str *out, const json_t *event)
+{
+	char when[CLOCK_TEXT_SIZE];
+	clock_rfc3339(json_get_int(event, "at_ms", 0), when);
+	when[19] = '\0';
+	str_appendf(out, "  %s  %-10s ", when + 11, report_text_of(event, "kind"));
+	report_append_event_words(out, event);
 	str_append_c(out, '\n');
 }
 

@@ -15,3 +15,5 @@ void report_print_releases(const json_t *deployments, bool colours, FILE *out);
 char *report_summary(const char *title, const json_t *report, const json_t *faults, const char *state,
                      const char *digest, const char *reason);
 void report_print_deployment(const json_t *report, bool colours, FILE *out);
+/* A page of its own: HTML with its style and pictures in it, no scripts, nothing from elsewhere. NULL when it would pass 64 MiB. free() */
+char *report_page(const json_t *report);

@@ -11,3 +11,5 @@ const char *report_colour(bool colours, const char *code);
 void report_append_time(struct str *out, int64_t wall_ms);
 void report_append_column(struct str *out, const char *value, size_t width); /* filled up, and a blank */
 void report_print_out(struct str *text, FILE *out);                          /* masked */
+/* An event in one line, control characters made visible. */
+void report_append_event_words(struct str *out, const json_t *event);

@@ -5,7 +5,7 @@
 
 #include "base/secret/mask.h"
 
-enum { SUMMARY_MAX = 900 << 10, CHANGES_MAX = 200, CELL_MAX = 16 << 10 };
+enum { SUMMARY_MAX = 900 << 10, CHANGES_MAX = 200, CELL_MAX = 16 << 10, TASKS_MAX = 100 };
 
 /* Masked before it is escaped; one line, no Markdown, no HTML. */
 static void append_plain(struct str *out, const char *text)
@@ -117,6 +117,48 @@ static void append_faults(struct str *out, const json_t *faults)
 	}
 }
 
+/* What mermaid takes as a task's name: it has no quoting. */
+static void append_task(struct str *out, const char *name, const char *tag, int64_t from, int64_t to)
+{
+	struct str masked _cleanup_(str_done) = STR_INIT(CELL_MAX);
+	mask_apply(mask_process(), name, strlen(name), &masked);
+	str_append(out, "  ");
+	for (size_t i = 0; i < masked.len && i < 60; i++) {
+		unsigned char c = (unsigned char)str_peek(&masked)[i];
+		bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+		             c == '.' || c == '_';
+		str_append_c(out, plain ? (char)c : ' ');
+	}
+	str_appendf(out, " :%s, %lld, %lld\n", tag, (long long)from, (long long)MAX(to, from + 1));
+}
+
+/* The steps of a decided deployment along their time, as GitHub's pages draw it. */
+static void append_timeline(struct str *out, const json_t *report)
+{
+	const json_t *deployment = json_object_get(report, "deployment");
+	int64_t decided = json_get_int(deployment, "decided_ms", 0), last = 0;
+	size_t i, count = 0;
+	json_t *step;
+	if (decided == 0)
+		return;
+	json_array_foreach(json_object_get(report, "steps"), i, step)
+	{
+		int64_t from = json_get_int(step, "started_ms", 0), to = json_get_int(step, "ended_ms", decided);
+		if (from == 0 || count == TASKS_MAX)
+			continue;
+		if (count++ == 0)
+			str_append(out, "\n```mermaid\ngantt\n  dateFormat x\n  axisFormat %M:%S\n");
+		append_task(out, text_of(step, "name")[0] ? text_of(step, "name") : text_of(step, "step"),
+		            strcmp(text_of(step, "state"), "failed") == 0 ? "crit" : "done", from, to);
+		last = MAX(last, to);
+	}
+	if (count == 0)
+		return;
+	if (strcmp(text_of(deployment, "state"), "undone") == 0 || strcmp(text_of(deployment, "state"), "held") == 0)
+		append_task(out, "taking back", "active", last, decided);
+	str_append(out, "```\n");
+}
+
 char *report_summary(const char *title, const json_t *report, const json_t *faults, const char *state,
                      const char *digest, const char *reason)
 {
@@ -149,6 +191,8 @@ char *report_summary(const char *title, const json_t *report, const json_t *faul
 	if (planned && json_array_size(changes) == 0)
 		str_append(&out, "\nNothing to change.\n");
 	append_left_over(&out, report);
+	if (!planned)
+		append_timeline(&out, report);
 	if (digest != NULL && *digest != '\0')
 		str_appendf(&out, "\nPlan `%s`\n", digest);
 	if (text_of(deployment, "id")[0] != '\0' && !planned)
