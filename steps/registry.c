@@ -2,6 +2,7 @@
 
 #include "base/sys/walls.h"
 #include "base/data/json.h"
+#include "steps/apply/apply.h"
 
 #include <string.h>
 
@@ -28,13 +29,22 @@ const struct step_type *step_find(const char *name)
 	return NULL;
 }
 
+static const struct change_type *find_among(const struct change_type *const *kinds, const char *kind)
+{
+	for (size_t i = 0; kinds && kinds[i]; i++)
+		if (strcmp(kinds[i]->name, kind) == 0)
+			return kinds[i];
+	return NULL;
+}
+
 const struct change_type *change_find(const char *kind)
 {
-	for (size_t i = 0; steps[i]; i++)
-		for (size_t k = 0; steps[i]->kinds && steps[i]->kinds[k]; k++)
-			if (strcmp(steps[i]->kinds[k]->name, kind) == 0)
-				return steps[i]->kinds[k];
-	return NULL;
+	const struct change_type *found = NULL;
+	for (size_t i = 0; !found && steps[i]; i++)
+		found = find_among(steps[i]->kinds, kind);
+	for (size_t i = 0; !found && apply_step.choices[i]; i++)
+		found = find_among(resource_type_of(apply_step.choices[i])->kinds, kind);
+	return found;
 }
 
 int target_new(const char *name, const json_t *config, struct target **ret, struct err *err)

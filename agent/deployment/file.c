@@ -142,8 +142,8 @@ static void check_input(struct reader *r, const struct step_type *type, const js
 	size_t before = r->faults.count;
 	void *typed = arena_alloc(&r->d->arena, type->info->input_size);
 	struct err ignored = ERR_INIT;
-	if (fields_read(type->info->inputs, input, r->d->yaml, str_peek(pointer), r->text_values, &r->d->arena, typed,
-	                &r->faults, &ignored) < 0 &&
+	if (fields_read_choices(type->info->inputs, type->choices, input, r->d->yaml, str_peek(pointer), r->text_values,
+	                        &r->d->arena, typed, &r->faults, &ignored) < 0 &&
 	    r->faults.count == before)
 		faults_add(&r->faults, r->d->yaml, str_peek(pointer), "%s", ignored.frames[0].text);
 	struct step_context context = {.type = type, .input = typed, .input_json = input};

@@ -115,7 +115,8 @@ static int add_step(struct hiding *h, json_t *kept, const json_t *step, struct e
 	if (type == NULL || type->info->inputs == NULL || !replay_needs(name, given))
 		return 0;
 	void *typed = arena_alloc(&arena, type->info->input_size);
-	int r = fields_read(type->info->inputs, given, NULL, "", true, &arena, typed, &faults, err);
+	int r = fields_read_choices(type->info->inputs, type->choices, given, NULL, "", true, &arena, typed, &faults,
+	                            err);
 	if (r < 0)
 		return r;
 	_cleanup_json_ json_t *whole = fields_write_whole(type->info->inputs, typed);

@@ -179,7 +179,7 @@ static int load_targets(struct engine *e, struct err *err)
 /* Only a step that brings kinds of changes of its own knows what to do with an API. */
 static bool suits(const struct estep *s, const struct etarget *et)
 {
-	return target_is_host(et->t) || s->type->kinds != NULL;
+	return s->type->fits ? s->type->fits(s->type, &et->t->view) : target_is_host(et->t) || s->type->kinds != NULL;
 }
 
 static int add_step_target(struct engine *e, struct estep *s, const char *name, struct err *err)
@@ -220,7 +220,8 @@ static int load_step_targets(struct engine *e, struct estep *s, const json_t *gi
 		return err_set(err, ERR_INVALID, "step %d (%s) must name its target: there are %zu", s->index + 1,
 		               s->type->info->name, e->named_count);
 	/* The host that no file named is there for steps that need one. */
-	for (size_t i = s->type->kinds ? e->target_count - e->named_count : 0; i < e->target_count; i++)
+	bool for_apis = s->type->kinds != NULL || s->type->fits != NULL;
+	for (size_t i = for_apis ? e->target_count - e->named_count : 0; i < e->target_count; i++)
 		if (suits(s, &e->targets[i]))
 			add_step_target(e, s, e->targets[i].name, err);
 	return 0;
@@ -304,7 +305,8 @@ int engine_read_input(struct engine *e, struct estep *s, struct faults *faults, 
 	if (s->type->info->inputs) {
 		_cleanup_free_ char *pointer = xasprintf("/steps/%d/%s", s->index, s->type->info->name);
 		s->typed = arena_alloc(&s->arena, s->type->info->input_size ? s->type->info->input_size : 1);
-		r = fields_read(s->type->info->inputs, s->input, NULL, pointer, true, &s->arena, s->typed, faults, err);
+		r = fields_read_choices(s->type->info->inputs, s->type->choices, s->input, NULL, pointer, true,
+		                        &s->arena, s->typed, faults, err);
 	}
 	make_context(e, s);
 	return r;

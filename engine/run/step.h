@@ -83,6 +83,10 @@ struct step_type {
 	const struct step_info *info; /* from its schema: name, inputs, what it may do */
 	const struct change_type *const
 		*kinds; /* the kinds of changes that it brings along, NULL at the end; NULL: none */
+	/* Of a step that is made of kinds of its own (apply: resources): what its list may hold, NULL at the end. */
+	const struct field_choice *const *choices;
+	/* May it act on that target? NULL: on every host, and on an API if it brings kinds of changes. */
+	bool (*fits)(const struct step_type *type, const struct view *v);
 	/* So many bytes, zeroed, that the steps of this type share for as long as one process works on one deployment: what they know of
 	 * each other and of an earlier plan. Nothing that an undo rests on. 0: none. */
 	size_t memory;

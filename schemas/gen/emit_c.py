@@ -1,14 +1,14 @@
-"""C from a step's model: the structs and conversions in NAME.h, the field tables in NAME.c, all texts in builtin.c."""
+"""C from the model of a step or of a choice: structs and conversions in NAME.h, field tables in NAME.c, all texts in builtin.c."""
 
 import json
 import re
 
-NOTE = "/* Generated from schemas/steps/%s.json by schemas/gen/generate.py. */\n"
+NOTE = "/* Generated from schemas/%s.json by schemas/gen/generate.py. */\n"
 
 KINDS = {
     "string": "FIELD_STRING", "enum": "FIELD_ENUM", "integer": "FIELD_INTEGER", "number": "FIELD_NUMBER", "boolean": "FIELD_BOOLEAN",
     "duration": "FIELD_DURATION", "size": "FIELD_SIZE", "mode": "FIELD_MODE", "strings": "FIELD_STRINGS", "list": "FIELD_LIST",
-    "integers": "FIELD_INTEGERS", "object": "FIELD_OBJECT", "objects": "FIELD_OBJECTS", "map": "FIELD_MAP", "json": "FIELD_JSON",
+    "integers": "FIELD_INTEGERS", "object": "FIELD_OBJECT", "objects": "FIELD_OBJECTS", "choices": "FIELD_CHOICES", "map": "FIELD_MAP", "json": "FIELD_JSON",
 }
 # kind → declaration of the member, whether has_ stands beside it
 MEMBERS = {
@@ -55,6 +55,11 @@ def has_has(field):
     return field.kind in ("enum", "object") or (field.kind in MEMBERS and MEMBERS[field.kind][1])
 
 
+def own_struct(field):
+    """The struct of the member; those of choices have headers of their own."""
+    return field.struct if field.kind != "choices" else None
+
+
 def enum_name(struct, field):
     return f"{struct.c_name}_{field.c_name.rstrip('_')}"
 
@@ -66,6 +71,8 @@ def declaration(struct, field):
         return f"struct {field.struct.c_name} {field.c_name};"
     if field.kind == "objects":
         return f"struct {field.struct.c_name} *{field.c_name};\n\tsize_t {field.c_name.rstrip('_')}_count;"
+    if field.kind == "choices":
+        return f"struct field_chosen *{field.c_name};\n\tsize_t {field.c_name.rstrip('_')}_count;"
     return MEMBERS[field.kind][0] % (field.c_name.rstrip("_") if field.kind in ("duration", "size") else field.c_name)
 
 
@@ -83,7 +90,7 @@ def comment(field):
 
 def emit_enums(struct, out):
     for field in struct.fields:
-        if field.struct:
+        if own_struct(field):
             emit_enums(field.struct, out)
         if field.kind != "enum":
             continue
@@ -96,7 +103,7 @@ def emit_enums(struct, out):
 
 def emit_struct(struct, tag, out):
     for field in struct.fields:
-        if field.struct:
+        if own_struct(field):
             emit_struct(field.struct, field.struct.c_name, out)
     out.append(f"struct {tag} {{\n")
     for field in struct.fields:
@@ -109,7 +116,7 @@ def emit_struct(struct, tag, out):
 
 
 def header(step):
-    out = ["#pragma once\n", NOTE % step.name, '#include "schemas/step_info.h"\n\n']
+    out = ["#pragma once\n", NOTE % f"steps/{step.name}", '#include "schemas/step_info.h"\n\n']
     emit_enums(step.inputs, out)
     emit_struct(step.inputs, step.c_name + "_in", out)
     out.append(f"extern const struct field_table {step.c_name}_fields;\nextern const struct step_info {step.c_name}_info;\n")
@@ -157,13 +164,13 @@ def texts(field, parts):
 def table_entry(struct, tag, field):
     parts = [f".name = {quoted(field.name)}", f".kind = {KINDS[field.kind]}", f".offset = offsetof(struct {tag}, {member_name(field)})"]
     parts.append(f".has_offset = offsetof(struct {tag}, {has_name(field)})" if has_has(field) else ".has_offset = FIELD_NONE")
-    if field.kind == "objects":
+    if field.kind in ("objects", "choices"):
         parts.append(f".count_offset = offsetof(struct {tag}, {field.c_name.rstrip('_')}_count)")
     if field.required:
         parts.append(".required = true")
     if field.secret:
         parts.append(".secret = true")
-    if field.struct:
+    if own_struct(field):
         parts.append(f".table = &{field.struct.c_name}_table")
     if field.values:
         parts.append(f".values = {enum_name(struct, field)}_values, .value_count = {len(field.values)}")
@@ -198,7 +205,7 @@ def emit_values(struct, out):
 
 def emit_table(struct, tag, table, label, linkage, out):
     for field in struct.fields:
-        if field.struct:
+        if own_struct(field):
             emit_table(field.struct, field.struct.c_name, field.struct.c_name + "_table", field.name, "static ", out)
     emit_values(struct, out)
     group_text = ""
@@ -219,10 +226,26 @@ def emit_table(struct, tag, table, label, linkage, out):
 
 
 def source(step):
-    out = [NOTE % step.name, f'#include "schemas/{step.c_name}.h"\n', '#include "base/data/fields/table.h"\n\n']
+    out = [NOTE % f"steps/{step.name}", f'#include "schemas/{step.c_name}.h"\n', '#include "base/data/fields/table.h"\n\n']
     emit_table(step.inputs, step.c_name + "_in", step.c_name + "_fields", step.name, "", out)
     if step.outputs:
         emit_table(step.outputs, step.outputs.c_name, step.c_name + "_out_fields", step.name, "", out)
+    return "".join(out)
+
+
+def choice_header(choice, family):
+    out = ["#pragma once\n", NOTE % f"{family}/{choice.name}", '#include "base/data/fields/read.h"\n\n']
+    emit_enums(choice.struct, out)
+    emit_struct(choice.struct, choice.c_name, out)
+    key = f", .key = {quoted(choice.key)}" if choice.key else ""
+    out.append(f"extern const struct field_table {choice.c_name}_fields;\n"
+               f"#define {choice.c_name.upper()}_CHOICE {{ .name = {quoted(choice.name)}, .table = &{choice.c_name}_fields{key} }}\n")
+    return "".join(out)
+
+
+def choice_source(choice, family):
+    out = [NOTE % f"{family}/{choice.name}", f'#include "schemas/{family}/{choice.name}.h"\n', '#include "base/data/fields/table.h"\n\n']
+    emit_table(choice.struct, choice.c_name, choice.c_name + "_fields", choice.name, "", out)
     return "".join(out)
 
 

@@ -6,13 +6,13 @@ NOTE = "Generated from schemas/steps/%s.json by schemas/gen/generate.py --write;
 TYPES = {
     "string": "text", "enum": "one of", "integer": "whole number", "number": "number", "boolean": "true, false", "duration": "duration",
     "size": "size", "mode": "permissions", "strings": "text or list of texts", "list": "list of texts", "object": "map",
-    "integers": "whole number or list of them", "objects": "list of maps", "map": "map of texts", "json": "any",
+    "integers": "whole number or list of them", "objects": "list of maps", "choices": "list of maps", "map": "map of texts", "json": "any",
 }
 WORDS = {
     "null": "nothing", "boolean": "true, false", "integer": "whole number", "number": "number", "string": "text", "array": "list",
     "object": "map",
 }
-STRUCTURED = {"strings", "list", "integers", "object", "objects", "map", "json"}
+STRUCTURED = {"strings", "list", "integers", "object", "objects", "choices", "map", "json"}
 
 
 def scalar(text):
@@ -111,7 +111,7 @@ def rows(struct, prefix, out, common):
         secret = " Secret." if field.secret else ""
         out.append(f"| `{prefix}{field.name}` | {cell(type_text(field))} | {cell(default_cell(field))} | {cell(field.description)}{secret} |\n")
         if field.struct:
-            rows(field.struct, prefix + field.name + ("[]." if field.kind == "objects" else "."), out, False)
+            rows(field.struct, prefix + field.name + ("[]." if field.kind in ("objects", "choices") else "."), out, False)
 
 
 def groups(struct, prefix, out):
@@ -119,7 +119,7 @@ def groups(struct, prefix, out):
         out.append(f"- {'Exactly one' if one else 'At least one'} of {', '.join(f'`{prefix}{m}`' for m in members)} is needed.\n")
     for field in struct.fields:
         if field.struct:
-            groups(field.struct, prefix + field.name + ("[]." if field.kind == "objects" else "."), out)
+            groups(field.struct, prefix + field.name + ("[]." if field.kind in ("objects", "choices") else "."), out)
 
 
 def paragraph(out, title, text):

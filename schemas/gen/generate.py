@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Everything that follows from schemas/: typed C structs, field tables, built-in schema texts, action.yml files, reference pages.
 
-    generate.py --out DIR --steps a,b --files c          the C of the named schemas, below DIR/schemas/
+    generate.py --out DIR --steps a,b --files c --resources d,e
+                                                         the C of the named schemas, below DIR/schemas/
     generate.py --write  --steps a,b                     the committed outputs: actions/*/, docs/steps/
     generate.py --check  --steps a,b                     exit 1 when a committed output is not what --write would make
 
@@ -34,14 +35,27 @@ def write_if_changed(path, text):
         f.write(text)
 
 
-def load_steps(root, names):
+def load_families(root, names_of):
+    """Family → its members: what {"x-choices": FAMILY} stands for."""
+    return {"resources": [model.load_resource(os.path.join(root, "resources", name + ".json"), name) for name in names_of["resources"]]}
+
+
+def load_steps(root, names, families):
+    if not names:
+        return []
     common = model.load_json(os.path.join(root, "common.json"))
-    return [model.load_step(os.path.join(root, "steps", name + ".json"), name, common) for name in names]
+    return [model.load_step(os.path.join(root, "steps", name + ".json"), name, common, families) for name in names]
 
 
-def generate_c(root, out, steps, files):
+def generate_c(root, out, steps, files, families):
     directory = os.path.join(out, "schemas")
     texts = {}
+    for family, choices in families.items():
+        for choice in choices:
+            write_if_changed(os.path.join(directory, family, choice.name + ".h"), emit_c.choice_header(choice, family))
+            write_if_changed(os.path.join(directory, family, choice.name + ".c"), emit_c.choice_source(choice, family))
+    if not steps and not files:
+        return
     for step in steps:
         write_if_changed(os.path.join(directory, step.c_name + ".h"), emit_c.header(step))
         write_if_changed(os.path.join(directory, step.c_name + ".c"), emit_c.source(step))
@@ -102,6 +116,7 @@ def main():
     parser.add_argument("--out")
     parser.add_argument("--steps", help="default: the list in CMakeLists.txt")
     parser.add_argument("--files")
+    parser.add_argument("--resources", help="default: none where --steps is given, else the list")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
@@ -109,9 +124,11 @@ def main():
     try:
         step_names = names(args.steps) if args.steps is not None else listed_names(args.root, "SCHEMA_STEPS")
         file_names = names(args.files) if args.files is not None else listed_names(args.root, "SCHEMA_FILES")
-        steps = load_steps(args.root, step_names)
+        families = load_families(args.root, {
+            "resources": names(args.resources or "") if args.steps is not None else listed_names(args.root, "SCHEMA_RESOURCES")})
+        steps = load_steps(args.root, step_names, families)
         if args.out:
-            generate_c(args.root, args.out, steps, file_names)
+            generate_c(args.root, args.out, steps, file_names, families)
         outputs = committed(args.root, steps) if args.write or args.check else {}
     except model.Refused as refused:
         print(refused, file=sys.stderr)

@@ -20,12 +20,13 @@ DRAFT7 = {
 }
 OUR_WORDS = {
     "x-type", "x-secret", "x-default-text", "x-order", "x-undo", "x-changes", "x-plan", "x-example", "x-target", "x-outputs",
-    "x-stays", "x-common", "x-line", "x-step",
+    "x-stays", "x-common", "x-line", "x-step", "x-choices", "x-key",
 }
 ROOT_WORDS = {
     "$schema", "$id", "title", "description", "type", "properties", "required", "additionalProperties", "oneOf", "anyOf", "$comment",
     "minProperties", "x-outputs", "x-undo", "x-changes", "x-plan", "x-example", "x-target", "x-stays", "x-common", "x-step", "examples",
 }
+CHOICE_WORDS = {"$schema", "title", "description", "type", "properties", "required", "additionalProperties", "oneOf", "anyOf", "$comment", "x-key"}
 TEXT_WORDS = {"minLength", "maxLength", "pattern"}
 NUMBER_WORDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
 LIST_WORDS = {"minItems", "maxItems", "uniqueItems"}
@@ -127,6 +128,10 @@ class Step:
     pass
 
 
+class Choice:
+    """One of a family: a kind of resources, of targets."""
+
+
 def allow(schema, words, path, pointer, what):
     for word in schema:
         if word not in words:
@@ -154,6 +159,8 @@ def kind_of(schema, path, pointer):
         return kind
     if kind == "array" and isinstance(schema.get("items"), dict):
         items = schema["items"]
+        if "x-choices" in items:
+            return "choices"
         if items.get("type") == "string" and "x-type" not in items:
             return "list"
         if items.get("type") == "object" and "properties" in items:
@@ -249,6 +256,12 @@ def read_field(name, schema, owner, path, pointer):
     elif kind == "objects":
         allow(schema, base | LIST_WORDS | {"items"}, path, pointer, "a list of maps")
         field.struct = read_struct(schema["items"], f"{owner}_{field.c_name.rstrip('_')}", name, path, pointer + "/items")
+    elif kind == "choices":
+        allow(schema, base | {"maxItems", "items"}, path, pointer, "a list of choices")
+        items = {word: value for word, value in schema["items"].items() if word != "x-choices"}
+        if "properties" not in items:
+            raise Refused(path, pointer + "/items/x-choices", f"'{schema['items']['x-choices']}' is no family of schemas")
+        field.struct = read_struct(items, f"{owner}_{field.c_name.rstrip('_')}", name, path, pointer + "/items")
     elif kind == "object":
         field.struct = read_struct(schema, f"{owner}_{field.c_name.rstrip('_')}", name, path, pointer)
     else:
@@ -320,6 +333,8 @@ def published(schema):
     for word, value in schema.items():
         if word in ("default", "examples", "enum", "const", "x-outputs"):
             result[word] = value
+        elif word == "x-choices":
+            continue
         else:
             result[word] = published(value)
     x_type = schema.get("x-type")
@@ -362,21 +377,67 @@ def read_facts(document, inputs, path):
     return facts
 
 
-def load_step(path, name, common):
-    document = load_json(path)
-    check_type(document, dict, path, "", "a schema")
-    step = Step()
-    step.path, step.name, step.c_name = path, name, c_name(name)
-    allow(document, ROOT_WORDS, path, "", "a step")
+def check_frame(document, name, path, what):
     for word in ("$schema", "title", "description", "type", "properties", "additionalProperties"):
         if word not in document:
             raise Refused(path, "", f"'{word}' is missing")
     if document["$schema"] != "http://json-schema.org/draft-07/schema#":
         raise Refused(path, "/$schema", "must be draft-07")
     if document["title"] != name:
-        raise Refused(path, "/title", f"must be the step's name, '{name}'")
+        raise Refused(path, "/title", f"must be the {what}'s name, '{name}'")
     if document["type"] != "object" or document["additionalProperties"] is not False:
-        raise Refused(path, "", "a step is an object with \"additionalProperties\": false")
+        raise Refused(path, "", f"a {what} is an object with \"additionalProperties\": false")
+
+
+def load_choice(path, name, what):
+    """What: "resource"; the C names begin with it."""
+    document = load_json(path)
+    check_type(document, dict, path, "", "a schema")
+    choice = Choice()
+    choice.path, choice.name, choice.document = path, name, document
+    choice.c_name = f"{what}_{c_name(name).rstrip('_')}"
+    allow(document, CHOICE_WORDS, path, "", f"a {what}")
+    check_frame(document, name, path, what)
+    choice.shape = {word: document[word] for word in ("type", "additionalProperties", "required", "description", "oneOf", "anyOf", "properties")
+                    if word in document}
+    choice.struct = read_struct(choice.shape, choice.c_name, name, path, "")
+    choice.key = document.get("x-key")
+    return choice
+
+
+def load_resource(path, name):
+    """One that apply knows by a key and may be told to protect."""
+    choice = load_choice(path, name, "resource")
+    by_name = {field.name: field for field in choice.struct.fields}
+    key, protect = by_name.get(choice.key), by_name.get("protect")
+    if key is None or key.kind != "string" or not key.required:
+        raise Refused(path, "/x-key", "must name a required text")
+    if protect is None or protect.kind != "boolean":
+        raise Refused(path, "/properties", "'protect' is missing, a boolean")
+    return choice
+
+
+def assembled(document, families):
+    """The document with each {"x-choices": FAMILY} as an object of exactly one of the family's members."""
+    if isinstance(document, list):
+        return [assembled(value, families) for value in document]
+    if not isinstance(document, dict):
+        return document
+    members = families.get(document.get("x-choices"))
+    if not members:
+        return {word: assembled(value, families) for word, value in document.items()}
+    return {"type": "object", "additionalProperties": False, "oneOf": [{"required": [member.name]} for member in members],
+            "properties": {member.name: member.shape for member in members}, "x-choices": document["x-choices"]}
+
+
+def load_step(path, name, common, families):
+    document = load_json(path)
+    check_type(document, dict, path, "", "a schema")
+    document = assembled(document, families)
+    step = Step()
+    step.path, step.name, step.c_name = path, name, c_name(name)
+    allow(document, ROOT_WORDS, path, "", "a step")
+    check_frame(document, name, path, "step")
     if document.get("x-target") not in (None, True, False, "none", "any", "one", "many"):
         raise Refused(path, "/x-target", "must be \"one\", \"many\", \"any\" or \"none\"")
     whole, added = with_common(document, common, path)

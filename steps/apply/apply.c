@@ -1,8 +1,15 @@
-/* apply: files, directories and links on a target as a desired state. The changes themselves are the engine's
- * primitives. */
+/* apply: resources of a target as a desired state. The changes themselves are those of their kinds. */
 #include "steps/apply/apply.h"
 
-static void describe(const struct step_context *c, struct str *out)
+bool apply_fits(const struct step_type *type, const struct view *v)
+{
+	for (size_t i = 0; type->choices[i] != NULL; i++)
+		if (resource_type_fits(resource_type_of(type->choices[i]), v))
+			return true;
+	return false;
+}
+
+void apply_describe(const struct step_context *c, struct str *out)
 {
 	const struct apply_in *in = c->input;
 	if (in->file != NULL)
@@ -12,7 +19,7 @@ static void describe(const struct step_context *c, struct str *out)
 		            in->resources_count == 1 ? "" : "s");
 }
 
-static void validate(const struct step_context *c, struct faults *faults)
+void apply_validate(const struct step_context *c, struct faults *faults)
 {
 	const struct apply_in *in = c->input;
 	_cleanup_(resources_done) struct resources all = {0};
@@ -20,8 +27,25 @@ static void validate(const struct step_context *c, struct faults *faults)
 		apply_read_inline(c, &all, faults);
 }
 
+static void check_resource(const struct step_context *c, const struct resource *r, struct faults *faults)
+{
+	const struct apply_in *in = c->input;
+	const char *pointer = in->file != NULL ? "/file" : r->pointer;
+	struct err own = ERR_INIT;
+	char line[1024];
+	for (size_t i = 0; i < c->target_count; i++)
+		if (!resource_type_fits(r->type, &c->targets[i]->view))
+			faults_add(faults, NULL, pointer, "a %s cannot be on '%s', which is of the kind '%s'",
+			           r->type->choice.name, c->targets[i]->view.name, c->targets[i]->view.kind->name);
+	if (r->type->check == NULL || r->type->check(c, r, &own) == 0)
+		return;
+	faults_add(faults, NULL, pointer, "%s", err_line(&own, line, sizeof(line)));
+	if (own.hint[0] != '\0')
+		faults_hint(faults, "%s", own.hint);
+}
+
 /* The file and every source, before the first change. */
-static int check(const struct step_context *c, struct faults *faults, struct err *err)
+int apply_check(const struct step_context *c, struct faults *faults, struct err *err)
 {
 	const struct apply_in *in = c->input;
 	_cleanup_(resources_done) struct resources all = {0};
@@ -35,22 +59,12 @@ static int check(const struct step_context *c, struct faults *faults, struct err
 		faults_add(faults, NULL, "/file", "%s", err_line(&own, line, sizeof(line)));
 		return 0;
 	}
-	for (size_t i = 0; i < all.count; i++) {
-		_cleanup_(str_done) struct str content = STR_INIT(APPLY_MAX_CONTENT + (128 << 10));
-		if (all.items[i].source == NULL)
-			continue;
-		err_clear(&own);
-		if (resource_content(c, &all.items[i], &content, &own) < 0) {
-			faults_add(faults, NULL, in->file != NULL ? "/file" : all.items[i].pointer, "%s",
-			           err_line(&own, line, sizeof(line)));
-			if (own.hint[0] != '\0')
-				faults_hint(faults, "%s", own.hint);
-		}
-	}
+	for (size_t i = 0; i < all.count; i++)
+		check_resource(c, &all.items[i], faults);
 	return 0;
 }
 
-static int plan_state(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
+int apply_plan(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
 {
 	_cleanup_(resources_done) struct resources all = {0};
 	struct faults faults = {0};
@@ -58,13 +72,5 @@ static int plan_state(const struct step_context *c, struct view *v, struct plan 
 	if (r == 0)
 		r = faults_to_err(&faults, NULL, err);
 	faults_done(&faults);
-	return r < 0 ? r : apply_plan(c, v, &all, plan, err);
+	return r < 0 ? r : apply_plan_resources(c, v, &all, plan, err);
 }
-
-const struct step_type apply_step = {
-	.info = &apply_info,
-	.describe = describe,
-	.validate = validate,
-	.check = check,
-	.plan = plan_state,
-};

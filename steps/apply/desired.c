@@ -1,19 +1,10 @@
 /* The desired state: from the input or a file of the source tree, read by the same table, all faults at once. */
 #include "base/sys/fs.h"
 #include "base/sys/fs_beneath.h"
-#include "base/secret/mask.h"
 #include "steps/apply/apply.h"
-#include "steps/common/paths.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
-
-const char *resource_kind_name(enum resource_kind kind)
-{
-	static const char *const names[] = {"file", "directory", "link"};
-	return names[kind];
-}
 
 void resources_done(struct resources *r)
 {
@@ -32,71 +23,59 @@ bool resources_allow(const struct resources *r, const char *key)
 	return false;
 }
 
-static void fill(const struct apply_resources *in, struct resource *r)
+/* false: its key is none, which is reported. */
+static bool take_one(const struct field_chosen *chosen, size_t index, struct resources *all, struct faults *faults)
 {
-	r->mode = -1;
-	if (in->has_directory) {
-		r->kind = RESOURCE_DIRECTORY;
-		r->path = in->directory.path;
-		r->owner = in->directory.owner;
-		r->group = in->directory.group;
-		r->protect = in->directory.protect;
-		r->mode = in->directory.has_mode ? (long)in->directory.mode : -1;
-	} else if (in->has_link) {
-		r->kind = RESOURCE_LINK;
-		r->path = in->link.path;
-		r->to = in->link.to;
-		r->protect = in->link.protect;
-	} else {
-		r->kind = RESOURCE_FILE;
-		r->path = in->file.path;
-		r->content = in->file.content;
-		r->source = in->file.source;
-		r->owner = in->file.owner;
-		r->group = in->file.group;
-		r->protect = in->file.protect;
-		r->mode = in->file.has_mode ? (long)in->file.mode : -1;
-	}
+	const struct field_choice *choice = chosen->choice;
+	const struct resource_faults f = {faults, all->doc};
+	struct resource *r = &all->items[all->count];
+	*r = (struct resource){.type = resource_type_of(choice), .in = chosen->typed};
+	r->id = *(const char *const *)fields_member(choice->table, r->in, choice->key);
+	r->protect = *(const bool *)fields_member(choice->table, r->in, "protect");
+	snprintf(r->pointer, sizeof(r->pointer), "/resources/%zu/%s", index, choice->name);
+	_cleanup_free_ char *at = xasprintf("%s/%s", r->pointer, choice->key);
+	_cleanup_free_ char *id = r->type->id != NULL ? r->type->id(r->id, at, faults) : xstrdup(r->id);
+	r->id = arena_strdup(&all->arena, id != NULL ? id : r->id);
+	r->key = arena_printf(&all->arena, "%s:%s", choice->name, r->id);
+	if (r->type->validate != NULL)
+		r->type->validate(r, &f);
+	all->count++;
+	return id != NULL;
 }
 
-static void member(const struct resource *r, const char *name, char *out, size_t size)
+static bool same_space(const struct resource *a, const struct resource *b)
 {
-	snprintf(out, size, "%s/%s", r->pointer, name);
+	return strcmp(a->type->space, b->type->space) == 0;
 }
 
-static bool holds_secret(const char *text)
+/* In front of all other characters a slash: what lies below a path comes right behind it. */
+static int rank(char c)
 {
-	return text != NULL && mask_finds(mask_process(), text, strlen(text));
+	return c == '/' ? 1 : c == '\0' ? 0 : (unsigned char)c + 1;
 }
 
-static void check_one(struct resource *r, struct resources *all, struct faults *faults)
-{
-	char at[96];
-	member(r, "path", at, sizeof(at));
-	_cleanup_free_ char *path = step_target_path(r->path, at, faults);
-	r->path = arena_strdup(&all->arena, path != NULL ? path : r->path);
-	r->key = arena_printf(&all->arena, "%s:%s", resource_kind_name(r->kind), r->path);
-	if (holds_secret(r->content)) {
-		member(r, "content", at, sizeof(at));
-		faults_add(faults, all->doc, at, "the content of '%s' holds a secret", r->path);
-		faults_hint(faults, "write it with secret-write, which keeps it out of plan, journal and reports");
-	}
-	if (r->mode >= 0 && (r->mode & 0002) != 0) {
-		member(r, "mode", at, sizeof(at));
-		faults_add(faults, all->doc, at, "mode %04lo lets everybody on the target write '%s'", r->mode,
-		           r->path);
-	}
-	if (r->source != NULL && (r->source[0] == '/' || strcmp(r->source, "..") == 0 || str_starts(r->source, "../") ||
-	                          strstr(r->source, "/../") != NULL)) {
-		member(r, "source", at, sizeof(at));
-		faults_add(faults, all->doc, at, "'%s' lies outside the source tree", r->source);
-	}
-}
-
-static int by_path(const void *a, const void *b)
+static int by_id(const void *a, const void *b)
 {
 	const struct resource *const *x = a, *const *y = b;
-	return strcmp((*x)->path, (*y)->path);
+	const char *p = (*x)->id, *q = (*y)->id;
+	int spaces = strcmp((*x)->type->space, (*y)->type->space);
+	while (*p != '\0' && *p == *q) {
+		p++;
+		q++;
+	}
+	return spaces != 0 ? spaces : rank(*p) - rank(*q);
+}
+
+static void check_pair(const struct resource *a, const struct resource *b, struct resources *all, struct faults *faults)
+{
+	const struct resource_faults f = {faults, all->doc};
+	if (!same_space(a, b))
+		return;
+	if (strcmp(a->id, b->id) == 0)
+		resource_fault(&f, b, b->type->choice.key, "'%s' stands twice in the desired state", b->id);
+	else if (a->type->bars != NULL && a->type->bars(a, b))
+		resource_fault(&f, b, b->type->choice.key, "'%s' lies below '%s', which is a %s", b->id, a->id,
+		               a->type->choice.name);
 }
 
 /* One path belongs to one resource; nothing lies below a file or a link. */
@@ -105,36 +84,24 @@ static void check_together(struct resources *all, struct faults *faults)
 	const struct resource **sorted = xcalloc(all->count + 1, sizeof(*sorted));
 	for (size_t i = 0; i < all->count; i++)
 		sorted[i] = &all->items[i];
-	qsort(sorted, all->count, sizeof(*sorted), by_path);
-	for (size_t i = 1; i < all->count; i++) {
-		const struct resource *a = sorted[i - 1], *b = sorted[i];
-		char at[96];
-		member(b, "path", at, sizeof(at));
-		if (strcmp(a->path, b->path) == 0)
-			faults_add(faults, all->doc, at, "'%s' stands twice in the desired state", b->path);
-		else if (a->kind != RESOURCE_DIRECTORY && fs_below(a->path, b->path))
-			faults_add(faults, all->doc, at, "'%s' lies below '%s', which is a %s", b->path, a->path,
-			           resource_kind_name(a->kind));
-	}
+	qsort(sorted, all->count, sizeof(*sorted), by_id);
+	for (size_t i = 1; i < all->count; i++)
+		check_pair(sorted[i - 1], sorted[i], all, faults);
 	free(sorted);
 }
 
 static void take(const struct apply_in *in, struct resources *all, struct faults *faults)
 {
+	bool whole = true;
 	all->items = xcalloc(in->resources_count + 1, sizeof(*all->items));
 	all->allow_destroy = in->allow_destroy;
 	all->count = 0;
-	for (size_t i = 0; i < in->resources_count; i++) {
-		struct resource *r = &all->items[all->count];
-		fill(&in->resources[i], r);
-		/* One that the reader has refused already. */
-		if (r->path == NULL || r->path[0] != '/' || (r->kind == RESOURCE_LINK && r->to == NULL))
-			continue;
-		all->count++;
-		snprintf(r->pointer, sizeof(r->pointer), "/resources/%zu/%s", i, resource_kind_name(r->kind));
-		check_one(r, all, faults);
-	}
-	check_together(all, faults);
+	for (size_t i = 0; i < in->resources_count; i++)
+		/* Not one that the reader has refused already. */
+		if (in->resources[i].choice != NULL)
+			whole = take_one(&in->resources[i], i, all, faults) && whole;
+	if (whole)
+		check_together(all, faults);
 }
 
 void apply_read_inline(const struct step_context *c, struct resources *ret, struct faults *faults)
@@ -166,7 +133,8 @@ static int read_file(const struct step_context *c, const char *name, struct reso
 	if (r < 0)
 		return err_wrap(err, r, "the desired state");
 	struct faults own = {0};
-	r = fields_read(&apply_fields, yaml_root(ret->doc), ret->doc, "", false, &ret->arena, document, &own, err);
+	r = fields_read_choices(&apply_fields, c->type->choices, yaml_root(ret->doc), ret->doc, "", false, &ret->arena,
+	                        document, &own, err);
 	if (r == 0 || r == ERR_INVALID) {
 		if (document->file != NULL || document->target.count > 0 || document->targets != NULL ||
 		    document->deployment != NULL)
@@ -202,20 +170,4 @@ int apply_read(const struct step_context *c, struct resources *ret, struct fault
 		return 0;
 	}
 	return read_file(c, in->file, ret, faults, err);
-}
-
-int resource_content(const struct step_context *c, const struct resource *r, struct str *out, struct err *err)
-{
-	if (r->content != NULL) {
-		str_append(out, r->content);
-		return 0;
-	}
-	_cleanup_close_ int root = open(c->deployment->source_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0)
-		return err_set(err, ERR_NOT_FOUND, "the source tree '%s' cannot be opened", c->deployment->source_root);
-	int read = fs_read_beneath(root, r->source, APPLY_MAX_CONTENT, out, err);
-	if (read == ERR_LIMIT)
-		return err_hint(err, err_set(err, ERR_LIMIT, "'%s' is larger than 64 MiB", r->source),
-		                "archive-upload is for files of that size");
-	return read < 0 ? err_wrap(err, read, "the source of '%s'", r->path) : 0;
 }

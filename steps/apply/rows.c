@@ -8,20 +8,20 @@ const char *apply_set(const struct step_context *c)
 	return in->file != NULL ? in->file : c->id != NULL ? c->id : "";
 }
 
+const char *apply_id_of_key(const char *key)
+{
+	const char *colon = strchr(key, ':');
+	return colon != NULL ? colon + 1 : key;
+}
+
 json_t *apply_row(const struct step_context *c, const struct resource *r, const json_t *after)
 {
-	json_t *row = json_pack("{s:s,s:s}", "type", resource_kind_name(r->kind), "set", apply_set(c));
+	json_t *row = json_pack("{s:s,s:s}", "type", r->type->choice.name, "set", apply_set(c));
 	json_t *digest = json_object_get(after, "digest");
 	if (digest != NULL)
 		json_object_set(row, "digest", digest);
-	if (r->mode >= 0)
-		json_object_set_new(row, "mode", json_stringf("%04lo", r->mode));
-	if (r->owner != NULL)
-		json_object_set_new(row, "owner", json_string(r->owner));
-	if (r->group != NULL)
-		json_object_set_new(row, "group", json_string(r->group));
-	if (r->to != NULL)
-		json_object_set_new(row, "to", json_string(r->to));
+	if (r->type->remember != NULL)
+		r->type->remember(r, row);
 	if (r->protect)
 		json_object_set_new(row, "protect", json_true());
 	return row;
@@ -37,11 +37,13 @@ static bool has_key(const struct resources *all, const char *key)
 }
 
 /* The same path as another kind is a replacement and is planned with its resource. */
-static bool has_path(const struct resources *all, const char *key)
+static bool is_replaced(const struct step_type *step, const struct resources *all, const char *key, const json_t *row)
 {
-	const char *path = strchr(key, ':');
-	for (size_t i = 0; path != NULL && i < all->count; i++) {
-		if (strcmp(all->items[i].path, path + 1) == 0)
+	const char *name = json_get_string(row, "type");
+	const struct resource_type *type = name != NULL ? resource_type_named(step, name) : NULL;
+	for (size_t i = 0; type != NULL && i < all->count; i++) {
+		if (strcmp(all->items[i].type->space, type->space) == 0 &&
+		    strcmp(all->items[i].id, apply_id_of_key(key)) == 0)
 			return true;
 	}
 	return false;
@@ -59,7 +61,8 @@ int apply_left(const struct step_context *c, struct view *v, const struct resour
 	json_object_foreach(rows, key, row)
 	{
 		const char *set = json_get_string(row, "set");
-		if (set != NULL && strcmp(set, apply_set(c)) == 0 && !has_key(all, key) && !has_path(all, key))
+		if (set != NULL && strcmp(set, apply_set(c)) == 0 && !has_key(all, key) &&
+		    !is_replaced(c->type, all, key, row))
 			json_object_set(left, key, row);
 	}
 	*ret = left;

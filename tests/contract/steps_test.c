@@ -3,6 +3,7 @@
 #include "unit/cmocka_all.h"
 #include "base/data/schema/compile.h"
 #include "schemas/tables.h"
+#include "steps/registry.h"
 
 enum { POSITIONS_MAX = 200 };
 
@@ -184,8 +185,9 @@ static json_t *object_at(json_t *value, const char *pointer)
 static int read_input(const struct step *step, const json_t *value, bool texts, struct faults *faults)
 {
 	struct arena arena = ARENA_INIT;
-	int r = fields_read(step->table, value, NULL, "", texts, &arena, arena_alloc(&arena, fields_size(step->table)),
-	                    faults, NULL);
+	const struct step_type *type = step_find(step->name);
+	int r = fields_read_choices(step->table, type ? type->choices : NULL, value, NULL, "", texts, &arena,
+	                            arena_alloc(&arena, fields_size(step->table)), faults, NULL);
 	arena_done(&arena);
 	return r;
 }

@@ -1,6 +1,13 @@
 /* The field reader of every step: the first byte picks step and way, the rest is the input. What is read can be written. */
 #include "base/data/schema/compile.h"
+#include "schemas/resources/directory.h"
+#include "schemas/resources/file.h"
+#include "schemas/resources/link.h"
 #include "schemas/tables.h"
+
+static const struct field_choice file = RESOURCE_FILE_CHOICE, directory = RESOURCE_DIRECTORY_CHOICE,
+				 link_to = RESOURCE_LINK_CHOICE;
+static const struct field_choice *const resources[] = {&file, &directory, &link_to, NULL};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,7 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		struct faults faults = {0};
 		struct err err = ERR_INIT;
 		void *typed = arena_alloc(&arena, fields_size(table));
-		int r = fields_read(table, yaml_root(doc), doc, "", data[0] & 1, &arena, typed, &faults, &err);
+		int r = fields_read_choices(table, resources, yaml_root(doc), doc, "", data[0] & 1, &arena, typed,
+		                            &faults, &err);
 		if ((r == 0) != (faults.count == 0) && r != ERR_LIMIT)
 			abort();
 		if (r == 0)

@@ -205,6 +205,11 @@ int provider_target_new(const char *name, const json_t *config, struct target **
 	return 0;
 }
 
+int provider_look(struct view *v, const char *guest, json_t **ret, struct err *err)
+{
+	return api_look((struct provider *)v, guest, ret, err);
+}
+
 /* ---- the kind of changes ---- */
 
 static struct provider *of(struct change_call *x)
@@ -317,9 +322,29 @@ static int undo(struct change_call *x, const struct change *c, struct err *err)
 	return go_to(x, c, c->before, err);
 }
 
+/* As a resource of apply, or as one that it may destroy. */
+static bool is_resource(const struct change *c, const json_t *input)
+{
+	const json_t *item;
+	size_t i;
+	json_array_foreach(json_object_get(input, "resources"), i, item)
+	{
+		const char *name = json_get_string(json_object_get(item, "guest"), "name");
+		if (name && strcmp(name, guest_of(c)) == 0)
+			return true;
+	}
+	json_array_foreach(json_object_get(input, "allow_destroy"), i, item)
+	{
+		if (strcmp(json_string_value(item), c->path) == 0)
+			return true;
+	}
+	return false;
+}
+
 static bool is_named(const struct change *c, const json_t *input)
 {
-	return str_starts(c->path, "guest:") && json_object_get(json_object_get(input, "guests"), guest_of(c));
+	return str_starts(c->path, "guest:") &&
+	       (is_resource(c, input) || json_object_get(json_object_get(input, "guests"), guest_of(c)));
 }
 
 const struct change_type provider_guest = {

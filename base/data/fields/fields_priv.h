@@ -5,7 +5,8 @@
 
 struct field_reader {
 	const struct yaml_doc *doc;
-	bool text_values; /* of the outermost object only */
+	const struct field_choice *const *choices; /* NULL: none are known */
+	bool text_values;                          /* of the outermost object only */
 	struct arena *arena;
 	struct faults *faults;
 	struct err *err;

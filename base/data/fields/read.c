@@ -164,7 +164,11 @@ static int read_map(struct field_reader *r, const struct field *f, const json_t 
 
 /* Objects. */
 
+static int read_value(struct field_reader *r, const struct field *f, const json_t *value, void *base);
 static int read_object(struct field_reader *r, const struct field_table *table, const json_t *value, void *base);
+static bool is_absent(const struct field_reader *r, const json_t *value);
+static void report_unknown(struct field_reader *r, const struct field_table *table, const json_t *object);
+static void check_groups(struct field_reader *r, const struct field_table *table, const json_t *object);
 
 static int read_objects(struct field_reader *r, const struct field *f, const json_t *value, void *base)
 {
@@ -178,6 +182,72 @@ static int read_objects(struct field_reader *r, const struct field *f, const jso
 		size_t length = r->pointer.len;
 		faults_pointer_push_index(&r->pointer, i);
 		int rc = read_object(r, f->table, json_array_get(value, i), items + i * f->table->size);
+		str_truncate(&r->pointer, length);
+		if (rc < 0)
+			return rc;
+	}
+	*(void **)member_at(base, f->offset) = items;
+	*(size_t *)member_at(base, f->count_offset) = count;
+	return field_check_count(r, f, value, "entries");
+}
+
+static int read_choice(struct field_reader *r, const struct field_table *family, const json_t *item,
+                       struct field_chosen *ret)
+{
+	if (!json_is_object(item)) {
+		field_fault(r, "must be a map, not %s", field_type_name(item));
+		return 0;
+	}
+	size_t before = r->fault_count;
+	report_unknown(r, family, item);
+	for (size_t i = 0; i < family->count; i++) {
+		const struct field *f = &family->fields[i];
+		const json_t *value = json_object_get(item, f->name);
+		if (is_absent(r, value))
+			continue;
+		unsigned char *typed = arena_alloc(r->arena, f->table->size);
+		size_t length = r->pointer.len;
+		faults_pointer_push(&r->pointer, f->name);
+		int rc = read_value(r, f, value, typed);
+		str_truncate(&r->pointer, length);
+		if (rc < 0)
+			return rc;
+		*ret = (struct field_chosen){r->choices[i], typed};
+	}
+	check_groups(r, family, item);
+	if (r->fault_count > before)
+		*ret = (struct field_chosen){0};
+	return 0;
+}
+
+/* Each item is an object of exactly one of the choices. */
+static int read_choices(struct field_reader *r, const struct field *f, const json_t *value, void *base)
+{
+	size_t known = 0, count = json_array_size(value);
+	if (!json_is_array(value)) {
+		field_fault(r, "must be a list, not %s", field_type_name(value));
+		return 0;
+	}
+	while (r->choices != NULL && r->choices[known] != NULL)
+		known++;
+	if (known == 0)
+		return err_set(r->err, ERR_INTERNAL, "no choices are known for '%s'", f->name);
+	_cleanup_free_ struct field *fields = xcalloc(known + 1, sizeof(*fields));
+	_cleanup_free_ const char **names = xcalloc(known + 1, sizeof(*names));
+	for (size_t i = 0; i < known; i++) {
+		names[i] = r->choices[i]->name;
+		fields[i] = (struct field){.name = names[i],
+		                           .kind = FIELD_OBJECT,
+		                           .has_offset = FIELD_NONE,
+		                           .table = r->choices[i]->table};
+	}
+	const struct field_group group = {true, names, known};
+	const struct field_table family = {.fields = fields, .count = known, .groups = &group, .group_count = 1};
+	struct field_chosen *items = arena_alloc(r->arena, (count + 1) * sizeof(*items));
+	for (size_t i = 0; i < count; i++) {
+		size_t length = r->pointer.len;
+		faults_pointer_push_index(&r->pointer, i);
+		int rc = read_choice(r, &family, json_array_get(value, i), &items[i]);
 		str_truncate(&r->pointer, length);
 		if (rc < 0)
 			return rc;
@@ -236,6 +306,8 @@ static int read_value(struct field_reader *r, const struct field *f, const json_
 		return read_integers(r, f, value, member);
 	case FIELD_OBJECT:
 		return read_object(r, f->table, value, member);
+	case FIELD_CHOICES:
+		return read_choices(r, f, value, base);
 	case FIELD_OBJECTS:
 		return read_objects(r, f, value, base);
 	case FIELD_MAP:
@@ -307,8 +379,12 @@ static int read_text_value(struct field_reader *r, const struct field *f, const 
 		return 0;
 	}
 	struct faults faults = {0};
-	struct field_reader inner = {
-		.doc = doc, .arena = r->arena, .faults = &faults, .err = r->err, .pointer = STR_INIT(1 << 16)};
+	struct field_reader inner = {.doc = doc,
+	                             .choices = r->choices,
+	                             .arena = r->arena,
+	                             .faults = &faults,
+	                             .err = r->err,
+	                             .pointer = STR_INIT(1 << 16)};
 	rc = read_value(&inner, f, yaml_root(doc), base);
 	copy_faults(r, &faults, "", true);
 	faults_done(&faults);
@@ -422,10 +498,12 @@ static int read_object(struct field_reader *r, const struct field_table *table, 
 	return 0;
 }
 
-int fields_read(const struct field_table *table, const json_t *value, const struct yaml_doc *doc, const char *pointer,
-                bool text_values, struct arena *arena, void *ret_struct, struct faults *faults, struct err *err)
+int fields_read_choices(const struct field_table *table, const struct field_choice *const *choices, const json_t *value,
+                        const struct yaml_doc *doc, const char *pointer, bool text_values, struct arena *arena,
+                        void *ret_struct, struct faults *faults, struct err *err)
 {
 	struct field_reader r = {.doc = doc,
+	                         .choices = choices,
 	                         .text_values = text_values,
 	                         .arena = arena,
 	                         .faults = faults,
@@ -439,6 +517,18 @@ int fields_read(const struct field_table *table, const json_t *value, const stru
 	if (rc < 0)
 		return rc;
 	return r.fault_count > 0 ? faults_to_err(faults, doc, err) : 0;
+}
+
+int fields_read(const struct field_table *table, const json_t *value, const struct yaml_doc *doc, const char *pointer,
+                bool text_values, struct arena *arena, void *ret_struct, struct faults *faults, struct err *err)
+{
+	return fields_read_choices(table, NULL, value, doc, pointer, text_values, arena, ret_struct, faults, err);
+}
+
+const void *fields_member(const struct field_table *table, const void *typed, const char *name)
+{
+	const struct field *f = name ? find_field(table, name) : NULL;
+	return f ? (const unsigned char *)typed + f->offset : NULL;
 }
 
 const char *fields_name(const struct field_table *table)

@@ -15,6 +15,7 @@
  *   type array of strings               struct field_strings x;    { const char **items; size_t count; }, has_x too
  *   x-type: "integers"                  struct field_integers x;   a list of whole numbers, or one; has_x too
  *   type array of objects w. properties struct NAME_x *x; size_t x_count;
+ *   type array, items: x-choices        struct field_chosen *x; size_t x_count;   each one of a family that the caller gives
  *   type object with properties         struct NAME_x x; bool has_x;
  *   type object + additionalProperties: {type: string}   struct field_map x;  { key, value } pairs in order; has_x
  *   anything else (x-type: "json")      const json_t *x;           NULL: absent
@@ -43,9 +44,26 @@ struct field_map {
 
 struct field_table; /* generated; opaque to callers */
 
+/* One of a family of shapes: {"file": {…}} is the one named "file". Generated from schemas/FAMILY/NAME.json. */
+struct field_choice {
+	const char *name;
+	const struct field_table *table;
+	const char *key; /* the member that tells one from another; NULL: none */
+};
+struct field_chosen {
+	const struct field_choice *choice; /* NULL: refused, with a fault */
+	const void *typed;
+};
+
 /* text_values: values may be YAML in text (the way of `with:`). Unknown keys are faults with the nearest name. */
 int fields_read(const struct field_table *table, const json_t *value, const struct yaml_doc *doc, const char *pointer,
                 bool text_values, struct arena *arena, void *ret_struct, struct faults *faults, struct err *err);
+/* The same where the table has choices: NULL at the end. */
+int fields_read_choices(const struct field_table *table, const struct field_choice *const *choices, const json_t *value,
+                        const struct yaml_doc *doc, const char *pointer, bool text_values, struct arena *arena,
+                        void *ret_struct, struct faults *faults, struct err *err);
+/* Where the struct has the member of that name in its schema; NULL: there is none. */
+const void *fields_member(const struct field_table *table, const void *typed, const char *name);
 const char *fields_name(const struct field_table *table);
 size_t fields_size(const struct field_table *table); /* of the struct */
 /* One input's name as it stands in the schema, by index; NULL past the end. For plugin mode (INPUT_*). */

@@ -15,6 +15,7 @@ enum field_kind {
 	FIELD_LIST,     /* struct field_strings: a list */
 	FIELD_INTEGERS, /* struct field_integers: a list, or one */
 	FIELD_OBJECT,   /* a struct, `table` */
+	FIELD_CHOICES,  /* a pointer to struct field_chosen, and a size_t at count_offset */
 	FIELD_OBJECTS,  /* a pointer to structs, `table`, and a size_t at count_offset */
 	FIELD_MAP,      /* struct field_map */
 	FIELD_JSON,     /* const json_t * */

@@ -46,6 +46,23 @@ static json_t *write_objects(const struct field *f, const void *base, bool whole
 	return list;
 }
 
+static json_t *write_choices(const struct field *f, const void *base, bool whole)
+{
+	const struct field_chosen *items = *(void *const *)member_at(base, f->offset);
+	size_t count = *(const size_t *)member_at(base, f->count_offset);
+	if (items == NULL)
+		return NULL;
+	json_t *list = json_array();
+	for (size_t i = 0; i < count; i++) {
+		json_t *item = json_object();
+		if (items[i].choice != NULL)
+			json_object_set_new(item, items[i].choice->name,
+			                    write_object(items[i].choice->table, items[i].typed, whole));
+		json_array_append_new(list, item);
+	}
+	return list;
+}
+
 static json_t *write_duration(int64_t ms)
 {
 	return ms % 1000 == 0 ? json_integer(ms / 1000) : json_stringf("%lldms", (long long)ms);
@@ -79,6 +96,8 @@ static json_t *write_value(const struct field *f, const void *base, bool whole)
 		return write_integers(member);
 	case FIELD_OBJECT:
 		return write_object(f->table, member, whole);
+	case FIELD_CHOICES:
+		return write_choices(f, base, whole);
 	case FIELD_OBJECTS:
 		return write_objects(f, base, whole);
 	case FIELD_MAP:

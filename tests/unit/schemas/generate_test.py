@@ -23,12 +23,19 @@ STEP = {
     "additionalProperties": False, "properties": {"a": {"type": "string", "description": "A text."}},
 }
 
+RESOURCE = {
+    "$schema": "http://json-schema.org/draft-07/schema#", "title": "thing", "description": "A thing.", "type": "object",
+    "additionalProperties": False, "required": ["name"], "x-key": "name",
+    "properties": {"name": {"type": "string"}, "size": {"type": "integer"}, "protect": {"type": "boolean", "default": False}},
+}
+
 
 class Generator(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
         self.root = pathlib.Path(self.folder.name)
         (self.root / "steps").mkdir()
+        (self.root / "resources").mkdir()
         (self.root / "common.json").write_text('{"properties": {}}', encoding="utf-8")
 
     def tearDown(self):
@@ -115,6 +122,32 @@ class Generator(unittest.TestCase):
         self.refused("/", "additionalProperties", additionalProperties=True)
         self.refused("/x-target", "must be", **{"x-target": "some"})
         self.refused("/properties/a", "has no description", properties={"a": {"type": "string"}})
+
+    def resource_refused(self, pointer, text, **changes):
+        resource = {**copy.deepcopy(RESOURCE), **changes}
+        (self.root / "resources/thing.json").write_text(json.dumps({k: v for k, v in resource.items() if v is not None}), encoding="utf-8")
+        result = self.run_on(STEP, "--resources", "thing")
+        self.assertEqual(result.returncode, 1, changes)
+        self.assertIn(f"resources/thing.json: {pointer}: ", result.stderr)
+        self.assertIn(text, result.stderr)
+
+    def test_a_family_is_assembled_from_its_members(self):
+        (self.root / "resources/thing.json").write_text(json.dumps(RESOURCE), encoding="utf-8")
+        step = {**STEP, "properties": {"list": {"type": "array", "maxItems": 3, "items": {"x-choices": "resources"}, "description": "x"}}}
+        result = self.run_on(step, "--resources", "thing")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("struct field_chosen *list;", (self.root / "out/schemas/trial.h").read_text(encoding="utf-8"))
+        self.assertIn("struct resource_thing {", (self.root / "out/schemas/resources/thing.h").read_text(encoding="utf-8"))
+        published = (self.root / "out/schemas/builtin.c").read_text(encoding="utf-8")
+        self.assertIn(r'\"thing\": {', published)
+        self.assertNotIn("x-choices", published)
+        self.assertIn("/properties/list/items/x-choices: 'resources' is no family", self.run_on(step).stderr)
+
+    def test_a_resource_names_its_key_and_can_be_protected(self):
+        self.resource_refused("/x-key", "must name a required text", **{"x-key": "size"})
+        self.resource_refused("/x-key", "must name a required text", required=[])
+        self.resource_refused("/title", "must be the resource's name, 'thing'", title="other")
+        self.resource_refused("/properties", "'protect' is missing", properties={"name": {"type": "string"}})
 
     def test_broken_files_are_named(self):
         self.assertIn("trial.json: /: not JSON", self.run_on("{").stderr)

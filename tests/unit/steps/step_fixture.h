@@ -164,8 +164,8 @@ static void fixture_input(struct fixture *f, const char *step, const char *yaml)
 	if (r < 0)
 		fail_msg("%s", err_line(&f->err, f->text, sizeof(f->text)));
 	void *input = arena_alloc(&f->arena, type->info->input_size);
-	r = fields_read(type->info->inputs, yaml_root(f->doc), f->doc, "", false, &f->arena, input, &f->faults,
-	                &f->err);
+	r = fields_read_choices(type->info->inputs, type->choices, yaml_root(f->doc), f->doc, "", false, &f->arena,
+	                        input, &f->faults, &f->err);
 	if (r < 0 || f->faults.count > 0)
 		fail_msg("%s",
 		         f->faults.count > 0 ? f->faults.items[0].text : err_line(&f->err, f->text, sizeof(f->text)));

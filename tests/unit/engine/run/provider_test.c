@@ -56,7 +56,11 @@ static const struct step_type gate = {.info = &gate_info, .probe = probe};
 
 static const struct step_type *find_step(const char *name)
 {
-	return strcmp(name, gate_info.name) == 0 ? &gate : strcmp(name, "guests") == 0 ? &provider_step : NULL;
+	const struct step_type *const types[] = {&gate, &provider_step, &provider_apply};
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (strcmp(types[i]->info->name, name) == 0)
+			return types[i];
+	return NULL;
 }
 
 static int make_target(const char *name, const json_t *config, struct target **ret, struct err *err)
@@ -326,6 +330,87 @@ static void what_a_provider_does_twice_is_taken_back_for_good(void **state)
 	}
 }
 
+/* ---- resources of apply ---- */
+
+/* resources: a JSON list, of which "guest" is the provider's; allow: what may be destroyed. */
+static json_t *applying(const char *target, const char *resources, const char *allow)
+{
+	json_t *d = deployment(true);
+	json_t *step = json_array_get(json_object_get(d, "steps"), 0);
+	json_t *input = json_pack("{s:o, s:[s]}", "resources", json_loads(resources, 0, NULL), "allow_destroy", allow);
+	assert_non_null(input);
+	json_object_set_new(step, "step", json_string("apply"));
+	json_object_set_new(step, "target", json_string(target));
+	json_object_set_new(step, "input", input);
+	return d;
+}
+
+static int apply_guests(const char *resources, const char *allow)
+{
+	_cleanup_(engine_result_done) struct engine_result result = {0};
+	_cleanup_json_ json_t *d = applying("api", resources, allow);
+	return deploy_to(d, &result);
+}
+
+static const char three_guests[] = "[{\"guest\": {\"name\": \"web\", \"size\": 4}}, {\"guest\": {\"name\": \"new\", "
+				   "\"size\": 1}}, {\"guest\": {\"name\": \"old\", \"size\": 1}}]";
+static const char two_guests[] =
+	"[{\"guest\": {\"name\": \"web\", \"size\": 4}}, {\"guest\": {\"name\": \"new\", \"size\": 1}}]";
+
+static void apply_brings_a_providers_resources_to_a_desired_state(void **state)
+{
+	(void)state;
+	assert_int_equal(apply_guests(three_guests, ""), 0);
+	assert_true(guests_are(4, 1, 1));
+	/* What is so already is neither planned nor asked for again. */
+	assert_int_equal(apply_guests(three_guests, ""), 0);
+	assert_int_equal(requests("create") + requests("change"), 2);
+	/* What left the state goes only when that is allowed. */
+	assert_int_equal(apply_guests(two_guests, ""), 2);
+	assert_true(guests_are(4, 1, 1));
+	assert_int_equal(apply_guests(two_guests, "guest:old"), 0);
+	assert_new_world();
+}
+
+static void a_failed_gate_brings_a_providers_resources_back(void **state)
+{
+	(void)state;
+	gate_fails = true;
+	assert_int_equal(apply_guests(three_guests, ""), 1);
+	assert_old_world();
+	gate_fails = false;
+	/* The undone deployment left no row behind: nothing is missed. */
+	assert_int_equal(apply_guests("[]", ""), 0);
+	assert_old_world();
+}
+
+static void a_resource_is_refused_on_a_target_of_another_kind(void **state)
+{
+	(void)state;
+	struct engine_options o = options();
+	const struct {
+		const char *target, *resources, *says;
+	} wrong[] = {{"host", two_guests, "a guest cannot be on 'host', which is of the kind 'local'"},
+	             {"api", "[{\"file\": {\"path\": \"/x\", \"content\": \"x\"}}]",
+	              "a file cannot be on 'api', which is of the kind 'test-provider'"},
+	             {"api", "[{\"gust\": {}}]", "'gust' is not known here; did you mean 'guest'?"},
+	             {"api", "[{\"guest\": {\"name\": \"web\", \"size\": 0}}]", "/resources/0/guest/size"},
+	             {"api",
+	              "[{\"guest\": {\"name\": \"a\", \"size\": 1}}, {\"guest\": {\"name\": \"a\", \"size\": 2}}]",
+	              "'a' stands twice in the desired state"}};
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		_cleanup_(engine_result_done) struct engine_result result = {0};
+		_cleanup_json_ json_t *d = applying(wrong[i].target, wrong[i].resources, "");
+		struct err err = ERR_INIT;
+		char line[1000];
+		assert_int_equal(engine_deploy(d, &o, &result, &err), 0);
+		assert_int_equal(result.exit_status, 2);
+		if (strstr(err_line(&err, line, sizeof(line)), wrong[i].says) == NULL)
+			fail_msg("'%s' does not say '%s'", line, wrong[i].says);
+	}
+	assert_old_world();
+}
+
 /* ---- killed ---- */
 
 static int writes_left;
@@ -471,6 +556,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(guests_are_created_changed_and_deleted, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(apply_brings_a_providers_resources_to_a_desired_state, set_up,
+	                                        tear_down),
+		cmocka_unit_test_setup_teardown(a_failed_gate_brings_a_providers_resources_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_resource_is_refused_on_a_target_of_another_kind, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_failed_gate_brings_the_guests_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_file_that_names_an_api_only_has_its_lock_on_this_machine, set_up,
 	                                        tear_down),

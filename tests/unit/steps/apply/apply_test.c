@@ -219,6 +219,16 @@ static void a_source_never_leaves_the_source_tree(void **state)
 	assert_true(fixture_plan(f) < 0);
 }
 
+static void what_lies_below_a_file_is_refused_whatever_stands_between_by_name(void **state)
+{
+	struct fixture *f = *state;
+	fixture_input(f, "apply",
+	              "resources:\n  - file: { path: DIR/a, content: a }\n  - file: { path: DIR/a-b, content: a }\n  - "
+	              "file: { path: DIR/a/c, content: a }\n");
+	assert_int_equal(fixture_validate(f), 1);
+	assert_non_null(strstr(f->faults.items[0].text, "which is a file"));
+}
+
 static void a_secret_in_a_content_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -347,6 +357,7 @@ int main(void)
 		T(all_faults_of_a_state_file_are_shown_with_their_places),
 		T(a_state_file_is_applied_and_names_what_may_go),
 		T(a_source_never_leaves_the_source_tree),
+		T(what_lies_below_a_file_is_refused_whatever_stands_between_by_name),
 		T(a_secret_in_a_content_is_refused),
 		T(steps_with_different_sets_do_not_see_each_others_rows),
 		T(a_plan_of_many_resources_takes_few_round_trips),

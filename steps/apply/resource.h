@@ -1,0 +1,76 @@
+/* A kind of resource of apply: what stands under its name in `resources`, and how it is compared with what is there and planned. apply
+ * knows none of them by name: its list is in steps/resources.c.
+ *
+ * | member   | touches     | promises                                                                     | NULL                   |
+ * | id       | nothing     | the key's value in its one form (a path normalized); a fault and NULL otherwise | the value as it is     |
+ * | validate | nothing     | rules that a schema cannot say, each at its member                           | none                   |
+ * | bars     | nothing     | is there no room for `other` where this one is?                              | there always is         |
+ * | check    | local files | what can be known before the first change                                    | nothing                |
+ * | ahead    | reads       | looks at all of these together; saves round trips only                       | each by itself         |
+ * | look     | reads       | what is there, as in a change's `before`; its "type" is `what`, "absent" or of another kind | –      |
+ * | want     | reads       | what shall be there, as in a change's `after`; content: what the driver writes | –                    |
+ * | first    | reads       | adds the changes that must come before this one                              | none                   |
+ * | differs  | nothing     | does what is there have to be changed?                                       | whether they are unequal |
+ * | remember | nothing     | what was asked for, into the row that apply keeps: no contents, no secrets    | nothing                |
+ * | explain  | nothing     | words for the plan, behind the kind's name                                   | none                   |
+ * | keeps    | reads       | why it stays although it left the desired state; NULL: it may go              | it may always go       |
+ */
+#pragma once
+#include "engine/run/step.h"
+#include "engine/target/node_cache.h"
+
+struct resource_type;
+
+struct resource {
+	const struct resource_type *type;
+	const void *in;   /* the struct of its schema */
+	const char *id;   /* "/path" */
+	const char *key;  /* "file:/path" */
+	bool protect;     /* never destroyed or replaced */
+	char pointer[96]; /* "/resources/3/file" */
+};
+
+/* One plan. Borrowed. */
+struct resource_call {
+	const struct step_context *c;
+	struct view *v;
+	struct node_cache *seen; /* of hosts: what was looked at already */
+	struct plan *plan;
+};
+
+/* Reports a fault at a member of the resource. */
+struct resource_faults {
+	struct faults *faults;
+	const struct yaml_doc *doc;
+};
+void resource_fault(const struct resource_faults *f, const struct resource *r, const char *member, const char *fmt, ...)
+	_printf_(4, 5);
+
+struct resource_type {
+	struct field_choice choice; /* first; its name is the first half of a key: schemas/resources/NAME.json */
+	const char *const *targets; /* the kinds of targets that have it, NULL at the end; NULL: every host */
+	const struct change_type *const *kinds; /* kinds of changes that it brings along, NULL at the end; NULL: none */
+	const struct change_type *change, *remove;
+	const char *space; /* what its id is unique in, together with other kinds: "path" */
+	const char *what;  /* "type" of what is there, where it is of this kind */
+	bool by_key;       /* a change is named by the key, "guest:web", since the id alone says too little */
+	bool plain;        /* may take the place of another plain one when that is allowed */
+	char *(*id)(const char *given, const char *pointer, struct faults *faults); /* free() */
+	void (*validate)(const struct resource *r, const struct resource_faults *f);
+	bool (*bars)(const struct resource *r, const struct resource *other);
+	int (*check)(const struct step_context *c, const struct resource *r, struct err *err);
+	int (*ahead)(struct resource_call *x, const char *const *ids, size_t count, bool with_way, struct err *err);
+	int (*look)(struct resource_call *x, const char *id, json_t **ret, struct err *err);
+	int (*want)(struct resource_call *x, const struct resource *r, const json_t *before, json_t **ret,
+	            struct str *content, struct err *err);
+	int (*first)(struct resource_call *x, const struct resource *r, struct err *err);
+	bool (*differs)(const json_t *before, const json_t *after);
+	void (*remember)(const struct resource *r, json_t *row);
+	void (*explain)(const struct resource *r, struct str *out);
+	int (*keeps)(struct resource_call *x, const char *id, const char **ret_why, struct err *err);
+};
+
+const struct resource_type *resource_type_of(const struct field_choice *choice);
+/* NULL: the step has no such kind. */
+const struct resource_type *resource_type_named(const struct step_type *step, const char *name);
+bool resource_type_fits(const struct resource_type *type, const struct view *v);

@@ -1,0 +1,14 @@
+/* apply with what an item of its resources may be: its own kinds, and those that providers bring. A new one is one more line here. */
+#include "steps/apply/apply.h"
+
+extern const struct resource_type resource_file, resource_directory, resource_link;
+
+static const struct field_choice *const resources[] = {
+	&resource_file.choice,
+	&resource_directory.choice,
+	&resource_link.choice,
+	NULL,
+};
+
+extern const struct step_type apply_step;
+const struct step_type apply_step = {APPLY_STEP, .choices = resources};
