@@ -19,6 +19,9 @@ else()
 endif()
 
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
+if(libssh2_licence)
+  install(FILES ${libssh2_licence} DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright.libssh2)
+endif()
 install(FILES README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR})
 # USE_SOURCE_PERMISSIONS: scripts stay executable.

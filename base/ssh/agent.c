@@ -175,7 +175,8 @@ static int try_identity(struct ssh *s, const char *user, const unsigned char *ke
                         struct str *note, struct err *err)
 {
 	_cleanup_(str_done) struct str renamed = STR_INIT(AGENT_MAX);
-	bool rsa = ssh_rsa_is_sha1() && ssh_rsa_rename(key, len, &renamed);
+	/* libssh2 does not tell the callback which of RSA's algorithms it has agreed on; under this name there is one. */
+	bool rsa = ssh_rsa_rename(key, len, &renamed);
 	struct signing signing = {s, key, len, rsa};
 	const unsigned char *shown = rsa ? (const unsigned char *)renamed.data : key;
 	size_t shown_len = rsa ? renamed.len : len;

@@ -1,7 +1,7 @@
 /* SSH by libssh2 in non-blocking mode: pinned host keys, login by agent, key, password, keyboard-interactive, jump
  * hosts, keepalive, exec with streams. All waits go through base/core/wait.h. One session is used by one thread.
- * libssh2 1.10 knows RSA with SHA-1 only: RSA login keys are signed by rsa.c; a host with only RSA keys is refused
- * with the reason and the way out (Ed25519). */
+ * libssh2 before 1.11 knows RSA with SHA-1 only: then rsa.c signs for RSA login keys, and a host with only RSA keys is
+ * refused with the reason and the way out. */
 #pragma once
 #include "base/core/err.h"
 #include "base/core/str.h"

@@ -62,6 +62,9 @@ int ssh_lib_err(struct ssh *s, int rc, const char *what, struct err *err)
 	case LIBSSH2_ERROR_SOCKET_TIMEOUT:
 	case LIBSSH2_ERROR_BANNER_RECV:
 	case LIBSSH2_ERROR_BANNER_SEND:
+	/* What was changed on the way: nothing after it can be read. */
+	case LIBSSH2_ERROR_DECRYPT:
+	case LIBSSH2_ERROR_INVALID_MAC:
 		return lost(s, text != NULL && *text != '\0' ? text : "closed", err);
 	default:
 		break;
@@ -367,6 +370,16 @@ static void prefer(struct ssh *s, int method, const char *wanted)
 	libssh2_session_method_pref(s->session, method, some.len > 0 ? some.data : wanted);
 }
 
+static bool has_aes_instructions(void)
+{
+#if defined(__x86_64__)
+	unsigned a, b, c = 0, d;
+	return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_AES) != 0;
+#else
+	return true;
+#endif
+}
+
 static bool has_sha_instructions(void)
 {
 #if defined(__x86_64__)
@@ -374,6 +387,36 @@ static bool has_sha_instructions(void)
 	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA) != 0;
 #else
 	return true;
+#endif
+}
+
+/* The cheapest that is sound comes first. AES with GCM needs no hash of its own; with CTR (all that 1.10 has) the hash is what
+ * bounds a transfer, and without instructions for SHA-256 the longer one is the faster one on a 64-bit machine. */
+static void prefer_ciphers_and_macs(struct ssh *s)
+{
+	static const char chacha[] = "chacha20-poly1305@openssh.com";
+	static const char aes[] = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr";
+	static const char shorter[] = "hmac-sha2-256,hmac-sha2-512,hmac-sha1,hmac-sha2-256-etm@openssh.com,"
+				      "hmac-sha2-512-etm@openssh.com";
+	static const char longer[] = "hmac-sha2-512,hmac-sha2-256,hmac-sha1,hmac-sha2-512-etm@openssh.com,"
+				     "hmac-sha2-256-etm@openssh.com";
+	const char *macs = has_sha_instructions() ? shorter : longer;
+	bool aes_first = has_aes_instructions();
+	_cleanup_free_ char *ciphers = xasprintf("%s,%s", aes_first ? aes : chacha, aes_first ? chacha : aes);
+	prefer(s, LIBSSH2_METHOD_CRYPT_CS, ciphers);
+	prefer(s, LIBSSH2_METHOD_CRYPT_SC, ciphers);
+	prefer(s, LIBSSH2_METHOD_MAC_CS, macs);
+	prefer(s, LIBSSH2_METHOD_MAC_SC, macs);
+}
+
+static void set_callbacks(struct ssh *s)
+{
+#if LIBSSH2_VERSION_NUM >= 0x010b01
+	libssh2_session_callback_set2(s->session, LIBSSH2_CALLBACK_SEND, (libssh2_cb_generic *)put_out);
+	libssh2_session_callback_set2(s->session, LIBSSH2_CALLBACK_RECV, (libssh2_cb_generic *)take_in);
+#else
+	libssh2_session_callback_set(s->session, LIBSSH2_CALLBACK_SEND, (void *)put_out);
+	libssh2_session_callback_set(s->session, LIBSSH2_CALLBACK_RECV, (void *)take_in);
 #endif
 }
 
@@ -439,23 +482,10 @@ int ssh_handshake(struct ssh *s, const char *host_key_types, struct wait *w, str
 	s->in = xmalloc(IN_SIZE);
 	s->out = (struct str)STR_INIT(OUT_MAX);
 	s->heard_mono_ms = s->alive_mono_ms = clock_mono_ms();
-	libssh2_session_callback_set(s->session, LIBSSH2_CALLBACK_SEND, (void *)put_out);
-	libssh2_session_callback_set(s->session, LIBSSH2_CALLBACK_RECV, (void *)take_in);
+	set_callbacks(s);
 	libssh2_session_set_blocking(s->session, 0);
-	/* The cheapest that is sound, first: in libssh2 1.10 the MAC is what bounds a transfer. Without instructions for
-	 * SHA-256 the longer hash is the faster one on a 64-bit machine. */
 	prefer(s, LIBSSH2_METHOD_HOSTKEY, host_key_types);
-	static const char ciphers[] = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr,"
-				      "chacha20-poly1305@openssh.com";
-	prefer(s, LIBSSH2_METHOD_CRYPT_CS, ciphers);
-	prefer(s, LIBSSH2_METHOD_CRYPT_SC, ciphers);
-	const char *macs = has_sha_instructions()
-	                           ? "hmac-sha2-256,hmac-sha2-512,hmac-sha1,hmac-sha2-256-etm@openssh.com,"
-	                             "hmac-sha2-512-etm@openssh.com"
-	                           : "hmac-sha2-512,hmac-sha2-256,hmac-sha1,hmac-sha2-512-etm@openssh.com,"
-	                             "hmac-sha2-256-etm@openssh.com";
-	prefer(s, LIBSSH2_METHOD_MAC_CS, macs);
-	prefer(s, LIBSSH2_METHOD_MAC_SC, macs);
+	prefer_ciphers_and_macs(s);
 	int r = exchange_keys(s, host_key_types, w, err);
 	if (r < 0)
 		return !says_ssh(s) ? no_ssh_there(s, r, err) : r;

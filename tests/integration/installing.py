@@ -6,8 +6,12 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from harness import libssh2  # noqa: E402
 
 SOURCE, BUILD = os.environ["DAVIT_SOURCE"], os.environ["DAVIT_BUILD"]
 COMMANDS = ["agent", "deploy", "step", "rollback", "recover", "unlock", "finish", "history", "show", "schema", "expr", "forge"]
@@ -68,6 +72,8 @@ class Installing(unittest.TestCase):
         for name in ("share/davit/action.yml", "share/davit/actions/run/action.yml", "share/doc/davit/copyright", "share/doc/davit/docs/semantics.md",
                      "share/doc/davit/examples/davit-agent.service"):
             self.assertTrue(os.path.isfile(self.path(name)), name)
+        licence = self.path("share/doc/davit/copyright.libssh2")
+        self.assertEqual(os.path.isfile(licence), libssh2.KIND == "bundled")
         self.assertTrue(os.access(self.path("share/doc/davit/examples/quickstart/run"), os.X_OK))
         with open(self.path("share/doc/davit/examples/davit-agent.service"), encoding="utf-8") as f:
             self.assertIn("\nExecStart=davit agent run\n", f.read())
@@ -76,8 +82,9 @@ class Installing(unittest.TestCase):
         run("cpack", "--config", os.path.join(BUILD, "CPackConfig.cmake"), "-G", "DEB", "-B", self.root)
         package, = glob.glob(self.path("*.deb"))
         depends = run("dpkg-deb", "-f", package, "Depends")
-        for name in ("libc6", "libcurl4", "libgit2-1.5", "libssh2-1", "libarchive13", "libsqlite3-0", "libmicrohttpd12", "bash", "ca-certificates"):
+        for name in ("libc6", "libcurl4", "libgit2-1.5", "libarchive13", "libsqlite3-0", "libmicrohttpd12", "bash", "ca-certificates"):
             self.assertRegex(depends, rf"(^|, ){re.escape(name)}( |,|$)")
+        self.assertEqual("libssh2-1" in depends, libssh2.KIND == "system", depends)
         run("dpkg-deb", "-x", package, self.path("tree"))
         self.assertIn("davit 1.", run(self.path("tree/usr/bin/davit"), "--version"))
         self.assertIn("usage: davit deploy", run(self.path("tree/usr/bin/davit"), "help", "deploy"))

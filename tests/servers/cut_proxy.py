@@ -4,6 +4,8 @@
 Prints {"port": N}. Then, a line at a time on standard input, each answered by a line:
     cut            every connection is closed at once (a reset)
     cut-after N    the same, once N more bytes have gone to the target
+    garble-to N    one bit is changed, once N more bytes have gone to the target
+    garble-from N  the same of what comes from it
     hang           nothing is passed on any more, connections stay open
     refuse         cut, and new connections are closed
     pass           everything works again
@@ -19,6 +21,7 @@ sel = selectors.DefaultSelector()
 listener = socket.create_server(("127.0.0.1", 0))
 pairs = {}          # socket → (peer, is_client)
 state = {"hang": False, "refuse": False, "left": None}
+garble = {}         # is_client → bytes until the one that is changed
 
 
 def drop(sock):
@@ -49,6 +52,16 @@ def accept():
         sel.register(a, selectors.EVENT_READ)
 
 
+def changed(data, is_client):
+    left = garble.pop(is_client, None)
+    if left is None:
+        return data
+    if left >= len(data):
+        garble[is_client] = left - len(data)
+        return data
+    return data[:left] + bytes([data[left] ^ 4]) + data[left + 1:]
+
+
 def forward(sock):
     peer, is_client = pairs[sock]
     try:
@@ -57,7 +70,7 @@ def forward(sock):
             data = data[:state["left"]]
             state["left"] -= len(data)
         if data:
-            peer.sendall(data)
+            peer.sendall(changed(data, is_client))
         if not data or (is_client and state["left"] == 0):
             if state["left"] == 0:
                 state["left"] = None
@@ -72,6 +85,8 @@ def order(line):
         cut()
     elif word == "cut-after":
         state["left"] = int(rest[0])
+    elif word in ("garble-to", "garble-from"):
+        garble[word == "garble-to"] = int(rest[0])
     elif word == "hang":
         state["hang"] = True
     elif word == "refuse":

@@ -1,0 +1,131 @@
+# lib_ssh2: the system's libssh2 from 1.11 on, else a pinned one, built in.
+#
+# Older ones verify RSA host keys with SHA-1 only, which no server signs with any more, and do not read encrypted RSA keys of
+# OpenSSH's own form. Distributions whose libssh2 is new enough keep it up to date better than a copy can be kept.
+set(DAVIT_LIBSSH2 auto CACHE STRING "Which libssh2: system, bundled, or auto (the system's from 1.11 on, else bundled if it can be had)")
+set_property(CACHE DAVIT_LIBSSH2 PROPERTY STRINGS auto system bundled)
+set(DAVIT_LIBSSH2_ARCHIVE "" CACHE FILEPATH "libssh2-1.11.1.tar.gz, for a bundled one without network")
+
+set(libssh2_wanted 1.11)
+set(libssh2_version 1.11.1)
+set(libssh2_sha256 d9ec76cbe34db98eec3539fe2c899d26b0c837cb3eb466a56b0f109cabf658f7)
+set(libssh2_urls
+  https://libssh2.org/download/libssh2-${libssh2_version}.tar.gz
+  https://github.com/libssh2/libssh2/releases/download/libssh2-${libssh2_version}/libssh2-${libssh2_version}.tar.gz
+  http://deb.debian.org/debian/pool/main/libs/libssh2/libssh2_${libssh2_version}.orig.tar.gz)
+# In their order. What concerns files that are not built (sftp.c, publickey.c: CVE-2025-15661, CVE-2026-58050, CVE-2026-58051,
+# CVE-2026-66032, CVE-2026-66034) is not among them.
+file(GLOB libssh2_patches CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/libssh2/*.patch)
+
+# The archive's path in `var`, verified; empty when it cannot be had.
+function(davit_libssh2_archive var)
+  set(archive ${CMAKE_BINARY_DIR}/libssh2/libssh2-${libssh2_version}.tar.gz)
+  set(${var} "" PARENT_SCOPE)
+  if(DAVIT_LIBSSH2_ARCHIVE)
+    file(SHA256 ${DAVIT_LIBSSH2_ARCHIVE} digest)
+    if(NOT digest STREQUAL libssh2_sha256)
+      message(FATAL_ERROR "DAVIT_LIBSSH2_ARCHIVE: ${DAVIT_LIBSSH2_ARCHIVE} is not libssh2-${libssh2_version}.tar.gz (SHA-256 ${digest})")
+    endif()
+    set(${var} ${DAVIT_LIBSSH2_ARCHIVE} PARENT_SCOPE)
+    return()
+  endif()
+  foreach(url IN ITEMS "" ${libssh2_urls})
+    if(url)
+      message(STATUS "libssh2 ${libssh2_version}: ${url}")
+      file(DOWNLOAD ${url} ${archive}.part TIMEOUT 120 INACTIVITY_TIMEOUT 15 STATUS status)
+      file(RENAME ${archive}.part ${archive})
+    endif()
+    if(EXISTS ${archive})
+      file(SHA256 ${archive} digest)
+      if(digest STREQUAL libssh2_sha256)
+        set(${var} ${archive} PARENT_SCOPE)
+        return()
+      endif()
+      file(REMOVE ${archive})
+    endif()
+  endforeach()
+endfunction()
+
+# The patched source's directory in `var`. Its name changes with what it is made of, and it appears whole or not at all.
+function(davit_libssh2_source archive var)
+  set(digests ${libssh2_sha256})
+  foreach(patch IN LISTS libssh2_patches)
+    file(SHA256 ${patch} digest)
+    list(APPEND digests ${digest})
+  endforeach()
+  string(SHA256 key "${digests}")
+  string(SUBSTRING ${key} 0 12 key)
+  set(source ${CMAKE_BINARY_DIR}/libssh2/${key})
+  if(NOT EXISTS ${source})
+    file(REMOVE_RECURSE ${source}.part)
+    file(ARCHIVE_EXTRACT INPUT ${archive} DESTINATION ${source}.part)
+    foreach(patch IN LISTS libssh2_patches)
+      execute_process(COMMAND ${PATCH_PROGRAM} -p1 -s -i ${patch} WORKING_DIRECTORY ${source}.part/libssh2-${libssh2_version}
+        COMMAND_ERROR_IS_FATAL ANY)
+    endforeach()
+    file(RENAME ${source}.part/libssh2-${libssh2_version} ${source})
+    file(REMOVE_RECURSE ${source}.part)
+  endif()
+  set(${var} ${source} PARENT_SCOPE)
+endfunction()
+
+# libgit2 and libcurl bring the system's libssh2 into the same process. Hidden symbols keep the two apart: neither can be
+# bound to the other's functions (tests/unit/house/libssh2_is_built_in_apart.py).
+function(davit_libssh2_build source)
+  set(files bcrypt_pbkdf chacha channel cipher-chachapoly comp crypt crypto global hostkey keepalive kex mac misc packet pem poly1305
+    session transport userauth userauth_kbd_packet version)
+  list(TRANSFORM files PREPEND ${source}/src/)
+  list(TRANSFORM files APPEND .c)
+  add_library(bundled_ssh2 STATIC ${files})
+  set_target_properties(bundled_ssh2 PROPERTIES C_VISIBILITY_PRESET hidden EXPORT_COMPILE_COMMANDS OFF)
+  target_compile_options(bundled_ssh2 PRIVATE -w)
+  target_compile_definitions(bundled_ssh2 PRIVATE LIBSSH2_OPENSSL LIBSSH2_LIBRARY HAVE_UNISTD_H HAVE_INTTYPES_H HAVE_SYS_SELECT_H
+    HAVE_SYS_UIO_H HAVE_SYS_SOCKET_H HAVE_SYS_IOCTL_H HAVE_SYS_TIME_H HAVE_SYS_UN_H HAVE_GETTIMEOFDAY HAVE_STRTOLL HAVE_SNPRINTF
+    HAVE_EXPLICIT_BZERO HAVE_POLL HAVE_SELECT HAVE_O_NONBLOCK)
+  target_include_directories(bundled_ssh2 SYSTEM PUBLIC ${source}/include)
+  target_link_libraries(bundled_ssh2 PUBLIC PkgConfig::libcrypto)
+endfunction()
+
+pkg_check_modules(libssh2 QUIET IMPORTED_TARGET libssh2)
+find_program(PATCH_PROGRAM patch)
+set(libssh2_use ${DAVIT_LIBSSH2})
+if(libssh2_use STREQUAL auto)
+  set(libssh2_use bundled)
+  if(libssh2_FOUND AND libssh2_VERSION VERSION_GREATER_EQUAL libssh2_wanted)
+    set(libssh2_use system)
+  endif()
+endif()
+if(libssh2_use STREQUAL bundled)
+  set(why "")
+  davit_libssh2_archive(archive)
+  if(NOT PATCH_PROGRAM)
+    set(why "the program 'patch' is missing")
+  elseif(NOT archive)
+    set(why "libssh2-${libssh2_version}.tar.gz cannot be fetched (-DDAVIT_LIBSSH2_ARCHIVE=FILE takes one that is there)")
+  endif()
+  if(why AND (DAVIT_LIBSSH2 STREQUAL bundled OR NOT libssh2_FOUND))
+    message(FATAL_ERROR "libssh2: ${why}")
+  elseif(why)
+    message(WARNING "libssh2: ${why}; using the system's ${libssh2_VERSION}: hosts with nothing but an RSA key are refused, "
+      "encrypted RSA keys in OpenSSH's own format are not read, and uploads are slower")
+    set(libssh2_use system)
+  endif()
+elseif(NOT libssh2_use STREQUAL system)
+  message(FATAL_ERROR "DAVIT_LIBSSH2 is '${DAVIT_LIBSSH2}': it takes system, bundled or auto")
+elseif(NOT libssh2_FOUND)
+  message(FATAL_ERROR "the system has no libssh2 (with its headers and libssh2.pc)")
+endif()
+
+add_library(lib_ssh2 INTERFACE)
+if(libssh2_use STREQUAL bundled)
+  davit_libssh2_source(${archive} source)
+  davit_libssh2_build(${source})
+  target_link_libraries(lib_ssh2 INTERFACE bundled_ssh2)
+  set(libssh2_licence ${source}/COPYING)
+  set(libssh2_used "bundled ${libssh2_version}") # what the tests are told
+  message(STATUS "libssh2: ${libssh2_version}, built in")
+else()
+  target_link_libraries(lib_ssh2 INTERFACE PkgConfig::libssh2)
+  set(libssh2_used "system ${libssh2_VERSION}")
+  message(STATUS "libssh2: the system's ${libssh2_VERSION}")
+endif()
