@@ -1,6 +1,7 @@
 /* snapshot: keeps a source (steps/sources) as it is before it is changed. */
 #include "steps/sources/sources.h"
 #include "schemas/snapshot.h"
+#include "steps/common/command.h"
 
 static bool is_restored(const struct source_call *s)
 {
@@ -20,8 +21,12 @@ static void describe(const struct step_context *c, struct str *out)
 static void validate(const struct step_context *c, struct faults *faults)
 {
 	_cleanup_(source_call_done) struct source_call s = {0};
+	const struct snapshot_in *in = c->input;
 	source_call_init(&s, c);
 	s.source->validate(&s, faults);
+	step_env_faults(&in->env, "/env", faults);
+	if (in->env.count > 0 && !s.source->programs)
+		faults_add(faults, NULL, "/env", "`%s` runs no programs that could use variables", s.source->name);
 }
 
 static int plan(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)

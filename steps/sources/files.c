@@ -232,6 +232,17 @@ int source_copy_path(const struct step_context *c, struct target *t, const char 
 	return 0;
 }
 
+int source_add_directory(struct target *t, const char *dir, struct tree *all, struct err *err)
+{
+	int r = host_tree(&t->view, dir, true, all, err);
+	int64_t bytes = 0;
+
+	for (size_t i = 0; i < all->count; i++)
+		bytes += S_ISREG(all->entries[i].mode) ? all->entries[i].size : 0;
+	all->bytes = bytes;
+	return r;
+}
+
 static int keep(const struct source_call *s, struct target *t, const struct change *change, json_t *head,
                 struct tree *all, struct err *err)
 {

@@ -1,7 +1,7 @@
 /* The list of sources, and the one that a step's inputs name. */
 #include "steps/sources/sources.h"
 
-static const struct source *const sources[] = {&source_files};
+static const struct source *const sources[] = {&source_files, &source_postgres, &source_volume, &source_command};
 
 void source_call_init(struct source_call *s, const struct step_context *c)
 {

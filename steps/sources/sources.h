@@ -37,6 +37,7 @@ struct source_plan {
 struct source {
 	const char *name; /* the input that holds its inputs */
 	const char *verb; /* what keeping is called: "keep a copy of" */
+	bool programs;    /* runs programs of the target, with variables */
 	void (*describe)(const struct source_call *s, struct str *out);
 	void (*validate)(const struct source_call *s, struct faults *faults);
 	void (*subject)(const struct source_call *s, struct str *out);
@@ -48,7 +49,7 @@ struct source {
 	                const char *own, struct err *err);
 	int (*sweep)(const struct source_call *s, struct target *t, const char *own, struct err *err);
 };
-extern const struct source source_files;
+extern const struct source source_files, source_postgres, source_volume, source_command;
 
 /* The source that the step's inputs name. Exactly one is given: the schema says so. */
 void source_call_init(struct source_call *s, const struct step_context *c);
@@ -77,6 +78,9 @@ int source_measure(struct view *v, const char *path, const struct ignore *ignore
 int source_copy_path(const struct step_context *c, struct target *t, const char *path, const char *goal,
                      const char *number, const char *type, const struct ignore *ignore, struct tree *all,
                      struct err *err);
+
+/* All that lies in the directory, with digests. */
+int source_add_directory(struct target *t, const char *dir, struct tree *all, struct err *err);
 
 /* ---- kept.c: snapshots of any source ---- */
 
