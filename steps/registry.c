@@ -2,6 +2,8 @@
 
 #include "base/sys/walls.h"
 #include "base/data/json.h"
+#include "schemas/targets/local.h"
+#include "schemas/targets/ssh.h"
 #include "steps/apply/apply.h"
 
 #include <string.h>
@@ -47,17 +49,38 @@ const struct change_type *change_find(const char *kind)
 	return found;
 }
 
-int target_new(const char *name, const json_t *config, struct target **ret, struct err *err)
+/* What this process does itself is done before the walls that a job's commands stay behind; a shell's work is done behind them. */
+static int make_local(const struct target_config *config, struct target **ret, struct err *err)
 {
-	const char *become = json_get_string(config, "become");
-	json_t *ssh = json_object_get(config, "ssh");
-	json_t *local = json_object_get(config, "local");
-	if ((ssh != NULL) == (local != NULL))
-		return err_set(err, ERR_INVALID, "target '%s' needs exactly one of 'local' and 'ssh'", name);
-	if (become && strcmp(become, "sudo") != 0)
-		return err_set(err, ERR_INVALID, "target '%s': 'become' is 'sudo' or left out, not '%s'", name, become);
-	/* What this process does itself is done before the walls that a job's commands stay behind; a shell's work is done behind them. */
-	if (ssh || become || walls_stand())
-		return target_shell_new(name, config, ret, err);
-	return target_local_new(name, config, ret, err);
+	bool by_shell = config->host.has_become || walls_stand();
+	return by_shell ? target_shell_new(config, ret, err) : target_local_new(config, ret, err);
 }
+
+static void describe_local(const struct target_config *config, json_t *ret)
+{
+	(void)config;
+	json_object_set_new(ret, "host", json_string("localhost"));
+}
+
+static void describe_ssh(const struct target_config *config, json_t *ret)
+{
+	const struct target_ssh *ssh = config->kind.typed;
+	json_object_set_new(ret, "port", json_integer((json_int_t)ssh->port));
+	json_object_set_new(ret, "host", json_string(ssh->host));
+	if (ssh->user.count > 0)
+		json_object_set_new(ret, "user", json_string(ssh->user.items[0]));
+}
+
+static const struct target_kind local = {
+	.choice = TARGET_LOCAL_CHOICE, .is_host = true, .make = make_local, .describe = describe_local};
+static const struct target_kind ssh = {.choice = TARGET_SSH_CHOICE,
+                                       .is_host = true,
+                                       .is_remote = true,
+                                       .make = target_shell_new,
+                                       .describe = describe_ssh};
+
+const struct field_choice *const target_kinds[] = {
+	&local.choice,
+	&ssh.choice,
+	NULL,
+};

@@ -10,5 +10,5 @@ const struct step_type *const *step_all(size_t *ret_count);
 /* A kind of changes that a step brings along; NULL: none of that name. */
 const struct change_type *change_find(const char *kind);
 
-/* From the resolved "targets" entry: {"local": {}} or {"ssh": {…}} with "become" and "base". No I/O yet. */
-int target_new(const char *name, const json_t *config, struct target **ret, struct err *err);
+/* The kinds of targets, each a struct target_kind; NULL at the end. */
+extern const struct field_choice *const target_kinds[];

@@ -56,7 +56,8 @@ int cmd_read_report(struct store *store, const char *word, json_t **ret, struct 
 	struct plan changes _cleanup_(plan_done) = {0};
 	if (store == NULL) {
 		err_set(err, ERR_INVALID, "no deployment has been made from here");
-		return err_hint(err, ERR_INVALID, "`davit deploy FILE` makes one; a journal elsewhere is named by DAVIT_STATE");
+		return err_hint(err, ERR_INVALID,
+		                "`davit deploy FILE` makes one; a journal elsewhere is named by DAVIT_STATE");
 	}
 	int r = deployment_find(store, word, &deployment, err);
 	if (r < 0)
@@ -77,4 +78,3 @@ int cmd_read_report(struct store *store, const char *word, json_t **ret, struct 
 	                 changes_as_json(&changes), "events", events);
 	return 0;
 }
-

@@ -49,8 +49,12 @@ int cmd_report(int argc, char **argv)
 		{0},
 	};
 	const struct cli_command command = {
-		"report", "[ID|last] --html FILE", "One deployment as a page: its timeline, changes and checks, without scripts.",
-		options,  0,                       1};
+		"report",
+		"[ID|last] --html FILE",
+		"One deployment as a page: its timeline, changes and checks, without scripts.",
+		options,
+		0,
+		1};
 	struct cli_rest rest;
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
@@ -67,7 +71,8 @@ int cmd_report(int argc, char **argv)
 		err_set(&err, ERR_INVALID, "--json and --html - both want standard output");
 		return cmd_journal_fail(&err);
 	}
-	if (cmd_open_journal(&store, &err) < 0 || cmd_read_report(store, rest.count ? rest.words[0] : "last", &report, &err) < 0 ||
+	if (cmd_open_journal(&store, &err) < 0 ||
+	    cmd_read_report(store, rest.count ? rest.words[0] : "last", &report, &err) < 0 ||
 	    write_page(report, file, &err) < 0)
 		return cmd_journal_fail(&err);
 	say(report, file);

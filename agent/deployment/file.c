@@ -28,6 +28,7 @@ struct reader {
 	struct faults faults;
 	json_t *root; /* resolved */
 	bool text_values;
+	bool targets_read;
 	struct strv target_names;
 	/* Steps that may lack something: asked once all are read, if there are faults. */
 	struct lacking {
@@ -39,14 +40,51 @@ struct reader {
 
 /* ---- targets ---- */
 
+/* What expressions may know of a target: nothing that logs in. */
+static json_t *target_context(const struct target_config *config)
+{
+	const struct target_kind *kind = target_config_kind(config);
+	json_t *context = json_pack("{s:s}", "kind", kind->choice.name);
+	if (kind->describe != NULL)
+		kind->describe(config, context);
+	return context;
+}
+
+static void read_target(struct reader *r, const char *name, const json_t *target, const char *pointer)
+{
+	struct target_config config;
+	json_t *contexts = json_object_get(r->d->contexts, "targets");
+	if (target_config_read(target_kinds, name, target, r->d->yaml, pointer, &r->d->arena, &config, &r->faults,
+	                       NULL) == 0 &&
+	    contexts != NULL)
+		json_object_set_new(contexts, name, target_context(&config));
+}
+
+/* What a file means that names no targets. */
+static json_t *default_targets(void)
+{
+	return json_pack("{s:{s:{}}}", "local", "local");
+}
+
+static void add_default_target(struct reader *r)
+{
+	_cleanup_json_ json_t *targets = default_targets();
+	read_target(r, "local", json_object_get(targets, "local"), "/targets/local");
+	r->targets_read = true;
+}
+
 static void read_targets(struct reader *r)
 {
 	json_t *targets = json_object_get(r->root, "targets");
-	json_t *ret = json_object();
-	if (json_object_size(targets) == 0)
-		json_object_set_new(ret, "local", json_pack("{s:{}}", "local"));
+	json_t *ret = json_object_size(targets) == 0 ? default_targets() : json_object();
 	const char *name;
 	json_t *target;
+	json_object_foreach(targets, name, target)
+	{
+		_cleanup_free_ char *pointer = xasprintf("/targets/%s", name);
+		if (!r->targets_read)
+			read_target(r, name, target, pointer);
+	}
 	json_object_foreach(targets, name, target) json_object_set(ret, name, target);
 	json_object_foreach(ret, name, target) strv_add(&r->target_names, name);
 	json_object_set_new(r->d->deployment, "targets", ret);
@@ -278,36 +316,38 @@ static void read_step(struct reader *r, const json_t *item, const json_t *raw_it
 
 /* ---- the file ---- */
 
-/* What expressions may know of a target: nothing that logs in. */
-static json_t *target_context(const json_t *target)
+static json_t *resolve_target(struct reader *r, const char *name, const json_t *raw, struct str *pointer)
 {
-	const json_t *ssh = json_object_get(target, "ssh"), *user = json_object_get(ssh, "user"),
-		     *port = json_object_get(ssh, "port");
-	if (!json_is_object(ssh))
-		return json_pack("{s:s, s:s}", "kind", "local", "host", "localhost");
-	json_t *context = json_pack("{s:s, s:I}", "kind", "ssh", "port",
-	                            (json_int_t)(json_is_integer(port) ? json_integer_value(port) : 22));
-	json_object_set(context, "host", json_object_get(ssh, "host"));
-	json_object_set(context, "user", json_is_array(user) ? json_array_get(user, 0) : (json_t *)user);
-	return context;
+	const struct deployment_expander resolver = {r->d->contexts, r->d->yaml, &r->faults};
+	size_t mark = pointer->len, faults = r->faults.count;
+	bool late = false;
+	faults_pointer_push(pointer, name);
+	json_t *target = deployment_expand(&resolver, raw, pointer, &late);
+	deployment_typed_target(raw, target);
+	if (late)
+		faults_add(&r->faults, r->d->yaml, str_peek(pointer),
+		           "only steps may use the contexts steps and deployment");
+	/* What could not be filled in is not checked either: one fault a mistake. */
+	if (r->faults.count == faults)
+		read_target(r, name, target, str_peek(pointer));
+	str_truncate(pointer, mark);
+	return target;
 }
 
 static json_t *resolve_targets(struct reader *r, const json_t *raw)
 {
-	const struct deployment_expander resolver = {r->d->contexts, r->d->yaml, &r->faults};
 	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
-	bool late = false;
-	faults_pointer_push(&pointer, "targets");
-	json_t *targets = deployment_expand(&resolver, raw, &pointer, &late);
-	deployment_typed_targets(raw, targets);
-	if (late)
-		faults_add(&r->faults, r->d->yaml, str_peek(&pointer),
-		           "only steps may use the contexts steps and deployment");
-	json_t *contexts = json_object();
+	json_t *targets = json_object(), *target;
 	const char *name;
-	json_t *target;
-	json_object_foreach(targets, name, target) json_object_set_new(contexts, name, target_context(target));
-	json_object_set_new(r->d->contexts, "targets", contexts);
+	/* Another fault is the schema's. */
+	if (!json_is_object(raw)) {
+		json_decref(targets);
+		return json_incref((json_t *)raw);
+	}
+	faults_pointer_push(&pointer, "targets");
+	json_object_foreach((json_t *)raw, name, target)
+		json_object_set_new(targets, name, resolve_target(r, name, target, &pointer));
+	r->targets_read = true;
 	return targets;
 }
 
@@ -320,11 +360,11 @@ static json_t *resolve_root(struct reader *r, const json_t *raw)
 	const char *key;
 	json_t *value;
 	json_t *targets = json_object_get(raw, "targets");
+	json_object_set_new(r->d->contexts, "targets", json_object());
 	if (targets != NULL)
 		json_object_set_new(root, "targets", resolve_targets(r, targets));
 	else
-		json_object_set_new(r->d->contexts, "targets",
-		                    json_pack("{s:{s:s, s:s}}", "local", "kind", "local", "host", "localhost"));
+		add_default_target(r);
 	json_object_foreach((json_t *)raw, key, value)
 	{
 		if (value == targets)
@@ -376,6 +416,14 @@ static json_t *resolve_root(struct reader *r, const json_t *raw)
 	return root;
 }
 
+/* Targets are read by the tables of their kinds. */
+static void leave_out_targets(json_t *document)
+{
+	json_t *targets = json_object_get(json_object_get(document, "properties"), "targets");
+	json_t *shape = json_object_get(targets, "else");
+	json_object_set_new(shape != NULL ? shape : targets, "additionalProperties", json_true());
+}
+
 /* The inputs of steps are read by their own tables, which say more and take what an expression was filled in with. */
 static void leave_out_steps(json_t *document)
 {
@@ -408,6 +456,7 @@ static int check_schema(struct reader *r, void (*leave_out)(json_t *document), s
 	int e = json_parse(text, strlen(text), 1 << 20, &document, err);
 	if (e >= 0) {
 		leave_out(document);
+		leave_out_targets(document);
 		e = schema_compile(document, NULL, &schema, err);
 	}
 	if (e < 0)

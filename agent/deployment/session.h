@@ -7,7 +7,7 @@ struct deployment_session {
 	struct store *store;
 	struct http *http; /* made on first use */
 	struct wait wait;
-	struct engine_options options; /* report, wait, store, make_target, seal are set */
+	struct engine_options options; /* report, wait, store, make_target, target_kinds, seal are set */
 	bool workflow;                 /* lines are workflow commands */
 	bool json;                     /* the result goes to standard output as JSON, lines to standard error */
 	bool colours;

@@ -158,6 +158,16 @@ void deployment_typed_step(const char *step, const json_t *raw, json_t *value)
 	run(step, whole, raw, value);
 }
 
+static const json_t *target(const json_t *schema)
+{
+	return json_object_get(json_object_get(schema, "definitions"), "target");
+}
+
+void deployment_typed_target(const json_t *raw, json_t *value)
+{
+	run("deployment", target, raw, value);
+}
+
 void deployment_typed_targets(const json_t *raw, json_t *value)
 {
 	run("deployment", targets, raw, value);

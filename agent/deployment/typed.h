@@ -6,4 +6,5 @@
 
 /* schema: the name of a built-in one. raw: as it was written; value: the same, filled in, changed in place. */
 void deployment_typed_step(const char *step, const json_t *raw, json_t *value);
+void deployment_typed_target(const json_t *raw, json_t *target);
 void deployment_typed_targets(const json_t *raw, json_t *targets);

@@ -38,12 +38,23 @@ static void append_escaped(struct str *out, const char *text, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
 		switch (text[i]) {
-		case '<': str_append(out, "&lt;"); break;
-		case '>': str_append(out, "&gt;"); break;
-		case '&': str_append(out, "&amp;"); break;
-		case '"': str_append(out, "&quot;"); break;
-		case '\'': str_append(out, "&#39;"); break;
-		default: str_append_c(out, text[i]);
+		case '<':
+			str_append(out, "&lt;");
+			break;
+		case '>':
+			str_append(out, "&gt;");
+			break;
+		case '&':
+			str_append(out, "&amp;");
+			break;
+		case '"':
+			str_append(out, "&quot;");
+			break;
+		case '\'':
+			str_append(out, "&#39;");
+			break;
+		default:
+			str_append_c(out, text[i]);
 		}
 }
 
@@ -76,10 +87,10 @@ struct page_span page_span_of(const json_t *report)
 	struct page_span span = {json_get_int(deployment, "created_ms", 0), json_get_int(deployment, "decided_ms", 0)};
 	size_t i;
 	json_t *item;
-	json_array_foreach(json_object_get(report, "events"), i, item)
-		span.to = MAX(span.to, json_get_int(item, "at_ms", 0));
-	json_array_foreach(json_object_get(report, "steps"), i, item)
-		span.to = MAX(span.to, json_get_int(item, "ended_ms", json_get_int(item, "started_ms", 0)));
+	json_array_foreach(json_object_get(report, "events"), i, item) span.to =
+		MAX(span.to, json_get_int(item, "at_ms", 0));
+	json_array_foreach(json_object_get(report, "steps"), i, item) span.to =
+		MAX(span.to, json_get_int(item, "ended_ms", json_get_int(item, "started_ms", 0)));
 	span.to = MAX(span.to, span.from + 1);
 	return span;
 }
@@ -135,8 +146,9 @@ static void append_targets(struct str *out, const json_t *deployment)
 	json_t *target;
 	json_array_foreach(json_object_get(deployment, "targets"), i, target)
 	{
-		_cleanup_free_ char *line = xasprintf("%s: %s@%s (%s)", report_text_of(target, "name"), report_text_of(target, "user"),
-		                                      report_text_of(target, "host"), report_text_of(target, "identity"));
+		_cleanup_free_ char *line =
+			xasprintf("%s: %s@%s (%s)", report_text_of(target, "name"), report_text_of(target, "user"),
+		                  report_text_of(target, "host"), report_text_of(target, "identity"));
 		append_fact(out, "target", line);
 	}
 }
@@ -222,8 +234,9 @@ static void append_step(struct str *out, const json_t *report, const json_t *ste
 		if (json_get_int(change, "step", -1) != number || ++*shown > CHANGES_MAX)
 			continue;
 		if (own++ == 0)
-			str_append(out, "<div class=\"wide\"><table><thead><tr><th>change</th><th>target</th><th>what</th>"
-			                "<th>state</th></tr></thead><tbody>\n");
+			str_append(out,
+			           "<div class=\"wide\"><table><thead><tr><th>change</th><th>target</th><th>what</th>"
+			           "<th>state</th></tr></thead><tbody>\n");
 		append_change(out, change);
 	}
 	str_append(out, own > 0 ? "</tbody></table></div>\n" : "<p class=\"faint\">No change.</p>\n");
@@ -249,8 +262,10 @@ static void append_events(struct str *out, const json_t *report, const struct pa
 	json_t *event;
 	if (count == 0)
 		return;
-	str_appendf(out, "<section><h2>Events</h2><details><summary>%zu events</summary><div class=\"wide\"><table><tbody>\n",
-	            count);
+	str_appendf(
+		out,
+		"<section><h2>Events</h2><details><summary>%zu events</summary><div class=\"wide\"><table><tbody>\n",
+		count);
 	json_array_foreach((json_t *)events, i, event)
 	{
 		struct str words _cleanup_(str_done) = STR_INIT(TEXT_MAX);
@@ -276,9 +291,11 @@ char *report_page(const json_t *report)
 	struct str out _cleanup_(str_done) = STR_INIT(PAGE_MAX);
 	const json_t *deployment = json_object_get(report, "deployment");
 	struct page_span span = page_span_of(report);
-	str_append(&out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-	                 "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-	                 "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"><title>");
+	str_append(
+		&out,
+		"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+		"<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
+		"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"><title>");
 	page_text(&out, report_text_of(deployment, "name"));
 	str_append(&out, ": ");
 	page_text(&out, report_text_of(deployment, "state"));

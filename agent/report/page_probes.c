@@ -10,7 +10,7 @@ enum { WIDTH = 320, HEIGHT = 44, PAD = 5, CHECKS_MAX = 100, POINTS_MAX = 400 };
 
 struct check {
 	const char *target, *name; /* the report's */
-	const json_t **events; /* its probes, in their order */
+	const json_t **events;     /* its probes, in their order */
 	size_t count, capacity, passed;
 };
 
@@ -89,8 +89,10 @@ static void append_plot(struct str *out, const struct check *check, const struct
 {
 	double most = (double)MAX(slowest, 1);
 	size_t every = check->count / POINTS_MAX + 1;
-	str_appendf(out, "<svg class=\"plot\" viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"latencies\">", WIDTH, HEIGHT);
-	str_appendf(out, "<line class=\"grid\" x1=\"0\" y1=\"%d\" x2=\"%d\" y2=\"%d\"/>", HEIGHT - PAD, WIDTH, HEIGHT - PAD);
+	str_appendf(out, "<svg class=\"plot\" viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"latencies\">", WIDTH,
+	            HEIGHT);
+	str_appendf(out, "<line class=\"grid\" x1=\"0\" y1=\"%d\" x2=\"%d\" y2=\"%d\"/>", HEIGHT - PAD, WIDTH,
+	            HEIGHT - PAD);
 	for (size_t i = 0; i < check->count; i += every) {
 		const json_t *data = json_object_get(check->events[i], "data");
 		bool before = strcmp(report_text_of(check->events[i], "kind"), "baseline") == 0;
@@ -135,14 +137,17 @@ void page_probes(struct str *out, const json_t *report, const struct page_span *
 	collect(&checks, report);
 	if (checks.count == 0)
 		return;
-	str_append(out, "<section><h2>Checks</h2><div class=\"wide\"><table><thead><tr><th>check</th><th>passed</th>"
-	                "<th>latency over time</th><th>median</th><th>95 %</th><th>slowest</th><th>last seen</th></tr></thead>"
-	                "<tbody>\n");
+	str_append(
+		out,
+		"<section><h2>Checks</h2><div class=\"wide\"><table><thead><tr><th>check</th><th>passed</th>"
+		"<th>latency over time</th><th>median</th><th>95 %</th><th>slowest</th><th>last seen</th></tr></thead>"
+		"<tbody>\n");
 	for (size_t i = 0; i < checks.count; i++)
 		append_check(out, &checks.items[i], span);
 	str_append(out, "</tbody></table></div>");
 	if (checks.left_out > 0)
 		str_appendf(out, "<p>%zu probes of further checks are not drawn.</p>", checks.left_out);
-	str_append(out, "<p class=\"legend\"><span class=\"dot ok\"></span> passed <span class=\"dot bad\"></span> failed "
-	                "<span class=\"dot before\"></span> before the deployment</p></section>\n");
+	str_append(out,
+	           "<p class=\"legend\"><span class=\"dot ok\"></span> passed <span class=\"dot bad\"></span> failed "
+	           "<span class=\"dot before\"></span> before the deployment</p></section>\n");
 }

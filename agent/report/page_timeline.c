@@ -32,14 +32,14 @@ static void append_label(struct str *out, const char *label, int y)
 }
 
 /* class: a state's word of ours, as the style sheet knows it. */
-static void append_bar(struct str *out, const struct page_span *span, const char *label, const char *class, int64_t from,
-                       int64_t to, int row)
+static void append_bar(struct str *out, const struct page_span *span, const char *label, const char *class,
+                       int64_t from, int64_t to, int row)
 {
 	int y = TOP + row * ROW;
 	double left = x_of(span, from), width = fmax(x_of(span, to) - left, 2);
 	append_label(out, label, y);
-	str_appendf(out, "<rect class=\"bar %s\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\" rx=\"3\"><title>", class, left,
-	            y, width, BAR);
+	str_appendf(out, "<rect class=\"bar %s\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\" rx=\"3\"><title>",
+	            class, left, y, width, BAR);
 	page_text(out, label);
 	str_appendf(out, ": %s, ", class);
 	page_since(out, span, from);
@@ -74,8 +74,8 @@ static int append_steps(struct str *out, const json_t *report, const struct page
 		int64_t to = json_get_int(step, "ended_ms", span->to);
 		const char *name = report_text_of(step, "name");
 		*ret_last = MAX(*ret_last, to);
-		append_bar(out, span, name[0] ? name : report_text_of(step, "step"), class_of(report_text_of(step, "state")), from,
-		           to, row++);
+		append_bar(out, span, name[0] ? name : report_text_of(step, "step"),
+		           class_of(report_text_of(step, "state")), from, to, row++);
 	}
 	return row;
 }
@@ -114,7 +114,8 @@ static int append_probes(struct str *out, const json_t *report, const struct pag
 	json_t *event;
 	json_array_foreach(json_object_get(report, "events"), i, event)
 	{
-		if (!is_probe(event) || report_text_of(json_object_get(event, "data"), "check")[0] == '\0' || drawn == PROBES_MAX)
+		if (!is_probe(event) || report_text_of(json_object_get(event, "data"), "check")[0] == '\0' ||
+		    drawn == PROBES_MAX)
 			continue;
 		if (drawn++ == 0)
 			append_label(out, "checks", TOP + row * ROW);
@@ -138,7 +139,8 @@ static void append_axis(struct str *out, const struct page_span *span, int rows)
 	int64_t length = span->to - span->from, tick = tick_of(length);
 	for (int64_t at = 0; at <= length; at += tick) {
 		double x = x_of(span, span->from + at);
-		str_appendf(out, "<line class=\"grid\" x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\"/>", x, TOP, x, bottom);
+		str_appendf(out, "<line class=\"grid\" x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\"/>", x, TOP, x,
+		            bottom);
 		str_appendf(out, "<text class=\"tick\" x=\"%.1f\" y=\"%d\">", x, bottom + 16);
 		report_append_duration(out, at);
 		str_append(out, "</text>");

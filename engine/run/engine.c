@@ -127,12 +127,16 @@ static int compare_targets(const void *a, const void *b)
 	return x_is_host != y_is_host ? (x_is_host ? -1 : 1) : strcmp(x->name, y->name);
 }
 
-static int add_target(struct engine *e, const char *name, json_t *config, struct err *err)
+static int add_target(struct engine *e, const char *name, const json_t *config, struct err *err)
 {
+	_cleanup_(faults_done) struct faults faults = {0};
+	_cleanup_free_ char *pointer = xasprintf("/targets/%s", name);
 	struct etarget *et = &e->targets[e->target_count++];
 	et->name = xstrdup(name);
-	et->config = json_incref(config);
-	int r = e->o->make_target(name, config, &et->t, err);
+	int r = target_config_read(e->o->target_kinds, et->name, config, NULL, pointer, &e->arena, &et->config, &faults,
+	                           err);
+	if (r == 0)
+		r = e->o->make_target(&et->config, &et->t, err);
 	if (r < 0)
 		return r;
 	et->t->view.wait = &e->wait;
@@ -448,6 +452,7 @@ static int load(struct engine *e, const json_t *deployment, const struct engine_
 {
 	const char *id = json_get_string(deployment, "id");
 	memset(e, 0, sizeof(*e));
+	e->arena.wipe = true;
 	e->recorded_object = recorded;
 	e->o = o;
 	e->store = o->store;
@@ -502,12 +507,12 @@ void engine_done(struct engine *e)
 	forget_all(e);
 	for (size_t i = 0; i < e->target_count; i++) {
 		free(e->targets[i].name);
-		json_decref(e->targets[i].config);
 		target_free(e->targets[i].t);
 		target_free(e->targets[i].renewer);
 	}
 	free(e->steps);
 	free(e->targets);
+	arena_done(&e->arena);
 	free(e->id);
 	free(e->name);
 	free(e->environment);

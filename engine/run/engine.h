@@ -37,7 +37,8 @@ struct engine_options {
 		const char *id); /* a step of a job opened the job's deployment; nothing is changed yet. May be NULL */
 	void *opened_context;
 	/* How targets and steps are made: steps/registry.h, or the simulator's. */
-	int (*make_target)(const char *name, const json_t *config, struct target **ret, struct err *err);
+	const struct field_choice *const *target_kinds; /* each a struct target_kind */
+	target_make_fn make_target;
 	const struct step_type *(*find_step)(const char *name);
 	/* The kinds of changes that steps and providers bring along; NULL: those of engine/change only. */
 	const struct change_type *(*find_change)(const char *kind);

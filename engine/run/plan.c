@@ -117,7 +117,7 @@ void engine_begin_steps(struct engine *e)
 {
 	bool remote = false;
 	for (size_t i = 0; i < e->target_count; i++)
-		remote = remote || json_object_get(e->targets[i].config, "ssh") != NULL;
+		remote = remote || target_config_kind(&e->targets[i].config)->is_remote;
 	for (size_t i = 0; remote && i < e->step_count; i++)
 		if (e->steps[i].type->begin)
 			e->steps[i].type->begin(&e->steps[i].context);

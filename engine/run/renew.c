@@ -105,7 +105,7 @@ static int lock_journal(struct engine *e, int64_t deadline, struct err *err)
 
 static int make_renewer(struct engine *e, struct etarget *et, struct err *err)
 {
-	int r = e->o->make_target(et->name, et->config, &et->renewer, err);
+	int r = e->o->make_target(&et->config, &et->renewer, err);
 	if (r < 0)
 		return r;
 	/* Not e->wait: its tick is where we come from. */

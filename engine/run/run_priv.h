@@ -13,7 +13,7 @@
 
 struct etarget {
 	char *name;
-	json_t *config;
+	struct target_config config; /* typed in the engine's arena */
 	struct target *t;
 	struct etarget *anchor; /* whose lock guards it and holds its records: itself, or of an API the first host */
 	struct target *renewer; /* a second handle: renewal happens while the first is busy */
@@ -58,6 +58,7 @@ struct engine {
 	char *id, *name, *environment, *source_root, *scope;
 	bool hold; /* on_failure: hold */
 	struct step_deployment facts;
+	struct arena arena;
 	struct etarget *targets; /* hosts before APIs, each by name: targets[0] is the anchor */
 	size_t target_count, host_count;
 	size_t named_count; /* without the host that is here only since the file names none */

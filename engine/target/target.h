@@ -17,6 +17,7 @@
 #include "base/archive/archive.h"
 #include "base/data/fields/read.h"
 #include "base/core/wait.h"
+#include "engine/target/config.h"
 #include "engine/target/host.h"
 
 /* What to set; what is not set stays (an existing node: also ACL, extended attributes, capabilities) or gets the default (a new
@@ -133,11 +134,11 @@ int target_do(struct target *t, const struct target_op *ops, size_t count, struc
 
 void target_free(struct target *t);
 void target_freep(struct target **t);
-/* Makes one from its entry in "targets"; steps/registry.h chooses. */
-int target_local_new(const char *name, const json_t *config, struct target **ret, struct err *err);
-int target_shell_new(const char *name, const json_t *config, struct target **ret,
-                     struct err *err); /* ssh, or local with become */
-void target_done(struct target *t);    /* the common members, for implementers */
+/* Makes one; steps/registry.c chooses. */
+int target_local_new(const struct target_config *config, struct target **ret, struct err *err);
+/* ssh, or this machine by a sh of its own */
+int target_shell_new(const struct target_config *config, struct target **ret, struct err *err);
+void target_done(struct target *t); /* the common members, for implementers */
 /* Names beside a path under which something is made that is then renamed over it: DIR/.davit-PURPOSE-HASH, known in advance,
  * below BASE, where only we can make names; elsewhere DIR/.davit-PURPOSE-HASH-RANDOM, which nobody else can have taken before.
  * free() */

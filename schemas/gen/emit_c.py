@@ -8,7 +8,7 @@ NOTE = "/* Generated from schemas/%s.json by schemas/gen/generate.py. */\n"
 KINDS = {
     "string": "FIELD_STRING", "enum": "FIELD_ENUM", "integer": "FIELD_INTEGER", "number": "FIELD_NUMBER", "boolean": "FIELD_BOOLEAN",
     "duration": "FIELD_DURATION", "size": "FIELD_SIZE", "mode": "FIELD_MODE", "strings": "FIELD_STRINGS", "list": "FIELD_LIST",
-    "integers": "FIELD_INTEGERS", "object": "FIELD_OBJECT", "objects": "FIELD_OBJECTS", "choices": "FIELD_CHOICES", "map": "FIELD_MAP", "json": "FIELD_JSON",
+    "integers": "FIELD_INTEGERS", "object": "FIELD_OBJECT", "objects": "FIELD_OBJECTS", "choices": "FIELD_CHOICES", "self": "FIELD_SELF", "map": "FIELD_MAP", "json": "FIELD_JSON",
 }
 # kind → declaration of the member, whether has_ stands beside it
 MEMBERS = {
@@ -71,6 +71,8 @@ def declaration(struct, field):
         return f"struct {field.struct.c_name} {field.c_name};"
     if field.kind == "objects":
         return f"struct {field.struct.c_name} *{field.c_name};\n\tsize_t {field.c_name.rstrip('_')}_count;"
+    if field.kind == "self":
+        return f"struct {field.self_name} *{field.c_name};"
     if field.kind == "choices":
         return f"struct field_chosen *{field.c_name};\n\tsize_t {field.c_name.rstrip('_')}_count;"
     return MEMBERS[field.kind][0] % (field.c_name.rstrip("_") if field.kind in ("duration", "size") else field.c_name)
@@ -170,6 +172,8 @@ def table_entry(struct, tag, field):
         parts.append(".required = true")
     if field.secret:
         parts.append(".secret = true")
+    if field.kind == "self":
+        parts.append(f".table = &{field.self_name}_fields")
     if own_struct(field):
         parts.append(f".table = &{field.struct.c_name}_table")
     if field.values:
@@ -244,7 +248,7 @@ def choice_header(choice, family):
 
 
 def choice_source(choice, family):
-    out = [NOTE % f"{family}/{choice.name}", f'#include "schemas/{family}/{choice.name}.h"\n', '#include "base/data/fields/table.h"\n\n']
+    out = [NOTE % f"{family}/{choice.name}", f'#include "schemas/{family}/{choice.name}.h"\n', '#include "base/data/fields/table.h"\n\n#include <string.h>\n\n']
     emit_table(choice.struct, choice.c_name, choice.c_name + "_fields", choice.name, "", out)
     return "".join(out)
 

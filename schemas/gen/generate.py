@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Everything that follows from schemas/: typed C structs, field tables, built-in schema texts, action.yml files, reference pages.
 
-    generate.py --out DIR --steps a,b --files c --resources d,e
+    generate.py --out DIR --steps a,b --files c --resources d,e --targets f
                                                          the C of the named schemas, below DIR/schemas/
     generate.py --write  --steps a,b                     the committed outputs: actions/*/, docs/steps/
     generate.py --check  --steps a,b                     exit 1 when a committed output is not what --write would make
@@ -22,6 +22,9 @@ import emit_pages  # noqa: E402
 import model  # noqa: E402
 
 
+FAMILIES = ("resources", "targets")
+
+
 def write_if_changed(path, text):
     """Files that stay the same keep their time, so that nothing is compiled again."""
     try:
@@ -37,7 +40,15 @@ def write_if_changed(path, text):
 
 def load_families(root, names_of):
     """Family → its members: what {"x-choices": FAMILY} stands for."""
-    return {"resources": [model.load_resource(os.path.join(root, "resources", name + ".json"), name) for name in names_of["resources"]]}
+    def members(family, load):
+        return [load(os.path.join(root, family, name + ".json"), name) for name in names_of[family]]
+
+    def load_target(path, name):
+        return model.load_choice(path, name, "target")
+
+    common = os.path.join(root, "targets", "common.json")
+    return {"resources": model.Family(members("resources", model.load_resource)),
+            "targets": model.Family(members("targets", load_target), load_target(common, "common") if os.path.exists(common) else None)}
 
 
 def load_steps(root, names, families):
@@ -50,8 +61,8 @@ def load_steps(root, names, families):
 def generate_c(root, out, steps, files, families):
     directory = os.path.join(out, "schemas")
     texts = {}
-    for family, choices in families.items():
-        for choice in choices:
+    for family, members in families.items():
+        for choice in members.choices + ([members.common] if members.common else []):
             write_if_changed(os.path.join(directory, family, choice.name + ".h"), emit_c.choice_header(choice, family))
             write_if_changed(os.path.join(directory, family, choice.name + ".c"), emit_c.choice_source(choice, family))
     if not steps and not files:
@@ -64,7 +75,7 @@ def generate_c(root, out, steps, files, families):
         path = os.path.join(root, name + ".json")
         document = model.load_json(path)
         model.check_words(document, path, "")
-        texts[name] = model.with_steps(document, steps) if name == "deployment" else document
+        texts[name] = model.with_steps(document, steps, families) if name == "deployment" else document
     write_if_changed(os.path.join(directory, "builtin.c"), emit_c.builtin(texts))
     write_if_changed(os.path.join(directory, "tables.h"), emit_c.TABLES_HEADER)
     write_if_changed(os.path.join(directory, "tables.c"), emit_c.tables(steps))
@@ -116,7 +127,8 @@ def main():
     parser.add_argument("--out")
     parser.add_argument("--steps", help="default: the list in CMakeLists.txt")
     parser.add_argument("--files")
-    parser.add_argument("--resources", help="default: none where --steps is given, else the list")
+    for family in FAMILIES:
+        parser.add_argument("--" + family, help="default: none where --steps is given, else the list")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
@@ -125,7 +137,8 @@ def main():
         step_names = names(args.steps) if args.steps is not None else listed_names(args.root, "SCHEMA_STEPS")
         file_names = names(args.files) if args.files is not None else listed_names(args.root, "SCHEMA_FILES")
         families = load_families(args.root, {
-            "resources": names(args.resources or "") if args.steps is not None else listed_names(args.root, "SCHEMA_RESOURCES")})
+            family: names(getattr(args, family) or "") if args.steps is not None else listed_names(args.root, "SCHEMA_" + family.upper())
+            for family in FAMILIES})
         steps = load_steps(args.root, step_names, families)
         if args.out:
             generate_c(args.root, args.out, steps, file_names, families)

@@ -36,7 +36,7 @@ C_KEYWORDS = set(
     "return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof bool true false".split())
 # What an editor is told where our reader takes more than one JSON type.
 PUBLISHED = {
-    "duration": {"type": ["string", "number"]},
+    "duration": {"type": ["string", "number"], "pattern": "^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d)?)+$"},
     "size": {"type": ["string", "integer"]},
     "mode": {"type": "string", "pattern": "^((0o?)?[0-7]{3,4}|[ugoa]+=[rwxst]*(,[ugoa]+=[rwxst]*)*)$"},
     "strings": {"type": ["string", "array"]},
@@ -132,6 +132,13 @@ class Choice:
     """One of a family: a kind of resources, of targets."""
 
 
+class Family:
+    """What {"x-choices": NAME} stands for: exactly one of the choices, and what each may have beside it."""
+
+    def __init__(self, choices, common=None):
+        self.choices, self.common = choices, common
+
+
 def allow(schema, words, path, pointer, what):
     for word in schema:
         if word not in words:
@@ -152,6 +159,8 @@ def kind_of(schema, path, pointer):
         if x_type not in X_TYPES:
             raise Refused(path, pointer + "/x-type", f"the x-type '{x_type}' is not known")
         return x_type
+    if schema.get("$ref") == "#":
+        return "self"
     kind = schema.get("type")
     if kind == "string":
         return "enum" if "enum" in schema else "string"
@@ -251,6 +260,9 @@ def read_field(name, schema, owner, path, pointer):
         items = schema.get("items", {})
         allow(items, ANNOTATIONS | NUMBER_WORDS | {"type"}, path, pointer + "/items", "the items of a list of whole numbers")
         field.schema = {**schema, **{w: items[w] for w in NUMBER_WORDS if w in items}}
+    elif kind == "self":
+        allow(schema, ANNOTATIONS | {"$ref"}, path, pointer, "a reference to the whole")
+        field.self_name = owner
     elif kind == "map":
         read_map(field, schema, path, pointer)
     elif kind == "objects":
@@ -423,11 +435,12 @@ def assembled(document, families):
         return [assembled(value, families) for value in document]
     if not isinstance(document, dict):
         return document
-    members = families.get(document.get("x-choices"))
-    if not members:
+    family = families.get(document.get("x-choices"))
+    if family is None or not family.choices:
         return {word: assembled(value, families) for word, value in document.items()}
-    return {"type": "object", "additionalProperties": False, "oneOf": [{"required": [member.name]} for member in members],
-            "properties": {member.name: member.shape for member in members}, "x-choices": document["x-choices"]}
+    beside = family.common.shape["properties"] if family.common else {}
+    return {"type": "object", "additionalProperties": False, "oneOf": [{"required": [choice.name]} for choice in family.choices],
+            "properties": {**{choice.name: choice.shape for choice in family.choices}, **beside}, "x-choices": document["x-choices"]}
 
 
 def load_step(path, name, common, families):
@@ -489,9 +502,30 @@ def wrap(schema):
     return {**rest, "if": EXPRESSION, "then": True, "else": shape}
 
 
-def with_steps(document, steps):
+def referring(schema, name):
+    """A shape that refers to itself, as a definition of another document."""
+    if isinstance(schema, list):
+        return [referring(value, name) for value in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {word: name if word == "$ref" and value == "#" else referring(value, name) for word, value in schema.items()}
+
+
+def with_targets(document, family):
+    """The definition `target` with each kind of targets in it."""
+    definitions = document["definitions"]
+    definitions["target"] = assembled(definitions["target"], {"targets": family})
+    for choice in family.choices:
+        name = "target-" + choice.name
+        definitions[name] = published(referring(choice.shape, "#/definitions/" + name))
+        definitions["target"]["properties"][choice.name] = {"$ref": "#/definitions/" + name}
+    definitions["target"] = published(definitions["target"])
+
+
+def with_steps(document, steps, families):
     """The schema of deployment files with each step's inputs in it. What the file says once for all steps is no input there."""
     document = json.loads(json.dumps(document))
+    with_targets(document, families["targets"])
     frame = document["definitions"]["step"]
     frame["additionalProperties"] = False
     for step in steps:

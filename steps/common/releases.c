@@ -240,7 +240,7 @@ static int look_at_target(const char *name, const json_t *config, const json_t *
 {
 	_cleanup_(target_freep) struct target *t = NULL;
 	struct err why = ERR_INIT;
-	int r = o->make_target(name, config, &t, &why);
+	int r = target_config_use(o->target_kinds, name, config, o->make_target, &t, &why);
 	if (r == 0) {
 		t->view.wait = o->wait;
 		r = target_open(&t->view, &why);

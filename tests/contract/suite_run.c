@@ -83,12 +83,11 @@ static struct http *client(void *context)
 	return http;
 }
 
-static int make_target(const char *name, const json_t *config, struct target **ret, struct err *err)
+static int make_target(const struct target_config *config, struct target **ret, struct err *err)
 {
 	static const char *shell[2]; /* the target borrows it */
 	shell[0] = trial->shell;
-	return trial->shell ? target_shell_new_local(name, config, shell, ret, err)
-	                    : target_new(name, config, ret, err);
+	return trial->shell ? target_shell_new_local(config, shell, ret, err) : target_config_make(config, ret, err);
 }
 
 /* ---- steps ---- */
@@ -195,6 +194,7 @@ __attribute__((noreturn)) static void live(enum suite_act act, long die_at)
 	                           .wait = &wait,
 	                           .seal = true,
 	                           .report = tell,
+	                           .target_kinds = target_kinds,
 	                           .make_target = make_target,
 	                           .find_step = find_step,
 	                           .find_change = change_find,

@@ -6,6 +6,7 @@
 #include "base/data/json.h"
 #include "harness/server.h"
 #include "engine/target/shell/shell.h"
+#include "steps/registry.h"
 
 #include <fcntl.h>
 #include <pwd.h>
@@ -38,10 +39,19 @@ _unused_ static void expect(struct world *w, int r, int want, const char *what)
 
 /* ---- making one ---- */
 
-static struct target *make(const char *base)
+static int make_by_shell(const struct target_config *config, struct target **ret, struct err *err)
 {
 	static const char *const dash[] = {"/bin/sh", NULL}, *const bash[] = {"/bin/bash", NULL},
 				 *const busybox[] = {"/bin/busybox", "sh", NULL};
+	return target_shell_new_local(config,
+	                              strcmp(kind, "bash") == 0      ? bash
+	                              : strcmp(kind, "busybox") == 0 ? busybox
+	                                                             : dash,
+	                              ret, err);
+}
+
+static struct target *make(const char *base)
+{
 	struct err err = ERR_INIT;
 	struct target *t = NULL;
 	char line[1024];
@@ -52,17 +62,13 @@ static struct target *make(const char *base)
 		                    json_pack("{s:s, s:i, s:s, s:s, s:s}", "host", "127.0.0.1", "port",
 		                              server_port(&sshd), "user", server_text(&sshd, "user"), "key", key_text,
 		                              "host_key", server_text(&sshd, "host_key")));
-		r = target_shell_new("web", config, &t, &err);
+		r = target_config_use(target_kinds, "web", config, target_shell_new, &t, &err);
 	} else {
 		json_object_set_new(config, "local", json_object());
 		if (strcmp(kind, "local") == 0)
-			r = target_local_new("web", config, &t, &err);
+			r = target_config_use(target_kinds, "web", config, target_local_new, &t, &err);
 		else
-			r = target_shell_new_local("web", config,
-			                           strcmp(kind, "bash") == 0      ? bash
-			                           : strcmp(kind, "busybox") == 0 ? busybox
-			                                                          : dash,
-			                           &t, &err);
+			r = target_config_use(target_kinds, "web", config, make_by_shell, &t, &err);
 	}
 	if (r < 0)
 		fail_msg("%s", err_line(&err, line, sizeof(line)));

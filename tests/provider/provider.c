@@ -1,11 +1,12 @@
 #include "provider/provider.h"
 
 #include "base/core/clock.h"
+#include "schemas/targets/test-provider.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { TASK_TICKS = 3, LATER_TICKS = 9, POLL_MS = 100, DEFAULT_TIMEOUT_MS = 5000 };
+enum { TASK_TICKS = 3, LATER_TICKS = 9, POLL_MS = 100 };
 
 struct provider {
 	struct target t;
@@ -191,19 +192,20 @@ static void provider_free(struct target *t)
 
 static const struct target_type provider_type = {.name = "test-provider", .open = provider_open, .free = provider_free};
 
-int provider_target_new(const char *name, const json_t *config, struct target **ret, struct err *err)
+static int make(const struct target_config *config, struct target **ret, struct err *err)
 {
-	const char *file = json_get_string(config, "provider");
-	if (file == NULL)
-		return err_set(err, ERR_INVALID, "target '%s' needs 'provider'", name);
+	const struct target_test_provider *in = config->kind.typed;
 	struct provider *p = xcalloc(1, sizeof(*p));
+	(void)err;
 	p->t.view.kind = &provider_type;
-	p->t.view.name = xstrdup(name);
-	p->file = xstrdup(file);
-	p->timeout_ms = json_get_int(config, "timeout_ms", DEFAULT_TIMEOUT_MS);
+	p->t.view.name = xstrdup(config->name);
+	p->file = xstrdup(in->file);
+	p->timeout_ms = in->timeout_ms;
 	*ret = &p->t;
 	return 0;
 }
+
+const struct target_kind provider_kind = {.choice = TARGET_TEST_PROVIDER_CHOICE, .make = make};
 
 int provider_look(struct view *v, const char *guest, json_t **ret, struct err *err)
 {

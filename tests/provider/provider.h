@@ -11,8 +11,7 @@ extern const struct change_type provider_guest; /* "test-guest"; its paths are "
 extern const struct step_type provider_step;    /* "guests": {"guests": {NAME: SIZE, NAME: null}} */
 extern const struct step_type provider_apply;   /* apply with files and {"guest": {"name", "size"}} */
 
-/* {"provider": FILE, "timeout_ms": n} */
-int provider_target_new(const char *name, const json_t *config, struct target **ret, struct err *err);
+extern const struct target_kind provider_kind; /* {"test-provider": {"file", "timeout"}} */
 /* {"type": "guest", "size"}, or {"type": "absent"}. */
 int provider_look(struct view *v, const char *guest, json_t **ret, struct err *err);
 const struct change_type *provider_find_change(const char *kind);

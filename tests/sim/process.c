@@ -168,6 +168,7 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 	                           .wait = &wait,
 	                           .seal = true,
 	                           .report = say,
+	                           .target_kinds = sim_target_kinds,
 	                           .make_target = sim_target_new,
 	                           .find_step = sim_find_step};
 	bool contends = role == ROLE_CONTENDER && world->sc.contender == CONTENDER_DEPLOYS;

@@ -317,7 +317,8 @@ void sim_vfs_power_cut(int machine);
 bool sim_vfs_is_synced(void);
 
 /* ---- target.c ---- */
-int sim_target_new(const char *name, const json_t *config, struct target **ret, struct err *err);
+extern const struct field_choice *const sim_target_kinds[];
+int sim_target_new(const struct target_config *config, struct target **ret, struct err *err);
 void sim_target_reboot(struct starget *t);
 void sim_late_arrivals(bool all);
 int sim_target_index(const char *name);

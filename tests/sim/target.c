@@ -1,5 +1,6 @@
 /* The simulated target: the operations of engine/target/target.h on a tree in shared memory, each guarded, each with the faults that a target on
  * the other end of a line can have. */
+#include "schemas/targets/local.h"
 #include "sim/effects.h"
 
 #include "base/secret/digest.h"
@@ -428,15 +429,17 @@ static const struct host_type sim_host = {
 };
 static const struct target_type sim_type = {.name = "sim", .open = sim_open, .host = &sim_host, .free = sim_free};
 
-int sim_target_new(const char *name, const json_t *config, struct target **ret, struct err *err)
+int sim_target_new(const struct target_config *config, struct target **ret, struct err *err)
 {
-	(void)config;
 	(void)err;
 	struct sim_target *s = xcalloc(1, sizeof(*s));
 	s->t.view.kind = &sim_type;
 	s->t.view.type = &sim_host;
-	s->t.view.name = xstrdup(name);
-	s->index = sim_target_index(name);
+	s->t.view.name = xstrdup(config->name);
+	s->index = sim_target_index(config->name);
 	*ret = &s->t;
 	return 0;
 }
+
+static const struct target_kind sim_kind = {.choice = TARGET_LOCAL_CHOICE, .is_host = true, .make = sim_target_new};
+const struct field_choice *const sim_target_kinds[] = {&sim_kind.choice, NULL};

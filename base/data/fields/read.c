@@ -164,7 +164,7 @@ static int read_map(struct field_reader *r, const struct field *f, const json_t 
 
 /* Objects. */
 
-static int read_value(struct field_reader *r, const struct field *f, const json_t *value, void *base);
+static int read_field(struct field_reader *r, const struct field *f, const json_t *value, void *base);
 static int read_object(struct field_reader *r, const struct field_table *table, const json_t *value, void *base);
 static bool is_absent(const struct field_reader *r, const json_t *value);
 static void report_unknown(struct field_reader *r, const struct field_table *table, const json_t *object);
@@ -191,30 +191,65 @@ static int read_objects(struct field_reader *r, const struct field *f, const jso
 	return field_check_count(r, f, value, "entries");
 }
 
-static int read_choice(struct field_reader *r, const struct field_table *family, const json_t *item,
+/* The choices, as the members of one object, and what may stand beside them. */
+struct family {
+	struct field_table table;
+	struct field *fields; /* the choices, then those of `common` */
+	const char **names;
+	struct field_group group;
+};
+
+static void family_done(struct family *f)
+{
+	free(f->fields);
+	free(f->names);
+}
+
+static int family_init(struct field_reader *r, const struct field_table *common, struct family *ret)
+{
+	size_t known = 0, beside = common != NULL ? common->count : 0;
+	while (r->choices != NULL && r->choices[known] != NULL)
+		known++;
+	*ret = (struct family){.fields = xcalloc(known + beside + 1, sizeof(*ret->fields)),
+	                       .names = xcalloc(known + 1, sizeof(*ret->names))};
+	for (size_t i = 0; i < known; i++) {
+		ret->names[i] = r->choices[i]->name;
+		ret->fields[i] = (struct field){.name = ret->names[i],
+		                                .kind = FIELD_OBJECT,
+		                                .has_offset = FIELD_NONE,
+		                                .table = r->choices[i]->table};
+	}
+	for (size_t i = 0; i < beside; i++)
+		ret->fields[known + i] = common->fields[i];
+	ret->group = (struct field_group){true, ret->names, known};
+	ret->table = (struct field_table){
+		.fields = ret->fields, .count = known + beside, .groups = &ret->group, .group_count = 1};
+	return known > 0 ? 0 : err_set(r->err, ERR_INTERNAL, "no choices are known here");
+}
+
+static int read_choice(struct field_reader *r, const struct family *family, const json_t *item, void *common,
                        struct field_chosen *ret)
 {
 	if (!json_is_object(item)) {
 		field_fault(r, "must be a map, not %s", field_type_name(item));
 		return 0;
 	}
-	size_t before = r->fault_count;
-	report_unknown(r, family, item);
-	for (size_t i = 0; i < family->count; i++) {
+	size_t before = r->fault_count, known = family->group.count;
+	report_unknown(r, &family->table, item);
+	for (size_t i = 0; i < family->table.count; i++) {
 		const struct field *f = &family->fields[i];
 		const json_t *value = json_object_get(item, f->name);
-		if (is_absent(r, value))
+		bool is_choice = i < known;
+		if (is_choice && is_absent(r, value))
 			continue;
-		unsigned char *typed = arena_alloc(r->arena, f->table->size);
-		size_t length = r->pointer.len;
-		faults_pointer_push(&r->pointer, f->name);
-		int rc = read_value(r, f, value, typed);
-		str_truncate(&r->pointer, length);
+		unsigned char *typed = is_choice ? arena_alloc(r->arena, MAX(f->table->size, 1)) : common;
+		int rc = read_field(r, f, value, typed);
 		if (rc < 0)
 			return rc;
-		*ret = (struct field_chosen){r->choices[i], typed};
+		if (is_choice)
+			*ret = (struct field_chosen){r->choices[i], typed};
 	}
-	check_groups(r, family, item);
+	check_groups(r, &family->table, item);
 	if (r->fault_count > before)
 		*ret = (struct field_chosen){0};
 	return 0;
@@ -223,38 +258,31 @@ static int read_choice(struct field_reader *r, const struct field_table *family,
 /* Each item is an object of exactly one of the choices. */
 static int read_choices(struct field_reader *r, const struct field *f, const json_t *value, void *base)
 {
-	size_t known = 0, count = json_array_size(value);
+	size_t count = json_array_size(value);
+	_cleanup_(family_done) struct family family = {0};
 	if (!json_is_array(value)) {
 		field_fault(r, "must be a list, not %s", field_type_name(value));
 		return 0;
 	}
-	while (r->choices != NULL && r->choices[known] != NULL)
-		known++;
-	if (known == 0)
-		return err_set(r->err, ERR_INTERNAL, "no choices are known for '%s'", f->name);
-	_cleanup_free_ struct field *fields = xcalloc(known + 1, sizeof(*fields));
-	_cleanup_free_ const char **names = xcalloc(known + 1, sizeof(*names));
-	for (size_t i = 0; i < known; i++) {
-		names[i] = r->choices[i]->name;
-		fields[i] = (struct field){.name = names[i],
-		                           .kind = FIELD_OBJECT,
-		                           .has_offset = FIELD_NONE,
-		                           .table = r->choices[i]->table};
-	}
-	const struct field_group group = {true, names, known};
-	const struct field_table family = {.fields = fields, .count = known, .groups = &group, .group_count = 1};
+	int rc = family_init(r, NULL, &family);
 	struct field_chosen *items = arena_alloc(r->arena, (count + 1) * sizeof(*items));
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; rc == 0 && i < count; i++) {
 		size_t length = r->pointer.len;
 		faults_pointer_push_index(&r->pointer, i);
-		int rc = read_choice(r, &family, json_array_get(value, i), &items[i]);
+		rc = read_choice(r, &family, json_array_get(value, i), NULL, &items[i]);
 		str_truncate(&r->pointer, length);
-		if (rc < 0)
-			return rc;
 	}
+	if (rc < 0)
+		return rc;
 	*(void **)member_at(base, f->offset) = items;
 	*(size_t *)member_at(base, f->count_offset) = count;
 	return field_check_count(r, f, value, "entries");
+}
+
+static int read_self(struct field_reader *r, const struct field *f, const json_t *value, void **ret)
+{
+	*ret = arena_alloc(r->arena, f->table->size);
+	return read_object(r, f->table, value, *ret);
 }
 
 /* The caller's value, or one whose life the arena ends. */
@@ -310,6 +338,8 @@ static int read_value(struct field_reader *r, const struct field *f, const json_
 		return read_choices(r, f, value, base);
 	case FIELD_OBJECTS:
 		return read_objects(r, f, value, base);
+	case FIELD_SELF:
+		return read_self(r, f, value, member);
 	case FIELD_MAP:
 		return read_map(r, f, value, member);
 	case FIELD_JSON:
@@ -523,6 +553,28 @@ int fields_read(const struct field_table *table, const json_t *value, const stru
                 bool text_values, struct arena *arena, void *ret_struct, struct faults *faults, struct err *err)
 {
 	return fields_read_choices(table, NULL, value, doc, pointer, text_values, arena, ret_struct, faults, err);
+}
+
+int fields_read_choice(const struct field_choice *const *choices, const struct field_table *common, const json_t *value,
+                       const struct yaml_doc *doc, const char *pointer, struct arena *arena, struct field_chosen *ret,
+                       void *ret_common, struct faults *faults, struct err *err)
+{
+	struct field_reader r = {.doc = doc,
+	                         .choices = choices,
+	                         .arena = arena,
+	                         .faults = faults,
+	                         .err = err,
+	                         .pointer = STR_INIT(1 << 16)};
+	_cleanup_(family_done) struct family family = {0};
+	str_append(&r.pointer, pointer);
+	*ret = (struct field_chosen){0};
+	int rc = family_init(&r, common, &family);
+	if (rc == 0)
+		rc = read_choice(&r, &family, value, ret_common, ret);
+	str_done(&r.pointer);
+	if (rc < 0)
+		return rc;
+	return r.fault_count > 0 ? faults_to_err(faults, doc, err) : 0;
 }
 
 const void *fields_member(const struct field_table *table, const void *typed, const char *name)

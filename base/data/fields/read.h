@@ -16,6 +16,7 @@
  *   x-type: "integers"                  struct field_integers x;   a list of whole numbers, or one; has_x too
  *   type array of objects w. properties struct NAME_x *x; size_t x_count;
  *   type array, items: x-choices        struct field_chosen *x; size_t x_count;   each one of a family that the caller gives
+ *   {"$ref": "#"}                       struct NAME *x;             NULL: absent
  *   type object with properties         struct NAME_x x; bool has_x;
  *   type object + additionalProperties: {type: string}   struct field_map x;  { key, value } pairs in order; has_x
  *   anything else (x-type: "json")      const json_t *x;           NULL: absent
@@ -62,6 +63,10 @@ int fields_read(const struct field_table *table, const json_t *value, const stru
 int fields_read_choices(const struct field_table *table, const struct field_choice *const *choices, const json_t *value,
                         const struct yaml_doc *doc, const char *pointer, bool text_values, struct arena *arena,
                         void *ret_struct, struct faults *faults, struct err *err);
+/* An object of exactly one of the choices, and of what `common` has beside it. */
+int fields_read_choice(const struct field_choice *const *choices, const struct field_table *common, const json_t *value,
+                       const struct yaml_doc *doc, const char *pointer, struct arena *arena, struct field_chosen *ret,
+                       void *ret_common, struct faults *faults, struct err *err);
 /* Where the struct has the member of that name in its schema; NULL: there is none. */
 const void *fields_member(const struct field_table *table, const void *typed, const char *name);
 const char *fields_name(const struct field_table *table);

@@ -17,6 +17,7 @@ enum field_kind {
 	FIELD_OBJECT,   /* a struct, `table` */
 	FIELD_CHOICES,  /* a pointer to struct field_chosen, and a size_t at count_offset */
 	FIELD_OBJECTS,  /* a pointer to structs, `table`, and a size_t at count_offset */
+	FIELD_SELF,     /* a pointer to the struct of `table`, which is the whole; NULL: absent */
 	FIELD_MAP,      /* struct field_map */
 	FIELD_JSON,     /* const json_t * */
 };

@@ -100,6 +100,9 @@ static json_t *write_value(const struct field *f, const void *base, bool whole)
 		return write_choices(f, base, whole);
 	case FIELD_OBJECTS:
 		return write_objects(f, base, whole);
+	case FIELD_SELF:
+		return *(const void *const *)member ? write_object(f->table, *(const void *const *)member, whole)
+		                                    : NULL;
 	case FIELD_MAP:
 		return write_map(member, f->secret && !whole);
 	case FIELD_JSON:

@@ -29,16 +29,15 @@ struct shell_stream {
 
 /* ---- settings ---- */
 
-int link_new(const char *name, const json_t *config, struct shell_link **ret, struct err *err)
+int link_new_ssh(const struct target_ssh *config, struct shell_link **ret, struct err *err)
 {
 	struct shell_link *l = xcalloc(1, sizeof(*l));
-	const json_t *ssh = json_get_object(config, "ssh");
 	l->arena.wipe = true;
-	l->is_ssh = ssh != NULL;
-	int r = ssh != NULL ? shell_login_read(&l->arena, ssh, &l->login, err) : 0;
+	l->is_ssh = true;
+	int r = shell_login_read(&l->arena, config, &l->login, err);
 	if (r < 0) {
 		link_free(l);
-		return err_wrap(err, r, "target '%s'", name);
+		return r;
 	}
 	*ret = l;
 	return 0;

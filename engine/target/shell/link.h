@@ -3,14 +3,14 @@
 #pragma once
 #include "base/ssh/session.h"
 #include "base/core/wait.h"
-#include <jansson.h>
+#include "schemas/targets/ssh.h"
 
 struct shell_link;
 struct shell_stream;
 
-/* From {"ssh": {…}} or {"local": {}}. Reads and checks the settings; connects only at link_connect. */
-int link_new(const char *name, const json_t *config, struct shell_link **ret, struct err *err);
-/* This machine by another shell, for tests: argv in front of the shell's own arguments. */
+/* Reads and checks the settings; connects only at link_connect. */
+int link_new_ssh(const struct target_ssh *config, struct shell_link **ret, struct err *err);
+/* This machine: argv in front of the shell's own arguments; NULL: /bin/sh. */
 struct shell_link *link_new_local(const char *const *argv);
 void link_free(struct shell_link *l);
 /* Connected already: nothing. */

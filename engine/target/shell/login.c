@@ -1,6 +1,5 @@
 #include "engine/target/shell/login.h"
 #include "base/sys/fs.h"
-#include "base/data/json.h"
 #include "base/core/log.h"
 #include "base/secret/mask.h"
 
@@ -26,30 +25,32 @@ static char *trimmed(struct arena *a, const char *value)
 	return copy;
 }
 
-/* A text or a list of texts, behind what *ret already has. */
-static int texts(struct arena *a, const json_t *config, const char *key, const char ***ret, struct err *err)
+static bool is_blank(const char *value)
 {
-	const json_t *value = json_object_get(config, key);
-	size_t old = 0, more = value == NULL ? 0 : json_is_array(value) ? json_array_size(value) : 1;
+	return value[strspn(value, " \t\r\n\f\v")] == '\0';
+}
+
+/* Trimmed copies, behind what *ret already has. */
+static int texts(struct arena *a, const char *name, const struct field_strings *given, const char ***ret,
+                 struct err *err)
+{
+	size_t old = 0;
 	while (*ret != NULL && (*ret)[old] != NULL)
 		old++;
-	const char **list = arena_alloc(a, (old + more + 1) * sizeof(*list));
+	const char **list = arena_alloc(a, (old + given->count + 1) * sizeof(*list));
 	for (size_t i = 0; i < old; i++)
 		list[i] = (*ret)[i];
-	for (size_t i = 0; i < more; i++) {
-		const char *text = json_string_value(json_is_array(value) ? json_array_get(value, i) : value);
-		text = text != NULL ? trimmed(a, text) : "";
-		if (*text == '\0')
-			return err_set(err, ERR_INVALID, "ssh.%s: a text or a list of texts is wanted", key);
-		list[old + i] = text;
+	for (size_t i = 0; i < given->count; i++) {
+		if (is_blank(given->items[i]))
+			return err_set(err, ERR_INVALID, "ssh.%s: a text or a list of texts is wanted", name);
+		list[old + i] = trimmed(a, given->items[i]);
 	}
 	*ret = list;
 	return 0;
 }
 
-static char *text(struct arena *a, const json_t *config, const char *key, bool trim)
+static char *text(struct arena *a, const char *value, bool trim)
 {
-	const char *value = json_get_string(config, key);
 	if (value == NULL)
 		return NULL;
 	char *copy = trim ? trimmed(a, value) : arena_strdup(a, value);
@@ -66,9 +67,9 @@ static const char *home(void)
 }
 
 /* A path of this machine. */
-static int path(struct arena *a, const json_t *config, const char *key, char **ret, struct err *err)
+static int path(struct arena *a, const char *key, const char *given, char **ret, struct err *err)
 {
-	char *value = text(a, config, key, BLANKS_ARE_NOTHING);
+	char *value = text(a, given, BLANKS_ARE_NOTHING);
 	if (value == NULL || value[0] != '~') {
 		*ret = value;
 		return 0;
@@ -124,19 +125,6 @@ static int read_host(char *host, const char **ret, struct err *err)
 	return 0;
 }
 
-static int read_port(struct arena *a, const json_t *config, int *ret, struct err *err)
-{
-	const json_t *value = json_object_get(config, "port");
-	long long port = json_is_integer(value) ? json_integer_value(value) : 22;
-	const char *digits = text(a, config, "port", BLANKS_ARE_NOTHING);
-	if (json_is_string(value) && (digits == NULL || !str_parse_i64(digits, 0, INT32_MAX, &port)))
-		return err_set(err, ERR_INVALID, "ssh.port '%s' is not a number", json_string_value(value));
-	if (port < 1 || port > 65535)
-		return err_set(err, ERR_INVALID, "ssh.port %lld is not between 1 and 65535", port);
-	*ret = (int)port;
-	return 0;
-}
-
 static int read_key_file(struct arena *a, const char *file, struct ssh_login *l, struct err *err)
 {
 	struct stat st;
@@ -155,23 +143,10 @@ static int read_key_file(struct arena *a, const char *file, struct ssh_login *l,
 	return 0;
 }
 
-static int read_connect_timeout(const json_t *config, struct ssh_login *l, struct err *err)
-{
-	const json_t *timeout = json_object_get(config, "connect_timeout");
-	long long timeout_ms = 0;
-	if (json_is_string(timeout) && str_parse_duration_ms(json_string_value(timeout), &timeout_ms) < 0)
-		return err_set(err, ERR_INVALID, "ssh.connect_timeout: '%s' is not a duration",
-		               json_string_value(timeout));
-	if (json_is_number(timeout))
-		timeout_ms = (long long)(json_number_value(timeout) * 1000);
-	l->connect_timeout_ms = timeout_ms;
-	return 0;
-}
-
-static int read_users(struct arena *a, const json_t *config, struct ssh_login *l, struct err *err)
+static int read_users(struct arena *a, const struct target_ssh *config, struct ssh_login *l, struct err *err)
 {
 	const char **users = NULL;
-	int r = texts(a, config, "user", &users, err);
+	int r = texts(a, "user", &config->user, &users, err);
 	if (r < 0)
 		return r;
 	if (users[0] == NULL) {
@@ -183,15 +158,15 @@ static int read_users(struct arena *a, const json_t *config, struct ssh_login *l
 	return 0;
 }
 
-static int read_host_keys(struct arena *a, const json_t *config, struct ssh_login *l, struct err *err)
+static int read_host_keys(struct arena *a, const struct target_ssh *config, struct ssh_login *l, struct err *err)
 {
 	const char **host_keys = NULL;
 	char *file = NULL;
-	int r = texts(a, config, "host_key", &host_keys, err);
+	int r = texts(a, "host_key", &config->host_key, &host_keys, err);
 	if (r == 0)
-		r = texts(a, config, "host_keys", &host_keys, err);
+		r = texts(a, "host_keys", &config->host_keys, &host_keys, err);
 	if (r == 0)
-		r = path(a, config, "known_hosts", &file, err);
+		r = path(a, "known_hosts", config->known_hosts, &file, err);
 	if (r < 0)
 		return r;
 	l->host_keys = host_keys;
@@ -199,23 +174,20 @@ static int read_host_keys(struct arena *a, const json_t *config, struct ssh_logi
 	return 0;
 }
 
-int shell_login_read(struct arena *a, const json_t *config, struct ssh_login **ret, struct err *err)
+int shell_login_read(struct arena *a, const struct target_ssh *config, struct ssh_login **ret, struct err *err)
 {
 	struct ssh_login *l = arena_alloc(a, sizeof(*l));
-	const json_t *jump = json_get_object(config, "jump");
 	char *key_file = NULL;
-	l->key = text(a, config, "key", EVERY_BYTE_COUNTS);
-	l->key_passphrase = text(a, config, "key_passphrase", EVERY_BYTE_COUNTS);
-	l->password = text(a, config, "password", EVERY_BYTE_COUNTS);
-	int r = read_host(text(a, config, "host", BLANKS_ARE_NOTHING), &l->host, err);
+	l->key = text(a, config->key, EVERY_BYTE_COUNTS);
+	l->key_passphrase = text(a, config->key_passphrase, EVERY_BYTE_COUNTS);
+	l->password = text(a, config->password, EVERY_BYTE_COUNTS);
+	l->port = (int)config->port;
+	l->connect_timeout_ms = config->connect_timeout_ms;
+	int r = read_host(text(a, config->host, BLANKS_ARE_NOTHING), &l->host, err);
 	if (r == 0)
-		r = read_port(a, config, &l->port, err);
-	if (r == 0)
-		r = path(a, config, "key_file", &key_file, err);
+		r = path(a, "key_file", config->key_file, &key_file, err);
 	if (r == 0 && key_file != NULL)
 		r = read_key_file(a, key_file, l, err);
-	if (r == 0)
-		r = read_connect_timeout(config, l, err);
 	if (r == 0)
 		r = read_users(a, config, l, err);
 	if (r == 0)
@@ -224,11 +196,11 @@ int shell_login_read(struct arena *a, const json_t *config, struct ssh_login **r
 		return r;
 	/* Where nothing else is given the agent is what a person means. */
 	const char *agent = getenv("SSH_AUTH_SOCK");
-	l->agent = json_get_bool(config, "agent",
-	                         l->key == NULL && l->password == NULL && agent != NULL && *agent != '\0');
-	if (jump != NULL) {
+	l->agent = config->has_agent ? config->agent
+	                             : l->key == NULL && l->password == NULL && agent != NULL && *agent != '\0';
+	if (config->jump != NULL) {
 		struct ssh_login *first;
-		r = shell_login_read(a, jump, &first, err);
+		r = shell_login_read(a, config->jump, &first, err);
 		if (r < 0)
 			return err_wrap(err, r, "jump");
 		l->jump = first;

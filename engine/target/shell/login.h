@@ -3,7 +3,7 @@
 #pragma once
 #include "base/ssh/session.h"
 
-#include <jansson.h>
+#include "schemas/targets/ssh.h"
 
 struct arena;
-int shell_login_read(struct arena *a, const json_t *config, struct ssh_login **ret, struct err *err);
+int shell_login_read(struct arena *a, const struct target_ssh *config, struct ssh_login **ret, struct err *err);

@@ -75,40 +75,42 @@ int shell_fail(const struct shell_result *result, struct err *err, const char *f
 static const struct target_type shell_ssh_type, shell_local_type;
 static const struct host_type shell_host;
 
-static int make(const char *name, const json_t *config, struct shell_link *link, struct target **ret, struct err *err)
+static int make(const struct target_config *config, struct shell_link *link, struct target **ret, struct err *err)
 {
 	struct shell_target *s = xcalloc(1, sizeof(*s));
-	const char *base = json_get_string(config, "base");
+	const char *base = config->host.base;
 	int r = 0;
 	s->t.view.type = &shell_host;
 	s->t.view.kind = link_is_ssh(link) ? &shell_ssh_type : &shell_local_type;
-	s->t.view.name = xstrdup(name);
+	s->t.view.name = xstrdup(config->name);
 	s->link = link;
-	s->become = json_get_string(config, "become") != NULL;
+	s->become = config->host.has_become;
 	s->no_wait = (struct wait)WAIT_INIT;
 	if (base != NULL) {
-		r = base[0] == '/' ? fs_normalize(base, &s->configured_base, err)
-		                   : err_set(err, ERR_INVALID, "'%s' is not absolute", base);
+		r = fs_normalize(base, &s->configured_base, err);
 		if (r < 0) {
 			target_free(&s->t);
-			return err_wrap(err, r, "target '%s': base", name);
+			return err_wrap(err, r, "target '%s': base", config->name);
 		}
 	}
 	*ret = &s->t;
 	return 0;
 }
 
-int target_shell_new(const char *name, const json_t *config, struct target **ret, struct err *err)
+int target_shell_new(const struct target_config *config, struct target **ret, struct err *err)
 {
-	struct shell_link *link;
-	int r = link_new(name, config, &link, err);
-	return r < 0 ? r : make(name, config, link, ret, err);
+	struct shell_link *link = NULL;
+	bool is_ssh = config->kind.choice->table == &target_ssh_fields;
+	int r = is_ssh ? link_new_ssh(config->kind.typed, &link, err) : 0;
+	if (r < 0)
+		return err_wrap(err, r, "target '%s'", config->name);
+	return make(config, is_ssh ? link : link_new_local(NULL), ret, err);
 }
 
-int target_shell_new_local(const char *name, const json_t *config, const char *const *argv, struct target **ret,
+int target_shell_new_local(const struct target_config *config, const char *const *argv, struct target **ret,
                            struct err *err)
 {
-	return make(name, config, link_new_local(argv), ret, err);
+	return make(config, link_new_local(argv), ret, err);
 }
 
 static void shell_free(struct target *t)

@@ -156,5 +156,5 @@ int shell_barrier_read(struct target *t, const char *const *paths, size_t count,
 int shell_do_all(struct target *t, const struct target_op *ops, size_t count, struct err *err);
 
 /* For tests: this machine through `argv… -c SCRIPT`. */
-int target_shell_new_local(const char *name, const json_t *config, const char *const *argv, struct target **ret,
+int target_shell_new_local(const struct target_config *config, const char *const *argv, struct target **ret,
                            struct err *err);

@@ -36,6 +36,7 @@ class Generator(unittest.TestCase):
         self.root = pathlib.Path(self.folder.name)
         (self.root / "steps").mkdir()
         (self.root / "resources").mkdir()
+        (self.root / "targets").mkdir()
         (self.root / "common.json").write_text('{"properties": {}}', encoding="utf-8")
 
     def tearDown(self):
@@ -142,6 +143,23 @@ class Generator(unittest.TestCase):
         self.assertIn(r'\"thing\": {', published)
         self.assertNotIn("x-choices", published)
         self.assertIn("/properties/list/items/x-choices: 'resources' is no family", self.run_on(step).stderr)
+
+    def test_a_target_may_refer_to_itself_and_is_assembled_into_the_deployment(self):
+        target = {"$schema": STEP["$schema"], "title": "way", "description": "A way.", "type": "object", "additionalProperties": False,
+                  "properties": {"host": {"type": "string"}, "over": {"$ref": "#", "description": "x"}}}
+        (self.root / "targets/way.json").write_text(json.dumps(target), encoding="utf-8")
+        (self.root / "targets/common.json").write_text(json.dumps({**target, "title": "common", "properties": {"base": {"type": "string"}}}),
+                                                       encoding="utf-8")
+        (self.root / "deployment.json").write_text(json.dumps({"definitions": {"target": {"x-choices": "targets"}, "step": {"properties": {}}}}),
+                                                   encoding="utf-8")
+        result = self.run_on(STEP, "--targets", "way", files="deployment")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("struct target_way *over;", (self.root / "out/schemas/targets/way.h").read_text(encoding="utf-8"))
+        published = (self.root / "out/schemas/builtin.c").read_text(encoding="utf-8")
+        self.assertIn(r'\"target-way\": {', published)
+        self.assertIn(r'\"$ref\": \"#/definitions/target-way\"', published)
+        self.assertIn(r'\"base\": {', published)
+        self.assertNotIn("x-choices", published)
 
     def test_a_resource_names_its_key_and_can_be_protected(self):
         self.resource_refused("/x-key", "must name a required text", **{"x-key": "size"})

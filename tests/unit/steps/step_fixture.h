@@ -92,7 +92,7 @@ static int fixture_setup(void **state)
 			    *lock_dir = xasprintf("%s/base/open/shop.test", f->dir);
 	json_object_set_new(config, "local", json_object());
 	json_object_set_new(config, "base", json_string(base));
-	if (target_local_new("local", config, &f->target, &f->err) < 0)
+	if (target_config_use(target_kinds, "local", config, target_local_new, &f->target, &f->err) < 0)
 		return -1;
 	f->target->view.wait = &f->wait;
 	if (target_open(&f->target->view, &f->err) < 0)

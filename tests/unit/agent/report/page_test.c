@@ -7,16 +7,17 @@
 
 static json_t *event(const char *kind, int64_t at, const char *check, bool ok, int64_t ms, const char *seen)
 {
-	return json_pack("{s:i, s:s, s:I, s:{s:s, s:b, s:I, s:s}}", "step", -1, "kind", kind, "at_ms", (json_int_t)at, "data",
-	                 "check", check, "ok", ok, "ms", (json_int_t)ms, "seen", seen);
+	return json_pack("{s:i, s:s, s:I, s:{s:s, s:b, s:I, s:s}}", "step", -1, "kind", kind, "at_ms", (json_int_t)at,
+	                 "data", "check", check, "ok", ok, "ms", (json_int_t)ms, "seen", seen);
 }
 
 static json_t *report_of(const char *name, const char *state)
 {
-	return json_pack("{s:{s:s, s:s, s:s, s:s, s:I, s:I}, s:[{s:i, s:s, s:s, s:s, s:I, s:I}], s:[], s:[]}", "deployment", "id",
-	                 "20260101T000000-aaaaaa", "name", name, "environment", "production", "state", state, "created_ms",
-	                 (json_int_t)1000000, "decided_ms", (json_int_t)1010000, "steps", "index", 0, "step", "run", "name", name,
-	                 "state", "done", "started_ms", (json_int_t)1001000, "ended_ms", (json_int_t)1004000, "changes", "events");
+	return json_pack("{s:{s:s, s:s, s:s, s:s, s:I, s:I}, s:[{s:i, s:s, s:s, s:s, s:I, s:I}], s:[], s:[]}",
+	                 "deployment", "id", "20260101T000000-aaaaaa", "name", name, "environment", "production",
+	                 "state", state, "created_ms", (json_int_t)1000000, "decided_ms", (json_int_t)1010000, "steps",
+	                 "index", 0, "step", "run", "name", name, "state", "done", "started_ms", (json_int_t)1001000,
+	                 "ended_ms", (json_int_t)1004000, "changes", "events");
 }
 
 static size_t occurrences(const char *text, const char *of)
@@ -36,8 +37,8 @@ static void what_comes_from_outside_is_text_and_nothing_else(void **state)
 	json_object_set_new(json_object_get(report, "deployment"), "reason", json_string(evil));
 	json_array_append_new(json_object_get(report, "events"), event("probe", 1002000, evil, true, 3, evil));
 	json_array_append_new(json_object_get(report, "changes"),
-	                      json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:{s:s}}", "step", 0, "action", evil, "target", evil, "path",
-	                                evil, "state", evil, "note", evil, "after", "link", evil));
+	                      json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:{s:s}}", "step", 0, "action", evil, "target",
+	                                evil, "path", evil, "state", evil, "note", evil, "after", "link", evil));
 	_cleanup_free_ char *page = report_page(report);
 	assert_non_null(page);
 	assert_null(strstr(page, "<script"));
@@ -89,8 +90,9 @@ static void latencies_are_ranked_and_ten_thousand_probes_make_no_endless_page(vo
 	(void)state;
 	json_t *report _cleanup_json_ = report_of("shop", "committed");
 	for (int i = 1; i <= 10000; i++)
-		json_array_append_new(json_object_get(report, "events"),
-		                      event("probe", 1000000 + i, i % 2 == 0 ? "even" : "odd", true, i, "answered 200"));
+		json_array_append_new(
+			json_object_get(report, "events"),
+			event("probe", 1000000 + i, i % 2 == 0 ? "even" : "odd", true, i, "answered 200"));
 	_cleanup_free_ char *page = report_page(report);
 	assert_non_null(page);
 	assert_in_range(occurrences(page, "<circle"), 1000, 2000);

@@ -277,7 +277,8 @@ static struct engine_options options(void)
 	                               .seal = true,
 	                               .report = report,
 	                               .find_step = find_step,
-	                               .make_target = target_new};
+	                               .target_kinds = target_kinds,
+	                               .make_target = target_config_make};
 }
 
 /* %D: the directory. */
@@ -961,9 +962,9 @@ static int copy_beside_b(struct target *t, const char *from, const char *to, str
 	return real_copy(t, from, to, err);
 }
 
-static int make_small_target(const char *name, const json_t *config, struct target **ret, struct err *err)
+static int make_small_target(const struct target_config *config, struct target **ret, struct err *err)
 {
-	int r = target_new(name, config, ret, err);
+	int r = target_config_make(config, ret, err);
 	if (r < 0)
 		return r;
 	real_copy = (*ret)->view.type->copy;

@@ -63,15 +63,17 @@ static const struct step_type *find_step(const char *name)
 	return NULL;
 }
 
-static int make_target(const char *name, const json_t *config, struct target **ret, struct err *err)
+static const struct field_choice *kinds[3]; /* the product's local, and the provider's */
+
+static int make_target(const struct target_config *config, struct target **ret, struct err *err)
 {
-	if (json_get_string(config, "provider"))
-		return provider_target_new(name, config, ret, err);
+	if (!target_config_kind(config)->is_host)
+		return target_config_make(config, ret, err);
 	/* Where davit lies by itself is not the test's to touch. */
-	_cleanup_json_ json_t *with_base = json_deep_copy(config);
+	struct target_config with_base = *config;
 	_cleanup_free_ char *base = fs_join(dir, "base");
-	json_object_set_new(with_base, "base", json_string(base));
-	return target_local_new(name, with_base, ret, err);
+	with_base.host.base = base;
+	return target_local_new(&with_base, ret, err);
 }
 
 /* ---- set-up ---- */
@@ -125,16 +127,17 @@ static struct engine_options options(void)
 	                               .report = report,
 	                               .find_step = find_step,
 	                               .find_change = provider_find_change,
+	                               .target_kinds = kinds,
 	                               .make_target = make_target};
 }
 
 /* "api" comes before "host" by name, and is no anchor all the same. */
 static json_t *deployment(bool with_host)
 {
-	json_t *d = json_pack("{s:s, s:s, s:{s:{s:s, s:i}}, s:[{s:s, s:s, s:{s:{s:i, s:i, s:n}}}, {s:s}]}", "name",
-	                      "shop", "environment", "production", "targets", "api", "provider", cloud, "timeout_ms",
-	                      5000, "steps", "step", "guests", "target", "api", "input", "guests", "web", 4, "new", 1,
-	                      "old", "step", "gate");
+	json_t *d = json_pack("{s:s, s:s, s:{s:{s:{s:s}}}, s:[{s:s, s:s, s:{s:{s:i, s:i, s:n}}}, {s:s}]}", "name",
+	                      "shop", "environment", "production", "targets", "api", "test-provider", "file", cloud,
+	                      "steps", "step", "guests", "target", "api", "input", "guests", "web", 4, "new", 1, "old",
+	                      "step", "gate");
 	assert_non_null(d);
 	if (with_host)
 		json_object_set_new(json_object_get(d, "targets"), "host", json_pack("{s:{}}", "local"));
@@ -246,6 +249,25 @@ static void a_step_that_needs_a_host_is_refused_for_an_api(void **state)
 	assert_int_equal(engine_deploy(d, &o, &result, &err), 0);
 	assert_int_equal(result.exit_status, 2);
 	assert_non_null(strstr(err_line(&err, line, sizeof(line)), "it is an API"));
+	assert_old_world();
+}
+
+static void what_only_hosts_have_is_refused_for_an_api(void **state)
+{
+	(void)state;
+	static const char *const members[][2] = {{"base", "/srv"}, {"become", "sudo"}};
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+		struct engine_options o = options();
+		struct err err = ERR_INIT;
+		char line[1000];
+		_cleanup_(engine_result_done) struct engine_result result = {0};
+		_cleanup_json_ json_t *d = deployment(true);
+		json_object_set_new(json_object_get(json_object_get(d, "targets"), "api"), members[i][0],
+		                    json_string(members[i][1]));
+		assert_int_equal(engine_deploy(d, &o, &result, &err), 0);
+		assert_int_equal(result.exit_status, 2);
+		assert_non_null(strstr(err_line(&err, line, sizeof(line)), "has no files or commands"));
+	}
 	assert_old_world();
 }
 
@@ -564,6 +586,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_file_that_names_an_api_only_has_its_lock_on_this_machine, set_up,
 	                                        tear_down),
 		cmocka_unit_test_setup_teardown(a_step_that_needs_a_host_is_refused_for_an_api, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_only_hosts_have_is_refused_for_an_api, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_lost_reply_while_it_waits_is_followed_by_the_same_task, set_up,
 	                                        tear_down),
 		cmocka_unit_test_setup_teardown(a_request_whose_reply_was_lost_is_not_made_again, set_up, tear_down),
@@ -579,6 +602,8 @@ int main(void)
 	                                        tear_down),
 		cmocka_unit_test_setup_teardown(a_copy_that_names_another_guest_is_not_believed, set_up, tear_down),
 	};
+	kinds[0] = target_kinds[0];
+	kinds[1] = &provider_kind.choice;
 	show = getenv("SHOW") != NULL;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,7 +24,7 @@ static struct target *make_target(void)
 {
 	struct target *t = NULL;
 	_cleanup_json_ json_t *config = json_pack("{s:{}, s:s}", "local", "base", base);
-	assert_int_equal(target_new("here", config, &t, NULL), 0);
+	assert_int_equal(target_config_use(target_kinds, "here", config, target_config_make, &t, NULL), 0);
 	assert_int_equal(target_open(&t->view, NULL), 0);
 	return t;
 }

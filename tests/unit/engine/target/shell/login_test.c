@@ -20,12 +20,13 @@ static void a_key_that_a_file_holds_is_masked_as_one_from_the_secrets_is(void **
 				    first_line, second_line),
 			    *printed = xasprintf("debug: read %s", second_line);
 	assert_int_equal(fs_write_replace(AT_FDCWD, path, key, strlen(key), 0600, NULL), 0);
-	_cleanup_json_ json_t *config = json_pack("{s:s, s:s, s:s}", "host", "h", "user", "u", "key_file", path);
+	const char *user = "u";
+	const struct target_ssh config = {.host = "h", .port = 22, .user = {&user, 1}, .key_file = path};
 	struct arena arena = {0};
 	struct ssh_login *login;
 	struct err err = ERR_INIT;
 	assert_false(mask_finds(mask_process(), printed, strlen(printed)));
-	assert_int_equal(shell_login_read(&arena, config, &login, &err), 0);
+	assert_int_equal(shell_login_read(&arena, &config, &login, &err), 0);
 	assert_string_equal(login->key, key);
 	assert_true(mask_finds(mask_process(), printed, strlen(printed)));
 	assert_true(mask_finds(mask_process(), key, strlen(key)));
@@ -34,9 +35,36 @@ static void a_key_that_a_file_holds_is_masked_as_one_from_the_secrets_is(void **
 	assert_int_equal(fs_remove_tree(AT_FDCWD, dir, NULL), 0);
 }
 
+static bool agent_of(const struct target_ssh *config)
+{
+	struct arena arena = {0};
+	struct ssh_login *login;
+	assert_int_equal(shell_login_read(&arena, config, &login, NULL), 0);
+	bool agent = login->agent;
+	arena_done(&arena);
+	return agent;
+}
+
+static void the_agent_is_meant_where_it_is_there_and_nothing_else_is_given(void **state)
+{
+	(void)state;
+	const struct target_ssh bare = {.host = "h"}, key = {.host = "h", .key = "k"},
+				password = {.host = "h", .password = "p"}, off = {.host = "h", .has_agent = true},
+				both = {.host = "h", .key = "k", .has_agent = true, .agent = true};
+	assert_int_equal(setenv("SSH_AUTH_SOCK", "/run/agent", 1), 0);
+	assert_true(agent_of(&bare));
+	assert_false(agent_of(&key));
+	assert_false(agent_of(&password));
+	assert_false(agent_of(&off));
+	assert_true(agent_of(&both));
+	assert_int_equal(unsetenv("SSH_AUTH_SOCK"), 0);
+	assert_false(agent_of(&bare));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_key_that_a_file_holds_is_masked_as_one_from_the_secrets_is)};
+		cmocka_unit_test(a_key_that_a_file_holds_is_masked_as_one_from_the_secrets_is),
+		cmocka_unit_test(the_agent_is_meant_where_it_is_there_and_nothing_else_is_given)};
 	return cmocka_run_group_tests_name("shell login", tests, NULL, NULL);
 }

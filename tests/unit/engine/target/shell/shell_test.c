@@ -5,6 +5,7 @@
 #include "base/data/json.h"
 #include "harness/server.h"
 #include "engine/target/shell/shell.h"
+#include "steps/registry.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -52,7 +53,7 @@ static struct target *make(struct world *w, struct server *at_port, struct serve
 	                  server_text(host, "host_key"), "connect_timeout", "5s");
 	if (become != NULL)
 		json_object_set_new(config, "become", json_string(become));
-	assert_int_equal(target_shell_new("web", config, &t, &w->err), 0);
+	assert_int_equal(target_config_use(target_kinds, "web", config, target_shell_new, &t, &w->err), 0);
 	t->view.wait = &w->wait;
 	return t;
 }
@@ -414,16 +415,16 @@ static void a_wrong_host_key_stops_before_anything_is_done(void **state)
 		json_pack("{s:s, s:{s:s, s:i, s:s, s:s, s:s}}", "base", w->base, "ssh", "host", "127.0.0.1", "port",
 	                  server_port(&sshd), "user", server_text(&sshd, "user"), "key", key_text, "host_key",
 	                  "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
-	assert_int_equal(target_shell_new("web", config, &t, &w->err), 0);
+	assert_int_equal(target_config_use(target_kinds, "web", config, target_shell_new, &t, &w->err), 0);
 	FAILS(ERR_AUTH, target_open(&t->view, &w->err));
 	assert_non_null(strstr(err_line(&w->err, w->line, sizeof(w->line)), "target 'web'"));
 	target_free(t);
 	json_object_set_new(json_object_get(config, "ssh"), "key", json_string("not a key"));
-	assert_int_equal(target_shell_new("web", config, &t, &w->err), 0);
+	assert_int_equal(target_config_use(target_kinds, "web", config, target_shell_new, &t, &w->err), 0);
 	FAILS(ERR_INVALID, target_open(&t->view, &w->err));
 	target_free(t);
 	json_object_del(json_object_get(config, "ssh"), "host");
-	FAILS(ERR_INVALID, target_shell_new("web", config, &t, &w->err));
+	FAILS(ERR_INVALID, target_config_use(target_kinds, "web", config, target_shell_new, &t, &w->err));
 }
 
 static void sudo_makes_root_of_an_ordinary_user_and_its_refusal_is_said(void **state)
