@@ -7,7 +7,9 @@ build="ca-certificates gcc libc6-dev cmake ninja-build patch pkg-config python3 
  libssl-dev libpcre2-dev libsqlite3-dev libgit2-dev libssh2-1-dev libarchive-dev libmicrohttpd-dev zlib1g-dev libcmocka-dev"
 run="$build openssh-server openssh-client git procps openssl"
 test="$run clang-14 clang-format-14 libclang-rt-14-dev libclang-common-14-dev ccache rsync zstd acl sudo nginx-light json-schema-test-suite
- util-linux mount e2fsprogs iproute2 curl sqlite3 nodejs groff-base dpkg-dev file fish tcsh postgresql-15"
+ util-linux mount e2fsprogs iproute2 curl sqlite3 nodejs groff-base dpkg-dev file fish tcsh patch postgresql-15 busybox-static docker-registry iptables"
+# An engine that is there, of whatever package, is taken.
+command -v dockerd >/dev/null || [ -x /usr/sbin/dockerd ] || test="$test docker.io"
 
 case "${1:-}" in
 build) wanted=$build ;;
@@ -30,15 +32,43 @@ for package in $wanted; do
   *) missing="$missing $package" ;;
   esac
 done
-[ -n "$missing" ] || exit 0
+
+# Debian 12 has no Compose v2; the plugin of Debian 13 needs nothing but libc. Tests that find none skip and say so.
+compose=/var/cache/davit-tests/docker-compose
+compose_is_there() {
+  for dir in "$HOME/.docker/cli-plugins" /usr/libexec/docker/cli-plugins /usr/lib/docker/cli-plugins /usr/local/lib/docker/cli-plugins; do
+    [ ! -x "$dir/docker-compose" ] || return 0
+  done
+  [ -x "$compose" ]
+}
+fetch_compose() {
+  dir=$(mktemp -d)
+  chmod 755 "$dir"
+  mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p' /etc/apt/sources.list.d/debian.sources 2>/dev/null | head -n 1)
+  mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror:-http://deb.debian.org/debian} trixie main" >"$dir/sources.list"
+  printf '%s\n' "Dir::Etc::sourcelist \"$dir/sources.list\";" 'Dir::Etc::sourceparts "/dev/null";' "Dir::State::lists \"$dir/lists\";" \
+    "Dir::Cache \"$dir/cache\";" "Dir::Cache::archives \"$dir/cache/archives\";" 'APT::Get::List-Cleanup "0";' 'APT::Sandbox::User "root";' \
+    >"$dir/apt.conf"
+  (cd "$dir" && export APT_CONFIG="$dir/apt.conf" && apt-get -qq update && apt-get -qq download docker-compose && dpkg -x docker-compose_*.deb x) >&2 &&
+    $as_root mkdir -p "${compose%/*}" && $as_root cp "$dir/x/usr/libexec/docker/cli-plugins/docker-compose" "$compose" ||
+    echo "Compose v2 cannot be fetched: its tests will be skipped" >&2
+  rm -rf "$dir"
+}
+wants_compose=
+if [ "$1" = test ] && ! compose_is_there; then wants_compose=yes; fi
+[ -n "$missing$wants_compose" ] || exit 0
 
 as_root=
 if [ "$(id -u)" != 0 ]; then
   command -v sudo >/dev/null || { echo "Not root and no sudo; ask root for: apt-get install$missing" >&2; exit 2; }
   as_root=sudo
 fi
-echo "Installing:$missing" >&2
-export DEBIAN_FRONTEND=noninteractive
-$as_root apt-get -qq update >&2
-# A server package must not start its service here: the tests start their own.
-$as_root apt-get -qq install -y --no-install-recommends $missing >&2 </dev/null
+if [ -n "$missing" ]; then
+  echo "Installing:$missing" >&2
+  export DEBIAN_FRONTEND=noninteractive
+  $as_root apt-get -qq update >&2
+  # A server package must not start its service here: the tests start their own.
+  $as_root apt-get -qq install -y --no-install-recommends $missing >&2 </dev/null
+fi
+[ -z "$wants_compose" ] || fetch_compose
