@@ -7,7 +7,7 @@ build="ca-certificates gcc libc6-dev cmake ninja-build patch pkg-config python3 
  libssl-dev libpcre2-dev libsqlite3-dev libgit2-dev libssh2-1-dev libarchive-dev libmicrohttpd-dev zlib1g-dev libcmocka-dev"
 run="$build openssh-server openssh-client git procps openssl"
 test="$run clang-14 clang-format-14 libclang-rt-14-dev libclang-common-14-dev ccache rsync zstd acl sudo nginx-light json-schema-test-suite
- util-linux mount e2fsprogs iproute2 curl sqlite3 nodejs groff-base dpkg-dev file fish tcsh patch postgresql-15 busybox-static docker-registry iptables"
+ util-linux mount e2fsprogs iproute2 curl sqlite3 nodejs groff-base dpkg-dev file fish tcsh postgresql-15 busybox-static docker-registry iptables"
 # An engine that is there, of whatever package, is taken.
 command -v dockerd >/dev/null || [ -x /usr/sbin/dockerd ] || test="$test docker.io"
 

@@ -5,8 +5,12 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from servers.docker import Docker  # noqa: E402
 
 SOURCE, BUILD = os.environ["DAVIT_SOURCE"], os.environ["DAVIT_BUILD"]
 
@@ -32,17 +36,34 @@ class TaskPages(unittest.TestCase):
             if os.path.basename(page) != "README.md":
                 self.assertIn(f"]({os.path.basename(page)})", index)
 
+    def run_page(self, page, docker=None):
+        folder = tempfile.mkdtemp(prefix="davit-page-")
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        state = tempfile.mkdtemp(prefix="davit-state-")
+        self.addCleanup(shutil.rmtree, state, ignore_errors=True)
+        env = dict(os.environ, PATH=os.path.join(BUILD, "bin") + ":" + os.environ["PATH"], DAVIT_STATE=state, HOME=folder)
+        if docker:
+            docker.use_in_home(folder)
+        p = subprocess.run(["bash", "-c", script_of(page)], cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False,
+                           stdin=subprocess.DEVNULL)
+        self.assertEqual(p.returncode, 0, f"{p.stdout}\n{p.stderr}")
+
     def test_the_commands_of_every_page_work_as_written(self):
         for page in sorted(glob.glob(os.path.join(SOURCE, "docs/tasks/*.md"))):
-            folder = tempfile.mkdtemp(prefix="davit-page-")
-            self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
-            state = tempfile.mkdtemp(prefix="davit-state-")
-            self.addCleanup(shutil.rmtree, state, ignore_errors=True)
-            env = dict(os.environ, PATH=os.path.join(BUILD, "bin") + ":" + os.environ["PATH"], DAVIT_STATE=state, HOME=folder)
             with self.subTest(page=os.path.basename(page)):
-                p = subprocess.run(["bash", "-c", script_of(page)], cwd=folder, env=env, capture_output=True, text=True,
-                                   timeout=120, check=False, stdin=subprocess.DEVNULL)
-                self.assertEqual(p.returncode, 0, f"{p.stdout}\n{p.stderr}")
+                if "docker compose" not in script_of(page):
+                    self.run_page(page)
+
+    def test_the_commands_of_pages_that_need_an_engine_work_as_written(self):
+        why = Docker.why_not()
+        if why:
+            self.skipTest(why)
+        with Docker() as docker:
+            docker.image("busybox:stable")
+            for page in sorted(glob.glob(os.path.join(SOURCE, "docs/tasks/*.md"))):
+                with self.subTest(page=os.path.basename(page)):
+                    if "docker compose" in script_of(page):
+                        self.run_page(page, docker)
 
 
 if __name__ == "__main__":

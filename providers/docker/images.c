@@ -1,0 +1,97 @@
+/* Images: what the engine has, and what a registry would give. */
+#include "providers/docker/docker.h"
+
+enum { LOOK_MS = 60000, REGISTRY_MS = 90000, IMAGES_MAX = 1000 };
+
+static void add_image(json_t *all, const char *name, const char *line, size_t len)
+{
+	_cleanup_json_ json_t *image = NULL;
+	if (json_parse(line, len, 1 << 20, &image, NULL) < 0 || json_get_string(image, "id") == NULL)
+		return;
+	json_object_set(all, name, image);
+}
+
+int docker_images(const struct docker *d, const struct strv *names, json_t **ret, struct err *err)
+{
+	_cleanup_(str_done) struct str script = STR_INIT(1 << 20);
+	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
+	_cleanup_json_ json_t *all = json_object();
+	if (names->count > IMAGES_MAX)
+		return err_set(err, ERR_LIMIT, "more than %d images", IMAGES_MAX);
+	str_append(&script, "for i in");
+	for (size_t i = 0; i < names->count; i++) {
+		str_append_c(&script, ' ');
+		str_append_shell(&script, names->items[i]);
+	}
+	str_append(
+		&script,
+		"; do x=$(docker image inspect --format "
+		"'{\"id\":{{json .Id}},\"architecture\":{{json .Architecture}},\"os\":{{json .Os}}}' -- \"$i\" 2>/dev/null) "
+		"|| x=; printf '%s\\n' \"$x\"; done\ndocker version --format '{{.Server.Version}}' >/dev/null\n");
+	const struct docker_call call = {.script = str_peek(&script), .timeout_ms = LOOK_MS};
+	int r = names->count > 0 ? docker_must(d, &call, &said, err) : 0;
+	if (r < 0)
+		return err_wrap(err, r, "look at the images on '%s'", d->v->name);
+	/* A line for each; what is missing has an empty one. */
+	const char *at = str_peek(&said.out), *end = at + said.out.len;
+	for (size_t i = 0; i < names->count && at < end; i++) {
+		size_t len = strcspn(at, "\n");
+		add_image(all, names->items[i], at, len);
+		at += len + 1;
+	}
+	*ret = TAKE(all);
+	return 0;
+}
+
+static void add_platform(const json_t *one, struct strv *ret)
+{
+	const json_t *platform = json_get_object(json_get_object(one, "Descriptor"), "platform");
+	const char *os = json_get_string(platform, "os"), *architecture = json_get_string(platform, "architecture");
+	if (os != NULL && architecture != NULL)
+		strv_addf(ret, "%s/%s", os, architecture);
+}
+
+/* The engine trusts a registry on loopback without TLS; the command has to be told. */
+static bool is_on_loopback(const char *name)
+{
+	return str_starts(name, "127.") || str_starts(name, "localhost:") || str_starts(name, "localhost/");
+}
+
+int docker_registry_platforms(const struct docker *d, const char *name, struct strv *ret, struct err *err)
+{
+	_cleanup_(str_done) struct str script = STR_INIT(64 << 10);
+	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
+	_cleanup_json_ json_t *list = NULL;
+	str_appendf(&script, "DOCKER_CLI_EXPERIMENTAL=enabled docker manifest inspect --verbose %s -- ",
+	            is_on_loopback(name) ? "--insecure" : "");
+	str_append_shell(&script, name);
+	str_append(&script, "\n");
+	const struct docker_call call = {.script = str_peek(&script), .timeout_ms = REGISTRY_MS};
+	int r = docker_ask(d, &call, &said, err);
+	if (r < 0)
+		return r;
+	if (said.status != 0) {
+		_cleanup_free_ char *line = docker_last_line(&said.err);
+		return err_set(err, ERR_NOT_FOUND, "%s", line);
+	}
+	r = json_parse(str_peek(&said.out), said.out.len, 8 << 20, &list, err);
+	if (r < 0)
+		return err_wrap(err, r, "what the registry says of '%s'", name);
+	if (json_is_object(list))
+		add_platform(list, ret);
+	for (size_t i = 0; i < json_array_size(list); i++)
+		add_platform(json_array_get(list, i), ret);
+	return 0;
+}
+
+int docker_platform(const struct docker *d, char **ret, struct err *err)
+{
+	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
+	const struct docker_call call = {.script = "docker version --format '{{.Server.Os}}/{{.Server.Arch}}'\n",
+	                                 .timeout_ms = LOOK_MS};
+	int r = docker_must(d, &call, &said, err);
+	if (r < 0)
+		return err_wrap(err, r, "ask the engine of '%s' for its platform", d->v->name);
+	*ret = docker_last_line(&said.out);
+	return 0;
+}

@@ -1,0 +1,192 @@
+/* Back to a configuration that ran before: its images by their ids, its services in their order, nothing else. */
+#include "steps/compose_up/compose_up.h"
+
+#include <inttypes.h>
+
+enum { HEALTHY_S = 60 };
+
+/* Compose makes the new container under the old one's name with twelve digits in front, and renames it once the old one is gone. Killed in
+ * between it leaves both, and would take the wrong one for the old the next time. */
+void compose_tidy(struct str *script, const char *project)
+{
+	_cleanup_(str_done) struct str of = STR_INIT(1024);
+	str_appendf(&of, "label=com.docker.compose.project=%s", project);
+	str_append(script, "for n in $(docker ps --all --format '{{.Names}}' --filter ");
+	str_append_shell(script, str_peek(&of));
+	str_append(
+		script,
+		"); do\n"
+		"o=${n#????????????_}; case ${n%\"_$o\"} in \"$n\"|*[!0-9a-f]*) continue ;; esac\n"
+		"if docker inspect --type container \"$o\" >/dev/null 2>&1; then docker rm --force \"$n\" >/dev/null || exit\n"
+		"else docker rename \"$n\" \"$o\" || exit; fi\ndone\n");
+}
+
+static void move_tags_back(struct str *script, const json_t *services)
+{
+	const char *service;
+	json_t *one;
+	json_object_foreach((json_t *)(uintptr_t)services, service, one)
+	{
+		const char *name = json_get_string(one, "name"), *id = json_get_string(one, "image");
+		if (name == NULL || id == NULL || strchr(name, '@') != NULL || str_starts(name, "sha256:"))
+			continue;
+		str_append(script, "i=$(docker image inspect --format '{{.Id}}' -- ");
+		str_append_shell(script, name);
+		str_append(script, " 2>/dev/null); [ \"$i\" = ");
+		str_append_shell(script, id);
+		str_append(script, " ] || docker tag ");
+		str_append_shell(script, id);
+		str_append_c(script, ' ');
+		str_append_shell(script, name);
+		str_append(script, " || exit\n");
+	}
+}
+
+static bool runs(const json_t *about, const char *service)
+{
+	return json_get_int(json_object_get(json_get_object(about, "services"), service), "up", 0) > 0;
+}
+
+/* All that it waits for is among the `done`, or does not run. */
+static bool may_start(const json_t *about, const json_t *service, const struct strv *done)
+{
+	const char *need;
+	json_t *ignored;
+	json_object_foreach(json_get_object(service, "depends_on"), need,
+	                    ignored) if (runs(about, need) && !strv_has(done, need)) return false;
+	return true;
+}
+
+static bool somebody_waits(const json_t *services, const char *name)
+{
+	const char *other;
+	json_t *one;
+	json_object_foreach((json_t *)(uintptr_t)services, other, one)
+	{
+		const char *condition =
+			json_get_string(json_get_object(json_get_object(one, "depends_on"), name), "condition");
+		if (condition != NULL && strcmp(condition, "service_healthy") == 0)
+			return true;
+	}
+	return false;
+}
+
+/* All of them, standing still where they are made anew. Not by `--no-deps`: compose would take the services for others. */
+static void make_all(struct str *script, const json_t *model, const char *words)
+{
+	const json_t *services = json_get_object(json_get_object(model, "x-davit"), "services");
+	const char *name;
+	json_t *one;
+	str_appendf(script, "%s up --no-start --no-build --pull never --remove-orphans", words);
+	json_object_foreach((json_t *)(uintptr_t)services, name, one)
+	{
+		_cleanup_free_ char *scale = xasprintf("%s=%" PRId64, name, json_get_int(one, "count", 1));
+		str_append(script, " --scale ");
+		str_append_shell(script, scale);
+	}
+	json_object_foreach((json_t *)(uintptr_t)services, name, one)
+	{
+		str_append_c(script, ' ');
+		str_append_shell(script, name);
+	}
+	str_append(script, " || exit\n");
+}
+
+static void start_service(struct str *script, const char *project, const char *name, bool waits)
+{
+	_cleanup_(str_done) struct str service = STR_INIT(1024), of = STR_INIT(1024);
+	str_appendf(&service, "label=com.docker.compose.service=%s", name);
+	str_appendf(&of, "label=com.docker.compose.project=%s", project);
+	str_append(script, "ids=$(docker ps --all --quiet --filter label=com.docker.compose.oneoff=False --filter ");
+	str_append_shell(script, str_peek(&of));
+	str_append(script, " --filter ");
+	str_append_shell(script, str_peek(&service));
+	str_append(script, ") || exit\ndocker start $ids >/dev/null || exit\n");
+	/* One that does not become healthy now is the gate's to tell. */
+	if (waits)
+		str_appendf(
+			script,
+			"n=0; while [ $n -lt %d ] && docker inspect --format '{{if .State.Health}}{{.State.Health.Status}}{{end}}' $ids | "
+			"grep -q starting; do sleep 1; n=$((n+1)); done\n",
+			HEALTHY_S);
+}
+
+/* In the order that they wait for each other. What stood still stays so: one-shot services do not run again. */
+static void start_levels(struct str *script, const json_t *model, const char *project)
+{
+	const json_t *services = json_get_object(model, "services"), *about = json_get_object(model, "x-davit");
+	_cleanup_(strv_done) struct strv done = {0};
+	for (size_t before = SIZE_MAX; before != done.count;) {
+		_cleanup_(strv_done) struct strv now = {0};
+		const char *name;
+		json_t *one;
+		before = done.count;
+		json_object_foreach((json_t *)(uintptr_t)services, name,
+		                    one) if (runs(about, name) && !strv_has(&done, name) &&
+		                             may_start(about, one, &done)) strv_add(&now, name);
+		for (size_t i = 0; i < now.count; i++) {
+			start_service(script, project, now.items[i], somebody_waits(services, now.items[i]));
+			strv_add(&done, now.items[i]);
+		}
+	}
+}
+
+/* Networks that only the newer configuration had; one in use stays. */
+static void drop_networks(struct str *script, const char *project, const json_t *model)
+{
+	const char *key;
+	json_t *one;
+	_cleanup_(str_done) struct str label = STR_INIT(1024);
+	str_appendf(&label, "label=com.docker.compose.project=%s", project);
+	str_append(script, "for n in $(docker network ls --format '{{.Name}}' --filter ");
+	str_append_shell(script, str_peek(&label));
+	str_append(script, "); do case $n in\n");
+	json_object_foreach(json_get_object(model, "networks"), key, one)
+	{
+		const char *name = json_get_string(one, "name");
+		if (name == NULL)
+			continue;
+		str_append_shell(script, name);
+		str_append(script, ") ;;\n");
+	}
+	str_append(script, "*) docker network rm \"$n\" >/dev/null 2>&1 || : ;;\nesac; done\n");
+}
+
+int compose_go_back(const struct docker *d, const char *project, const char *name, const json_t *model,
+                    int64_t timeout_ms, struct err *err)
+{
+	const json_t *about = json_get_object(model, "x-davit");
+	const char *directory = json_get_string(about, "directory");
+	_cleanup_free_ char *file = compose_file(d->v, project, name);
+	_cleanup_(str_done) struct str script = STR_INIT(1 << 20), words = STR_INIT(16384);
+	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
+	compose_words(&words, project);
+	str_append(&words, " --project-directory ");
+	str_append_shell(&words, directory != NULL ? directory : "/");
+	str_append(&words, " -f ");
+	str_append_shell(&words, file);
+	str_append(&words, " --profile '*'");
+	str_append(&script, "cd /\n");
+	compose_tidy(&script, project);
+	move_tags_back(&script, json_get_object(about, "services"));
+	make_all(&script, model, str_peek(&words));
+	start_levels(&script, model, project);
+	drop_networks(&script, project, model);
+	const struct docker_call call = {
+		.script = str_peek(&script), .timeout_ms = timeout_ms, .changes = true, .loud = d->on_line != NULL};
+	int r = docker_must(d, &call, &said, err);
+	return r < 0 ? err_wrap(err, r, "bring back '%s' on '%s' as it was", project, d->v->name) : 0;
+}
+
+int compose_take_down(const struct docker *d, const char *project, int64_t timeout_ms, struct err *err)
+{
+	_cleanup_(str_done) struct str script = STR_INIT(4096);
+	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
+	str_append(&script, "cd /\n");
+	compose_words(&script, project);
+	str_append(&script, " down --remove-orphans\n");
+	const struct docker_call call = {
+		.script = str_peek(&script), .timeout_ms = timeout_ms, .changes = true, .loud = d->on_line != NULL};
+	int r = docker_must(d, &call, &said, err);
+	return r < 0 ? err_wrap(err, r, "take down '%s' on '%s'", project, d->v->name) : 0;
+}

@@ -1,0 +1,139 @@
+/* compose-up: a Compose project on a target, from the configuration that lies there to one that runs.
+ *
+ *   stack.c      the configuration, resolved on the target by compose itself
+ *   variables.c  which of its variables are not set or empty
+ *   names.c      whose its containers, networks and volumes are
+ *   images.c     where its images come from, and whether they are there
+ *   state.c      what runs, as a NODE of a record, and how two of them compare
+ *   former.c     the configuration that what runs was started from
+ *   plan.c       all of that as one change
+ *   start.c      pull, build, up
+ *   watch.c      healthy, and for how long; the last lines of what is not
+ *   apply.c      makes the change
+ *   kept.c       files and tags of davit's own
+ *   back.c       back to what ran before
+ *   project.c    the driver of "compose-project"
+ *   compose_up.c the step
+ *
+ * On the target lie, below BASE/compose/PROJECT: ID.json, the resolved configuration of each deployment with the images it ran
+ * ("x-davit", which compose skips), and the link `current` to the one that runs. They hold what the stack's own environment holds, secrets
+ * too, and are readable by the target's user only. */
+#pragma once
+#include "engine/run/step.h"
+#include "engine/target/host.h"
+#include "providers/docker/docker.h"
+#include "schemas/compose_up.h"
+
+enum { COMPOSE_LOOK_MS = 60000, COMPOSE_CONFIG_MAX = 4 << 20, COMPOSE_SHORT = 12 };
+
+extern const struct change_type change_compose; /* "compose-project"; its paths are "compose:PROJECT" */
+
+/* ---- stack.c ---- */
+enum compose_pull { COMPOSE_MISSING, COMPOSE_ALWAYS, COMPOSE_NEVER };
+struct compose_service {
+	char *name, *image, *hash, *platform, *container_name;
+	enum compose_pull pull;
+	bool builds, once;
+	int64_t replicas;
+};
+struct compose_stack {
+	json_t *model;   /* what compose makes of the files; may hold secrets */
+	char *directory; /* where they lie, links followed */
+	struct compose_service *services;
+	size_t count;
+};
+void compose_stack_done(struct compose_stack *s);
+/* ERR_REFUSED with compose's own words where the files are not right, or with the names of all variables that are not set or empty. */
+int compose_resolve(const struct step_context *c, const struct docker *d, struct compose_stack *ret, struct err *err);
+/* Of a resolved configuration: service → hash, as compose labels what it starts. */
+int compose_hashes(const struct docker *d, const char *project, const json_t *model, json_t **ret, struct err *err);
+const struct compose_service *compose_find(const struct compose_stack *s, const char *name);
+/* `docker compose` with what names the project. */
+void compose_words(struct str *out, const char *project);
+/* The files, env files and profiles of the input behind it. */
+void compose_input_words(struct str *out, const struct compose_up_in *in);
+struct docker compose_docker(const struct step_context *c, struct view *v, struct target *t);
+
+/* ---- variables.c ---- */
+/* raw: the configuration without values; said: what compose said on its errors; model: NULL where it could not be resolved. Their names, "X is
+ * not set" each. */
+int compose_variables(const struct step_context *c, const struct docker *d, const json_t *raw, const char *said,
+                      const json_t *model, struct strv *ret, struct err *err);
+
+/* ---- names.c, images.c ---- */
+int compose_check_names(const struct compose_up_in *in, const struct docker *d, const struct compose_stack *s,
+                        struct strv *faults, struct err *err);
+/* ret: service → {"image","from": "here" | "registry" | "build","id"}; id only where it is known now. */
+int compose_check_images(const struct compose_up_in *in, const struct docker *d, const struct compose_stack *s,
+                         struct strv *faults, json_t **ret, struct err *err);
+
+/* ---- state.c ---- */
+/* {"type":"compose","services":{NAME:{"is":["HASH:IMAGE", …],"up":n}}}, or {"type":"absent"}; hashes and images cut short. */
+json_t *compose_state_found(const struct docker_containers *l);
+/* images: service → {"id"}, or without id: whatever it will be. */
+json_t *compose_state_wanted(const struct compose_stack *s, const json_t *images);
+/* Is it that already, all of it running? */
+bool compose_state_is(const json_t *found, const json_t *wanted);
+enum change_match compose_state_match(const json_t *before, const json_t *after, const json_t *found);
+void compose_state_explain(const json_t *before, const json_t *after, const json_t *found, struct str *out);
+
+/* ---- former.c ---- */
+/* x-davit of a configuration: {"id","deployment","directory","former","services":{NAME:{"hash","image","name","count","up"}}}. */
+json_t *compose_about(const char *id, const struct step_context *c, const char *directory,
+                      const struct docker_containers *l);
+/* What runs now, to bring it back: its configuration with x-davit. *ret NULL: nothing runs, or it cannot be brought back (then *ret_why says
+ * why, free()). *ret_name: the name of its file. Of another deployment: ERR_REFUSED. */
+int compose_former(const struct step_context *c, const struct docker *d, const struct docker_containers *l,
+                   json_t **ret, char **ret_name, char **ret_why, struct err *err);
+char *compose_dir(const struct view *v, const char *project);
+char *compose_file(const struct view *v, const char *project, const char *id);
+int compose_read_model(struct view *v, const char *path, json_t **ret, struct err *err); /* ERR_NOT_FOUND */
+
+/* ---- plan.c ---- */
+/* What a plan hands to its apply. */
+struct compose_payload {
+	struct compose_stack stack;
+	json_t *former, *images;
+	char *former_name;
+	struct docker_containers was;
+	char *unresolved; /* why the files could not be resolved yet; NULL: they were */
+};
+void compose_payload_free(void *payload);
+int compose_plan(const struct step_context *c, struct view *v, struct plan *plan, struct err *err);
+/* The same for the change that is about to be made, when the files of the steps before it are there. */
+int compose_look(const struct step_context *c, const struct docker *d, bool may_wait, struct compose_payload *ret,
+                 struct err *err);
+void compose_report_images(const struct step_context *c, const struct compose_payload *p);
+
+/* ---- start.c, watch.c ---- */
+int compose_fetch(const struct step_context *c, const struct docker *d, struct compose_payload *p, struct err *err);
+/* Starts the services of a configuration file as they were or are to be. */
+int compose_up(const struct step_context *c, const struct docker *d, const struct compose_payload *p, const char *file,
+               struct err *err);
+int compose_watch(const struct step_context *c, const struct docker *d, const struct compose_stack *s, struct err *err);
+void compose_show_lines(void *context, bool is_stderr, const char *line, size_t len);
+/* The last lines of each container that is not well. */
+void compose_tell_troubles(const struct step_context *c, const struct docker *d, const struct compose_stack *s);
+
+/* ---- kept.c ---- */
+int compose_put_json(struct target *t, const char *path, const json_t *value, struct err *err);
+int compose_make_dir(struct target *t, const char *project, struct err *err);
+int compose_remove_dir(struct target *t, const char *project, struct err *err); /* what is empty of it */
+int compose_remove_file(struct target *t, const char *path, struct err *err);
+int compose_point_to(struct target *t, const char *project, const char *name, struct err *err); /* NULL: to nothing */
+int compose_make_durable(struct target *t, const char *project, struct err *err);
+int compose_keep_images(const struct docker *d, const char *project, const json_t *about, struct err *err);
+int compose_drop_tags(const struct docker *d, const char *project, const char *id, struct err *err);
+
+/* ---- back.c ---- */
+/* Puts into a script what takes away the halves of an `up` that was killed. */
+void compose_tidy(struct str *script, const char *project);
+/* Back to a configuration that ran before: what an undo does, and a rollback behind a committed deployment. */
+int compose_go_back(const struct docker *d, const char *project, const char *name, const json_t *model,
+                    int64_t timeout_ms, struct err *err);
+int compose_take_down(const struct docker *d, const char *project, int64_t timeout_ms, struct err *err);
+
+/* ---- apply.c, project.c ---- */
+int compose_apply(const struct step_context *c, struct target *t, struct change *change, struct err *err);
+int compose_undo(const struct step_context *c, struct target *t, const struct change *change, struct err *err);
+char *compose_undo_path(const char *lock_dir, const struct change *c, const char *suffix);

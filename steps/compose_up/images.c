@@ -1,0 +1,85 @@
+/* Where each image would come from, and whether it is there: asked before anything stops. */
+#include "steps/compose_up/compose_up.h"
+
+static void check_platform(const struct compose_service *one, const char *platform, const char *engine,
+                           struct strv *faults)
+{
+	const char *wanted = one->platform != NULL ? one->platform : engine;
+	/* "linux/arm64/v8" is an "linux/arm64". */
+	size_t len = strlen(platform);
+	if (strncmp(wanted, platform, len) == 0 && (wanted[len] == '\0' || wanted[len] == '/'))
+		return;
+	strv_addf(faults, "the image '%s' of '%s' is for %s, and %s is %s", one->image, one->name, platform,
+	          one->platform != NULL ? "the service" : "the engine", wanted);
+}
+
+static int check_registry(const struct docker *d, const struct compose_service *one, const char *engine,
+                          struct strv *faults, struct err *err)
+{
+	_cleanup_(strv_done) struct strv platforms = {0};
+	struct err why = ERR_INIT;
+	char line[ERR_FRAME_SIZE];
+	int r = docker_registry_platforms(d, one->image, &platforms, &why);
+	if (r == ERR_NOT_FOUND) {
+		strv_addf(faults, "the image '%s' of '%s' is not here, and cannot be fetched: %s", one->image,
+		          one->name, err_line(&why, line, sizeof(line)));
+		return 0;
+	}
+	if (r < 0) {
+		if (err != NULL)
+			*err = why;
+		return r;
+	}
+	const char *wanted = one->platform != NULL ? one->platform : engine;
+	bool found = platforms.count == 0;
+	for (size_t i = 0; i < platforms.count; i++)
+		found = found || str_starts(wanted, platforms.items[i]);
+	if (!found)
+		check_platform(one, platforms.items[0], engine, faults);
+	return 0;
+}
+
+static int check_one(const struct compose_up_in *in, const struct docker *d, const struct compose_service *one,
+                     const json_t *here, const char *engine, struct strv *faults, json_t *ret, struct err *err)
+{
+	const char *id = json_get_string(here, "id"), *from = "here";
+	int r = 0;
+	if (one->builds && in->build) {
+		from = "build";
+	} else if (one->pull == COMPOSE_ALWAYS || (id == NULL && one->pull == COMPOSE_MISSING)) {
+		from = "registry";
+		r = check_registry(d, one, engine, faults, err);
+	} else if (id == NULL) {
+		strv_addf(faults, "the image '%s' of '%s' is not here, and %s", one->image, one->name,
+		          one->builds ? "would have to be built (`build: true`)"
+		                      : "is not to be fetched (pull_policy: never)");
+	} else {
+		_cleanup_free_ char *platform =
+			xasprintf("%s/%s", json_get_string(here, "os"), json_get_string(here, "architecture"));
+		check_platform(one, platform, engine, faults);
+	}
+	json_t *image = json_pack("{s:s,s:s}", "image", one->image, "from", from);
+	if (strcmp(from, "here") == 0 && id != NULL)
+		json_object_set_new(image, "id", json_string(id));
+	json_object_set_new(ret, one->name, image);
+	return r;
+}
+
+int compose_check_images(const struct compose_up_in *in, const struct docker *d, const struct compose_stack *s,
+                         struct strv *faults, json_t **ret, struct err *err)
+{
+	_cleanup_(strv_done) struct strv names = {0};
+	_cleanup_json_ json_t *here = NULL, *images = json_object();
+	_cleanup_free_ char *engine = NULL;
+	for (size_t i = 0; i < s->count; i++)
+		strv_add(&names, s->services[i].image);
+	int r = docker_images(d, &names, &here, err);
+	if (r == 0)
+		r = docker_platform(d, &engine, err);
+	for (size_t i = 0; r == 0 && i < s->count; i++)
+		r = check_one(in, d, &s->services[i], json_object_get(here, s->services[i].image), engine, faults,
+		              images, err);
+	if (r == 0)
+		*ret = TAKE(images);
+	return r;
+}

@@ -1,0 +1,166 @@
+/* The driver of "compose-project". The former configuration lies as undo/ID in the target's copy, what will be as undo/ID.after: a process that
+ * has the record and the target only can tell the two apart, and go back. */
+#include "steps/compose_up/compose_up.h"
+#include "engine/change/change.h"
+
+#include <inttypes.h>
+
+enum { DEFAULT_TIMEOUT_MS = 600000 };
+
+char *compose_undo_path(const char *lock_dir, const struct change *c, const char *suffix)
+{
+	return xasprintf("%s/undo/%" PRId64 "%s", lock_dir, c->id, suffix);
+}
+
+static const char *project_of(const struct change *c)
+{
+	return c->path + strcspn(c->path, ":") + (c->path[strcspn(c->path, ":")] == ':');
+}
+
+static struct docker docker_of(const struct change_call *x, const struct change *c)
+{
+	return (struct docker){.v = x->v,
+	                       .t = x->t,
+	                       .host = json_get_string(c->extra, "docker_host"),
+	                       .config = json_get_string(c->extra, "docker_config")};
+}
+
+static int read_after(struct change_call *x, const struct change *c, json_t **ret, struct err *err)
+{
+	*ret = NULL;
+	if (x->lock_dir == NULL)
+		return 0;
+	_cleanup_free_ char *path = compose_undo_path(x->lock_dir, c, ".after");
+	int r = compose_read_model(x->v, path, ret, err);
+	if (r != ERR_NOT_FOUND)
+		return r;
+	err_clear(err);
+	return 0;
+}
+
+static int compare(struct change_call *x, const struct change *c, enum change_match *ret, struct err *err)
+{
+	struct docker d = docker_of(x, c);
+	_cleanup_(docker_containers_done) struct docker_containers l = {0};
+	_cleanup_json_ json_t *after = NULL;
+	int r = read_after(x, c, &after, err);
+	if (r == 0)
+		r = docker_project(&d, project_of(c), &l, err);
+	if (r < 0)
+		return r;
+	_cleanup_json_ json_t *found = compose_state_found(&l);
+	*ret = compose_state_match(c->before, after != NULL ? after : c->after, found);
+	return 0;
+}
+
+static int explain(struct change_call *x, const struct change *c, struct str *out, struct err *err)
+{
+	struct docker d = docker_of(x, c);
+	_cleanup_(docker_containers_done) struct docker_containers l = {0};
+	int r = docker_project(&d, project_of(c), &l, err);
+	if (r < 0)
+		return r;
+	_cleanup_json_ json_t *found = compose_state_found(&l);
+	compose_state_explain(c->before, c->after, found, out);
+	return 0;
+}
+
+static int save(struct change_call *x, const struct change *c, struct err *err)
+{
+	const struct compose_payload *p = c->payload;
+	_cleanup_free_ char *path = compose_undo_path(x->lock_dir, c, "");
+	struct docker d = docker_of(x, c);
+	if (p == NULL || p->former == NULL)
+		return 0;
+	int r = compose_put_json(x->t, path, p->former, err);
+	return r == 0 ? compose_keep_images(&d, project_of(c), json_get_object(p->former, "x-davit"), err) : r;
+}
+
+/* The files first: once the containers are as they were, nothing is left to do. */
+static int undo_files(struct change_call *x, const struct change *c, const char *former, const json_t *model,
+                      struct err *err)
+{
+	const char *project = project_of(c), *id = json_get_string(c->extra, "id");
+	_cleanup_free_ char *own = id != NULL ? compose_file(x->v, project, id) : NULL;
+	int r = 0;
+	if (model != NULL) {
+		_cleanup_free_ char *file = compose_file(x->v, project, former);
+		r = compose_make_dir(x->t, project, err);
+		if (r == 0)
+			r = compose_put_json(x->t, file, model, err);
+	}
+	if (r == 0)
+		r = compose_point_to(x->t, project, model != NULL ? former : NULL, err);
+	if (r == 0 && own != NULL)
+		r = compose_remove_file(x->t, own, err);
+	if (r == 0 && model == NULL)
+		r = compose_remove_dir(x->t, project, err);
+	return r == 0 && model != NULL ? compose_make_durable(x->t, project, err) : r;
+}
+
+static int undo_with(struct change_call *x, struct docker *d, const struct change *c, struct err *err)
+{
+	const char *project = project_of(c), *former = json_get_string(c->extra, "former"),
+		   *id = json_get_string(c->extra, "id");
+	int64_t timeout = json_get_int(c->extra, "timeout_ms", DEFAULT_TIMEOUT_MS);
+	_cleanup_free_ char *saved = compose_undo_path(x->lock_dir, c, "");
+	_cleanup_json_ json_t *model = NULL;
+	if (former == NULL && node_type_of(c->before) != NODE_ABSENT)
+		return err_set(err, ERR_UNSUPPORTED,
+		               "what ran of '%s' before is not known (`forget_former`): what runs now stays", project);
+	int r = former != NULL ? compose_read_model(x->v, saved, &model, err) : 0;
+	if (r < 0)
+		return err_wrap(err, r, "read the former configuration of '%s'", project);
+	r = undo_files(x, c, former, model, err);
+	if (r == 0 && model != NULL)
+		r = compose_go_back(d, project, former, model, timeout, err);
+	else if (r == 0)
+		r = compose_take_down(d, project, timeout, err);
+	if (r == 0 && id != NULL)
+		r = compose_drop_tags(d, project, id, err);
+	return r;
+}
+
+static int undo(struct change_call *x, const struct change *c, struct err *err)
+{
+	struct docker d = docker_of(x, c);
+	return undo_with(x, &d, c, err);
+}
+
+/* With a step at hand, whose log it tells to. */
+int compose_undo(const struct step_context *c, struct target *t, const struct change *change, struct err *err)
+{
+	struct change_call x = {.v = &t->view, .t = t, .lock_dir = t->lock_dir, .undoing = true};
+	struct docker d = compose_docker(c, &t->view, t);
+	return undo_with(&x, &d, change, err);
+}
+
+/* A record that only a target has: it counts for the project that its step names, on the engine that its step names. */
+static bool same_word(const json_t *extra, const json_t *input, const char *key)
+{
+	const char *a = json_get_string(extra, key), *b = json_get_string(input, key);
+	return (a == NULL && b == NULL) || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool is_plain(const char *name)
+{
+	return name == NULL ||
+	       (*name != '\0' && *name != '.' && name[strspn(name, "0123456789abcdefghijklmnopqrstuvwxyzT-")] == '\0');
+}
+
+static bool is_named(const struct change *c, const json_t *input)
+{
+	const char *project = json_get_string(input, "project");
+	return str_starts(c->path, "compose:") && project != NULL && strcmp(project_of(c), project) == 0 &&
+	       same_word(c->extra, input, "docker_host") && same_word(c->extra, input, "docker_config") &&
+	       is_plain(json_get_string(c->extra, "id")) && is_plain(json_get_string(c->extra, "former"));
+}
+
+const struct change_type change_compose = {
+	.name = "compose-project",
+	.compare = compare,
+	.explain = explain,
+	.save = save,
+	.undo = undo,
+	.is_named = is_named,
+};

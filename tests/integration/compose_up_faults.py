@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""compose-up when something dies: davit behind each record, davit and the engine in the middle of `up`; over SSH and sudo; twice."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from harness.stack import StackCase, service  # noqa: E402
+from harness.trial import DAVIT, main  # noqa: E402
+from servers.sshd import Account, Sshd  # noqa: E402
+
+FAILS = {"run": {"command": ["false"], "undo": "none"}}
+STUBBORN = ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError("it did not happen in time")
+        time.sleep(0.05)
+
+
+class Faults(StackCase):
+    def old_and_new(self, s, **more):
+        s.compose({"services": {"web": service(environment={"V": "old"}, **more), "gone": service()}})
+        self.assert_exit(s.up(), 0)
+        before = s.facts()
+        s.compose({"services": {"web": service("2", environment={"V": "new"}, **more), "added": service("3")}})
+        return before
+
+    def begin(self, s, *more, **inputs):
+        with open(os.path.join(s.src, "deploy.yml"), "w", encoding="utf-8") as f:
+            document = {"name": "shop", "environment": "test", **s.document(*more, **inputs)}
+            document["targets"]["web"]["base"] = s.base
+            json.dump(document, f)
+        return subprocess.Popen([DAVIT, "deploy", "deploy.yml"], cwd=s.src, env={**os.environ, "DAVIT_STATE": s.state},
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+
+    def same_again(self, s, before, result):
+        self.assert_exit(result, 0)
+        self.assertEqual(s.facts(), before)
+        self.assertEqual(s.last()["state"], "undone")
+        ids = s.ids()
+        self.assert_exit(s.run("rollback", s.last()["id"], timeout=240), 0)
+        self.assertEqual((s.facts(), s.ids()), (before, ids), "a second undo does nothing")
+
+    def test_killed_behind_any_record_it_is_taken_back_or_whole(self):
+        with self.stack() as s:
+            before = self.old_and_new(s)
+            counter = s.path("records")
+            self.assert_exit(s.deploy(s.document(), env={"DAVIT_TEST_RECORDS": counter}, timeout=240), 0)
+            with open(counter, encoding="ascii") as f:
+                records = len(f.read())
+            after, new = s.facts(), s.document()
+            ends = set()
+            for at in range(1, records + 1):
+                old_and_new_facts = (before, after)
+                s.compose({"services": {"web": service(environment={"V": "old"}), "gone": service()}})
+                self.assert_exit(s.up(), 0)
+                self.assertEqual(s.facts(), before)
+                s.compose({"services": {"web": service("2", environment={"V": "new"}), "added": service("3")}})
+                killed = s.deploy(new, env={"DAVIT_TEST_KILL_AT": str(at)}, timeout=240)
+                recovered = s.run("recover", timeout=240)
+                self.assertIn(recovered.code, (0, 1), repr(killed) + repr(recovered))
+                self.assertIn(s.facts(), old_and_new_facts, f"killed behind record {at}: {recovered!r}")
+                state = s.last()["state"]
+                self.assertEqual(s.facts(), after if state == "committed" else before, f"{at}: {state}")
+                self.assertFalse(os.path.isdir(os.path.join(s.base, "open")) and os.listdir(os.path.join(s.base, "open")))
+                ends.add(state)
+            self.assertIn("undone", ends)
+
+    def test_killed_in_the_middle_of_up_it_is_taken_back(self):
+        with self.stack() as s:
+            before = self.old_and_new(s, command=STUBBORN, **{"stop_grace_period": "20s"})
+            p = self.begin(s)
+            until(lambda: len(self.docker.run("ps", "-aq", "--filter", f"label=com.docker.compose.project={s.project}").split()) > 2)
+            os.killpg(p.pid, signal.SIGKILL)
+            p.communicate()
+            self.same_again(s, before, s.run("recover", timeout=240))
+
+    def test_a_container_that_ignores_sigterm_is_killed_and_replaced(self):
+        with self.stack() as s:
+            s.compose({"services": {"web": service(command=STUBBORN)}})
+            self.assert_exit(s.up(), 0)
+            s.compose({"services": {"web": service("2", command=STUBBORN)}})
+            self.assert_exit(s.up(), 0)
+            self.assertIn("VERSION=2", s.containers()["web"][0]["Config"]["Env"])
+
+    def test_an_engine_that_is_stopped_in_the_middle_of_up_and_comes_back_runs_what_it_ran(self):
+        with self.stack() as s:
+            before = self.old_and_new(s, command=STUBBORN, **{"stop_grace_period": "20s"})
+            p = self.begin(s)
+            lines = []
+            reader = threading.Thread(target=lambda: lines.extend(p.stdout), daemon=True)
+            reader.start()
+            until(lambda: len(self.docker.run("ps", "-aq", "--filter", f"label=com.docker.compose.project={s.project}").split()) > 2)
+            self.addCleanup(lambda: self.docker.process or self.docker.start())
+            self.docker.stop()
+            until(lambda: any(b"does not answer" in line for line in lines))
+            self.docker.start()
+            self.assertIn(p.wait(200), (0, 1), lines)
+            state = s.last()["state"]
+            if state == "undone":
+                self.assertEqual(s.facts(), before)
+            else:
+                self.assertEqual(state, "committed")
+                self.assertEqual(sorted(s.facts()), ["added", "web"])
+
+    def test_an_engine_that_does_not_answer_is_known_before_the_first_change(self):
+        with self.stack() as s:
+            s.compose({"services": {"web": service()}})
+            result = s.deploy(s.document({"run": {"command": ["touch", s.path("changed")], "undo": "none"}},
+                                         docker_host="unix:///nowhere/d.sock"))
+            self.assertNotEqual(result.code, 0)
+            self.assert_says(result, "does not answer")
+            self.assertFalse(os.path.exists(s.path("changed")))
+
+    def test_faults_of_a_file_are_told_in_composes_words_and_nothing_is_touched(self):
+        faults = [("services: {web: {image: local/web:1, imagee: x}}", "imagee"), ("services: [", "yaml"),
+                  ("services: {web: {}}", "image"), ("services: {web: {image: 'local/web:1', depends_on: [db]}}", "db"),
+                  ("services: {web: {image: 'local/web:1', ports: ['99999999:1']}}", "99999999"),
+                  ("services: {web: {image: 'local/web:1', networks: [back]}}", "back"),
+                  ("services: {web: {image: 'local/web:1', volumes: ['data:/x']}}", "data"),
+                  ("services: {web: {image: 'local/web:1', env_file: gone.env}}", "gone.env"),
+                  ("include: [gone.yml]\nservices: {web: {image: 'local/web:1'}}", "gone.yml"),
+                  ("services: {web: {image: 'local/web:1', environment: {A: 1}, secrets: [s]}}\nsecrets: {s: {environment: S}}", "secrets.s")]
+        with self.stack() as s:
+            s.compose({"services": {"web": service()}})
+            self.assert_exit(s.up(), 0)
+            before = s.ids()
+            for text, word in faults:
+                with self.subTest(word=word):
+                    s.compose(text)
+                    result = s.up()
+                    self.assert_exit(result, 2)
+                    self.assert_says(result, word)
+                    self.assertEqual(s.ids(), before)
+            self.assert_exit(s.up(directory=s.path("nowhere")), 2)
+            self.assert_exit(s.up(files=["gone.yml"]), 2)
+
+    def over(self, target):
+        with self.stack() as s:
+            s.compose({"services": {"web": service(environment={"A": "${A}"})}})
+            self.assert_exit(s.up(target=target, env={"A": "1"}), 0)
+            before = s.facts()
+            s.compose({"services": {"web": service("2", environment={"A": "${A}"})}})
+            self.assert_exit(s.up(FAILS, target=target, env={"A": "2"}), 1)
+            self.assertEqual(s.facts(), before)
+            self.assert_exit(s.up(target=target, env={"A": "2"}), 0)
+            self.assertIn("A=2", s.containers()["web"][0]["Config"]["Env"])
+
+    def test_it_works_over_sudo(self):
+        self.over({"local": {}, "become": "sudo"})
+
+    def test_it_works_over_ssh(self):
+        with Sshd() as server:
+            self.over(server.target())
+
+    def test_it_works_over_ssh_and_sudo_of_another_user(self):
+        why = Sshd.can_have_accounts()
+        if why:
+            self.skipTest(why)
+        with Sshd(accounts={"deploy": Account("pw", sudo="ALL=(ALL) NOPASSWD: ALL")}) as server:
+            target = server.target(become="sudo")
+            target["ssh"].update(user="deploy", password="pw")
+            del target["ssh"]["key"]
+            self.over(target)
+
+
+if __name__ == "__main__":
+    main()
