@@ -7,6 +7,7 @@
 #include "agent/actions/resolve.h"
 #include "base/core/clock.h"
 #include "base/sys/fs.h"
+#include "base/sys/fs_beneath.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -22,44 +23,22 @@ enum {
 	DECIDE_MS = 60 * 60 * 1000, /* commit, or undo with its retries */
 	COMPLETE_MS = 10 * 60 * 1000,
 	ENVIRON_MAX = 1 << 20,
-	HISTORY_MAX = 4 << 20,
-	HISTORY_MS = 5000,
+	ID_MAX = 64,
 	EXIT_HELD = 4,
 };
 
 /* ---- the deployment ---- */
 
-/* The newest deployment whose key ends in this job's tracking id, among those that `davit history` lists. */
-static char *find_deployment(const struct job *j, const json_t *deployments)
+/* That of the deployment which a step opened last. The job's own programs can write there too: only what looks like an id is one. */
+static char *deployment_id(const struct job *j)
 {
-	size_t i;
-	json_t *deployment;
-	json_array_foreach(deployments, i, deployment)
-	{
-		const char *key = json_get_string(deployment, "job_key"), *id = json_get_string(deployment, "id");
-		if (key != NULL && id != NULL && str_ends(key, j->tracking_id))
-			return xstrdup(id);
-	}
-	return NULL;
-}
-
-/* The journal is asked through the program that reads it, so that the worker need not carry SQLite. */
-static char *deployment_id(struct job *j, const struct record *r)
-{
-	_cleanup_(str_done) struct str text = STR_INIT(HISTORY_MAX);
-	_cleanup_json_ json_t *deployments = NULL;
-	static const char *const argv[] = {"/proc/self/exe", "history", "--json", NULL};
-	struct strv env = {.count = 0};
-	struct wait w = WAIT_INIT;
-	int status = -1;
-	environ_make(j, r, ENVIRON_TYPED, &env);
-	w.deadline_mono_ms = clock_mono_ms() + HISTORY_MS;
-	struct proc_options o = {.argv = argv, .env = (const char *const *)strv_null_terminated(&env)};
-	int e = proc_run(&o, NULL, 0, HISTORY_MAX, &w, &text, NULL, &status, NULL);
-	strv_done(&env);
-	if (e < 0 || status != 0 || json_parse(str_peek(&text), text.len, HISTORY_MAX, &deployments, NULL) < 0)
+	_cleanup_(str_done) struct str text = STR_INIT(ID_MAX + 1);
+	_cleanup_close_ int temp = open(j->temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (temp < 0 || fs_read_beneath(temp, "davit/deployment", ID_MAX, &text, NULL) < 0)
 		return NULL;
-	return find_deployment(j, deployments);
+	str_truncate(&text, strcspn(str_peek(&text), "\r\n"));
+	bool is_id = text.len > 0 && strspn(str_peek(&text), "0123456789abcdefT-") == text.len;
+	return is_id ? str_take(&text) : NULL;
 }
 
 /* How long the decision may take: the listener's patience ends it, since the job must be reported before. */
@@ -72,8 +51,8 @@ static int64_t decision_limit(const struct job *j)
 
 static void undo_goes_on(struct job *j, struct record *r)
 {
-	char *id = deployment_id(j, r);
-	j->undo_continues = id != NULL ? id : xstrdup("of this job");
+	char *id = deployment_id(j);
+	j->undo_continues = id != NULL ? id : xstrdup("the deployment of this job");
 	record_error(
 		j, r,
 		"The time of the cancelled job is up: the undo continues as %s. `davit show %s` tells how it ends.",

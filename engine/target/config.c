@@ -28,8 +28,8 @@ int target_config_read(const struct field_choice *const *kinds, const char *name
                        struct faults *faults, struct err *err)
 {
 	*ret = (struct target_config){.name = name};
-	int r = fields_read_choice(kinds, &target_common_fields, value, doc, pointer, arena, &ret->kind, &ret->host, faults,
-	                           err);
+	int r = fields_read_choice(kinds, &target_common_fields, value, doc, pointer, arena, &ret->kind, &ret->host,
+	                           faults, err);
 	if (r < 0 || target_config_kind(ret)->is_host)
 		return r;
 	size_t before = faults->count;

@@ -6,7 +6,8 @@
 
 enum { SHOWN_MAX = 4096 };
 /* The file is the directory's owner's, whoever runs the command. */
-static const char write_dump[] = "umask 077; exec \"$@\" >\"$DAVIT_DIR/dump\"", read_dump[] = "exec \"$@\" <\"$DAVIT_DIR/dump\"";
+static const char write_dump[] = "umask 077; exec \"$@\" >\"$DAVIT_DIR/dump\"",
+		  read_dump[] = "exec \"$@\" <\"$DAVIT_DIR/dump\"";
 
 static void describe(const struct source_call *s, struct str *out)
 {
@@ -56,11 +57,13 @@ static int run_one(const struct source_call *s, struct target *t, const char *wh
 	                                 .env = &env,
 	                                 .timeout_ms = source_duration_ms(s->in, "timeout")};
 	int r = source_run(s, t, &p, NULL, err);
-	return r < 0 ? err_wrap(err, r, "the %s command of '%s' on '%s'", which, json_get_string(s->in, "name"), t->view.name) : 0;
+	return r < 0 ? err_wrap(err, r, "the %s command of '%s' on '%s'", which, json_get_string(s->in, "name"),
+	                        t->view.name)
+	             : 0;
 }
 
-static int plan(const struct source_call *s, struct view *v, bool to_put_back, struct plan *plan, struct source_plan *ret,
-                struct err *err)
+static int plan(const struct source_call *s, struct view *v, bool to_put_back, struct plan *plan,
+                struct source_plan *ret, struct err *err)
 {
 	_cleanup_(str_done) struct str what = STR_INIT(SHOWN_MAX), name = STR_INIT(SUBJECT_MAX);
 	const struct source_sizes least = {.files = 1};
@@ -68,7 +71,8 @@ static int plan(const struct source_call *s, struct view *v, bool to_put_back, s
 	(void)plan;
 
 	if (to_put_back && json_object_get(s->in, "restore") == NULL)
-		return err_set(err, ERR_REFUSED, "no `restore` says how '%s' is put back", json_get_string(s->in, "name"));
+		return err_set(err, ERR_REFUSED, "no `restore` says how '%s' is put back",
+		               json_get_string(s->in, "name"));
 	int r = source_check_space(v, &least, &room, err);
 	if (r < 0)
 		return r;
@@ -78,10 +82,11 @@ static int plan(const struct source_call *s, struct view *v, bool to_put_back, s
 	static const char *const commands[] = {"dump", "restore", "check"};
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (json_object_get(s->in, commands[i]))
-			json_object_set(json_object_get(ret->extra, "plan"), commands[i], json_object_get(s->in, commands[i]));
+			json_object_set(json_object_get(ret->extra, "plan"), commands[i],
+			                json_object_get(s->in, commands[i]));
 	ret->summary = xasprintf("snapshot of %s", str_peek(&what));
-	ret->shown = json_pack("{s:s,s:s,s:I}", "source", s->source->name, "name", json_get_string(s->in, "name"), "free",
-	                       (json_int_t)room);
+	ret->shown = json_pack("{s:s,s:s,s:I}", "source", s->source->name, "name", json_get_string(s->in, "name"),
+	                       "free", (json_int_t)room);
 	return 0;
 }
 
@@ -107,8 +112,8 @@ static int keep(const struct source_call *s, struct target *t, const struct chan
 	return source_add_directory(t, change->path, all, err);
 }
 
-static int put_back(const struct source_call *s, struct target *t, const char *from, const json_t *head, const char *own,
-                    struct err *err)
+static int put_back(const struct source_call *s, struct target *t, const char *from, const json_t *head,
+                    const char *own, struct err *err)
 {
 	(void)head;
 	(void)own;

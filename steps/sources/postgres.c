@@ -51,14 +51,17 @@ static void subject(const struct source_call *s, struct str *out)
 static void validate(const struct source_call *s, struct faults *faults)
 {
 	if (*text_of(s, "container") && *text_of(s, "service"))
-		faults_add(faults, NULL, "/postgres/service", "`container` and `service` name the same thing: give one of them");
+		faults_add(faults, NULL, "/postgres/service",
+		           "`container` and `service` name the same thing: give one of them");
 	if (in_container(s) && *text_of(s, "become_user")) {
-		faults_add(faults, NULL, "/postgres/become_user", "in a container the programs run as the container's user");
+		faults_add(faults, NULL, "/postgres/become_user",
+		           "in a container the programs run as the container's user");
 		faults_hint(faults, "leave it out; `user` says who connects");
 	}
 	if (strcmp(text_of(s, "database"), text_of(s, "maintenance_database")) == 0 &&
 	    (json_get_bool(s->in, "prove", false) || json_get_bool(s->in, "restore_on_rollback", false))) {
-		faults_add(faults, NULL, "/postgres/maintenance_database", "it must be another database than the one that is restored");
+		faults_add(faults, NULL, "/postgres/maintenance_database",
+		           "it must be another database than the one that is restored");
 		faults_hint(faults, "`template1` is on every server");
 	}
 }
@@ -141,7 +144,8 @@ static int look(const struct source_call *s, struct view *v, struct facts *ret, 
 	ret->none = strcmp(str_peek(&answer), "none\n") == 0;
 	if (ret->none)
 		return 0;
-	if (sscanf(str_peek(&answer), "%lld|%lld|%c|%c|%n", &ret->bytes, &ret->version, &create, &owns, &used) < 4 || used == 0)
+	if (sscanf(str_peek(&answer), "%lld|%lld|%c|%c|%n", &ret->bytes, &ret->version, &create, &owns, &used) < 4 ||
+	    used == 0)
 		return err_set(err, ERR_PROTOCOL, "unexpected reply: '%.100s'", str_peek(&answer));
 	ret->may_create = create == 't';
 	ret->owns = owns == 't';
@@ -155,10 +159,10 @@ static int check_facts(const struct source_call *s, const struct facts *f, bool 
 	int major = number ? atoi(number + 2) : 0;
 
 	if (major > 0 && major < f->version / 10000)
-		return err_hint(err,
-		                err_set(err, ERR_REFUSED, "%s is older than the server (%lld)", f->tool,
-		                        f->version / 10000),
-		                "name newer ones by `programs`, or run them in the server's container");
+		return err_hint(
+			err,
+			err_set(err, ERR_REFUSED, "%s is older than the server (%lld)", f->tool, f->version / 10000),
+			"name newer ones by `programs`, or run them in the server's container");
 	if ((to_put_back || json_get_bool(s->in, "prove", false)) && !f->may_create)
 		return err_hint(err,
 		                err_set(err, ERR_REFUSED, "the user may not create databases, which %s needs",
@@ -201,16 +205,17 @@ static void fill_plan(const struct source_call *s, const struct facts *f, int64_
 
 	describe(s, &what);
 	source_subject(s, &name);
-	ret->extra = json_pack("{s:{s:s,s:s,s:b}}", "plan", "type", "snapshot", "subject", str_peek(&name), "prove", prove);
+	ret->extra =
+		json_pack("{s:{s:s,s:s,s:b}}", "plan", "type", "snapshot", "subject", str_peek(&name), "prove", prove);
 	ret->summary = xasprintf("snapshot of %s, %.1f MB in the server", str_peek(&what), (double)f->bytes / 1e6);
 	ret->shown = json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:b}", "source", s->source->name, "database",
-	                       text_of(s, "database"), "bytes", (json_int_t)f->bytes, "free", (json_int_t)room, "server",
-	                       "", "program", f->tool, "prove", prove);
+	                       text_of(s, "database"), "bytes", (json_int_t)f->bytes, "free", (json_int_t)room,
+	                       "server", "", "program", f->tool, "prove", prove);
 	json_object_set_new(ret->shown, "server", json_stringf("%lld", f->version / 10000));
 }
 
-static int plan(const struct source_call *s, struct view *v, bool to_put_back, struct plan *plan, struct source_plan *ret,
-                struct err *err)
+static int plan(const struct source_call *s, struct view *v, bool to_put_back, struct plan *plan,
+                struct source_plan *ret, struct err *err)
 {
 	struct facts f = {0};
 	int64_t room = 0;
@@ -291,14 +296,15 @@ static int keep(const struct source_call *s, struct target *t, const struct chan
 
 /* ---- back ---- */
 
-static int put_back(const struct source_call *s, struct target *t, const char *from, const json_t *head, const char *own,
-                    struct err *err)
+static int put_back(const struct source_call *s, struct target *t, const char *from, const json_t *head,
+                    const char *own, struct err *err)
 {
 	(void)head;
 	s->c->report(s->c->engine, "put back the database %s", text_of(s, "database"));
 	int r = note_databases(t, own, err);
 	if (r == 0)
-		r = run_script(s, t, postgres_script_restore, own, from, source_duration_ms(s->in, "timeout"), NULL, err);
+		r = run_script(s, t, postgres_script_restore, own, from, source_duration_ms(s->in, "timeout"), NULL,
+		               err);
 	return r < 0 ? err_wrap(err, r, "put back the database '%s' on '%s'", text_of(s, "database"), t->view.name) : 0;
 }
 

@@ -64,7 +64,9 @@ static void complaint_of(const struct str *text, struct str *out)
 static int hint_for(const char *complaint, int r, struct err *err)
 {
 	if (strstr(complaint, "due to lock timeout") || strstr(complaint, "due to statement timeout"))
-		return err_hint(err, r, "a migration or another session holds a lock on it: wait for its end, or raise `lock_wait`");
+		return err_hint(
+			err, r,
+			"a migration or another session holds a lock on it: wait for its end, or raise `lock_wait`");
 	if (strstr(complaint, "No space left"))
 		return err_hint(err, r, "make room, or set the target's `base:` to a larger file system");
 	return r;

@@ -9,9 +9,9 @@ struct source_env {
 	struct strv owned;
 };
 void source_env_done(struct source_env *e);
-void source_env_add(struct source_env *e, const char *name, const char *value);            /* borrowed; NULL: not added */
+void source_env_add(struct source_env *e, const char *name, const char *value); /* borrowed; NULL: not added */
 void source_env_addf(struct source_env *e, const char *name, const char *fmt, ...) _printf_(3, 4); /* no secrets */
-void source_env_inputs(struct source_env *e, const struct source_call *s);                 /* those of the input `env` */
+void source_env_inputs(struct source_env *e, const struct source_call *s); /* those of the input `env` */
 
 struct source_program {
 	const char *const *argv; /* as in struct target_command: either this … */

@@ -63,8 +63,10 @@ static int look(const struct source_call *s, struct view *v, struct facts *ret, 
 	_cleanup_free_ char *text = str_take(&answer);
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
 		read_line(ret, line);
-	if (ret->path && (fs_normalize(ret->path, &normal, NULL) < 0 || strcmp(normal, ret->path) != 0 || ret->path[0] != '/' || !ret->path[1]))
-		return err_set(err, ERR_PROTOCOL, "unexpected reply: the volume '%s' lies in '%s'", volume_of(s), ret->path);
+	if (ret->path && (fs_normalize(ret->path, &normal, NULL) < 0 || strcmp(normal, ret->path) != 0 ||
+	                  ret->path[0] != '/' || !ret->path[1]))
+		return err_set(err, ERR_PROTOCOL, "unexpected reply: the volume '%s' lies in '%s'", volume_of(s),
+		               ret->path);
 	return 0;
 }
 
@@ -72,12 +74,14 @@ static int check(const struct source_call *s, const struct facts *f, bool now_pu
 {
 	if (f->users.len > 0 && f->database.len > 0)
 		return err_hint(err,
-		                err_set(err, ERR_REFUSED, "the volume '%s' is that of a running database (%s in use by %s)",
-		                        volume_of(s), str_peek(&f->database), str_peek(&f->users)),
+		                err_set(err, ERR_REFUSED,
+		                        "the volume '%s' is that of a running database (%s in use by %s)", volume_of(s),
+		                        str_peek(&f->database), str_peek(&f->users)),
 		                "a copy of its files would be no database: keep a dump (`postgres` or `command`)");
 	if (f->users.len > 0 && now_put_back)
 		return err_hint(err,
-		                err_set(err, ERR_CONFLICT, "the volume '%s' is in use by %s", volume_of(s), str_peek(&f->users)),
+		                err_set(err, ERR_CONFLICT, "the volume '%s' is in use by %s", volume_of(s),
+		                        str_peek(&f->users)),
 		                "stop it, then roll back again");
 	return 0;
 }
@@ -105,7 +109,8 @@ static int none_there(const struct source_call *s, struct view *v, struct plan *
 	const char *when = json_get_string(s->in, "when_none");
 
 	if (when && strcmp(when, "skip") == 0) {
-		strv_addf(&plan->warnings, "the volume %s on '%s' is not there: nothing is kept", volume_of(s), v->name);
+		strv_addf(&plan->warnings, "the volume %s on '%s' is not there: nothing is kept", volume_of(s),
+		          v->name);
 		return 0;
 	}
 	return err_hint(err, err_set(err, ERR_REFUSED, "the volume '%s' on '%s' is not there", volume_of(s), v->name),
@@ -122,7 +127,8 @@ static int plan_there(const struct source_call *s, struct view *v, const struct 
 
 	int r = check(s, f, false, err);
 	if (r == 0 && !v->facts.is_root)
-		r = err_hint(err, err_set(err, ERR_REFUSED, "only root reads the volumes of '%s'", v->name), "become: sudo");
+		r = err_hint(err, err_set(err, ERR_REFUSED, "only root reads the volumes of '%s'", v->name),
+		             "become: sudo");
 	if (r == 0)
 		r = source_measure(v, f->path, NULL, &type, &sizes, err);
 	if (r == 0 && type != NODE_DIR)
@@ -132,20 +138,21 @@ static int plan_there(const struct source_call *s, struct view *v, const struct 
 	if (r < 0)
 		return r;
 	if (to_put_back && f->users.len > 0)
-		strv_addf(&plan->warnings, "the volume %s is in use by %s: it can be put back only while that is stopped",
-		          volume_of(s), str_peek(&f->users));
+		strv_addf(&plan->warnings,
+		          "the volume %s is in use by %s: it can be put back only while that is stopped", volume_of(s),
+		          str_peek(&f->users));
 	source_subject(s, &name);
 	ret->extra = json_pack("{s:{s:s,s:s}}", "plan", "type", "snapshot", "subject", str_peek(&name));
 	ret->summary = xasprintf("snapshot of the volume %s, %" PRId64 " files, %.1f MB", volume_of(s), sizes.files,
 	                         (double)sizes.bytes / 1e6);
 	ret->shown = json_pack("{s:s,s:s,s:I,s:I,s:I,s:s}", "source", s->source->name, "volume", volume_of(s), "files",
-	                       (json_int_t)sizes.files, "bytes", (json_int_t)sizes.bytes, "free", (json_int_t)room, "used_by",
-	                       str_peek(&f->users));
+	                       (json_int_t)sizes.files, "bytes", (json_int_t)sizes.bytes, "free", (json_int_t)room,
+	                       "used_by", str_peek(&f->users));
 	return 0;
 }
 
-static int plan(const struct source_call *s, struct view *v, bool to_put_back, struct plan *plan, struct source_plan *ret,
-                struct err *err)
+static int plan(const struct source_call *s, struct view *v, bool to_put_back, struct plan *plan,
+                struct source_plan *ret, struct err *err)
 {
 	struct facts f;
 
@@ -185,8 +192,8 @@ static int keep(const struct source_call *s, struct target *t, const struct chan
 	return source_copy_path(s->c, t, path, goal, "0", "dir", NULL, all, err);
 }
 
-static int put_back(const struct source_call *s, struct target *t, const char *from, const json_t *head, const char *own,
-                    struct err *err)
+static int put_back(const struct source_call *s, struct target *t, const char *from, const json_t *head,
+                    const char *own, struct err *err)
 {
 	_cleanup_free_ char *path = NULL, *copy = fs_join(from, "0");
 	(void)head;

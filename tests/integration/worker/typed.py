@@ -242,13 +242,14 @@ steps:
         with open(f"{self.srv}/current/a.txt") as file:
             self.assertEqual(file.read(), "hello\n")
 
-    def test_an_undo_that_outlives_the_job_is_said(self):
+    def outlived(self, script):
+        """A job that is cancelled while its undo goes on: its annotations. The script runs between the two."""
         mark = os.path.join(self.house.folder, "mark")
         worker = self.house.start(f'''
             - uses: {OWN}/run@v1
               name: slow undo
               with: {{targets: {self.here}, command: echo, undo: "echo x > {mark}; sleep 3000"}}
-            - {{name: waits, run: "echo x > {mark}.waits; sleep 3000"}}
+            - {{name: waits, run: "{script} echo x > {mark}.waits; sleep 3000"}}
         ''')
         until("the step", lambda: os.path.exists(mark + ".waits"), 30)
         worker.cancel(18)
@@ -258,9 +259,16 @@ steps:
         self.assertEqual((run.status, run.conclusion), (103, "cancelled"))
         self.assertTrue(os.path.exists(mark))
         self.assertEqual(run.step("Decide the deployment")["conclusion"], "cancelled")
-        notes = json.dumps(run.job["annotations"])
-        self.assertRegex(notes, r"undo continues as \d{8}T\d{6}-[0-9a-f]+")
         self.assertIn("undoing", self.states())
+        return json.dumps(run.job["annotations"])
+
+    def test_an_undo_that_outlives_the_job_is_said(self):
+        self.assertRegex(self.outlived(""), r"undo continues as \d{8}T\d{6}-[0-9a-f]+")
+
+    def test_what_a_job_writes_over_the_id_of_its_deployment_is_shown_to_nobody(self):
+        notes = self.outlived("echo '::error::shown' > $RUNNER_TEMP/davit/deployment;")
+        self.assertRegex(notes, "undo continues as the deployment of this job")
+        self.assertNotIn("shown", notes)
 
 
 if __name__ == "__main__":
