@@ -125,6 +125,7 @@ const struct source source_command = {
 	.name = "command",
 	.verb = "keep a dump of",
 	.programs = true,
+	.moves = true,
 	.describe = describe,
 	.validate = validate,
 	.subject = subject,

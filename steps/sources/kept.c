@@ -141,6 +141,16 @@ static int read_manifest(struct view *v, const char *path, struct manifest *ret,
 	return r < 0 ? r : manifest_parse(file, str_peek(&text), text.len, ret, err);
 }
 
+int source_read_head(struct view *v, const char *path, json_t **ret, struct err *err)
+{
+	_cleanup_(manifest_done) struct manifest m = {0};
+
+	int r = read_manifest(v, path, &m, err);
+	if (r == 0)
+		*ret = json_incref(m.head);
+	return r < 0 ? err_wrap(err, r, "read the snapshot '%s' on '%s'", path, v->name) : 0;
+}
+
 int source_check(struct view *v, const char *path, json_t **ret_head, struct err *err)
 {
 	_cleanup_(tree_done) struct tree now = {0};

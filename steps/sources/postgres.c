@@ -173,7 +173,7 @@ static int check_facts(const struct source_call *s, const struct facts *f, bool 
 	return 0;
 }
 
-static int none_there(const struct source_call *s, struct view *v, struct plan *plan, struct err *err)
+static int none_there(const struct source_call *s, struct view *v, bool to_put_back, struct plan *plan, struct err *err)
 {
 	_cleanup_(str_done) struct str what = STR_INIT(MAX_ANSWER);
 
@@ -183,7 +183,7 @@ static int none_there(const struct source_call *s, struct view *v, struct plan *
 		return 0;
 	}
 	return err_hint(err, err_set(err, ERR_REFUSED, "%s is not there", str_peek(&what)),
-	                "before a first deployment: `when_none: skip`");
+	                to_put_back ? "create an empty one first" : "before a first deployment: `when_none: skip`");
 }
 
 /* How well data can be squeezed is known afterwards: what is surely too little is refused. */
@@ -222,7 +222,7 @@ static int plan(const struct source_call *s, struct view *v, bool to_put_back, s
 
 	int r = look(s, v, &f, err);
 	if (r == 0 && f.none) {
-		r = none_there(s, v, plan, err);
+		r = none_there(s, v, to_put_back, plan, err);
 	} else if (r == 0) {
 		r = check_facts(s, &f, to_put_back, err);
 		if (r == 0)
@@ -308,6 +308,25 @@ static int put_back(const struct source_call *s, struct target *t, const char *f
 	return r < 0 ? err_wrap(err, r, "put back the database '%s' on '%s'", text_of(s, "database"), t->view.name) : 0;
 }
 
+/* Replacing is one transaction, and from there on the former database has a name of ours. */
+static int is_untouched(const struct source_call *s, struct view *v, const char *own, bool *ret, struct err *err)
+{
+	_cleanup_(source_env_done) struct source_env env = {0};
+	_cleanup_(str_done) struct str answer = STR_INIT(MAX_ANSWER);
+	_cleanup_(node_done) struct node n = {0};
+	_cleanup_free_ char *marker = marker_of(own);
+
+	int r = host_stat(v, marker, &n, err);
+	*ret = n.type == NODE_ABSENT;
+	if (r < 0 || *ret)
+		return r;
+	make_env(s, v, own, own, &env);
+	const struct source_program p = {.script = postgres_script_replaced, .env = &env, .timeout_ms = LOOK_MS};
+	r = source_ask(v, &p, &answer, err);
+	*ret = r == 0 && strcmp(str_peek(&answer), "1\n") != 0;
+	return r;
+}
+
 static int sweep(const struct source_call *s, struct target *t, const char *own, struct err *err)
 {
 	_cleanup_(node_done) struct node n = {0};
@@ -326,11 +345,13 @@ const struct source source_postgres = {
 	.name = "postgres",
 	.verb = "keep a dump of",
 	.programs = true,
+	.moves = true,
 	.describe = describe,
 	.validate = validate,
 	.subject = subject,
 	.plan = plan,
 	.keep = keep,
 	.put_back = put_back,
+	.is_untouched = is_untouched,
 	.sweep = sweep,
 };

@@ -17,5 +17,7 @@ extern const char *const postgres_script_dump;
 extern const char *const postgres_script_prove;
 /* The dump into NEW, counted where there are counts, and then NEW in the place of DB, which becomes FORMER. Done before: nothing. */
 extern const char *const postgres_script_restore;
+/* Prints 1 where FORMER is there. */
+extern const char *const postgres_script_replaced;
 /* NEW and FORMER go, and what davit's programs still do there. */
 extern const char *const postgres_script_sweep;

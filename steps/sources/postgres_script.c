@@ -97,6 +97,10 @@
 	"SQL\n"                                                                                                               \
 	"}\n"
 
+/* The name follows from the place of the snapshot: hexadecimal digits. */
+#define REPLACED                                                                                                       \
+	"replaced() { sql -d \"$DAVIT_MAIN\" -c \"SELECT 1 FROM pg_catalog.pg_database WHERE datname = '$DAVIT_FORMER'\"; }\n"
+
 const char *const postgres_script_look = BEGIN_SCRIPT
 	"if [ -n \"$DAVIT_SERVICE\" ]; then service; [ -n \"$DAVIT_CONTAINER\" ] || { echo none; exit 0; }\n"
 	"elif [ -n \"$DAVIT_CONTAINER\" ]; then\n"
@@ -152,8 +156,7 @@ const char *const postgres_script_prove = BEGIN_SCRIPT FIND_CONTAINER COUNT DROP
 	"drop_new\n";
 
 /* A renamed database lets nobody in by its former name, so the swap is one transaction; it waits some seconds for sessions to end. */
-const char *const postgres_script_restore = BEGIN_SCRIPT FIND_CONTAINER COUNT DROP_NEW CREATE_NEW DRESS_NEW
-	"done_before() { sql -d \"$DAVIT_MAIN\" -c \"SELECT 1 FROM pg_catalog.pg_database WHERE datname = '$DAVIT_FORMER'\"; }\n"
+const char *const postgres_script_restore = BEGIN_SCRIPT FIND_CONTAINER COUNT DROP_NEW CREATE_NEW DRESS_NEW REPLACED
 	"swap() { sql -d \"$DAVIT_MAIN\" >/dev/null <<'SQL'\n" ONLY_CATALOG
 	"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN (:'db', :'new') AND pid <> pg_backend_pid();\n"
 	"BEGIN;\n"
@@ -162,7 +165,7 @@ const char *const postgres_script_restore = BEGIN_SCRIPT FIND_CONTAINER COUNT DR
 	"COMMIT;\n"
 	"SQL\n"
 	"}\n"
-	"[ -z \"$(done_before)\" ] || exit 0\n"
+	"[ -z \"$(replaced)\" ] || exit 0\n"
 	"drop_new\n"
 	"create_new\n"
 	"dress_new\n"
@@ -171,6 +174,8 @@ const char *const postgres_script_restore = BEGIN_SCRIPT FIND_CONTAINER COUNT DR
 	"sql -d \"$DAVIT_NEW\" -c ANALYZE\n"
 	"tries=5\n"
 	"until swap; do tries=$((tries - 1)); [ $tries -gt 0 ] || exit 1; done\n";
+
+const char *const postgres_script_replaced = BEGIN_SCRIPT FIND_CONTAINER REPLACED "replaced\n";
 
 const char *const postgres_script_sweep = BEGIN_SCRIPT FIND_CONTAINER DROP_NEW
 	"sql -d \"$DAVIT_MAIN\" >/dev/null <<'SQL'\n" ONLY_CATALOG

@@ -13,6 +13,7 @@
  * | plan     | reads   | its size, the room for it, whether it can be kept (and, to_put_back, put back)        |              |
  * | keep     | writes  | what it holds lies in the directory; what of it stays outside (a database to prove it) is gone | |
  * | put_back | writes  | the content is what the snapshot `from` holds, durable; the directory `own` is where notes may lie | |
+ * | is_untouched | reads | a put_back into `own` that did not end has replaced nothing                           | who knows    |
  * | sweep    | writes  | what a killed process left of either outside the directory is gone; twice equals once | nothing is left |
  */
 #pragma once
@@ -38,6 +39,7 @@ struct source {
 	const char *name; /* the input that holds its inputs */
 	const char *verb; /* what keeping is called: "keep a copy of" */
 	bool programs;    /* runs programs of the target, with variables */
+	bool moves;       /* its snapshots may go to another environment */
 	void (*describe)(const struct source_call *s, struct str *out);
 	void (*validate)(const struct source_call *s, struct faults *faults);
 	void (*subject)(const struct source_call *s, struct str *out);
@@ -47,6 +49,7 @@ struct source {
 	            struct tree *all, struct err *err);
 	int (*put_back)(const struct source_call *s, struct target *t, const char *from, const json_t *head,
 	                const char *own, struct err *err);
+	int (*is_untouched)(const struct source_call *s, struct view *v, const char *own, bool *ret, struct err *err);
 	int (*sweep)(const struct source_call *s, struct target *t, const char *own, struct err *err);
 };
 extern const struct source source_files, source_postgres, source_volume, source_command;
@@ -97,6 +100,16 @@ int source_undo(const struct source_call *s, struct target *t, const struct chan
  * there is none. */
 int source_newest(const struct source_call *s, struct view *v, const char *dir, const char *after, char **ret,
                   struct err *err);
+/* Only what its manifest begins with. */
+int source_read_head(struct view *v, const char *path, json_t **ret, struct err *err);
+/* ---- from.c: the snapshot that `from` means. head: what its manifest begins with, without what of it is not meant ---- */
+struct source_from {
+	char *path;
+	json_t *head;
+};
+void source_from_done(struct source_from *f);
+int source_find_from(const struct source_call *s, struct view *v, const json_t *from, struct source_from *ret,
+                     struct err *err);
 /* Where a snapshot of what the inputs name lies below the directory of one deployment; NULL in *ret: nowhere. */
 int source_place(const struct source_call *s, struct view *v, const char *snapshot, char **ret, struct err *err);
 enum { SUBJECT_MAX = 4096 };

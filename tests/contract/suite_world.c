@@ -15,6 +15,17 @@
 
 enum { LIST_MAX = 8 << 20, FILE_MAX = 32 << 20, ATTRIBUTES_MAX = 4096, COPY_MS = 60000 };
 
+static void run(const char *const *argv)
+{
+	const struct proc_options o = {
+		.argv = argv, .stdin_fd = -1, .stdout_fd = STDERR_FILENO, .stderr_fd = STDERR_FILENO};
+	struct wait wait = WAIT_INIT;
+	int status = -1;
+	wait = wait_within(&wait, COPY_MS);
+	assert_int_equal(proc_run(&o, NULL, 0, 0, &wait, NULL, NULL, &status, NULL), 0);
+	assert_int_equal(status, 0);
+}
+
 /* ---- what lies there before ---- */
 
 static void lay(const char *dir, const char *name, const char *text, mode_t mode)
@@ -63,6 +74,39 @@ static void lay_tree(const char *tree)
 		adorn(tree, adorned[i]);
 }
 
+/* ---- snapshots of an earlier deployment ---- */
+
+#define EARLIER "snapshots/shop.contract/20250101T000000-000000"
+
+static void lay_manifest(const struct suite_world *w, const char *place, const char *file, const char *extra)
+{
+	_cleanup_free_ char *dir = fs_join(w->base, place), *path = fs_join(dir, file);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	char hex[DIGEST_HEX];
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(digest_of_fd(fd, hex, NULL), 0);
+	_cleanup_free_ char *text = xasprintf("{\"format\":1,\"kind\":\"snapshot\",\"deployment\":\"shop.contract\","
+	                                      "\"snapshot\":\"20250101T000000-000000\",%s,\"bytes\":%lld}\n"
+	                                      "f %04o %lld %s - %s\n",
+	                                      extra, (long long)st.st_size, (unsigned int)st.st_mode & 07777,
+	                                      (long long)st.st_size, hex, file);
+	lay(dir, "manifest", text, 0600);
+}
+
+static void lay_snapshots(const struct suite_world *w)
+{
+	_cleanup_free_ char *data = fs_join(w->tree, "data"), *dump = fs_join(w->base, EARLIER "/1/dump");
+	_cleanup_free_ char *paths =
+		xasprintf("\"paths\":[{\"path\":\"%s/uploads\",\"type\":\"dir\"}],\"exclude\":[]", data);
+	const char *const tar[] = {"tar", "--format=posix", "-C", data, "-cf", dump, "uploads", NULL};
+	lay(w->base, EARLIER "/0/0/cat", "an older cat\n", 0640);
+	lay_manifest(w, EARLIER "/0", "0/cat", paths);
+	lay(w->base, EARLIER "/1/subject", "command uploads", 0600);
+	run(tar);
+	lay_manifest(w, EARLIER "/1", "dump", "\"source\":\"command\",\"name\":\"uploads\"");
+}
+
 void suite_world_next_source(const struct suite_world *w, size_t number)
 {
 	_cleanup_free_ char *version = xasprintf("version %zu\n", number), *only = xasprintf("app/only-%zu", number);
@@ -81,6 +125,7 @@ void suite_world_make(struct suite_world *w)
 	assert_int_equal(mkdir(w->base, 0700), 0);
 	assert_int_equal(mkdir(w->state, 0700), 0);
 	lay_tree(w->tree);
+	lay_snapshots(w);
 	lay(w->source, "app/bin/run", "#!/bin/sh\n", 0755);
 	lay(w->source, "app/lib/part", "the same in every version\n", 0644);
 	lay(w->source, "app/debug.log", "not sent\n", 0644);
@@ -101,16 +146,9 @@ void suite_world_done(struct suite_world *w)
 static void copy(const char *from, const char *to)
 {
 	const char *const argv[] = {"cp", "-a", from, to, NULL};
-	const struct proc_options o = {
-		.argv = argv, .stdin_fd = -1, .stdout_fd = STDERR_FILENO, .stderr_fd = STDERR_FILENO};
-	struct wait wait = WAIT_INIT;
-	int status = -1;
-	wait = wait_within(&wait, COPY_MS);
 	fs_remove_tree(AT_FDCWD, to, NULL);
-	if (!fs_exists(AT_FDCWD, from))
-		return; /* a target's own directory goes when nothing is in it */
-	assert_int_equal(proc_run(&o, NULL, 0, 0, &wait, NULL, NULL, &status, NULL), 0);
-	assert_int_equal(status, 0);
+	if (fs_exists(AT_FDCWD, from)) /* a target's own directory goes when nothing is in it */
+		run(argv);
 }
 
 static void copy_parts(const char *from, const char *to)
