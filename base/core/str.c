@@ -142,18 +142,37 @@ static bool is_format_mark(const unsigned char *p, size_t n)
 	       (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9);
 }
 
+static unsigned code_of(const unsigned char *p, size_t n)
+{
+	return n == 2 ? (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu)
+	              : (p[0] & 0xfu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
+}
+
+static bool is_control(const unsigned char *p, size_t n)
+{
+	return p[0] < 0x20 || p[0] == 0x7f || (n == 2 && p[0] == 0xc2 && p[1] < 0xa0);
+}
+
+size_t str_unseen(const char *text, size_t len, unsigned *ret_code)
+{
+	const unsigned char *p = (const unsigned char *)text;
+	size_t n = utf8_sequence(p, len);
+	if (n == 0 || (!is_control(p, n) && !is_format_mark(p, n)))
+		return 0;
+	*ret_code = n == 1 ? p[0] : code_of(p, n);
+	return n;
+}
+
 bool str_append_safe(struct str *s, const char *text, size_t len)
 {
 	for (size_t i = 0; i < len;) {
 		const unsigned char *p = (const unsigned char *)text + i;
 		size_t n = utf8_sequence(p, len - i);
-		if (n == 0 || p[0] < 0x20 || p[0] == 0x7f || (n == 2 && p[0] == 0xc2 && p[1] < 0xa0)) {
+		if (n == 0 || is_control(p, n)) {
 			str_appendf(s, "\\x%02x", p[0]);
 			i++;
 		} else if (is_format_mark(p, n)) {
-			str_appendf(s, "\\u%04x",
-			            n == 2 ? (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu)
-			                   : (p[0] & 0xfu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu));
+			str_appendf(s, "\\u%04x", code_of(p, n));
 			i += n;
 		} else {
 			str_append_n(s, p, n);

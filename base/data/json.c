@@ -119,32 +119,50 @@ int json_parse(const char *data, size_t len, size_t max, json_t **ret, struct er
 	return 0;
 }
 
-static char *dump(const json_t *value, size_t flags)
+/* jansson writes C1 characters and marks of direction as they are: on a terminal they command. Outside of strings there are none.
+ * A chunk never ends within a character. */
+static int append_chunk(const char *buffer, size_t size, void *context)
 {
-	char *text = json_dumps(value, flags | JSON_ENCODE_ANY);
-	if (text == NULL)
+	size_t from = 0;
+	for (size_t i = 0; i < size; i++) {
+		unsigned code;
+		size_t n = (unsigned char)buffer[i] >= 0x7f ? str_unseen(buffer + i, size - i, &code) : 0;
+		if (n == 0)
+			continue;
+		str_append_n(context, buffer + from, i - from);
+		str_appendf(context, "\\u%04x", code);
+		from = i + n;
+		i += n - 1;
+	}
+	return str_append_n(context, buffer + from, size - from) ? 0 : -1;
+}
+
+static bool dump(const json_t *value, size_t flags, struct str *out)
+{
+	return json_dump_callback(value, append_chunk, out, flags | JSON_ENCODE_ANY) == 0 && !out->failed;
+}
+
+static char *dump_whole(const json_t *value, size_t flags)
+{
+	struct str out = STR_SECRET_INIT(SIZE_MAX / 4);
+	if (!dump(value, flags, &out))
 		dump_failed();
-	return text;
+	return str_take(&out);
 }
 
 char *json_text(const json_t *value)
 {
-	return dump(value, JSON_COMPACT);
+	return dump_whole(value, JSON_COMPACT);
 }
 
 char *json_pretty(const json_t *value)
 {
-	return dump(value, JSON_INDENT(2));
-}
-
-static int append_chunk(const char *buffer, size_t size, void *context)
-{
-	return str_append_n(context, buffer, size) ? 0 : -1;
+	return dump_whole(value, JSON_INDENT(2));
 }
 
 bool json_text_secret(const json_t *value, struct str *out)
 {
-	return json_dump_callback(value, append_chunk, out, JSON_COMPACT | JSON_ENCODE_ANY) == 0 && !out->failed;
+	return dump(value, JSON_COMPACT, out);
 }
 
 static void canonical_real(double value, struct str *out)
@@ -205,7 +223,10 @@ static void canonical(const json_t *value, struct str *out)
 	} else if (json_is_real(value)) {
 		canonical_real(json_real_value(value), out);
 	} else {
-		_cleanup_free_ char *text = json_text(value);
+		/* Digests that are kept were made of raw characters. */
+		_cleanup_free_ char *text = json_dumps(value, JSON_ENCODE_ANY);
+		if (text == NULL)
+			dump_failed();
 		str_append(out, text);
 	}
 }

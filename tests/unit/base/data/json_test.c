@@ -56,6 +56,31 @@ static void a_nul_in_a_text_is_kept(void **state)
 	json_decref(v);
 }
 
+static void what_commands_a_terminal_is_escaped_and_keeps_its_value(void **state)
+{
+	(void)state;
+	static const char wild[] =
+		"\"a\x7f\xc2\x85 \xd8\x9c\xe2\x80\x8e\xe2\x80\xa8\xe2\x80\xae\xe2\x81\xa9 \xc2\xa0\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"";
+	json_t *v = parse(wild);
+	char *text = json_text(v), *pretty = json_pretty(v), *canonical = json_canonical(v);
+	struct str sealed = STR_SECRET_INIT(1000);
+	assert_true(json_text_secret(v, &sealed));
+	assert_string_equal(
+		text,
+		"\"a\\u007f\\u0085 \\u061c\\u200e\\u2028\\u202e\\u2069 \xc2\xa0\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"");
+	assert_string_equal(pretty, text);
+	assert_string_equal(str_peek(&sealed), text);
+	assert_string_equal(canonical, wild);
+	json_t *again = parse(text);
+	assert_true(json_equal(v, again));
+	json_decref(again);
+	json_decref(v);
+	str_done(&sealed);
+	free(text);
+	free(pretty);
+	free(canonical);
+}
+
 static void duplicate_keys_and_broken_texts_are_refused_with_their_place(void **state)
 {
 	(void)state;
@@ -171,6 +196,7 @@ int main(void)
 		cmocka_unit_test(an_integer_beyond_64_bits_is_a_real_and_its_neighbours_stay_integers),
 		cmocka_unit_test(a_number_that_no_real_holds_is_refused),
 		cmocka_unit_test(a_nul_in_a_text_is_kept),
+		cmocka_unit_test(what_commands_a_terminal_is_escaped_and_keeps_its_value),
 		cmocka_unit_test(duplicate_keys_and_broken_texts_are_refused_with_their_place),
 		cmocka_unit_test(depth_and_size_are_bounded),
 		cmocka_unit_test(the_canonical_form_sorts_keys_and_shortens_numbers),
