@@ -312,7 +312,7 @@ int cmd_recover(int argc, char **argv)
 		1};
 	struct cli_rest rest;
 	struct deployment_file *document _cleanup_(deployment_file_freep) = NULL;
-	json_t *last _cleanup_json_ = NULL;
+	json_t *named _cleanup_json_ = NULL;
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
 		return status;
@@ -336,11 +336,9 @@ int cmd_recover(int argc, char **argv)
 		r = deployment_file_read(rest.words[0], &d.values, &document, &d.session.faults, &d.err);
 		if (r >= 0)
 			recover.deployment = deployment_file_deployment(document);
-	} else if (rest.count > 0) {
-		recover.id = rest.words[0];
-		if (strcmp(recover.id, "last") == 0 &&
-		    (r = deployment_find(d.session.store, "last", &last, &d.err)) >= 0)
-			recover.id = json_get_string(last, "id");
+	} else if (r >= 0 && rest.count > 0) {
+		r = deployment_find(d.session.store, rest.words[0], &named, &d.err);
+		recover.id = json_get_string(named, "id");
 	}
 	if (r >= 0 && takeover && recover.deployment == NULL) {
 		r = err_set(&d.err, ERR_INVALID, "--takeover needs the deployment file, which names the targets");

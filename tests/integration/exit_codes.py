@@ -237,6 +237,14 @@ class ExitCodes(Case):
         self.assert_exit(self.t.run("rollback", first), 2)
         self.assertEqual(self.released(), "one")
 
+    def test_2_recover_takes_the_beginning_of_an_id_as_other_commands_do(self):
+        self.deploy(site="one")
+        first = self.history()[0]["id"]
+        self.assert_exit(self.t.run("recover", first[:-1]), 0)
+        self.assert_exit(self.t.run("recover", first[:-1] + "#"), 2)
+        self.deploy(site="two")
+        self.assert_exit(self.t.run("recover", "2"), 2)
+
     # ---- 3 ----
 
     def test_3_another_plan_than_expected(self):
