@@ -22,7 +22,20 @@ static char *worker_sentence(const struct registration *reg)
 	                 entry ? entry->pw_name : "this user");
 }
 
-static json_t *describe(const struct records *store, const char *id, const struct registration *reg, bool running)
+/* The agent that runs, or that ran last: its options stand before what the records say while it runs. */
+struct running {
+	pid_t pid;      /* 0: none runs */
+	json_t *record; /* agent/listener/records.h; NULL */
+};
+
+static const char *option_of(const struct running *running, const char *name)
+{
+	bool its_own = running->pid > 0 && json_get_int(running->record, "pid", 0) == running->pid;
+	return its_own ? json_get_string(running->record, name) : NULL;
+}
+
+static json_t *describe(const struct records *store, const char *id, const struct registration *reg,
+                        const struct running *running)
 {
 	char when[CLOCK_TEXT_SIZE];
 	json_t *object = json_object(), *labels = json_array();
@@ -43,12 +56,12 @@ static json_t *describe(const struct records *store, const char *id, const struc
 	json_object_set_new(object, "worker", json_string(worker));
 	const char *name = json_get_string(state, "state"), *text = json_get_string(state, "text");
 	json_object_set_new(object, "state",
-	                    json_string(running && name ? name
+	                    json_string(running->pid > 0 && name ? name
 	                                : strcmp(name ? name : "", "failed") == 0 ? name
 	                                                                          : "stopped"));
 	if (text != NULL)
 		json_object_set_new(object, "text", json_string(text));
-	int64_t last = records_last_poll_ms(store, id);
+	int64_t last = json_get_int(json_get_object(running->record, "polls"), id, 0);
 	json_object_set_new(object, "last_poll", last > 0 ? json_string(clock_rfc3339(last, when)) : json_null());
 	return object;
 }
@@ -76,39 +89,51 @@ static void print_one(const json_t *one)
 }
 
 /* Jobs of one user see each other's processes, and by them files and secrets, where neither a user of their own nor walls keep them apart. */
-static int describe_isolation(const struct records *store, const struct registration *const *all, size_t count,
-                              size_t which, json_t *object, struct err *err)
+static int describe_isolation(struct survey *survey, size_t which, const char *mode, json_t *object, struct err *err)
 {
 	struct isolation isolation = {0};
-	const struct isolation_question q = {.all = all, .count = count, .which = which, .agent_dir = store->dir};
+	const struct isolation_question q = {.survey = survey, .which = which, .mode = mode};
 	int r = isolation_decide(&q, &isolation, err);
 	json_object_set_new(object, "user_is_shared", json_boolean(isolation.shared));
-	json_t *told = isolation_settings(&isolation, true);
-	json_object_del(told, "closed");
-	json_object_del(told, "open");
-	json_object_set_new(object, "isolation", told);
+	json_object_set_new(object, "isolation", isolation_settings(&isolation));
 	isolation_done(&isolation);
 	return r;
 }
 
-static int collect(const struct records *store, bool running, json_t *list, struct err *err)
+static int describe_all(const struct records *store, const struct strv *ids, struct registration *regs,
+                        const struct running *running, json_t *list, struct err *err)
+{
+	_cleanup_free_ const struct registration **all = xcalloc(MAX(ids->count, (size_t)1), sizeof(*all));
+	const char *user = option_of(running, "worker_user");
+	int r = 0;
+	for (size_t i = 0; r >= 0 && i < ids->count; i++) {
+		r = records_load(store, ids->items[i], &regs[i], err);
+		if (user != NULL) {
+			free(regs[i].worker_user);
+			regs[i].worker_user = xstrdup(user);
+		}
+		all[i] = &regs[i];
+		if (r >= 0)
+			json_array_append_new(list, describe(store, ids->items[i], &regs[i], running));
+	}
+	if (r < 0)
+		return r;
+	const struct survey_question q = {.all = all, .count = ids->count, .agent_dir = store->dir};
+	_cleanup_(survey_freep) struct survey *survey = survey_new(&q);
+	for (size_t i = 0; r >= 0 && i < ids->count; i++)
+		r = describe_isolation(survey, i, option_of(running, "isolation"), json_array_get(list, i), err);
+	return r;
+}
+
+static int collect(const struct records *store, const struct running *running, json_t *list, struct err *err)
 {
 	_cleanup_(strv_done) struct strv ids = {0};
 	int r = records_list(store, &ids, err);
-	struct registration *regs = xcalloc(MAX(ids.count, (size_t)1), sizeof(*regs));
-	const struct registration **all = xcalloc(MAX(ids.count, (size_t)1), sizeof(*all));
-	for (size_t i = 0; r >= 0 && i < ids.count; i++) {
-		r = records_load(store, ids.items[i], &regs[i], err);
-		all[i] = &regs[i];
-		if (r >= 0)
-			json_array_append_new(list, describe(store, ids.items[i], &regs[i], running));
-	}
-	for (size_t i = 0; r >= 0 && i < ids.count; i++)
-		r = describe_isolation(store, all, ids.count, i, json_array_get(list, i), err);
+	_cleanup_free_ struct registration *regs = xcalloc(MAX(ids.count, (size_t)1), sizeof(*regs));
+	if (r >= 0)
+		r = describe_all(store, &ids, regs, running, list, err);
 	for (size_t i = 0; i < ids.count; i++)
 		registration_done(&regs[i]);
-	free(all);
-	free(regs);
 	return r;
 }
 
@@ -143,18 +168,19 @@ int agent_status(int argc, char **argv)
 		return r > 0 ? 0 : LISTEN_TERMINATED;
 	struct records store = {0};
 	_cleanup_json_ json_t *list = json_array();
-	pid_t pid = 0;
+	struct running running = {0};
 	r = records_open(false, &store, &err);
 	if (r >= 0) {
-		pid = records_holder(&store);
-		r = collect(&store, pid > 0, list, &err);
+		running = (struct running){.pid = records_holder(&store), .record = records_read_running(&store)};
+		r = collect(&store, &running, list, &err);
 	} else if (r == ERR_NOT_FOUND) {
 		r = 0;
 	}
 	if (r < 0)
 		log_err(&err);
 	else
-		print_all(list, pid, o.json);
+		print_all(list, running.pid, o.json);
+	json_decref(running.record);
 	records_done(&store);
 	agent_options_done(&o);
 	return r < 0 ? LISTEN_TERMINATED : 0;

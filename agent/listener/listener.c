@@ -114,6 +114,7 @@ static int64_t wait_time(const struct listener *l)
 		if (!r->over && r->pidfd < 0 && !call_is_running(&r->comment))
 			nearer(&due, MAX(r->due_ms, 1));
 	nearer(&due, l->trim_due_ms);
+	nearer(&due, l->running_due_ms);
 	if (due == 0)
 		return IDLE_MS;
 	return MIN(MAX(due - clock_mono_ms(), 0), IDLE_MS);
@@ -129,6 +130,7 @@ static void run_timers(struct listener *l)
 	for (struct recovery *r = l->recoveries; r != NULL; r = r->next)
 		recovery_timer(r, now);
 	listener_trim(l, now);
+	running_timer(l, now);
 }
 
 static void close_all(struct listener *l)
@@ -317,32 +319,38 @@ static void listener_done(struct listener *l)
 	free(l->state_dir);
 }
 
-static int decide_isolation(struct listener *l, size_t which, bool for_a_job, json_t **ret, struct err *err)
+static int decide_isolation(const struct listener *l, struct survey *survey, size_t which, bool for_a_job, json_t **ret,
+                            struct err *err)
 {
-	_cleanup_free_ const struct registration **all = xcalloc(l->endpoint_count, sizeof(*all));
 	struct isolation isolation = {0};
-	const struct isolation_question q = {.all = all,
-	                                     .count = l->endpoint_count,
-	                                     .which = which,
-	                                     .mode = l->options.isolation,
-	                                     .agent_dir = l->store != NULL ? l->store->dir : NULL,
-	                                     .no_sudo = for_a_job};
-	for (size_t i = 0; i < l->endpoint_count; i++)
-		all[i] = &l->endpoints[i]->reg;
+	const struct isolation_question q = {
+		.survey = survey, .which = which, .mode = l->options.isolation, .for_a_job = for_a_job};
 	int r = isolation_decide(&q, &isolation, err);
 	if (r >= 0)
-		*ret = isolation_settings(&isolation, for_a_job);
+		*ret = isolation_settings(&isolation);
 	isolation_done(&isolation);
 	return r;
+}
+
+/* all: room for every registration. */
+static struct survey *look_at_all(const struct listener *l, const struct registration **all)
+{
+	const struct survey_question q = {
+		.all = all, .count = l->endpoint_count, .agent_dir = l->store != NULL ? l->store->dir : NULL};
+	for (size_t i = 0; i < l->endpoint_count; i++)
+		all[i] = &l->endpoints[i]->reg;
+	return survey_new(&q);
 }
 
 /* Looked at once: whom jobs share their user with changes with the registrations, and those are read at the start. */
 static int choose_isolation(struct listener *l, struct err *err)
 {
+	_cleanup_free_ const struct registration **all = xcalloc(l->endpoint_count, sizeof(*all));
+	_cleanup_(survey_freep) struct survey *survey = look_at_all(l, all);
 	int r = 0;
 	for (size_t i = 0; r >= 0 && i < l->endpoint_count; i++) {
 		struct endpoint *e = l->endpoints[i], *before = i > 0 ? l->endpoints[i - 1] : NULL;
-		r = decide_isolation(l, i, false, &e->isolation, err);
+		r = decide_isolation(l, survey, i, false, &e->isolation, err);
 		/* As a rule all are alike: one object for hundreds of registrations. */
 		if (r >= 0 && before != NULL && json_equal(before->isolation, e->isolation)) {
 			json_decref(e->isolation);
@@ -357,8 +365,11 @@ int listener_isolation(struct listener *l, const struct endpoint *e, json_t **re
 	size_t which = 0;
 	while (which < l->endpoint_count && l->endpoints[which] != e)
 		which++;
-	if (which < l->endpoint_count && json_get_bool(e->isolation, "processes", false))
-		return decide_isolation(l, which, true, ret, err);
+	if (which < l->endpoint_count && json_get_bool(e->isolation, "processes", false)) {
+		_cleanup_free_ const struct registration **all = xcalloc(l->endpoint_count, sizeof(*all));
+		_cleanup_(survey_freep) struct survey *survey = look_at_all(l, all);
+		return decide_isolation(l, survey, which, true, ret, err);
+	}
 	*ret = json_incref(e->isolation);
 	return 0;
 }
@@ -370,10 +381,12 @@ static int listen_all(struct listener *l)
 		log_err(&err);
 		return LISTEN_TERMINATED;
 	}
+	running_begin(l);
 	recovery_at_start(l);
 	for (size_t i = 0; i < l->endpoint_count; i++)
 		endpoint_start(l->endpoints[i]);
 	int code = loop(l);
+	running_write(l);
 	return code != 0 ? code : exit_code(l);
 }
 
@@ -384,6 +397,10 @@ static int choose_worker_user(const struct listener *l, struct registration *reg
 		free(reg->worker_user);
 		reg->worker_user = xstrdup(l->options.worker_user);
 	}
+	const struct endpoint *before = l->endpoint_count > 0 ? l->endpoints[l->endpoint_count - 1] : NULL;
+	if (before != NULL && before->reg.worker_user != NULL && reg->worker_user != NULL &&
+	    strcmp(before->reg.worker_user, reg->worker_user) == 0)
+		return 0;
 	int r = worker_user_check(reg->worker_user, l->program, err);
 	return r >= 0 ? worker_user_make_state_dir(reg->worker_user, err) : r;
 }

@@ -66,7 +66,7 @@ struct endpoint {
 	int refusals;       /* 401 in a row */
 	int conflicts, failures, clock_failures, skips;
 	int64_t unreachable_since_ms; /* first 404 to a session request */
-	int64_t poll_started_ms;
+	int64_t poll_started_ms, answered_wall_ms;
 	bool polled_busy;
 	bool told_error, listening;
 	int jobs;     /* accepted and not over */
@@ -181,6 +181,12 @@ void recovery_free(struct recovery *r);
 void recovery_keep_job(const struct lease *j); /* sealed, until the job is decided */
 void recovery_forget_job(const struct lease *j);
 
+/* ---- What `agent status` reads (running.c). */
+void running_begin(struct listener *l); /* the endpoints are known */
+void running_note_poll(struct endpoint *e);
+void running_timer(struct listener *l, int64_t now_ms);
+void running_write(struct listener *l);
+
 struct listener {
 	const struct records *store; /* NULL: just-in-time */
 	struct listener_options options;
@@ -191,7 +197,8 @@ struct listener {
 	struct recovery *recoveries;
 	int cancel_fd;
 	bool stopping, connected;
-	int64_t trim_due_ms; /* 0: none */
+	int64_t trim_due_ms;                        /* 0: none */
+	int64_t running_due_ms, running_written_ms; /* due: 0: nothing new */
 	bool once_taken, once_done;
 	int last_result; /* 0 to 5 of the job of a run-once listener, -1 */
 	char *program;   /* this one */

@@ -15,7 +15,7 @@
 #include "base/sys/fs.h"
 #include "engine/journal/state_dir.h"
 
-enum { RECORD_MAX = 1 << 20, KEY_MAX = 64 << 10, SESSION_MAX = 4096 };
+enum { RECORD_MAX = 1 << 20, KEY_MAX = 64 << 10, SESSION_MAX = 4096, RUNNING_MAX = 16 << 20 };
 
 static char *agent_dir(struct err *err)
 {
@@ -237,6 +237,16 @@ char *records_area(const struct registration *reg)
 	return with_digest(shown, url, reg->name);
 }
 
+static json_t *read_object(const char *path, size_t max)
+{
+	_cleanup_(str_done) struct str text = STR_INIT(max);
+	json_t *object = NULL;
+	if (fs_read(AT_FDCWD, path, max, &text, NULL) < 0 ||
+	    json_parse(str_peek(&text), text.len, max, &object, NULL) < 0)
+		return NULL;
+	return object;
+}
+
 void records_write_state(const struct records *s, const char *id, const char *state, const char *text)
 {
 	char since[CLOCK_TEXT_SIZE];
@@ -254,12 +264,7 @@ void records_write_state(const struct records *s, const char *id, const char *st
 json_t *records_read_state(const struct records *s, const char *id)
 {
 	_cleanup_free_ char *path = path_of(s, id, "state.json");
-	_cleanup_(str_done) struct str text = STR_INIT(RECORD_MAX);
-	json_t *record = NULL;
-	if (fs_read(AT_FDCWD, path, RECORD_MAX, &text, NULL) < 0 ||
-	    json_parse(str_peek(&text), text.len, RECORD_MAX, &record, NULL) < 0)
-		return NULL;
-	return record;
+	return read_object(path, RECORD_MAX);
 }
 
 void records_write_session(const struct records *s, const char *id, const char *session)
@@ -281,19 +286,16 @@ char *records_read_session(const struct records *s, const char *id)
 	return str_take(&text);
 }
 
-void records_touch_poll(const struct records *s, const char *id)
+void records_write_running(const struct records *s, const json_t *running)
 {
-	_cleanup_free_ char *path = path_of(s, id, "last-poll");
-	if (utimensat(AT_FDCWD, path, NULL, 0) == 0 || errno != ENOENT)
-		return;
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	_cleanup_free_ char *path = fs_join(s->dir, "running.json"), *text = json_text(running);
+	(void)fs_write_replace(AT_FDCWD, path, text, strlen(text), 0600, NULL);
 }
 
-int64_t records_last_poll_ms(const struct records *s, const char *id)
+json_t *records_read_running(const struct records *s)
 {
-	_cleanup_free_ char *path = path_of(s, id, "last-poll");
-	struct stat st;
-	return stat(path, &st) < 0 ? 0 : (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+	_cleanup_free_ char *path = fs_join(s->dir, "running.json");
+	return read_object(path, RUNNING_MAX);
 }
 
 static pid_t read_holder(int fd)

@@ -5,7 +5,8 @@
  *   AGENT/registrations/ID/key.pem             the private key, 0600
  *   AGENT/registrations/ID/state.json          {"state","text","since","pid"}: written when it changes
  *   AGENT/registrations/ID/session             id of the open session: a killed agent's is deleted by the next one
- *   AGENT/registrations/ID/last-poll           empty; its time is that of the last answer of the queue
+ *   AGENT/running.json                         of the last agent that ran: {"pid","worker_user","isolation","polls"}; what
+ *                                              it was told beside the records, and when the queue answered each of them
  *   AGENT/sealed/job-JOBID                     a job under way, sealed (base/secret/seal.h): see recovery.c
  *   AGENT/lock                                 locked by the running agent; its pid stands in it
  *
@@ -41,8 +42,8 @@ void records_write_state(const struct records *s, const char *id, const char *st
 json_t *records_read_state(const struct records *s, const char *id);                      /* NULL: none */
 void records_write_session(const struct records *s, const char *id, const char *session); /* NULL: none is open */
 char *records_read_session(const struct records *s, const char *id);                      /* NULL: none; free() */
-void records_touch_poll(const struct records *s, const char *id);
-int64_t records_last_poll_ms(const struct records *s, const char *id); /* wall; 0: never */
+void records_write_running(const struct records *s, const json_t *running);
+json_t *records_read_running(const struct records *s); /* NULL: none */
 
 /* One running agent a directory. ERR_LOCKED names the holder. The descriptor keeps the lock. */
 int records_lock(const struct records *s, int *ret_fd, struct err *err);

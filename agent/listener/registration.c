@@ -490,8 +490,7 @@ static void poll_succeeded(struct endpoint *e, struct http_response *response)
 		write_state(e, "listening", NULL);
 	}
 	e->failures = e->refusals = 0;
-	if (e->id != NULL && e->listener->store != NULL)
-		records_touch_poll(e->listener->store, e->id);
+	running_note_poll(e);
 	const char *type = http_header(response, "Content-Type");
 	bool json = type != NULL && strncasecmp(type, "application/json", 16) == 0;
 	if (response->body.len == 0 || !json || response->status == 202 || response->status == 204) {

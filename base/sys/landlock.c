@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -38,26 +39,62 @@ int landlock_abi(void)
 
 /* ---- what is allowed ---- */
 
+/* Paths in their order: of a thousand directories one is found by halving, or those below a directory. */
+struct paths {
+	const char **items;
+	size_t count;
+};
+
 struct walk {
 	int rules;
 	uint64_t handled;
-	const struct landlock_plan *plan;
+	struct paths closed, open;
 };
 
-static bool is_one_of(const char *const *paths, const char *path)
+static int compare_paths(const void *a, const void *b)
 {
-	for (; paths != NULL && *paths != NULL; paths++)
-		if (strcmp(*paths, path) == 0)
-			return true;
-	return false;
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static bool leads_to_one_of(const char *const *paths, const char *path)
+static struct paths sort_paths(const char *const *given)
 {
-	for (; paths != NULL && *paths != NULL; paths++)
-		if (strcmp(*paths, path) != 0 && fs_below(path, *paths))
-			return true;
-	return false;
+	struct paths p = {0};
+	while (given != NULL && given[p.count] != NULL)
+		p.count++;
+	p.items = xcalloc(p.count, sizeof(p.items[0]));
+	for (size_t i = 0; i < p.count; i++)
+		p.items[i] = given[i];
+	qsort(p.items, p.count, sizeof(p.items[0]), compare_paths);
+	return p;
+}
+
+/* The first one that is not before `path`. */
+static size_t place_of(const struct paths *p, const char *path)
+{
+	size_t low = 0, high = p->count;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (strcmp(p->items[middle], path) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static bool is_one_of(const struct paths *p, const char *path)
+{
+	size_t at = place_of(p, path);
+	return at < p->count && strcmp(p->items[at], path) == 0;
+}
+
+static bool leads_to_one_of(const struct paths *p, const char *path)
+{
+	_cleanup_free_ char *inside = xasprintf("%s/", strcmp(path, "/") == 0 ? "" : path);
+	size_t at = place_of(p, inside);
+	if (at < p->count && strcmp(p->items[at], path) == 0)
+		at++;
+	return at < p->count && str_starts(p->items[at], inside);
 }
 
 /* A link is passed over: what it leads to is allowed, or not, under its own name. */
@@ -79,10 +116,10 @@ static int allow_below(const struct walk *w, const char *dir, bool closed, struc
 
 static int look_at(const struct walk *w, const char *path, bool closed, struct err *err)
 {
-	if (is_one_of(w->plan->open, path))
+	if (is_one_of(&w->open, path))
 		return allow(w, path, err);
-	closed = closed || is_one_of(w->plan->closed, path);
-	if (leads_to_one_of(closed ? w->plan->open : w->plan->closed, path))
+	closed = closed || is_one_of(&w->closed, path);
+	if (leads_to_one_of(closed ? &w->open : &w->closed, path))
 		return allow_below(w, path, closed, err);
 	return closed ? 0 : allow(w, path, err);
 }
@@ -131,9 +168,14 @@ int landlock_prepare(const struct landlock_plan *plan, struct err *err)
 	_cleanup_close_ int fd = (int)syscall(SYS_landlock_create_ruleset, &rules, size, 0);
 	if (fd < 0)
 		return err_errno(err, errno, "prepare Landlock");
-	const struct walk w = {.rules = fd, .handled = rules.files, .plan = plan};
+	const struct walk w = {.rules = fd,
+	                       .handled = rules.files,
+	                       .closed = sort_paths(plan->closed),
+	                       .open = sort_paths(plan->open)};
 	if (rules.files != 0)
 		r = look_at(&w, "/", false, err);
+	free(w.closed.items);
+	free(w.open.items);
 	return r < 0 ? r : take_fd(&fd);
 }
 

@@ -106,6 +106,14 @@ def test_status_says_labels_last_poll_and_whom_jobs_run_as():
         assert c.agent.stop() == 0
         state = c.agent.state()
         assert state["pid"] is None and state["registrations"][0]["state"] == "stopped"
+        assert state["registrations"][0]["last_poll"] is None
+        c.agent.start().listening(2)
+        c.forge.ended(c.forge.push())
+        assert c.agent.stop() == 0
+        polled = c.agent.state()["registrations"][0]["last_poll"]
+        assert polled is not None
+        c.agent.start().listening(3)
+        assert c.agent.state()["registrations"][0]["last_poll"] == polled
 
 
 def test_a_folder_that_others_may_read_is_refused():

@@ -144,6 +144,36 @@ def test_a_worker_that_is_killed_fails_its_job_with_a_reason():
         c.forge.calm()
 
 
+def deployment_of_a_killed_worker(on_failure):
+    """The state of the deployment of a job whose worker is killed behind its first change, what the job says, and whether the change is there."""
+    with Case() as c:
+        c.agent.configure(c.forge, "acme/widgets", "--on-failure", on_failure)
+        c.agent.start().listening()
+        made, later = c.root / "made", c.root / "later"
+        sha = c.forge.push(SLOW.replace("echo begun", f"touch {later}").replace("steps:", f"""steps:
+      - uses: davit-deploy/davit/actions/run@v1
+        with:
+          deployment: "{{name: shop, environment: test}}"
+          targets: "{{here: {{local: {{}}, base: {c.root}/base}}}}"
+          command: "touch {made}"
+          undo: 'rm {made}'"""))
+        until("the later step runs", later.exists)
+        (worker,) = c.agent.workers()
+        os.kill(worker, signal.SIGKILL)
+        (job,) = c.forge.ended(sha)
+        history = subprocess.run([DAVIT, "history", "--json"], env=c.agent.env, capture_output=True, text=True, check=True, timeout=60)
+        (deployment,) = json.loads(history.stdout)
+        assert c.agent.stop() == 0
+        return deployment["state"], str(job), made.exists()
+
+
+def test_the_recovery_after_a_killed_worker_follows_the_agent_s_on_failure():
+    state, words, there = deployment_of_a_killed_worker("hold")
+    assert (state, there) == ("held", True) and "Its deployment is held" in words, (state, there, words)
+    state, words, there = deployment_of_a_killed_worker("rollback")
+    assert (state, there) == ("undone", False) and "No deployment is left undecided" in words, (state, there, words)
+
+
 def test_processes_of_a_killed_worker_are_ended():
     with Case() as c:
         agent = started(c)

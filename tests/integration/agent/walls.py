@@ -296,6 +296,22 @@ def test_the_status_says_which_registrations_are_not_kept_apart():
         assert done.returncode == 1 and "'auto', 'on' or 'off', not 'some'" in done.stderr, done
 
 
+def test_the_status_knows_what_a_running_agent_was_told_beside_its_records():
+    with Case(["acme/one", "acme/two"]) as c:
+        for name in c.repositories:
+            c.agent.configure(c.forge, name)
+        options = ["--isolation", "off"] + (["--worker-user", "nobody"] if ROOT else [])
+        if ROOT:
+            c.root.chmod(0o755)
+        c.agent.start(*options).listening(2)
+
+        def told():
+            return [("isolation is off" in (one["isolation"]["text"] or ""), one["worker_user"]) for one in c.agent.state()["registrations"]]
+        assert told() == [(True, "nobody" if ROOT else None)] * 2, told()
+        assert c.agent.stop() == 0
+        assert told()[0][1] is None and not told()[0][0], told()
+
+
 def landlock():
     """The version of Landlock in this kernel; 0: none."""
     return max(0, ctypes.CDLL(None).syscall(444, None, 0, 1))
