@@ -73,14 +73,14 @@ static int write_new(const struct step_context *c, struct target *t, struct chan
 }
 
 static int start(const struct step_context *c, struct target *t, struct change *change, struct compose_payload *p,
-                 struct err *err)
+                 const struct docker_containers *now, struct err *err)
 {
 	const struct compose_up_in *in = c->input;
 	struct docker d = compose_docker(c, &t->view, t);
 	_cleanup_free_ char *file = compose_file(&t->view, in->project, c->deployment->id);
 	int r = write_new(c, t, change, p, file, err);
 	if (r == 0)
-		r = compose_up(c, &d, p, file, err);
+		r = compose_rolls(c, p, now) ? compose_roll(c, t, &d, p, file, err) : compose_up(c, &d, p, file, err);
 	if (r == 0)
 		r = compose_watch(c, &d, &p->stack, err);
 	if (r == 0)
@@ -119,7 +119,7 @@ int compose_apply(const struct step_context *c, struct target *t, struct change 
 		if (same)
 			c->report(c->engine, "all of it runs as configured: nothing is touched");
 		else
-			r = start(c, t, change, use, err);
+			r = start(c, t, change, use, &now, err);
 		if (r == 0)
 			set_outputs(c, use, !same);
 	}

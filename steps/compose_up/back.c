@@ -21,6 +21,35 @@ void compose_tidy(struct str *script, const char *project)
 		"else docker rename \"$n\" \"$o\" || exit; fi\ndone\n");
 }
 
+static bool is_former(const json_t *about, const struct docker_container *c)
+{
+	const json_t *one = json_object_get(json_get_object(about, "services"), c->service);
+	const char *hash = json_get_string(one, "hash"), *image = json_get_string(one, "image");
+	return hash != NULL && image != NULL && strcmp(hash, c->hash) == 0 && strcmp(image, c->image) == 0;
+}
+
+/* New containers beside former ones of the same service: compose would choose among them which to keep. */
+static int drop_newer(struct str *script, const struct docker *d, const char *project, const json_t *about,
+                      struct err *err)
+{
+	_cleanup_(docker_containers_done) struct docker_containers l = {0};
+	int r = docker_project(d, project, &l, err);
+	for (size_t i = 0; r == 0 && i < l.count; i++) {
+		bool beside = false;
+		for (size_t k = 0; k < l.count; k++)
+			beside = beside ||
+			         (strcmp(l.items[k].service, l.items[i].service) == 0 && is_former(about, &l.items[k]));
+		if (!beside || is_former(about, &l.items[i]))
+			continue;
+		str_append(script, "docker stop ");
+		str_append_shell(script, l.items[i].id);
+		str_append(script, " >/dev/null 2>&1; docker rm --force ");
+		str_append_shell(script, l.items[i].id);
+		str_append(script, " >/dev/null 2>&1\n");
+	}
+	return r;
+}
+
 static void move_tags_back(struct str *script, const json_t *services)
 {
 	const char *service;
@@ -168,13 +197,16 @@ int compose_go_back(const struct docker *d, const char *project, const char *nam
 	str_append(&words, " --profile '*'");
 	str_append(&script, "cd /\n");
 	compose_tidy(&script, project);
+	int r = drop_newer(&script, d, project, about, err);
+	if (r < 0)
+		return r;
 	move_tags_back(&script, json_get_object(about, "services"));
 	make_all(&script, model, str_peek(&words));
 	start_levels(&script, model, project);
 	drop_networks(&script, project, model);
 	const struct docker_call call = {
 		.script = str_peek(&script), .timeout_ms = timeout_ms, .changes = true, .loud = d->on_line != NULL};
-	int r = docker_must(d, &call, &said, err);
+	r = docker_must(d, &call, &said, err);
 	return r < 0 ? err_wrap(err, r, "bring back '%s' on '%s' as it was", project, d->v->name) : 0;
 }
 

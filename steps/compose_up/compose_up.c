@@ -1,5 +1,6 @@
 #include "steps/compose_up/compose_up.h"
 #include "engine/change/change.h"
+#include "steps/common/command.h"
 #include "steps/common/retention.h"
 #include "base/sys/fs.h"
 
@@ -24,6 +25,13 @@ static void validate(const struct step_context *c, struct faults *faults)
 	check_names(&in->files, "files", faults);
 	check_names(&in->env_file, "env_file", faults);
 	check_names(&in->profiles, "profiles", faults);
+	if (in->strategy != COMPOSE_UP_STRATEGY_ROLLING &&
+	    (in->roll.count > 0 || in->routed != NULL || in->has_drain)) {
+		faults_add(faults, NULL, "", "`roll`, `routed` and `drain` are of `strategy: rolling`");
+		faults_hint(faults, "add it, or leave them out");
+	}
+	if (in->routed != NULL)
+		step_command_faults(in->routed, "/routed", faults);
 	if (in->timeout_ms <= 0)
 		faults_add(faults, NULL, "/timeout", "the time must be longer than nothing");
 }

@@ -8,6 +8,7 @@
  *   former.c     the configuration that what runs was started from
  *   plan.c       all of that as one change
  *   start.c      pull, build, up
+ *   roll.c       the same without a gap, one container after the other
  *   watch.c      healthy, and for how long; the last lines of what is not
  *   apply.c      makes the change
  *   kept.c       files and tags of davit's own
@@ -105,7 +106,21 @@ int compose_look(const struct step_context *c, const struct docker *d, bool may_
                  struct err *err);
 void compose_report_images(const struct step_context *c, const struct compose_payload *p);
 
+/* ---- roll.c ---- */
+/* Adds a fault for each service of `roll` that cannot have two containers. */
+void compose_roll_faults(const struct compose_up_in *in, const struct compose_stack *s, struct strv *faults);
+/* Something is to be replaced without a gap. */
+bool compose_rolls(const struct step_context *c, const struct compose_payload *p, const struct docker_containers *now);
+/* What compose_up does, the services that roll one container after the other. */
+int compose_roll(const struct step_context *c, struct target *t, const struct docker *d,
+                 const struct compose_payload *p, const char *file, struct err *err);
+/* Tells the proxy what runs after an undo. */
+int compose_routed_again(const struct step_context *c, struct target *t, const json_t *model, struct err *err);
+
 /* ---- start.c, watch.c ---- */
+/* `docker compose` upon a configuration file of davit's own. */
+void compose_file_words(struct str *out, const struct compose_up_in *in, const struct compose_stack *s,
+                        const char *file);
 int compose_fetch(const struct step_context *c, const struct docker *d, struct compose_payload *p, struct err *err);
 /* Starts the services of a configuration file as they were or are to be. */
 int compose_up(const struct step_context *c, const struct docker *d, const struct compose_payload *p, const char *file,

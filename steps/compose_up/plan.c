@@ -42,6 +42,8 @@ static int look_at_stack(const struct step_context *c, const struct docker *d, s
 	_cleanup_(strv_done) struct strv faults = {0};
 	int r = compose_resolve(c, d, &p->stack, err);
 	if (r == 0)
+		compose_roll_faults(in, &p->stack, &faults);
+	if (r == 0)
 		r = compose_check_names(in, d, &p->stack, &faults, err);
 	if (r == 0)
 		r = compose_check_images(in, d, &p->stack, &faults, &p->images, err);

@@ -132,7 +132,13 @@ int compose_undo(const struct step_context *c, struct target *t, const struct ch
 {
 	struct change_call x = {.v = &t->view, .t = t, .lock_dir = t->lock_dir, .undoing = true};
 	struct docker d = compose_docker(c, &t->view, t);
-	return undo_with(&x, &d, change, err);
+	int r = undo_with(&x, &d, change, err);
+	if (r < 0 || change->extra == NULL || json_get_string(change->extra, "former") == NULL)
+		return r;
+	_cleanup_free_ char *saved = compose_undo_path(t->lock_dir, change, "");
+	_cleanup_json_ json_t *model = NULL;
+	r = compose_read_model(&t->view, saved, &model, err);
+	return r == 0 ? compose_routed_again(c, t, model, err) : r;
 }
 
 /* A record that only a target has: it counts for the project that its step names, on the engine that its step names. */

@@ -93,6 +93,17 @@ int compose_fetch(const struct step_context *c, const struct docker *d, struct c
 	return r == 0 ? look_again(d, p, err) : r;
 }
 
+void compose_file_words(struct str *out, const struct compose_up_in *in, const struct compose_stack *s,
+                        const char *file)
+{
+	compose_words(out, in->project);
+	str_append(out, " --project-directory ");
+	str_append_shell(out, s->directory);
+	str_append(out, " -f ");
+	str_append_shell(out, file);
+	str_append(out, " --profile '*'");
+}
+
 int compose_up(const struct step_context *c, const struct docker *d, const struct compose_payload *p, const char *file,
                struct err *err)
 {
@@ -101,12 +112,8 @@ int compose_up(const struct step_context *c, const struct docker *d, const struc
 	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
 	str_append(&script, "cd /\n");
 	compose_tidy(&script, in->project);
-	compose_words(&script, in->project);
-	str_append(&script, " --project-directory ");
-	str_append_shell(&script, p->stack.directory);
-	str_append(&script, " -f ");
-	str_append_shell(&script, file);
-	str_append(&script, " --profile '*' up --detach --no-build --pull never --remove-orphans\n");
+	compose_file_words(&script, in, &p->stack, file);
+	str_append(&script, " up --detach --no-build --pull never --remove-orphans\n");
 	const struct docker_call call = {
 		.script = str_peek(&script), .timeout_ms = in->timeout_ms, .changes = true, .loud = true};
 	int r = docker_must(d, &call, &said, err);

@@ -9,14 +9,24 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness.trial import Case, Trial  # noqa: E402
+from harness.trial import DAVIT, Case, Trial  # noqa: E402
 from servers.docker import Docker  # noqa: E402
 
 PROJECT = "davit-test"
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError("it did not happen in time")
+        time.sleep(0.05)
 
 
 class Stack(Trial):
@@ -46,6 +56,15 @@ class Stack(Trial):
 
     def up(self, *more, options=(), secrets=None, target=None, **inputs):
         return self.deploy(self.document(*more, target=target, **inputs), *options, secrets=secrets, timeout=240)
+
+    def begin(self, *more, **inputs):
+        """The same in a process group of its own that can be killed."""
+        whole = {"name": "shop", "environment": "test", **self.document(*more, **inputs)}
+        whole["targets"]["web"]["base"] = self.base
+        with open(os.path.join(self.src, "deploy.yml"), "w", encoding="utf-8") as f:
+            json.dump(whole, f)
+        return subprocess.Popen([DAVIT, "deploy", "deploy.yml"], cwd=self.src, env={**os.environ, "DAVIT_STATE": self.state},
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
     def containers(self):
         return self.docker.containers(self.project)

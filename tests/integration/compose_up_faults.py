@@ -1,28 +1,17 @@
 #!/usr/bin/env python3
 """compose-up when something dies: davit behind each record, davit and the engine in the middle of `up`; over SSH and sudo; twice."""
-import json
 import os
 import signal
-import subprocess
 import sys
 import threading
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness.stack import StackCase, service  # noqa: E402
-from harness.trial import DAVIT, main  # noqa: E402
+from harness.stack import StackCase, service, until  # noqa: E402
+from harness.trial import main  # noqa: E402
 from servers.sshd import Account, Sshd  # noqa: E402
 
 FAILS = {"run": {"command": ["false"], "undo": "none"}}
 STUBBORN = ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError("it did not happen in time")
-        time.sleep(0.05)
 
 
 class Faults(StackCase):
@@ -32,14 +21,6 @@ class Faults(StackCase):
         before = s.facts()
         s.compose({"services": {"web": service("2", environment={"V": "new"}, **more), "added": service("3")}})
         return before
-
-    def begin(self, s, *more, **inputs):
-        with open(os.path.join(s.src, "deploy.yml"), "w", encoding="utf-8") as f:
-            document = {"name": "shop", "environment": "test", **s.document(*more, **inputs)}
-            document["targets"]["web"]["base"] = s.base
-            json.dump(document, f)
-        return subprocess.Popen([DAVIT, "deploy", "deploy.yml"], cwd=s.src, env={**os.environ, "DAVIT_STATE": s.state},
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
     def same_again(self, s, before, result):
         self.assert_exit(result, 0)
@@ -77,7 +58,7 @@ class Faults(StackCase):
     def test_killed_in_the_middle_of_up_it_is_taken_back(self):
         with self.stack() as s:
             before = self.old_and_new(s, command=STUBBORN, **{"stop_grace_period": "20s"})
-            p = self.begin(s)
+            p = s.begin()
             until(lambda: len(self.docker.run("ps", "-aq", "--filter", f"label=com.docker.compose.project={s.project}").split()) > 2)
             os.killpg(p.pid, signal.SIGKILL)
             p.communicate()
@@ -94,7 +75,7 @@ class Faults(StackCase):
     def test_an_engine_that_is_stopped_in_the_middle_of_up_and_comes_back_runs_what_it_ran(self):
         with self.stack() as s:
             before = self.old_and_new(s, command=STUBBORN, **{"stop_grace_period": "20s"})
-            p = self.begin(s)
+            p = s.begin()
             lines = []
             reader = threading.Thread(target=lambda: lines.extend(p.stdout), daemon=True)
             reader.start()
