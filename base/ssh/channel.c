@@ -3,7 +3,7 @@
 
 #include <signal.h>
 
-enum { NEAR_WINDOW = 256 * 1024, NEAR_PATIENCE_MS = 200 };
+enum { NEAR_WINDOW = 512 * 1024, NEAR_PATIENCE_MS = 200 };
 
 /* Channels that their owner gave up: each goes as soon as the peer has closed it. */
 static void bury(struct ssh *s)
