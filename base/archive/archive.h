@@ -10,12 +10,20 @@
 enum archive_compression { ARCHIVE_NONE, ARCHIVE_GZIP, ARCHIVE_ZSTD, ARCHIVE_ZSTD_FAST };
 
 /* One thing of a tree, as the manifest knows it. */
+enum tree_digest_from {
+	TREE_DIGEST_GIVEN,    /* by somebody else, a manifest */
+	TREE_DIGEST_READ,     /* tree_digest read the content */
+	TREE_DIGEST_RECALLED, /* it did so earlier */
+};
 struct tree_entry {
 	char *path;   /* relative, no leading ./ */
 	mode_t mode;  /* type and permission bits */
 	int64_t size; /* files */
 	int64_t mtime_ns;
-	char digest[65];     /* SHA-256 of a file's content, "" when not made */
+	int64_t ctime_ns;
+	uint64_t dev, ino;
+	char digest[65]; /* SHA-256 of a file's content, "" when not made */
+	enum tree_digest_from digest_from;
 	char *link;          /* symbolic link's target */
 	const char *content; /* kept by tree_digest, `size` bytes, the tree's; NULL */
 };

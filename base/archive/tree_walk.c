@@ -194,6 +194,9 @@ static int walk_entry(struct walk *w, int fd, const struct dir_name *n, int dept
 	e->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 	if (S_ISREG(st.st_mode)) {
 		e->size = st.st_size;
+		e->ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
+		e->dev = st.st_dev;
+		e->ino = st.st_ino;
 		w->tree.bytes += st.st_size;
 	} else if (S_ISLNK(st.st_mode)) {
 		return read_link(fd, n->name, path, &e->link, err);
@@ -455,6 +458,7 @@ static int digest_entry(struct digester *d, struct tree_entry *e, struct err *er
 			return 0;
 	}
 	digest_hex(d->digest, e->digest);
+	e->digest_from = TREE_DIGEST_READ;
 	if (d->g->keep && size == e->size && size < DIGEST_BUFFER)
 		keep_content(d, e);
 	if (size != e->size) {

@@ -361,6 +361,7 @@ static void load_facts(struct engine *e)
 		.commit = json_get_string(d, "commit"),
 		.dirty = json_get_bool(d, "dirty", false),
 		.source_root = e->source_root,
+		.state_dir = e->store ? store_dir(e->store) : NULL,
 		.repository = json_get_string(d, "repository"),
 		.run_url = json_get_string(d, "run_url"),
 		.api_url = json_get_string(d, "api_url"),

@@ -36,6 +36,7 @@ struct step_deployment {
 	const char *commit; /* NULL: none */
 	bool dirty;
 	const char *source_root;          /* absolute: what paths of the sending side are relative to */
+	const char *state_dir;            /* this machine's, of the store; NULL: none */
 	const char *repository, *run_url; /* "owner/name" and the page of the run; NULL outside a job */
 	const char *api_url, *token;      /* GitHub's REST, for notify; NULL */
 	const json_t

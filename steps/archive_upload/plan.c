@@ -597,7 +597,14 @@ static int prepare(const struct step_context *c, struct view *v, struct upload *
 	u->release = xstrdup(c->deployment->id ? c->deployment->id : "next");
 	u->deployment = xasprintf("%s.%s", c->deployment->name, c->deployment->environment);
 	upload_places_of(path, u->release, &u->at);
-	r = upload_source_open(c, in, c->wait, &u->source, err);
+	/* The target first: the source is being read meanwhile. */
+	r = look_ahead(v, u, err);
+	if (r == 0)
+		r = refuse_links(v, u, err);
+	if (r == 0)
+		r = upload_find_former(c, v, u, current, err);
+	if (r == 0)
+		r = upload_source_open(c, in, c->wait, &u->source, err);
 	if (r == 0)
 		r = refuse_dirty(u, err);
 	if (r == 0 && u->source.tree.count == 0) {
@@ -606,12 +613,6 @@ static int prepare(const struct step_context *c, struct view *v, struct upload *
 	}
 	if (r == 0)
 		r = upload_place_shared(u, err);
-	if (r == 0)
-		r = look_ahead(v, u, err);
-	if (r == 0)
-		r = refuse_links(v, u, err);
-	if (r == 0)
-		r = upload_find_former(c, v, u, current, err);
 	if (r == 0)
 		r = upload_distrust_former(c, v, u, plan, err);
 	if (r == 0)

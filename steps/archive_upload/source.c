@@ -1,6 +1,8 @@
 #include "steps/archive_upload/archive_upload.h"
+#include "base/core/clock.h"
 #include "base/sys/fs.h"
 #include "base/sys/fs_beneath.h"
+#include "steps/archive_upload/known.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -184,6 +186,7 @@ static void copy_source(const struct upload_source *from, struct upload_source *
 	*to = (struct upload_source){.fd = fcntl(from->fd, F_DUPFD_CLOEXEC, 3),
 	                             .path = xstrdup(from->path),
 	                             .git = from->git,
+	                             .looked_ns = from->looked_ns,
 	                             .dirty_count = from->dirty_count};
 	memcpy(to->commit, from->commit, sizeof(to->commit));
 	to->tree.entries = xcalloc(MAX(from->tree.count, (size_t)1), sizeof(*to->tree.entries));
@@ -266,7 +269,7 @@ static int check_names(const struct tree *tree, struct err *err)
 static int read_source(const struct step_context *c, const struct archive_upload_in *in, struct wait *w,
                        struct upload_source *ret, struct err *err)
 {
-	struct upload_source s = {.fd = -1};
+	struct upload_source s = {.fd = -1, .looked_ns = clock_wall_ms() * 1000000};
 	struct ignore *ignore = NULL;
 
 	int r = open_source(c, in, &s, err);
@@ -303,6 +306,7 @@ static void *read_ahead(void *memory)
 		_cleanup_free_ bool *leave = xcalloc(s->tree.count + 1, sizeof(*leave));
 		for (size_t i = 0; i < s->tree.count; i++)
 			leave[i] = s->blobs[i][0] != 0;
+		upload_known_recall(ahead->c, s->path, &s->tree);
 		/* What fails here fails again, and is said, where it counts. */
 		tree_digest(s->fd, &s->tree, leave, true, &w, NULL);
 	}
@@ -379,6 +383,12 @@ int upload_source_open(const struct step_context *c, const struct archive_upload
 	return r < 0 ? r : r > 0 ? 0 : read_source(c, in, w, ret, err);
 }
 
+static void take_digest(struct tree_entry *to, const struct tree_entry *from)
+{
+	memcpy(to->digest, from->digest, sizeof(to->digest));
+	to->digest_from = from->digest_from;
+}
+
 static void recall(const struct upload_last *last, struct upload_source *s)
 {
 	if (!last->key || strcmp(last->source.path, s->path) != 0)
@@ -388,8 +398,9 @@ static void recall(const struct upload_last *last, struct upload_source *s)
 		if (!S_ISREG(e->mode) || *e->digest)
 			continue;
 		const struct tree_entry *known = tree_find(&last->source.tree, e->path);
-		if (known && S_ISREG(known->mode) && known->mtime_ns == e->mtime_ns && known->size == e->size)
-			memcpy(e->digest, known->digest, sizeof(e->digest));
+		if (known && S_ISREG(known->mode) && known->mtime_ns == e->mtime_ns && known->size == e->size &&
+		    known->ctime_ns == e->ctime_ns && known->ino == e->ino)
+			take_digest(e, known);
 	}
 }
 
@@ -411,8 +422,11 @@ int upload_source_digest(const struct step_context *c, struct upload_source *s, 
 		}
 	}
 	recall(last_of(c), s);
+	upload_known_recall(c, s->path, &s->tree);
 	int r = tree_digest(s->fd, &s->tree, NULL, true, w, err);
-	if (r == 0)
+	if (r == 0) {
+		upload_known_keep(c, s->path, &s->tree, s->looked_ns);
 		remember(c, s);
+	}
 	return r;
 }

@@ -12,6 +12,7 @@ struct upload_source {
 	char *path; /* absolute */
 	struct tree
 		tree; /* modes are what the release gets: git's for tracked files, others without write for group and others */
+	int64_t looked_ns;       /* the wall clock before the walk */
 	char (*blobs)[BLOB_HEX]; /* one for each entry: git's id where the work tree is known to hold that content */
 	bool git;                /* lies in a work tree with a commit */
 	char commit[BLOB_HEX];
@@ -21,7 +22,7 @@ struct upload_source {
 };
 
 /* What a process knows of the sources of one deployment. */
-struct upload_last { /* the last one: what was digested moments ago and has kept its time and size is not read again */
+struct upload_last { /* the last one: what was digested moments ago and has kept its times and size is not read again */
 	char *key;
 	bool fresh;
 	struct upload_source source;
