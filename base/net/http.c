@@ -69,6 +69,8 @@ void http_response_done(struct http_response *r)
 	strv_done(&r->headers);
 	str_done(&r->body);
 	free(TAKE(r->final_url));
+	free(TAKE(r->peer));
+	free(TAKE(r->certificate));
 	r->status = 0;
 }
 

@@ -32,6 +32,11 @@ struct http_request {
 	int64_t connect_timeout_ms; /* 0: 30 s */
 	int retries; /* further tries after network errors, 429 and 5xx; 0: none. Only for what may be repeated.
 	                                    A Retry-After beyond 2 min or the deadline ends them: the answer is handed out */
+	bool fresh; /* a connection and a look-up of its own, for who asks whether there is one; else those of before serve */
+	const char *resolve; /* "HOST:PORT:ADDRESS": what is said to that host and port goes to this address; NULL */
+	const char *ca_text; /* certificates (PEM) that are trusted in place of the client's; NULL */
+	bool unverified;     /* the server's certificate is not verified: it is looked at (http_response.certificate) */
+	bool handshake;      /* over once the connection stands: nothing is asked */
 	bool follow; /* redirects: at most 10, never to another scheme than http(s); headers of one's own go to the
 	                                    scheme, host and port that they were given for, and nowhere else */
 	/* Instead of collecting the body of a 2xx answer (others are collected): called with each piece; < 0 stops the transfer
@@ -46,6 +51,8 @@ struct http_response {
 	struct strv headers; /* "Name: value" as received, final answer only */
 	struct str body;
 	char *final_url;
+	char *peer;        /* "192.0.2.7:443", "[::1]:80": who answered; NULL: nobody */
+	char *certificate; /* of the server of a handshake, as PEM; NULL */
 };
 void http_response_done(struct http_response *r);
 const char *http_header(const struct http_response *r, const char *name); /* value, case-insensitive name; NULL */

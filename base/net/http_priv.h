@@ -26,6 +26,9 @@ struct http_transfer {
 	size_t body_len, max_body;
 	int body_fd;
 	off_t body_start; /* -1: cannot be sent twice */
+	struct curl_slist *connect_to;
+	char *ca_text;
+	bool fresh, unverified, handshake;
 	int64_t timeout_ms, connect_timeout_ms, deadline_mono_ms;
 	int retries_left, tries, hops;
 	int64_t hops_until_mono_ms; /* of a try and the redirects that it led to */

@@ -79,6 +79,21 @@ static int copy_headers(struct http_transfer *t, const char *const *headers, boo
 	return 0;
 }
 
+/* Not CURLOPT_RESOLVE, which stays in the client for everybody's requests. */
+static int copy_resolve(struct http_transfer *t, const char *resolve, struct err *err)
+{
+	if (resolve == NULL)
+		return 0;
+	const char *port = strchr(resolve, ':'), *address = port != NULL ? strchr(port + 1, ':') : NULL;
+	if (address == NULL || address[1] == '\0')
+		return err_set(err, ERR_INVALID, "'%s' is not HOST:PORT:ADDRESS", resolve);
+	bool bare = strchr(address + 1, ':') != NULL && address[1] != '[';
+	_cleanup_free_ char *entry = xasprintf("%.*s%s%s%s:", (int)(address + 1 - resolve), resolve, bare ? "[" : "",
+	                                       address + 1, bare ? "]" : "");
+	t->connect_to = curl_slist_append(NULL, entry);
+	return t->connect_to != NULL ? 0 : err_set(err, ERR_LIMIT, "no memory for an address");
+}
+
 struct http_transfer *http_transfer_new(struct http *h, const struct http_request *request, struct err *err)
 {
 	bool body_given = request->body != NULL || request->body_fd > 0;
@@ -96,6 +111,10 @@ struct http_transfer *http_transfer_new(struct http *h, const struct http_reques
 	t->connect_timeout_ms = request->connect_timeout_ms > 0 ? request->connect_timeout_ms : 30000;
 	t->retries_left = request->retries;
 	t->follow = request->follow;
+	t->fresh = request->fresh;
+	t->unverified = request->unverified;
+	t->handshake = request->handshake;
+	t->ca_text = xstrdup(request->ca_text);
 	t->on_body = request->on_body;
 	t->body_context = request->context;
 	t->response.body.max = MAX(t->max_body, (size_t)BODY_MAX_DEFAULT);
@@ -106,7 +125,7 @@ struct http_transfer *http_transfer_new(struct http *h, const struct http_reques
 		t->body = request->borrow_body ? (void *)(uintptr_t)request->body
 		                               : xmemdup(request->body, request->body_len);
 	}
-	if (copy_headers(t, request->headers, body_given, err) < 0) {
+	if (copy_headers(t, request->headers, body_given, err) < 0 || copy_resolve(t, request->resolve, err) < 0) {
 		http_transfer_free(t);
 		return NULL;
 	}
@@ -122,6 +141,8 @@ void http_transfer_free(struct http_transfer *t)
 		curl_easy_cleanup(t->easy);
 	}
 	curl_slist_free_all(t->headers);
+	curl_slist_free_all(t->connect_to);
+	free(t->ca_text);
 	if (t->body_owned)
 		free(t->body);
 	http_response_done(&t->response);
@@ -144,6 +165,8 @@ static void forget_answer(struct http_transfer *t)
 	strv_done(&t->response.headers);
 	str_clear(&t->response.body);
 	free(TAKE(t->response.final_url));
+	free(TAKE(t->response.peer));
+	free(TAKE(t->response.certificate));
 	t->response.status = 0;
 	t->header_bytes = 0;
 }
@@ -271,10 +294,29 @@ static void set_trust(struct http_transfer *t)
 		curl_easy_setopt(t->easy, CURLOPT_SSLCERT, h->client_cert);
 	if (h->client_key != NULL)
 		curl_easy_setopt(t->easy, CURLOPT_SSLKEY, h->client_key);
+	if (t->ca_text != NULL) {
+		struct curl_blob blob = {.data = t->ca_text, .len = strlen(t->ca_text), .flags = CURL_BLOB_NOCOPY};
+		curl_easy_setopt(t->easy, CURLOPT_CAINFO_BLOB, &blob);
+	}
 	curl_easy_setopt(t->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	if (h->insecure) {
+	if (h->insecure || t->unverified) {
 		curl_easy_setopt(t->easy, CURLOPT_SSL_VERIFYPEER, 0L);
 		curl_easy_setopt(t->easy, CURLOPT_SSL_VERIFYHOST, 0L);
+	}
+}
+
+static void set_connection(struct http_transfer *t)
+{
+	if (t->connect_to != NULL)
+		curl_easy_setopt(t->easy, CURLOPT_CONNECT_TO, t->connect_to);
+	if (t->fresh) {
+		curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
+		curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
+		curl_easy_setopt(t->easy, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
+	}
+	if (t->handshake) {
+		curl_easy_setopt(t->easy, CURLOPT_CONNECT_ONLY, 1L);
+		curl_easy_setopt(t->easy, CURLOPT_CERTINFO, 1L);
 	}
 }
 
@@ -324,6 +366,7 @@ int http_transfer_begin(struct http_transfer *t, struct err *err)
 	net_easy_defaults(t->easy);
 	set_protocols(t);
 	set_trust(t);
+	set_connection(t);
 	curl_easy_setopt(t->easy, CURLOPT_URL, t->url);
 	curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
 	curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->detail);
@@ -474,6 +517,30 @@ static bool follow_redirect(struct http_transfer *t, const char *to, struct err 
 	return true;
 }
 
+static void take_peer(struct http_transfer *t)
+{
+	char *address = NULL;
+	long port = 0;
+	curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_IP, &address);
+	curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_PORT, &port);
+	if (address == NULL || *address == '\0' || port <= 0)
+		return;
+	bool bare = strchr(address, ':') != NULL;
+	t->response.peer = xasprintf("%s%s%s:%ld", bare ? "[" : "", address, bare ? "]" : "", port);
+}
+
+static void take_certificate(struct http_transfer *t)
+{
+	static const char key[] = "Cert:";
+	struct curl_certinfo *chain = NULL;
+	if (!t->handshake || curl_easy_getinfo(t->easy, CURLINFO_CERTINFO, &chain) != CURLE_OK || chain == NULL ||
+	    chain->num_of_certs == 0)
+		return;
+	for (const struct curl_slist *line = chain->certinfo[0]; line != NULL; line = line->next)
+		if (strncmp(line->data, key, sizeof(key) - 1) == 0 && t->response.certificate == NULL)
+			t->response.certificate = xstrdup(line->data + sizeof(key) - 1);
+}
+
 bool http_transfer_end(struct http_transfer *t, CURLcode code, int *ret_result, struct err *err)
 {
 	long status = 0;
@@ -482,6 +549,8 @@ bool http_transfer_end(struct http_transfer *t, CURLcode code, int *ret_result, 
 	curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &final_url);
 	t->response.status = (int)status;
 	t->response.final_url = xstrdup(final_url != NULL ? final_url : t->url);
+	take_peer(t);
+	take_certificate(t);
 	char *redirect = NULL;
 	curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_URL, &redirect);
 	bool redirected =

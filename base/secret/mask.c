@@ -8,6 +8,8 @@
 #include "base/secret/mask_forms.h"
 #include "base/secret/mask_patterns.h"
 
+#include <pthread.h>
+
 enum {
 	SECRET_MAX = 1 << 20,        /* a longer value is covered as it is, without its derived forms */
 	EXPRESSION_REACH = 64 << 10, /* a token that a pattern finds is shorter */
@@ -18,13 +20,17 @@ struct mask {
 	struct patterns *patterns;
 	struct expressions *expressions;
 	bool short_lines; /* one was left out */
+	/* A thread may print what it saw while another one learns a secret. */
+	pthread_rwlock_t *lock;
 };
 
 static void find_all(const struct mask *m, const char *text, size_t len, bool by_line, struct ranges *found)
 {
 	mask_ranges_init(found);
+	pthread_rwlock_rdlock(m->lock);
 	mask_patterns_find(m->patterns, text, len, by_line, found);
 	mask_expressions_find(m->expressions, text, len, by_line, found);
+	pthread_rwlock_unlock(m->lock);
 	mask_ranges_merge(found);
 }
 
@@ -66,8 +72,10 @@ bool mask_apply_lines(const struct mask *m, const char *text, size_t len, struct
 
 size_t mask_cut(const struct mask *m, const char *text, size_t len)
 {
+	pthread_rwlock_rdlock(m->lock);
 	size_t reach = MAX(mask_patterns_longest(m->patterns),
 	                   mask_expressions_count(m->expressions) > 0 ? (size_t)EXPRESSION_REACH : (size_t)1);
+	pthread_rwlock_unlock(m->lock);
 	if (len <= reach)
 		return 0;
 	size_t at = str_whole_characters(text, len - reach);
@@ -95,12 +103,17 @@ bool mask_finds(const struct mask *m, const char *text, size_t len)
 
 bool mask_is_empty(const struct mask *m)
 {
-	return mask_patterns_count(m->patterns) == 0 && mask_expressions_count(m->expressions) == 0;
+	pthread_rwlock_rdlock(m->lock);
+	bool empty = mask_patterns_count(m->patterns) == 0 && mask_expressions_count(m->expressions) == 0;
+	pthread_rwlock_unlock(m->lock);
+	return empty;
 }
 
 void mask_add_plain(struct mask *m, const char *value, size_t len)
 {
+	pthread_rwlock_wrlock(m->lock);
 	mask_patterns_add(m->patterns, value, len);
+	pthread_rwlock_unlock(m->lock);
 }
 
 static void add_form(void *context, const char *form, size_t len)
@@ -178,7 +191,10 @@ void mask_add(struct mask *m, const char *value, size_t len)
 
 int mask_add_pattern(struct mask *m, const char *pattern, struct err *err)
 {
-	return mask_expressions_add(m->expressions, pattern, err);
+	pthread_rwlock_wrlock(m->lock);
+	int r = mask_expressions_add(m->expressions, pattern, err);
+	pthread_rwlock_unlock(m->lock);
+	return r;
 }
 
 struct mask *mask_new(void)
@@ -186,6 +202,8 @@ struct mask *mask_new(void)
 	struct mask *m = xcalloc(1, sizeof(*m));
 	m->patterns = mask_patterns_new();
 	m->expressions = mask_expressions_new();
+	m->lock = xmalloc(sizeof(*m->lock));
+	pthread_rwlock_init(m->lock, NULL);
 	return m;
 }
 
@@ -195,6 +213,8 @@ void mask_free(struct mask *m)
 		return;
 	mask_patterns_free(m->patterns);
 	mask_expressions_free(m->expressions);
+	pthread_rwlock_destroy(m->lock);
+	free(m->lock);
 	free(m);
 }
 

@@ -145,6 +145,15 @@ int store_event_add(struct store *s, const char *id, int step_index, const char 
 	return sql_end(s, r, err);
 }
 
+int store_event_note(struct store *s, const char *id, const char *kind, const json_t *data, struct err *err)
+{
+	int r = sql_run(s, err, "PRAGMA synchronous=NORMAL", "");
+	if (r == 0)
+		r = store_event_add(s, id, -1, kind, data, err);
+	int back = sql_run(s, r == 0 ? err : NULL, "PRAGMA synchronous=FULL", "");
+	return r < 0 ? r : back;
+}
+
 int store_event_list(struct store *s, const char *id, json_t **ret_array, struct err *err)
 {
 	_cleanup_stmt_ sqlite3_stmt *st = NULL;

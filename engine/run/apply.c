@@ -459,6 +459,7 @@ int engine_apply_all(struct engine *e, struct err *err)
 		if (r < 0)
 			return r;
 	}
+	engine_baseline_late(e);
 	return wait_check(&e->wait, err);
 }
 

@@ -76,7 +76,7 @@ static void step_event(void *engine, const char *kind, json_t *data)
 {
 	struct engine *e = engine;
 	if (e->recorded)
-		store_event_add(e->store, e->id, -1, kind, data, NULL);
+		store_event_note(e->store, e->id, kind, data, NULL);
 	json_decref(data);
 }
 
@@ -655,6 +655,8 @@ static int prepare(struct engine *e, struct err *err)
 		r = engine_lock_all(e, err);
 	if (r == 0)
 		r = engine_check(e, err);
+	if (r == 0)
+		engine_baseline_begin(e);
 	if (r == 0)
 		r = engine_plan_all(e, err);
 	if (r == 0 && e->o->expect_digest && strcmp(e->o->expect_digest, e->digest) != 0) {

@@ -222,55 +222,13 @@ static int first_step(struct engine *e, struct err *err)
 	return r < 0 ? undo_own_step(e, r, err) : 0;
 }
 
-/* Whether a gate let that deployment in. */
-static bool passed_a_gate(const struct engine *e, const json_t *doc)
-{
-	_cleanup_json_ json_t *events = NULL;
-	if (store_event_list(e->store, json_get_string(doc, "id"), &events, NULL) < 0)
-		return false;
-	for (size_t i = 0; i < json_array_size(events); i++) {
-		const json_t *event = json_array_get(events, i);
-		const char *kind = json_get_string(event, "kind");
-		if (kind && strcmp(kind, "gate") == 0 &&
-		    json_get_bool(json_object_get(event, "data"), "healthy", false))
-			return true;
-	}
-	return false;
-}
-
-/* What a gate of its own step has no chance to see, the state before the first change: the version that stands was let in by its
- * gate when it was committed. Without such a gate nothing is known, and this one does not decide after an undo. */
-static int borrow_baseline(struct engine *e, struct estep *s, struct err *err)
-{
-	const struct store_filter filter = {.name = e->name, .environment = e->environment, .limit = 50};
-	_cleanup_json_ json_t *list = NULL;
-	size_t i;
-	json_t *doc;
-	if (s->type->probe == NULL)
-		return 0;
-	int r = store_deployment_list(e->store, &filter, &list, err);
-	if (r < 0)
-		return r;
-	json_array_foreach(list, i, doc)
-	{
-		if (engine_state_of(doc) != DEPLOYMENT_COMMITTED)
-			continue;
-		if (!passed_a_gate(e, doc))
-			return 0;
-		_cleanup_json_ json_t *data =
-			json_pack("{s:b, s:s, s:s}", "healthy", 1, "reason", "", "of", json_get_string(doc, "id"));
-		s->has_baseline = s->baseline_ok = true;
-		return store_event_add(e->store, e->id, s->index, "baseline", data, err);
-	}
-	return 0;
-}
-
 static int later_step(struct engine *e, struct err *err)
 {
 	int r = engine_check(e, err);
 	if (r < 0)
 		return 2;
-	r = borrow_baseline(e, &e->steps[e->step_count - 1], err);
+	struct estep *own = &e->steps[e->step_count - 1];
+	r = own->type->probe != NULL ? engine_borrow_baseline(e, own, err) : 0;
 	if (r < 0)
 		return 2;
 	r = apply_own_step(e, err);

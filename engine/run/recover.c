@@ -71,10 +71,15 @@ int engine_load_history(struct engine *e, struct err *err)
 		const json_t *event = json_array_get(events, i);
 		int64_t index = json_get_int(event, "step", -1);
 		const char *kind = json_get_string(event, "kind");
+		const json_t *data = json_object_get(event, "data"), *healthy = json_object_get(data, "healthy");
 		if (kind == NULL || strcmp(kind, "baseline") != 0 || index < 0 || (size_t)index >= e->step_count)
 			continue;
-		e->steps[index].has_baseline = true;
-		e->steps[index].baseline_ok = json_get_bool(json_object_get(event, "data"), "healthy", false);
+		/* What single checks saw has neither. */
+		if (healthy == NULL && !json_get_bool(data, "open", false))
+			continue;
+		e->steps[index].baseline_open = healthy == NULL;
+		e->steps[index].has_baseline = healthy != NULL;
+		e->steps[index].baseline_ok = json_is_true(healthy);
 	}
 	return 0;
 }

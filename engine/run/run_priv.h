@@ -39,7 +39,7 @@ struct estep {
 	struct plan *plans; /* one a target: the plan that was shown */
 	bool fresh;         /* nothing of ours was run since it was made: it need not be made again */
 	bool begun;         /* at least one change was started, or may have been */
-	bool has_baseline, baseline_ok;
+	bool has_baseline, baseline_ok, baseline_open; /* open: it was not known when the first change began */
 	struct step_context context;
 };
 
@@ -131,7 +131,12 @@ int engine_plan_step(struct engine *e, struct estep *s, struct plan *ret_plans, 
 void engine_begin_steps(struct engine *e);
 /* Something was run that may have changed what the plans rest on. */
 void engine_plans_are_stale(struct engine *e);
+void engine_baseline_begin(struct engine *e);
 int engine_baseline(struct engine *e, struct err *err);
+/* What was not known before the first change, and is now. */
+void engine_baseline_late(struct engine *e);
+/* For a gate whose baseline nobody knows: the version that stands was let in by its gate when it was committed. */
+int engine_borrow_baseline(struct engine *e, struct estep *s, struct err *err);
 /* digest.c: of the plans made, into e->digest. */
 void engine_make_digest(struct engine *e);
 json_t *engine_digest_step(const struct engine *e, const struct estep *s);

@@ -11,6 +11,8 @@
  * | verify   | one change, read-only       | reads    | looks afresh; ERR_CONFLICT says what differs                     | change_compare |
  * | undo     | one change, its target      | writes   | reverses what the record says; twice equals once; 1: there is nothing to take back | change_undo |
  * | probe    | input                       | reads    | steps without changes that judge (health-gate): ERR_FAILED says why | none |
+ * | baseline_begin | input               | reads    | starts the round before the first change, on its own thread where that takes long | probe asks it |
+ * | baseline_end   | input               | reads    | 0 healthy; ERR_FAILED not; ERR_TIMEOUT not known: no answer within wait_ms        | –    |
  * | release  | input, one read-only target | reads    | the name of the release that is valid there now; "" none         | none    |
  * | restore  | input, target (in undo, after all changes are taken back) | writes | restore_on_rollback, after_undo         | none    |
  * | after    | input                       | nothing  | one line: what restore would do; nothing where it would do nothing | none |
@@ -103,8 +105,12 @@ struct step_type {
 	int (*apply)(const struct step_context *c, struct target *t, struct change *change, struct err *err);
 	int (*verify)(const struct step_context *c, struct view *v, const struct change *change, struct err *err);
 	int (*undo)(const struct step_context *c, struct target *t, const struct change *change, struct err *err);
-	/* baseline: one round before the first change, to remember. */
+	/* baseline: one round before the first change, to remember; asked of steps without baseline_begin. */
 	int (*probe)(const struct step_context *c, bool baseline, struct err *err);
+	/* begin: nothing waits for it. end: asked right before the first change, and again when it was not known then; an answer that
+	 * came meanwhile counts where it is a good one. */
+	void (*baseline_begin)(const struct step_context *c);
+	int (*baseline_end)(const struct step_context *c, int64_t wait_ms, struct err *err);
 	int (*release)(const struct step_context *c, struct view *v, char **ret, struct err *err); /* free() */
 	/* former_release: the release that is valid on this target again; "": there is none, as before; NULL: the target had nothing of an
 	 * earlier deployment. */

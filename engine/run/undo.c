@@ -606,10 +606,13 @@ static int restore_steps(struct engine *e, const struct plan *all, struct err *e
 /* The baseline says whether the gate decides. */
 static int gate_again(struct engine *e, struct err *err)
 {
+	engine_baseline_late(e);
 	for (size_t i = 0; i < e->step_count; i++) {
 		struct estep *s = &e->steps[i];
-		if (s->type->probe == NULL || !s->has_baseline || engine_is_unresolved(s->input))
+		if (s->type->probe == NULL || engine_is_unresolved(s->input) || (!s->has_baseline && !s->baseline_open))
 			continue;
+		if (s->baseline_open)
+			engine_borrow_baseline(e, s, NULL);
 		struct err why = ERR_INIT;
 		char line[ERR_FRAME_SIZE];
 		int r = s->type->probe(&s->context, false, &why);

@@ -117,10 +117,25 @@ def emit_struct(struct, tag, out):
     out.append("};\n\n")
 
 
+def structs_with_parts(struct):
+    inner = [s for field in struct.fields if field.struct for s in structs_with_parts(field.struct)]
+    return inner + ([struct] if struct.parts else [])
+
+
+def emit_parts(struct, out):
+    """Which inputs belong to which part, by name; a NULL ends each list."""
+    for i, (_, members) in enumerate(struct.parts):
+        out.append(f"static const char *const {struct.c_name}_part_{i}[] = {{ {', '.join(quoted(m) for m in members)}, NULL }};\n")
+    out.append(f"const struct field_part {struct.c_name}_parts[] = {{\n")
+    out.extend(f"\t{{ {quoted(name)}, {struct.c_name}_part_{i} }},\n" for i, (name, _) in enumerate(struct.parts))
+    out.append("\t{ NULL, NULL },\n};\n\n")
+
+
 def header(step):
     out = ["#pragma once\n", NOTE % f"steps/{step.name}", '#include "schemas/step_info.h"\n\n']
     emit_enums(step.inputs, out)
     emit_struct(step.inputs, step.c_name + "_in", out)
+    out.extend(f"extern const struct field_part {s.c_name}_parts[]; /* up to one without a name */\n" for s in structs_with_parts(step.inputs))
     out.append(f"extern const struct field_table {step.c_name}_fields;\nextern const struct step_info {step.c_name}_info;\n")
     if step.outputs:
         out.append("\n")
@@ -232,6 +247,8 @@ def emit_table(struct, tag, table, label, linkage, out):
 def source(step):
     out = [NOTE % f"steps/{step.name}", f'#include "schemas/{step.c_name}.h"\n', '#include "base/data/fields/table.h"\n\n']
     emit_table(step.inputs, step.c_name + "_in", step.c_name + "_fields", step.name, "", out)
+    for struct in structs_with_parts(step.inputs):
+        emit_parts(struct, out)
     if step.outputs:
         emit_table(step.outputs, step.outputs.c_name, step.c_name + "_out_fields", step.name, "", out)
     return "".join(out)

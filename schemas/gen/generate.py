@@ -55,7 +55,8 @@ def load_steps(root, names, families):
     if not names:
         return []
     common = model.load_json(os.path.join(root, "common.json"))
-    return [model.load_step(os.path.join(root, "steps", name + ".json"), name, common, families) for name in names]
+    return [model.load_step(os.path.join(root, "steps", name + ".json"), name, common, families, lambda family: listed_parts(root, family))
+            for name in names]
 
 
 def generate_c(root, out, steps, files, families):
@@ -118,6 +119,11 @@ def listed_names(root, variable):
         text = f.read()
     start = text.index(f"set({variable}") + len(f"set({variable}")
     return text[start:text.index(")", start)].split()
+
+
+def listed_parts(root, family):
+    """"probes" → the list SCHEMA_PROBES."""
+    return listed_names(root, "SCHEMA_" + family.upper())
 
 
 def main():

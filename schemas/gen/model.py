@@ -20,7 +20,7 @@ DRAFT7 = {
 }
 OUR_WORDS = {
     "x-type", "x-secret", "x-default-text", "x-order", "x-undo", "x-changes", "x-plan", "x-example", "x-target", "x-outputs",
-    "x-stays", "x-common", "x-line", "x-step", "x-choices", "x-key",
+    "x-stays", "x-common", "x-line", "x-step", "x-choices", "x-key", "x-parts",
 }
 ROOT_WORDS = {
     "$schema", "$id", "title", "description", "type", "properties", "required", "additionalProperties", "oneOf", "anyOf", "$comment",
@@ -122,6 +122,7 @@ class Struct:
         self.c_name, self.label = c_name_, label
         self.fields = []
         self.groups = []         # (exactly_one, [names])
+        self.parts = []          # (name, [names of its fields])
 
 
 class Step:
@@ -314,7 +315,8 @@ def read_groups(schema, path, pointer, properties):
 
 
 def read_struct(schema, struct_name, label, path, pointer):
-    allow(schema, ANNOTATIONS | {"type", "properties", "required", "additionalProperties", "oneOf", "anyOf"}, path, pointer, "an object")
+    allow(schema, ANNOTATIONS | {"type", "properties", "required", "additionalProperties", "oneOf", "anyOf", "x-members"}, path, pointer,
+          "an object")
     if schema.get("additionalProperties") is not False:
         raise Refused(path, pointer + "/additionalProperties", "must be false: an unknown name is a fault")
     struct = Struct(struct_name, label)
@@ -332,6 +334,7 @@ def read_struct(schema, struct_name, label, path, pointer):
         if by_name[name].has_default:
             raise Refused(path, pointer + "/required", f"'{name}' has a default, so it cannot be required")
     struct.groups = read_groups(schema, path, pointer, properties)
+    struct.parts = schema.get("x-members", [])
     return struct
 
 
@@ -343,6 +346,8 @@ def published(schema):
         return schema
     result = {}
     for word, value in schema.items():
+        if word == "x-members":
+            continue
         if word in ("default", "examples", "enum", "const", "x-outputs"):
             result[word] = value
         elif word == "x-choices":
@@ -352,6 +357,38 @@ def published(schema):
     x_type = schema.get("x-type")
     if isinstance(x_type, str) and x_type in PUBLISHED:
         result = {**result, **PUBLISHED[x_type]}
+    return result
+
+
+def add_part(whole, name, part, path):
+    """One part's inputs beside those that the object has; the part is chosen by the input of its own name."""
+    allow(part, {"$schema", "title", "description", "type", "properties", "additionalProperties"}, path, "", "a part")
+    if part.get("title") != name or name not in part.get("properties", {}):
+        raise Refused(path, "", f"'{name}' must be its title and one of its properties")
+    for word, schema in part["properties"].items():
+        if word in whole["properties"]:
+            raise Refused(path, f"/properties/{token(word)}", "another part, or what all have, has a property of this name")
+        whole["properties"][word] = schema
+    whole.setdefault("oneOf", []).append({"required": [name]})
+
+
+def with_parts(schema, root, parts, path):
+    """`"x-parts": "probes"` in an object: its further inputs are those of probes/NAME.json, of each name that CMakeLists.txt lists."""
+    if isinstance(schema, list):
+        return [with_parts(s, root, parts, path) for s in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result = {word: with_parts(value, root, parts, path) for word, value in schema.items()}
+    family = result.pop("x-parts", None)
+    if family is None:
+        return result
+    members = []
+    for name in parts(family):
+        part_path = os.path.join(root, family, name + ".json")
+        part = load_json(part_path)
+        add_part(result, name, part, part_path)
+        members.append([name, list(part["properties"])])
+    result["x-members"] = members
     return result
 
 
@@ -443,9 +480,11 @@ def assembled(document, families):
             "properties": {**{choice.name: choice.shape for choice in family.choices}, **beside}, "x-choices": document["x-choices"]}
 
 
-def load_step(path, name, common, families):
+def load_step(path, name, common, families, parts):
+    """parts: family → names of its parts."""
     document = load_json(path)
     check_type(document, dict, path, "", "a schema")
+    document = with_parts(document, os.path.dirname(os.path.dirname(path)), parts, path)
     document = assembled(document, families)
     step = Step()
     step.path, step.name, step.c_name = path, name, c_name(name)

@@ -1,29 +1,45 @@
 /* Checks by a command on a target; it must change nothing, and is run as a reader of the world. */
 #include "base/core/clock.h"
+#include "engine/target/host.h"
 #include "steps/health_gate/health_gate.h"
-
-int64_t gate_left_ms(const struct gate_check *check)
-{
-	int64_t own = check->in->timeout_ms;
-	return check->gate->baseline ? own : MIN(own, MAX(check->gate->deadline_mono_ms - clock_mono_ms(), 1));
-}
 
 bool gate_query(struct gate_check *check, const struct target_command *call, const char *late,
                 struct target_result *ret)
 {
 	struct err err = ERR_INIT;
 	char text[512];
-	struct view *v = &check->target->view;
 	int64_t left = gate_left_ms(check);
-	int r = host_query(v, call, ret, &err);
+	int r = host_query(&check->target->view, call, ret, &err);
 	if (r < 0)
 		gate_result(check, false, "%s", err_line(&err, text, sizeof(text)));
 	else if (ret->timed_out)
 		gate_result(check, false, "%s within %s", late, clock_duration(left, text));
+	check->answer.cut = ret->timed_out && left < check->in->timeout_ms;
 	return r >= 0 && !ret->timed_out;
 }
 
-void gate_command_try(struct gate_check *check)
+bool gate_ask(struct gate_check *check, const struct target_command *call, struct target_result *ret)
+{
+	return host_query(&check->target->view, call, ret, NULL) >= 0 && !ret->timed_out;
+}
+
+static bool is_asked(const struct health_gate_checks *in)
+{
+	return in->command != NULL;
+}
+
+static void label(const struct health_gate_checks *in, struct str *out)
+{
+	step_command_show(in->command, out);
+}
+
+static void validate(const struct health_gate_checks *in, const struct gate_place *place)
+{
+	_cleanup_free_ char *at = xasprintf("/checks/%zu/command", place->index);
+	step_command_faults(in->command, at, place->faults);
+}
+
+static void ask(struct gate_check *check)
 {
 	const struct health_gate_checks *in = check->in;
 	_cleanup_(arena_done) struct arena arena = ARENA_INIT;
@@ -40,6 +56,8 @@ void gate_command_try(struct gate_check *check)
 	if (!gate_query(check, &call, "did not end", &result))
 		return;
 	_cleanup_(str_done) struct str line = STR_INIT(4096);
+	check->answer.status = result.status;
+	gate_begins(check, &result.out);
 	if (!step_exit_accepted(&in->exit, result.status)) {
 		step_last_line(result.err.len > 0 ? &result.err : &result.out, &line);
 		gate_result(check, false, "exit status %d%s%s", result.status, line.len > 0 ? ": " : "",
@@ -51,3 +69,6 @@ void gate_command_try(struct gate_check *check)
 	else
 		gate_result(check, true, "exit status %d", result.status);
 }
+
+const struct probe_type command_probe = {
+	.name = "command", .is_asked = is_asked, .label = label, .validate = validate, .ask = ask};

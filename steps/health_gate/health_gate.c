@@ -2,413 +2,226 @@
 #include "steps/health_gate/health_gate.h"
 #include "base/core/clock.h"
 #include "base/secret/mask.h"
-#include "base/core/shown.h"
+#include "base/sys/host.h"
+#include "engine/target/host.h"
 
-enum { MAX_EVENTS = 40, BACKOFF_START = 4, BACKOFF_MAX = 10 };
+#include <strings.h>
 
-static enum gate_kind kind_of(const struct health_gate_checks *in)
+void gate_fault(const struct gate_place *place, const char *member, const char *hint, const char *fmt, ...)
 {
-	if (in->http != NULL)
-		return in->from != NULL ? GATE_FROM : GATE_HTTP;
-	return in->tcp != NULL ? GATE_TCP : GATE_COMMAND;
+	_cleanup_free_ char *at = xasprintf("/checks/%zu%s%s", place->index, member != NULL ? "/" : "",
+	                                    member != NULL ? member : ""),
+			    *text = NULL;
+	va_list ap;
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) < 0)
+		abort();
+	va_end(ap);
+	faults_add(place->faults, NULL, at, "%s", text);
+	if (hint != NULL)
+		faults_hint(place->faults, "%s", hint);
 }
 
-static const char *kind_name(enum gate_kind kind)
+struct target *gate_find_target(const struct step_context *c, const char *name)
 {
-	return kind == GATE_TCP ? "tcp" : kind == GATE_COMMAND ? "command" : "http";
+	for (size_t i = 0; i < c->target_count; i++)
+		if (target_is_host(c->targets[i]) && (name == NULL || strcmp(c->targets[i]->view.name, name) == 0))
+			return c->targets[i];
+	return NULL;
 }
 
-static bool is_asked_there(enum gate_kind kind)
+int gate_needs_program(struct view *v, const char *name, const char *hint, const struct gate_place *place,
+                       struct err *err)
 {
-	return kind == GATE_COMMAND || kind == GATE_FROM;
-}
-
-static char *label_of(const struct health_gate_checks *in)
-{
-	_cleanup_(str_done) struct str text = STR_INIT(1024);
-	if (in->name != NULL)
-		str_append(&text, in->name);
-	else if (in->http != NULL)
-		str_append(&text, in->http);
-	else if (in->tcp != NULL)
-		str_append(&text, in->tcp);
-	else
-		step_command_show(in->command, &text);
-	_cleanup_(str_done) struct str masked = STR_INIT(8192);
-	mask_apply(mask_process(), str_peek(&text), text.len, &masked);
-	return str_take(&masked);
+	const char *const argv[] = {"sh", "-c", "command -v \"$1\"", "sh", name, NULL};
+	const struct target_command call = {.argv = argv};
+	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
+	int r = host_query(v, &call, &result, err);
+	if (r == 0 && result.status != 0)
+		gate_fault(place, NULL, hint, "'%s' has no %s to ask with", v->name, name);
+	return r;
 }
 
 static void describe(const struct step_context *c, struct str *out)
 {
 	const struct health_gate_in *in = c->input;
 	char took[CLOCK_TEXT_SIZE];
+	_cleanup_(gate_done) struct gate g;
+	gate_init(&g, c, true);
 	str_appendf(out, "wait at most %s for %zu check%s:", clock_duration(in->deadline_ms, took), in->checks_count,
 	            in->checks_count == 1 ? "" : "s");
 	for (size_t i = 0; i < in->checks_count; i++) {
-		_cleanup_free_ char *label = label_of(&in->checks[i]);
-		str_appendf(out, "%s %s", i == 0 ? "" : ",", label);
+		gate_add(&g, &in->checks[i], NULL);
+		str_appendf(out, "%s %s", i == 0 ? "" : ",", g.checks[i].label);
 	}
 }
 
-static void check_pointer(struct str *at, size_t index, const char *member)
+static bool has_member(const struct field_part *part, const char *name)
 {
-	str_append(at, "/checks");
-	faults_pointer_push_index(at, index);
-	if (member != NULL)
-		faults_pointer_push(at, member);
+	for (size_t i = 0; part->members[i] != NULL; i++)
+		if (strcmp(part->members[i], name) == 0)
+			return true;
+	return false;
 }
 
-static struct target *find_target(const struct step_context *c, const char *name)
+/* An input of another probe would be left out without a word. */
+static void validate_members(const json_t *check, const struct probe_type *type, const struct gate_place *place)
 {
-	for (size_t i = 0; i < c->target_count; i++) {
-		if (name == NULL || strcmp(c->targets[i]->view.name, name) == 0)
-			return c->targets[i];
-	}
-	return NULL;
-}
-
-static void validate_text(const struct health_gate_checks *in, size_t index, struct faults *faults)
-{
-	struct err err = ERR_INIT;
-	char line[512];
-	if (in->matches != NULL && gate_pattern_check(in->matches, &err) < 0) {
-		_cleanup_(str_done) struct str at = STR_INIT(256);
-		check_pointer(&at, index, "matches");
-		faults_add(faults, NULL, str_peek(&at), "%s", err_line(&err, line, sizeof(line)));
+	const char *name;
+	json_t *value;
+	json_object_foreach((json_t *)(uintptr_t)check, name, value)
+	{
+		for (const struct field_part *part = health_gate_checks_parts; part->name != NULL; part++)
+			if (strcmp(part->name, type->name) != 0 && has_member(part, name))
+				gate_fault(place, name, NULL,
+				           "`%s` belongs to a check by `%s`, and this one is by `%s`", name, part->name,
+				           type->name);
 	}
 }
 
-static void validate_headers(const struct health_gate_checks *in, size_t index, struct faults *faults)
+static void validate_bounds(const struct health_gate_checks *in, const struct probe_type *type,
+                            const struct gate_place *place)
 {
-	for (size_t i = 0; i < in->headers.count; i++) {
-		const struct field_pair *h = &in->headers.items[i];
-		if (strpbrk(h->key, ": \t\r\n") == NULL && *h->key != '\0' && strpbrk(h->value, "\r\n") == NULL)
-			continue;
-		_cleanup_(str_done) struct str at = STR_INIT(256);
-		check_pointer(&at, index, "headers");
-		faults_add(faults, NULL, str_peek(&at), "'%s' cannot be sent as a header", h->key);
-	}
-}
-
-static void validate_one(const struct health_gate_checks *in, size_t index, struct faults *faults)
-{
-	_cleanup_(str_done) struct str at = STR_INIT(256), status_at = STR_INIT(256), command_at = STR_INIT(256),
-				       env_at = STR_INIT(256);
-	check_pointer(&at, index, NULL);
-	check_pointer(&status_at, index, "status");
-	check_pointer(&command_at, index, "command");
-	check_pointer(&env_at, index, "env");
-	if (in->http != NULL && mask_finds(mask_process(), in->http, strlen(in->http))) {
-		faults_add(faults, NULL, str_peek(&at),
-		           "a secret is part of the URL, which ends up in logs of servers and proxies");
-		faults_hint(faults, "send it by `headers:`");
-	}
-	struct err err = ERR_INIT;
-	char line[512];
-	_cleanup_free_ char *host = NULL;
-	int port;
-	if (in->tcp != NULL && gate_split_address(in->tcp, &host, &port, &err) < 0)
-		faults_add(faults, NULL, str_peek(&at), "%s", err_line(&err, line, sizeof(line)));
-	step_command_faults(in->command, str_peek(&command_at), faults);
-	if (in->from != NULL && in->http == NULL)
-		faults_add(faults, NULL, str_peek(&at), "`from` belongs to an http check");
-	if (in->from != NULL && in->follow && in->headers.count > 0) {
-		faults_add(
-			faults, NULL, str_peek(&at),
-			"`follow` with `headers` is not possible `from` a target: they would go wherever a redirect leads");
-		faults_hint(faults, "name the address that answers at last");
-	}
-	step_env_faults(&in->env, str_peek(&env_at), faults);
-	gate_status_faults(in->status, str_peek(&status_at), faults);
+	const struct health_gate_in *whole = place->c->input;
+	int64_t settle = in->has_settle ? in->settle_ms : type->settle_ms;
 	if (in->timeout_ms <= 0 || in->interval_ms <= 0)
-		faults_add(faults, NULL, str_peek(&at), "`timeout` and `interval` must be longer than nothing");
-	validate_text(in, index, faults);
-	validate_headers(in, index, faults);
+		gate_fault(place, NULL, NULL, "`timeout` and `interval` must be longer than nothing");
+	if (settle >= whole->deadline_ms)
+		gate_fault(place, in->has_settle ? "settle" : NULL,
+		           "give the gate a longer `deadline`, or the check a shorter `settle`",
+		           "it cannot settle before the gate's deadline is over");
+	if (in->has_latency && !in->latency.has_p50 && !in->latency.has_p95 && !in->latency.has_times)
+		gate_fault(place, "latency", NULL, "none of `p50`, `p95` and `times` is given");
+}
+
+static void validate_one(const struct health_gate_checks *in, const json_t *given, const struct gate_place *place)
+{
+	const struct probe_type *type = probe_type_of(in);
+	struct err err = ERR_INIT;
+	char line[512];
+	if (in->matches != NULL && gate_pattern_check(in->matches, &err) < 0)
+		gate_fault(place, "matches", NULL, "%s", err_line(&err, line, sizeof(line)));
+	if (in->from != NULL && (type->ask == NULL || type->start == NULL))
+		gate_fault(place, NULL, NULL, "`from` belongs to an http check");
+	_cleanup_free_ char *env_at = xasprintf("/checks/%zu/env", place->index);
+	step_env_faults(&in->env, env_at, place->faults);
+	validate_members(given, type, place);
+	validate_bounds(in, type, place);
+	if (type->validate != NULL)
+		type->validate(in, place);
 }
 
 static void validate(const struct step_context *c, struct faults *faults)
 {
 	const struct health_gate_in *in = c->input;
+	const json_t *given = json_object_get(c->input_json, "checks");
 	for (size_t i = 0; i < in->checks_count; i++)
-		validate_one(&in->checks[i], i, faults);
+		validate_one(&in->checks[i], json_array_get(given, i),
+		             &(struct gate_place){.faults = faults, .c = c, .index = i});
 	if (in->deadline_ms <= 0)
 		faults_add(faults, NULL, "/deadline", "the deadline must be longer than nothing");
+}
+
+static bool is_loopback(const char *host)
+{
+	return strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
+	       strcmp(host, "[::1]") == 0;
+}
+
+static bool is_said(const char *text)
+{
+	return text != NULL && *text != '\0';
+}
+
+/* By its id, or by its kernel: davit may run in a container on it. */
+static bool may_be_this_machine(const struct target_facts *f)
+{
+	return !is_said(f->machine_id) || strcmp(f->machine_id, host_machine_id()) == 0 ||
+	       (is_said(f->boot_id) && strcmp(f->boot_id, host_boot_id()) == 0);
+}
+
+/* None of the step's hosts is the machine that davit runs on. */
+static const struct target *elsewhere(const struct step_context *c)
+{
+	const struct target *first = NULL;
+	for (size_t i = 0; i < c->target_count; i++) {
+		if (!target_is_host(c->targets[i]) || may_be_this_machine(&c->targets[i]->view.facts))
+			return NULL;
+		first = first != NULL ? first : c->targets[i];
+	}
+	return first;
+}
+
+/* A check of 127.0.0.1 says how the runner is, whatever becomes of the target. */
+static void check_from_here(const struct health_gate_checks *in, const struct probe_type *type,
+                            const struct gate_place *place)
+{
+	_cleanup_free_ char *host = type->host != NULL ? type->host(in) : NULL;
+	const struct target *t = elsewhere(place->c);
+	if (host == NULL || t == NULL || !is_loopback(host))
+		return;
+	_cleanup_free_ char *hint =
+		type->ask != NULL
+			? xasprintf("ask `from: %s`", t->view.name)
+			: xasprintf("name the address that '%s' has here, or ask by a `command` on it", t->view.name);
+	gate_fault(place, NULL, hint, "%s is this machine, which asks, and not '%s'", host, t->view.name);
+}
+
+static int check_target(const struct health_gate_checks *in, const struct gate_place *place, struct err *err)
+{
+	const struct probe_type *type = probe_type_of(in);
+	const struct step_context *c = place->c;
+	const char *name = in->from != NULL ? in->from : in->target, *member = in->from != NULL ? "from" : "target";
+	if (!gate_is_there(in, type)) {
+		check_from_here(in, type, place);
+		return 0;
+	}
+	struct target *t = gate_find_target(c, name);
+	if (name == NULL && c->target_count > 1)
+		gate_fault(place, member, NULL, "the step has %zu targets: name the one that is asked by `%s`",
+		           c->target_count, type->name);
+	else if (t == NULL)
+		gate_fault(place, member, "name it in the step's `target:` too", "there is no target '%s' in this step",
+		           name != NULL ? name : "");
+	else if (type->can_ask != NULL)
+		return type->can_ask(in, &t->view, place, err);
+	return 0;
 }
 
 static int check_targets(const struct step_context *c, struct faults *faults, struct err *err)
 {
 	const struct health_gate_in *in = c->input;
-	for (size_t i = 0; i < in->checks_count; i++) {
-		const struct health_gate_checks *check = &in->checks[i];
-		_cleanup_(str_done) struct str at = STR_INIT(256);
-		check_pointer(&at, i, check->from != NULL ? "from" : "target");
-		if (kind_of(check) == GATE_FROM && find_target(c, check->from) != NULL) {
-			int r = gate_from_check(&find_target(c, check->from)->view, str_peek(&at), faults, err);
-			if (r < 0)
-				return r;
-			continue;
-		}
-		if (kind_of(check) == GATE_FROM) {
-			faults_add(faults, NULL, str_peek(&at), "there is no target '%s' in this step", check->from);
-			faults_hint(faults, "name it in the step's `target:` too");
-		}
-		if (kind_of(check) != GATE_COMMAND)
-			continue;
-		if (check->target == NULL && c->target_count > 1) {
-			faults_add(faults, NULL, str_peek(&at),
-			           "the step has %zu targets: name the one that the command runs on", c->target_count);
-		} else if (find_target(c, check->target) == NULL) {
-			faults_add(faults, NULL, str_peek(&at), "there is no target '%s' in this step",
-			           check->target != NULL ? check->target : "");
-			faults_hint(faults, "name it in the step's `target:` too");
-		}
-	}
-	return 0;
+	int r = 0;
+	for (size_t i = 0; r >= 0 && i < in->checks_count; i++)
+		r = check_target(&in->checks[i], &(struct gate_place){.faults = faults, .c = c, .index = i}, err);
+	return r;
 }
 
-static void pause_after(struct gate_check *check, bool ok)
-{
-	int64_t interval = check->in->interval_ms;
-	if (ok) {
-		check->pause_ms = MAX(interval / BACKOFF_START, 1);
-		check->next_mono_ms = clock_mono_ms() + interval;
-		return;
-	}
-	check->next_mono_ms = clock_mono_ms() + check->pause_ms;
-	check->pause_ms = MIN(check->pause_ms * 2, interval * BACKOFF_MAX);
-}
-
-/* Every try as long as they are few, then those that saw something else than the one before. */
-static void tell(struct gate_check *check, bool ok, bool same, int64_t took_ms)
-{
-	const struct step_context *c = check->gate->c;
-	bool last = ok && check->passed;
-	if (c->report != NULL && !check->gate->baseline && (!same || last))
-		c->report(c->engine, "%s %s: %s (try %lld, %lld ms)%s", ok ? "ok  " : "wait", check->label,
-		          str_peek(&check->seen), (long long)check->tries, (long long)took_ms, last ? ", passed" : "");
-	if (c->event == NULL || (check->events >= MAX_EVENTS && same && !last) || check->events >= 5 * MAX_EVENTS)
-		return;
-	check->events++;
-	json_t *data = json_object();
-	json_object_set_new(data, "check", json_string_lossy(check->label, strlen(check->label)));
-	json_object_set_new(data, "kind", json_string(kind_name(check->kind)));
-	if (check->target != NULL)
-		json_object_set_new(data, "target", json_string(check->target->view.name));
-	json_object_set_new(data, "ok", json_boolean(ok));
-	json_object_set_new(data, "try", json_integer(check->tries));
-	json_object_set_new(data, "ms", json_integer(took_ms));
-	json_object_set_new(data, "seen", json_string_lossy(str_peek(&check->seen), check->seen.len));
-	if (check->passed)
-		json_object_set_new(data, "passed", json_true());
-	c->event(c->engine, check->gate->baseline ? "baseline" : "probe", data);
-}
-
-void gate_result(struct gate_check *check, bool ok, const char *fmt, ...)
-{
-	_cleanup_free_ char *raw = NULL;
-	va_list ap;
-	va_start(ap, fmt);
-	if (vasprintf(&raw, fmt, ap) < 0)
-		abort();
-	va_end(ap);
-	_cleanup_free_ char *shown = shown_text(raw, strlen(raw), GATE_SEEN_MAX);
-	_cleanup_(str_done) struct str seen = STR_INIT(4 * GATE_SEEN_MAX + 1);
-	str_append_safe(&seen, shown, strlen(shown));
-	bool same = check->tries > 1 && ok == check->last_ok && strcmp(str_peek(&seen), str_peek(&check->seen)) == 0;
-	str_clear(&check->seen);
-	str_append(&check->seen, str_peek(&seen));
-	check->in_flight = false;
-	check->last_ok = ok;
-	check->successes = ok ? check->successes + 1 : 0;
-	check->passed = ok && (check->gate->baseline || check->successes >= check->in->for_);
-	pause_after(check, ok);
-	tell(check, ok, same, clock_mono_ms() - check->started_mono_ms);
-}
-
-static void start_try(struct gate_check *check)
-{
-	check->in_flight = true;
-	check->tries++;
-	check->started_mono_ms = clock_mono_ms();
-	if (check->kind == GATE_HTTP)
-		gate_http_start(check);
-	else if (check->kind == GATE_TCP)
-		gate_tcp_start(check);
-	else if (check->kind == GATE_FROM)
-		gate_from_try(check);
-	else
-		gate_command_try(check);
-}
-
-static bool is_due(const struct gate *g, const struct gate_check *check, int64_t now)
-{
-	return !check->in_flight && !check->passed && now >= check->next_mono_ms && (!g->baseline || check->tries == 0);
-}
-
-/* A round's end: baseline tries once; a gate until all have passed. */
-static bool is_over(const struct gate *g)
-{
-	for (size_t i = 0; i < g->count; i++) {
-		const struct gate_check *check = &g->checks[i];
-		if (check->in_flight || (g->baseline ? check->tries == 0 : !check->passed))
-			return false;
-	}
-	return true;
-}
-
-static size_t in_flight(const struct gate *g)
-{
-	size_t count = 0;
-	for (size_t i = 0; i < g->count; i++)
-		count += g->checks[i].in_flight;
-	return count;
-}
-
-/* Until when nothing has to be started or timed out. Commands wait for the end of what is in flight. */
-static int64_t next_turn_ms(const struct gate *g, int64_t now)
-{
-	int64_t next = now + 1000;
-	bool flying = in_flight(g) > 0;
-	for (size_t i = 0; i < g->count; i++) {
-		const struct gate_check *check = &g->checks[i];
-		if (check->in_flight && check->kind == GATE_TCP)
-			next = MIN(next, check->started_mono_ms + check->in->timeout_ms);
-		if (!check->in_flight && !check->passed && !(flying && is_asked_there(check->kind)))
-			next = MIN(next, check->next_mono_ms);
-	}
-	if (g->deadline_mono_ms > 0)
-		next = MIN(next, g->deadline_mono_ms);
-	return MAX(next - now, 0);
-}
-
-static int wait_turn(struct gate *g, struct err *err)
-{
-	struct wait *w = g->c->wait;
-	_cleanup_free_ struct pollfd *fds = xcalloc(g->count + 1, sizeof(*fds));
-	size_t count = 0;
-	if (w->cancel_fd >= 0)
-		fds[count++] = (struct pollfd){.fd = w->cancel_fd, .events = POLLIN};
-	for (size_t i = 0; i < g->count; i++) {
-		if (g->checks[i].in_flight && g->checks[i].kind == GATE_TCP)
-			gate_tcp_poll(&g->checks[i], &fds[count++]);
-	}
-	int r = http_step(g->http, fds, count, next_turn_ms(g, clock_mono_ms()), err);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < g->count; i++) {
-		if (g->checks[i].in_flight && g->checks[i].kind == GATE_TCP)
-			gate_tcp_turn(&g->checks[i]);
-	}
-	/* The tick (the lock's renewal) is due by time only. */
-	return wait_ms(w, 0, err);
-}
-
-static int turn(struct gate *g, struct err *err)
-{
-	int r = wait_check(g->c->wait, err);
-	if (r < 0)
-		return r;
-	bool flying = in_flight(g) > 0;
-	for (size_t i = 0; i < g->count && !flying; i++) {
-		if (is_asked_there(g->checks[i].kind) && is_due(g, &g->checks[i], clock_mono_ms()))
-			start_try(&g->checks[i]);
-		r = wait_check(g->c->wait, err);
-		if (r < 0)
-			return r;
-	}
-	for (size_t i = 0; i < g->count; i++) {
-		if (!is_asked_there(g->checks[i].kind) && is_due(g, &g->checks[i], clock_mono_ms()))
-			start_try(&g->checks[i]);
-	}
-	return is_over(g) ? 0 : wait_turn(g, err);
-}
-
-static int failed(const struct gate *g, struct err *err)
-{
-	_cleanup_(str_done) struct str text = STR_INIT(8192);
-	char took[CLOCK_TEXT_SIZE];
-	size_t bad = 0;
-	for (size_t i = 0; i < g->count; i++) {
-		const struct gate_check *check = &g->checks[i];
-		if (check->passed)
-			continue;
-		str_appendf(&text, "%s%s %s", bad++ == 0 ? "" : "; ", check->label,
-		            check->tries == 0 ? "was never tried" : str_peek(&check->seen));
-		if (check->in->for_ > 1 && !g->baseline)
-			str_appendf(&text, " (%lld of %lld in a row)", (long long)check->successes,
-			            (long long)check->in->for_);
-		if (!g->baseline)
-			str_appendf(&text, " (%lld tr%s)", (long long)check->tries, check->tries == 1 ? "y" : "ies");
-	}
-	if (g->baseline)
-		return err_set(err, ERR_FAILED, "%zu of %zu checks do not pass now: %s", bad, g->count,
-		               str_peek(&text));
-	clock_duration(clock_mono_ms() - g->started_mono_ms, took);
-	return err_set(err, ERR_FAILED, "%zu of %zu checks did not pass within %s: %s", bad, g->count, took,
-	               str_peek(&text));
-}
-
-static int judge(struct gate *g, struct err *err)
-{
-	while (!is_over(g)) {
-		if (!g->baseline && clock_mono_ms() >= g->deadline_mono_ms)
-			break;
-		int r = turn(g, err);
-		if (r < 0)
-			return r;
-	}
-	for (size_t i = 0; i < g->count; i++) {
-		if (!g->checks[i].passed)
-			return failed(g, err);
-	}
-	return 0;
-}
-
-static void gate_done(struct gate *g)
-{
-	for (size_t i = 0; i < g->count; i++) {
-		gate_http_stop(&g->checks[i]);
-		gate_tcp_stop(&g->checks[i]);
-		str_done(&g->checks[i].seen);
-		str_done(&g->checks[i].body);
-		free(g->checks[i].label_owned);
-	}
-	free(g->checks);
-}
-
+/* A baseline goes by begin and end below. */
 static int probe(const struct step_context *c, bool baseline, struct err *err)
 {
 	const struct health_gate_in *in = c->input;
-	_cleanup_(gate_done) struct gate g = {.c = c, .count = in->checks_count, .baseline = baseline};
-	g.checks = xcalloc(g.count + 1, sizeof(*g.checks));
+	_cleanup_(gate_done) struct gate g;
+	gate_init(&g, c, baseline);
 	g.http = c->http(c->engine);
 	if (g.http == NULL)
 		return err_set(err, ERR_INTERNAL, "this process has no HTTP client");
-	g.started_mono_ms = clock_mono_ms();
-	g.deadline_mono_ms = baseline ? 0 : g.started_mono_ms + in->deadline_ms;
-	for (size_t i = 0; i < g.count; i++) {
-		struct gate_check *check = &g.checks[i];
-		*check = (struct gate_check){.in = &in->checks[i],
-		                             .gate = &g,
-		                             .kind = kind_of(&in->checks[i]),
-		                             .seen = STR_INIT(8192),
-		                             .body = STR_INIT(GATE_BODY_MAX + 1)};
-		check->label = check->label_owned = label_of(check->in);
-		check->pause_ms = MAX(check->in->interval_ms / BACKOFF_START, 1);
-		if (is_asked_there(check->kind)) {
-			check->target = find_target(c, check->kind == GATE_FROM ? check->in->from : check->in->target);
-			if (check->target == NULL)
-				return err_set(err, ERR_INVALID, "the check '%s' needs a target", check->label);
-		}
-	}
-	return judge(&g, err);
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < in->checks_count; i++)
+		r = gate_add(&g, &in->checks[i], err);
+	if (r == 0)
+		r = gate_run(&g, err);
+	return r < 0 || gate_is_healthy(&g) ? r : gate_failed(&g, err);
 }
 
 const struct step_type health_gate_step = {
 	.info = &health_gate_info,
+	.memory = sizeof(struct gate_memory),
+	.forget = gate_baseline_forget,
 	.describe = describe,
 	.validate = validate,
 	.check = check_targets,
 	.probe = probe,
+	.baseline_begin = gate_baseline_begin,
+	.baseline_end = gate_baseline_end,
 };

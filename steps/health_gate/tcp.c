@@ -1,137 +1,109 @@
-/* tcp checks: a connection that is made and closed. Names are resolved on a thread of their own, since the system's
- * resolver can neither be polled nor be stopped; a try that is given up leaves the thread its own copy of everything.
- */
+/* tcp checks: a connection that is made and closed. */
 #include "base/core/clock.h"
 #include "steps/health_gate/health_gate.h"
 
 #include <errno.h>
 #include <netdb.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct lookup {
-	atomic_int holders; /* the check and the thread */
-	int done_fd;        /* readable when code and list are there */
-	int code;
-	struct addrinfo *list;
-	char *host;
-	char port[8];
-};
-
-struct tcp_probe {
-	struct lookup *lookup;
+struct tcp_try {
+	struct gate_lookup *lookup;
 	const struct addrinfo *next;
-	int fd;
+	char *host;
+	int fd; /* of the connection on its way; -1: the name is still looked up */
 	int last_errno;
 };
 
-static void lookup_release(struct lookup *l)
+static bool is_asked(const struct health_gate_checks *in)
 {
-	if (l == NULL || atomic_fetch_sub(&l->holders, 1) != 1)
+	return in->tcp != NULL;
+}
+
+static void label(const struct health_gate_checks *in, struct str *out)
+{
+	str_append(out, in->tcp);
+}
+
+static void validate(const struct health_gate_checks *in, const struct gate_place *place)
+{
+	struct err err = ERR_INIT;
+	char line[512];
+	_cleanup_free_ char *host = NULL;
+	int port;
+	if (gate_split_address(in->tcp, &host, &port, &err) < 0)
+		gate_fault(place, NULL, NULL, "%s", err_line(&err, line, sizeof(line)));
+}
+
+static char *host_of(const struct health_gate_checks *in)
+{
+	char *host = NULL;
+	int port;
+	return gate_split_address(in->tcp, &host, &port, NULL) == 0 ? host : NULL;
+}
+
+static void stop(struct gate_check *check)
+{
+	struct tcp_try *t = TAKE(check->own);
+	if (t == NULL)
 		return;
-	if (l->list != NULL)
-		freeaddrinfo(l->list);
-	closep(&l->done_fd);
-	free(l->host);
-	free(l);
+	closep(&t->fd);
+	gate_lookup_release(t->lookup);
+	free(t->host);
+	free(t);
 }
 
-static void *lookup_thread(void *context)
+static void accepted(struct gate_check *check, const struct sockaddr *address, socklen_t len)
 {
-	struct lookup *l = context;
-	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-	l->code = getaddrinfo(l->host, l->port, &hints, &l->list);
-	uint64_t one = 1;
-	ssize_t n = write(l->done_fd, &one, sizeof(one));
-	(void)n;
-	lookup_release(l);
-	return NULL;
-}
-
-/* Numbers need no resolver. */
-static bool lookup_numeric(struct lookup *l)
-{
-	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
-	l->code = getaddrinfo(l->host, l->port, &hints, &l->list);
-	return l->code == 0;
-}
-
-static int lookup_start(struct lookup *l)
-{
-	pthread_t thread;
-	pthread_attr_t attr;
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, 256 << 10);
-	atomic_fetch_add(&l->holders, 1);
-	int r = pthread_create(&thread, &attr, lookup_thread, l);
-	pthread_attr_destroy(&attr);
-	if (r != 0)
-		atomic_fetch_sub(&l->holders, 1);
-	return r;
-}
-
-void gate_tcp_stop(struct gate_check *check)
-{
-	struct tcp_probe *p = TAKE(check->tcp);
-	if (p == NULL)
-		return;
-	closep(&p->fd);
-	lookup_release(p->lookup);
-	free(p);
-}
-
-static void ends(struct gate_check *check, bool ok, const char *text)
-{
-	gate_tcp_stop(check);
-	gate_result(check, ok, "%s", text);
+	char host[NI_MAXHOST], port[NI_MAXSERV];
+	const int flags = NI_NUMERICHOST | NI_NUMERICSERV;
+	if (getnameinfo(address, len, host, sizeof(host), port, sizeof(port), flags) == 0)
+		check->answer.address =
+			strchr(host, ':') != NULL ? xasprintf("[%s]:%s", host, port) : xasprintf("%s:%s", host, port);
+	gate_result(check, true, "accepted a connection");
+	stop(check);
 }
 
 /* Tries addresses until one is connected or on its way. */
 static void connect_next(struct gate_check *check)
 {
-	struct tcp_probe *p = check->tcp;
-	while (p->next != NULL) {
-		const struct addrinfo *a = p->next;
-		p->next = a->ai_next;
-		closep(&p->fd);
-		p->fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
-		if (p->fd < 0) {
-			p->last_errno = errno;
+	struct tcp_try *t = check->own;
+	while (t->next != NULL) {
+		const struct addrinfo *a = t->next;
+		t->next = a->ai_next;
+		closep(&t->fd);
+		t->fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
+		if (t->fd < 0) {
+			t->last_errno = errno;
 			continue;
 		}
-		if (connect(p->fd, a->ai_addr, a->ai_addrlen) == 0) {
-			ends(check, true, "accepted a connection");
+		if (connect(t->fd, a->ai_addr, a->ai_addrlen) == 0) {
+			accepted(check, a->ai_addr, a->ai_addrlen);
 			return;
 		}
 		if (errno == EINPROGRESS)
 			return;
-		p->last_errno = errno;
+		t->last_errno = errno;
 	}
-	char text[256];
-	snprintf(text, sizeof(text), "no connection: %s", strerror(p->last_errno));
-	ends(check, false, text);
+	gate_result(check, false, "no connection: %s", strerror(t->last_errno));
+	stop(check);
 }
 
 static void resolved(struct gate_check *check)
 {
-	struct tcp_probe *p = check->tcp;
-	if (p->lookup->code != 0) {
-		char text[256];
-		snprintf(text, sizeof(text), "the name '%s' does not resolve: %s", p->lookup->host,
-		         gai_strerror(p->lookup->code));
-		ends(check, false, text);
+	struct tcp_try *t = check->own;
+	const struct strv *addresses;
+	const char *why;
+	if (gate_lookup_result(t->lookup, &t->next, &addresses, &why) < 0) {
+		gate_result(check, false, "the name '%s' does not resolve: %s", t->host, why);
+		stop(check);
 		return;
 	}
-	p->next = p->lookup->list;
-	p->last_errno = EADDRNOTAVAIL;
+	t->last_errno = EADDRNOTAVAIL;
 	connect_next(check);
 }
 
-void gate_tcp_start(struct gate_check *check)
+static void start(struct gate_check *check)
 {
 	struct err err = ERR_INIT;
 	char line[512];
@@ -141,56 +113,63 @@ void gate_tcp_start(struct gate_check *check)
 		gate_result(check, false, "%s", err_line(&err, line, sizeof(line)));
 		return;
 	}
-	struct lookup *l = xcalloc(1, sizeof(*l));
-	atomic_init(&l->holders, 1);
-	l->host = host;
-	snprintf(l->port, sizeof(l->port), "%d", port);
-	l->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	check->tcp = xcalloc(1, sizeof(*check->tcp));
-	check->tcp->fd = -1;
-	check->tcp->lookup = l;
-	if (l->done_fd < 0) {
-		ends(check, false, "no descriptor is left on this machine");
-		return;
+	struct tcp_try *t = check->own = xcalloc(1, sizeof(*t));
+	t->fd = -1;
+	t->host = host;
+	t->lookup = gate_lookup_start(host, port, NULL);
+	if (t->lookup == NULL) {
+		gate_result(check, false, "this machine cannot start a thread for the name's lookup");
+		stop(check);
 	}
-	if (lookup_numeric(l))
-		resolved(check);
-	else if (lookup_start(l) != 0)
-		ends(check, false, "this machine cannot start a thread for the name's lookup");
 }
 
-void gate_tcp_poll(const struct gate_check *check, struct pollfd *ret)
+static void poll_for(const struct gate_check *check, struct pollfd *ret)
 {
-	const struct tcp_probe *p = check->tcp;
-	*ret = p->fd >= 0 ? (struct pollfd){.fd = p->fd, .events = POLLOUT}
-	                  : (struct pollfd){.fd = p->lookup->done_fd, .events = POLLIN};
+	const struct tcp_try *t = check->own;
+	*ret = t->fd >= 0 ? (struct pollfd){.fd = t->fd, .events = POLLOUT}
+	                  : (struct pollfd){.fd = gate_lookup_fd(t->lookup), .events = POLLIN};
 }
 
-void gate_tcp_turn(struct gate_check *check)
+static void connected(struct gate_check *check)
 {
-	struct tcp_probe *p = check->tcp;
-	if (clock_mono_ms() - check->started_mono_ms >= check->in->timeout_ms) {
-		char text[CLOCK_TEXT_SIZE], took[CLOCK_TEXT_SIZE + 32];
-		snprintf(took, sizeof(took), "no connection within %s", clock_duration(check->in->timeout_ms, text));
-		ends(check, false, took);
-		return;
-	}
-	struct pollfd pfd;
-	gate_tcp_poll(check, &pfd);
-	if (poll(&pfd, 1, 0) <= 0)
-		return;
-	if (p->fd < 0) {
-		resolved(check);
-		return;
-	}
+	struct tcp_try *t = check->own;
+	struct sockaddr_storage peer;
+	socklen_t peer_len = sizeof(peer), size = sizeof(int);
 	int code = 0;
-	socklen_t size = sizeof(code);
-	if (getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &code, &size) < 0)
+	if (getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &code, &size) < 0)
 		code = errno;
-	if (code == 0) {
-		ends(check, true, "accepted a connection");
+	if (code == 0 && getpeername(t->fd, (struct sockaddr *)&peer, &peer_len) == 0) {
+		accepted(check, (struct sockaddr *)&peer, peer_len);
 		return;
 	}
-	p->last_errno = code;
+	t->last_errno = code != 0 ? code : errno;
 	connect_next(check);
 }
+
+static void turn(struct gate_check *check)
+{
+	char text[CLOCK_TEXT_SIZE];
+	struct pollfd pfd;
+	if (clock_mono_ms() - check->started_mono_ms >= check->in->timeout_ms) {
+		gate_result(check, false, "no connection within %s", clock_duration(check->in->timeout_ms, text));
+		stop(check);
+		return;
+	}
+	poll_for(check, &pfd);
+	if (poll(&pfd, 1, 0) <= 0)
+		return;
+	if (((struct tcp_try *)check->own)->fd < 0)
+		resolved(check);
+	else
+		connected(check);
+}
+
+const struct probe_type tcp_probe = {.name = "tcp",
+                                     .is_asked = is_asked,
+                                     .label = label,
+                                     .validate = validate,
+                                     .host = host_of,
+                                     .start = start,
+                                     .poll = poll_for,
+                                     .turn = turn,
+                                     .stop = stop};

@@ -28,20 +28,20 @@ static bool status_range(const json_t *item, long long *low, long long *high)
 	return str_parse_i64(first, 100, 599, low) && str_parse_i64(dash + 1, *low, 599, high);
 }
 
-void gate_status_faults(const json_t *status, const char *pointer, struct faults *faults)
+void gate_status_faults(const json_t *status, const struct gate_place *place)
 {
 	size_t count = json_is_array(status) ? json_array_size(status) : 1;
 	long long low, high;
 	if (status == NULL)
 		return;
 	if (count == 0)
-		faults_add(faults, NULL, pointer, "the list of accepted statuses is empty");
+		gate_fault(place, "status", NULL, "the list of accepted statuses is empty");
 	for (size_t i = 0; i < count; i++) {
 		const json_t *item = json_is_array(status) ? json_array_get(status, i) : status;
 		if (status_range(item, &low, &high))
 			continue;
 		_cleanup_free_ char *text = json_text(item);
-		faults_add(faults, NULL, pointer,
+		gate_fault(place, "status", NULL,
 		           "%s is not a status: a number from 100 to 599 or a range such as \"200-299\"", text);
 	}
 }

@@ -43,6 +43,12 @@ struct field_map {
 	size_t count;
 };
 
+/* A part of an object that is one of several: its name, which is the input that chooses it, and the names of its inputs. */
+struct field_part {
+	const char *name;
+	const char *const *members; /* NULL at the end */
+};
+
 struct field_table; /* generated; opaque to callers */
 
 /* One of a family of shapes: {"file": {…}} is the one named "file". Generated from schemas/FAMILY/NAME.json. */

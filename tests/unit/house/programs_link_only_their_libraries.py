@@ -15,7 +15,7 @@ SYSTEM = {"libc.so.6", "libm.so.6", "libpthread.so.0", "ld-linux-x86-64.so.2", "
 CORE = {"libcurl.so.4", "libjansson.so.4", "libyaml-0.so.2", "libcrypto.so.3", "libpcre2-8.so.0", "libsqlite3.so.0"}
 ALLOWED = {
     "davit": CORE,
-    "davit-step": CORE | {"libgit2.so.1.5", "libarchive.so.13", "libz.so.1"} | ({"libssh2.so.1"} if libssh2.KIND == "system" else set()),
+    "davit-step": CORE | {"libgit2.so.1.5", "libarchive.so.13", "libz.so.1", "libresolv.so.2"} | ({"libssh2.so.1"} if libssh2.KIND == "system" else set()),
     "davit-forge": CORE | {"libmicrohttpd.so.12", "libssl.so.3", "libz.so.1"},
 }
 

@@ -115,6 +115,33 @@ static const struct step_type type_stuck = {
 	.info = &stuck_info, .plan = plan_files, .verify = verify_never, .undo = undo_never};
 static const struct step_type type_gate = {.info = &gate_info, .probe = probe_gate};
 
+/* One that may not have answered when the first change begins. */
+static int baseline_says;
+static bool old_is_sick;
+
+static void slow_begin(const struct step_context *c)
+{
+	(void)c;
+}
+
+static int slow_end(const struct step_context *c, int64_t wait_ms_, struct err *err)
+{
+	(void)c;
+	(void)wait_ms_;
+	return baseline_says < 0 ? err_set(err, baseline_says, "the service says nothing good") : 0;
+}
+
+static int probe_slow(const struct step_context *c, bool baseline, struct err *err)
+{
+	if (c->deployment->undoing && old_is_sick)
+		return err_set(err, ERR_FAILED, "the old service does not answer");
+	return probe_gate(c, baseline, err);
+}
+
+static const struct step_info slow_info = {.name = "slow-gate"};
+static const struct step_type type_slow = {
+	.info = &slow_info, .probe = probe_slow, .baseline_begin = slow_begin, .baseline_end = slow_end};
+
 /* A command that writes %D/ran and does not live to tell of it; its undo removes that. */
 static int plan_command(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
 {
@@ -202,7 +229,7 @@ static const struct step_type type_cleaned = {.info = &cleaned_info, .plan = pla
 
 static const struct step_type *find_step(const char *name)
 {
-	const struct step_type *const all[] = {&type_files,   &type_gate,    &type_stuck,
+	const struct step_type *const all[] = {&type_files,   &type_gate,    &type_stuck,   &type_slow,
 	                                       &type_command, &type_cleaned, &type_snapshot};
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		if (strcmp(all[i]->info->name, name) == 0)
@@ -244,7 +271,8 @@ static int set_up(void **state)
 	(void)state;
 	widget = change_file;
 	widget.name = "widget";
-	gate_fails = dies_in_clean = false;
+	gate_fails = dies_in_clean = old_is_sick = false;
+	baseline_says = 0;
 	in_gate = in_baseline = in_gate_again = NULL;
 	if (fs_make_temp_dir("davit-engine-test", &dir, NULL) < 0)
 		return -1;
@@ -502,6 +530,83 @@ static void deploy_and_die(const char *on_failure)
 	in_gate = die;
 	die_deploying(d);
 	in_gate = NULL;
+}
+
+static json_t *slowly(const char *content)
+{
+	_cleanup_free_ char *steps = xasprintf("[{\"step\":\"files\",\"input\":{\"files\":{\"%%D/a\":\"%s\"}}},"
+	                                       "{\"step\":\"slow-gate\"}]",
+	                                       content);
+	return deployment("rollback", steps);
+}
+
+static int deploy_slowly(const char *content)
+{
+	struct engine_options o = options();
+	_cleanup_json_ json_t *d = slowly(content);
+	_cleanup_(engine_result_done) struct engine_result result = {0};
+	return deploy_this(d, &o, &result);
+}
+
+static void a_sick_old_version_decides_only_where_it_was_well_before(void **state)
+{
+	(void)state;
+	make_old_world();
+	gate_fails = old_is_sick = true;
+	baseline_says = ERR_FAILED;
+	assert_int_equal(deploy_slowly("new a"), 1);
+	baseline_says = 0;
+	assert_int_equal(deploy_slowly("new a"), 4);
+}
+
+static void where_nobody_knows_how_it_was_the_gate_that_let_it_in_counts(void **state)
+{
+	(void)state;
+	make_old_world();
+	gate_fails = old_is_sick = true;
+	baseline_says = ERR_TIMEOUT;
+	assert_int_equal(deploy_slowly("new a"), 1);
+	gate_fails = false;
+	assert_int_equal(deploy_slowly("new a"), 0);
+	gate_fails = true;
+	assert_int_equal(deploy_slowly("newer a"), 4);
+}
+
+static void answer_late(void)
+{
+	baseline_says = 0;
+}
+
+static void a_good_answer_that_comes_behind_the_first_change_counts(void **state)
+{
+	(void)state;
+	make_old_world();
+	gate_fails = old_is_sick = true;
+	baseline_says = ERR_TIMEOUT;
+	in_gate = answer_late;
+	assert_int_equal(deploy_slowly("new a"), 4);
+}
+
+static void recovery_knows_that_nobody_knew(void **state)
+{
+	(void)state;
+	_cleanup_(engine_result_done) struct engine_result first = {0}, second = {0};
+	const struct engine_recover_options r = {0};
+	make_old_world();
+	baseline_says = ERR_TIMEOUT;
+	old_is_sick = true;
+	for (int i = 0; i < 2; i++) {
+		struct engine_options o = options();
+		_cleanup_json_ json_t *d = slowly(i == 0 ? "new a" : "newer a");
+		in_gate = die;
+		die_deploying(d);
+		in_gate = NULL;
+		assert_int_equal(engine_recover(&r, &o, i == 0 ? &first : &second, NULL), 0);
+		if (i == 0)
+			assert_int_equal(deploy_slowly("new a"), 0);
+	}
+	assert_int_equal(first.state, DEPLOYMENT_UNDONE);
+	assert_int_equal(second.state, DEPLOYMENT_HELD);
 }
 
 static void lose_the_journal(void)
@@ -1078,6 +1183,13 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(a_deployment_makes_the_new_world_and_leaves_nothing_of_its_own, set_up,
 	                                        tear_down),
 		cmocka_unit_test_setup_teardown(a_failed_gate_brings_the_old_world_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_sick_old_version_decides_only_where_it_was_well_before, set_up,
+	                                        tear_down),
+		cmocka_unit_test_setup_teardown(where_nobody_knows_how_it_was_the_gate_that_let_it_in_counts, set_up,
+	                                        tear_down),
+		cmocka_unit_test_setup_teardown(a_good_answer_that_comes_behind_the_first_change_counts, set_up,
+	                                        tear_down),
+		cmocka_unit_test_setup_teardown(recovery_knows_that_nobody_knew, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(hold_keeps_the_changes_and_the_lock_until_a_person_decides, set_up,
 	                                        tear_down),
 		cmocka_unit_test_setup_teardown(accepting_a_held_deployment_makes_it_the_version, set_up, tear_down),

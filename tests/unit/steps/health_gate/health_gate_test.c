@@ -15,6 +15,7 @@ struct server {
 	int fd, port;
 	pthread_t thread;
 	atomic_int flaky, requests;
+	int release_fd; /* "/late" waits for it */
 	char last[2048];
 };
 static struct server server;
@@ -29,6 +30,8 @@ static void answer(int fd, const char *path)
 		status = "302 Found", extra = "Location: /ok\r\n";
 	else if (strcmp(path, "/teapot") == 0)
 		status = "418 Teapot";
+	else if (strcmp(path, "/late-bad") == 0)
+		status = "500 Oops";
 	else if (strcmp(path, "/blink") == 0 && atomic_fetch_add(&server.flaky, 1) == 1)
 		status = "500 Oops";
 	int n = snprintf(text, sizeof(text), "HTTP/1.1 %s\r\n%sContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
@@ -59,6 +62,9 @@ static void *serve(void *context)
 			while (read(fd, &rest, 1) > 0)
 				;
 		} else {
+			uint64_t count;
+			if (strncmp(path, "/late", 5) == 0 && read(server.release_fd, &count, sizeof(count)) < 0)
+				print_error("no release\n");
 			answer(fd, path);
 		}
 		close(fd);
@@ -75,6 +81,7 @@ static int start_server(void **state)
 	    getsockname(server.fd, (struct sockaddr *)&a, &size) < 0)
 		return -1;
 	server.port = ntohs(a.sin_port);
+	server.release_fd = eventfd(0, EFD_CLOEXEC);
 	return pthread_create(&server.thread, NULL, serve, NULL);
 }
 
@@ -90,6 +97,7 @@ static int stop_server(void **state)
 	pthread_join(server.thread, NULL);
 	close(fd);
 	close(server.fd);
+	close(server.release_fd);
 	return 0;
 }
 
@@ -251,11 +259,56 @@ static void the_baseline_tries_each_check_once(void **state)
 	struct fixture *f = *state;
 	gate_input(f, "deadline: 20s\nchecks: [{ http: 'http://127.0.0.1:PORT/ok', for: 5 }, { http: "
 	              "'http://127.0.0.1:PORT/teapot' }, { command: ['true'] }]\n");
-	assert_int_equal(f->c.type->probe(&f->c, true, &f->err), ERR_FAILED);
+	f->c.type->baseline_begin(&f->c);
+	assert_int_equal(f->c.type->baseline_end(&f->c, 20000, &f->err), ERR_FAILED);
 	assert_true(says(f, "1 of 3 checks do not pass now: "));
 	assert_int_equal(atomic_load(&server.requests), 2);
 	assert_int_equal(json_array_size(f->events), 3);
 	assert_string_equal(json_get_string(json_array_get(f->events, 0), "kind_of_event"), "baseline");
+}
+
+static int baseline(struct fixture *f, int64_t wait)
+{
+	err_clear(&f->err);
+	return f->c.type->baseline_end(&f->c, wait, &f->err);
+}
+
+static void what_takes_long_is_not_waited_for_before_the_first_change(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t one = 1;
+	int64_t start = clock_mono_ms();
+	gate_input(
+		f,
+		"deadline: 60s\nchecks: [{ http: 'http://127.0.0.1:PORT/late', timeout: 50s }, { command: ['true'] }]\n");
+	f->c.type->baseline_begin(&f->c);
+	assert_int_equal(baseline(f, 50), ERR_TIMEOUT);
+	assert_true(says(f, "1 of 2 checks had not answered when the first change began"));
+	assert_true(clock_mono_ms() - start < 5000);
+	assert_int_equal(write(server.release_fd, &one, sizeof(one)), sizeof(one));
+	assert_int_equal(baseline(f, 20000), 0);
+	assert_int_equal(json_array_size(f->events), 2);
+}
+
+static void a_bad_answer_that_comes_late_says_nothing_of_the_version_before(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t one = 1;
+	gate_input(f, "deadline: 60s\nchecks: [{ http: 'http://127.0.0.1:PORT/late-bad', timeout: 50s }]\n");
+	f->c.type->baseline_begin(&f->c);
+	assert_int_equal(baseline(f, 50), ERR_TIMEOUT);
+	assert_int_equal(write(server.release_fd, &one, sizeof(one)), sizeof(one));
+	assert_int_equal(baseline(f, 20000), ERR_TIMEOUT);
+}
+
+static void a_request_that_takes_long_holds_up_no_command(void **state)
+{
+	struct fixture *f = *state;
+	gate_input(f, "deadline: 2s\nchecks:\n  - { http: 'http://127.0.0.1:PORT/slow', timeout: 20s }\n"
+	              "  - { command: ['true'], for: 3, interval: 50ms }\n");
+	assert_int_equal(probe(f), ERR_FAILED);
+	assert_true(says(f, "1 of 2 checks did not pass within"));
+	assert_true(says(f, "/slow has not answered"));
 }
 
 static void a_cancel_ends_it_at_once(void **state)
@@ -310,6 +363,9 @@ int main(void)
 		T(checks_run_side_by_side),
 		T(a_connection_is_a_success_and_an_unknown_name_is_named),
 		T(the_baseline_tries_each_check_once),
+		T(what_takes_long_is_not_waited_for_before_the_first_change),
+		T(a_bad_answer_that_comes_late_says_nothing_of_the_version_before),
+		T(a_request_that_takes_long_holds_up_no_command),
 		T(a_cancel_ends_it_at_once),
 		T(wrong_inputs_are_all_named),
 		T(a_command_needs_one_target),

@@ -1,0 +1,234 @@
+/* tls checks: the handshake is libcurl's, which also verifies; what else is asked of the certificate is read from it. */
+#include "base/core/clock.h"
+#include "steps/health_gate/health_gate.h"
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+enum { NAMES_MAX = 4096 };
+
+struct tls_try {
+	struct gate_check *check;
+	struct http_transfer *transfer;
+};
+
+static void free_bio(BIO **b)
+{
+	BIO_free(*b);
+}
+
+static void free_certificate(X509 **x)
+{
+	X509_free(*x);
+}
+
+static bool is_asked(const struct health_gate_checks *in)
+{
+	return in->has_tls;
+}
+
+static void label(const struct health_gate_checks *in, struct str *out)
+{
+	str_appendf(out, "certificate of %s", in->tls.address);
+	if (in->tls.server_name != NULL)
+		str_appendf(out, " for %s", in->tls.server_name);
+}
+
+static void validate(const struct health_gate_checks *in, const struct gate_place *place)
+{
+	struct err err = ERR_INIT;
+	char line[512];
+	_cleanup_free_ char *host = NULL;
+	int port;
+	if (gate_split_address(in->tls.address, &host, &port, &err) < 0)
+		gate_fault(place, "tls/address", NULL, "%s", err_line(&err, line, sizeof(line)));
+}
+
+static char *server_of(const struct health_gate_checks *in)
+{
+	char *host = NULL;
+	int port;
+	return gate_split_address(in->tls.address, &host, &port, NULL) == 0 ? host : NULL;
+}
+
+static void stop(struct gate_check *check)
+{
+	struct tls_try *t = TAKE(check->own);
+	if (t != NULL && t->transfer != NULL)
+		http_cancel(t->transfer);
+	free(t);
+}
+
+/* A word more for each thing that is not as it must be. */
+static void say(struct str *why, const char *fmt, ...) _printf_(2, 3);
+static void say(struct str *why, const char *fmt, ...)
+{
+	va_list ap;
+	char text[1024];
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	str_appendf(why, "%s%s", why->len > 0 ? "; " : "", text);
+}
+
+static bool is_for(X509 *x, const char *name)
+{
+	return X509_check_ip_asc(x, name, 0) == 1 || X509_check_host(x, name, 0, 0, NULL) == 1;
+}
+
+static void show_names(X509 *x, struct str *out)
+{
+	GENERAL_NAMES *names = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
+	for (int i = 0; names != NULL && i < sk_GENERAL_NAME_num(names); i++) {
+		const GENERAL_NAME *n = sk_GENERAL_NAME_value(names, i);
+		if (n->type == GEN_DNS)
+			str_appendf(out, "%s%.*s", out->len > 0 ? ", " : "", ASN1_STRING_length(n->d.dNSName),
+			            (const char *)ASN1_STRING_get0_data(n->d.dNSName));
+	}
+	GENERAL_NAMES_free(names);
+	if (out->len == 0)
+		str_append(out, "no name");
+}
+
+static void judge_names(const struct health_gate_checks_tls *in, const char *host, X509 *x, struct str *why)
+{
+	_cleanup_(str_done) struct str is = STR_INIT(NAMES_MAX);
+	show_names(x, &is);
+	if (!is_for(x, host))
+		say(why, "it is for %s, not for %s", str_peek(&is), host);
+	for (size_t i = 0; i < in->names.count; i++)
+		if (!is_for(x, in->names.items[i]))
+			say(why, "it is for %s, not for %s", str_peek(&is), in->names.items[i]);
+}
+
+/* "CN = R11, O = Let's Encrypt, C = US", and the same as people write it: "O=Let's Encrypt". */
+static void issuer_of(X509 *x, unsigned long form, struct str *out)
+{
+	_cleanup_(free_bio) BIO *b = BIO_new(BIO_s_mem());
+	char *text = NULL;
+	if (b == NULL || X509_NAME_print_ex(b, X509_get_issuer_name(x), 0, form) < 0)
+		return;
+	long len = BIO_get_mem_data(b, &text);
+	str_append_n(out, text, len > 0 ? (size_t)len : 0);
+}
+
+static void judge_issuer(const struct health_gate_checks_tls *in, X509 *x, struct str *why)
+{
+	_cleanup_(str_done) struct str plain = STR_INIT(NAMES_MAX), spaced = STR_INIT(NAMES_MAX);
+	issuer_of(x, (XN_FLAG_RFC2253 | XN_FLAG_DN_REV) & ~(unsigned long)ASN1_STRFLGS_ESC_MSB, &plain);
+	issuer_of(x, XN_FLAG_ONELINE & ~(unsigned long)ASN1_STRFLGS_ESC_MSB, &spaced);
+	if (in->issuer != NULL && strstr(str_peek(&plain), in->issuer) == NULL &&
+	    strstr(str_peek(&spaced), in->issuer) == NULL)
+		say(why, "it is from %s, wanted %s", str_peek(&spaced), in->issuer);
+}
+
+/* Days that are left; negative once it is over. */
+static int judge_days(const struct health_gate_checks_tls *in, X509 *x, struct str *why)
+{
+	int days = 0, seconds = 0;
+	if (ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(x)) != 1) {
+		say(why, "its end cannot be read");
+		return 0;
+	}
+	if (days < 0 || seconds < 0)
+		say(why, "it ended %d day%s ago", -days, days == -1 ? "" : "s");
+	else if (in->has_days && days < in->days)
+		say(why, "it ends in %d day%s, wanted %lld", days, days == 1 ? "" : "s", (long long)in->days);
+	return days;
+}
+
+static void judge(struct gate_check *check, const char *pem, const char *host)
+{
+	_cleanup_(str_done) struct str why = STR_INIT(NAMES_MAX);
+	_cleanup_(free_bio) BIO *b = BIO_new_mem_buf(pem, -1);
+	_cleanup_(free_certificate) X509 *x = b != NULL ? PEM_read_bio_X509(b, NULL, NULL, NULL) : NULL;
+	if (x == NULL) {
+		ERR_clear_error();
+		gate_result(check, false, "showed no certificate that can be read");
+		return;
+	}
+	judge_names(&check->in->tls, host, x, &why);
+	judge_issuer(&check->in->tls, x, &why);
+	int days = judge_days(&check->in->tls, x, &why);
+	if (why.len > 0)
+		gate_result(check, false, "%s", str_peek(&why));
+	else
+		gate_result(check, true, "is valid for %d more day%s", days, days == 1 ? "" : "s");
+}
+
+static char *host_of(const struct health_gate_checks_tls *in, int *ret_port)
+{
+	char *host = NULL;
+	if (gate_split_address(in->address, &host, ret_port, NULL) < 0)
+		return NULL;
+	if (in->server_name == NULL)
+		return host;
+	free(host);
+	return xstrdup(in->server_name);
+}
+
+static void done(void *context, int result, struct http_response *response, const struct err *err)
+{
+	struct tls_try *t = context;
+	struct gate_check *check = t->check;
+	char line[512], took[CLOCK_TEXT_SIZE];
+	int port;
+	_cleanup_free_ char *host = host_of(&check->in->tls, &port);
+	t->transfer = NULL;
+	check->answer.address = xstrdup(response->peer);
+	if (result == 0)
+		judge(check, response->certificate != NULL ? response->certificate : "", host);
+	else if (result == ERR_TIMEOUT)
+		gate_result(check, false, "made no handshake within %s", clock_duration(check->in->timeout_ms, took));
+	else
+		gate_result(check, false, "%s", err_line(err, line, sizeof(line)));
+	stop(check);
+}
+
+static void begin(struct gate_check *check, struct tls_try *t, struct err *err)
+{
+	const struct health_gate_checks_tls *in = &check->in->tls;
+	_cleanup_free_ char *ca = NULL, *host = NULL, *name = NULL;
+	int port = 0;
+	if (gate_split_address(in->address, &host, &port, err) < 0 ||
+	    gate_read_ca(check->gate->c, in->ca, &ca, err) < 0)
+		return;
+	name = host_of(in, &port);
+	bool bare = strchr(name, ':') != NULL;
+	_cleanup_free_ char *url = xasprintf("https://%s%s%s:%d/", bare ? "[" : "", name, bare ? "]" : "", port);
+	_cleanup_free_ char *resolve = in->server_name != NULL ? xasprintf("%s:%d:%s", name, port, host) : NULL;
+	const struct http_request request = {
+		.url = url,
+		.resolve = resolve,
+		.ca_text = ca,
+		.timeout_ms = check->in->timeout_ms,
+		.connect_timeout_ms = check->in->timeout_ms,
+		.fresh = true,
+		.handshake = true,
+		.unverified = !in->verify,
+	};
+	t->transfer = http_start(check->gate->http, &request, done, t, err);
+}
+
+static void start(struct gate_check *check)
+{
+	struct err err = ERR_INIT;
+	char line[512];
+	struct tls_try *t = check->own = xcalloc(1, sizeof(*t));
+	t->check = check;
+	begin(check, t, &err);
+	if (t->transfer != NULL)
+		return;
+	gate_result(check, false, "%s", err_line(&err, line, sizeof(line)));
+	stop(check);
+}
+
+const struct probe_type tls_probe = {.name = "tls",
+                                     .is_asked = is_asked,
+                                     .label = label,
+                                     .validate = validate,
+                                     .host = server_of,
+                                     .start = start,
+                                     .stop = stop};
