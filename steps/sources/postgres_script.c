@@ -45,11 +45,12 @@
 	"  rm -f \"$d/now\"; echo \"error: ${lost:-the restored database has more tables}\" >&2; exit 1\n"                                                                                   \
 	"}\n"
 
-#define DROP_NEW                                                                                                       \
-	"drop_new() { sql -d \"$DAVIT_MAIN\" >/dev/null <<'SQL'\n" ONLY_CATALOG "SET client_min_messages = error;\n"   \
-	"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :'new' AND pid <> pg_backend_pid();\n" \
-	"DROP DATABASE IF EXISTS :\"new\";\n"                                                                          \
-	"SQL\n"                                                                                                        \
+/* The server's own workers are its own to end, which it does for whoever renames or drops the database. */
+#define DROP_NEW                                                                                                                                           \
+	"drop_new() { sql -d \"$DAVIT_MAIN\" >/dev/null <<'SQL'\n" ONLY_CATALOG "SET client_min_messages = error;\n"                                       \
+	"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :'new' AND pid <> pg_backend_pid() AND backend_type = 'client backend';\n" \
+	"DROP DATABASE IF EXISTS :\"new\";\n"                                                                                                              \
+	"SQL\n"                                                                                                                                            \
 	"}\n"
 
 /* As the database is now; one that is not there becomes one of the server's defaults. Servers before 15 know fewer columns. */
@@ -158,7 +159,7 @@ const char *const postgres_script_prove = BEGIN_SCRIPT FIND_CONTAINER COUNT DROP
 /* A renamed database lets nobody in by its former name, so the swap is one transaction; it waits some seconds for sessions to end. */
 const char *const postgres_script_restore = BEGIN_SCRIPT FIND_CONTAINER COUNT DROP_NEW CREATE_NEW DRESS_NEW REPLACED
 	"swap() { sql -d \"$DAVIT_MAIN\" >/dev/null <<'SQL'\n" ONLY_CATALOG
-	"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN (:'db', :'new') AND pid <> pg_backend_pid();\n"
+	"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN (:'db', :'new') AND pid <> pg_backend_pid() AND backend_type = 'client backend';\n"
 	"BEGIN;\n"
 	"SELECT format('ALTER DATABASE %I RENAME TO %I', :'db', :'former') FROM pg_database WHERE datname = :'db' \\gexec\n"
 	"ALTER DATABASE :\"new\" RENAME TO :\"db\";\n"

@@ -52,6 +52,17 @@ class Database(DatabaseCase):
         self.assert_exit(result, 1)
         self.assertEqual(self.content(), before)
 
+    def test_clients_that_come_again_and_again_are_no_hindrance(self):
+        before = self.content()
+        script = self.t.write("script", b"SELECT 1;\n")
+        clients = subprocess.Popen([self.server.bin + "/pgbench", "-n", "-C", "-c", "4", "-T", "600", "-f", script, self.db], env=self.server.env,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(clients.wait)
+        self.addCleanup(clients.kill)
+        result = self.deploy(self.snapshot(restore_on_rollback=True), self.sql(MIGRATION), FAIL)
+        self.assert_exit(result, 1)
+        self.assertEqual(self.content(), before)
+
     def test_over_ssh_it_is_the_same(self):
         before = self.content()
         with Sshd() as server:
@@ -123,6 +134,16 @@ class Database(DatabaseCase):
                 self.assert_says(result, "canceling statement due to", "raise `lock_wait`")
                 self.assertLess(time.monotonic() - begun, 20)
                 self.assertEqual(self.kept(), [])
+
+    def test_the_owner_of_the_database_needs_no_more_than_to_create_databases(self):
+        for text in ("DROP ROLE IF EXISTS owner", "CREATE ROLE owner LOGIN CREATEDB", f"ALTER DATABASE {self.db} OWNER TO owner"):
+            self.server.sql("postgres", text)
+        self.addCleanup(lambda: self.server.sql(self.db, "REASSIGN OWNED BY owner TO postgres; DROP OWNED BY owner; DROP ROLE owner"))
+        self.server.sql(self.db, "DROP TABLE sale CASCADE; DROP TABLE customer; SET ROLE owner; CREATE TABLE mine AS SELECT i FROM generate_series(1, 9) i")
+        before = self.content()
+        step = self.snapshot(user="owner", prove=True, restore_on_rollback=True)
+        self.assert_exit(self.deploy(step, self.sql("DELETE FROM mine"), FAIL), 1)
+        self.assertEqual(self.content(), before)
 
     def test_a_user_who_may_not_create_databases_proves_nothing(self):
         self.server.sql("postgres", f"DROP ROLE IF EXISTS reader; CREATE ROLE reader LOGIN; ALTER DATABASE {self.db} OWNER TO reader")
