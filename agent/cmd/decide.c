@@ -144,7 +144,7 @@ static int read_way_back(struct decision *d, const char *file, const char *id, c
 	if (file != NULL) {
 		r = deployment_file_read(file, &d->values, ret_document, &d->session.faults, &d->err);
 		if (r >= 0)
-			d->session.options.deployment = deployment_file_deployment(*ret_document);
+			d->session.options.deployment = deployment_file_object(*ret_document);
 	} else {
 		r = find_committed(d, id, to, &doc);
 		const char *state = json_get_string(doc, "state");
@@ -335,7 +335,7 @@ int cmd_recover(int argc, char **argv)
 	if (r >= 0 && rest.count > 0 && stat(rest.words[0], &st) == 0) {
 		r = deployment_file_read(rest.words[0], &d.values, &document, &d.session.faults, &d.err);
 		if (r >= 0)
-			recover.deployment = deployment_file_deployment(document);
+			recover.deployment = deployment_file_object(document);
 	} else if (r >= 0 && rest.count > 0) {
 		r = deployment_find(d.session.store, rest.words[0], &named, &d.err);
 		recover.id = json_get_string(named, "id");

@@ -192,7 +192,7 @@ int cmd_deploy(int argc, char **argv)
 		session.title = call.file;
 		deployment_file_set_job(document, job->repository, job->run_url, job->api_url, job->token, job->commit);
 		deployment_file_bind(document, &session.options);
-		const json_t *deployment = deployment_file_deployment(document);
+		const struct deployment *deployment = deployment_file_deployment(document);
 		if (call.plan)
 			r = engine_plan(deployment, &session.options, &result, &err);
 		else

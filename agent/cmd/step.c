@@ -82,11 +82,11 @@ static int make_document(const char *name, const struct deployment_session *sess
 	int r = deployment_file_single(&single, ret, ret_faults, err);
 	if (r < 0)
 		return r;
-	json_t *former _cleanup_json_ = json_incref(json_object_get(joined, "kept")),
-		       *deployment = deployment_file_deployment(*ret);
+	json_t *former _cleanup_json_ = json_incref(json_object_get(joined, "kept"));
 	if (joined != NULL && former == NULL)
 		former = json_string("an earlier step of the job was one of a release that kept nothing for it");
-	json_object_set_new(deployment, "kept", replay_single(former, deployment, in->job.secrets_known));
+	json_object_set_new(deployment_file_object(*ret), "kept",
+	                    replay_single(former, deployment_file_deployment(*ret), in->job.secrets_known));
 	return 0;
 }
 
@@ -107,7 +107,7 @@ static int run_step(const char *name, struct deployment_session *session, const 
 	if (r < 0)
 		return deployment_session_fail(session, err);
 	deployment_file_bind(document, &session->options);
-	json_t *deployment = deployment_file_deployment(document);
+	const struct deployment *deployment = deployment_file_deployment(document);
 	if (in->job.present) {
 		session->workflow = true;
 		session->options.job_key = in->job.key;
@@ -169,10 +169,9 @@ static int check_file(struct deployment_session *session, const struct step_info
 	deployment_file_set_job(document, in->job.repository, in->job.run_url, in->job.api_url, in->job.token,
 	                        in->job.commit);
 	deployment_file_bind(document, &session->options);
-	json_t *deployment = deployment_file_deployment(document);
-	json_array_append_new(json_object_get(deployment, "steps"),
+	json_array_append_new(json_object_get(deployment_file_object(document), "steps"),
 	                      json_pack("{s:s, s:[], s:O}", "step", info->name, "target", "input", input));
-	r = engine_plan(deployment, &session->options, &result, err);
+	r = engine_plan(deployment_file_deployment(document), &session->options, &result, err);
 	return deployment_session_tell(session, r, &result, true, err);
 }
 

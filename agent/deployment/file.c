@@ -20,6 +20,11 @@ struct deployment_file {
 	json_t *contexts;
 	json_t *late; /* step index as text → its raw input */
 	struct arena arena;
+	/* What was read of the object, as the engine takes it. */
+	struct deployment read;
+	struct deployment_step *steps;
+	struct target_config *targets;
+	size_t step_cap, target_cap;
 };
 
 struct reader {
@@ -52,12 +57,16 @@ static json_t *target_context(const struct target_config *config)
 
 static void read_target(struct reader *r, const char *name, const json_t *target, const char *pointer)
 {
-	struct target_config config;
-	json_t *contexts = json_object_get(r->d->contexts, "targets");
-	if (target_config_read(target_kinds, name, target, r->d->yaml, pointer, &r->d->arena, &config, &r->faults,
-	                       NULL) == 0 &&
-	    contexts != NULL)
-		json_object_set_new(contexts, name, target_context(&config));
+	struct deployment_file *d = r->d;
+	json_t *contexts = json_object_get(d->contexts, "targets");
+	d->targets = xgrow(d->targets, &d->target_cap, d->read.target_count + 1, sizeof(*d->targets));
+	struct target_config *config = &d->targets[d->read.target_count];
+	if (target_config_read(target_kinds, arena_strdup(&d->arena, name), target, d->yaml, pointer, &d->arena, config,
+	                       &r->faults, NULL) < 0)
+		return;
+	d->read.target_count++;
+	if (contexts != NULL)
+		json_object_set_new(contexts, name, target_context(config));
 }
 
 /* What a file means that names no targets. */
@@ -175,7 +184,9 @@ static void lift_faults(struct reader *r, size_t from, const struct str *pointer
 	}
 }
 
-static void check_input(struct reader *r, const struct step_type *type, const json_t *input, const struct str *pointer)
+/* ret: the typed input, and whether its type has no faults with it. */
+static void check_input(struct reader *r, const struct step_type *type, const json_t *input, const struct str *pointer,
+                        struct deployment_step *ret)
 {
 	size_t before = r->faults.count;
 	void *typed = arena_alloc(&r->d->arena, type->info->input_size);
@@ -189,11 +200,14 @@ static void check_input(struct reader *r, const struct step_type *type, const js
 		r->lacking = xgrow(r->lacking, &r->lacking_cap, r->lacking_count + 1, sizeof(*r->lacking));
 		r->lacking[r->lacking_count++] = (struct lacking){context, xstrdup(str_peek(pointer))};
 	}
-	if (type->validate == NULL || r->faults.count != before)
+	if (r->faults.count != before)
 		return;
-	before = r->faults.count;
-	type->validate(&context, &r->faults);
+	if (type->validate != NULL)
+		type->validate(&context, &r->faults);
 	lift_faults(r, before, pointer);
+	/* The engine is told by name. */
+	fields_unset_strings(type->info->inputs, typed, "target");
+	*ret = (struct deployment_step){.typed = typed, .validated = r->faults.count == before};
 }
 
 /* A step that looks for secrets among those handed to the deployment learns which are there, not what they are. */
@@ -241,20 +255,24 @@ static void add_step(struct reader *r, const char *name, json_t *value, const js
 		return;
 	}
 	name_secrets(r, type->info->secrets, input);
+	struct deployment_step read = {0};
 	if (!late)
-		check_input(r, type, input, pointer);
+		check_input(r, type, input, pointer, &read);
 	json_t *names = step_targets(r, input, pointer);
 	if (json_array_size(names) == 0 && acts_on_targets(name)) {
 		faults_add(&r->faults, r->d->yaml, str_peek(pointer), "'%s' does not say on which target", name);
 		faults_hint(&r->faults, "there are several: add `target: NAME`");
 	}
 	json_t *steps = json_object_get(r->d->deployment, "steps");
-	json_t *step = json_pack("{s:s, s:o, s:o}", "step", name, "target", names, "input", input);
+	json_t *step = json_pack("{s:s, s:o, s:o, s:b}", "step", name, "target", names, "input", input, "texts",
+	                         r->text_values || late);
 	static const char *const also[] = {"id", "name"};
 	for (size_t i = 0; i < ARRAY_SIZE(also); i++)
 		if (json_object_get(item, also[i]) != NULL)
 			json_object_set(step, also[i], json_object_get(item, also[i]));
 	json_array_append_new(steps, step);
+	r->d->steps = xgrow(r->d->steps, &r->d->step_cap, r->d->read.step_count + 1, sizeof(*r->d->steps));
+	r->d->steps[r->d->read.step_count++] = read;
 }
 
 /* Every secret of the job handed to a step that writes them: it must say which it means. */
@@ -860,9 +878,17 @@ int deployment_file_single(const struct deployment_single *single, struct deploy
 
 /* ---- the rest ---- */
 
-json_t *deployment_file_deployment(const struct deployment_file *d)
+json_t *deployment_file_object(const struct deployment_file *d)
 {
 	return d->deployment;
+}
+
+const struct deployment *deployment_file_deployment(struct deployment_file *d)
+{
+	d->read.json = d->deployment;
+	d->read.steps = d->steps;
+	d->read.targets = d->targets;
+	return &d->read;
 }
 
 static int resolve_late(void *context, int step_index, const json_t *contexts, json_t **ret_input, struct err *err)
@@ -931,6 +957,8 @@ void deployment_file_free(struct deployment_file *d)
 	json_decref(d->late);
 	yaml_doc_free(d->yaml);
 	arena_done(&d->arena);
+	free(d->steps);
+	free(d->targets);
 	free(d);
 }
 

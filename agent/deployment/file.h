@@ -31,7 +31,9 @@ struct deployment_single {
 int deployment_file_single(const struct deployment_single *single, struct deployment_file **ret, json_t **ret_faults,
                            struct err *err);
 
-json_t *deployment_file_deployment(const struct deployment_file *d); /* borrowed */
+json_t *deployment_file_object(const struct deployment_file *d); /* borrowed */
+/* The object with what was read of it: as long as the file is there, and its object gets no step in front of another. */
+const struct deployment *deployment_file_deployment(struct deployment_file *d);
 /* Sets options->resolve, for values that only earlier steps give. */
 void deployment_file_bind(struct deployment_file *d, struct engine_options *options);
 /* The reporting side of a job: where notify writes to. */

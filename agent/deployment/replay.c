@@ -74,6 +74,7 @@ static json_t *kept_steps(const json_t *raw, const json_t *deployment, const jso
 		if (!replay_needs(name, given) || json_object_get(late, number) != NULL)
 			continue;
 		json_t *copy = json_copy(step), *input = fill_but_secrets(given, contexts);
+		deployment_typed_step(name, given, input);
 		json_object_del(input, "target");
 		json_object_set_new(copy, "input", input);
 		json_object_set_new(copy, "place", json_integer((json_int_t)index));

@@ -3,6 +3,7 @@
  * secrets, which stay the expressions they were. */
 #pragma once
 #include "base/data/yaml.h"
+#include "engine/run/deployment.h"
 
 /* raw: the file as read; deployment: what was made of it; late: an object with the indexes (as text) of steps that wait for
  * outputs of others, which are left out; contexts as for deployment_expand. NULL when it would hold a secret that was written out
@@ -12,7 +13,7 @@ json_t *replay_make(const json_t *raw, const json_t *deployment, const json_t *l
  * expression that names a secret after its place (the key of the target web: secrets.WEB_KEY). former: of the steps before, NULL: none.
  * all_known: the process's mask knows every secret; else logins, variables and headers count as secret. The answer is an object, or a
  * text that says why nothing can be kept. */
-json_t *replay_single(const json_t *former, const json_t *deployment, bool all_known);
+json_t *replay_single(const json_t *former, const struct deployment *given, bool all_known);
 /* Of what was kept only where releases lie; see deployment_file_places. */
 json_t *replay_places(const json_t *kept);
 /* Fills the secrets in. ERR_INVALID when one is missing: all of them are in ret_faults (the caller's, see file.h). */

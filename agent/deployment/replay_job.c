@@ -105,22 +105,16 @@ static int add_targets(struct hiding *h, json_t *kept, const json_t *deployment)
 	return h->has_template ? ERR_INVALID : 0;
 }
 
-static int add_step(struct hiding *h, json_t *kept, const json_t *step, struct err *err)
+/* typed: the step's input, as it was read. */
+static int add_step(struct hiding *h, json_t *kept, const json_t *step, const void *typed)
 {
-	_cleanup_(arena_done) struct arena arena = {.wipe = true};
-	struct faults faults _cleanup_(faults_done) = {0};
 	const char *name = json_get_string(step, "step");
 	const json_t *given = json_object_get(step, "input");
-	const struct step_type *type = step_find(name);
-	if (type == NULL || type->info->inputs == NULL || !replay_needs(name, given))
+	const struct step_info *info = step_info(name);
+	if (info == NULL || info->inputs == NULL || !replay_needs(name, given))
 		return 0;
-	void *typed = arena_alloc(&arena, type->info->input_size);
-	int r = fields_read_choices(type->info->inputs, type->choices, given, NULL, "", true, &arena, typed, &faults,
-	                            err);
-	if (r < 0)
-		return r;
-	_cleanup_json_ json_t *whole = fields_write_whole(type->info->inputs, typed);
-	_cleanup_json_ json_t *starred = fields_write(type->info->inputs, typed);
+	_cleanup_json_ json_t *whole = fields_write_whole(info->inputs, typed);
+	_cleanup_json_ json_t *starred = fields_write(info->inputs, typed);
 	json_t *copy = json_copy((json_t *)step);
 	json_object_set_new(copy, "input", hide(h, whole, starred, "", "value"));
 	json_object_set_new(copy, "place", json_integer(json_get_int(kept, "places", 0)));
@@ -146,18 +140,18 @@ static json_t *begin(const json_t *former, const json_t *deployment)
 	return kept;
 }
 
-json_t *replay_single(const json_t *former, const json_t *deployment, bool all_known)
+json_t *replay_single(const json_t *former, const struct deployment *given, bool all_known)
 {
+	const json_t *deployment = given->json;
 	if (json_is_string(former))
 		return json_incref((json_t *)former);
 	const json_t *step = json_array_get(json_object_get(deployment, "steps"), 0);
 	const char *name = json_get_string(step, "step");
 	_cleanup_json_ json_t *kept = begin(former, deployment);
 	struct hiding h = {.all_known = all_known, .kept = kept};
-	struct err err = ERR_INIT;
 	int r = add_targets(&h, kept, deployment);
 	if (r == 0)
-		r = add_step(&h, kept, step, &err);
+		r = add_step(&h, kept, step, given->steps[0].typed);
 	/* Of all the deployment's steps so far, kept or not. */
 	json_object_set_new(kept, "places", json_integer(json_get_int(kept, "places", 0) + 1));
 	strv_done(&h.used);

@@ -6,6 +6,7 @@
 
 #include "agent/expr/expr.h"
 #include "base/data/schema/compile.h"
+#include "base/data/yaml.h"
 
 enum { DEPTH_MAX = 32, LINE_MAX_BYTES = 4096 };
 
@@ -68,14 +69,26 @@ static json_t *as_number(const char *text, bool whole)
 	return *end == '\0' && isfinite(real) ? json_real(real) : NULL;
 }
 
+/* "[a, b]" where a list is possible; NULL: none. */
+static json_t *as_list(const char *text)
+{
+	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
+	struct yaml_doc *doc _cleanup_(yaml_freep) = NULL;
+	limits.keep_octal = true;
+	if (text[0] != '[' || yaml_read("value", text, strlen(text), &limits, &doc, NULL) < 0)
+		return NULL;
+	return json_is_array(yaml_root(doc)) ? json_deep_copy(yaml_root(doc)) : NULL;
+}
+
 static json_t *scalar(const json_t *node, const json_t *value, bool line)
 {
 	_cleanup_free_ char *text = trimmed(value);
 	if (text == NULL)
 		return NULL;
 	bool is_text = has_type(node, "string");
-	json_t *ret = NULL;
-	if (!is_text && has_type(node, "boolean") && (strcmp(text, "true") == 0 || strcmp(text, "false") == 0))
+	json_t *ret = has_type(node, "array") ? as_list(text) : NULL;
+	if (ret == NULL && !is_text && has_type(node, "boolean") &&
+	    (strcmp(text, "true") == 0 || strcmp(text, "false") == 0))
 		ret = json_boolean(text[0] == 't');
 	if (ret == NULL && !is_text && (has_type(node, "integer") || has_type(node, "number")))
 		ret = as_number(text, !has_type(node, "number"));
@@ -155,7 +168,18 @@ static const json_t *targets(const json_t *schema)
 
 void deployment_typed_step(const char *step, const json_t *raw, json_t *value)
 {
+	const char *key;
+	void *next;
+	json_t *item;
 	run(step, whole, raw, value);
+	/* An empty text is the same as no input, as in a workflow. */
+	json_object_foreach_safe(value, next, key, item)
+	{
+		const json_t *written = json_object_get(raw, key);
+		if (json_is_string(item) && json_string_length(item) == 0 && json_is_string(written) &&
+		    expr_is_template(json_string_value(written)))
+			json_object_del(value, key);
+	}
 }
 
 static const json_t *target(const json_t *schema)

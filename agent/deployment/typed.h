@@ -1,6 +1,7 @@
 /* Secrets, vars and inputs are texts, whatever is meant: a value that an expression filled in is read as what the schema wants in
  * its place. A text where a number, or true or false, is asked for becomes one if it spells one; blanks and line feeds around it go
- * where they can mean nothing (numbers, durations, names of a list, and what the schema marks with x-line: host, user). */
+ * where they can mean nothing (numbers, durations, names of a list, and what the schema marks with x-line: host, user). "[a, b]" is a
+ * list where one is possible; an empty text in place of a step's input is no input. */
 #pragma once
 #include "base/data/json.h"
 

@@ -133,8 +133,13 @@ static int add_target(struct engine *e, const char *name, const json_t *config, 
 	_cleanup_free_ char *pointer = xasprintf("/targets/%s", name);
 	struct etarget *et = &e->targets[e->target_count++];
 	et->name = xstrdup(name);
-	int r = target_config_read(e->o->target_kinds, et->name, config, NULL, pointer, &e->arena, &et->config, &faults,
-	                           err);
+	const struct target_config *read = deployment_target(e->given, name);
+	int r = 0;
+	if (read != NULL)
+		et->config = *read;
+	else
+		r = target_config_read(e->o->target_kinds, et->name, config, NULL, pointer, &e->arena, &et->config,
+		                       &faults, err);
 	if (r == 0)
 		r = e->o->make_target(&et->config, &et->t, err);
 	if (r < 0)
@@ -306,11 +311,13 @@ static void make_context(struct engine *e, struct estep *s)
 int engine_read_input(struct engine *e, struct estep *s, struct faults *faults, struct err *err)
 {
 	int r = 0;
+	s->validated = false;
 	if (s->type->info->inputs) {
 		_cleanup_free_ char *pointer = xasprintf("/steps/%d/%s", s->index, s->type->info->name);
-		s->typed = arena_alloc(&s->arena, s->type->info->input_size ? s->type->info->input_size : 1);
-		r = fields_read_choices(s->type->info->inputs, s->type->choices, s->input, NULL, pointer, true,
-		                        &s->arena, s->typed, faults, err);
+		void *typed = arena_alloc(&s->arena, s->type->info->input_size ? s->type->info->input_size : 1);
+		s->typed = typed;
+		r = fields_read_choices(s->type->info->inputs, s->type->choices, s->input, NULL, pointer, s->texts,
+		                        &s->arena, typed, faults, err);
 	}
 	make_context(e, s);
 	return r;
@@ -324,7 +331,8 @@ static const struct step_type *type_named(const struct engine *e, const char *na
 	return name ? e->o->find_step(name) : NULL;
 }
 
-static int load_step(struct engine *e, struct estep *s, const json_t *given, struct faults *faults, struct err *err)
+static int load_step(struct engine *e, struct estep *s, const json_t *given, const struct deployment_step *read,
+                     struct faults *faults, struct err *err)
 {
 	const char *name = json_get_string(given, "step");
 	s->e = e;
@@ -346,7 +354,13 @@ static int load_step(struct engine *e, struct estep *s, const json_t *given, str
 	if (r < 0)
 		return r;
 	s->plans = xcalloc(s->target_count ? s->target_count : 1, sizeof(s->plans[0]));
-	return engine_read_input(e, s, faults, err);
+	s->texts = json_get_bool(given, "texts", true);
+	if (read == NULL)
+		return engine_read_input(e, s, faults, err);
+	s->typed = read->typed;
+	s->validated = read->validated;
+	make_context(e, s);
+	return 0;
 }
 
 static void load_facts(struct engine *e)
@@ -414,7 +428,7 @@ static int load_steps(struct engine *e, struct err *err)
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < json_array_size(steps); i++) {
 		struct estep *s = grow_steps(e);
-		r = load_step(e, s, json_array_get(steps, i), &faults, err);
+		r = load_step(e, s, json_array_get(steps, i), deployment_step_read(e->given, i), &faults, err);
 		if (r == 0)
 			engine_step_identity(e, s);
 	}
@@ -440,7 +454,7 @@ int engine_insert_step(struct engine *e, size_t at, const json_t *given, struct 
 	memset(s, 0, sizeof(*s));
 	s->index = (int)at;
 	e->recorded_object = true;
-	int r = load_step(e, s, given, &faults, err);
+	int r = load_step(e, s, given, NULL, &faults, err);
 	e->recorded_object = recorded;
 	faults_done(&faults);
 	if (r == 0)
@@ -448,10 +462,10 @@ int engine_insert_step(struct engine *e, size_t at, const json_t *given, struct 
 	return r;
 }
 
-static int load(struct engine *e, const json_t *deployment, const struct engine_options *o, bool recorded,
+static int load(struct engine *e, const struct deployment *given, const struct engine_options *o, bool recorded,
                 struct err *err)
 {
-	const char *id = json_get_string(deployment, "id");
+	const char *id = json_get_string(given->json, "id");
 	memset(e, 0, sizeof(*e));
 	e->arena.wipe = true;
 	e->recorded_object = recorded;
@@ -460,7 +474,8 @@ static int load(struct engine *e, const json_t *deployment, const struct engine_
 	e->owner_fd = -1;
 	e->only_step = -1;
 	e->left_over = json_array();
-	e->deployment = json_deep_copy(deployment);
+	e->given = given;
+	e->deployment = json_deep_copy(given->json);
 	if (o->wait)
 		e->wait = *o->wait;
 	else
@@ -472,20 +487,22 @@ static int load(struct engine *e, const json_t *deployment, const struct engine_
 	int r = load_names(e, err);
 	if (r == 0)
 		r = load_targets(e, err);
-	if (r < 0)
-		return r;
-	load_facts(e);
-	return load_steps(e, err);
+	if (r == 0) {
+		load_facts(e);
+		r = load_steps(e, err);
+	}
+	e->given = NULL;
+	return r;
 }
 
-int engine_load(struct engine *e, const json_t *deployment, const struct engine_options *o, struct err *err)
+int engine_load(struct engine *e, const struct deployment *deployment, const struct engine_options *o, struct err *err)
 {
 	return load(e, deployment, o, false, err);
 }
 
 int engine_load_recorded(struct engine *e, const json_t *deployment, const struct engine_options *o, struct err *err)
 {
-	return load(e, deployment, o, true, err);
+	return load(e, DEPLOYMENT_UNREAD(deployment), o, true, err);
 }
 
 void engine_done(struct engine *e)
@@ -711,7 +728,8 @@ static void deploy(struct engine *e, struct engine_result *ret, struct err *err)
 	engine_result_fill(e, ret, 0);
 }
 
-int engine_deploy(const json_t *deployment, const struct engine_options *o, struct engine_result *ret, struct err *err)
+int engine_deploy(const struct deployment *deployment, const struct engine_options *o, struct engine_result *ret,
+                  struct err *err)
 {
 	_cleanup_(engine_done) struct engine e;
 	memset(ret, 0, sizeof(*ret));
@@ -728,7 +746,8 @@ int engine_deploy(const json_t *deployment, const struct engine_options *o, stru
 	return 0;
 }
 
-int engine_plan(const json_t *deployment, const struct engine_options *o, struct engine_result *ret, struct err *err)
+int engine_plan(const struct deployment *deployment, const struct engine_options *o, struct engine_result *ret,
+                struct err *err)
 {
 	_cleanup_(engine_done) struct engine e;
 	memset(ret, 0, sizeof(*ret));

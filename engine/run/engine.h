@@ -3,12 +3,14 @@
  *
  * A deployment is given as one JSON object, resolved but for values that only later steps give:
  *   {"name","environment","on_failure","targets":{NAME:{"local":{}|"ssh":{…},"become","base"}},
- *    "steps":[{"step":"archive-upload","id","name","target":["web"],"input":{…}}],
+ *    "steps":[{"step":"archive-upload","id","name","target":["web"],"input":{…},"texts"}],
  *    "source_root","file","commit","dirty","repository","run_url","api_url","token","undo_deadline_ms","seal":true,
  *    "kept":{…} (as the caller wants it back for a rollback after the commit; goes into the journal, so it holds no secret)}
+ * "texts": the values of the input may be YAML in text (the way of `with:`); left out: true, as all were before it was there.
  * It may hold secrets; what recovery needs of it is sealed (base/secret/seal.h).
  */
 #pragma once
+#include "engine/run/deployment.h"
 #include "engine/run/step.h"
 #include "engine/journal/store.h"
 
@@ -60,11 +62,12 @@ struct engine_result {
 void engine_result_done(struct engine_result *r);
 
 /* All return 0 whenever ret->exit_status says how it ended; err then holds the reason for a status other than 0. Negative only when not even that can be told. */
-int engine_plan(const json_t *deployment, const struct engine_options *o, struct engine_result *ret,
+int engine_plan(const struct deployment *deployment, const struct engine_options *o, struct engine_result *ret,
                 struct err *err); /* no lock, nothing written */
-int engine_deploy(const json_t *deployment, const struct engine_options *o, struct engine_result *ret, struct err *err);
+int engine_deploy(const struct deployment *deployment, const struct engine_options *o, struct engine_result *ret,
+                  struct err *err);
 /* A step of a job: opens or joins the deployment of o->job_key; deployment has exactly one step. */
-int engine_job_step(const json_t *deployment, const struct engine_options *o, struct engine_result *ret,
+int engine_job_step(const struct deployment *deployment, const struct engine_options *o, struct engine_result *ret,
                     struct err *err);
 /* Decides the job's deployment. status: success, failure, cancelled; on_failure NULL: the deployment's own. Nothing open: status 0. */
 int engine_finish(const char *status, const char *on_failure, const struct engine_options *o, struct engine_result *ret,

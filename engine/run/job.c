@@ -93,6 +93,40 @@ static json_t *joined_object(const json_t *sealed, const json_t *given)
 	return object;
 }
 
+/* What was read of the step that joins and of the targets that it brings; what earlier steps defined is the sealed object's. */
+struct joined {
+	json_t *object;
+	struct deployment_step *steps;
+	struct target_config *targets;
+	struct deployment deployment;
+};
+
+static void joined_done(struct joined *j)
+{
+	json_decref(j->object);
+	free(j->steps);
+	free(j->targets);
+}
+
+static void joined_init(const json_t *sealed, const struct deployment *given, struct joined *ret)
+{
+	size_t before = json_array_size(json_object_get(sealed, "steps"));
+	*ret = (struct joined){.object = joined_object(sealed, given->json)};
+	ret->steps = xcalloc(before + given->step_count + 1, sizeof(*ret->steps));
+	ret->targets = xcalloc(given->target_count + 1, sizeof(*ret->targets));
+	for (size_t i = 0; i < given->step_count; i++)
+		ret->steps[before + i] = given->steps[i];
+	size_t targets = 0;
+	for (size_t i = 0; i < given->target_count; i++)
+		if (json_object_get(json_object_get(sealed, "targets"), given->targets[i].name) == NULL)
+			ret->targets[targets++] = given->targets[i];
+	ret->deployment = (struct deployment){.json = ret->object,
+	                                      .targets = ret->targets,
+	                                      .target_count = targets,
+	                                      .steps = ret->steps,
+	                                      .step_count = before + given->step_count};
+}
+
 static int check_same(const json_t *doc, const json_t *given, struct err *err)
 {
 	static const char *const keys[] = {"name", "environment", "on_failure"};
@@ -128,10 +162,10 @@ static bool may_join(const json_t *doc, bool changes_nothing)
 	return engine_state_of(doc) == DEPLOYMENT_OPEN && (changes_nothing || !json_get_bool(doc, "failed", false));
 }
 
-static int join_job(struct engine *e, const json_t *doc, const json_t *given, bool changes_nothing,
+static int join_job(struct engine *e, const json_t *doc, const struct deployment *given, bool changes_nothing,
                     const struct engine_options *o, struct err *err)
 {
-	int r = check_same(doc, given, err);
+	int r = check_same(doc, given->json, err);
 	if (r < 0)
 		return r;
 	if (!may_join(doc, changes_nothing)) {
@@ -145,8 +179,9 @@ static int join_job(struct engine *e, const json_t *doc, const json_t *given, bo
 		r = engine_resume(&former, doc, o, NULL, true, err);
 		if (r < 0)
 			return r;
-		_cleanup_json_ json_t *object = joined_object(former.deployment, given);
-		r = engine_load(e, object, o, err);
+		_cleanup_(joined_done) struct joined joined;
+		joined_init(former.deployment, given, &joined);
+		r = engine_load(e, &joined.deployment, o, err);
 		e->owner_fd = take_fd(&former.owner_fd);
 		e->recorded = true;
 		e->doc = json_incref(former.doc);
@@ -160,8 +195,8 @@ static int join_job(struct engine *e, const json_t *doc, const json_t *given, bo
 		r = join_locks(e, err);
 	if (r == 0) {
 		_cleanup_json_ json_t *members = json_pack("{s:o}", "targets", engine_targets_json(e));
-		if (json_object_get(given, "kept"))
-			json_object_set(members, "kept", json_object_get(given, "kept"));
+		if (json_object_get(given->json, "kept"))
+			json_object_set(members, "kept", json_object_get(given->json, "kept"));
 		r = store_deployment_set(e->store, e->id, members, err);
 	}
 	return r;
@@ -235,7 +270,7 @@ static int later_step(struct engine *e, struct err *err)
 	return r < 0 ? undo_own_step(e, r, err) : 0;
 }
 
-int engine_job_step(const json_t *deployment, const struct engine_options *o, struct engine_result *ret,
+int engine_job_step(const struct deployment *deployment, const struct engine_options *o, struct engine_result *ret,
                     struct err *err)
 {
 	_cleanup_(engine_done) struct engine e = {.owner_fd = -1};

@@ -30,7 +30,7 @@ int engine_validate(struct engine *e, struct err *err)
 	struct faults faults = {0};
 	for (size_t i = 0; i < e->step_count; i++) {
 		size_t before = faults.count;
-		if (e->steps[i].type->validate)
+		if (e->steps[i].type->validate && !e->steps[i].validated)
 			e->steps[i].type->validate(&e->steps[i].context, &faults);
 		place_faults(&e->steps[i], &faults, before);
 	}

@@ -110,7 +110,7 @@ static int load_known(struct engine *e, json_t *doc, const struct engine_options
 	int r = find_object(doc, o, given, &object, &from_file, err);
 	if (r < 0)
 		return r;
-	r = from_file ? engine_load(e, object, o, err) : engine_load_recorded(e, object, o, err);
+	r = from_file ? engine_load(e, DEPLOYMENT_UNREAD(object), o, err) : engine_load_recorded(e, object, o, err);
 	if (r == 0 && from_file)
 		r = engine_recall_way_back(e, doc, err);
 	if (r < 0)

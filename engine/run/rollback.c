@@ -128,7 +128,7 @@ static int load_file(struct engine *e, const json_t *doc, const char *to, const 
 	}
 	_cleanup_json_ json_t *object = json_deep_copy(o->deployment);
 	json_object_del(object, "id");
-	return engine_load(e, object, o, err);
+	return engine_load(e, DEPLOYMENT_UNREAD(object), o, err);
 }
 
 int engine_load_way_back(struct engine *e, const json_t *doc, const char *to, const struct engine_options *o,

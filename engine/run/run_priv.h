@@ -31,7 +31,8 @@ struct estep {
 	char identity[65]; /* of what the file says, before outputs are put in */
 	json_t *input;
 	struct arena arena;
-	void *typed;
+	const void *typed;
+	bool texts, validated; /* "texts" of its object; by its type */
 	struct target **targets;
 	struct etarget **etargets;
 	size_t target_count;
@@ -52,9 +53,10 @@ struct ememory {
 struct engine {
 	const struct engine_options *o;
 	struct store *store;
-	struct wait wait;   /* the caller's with our tick */
-	json_t *deployment; /* as given; may hold secrets */
-	json_t *doc;        /* what the journal holds */
+	struct wait wait;               /* the caller's with our tick */
+	const struct deployment *given; /* while it is loaded: what was read of it */
+	json_t *deployment;             /* as given; may hold secrets */
+	json_t *doc;                    /* what the journal holds */
 	char *id, *name, *environment, *source_root, *scope;
 	bool hold; /* on_failure: hold */
 	struct step_deployment facts;
@@ -88,7 +90,7 @@ struct engine {
 };
 
 /* ---- engine.c ---- */
-int engine_load(struct engine *e, const json_t *deployment, const struct engine_options *o, struct err *err);
+int engine_load(struct engine *e, const struct deployment *deployment, const struct engine_options *o, struct err *err);
 /* Of what was sealed: it may hold the step of a rollback, which a file may not. */
 int engine_load_recorded(struct engine *e, const json_t *deployment, const struct engine_options *o, struct err *err);
 /* A step of the engine's own among the others, which move by one. */

@@ -148,11 +148,11 @@ static void act_out(enum suite_act act, const struct engine_options *o, struct e
 	_cleanup_json_ json_t *d = deployment(trial, act == SUITE_FAIL);
 	const struct engine_recover_options recover = {0};
 	if (act == SUITE_PLAN)
-		engine_plan(d, o, result, err);
+		engine_plan(DEPLOYMENT_UNREAD(d), o, result, err);
 	else if (act == SUITE_RECOVER)
 		engine_recover(&recover, o, result, err);
 	else
-		engine_deploy(d, o, result, err);
+		engine_deploy(DEPLOYMENT_UNREAD(d), o, result, err);
 }
 
 static void write_answer(const struct engine_result *result, const struct err *err)

@@ -76,6 +76,16 @@ steps:
         done = self.deploy("\n".join(l for l in only_here if "x-far" not in l), "--plan", *values())
         self.assertEqual(done.code, 0, text_of(done))
 
+    def test_a_text_that_looks_like_a_list_and_an_empty_one_are_what_the_file_says(self):
+        empty, given = os.path.join(self.t.base, "srv/empty"), os.path.join(self.t.base, "srv/given")
+        steps = [{"apply": {"resources": [{"file": {"path": empty, "content": ""}}, {"file": {"path": given, "content": "${{ vars.NOTHING }}"}}]}},
+                 {"run": {"command": "[ -d / ]", "undo": "none"}},
+                 {"run": {"command": "${{ vars.LIST }}", "undo": "${{ vars.NOTHING || 'none' }}", "cwd": "${{ vars.NOTHING }}"}}]
+        done = self.t.deploy(self.one(steps), "--var", "NOTHING=", "--var", f"LIST=[touch, {empty}.too]")
+        self.assert_exit(done, 0)
+        for path in (empty, given, empty + ".too"):
+            self.assertEqual(os.path.getsize(path), 0)
+
     def test_forms_of_a_workflow_are_answered_with_the_right_one(self):
         done = self.deploy("name: a\nenvironment: t\nsteps:\n  - run: make install\n  - uses: actions/checkout@v4\n    with: { path: x }\n"
                            "  - snapshot: /srv\n  - run: { command: [x], undo: none, cwd: srv }\n", "--plan")

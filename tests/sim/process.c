@@ -179,17 +179,17 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 	struct engine_recover_options recover = {0};
 	bool recovers = role == ROLE_RECOVER || role == ROLE_CONTENDER;
 	if (role == ROLE_DEPLOY) {
-		engine_deploy(deployment, &o, &result, &err);
+		engine_deploy(DEPLOYMENT_UNREAD(deployment), &o, &result, &err);
 	} else if (role == ROLE_JOB_STEP || role == ROLE_FINISH) {
 		o.job_key = "job";
 		o.runner_pid = RUNNER_PID;
 		if (role == ROLE_JOB_STEP)
-			engine_job_step(job_deployment(world->job_step), &o, &result, &err);
+			engine_job_step(DEPLOYMENT_UNREAD(job_deployment(world->job_step)), &o, &result, &err);
 		else
 			engine_finish(world->job_status, NULL, &o, &result, &err);
 	} else if (role == ROLE_CONTENDER && world->sc.contender == CONTENDER_DEPLOYS) {
 		o.lock_wait_ms = world->sc.contender_wait_ms;
-		engine_deploy(deployment, &o, &result, &err);
+		engine_deploy(DEPLOYMENT_UNREAD(deployment), &o, &result, &err);
 	} else if (recovers) {
 		if (machine == 1) {
 			recover.deployment = world->sc.moved ? json_loads(world->sc.moved, 0, NULL) : deployment;

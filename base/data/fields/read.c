@@ -583,6 +583,15 @@ const void *fields_member(const struct field_table *table, const void *typed, co
 	return f ? (const unsigned char *)typed + f->offset : NULL;
 }
 
+void fields_unset_strings(const struct field_table *table, void *typed, const char *name)
+{
+	const struct field *f = find_field(table, name);
+	if (f == NULL || (f->kind != FIELD_STRINGS && f->kind != FIELD_LIST))
+		return;
+	*(struct field_strings *)member_at(typed, f->offset) = (struct field_strings){0};
+	set_has(typed, f, false);
+}
+
 const char *fields_name(const struct field_table *table)
 {
 	return table->name;

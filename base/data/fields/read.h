@@ -75,6 +75,8 @@ int fields_read_choice(const struct field_choice *const *choices, const struct f
                        void *ret_common, struct faults *faults, struct err *err);
 /* Where the struct has the member of that name in its schema; NULL: there is none. */
 const void *fields_member(const struct field_table *table, const void *typed, const char *name);
+/* Takes a list of texts out again. */
+void fields_unset_strings(const struct field_table *table, void *typed, const char *name);
 const char *fields_name(const struct field_table *table);
 size_t fields_size(const struct field_table *table); /* of the struct */
 /* One input's name as it stands in the schema, by index; NULL past the end. For plugin mode (INPUT_*). */

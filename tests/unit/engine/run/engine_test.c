@@ -400,7 +400,7 @@ static int deploy_this(const json_t *d, const struct engine_options *o, struct e
 	struct err err = ERR_INIT;
 	char line[1000];
 	engine_result_done(ret);
-	int r = engine_deploy(d, o, ret, &err);
+	int r = engine_deploy(DEPLOYMENT_UNREAD(d), o, ret, &err);
 	if (show && err.code)
 		fprintf(stderr, "%s\n", err_line(&err, line, sizeof(line)));
 	assert_int_equal(r, 0);
@@ -651,7 +651,7 @@ static void a_change_of_a_kind_that_nobody_knows_is_held_and_left_alone(void **s
 	o.find_step = find_step_and_widget;
 	write_file("a", "old a");
 	gate_fails = true;
-	assert_int_equal(engine_deploy(d, &o, &result, NULL), 0);
+	assert_int_equal(engine_deploy(DEPLOYMENT_UNREAD(d), &o, &result, NULL), 0);
 	assert_int_equal(result.exit_status, 4);
 	assert_int_equal(engine_rollback(result.id, NULL, NULL, &o, &back, NULL), 0);
 	assert_int_equal(back.exit_status, 4);
@@ -892,7 +892,7 @@ static void the_plan_has_a_digest_that_is_demanded_back(void **state)
 	_cleanup_(engine_result_done) struct engine_result plan = {0}, result = {0};
 	make_old_world();
 	_cleanup_json_ json_t *d = deployment("rollback", steps_text);
-	assert_int_equal(engine_plan(d, &o, &plan, NULL), 0);
+	assert_int_equal(engine_plan(DEPLOYMENT_UNREAD(d), &o, &plan, NULL), 0);
 	assert_int_equal(plan.exit_status, 0);
 	assert_absent("base");
 	o.expect_digest = "0000";
@@ -914,9 +914,9 @@ static void steps_of_a_job_share_a_deployment_that_finish_decides(void **state)
 		deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}}]");
 	_cleanup_json_ json_t *second =
 		deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/b\":\"new b\"}}}]");
-	assert_int_equal(engine_job_step(first, &o, &one, NULL), 0);
+	assert_int_equal(engine_job_step(DEPLOYMENT_UNREAD(first), &o, &one, NULL), 0);
 	assert_int_equal(one.exit_status, 0);
-	assert_int_equal(engine_job_step(second, &o, &two, NULL), 0);
+	assert_int_equal(engine_job_step(DEPLOYMENT_UNREAD(second), &o, &two, NULL), 0);
 	assert_int_equal(two.exit_status, 0);
 	assert_string_equal(one.id, two.id);
 	assert_file("b", "new b");
@@ -940,12 +940,12 @@ static void a_step_that_fails_in_a_job_takes_back_its_own_and_the_next_ones_are_
 	/* The second file's directory does not exist: the step fails after its first change. */
 	_cleanup_json_ json_t *bad = deployment(
 		"rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/b\":\"x\",\"%D/no/dir\":\"y\"}}}]");
-	assert_int_equal(engine_job_step(first, &o, &one, NULL), 0);
-	assert_int_equal(engine_job_step(bad, &o, &two, NULL), 0);
+	assert_int_equal(engine_job_step(DEPLOYMENT_UNREAD(first), &o, &one, NULL), 0);
+	assert_int_equal(engine_job_step(DEPLOYMENT_UNREAD(bad), &o, &two, NULL), 0);
 	assert_int_equal(two.exit_status, 1);
 	assert_absent("b");
 	assert_file("a", "new a");
-	assert_int_equal(engine_job_step(first, &o, &three, NULL), 0);
+	assert_int_equal(engine_job_step(DEPLOYMENT_UNREAD(first), &o, &three, NULL), 0);
 	assert_int_equal(three.exit_status, 2);
 	assert_int_equal(engine_finish("failure", NULL, &o, &end, NULL), 0);
 	assert_old_world();
@@ -960,7 +960,7 @@ static void a_committed_job_is_the_new_world(void **state)
 	o.job_key = "job 3";
 	_cleanup_json_ json_t *first =
 		deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}}]");
-	assert_int_equal(engine_job_step(first, &o, &one, NULL), 0);
+	assert_int_equal(engine_job_step(DEPLOYMENT_UNREAD(first), &o, &one, NULL), 0);
 	assert_int_equal(engine_finish("success", NULL, &o, &end, NULL), 0);
 	assert_int_equal(end.exit_status, 0);
 	assert_int_equal(end.state, DEPLOYMENT_COMMITTED);
@@ -988,8 +988,8 @@ static void what_earlier_steps_of_a_job_did_is_named_when_a_later_one_cannot_be_
 		deployment("rollback", "[{\"step\":\"files\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}}]");
 	_cleanup_json_ json_t *stuck =
 		deployment("rollback", "[{\"step\":\"stuck\",\"input\":{\"files\":{\"%D/b\":\"x\"}}}]");
-	assert_int_equal(engine_job_step(first, &o, &one, NULL), 0);
-	assert_int_equal(engine_job_step(stuck, &o, &two, NULL), 0);
+	assert_int_equal(engine_job_step(DEPLOYMENT_UNREAD(first), &o, &one, NULL), 0);
+	assert_int_equal(engine_job_step(DEPLOYMENT_UNREAD(stuck), &o, &two, NULL), 0);
 	assert_int_equal(two.exit_status, 4);
 	assert_int_equal(two.state, DEPLOYMENT_HELD);
 	const json_t *left = json_object_get(two.report, "left_over");
@@ -1044,9 +1044,9 @@ static void a_plan_counts_what_is_there_before(void **state)
 	_cleanup_(engine_result_done) struct engine_result plan = {0}, other = {0}, result = {0};
 	make_old_world();
 	_cleanup_json_ json_t *d = deployment("rollback", steps_text);
-	assert_int_equal(engine_plan(d, &o, &plan, NULL), 0);
+	assert_int_equal(engine_plan(DEPLOYMENT_UNREAD(d), &o, &plan, NULL), 0);
 	write_file("a", "another a");
-	assert_int_equal(engine_plan(d, &o, &other, NULL), 0);
+	assert_int_equal(engine_plan(DEPLOYMENT_UNREAD(d), &o, &other, NULL), 0);
 	assert_string_not_equal(plan.digest, other.digest);
 	o.expect_digest = plan.digest;
 	assert_int_equal(deploy("rollback", &o, &result), 3);

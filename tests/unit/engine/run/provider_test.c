@@ -150,7 +150,7 @@ static int deploy_to(json_t *d, struct engine_result *ret)
 	struct err err = ERR_INIT;
 	char line[1000];
 	engine_result_done(ret);
-	int r = engine_deploy(d, &o, ret, &err);
+	int r = engine_deploy(DEPLOYMENT_UNREAD(d), &o, ret, &err);
 	if (show && err.code)
 		fprintf(stderr, "%s\n", err_line(&err, line, sizeof(line)));
 	assert_int_equal(r, 0);
@@ -246,7 +246,7 @@ static void a_step_that_needs_a_host_is_refused_for_an_api(void **state)
 	_cleanup_(engine_result_done) struct engine_result result = {0};
 	_cleanup_json_ json_t *d = deployment(true);
 	json_object_set_new(json_array_get(json_object_get(d, "steps"), 1), "target", json_string("api"));
-	assert_int_equal(engine_deploy(d, &o, &result, &err), 0);
+	assert_int_equal(engine_deploy(DEPLOYMENT_UNREAD(d), &o, &result, &err), 0);
 	assert_int_equal(result.exit_status, 2);
 	assert_non_null(strstr(err_line(&err, line, sizeof(line)), "it is an API"));
 	assert_old_world();
@@ -264,7 +264,7 @@ static void what_only_hosts_have_is_refused_for_an_api(void **state)
 		_cleanup_json_ json_t *d = deployment(true);
 		json_object_set_new(json_object_get(json_object_get(d, "targets"), "api"), members[i][0],
 		                    json_string(members[i][1]));
-		assert_int_equal(engine_deploy(d, &o, &result, &err), 0);
+		assert_int_equal(engine_deploy(DEPLOYMENT_UNREAD(d), &o, &result, &err), 0);
 		assert_int_equal(result.exit_status, 2);
 		assert_non_null(strstr(err_line(&err, line, sizeof(line)), "has no files or commands"));
 	}
@@ -425,7 +425,7 @@ static void a_resource_is_refused_on_a_target_of_another_kind(void **state)
 		_cleanup_json_ json_t *d = applying(wrong[i].target, wrong[i].resources, "");
 		struct err err = ERR_INIT;
 		char line[1000];
-		assert_int_equal(engine_deploy(d, &o, &result, &err), 0);
+		assert_int_equal(engine_deploy(DEPLOYMENT_UNREAD(d), &o, &result, &err), 0);
 		assert_int_equal(result.exit_status, 2);
 		if (strstr(err_line(&err, line, sizeof(line)), wrong[i].says) == NULL)
 			fail_msg("'%s' does not say '%s'", line, wrong[i].says);
