@@ -150,8 +150,7 @@ bool survey_is_shared(const struct survey *s, size_t which)
 static bool ask_sudo(const char *user)
 {
 	const char *plain[] = {"sudo", "-n", "-l", NULL};
-	const char *other[] = {"/proc/self/exe", "agent", "as-user",         user,
-	                       "/bin/sh",        "-c",    "exec sudo -n -l", NULL};
+	const char *other[] = {"/proc/self/exe", "agent", "as-user", user, "/bin/sh", "-c", "exec sudo -n -l", NULL};
 	const bool another = user != NULL && geteuid() == 0;
 	const struct proc_options options = {.argv = another ? other : plain, .stdin_fd = -1};
 	_cleanup_(str_done) struct str answer = STR_INIT(ANSWER_MAX), errors = STR_INIT(ANSWER_MAX);

@@ -33,8 +33,9 @@ class Volumes(Case):
 
     def deploy(self, *steps):
         for step in steps:
-            if "snapshot" in step:
-                step["snapshot"]["env"] = {"DOCKER_HOST": self.docker.host}
+            for inputs in step.values():
+                if set(inputs) & {"postgres", "docker-volume"}:
+                    inputs["env"] = {"DOCKER_HOST": self.docker.host}
         return self.t.deploy({"targets": {"web": {"local": {}}}, "steps": list(steps)})
 
     def in_volume(self, name, script):
@@ -71,6 +72,21 @@ class Volumes(Case):
                                       "-c", "echo new > /v/photo; touch /v/later"], "undo": "none"}}
         self.assert_exit(self.deploy(step, change, FAIL), 1)
         self.assertEqual(self.in_volume("uploads", "ls /v; cat /v/photo"), "photo\nold\n")
+
+    def test_a_volume_is_restored_by_a_step_and_never_from_another_environment(self):
+        self.addCleanup(self.docker.run, "volume", "rm", "-f", "media")
+        self.in_volume("media", "echo old > /v/photo")
+        self.assert_exit(self.deploy({"snapshot": {"docker-volume": {"volume": "media"}}}), 0)
+        self.in_volume("media", "echo new > /v/photo; touch /v/later")
+        back = {"restore": {"docker-volume": {"volume": "media"}}}
+        self.assert_exit(self.deploy(back, FAIL), 1)
+        self.assertEqual(self.in_volume("media", "ls /v; cat /v/photo"), "later\nphoto\nnew\n")
+        self.assert_exit(self.deploy(back), 0)
+        self.assertEqual(self.in_volume("media", "ls /v; cat /v/photo"), "photo\nold\n")
+        back["restore"]["from"] = {"environment": "production"}
+        result = self.deploy(back)
+        self.assert_exit(result, 2)
+        self.assert_says(result, "only dumps move between environments")
 
     def test_a_volume_that_a_container_uses_is_kept_but_not_put_back_under_it(self):
         self.docker.run("run", "-d", "--name", "web", "--network", "none", "-v", "site:/v", "local/bb:1", "sh", "-c", "echo old > /v/page; sleep 1000")

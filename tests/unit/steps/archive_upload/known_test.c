@@ -290,7 +290,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(another_content_of_the_same_size_and_time_is_seen, begin, end),
 		cmocka_unit_test_setup_teardown(another_file_in_its_place_is_seen, begin, end),
 		cmocka_unit_test_setup_teardown(what_a_target_said_of_a_digest_is_not_kept, begin, end),
-		cmocka_unit_test_setup_teardown(what_is_damaged_or_not_ours_alone_is_as_if_it_were_not_there, begin, end),
+		cmocka_unit_test_setup_teardown(what_is_damaged_or_not_ours_alone_is_as_if_it_were_not_there, begin,
+	                                        end),
 		cmocka_unit_test_setup_teardown(of_many_sources_the_oldest_go, begin, end),
 		cmocka_unit_test_setup_teardown(without_a_state_directory_nothing_is_kept, begin, end),
 	};

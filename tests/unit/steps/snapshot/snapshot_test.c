@@ -293,6 +293,74 @@ static void paths_that_overlap_or_hold_davits_own_files_are_refused(void **state
 	assert_non_null(strstr(err_line(&f->err, f->text, sizeof(f->text)), "davit's own files"));
 }
 
+/* ---- by commands of one's own ---- */
+
+static void a_command_keeps_what_it_writes_and_another_one_reads_it_back(void **state)
+{
+	struct fixture *f = *state;
+	make_data(f);
+	take(f,
+	     "{command: {name: conf, dump: [cat, DIR/data/app.conf], check: 'grep -q a=1', restore: 'cat >DIR/data/app.conf', restore_on_rollback: true}}");
+	assert_file(f, PLACE "/dump", "a=1\n");
+	assert_int_equal(fixture_mode(f, PLACE "/dump"), 0600);
+	assert_file(f, PLACE "/subject", "command conf");
+	fixture_write(f, "data/app.conf", "a=2\n", 0600);
+	must(f, fixture_undo(f));
+	assert_file(f, "data/app.conf", "a=1\n");
+	assert_false(there(f, "base/snapshots"));
+	must(f, fixture_undo(f));
+}
+
+static void a_dump_that_is_empty_refused_or_broken_is_none(void **state)
+{
+	static const char *const inputs[][2] = {
+		{"{command: {name: conf, dump: 'true'}}", "is empty"},
+		{"{command: {name: conf, dump: 'echo half; exit 3'}}", "exit status 3"},
+		{"{command: {name: conf, dump: 'echo half', check: 'grep -q whole'}}", "the check command of 'conf'"},
+	};
+	struct fixture *f = *state;
+	for (size_t i = 0; i < ARRAY_SIZE(inputs); i++) {
+		fixture_input(f, "snapshot", inputs[i][0]);
+		must(f, fixture_plan(f));
+		assert_true(fixture_apply(f) < 0);
+		assert_non_null(strstr(err_line(&f->err, f->text, sizeof(f->text)), inputs[i][1]));
+		assert_false(there(f, PLACE "/manifest"));
+		err_clear(&f->err);
+		must(f, fixture_undo(f));
+		assert_false(there(f, "base/snapshots"));
+	}
+}
+
+static void a_restore_without_a_command_for_it_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	fixture_input(f, "snapshot", "{command: {name: conf, dump: 'echo x', restore_on_rollback: true}}");
+	fixture_validate(f);
+	assert_true(fixture_fault(f, "/command/restore_on_rollback", "give `restore`, too"));
+}
+
+static void variables_are_for_programs(void **state)
+{
+	struct fixture *f = *state;
+	make_data(f);
+	fixture_input(f, "snapshot", "{files: {paths: [DIR/data]}, env: {A: b}}");
+	fixture_validate(f);
+	assert_true(fixture_fault(f, "/env", "runs no programs"));
+}
+
+static void what_another_source_kept_is_not_dropped_with_old_files(void **state)
+{
+	struct fixture *f = *state;
+	make_data(f);
+	make_dir(f, "base/snapshots/shop.test/20250101T000000-000001/0");
+	make_dir(f, "base/snapshots/shop.test/20250101T000000-000001/1");
+	fixture_write(f, "base/snapshots/shop.test/20250101T000000-000001/1/subject", "command conf", 0600);
+	take(f, "{files: {paths: [DIR/data/uploads], keep: 1}}");
+	must(f, f->c.type->clean(&f->c, f->target, &f->err));
+	assert_false(there(f, "base/snapshots/shop.test/20250101T000000-000001/0"));
+	assert_true(there(f, "base/snapshots/shop.test/20250101T000000-000001/1/subject"));
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 int main(void)
 {
@@ -305,6 +373,11 @@ int main(void)
 		T(a_damaged_snapshot_is_not_put_back),
 		T(only_the_newest_snapshots_stay),
 		T(paths_that_overlap_or_hold_davits_own_files_are_refused),
+		T(a_command_keeps_what_it_writes_and_another_one_reads_it_back),
+		T(a_dump_that_is_empty_refused_or_broken_is_none),
+		T(a_restore_without_a_command_for_it_is_refused),
+		T(variables_are_for_programs),
+		T(what_another_source_kept_is_not_dropped_with_old_files),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
