@@ -5,10 +5,13 @@ static const struct source *const sources[] = {&source_files, &source_postgres, 
 
 void source_call_init(struct source_call *s, const struct step_context *c)
 {
-	*s = (struct source_call){.c = c, .all = fields_write_whole(c->type->info->inputs, c->input)};
+	/* Inputs that could not be read name none: then there is nothing to say of it. */
+	*s = (struct source_call){
+		.c = c, .source = sources[0], .all = fields_write_whole(c->type->info->inputs, c->input)};
 	for (size_t i = 0; i < ARRAY_SIZE(sources) && s->in == NULL; i++) {
 		s->in = json_object_get(s->all, sources[i]->name);
-		s->source = sources[i];
+		if (s->in)
+			s->source = sources[i];
 	}
 	s->env = json_object_get(s->all, "env");
 }

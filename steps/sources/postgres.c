@@ -107,7 +107,9 @@ static void make_env(const struct source_call *s, const struct view *v, const ch
 	source_env_addf(env, "DAVIT_PROGRAMS", "%s%s", programs, *programs && !str_ends(programs, "/") ? "/" : "");
 	source_env_addf(env, "DAVIT_LOCK_MS", "%" PRId64, MAX(source_duration_ms(s->in, "lock_wait"), (int64_t)1));
 	source_env_add(env, "DAVIT_PROVE", json_get_bool(s->in, "prove", false) ? "1" : "");
-	source_env_add(env, "DAVIT_NO_OWNER", json_get_bool(s->in, "no_owner", false) ? "1" : "");
+	/* Of another environment's dump only: what an undo puts back has the owners that it had. */
+	bool no_owner = json_get_bool(s->in, "no_owner", false) && strcmp(own, dir) != 0;
+	source_env_add(env, "DAVIT_NO_OWNER", no_owner ? "1" : "");
 }
 
 static int run_script(const struct source_call *s, struct target *t, const char *script, const char *own,

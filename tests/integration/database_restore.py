@@ -16,6 +16,10 @@ class Restore(DatabaseCase):
         source = {"postgres": self.server.source(of or self.db, **more.pop("postgres", {}))}
         return {"restore": {**source, **more}}
 
+    def owners(self, database):
+        return self.server.sql(database, "SELECT relname, pg_get_userbyid(relowner), relacl FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+                                         "ORDER BY 1")
+
     def setUp(self):
         super().setUp()
         self.before = self.content()
@@ -93,8 +97,12 @@ class Restore(DatabaseCase):
         self.addCleanup(self.server.sql, "postgres", "DROP ROLE staging")
         self.addCleanup(self.server.sql, "postgres", f"DROP DATABASE {staging}")
         step = self.restore(of=staging, postgres={"user": "staging", "no_owner": True}, **{"from": {"environment": "test", "name": self.db}})
-        result = self.t.deploy({"environment": "staging", "targets": {"web": {"local": {}}}, "steps": [step]})
-        self.assert_exit(result, 0)
+        self.server.sql(staging, "SET ROLE staging; CREATE TABLE own AS SELECT 1 i; GRANT SELECT ON own TO pg_monitor")
+        before = self.owners(staging)
+        document = {"environment": "staging", "targets": {"web": {"local": {}}}, "steps": [step]}
+        self.assert_exit(self.t.deploy({**document, "steps": [step, FAIL]}), 1)
+        self.assertEqual(self.owners(staging), before)
+        self.assert_exit(self.t.deploy(document), 0)
         self.assertEqual(self.server.sql(staging, "SELECT count(*), (SELECT tableowner FROM pg_tables WHERE tablename = 'sale') FROM sale"),
                          "1000|staging")
         self.assertEqual(self.server.sql("postgres", f"SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = '{staging}'"), "staging")
