@@ -18,6 +18,7 @@ struct decision {
 	struct engine_result result;
 	struct step_input in;
 	struct strv secrets;
+	struct deployment kept; /* what a rollback needs, as it was kept; nothing of it is read here */
 	const char *secrets_file, *input;
 	bool planned; /* the result is a plan */
 	struct err err;
@@ -121,16 +122,20 @@ static int find_committed(struct decision *d, const char *id, const char *to, js
 	return r;
 }
 
-/* Only the release directory that is meant. */
-static void keep_path(json_t *deployment, const char *path)
+/* Only the release directory that is meant. document: NULL: what was kept. */
+static void keep_path(struct deployment_file *document, json_t *kept, const char *path)
 {
-	json_t *steps = json_object_get(deployment, "steps");
+	json_t *steps = json_object_get(document != NULL ? deployment_file_object(document) : kept, "steps");
 	for (size_t i = json_array_size(steps); path != NULL && i-- > 0;) {
 		const json_t *step = json_array_get(steps, i);
 		const char *name = json_get_string(step, "step");
 		const struct step_info *info = name != NULL ? step_info(name) : NULL;
 		const char *at = step_releases_path(name, json_object_get(step, "input"));
-		if (info != NULL && info->releases != NULL && (at == NULL || strcmp(at, path) != 0))
+		if (info == NULL || info->releases == NULL || (at != NULL && strcmp(at, path) == 0))
+			continue;
+		if (document != NULL)
+			deployment_file_remove_step(document, i);
+		else
 			json_array_remove(steps, i);
 	}
 }
@@ -143,8 +148,6 @@ static int read_way_back(struct decision *d, const char *file, const char *id, c
 	int r = 0;
 	if (file != NULL) {
 		r = deployment_file_read(file, &d->values, ret_document, &d->session.faults, &d->err);
-		if (r >= 0)
-			d->session.options.deployment = deployment_file_object(*ret_document);
 	} else {
 		r = find_committed(d, id, to, &doc);
 		const char *state = json_get_string(doc, "state");
@@ -160,11 +163,14 @@ static int read_way_back(struct decision *d, const char *file, const char *id, c
 		}
 		if (r >= 0 && kept != NULL)
 			r = replay_fill(kept, d->values.secrets, ret_kept, &d->session.faults, &d->err);
-		if (r >= 0)
-			d->session.options.deployment = *ret_kept;
 	}
-	if (r >= 0)
-		keep_path((json_t *)d->session.options.deployment, path);
+	if (r < 0)
+		return r;
+	keep_path(*ret_document, *ret_kept, path);
+	d->kept.json = *ret_kept;
+	d->session.options.deployment = *ret_document != NULL ? deployment_file_deployment(*ret_document)
+	                                : *ret_kept != NULL   ? &d->kept
+	                                                      : NULL;
 	return r;
 }
 
@@ -335,7 +341,7 @@ int cmd_recover(int argc, char **argv)
 	if (r >= 0 && rest.count > 0 && stat(rest.words[0], &st) == 0) {
 		r = deployment_file_read(rest.words[0], &d.values, &document, &d.session.faults, &d.err);
 		if (r >= 0)
-			recover.deployment = deployment_file_object(document);
+			recover.deployment = deployment_file_deployment(document);
 	} else if (r >= 0 && rest.count > 0) {
 		r = deployment_find(d.session.store, rest.words[0], &named, &d.err);
 		recover.id = json_get_string(named, "id");

@@ -883,6 +883,15 @@ json_t *deployment_file_object(const struct deployment_file *d)
 	return d->deployment;
 }
 
+void deployment_file_remove_step(struct deployment_file *d, size_t index)
+{
+	json_array_remove(json_object_get(d->deployment, "steps"), index);
+	if (index >= d->read.step_count)
+		return;
+	d->read.step_count--;
+	memmove(&d->steps[index], &d->steps[index + 1], (d->read.step_count - index) * sizeof(*d->steps));
+}
+
 const struct deployment *deployment_file_deployment(struct deployment_file *d)
 {
 	d->read.json = d->deployment;

@@ -32,7 +32,9 @@ int deployment_file_single(const struct deployment_single *single, struct deploy
                            struct err *err);
 
 json_t *deployment_file_object(const struct deployment_file *d); /* borrowed */
-/* The object with what was read of it: as long as the file is there, and its object gets no step in front of another. */
+/* The object with what was read of it: as long as the file is there. Steps are removed by
+ * deployment_file_remove_step alone. */
+void deployment_file_remove_step(struct deployment_file *d, size_t index);
 const struct deployment *deployment_file_deployment(struct deployment_file *d);
 /* Sets options->resolve, for values that only earlier steps give. */
 void deployment_file_bind(struct deployment_file *d, struct engine_options *options);

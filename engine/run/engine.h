@@ -45,7 +45,7 @@ struct engine_options {
 	/* The kinds of changes that steps and providers bring along; NULL: those of engine/change only. */
 	const struct change_type *(*find_change)(const char *kind);
 	int runner_pid; /* of a job: the process whose end means that no further step will come; 0: found among our ancestors */
-	const json_t *
+	const struct deployment *
 		deployment; /* rollback, recover: from a file, where the sealed one is gone or was never made; may be NULL */
 	struct http *(*http)(void *http_context); /* the process's client; may be NULL */
 	void *http_context;
@@ -81,7 +81,7 @@ int engine_rollback_plan(const char *id, const char *to, const struct engine_opt
 /* id NULL: every undecided one. deployment: from a file, for recovering from the targets alone (may be NULL); takeover: from another machine. */
 struct engine_recover_options {
 	const char *id;
-	const json_t *deployment;
+	const struct deployment *deployment;
 	bool takeover;
 	int64_t takeover_after_ms;
 	const json_t *secrets;

@@ -27,16 +27,17 @@ static int read_sealed(struct store *s, const char *id, json_t **ret, struct err
 	return r < 0 ? r : json_parse(str_peek(&text), text.len, MAX_SEALED, ret, err);
 }
 
-static int find_object(const json_t *doc, const struct engine_options *o, const json_t *given, json_t **ret,
-                       bool *ret_given, struct err *err)
+/* *ret_given: what was given in place of a sealed object that is not there; NULL: it is. */
+static int find_object(const json_t *doc, const struct engine_options *o, const struct deployment *given, json_t **ret,
+                       const struct deployment **ret_given, struct err *err)
 {
 	const char *id = json_get_string(doc, "id");
 	_cleanup_json_ json_t *object = NULL;
 	int r = read_sealed(o->store, id, &object, err);
-	const json_t *other = given ? given : o->deployment;
+	const struct deployment *other = given ? given : o->deployment;
 	if (r < 0 && other) {
-		object = json_deep_copy(other);
-		*ret_given = true;
+		object = json_deep_copy(other->json);
+		*ret_given = other;
 		r = 0;
 	}
 	if (r == ERR_NOT_FOUND) {
@@ -102,15 +103,18 @@ static bool job_goes_on(const json_t *doc)
 }
 
 /* Owned or not: what the journal and the sealed object, or the file, say of it. */
-static int load_known(struct engine *e, json_t *doc, const struct engine_options *o, const json_t *given,
+static int load_known(struct engine *e, json_t *doc, const struct engine_options *o, const struct deployment *given,
                       struct err *err)
 {
 	_cleanup_json_ json_t *object = NULL;
-	bool from_file = false;
-	int r = find_object(doc, o, given, &object, &from_file, err);
+	const struct deployment *file = NULL;
+	int r = find_object(doc, o, given, &object, &file, err);
 	if (r < 0)
 		return r;
-	r = from_file ? engine_load(e, DEPLOYMENT_UNREAD(object), o, err) : engine_load_recorded(e, object, o, err);
+	bool from_file = file != NULL;
+	struct deployment known = from_file ? *file : (struct deployment){0};
+	known.json = object;
+	r = from_file ? engine_load(e, &known, o, err) : engine_load_recorded(e, object, o, err);
 	if (r == 0 && from_file)
 		r = engine_recall_way_back(e, doc, err);
 	if (r < 0)
@@ -130,8 +134,8 @@ int engine_load_to_look(struct engine *e, const json_t *doc, const struct engine
 	return load_known(e, (json_t *)doc, o, o->deployment, err);
 }
 
-int engine_resume(struct engine *e, const json_t *doc, const struct engine_options *o, const json_t *given, bool in_job,
-                  struct err *err)
+int engine_resume(struct engine *e, const json_t *doc, const struct engine_options *o, const struct deployment *given,
+                  bool in_job, struct err *err)
 {
 	_cleanup_json_ json_t *fresh = NULL;
 	const char *id = json_get_string(doc, "id");
@@ -503,7 +507,7 @@ static void say_end(struct engine *e, int64_t begun_ms, int status, const struct
 	}
 }
 
-static int recover_one(const json_t *doc, const struct engine_options *o, const json_t *given, bool unasked,
+static int recover_one(const json_t *doc, const struct engine_options *o, const struct deployment *given, bool unasked,
                        struct engine_result *ret, struct err *err)
 {
 	_cleanup_(engine_done) struct engine e = {.owner_fd = -1};
@@ -535,7 +539,7 @@ static int recover_one(const json_t *doc, const struct engine_options *o, const 
 	return status;
 }
 
-int engine_recover_one(const json_t *doc, const struct engine_options *o, const json_t *given,
+int engine_recover_one(const json_t *doc, const struct engine_options *o, const struct deployment *given,
                        struct engine_result *ret, struct err *err)
 {
 	return recover_one(doc, o, given, false, ret, err);
@@ -640,8 +644,8 @@ int engine_recover(const struct engine_recover_options *r, const struct engine_o
 		return 0;
 	}
 	if (r->deployment) {
-		const char *name = json_get_string(r->deployment, "name"),
-			   *environment = json_get_string(r->deployment, "environment");
+		const char *name = json_get_string(r->deployment->json, "name"),
+			   *environment = json_get_string(r->deployment->json, "environment");
 		_cleanup_json_ json_t *list = NULL;
 		const struct store_filter filter = {.name = name, .environment = environment, .undecided = true};
 		int got = store_deployment_list(o->store, &filter, &list, err);

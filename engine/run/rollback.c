@@ -126,9 +126,11 @@ static int load_file(struct engine *e, const json_t *doc, const char *to, const 
 		return err_hint(err, ERR_INVALID, "davit rollback %s%s --file FILE", to ? "--to " : "",
 		                to ? to : json_get_string(doc, "id"));
 	}
-	_cleanup_json_ json_t *object = json_deep_copy(o->deployment);
+	_cleanup_json_ json_t *object = json_deep_copy(o->deployment->json);
+	struct deployment given = *o->deployment;
+	given.json = object;
 	json_object_del(object, "id");
-	return engine_load(e, DEPLOYMENT_UNREAD(object), o, err);
+	return engine_load(e, &given, o, err);
 }
 
 int engine_load_way_back(struct engine *e, const json_t *doc, const char *to, const struct engine_options *o,
@@ -290,8 +292,8 @@ static int rollback_committed(const json_t *doc, const char *to, const struct en
 {
 	_cleanup_(engine_done) struct engine e = {.owner_fd = -1};
 	if (o->deployment)
-		engine_recover_environment(o, json_get_string(o->deployment, "name"),
-		                           json_get_string(o->deployment, "environment"));
+		engine_recover_environment(o, json_get_string(o->deployment->json, "name"),
+		                           json_get_string(o->deployment->json, "environment"));
 	int r = engine_load_way_back(&e, doc, to, o, err);
 	if (r == 0)
 		e.stays = engine_stays_behind(&e, doc, to);

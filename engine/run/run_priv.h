@@ -215,8 +215,8 @@ void engine_fail(struct engine *e, int code, struct err *err, struct engine_resu
 int engine_recover_environment(const struct engine_options *o, const char *name, const char *environment);
 /* Claims the owner's file of a deployment of the journal and loads it with its sealed object. ERR_LOCKED: its owner lives, or that is not
  * disproved; ERR_AUTH: the sealed object is not there. in_job: a step of the job itself may take it. */
-int engine_resume(struct engine *e, const json_t *doc, const struct engine_options *o, const json_t *given, bool in_job,
-                  struct err *err);
+int engine_resume(struct engine *e, const json_t *doc, const struct engine_options *o, const struct deployment *given,
+                  bool in_job, struct err *err);
 /* The same without a claim, for a plan: nothing is taken, nothing is written. */
 int engine_load_to_look(struct engine *e, const json_t *doc, const struct engine_options *o, struct err *err);
 /* Opens the targets and takes over the locks that carry this deployment; *ret_mark: as engine_mark_there; *ret_found: how many locks. */
@@ -229,7 +229,7 @@ enum deployment_state engine_state_of(const json_t *doc);
 /* undoing, undo, undone or held. Returns the exit status: 0, 4. */
 int engine_undo_and_decide(struct engine *e, int recorded_status, struct err *err);
 /* One deployment of the journal, as section 9 says. Returns an exit status: 0, 4, 5. */
-int engine_recover_one(const json_t *doc, const struct engine_options *o, const json_t *given,
+int engine_recover_one(const json_t *doc, const struct engine_options *o, const struct deployment *given,
                        struct engine_result *ret, struct err *err);
 /* Prepares an engine's steps from its journal: which were begun, baselines. */
 int engine_load_history(struct engine *e, struct err *err);

@@ -203,7 +203,7 @@ int engine_recover_from_targets(const struct engine_recover_options *ro, const s
                                 struct engine_result *ret, struct err *err)
 {
 	_cleanup_(engine_done) struct engine e = {.owner_fd = -1};
-	int r = engine_load(&e, DEPLOYMENT_UNREAD(ro->deployment), o, err);
+	int r = engine_load(&e, ro->deployment, o, err);
 	if (r < 0)
 		return 2;
 	json_t **records = xcalloc(e.target_count + 1, sizeof(json_t *));

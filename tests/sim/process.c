@@ -191,8 +191,11 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 		o.lock_wait_ms = world->sc.contender_wait_ms;
 		engine_deploy(DEPLOYMENT_UNREAD(deployment), &o, &result, &err);
 	} else if (recovers) {
+		struct deployment file = {.json = deployment};
 		if (machine == 1) {
-			recover.deployment = world->sc.moved ? json_loads(world->sc.moved, 0, NULL) : deployment;
+			if (world->sc.moved)
+				file.json = json_loads(world->sc.moved, 0, NULL);
+			recover.deployment = &file;
 			recover.takeover = true;
 			sim_takeover = true;
 		}

@@ -619,7 +619,8 @@ static void lose_the_journal(void)
 static void take_over(const json_t *d, struct engine_result *result, struct err *err)
 {
 	struct engine_options o = options();
-	const struct engine_recover_options r = {.deployment = d, .takeover = true, .takeover_after_ms = 50};
+	const struct engine_recover_options r = {
+		.deployment = DEPLOYMENT_UNREAD(d), .takeover = true, .takeover_after_ms = 50};
 	assert_int_equal(engine_recover(&r, &o, result, err), 0);
 }
 
@@ -686,7 +687,7 @@ static void another_machine_recovers_from_the_targets_alone(void **state)
 	lose_the_journal();
 	struct engine_options o = options();
 	_cleanup_json_ json_t *d = deployment("rollback", steps_text);
-	struct engine_recover_options r = {.deployment = d};
+	struct engine_recover_options r = {.deployment = DEPLOYMENT_UNREAD(d)};
 	assert_int_equal(engine_recover(&r, &o, &refused, NULL), 0);
 	assert_int_equal(refused.exit_status, 5);
 	r.takeover = true;
@@ -792,7 +793,7 @@ static void a_copy_speaks_for_its_own_target_steps_and_paths_only(void **state)
 		/* The way out that is printed. */
 		struct engine_options o = options();
 		_cleanup_json_ json_t *d = deployment("rollback", steps_text);
-		o.deployment = d;
+		o.deployment = DEPLOYMENT_UNREAD(d);
 		assert_int_equal(engine_unlock("shop.production", false, true, &o, &accepted, NULL), 0);
 		assert_int_equal(accepted.exit_status, 0);
 	}

@@ -515,7 +515,8 @@ static void another_machine_takes_the_guests_back_from_the_hosts_copy(void **sta
 {
 	(void)state;
 	_cleanup_json_ json_t *d = deployment(true);
-	const struct engine_recover_options r = {.deployment = d, .takeover = true, .takeover_after_ms = 50};
+	const struct engine_recover_options r = {
+		.deployment = DEPLOYMENT_UNREAD(d), .takeover = true, .takeover_after_ms = 50};
 	int taken_over = 0;
 	for (int record = 4;; record++) {
 		_cleanup_free_ char *copy = fs_join(dir, "base/open/shop.production/changes.jsonl");
@@ -567,7 +568,8 @@ static void a_copy_that_names_another_guest_is_not_believed(void **state)
 	char line[1000];
 	_cleanup_(engine_result_done) struct engine_result result = {0};
 	_cleanup_json_ json_t *d = deployment(true);
-	const struct engine_recover_options r = {.deployment = d, .takeover = true, .takeover_after_ms = 50};
+	const struct engine_recover_options r = {
+		.deployment = DEPLOYMENT_UNREAD(d), .takeover = true, .takeover_after_ms = 50};
 	assert_int_equal(engine_recover(&r, &o, &result, &err), 0);
 	assert_int_equal(result.exit_status, 4);
 	assert_non_null(strstr(err_line(&err, line, sizeof(line)), "that its step does not name"));
