@@ -206,6 +206,26 @@ class Database(DatabaseCase):
         for path, data in self.t.files_of(self.t.state, self.t.base, self.t.src):
             self.assertNotIn(password.encode(), data, path)
 
+    def test_a_function_of_a_database_user_is_never_run_with_the_rights_of_davit(self):
+        self.server.sql("postgres", "DROP ROLE IF EXISTS mallory; CREATE ROLE mallory LOGIN")
+        self.addCleanup(lambda: self.server.sql(self.db, "DROP OWNED BY mallory; DROP ROLE mallory"))
+        trap = "".join(f"CREATE FUNCTION public.{name} RETURNS {returns} LANGUAGE plpgsql AS $$BEGIN ALTER ROLE mallory SUPERUSER; RETURN NULL; END$$;"
+                       for name, returns in (("format(text, text, name, name)", "text"), ("format(text, name, name)", "text"), ("translate(text, text, text)", "text"),
+                                             ("pg_export_snapshot()", "text"), ("current_setting(text)", "text"), ("set_config(text, text, boolean)", "text")))
+        self.server.sql(self.db, f"GRANT CREATE ON SCHEMA public TO mallory; SET ROLE mallory; {trap}"
+                              "CREATE TABLE public.bait AS SELECT 1 i; CREATE FUNCTION public.bite() RETURNS void LANGUAGE plpgsql AS "
+                              "$$BEGIN IF current_user <> 'mallory' THEN ALTER ROLE mallory SUPERUSER; END IF; END$$; "
+                              "CREATE FUNCTION public.up(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS "
+                              "$$BEGIN PERFORM public.bite(); RETURN 1; END$$; "
+                              "CREATE INDEX ON public.bait (public.up(i))")
+        self.server.sql("postgres", f"ALTER DATABASE {self.db} SET search_path = public, pg_catalog")
+        before = self.content()
+        result = self.deploy(self.snapshot(restore_on_rollback=True, prove=True), self.sql(MIGRATION), FAIL)
+        self.assert_exit(result, 1)
+        self.assert_says(result, "proven: restored", "put back the database")
+        self.assertEqual(self.content(), before)
+        self.assertEqual(self.server.sql("postgres", "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"), "f")
+
     # ---- deaths
 
     def begin(self, *steps, **variables):
