@@ -80,7 +80,7 @@ void job_decide(struct job *j)
 	record_line(j, r, "The job's status is %s", status);
 	int e = effects_create_files(j, r, &err);
 	if (e == 0)
-		e = step_run_program(j, r, &uses, inputs, decision_limit(j), true, &end, &exit_status, &err);
+		e = typed_run(j, r, &uses, inputs, decision_limit(j), true, &end, &exit_status, &err);
 	effects_read_files(j, r);
 	enum result result = RESULT_SUCCEEDED;
 	if (e < 0) {
@@ -220,7 +220,7 @@ static void end_orphans(struct job *j, struct record *r)
 
 void job_complete(struct job *j)
 {
-	struct record *r = record_new(j, NULL, "Complete job", STEP_RUNNER);
+	struct record *r = record_new(j, NULL, "Complete job");
 	j->complete = r;
 	r->type = xstrdup("runner");
 	r->action_name = xstrdup("complete_job");

@@ -1,5 +1,5 @@
 /* sequence: the job from its first record to its last [5.2]. */
-#include "agent/worker/worker_priv.h"
+#include "agent/worker/action.h"
 
 void job_set_result(struct job *j, enum result r)
 {
@@ -27,7 +27,7 @@ static bool set_up(struct job *j)
 {
 	struct err err = ERR_INIT;
 	char line[4096];
-	j->setup = record_new(j, NULL, "Set up job", STEP_RUNNER);
+	j->setup = record_new(j, NULL, "Set up job");
 	j->setup->type = xstrdup("runner");
 	j->setup->action_name = xstrdup("setup_job");
 	record_start(j, j->setup);
@@ -48,6 +48,14 @@ static bool set_up(struct job *j)
 	return false;
 }
 
+/* In the steps' opposite order. */
+static void run_posts(struct job *j, size_t steps)
+{
+	for (size_t i = steps; i-- > 1;)
+		if (j->records[i]->action->post != NULL)
+			j->records[i]->action->post(j, j->records[i]);
+}
+
 enum result job_run(struct job *j)
 {
 	if (!set_up(j))
@@ -57,7 +65,7 @@ enum result job_run(struct job *j)
 		job_turn(j, NULL, 0, 0);
 		step_run(j, j->records[i]);
 	}
-	job_decide(j);
+	run_posts(j, steps);
 	job_complete(j);
 	return j->result;
 }

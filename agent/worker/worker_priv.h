@@ -2,16 +2,17 @@
  * listener's words and the uploads are served by one loop (job_turn). Numbers in brackets are sections of the protocol
  * notes on job execution.
  *
- *   worker.c     the command: the first line, the loop, cancels
- *   sequence.c   set up, steps, decision, completion
- *   setup.c      directories, contexts, the list of steps
- *   step.c       one step: condition, environment, run, results
- *   process.c    a step's process: output lines, time limits, interrupts
- *   output.c     workflow commands in output
- *   effects.c      the command files
- *   environ.c    the environment of a process
- *   record.c     what the service shows of a step: state, log, annotations
- *   decide.c     outputs, URL, orphans, the end
+ *   loop.c         one turn: the listener's words, cancels, the uploads
+ *   log.c          lines, masked and stamped      annotations.c  errors and warnings      record.c  a step's state
+ *   environ.c      the environment of a process   effects.c      the command files        output.c  commands in output
+ *   process.c      a step's process: output lines, time limits, interrupts
+ *   actions/       kinds of steps (action.h)      step.c         one step: condition, environment, action, results
+ *   decide.c       the deployment, outputs, URL, orphans, the end
+ *   contexts.c, directories.c, setup.c            before the first step
+ *   sequence.c     set up, steps, posts, completion
+ *   worker.c       the command: the first line, the job, its exit status
+ *
+ * Each calls those above it.
  */
 #pragma once
 #include "agent/service/results.h"
@@ -55,14 +56,14 @@ struct log_stream {
 	bool started; /* a first block has left */
 };
 
-enum step_kind { STEP_RUNNER, STEP_SCRIPT, STEP_TYPED, STEP_DEPLOY };
-
+struct action_type;
 struct record {
 	char id[37];
 	int number;
 	char *name; /* as shown; masked when it leaves */
 	bool name_final;
-	enum step_kind kind;
+	const struct action_type *action;          /* NULL: made by the runner */
+	void *memory;                              /* the action's own */
 	json_t *step;                              /* of the message, borrowed; NULL: made by the runner */
 	const char *context_name, *reference_name; /* borrowed */
 	char *type, *action_name, *ref;            /* telemetry; NULL until it ran */
@@ -118,7 +119,7 @@ struct job {
 
 	struct record **records;
 	size_t record_count, record_cap;
-	struct record *setup, *complete, *decide;
+	struct record *setup, *complete, *decide, *opened_by; /* opened_by: the step that decide is the end of */
 	struct record *current;
 	int counter;
 	struct log_stream log;
@@ -130,8 +131,9 @@ struct job {
 	char *undo_continues; /* deployment whose undo goes on after us; NULL */
 };
 
-/* ---- worker.c ---- */
+/* ---- loop.c ---- */
 struct pollfd;
+void job_take_words(struct job *j); /* those that were read already */
 /* One turn of the loop: waits at most max_ms for the listener's words, the uploads, or `extra`. */
 void job_turn(struct job *j, struct pollfd *extra, size_t count, int64_t max_ms);
 
@@ -140,25 +142,33 @@ enum result job_run(struct job *j);
 void job_set_result(struct job *j, enum result r); /* merges and sets job.status */
 bool job_status_is(void *user, enum expr_status which);
 
-/* ---- setup.c ---- */
+/* ---- contexts.c ---- */
 /* Before anything is logged. */
 int job_prepare(struct job *j, struct err *err);
+/* Variables and secrets of the message. */
+const char *job_variable(const struct job *j, const char *name);
+const char *job_setting(const struct job *j, const char *name); /* of the listener; "" where it says nothing */
+
+/* ---- directories.c ---- */
+int job_make_directories(struct job *j, struct err *err);
+
+/* ---- setup.c ---- */
 /* "Set up job". */
 int job_set_up(struct job *j, struct err *err);
 /* The title of a step where the message has no final one [8.12]: the token of `name:`, else of the script; NULL where
  * `uses:` says it. ret_prefix: what stands before its value. */
 const json_t *step_title_token(const json_t *step, const char **ret_prefix);
 char *step_title(const char *prefix, const char *value); /* one line; free() */
-/* Variables and secrets of the message. */
-const char *job_variable(const struct job *j, const char *name);
 
 /* ---- record.c ---- */
-struct record *record_new(struct job *j, const char *id, const char *name,
-                          enum step_kind kind); /* id NULL: a fresh one */
+struct record *record_new(struct job *j, const char *id, const char *name); /* id NULL: a fresh one */
 void record_free(struct record *r);
 void record_start(struct job *j, struct record *r);
 void record_complete(struct job *j, struct record *r, enum result result);
-void record_tell(struct job *j, const struct record *r); /* its state to the service */
+void record_tell(struct job *j, const struct record *r);      /* its state to the service */
+json_t *record_result(struct job *j, const struct record *r); /* of stepResults; NULL: it never ended */
+
+/* ---- log.c ---- */
 /* One line (or several in one write) into the record's and the job's log, masked and stamped. */
 void record_write(struct job *j, struct record *r, const char *text, size_t len);
 /* Many lines, each ended by \n and masked and stamped by itself. */
@@ -166,16 +176,20 @@ void record_write_lines(struct job *j, struct record *r, const char *text, size_
 void record_line(struct job *j, struct record *r, const char *fmt, ...) _printf_(3, 4);
 /* Says once in a job that a secret of several lines has lines too short to be masked by themselves. */
 void record_short_lines(struct job *j, struct record *r);
-/* An annotation and its log line. properties: file, line, … or NULL. */
-void record_issue(struct job *j, struct record *r, enum issue_kind kind, const char *message, const json_t *properties);
-void record_error(struct job *j, struct record *r, const char *fmt, ...) _printf_(3, 4);
 void record_debug(struct job *j, struct record *r, const char *fmt, ...) _printf_(3, 4);
-void job_issue(struct job *j, enum issue_kind kind, const char *message);
+void record_error(struct job *j, struct record *r, const char *fmt, ...) _printf_(3, 4); /* an annotation too */
+void record_close_log(struct job *j, struct record *r);
 void job_close_log(struct job *j);
-json_t *record_result(struct job *j, const struct record *r); /* of stepResults; NULL: it never ended */
-char *job_masked(const struct job *j, const char *text);      /* free() */
+char *job_masked(const struct job *j, const char *text); /* free() */
 /* The beginning of a text for a person: masked as a whole before it is cut. free() */
 char *job_shown(const struct job *j, const char *text, size_t len, size_t max);
+/* Masked; where there is something to set. */
+void record_set_masked(const struct job *j, json_t *object, const char *key, const char *text);
+
+/* ---- annotations.c ---- */
+/* An annotation and its log line. properties: file, line, … or NULL. */
+void record_issue(struct job *j, struct record *r, enum issue_kind kind, const char *message, const json_t *properties);
+void job_issue(struct job *j, enum issue_kind kind, const char *message);
 
 /* ---- output.c ---- */
 void output_line(struct job *j, struct record *r, const char *line, size_t len);  /* a zero behind it */
@@ -225,10 +239,15 @@ void step_run(struct job *j, struct record *r);
 /* Does its condition still hold, now that the job is cancelled? */
 bool step_goes_on(struct job *j, struct record *r);
 
+/* For actions: the step's env into its log; how its process ended, said where it did not end by itself. */
+void step_log_env(struct job *j, struct record *r);
+enum result step_end_of_process(struct job *j, struct record *r, enum process_end end, int status, int64_t minutes);
+
+/* ---- actions/typed.c ---- */
 struct uses;
 /* davit-step with these inputs; deaf: a cancel of the job does not reach it. */
-int step_run_program(struct job *j, struct record *r, const struct uses *uses, const json_t *inputs, int64_t timeout_ms,
-                     bool deaf, enum process_end *ret_end, int *ret_status, struct err *err);
+int typed_run(struct job *j, struct record *r, const struct uses *uses, const json_t *inputs, int64_t timeout_ms,
+              bool deaf, enum process_end *ret_end, int *ret_status, struct err *err);
 
 /* ---- hash_files.c ---- */
 int hash_files(void *user, const char *const *patterns, size_t count, struct str *ret, struct err *err);

@@ -1,0 +1,132 @@
+/* A `run:`: its script in a file, by the shell that it names. */
+#include "agent/worker/action.h"
+
+#include "agent/service/wire.h"
+#include "base/core/rand.h"
+#include "base/sys/fs.h"
+
+#include <fcntl.h>
+#include <strings.h>
+#include <unistd.h>
+
+static const char *text_of(const json_t *inputs, const char *name)
+{
+	json_t *value = expr_member(inputs, name, strlen(name));
+	return json_is_string(value) ? json_string_value(value) : NULL;
+}
+
+static void log_script_head(struct job *j, struct record *r, const char *script)
+{
+	const char *from = script + strspn(script, " \t\r\n");
+	size_t end = strlen(script);
+	record_line(j, r, "##[group]Run %.*s", (int)strcspn(from, "\r\n"), from);
+	while (end > 0 && (script[end - 1] == '\n' || script[end - 1] == '\r'))
+		end--;
+	for (const char *p = script; p < script + end;) {
+		const char *stop = memchr(p, '\n', (size_t)(script + end - p));
+		size_t n = (size_t)((stop != NULL ? stop : script + end) - p);
+		record_line(j, r, "\x1b[36;1m%.*s\x1b[0m", (int)(n > 0 && p[n - 1] == '\r' ? n - 1 : n), p);
+		p += n + 1;
+	}
+}
+
+static char *working_directory(const struct job *j, const json_t *inputs)
+{
+	const char *given = text_of(inputs, "workingDirectory");
+	if (given == NULL)
+		given = text_of(j->defaults_run, "working-directory");
+	if (given == NULL || given[0] == '\0')
+		return xstrdup(j->workspace);
+	return given[0] == '/' ? xstrdup(given) : fs_join(j->workspace, given);
+}
+
+static enum result end_of_script(struct job *j, struct record *r, enum process_end end, int status, int64_t minutes)
+{
+	if (end == PROCESS_EXITED && status != 0)
+		record_error(j, r, "Process completed with exit code %d.", status);
+	return step_end_of_process(j, r, end, status, minutes);
+}
+
+static int write_script(struct job *j, const struct shell *shell, const char *script, char **ret_path, struct err *err)
+{
+	char id[37];
+	rand_uuid4(id);
+	_cleanup_free_ char *path = xasprintf("%s/%s%s", j->temp, id, shell->extension),
+			    *text = shell_script(shell, script);
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return err_set(err, ERR_IO, "the script's file '%s' cannot be written", path);
+	int e = fs_write_all(fd, text, strlen(text), err);
+	if (e == 0)
+		*ret_path = TAKE(path);
+	return e;
+}
+
+static int run_script(struct job *j, struct record *r, const json_t *inputs, const struct shell *shell, int64_t minutes,
+                      enum result *ret, struct err *err)
+{
+	const char *script = text_of(inputs, "script");
+	_cleanup_free_ char *path = NULL, *cwd = working_directory(j, inputs);
+	struct strv argv = {.count = 0}, env = {.count = 0};
+	record_line(j, r, "shell: %s %s", shell->program, shell->format);
+	step_log_env(j, r);
+	record_line(j, r, "##[endgroup]");
+	int e = write_script(j, shell, script, &path, err);
+	if (e == 0)
+		e = shell_arguments(shell, path, &argv, err);
+	if (e == 0) {
+		environ_make(j, r, 0, &env);
+		struct process p = {
+			.argv = (const char *const *)strv_null_terminated(&argv),
+			.env = (const char *const *)strv_null_terminated(&env),
+			.cwd = cwd,
+			.timeout_ms = minutes * 60000,
+			.script = true,
+		};
+		enum process_end end;
+		int status = 0;
+		e = process_run(j, r, &p, &end, &status, err);
+		if (e == 0)
+			*ret = end_of_script(j, r, end, status, minutes);
+	}
+	strv_done(&argv);
+	strv_done(&env);
+	return e;
+}
+
+static int run_main(struct job *j, struct record *r, const json_t *inputs, int64_t minutes, enum result *ret,
+                     struct err *err)
+{
+	const char *script = text_of(inputs, "script"), *given = text_of(inputs, "shell");
+	if (script == NULL)
+		return err_set(err, ERR_PROTOCOL, "the step has no script");
+	if (given == NULL || given[0] == '\0')
+		given = text_of(j->defaults_run, "shell");
+	struct shell shell = {.extension = ""};
+	_cleanup_free_ char *path = environ_path(j, r);
+	log_script_head(j, r, script);
+	int e = shell_choose(given, path, &shell, err);
+	if (e < 0) {
+		record_line(j, r, "##[endgroup]");
+		return e;
+	}
+	r->type = xstrdup("run");
+	r->action_name = xstrdup(shell.command);
+	e = run_script(j, r, inputs, &shell, minutes, ret, err);
+	shell_done(&shell);
+	return e;
+}
+
+static bool takes(const json_t *reference)
+{
+	const char *type = wire_string(reference, "type");
+	return type != NULL ? strcasecmp(type, "script") == 0 : wire_int(reference, "type", 0) == 3;
+}
+
+static int prepare(struct job *j, const json_t *reference, void **ret_memory, char **ret_shown, struct err *err)
+{
+	(void)j, (void)reference, (void)ret_memory, (void)ret_shown, (void)err;
+	return 0;
+}
+
+const struct action_type action_script = {.takes = takes, .prepare = prepare, .main = run_main};
