@@ -13,6 +13,7 @@
 #include "base/core/cancel.h"
 #include "base/sys/fs.h"
 #include "base/core/log.h"
+#include "base/core/rand.h"
 #include "base/sys/walls.h"
 #include "engine/journal/state_dir.h"
 
@@ -46,6 +47,12 @@ void listener_connected(struct listener *l)
 }
 
 /* ---- Jobs and their slots. */
+
+/* Spreads a try over [low, high], paced. */
+int64_t listener_pause(int64_t low_ms, int64_t high_ms)
+{
+	return registration_pace(low_ms + (int64_t)rand_below((uint64_t)(high_ms - low_ms)));
+}
 
 void listener_start_jobs(struct listener *l)
 {

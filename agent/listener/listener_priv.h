@@ -81,10 +81,6 @@ void endpoint_start(struct endpoint *e);
 void endpoint_timer(struct endpoint *e, int64_t now_ms);
 /* No further jobs; ends once its jobs are over. */
 void endpoint_close(struct endpoint *e);
-/* A job of it was accepted, dropped without being run, or is over; its next poll says so. */
-void endpoint_job_accepted(struct endpoint *e);
-void endpoint_job_dropped(struct endpoint *e, int64_t pause_ms);
-void endpoint_job_over(struct endpoint *e);
 void endpoint_end(struct endpoint *e, int exit_code);
 bool endpoint_is_busy(const struct endpoint *e);
 /* Asks for an access token; done gets the answer for endpoint_token_read. err tells why it could not be asked. */
@@ -105,11 +101,20 @@ enum lease_phase {
 	LEASE_COMPLETING, /* the listener completes it: the worker did not */
 	LEASE_OVER,
 };
+enum lease_drop { LEASE_DROP_FAILED, LEASE_DROP_SKIPPED, LEASE_DROP_RUNNER_IS_USED_UP };
+/* What a job tells its registration; the next poll says it on. */
+struct lease_events {
+	void (*accepted)(struct endpoint *e);
+	void (*dropped)(struct endpoint *e, enum lease_drop why); /* without being run */
+	void (*over)(struct endpoint *e, int result);             /* 0 to 5 as the worker said it; -1: it did not */
+};
 struct lease {
 	struct lease *next;
 	struct listener *listener;
 	struct endpoint *endpoint; /* NULL: taken over from an agent that died */
-	int word_signal;           /* the signal that carries commands to an adopted worker; 0: its input, or none */
+	const struct lease_events *events;
+	int result;      /* of the worker; -1: none yet */
+	int word_signal; /* the signal that carries commands to an adopted worker; 0: its input, or none */
 	enum lease_phase phase;
 	struct broker_message ref;
 	struct call call, renewal;
@@ -133,7 +138,8 @@ struct lease {
 	const char *conclusion; /* what the listener reports for a worker that did not */
 	char *explanation;      /* its annotation */
 };
-struct lease *lease_new(struct endpoint *e, struct broker_message *ref); /* takes the message's texts */
+/* Takes the message's texts. */
+struct lease *lease_new(struct endpoint *e, const struct lease_events *events, struct broker_message *ref);
 void lease_free(struct lease *j);
 void lease_begin(struct lease *j); /* a slot is free */
 void lease_timer(struct lease *j, int64_t now_ms);

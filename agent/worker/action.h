@@ -10,8 +10,10 @@ struct action_type {
 	 * shown as. A refusal is a sentence for the job's log, with the way out as its hint. */
 	int (*prepare)(struct job *j, const json_t *reference, void **ret_memory, char **ret_shown, struct err *err);
 	/* The step itself: minutes 0: no limit. < 0: it could not be run. */
-	int (*main)(struct job *j, struct record *r, const json_t *inputs, int64_t minutes, enum result *ret, struct err *err);
-	void (*post)(struct job *j, struct record *r); /* after the job's last step, the last step first; NULL: nothing */
-	void (*release)(void *memory);                 /* NULL: there is none */
+	int (*main)(struct job *j, struct record *r, const json_t *inputs, int64_t minutes, enum result *ret,
+	            struct err *err);
+	void (*post)(struct job *j,
+	             struct record *r); /* after the job's last step, the last step first; NULL: nothing */
+	void (*release)(void *memory);  /* NULL: there is none */
 };
 const struct action_type *action_type_of(const json_t *reference);

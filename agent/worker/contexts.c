@@ -91,9 +91,9 @@ static int make_paths(struct job *j, struct err *err)
 static void make_runner_context(struct job *j)
 {
 	const char *environment = job_variable(j, "system.runnerEnvironment");
-	j->runner =
-		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "os", wire_os(), "arch", wire_arch(), "name",
-	                  job_setting(j, "agent_name"), "tool_cache", j->tools, "temp", j->temp, "workspace", j->pipeline);
+	j->runner = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "os", wire_os(), "arch", wire_arch(), "name",
+	                      job_setting(j, "agent_name"), "tool_cache", j->tools, "temp", j->temp, "workspace",
+	                      j->pipeline);
 	if (environment != NULL)
 		json_object_set_new(j->runner, "environment", json_string(environment));
 	if (j->debug)
@@ -159,7 +159,8 @@ int job_prepare(struct job *j, struct err *err)
 	j->tracking_id = tracking[0] != '\0' ? xstrdup(tracking) : xasprintf("github_%s", id);
 	set_if_absent(j->github, "token", job_variable(j, "system.github.token"));
 	set_if_absent(j->github, "job", job_variable(j, "system.github.job"));
-	set_if_absent(j->github, "server_url", job_setting(j, "server_url")[0] != '\0' ? job_setting(j, "server_url") : NULL);
+	set_if_absent(j->github, "server_url",
+	              job_setting(j, "server_url")[0] != '\0' ? job_setting(j, "server_url") : NULL);
 	json_object_set_new(j->github, "workspace", json_string(j->workspace));
 	json_object_set_new(j->github, "event_path", json_string(j->event_path));
 	if (message_flag(j->message, "DistributedTask.UseContainerPathForTemplate", false))

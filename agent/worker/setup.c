@@ -136,37 +136,6 @@ static int eval_defaults(struct job *j, struct err *err)
 	return 0;
 }
 
-static const json_t *script_of(const json_t *step)
-{
-	size_t i;
-	json_t *pair;
-	json_array_foreach(wire_get(wire_get(step, "inputs"), "map"), i, pair)
-	{
-		const json_t *key = wire_get(pair, "key");
-		const char *name = json_is_string(key) ? json_string_value(key) : wire_string(key, "lit");
-		if (name != NULL && strcasecmp(name, "script") == 0)
-			return wire_get(pair, "value");
-	}
-	return NULL;
-}
-
-const json_t *step_title_token(const json_t *step, const char **ret_prefix)
-{
-	const json_t *token = wire_get(step, "displayNameToken");
-	*ret_prefix = "";
-	if (!template_is_null(token))
-		return token;
-	*ret_prefix = "Run ";
-	return script_of(step);
-}
-
-char *step_title(const char *prefix, const char *value)
-{
-	value += strspn(value, " \t\r\n");
-	size_t len = strcspn(value, "\r\n");
-	return len == 0 ? xstrdup("run") : xasprintf("%s%.*s", prefix, (int)len, value);
-}
-
 /* A name that needs later contexts is first shown with its expressions. uses: what a step without script runs.
  */
 static char *first_title(struct job *j, const json_t *step, const char *uses, bool *ret_final)

@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <strings.h>
 
 /* Everything but conditions: success() and its like are not known there. */
 static struct template_scope value_scope(const struct job *j)
@@ -35,6 +36,37 @@ static int eval_env(struct job *j, struct record *r, struct err *err)
 	if (e == 0)
 		json_object_update(r->env, own);
 	return e;
+}
+
+static const json_t *script_of(const json_t *step)
+{
+	size_t i;
+	json_t *pair;
+	json_array_foreach(wire_get(wire_get(step, "inputs"), "map"), i, pair)
+	{
+		const json_t *key = wire_get(pair, "key");
+		const char *name = json_is_string(key) ? json_string_value(key) : wire_string(key, "lit");
+		if (name != NULL && strcasecmp(name, "script") == 0)
+			return wire_get(pair, "value");
+	}
+	return NULL;
+}
+
+const json_t *step_title_token(const json_t *step, const char **ret_prefix)
+{
+	const json_t *token = wire_get(step, "displayNameToken");
+	*ret_prefix = "";
+	if (!template_is_null(token))
+		return token;
+	*ret_prefix = "Run ";
+	return script_of(step);
+}
+
+char *step_title(const char *prefix, const char *value)
+{
+	value += strspn(value, " \t\r\n");
+	size_t len = strcspn(value, "\r\n");
+	return len == 0 ? xstrdup("run") : xasprintf("%s%.*s", prefix, (int)len, value);
 }
 
 static void final_name(struct job *j, struct record *r)

@@ -155,10 +155,6 @@ int job_make_directories(struct job *j, struct err *err);
 /* ---- setup.c ---- */
 /* "Set up job". */
 int job_set_up(struct job *j, struct err *err);
-/* The title of a step where the message has no final one [8.12]: the token of `name:`, else of the script; NULL where
- * `uses:` says it. ret_prefix: what stands before its value. */
-const json_t *step_title_token(const json_t *step, const char **ret_prefix);
-char *step_title(const char *prefix, const char *value); /* one line; free() */
 
 /* ---- record.c ---- */
 struct record *record_new(struct job *j, const char *id, const char *name); /* id NULL: a fresh one */
@@ -235,6 +231,10 @@ int process_run(struct job *j, struct record *r, const struct process *p, enum p
 int64_t process_patience(const struct job *j);
 
 /* ---- step.c ---- */
+/* The title of a step where the message has no final one [8.12]: the token of `name:`, else of the script; NULL where
+ * `uses:` says it. ret_prefix: what stands before its value. */
+const json_t *step_title_token(const json_t *step, const char **ret_prefix);
+char *step_title(const char *prefix, const char *value); /* one line; free() */
 void step_run(struct job *j, struct record *r);
 /* Does its condition still hold, now that the job is cancelled? */
 bool step_goes_on(struct job *j, struct record *r);

@@ -95,7 +95,7 @@ static int run_script(struct job *j, struct record *r, const json_t *inputs, con
 }
 
 static int run_main(struct job *j, struct record *r, const json_t *inputs, int64_t minutes, enum result *ret,
-                     struct err *err)
+                    struct err *err)
 {
 	const char *script = text_of(inputs, "script"), *given = text_of(inputs, "shell");
 	if (script == NULL)

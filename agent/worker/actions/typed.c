@@ -40,7 +40,7 @@ static json_t *job_document(const struct job *j, const struct record *r, const j
 }
 
 int typed_run(struct job *j, struct record *r, const struct uses *uses, const json_t *inputs, int64_t timeout_ms,
-                     bool deaf, enum process_end *ret_end, int *ret_status, struct err *err)
+              bool deaf, enum process_end *ret_end, int *ret_status, struct err *err)
 {
 	_cleanup_free_ char *program = fs_helper_program("davit-step", err);
 	if (program == NULL)
@@ -134,4 +134,5 @@ static void release(void *memory)
 	free(memory);
 }
 
-const struct action_type action_typed = {.takes = takes, .prepare = prepare, .main = run_main, .post = post, .release = release};
+const struct action_type action_typed = {
+	.takes = takes, .prepare = prepare, .main = run_main, .post = post, .release = release};

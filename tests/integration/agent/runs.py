@@ -320,6 +320,16 @@ def test_a_lease_that_lapsed_cancels_the_worker():
         assert agent.stop() == 0
 
 
+def test_a_job_that_is_lost_before_it_began_does_not_keep_the_agent_from_ending():
+    with Case() as c:
+        agent = started(c)
+        c.forge.fault("renewjob", times=1, status=404,
+                      body='{"source":"actions-run-service","statusCode":404,"errorMessage":"no such job"}')
+        c.forge.push()
+        agent.says("lease of job 'build' is lost")
+        assert agent.stop() == 0
+
+
 def test_a_first_renewal_that_never_succeeds_fails_the_job():
     with Case() as c:
         agent = started(c)

@@ -1,0 +1,163 @@
+/* acknowledge → acquire, with a new token where the old one is refused → the first renewal, which starts the job. */
+#include "agent/listener/lease_priv.h"
+
+#include "agent/listener/handover.h"
+#include "base/core/clock.h"
+#include "base/core/log.h"
+
+enum { ACKNOWLEDGE_TIMEOUT_MS = 5000, ACQUIRE_TRIES = 5 };
+
+static void skip(struct lease *j, int status)
+{
+	log_info("listen", "the announced job is not to be had (%s)",
+	         status == 404   ? "it is gone"
+	         : status == 409 ? "another runner has it"
+	                         : "the service refuses it");
+	lease_drop(j, LEASE_DROP_SKIPPED);
+}
+
+static int prepare_input(struct lease *j, json_t *message, struct err *err)
+{
+	struct listener *l = j->listener;
+	_cleanup_free_ char *state = listener_state_dir(l, j->user, err);
+	if (state == NULL)
+		return err->code;
+	_cleanup_json_ json_t *isolation = NULL;
+	if (listener_isolation(l, j->endpoint, &isolation, err) < 0)
+		return err->code;
+	_cleanup_json_ json_t *settings = handover_settings(&j->endpoint->reg, state, j->tracking_id, isolation);
+	_cleanup_free_ char *settings_text = json_text(settings), *message_text = json_text(message);
+	str_clear(&j->input);
+	str_append(&j->input, "{\"message\":");
+	str_append(&j->input, message_text);
+	str_append(&j->input, ",\"settings\":");
+	str_append(&j->input, settings_text);
+	str_append(&j->input, "}\n");
+	explicit_bzero(message_text, strlen(message_text));
+	return j->input.failed ? err_set(err, ERR_LIMIT, "the job's message is too large") : 0;
+}
+
+static void acquired(struct lease *j, const struct http_response *response)
+{
+	struct err err = ERR_INIT;
+	json_t *message = NULL;
+	int r = wire_read_object(response, &message, &err);
+	if (r >= 0)
+		r = run_job_read(message, &j->run, &err);
+	if (r >= 0) {
+		j->acquired = true;
+		j->report = run_job_report(message);
+		r = prepare_input(j, message, &err);
+	}
+	json_decref(message);
+	if (r >= 0) {
+		j->phase = LEASE_RENEW;
+		j->tries = 0;
+		lease_renew(j);
+		return;
+	}
+	char line[ERR_FRAME_SIZE * 2];
+	log_err(&err);
+	if (j->acquired)
+		lease_complete_as(j, "failed",
+		            xasprintf("The agent could not start this job: %s", err_line(&err, line, sizeof(line))));
+	else
+		lease_drop(j, LEASE_DROP_FAILED);
+}
+
+static void acquire_token_done(void *context, int result, struct http_response *response, const struct err *failure)
+{
+	struct lease *j = context;
+	struct err err = ERR_INIT;
+	if (endpoint_token_read(j->endpoint, result, response, failure, &err) == OAUTH_OK) {
+		lease_acquire(j);
+		return;
+	}
+	log_err(&err);
+	lease_drop(j, LEASE_DROP_FAILED);
+}
+
+static void acquire_with_new_token(struct lease *j)
+{
+	struct err err = ERR_INIT;
+	j->phase = LEASE_TOKEN;
+	if (endpoint_token_request(j->endpoint, &j->call, acquire_token_done, j, &err) < 0) {
+		log_err(&err);
+		lease_drop(j, LEASE_DROP_FAILED);
+	}
+}
+
+static void acquire_done(void *context, int result, struct http_response *response, const struct err *failure)
+{
+	struct lease *j = context;
+	struct err err = ERR_INIT;
+	int r = call_result(result, response, failure, "acquire the job", &err);
+	if (r >= 0) {
+		acquired(j, response);
+		return;
+	}
+	int status = result >= 0 ? wire_run_service_error(response) : 0;
+	if (status == 404 || status == 409 || status == 422) {
+		skip(j, status);
+		return;
+	}
+	if (++j->tries >= ACQUIRE_TRIES) {
+		log_err(&err);
+		lease_drop(j, LEASE_DROP_FAILED);
+	} else if (result >= 0 && response->status == 401 && j->tries == 1) {
+		acquire_with_new_token(j);
+	} else {
+		j->due_ms = clock_mono_ms() + listener_pause(5000, 15000);
+	}
+}
+
+void lease_acquire(struct lease *j)
+{
+	j->phase = LEASE_ACQUIRE;
+	j->due_ms = 0;
+	if (j->endpoint->token == NULL) {
+		acquire_with_new_token(j);
+		return;
+	}
+	_cleanup_json_ json_t *body = runservice_acquire_body(j->ref.request_id, j->ref.billing_owner_id);
+	struct call_request q = {.url = wire_url(j->ref.run_service_url, "acquirejob"),
+	                         .token = j->endpoint->token,
+	                         .json = body,
+	                         .max_body = WIRE_JOB_MAX};
+	call_start(j->listener, &j->call, &q, acquire_done, j);
+}
+
+static void acknowledge_done(void *context, int result, struct http_response *response, const struct err *failure)
+{
+	struct lease *j = context;
+	struct err err = ERR_INIT;
+	if (call_result(result, response, failure, "acknowledge the job", &err) < 0) {
+		char line[ERR_FRAME_SIZE * 2];
+		log_debug("listen", "%s", err_line(&err, line, sizeof(line)));
+		if (result >= 0 && j->endpoint->reg.ephemeral &&
+		    wire_broker_error(response) == BROKER_ERROR_ACKNOWLEDGE_NOT_FOUND) {
+			log_info("listen", "the job that this runner was made for is gone");
+			lease_drop(j, LEASE_DROP_RUNNER_IS_USED_UP);
+			return;
+		}
+	}
+	lease_acquire(j);
+}
+
+void lease_begin(struct lease *j)
+{
+	struct err err = ERR_INIT;
+	if (lease_spawn_worker(j, &err) < 0)
+		log_err(&err);
+	if (!j->ref.should_acknowledge || j->endpoint->token == NULL || j->endpoint->session == NULL) {
+		lease_acquire(j);
+		return;
+	}
+	j->phase = LEASE_ACKNOWLEDGE;
+	_cleanup_json_ json_t *body = json_pack("{s:s}", "runnerRequestId", j->ref.request_id);
+	struct call_request q = {.url = broker_acknowledge_url(j->endpoint->broker, j->endpoint->session, false),
+	                         .token = j->endpoint->token,
+	                         .json = body,
+	                         .timeout_ms = ACKNOWLEDGE_TIMEOUT_MS};
+	call_start(j->listener, &j->call, &q, acknowledge_done, j);
+}

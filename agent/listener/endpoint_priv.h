@@ -1,0 +1,22 @@
+/* What registration.c, token.c and poll.c tell each other. */
+#pragma once
+#include "agent/listener/listener_priv.h"
+
+/* ---- registration.c */
+void endpoint_enter(struct endpoint *e, enum endpoint_step step);
+void endpoint_wait_then(struct endpoint *e, enum endpoint_step step, int64_t ms);
+const char *endpoint_place(const struct endpoint *e); /* its URL, for people */
+void endpoint_write_state(const struct endpoint *e, const char *state, const char *text);
+/* The first failure of a streak is told, the others are not. */
+void endpoint_tell_failure(struct endpoint *e, const struct err *err);
+/* Something that no retry mends: told with its way out. */
+void endpoint_end_with(struct endpoint *e, int exit_code, const struct err *err);
+
+/* ---- token.c */
+void endpoint_get_token(struct endpoint *e, enum endpoint_step after);
+void endpoint_drop_token(struct endpoint *e);
+/* A 401: one new token at once, then a pause before each further one. */
+void endpoint_refused(struct endpoint *e, enum endpoint_step step, const struct err *err);
+
+/* ---- poll.c */
+void endpoint_poll(struct endpoint *e);

@@ -1,0 +1,238 @@
+/* The worker of a job: started, told, taken over from an agent that died, reaped. One that dies without reporting is followed by a recovery
+ * of its deployment; then the job is completed from here. */
+#include "agent/listener/lease_priv.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "agent/listener/handover.h"
+#include "agent/listener/orphans.h"
+#include "base/core/clock.h"
+#include "base/core/log.h"
+#include "base/sys/fs.h"
+
+enum {
+	REAP_MS = 5000,
+	RESULT_BASE = 100,
+	RESULT_MAX = 105,
+	CANCEL_LINES_MAX = 1 << 20,
+	INT_MS = 7500,
+	TERM_MS = 2500,           /* [6.1] */
+	STEP_MS = 15 * 60 * 1000, /* the time that an undo has */
+	LOOK_MS = 100,
+};
+
+static const char *const result_names[] = {"Succeeded", "SucceededWithIssues", "Failed", "Canceled", "Skipped",
+                                           "Abandoned"};
+
+void lease_close_input(struct lease *j)
+{
+	closep(&j->worker.stdin_fd);
+	str_clear(&j->input);
+	j->sent = 0;
+}
+
+/* While the job is still being acquired; until it is told a job it waits on its input. */
+int lease_spawn_worker(struct lease *j, struct err *err)
+{
+	struct listener *l = j->listener;
+	const char *plain[] = {l->program, "worker", NULL};
+	const char *other[] = {l->program, "agent", "as-user", j->user, l->program, "worker", NULL};
+	struct proc_options options = {.argv = j->user != NULL ? other : plain,
+	                               .stdin_fd = PROC_PIPE,
+	                               .stdout_fd = STDOUT_FILENO,
+	                               .stderr_fd = STDERR_FILENO,
+	                               /* What a job types into a terminal must not reach the shell that started us. */
+	                               .new_session = true};
+	int r = proc_spawn(&options, &j->worker, err);
+	if (r < 0)
+		return err_wrap(err, r, "start the worker");
+	j->pidfd = proc_pidfd(&j->worker, err);
+	return j->pidfd < 0 ? j->pidfd : 0;
+}
+
+/* Sends what is left; a worker that is gone is noticed by its descriptor, not here. */
+void lease_feed(struct lease *j)
+{
+	while (j->sent < j->input.len && j->worker.stdin_fd >= 0) {
+		ssize_t n = write(j->worker.stdin_fd, j->input.data + j->sent, j->input.len - j->sent);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return;
+		if (n < 0) {
+			closep(&j->worker.stdin_fd);
+			break;
+		}
+		j->sent += (size_t)n;
+	}
+	/* All sent: the message with its secrets leaves this process. */
+	str_done(&j->input);
+	j->input = (struct str)STR_SECRET_INIT(CANCEL_LINES_MAX);
+	j->sent = 0;
+}
+
+/* To the process itself: its number may be another's by now. */
+int lease_signal_worker(const struct lease *j, int number, siginfo_t *info)
+{
+	return (int)syscall(SYS_pidfd_send_signal, j->pidfd, number, info, 0);
+}
+
+bool lease_can_be_told(const struct lease *j)
+{
+	return j->endpoint != NULL || j->word_signal != 0;
+}
+
+/* The pipe ended with the agent that had made it. */
+static void tell_adopted(const struct lease *j, int64_t timeout_ms, const char *reason)
+{
+	siginfo_t info = {.si_signo = j->word_signal, .si_code = SI_QUEUE};
+	info.si_pid = getpid();
+	info.si_uid = getuid();
+	info.si_value.sival_int = handover_cancel_value(timeout_ms / 1000, reason);
+	if (j->word_signal == 0)
+		log_warning("listen",
+		            "the worker of job '%s' was started by a release whose workers cannot be told that it "
+		            "ends (%s)",
+		            j->run.name, reason);
+	else if (lease_signal_worker(j, j->word_signal, &info) < 0)
+		log_warning("listen", "the worker of job '%s' cannot be told that it ends (%s): %s", j->run.name,
+		            reason, strerror(errno));
+}
+
+void lease_tell(struct lease *j, int64_t timeout_ms, const char *reason)
+{
+	if (j->phase != LEASE_RUNNING)
+		return;
+	if (j->endpoint == NULL) {
+		tell_adopted(j, timeout_ms, reason);
+		return;
+	}
+	if (j->worker.stdin_fd < 0)
+		return;
+	_cleanup_json_ json_t *line = handover_cancel(timeout_ms / 1000, reason);
+	_cleanup_free_ char *text = json_text(line);
+	str_append(&j->input, text);
+	str_append_c(&j->input, '\n');
+	lease_feed(j);
+}
+
+void lease_run_worker(struct lease *j)
+{
+	if (j->cancelled) {
+		lease_complete_as(j, "canceled", NULL);
+		return;
+	}
+	if (j->stopped || j->worker.pid == 0) {
+		lease_complete_as(j, "failed",
+		            xstrdup(j->stopped ? "The agent was told to stop before the job began."
+		                               : "The worker of this job could not be started."));
+		return;
+	}
+	j->phase = LEASE_RUNNING;
+	lease_feed(j);
+	recovery_keep_job(j);
+	listener_say("Running job: %s", j->run.name);
+}
+
+static char *worker_end_text(int status)
+{
+	if (status > 128 && status < 128 + 65)
+		return xasprintf("The worker of this job was ended by signal %d (%s) before it reported a result.",
+		                 status - 128, strsignal(status - 128));
+	return xasprintf("The worker of this job ended with status %d before it reported a result.", status);
+}
+
+/* What the worker left: SIGINT, later SIGTERM, later SIGKILL; a davit-step is given the time that its undo needs, since
+ * an undo by its own process is the gentler one. Then the deployment is recovered. */
+void lease_clear_orphans(struct lease *j)
+{
+	int64_t age = clock_mono_ms() - j->died_ms;
+	int number = age < INT_MS ? SIGINT : age < INT_MS + TERM_MS ? SIGTERM : SIGKILL;
+	struct orphans left = orphans_find(j->tracking_id, number != j->orphan_signal ? number : 0);
+	j->orphan_signal = number;
+	bool only_steps = left.count == left.steps;
+	if (left.count > 0 && age < (only_steps ? STEP_MS : INT_MS + 2 * TERM_MS)) {
+		j->due_ms = clock_mono_ms() + LOOK_MS;
+		return;
+	}
+	j->due_ms = 0;
+	j->phase = LEASE_RECOVERING;
+	recovery_add(j->listener, j, j->user, j->report);
+}
+
+static void worker_died(struct lease *j, char *text)
+{
+	log_error("listen", "job '%s': %s", j->run.name, text);
+	j->phase = LEASE_CLEARING;
+	j->died_ms = clock_mono_ms();
+	j->conclusion = j->cancelled ? "canceled" : "failed";
+	free(j->explanation);
+	j->explanation = text;
+	lease_close_input(j);
+	lease_clear_orphans(j);
+}
+
+void lease_worker_ended(struct lease *j)
+{
+	int status = -1;
+	struct err err = ERR_INIT;
+	struct wait w = WAIT_INIT;
+	w.deadline_mono_ms = clock_mono_ms() + REAP_MS;
+	bool ours = j->endpoint != NULL;
+	if (ours && proc_wait(&j->worker, &w, &status, &err) < 0)
+		log_err(&err);
+	closep(&j->pidfd);
+	j->worker.pid = 0;
+	j->kill_due_ms = 0;
+	if (j->phase != LEASE_RUNNING) {
+		lease_close_input(j);
+		return;
+	}
+	if (status >= RESULT_BASE && status <= RESULT_MAX) {
+		int result = status - RESULT_BASE;
+		j->result = result;
+		/* An undo that a cancel or a lost lease cut short goes on under us, with the job's words. */
+		if (result != 0 && result != 1)
+			recovery_add(j->listener, NULL, j->user, j->report);
+		lease_over(j, j->lease_lost ? "Abandoned" : result_names[result]);
+		return;
+	}
+	worker_died(j, ours ? worker_end_text(status)
+	                    : xstrdup("The agent died while this job ran; its worker has ended since, its result is "
+	                              "unknown."));
+}
+
+void lease_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start,
+                 int word_signal, const char *user, const char *tracking_id)
+{
+	struct lease *j = xcalloc(1, sizeof(*j));
+	j->listener = l;
+	j->result = -1;
+	j->run = *run;
+	*run = (struct run_job){0};
+	j->report = json_incref(report);
+	j->worker = (struct proc)PROC_INIT;
+	j->input = (struct str)STR_SECRET_INIT(CANCEL_LINES_MAX);
+	j->user = xstrdup(user);
+	j->acquired = true;
+	j->pidfd = -1;
+	(void)snprintf(j->tracking_id, sizeof(j->tracking_id), "%s", tracking_id != NULL ? tracking_id : "");
+	/* Until the service says otherwise the lease is as good as new: the first renewal tells. */
+	j->locked_until_ms = clock_wall_ms();
+	j->renew_due_ms = clock_mono_ms();
+	j->next = l->jobs;
+	l->jobs = j;
+	j->phase = LEASE_RUNNING;
+	if (worker > 0 && proc_alive(worker, worker_start))
+		j->pidfd = (int)syscall(SYS_pidfd_open, worker, 0);
+	/* Between the two its number may have become another process's. */
+	if (j->pidfd >= 0 && !proc_alive(worker, worker_start))
+		closep(&j->pidfd);
+	j->word_signal = j->pidfd >= 0 ? word_signal : 0;
+	if (j->pidfd < 0)
+		worker_died(j, xstrdup("The agent died while this job ran."));
+}
