@@ -9,13 +9,39 @@ struct reader {
 	struct str at; /* JSON pointer of the value being read */
 };
 
+/* ---- reader.c */
+/* Contexts by position, as GitHub's schema lists them: of an environment's URL and a condition, and of all else of a step. */
+extern const char *const workflow_in_url[], *const workflow_in_step[];
 /* A fault at the present place. */
 void reader_fault(struct reader *r, const char *fmt, ...) _printf_(2, 3);
 void reader_known_keys(struct reader *r, const json_t *object, const char *what, const char *const *names,
                        size_t count);
 /* Goes down one key; give the result to reader_leave. */
 size_t reader_enter(struct reader *r, const char *key);
+size_t reader_enter_index(struct reader *r, size_t index);
 void reader_leave(struct reader *r, size_t mark);
+/* The contexts and functions that expressions may name from here on. */
+void reader_allow(struct reader *r, const char *const *names, int flags);
+/* Of a member, new; null where there is none. */
+json_t *reader_token(struct reader *r, const json_t *object, const char *key);
+json_t *reader_scalars(struct reader *r, const json_t *object, const char *key);
+char *reader_condition(struct reader *r, const json_t *object);
+char *reader_string(struct reader *r, const json_t *object, const char *key, bool expressions);
+json_t *reader_number(struct reader *r, const json_t *object, const char *key);
+json_t *reader_boolean(struct reader *r, const json_t *object, const char *key);
+json_t *reader_as_text(json_t *token); /* a number or boolean as the string that was written; taken */
+bool reader_is_name(const char *text);
+
+/* ---- settings.c */
+json_t *reader_permissions(struct reader *r, const json_t *object);
+json_t *reader_defaults(struct reader *r, const json_t *object);
+void reader_concurrency(struct reader *r, const json_t *object, json_t **group, json_t **cancel);
+/* A key that GitHub knows and this agent does not do. */
+void reader_refuse(struct reader *r, const json_t *object, const char *key, const char *why);
+
+/* ---- step.c, job.c */
+void reader_steps(struct reader *r, struct workflow_job *job, const json_t *object);
+void reader_jobs(struct reader *r, struct workflow *w, const json_t *root);
 
 /* `on:` in its three forms (text, list, map) → a map of events (trigger.c). Never NULL. */
 json_t *reader_triggers(struct reader *r, const json_t *root);

@@ -1,0 +1,110 @@
+/* settings: what a workflow and a job have alike: permissions, defaults, concurrency. */
+#include "agent/workflow/workflow_priv.h"
+#include "agent/expr/expr.h"
+
+#include <string.h>
+
+static const char *const scopes[] = {"actions",
+                                     "artifact-metadata",
+                                     "attestations",
+                                     "checks",
+                                     "code-quality",
+                                     "contents",
+                                     "copilot-requests",
+                                     "deployments",
+                                     "discussions",
+                                     "drives",
+                                     "id-token",
+                                     "issues",
+                                     "models",
+                                     "packages",
+                                     "pages",
+                                     "pull-requests",
+                                     "repository-projects",
+                                     "security-events",
+                                     "statuses",
+                                     "vulnerability-alerts"};
+
+json_t *reader_permissions(struct reader *r, const json_t *object)
+{
+	json_t *value = json_object_get(object, "permissions");
+	if (!value)
+		return NULL;
+	size_t mark = reader_enter(r, "permissions");
+	const char *word = json_string_value(value);
+	if (word && strcmp(word, "read-all") != 0 && strcmp(word, "write-all") != 0)
+		reader_fault(r, "permissions are read-all, write-all or a map, not '%.40s'", word);
+	else if (!word && !json_is_object(value))
+		reader_fault(r, "permissions are read-all, write-all or a map");
+	if (json_is_object(value))
+		reader_known_keys(r, value, "permissions", scopes, ARRAY_SIZE(scopes));
+	const char *scope;
+	json_t *level;
+	json_object_foreach(value, scope, level)
+	{
+		const char *text = json_string_value(level);
+		size_t inner = reader_enter(r, scope);
+		if (!text || (strcmp(text, "read") != 0 && strcmp(text, "write") != 0 && strcmp(text, "none") != 0))
+			reader_fault(r, "a permission is read, write or none");
+		reader_leave(r, inner);
+	}
+	reader_leave(r, mark);
+	return json_incref(value);
+}
+
+json_t *reader_defaults(struct reader *r, const json_t *object)
+{
+	json_t *value = json_object_get(object, "defaults");
+	if (!value || json_is_null(value))
+		return NULL;
+	size_t mark = reader_enter(r, "defaults");
+	static const char *const keys[] = {"run"};
+	static const char *const run_keys[] = {"shell", "working-directory"};
+	if (!json_is_object(value))
+		reader_fault(r, "'defaults' must be a map");
+	else
+		reader_known_keys(r, value, "defaults", keys, 1);
+	json_t *run = json_object_get(value, "run");
+	size_t inner = reader_enter(r, "run");
+	if (json_is_object(run))
+		reader_known_keys(r, run, "defaults.run", run_keys, 2);
+	else if (run)
+		reader_fault(r, "'run' must be a map");
+	reader_leave(r, inner);
+	json_t *token = template_from_yaml(&r->source, value, str_peek(&r->at));
+	reader_leave(r, mark);
+	return token;
+}
+
+void reader_refuse(struct reader *r, const json_t *object, const char *key, const char *why)
+{
+	if (!json_object_get(object, key))
+		return;
+	size_t mark = reader_enter(r, key);
+	faults_add_key(r->source.faults, r->source.doc, str_peek(&r->at), "'%s' is not supported: %s", key, why);
+	reader_leave(r, mark);
+}
+
+void reader_concurrency(struct reader *r, const json_t *object, json_t **group, json_t **cancel)
+{
+	json_t *value = json_object_get(object, "concurrency");
+	if (!value)
+		return;
+	size_t mark = reader_enter(r, "concurrency");
+	static const char *const keys[] = {"group", "cancel-in-progress", "queue"};
+	if (json_is_string(value)) {
+		*group = template_from_yaml(&r->source, value, str_peek(&r->at));
+	} else if (json_is_object(value)) {
+		reader_known_keys(r, value, "concurrency", keys, ARRAY_SIZE(keys));
+		if (!json_is_string(json_object_get(value, "group")))
+			reader_fault(r, "'concurrency' needs a 'group' that is a text");
+		if (json_object_get(value, "queue") &&
+		    strcmp(json_get_string(value, "queue") ? json_get_string(value, "queue") : "", "single") != 0)
+			reader_refuse(r, value, "queue", "one run waits, as without it");
+		*group = reader_token(r, value, "group");
+		*cancel = reader_boolean(r, value, "cancel-in-progress");
+	} else {
+		reader_fault(r, "'concurrency' must be a text or a map with 'group'");
+	}
+	reader_leave(r, mark);
+}
