@@ -59,8 +59,9 @@ static void acquired(struct lease *j, const struct http_response *response)
 	char line[ERR_FRAME_SIZE * 2];
 	log_err(&err);
 	if (j->acquired)
-		lease_complete_as(j, "failed",
-		            xasprintf("The agent could not start this job: %s", err_line(&err, line, sizeof(line))));
+		lease_complete_as(
+			j, "failed",
+			xasprintf("The agent could not start this job: %s", err_line(&err, line, sizeof(line))));
 	else
 		lease_drop(j, LEASE_DROP_FAILED);
 }

@@ -228,9 +228,10 @@ static bool poll_ended(struct endpoint *e, const struct http_response *response,
 	case BROKER_ERROR_VERSION_TOO_OLD:
 		err_hint(err, ERR_PROTOCOL, "a newer release of davit is needed");
 		endpoint_end_with(e,
-		         wire_is_true(getenv("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE")) ? LISTEN_VERSION
-		                                                                                    : LISTEN_TERMINATED,
-		         err);
+		                  wire_is_true(getenv("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE"))
+		                          ? LISTEN_VERSION
+		                          : LISTEN_TERMINATED,
+		                  err);
 		return true;
 	case BROKER_ERROR_DEPROVISIONED:
 		endpoint_close(e);
@@ -271,7 +272,8 @@ static void poll_done(void *context, int result, struct http_response *response,
 	}
 	e->failures++;
 	endpoint_tell_failure(e, &err);
-	endpoint_wait_then(e, STEP_POLL, e->failures <= 5 ? listener_pause(15000, 30000) : listener_pause(30000, 60000));
+	endpoint_wait_then(e, STEP_POLL,
+	                   e->failures <= 5 ? listener_pause(15000, 30000) : listener_pause(30000, 60000));
 }
 
 void endpoint_poll(struct endpoint *e)

@@ -128,8 +128,8 @@ void lease_run_worker(struct lease *j)
 	}
 	if (j->stopped || j->worker.pid == 0) {
 		lease_complete_as(j, "failed",
-		            xstrdup(j->stopped ? "The agent was told to stop before the job began."
-		                               : "The worker of this job could not be started."));
+		                  xstrdup(j->stopped ? "The agent was told to stop before the job began."
+		                                     : "The worker of this job could not be started."));
 		return;
 	}
 	j->phase = LEASE_RUNNING;

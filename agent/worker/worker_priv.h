@@ -12,7 +12,8 @@
  *   sequence.c     set up, steps, posts, completion
  *   worker.c       the command: the first line, the job, its exit status
  *
- * Each calls those above it.
+ * Each calls those above it, but process.c asks step.c whether a step goes on that is cancelled, and the post of a typed step has
+ * decide.c decide.
  */
 #pragma once
 #include "agent/service/results.h"

@@ -6,9 +6,9 @@
 #include <string.h>
 
 const char *const workflow_in_url[] = {"github", "needs", "strategy", "matrix", "vars", "inputs",
-                                     "env",    "job",   "runner",   "steps",  NULL};
+                                       "env",    "job",   "runner",   "steps",  NULL};
 const char *const workflow_in_step[] = {"github", "needs", "strategy", "matrix", "vars",    "inputs",
-                                      "env",    "job",   "runner",   "steps",  "secrets", NULL};
+                                        "env",    "job",   "runner",   "steps",  "secrets", NULL};
 
 /* What expressions may name from here on. */
 void reader_allow(struct reader *r, const char *const *names, int flags)

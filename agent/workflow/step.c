@@ -84,8 +84,8 @@ static json_t *script_inputs(struct reader *r, const json_t *object)
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		json_t *token = reader_token(r, object, keys[i].yaml);
 		if (token)
-			json_array_append_new(map,
-			                      json_pack("{s:s, s:o}", "key", keys[i].input, "value", reader_as_text(token)));
+			json_array_append_new(
+				map, json_pack("{s:s, s:o}", "key", keys[i].input, "value", reader_as_text(token)));
 	}
 	return json_pack("{s:i, s:o}", "type", 2, "map", map);
 }
