@@ -112,6 +112,13 @@ int change_undo(struct target *t, const struct change *c, struct err *err)
 	return change_call_undo(&x, c, err);
 }
 
+int change_settle(struct target *t, const struct change *c, struct err *err)
+{
+	struct change_call x = {.v = &t->view, .t = t, .lock_dir = t->lock_dir};
+	int r = c->type && c->type->settle ? c->type->settle(&x, c, err) : 0;
+	return r < 0 ? err_wrap(err, r, "settle '%s' on '%s'", c->path, t->view.name) : 0;
+}
+
 int change_guard(struct change_call *x, struct err *err)
 {
 	return x->guard ? x->guard(x->context, err) : 0;

@@ -30,6 +30,7 @@ int change_compare(struct view *v, const char *lock_dir, const struct change *c,
 int change_explain(struct view *v, const struct change *c, struct str *out, struct err *err);
 int change_save_former(struct target *t, const struct change *c, struct err *err);
 int change_apply(struct target *t, struct change *c, struct err *err);
+int change_settle(struct target *t, const struct change *c, struct err *err);
 int change_undo(struct target *t, const struct change *c, struct err *err);
 
 /* The same for the engine, which knows who guards the target and where tasks are noted. resume: 0 where there is nothing to wait for. */

@@ -7,6 +7,7 @@
  * | save      | writes  | the former state lies in the target's copy; made durable by the engine            | the record has it |
  * | apply     | writes  | makes it; the same change twice is harmless                                       | its step makes it |
  * | undo      | writes  | restores what the record and the copy say; twice equals once                      | its step does, or nobody |
+ * | settle    | writes  | behind the undo of all changes: what those of others touched is as it was (a directory's time) | nothing to do |
  * | touches   | nothing | is that path one of those that the change touches?                                | its own path and what lies below |
  * | names     | nothing | does it name that path, so that it must go first when the path goes?              | no               |
  * | release_of | nothing | the name of the release that is valid once it is made                            | none             |
@@ -60,6 +61,7 @@ struct change_type {
 	int (*apply)(struct change_call *x, struct change *c, struct err *err);
 	int (*resume)(struct change_call *x, const struct change *c, struct err *err);
 	int (*undo)(struct change_call *x, const struct change *c, struct err *err);
+	int (*settle)(struct change_call *x, const struct change *c, struct err *err);
 	bool (*touches)(const struct change *c, const char *path);
 	bool (*names)(const struct change *c, const char *path);
 	const char *(*release_of)(const struct change *c); /* borrowed */

@@ -1,8 +1,6 @@
 /* "remove": a file, a link or an empty directory goes. */
 #include "engine/change/change_priv.h"
 
-#include <string.h>
-
 static int save(struct change_call *x, const struct change *c, struct err *err)
 {
 	int r = change_save_file(x, c, err);
@@ -14,25 +12,17 @@ static int apply(struct change_call *x, struct change *c, struct err *err)
 	return c->action == ACTION_ADOPT ? 0 : change_absent_is_fine(host_remove(x->t, c->path, err), err);
 }
 
-/* What was removed comes back into its directory, whose time is not to be that of the undo: it may be one that came back before. */
-static int undo(struct change_call *x, const struct change *c, struct err *err)
+/* What came back into a directory that came back itself has touched its time. */
+static int settle(struct change_call *x, const struct change *c, struct err *err)
 {
-	struct target *t = x->t;
-	if (c->action == ACTION_ADOPT)
-		return 0;
-	const char *slash = strrchr(c->path, '/');
-	_cleanup_free_ char *directory = slash == c->path ? xstrdup("/") : xstrndup(c->path, (size_t)(slash - c->path));
+	const struct node_attr time = {.set_mtime = true, .mtime_ns = json_get_int(c->before, "mtime_ns", 0)};
 	_cleanup_(node_done) struct node n = {0};
-	int r = host_stat(&t->view, directory, &n, err);
-	if (r == 0)
-		r = change_restore(x, c, err);
-	if (r < 0 || n.type != NODE_DIR)
+	if (c->action == ACTION_ADOPT || node_type_of(c->before) != NODE_DIR)
+		return 0;
+	int r = host_stat(&x->t->view, c->path, &n, err);
+	if (r < 0 || n.type != NODE_DIR || n.mtime_ns == time.mtime_ns)
 		return r;
-	/* Somebody else's directory keeps the time that it has. */
-	const struct node_attr time = {.set_mtime = true, .mtime_ns = n.mtime_ns};
-	if (host_set_attr(t, directory, &time, err) == ERR_PERMISSION)
-		err_clear(err);
-	return 0;
+	return host_set_attr(x->t, c->path, &time, err);
 }
 
 const struct change_type change_remove = {
@@ -42,6 +32,7 @@ const struct change_type change_remove = {
 	.explain = change_explain_node,
 	.save = save,
 	.apply = apply,
-	.undo = undo,
+	.undo = change_restore,
+	.settle = settle,
 	.needs = change_needs_parent,
 };

@@ -235,11 +235,26 @@ static int read_copies(struct engine *e, struct plan *all, struct err *err)
 	return r;
 }
 
+/* This journal had it before another machine did, or came from another machine itself: what it was and which steps ran stands in it. */
+static int recall(struct engine *e, struct err *err)
+{
+	_cleanup_json_ json_t *doc = NULL;
+	bool had = engine_way_back_of(e) != NULL;
+	int r = store_deployment_get(e->store, e->id, &doc, err);
+	if (r == 0)
+		r = engine_recall_way_back(e, doc, err);
+	if (r == 0 && !had && engine_way_back_of(e))
+		r = engine_seal(e, err);
+	return r < 0 ? r : engine_load_history(e, err);
+}
+
 static int import(struct engine *e, struct err *err)
 {
 	_cleanup_(plan_done) struct plan all = {0}, known = {0};
 	int r = store_change_list(e->store, e->id, &known, err);
-	if (r < 0 || known.count > 0)
+	if (r == 0 && known.count > 0)
+		return recall(e, err);
+	if (r < 0)
 		return r;
 	r = read_copies(e, &all, err);
 	if (r < 0 || all.count == 0)

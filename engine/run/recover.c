@@ -162,6 +162,12 @@ int engine_resume(struct engine *e, const json_t *doc, const struct engine_optio
 
 /* ---- taking over ---- */
 
+static bool is_of_this_journal(const struct engine *e, const json_t *record)
+{
+	const char *store = json_get_string(record, "store_id");
+	return store && strcmp(store, store_id(e->store)) == 0;
+}
+
 static int take_one_over(struct engine *e, struct etarget *et, bool *ret_found, struct err *err)
 {
 	_cleanup_free_ char *dir = lock_dir_of(&et->t->view, e->name, e->environment);
@@ -171,10 +177,10 @@ static int take_one_over(struct engine *e, struct etarget *et, bool *ret_found, 
 		return 0;
 	if (r < 0)
 		return r;
-	const char *id = json_get_string(record, "deployment"), *store = json_get_string(record, "store_id");
+	const char *id = json_get_string(record, "deployment");
 	if (id == NULL || strcmp(id, e->id) != 0)
 		return 0;
-	if (store == NULL || strcmp(store, store_id(e->store)) != 0) {
+	if (!is_of_this_journal(e, record)) {
 		_cleanup_free_ char *who = lock_describe(record);
 		err_set(err, ERR_FENCED,
 		        "another machine took the deployment over, or this journal was on another one: '%s' is locked %s",
@@ -593,8 +599,8 @@ static int recover_listed(const struct engine_recover_options *r, const struct e
 	for (size_t i = json_array_size(list); i-- > 0;) {
 		struct err why = ERR_INIT;
 		int one = engine_recover_one(json_array_get(list, i), o, r->deployment, ret, &why);
-		/* One that lives is none of our business when nobody named it. */
-		if (one == 5) {
+		/* One that lives is none of our business when nobody named it; one whose lock another machine has needs a person. */
+		if (one == 5 && why.code != ERR_FENCED) {
 			char line[ERR_FRAME_SIZE];
 			if (o->report)
 				o->report(o->report_context, "info", err_line(&why, line, sizeof(line)));
@@ -607,11 +613,34 @@ static int recover_listed(const struct engine_recover_options *r, const struct e
 	return status;
 }
 
+/* It is held here, and another machine has a lock of it by now: what this journal says of it is no longer what decides. */
+static bool is_held_elsewhere(json_t *doc, const struct deployment *given, const struct engine_options *o)
+{
+	_cleanup_(engine_done) struct engine e = {.owner_fd = -1};
+	struct err ignored = ERR_INIT;
+	bool elsewhere = false;
+	if (engine_state_of(doc) != DEPLOYMENT_HELD || load_known(&e, doc, o, given, &ignored) < 0 ||
+	    engine_open_targets(&e, &ignored) < 0)
+		return false;
+	for (size_t i = 0; !elsewhere && i < e.host_count; i++) {
+		struct view *v = &e.targets[i].t->view;
+		_cleanup_free_ char *dir = lock_dir_of(v, e.name, e.environment);
+		_cleanup_json_ json_t *record = NULL;
+		if (lock_read(v, dir, &record, &ignored) < 0)
+			continue;
+		const char *id = json_get_string(record, "deployment");
+		elsewhere = id && strcmp(id, e.id) == 0 && !is_of_this_journal(&e, record);
+	}
+	return elsewhere;
+}
+
 /* With its file: a lock that another machine has by now is taken from it as one of a deployment that is not known here. */
-static int recover_or_take_over(const json_t *doc, const struct engine_recover_options *r,
-                                const struct engine_options *o, struct engine_result *ret, struct err *err)
+static int recover_or_take_over(json_t *doc, const struct engine_recover_options *r, const struct engine_options *o,
+                                struct engine_result *ret, struct err *err)
 {
 	struct err why = ERR_INIT;
+	if (r->takeover && is_held_elsewhere(doc, r->deployment, o))
+		return engine_recover_from_targets(r, o, ret, err);
 	int status = engine_recover_one(doc, o, r->deployment, ret, &why);
 	if (status == 5 && why.code == ERR_FENCED && r->takeover)
 		return engine_recover_from_targets(r, o, ret, err);

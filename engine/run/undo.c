@@ -638,6 +638,34 @@ bool engine_anything_begun(const struct engine *e)
 	return false;
 }
 
+static bool is_settled_later(const struct engine *e, const struct change *c)
+{
+	return c->state == CHANGE_UNDONE && was_started(c) && concerns(e, c) && c->type->settle;
+}
+
+/* Behind all that was taken back, and behind the sweep of private names. */
+static int settle(struct engine *e, const struct plan *all, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < all->count; i++) {
+		const struct change *c = &all->changes[i];
+		struct etarget *et = is_settled_later(e, c) ? engine_target(e, c->target) : NULL;
+		int64_t pause = FIRST_PAUSE_MS;
+		while (r == 0 && et && et->locked) {
+			r = change_settle(et->t, c, err);
+			if (!is_away(e, et, r, err))
+				break;
+			r = meet_again(e, et, r, &pause, err);
+		}
+		/* It is there again: that its time is another harms nobody. */
+		if (r == ERR_PERMISSION) {
+			err_clear(err);
+			r = 0;
+		}
+	}
+	return r;
+}
+
 static int undo_barriers(struct engine *e, struct plan *all, struct err *err)
 {
 	for (size_t i = 0; i < e->host_count; i++) {
@@ -689,6 +717,8 @@ static int undo_until_durable(struct engine *e, struct plan *all, struct err *er
 		}
 		if (r == 0)
 			r = sweep_private_names(e, all, &again, err);
+		if (r == 0)
+			r = settle(e, all, err);
 		again = false;
 		if (r == 0)
 			r = undo_barriers(e, all, err);

@@ -9,6 +9,7 @@ enum { CANCEL_MS = 60000 };
 
 const char sim_any_content[] = "*";
 static const char base[] = "/var/lib/davit";
+static const struct stree *wanted_trees; /* what the deployment was to make */
 
 /* What retention may or may not have removed yet, and what a contender makes, are judged by themselves. */
 static bool left_out(const char *path, bool old)
@@ -48,16 +49,19 @@ static const struct snode *find_plain(const struct stree *t, const char *plain_p
 	return NULL;
 }
 
-static bool same_time(const struct snode *a, const struct snode *b)
+/* A directory's is that of what came and went in it, unless the deployment was to destroy it: then it comes back as a whole. */
+static bool time_counts(int target, const struct snode *n)
 {
-	return a->type != NODE_FILE || a->mtime_ns == b->mtime_ns ||
-	       (world->sc.undone_by_command && is_within("/srv/data", a->path));
+	if (world->sc.undone_by_command && is_within("/srv/data", n->path))
+		return false;
+	bool destroyed = stree_find((struct stree *)(uintptr_t)&wanted_trees[target], n->path) == NULL;
+	return n->type == NODE_FILE || (n->type == NODE_DIR && destroyed);
 }
 
-static bool same_node(const struct snode *a, const struct snode *b, bool times)
+static bool same_node(int target, const struct snode *a, const struct snode *b, bool times)
 {
 	return a->type == b->type && a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && same_acl(a, b) &&
-	       same_content(a, b) && (!times || same_time(a, b));
+	       same_content(a, b) && (!times || !time_counts(target, a) || a->mtime_ns == b->mtime_ns);
 }
 
 typedef void (*differ_fn)(void *context, int target, const char *path, const char *how);
@@ -74,7 +78,7 @@ static void differences(const struct stree *want, const struct stree *have, int 
 		const struct snode *h = find_plain(have, path);
 		if (h == NULL)
 			differ(context, target, path, "is missing");
-		else if (!same_node(w, h, times))
+		else if (!same_node(target, w, h, times))
 			differ(context, target, path, "is another");
 	}
 	for (int i = 0; i < have->count; i++) {
@@ -151,11 +155,14 @@ static void check_services(bool new_version)
 	if (world->sc.job && strstr(world->seen.changed, ":restart\n") == NULL)
 		return;
 	for (int i = 0; world->sc.has_restart && i < world->sc.target_count; i++) {
-		char serving[SIM_PATH];
-		if (world->targets[i].fresh && !new_version)
+		char serving[SIM_PATH], served[SIM_PATH];
+		const struct starget *t = &world->targets[i];
+		if (t->fresh && !new_version)
 			continue;
-		sim_without_ids(world->targets[i].serving, strlen(world->targets[i].serving), serving, sizeof(serving));
-		const char *wanted = new_version && world->sc.has_release ? "releases/ID" : world->targets[i].served;
+		sim_without_ids(t->serving, strlen(t->serving), serving, sizeof(serving));
+		sim_without_ids(t->served, strlen(t->served), served, sizeof(served));
+		const char *newer = world->sc.goes_back ? sim_old_release : "releases/ID";
+		const char *wanted = new_version && world->sc.has_release ? newer : served;
 		if (strcmp(serving, wanted) != 0)
 			sim_violation("t%d serves %s instead of %s", i, serving, wanted);
 	}
@@ -173,7 +180,8 @@ static void check_nothing_left(bool snapshots_allowed)
 		for (int k = 0; k < t->count; k++) {
 			const char *path = t->nodes[k].path;
 			bool snapshot = strcmp(path, base) == 0 || is_within("/var/lib/davit/snapshots", path);
-			if (is_within(base, path) && !(snapshots_allowed && snapshot))
+			bool allowed = (snapshots_allowed && snapshot) || sim_locks_keep(i, path);
+			if (is_within(base, path) && !allowed)
 				sim_violation("t%d:%s was left behind", i, path);
 			if (strstr(path, ".davit-"))
 				sim_violation("t%d:%s was left behind", i, path);
@@ -298,18 +306,30 @@ static void check_first_exit(enum deployment_state state, bool fenced_possible)
 	}
 }
 
+static bool met_a_fault(void)
+{
+	const struct rates *r = &world->sc.rates;
+	return world->deaths_kill + world->deaths_power + world->target_powers + world->nets + world->lates +
+	                       world->fulls + world->jumps >
+	               0 ||
+	       r->denied > 0 || world->sc.refused_from_gate > 0 || r->journal_full > 0 || r->journal_io > 0 ||
+	       world->person_came || world->sc.contender != CONTENDER_NONE || world->sc.hold || world->sc.baseline_sick;
+}
+
+/* Nothing failed: then nothing is a reason to take it back. */
+static void check_plain(enum deployment_state state)
+{
+	const struct scenario *sc = &world->sc;
+	bool cause = world->cancels > 0 || sc->real || sc->job || (sc->has_gate && sc->gate != GATE_PASSES);
+	if (!cause && !met_a_fault() && state != DEPLOYMENT_COMMITTED)
+		sim_violation("nothing failed, and it is %s: %s", deployment_state_name(state), world->first.reason);
+}
+
 /* A cancel that met no other fault: all is taken back, at once, and the exit code says so. */
 static void check_cancel(enum deployment_state state)
 {
-	const struct rates *r = &world->sc.rates;
 	const struct outcome *f = &world->first;
-	bool other = world->deaths_kill + world->deaths_power + world->target_powers + world->nets + world->lates +
-	                             world->fulls + world->jumps >
-	                     0 ||
-	             r->denied > 0 || world->sc.refused_from_gate > 0 || r->journal_full > 0 || r->journal_io > 0 ||
-	             world->person_came || world->sc.contender != CONTENDER_NONE || world->sc.hold ||
-	             world->sc.baseline_sick;
-	if (world->cancels == 0 || world->stops > 0 || other || !f->ended || f->id[0] == '\0')
+	if (world->cancels == 0 || world->stops > 0 || met_a_fault() || !f->ended || f->id[0] == '\0')
 		return;
 	if (f->status == 4 || state == DEPLOYMENT_HELD)
 		sim_violation("cancelled once, and the end is %d (%s): %s", f->status, deployment_state_name(state),
@@ -350,6 +370,7 @@ static enum deployment_state state_by_looking(const struct stree *old_trees, con
 
 void check_world(const struct stree *old_trees, const struct stree *new_trees)
 {
+	wanted_trees = new_trees;
 	enum deployment_state state =
 		world->seen.found ? world->seen.final_state : state_by_looking(old_trees, new_trees);
 	struct first_difference d;
@@ -360,7 +381,8 @@ void check_world(const struct stree *old_trees, const struct stree *new_trees)
 		d = compare_new(old_trees, new_trees);
 		if (d.found)
 			sim_violation("committed, and %s", d.text);
-		check_manifests();
+		if (!(world->sc.goes_back && world->sc.former_unknown))
+			check_manifests();
 		if (!(world->seen.contender_found && world->seen.contender_state == DEPLOYMENT_HELD))
 			check_nothing_left(true);
 		/* Of a job that went on without its restart, or without its release, the service tells nothing. */
@@ -373,7 +395,7 @@ void check_world(const struct stree *old_trees, const struct stree *new_trees)
 		if (d.found)
 			sim_violation("%s, and %s", deployment_state_name(state), d.text);
 		if (!(world->seen.contender_found && world->seen.contender_state == DEPLOYMENT_HELD))
-			check_nothing_left(false);
+			check_nothing_left(world->sc.goes_back);
 		check_services(false);
 		break;
 	case DEPLOYMENT_HELD:
@@ -395,5 +417,6 @@ void check_world(const struct stree *old_trees, const struct stree *new_trees)
 	check_real(state != DEPLOYMENT_HELD && world->sc.missed_steps == 0);
 	check_person();
 	check_cancel(state);
+	check_plain(state);
 	check_first_exit(state, taken_over);
 }

@@ -78,6 +78,9 @@ int sim_command_acts(struct starget *t, const struct blob *words, bool all)
 		char half[SIM_TEXT];
 		snprintf(half, sizeof(half), "%.*s", (int)(strlen(argv[2]) / 2), argv[2]);
 		write_file(t, argv[1], all ? argv[2] : half);
+	} else if (count == 2 && strcmp(argv[0], "tell") == 0) {
+		if (strstr(argv[1], "${{"))
+			sim_violation("a command was given the expression '%s' as a text", argv[1]);
 	} else {
 		sim_violation("no target knows the command '%s'", count ? argv[0] : "");
 		return 127;

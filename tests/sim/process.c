@@ -92,9 +92,12 @@ static void inspect_sealed(struct store *s)
 	const struct dirent *entry;
 	bool held = (world->seen.found && world->seen.final_state == DEPLOYMENT_HELD) ||
 	            (world->seen.contender_found && world->seen.contender_state == DEPLOYMENT_HELD);
-	while (d && !held && (entry = readdir(d)) != NULL)
-		if (entry->d_name[0] != '.' && world->seen.final_state != DEPLOYMENT_OPEN &&
-		    world->seen.final_state != DEPLOYMENT_UNDOING && world->seen.final_state != DEPLOYMENT_PREPARING)
+	while (d && (entry = readdir(d)) != NULL)
+		if (sim_locks_is_private(entry->d_name))
+			sim_violation("a private file is left beside the sealed ones: %s", entry->d_name);
+		else if (!held && entry->d_name[0] != '.' && world->seen.final_state != DEPLOYMENT_OPEN &&
+		         world->seen.final_state != DEPLOYMENT_UNDOING &&
+		         world->seen.final_state != DEPLOYMENT_PREPARING)
 			sim_violation("sealed secrets are left: %s", entry->d_name);
 	if (d)
 		closedir(d);
@@ -126,6 +129,37 @@ static void recover_again(const struct engine_recover_options *recover, const st
 	engine_recover(recover, o, &again, &err);
 	if (!check_same_worlds(before))
 		sim_violation("recovery, run again, changed something");
+}
+
+/* All is decided where a recovery says that it did all it had to; what is left to clean costs nobody anything. */
+static void nothing_may_be_open(struct store *s)
+{
+	_cleanup_json_ json_t *list = NULL;
+	const struct store_filter filter = {.undecided = true};
+	if (store_deployment_list(s, &filter, &list, NULL) < 0)
+		return;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *id = json_get_string(json_array_get(list, i), "id"),
+			   *state = json_get_string(json_array_get(list, i), "state");
+		if (strcmp(state, "committed") != 0 && strcmp(state, "undone") != 0)
+			sim_violation("recovery ended with 0, and %s is %s", id, state);
+	}
+}
+
+/* As a person would at first: without the file, which it needs here. It says so, or does what it can. */
+static void recover_plainly(const struct engine_options *o)
+{
+	const struct engine_recover_options plain = {0};
+	struct engine_options without = *o;
+	struct engine_result result = {0};
+	struct err err = ERR_INIT;
+	without.deployment = NULL;
+	if (sim_below(2) == 0)
+		return;
+	sim_trace("recover, without the file");
+	engine_recover(&plain, &without, &result, &err);
+	if (result.exit_status == 0)
+		nothing_may_be_open(o->store);
 }
 
 /* One step of the deployment as a workflow would give it. */
@@ -166,7 +200,7 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 	}
 	struct engine_options o = {.store = store,
 	                           .wait = &wait,
-	                           .seal = true,
+	                           .seal = !world->sc.unsealed,
 	                           .report = say,
 	                           .target_kinds = sim_target_kinds,
 	                           .make_target = sim_target_new,
@@ -177,8 +211,19 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 	                                                  : world->sc.deployment,
 	                                0, NULL);
 	struct engine_recover_options recover = {0};
+	struct deployment file = {.json = deployment};
 	bool recovers = role == ROLE_RECOVER || role == ROLE_CONTENDER;
-	if (role == ROLE_DEPLOY) {
+	if (world->sc.tells) {
+		o.resolve = sim_real_resolve;
+		o.resolve_context = deployment;
+	}
+	if (world->sc.unsealed)
+		o.deployment = &file;
+	if (role == ROLE_DEPLOY && world->sc.goes_back && !world->in_prelude) {
+		o.deployment = &file;
+		engine_rollback(world->sc.back_to ? NULL : world->before_id, world->sc.back_to, NULL, &o, &result,
+		                &err);
+	} else if (role == ROLE_DEPLOY) {
 		engine_deploy(DEPLOYMENT_UNREAD(deployment), &o, &result, &err);
 	} else if (role == ROLE_JOB_STEP || role == ROLE_FINISH) {
 		o.job_key = "job";
@@ -191,15 +236,17 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 		o.lock_wait_ms = world->sc.contender_wait_ms;
 		engine_deploy(DEPLOYMENT_UNREAD(deployment), &o, &result, &err);
 	} else if (recovers) {
-		struct deployment file = {.json = deployment};
-		if (machine == 1) {
-			if (world->sc.moved)
-				file.json = json_loads(world->sc.moved, 0, NULL);
+		bool moved = machine == 1 && world->sc.moved;
+		if (sim_locks_need_file(machine))
 			recover.deployment = &file;
-			recover.takeover = true;
-			sim_takeover = true;
-		}
+		if (moved)
+			file.json = json_loads(world->sc.moved, 0, NULL);
+		sim_takeover = recover.takeover = sim_locks_take_over(machine);
+		if (role == ROLE_RECOVER && sim_locks_need_file(machine) && machine == 0)
+			recover_plainly(&o);
 		engine_recover(&recover, &o, &result, &err);
+		if (role == ROLE_RECOVER && result.exit_status == 0)
+			nothing_may_be_open(store);
 		if (then_inspect)
 			recover_again(&recover, &o);
 	} else if (role == ROLE_ROLLBACK) {

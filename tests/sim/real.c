@@ -12,6 +12,8 @@ static const char *const kept_paths[SIM_KEPT] = {"/srv/data/cache/page", "/srv/d
                                                  "/srv/data/cache/other"};
 static const char *const kept_dirs[] = {"/srv/data/cache", "/srv/data/uploads/tmp"};
 enum { DATA_UID = 5, READER = 7 };
+/* What only the step gives, once it was reached. */
+static const char snapshot_path[] = "${{ steps.snapshot.outputs.path }}";
 static const char old_db[] = "db of version 1", new_db[] = "db of version 2", wrong_text[] = "the wrong command ran";
 
 /* ---- the old world ---- */
@@ -64,8 +66,10 @@ static json_t *targets_of_step(const struct scenario *sc, bool all)
 
 static void add(json_t *steps, const struct scenario *sc, bool all, const char *name, json_t *input)
 {
-	json_array_append_new(
-		steps, json_pack("{s:s, s:o, s:o}", "step", name, "target", targets_of_step(sc, all), "input", input));
+	json_t *step = json_pack("{s:s, s:o, s:o}", "step", name, "target", targets_of_step(sc, all), "input", input);
+	if (strcmp(name, "snapshot") == 0)
+		json_object_set_new(step, "id", json_string(name));
+	json_array_append_new(steps, step);
 }
 
 static json_t *file_resource(const char *path, const char *content, const char *mode)
@@ -181,6 +185,11 @@ static void make_deployment(struct scenario *sc)
 	}
 	if (restarts)
 		add(steps, sc, true, "run", json_pack("{s:[s], s:[s]}", "command", "restart", "after_undo", "restart"));
+	sc->tells = snapshot && !sc->job && sim_more_below(2) == 0;
+	if (sc->tells)
+		add(steps, sc, false, "run",
+		    json_pack("{s:[s, s], s:[s, s]}", "command", "tell", snapshot_path, "after_undo", "tell",
+		              snapshot_path));
 	if (sim_more_below(4) != 0) {
 		sc->has_gate = true;
 		json_array_append_new(steps, json_pack("{s:s, s:{}}", "step", "gate", "input"));
@@ -343,6 +352,25 @@ void sim_real_model(struct stree *t, const json_t *step)
 	else if (strcmp(name, "run") == 0 && json_array_size(command) == 3)
 		model_file(t, json_string_value(json_array_get(command, 1)),
 		           json_string_value(json_array_get(command, 2)), NULL);
+}
+
+/* In place of the expression language: the one expression of these scenarios. */
+int sim_real_resolve(void *context, int step_index, const json_t *contexts, json_t **ret_input, struct err *err)
+{
+	(void)err;
+	const json_t *snapshot = json_object_get(json_object_get(contexts, "steps"), "snapshot");
+	json_t *path = json_object_get(json_object_get(snapshot, "outputs"), "path");
+	const json_t *step = json_array_get(json_object_get((const json_t *)context, "steps"), (size_t)step_index);
+	json_t *input = json_deep_copy(json_object_get(step, "input"));
+	static const char *const keys[] = {"command", "after_undo"};
+	for (size_t i = 0; path && i < ARRAY_SIZE(keys); i++) {
+		json_t *words = json_object_get(input, keys[i]);
+		const char *last = json_string_value(json_array_get(words, json_array_size(words) - 1));
+		if (last && strcmp(last, snapshot_path) == 0)
+			json_array_set(words, json_array_size(words) - 1, path);
+	}
+	*ret_input = input;
+	return 0;
 }
 
 bool sim_real_restarts(const json_t *step)

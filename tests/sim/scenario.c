@@ -412,6 +412,8 @@ void scenario_make(uint64_t seed)
 	make_upload(sc);
 	make_lates(sc);
 	sim_real_choose(sc);
+	sim_back_choose(sc);
+	sim_locks_choose(sc);
 	world->faults_on = true;
 }
 
@@ -503,4 +505,8 @@ void scenario_models(struct stree *ret_old, struct stree *ret_new)
 	for (int i = 0; i < world->sc.target_count; i++)
 		stree_copy(&ret_old[i], &world->targets[i].now);
 	scenario_new(ret_old, 0, ret_new);
+	for (int i = 0; world->sc.goes_back && i < world->sc.target_count; i++) {
+		stree_copy(&ret_new[i], &ret_old[i]);
+		sim_back_model(&ret_new[i]);
+	}
 }

@@ -51,6 +51,23 @@ static bool run_job_steps(void)
 	return decided;
 }
 
+static void remove_state(int machine)
+{
+	_cleanup_free_ char *dir = sim_state_dir(machine);
+	fs_remove_tree(AT_FDCWD, dir, NULL);
+}
+
+/* With its journal: what it had begun is on the targets only. */
+static void second_is_gone(int machine, bool died)
+{
+	if (!died || world->sc.second_dies_at == 0)
+		return;
+	sim_slot = 0;
+	sim_trace("*** the machine that took over is gone for good");
+	world->second_is_gone = true;
+	remove_state(machine);
+}
+
 static bool run_first(void)
 {
 	bool died_first = false, died_contender;
@@ -79,6 +96,7 @@ static bool run_first(void)
 			left--;
 		} else if (pid == second) {
 			sim_ended(1, machine, status, &died_contender);
+			second_is_gone(machine, died_contender);
 			left--;
 		} else if (pid < 0 && errno != EINTR) {
 			break;
@@ -87,12 +105,6 @@ static bool run_first(void)
 	close(world->contender_pipe[0]);
 	close(world->contender_pipe[1]);
 	return !died_first;
-}
-
-static void remove_state(int machine)
-{
-	_cleanup_free_ char *dir = sim_state_dir(machine);
-	fs_remove_tree(AT_FDCWD, dir, NULL);
 }
 
 static void prepare_state(void)
@@ -111,7 +123,8 @@ static void prepare_state(void)
 
 bool sim_other_machine_acts(void)
 {
-	return world->sc.machine_lost || (world->sc.contender == CONTENDER_TAKES_OVER && world->contender_started);
+	bool took_over = world->sc.contender == CONTENDER_TAKES_OVER && world->contender_started;
+	return world->sc.machine_lost || (took_over && !world->second_is_gone);
 }
 
 /* All of recovery, once. */
@@ -239,10 +252,12 @@ static void run_prelude(void)
 	world->generation_ops = 0;
 	if (!ended || world->first.status != 0)
 		sim_violation("the deployment before ended with %d: %s", world->first.status, world->first.reason);
+	snprintf(world->before_id, sizeof(world->before_id), "%s", world->first.id);
 	memset(&world->first, 0, sizeof(world->first));
 	for (int i = 0; i < world->sc.target_count; i++) {
 		struct starget *t = &world->targets[i];
 		sim_target_reboot(t);
+		memcpy(t->served, t->serving, sizeof(t->served));
 		stree_copy(&t->durable, &t->now);
 	}
 }
@@ -258,6 +273,7 @@ bool sim_run_seed(uint64_t seed, uint32_t drop)
 	bool ended_itself = !world->violation[0] && run_first();
 	bool lost = world->sc.machine_lost && !ended_itself;
 	world->sc.machine_lost = lost;
+	world->rehoused = world->sc.rehoused && !ended_itself;
 	if (lost) {
 		sim_slot = 0;
 		sim_trace("*** the machine is gone for good");
@@ -314,6 +330,8 @@ void sim_drop_parts(uint32_t drop)
 		}
 	_cleanup_free_ char *text = json_text(d);
 	sc->deployment = sim_strdup(text);
+	if (sc->goes_back)
+		sim_back_prelude(sc);
 }
 
 uint32_t sim_shorten(uint64_t seed)

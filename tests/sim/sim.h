@@ -12,6 +12,8 @@
  *   process.c   one process, and what it finds at the end
  *   seed.c      one seed: deaths, recoveries, the verdict, shortening
  *   upload.c    archive-upload: sources, former releases, streams and clones
+ *   back.c      scenarios of rollbacks
+ *   locks.c     scenarios of locks that somebody must free
  *   real.c      scenarios of the product's own steps: snapshot, apply, secret-write, run
  *   commands.c  what a target does with a command: a service, ACLs, users
  *   run.c       many seeds, figures, the command line
@@ -113,6 +115,7 @@ struct starget {
 	const struct blob *kept[SIM_KEPT];               /* what users last wrote to what snapshots exclude */
 	bool fresh;                                      /* nothing of an earlier deployment: no release, no service */
 	bool no_acl;                                     /* setfacl fails */
+	bool base_stays;                                 /* its base is an administrator's: it cannot be removed */
 	int restarts, boots;
 	bool no_links;   /* the file system takes no hard links */
 	int clone_fails; /* at the nth file, each time; 0: never */
@@ -187,6 +190,12 @@ struct scenario {
 	bool goes_on;           /* a job's step that dies does not end its job, nor its success (continue-on-error) */
 	uint32_t missed_steps;  /* of such a job */
 	char *moved;            /* the deployment file as another machine has it, which moved on; NULL: as it was */
+	bool goes_back;         /* what is run is the rollback of what the prelude deployed (back.c) */
+	const char *back_to;    /* by the release's name; NULL: by the deployment's id */
+	bool rehoused;          /* after the first death the journal lies on a machine of another id */
+	bool unsealed;          /* nothing is sealed: recovery is given the file */
+	int64_t second_dies_at; /* the machine that takes over is gone for good after so many operations; 0: it lives */
+	bool tells;             /* a command and its after_undo name what the snapshot gives */
 	bool undone_by_command; /* the data: a command brings back no time */
 	bool job;               /* each step is a process of its own, as in a workflow; `finish` decides */
 	int late_ops;           /* by how much at most a request is late; 0: 80 operations */
@@ -248,6 +257,9 @@ struct world {
 	bool journal_failed; /* an undo goes on without its records then */
 	bool person_came;
 	bool contender_started;
+	bool rehoused, second_is_gone; /* it came so */
+	int64_t contender_ops;
+	char before_id[40]; /* of the deployment before */
 	int contender_pipe[2];
 	char person_content[32];
 	struct outcome first, contender, last; /* of the deployment, the contender, the newest recovery */
@@ -364,9 +376,25 @@ extern const char *const sim_service_reads[SIM_SERVICE_READS];
 const char *sim_service_differs(const struct starget *t); /* a path; NULL: it runs with what lies there */
 void sim_watch_secrets(const struct starget *t);
 
+/* ---- back.c ---- */
+void sim_back_choose(struct scenario *sc);
+void sim_back_prelude(struct scenario *sc); /* anew, where steps were dropped */
+void sim_back_model(struct stree *t);
+
+/* ---- locks.c ---- */
+void sim_locks_choose(struct scenario *sc);
+/* A file is what recovery knows the deployment by on this machine. */
+bool sim_locks_need_file(int machine);
+bool sim_locks_take_over(int machine); /* on a person's word */
+/* A process that dies while it seals leaves a private file beside the sealed ones. */
+void sim_locks_leave_private(void);
+bool sim_locks_is_private(const char *name);
+bool sim_locks_keep(int target, const char *path); /* an administrator's, who made it before */
+
 /* ---- real.c ---- */
 void sim_real_choose(struct scenario *sc);
 void sim_real_model(struct stree *t, const json_t *step);
+int sim_real_resolve(void *context, int step_index, const json_t *contexts, json_t **ret_input, struct err *err);
 bool sim_real_restarts(const json_t *step);
 bool sim_real_is_wrong(const struct snode *n); /* what only the moved file's commands write */
 void sim_users_write(void);                    /* to what snapshots exclude */

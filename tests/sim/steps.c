@@ -292,6 +292,8 @@ static int probe(const struct step_context *c, bool baseline, struct err *err)
 			!world->sc.baseline_sick && (!world->sc.has_restart || baseline || all_serve_as_before());
 		return healthy ? 0 : err_set(err, ERR_FAILED, "the old version does not answer");
 	}
+	if (world->in_prelude)
+		return 0;
 	sim_users_write();
 	if (world->sc.person == PERSON_AT_GATE)
 		sim_person_comes();

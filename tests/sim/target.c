@@ -239,6 +239,8 @@ static int sim_rename(struct target *t, const char *from, const char *to, struct
 static int sim_remove(struct target *t, const char *path, struct err *err)
 {
 	int r = fx_enter(t, "remove", path, err);
+	if (r == 0 && sim_locks_keep(((struct sim_target *)t)->index, path))
+		r = err_set(err, ERR_PERMISSION, "'%s' may not be removed", path);
 	if (r < 0)
 		return r;
 	if (fx_goes_late(t, LATE_REMOVE, path, NULL, NULL, NULL))

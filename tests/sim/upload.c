@@ -11,7 +11,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-enum { MEMBERS = 32, TAR_MAX = 1 << 20, OLD_TIME = 1700000000 };
+enum { MEMBERS = 32, MEMBER_MAX = 16 << 10, TAR_MAX = 1 << 20, OLD_TIME = 1700000000 };
 
 static const char release_dir[] = "/app/releases/ID", older_dir[] = "/app/releases/20250101T000000-old";
 
@@ -375,7 +375,7 @@ static int read_members(const void *data, size_t len, struct member *ret)
 		struct member *m = &ret[count++];
 		memset(m, 0, sizeof(*m));
 		m->at = (size_t)archive_read_header_position(a);
-		char text[256];
+		char text[MEMBER_MAX];
 		mode_t type = archive_entry_filetype(e);
 		m->node.type = type == AE_IFDIR ? NODE_DIR : type == AE_IFLNK ? NODE_LINK : NODE_FILE;
 		m->node.mode = type == AE_IFLNK ? 0777 : (uint16_t)archive_entry_perm(e);
@@ -385,6 +385,8 @@ static int read_members(const void *data, size_t len, struct member *ret)
 		if (end > 0 && m->node.path[end - 1] == '/')
 			m->node.path[end - 1] = '\0';
 		ssize_t n = type == AE_IFREG ? archive_read_data(a, text, sizeof(text)) : 0;
+		if (n == (ssize_t)sizeof(text))
+			sim_violation("'%s' is too long for the world", m->node.path);
 		if (type == AE_IFREG)
 			m->node.content = sim_blob(text, n > 0 ? (size_t)n : 0);
 		else if (type == AE_IFLNK)

@@ -213,6 +213,7 @@ void sim_die(bool power)
 {
 	sim_trace(power ? "*** the machine loses its power" : "*** killed");
 	count_death(power ? 1 : 0);
+	sim_locks_leave_private();
 	if (power) {
 		world->deaths_power++;
 		/* Whatever runs on the same machine dies with it. */
@@ -307,6 +308,8 @@ void sim_step(const char *what)
 	maybe_cancel();
 	if (sim_role != ROLE_CONTENDER)
 		maybe_die();
+	else if (++world->contender_ops == world->sc.second_dies_at)
+		sim_die(false);
 }
 
 /* ---- the seams ---- */
@@ -347,13 +350,14 @@ void sim_install(void)
 	static const struct clock_source clock = {.mono_ms = mono, .wall_ms = wall, .pause_ms = pause_for};
 	static struct host_source host;
 	static char machine[40], boot[40], name[40];
-	snprintf(machine, sizeof(machine), "machine-%d", sim_machine);
+	bool other_house = sim_machine == 0 && world->rehoused;
+	snprintf(machine, sizeof(machine), other_house ? "new-machine-%d" : "machine-%d", sim_machine);
 	snprintf(boot, sizeof(boot), "boot-%d-%d", sim_machine, world->boots[sim_machine]);
 	snprintf(name, sizeof(name), "host%d", sim_machine);
 	host = (struct host_source){.machine_id = machine,
 	                            .boot_id = boot,
 	                            .hostname = name,
-	                            .pid_namespace = 7,
+	                            .pid_namespace = other_house ? 8 : 7,
 	                            .pid = world->slots[sim_slot].pid,
 	                            .process_alive = process_alive};
 	clock_set_source(&clock);
