@@ -7,6 +7,12 @@
 static const struct change_type *const types[] = {&change_file, &change_dir,     &change_link,     &change_remove,
                                                   &change_move, &change_release, &change_snapshot, &change_command};
 
+const struct change_type *const *change_type_all(size_t *ret_count)
+{
+	*ret_count = ARRAY_SIZE(types);
+	return types;
+}
+
 const struct change_type *change_type_find(const char *kind)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)

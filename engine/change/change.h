@@ -16,6 +16,8 @@ extern const struct change_type change_command; /* a command's effect; undo: the
 
 /* One of them by its name; NULL: none. */
 const struct change_type *change_type_find(const char *kind);
+const struct change_type *const *
+change_type_all(size_t *ret_count); /* without those that steps and providers bring along */
 /* The drivers of records that were read: by `find` (NULL: none of its own), else of those above. */
 void change_find_types(struct plan *p, const struct change_type *(*find)(const char *kind));
 bool change_has(const struct change *c, enum change_flag flag); /* false where its kind is not known */

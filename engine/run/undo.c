@@ -638,9 +638,21 @@ bool engine_anything_begun(const struct engine *e)
 	return false;
 }
 
-static bool is_settled_later(const struct engine *e, const struct change *c)
+/* By the change itself, or by those of what lies in it. */
+static bool was_touched(const struct engine *e, const struct plan *all, const struct change *c)
 {
-	return c->state == CHANGE_UNDONE && was_started(c) && concerns(e, c) && c->type->settle;
+	for (size_t i = 0; i < all->count; i++) {
+		const struct change *o = &all->changes[i];
+		if (was_started(o) && concerns(e, o) && strcmp(o->target, c->target) == 0 &&
+		    change_path_within(c->path, o->path))
+			return true;
+	}
+	return false;
+}
+
+static bool is_settled_later(const struct engine *e, const struct plan *all, const struct change *c)
+{
+	return c->state == CHANGE_UNDONE && c->type && c->type->settle && was_touched(e, all, c);
 }
 
 /* Behind all that was taken back, and behind the sweep of private names. */
@@ -649,7 +661,7 @@ static int settle(struct engine *e, const struct plan *all, struct err *err)
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < all->count; i++) {
 		const struct change *c = &all->changes[i];
-		struct etarget *et = is_settled_later(e, c) ? engine_target(e, c->target) : NULL;
+		struct etarget *et = is_settled_later(e, all, c) ? engine_target(e, c->target) : NULL;
 		int64_t pause = FIRST_PAUSE_MS;
 		while (r == 0 && et && et->locked) {
 			r = change_settle(et->t, c, err);

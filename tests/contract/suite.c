@@ -22,10 +22,18 @@ static bool holds(const struct check *c)
 	return c->why.len == 0;
 }
 
+/* What deployments change: files, and what the API has. */
+static void list_changed(const struct check *c, enum suite_detail detail, struct str *out)
+{
+	suite_list(c->world->tree, detail, out);
+	if (c->trial.subject->api)
+		c->trial.subject->api->list(c->world->api, detail, out);
+}
+
 static void expect_tree(struct check *c, enum suite_detail detail, const struct str *want, const char *when)
 {
 	_cleanup_(str_done) struct str now = STR_INIT(LIST_MAX), difference = STR_INIT(WHY_MAX);
-	suite_list(c->world->tree, detail, &now);
+	list_changed(c, detail, &now);
 	suite_difference(str_peek(want), str_peek(&now), &difference);
 	if (holds(c) && difference.len > 0)
 		str_appendf(&c->why, "%s: the tree differs%s", when, str_peek(&difference));
@@ -70,43 +78,6 @@ static void run(struct check *c, enum suite_act act, int status, enum deployment
 
 /* ---- a plan ---- */
 
-static void list_all(const struct check *c, struct str *out)
-{
-	static const char *const parts[] = {"tree", "base", "state", "source"};
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
-		_cleanup_(str_done) struct str part = STR_INIT(LIST_MAX);
-		_cleanup_free_ char *dir = fs_join(c->world->dir, parts[i]);
-		suite_list(dir, SUITE_TOUCHED, &part);
-		str_appendf(out, "%s\n%s", parts[i], str_peek(&part));
-	}
-}
-
-static void plan_writes_nothing(struct check *c)
-{
-	_cleanup_(str_done) struct str before = STR_INIT(LIST_MAX), now = STR_INIT(LIST_MAX),
-				       difference = STR_INIT(WHY_MAX);
-	_cleanup_(suite_answer_done) struct suite_answer a;
-	list_all(c, &before);
-	run(c, SUITE_PLAN, 0, DEPLOYMENT_PREPARING, "plan", &a);
-	list_all(c, &now);
-	suite_difference(str_peek(&before), str_peek(&now), &difference);
-	if (holds(c) && difference.len > 0)
-		str_appendf(&c->why, "the plan writes%s", str_peek(&difference));
-}
-
-static const struct change_type *kind_of(const char *name)
-{
-	const struct change_type *type = change_type_find(name);
-	return type ? type : change_find(name);
-}
-
-/* A release and a snapshot are new ones each time; whether a command has to run cannot be looked at. */
-static bool is_made_anew(const json_t *change)
-{
-	const struct change_type *type = kind_of(json_get_string(change, "kind"));
-	return type != NULL && (type->flags & (CHANGE_BLIND | CHANGE_TREE)) != 0;
-}
-
 static void collect_changes(json_t *value, json_t *list)
 {
 	const char *key;
@@ -120,6 +91,60 @@ static void collect_changes(json_t *value, json_t *list)
 		json_array_foreach(value, i, item) collect_changes(item, list);
 }
 
+struct strv suite_kinds;
+
+static void note_kinds(const json_t *report)
+{
+	_cleanup_json_ json_t *changes = json_array();
+	collect_changes(json_object_get(report, "plan"), changes);
+	for (size_t i = 0; i < json_array_size(changes); i++) {
+		const char *kind = json_get_string(json_array_get(changes, i), "kind");
+		if (!strv_has(&suite_kinds, kind))
+			strv_add(&suite_kinds, kind);
+	}
+}
+
+static void list_all(const struct check *c, struct str *out)
+{
+	static const char *const parts[] = {"tree", "base", "state", "source"};
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		_cleanup_(str_done) struct str part = STR_INIT(LIST_MAX);
+		_cleanup_free_ char *dir = fs_join(c->world->dir, parts[i]);
+		suite_list(dir, SUITE_TOUCHED, &part);
+		str_appendf(out, "%s\n%s", parts[i], str_peek(&part));
+	}
+	if (c->trial.subject->api)
+		c->trial.subject->api->list(c->world->api, SUITE_TOUCHED, out);
+}
+
+static void plan_writes_nothing(struct check *c)
+{
+	_cleanup_(str_done) struct str before = STR_INIT(LIST_MAX), now = STR_INIT(LIST_MAX),
+				       difference = STR_INIT(WHY_MAX);
+	_cleanup_(suite_answer_done) struct suite_answer a;
+	list_all(c, &before);
+	run(c, SUITE_PLAN, 0, DEPLOYMENT_PREPARING, "plan", &a);
+	list_all(c, &now);
+	suite_difference(str_peek(&before), str_peek(&now), &difference);
+	if (holds(c) && difference.len > 0)
+		str_appendf(&c->why, "the plan writes%s", str_peek(&difference));
+	note_kinds(a.report);
+}
+
+static const struct change_type *kind_of(const struct check *c, const char *name)
+{
+	const struct change_type *type = change_type_find(name);
+	const struct suite_api *api = c->trial.subject->api;
+	return type ? type : api ? api->find_change(name) : change_find(name);
+}
+
+/* A release and a snapshot are new ones each time; whether a command has to run cannot be looked at. */
+static bool is_made_anew(const struct check *c, const json_t *change)
+{
+	const struct change_type *type = kind_of(c, json_get_string(change, "kind"));
+	return type != NULL && (type->flags & (CHANGE_BLIND | CHANGE_TREE)) != 0;
+}
+
 static void the_next_plan_is_empty(struct check *c)
 {
 	_cleanup_(suite_answer_done) struct suite_answer a;
@@ -127,7 +152,7 @@ static void the_next_plan_is_empty(struct check *c)
 	run(c, SUITE_PLAN, 0, DEPLOYMENT_PREPARING, "the plan behind it", &a);
 	collect_changes(json_object_get(a.report, "plan"), changes);
 	for (size_t i = 0; i < json_array_size(changes); i++)
-		if (is_made_anew(json_array_get(changes, i)))
+		if (is_made_anew(c, json_array_get(changes, i)))
 			return;
 	_cleanup_free_ char *text = json_text(changes);
 	if (holds(c) && json_array_size(changes) > 0)
@@ -198,10 +223,10 @@ static void each_death_is_recovered(struct check *c, enum suite_act act, long re
 /* What must hold of a step that is part of a deployment. */
 static void check_deployment(struct check *c)
 {
-	suite_list(c->world->tree, SUITE_WHOLLY, &c->before);
+	list_changed(c, SUITE_WHOLLY, &c->before);
 	suite_world_save(c->world, "before");
 	long undone = undo_restores(c, "made and taken back"), committed = deploy(c, "made");
-	suite_list(c->world->tree, SUITE_ROUGHLY, &c->after);
+	list_changed(c, SUITE_ROUGHLY, &c->after);
 	suite_world_save(c->world, "after");
 	twice_is_once(c);
 	each_death_is_recovered(c, SUITE_DEPLOY, committed);
@@ -222,21 +247,23 @@ static void check_example(struct check *c, const json_t *example, size_t number)
 	if (!holds(c)) {
 		_cleanup_free_ char *why = xstrdup(str_peek(&c->why));
 		str_clear(&c->why);
-		str_appendf(&c->why, "%s, example %zu: %s", c->trial.type->info->name, number + 1, why);
+		str_appendf(&c->why, "%s, example %zu: %s", c->trial.subject->type->info->name, number + 1, why);
 	}
 }
 
-char *suite_check(const struct step_type *type, const struct suite_servers *servers, const char *shell, long stride)
+char *suite_check(const struct suite_subject *subject, const struct suite_servers *servers, long stride)
 {
 	struct suite_world world;
 	suite_world_make(&world);
+	if (subject->api)
+		subject->api->make(world.api);
 	struct check c = {.world = &world,
 	                  .stride = stride,
-	                  .trial = {.world = &world, .servers = servers, .type = type, .shell = shell},
+	                  .trial = {.world = &world, .servers = servers, .subject = subject},
 	                  .before = STR_INIT(LIST_MAX),
 	                  .after = STR_INIT(LIST_MAX),
 	                  .why = STR_INIT(WHY_MAX)};
-	_cleanup_json_ json_t *examples = suite_examples(type, &world, servers, &c.why);
+	_cleanup_json_ json_t *examples = suite_examples(subject, &world, servers, &c.why);
 	for (size_t i = 0; holds(&c) && i < json_array_size(examples); i++)
 		check_example(&c, json_array_get(examples, i), i);
 	suite_world_done(&world);

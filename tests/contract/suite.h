@@ -5,6 +5,7 @@
  *   http://git.example  is a git server with the repository example/shop,
  *   a value of an input that is marked x-secret is replaced by a secret that must be found nowhere afterwards.
  * An example is tried upon what those before it have made.
+ * A type that is not registered is tried too, where it is given with its schema and with the API that it is for.
  *
  *   suite_world.c    the directories of a trial, and everything about a file that can be compared
  *   suite_example.c  examples, and what they must cover
@@ -25,6 +26,7 @@ struct suite_world {
 	char *base;  /* the target's own */
 	char *state; /* journal and sealed secrets */
 	char *source;
+	char *api; /* the world of an API, where it keeps one */
 };
 void suite_world_make(struct suite_world *w);
 void suite_world_done(struct suite_world *w);
@@ -49,10 +51,25 @@ char *suite_find(const char *dir, const char *text);
 struct suite_servers {
 	const char *web, *git; /* URLs */
 };
+/* An API as the target, beside a host that has the lock. */
+struct suite_api {
+	const char *schema; /* of the step's input, with its examples */
+	void (*make)(const char *dir);
+	json_t *(*target)(const char *dir); /* its entry below "targets", of this kind: */
+	const struct target_kind *kind;
+	const struct change_type *(*find_change)(const char *kind);
+	/* A line for each thing that it has. SUITE_TOUCHED: and what was asked of it that changes something. */
+	void (*list)(const char *dir, enum suite_detail detail, struct str *out);
+};
+struct suite_subject {
+	const struct step_type *type; /* in place of the registered one of its name */
+	const struct suite_api *api;  /* NULL: it is for hosts */
+	const char *shell;            /* the host is reached by this shell; NULL: by the process itself */
+};
 /* NULL, and why: there is none, one breaks its schema, or a secret input is in none of them. The secrets in the nth are suite_secret(n). */
 char *suite_secret(size_t number); /* free() */
-json_t *suite_examples(const struct step_type *type, const struct suite_world *w, const struct suite_servers *servers,
-                       struct str *why);
+json_t *suite_examples(const struct suite_subject *subject, const struct suite_world *w,
+                       const struct suite_servers *servers, struct str *why);
 
 struct CMUnitTest;
 /* Runs these while the servers of the examples are there, in memory where that can be. */
@@ -68,13 +85,12 @@ enum suite_act {
 struct suite_trial {
 	const struct suite_world *world;
 	const struct suite_servers *servers;
-	const struct step_type *type; /* in place of the registered one of its name */
+	const struct suite_subject *subject;
 	const json_t *input;
 	const char *
 		secret; /* what the input's secrets are: of this trial only, since a copy keeps what stood in a file before */
-	size_t number;     /* later ones come at a later hour */
-	const char *shell; /* the target is reached by this shell; NULL: by the process itself */
-	bool twice;        /* each change is made twice and taken back twice */
+	size_t number; /* later ones come at a later hour */
+	bool twice;    /* each change is made twice and taken back twice */
 };
 struct suite_answer {
 	bool died;
@@ -91,6 +107,7 @@ void suite_answer_done(struct suite_answer *a);
 bool suite_newest(const struct suite_world *w, enum deployment_state *ret_state, bool *ret_cleaned);
 
 /* ---- suite.c ---- */
-/* NULL: all holds. Else the first thing that does not. free() */
-/* stride: a process is killed behind every so many records. */
-char *suite_check(const struct step_type *type, const struct suite_servers *servers, const char *shell, long stride);
+/* NULL: all holds. Else the first thing that does not. free(). stride: a process is killed behind every so many records. */
+char *suite_check(const struct suite_subject *subject, const struct suite_servers *servers, long stride);
+/* The kinds of changes that the examples planned so far. */
+extern struct strv suite_kinds;

@@ -124,10 +124,10 @@ static void check_example(const json_t *document, const json_t *example, size_t 
 	faults_done(&faults);
 }
 
-json_t *suite_examples(const struct step_type *type, const struct suite_world *w, const struct suite_servers *servers,
-                       struct str *why)
+json_t *suite_examples(const struct suite_subject *subject, const struct suite_world *w,
+                       const struct suite_servers *servers, struct str *why)
 {
-	const char *text = schema_builtin(type->info->name);
+	const char *text = subject->api ? subject->api->schema : schema_builtin(subject->type->info->name);
 	_cleanup_json_ json_t *document = NULL;
 	_cleanup_(strv_done) struct strv seen = {0};
 	if (text == NULL || json_parse(text, strlen(text), SCHEMA_MAX, &document, NULL) < 0) {

@@ -19,7 +19,8 @@ static struct step_type copy_of(const char *name)
 
 static void expect_found(const struct step_type *type, const char *what)
 {
-	_cleanup_free_ char *why = suite_check(type, &servers, NULL, 1);
+	const struct suite_subject subject = {.type = type};
+	_cleanup_free_ char *why = suite_check(&subject, &servers, 1);
 	if (why == NULL)
 		fail_msg("nothing was found");
 	if (strstr(why, what) == NULL)

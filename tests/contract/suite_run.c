@@ -19,21 +19,23 @@
 #include <unistd.h>
 
 enum { ANSWER_MAX = 16 << 20, HANG_SECONDS = 120 };
+static const char api_target[] = "api";
 static const int64_t noon = 1790000000000;
 
 /* Of this process. */
 static const struct suite_trial *trial;
 static long records, records_to_live;
+static int64_t passed_ms;
 static struct str log_lines = STR_INIT(ANSWER_MAX);
 
 /* ---- the surroundings ---- */
 
-static int64_t real_mono_ms(void *context)
+static int64_t mono_ms(void *context)
 {
 	struct timespec ts;
 	(void)context;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	return passed_ms + (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 /* Later acts come later: what they make has names of its own. */
@@ -42,11 +44,15 @@ static int64_t act_wall_ms(void *context)
 	return noon + *(const int *)context * 60000;
 }
 
-static void real_pause_ms(void *context, int64_t ms)
+/* An API of a trial answers at once: nothing but itself is waited for. */
+static void pause_ms(void *context, int64_t ms)
 {
 	const struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000};
 	(void)context;
-	nanosleep(&ts, NULL);
+	if (trial->subject->api)
+		passed_ms += ms;
+	else
+		nanosleep(&ts, NULL);
 }
 
 static void same_chance(void *context, void *data, size_t size)
@@ -83,11 +89,28 @@ static struct http *client(void *context)
 	return http;
 }
 
+/* With the API's, where the trial has one. */
+static const struct field_choice *const *kinds_of_targets(void)
+{
+	enum { KINDS_MAX = 16 };
+	static const struct field_choice *kinds[KINDS_MAX + 2];
+	size_t count = 0;
+	while (count < KINDS_MAX && target_kinds[count]) {
+		kinds[count] = target_kinds[count];
+		count++;
+	}
+	kinds[count] = trial->subject->api ? &trial->subject->api->kind->choice : NULL;
+	return kinds;
+}
+
 static int make_target(const struct target_config *config, struct target **ret, struct err *err)
 {
 	static const char *shell[2]; /* the target borrows it */
-	shell[0] = trial->shell;
-	return trial->shell ? target_shell_new_local(config, shell, ret, err) : target_config_make(config, ret, err);
+	const struct suite_api *api = trial->subject->api;
+	if (api && target_config_kind(config) == api->kind)
+		return target_config_make(config, ret, err);
+	shell[0] = trial->subject->shell;
+	return shell[0] ? target_shell_new_local(config, shell, ret, err) : target_config_make(config, ret, err);
 }
 
 /* ---- steps ---- */
@@ -96,7 +119,8 @@ static int make_twice(const struct step_context *c, struct target *t, struct cha
 {
 	int r = 0;
 	for (int i = 0; r >= 0 && i < 2; i++)
-		r = trial->type->apply ? trial->type->apply(c, t, change, err) : change_apply(t, change, err);
+		r = trial->subject->type->apply ? trial->subject->type->apply(c, t, change, err)
+		                                : change_apply(t, change, err);
 	return r;
 }
 
@@ -105,35 +129,83 @@ static int take_back_twice(const struct step_context *c, struct target *t, const
 {
 	int r = 0, first = 0;
 	for (int i = 0; r >= 0 && i < 2; i++) {
-		r = trial->type->undo ? trial->type->undo(c, t, change, err) : change_undo(t, change, err);
+		r = trial->subject->type->undo ? trial->subject->type->undo(c, t, change, err)
+		                               : change_undo(t, change, err);
 		first = i == 0 ? r : first;
 	}
 	return r < 0 ? r : first;
 }
 
+/* An API's changes are made by their driver, which the engine tells where a task is noted. */
+static const struct change_type *once;
+static struct change_type twice_kind;
+
+static int make_kind_twice(struct change_call *x, struct change *c, struct err *err)
+{
+	int r = once->apply(x, c, err);
+	return r < 0 ? r : once->apply(x, c, err);
+}
+
+static int take_kind_back_twice(struct change_call *x, const struct change *c, struct err *err)
+{
+	int r = once->undo(x, c, err);
+	return r < 0 ? r : once->undo(x, c, err);
+}
+
+static const struct change_type *kind_twice(const struct change_type *type)
+{
+	once = type;
+	twice_kind = *type;
+	twice_kind.apply = make_kind_twice;
+	twice_kind.undo = take_kind_back_twice;
+	return &twice_kind;
+}
+
+static const struct change_type *find_change(const char *kind)
+{
+	const struct suite_api *api = trial->subject->api;
+	const struct change_type *type = api ? api->find_change(kind) : change_find(kind);
+	return api && type && trial->twice ? kind_twice(type) : type;
+}
+
+static int plan_kinds_twice(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
+{
+	int r = trial->subject->type->plan(c, v, plan, err);
+	for (size_t i = 0; r == 0 && i < plan->count; i++)
+		plan->changes[i].type = find_change(plan->changes[i].kind);
+	return r;
+}
+
 static const struct step_type *find_step(const char *name)
 {
 	static struct step_type twice;
-	if (strcmp(name, trial->type->info->name) != 0)
+	if (strcmp(name, trial->subject->type->info->name) != 0)
 		return step_find(name);
 	if (!trial->twice)
-		return trial->type;
-	twice = *trial->type;
-	twice.apply = make_twice;
-	twice.undo = take_back_twice;
+		return trial->subject->type;
+	twice = *trial->subject->type;
+	if (trial->subject->api) {
+		twice.plan = plan_kinds_twice;
+	} else {
+		twice.apply = make_twice;
+		twice.undo = take_back_twice;
+	}
 	return &twice;
 }
 
 static json_t *deployment(const struct suite_trial *t, bool fails)
 {
-	json_t *step = json_pack("{s:s, s:s, s:O}", "step", t->type->info->name, "id", "tried", "input", t->input);
+	json_t *step =
+		json_pack("{s:s, s:s, s:O}", "step", t->subject->type->info->name, "id", "tried", "input", t->input);
 	json_t *d =
 		json_pack("{s:s, s:s, s:{s:{s:{}, s:s}}, s:[o], s:s, s:s, s:s, s:s, s:s}", "name", "shop",
 	                  "environment", "contract", "targets", "web", "local", "base", t->world->base, "steps", step,
 	                  "source_root", t->world->source, "repository", "example/shop", "api_url", t->servers->web,
 	                  "token", t->secret, "commit", "0123456789abcdef0123456789abcdef01234567");
-	if (t->type->info->targets != STEP_TARGETS_NONE)
-		json_object_set_new(step, "target", json_pack("[s]", "web"));
+	if (t->subject->api)
+		json_object_set_new(json_object_get(d, "targets"), api_target, t->subject->api->target(t->world->api));
+	if (t->subject->api || t->subject->type->info->targets != STEP_TARGETS_NONE)
+		json_object_set_new(step, "target", json_pack("[s]", t->subject->api ? api_target : "web"));
 	if (fails)
 		json_array_append_new(json_object_get(d, "steps"),
 		                      json_pack("{s:s, s:s, s:[s], s:{s:[s], s:s}}", "step", "run", "id", "fails",
@@ -181,7 +253,7 @@ __attribute__((noreturn)) static void live(enum suite_act act, long die_at)
 	struct store *store = NULL;
 	hour = (int)trial->number * 2 + (act == SUITE_RECOVER);
 	const struct clock_source clock = {
-		.mono_ms = real_mono_ms, .wall_ms = act_wall_ms, .pause_ms = real_pause_ms, .context = &hour};
+		.mono_ms = mono_ms, .wall_ms = act_wall_ms, .pause_ms = pause_ms, .context = &hour};
 	clock_set_source(&clock);
 	rand_set_source(same_chance, &chance);
 	mask_add(mask_process(), trial->secret, strlen(trial->secret));
@@ -194,10 +266,10 @@ __attribute__((noreturn)) static void live(enum suite_act act, long die_at)
 	                           .wait = &wait,
 	                           .seal = true,
 	                           .report = tell,
-	                           .target_kinds = target_kinds,
+	                           .target_kinds = kinds_of_targets(),
 	                           .make_target = make_target,
 	                           .find_step = find_step,
-	                           .find_change = change_find,
+	                           .find_change = find_change,
 	                           .http = client};
 	if (r == 0 || (act == SUITE_PLAN && r == ERR_NOT_FOUND)) {
 		err = (struct err)ERR_INIT;
@@ -237,7 +309,7 @@ void suite_run(const struct suite_trial *t, enum suite_act act, long die_at, str
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
 		ret->died = true;
 	else if (status != 0)
-		fail_msg("%s: the process ended with status %#x", t->type->info->name, (unsigned)status);
+		fail_msg("%s: the process ended with status %#x", t->subject->type->info->name, (unsigned)status);
 	else
 		read_answer(t->world, ret);
 }

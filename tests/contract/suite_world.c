@@ -122,6 +122,8 @@ void suite_world_make(struct suite_world *w)
 	w->base = fs_join(w->dir, "base");
 	w->state = fs_join(w->dir, "state");
 	w->source = fs_join(w->dir, "source");
+	w->api = fs_join(w->dir, "api");
+	assert_int_equal(mkdir(w->api, 0700), 0);
 	assert_int_equal(mkdir(w->base, 0700), 0);
 	assert_int_equal(mkdir(w->state, 0700), 0);
 	lay_tree(w->tree);
@@ -141,6 +143,7 @@ void suite_world_done(struct suite_world *w)
 	free(w->base);
 	free(w->state);
 	free(w->source);
+	free(w->api);
 }
 
 static void copy(const char *from, const char *to)
@@ -153,7 +156,7 @@ static void copy(const char *from, const char *to)
 
 static void copy_parts(const char *from, const char *to)
 {
-	static const char *const parts[] = {"tree", "base", "state"};
+	static const char *const parts[] = {"tree", "base", "state", "api"};
 	assert_int_equal(fs_mkdirs(AT_FDCWD, to, 0700, NULL), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
 		_cleanup_free_ char *here = fs_join(from, parts[i]), *there = fs_join(to, parts[i]);

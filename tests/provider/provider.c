@@ -74,19 +74,32 @@ void provider_let_pass(const char *file)
 	provider_save(file, world);
 }
 
-/* The fault that this request meets; "" none. Counts it. */
-static void meet(json_t *world, const char *verb, char fault[16])
+void (*provider_on_request)(const char *verb, bool done);
+
+static void tell(const char *verb, bool done)
 {
+	if (provider_on_request)
+		provider_on_request(verb, done);
+}
+
+/* As it is when the request arrives, and the fault that this one meets ("" none). Counts it. */
+static json_t *meet(const struct provider *p, const char *verb, char fault[16])
+{
+	tell(verb, false);
+	json_t *world = provider_load(p->file);
 	json_t *requests = member(world, "requests", json_object);
 	json_t *faults = json_object_get(member(world, "faults", json_object), verb);
 	json_object_set_new(requests, verb, json_integer(json_get_int(requests, verb, 0) + 1));
 	snprintf(fault, 16, "%s", json_array_size(faults) > 0 ? json_string_value(json_array_get(faults, 0)) : "");
 	json_array_remove(faults, 0);
 	move_on(world);
+	return world;
 }
 
-static int reply(const char *fault, struct err *err)
+static int reply(const struct provider *p, const json_t *world, const char *verb, const char *fault, struct err *err)
 {
+	provider_save(p->file, world);
+	tell(verb, true);
 	if (strcmp(fault, "away") == 0)
 		return err_set(err, ERR_NETWORK, "the provider does not answer");
 	if (strcmp(fault, "lost") == 0)
@@ -109,18 +122,15 @@ static int api_begin(const struct provider *p, const char *verb, const char *gue
                      struct err *err)
 {
 	char fault[16];
-	_cleanup_json_ json_t *world = provider_load(p->file);
-	meet(world, verb, fault);
-	int r = reply(fault, err);
-	if (r != ERR_NETWORK) {
-		_cleanup_free_ char *id =
-			add_task(world, verb, guest, size, strcmp(fault, "hangs") == 0 ? 0 : TASK_TICKS,
-		                 strcmp(fault, "fails") == 0);
-		if (strcmp(fault, "twice") == 0)
-			free(add_task(world, verb, guest, size, LATER_TICKS, false));
-		*ret = r == 0 ? TAKE(id) : NULL;
-	}
-	provider_save(p->file, world);
+	_cleanup_json_ json_t *world = meet(p, verb, fault);
+	_cleanup_free_ char *id = NULL;
+	if (strcmp(fault, "away") != 0)
+		id = add_task(world, verb, guest, size, strcmp(fault, "hangs") == 0 ? 0 : TASK_TICKS,
+		              strcmp(fault, "fails") == 0);
+	if (strcmp(fault, "twice") == 0)
+		free(add_task(world, verb, guest, size, LATER_TICKS, false));
+	int r = reply(p, world, verb, fault, err);
+	*ret = r == 0 ? TAKE(id) : NULL;
 	return r;
 }
 
@@ -128,10 +138,8 @@ static int api_begin(const struct provider *p, const char *verb, const char *gue
 static int api_look(const struct provider *p, const char *guest, json_t **ret, struct err *err)
 {
 	char fault[16];
-	_cleanup_json_ json_t *world = provider_load(p->file);
-	meet(world, "look", fault);
-	provider_save(p->file, world);
-	int r = reply(fault, err);
+	_cleanup_json_ json_t *world = meet(p, "look", fault);
+	int r = reply(p, world, "look", fault, err);
 	json_t *size = json_object_get(json_object_get(world, "guests"), guest);
 	if (r == 0)
 		*ret = size ? json_pack("{s:s, s:O}", "type", "guest", "size", size)
@@ -143,12 +151,10 @@ static int api_look(const struct provider *p, const char *guest, json_t **ret, s
 static int api_tasks(const struct provider *p, const char *guest, json_t **ret, struct err *err)
 {
 	char fault[16];
-	_cleanup_json_ json_t *world = provider_load(p->file);
+	_cleanup_json_ json_t *world = meet(p, "poll", fault);
 	json_t *task;
 	size_t i;
-	meet(world, "poll", fault);
-	provider_save(p->file, world);
-	int r = reply(fault, err);
+	int r = reply(p, world, "poll", fault, err);
 	if (r < 0)
 		return r;
 	*ret = json_array();

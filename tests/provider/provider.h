@@ -16,6 +16,9 @@ extern const struct target_kind provider_kind; /* {"test-provider": {"file", "ti
 int provider_look(struct view *v, const char *guest, json_t **ret, struct err *err);
 const struct change_type *provider_find_change(const char *kind);
 
+/* For a world in which processes die: a request is about to be made, or its reply is on the way (done). NULL: nobody asks. */
+extern void (*provider_on_request)(const char *verb, bool done);
+
 json_t *provider_load(const char *file);
 void provider_save(const char *file, const json_t *world);
 /* All that is at work runs to its end, what hangs excepted. */

@@ -19,7 +19,8 @@ static void restart_by_run(json_t *deployment)
 		if (strcmp(json_get_string(step, "step"), "restart") != 0)
 			continue;
 		json_object_set_new(step, "step", json_string("run"));
-		json_object_set_new(step, "input", json_pack("{s:[s], s:[s]}", "command", "restart", "after_undo", "restart"));
+		json_object_set_new(step, "input",
+		                    json_pack("{s:[s], s:[s]}", "command", "restart", "after_undo", "restart"));
 	}
 }
 

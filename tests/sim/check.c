@@ -233,7 +233,7 @@ static void check_cause(void)
 	const struct scenario *sc = &world->sc;
 	bool cause = sc->hold || world->person_came || sc->rates.denied > 0 || sc->refused_from_gate > 0 ||
 	             sc->rates.full > 0 || sc->contender == CONTENDER_TAKES_OVER || sc->machine_lost || sc->job ||
-	             world->stops > 0;
+	             world->stops > 0 || sc->api_refuses;
 	if (!cause)
 		sim_violation("held without a cause: %s", world->seen.named);
 }
@@ -313,7 +313,8 @@ static bool met_a_fault(void)
 	                       world->fulls + world->jumps >
 	               0 ||
 	       r->denied > 0 || world->sc.refused_from_gate > 0 || r->journal_full > 0 || r->journal_io > 0 ||
-	       world->person_came || world->sc.contender != CONTENDER_NONE || world->sc.hold || world->sc.baseline_sick;
+	       world->person_came || world->sc.contender != CONTENDER_NONE || world->sc.hold ||
+	       world->sc.baseline_sick || world->sc.api_faults;
 }
 
 /* Nothing failed: then nothing is a reason to take it back. */
@@ -413,6 +414,7 @@ void check_world(const struct stree *old_trees, const struct stree *new_trees)
 	}
 	if (world->seen.found && state != DEPLOYMENT_HELD && state != DEPLOYMENT_REFUSED && !world->seen.cleaned)
 		sim_violation("recovery ended and the deployment is not cleaned");
+	sim_api_check(state);
 	check_moved();
 	check_real(state != DEPLOYMENT_HELD && world->sc.missed_steps == 0);
 	check_person();

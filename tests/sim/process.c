@@ -2,6 +2,7 @@
 #include "sim/sim.h"
 #include "base/core/cancel.h"
 
+#include "provider/provider.h"
 #include <dirent.h>
 #include <errno.h>
 #include <sys/wait.h>
@@ -203,8 +204,9 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 	                           .seal = !world->sc.unsealed,
 	                           .report = say,
 	                           .target_kinds = sim_target_kinds,
-	                           .make_target = sim_target_new,
-	                           .find_step = sim_find_step};
+	                           .make_target = target_config_make,
+	                           .find_step = sim_find_step,
+	                           .find_change = provider_find_change};
 	bool contends = role == ROLE_CONTENDER && world->sc.contender == CONTENDER_DEPLOYS;
 	json_t *deployment = json_loads(world->in_prelude ? world->sc.prelude
 	                                : contends        ? world->sc.contender_deployment

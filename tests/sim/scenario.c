@@ -414,6 +414,7 @@ void scenario_make(uint64_t seed)
 	sim_real_choose(sc);
 	sim_back_choose(sc);
 	sim_locks_choose(sc);
+	sim_api_choose(sc);
 	world->faults_on = true;
 }
 
@@ -455,6 +456,8 @@ static void model_step(struct stree *t, const json_t *step)
 		const json_t *effects = json_object_get(input, "effects");
 		for (size_t i = 0; i < json_array_size(effects); i++)
 			model_effect(t, json_array_get(effects, i));
+	} else if (sim_api_is_step(name)) {
+		return;
 	} else if (strcmp(name, "archive-upload") == 0) {
 		sim_upload_model(t, input);
 	} else if (world->sc.real && strcmp(name, "release") != 0) {

@@ -227,7 +227,8 @@ static void settle(bool lost)
 		return;
 	if (world->seen.final_state == DEPLOYMENT_UNDONE)
 		check_world(old_trees, new_trees);
-	else if (world->sc.rates.denied == 0 && world->sc.refused_from_gate == 0 && !world->sc.baseline_sick)
+	else if (world->sc.rates.denied == 0 && world->sc.refused_from_gate == 0 && !world->sc.baseline_sick &&
+	         !world->sc.api_hangs)
 		sim_violation("the rollback of a held deployment ended with %d: %s", world->last.status,
 		              world->last.reason);
 }
@@ -268,6 +269,7 @@ bool sim_run_seed(uint64_t seed, uint32_t drop)
 	sim_drop_parts(drop);
 	prepare_state();
 	sim_upload_write_source();
+	sim_api_world();
 	run_prelude();
 	scenario_models(old_trees, new_trees);
 	bool ended_itself = !world->violation[0] && run_first();
@@ -326,6 +328,8 @@ void sim_drop_parts(uint32_t drop)
 				sc->has_release = sc->has_upload = false;
 			if (strcmp(name, "gate") == 0)
 				sc->has_gate = false;
+			if (sim_api_is_step(name))
+				sc->has_api = sc->api_faults = false;
 			json_array_remove(steps, (size_t)i);
 		}
 	_cleanup_free_ char *text = json_text(d);

@@ -12,6 +12,7 @@
  *   process.c   one process, and what it finds at the end
  *   seed.c      one seed: deaths, recoveries, the verdict, shortening
  *   upload.c    archive-upload: sources, former releases, streams and clones
+ *   api.c       scenarios with an API beside the hosts
  *   back.c      scenarios of rollbacks
  *   locks.c     scenarios of locks that somebody must free
  *   real.c      scenarios of the product's own steps: snapshot, apply, secret-write, run
@@ -195,13 +196,16 @@ struct scenario {
 	bool rehoused;          /* after the first death the journal lies on a machine of another id */
 	bool unsealed;          /* nothing is sealed: recovery is given the file */
 	int64_t second_dies_at; /* the machine that takes over is gone for good after so many operations; 0: it lives */
-	bool tells;             /* a command and its after_undo name what the snapshot gives */
-	bool undone_by_command; /* the data: a command brings back no time */
-	bool job;               /* each step is a process of its own, as in a workflow; `finish` decides */
-	int late_ops;           /* by how much at most a request is late; 0: 80 operations */
-	int refused_from_gate;  /* so many operations long no target takes a change, from the gate on; 0: never */
-	bool machine_lost;      /* after the first death the state folder is gone; another machine recovers */
-	char *deployment;       /* JSON; in the heap */
+	bool has_api;           /* tests/provider is one of the targets (api.c) */
+	bool api_faults, api_refuses, api_hangs; /* any; tasks that fail or never end; those that nobody can cancel */
+	const char *api_script;                  /* its faults */
+	bool tells;                              /* a command and its after_undo name what the snapshot gives */
+	bool undone_by_command;                  /* the data: a command brings back no time */
+	bool job;              /* each step is a process of its own, as in a workflow; `finish` decides */
+	int late_ops;          /* by how much at most a request is late; 0: 80 operations */
+	int refused_from_gate; /* so many operations long no target takes a change, from the gate on; 0: never */
+	bool machine_lost;     /* after the first death the state folder is gone; another machine recovers */
+	char *deployment;      /* JSON; in the heap */
 	char *contender_deployment;
 	char *prelude; /* a deployment that is committed before, without a fault; NULL: none */
 };
@@ -375,6 +379,12 @@ void check_manifests(void);
 extern const char *const sim_service_reads[SIM_SERVICE_READS];
 const char *sim_service_differs(const struct starget *t); /* a path; NULL: it runs with what lies there */
 void sim_watch_secrets(const struct starget *t);
+
+/* ---- api.c ---- */
+void sim_api_choose(struct scenario *sc);
+bool sim_api_is_step(const char *step);
+void sim_api_world(void);
+void sim_api_check(enum deployment_state state);
 
 /* ---- back.c ---- */
 void sim_back_choose(struct scenario *sc);

@@ -4,6 +4,7 @@
 
 #include "base/secret/digest.h"
 #include "base/core/mem.h"
+#include "provider/provider.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -333,6 +334,8 @@ static const struct step_type types[] = {
 
 const struct step_type *sim_find_step(const char *name)
 {
+	if (sim_api_is_step(name))
+		return &provider_step;
 	for (size_t i = 0; i < ARRAY_SIZE(real_types); i++)
 		if (strcmp(real_types[i]->info->name, name) == 0)
 			return real_types[i];

@@ -4,6 +4,7 @@
 #include "sim/effects.h"
 
 #include "base/secret/digest.h"
+#include "provider/provider.h"
 
 /* Which of the world's targets a name means: "t1". */
 /* ---- looking ---- */
@@ -444,4 +445,4 @@ int sim_target_new(const struct target_config *config, struct target **ret, stru
 }
 
 static const struct target_kind sim_kind = {.choice = TARGET_LOCAL_CHOICE, .is_host = true, .make = sim_target_new};
-const struct field_choice *const sim_target_kinds[] = {&sim_kind.choice, NULL};
+const struct field_choice *const sim_target_kinds[] = {&sim_kind.choice, &provider_kind.choice, NULL};
