@@ -113,6 +113,16 @@ void sim_api_world(void)
 	provider_on_request = on_request;
 }
 
+void sim_api_calm(void)
+{
+	if (!world->sc.has_api)
+		return;
+	_cleanup_free_ char *file = world_file();
+	_cleanup_json_ json_t *now = provider_load(file);
+	json_object_del(now, "faults");
+	provider_save(file, now);
+}
+
 /* ---- what must hold ---- */
 
 static int64_t size_in(const json_t *guests, const char *name)

@@ -161,6 +161,7 @@ static void recoveries(bool lost, bool first_died)
 			break;
 	}
 	world->faults_on = false;
+	sim_api_calm();
 }
 
 static void ask_other_machine(void)

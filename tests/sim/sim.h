@@ -384,6 +384,7 @@ void sim_watch_secrets(const struct starget *t);
 void sim_api_choose(struct scenario *sc);
 bool sim_api_is_step(const char *step);
 void sim_api_world(void);
+void sim_api_calm(void); /* its faults are over; what hangs goes on hanging */
 void sim_api_check(enum deployment_state state);
 
 /* ---- back.c ---- */
