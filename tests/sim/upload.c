@@ -180,7 +180,9 @@ void sim_upload_old_world(struct scenario *sc, struct starget *st)
 
 bool sim_upload_retention(const char *path)
 {
-	return is_within(older_dir, path) || strcmp(path, "/app/releases/.20250101T000000-old.manifest") == 0;
+	/* Removed last, it comes back with a power cut. */
+	return is_within(older_dir, path) || is_within("/app/releases/.20250101T000000-old.removed", path) ||
+	       strcmp(path, "/app/releases/.20250101T000000-old.manifest") == 0;
 }
 
 void sim_upload_model(struct stree *t, const json_t *input)
