@@ -55,21 +55,21 @@ class Containers(GateCase):
     def test_an_unhealthy_container_fails_with_what_its_check_said_and_its_last_lines(self):
         self.start("web", "sh", "-c", "echo cannot reach the database; sleep 1000",
                    options=["--health-cmd", "echo no route to db; false", "--health-interval", "100ms", "--health-retries", "1"])
-        wrong = self.gate(self.t, self.container("web"), deadline="3s")
+        wrong = self.gate(self.t, self.container("web"), deadline="6s")
         self.assert_exit(wrong, 1)
         self.assert_says(wrong, "container web is unhealthy: no route to db", "web | cannot reach the database")
         self.assertIn("web | cannot reach the database", self.probes(self.t)[-1]["log"])
 
     def test_a_loop_of_crashes_never_settles_although_it_runs_whenever_it_is_asked(self):
         self.start("web", "sh", "-c", "echo starting; sleep 0.7; echo out of tokens >&2; exit 7", options=["--restart", "always"])
-        wrong = self.gate(self.t, self.container("web", settle="3s"), deadline="7s")
+        wrong = self.gate(self.t, self.container("web", settle="3s"), deadline="12s")
         self.assert_exit(wrong, 1)
         self.assert_says(wrong, "web | out of tokens")
         self.assertTrue(any("but was restarted since it was asked before" in p["seen"] for p in self.probes(self.t)), self.probes(self.t))
 
     def test_a_container_that_ended_or_is_not_there_fails(self):
         self.start("gone", "sh", "-c", "exit 3")
-        wrong = self.gate(self.t, self.container("gone"), self.container("nobody"), deadline="1s")
+        wrong = self.gate(self.t, self.container("gone"), self.container("nobody"), deadline="5s")
         self.assert_exit(wrong, 1)
         self.assert_says(wrong, "container gone is exited (exit code 3)", "container nobody ", "nobody")
 
@@ -80,14 +80,14 @@ class Containers(GateCase):
         self.of_project("other", "web", "false")
         self.assert_exit(self.gate(self.t, self.compose("shop"), self.compose("shop", ["web"])), 0)
         self.assertIn("1 run, 1 ended with 0", self.probes(self.t)[-1]["seen"])
-        wrong = self.gate(self.t, self.compose("shop", ["web", "migrate", "worker"]), self.compose("nothing"), self.compose("other"), deadline="1s")
+        wrong = self.gate(self.t, self.compose("shop", ["web", "migrate", "worker"]), self.compose("nothing"), self.compose("other"), deadline="5s")
         self.assert_exit(wrong, 1)
         self.assert_says(wrong, "migrate is exited", "worker does not run", "compose project nothing has no container", "web is exited (exit code 1)")
 
     def test_a_crash_loop_in_a_project_fails_it_with_the_last_lines_of_that_service(self):
         self.of_project("shop", "web", "sleep", "1000")
         self.of_project("shop", "worker", "sh", "-c", "sleep 0.5; echo queue is gone >&2; exit 1", options=["--restart", "always"])
-        wrong = self.gate(self.t, self.compose("shop", settle="3s"), deadline="6s")
+        wrong = self.gate(self.t, self.compose("shop", settle="3s"), deadline="12s")
         self.assert_exit(wrong, 1)
         self.assert_says(wrong, "worker", "worker | queue is gone")
         self.assert_silent(wrong, "web |")
@@ -122,7 +122,7 @@ class Queries(GateCase):
                                    self.check("SELECT name FROM migrations WHERE id > 41;", contains="taxes"),
                                    self.check("SELECT 1 FROM migrations")), 0)
         wrong = self.gate(self.t, self.check("SELECT max(id) FROM migrations", equals="43"), self.check("SELECT 1 WHERE false"),
-                          self.check("SELECT nothing"), deadline="1s")
+                          self.check("SELECT nothing"), deadline="5s")
         self.assert_exit(wrong, 1)
         self.assert_says(wrong, "gave '42', wanted '43'", "gave no row", 'column "nothing" does not exist')
 
@@ -208,11 +208,11 @@ class Units(GateCase):
 
     def test_a_unit_that_is_not_there_or_has_failed_is_named(self):
         self.states(("failed", "failed", 5, "x"))
-        wrong = self.gate(self.t, self.check(), env=self.env, deadline="500ms")
+        wrong = self.gate(self.t, self.check(), env=self.env, deadline="2s")
         self.assert_says(wrong, "unit shop.service is failed (failed, exit-code, exit code 1), was restarted 5 times")
         with open(os.path.join(self.dir, "state.last"), "w", encoding="ascii") as f:
             f.write("LoadState=not-found\nActiveState=inactive\n")
-        self.assert_says(self.gate(self.t, self.check(), env=self.env, deadline="500ms"), "there is no such unit")
+        self.assert_says(self.gate(self.t, self.check(), env=self.env, deadline="2s"), "there is no such unit")
 
 
 if __name__ == "__main__":
