@@ -154,6 +154,7 @@ const char *const postgres_script_prove = BEGIN_SCRIPT FIND_CONTAINER COUNT DROP
 	"drop_new\n"
 	"create_new\n"
 	"everything=$(sql -d \"$DAVIT_MAIN\" -c \"SELECT pg_catalog.current_setting('is_superuser')\")\n"
+	"set --\n"
 	"[ \"$everything\" = on ] || set -- --no-owner --no-acl\n"
 	"pg pg_restore -w --exit-on-error \"$@\" -d \"$DAVIT_NEW\" <\"$d/dump\"\n"
 	"compare\n"
