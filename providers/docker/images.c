@@ -27,7 +27,7 @@ int docker_images(const struct docker *d, const struct strv *names, json_t **ret
 		&script,
 		"; do x=$(docker image inspect --format "
 		"'{\"id\":{{json .Id}},\"architecture\":{{json .Architecture}},\"os\":{{json .Os}}}' -- \"$i\" 2>/dev/null) "
-		"|| x=; printf '%s\\n' \"$x\"; done\ndocker version --format '{{.Server.Version}}' >/dev/null\n");
+		"|| { docker version --format '{{.Server.Version}}' >/dev/null || exit; x=; }; printf '%s\\n' \"$x\"; done\n");
 	const struct docker_call call = {.script = str_peek(&script), .timeout_ms = LOOK_MS};
 	int r = names->count > 0 ? docker_must(d, &call, &said, err) : 0;
 	if (r < 0)

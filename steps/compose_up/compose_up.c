@@ -36,20 +36,6 @@ static void validate(const struct step_context *c, struct faults *faults)
 		faults_add(faults, NULL, "/timeout", "the time must be longer than nothing");
 }
 
-/* The engine is asked in any case, so that one that does not answer is known before the first change. */
-static int check(const struct step_context *c, struct faults *faults, struct err *err)
-{
-	(void)faults;
-	for (size_t i = 0; i < c->target_count; i++) {
-		struct docker d = compose_docker(c, &c->targets[i]->view, NULL);
-		_cleanup_free_ char *platform = NULL;
-		int r = docker_platform(&d, &platform, err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 static int verify(const struct step_context *c, struct view *v, const struct change *change, struct err *err)
 {
 	const struct compose_up_in *in = c->input;
@@ -168,7 +154,6 @@ const struct step_type compose_up_step = {
 	.kinds = kinds,
 	.describe = describe,
 	.validate = validate,
-	.check = check,
 	.plan = compose_plan,
 	.apply = compose_apply,
 	.verify = verify,

@@ -45,7 +45,9 @@ struct compose_stack {
 };
 void compose_stack_done(struct compose_stack *s);
 /* ERR_REFUSED with compose's own words where the files are not right, or with the names of all variables that are not set or empty. */
-int compose_resolve(const struct step_context *c, const struct docker *d, struct compose_stack *ret, struct err *err);
+/* known: the configuration that runs, with x-davit; NULL: none. */
+int compose_resolve(const struct step_context *c, const struct docker *d, const json_t *known,
+                    struct compose_stack *ret, struct err *err);
 /* Of a resolved configuration: service → hash, as compose labels what it starts. */
 int compose_hashes(const struct docker *d, const char *project, const json_t *model, json_t **ret, struct err *err);
 const struct compose_service *compose_find(const struct compose_stack *s, const char *name);
@@ -65,8 +67,11 @@ int compose_variables(const struct step_context *c, const struct docker *d, cons
 int compose_check_names(const struct compose_up_in *in, const struct docker *d, const struct compose_stack *s,
                         struct strv *faults, struct err *err);
 /* ret: service → {"image","from": "here" | "registry" | "build","id"}; id only where it is known now. */
-int compose_check_images(const struct compose_up_in *in, const struct docker *d, const struct compose_stack *s,
-                         struct strv *faults, json_t **ret, struct err *err);
+int compose_look_at_images(const struct compose_up_in *in, const struct docker *d, const struct compose_stack *s,
+                           json_t **ret, json_t **ret_here, struct err *err);
+/* Are they there, for the engine's processor? here: what compose_look_at_images found. */
+int compose_check_images(const struct docker *d, const struct compose_stack *s, const json_t *images,
+                         const json_t *here, struct strv *faults, struct err *err);
 
 /* ---- state.c ---- */
 /* {"type":"compose","services":{NAME:{"is":["HASH:IMAGE", …],"up":n}}}, or {"type":"absent"}; hashes and images cut short. */
@@ -97,6 +102,7 @@ struct compose_payload {
 	json_t *former, *images;
 	char *former_name;
 	struct docker_containers was;
+	bool same;        /* all of it runs as configured */
 	char *unresolved; /* why the files could not be resolved yet; NULL: they were */
 };
 void compose_payload_free(void *payload);

@@ -39,47 +39,69 @@ static int check_registry(const struct docker *d, const struct compose_service *
 	return 0;
 }
 
-static int check_one(const struct compose_up_in *in, const struct docker *d, const struct compose_service *one,
-                     const json_t *here, const char *engine, struct strv *faults, json_t *ret, struct err *err)
+static const char *where_from(const struct compose_up_in *in, const struct compose_service *one, const char *id)
 {
-	const char *id = json_get_string(here, "id"), *from = "here";
-	int r = 0;
-	if (one->builds && in->build) {
-		from = "build";
-	} else if (one->pull == COMPOSE_ALWAYS || (id == NULL && one->pull == COMPOSE_MISSING)) {
-		from = "registry";
-		r = check_registry(d, one, engine, faults, err);
-	} else if (id == NULL) {
+	if (one->builds && in->build)
+		return "build";
+	return one->pull == COMPOSE_ALWAYS || (id == NULL && one->pull == COMPOSE_MISSING) ? "registry" : "here";
+}
+
+static json_t *describe(const struct compose_up_in *in, const struct compose_stack *s, const json_t *here)
+{
+	json_t *images = json_object();
+	for (size_t i = 0; i < s->count; i++) {
+		const struct compose_service *one = &s->services[i];
+		const char *id = json_get_string(json_object_get(here, one->image), "id");
+		const char *from = where_from(in, one, id);
+		json_t *image = json_pack("{s:s,s:s}", "image", one->image, "from", from);
+		if (strcmp(from, "here") == 0)
+			json_set_string(image, "id", id);
+		json_object_set_new(images, one->name, image);
+	}
+	return images;
+}
+
+static int check_one(const struct docker *d, const struct compose_service *one, const char *from, const json_t *here,
+                     const char *engine, struct strv *faults, struct err *err)
+{
+	if (strcmp(from, "registry") == 0)
+		return check_registry(d, one, engine, faults, err);
+	if (strcmp(from, "here") != 0)
+		return 0;
+	if (here == NULL) {
 		strv_addf(faults, "the image '%s' of '%s' is not here, and %s", one->image, one->name,
 		          one->builds ? "would have to be built (`build: true`)"
 		                      : "is not to be fetched (pull_policy: never)");
-	} else {
-		_cleanup_free_ char *platform =
-			xasprintf("%s/%s", json_get_string(here, "os"), json_get_string(here, "architecture"));
-		check_platform(one, platform, engine, faults);
+		return 0;
 	}
-	json_t *image = json_pack("{s:s,s:s}", "image", one->image, "from", from);
-	if (strcmp(from, "here") == 0 && id != NULL)
-		json_object_set_new(image, "id", json_string(id));
-	json_object_set_new(ret, one->name, image);
+	_cleanup_free_ char *platform =
+		xasprintf("%s/%s", json_get_string(here, "os"), json_get_string(here, "architecture"));
+	check_platform(one, platform, engine, faults);
+	return 0;
+}
+
+int compose_look_at_images(const struct compose_up_in *in, const struct docker *d, const struct compose_stack *s,
+                           json_t **ret, json_t **ret_here, struct err *err)
+{
+	_cleanup_(strv_done) struct strv names = {0};
+	for (size_t i = 0; i < s->count; i++)
+		if (!strv_has(&names, s->services[i].image))
+			strv_add(&names, s->services[i].image);
+	int r = docker_images(d, &names, ret_here, err);
+	if (r == 0)
+		*ret = describe(in, s, *ret_here);
 	return r;
 }
 
-int compose_check_images(const struct compose_up_in *in, const struct docker *d, const struct compose_stack *s,
-                         struct strv *faults, json_t **ret, struct err *err)
+int compose_check_images(const struct docker *d, const struct compose_stack *s, const json_t *images,
+                         const json_t *here, struct strv *faults, struct err *err)
 {
-	_cleanup_(strv_done) struct strv names = {0};
-	_cleanup_json_ json_t *here = NULL, *images = json_object();
 	_cleanup_free_ char *engine = NULL;
-	for (size_t i = 0; i < s->count; i++)
-		strv_add(&names, s->services[i].image);
-	int r = docker_images(d, &names, &here, err);
-	if (r == 0)
-		r = docker_platform(d, &engine, err);
-	for (size_t i = 0; r == 0 && i < s->count; i++)
-		r = check_one(in, d, &s->services[i], json_object_get(here, s->services[i].image), engine, faults,
-		              images, err);
-	if (r == 0)
-		*ret = TAKE(images);
+	int r = docker_platform(d, &engine, err);
+	for (size_t i = 0; r == 0 && i < s->count; i++) {
+		const struct compose_service *one = &s->services[i];
+		r = check_one(d, one, json_get_string(json_object_get(images, one->name), "from"),
+		              json_object_get(here, one->image), engine, faults, err);
+	}
 	return r;
 }

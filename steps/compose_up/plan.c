@@ -35,18 +35,49 @@ static int must_have_former(const struct compose_up_in *in, const struct docker 
 		"leaves what is new");
 }
 
+/* A one-shot service that failed the last time has to run again. */
+static bool a_once_failed(const struct compose_payload *p)
+{
+	for (size_t i = 0; i < p->was.count; i++) {
+		const struct compose_service *one = compose_find(&p->stack, p->was.items[i].service);
+		if (one != NULL && one->once && p->was.items[i].exit_code != 0)
+			return true;
+	}
+	return false;
+}
+
+static bool fetches(const struct compose_payload *p)
+{
+	const char *name;
+	json_t *one;
+	json_object_foreach(p->images, name, one) if (json_get_string(one, "id") == NULL) return true;
+	return false;
+}
+
+static bool is_same(const struct compose_payload *p)
+{
+	_cleanup_json_ json_t *found = compose_state_found(&p->was),
+			      *wanted = compose_state_wanted(&p->stack, p->images);
+	return compose_state_is(found, wanted) && !a_once_failed(p) && !fetches(p);
+}
+
+/* What runs as configured need not be asked whether it can. */
 static int look_at_stack(const struct step_context *c, const struct docker *d, struct compose_payload *p,
                          struct err *err)
 {
 	const struct compose_up_in *in = c->input;
 	_cleanup_(strv_done) struct strv faults = {0};
-	int r = compose_resolve(c, d, &p->stack, err);
+	_cleanup_json_ json_t *here = NULL;
+	int r = compose_resolve(c, d, p->former, &p->stack, err);
 	if (r == 0)
 		compose_roll_faults(in, &p->stack, &faults);
 	if (r == 0)
+		r = compose_look_at_images(in, d, &p->stack, &p->images, &here, err);
+	p->same = r == 0 && is_same(p);
+	if (r == 0 && !p->same)
 		r = compose_check_names(in, d, &p->stack, &faults, err);
-	if (r == 0)
-		r = compose_check_images(in, d, &p->stack, &faults, &p->images, err);
+	if (r == 0 && !p->same)
+		r = compose_check_images(d, &p->stack, p->images, here, &faults, err);
 	if (r == 0 && faults.count > 0)
 		r = refuse(in, d, &faults, err);
 	return r;
@@ -93,25 +124,6 @@ void compose_report_images(const struct step_context *c, const struct compose_pa
 		c->report(c->engine, "%s: %s (%s)", name, json_get_string(one, "image"), json_get_string(one, "from"));
 }
 
-/* A one-shot service that failed the last time has to run again. */
-static bool a_once_failed(const struct compose_payload *p)
-{
-	for (size_t i = 0; i < p->was.count; i++) {
-		const struct compose_service *one = compose_find(&p->stack, p->was.items[i].service);
-		if (one != NULL && one->once && p->was.items[i].exit_code != 0)
-			return true;
-	}
-	return false;
-}
-
-static bool fetches(const struct compose_payload *p)
-{
-	const char *name;
-	json_t *one;
-	json_object_foreach(p->images, name, one) if (json_get_string(one, "id") == NULL) return true;
-	return false;
-}
-
 static void describe_change(const struct compose_up_in *in, const struct compose_payload *p, struct change *change)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(16384);
@@ -148,7 +160,7 @@ int compose_plan(const struct step_context *c, struct view *v, struct plan *plan
 	_cleanup_json_ json_t *found = r == 0 ? compose_state_found(&p->was) : NULL;
 	_cleanup_json_ json_t *wanted =
 		r == 0 && p->unresolved == NULL ? compose_state_wanted(&p->stack, p->images) : NULL;
-	bool same = wanted != NULL && compose_state_is(found, wanted) && !a_once_failed(p) && !fetches(p);
+	bool same = wanted != NULL && p->same;
 	/* What the steps before it are about to change may make it differ. */
 	if (r < 0 || (same && !may_wait)) {
 		compose_payload_free(p);

@@ -1,4 +1,5 @@
-/* The configuration is resolved where it lies, by the compose that will start it: two invocations that only read. */
+/* The configuration is resolved where it lies, by the compose that will start it: invocations that only read, and a single one where it is the
+ * same as the one that runs. */
 #include "steps/compose_up/compose_up.h"
 #include "base/core/shown.h"
 
@@ -180,15 +181,18 @@ int compose_hashes(const struct docker *d, const char *project, const json_t *mo
 	return r;
 }
 
-static int take_hashes(const struct docker *d, const char *project, struct compose_stack *s, struct err *err)
+/* known: NULL, or service → {"hash"} of the same configuration as it was started. */
+static int take_hashes(const struct docker *d, const char *project, const json_t *known, struct compose_stack *s,
+                       struct err *err)
 {
 	_cleanup_json_ json_t *hashes = NULL;
-	int r = compose_hashes(d, project, s->model, &hashes, err);
+	int r = known == NULL ? compose_hashes(d, project, s->model, &hashes, err) : 0;
 	for (size_t i = 0; r == 0 && i < s->count; i++) {
-		const char *hash = json_get_string(hashes, s->services[i].name);
+		const char *name = s->services[i].name;
+		const char *hash = known != NULL ? json_get_string(json_object_get(known, name), "hash")
+		                                 : json_get_string(hashes, name);
 		if (hash == NULL)
-			return err_set(err, ERR_PROTOCOL, "compose gives no hash of the service '%s'",
-			               s->services[i].name);
+			return err_set(err, ERR_PROTOCOL, "compose gives no hash of the service '%s'", name);
 		s->services[i].hash = xstrdup(hash);
 	}
 	return r;
@@ -196,18 +200,17 @@ static int take_hashes(const struct docker *d, const char *project, struct compo
 
 /* ---- asked of compose ---- */
 
-static void make_script(const struct compose_up_in *in, struct str *out)
+static void make_script(const struct compose_up_in *in, bool raw, struct str *out)
 {
-	str_append(out, "docker compose version >/dev/null 2>&1 || exit 91\ncd -P -- ");
+	str_append(out, "cd -P -- ");
 	str_append_shell(out, in->directory);
-	str_append(out, " 2>/dev/null || exit 90\nc() { ");
+	str_append(out, " 2>/dev/null || exit 90\npwd -P\necho --davit--\n");
 	compose_words(out, in->project);
 	compose_input_words(out, in);
-	str_append(out, " \"$@\"; }\npwd -P\n");
-	str_appendf(
+	str_append(
 		out,
-		"echo; echo --davit--\nc config --no-interpolate --format json 2>/dev/null\necho; echo --davit--\n");
-	str_append(out, "c config --format json\n");
+		raw ? " config --no-interpolate --format json 2>/dev/null\n"
+		    : " config --format json || { s=$?; docker compose version >/dev/null 2>&1 || exit 91; exit $s; }\n");
 }
 
 static int say_refusal(const struct docker *d, const struct compose_up_in *in, const struct target_result *said,
@@ -226,12 +229,6 @@ static int say_refusal(const struct docker *d, const struct compose_up_in *in, c
 	               d->v->name, line);
 }
 
-static json_t *read_part(const char *from, const char *end)
-{
-	json_t *value = NULL;
-	return json_parse(from, (size_t)(end - from), COMPOSE_CONFIG_MAX, &value, NULL) == 0 ? value : NULL;
-}
-
 static int refuse_variables(const struct docker *d, const struct compose_up_in *in, const struct strv *names,
                             struct err *err)
 {
@@ -244,36 +241,78 @@ static int refuse_variables(const struct docker *d, const struct compose_up_in *
 		"give them by `env`, `env_file` or a default in the file (${NAME:-value}); name in `allow_empty` what may be empty");
 }
 
-int compose_resolve(const struct step_context *c, const struct docker *d, struct compose_stack *ret, struct err *err)
+/* *ret NULL: compose says no, in said. */
+static int ask_config(const struct docker *d, const struct compose_up_in *in, bool raw, struct target_result *said,
+                      char **ret_directory, json_t **ret, struct err *err)
+{
+	_cleanup_(str_done) struct str script = STR_INIT(64 << 10);
+	said->out.wipe = said->err.wipe = true;
+	make_script(in, raw, &script);
+	const struct docker_call call = {.script = str_peek(&script), .timeout_ms = COMPOSE_LOOK_MS};
+	int r = docker_ask(d, &call, said, err);
+	const char *text = str_peek(&said->out), *from = r == 0 ? strstr(text, mark) : NULL;
+	if (from == NULL)
+		return r;
+	*ret_directory = xstrndup(text, strcspn(text, "\n"));
+	from += strlen(mark);
+	if (said->status == 0 &&
+	    json_parse(from, (size_t)(text + said->out.len - from), COMPOSE_CONFIG_MAX, ret, NULL) < 0)
+		*ret = NULL;
+	return 0;
+}
+
+/* What runs was started from the same, and its variables were looked at then. */
+static bool is_known(const json_t *known, const struct compose_stack *s)
+{
+	const json_t *about = json_object_get(known, "x-davit"), *services = json_object_get(about, "services");
+	const char *directory = json_get_string(about, "directory"), *name;
+	json_t *one;
+	if (s->model == NULL || directory == NULL || strcmp(directory, s->directory) != 0)
+		return false;
+	_cleanup_json_ json_t *plain = json_copy((json_t *)(uintptr_t)known);
+	json_object_del(plain, "x-davit");
+	json_object_foreach(json_get_object(s->model, "services"), name,
+	                    one) if (json_object_get(services, name) == NULL) return false;
+	return json_equal(plain, s->model);
+}
+
+static int look_at_variables(const struct step_context *c, const struct docker *d, const struct target_result *said,
+                             const json_t *model, struct err *err)
 {
 	const struct compose_up_in *in = c->input;
-	_cleanup_(str_done) struct str script = STR_INIT(64 << 10);
-	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
-	_cleanup_(compose_stack_done) struct compose_stack s = {0};
+	_cleanup_(target_result_done) struct target_result raw_said = TARGET_RESULT_INIT;
 	_cleanup_(strv_done) struct strv names = {0};
+	_cleanup_free_ char *directory = NULL;
 	_cleanup_json_ json_t *raw = NULL;
-	said.out.wipe = said.err.wipe = true;
-	make_script(in, &script);
-	const struct docker_call call = {.script = str_peek(&script), .timeout_ms = COMPOSE_LOOK_MS};
-	int r = docker_ask(d, &call, &said, err);
-	if (r < 0)
-		return r;
-	const char *text = str_peek(&said.out), *end = text + said.out.len, *first = strstr(text, mark);
-	const char *second = first != NULL ? strstr(first + strlen(mark), mark) : NULL;
-	if (second == NULL)
-		return say_refusal(d, in, &said, err);
-	s.directory = xstrndup(text, strcspn(text, "\n"));
-	raw = read_part(first + strlen(mark), second);
-	s.model = said.status == 0 ? read_part(second + strlen(mark), end) : NULL;
-	r = compose_variables(c, d, raw, str_peek(&said.err), s.model, &names, err);
+	int r = ask_config(d, in, true, &raw_said, &directory, &raw, err);
+	if (r == 0)
+		r = compose_variables(c, d, raw, str_peek(&said->err), model, &names, err);
 	if (r == 0 && names.count > 0)
 		r = refuse_variables(d, in, &names, err);
-	else if (r == 0 && s.model == NULL)
+	return r;
+}
+
+int compose_resolve(const struct step_context *c, const struct docker *d, const json_t *known,
+                    struct compose_stack *ret, struct err *err)
+{
+	const struct compose_up_in *in = c->input;
+	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
+	_cleanup_(compose_stack_done) struct compose_stack s = {0};
+	int r = ask_config(d, in, false, &said, &s.directory, &s.model, err);
+	if (r < 0)
+		return r;
+	if (s.directory == NULL)
+		return say_refusal(d, in, &said, err);
+	bool same = is_known(known, &s);
+	if (!same)
+		r = look_at_variables(c, d, &said, s.model, err);
+	if (r == 0 && s.model == NULL)
 		r = say_refusal(d, in, &said, err);
 	if (r == 0)
 		r = read_services(in, &s, err);
 	if (r == 0)
-		r = take_hashes(d, in->project, &s, err);
+		r = take_hashes(d, in->project,
+		                same ? json_get_object(json_get_object(known, "x-davit"), "services") : NULL, &s, err);
 	if (r == 0) {
 		*ret = s;
 		s = (struct compose_stack){0};

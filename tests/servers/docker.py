@@ -10,6 +10,7 @@
 
 The engine runs as root beside one that is there already, without touching its bridge or its rules: containers have no network of their own
 unless `network=True` (a bridge of its own, on a machine without another engine)."""
+import fcntl
 import hashlib
 import json
 import os
@@ -76,6 +77,17 @@ class Docker:
             return str(reason).splitlines()[0]
 
     def start(self):
+        """Engines that start at once fight for the machine's packet filter."""
+        with open(os.path.join(tempfile.gettempdir(), "davit-docker.lock"), "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for last in (False, False, True):
+                try:
+                    return self._start()
+                except RuntimeError:
+                    if last:
+                        raise
+
+    def _start(self):
         # A bridge of another engine on this machine stays its own.
         taken = os.path.exists("/sys/class/net/docker0") and os.path.exists("/var/run/docker.pid")
         command = ["dockerd", "--data-root", self._path("data"), "--exec-root", self._path("exec"), "-H", self.host,
