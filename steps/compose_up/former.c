@@ -125,7 +125,10 @@ static int resolve_labels(const struct docker *d, const char *project, const str
 	int r = docker_ask(d, &call, &said, err);
 	if (r < 0 || said.status != 0)
 		return r;
-	return json_parse(str_peek(&said.out), said.out.len, COMPOSE_CONFIG_MAX, ret, NULL) == 0 ? 0 : 0;
+	/* What does not parse is no configuration to go back to. */
+	if (json_parse(str_peek(&said.out), said.out.len, COMPOSE_CONFIG_MAX, ret, NULL) < 0)
+		*ret = NULL;
+	return 0;
 }
 
 /* Services that do not run, behind a profile or not started, were no part of what is brought back. */
