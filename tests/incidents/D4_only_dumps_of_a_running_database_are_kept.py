@@ -18,7 +18,7 @@ class Volumes(Case):
         why = postgres.lacking() or Docker.why_not()
         if why:
             raise unittest.SkipTest(why)
-        cls.docker = Docker(network=False).__enter__()
+        cls.docker = Docker().__enter__()
         cls.addClassCleanup(cls.docker.__exit__)
         cls.docker.image("local/bb:1")
         cls.pg = postgres.PostgresContainer(cls.docker, "shop-db", "--label", "com.docker.compose.project=shop", "--label",

@@ -15,7 +15,7 @@ NO_DOCKER = Docker.why_not()
 @unittest.skipIf(NO_DOCKER, NO_DOCKER)
 class CrashLoop(Case):
     def test_the_gate_fails_with_the_last_lines_and_the_version_before_runs_again(self):
-        with Docker(network=False) as d, Trial() as t, Sshd() as server:
+        with Docker() as d, Trial() as t, Sshd() as server:
             d.image("local/bb:1")
             program = t.write("run.sh", b"echo version 1; sleep 100000\n")
             d.run("run", "-d", "--name", "shop-web-1", "--network", "none", "--restart", "always", "-v", f"{t.target_dir}:/app:ro",

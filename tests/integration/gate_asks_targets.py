@@ -20,7 +20,7 @@ NO_DOCKER = Docker.why_not()
 class Containers(GateCase):
     @classmethod
     def setUpClass(cls):
-        cls.docker = cls.enterClassContext(Docker(network=False))
+        cls.docker = cls.enterClassContext(Docker())
         cls.docker.image("local/bb:1")
 
     def setUp(self):
@@ -147,7 +147,7 @@ class Queries(GateCase):
 
     @unittest.skipIf(NO_DOCKER, NO_DOCKER)
     def test_a_query_goes_through_the_container_of_the_server(self):
-        with Docker(network=False) as d:
+        with Docker() as d:
             d.image("local/bb:1")
             mounts = [x for path in ("/usr", "/lib", "/lib64") if os.path.isdir(path) for x in ("-v", f"{path}:{path}:ro")]
             d.run("run", "-d", "--name", "db", "--network", "none", *mounts, "-v", f"{self.server.dir}:{self.server.dir}",

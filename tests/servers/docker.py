@@ -8,9 +8,8 @@
         d.image("local/web:1", env={"V": "1"})
         d.run("ps", "-a")                   # the docker command, its output
 
-The engine runs as root beside one that is there already, without touching its bridge or its rules: containers have no network of their own
-unless `network=True` (a bridge of its own, on a machine without another engine)."""
-import fcntl
+The engine runs as root beside others, and touches neither the machine's packet filter, which they would fight for, nor the bridge docker0:
+containers reach each other and this machine over the networks that their project makes, and nothing beyond."""
 import hashlib
 import json
 import os
@@ -46,11 +45,10 @@ def _busybox():
 
 
 class Docker:
-    def __init__(self, network=True):
+    def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="davit-docker-")
         self.host = "unix://" + self._path("d.sock")
         self.config = self._path("config")
-        self.network = network
         self.process = None
         os.makedirs(os.path.join(self.config, "cli-plugins"))
         shutil.copy(compose_plugin(), os.path.join(self.config, "cli-plugins", "docker-compose"))
@@ -77,23 +75,9 @@ class Docker:
             return str(reason).splitlines()[0]
 
     def start(self):
-        """Engines that start at once fight for the machine's packet filter."""
-        with open(os.path.join(tempfile.gettempdir(), "davit-docker.lock"), "w", encoding="ascii") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            for last in (False, False, True):
-                try:
-                    return self._start()
-                except RuntimeError:
-                    if last:
-                        raise
-
-    def _start(self):
-        # A bridge of another engine on this machine stays its own.
-        taken = os.path.exists("/sys/class/net/docker0") and os.path.exists("/var/run/docker.pid")
         command = ["dockerd", "--data-root", self._path("data"), "--exec-root", self._path("exec"), "-H", self.host,
-                   "-p", self._path("d.pid"), "--shutdown-timeout", "2"]
-        if taken or not self.network:
-            command += ["--iptables=false", "--ip6tables=false", "--bridge=none"]
+                   "-p", self._path("d.pid"), "--shutdown-timeout", "2",
+                   "--iptables=false", "--ip6tables=false", "--bridge=none"]
         with open(self._path("log"), "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                                             env={**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"})
