@@ -20,10 +20,9 @@ static bool may_change(const struct engine *e)
 	return false;
 }
 
-void engine_baseline_begin(struct engine *e)
+static void begin_all(struct engine *e)
 {
-	/* Before the plans are made: steps that only look have none. */
-	for (size_t i = 0; may_change(e) && i < e->step_count; i++)
+	for (size_t i = 0; i < e->step_count; i++)
 		if (e->steps[i].type->baseline_begin != NULL)
 			e->steps[i].type->baseline_begin(&e->steps[i].context);
 }
@@ -54,7 +53,11 @@ static int ask(struct engine *e, struct estep *s, struct err *err)
 int engine_baseline(struct engine *e, struct err *err)
 {
 	int r = 0;
-	for (size_t i = 0; r == 0 && may_change(e) && i < e->step_count; i++) {
+	/* Who has nothing to change asks nobody twice. */
+	if (!may_change(e))
+		return 0;
+	begin_all(e);
+	for (size_t i = 0; r == 0 && i < e->step_count; i++) {
 		if (e->steps[i].type->probe == NULL)
 			continue;
 		engine_plans_are_stale(e);

@@ -673,8 +673,6 @@ static int prepare(struct engine *e, struct err *err)
 	if (r == 0)
 		r = engine_check(e, err);
 	if (r == 0)
-		engine_baseline_begin(e);
-	if (r == 0)
 		r = engine_plan_all(e, err);
 	if (r == 0 && e->o->expect_digest && strcmp(e->o->expect_digest, e->digest) != 0) {
 		r = err_set(err, ERR_CONFLICT, "the plan is not the expected one: %s instead of %s", e->digest,

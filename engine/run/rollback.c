@@ -253,8 +253,6 @@ static int prepare_way_back(struct engine *e, struct err *err)
 	if (r == 0)
 		r = engine_plan_way_back(e, err);
 	if (r == 0)
-		engine_baseline_begin(e);
-	if (r == 0)
 		r = engine_baseline(e, err);
 	if (r == 0)
 		r = engine_set_state(e, DEPLOYMENT_OPEN, NULL, err);

@@ -133,7 +133,6 @@ int engine_plan_step(struct engine *e, struct estep *s, struct plan *ret_plans, 
 void engine_begin_steps(struct engine *e);
 /* Something was run that may have changed what the plans rest on. */
 void engine_plans_are_stale(struct engine *e);
-void engine_baseline_begin(struct engine *e);
 int engine_baseline(struct engine *e, struct err *err);
 /* What was not known before the first change, and is now. */
 void engine_baseline_late(struct engine *e);

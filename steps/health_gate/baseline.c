@@ -1,4 +1,4 @@
-/* The round before the first change. What is asked from this machine is asked on a thread of its own, beside the planning and, where an
+/* The round before the first change. What is asked from this machine is asked on a thread of its own and, where an
  * answer takes long, beside the changes; so it uses nothing of the engine's: its own client, its own wait, a context that stays. Its checks
  * are read here once they are finished. */
 #include "base/core/clock.h"
