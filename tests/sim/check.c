@@ -227,6 +227,20 @@ static void must_be_named(void *context, int target, const char *path, const cha
 	sim_violation("t%d:%s %s, and the report does not name it", target, path, how);
 }
 
+/* What a release's link names is there, whatever became of the deployment. */
+static void check_links(void)
+{
+	for (int i = 0; i < world->sc.target_count; i++) {
+		struct stree *t = &world->targets[i].now;
+		const struct snode *current = stree_find(t, "/app/current");
+		if (current == NULL || current->type != NODE_LINK)
+			continue;
+		_cleanup_free_ char *goal = xasprintf("/app/%s", (const char *)current->content->data);
+		if (stree_find(t, goal) == NULL)
+			sim_violation("t%d:/app/current names %s, which is not there", i, goal);
+	}
+}
+
 /* Nothing is held without a cause that the world gave: a wish, a person's hand, a target that refuses, a machine that took over. */
 static void check_cause(void)
 {
@@ -264,6 +278,16 @@ static void check_held(const struct stree *old_trees)
 	for (int i = 0; i < world->sc.target_count; i++)
 		differences(&old_trees[i], &world->targets[i].now, i, false, must_be_named, &n);
 	free(all);
+}
+
+/* A plan that counts what is there before is another one now. */
+static void check_review(void)
+{
+	char line[SIM_PATH + 16];
+	snprintf(line, sizeof(line), "t%d:%s\n", world->sc.person_target, world->sc.person_path);
+	if (world->person_between && world->first.ended && world->first.status == 0 &&
+	    strstr(world->seen.changed, line))
+		sim_violation("a person wrote %s behind the plan that was reviewed, and it was carried out", line);
 }
 
 static void check_person(void)
@@ -418,6 +442,8 @@ void check_world(const struct stree *old_trees, const struct stree *new_trees)
 	check_moved();
 	check_real(state != DEPLOYMENT_HELD && world->sc.missed_steps == 0);
 	check_person();
+	check_review();
+	check_links();
 	check_cancel(state);
 	check_plain(state);
 	check_first_exit(state, taken_over);

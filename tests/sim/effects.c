@@ -134,6 +134,16 @@ int fx_full(struct target *t, struct err *err)
 	return err_set(err, ERR_NO_SPACE, "the disk of '%s' is full", t->view.name);
 }
 
+int fx_no_room(struct target *t, const char *path, struct err *err)
+{
+	const struct scenario *sc = &world->sc;
+	if (!sc->no_room || !world->faults_on || !world->gate_came || is_within(t->view.facts.base, path) ||
+	    stree_find(&fx_of(&t->view)->now, sc->room_path) == NULL)
+		return 0;
+	sim_trace("  no room beside %s", sc->room_path);
+	return err_set(err, ERR_NO_SPACE, "the disk of '%s' is full", t->view.name);
+}
+
 int fx_denied(struct target *t, const char *path, struct err *err)
 {
 	if (!world->faults_on || fx_of(&t->view)->denied_until_op <= world->ops || is_within(t->view.facts.base, path))

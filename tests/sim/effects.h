@@ -22,6 +22,7 @@ int fx_breaks(struct target *t, struct err *err);
 int fx_lost(struct target *t, struct err *err);
 int fx_before(struct view *v, const char *what, const char *path, bool changes, struct err *err);
 int fx_full(struct target *t, struct err *err);
+int fx_no_room(struct target *t, const char *path, struct err *err);
 int fx_denied(struct target *t, const char *path, struct err *err);
 int fx_after(struct view *v, int r, struct err *err);
 bool fx_goes_late(struct target *t, enum late_kind kind, const char *path, const char *other, const struct blob *data,

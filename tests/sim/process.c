@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <sys/wait.h>
 
+enum { ROWS_MAX = 16 << 10 };
+#define SIM_SCOPE "sim.world"
 char sim_work_dir[128];
 
 /* ---- one process ---- */
@@ -50,6 +52,38 @@ static void append_line(char *list, size_t size, const char *target, const char 
 	snprintf(list + len, size - len, "%s:%s\n", target, plain);
 }
 
+/* Rows that steps keep beyond their deployment, as one text. */
+static void list_rows(struct store *s, char *text, size_t size)
+{
+	size_t len = 0;
+	text[0] = '\0';
+	for (int i = 0; i < world->sc.target_count; i++) {
+		char name[16];
+		_cleanup_json_ json_t *rows = NULL;
+		snprintf(name, sizeof(name), "t%d", i);
+		if (store_state_list(s, SIM_SCOPE, name, &rows, NULL) < 0 || json_object_size(rows) == 0)
+			continue;
+		_cleanup_free_ char *line = json_text(rows);
+		len += (size_t)snprintf(text + len, len < size ? size - len : 0, "%s %s\n", name, line);
+	}
+}
+
+/* What is undone is so in each of its records, and in the rows of its steps. Where a process died, the mark may say it instead. */
+static void inspect_undone(struct store *s, const struct plan *changes)
+{
+	static char rows[ROWS_MAX];
+	const char *before = world->rows ? world->rows : "";
+	bool alone = world->deaths_kill + world->deaths_power == 0 && world->sc.contender == CONTENDER_NONE;
+	bool torn = world->journal_failed && world->sc.rates.journal_io > 0;
+	for (size_t i = 0; alone && !torn && i < changes->count; i++)
+		if (changes->changes[i].state != CHANGE_UNDONE)
+			sim_violation("undone, and the journal says of %s that it is %s", changes->changes[i].path,
+			              change_state_name(changes->changes[i].state));
+	list_rows(s, rows, sizeof(rows));
+	if (alone && !torn && strcmp(rows, before) != 0)
+		sim_violation("undone, and the rows of its steps are %s instead of %s", rows, before);
+}
+
 static void inspect_one(struct store *s, const json_t *doc)
 {
 	_cleanup_(plan_done) struct plan changes = {0};
@@ -83,6 +117,8 @@ static void inspect_one(struct store *s, const json_t *doc)
 			append_line(world->seen.changed, sizeof(world->seen.changed), changes.changes[i].target,
 			            changes.changes[i].path);
 		}
+	if (found == DEPLOYMENT_UNDONE)
+		inspect_undone(s, &changes);
 }
 
 /* No secret outlives its deployment. */
@@ -172,6 +208,19 @@ static json_t *job_deployment(int index)
 	return d;
 }
 
+/* As a person reviews a plan, while another one is at work on the target. */
+static bool plan_first(const json_t *deployment, const struct engine_options *o, char digest[65])
+{
+	struct engine_result plan = {0};
+	struct err err = ERR_INIT;
+	if (engine_plan(DEPLOYMENT_UNREAD(deployment), o, &plan, &err) < 0 || plan.exit_status != 0)
+		return false;
+	snprintf(digest, 65, "%s", plan.digest);
+	sim_person_comes();
+	world->person_between = world->person_came;
+	return true;
+}
+
 static void live(enum role role, int slot, int machine, bool then_inspect)
 {
 	struct wait wait = WAIT_INIT;
@@ -226,6 +275,9 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 		engine_rollback(world->sc.back_to ? NULL : world->before_id, world->sc.back_to, NULL, &o, &result,
 		                &err);
 	} else if (role == ROLE_DEPLOY) {
+		char digest[65];
+		if (world->sc.expects && !world->in_prelude && plan_first(deployment, &o, digest))
+			o.expect_digest = digest;
 		engine_deploy(DEPLOYMENT_UNREAD(deployment), &o, &result, &err);
 	} else if (role == ROLE_JOB_STEP || role == ROLE_FINISH) {
 		o.job_key = "job";
@@ -255,6 +307,11 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 		engine_rollback(NULL, NULL, NULL, &o, &result, &err);
 	}
 	fill(outcome, &result, &err);
+	if (world->in_prelude) {
+		static char rows[ROWS_MAX];
+		list_rows(store, rows, sizeof(rows));
+		world->rows = sim_strdup(rows);
+	}
 	if (role == ROLE_DEPLOY)
 		world->ended_ms = world->mono_ms;
 	if (then_inspect)

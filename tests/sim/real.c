@@ -156,14 +156,15 @@ static void add_secret(json_t *steps, const struct scenario *sc)
 static void make_deployment(struct scenario *sc)
 {
 	json_t *steps = json_array();
-	bool snapshot = sim_more_below(3) != 0, restarts = sim_more_below(4) != 0;
+	sc->in_command = sc->contender == CONTENDER_NONE && !sc->job && sim_more_below(8) == 0;
+	bool snapshot = !sc->in_command && sim_more_below(3) != 0, restarts = sim_more_below(4) != 0;
 	sc->has_release = sc->has_gate = sc->has_secret = sc->has_upload = false;
 	sc->has_restart = restarts;
 	if (snapshot)
 		add(steps, sc, true, "snapshot",
 		    json_pack("{s:{s:[s], s:[s, s], s:b}}", "files", "paths", "/srv/data", "exclude", "cache/",
 		              "uploads/tmp", "restore_on_rollback", 1));
-	if (sim_more_below(2) == 0) {
+	if (sim_more_below(2) == 0 || sc->in_command) {
 		json_t *in = json_pack("{s:[s, s, s]}", "command", "write", "/srv/data/db", new_db);
 		/* A job may go on without its snapshot. */
 		bool by_command = !snapshot || sc->goes_on;
@@ -261,6 +262,19 @@ static void make_prelude(struct scenario *sc)
 	sc->prelude = sim_strdup(text);
 }
 
+/* What it had begun goes on without it; half of them are recovered by another machine, which has the copies only. */
+static void die_in_command(struct scenario *sc)
+{
+	memset(&sc->rates, 0, sizeof(sc->rates));
+	sc->machine_lost = sim_more_below(2) == 0;
+	sc->moved = NULL;
+	sc->cancel_count = 0;
+	sc->person = PERSON_NEVER;
+	sc->deaths[0] = (struct death){
+		.by_state = true, .in_state = CHANGE_STARTED, .at_op = (int64_t)sim_more_below(8), .target = -1};
+	sc->death_count = 1;
+}
+
 /* Of the scenarios without an upload a quarter are of these. */
 void sim_real_choose(struct scenario *sc)
 {
@@ -274,6 +288,8 @@ void sim_real_choose(struct scenario *sc)
 	make_fresh(sc);
 	make_prelude(sc);
 	make_moved(sc);
+	if (sc->in_command)
+		die_in_command(sc);
 	if (sc->person != PERSON_NEVER)
 		snprintf(sc->person_path, sizeof(sc->person_path), "/srv/etc/app.conf");
 }

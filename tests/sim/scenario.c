@@ -368,6 +368,20 @@ static void make_lates(struct scenario *sc)
 	sc->gate = sim_more_below(3) == 0 ? sc->gate : GATE_FAILS;
 }
 
+/* What is new takes the room that the old needs in the undo. */
+static void make_no_room(struct scenario *sc)
+{
+	static const char *const made[] = {"/srv/n4", "/srv/n5"};
+	const char *path = made[sim_more_below(2)];
+	if (sc->real || sc->goes_back || sc->job || !sc->has_gate || strstr(sc->deployment, path) == NULL ||
+	    sim_more_below(4) != 0)
+		return;
+	sc->no_room = true;
+	sc->gate = GATE_FAILS;
+	sc->rates.full = 0;
+	snprintf(sc->room_path, sizeof(sc->room_path), "%s", path);
+}
+
 void scenario_make(uint64_t seed)
 {
 	struct scenario *sc = &world->sc;
@@ -408,6 +422,7 @@ void scenario_make(uint64_t seed)
 		sc->machine_lost = false;
 	}
 	make_deaths_by_state(sc);
+	sc->expects = sc->person == PERSON_AFTER_PLAN && !sc->job && strncmp(sc->person_path, "/srv/f", 6) == 0;
 	make_cancels(sc);
 	make_upload(sc);
 	make_lates(sc);
@@ -415,6 +430,7 @@ void scenario_make(uint64_t seed)
 	sim_back_choose(sc);
 	sim_locks_choose(sc);
 	sim_api_choose(sc);
+	make_no_room(sc);
 	world->faults_on = true;
 }
 

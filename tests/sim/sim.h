@@ -199,13 +199,17 @@ struct scenario {
 	bool has_api;           /* tests/provider is one of the targets (api.c) */
 	bool api_faults, api_refuses, api_hangs; /* any; tasks that fail or never end; those that nobody can cancel */
 	const char *api_script;                  /* its faults */
-	bool tells;                              /* a command and its after_undo name what the snapshot gives */
-	bool undone_by_command;                  /* the data: a command brings back no time */
-	bool job;              /* each step is a process of its own, as in a workflow; `finish` decides */
-	int late_ops;          /* by how much at most a request is late; 0: 80 operations */
-	int refused_from_gate; /* so many operations long no target takes a change, from the gate on; 0: never */
-	bool machine_lost;     /* after the first death the state folder is gone; another machine recovers */
-	char *deployment;      /* JSON; in the heap */
+	bool expects;                            /* what runs must be what was planned before */
+	bool in_command;                         /* it dies while its first command is at work */
+	bool no_room; /* from the gate on a target has no room while what room_path names is there */
+	char room_path[SIM_PATH];
+	bool tells;             /* a command and its after_undo name what the snapshot gives */
+	bool undone_by_command; /* the data: a command brings back no time */
+	bool job;               /* each step is a process of its own, as in a workflow; `finish` decides */
+	int late_ops;           /* by how much at most a request is late; 0: 80 operations */
+	int refused_from_gate;  /* so many operations long no target takes a change, from the gate on; 0: never */
+	bool machine_lost;      /* after the first death the state folder is gone; another machine recovers */
+	char *deployment;       /* JSON; in the heap */
 	char *contender_deployment;
 	char *prelude; /* a deployment that is committed before, without a fault; NULL: none */
 };
@@ -258,9 +262,10 @@ struct world {
 	bool runner_alive; /* the process whose end means that no further step will come */
 	int job_step;
 	const char *job_status;
-	bool journal_failed; /* an undo goes on without its records then */
-	bool person_came;
+	bool journal_failed;              /* an undo goes on without its records then */
+	bool person_came, person_between; /* between a plan and its deployment */
 	bool contender_started;
+	bool gate_came;                /* the new version was asked */
 	bool rehoused, second_is_gone; /* it came so */
 	int64_t contender_ops;
 	char before_id[40]; /* of the deployment before */

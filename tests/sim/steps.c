@@ -295,6 +295,7 @@ static int probe(const struct step_context *c, bool baseline, struct err *err)
 	}
 	if (world->in_prelude)
 		return 0;
+	world->gate_came = true;
 	sim_users_write();
 	if (world->sc.person == PERSON_AT_GATE)
 		sim_person_comes();

@@ -314,6 +314,8 @@ static int sim_copy(struct target *t, const char *from, const char *to, struct e
 	int r = fx_enter(t, "copy", to, err);
 	if (r == 0)
 		r = fx_full(t, err);
+	if (r == 0)
+		r = fx_no_room(t, to, err);
 	if (r < 0)
 		return r;
 	if (stree_find(&st->now, to))
