@@ -2,19 +2,23 @@
 
 #include "base/sys/walls.h"
 #include "base/data/json.h"
+#include "providers/registry/target.h"
 #include "schemas/targets/local.h"
+#include "schemas/targets/registry.h"
 #include "schemas/targets/ssh.h"
 #include "steps/apply/apply.h"
 
 #include <string.h>
 
 extern const struct step_type apply_step, archive_upload_step, checkout_step, compose_up_step, health_gate_step,
-	notify_step, preflight_step, restore_step, run_step, secret_write_step, snapshot_step;
+	notify_step, preflight_step, promote_step, restore_step, run_step, secret_write_step, snapshot_step;
 
 /* In the order of docs/steps. */
 static const struct step_type *const steps[] = {
-	&checkout_step,       &preflight_step,  &snapshot_step, &restore_step,     &apply_step,  &secret_write_step,
-	&archive_upload_step, &compose_up_step, &run_step,      &health_gate_step, &notify_step, NULL,
+	&checkout_step, &preflight_step,    &snapshot_step,       &restore_step,
+	&apply_step,    &secret_write_step, &archive_upload_step, &compose_up_step,
+	&run_step,      &health_gate_step,  &promote_step,        &notify_step,
+	NULL,
 };
 
 const struct step_type *const *step_all(size_t *ret_count)
@@ -79,8 +83,11 @@ static const struct target_kind ssh = {.choice = TARGET_SSH_CHOICE,
                                        .make = target_shell_new,
                                        .describe = describe_ssh};
 
+static const struct target_kind registry = {.choice = TARGET_REGISTRY_CHOICE, .make = registry_target_new};
+
 const struct field_choice *const target_kinds[] = {
 	&local.choice,
 	&ssh.choice,
+	&registry.choice,
 	NULL,
 };

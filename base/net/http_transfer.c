@@ -385,7 +385,8 @@ int http_transfer_begin(struct http_transfer *t, struct err *err)
 		curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
 	if (h->proxy != NULL)
 		curl_easy_setopt(t->easy, CURLOPT_PROXY, h->proxy);
-	if (t->on_body == NULL)
+	/* The length that an answer to HEAD names is that of a body that does not come. */
+	if (t->on_body == NULL && strcmp(t->method, "HEAD") != 0)
 		curl_easy_setopt(t->easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)t->max_body);
 	set_body(t);
 	CURLMcode code = curl_multi_add_handle(h->multi, t->easy);

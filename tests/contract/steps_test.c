@@ -36,9 +36,16 @@ static bool fits(const json_t *schema, const json_t *value)
 
 static json_t *made_up_text(const json_t *schema)
 {
-	static const char *const texts[] = {
-		"production", "/opt/shop", "https://shop.example/", "shop.example:443", "owner/name", "0644", "10s",
-		"NAME",       "hex32"};
+	static const char *const texts[] = {"production",
+	                                    "/opt/shop",
+	                                    "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+	                                    "https://shop.example/",
+	                                    "shop.example:443",
+	                                    "owner/name",
+	                                    "0644",
+	                                    "10s",
+	                                    "NAME",
+	                                    "hex32"};
 	const char *x_type = json_get_string(schema, "x-type");
 	if (x_type && strcmp(x_type, "duration") == 0)
 		return json_string("10s");

@@ -20,11 +20,11 @@ static void check(const struct suite_subject *subject)
 		fail_msg("%s", why);
 }
 
-/* What needs a Docker engine is tried with a real one: tests/integration/compose_up.py and compose_up_faults.py hold it to the same promises,
+/* What needs a registry or a Docker engine is tried with a real one: tests/incidents/P1_…, tests/integration/compose_up.py and compose_up_faults.py hold it to the same promises,
  * with an engine of their own instead of a directory that can be copied. */
 static bool is_tried_elsewhere(const struct step_type *type)
 {
-	static const char *const names[] = {"compose-up"};
+	static const char *const names[] = {"compose-up", "promote"};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (strcmp(names[i], type->info->name) == 0)
 			return true;

@@ -449,6 +449,7 @@ const char *pattern_in_words(const char *text)
 		const char *pattern, *words;
 	} known[] = {
 		{"^/", "an absolute path, one that begins with '/'"},
+		{"^sha256:[0-9a-f]{64}$", "a digest: sha256: and 64 digits of 0-9a-f"},
 		{"^https?://", "an address that begins with http:// or https://"},
 		{"^[a-z0-9][a-z0-9._-]{0,62}$", "1 to 63 of a-z, 0-9, '.', '_' and '-', with a letter or digit first"},
 		{"^[A-Za-z_][A-Za-z0-9_-]*$", "letters, digits, '_' and '-', with a letter or '_' first"},

@@ -205,6 +205,17 @@ static void an_answer_beyond_its_ceiling_is_refused_with_and_without_a_length(vo
 	assert_int_equal(go(&standard, "/big/1048577"), ERR_LIMIT);
 }
 
+static void the_length_of_what_head_does_not_bring_is_no_matter(void **state)
+{
+	(void)state;
+	CALL(c);
+	c.q.method = "HEAD";
+	c.q.max_body = 1000;
+	assert_int_equal(go(&c, "/big/5000000"), 0);
+	assert_int_equal(c.a.status, 200);
+	assert_int_equal(c.a.body.len, 0);
+}
+
 struct sink {
 	size_t len;
 	size_t stop_at;
@@ -597,6 +608,7 @@ int main(void)
 		cmocka_unit_test(retry_after_is_kept_and_one_beyond_the_deadline_hands_the_answer_out),
 		cmocka_unit_test(a_lost_connection_is_a_network_error_after_the_last_try),
 		cmocka_unit_test(an_answer_beyond_its_ceiling_is_refused_with_and_without_a_length),
+		cmocka_unit_test(the_length_of_what_head_does_not_bring_is_no_matter),
 		cmocka_unit_test(a_body_is_handed_on_in_pieces_and_the_taker_may_stop_it),
 		cmocka_unit_test(a_silent_server_ends_in_a_timeout),
 		cmocka_unit_test(a_cancel_ends_a_request_within_a_second),

@@ -1,0 +1,276 @@
+#include "providers/registry/copy.h"
+
+#include "base/data/json.h"
+#include "base/secret/digest.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PIECE = 8 << 20, DEPTH_MAX = 3, PARTS_MAX = 1000 };
+static const int64_t BLOB_MAX = (int64_t)1 << 40;
+
+/* What a manifest says of one of its parts. Borrowed. */
+struct part {
+	const char *digest, *media_type;
+	int64_t size;
+};
+
+static int read_part(const json_t *value, struct part *ret, struct err *err)
+{
+	*ret = (struct part){json_get_string(value, "digest"), json_get_string(value, "mediaType"),
+	                     json_get_int(value, "size", -1)};
+	if (ret->digest == NULL || !registry_is_digest(ret->digest) || ret->size < 0 || ret->size > BLOB_MAX)
+		return err_set(err, ERR_PROTOCOL, "a part of it has no digest of SHA-256 or no size that can be");
+	return 0;
+}
+
+/* Layers that stay where their maker serves them. */
+static bool is_foreign(const struct part *p)
+{
+	return p->media_type != NULL &&
+	       (strstr(p->media_type, ".foreign") != NULL || strstr(p->media_type, "nondistributable") != NULL);
+}
+
+static int guard(struct registry_copy *c, struct err *err)
+{
+	return c->guard != NULL ? c->guard(c->context, err) : 0;
+}
+
+static char *blob_path(const char *repository, const char *digest)
+{
+	return xasprintf("/v2/%s/blobs/%s", repository, digest);
+}
+
+/* Of the destination; a mount reads the source too. */
+static char *scope_of(const struct registry_copy *c)
+{
+	bool mounts = registry_same(c->from, c->to) && strcmp(c->from_repository, c->to_repository) != 0;
+	return mounts ? xasprintf("repository:%s:pull,push repository:%s:pull", c->to_repository, c->from_repository)
+	              : xasprintf("repository:%s:pull,push", c->to_repository);
+}
+
+static int is_there(struct registry_copy *c, const struct part *p, const char *scope, struct err *err)
+{
+	struct http_response response _cleanup_(http_response_done) = {0};
+	_cleanup_free_ char *path = blob_path(c->to_repository, p->digest);
+	const struct registry_request q = {.method = "HEAD", .path = path, .scope = scope, .repeats = true};
+	int e = registry_call(c->to, &q, c->wait, &response, err);
+	return e < 0 ? e : response.status == 200;
+}
+
+/* POST an upload; with `from` it asks for a mount. 1: mounted; 0: *ret_location is where to send to. */
+static int begin_upload(struct registry_copy *c, const struct part *p, bool mount, const char *scope,
+                        char **ret_location, struct err *err)
+{
+	struct http_response response _cleanup_(http_response_done) = {0};
+	_cleanup_free_ char *path = mount ? xasprintf("/v2/%s/blobs/uploads/?mount=%s&from=%s", c->to_repository,
+	                                              p->digest, c->from_repository)
+	                                  : xasprintf("/v2/%s/blobs/uploads/", c->to_repository);
+	/* An upload that nobody uses expires at the registry: beginning another one is harmless. */
+	const struct registry_request q = {.method = "POST", .path = path, .scope = scope, .repeats = true};
+	int e = guard(c, err);
+	if (e >= 0)
+		e = registry_call(c->to, &q, c->wait, &response, err);
+	if (e < 0)
+		return e;
+	if (mount && response.status == 201)
+		return 1;
+	if (response.status != 202)
+		return registry_refused(&response, "begin an upload", err);
+	return registry_location(c->to, &response, ret_location, err);
+}
+
+/* 1: full or at the end; *ret_len tells. */
+static int read_piece(struct http_stream *stream, char *piece, size_t *ret_len, struct err *err)
+{
+	*ret_len = 0;
+	while (*ret_len < PIECE) {
+		size_t n = 0;
+		int e = http_stream_read(stream, piece + *ret_len, PIECE - *ret_len, &n, err);
+		if (e < 0)
+			return e;
+		if (n == 0)
+			break;
+		*ret_len += n;
+	}
+	return 0;
+}
+
+static int send_piece(struct registry_copy *c, char **location, const char *scope, const char *piece, size_t len,
+                      int64_t at, struct err *err)
+{
+	struct http_response response _cleanup_(http_response_done) = {0};
+	_cleanup_free_ char *range = xasprintf("%" PRId64 "-%" PRId64, at, at + (int64_t)len - 1);
+	const struct registry_request q = {.method = "PATCH",
+	                                   .path = *location,
+	                                   .scope = scope,
+	                                   .content_range = range,
+	                                   .content_type = "application/octet-stream",
+	                                   .body = piece,
+	                                   .body_len = len};
+	int e = guard(c, err);
+	if (e >= 0)
+		e = registry_call(c->to, &q, c->wait, &response, err);
+	if (e < 0)
+		return e;
+	if (response.status != 202)
+		return registry_refused(&response, "send a piece of a blob", err);
+	char *next = NULL;
+	e = registry_location(c->to, &response, &next, err);
+	if (e < 0)
+		return e;
+	free(*location);
+	*location = next;
+	return 0;
+}
+
+static int end_upload(struct registry_copy *c, const char *location, const char *scope, const struct part *p,
+                      const char *piece, size_t len, struct err *err)
+{
+	struct http_response response _cleanup_(http_response_done) = {0};
+	_cleanup_free_ char *path =
+		xasprintf("%s%cdigest=%s", location, strchr(location, '?') != NULL ? '&' : '?', p->digest);
+	const struct registry_request q = {.method = "PUT",
+	                                   .path = path,
+	                                   .scope = scope,
+	                                   .body = piece,
+	                                   .body_len = len,
+	                                   .content_type = "application/octet-stream"};
+	int e = guard(c, err);
+	if (e >= 0)
+		e = registry_call(c->to, &q, c->wait, &response, err);
+	if (e < 0)
+		return e;
+	return response.status == 201 ? 0 : registry_refused(&response, "end the upload of a blob", err);
+}
+
+/* The last piece goes with the PUT: a blob of one piece takes two requests. */
+static int stream_blob(struct registry_copy *c, struct http_stream *stream, const struct part *p, char **location,
+                       const char *scope, struct err *err)
+{
+	_cleanup_free_ char *piece = xmalloc(PIECE);
+	_cleanup_(digest_freep) struct digest *digest = digest_new();
+	char hex[DIGEST_HEX];
+	int64_t at = 0;
+	for (;;) {
+		size_t len;
+		int e = read_piece(stream, piece, &len, err);
+		if (e < 0)
+			return err_wrap(err, e, "read %s", p->digest);
+		digest_update(digest, piece, len);
+		if (at + (int64_t)len > p->size)
+			return err_set(err, ERR_PROTOCOL, "%s is longer than its manifest says", p->digest);
+		if (len < PIECE) {
+			digest_hex(digest, hex);
+			if (at + (int64_t)len != p->size || strcmp(hex, p->digest + strlen("sha256:")) != 0)
+				return err_set(err, ERR_PROTOCOL, "%s: the registry sent other bytes", p->digest);
+			e = end_upload(c, *location, scope, p, piece, len, err);
+			c->bytes += e < 0 ? 0 : p->size;
+			return e;
+		}
+		e = send_piece(c, location, scope, piece, len, at, err);
+		if (e < 0)
+			return e;
+		at += (int64_t)len;
+		if (c->progress != NULL)
+			c->progress(c->context, p->digest, at);
+	}
+}
+
+static int send_blob(struct registry_copy *c, const struct part *p, char **location, const char *scope, struct err *err)
+{
+	const struct http_response *head;
+	struct http_stream *stream _cleanup_(http_stream_freep) = NULL;
+	_cleanup_free_ char *path = blob_path(c->from_repository, p->digest);
+	_cleanup_free_ char *from_scope = xasprintf("repository:%s:pull", c->from_repository);
+	int e = registry_open_blob(c->from, path, from_scope, c->wait, &stream, err);
+	if (e >= 0)
+		e = http_stream_head(stream, &head, err);
+	if (e < 0)
+		return err_wrap(err, e, "fetch %s", p->digest);
+	if (head->status != 200)
+		return registry_refused(head, "fetch a blob", err);
+	return stream_blob(c, stream, p, location, scope, err);
+}
+
+static int copy_blob(struct registry_copy *c, const struct part *p, struct err *err)
+{
+	_cleanup_free_ char *scope = scope_of(c), *location = NULL;
+	int e = is_there(c, p, scope, err);
+	if (e != 0) {
+		c->present += e > 0;
+		return MIN(e, 0);
+	}
+	e = begin_upload(c, p, registry_same(c->from, c->to), scope, &location, err);
+	if (e != 0) {
+		c->mounted += e > 0;
+		return MIN(e, 0);
+	}
+	e = send_blob(c, p, &location, scope, err);
+	c->sent += e >= 0;
+	return e;
+}
+
+static int copy_manifest(struct registry_copy *c, const struct registry_manifest *m, int depth, size_t *parts,
+                         struct err *err);
+
+static int copy_child(struct registry_copy *c, const struct part *p, int depth, size_t *parts, struct err *err)
+{
+	struct registry_manifest child _cleanup_(registry_manifest_done) = REGISTRY_MANIFEST_INIT;
+	int e = registry_manifest_get(c->from, c->from_repository, p->digest, c->wait, &child, err);
+	if (e >= 0)
+		e = copy_manifest(c, &child, depth + 1, parts, err);
+	if (e >= 0)
+		e = guard(c, err);
+	return e < 0 ? e : registry_manifest_put(c->to, c->to_repository, child.digest, &child, c->wait, err);
+}
+
+static int copy_parts(struct registry_copy *c, const json_t *list, bool manifests, int depth, size_t *parts,
+                      struct err *err)
+{
+	size_t i;
+	json_t *value;
+	json_array_foreach((json_t *)list, i, value)
+	{
+		struct part p;
+		int e = read_part(value, &p, err);
+		if (e >= 0 && ++*parts > PARTS_MAX)
+			e = err_set(err, ERR_LIMIT, "it has more than %d parts", PARTS_MAX);
+		if (e >= 0 && manifests)
+			e = copy_child(c, &p, depth, parts, err);
+		else if (e >= 0 && !is_foreign(&p))
+			e = copy_blob(c, &p, err);
+		if (e < 0)
+			return e;
+	}
+	return 0;
+}
+
+static int copy_manifest(struct registry_copy *c, const struct registry_manifest *m, int depth, size_t *parts,
+                         struct err *err)
+{
+	json_t *body _cleanup_json_ = NULL, *config _cleanup_json_ = NULL;
+	if (depth > DEPTH_MAX)
+		return err_set(err, ERR_LIMIT, "indexes lie deeper than %d in one another", DEPTH_MAX);
+	int e = json_parse(str_peek(&m->bytes), m->bytes.len, REGISTRY_MANIFEST_MAX, &body, err);
+	if (e < 0)
+		return e;
+	if (m->index)
+		return copy_parts(c, json_get_array(body, "manifests"), true, depth, parts, err);
+	config = json_pack("[O]", json_object_get(body, "config"));
+	if (config == NULL)
+		return err_set(err, ERR_PROTOCOL, "the manifest %s has no config", m->digest);
+	e = copy_parts(c, config, false, depth, parts, err);
+	return e < 0 ? e : copy_parts(c, json_get_array(body, "layers"), false, depth, parts, err);
+}
+
+int registry_copy_content(struct registry_copy *c, const struct registry_manifest *m, struct err *err)
+{
+	size_t parts = 0;
+	if (registry_same(c->from, c->to) && strcmp(c->from_repository, c->to_repository) == 0)
+		return 0;
+	int e = copy_manifest(c, m, 0, &parts, err);
+	return e < 0 ? err_wrap(err, e, "copy %s", m->digest) : 0;
+}

@@ -1,0 +1,134 @@
+/* promote: a tag leads to what another one, or a digest, has. */
+#include "base/data/json.h"
+#include "engine/change/change.h"
+#include "engine/run/step.h"
+#include "providers/registry/manifest.h"
+#include "providers/registry/tag.h"
+#include "providers/registry/target.h"
+#include "schemas/promote.h"
+
+#include <string.h>
+
+static void describe(const struct step_context *c, struct str *out)
+{
+	const struct promote_in *in = c->input;
+	str_appendf(out, "%s leads to what %s is", in->to, in->from);
+}
+
+static void add_fault(struct faults *faults, const char *member, const char *text)
+{
+	faults_add(faults, NULL, member, "%s", text);
+}
+
+static void validate(const struct step_context *c, struct faults *faults)
+{
+	const struct promote_in *in = c->input;
+	struct registry_image from _cleanup_(registry_image_done) = {0}, to _cleanup_(registry_image_done) = {0};
+	struct err err = ERR_INIT;
+	char line[600];
+	if (registry_image_read(in->from, &from, &err) < 0)
+		add_fault(faults, "/from", err_line(&err, line, sizeof(line)));
+	err_clear(&err);
+	if (registry_image_read(in->to, &to, &err) < 0)
+		add_fault(faults, "/to", err_line(&err, line, sizeof(line)));
+	else if (to.tag == NULL || to.digest[0] != '\0')
+		add_fault(faults, "/to", "must be REPOSITORY:TAG");
+	if (in->digest != NULL && from.digest[0] != '\0' && strcmp(in->digest, from.digest) != 0)
+		add_fault(faults, "/digest", "is not the digest that 'from' names");
+}
+
+static struct target *find_target(const struct step_context *c, const char *name)
+{
+	for (size_t i = 0; i < c->target_count; i++)
+		if (strcmp(c->targets[i]->view.name, name) == 0)
+			return c->targets[i];
+	return NULL;
+}
+
+/* The registry that has the image: the named one, else the one that is asked. */
+static int find_source(const struct step_context *c, struct view *v, struct view **ret, struct err *err)
+{
+	const struct promote_in *in = c->input;
+	struct target *t = in->source != NULL ? find_target(c, in->source) : NULL;
+	if (in->source != NULL && t == NULL) {
+		err_set(err, ERR_INVALID, "'source' names the target '%s', which the step does not have", in->source);
+		return err_hint(err, ERR_INVALID, "name both: target: [%s, %s]", v->name, in->source);
+	}
+	*ret = t != NULL ? &t->view : v;
+	if (registry_of_target(*ret) == NULL || registry_of_target(v) == NULL)
+		return err_set(err, ERR_INVALID, "target '%s' is not a registry",
+		               registry_of_target(v) == NULL ? v->name : (*ret)->name);
+	return 0;
+}
+
+static int resolve(const struct promote_in *in, struct view *v, const struct registry_image *from,
+                   char digest[REGISTRY_DIGEST_SIZE], struct err *err)
+{
+	int e = registry_manifest_digest(registry_of_target(v), from->repository, registry_image_reference(from),
+	                                 v->wait, digest, err);
+	if (e < 0)
+		return e;
+	if (digest[0] == '\0') {
+		err_set(err, ERR_NOT_FOUND, "there is no image '%s' in %s", in->from,
+		        registry_host(registry_of_target(v)));
+		return err_hint(err, ERR_NOT_FOUND,
+		                "was it pushed? A private repository may look the same to a login without rights");
+	}
+	if (in->digest != NULL && strcmp(in->digest, digest) != 0)
+		return err_set(err, ERR_REFUSED, "'%s' is %s instead of %s", in->from, digest, in->digest);
+	return 0;
+}
+
+static void add_change(const struct promote_in *in, struct plan *plan, struct view *v, struct view *source,
+                       const struct registry_image *from, json_t *before, const char *digest, bool is_new)
+{
+	bool absent = json_get_string(before, "digest") == NULL;
+	struct change *c = plan_add(plan, &registry_tag, absent ? ACTION_CREATE : ACTION_UPDATE, in->to);
+	c->before = json_incref(before);
+	c->after = json_pack("{s:s, s:s}", "type", "image", "digest", digest);
+	c->extra = json_pack("{s:s, s:b, s:{s:s, s:s, s:s}}", "from", from->repository, "new", is_new, "plan", "image",
+	                     in->from, "from", from->repository, "registry", registry_host(registry_of_target(source)));
+	c->summary = xasprintf("%s (%s)", digest, in->from);
+	registry_tag_set_source(c, source == v ? NULL : registry_of_target(source));
+}
+
+static int plan(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
+{
+	const struct promote_in *in = c->input;
+	struct registry_image from _cleanup_(registry_image_done) = {0}, to _cleanup_(registry_image_done) = {0};
+	json_t *before _cleanup_json_ = NULL;
+	char digest[REGISTRY_DIGEST_SIZE], there[REGISTRY_DIGEST_SIZE];
+	struct view *source = NULL;
+	/* Of two targets the one that is read from gets nothing. */
+	if (in->source != NULL && strcmp(in->source, v->name) == 0 && c->target_count > 1)
+		return 0;
+	int e = find_source(c, v, &source, err);
+	if (e >= 0)
+		e = registry_image_read(in->from, &from, err);
+	if (e >= 0)
+		e = registry_image_read(in->to, &to, err);
+	if (e >= 0)
+		e = resolve(in, source, &from, digest, err);
+	if (e >= 0)
+		e = registry_tag_look(v, in->to, &before, err);
+	if (e < 0)
+		return e;
+	json_object_set_new(c->outputs, "digest", json_string(digest));
+	const char *now = json_get_string(before, "digest");
+	if (now != NULL && strcmp(now, digest) == 0)
+		return 0;
+	e = registry_manifest_digest(registry_of_target(v), to.repository, digest, v->wait, there, err);
+	if (e >= 0)
+		add_change(in, plan, v, source, &from, before, digest, there[0] == '\0');
+	return e;
+}
+
+static const struct change_type *const kinds[] = {&registry_tag, NULL};
+
+const struct step_type promote_step = {
+	.info = &promote_info,
+	.kinds = kinds,
+	.describe = describe,
+	.validate = validate,
+	.plan = plan,
+};
