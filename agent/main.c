@@ -1,5 +1,5 @@
-/* davit: the table of commands. What needs libssh2, libgit2 or libarchive runs in davit-step, what needs libmicrohttpd in
- * davit-forge; this program executes them, so that an idle agent does not carry those libraries. */
+/* davit: the table of commands. Commands that need libssh2, libgit2 or libarchive run in davit-step, those that need libmicrohttpd in
+ * davit-forge. This program executes them, so that an idle agent does not load those libraries. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* davit-step: what davit executes for deployments and typed steps, with the libraries those need (libgit2, libssh2,
+/* davit-step: the program that davit executes for deployments and typed steps, with their libraries (libgit2, libssh2,
  * libarchive). Called as `davit-step COMMAND …`, or as `davit-step NAME …` for `step NAME`. */
 #include <fcntl.h>
 #include <signal.h>
@@ -33,7 +33,7 @@ int command_run(const char *name, int argc, char **argv)
 }
 
 #ifdef DAVIT_TEST_HOOKS
-/* For the crash tests: dies as by kill -9 once so many journal records were written, or counts them, a byte each in a file. */
+/* For the crash tests: dies as by kill -9 after so many journal records, or counts them, a byte each in a file. */
 static long records_to_live;
 static int records_fd = -1;
 
@@ -73,7 +73,7 @@ int main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	if (step_find(argv[1]) != NULL)
-		return cmd_step(argc, argv); /* argv[0] stands for the word `step` */
+		return cmd_step(argc, argv); /* argv[0] replaces the word `step` */
 	fprintf(stderr, "davit-step: unknown command or step '%s'\n  `davit schema` lists the steps\n", argv[1]);
 	return 2;
 }

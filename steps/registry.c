@@ -53,7 +53,7 @@ const struct change_type *change_find(const char *kind)
 	return found;
 }
 
-/* What this process does itself is done before the walls that a job's commands stay behind; a shell's work is done behind them. */
+/* This process works outside the walls of a job's commands; a shell works behind them. */
 static int make_local(const struct target_config *config, struct target **ret, struct err *err)
 {
 	bool by_shell = config->host.has_become || walls_stand();

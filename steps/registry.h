@@ -1,4 +1,4 @@
-/* The lists of what this program knows: typed steps and kinds of targets. Nothing below knows their names; a new one is one
+/* The lists of this program's typed steps and kinds of targets. Nothing below knows their names; a new one is one
  * more line here. */
 #pragma once
 #include "engine/run/step.h"

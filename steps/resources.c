@@ -1,4 +1,4 @@
-/* apply with what an item of its resources may be: its own kinds, and those that providers bring. A new one is one more line here. */
+/* apply with its kinds of resources: its own, and those that providers bring. A new one is one more line here. */
 #include "steps/apply/apply.h"
 
 extern const struct resource_type resource_file, resource_directory, resource_link;

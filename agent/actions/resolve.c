@@ -119,7 +119,7 @@ bool uses_document(const struct uses *u, const json_t *inputs, const json_t *job
 	_cleanup_json_ json_t *document = json_object(), *given = json_object();
 	const char *name;
 	json_t *value;
-	/* An input that is given but empty is one that is not given, as in an action.yml without default. */
+	/* Treats an empty input as one that is not given, as in an action.yml without default. */
 	json_object_foreach((json_t *)inputs, name, value) if (json_string_length(value) > 0)
 		json_object_set(given, name, value);
 	json_object_set(document, u->kind == USES_DEPLOY ? "deploy" : "input", given);
@@ -166,7 +166,7 @@ static void set_run_url(json_t *job)
 		json_object_set_new(job, "run_url", json_stringf("%s/%s/actions/runs/%s", server, repository, run));
 }
 
-/* In an input as it is, or in one of the forms that an expression may have given it. */
+/* True if an input holds it as it is, or in one of the forms that an expression may have given it. */
 static bool is_named(const json_t *secret, const json_t *inputs)
 {
 	_cleanup_(mask_freep) struct mask *mask = mask_new();

@@ -1,6 +1,6 @@
-/* What a `uses:` of a workflow becomes here. Actions of the configured repository (`--actions-repository`) run
- * natively, in davit-step, when their version is this program's major; everything else is refused with the way out. How
- * davit-step is called: STEP_PROTOCOL.md. */
+/* Resolves a `uses:` of a workflow. Actions of the configured repository (`--actions-repository`) run
+ * natively, in davit-step, when their version is this program's major; everything else is refused with a hint.
+ * STEP_PROTOCOL.md says how davit-step is called. */
 #pragma once
 #include "base/data/json.h"
 
@@ -16,11 +16,11 @@ struct uses {
 int uses_resolve(const json_t *reference, const char *actions_repository, struct uses *ret, struct err *err);
 void uses_done(struct uses *u);
 
-/* What davit-step reads on standard input: {"input":{…}} or {"deploy":{…}} with {"job":{…}}. text: wipe. */
+/* Appends the standard input of davit-step: {"input":{…}} or {"deploy":{…}} with {"job":{…}}. text: wipe. */
 bool uses_document(const struct uses *u, const json_t *inputs, const json_t *job, struct str *text);
-/* Arguments of davit-step behind its name; NULL-terminated, static except for the step's name. */
+/* Arguments of davit-step after its name; NULL-terminated, static except for the step's name. */
 void uses_arguments(const struct uses *u, const char *program, const char *ret_argv[5]);
-/* Does it only look, so that it never opens a deployment? */
+/* True if it only reads, so that it never opens a deployment. */
 bool uses_only_looks(const struct uses *u);
 
 /* The job as a step knows it, from the contexts `github` and `matrix`; new. token: of the job; masks: values that no

@@ -8,8 +8,8 @@ int agent_configure(int argc, char **argv);
 int agent_remove(int argc, char **argv);
 int agent_status(int argc, char **argv);
 int agent_run(int argc, char **argv);
-/* Not for people: becomes USER and executes PROGRAM; how the agent starts what runs as another user. */
+/* Internal: becomes USER and executes PROGRAM. The agent starts processes of another user with it. */
 int agent_as_user(int argc, char **argv);
 
-/* Options of a part; prints help or warnings. 0: go on; 1: help was printed; negative: the error is told. */
+/* Options of a part; prints help or warnings. 0: continue; 1: help was printed; negative: the error was reported. */
 int agent_options_begin(const char *part, const char *usage, int argc, char **argv, struct agent_options *ret);

@@ -1,4 +1,4 @@
-/* `davit agent configure` and `remove`: what is missing is asked for on a terminal, and is an error elsewhere or with
+/* `davit agent configure` and `remove`: missing values are asked for on a terminal, and are an error elsewhere or with
  * --unattended. */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@ enum { ANSWER_MAX = 4096 };
 
 static void tell(struct err *err)
 {
-	/* What says nothing itself of a way out. */
+	/* Adds a hint to an error that has none. */
 	if (err->code == ERR_NETWORK || err->code == ERR_TIMEOUT)
 		err_hint(err, err->code,
 		         "is the address right, and do firewall and proxy (https_proxy) let this machine through?");
@@ -209,7 +209,7 @@ static bool matches(const struct registration *reg, const struct agent_options *
 	       strcasecmp(wanted.url, reg->url) == 0;
 }
 
-/* The one registration that is meant. ERR_NOT_FOUND: none is here. */
+/* Finds the registration to remove. ERR_NOT_FOUND: there is none. */
 static int choose(const struct records *store, const struct agent_options *o, char **ret_id, struct registration *ret,
                   struct err *err)
 {

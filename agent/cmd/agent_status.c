@@ -10,7 +10,7 @@
 #include "base/core/clock.h"
 #include "base/core/log.h"
 
-/* Whom jobs run as, as a sentence that says what follows from it. free() */
+/* A sentence that names the user of the jobs and says what follows from it. free() */
 static char *worker_sentence(const struct registration *reg)
 {
 	if (reg->worker_user != NULL && geteuid() == 0)
@@ -88,7 +88,7 @@ static void print_one(const json_t *one)
 		printf("  isolation  %s\n", isolation);
 }
 
-/* Jobs of one user see each other's processes, and by them files and secrets, where neither a user of their own nor walls keep them apart. */
+/* Jobs of one user see each other's processes, and so files and secrets, unless a user of their own or walls keep them apart. */
 static int describe_isolation(struct survey *survey, size_t which, const char *mode, json_t *object, struct err *err)
 {
 	struct isolation isolation = {0};

@@ -58,7 +58,7 @@ int agent_as_user(int argc, char **argv)
 	}
 	const struct passwd *entry = getpwnam(argv[1]);
 	int r = entry == NULL ? err_set(&err, ERR_NOT_FOUND, "there is no user '%.60s'", argv[1]) : 0;
-	/* Asked as root: where the journal lies depends on who asks. */
+	/* Determined as root: the location of the journal depends on the user. */
 	_cleanup_free_ char *state = r < 0 ? NULL : worker_user_state_dir(argv[1], &err);
 	if (r >= 0)
 		r = state == NULL ? err.code : become(entry, &err);

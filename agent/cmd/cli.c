@@ -116,10 +116,10 @@ static void store(const struct cli_option *option, const char *value)
 
 int cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_rest *ret)
 {
-	char **rest = argv + 1; /* words are moved to the front, options fall out */
+	char **rest = argv + 1; /* words move to the front, options are removed */
 	size_t count = 0;
 	bool ended = false;
-	/* Known from the start: a wrong call is told in JSON too. */
+	/* Set early, so that a usage error is reported in JSON too. */
 	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
 		json_wanted |= strcmp(argv[i], "--json") == 0;
 	for (int i = 1; i < argc; i++) {

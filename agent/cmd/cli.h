@@ -1,4 +1,4 @@
-/* What every command shares: options with one spelling, one help text, one way to say that a call is wrong.
+/* Shared by all commands: options with one spelling, one help text, one way to report a usage error.
  *
  *     static const struct cli_option options[] = {
  *         { "plan", 0, CLI_FLAG, &plan, NULL, "show what would change, and stop" },
@@ -25,19 +25,19 @@ struct cli_command {
 	const char *usage;   /* "FILE [options]" */
 	const char *summary; /* one sentence */
 	const struct cli_option *options;
-	size_t min_rest, max_rest; /* how many words that are no options */
+	size_t min_rest, max_rest; /* number of words that are not options */
 };
 struct cli_rest {
 	char **words;
 	size_t count;
 };
 
-/* argv[0] is the command's name. -1: go on; else the exit status. --help prints to standard output; a wrong call to standard
+/* argv[0] is the command's name. -1: continue; else the exit status. --help prints to standard output; a usage error to standard
  * error, with the nearest option. `--` ends the options; --name=value and --name value are the same. */
 int cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_rest *ret);
-/* Says an error; with --json also {"exit_status","error":{"code","text","hint"}} on standard output. Returns status. */
+/* Prints an error; with --json also {"exit_status","error":{"code","text","hint"}} on standard output. Returns status. */
 int cli_fail(const struct err *err, int status);
-/* What was printed did not all arrive (a full disk; a closed pipe where SIGPIPE is ignored): says so. For commands that only print. */
+/* Reports output that did not all arrive (a full disk; a closed pipe where SIGPIPE is ignored). For commands that only print. */
 bool cli_output_failed(void);
 /* --json, --trace and -v are known to every command. */
 bool cli_json(void);

@@ -11,7 +11,7 @@
 #include "agent/deployment/session.h"
 #include "agent/deployment/step_input.h"
 
-/* What these commands have in common: a session, values for what the sealed file lacks, and a result. */
+/* Shared by these commands: a session, values for what the sealed file lacks, and a result. */
 struct decision {
 	struct deployment_session session;
 	struct deployment_values values;
@@ -88,7 +88,7 @@ static const char *input_text(const struct decision *d, const char *name)
 	return text != NULL && *text != '\0' ? text : NULL;
 }
 
-/* A committed deployment is known by its id, or by the release that is gone back to, which has its deployment's id; else the
+/* Finds a committed deployment by its id, or by the release to go back to, which has its deployment's id; else the
  * only one of this host. ret NULL: not known here. */
 static int find_committed(struct decision *d, const char *id, const char *to, json_t **ret)
 {
@@ -140,7 +140,7 @@ static void keep_path(struct deployment_file *document, json_t *kept, const char
 	}
 }
 
-/* What a way back behind a committed deployment needs: from the file, or what was kept of it. */
+/* Reads what a rollback of a committed deployment needs: from the file, or from what was kept of it. */
 static int read_way_back(struct decision *d, const char *file, const char *id, const char *to, const char *path,
                          struct deployment_file **ret_document, json_t **ret_kept)
 {
@@ -180,7 +180,7 @@ static bool input_true(const struct decision *d, const char *name)
 	return json_is_true(json_object_get(d->in.input, name)) || (text != NULL && strcmp(text, "true") == 0);
 }
 
-/* Which deployment an id, its beginning or "last" means. One that was refused changed nothing that could be taken back. */
+/* Resolves an id, its beginning or "last". A refused deployment changed nothing, so there is nothing to take back. */
 static int find_meant(struct decision *d, const char **id, json_t **ret)
 {
 	int r = deployment_find(d->session.store, *id, ret, &d->err);
@@ -195,7 +195,7 @@ static int find_meant(struct decision *d, const char **id, json_t **ret)
 	return err_hint(&d->err, r, "`davit history` shows which one is live");
 }
 
-/* What the rollback of a committed deployment did, and what nobody should believe that it did. */
+/* Reports what the rollback of a committed deployment did, and what it did not do. */
 static void say_switched(struct decision *d)
 {
 	json_t *made _cleanup_json_ = NULL;
@@ -408,7 +408,7 @@ int cmd_unlock(int argc, char **argv)
 	return decision_end(&d, r, true);
 }
 
-/* No deployment of this job was found. Was there none, or does this step look in the wrong place? The runner's directory knows. */
+/* No deployment of this job was found. The runner's directory tells whether there was none or this step looks in the wrong place. */
 static void look_for_lost(struct decision *d)
 {
 	json_t *doc _cleanup_json_ = NULL;

@@ -17,12 +17,12 @@ struct deploy_call {
 	const char *file, *input, *expect, *wait, *secrets_file, *undo_deadline;
 	struct strv secrets, vars, inputs;
 	struct step_input in; /* of the root action */
-	char *document;       /* owned: where its inputs come from, when that is no environment */
+	char *document;       /* owned: source of its inputs, unless that is an environment */
 };
 
 static const char *const action_inputs[] = {"file", "secrets", "vars", "inputs", "plan", "expect", "wait", "token"};
 
-/* The inputs of the root action; a name that it does not have is refused. */
+/* Reads the inputs of the root action; an unknown name is refused. */
 static int read_action(struct deploy_call *call, struct deployment_values *values, struct err *err)
 {
 	int r = 0;

@@ -1,4 +1,4 @@
-/* davit history and davit show: what the journal of this host knows. Only reading: it works beside a running deployment. */
+/* davit history and davit show: print the journal of this host. They only read, so they work beside a running deployment. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>

@@ -3,11 +3,11 @@
 #include "base/data/json.h"
 #include "engine/journal/store.h"
 
-/* *ret: NULL without error where there is no journal yet. */
+/* *ret: NULL without error if there is no journal yet. */
 int cmd_open_journal(struct store **ret, struct err *err);
-/* Says the error; the exit status. */
+/* Prints the error; returns the exit status. */
 int cmd_journal_fail(const struct err *err);
-/* As it is shown: without what only a rollback needs, and always with an exit status. A held deployment that is being taken back has
+/* The form for show: without the data for a rollback, and always with an exit status. A held deployment that is being taken back has
  * none for the moment: null. */
 void cmd_make_readable(json_t *deployment);
 /* word: an id, its beginning, or "last". {"deployment","steps","changes","events"}: agent/report/report.h. store may be NULL. */

@@ -1,4 +1,4 @@
-/* davit releases: what the targets of a deployment hold, read from them, so that every machine that can log in sees the same. */
+/* davit releases: lists the releases on the targets of a deployment, read from them, so that every machine that can log in sees the same. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>

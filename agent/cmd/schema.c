@@ -81,7 +81,7 @@ static json_t *faults_json(const struct faults *faults)
 	return list;
 }
 
-/* The word itself where there is one, and the whole sentence. */
+/* The keyword if there is one, and the whole sentence. */
 static json_t *unsupported_json(const struct err *err)
 {
 	char line[1024];
@@ -138,7 +138,7 @@ static json_t *judge_line(const struct str *line, const json_t *remotes)
 	return judge(schema, data, json_is_object(own) ? own : remotes);
 }
 
-/* The next line without its end; false at the end of the input. Of one that is too long only the failure is kept. */
+/* Reads the next line without its end; false at the end of the input. Keeps only the failure of a line that is too long. */
 static bool next_line(struct str *line)
 {
 	char chunk[8192];
@@ -154,7 +154,7 @@ static bool next_line(struct str *line)
 	return any;
 }
 
-/* A line that is no request gets an "error" of its own; the exit status says that there was one. */
+/* A line that is not a request gets its own "error"; the exit status says that there was one. */
 static int check_batch(const json_t *remotes)
 {
 	_cleanup_(str_done) struct str line = STR_INIT(LINE_MAX_BYTES);

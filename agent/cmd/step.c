@@ -28,7 +28,7 @@ static json_t *deployment_of_job(const struct deployment_session *session, const
 	return json_incref(json_array_get(list, 0));
 }
 
-/* The targets that they defined, with their logins: as they were sealed for an undo. NULL: none. */
+/* The targets that they defined, with their logins, as sealed for an undo. NULL: none. */
 static json_t *targets_of_job(const struct deployment_session *session, const json_t *joined)
 {
 	json_t *sealed _cleanup_json_ = NULL;
@@ -41,8 +41,8 @@ static json_t *targets_of_job(const struct deployment_session *session, const js
 	return json_incref(json_object_get(sealed, "targets"));
 }
 
-/* The job's own environment, where its runner tells it; another runner does not, and one default for all would lock staging and
- * production alike. What changes nothing locks nothing. */
+/* The job's environment, if its runner gives it. Another runner does not, and one default for all would lock staging and
+ * production alike. A step without changes locks nothing. */
 static void default_heads(const char *step, const struct step_input *in, const json_t *joined,
                           struct deployment_single *single)
 {
@@ -118,7 +118,7 @@ static int run_step(const char *name, struct deployment_session *session, const 
 	}
 	if (plan)
 		r = engine_plan(deployment, &session->options, &result, err);
-	/* What only looks, or works on this side alone (checkout), needs no lock and leaves nothing to decide. */
+	/* A step that only reads, or works on this side only (checkout), needs no lock and leaves nothing to decide. */
 	else if (in->job.present || (!step_info(name)->changes && !step_info(name)->joins))
 		r = engine_job_step(deployment, &session->options, &result, err);
 	else
@@ -128,7 +128,7 @@ static int run_step(const char *name, struct deployment_session *session, const 
 	return deployment_session_tell(session, r, &result, plan, err);
 }
 
-/* What of a preflight's inputs the file is read with, and what remains for the step itself. */
+/* Splits a preflight's inputs: some are used to read the file, the rest remains for the step itself. */
 static int read_file_inputs(json_t *input, struct deployment_values *values, char **ret_file, struct err *err)
 {
 	json_t *maps[] = {values->secrets, values->vars, values->inputs};
@@ -145,8 +145,8 @@ static int read_file_inputs(json_t *input, struct deployment_values *values, cha
 	return 0;
 }
 
-/* A preflight that stands alone in a job and names a deployment file: everything in it is checked and planned, and so is what
- * the step asks for itself. No lock, nothing written. */
+/* Runs a preflight that is alone in a job and names a deployment file: checks and plans everything in the file, and what
+ * the step itself asks for. No lock, nothing written. */
 static int check_file(struct deployment_session *session, const struct step_info *info, const struct step_input *in,
                       struct err *err)
 {
@@ -210,7 +210,7 @@ int cmd_step(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	const char *name = rest.words[0];
-	/* What decides a deployment is a command of that name, no part of one. */
+	/* A step that decides a deployment is a command of that name, not part of a deployment. */
 	const struct step_info *info = step_info(name);
 	if (info != NULL && info->decides) {
 		char *forwarded[] = {(char *)name, (char *)"--input", (char *)(input ? input : "-"), NULL};

@@ -7,8 +7,8 @@
 struct names_seen {
 	const struct deployment_expander *resolver;
 	const char *pointer;
-	bool late;      /* uses steps, deployment or secrets, which are not there yet */
-	bool has_other; /* the text holds ||: a missing name is provided for */
+	bool late;      /* uses steps, deployment or secrets, which do not exist yet */
+	bool has_other; /* the string holds ||: a missing name is handled */
 	bool missing;
 };
 

@@ -1,6 +1,6 @@
-/* The expressions in a deployment file. A text that is one whole ${{ … }} keeps the type of its value; inside other text the
- * value becomes text. A name of secrets, vars, env or inputs that has no value is a fault unless the expression gives another with ||.
- * What refers to `steps`, `deployment` or `secrets` is late where that context is not there: it stays as it is until it is. */
+/* The expressions in a deployment file. A string that is one whole ${{ … }} keeps the type of its value; inside other text the
+ * value becomes a string. A name of secrets, vars, env or inputs that has no value is a fault unless the expression gives another with ||.
+ * An expression that refers to `steps`, `deployment` or `secrets` is late while that context does not exist: it stays as it is until then. */
 #pragma once
 #include "base/data/yaml.h"
 

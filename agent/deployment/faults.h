@@ -1,5 +1,5 @@
 /* The faults of a file as JSON, for --json and for whoever prints them: a list, by their places, of
- * {"file","line","column","at" (JSON pointer),"text","hint"}; what is unknown is absent. Texts may hold secrets: mask before printing. */
+ * {"file","line","column","at" (JSON pointer),"text","hint"}; unknown members are absent. The strings may hold secrets: mask before printing. */
 #pragma once
 #include "base/data/yaml.h"
 

@@ -35,7 +35,7 @@ struct reader {
 	bool text_values;
 	bool targets_read;
 	struct strv target_names;
-	/* Steps that may lack something: asked once all are read, if there are faults. */
+	/* Steps that may lack something: checked once all are read, if there are faults. */
 	struct lacking {
 		struct step_context context;
 		char *pointer;
@@ -45,7 +45,7 @@ struct reader {
 
 /* ---- targets ---- */
 
-/* What expressions may know of a target: nothing that logs in. */
+/* The context of a target for expressions: nothing that logs in. */
 static json_t *target_context(const struct target_config *config)
 {
 	const struct target_kind *kind = target_config_kind(config);
@@ -171,7 +171,7 @@ static const struct step_type *find_step(struct reader *r, const char *name, con
 	return NULL;
 }
 
-/* Faults that the step itself finds point into its input: lifted to the place in the file. */
+/* Faults found by the step itself point into its input: translates them to the place in the file. */
 static void lift_faults(struct reader *r, size_t from, const struct str *pointer)
 {
 	for (size_t i = from; i < r->faults.count; i++) {
@@ -210,7 +210,7 @@ static void check_input(struct reader *r, const struct step_type *type, const js
 	*ret = (struct deployment_step){.typed = typed, .validated = r->faults.count == before};
 }
 
-/* A step that looks for secrets among those handed to the deployment learns which are there, not what they are. */
+/* A step that looks for secrets of the deployment learns which ones exist, not their values. */
 static void name_secrets(struct reader *r, const char *member, json_t *input)
 {
 	const json_t *secrets = json_object_get(r->d->contexts, "secrets");
@@ -224,7 +224,7 @@ static void name_secrets(struct reader *r, const char *member, json_t *input)
 	json_object_set_new(input, member, values);
 }
 
-/* `- run: make`, as in a workflow: what it looks like here. */
+/* Shows how to write a workflow's `- run: make` here. */
 static void hint_form(struct reader *r, const struct step_type *type, const json_t *value)
 {
 	const char *text = json_string_value(value), *name = type->info->name, *input = type->info->string;
@@ -275,7 +275,7 @@ static void add_step(struct reader *r, const char *name, json_t *value, const js
 	r->d->steps[r->d->read.step_count++] = read;
 }
 
-/* Every secret of the job handed to a step that writes them: it must say which it means. */
+/* A step that writes secrets and got all secrets of the job must say which ones it means. */
 static void check_whole_secrets(struct reader *r, const char *name, const json_t *raw, const struct str *pointer)
 {
 	const struct step_info *info = step_info(name);
@@ -320,7 +320,7 @@ static void read_step(struct reader *r, const json_t *item, const json_t *raw_it
 		return;
 	}
 	faults_pointer_push(&pointer, name);
-	/* What could not be filled in yet is checked when it can be. */
+	/* Values that cannot be filled in yet are checked later. */
 	const json_t *raw = json_object_get(raw_item, name);
 	bool late = json_object_get(r->d->late, str_peek(&pointer)) != NULL;
 	check_whole_secrets(r, name, raw, &pointer);
@@ -442,7 +442,7 @@ static void leave_out_targets(json_t *document)
 	json_object_set_new(shape != NULL ? shape : targets, "additionalProperties", json_true());
 }
 
-/* The inputs of steps are read by their own tables, which say more and take what an expression was filled in with. */
+/* The inputs of steps are read by their own tables, which say more and accept values that an expression filled in. */
 static void leave_out_steps(json_t *document)
 {
 	json_t *step = json_object_get(json_object_get(document, "definitions"), "step"), *own = json_object();
@@ -453,7 +453,7 @@ static void leave_out_steps(json_t *document)
 	json_object_del(step, "additionalProperties");
 }
 
-/* What is left of a file when only its places are read. */
+/* Drops the steps of a file of which only the places are read. */
 static void leave_out_all_steps(json_t *document)
 {
 	static const char *const left[] = {"name", "environment"};
@@ -550,7 +550,7 @@ static const char *relative_to(const char *root, const char *path)
 }
 
 /* ERR_INVALID when there are faults; more than one are listed, not joined to one line. */
-/* Other faults end it here, before a step's own check: what is missing is told with them, all at once. */
+/* Other faults end it here, before a step's own check. So what is missing is reported with them, all at once. */
 static void name_what_is_missing(struct reader *r)
 {
 	for (size_t i = 0; r->faults.count > 0 && i < r->lacking_count; i++) {
@@ -642,7 +642,7 @@ static const struct step_info *releasing_step(const json_t *item)
 	return NULL;
 }
 
-/* Everything that no release needs goes before it is filled in, so that nobody asks for its secrets. A step that goes leaves its
+/* Removes everything that no release needs before it is filled in, so that its secrets are not needed. A removed step leaves its
  * place: the others keep their positions. */
 static json_t *leave_places(const json_t *raw)
 {
@@ -799,7 +799,7 @@ static void single_heads(struct reader *r, const struct deployment_single *singl
 	json_decref(parsed);
 }
 
-/* `target: "[a, b]"`: a list in the text. */
+/* `target: "[a, b]"`: a list in a string. */
 static void read_target_names(struct reader *r, json_t *input)
 {
 	const char *text = json_get_string(input, "target");
@@ -822,8 +822,8 @@ static void add_known(json_t *targets, const json_t *known, const char *name)
 		json_object_set(targets, name, target);
 }
 
-/* `targets` of a single step: a map, or text that holds one. What it names and does not define, an earlier step of the job did;
- * without a word about targets it has those of the job. */
+/* `targets` of a single step: a map, or a string that holds one. An earlier step of the job defined the targets that it names
+ * but does not define. Without `targets` it has those of the job. */
 static void single_targets(struct reader *r, json_t *input, const json_t *known)
 {
 	json_t *given = json_object_get(input, "targets");

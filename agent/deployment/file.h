@@ -12,16 +12,16 @@ struct deployment_file;
 int deployment_file_read(const char *path, const struct deployment_values *values, struct deployment_file **ret,
                          json_t **ret_faults, struct err *err);
 
-/* Of the same file only what tells where its releases lie: name, environment, targets, and of each archive-upload its targets and its
- * path. Only the values that these name are needed. */
+/* Reads only what tells where the releases of the file lie: name, environment, targets, and the targets and path of each
+ * archive-upload. Only the values that these name are needed. */
 int deployment_file_places(const char *path, const struct deployment_values *values, json_t **ret, json_t **ret_faults,
                            struct err *err);
 
-/* What a single step's deployment is made of; the members that are NULL or empty get the defaults of docs/semantics.md 3. */
+/* The parts of a single step's deployment; members that are NULL or empty get the defaults of docs/semantics.md 3. */
 struct deployment_single {
 	const char *step;            /* "secret-write" */
 	const json_t *input;         /* object; may hold `deployment`, `targets`, `target` */
-	bool text_values;            /* the inputs are texts (with:, INPUT_*) */
+	bool text_values;            /* the inputs are strings (with:, INPUT_*) */
 	const json_t *known_targets; /* what earlier steps of the job defined, by name; NULL: none */
 	const char *name, *environment, *on_failure;
 	bool environment_unknown; /* there is no default: the inputs name the environment, or the step is refused */

@@ -53,7 +53,7 @@ int deployment_find(struct store *store, const char *word, json_t **ret, struct 
 	return err_hint(err, r, "`davit history` lists them");
 }
 
-/* "releases/ID", as the link to the valid release holds it: its name. */
+/* "releases/ID", as in the link to the valid release: its name. */
 static const char *release_of(const json_t *state)
 {
 	const char *link = json_get_string(state, "link"), *at = link ? strstr(link, "releases/") : NULL;

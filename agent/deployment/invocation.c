@@ -65,8 +65,8 @@ static void read_job(const json_t *job, struct invocation *ret)
 	json_object_foreach(json_object_get(job, "secrets"), key, value) deployment_values_mask(value);
 }
 
-/* What a deployment runs on this machine is as foreign to other jobs as the job's own scripts. It gets no walls for signals: a command that a dead
- * deployment left must be ended by the next one. */
+/* Commands of a deployment on this machine are as foreign to other jobs as the job's own scripts. They get no walls for signals:
+ * the next deployment must be able to end a command that a dead one left. */
 static int keep_apart(json_t *isolation, struct err *err)
 {
 	if (isolation == NULL)
@@ -154,7 +154,7 @@ static void take_input(json_t *into, const char *name)
 	char *value = getenv(variable);
 	if (value == NULL)
 		return;
-	/* An action's input that is not given arrives as an empty text. */
+	/* A missing input of an action arrives as an empty string. */
 	if (*value != '\0')
 		json_object_set_new(into, name, json_string_lossy(value, strlen(value)));
 	explicit_bzero(value, strlen(value));

@@ -6,15 +6,15 @@
 
 struct invocation {
 	bool present;
-	bool runner_decides; /* told by davit's worker, which decides the deployment at the job's end */
+	bool runner_decides; /* from davit's worker, which decides the deployment at the job's end */
 	bool secrets_known;  /* the runner named them all: the mask has them */
 	char *key;           /* server, repository, run id, attempt, job, matrix, RUNNER_TRACKING_ID */
-	json_t *env;         /* the step's `env` context as the worker tells it; NULL */
+	json_t *env;         /* the step's `env` context from the worker; NULL */
 	char *repository, *run_url, *api_url, *token, *commit, *workspace, *environment, *on_failure;
 };
 
 /* Standard input, at most 8 MiB: either {"input":{…},"job":{…}} or {"deploy":{…},"job":{…}} or plain inputs (JSON or YAML).
- * ret_input: the object under "input"/"deploy" or the plain one; the caller's. *ret_text: the values are texts. */
+ * ret_input: the object under "input"/"deploy" or the plain one; the caller's. *ret_text: the values are strings. */
 int invocation_read_document(const char *data, size_t len, struct invocation *ret, json_t **ret_input, bool *ret_text,
                              struct err *err);
 /* From GITHUB_* when GITHUB_ACTIONS is "true"; present stays false elsewhere. */

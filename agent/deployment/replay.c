@@ -13,7 +13,7 @@
 
 enum { POINTER_MAX = 4096, KEPT_MAX = 1 << 20 };
 
-/* Everything but the secrets is filled in: without that context, what names it stays as it is. */
+/* Fills in everything but the secrets: without that context, expressions that name it stay as they are. */
 static json_t *fill_but_secrets(const json_t *raw, const json_t *contexts)
 {
 	struct faults faults = {0};
@@ -141,7 +141,7 @@ int replay_fill(const json_t *kept, const json_t *secrets, json_t **ret_deployme
 	if (r < 0) {
 		*ret_faults = deployment_faults_json(&faults, NULL);
 		json_decref(filled);
-		/* The faults are told one by one. */
+		/* Reports the faults one by one. */
 		r = err_set(err, r, "the secrets of that deployment are not kept, and a way back needs %zu of them",
 		            faults.count);
 		return err_hint(

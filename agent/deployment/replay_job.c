@@ -1,5 +1,5 @@
-/* What is kept of the steps of a job. Their inputs come filled in: what must not lie in the journal is found again here
- * and named, so that a rollback can ask for it. */
+/* Keeps the steps of a job for a rollback. Their inputs come filled in. Values that must not lie in the journal are found again
+ * here and named, so that a rollback can ask for them. */
 #include "agent/deployment/replay.h"
 
 #include <ctype.h>
@@ -15,9 +15,9 @@ enum { NAME_MAX_BYTES = 256, TEXT_MAX = 1 << 20 };
 
 struct hiding {
 	bool all_known;
-	const json_t *kept; /* what is there already: names are used once */
+	const json_t *kept; /* existing names: each is used once */
 	struct strv used;
-	bool has_template; /* a text that would be taken for an expression */
+	bool has_template; /* a string that would be taken for an expression */
 };
 
 static bool is_taken(const struct hiding *h, const char *name)
@@ -68,7 +68,7 @@ static json_t *hide(struct hiding *h, const json_t *value, const json_t *starred
 	return json_incref((json_t *)value);
 }
 
-/* As fields_write does for the inputs of a step: logins are never anything but secret. */
+/* Like fields_write for the inputs of a step: logins are always secret. */
 static json_t *star_login(const json_t *ssh)
 {
 	json_t *starred = json_copy((json_t *)ssh);
@@ -152,7 +152,7 @@ json_t *replay_single(const json_t *former, const struct deployment *given, bool
 	int r = add_targets(&h, kept, deployment);
 	if (r == 0)
 		r = add_step(&h, kept, step, given->steps[0].typed);
-	/* Of all the deployment's steps so far, kept or not. */
+	/* Counts all steps of the deployment so far, kept or not. */
 	json_object_set_new(kept, "places", json_integer(json_get_int(kept, "places", 0) + 1));
 	strv_done(&h.used);
 	if (h.has_template)

@@ -1,11 +1,11 @@
-/* What replay.c and replay_job.c share. */
+/* Shared by replay.c and replay_job.c. */
 #pragma once
 #include "base/data/json.h"
 
 /* The members of an ssh target that log in. */
 enum { REPLAY_LOGIN_COUNT = 3 };
 extern const char *const kept_login[REPLAY_LOGIN_COUNT];
-/* Does a way back need this step? */
+/* True if a rollback needs this step. */
 bool replay_needs(const char *step, const json_t *input);
-/* Does the text of the value hold something that the process's mask knows? One that is too long counts as such. */
+/* True if the value's string holds something that the process's mask knows, or is too long to tell. */
 bool replay_shows_a_secret(const json_t *value);

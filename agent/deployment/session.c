@@ -70,15 +70,15 @@ static void plain_line(const struct deployment_session *s, const char *level, co
 	str_append(out, s->colours && *colour ? "\x1b[0m\n" : "\n");
 }
 
-/* ---- what targets, checks and programs print is text, and never a command to the runner ---- */
+/* ---- output of targets, checks and programs is text, never a command to the runner ---- */
 
 static bool could_command(const char *text)
 {
 	return strstr(text, "::") != NULL || strstr(text, "##[") != NULL;
 }
 
-/* From here on the runner obeys nobody, until the token. Runners trim what stands in front of `::` and look for `##[` in
- * the whole line, so there is no way to quote a line. */
+/* From here on the runner executes no commands, until the token. Runners trim everything in front of `::` and look for `##[` in
+ * the whole line, so a line cannot be quoted. */
 static void stop_commands(struct deployment_session *s)
 {
 	if (s->token[0] == '\0')
@@ -95,7 +95,7 @@ static void resume_commands(struct deployment_session *s)
 	s->stopped = false;
 }
 
-/* Standard error cannot be framed: what stands there in a line with standard output is chance. */
+/* Standard error cannot be framed: how its lines mix with standard output is chance. */
 static void write_without_commands(const char *text, FILE *out)
 {
 	struct str shown _cleanup_(str_done) = STR_INIT(4 * LINE_MAX_BYTES);
@@ -186,7 +186,7 @@ static void write_line(struct deployment_session *s, const char *level, const st
 	fflush(out);
 }
 
-/* `##[` stands in texts of JSON only, where a character may be written by its number. */
+/* `##[` can only occur in JSON strings, where a character may be written by its number. */
 static void print_json(const char *pretty)
 {
 	struct str text _cleanup_(str_done) = STR_INIT(JSON_SHOWN_MAX);
@@ -262,7 +262,7 @@ int deployment_session_open(struct deployment_session *s, bool needs_store, stru
 	if (r == 0)
 		r = needs_store ? store_open(dir, NULL, &s->store, err) : store_open_readonly(dir, &s->store, err);
 	if (r < 0 && (needs_store || r != ERR_NOT_FOUND)) {
-		/* Whatever it is: nothing was changed, and without a journal nothing will be. */
+		/* Whatever failed: nothing was changed, and without a journal nothing will be. */
 		err_wrap(err, r, "open the journal in %s", dir);
 		state_dir_hint(err, r);
 		if (err)
@@ -301,7 +301,7 @@ static void append_masked(struct str *out, const char *text)
 	mask_apply(mask_process(), text, strlen(text), out);
 }
 
-/* The properties of a workflow command: what ends one is escaped too. */
+/* The properties of a workflow command: their end characters are escaped too. */
 static void append_property(struct str *out, const char *text)
 {
 	struct str data _cleanup_(str_done) = STR_INIT(LINE_MAX_BYTES);
@@ -440,7 +440,7 @@ int deployment_session_fail(struct deployment_session *s, const struct err *err)
 	return fail(s, status == 1 ? 2 : status, err);
 }
 
-/* One line at the end: which deployment, how it ended, how much, how long. A step of a job has not ended yet, and says so by its state. */
+/* Prints one line at the end: which deployment, how it ended, how much, how long. A step of a job shows the state, as it has not ended yet. */
 static void say_end(struct deployment_session *s, const struct engine_result *result)
 {
 	const json_t *doc = json_object_get(result->report, "deployment");

@@ -42,7 +42,7 @@ static char *head_commit(git_repository *repo)
 	return xstrdup(git_oid_tostr(hex, sizeof(hex), git_object_id(commit)));
 }
 
-/* Of `url.BASE.insteadOf = PREFIX` the longest prefix counts. */
+/* The longest prefix of all `url.BASE.insteadOf = PREFIX` counts. */
 struct rewrite {
 	const char *url;
 	size_t prefix;
@@ -63,7 +63,7 @@ static int note_rewrite(const git_config_entry *entry, void *context)
 	return 0;
 }
 
-/* The origin's address as git would ask it. git_remote_lookup gives the same, and loses 20 KB in libgit2 1.5 for each
+/* The origin's address as git would use it. git_remote_lookup gives the same, but leaks 20 KB in libgit2 1.5 for each
  * line of the configuration that it compares (match data of a regular expression that does not match). */
 static char *origin_url(git_repository *repo)
 {
@@ -124,7 +124,7 @@ int deployment_source_find(const char *path, bool search, struct deployment_sour
 		slash[slash == real ? 1 : 0] = '\0';
 	}
 	git_libgit2_init();
-	/* A work area that a worker of another uid made is ours all the same; we only read it. */
+	/* A work area made by a worker of another uid is still ours; we only read it. */
 	git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
 	_cleanup_(repository_freep) git_repository *repo = NULL;
 	int r = git_repository_open_ext(&repo, real, search ? 0 : GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);

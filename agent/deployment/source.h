@@ -1,4 +1,4 @@
-/* Where a deployment file stands: its git work tree (paths of the sending side are relative to its top), the commit and
+/* The surroundings of a deployment file: its git work tree (paths of the sending side are relative to its top), the commit and
  * whether files differ from it. Without git: the file's directory, no commit. docs/semantics.md 1. */
 #pragma once
 #include "base/core/err.h"

@@ -15,7 +15,7 @@ struct walk {
 	int depth;
 };
 
-/* Behind references, and behind "an expression, or else": what the schema says of a value that is filled in. */
+/* Follows references and "an expression, or else": returns the schema of a filled-in value. */
 static const json_t *follow(const struct walk *w, const json_t *node, bool *line)
 {
 	static const char prefix[] = "#/definitions/";
@@ -43,7 +43,7 @@ static bool has_type(const json_t *node, const char *type)
 	return false;
 }
 
-/* Without blanks and line feeds around; NULL when it is longer than any value of one line. */
+/* The string without blanks and line feeds around it; NULL when it is longer than any value of one line. */
 static char *trimmed(const json_t *value)
 {
 	const char *text = json_string_value(value);
@@ -92,7 +92,7 @@ static json_t *scalar(const json_t *node, const json_t *value, bool line)
 		ret = json_boolean(text[0] == 't');
 	if (ret == NULL && !is_text && (has_type(node, "integer") || has_type(node, "number")))
 		ret = as_number(text, !has_type(node, "number"));
-	/* A duration or a size is a text or a number. */
+	/* A duration or a size is a string or a number. */
 	bool one_line = line || json_is_array(json_object_get(node, "enum")) || has_type(node, "number") ||
 	                has_type(node, "integer");
 	if (ret == NULL && one_line && (is_text || json_object_get(node, "enum") != NULL || line))

@@ -73,7 +73,7 @@ int deployment_values_secret_from_env(struct deployment_values *v, const char *n
 		return err_set(err, ERR_INVALID, "--secret %s: the value is not UTF-8", name);
 	json_object_set_new(v->secrets, name, text);
 	deployment_values_mask(text);
-	/* What we start later must not inherit it. */
+	/* Processes that we start later must not inherit it. */
 	explicit_bzero(value, strlen(value));
 	unsetenv(name);
 	return 0;
@@ -99,7 +99,7 @@ int deployment_read_string(const char *path, struct str *out, struct err *err)
 	}
 }
 
-/* YAML's null, numbers and booleans are texts in these contexts, as they are at GitHub; lists and maps stay out. */
+/* YAML's null, numbers and booleans are strings in these contexts, as on GitHub; lists and maps are left out. */
 static int add_scalar(json_t *into, const char *what, const char *key, const json_t *value, struct err *err)
 {
 	if (json_is_string(value)) {

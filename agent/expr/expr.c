@@ -228,7 +228,7 @@ static bool calls_status(const struct node *n)
 	return false;
 }
 
-/* "${{ x }}" as a whole: its inside. */
+/* Unwraps a string that is one whole "${{ x }}". */
 static void unwrap(const char **text, size_t *len)
 {
 	const char *p = *text;

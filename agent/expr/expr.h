@@ -1,4 +1,4 @@
-/* The ${{ }} language of workflows: values, evaluation, and texts with expressions in them. No I/O: hashFiles and the
+/* The ${{ }} language of workflows: values, evaluation, and strings with expressions in them. No I/O: hashFiles and the
  * status functions are the caller's. Numbers, comparisons and messages follow the official runner
  * (docs/expressions.md).
  *
@@ -6,14 +6,14 @@
  *     json_t *value;
  *     r = expr_template("deploy ${{ github.sha }} to ${{ inputs.where }}", &scope, &value, err);
  *
- * Errors: ERR_INVALID with "Unexpected symbol: '.'. Located at position 4 within expression: …", ERR_LIMIT, or what a
- * callback returned. Texts are UTF-8 and may hold NULs where a length is given. */
+ * Errors: ERR_INVALID with "Unexpected symbol: '.'. Located at position 4 within expression: …", ERR_LIMIT, or the code of a
+ * callback. Strings are UTF-8 and may hold NULs where a length is given. */
 #pragma once
 #include "base/data/json.h"
 
 enum expr_kind { EXPR_NULL, EXPR_BOOLEAN, EXPR_NUMBER, EXPR_TEXT, EXPR_ARRAY, EXPR_OBJECT };
 
-/* One value; owned by whoever holds the struct. Secrets may be in it: the text is wiped by expr_value_done. */
+/* One value, owned by the holder of the struct. It may hold secrets: expr_value_done wipes the string. */
 struct expr_value {
 	enum expr_kind kind;
 	bool boolean;
@@ -31,9 +31,9 @@ struct expr_value {
 
 enum expr_status { EXPR_SUCCESS, EXPR_FAILURE, EXPR_CANCELLED, EXPR_ALWAYS };
 
-/* What an expression can see. */
+/* The contexts and functions of an expression. */
 struct expr_scope {
-	/* object: name → value. A name that is not there is an error, one that is null gives null. */
+	/* object: name → value. A missing name is an error, one that is null gives null. */
 	const json_t *contexts;
 	const char *exact_context; /* the context whose keys are compared with case ("env"), NULL: none */
 	/* success(), failure(), cancelled(), always(); NULL: outside a condition: only always() is accepted, and true. */
@@ -49,39 +49,39 @@ void expr_value_done(struct expr_value *v);
 /* The rules of the language. */
 bool expr_value_truth(const struct expr_value *v);
 bool expr_value_text(const struct expr_value *v, struct str *out); /* "Array", "Object" for these; false: out is full */
-/* The caller's. Whole numbers within 2^53 become integers; NaN and infinities become texts. */
+/* The caller's. Whole numbers within 2^53 become integers; NaN and infinities become strings. */
 json_t *expr_value_json(const struct expr_value *v);
 void expr_value_from_json(const json_t *json, struct expr_value *ret);
 
 /* The condition of a step: empty is success(); one that calls none of the four status functions gets `success() &&
- * (…)`. A text that is wholly "${{ … }}" is unwrapped. */
+ * (…)`. A string that is one whole "${{ … }}" is unwrapped. */
 int expr_condition(const char *text, const struct expr_scope *scope, bool *ret, struct err *err);
 
-/* A text that may hold ${{ }}. One that is a single expression keeps the type of its value; else the result is a text.
+/* A string that may hold ${{ }}. A single expression keeps the type of its value; else the result is a string.
  * ret: the caller's. */
 int expr_template(const char *text, const struct expr_scope *scope, json_t **ret, struct err *err);
-/* The same for every text inside a JSON value (not in keys), into a new value. */
+/* The same for every string inside a JSON value (not in keys), into a new value. */
 int expr_template_json(const json_t *value, const struct expr_scope *scope, json_t **ret, struct err *err);
 bool expr_is_template(const char *text); /* holds "${{" */
-/* A text with ${{ }} as one expression without them: `format('a {0}', x)`. *ret NULL: there is nothing to evaluate, and
- * the text stands for itself. free(). */
+/* Turns a string with ${{ }} into one expression without them: `format('a {0}', x)`. *ret NULL: there is nothing to evaluate, and
+ * the string stands for itself. free(). */
 int expr_from_template(const char *text, char **ret, struct err *err);
 
 /* Parses only. `names`: contexts that may be used, NULL-terminated; NULL: any. */
 enum { EXPR_WITH_STATUS = 1, EXPR_WITH_HASH_FILES = 2 };
 int expr_check(const char *text, const char *const *names, int flags, struct err *err);
-/* Calls `seen` for each context named in the text, with the name of its first member when that is written out, else
- * NULL: `secrets.TOKEN` gives ("secrets", "TOKEN"). For those who want to know which secrets a file uses. */
+/* Calls `seen` for each context named in the string, with the name of its first member when that is written out, else
+ * NULL: `secrets.TOKEN` gives ("secrets", "TOKEN"). Used to find the secrets of a file. */
 int expr_names(const char *text, void (*seen)(void *user, const char *context, const char *member), void *user,
                struct err *err);
 
-/* Text rules shared with others: number as .NET prints it with 15 digits; comparison without case, ordinal, beyond
+/* String rules shared with others: numbers as .NET prints them with 15 digits; ordinal comparison without case, beyond
  * ASCII. */
 enum { EXPR_NUMBER_SIZE = 32 };
 const char *expr_number_text(double number, char buf[EXPR_NUMBER_SIZE]);
 int expr_compare_text(const char *a, size_t a_len, const char *b, size_t b_len); /* <0, 0, >0 */
 bool expr_same_text(const char *a, const char *b);
-/* Equal for texts that are the same in this sense. */
+/* Equal for strings that are the same in this sense. */
 void expr_fold(const char *text, size_t len, struct str *out);
 /* Member of an object by name without case: the exact spelling first. Borrowed, NULL: none. */
 json_t *expr_member(const json_t *object, const char *name, size_t len);

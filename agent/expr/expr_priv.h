@@ -1,4 +1,4 @@
-/* What the files of this directory share: tokens, the tree, and the helpers of values. Not for others. */
+/* Shared by the files of this directory only: tokens, the tree, and the helpers of values. */
 #pragma once
 #include "agent/expr/expr.h"
 
@@ -38,7 +38,7 @@ struct lexeme {
 	enum token_kind kind;
 	const char *raw; /* in the text */
 	size_t len;
-	struct expr_value value; /* literal; the text lies in the arena */
+	struct expr_value value; /* literal; the string lies in the arena */
 };
 struct lexer {
 	const char *text;

@@ -13,7 +13,7 @@ static int argument(const struct node *n, size_t i, const struct expr_scope *sco
 	return node_eval(n->children[i], scope, ret, err);
 }
 
-/* Both arguments; texts of them when both are primitive. */
+/* Evaluates both arguments; to strings when both are primitive. */
 struct pair {
 	struct expr_value a, b;
 	struct str a_text, b_text;
@@ -133,7 +133,7 @@ static int append_argument(struct format *f, size_t index, struct err *err)
 	return 0;
 }
 
-/* Behind "{": N} or N:specifier}, where only an empty specifier is known. */
+/* Parses after "{": N} or N:specifier}, where only an empty specifier is known. */
 static int append_place(struct format *f, const char **at, const char *end, struct err *err)
 {
 	const char *p = *at;

@@ -1,5 +1,5 @@
-/* json: toJSON as the runner prints it, and fromJSON with what its reader forgives: comments, single quotes, names
- * without quotes, a comma too many. Of names that differ in case only, the first spelling and the last value stay. */
+/* json: toJSON as the runner prints it, and fromJSON as lenient as its reader: comments, single quotes, names
+ * without quotes, an extra comma. For names that differ in case only, the first spelling and the last value stay. */
 #include "agent/expr/expr_priv.h"
 
 #include <ctype.h>
@@ -195,7 +195,7 @@ static void append_utf8(struct str *out, uint32_t c)
 	}
 }
 
-/* Behind "\u". A half of a surrogate pair alone becomes U+FFFD. */
+/* Reads after "\u". Half of a surrogate pair alone becomes U+FFFD. */
 static int read_unicode(struct reader *r, struct str *out)
 {
 	uint32_t c, low;
@@ -358,7 +358,7 @@ static int read_nested(struct reader *r, json_t **ret)
 	return e;
 }
 
-/* All numbers are doubles; whole ones are kept as integers so that whoever takes the value sees one. NULL: not finite.
+/* All numbers are doubles; whole ones are kept as integers, as callers expect. NULL: not finite.
  */
 static json_t *number_json(double number)
 {
@@ -406,7 +406,7 @@ static int read_value(struct reader *r, json_t **ret)
 	return read_word(r, ret);
 }
 
-/* NaN and infinities stand alone: JSON has no place for them further in. */
+/* NaN and infinities are only allowed at the top: JSON has no form for them further in. */
 static bool read_special(const struct reader *r, struct expr_value *ret)
 {
 	const char *end = r->end;

@@ -23,7 +23,7 @@ static bool is_boundary(char c)
 	return is_space(c) || (c != '\0' && strchr("()[],!><=&|", c) != NULL);
 }
 
-/* Where a value must come: a dot there begins a number. */
+/* True where a value must come: a dot there begins a number. */
 static bool expects_value(enum token_kind last)
 {
 	switch (last) {

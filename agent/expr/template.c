@@ -1,4 +1,4 @@
-/* template: texts with ${{ }} in them. */
+/* template: strings with ${{ }} in them. */
 #include "agent/expr/expr_priv.h"
 
 enum { TEMPLATE_DEPTH_MAX = 100 };
@@ -8,7 +8,7 @@ bool expr_is_template(const char *text)
 	return strstr(text, "${{") != NULL;
 }
 
-/* The end of the expression that begins at `from` (behind "${{"): the first "}}" outside a quoted text. */
+/* The end of the expression that begins at `from` (after "${{"): the first "}}" outside a quoted string. */
 static const char *find_end(const char *from)
 {
 	bool quoted = false;
@@ -59,7 +59,7 @@ static int next_segment(const char **at, struct segment *ret, struct err *err)
 	return 1;
 }
 
-/* The text as a literal of format(): quotes and braces doubled. */
+/* The string as a literal of format(): quotes and braces doubled. */
 static void append_literal(struct str *out, const char *text, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {

@@ -1,4 +1,4 @@
-/* text: comparison without case as .NET's OrdinalIgnoreCase does it, and numbers as texts. Upper-case forms are the
+/* text: comparison without case like .NET's OrdinalIgnoreCase, and numbers as strings. Upper-case forms are the
  * simple mappings of Unicode, one character for one; no letter outside ASCII folds into ASCII (ı is not I). */
 #include "agent/expr/expr_priv.h"
 

@@ -1,4 +1,4 @@
-/* What a blob holds lies in a file without a name: a job that prints much costs disk and no memory. */
+/* Keeps the content of a blob in a file without a name: a job that prints much costs disk, not memory. */
 #include "agent/forge/forge_priv.h"
 #include "base/sys/fs.h"
 
@@ -18,7 +18,7 @@ static int open_nameless(void)
 	int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd >= 0)
 		return fd;
-	/* A file system without such files: a name for a moment. */
+	/* On a file system without such files it has a name for a moment. */
 	_cleanup_free_ char *path = xasprintf("%s/davit-forge-XXXXXX", dir);
 	fd = mkostemp(path, O_CLOEXEC);
 	if (fd >= 0)
@@ -53,7 +53,7 @@ bool forge_blob_append(struct forge_blob *b, const char *data, size_t len)
 	return true;
 }
 
-/* A piece of it: 0 at the end, < 0 where it cannot be read. */
+/* Reads a piece of it: 0 at the end, < 0 if it cannot be read. */
 static ssize_t read_piece(const struct forge_blob *b, size_t at, char *piece, size_t size)
 {
 	ssize_t n;
@@ -75,7 +75,7 @@ bool forge_blob_read(const struct forge_blob *b, struct str *out)
 	return true;
 }
 
-/* The bytes in front of a character that is cut at the end. */
+/* The number of bytes before a character that is cut at the end. */
 static size_t whole_characters(const char *text, size_t len)
 {
 	for (size_t back = 1; back <= 3 && back < len; back++) {

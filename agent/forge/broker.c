@@ -64,7 +64,7 @@ static bool signature_fits(EVP_PKEY *key, const char *algorithm, const char *sig
 	return good;
 }
 
-/* What is wrong with the claims, or NULL. */
+/* Returns the fault of the claims, or NULL. */
 static const char *claims_fault(struct req *r, const json_t *claims)
 {
 	static const struct member members[] = {{"sub", 'g', true}, {"iss", 'g', true}, {"jti", 'g', true},
@@ -119,7 +119,7 @@ static struct forge_runner *verify_assertion(struct req *r, const char *jwt)
 		return NULL;
 	}
 	struct forge_runner *runner = runner_by_client(r->f, json_get_string(claims, "sub"));
-	if (!runner) { /* it was removed: no fault of the client's */
+	if (!runner) { /* it was removed: not the client's fault */
 		oauth_error(r, "invalid_client", "The client is not registered.");
 		return NULL;
 	}
@@ -320,7 +320,7 @@ static void send_message(struct req *r, struct forge_runner *runner, const char 
 	req_reply_json(r, 200, message);
 }
 
-/* A job for an idle runner: one that was given to it and not taken (its answer may have been lost), or the oldest that
+/* A job for an idle runner: one that it was given but did not take (the reply may have been lost), or the oldest that
  * fits. */
 static struct forge_job *pick_job(struct forge *f, struct forge_runner *runner)
 {
@@ -362,7 +362,7 @@ static bool answer_with_message(struct req *r, struct forge_runner *runner, cons
 	return true;
 }
 
-/* Waits until woken, the client hangs up, or the time is over; without the lock. False: the client is gone. */
+/* Waits until woken, the client hangs up, or the time is up; without the lock. False: the client is gone. */
 static bool wait_for_change(struct req *r, int fd, int64_t until_ms)
 {
 	int64_t left = until_ms - clock_mono_ms();

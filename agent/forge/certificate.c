@@ -1,4 +1,4 @@
-/* A certificate for loopback, made at start: for trials of TLS. */
+/* Makes a certificate for loopback at start, for trials of TLS. */
 #include "agent/forge/forge_priv.h"
 #include "base/core/rand.h"
 

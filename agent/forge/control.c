@@ -1,4 +1,4 @@
-/* What tests and people ask the forge itself: what arrived, what was odd about it, and which faults to plant. */
+/* Requests to the forge itself, by tests and people: what arrived, what was odd about it, and which faults to plant. */
 #include "agent/forge/forge_priv.h"
 #include "base/core/clock.h"
 
@@ -61,8 +61,8 @@ static void runners(struct req *r)
 	req_reply_json(r, 200, out);
 }
 
-/* Of one repository (?repository=o/r) or of all: comments, deployments and the like as REST gave them out, with the id
- * of the job whose token made them as _job. */
+/* Lists comments, deployments and the like of one repository (?repository=o/r) or of all, as REST returned them. _job is the id
+ * of the job whose token made them. */
 static void received(struct req *r)
 {
 	const char *wanted = req_query(r, "repository");
@@ -273,7 +273,7 @@ static void push_message(struct req *r)
 	req_reply_error(r, 422, "say runner (its name), type and body");
 }
 
-/* The message of the newest job, as acquirejob answered it: for looking at. */
+/* Shows the message of the newest job, as acquirejob returned it. */
 static void one_message(struct req *r)
 {
 	for (size_t i = 0; i < r->f->run_count; i++)

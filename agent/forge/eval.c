@@ -1,4 +1,4 @@
-/* What the service itself evaluates: conditions of jobs, their names, labels, environments, concurrency groups. */
+/* Evaluates what the service decides itself: conditions of jobs, their names, labels, environments, concurrency groups. */
 #include "agent/forge/forge_priv.h"
 #include "agent/expr/expr.h"
 
@@ -17,7 +17,7 @@ static struct forge_job *job_named(const struct forge_run *run, const char *id)
 	return NULL;
 }
 
-/* Does any job before this one, by whatever way, have this conclusion? seen: a mark for each job of the run. */
+/* True if any job that this one needs, directly or not, has this conclusion. seen: a mark for each job of the run. */
 static bool before_has_rest(const struct forge_run *run, const struct workflow_job *def, const char *conclusion,
                             char *seen)
 {

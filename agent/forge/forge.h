@@ -1,4 +1,4 @@
-/* GitHub on loopback: enough of its services that an agent runs jobs against it and cannot tell the difference.
+/* GitHub on loopback: enough of its services that an agent can run jobs against it and cannot tell the difference.
  *
  * Git hosting by smart HTTP, a push that starts workflows, runner registration, the message broker, the run service,
  * the results service with its blob storage, and the parts of the REST API that steps use. What arrives is checked as
@@ -6,7 +6,7 @@
  * as a complaint, so that a test can ask for "no complaints". Everything received is kept in memory and served as JSON
  * (GET /runs).
  *
- * It is a server for trials and tests: one thread a connection, no access control worth the name, loopback only. */
+ * It is a server for trials and tests: one thread a connection, no real access control, loopback only. */
 #pragma once
 #include "base/core/err.h"
 #include "base/core/str.h"
@@ -27,7 +27,7 @@ struct forge_config {
 	int64_t lease_ms;         /* how long a job's lock lasts after a renewal */
 	int64_t cancel_ms;        /* time a cancelled job gets */
 	bool acknowledge;         /* job references ask for an acknowledgement */
-	bool verbose;             /* a line an event on standard output */
+	bool verbose;             /* one line for each event on standard output */
 };
 
 /* Serves until SIGINT or SIGTERM (or until cancel_fd is readable). Prints the URL first. */

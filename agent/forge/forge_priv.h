@@ -1,4 +1,4 @@
-/* What the files of this directory share: the forge's state, one request, and the tools of its handlers.
+/* Shared by the files of this directory: the forge's state, one request, and the tools of its handlers.
  *
  * One mutex guards all state. A handler runs with it held unless its route says otherwise (those that wait or copy
  * much). Nothing in the state is freed before the end, so borrowed pointers stay good without the lock; members change
@@ -191,12 +191,12 @@ struct req {
 	struct str child_head; /* body bytes read together with the child's headers */
 	bool streams;
 	bool superseded;          /* a newer poll of the same session came */
-	struct forge_fault fault; /* what applies to the answer */
+	struct forge_fault fault; /* the fault that applies to the answer */
 	bool faulty;
 	int64_t begun_ms;
 };
 
-/* ROUTE_OWNER: secrets and the forge itself. For its own user, and for who has its token. */
+/* ROUTE_OWNER: secrets and the forge itself. For its own user, and for holders of its token. */
 enum route_flags { ROUTE_UNLOCKED = 1, ROUTE_BLOB = 2, ROUTE_GIT = 4, ROUTE_QUIET = 8, ROUTE_OWNER = 16 };
 struct route {
 	const char *method;  /* NULL: any */
@@ -208,7 +208,7 @@ struct route {
 /* Value of a request header or query argument; NULL. */
 const char *req_header(const struct req *r, const char *name);
 const char *req_query(const struct req *r, const char *name);
-/* The body as JSON; NULL when it is none (answered and complained about). The caller's. */
+/* The body as JSON; NULL when it is not JSON (answered and complained about). The caller's. */
 json_t *req_json(struct req *r);
 
 void req_reply(struct req *r, int status);
@@ -218,7 +218,7 @@ void req_reply_text(struct req *r, int status, const char *type, const char *dat
 /* REST's error body. */
 void req_reply_error(struct req *r, int status, const char *fmt, ...) _printf_(3, 4);
 /* Records that the request is not as it should be. Does not answer. */
-/* An empty object is how one asks whether a token may write: refused with 422, and no complaint. */
+/* Clients send an empty object to test if a token may write: refused with 422, without a complaint. */
 static inline bool req_is_probe(const struct req *r)
 {
 	return r->body.len == 2 && memcmp(r->body.data, "{}", 2) == 0;
@@ -227,7 +227,7 @@ void req_complain(struct req *r, const char *fmt, ...) _printf_(2, 3);
 void forge_complain(struct forge *f, const char *where, const char *text);
 /* One line about what happened, for people. */
 void forge_event(struct forge *f, const char *fmt, ...) _printf_(2, 3);
-/* Every thread that waits looks again. */
+/* Wakes all waiting threads. */
 void forge_wake(struct forge *f);
 int64_t forge_id(struct forge *f);
 
@@ -235,14 +235,14 @@ int forge_listen(struct forge *f, struct err *err);
 void forge_unlisten(struct forge *f);
 int forge_make_certificate(struct forge *f, struct err *err);
 
-/* ---- what is checked everywhere (check.c) ---- */
+/* ---- checks of all requests (check.c) ---- */
 
 struct member {
 	const char *name;
 	char type;
 	bool required;
 };
-/* Types: s text, S text that is not empty, g GUID in lower case, i integer, b boolean, o object, a list,
+/* Types: s string, S non-empty string, g GUID in lower case, i integer, b boolean, o object, a list,
  * m time with three digits of fraction, t time with up to seven, n anything; capital letters M, T: the same or null.
  * Unknown members, wrong types and missing ones are complained about; false if there was any. */
 bool check_members(struct req *r, const json_t *object, const char *where, const struct member *members, size_t count);
@@ -261,11 +261,11 @@ bool req_is_owners(const struct req *r);
 struct forge_token *token_new(struct forge *f, enum token_kind kind, int64_t life_ms, const json_t *claims);
 struct identity {
 	bool given;                /* there was an Authorization header */
-	bool admin;                /* the forge's token; without --token any that the forge's own user sends */
+	bool admin;                /* the forge's token; without --token any token sent by the forge's own user */
 	struct forge_token *token; /* a known one, in force */
 	const char *problem;       /* why not: "expired", "unknown", … */
 };
-/* schemes: which are understood here, e.g. "Bearer" or "Basic Bearer token RemoteAuth". */
+/* schemes: those accepted here, e.g. "Bearer" or "Basic Bearer token RemoteAuth". */
 struct identity token_identify(struct req *r, const char *schemes);
 /* A token of this kind by Bearer, else answers 401 and gives NULL. */
 struct forge_token *token_need(struct req *r, enum token_kind kind);
@@ -296,7 +296,7 @@ void git_tarball_handle(struct req *r);
 /* All workflows of `after` that want this push: their runs. Without the lock. */
 void push_received(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
                    const char *actor);
-/* One run, its jobs queued as far as nothing holds them. Takes payload and workflow; workflow NULL: faults has them. */
+/* Makes a run and queues its jobs unless something holds them. Takes payload and workflow; workflow NULL: faults has them. */
 struct forge_run *forge_run_new(struct forge *f, struct forge_repo *repo, struct workflow *workflow, const char *path,
                                 const char *event, const char *ref, const char *sha, json_t *payload);
 int push_dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file, const char *ref,
@@ -322,7 +322,7 @@ json_t *forge_run_github_context(struct forge *f, const struct forge_run *run, c
 json_t *forge_job_needs(const struct forge_job *job);
 json_t *forge_run_json(struct forge *f, const struct forge_run *run, bool logs);
 void forge_run_save(struct forge *f, const struct forge_run *run);
-/* What the service itself decides by (eval.c). Values are the caller's. */
+/* Expressions that the service evaluates itself (eval.c). Values are the caller's. */
 int eval_condition(struct forge *f, const struct forge_job *job, bool *ret, struct err *err);
 /* A token: literal, expression or list of these. */
 int eval_template(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
@@ -335,7 +335,7 @@ struct forge_blob *forge_blob_find(struct forge *f, const struct forge_job *job,
 
 /* ---- what blobs hold (blob.c) ---- */
 
-/* Begins anew, empty. False: no room. */
+/* Starts over, empty. False: no room. */
 bool forge_blob_clear(struct forge_blob *b);
 /* False: no room, or more than FORGE_LOG_MAX. */
 bool forge_blob_append(struct forge_blob *b, const char *data, size_t len);

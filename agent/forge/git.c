@@ -12,7 +12,7 @@
 
 enum { GIT_TIMEOUT_MS = 120 * 1000, HEADERS_MAX = 64 * 1024, PUSH_ANSWER_MAX = 16 << 20 };
 
-/* What git may do here, whoever owns the directories; and nothing of the user's own configuration. */
+/* Settings for git here, whoever owns the directories. The user's own configuration is not used. */
 static const char *const git_settings[][2] = {
 	{"uploadpack.allowAnySHA1InWant", "true"},
 	{"uploadpack.allowFilter", "true"},
@@ -79,7 +79,7 @@ char *forge_repo_commit(const struct forge_repo *repo, const char *name)
 	return xstrndup(str_peek(&out), strcspn(str_peek(&out), "\n"));
 }
 
-/* "owner/name=DIR", or DIR whose last two parts are owner and name (".git" may stand behind it). */
+/* "owner/name=DIR", or DIR whose last two parts are owner and name (".git" may follow). */
 int forge_repo_add(struct forge *f, const char *spec, struct err *err)
 {
 	const char *equals = strchr(spec, '=');
@@ -175,7 +175,7 @@ static struct forge_repo *git_repo(struct req *r, const char *tail)
 	return forge_repo_find(r->f, full, slash + 1);
 }
 
-/* May this request read or push? Answers otherwise. *ret_actor: who pushes. */
+/* True if this request may read or push; answers otherwise. *ret_actor: who pushes. */
 static bool git_allowed(struct req *r, const struct forge_repo *repo, bool push, const char **ret_actor,
                         bool *ret_by_job)
 {
@@ -242,7 +242,7 @@ static ssize_t read_child(struct req *r, char *buf, size_t size)
 	}
 }
 
-/* The CGI's headers go to the answer; what was read beyond them stays in child_head. */
+/* Moves the CGI's headers to the answer; bytes beyond them stay in child_head. */
 static bool read_cgi_headers(struct req *r)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(HEADERS_MAX + 65536);
@@ -329,7 +329,7 @@ static void compare_refs(struct forge *f, struct forge_repo *repo, const json_t 
 	}
 }
 
-/* The whole answer is kept until the push is worked off: who has its answer finds the runs. */
+/* Keeps the whole answer until the push is processed: a client that has the answer finds the runs. */
 static void receive_pack(struct req *r, struct forge_repo *repo, const char *actor, bool by_job)
 {
 	pthread_mutex_lock(&repo->push_lock);
@@ -345,7 +345,7 @@ static void receive_pack(struct req *r, struct forge_repo *repo, const char *act
 		int status = 0;
 		proc_wait(&r->child, &w, &status, NULL);
 		_cleanup_json_ json_t *after = repo_refs(repo);
-		if (!by_job) /* what a job's token pushes starts nothing */
+		if (!by_job) /* a push with a job's token starts nothing */
 			compare_refs(r->f, repo, before, after, actor);
 	}
 	pthread_mutex_unlock(&repo->push_lock);

@@ -132,7 +132,7 @@ json_t *req_json(struct req *r)
 
 /* ---- routes ---- */
 
-/* Segments of the pattern against those of the path; captured texts go to args. */
+/* Segments of the pattern against those of the path; captured strings go to args. */
 static bool pattern_matches(const char *pattern, const char *path, char *args[REQ_ARGS])
 {
 	size_t count = 0;
@@ -425,7 +425,7 @@ static void request_ends(void *context, struct MHD_Connection *connection, void 
 	free(r);
 }
 
-/* Room at once for a body that says how long it is, as far as a block of a log is. */
+/* Reserves room at once for a body that gives its length, up to the size of a log block. */
 static void expect_blob(struct req *r)
 {
 	const char *length = req_header(r, "Content-Length");

@@ -49,7 +49,7 @@ json_t *forge_run_github_context(struct forge *f, const struct forge_run *run, c
 	return g;
 }
 
-/* What everybody has, then the repository, then the environment: the later wins. */
+/* Merges the default values, the repository's, and the environment's: the later wins. */
 static json_t *overlaid(struct forge *f, const struct forge_job *job, const char *member, const json_t *of_repo)
 {
 	json_t *out = json_object();

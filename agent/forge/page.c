@@ -1,4 +1,4 @@
-/* The pages that links to runs lead to: rendered here, readable without scripts. What jobs printed is shown as text, whatever it is. */
+/* The pages that links to runs lead to: rendered here, readable without scripts. Output of jobs is always shown as text. */
 #include "agent/forge/forge_priv.h"
 #include "base/core/clock.h"
 
@@ -13,7 +13,7 @@ static const char style[] =
 	"font-size:13px;line-height:1.4}summary{cursor:pointer;padding:.2rem 0}.success{color:#1a7f37}.failure{color:#d1242f}"
 	".cancelled,.skipped,.queued,.waiting{color:#59636e}.in_progress{color:#9a6700}.note{border-left:3px solid #d1242f;padding-left:.6rem}";
 
-/* Text for an element or an attribute in double quotes. Control characters but line feed and tab have no meaning here and are dropped
+/* Escapes text for an element or an attribute in double quotes. Control characters other than line feed and tab are dropped
  * with the rest of their sequence. */
 static void put(struct str *out, const char *text, size_t len)
 {
@@ -96,7 +96,7 @@ static void put_annotations(struct str *out, const json_t *list)
 	}
 }
 
-/* The end of a long log is what one looks for. */
+/* The end of a long log is the interesting part. */
 static void put_log(struct str *out, const json_t *step)
 {
 	const char *log = json_get_string(step, "log");

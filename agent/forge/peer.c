@@ -1,5 +1,5 @@
-/* Who is at the other end of a loopback connection. The kernel's table names the user of each socket, so the forge's own user needs no
- * credential for trials and tests, and nobody else on the machine may do what he may. */
+/* Finds the user at the other end of a loopback connection. The kernel's table names the user of each socket, so the forge's own user
+ * needs no credential for trials and tests, and nobody else on the machine has his rights. */
 #include "agent/forge/forge_priv.h"
 #include "base/sys/fs.h"
 
@@ -26,7 +26,7 @@ static void show_address(const struct sockaddr *address, char out[64], const cha
 	*ret_table = "/proc/net/tcp6";
 }
 
-/* The user of the one living socket with that local address. A socket that was closed is nobody's there, and shown as root's. */
+/* The user of the one living socket with that local address. The table shows a closed socket as root's. */
 static bool find_user(const char *table, const char *local, uid_t *ret)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(TABLE_MAX);

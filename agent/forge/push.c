@@ -69,7 +69,7 @@ json_t *push_payload(struct forge *f, struct forge_repo *repo, const char *ref, 
 	return payload;
 }
 
-/* Nobody waits for a run that cannot come without having been told. */
+/* Says so when a run cannot come, since somebody may wait for it. */
 static void tell_silent_events(struct forge *f, const struct workflow *workflow)
 {
 	const char *name;
@@ -164,7 +164,7 @@ int push_dispatch_workflow(struct forge *f, struct forge_repo *repo, const char 
 	r = workflow_dispatch_inputs(workflow, inputs, &checked, err);
 	if (r < 0)
 		return r;
-	/* The event has them as texts, whatever their types are; the context `inputs` has them typed. */
+	/* The event always has them as strings; the context `inputs` has them typed. */
 	json_t *texts = json_object(), *value;
 	const char *key;
 	json_object_foreach(checked, key, value)

@@ -1,4 +1,4 @@
-/* Runners come and go: registration tokens, V2 registration, just-in-time configurations. */
+/* Registration and removal of runners: registration tokens, V2 registration, just-in-time configurations. */
 #include "agent/forge/forge_priv.h"
 #include "base/core/clock.h"
 #include "base/secret/base64.h"
@@ -245,7 +245,7 @@ static BIGNUM *xml_number(const char *xml, const char *open, const char *close)
 	return BN_bin2bn((const unsigned char *)bytes.data, (int)bytes.len, NULL);
 }
 
-/* <RSAKeyValue><Modulus>…</Modulus><Exponent>…</Exponent></RSAKeyValue> → key; NULL when it is none of 2048 bits or
+/* <RSAKeyValue><Modulus>…</Modulus><Exponent>…</Exponent></RSAKeyValue> → key; NULL unless it is one of 2048 bits or
  * more. */
 static EVP_PKEY *key_from_xml(const char *xml)
 {
@@ -443,7 +443,7 @@ static void add_file(json_t *files, const char *name, json_t *content)
 	json_decref(content);
 }
 
-/* The three files in the spelling that GitHub uses here: capitals, and every value a text. */
+/* The three files in the spelling that GitHub uses here: capitals, and every value a string. */
 static char *jit_config(struct forge *f, const struct forge_runner *runner, EVP_PKEY *key, const char *work_folder)
 {
 	json_t *files = json_object();

@@ -6,13 +6,13 @@
 #include <string.h>
 #include <strings.h>
 
-/* The name behind `owner` to whoever asks with this request. */
+/* The name of `owner` for the sender of this request. */
 static const char *actor_of(const struct forge_job *job)
 {
 	return job ? "github-actions[bot]" : "octocat";
 }
 
-/* What every answer of the API has: id, times, author. Who made it is kept apart, for those who ask the forge. */
+/* Adds the members of every API answer: id, times, author. The job that made it is kept apart, for requests to the forge itself. */
 static void add_common(struct req *r, json_t *object, const struct forge_job *job)
 {
 	const char *actor = actor_of(job);

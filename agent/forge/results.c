@@ -15,7 +15,7 @@ static void twirp_error(struct req *r, int status, const char *code, const char 
 	req_reply_json(r, status, json_pack("{s:s, s:s, s:{}}", "code", code, "msg", text, "meta"));
 }
 
-/* The body and the job that token and body agree on; NULL: answered. *ret_body is the caller's also then. */
+/* The body and the job that token and body agree on; NULL: answered. *ret_body is the caller's even then. */
 static struct forge_job *begin(struct req *r, const struct member *members, size_t count, json_t **ret_body)
 {
 	check_service_headers(r);

@@ -114,7 +114,7 @@ void forge_run_fail_workflow(struct forge *f, struct forge_run *run, const struc
 	run_complete(f, run, "failure");
 }
 
-/* ---- what a job needs before it is queued ---- */
+/* ---- before a job is queued ---- */
 
 /* Ends a job before a runner saw it. */
 static void job_end_early(struct forge *f, struct forge_job *job, const char *conclusion)
@@ -320,7 +320,7 @@ void forge_run_advance(struct forge *f, struct forge_run *run)
 	forge_wake(f);
 }
 
-/* Something ended: others of its group may go on. */
+/* Something ended: others of its group may continue. */
 static void advance_all(struct forge *f)
 {
 	for (size_t i = 0; i < f->run_count; i++)
@@ -341,7 +341,7 @@ void forge_job_complete(struct forge *f, struct forge_job *job, const char *conc
 	advance_all(f);
 }
 
-/* A runner is asked to end its job; one that is not given out yet ends here. */
+/* Asks a runner to end its job; a job that is not given out yet ends here. */
 static void job_cancel(struct forge *f, struct forge_job *job)
 {
 	if (job->state == JOB_QUEUED)
@@ -414,7 +414,7 @@ static void tick_running(struct forge *f, struct forge_job *job, int64_t now)
 {
 	if (job->deadline_ms && now > job->deadline_ms && !job->cancelled) {
 		annotate(job->annotations, "failure", "The job has exceeded the maximum execution time");
-		job_cancel(f, job); /* its own time is over; the others of the run go on */
+		job_cancel(f, job); /* its own time is up; the others of the run continue */
 	}
 	bool lapsed = now > job->locked_until_ms, out_of_time = job->cancelled && now > job->cancel_deadline_ms;
 	if (!lapsed && !out_of_time)
@@ -425,7 +425,7 @@ static void tick_running(struct forge *f, struct forge_job *job, int64_t now)
 		         "The self-hosted runner lost communication with the server. Verify the machine is "
 		         "running and has a healthy network connection.");
 	forge_job_complete(f, job, out_of_time ? "cancelled" : "failure");
-	job->github_token->revoked = false; /* it lapses by itself; a recovery may still report */
+	job->github_token->revoked = false; /* it expires by itself; a recovery may still report */
 }
 
 static void tick_given(struct forge *f, struct forge_job *job, int64_t now)

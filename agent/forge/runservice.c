@@ -29,7 +29,7 @@ static struct forge_job *job_by_request(struct forge *f, const char *id)
 	return NULL;
 }
 
-/* Was a fault ever planted that can have hit this call? Then a gap is no fault of the runner's. */
+/* True if a planted fault may have hit this call. Then a gap is not the runner's fault. */
 static bool was_disturbed(const struct forge *f, const char *path)
 {
 	for (size_t i = 0; i < f->fault_count; i++)
@@ -72,7 +72,7 @@ static void acquire_job(struct req *r)
 		run_error(r, job->cancelled ? 422 : 404, "job is over");
 		return;
 	}
-	/* The same runner may ask again: its first answer can have been lost on the way. Once it renews, it has the
+	/* The same runner may ask again: the first reply may have been lost. Once it renews, it has the
 	 * job. */
 	if (job->runner != t->runner || (job->state == JOB_RUNNING && job->renewed) || job->state < JOB_GIVEN) {
 		run_error(r, 409, "job already acquired");
@@ -256,7 +256,7 @@ static bool check_completion(struct req *r, const json_t *body)
 	return good;
 }
 
-/* What completejob says of a step wins over what the updates said; both must tell the same number and name. */
+/* The step results of completejob override those of the updates; both must give the same number and name. */
 static void take_step_results(struct req *r, struct forge_job *job, const json_t *results)
 {
 	size_t i;
@@ -353,7 +353,7 @@ static void complete_job(struct req *r)
 	req_reply(r, 204);
 }
 
-/* ---- which commit an action is ---- */
+/* ---- the commit of an action ---- */
 
 static void resolve_one(struct req *r, const struct forge_job *job, const json_t *action, json_t *found, json_t *errors)
 {

@@ -1,4 +1,4 @@
-/* What arrived, as JSON: GET /runs. Words are REST's: queued, in_progress, completed; success, failure, cancelled,
+/* Shows what arrived, as JSON: GET /runs. It uses REST's words: queued, in_progress, completed; success, failure, cancelled,
  * skipped. */
 #include "agent/forge/forge_priv.h"
 #include "base/core/clock.h"

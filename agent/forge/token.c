@@ -1,4 +1,4 @@
-/* Tokens that the forge gives out, and who stands behind an Authorization header. */
+/* Issues the forge's tokens, and identifies the sender of an Authorization header. */
 #include "agent/forge/forge_priv.h"
 #include "base/core/clock.h"
 #include "base/secret/base64.h"
@@ -50,7 +50,7 @@ struct forge_token *token_new(struct forge *f, enum token_kind kind, int64_t lif
 	return t;
 }
 
-/* The credential of the header: what stands behind the scheme, or a Basic password. *ret_scheme is borrowed from
+/* The credential of the header: the part after the scheme, or a Basic password. *ret_scheme is borrowed from
  * schemes. */
 static char *credential_of(struct req *r, const char *schemes, bool *ret_known_scheme)
 {
@@ -103,7 +103,7 @@ struct identity token_identify(struct req *r, const char *schemes)
 		return who;
 	}
 	const char *own = f->config.token ? f->config.token : f->token;
-	/* A runner's removal or registration token that nobody gave out is wrong, whoever sends it. */
+	/* A removal or registration token that was never issued is wrong, whoever sends it. */
 	bool any = !f->config.token && strncasecmp(req_header(r, "Authorization"), "RemoteAuth ", 11) != 0;
 	if (*text && (strcmp(own, text) == 0 || (any && req_is_owners(r))))
 		who.admin = true;

@@ -22,7 +22,7 @@ void call_cancel(struct call *c)
 	release(c);
 }
 
-/* What the call was made of is given back first, so that its owner may start the next one with the same call. */
+/* Releases the parts of the call first, so that its owner may start the next one with the same call. */
 static void finished(void *context, int result, struct http_response *response, const struct err *err)
 {
 	struct call *c = context;
@@ -64,7 +64,7 @@ void call_start(struct listener *l, struct call *c, const struct call_request *q
 		finished(c, err.code != 0 ? err.code : ERR_INTERNAL, &none, &err);
 		return;
 	}
-	/* The client has its own copies: a token need not lie here as long as a poll waits. */
+	/* The client has its own copies: a token need not stay here while a poll waits. */
 	wire_headers_done(&c->headers);
 	free(TAKE(c->url));
 	str_done(&c->body);

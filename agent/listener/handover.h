@@ -1,18 +1,18 @@
-/* What the listener says to a worker, on its standard input, one JSON object a line:
+/* Messages from the listener to a worker, on its standard input, one JSON object a line:
  *
  *   {"message": <the acquired job message>, "settings": {…}}            the first line, once
  *   {"cancel": {"timeout_s": N, "reason": "cancelled"|"lease"|"shutdown"}}   any number of times; the last one counts
  *
  * "cancelled": the service asked; "lease": the job's lease is lost, no time limit (timeout_s 0); "shutdown": the agent
  * was told to stop, the job fails (protocol 6.3). The end of the input without a first line: there is no job, the
- * worker exits 0 in silence. The end of the input after it: the listener is gone; the worker goes on.
+ * worker exits 0 silently. The end of the input after it: the listener is gone; the worker continues.
  *
- * A listener that is started after it finds the worker again, but not the pipe: it renews the lease and says the same
- * words by a queued SIGUSR1 whose value is timeout_s * 4 + reason (1 cancelled, 2 lease, 3 shutdown). Only root and the
+ * A listener that is started after it finds the worker again, but not the pipe: it renews the lease and sends the same
+ * messages by a queued SIGUSR1 whose value is timeout_s * 4 + reason (1 cancelled, 2 lease, 3 shutdown). Only root and the
  * worker's own user are listened to.
  *
  * The worker completes the job itself (agent/service/runservice.h) and exits with 100 + result: 100 succeeded, 101
- * succeeded with issues, 102 failed, 103 cancelled, 104 skipped, 105 abandoned (5.6, 6.5). Any other end means that it
+ * succeeded with issues, 102 failed, 103 cancelled, 104 skipped, 105 abandoned (5.6, 6.5). Any other exit status means that it
  * did not complete the job.
  *
  * Settings: agent_name, agent_id, runner_group, runner_group_id, os, arch, version (the runner release that we are
@@ -33,5 +33,5 @@ json_t *handover_cancel(int64_t timeout_s, const char *reason);
 int handover_cancel_value(int64_t timeout_s, const char *reason);
 /* The directory of `--work`, absolute: it may hold the areas of several registrations. free() */
 char *handover_work_root(const struct registration *r, const char *state_dir);
-/* The area in it that this registration's jobs have for themselves: workspaces, temporary files, tools. free() */
+/* The area in it for this registration's jobs only: workspaces, temporary files, tools. free() */
 char *handover_work_folder(const struct registration *r, const char *state_dir);

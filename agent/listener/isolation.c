@@ -19,7 +19,7 @@ void isolation_done(struct isolation *i)
 
 static const char no_landlock[] = "this kernel has no Landlock, or none that is new enough";
 
-/* Why no walls stand at all; NULL: they do. */
+/* Says why there are no walls at all; NULL: there are. */
 static const char *why_none(const struct isolation_question *q, const char *mode, const struct isolation *i)
 {
 	if (strcmp(mode, "off") == 0)

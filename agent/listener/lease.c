@@ -45,7 +45,7 @@ struct lease *lease_new(struct endpoint *e, const struct lease_events *events, s
 	return j;
 }
 
-/* The report holds the job's token: its texts are wiped before they are freed. */
+/* The report holds the job's token: its strings are wiped before they are freed. */
 static void report_free(json_t *report)
 {
 	const json_t *token = json_object_get(report, "token");
@@ -123,7 +123,7 @@ static void lease_complete(struct lease *j)
 	call_start(j->listener, &j->call, &q, complete_done, j);
 }
 
-/* Completes it from here: there is no worker that could. */
+/* Completes it from here, as no worker can. */
 void lease_complete_as(struct lease *j, const char *conclusion, char *explanation)
 {
 	j->phase = LEASE_COMPLETING;
@@ -243,7 +243,7 @@ void lease_shutdown(struct lease *j)
 		lease_drop(j, LEASE_DROP_FAILED);
 		break;
 	case LEASE_ACQUIRE:
-		/* The service may have given it already: its answer decides. Between two tries nothing is under way. */
+		/* The service may have assigned it already: its answer decides. No request is pending between two tries. */
 		if (j->due_ms != 0)
 			lease_drop(j, LEASE_DROP_FAILED);
 		break;

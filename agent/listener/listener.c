@@ -77,7 +77,7 @@ static void sweep(struct listener *l)
 	bool freed = false;
 	for (struct lease **p = &l->jobs; *p != NULL;) {
 		struct lease *j = *p;
-		/* A worker that has no job ends by itself; it is waited for. */
+		/* A worker without a job ends by itself; waits for it. */
 		if (j->phase != LEASE_OVER || j->pidfd >= 0) {
 			p = &j->next;
 			continue;
@@ -157,7 +157,7 @@ static void stop(struct listener *l)
 	close_all(l);
 }
 
-/* What stands behind each descriptor of one turn. */
+/* The owners of the descriptors of one turn. */
 struct watch {
 	struct pollfd *fds;
 	struct lease **jobs;
@@ -222,12 +222,12 @@ static bool is_over(const struct listener *l)
 	for (size_t i = 0; i < l->endpoint_count; i++)
 		if (l->endpoints[i]->step != STEP_ENDED)
 			return false;
-	/* A recovery that was begun for a job is finished: the host is left as it should be. What waits for a retry is
+	/* Finishes a recovery that was begun for a job, so that the host is left as it should be. A pending retry is
 	 * left to the next start. */
 	for (const struct recovery *r = l->recoveries; r != NULL; r = r->next)
 		if (!r->over && (r->pidfd >= 0 || r->tries == 0 || call_is_running(&r->comment)))
 			return false;
-	/* What cannot be told to stop is found again by the next start, it or what it left. */
+	/* A worker that cannot be told to stop is found again by the next start, or its leftovers are. */
 	for (const struct lease *j = l->jobs; j != NULL; j = j->next)
 		if (lease_can_be_told(j) && (j->pidfd >= 0 || j->phase != LEASE_OVER))
 			return false;
@@ -296,7 +296,7 @@ static void add_endpoint(struct listener *l, struct endpoint *e)
 	l->endpoints[l->endpoint_count++] = e;
 }
 
-/* The worst end of all registrations; with one registration exactly its own. */
+/* The worst exit code of all registrations; with one registration exactly its own. */
 static int exit_code(const struct listener *l)
 {
 	int code = LISTEN_DONE;
@@ -349,7 +349,7 @@ static struct survey *look_at_all(const struct listener *l, const struct registr
 	return survey_new(&q);
 }
 
-/* Looked at once: whom jobs share their user with changes with the registrations, and those are read at the start. */
+/* Checked once: the jobs that share a user depend on the registrations, and those are read at the start. */
 static int choose_isolation(struct listener *l, struct err *err)
 {
 	_cleanup_free_ const struct registration **all = xcalloc(l->endpoint_count, sizeof(*all));
@@ -358,7 +358,7 @@ static int choose_isolation(struct listener *l, struct err *err)
 	for (size_t i = 0; r >= 0 && i < l->endpoint_count; i++) {
 		struct endpoint *e = l->endpoints[i], *before = i > 0 ? l->endpoints[i - 1] : NULL;
 		r = decide_isolation(l, survey, i, false, &e->isolation, err);
-		/* As a rule all are alike: one object for hundreds of registrations. */
+		/* Usually all are equal: one object serves hundreds of registrations. */
 		if (r >= 0 && before != NULL && json_equal(before->isolation, e->isolation)) {
 			json_decref(e->isolation);
 			e->isolation = json_incref(before->isolation);
@@ -397,7 +397,7 @@ static int listen_all(struct listener *l)
 	return code != 0 ? code : exit_code(l);
 }
 
-/* Whom its jobs run as is looked at now: later the first job would find out. */
+/* The user of its jobs is checked now; otherwise the first job would fail. */
 static int choose_worker_user(const struct listener *l, struct registration *reg, struct err *err)
 {
 	if (l->options.worker_user != NULL) {

@@ -1,4 +1,4 @@
-/* What the listener's files share. Everything here lives in one thread; callbacks run from http_step. */
+/* Shared by the listener's files. Everything here lives in one thread; callbacks run from http_step. */
 #pragma once
 #include <poll.h>
 
@@ -31,7 +31,7 @@ struct call_request {
 	int64_t timeout_ms;
 	size_t max_body;
 };
-/* Starts it; one that cannot be started is reported to done before this returns. Ends what the call was doing before.
+/* Starts it; one that cannot be started is reported to done before this returns. Ends the previous request of the call.
  */
 void call_start(struct listener *l, struct call *c, const struct call_request *q, call_done_fn done, void *context);
 void call_cancel(struct call *c);
@@ -42,10 +42,10 @@ int call_result(int result, const struct http_response *response, const struct e
 
 /* ---- One registration. */
 enum endpoint_step {
-	STEP_TOKEN, /* get an access token, then go on with `after` */
+	STEP_TOKEN, /* get an access token, then continue with `after` */
 	STEP_SESSION,
 	STEP_POLL,
-	STEP_HOLD,   /* a message is being dealt with: no poll until the job is acquired or dropped */
+	STEP_HOLD,   /* a message is being handled: no poll until the job is acquired or dropped */
 	STEP_DELETE, /* the session, at an orderly end */
 	STEP_ENDED,
 };
@@ -53,8 +53,8 @@ struct endpoint {
 	struct listener *listener;
 	char *id; /* in the store; NULL: just-in-time */
 	struct registration reg;
-	json_t *isolation; /* what was decided at the start, without the directories */
-	struct str key;    /* just-in-time ones; others are read when needed */
+	json_t *isolation; /* as decided at the start, without the directories */
+	struct str key;    /* just-in-time ones only; others are read when needed */
 	enum endpoint_step step, after;
 	struct call call;
 	int64_t due_ms; /* monotonic; 0: not waiting */
@@ -62,7 +62,7 @@ struct endpoint {
 	int64_t token_refresh_ms; /* monotonic; 0: until it is refused */
 	char *session;
 	char *left_session; /* of an agent that was killed; deleted before a new one is made */
-	char *broker;       /* where polls go: the registration's, or after a migration another */
+	char *broker;       /* URL for polls: the registration's, or after a migration another */
 	int refusals;       /* 401 in a row */
 	int conflicts, failures, clock_failures, skips;
 	int64_t unreachable_since_ms; /* first 404 to a session request */
@@ -83,7 +83,7 @@ void endpoint_timer(struct endpoint *e, int64_t now_ms);
 void endpoint_close(struct endpoint *e);
 void endpoint_end(struct endpoint *e, int exit_code);
 bool endpoint_is_busy(const struct endpoint *e);
-/* Asks for an access token; done gets the answer for endpoint_token_read. err tells why it could not be asked. */
+/* Asks for an access token; done gets the answer for endpoint_token_read. err says why it could not be requested. */
 int endpoint_token_request(struct endpoint *e, struct call *c, call_done_fn done, void *context, struct err *err);
 enum oauth_result endpoint_token_read(struct endpoint *e, int result, struct http_response *response,
                                       const struct err *failure, struct err *err);
@@ -96,9 +96,9 @@ enum lease_phase {
 	LEASE_ACQUIRE,
 	LEASE_RENEW,
 	LEASE_RUNNING,    /* the worker has it */
-	LEASE_CLEARING,   /* the worker died: what it left running is ended */
+	LEASE_CLEARING,   /* the worker died: its leftover processes are being ended */
 	LEASE_RECOVERING, /* the worker died: its deployment is decided first, since the job's token ends with the job */
-	LEASE_COMPLETING, /* the listener completes it: the worker did not */
+	LEASE_COMPLETING, /* the listener completes it, as the worker did not */
 	LEASE_OVER,
 };
 enum lease_drop { LEASE_DROP_FAILED, LEASE_DROP_SKIPPED, LEASE_DROP_RUNNER_IS_USED_UP };
@@ -134,8 +134,8 @@ struct lease {
 	bool acquired, cancelled, lease_lost, stopped;
 	int64_t kill_due_ms;    /* 0: none */
 	int64_t died_ms;        /* monotonic, of the worker */
-	int orphan_signal;      /* the last one sent to what it left */
-	const char *conclusion; /* what the listener reports for a worker that did not */
+	int orphan_signal;      /* the last one sent to its leftover processes */
+	const char *conclusion; /* the result that the listener reports in place of the worker */
 	char *explanation;      /* its annotation */
 };
 /* Takes the message's texts. */
@@ -151,10 +151,10 @@ void lease_feed(struct lease *j);
 void lease_recovered(struct lease *j, const char *what);
 int64_t lease_due(const struct lease *j);
 bool lease_holds_slot(const struct lease *j);
-/* Can its worker be told something? Not that of an older release which was taken over. */
+/* True if its worker accepts messages. A worker of an older release that was taken over does not. */
 bool lease_can_be_told(const struct lease *j);
-/* A job that an agent which died had under way; worker: its process, perhaps still alive. word_signal: what it hears
- * words by, 0: nothing. */
+/* Takes over a job that a dead agent was running. worker: its process, perhaps still alive. word_signal: the signal by which
+ * it gets messages, 0: none. */
 void lease_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start,
                  int word_signal, const char *user, const char *tracking_id);
 
@@ -171,14 +171,14 @@ struct recovery {
 	int tries;
 	int64_t due_ms;      /* of the next try; 0: running, or over */
 	struct call comment; /* on the commit */
-	char *comment_url;   /* where it goes; NULL: nowhere (yet) */
+	char *comment_url;   /* its destination; NULL: none (yet) */
 	json_t *comment_body;
 	int comment_tries;
 	const char *what; /* how it ended, for the job's annotation */
 	bool over;
 };
 void recovery_add(struct listener *l, struct lease *job, const char *user, const json_t *report);
-/* For every user that workers run as, and the jobs that the former agent left. */
+/* Recovers for every user that workers run as, and takes over the jobs that the previous agent left. */
 void recovery_at_start(struct listener *l);
 void recovery_timer(struct recovery *r, int64_t now_ms);
 void recovery_read(struct recovery *r);  /* its standard output is readable */
@@ -212,7 +212,7 @@ struct listener {
 };
 /* The directory of the journal of a user; NULL name: the agent's own. free(); NULL with err. */
 char *listener_state_dir(const struct listener *l, const char *user, struct err *err);
-/* What the worker of a job is told of isolation, with the directories. *ret: new, NULL where nothing was decided. */
+/* The isolation settings for the worker of a job, with the directories. *ret: new, NULL if nothing was decided. */
 int listener_isolation(struct listener *l, const struct endpoint *e, json_t **ret, struct err *err);
 /* "2026-01-02 03:04:05Z: text" on standard output (protocol 6.6). */
 void listener_say(const char *fmt, ...) _printf_(1, 2);
@@ -221,7 +221,7 @@ void listener_connected(struct listener *l);
 void listener_start_jobs(struct listener *l);
 /* Random pause of the protocol, paced: from low to high milliseconds. */
 int64_t listener_pause(int64_t low_ms, int64_t high_ms);
-/* Soon, once: what start-up, handshakes and messages left (memory.c) goes back to the system. */
+/* Soon returns memory left by start-up, handshakes and messages (memory.c) to the system, once. */
 void listener_trim_soon(struct listener *l);
 void listener_trim(struct listener *l, int64_t now_ms);
 void listener_set_up_memory(void);

@@ -1,4 +1,4 @@
-/* What an agent that waits has no use for goes back to the system. */
+/* Returns memory that a waiting agent does not need to the system. */
 #include <elf.h>
 #include <link.h>
 #include <malloc.h>
@@ -28,7 +28,7 @@ void listener_trim_soon(struct listener *l)
 	l->trim_due_ms = clock_mono_ms() + TRIM_MS;
 }
 
-/* Were addresses written into the segments that are not writable? Their pages would lose them. */
+/* True if addresses were written into the read-only segments. Their pages would lose them. */
 static bool has_text_relocations(const struct dl_phdr_info *object)
 {
 	for (size_t i = 0; i < object->dlpi_phnum; i++) {
@@ -72,7 +72,7 @@ void listener_trim(struct listener *l, int64_t now_ms)
 #ifdef __GLIBC__
 	malloc_trim(0);
 #endif
-	/* Start-up has run through dozens of libraries, of which waiting needs few: most of what an agent occupies. */
+	/* Start-up ran through dozens of libraries, few of which are needed to wait. They are most of an agent's memory. */
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	(void)dl_iterate_phdr(give_back_object, &page);
 }

@@ -58,7 +58,7 @@ static const struct option options[] = {
 	{"json", FLAG, STATUS, AT(json), NULL, "answer with JSON on standard output"},
 	{"help", FLAG, ANY, AT(help), NULL, "this text"},
 	{"version", FLAG, ANY, AT(version), NULL, "the runner version that the service is told"},
-	/* Of the official runner, without effect here. */
+	/* Options of the official runner, without effect here. */
 	{"startuptype", IGNORED_TEXT, RUN, 0, NULL, NULL},
 	{"monitorsocketaddress", IGNORED_TEXT, CONFIGURE, 0, NULL, NULL},
 	{"auth", IGNORED_TEXT, CONFIGURE, 0, NULL, NULL},
@@ -100,7 +100,7 @@ static const struct option *find_option(const char *name, size_t len)
 	return NULL;
 }
 
-/* 1, 0, or -1 when the text is no boolean. */
+/* 1, 0, or -1 when the string is not a boolean. */
 static int truth(const char *text)
 {
 	if (strcasecmp(text, "true") == 0 || strcmp(text, "1") == 0)
@@ -319,7 +319,7 @@ int agent_options_read(int argc, char **argv, struct agent_options *ret, struct 
 	struct agent_options o = {0};
 	bool given[ARRAY_SIZE(options)] = {false};
 	int r = 0;
-	/* Read to the end even after an error: a secret leaves the argument list in any case. */
+	/* Reads to the end even after an error, so that a secret always leaves the argument list. */
 	for (int i = 1; i < argc; i++) {
 		int one = read_word(argc, argv, &i, &o, given, r >= 0 ? err : NULL);
 		r = r < 0 ? r : one;

@@ -38,7 +38,7 @@ static bool is_step(const char *pid)
 	return fs_read(AT_FDCWD, path, NAME_MAX_BYTES, &name, NULL) == 0 && str_starts(str_peek(&name), "davit-step");
 }
 
-/* The descriptor is taken before the process is looked at, so that the signal cannot meet another one with its number.
+/* The descriptor is taken before the process is looked at, so that the signal cannot hit another process with its pid.
  */
 static void look_at(const char *name, const char *entry, int number, struct orphans *found)
 {

@@ -73,7 +73,7 @@ int records_open(bool make, struct records *ret, struct err *err)
 		if (r < 0)
 			return err_hint(err, r, "name a directory that this user may make by DAVIT_STATE");
 	} else if (access(registrations, F_OK) < 0) {
-		/* A directory that may not be looked into is not one without registrations. */
+		/* A directory that cannot be read is not the same as one without registrations. */
 		if (errno == ENOENT)
 			return err_set(err, ERR_NOT_FOUND, "no registration in %s", dir);
 		int r = err_set(err, errno == EACCES ? ERR_PERMISSION : ERR_IO,
@@ -123,7 +123,7 @@ int records_list(const struct records *s, struct strv *ret, struct err *err)
 	return 0;
 }
 
-/* A registration that cannot be read can neither be used nor be ended by its own means. */
+/* A registration that cannot be read can neither be used nor removed by davit. */
 static int broken(const struct records *s, const char *id, int code, struct err *err)
 {
 	if (code == ERR_UNSUPPORTED)
@@ -179,7 +179,7 @@ int records_delete(const struct records *s, const char *id, struct err *err)
 	return fs_remove_tree(AT_FDCWD, dir, err);
 }
 
-/* What a file's name may hold as it is; everything else, other alphabets included, becomes "_". */
+/* Keeps the characters that are safe in a file's name; everything else, other alphabets included, becomes "_". */
 static char *file_name(const char *text)
 {
 	char *name = xstrdup(text);
@@ -188,7 +188,7 @@ static char *file_name(const char *text)
 	return name;
 }
 
-/* Of what the name cannot tell apart: where one part ends and the next begins, and what became "_". */
+/* Adds a digest of all that the name does not tell: where one part ends and the next begins, and what became "_". */
 static char *with_digest(const char *shown, const char *url, const char *name)
 {
 	_cleanup_free_ char *whole = xasprintf("%s\n%s", url, name);
@@ -217,7 +217,7 @@ int records_find(const struct records *s, const char *url, const char *name, cha
 		r = records_list(s, &ids, err);
 	for (size_t i = 0; r >= 0 && i < ids.count && *ret_id == NULL; i++) {
 		struct registration reg = {0};
-		/* One that cannot be read is named by what needs it. */
+		/* An unreadable one is reported by the code that needs it. */
 		if (records_load(s, ids.items[i], &reg, NULL) < 0)
 			continue;
 		if (strcasecmp(reg.url, wanted.url) == 0 && strcasecmp(reg.name, name) == 0)
@@ -333,7 +333,7 @@ pid_t records_holder(const struct records *s)
 {
 	_cleanup_free_ char *path = fs_join(s->dir, "lock");
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	/* Asks without taking it: a question must not keep an agent from starting. */
+	/* Tests the lock without taking it: a query must not keep an agent from starting. */
 	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
 	if (fd < 0 || fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
 		return 0;

@@ -1,4 +1,4 @@
-/* What the agent keeps between runs: one directory a registration, root's alone when the agent is root
+/* State that the agent keeps between runs: one directory a registration, only root's when the agent is root
  * (docs/semantics.md 2).
  *
  *   AGENT/registrations/ID/registration.json   the record (agent/service/registration.h), 0600
@@ -7,7 +7,7 @@
  *   AGENT/registrations/ID/session             id of the open session: a killed agent's is deleted by the next one
  *   AGENT/running.json                         of the last agent that ran: {"pid","worker_user","isolation","polls"}; what
  *                                              it was told beside the records, and when the queue answered each of them
- *   AGENT/sealed/job-JOBID                     a job under way, sealed (base/secret/seal.h): see recovery.c
+ *   AGENT/sealed/job-JOBID                     a running job, sealed (base/secret/seal.h): see recovery.c
  *   AGENT/lock                                 locked by the running agent; its pid stands in it
  *
  * AGENT: $DAVIT_STATE/agent; else /var/lib/davit-agent (root), else STATE/agent. */
@@ -33,9 +33,9 @@ bool records_has(const struct records *s, const char *id);
 /* "github.com_acme_widgets_box-7-1a2b3c4d", lower case, its last part a digest of URL and name; NULL when the URL cannot
  * be read. free() */
 char *records_id(const char *url, const char *name, struct err *err);
-/* The registration of that URL and name, whatever its id is made of. ERR_NOT_FOUND without a word in err. */
+/* The registration of that URL and name, whatever its id. ERR_NOT_FOUND leaves err empty. */
 int records_find(const struct records *s, const char *url, const char *name, char **ret_id, struct err *err);
-/* The name of the directory below the work directory that is this registration's alone: "widgets-1a2b3c4d". free() */
+/* The name of this registration's own directory below the work directory: "widgets-1a2b3c4d". free() */
 char *records_area(const struct registration *r);
 
 void records_write_state(const struct records *s, const char *id, const char *state, const char *text);

@@ -1,9 +1,9 @@
-/* davit-step recover as a child beside everything else: at the start of the agent, and after a worker that died. It
- * runs as the user that workers run as, since the journal is that user's. One at a time: two would meet at the same
+/* Runs davit-step recover as a child beside everything else: at the start of the agent, and after a worker died. It
+ * runs as the user of the workers, since the journal is that user's. One at a time: two would contend for the same
  * locks.
  *
- * Its standard input gets one JSON object, {"report": {"token","api_url","repository","sha",…}}: what it needs to speak
- * of the job on its commit; an empty object where nothing is known. */
+ * Its standard input gets one JSON object, {"report": {"token","api_url","repository","sha",…}}: what it needs to comment
+ * on the job's commit; an empty object if nothing is known. */
 #include "agent/listener/listener_priv.h"
 
 #include <dirent.h>
@@ -43,7 +43,7 @@ static void finish(struct recovery *r, const char *what)
 	}
 }
 
-/* ---- The word on the commit: only where something was decided, and no step of the deployment says it itself. */
+/* ---- The comment on the commit: only if something was decided, and no step of the deployment says it itself. */
 
 static void comment_send(struct recovery *r);
 
@@ -152,7 +152,7 @@ static int spawn(struct recovery *r, struct err *err)
 	r->pidfd = proc_pidfd(&r->proc, err);
 	if (r->pidfd < 0)
 		return r->pidfd;
-	/* Smaller than a pipe's buffer: it never waits. Broken: the child's end tells. */
+	/* Smaller than a pipe's buffer, so the write never blocks. The child's end shows if it failed. */
 	_cleanup_free_ char *line = xasprintf("%s\n", r->report);
 	ssize_t n = write(r->proc.stdin_fd, line, strlen(line));
 	explicit_bzero(line, strlen(line));
@@ -248,7 +248,7 @@ static const char *describe(int status)
 	}
 }
 
-/* What is locked may be the deployment of another job that is well at work: that is no reason to wait for its end. */
+/* The lock may belong to a deployment of another job that runs well: no reason to wait for its end. */
 static int tries_max(const struct recovery *r)
 {
 	for (const struct lease *j = r->listener->jobs; j != NULL; j = j->next)
@@ -283,7 +283,7 @@ void recovery_event(struct recovery *r)
 		finish(r, r->what);
 }
 
-/* ---- Jobs under way, sealed in the agent's directory, so that an agent that was killed can go on with them. */
+/* ---- Running jobs, sealed in the agent's directory, so that the next agent can continue them after a kill. */
 
 void recovery_keep_job(const struct lease *j)
 {
@@ -307,7 +307,7 @@ void recovery_keep_job(const struct lease *j)
 	json_object_set(record, "report", j->report);
 	_cleanup_free_ char *id = xasprintf("%s%s", kept_prefix, j->run.job_id), *text = json_text(record);
 	struct err err = ERR_INIT;
-	/* Without it the job runs all the same; only what follows a crash is poorer. */
+	/* The job runs without it; only the recovery from a crash is less complete. */
 	if (seal_write(j->listener->store->dir, id, text, strlen(text), &err) < 0)
 		log_err(&err);
 	explicit_bzero(text, strlen(text));
@@ -397,7 +397,7 @@ void recovery_at_start(struct listener *l)
 		struct err err = ERR_INIT;
 		_cleanup_free_ char *state = listener_state_dir(l, user, &err);
 		_cleanup_free_ char *journal = state == NULL ? NULL : fs_join(state, "journal.db");
-		/* No journal, no deployment. Another user's directory is looked at by that user. */
+		/* Without a journal there is no deployment. Another user's directory is checked by that user. */
 		if (user != NULL || (journal != NULL && fs_exists(AT_FDCWD, journal)))
 			recovery_add(l, NULL, user, NULL);
 	}

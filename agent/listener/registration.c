@@ -9,7 +9,7 @@ enum {
 	RETRY_MS = 30000,
 	CONFLICTS_MAX = 8,
 	DELETE_TIMEOUT_MS = 30000,
-	LOST_AFTER_MS = 5 * 60 * 1000, /* a session that is "not found" for so long is worth a word */
+	LOST_AFTER_MS = 5 * 60 * 1000, /* a session that is "not found" for so long is worth a message */
 };
 
 struct endpoint *endpoint_new(struct listener *l, const char *id, struct registration *reg, struct str *key)
@@ -72,7 +72,7 @@ void endpoint_wait_then(struct endpoint *e, enum endpoint_step step, int64_t ms)
 	e->due_ms = clock_mono_ms() + MAX(ms, 1);
 }
 
-/* The first failure of a streak is told, the others are not. */
+/* Reports the first failure of a streak only. */
 void endpoint_tell_failure(struct endpoint *e, const struct err *err)
 {
 	char line[ERR_FRAME_SIZE * 2];
@@ -106,7 +106,7 @@ void endpoint_end(struct endpoint *e, int exit_code)
 	}
 }
 
-/* Something that no retry mends: told with its way out. */
+/* A failure that no retry fixes: reported with a hint. */
 void endpoint_end_with(struct endpoint *e, int exit_code, const struct err *err)
 {
 	char line[ERR_FRAME_SIZE * 2];
@@ -208,7 +208,7 @@ static void left_deleted(void *context, int result, struct http_response *respon
 	(void)result;
 	(void)response;
 	(void)failure;
-	/* Whatever came of it: the service tells whether a session is in the way. */
+	/* The result does not matter: the service tells whether a session is in the way. */
 	endpoint_enter(e, STEP_SESSION);
 }
 

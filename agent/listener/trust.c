@@ -40,7 +40,7 @@ static int look_at(const char *part, const struct stat *st, struct err *err)
 	return err_hint(err, ERR_PERMISSION, "chmod go-w %s, or name another directory by DAVIT_STATE", part);
 }
 
-/* The way goes on with what the link holds: rest is what was to come behind it. */
+/* Continues the path with the link's target, then with rest, the part after the link. */
 static int follow(struct str *way, size_t dir_len, const char *link, const char *rest, struct err *err)
 {
 	char target[PATH_MAX];
@@ -57,8 +57,8 @@ static int follow(struct str *way, size_t dir_len, const char *link, const char 
 	return way->failed || next.failed ? err_set(err, ERR_LIMIT, "the path behind %s is too long", link) : 0;
 }
 
-/* One part after the other from the root on. "." and ".." of a link stay in the text: each prefix is asked of the
- * kernel, and each directory on the way has been looked at before what lies in it. */
+/* Checks part after part from the root. "." and ".." of a link stay in the string: each prefix is resolved by the
+ * kernel, and each directory on the way is checked before its entries. */
 static int walk(struct str *way, struct err *err)
 {
 	int links = 0;

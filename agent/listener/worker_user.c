@@ -40,7 +40,7 @@ int worker_user_may_execute(const char *const *paths)
 	return 0;
 }
 
-/* answer: two lines, the program and what is closed. */
+/* answer: two lines, the program and the closed path. */
 static int refuse(const char *user, char *answer, struct err *err)
 {
 	char *closed = strchr(answer, '\n');

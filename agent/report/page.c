@@ -66,7 +66,7 @@ void page_text(struct str *out, const char *text)
 	append_escaped(out, str_peek(&shown), shown.len);
 }
 
-/* Masked before it is cut: a secret cut in half would stand there in clear. */
+/* Masked before it is cut: half of a secret would be shown in clear. */
 void page_short_text(struct str *out, const char *text, size_t columns)
 {
 	struct str masked _cleanup_(str_done) = STR_INIT(TEXT_MAX), shown _cleanup_(str_done) = STR_INIT(4 * TEXT_MAX);
@@ -126,7 +126,7 @@ static void append_moment(struct str *out, const char *name, int64_t wall_ms)
 	append_fact(out, name, str_peek(&when));
 }
 
-/* A link only to what a browser may follow from here. */
+/* Makes a link only if a browser may follow it from here. */
 static void append_run(struct str *out, const char *url)
 {
 	if (strncmp(url, "https://", 8) != 0 && strncmp(url, "http://", 7) != 0) {

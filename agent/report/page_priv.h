@@ -10,7 +10,7 @@ struct page_span {
 };
 
 struct page_span page_span_of(const json_t *report);
-/* 0…1 along the span; what lies outside is drawn at its end. */
+/* 0…1 along the span; times outside are drawn at its end. */
 double page_place(const struct page_span *span, int64_t at_ms);
 /* As text or as an attribute's value. */
 void page_text(struct str *out, const char *text);

@@ -31,7 +31,7 @@ static void append_label(struct str *out, const char *label, int y)
 	str_append(out, "</text>");
 }
 
-/* class: a state's word of ours, as the style sheet knows it. */
+/* class: the name of one of our states, as in the style sheet. */
 static void append_bar(struct str *out, const struct page_span *span, const char *label, const char *class,
                        int64_t from, int64_t to, int row)
 {
@@ -51,7 +51,7 @@ static void append_bar(struct str *out, const struct page_span *span, const char
 	str_append(out, "</text>");
 }
 
-/* The class of a step's bar. Words that the style sheet does not know are drawn as pending. */
+/* The class of a step's bar. Unknown names are drawn as pending. */
 static const char *class_of(const char *state)
 {
 	static const char *const known[] = {"done", "failed", "undone", "cancelled", "skipped"};
@@ -95,7 +95,7 @@ static bool is_probe(const json_t *event)
 	return strcmp(kind, "probe") == 0 || strcmp(kind, "baseline") == 0;
 }
 
-/* Baseline probes are hollow: they judge what was there before. Failed ones lie lower, so that none hides another. */
+/* Baseline probes are hollow: they judge the previous state. Failed ones are drawn lower, so that none hides another. */
 static void append_probe(struct str *out, const json_t *event, const struct page_span *span, int y)
 {
 	const json_t *data = json_object_get(event, "data");

@@ -19,7 +19,7 @@ static void append_error(struct str *out, const json_t *of, const char *indent, 
 	str_append_c(out, '\n');
 }
 
-/* A target speaks of itself here: each word may be missing, or lie. */
+/* These values come from the target: each may be missing or false. */
 static void append_lock(struct str *out, const json_t *lock, bool colours)
 {
 	if (lock == NULL)
@@ -54,7 +54,7 @@ static void append_release(struct str *out, const json_t *r, const json_t *lock,
 	report_append_time(out, json_get_int(r, "made_ms", 0));
 	str_append(out, "  ");
 	report_append_column(out, commit[0] != '\0' ? commit : "-", 9);
-	/* Whoever holds the lock may still be filling it. */
+	/* The holder of the lock may still be filling it. */
 	bool unfinished = !current && strcmp(report_text_of(lock, "deployment"), release) == 0;
 	str_append(out, current ? "runs now" : unfinished ? "being made" : "");
 	if (json_get_bool(r, "dirty", false))

@@ -90,7 +90,7 @@ static void append_change(struct str *out, const json_t *change, bool with_state
 		report_safe(out, summary);
 	}
 	if (with_state) {
-		/* A note at what counts as undone says why there was nothing to undo. */
+		/* The note of a change that counts as undone says why there was nothing to undo. */
 		bool untouched =
 			strcmp(report_text_of(change, "state"), "undone") == 0 && report_text_of(change, "note")[0];
 		const char *state = untouched ? "nothing to undo" : report_text_of(change, "state");
@@ -212,7 +212,7 @@ static void append_took(struct str *out, const json_t *deployment)
 	str_appendf(out, " %8s  ", took.len > 0 ? str_peek(&took) : "-");
 }
 
-/* "committed (live): rollback of …": the kind where it is no ordinary deployment, and what changed nothing. */
+/* "committed (live): rollback of …": the kind unless it is an ordinary deployment, and whether it changed nothing. */
 static void append_outcome(struct str *out, const json_t *d, bool colours)
 {
 	const char *state = report_text_of(d, "state"), *kind = report_text_of(d, "kind");

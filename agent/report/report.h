@@ -8,7 +8,7 @@ void report_print_masked(const char *text, FILE *out);    /* and a line feed */
 void report_append_duration(struct str *out, int64_t ms); /* "3.4 s" */
 void report_print_plan(const json_t *report, const char *digest, bool colours, FILE *out);
 void report_print_history(const json_t *deployments, bool colours, FILE *out);
-/* What steps/common/releases.h reads, a list of it: by deployment, target and path. */
+/* Prints a list of results of steps/common/releases.h: by deployment, target and path. */
 void report_print_releases(const json_t *deployments, bool colours, FILE *out);
 /* Markdown for a workflow's summary page: the heading, how it ended, the changes of a plan or of the step that ran last, what is
  * left over, the faults of the file. report, faults, state, digest and reason may be NULL; NULL when there is nothing to tell. free(). */

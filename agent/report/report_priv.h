@@ -1,11 +1,11 @@
-/* What the texts of this directory are made of. */
+/* Building blocks of the texts of this directory. */
 #pragma once
 #include <stdio.h>
 
 #include "base/data/json.h"
 #include "base/core/str.h"
 
-const char *report_text_of(const json_t *object, const char *key); /* "" when it is no text */
+const char *report_text_of(const json_t *object, const char *key); /* "" when it is not a string */
 void report_safe(struct str *out, const char *text);               /* text from outside, made visible for a terminal */
 const char *report_colour(bool colours, const char *code);
 void report_append_time(struct str *out, int64_t wall_ms);

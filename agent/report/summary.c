@@ -117,7 +117,7 @@ static void append_faults(struct str *out, const json_t *faults)
 	}
 }
 
-/* What mermaid takes as a task's name: it has no quoting. */
+/* Makes a valid task name for mermaid, which has no quoting. */
 static void append_task(struct str *out, const char *name, const char *tag, int64_t from, int64_t to)
 {
 	struct str masked _cleanup_(str_done) = STR_INIT(CELL_MAX);
@@ -185,7 +185,7 @@ char *report_summary(const char *title, const json_t *report, const json_t *faul
 		str_append(&out, "\n");
 	}
 	append_faults(&out, faults);
-	/* The steps of a job have one report together: each shows its own part, who decides all of it. */
+	/* The steps of a job share one report: each shows its own part, the deciding one all of it. */
 	bool of_job = text_of(deployment, "job_key")[0] != '\0' && strcmp(text_of(deployment, "state"), "open") == 0;
 	append_changes(&out, changes, of_job && !planned && steps > 0 ? (int64_t)steps - 1 : -1);
 	if (planned && json_array_size(changes) == 0)

@@ -6,7 +6,7 @@
 
 #include "agent/service/wire.h"
 
-/* Longest id, name or URL that we take out of a message. */
+/* Longest id, name or URL that we accept in a message. */
 enum { TEXT_MAX = 2048 };
 
 json_t *broker_session_body(const struct registration *r)
@@ -102,7 +102,7 @@ static enum broker_message_type type_of(const char *name)
 	return BROKER_UNKNOWN;
 }
 
-/* A member of the body as owned text. Required: ERR_PROTOCOL when absent, empty or too long; else NULL then. */
+/* A member of the body as an owned string. Required: ERR_PROTOCOL when absent, empty or too long; else NULL then. */
 static int take_text(const json_t *body, const char *key, bool required, char **ret, struct err *err)
 {
 	const char *text = wire_string(body, key);
@@ -149,7 +149,7 @@ static int read_body(const json_t *body, struct broker_message *m, struct err *e
 	}
 }
 
-/* The inner document: JSON in a text, perhaps behind a byte order mark. Absent for messages that say it all by their
+/* The inner document: JSON in a string, perhaps after a byte order mark. Absent for messages that need only their
  * type. */
 static int parse_body(const json_t *message, struct broker_message *m, struct err *err)
 {

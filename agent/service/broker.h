@@ -1,5 +1,5 @@
-/* The message queue: session, long poll, acknowledgement [3, 4]. Pure: requests are made and answers read, nothing is
- * sent. */
+/* The message queue: session, long poll, acknowledgement [3, 4]. Pure: it builds requests and reads answers, and sends
+ * nothing. */
 #pragma once
 #include "agent/service/registration.h"
 

@@ -9,7 +9,7 @@
 
 enum { JIT_MAX = 1 << 20 };
 
-/* The JSON object in base64 text. what: for messages. */
+/* The JSON object in a base64 string. what: for messages. */
 static int decode_object(const char *text, size_t len, const char *what, json_t **ret, struct err *err)
 {
 	_cleanup_(str_done) struct str bytes = STR_SECRET_INIT(JIT_MAX);

@@ -19,7 +19,7 @@ struct oauth_key {
 	EVP_PKEY *pkey;
 };
 
-/* OpenSSL's own words, next to the call that failed. */
+/* OpenSSL's own message, next to the call that failed. */
 static int ssl_error(struct err *err, int code, const char *what)
 {
 	char text[256] = "unknown reason";
@@ -227,7 +227,7 @@ static enum oauth_result read_token(const json_t *answer, char **ret_token, int6
 	return OAUTH_OK;
 }
 
-/* The answer's words may quote the request: only error and description are told, and the description is bounded. */
+/* The answer may quote the request: only error and description are shown, and the description is bounded. */
 static enum oauth_result read_refusal(const struct http_response *response, const json_t *answer, struct err *err)
 {
 	const char *error = wire_string(answer, "error"), *text = wire_string(answer, "error_description");

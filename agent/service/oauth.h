@@ -1,5 +1,5 @@
-/* The runner's own identity: an RSA key, and access tokens got by signing an assertion with it [2]. Requests are made
- * and answers read here; sending is the caller's, since the listener never blocks. */
+/* The runner's own identity: an RSA key, and access tokens obtained by signing an assertion with it [2]. Builds requests
+ * and reads answers; sending is the caller's, since the listener never blocks. */
 #pragma once
 #include "base/net/http.h"
 #include "base/data/json.h"
@@ -28,6 +28,6 @@ enum oauth_result {
 	OAUTH_REFUSED,     /* another OAuth error: try again later */
 	OAUTH_UNAVAILABLE, /* 429, 5xx, nonsense: try again */
 };
-/* err says what went wrong unless OAUTH_OK. ret_token: wipe and free; ret_life_ms: 0 when it was not said. */
+/* err says what went wrong unless OAUTH_OK. ret_token: wipe and free; ret_life_ms: 0 when it was not given. */
 enum oauth_result oauth_read_answer(const struct http_response *response, char **ret_token, int64_t *ret_life_ms,
                                     struct err *err);

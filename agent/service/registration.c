@@ -39,7 +39,7 @@ int64_t registration_pace(int64_t ms)
 	return ms * percent / 100;
 }
 
-/* The members that are plain texts. */
+/* The members that are plain strings. */
 struct text_member {
 	const char *key;
 	size_t offset;
@@ -139,7 +139,7 @@ struct rest {
 	struct http *http;
 	struct wait *wait;
 	const char *token; /* registration or removal token */
-	char *management;  /* token from runner-registration, tried where the first is refused [10.4] */
+	char *management;  /* token from runner-registration, tried if the first is refused [10.4] */
 };
 
 static int call_once(struct rest *rest, const char *method, const char *url, const char *scheme, const char *token,
@@ -164,7 +164,7 @@ static bool is_success(const struct http_response *response)
 	return response->status >= 200 && response->status < 300;
 }
 
-/* Three tries with 1 to 5 s between them; a 404 is final, and so is a refusal of the token: asking again does not
+/* Three tries with 1 to 5 s between them; a 404 is final, and so is a refusal of the token: a retry does not
  * change it. */
 static int call(struct rest *rest, const char *method, const char *url, const char *scheme, const char *token,
                 const char *body, const char *what, struct http_response *ret, struct err *err)
@@ -192,7 +192,7 @@ static int call(struct rest *rest, const char *method, const char *url, const ch
 	return r;
 }
 
-/* RemoteAuth with the operator's token; where that is refused, Bearer with the management token [1.10, 10.4]. */
+/* RemoteAuth with the operator's token; if that is refused, Bearer with the management token [1.10, 10.4]. */
 static int manage(struct rest *rest, const char *method, const char *url, const char *body, const char *what,
                   struct http_response *ret, struct err *err)
 {
@@ -263,7 +263,7 @@ static int hint_token(struct err *err, int r, const struct github_url *u)
 	return r;
 }
 
-/* runner-registration [1.6]: which protocol, which service. */
+/* runner-registration [1.6]: finds the protocol and the service. */
 static int hello(struct rest *rest, const struct github_url *u, struct registration *reg, struct err *err)
 {
 	_cleanup_json_ json_t *ask = json_pack("{s:s, s:s}", "url", u->url, "runner_event", "register"), *answer = NULL;

@@ -1,4 +1,4 @@
-/* A registration: what GitHub and we know of each other, made by `agent configure` (V2 [1.6, 1.10]), or given whole by
+/* A registration: the data that GitHub and we share, made by `agent configure` (V2 [1.6, 1.10]), or given whole by
  * a just-in-time configuration [1.13]. */
 #pragma once
 #include "base/net/http.h"
@@ -32,7 +32,7 @@ int registration_from_json(const json_t *record, struct registration *ret, struc
 
 struct registration_request {
 	const char *url;
-	const char *token; /* registration or removal token; NULL: got by pat */
+	const char *token; /* registration or removal token; NULL: obtained by pat */
 	const char *pat;
 	const char *name;
 	const char *group;         /* NULL: the default group */
@@ -40,11 +40,11 @@ struct registration_request {
 	bool no_default_labels, ephemeral, replace, disable_update;
 	const char *public_key; /* XML [1.8] */
 };
-/* Fills what the service decides, and the request's name, labels, flags. Each call has three tries; 404 is final.
- * ERR_UNSUPPORTED: the server wants the older protocol. ERR_EXISTS: the name is taken and replace was not asked. */
+/* Fills in the service's values, and the request's name, labels, flags. Each call has three tries; 404 is final.
+ * ERR_UNSUPPORTED: the server wants the older protocol. ERR_EXISTS: the name is taken and replace was not requested. */
 int registration_add(struct http *h, const struct registration_request *request, struct wait *w,
                      struct registration *ret, struct err *err);
-/* Takes the runner out of GitHub's list. token NULL: got by pat. ERR_NOT_FOUND: it was not there. */
+/* Takes the runner out of GitHub's list. token NULL: obtained by pat. ERR_NOT_FOUND: it was not listed. */
 int registration_remove(struct http *h, const struct registration *r, const char *token, const char *pat,
                         struct wait *w, struct err *err);
 

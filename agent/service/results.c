@@ -5,9 +5,9 @@
 #include "base/core/log.h"
 
 enum {
-	PARALLEL_MAX = 24, /* uploads under way at once */
+	PARALLEL_MAX = 24, /* pending uploads at once */
 	TRIES = 3,
-	UPDATE_FAILURES_MAX = 3, /* an update's content is sent again with the next one, so often */
+	UPDATE_FAILURES_MAX = 3, /* an update's content is resent with the next one, so often */
 	CALL_MS = 100000,
 	URL_MAX = 16384,
 	URL_LIFE_MS = 5 * 60 * 1000, /* signatures hold for an hour */
@@ -30,7 +30,7 @@ struct upload {
 	size_t len;
 	int64_t offset; /* of the block in its log */
 	bool first, final, running;
-	bool url_is_kept; /* of an earlier block, not asked for this one */
+	bool url_is_kept; /* of an earlier block, not requested for this one */
 	int64_t line_count;
 	enum stage stage;
 	char *url;
@@ -38,13 +38,13 @@ struct upload {
 	struct http_transfer *transfer;
 };
 
-/* How far a log got: blocks of a log that lost one are not sent any more. */
+/* Progress of a log: once a block is lost, no further blocks are sent. */
 struct stream {
 	struct stream *next;
 	char *step_id;
 	int64_t offset;
 	bool broken;
-	char *url; /* of its blob, as it was told for an earlier block; NULL: not yet, or too old */
+	char *url; /* of its blob, from an earlier block; NULL: not yet, or too old */
 	bool is_azure;
 	int64_t url_mono_ms;
 };
@@ -59,7 +59,7 @@ struct results {
 	size_t queued_bytes;
 	int running, failures;
 	json_t *changed;     /* external_id → the step as it is sent */
-	json_t *sent;        /* those of the update under way, for another try */
+	json_t *sent;        /* those of the pending update, for a retry */
 	int update_failures; /* in a row */
 	struct http_transfer *update;
 	bool updating;
@@ -333,7 +333,7 @@ static void start_blob(struct upload *u)
 			headers[n++] = is_whole(u) ? "x-ms-blob-type: BlockBlob" : "x-ms-blob-type: AppendBlob";
 			headers[n++] = "x-ms-blob-content-type: text/plain";
 		} else if (u->stage == STAGE_WRITE) {
-			/* Makes a repeated block recognisable: 412 says that it is there already. */
+			/* Makes a repeated block recognisable: 412 says that it already exists. */
 			snprintf(position, sizeof(position), "x-ms-blob-condition-appendpos: %lld",
 			         (long long)u->offset);
 			headers[n++] = position;
@@ -421,7 +421,7 @@ static bool next_stage(struct upload *u)
 	switch (u->stage) {
 	case STAGE_URL:
 		u->stage = !is_whole(u) && u->first ? STAGE_CREATE : STAGE_WRITE;
-		/* The last block was full when the step ended: the storage takes no append of nothing. */
+		/* The last block was full when the step ended: the storage does not accept an empty append. */
 		if (u->is_azure && u->stage == STAGE_WRITE && !u->summary && !is_whole(u) && u->len == 0)
 			u->stage = STAGE_SEAL;
 		return false;
@@ -455,7 +455,7 @@ static void stage_done(void *context, int result, struct http_response *response
 	struct results *r = u->results;
 	bool repeated = result >= 0 && response->status == 412 && u->stage == STAGE_WRITE && !is_whole(u);
 	bool good = (is_success(result, response) || repeated) && (u->stage != STAGE_URL || read_url(u, response));
-	/* The signature of an earlier block's URL may have ended. */
+	/* The signature of an earlier block's URL may have expired. */
 	bool ask_again = !good && u->url_is_kept && result >= 0 && (response->status == 401 || response->status == 403);
 	if (ask_again)
 		ask_for_url(u);
@@ -470,7 +470,7 @@ static void stage_done(void *context, int result, struct http_response *response
 		pump(r);
 }
 
-/* An earlier block of the same log is still here. */
+/* An earlier block of the same log is still pending. */
 static bool must_wait(const struct upload *u)
 {
 	for (const struct upload *e = u->results->uploads; e != u; e = e->next) {

@@ -1,5 +1,5 @@
-/* The results service: step states, step and job logs, summaries [results 2]. Everything is queued here and leaves
- * while the job goes on, over the client's kept connections; http_step drives it. A failure never changes the job: the
+/* The results service: step states, step and job logs, summaries [results 2]. Everything is queued here and sent
+ * while the job runs, over the client's open connections; http_step drives it. A failure never changes the job: the
  * item is dropped after its retries and counted. Order: updates one after the other with a growing change_order; the
  * blocks of one log one after the other; different logs side by side. Source: PROTOCOL.md in this directory; Twirp over
  * JSON, signed blob URLs (block blobs, append blobs). */
@@ -30,7 +30,7 @@ struct results_step {
 	enum results_conclusion conclusion;
 	int64_t started_wall_ms, completed_wall_ms; /* 0: not yet */
 };
-/* The step's state from now on; several changes of one step before a request leaves become one. */
+/* Sets the step's state; several changes of one step before the next request become one. */
 void results_step(struct results *r, const struct results_step *step);
 
 /* One block of a step's log, or of the job's log (step_id NULL). data is taken (free()). line_count: of the whole log,

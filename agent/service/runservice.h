@@ -1,12 +1,12 @@
 /* One job at the run service: acquire, renew, complete [5]. The listener acquires and renews, the worker completes; the
- * listener completes for a worker that died. */
+ * listener completes in place of a dead worker. */
 #pragma once
 #include "agent/service/wire.h"
 
 /* Body of acquirejob. billing_owner_id may be NULL. */
 json_t *runservice_acquire_body(const char *request_id, const char *billing_owner_id);
 
-/* What the calls of a job need, read from its message. The token is wiped by run_job_done. */
+/* The data for the calls of a job, read from its message. run_job_done wipes the token. */
 struct run_job {
 	char *url;   /* the system connection's */
 	char *token; /* the job's */
@@ -17,9 +17,9 @@ struct run_job {
 /* ERR_PROTOCOL names what the message lacks; ERR_UNSUPPORTED: a job of the older protocol. */
 int run_job_read(const json_t *message, struct run_job *ret, struct err *err);
 void run_job_done(struct run_job *job);
-/* What a recovery needs to speak of this job after its end:
+/* The data that a recovery needs to report on this job after its end:
  * {"token","api_url","server_url","repository","sha","ref","run_id", "run_attempt","workflow","job","job_name"}, absent
- * where the message has none. The caller's. */
+ * if the message has none. The caller's. */
 json_t *run_job_report(const json_t *message);
 
 json_t *runservice_renew_body(const struct run_job *job);

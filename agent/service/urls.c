@@ -42,7 +42,7 @@ static bool is_hosted(const char *host)
 	return str_ends(host, ".ghe.localhost") || str_ends(host, ".ghe.com");
 }
 
-/* What GitHub allows in names of owners and repositories; so nothing of it needs escaping in our paths. */
+/* True for a valid GitHub name of an owner or a repository, which needs no escaping in our paths. */
 static bool is_name(const char *segment)
 {
 	if (segment[strspn(segment, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")] != '\0')

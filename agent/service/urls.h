@@ -1,4 +1,4 @@
-/* The URL that the operator names, and what follows from it: API base and entity [1.4]. The port is kept. */
+/* The URL that the operator gives, and what follows from it: API base and entity [1.4]. The port is kept. */
 #pragma once
 #include "base/core/err.h"
 
@@ -13,7 +13,7 @@ struct github_url {
 	enum github_kind kind;
 	bool hosted;
 };
-/* ERR_INVALID names the forms that are accepted. */
+/* ERR_INVALID names the accepted forms. */
 int github_url_parse(const char *text, struct github_url *ret, struct err *err);
 void github_url_done(struct github_url *u);
 /* True when `url` lies on the same authority as the operator's or on a subdomain of it [1.3 step 3]. */

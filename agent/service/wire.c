@@ -107,7 +107,7 @@ int64_t wire_time(const char *text)
 	return ms;
 }
 
-/* Reads digits up to `limit`; moves *p behind them. -1: none, or more. */
+/* Reads digits up to `limit`; moves *p past them. -1: none, or more. */
 static int64_t read_digits(const char **p, int64_t limit)
 {
 	if (!isdigit((unsigned char)**p))
@@ -206,7 +206,7 @@ int wire_read_object(const struct http_response *response, json_t **ret, struct 
 	return 0;
 }
 
-/* The service's own words in an answer, or NULL: `message` (REST), `errorMessage` (broker, run service). Borrowed from
+/* The service's own message in an answer, or NULL: `message` (REST), `errorMessage` (broker, run service). Borrowed from
  * *ret_holder. */
 static const char *error_text(const struct http_response *response, json_t **ret_holder)
 {

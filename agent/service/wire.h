@@ -1,4 +1,4 @@
-/* What every exchange with GitHub's runner services shares: the version we are compatible with, the names of system and
+/* Shared by every exchange with GitHub's runner services: the version we are compatible with, the names of system and
  * processor, URLs, header lines, tolerant reading of their JSON, and the error envelopes of broker and run service.
  * Source: PROTOCOL.md in this directory (sections of the protocol notes in brackets). */
 #pragma once
@@ -11,7 +11,7 @@ enum { WIRE_JOB_MAX = 64 << 20, WIRE_MESSAGE_MAX = 1 << 20, WIRE_ANSWER_MAX = 1 
 
 const char *wire_os(void);   /* "Linux" */
 const char *wire_arch(void); /* "X64", "ARM64", … */
-/* Starts with the known-good product token and names us behind it [1.6, 7.2]. Static text. */
+/* Starts with the known-good product token, followed by our name [1.6, 7.2]. Static string. */
 const char *wire_user_agent(void);
 
 /* Base and relative name; a missing slash between them is added [5.1]. free() */
@@ -19,16 +19,16 @@ char *wire_url(const char *base, const char *name);
 /* One value of a query or of a form, percent-encoded. */
 void wire_escape(struct str *out, const char *text);
 
-/* Keys in any case, numbers and booleans also as texts [0.3, 1.12]. Borrowed; NULL when absent or of another kind. */
+/* Keys are case-insensitive, numbers and booleans may be strings [0.3, 1.12]. Borrowed; NULL when absent or of another type. */
 json_t *wire_get(const json_t *object, const char *key);
 const char *wire_string(const json_t *object, const char *key);
 int64_t wire_int(const json_t *object, const char *key, int64_t otherwise);
 bool wire_bool(const json_t *object, const char *key, bool otherwise);
-/* Wall milliseconds; 0 for "unset" (0001-01-01T00:00:00) and for what is no time. */
+/* Wall milliseconds; 0 for "unset" (0001-01-01T00:00:00) and for an invalid time. */
 int64_t wire_time(const char *text);
-/* "[d.]hh:mm:ss[.fffffff]"; otherwise when it is none. */
+/* "[d.]hh:mm:ss[.fffffff]"; `otherwise` when it is invalid. */
 int64_t wire_duration_ms(const char *text, int64_t otherwise);
-/* 1, true, $true in any case [7.7]. */
+/* 1, true, $true, case-insensitive [7.7]. */
 bool wire_is_true(const char *text);
 
 /* Header lines of a call; body: Content-Type is added. scheme NULL: no Authorization. Wipe with wire_headers_done. */
@@ -38,10 +38,10 @@ struct wire_headers {
 };
 void wire_headers_make(struct wire_headers *ret, const char *scheme, const char *token, bool accept, bool body);
 void wire_headers_done(struct wire_headers *h);
-/* A JSON answer, skipping a byte order mark. ERR_PROTOCOL when it is no JSON object. */
+/* A JSON answer, skipping a byte order mark. ERR_PROTOCOL when it is not a JSON object. */
 int wire_read_object(const struct http_response *response, json_t **ret, struct err *err);
 
-/* An answer that is no success, as a text for people: status, the service's own words, its request id. Returns the
+/* An answer that is not a success, as a message for people: status, the service's own message, its request id. Returns the
  * code: ERR_AUTH (401, 403), ERR_NOT_FOUND, ERR_NETWORK (429, 5xx: retryable), else ERR_PROTOCOL. foreign = the status.
  */
 int wire_status_error(const struct http_response *response, const char *what, struct err *err);
@@ -55,7 +55,7 @@ enum broker_error {
 	BROKER_ERROR_SESSION_INVALID,
 	BROKER_ERROR_ACKNOWLEDGE_NOT_FOUND,
 };
-/* Honoured only when the body's source is the broker's [0.5]. */
+/* Used only when the body's source is the broker [0.5]. */
 enum broker_error wire_broker_error(const struct http_response *response);
-/* statusCode of the body when its source is the run service's, else 0 [0.5]. */
+/* statusCode of the body when its source is the run service, else 0 [0.5]. */
 int wire_run_service_error(const struct http_response *response);

@@ -42,7 +42,7 @@ static int eval_expression(const json_t *token, const struct template_scope *sco
 	int r = expr_eval(text, strlen(text), &scope->expr, &value, err);
 	if (r < 0)
 		return at_place(token, scope, r, err);
-	/* A number keeps the runner's text form: the integer that JSON would make of 1e20 is none. */
+	/* A number keeps the runner's string form: JSON would make an integer of 1e20. */
 	*ret = value.kind == EXPR_NUMBER ? json_real(value.number) : expr_value_json(&value);
 	if (*ret == NULL)
 		*ret = expr_value_json(&value);
@@ -64,7 +64,7 @@ static int eval_sequence(const json_t *token, const struct template_scope *scope
 		int r = eval(item, scope, depth + 1, &value, err);
 		if (r < 0)
 			return r;
-		/* A list that an expression gave is spliced in. */
+		/* Splices in a list that an expression gave. */
 		if (json_is_array(value) && wire_int(item, "type", TYPE_TEXT) == TYPE_EXPRESSION)
 			json_array_extend(list, value);
 		else
@@ -99,7 +99,7 @@ static int insert_pairs(json_t *map, json_t *value, const json_t *token, const s
 	return 0;
 }
 
-/* *ret is the caller's also after an error. */
+/* *ret is the caller's even after an error. */
 static int eval_key(const json_t *token, const struct template_scope *scope, json_t **ret, struct err *err)
 {
 	int r = eval(token, scope, 0, ret, err);
@@ -252,7 +252,7 @@ static const char *argument_end(const char *p)
 	return p;
 }
 
-/* format('Build on {0}', matrix.os) → Build on ${{ matrix.os }}. False: it is something else. */
+/* format('Build on {0}', matrix.os) → Build on ${{ matrix.os }}. False: it has another form. */
 static bool unfold(const char *expression, struct str *out)
 {
 	const char *arguments[ARGUMENTS_MAX];

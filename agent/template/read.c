@@ -1,4 +1,4 @@
-/* YAML value → template token, and the text of conditions. */
+/* YAML value → template token, and conditions as strings. */
 #include "agent/template/read.h"
 #include "agent/expr/expr.h"
 
@@ -16,7 +16,7 @@ static char *trimmed(const char *from, const char *to)
 	return xstrndup(from, (size_t)(to - from));
 }
 
-/* The text of an expression that is one string literal, else NULL. */
+/* The value of an expression that is one string literal, else NULL. */
 static char *string_literal(const char *expr)
 {
 	size_t len = strlen(expr);
@@ -34,7 +34,7 @@ static char *string_literal(const char *expr)
 	return str_take(&out);
 }
 
-/* Adds what the expression reader has against it. True: nothing. */
+/* Adds the expression reader's fault. True: there is none. */
 static bool check_expression(const struct template_source *source, const char *pointer, const char *expr)
 {
 	struct err err = ERR_INIT;
@@ -78,8 +78,8 @@ static bool is_insert(const char *text)
 	return strcmp(p, "}}") == 0;
 }
 
-/* Text with expressions inside: format('a{0}b', e0). A text that is one expression: that expression; one that is a text
- * in braces: that text. */
+/* A string with expressions inside: format('a{0}b', e0). A string that is one expression: that expression. A string literal
+ * in braces: that string. */
 static json_t *text_token(const struct template_source *source, const char *text, const char *pointer, bool is_key)
 {
 	if (!expr_is_template(text))
@@ -161,7 +161,7 @@ json_t *template_from_yaml(const struct template_source *source, const json_t *v
 	}
 }
 
-/* Is one of the status functions called? Names inside texts do not count. */
+/* True if one of the status functions is called. Names inside string literals do not count. */
 static bool calls_status_function(const char *expr)
 {
 	static const char *const names[] = {"success", "failure", "always", "cancelled"};
@@ -188,7 +188,7 @@ static bool calls_status_function(const char *expr)
 	return false;
 }
 
-/* The expression behind "${{ … }}" when that is the whole text; NULL: a fault was added. */
+/* The expression in "${{ … }}" when that is the whole string; NULL: a fault was added. */
 static char *unwrapped(const struct template_source *source, const char *text, const char *pointer)
 {
 	struct err err = ERR_INIT;
@@ -207,7 +207,7 @@ static char *unwrapped(const struct template_source *source, const char *text, c
 	return expr ? trimmed(expr, expr + strlen(expr)) : xstrdup("");
 }
 
-/* `if: |` leaves a line feed behind "${{ … }}": that is a text and not the expression, and so true, at GitHub too. */
+/* `if: |` leaves a line feed after "${{ … }}": that makes it a string, which is always true, on GitHub too. */
 static char *with_white_space(const struct template_source *source, const char *text, const char *pointer)
 {
 	struct err err = ERR_INIT;

@@ -48,7 +48,7 @@ static int give(struct reader *r, const char *name, size_t name_len, const char 
 	return r->pair(r->context, name_text, value, value_len, r->err);
 }
 
-/* Behind a line "name<<delimiter". */
+/* Reads the lines after "name<<delimiter". */
 static int read_lines(struct reader *r, const char *name, size_t name_len, const char *delimiter, size_t delimiter_len)
 {
 	const char *line, *from = r->at;
@@ -57,7 +57,7 @@ static int read_lines(struct reader *r, const char *name, size_t name_len, const
 	while (next_line(r, &line, &len, &ended)) {
 		if (len != delimiter_len || memcmp(line, delimiter, len) != 0)
 			continue;
-		/* The line end in front of the delimiter belongs to it. */
+		/* The line end before the delimiter belongs to the delimiter. */
 		return give(r, name, name_len, from, line > from ? (size_t)(line - from) - 1 : 0);
 	}
 	if (!ended)

@@ -1,5 +1,5 @@
-/* finish: the end of a job: its deployment is decided, outputs are evaluated, left-over processes end, the service
- * hears it. */
+/* finish: the end of a job: decides its deployment, evaluates outputs, ends left-over processes, reports to the
+ * service. */
 #include "agent/worker/worker_priv.h"
 
 #include "agent/service/wire.h"
@@ -19,7 +19,7 @@
 
 enum {
 	DRAIN_MS = 60000,           /* of the uploads */
-	REPORT_RESERVE_MS = 15000,  /* of the listener's patience: for the last words */
+	REPORT_RESERVE_MS = 15000,  /* of the listener's time limit: for the last messages */
 	DECIDE_MS = 60 * 60 * 1000, /* commit, or undo with its retries */
 	COMPLETE_MS = 10 * 60 * 1000,
 	ENVIRON_MAX = 1 << 20,
@@ -41,7 +41,7 @@ static char *deployment_id(const struct job *j)
 	return is_id ? str_take(&text) : NULL;
 }
 
-/* How long the decision may take: the listener's patience ends it, since the job must be reported before. */
+/* Time for the decision: bounded by the listener's time limit, since the job must be reported before that. */
 static int64_t decision_limit(const struct job *j)
 {
 	if (j->cancel.deadline_mono_ms == 0)
@@ -165,7 +165,7 @@ static void eval_url(struct job *j, struct record *r)
 	}
 }
 
-/* RUNNER_TRACKING_ID=… of this job stands in its environment. `buf` serves all processes, since there may be thousands.
+/* True if its environment holds RUNNER_TRACKING_ID=… of this job. `buf` serves all processes, since there may be thousands.
  */
 static bool is_ours(const struct job *j, pid_t pid, char *buf)
 {

@@ -1,6 +1,6 @@
 /* files: the command files of a step, made empty before it and read after it, however it ended. They stay until the
- * job's end, when all temporary files go at once: removing some between steps makes creating the next ones slow on file
- * systems that do not like to reuse what was just deleted. */
+ * job's end, when all temporary files are removed at once. Removing some between steps makes creating the next ones slow on file
+ * systems that are slow to reuse freed space. */
 #include "agent/worker/worker_priv.h"
 
 #include "agent/worker/command_file.h"
@@ -82,7 +82,7 @@ int job_set_env(struct job *j, struct record *r, const char *name, const char *v
 	return 0;
 }
 
-/* What is added again comes to the end. */
+/* A directory that is added again moves to the end. */
 int job_add_path(struct job *j, const char *path, struct err *err)
 {
 	if (json_object_del(j->prepend_path, path) < 0) {
@@ -112,7 +112,7 @@ static int take_output(void *context, const char *name, const char *value, size_
 	return record_set_output(t->job, t->record, name, value, len, err);
 }
 
-/* No kind of step that runs here has a post stage that would read it. */
+/* No step type here has a post stage that would read it. */
 static int take_state(void *context, const char *name, const char *value, size_t len, struct err *err)
 {
 	(void)context, (void)name, (void)value, (void)len, (void)err;
@@ -189,7 +189,7 @@ static int process(struct job *j, struct record *r, const char *key, const struc
 	if (strcmp(key, "step_summary") == 0)
 		return take_summary(j, r, text);
 	if (str_starts(key, "artifacts"))
-		return 0; /* declared artifacts are switched on by a flag that this agent does not know */
+		return 0; /* declared artifacts need a flag that this agent does not know */
 	return command_file_pairs(str_peek(text), text->len, take, &target, err);
 }
 

@@ -141,8 +141,8 @@ void environ_make(struct job *j, const struct record *r, int flags, struct strv 
 	_cleanup_json_ json_t *env = json_copy(j->job_environ);
 	const char *key;
 	json_t *value;
-	/* What earlier steps put into the environment (LD_PRELOAD, SSL_CERT_FILE, https_proxy, PATH) governs their like, and not the program
-	 * that is given keys and secrets: that has the worker's own. */
+	/* Variables set by earlier steps (LD_PRELOAD, SSL_CERT_FILE, https_proxy, PATH) apply to steps like them, not to the program
+	 * that gets keys and secrets: it has the worker's own. */
 	if (!(flags & ENVIRON_TYPED)) {
 		_cleanup_free_ char *path = environ_path(j, r);
 		add_step_env(r, env);
@@ -157,7 +157,7 @@ void environ_make(struct job *j, const struct record *r, int flags, struct strv 
 	set_text(env, "GITHUB_ACTIONS", "true");
 	if (json_object_get(env, "CI") == NULL)
 		set_text(env, "CI", "true");
-	/* The journal of this host: not the job's to choose. */
+	/* A job must not choose the journal of this host. */
 	set_text(env, "DAVIT_STATE", json_get_string(j->settings, "state_dir"));
 	json_object_foreach(env, key, value) if (strchr(key, '=') == NULL && key[0] != '\0')
 		strv_addf(ret, "%s=%s", key, json_string_value(value));

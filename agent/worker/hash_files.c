@@ -19,7 +19,7 @@ enum { DEPTH_MAX = 256, LIMIT_MS = 120000 };
 
 struct glob {
 	char *text; /* absolute, normalized, without slash at the end */
-	char *root; /* its literal front */
+	char *root; /* its literal prefix */
 	bool exclude, directories;
 };
 
@@ -31,7 +31,7 @@ struct hashing {
 	struct digest *sum;
 	size_t files;
 	int64_t deadline;
-	struct strv seen;  /* roots walked already */
+	struct strv seen;  /* roots already walked */
 	const char *shown; /* the call, for messages */
 };
 
@@ -134,7 +134,7 @@ static bool matches(const char *pattern, const char *path)
 	return true; /* also for everything below what matched */
 }
 
-/* Could the pattern match something below the directory? */
+/* True if the pattern could match something below the directory. */
 static bool reaches_below(const char *pattern, const char *path)
 {
 	size_t n, m;
@@ -151,7 +151,7 @@ static bool reaches_below(const char *pattern, const char *path)
 	return true;
 }
 
-/* Whatever is below a directory that no pattern reaches, or that a later one excludes as a whole, is not looked at. */
+/* Skips everything below a directory that no pattern reaches, or that a later one excludes as a whole. */
 static bool is_worth_reading(const struct hashing *h, const char *path)
 {
 	bool worth = false;
@@ -180,7 +180,7 @@ static bool is_wanted(const struct hashing *h, const char *path)
 	bool wanted = false;
 	for (size_t i = 0; i < h->count; i++) {
 		const struct glob *g = &h->globs[i];
-		/* A slash at the end wants a directory: the file itself does not count, what lies below it does. */
+		/* A trailing slash means a directory: a file of that name does not match, entries below it do. */
 		if (matches(g->text, path) && !(g->directories && is_exact(g->text, path)))
 			wanted = !g->exclude;
 	}
@@ -242,7 +242,7 @@ static int walk(struct hashing *h, const char *path, int depth, struct err *err)
 	size_t base = strlen(h->base);
 	bool below = strncmp(path, h->base, base) == 0 && path[base] == '/';
 	if (S_ISLNK(st.st_mode)) {
-		/* Where links are not followed, one that no pattern asks for may lead nowhere. */
+		/* If links are not followed, one that no pattern matches may be dangling. */
 		if (!h->follow && depth > 0 && !(below && is_wanted(h, path)))
 			return 0;
 		if (stat(path, &st) < 0) {

@@ -11,7 +11,7 @@ static void give(struct lines *l, const struct line_taker *to)
 	str_clear(&l->part);
 }
 
-/* A line longer than what is kept: what no secret reaches out of goes, the rest waits for its continuation. */
+/* A line longer than the limit: passes on the part that no secret crosses, the rest waits for its continuation. */
 static void give_part(struct lines *l, const struct line_taker *to)
 {
 	static const char lost[] = "(the rest of this line was left out: a secret in it is longer than what is masked)";
@@ -39,7 +39,7 @@ static void add(struct lines *l, const char *data, size_t len, const struct line
 	}
 }
 
-/* Up to the end of a line, or all of it. Returns what was taken. */
+/* Takes bytes up to the end of a line, or all of them. Returns the number taken. */
 static size_t feed_line(struct lines *l, const char *data, size_t len, const struct line_taker *to)
 {
 	const char *end = memchr(data, '\n', len);

@@ -25,7 +25,7 @@ bool message_flag(const json_t *message, const char *name, bool otherwise)
 	return len == 5 && strncasecmp(text, "false", 5) == 0 ? false : otherwise;
 }
 
-/* The text that an escaped literal stands for; false: the expression is more than that. */
+/* The string of an escaped literal; false: the expression is more than a literal. */
 static bool literal_of(const char *regex, struct str *out)
 {
 	for (const char *p = regex; *p != '\0'; p++) {

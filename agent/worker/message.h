@@ -1,13 +1,13 @@
-/* The job message, read once: context data to plain JSON, what is secret, and what is asked for [1]. */
+/* The job message, read once: context data to plain JSON, what is secret, and what is requested [1]. */
 #pragma once
 #include "agent/service/runservice.h"
 #include "base/secret/mask.h"
 
-/* A variable's text; NULL: not sent. */
+/* A variable's value; NULL: not sent. */
 const char *message_variable(const json_t *message, const char *name);
 /* true, false; otherwise when it is neither or not sent. */
 bool message_flag(const json_t *message, const char *name, bool otherwise);
-/* Everything that the message says is secret goes into the mask [6.1]. Patterns that PCRE2 does not take are skipped.
+/* Adds every secret of the message to the mask [6.1]. Patterns that PCRE2 does not accept are skipped.
  */
 void message_mask(const json_t *message, struct mask *mask);
 /* The context `secrets`: new. */

@@ -1,4 +1,4 @@
-/* output: a line that a step printed: ordinary text, or a command with an effect. */
+/* output: handles a line that a step printed: ordinary text, or a command with an effect. */
 #include "agent/worker/worker_priv.h"
 
 #include "agent/expr/expr.h"
@@ -52,7 +52,7 @@ int record_set_output(struct job *j, struct record *r, const char *name, const c
 	return 0;
 }
 
-/* A command that cannot be done: two lines, and the step fails in the end. */
+/* A command that fails: two lines, and the step fails in the end. */
 static void command_failed(struct job *j, struct record *r, const char *line, const char *name, bool show_line,
                            const char *why)
 {
@@ -123,7 +123,7 @@ static bool may_mask(struct job *j, struct record *r, const struct command *c)
 {
 	if (j->masks_added++ < MASKS_MAX)
 		return true;
-	/* Said once: what it was about does not show either way. */
+	/* Reported once: the command has no visible effect either way. */
 	if (j->masks_added == MASKS_MAX + 1)
 		command_failed(j, r, c->name, c->name, false, "the steps of this job add more than 100000 masks");
 	r->command_result = result_merge(r->command_result, RESULT_FAILED);
@@ -264,7 +264,7 @@ static void do_command(struct job *j, struct record *r, const struct command *c,
 	}
 }
 
-/* Markers of the service's own log folding cannot be forged. */
+/* Output must not forge the markers of the service's own log folding. */
 static void write_plain(struct job *j, struct record *r, const char *line, size_t len)
 {
 	const char *start = memmem(line, len, "##[start-action", 15), *end = memmem(line, len, "##[end-action", 13);
@@ -330,7 +330,7 @@ static const char *line_with_colons(const char *text, const char *end)
 	return end;
 }
 
-/* The first line with a command's bracket, or a marker of the service's. */
+/* The first line with a command's bracket, or a marker of the service. */
 static const char *line_with_bracket(const char *text, const char *end)
 {
 	for (const char *p = text; (p = memchr(p, '#', (size_t)(end - p))) != NULL; p++)

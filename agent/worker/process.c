@@ -13,11 +13,11 @@
 
 enum {
 	READ_CHUNK = 65536,
-	DRAIN_MS = 5000, /* after the process's end, while others hold its pipes */
+	DRAIN_MS = 5000, /* time after the process's end while others hold its pipes */
 	IDLE_MS = 60000,
 	FULL_MS = 1000,
-	RESERVE_MS = 30000,           /* of the listener's patience: for always() steps and the reports */
-	PATIENCE_MS = 15 * 60 * 1000, /* of an undo where nobody sets a limit */
+	RESERVE_MS = 30000,           /* of the listener's time limit: for always() steps and the reports */
+	PATIENCE_MS = 15 * 60 * 1000, /* of an undo without a limit */
 	OOM_SCORE = 500,
 };
 
@@ -98,15 +98,15 @@ int64_t process_patience(const struct job *j)
 	return MAX(j->cancel.deadline_mono_ms - RESERVE_MS - clock_mono_ms(), 1000);
 }
 
-/* Asks it to end. A typed step then undoes what it did, so nothing but the last word follows. */
+/* Asks it to end. A typed step then undoes its changes, so only SIGKILL follows. */
 static void interrupt(struct running *run, enum process_end why)
 {
 	if (run->stop != STOP_NONE)
 		return;
 	run->end = why;
 	if (run->process->deaf) {
-		/* It must not take this for a word about what it undoes: killed it is as if the power went, and
-		 * recovery goes on. */
+		/* It must not take this for a signal about its undo: killed, it is as after a power cut, and
+		 * recovery continues. */
 		signal_stage(run, STOP_KILL, IDLE_MS);
 		return;
 	}
@@ -121,7 +121,7 @@ static void escalate(struct running *run)
 		signal_stage(run, STOP_KILL, IDLE_MS);
 }
 
-/* The job was cancelled (again): the step goes on where its condition says so. */
+/* The job was cancelled (again): the step continues if its condition says so. */
 static void heed_cancel(struct running *run)
 {
 	struct job *j = run->job;
@@ -137,7 +137,7 @@ static void heed_cancel(struct running *run)
 		interrupt(run, PROCESS_CANCELLED);
 }
 
-/* The service is slower than the step: its output waits in the pipe until some of the log has left. */
+/* The service is slower than the step: its output waits in the pipe until some of the log is uploaded. */
 static bool is_full(const struct running *run)
 {
 	return run->job->results != NULL && results_queued_bytes(run->job->results) > JOB_QUEUE_MAX;
@@ -189,7 +189,7 @@ static size_t watch(const struct running *run, struct pollfd *fds)
 	return n;
 }
 
-/* The leader is gone but not reaped, so the group's number is still ours: what was to end with it is told once more. */
+/* The leader is gone but not reaped, so the group's number is still ours: signals the rest of the group once more. */
 static void process_ended(struct running *run)
 {
 	run->ended = true;
@@ -200,7 +200,7 @@ static void process_ended(struct running *run)
 	}
 }
 
-/* Error lines that are there come before output lines that are there. */
+/* Available error lines come before available output lines. */
 static void handle(struct running *run, const struct pollfd *fds, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -233,7 +233,7 @@ static void drive(struct running *run)
 	lines_end(&run->out, &to);
 }
 
-/* The step goes before the worker when memory runs out. What cannot be written is no fault. */
+/* When memory runs out the step is killed before the worker. A failed write is not an error. */
 static void set_oom_score(const struct job *j, pid_t pid)
 {
 	long long score = OOM_SCORE;

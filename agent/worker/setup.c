@@ -136,7 +136,7 @@ static int eval_defaults(struct job *j, struct err *err)
 	return 0;
 }
 
-/* A name that needs later contexts is first shown with its expressions. uses: what a step without script runs.
+/* A name that needs later contexts is first shown with its expressions. uses: the `uses:` of a step without a script.
  */
 static char *first_title(struct job *j, const json_t *step, const char *uses, bool *ret_final)
 {
@@ -215,7 +215,7 @@ static int add_steps(struct job *j, struct err *err)
 	return 0;
 }
 
-/* After the work area was made: what a walled job may reach is looked up now. */
+/* After the work area was made, since the directories that a walled job may reach are looked up now. */
 static int keep_apart(struct job *j, struct err *err)
 {
 	const json_t *isolation = json_get_object(j->settings, "isolation");

@@ -9,7 +9,7 @@ struct shell {
 	char *format;          /* arguments with {0} */
 	const char *extension; /* ".sh", "" */
 };
-/* given: `shell:` of the step or of defaults.run; NULL or "": bash where there is one, else sh, with the arguments of
+/* given: `shell:` of the step or of defaults.run; NULL or "": bash if there is one, else sh, with the arguments of
  * sh. path: the search path. ERR_INVALID: no {0}; ERR_NOT_FOUND: "NAME: command not found". */
 int shell_choose(const char *given, const char *path, struct shell *ret, struct err *err);
 void shell_done(struct shell *s);

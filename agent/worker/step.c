@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-/* Everything but conditions: success() and its like are not known there. */
+/* For everything but conditions: success() and similar functions are not known there. */
 static struct template_scope value_scope(const struct job *j)
 {
 	struct template_scope scope = j->scope;
@@ -215,7 +215,7 @@ static void set_outcome(struct job *j, struct record *r)
 	json_object_set_new(step, "conclusion", json_string(result_context(r->result)));
 }
 
-/* RESULT_NONE: go on and run it. */
+/* RESULT_NONE: run it. */
 static enum result check_condition(struct job *j, struct record *r)
 {
 	struct err err = ERR_INIT;

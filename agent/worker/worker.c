@@ -1,6 +1,6 @@
 /* worker: `davit worker`, one job. The first line of standard input is the job, later ones are cancels; from a listener
- * that was started later they come as a signal (agent/listener/handover.h says both sides' words). Exit status: 100 +
- * result once the service has heard the end of the job, 1 before. */
+ * that was started later they come as a signal (agent/listener/handover.h describes the messages). Exit status: 100 +
+ * result once the end of the job is reported to the service, 1 before. */
 #include "agent/worker/worker.h"
 
 #include "agent/service/wire.h"
@@ -23,7 +23,7 @@ enum { FIRST_LINE_MS = 60000, READ_CHUNK = 1 << 16, EXIT_BASE = 100, EXIT_NOTHIN
 
 /* ---- the first line ---- */
 
-/* 0: a line; 1: the input ended without one. What follows the line stays in `input`. */
+/* 0: a line; 1: the input ended without one. Bytes after the line stay in `input`. */
 static int read_first_line(struct str *input, struct err *err)
 {
 	struct wait w = WAIT_INIT;
@@ -107,7 +107,7 @@ static int connect_services(struct job *j, struct err *err)
 	return 0;
 }
 
-/* A job that cannot even begin is failed with its reason as the annotation. */
+/* Fails a job that cannot begin, with the reason as the annotation. */
 static int fail_job(struct job *j, const struct err *why, struct err *err)
 {
 	char line[2048];
@@ -146,7 +146,7 @@ static void leave_signals_to_the_listener(struct job *j)
 	sigset_t words;
 	sigemptyset(&words);
 	sigaddset(&words, SIGUSR1);
-	/* What is started from here gets no blocked signals (base/sys/proc.c). */
+	/* Children get no blocked signals (base/sys/proc.c). */
 	if (sigprocmask(SIG_BLOCK, &words, NULL) == 0)
 		j->signal_fd = signalfd(-1, &words, SFD_NONBLOCK | SFD_CLOEXEC);
 	signal(SIGINT, SIG_IGN);
@@ -154,7 +154,7 @@ static void leave_signals_to_the_listener(struct job *j)
 	signal(SIGHUP, SIG_IGN);
 }
 
-/* Blocks of a log come and go as fast as a step prints: their memory is used again instead of given back and cleared anew. */
+/* Blocks of a log come and go as fast as a step prints. Their memory is reused instead of freed and cleared again. */
 static void keep_blocks(void)
 {
 	mallopt(M_MMAP_THRESHOLD, 2 * RESULTS_BLOCK);

@@ -1,4 +1,4 @@
-/* One job in the worker: what its parts share. The job is one thread; while a step's process runs, its output, the
+/* One job in the worker: shared by its parts. The job is one thread; while a step's process runs, its output, the
  * listener's words and the uploads are served by one loop (job_turn). Numbers in brackets are sections of the protocol
  * notes on job execution.
  *
@@ -27,7 +27,7 @@ enum {
 	JOB_MESSAGE_MAX = 64 << 20,
 	JOB_LINE_MAX = 16 << 20,  /* a longer line of output is cut into several, never through a secret */
 	JOB_FILE_MAX = 64 << 20,  /* a command file */
-	JOB_QUEUE_MAX = 16 << 20, /* log bytes not uploaded yet; above it a step's output is not read */
+	JOB_QUEUE_MAX = 16 << 20, /* pending log bytes; above it a step's output is not read */
 	SUMMARY_MAX = 1 << 20,
 	ISSUES_MAX = 10, /* per kind and record */
 	ISSUE_CHARS = 4096,
@@ -35,7 +35,7 @@ enum {
 	TERM_MS = 2500, /* SIGINT → SIGTERM → SIGKILL */
 };
 
-/* In the order of the service's numbers: the worse one wins a merge up to RESULT_FAILED [9.1]. */
+/* In the order of the service's numbers. A merge takes the worse one, up to RESULT_FAILED [9.1]. */
 enum result {
 	RESULT_SUCCEEDED = 0,
 	RESULT_ISSUES = 1,
@@ -54,14 +54,14 @@ enum issue_kind { ISSUE_ERROR, ISSUE_WARNING, ISSUE_NOTICE, ISSUE_KINDS };
 struct log_stream {
 	struct str block;
 	int64_t lines;
-	bool started; /* a first block has left */
+	bool started; /* a first block was sent */
 };
 
 struct action_type;
 struct record {
 	char id[37];
 	int number;
-	char *name; /* as shown; masked when it leaves */
+	char *name; /* as shown; masked when it is sent */
 	bool name_final;
 	const struct action_type *action;          /* NULL: made by the runner */
 	void *memory;                              /* the action's own */
@@ -86,7 +86,7 @@ struct record {
 struct cancel {
 	int serial; /* counts requests */
 	bool shutdown, lease;
-	int64_t deadline_mono_ms; /* the listener's patience; 0: none */
+	int64_t deadline_mono_ms; /* the listener's time limit; 0: none */
 };
 
 struct job {
@@ -129,13 +129,13 @@ struct job {
 	enum result result;              /* RESULT_NONE: so far good */
 	json_t *outputs, *annotations;
 	char *environment_url;
-	char *undo_continues; /* deployment whose undo goes on after us; NULL */
+	char *undo_continues; /* deployment whose undo continues after us; NULL */
 };
 
 /* ---- loop.c ---- */
 struct pollfd;
 void job_take_words(struct job *j); /* those that were read already */
-/* One turn of the loop: waits at most max_ms for the listener's words, the uploads, or `extra`. */
+/* One turn of the loop: waits at most max_ms for the listener's messages, the uploads, or `extra`. */
 void job_turn(struct job *j, struct pollfd *extra, size_t count, int64_t max_ms);
 
 /* ---- sequence.c ---- */
@@ -171,7 +171,7 @@ void record_write(struct job *j, struct record *r, const char *text, size_t len)
 /* Many lines, each ended by \n and masked and stamped by itself. */
 void record_write_lines(struct job *j, struct record *r, const char *text, size_t len);
 void record_line(struct job *j, struct record *r, const char *fmt, ...) _printf_(3, 4);
-/* Says once in a job that a secret of several lines has lines too short to be masked by themselves. */
+/* Warns once a job that a secret of several lines has lines too short to be masked by themselves. */
 void record_short_lines(struct job *j, struct record *r);
 void record_debug(struct job *j, struct record *r, const char *fmt, ...) _printf_(3, 4);
 void record_error(struct job *j, struct record *r, const char *fmt, ...) _printf_(3, 4); /* an annotation too */
@@ -189,7 +189,7 @@ void record_issue(struct job *j, struct record *r, enum issue_kind kind, const c
 void job_issue(struct job *j, enum issue_kind kind, const char *message);
 
 /* ---- output.c ---- */
-void output_line(struct job *j, struct record *r, const char *line, size_t len);  /* a zero behind it */
+void output_line(struct job *j, struct record *r, const char *line, size_t len);  /* NUL-terminated */
 void output_lines(struct job *j, struct record *r, const char *text, size_t len); /* many, each ended by \n */
 int record_set_output(struct job *j, struct record *r, const char *name, const char *value, size_t len,
                       struct err *err);
@@ -219,10 +219,10 @@ struct process {
 	const char *input; /* standard input; NULL: empty */
 	size_t input_len;
 	int64_t timeout_ms; /* 0: none */
-	bool patient;       /* a typed step: SIGINT, then all the time that there is, then SIGKILL */
-	/* Of a workflow: it starts behind the walls (base/sys/walls.h), and with SIGPIPE ignored, as the official runner leaves it. */
+	bool patient;       /* a typed step: SIGINT, then all the remaining time, then SIGKILL */
+	/* A workflow's script: starts behind the walls (base/sys/walls.h), and with SIGPIPE ignored, as under the official runner. */
 	bool script;
-	bool deaf; /* goes on when the job is cancelled (it has its own end in sight) */
+	bool deaf; /* continues when the job is cancelled (it ends by itself soon) */
 };
 enum process_end { PROCESS_EXITED, PROCESS_CANCELLED, PROCESS_TIMED_OUT };
 /* Runs to its end; output goes through output_line. */
@@ -232,12 +232,12 @@ int process_run(struct job *j, struct record *r, const struct process *p, enum p
 int64_t process_patience(const struct job *j);
 
 /* ---- step.c ---- */
-/* The title of a step where the message has no final one [8.12]: the token of `name:`, else of the script; NULL where
- * `uses:` says it. ret_prefix: what stands before its value. */
+/* The title of a step if the message has no final one [8.12]: the token of `name:`, else of the script; NULL if
+ * `uses:` gives it. ret_prefix: the prefix of its value. */
 const json_t *step_title_token(const json_t *step, const char **ret_prefix);
 char *step_title(const char *prefix, const char *value); /* one line; free() */
 void step_run(struct job *j, struct record *r);
-/* Does its condition still hold, now that the job is cancelled? */
+/* True if its condition still holds now that the job is cancelled. */
 bool step_goes_on(struct job *j, struct record *r);
 
 /* For actions: the step's env into its log; how its process ended, said where it did not end by itself. */
@@ -256,5 +256,5 @@ int hash_files(void *user, const char *const *patterns, size_t count, struct str
 /* ---- decide.c ---- */
 void job_decide(struct job *j);   /* the deployment that the job's steps shared */
 void job_complete(struct job *j); /* "Complete job" */
-/* Uploads drain, then the service hears the end. */
+/* Drains the uploads, then reports the end to the service. */
 int job_report(struct job *j, struct err *err);

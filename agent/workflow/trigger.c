@@ -1,4 +1,4 @@
-/* What starts a workflow: `on:`, branch and tag filters, inputs of a dispatch. */
+/* Triggers of a workflow: `on:`, branch and tag filters, inputs of a dispatch. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "agent/workflow/workflow_priv.h"
 
@@ -61,7 +61,7 @@ static void check_event(struct reader *r, const char *name)
 		faults_hint(r->source.faults, "did you mean '%s'?", nearest);
 }
 
-/* A filter is a text or a list of texts; read as a list. */
+/* A filter is a string or a list of strings; read as a list. */
 static void read_push(struct reader *r, json_t *push)
 {
 	reader_known_keys(r, push, "on.push", push_keys, ARRAY_SIZE(push_keys));
@@ -273,7 +273,7 @@ bool workflow_skipped_by(const char *message)
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		if (strstr(message, words[i]) != NULL)
 			return true;
-	/* A trailer stands at the end, behind an empty line. */
+	/* A trailer stands at the end, after an empty line. */
 	const char *last = NULL;
 	for (const char *p = message; (p = strstr(p, "\n\n")) != NULL; p++)
 		last = p;

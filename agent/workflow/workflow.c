@@ -100,7 +100,7 @@ json_t *workflow_permissions(const struct workflow *w, const struct workflow_job
 		"statuses"};
 	const json_t *said = job && job->permissions ? job->permissions : w->permissions;
 	json_t *out = json_object();
-	if (!said) { /* what a new repository gives: restricted */
+	if (!said) { /* the default of a new repository: restricted */
 		set_permission(out, "contents", "read");
 		set_permission(out, "packages", "read");
 	} else if (json_is_string(said)) {

@@ -8,7 +8,7 @@
 #include "agent/template/read.h"
 #include "base/data/yaml.h"
 
-/* What a `uses:` or `run:` is; `reference` of the message. */
+/* A step with `uses:` or `run:`; `reference` of the message. */
 struct workflow_step {
 	char *context_name; /* id:, else a made-up name that starts with "__" */
 	char *condition;    /* ready for the runner: no braces, success() && (…) already added */
@@ -22,13 +22,13 @@ struct workflow_job {
 	char *id;
 	json_t *name; /* token; NULL: the id */
 	struct strv needs;
-	json_t *runs_on; /* token: text or sequence of texts */
+	json_t *runs_on; /* token: string or sequence of strings */
 	char *condition; /* as for steps */
 	json_t *env, *defaults, *outputs, *timeout_minutes, *continue_on_error, *container, *services;
 	json_t *environment_name, *environment_url;
 	json_t *permissions;                            /* plain JSON as written; NULL: those of the workflow */
 	json_t *concurrency_group, *concurrency_cancel; /* tokens; NULL: none, false */
-	json_t *cancel_timeout_minutes; /* how long a cancelled job may go on; NULL: the service's default */
+	json_t *cancel_timeout_minutes; /* how long a cancelled job may continue; NULL: the service's default */
 	struct workflow_step *steps;
 	size_t step_count;
 	struct yaml_mark mark;
@@ -47,7 +47,7 @@ struct workflow {
 };
 
 /* Reads and checks. path is only a name. Faults go to `faults` (the caller's); with any the result is ERR_INVALID and
- * no workflow. ret_doc (may be NULL) gets the document also then, for printing the faults with positions; the caller's.
+ * no workflow. ret_doc (may be NULL) gets the document even then, for printing the faults with positions; the caller's.
  */
 int workflow_read(const char *path, const char *data, size_t len, struct faults *faults, struct workflow **ret,
                   struct yaml_doc **ret_doc, struct err *err);
@@ -57,19 +57,19 @@ const struct workflow_job *workflow_find_job(const struct workflow *w, const cha
 
 /* An event that the file waits for and that nothing here gives; NULL past the last. In the file's order. */
 const char *workflow_silent_event(const struct workflow *w, size_t n);
-/* Does a push to `ref` ("refs/heads/main") start it? deleted refs never do. */
+/* True if a push to `ref` ("refs/heads/main") starts it. Deleted refs never do. */
 bool workflow_wants_push(const struct workflow *w, const char *ref);
-/* GitHub's filter patterns: *, **, ?, +, [] and a leading !, the last match decides. items: texts. */
+/* GitHub's filter patterns: *, **, ?, +, [] and a leading !, the last match decides. items: strings. */
 bool workflow_filter(const json_t *patterns, const char *name);
 
-/* Does the message of the pushed commit say that no workflow is wanted? "[skip ci]" and its kin, or a trailer "skip-checks: true". */
+/* True if the pushed commit's message asks for no workflow: "[skip ci]" and similar, or a trailer "skip-checks: true". */
 bool workflow_skipped_by(const char *message);
 
-/* Checks inputs of a dispatch against the declaration, fills in defaults: a new object of texts and booleans.
+/* Checks inputs of a dispatch against the declaration, fills in defaults: a new object of strings and booleans.
  * ERR_INVALID names the input. */
 int workflow_dispatch_inputs(const struct workflow *w, const json_t *given, json_t **ret, struct err *err);
 
-/* Permissions of a job's token: {"Contents": "read", …} by the workflow's and the job's words. Never NULL; the
+/* Permissions of a job's token: {"Contents": "read", …} from the workflow and the job. Never NULL; the
  * caller's. */
 json_t *workflow_permissions(const struct workflow *w, const struct workflow_job *job);
 
@@ -88,9 +88,9 @@ struct workflow_message {
 	const char *runner_group;
 	const char *environment;                      /* evaluated name or NULL */
 	const json_t *github, *needs, *inputs, *vars; /* plain JSON; inputs may be NULL */
-	const json_t *secrets;                        /* name → text, without GITHUB_TOKEN */
+	const json_t *secrets;                        /* name → string, without GITHUB_TOKEN */
 	const json_t *permissions;
-	const json_t *flags; /* further variables, name → text; may be NULL */
+	const json_t *flags; /* further variables, name → string; may be NULL */
 	int64_t check_run_id;
 };
 /* The AgentJobRequestMessage. New. Step ids are random. */

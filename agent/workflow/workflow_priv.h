@@ -1,4 +1,4 @@
-/* What the files of this directory share: the reader's place in the document. */
+/* Shared by the files of this directory: the reader's place in the document. */
 #pragma once
 #include "agent/workflow/workflow.h"
 
@@ -43,5 +43,5 @@ void reader_refuse(struct reader *r, const json_t *object, const char *key, cons
 void reader_steps(struct reader *r, struct workflow_job *job, const json_t *object);
 void reader_jobs(struct reader *r, struct workflow *w, const json_t *root);
 
-/* `on:` in its three forms (text, list, map) → a map of events (trigger.c). Never NULL. */
+/* `on:` in its three forms (string, list, map) → a map of events (trigger.c). Never NULL. */
 json_t *reader_triggers(struct reader *r, const json_t *root);

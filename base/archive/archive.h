@@ -6,10 +6,10 @@
 #include "base/core/wait.h"
 #include <sys/stat.h>
 
-/* ARCHIVE_ZSTD_FAST: the same format, packed for a wire rather than for a shelf (level 1, not 3). */
+/* ARCHIVE_ZSTD_FAST: the same format, packed for transfer rather than storage (level 1, not 3). */
 enum archive_compression { ARCHIVE_NONE, ARCHIVE_GZIP, ARCHIVE_ZSTD, ARCHIVE_ZSTD_FAST };
 
-/* One thing of a tree, as the manifest knows it. */
+/* One entry of a tree, as in the manifest. */
 enum tree_digest_from {
 	TREE_DIGEST_GIVEN,    /* by somebody else, a manifest */
 	TREE_DIGEST_READ,     /* tree_digest read the content */
@@ -22,7 +22,7 @@ struct tree_entry {
 	int64_t mtime_ns;
 	int64_t ctime_ns;
 	uint64_t dev, ino;
-	char digest[65]; /* SHA-256 of a file's content, "" when not made */
+	char digest[65]; /* SHA-256 of a file's content, "" when not computed */
 	enum tree_digest_from digest_from;
 	char *link;          /* symbolic link's target */
 	const char *content; /* kept by tree_digest, `size` bytes, the tree's; NULL */
@@ -46,23 +46,23 @@ struct ignore;
 struct ignore *ignore_new(void);
 void ignore_add(struct ignore *i, const char *pattern); /* one line; blank and # are skipped */
 int ignore_add_file(struct ignore *i, const char *path, struct err *err);
-/* The same of one that is open. */
+/* The same for an open file. */
 int ignore_add_open_file(struct ignore *i, int fd, const char *path, struct err *err);
-/* Files of this name (".gitignore") in the tree that is walked hold for what lies beside and below them. What was added by
- * the two calls above decides before them. */
+/* Files of this name (".gitignore") in the walked tree apply to entries beside and below them. Patterns added by
+ * the two calls above take precedence. */
 void ignore_add_file_name(struct ignore *i, const char *name);
 bool ignore_matches(const struct ignore *i, const char *path,
-                    bool is_dir); /* true too when a directory above it is excluded */
+                    bool is_dir); /* also true when a directory above it is excluded */
 void ignore_free(struct ignore *i);
 
 /* Walks a directory: sorted by path, excluded subtrees are not entered. Sockets, devices and pipes are refused by name. */
 int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait *w, struct tree *ret, struct err *err);
-/* Fills in the digests of files that have none; a file that is not there any more or not of its size is ERR_CONFLICT. leave (may
- * be NULL): entries that are left alone. With keep small files stay in memory, up to TREE_KEPT_MAX bytes in all, so that archive_pack
+/* Fills in the digests of files that have none; a file that is gone or has another size is ERR_CONFLICT. leave (may
+ * be NULL): entries to skip. With keep small files stay in memory, up to TREE_KEPT_MAX bytes in all, so that archive_pack
  * need not read them again. */
 enum { TREE_KEPT_MAX = 64 << 20 };
 int tree_digest(int dirfd, struct tree *tree, const bool *leave, bool keep, struct wait *w, struct err *err);
-/* Lets the kept contents go. */
+/* Frees the kept contents. */
 void tree_forget(struct tree *t);
 /* Writes the entries (all, or those whose index is in `only`) as a pax tar to `write`: permission bits without setuid, setgid and
  * sticky, owner 0, whole seconds. packed (may be NULL) counts the content as it goes in, for progress. A file that changed its size or time since the walk is ERR_CONFLICT; a name that is not UTF-8 ERR_INVALID. */
@@ -70,7 +70,7 @@ typedef int (*archive_write_fn)(void *context, const void *data, size_t len, str
 int archive_pack(int dirfd, const struct tree *tree, const size_t *only, size_t only_count,
                  enum archive_compression compression, archive_write_fn write, void *context, int64_t *packed,
                  struct wait *w, struct err *err);
-/* Whether a sample of the same entries becomes noticeably smaller when it is packed: false for pictures, archives, encrypted data. */
+/* True if packing makes a sample of the same entries noticeably smaller: false for pictures, archives, encrypted data. */
 bool archive_packs_smaller(int dirfd, const struct tree *tree, const size_t *only, size_t only_count);
 /* Any tar that libarchive reads, compressed or not, from `read` (returns bytes, 0 at the end) into an empty or existing directory.
  * Files, links and empty directories of the same name are replaced, never written in place. Owners stay ours; setuid, setgid and sticky are dropped;

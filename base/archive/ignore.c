@@ -115,7 +115,7 @@ static bool in_named_class(const char *name, size_t len, int c, bool *known)
 	return false;
 }
 
-/* p stands behind "[:". Returns the position behind ":]", NULL when this is no named class; *bad when it is an unknown one. */
+/* p is after "[:". Returns the position after ":]", NULL when this is not a named class; *bad when it is an unknown one. */
 static const char *named_class(const char *p, unsigned char set[32], bool *bad)
 {
 	const char *end = strchr(p, ']');
@@ -138,7 +138,7 @@ static const char *named_class(const char *p, unsigned char set[32], bool *bad)
 	return end + 1;
 }
 
-/* p stands behind "[". Returns the position behind "]", or NULL: such a pattern matches nothing. */
+/* p is after "[". Returns the position after "]", or NULL: such a pattern matches nothing. */
 static const char *parse_set(const char *p, unsigned char set[32])
 {
 	bool negated = false, first = true;
@@ -445,7 +445,7 @@ static bool rule_matches(const struct rule *r, const char *path, size_t name_at,
 	return segments_match(r, path + r->base_len);
 }
 
-/* 1 excluded, 0 taken back by a negated pattern, -1 no rule speaks of it: the last rule that matches decides. */
+/* 1 excluded, 0 included again by a negated pattern, -1 no rule matches. The last matching rule decides. */
 static int list_verdict(const struct rule_list *l, const char *path, size_t name_at, bool is_dir)
 {
 	for (size_t i = l->count; i > 0; i--) {
@@ -480,7 +480,7 @@ bool ignore_matches(const struct ignore *i, const char *path, bool is_dir)
 	return ignore_matches_here(i, path, is_dir);
 }
 
-/* The walk's own view: what was given, shared with it, and what it finds on its way. */
+/* The walk's own view: the given rules, shared with it, and those found on the way. */
 
 struct ignore *ignore_begin(const struct ignore *i)
 {

@@ -20,13 +20,13 @@ struct packing {
 	char *buffer;
 	unsigned seen;
 	int64_t *packed;
-	bool dropping;    /* it failed: the end that libarchive writes when it is freed must not look like one */
+	bool dropping;    /* it failed: the end that libarchive writes when freed must not look valid */
 	int write_result; /* of the caller's function, which libarchive cannot carry */
 	struct err write_err;
 };
 
-/* Never fails towards libarchive, which would not free all of itself after that: a failure is remembered, what still comes is
- * dropped, and whoever packs looks after each call. */
+/* Never returns a failure to libarchive, which would then not free all its memory. A failure is remembered, further data is
+ * dropped, and the packing code checks after each call. */
 static la_ssize_t give_on(struct archive *a, void *context, const void *data, size_t len)
 {
 	struct packing *p = context;
@@ -72,7 +72,7 @@ static int pack_open(struct packing *p, enum archive_compression compression, st
 		if (r == ARCHIVE_OK)
 			r = archive_write_set_filter_option(a, "zstd", "compression-level",
 			                                    compression == ARCHIVE_ZSTD ? "3" : "1");
-		/* A libzstd without threads refuses the option and packs all the same. */
+		/* A libzstd without threads refuses the option but still packs. */
 		if (r == ARCHIVE_OK)
 			archive_write_set_filter_option(a, "zstd", "threads", threads);
 	}
@@ -124,7 +124,7 @@ static int pack_header(struct packing *p, const struct tree_entry *e, struct err
 	                                                                                 : pack_error(p, e->path, err);
 }
 
-/* What is packed must be what was digested: a file of the same size and time is. */
+/* The packed content must be the digested content: it is if size and time are the same. */
 static int pack_file(struct packing *p, int fd, const struct tree_entry *e, struct err *err)
 {
 	int64_t left = e->size;

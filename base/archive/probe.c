@@ -1,16 +1,16 @@
-/* Whether packing smaller is worth the processors' time: a sample, evenly spread over what is to be packed, tells. */
+/* Decides if compression is worth the processor time, by a sample spread evenly over the entries to pack. */
 #include "base/archive/archive.h"
 #include "base/archive/tree_open.h"
 #include <unistd.h>
 #include <zlib.h>
 
-enum { PROBE_PIECES = 12, PROBE_BYTES = 32 << 10, PROBE_WORTH = 97 /* per cent of what it was */ };
+enum { PROBE_PIECES = 12, PROBE_BYTES = 32 << 10, PROBE_WORTH = 97 /* per cent of the original size */ };
 
 struct probe {
 	Bytef in[PROBE_BYTES], out[PROBE_BYTES + PROBE_BYTES / 8 + 64];
 };
 
-/* What zlib at its fastest makes of it; 0: cannot be read, which whoever packs it will say. */
+/* The size after zlib at its fastest; 0: cannot be read, which the packing code will report. */
 static size_t packed_size(struct probe *p, struct tree_opener *o, const struct tree_entry *e, int64_t offset,
                           size_t *ret_read)
 {

@@ -1,5 +1,5 @@
-/* Files of a tree that was walked, opened by their paths without leaving the tree and, where we may, without a new access time.
- * Neighbours come one after the other, so the directory of the last one is kept. One opener a thread. */
+/* Opens files of a walked tree by their paths, without leaving the tree and, if permitted, without a new access time.
+ * Neighbours come one after the other, so the directory of the last one stays open. One opener a thread. */
 #pragma once
 #include "base/core/err.h"
 #include <stddef.h>

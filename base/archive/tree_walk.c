@@ -176,7 +176,7 @@ static int walk_entry(struct walk *w, int fd, const struct dir_name *n, int dept
 	const char *path = w->path.data;
 	struct stat st;
 
-	/* What an exclude names is not even looked at, unless only the look tells whether it is a directory. */
+	/* An excluded entry is not even examined, unless that is needed to tell if it is a directory. */
 	bool known = n->type != DT_UNKNOWN;
 	if (known && ignore_matches_here(w->ignore, path, n->type == DT_DIR))
 		return 0;
@@ -231,7 +231,7 @@ static int walk_directory(struct walk *w, int fd, int depth, struct err *err)
 	return r;
 }
 
-/* Threads that take the next thing of a list each, until one of them fails: that is the failure of all. */
+/* Each thread takes the next item of a list, until one of them fails: that is the failure of all. */
 struct team {
 	atomic_size_t next;
 	atomic_bool stop;
@@ -263,7 +263,7 @@ static int team_end(struct team *t, struct err *err)
 	return t->r;
 }
 
-/* Two threads: each takes the next thing at the top and walks all of it. */
+/* Two threads: each takes the next top entry and walks all of it. */
 
 struct part {
 	struct tree tree;
@@ -307,7 +307,7 @@ static void *walk_some(void *context)
 	return NULL;
 }
 
-/* As they were given, so sorted as one walk would have it. */
+/* In the given order, so sorted as by one walk. */
 static void join_parts(struct walking *g, struct tree *ret)
 {
 	size_t count = 0;
@@ -378,7 +378,7 @@ struct digesting {
 	struct team team;  /* its lock is of the tree's blocks too */
 };
 
-/* One thread at it. What it keeps lies one behind the other: malloc would cost as much as reading the files again. */
+/* The work of one thread. Kept contents lie one after the other: malloc would cost as much as reading the files again. */
 struct digester {
 	struct digesting *g;
 	struct digest *digest;
@@ -386,7 +386,7 @@ struct digester {
 	char *buffer;
 	char *keep_at;
 	size_t keep_left;
-	int64_t unchecked; /* bytes since the last look for a cancel */
+	int64_t unchecked; /* bytes since the last check for a cancel */
 };
 
 static void new_block(struct digester *d)
@@ -422,7 +422,7 @@ static void keep_content(struct digester *d, struct tree_entry *e)
 	d->keep_left -= size;
 }
 
-/* A file costs as much as some bytes. */
+/* The fixed cost of a file, in bytes. */
 static int check_now_and_then(struct digester *d, int64_t bytes, struct err *err)
 {
 	d->unchecked += bytes;
@@ -448,7 +448,7 @@ static int digest_entry(struct digester *d, struct tree_entry *e, struct err *er
 			return err_errno(err, errno, "read '%s'", e->path);
 		digest_update(d->digest, d->buffer, (size_t)n);
 		size += n;
-		/* A short read at the size that is expected is the end: saves the last read of most files. */
+		/* A short read at the expected size is the end: saves the last read of most files. */
 		if (n == 0 || (n < DIGEST_BUFFER && size == e->size))
 			break;
 		int r = check_now_and_then(d, n, err);

@@ -1,4 +1,4 @@
-/* Extraction by our own hands: libarchive reads the members, this file makes them, each from a descriptor of its parent that
+/* Our own extraction: libarchive reads the members, this file makes them, each from a descriptor of its parent that
  * was reached without following a link. So a member cannot leave the directory, whatever was unpacked before it. */
 #include "base/archive/archive.h"
 #include "base/archive/locale.h"
@@ -30,7 +30,7 @@ struct unpacking {
 	struct err read_err;
 	int parent; /* open descriptor of parent_path; -1: none */
 	char *parent_path;
-	struct dir_todo *dirs; /* attributes are set last: a directory may forbid what is still to be made in it */
+	struct dir_todo *dirs; /* attributes are set last: a directory may forbid new entries */
 	size_t dir_count, dir_cap;
 };
 
@@ -61,7 +61,7 @@ static int read_error(struct unpacking *u, const char *what, struct err *err)
 	return err_set(err, ERR_INVALID, "%s: %s", what, text ? text : "not a tar archive");
 }
 
-/* The member's name as a person may read it. */
+/* The member's name in a form safe for people. */
 static const char *shown(const char *name, char buf[256])
 {
 	_cleanup_(str_done) struct str s = STR_INIT(2000);
@@ -159,7 +159,7 @@ static int enter_parent(struct unpacking *u, const char *path, size_t len, const
 	return 0;
 }
 
-/* Whatever bears the name and is no full directory goes. */
+/* Removes any entry of that name that is not a full directory. */
 static int clear_place(int fd, const char *name, const char *member, struct err *err)
 {
 	char buf[256];
@@ -415,7 +415,7 @@ static int unpack_members(struct unpacking *u, struct err *err)
 		int r = archive_read_next_header(u->archive, &e);
 		if (r == ARCHIVE_EOF)
 			return 0;
-		/* A warning is about attributes or a name's characters; the member is usable. */
+		/* A warning concerns attributes or a name's characters; the member is usable. */
 		if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
 			return read_error(u, "read the archive", err);
 		u->entries++;
@@ -427,7 +427,7 @@ static int unpack_members(struct unpacking *u, struct err *err)
 	}
 }
 
-/* Deepest last made, first set, so that a directory without write permission does not stop its own children. */
+/* Sets the attributes of the last made, deepest directories first, so that one without write permission does not block its own children. */
 static int set_directories(struct unpacking *u, struct err *err)
 {
 	for (size_t i = u->dir_count; i > 0; i--) {
@@ -447,7 +447,7 @@ static int unpack_open(struct unpacking *u, struct err *err)
 {
 	struct archive *a = u->archive;
 
-	/* No filter that starts a program, no format but tar. */
+	/* No filters that start a program, no format but tar. */
 	if (archive_read_support_format_tar(a) != ARCHIVE_OK || archive_read_support_filter_gzip(a) != ARCHIVE_OK ||
 	    archive_read_support_filter_zstd(a) != ARCHIVE_OK || archive_read_support_filter_xz(a) != ARCHIVE_OK ||
 	    archive_read_support_filter_bzip2(a) != ARCHIVE_OK ||

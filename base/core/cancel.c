@@ -6,12 +6,12 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* What the signal handler touches: only lock-free atomics and write(2). */
+/* State of the signal handler, which uses only lock-free atomics and write(2). */
 static atomic_int cancel_event = -1;
 static atomic_int sigint_count;
 static atomic_bool requested;
 static atomic_bool undoing; /* after cancel_reset */
-static atomic_bool unheard; /* a signal that came meanwhile and woke nobody */
+static atomic_bool unheard; /* a signal came meanwhile and woke nobody */
 
 static void wake_up(void)
 {
@@ -45,16 +45,16 @@ int cancel_install(struct err *err)
 			return err_errno(err, errno, "make an event descriptor");
 		atomic_store(&cancel_event, fd);
 	}
-	/* Also where a shell's `&` left SIGINT ignored: a cancel is a cancel. */
+	/* Even if a shell's `&` left SIGINT ignored: a cancel is a cancel. */
 	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 	sigemptyset(&action.sa_mask);
-	/* A closed terminal and a dropped login (HUP) are no reason to stop half way either. Where HUP is ignored somebody said so: nohup. */
+	/* A closed terminal and a dropped login (HUP) are no reason to stop halfway either. An ignored HUP was requested: nohup. */
 	struct sigaction hup;
 	bool nohup = sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler == SIG_IGN;
 	if (sigaction(SIGINT, &action, NULL) < 0 || sigaction(SIGTERM, &action, NULL) < 0 ||
 	    sigaction(SIGQUIT, &action, NULL) < 0 || (!nohup && sigaction(SIGHUP, &action, NULL) < 0))
 		return err_errno(err, errno, "watch signals");
-	/* Who reads what we print may go away; what we do goes on. Children get the default back. */
+	/* The reader of our output may go away; we continue. Children get the default back. */
 	signal(SIGPIPE, SIG_IGN);
 	return fd;
 }

@@ -7,5 +7,5 @@ int cancel_install(struct err *err); /* returns the descriptor to put into wait.
 int cancel_sigint_count(void);       /* a second SIGINT stops an undo (docs/semantics.md, 7) */
 bool cancel_requested(void);
 void cancel_reset(void); /* the undo after a cancel runs uncancelled: fd is not readable any more */
-/* Ends what cancel_reset began: the first SIGINT or SIGTERM counts, also one that came meanwhile. */
+/* Ends what cancel_reset began: the first SIGINT or SIGTERM counts, even one that came meanwhile. */
 void cancel_again(void);

@@ -1,4 +1,4 @@
-/* Time, behind a seam: nothing outside clock.c asks the system. Tests and the simulator set their own source.
+/* Time, behind an interface: only clock.c asks the system. Tests and the simulator set their own source.
  * Monotonic milliseconds measure waits; wall milliseconds since 1970 UTC are only ever shown or stored. */
 #pragma once
 #include "base/core/err.h"

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Masked as a whole and cut then: half of a secret is none that a mask knows. */
+/* Masked as a whole, then cut: a mask does not recognise half of a secret. */
 static void put_text(char *buf, size_t size, const char *fmt, va_list args)
 {
 	_cleanup_free_ char *shown = shown_format(size - 1, fmt, args);

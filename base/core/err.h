@@ -2,7 +2,7 @@
  *
  * A function that can fail returns int: 0 (or a count), else a negative `enum err_code`, and takes `struct err *err` as
  * its last argument (NULL: nobody wants the text). The struct holds its text inside, so reporting never allocates and
- * nothing is global. The first frame says what failed; each caller that adds something the reader does not know yet
+ * nothing is global. The first frame says what failed; each caller that knows something new for the reader
  * adds one frame in front ("apply resource 'web'"). The user sees one line, the frames joined from the outermost in by
  * ": ", and a second line, the hint, that says what to do.
  *
@@ -18,24 +18,24 @@
 
 enum err_code {
 	ERR_INVALID = -1,      /* bad input: a person must change something */
-	ERR_NOT_FOUND = -2,    /* a named thing is not there */
-	ERR_EXISTS = -3,       /* a thing that must be new is there already */
+	ERR_NOT_FOUND = -2,    /* a named thing does not exist */
+	ERR_EXISTS = -3,       /* a thing that must be new exists already */
 	ERR_IO = -4,           /* the operating system refused or failed */
 	ERR_NO_SPACE = -5,     /* disk or quota full */
 	ERR_PERMISSION = -6,   /* not allowed here */
 	ERR_TIMEOUT = -7,      /* a deadline passed */
 	ERR_CANCELLED = -8,    /* asked to stop */
 	ERR_NETWORK = -9,      /* no connection, or it broke: the effect may be unknown */
-	ERR_AUTH = -10,        /* the peer does not accept who we are, or we do not accept the peer */
-	ERR_PROTOCOL = -11,    /* the peer said something that makes no sense */
-	ERR_LIMIT = -12,       /* larger, deeper or longer than we take */
-	ERR_UNSUPPORTED = -13, /* known, but not done by this program */
-	ERR_CONFLICT = -14,    /* the world is not as it was left: somebody changed it */
+	ERR_AUTH = -10,        /* the peer does not accept us, or we do not accept the peer */
+	ERR_PROTOCOL = -11,    /* unexpected reply from the peer */
+	ERR_LIMIT = -12,       /* larger, deeper or longer than we accept */
+	ERR_UNSUPPORTED = -13, /* known, but not supported by this program */
+	ERR_CONFLICT = -14,    /* the world is not as we left it: somebody changed it */
 	ERR_LOCKED = -15,      /* somebody else holds the lock */
-	ERR_FENCED = -16,      /* we held the lock and do no longer: stop at once, touch nothing */
+	ERR_FENCED = -16,      /* we have lost the lock: stop at once, touch nothing */
 	ERR_REFUSED = -17,     /* policy or preflight says no; nothing was changed */
-	ERR_UNKNOWN = -18,     /* the reply was lost: look at the world before going on */
-	ERR_FAILED = -19,      /* the thing ran and said no: exit status, failed gate */
+	ERR_UNKNOWN = -18,     /* the reply was lost: look at the world before continuing */
+	ERR_FAILED = -19,      /* it ran and failed: exit status, failed gate */
 	ERR_INTERNAL = -20,    /* a fault of davit */
 };
 
@@ -61,8 +61,8 @@ struct err {
 		0                                                                                                      \
 	}
 
-/* Set: forgets what was there. All return the code, so that a failing call is one line. A text that is too long is cut,
- * after what the mask of this process covers was replaced in it. */
+/* Set: forgets the previous error. All return the code, so that a failing call is one line. A string that is too long is cut,
+ * after the mask of this process was applied to it. */
 #define err_set(err, code, ...) err_set_at(err, code, __FILE__, __LINE__, __VA_ARGS__)
 /* From errno: picks the code (ENOENT → ERR_NOT_FOUND, ENOSPC → ERR_NO_SPACE, …) and appends ": strerror". */
 #define err_errno(err, errnum, ...) err_errno_at(err, errnum, __FILE__, __LINE__, __VA_ARGS__)

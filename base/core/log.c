@@ -47,7 +47,7 @@ bool log_colours(int fd)
 	return isatty(fd) && (no == NULL || no[0] == '\0') && term != NULL && strcmp(term, "dumb") != 0;
 }
 
-/* One write for one line, so that lines of several processes do not mix. A log that cannot be written is no reason to
+/* One write for one line, so that lines of several processes do not mix. A failed write to the log is no reason to
  * stop. */
 static void emit(const struct str *line)
 {

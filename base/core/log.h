@@ -1,4 +1,4 @@
-/* What the program says to its operator: one event a line on stderr, "level component: text key=value", colours only on a terminal,
+/* Messages to the operator: one event a line on stderr, "level component: text key=value", colours only on a terminal,
  * masks applied below every sink. Library code logs at debug only; main logs an error once.
  * --trace=net,journal (or DAVIT_TRACE) switches components on. */
 #pragma once

@@ -1,4 +1,4 @@
-/* Ownership by scope: every local that owns something says so, and leaves its scope by an explicit take.
+/* Ownership by scope: every local that owns something says so. An explicit take moves it out of its scope.
  *
  *     _cleanup_free_ char *name = xstrdup(text);
  *     *ret_name = TAKE(name);
@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#define _cleanup_(fn) __attribute__((cleanup(fn), unused)) /* a guard that is only held is used all the same */
+#define _cleanup_(fn) __attribute__((cleanup(fn), unused)) /* a guard that is only held counts as used */
 #define _printf_(fmt, first) __attribute__((format(printf, fmt, first)))
 #define _unused_ __attribute__((unused))
 #define _must_check_ __attribute__((warn_unused_result))

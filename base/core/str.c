@@ -93,7 +93,7 @@ bool str_append_shell(struct str *s, const char *word)
 	return str_append_c(s, '\'');
 }
 
-/* Length of the valid UTF-8 sequence at p, 0 if it is none (overlong forms and surrogates are none). */
+/* Length of the valid UTF-8 sequence at p, 0 if it is invalid (also overlong forms and surrogates). */
 static size_t utf8_sequence(const unsigned char *p, size_t left)
 {
 	if (p[0] < 0x80)

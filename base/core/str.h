@@ -1,7 +1,7 @@
-/* Growing text with a ceiling chosen at birth and a sticky failure: append as often as you like, check once.
+/* A growing string with a fixed limit and a sticky failure: append as often as you like, check once.
  *
  * data is NUL-terminated (and may hold NULs before that: use len); NULL while empty and never appended to. An append
- * that would pass `max` sets `failed` and leaves the text as it was; so do all later ones until str_clear.
+ * that would pass `max` sets `failed` and leaves the string unchanged; so do all later ones until str_clear.
  *
  *     _cleanup_(str_done) struct str path = STR_INIT(4096);
  *     str_appendf(&path, "%s/releases/%s", base, id);
@@ -36,7 +36,7 @@ bool str_append_shell(struct str *s, const char *word);
 bool str_append_safe(struct str *s, const char *text, size_t len);
 /* The length and code of a control character or mark of direction that begins there; 0: another one does, or none whole. */
 size_t str_unseen(const char *text, size_t len, unsigned *ret_code);
-/* Room for `more` bytes at data+len (the caller writes and raises len). NULL: past the ceiling. */
+/* Room for `more` bytes at data+len (the caller writes and raises len). NULL: past the limit. */
 char *str_reserve(struct str *s, size_t more);
 void str_remove_front(struct str *s, size_t count);
 void str_truncate(struct str *s, size_t len);
@@ -45,7 +45,7 @@ char *str_take(struct str *s);             /* the caller's (never NULL): free() 
 const char *str_peek(const struct str *s); /* never NULL */
 void str_done(struct str *s);
 
-/* A list of owned texts. */
+/* A list of owned strings. */
 struct strv {
 	char **items;
 	size_t count, cap;
@@ -55,7 +55,7 @@ void strv_add_take(struct strv *v, char *text);
 void strv_addf(struct strv *v, const char *fmt, ...) _printf_(2, 3);
 bool strv_has(const struct strv *v, const char *text);
 void strv_sort(struct strv *v);
-char **strv_null_terminated(struct strv *v); /* items with a NULL behind; borrowed */
+char **strv_null_terminated(struct strv *v); /* NULL-terminated items; borrowed */
 void strv_done(struct strv *v);
 
 /* The name nearest to `word` by edit distance (at most a third of its length), or NULL: for "did you mean". */
@@ -66,8 +66,8 @@ bool str_ends(const char *s, const char *suffix);
 bool str_glob(const char *pattern, const char *name);
 /* "90s", "2m", "1h30m", "250ms", "1d", or a number of seconds. */
 int str_parse_duration_ms(const char *text, long long *ret_ms);
-/* A whole decimal number within bounds; nothing before or behind. */
+/* A whole decimal number within bounds; nothing before or after it. */
 bool str_parse_i64(const char *text, long long min, long long max, long long *ret);
 bool str_is_utf8(const char *data, size_t len);
-/* The place in front of the character that `at` lies in. */
+/* The start of the character that `at` lies in. */
 size_t str_whole_characters(const char *text, size_t at);

@@ -79,7 +79,7 @@ static int wait_until(struct wait *w, int fd, short events, int64_t until, struc
 		if (until >= 0)
 			left = left < 0 ? MAX(until - now, 0) : MIN(left, MAX(until - now, 0));
 		if (fd < 0 && left >= 0 && clock_is_simulated()) {
-			/* Simulated time passes here and nowhere else; a cancel is seen before and after. */
+			/* Simulated time passes only here; a cancel is checked before and after. */
 			clock_pause_ms(MAX(left, 1));
 			r = w != NULL && w->cancel_fd >= 0 && readable(w->cancel_fd) ? cancelled(err) : 0;
 			if (r < 0)

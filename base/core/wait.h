@@ -18,7 +18,7 @@ struct wait {
 		.cancel_fd = -1                                                                                        \
 	}
 
-/* events: POLLIN, POLLOUT. Returns revents (> 0), ERR_CANCELLED, ERR_TIMEOUT, or what tick returned. fd -1: only waits. */
+/* events: POLLIN, POLLOUT. Returns revents (> 0), ERR_CANCELLED, ERR_TIMEOUT, or what tick returned. fd -1: just waits. */
 int wait_fd(struct wait *w, int fd, short events, struct err *err);
 /* Waits at most ms; 0 when that time passed, ERR_CANCELLED or ERR_TIMEOUT (the deadline) before. For back-off. */
 int wait_ms(struct wait *w, int64_t ms, struct err *err);

@@ -14,7 +14,7 @@ static void add(struct faults *f, struct yaml_mark mark, const char *pointer, co
 	struct fault *fault = &f->items[f->count++];
 	*fault = (struct fault){.mark = mark};
 	if (f->count > max) {
-		/* Behind everything else, whatever its place. */
+		/* Sorted last, whatever its place. */
 		fault->mark = (struct yaml_mark){INT32_MAX, 0};
 		fault->pointer = xstrdup("");
 		fault->text = xasprintf("and more, after the first %zu", max);

@@ -11,12 +11,12 @@ enum { JSON_LOAD_FLAGS = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_N
 
 static void dump_failed(void)
 {
-	/* Only memory that ran out, or a value that contains itself: a fault of ours. */
+	/* Only out of memory, or a value that contains itself: a fault of ours. */
 	fputs("davit: a JSON value cannot be written\n", stderr);
 	abort();
 }
 
-/* The first byte behind the string that starts at data[i]; len when it does not end. */
+/* The first byte after the string that starts at data[i]; len when it does not end. */
 static size_t skip_string(const char *data, size_t len, size_t i)
 {
 	for (i++; i < len; i++) {
@@ -50,7 +50,7 @@ static bool is_number_char(char c)
 	return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E';
 }
 
-/* Does the integer literal fit json_int_t? Anything that is not a plain integer says yes: it is left alone. */
+/* True if the integer literal fits json_int_t, or is not a plain integer and so is left alone. */
 static bool fits_integer(const char *text, size_t len)
 {
 	bool negative = len > 0 && text[0] == '-';
@@ -98,7 +98,7 @@ int json_parse(const char *data, size_t len, size_t max, json_t **ret, struct er
 {
 	if (len > max)
 		return err_set(err, ERR_LIMIT, "JSON of %zu bytes is larger than %zu", len, max);
-	/* jansson passes over a raw NUL behind a number. */
+	/* jansson ignores a raw NUL after a number. */
 	const char *nul = len > 0 ? memchr(data, '\0', len) : NULL;
 	if (nul != NULL)
 		return err_set(err, ERR_INVALID, "JSON, byte %td: a NUL that is not escaped", nul - data);

@@ -1,4 +1,4 @@
-/* JSON on the wire and in our own files: jansson with the limits that we want. NUL in strings is allowed (use
+/* JSON on the wire and in our own files: jansson with our limits. NUL in strings is allowed (use
  * json_string_length), duplicate keys are refused, integers beyond 64 bits are read as reals.
  * Reading a document that a person wrote: base/data/yaml.h, which knows line and column. */
 #pragma once
@@ -15,12 +15,12 @@ int json_parse(const char *data, size_t len, size_t max, json_t **ret, struct er
 void json_wipe_freed(void);
 /* Compact; keys in insertion order. Never NULL. free(). */
 char *json_text(const json_t *value);
-/* The same, appended to a text that the caller made with wipe: no other copy is left. False past its ceiling. */
+/* The same, appended to a string that the caller made with wipe: no other copy is left. False past its limit. */
 bool json_text_secret(const json_t *value, struct str *out);
 char *json_pretty(const json_t *value);
-/* Keys sorted, no white space, numbers shortest: the form that digests are made of. */
+/* Keys sorted, no white space, numbers shortest: the form for digests. */
 char *json_canonical(const json_t *value);
-/* Borrowed text at a key, or NULL when absent or another type. */
+/* Borrowed string at a key, or NULL when absent or of another type. */
 const char *json_get_string(const json_t *object, const char *key);
 int64_t json_get_int(const json_t *object, const char *key, int64_t otherwise);
 bool json_get_bool(const json_t *object, const char *key, bool otherwise);

@@ -17,7 +17,7 @@ struct yaml_doc {
 struct anchor {
 	char *name;
 	json_t *value;
-	size_t nodes; /* of its tree: an alias costs as much as what it stands for */
+	size_t nodes; /* of its tree: an alias costs as much as its anchor's value */
 };
 
 struct reader {
@@ -29,7 +29,7 @@ struct reader {
 	size_t nodes;
 	struct anchor *anchors;
 	size_t anchor_count, anchor_cap;
-	bool library_failed; /* libyaml refused the text, not we */
+	bool library_failed; /* libyaml refused it, not we */
 	struct err *err;
 };
 
@@ -191,7 +191,7 @@ static json_t *plain_value(const char *s, enum scalar_kind kind)
 	}
 }
 
-/* The kind that a core tag asks for: false when the tag is not one of a scalar. */
+/* The kind of a core tag: false when it is not a tag of a scalar. */
 static bool kind_of_tag(const char *tag, enum scalar_kind *ret)
 {
 	static const struct {
@@ -271,7 +271,7 @@ static int read_alias(struct reader *r, const yaml_event_t *event, json_t **ret)
 	return fail(r, ERR_INVALID, event->start_mark, "*%s: there is no anchor of that name before", name);
 }
 
-/* Members that are not there yet: a merge key never overrides. */
+/* Only members that do not exist yet: a merge key never overrides. */
 static int merge(struct reader *r, const yaml_event_t *at, json_t *map, const json_t *from)
 {
 	if (json_is_array(from)) {
@@ -486,7 +486,7 @@ static size_t count_nodes(const json_t *value)
 	return count;
 }
 
-/* JSON that libyaml does not take: escaped surrogate pairs, keys of more than 1024 bytes. */
+/* JSON that libyaml does not accept: escaped surrogate pairs, keys of more than 1024 bytes. */
 static bool read_as_json(const char *data, size_t len, const struct yaml_limits *limits, struct yaml_doc *doc)
 {
 	json_t *root = NULL;

@@ -1,9 +1,9 @@
 /* Documents that a person writes (YAML 1.2 core schema, JSON included) read into jansson values, with a position for
  * each value and each key. One document; a byte order mark is skipped; anchors, aliases and merge keys are refused unless
  * allowed (anchors with refuse_merge: all but merge keys, as GitHub reads workflows); duplicate keys are refused;
- * depth, nodes and bytes are bounded. Scalars: null/~/empty, true/false, integers (decimal, 0o, 0x), floats, else text;
- * `yes`, `on` and 010 are not special (010 is 10; with keep_octal it and 0o10 are texts, as they stand: what permissions are
- * written as). A tag other than the core ones is refused. */
+ * depth, nodes and bytes are bounded. Scalars: null/~/empty, true/false, integers (decimal, 0o, 0x), floats, else strings;
+ * `yes`, `on` and 010 are not special (010 is 10; with keep_octal it and 0o10 are strings as written, as for
+ * permissions). A tag other than the core ones is refused. */
 #pragma once
 #include "base/data/json.h"
 
@@ -22,7 +22,7 @@ struct yaml_limits {
 		.max_bytes = 1 << 20, .max_nodes = 100000, .max_depth = 100                                            \
 	}
 
-/* name is what messages call the document ("deploy/production.yml"). ERR_INVALID: "NAME:3:7: …". Caller frees. */
+/* name: the document's name in messages ("deploy/production.yml"). ERR_INVALID: "NAME:3:7: …". Caller frees. */
 int yaml_read(const char *name, const char *data, size_t len, const struct yaml_limits *limits, struct yaml_doc **ret,
               struct err *err);
 int yaml_read_file(const char *path, const struct yaml_limits *limits, struct yaml_doc **ret, struct err *err);
@@ -52,7 +52,7 @@ void faults_add_key(struct faults *f, const struct yaml_doc *doc, const char *po
 void faults_hint(struct faults *f, const char *fmt, ...) _printf_(2, 3); /* of the last one added */
 /* "deploy/x.yml:3:7: /steps/0/run: …" a line each, hints indented below. doc NULL: no positions. */
 void faults_print(const struct faults *f, const struct yaml_doc *doc, struct str *out);
-/* 0 when none; else ERR_INVALID with the first as the text and how many more. */
+/* 0 when none; else ERR_INVALID with the first one and the number of others. */
 int faults_to_err(const struct faults *f, const struct yaml_doc *doc, struct err *err);
 void faults_done(struct faults *f);
 /* Appends one reference token to a JSON pointer in place: ~ and / escaped. */

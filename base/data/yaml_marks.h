@@ -1,4 +1,4 @@
-/* Where the values of a document stand: a tree of the same shape as its JSON value. Inside base only.
+/* The positions of a document's values: a tree of the same shape as its JSON value. Inside base only.
  * A node of a map has its members' keys; an array's members have key NULL and are found by index. */
 #pragma once
 #include "base/data/yaml.h"
@@ -15,5 +15,5 @@ struct mark_node *mark_node_add(struct mark_node *parent, const char *key, struc
 void mark_node_done(struct mark_node *node);
 /* The node at a pointer; else its nearest known ancestor, and *ret_exact says so. */
 const struct mark_node *mark_node_find(const struct mark_node *root, const char *pointer, bool *ret_exact);
-/* Marks of a text that jansson has accepted: for JSON that libyaml does not take. */
+/* Marks of a document that jansson has accepted: for JSON that libyaml does not accept. */
 void mark_json(const char *data, size_t len, struct mark_node *root);

@@ -8,7 +8,7 @@ struct line {
 	size_t len;
 };
 
-/* Line `number`, from 0; empty behind the end. */
+/* Line `number`, from 0; empty after the end. */
 static struct line line_at(const char *data, size_t len, size_t number)
 {
 	const char *end = data + len, *p = data;
@@ -51,7 +51,7 @@ static bool tab_indents(struct line l, size_t number, struct yaml_words *ret)
 	return true;
 }
 
-/* `{ host: ${{ vars.H }} }`: the first expression that stands in no quotes, and behind a bracket of its line or of one above. */
+/* `{ host: ${{ vars.H }} }`: the first expression that is not in quotes and comes after a bracket of its line or of one above. */
 static bool bare_expression(const char *data, size_t len, size_t first, size_t last, struct yaml_words *ret)
 {
 	bool inside = false;
@@ -115,7 +115,7 @@ static bool flow(const yaml_parser_t *p, struct yaml_words *ret)
 	return true;
 }
 
-/* What the library's words stand for, where one cause is by far the likeliest. */
+/* Explains the library's message, if one cause is by far the likeliest. */
 static bool by_problem(const yaml_parser_t *p, struct line l, struct yaml_words *ret)
 {
 	if (says(p->problem, "cannot start any token") || says(p->context, "an alias") ||
@@ -167,7 +167,7 @@ bool yaml_words(const char *data, size_t len, const yaml_parser_t *parser, struc
 	*ret = (struct yaml_words){0};
 	place(ret, at, parser->problem_mark.column);
 	struct line l = line_at(data, len, at);
-	/* Looked for in the line of the fault alone: elsewhere a tab may stand in a block of text. */
+	/* Looked for in the line of the fault only: elsewhere a tab may be part of a block of text. */
 	if (tab_indents(l, at, ret))
 		return true;
 	bool in_brackets = says(parser->context, "flow") || says(parser->problem, "expected ',' or");

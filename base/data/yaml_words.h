@@ -1,4 +1,4 @@
-/* What libyaml says of a text that is not YAML, in the words of somebody who wrote the text. */
+/* Translates libyaml's errors into words for the author of the document. */
 #pragma once
 #include "base/core/str.h"
 
@@ -7,8 +7,8 @@
 struct yaml_words {
 	char text[200];
 	char hint[200];      /* "": none */
-	size_t line, column; /* from 0, where the fault is; not always where libyaml noticed it */
+	size_t line, column; /* from 0, the place of the fault; not always where libyaml noticed it */
 };
 
-/* false: nothing better is known than what libyaml says. */
+/* false: nothing is known beyond libyaml's message. */
 bool yaml_words(const char *data, size_t len, const yaml_parser_t *parser, struct yaml_words *ret);

@@ -80,7 +80,7 @@ static int empty_dir(int dir, const char *except, struct err *err)
 	return r;
 }
 
-/* As it was written: what git_remote_url says went through url.*.insteadOf, and would be another one. */
+/* As written: git_remote_url applies url.*.insteadOf and would return another URL. */
 static bool origin_is(git_repository *repo, const char *url)
 {
 	git_config *config _cleanup_(config_freep) = NULL;
@@ -116,7 +116,7 @@ void git_area_forget_files(struct git_area *a)
 	remove_unfinished(a->root, NULL);
 }
 
-/* Opens the repository when it is exactly here and its origin is url. */
+/* Opens the repository if it is exactly here and its origin is url. */
 static bool open_existing(const char *path, const char *url, git_repository **ret)
 {
 	git_repository *repo _cleanup_(repository_freep) = NULL;
@@ -161,7 +161,7 @@ static void read_head(struct git_area *a)
 	}
 }
 
-/* Opens and makes the place, and names it for libgit2, which only takes paths. */
+/* Makes and opens the directory, and sets its path for libgit2, which only takes paths. */
 static int open_place(struct git_area *a, const char *root, const char *below, struct err *err)
 {
 	char real[PATH_MAX];
@@ -186,7 +186,7 @@ static int open_place(struct git_area *a, const char *root, const char *below, s
 	return 0;
 }
 
-/* What is said to be here is: the commit of HEAD, those at which the history ends. */
+/* True if the commit of HEAD exists, and those at which the history ends. */
 static bool has_what_it_names(struct git_area *a)
 {
 	struct strv shallow _cleanup_(strv_done) = {0};
@@ -203,7 +203,7 @@ static bool has_what_it_names(struct git_area *a)
 	return has;
 }
 
-/* 0: there is none to be kept, or it is gone now; 1: open. */
+/* 0: there is none to keep, or it was removed; 1: open. */
 static int open_kept(struct git_area *a, bool clean, struct err *err)
 {
 	struct stat st;
@@ -299,7 +299,7 @@ static bool in_the_way(const char *name, const char *wanted)
 	return strncmp(shorter, longer, len) == 0 && longer[len] == '/';
 }
 
-/* A branch that is gone on the server may stand where this one needs a directory, or lie below its name. */
+/* A branch that is gone on the server may be in the way of this one's directory, or lie below its name. */
 static int set_reference(struct git_area *a, const char *name, const git_oid *id)
 {
 	git_reference *made _cleanup_(reference_freep) = NULL;
@@ -384,13 +384,13 @@ static int checkout(struct git_area *a, const struct git_wanted *want, bool clea
 	return 0;
 }
 
-/* ret_broken: what failed may be the fault of what was here. */
+/* ret_broken: the failure may be caused by the kept files. */
 static int bring(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want, int depth,
                  bool clean, struct git_area_result *ret, bool *ret_broken, struct err *err)
 {
 	int64_t start = clock_mono_ms();
 	int r = 0;
-	/* All of history has all branches and tags with it, and those may have moved. */
+	/* All of history includes all branches and tags, and those may have moved. */
 	if (depth == 0 || !git_area_is_deep(a, want, depth))
 		r = git_area_fetch(a, remote, want, depth, err);
 	*ret_broken = r == ERR_IO || r == ERR_PROTOCOL;

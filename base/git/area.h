@@ -1,4 +1,4 @@
-/* A work area: a work tree with a complete shallow .git, made and brought forward by libgit2's objects, index, references,
+/* A work area: a work tree with a complete shallow .git, made and updated with libgit2's objects, index, references,
  * attributes and filters, and our own fetch (base/git/protocol_v2.h). Only for directories that belong to a job: everything in
  * them may be replaced. libgit2's owner check is off here, on purpose: a work area is often made by another uid. */
 #pragma once
@@ -8,30 +8,30 @@
 
 struct git_area;
 
-/* root: absolute, its own way may hold links; below: the area's place in it, "." for itself. The area is made when missing, opened
- * and written beneath root: a link on the way is refused. An area whose origin is another repository, or that is no repository while
- * files lie in it, is emptied when clean is set, else refused (ERR_EXISTS).
- * One that is kept is not trusted: what a killed or struck predecessor left is mended, else .git is made anew (base/git/mend.h). */
+/* root: absolute, its own path may hold links; below: the area's path in it, "." for itself. The area is made when missing, opened
+ * and written beneath root: a link on the way is refused. An area whose origin is another repository, or that is not a repository but
+ * holds files, is emptied when clean is set, else refused (ERR_EXISTS).
+ * A kept area is not trusted: leftovers of a killed process or a power cut are fixed, else .git is made again (base/git/mend.h). */
 int git_area_open(const char *root, const char *below, const char *url, bool clean, struct git_area **ret,
                   struct err *err);
 /* The commit that HEAD names and whose objects are here, or "" . */
 const char *git_area_head(const struct git_area *a);
 bool git_area_has(const struct git_area *a, const char *commit);
-/* As git_wire_resolve, also of a server without protocol version 2. */
+/* Like git_wire_resolve, also for a server without protocol version 2. */
 int git_area_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret,
                      struct err *err);
 
 struct git_area_result {
 	size_t files, written, removed, lfs_pointers, submodules, unencoded;
 	int64_t fetch_ms;
-	bool renewed; /* what was kept could not be used */
+	bool renewed; /* the kept area could not be used */
 };
-/* Brings want: fetches what is missing of it, at most depth commits deep (0: all of history, with all branches (refs/remotes/origin)
- * and tags), then work tree, index and HEAD become its. A branch of want->ref makes the local branch and refs/remotes/origin, a tag the
- * tag; else HEAD is detached. A history that is deeper already stays. What a server without protocol version 2 has, and all of history,
- * come by version 0 (base/git/fetch_v0.h).
- * clean: what is not of the commit goes, ignored files too. What is already so is not touched.
- * want->commit is corrected where want was the id of a tag's object. What a kept area makes fail is tried once more in a new one. */
+/* Brings want: fetches its missing objects, at most depth commits deep (0: all of history, with all branches (refs/remotes/origin)
+ * and tags), then sets work tree, index and HEAD. A branch in want->ref sets the local branch and refs/remotes/origin, a tag the
+ * tag; else HEAD is detached. A history that is deeper already stays. Version 0 (base/git/fetch_v0.h) serves all of history, and
+ * servers without protocol version 2.
+ * clean: removes files that are not in the commit, ignored files too. Correct files are not touched.
+ * want->commit is corrected if want was the id of a tag's object. A failure caused by a kept area is retried once in a new one. */
 int git_area_bring(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want, int depth,
                    bool clean, struct git_area_result *ret, struct err *err);
 void git_area_free(struct git_area *a);

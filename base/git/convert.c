@@ -88,8 +88,8 @@ static int encode(const char *encoding, const char *data, size_t len, struct str
 
 /* ---- ident ---- */
 
-/* The length of "$Id$" or of an "$Id: …$" that git has made, at data; 0: neither. One that holds blanks within, or a line feed, is of
- * another program and stays. */
+/* The length of "$Id$" or of an "$Id: …$" that git made, at data; 0: neither. One that holds blanks within, or a line feed, belongs
+ * to another program and stays. */
 static size_t keyword(const char *data, size_t len)
 {
 	if (len < 4 || memcmp(data, "$Id", 3) != 0)
@@ -105,8 +105,8 @@ static size_t keyword(const char *data, size_t len)
 	return blank != NULL && blank < end - 1 ? 0 : (size_t)(end - data) + 1;
 }
 
-/* Where the next keyword may begin, behind a '$' that begins none. git has two readers: the one that it uses unless an encoding is asked
- * for does not look again at the character that broke off a beginning, so that "$$Id$" stays; the other one does. */
+/* Offset at which the next keyword may begin, after a '$' that begins none. git has two readers: the one used without an encoding
+ * does not look again at the character that broke off a beginning, so that "$$Id$" stays; the other one does. */
 static size_t broken_off(const char *data, size_t len, bool streams)
 {
 	static const char head[] = "$Id";
@@ -114,7 +114,7 @@ static size_t broken_off(const char *data, size_t len, bool streams)
 	while (streams && n < 3 && n < len && data[n] == head[n])
 		n++;
 	if (n == 3 && n < len && data[n] == ':') {
-		/* The '$' that ends one of another program begins none. */
+		/* The '$' that ends a keyword of another program begins none. */
 		while (n < len && data[n] != '\n' && data[n] != '$')
 			n++;
 	}
@@ -146,8 +146,8 @@ static int expand(const git_oid *id, const char *path, bool streams, struct git_
 	return 0;
 }
 
-/* libgit2's filters hold an ident of its own, which writes another form: it must not find any. The ends of lines leave the order of
- * what looks like one as it is. */
+/* libgit2's filters include an ident filter, which writes another form: it must not find any keyword. Line-end conversion does not
+ * change the order of the keywords. */
 static const char ours[] = "$Id", hidden[] = "$iD";
 
 static void hide(const struct git_content *c, struct str *out, struct str *which)

@@ -7,7 +7,7 @@
 
 static const char PEELED[] = "^{}"; /* "refs/tags/v1^{}" stands at the commit, "refs/tags/v1" at the tag object */
 
-/* repo may be NULL. The fetch specification is what git_remote_prune looks at. */
+/* repo may be NULL. git_remote_prune uses the fetch specification. */
 static int connect(struct git_http *h, git_repository *repo, git_remote **ret, struct err *err)
 {
 	git_remote *remote _cleanup_(remote_freep) = NULL;
@@ -68,10 +68,10 @@ int git_v0_resolve(const struct git_remote_access *remote, const char *const *na
 	return git_wire_no_name(remote, names[0], err);
 }
 
-/* ---- what is here already ---- */
+/* ---- existing objects ---- */
 
 /* libgit2 offers the server every commit that a reference reaches, and knows nothing of histories that end early: it would fail, or
- * promise what is not here. Without references it offers none. */
+ * promise missing objects. Without references it offers none. */
 static int forget_references(struct git_area *a, struct err *err)
 {
 	git_strarray names = {NULL, 0};

@@ -1,10 +1,10 @@
 /* A fetch by git's protocol version 0, for servers without version 2, and for all of a repository's history with its branches and
- * tags: libgit2 negotiates, base/git/transport_v0.h carries. libgit2 1.5 knows no shallow history, so whole histories arrive: of the
- * one branch or tag that stands at the commit where there is one, else of all of them. */
+ * tags: libgit2 negotiates, base/git/transport_v0.h carries. libgit2 1.5 knows no shallow history, so whole histories arrive: that of the
+ * branch or tag at the commit if there is one, else all of them. */
 #pragma once
 #include "base/git/area.h"
 
-/* As git_wire_resolve. */
+/* Like git_wire_resolve. */
 int git_v0_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret,
                    struct err *err);
 /* all: every branch and tag. ERR_NOT_FOUND: none of them holds the commit. */

@@ -7,43 +7,43 @@
 struct git_area {
 	git_repository *repo;
 	int root;   /* of the work tree */
-	char *path; /* where that lies, for libgit2 */
+	char *path; /* its path, for libgit2 */
 	char *url;
-	bool kept;    /* it was here before */
-	bool renewed; /* it was, but could not be used */
+	bool kept;    /* it existed before */
+	bool renewed; /* it existed, but could not be used */
 	char head[GIT_HEX];
 	struct git_early *early; /* of the fetch before the checkout; NULL: none */
 };
 
 /* Before the first call of libgit2. */
 void git_area_library(void);
-/* libgit2's last error as ours; the only place that asks for it in these files. */
+/* libgit2's last error as ours; the only place in these files that reads it. */
 int git_area_error(struct err *err, int code, const char *what);
-/* Whether nothing but .git lies there. */
+/* True if the directory holds nothing but .git. */
 bool git_area_is_empty(const struct git_area *a);
-/* What is written from here on is to go when it is not finished: by git_area_forget after a failure, else, after a kill, when the area is
- * opened again. git_area_checkout finishes it. */
+/* Marks files written from here on as unfinished until git_area_checkout. They are removed by git_area_forget after a failure, or,
+ * after a kill, when the area is opened again. */
 int git_area_begin_files(struct git_area *a, struct err *err);
 void git_area_forget_files(struct git_area *a);
-/* Whether the configuration asks for conversions, whatever the attributes say. */
+/* True if the configuration asks for conversions, whatever the attributes say. */
 bool git_area_converts(git_repository *repo);
 bool git_area_has_object(const struct git_area *a, const char *id);
-/* Whether the objects of want are here, at least depth commits deep. */
+/* True if the objects of want are here, at least depth commits deep. */
 bool git_area_is_deep(struct git_area *a, const struct git_wanted *want, int depth);
-/* Fetches want. May make .git anew (git_area_renew). */
+/* Fetches want. May make a new .git (git_area_renew). */
 int git_area_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, int depth,
                    struct err *err);
-/* want->commit from want->object; ERR_INVALID where that is no commit. */
+/* want->commit from want->object; ERR_INVALID if that is not a commit. */
 int git_area_peel(struct git_area *a, struct git_wanted *want, struct err *err);
-/* .git goes, but for the index, and is made anew; the files of the work tree stay. */
+/* Replaces .git, except the index, by a new one; the files of the work tree stay. */
 int git_area_renew(struct git_area *a, struct err *err);
 /* .git/shallow; absent is an empty list. */
 int git_area_read_shallow(const struct git_area *a, struct strv *ret, struct err *err);
 bool git_area_is_shallow(const struct git_area *a);
-/* The old list, less what is complete now, and the new boundary. */
+/* Writes the old list without the commits that are complete now, and the new boundary. */
 int git_area_write_shallow(struct git_area *a, const struct strv *shallow, const struct strv *unshallow,
                            struct err *err);
-/* After a fetch of whole histories: .git/shallow keeps only what still ends early. */
+/* After a fetch of whole histories: .git/shallow keeps only commits without parents here. */
 int git_area_deepened(struct git_area *a, struct err *err);
 bool git_area_is_lfs_pointer(const char *data, size_t len);
 int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, struct wait *wait,

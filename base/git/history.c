@@ -1,4 +1,4 @@
-/* How much of history is here: the list of commits at which it ends (.git/shallow), and how deep it is. */
+/* The extent of history here: the list of commits at which it ends (.git/shallow), and its depth. */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -76,7 +76,7 @@ static bool has_parents(struct git_area *a, const char *commit)
 	return true;
 }
 
-/* What had missing parents may have them now. */
+/* Commits with missing parents may have them now. */
 int git_area_deepened(struct git_area *a, struct err *err)
 {
 	struct strv old _cleanup_(strv_done) = {0}, none _cleanup_(strv_done) = {0}, whole _cleanup_(strv_done) = {0};
@@ -111,7 +111,7 @@ static void ids_grow(struct ids *s)
 	free(old.places);
 }
 
-/* Where it is or would be. */
+/* The slot where it is or would be. */
 static git_oid *ids_place(const struct ids *s, const git_oid *id)
 {
 	size_t at;
@@ -126,7 +126,7 @@ static bool ids_has(const struct ids *s, const git_oid *id)
 	return s->room > 0 && git_oid_equal(ids_place(s, id), id);
 }
 
-/* False: it was there. */
+/* False: it was in the set. */
 static bool ids_add(struct ids *s, const git_oid *id)
 {
 	if (s->count * 2 >= s->room)
@@ -179,7 +179,7 @@ bool git_area_is_deep(struct git_area *a, const struct git_wanted *want, int dep
 	git_oid id;
 	if (!git_area_has_object(a, want->object) || git_oid_fromstr(&id, want->commit) != 0)
 		return false;
-	/* A tag of something else is here: who asks is told so. */
+	/* A tag of something else is here: reported to the caller. */
 	if (!git_area_has(a, want->commit))
 		return strcmp(want->object, want->commit) != 0;
 	if (git_area_read_shallow(a, &shallow, NULL) < 0)

@@ -153,13 +153,13 @@ struct inflating {
 	z_stream z;
 	int from, to;
 	off_t at;       /* of from */
-	uint64_t left;  /* bytes that are still to come */
+	uint64_t left;  /* remaining bytes */
 	bool in_header; /* of a loose object: up to a NUL */
 	size_t header;
 	unsigned char in[BUFFER], out[BUFFER];
 };
 
-/* What was inflated, less a loose object's header. */
+/* Writes the inflated bytes, without a loose object's header. */
 static int put(struct inflating *f, const char *path, struct err *err)
 {
 	const unsigned char *data = f->out;
@@ -227,14 +227,14 @@ static int write_from(int from, off_t at, bool loose, uint64_t size, int to, con
 	return r;
 }
 
-/* ---- where it stands ---- */
+/* ---- its location ---- */
 
 static uint32_t read_32(const unsigned char *p)
 {
 	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-/* The object's place in the pack, by an index of version 2; -1: it is not in it. Source: gitformat-pack of git's documentation. */
+/* The object's offset in the pack, by an index of version 2; -1: not in it. Source: gitformat-pack of git's documentation. */
 static off_t find_in_index(const unsigned char *index, size_t len, const unsigned char *id)
 {
 	if (len < IDS + 2 * ID || memcmp(index, "\377tOc\0\0\0\2", 8) != 0)
@@ -281,7 +281,7 @@ static off_t look_into(int packs, const char *name, const git_oid *id)
 	return at;
 }
 
-/* Whether a whole blob of that size begins at; its content's place. */
+/* True if a whole blob of that size begins at `at`; *ret_content: offset of its content. */
 static bool is_whole_blob(int pack, off_t at, uint64_t size, off_t *ret_content)
 {
 	unsigned char head[OBJECT_HEADER_MAX];

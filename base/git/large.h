@@ -1,4 +1,4 @@
-/* Large blobs and how much memory git's objects may take.
+/* Large blobs, and a limit for the memory of git's objects.
  *
  * libgit2 hands out an object only as a whole, its read streams are for loose objects alone. A blob above GIT_WHOLE_MAX that stands
  * whole in a pack or alone (git stores large files so) is inflated from there straight into its file. One that is stored as a
@@ -16,9 +16,9 @@ void git_large_library(void);
 /* The ceiling holds from begin to end, which nest. */
 void git_large_begin(void);
 void git_large_end(void);
-/* What libgit2 wanted and did not get since the last call; 0: nothing. */
+/* The size that libgit2 requested and did not get since the last call; 0: none. */
 size_t git_large_refused(void);
-/* The sentence for it. what: a path, or what was done. */
+/* The error message for it. what: a path, or an operation. */
 int git_large_error(const char *what, size_t size, struct err *err);
 
 /* git: .git, fd: the file. 0: written, 1: the blob does not stand whole here. */

@@ -22,10 +22,10 @@ enum {
 };
 
 struct mending {
-	char *why; /* beyond mending */
+	char *why; /* cannot be fixed */
 };
 
-/* Where one is decides what a file must be. */
+/* The place decides what a file must be. */
 enum place { PLACE_TOP, PLACE_REFS, PLACE_OBJECTS, PLACE_LOOSE, PLACE_PACK, PLACE_OTHER };
 
 static void give_up(struct mending *m, const char *what, const char *name)
@@ -34,7 +34,7 @@ static void give_up(struct mending *m, const char *what, const char *name)
 		m->why = xasprintf("%s %s", name, what);
 }
 
-/* A power cut leaves files without content, or with holes where content was to be. */
+/* A power cut leaves files without content, or with holes in place of content. */
 static bool has_hole(int fd, const struct stat *st)
 {
 	off_t hole = lseek(fd, 0, SEEK_HOLE);
@@ -71,7 +71,7 @@ static bool is_reference(int dir, const char *name)
 	return is_id(text.data) && (text.data[2 * ID] == '\n' || text.data[2 * ID] == '\0');
 }
 
-/* An empty list would pass for a whole history. */
+/* An empty list would mean a complete history. */
 static bool is_shallow_list(int dir, const char *name)
 {
 	struct str text _cleanup_(str_done) = STR_INIT(SHALLOW_MAX + 1);

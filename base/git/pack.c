@@ -115,7 +115,7 @@ static int fetch_v2(struct git_area *a, const struct git_remote_access *remote, 
 	r = git_area_read_shallow(a, &in.former, err);
 	if (r < 0)
 		return r;
-	/* Who wants all of history must not name a commit that has not all of it. */
+	/* To get all of history, do not name a commit that lacks a part of it. */
 	bool names_have = a->head[0] && (depth > 0 ? in.former.count <= SHALLOW_SENT_MAX : in.former.count == 0);
 	struct git_fetch fetch = {
 		.want = want->object,
@@ -150,7 +150,7 @@ int git_area_resolve(const struct git_remote_access *remote, const char *const *
 	return r;
 }
 
-/* libgit2 fetches nothing whose tip is here, however short its history: into an empty database all of it comes. */
+/* libgit2 does not fetch a branch whose tip is here, however short its history. Into an empty database it fetches everything. */
 static int fetch_v0(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, bool all,
                     struct err *err)
 {
@@ -167,7 +167,7 @@ int git_area_fetch(struct git_area *a, const struct git_remote_access *remote, c
 {
 	int r = depth == 0 ? fetch_v0(a, remote, want, true, err) : fetch_v2(a, remote, want, depth, err);
 	if (depth == 0 && r == ERR_NOT_FOUND) {
-		/* On no branch any more: by its id. */
+		/* No longer on a branch: fetched by its id. */
 		err_clear(err);
 		r = fetch_v2(a, remote, want, depth, err);
 	} else if (r == ERR_UNSUPPORTED) {

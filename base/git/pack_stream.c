@@ -96,7 +96,7 @@ static void on_size(struct git_unpack *u, unsigned char byte)
 		begin_content(u);
 }
 
-/* Returns how many bytes it took. One byte more than the size is offered, so that a longer object is seen. */
+/* Returns the number of bytes used. Offers one byte more than the size, so that a longer object is noticed. */
 static size_t on_content(struct git_unpack *u, const unsigned char *data, size_t len)
 {
 	size_t room = u->wanted ? (size_t)u->size + 1 - u->content.len : SCRATCH;

@@ -11,7 +11,7 @@
 
 enum { BUCKETS = 1 << 16 };
 
-/* What a tree that was seen says about an object that was not. The same object may be expected in many places. */
+/* An object that a received tree names but that has not arrived yet. It may be expected in many places. */
 struct expected {
 	struct expected *next; /* of the bucket */
 	git_oid id;
@@ -23,7 +23,7 @@ struct git_early {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	struct str queue; /* with the lock: what the thread has not taken yet */
+	struct str queue; /* with the lock: bytes that the thread has not taken yet */
 	bool ended, idle; /* with the lock: no more will come; the thread wants no more */
 	atomic_bool stop;
 
@@ -37,7 +37,7 @@ struct git_early {
 	size_t count, capacity;
 };
 
-/* ---- what is expected ---- */
+/* ---- expected objects ---- */
 
 static struct expected **bucket_of(struct git_early *e, const git_oid *id)
 {
@@ -76,7 +76,7 @@ static bool on_commit(struct git_early *e, const git_oid *id, const char *data, 
 	return expect(e, &tree, GIT_FILEMODE_TREE, xstrdup(""));
 }
 
-/* One entry of a tree: "MODE NAME\0ID". Returns its length; 0: it is none. */
+/* One entry of a tree: "MODE NAME\0ID". Returns its length; 0: invalid. */
 static size_t read_entry(const char *data, size_t len, uint32_t *ret_mode, const char **ret_name)
 {
 	size_t i = 0;
@@ -93,7 +93,7 @@ static size_t read_entry(const char *data, size_t len, uint32_t *ret_mode, const
 	return (size_t)(end - data) + 1 + GIT_OID_RAWSZ;
 }
 
-/* A mode as the index has it; 0: left alone. */
+/* A mode as in the index; 0: left alone. */
 static uint32_t plain_mode(uint32_t mode)
 {
 	switch (mode & S_IFMT) {
@@ -140,7 +140,7 @@ static bool on_blob(struct git_early *e, const struct expected *x, const char *d
 		.mode = x->mode,
 		.lfs_pointer = x->mode != GIT_FILEMODE_LINK && git_area_is_lfs_pointer(data, len),
 	};
-	/* Whatever it is, a full disk or a path that is in a tree twice: whoever does it again finds it too, and says so. */
+	/* The cause does not matter (a full disk, a path twice in a tree): the regular write meets it again and reports it. */
 	if (git_files_write(&e->files, x->path, x->mode, data, len, &file.st, NULL) < 0) {
 		e->disturbed = true;
 		return false;
@@ -165,7 +165,7 @@ static bool on_object(void *context, git_object_t type, const char *data, size_t
 	digest_git_object(names[type], data, len, id.id);
 	if (type == GIT_OBJECT_COMMIT)
 		return on_commit(e, &id, data, len);
-	/* New ones are put in front of their bucket and do not disturb the walk. */
+	/* New ones go to the front of their bucket and do not disturb the walk. */
 	for (struct expected *x = *bucket_of(e, &id); x != NULL; x = x->next) {
 		bool is_tree = x->mode == GIT_FILEMODE_TREE;
 		if (!git_oid_equal(&x->id, &id) || is_tree != (type == GIT_OBJECT_TREE))
@@ -229,7 +229,7 @@ void git_early_feed(struct git_early *e, const void *data, size_t len)
 	pthread_mutex_lock(&e->lock);
 	while (!e->idle && e->queue.len > 0 && e->queue.len + len > EARLY_QUEUE)
 		pthread_cond_wait(&e->changed, &e->lock);
-	/* What does not fit even alone ends it: the thread would miss it. */
+	/* A piece that does not fit even alone ends it: the thread would miss it. */
 	if (!e->idle && !e->ended && !str_append_n(&e->queue, data, len))
 		e->ended = true;
 	pthread_cond_signal(&e->changed);

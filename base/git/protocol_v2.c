@@ -86,7 +86,7 @@ static void pkt_linef(struct str *out, const char *key, const char *value)
 
 struct exchange {
 	struct pkt_reader reader;
-	int result; /* of the reader; the transfer goes on so that the status is seen first */
+	int result; /* of the reader; the transfer continues so that the status is seen first */
 	struct err err;
 };
 
@@ -288,7 +288,7 @@ int git_wire_resolve(const struct git_remote_access *remote, const char *const *
 	int r = post(remote, &body, GIT_REFS_MS, &x, err);
 	if (r < 0)
 		return err_wrap(err, r, "look for '%s'", names[0]);
-	/* An empty list ends with a flush; version 0 does not understand the request and ends without a word. */
+	/* An empty list ends with a flush; version 0 does not understand the request and ends silently. */
 	if (!refs.seen_any)
 		return err_set(err, ERR_UNSUPPORTED, "the git server does not speak protocol version 2");
 	if (refs.best < 0)
@@ -327,7 +327,7 @@ static int begin_section(struct fetching *f, const char *data, size_t len, struc
 	} else if (line_is(data, len, "wanted-refs") || line_is(data, len, "packfile-uris")) {
 		f->section = SECTION_OTHER;
 	} else if (len > 4 && memcmp(data, "ERR ", 4) == 0) {
-		/* "upload-pack: not our ref ID": wishes by id are not allowed there. */
+		/* "upload-pack: not our ref ID": the server does not allow wants by id. */
 		bool refused = memmem(data, len, "not our ref", 11) != NULL;
 		return err_set(err, refused ? ERR_UNSUPPORTED : ERR_PROTOCOL, "the git server says: %.*s",
 		               (int)(len - 4), data + 4);
@@ -414,7 +414,7 @@ int git_wire_fetch(const struct git_remote_access *remote, const struct git_fetc
 	int r = post(remote, &body, GIT_FETCH_MS, &x, err);
 	if (r < 0)
 		return err_wrap(err, r, "fetch %.12s", fetch->want);
-	/* Version 0 does not understand the request and ends without a word. */
+	/* Version 0 does not understand the request and ends silently. */
 	if (!f.seen_any)
 		return err_set(err, ERR_UNSUPPORTED, "the git server does not speak protocol version 2");
 	if (!f.seen_pack)

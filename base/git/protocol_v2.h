@@ -2,7 +2,7 @@
  * request. Source: gitprotocol-v2 and gitprotocol-pack of git's documentation; observed with git 2.39's http-backend.
  *
  * Answers are pkt-lines: four hex digits of length (0000 flush, 0001 delimiter, 0002 end) and at most 65516 bytes; the pack
- * arrives in side-band packets: 1 data, 2 progress, 3 a fatal message. A server that answers in version 0 or that refuses a wish by id
+ * arrives in side-band packets: 1 data, 2 progress, 3 a fatal message. A server that answers in version 0 or that refuses a want by id
  * gives ERR_UNSUPPORTED: the caller falls back. */
 #pragma once
 #include "base/net/http.h"
@@ -15,20 +15,20 @@ struct git_remote_access {
 };
 
 enum { GIT_HEX = 41 };
-/* What a name stands for. An annotated tag is an object of its own, which is fetched with its commit. */
+/* The target of a name. An annotated tag is an object of its own, which is fetched with its commit. */
 struct git_wanted {
 	char object[GIT_HEX]; /* the tag's, or the commit itself */
 	char commit[GIT_HEX];
 	char *ref; /* the name that was found; NULL: by id */
 };
 void git_wanted_done(struct git_wanted *w);
-/* By an id of 40 digits, of either case. False: it is none. */
+/* By an id of 40 digits, case-insensitive. False: it is not an id. */
 bool git_wanted_by_id(struct git_wanted *w, const char *id);
-/* Of the list of references, whichever protocol lists them; how long that and a fetch may take, all tries together; how often a server
- * that is busy (429, 5xx) or out of reach is asked again, as long as nothing of its answer came. */
+/* Limits for both protocols: the size of the list of references; the time for it and for a fetch, all tries together; the retries
+ * for a server that is busy (429, 5xx) or out of reach, as long as nothing of its answer came. */
 enum { GIT_REFS_MAX = 16 << 20, GIT_REFS_MS = 60 * 1000, GIT_FETCH_MS = 30 * 60 * 1000, GIT_RETRIES = 2 };
 
-/* The sentence for an answer other than 200, for one of another Content-Type (0: it is `want`), for a name that is not there. */
+/* The error messages for an answer other than 200, for one of another Content-Type (0: it is `want`), for a missing name. */
 int git_wire_refusal(const struct http_response *response, const char *url, struct err *err);
 int git_wire_type(const struct http_response *response, const char *want, const char *url, struct err *err);
 int git_wire_no_name(const struct git_remote_access *remote, const char *name, struct err *err);

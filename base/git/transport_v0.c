@@ -15,7 +15,7 @@ struct exchange {
 	struct wait within;         /* of the stream */
 };
 
-/* Our error stays with us in full; libgit2 gets one too, since it reports the last one that was set. */
+/* We keep our error in full; libgit2 gets one too, since it reports the last one that was set. */
 static int fail(struct git_http *h, int code, const struct err *err)
 {
 	char line[512];
@@ -60,7 +60,7 @@ static int open_exchange(struct exchange *x, struct err *err)
 	return x->stream != NULL ? 0 : err->code;
 }
 
-/* Anything but a git server (a login page, a proxy's answer, a server that only knows files) is named before libgit2 reads it. */
+/* Reports anything but a git server (a login page, a proxy's answer, a server that only knows files) before libgit2 reads it. */
 static int check_head(struct exchange *x, struct err *err)
 {
 	const char *want =

@@ -2,18 +2,18 @@
  * certificate, token, deadline, cancel and messages are those of our own fetch (base/git/protocol_v2.h). libgit2's own HTTP is never used.
  *
  * Stateless: GET info/refs (at most GIT_REFS_MAX bytes, GIT_REFS_MS), then one POST of git-upload-pack for each round of the
- * negotiation (GIT_FETCH_MS). What libgit2 writes is collected, at most GIT_REQUEST_MAX, and sent whole at the first read; the answer
- * is read as libgit2 asks for it: a pack of any size takes no more memory than http_stream's buffer, and no second place on disk
- * as a temporary file would (which would also need a ceiling, and would put off the indexer until everything is there).
+ * negotiation (GIT_FETCH_MS). libgit2's output is collected, at most GIT_REQUEST_MAX, and sent whole at the first read; the answer
+ * is read as libgit2 asks for it. A pack of any size takes no more memory than http_stream's buffer, and no second place on disk
+ * as a temporary file would (which would also need a limit, and would delay the indexer until everything arrived).
  *
- * Nothing is registered: the transport hangs in the callbacks of one remote. Whatever libgit2 makes of the address
- * (`url.*.insteadOf` in the area's configuration) only remote->url is asked, and libgit2 never sees the authorization. */
+ * Nothing is registered: the transport is set in the callbacks of one remote. Whatever libgit2 makes of the address
+ * (`url.*.insteadOf` in the area's configuration), only remote->url is used, and libgit2 never sees the authorization. */
 #pragma once
 #include "base/git/protocol_v2.h"
 #include <git2.h>
 #include <git2/sys/transport.h>
 
-enum { GIT_REQUEST_MAX = 16 << 20 }; /* 50 bytes for each reference that is wanted */
+enum { GIT_REQUEST_MAX = 16 << 20 }; /* 50 bytes for each wanted reference */
 
 /* One for one git_remote, which it must outlive; zeroed, then git_http_init. */
 struct git_http {
@@ -27,5 +27,5 @@ struct git_http {
 
 /* Sets transport, transfer_progress (deadline, cancel and tick while the pack is indexed) and payload. */
 void git_http_init(struct git_http *h, const struct git_remote_access *remote, git_remote_callbacks *ret);
-/* What made a call of libgit2 return `code`: our failure where there was one, else libgit2's. Returns the code to return. */
+/* Explains the `code` of a libgit2 call: our failure if there was one, else libgit2's. Returns the code to return. */
 int git_http_error(const struct git_http *h, int code, const char *what, struct err *err);

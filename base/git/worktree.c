@@ -1,8 +1,8 @@
 /* The work tree of a commit. libgit2's own checkout writes every file of a fresh tree through many calls; here the index knows
- * what is there already (size, time, inode), and only what differs is written, by two threads.
+ * the existing files (size, time, inode), and two threads write only those that differ.
  *
- * Order: index ← tree (unchanged entries keep their stat data) → one walk over the directory: what the index knows and
- * finds unchanged stays, what it does not know goes → the rest is written → index written. Names come from the network: each
+ * Order: index ← tree (unchanged entries keep their stat data) → one walk over the directory: files that are unchanged by the
+ * index stay, unknown ones are removed → the rest is written → index written. Names come from the network: each
  * component is checked, directories are opened without following links, so nothing is written outside the area. */
 #include <dirent.h>
 #include <errno.h>
@@ -46,7 +46,7 @@ struct worktree {
 	pthread_mutex_t err_lock;
 };
 
-/* ---- the walk over what is there ---- */
+/* ---- the walk over existing files ---- */
 
 static bool same_stat(const git_index_entry *e, const struct stat *st)
 {
@@ -61,7 +61,7 @@ static bool same_stat(const git_index_entry *e, const struct stat *st)
 	return S_ISREG(st->st_mode) && executable == (e->mode == GIT_FILEMODE_BLOB_EXECUTABLE);
 }
 
-/* Written in the moment in which the index was, a file may have changed since within the clock's grain. */
+/* A file as old as the index may have changed since, within the clock's resolution. */
 static bool is_racy(const struct worktree *w, const struct stat *st)
 {
 	return st->st_mtim.tv_sec > w->index_time.tv_sec ||
@@ -124,7 +124,7 @@ static int walk_directory(struct worktree *w, int dir, const char *name, struct 
 		return err_errno(err, errno, "open %s", str_peek(path));
 	int r = walk(w, take_fd(&sub), path, depth + 1, err);
 	str_truncate(path, mark);
-	/* A directory that only held tracked files of the former commit goes with them. */
+	/* A directory that only held tracked files of the previous commit is removed with them. */
 	if (r >= 0 && !wanted)
 		unlinkat(dir, name, AT_REMOVEDIR);
 	return r;
@@ -156,7 +156,7 @@ static int walk_entry(struct worktree *w, int dir, const struct dirent *entry, s
 	return 0;
 }
 
-/* Takes dir. path is the directory's with a slash behind, or empty. */
+/* Takes dir. path is the directory's with a trailing slash, or empty. */
 static int walk(struct worktree *w, int dir, struct str *path, int depth, struct err *err)
 {
 	DIR *d = dir >= 0 ? fdopendir(dir) : NULL;
@@ -206,7 +206,7 @@ bool git_area_is_lfs_pointer(const char *data, size_t len)
 	return len < LFS_POINTER_MAX && len > sizeof(head) && memcmp(data, head, sizeof(head) - 1) == 0;
 }
 
-/* 0: written, 1: it is to be converted or does not stand whole. */
+/* 0: written, 1: it needs conversion or is not stored whole. */
 static int write_large(struct writer *t, const git_index_entry *e, size_t size, struct stat *ret, struct err *err)
 {
 	struct git_conversion conversion _cleanup_(git_conversion_done) = {0};
@@ -370,7 +370,7 @@ bool git_area_converts(git_repository *repo)
 	return converts;
 }
 
-/* Conversion is looked up a file at a time, which is slow: only where something asks for it. */
+/* Conversion is looked up a file at a time, which is slow: only done if something asks for it. */
 static bool needs_filters(struct worktree *w)
 {
 	bool needed = git_area_converts(w->area->repo);
@@ -382,7 +382,7 @@ static bool needs_filters(struct worktree *w)
 	return needed;
 }
 
-/* What was written while the pack arrived, where the index wants exactly that. */
+/* Takes over files written while the pack arrived, if the index wants exactly these. */
 static void take_early(struct worktree *w)
 {
 	size_t count = 0, position;
@@ -427,7 +427,7 @@ static int read_index(struct worktree *w, git_commit *commit, struct err *err)
 	struct stat st;
 	int r = git_commit_tree(&tree, commit);
 	if (r == 0 && git_repository_index(&w->index, w->area->repo) != 0) {
-		/* Cut or of another make: only what it knew of the files is lost. */
+		/* Truncated or of another format: only its knowledge of the files is lost. */
 		unlinkat(w->root, ".git/index", 0);
 		r = git_repository_index(&w->index, w->area->repo);
 	}

@@ -93,8 +93,8 @@ void http_cancel(struct http_transfer *t)
 	http_transfer_free(t);
 }
 
-/* Few idle connections are kept beside those in use. libcurl counts both: with a fixed number of which the polls under way
- * are more, each of them would lose its connection at its end, and the next one begin with a handshake. */
+/* Few idle connections are kept beside those in use. libcurl counts both: with a fixed number and more pending polls than
+ * that, each poll would lose its connection at its end, and the next one would begin with a handshake. */
 static void keep_connections(struct http *h)
 {
 	long count = IDLE_CONNECTIONS;
@@ -140,7 +140,7 @@ struct http_transfer *http_start(struct http *h, const struct http_request *requ
 	return http_launch(t, err) < 0 ? NULL : t;
 }
 
-/* The transfer is over: out of every list before its owner hears of it, so that the owner may start and cancel others.
+/* The transfer is over: removed from every list before its owner is told, so that the owner may start and cancel others.
  */
 static void finish(struct http_transfer *t, int result, const struct err *err)
 {

@@ -30,17 +30,17 @@ struct http_request {
 	size_t max_body;            /* of the answer; 0: 1 MiB, with on_body no ceiling */
 	int64_t timeout_ms;         /* one try as a whole; 0: 60 s */
 	int64_t connect_timeout_ms; /* 0: 30 s */
-	int retries; /* further tries after network errors, 429 and 5xx; 0: none. Only for what may be repeated.
-	                                    A Retry-After beyond 2 min or the deadline ends them: the answer is handed out */
+	int retries;                /* retries after network errors, 429 and 5xx; 0: none. Only for repeatable requests.
+	                                    A Retry-After beyond 2 min or the deadline ends them: the answer is returned */
 	bool fresh; /* a connection and a look-up of its own, for who asks whether there is one; else those of before serve */
 	const char *resolve; /* "HOST:PORT:ADDRESS": what is said to that host and port goes to this address; NULL */
 	const char *ca_text; /* certificates (PEM) that are trusted in place of the client's; NULL */
 	bool unverified;     /* the server's certificate is not verified: it is looked at (http_response.certificate) */
 	bool handshake;      /* over once the connection stands: nothing is asked */
-	bool follow; /* redirects: at most 10, never to another scheme than http(s); headers of one's own go to the
+	bool follow;         /* redirects: at most 10, never to another scheme than http(s); own headers go to the
 	                                    scheme, host and port that they were given for, and nowhere else */
 	/* Instead of collecting the body of a 2xx answer (others are collected): called with each piece; < 0 stops the transfer
-	 * with that error. Not called twice for the same bytes: once it took something there is no further try. It must not
+	 * with that error. Not called twice for the same bytes: once it took bytes there is no retry. It must not
 	 * start or cancel transfers. */
 	int (*on_body)(void *context, const void *data, size_t len, struct err *err);
 	void *context;
@@ -57,24 +57,25 @@ struct http_response {
 void http_response_done(struct http_response *r);
 const char *http_header(const struct http_response *r, const char *name); /* value, case-insensitive name; NULL */
 
-/* Sends and waits; done functions of other transfers may be called meanwhile. ret: zeroed by the caller. Any status is a success (0) here; ERR_NETWORK, ERR_TIMEOUT, ERR_CANCELLED, ERR_LIMIT, ERR_AUTH (TLS) otherwise. */
+/* Sends and waits; done functions of other transfers may be called meanwhile. ret: zeroed by the caller. Any status is
+ * a success (0); ERR_NETWORK, ERR_TIMEOUT, ERR_CANCELLED, ERR_LIMIT, ERR_AUTH (TLS) otherwise. */
 int http_perform(struct http *h, const struct http_request *request, struct wait *w, struct http_response *ret,
                  struct err *err);
 
-/* The answer pulled by the caller instead of pushed to on_body: for libraries that read. At most 1 MiB waits here, then the
- * connection does. request->on_body must be NULL; max_body 0 is no ceiling; further tries as with on_body. Not thread-safe. */
+/* The answer pulled by the caller instead of pushed to on_body: for libraries that read. At most 1 MiB is buffered here, then the
+ * connection waits. request->on_body must be NULL; max_body 0 is no ceiling; further tries as with on_body. Not thread-safe. */
 struct http_stream;
-/* Starts; what the request points to is copied. w is used by each call below and must outlive the stream. NULL: see err. */
+/* Starts; copies all that the request points to. w is used by each call below and must outlive the stream. NULL: see err. */
 struct http_stream *http_stream_open(struct http *h, const struct http_request *request, struct wait *w,
                                      struct err *err);
-/* Waits until status and headers are known. *ret: the stream's. Of an answer other than 2xx the body is in it, whole. */
+/* Waits until status and headers are known. *ret: the stream's. It holds the whole body of an answer other than 2xx. */
 int http_stream_head(struct http_stream *s, const struct http_response **ret, struct err *err);
 /* Waits for the next bytes of a 2xx answer: 1 to size of them, 0 at its end. An answer that ends too early is an error. */
 int http_stream_read(struct http_stream *s, void *buffer, size_t size, size_t *ret_len, struct err *err);
-void http_stream_free(struct http_stream *s); /* also in the middle: the transfer is given up */
+void http_stream_free(struct http_stream *s); /* even in the middle: the transfer is given up */
 void http_stream_freep(struct http_stream **s);
 
-/* Asynchronous: for the listener's event loop. What the request points to is copied (but a body that is lent). done is called from http_step, may take
+/* Asynchronous: for the listener's event loop. Copies all that the request points to (except a lent body). done is called from http_step, may take
  * members of the response (zeroing them), and may start and cancel transfers; the transfer itself is gone after it.
  * NULL: it could not be started. */
 typedef void (*http_done_fn)(void *context, int result, struct http_response *response, const struct err *err);

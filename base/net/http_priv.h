@@ -39,7 +39,7 @@ struct http_transfer {
 	CURL *easy;          /* NULL in back-off */
 	int64_t due_mono_ms; /* of the next try */
 	size_t body_sent, header_bytes;
-	bool body_taken; /* on_body got something: no further try */
+	bool body_taken; /* on_body got bytes: no retry */
 	int failed;      /* error of a callback, below; 0: none */
 	struct err *err; /* its text, made when needed: a struct err is large and most tries have none */
 	struct http_response response;
@@ -50,15 +50,15 @@ struct http_transfer *http_transfer_new(struct http *h, const struct http_reques
 void http_transfer_free(struct http_transfer *t);
 /* Makes the easy handle of a (further) try and adds it to the client's multi handle. */
 int http_transfer_begin(struct http_transfer *t, struct err *err);
-/* The try ended with `code`: true when another one shall follow at t->due_mono_ms; else *ret_result says how it ended.
+/* The try ended with `code`: true when a retry follows at t->due_mono_ms; else *ret_result says how it ended.
  */
 bool http_transfer_end(struct http_transfer *t, CURLcode code, int *ret_result, struct err *err);
-/* No further pieces to on_body, or again: then at once what libcurl holds, from within. */
+/* Stops pieces to on_body, or resumes: then it gets libcurl's buffer at once, from within. */
 void http_transfer_pause(struct http_transfer *t, bool paused);
 
 /* Everything that can be done without waiting. Returns how many transfers ended. */
 int http_turn(struct http *h, struct err *err);
 /* Begins t and lists it with its client. On failure t is freed. */
 int http_launch(struct http_transfer *t, struct err *err);
-/* Until something may have happened on a transfer of h, as w allows; 0 or an error of w. */
+/* Waits until something may have happened on a transfer of h, as w allows; 0 or an error of w. */
 int http_wait(struct http *h, struct wait *w, struct err *err);

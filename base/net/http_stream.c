@@ -1,5 +1,5 @@
-/* An answer that its reader pulls. libcurl pushes: what it pushed and nobody read yet is kept, and once that is much the
- * transfer is paused, so that the peer waits and not our memory grows. */
+/* An answer that its reader pulls. libcurl pushes: unread bytes are kept, and once they are many the
+ * transfer is paused, so that the peer waits instead of our memory growing. */
 #include "base/net/http_priv.h"
 
 enum { HIGH_WATER = 512 * 1024, KEPT_MAX = 2 * 1024 * 1024 };
@@ -67,7 +67,7 @@ struct http_stream *http_stream_open(struct http *h, const struct http_request *
 	return s;
 }
 
-/* Until there is something to read or the transfer is over. */
+/* Waits until there is something to read or the transfer is over. */
 static int fill(struct http_stream *s, struct err *err)
 {
 	int r = wait_check(s->wait, err);
@@ -90,7 +90,7 @@ int http_stream_head(struct http_stream *s, const struct http_response **ret, st
 	int r = s->begun ? 0 : fill(s, err);
 	if (r < 0)
 		return r;
-	/* A transfer that broke in the body has a head all the same: the reader learns of it where it breaks. */
+	/* A transfer that broke in the body still has a head: the reader gets the error where it broke. */
 	if (s->transfer == NULL && s->result < 0 && !s->begun) {
 		if (err != NULL)
 			*err = s->err;

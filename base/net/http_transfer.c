@@ -51,7 +51,7 @@ static int add_header(struct curl_slist **list, const char *header, struct err *
 	size_t name_len = strcspn(header, ":");
 	const char *value = header + name_len + (header[name_len] == ':');
 	struct curl_slist *longer;
-	/* libcurl takes a header without a value only when it ends in a semicolon. */
+	/* libcurl accepts a header without a value only when it ends in a semicolon. */
 	if (header[name_len] == ':' && value[strspn(value, " \t")] == '\0') {
 		_cleanup_free_ char *empty = xasprintf("%.*s;", (int)name_len, header);
 		longer = curl_slist_append(*list, empty);
@@ -339,7 +339,7 @@ static long buffer_size(const struct http_transfer *t)
 	return t->max_body > BODY_MAX_DEFAULT ? 64 * 1024 : 1024;
 }
 
-/* It also holds the request of a poll as long as that lasts; a large body leaves in few pieces. */
+/* It also holds the request of a poll for its duration; a large body is sent in few pieces. */
 static long upload_buffer_size(const struct http_transfer *t)
 {
 	return t->body_len > 256 * 1024 ? 256 * 1024 : 16 * 1024;
@@ -417,7 +417,7 @@ static bool is_transient(CURLcode code)
 	}
 }
 
-/* Milliseconds that the answer asks to wait; -1: it says nothing. */
+/* Milliseconds to wait by the answer; -1: not given. */
 static int64_t retry_after_ms(const struct http_response *response)
 {
 	const char *value = http_header(response, "Retry-After");
@@ -473,7 +473,7 @@ static bool same_origin(const char *a, const char *b)
 	return same;
 }
 
-/* Where nobody meant them to go, headers that were given stay behind: any of them may carry a secret. */
+/* Drops the caller's headers for another server: any of them may carry a secret. */
 static void drop_own_headers(struct http_transfer *t, bool has_body)
 {
 	struct curl_slist *kept = NULL;
@@ -496,7 +496,7 @@ static void drop_body(struct http_transfer *t)
 	t->body_fd = -1;
 }
 
-/* Turns t into the request that a redirect asks for. By hand and not by libcurl, which takes all headers along but Authorization. */
+/* Turns t into the request that a redirect asks for. Done here since libcurl would send all headers except Authorization. */
 static bool follow_redirect(struct http_transfer *t, const char *to, struct err *err)
 {
 	int status = t->response.status;
@@ -565,7 +565,7 @@ bool http_transfer_end(struct http_transfer *t, CURLcode code, int *ret_result, 
 
 	if (may_try_again(t, code)) {
 		int64_t delay = backoff_ms(t->tries), asked = code == CURLE_OK ? retry_after_ms(&t->response) : -1;
-		/* Who must wait longer than is sensible here gets the answer and decides itself. */
+		/* If the server asks for a longer wait, the caller gets the answer and decides itself. */
 		if (asked <= RETRY_AFTER_MAX_MS) {
 			t->due_mono_ms = clock_mono_ms() + MAX(delay, asked);
 			if (t->deadline_mono_ms == 0 || t->due_mono_ms < t->deadline_mono_ms) {

@@ -35,12 +35,12 @@ void net_easy_defaults(CURL *easy)
 	/* With a CA directory libcurl 7.88 parses the whole store for each connection: 880 KiB and 40 ms. */
 	curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
 #if LIBCURL_VERSION_NUM >= 0x075700
-	/* A handle that goes away while a name is being resolved would wait for the resolver's thread. */
+	/* Freeing a handle during name resolution would wait for the resolver's thread. */
 	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 #endif
 	curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-	/* A proxy elsewhere has another loopback: what listens here is asked here, whatever the environment says of proxies. */
+	/* A proxy elsewhere has another loopback: loopback addresses are always reached directly, whatever the environment says of proxies. */
 	const char *others = getenv("no_proxy");
 	if (others == NULL || *others == '\0')
 		others = getenv("NO_PROXY");
@@ -99,7 +99,7 @@ int net_multi_wait(CURLM *multi, struct wait *w, int64_t max_ms, struct err *err
 	int64_t left = wait_left_ms(w);
 	if (max_ms >= 0)
 		left = left < 0 ? max_ms : MIN(left, max_ms);
-	/* libcurl shortens this by its own timers. */
+	/* libcurl's own timers shorten this. */
 	CURLMcode code = curl_multi_poll(multi, cancel.fd >= 0 ? &cancel : NULL, cancel.fd >= 0 ? 1 : 0,
 	                                 left < 0 ? INT_MAX : (int)MIN(left, INT_MAX), NULL);
 	if (code != CURLM_OK)
@@ -112,7 +112,7 @@ static void set_proxy(CURL *easy)
 	const char *proxy = getenv("all_proxy");
 	if (proxy == NULL || *proxy == '\0')
 		proxy = getenv("ALL_PROXY");
-	/* "" also keeps http_proxy away, which is not meant for a connection like this. */
+	/* "" also keeps http_proxy away, which is not meant for such a connection. */
 	curl_easy_setopt(easy, CURLOPT_PROXY, proxy != NULL ? proxy : "");
 	curl_easy_setopt(easy, CURLOPT_HTTPPROXYTUNNEL, 1L);
 	curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);

@@ -5,7 +5,7 @@
 
 /* A plain TCP connection. The socket does not block; it lives as long as the connection. */
 struct net_conn;
-/* A SOCKS or HTTP proxy is taken from all_proxy (ALL_PROXY), not where no_proxy names the host. timeout_ms 0: 30 s.
+/* A SOCKS or HTTP proxy is taken from all_proxy (ALL_PROXY), unless no_proxy names the host. timeout_ms 0: 30 s.
  * Errors: ERR_NETWORK (name unknown, refused, unreachable), ERR_TIMEOUT, ERR_CANCELLED. */
 int net_connect(const char *host, int port, int64_t timeout_ms, struct wait *w, struct net_conn **ret, struct err *err);
 int net_fd(const struct net_conn *c);

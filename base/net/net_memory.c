@@ -1,9 +1,9 @@
-/* libcurl's memory: what is large comes from the kernel by itself, so that only the pages that were written are there.
+/* libcurl's memory: large blocks come directly from the kernel, so that only written pages exist.
  *
  * Over TLS and HTTP/1.1 libcurl copies each request into an upload buffer of at least 16 KiB and keeps it until the
- * answer is complete: with a long poll for minutes, once a registration. From malloc such a block lies on pages that
- * others have used before and costs its full size; alone on fresh pages it costs those that the request fills, one as a
- * rule. (CURLOPT_UPLOAD_BUFFERSIZE goes no lower, and must not be touched while a request is under way.) */
+ * answer is complete: for minutes with a long poll, once a registration. From malloc such a block lies on used
+ * pages and costs its full size; alone on fresh pages it costs only those that the request fills, usually
+ * one. (CURLOPT_UPLOAD_BUFFERSIZE goes no lower, and must not be changed while a request is pending.) */
 #include "base/net/net_priv.h"
 
 #include <malloc.h>
@@ -16,7 +16,7 @@
 
 enum { LARGE = 16 * 1024, PAGE = 4096 };
 
-/* A large block. The list is short, one for each request under way, and is searched only for what begins a page; names
+/* A large block. The list is short, one for each pending request, and is searched only for page-aligned blocks. Names
  * are resolved in threads, hence the lock. */
 struct large {
 	struct large *next;
@@ -43,7 +43,7 @@ static void *take_large(size_t size)
 	return pages;
 }
 
-/* Where the list points to the block that p is; NULL: p is one of malloc's. Under the lock. */
+/* The list's pointer to the block p; NULL: p is one of malloc's. Under the lock. */
 static struct large **find_large(const void *p)
 {
 	for (struct large **l = &larges; *l != NULL; l = &(*l)->next)

@@ -1,4 +1,4 @@
-/* What base/net/net.c and base/http*.c share about libcurl. */
+/* Use of libcurl, shared by base/net/net.c and base/net/http*.c. */
 #pragma once
 #include "base/core/err.h"
 #include "base/core/wait.h"
@@ -6,9 +6,9 @@
 
 /* Starts libcurl, with memory of ours (net_memory.c). */
 CURLcode net_memory_init(void);
-/* Once a process; libcurl that cannot start ends it. */
+/* Once a process, which ends if libcurl cannot start. */
 void net_init(void);
-/* What every handle of ours has: no signals, no CA directory, names resolved so that a cancel need not wait for the
+/* Sets the options of all our handles: no signals, no CA directory, names resolved so that a cancel need not wait for the
  * resolver. */
 void net_easy_defaults(CURL *easy);
 /* An error of ours from a result of libcurl; `detail` is its error buffer, may be empty. `what` names host or URL. */

@@ -12,7 +12,7 @@ struct digest {
 	EVP_MD_CTX *md;
 };
 
-/* OpenSSL fails here only without memory or without SHA-256: nothing to go on with. */
+/* OpenSSL fails here only without memory or without SHA-256: cannot continue. */
 static void must(int ok)
 {
 	if (ok != 1)
@@ -26,7 +26,7 @@ static void fetch(void)
 	fetched = EVP_MD_fetch(NULL, "SHA256", NULL);
 }
 
-/* Looked up once: OpenSSL 3 looks for EVP_sha256() behind a lock each time, which small files feel. */
+/* Looked up once: OpenSSL 3 looks for EVP_sha256() under a lock each time, which slows small files. */
 static const EVP_MD *sha256(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;

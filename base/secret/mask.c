@@ -1,5 +1,5 @@
-/* mask: what is covered. Fixed strings are found by base/secret/mask_patterns.c, the token patterns that the service sends as
- * regular expressions by base/secret/mask_expressions.c; both only report places, and those that overlap or touch become one
+/* mask: finds what to cover. Fixed strings are found by base/secret/mask_patterns.c, the token patterns that the service sends as
+ * regular expressions by base/secret/mask_expressions.c; both only report ranges, and those that overlap or touch become one
  * "***". */
 #include "base/secret/mask.h"
 

@@ -1,4 +1,4 @@
-/* Secrets: text that is wiped, and the mask that keeps it out of everything we print.
+/* Secrets: strings that are wiped, and the mask that keeps them out of all our output.
  * A value added to a mask is covered with its usual encodings (docs/semantics.md 8; protocol notes "Observed" 24): each
  * line of it, JSON-, URI- and XML-escaped forms, Base64 at the three offsets. Overlapping matches become one "***". */
 #pragma once
@@ -12,18 +12,18 @@ void mask_freep(struct mask **m);
 void mask_add(struct mask *m, const char *value, size_t len);       /* empty and blank values are ignored */
 void mask_add_plain(struct mask *m, const char *value, size_t len); /* without encodings: workflow tokens */
 /* The shortest line of a value of several lines that is covered by itself, in characters: shorter ones would cover every
- * such letter or brace of a log. The whole value and its forms are covered in any case. */
+ * such letter or brace of a log. The whole value and its forms are always covered. */
 enum { MASK_LINE_MIN = 4 };
-/* A value had a line that was too short for that: whoever writes a log says so in it. */
+/* True if a value had a line that was too short for that: log writers say so in the log. */
 bool mask_has_short_lines(const struct mask *m);
 /* A regular expression (PCRE2) whose matches are covered: the service's patterns for tokens. At most 100. */
 int mask_add_pattern(struct mask *m, const char *pattern, struct err *err);
 bool mask_is_empty(const struct mask *m);
 /* Appends `text` with secrets replaced. A secret that spans two calls is not seen: feed whole lines. */
 void mask_apply(const struct mask *m, const char *text, size_t len, struct str *out);
-/* The same for whole lines at once, each of them as if it were given alone. False: nothing is covered, and `out` is as it was. */
+/* The same for whole lines at once, each as if it were given alone. False: nothing is covered, and `out` is unchanged. */
 bool mask_apply_lines(const struct mask *m, const char *text, size_t len, struct str *out);
-/* Where a text that goes on may be cut: the longest beginning after which no secret lies on both sides. 0: nowhere. */
+/* The place to cut a text of which more will come: the longest prefix such that no secret crosses its end. 0: nowhere. */
 size_t mask_cut(const struct mask *m, const char *text, size_t len);
 bool mask_finds(const struct mask *m, const char *text, size_t len);
 /* The mask that log_…, errors and the reports of this process use (base/core/shown.h). Made on first use. */

@@ -10,7 +10,7 @@ enum { MATCH_LIMIT = 100000, COUNT_MAX = 100 };
 struct expression {
 	pcre2_code *code;
 	pcre2_match_data *match;
-	bool within_line; /* finds in a text of lines what it finds in each of them */
+	bool within_line; /* finds the same in a text as in each of its lines */
 };
 
 struct expressions {
@@ -47,7 +47,7 @@ size_t mask_expressions_count(const struct expressions *e)
 	return e->count;
 }
 
-/* Behind a class of plain characters and ranges; NULL: it is another one. */
+/* The end of a class of plain characters and ranges; NULL: it is another one. */
 static const char *behind_class(const char *p)
 {
 	for (p++; *p != '\0'; p++) {
@@ -59,8 +59,8 @@ static const char *behind_class(const char *p)
 	return NULL;
 }
 
-/* Made of what no line end matches and what sees in one the same as in the end of the text: plain characters, classes of
- * them, \b, repetitions. Anything else may look across lines. */
+/* True if the pattern has only elements that do not match a line end and treat it like the end of the text: plain characters,
+ * classes of them, \b, repetitions. Anything else may look across lines. */
 static bool stays_in_line(const char *pattern)
 {
 	for (const char *p = pattern; p != NULL && *p != '\0';) {
@@ -89,7 +89,7 @@ int mask_expressions_add(struct expressions *e, const char *pattern, struct err 
 	if (compiled == NULL)
 		return err_set(err, ERR_INVALID, "mask pattern: not understood at offset %zu (PCRE2 error %d)", at,
 		               code);
-	pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE); /* where there is no JIT it is interpreted */
+	pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE); /* without JIT it is interpreted */
 	pcre2_match_data *match = pcre2_match_data_create_from_pattern(compiled, NULL);
 	if (match == NULL)
 		abort();
@@ -98,7 +98,7 @@ int mask_expressions_add(struct expressions *e, const char *pattern, struct err 
 	return 0;
 }
 
-/* False: it gave up before the end of the text. */
+/* False: gave up before the end of the text. */
 static bool find_in(const struct expressions *e, const struct expression *x, const char *text, size_t from, size_t to,
                     struct ranges *found)
 {
@@ -130,7 +130,7 @@ void mask_expressions_find(const struct expressions *e, const char *text, size_t
 {
 	for (size_t i = 0; i < e->count; i++) {
 		const struct expression *x = &e->items[i];
-		/* A line that is too hard for it must not hide those behind it. */
+		/* A line that is too hard for it must not hide the next ones. */
 		bool whole = (!by_line || x->within_line) && find_in(e, x, text, 0, len, found);
 		if (!whole && by_line)
 			find_by_line(e, x, text, len, found);

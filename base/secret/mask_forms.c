@@ -4,8 +4,8 @@
 
 enum {
 	FORM_MAX = 8 << 20, /* six bytes for one at worst, of SECRET_MAX */
-	PART_MIN = 6,       /* a part of a connection string below that says nothing */
-	HEX_MIN = 4,        /* the hex form of less is any number */
+	PART_MIN = 6,       /* a shorter part of a connection string is not a secret */
+	HEX_MIN = 4,        /* the hex form of less could be any number */
 	QUOTED_MIN = 9,
 };
 
@@ -157,7 +157,7 @@ static void add_unquoted(struct forms *f)
 	}
 }
 
-/* PowerShell prints a command with `&` in two parts: up to the first "&+" (else the last "&"), and behind it. */
+/* PowerShell prints a command with `&` in two parts: up to the first "&+" (else the last "&"), and after it. */
 static void add_ampersand_parts(struct forms *f)
 {
 	const char *plus = memmem(f->value, f->len, "&+", 2);

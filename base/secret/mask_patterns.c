@@ -247,14 +247,14 @@ void mask_patterns_add(struct patterns *p, const char *data, size_t len)
 
 /* ---- finding them ---- */
 
-/* What belongs together with the place: the rest of the text, or of its line. */
+/* The length of the rest at `at`: of the text, or of its line. */
 static size_t rest(const char *at, size_t left, bool by_line)
 {
 	const char *end = by_line ? memchr(at, '\n', left) : NULL;
 	return end != NULL ? (size_t)(end - at) : left;
 }
 
-/* The longest pattern of the group that stands there; 0: none. */
+/* The longest pattern of the group that matches there; 0: none. */
 static size_t longest_of(const struct patterns *p, const struct group *g, const char *text, size_t left)
 {
 	if (g->count == 1) {

@@ -5,7 +5,7 @@
 
 struct patterns;
 struct patterns *mask_patterns_new(void);
-void mask_patterns_free(struct patterns *p);                              /* NULL is allowed; what was added is wiped */
+void mask_patterns_free(struct patterns *p);                              /* NULL is allowed; wipes all patterns */
 void mask_patterns_add(struct patterns *p, const char *data, size_t len); /* each counts once */
 size_t mask_patterns_count(const struct patterns *p);
 size_t mask_patterns_longest(const struct patterns *p);

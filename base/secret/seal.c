@@ -16,7 +16,7 @@ enum { KEY_BYTES = 32, NONCE_BYTES = 12, TAG_BYTES = 16, MAX_SEALED = 16 << 20 }
 static const char magic[] = "DAVITSEAL1\n";
 enum { MAGIC_BYTES = sizeof(magic) - 1 };
 
-/* As fs_write_atomic calls what it has not renamed yet. */
+/* The names of fs_write_atomic before the rename. */
 static const char private_prefix[] = ".davit-";
 
 static void cipher_free(EVP_CIPHER_CTX **c)
@@ -31,7 +31,7 @@ static int check_id(const char *id, struct err *err)
 	return 0;
 }
 
-/* Writers share the directory while their private names lie in it: whoever has it alone knows that the names there are of the dead. */
+/* Writers share the lock while their private names exist: with the exclusive lock all such names are left by dead processes. */
 static int lock_folder(const char *directory, int how, struct err *err)
 {
 	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -212,7 +212,7 @@ int seal_sweep(const char *dir, struct err *err)
 	if (!fs_exists(AT_FDCWD, directory))
 		return 0;
 	_cleanup_close_ int lock = lock_folder(directory, LOCK_EX | LOCK_NB, NULL);
-	/* Somebody writes: the next recovery sweeps. */
+	/* Somebody writes: the next recovery removes them. */
 	if (lock < 0)
 		return 0;
 	_cleanup_(closedirp) DIR *entries = opendir(directory);

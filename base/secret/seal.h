@@ -7,6 +7,6 @@
 /* The key file DIR/seal.key (32 bytes, 0600) is made on first use. */
 int seal_write(const char *dir, const char *id, const void *data, size_t len, struct err *err);
 int seal_read(const char *dir, const char *id, struct str *out, struct err *err); /* ERR_NOT_FOUND, ERR_AUTH */
-/* Removes what writers left that died; nothing while one writes. */
+/* Removes leftovers of dead writers; nothing while one writes. */
 int seal_sweep(const char *dir, struct err *err);
 int seal_erase(const char *dir, const char *id, struct err *err); /* absent is fine */

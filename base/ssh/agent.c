@@ -1,5 +1,5 @@
-/* The agent's protocol over our own waits: libssh2's client blocks, and an agent that asks a person first would make
- * the whole program deaf to a cancel. */
+/* The agent's protocol over our own waits: libssh2's client blocks. An agent that asks a person first would keep
+ * the whole program from noticing a cancel. */
 #include "base/ssh/ssh_priv.h"
 
 #include <errno.h>
@@ -38,7 +38,7 @@ static size_t u32_at(const unsigned char *p)
 	return (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
 }
 
-/* A string inside text at *at; false when it is not whole. */
+/* A string inside text at *at; false when it is incomplete. */
 static bool get_string(const struct str *s, size_t *at, const unsigned char **ret, size_t *ret_len)
 {
 	const unsigned char *data = (const unsigned char *)str_peek(s);
@@ -87,7 +87,7 @@ static int read_exactly(int fd, char *data, size_t len, struct wait *w, struct e
 	return 0;
 }
 
-/* body: type and content. The answer likewise. */
+/* body: type and content. So is the answer. */
 static int agent_ask(int fd, const struct str *body, struct wait *w, struct str *answer, struct err *err)
 {
 	struct wait near = wait_within(w, AGENT_TIMEOUT_MS);
@@ -128,7 +128,7 @@ struct signing {
 	bool rsa;
 };
 
-/* libssh2 asks for the signature over data; the agent answers with algorithm and signature, of which it wants the
+/* libssh2 asks for the signature over data; the agent answers with algorithm and signature, and libssh2 wants only the
  * latter. */
 static int sign(LIBSSH2_SESSION *session, unsigned char **sig, size_t *sig_len, const unsigned char *data,
                 size_t data_len, void **abstract)
@@ -189,7 +189,7 @@ static int try_identity(struct ssh *s, const char *user, const unsigned char *ke
 	s->sign_err = NULL;
 	if (rc == 0)
 		return 0;
-	/* A cancel in the agent's wait ends the login; an agent that says no only this key. */
+	/* A cancel in the agent's wait ends the login; a refusal by the agent skips only this key. */
 	if (sign_err.code == ERR_CANCELLED || sign_err.code == ERR_TIMEOUT) {
 		if (err != NULL)
 			*err = sign_err;

@@ -1,6 +1,6 @@
 #include "base/ssh/ssh_priv.h"
 
-/* The methods that the server goes on with; NULL: none. *ret_done: logged in without any. */
+/* The methods that the server continues with; NULL: none. *ret_done: logged in without any. */
 static int list_methods(struct ssh *s, const char *user, struct wait *w, struct str *out, struct err *err)
 {
 	for (;;) {
@@ -28,7 +28,7 @@ static bool offers(const struct str *methods, const char *name)
 	return at != NULL && (at == str_peek(methods) || at[-1] == ',') && (at[len] == '\0' || at[len] == ',');
 }
 
-/* The end of one way: 0 to try the next one (or logged in), else a failure that ends it all. */
+/* The result of one method: 0 to try the next one (or logged in), else a failure that ends the login. */
 static int settle(struct ssh *s, int rc, const char *way, struct str *note, struct err *err)
 {
 	if (rc == 0)
@@ -78,7 +78,7 @@ static int try_password(struct ssh *s, const char *user, struct wait *w, struct 
 	return settle(s, rc, "password", note, err);
 }
 
-/* Every hidden prompt gets the password, one that would be shown gets nothing. libssh2 frees the texts. */
+/* Every hidden prompt gets the password, a visible one gets nothing. libssh2 frees the strings. */
 static void answer_prompts(const char *name, int name_len, const char *instruction, int instruction_len, int count,
                            const LIBSSH2_USERAUTH_KBDINT_PROMPT *prompts, LIBSSH2_USERAUTH_KBDINT_RESPONSE *responses,
                            void **abstract)
@@ -158,14 +158,14 @@ int ssh_authenticate(struct ssh *s, const char *user, struct wait *w, struct err
 		if (r < 0 || libssh2_userauth_authenticated(s->session))
 			break;
 		r = list_methods(s, user, w, &next, err);
-		/* Too many tries: the server hangs up, which says the same as a refusal. */
+		/* Too many tries: the server hangs up, which means a refusal. */
 		if (r == ERR_NETWORK) {
 			err_clear(err);
 			r = 0;
 			break;
 		}
-		/* A server that wants two ways goes on with others after the first one: that was no refusal, and what
-		 * was not offered before may be now. */
+		/* A server that wants two methods continues with others after the first: that was not a refusal, and a method that
+		 * was not offered before may be offered now. */
 		if (r == 0 && strcmp(str_peek(&next), str_peek(&methods)) != 0) {
 			str_truncate(&note, before);
 			str_appendf(&accepted, "%s%s", accepted.len > 0 ? " and " : "", ways[i].name);

@@ -5,7 +5,7 @@
 
 enum { NEAR_WINDOW = 512 * 1024, NEAR_PATIENCE_MS = 200 };
 
-/* Channels that their owner gave up: each goes as soon as the peer has closed it. */
+/* Channels that their owner gave up: each is freed as soon as the peer has closed it. */
 static void bury(struct ssh *s)
 {
 	size_t kept = 0;
@@ -83,9 +83,9 @@ static int read_stream(struct ssh_channel *c, int stream, char *buffer, size_t s
 	return 0;
 }
 
-/* What may be sent now. OpenSSH's window is 2 MiB whatever the distance, and a full one costs its sshd (9.2, seen with
+/* Bytes that may be sent now. OpenSSH's window is 2 MiB whatever the distance, and a full one costs its sshd (9.2, seen with
  * perf: copies and page faults of the buffer that grows) as much as an eighth of an upload's processor time. A near
- * server is kept busy by much less. The window is 0 until the command runs, so its width is what was seen of it. */
+ * server is kept busy by much less. The window is 0 until the command runs, so its width is the widest seen so far. */
 static size_t room(struct ssh_channel *c)
 {
 	unsigned long left = libssh2_channel_window_write(c->channel);
@@ -96,8 +96,8 @@ static size_t room(struct ssh_channel *c)
 	return away >= NEAR_WINDOW ? 0 : NEAR_WINDOW - away;
 }
 
-/* A server may widen the window only when half of it is used, which it never is then: who waits for long is not paced
- * any more. */
+/* A server may widen the window only when half of it is used, which never happens then: after a long wait, stop
+ * pacing. */
 static int wait_for_room(struct ssh_channel *c, struct wait *w, struct err *err)
 {
 	struct wait none = WAIT_INIT;
@@ -110,7 +110,7 @@ static int wait_for_room(struct ssh_channel *c, struct wait *w, struct err *err)
 		c->s->near = false;
 		return 0;
 	}
-	/* In place: a tick inside must see that it is not due again. */
+	/* Changed in place: a tick inside must see that it is not due again. */
 	own->deadline_mono_ms = wait_within(own, left).deadline_mono_ms;
 	int r = ssh_block(c->s, own, err);
 	own->deadline_mono_ms = deadline;
@@ -151,7 +151,7 @@ int ssh_turn(struct ssh_channel *c, const void *data, size_t len, size_t *ret_se
 			return 0;
 		if (!may_wait)
 			return 1;
-		/* What was read may have been the peer's word that there is room again. */
+		/* The bytes read may have been the peer's message that there is room again. */
 		if (len > 0 && now == 0 && room(c) > 0)
 			continue;
 		r = len > 0 && now == 0 ? wait_for_room(c, w, err) : ssh_block(s, w, err);
@@ -265,7 +265,7 @@ void ssh_channel_freep(struct ssh_channel **c)
 	*c = NULL;
 }
 
-/* Of a command's output at most max is kept; more ends the call. */
+/* Keeps at most max bytes of a command's output; more ends the call. */
 static int keep(struct str *to, const char *data, size_t len, size_t max, const char *what, struct err *err)
 {
 	if (to == NULL || len == 0)

@@ -1,5 +1,5 @@
-/* Which host keys are accepted: fingerprints, key lines, and known_hosts as OpenSSH writes it (hashed names, patterns,
- * negation, ports, @revoked). libssh2's own reader stops at or skips marker lines, so it is not used. */
+/* The accepted host keys: fingerprints, key lines, and known_hosts as OpenSSH writes it (hashed names, patterns,
+ * negation, ports, @revoked). libssh2's own reader stops at marker lines or skips them, so it is not used. */
 #include "base/secret/base64.h"
 #include "base/sys/fs.h"
 #include "base/ssh/ssh_priv.h"
@@ -198,7 +198,7 @@ static int add_known_hosts(struct ssh_pins *p, const struct ssh_login *login, st
 		return err_wrap(err, r, "known hosts");
 	struct known k = {.full = full, .bare = special_port ? bare : NULL};
 	size_t before = accepted(p);
-	/* As OpenSSH: the bare name counts only where the one with the port is not there. */
+	/* As in OpenSSH: the bare name counts only if the one with the port is missing. */
 	for (int pass = 0; pass < 2 && accepted(p) == before; pass++) {
 		k.use_bare = pass == 1;
 		for (const char *line = str_peek(&text); *line != '\0';) {

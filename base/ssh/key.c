@@ -42,7 +42,7 @@ static int check_rsa(const char *text, const char *passphrase, struct err *err)
 		"write it as PEM: ssh-keygen -p -m PEM -f KEY; or make an Ed25519 key: ssh-keygen -t ed25519");
 }
 
-/* A length and that many bytes at *p; NULL when they are not there. */
+/* A length and that many bytes at *p; NULL when they are missing. */
 static const unsigned char *take_string(const unsigned char **p, const unsigned char *end, size_t *ret_len)
 {
 	if (end - *p < 4)
@@ -85,7 +85,7 @@ static int openssh_type(const char *text, const char *passphrase, char type[64],
 	const unsigned char *name = key != NULL ? take_string(&key, p, &type_len) : NULL;
 	if (name == NULL || type_len >= 64)
 		return no_key("its text is damaged", err);
-	/* The private part, with its length, is the rest: what was cut is seen here. */
+	/* The private part, with its length, is the rest: a truncated key is noticed here. */
 	size_t private_len;
 	const unsigned char *after = key_end;
 	if (take_string(&after, end, &private_len) == NULL)

@@ -1,6 +1,6 @@
 /* Private keys come through forms, secret stores and environment files that turn line ends into blanks, write them as two
- * characters, indent, quote or encode them. The body is Base64, where blanks mean nothing: the text is made anew from its
- * label and its body. What has more than one meaning is refused by what is wrong with it. */
+ * characters, indent, quote or encode them. The body is Base64, where blanks mean nothing: the text is rebuilt from its
+ * label and its body. An ambiguous text is refused, with the reason. */
 #include "base/secret/base64.h"
 #include "base/ssh/ssh_priv.h"
 
@@ -43,7 +43,7 @@ static void trim(const char **text, size_t *len)
 		--*len;
 }
 
-/* Byte order mark, quotes, and line ends written as \n; into out without CR. */
+/* Removes a byte order mark and quotes, turns \n into line ends; into out without CR. */
 static void unwrap(const char *text, size_t len, struct str *out, struct str *notes)
 {
 	trim(&text, &len);
@@ -77,7 +77,7 @@ static void unwrap(const char *text, size_t len, struct str *out, struct str *no
 	}
 }
 
-/* The whole text once more in Base64, as people carry it through one line. */
+/* The whole text is once more in Base64, as people do to pass it in one line. */
 static void decode_around(struct str *text, struct str *notes)
 {
 	_cleanup_(str_done) struct str inner = STR_SECRET_INIT(TEXT_MAX), plain = STR_SECRET_INIT(TEXT_MAX);
@@ -108,7 +108,7 @@ static int other_form(const char *text, struct err *err)
 	return refuse(NULL, err, "it does not begin with -----BEGIN");
 }
 
-/* "-----BEGIN LABEL-----" at *text; moves behind it. */
+/* "-----BEGIN LABEL-----" at *text; moves past it. */
 static int take_label(const char **text, char label[LABEL_MAX + 1], struct err *err)
 {
 	const char *name = *text + sizeof(begin) - 1, *stop = strstr(name, dashes);
@@ -187,7 +187,7 @@ static int rebuild(const char *text, const char *label, struct str *out, struct 
 	_cleanup_free_ char *last = xasprintf("-----END %s-----", label);
 	const char *stop = strstr(text, dashes), *rest = "";
 	size_t len = stop != NULL ? (size_t)(stop - text) : strlen(text);
-	/* Cut somewhere in its last line, or before it: whether the body is whole, its own lengths tell. */
+	/* Cut somewhere in its last line, or before it: the body's own lengths tell if it is complete. */
 	if (stop != NULL && str_starts(stop, last))
 		rest = stop + strlen(last);
 	else if (stop != NULL && strncmp(stop, end, MIN(strlen(stop), sizeof(end) - 1)) != 0)

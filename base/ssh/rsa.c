@@ -1,5 +1,5 @@
-/* RSA login keys with libssh2 before 1.11, which signs with SHA-1 only: it takes the algorithm's name from the public key
- * that it is given and leaves the signing to a callback. So it gets the key under the name rsa-sha2-512 (OpenSSH knows a
+/* RSA login keys with libssh2 before 1.11, which signs with SHA-1 only: it takes the algorithm's name from the given public
+ * key and leaves the signing to a callback. So it gets the key under the name rsa-sha2-512 (OpenSSH knows a
  * key by that name too), and the signature is made here. */
 #include "base/secret/base64.h"
 #include "base/ssh/ssh_priv.h"
@@ -11,7 +11,7 @@
 #include <openssl/param_build.h>
 #include <openssl/pem.h>
 
-enum { BLOB_MAX = 64 * 1024, KEY_STRINGS = 4 /* cipher, kdf, kdf options; behind the count: public key */ };
+enum { BLOB_MAX = 64 * 1024, KEY_STRINGS = 4 /* cipher, kdf, kdf options; after the count: public key */ };
 static const char name[] = "rsa-sha2-512", plain_name[] = "ssh-rsa";
 enum { MAGIC_LEN = sizeof("openssh-key-v1") }; /* its NUL is part of it */
 
@@ -66,7 +66,7 @@ static EVP_PKEY *from_numbers(const BIGNUM *n, const BIGNUM *e, const BIGNUM *d)
 	return key;
 }
 
-/* The private part of OpenSSH's own format, not encrypted: two checks, type, n, e, d, and what follows from them. */
+/* The private part of OpenSSH's own format, not encrypted: two checks, type, n, e, d, and values derived from them. */
 static EVP_PKEY *from_openssh(const char *text)
 {
 	_cleanup_(str_done) struct str blob = STR_SECRET_INIT(BLOB_MAX);
@@ -125,7 +125,7 @@ static void put_number(EVP_PKEY *key, const char *param, struct str *out)
 	if (EVP_PKEY_get_bn_param(key, param, &n) == 1 && BN_num_bytes(n) > 0 && BN_num_bytes(n) < (int)sizeof(bytes)) {
 		int len = BN_bn2bin(n, bytes + 1) + 1;
 		bytes[0] = 0;
-		/* A number whose first bit is set has a zero byte in front. */
+		/* A number whose first bit is set gets a leading zero byte. */
 		int skip = (bytes[1] & 0x80) != 0 ? 0 : 1;
 		put_u32(out, (size_t)(len - skip));
 		str_append_n(out, bytes + skip, (size_t)(len - skip));

@@ -31,7 +31,7 @@ bool ssh_is_open(const struct ssh *s)
 		return false;
 	if (s->jump != NULL)
 		return ssh_is_open(s->jump);
-	/* A connection that was cut while nobody looked is seen here, before something is sent into it. */
+	/* A connection that broke while idle is noticed here, before anything is sent over it. */
 	ssize_t n = recv(net_fd(s->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 	return n > 0 || (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR));
 }
@@ -50,7 +50,7 @@ static void disconnect(struct ssh *s)
 	}
 	s->session = NULL;
 	if (s->via != NULL) {
-		/* Its session may live on: the peer's answer is not waited for. */
+		/* Its session may live on: does not wait for the peer's answer. */
 		struct ssh_channel *c = xcalloc(1, sizeof(*c));
 		c->s = s->jump;
 		c->channel = TAKE(s->via);
@@ -107,7 +107,7 @@ static int tunnel(struct ssh *s, const struct ssh_login *login, struct wait *w, 
 	}
 }
 
-/* One connection up to an accepted host key. On ERR_AUTH s->key_type tells which type the refused key has. */
+/* One connection up to an accepted host key. On ERR_AUTH s->key_type is the type of the refused key. */
 static int connect_once(struct ssh *s, const struct ssh_login *login, const struct ssh_pins *pins,
                         const struct strv *refused, struct wait *w, struct err *err)
 {
@@ -128,7 +128,7 @@ static int connect_once(struct ssh *s, const struct ssh_login *login, const stru
 	return ssh_pins_check(pins, s, err);
 }
 
-/* A fingerprint does not say its type, and a host shows one key of several: the others are asked for in turn. */
+/* A fingerprint does not give its type, and a host shows one key of several: requests the others in turn. */
 static int connect_pinned(struct ssh *s, const struct ssh_login *login, const struct ssh_pins *pins, struct wait *w,
                           struct err *err)
 {
@@ -166,7 +166,7 @@ static int open_depth(const struct ssh_login *login, int depth, struct wait *w, 
 		return err_set(err, ERR_INVALID, "no user is given for %s", s->label);
 	int r = ssh_pins_load(login, &pins, err);
 	if (r == 0 && login->key != NULL) {
-		/* Before anything is sent: a key that cannot be used is a person's matter. */
+		/* Before anything is sent: an unusable key needs a person. */
 		_cleanup_(str_done) struct str text = STR_SECRET_INIT(70 * 1024);
 		_cleanup_(str_done) struct str notes = STR_INIT(512);
 		char type[64];
@@ -186,7 +186,7 @@ static int open_depth(const struct ssh_login *login, int depth, struct wait *w, 
 			return err_wrap(err, r, "jump host");
 		near = wait_within(w, login->connect_timeout_ms > 0 ? login->connect_timeout_ms : CONNECT_TIMEOUT_MS);
 	}
-	/* A server lets nobody change the name in the middle: a connection for each. */
+	/* A server does not allow a change of the user name: a connection for each. */
 	for (const char *const *user = login->users; *user != NULL; user++) {
 		r = connect_pinned(s, login, &pins, &near, err);
 		if (r < 0)

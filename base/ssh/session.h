@@ -1,7 +1,7 @@
 /* SSH by libssh2 in non-blocking mode: pinned host keys, login by agent, key, password, keyboard-interactive, jump
  * hosts, keepalive, exec with streams. All waits go through base/core/wait.h. One session is used by one thread.
  * libssh2 before 1.11 knows RSA with SHA-1 only: then rsa.c signs for RSA login keys, and a host with only RSA keys is
- * refused with the reason and the way out. */
+ * refused with the reason and a hint. */
 #pragma once
 #include "base/core/err.h"
 #include "base/core/str.h"
@@ -29,7 +29,7 @@ bool ssh_is_open(const struct ssh *s);
 void ssh_free(struct ssh *s);
 void ssh_freep(struct ssh **s);
 
-/* This account gives SFTP but runs no command: ForceCommand internal-sftp, a login shell that refuses. False also when that
+/* This account gives SFTP but runs no command: ForceCommand internal-sftp, a login shell that refuses. Also false when that
  * cannot be found out within some seconds. */
 bool ssh_gives_sftp_only(struct ssh *s, struct wait *w);
 
@@ -39,15 +39,15 @@ int ssh_exec(struct ssh *s, const char *command, struct wait *w, struct ssh_chan
 /* Writes all. */
 int ssh_write(struct ssh_channel *c, const void *data, size_t len, struct wait *w, struct err *err);
 int ssh_write_eof(struct ssh_channel *c, struct wait *w, struct err *err);
-/* Reads what is there, at least one byte of either stream, else 0 at the end of both. */
+/* Reads available bytes, at least one byte of either stream, else 0 at the end of both. */
 int ssh_read(struct ssh_channel *c, char *out, size_t out_size, size_t *ret_out, char *errbuf, size_t err_size,
              size_t *ret_err, struct wait *w, struct err *err);
-/* One turn of both directions: sends what of data has room, reads what is there. 1: something moved (or nothing, and
- * may_wait is false: then it does not wait for anything), 0: both streams ended. */
+/* One turn of both directions: sends as much of data as there is room for, reads available bytes. 1: something moved (or nothing, and
+ * may_wait is false: then it does not wait), 0: both streams ended. */
 int ssh_turn(struct ssh_channel *c, const void *data, size_t len, size_t *ret_sent, char *out, size_t out_size,
              size_t *ret_out, char *errbuf, size_t err_size, size_t *ret_err, bool may_wait, struct wait *w,
              struct err *err);
-/* After the end: exit status, or 128+signal. ERR_UNKNOWN when the connection went before a status came. */
+/* After the end: exit status, or 128+signal. ERR_UNKNOWN when the connection was lost before a status came. */
 int ssh_finish(struct ssh_channel *c, struct wait *w, int *ret_status, struct err *err);
 void ssh_channel_free(struct ssh_channel *c);
 void ssh_channel_freep(struct ssh_channel **c);

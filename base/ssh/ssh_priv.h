@@ -1,7 +1,7 @@
-/* What base/ssh*.c share. libssh2 never touches the socket: it reads from and writes to two buffers of ours by its
+/* Shared by base/ssh. libssh2 never touches the socket: it reads from and writes to two buffers of ours by its
  * callbacks, and ssh_block moves bytes between them and the socket (or the channel of a jump host). So no packet is
- * ever half sent in libssh2's view: a call may be given up in the middle and the session stays usable. It also makes
- * few large system calls out of many small ones. */
+ * ever half sent in libssh2's view: a call may be given up in the middle and the session stays usable. It also turns
+ * many small system calls into few large ones. */
 #pragma once
 #include "base/net/net.h"
 #include "base/ssh/session.h"
@@ -23,10 +23,10 @@ struct ssh {
 	struct str out; /* given by libssh2, not yet sent */
 	size_t out_start;
 	bool ended;                           /* nothing more will come */
-	bool broken;                          /* no use any more */
-	bool closing;                         /* only being freed: libssh2 must not wait */
+	bool broken;                          /* unusable */
+	bool closing;                         /* being freed: libssh2 must not wait */
 	bool established;                     /* handshake done */
-	bool near;                            /* the way takes less than a millisecond */
+	bool near;                            /* the round trip takes less than a millisecond */
 	int64_t heard_mono_ms, alive_mono_ms; /* last byte from the peer; last keepalive sent */
 
 	char sniffed[SSH_SNIFF]; /* the peer's first bytes: what it offers, for one message */
@@ -48,7 +48,7 @@ struct ssh_channel {
 	LIBSSH2_CHANNEL *channel;
 	bool eof_sent;
 	unsigned long widest;  /* the peer's window at its widest so far */
-	int64_t full_since_ms; /* since when there is no room; 0: there is */
+	int64_t full_since_ms; /* time since which there is no room; 0: there is */
 };
 
 /* Sends, then waits until something came (or a keepalive was due). 0; ERR_NETWORK marks the session broken. */
@@ -58,7 +58,7 @@ int ssh_flush(struct ssh *s, struct err *err);
 /* From libssh2's last error: ERR_NETWORK for a lost connection (marks it broken), else ERR_PROTOCOL. */
 int ssh_lib_err(struct ssh *s, int rc, const char *what, struct err *err);
 
-/* Repeats a libssh2 call until it is no longer "again". A failed wait returns from the function. */
+/* Repeats a libssh2 call until it is no longer "again". A failed wait returns from the calling function. */
 #define SSH_REPEAT(rc, s, w, err, call)                                                                                \
 	for (;;) {                                                                                                     \
 		(rc) = (call);                                                                                         \
@@ -97,9 +97,9 @@ int ssh_pins_check(const struct ssh_pins *p, struct ssh *s, struct err *err);
 /* "SHA256:…" of a public key in wire form. */
 void ssh_fingerprint(const void *blob, size_t len, char out[64]);
 
-/* key_text.c: the text made anew from what came through forms and stores; the notes say what was mended. */
+/* key_text.c: rebuilds the text of a key that came through forms and stores; the notes say what was fixed. */
 int ssh_key_mend(const char *text, struct str *ret_text, struct str *ret_notes, struct err *err);
-/* key.c: the private key's type ("ssh-ed25519", …) and its mended text. */
+/* key.c: the private key's type ("ssh-ed25519", …) and its fixed text. */
 int ssh_key_check(const char *text, const char *passphrase, struct str *ret_text, struct str *ret_notes,
                   char ret_type[64], struct err *err);
 
@@ -111,5 +111,5 @@ bool ssh_rsa_rename(const void *blob, size_t len, struct str *out);
 
 /* auth.c, agent.c */
 int ssh_authenticate(struct ssh *s, const char *user, struct wait *w, struct err *err);
-/* Tries the agent's keys. 0: none was accepted, or logged in (libssh2 knows); *ret_note says what was tried. */
+/* Tries the agent's keys. 0: none was accepted, or logged in (libssh2 knows); *ret_note lists the tried keys. */
 int ssh_auth_agent(struct ssh *s, const char *user, struct wait *w, struct str *ret_note, struct err *err);

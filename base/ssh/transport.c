@@ -62,7 +62,7 @@ int ssh_lib_err(struct ssh *s, int rc, const char *what, struct err *err)
 	case LIBSSH2_ERROR_SOCKET_TIMEOUT:
 	case LIBSSH2_ERROR_BANNER_RECV:
 	case LIBSSH2_ERROR_BANNER_SEND:
-	/* What was changed on the way: nothing after it can be read. */
+	/* Data was altered on the way: nothing after it can be read. */
 	case LIBSSH2_ERROR_DECRYPT:
 	case LIBSSH2_ERROR_INVALID_MAC:
 		return lost(s, text != NULL && *text != '\0' ? text : "closed", err);
@@ -122,7 +122,7 @@ static void sniff(struct ssh *s, const char *data, size_t len)
 	s->sniffed_len += n;
 }
 
-/* Reads what is there without waiting. 1: something new for libssh2, 0: nothing. */
+/* Reads available bytes without waiting. 1: something new for libssh2, 0: nothing. */
 static int fill(struct ssh *s, struct err *err)
 {
 	bool moved = false;
@@ -154,7 +154,7 @@ static int fill(struct ssh *s, struct err *err)
 		s->in_end += (size_t)n;
 		s->heard_mono_ms = clock_mono_ms();
 		moved = true;
-		/* A short read means that the socket is empty: no further call to hear that. */
+		/* A short read means that the socket is empty: saves another call. */
 		if (s->jump == NULL && s->in_end < IN_SIZE)
 			break;
 	}
@@ -183,7 +183,7 @@ int ssh_block(struct ssh *s, struct wait *w, struct err *err)
 	int r = wait_ms(w, 0, err);
 	if (r < 0)
 		return r;
-	/* The tick may have used this session itself and taken what is waited for here: the caller asks libssh2 again.
+	/* The tick may have used this session itself and read the awaited bytes: the caller asks libssh2 again.
 	 */
 	if (w != NULL && w->next_tick_mono_ms != tick)
 		return 0;
@@ -217,7 +217,7 @@ bool ssh_rsa_is_sha1(void)
 	return libssh2_version(0x010b00) == NULL;
 }
 
-/* The n-th name-list of the peer's KEXINIT, which it sends in clear right behind its banner. */
+/* The n-th name-list of the peer's KEXINIT, which it sends in clear right after its banner. */
 static bool offered(const struct ssh *s, int index, struct str *out)
 {
 	const char *end = s->sniffed + s->sniffed_len, *p = s->sniffed;
@@ -267,7 +267,7 @@ static bool have_common(const char *ours, const char *theirs)
 	return false;
 }
 
-/* Nobody should be told to allow these again. */
+/* Do not suggest allowing these again. */
 static bool is_weak(const char *name)
 {
 	static const char *const weak[] = {"md5", "ripemd",  "sha1",     "-96", "3des",
@@ -278,7 +278,7 @@ static bool is_weak(const char *name)
 	return false;
 }
 
-/* What this libssh2 knows of a kind, as a list of names. */
+/* The methods of a kind that this libssh2 knows, as a list of names. */
 static void known_methods(struct ssh *s, int method, bool weak_too, struct str *out)
 {
 	const char **known = NULL;
@@ -307,7 +307,7 @@ static int no_common_host_key(struct ssh *s, const char *wanted, const char *the
 	return err_hint(err, r, "pin a key of a type that the host has (ssh-keyscan, compared with the host itself)");
 }
 
-/* The first kind of method for which both sides name nothing alike: the lists of KEXINIT, in its order. */
+/* The first kind of method without a common name: the lists of KEXINIT, in its order. */
 static int no_common_method(struct ssh *s, const char *host_key_types, int rc, struct err *err)
 {
 	static const struct {
@@ -347,7 +347,7 @@ static int no_common_method(struct ssh *s, const char *host_key_types, int rc, s
 	return ssh_lib_err(s, rc, "agree on algorithms", err);
 }
 
-/* Only names that this libssh2 knows are handed over: 1.10 takes unknown ones out of the list by a memcpy onto itself.
+/* Passes only names that this libssh2 knows: 1.10 removes unknown ones from the list by an overlapping memcpy.
  */
 static void prefer(struct ssh *s, int method, const char *wanted)
 {
@@ -390,7 +390,7 @@ static bool has_sha_instructions(void)
 #endif
 }
 
-/* The cheapest that is sound comes first. AES with GCM needs no hash of its own; with CTR (all that 1.10 has) the hash is what
+/* The cheapest sound one comes first. AES with GCM needs no hash of its own; with CTR (all that 1.10 has) the hash is what
  * bounds a transfer, and without instructions for SHA-256 the longer one is the faster one on a 64-bit machine. */
 static void prefer_ciphers_and_macs(struct ssh *s)
 {
@@ -420,7 +420,7 @@ static void set_callbacks(struct ssh *s)
 #endif
 }
 
-/* The shortest way there and back so far; the smoothed one counts the peer's delays too. */
+/* The shortest round trip so far; the smoothed one counts the peer's delays too. */
 static bool is_near(int fd)
 {
 	struct tcp_info info = {0};

@@ -54,7 +54,7 @@ int fs_read_fd(int fd, const char *path, size_t max, struct str *out, struct err
 {
 	size_t before = out->len;
 	for (;;) {
-		/* Up to the nearer of the two ceilings; one byte more, read aside, tells whether the file ends there. */
+		/* Reads up to the lower of the two limits; one byte more, read aside, tells whether the file ends there. */
 		size_t room = MIN((size_t)64 << 10, MIN(max - (out->len - before), out->max - out->len));
 		char one_more;
 		char *at = room > 0 ? str_reserve(out, room) : &one_more;
@@ -92,7 +92,7 @@ int fs_write_all(int fd, const void *data, size_t len, struct err *err)
 	return 0;
 }
 
-/* The directory part, "." when there is none, "/" for what lies in the root. free() */
+/* The directory part, "." when there is none, "/" for entries of the root. free() */
 static char *parent_of(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -146,7 +146,7 @@ static int make_one_dir(int dirfd, const char *path, mode_t mode, struct err *er
 	struct stat st;
 	if (errnum == EEXIST && fstatat(dirfd, path, &st, 0) == 0 && S_ISDIR(st.st_mode))
 		return 0;
-	/* What lies under a read-only or foreign parent may exist already and answer with another error than EEXIST. */
+	/* A directory below a read-only or foreign parent may exist already and give another error than EEXIST. */
 	if (errnum != EEXIST && fstatat(dirfd, path, &st, 0) == 0 && S_ISDIR(st.st_mode))
 		return 0;
 	return err_errno(err, errnum == EEXIST ? ENOTDIR : errnum, "make the directory '%s'", path);
@@ -173,7 +173,7 @@ static void closedirp(DIR **dir)
 		closedir(*dir);
 }
 
-/* One removal. What lies deeper than DEPTH_MAX is moved to its top first, so that no tree takes more descriptors than a process has. */
+/* One removal. Entries deeper than DEPTH_MAX are moved to its top first, so that no tree needs more descriptors than a process has. */
 struct removal {
 	dev_t device;
 	int top; /* of the tree's own directory; -1: not entered yet */
@@ -183,7 +183,7 @@ enum { DEPTH_MAX = 100, REMOVAL_ROUNDS = 100000 };
 
 static int empty_dir(int fd, struct removal *m, int depth, struct err *err);
 
-/* Also where its owner forbade it to himself, without changing what may be swapped in under its name. */
+/* Works even if the owner has no permission, and does not change an entry that may be swapped in under its name. */
 static int enter_dir(int fd, const char *name)
 {
 	int sub = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -236,7 +236,7 @@ static int remove_entry(int fd, const char *name, struct removal *m, int depth, 
 	_cleanup_close_ int sub = enter_dir(fd, name);
 	if (sub < 0)
 		return err_errno(err, errno, "enter '%s'", name);
-	/* A module cache has directories that their owner may not write to. Others' refuse this too, and say so below. */
+	/* A module cache has directories that their owner may not write to. Other users' directories refuse this too, which is reported below. */
 	if ((st.st_mode & 0300) != 0300)
 		(void)fchmod(sub, 0700);
 	int r = depth == 0 ? empty_top(sub, m, err) : empty_dir(sub, m, depth + 1, err);

@@ -9,13 +9,13 @@
 /* Whole content; ERR_LIMIT above max. A secret: pass a str with wipe. */
 int fs_read(int dirfd, const char *path, size_t max, struct str *out, struct err *err);
 int fs_read_fd(int fd, const char *path, size_t max, struct str *out, struct err *err); /* path: for messages */
-/* A file that somebody hostile may have put there: only a regular one that is no link, and opening never waits (a FIFO).
+/* Opens a file that an attacker may have placed: only a regular file, never through a link, without blocking (a FIFO).
  * flags: of open. The descriptor, or ERR_NOT_FOUND, ERR_INVALID. */
 int fs_open_plain(int dirfd, const char *path, int flags, struct err *err);
 int fs_read_plain(int dirfd, const char *path, size_t max, struct str *out, struct err *err);
 /* Private name in the same directory, write, fsync, rename, fsync of the directory. */
 int fs_write_atomic(int dirfd, const char *path, const void *data, size_t len, mode_t mode, struct err *err);
-/* The same without the two syncs, for what can be made again. */
+/* The same without the two syncs, for files that can be made again. */
 int fs_write_replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode, struct err *err);
 int fs_mkdirs(int dirfd, const char *path, mode_t mode, struct err *err); /* all missing parents */
 int fs_remove_tree(int dirfd, const char *path, struct err *err);         /* never follows a link; absent is fine */
@@ -29,7 +29,7 @@ char *fs_join(const char *dir, const char *name); /* free() */
 int fs_normalize(const char *path, char **ret, struct err *err);
 /* True when `path` (normalized) is `dir` or lies below it. */
 bool fs_below(const char *dir, const char *path);
-bool fs_is_network(int fd);                            /* NFS, SMB, 9p, FUSE over a net */
+bool fs_is_network(int fd);                            /* NFS, SMB, 9p, FUSE over a network */
 char *fs_real_path(const char *path, struct err *err); /* NULL on failure */
 /* This program's own directory, and a helper program beside it or in libexec: "davit-step". free(); NULL when missing. */
 char *fs_helper_program(const char *name, struct err *err);

@@ -16,7 +16,7 @@ static int refused(struct err *err, const char *path)
 	return err_set(err, ERR_REFUSED, "'%s' leads through a link or out of its directory", path);
 }
 
-/* Without "//", "." and "..": what is left names each component once. */
+/* Removes "//", "." and "..", so that each component is named once. */
 static int plain(const char *path, char **ret, struct err *err)
 {
 	struct err why = ERR_INIT;
@@ -36,7 +36,7 @@ static bool is_link(int dir, const char *name)
 	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode);
 }
 
-/* One component. A link answers ELOOP, also where O_DIRECTORY or O_PATH would have it otherwise. */
+/* Opens one component. A link gives ELOOP, even with O_DIRECTORY or O_PATH. */
 static int open_step(int dir, const char *name, int flags, mode_t mode)
 {
 	int fd = openat(dir, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
@@ -72,7 +72,7 @@ static int open_by_steps(int root, char *path, int flags, mode_t mode)
 	return open_step(at, part, flags, mode);
 }
 
-/* As open: -1 and errno. */
+/* Like open: -1 and errno. */
 static int open_plain(int root, const char *path, int flags, mode_t mode)
 {
 	struct open_how how = {
@@ -81,7 +81,7 @@ static int open_plain(int root, const char *path, int flags, mode_t mode)
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
 	long fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
-	/* EPERM is a seccomp filter's word too; EAGAIN says that something was renamed meanwhile. */
+	/* EPERM may come from a seccomp filter too; EAGAIN says that something was renamed meanwhile. */
 	if (fd >= 0 || (errno != ENOSYS && errno != EPERM && errno != EAGAIN))
 		return (int)fd;
 	_cleanup_free_ char *copy = xstrdup(path);
@@ -166,7 +166,7 @@ int fs_parent_beneath(int root, const char *path, char **ret_name, struct err *e
 	return fd;
 }
 
-/* Into a directory that is there or is made. */
+/* Enters a directory, which is made if it is missing. */
 static int make_step(int dir, const char *name, mode_t mode)
 {
 	int fd = open_step(dir, name, STEP_FLAGS, 0);

@@ -1,4 +1,4 @@
-/* Who this machine and this boot are: what a lock's record says about its owner. Behind a seam, since a simulated power cut is a new boot. */
+/* The identity of this machine and boot, as in a lock's record of its owner. Behind an interface, since a simulated power cut is a new boot. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,7 +16,7 @@ const char *host_name(void);
 uint64_t host_pid_namespace(void);
 int host_pid(void); /* of this process */
 /* The process that runs the steps of the job that this process belongs to: the nearest ancestor that is neither a shell nor a program that only
- * passes another one on. Under the official runner Runner.Worker, under davit's the worker. */
+ * starts another one. Under the official runner Runner.Worker, under davit's the worker. */
 int host_job_process(void);
 uint64_t host_start_time(int pid);
 bool host_process_alive(int pid, uint64_t start_time);

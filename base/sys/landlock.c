@@ -18,7 +18,7 @@
 #define SYS_landlock_restrict_self 446
 #endif
 
-/* As <linux/landlock.h> has them, which does not know the newer ones on older systems. */
+/* As in <linux/landlock.h>, which lacks the newer ones on older systems. */
 enum { CREATE_VERSION = 1, RULE_PATH = 1 };
 enum { ON_EXECUTE = 1 << 0, ON_WRITE = 1 << 1, ON_READ = 1 << 2, ON_MOVE = 1 << 13, ON_TRUNCATE = 1 << 14 };
 enum { ON_FILE = ON_EXECUTE | ON_WRITE | ON_READ | ON_TRUNCATE, ON_ANYTHING = (1 << 15) - 1 };
@@ -37,7 +37,7 @@ int landlock_abi(void)
 	return abi < 0 ? 0 : (int)abi;
 }
 
-/* ---- what is allowed ---- */
+/* ---- allowed paths ---- */
 
 /* Paths in their order: of a thousand directories one is found by halving, or those below a directory. */
 struct paths {
@@ -97,18 +97,18 @@ static bool leads_to_one_of(const struct paths *p, const char *path)
 	return at < p->count && str_starts(p->items[at], inside);
 }
 
-/* A link is passed over: what it leads to is allowed, or not, under its own name. */
+/* Links are skipped: their targets are allowed, or not, under their own names. */
 static int allow(const struct walk *w, const char *path, struct err *err)
 {
 	struct stat st;
 	_cleanup_close_ int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	/* What cannot be reached needs no right. */
+	/* An unreachable path needs no right. */
 	if (fd < 0 || fstat(fd, &st) < 0 || S_ISLNK(st.st_mode))
 		return 0;
 	struct path_rule rule = {.allowed = w->handled & (S_ISDIR(st.st_mode) ? ON_ANYTHING : ON_FILE), .fd = fd};
 	if (syscall(SYS_landlock_add_rule, w->rules, RULE_PATH, &rule, 0) == 0)
 		return 0;
-	/* File systems that are not of this world (EBADFD) take no rule, and need none. */
+	/* Internal file systems of the kernel (EBADFD) accept no rule, and need none. */
 	return errno == EBADFD ? 0 : err_errno(err, errno, "leave %s open to jobs", path);
 }
 

@@ -24,7 +24,7 @@ extern char **environ;
 #endif
 
 enum {
-	REAP_MS = 30000, /* a killed process that is not gone by then hangs in the kernel */
+	REAP_MS = 30000, /* a killed process that still exists by then hangs in the kernel */
 	STAT_MAX = 4096,
 	STAT_START_TIME = 22, /* proc(5): field number in /proc/PID/stat */
 	FIRST_FREE_FD = 3,
@@ -45,7 +45,7 @@ static void ignore_sigpipe(void)
 struct stream {
 	int wanted;       /* as in proc_options */
 	int number;       /* 0, 1, 2 */
-	int child;        /* descriptor to be duplicated, -1: /dev/null */
+	int child;        /* descriptor to duplicate, -1: /dev/null */
 	int ours;         /* of the pipe, -1 */
 	bool close_child; /* made here */
 };
@@ -67,7 +67,7 @@ static int stream_prepare(struct stream *s, struct err *err)
 	} else {
 		s->child = s->wanted;
 	}
-	/* Numbers 0 to 2 are about to be overwritten one after the other: what comes from there moves away first. */
+	/* Descriptors 0 to 2 are about to be overwritten one after the other: moves sources out of that range first. */
 	if (s->child < FIRST_FREE_FD) {
 		int moved = fcntl(s->child, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
 		if (moved < 0)
@@ -136,8 +136,8 @@ static int spawn_error(const struct proc_options *o, int errnum, struct err *err
 	return err_errno(err, errnum, "start '%s'", o->argv[0]);
 }
 
-/* Libraries open descriptors that would stay open in the child: libcurl its connections and its wake-up pair. Nothing of ours is
- * meant for a child but what is duplicated for it, which clears the mark again. */
+/* Libraries open descriptors that would stay open in the child: libcurl its connections and its wake-up pair. Children
+ * only get duplicated descriptors, and duplication clears the mark. */
 static void close_all_on_exec(void)
 {
 #ifdef SYS_close_range
@@ -274,7 +274,7 @@ int proc_stop(struct proc *p, int64_t int_ms, int64_t term_ms, int *ret_status, 
 		proc_signal(p, SIGTERM);
 		ended_within(fd, term_ms);
 	}
-	/* Also after a good end: whoever is left in the group goes. The unreaped leader keeps the group's number ours.
+	/* Even after a success: ends the rest of the group. The unreaped leader keeps the group's number ours.
 	 */
 	proc_signal(p, SIGKILL);
 	if (!ended_within(fd, REAP_MS))
@@ -293,7 +293,7 @@ void proc_done(struct proc *p)
 	}
 }
 
-/* Fields of /proc/PID/stat behind the name, which may hold blanks and parentheses itself. */
+/* Fields of /proc/PID/stat after the name, which may hold blanks and parentheses itself. */
 static bool read_stat(pid_t pid, char *state, uint64_t *start_time)
 {
 	char path[64], text[STAT_MAX];

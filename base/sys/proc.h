@@ -1,5 +1,5 @@
-/* Child processes: posix_spawn into a process group of their own, pipes that close on exec, a deadline, and an end that is
- * sure. A process is remembered as pid and start time, since a bare pid gets reused. Never through a shell unless
+/* Child processes: posix_spawn into a process group of their own, pipes that close on exec, a deadline, and a guaranteed
+ * end. A process is remembered as pid and start time, since a bare pid gets reused. Never through a shell unless
  * argv says so. */
 #pragma once
 #include "base/core/err.h"
@@ -12,9 +12,9 @@ struct proc_options {
 	const char *const *env;             /* NULL: inherited; else the whole environment, NULL-terminated */
 	const char *cwd;                    /* NULL: inherited */
 	int stdin_fd, stdout_fd, stderr_fd; /* -1: /dev/null; PROC_PIPE: a pipe; else that descriptor */
-	bool inherit_group;                 /* stay in our process group (default: a new one) */
+	bool inherit_group;                 /* stays in our process group (default: a new one) */
 	bool new_session;    /* a session of its own, without a controlling terminal; it leads its group there */
-	bool ignore_sigpipe; /* it starts with SIGPIPE ignored (default: every signal at its default) */
+	bool ignore_sigpipe; /* starts with SIGPIPE ignored (default: every signal at its default) */
 	const int *keep_fds; /* further descriptors for the child, same numbers; -1 ends */
 };
 enum { PROC_PIPE = -2 };
@@ -35,10 +35,10 @@ int proc_spawn(const struct proc_options *options, struct proc *ret, struct err 
 int proc_pidfd(const struct proc *p, struct err *err);
 /* Reaps; waits within w. ret_status: exit code, or 128 + signal. */
 int proc_wait(struct proc *p, struct wait *w, int *ret_status, struct err *err);
-/* SIGINT to the group, after int_ms SIGTERM, after term_ms more SIGKILL, then reaps; returns when it is gone. */
+/* SIGINT to the group, after int_ms SIGTERM, after term_ms more SIGKILL, then reaps; returns when it has ended. */
 int proc_stop(struct proc *p, int64_t int_ms, int64_t term_ms, int *ret_status, struct err *err);
 void proc_signal(const struct proc *p, int signal); /* to the group when it has one */
-void proc_done(struct proc *p);                     /* kills what still runs, closes the pipes */
+void proc_done(struct proc *p);                     /* kills it if it still runs, closes the pipes */
 
 /* Runs to the end: feeds input, collects at most max_output bytes of each stream (more is ERR_LIMIT, child stopped).
  * On cancel or deadline the group is stopped. ret_status as proc_wait; stdout/stderr may be NULL (discarded). */
@@ -46,9 +46,9 @@ int proc_run(const struct proc_options *options, const void *input, size_t input
              struct str *ret_stdout, struct str *ret_stderr, int *ret_status, struct err *err);
 
 uint64_t proc_start_time(pid_t pid); /* 0: no such process */
-/* One that /proc hides from us but that has the number counts as alive: who it is cannot be told from here. */
+/* A process with that pid that /proc hides from us counts as alive: we cannot identify it. */
 bool proc_alive(pid_t pid, uint64_t start_time);
 const char *proc_boot_id(void);    /* /proc/sys/kernel/random/boot_id, "" when unreadable */
 uint64_t proc_pid_namespace(void); /* inode of /proc/self/ns/pid */
-/* The text of an argument vector entry overwritten in place, so that it leaves /proc/PID/cmdline. */
+/* Overwrites an argument vector entry in place, so that it disappears from /proc/PID/cmdline. */
 void proc_wipe_argument(char *argument);

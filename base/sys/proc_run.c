@@ -43,7 +43,7 @@ static int feed(struct run *run, struct err *err)
 		if (n < 0 && errno == EAGAIN)
 			return 0;
 		if (n < 0 && errno == EPIPE)
-			break; /* it does not want the rest; its status says whether that is a fault */
+			break; /* it does not read the rest; its status says if that is an error */
 		if (n < 0)
 			return err_errno(err, errno, "write to process %d", (int)run->proc.pid);
 		run->input += n;
@@ -53,7 +53,7 @@ static int feed(struct run *run, struct err *err)
 	return 0;
 }
 
-/* Takes what is there. At the end of the stream the descriptor is closed. */
+/* Reads available bytes. At the end of the stream it closes the descriptor. */
 static int drain(struct run *run, int *fd, struct str *into, struct err *err)
 {
 	char buf[CHUNK];

@@ -1,4 +1,4 @@
-/* What a change sets beside the content, and what must be there for it. */
+/* The attributes that a change sets beside the content, and what they need on the target. */
 #include "engine/change/change_priv.h"
 
 #include <string.h>
@@ -19,8 +19,8 @@ void change_attr_from(const json_t *node, bool with_mtime, struct node_attr *ret
 	}
 }
 
-/* A secret is readable by those that it names and by nobody else: neither what is there by now nor its directory adds anybody. With an
- * access list its mask stands as the group bits of `after`; base_mode is without it. */
+/* A secret is readable only by its named readers: neither an existing file nor its directory adds anybody. With an
+ * access list the group bits of `after` are its mask; base_mode is without it. */
 void change_attr_of(const struct change *c, const char *rights, struct node_attr *ret, struct str *readers)
 {
 	const json_t *uids = json_object_get(json_object_get(c->extra, "plan"), "acl");

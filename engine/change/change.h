@@ -1,4 +1,4 @@
-/* What a change does to its target: look, explain, save, apply, undo, through its driver (engine/change/change_type.h; the record is
+/* The operations of a change on its target: look, explain, save, apply, undo, through its driver (engine/change/change_type.h; the record is
  * engine/record/change.h's). */
 #pragma once
 #include "engine/change/change_type.h"
@@ -7,7 +7,7 @@
 extern const struct change_type change_file;    /* put content and attributes */
 extern const struct change_type change_dir;     /* make a directory, or set its attributes */
 extern const struct change_type change_link;    /* a symbolic link, replaced atomically: the switch of `current` too */
-extern const struct change_type change_remove;  /* a file, a link, an empty directory goes */
+extern const struct change_type change_remove;  /* removes a file, a link, an empty directory */
 extern const struct change_type change_move;    /* rename: extra.to */
 extern const struct change_type change_release; /* a new directory filled by the step; undo removes it */
 extern const struct change_type
@@ -24,9 +24,9 @@ bool change_has(const struct change *c, enum change_flag flag); /* false where i
 
 struct change *plan_add(struct plan *p, const struct change_type *type, enum change_action action, const char *path);
 
-/* The driver's own look, save, apply and undo; each may be repeated. lock_dir: where undo/ lies. ERR_UNSUPPORTED: the kind is not known, or
- * leaves that to its step. What cannot be looked at compares as MATCH_NEITHER. A release or snapshot is MATCH_AFTER as soon as its
- * directory is there. Modification times are restored but not compared. */
+/* The driver's own look, save, apply and undo; each may be repeated. lock_dir: the parent of undo/. ERR_UNSUPPORTED: the kind is not
+ * known, or leaves that to its step. A change that cannot be looked at compares as MATCH_NEITHER. A release or snapshot is MATCH_AFTER as soon as its
+ * directory exists. Modification times are restored but not compared. */
 int change_compare(struct view *v, const char *lock_dir, const struct change *c, enum change_match *ret,
                    struct err *err);
 int change_explain(struct view *v, const struct change *c, struct str *out, struct err *err);
@@ -35,21 +35,21 @@ int change_apply(struct target *t, struct change *c, struct err *err);
 int change_settle(struct target *t, const struct change *c, struct err *err);
 int change_undo(struct target *t, const struct change *c, struct err *err);
 
-/* The same for the engine, which knows who guards the target and where tasks are noted. resume: 0 where there is nothing to wait for. */
+/* The same for the engine, which knows how the target is guarded and where tasks are noted. resume: 0 if there is nothing to wait for. */
 int change_call_apply(struct change_call *x, struct change *c, struct err *err);
 int change_call_resume(struct change_call *x, const struct change *c, struct err *err);
 int change_call_undo(struct change_call *x, const struct change *c, struct err *err);
 
-/* For drivers. Is the deployment's lock still ours? ERR_FENCED: no, and nothing may be changed. */
+/* For drivers. Checks that the deployment's lock is still ours. ERR_FENCED: it is not, and nothing may be changed. */
 int change_guard(struct change_call *x, struct err *err);
-/* Writes down, durably, what the API calls the work that goes on for this change. Before the wait for it begins. */
+/* Records, durably, the API's name of the task that works on this change. Call it before waiting for the task. */
 int change_note_task(struct change_call *x, const char *task, struct err *err);
 
 bool change_touches(const struct change *c, const char *path);
 bool change_names(const struct change *c, const char *path);
 /* All before it must be durable before it is made. */
 bool change_switches(const struct change *c);
-/* The name of the release that is valid once it is made; NULL: it names none. */
+/* The name of the release that is valid once the change is made; NULL: it names none. */
 const char *change_release_of(const struct change *c);
-/* Is `path` the directory or below it? */
+/* True if `path` is the directory or below it. */
 bool change_path_within(const char *dir, const char *path);

@@ -1,15 +1,15 @@
-/* What the drivers of files, directories and links share. */
+/* Shared by the drivers of files, directories and links. */
 #pragma once
 #include "base/secret/digest.h"
 #include "engine/change/change.h"
 
-/* What the change left or keeps in the target's copy: LOCK_DIR/undo/ID and a suffix. free() */
+/* The path of data that the change keeps in the target's copy: LOCK_DIR/undo/ID and a suffix. free() */
 char *change_undo_path(const char *lock_dir, const struct change *c, const char *suffix);
 int change_absent_is_fine(int r, struct err *err);
 
 /* ---- compare.c ---- */
 bool change_same_attributes(const json_t *expected, const struct node *n);
-/* Compares with the two nodes of the record, given the digests of their contents (NULL: whatever the content). ret_node: what is there,
+/* Compares with the two nodes of the record, given the digests of their contents (NULL: any content). ret_node: the node on the target,
  * the caller's to free. */
 int change_compare_digests(struct change_call *x, const struct change *c, const char *before, const char *after,
                            struct node *ret_node, enum change_match *ret, struct err *err);
@@ -18,20 +18,20 @@ int change_compare_node(struct change_call *x, const struct change *c, enum chan
 int change_explain_node(struct change_call *x, const struct change *c, struct str *out, struct err *err);
 
 /* ---- restore.c ---- */
-/* The former file, or a directory's attributes; nothing where the record says all. */
+/* Saves the previous file, or a directory's attributes; nothing if the record holds everything. */
 int change_save_file(struct change_call *x, const struct change *c, struct err *err);
 int change_save_directory(struct change_call *x, const struct change *c, struct err *err);
 int change_restore_file(struct target *t, const struct change *c, struct err *err);
 int change_restore_directory(struct target *t, const struct change *c, struct err *err);
-/* What the record's `before` was, back at its path. */
+/* Restores the record's `before` at its path. */
 int change_restore(struct change_call *x, const struct change *c, struct err *err);
-/* A link over a file is made beside it and renamed over it, so that there is no moment without either. */
+/* A link over a file is made beside it and renamed over it, so that there is always one of them. */
 int change_put_link(struct target *t, const char *path, const char *link, bool over_file, struct err *err);
 
 /* ---- attr.c ---- */
 void change_attr_from(const json_t *node, bool with_mtime, struct node_attr *ret);
-/* What the change is to set. rights: of readers in an access list ("r", "rx"); readers: holds the list. */
+/* The attributes to set. rights: of readers in an access list ("r", "rx"); readers: holds the list. */
 void change_attr_of(const struct change *c, const char *rights, struct node_attr *ret, struct str *readers);
-/* The directory that the path needs, into what a driver's `needs` gives. */
+/* Adds the directory that the path needs to the result of a driver's `needs`. */
 void change_needs_parent(const struct change *c, struct strv *ret);
 void change_needs_owners(const struct change *c, struct strv *ret);

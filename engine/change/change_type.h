@@ -1,5 +1,5 @@
 /* A kind of changes: the driver that looks at them, explains, saves, makes and takes them back. The engine knows drivers by their
- * flags and members only; what a change is of is said by its record's "kind", which is the driver's name.
+ * flags and members only; the record's "kind" of a change is the driver's name.
  *
  * | member    | touches | promises                                                                       | NULL             |
  * | compare   | reads   | how the world stands to the change; an outcome that is unknown yet is an error    | cannot be looked at |
@@ -18,8 +18,8 @@
  * | needs     | nothing | who and what must be there: "u USER", "g GROUP", "p DIRECTORY that can be written" | nothing          |
  *
  * An API guards nothing by itself and answers late. Its driver calls change_guard right before each request that changes something,
- * change_note_task as soon as it knows what the API calls the work, and then waits. A request that may have been carried out although its
- * reply was lost is ERR_UNKNOWN; a task that failed is ERR_FAILED; one that is at work still when the time is up is ERR_TIMEOUT.
+ * change_note_task as soon as it knows the API's name of the task, and then waits. A request that may have been carried out although its
+ * reply was lost is ERR_UNKNOWN; a task that failed is ERR_FAILED; one that still runs when the time is up is ERR_TIMEOUT.
  *
  * A driver keeps nothing between calls: undo may run in another process, which has the record and the target only.
  */
@@ -28,24 +28,24 @@
 #include "engine/target/target.h"
 
 /* How the world stands to a change. */
-/* MATCH_PART: a directory each of whose attributes is the one or the other: an interrupted change; undone like MATCH_AFTER. */
+/* MATCH_PART: a directory of which each attribute is as before or as after: an interrupted change; undone like MATCH_AFTER. */
 enum change_match { MATCH_AFTER, MATCH_BEFORE, MATCH_BOTH, MATCH_PART, MATCH_NEITHER };
 
 enum change_flag {
 	CHANGE_BLIND = 1 << 0,  /* cannot be looked at, and may touch anything on its target */
-	CHANGE_SWITCH = 1 << 1, /* all before it is made durable first (where release_of is given: if it names one) */
-	CHANGE_TREE = 1 << 2,   /* filled bit by bit: that it is there does not say that it is whole */
-	CHANGE_FILES = 1 << 3,  /* of a host's files: durable behind a barrier, private names beside them */
-	CHANGE_ASIDE = 1 << 4,  /* keeps something beside what is deployed, and is no change of it */
+	CHANGE_SWITCH = 1 << 1, /* all before it is made durable first (with release_of: if that names one) */
+	CHANGE_TREE = 1 << 2,   /* filled bit by bit: its existence does not mean that it is complete */
+	CHANGE_FILES = 1 << 3,  /* of a host's files: durable after a barrier, private names beside them */
+	CHANGE_ASIDE = 1 << 4,  /* keeps data beside the deployed files, without changing them */
 	CHANGE_EMPTY = 1 << 5,  /* makes a directory that its undo removes only while it is empty */
 };
 
-/* What a driver's call is given. Borrowed for its length. */
+/* The arguments of a driver's call. Borrowed for its duration. */
 struct change_call {
 	struct view *v;       /* the change's target, to look at it */
-	struct target *t;     /* the same, to change it; NULL where only looking is allowed */
-	const char *lock_dir; /* where undo/ lies; NULL: nothing of it is asked */
-	bool undoing;         /* what goes on still is to be taken back */
+	struct target *t;     /* the same, to change it; NULL if only looking is allowed */
+	const char *lock_dir; /* the parent of undo/; NULL: not needed */
+	bool undoing;         /* a running task is to be taken back */
 	/* The engine's, behind change_guard and change_note_task; NULL: a target whose operations guard themselves. */
 	int (*guard)(void *context, struct err *err);
 	int (*note_task)(void *context, const char *task, struct err *err);

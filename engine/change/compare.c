@@ -1,4 +1,4 @@
-/* How the world stands to a change that its record's two nodes describe. */
+/* Compares the target with the two nodes of a change's record. */
 #include "engine/change/change_priv.h"
 
 #include <stdio.h>
@@ -23,7 +23,7 @@ bool change_same_attributes(const json_t *expected, const struct node *n)
 	       same_owner(json_get_string(expected, "group"), n->group, n->gid);
 }
 
-/* digest: of what is there; "" when it was not made. */
+/* digest: of the file on the target; "" when it was not computed. */
 static bool node_matches(const json_t *expected, const char *expected_digest, const struct node *n, const char *digest)
 {
 	enum node_type type = node_type_of(expected);

@@ -1,8 +1,8 @@
 /* "dir": a directory that is made, or gets other attributes. */
 #include "engine/change/change_priv.h"
 
-/* Each attribute is the one's or the other's: an interrupted change of a directory's attributes, or a directory that was made but not
- * yet given its own. */
+/* Each attribute is as before or as after: an interrupted change of a directory's attributes, or a new directory that has not yet
+ * got its own. */
 static bool is_between(const struct change *c, const struct node *n)
 {
 	if (n->type != NODE_DIR)
@@ -49,7 +49,7 @@ static int apply(struct change_call *x, struct change *c, struct err *err)
 	r = host_stat(&t->view, c->path, &n, err);
 	if (r < 0)
 		return r;
-	/* Made by a former try whose reply was lost. */
+	/* Made by a previous try whose reply was lost. */
 	if (n.type == NODE_DIR)
 		return host_set_attr(t, c->path, &attr, err);
 	return err_set(err, ERR_CONFLICT, "'%s' exists but is not a directory", c->path);

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The digests of a secret file's two contents lie beside its former content on the target. ret_saved false: they are not
- * there, so the change was never started (it starts after they were made durable). */
+/* The digests of a secret file's two contents lie beside its previous content on the target. ret_saved false: they do not
+ * exist, so the change was never started (it starts after they were made durable). */
 static int secret_digests(struct change_call *x, const struct change *c, char before[DIGEST_HEX],
                           char after[DIGEST_HEX], bool *ret_saved, struct err *err)
 {
@@ -48,7 +48,7 @@ static int compare(struct change_call *x, const struct change *c, enum change_ma
 	return change_compare_digests(x, c, *before ? before : NULL, after, &n, ret, err);
 }
 
-/* Of a secret the record has no digest: that of the new content lies beside the former one. */
+/* The record of a secret has no digest: that of the new content lies beside the previous content. */
 static int save(struct change_call *x, const struct change *c, struct err *err)
 {
 	int r = change_save_file(x, c, err);

@@ -1,4 +1,4 @@
-/* "remove": a file, a link or an empty directory goes. */
+/* "remove": removes a file, a link or an empty directory. */
 #include "engine/change/change_priv.h"
 
 static int save(struct change_call *x, const struct change *c, struct err *err)

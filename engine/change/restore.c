@@ -1,4 +1,4 @@
-/* What a change replaces: saved in the target's copy before the first change, and put back by its undo. */
+/* Saves the content that a change replaces in the target's copy before the first change; the undo restores it. */
 #include "engine/change/change_priv.h"
 
 #include <inttypes.h>
@@ -33,7 +33,7 @@ static int save_copy(struct target *t, const struct change *c, struct err *err)
 	return r;
 }
 
-/* A directory's attributes alone: an empty one that has them. */
+/* A directory's attributes only: an empty one that has them. */
 static int save_directory(struct target *t, const struct change *c, struct err *err)
 {
 	_cleanup_free_ char *saved = change_undo_path(t->lock_dir, c, "");
@@ -74,8 +74,8 @@ int change_put_link(struct target *t, const char *path, const char *link, bool o
 	return r;
 }
 
-/* A copy of what was saved comes to lie beside the path and is renamed over it: owner, mode, time and ACL come with it. Durable before
- * the name is: a power cut must not leave the name with half of the content. */
+/* Puts a copy of the saved file beside the path and renames it over the path, with owner, mode, time and ACL. The content is durable
+ * before the name: a power cut must not leave the name with half of the content. */
 int change_restore_file(struct target *t, const struct change *c, struct err *err)
 {
 	_cleanup_free_ char *saved = change_undo_path(t->lock_dir, c, "");
@@ -89,7 +89,7 @@ int change_restore_file(struct target *t, const struct change *c, struct err *er
 	return r;
 }
 
-/* The saved attributes of a directory: owner, mode, ACL, time. A deployment of an earlier davit has none. */
+/* The saved attributes of a directory: owner, mode, ACL, time. A deployment by an earlier davit has none. */
 static int dress_again(struct target *t, const struct change *c, struct err *err)
 {
 	_cleanup_free_ char *saved = change_undo_path(t->lock_dir, c, "");

@@ -1,4 +1,4 @@
-/* "release" and "snapshot": a directory that its step fills. A release comes with a manifest beside it (extra.manifest) and with the
+/* "release" and "snapshot": a directory that its step fills. A release has a manifest beside it (extra.manifest) and
  * directories above it that were made for it (extra.made). */
 #include "engine/change/change_priv.h"
 

@@ -75,7 +75,7 @@ static int set_in_transaction(struct store *s, const char *id, const struct chan
 	int r = read_change(s, id, c->id, &stored, err);
 	if (r < 0)
 		return r;
-	/* What a step learned while it applied (extra) goes into the record with its end. */
+	/* Data that a step learned in its apply (extra) is stored when the change is done. */
 	if (c->extra) {
 		json_decref(stored.extra);
 		stored.extra = json_incref(c->extra);

@@ -20,13 +20,13 @@ int sql_step(struct store *s, sqlite3_stmt *st, struct err *err);
 /* For statements without rows. */
 int sql_run(struct store *s, struct err *err, const char *sql, const char *types, ...);
 int sql_begin(struct store *s, struct err *err);
-/* Commits when r is 0, else rolls back; returns what became of it. Calls store_after_write. */
+/* Commits when r is 0, else rolls back; returns the result. Calls store_after_write. */
 int sql_end(struct store *s, int r, struct err *err);
 int sql_fail(struct store *s, int rc, struct err *err, const char *what);
 /* A column of JSON; the caller's. */
 int sql_json(sqlite3_stmt *st, int column, json_t **ret, struct err *err);
-/* Members of `members` into the document of one row; `column` = doc. */
+/* Sets `members` in the document of one row; `column` = doc. */
 void sql_json_merge(json_t *object, const json_t *members);
 
-/* Within a transaction: the state row that a change carries (engine/run/step.h), forwards or back. */
+/* Within a transaction: applies the state row of a change (engine/run/step.h), forwards or back. */
 int store_apply_state_row(struct store *s, const char *id, const struct change *c, bool back, struct err *err);

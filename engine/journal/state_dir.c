@@ -1,4 +1,4 @@
-/* Where this host's state lives, in a file of its own: a program that only reads the journal links no step. */
+/* Finds this host's state directory. A file of its own, so that a program that only reads the journal links no step. */
 #include "engine/journal/state_dir.h"
 
 #include "base/sys/fs.h"
@@ -40,8 +40,8 @@ static char *variable_of(int pid, const char *name)
 	return NULL;
 }
 
-/* Under the official runner a job can set any variable for its later steps (GITHUB_ENV). Where the journal lies is the machine's
- * affair: there the variable counts as the runner itself has it. */
+/* Under the official runner a job can set any variable for its later steps (GITHUB_ENV). The location of the journal is a matter of the
+ * machine, so the runner's own value of the variable counts there. */
 static char *state_variable(void)
 {
 	const char *actions = getenv("GITHUB_ACTIONS"), *given = getenv("DAVIT_STATE");

@@ -46,7 +46,7 @@ void sql_stmt_done(sqlite3_stmt **st)
 	*st = NULL;
 }
 
-/* SQLite tells of a full disk as an I/O error where the shared memory beside the journal cannot be made. */
+/* SQLite reports a full disk as an I/O error if it cannot make the shared memory beside the journal. */
 static bool disk_is_full(const struct store *s)
 {
 	struct statvfs v;
@@ -196,8 +196,8 @@ static int make_store_id(const char *path, struct err *err)
 	return fs_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, err);
 }
 
-/* The id is bound to the machine: a directory that was copied to another one (a cloned disk) gets an id of its own there, so that the copy never
- * takes itself for the owner of the original's locks. */
+/* The id is bound to the machine: a directory that was copied to another one (a cloned disk) gets an id of its own there, so
+ * that the copy never takes itself for the owner of the original's locks. */
 static int load_store_id(struct store *s, struct err *err)
 {
 	_cleanup_free_ char *path = fs_join(s->dir, "store-id");
@@ -221,7 +221,7 @@ static int load_store_id(struct store *s, struct err *err)
 	return err_set(err, ERR_IO, "'%s' does not keep what is written", path);
 }
 
-/* Its absence is no reason to refuse: it may have been given up in the undo before. */
+/* A missing reserve is no reason to refuse: the previous undo may have given it up. */
 static void make_reserve(const char *dir)
 {
 	_cleanup_free_ char *path = fs_join(dir, "reserve");
@@ -286,7 +286,7 @@ static int check_format(struct store *s, struct err *err)
 	r = sql_begin(s, err);
 	if (r < 0)
 		return r;
-	/* Another process may have made the tables since. */
+	/* Another process may have made the tables meanwhile. */
 	r = get_int(s, "PRAGMA user_version", &format, err);
 	if (r == 0 && format == 0 && sqlite3_exec(s->db, schema, NULL, NULL, NULL) != SQLITE_OK)
 		r = sql_fail(s, sqlite3_errcode(s->db), err, "make the tables");
@@ -370,7 +370,7 @@ int store_open_readonly(const char *dir, struct store **ret, struct err *err)
 {
 	_cleanup_free_ char *path = fs_join(dir, "journal.db");
 	struct stat st;
-	/* A directory that may not be looked into is not one without a journal. */
+	/* A directory that cannot be read is not the same as one without a journal. */
 	if (stat(path, &st) < 0)
 		return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "there is no journal in '%s' yet", dir)
 		                       : err_set(err, errno == EACCES ? ERR_PERMISSION : ERR_IO,

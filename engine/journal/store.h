@@ -1,6 +1,6 @@
-/* What davit remembers, in terms of deployments and changes, so that another store (a fleet's PostgreSQL) fits the same interface.
- * SQLite, WAL, synchronous=FULL; any number of processes; each write is one short BEGIN IMMEDIATE with a bounded wait; every call that writes has
- * made it durable when it returns. Format 1 (PRAGMA user_version); newer is refused, older is read. */
+/* davit's memory, in terms of deployments and changes, so that another store (a fleet's PostgreSQL) fits the same interface.
+ * SQLite, WAL, synchronous=FULL; any number of processes; each write is one short BEGIN IMMEDIATE with a bounded wait; the data of a
+ * writing call is durable when it returns. Format 1 (PRAGMA user_version); newer is refused, older is read. */
 #pragma once
 #include "engine/record/change.h"
 
@@ -15,20 +15,20 @@ enum deployment_state {
 };
 const char *deployment_state_name(enum deployment_state s);
 
-/* A deployment as the store knows it. JSON, no secrets: {"format":1,"id","name","environment","state","on_failure","commit","dirty",
+/* A deployment in the store. JSON, no secrets: {"format":1,"id","name","environment","state","on_failure","commit","dirty",
  * "repository","run_url","job_key","runner_decides","user","host","created_ms","decided_ms","exit_status","reason","cleaned","reported",
  * "targets":[{"name","kind","identity","user","host"}],"kept" (what a later rollback needs of the file, its secrets as expressions),"plan_digest","owner":{pid,start_time,boot_id,pid_ns,host}} */
 struct store;
 
 /* dir: $DAVIT_STATE; made 0700 when missing. vfs: NULL, or the simulator's. */
 int store_open(const char *dir, const char *vfs, struct store **ret, struct err *err);
-/* What a state directory says is carried out: only its owner's, or root's, counts. ERR_PERMISSION names the owner. */
+/* The content of a state directory is carried out, so its owner must be this user or root. ERR_PERMISSION names the owner. */
 int store_check_owner(const char *dir, struct err *err);
 int store_open_readonly(const char *dir, struct store **ret,
                         struct err *err); /* for history and show; ERR_NOT_FOUND when there is none */
 void store_close(struct store *s);
 void store_closep(struct store **s);
-const char *store_id(const struct store *s); /* random, made once with the machine id it was made on */
+const char *store_id(const struct store *s); /* random, made once, bound to the machine id */
 const char *store_dir(const struct store *s);
 
 int store_deployment_add(struct store *s, const json_t *deployment, struct err *err);
@@ -52,14 +52,14 @@ int store_step_add(struct store *s, const char *id, int index, const json_t *ste
 int store_step_set(struct store *s, const char *id, int index, const json_t *members, struct err *err);
 int store_step_list(struct store *s, const char *id, json_t **ret_array, struct err *err);
 
-/* All intents of a step and target in one transaction; gives the ids. */
+/* Stores all intents of a step and target in one transaction; sets the ids. */
 int store_changes_add(struct store *s, const char *id, struct change *changes, size_t count, struct err *err);
-/* The state, note and the state row (engine/record/change.h) in one transaction. */
+/* Stores the state, note and the state row (engine/record/change.h) in one transaction. */
 int store_change_set(struct store *s, const char *id, const struct change *change, enum change_state state,
                      const char *note, struct err *err);
 int store_change_list(struct store *s, const char *id, struct plan *ret, struct err *err); /* by id, ascending */
 
-/* Changes as another store recorded them (the copy on a target): with their ids and states, for a deployment that has none here yet. */
+/* Changes as another store recorded them (the copy on a target): with their ids and states, for a deployment that has no changes here yet. */
 int store_changes_import(struct store *s, const char *id, const struct plan *changes, struct err *err);
 
 int store_event_add(struct store *s, const char *id, int step_index, const char *kind, const json_t *data,

@@ -33,7 +33,7 @@ bool lock_owner_process_gone(const json_t *process)
 		return false;
 	if (strcmp(boot, host_boot_id()) != 0)
 		return true;
-	/* A number of another namespace names another process here, or none. */
+	/* A pid of another namespace means another process here, or none. */
 	if ((uint64_t)json_get_int(process, "pid_ns", 0) != host_pid_namespace())
 		return false;
 	return !host_process_alive((int)json_get_int(process, "pid", 0),
@@ -109,7 +109,7 @@ static int ignore(int r, int ignored, struct err *err)
 	return 0;
 }
 
-/* Parents of BASE that are missing are made too; what is there stays as it is. */
+/* Makes missing parents of BASE too; existing ones stay as they are. */
 static int make_base(struct target *t, struct err *err)
 {
 	const struct node_attr ours = {.set_mode = true, .mode = 0700};
@@ -133,8 +133,8 @@ static int make_base(struct target *t, struct err *err)
 	return ignore(host_mkdir(t, base, &ours, err), ERR_EXISTS, err);
 }
 
-/* What lies in a lock's directory once it is ours, and what was only needed to take it. A power cut may have taken the directories and
- * left the lock. */
+/* Makes the entries of a lock's directory once it is ours, and removes those that were only needed to take it. A power cut may have
+ * removed the directories and left the lock. */
 static int make_inside(struct target *t, const char *former_name, struct err *err)
 {
 	const struct node_attr ours = {.set_mode = true, .mode = 0700}, file = {.set_mode = true, .mode = 0600};
@@ -156,7 +156,7 @@ bool lock_id_is_sound(const char *id)
 	return len > 0 && len <= MAX_ID && id[len] == '\0';
 }
 
-/* read: what reading the text gave. */
+/* read: the result of reading the text. */
 static int parse_record(const struct view *v, const char *path, int read, const struct str *text, json_t **ret,
                         struct err *err)
 {
@@ -171,7 +171,7 @@ static int parse_record(const struct view *v, const char *path, int read, const 
 		return err_set(err, ERR_UNSUPPORTED,
 		               "the lock '%s' on '%s' has format %" PRId64 "; this program reads up to %d", path,
 		               v->name, format, LOCK_FORMAT);
-	/* It becomes part of names here. */
+	/* The id becomes part of names here. */
 	const char *id = json_get_string(record, "deployment");
 	if (id && !lock_id_is_sound(id)) {
 		err_set(err, ERR_PROTOCOL, "the lock '%s' on '%s' names a deployment by what is no id", path, v->name);
@@ -210,7 +210,7 @@ static char *new_name(const char *lock_dir, const char *deployment_id)
 	return xasprintf("%s/new-%s", lock_dir, deployment_id);
 }
 
-/* The directories, the record under a name of our own, and the link that only one can make. */
+/* Makes the directories, the record under a name of our own, and the link that only one process can make. */
 static int link_it(struct target *t, const char *lock_dir, const json_t *record, struct err *err)
 {
 	const struct node_attr dir = {.set_mode = true, .mode = 0700}, file = {.set_mode = true, .mode = 0600};
@@ -227,7 +227,7 @@ static int link_it(struct target *t, const char *lock_dir, const json_t *record,
 	return target_do(t, ops, ARRAY_SIZE(ops), err);
 }
 
-/* One try: 0 ours, ERR_LOCKED, ERR_NOT_FOUND (the directory went away meanwhile: try again), or what failed. */
+/* One try: 0 ours, ERR_LOCKED, ERR_NOT_FOUND (the directory was removed meanwhile: retry), or another error. */
 static int try_link(struct target *t, const char *lock_dir, const json_t *record, json_t **ret_holder, struct err *err)
 {
 	_cleanup_json_ json_t *holder = NULL;
@@ -238,9 +238,9 @@ static int try_link(struct target *t, const char *lock_dir, const json_t *record
 		if (r == 0)
 			r = link_it(t, lock_dir, record, err);
 	}
-	/* Only the link itself is in the way of another one. */
+	/* Only the link itself can block another one. */
 	if (r == ERR_EXISTS || r == ERR_UNKNOWN) {
-		/* Perhaps it is ours: the reply to a former try may have been lost. */
+		/* Perhaps it is ours: the reply to a previous try may have been lost. */
 		int seen = lock_read(&t->view, lock_dir, &holder, err);
 		if (seen == 0)
 			r = is_ours(holder, record) ? 0 : ERR_LOCKED;
@@ -258,7 +258,7 @@ static int try_link(struct target *t, const char *lock_dir, const json_t *record
 	return r;
 }
 
-/* Behind the barrier it is looked at again: a target may have lost its power between the two. */
+/* Checked again after the barrier: a target may have lost its power between the two. */
 static int durable_and_there(struct target *t, const json_t *record, const char *mark, struct err *err)
 {
 	_cleanup_json_ json_t *seen = NULL;
@@ -306,7 +306,7 @@ static char *mark_text(const char *mark, const json_t *record)
 	return xasprintf("%s %s\n", mark, id ? id : "");
 }
 
-/* A file that names another deployment was brought back by a power cut. */
+/* A power cut brought back a file that names another deployment. */
 int lock_read_mark(struct view *v, const char *lock_dir, const json_t *record, char **ret, struct err *err)
 {
 	static const char *const marks[] = {"committed", "undone"};
@@ -325,7 +325,7 @@ int lock_read_mark(struct view *v, const char *lock_dir, const json_t *record, c
 	return r < 0 ? err_wrap(err, r, "read the mark '%s' on '%s'", path, v->name) : 0;
 }
 
-/* The lock is ours and nothing of the former owner can arrive any more: what it decided until then counts. */
+/* The lock is ours and nothing of the previous owner can arrive any more: its decision up to now counts. */
 static int keep_mark(struct target *t, json_t *record, struct err *err)
 {
 	_cleanup_free_ char *mark = NULL;
@@ -384,7 +384,7 @@ int lock_mark(struct target *t, const char *mark, struct err *err)
 		json_object_set_new(record, "mark", json_string(mark));
 		_cleanup_free_ char *text = json_text(record), *file = fs_join(t->lock_dir, "mark"),
 				    *said = mark_text(mark, record);
-		/* The file first: whoever replaces the record from now on finds it. */
+		/* The file first: a process that replaces the record from now on finds it. */
 		const struct target_op ops[] = {
 			{TARGET_PUT, .path = file, .data = said, .len = strlen(said), .attr = &ours},
 			{TARGET_PUT, .path = lock, .data = text, .len = strlen(text), .attr = &ours},
@@ -436,12 +436,12 @@ static int remove_empty_dirs(struct target *t, const char *lock_dir, const char 
 		ops[count++] = (struct target_op){TARGET_REMOVE,
 		                                  .path = i < before_count ? before[i] : paths[i - before_count],
 		                                  .fine = ERR_NOT_FOUND, .also_fine = ERR_EXISTS};
-	/* BASE may be a mount point, or lie in a directory of somebody else: empty, it stands for nothing. */
+	/* BASE may be a mount point, or lie in a directory of somebody else. An empty one means nothing. */
 	ops[count - 1].may_stay = true;
 	return target_do(t, ops, count, err);
 }
 
-/* Everything in the directory, and the lock last. */
+/* Removes everything in the directory, and the lock last. */
 static int remove_contents(struct target *t, struct err *err)
 {
 	_cleanup_(strv_done) struct strv names = {0};
@@ -466,7 +466,7 @@ int lock_release(struct target *t, struct err *err)
 	_cleanup_free_ char *dir = xstrdup(t->lock_dir);
 	int r = remove_contents(t, err);
 	if (r == ERR_FENCED) {
-		/* Perhaps it was given back already, and only the reply was lost. */
+		/* Perhaps it was already given back, and only the reply was lost. */
 		_cleanup_json_ json_t *there = NULL;
 		if (lock_read(&t->view, dir, &there, NULL) == ERR_NOT_FOUND) {
 			err_clear(err);
@@ -536,7 +536,7 @@ static struct change *find_change(struct plan *p, int64_t id)
 static int take_line(struct plan *p, const char *line, size_t len, struct err *err)
 {
 	_cleanup_json_ json_t *record = NULL;
-	/* A torn line: its append was not made durable, so what it would have said did not count yet. */
+	/* A torn line: its append was not made durable, so its content did not count yet. */
 	if (len == 0 || json_parse(line, len, MAX_COPY, &record, NULL) < 0)
 		return 0;
 	struct change *known = find_change(p, json_get_int(record, "id", 0));
@@ -602,7 +602,7 @@ int lock_owner_claim(const struct store *s, const char *id, int *ret_fd, struct 
 				return err_set(err, ERR_LOCKED, "the process that owns the deployment %s is alive", id);
 			return err_errno(err, errno, "lock '%s'", path);
 		}
-		/* The former owner may have removed the file between our open and our lock. */
+		/* The previous owner may have removed the file between our open and our lock. */
 		if (same_file(fd, path)) {
 			*ret_fd = take_fd(&fd);
 			return 0;

@@ -99,7 +99,7 @@ static int name_index(const char *const *names, size_t count, const char *name)
 	return -1;
 }
 
-/* A kind that is not known here is read as well: it is shown, and nobody acts on it. */
+/* An unknown kind is also read: it is shown, but not acted on. */
 static bool is_kind(const char *name)
 {
 	return name && *name && strlen(name) < CHANGE_KIND_SIZE &&

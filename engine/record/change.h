@@ -1,15 +1,15 @@
-/* One change of the world: what, on which target, from and to, and how far it got. Its record is what journal, target's
- * copy, plan, digest and `davit show` hold; it never holds a secret.
+/* One change of the world: what, on which target, from and to, and how far it got. Its record appears in the journal, the target's
+ * copy, the plan, the digest and `davit show`; it never holds a secret.
  *
  * Record format 1 (JSON; unknown members are kept, a higher "format" is refused):
  *   {"format":1,"id":12,"step":3,"step_name":"secret-write","target":"web","kind":"file","path":"/opt/shop/.env",
  *    "step_id":"env","step_inputs":"…","action":"update","before":NODE,"after":NODE,"extra":{…},"task":"…","secret":true,"summary":"…","state":"done"}
  *   NODE: {"type":"absent"} | {"type":"file","digest":"…","size":n,"mode":"0600","owner":"root","group":"root","mtime_ns":n}
  *       | {"type":"dir","mode":…,"owner":…,"group":…,"mtime_ns":n} | {"type":"link","link":"…"}
- *   Of a secret file the record has no digest and no size: the digest of what we wrote lies in the copy's undo/ID.after on
+ *   The record of a secret file has no digest and no size: the digest of the new content lies in the copy's undo/ID.after on
  *   the target, which has the content anyway.
  * States: intent → started → done | unknown → undone | conflict | blocked.
- * The former content of a file, link or tree that a change replaces or removes is saved as undo/ID in the target's copy
+ * The previous content of a file, link or tree that a change replaces or removes is saved as undo/ID in the target's copy
  * (LOCK_DIR/undo/) before the change starts.
  */
 #pragma once
@@ -40,10 +40,10 @@ struct change {
 	enum change_state state;
 	bool secret;
 	json_t *before, *after; /* NODE */
-	json_t *extra; /* the step's own, no secrets; part of the record. "digest" inside: what the plan's digest counts
+	json_t *extra; /* the step's own, no secrets; part of the record. "digest" inside: what a plan's digest counts
 	                                 of it ("plan": object that is digested; other members are not) */
-	char *task;    /* what an API calls the work that goes on, or went on, for it; NULL: none */
-	char *note;    /* why conflict, blocked or not undone */
+	char *task;    /* the API's name of the task that works, or worked, on it; NULL: none */
+	char *note;    /* the reason of conflict, blocked or not undone */
 	/* Not part of the record. */
 	const struct change_type
 		*type;      /* its driver (engine/change/change_type.h); NULL: not looked up, or not known */
@@ -68,6 +68,6 @@ int change_from_record(const json_t *record, struct change *ret, struct err *err
 const char *change_action_name(enum change_action a);
 const char *change_state_name(enum change_state s);
 
-/* A state row that apply's change carries: put into change.extra by this, moved into the store with the change's done record,
- * and back with its undone record. row NULL: the row goes. */
+/* Adds the state row of an apply change to change.extra. It moves into the store with the change's done record,
+ * and back with its undone record. row NULL: removes the row. */
 void change_set_state_row(struct change *c, const char *key, const json_t *row, const json_t *former);

@@ -1,4 +1,4 @@
-/* Making the changes, in the journal's order: intents, former contents, barrier, then each change started, made, verified, done. */
+/* Making the changes, in the journal's order: intents, previous contents, barrier, then each change started, made, verified, done. */
 #include "engine/run/run_priv.h"
 
 #include "base/core/clock.h"
@@ -7,7 +7,7 @@
 
 enum { APPLY_TRIES = 4, PAUSE_MS = 500 };
 
-/* ---- what changed since the plan ---- */
+/* ---- changes since the plan ---- */
 
 static bool same_node(const json_t *a, const json_t *b)
 {
@@ -42,7 +42,7 @@ static bool explained(const struct engine *e, const struct estep *s, const char 
 	return *ret_command;
 }
 
-/* Perhaps the command's doing, perhaps a person's: it is named, so that a person can tell. */
+/* The command or a person may have changed it: it is named, so that a person can tell. */
 static void name_replaced(struct engine *e, const struct estep *s, const struct change *c)
 {
 	_cleanup_json_ json_t *data =
@@ -58,8 +58,8 @@ static bool same_place(const struct change *a, const struct change *b)
 	return a->type == b->type && strcmp(a->path, b->path) == 0;
 }
 
-/* A step may change one path twice (a file becomes a link, and what was remembered of the file goes): the n-th change of a path is the n-th
- * that was shown. */
+/* A step may change one path twice (a file becomes a link, and the file's row is removed): the n-th change of a path is the
+ * n-th that was shown. */
 static const struct change *planned(const struct plan *shown, const struct plan *now, size_t index)
 {
 	size_t before = 0;
@@ -71,7 +71,7 @@ static const struct change *planned(const struct plan *shown, const struct plan 
 	return NULL;
 }
 
-/* What is changed now must be what was planned and shown; a person's hand in between stops the step. */
+/* The changes must be those that were planned and shown; a change by a person in between stops the step. */
 static int compare_plans(struct engine *e, struct estep *s, size_t target, const struct plan *now, bool resolved,
                          struct err *err)
 {
@@ -141,10 +141,10 @@ static int is_made(struct etarget *et, const struct change *c, bool *ret, struct
 	return r;
 }
 
-/* A lost connection is met again; after a lost reply the target is fenced against that request before it is looked at. */
+/* Retries after a lost connection; after a lost reply the target is fenced against that request before it is looked at. */
 static int make_change(struct engine *e, struct estep *s, struct etarget *et, struct change *c, struct err *err)
 {
-	bool at_work = false; /* what was asked for goes on still: it must not be asked for beside it */
+	bool at_work = false; /* the requested task still runs: it must not be requested again */
 	int r = 0;
 	for (int i = 0; i < APPLY_TRIES; i++) {
 		if (!at_work)
@@ -193,7 +193,7 @@ static int start_change(struct engine *e, struct etarget *et, struct change *c, 
 	if (r == 0)
 		r = set_change(e, c, CHANGE_STARTED, NULL, err);
 	if (r == 0 && change_has(c, CHANGE_BLIND)) {
-		/* Another machine, which has the copy only, could not see whether it was run. */
+		/* Another machine, which only has the copy, could not see whether it was run. */
 		r = lock_append_state(et->anchor->t, c, CHANGE_STARTED, err);
 		if (r == 0)
 			r = barrier_at(et, et->anchor->t->lock_dir, err);
@@ -241,7 +241,7 @@ static int retry_target(struct engine *e, struct etarget *et, int r, int i, stru
 	return r == ERR_NETWORK ? 0 : engine_refence(e, et, err);
 }
 
-/* "" where it cannot be read: then a reboot shows as a lost connection only. */
+/* "" if it cannot be read: then a reboot shows as a lost connection only. */
 static int read_boot(struct etarget *et, char **ret, struct err *err)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(256);
@@ -253,7 +253,7 @@ static int read_boot(struct etarget *et, char **ret, struct err *err)
 	return 0;
 }
 
-/* A barrier covers what was written since the target's start: one in between took it away. */
+/* A barrier covers data written since the target's start: a restart in between lost it. */
 static int same_boot(struct etarget *et, const char *before, bool *ret, struct err *err)
 {
 	_cleanup_free_ char *now = NULL;
@@ -262,8 +262,8 @@ static int same_boot(struct etarget *et, const char *before, bool *ret, struct e
 	return r;
 }
 
-/* Intents and former contents into the target's copy, durable before the first change. Repeated as a whole when a reply is lost: appended
- * records are merged by their id, and what is saved again is still what was there before. */
+/* Puts intents and previous contents into the target's copy, durable before the first change. Repeated as a whole when a reply is
+ * lost: appended records are merged by their id, and the content saved again is still the previous one. */
 static int prepare_target(struct engine *e, struct etarget *et, struct plan *plan, struct err *err)
 {
 	int r = 0;
@@ -294,7 +294,7 @@ int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, 
 {
 	if (plan->count == 0)
 		return 0;
-	/* What was planned must still be there when it is saved. */
+	/* The planned state must still exist when it is saved. */
 	for (size_t i = 0; i < plan->count; i++) {
 		plan->changes[i].state = CHANGE_INTENT;
 		plan->changes[i].step_index = s->index;
@@ -311,7 +311,7 @@ int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, 
 		r = mark_begun(e, s, err);
 	for (size_t i = 0; r == 0 && i < plan->count; i++)
 		r = apply_change(e, s, et, &plan->changes[i], err);
-	/* For another machine's eyes only, which looks at the world anyway: a failure here costs nothing. */
+	/* Only for another machine, which looks at the world anyway: a failure here costs nothing. */
 	for (size_t i = 0; r == 0 && i < plan->count; i++)
 		if (change_has(&plan->changes[i], CHANGE_BLIND) &&
 		    lock_append_state(et->anchor->t, &plan->changes[i], CHANGE_DONE, NULL) < 0)
@@ -330,7 +330,7 @@ static json_t *contexts_of(const struct engine *e)
 	return json_pack("{s:o, s:o}", "deployment", deployment, "steps", steps);
 }
 
-/* Fills in what earlier steps gave; true in *ret when the input is another one now. */
+/* Fills in values of earlier steps; *ret is true when the input has changed. */
 static int resolve_input(struct engine *e, struct estep *s, bool *ret, struct err *err)
 {
 	*ret = false;
@@ -351,7 +351,7 @@ static int resolve_input(struct engine *e, struct estep *s, bool *ret, struct er
 	if (r == 0)
 		r = engine_faults(e, &faults, err);
 	faults_done(&faults);
-	/* What an undo needs of it is known only now. */
+	/* The data for an undo is known only now. */
 	if (r == 0)
 		r = engine_seal(e, err);
 	*ret = true;
@@ -370,7 +370,7 @@ static int add_step_record(struct engine *e, struct estep *s, struct err *err)
 	return store_step_add(e->store, e->id, s->index, doc, err);
 }
 
-/* Planned a moment ago under this lock; each change is compared with its former state all the same before it is made. */
+/* Planned a moment ago under this lock; each change is still compared with its previous state before it is made. */
 static int apply_as_planned(struct engine *e, struct estep *s, struct err *err)
 {
 	int r = 0;
@@ -407,7 +407,7 @@ static int probe_step(struct engine *e, struct estep *s, struct err *err)
 	return r;
 }
 
-/* `unknown` means, behind this point, that nobody can tell how the deployment was decided. What became of a change is settled by its undo. */
+/* After this point `unknown` means that nobody can tell how the deployment was decided. The undo settles the outcome of a change. */
 int engine_settled_by_undo(int r, struct err *err)
 {
 	if (r != ERR_UNKNOWN)

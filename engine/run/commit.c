@@ -38,7 +38,7 @@ static int mark_until_known(struct engine *e, const char *mark, struct err *err)
 		if (r == 0 || r == ERR_FENCED)
 			return r;
 		tried = tried || r != ERR_NETWORK;
-		/* Full disk, no permission, a barrier that failed: marked or not? Look, after nothing of ours can arrive any more. */
+		/* Full disk, no permission, a failed barrier: looks if it is marked, once nothing of ours can arrive any more. */
 		bool marked = false;
 		int look = engine_may_retry(r) ? engine_refence(e, anchor, err) : 0;
 		if (look == 0)
@@ -59,7 +59,7 @@ static int mark_until_known(struct engine *e, const char *mark, struct err *err)
 }
 
 /* 0: marked and durable. ERR_UNKNOWN: the anchor is out of reach and nobody can tell. Anything else: surely not marked. A cancel comes too
- * late here: it could only leave the question open that is being decided. */
+ * late here: it could only leave the decision open. */
 static int mark_anchor(struct engine *e, const char *mark, struct err *err)
 {
 	int cancel_fd = e->wait.cancel_fd;
@@ -103,7 +103,7 @@ char *engine_half_made(struct engine *e)
 			return xasprintf("step %d (%s) ended in the middle of its changes: '%s' on '%s' is not made",
 			                 c->step_index + 1, c->step, c->path, c->target);
 	}
-	/* Between two of its targets: all that was recorded is made, and the rest was not even intended. */
+	/* Between two of its targets: all recorded changes are made, and the rest was not even intended. */
 	for (size_t i = 0; i < json_array_size(steps); i++) {
 		const json_t *step = json_array_get(steps, i);
 		const char *state = json_get_string(step, "state"), *name = json_get_string(step, "step");
@@ -116,7 +116,7 @@ char *engine_half_made(struct engine *e)
 
 int engine_commit(struct engine *e, struct err *err)
 {
-	/* Looked at behind the barrier: what is seen now is durable. */
+	/* Looked at after the barrier: the observed state is durable. */
 	int r = engine_barrier_all(e, err);
 	if (r == 0)
 		r = engine_verify_all(e, err);
@@ -156,7 +156,7 @@ int engine_finish_commit(struct engine *e, struct err *err)
 	int r = e->state == DEPLOYMENT_COMMITTED ? 0
 	                                         : engine_set_state(e, DEPLOYMENT_COMMITTED, json_incref(members), err);
 	json_decref(members);
-	/* The anchor says it: a journal that cannot be written now is put right by recovery. */
+	/* The anchor is marked: if the journal cannot be written now, recovery corrects it. */
 	if (r < 0) {
 		char line[ERR_FRAME_SIZE];
 		engine_say(e, "warning", "the deployment is committed, but its journal is not: %s",
@@ -211,7 +211,7 @@ int engine_refuse(struct engine *e, int exit_status, struct err *err)
 	if (err)
 		json_object_set_new(members, "reason", engine_line(err));
 	engine_past_cancel(e);
-	/* The locks first: a deployment that is `preparing` is one whose locks recovery frees. */
+	/* The locks first: recovery frees the locks of a deployment that is `preparing`. */
 	int r = engine_unlock_all(e, &why);
 	if (r == 0)
 		r = seal_erase(store_dir(e->store), e->id, &why);
@@ -234,7 +234,7 @@ int engine_refuse(struct engine *e, int exit_status, struct err *err)
 
 enum { CLEAN_TRIES = 4 };
 
-/* A reply that was lost: nothing of ours may arrive behind the lock, and what it left half way is cleaned by the next try. */
+/* A lost reply: nothing of ours may arrive after the lock is gone, and the next try cleans what is half done. */
 static int clean_one(struct engine *e, struct estep *s, size_t j, struct err *err)
 {
 	int r = s->type->clean(&s->context, s->targets[j], err);
@@ -336,7 +336,7 @@ void engine_fail(struct engine *e, int code, struct err *err, struct engine_resu
 	e->reason.code = code;
 	engine_say(e, "error", "%s", err_line(&e->reason, line, sizeof(line)));
 	if (code == ERR_FENCED || code == ERR_UNKNOWN) {
-		/* Taken over, or nobody can tell: not ours to go on with. */
+		/* Taken over, or unknown: not ours to continue. */
 		if (err)
 			err_hint(err, code, "davit recover %s", e->id);
 		engine_result_fill(e, ret, 4);

@@ -1,4 +1,4 @@
-/* The digest of a plan: what a person reviewed is what runs, all of it. docs/semantics.md 10 says what is in it and what is not. */
+/* The digest of a plan: exactly the reviewed plan runs. docs/semantics.md 10 says what is in it and what is not. */
 #include "engine/run/run_priv.h"
 
 #include <ctype.h>
@@ -20,7 +20,7 @@ static bool is_id_at(const char *s)
 	return true;
 }
 
-/* A value with each of its texts mapped; `dropped`: a member that does not count, or NULL. */
+/* A value with each of its strings mapped; `dropped`: a member that does not count, or NULL. */
 typedef json_t *text_map(const struct engine *e, const char *text);
 static json_t *map_texts(const struct engine *e, const json_t *value, text_map *map, const char *dropped)
 {
@@ -81,7 +81,7 @@ static json_t *digest_change(const struct change *c)
 	return o;
 }
 
-/* A text as it may stand in a digest: no secret, no commit, no place of the work tree on this machine. */
+/* A string in the form for a digest: no secret, no commit, no path of the work tree on this machine. */
 static json_t *without_places(const struct engine *e, const char *text)
 {
 	const char *root = json_get_string(e->deployment, "source_root"),
@@ -109,7 +109,7 @@ static json_t *digest_value(const struct engine *e, const json_t *value)
 	return map_texts(e, value, without_places, NULL);
 }
 
-/* Of a secret map (env, headers) the names: they are what a person reviews. Of other secrets that there is one. */
+/* Keeps the names of a secret map (env, headers), which a person reviews. Of other secrets only their existence counts. */
 static json_t *names_of(const json_t *value, const struct field *f)
 {
 	if (f->kind != FIELD_MAP || !json_is_object(value))
@@ -146,7 +146,7 @@ static json_t *digest_input(const struct engine *e, const struct field_table *ta
 	return o;
 }
 
-/* What a step was told, defaults left out: a gate's checks and a command's timeout are as much of a plan as a file's content. */
+/* The input of a step, without defaults: a gate's checks and a command's timeout belong to a plan like a file's content. */
 json_t *engine_digest_step(const struct engine *e, const struct estep *s)
 {
 	json_t *o = json_pack("{s:s}", "step", s->type->info->name), *targets = json_array();
@@ -158,7 +158,7 @@ json_t *engine_digest_step(const struct engine *e, const struct estep *s)
 	return o;
 }
 
-/* What decides between old and new beside the steps. */
+/* The members beside the steps that decide between old and new. */
 static void copy_decisions(const struct engine *e, json_t *root)
 {
 	static const char *const members[] = {"on_failure", "undo_deadline_ms", "seal"};

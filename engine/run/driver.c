@@ -1,4 +1,4 @@
-/* The engine's side of a driver's calls: who guards the target, and where a task is noted. */
+/* The engine's side of a driver's calls: how the target is guarded, and where a task is noted. */
 #include "engine/run/run_priv.h"
 
 struct at {
@@ -13,7 +13,7 @@ static int guard(void *context, struct err *err)
 	return lock_guard(at->et->anchor->t, err);
 }
 
-/* In the journal, and for another machine in the copy; the state that the change is in stays. */
+/* Stored in the journal, and for another machine in the copy; the state of the change stays. */
 static int note_task(void *context, const char *task, struct err *err)
 {
 	const struct at *at = context;

@@ -13,7 +13,7 @@
 
 enum { ID_RANDOM_DIGITS = 6, MAX_REPORT_LINE = 8192, LIVE_TICK_MS = 1000, OPEN_TRIES = 3, OPEN_PAUSE_MS = 500 };
 
-/* ---- small things ---- */
+/* ---- helpers ---- */
 
 const char *step_releases_path(const char *step, const json_t *input)
 {
@@ -59,7 +59,7 @@ char *engine_make_id(void)
 	                 random);
 }
 
-/* ---- what steps call ---- */
+/* ---- called by steps ---- */
 
 static void step_report(void *engine, const char *fmt, ...) _printf_(2, 3);
 static void step_report(void *engine, const char *fmt, ...)
@@ -151,7 +151,7 @@ static int add_target(struct engine *e, const char *name, const json_t *config, 
 	return 0;
 }
 
-/* APIs hold no lock and no records: a file that names nothing else has them on this machine. */
+/* APIs hold no lock and no records: if a file names only APIs, these lie on this machine. */
 static int add_anchor(struct engine *e, struct err *err)
 {
 	static const char plain[] = "local", other[] = "davit-host";
@@ -185,7 +185,7 @@ static int load_targets(struct engine *e, struct err *err)
 	return 0;
 }
 
-/* Only a step that brings kinds of changes of its own knows what to do with an API. */
+/* Only a step with its own kinds of changes can handle an API. */
 static bool suits(const struct estep *s, const struct etarget *et)
 {
 	return s->type->fits ? s->type->fits(s->type, &et->t->view) : target_is_host(et->t) || s->type->kinds != NULL;
@@ -209,7 +209,7 @@ static int add_step_target(struct engine *e, struct estep *s, const char *name, 
 	return 0;
 }
 
-/* Left out: the only one. A step that changes nothing may look at all of them. */
+/* Left out: the only target. A step that changes nothing may look at all of them. */
 static int load_step_targets(struct engine *e, struct estep *s, const json_t *given, struct err *err)
 {
 	size_t named = json_is_array(given) ? json_array_size(given) : 1;
@@ -228,7 +228,7 @@ static int load_step_targets(struct engine *e, struct estep *s, const json_t *gi
 	if (e->named_count > 1 && s->type->info->changes)
 		return err_set(err, ERR_INVALID, "step %d (%s) must name its target: there are %zu", s->index + 1,
 		               s->type->info->name, e->named_count);
-	/* The host that no file named is there for steps that need one. */
+	/* The host that no file named serves steps that need one. */
 	bool for_apis = s->type->kinds != NULL || s->type->fits != NULL;
 	for (size_t i = for_apis ? e->target_count - e->named_count : 0; i < e->target_count; i++)
 		if (suits(s, &e->targets[i]))
@@ -323,7 +323,7 @@ int engine_read_input(struct engine *e, struct estep *s, struct faults *faults, 
 	return r;
 }
 
-/* The engine's own step is found in what the engine itself recorded. */
+/* The engine's own step is only valid in the engine's own records. */
 static const struct step_type *type_named(const struct engine *e, const char *name)
 {
 	if (name && e->recorded_object && strcmp(name, engine_way_back.info->name) == 0)
@@ -573,7 +573,7 @@ int engine_open_target(struct engine *e, struct etarget *et, struct err *err)
 		if (waited < 0)
 			break;
 	}
-	/* A target that speaks of itself by name has said enough. */
+	/* If the target's error names the target, that is enough. */
 	if (r < 0 && err && err->frame_count > 0 && str_starts(err->frames[err->frame_count - 1].text, "target '"))
 		return r;
 	return r < 0 ? err_wrap(err, r, "target '%s'", et->name) : 0;
@@ -582,7 +582,7 @@ int engine_open_target(struct engine *e, struct etarget *et, struct err *err)
 int engine_open_targets(struct engine *e, struct err *err)
 {
 	int ret = 0;
-	/* All that cannot be reached are named at once: each is tried, whatever became of the others. */
+	/* Names all unreachable targets at once: tries each, even after others failed. */
 	for (size_t i = 0; i < e->target_count; i++) {
 		struct err own = ERR_INIT;
 		char line[ERR_FRAME_SIZE];

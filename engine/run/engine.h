@@ -23,30 +23,30 @@ struct engine_options {
 	bool force;               /* rollback: overwrite conflicts */
 	bool data;                /* rollback: snapshots too */
 	bool seal;
-	/* Fills in what only earlier steps know: called before a step is applied, with {"deployment":{…},"steps":{ID:{"outputs":{…}}}}. May be NULL. */
+	/* Fills in values of earlier steps: called before a step is applied, with {"deployment":{…},"steps":{ID:{"outputs":{…}}}}. May be NULL. */
 	int (*resolve)(void *context, int step_index, const json_t *contexts, json_t **ret_input, struct err *err);
 	void *resolve_context;
 	/* Lines as they happen: level "info", "warning", "error", "group", "endgroup"; the program prints them or makes workflow commands of them. */
 	void (*report)(void *report_context, const char *level, const char *line);
 	void *report_context;
-	/* What goes on just now, replaced by the next; NULL: nothing any more. For a person at a terminal: NULL where nobody watches. */
+	/* The current activity, replaced by the next; NULL: no activity. For a person at a terminal: the function is NULL if nobody watches. */
 	void (*live)(void *report_context, const char *line);
 	const char *job_key; /* the deployment of this job; NULL: none */
-	bool runner_decides; /* the job's runner decides at the job's end; where it is gone before, the job did not succeed */
-	bool keep_open; /* a step of a job: do not decide at the end */
+	bool runner_decides; /* the job's runner decides at the job's end; if it dies before, the job did not succeed */
+	bool keep_open;      /* a step of a job: do not decide at the end */
 	void (*opened)(
 		void *opened_context,
 		const char *id); /* a step of a job opened the job's deployment; nothing is changed yet. May be NULL */
 	void *opened_context;
-	/* How targets and steps are made: steps/registry.h, or the simulator's. */
+	/* Factories of targets and steps: steps/registry.h, or the simulator's. */
 	const struct field_choice *const *target_kinds; /* each a struct target_kind */
 	target_make_fn make_target;
 	const struct step_type *(*find_step)(const char *name);
 	/* The kinds of changes that steps and providers bring along; NULL: those of engine/change only. */
 	const struct change_type *(*find_change)(const char *kind);
-	int runner_pid; /* of a job: the process whose end means that no further step will come; 0: found among our ancestors */
+	int runner_pid; /* of a job: after the end of this process no further step will come; 0: found among our ancestors */
 	const struct deployment *
-		deployment; /* rollback, recover: from a file, where the sealed one is gone or was never made; may be NULL */
+		deployment; /* rollback, recover: from a file, if the sealed one is gone or was never made; may be NULL */
 	struct http *(*http)(void *http_context); /* the process's client; may be NULL */
 	void *http_context;
 };
@@ -61,7 +61,8 @@ struct engine_result {
 };
 void engine_result_done(struct engine_result *r);
 
-/* All return 0 whenever ret->exit_status says how it ended; err then holds the reason for a status other than 0. Negative only when not even that can be told. */
+/* All return 0 whenever ret->exit_status says how it ended; err then holds the reason for a status other than 0. Negative only if
+ * even that is unknown. */
 int engine_plan(const struct deployment *deployment, const struct engine_options *o, struct engine_result *ret,
                 struct err *err); /* no lock, nothing written */
 int engine_deploy(const struct deployment *deployment, const struct engine_options *o, struct engine_result *ret,

@@ -1,6 +1,6 @@
 /* The changes of a deployment whose journal is not here, from the copies on its targets. A target speaks for itself only: each record
- * counts for the target it lies on, for a step of the file that is the step that ran, and for a path which that step may touch. What does
- * not match is never acted on: a person decides. */
+ * counts for the target it lies on, for a step of the file that is the step that ran, and for a path which that step may touch. A record
+ * that does not match is never acted on: a person decides. */
 #include "engine/run/run_priv.h"
 
 #include "base/secret/digest.h"
@@ -34,7 +34,7 @@ static bool step_is_on(const struct estep *s, const char *target)
 	return false;
 }
 
-/* An old record does not say its inputs. */
+/* An old record does not have its inputs. */
 static const char *step_differs(const struct estep *s, const char *step, const char *id, const char *identity)
 {
 	if (step == NULL || strcmp(step, s->type->info->name) != 0 || (id && strcmp(id, s->id) != 0))
@@ -66,13 +66,13 @@ int engine_check_steps(struct engine *e, const json_t *steps, struct err *err)
 
 struct place {
 	const char *path;
-	bool ancestors; /* directories above what the step names count too: they are removed only when they are empty */
+	bool ancestors; /* directories above the step's paths count too: they are removed only when they are empty */
 	bool found;
 };
 
 static void look_in(const json_t *value, struct place *p);
 
-/* allow_destroy names what goes by kind and path. */
+/* allow_destroy names removals by kind and path. */
 static const char *without_kind(const char *text)
 {
 	static const char *const kinds[] = {"file:", "directory:", "link:"};
@@ -128,7 +128,7 @@ static bool may_touch(const struct estep *s, const char *path, bool ancestors)
 	return p.found;
 }
 
-/* Of the step's own members those that name what an undo removes, moves or fills. */
+/* Checks the step's own members that name paths which an undo removes, moves or fills. */
 static bool extra_may_touch(const struct estep *s, const json_t *extra)
 {
 	static const char *const names[] = {"to", "manifest"}, *const lists[] = {"made", "paths"};
@@ -161,7 +161,7 @@ static bool is_about_its_step(const struct engine *e, const struct etarget *et, 
 		return engine_may_switch(s, et->name, c);
 	if (c->type->is_named)
 		return c->type->is_named(c, s->input);
-	/* What a command was is asked of the file: its record brings none. */
+	/* The command comes from the file: its record does not hold it. */
 	return change_has(c, CHANGE_BLIND) || (change_has(c, CHANGE_ASIDE) && is_own_snapshot(e, et, c->path)) ||
 	       may_touch(s, c->path, only_made_a_folder(c));
 }
@@ -175,7 +175,7 @@ static int check_record(struct engine *e, const struct etarget *et, const struct
 	const struct etarget *of = engine_target(e, c->target);
 	if (of == NULL || of->anchor != et)
 		return refuse(et, c, err, "is about another target");
-	/* A rollback makes no other changes: a target that says so of a deployment would move the others' steps. */
+	/* A rollback makes no other changes: a target that claims one for a deployment would shift the steps of others. */
 	bool rollback = c->step && strcmp(c->step, engine_way_back.info->name) == 0;
 	if (rollback && first) {
 		int r = engine_expect_way_back(e, c->step_index, err);
@@ -187,7 +187,7 @@ static int check_record(struct engine *e, const struct etarget *et, const struct
 	if (c->step_index < 0 || (size_t)c->step_index >= e->step_count)
 		return refuse(et, c, err, "is of a step that the file does not have");
 	const struct estep *s = &e->steps[c->step_index];
-	/* The inputs of a rollback are no part of a file: its links are. */
+	/* The inputs of a rollback are not part of a file, but its links are. */
 	bool way_back = s->type == &engine_way_back;
 	const char *why = step_differs(s, c->step, c->step_id, way_back ? NULL : c->step_inputs);
 	if (why == NULL && !step_is_on(s, c->target))
@@ -263,7 +263,7 @@ static int import(struct engine *e, struct err *err)
 		struct estep *s = &e->steps[all.changes[i].step_index];
 		if (s->begun)
 			continue;
-		/* Whether a change was made is seen on the target only: its step counts as begun. */
+		/* Only the target shows if a change was made: its step counts as begun. */
 		s->begun = true;
 		_cleanup_json_ json_t *doc = json_pack("{s:i, s:s, s:s, s:s, s:s, s:b, s:s}", "index", s->index, "step",
 		                                       s->type->info->name, "id", s->id, "name", s->display, "inputs",

@@ -1,5 +1,5 @@
-/* The steps of a workflow that share the deployment of their job: opened by the first that changes something, joined by the others, decided
- * by finish. */
+/* Steps of a workflow share the deployment of their job: the first one that changes something opens it, the others join it, finish
+ * decides it. */
 #include "engine/run/run_priv.h"
 
 #include "base/sys/host.h"
@@ -23,7 +23,7 @@ static bool needs_deployment(const struct engine *e)
 	return e->steps[0].type->info->changes;
 }
 
-/* Looks at the world only: a check, a gate, a notice. */
+/* Only looks at the world: a check, a gate, a notice. */
 static int run_plain(struct engine *e, struct err *err)
 {
 	struct estep *s = &e->steps[0];
@@ -35,7 +35,7 @@ static int run_plain(struct engine *e, struct err *err)
 	if (s->type->probe)
 		r = s->type->probe(&s->context, false, err);
 	if (r >= 0 && s->type->settled && !s->type->probe && !s->type->plan) {
-		/* Alone in a job, what is done after the decision is done now: the job's own state is what it tells. */
+		/* Alone in a job, actions for after the decision run now: they report the job's own state. */
 		_cleanup_json_ json_t *report = engine_report(e);
 		const struct step_outcome outcome = {.state = OUTCOME_COMMITTED, .report = report};
 		r = s->type->settled(&s->context, &outcome, err);
@@ -86,7 +86,7 @@ static json_t *joined_object(const json_t *sealed, const json_t *given)
 		targets = json_object();
 		json_object_set_new(object, "targets", targets);
 	}
-	/* The first step that names a target defines it: a later one that names none must not make `local` another place. */
+	/* The first step that names a target defines it: a later one without targets must not redefine `local`. */
 	json_object_foreach(json_object_get(given, "targets"), name, config) if (json_object_get(targets, name) == NULL)
 		json_object_set(targets, name, config);
 	json_array_extend(json_object_get(object, "steps"), json_object_get(given, "steps"));
@@ -334,11 +334,11 @@ static int decide_job(struct engine *e, const char *status, const char *on_failu
 		return r == ERR_LOCKED ? 5 : 4;
 	if (committed)
 		return engine_finish_commit(e, err) < 0 ? 4 : 0;
-	/* A step that was killed has told nobody that it failed, and the job may have gone on (continue-on-error). */
+	/* A killed step did not report its failure, and the job may have continued (continue-on-error). */
 	_cleanup_free_ char *half = failed ? NULL : engine_half_made(e);
 	if (strcmp(status, "success") == 0 && !failed && half == NULL && e->state == DEPLOYMENT_OPEN)
 		return commit_job(e, err);
-	/* Of our own: the journal's object gets another one when it is held. */
+	/* A copy: the journal's object gets another reason when it is held. */
 	_cleanup_free_ char *why = xstrdup(half != NULL ? half : json_get_string(e->doc, "reason"));
 	err_set(&e->reason, ERR_FAILED, "%s", why ? why : cancelled ? "the job was cancelled" : "the job failed");
 	if (hold && !cancelled && e->state == DEPLOYMENT_OPEN) {
@@ -372,7 +372,7 @@ int engine_finish(const char *status, const char *on_failure, const struct engin
 	_cleanup_(engine_done) struct engine e = {.owner_fd = -1};
 	enum deployment_state state = engine_state_of(doc);
 	if (state != DEPLOYMENT_OPEN && state != DEPLOYMENT_UNDOING) {
-		/* Held, or decided and not cleaned: what recovery does is all there is to do. */
+		/* Held, or decided and not cleaned: only recovery is left to do. */
 		ret->exit_status = engine_recover_one(doc, o, NULL, ret, err);
 		if (ret->id == NULL) {
 			ret->id = xstrdup(json_get_string(doc, "id"));

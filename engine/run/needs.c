@@ -1,11 +1,11 @@
-/* What the apply of a planned change will need of its target: asked before the first change, for all of a step's changes at once. */
+/* Checks the needs of planned changes on their target: before the first change, for all of a step's changes at once. */
 #include "engine/run/needs.h"
 #include "base/data/json.h"
 #include "base/sys/fs.h"
 
 #include <string.h>
 
-/* "u NAME", "g NAME", "p FOLDER", a line each; says "u NAME: WHY" of each that is not right. */
+/* Reads "u NAME", "g NAME", "p DIRECTORY", a line each; prints "u NAME: WHY" for each that fails. */
 static const char needs_script[] =
 	"me=$(id -u); mine=\" $(id -G) \"\n"
 	"uid() { case $1 in *[!0-9]*) id -u -- \"$1\" 2>/dev/null || id -u \"$1\" 2>/dev/null;; *) echo \"$1\";; esac; }\n"
@@ -22,7 +22,7 @@ static const char needs_script[] =
 	"    [ -w \"$p\" ] && [ -x \"$p\" ] || echo \"$line: write $p\";;\n"
 	"esac; done; :\n";
 
-/* The sentence and its way out of "u NAME: WHY". */
+/* The message and its hint for "u NAME: WHY". */
 static void say(const struct view *v, const char *line, char **ret_text, const char **ret_hint)
 {
 	const char *why = line, *at;

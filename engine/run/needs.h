@@ -1,7 +1,7 @@
-/* What the changes of a plan need of their target and what can be known before the first change: users and groups that are there and
+/* The needs of a plan's changes that can be checked before the first change: users and groups that exist and
  * may be given, directories that can be written or made. */
 #pragma once
 #include "engine/run/step.h"
 
-/* may_come: an earlier step runs commands, which may bring what is missing: then it is a warning of the plan. */
+/* may_come: an earlier step runs commands, which may add what is missing: then it is a warning of the plan. */
 int needs_check(struct view *v, struct plan *plan, bool may_come, struct faults *faults, struct err *err);

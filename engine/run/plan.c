@@ -151,7 +151,7 @@ static int check_needs(struct engine *e, size_t index, struct faults *faults, st
 	return r;
 }
 
-/* What one step's plan refuses does not hide what the next one's does. */
+/* A refusal by one step's plan does not hide those of the next ones. */
 int engine_plan_all(struct engine *e, struct err *err)
 {
 	struct faults faults = {0};

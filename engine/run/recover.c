@@ -1,4 +1,4 @@
-/* What a dead process left: prove that it is dead, take over, look, then finish the commit, undo, or hold. */
+/* Recovers the deployment of a dead process: prove that it is dead, take over, look, then finish the commit, undo, or hold. */
 #include "engine/run/run_priv.h"
 
 #include "base/core/clock.h"
@@ -85,7 +85,7 @@ int engine_load_history(struct engine *e, struct err *err)
 	return 0;
 }
 
-/* The journal counts the steps that a rollback kept, a file has all of its own: which gate a baseline was of is not known then. */
+/* The journal counts the steps that a rollback kept, a file has all its steps: the gate of a baseline is unknown then. */
 static void doubt_baselines(struct engine *e)
 {
 	const struct estep *way_back = engine_way_back_of(e);
@@ -95,14 +95,14 @@ static void doubt_baselines(struct engine *e)
 	}
 }
 
-/* Between the steps of a job no process of ours lives: the runner's does, as long as another step may come. */
+/* Between the steps of a job none of our processes lives: the runner's does, as long as another step may come. */
 static bool job_goes_on(const json_t *doc)
 {
 	const json_t *runner = json_object_get(doc, "runner");
 	return runner && engine_state_of(doc) == DEPLOYMENT_OPEN && !lock_owner_process_gone(runner);
 }
 
-/* Owned or not: what the journal and the sealed object, or the file, say of it. */
+/* Loads it, owned or not, from the journal and the sealed object, or the file. */
 static int load_known(struct engine *e, json_t *doc, const struct engine_options *o, const struct deployment *given,
                       struct err *err)
 {
@@ -143,7 +143,7 @@ int engine_resume(struct engine *e, const json_t *doc, const struct engine_optio
 	int r = lock_owner_claim(o->store, id, &fd, err);
 	if (r < 0)
 		return r;
-	/* Read again: the owner may have gone on until just now. */
+	/* Read again: the owner may have worked until just now. */
 	r = store_deployment_get(o->store, id, &fresh, err);
 	if (r == 0 && !in_job && job_goes_on(fresh))
 		r = err_set(err, ERR_LOCKED, "the job of the deployment %s is still running", id);
@@ -191,7 +191,7 @@ static int take_one_over(struct engine *e, struct etarget *et, bool *ret_found, 
 	return engine_take_over_target(e, et, record, err);
 }
 
-/* Only now: what the former owner decided until its tokens were gone counts. Another target's mark counts where the anchor has no lock
+/* Only now: decisions of the previous owner count until its tokens were gone. Another target's mark counts if the anchor has no lock
  * of ours any more: it gives its lock back last, and the others are marked after it. */
 int engine_mark_there(struct engine *e, char **ret_mark, struct err *err)
 {
@@ -275,7 +275,7 @@ static int look_at(struct engine *e, const struct plan *all, size_t i, struct se
 	return r;
 }
 
-/* What is left over is named only where the world is neither of the two versions. */
+/* Leftovers are named only if the world is neither of the two versions. */
 static int look_at_all(struct engine *e, bool *ret_after, bool *ret_before, struct err *err)
 {
 	_cleanup_(plan_done) struct plan all = {0};
@@ -361,7 +361,7 @@ int engine_undo_and_decide(struct engine *e, int recorded_status, struct err *er
 	return 4;
 }
 
-/* Of a job that ended between its steps: nobody said how. A runner that decides at the job's end did not come to it. */
+/* True for a job that ended between its steps with an unknown result. A runner that decides at the job's end did not get there. */
 static bool outcome_is_unknown(struct engine *e)
 {
 	_cleanup_json_ json_t *steps = NULL;
@@ -377,7 +377,7 @@ static bool outcome_is_unknown(struct engine *e)
 static int recover_open(struct engine *e, const char *mark, size_t found, struct err *err)
 {
 	if (mark && strcmp(mark, "committed") == 0) {
-		/* Seen, but perhaps not yet durable: marked again it is. */
+		/* Seen, but perhaps not yet durable: marks it again, durably. */
 		int r = e->targets[0].locked ? lock_mark(e->targets[0].t, "committed", err) : 0;
 		return r < 0 || engine_finish_commit(e, err) < 0 ? 4 : 0;
 	}
@@ -388,7 +388,7 @@ static int recover_open(struct engine *e, const char *mark, size_t found, struct
 	/* A takeover that died before it had read the copies. */
 	if (e->from_copy && engine_import_changes(e, err) < 0)
 		return 4;
-	/* Where nothing was begun there is nothing to hold. */
+	/* If nothing was begun there is nothing to hold. */
 	if (e->state == DEPLOYMENT_OPEN && engine_anything_begun(e) && (e->hold || outcome_is_unknown(e))) {
 		_cleanup_free_ char *reason =
 			xasprintf(e->hold ? "the process that deployed died; on_failure is hold"
@@ -492,7 +492,7 @@ static bool only_the_entry_is_left(const json_t *doc)
 	}
 }
 
-/* A recovery that nobody asked for stands in the log of another deployment: with a heading of its own, and an end. */
+/* A recovery that nobody asked for appears in the log of another deployment: it gets its own heading and end. */
 static void say_heading(struct engine *e)
 {
 	engine_say(e, "group", "Recovery of %s: the process that deployed it is gone", e->id);
@@ -551,7 +551,7 @@ int engine_recover_one(const json_t *doc, const struct engine_options *o, const 
 	return recover_one(doc, o, given, false, ret, err);
 }
 
-/* Recovery begins: what a former one left when it died goes. */
+/* Recovery begins: removes leftovers of a previous one that died. */
 static void sweep_sealed(const struct engine_options *o)
 {
 	char line[ERR_FRAME_SIZE];
@@ -567,7 +567,7 @@ int engine_recover_environment(const struct engine_options *o, const char *name,
 	sweep_sealed(o);
 	if (store_deployment_list(o->store, &filter, &list, NULL) < 0)
 		return 0;
-	/* The plan's expectations and the force of the caller are not for others. */
+	/* The caller's expected plan and `force` do not apply to other deployments. */
 	struct engine_options plain = *o;
 	plain.expect_digest = NULL;
 	plain.force = plain.keep_open = false;
@@ -577,7 +577,7 @@ int engine_recover_environment(const struct engine_options *o, const char *name,
 		struct err why = ERR_INIT;
 		recover_one(json_array_get(list, i), &plain, NULL, true, NULL, &why);
 	}
-	/* What is recovered goes on behind a cancel; what the caller is about to begin does not. */
+	/* Recovery continues after a cancel; the caller's own work does not begin. */
 	if (o->wait && o->wait->cancel_fd >= 0)
 		cancel_again();
 	return 0;
@@ -634,7 +634,7 @@ static bool is_held_elsewhere(json_t *doc, const struct deployment *given, const
 	return elsewhere;
 }
 
-/* With its file: a lock that another machine has by now is taken from it as one of a deployment that is not known here. */
+/* With its file: a lock that another machine holds by now is taken over like that of an unknown deployment. */
 static int recover_or_take_over(json_t *doc, const struct engine_recover_options *r, const struct engine_options *o,
                                 struct engine_result *ret, struct err *err)
 {

@@ -13,7 +13,7 @@ int engine_set_state(struct engine *e, enum deployment_state state, json_t *memb
 	json_object_set_new(all, "state", json_string(deployment_state_name(state)));
 	int r = store_deployment_set(e->store, e->id, all, err);
 	if (r == ERR_NO_SPACE && state != DEPLOYMENT_OPEN && state != DEPLOYMENT_PREPARING) {
-		/* What the reserve was kept for. */
+		/* The reserve was kept for this. */
 		store_give_up_reserve(e->store);
 		r = store_deployment_set(e->store, e->id, all, err);
 	}
@@ -34,7 +34,7 @@ static bool may_seal(const struct engine *e)
 int engine_begin(struct engine *e, struct err *err)
 {
 	engine_make_doc(e);
-	/* Its logins are in no file here: recovery must not take it for one that died before its first lock. */
+	/* Its logins are in no file here: recovery must not mistake it for one that died before its first lock. */
 	if (!may_seal(e))
 		json_object_set_new(e->doc, "unsealed", json_true());
 	int r = lock_owner_claim(e->store, e->id, &e->owner_fd, err);
@@ -46,7 +46,7 @@ int engine_begin(struct engine *e, struct err *err)
 	}
 	e->recorded = true;
 	e->state = DEPLOYMENT_PREPARING;
-	/* Before the first lock: to give it back, recovery needs the targets' logins. */
+	/* Before the first lock: recovery needs the targets' logins to release it. */
 	return engine_seal(e, err);
 }
 
@@ -74,7 +74,7 @@ static void say_who(struct engine *e, const char *holder, struct err *err)
 		         holder, holder);
 }
 
-/* Once: whoever looks on should know what a process that stands still waits for. */
+/* Once: an onlooker should know what a stalled process waits for. */
 static void say_waiting(struct engine *e, bool *said, const struct err *err)
 {
 	char line[ERR_FRAME_SIZE];
@@ -98,7 +98,7 @@ static int lock_journal(struct engine *e, int64_t deadline, struct err *err)
 		r = engine_pause(e, POLL_MS, err);
 		if (r < 0)
 			return r;
-		/* The one that is waited for may have died. */
+		/* The owner of the awaited lock may have died. */
 		engine_recover_environment(e->o, e->name, e->environment);
 	}
 }
@@ -119,7 +119,7 @@ int engine_tick(void *engine, struct err *err)
 	struct engine *e = engine;
 	int64_t now = clock_mono_ms();
 	engine_live_tick(e);
-	/* Somebody who watches is told more often than a lock needs it. */
+	/* A person who watches gets updates more often than a lock needs them. */
 	if (now < e->next_renewal)
 		return 0;
 	e->next_renewal = e->o->live ? now + LOCK_TICK_MS - e->wait.tick_ms / 2 : 0;
@@ -128,7 +128,7 @@ int engine_tick(void *engine, struct err *err)
 		if (!et->locked || et->t->lock_dir == NULL)
 			continue;
 		int r = et->renewer ? 0 : make_renewer(e, et, NULL);
-		/* Again each time: it does nothing once it succeeded. */
+		/* Called each time: does nothing after a success. */
 		if (r == 0)
 			r = target_open(&et->renewer->view, NULL);
 		if (r < 0)
@@ -170,12 +170,12 @@ bool engine_changed_earlier(const struct engine *e, const struct etarget *et)
 	return false;
 }
 
-/* Retries what a lost connection interrupted; a lock that somebody holds is not retried here. */
+/* Retries an operation after a lost connection; a lock that somebody holds is not retried here. */
 int engine_lock_target(struct engine *e, struct etarget *et, json_t **ret_holder, struct err *err)
 {
 	_cleanup_free_ char *dir = lock_dir_of(&et->t->view, e->name, e->environment);
 	_cleanup_json_ json_t *record = lock_record(e->store, e->doc, NULL);
-	/* Taken again for cleaning only: what was decided is said again. */
+	/* Taken again for cleaning only: the decision is marked again. */
 	if (e->state == DEPLOYMENT_COMMITTED || e->state == DEPLOYMENT_UNDONE)
 		json_object_set_new(record, "mark", json_string(deployment_state_name(e->state)));
 	et->earlier = engine_changed_earlier(e, et);
@@ -189,7 +189,7 @@ int engine_lock_target(struct engine *e, struct etarget *et, json_t **ret_holder
 		if (engine_pause(e, 300 << i, NULL) < 0)
 			break;
 	}
-	/* It may be ours although something behind it failed: then it must be given back. */
+	/* It may be ours although a later part failed: then it must be given back. */
 	et->locked = et->t->lock_dir != NULL;
 	return r;
 }
@@ -205,7 +205,7 @@ static int lock_targets(struct engine *e, struct err *err)
 	return 0;
 }
 
-/* All of them at once ours: a process that stood still between two of them may have lost the first to another machine meanwhile. */
+/* All must be ours at once: a process that stalled between two of them may have lost the first to another machine. */
 static int check_all_locked(struct engine *e, struct err *err)
 {
 	for (size_t i = 0; e->host_count > 1 && i < e->host_count; i++) {
@@ -261,7 +261,7 @@ int engine_lock_all(struct engine *e, struct err *err)
 	return r;
 }
 
-/* BASE where it stays (it may be a file system of its own), else what it lay in. */
+/* BASE if it stays (it may be a file system of its own), else its parent. */
 static int barrier_behind(struct target *t, const char *base, struct err *err)
 {
 	_cleanup_(node_done) struct node n = {0};
@@ -274,8 +274,8 @@ static int barrier_behind(struct target *t, const char *base, struct err *err)
 	return host_barrier(t, paths, 1, err);
 }
 
-/* What is there of this environment. 0: nothing; 1: a lock of ours, or things without a lock (the caller takes it and removes them);
- * 2: another one's lock. */
+/* Looks for this environment on the target. 0: nothing; 1: a lock of ours, or entries without a lock (the caller takes it and removes
+ * them); 2: another deployment's lock. */
 static int look_at_lock(struct engine *e, struct etarget *et, const char *dir, json_t **ret_ours, struct err *err)
 {
 	_cleanup_(strv_done) struct strv names = {0};
@@ -301,7 +301,7 @@ static int look_at_lock(struct engine *e, struct etarget *et, const char *dir, j
 	return 1;
 }
 
-/* One try of: give the lock back, remove what is left without a lock (a power cut may have brought it back), make that durable. 1: look again. */
+/* One try to give the lock back, remove leftovers without a lock (a power cut may have brought them back), make that durable. 1: look again. */
 static int clear_once(struct engine *e, struct etarget *et, const char *dir, struct err *err)
 {
 	_cleanup_json_ json_t *ours = NULL, *holder = NULL;
@@ -339,7 +339,7 @@ static int clear_target(struct engine *e, struct etarget *et, struct err *err)
 
 int engine_unlock_all(struct engine *e, struct err *err)
 {
-	/* The anchor's mark is what tells another machine how it ended: it goes last. */
+	/* The anchor's mark tells another machine how it ended: it is removed last. */
 	for (size_t i = e->host_count; i-- > 0;) {
 		int r = e->targets[i].t->view.facts.base ? clear_target(e, &e->targets[i], err) : 0;
 		if (r < 0)
@@ -361,12 +361,12 @@ int engine_take_over_target(struct engine *e, struct etarget *et, const json_t *
 			break;
 		if (engine_pause(e, 300 << i, NULL) < 0)
 			break;
-		/* The try whose reply was lost may have succeeded: then it is our own record that is replaced now. */
+		/* The try whose reply was lost may have succeeded: then we replace our own record. */
 		json_t *now = NULL;
 		if (lock_read(&et->t->view, dir, &now, NULL) == 0) {
 			json_decref(seen);
 			seen = now;
-			/* It may have been decided since. */
+			/* It may have been decided meanwhile. */
 			if (json_get_string(seen, "mark"))
 				json_object_set(record, "mark", json_object_get(seen, "mark"));
 		}
@@ -403,7 +403,7 @@ int engine_seal(struct engine *e, struct err *err)
 		               SEALED_MAX >> 20);
 	int r = seal_write(store_dir(e->store), e->id, str_peek(&text), text.len, err);
 	if (r == 0 && !json_get_bool(e->doc, "sealed", false)) {
-		/* So that its absence later means that it was erased, which is the last thing but one. */
+		/* So its absence later means that it was erased, which is the last action but one. */
 		_cleanup_json_ json_t *members = json_pack("{s:b}", "sealed", 1);
 		json_object_set_new(e->doc, "sealed", json_true());
 		r = store_deployment_set(e->store, e->id, members, err);

@@ -1,4 +1,4 @@
-/* What `davit show` prints and a result carries. */
+/* The report that `davit show` prints and a result carries. */
 #include "engine/run/run_priv.h"
 
 #include <stdio.h>

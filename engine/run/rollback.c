@@ -1,10 +1,10 @@
-/* Undoing an open or held deployment by its journal; going back behind a committed one by a new deployment. */
+/* Undoes an open or held deployment by its journal; rolls back a committed one by a new deployment. */
 #include "engine/run/run_priv.h"
 
 #include "base/core/clock.h"
 #include <string.h>
 
-/* ---- which one ---- */
+/* ---- the choice ---- */
 
 static int list_candidates(const struct engine_options *o, json_t **ret, struct err *err)
 {
@@ -88,7 +88,7 @@ static int rollback_open(const json_t *doc, const struct engine_options *o, stru
 
 /* ---- committed: a new deployment that goes back ---- */
 
-/* Such a deployment stands in nobody's way: what it found is still what the one before it made. */
+/* Such a deployment does not matter: it changed nothing, so the state is still that of the previous one. */
 static bool changed_nothing(struct store *store, const char *id)
 {
 	_cleanup_(plan_done) struct plan changes = {0};
@@ -116,7 +116,7 @@ static int must_be_newest(const json_t *doc, const struct engine_options *o, str
 	return r;
 }
 
-/* The file's steps are there for their after_undo and their gates. */
+/* The file's steps are kept for their after_undo and their gates. */
 static int load_file(struct engine *e, const json_t *doc, const char *to, const struct engine_options *o,
                      struct err *err)
 {

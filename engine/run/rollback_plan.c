@@ -1,9 +1,9 @@
-/* What a rollback would do: the switches or the changes to take back, what is run afterwards, and what stays as it is. */
+/* The plan of a rollback: the switches or the changes to take back, what runs afterwards, and what stays as it is. */
 #include "engine/run/run_priv.h"
 
 #include <string.h>
 
-/* ---- what stays ---- */
+/* ---- things that stay ---- */
 
 static void add_stay(json_t *stays, const char *text)
 {
@@ -13,14 +13,14 @@ static void add_stay(json_t *stays, const char *text)
 	json_array_append_new(stays, json_string_lossy(text, strlen(text)));
 }
 
-/* The releases are what is switched. */
+/* Releases are switched. */
 static bool is_of_releases(const struct change *c)
 {
 	const struct step_info *info = step_info(c->step);
 	return (info != NULL && info->releases != NULL) || strcmp(c->step, engine_way_back.info->name) == 0;
 }
 
-/* A snapshot is no change of what was deployed. */
+/* A snapshot does not change the deployed files. */
 static void add_changes_that_stay(json_t *stays, const struct plan *changes)
 {
 	for (size_t i = 0; i < changes->count; i++) {
@@ -42,7 +42,7 @@ static void add_deployment(struct engine *e, json_t *stays, const char *id)
 		add_changes_that_stay(stays, &changes);
 }
 
-/* Of those that were committed since the release was made. Where nobody here knows when that was, nothing is said of them. */
+/* Adds those that were committed since the release was made. If that time is unknown here, nothing is said of them. */
 static void add_newer(struct engine *e, json_t *stays, const char *release)
 {
 	_cleanup_json_ json_t *list = NULL, *made = NULL;
@@ -82,7 +82,7 @@ json_t *engine_stays_behind(struct engine *e, const json_t *doc, const char *to)
 	return stays;
 }
 
-/* ---- what is done afterwards ---- */
+/* ---- afterwards ---- */
 
 static json_t *entry(const struct estep *s, const char *description)
 {
@@ -122,7 +122,7 @@ static void add_after(struct engine *e, json_t *list)
 	}
 }
 
-/* ---- behind a committed deployment ---- */
+/* ---- of a committed deployment ---- */
 
 static json_t *switches_planned(struct engine *e)
 {
@@ -209,7 +209,7 @@ static int plan_undo(struct engine *e, const json_t *doc, const struct engine_op
 	return 0;
 }
 
-/* ---- which of them ---- */
+/* ---- the choice ---- */
 
 static int plan_one(struct engine *e, const json_t *doc, const char *to, const struct engine_options *o, json_t **ret,
                     struct err *err)
@@ -226,7 +226,7 @@ static int plan_one(struct engine *e, const json_t *doc, const char *to, const s
 	case DEPLOYMENT_UNDONE:
 	case DEPLOYMENT_PREPARING:
 	default:
-		return 0; /* nothing of it is in place */
+		return 0; /* none of its changes is in place */
 	}
 }
 

@@ -18,9 +18,9 @@ struct etarget {
 	struct etarget *anchor; /* whose lock guards it and holds its records: itself, or of an API the first host */
 	struct target *renewer; /* a second handle: renewal happens while the first is busy */
 	bool locked;
-	bool earlier; /* a committed deployment of before changed it, by our journal or by the lock's record */
+	bool earlier; /* a previous committed deployment changed it, by our journal or by the lock's record */
 	int64_t renewals;
-	int64_t away_since; /* mono ms: it was told that it is out of reach; 0: it answers, as far as is known */
+	int64_t away_since; /* mono ms: reported as out of reach; 0: it answers, as far as is known */
 };
 
 struct estep {
@@ -28,7 +28,7 @@ struct estep {
 	const struct step_type *type;
 	int index, place; /* place: in the file, of which a rollback may have kept only some steps */
 	char *id, *display;
-	char identity[65]; /* of what the file says, before outputs are put in */
+	char identity[65]; /* of the input in the file, before outputs are put in */
 	json_t *input;
 	struct arena arena;
 	const void *typed;
@@ -37,9 +37,9 @@ struct estep {
 	struct etarget **etargets;
 	size_t target_count;
 	json_t *outputs;
-	struct plan *plans; /* one a target: the plan that was shown */
-	bool fresh;         /* nothing of ours was run since it was made: it need not be made again */
-	bool begun;         /* at least one change was started, or may have been */
+	struct plan *plans;                            /* one a target: the plan that was shown */
+	bool fresh;                                    /* we ran nothing since it was made: it need not be made again */
+	bool begun;                                    /* at least one change was started, or may have been */
 	bool has_baseline, baseline_ok, baseline_open; /* open: it was not known when the first change began */
 	struct step_context context;
 };
@@ -56,14 +56,14 @@ struct engine {
 	struct wait wait;               /* the caller's with our tick */
 	const struct deployment *given; /* while it is loaded: what was read of it */
 	json_t *deployment;             /* as given; may hold secrets */
-	json_t *doc;                    /* what the journal holds */
+	json_t *doc;                    /* the journal's object */
 	char *id, *name, *environment, *source_root, *scope;
 	bool hold; /* on_failure: hold */
 	struct step_deployment facts;
 	struct arena arena;
 	struct etarget *targets; /* hosts before APIs, each by name: targets[0] is the anchor */
 	size_t target_count, host_count;
-	size_t named_count; /* without the host that is here only since the file names none */
+	size_t named_count; /* without the host that was only added since the file names none */
 	struct estep *steps;
 	size_t step_count, step_cap;
 	struct ememory *memories;
@@ -72,28 +72,28 @@ struct engine {
 	bool recorded;       /* the journal has it */
 	bool from_copy;      /* the changes were read from the targets: `intent` proves nothing */
 	bool journal_failed; /* a record of the undo could not be written: the journal is behind the world */
-	bool no_space;       /* a change could not be taken back for want of space on its target */
+	bool no_space;       /* a change could not be taken back for lack of space on its target */
 	bool undo_stopped;   /* by a second SIGINT */
 	bool fenced;
-	bool recorded_object;  /* the deployment is what the engine itself sealed: it may have the engine's own step */
-	bool from_file;        /* the steps come from a file given now, not from what was sealed */
+	bool recorded_object;  /* the deployment was sealed by the engine itself: it may have the engine's own step */
+	bool from_file;        /* the steps come from a file given now, not from the sealed object */
 	int only_step;         /* a job's step undoes its own changes only; -1: all */
 	int64_t undo_deadline; /* mono ms; 0: not begun */
 	char digest[65];
 	json_t *left_over; /* [{"target","path","reason","change"}] */
-	json_t *stays;     /* of a rollback: what it does not take back, a text each; NULL: nothing was asked */
+	json_t *stays;     /* of a rollback: things it does not take back, a string each; NULL: not requested */
 	enum deployment_state state;
 	struct err reason; /* why it failed */
-	char *live_what;   /* what goes on just now, for people who watch; NULL: nothing */
+	char *live_what;   /* the current activity, for people who watch; NULL: none */
 	int64_t live_since, live_own;
 	int64_t next_renewal; /* mono ms; 0: with the next tick */
 };
 
 /* ---- engine.c ---- */
 int engine_load(struct engine *e, const struct deployment *deployment, const struct engine_options *o, struct err *err);
-/* Of what was sealed: it may hold the step of a rollback, which a file may not. */
+/* Loads a sealed deployment: it may hold the step of a rollback, which a file may not. */
 int engine_load_recorded(struct engine *e, const json_t *deployment, const struct engine_options *o, struct err *err);
-/* A step of the engine's own among the others, which move by one. */
+/* Inserts a step of the engine's own; the following ones move by one. */
 int engine_insert_step(struct engine *e, size_t at, const json_t *given, struct err *err);
 void engine_done(struct engine *e);
 struct etarget *engine_target(struct engine *e, const char *name);
@@ -105,19 +105,19 @@ void engine_say(struct engine *e, const char *level, const char *fmt, ...) _prin
 /* The changes that the journal has of it, with their drivers. */
 int engine_changes(const struct engine *e, struct plan *ret, struct err *err);
 int engine_changes_of(const struct engine_options *o, const char *id, struct plan *ret, struct err *err);
-/* The given deployment's id and times into the journal's object. */
+/* Puts the given deployment's id and times into the journal's object. */
 void engine_make_doc(struct engine *e);
-json_t *engine_targets_json(const struct engine *e); /* with who answered, once they are open */
+json_t *engine_targets_json(const struct engine *e); /* with the host that answered, once they are open */
 char *engine_make_id(void);
 int engine_pause(struct engine *e, int64_t ms, struct err *err);
-json_t *engine_line(const struct err *err); /* the error's one line as a JSON text */
+json_t *engine_line(const struct err *err); /* the error's line as a JSON string */
 bool engine_may_retry(int code); /* a lost connection, a passed deadline of one operation, an unknown outcome */
 
 /* ---- tell.c ---- */
-/* Whether what gave r is tried again (engine_may_retry). Says once that the target is out of reach, why, and until when it is tried; and
- * that it answers again. */
+/* True if the operation that returned r is retried (engine_may_retry). Reports once that the target is out of reach, why, and until
+ * when it is retried; and that it answers again. */
 bool engine_again(struct engine *e, struct etarget *et, int r, int64_t left_ms, const struct err *why);
-/* The pauses that are left of `tries`, each twice the one before. */
+/* The remaining pauses of `tries`, each twice the previous one. */
 int64_t engine_tries_left_ms(int64_t first, int tried, int tries);
 void engine_live_begin(struct engine *e, const char *what);
 void engine_live_end(struct engine *e);
@@ -129,16 +129,16 @@ int engine_validate(struct engine *e, struct err *err);
 int engine_check(struct engine *e, struct err *err);
 int engine_plan_all(struct engine *e, struct err *err);
 int engine_plan_step(struct engine *e, struct estep *s, struct plan *ret_plans, struct err *err);
-/* While targets are being connected steps may read what lies here. */
+/* While targets are being connected steps may read local files. */
 void engine_begin_steps(struct engine *e);
-/* Something was run that may have changed what the plans rest on. */
+/* Something was run that may have invalidated the plans. */
 void engine_plans_are_stale(struct engine *e);
 int engine_baseline(struct engine *e, struct err *err);
 /* What was not known before the first change, and is now. */
 void engine_baseline_late(struct engine *e);
 /* For a gate whose baseline nobody knows: the version that stands was let in by its gate when it was committed. */
 int engine_borrow_baseline(struct engine *e, struct estep *s, struct err *err);
-/* digest.c: of the plans made, into e->digest. */
+/* digest.c: sets e->digest from the plans. */
 void engine_make_digest(struct engine *e);
 json_t *engine_digest_step(const struct engine *e, const struct estep *s);
 json_t *engine_plan_json(const struct engine *e);
@@ -148,12 +148,12 @@ int engine_faults(struct engine *e, struct faults *faults, struct err *err);
 /* ---- renew.c ---- */
 int engine_begin(struct engine *e, struct err *err);    /* id, owner file, record `preparing` */
 int engine_lock_all(struct engine *e, struct err *err); /* journal, then the targets by name; waits */
-/* A deployment of before that was committed changed this target, as far as the journal knows. */
+/* True if a previous committed deployment changed this target, as far as the journal knows. */
 bool engine_changed_earlier(const struct engine *e, const struct etarget *et);
 int engine_lock_target(struct engine *e, struct etarget *et, json_t **ret_holder, struct err *err);
 int engine_unlock_all(struct engine *e, struct err *err); /* targets (the anchor last), journal, owner file */
 int engine_take_over_target(struct engine *e, struct etarget *et, const json_t *former, struct err *err);
-/* After a reply was lost: a new token and the end of what still runs, so that nothing of ours arrives late. */
+/* After a lost reply: a new token, and ends everything that still runs, so that nothing of ours arrives late. */
 int engine_refence(struct engine *e, struct etarget *et, struct err *err);
 int engine_tick(void *engine, struct err *err);
 int engine_set_state(struct engine *e, enum deployment_state state, json_t *members, struct err *err);
@@ -162,7 +162,7 @@ int engine_seal(struct engine *e, struct err *err);
 /* ---- driver.c ---- */
 int engine_change_apply(struct engine *e, struct etarget *et, struct change *c, struct err *err);
 int engine_change_undo(struct engine *e, struct etarget *et, struct change *c, struct err *err);
-/* Waits for what goes on for it still; 0: nothing does. ERR_FAILED: its task ended badly. Compare then says what there is. */
+/* Waits for its running task; 0: there is none. ERR_FAILED: the task failed. Compare then shows the state. */
 int engine_change_resume(struct engine *e, struct etarget *et, struct change *c, struct err *err);
 
 /* ---- apply.c ---- */
@@ -176,25 +176,25 @@ int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, 
 /* ---- undo.c ---- */
 /* Takes back, restores, runs after_undo and the gate. 0: all is as it was; ERR_CONFLICT: left-overs are in e->left_over. */
 int engine_undo(struct engine *e, struct err *err);
-/* DAVIT_FORMER_RELEASE: what is valid on the target now that it is switched back; NULL in *ret: it had nothing before. free() */
+/* DAVIT_FORMER_RELEASE: the release that is valid on the target now that it is switched back; NULL in *ret: it had nothing before. free() */
 int engine_former_release(struct engine *e, const struct plan *all, struct etarget *et, char **ret, struct err *err);
-/* An expression in it waits for what an earlier step gives. */
+/* An expression in it waits for an output of an earlier step. */
 bool engine_is_unresolved(const json_t *value);
 /* At least one change was started, or may have been. */
 bool engine_anything_begun(const struct engine *e);
 void engine_leave_over(struct engine *e, const char *target, const char *path, int64_t change, const char *fmt, ...)
 	_printf_(5, 6);
-/* Before the deployment is held after an undo that ended with `code`: whatever is still in place and not named yet, newest first. */
+/* Before the deployment is held after an undo that ended with `code`: adds all that is still in place and not named yet, newest first. */
 void engine_leave_rest(struct engine *e, int code);
-/* What an interrupted try of this change left beside its path; nothing of it may be at work any more. */
+/* Removes leftovers of an interrupted try of this change beside its path; the try must have ended. */
 int engine_sweep_beside(struct engine *e, struct etarget *et, const struct change *c, struct err *err);
 
 /* ---- commit.c ---- */
-/* From here on a first SIGINT and a SIGTERM stop nothing: what is left must be done. A second SIGINT stops an undo. */
+/* From here on a first SIGINT and a SIGTERM stop nothing: the rest must be done. A second SIGINT stops an undo. */
 void engine_past_cancel(struct engine *e);
-/* All that the deployment's changes made of files is durable when it returns. */
+/* All files of the deployment's changes are durable when it returns. */
 int engine_barrier_all(struct engine *e, struct err *err);
-/* A step died in the middle of a change (of a job that went on): its record says neither made nor taken back. free() what; NULL: none. */
+/* A step died in the middle of a change (and the job continued): the record says neither made nor taken back. free() what; NULL: none. */
 char *engine_half_made(struct engine *e);
 int engine_commit(struct engine *e,
                   struct err *err); /* ERR_CONFLICT and the like: not marked, undo; ERR_UNKNOWN: nobody can tell yet */
@@ -206,14 +206,14 @@ int engine_refuse(struct engine *e, int exit_status, struct err *err);
 /* Removes locks, undo data and sealed secrets; failures are warnings, recovery tries again. */
 void engine_clean(struct engine *e, bool committed);
 void engine_settled(struct engine *e, enum outcome_state state, int exit_status);
-/* Failure: undo or hold, decide, and say how it ended. code: what failed. */
+/* Failure: undo or hold, decide, and report the end. code: the error. */
 void engine_fail(struct engine *e, int code, struct err *err, struct engine_result *ret);
 
 /* ---- recover.c ---- */
-/* Deployments of this environment whose owner is dead; 0 whatever became of them. */
+/* Recovers deployments of this environment whose owner is dead; always 0. */
 int engine_recover_environment(const struct engine_options *o, const char *name, const char *environment);
-/* Claims the owner's file of a deployment of the journal and loads it with its sealed object. ERR_LOCKED: its owner lives, or that is not
- * disproved; ERR_AUTH: the sealed object is not there. in_job: a step of the job itself may take it. */
+/* Claims the owner's file of a deployment of the journal and loads it with its sealed object. ERR_LOCKED: its owner lives, or may
+ * live; ERR_AUTH: the sealed object is missing. in_job: a step of the job itself may take it. */
 int engine_resume(struct engine *e, const json_t *doc, const struct engine_options *o, const struct deployment *given,
                   bool in_job, struct err *err);
 /* The same without a claim, for a plan: nothing is taken, nothing is written. */
@@ -222,57 +222,57 @@ int engine_load_to_look(struct engine *e, const json_t *doc, const struct engine
 int engine_take_over_all(struct engine *e, char **ret_mark, size_t *ret_found, struct err *err);
 /* All locks are ours: the anchor's mark ("committed", "undone"; NULL: not decided), free(). */
 int engine_mark_there(struct engine *e, char **ret_mark, struct err *err);
-/* No lock and no copy on the targets: someone else finished it, and the world says how. Returns the exit status. */
+/* No lock and no copy on the targets: someone else finished it, and the world shows how. Returns the exit status. */
 int engine_settle_by_looking(struct engine *e, struct err *err);
 enum deployment_state engine_state_of(const json_t *doc);
 /* undoing, undo, undone or held. Returns the exit status: 0, 4. */
 int engine_undo_and_decide(struct engine *e, int recorded_status, struct err *err);
-/* One deployment of the journal, as section 9 says. Returns an exit status: 0, 4, 5. */
+/* Recovers one deployment of the journal, as in section 9. Returns an exit status: 0, 4, 5. */
 int engine_recover_one(const json_t *doc, const struct engine_options *o, const struct deployment *given,
                        struct engine_result *ret, struct err *err);
 /* Prepares an engine's steps from its journal: which were begun, baselines. */
 int engine_load_history(struct engine *e, struct err *err);
 
 /* ---- takeover.c ---- */
-/* A deployment whose journal is not here: from its file and the targets. Returns an exit status. */
+/* Recovers a deployment whose journal is not here, from its file and the targets. Returns an exit status. */
 int engine_recover_from_targets(const struct engine_recover_options *ro, const struct engine_options *o,
                                 struct engine_result *ret, struct err *err);
 
 /* ---- import.c ---- */
-/* The copies' changes into the journal, where it has none yet. ERR_CONFLICT: what a copy says does not match the file; then it is held. */
+/* Puts the copies' changes into the journal, if it has none yet. ERR_CONFLICT: a copy does not match the file; then it is held. */
 int engine_import_changes(struct engine *e, struct err *err);
-/* What tells a step from another one: its type, its targets and its inputs, as digest; no secrets. */
+/* Sets the identity of a step: its type, its targets and its inputs, as a digest; no secrets. */
 void engine_step_identity(struct engine *e, struct estep *s);
-/* Are the file's steps those that ran (the journal's list)? ERR_CONFLICT. */
+/* Checks that the file's steps are those that ran (the journal's list). ERR_CONFLICT: they are not. */
 int engine_check_steps(struct engine *e, const json_t *steps, struct err *err);
 
 /* ---- way_back.c ---- */
 extern const struct step_type engine_way_back;
-/* Inputs for it. ERR_REFUSED: the deployment had nothing before it, or switched what is not named any more. */
+/* Inputs for it. ERR_REFUSED: the deployment had nothing before it, or switched a link that is not named any more. */
 json_t *engine_way_to_release(const struct engine *e, const char *release);
 int engine_way_behind(struct engine *e, const struct plan *changes, json_t **ret, struct err *err);
 int engine_add_way_back(struct engine *e, size_t at, const json_t *input, struct err *err);
-struct estep *engine_way_back_of(struct engine *e); /* NULL: this is no rollback */
-/* The step of a rollback whose object was not sealed: from the journal's document into a file's steps. */
+struct estep *engine_way_back_of(struct engine *e); /* NULL: this is not a rollback */
+/* Adds the step of a rollback whose object was not sealed to a file's steps, from the journal's document. */
 int engine_recall_way_back(struct engine *e, const json_t *doc, struct err *err);
-/* The same for a rollback that only the copies on the targets know: `index` is what the record says. */
+/* The same for a rollback that only the copies on the targets know: `index` is from the record. */
 int engine_expect_way_back(struct engine *e, int index, struct err *err);
 /* The names of the releases that lie where the step switches. */
 int engine_releases_there(struct engine *e, struct strv *ret, struct err *err);
-/* Is the record about a link that this step switches on that target? */
+/* True if the record is of a link that this step switches on that target. */
 bool engine_may_switch(const struct estep *s, const char *target, const struct change *c);
 
 /* ---- rollback.c ---- */
-/* A deployment that goes back behind the committed one `doc`, or to the release `to`: loaded, its step added, nothing opened yet. */
+/* A deployment that rolls back the committed `doc`, or goes back to the release `to`: loaded, its step added, nothing opened yet. */
 int engine_load_way_back(struct engine *e, const json_t *doc, const char *to, const struct engine_options *o,
                          struct err *err);
-/* Once its targets are open. ERR_REFUSED: nothing would be switched; the hint lists the releases there are. */
+/* Once its targets are open. ERR_REFUSED: nothing would be switched; the hint lists the existing releases. */
 int engine_plan_way_back(struct engine *e, struct err *err);
 /* id NULL: the job's, else the only open or held one. */
 int engine_find_for_rollback(const char *id, const struct engine_options *o, json_t **ret, struct err *err);
 
 /* ---- rollback_plan.c ---- */
-/* What a way back behind the committed `doc`, or to the release `to`, leaves as it is: a text each. */
+/* The things that a rollback of the committed `doc`, or to the release `to`, leaves as they are: a string each. */
 json_t *engine_stays_behind(struct engine *e, const json_t *doc, const char *to);
 
 /* ---- report.c ---- */

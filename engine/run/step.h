@@ -1,4 +1,4 @@
-/* A typed step: one const table. The engine calls the members in this order; a member that is NULL is what the column says.
+/* A typed step: one const table. The engine calls the members in this order; the last column says what NULL means.
  *
  * | member   | receives                    | touches  | promises                                                        | NULL    |
  * | describe | typed input                 | nothing  | one sentence that a person can approve; secrets left out         | the name |
@@ -31,13 +31,13 @@ struct step_type;
 
 enum outcome_state { OUTCOME_COMMITTED, OUTCOME_UNDONE, OUTCOME_HELD, OUTCOME_REFUSED };
 
-/* What a step may know of its deployment. Borrowed for the length of a call. */
+/* The data of its deployment for a step. Borrowed for the duration of a call. */
 struct step_deployment {
 	const char *id; /* "20260131T102030-3fa94c": also the release's name */
 	const char *name, *environment;
 	const char *commit; /* NULL: none */
 	bool dirty;
-	const char *source_root;          /* absolute: what paths of the sending side are relative to */
+	const char *source_root;          /* absolute: base of relative paths on the sending side */
 	const char *state_dir;            /* this machine's, of the store; NULL: none */
 	const char *repository, *run_url; /* "owner/name" and the page of the run; NULL outside a job */
 	const char *api_url, *token;      /* GitHub's REST, for notify; NULL */
@@ -56,14 +56,14 @@ struct step_context {
 	const char *id, *display_name;
 	const struct step_deployment *deployment;
 	struct target **targets;
-	size_t target_count; /* those the step names, opened; use &t->view where only reading is allowed */
+	size_t target_count; /* those the step names, opened; use &t->view if only reading is allowed */
 	struct wait *wait;
-	json_t *outputs;                    /* object: texts; the step adds */
+	json_t *outputs;                    /* object of strings; the step adds */
 	struct http *(*http)(void *engine); /* the process's client, made on first use */
 	void *engine;
-	/* A line for the log, progress included where nobody watches; masks are applied below. */
+	/* A line for the log, including progress if nobody watches; masks are applied below. */
 	void (*report)(void *engine, const char *fmt, ...) _printf_(2, 3);
-	/* How far it is, in place of what was told before; NULL where nobody watches. */
+	/* Progress, replaces the previous line; NULL if nobody watches. */
 	void (*live)(void *engine, const char *fmt, ...) _printf_(2, 3);
 	/* A probe or another fact for the journal: kind "probe", "baseline", "uploaded"; data without secrets. */
 	void (*event)(void *engine, const char *kind, json_t *data);
@@ -71,7 +71,7 @@ struct step_context {
 	int (*state_get)(void *engine, const char *target, const char *key, json_t **ret,
 	                 struct err *err);                                                         /* ERR_NOT_FOUND */
 	int (*state_list)(void *engine, const char *target, json_t **ret_object, struct err *err); /* key → JSON */
-	/* Earlier steps of the deployment change something on that target (or, in a job, have changed): commands and snapshots aside. */
+	/* True if earlier steps of the deployment change something on that target (or, in a job, have changed), except commands and snapshots. */
 	bool (*changed_before)(void *engine, int index, const char *target);
 };
 
@@ -79,26 +79,26 @@ struct step_outcome {
 	enum outcome_state state;
 	int exit_status;
 	const char *reason;   /* one sentence; NULL when committed */
-	const json_t *report; /* what `davit show --json` prints */
+	const json_t *report; /* as printed by `davit show --json` */
 };
 
 struct step_type {
-	const struct step_info *info; /* from its schema: name, inputs, what it may do */
+	const struct step_info *info; /* from its schema: name, inputs, permissions */
 	const struct change_type *const
 		*kinds; /* the kinds of changes that it brings along, NULL at the end; NULL: none */
-	/* Of a step that is made of kinds of its own (apply: resources): what its list may hold, NULL at the end. */
+	/* For a step made of kinds of its own (apply: resources): the kinds that its list may hold, NULL at the end. */
 	const struct field_choice *const *choices;
-	/* May it act on that target? NULL: on every host, and on an API if it brings kinds of changes. */
+	/* True if it may act on that target. NULL: on every host, and on an API if it brings kinds of changes. */
 	bool (*fits)(const struct step_type *type, const struct view *v);
-	/* So many bytes, zeroed, that the steps of this type share for as long as one process works on one deployment: what they know of
-	 * each other and of an earlier plan. Nothing that an undo rests on. 0: none. */
+	/* So many bytes, zeroed, that the steps of this type share for as long as one process works on one deployment: what they know about
+	 * each other and of an earlier plan. Nothing that an undo needs. 0: none. */
 	size_t memory;
-	void (*forget)(void *memory); /* frees what it leads to, behind the last `end`; may be NULL */
+	void (*forget)(void *memory); /* frees its content after the last `end`; may be NULL */
 	void (*describe)(const struct step_context *c, struct str *out);
 	void (*validate)(const struct step_context *c, struct faults *faults);
 	void (*missing)(const struct step_context *c, struct faults *faults);
 	int (*check)(const struct step_context *c, struct faults *faults, struct err *err);
-	/* end: waits for what begin started, or stops it; after it nothing of begin's is left. Called in any case. */
+	/* end: waits for the work of begin, or stops it; nothing of it is left afterwards. Always called. */
 	void (*begin)(const struct step_context *c);
 	void (*end)(const struct step_context *c);
 	int (*plan)(const struct step_context *c, struct view *v, struct plan *plan, struct err *err);
@@ -120,5 +120,5 @@ struct step_type {
 	int (*clean)(const struct step_context *c, struct target *t, struct err *err);
 };
 
-/* Where the releases of a step lie by its input; NULL: it has none, or the path is not given. Borrowed. */
+/* The path of a step's releases by its input; NULL: it has none, or the path is not given. Borrowed. */
 const char *step_releases_path(const char *step, const json_t *input);

@@ -1,4 +1,4 @@
-/* From another machine, on a person's word: the deployment from its file, the changes from the copies on the targets. */
+/* Takes over from another machine, with a person's consent: the deployment from its file, the changes from the copies on the targets. */
 #include "engine/run/run_priv.h"
 
 #include "base/core/clock.h"
@@ -7,7 +7,7 @@
 
 enum { LOOK_EVERY_MS = 5000, MAX_COUNTER = 4096 };
 
-/* What moves as long as the owner lives: the token and the counter. */
+/* The values that change as long as the owner lives: the token and the counter. */
 static int pulse(struct etarget *et, const char *dir, struct str *out, json_t **ret_record, struct err *err)
 {
 	_cleanup_free_ char *path = xasprintf("%s/renewed", dir);
@@ -145,7 +145,7 @@ static int decide(struct engine *e, const char *mark, struct err *err)
 	return engine_undo_and_decide(e, 1, err);
 }
 
-/* A machine that died while it took or gave back the locks leaves names without a lock behind. */
+/* A machine that died while it took or gave back the locks leaves names without a lock. */
 static int sweep_targets(struct engine *e, struct err *err)
 {
 	engine_make_doc(e);

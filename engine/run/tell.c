@@ -1,4 +1,4 @@
-/* What a person is told while a deployment works on: that a target is out of reach and until when, what goes on just now. */
+/* Messages to a person while a deployment continues: a target is out of reach and until when, the current activity. */
 #include "engine/run/run_priv.h"
 
 #include "base/core/clock.h"
@@ -51,7 +51,7 @@ bool engine_again(struct engine *e, struct etarget *et, int r, int64_t left_ms, 
 	return false;
 }
 
-/* ---- what goes on just now ---- */
+/* ---- the current activity ---- */
 
 void engine_live_begin(struct engine *e, const char *what)
 {
@@ -69,7 +69,7 @@ void engine_live_end(struct engine *e)
 		e->o->live(e->o->report_context, NULL);
 }
 
-/* A step that tells more of itself has the line. */
+/* A step that reports its own progress owns the line. */
 void engine_live_tick(struct engine *e)
 {
 	int64_t now = clock_mono_ms();

@@ -1,4 +1,4 @@
-/* Taking changes back: newest first, compared with what was written, each undo recorded; then contents, after_undo and the gate. */
+/* Takes changes back: newest first, compared with the written state, each undo recorded; then contents, after_undo and the gate. */
 #include "engine/run/run_priv.h"
 
 #include "base/core/clock.h"
@@ -118,7 +118,7 @@ static int step_undo(struct engine *e, struct estep *s, struct etarget *et, stru
 	return engine_change_undo(e, et, c, err);
 }
 
-/* What goes on at an API must have ended before anybody looks: it would go on beside the undo. Whether it ended well does not matter. */
+/* A task at an API must have ended before anybody looks: it would run beside the undo. Its result does not matter. */
 static int end_task(struct engine *e, struct etarget *et, struct change *c, struct err *err)
 {
 	int r = engine_change_resume(e, et, c, err);
@@ -128,7 +128,7 @@ static int end_task(struct engine *e, struct etarget *et, struct change *c, stru
 	return 0;
 }
 
-/* One whose reply was lost may be at work still: it must not go on beside its undo, or after it. */
+/* A change whose reply was lost may still be running: it must not run beside its undo, or after it. */
 static int undo_command(struct engine *e, struct estep *s, struct etarget *et, const struct change *c, struct err *err)
 {
 	int r = c->state == CHANGE_UNKNOWN ? engine_refence(e, et, err) : 0;
@@ -139,7 +139,7 @@ static int undo_command(struct engine *e, struct estep *s, struct etarget *et, c
 	return s->type->undo(&s->context, et->t, c, err);
 }
 
-/* A target that lost its power may be where davit left it before this change, and before others of the same path. */
+/* A target that lost its power may be in the state before this change, and before others of the same path. */
 static int is_older_state(const struct engine *e, struct etarget *et, const struct plan *all, const struct change *c,
                           bool *ret, struct err *err)
 {
@@ -179,7 +179,7 @@ static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et,
 		change_explain(&et->t->view, c, &why, NULL);
 		return err_set(err, ERR_CONFLICT, "it is not as davit left it: %s", str_peek(&why));
 	}
-	/* Again when it is not as it was then: a target that lost its power in between may have kept half a copy. */
+	/* Repeated when it is not as before: a target that lost its power in between may have kept half a copy. */
 	bool restored = false;
 	for (int i = 0; r == 0 && !restored && i < RESTORE_TRIES; i++) {
 		r = step_undo(e, s, et, c, err);
@@ -194,7 +194,7 @@ static int undo_looked_at(struct engine *e, struct estep *s, struct etarget *et,
 	return r;
 }
 
-/* Once; lost connections are the caller's. */
+/* Tries once; the caller handles lost connections. */
 static int undo_once(struct engine *e, struct etarget *et, const struct plan *all, struct change *c, struct err *err)
 {
 	struct estep *s = c->step_index >= 0 && (size_t)c->step_index < e->step_count ? &e->steps[c->step_index] : NULL;
@@ -250,7 +250,7 @@ static int undo_change(struct engine *e, struct plan *all, size_t i, struct err 
 {
 	struct change *c = &all->changes[i];
 	char line[ERR_FRAME_SIZE];
-	/* What was only intended was not touched: the journal says `started` first. The copy on a target says so for commands only. */
+	/* A change that was only intended was not made: the journal says `started` first. The copy on a target says so for commands only. */
 	bool untouched = c->state == CHANGE_INTENT;
 	if (untouched && (!e->from_copy || change_has(c, CHANGE_BLIND))) {
 		record(e, c, CHANGE_UNDONE, never_started);
@@ -313,7 +313,7 @@ static bool was_started(const struct change *c)
 	       (c->note == NULL || strcmp(c->note, never_started) != 0);
 }
 
-/* ---- what interrupted operations left beside the paths ---- */
+/* ---- leftovers of interrupted operations beside the paths ---- */
 
 static char *folder_of(const char *path)
 {
@@ -417,7 +417,7 @@ static int sweep_target(struct engine *e, const struct plan *all, struct etarget
 			r = meet_again(e, et, r, &pause, err);
 		} while (r == 0);
 	}
-	/* A directory that may not be read or changed: what lies there is told, and does not stop the rest. */
+	/* A directory that may not be read or changed: reports its entries, and continues with the rest. */
 	if (r < 0 && r != ERR_FENCED && r != ERR_CANCELLED && !engine_may_retry(r)) {
 		char line[ERR_FRAME_SIZE];
 		engine_say(e, "warning", "private names on '%s' cannot be removed: %s", et->name,
@@ -461,8 +461,8 @@ static int look_at_made(struct etarget *et, const struct change *c, enum change_
 	return 0;
 }
 
-/* What was taken back is there again where a target lost its power before that was durable; such changes count as done once more.
- * Called with everything behind a barrier: what is seen as it was, stays so. */
+/* Changes taken back may exist again if a target lost its power before the undo was durable; they count as done once more.
+ * Called after a barrier for everything: a restored state that is seen now stays. */
 static int look_again(struct engine *e, struct plan *all, bool *ret_again, struct err *err)
 {
 	for (size_t i = 0; i < all->count; i++) {
@@ -497,8 +497,8 @@ static int look_again(struct engine *e, struct plan *all, bool *ret_again, struc
 
 /* ---- after the changes ---- */
 
-/* Before this deployment something of an earlier one was there: a release, a file that it changed, or what the journal knows of. Directories
- * say nothing: they may have been made for the first one. */
+/* True if something of an earlier deployment existed: a release, a file that this one changed, or an entry in the journal. Directories
+ * mean nothing: they may have been made for the first one. */
 static bool had_before(const struct engine *e, const struct plan *all, const struct etarget *et)
 {
 	for (size_t i = 0; i < all->count; i++) {
@@ -512,8 +512,8 @@ static bool had_before(const struct engine *e, const struct plan *all, const str
 	return et->earlier || engine_changed_earlier(e, et);
 }
 
-/* DAVIT_FORMER_RELEASE of one target, asked of itself once its changes are taken back: a release that this deployment did not touch counts as
- * well. NULL in *ret: it had nothing of an earlier deployment. */
+/* DAVIT_FORMER_RELEASE of one target, read from it once its changes are taken back: a release that this deployment did not touch also
+ * counts. NULL in *ret: it had nothing of an earlier deployment. */
 int engine_former_release(struct engine *e, const struct plan *all, struct etarget *et, char **ret, struct err *err)
 {
 	for (size_t i = 0; i < e->step_count; i++) {
@@ -535,7 +535,7 @@ int engine_former_release(struct engine *e, const struct plan *all, struct etarg
 	return 0;
 }
 
-/* An expression that names what a step gives that was not reached: nobody knows what it would have been. */
+/* An expression names an output of a step that was not reached: its value is unknown. */
 bool engine_is_unresolved(const json_t *value)
 {
 	size_t i;
@@ -586,7 +586,7 @@ static int restore_steps(struct engine *e, const struct plan *all, struct err *e
 {
 	for (size_t i = 0; i < e->step_count; i++) {
 		struct estep *s = &e->steps[i];
-		/* All of them, also those that were not reached: a target that was restarted in between runs the new version already. */
+		/* All of them, even those that were not reached: a target that was restarted in between already runs the new version. */
 		if (s->type->restore == NULL || (e->only_step >= 0 && s->index != e->only_step))
 			continue;
 		if (engine_is_unresolved(s->input)) {
@@ -704,7 +704,7 @@ static int undo_barriers(struct engine *e, struct plan *all, struct err *err)
 	return 0;
 }
 
-/* What could not be taken back the last time may be now. */
+/* Changes that could not be taken back the last time may be possible now. */
 static void try_all_again(struct engine *e, struct plan *all)
 {
 	json_array_clear(e->left_over);
@@ -713,7 +713,7 @@ static void try_all_again(struct engine *e, struct plan *all)
 			all->changes[i].state = CHANGE_UNKNOWN;
 }
 
-/* Until a look behind a barrier finds everything as it was. */
+/* Repeats until a look after a barrier finds everything as before. */
 static int undo_until_durable(struct engine *e, struct plan *all, struct err *err)
 {
 	bool again = true;
@@ -722,7 +722,7 @@ static int undo_until_durable(struct engine *e, struct plan *all, struct err *er
 		try_all_again(e, all);
 		e->no_space = false;
 		r = undo_changes(e, all, err);
-		/* What was removed since has made room for what found none. */
+		/* Entries removed since then have made room. */
 		if (r == 0 && e->no_space) {
 			try_all_again(e, all);
 			r = undo_changes(e, all, err);
@@ -757,7 +757,7 @@ static int undo_pass(struct engine *e, struct plan *all, bool *ret_again, struct
 	return r;
 }
 
-/* A target that stayed away until the deadline: what it still carries is a person's to know, and the next rollback's to take back. */
+/* A target that stayed away until the deadline: reports what it still carries, for a person and the next rollback. */
 static int out_of_reach(struct engine *e, const struct plan *all, int r, struct err *err)
 {
 	char line[ERR_FRAME_SIZE];
@@ -786,7 +786,7 @@ static int take_back(struct engine *e, struct err *err)
 	if (r < 0)
 		return r;
 	bool again = false;
-	/* A former process may have been the one that took them back. */
+	/* A previous process may have taken them back. */
 	r = look_again(e, &all, &again, err);
 	for (int i = 0; r == 0 && i < UNDO_PASSES; i++) {
 		again = false;

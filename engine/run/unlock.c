@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* Nothing to free is what was asked for, but a name that no deployment has ever had is a mistake. */
+/* Nothing to free is a success, but a name that no deployment has ever had is a mistake. */
 static int nothing_open(struct store *s, const char *wanted, struct err *err)
 {
 	_cleanup_json_ json_t *all = NULL;
@@ -57,7 +57,7 @@ static int accept_world(struct engine *e, struct err *err)
 	_cleanup_free_ char *mark = NULL;
 	size_t found = 0;
 	int r = engine_take_over_all(e, &mark, &found, err);
-	/* Decided already, and its owner died before it could say so. */
+	/* Already decided, but its owner died before it could say so. */
 	if (r == 0 && mark && strcmp(mark, "undone") == 0)
 		return engine_finish_undone(e, 1, err);
 	if (r == 0 && e->targets[0].locked)
@@ -101,7 +101,7 @@ int engine_unlock(const char *environment, bool yes, bool accept, const struct e
 	memset(ret, 0, sizeof(*ret));
 	int r = find_deployment(o->store, environment, &doc, err);
 	if (r < 0) {
-		/* Nothing to free is what was asked for. */
+		/* Nothing to free is a success. */
 		ret->exit_status = r == ERR_NOT_FOUND ? 0 : 2;
 		return 0;
 	}

@@ -1,8 +1,8 @@
-/* The step that a rollback behind a committed deployment makes, and a rollback alone: no file can name it. Its input is all that it needs,
+/* The step of a rollback of a committed deployment, and only of a rollback: no file can name it. Its input is all that it needs,
  * so that recovery, another machine and an undo need nothing of the process that began it:
  *   {"switches":[{"target","path","to","from"}],"release"}
- * path: the link that is switched; to, from: what it names afterwards and named before, from NULL where that is not known; release: with
- * --to, the name of the release, and then a switch to one that is not there is left out. */
+ * path: the link that is switched; to, from: its target afterwards and before, from NULL if that is not known; release: with
+ * --to, the name of the release, and then a switch to a missing one is left out. */
 #include "engine/run/run_priv.h"
 
 #include "base/sys/fs.h"
@@ -85,7 +85,7 @@ static void describe(const struct step_context *c, struct str *out)
 	str_appendf(out, "switch back to %s", release ? release : "what was valid before");
 }
 
-/* Verified and undone as every link is, by its record. */
+/* Verified and undone like every link, by its record. */
 static const struct step_info way_back_info = {.name = "rollback", .targets = STEP_TARGETS_MANY, .changes = true};
 const struct step_type engine_way_back = {.info = &way_back_info, .describe = describe, .plan = plan_switches};
 
@@ -104,7 +104,7 @@ static bool releases_of(const struct estep *s, char **ret_path)
 	return path && fs_normalize(path, ret_path, NULL) == 0;
 }
 
-/* Every PATH of an archive-upload, on each of its targets; to NULL: to what is not known. */
+/* Every PATH of an archive-upload, on each of its targets; to NULL: unknown. */
 static json_t *switches_of_steps(const struct engine *e, const char *to)
 {
 	json_t *switches = json_array();
@@ -183,7 +183,7 @@ int engine_recall_way_back(struct engine *e, const json_t *doc, struct err *err)
 	return engine_add_way_back(e, (size_t)index, json_object_get(way, "input"), err);
 }
 
-/* ---- what is there to go back to ---- */
+/* ---- releases to go back to ---- */
 
 static int list_releases(struct view *v, const char *path, struct strv *names, struct err *err)
 {
@@ -217,7 +217,7 @@ int engine_releases_there(struct engine *e, struct strv *ret, struct err *err)
 
 /* ---- from the copies on the targets ---- */
 
-/* What a copy says of a rollback counts for the links that the file's own steps switch. */
+/* A copy's record of a rollback counts for the links that the file's own steps switch. */
 int engine_expect_way_back(struct engine *e, int index, struct err *err)
 {
 	if (engine_way_back_of(e))

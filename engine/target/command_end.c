@@ -7,15 +7,15 @@ void command_mark(char mark[COMMAND_MARK_DIGITS + 1])
 	rand_hex(mark, COMMAND_MARK_DIGITS);
 }
 
-/* Four ways to belong: to be the process itself, to be in its group or session, to carry its mark, to have a parent that belongs. A child
+/* A process belongs if it is the process itself, is in its group or session, carries its mark, or has a parent that belongs. A child
  * that leaves the session keeps the mark; one that drops its environment keeps its parent, until that one dies: therefore all are
- * stopped first, until no more are found, and only then killed. Where a process may not be signalled it is waited for: sudo ends
- * when what it runs has ended.
+ * stopped first, until no more are found, and only then killed. If a process may not be signalled we wait for it: sudo ends
+ * when its command has ended.
  *
- *   look     R: "PID PARENT GROUP SESSION START" of every process, a line each; what has ended and was not collected is none
- *   above    A: this shell and what it was started by, which are never ended
+ *   look     R: "PID PARENT GROUP SESSION START" of every process, a line each, without zombies
+ *   above    A: this shell and its ancestors, which are never ended
  *   marked   F begins with those that carry the mark
- *   add      one round over R: what belongs is put into F; fails when nothing was added
+ *   add      one round over R: processes that belong are added to F; fails when nothing was added
  *
  * Only files are read in a loop, not started processes. */
 /* clang-format off */
@@ -54,7 +54,7 @@ const char command_end_script[] =
 	" done\n"
 	"}\n"
 
-	/* A busybox grep may end a line at its first zero byte: then each environment is looked at by itself. */
+	/* A busybox grep may end a line at its first NUL: then each environment is searched by itself. */
 	"case $(printf 'a\\0b' | grep -c b) in 1) whole=1;; *) whole=;; esac\n"
 	"marked() {\n"
 	" F=' '; [ \"$M\" ] && [ $proc ] || return 0\n"
@@ -71,7 +71,7 @@ const char command_end_script[] =
 	" [ $1 -gt 1 ] && F=\"$F$1 \"\n"
 	"}\n"
 
-	/* The leader of a group that is younger than the command: the number was given anew, and nothing of ours has it. */
+	/* The group's leader is younger than the command: the number was reused, and none of our processes has it. */
 	"leader() {\n"
 	" g=$G lead=; r=${R#*\"$E$P \"}; [ \"$r\" = \"$R\" ] || { set -- ${r%%\"$E\"*}; [ $g != 0 ] || [ $2 != $P ] || g=$P; }\n"
 	" [ $g != 0 ] || return 0\n"

@@ -1,4 +1,4 @@
-/* What belongs to a command that was begun and whose end was never noted, and the end of it (docs/semantics.md 5).
+/* Finds and ends all processes of a command that was begun and whose end was never noted (docs/semantics.md 5).
  *
  * A command's note LOCK_DIR/pids/PID holds two lines: "START BOOT GROUP" (start time in ticks since boot, boot id, process group),
  * and "MARK USER TIME" (each `-` where there is none): the mark that its environment carries, the user it runs as, and on a target
@@ -7,13 +7,13 @@
 #include "base/core/str.h"
 
 enum { COMMAND_MARK_DIGITS = 32 };
-/* The variable that carries the mark, in the environment of the command and of all that it starts. */
+/* The variable that carries the mark, in the environment of the command and of all its children. */
 #define COMMAND_MARK_NAME "DAVIT_COMMAND"
 
-/* A new mark: random, one a command, so that what an earlier command left running on purpose is told from it. */
+/* A new mark: random, one a command, so that processes left by an earlier command on purpose are told apart. */
 void command_mark(char mark[COMMAND_MARK_DIGITS + 1]);
 
-/* POSIX sh; ends all that belongs to a command, and waits until nothing does. Its arguments: PID START GROUP MARK TIME as in the note
- * (GROUP 0: that of PID, where it leads one), ROUNDS (0: what is usual), and WHOSE: `all`, or `mine` for what this user may end.
+/* POSIX sh; ends all processes of a command, and waits until none is left. Its arguments: PID START GROUP MARK TIME as in the note
+ * (GROUP 0: that of PID, if it leads one), ROUNDS (0: the default), and WHOSE: `all`, or `mine` for processes that this user may end.
  * Status 0: nothing is left. */
 extern const char command_end_script[];

@@ -1,5 +1,5 @@
-/* A host: a target with files and commands. Callers use the host_… functions; an implementation is one `struct host_type`. What every
- * operation promises is said in engine/target/target.h. */
+/* A host: a target with files and commands. Callers use the host_… functions; an implementation is one `struct host_type`. engine/target/target.h
+ * says what every operation promises. */
 #pragma once
 #include "base/archive/archive.h"
 #include "engine/record/node.h"
@@ -26,12 +26,12 @@ struct host_type {
 	int (*query)(struct view *v, const struct target_command *command, struct target_result *ret,
 	             struct err *err); /* must not change */
 
-	/* Several at once, where that saves round trips: NULL stands for one after the other. Called by the target_… functions of these
+	/* Several at once, if that saves round trips: NULL means one after the other. Called by the target_… functions of these
 	 * names below. */
 	int (*stat_all)(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err);
 	int (*digests)(struct view *v, const char *dir, const char *const *names, size_t count, int64_t bytes,
 	               char (*hex)[65], struct err *err);
-	/* As put; the file `from` there holds from_data, so that only what differs need be sent. */
+	/* Like put; the file `from` on the target holds from_data, so that only the differences need be sent. */
 	int (*put_like)(struct target *t, const char *path, const struct str *data, const struct node_attr *attr,
 	                const char *from, const struct str *from_data, struct err *err);
 	int (*barrier_read)(struct target *t, const char *const *paths, size_t count, const char *path, size_t max,
@@ -50,7 +50,7 @@ struct host_type {
 	int (*link_new)(struct target *t, const char *from, const char *to,
 	                struct err *err); /* hard link; ERR_EXISTS */
 	int (*rename)(struct target *t, const char *from, const char *to,
-	              struct err *err); /* replaces what may be replaced */
+	              struct err *err); /* replaces the target if that is allowed */
 	int (*remove)(struct target *t, const char *path,
 	              struct err *err); /* file, link, empty directory; absent is ERR_NOT_FOUND */
 	int (*remove_tree)(struct target *t, const char *path,
@@ -70,12 +70,12 @@ struct host_type {
 	              struct err *err); /* a tar stream into an existing directory, while it arrives */
 	int (*run)(struct target *t, const struct target_command *command, struct target_result *ret, struct err *err);
 	int (*barrier)(struct target *t, const char *const *paths, size_t count, struct err *err);
-	/* all that was written below these paths is durable when it returns */
+	/* everything written below these paths is durable when it returns */
 	int (*fence)(struct target *t, const char *lock_dir, struct err *err);
-	/* ends all that belongs to what is noted in lock_dir/pids (engine/target/command_end.h) and waits until nothing is left */
+	/* ends all processes of the notes in lock_dir/pids (engine/target/command_end.h) and waits until nothing is left */
 };
 
-/* The operations, by the host's own implementation. dress_like: only where the host has it. */
+/* The operations, by the host's own implementation. dress_like: only if the host has it. */
 int host_stat(struct view *v, const char *path, struct node *ret, struct err *err);
 int host_read(struct view *v, const char *path, size_t max, struct str *out, struct err *err);
 int host_list(struct view *v, const char *path, struct strv *ret, struct err *err);

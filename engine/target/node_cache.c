@@ -24,7 +24,7 @@ static size_t hash_of(const char *path)
 	return (size_t)(hash ^ hash >> 32);
 }
 
-/* Where the path's index stands, or belongs. There is always an empty slot. */
+/* The slot of the path's index, or the free slot for it. There is always a free slot. */
 static size_t slot_of(const struct node_cache *s, const char *path)
 {
 	size_t slot = hash_of(path) & (s->slot_count - 1);
@@ -113,7 +113,7 @@ int node_cache_fetch_contents(struct node_cache *s, struct view *v, const struct
 	free(names);
 	free(which);
 	free(hex);
-	/* One that cannot be read: who asks for it hears of it by its name. */
+	/* An unreadable one: a request for it by name gets the error. */
 	if (r == ERR_CANCELLED || r == ERR_NETWORK || r == ERR_TIMEOUT) {
 		if (err)
 			*err = why;
@@ -164,7 +164,7 @@ int node_cache_is_directory(struct node_cache *s, struct view *v, const char *pa
 	return r;
 }
 
-/* ---- ways ---- */
+/* ---- parents ---- */
 
 void node_cache_add_way(struct strv *paths, const char *path)
 {
@@ -176,7 +176,7 @@ void node_cache_add_way(struct strv *paths, const char *path)
 	}
 }
 
-/* Sorted paths share their ways with the one before: what both have was added then. */
+/* Sorted paths share parents with the previous one: the common ones were added then. */
 void node_cache_add_ways(struct strv *paths, const char *const *sorted, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -185,7 +185,7 @@ void node_cache_add_ways(struct strv *paths, const char *const *sorted, size_t c
 		while (path[same] != '\0' && path[same] == former[same])
 			same++;
 		for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-			/* The former one has it when it goes on with "/" there, or ends. */
+			/* The previous path has it when it continues with "/" there, or ends. */
 			size_t len = (size_t)(slash - path);
 			if (len < same || (len == same && (former[len] == '/' || (former[len] == '\0' && len > 0))))
 				continue;

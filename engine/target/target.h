@@ -20,18 +20,17 @@
 #include "engine/target/config.h"
 #include "engine/target/host.h"
 
-/* What to set; what is not set stays (an existing node: also ACL, extended attributes, capabilities) or gets the default (a new
- * one: 0644, the user; a directory: 0755 and what its directory passes on). A mode that is set is set exactly. */
+/* Attributes to set. Others stay (of an existing node: also ACL, extended attributes, capabilities) or get the default (of a new
+ * one: 0644, the user; a directory: 0755 and its directory's defaults). A mode that is set is set exactly. */
 struct node_attr {
 	bool set_mode;
 	mode_t mode;
 	const char *owner, *group;
 	bool set_mtime;
 	int64_t mtime_ns;
-	const char *
-		acl; /* "u:UID:r,u:UID:rx": these users beside what the mode says (which then is without the ACL's mask) */
-	bool fresh; /* put: nothing is taken over from a file that is there */
-	bool alone; /* put, mkdir: never wider than said here: no ACL of a file that is there, nothing that the directory
+	const char *acl; /* "u:UID:r,u:UID:rx": these users beside the mode (which then is without the ACL's mask) */
+	bool fresh;      /* put: nothing is taken over from an existing file */
+	bool alone; /* put, mkdir: never wider than given here: no ACL of an existing file, nothing that the directory
 	                                passes on (default ACL, set-group-id bit) */
 };
 
@@ -45,7 +44,7 @@ struct target_command {
 	const void *input;
 	size_t input_len;   /* for the command's standard input */
 	int64_t timeout_ms; /* 0: 60 s */
-	size_t max_output;  /* kept of each stream (the rest is dropped, not an error); 0: 256 KiB */
+	size_t max_output;  /* kept of each stream (the rest is dropped without an error); 0: 256 KiB */
 	void (*on_line)(void *context, bool is_stderr, const char *line, size_t len); /* as it comes; may be NULL */
 	void *context;
 };
@@ -59,10 +58,10 @@ struct target_result {
 		.out = STR_INIT(64 << 20), .err = STR_INIT(64 << 20)                                                   \
 	}
 void target_result_done(struct target_result *r);
-/* By a signal: it did not end by itself, and what it has started is ended too. */
+/* True if it ended by a signal: it did not end by itself, and its children are ended too. */
 bool target_was_killed(int status);
 
-/* What open() learned. */
+/* Facts found by open(). */
 struct target_facts {
 	char *base;     /* BASE: the target's own, 0700 once a lock was made */
 	char *identity; /* "SHA256:…" host key, or "local:MACHINE_ID" */
@@ -71,7 +70,7 @@ struct target_facts {
 };
 
 /* A target is an address; a host is a target with files and commands. An API has neither: it holds no lock and no copy of the changes,
- * which lie on the deployment's first host, and what is changed there is made by the drivers of its own kinds (engine/change). */
+ * which lie on the deployment's first host, and its changes are made by the drivers of its own kinds (engine/change). */
 struct target_type {
 	const char *name;                             /* "local", "ssh" */
 	int (*open)(struct view *v, struct err *err); /* connects, fills facts; again: nothing */
@@ -106,30 +105,30 @@ struct target_op {
 	size_t len;                   /* of TARGET_PUT */
 	const struct node_attr *attr; /* may be NULL */
 	int fine, also_fine;
-	bool may_stay; /* of TARGET_REMOVE: whatever reason the target has to keep it (a mount point, a directory above that is not ours) */
+	bool may_stay; /* of TARGET_REMOVE: whatever reason the target has to keep it (a mount point, a parent that is not ours) */
 };
 
-/* Before anything else is asked of it. */
+/* Call before any other operation. */
 int target_open(struct view *v, struct err *err);
 bool target_is_host(const struct target *t);
 
 /* All of them, in order; absent is NODE_ABSENT. On an error none is set. */
-/* The ..._each functions ask for one after the other: for implementations that cannot always do better. */
+/* The ..._each functions work one after the other: for implementations that cannot always do better. */
 int target_stat_each(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err);
 int target_digests_each(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65],
                         struct err *err);
 int target_stat_all(struct view *v, const char *const *paths, size_t count, struct node *ret, struct err *err);
-/* SHA-256 of each file `names[i]` below `dir`; "" where there is none. bytes: how much they hold together, as far as that is known:
- * for much a program is taken that begins slowly and is fast. */
+/* SHA-256 of each file `names[i]` below `dir`; "" where there is none. bytes: their total size, as far as known:
+ * for much data a program is used that starts slowly but is fast. */
 int target_digests(struct view *v, const char *dir, const char *const *names, size_t count, int64_t bytes,
                    char (*hex)[65], struct err *err);
-/* barrier, and then read: what is read is seen behind it. */
+/* barrier, then read: sees the state after the barrier. */
 int target_barrier_read(struct target *t, const char *const *paths, size_t count, const char *path, size_t max,
                         struct str *out, struct err *err);
-/* put of a text that is mostly that of another file, known to hold from_data. */
+/* put of content that is mostly that of another file, known to hold from_data. */
 int target_put_like(struct target *t, const char *path, const struct str *data, const struct node_attr *attr,
                     const char *from, const struct str *from_data, struct err *err);
-/* In order, up to the first that fails: whatever comes behind it was not made, what came before was. Each one is guarded. */
+/* In order, up to the first that fails: later ones were not made, earlier ones were. Each one is guarded. */
 int target_do(struct target *t, const struct target_op *ops, size_t count, struct err *err);
 
 void target_free(struct target *t);
@@ -145,8 +144,8 @@ void target_done(struct target *t); /* the common members, for implementers */
 char *target_private_name(const char *path);
 char *target_private_name_for(const char *path, const char *purpose);
 char *target_fresh_name(const char *path, const char *purpose);
-/* Whether `name`, without its directory, is one of those for `path`: what a killed process left is found by that. */
+/* True if `name`, without its directory, is one of those for `path`: finds leftovers of a killed process. */
 bool target_is_private_name(const char *name, const char *path);
 
-/* NODE from what is there now; with_digest reads files. */
+/* NODE of the current entry; with_digest reads files. */
 int target_look(struct view *v, const char *path, bool with_digest, json_t **ret_node, struct err *err);

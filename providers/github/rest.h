@@ -13,5 +13,5 @@ void rest_reply_done(struct rest_reply *r);
  * sent. */
 int rest_call(const struct step_context *c, const char *token, const char *method, const char *path, const json_t *body,
               struct rest_reply *ret, struct err *err);
-/* An answer that is not 2xx as an error: what was tried, the service's message, the needed permission. */
+/* An answer that is not 2xx as an error: the operation, the service's message, the needed permission. */
 int rest_refused(const struct rest_reply *r, const char *what, const char *permission, struct err *err);

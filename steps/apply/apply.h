@@ -1,5 +1,5 @@
-/* The parts of apply: the desired state read (desired.c), compared with what is there (plan.c), and the
- * rows that say what apply once made (rows.c). */
+/* The parts of apply: the desired state read (desired.c), compared with the target (plan.c), and the
+ * rows of the resources that apply once made (rows.c). */
 #pragma once
 #include "schemas/apply.h"
 #include "steps/apply/resource.h"
@@ -25,7 +25,7 @@ struct resources {
 /* All faults at once: those of a file with its name and place. Reads the file of the source tree when the input names
  * one. */
 int apply_read(const struct step_context *c, struct resources *ret, struct faults *faults, struct err *err);
-/* What can be said without reading anything: inline resources only. */
+/* Reads inline resources only, so it needs no file. */
 void apply_read_inline(const struct step_context *c, struct resources *ret, struct faults *faults);
 void resources_done(struct resources *r);
 bool resources_allow(const struct resources *r, const char *key);
@@ -37,9 +37,9 @@ int apply_plan_resources(const struct step_context *c, struct view *v, const str
 /* Several apply steps may act on one target: a row belongs to the set that made it, the file's name or the step's id.
  */
 const char *apply_set(const struct step_context *c);
-/* The row of a resource: what was asked for, without contents: {"type","set","digest","protect"} and what its kind remembers. */
+/* The row of a resource: the desired values, without contents: {"type","set","digest","protect"} and the values that its kind remembers. */
 json_t *apply_row(const struct step_context *c, const struct resource *r, const json_t *after);
-/* Rows whose key no resource has: what left the desired state. key → row, the caller's. */
+/* Rows whose key no resource has: those that left the desired state. key → row, the caller's. */
 int apply_left(const struct step_context *c, struct view *v, const struct resources *all, json_t **ret,
                struct err *err);
 int apply_row_get(const struct step_context *c, const struct view *v, const char *key, json_t **ret,

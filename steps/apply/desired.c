@@ -23,7 +23,7 @@ bool resources_allow(const struct resources *r, const char *key)
 	return false;
 }
 
-/* false: its key is none, which is reported. */
+/* false: its key is invalid, which is reported. */
 static bool take_one(const struct field_chosen *chosen, size_t index, struct resources *all, struct faults *faults)
 {
 	const struct field_choice *choice = chosen->choice;
@@ -48,7 +48,7 @@ static bool same_space(const struct resource *a, const struct resource *b)
 	return strcmp(a->type->space, b->type->space) == 0;
 }
 
-/* In front of all other characters a slash: what lies below a path comes right behind it. */
+/* A slash sorts before all other characters: entries below a path come right after it. */
 static int rank(char c)
 {
 	return c == '/' ? 1 : c == '\0' ? 0 : (unsigned char)c + 1;
@@ -97,7 +97,7 @@ static void take(const struct apply_in *in, struct resources *all, struct faults
 	all->allow_destroy = in->allow_destroy;
 	all->count = 0;
 	for (size_t i = 0; i < in->resources_count; i++)
-		/* Not one that the reader has refused already. */
+		/* Skips one that the reader has already refused. */
 		if (in->resources[i].choice != NULL)
 			whole = take_one(&in->resources[i], i, all, faults) && whole;
 	if (whole)
@@ -111,7 +111,7 @@ void apply_read_inline(const struct step_context *c, struct resources *ret, stru
 	take(in, ret, faults);
 }
 
-/* Of the tree: what a repository names leads to nothing outside of it. */
+/* Reads a file of the tree: a path from a repository must not lead outside. */
 static int read_document(const char *root, const char *name, const struct yaml_limits *limits, struct yaml_doc **ret,
                          struct err *err)
 {

@@ -1,4 +1,4 @@
-/* Desired state against the world, attribute by attribute. What would destroy something is refused unless it is named
+/* Compares the desired state with the world, attribute by attribute. A destructive change is refused unless it is named
  * in allow_destroy, and always while it is protected; all refusals at once. */
 #include "steps/apply/apply.h"
 
@@ -35,7 +35,7 @@ static const char *subject_of(const struct resource_type *type, const char *key)
 	return type->by_key ? key : apply_id_of_key(key);
 }
 
-/* The kind that shares its ids with `type` and is what is there; NULL: none of ours. */
+/* The kind of the existing entry, among those that share ids with `type`; NULL: none of ours. */
 static const struct resource_type *kind_there(const struct planner *p, const struct resource_type *type,
                                               const json_t *before)
 {
@@ -53,7 +53,7 @@ static bool differs(const struct resource_type *type, const json_t *before, cons
 	return type->differs != NULL ? type->differs(before, after) : !json_equal(before, after);
 }
 
-/* What `before` and `after` of the change do not say. */
+/* Adds facts that `before` and `after` of the change do not say. */
 static char *summary_of(const struct resource *r, enum change_action action, bool known)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(8192);
@@ -78,7 +78,7 @@ static struct change *add(struct planner *p, const struct change_type *kind, enu
 	return change;
 }
 
-/* A file becomes a link or a link a file: one change, and the old key's row goes with one that changes nothing. */
+/* A file becomes a link or a link a file: one change, and the old key's row is removed by one that changes nothing. */
 static int plan_replace(struct planner *p, const struct resource *r, const json_t *before, const json_t *after,
                         const struct str *content, struct err *err)
 {
@@ -179,7 +179,7 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 		change = add(p, type->remove, ACTION_DESTROY, subject_of(type, key), before, after);
 		change->summary = xasprintf("the %s left the desired state", name);
 	} else {
-		/* Gone already, something else by now, or still in use: only what is remembered of it goes. */
+		/* Already gone, something else by now, or still in use: removes only its row. */
 		change = add(p, type->remove, ACTION_ADOPT, subject_of(type, key), before, before);
 		change->summary = xasprintf("forgotten: %s", stays != NULL ? stays : "it is not there any more");
 	}
@@ -205,8 +205,8 @@ struct sight {
 	const char *id;
 };
 
-/* All that the plan will ask for, together: a thousand questions are a few round trips. Kinds that look in the same way do so at
- * once, in the order that is given. */
+/* Looks at everything that the plan needs at once: a thousand queries take a few round trips. Kinds that look in the same way do so
+ * together, in the given order. */
 static int look_ahead(struct planner *p, const struct sight *sights, size_t count, bool with_way, struct err *err)
 {
 	_cleanup_free_ const char **ids = xcalloc(count + 1, sizeof(*ids));

@@ -1,5 +1,5 @@
-/* A kind of resource of apply: what stands under its name in `resources`, and how it is compared with what is there and planned. apply
- * knows none of them by name: its list is in steps/resources.c.
+/* A kind of resource of apply: its entry in `resources`, and how it is compared with the target and planned. apply
+ * knows none of them by name: the list is in steps/resources.c.
  *
  * | member   | touches     | promises                                                                     | NULL                   |
  * | id       | nothing     | the key's value in its one form (a path normalized); a fault and NULL otherwise | the value as it is     |
@@ -34,7 +34,7 @@ struct resource {
 struct resource_call {
 	const struct step_context *c;
 	struct view *v;
-	struct node_cache *seen; /* of hosts: what was looked at already */
+	struct node_cache *seen; /* of hosts: the nodes already looked at */
 	struct plan *plan;
 };
 
@@ -51,8 +51,8 @@ struct resource_type {
 	const char *const *targets; /* the kinds of targets that have it, NULL at the end; NULL: every host */
 	const struct change_type *const *kinds; /* kinds of changes that it brings along, NULL at the end; NULL: none */
 	const struct change_type *change, *remove;
-	const char *space; /* what its id is unique in, together with other kinds: "path" */
-	const char *what;  /* "type" of what is there, where it is of this kind */
+	const char *space; /* the space in which its id is unique, together with other kinds: "path" */
+	const char *what;  /* "type" of an existing node of this kind */
 	bool by_key;       /* a change is named by the key, "guest:web", since the id alone says too little */
 	bool plain;        /* may take the place of another plain one when that is allowed */
 	char *(*id)(const char *given, const char *pointer, struct faults *faults); /* free() */

@@ -1,5 +1,5 @@
-/* What apply once made, by key, on each target: the store's rows. A resource with a row that the desired state no
- * longer names is planned for destruction; one without a row that is there already is adopted. */
+/* The store's rows of all that apply once made, by key, on each target. A resource with a row that the desired state no
+ * longer names is planned for destruction; an existing one without a row is adopted. */
 #include "steps/apply/apply.h"
 
 const char *apply_set(const struct step_context *c)

@@ -75,7 +75,7 @@ void upload_free(void *payload)
 	free(u);
 }
 
-/* ---- what can be said before ---- */
+/* ---- checks before the first change ---- */
 
 static void describe(const struct step_context *c, struct str *out)
 {
@@ -131,7 +131,7 @@ static void validate(const struct step_context *c, struct faults *faults)
 	check_nested(in, faults);
 }
 
-/* A relative source belongs to the source tree, links resolved: what lies beside it is of no commit, and often not of this project. */
+/* A relative source must lie in the source tree, links resolved: entries outside are in no commit, and often not of this project. */
 static void check_inside(const char *root, const char *path, const char *given, const char *pointer,
                          struct faults *faults)
 {
@@ -275,8 +275,8 @@ static int compare(struct view *v, const struct change *change, struct err *err)
 	return err_set(err, ERR_CONFLICT, "'%s' on '%s' is not as it was made", change->path, v->name);
 }
 
-/* The files themselves were looked at when they were sent: what is asked here is whether the release and its list are there. The
- * list is read when the deployment is about to be decided, behind the barrier, and not in the moment after it was written. */
+/* The files themselves were checked when they were sent: this only checks that the release and its list exist. The
+ * list is read when the deployment is about to be decided, after the barrier, not right after it was written. */
 static int verify(const struct step_context *c, struct view *v, const struct change *change, struct err *err)
 {
 	const char *path = json_get_string(change->extra, "manifest"),
@@ -299,7 +299,7 @@ static int verify(const struct step_context *c, struct view *v, const struct cha
 	return r;
 }
 
-/* The directories that came with the release go where nothing lies in them; a shared one in use is the application's. */
+/* Removes directories that came with the release if they are empty; a shared one in use is the application's. */
 static int remove_made(const struct step_context *c, struct target *t, const json_t *made, struct err *err)
 {
 	for (size_t i = json_array_size(made); i > 0; i--) {
@@ -361,8 +361,8 @@ static int remove_release(const struct step_context *c, struct target *t, const 
 		return r;
 	if (!ours)
 		return 0;
-	/* Out of the way first: what cannot be removed whole must not pass for a release that one can go back to. The manifest goes last:
-	 * while it is there a second cleaning finds the rest. */
+	/* Moved away first: a release that cannot be removed completely must not look like one to go back to. The manifest goes last:
+	 * while it exists a second cleaning finds the rest. */
 	r = host_rename(t, dir, going, err);
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);
@@ -377,8 +377,8 @@ static int remove_release(const struct step_context *c, struct target *t, const 
 	return r;
 }
 
-/* One release that stays (files of another user in it) is no reason to keep all the others: 0 goes on. The first error is the caller's to
- * tell; further ones are told here. */
+/* One release that stays (files of another user in it) is no reason to keep all the others: 0 continues. The caller reports the first
+ * error; further ones are reported here. */
 static int cannot_remove(const struct step_context *c, const struct target *t, const char *name, int code,
                          const struct err *own, struct err *first)
 {

@@ -1,4 +1,4 @@
-/* archive-upload's own parts: what one upload is while it is planned and made. */
+/* archive-upload's own parts: one upload while it is planned and made. */
 #pragma once
 #include "engine/target/node_cache.h"
 #include "steps/archive_upload/source.h"
@@ -18,25 +18,25 @@ struct upload {
 	char *release;    /* its name: the deployment's id */
 	char *deployment; /* "shop.production" */
 	struct upload_source source;
-	char *former_release; /* the directory that `current` leads to, with a manifest of ours; NULL: none */
+	char *former_release; /* the target directory of `current`, with a manifest of ours; NULL: none */
 	char *former_name;    /* of it, "20260131T…"; NULL */
 	struct manifest former;
-	bool *same; /* one for each entry: as in the former release */
+	bool *same; /* one for each entry: as in the previous release */
 	struct upload_counts counts;
 	struct node_cache seen; /* of the target, while it is planned */
 	struct strv made;       /* directories outside the release that it makes, from the top down */
-	bool other_owner;       /* the former release belongs to somebody else */
+	bool other_owner;       /* the previous release belongs to somebody else */
 	struct strv places;     /* where the nth shared path lies in the release */
-	bool other_shares;      /* the former release links other shared paths */
+	bool other_shares;      /* the previous release links other shared paths */
 	json_t *largest;        /* [{"path","bytes","files"}], the top of the tree by size */
 	json_t *head;           /* of the new manifest */
 	struct str text;        /* the new manifest */
 	char tree_digest[65], manifest_digest[65];
-	bool just_filled; /* by this process, which has looked at what arrived */
+	bool just_filled; /* by this process, which has checked the received files */
 };
 void upload_free(void *u); /* payload_free */
 
-/* A deployment plans twice: a manifest that has kept its time and size since is not fetched again. Its text is what is kept. */
+/* A deployment plans twice: a manifest with the same time and size is not fetched again. Its text is kept. */
 struct upload_fetched {
 	char *target, *path;
 	int64_t mtime_ns, size;
@@ -54,17 +54,17 @@ void upload_places_of(const char *path, const char *release, struct upload_place
 void upload_places_done(struct upload_places *p);
 /* "shared/NAME" as seen from `place` in a release: "../../shared/uploads". free(). */
 char *upload_shared_link(const char *place, const char *name);
-/* Where each shared path lies in the release, into u->places: links of the tree on its way are followed within the tree. ERR_REFUSED: it leaves
- * the tree, or lies where the tree has something. The source is known. */
+/* Sets u->places, the place of each shared path in the release: links of the tree on its way are followed within the tree. ERR_REFUSED: it leaves
+ * the tree, or the tree has another entry there. The source is known. */
 int upload_place_shared(struct upload *u, struct err *err);
 enum { UPLOAD_MOST_SHARED = 200 };
 /* Finds `current` and its manifest; ERR_REFUSED when another deployment releases here. *ret_node: of `current`. */
 int upload_find_former(const struct step_context *c, struct view *v, struct upload *u, struct node *ret_node,
                        struct err *err);
-/* verify: full: what of the former release is not as its manifest says is forgotten there, so that it is sent anew. */
+/* verify: full: forgets files of the previous release that do not match its manifest, so that they are sent again. */
 int upload_distrust_former(const struct step_context *c, struct view *v, struct upload *u, struct plan *plan,
                            struct err *err);
-/* The text of a manifest that was read last, NULL when that was another one. Borrowed until the next is read. */
+/* The text of a manifest if it was the last one read, else NULL. Borrowed until the next is read. */
 const struct str *upload_manifest_text(const struct step_context *c, const struct view *v, const char *path);
 /* Reads the manifest of a release; ERR_NOT_FOUND. */
 int upload_read_manifest(const struct step_context *c, struct view *v, const char *path, struct manifest *ret,
@@ -75,7 +75,7 @@ void upload_show_size(int64_t bytes, struct str *out);
 
 int archive_upload_plan(const struct step_context *c, struct view *v, struct plan *plan, struct err *err);
 int upload_fill(const struct step_context *c, struct target *t, struct upload *u, struct err *err);
-/* Every entry of the release as the manifest says, by digest; the first that differs is named. */
+/* Checks every entry of the release against the manifest, by digest; names the first that differs. */
 int upload_verify_full(struct view *v, const char *release, const struct manifest *m, struct err *err);
-/* The files among what was sent (indices of the source's tree), by digest: all of them, or with `verify: auto` a sample of many. */
+/* Checks the sent files (indices of the source's tree) by digest: all of them, or with `verify: auto` a sample of many. */
 int upload_verify_sent(struct view *v, const struct upload *u, const size_t *sent, size_t sent_count, struct err *err);

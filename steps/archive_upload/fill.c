@@ -1,5 +1,5 @@
-/* A release is filled: unchanged files come from the former release on the target itself, the rest as one stream. A connection that
- * breaks costs what was on its way: what has arrived is found again by its digests, and the rest is sent. */
+/* Fills a release: unchanged files come from the previous release on the target itself, the rest as one stream. A broken connection
+ * loses only data in transit: received files are found again by their digests, and the rest is sent. */
 #include "steps/archive_upload/archive_upload.h"
 #include "base/core/clock.h"
 #include "base/sys/fs.h"
@@ -21,9 +21,9 @@ struct filling {
 	const struct step_context *c;
 	struct target *t;
 	struct upload *u;
-	bool *here;                    /* one for each entry: has arrived in a former try */
+	bool *here;                    /* one for each entry: has arrived in a previous try */
 	size_t *send;                  /* indices; room for one more */
-	bool carries;                  /* the manifest goes along with the files */
+	bool carries;                  /* the manifest is sent with the files */
 	char carried[sizeof(CARRIED)]; /* its name in the release then */
 	size_t send_count, files;
 	int64_t raw, packed, sent; /* bytes to pack, packed, and given to the target */
@@ -106,7 +106,7 @@ static int count_and_write(void *context, const void *data, size_t len, struct e
 	return r;
 }
 
-/* The source's entries and behind them the manifest. Only the array is new. */
+/* The source's entries and then the manifest. Only the array is new. */
 static struct tree with_manifest(struct filling *f)
 {
 	struct tree t = f->u->source.tree;
@@ -136,7 +136,7 @@ static int produce(void *context, archive_write_fn write, void *write_context, s
 	return r;
 }
 
-/* What the target is told, and how hard we try: a wire wants speed. */
+/* Chooses the format for the target and the level: a transfer needs speed. */
 static enum archive_compression choose(const struct filling *f, enum archive_compression *ret_pack)
 {
 	const struct target_facts *facts = &f->t->view.facts;
@@ -161,7 +161,7 @@ static enum archive_compression choose(const struct filling *f, enum archive_com
 	return ARCHIVE_NONE;
 }
 
-/* A directory comes into being with what lies in it; an empty one has to be sent, and one of another mode than the usual. */
+/* A directory is made with its entries; an empty one has to be sent, and one with another mode than the default. */
 static void mark_needless(const struct filling *f, bool *needless)
 {
 	const struct tree *t = &f->u->source.tree;
@@ -220,7 +220,7 @@ static int send_rest(struct filling *f, struct err *err)
 	return 0;
 }
 
-/* ---- what is taken over on the target ---- */
+/* ---- files taken over on the target ---- */
 
 static bool is_fatal(int r)
 {
@@ -238,13 +238,13 @@ static void list_same(const struct filling *f, struct strv *ret)
 	}
 }
 
-/* A directory of the tree that its owner may not write to: what lies in it cannot be put there once it has its mode. */
+/* A directory of the tree that its owner may not write to: it cannot be filled once it has its mode. */
 static bool is_read_only(const struct tree_entry *e)
 {
 	return S_ISDIR(e->mode) && (e->mode & 0300) != 0300;
 }
 
-/* A former try may have given such directories their mode already. */
+/* A previous try may have already set the mode of such directories. */
 static int open_read_only(struct filling *f, struct err *err)
 {
 	const struct tree *t = &f->u->source.tree;
@@ -263,7 +263,7 @@ static int open_read_only(struct filling *f, struct err *err)
 	return 0;
 }
 
-/* Copies by cp give each directory its mode at once: what lies below a read-only one is sent. Links are made in open ones. */
+/* Copies by cp give each directory its mode at once: entries below a read-only one are sent. Links are made in open ones. */
 static void send_below_read_only(struct filling *f)
 {
 	const struct tree *t = &f->u->source.tree;
@@ -284,7 +284,7 @@ static bool is_lost(int r)
 	return r == ERR_NETWORK || r == ERR_UNKNOWN;
 }
 
-/* Where links cannot be made (another file system, too many of them, not the owner) copies are; where those fail all is sent. */
+/* Makes copies if links fail (another file system, too many of them, not the owner); if those fail too, everything is sent. */
 static int take_over(struct filling *f, struct err *err)
 {
 	_cleanup_(strv_done) struct strv paths = {0};
@@ -342,9 +342,9 @@ static int link_shared(struct filling *f, struct err *err)
 	}
 }
 
-/* ---- what is there already ---- */
+/* ---- existing files ---- */
 
-/* What a former try has brought over whole. */
+/* Finds files that a previous try has sent completely. */
 static int find_arrived(struct filling *f, struct err *err)
 {
 	struct tree now = {0};
@@ -362,7 +362,7 @@ static int find_arrived(struct filling *f, struct err *err)
 	for (size_t i = 0; i < t->count; i++) {
 		const struct tree_entry *there = tree_find(&now, t->entries[i].path);
 		f->here[i] = there && !S_ISDIR(there->mode) && manifest_same(&t->entries[i], there);
-		/* Half a copy would be left as it is by taking it over once more: it is sent, which replaces it. */
+		/* Taking over again would leave half a copy as it is: the file is sent, which replaces it. */
 		if (there && !f->here[i])
 			f->u->same[i] = false;
 		found += f->here[i];
@@ -389,7 +389,7 @@ static int verify(struct filling *f, struct err *err)
 	return upload_verify_sent(v, f->u, f->send, f->send_count, err);
 }
 
-/* What is missing above the release, the shared directories, and the release. *ret_there: it was there already. */
+/* Makes missing directories above the release, the shared ones, and the release. *ret_there: the release existed already. */
 static int make_directories(struct filling *f, bool *ret_there, struct err *err)
 {
 	const struct node_attr attr = {.set_mode = true, .mode = 0755};
@@ -401,7 +401,7 @@ static int make_directories(struct filling *f, bool *ret_there, struct err *err)
 	_cleanup_free_ struct target_op *ops = xcalloc(u->made.count + 1, sizeof(*ops));
 
 	for (size_t i = 0; i < u->made.count; i++) {
-		/* PATH/shared itself is ours, so that the application cannot replace what lies in it by links to elsewhere. */
+		/* PATH/shared itself is ours, so that the application cannot replace its entries by links to elsewhere. */
 		bool below = strcmp(u->made.items[i], u->at.shared) != 0 && fs_below(u->at.shared, u->made.items[i]);
 		ops[i] = (struct target_op){TARGET_MKDIR, .path = u->made.items[i], .attr = below ? &shared : &attr,
 		                            .fine = ERR_EXISTS};
@@ -416,8 +416,8 @@ static int make_directories(struct filling *f, bool *ret_there, struct err *err)
 	return r;
 }
 
-/* Most lines of the list are those of the former release's. Without one it goes along with the files, compressed: that needs a name in
- * the release which is nobody's. */
+/* Most lines of the list are those of the previous release's. Without one it is sent with the files, compressed: that needs an unused
+ * name in the release. */
 static int put_manifest(struct filling *f, bool again, struct err *err)
 {
 	const struct node_attr attr = {.set_mode = true, .mode = 0644};
@@ -450,7 +450,7 @@ static int place_manifest(struct filling *f, struct err *err)
 	return f->carries ? host_rename(f->t, from, f->u->at.manifest, err) : 0;
 }
 
-/* Links share their owner with the former release: where that is another one, files were copied (take_over). */
+/* Links share their owner with the previous release: if that differs, files were copied (take_over). */
 static int give_to_owner(struct filling *f, struct err *err)
 {
 	const struct archive_upload_in *in = f->u->in;

@@ -1,4 +1,4 @@
-/* The release that is valid now: where its manifest is, whose it is, and whether it can be built upon. */
+/* The release that is valid now: its manifest, its deployment, and if a new one can be built upon it. */
 #include "steps/archive_upload/archive_upload.h"
 #include "base/sys/fs.h"
 #include "steps/common/retention.h"
@@ -81,7 +81,7 @@ static int check_owner(const struct upload *u, const struct manifest *m, struct 
 	return err_hint(err, r, "give '%s' a path of its own", u->deployment);
 }
 
-/* Without a `current` that says whose the releases are, the newest manifest does. */
+/* Without a `current` the newest manifest tells whose the releases are. */
 static int check_newest_manifest(const struct step_context *c, struct view *v, struct upload *u, struct err *err)
 {
 	_cleanup_(strv_done) struct strv names = {0};
@@ -125,7 +125,7 @@ int upload_find_former(const struct step_context *c, struct view *v, struct uplo
 		return check_newest_manifest(c, v, u, err);
 	_cleanup_free_ char *path = xasprintf("%s/.%s.manifest", u->at.releases, name);
 	r = upload_read_manifest(c, v, path, &u->former, err);
-	if (r == ERR_NOT_FOUND) { /* before-davit, or a link that somebody else set */
+	if (r == ERR_NOT_FOUND) { /* before-davit, or a link set by somebody else */
 		err_clear(err);
 		return check_newest_manifest(c, v, u, err);
 	}
@@ -138,7 +138,7 @@ int upload_find_former(const struct step_context *c, struct view *v, struct uplo
 	return 0;
 }
 
-/* verify: full looks whether the former release is still what its manifest says; what is not is sent anew. */
+/* verify: full checks the previous release against its manifest; files that differ are sent again. */
 int upload_distrust_former(const struct step_context *c, struct view *v, struct upload *u, struct plan *plan,
                            struct err *err)
 {

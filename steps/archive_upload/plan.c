@@ -6,7 +6,7 @@
 
 enum { LARGEST_SHOWN = 5, SPACE_MARGIN = 16 << 20, SPACE_PER_FILE = 4096 };
 
-/* ---- what differs ---- */
+/* ---- differences ---- */
 
 static bool is_content(const struct tree_entry *e)
 {
@@ -41,7 +41,7 @@ static void count_gone(struct upload *u, const struct tree_entry *former)
 	u->counts.gone_bytes += former->size;
 }
 
-/* Returns whether anything differs, directories and modes included. */
+/* True if anything differs, directories and modes included. */
 static bool compare_trees(struct upload *u)
 {
 	const struct tree *t = &u->source.tree, *f = &u->former.tree;
@@ -67,7 +67,7 @@ static bool compare_trees(struct upload *u)
 	return differs;
 }
 
-/* ---- what is shown ---- */
+/* ---- for people ---- */
 
 struct lump {
 	const char *path;
@@ -94,7 +94,7 @@ static json_t *largest_tops(const struct tree *t)
 		size_t len = strcspn(path, "/");
 		if (S_ISDIR(t->entries[i].mode))
 			continue;
-		/* What lies below one directory stands together. */
+		/* Entries below one directory are adjacent. */
 		if (count == 0 || lumps[count - 1].len != len || memcmp(lumps[count - 1].path, path, len) != 0) {
 			lumps = xgrow(lumps, &cap, count + 1, sizeof(*lumps));
 			lumps[count++] = (struct lump){path, len, 0, 0};
@@ -200,8 +200,8 @@ static struct change *add_move(struct plan *plan, const char *from, const char *
 	return c;
 }
 
-/* Directories that are missing above `path`, and itself with `self`, are the release's to make: its undo removes them where they are
- * empty then, and leaves what an application has begun to use. */
+/* Directories that are missing above `path`, and itself with `self`, are the release's to make: its undo removes them if they are
+ * empty then, and leaves those that an application has begun to use. */
 static int plan_made(struct view *v, struct upload *u, const char *path, bool self, struct err *err)
 {
 	_cleanup_free_ char *dir = xasprintf("%s%s", path, self ? "/" : "");
@@ -226,7 +226,7 @@ static int plan_made(struct view *v, struct upload *u, const char *path, bool se
 	return 0;
 }
 
-/* What `shared` names in the old code comes to lie in shared/, and a link stands in for it there. */
+/* Moves the paths of `shared` from the old code into shared/, and leaves a link in their place. */
 static int adopt_shared(struct view *v, struct upload *u, const char *old, const char *name, struct plan *plan,
                         struct strv *adopted, struct err *err)
 {
@@ -318,7 +318,7 @@ static int list_path(struct view *v, struct upload *u, struct strv *ret, size_t 
 	return 0;
 }
 
-/* Takes over what was there before davit, or refuses to run over it. *ret_moved: `current` is moved away. */
+/* Takes over files from before davit, or refuses to overwrite them. *ret_moved: `current` is moved away. */
 static int plan_adoption(struct view *v, struct upload *u, const struct node *current, struct plan *plan,
                          struct strv *adopted, bool *ret_moved, struct err *err)
 {
@@ -523,7 +523,7 @@ static void add_switch(struct upload *u, const struct node *current, bool moved,
 	                     "tree", u->tree_digest);
 }
 
-/* The release first: it takes long, and the old one serves meanwhile. What is adopted moves just before the switch. */
+/* The release first: it takes long, and the old one serves meanwhile. Adopted paths move just before the switch. */
 static int plan_changes(struct view *v, struct upload *u, const struct node *current, struct plan *plan,
                         bool *ret_taken, struct err *err)
 {
@@ -548,7 +548,7 @@ static int plan_changes(struct view *v, struct upload *u, const struct node *cur
 	return 0;
 }
 
-/* All that the plan will ask for, at once. */
+/* Looks at everything that the plan needs, at once. */
 static int look_ahead(struct view *v, struct upload *u, struct err *err)
 {
 	_cleanup_(strv_done) struct strv paths = {0};
@@ -565,7 +565,7 @@ static int look_ahead(struct view *v, struct upload *u, struct err *err)
 	return node_cache_fetch(&u->seen, v, &paths, err);
 }
 
-/* A link to elsewhere would have us write, and later remove, where nobody named a place. */
+/* A link to elsewhere would make us write, and later remove, at a path that nobody named. */
 static int refuse_links(struct view *v, struct upload *u, struct err *err)
 {
 	const char *const paths[] = {u->at.path, u->at.releases};

@@ -1,4 +1,4 @@
-/* Where shared paths lie in a release: the tree may have links on the way to them. */
+/* The places of shared paths in a release: the tree may have links on the way to them. */
 #include "steps/archive_upload/archive_upload.h"
 #include "base/sys/fs.h"
 
@@ -17,7 +17,7 @@ char *upload_shared_name(const struct archive_upload_in *in, size_t n)
 	else
 		return NULL;
 	char *name = NULL;
-	if (fs_normalize(given, &name, NULL) < 0) /* validate has refused it */
+	if (fs_normalize(given, &name, NULL) < 0) /* refused by validate */
 		name = xstrdup(given);
 	return name;
 }

@@ -26,7 +26,7 @@ void upload_source_dirty(struct upload_source *s, const char *what, const char *
 		strv_addf(&s->dirty, "%s: %s", what, path);
 }
 
-/* "/name" for what `shared` names: its place in the release belongs to the link. */
+/* "/name" for a path of `shared`: its place in the release belongs to the link. */
 static void ignore_add_path(struct ignore *i, const char *path)
 {
 	_cleanup_(str_done) struct str pattern = STR_INIT(2 * 4096 + 2);
@@ -54,7 +54,7 @@ char *upload_source_limit(const struct step_context *c, const char *source)
 	return root && fs_below(root, source) ? TAKE(root) : xstrdup(source);
 }
 
-/* An absolute path is meant as it stands. One of the tree is a repository's word: it leads to nothing outside, not by a link either. */
+/* An absolute path is used as given. One of the tree comes from a repository: it must not lead outside, not even by a link. */
 static int open_exclude_file(const struct step_context *c, const char *source, const char *file, struct err *err)
 {
 	_cleanup_free_ char *path = fs_join(source, file), *limit = upload_source_limit(c, source), *real = NULL;
@@ -111,7 +111,7 @@ static int make_ignore(const struct step_context *c, const char *source, struct 
 	return 0;
 }
 
-/* The umask of this machine must not be seen in the release: two checkouts of a commit are the same release. */
+/* The umask of this machine must not show in the release: two checkouts of a commit are the same release. */
 static void settle_modes(struct tree *t)
 {
 	for (size_t i = 0; i < t->count; i++) {
@@ -217,7 +217,7 @@ static bool take_last(const struct step_context *c, struct upload_source *ret)
 
 	if (c->index != 0 || !last->fresh || !last->key || strcmp(last->key, key) != 0)
 		return false;
-	last->fresh = false; /* once: who plans a third time looks again */
+	last->fresh = false; /* once: a third plan looks again */
 	copy_source(&last->source, ret);
 	if (ret->fd >= 0)
 		return true;
@@ -241,7 +241,7 @@ static void remember(const struct step_context *c, const struct upload_source *s
 	copy_source(s, &last->source);
 }
 
-/* What cannot travel is known here: an archive and a manifest hold names as UTF-8. */
+/* Refuses names that cannot be sent: an archive and a manifest hold names as UTF-8. */
 static int check_names(const struct tree *tree, struct err *err)
 {
 	enum { SHOWN = 5 };
@@ -293,7 +293,7 @@ static int read_source(const struct step_context *c, const struct archive_upload
 	return 0;
 }
 
-/* What git does not know has to be digested in any case. */
+/* Digests files that git does not know; they are always needed. */
 static void *read_ahead(void *memory)
 {
 	struct upload_ahead *ahead = memory;
@@ -307,7 +307,7 @@ static void *read_ahead(void *memory)
 		for (size_t i = 0; i < s->tree.count; i++)
 			leave[i] = s->blobs[i][0] != 0;
 		upload_known_recall(ahead->c, s->path, &s->tree);
-		/* What fails here fails again, and is said, where it counts. */
+		/* A failure here occurs again, and is reported, where it counts. */
 		tree_digest(s->fd, &s->tree, leave, true, &w, NULL);
 	}
 	eventfd_write(ahead->done, 1);
@@ -354,7 +354,7 @@ void upload_source_end(const struct step_context *c)
 		upload_source_done(&ahead->source);
 }
 
-/* 1: taken, 0: there is nothing to take. A failure is met again by reading it here. */
+/* 1: taken, 0: there is nothing to take. After a failure the regular read meets it again. */
 static int take_ahead(const struct step_context *c, struct wait *w, struct upload_source *ret, struct err *err)
 {
 	struct upload_ahead *ahead = ahead_of(c);

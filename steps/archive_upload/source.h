@@ -1,4 +1,4 @@
-/* What archive-upload sends: the tree under `source` without its excludes, and what git knows of it. */
+/* The source of archive-upload: the tree under `source` without its excludes, and git's knowledge of it. */
 #pragma once
 #include "schemas/archive_upload.h"
 #include "steps/common/manifest.h"
@@ -11,17 +11,17 @@ struct upload_source {
 	int fd;     /* the directory */
 	char *path; /* absolute */
 	struct tree
-		tree; /* modes are what the release gets: git's for tracked files, others without write for group and others */
+		tree; /* modes as for the release: git's for tracked files, others without write for group and others */
 	int64_t looked_ns;       /* the wall clock before the walk */
-	char (*blobs)[BLOB_HEX]; /* one for each entry: git's id where the work tree is known to hold that content */
+	char (*blobs)[BLOB_HEX]; /* one for each entry: git's id if the work tree is known to hold that content */
 	bool git;                /* lies in a work tree with a commit */
 	char commit[BLOB_HEX];
-	struct strv dirty; /* the first DIRTY_SHOWN things that are not as in the commit: "modified: a/b" */
+	struct strv dirty; /* the first DIRTY_SHOWN differences from the commit: "modified: a/b" */
 	size_t dirty_count;
-	struct strv notes; /* submodules, LFS pointers: left as they are, and said */
+	struct strv notes; /* submodules, LFS pointers: left as they are, and reported */
 };
 
-/* What a process knows of the sources of one deployment. */
+/* A process's knowledge of the sources of one deployment. */
 struct upload_last { /* the last one: what was digested moments ago and has kept its times and size is not read again */
 	char *key;
 	bool fresh;
@@ -31,27 +31,27 @@ struct upload_ahead { /* one that is read in the background while the targets ar
 	bool begun;
 	char *key;
 	pthread_t thread;
-	int stop, done; /* eventfds: the result is not wanted; it is there */
+	int stop, done; /* eventfds: the result is not wanted; the result is ready */
 	const struct step_context *c;
 	struct upload_source source;
 	int r;
 };
 
 /* Walks and asks git; makes no digests. A deployment plans twice: when its first step is planned again, nothing of ours can have changed
- * the tree in between, and what somebody else changed is found when it is packed; so the first walk is taken. */
+ * the tree in between, and changes by somebody else are found when it is packed; so the first walk is used. */
 int upload_source_open(const struct step_context *c, const struct archive_upload_in *in, struct wait *w,
                        struct upload_source *ret, struct err *err);
-/* Begins to read in the background; upload_source_open takes what was read, where it is the first of this step. Ends it when it was not
+/* Begins to read in the background; upload_source_open takes the result if it is the first call of this step. Ends it when it was not
  * taken. One at a time: a second step reads for itself. */
 void upload_source_begin(const struct step_context *c);
 void upload_source_end(const struct step_context *c);
 void upload_source_forget(struct upload_last *last);
 /* The top of the tree that relative paths belong to. */
 const char *upload_source_root(const struct step_context *c);
-/* What the files that `exclude_from` names must not leave: that tree, or a source that lies elsewhere. free() */
+/* The directory that the files of `exclude_from` must lie in: that tree, or a source elsewhere. free() */
 char *upload_source_limit(const struct step_context *c, const char *source);
 void upload_source_done(struct upload_source *s);
-/* Digests of all files; a file whose blob id and size a former manifest has under the same path takes its digest from there. */
+/* Digests of all files; a file with the same path, blob id and size in a previous manifest takes its digest from there. */
 int upload_source_digest(const struct step_context *c, struct upload_source *s, const struct manifest *former,
                          struct wait *w, struct err *err);
 

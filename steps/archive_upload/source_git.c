@@ -1,5 +1,5 @@
-/* Which of the files that would be sent are as in the commit. One pass over index and walk, both sorted by path: a file whose
- * time and size are those in the index holds the index's blob (git judges so too); others are hashed. */
+/* Compares the files to send with the commit. One pass over index and walk, both sorted by path: a file whose
+ * time and size are those in the index holds the index's blob (as git assumes too); others are hashed. */
 #include "steps/archive_upload/source.h"
 #include "base/sys/fs.h"
 #include <errno.h>
@@ -19,17 +19,17 @@ struct git_look {
 	git_repository *repo;
 	git_index *index;
 	char *prefix;               /* of the source in the work tree, with its slash; "" at the top */
-	struct timespec index_time; /* of the index file: what was changed since then is not known by its time */
+	struct timespec index_time; /* of the index file: later changes may not show in a file's time */
 	char *ignored_dir;          /* the last directory of untracked files and whether git ignores it */
 	bool ignored_dir_is;
 	size_t lfs, modules;
-	struct strv secrets; /* ignored by git, and sent: what looks like a secret … */
+	struct strv secrets; /* ignored by git, but sent: names that look like secrets … */
 	size_t secret_count;
 	struct heavy {
 		char *dir;
 		size_t files;
 		int64_t bytes;
-	} heavy[HEAVY_MAX]; /* … and what is made again by a build */
+	} heavy[HEAVY_MAX]; /* … and files that a build makes again */
 	size_t heavy_count;
 };
 
@@ -44,8 +44,8 @@ static void hex_of(const git_oid *id, char hex[BLOB_HEX])
 	git_oid_tostr(hex, BLOB_HEX, id);
 }
 
-/* What is staged and not committed. The index remembers the tree it was read from, so in a clean one nothing is computed; what
- * must be computed goes into memory, not into the repository. */
+/* Finds staged but uncommitted changes. The index remembers the tree it was read from, so nothing is computed for a clean one. New
+ * objects go into memory, not into the repository. */
 static int index_tree(struct git_look *g, git_oid *ret)
 {
 	git_odb *odb = NULL;
@@ -104,7 +104,7 @@ static bool same_time(const struct git_look *g, const git_index_entry *ie, const
 		return false;
 	if (ie->mtime.nanoseconds != 0 && ie->mtime.nanoseconds != (uint32_t)nanoseconds)
 		return false;
-	/* Written in the moment in which the index was: could have been changed after it. */
+	/* As old as the index: may have been changed after it. */
 	return seconds < g->index_time.tv_sec ||
 	       (seconds == g->index_time.tv_sec && nanoseconds < g->index_time.tv_nsec);
 }
@@ -194,7 +194,7 @@ static bool looks_secret(const char *path)
 	return str_starts(name, ".env.");
 }
 
-/* How much of `path` names a directory that tools fill again by themselves; 0: none. */
+/* Length of the part of `path` that names a directory which tools fill again by themselves; 0: none. */
 static size_t heavy_part(const char *path)
 {
 	static const char *const names[] = {"node_modules", ".venv",   "venv",   "target", "__pycache__", ".terraform",
@@ -208,7 +208,7 @@ static size_t heavy_part(const char *path)
 	return 0;
 }
 
-/* Git ignores it and it is sent all the same: said where it is likely to be a mistake. */
+/* Git ignores it but it is sent: reported if it is likely to be a mistake. */
 static void remember_ignored(struct git_look *g, const struct tree_entry *e)
 {
 	size_t len = heavy_part(e->path), i = 0;
@@ -316,7 +316,7 @@ static int look_at_files(struct git_look *g, struct err *err)
 	return r;
 }
 
-/* Directories that hold something tracked exist by git's will: their mode is not the umask's. */
+/* Directories with tracked files come from git: their mode is not the umask's. */
 static void settle_directories(struct upload_source *s)
 {
 	for (size_t i = 0; i < s->tree.count; i++) {
@@ -342,7 +342,7 @@ static bool is_lfs_pointer(int fd, const struct tree_entry *e)
 	       fs_read(fd, e->path, LFS_POINTER_MAX, &text, NULL) == 0 && str_starts(str_peek(&text), start);
 }
 
-/* Only where a filter is named: else a small file would be opened for nothing. */
+/* Only if a filter is named: else a small file would be opened for nothing. */
 static void look_for_lfs(struct git_look *g)
 {
 	struct upload_source *s = g->source;

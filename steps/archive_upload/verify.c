@@ -1,8 +1,8 @@
-/* What arrived is looked at before the switch. */
+/* Verifies the received files before the switch. */
 #include "steps/archive_upload/archive_upload.h"
 #include "base/sys/fs.h"
 
-/* The connection authenticates the bytes and tar says whether it could write them, so of very many files these tell enough. */
+/* The connection authenticates the bytes and tar says if it could write them, so a sample is enough for very many files. */
 enum { VERIFY_AUTO = 1000, VERIFY_SAMPLE = 250 };
 
 static int differs(const char *path, const char *release, struct view *v, struct err *err)
@@ -26,7 +26,7 @@ int upload_verify_full(struct view *v, const char *release, const struct manifes
 	return r;
 }
 
-/* All regular files, or of more than VERIFY_AUTO a sample, evenly spread. */
+/* All regular files, or an evenly spread sample if there are more than VERIFY_AUTO. */
 static size_t choose_files(const struct upload *u, const size_t *sent, size_t sent_count, size_t *files)
 {
 	size_t count = 0, kept = 0;

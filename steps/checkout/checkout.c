@@ -1,7 +1,7 @@
 /* checkout: the commit of a job in its work area.
  *
  * Effect: PATH (default: the job's workspace) holds exactly the files of the commit and a complete shallow .git.
- * Idempotence: the commit's id; what is already so is not touched. Undo: none needed, only the job's own work area changes.
+ * Idempotence: the commit's id; correct files are not touched. Undo: none needed, only the job's own work area changes.
  * Credentials are used for the one request and kept nowhere. */
 #include <stdio.h>
 #include <string.h>
@@ -129,7 +129,7 @@ static int prepare(struct checkout *k, struct err *err)
 	return d->source_root != NULL ? 0 : err_set(err, ERR_INVALID, "checkout has no workspace");
 }
 
-/* Which commit: an id as it is; the job's own commit for the job's own repository; else the server is asked for the name. */
+/* Finds the commit: an id as given; the job's own commit for the job's own repository; else the server resolves the name. */
 static int find_commit(struct checkout *k, struct err *err)
 {
 	const char *ref = given(k->in->ref);

@@ -197,7 +197,7 @@ int step_command_run(const struct step_context *c, struct target *t, const struc
 		return 0;
 	_cleanup_(str_done) struct str line = STR_INIT(4096);
 	step_last_line(result.err.len > 0 ? &result.err : &result.out, &line);
-	/* A shell tells of a signal as 128 and its number; 255 or 200 are a program's own, and so may the others be. */
+	/* A shell reports a signal as 128 plus its number; 255 or 200 come from the program, and so may the others. */
 	if (result.status > 128 && result.status <= 128 + LAST_SIGNAL)
 		return err_set(err, ERR_FAILED, "exit status %d, ended by signal %d%s%s", result.status,
 		               result.status - 128, line.len > 0 ? ": " : "", str_peek(&line));

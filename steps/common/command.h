@@ -1,4 +1,4 @@
-/* A command as people write it in an input: a list of arguments, run without a shell, or one text for sh. Also the two
+/* A command as people write it in an input: a list of arguments, run without a shell, or one string for sh. Also the two
  * rules that hold for every such input: a secret is never part of a command line, and variables have names that sh can
  * carry. Everything is borrowed from the JSON value or lies in the arena. */
 #pragma once
@@ -16,7 +16,7 @@ void step_command_faults(const json_t *value, const char *pointer, struct faults
 /* value has passed step_command_faults. */
 struct step_command step_command_read(const json_t *value, struct arena *arena);
 void step_env_faults(const struct field_map *env, const char *pointer, struct faults *faults);
-/* As a person would type it, for plans: arguments quoted where needed. */
+/* As a person would type it, for plans: arguments quoted if needed. */
 void step_command_show(const json_t *value, struct str *out);
 bool step_exit_accepted(const struct field_integers *list, int status); /* NULL or empty: [0] */
 

@@ -42,7 +42,7 @@ static bool read_name(char *name)
 	return true;
 }
 
-/* By hand: printf would be most of what a list of many thousand lines costs. */
+/* Without printf, which would be most of the cost of a list of many thousand lines. */
 static void write_mode(mode_t mode, struct str *out)
 {
 	char text[5] = {(char)('0' + (mode >> 9 & 7)), (char)('0' + (mode >> 6 & 7)), (char)('0' + (mode >> 3 & 7)),
@@ -113,7 +113,7 @@ void manifest_tree_digest(const struct tree *tree, char hex[65])
 
 bool manifest_same(const struct tree_entry *a, const struct tree_entry *b)
 {
-	/* A directory takes the bit over from the one above it. */
+	/* A directory inherits the bit from its parent. */
 	if (S_ISDIR(a->mode) && S_ISDIR(b->mode))
 		return (a->mode & ~(mode_t)S_ISGID) == (b->mode & ~(mode_t)S_ISGID);
 	if (a->mode != b->mode)
@@ -123,7 +123,7 @@ bool manifest_same(const struct tree_entry *a, const struct tree_entry *b)
 	return a->size == b->size && *a->digest && strcmp(a->digest, b->digest) == 0;
 }
 
-/* The word at *p; ends it and moves behind it. NULL when there is none. */
+/* The word at *p; terminates it and moves past it. NULL when there is none. */
 static char *word(char **p)
 {
 	char *start = *p, *end = strchr(start, ' ');
@@ -178,7 +178,7 @@ static bool read_file_line(char *line, struct tree_entry *e, char blob[BLOB_HEX]
 	return true;
 }
 
-/* Its path is set whenever this returns true. */
+/* Sets its path whenever this returns true. */
 static bool read_line(char *line, struct tree_entry *e, char blob[BLOB_HEX])
 {
 	char type = *line;
@@ -205,7 +205,7 @@ static bool read_line(char *line, struct tree_entry *e, char blob[BLOB_HEX])
 	return read_name(e->path) && read_name(e->link);
 }
 
-/* Relative, and nowhere upwards: these paths are joined to a directory of the target. */
+/* Relative, without "..": these paths are joined to a directory of the target. */
 static bool good_path(const char *path)
 {
 	if (*path == 0 || *path == '/')

@@ -1,9 +1,9 @@
-/* What a release or a snapshot consists of, as a file beside it. Format 1: a line of JSON, then a line for each entry, sorted by path:
+/* The content of a release or a snapshot, as a file beside it. Format 1: a line of JSON, then a line for each entry, sorted by path:
  *   {"format":1,"deployment":"shop.production","release":"20260131T102030-3fa94c","commit":"…","dirty":false,"shared":["uploads"],…}
  *   d MODE PATH
  *   f MODE SIZE SHA256 BLOB PATH        BLOB: git's id of a tracked file's content, else -
  *   l PATH TAB TARGET
- * In paths and targets \\, \n and \t stand for these characters. A newer format is refused, unknown members are kept. */
+ * Paths and targets escape backslash, line feed and tab as \\, \n and \t. A newer format is refused, unknown members are kept. */
 #pragma once
 #include "base/archive/archive.h"
 #include "base/data/json.h"

@@ -28,7 +28,7 @@ static int plan_parent(struct view *v, struct node_cache *seen, struct plan *pla
 	json_decref(change->before);
 	json_decref(change->after);
 	change->before = json_pack("{s:s}", "type", "absent");
-	/* No mode: what its own directory passes on, or 0755. */
+	/* No mode: its directory's default, or 0755. */
 	change->after = json_pack("{s:s}", "type", "dir");
 	free(change->summary);
 	change->summary = xstrdup("a directory on the way");

@@ -8,14 +8,14 @@
 #include "engine/target/target.h"
 
 enum {
-	SHOWN_MAX = 100, /* releases of one path; `keep` leaves five as a rule */
+	SHOWN_MAX = 100, /* releases of one path; `keep` usually leaves five */
 	HEAD_MAX = 8192, /* of a manifest: its first line */
 	HEADS_MAX = 1 << 20,
 };
 
-/* ---- what a manifest's first line says of a release ---- */
+/* ---- the first line of a manifest ---- */
 
-/* Of every regular file DIR/.NAME.manifest that is named: its name, and its first line as far as it is short. */
+/* Prints the name of every regular file DIR/.NAME.manifest, and its first line if that is short. */
 static const char read_heads[] = "cd -- \"$DIR\" || exit 0\n"
 				 "for m in .*.manifest; do\n"
 				 "  [ -f \"$m\" ] && [ ! -L \"$m\" ] || continue\n"
@@ -53,7 +53,7 @@ static void take_head(json_t *release, const char *line, size_t len)
 	}
 }
 
-/* A target without a shell, or a head that nobody can read, leaves the names alone. */
+/* On a target without a shell, or with an unreadable head, only the names remain. */
 static void add_heads(struct view *v, const char *dir, json_t *releases)
 {
 	const struct field_pair env[] = {{(char *)"DIR", (char *)dir}};
@@ -77,7 +77,7 @@ static void add_heads(struct view *v, const char *dir, json_t *releases)
 
 /* ---- one path ---- */
 
-/* Newest first, as many as a person reads. */
+/* Newest first, as many as a person would read. */
 static json_t *list_releases(const struct retention_list *all, const char *current, bool *ret_more)
 {
 	json_t *list = json_array();
@@ -207,7 +207,7 @@ static bool has_path(const json_t *paths, const char *path)
 	return false;
 }
 
-/* Returns how much could not be read. */
+/* Returns the number of entries that could not be read. */
 static int look_at_paths(struct view *v, const json_t *deployment, json_t *answer, struct err *err)
 {
 	json_t *paths = json_array(), *step;

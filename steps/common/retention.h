@@ -14,7 +14,7 @@ struct retention_list {
 void retention_done(struct retention_list *l);
 /* The name in a link "releases/NAME" or "PATH/releases/NAME" beside the directory `dir`, PATH/releases; NULL for any other. */
 const char *retention_name_of_link(const char *dir, const char *link);
-/* Names in `dir` between prefix and suffix ("" for all), oldest first: by the second in their name, within it by their own time of
- * modification. A directory that is not there has none. */
+/* Names in `dir` between prefix and suffix ("" for all), oldest first: by the second in their name, then by their time of
+ * modification. A missing directory has none. */
 int retention_list(struct view *v, const char *dir, const char *prefix, const char *suffix, struct retention_list *ret,
                    struct err *err);

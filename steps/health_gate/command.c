@@ -1,4 +1,4 @@
-/* Checks by a command on a target; it must change nothing, and is run as a reader of the world. */
+/* Checks by a command on a target; it must change nothing, and only reads. */
 #include "base/core/clock.h"
 #include "engine/target/host.h"
 #include "steps/health_gate/health_gate.h"

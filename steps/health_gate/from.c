@@ -1,5 +1,5 @@
-/* http checks that are asked from a target, for what listens on its 127.0.0.1 only: by the target's curl, whose orders (headers with secrets
- * among them) come on its standard input. */
+/* http checks that are made from a target, for services that listen on its 127.0.0.1 only: by the target's curl, whose options (with
+ * headers that hold secrets) come on its standard input. */
 #include "base/core/clock.h"
 #include "engine/target/host.h"
 #include "steps/health_gate/health_gate.h"

@@ -131,7 +131,7 @@ void gate_done(struct gate *g);
 /* Until all have passed, a baseline until each was tried; 0 or an error of the wait. Whether they have passed is in the checks. */
 int gate_run(struct gate *g, struct err *err);
 bool gate_is_healthy(const struct gate *g);
-/* What a try may take: the check's own limit, within the gate's deadline. */
+/* The time for a try: the check's own limit, within the gate's deadline. */
 int64_t gate_left_ms(const struct gate_check *check);
 
 /* ---- lane.c ---- */
@@ -153,7 +153,7 @@ int64_t gate_baseline_p95(const struct step_context *c, const struct health_gate
 /* ---- what probes share ---- */
 bool gate_is_there(const struct health_gate_checks *in, const struct probe_type *type);
 struct target *gate_find_target(const struct step_context *c, const char *name);
-/* The answer of a command on the check's target; false: there is none, and gate_result was told why (`late`: "did not end"). */
+/* The answer of a command on the check's target; false: there is none, and gate_result got the reason (`late`: "did not end"). */
 bool gate_query(struct gate_check *check, const struct target_command *call, const char *late,
                 struct target_result *ret);
 /* The same for what a try can do without: nothing is told. */
@@ -170,7 +170,7 @@ void gate_log_tail(struct gate_check *check, const char *who, const struct str *
 void gate_status_faults(const json_t *status, const struct gate_place *place);
 bool gate_status_accepts(const json_t *status, int code);
 void gate_status_show(const json_t *status, struct str *out);
-/* contains and matches. Returns true when both hold; else says why in `why`. */
+/* contains and matches. Returns true when both hold; else the reason is in `why`. */
 bool gate_text_holds(const struct health_gate_checks *in, const struct str *text, const char *what, struct str *why);
 int gate_pattern_check(const char *pattern, struct err *err);
 /* "HOST:PORT", "[::1]:80". The host is the caller's. */

@@ -1,4 +1,4 @@
-/* What an answer must look like: status lists, and text by containment or pattern. PCRE2 with limits, since the answer
+/* Checks an answer: status lists, and text by containment or pattern. PCRE2 with limits, since the answer
  * comes from outside. */
 #include "base/core/shown.h"
 #include "steps/health_gate/health_gate.h"
@@ -97,7 +97,7 @@ int gate_pattern_check(const char *pattern, struct err *err)
 	return re != NULL ? 0 : ERR_INVALID;
 }
 
-/* 1 matches, 0 does not, negative: cannot be told. */
+/* 1 matches, 0 does not, negative: unknown. */
 static int pattern_match(const char *pattern, const struct str *text, struct err *err)
 {
 	pcre2_code *re = pattern_compile(pattern, err);

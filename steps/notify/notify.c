@@ -1,4 +1,4 @@
-/* notify: says on GitHub how a deployment ended. It runs once that is decided, and its own failure changes nothing. */
+/* notify: reports the result of a deployment on GitHub. It runs after the decision, and its own failure changes nothing. */
 #include "steps/notify/notify.h"
 #include "providers/github/rest.h"
 
@@ -31,7 +31,7 @@ static void validate(const struct step_context *c, struct faults *faults)
 		           "off");
 }
 
-/* A request that lacks what it must hold: with the permission it is refused as incomplete (422), without it as
+/* A request without a required member: with the permission it is refused as incomplete (422), without it as
  * forbidden, and it never does anything. */
 static int probe_permission(const struct step_context *c, const char *path, const char *what, const char *permission,
                             const char *pointer, struct faults *faults)
@@ -204,7 +204,7 @@ static int settled(const struct step_context *c, const struct step_outcome *outc
 	struct err own = ERR_INIT;
 	int ret = 0, r;
 	notify_text(c, outcome, &text);
-	/* One that fails does not stop the others; the first failure is the one that is told. */
+	/* A failure does not stop the others; the first one is reported. */
 	if (in->commit_comment)
 		ret = comment_commit(c, str_peek(&text), err);
 	if (in->has_pull_request && (r = comment_pull_request(c, str_peek(&text), ret == 0 ? err : &own)) < 0 &&

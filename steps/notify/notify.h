@@ -3,7 +3,7 @@
 #include "engine/run/step.h"
 #include "schemas/notify.h"
 
-/* Markdown, bounded, secrets masked. outcome NULL: what can be said before (the plan's text). */
+/* Markdown, bounded, secrets masked. outcome NULL: the text before the outcome (for the plan). */
 void notify_text(const struct step_context *c, const struct step_outcome *outcome, struct str *out);
 /* "deployed", "rolled back", …: one line without markup, at most 140 characters, for a status. */
 void notify_headline(const struct step_context *c, const struct step_outcome *outcome, struct str *out);

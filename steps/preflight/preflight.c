@@ -1,4 +1,4 @@
-/* preflight: what can be known before the first change, all findings at once. Each target is asked in one go. */
+/* preflight: checks everything that can be known before the first change, all findings at once. Each target is queried in one go. */
 #include "providers/github/rest.h"
 #include "steps/common/paths.h"
 #include "base/sys/fs.h"
@@ -129,7 +129,7 @@ static void add_error(struct faults *faults, const char *pointer, const struct e
 		faults_hint(faults, "%s", err->hint);
 }
 
-/* The nearest directory that is there, and whether it can be written. */
+/* The nearest existing directory, and whether it can be written. */
 static const char path_script[] =
 	"p=$P\n"
 	"if [ -e \"$p\" ] && [ ! -d \"$p\" ]; then echo \"is not a directory\"; exit 1; fi\n"
@@ -161,7 +161,7 @@ static int check_disk(struct view *v, const struct field_pair *wanted, struct fa
 	faults_pointer_push(&at, wanted->key);
 	if (!parse_size(wanted->value, &need))
 		return 0;
-	/* The nearest directory that is there says which file system it will be. */
+	/* The nearest existing directory tells the file system. */
 	_cleanup_free_ char *path = xstrdup(wanted->key);
 	for (;;) {
 		struct node node = {0};
@@ -300,7 +300,7 @@ static int check_token(const struct step_context *c, struct faults *faults, stru
 static int check(const struct step_context *c, struct faults *faults, struct err *err)
 {
 	const struct preflight_in *in = c->input;
-	/* Here and not among the faults of the input, which would keep everything else from being looked at. */
+	/* Here and not among the faults of the input, which would prevent all other checks. */
 	check_secrets(in, faults);
 	for (size_t i = 0; i < c->target_count; i++) {
 		struct target *t = c->targets[i];

@@ -1,4 +1,4 @@
-/* run: a command on a target. Its effect cannot be looked at, so what takes it back is the author's word: `undo`, in
+/* run: a command on a target. Its effect cannot be looked at, so the author says how to take it back: `undo`, in
  * its turn among the other changes, or `after_undo`, once everything is restored. */
 #include "steps/common/command.h"
 #include "base/secret/mask.h"
@@ -42,7 +42,7 @@ static void validate(const struct step_context *c, struct faults *faults)
 		faults_add(faults, NULL, "/timeout", "the time must be longer than nothing");
 }
 
-/* What the plan's digest counts: the commands, and the names of the variables. */
+/* The parts that the plan's digest counts: the commands, and the names of the variables. */
 static json_t *digested(const struct step_context *c)
 {
 	const struct run_in *in = c->input;

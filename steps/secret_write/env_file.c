@@ -1,9 +1,9 @@
-/* Env files, as sh (`set -a; . FILE`), systemd (EnvironmentFile=) and Compose (env_file) read them alike:
+/* Env files in a form that sh (`set -a; . FILE`), systemd (EnvironmentFile=) and Compose (env_file) read alike:
  *   letters, digits and _./:@%+,=-        bare
  *   otherwise, without ' and not ending in a backslash    'literal', line breaks included
  *   otherwise, without `                  "with \ " and $ escaped by a backslash"
- *   both ' and `                          no quoting is read alike: refused, with the way out (format: file or dir)
- * A file that is there is kept byte for byte; only the lines of keys that are set are replaced. */
+ *   both ' and `                          no quoting is read alike: refused, with a hint (format: file or dir)
+ * An existing file is kept byte for byte; only the lines of keys that are set are replaced. */
 #include "steps/secret_write/secret_write.h"
 
 #include <ctype.h>
@@ -98,7 +98,7 @@ static const char *read_double(const char *p, const char *end, struct str *out)
 	return p < end ? p + 1 : NULL;
 }
 
-/* From behind the `=`; returns the line's end, behind its line feed, or NULL when a quote is never closed. */
+/* Starts after the `=`; returns the line's end, after its line feed, or NULL when a quote is never closed. */
 static const char *read_value(const char *p, const char *end, struct str *out)
 {
 	while (p < end && *p != '\n') {
@@ -130,7 +130,7 @@ static const char *read_value(const char *p, const char *end, struct str *out)
 	return p < end ? p + 1 : end;
 }
 
-/* The name of an assignment, else NULL; ret_value: behind the `=`. */
+/* The name of an assignment, else NULL; ret_value: the part after the `=`. */
 static char *read_name(const char *p, const char *end, const char **ret_value)
 {
 	while (p < end && (*p == ' ' || *p == '\t'))

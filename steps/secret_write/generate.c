@@ -1,4 +1,4 @@
-/* Values that nobody chose: made by the CSPRNG here, sent to the target, recorded nowhere. */
+/* Generated values: made by the CSPRNG here, sent to the target, recorded nowhere. */
 #include "base/secret/base64.h"
 #include "base/core/rand.h"
 #include "base/secret/mask.h"

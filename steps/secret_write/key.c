@@ -1,4 +1,4 @@
-/* Keys are parsed before they are written: what was lost on the way (line breaks above all) is found here and not by
+/* Parses keys before they are written: damage on the way (mostly lost line breaks) is found here and not by
  * the service that cannot start. */
 #include "base/secret/digest.h"
 #include "steps/secret_write/secret_write.h"

@@ -16,7 +16,7 @@ static const char resolve_script[] =
 	"n=$(awk -F: -v u=\"$u\" '$3==u{print $1;exit}' /etc/passwd)\n"
 	"echo \"$u\"; id -G \"${n:-$R}\" 2>/dev/null || echo; uid \"$O\"; gid \"$G\"\n";
 
-/* Runs $S as $U, with no login and no name needed: a container's user has none on its host. 9: the target has no means.
+/* Runs $S as $U, with no login and no name needed: a container's user has none on its host. 9: the target has no program for that.
  */
 static const char act_script[] = "[ \"$(id -u)\" = \"$U\" ] && exec sh -c \"$S\"\n"
 				 "if setpriv --reuid=0 --clear-groups true 2>/dev/null; then\n"
@@ -33,7 +33,7 @@ static const char prove_script[] = "cat -- \"$P\" >/dev/null 2>&1 && exit 0\n"
 				   "while d=${d%/*}; [ -n \"$d\" ]; do [ -x \"$d\" ] || bad=$d; done\n"
 				   "printf %s \"$bad\"; exit 1\n";
 
-/* A directory below one that stops the reader is not seen, so nothing is said of it. */
+/* A directory below one that stops the reader is invisible, so it is not reported. */
 static const char traverse_script[] =
 	"d=$P; bad=\n"
 	"while d=${d%/*}; [ -n \"$d\" ]; do [ -e \"$d\" ] && [ ! -x \"$d\" ] && bad=$d; done\n"
@@ -187,7 +187,7 @@ int secret_access_resolve(const struct step_context *c, struct view *v, const ch
 	return 0;
 }
 
-/* How many users and groups the list names beside owner and group. */
+/* The number of users and groups in the list, beside owner and group. */
 static size_t count_named(const char *list)
 {
 	size_t count = 0;
@@ -204,7 +204,7 @@ bool secret_access_has_acl(struct view *v, const char *path, const json_t *acl, 
 	struct target_command command = {.argv = argv, .max_output = 64 << 10};
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
 	struct err ignored = ERR_INIT;
-	/* Without the command there is none that was made by us. */
+	/* Without the command there is no list made by us. */
 	if (host_query(v, &command, &result, &ignored) < 0 || result.status != 0)
 		return json_array_size(acl) == 0;
 	if (count_named(str_peek(&result.out)) != json_array_size(acl))

@@ -34,7 +34,7 @@ static void validate(const struct step_context *c, struct faults *faults)
 	secret_select(c, &set, faults);
 }
 
-/* The desired state of one file: what the plan says of it, and its bytes. */
+/* The desired state of one file: its part of the plan, and its bytes. */
 struct wanted {
 	struct str content;
 	json_t *keys; /* name → new, changed, same, kept, generated, rotated, dropped */
@@ -54,7 +54,7 @@ static void says(struct wanted *w, const char *name, const char *what)
 		w->changed = true;
 }
 
-/* The bytes for an item, given what is there (NULL: nothing). */
+/* The bytes for an item, given the existing content (NULL: none). */
 static int settle(const struct secret_item *item, const char *now, size_t now_len, struct str *out,
                   const char **ret_what, struct err *err)
 {
@@ -123,7 +123,7 @@ static int want_env(const struct step_context *c, const struct secret_set *set, 
 		if (line->name == NULL) {
 			str_append_n(&w->content, raw, line->end - line->start);
 		} else if (item != NULL) {
-			/* A key that stands there twice counts by its last line; one line is left. */
+			/* The last line of a duplicate key counts; one line is left. */
 			if (json_object_get(w->keys, line->name) != NULL)
 				w->changed = true;
 			else if (env_find(&file, line->name) == line)
@@ -177,7 +177,7 @@ static void summarize(const struct wanted *w, struct str *out)
 	}
 }
 
-/* Owner and group in the words of what is there, so that 1000 and the name of that user do not differ. */
+/* Owner and group in the form of the existing node, so that 1000 and the name of that user do not differ. */
 static const char *same_words(const char *given, const char *name, unsigned id)
 {
 	char digits[16];
@@ -276,7 +276,7 @@ static int plan_file(struct place *p, const char *path, const struct secret_set 
 	size_t before = p->plan->count;
 	if (r == 0)
 		plan_node(p, path, false, &now, &w);
-	/* A file that stays as it is gets no verify: prove it here. */
+	/* An unchanged file gets no verify: proves it here. */
 	for (size_t i = 0; r == 0 && there && before == p->plan->count && i < p->access->count; i++)
 		r = secret_access_prove(p->c, p->v, path, p->access->readers[i].user, err);
 	return r;
@@ -327,7 +327,7 @@ static int plan_dir(struct place *p, const char *path, const struct secret_set *
 	return r == 0 && there && in->exact ? drop_others(p, path, set, err) : r;
 }
 
-/* What the plan tells beside its changes: mended keys, names left out. */
+/* Adds the plan's warnings: fixed keys, names left out. */
 static void tell(const struct secret_set *set, struct plan *plan)
 {
 	for (size_t i = 0; i < set->count; i++) {

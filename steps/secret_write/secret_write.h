@@ -1,4 +1,4 @@
-/* The parts of secret-write: which values are meant (select.c), keys parsed before use (key.c), values
+/* The parts of secret-write: selection of values (select.c), keys parsed before use (key.c), values
  * made here (generate.c), the env format (env_file.c), who can read (readers.c). No value leaves these
  * files but by the bytes that are written on the target. */
 #pragma once
@@ -15,21 +15,21 @@ struct secret_item {
 	bool rotate;
 	bool is_key;       /* PEM or OpenSSH */
 	struct str mended; /* a key's value with line ends put right; empty: as given */
-	const char *mend;  /* what was mended, in words; NULL */
+	const char *mend;  /* a description of the fixes; NULL */
 };
 struct secret_set {
 	struct secret_item *items;
 	size_t count, cap;
-	struct strv left_out; /* names that a glob would have taken and that are never written */
+	struct strv left_out; /* names that match a glob but are never written */
 };
 void secret_set_done(struct secret_set *s);
 /* The values that the input means, in the order of their names; a fault for each that is missing, empty, unusable. */
 void secret_select(const struct step_context *c, struct secret_set *ret, struct faults *faults);
 
-/* What a value is when it looks like a key. SECRET_NOT_KEY when it does not; err says why a key cannot be used. */
+/* Classifies a value. SECRET_NOT_KEY when it does not look like a key; err says why a key cannot be used. */
 enum secret_key_kind { SECRET_NOT_KEY, SECRET_KEY, SECRET_BAD_KEY };
 enum secret_key_kind secret_key_parse(const char *value, size_t len, struct err *err);
-/* Line ends as a key file needs them; what: in words, NULL when nothing had to be mended. */
+/* Fixes line ends for a key file. ret_what: a description, NULL when nothing had to be fixed. */
 void secret_key_mend(const char *value, size_t len, struct str *out, const char **ret_what);
 
 /* "hex32", "base64:24", "uuid", "ascii40". */
@@ -49,18 +49,17 @@ struct env_file {
 	size_t count, cap;
 };
 int env_read(const char *data, size_t len, struct env_file *ret,
-             struct err *err); /* ERR_INVALID with the line's number */
-const struct env_line *env_find(const struct env_file *f,
-                                const char *name); /* the last one, which is the one that counts */
+             struct err *err);                                               /* ERR_INVALID with the line's number */
+const struct env_line *env_find(const struct env_file *f, const char *name); /* the last one, which counts */
 void env_file_done(struct env_file *f);
 bool env_is_name(const char *name);
 /* NAME=value and a line feed, quoted so that sh, systemd and Compose read the same bytes. ERR_UNSUPPORTED when no
  * quoting does. */
 int env_quote(const char *name, const char *value, size_t len, struct str *out, struct err *err);
-/* True: the value can be written. Says what is odd about it in warning (may be NULL; untouched when nothing is). */
+/* True: the value can be written. Describes an oddity in warning (may be NULL; untouched when there is none). */
 int env_value_check(const char *name, const char *value, size_t len, struct err *err);
 
-/* Who has to be able to read, and how that comes about. */
+/* A user that must be able to read, and the way he can. */
 struct secret_reader {
 	char *user;
 	char *uid;
@@ -69,15 +68,15 @@ struct secret_reader {
 struct secret_access {
 	struct secret_reader *readers;
 	size_t count;
-	mode_t mode; /* of the file, group readable where a reader comes by group */
+	mode_t mode; /* of the file, group readable if a reader has access by group */
 	bool acl;    /* one of them needs an ACL */
 };
 void secret_access_done(struct secret_access *a);
-/* existing_owner, existing_group: of the file that is there now, or NULL. ERR_REFUSED with the way out when a reader
- * cannot be served. */
+/* existing_owner, existing_group: of the existing file, or NULL. ERR_REFUSED with a hint when a reader
+ * cannot be given access. */
 int secret_access_resolve(const struct step_context *c, struct view *v, const char *existing_owner,
                           const char *existing_group, struct secret_access *ret, struct err *err);
-/* ERR_CONFLICT names the user and what stands in the way. */
+/* ERR_CONFLICT names the user and the obstacle. */
 int secret_access_prove(const struct step_context *c, struct view *v, const char *path, const char *user,
                         struct err *err);
 /* True when the users of acl ("999"; NULL: none) stand in the file's ACL, and nobody else; base: the mode beside it. */

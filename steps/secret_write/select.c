@@ -1,5 +1,5 @@
-/* Which values a secret-write means. All that is missing is named at once; what must never reach a target (the job's
- * own token, what logs in there) is refused by name and left out of a glob. */
+/* Selects the values of a secret-write. All missing ones are named at once. Values that must never reach a target (the job's
+ * own token, its login) are refused by name and left out of a glob. */
 #include "base/secret/mask.h"
 #include "steps/secret_write/secret_write.h"
 
@@ -21,7 +21,7 @@ static bool is_glob(const char *text)
 	return strpbrk(text, "*?") != NULL;
 }
 
-/* Texts of a target's configuration that log in: anywhere below, at these names. */
+/* Names of strings in a target's configuration that log in, anywhere below. */
 static bool logs_in(const json_t *config, const char *value, size_t len)
 {
 	static const char *const names[] = {"key", "password", "passphrase", "key_passphrase"};

@@ -56,7 +56,7 @@ static int undo(const struct step_context *c, struct target *t, const struct cha
 	return source_undo(&s, t, change, err);
 }
 
-/* An undo has put the content back by itself; what a rollback that died was about to put back is left to the next one. */
+/* An undo has put the content back by itself; what a dead rollback was about to put back is left to the next one. */
 static int restore(const struct step_context *c, struct target *t, const char *former_release, struct err *err)
 {
 	_cleanup_(source_call_done) struct source_call s = {0};

@@ -1,6 +1,6 @@
-/* How content gets into a snapshot and back. A restored path is made whole beside the old one and takes its place by renames, so
- * that a break leaves one or the other, and going on finds them under fixed names. What the snapshot left out never moves, and so do the
- * directories that hold it: there the renames are those of what lies beside it. */
+/* Copies content into a snapshot and back. A restored path is made whole beside the old one and takes its place by renames, so
+ * that an interruption leaves one or the other, and the next try finds them under fixed names. Entries that the snapshot left out never
+ * move, nor do the directories that hold them: there the entries beside them are renamed. */
 #include "steps/sources/sources.h"
 #include "base/sys/fs.h"
 
@@ -66,7 +66,7 @@ static int copy_child(struct target *t, const char *from, const char *to, const 
 	return host_copy(t, source, goal, err);
 }
 
-/* The children of dir, each whole where nothing below it is excluded. Its own time is lost: it was made now. */
+/* Copies the children of dir, each whole if nothing below it is excluded. Its own time is lost: it was made now. */
 static int copy_some(struct target *t, const char *from, const char *to, const struct tree *tree,
                      const struct ignore *ignore, const char *dir, struct err *err)
 {
@@ -106,7 +106,7 @@ int source_copy(struct target *t, const char *from, const char *to, const struct
 
 /* ---- back ---- */
 
-/* What is there now, and which of it no undo may touch. */
+/* The current content, and the part of it that no undo may touch. */
 struct now {
 	struct tree tree;
 	bool *excluded; /* of each entry: the snapshot left it out, or something above it */
@@ -176,7 +176,7 @@ static int make_above(struct target *t, const char *root, const char *path, cons
 	return r;
 }
 
-/* Removes what was set aside. Something that the snapshot left out came into it in the last moment: it goes back first. */
+/* Removes the old content that was set aside. An excluded entry that got into it at the last moment goes back first. */
 static int discard_aside(struct target *t, const char *aside, const char *path, const struct ignore *ignore,
                          struct err *err)
 {
@@ -205,7 +205,7 @@ static int discard_aside(struct target *t, const char *aside, const char *path, 
 	return r < 0 || n.type == NODE_ABSENT ? r : host_remove_tree(t, aside, err);
 }
 
-/* An interrupted restore: what stood in the way of the copy is aside, all of it or a part, and perhaps nothing is in its place. */
+/* An interrupted restore: the old content was set aside, all or a part of it, and perhaps nothing is in its place. */
 static int settle_former(struct back *b, struct err *err)
 {
 	_cleanup_(node_done) struct node here = {0};
@@ -274,7 +274,7 @@ static int restore_child(struct back *b, const char *path, struct err *err)
 	return restore_within(b, path, there != NULL, err);
 }
 
-/* A directory that holds what the snapshot left out stays where it is; what else is in it becomes what the snapshot holds, or goes. */
+/* A directory that holds what the snapshot left out stays where it is; its other entries are restored from the snapshot, or removed. */
 static int restore_within(struct back *b, const char *dir, bool held, struct err *err)
 {
 	int r = 0;
@@ -327,7 +327,7 @@ int source_copy_back(struct target *t, const char *copy, const char *path, const
 	struct back b = {.t = t, .path = path, .restored = restored, .aside = aside, .ignore = ignore};
 
 	int r = settle_former(&b, err);
-	/* Nothing but copies of what the snapshot holds ever lies in it. */
+	/* It only ever holds copies of the snapshot's content. */
 	if (r == 0)
 		r = host_remove_tree(t, restored, err);
 	if (r == 0 && copy)

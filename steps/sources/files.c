@@ -108,7 +108,7 @@ int source_check_space(struct view *v, const struct source_sizes *sizes, int64_t
 		slash[slash == path] = 0;
 	}
 	r = host_space(v, path, ret_room, err);
-	/* Whether blocks can be shared is known only by trying: room for a copy is asked for in any case. */
+	/* Sharing of blocks cannot be tested in advance: always requires room for a copy. */
 	if (r == 0 && *ret_room < need) {
 		r = err_set(err, ERR_REFUSED,
 		            "'%s' on '%s' has %" PRId64 " MB free, the snapshot may need %" PRId64 " MB", path, v->name,
@@ -159,7 +159,7 @@ static int plan(const struct source_call *s, struct view *v, bool to_put_back, s
 
 /* ---- keep ---- */
 
-/* A live directory may change while it is copied. What is not in the copy as it was before must have changed since. */
+/* A live directory may change while it is copied. An entry that differs in the copy must have changed since. */
 static int compare_copy(const struct step_context *c, struct view *v, const char *path, const struct tree *before,
                         const struct tree *copy, const struct ignore *ignore, struct err *err)
 {

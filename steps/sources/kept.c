@@ -95,7 +95,7 @@ static int fill(const struct source_call *s, struct target *t, struct change *ch
 	int r = s->source->keep(s, t, change, head, all, err);
 	if (r == 0)
 		r = put_subject(s, t, change->path, err);
-	/* The content is durable before the manifest says that it is whole, and that before anything is changed: what comes next counts on it. */
+	/* The content is durable before the manifest, which says that it is whole, and the manifest before any change: later steps rely on it. */
 	if (r == 0)
 		r = host_barrier(t, paths, 1, err);
 	if (r == 0)
@@ -130,7 +130,7 @@ int source_make(const struct source_call *s, struct target *t, struct change *ch
 	return 0;
 }
 
-/* ---- what is in it is what was put into it ---- */
+/* ---- check of the content ---- */
 
 static int read_manifest(struct view *v, const char *path, struct manifest *ret, struct err *err)
 {
@@ -174,7 +174,7 @@ int source_check(struct view *v, const char *path, json_t **ret_head, struct err
 
 /* ---- taken back ---- */
 
-/* What is left of the directories above, when they are empty. */
+/* Removes empty directories above. */
 static int remove_empty(struct target *t, const char *path, struct err *err)
 {
 	_cleanup_free_ char *dir = xstrdup(path);
@@ -197,8 +197,8 @@ static int remove_empty(struct target *t, const char *path, struct err *err)
 	return 0;
 }
 
-/* In this order, each durable before the next: the content back, the manifest gone, the rest gone. Whoever goes on finds a snapshot that is
- * whole, or one that has nothing more to give. */
+/* In this order, each durable before the next: the content back, the manifest gone, the rest gone. The next try finds a snapshot that is
+ * whole, or one that is no longer needed. */
 static int put_back(const struct source_call *s, struct target *t, const struct change *change, const char *manifest,
                     struct err *err)
 {
@@ -237,7 +237,7 @@ void source_subject(const struct source_call *s, struct str *out)
 	s->source->subject(s, out);
 }
 
-/* Of this subject; files: of none. A place that is not there is of neither. */
+/* True if it has this subject; for files: no subject. A missing place has neither. */
 static int is_of(const struct source_call *s, struct view *v, const char *path, bool *ret, struct err *err)
 {
 	_cleanup_free_ char *file = fs_join(path, "subject");
@@ -276,7 +276,7 @@ int source_place(const struct source_call *s, struct view *v, const char *snapsh
 	return r;
 }
 
-/* A directory without a manifest says nothing. */
+/* A directory without a manifest means nothing. */
 static int whole_place(const struct source_call *s, struct view *v, const char *snapshot, char **ret, struct err *err)
 {
 	_cleanup_(node_done) struct node n = {0};
@@ -309,7 +309,7 @@ int source_newest(const struct source_call *s, struct view *v, const char *dir, 
 	return r;
 }
 
-/* davit rollback --data: the snapshot that the deployment took which replaced the former release, the newest one. An undo has put its content
+/* davit rollback --data: the newest snapshot, taken by the deployment that replaced the previous release. An undo has put its content
  * back by itself. */
 int source_put_back_newest(const struct source_call *s, struct target *t, const char *former_release, struct err *err)
 {
@@ -320,7 +320,7 @@ int source_put_back_newest(const struct source_call *s, struct target *t, const 
 	if (r == 0 && path == NULL)
 		r = err_set(err, ERR_NOT_FOUND, "there is no snapshot that was taken after release '%s'",
 		            former_release ? former_release : "-");
-	/* What a rollback that died left in the middle is no state to go on from: people have written since. */
+	/* Removes leftovers of a dead rollback: we cannot continue from them, as people have written since. */
 	if (r == 0 && s->source->sweep)
 		r = s->source->sweep(s, t, path, err);
 	if (r == 0)

@@ -22,7 +22,7 @@ void source_call_done(struct source_call *s)
 	s->all = NULL;
 }
 
-/* As fields_write gives it: seconds, or a text where they are not whole. */
+/* As fields_write gives it: seconds, or a string if they are not whole. */
 int64_t source_duration_ms(const json_t *in, const char *name)
 {
 	const json_t *value = json_object_get(in, name);

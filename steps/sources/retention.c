@@ -1,4 +1,4 @@
-/* Retention, by number and by age. Nothing goes before the commit, and the newest snapshot that is good never does. */
+/* Retention, by number and by age. Nothing is removed before the commit, and the newest good snapshot never is. */
 #include "steps/sources/sources.h"
 #include "base/core/clock.h"
 #include "base/sys/fs.h"
@@ -7,7 +7,7 @@
 
 /* ---- of files: whole deployments, as far as nothing else lies in them ---- */
 
-/* What an undo that died left of a snapshot's directory is none, and takes the place of none. */
+/* An empty snapshot directory, left by a dead undo, is removed and does not count. */
 static int drop_empty(struct target *t, const char *dir, struct retention_list *kept, struct err *err)
 {
 	size_t whole = 0;
@@ -30,7 +30,7 @@ static int drop_empty(struct target *t, const char *dir, struct retention_list *
 	return r;
 }
 
-/* What has a subject is of another source, whose own step drops it. */
+/* A snapshot with a subject is of another source, whose own step drops it. */
 static int drop_files(struct target *t, const char *snapshot, struct err *err)
 {
 	_cleanup_(strv_done) struct strv names = {0};
@@ -85,7 +85,7 @@ static int list_own(const struct source_call *s, struct view *v, const char *dir
 	return r;
 }
 
-/* By the time that its name begins with; one that does not is never old. */
+/* By the time at the start of its name; without one it is never old. */
 static bool is_older(const char *name, int64_t age_ms)
 {
 	struct tm tm = {0};
@@ -95,7 +95,7 @@ static bool is_older(const char *name, int64_t age_ms)
 	return clock_wall_ms() - (int64_t)timegm(&tm) * 1000 > age_ms;
 }
 
-/* The newest one that is what its manifest says; ERR_NOT_FOUND: none is. */
+/* The newest one that matches its manifest; ERR_NOT_FOUND: none does. */
 static int find_good(struct view *v, const struct strv *paths, size_t *ret, struct err *err)
 {
 	for (size_t i = paths->count; i-- > 0;) {
@@ -115,7 +115,7 @@ static int drop_one(struct target *t, const char *dir, const char *name, const c
 	int r = host_remove_tree(t, path, err);
 	if (r == 0)
 		r = host_remove(t, snapshot, err);
-	if (r == ERR_EXISTS) { /* other steps' lie in it */
+	if (r == ERR_EXISTS) { /* it holds snapshots of other steps */
 		err_clear(err);
 		r = 0;
 	}

@@ -1,9 +1,9 @@
-/* What can be kept and put back: a family of kinds of sources, one const table in a file each. The steps that keep (snapshot) and that put
- * back (restore) know them through this list alone; what all of them share is in kept.c.
+/* Sources, which can be kept and put back: a family of kinds, one const table in a file each. The steps that keep (snapshot) and that put
+ * back (restore) know them through this list alone; kept.c has the code shared by all.
  *
  * A snapshot is a directory, BASE/snapshots/NAME.ENVIRONMENT/ID/PLACE:
  *   manifest   what is in it, with digests (steps/common/manifest.h); made last: with it the snapshot is whole
- *   subject    "SOURCE WHAT": what it is a snapshot of; files have none, as ever
+ *   subject    "SOURCE WHAT": what it is a snapshot of; files have none
  *   …          the source's own
  *
  * | member   | touches | promises                                                                            | NULL         |
@@ -29,15 +29,15 @@ struct source_call {
 	const json_t *env; /* variables for its programs, secrets among them; NULL: none */
 	json_t *all;       /* all inputs of the step */
 };
-/* What a plan learned. Objects are the plan's. */
+/* The result of a plan. Objects are the plan's. */
 struct source_plan {
 	char *summary; /* "snapshot of 2 paths, 7 files, 1.2 MB"; NULL: there is nothing to keep, as a warning said */
-	json_t *extra; /* what the undo needs beside the inputs, and what the digest counts: extra.plan */
+	json_t *extra; /* data for the undo beside the inputs, and the part for the digest: extra.plan */
 	json_t *shown; /* for people */
 };
 struct source {
 	const char *name; /* the input that holds its inputs */
-	const char *verb; /* what keeping is called: "keep a copy of" */
+	const char *verb; /* verb for keeping: "keep a copy of" */
 	bool programs;    /* runs programs of the target, with variables */
 	bool moves;       /* its snapshots may go to another environment */
 	void (*describe)(const struct source_call *s, struct str *out);
@@ -63,18 +63,18 @@ int64_t source_duration_ms(const json_t *in, const char *name);
 
 /* Copies a file, link or directory without what the patterns (relative to `from`) exclude. `to` must be absent, its directory there. */
 int source_copy(struct target *t, const char *from, const char *to, const struct ignore *ignore, struct err *err);
-/* Puts a copy back in the place of what is there now; what the patterns exclude stays as it is now. copy NULL: there was nothing. */
+/* Puts a copy back in place of the current content; excluded entries stay as they are now. copy NULL: there was nothing. */
 int source_copy_back(struct target *t, const char *copy, const char *path, const struct ignore *ignore,
                      struct err *err);
 
 /* ---- files.c ---- */
 
-/* Is there room for so many bytes in so many files below BASE? */
+/* Checks that there is room for so many bytes in so many files below BASE. */
 struct source_sizes {
 	int64_t bytes, files;
 };
 int source_check_space(struct view *v, const struct source_sizes *sizes, int64_t *ret_room, struct err *err);
-/* Adds up what lies at a path. */
+/* Adds up the sizes at a path. */
 int source_measure(struct view *v, const char *path, const struct ignore *ignore, enum node_type *ret_type,
                    struct source_sizes *sizes, struct err *err);
 /* One path into the directory `goal` names, compared and with digests in `all` below `number`. */
@@ -88,15 +88,15 @@ int source_add_directory(struct target *t, const char *dir, struct tree *all, st
 /* ---- kept.c: snapshots of any source ---- */
 
 char *source_snapshots_dir(const struct step_context *c, const struct view *v);
-/* Where the snapshot of this step in this deployment lies. free() */
+/* The path of this step's snapshot in this deployment. free() */
 char *source_own_dir(const struct step_context *c, const struct view *v);
 int source_plan_snapshot(const struct source_call *s, struct view *v, bool restore, struct plan *plan, struct err *err);
 int source_make(const struct source_call *s, struct target *t, struct change *change, struct err *err);
-/* Everything in it is what its manifest says. head: what the manifest begins with; may be NULL. */
+/* Checks that its content matches its manifest. ret_head: the first line of the manifest; may be NULL. */
 int source_check(struct view *v, const char *path, json_t **ret_head, struct err *err);
-/* Content back where the change says so, and the snapshot gone. */
+/* Puts the content back if the change says so, and removes the snapshot. */
 int source_undo(const struct source_call *s, struct target *t, const struct change *change, struct err *err);
-/* The newest whole snapshot of what the inputs name, in `dir`; after: not older than that release (NULL: whatever its age); NULL in *ret:
+/* The newest whole snapshot of the source in the inputs, in `dir`; after: not older than that release (NULL: whatever its age); NULL in *ret:
  * there is none. */
 int source_newest(const struct source_call *s, struct view *v, const char *dir, const char *after, char **ret,
                   struct err *err);
@@ -110,12 +110,12 @@ struct source_from {
 void source_from_done(struct source_from *f);
 int source_find_from(const struct source_call *s, struct view *v, const json_t *from, struct source_from *ret,
                      struct err *err);
-/* Where a snapshot of what the inputs name lies below the directory of one deployment; NULL in *ret: nowhere. */
+/* The path of a snapshot of the source in the inputs, below the directory of one deployment; NULL in *ret: none. */
 int source_place(const struct source_call *s, struct view *v, const char *snapshot, char **ret, struct err *err);
 enum { SUBJECT_MAX = 4096 };
 void source_subject(const struct source_call *s, struct str *out); /* "SOURCE WHAT" */
 int source_put_back_newest(const struct source_call *s, struct target *t, const char *former_release, struct err *err);
-/* What processes that died left outside their snapshots' directories. */
+/* Removes leftovers of dead processes outside their snapshots' directories. */
 int source_sweep_all(const struct source_call *s, struct target *t, struct err *err);
 /* Retention: beyond `keep`, older than `keep_for`; never the newest good one. */
 int source_clean(const struct source_call *s, struct target *t, struct err *err);

@@ -1,5 +1,5 @@
-/* What the parts of the field reader share. Inside base/fields*.c only. Faults are reported and 0 is returned; a negative code is an
- * error of the reading itself. */
+/* Shared by the parts of the field reader, inside base/data/fields only. Faults are reported and 0 is returned; a negative code is an
+ * error of the reader itself. */
 #pragma once
 #include "base/data/fields/table.h"
 

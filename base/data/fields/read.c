@@ -70,7 +70,7 @@ static int read_texts(struct field_reader *r, const struct field *f, const json_
 	return field_check_count(r, f, list, "entries");
 }
 
-/* Lines of a text, without blank ones and white space around. */
+/* Lines of a string, without blank ones and surrounding white space. */
 static json_t *lines_of(const char *text)
 {
 	json_t *list = json_array();
@@ -285,7 +285,7 @@ static int read_self(struct field_reader *r, const struct field *f, const json_t
 	return read_object(r, f->table, value, *ret);
 }
 
-/* The caller's value, or one whose life the arena ends. */
+/* The caller's value, or one that is freed with the arena. */
 static int read_json(struct field_reader *r, const struct field *f, const json_t *value, const json_t **ret)
 {
 	if ((field_json_type(value) & f->json_types) == 0) {
@@ -348,7 +348,7 @@ static int read_value(struct field_reader *r, const struct field *f, const json_
 	return err_set(r->err, ERR_INTERNAL, "field '%s' is of no known kind", f->name);
 }
 
-/* Texts of `with:` and INPUT_*: is the text the value itself? */
+/* For strings of `with:` and INPUT_*: true if the string is the value itself. */
 static bool text_is_value(const struct field *f, const char *text)
 {
 	switch (f->kind) {
@@ -382,7 +382,7 @@ static void copy_faults(struct field_reader *r, const struct faults *inner, cons
 	}
 }
 
-/* A json member that may be a text: only a map or a list in the text is taken apart. */
+/* A json member that may be a string: only a map or a list in the string is parsed. */
 static bool keeps_text(const struct field *f, const json_t *parsed)
 {
 	if (f->kind != FIELD_JSON || !(f->json_types & FIELD_TYPE_STRING))
@@ -541,7 +541,7 @@ int fields_read_choices(const struct field_table *table, const struct field_choi
 	                         .pointer = STR_INIT(1 << 16)};
 	str_append(&r.pointer, pointer);
 	_cleanup_json_ json_t *nothing = json_object();
-	/* `- preflight:` with nothing behind it is a step without inputs. */
+	/* `- preflight:` with nothing after it is a step without inputs. */
 	int rc = read_object(&r, table, value == NULL || json_is_null(value) ? nothing : value, ret_struct);
 	str_done(&r.pointer);
 	if (rc < 0)

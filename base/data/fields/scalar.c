@@ -103,7 +103,7 @@ int field_read_enum(struct field_reader *r, const struct field *f, const json_t 
 	return 0;
 }
 
-/* unit: what the limits count ("", " seconds"). */
+/* unit: unit of the limits ("", " seconds"). */
 static bool in_range(struct field_reader *r, const struct field *f, double value, const char *unit)
 {
 	if (f->has_minimum && (f->above_minimum ? value <= f->minimum : value < f->minimum)) {
@@ -124,7 +124,7 @@ static bool whole(const json_t *value, int64_t *ret)
 		*ret = json_integer_value(value);
 		return true;
 	}
-	/* As YAML has it where octal is kept as it is written: 010 is 10, 0o10 is 8. */
+	/* As in YAML with octal kept as written: 010 is 10, 0o10 is 8. */
 	const char *text = json_string_value(value);
 	if (text != NULL && text[0] == '0' && strlen(text) == json_string_length(value) && strlen(text) < 18) {
 		bool octal = text[1] == 'o';
@@ -232,7 +232,7 @@ static long octal_mode(const char *text)
 	return strtol(digits, NULL, 8);
 }
 
-/* "u=rw,go=r": what is not named has nothing. -1: not of that form. */
+/* "u=rw,go=r": classes that are not named get nothing. -1: not of that form. */
 static long symbolic_mode(const char *p)
 {
 	long mode = 0;
@@ -287,7 +287,7 @@ int field_read_mode(struct field_reader *r, const json_t *value, int64_t *ret)
 		*ret = mode;
 		return 0;
 	}
-	/* A number has lost how it was written: 0o644 and 420 are the same one. */
+	/* A number does not tell how it was written: 0o644 and 420 are the same. */
 	long long number = json_is_integer(value) ? json_integer_value(value) : -1;
 	char digits[32];
 	snprintf(digits, sizeof(digits), "%04lld", number);

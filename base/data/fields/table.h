@@ -1,4 +1,4 @@
-/* The layout of the tables that schemas/gen/generate.py writes. Read by base/fields*.c only. */
+/* The layout of the tables that schemas/gen/generate.py writes. Read by base/data/fields only. */
 #pragma once
 #include "base/data/fields/read.h"
 
@@ -11,7 +11,7 @@ enum field_kind {
 	FIELD_DURATION, /* int64_t, milliseconds; minimum and maximum are in seconds */
 	FIELD_SIZE,     /* int64_t, bytes */
 	FIELD_MODE,     /* int64_t, permission bits */
-	FIELD_STRINGS,  /* struct field_strings: a list, one text, or lines */
+	FIELD_STRINGS,  /* struct field_strings: a list, one string, or lines */
 	FIELD_LIST,     /* struct field_strings: a list */
 	FIELD_INTEGERS, /* struct field_integers: a list, or one */
 	FIELD_OBJECT,   /* a struct, `table` */
@@ -45,9 +45,9 @@ struct field {
 	const char *const *values; /* enum; of lists: the values of the items */
 	size_t value_count;
 	const char *default_text;      /* JSON, or NULL */
-	const char *pattern;           /* of texts: the value's, or each item's */
+	const char *pattern;           /* of strings: the value's, or each item's */
 	const char *key_pattern;       /* of maps */
-	size_t min_length, max_length; /* of texts, in code points; max FIELD_NONE: any */
+	size_t min_length, max_length; /* of strings, in code points; max FIELD_NONE: any */
 	size_t min_items, max_items;   /* of lists and maps */
 	bool unique;
 	bool has_minimum, has_maximum, above_minimum, below_maximum; /* the last two: exclusive */

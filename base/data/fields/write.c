@@ -23,7 +23,7 @@ static json_t *write_integers(const struct field_integers *n)
 	return list;
 }
 
-/* Of a secret map the names stay. */
+/* Keeps the names of a secret map. */
 static json_t *write_map(const struct field_map *m, bool secret)
 {
 	json_t *object = json_object();
@@ -111,7 +111,7 @@ static json_t *write_value(const struct field *f, const void *base, bool whole)
 	return NULL;
 }
 
-/* Absent, and no default: the member's zero means nothing. */
+/* Absent and without a default: the member's zero means nothing. */
 static bool is_set(const struct field *f, const void *base)
 {
 	return f->default_text != NULL || f->has_offset == FIELD_NONE || *(const bool *)member_at(base, f->has_offset);

@@ -6,7 +6,7 @@
 /* Work: one node against one value. A schema that refers to itself twice a level would never end. */
 enum { CHECK_MAX_DEPTH = 2000, CHECK_MAX_WORK = 5000000 };
 
-/* A reference being followed: the same one on the same value again would go on for ever. */
+/* A reference being followed: the same one on the same value again would never end. */
 struct follow {
 	const struct schema_node *node;
 	const json_t *value;
@@ -77,7 +77,7 @@ static bool join(int *whole, int part)
 	return part >= 0;
 }
 
-/* Without an audience the first "no" is enough. */
+/* If no faults are collected, the first "no" is enough. */
 static bool decided(const struct check *c, int whole)
 {
 	return whole < 0 || (whole == 0 && c->quiet > 0);
@@ -302,7 +302,7 @@ static int check_name(struct check *c, const struct schema_node *node, const cha
 	return 0;
 }
 
-/* A member against the patterns, and against additionalProperties when nothing else speaks of it. */
+/* Checks a member against the patterns, and against additionalProperties when nothing else applies. */
 static int check_other(struct check *c, const struct schema_node *node, const char *name, const json_t *member)
 {
 	bool spoken_of = json_object_get(node->properties_source, name) != NULL;
@@ -376,7 +376,7 @@ static const struct schema_node *behind_refs(const struct schema_node *node)
 	return node;
 }
 
-/* When only one alternative is for a value of this type, its faults say more than "none fits". */
+/* When only one alternative accepts this type, its faults say more than "none fits". */
 static const struct schema_node *only_candidate(const struct node_list *list, const json_t *value)
 {
 	const struct schema_node *only = NULL;
@@ -391,7 +391,7 @@ static const struct schema_node *only_candidate(const struct node_list *list, co
 	return only;
 }
 
-/* Alternatives that only ask for one name each: "'local', 'ssh'". Empty when they say anything else. */
+/* Alternatives that only require one name each: "'local', 'ssh'". Empty when they say anything else. */
 static const char *alternative_names(const struct node_list *list, struct str *out)
 {
 	for (size_t i = 0; i < list->count; i++) {

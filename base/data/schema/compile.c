@@ -281,7 +281,7 @@ static int kw_dependencies(struct compiler *c, struct schema_node *node, const j
 	return 0;
 }
 
-/* Only compiled, so that what stands inside has its URIs. */
+/* Only compiled, so that schemas inside have their URIs. */
 static int kw_definitions(struct compiler *c, struct schema_node *node, const json_t *value)
 {
 	if (!json_is_object(value))
@@ -358,7 +358,7 @@ static int kw_anything(struct compiler *c, struct schema_node *node, const json_
 	return 0;
 }
 
-/* Every word that draft-07 defines; those of the last lines only tell something and assert nothing. */
+/* All keywords of draft-07; those of the last lines are annotations and assert nothing. */
 static const struct keyword keywords[] = {
 	{"additionalItems", kw_additional_items},
 	{"additionalProperties", kw_additional_properties},
@@ -416,7 +416,7 @@ static const struct keyword *find_keyword(const char *name)
 	return NULL;
 }
 
-/* Nodes by source, so that a pointer into the document finds what is compiled already. */
+/* Nodes by source, so that a pointer into the document finds a compiled node. */
 
 static size_t slot(const json_t *source, size_t size)
 {
@@ -425,7 +425,7 @@ static size_t slot(const json_t *source, size_t size)
 
 struct schema_node *schema_find_node(const struct compiler *c, const json_t *source, size_t document)
 {
-	/* true and false are the same value wherever they stand. */
+	/* true and false are the same value everywhere. */
 	if (!json_is_object(source))
 		return NULL;
 	for (struct schema_node *n = c->index[slot(source, c->index_size)]; n != NULL; n = n->next)
@@ -460,7 +460,7 @@ void schema_add_id(struct compiler *c, const char *uri, struct schema_node *node
 	c->ids[c->id_count++] = (struct schema_id){uri, node};
 }
 
-/* "$id": a new base for what is inside, or a name for this place ("#name"). */
+/* "$id": a new base for its inside, or a name for this place ("#name"). */
 static void apply_id(struct compiler *c, struct schema_node *node, const char *id)
 {
 	const char *uri = refs_uri_resolve(&c->schema->arena, node->base, id);
@@ -480,7 +480,7 @@ static int compile_ref(struct compiler *c, struct schema_node *node, const json_
 	node->place = arena_printf(&c->schema->arena, "schema, #%s", str_peek(&c->pointer));
 	c->refs = xgrow(c->refs, &c->ref_cap, c->ref_count + 1, sizeof(struct schema_node *));
 	c->refs[c->ref_count++] = node;
-	/* The other words beside $ref count for nothing; but what stands in definitions can be referred to. */
+	/* Other keywords beside $ref are ignored, but a reference may lead into definitions. */
 	const json_t *definitions = json_object_get(node->source, "definitions");
 	return json_is_object(definitions) ? kw_definitions(c, node, definitions) : 0;
 }

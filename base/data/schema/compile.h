@@ -13,7 +13,7 @@ struct schema_options {
 	const json_t *remotes; /* object: URI → schema; borrowed while compiling */
 };
 int schema_compile(const json_t *document, const struct schema_options *options, struct schema **ret, struct err *err);
-/* Adds a fault for each thing that does not hold (doc: for positions, may be NULL; faults NULL: only the answer). Returns 0 valid,
+/* Adds a fault for each violation (doc: for positions, may be NULL; faults NULL: only the answer). Returns 0 valid,
  * ERR_INVALID, or another error when the check itself could not be done (match limit, depth: ERR_LIMIT; a schema whose
  * references never end: ERR_UNSUPPORTED). */
 int schema_check(const struct schema *schema, const json_t *instance, const struct yaml_doc *doc, struct faults *faults,

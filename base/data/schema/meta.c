@@ -1,6 +1,6 @@
 #include "base/data/schema/schema_priv.h"
 
-/* What draft-07 says about a schema, so that a schema can refer to it. */
+/* The draft-07 meta-schema, so that a schema can refer to it. */
 const char schema_meta_uri[] = "http://json-schema.org/draft-07/schema#";
 const char schema_meta_text[] =
 	"{\"$schema\":\"http://json-schema.org/draft-07/schema#\",\"$id\":\"http://json-schema.org/draft-07/schema#\","

@@ -212,7 +212,7 @@ static int replace(struct translation *t, size_t count, const char *text)
 	return 0;
 }
 
-/* A set of ranges inside a class: a hyphen behind it is a hyphen, not a range from the last one. */
+/* A set of ranges inside a class: a hyphen after it is a hyphen, not a range from the last one. */
 static int class_ranges(struct translation *t, const char *ranges)
 {
 	replace(t, 2, ranges);
@@ -269,7 +269,7 @@ static int escape(struct translation *t)
 		return refuse(t, "an escape that ECMA-262 does not have");
 	if (c < 0x80)
 		return copy(t, 2);
-	return replace(t, 1, ""); /* a character beyond ASCII stands for itself */
+	return replace(t, 1, ""); /* a character beyond ASCII is literal */
 }
 
 static bool is_class_escape(int c)
@@ -301,7 +301,7 @@ static int class(struct translation *t)
 	return r < 0 ? r : copy(t, 1);
 }
 
-/* ( and what may follow it in ECMA-262; PCRE2 has much more. */
+/* ( and its ECMA-262 forms; PCRE2 has many more. */
 static int group(struct translation *t)
 {
 	if (peek(t, 1) == '*')

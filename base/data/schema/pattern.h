@@ -1,15 +1,15 @@
 /* Patterns of JSON Schema: ECMA-262 regular expressions, translated to PCRE2 (UTF) where the two differ.
- * Matching is bounded by a match limit. Not ECMA-262, or not done by PCRE2 (look-behind of variable length): refused. */
+ * Matching is bounded by a match limit. Not ECMA-262, or not supported by PCRE2 (look-behind of variable length): refused. */
 #pragma once
 #include "base/core/str.h"
 #include "base/core/err.h"
 
 struct pattern;
-/* ERR_INVALID: not a pattern; ERR_UNSUPPORTED: one that PCRE2 cannot do. */
+/* ERR_INVALID: not a pattern; ERR_UNSUPPORTED: not supported by PCRE2. */
 int pattern_compile(const char *text, size_t len, struct pattern **ret, struct err *err);
-/* 1: found somewhere in the text, 0: not, ERR_LIMIT: given up. */
+/* 1: found somewhere in the string, 0: not found, ERR_LIMIT: given up. */
 int pattern_match(const struct pattern *p, const char *text, size_t len, struct err *err);
-/* What a text must be that a pattern of our own schemas asks for ("an absolute path, as in /srv/app"); NULL: not known. */
+/* Describes a pattern of our own schemas ("an absolute path, as in /srv/app"); NULL: not known. */
 const char *pattern_in_words(const char *text);
 void pattern_free(struct pattern *p);
 void pattern_freep(struct pattern **p);

@@ -129,7 +129,7 @@ static int load_document(struct compiler *c, const char *uri, struct schema_node
 	int r = schema_add_document(c, uri, root, &index);
 	if (r < 0)
 		return err_wrap(c->err, r, "schema %s", uri);
-	/* The document may carry an $id of its own; it is reached by the URI it was asked for as well. */
+	/* The document may carry an $id of its own; it can also be found by the URI that was requested. */
 	schema_add_id(c, uri, c->schema->documents[index].node);
 	*ret = c->schema->documents[index].node;
 	return 0;
@@ -183,7 +183,7 @@ static const char *next_token(const char *pointer, struct str *token)
 	return pointer;
 }
 
-/* By the document's own structure, unknown words included. Base URIs change only at places that are schemas by draft-07. */
+/* Follows the document's own structure, unknown keywords included. Base URIs change only at places that are schemas in draft-07. */
 static int follow_pointer(struct compiler *c, const struct schema_node *from, const char *pointer,
                           struct schema_node **ret)
 {
@@ -235,7 +235,7 @@ static int resolve_one(struct compiler *c, const char *uri, struct schema_node *
 	}
 	if (fragment[1] == '/')
 		return follow_pointer(c, node, percent_decoded(arena, fragment + 1), ret);
-	/* A plain name: known only now, when the document has come. */
+	/* A plain name: known only now that the document is loaded. */
 	node = find_id(c, uri);
 	if (node == NULL)
 		return ERR_NOT_FOUND;

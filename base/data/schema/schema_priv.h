@@ -1,6 +1,6 @@
-/* A compiled schema: what the parts of the draft-07 validator share. Inside base/schema*.c only.
+/* A compiled schema, shared by the parts of the draft-07 validator. Inside base/data/schema only.
  *
- * schema_compile.c makes a node of each subschema and notes its `$ref`; refs.c resolves these, by the URIs that `$id` gives, in the
+ * compile.c makes a node of each subschema and notes its `$ref`; refs.c resolves these, by the URIs that `$id` gives, in the
  * document itself, the built-in meta-schema and the map of remotes; check.c walks instance and nodes. Nodes live in the
  * schema's arena, whose deferred calls free patterns and drop documents. */
 #pragma once
@@ -125,13 +125,13 @@ int schema_add_document(struct compiler *c, const char *uri, json_t *root, size_
 void schema_add_id(struct compiler *c, const char *uri, struct schema_node *node);
 /* Resolves all references, which may bring further documents. */
 int schema_resolve(struct compiler *c);
-/* RFC 3986, 5.2; the arena's. An empty base leaves the reference as it is. */
+/* RFC 3986, 5.2; the arena's. An empty base leaves the reference unchanged. */
 const char *refs_uri_resolve(struct arena *arena, const char *base, const char *reference);
 /* The draft-07 meta-schema. */
 extern const char schema_meta_uri[];
 extern const char schema_meta_text[];
 
-/* Values: numbers by value whatever their form, objects whatever their order. */
+/* Compares values: numbers by value in any form, objects in any order. */
 int value_compare(const json_t *a, const json_t *b);
 bool value_is_multiple(const json_t *value, const json_t *of);
 unsigned value_type(const json_t *value); /* TYPE_…; a whole number is both INTEGER and NUMBER */

@@ -143,7 +143,7 @@ bool value_has_duplicates(const json_t *array)
 	return false;
 }
 
-/* A number as the decimal it was written as: mantissa * 10^exponent. A real's shortest form is what a person wrote. */
+/* A number as the written decimal: mantissa * 10^exponent. The shortest form of a real is what a person wrote. */
 struct decimal {
 	uint64_t mantissa;
 	int exponent;

@@ -22,7 +22,7 @@ enum { MAX_DEPTH = 512 };
 static int copy_attributes(int from, int to, const struct stat *st, struct err *err)
 {
 	const struct timespec times[2] = {st->st_atim, st->st_mtim};
-	/* An ordinary user may copy only what he owns: same owner then, and no need for the right to change it. */
+	/* An ordinary user may copy only his own files: the owner is the same then, and the right to change it is not needed. */
 	if ((st->st_uid != geteuid() || st->st_gid != getegid()) && fchown(to, st->st_uid, st->st_gid) != 0)
 		return err_errno(err, errno, "copy the owner");
 	int r = local_copy_extended(from, to, S_ISDIR(st->st_mode), err);
@@ -215,7 +215,7 @@ int local_clone_files(struct target *t, const char *from, const char *to, const 
 
 /* ---- unpack ---- */
 
-/* The unpacker runs in a thread of its own, since both sides are loops that call us back: the producer stays in this thread, with its waits,
+/* The unpacker runs in a thread of its own, since both sides are loops that call us back. The producer stays in this thread, with its waits,
  * its cancel and the lock's renewal. */
 struct unpacker {
 	int socket, dir;
@@ -244,7 +244,7 @@ static void *unpack_thread(void *context)
 	struct wait none = WAIT_INIT;
 	const struct archive_limits limits = {.max_bytes = INT64_MAX, .max_entries = INT64_MAX};
 	u->result = archive_unpack(read_part, u, u->dir, &limits, &none, &u->err);
-	/* What still comes (padding behind the end mark) is of no use; a producer in the middle learns that it failed. */
+	/* Further bytes (padding after the end mark) are useless; a producer in the middle gets an error. */
 	shutdown(u->socket, u->result < 0 ? SHUT_RDWR : SHUT_WR);
 	const void *data;
 	size_t len = 1;

@@ -1,5 +1,5 @@
-/* The local target: looking, the guard, and the operations on single names. What is made
- * whole and then gets its name: put.c; copies and unpacking: copy.c; commands and the fence: run.c. */
+/* The local target: looking, the guard, and the operations on single names. Entries that are made
+ * whole and then renamed: put.c; copies and unpacking: copy.c; commands and the fence: run.c. */
 #include "engine/target/local/local.h"
 
 #include "base/core/clock.h"
@@ -198,7 +198,7 @@ static int local_space(struct view *v, const char *path, int64_t *ret_free_bytes
 {
 	(void)v;
 	struct statvfs fs;
-	/* What does not exist yet will lie on its parent's file system. */
+	/* A path that does not exist yet will lie on its parent's file system. */
 	_cleanup_free_ char *at = xstrdup(path);
 	while (statvfs(at, &fs) != 0) {
 		char *slash = strrchr(at, '/');
@@ -362,7 +362,7 @@ static int local_remove_tree(struct target *t, const char *path, struct err *err
 	return r < 0 ? r : local_leave(t, fs_remove_tree(AT_FDCWD, path, err));
 }
 
-/* The file system of the path, or of the nearest parent that is there. */
+/* The file system of the path, or of the nearest existing parent. */
 static int sync_file_system(const char *path, struct err *err)
 {
 	_cleanup_free_ char *at = xstrdup(path);
@@ -377,7 +377,7 @@ static int sync_file_system(const char *path, struct err *err)
 	}
 }
 
-/* One file and its name alone: cheaper than all that its file system still has to write. False: it is no file. */
+/* Syncs one file and its name only: cheaper than all pending writes of its file system. False: not a file. */
 static bool sync_one_file(const char *path, int *ret, struct err *err)
 {
 	struct stat st;

@@ -8,13 +8,13 @@ struct local {
 	bool opened;
 };
 
-/* The guard of one operation: notes this process in LOCK_DIR/pids, then checks the token. Without a guard only BASE, its parents and what is below it
- * are let through. ERR_FENCED, ERR_INTERNAL. local_leave takes the note back and hands `r` on. */
+/* The guard of one operation: notes this process in LOCK_DIR/pids, then checks the token. Without a guard only BASE, its parents and entries below it
+ * are allowed. ERR_FENCED, ERR_INTERNAL. local_leave removes the note and returns `r`. */
 int local_enter(struct target *t, const char *path, struct err *err);
 int local_leave(struct target *t, int r);
 /* `owner` and `group` as names or numbers; -1 for NULL. */
 int local_owner(const struct node_attr *attr, uid_t *ret_uid, gid_t *ret_gid, struct err *err);
-/* Access lists and extended attributes of one onto the other. */
+/* Copies access lists and extended attributes from one to the other. */
 int local_copy_extended(int from, int to, bool directory, struct err *err);
 
 int local_put(struct target *t, const char *path, const void *data, size_t len, const struct node_attr *attr,

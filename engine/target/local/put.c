@@ -1,9 +1,9 @@
-/* The local target: files, directories and links that are made whole and then get their name.
+/* The local target: files, directories and links that are made whole and then renamed.
  *
- * The directory may belong to another user, who may change any name in it at any moment. So what is made lies in a directory of
- * our own beside the path, which nobody else can enter, under a name that nobody can guess; all that is done to it is done
- * by file descriptor, and the last step is the rename over the path. Below BASE, which is ours alone, the name is known in
- * advance instead, so that what a killed process left is removed by the next one. */
+ * The directory may belong to another user, who may change any name in it at any moment. So a new entry is made in a directory of
+ * our own beside the path, which nobody else can enter, under a name that nobody can guess. All operations on it use
+ * file descriptors, and the last step is the rename over the path. Below BASE, which is ours alone, the name is known in
+ * advance instead, so that the next process removes leftovers of a killed one. */
 #include "engine/target/local/local.h"
 
 #include "base/sys/fs.h"
@@ -24,10 +24,10 @@ enum { TRIES = 8, MAX_VALUE = 64 << 10 };
 
 struct private
 {
-	int parent, dir;  /* the path's directory; where the new thing is made (the same below BASE) */
-	char *own;        /* the directory of our own, in parent; NULL below BASE */
+	int parent, dir;  /* the path's directory; the directory of the new entry (the same below BASE) */
+	char *own;        /* our own directory, in parent; NULL below BASE */
 	const char *name; /* the path's last part */
-	const char *made; /* what it is called in dir */
+	const char *made; /* its name in dir */
 	char *known;      /* below BASE: behind `made` */
 };
 
@@ -42,7 +42,7 @@ static void private_close(struct private *p)
 	closep(&p->parent);
 }
 
-/* alone: nothing that the directory passes on (default ACL, set-group-id bit and with it the group) may reach what is made. */
+/* alone: nothing that the directory passes on (default ACL, set-group-id bit and with it the group) may reach the new entry. */
 static int enter_own(struct private *p, bool alone)
 {
 	struct stat st;
@@ -91,7 +91,7 @@ static int private_open(const struct target *t, const char *path, bool alone, st
 			continue;
 		}
 		p.own = own;
-		/* Somebody who owns the directory may have taken it away or put something else in its place: again. */
+		/* The owner of the directory may have removed it or put something else in its place: retry. */
 		errnum = -enter_own(&p, alone);
 	}
 	if (errnum != 0) {
@@ -104,7 +104,7 @@ static int private_open(const struct target *t, const char *path, bool alone, st
 
 /* ---- attributes ---- */
 
-/* The access list of an attribute's value: "u:UID:rx,…" beside what the mode says. */
+/* The access list of an attribute's value: "u:UID:rx,…" beside the mode. */
 static int acl_value(const char *readers, mode_t mode, char *value, size_t size, size_t *ret_len, struct err *err)
 {
 	enum { USER_OBJ = 1, USER = 2, GROUP_OBJ = 4, MASK = 0x10, OTHER = 0x20 };
@@ -166,7 +166,7 @@ static int set_readers(int fd, const char *readers, mode_t mode, struct err *err
 	                "the file system may know no ACL: use `group:` instead");
 }
 
-/* All but the access lists. What only a privileged process may set goes where this one is none; a label of a security module
+/* Everything except the access lists. Without privilege, attributes that need it are dropped. A label of a security module
  * is that of the new place. */
 static int copy_xattrs(int from, int to, struct err *err)
 {
@@ -223,7 +223,7 @@ static int set_time(int fd, const struct node_attr *attr, const char *path, stru
 	return !attr->set_mtime || futimens(fd, times) == 0 ? 0 : err_errno(err, errno, "set the time of '%s'", path);
 }
 
-/* Owner first, for it clears set-user-id and capabilities; then what the former has and nobody named; the mode behind the
+/* Owner first, as it clears set-user-id and capabilities; then attributes of the previous file that nobody named; the mode after the
  * access list, whose mask it is. former: -1, none. */
 static int dress(int fd, int former, bool directory, const struct node_attr *attr, const char *path, struct err *err)
 {
@@ -268,7 +268,7 @@ static int dress(int fd, int former, bool directory, const struct node_attr *att
 
 /* ---- files ---- */
 
-/* What is there now and is a file; -1. */
+/* Opens the existing file; -1 if there is none. */
 static int open_former(const struct private *p)
 {
 	struct stat st;
@@ -323,7 +323,7 @@ static int mkdir_into(const struct private *p, const char *path, const struct no
 	struct stat st;
 	if (fstatat(p->parent, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return err_set(err, ERR_EXISTS, "'%s' is there already", path);
-	/* Without a mode of its own it is what the directory passes on, or 0755. */
+	/* Without a mode of its own it gets its directory's default, or 0755. */
 	if (mkdirat(p->dir, p->made, attr->set_mode ? 0700 : 0777) != 0)
 		return err_errno(err, errno, "make the directory '%s'", path);
 	_cleanup_close_ int fd = openat(p->dir, p->made, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -389,9 +389,9 @@ int local_symlink(struct target *t, const char *path, const char *link, struct e
 	return local_leave(t, r);
 }
 
-/* ---- what is there already ---- */
+/* ---- existing entries ---- */
 
-/* By descriptor: a link that is put in its place meanwhile is not followed. */
+/* By descriptor: a link that is swapped in meanwhile is not followed. */
 static int set_attr_at(const char *path, const struct node_attr *attr, struct err *err)
 {
 	char self[64];

@@ -1,4 +1,4 @@
-/* The local target: commands, and the end of those that a former owner left running. */
+/* The local target: runs commands, and ends those that a previous owner left running. */
 #include "engine/target/local/local.h"
 
 #include "base/core/clock.h"
@@ -24,7 +24,7 @@ enum {
 	GIVEN_UP_MS = 5000,
 	MAX_NOTE = 400
 };
-/* The file is there before the check, and so is the check before the command: see engine/target/target.h. The shell becomes the command. */
+/* The file exists before the check, and the check comes before the command: see engine/target/target.h. The shell becomes the command. */
 static const char guard_script[] =
 	"umask 077; read -r s </proc/$$/stat || exit 197; s=${s##*) }; set -f; n=0\n"
 	"for w in $s; do n=$((n+1)); if [ $n = 20 ]; then printf '%s %s %s\\n%s\\n' \"$w\" \"$DAVIT_BOOT\" $$ \"$DAVIT_NOTE\" >\"$DAVIT_LOCK/pids/$$\" || exit 197; break; fi; done\n"
@@ -33,7 +33,7 @@ static const char guard_script[] =
 	"set +f; umask \"$DAVIT_UMASK\"; unset DAVIT_LOCK DAVIT_TOKEN DAVIT_BOOT DAVIT_NOTE DAVIT_UMASK s n w t\n"
 	"exec \"$@\"\n";
 
-/* One stream of the command: what is kept, and the line that is not yet whole. */
+/* One stream of the command: the kept output, and the incomplete line. */
 struct stream {
 	int *fd;
 	bool is_stderr;
@@ -135,7 +135,7 @@ static int gather(struct proc *p, const struct target_command *c, struct wait *w
 			take_output(c, &error);
 		if (fds[2].revents)
 			r = feed_input(p, c, &fed, err);
-		/* What the command itself wrote is in the pipes by now; what its descendants write later is not waited for. */
+		/* The command's own output is in the pipes by now; does not wait for later output of its descendants. */
 		ended = fds[3].revents != 0 && fds[0].revents == 0 && fds[1].revents == 0;
 		if (r == 0)
 			r = wait_check(w, err);
@@ -202,11 +202,11 @@ static void build_argv(const struct target_command *c, const struct target *t, s
 		strv_add(argv, c->argv[i]);
 }
 
-/* What a note says of a command. */
+/* The content of a command's note. */
 struct noted {
 	long long pid;
 	uint64_t start_time;
-	long long group; /* 0: not said */
+	long long group; /* 0: not given */
 	char boot[64], mark[64], user[256];
 };
 
@@ -215,7 +215,7 @@ static bool is_said(const char *word)
 	return *word != '\0' && *word != '-';
 }
 
-/* One run of the script that ends a command; as its user first, whose processes may be closed to us. */
+/* One run of the script that ends a command; as its user first, whose processes may be inaccessible to us. */
 static int end_as(const struct noted *n, const char *user, const char *whose, struct wait *w, struct err *err)
 {
 	_cleanup_(strv_done) struct strv argv = {0};
@@ -253,7 +253,7 @@ static int end_command(const struct noted *n, struct wait *w, struct err *err)
 	return end_as(n, NULL, "all", w, err);
 }
 
-/* It was killed, and its group with it or not: what is left of it is ended. */
+/* It was killed, perhaps with its group: ends the rest of it. */
 static void end_given_up(const struct proc *p, const struct target_command *c, const char *mark)
 {
 	struct wait none = WAIT_INIT;
@@ -291,7 +291,7 @@ static int run_command(struct view *v, const struct target *t, const struct targ
 	if (v->wait)
 		v->wait->next_tick_mono_ms = w.next_tick_mono_ms;
 	if (r < 0) {
-		/* Out of time: that is a result of the command. Cancelled: the caller's reason. */
+		/* Timeout: that is a result of the command. Cancelled: the caller's reason. */
 		bool timed_out = r == ERR_TIMEOUT && (!v->wait || wait_check(v->wait, NULL) == 0);
 		proc_stop(&p, 2000, 1000, &ret->status, NULL);
 		if (t && t->lock_dir)
@@ -319,7 +319,7 @@ int local_query(struct view *v, const struct target_command *command, struct tar
 
 int local_run(struct target *t, const struct target_command *command, struct target_result *ret, struct err *err)
 {
-	/* Looked at here first: a command that answers 197 by itself must not pass for a lost lock. */
+	/* Checked here first: a command that exits with 197 by itself must not look like a lost lock. */
 	if (t->lock_dir == NULL)
 		return err_set(err, ERR_INTERNAL, "a command was to be run on '%s' without a lock", t->view.name);
 	int r = local_enter(t, t->lock_dir, err);
@@ -340,7 +340,7 @@ int local_run(struct target *t, const struct target_command *command, struct tar
 
 /* ---- the fence ---- */
 
-/* "START BOOT GROUP", and behind it "MARK USER TIME". An empty one is of a process that died while it wrote it, before it acted. */
+/* "START BOOT GROUP", then "MARK USER TIME". An empty note is of a process that died while it wrote it, before it acted. */
 static bool read_note(const char *text, struct noted *ret)
 {
 	unsigned long long start = 0;
@@ -368,7 +368,7 @@ static int fence_one(const char *pids, const char *name, struct wait *w, struct 
 	int r = fs_read(AT_FDCWD, path, MAX_NOTE, &text, NULL);
 	if (r < 0)
 		return r == ERR_NOT_FOUND ? 0 : err_set(err, r, "read '%s'", path);
-	/* What ran before this boot runs no more, and its numbers are others' now. */
+	/* A process from before this boot has ended, and its pid may be reused. */
 	bool lived = read_note(str_peek(&text), &n) && (*n.boot == '\0' || strcmp(n.boot, host_boot_id()) == 0);
 	r = lived ? end_command(&n, w, err) : 0;
 	if (r < 0)

@@ -5,7 +5,7 @@
 
 enum { SHOWN = 100, END_MAX = 32 };
 
-/* Length of the longest end of data that may become the mark. */
+/* Length of the longest suffix of data that may become the mark. */
 static size_t may_be_mark(const char *data, size_t len, const char *mark, size_t mark_len)
 {
 	for (size_t n = MIN(len, mark_len - 1); n > 0; n--)

@@ -1,5 +1,5 @@
-/* What a target's shell says on one of its two outputs while it works off a frame (session.h): content, and behind its last byte
- * "MARK KIND STATUS\n". It comes in pieces that are cut anywhere, from a peer that may say anything. */
+/* One of the two outputs of a target's shell for a frame (session.h): content, and after its last byte
+ * "MARK KIND STATUS\n". It comes in pieces that are cut anywhere, from a peer that may send anything. */
 #pragma once
 #include "base/core/str.h"
 #include "base/core/err.h"
@@ -7,7 +7,7 @@
 enum { ANSWER_HELD_MAX = 1 << 20, ANSWER_STATUS_MAX = 255 };
 
 struct answer {
-	struct str held; /* what may be the beginning of the mark, or stands behind it */
+	struct str held; /* bytes that may be the beginning of the mark, or follow it */
 	const char *mark;
 	size_t mark_len;
 	bool done;
@@ -21,9 +21,9 @@ struct answer {
 	}
 
 typedef void (*answer_content_fn)(void *context, const char *data, size_t len);
-/* Hands on what is surely not the beginning of the mark. What comes behind the end is not looked at. ERR_PROTOCOL: the mark is there, and
- * no end follows it. */
+/* Passes on bytes that are surely not the beginning of the mark. Ignores bytes after the end. ERR_PROTOCOL: the mark came, but
+ * no end after it. */
 int answer_take(struct answer *a, const char *data, size_t len, answer_content_fn content, void *context,
                 struct err *err);
-/* The last line of what was said is that many numbers, none of them negative, with a blank between two. False: it is not. */
+/* Reads that many non-negative numbers, separated by blanks, from the last line of the output. False: the line has another form. */
 bool answer_numbers(const char *said, size_t len, long long *const *to, size_t count);

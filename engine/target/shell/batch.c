@@ -39,7 +39,7 @@ static bool find_path(const char *const *paths, size_t count, const char *path, 
 	return *from < count;
 }
 
-/* One turn's answers: "NODE PATH\0" for each that is there, then "/PATH\0LINK\0" for each link. Where a list is long there are
+/* One turn's answers: "NODE PATH\0" for each existing path, then "/PATH\0LINK\0" for each link. A long list takes
  * several turns. */
 static bool take_nodes(const struct str *said, const char *const *paths, size_t count, struct node *ret)
 {
@@ -65,7 +65,7 @@ static bool take_nodes(const struct str *said, const char *const *paths, size_t 
 	return true;
 }
 
-/* Whether each line of complaint is that something is not there. */
+/* True if each error line says that something does not exist. */
 static bool only_absent(const char *words)
 {
 	for (const char *line = words; *line != '\0';) {
@@ -102,7 +102,7 @@ int shell_stat_all(struct view *v, const char *const *paths, size_t count, struc
 		append_list(&list, "", paths, count);
 		str_append(&script, "{ xargs -0 -r sh -c ");
 		str_append_shell(&script, stat_turn);
-		/* Those that are not there would fill what is kept of complaints. */
+		/* Missing paths would fill the buffer for errors. */
 		str_append(
 			&script,
 			" sh 2>&1 >&3 3>&- | grep -v -e ': No such file or directory$' -e ': Not a directory$' >&2; } 3>&1; :");
@@ -112,7 +112,7 @@ int shell_stat_all(struct view *v, const char *const *paths, size_t count, struc
 		return r;
 	for (size_t i = 0; i < count; i++)
 		ret[i] = (struct node){0};
-	/* Something else than "not there", or a link that went meanwhile: each one by itself says it better. */
+	/* Another error than "not found", or a link removed meanwhile: separate calls give better errors. */
 	if (said.err.len < SHELL_MESSAGE_MAX - 1 && only_absent(str_peek(&said.err)) &&
 	    take_nodes(&said.out, paths, count, ret))
 		return 0;
@@ -122,7 +122,7 @@ int shell_stat_all(struct view *v, const char *const *paths, size_t count, struc
 
 /* ---- digests ---- */
 
-/* A name is never taken for an option or for standard input; a link is not followed, and a pipe not waited for. */
+/* A name is never taken as an option or standard input; a link is not followed, and a pipe does not block. */
 static const char only_files[] = "for p do [ -L \"$p\" ] || [ -d \"$p\" ] || { [ -e \"$p\" ] && [ ! -f \"$p\" ]; } || "
 				 "printf '%s\\000' \"$p\"; done";
 
@@ -140,7 +140,7 @@ static int ask_digests(struct view *v, const char *dir, const char *const *names
 	return shell_look_at(v, str_peek(&script), &list, said, err);
 }
 
-/* "DIGEST *./NAME" and `end`, in the order of the names; those that are not there are left out. */
+/* "DIGEST *./NAME" and `end`, in the order of the names; missing files are left out. */
 static bool take_digests(const struct str *said, char end, const char *const *names, size_t count, char (*hex)[65])
 {
 	size_t i = 0;
@@ -170,7 +170,7 @@ static bool has_line_feed(const char *const *names, size_t count)
 	return false;
 }
 
-/* OpenSSL begins slower than sha256sum and is up to five times as fast. What it does not answer well is asked of the other one. */
+/* OpenSSL starts slower than sha256sum but is up to five times as fast. If its answer is bad, sha256sum is used. */
 static bool digests_by_openssl(struct view *v, const char *dir, const char *const *names, size_t count, char (*hex)[65],
                                int *ret, struct err *err)
 {
@@ -204,7 +204,7 @@ int shell_digests(struct view *v, const char *dir, const char *const *names, siz
 
 /* ---- changes ---- */
 
-/* Goes on only when the test is true. */
+/* Continues only when the test is true. */
 static void add_test(struct str *out, const char *test, const char *path)
 {
 	str_append(out, test);
@@ -216,7 +216,7 @@ static int op_text(const struct shell_target *s, const struct target_op *op, str
 {
 	switch (op->kind) {
 	case TARGET_MKDIR:
-		/* What is there need not be told so by a process. */
+		/* An existing directory does not need a process. */
 		if (op->fine == ERR_EXISTS)
 			add_test(out, "[ ! -d ", op->path);
 		shell_mkdir_text(s, op->path, op->attr, out);
@@ -238,7 +238,7 @@ static int op_text(const struct shell_target *s, const struct target_op *op, str
 	return err_set(err, ERR_INTERNAL, "an operation of kind %d", (int)op->kind);
 }
 
-/* Words of what shell_code_of takes for this error. */
+/* The message that shell_code_of maps to this error. */
 static void add_fine(int code, struct str *frame)
 {
 	if (code == ERR_EXISTS)
@@ -247,7 +247,7 @@ static void add_fine(int code, struct str *frame)
 		str_append(frame, "*'No such file'*|*'Not a directory'*) br=0;; ");
 }
 
-/* Trees that go one behind the other go together. Returns how many operations stand in *out. */
+/* Removes consecutive trees together. Returns the number of operations in *out. */
 static size_t trees_text(const struct shell_target *s, const struct target_op *ops, size_t count, struct str *out)
 {
 	size_t n = 0;

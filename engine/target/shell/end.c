@@ -1,4 +1,4 @@
-/* The shell target: the end of commands that were given up, and of those that a former owner left running. */
+/* The shell target: ends commands that were given up, and those that a previous owner left running. */
 #include "engine/target/shell/shell.h"
 
 enum { FENCE_MS = 60000, SCRIPT_MAX = 64 * 1024 };
@@ -16,7 +16,7 @@ void shell_as_user(const struct shell_target *s, const char *user, const char *s
 	str_append(out, script);
 }
 
-/* As its user first: what runs as another one may be closed to us, and sudo ends when what it runs has ended. */
+/* As its user first: processes of another user may be inaccessible to us, and sudo ends when its command has ended. */
 void shell_end_function(const struct shell_target *s, struct str *out)
 {
 	str_append(out, "F=");
@@ -34,7 +34,7 @@ void shell_end_call(const struct shell_process *p, int rounds, struct str *out)
 	str_appendf(out, " %lld %d", p->began_s, rounds);
 }
 
-/* Each note that is not of our own shells: its command is ended, the note taken away. */
+/* For each note that is not of our own shells: ends the command, removes the note. */
 static const char fence_loop[] =
 	"for f in \"$p\"/pids/*; do [ -f \"$f\" ] || continue; c=${f##*/}\n"
 	"case $c in *[!0-9]*) continue;; esac; case $o in *\" $c \"*) continue;; esac\n"

@@ -25,7 +25,7 @@ static uint64_t hash_line(const char *text, size_t len)
 	return h ^ h >> 32;
 }
 
-/* With its line break, where it has one. */
+/* With its line break, if it has one. */
 static size_t line_length(const char *text, size_t left)
 {
 	const char *end = memchr(text, '\n', left);
@@ -82,7 +82,7 @@ size_t line_delta(const char *from, size_t from_len, const char *to, size_t to_l
 {
 	struct line_table table = {0};
 	struct run run = {0};
-	size_t fresh = 0, next = 0; /* next: in `from`, behind what was copied last */
+	size_t fresh = 0, next = 0; /* next: in `from`, after the last copied part */
 
 	index_lines(from, from_len, &table);
 	for (size_t at = 0; at < to_len;) {

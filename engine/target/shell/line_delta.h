@@ -1,4 +1,4 @@
-/* How a text comes out of another one: by lines, since the texts are lists of which few lines change. */
+/* The difference of two texts: by lines, since the texts are lists of which few lines change. */
 #pragma once
 #include "base/core/err.h"
 #include "base/core/str.h"

@@ -165,7 +165,7 @@ static int read_pipe(int fd, char *buffer, size_t size, size_t *ret, bool *ended
 	return n > 0;
 }
 
-/* The input is watched only while there is something to write, else it would always be ready. */
+/* Watches the input only while there is something to write, else it would always be ready. */
 static void watch_input(struct shell_stream *s, bool on)
 {
 	struct epoll_event event = {.events = EPOLLOUT};
@@ -191,7 +191,7 @@ static int turn_local(struct shell_stream *s, struct shell_turn *t, bool may_wai
 			r = read_pipe(s->proc.stderr_fd, t->err, t->err_size, &t->err_len, &s->err_ended, err);
 		if (r < 0)
 			return r;
-		/* An end stays readable: closed, it no longer wakes the wait. */
+		/* A stream at its end stays readable: closed here, so that it no longer wakes the wait. */
 		if (s->out_ended)
 			closep(&s->proc.stdout_fd);
 		if (s->err_ended)
@@ -258,7 +258,7 @@ void stream_free(struct shell_stream *s)
 		return;
 	ssh_channel_free(s->channel);
 	if (s->proc.pid != 0) {
-		/* Our shell ends when its input does; a command of its that hangs is killed by whoever gave it up. */
+		/* Our shell ends when its input does; whoever gave up a hanging command kills it. */
 		struct wait brief = WAIT_INIT;
 		int status;
 		watch_input(s, false);

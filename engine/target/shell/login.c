@@ -11,7 +11,7 @@
 
 enum { KEY_FILE_MAX = 64 * 1024, BLANKS_ARE_NOTHING = true, EVERY_BYTE_COUNTS = false };
 
-/* A copy without the blanks and line ends around it, which a secret that was made from a file has. */
+/* A copy without surrounding blanks and line ends, as in a secret made from a file. */
 static char *trimmed(struct arena *a, const char *value)
 {
 	while (isspace((unsigned char)*value))
@@ -85,7 +85,7 @@ static int path(struct arena *a, const char *key, const char *given, char **ret,
 	return 0;
 }
 
-/* The user's own file, where it is there. */
+/* The user's own file, if it exists. */
 static char *own_known_hosts(struct arena *a)
 {
 	if (home() == NULL)
@@ -94,7 +94,7 @@ static char *own_known_hosts(struct arena *a)
 	return access(full, R_OK) == 0 ? arena_strdup(a, full) : NULL;
 }
 
-/* "[::1]" and "::1" are one address. What else people write in front of or behind a name has a setting of its own. */
+/* "[::1]" and "::1" are one address. Everything else before or after a name has a setting of its own. */
 static int read_host(char *host, const char **ret, struct err *err)
 {
 	if (host == NULL)
@@ -137,7 +137,7 @@ static int read_key_file(struct arena *a, const char *file, struct ssh_login *l,
 	if (stat(file, &st) == 0 && (st.st_mode & 077) != 0)
 		log_warning("ssh", "ssh.key_file '%s' can be read by others (mode %04o): chmod 600 '%s'", file,
 		            (unsigned)(st.st_mode & 07777), file);
-	/* As secret as one that came from the secrets of a job. */
+	/* As secret as one from the secrets of a job. */
 	mask_add(mask_process(), str_peek(&key), key.len);
 	l->key = arena_strdup(a, str_peek(&key));
 	return 0;
@@ -194,7 +194,7 @@ int shell_login_read(struct arena *a, const struct target_ssh *config, struct ss
 		r = read_host_keys(a, config, l, err);
 	if (r < 0)
 		return r;
-	/* Where nothing else is given the agent is what a person means. */
+	/* If nothing else is given a person means the agent. */
 	const char *agent = getenv("SSH_AUTH_SOCK");
 	l->agent = config->has_agent ? config->agent
 	                             : l->key == NULL && l->password == NULL && agent != NULL && *agent != '\0';

@@ -1,4 +1,4 @@
-/* The settings of an SSH target as people write them: texts from secrets with a line feed behind, a port as text, an
+/* The settings of an SSH target as people write them: strings from secrets with a trailing line feed, a port as a string, an
  * address in brackets, paths below the home directory. */
 #pragma once
 #include "base/ssh/session.h"

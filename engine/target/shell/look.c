@@ -265,7 +265,7 @@ static int parse_digest(const char *line, struct tree *t, const char *root, stru
 		return err_set(err, ERR_PROTOCOL, "'%s': unexpected digests", root);
 	key.path = (char *)(uintptr_t)(line + 66 + root_len + 1);
 	struct tree_entry *e = bsearch(&key, t->entries, t->count, sizeof(key), by_path);
-	/* A file that came in between: the next look sees it. */
+	/* A file that appeared in between: the next look sees it. */
 	if (e != NULL) {
 		memcpy(e->digest, line, 64);
 		e->digest[64] = '\0';

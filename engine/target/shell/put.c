@@ -1,14 +1,14 @@
-/* The shell target: files, directories and links that are made whole and then get their name.
+/* The shell target: files, directories and links that are made whole and then renamed.
  *
  * The directory may belong to another user, who may change any name in it at any moment, and a shell opens by name only. So the
- * shell goes into a directory of its own beside the path, made with mode 700, and looks whether it is in that one: there
- * nobody else can change a name. What is made there is moved to "..", which is the directory whatever its name is by now. Below
+ * shell enters a directory of its own beside the path, made with mode 700, and checks that it is in that one: there
+ * nobody else can change a name. A new entry is moved to "..", which is the right directory whatever its name is by now. Below
  * BASE, which is ours alone, the name is known in advance instead. */
 #include "engine/target/shell/shell.h"
 #include "base/sys/fs.h"
 #include "engine/target/shell/line_delta.h"
 
-/* Up to this many bytes of text stand in the script itself: a script that arrives half is not run at all. */
+/* Up to this many bytes of content are put into the script itself: an incomplete script is not run at all. */
 enum { INLINE_MAX = 4 * 1024, SCRIPT_MAX = 256 * 1024, TRIES = 3 };
 
 static bool is_ours_alone(const struct shell_target *s, const char *path)
@@ -17,7 +17,7 @@ static bool is_ours_alone(const struct shell_target *s, const char *path)
 	return base != NULL && (fs_below(base, path) || fs_below(path, base));
 }
 
-/* From here on $q is what is to be made, and $p the path; x ends without either. */
+/* From here on $q is the new entry, and $p the path; x ends with an error. */
 static void begin(const struct shell_target *s, const char *path, bool alone, struct str *out)
 {
 	const char *name = strrchr(path, '/') + 1;
@@ -34,7 +34,7 @@ static void begin(const struct shell_target *s, const char *path, bool alone, st
 	_cleanup_free_ char *known = target_private_name(name);
 	shell_assign(out, "f", directory);
 	str_append(out, "cd -P -- \"$f\" 2>/dev/null || { stat -c '' -- \"$f/.\" >/dev/null; exit 1; }; w=$PWD\n");
-	/* What a connection that broke has left: its shell has ended by now. */
+	/* Removes leftovers of a broken connection: its shell has ended by now. */
 	str_appendf(out, "for o in ./%s-*; do [ -d \"$o\" ] && [ -O \"$o\" ] && rm -rf -- \"$o\"; done\nfor o in",
 	            known);
 	for (int i = 0; i < TRIES; i++) {
@@ -52,7 +52,7 @@ static void begin(const struct shell_target *s, const char *path, bool alone, st
 	str_append(out, "q=./new\n");
 	if (!alone)
 		return;
-	/* What the directory passes on. */
+	/* Drops attributes inherited from the directory. */
 	if (s->t.view.facts.has_setfacl)
 		str_append(out, "setfacl -b -k . 2>/dev/null\n");
 	str_append(out, "[ ! -g . ] || chmod 00700 . || x\n");
@@ -82,7 +82,7 @@ static void readers_text(const struct node_attr *attr, const char *word, struct 
 	str_appendf(out, " -- %s", word);
 }
 
-/* No list of the directory's, where there is no setfacl to take it away: the group bits would be its mask. */
+/* Refuses the directory's access list if there is no setfacl to remove it: the group bits would be its mask. */
 static void alone_text(const struct shell_target *s, const struct node_attr *attr, struct str *out)
 {
 	if (!attr->alone || s->t.view.facts.has_setfacl || (attr->mode & 0070) == 0)
@@ -93,8 +93,8 @@ static void alone_text(const struct shell_target *s, const struct node_attr *att
 		"to take it away (package acl)' >&2; x;; esac\n");
 }
 
-/* What the file that is replaced has and nobody named: ACL, extended attributes, capabilities. Behind the content and the
- * owner, which clear capabilities, and in front of the mode, which is the ACL's mask. */
+/* Keeps attributes of the replaced file that nobody named: ACL, extended attributes, capabilities. After the content and the
+ * owner, which clear capabilities, and before the mode, which is the ACL's mask. */
 static void keep_text(const struct shell_target *s, const struct node_attr *attr, struct str *out)
 {
 	if (s->has_cp_parents)
@@ -107,12 +107,12 @@ static void keep_text(const struct shell_target *s, const struct node_attr *attr
 			"[ -z \"$f\" ] || { getfacl -p -- \"$f\" 2>/dev/null | setfacl --set-file=- -- \"$q\" || x; }\n");
 	if (attr->alone && s->t.view.facts.has_setfacl)
 		str_append(out, "[ -z \"$f\" ] || setfacl -b -- \"$q\" 2>/dev/null\n");
-	/* It was looked at by name: what is there now is still a file of ours? */
+	/* It was looked at by name: checks that it is still a file of ours. */
 	str_append(out, "[ -f \"$q\" ] && [ ! -L \"$q\" ] || { echo 'it was changed meanwhile' >&2; x; }\n");
 }
 
-/* The attributes of "$q", which was made 0600 and ours, and whose size must be `size` (-1: known to be right). A file
- * that is replaced keeps what is not set. */
+/* The attributes of "$q", which was made 0600 and ours, and whose size must be `size` (-1: known to be right). A replaced
+ * file keeps attributes that are not set. */
 static void put_attr_text(const struct shell_target *s, const struct node_attr *attr, bool beside, int64_t size,
                           struct str *out)
 {
@@ -140,7 +140,7 @@ static void put_attr_text(const struct shell_target *s, const struct node_attr *
 	str_append(out, " || x\n");
 	if (!attr->fresh)
 		keep_text(s, attr, out);
-	/* A new file of ours is 0600 already, where nothing is passed on. */
+	/* A new file of ours is 0600 already if nothing is inherited. */
 	if (attr->fresh && attr->alone && rest.set_mode && (rest.mode & 07777) == 0600 && attr->owner == NULL &&
 	    attr->group == NULL && s->t.view.facts.has_setfacl)
 		rest.set_mode = false;
@@ -159,7 +159,7 @@ static void put_attr_text(const struct shell_target *s, const struct node_attr *
 
 static const struct node_attr nothing_set = {0};
 
-/* size: -1 where it cannot be another one. */
+/* size: -1 if it cannot differ. */
 static void end_put(const struct shell_target *s, const char *path, const struct node_attr *attr, int64_t size,
                     struct str *out)
 {
@@ -175,7 +175,7 @@ void shell_put_text(const struct shell_target *s, const char *path, const void *
 	bool in_script = shell_fits_in_script(s, data, len);
 	begin(s, path, attr != NULL && attr->alone, out);
 	if (in_script) {
-		/* The shell's own words for a full disk are poor: cat finds better ones. */
+		/* The shell's own message for a full disk is poor: cat gives a better one. */
 		shell_assign_content(out, data, len);
 		str_append(out, "printf %s \"$c\" >\"$q\" 2>/dev/null || { rm -f -- \"$q\"; printf %s \"$c\" | cat "
 		                ">\"$q\"; } || x\n");
@@ -225,7 +225,7 @@ int shell_put_like(struct target *t, const char *path, const struct str *data, c
 	r = shell_change_one(t, path, &script, &input, "write", err);
 	if (r != ERR_IO && r != ERR_NOT_FOUND)
 		return r;
-	/* The other file is not what it was: then this one is sent as a whole. */
+	/* The other file has changed: then this one is sent as a whole. */
 	err_clear(err);
 	return shell_put(t, path, str_peek(data), data->len, attr, err);
 }
@@ -241,12 +241,12 @@ void shell_mkdir_text(const struct shell_target *s, const char *path, const stru
 		str_appendf(out, "mkdir -m %04o -- \"$p\"", given.set_mode ? (unsigned)given.mode & 07777 : 0755);
 		return;
 	}
-	/* Made with all its attributes, then renamed: there, or not there. */
+	/* Made with all its attributes, then renamed: it exists completely or not at all. */
 	struct node_attr rest = given;
 	rest.set_mtime = false;
 	begin(s, path, given.alone, out);
 	str_append(out, "! v \"$p\" || { echo 'File exists' >&2; x; }\n");
-	/* Without a mode of its own it is what the directory passes on, or 0755. */
+	/* Without a mode of its own it gets its directory's default, or 0755. */
 	str_append(out, given.set_mode ? "mkdir -m 700 -- \"$q\"" : "(umask 022; mkdir -- \"$q\")");
 	shell_attr_text(s, out, "\"$q\"", &rest);
 	readers_text(&given, "\"$q\"", out);
@@ -280,9 +280,9 @@ int shell_symlink(struct target *t, const char *path, const char *link, struct e
 	return shell_change_one(t, path, &script, NULL, "make the link", err);
 }
 
-/* ---- what is there already ---- */
+/* ---- existing entries ---- */
 
-/* Into the directory; $p is the name there, or "." once we stand in the directory that is meant. */
+/* Enters the directory; $p is the name in it, or "." once we are in the directory itself. */
 static void enter_text(const char *path, struct str *out)
 {
 	const char *name = strrchr(path, '/') + 1;

@@ -1,5 +1,5 @@
 /* The shell target: commands. Each has a session of its own, so that it can be ended through another one, and so that
- * what it leaves running does not belong to the shell that goes on working. */
+ * processes left by it do not belong to the shell that continues. */
 #include "engine/target/shell/shell.h"
 #include "base/core/rand.h"
 #include "base/secret/mask.h"
@@ -46,7 +46,7 @@ static void give_lines(struct output *o, struct lines *l, bool end)
 		str_clear(&l->text);
 	} else if (l->text.len >= LINE_MAX_BYTES) {
 		size_t cut = mask_cut(mask_process(), l->text.data, l->text.len);
-		/* A secret longer than a line: nothing of it is told. */
+		/* A secret longer than a line: none of it is shown. */
 		if (cut > 0)
 			c->on_line(c->context, l->is_stderr, l->text.data, cut);
 		str_remove_front(&l->text, cut > 0 ? cut : l->text.len);
@@ -60,7 +60,7 @@ static void on_output(void *context, bool is_stderr, const char *data, size_t le
 	size_t max = MIN(o->max, kept->max);
 	size_t room = max > kept->len ? max - kept->len : 0;
 	str_append_n(kept, data, MIN(len, room));
-	/* What people read ends in front of a secret that does not fit. */
+	/* The text for people ends before a secret that does not fit. */
 	if (is_stderr && room > 0 && len > room && !mask_is_empty(mask_process()))
 		str_truncate(kept, mask_cut(mask_process(), kept->data, kept->len));
 	if (o->command->on_line == NULL)
@@ -114,11 +114,11 @@ static int body_text(const struct target_command *c, const char *mark, struct st
 	return out->failed ? err_set(err, ERR_LIMIT, "the command is too long") : 0;
 }
 
-/* A shell of another user reads its script from the input too: environment is never an argument. */
+/* A shell of another user reads its script from the input too: the environment is never an argument. */
 static const char inner_boot[] = "IFS= read -r E;X=$(printf \"\\nx\");X=${X%x};S=;while IFS= read -r L;do case $L in "
 				 "\"$E\")break;;esac;S=$S$L$X;done;unset E L X;eval \"$S\"";
 
-/* One that was killed (128 and a signal) did not end by itself: its note stays. */
+/* A killed command (128 and a signal) did not end by itself: its note stays. */
 static const char command_ended[] = "; r=$?; [ $r -le 128 ] || [ $r -gt 192 ] || N=; d r $r n";
 
 static int frame_text(const struct shell_target *s, const struct target *t, const struct target_command *c,
@@ -176,7 +176,7 @@ static int frame_text(const struct shell_target *s, const struct target *t, cons
 
 /* ---- the end of one that was given up ---- */
 
-/* Asks first, kills then; true when it is surely gone. Neither a cancel nor a deadline of the caller shortens it: it
+/* First SIGTERM, then SIGKILL; true when it has surely ended. Neither a cancel nor a deadline of the caller shortens it: it
  * has its own. */
 static bool end_command(struct shell_target *s, struct shell_process process, int64_t ms)
 {
@@ -224,7 +224,7 @@ static int given_up(struct shell_target *s, struct shell_process process, const 
 		return err_set(err, ERR_UNKNOWN,
 		               "the command on '%s' took too long, and it is not sure that it has ended",
 		               s->t.view.name);
-	/* Out of its time: that is a result of the command. Out of the caller's: his own matter. */
+	/* Its own timeout is a result of the command. The caller's timeout is his own matter. */
 	if (!own_time)
 		return r;
 	err_clear(err);
@@ -284,7 +284,7 @@ static int run_command(struct view *v, const struct target *t, const struct targ
 	int r = shell_open(v, err);
 	if (r < 0)
 		return r;
-	/* The shell that would end it must be there, and a lost connection noticed, before it starts. */
+	/* Before it starts, the shell that would end it must exist, and a lost connection must be noticed. */
 	struct wait *w = shell_enter(v, START_MS, &stretch);
 	r = shell_session_get(s, w, &main, err);
 	if (r == 0)

@@ -7,21 +7,21 @@
 
 enum { CHUNK = 64 * 1024, MARK_DIGITS = 32, NOISE_MAX = 64 * 1024, SMALL = 4096 };
 
-/* One line and no exclamation mark: it passes through the user's own login shell, whichever that is. */
+/* One line and no exclamation mark: it passes through any login shell of the user. */
 static const char boot[] =
 	"while IFS= read -r E;do case $E in davit-*)break;;esac;done;X=$(printf '\\nx');X=${X%x};"
 	"while :;do S=;while IFS= read -r L||exit 0;do case $L in \"$E\")break;;esac;S=$S$L$X;done;eval \"$S\";done";
 
-/* What every session knows, in the order of use:
- *   d KIND STATUS [n]  ends a frame; n: and takes our note back, once somebody is there to hear it and before he has heard all of it
+/* The functions of every session, in the order of use:
+ *   d KIND STATUS [n]  ends a frame; n: and removes our note, between the marks of the two outputs
  *   q PID              state, group and start time of a process: "S 12 3456"; fails when it is gone or a zombie
- *   n                  takes our note back
+ *   n                  removes our note
  *   g DIR TOKEN        the guard: notes this sh in DIR/pids, then looks for the token in DIR/lock; Q says why not
  *   alive PID START    is it this very process?
  *   k PID START GROUP  asks a process and its group to end (SIGTERM), and waits a moment
  *   h COUNT            exactly that many bytes of the input
- *   v PATH             whether something is there, a dangling link too
- * Only builtins where it can be: a process costs a millisecond. */
+ *   v PATH             true if something exists there, even a dangling link
+ * Only builtins if possible: a process costs a millisecond. */
 /* clang-format off */
 static const char helpers[] =
 	"d() { printf '%s %s %s\\n' \"$E\" \"$1\" \"$2\" && { W=; ${3:-:}; }; printf '%s %s %s\\n' \"$E\" \"$1\" \"$2\" >&2; }\n"
@@ -33,7 +33,7 @@ static const char helpers[] =
 	" echo \"$1 $3 ${20}\"\n"
 	"}\n"
 
-	/* W: a frame is worked off. M: "MARK USER" of the command that it is. */
+	/* W: a frame is being processed. M: "MARK USER" of its command. */
 	"B=; { read -r B </proc/sys/kernel/random/boot_id; } 2>/dev/null\n"
 	"if s=$(q $$); then set -- $s; G=$2; T=$3; U=; else G=$$; T=0; U=$(date +%s); fi\n"
 	"N= W= M=\n"
@@ -65,7 +65,7 @@ static const char helpers[] =
 	" i=0; while alive \"$1\" \"$2\" && [ $i -lt 3 ]; do sleep 0.1; i=$((i+1)); done\n"
 	"}\n"
 
-	/* Complaints are read: in the words of the C locale. Commands of the deployment get theirs back. */
+	/* We parse error messages: in the C locale. Commands of the deployment get their own locale back. */
 	"Y=${LC_ALL-}; LC_ALL=C; export LC_ALL\n"
 
 	"case $(head --version 2>/dev/null || printf abcdef | { head -c 2 >/dev/null; cat; }) in\n"
@@ -229,7 +229,7 @@ int session_call(struct shell_session *s, const char *frame, const struct shell_
 	return 0;
 }
 
-/* What helps, by sudo's own words. */
+/* Finds a hint by sudo's own message. */
 static int hint_for_sudo(const char *words, int code, struct err *err)
 {
 	static const struct {
@@ -257,7 +257,7 @@ static int hint_for_sudo(const char *words, int code, struct err *err)
 	return code;
 }
 
-/* It ended before it began: what sudo or the login shell say is the reason. */
+/* It ended before it began: the output of sudo or the login shell is the reason. */
 static int does_not_start(const struct str *out, const struct str *words, int code, struct err *err)
 {
 	_cleanup_(str_done) struct str all = STR_INIT(2 * NOISE_MAX);
@@ -279,7 +279,7 @@ static int hello(struct shell_session *s, struct wait *w, struct err *err)
 	_cleanup_(str_done) struct str start = STR_INIT(16 * 1024), out = STR_INIT(NOISE_MAX), words = STR_INIT(SMALL);
 	struct shell_io io = {.out = &out, .out_max = NOISE_MAX, .err = &words, .err_max = SMALL};
 	struct shell_reply reply;
-	/* The first line is the mark itself; whatever the user's start files print stands before the answer. */
+	/* The first line is the mark itself; output of the user's start files comes before the answer. */
 	str_appendf(&start, "%s\n%s\nprintf '\\n%%s %%s %%s %%s\\n' $$ \"$T\" \"$G\" \"${U:-0}\"; d r 0", s->mark,
 	            helpers);
 	int r = session_call(s, str_peek(&start), &io, w, &reply, NULL, err);

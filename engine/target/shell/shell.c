@@ -52,8 +52,8 @@ int shell_fail(const struct shell_result *result, struct err *err, const char *f
 {
 	_cleanup_(str_done) struct str words = STR_INIT(400);
 	const char *said = str_peek(&result->err);
-	/* The last lines say most; a program's several complaints are joined. */
-	/* All of it masked before its end is taken: half of a secret is none that a mask knows. */
+	/* The last lines say most; several errors of a program are joined. */
+	/* Masks all of it before its end is taken: a mask does not recognise half of a secret. */
 	_cleanup_free_ char *masked = shown_text(said, result->err.len, SIZE_MAX);
 	size_t all = strlen(masked), start = all > 300 ? all - 300 : 0, len = all - start;
 	while (len > 0 && isspace((unsigned char)masked[start + len - 1]))
@@ -131,7 +131,7 @@ struct wait *shell_enter(struct view *v, int64_t ms, struct shell_stretch *ret)
 {
 	struct shell_target *s = (struct shell_target *)v;
 	struct wait *w = v->wait != NULL ? v->wait : &s->no_wait;
-	/* In place and not in a copy: a tick inside must see that it is not due again. */
+	/* In place, not in a copy: a tick inside must see that it is not due again. */
 	*ret = (struct shell_stretch){.owner = s, .wait = w, .deadline_mono_ms = w->deadline_mono_ms, .tick = w->tick};
 	w->deadline_mono_ms = wait_within(w, ms).deadline_mono_ms;
 	if (s->depth == 0)
@@ -232,7 +232,7 @@ static int start_session(struct shell_target *s, struct shell_session **slot, st
 	session_time(s, w);
 	s->connecting = true;
 	if (!link_is_open(s->link)) {
-		/* Their streams are gone with it. */
+		/* Their streams were closed with it. */
 		shell_session_drop(s, s->main);
 		shell_session_drop(s, s->side);
 	}
@@ -310,14 +310,14 @@ static int look(struct view *v, const char *script, const struct str *input, int
 	int r = s->opened ? 0 : shell_open(v, err);
 	if (r < 0)
 		return r;
-	/* What the script leaves of its input is read all the same, so that the next frame is found. */
+	/* Input that the script does not read is read here, so that the next frame is found. */
 	if (input != NULL && input->len > 0)
 		str_appendf(&frame, "h %zu | { (\n%s\n); r=$?; cat >/dev/null; exit $r; }; d r $?", input->len, script);
 	else
 		str_appendf(&frame, "(\n%s\n) </dev/null; d r $?", script);
 	struct wait *w = shell_enter(v, v->op_timeout_ms > 0 ? v->op_timeout_ms : ms, &stretch);
 	r = look_once(s, str_peek(&frame), input, ret, w, &fresh, err);
-	/* A connection that died since it was last used: looking again harms nobody. */
+	/* The connection died since its last use: looking again is harmless. */
 	if (r == ERR_NETWORK && !fresh) {
 		err_clear(err);
 		str_clear(&ret->out);
@@ -458,7 +458,7 @@ int shell_change_frame(struct target *t, const char *frame, struct shell_result 
 
 /* ---- open ---- */
 
-/* Few processes: GNU's coreutils of ten years ago have all that is asked for one by one elsewhere. */
+/* Few processes: GNU coreutils of the last ten years have everything that is tested one by one elsewhere. */
 static const char facts_script[] =
 	"f() { \"$@\" >/dev/null 2>&1 && echo \"$n=1\" || echo \"$n=0\"; }\n"
 	"id; echo \"home=$HOME\"; echo \"boot_id=$B\"\n"
@@ -478,7 +478,7 @@ static const char facts_script[] =
 	"case $(printf ab | dd bs=4 count=1 iflag=fullblock,count_bytes status=none 2>/dev/null) in a) echo dd=1;; *) echo dd=0;; esac\n"
 	"case $(find / -maxdepth 0 -printf x 2>/dev/null) in x) echo find=1;; *) echo find=0;; esac\n";
 
-/* "uid=0(root) gid=0(root) …", what id prints. */
+/* "uid=0(root) gid=0(root) …", the output of id. */
 static bool identity_of(const struct str *said, long long *ret_uid, long long *ret_gid, char **ret_user)
 {
 	const char *at = strstr(str_peek(said), "\nuid=");

@@ -4,8 +4,8 @@
 #include "engine/target/target.h"
 
 enum { SHELL_MESSAGE_MAX = 16 * 1024, SHELL_OP_MS = 60000 };
-/* For what may rightly take long (copies, digests of much, a slow disk's sync), where the view sets no time: a peer
- * that is gone is noticed by keepalives, one that hangs by the caller's own deadline. */
+/* For operations that may take long (copies, digests of much data, a slow disk's sync), if the view sets no time: keepalives notice a
+ * peer that is gone, the caller's own deadline one that hangs. */
 enum { SHELL_LONG_MS = 6 * 3600 * 1000 };
 
 struct shell_target {
@@ -16,9 +16,9 @@ struct shell_target {
 	/* `side` serves calls that come while `main` is in one: the lock's renewal during a long operation. */
 	struct shell_session *main, *side;
 	bool connecting;
-	int depth;                       /* operations in each other: those inside are a tick's */
+	int depth;                       /* nesting depth of operations: inner ones belong to a tick */
 	int64_t caller_deadline_mono_ms; /* around the outermost operation */
-	/* Shells that were given up and may still run: ended before anything new is done. */
+	/* Abandoned shells that may still run: ended before anything new is done. */
 	struct shell_process *strays;
 	size_t stray_count, stray_cap;
 	uid_t uid;
@@ -28,7 +28,7 @@ struct shell_target {
 	struct wait no_wait;
 };
 
-/* What an operation's script said. */
+/* The output of an operation's script. */
 struct shell_result {
 	struct str out, err;
 	int status;
@@ -43,10 +43,10 @@ void shell_result_done(struct shell_result *r);
  */
 int shell_look(struct view *v, const char *script, struct shell_result *ret, struct err *err);
 int shell_look_long(struct view *v, const char *script, struct shell_result *ret, struct err *err);
-/* Looks at much: what the script reads comes as its input, since the sh reads a script byte by byte. */
+/* For many paths: they are passed as the script's input, since the sh reads a script byte by byte. */
 int shell_look_at(struct view *v, const char *script, const struct str *input, struct shell_result *ret,
                   struct err *err);
-/* Changes, guarded; `path` is what is changed (without a guard only BASE, its parents and what is below pass). input is
+/* Changes, guarded; `path` is changed (without a guard only BASE, its parents and entries below it are allowed). input is
  * the script's standard input (NULL and 0: none), or produce makes it. Errors: ERR_NETWORK (surely not done),
  * ERR_UNKNOWN, ERR_FENCED, … */
 struct shell_input {
@@ -54,7 +54,7 @@ struct shell_input {
 	size_t len;
 	int (*produce)(void *context, struct shell_session *s, struct wait *w, struct err *err);
 	void *context;
-	int64_t timeout_ms;  /* where the view sets none; 0: SHELL_OP_MS */
+	int64_t timeout_ms;  /* if the view sets none; 0: SHELL_OP_MS */
 	const char *prepare; /* sh in front of the subshell, reading the raw input: for produce */
 };
 int shell_change(struct target *t, const char *path, const char *script, const struct shell_input *input,
@@ -62,9 +62,9 @@ int shell_change(struct target *t, const char *path, const char *script, const s
 /* The same for a whole frame, which looks at the guard itself (shell_guard_text) and ends with `d`. */
 int shell_change_frame(struct target *t, const char *frame, struct shell_result *ret, struct err *err);
 /* Reads "MODE UID GID SIZE TIME OWNER GROUP", as stat's '%f %u %g %s %.9Y %U %G' gives it, without a link's target. *ret_end:
- * how long it is, with one blank behind it. */
+ * its length, with one blank after it. */
 bool shell_parse_node(const char *text, struct node *ret, int *ret_end);
-/* The error that a script's words mean: "File exists" is ERR_EXISTS … fmt says what was tried. */
+/* Maps a script's message to an error: "File exists" is ERR_EXISTS … fmt describes the operation. */
 int shell_fail(const struct shell_result *result, struct err *err, const char *fmt, ...) _printf_(3, 4);
 int shell_code_of(const char *words);
 
@@ -78,26 +78,26 @@ struct shell_stretch {
 };
 struct wait *shell_enter(struct view *v, int64_t ms, struct shell_stretch *ret);
 void shell_leave(const struct shell_stretch *stretch);
-/* A session that is free now; connects where needed. */
+/* A free session; connects if needed. */
 int shell_session_get(struct shell_target *s, struct wait *w, struct shell_session **ret, struct err *err);
-/* Gives a session up; what it was at is ended before the next operation. */
+/* Gives a session up; its current work is ended before the next operation. */
 void shell_session_drop(struct shell_target *s, struct shell_session *session);
-/* Remembers a process to end; ends those that are remembered, through a live session. */
+/* Remembers a process to end; ends the remembered ones through a live session. */
 void shell_stray(struct shell_target *s, struct shell_process process);
 int shell_end_strays(struct shell_target *s, struct shell_session *session, struct wait *w, struct err *err);
-/* What ends a command (end.c): sh that defines `z PID START GROUP MARK USER TIME ROUNDS` (`-`: not known), whose status says
- * whether nothing is left; and its call for one process. */
+/* Ends a command (end.c): sh that defines `z PID START GROUP MARK USER TIME ROUNDS` (`-`: not known), whose status says
+ * if nothing is left; and its call for one process. */
 void shell_end_function(const struct shell_target *s, struct str *out);
 void shell_end_call(const struct shell_process *process, int rounds, struct str *out);
-/* Appends what runs a sh as another user, up to the word that is its script; an argument list may follow it. user: a sh word. */
+/* Appends a call of sh as another user, up to the word that is its script; an argument list may follow it. user: a sh word. */
 void shell_as_user(const struct shell_target *s, const char *user, const char *script, struct str *out);
-/* Allowed without a guard? */
+/* Checks that a change without a guard is allowed. */
 int shell_may_change(const struct target *t, const char *path, struct err *err);
 /* "g DIR TOKEN" or, without a guard, "n". */
 void shell_guard_text(const struct target *t, struct str *out);
 
 /* Appends sh that gives `path` (a sh word, already quoted or a variable in quotes) these attributes, each command
- * behind " && ". */
+ * after " && ". */
 void shell_attr_text(const struct shell_target *s, struct str *out, const char *word, const struct node_attr *attr);
 
 /* NAME='quoted'; c='the content'. */

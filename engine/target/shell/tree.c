@@ -1,4 +1,4 @@
-/* The shell target: copies, archives, and the end of what a former owner left running. */
+/* The shell target: copies and archives. */
 #include "engine/target/shell/shell.h"
 #include "base/sys/fs.h"
 
@@ -41,7 +41,7 @@ static bool leaves_its_directory(const char *path)
 
 /* Hard links by list, made by two processes, for cp takes three times as long. Arguments: a directory, and from there from and to; the names come by standard input,
  * each ended by NUL; those that could not be linked go out in the same way. A directory gets the mode of its original, and stays
- * open to its owner: who fills it sets its own mode when all is in it. */
+ * open to its owner: the caller sets its own mode when it is filled. */
 /* clang-format off */
 static const char linker[] =
 	"my($w,$f,$t)=@ARGV;umask 0;chdir $w or die $!;local $/;my @p=split/\\0/,<STDIN>;my $h=@p>>1;my $c=@p>999?fork:undef;\n"
@@ -62,7 +62,7 @@ static void link_text(const struct shell_target *s, struct str *out)
 		                "cp -dp --reflink=auto --parents -n -t \"$0\" -- \"$@\"' \"$p\"");
 		return;
 	}
-	/* Short ways to neighbours: most of what a link costs is the way. */
+	/* Short paths to neighbours: path resolution is most of the cost of a link. */
 	str_append(out, "q=$p; [ \"${f%/*}\" != \"${p%/*}\" ] || q=${p##*/}\n"
 	                "s=$({ { perl -e ");
 	str_append_shell(out, linker);
@@ -114,7 +114,7 @@ int shell_clone_files(struct target *t, const char *from, const char *to, const 
 struct upload {
 	target_produce_fn produce;
 	void *context;
-	struct shell_result *said; /* anything in said->out while we send: the target has failed */
+	struct shell_result *said; /* any output in said->out while we send: the target has failed */
 	struct shell_session *session;
 	struct wait *wait;
 	char *chunk;
@@ -164,7 +164,7 @@ static int upload(void *context, struct shell_session *session, struct wait *w, 
 	u->result = u->produce(u->context, add_to_chunk, u, &u->err);
 	if (u->result == 0)
 		u->result = send_chunk(u, &u->err);
-	/* With the way gone, or no time to tell the target, there is nothing left to say. */
+	/* If the connection is lost, or there is no time to tell the target, there is nothing left to send. */
 	if (u->result == ERR_NETWORK || u->result == ERR_CANCELLED || u->result == ERR_TIMEOUT) {
 		if (err != NULL)
 			*err = u->err;
@@ -198,7 +198,7 @@ int shell_unpack(struct target *t, const char *dir, enum archive_compression com
 	_cleanup_(shell_result_done) struct shell_result said = SHELL_RESULT_INIT(SHELL_MESSAGE_MAX);
 	_cleanup_(str_done) struct str script = STR_INIT(SCRIPT_MAX);
 	const struct shell_target *s = (const struct shell_target *)t;
-	/* Without a packer at this end nothing stands still while a chunk is on its way. */
+	/* Without a packer at this end nothing stalls while a chunk is being sent. */
 	const size_t max = compression == ARCHIVE_NONE ? BIG_CHUNK_MAX : CHUNK_MAX;
 	_cleanup_free_ char *chunk = xmalloc(max);
 	struct upload u = {
@@ -215,8 +215,8 @@ int shell_unpack(struct target *t, const char *dir, enum archive_compression com
 	_cleanup_(str_done) struct str decoding = STR_INIT(256);
 	if (decode[0] != '\0')
 		str_appendf(&decoding, "{ %s; echo $? >&3; } |", decode);
-	/* GNU's tar reads 10 kB at a time if it is not told otherwise. */
-	/* Both ends of the pipe are asked how they ended; what comes after a failure is read and dropped, so that the
+	/* GNU's tar reads 10 kB at a time by default. */
+	/* Checks the status of both ends of the pipe. Bytes after a failure are read and dropped, so that the
 	 * next frame is found. */
 	str_appendf(&script,
 	            "(umask 022; while IFS= read -r c; do case $c in 0) exit 0;; x) exit 9;; esac; %s || exit 8; "

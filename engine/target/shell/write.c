@@ -1,4 +1,4 @@
-/* The shell target: changes of single names. What is made whole and then gets its name: put.c. */
+/* The shell target: changes of single names. Entries that are made whole and then renamed: put.c. */
 #include "engine/target/shell/shell.h"
 
 #include <inttypes.h>
@@ -24,7 +24,7 @@ void shell_attr_text(const struct shell_target *s, struct str *out, const char *
 		str_appendf(out, " && { [ -L %s ] || chmod %05o %s; }", word, (unsigned)attr->mode & 07777, word);
 	if (attr->set_mtime) {
 		uint64_t ns = attr->mtime_ns < 0 ? -(uint64_t)attr->mtime_ns : (uint64_t)attr->mtime_ns;
-		/* A touch that is not GNU's knows whole seconds only. */
+		/* A touch that is not GNU's supports whole seconds only. */
 		str_appendf(out, " && touch -h -c -m -d '@%s%" PRIu64, attr->mtime_ns < 0 ? "-" : "", ns / 1000000000);
 		if (s->has_stat_ns)
 			str_appendf(out, ".%09" PRIu64, ns % 1000000000);
@@ -162,7 +162,7 @@ void shell_barrier_text(const struct target *t, const char *const *paths, size_t
 		str_append(out, " ");
 		str_append_shell(out, paths[i]);
 	}
-	/* Each file system once, where that is worth asking which they are. */
+	/* Each file system once, if it is worth finding out which they are. */
 	str_append(
 		out,
 		"; do while [ ! -e \"$p\" ] && [ \"$p\" != / ]; do p=${p%/*}; p=${p:-/}; done; set -- \"$@\" \"$p\"; done\n"

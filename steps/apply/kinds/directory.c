@@ -1,9 +1,9 @@
-/* A directory; what lies in it is not touched. */
+/* A directory; its entries are not touched. */
 #include "schemas/resources/directory.h"
 #include "base/sys/fs.h"
 #include "steps/apply/kinds/path.h"
 
-/* A new one without a mode gets what its directory passes on, or 0755. */
+/* A new one without a mode gets its directory's default, or 0755. */
 static struct path_owner owner_of(const struct resource *r)
 {
 	const struct resource_directory *in = r->in;
@@ -39,7 +39,7 @@ static bool plan_removes(const struct plan *plan, const char *path)
 	return false;
 }
 
-/* It goes only when nothing else lies in it. */
+/* Removed only when it is empty. */
 static int keeps(struct resource_call *x, const char *id, const char **ret_why, struct err *err)
 {
 	_cleanup_(strv_done) struct strv names = {0};

@@ -40,7 +40,7 @@ void path_validate_mode(const struct resource *r, bool has_mode, int64_t mode, c
 		resource_fault(f, r, "mode", "mode %04lo lets everybody on the target write '%s'", (long)mode, r->id);
 }
 
-/* Owner and group in the words of what is there, so that 1000 and the name of that user do not differ. */
+/* Owner and group in the form of the existing node, so that 1000 and the name of that user do not differ. */
 static const char *same_words(const char *given, const char *name, unsigned int id)
 {
 	char digits[16];

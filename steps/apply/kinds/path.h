@@ -1,4 +1,4 @@
-/* What files, directories and links have in common: they lie at a path of a host, where one excludes another. */
+/* Shared by files, directories and links: they lie at a path of a host, where one excludes another. */
 #pragma once
 #include "steps/apply/resource.h"
 
@@ -13,7 +13,7 @@ int path_look(struct resource_call *x, const char *id, json_t **ret, struct err 
 int path_first(struct resource_call *x, const struct resource *r, struct err *err);
 /* Modes that let everybody write are refused. */
 void path_validate_mode(const struct resource *r, bool has_mode, int64_t mode, const struct resource_faults *f);
-/* What shall be there: what is not given stays as it is. mode: -1 not given; fresh_mode: of what is not there yet, -1 the target's. */
+/* The desired attributes; missing ones stay as they are. mode: -1 not given; fresh_mode: of a new entry, -1 the target's. */
 struct path_owner {
 	const char *owner, *group;
 	long mode, fresh_mode;
