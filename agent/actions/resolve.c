@@ -52,7 +52,7 @@ static int resolve_own(const char *path, struct uses *u, struct err *err)
 	}
 	if (!str_starts(path, "actions/") || path[strlen("actions/")] == '\0' ||
 	    strchr(path + strlen("actions/"), '/') != NULL) {
-		int r = err_set(err, ERR_UNSUPPORTED, "uses: %s is no action of this repository", u->shown);
+		int r = err_set(err, ERR_UNSUPPORTED, "uses: %s is not an action of this repository", u->shown);
 		return err_hint(err, r, "its actions are actions/NAME; `davit schema` lists the names");
 	}
 	u->kind = USES_TYPED;

@@ -170,7 +170,7 @@ static int configure(struct agent_options *o, struct err *err)
 		err_set(err, ERR_EXISTS, "'%s' is already configured for %s", o->name, o->url);
 		r = err_hint(
 			err, ERR_EXISTS,
-			"`davit agent remove` ends a registration; --replace makes it anew; another --name adds one");
+			"`davit agent remove` ends a registration; --replace registers again; another --name adds one");
 	}
 	if (r >= 0)
 		r = worker_user_make_state_dir(o->worker_user, err);

@@ -332,7 +332,7 @@ int cmd_recover(int argc, char **argv)
 	long long after_ms;
 	if (r >= 0 && after != NULL) {
 		if (str_parse_duration_ms(after, &after_ms) < 0)
-			r = err_hint(&d.err, err_set(&d.err, ERR_INVALID, "--after '%s' is no duration", after),
+			r = err_hint(&d.err, err_set(&d.err, ERR_INVALID, "--after '%s' is not a duration", after),
 			             "as in: --after 5m");
 		else
 			recover.takeover_after_ms = after_ms;
@@ -471,7 +471,7 @@ int cmd_finish(int argc, char **argv)
 		err_hint(&d.err, r, "with: status: ${{ job.status }}, or --status success");
 	} else if (r >= 0 && strcmp(status_option, "success") != 0 && strcmp(status_option, "failure") != 0 &&
 	           strcmp(status_option, "cancelled") != 0) {
-		r = err_set(&d.err, ERR_INVALID, "'%s' is no status of a job", status_option);
+		r = err_set(&d.err, ERR_INVALID, "'%s' is not a status of a job", status_option);
 		err_hint(&d.err, r, "success, failure or cancelled");
 	}
 	if (r < 0)

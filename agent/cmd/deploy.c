@@ -99,7 +99,7 @@ static int duration_option(const char *option, const char *text, int64_t *ret_ms
 	if (text == NULL)
 		return 0;
 	if (str_parse_duration_ms(text, &ms) < 0) {
-		int r = err_set(err, ERR_INVALID, "--%s '%s' is no duration", option, text);
+		int r = err_set(err, ERR_INVALID, "--%s '%s' is not a duration", option, text);
 		return err_hint(err, r, "write 90s, 2m or 1h");
 	}
 	*ret_ms = ms;

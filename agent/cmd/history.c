@@ -30,7 +30,7 @@ int cmd_history(int argc, char **argv)
 	json_t *deployments _cleanup_json_ = NULL;
 	long long limit = 50;
 	if (limit_text != NULL && !str_parse_i64(limit_text, 1, 100000, &limit)) {
-		err_set(&err, ERR_INVALID, "--limit '%s' is no number from 1 to 100000", limit_text);
+		err_set(&err, ERR_INVALID, "--limit '%s' is not a number from 1 to 100000", limit_text);
 		err_hint(&err, ERR_INVALID, "as in: davit history --limit 20");
 		return cmd_journal_fail(&err);
 	}

@@ -154,7 +154,7 @@ static const struct step_type *find_step(struct reader *r, const char *name, con
 	const char *nearest = str_nearest(name, names, MIN(count, ARRAY_SIZE(names)));
 	if (step_info(name) != NULL && step_info(name)->decides) {
 		faults_add_key(&r->faults, r->d->yaml, str_peek(pointer),
-		               "'%s' decides a deployment and is no step of one", name);
+		               "'%s' decides a deployment and is not a step of one", name);
 		faults_hint(&r->faults, "`davit %s`, or the action %s in a workflow", name, name);
 		return NULL;
 	}
@@ -595,7 +595,7 @@ static int read_yaml(const char *path, struct reader *r, struct deployment_sourc
 static int end_of_file(struct reader *r, const char *path, json_t **ret_faults, struct err *err)
 {
 	int e = faults_end(r, path, ret_faults, err);
-	return e < 0 ? err_hint(err, e, "mend what is listed above; `davit schema deployment` shows the form") : 0;
+	return e < 0 ? err_hint(err, e, "fix what is listed above; `davit schema deployment` shows the form") : 0;
 }
 
 int deployment_file_read(const char *path, const struct deployment_values *values, struct deployment_file **ret,
@@ -870,7 +870,7 @@ int deployment_file_single(const struct deployment_single *single, struct deploy
 	_cleanup_free_ char *what = xasprintf("step %s", single->step);
 	r = faults_end(&reader, what, ret_faults, err);
 	if (r < 0)
-		return err_hint(err, r, "mend what is listed above; `davit schema %s` shows the inputs", single->step);
+		return err_hint(err, r, "fix what is listed above; `davit schema %s` shows the inputs", single->step);
 	deployment_file_set_job(d, single->repository, single->run_url, single->api_url, single->token, single->commit);
 	*ret = TAKE(d);
 	return 0;

@@ -275,7 +275,7 @@ static int set_member(struct reader *r, json_t *object, json_t *spellings, const
 	const char *key = str_peek(name);
 	if (strlen(key) != name->len || !str_is_utf8(key, name->len)) {
 		json_decref(value);
-		return fault(r, "a name of a member with a NUL or bytes that are no UTF-8");
+		return fault(r, "a member name with a NUL or invalid UTF-8");
 	}
 	expr_fold(key, name->len, &folded);
 	const char *first = json_string_value(json_object_get(spellings, str_peek(&folded)));
@@ -300,7 +300,7 @@ static int read_members(struct reader *r, json_t *object, json_t *spellings)
 		int e = read_name(r, &name);
 		skip(r);
 		if (e == 0 && (r->at == r->end || *r->at++ != ':'))
-			e = fault(r, "no ':' behind a name");
+			e = fault(r, "no ':' after a name");
 		if (e == 0)
 			e = read_value(r, &value);
 		if (e == 0)
@@ -311,7 +311,7 @@ static int read_members(struct reader *r, json_t *object, json_t *spellings)
 		if (r->at < r->end && *r->at == ',')
 			r->at++;
 		else if (r->at == r->end || *r->at != '}')
-			return fault(r, "neither ',' nor '}' behind a member");
+			return fault(r, "neither ',' nor '}' after a member");
 	}
 	r->at++;
 	return 0;
@@ -334,7 +334,7 @@ static int read_items(struct reader *r, json_t *array)
 		if (r->at < r->end && *r->at == ',')
 			r->at++;
 		else if (r->at == r->end || *r->at != ']')
-			return fault(r, "neither ',' nor ']' behind an item");
+			return fault(r, "neither ',' nor ']' after an item");
 	}
 	r->at++;
 	return 0;
@@ -436,7 +436,7 @@ int json_from_string(const char *text, size_t len, struct expr_value *ret, struc
 		return e;
 	skip(&r);
 	if (r.at < r.end)
-		return fault(&r, "more text behind the value");
+		return fault(&r, "more text after the value");
 	expr_value_from_json(value, ret);
 	return 0;
 }

@@ -81,7 +81,7 @@ static const char *claims_fault(struct req *r, const json_t *claims)
 	if (strcmp(json_get_string(claims, "aud"), audience) != 0)
 		return "aud is not the authorization URL";
 	if (until - nbf > 300 || until <= nbf)
-		return "exp must be at most 300 s behind nbf";
+		return "exp must be at most 300 s after nbf";
 	if (nbf > now + 300 || until < now - 300)
 		return "the token is not valid at this time. Current server time is";
 	if (json_object_get(r->f->used_jti, jti))
@@ -108,7 +108,7 @@ static struct forge_runner *verify_assertion(struct req *r, const char *jwt)
 	_cleanup_(str_done) struct str signature = STR_INIT(4096);
 	const char *algorithm = json_get_string(header, "alg"), *type = json_get_string(header, "typ");
 	if (!claims || base64_decode(dot2 + 1, strlen(dot2 + 1), &signature, NULL) < 0) {
-		req_complain(r, "client_assertion is no JWT");
+		req_complain(r, "client_assertion is not a JWT");
 		oauth_error(r, "invalid_request", "The client assertion is not a JWT.");
 		return NULL;
 	}

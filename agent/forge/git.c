@@ -105,7 +105,7 @@ int forge_repo_add(struct forge *f, const char *spec, struct err *err)
 		return err_set(err, ERR_EXISTS, "the repository %s is given twice", full);
 	_cleanup_free_ char *head = fs_join(dir, "HEAD");
 	if (!fs_exists(AT_FDCWD, head))
-		return err_set(err, ERR_INVALID, "'%s' is no bare git repository", dir);
+		return err_set(err, ERR_INVALID, "'%s' is not a bare git repository", dir);
 	struct forge_repo *repo = xcalloc(1, sizeof(*repo));
 	repo->name = xstrdup(slash + 1);
 	repo->owner = TAKE(owner);

@@ -117,12 +117,12 @@ json_t *req_json(struct req *r)
 	json_t *value = NULL;
 	if (json_parse(str_peek(&r->body), r->body.len, FORGE_JSON_MAX, &value, &err) < 0) {
 		char line[512];
-		req_complain(r, "the body is no JSON: %s", err_line(&err, line, sizeof(line)));
+		req_complain(r, "the body is not JSON: %s", err_line(&err, line, sizeof(line)));
 		req_reply_error(r, 400, "Problems parsing JSON");
 		return NULL;
 	}
 	if (!json_is_object(value)) {
-		req_complain(r, "the body is no JSON object");
+		req_complain(r, "the body is not a JSON object");
 		req_reply_error(r, 400, "Body should be a JSON object");
 		json_decref(value);
 		return NULL;
@@ -522,7 +522,7 @@ static int open_socket(struct forge *f, struct err *err)
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)f->config.port)};
 	socklen_t len = sizeof(address);
 	if (inet_pton(AF_INET, f->config.host, &address.sin_addr) != 1)
-		return err_set(err, ERR_INVALID, "'%s' is no IPv4 address to listen on", f->config.host);
+		return err_set(err, ERR_INVALID, "'%s' is not an IPv4 address to listen on", f->config.host);
 	_cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int yes = 1;
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) < 0 ||

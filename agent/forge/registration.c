@@ -349,7 +349,7 @@ static bool check_registration(struct req *r, const json_t *body, EVP_PKEY **ret
 	}
 	*ret_key = key_from_xml(json_get_string(body, "public_key"));
 	if (!*ret_key)
-		req_complain(r, "public_key is no <RSAKeyValue> of at least 2048 bits");
+		req_complain(r, "public_key is not an <RSAKeyValue> of at least 2048 bits");
 	return *ret_key != NULL;
 }
 

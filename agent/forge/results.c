@@ -38,7 +38,7 @@ static struct forge_job *begin(struct req *r, const struct member *members, size
 	}
 	if (t->job->state == JOB_COMPLETED) {
 		if (!t->job->lost)
-			req_complain(r, "the job was completed before: nothing may be sent behind completejob");
+			req_complain(r, "the job was completed before: nothing may be sent after completejob");
 		twirp_error(r, 412, "failed_precondition", "the job is completed");
 		return NULL;
 	}
@@ -88,9 +88,9 @@ static bool check_step(struct req *r, const struct forge_job *job, const json_t 
 		number = json_get_int(step, "number", 0);
 	bool completed = status == 6;
 	if (!status_name(status) && status != 0)
-		req_complain(r, "%s: %lld is no status (3, 5, 6)", where, (long long)status);
+		req_complain(r, "%s: %lld is not a status (3, 5, 6)", where, (long long)status);
 	if (!conclusion_name(conclusion) && conclusion != 0)
-		req_complain(r, "%s: %lld is no conclusion (0, 2, 3, 4, 7)", where, (long long)conclusion);
+		req_complain(r, "%s: %lld is not a conclusion (0, 2, 3, 4, 7)", where, (long long)conclusion);
 	if (completed && !conclusion)
 		req_complain(r, "%s is completed without a conclusion", where);
 	if (!completed && conclusion)
@@ -435,7 +435,7 @@ static void put_blob(struct req *r)
 		return;
 	}
 	if (b->job->state == JOB_COMPLETED && !b->job->lost)
-		req_complain(r, "the job was completed before: nothing may be uploaded behind completejob");
+		req_complain(r, "the job was completed before: nothing may be uploaded after completejob");
 	if (b->registered)
 		req_complain(r, "the blob was registered as complete before");
 	if (!operation)

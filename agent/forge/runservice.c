@@ -212,7 +212,7 @@ static bool check_step_result(struct req *r, const json_t *step, size_t index)
 	if (status && strcmp(status, "completed") != 0)
 		req_complain(r, "%s: status must be completed, not '%.40s'", where, status);
 	if (conclusion && !rest_conclusion(conclusion)) {
-		req_complain(r, "%s: '%.40s' is no conclusion", where, conclusion);
+		req_complain(r, "%s: '%.40s' is not a conclusion", where, conclusion);
 		good = false;
 	}
 	if (json_get_int(step, "number", 1) < 1)
@@ -231,7 +231,7 @@ static bool check_completion(struct req *r, const json_t *body)
 	bool good = check_members(r, body, "completejob", members, ARRAY_SIZE(members));
 	const char *conclusion = json_get_string(body, "conclusion");
 	if (conclusion && !rest_conclusion(conclusion)) {
-		req_complain(r, "'%.40s' is no conclusion", conclusion);
+		req_complain(r, "'%.40s' is not a conclusion", conclusion);
 		good = false;
 	}
 	size_t i;

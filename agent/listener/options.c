@@ -170,7 +170,7 @@ static int read_word(int argc, char **argv, int *i, struct agent_options *o, boo
 {
 	char *word = argv[*i];
 	if (strncmp(word, "--", 2) != 0) {
-		return err_set(err, ERR_INVALID, "'%.60s' is no option: %s takes no other words", word, argv[0]);
+		return err_set(err, ERR_INVALID, "'%.60s' is not an option: %s takes no other words", word, argv[0]);
 	}
 	char *name = word + 2, *equals = strchr(name, '=');
 	size_t len = equals != NULL ? (size_t)(equals - name) : strlen(name);

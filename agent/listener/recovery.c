@@ -101,7 +101,7 @@ static json_t *comment_text(const json_t *deployment, const char *state)
 	                          : "is held: a person is needed. `davit show` lists what is left, "
 	                            "`davit rollback` undoes it, `davit unlock --accept` keeps it";
 	return json_stringf("Deployment **%s.%s** %s.\n\nThe process that carried it out died in the middle%s%s%s; "
-	                    "davit's agent went on "
+	                    "davit's agent continued "
 	                    "with it (deployment `%s`).",
 	                    name ? name : "", environment ? environment : "", how, run ? " of [its job](" : "",
 	                    run ? run : "", run ? ")" : "", id ? id : "");
@@ -241,8 +241,8 @@ static const char *describe(int status)
 	case 4:
 		return "Its deployment is held: a person is needed; `davit history` says what is left.";
 	case EXIT_LOCKED:
-		return "Its deployment is still at work, or its owner cannot be proven dead; `davit recover` goes on "
-		       "with it.";
+		return "Its deployment is still at work, or its owner cannot be proven dead; `davit recover` continues "
+		       "it.";
 	default:
 		return "The recovery of its deployment failed; `davit recover` tries it again.";
 	}
@@ -335,7 +335,7 @@ static void adopt(struct listener *l, const char *id)
 	if (r >= 0)
 		r = json_parse(str_peek(&text), text.len, KEPT_MAX, &record, &err);
 	if (r < 0) {
-		err_wrap(&err, r, "read what a former agent kept of a job");
+		err_wrap(&err, r, "read a previous agent's record of a job");
 		log_err(&err);
 		(void)seal_erase(l->store->dir, id, NULL);
 		return;

@@ -54,7 +54,7 @@ static int follow(struct str *way, size_t dir_len, const char *link, const char 
 	str_appendf(&next, "/%s%s", target, rest);
 	str_clear(way);
 	str_append(way, str_peek(&next));
-	return way->failed || next.failed ? err_set(err, ERR_LIMIT, "the path behind %s is too long", link) : 0;
+	return way->failed || next.failed ? err_set(err, ERR_LIMIT, "the path after %s is too long", link) : 0;
 }
 
 /* Checks part after part from the root. "." and ".." of a link stay in the string: each prefix is resolved by the
@@ -94,7 +94,7 @@ int trust_check(const char *path, struct err *err)
 	_cleanup_(str_done) struct str way = STR_INIT(WAY_MAX);
 	struct stat st;
 	if (path[0] != '/')
-		return err_set(err, ERR_INVALID, "'%s' is no absolute path", path);
+		return err_set(err, ERR_INVALID, "'%s' is not an absolute path", path);
 	if (stat("/", &st) == 0 && look_at("/", &st, err) < 0)
 		return err->code;
 	str_append(&way, path);

@@ -14,7 +14,7 @@ static int decode_object(const char *text, size_t len, const char *what, json_t 
 {
 	_cleanup_(str_done) struct str bytes = STR_SECRET_INIT(JIT_MAX);
 	if (len > JIT_MAX || base64_decode(text, len, &bytes, NULL) < 0)
-		return err_set(err, ERR_INVALID, "%s is no base64 text", what);
+		return err_set(err, ERR_INVALID, "%s is not base64", what);
 	const char *data = str_peek(&bytes);
 	size_t size = bytes.len;
 	if (size >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0) {

@@ -34,7 +34,7 @@ static int wrap_key(EVP_PKEY *pkey, struct oauth_key **ret, struct err *err)
 {
 	if (EVP_PKEY_get_base_id(pkey) != EVP_PKEY_RSA || EVP_PKEY_get_bits(pkey) < KEY_BITS) {
 		EVP_PKEY_free(pkey);
-		return err_set(err, ERR_INVALID, "the runner's key is no RSA key of at least %d bits", KEY_BITS);
+		return err_set(err, ERR_INVALID, "the runner's key is not an RSA key of at least %d bits", KEY_BITS);
 	}
 	struct oauth_key *key = xcalloc(1, sizeof(*key));
 	key->pkey = pkey;
@@ -67,7 +67,7 @@ static int push_number(OSSL_PARAM_BLD *builder, const json_t *params, const char
 	_cleanup_(str_done) struct str bytes = STR_SECRET_INIT(KEY_BYTES_MAX);
 	const char *text = wire_string(params, key);
 	if (text == NULL || base64_decode(text, strlen(text), &bytes, NULL) < 0 || bytes.len == 0)
-		return err_set(err, ERR_INVALID, "the key's parameter '%s' is missing or no base64", key);
+		return err_set(err, ERR_INVALID, "the key's parameter '%s' is missing or not base64", key);
 	*ret = BN_secure_new();
 	if (*ret == NULL || BN_bin2bn((const unsigned char *)bytes.data, (int)bytes.len, *ret) == NULL ||
 	    OSSL_PARAM_BLD_push_BN(builder, name, *ret) != 1)
@@ -191,7 +191,7 @@ int oauth_assertion(const struct oauth_key *key, const char *client_id, const ch
 		json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "sub", client_id, "jti", id, "iss", client_id, "aud",
 	                  audience, "nbf", from, "exp", from + ASSERTION_LIFE_S);
 	if (header == NULL || claims == NULL)
-		return err_set(err, ERR_INVALID, "client id or authorization URL is no UTF-8 text");
+		return err_set(err, ERR_INVALID, "client id or authorization URL is not UTF-8");
 	_cleanup_free_ char *header_text = json_text(header), *claims_text = json_text(claims);
 	str_clear(out);
 	base64_encode_url(header_text, strlen(header_text), out);
@@ -255,7 +255,7 @@ enum oauth_result oauth_read_answer(const struct http_response *response, char *
 	struct err inner = ERR_INIT;
 	if (wire_read_object(response, &answer, &inner) < 0) {
 		if (success) {
-			err_set(err, ERR_PROTOCOL, "the token service's answer is no JSON object");
+			err_set(err, ERR_PROTOCOL, "the token service's answer is not a JSON object");
 			return OAUTH_UNAVAILABLE;
 		}
 		return read_refusal(response, NULL, err);

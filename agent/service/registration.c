@@ -119,7 +119,7 @@ int registration_from_json(const json_t *record, struct registration *ret, struc
 {
 	int64_t format = json_get_int(record, "format", 0);
 	if (!json_is_object(record) || !json_is_integer(json_object_get(record, "format")))
-		return err_set(err, ERR_INVALID, "this is no registration");
+		return err_set(err, ERR_INVALID, "this is not a registration");
 	if (format > RECORD_FORMAT)
 		return err_set(err, ERR_UNSUPPORTED, "the registration has format %lld; this release reads up to %d",
 		               (long long)format, RECORD_FORMAT);

@@ -121,7 +121,7 @@ int github_url_parse(const char *text, struct github_url *ret, struct err *err)
 	curl_url_cleanup(handle);
 	if (r < 0) {
 		github_url_done(&u);
-		err_set(err, ERR_INVALID, "'%.200s' is no URL of a repository, an organisation or an enterprise", text);
+		err_set(err, ERR_INVALID, "'%.200s' is not a URL of a repository, organisation or enterprise", text);
 		return err_hint(err, ERR_INVALID,
 		                "use https://github.com/OWNER/REPO, https://github.com/ORG or "
 		                "https://github.com/enterprises/NAME (or the same on your own server)");

@@ -196,11 +196,11 @@ int wire_read_object(const struct http_response *response, json_t **ret, struct 
 	struct err inner = ERR_INIT;
 	char line[ERR_FRAME_SIZE];
 	if (json_parse(data, len, WIRE_JOB_MAX, &value, &inner) < 0)
-		return err_set(err, ERR_PROTOCOL, "the service's answer is no JSON: %s",
+		return err_set(err, ERR_PROTOCOL, "the service's answer is not JSON: %s",
 		               err_line(&inner, line, sizeof(line)));
 	if (!json_is_object(value)) {
 		json_decref(value);
-		return err_set(err, ERR_PROTOCOL, "the service's answer is no JSON object");
+		return err_set(err, ERR_PROTOCOL, "the service's answer is not a JSON object");
 	}
 	*ret = value;
 	return 0;

@@ -55,7 +55,7 @@ static void check_event(struct reader *r, const char *name)
 {
 	if (one_of(name, events, ARRAY_SIZE(events)))
 		return;
-	reader_fault(r, "'%.60s' is no event that starts a workflow", name);
+	reader_fault(r, "'%.60s' is not an event that starts a workflow", name);
 	const char *nearest = str_nearest(name, events, ARRAY_SIZE(events));
 	if (nearest)
 		faults_hint(r->source.faults, "did you mean '%s'?", nearest);

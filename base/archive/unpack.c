@@ -125,7 +125,7 @@ static int way_error(const char *member, int e, struct err *err)
 	char buf[256];
 
 	if (e == ELOOP || e == ENOTDIR)
-		return refuse(err, member, "would pass through a link or a file that is no directory");
+		return refuse(err, member, "would pass through a link or a file that is not a directory");
 	return err_errno(err, e, "make the directory of archive member '%s'", shown(member, buf));
 }
 
@@ -216,7 +216,7 @@ static int write_content(struct unpacking *u, int fd, const char *member, int64_
 		if (r != ARCHIVE_OK)
 			return read_error(u, shown(member, buf), err);
 		if (offset < end || offset > INT64_MAX - (int64_t)len)
-			return refuse(err, member, "has content that makes no sense");
+			return refuse(err, member, "has invalid content");
 		r = count_bytes(u, offset + (int64_t)len - end, member, err);
 		if (r < 0)
 			return r;
@@ -314,7 +314,7 @@ static int open_link_source(struct unpacking *u, const char *path, const char *m
 	if (fstatat(fd, *ret_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return refuse(err, member, "is a hard link to a file that is not there");
 	if (!S_ISREG(st.st_mode))
-		return refuse(err, member, "is a hard link to something that is no file");
+		return refuse(err, member, "is a hard link to something that is not a file");
 	*ret_dir = take_fd(&fd);
 	return 0;
 }

@@ -140,13 +140,13 @@ static bool by_problem(const yaml_parser_t *p, struct line l, struct yaml_words 
 	if (says(p->problem, "unexpected document indicator") && says(p->context, "quoted"))
 		return not_closed(p, "the quote", ret);
 	if (says(p->problem, "unknown escape character")) {
-		snprintf(ret->text, sizeof(ret->text), "'\\' does not go with the character behind it");
+		snprintf(ret->text, sizeof(ret->text), "'\\' does not go with the character after it");
 		hint(ret, "in double quotes write \\\\ for a backslash, or use single quotes");
 		return true;
 	}
 	if (says(p->problem, "could not find expected ':'")) {
 		size_t line = p->context_mark.line;
-		snprintf(ret->text, sizeof(ret->text), "line %zu is no `key: value`", line + 1);
+		snprintf(ret->text, sizeof(ret->text), "line %zu is not a `key: value`", line + 1);
 		hint(ret, "a ':' is missing, or the text above goes on here and has to begin with `|`");
 		place(ret, line, p->context_mark.column);
 		return true;

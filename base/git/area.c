@@ -211,9 +211,9 @@ static int open_kept(struct git_area *a, bool clean, struct err *err)
 	bool is_dir = fstatat(a->root, ".git", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
 	int r = is_dir ? git_mend(a->root, &why, err) : 0;
 	if (r < 0)
-		return err_wrap(err, r, "mend the work area");
+		return err_wrap(err, r, "fix the work area");
 	if (r > 0) {
-		log_debug("git", "%s/.git: %s: it is made anew", a->path, why);
+		log_debug("git", "%s/.git: %s: it is recreated", a->path, why);
 		a->renewed = true;
 		return fs_remove_tree(a->root, ".git", err);
 	}
@@ -266,7 +266,7 @@ int git_area_renew(struct git_area *a, struct err *err)
 	int r = git >= 0 ? empty_dir(git, "index", err) : fs_remove_tree(a->root, ".git", err);
 	if (r >= 0)
 		r = create(a->path, a->url, &a->repo, err);
-	return r < 0 ? err_wrap(err, r, "make the work area anew") : 0;
+	return r < 0 ? err_wrap(err, r, "recreate the work area") : 0;
 }
 
 const char *git_area_head(const struct git_area *a)
@@ -356,7 +356,7 @@ int git_area_peel(struct git_area *a, struct git_wanted *want, struct err *err)
 	}
 	if (r != GIT_EPEEL && r != GIT_EINVALIDSPEC && r != GIT_EAMBIGUOUS)
 		return git_area_error(err, r, "read what was fetched");
-	r = strcmp(type, "tag") == 0 ? err_set(err, ERR_INVALID, "'%s' is a tag of something that is no commit",
+	r = strcmp(type, "tag") == 0 ? err_set(err, ERR_INVALID, "'%s' is a tag of something that is not a commit",
 	                                       want->ref ? want->ref : want->object)
 	                             : err_set(err, ERR_INVALID, "'%s' is a %s, not a commit",
 	                                       want->ref ? want->ref : want->object, type);
@@ -414,7 +414,7 @@ int git_area_bring(struct git_area *a, const struct git_remote_access *remote, s
 	git_large_begin();
 	int r = bring(a, remote, want, depth, clean, ret, &broken, &why);
 	if (r < 0 && kept && broken) {
-		log_debug("git", "%s: %s: .git is made anew", a->path, err_line(&why, line, sizeof(line)));
+		log_debug("git", "%s: %s: .git is recreated", a->path, err_line(&why, line, sizeof(line)));
 		err_clear(&why);
 		r = git_area_renew(a, &why);
 		if (r >= 0)

@@ -49,7 +49,7 @@ int git_files_parent(struct git_files *f, const char *path, const char **ret_nam
 		int next = openat(at, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (next < 0 && (errno == ENOTDIR || errno == ELOOP)) {
 			if (f->fresh)
-				return err_set(err, ERR_EXISTS, "%s: '%s' is no directory", path, part);
+				return err_set(err, ERR_EXISTS, "%s: '%s' is not a directory", path, part);
 			unlinkat(at, part, 0);
 		}
 		if (next < 0) {

@@ -131,12 +131,12 @@ static void mend_top(int dir, const char *name, bool is_file, struct mending *m)
 	static const char *const directories[] = {"objects", "refs", "logs", "info"};
 	for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
 		if (strcmp(name, needed[i]) == 0 && !is_filled(dir, name))
-			give_up(m, "is no whole file", name);
+			give_up(m, "is not a complete file", name);
 	for (size_t i = 0; i < ARRAY_SIZE(directories); i++)
 		if (strcmp(name, directories[i]) == 0)
-			give_up(m, "is no directory", name);
+			give_up(m, "is not a directory", name);
 	if (strcmp(name, "shallow") == 0 && (!is_file || !is_shallow_list(dir, name)))
-		give_up(m, "is no list of commits", name);
+		give_up(m, "is not a list of commits", name);
 	if (strcmp(name, "packed-refs") == 0 && !is_packed_refs(dir, name))
 		remove_file(dir, name, m);
 	if (strcmp(name, "index") == 0 && !is_filled(dir, name))

@@ -25,7 +25,7 @@ static int pkt_begin(struct pkt_reader *r, struct err *err)
 	for (int i = 0; i < 4; i++) {
 		int digit = hex_digit(r->header[i]);
 		if (digit < 0)
-			return err_set(err, ERR_PROTOCOL, "the git server sent something that is no packet line");
+			return err_set(err, ERR_PROTOCOL, "the git server sent something that is not a packet line");
 		length = length * 16 + (size_t)digit;
 	}
 	r->header_len = 0;
@@ -359,7 +359,7 @@ static int on_shallow_line(struct fetching *f, const char *data, size_t len, str
 	bool unshallow = len >= 50 && memcmp(data, "unshallow ", 10) == 0;
 	const char *id = data + (shallow ? 8 : 10);
 	if ((!shallow && !unshallow) || !is_id(id, len - (size_t)(id - data)))
-		return err_set(err, ERR_PROTOCOL, "the git server sent shallow information that makes no sense");
+		return err_set(err, ERR_PROTOCOL, "the git server sent invalid shallow information");
 	char hex[GIT_HEX];
 	memcpy(hex, id, 40);
 	hex[40] = '\0';

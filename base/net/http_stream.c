@@ -21,7 +21,7 @@ static int on_piece(void *context, const void *data, size_t len, struct err *err
 	struct http_stream *s = context;
 	s->begun = true;
 	if (!str_append_n(&s->kept, data, len))
-		return err_set(err, ERR_LIMIT, "libcurl goes on although the transfer is paused");
+		return err_set(err, ERR_LIMIT, "libcurl continues although the transfer is paused");
 	if (s->kept.len >= HIGH_WATER && !s->paused) {
 		s->paused = true;
 		http_transfer_pause(s->transfer, true);

@@ -61,7 +61,7 @@ int base64_decode(const char *text, size_t len, struct str *out, struct err *err
 		}
 		int value = sextet(c);
 		if (value < 0 || padding > 0)
-			return err_set(err, ERR_INVALID, "no Base64: character %zu", i + 1);
+			return err_set(err, ERR_INVALID, "not Base64: character %zu", i + 1);
 		word = word << 6 | (unsigned int)value;
 		bits += 6;
 		symbols++;
@@ -72,7 +72,7 @@ int base64_decode(const char *text, size_t len, struct str *out, struct err *err
 		word &= (1u << bits) - 1;
 	}
 	if (symbols % 4 == 1 || word != 0 || padding > 2 || (padding > 0 && (symbols + padding) % 4 != 0))
-		return err_set(err, ERR_INVALID, "no Base64: it ends in the middle");
+		return err_set(err, ERR_INVALID, "not Base64: it ends in the middle");
 	if (out->failed)
 		return err_set(err, ERR_LIMIT, "Base64 of more than %zu bytes", out->max);
 	return 0;

@@ -179,7 +179,7 @@ int seal_read(const char *dir, const char *id, struct str *out, struct err *err)
 	if (r < 0)
 		return r;
 	if (in.len < MAGIC_BYTES + NONCE_BYTES + TAG_BYTES || memcmp(in.data, magic, MAGIC_BYTES) != 0)
-		return err_set(err, ERR_AUTH, "'%s' is no sealed file of format 1", path);
+		return err_set(err, ERR_AUTH, "'%s' is not a sealed file of format 1", path);
 	r = read_key(dir, false, key, err);
 	if (r < 0)
 		return r;

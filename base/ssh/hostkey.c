@@ -325,6 +325,6 @@ int ssh_pins_check(const struct ssh_pins *p, struct ssh *s, struct err *err)
 	int r = err_set(err, ERR_AUTH, "the host key of %s is not the pinned one: it showed %s %s, pinned: %s",
 	                s->label, s->key_type, shown, str_peek(&wanted));
 	return err_hint(err, r,
-	                "somebody may sit in between; if the host was set up anew, compare its key there "
+	                "somebody may sit in between; if the host was set up again, compare its key there "
 	                "(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub) and pin that one");
 }

@@ -179,7 +179,7 @@ static int rebuild_body(const char *body, size_t len, struct str *out, struct st
 		note(notes, line_ends ? "blanks in its lines" : "blanks in place of line ends");
 	else if (!line_ends && len > 2 * LINE_WIDTH)
 		note(notes, "missing line ends");
-	return len > 0 ? 0 : refuse(NULL, err, "nothing stands behind its first line");
+	return len > 0 ? 0 : refuse(NULL, err, "nothing follows its first line");
 }
 
 static int rebuild(const char *text, const char *label, struct str *out, struct str *notes, struct err *err)
@@ -201,7 +201,7 @@ static int rebuild(const char *text, const char *label, struct str *out, struct 
 	if (strstr(rest, begin) != NULL)
 		return refuse(NULL, err, "it holds more than one key");
 	if (*rest != '\0')
-		note(notes, "text behind it");
+		note(notes, "text after it");
 	str_appendf(out, "-----BEGIN %s-----\n", label);
 	int r = rebuild_body(text, len, out, notes, err);
 	if (r < 0)

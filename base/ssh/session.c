@@ -172,7 +172,7 @@ static int open_depth(const struct ssh_login *login, int depth, struct wait *w, 
 		char type[64];
 		r = ssh_key_check(login->key, login->key_passphrase, &text, &notes, type, err);
 		if (r == 0 && notes.len > 0)
-			log_warning("ssh", "the private key for %s was mended: %s; store it as its file has it",
+			log_warning("ssh", "the private key for %s was fixed: %s; store it as its file has it",
 			            s->label, str_peek(&notes));
 	}
 	if (r < 0)

@@ -144,7 +144,7 @@ int fs_read_beneath(int root, const char *path, size_t max, struct str *out, str
 	if (fstat(fd, &st) != 0)
 		return err_errno(err, errno, "look at '%s'", path);
 	if (!S_ISREG(st.st_mode))
-		return err_set(err, ERR_REFUSED, "'%s' is no regular file", path);
+		return err_set(err, ERR_REFUSED, "'%s' is not a regular file", path);
 	return fs_read_fd(fd, path, max, out, err);
 }
 

@@ -74,7 +74,7 @@ int change_save_former(struct target *t, const struct change *c, struct err *err
 	int r = is_known(c, err);
 	if (r == 0 && c->type->save)
 		r = c->type->save(&x, c, err);
-	return r < 0 ? err_wrap(err, r, "save the former content of '%s' on '%s'", c->path, t->view.name) : 0;
+	return r < 0 ? err_wrap(err, r, "save the previous content of '%s' on '%s'", c->path, t->view.name) : 0;
 }
 
 int change_call_apply(struct change_call *x, struct change *c, struct err *err)
@@ -99,7 +99,7 @@ int change_call_resume(struct change_call *x, const struct change *c, struct err
 	if (r < 0 || c->type->resume == NULL)
 		return r;
 	r = c->type->resume(x, c, err);
-	return r < 0 ? err_wrap(err, r, "wait for what goes on for '%s' on '%s'", c->path, x->v->name) : 0;
+	return r < 0 ? err_wrap(err, r, "wait for the task for '%s' on '%s'", c->path, x->v->name) : 0;
 }
 
 int change_call_undo(struct change_call *x, const struct change *c, struct err *err)

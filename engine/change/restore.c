@@ -135,6 +135,6 @@ int change_restore(struct change_call *x, const struct change *c, struct err *er
 		return make_again(t, c, err);
 	case NODE_OTHER:
 	default:
-		return err_set(err, ERR_UNSUPPORTED, "'%s' was no file, directory or link", c->path);
+		return err_set(err, ERR_UNSUPPORTED, "'%s' was not a file, directory or link", c->path);
 	}
 }

@@ -174,7 +174,7 @@ static int parse_record(const struct view *v, const char *path, int read, const 
 	/* The id becomes part of names here. */
 	const char *id = json_get_string(record, "deployment");
 	if (id && !lock_id_is_sound(id)) {
-		err_set(err, ERR_PROTOCOL, "the lock '%s' on '%s' names a deployment by what is no id", path, v->name);
+		err_set(err, ERR_PROTOCOL, "the lock '%s' on '%s' names a deployment by an invalid id", path, v->name);
 		return err_hint(err, ERR_PROTOCOL,
 		                "no davit wrote that: look at '%s' on '%s', and remove it if nothing is deployed there",
 		                path, v->name);
@@ -591,7 +591,7 @@ static bool same_file(int fd, const char *path)
 int lock_owner_claim(const struct store *s, const char *id, int *ret_fd, struct err *err)
 {
 	if (!lock_id_is_sound(id))
-		return err_set(err, ERR_INVALID, "what should be a deployment's id is none");
+		return err_set(err, ERR_INVALID, "invalid deployment id");
 	_cleanup_free_ char *path = xasprintf("%s/owners/%s", store_dir(s), id);
 	for (int i = 0; i < 10; i++) {
 		_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);

@@ -119,7 +119,7 @@ int change_from_record(const json_t *record, struct change *ret, struct err *err
 	const char *path = json_get_string(record, "path");
 	const char *target = json_get_string(record, "target");
 	if (format < 1 || !is_kind(kind) || action < 0 || state < 0 || path == NULL || target == NULL)
-		return err_set(err, ERR_PROTOCOL, "a change record that makes no sense");
+		return err_set(err, ERR_PROTOCOL, "an invalid change record");
 	struct change c = {
 		.id = json_get_int(record, "id", 0),
 		.step_index = (int)json_get_int(record, "step", 0),

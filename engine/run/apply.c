@@ -286,7 +286,7 @@ static int prepare_target(struct engine *e, struct etarget *et, struct plan *pla
 			return r;
 	}
 	return r < 0 ? r
-	             : err_set(err, ERR_TIMEOUT, "the former contents on '%s' cannot be saved: replies are lost",
+	             : err_set(err, ERR_TIMEOUT, "the previous contents on '%s' cannot be saved: replies are lost",
 	                       et->name);
 }
 

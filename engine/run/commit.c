@@ -280,7 +280,7 @@ void engine_clean(struct engine *e, bool committed)
 	if (r == 0)
 		lock_owner_drop(e->store, e->id, &e->owner_fd, true);
 	else
-		engine_say(e, "warning", "cleaning is not complete (davit recover goes on with it): %s",
+		engine_say(e, "warning", "cleaning is not complete (davit recover continues it): %s",
 		           err_line(&why, line, sizeof(line)));
 }
 

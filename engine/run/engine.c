@@ -339,7 +339,7 @@ static int load_step(struct engine *e, struct estep *s, const json_t *given, con
 	s->place = (int)json_get_int(given, "place", s->index);
 	s->type = type_named(e, name);
 	if (s->type == NULL && name && strcmp(name, engine_way_back.info->name) == 0)
-		return err_set(err, ERR_INVALID, "step %d: '%s' is no step of a deployment: it decides one",
+		return err_set(err, ERR_INVALID, "step %d: '%s' is not a step of a deployment: it decides one",
 		               s->index + 1, name);
 	if (s->type == NULL)
 		return err_set(err, ERR_INVALID, "step %d: there is no step '%s'", s->index + 1, name ? name : "");

@@ -73,7 +73,7 @@ static int rollback_open(const json_t *doc, const struct engine_options *o, stru
 		r = engine_finish_commit(&e, err);
 		status = 2;
 		err_set(err, ERR_REFUSED,
-		        "the deployment %s was committed; davit rollback %s again goes back behind it", e.id, e.id);
+		        "the deployment %s was committed; run davit rollback %s again to roll it back", e.id, e.id);
 	} else if (mark && strcmp(mark, "undone") == 0) {
 		status = engine_finish_undone(&e, 1, err) < 0 ? 4 : 0;
 	} else if (found == 0) {
@@ -122,7 +122,7 @@ static int load_file(struct engine *e, const json_t *doc, const char *to, const 
 {
 	if (o->deployment == NULL) {
 		err_set(err, ERR_INVALID,
-		        "to go back behind a committed deployment that this host did not keep, its file is needed");
+		        "the rollback of a committed deployment that this host did not keep needs its file");
 		return err_hint(err, ERR_INVALID, "davit rollback %s%s --file FILE", to ? "--to " : "",
 		                to ? to : json_get_string(doc, "id"));
 	}

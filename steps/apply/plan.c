@@ -64,7 +64,7 @@ static char *summary_of(const struct resource *r, enum change_action action, boo
 	else if (r->type->explain != NULL)
 		r->type->explain(r, &text);
 	if (action == ACTION_UPDATE && !known)
-		str_append(&text, ", was there, and is looked after from now on");
+		str_append(&text, ", existed already and is managed from now on");
 	return str_take(&text);
 }
 

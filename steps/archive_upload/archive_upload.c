@@ -121,7 +121,7 @@ static void validate(const struct step_context *c, struct faults *faults)
 	_cleanup_free_ char *path = NULL;
 
 	if (fs_normalize(in->path, &path, NULL) < 0 || *path != '/' || strcmp(path, "/") == 0) {
-		faults_add(faults, NULL, "/path", "'%s' is no directory that releases could lie in", in->path);
+		faults_add(faults, NULL, "/path", "'%s' is not a directory for releases", in->path);
 		faults_hint(faults, "an absolute path of the application's own: /opt/shop");
 	}
 	if (in->shared.count + in->shared_files.count > UPLOAD_MOST_SHARED)
@@ -170,7 +170,7 @@ static void check_source(const struct step_context *c, struct faults *faults)
 	if (stat(path, &st) < 0)
 		faults_add(faults, NULL, "/source", "'%s' is not there (looked for at %s)", in->source, path);
 	else if (!S_ISDIR(st.st_mode))
-		faults_add(faults, NULL, "/source", "'%s' is no directory", in->source);
+		faults_add(faults, NULL, "/source", "'%s' is not a directory", in->source);
 	else
 		check_inside(root, path, in->source, "/source", faults);
 	check_exclude_files(c, path, faults);

@@ -163,7 +163,7 @@ int upload_distrust_former(const struct step_context *c, struct view *v, struct 
 	}
 	tree_done(&now);
 	if (bad > 0)
-		strv_addf(&plan->warnings, "%zu things of release %s are not as they were sent: they are sent anew",
+		strv_addf(&plan->warnings, "%zu entries of release %s are not as they were sent: they are sent again",
 		          bad, u->former_name);
 	return 0;
 }

@@ -65,7 +65,7 @@ static int open_exclude_file(const struct step_context *c, const char *source, c
 	if (fd < 0)
 		return *file == '/' ? err_errno(err, errno, "open '%s'", file) : fd;
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return err_set(err, ERR_REFUSED, "'%s' is no file", file);
+		return err_set(err, ERR_REFUSED, "'%s' is not a file", file);
 	return take_fd(&fd);
 }
 

@@ -154,7 +154,7 @@ static void tell(struct checkout *k, const struct git_area_result *result, int64
 	k->c->report(k->c->engine, "%zu files of %.12s, %zu written, %zu removed, in %s", result->files, k->want.commit,
 	             result->written, result->removed, clock_duration(ms, took));
 	if (result->renewed)
-		k->c->report(k->c->engine, "what an earlier job left of .git could not be used: it was made anew");
+		k->c->report(k->c->engine, "the .git of an earlier job could not be used: it was recreated");
 	if (result->unencoded > 0)
 		k->c->report(
 			k->c->engine,

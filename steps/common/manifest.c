@@ -251,7 +251,7 @@ int manifest_parse(const char *name, const char *text, size_t len, struct manife
 	const char *end = len > 0 ? memchr(text, '\n', len) : NULL;
 
 	if (!end || memchr(text, 0, len))
-		return err_set(err, ERR_INVALID, "'%s' is no manifest", name);
+		return err_set(err, ERR_INVALID, "'%s' is not a manifest", name);
 	int r = json_parse(text, (size_t)(end - text), 1 << 20, &m.head, err);
 	if (r < 0)
 		return err_wrap(err, r, "read manifest '%s'", name);
@@ -260,7 +260,7 @@ int manifest_parse(const char *name, const char *text, size_t len, struct manife
 		r = err_set(err, ERR_UNSUPPORTED, "manifest '%s' has format %" PRId64 ", this davit reads up to %d",
 		            name, format, MANIFEST_FORMAT);
 	else if (format < 1)
-		r = err_set(err, ERR_INVALID, "'%s' is no manifest", name);
+		r = err_set(err, ERR_INVALID, "'%s' is not a manifest", name);
 	if (r == 0) {
 		_cleanup_free_ char *copy = xstrndup(end + 1, len - (size_t)(end + 1 - text));
 		r = read_entries(name, copy, &m, err);

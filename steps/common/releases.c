@@ -143,7 +143,7 @@ static int look_at_path(struct view *v, const char *path, json_t *answer, struct
 	json_object_set_new(answer, "releases", releases);
 	json_object_set_new(answer, "current", current ? json_string_lossy(current, strlen(current)) : json_null());
 	if (current == NULL && n.type != NODE_ABSENT)
-		set_text(answer, "leads_to", n.type == NODE_LINK ? n.link : "is no link");
+		set_text(answer, "leads_to", n.type == NODE_LINK ? n.link : "is not a link");
 	if (more)
 		json_object_set_new(answer, "more", json_true());
 	if (json_array_size(releases) > 0)

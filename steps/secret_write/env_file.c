@@ -175,7 +175,7 @@ int env_read(const char *data, size_t len, struct env_file *ret, struct err *err
 					err_set(err, ERR_INVALID,
 				                "line %zu of the file that is there: the quote of '%s' is never closed",
 				                line_number(start, p), line->name),
-					"mend the file, or remove it");
+					"fix the file, or remove it");
 			p = next;
 		} else {
 			const char *newline = memchr(p, '\n', (size_t)(end - p));

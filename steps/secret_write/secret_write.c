@@ -253,7 +253,7 @@ static int look_file(struct view *v, const char *path, struct node *now, struct 
 		                err_set(err, ERR_REFUSED, "'%s' on '%s' is a link to %s", path, v->name, now->link),
 		                "name the file itself");
 	if (now->type != NODE_FILE && now->type != NODE_ABSENT)
-		return err_set(err, ERR_REFUSED, "'%s' on '%s' is there and is no file", path, v->name);
+		return err_set(err, ERR_REFUSED, "'%s' on '%s' exists but is not a file", path, v->name);
 	if (!*ret_there)
 		return 0;
 	r = host_read(v, path, SECRET_MAX_FILE, content, err);
@@ -295,7 +295,7 @@ static int drop_others(struct place *p, const char *dir, const struct secret_set
 		if (r < 0)
 			break;
 		if (now.type != NODE_FILE && now.type != NODE_LINK) {
-			strv_addf(&p->plan->warnings, "'%s' is no file and stays, `exact: true` or not", path);
+			strv_addf(&p->plan->warnings, "'%s' is not a file and stays, `exact: true` or not", path);
 			continue;
 		}
 		struct change *change = plan_add(p->plan, &change_remove, ACTION_DESTROY, path);
@@ -318,7 +318,7 @@ static int plan_dir(struct place *p, const char *path, const struct secret_set *
 		return r;
 	bool there = now.type == NODE_DIR;
 	if (!there && now.type != NODE_ABSENT)
-		return err_set(err, ERR_REFUSED, "'%s' on '%s' is there and is no directory", path, p->v->name);
+		return err_set(err, ERR_REFUSED, "'%s' on '%s' exists but is not a directory", path, p->v->name);
 	plan_node(p, path, true, &now, NULL);
 	for (size_t i = 0; r == 0 && i < set->count; i++) {
 		_cleanup_free_ char *file = fs_join(path, set->items[i].name);
@@ -333,7 +333,7 @@ static void tell(const struct secret_set *set, struct plan *plan)
 	for (size_t i = 0; i < set->count; i++) {
 		const struct secret_item *item = &set->items[i];
 		if (item->mend != NULL)
-			strv_addf(&plan->warnings, "the key '%s': %s mended", item->name, item->mend);
+			strv_addf(&plan->warnings, "the key '%s': %s fixed", item->name, item->mend);
 		else if (!item->is_key && item->value != NULL && memchr(item->value, '\r', item->len) != NULL)
 			strv_addf(&plan->warnings, "the value of '%s' holds a carriage return; it is written as it is",
 			          item->name);

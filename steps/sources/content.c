@@ -195,7 +195,7 @@ static int discard_aside(struct target *t, const char *aside, const char *path, 
 		r = look(&t->view, to, &there, err);
 		if (r == 0 && there.type != NODE_ABSENT)
 			return err_set(err, ERR_CONFLICT,
-			               "'%s' was left out of the snapshot and is there twice: '%s' is the former one",
+			               "'%s' was left out of the snapshot and exists twice: '%s' is the previous one",
 			               to, from);
 		if (r == 0)
 			r = make_above(t, path, tree.entries[i].path, aside, err);

@@ -71,7 +71,7 @@ int source_measure(struct view *v, const char *path, const struct ignore *ignore
 		return r;
 	*ret_type = n.type;
 	if (n.type == NODE_OTHER)
-		return err_set(err, ERR_REFUSED, "'%s' on '%s' is no file, directory or link", path, v->name);
+		return err_set(err, ERR_REFUSED, "'%s' on '%s' is not a file, directory or link", path, v->name);
 	if (fs_below(path, v->facts.base) || fs_below(v->facts.base, path))
 		return err_set(err, ERR_REFUSED, "'%s' on '%s' holds davit's own files (%s)", path, v->name,
 		               v->facts.base);

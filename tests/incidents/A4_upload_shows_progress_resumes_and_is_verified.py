@@ -154,7 +154,7 @@ class Upload(Case):
                 f.write("x")
             result = self.deploy(t, server, verify="full")
             self.assert_exit(result, 0)
-            self.assert_says(result, "1 things of release")
+            self.assert_says(result, "1 entries of release")
             self.assertEqual(digests(t.path("app/current")), digests(os.path.join(t.src, "data")))
 
 

@@ -33,7 +33,7 @@ class Keys(Case):
     def test_crlf_and_a_missing_final_newline_are_mended_and_said(self):
         result = self.deploy(self.pem.replace("\n", "\r\n").rstrip("\r\n"))
         self.assert_exit(result, 0)
-        self.assert_says(result, "CRLF line ends and the missing final newline mended")
+        self.assert_says(result, "CRLF line ends and the missing final newline fixed")
         self.assertEqual(self.trial.read("key"), self.pem.encode())
 
     def test_a_key_without_its_line_breaks_is_refused_before_the_first_change(self):

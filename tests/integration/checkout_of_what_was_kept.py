@@ -133,7 +133,7 @@ class Kept(Case):
             f.write(b"\xaa" * (os.path.getsize(pack) // 3))
         shutil.rmtree(self.area + "/data")
         result = self.step_well()
-        self.assert_says(result, "made anew")
+        self.assert_says(result, "recreated")
         self.assert_tree(self.history[-1])
 
     def test_objects_that_are_gone_are_fetched_again(self):
@@ -262,8 +262,8 @@ class Kept(Case):
         git(self.work, "tag", "-a", "-m", "x", "the-blob", blob)
         self.push("--tags")
         self.step_well()
-        for ref, words in (("light-tree", ["light-tree", "is a tree, not a commit"]), ("the-tree", ["the-tree", "no commit"]),
-                           ("the-blob", ["the-blob", "no commit"]), (tree, [tree, "is a tree"]), (blob, [blob, "is a blob"])):
+        for ref, words in (("light-tree", ["light-tree", "is a tree, not a commit"]), ("the-tree", ["the-tree", "not a commit"]),
+                           ("the-blob", ["the-blob", "not a commit"]), (tree, [tree, "is a tree"]), (blob, [blob, "is a blob"])):
             for again in (False, True):
                 with self.subTest(ref=ref, again=again):
                     result = self.step(ref)

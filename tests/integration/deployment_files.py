@@ -312,7 +312,7 @@ steps:
 
     def test_what_a_step_cannot_know_is_refused_before_the_first_change(self):
         for step, word in (({"checkout": {}}, "repository:"), ({"archive-upload": {"source": "nosuch", "path": self.t.path("a")}}, "nosuch"),
-                           ({"finish": {}}, "'finish' decides a deployment and is no step of one"), ({"run": {"target": "here", "command": ["true"]}}, "here")):
+                           ({"finish": {}}, "'finish' decides a deployment and is not a step"), ({"run": {"target": "here", "command": ["true"]}}, "here")):
             with self.subTest(step=step):
                 result = self.t.deploy(self.one([self.file_change(), step]))
                 self.assert_exit(result, 2)

@@ -520,7 +520,7 @@ class CommandLine(Case):
         for args, status, part in [(["--help"], 0, "--repo"), (["--listen", "0.0.0.0:0"], 2, "allow-remote"),
                                    (["--listen", "nowhere"], 2, "ADDRESS:PORT"), (["--poll", "soon"], 2, "90s"),
                                    (["--repo", "/nonexistent/a/b"], 2, "/nonexistent/a/b"), (["--repo", "/tmp"], 2, "OWNER/NAME"),
-                                   (["--repo", "x/y=/tmp"], 2, "no bare git repository"), (["--colour"], 2, "colour"),
+                                   (["--repo", "x/y=/tmp"], 2, "not a bare git repository"), (["--colour"], 2, "colour"),
                                    (["--secrets", "/nonexistent"], 2, "/nonexistent"), (["--ca-file", "x"], 2, "--tls")]:
             done = self.call(*args)
             self.assertEqual(done.returncode, status, (args, done.stderr))

@@ -80,7 +80,7 @@ class Registration(Case):
         runner.make_key()
         auth = runner.remote_auth(self.forge.registration_token("octo/demo"))
         cases = [({"labels": None}, "'labels' must be a list"), ({"version": 2}, "'version'"), ({"group_id": 9}, "no runner group 9"),
-                 ({"public_key": "x"}, "public_key is no <RSAKeyValue>"), ({"colour": "red"}, "unknown member 'colour'"),
+                 ({"public_key": "x"}, "public_key is not an <RSAKeyValue>"), ({"colour": "red"}, "unknown member 'colour'"),
                  ({"labels": [{"id": 0, "name": "self-hosted", "type": "odd"}]}, "system or user")]
         for change, complaint in cases:
             error = refused(self.forge.json, "POST", f"{self.forge.api}/actions/runners/register", runner.register_body(**change), auth)
@@ -361,7 +361,7 @@ class Jobs(Case):
         error = refused(job.call, "POST", job.url + "renewjob", {"planId": str(uuid.uuid4()), "jobId": job.id})
         self.assertEqual((error.status, error.json()["source"]), (404, "actions-run-service"))
         self.expect_complaint("planId and jobId")
-        for change, part in [({"conclusion": "success"}, "no conclusion"), ({"outputs": []}, "'outputs'"), ({"colour": 1}, "unknown member"),
+        for change, part in [({"conclusion": "success"}, "not a conclusion"), ({"outputs": []}, "'outputs'"), ({"colour": 1}, "unknown member"),
                              ({"stepResults": [{"number": 1}]}, "lacks 'external_id'"),
                              ({"annotations": [{"level": "bad", "message": "x"}]}, "level is")]:
             self.assertEqual(refused(job.complete, **change).status, 400, change)
@@ -421,7 +421,7 @@ class Jobs(Case):
         self.assertEqual(refused(job.complete).status, 404)
         self.expect_complaint("completed before")
         job.put(url, b"x\n", x_ms_blob_type="BlockBlob")
-        self.expect_complaint("behind completejob")
+        self.expect_complaint("after completejob")
 
     def test_actions_are_resolved_to_commits_of_served_repositories(self):
         sha = self.push()
@@ -494,7 +494,7 @@ class Results(Case):
 
     def test_step_updates_are_checked(self):
         good = self.job.step(1, "a")
-        for change, part in [({"status": 4}, "no status"), ({"conclusion": 0}, "without a conclusion"), ({"number": 0}, "begin with 1"),
+        for change, part in [({"status": 4}, "is not a status"), ({"conclusion": 0}, "without a conclusion"), ({"number": 0}, "begin with 1"),
                              ({"status": 3, "completed_at": None}, "has a conclusion")]:
             self.job.update_steps({**good, "external_id": str(uuid.uuid4()), "number": 50 + len(part), **change})
             self.expect_complaint(part)

@@ -127,9 +127,9 @@ class Keys(SshCase):
                 result = self.run_there(self.target(key="${{ secrets.K }}"), secrets={"K": text})
                 self.assert_exit(result, 0)
                 if words:
-                    self.assert_says(result, "was mended", words)
+                    self.assert_says(result, "was fixed", words)
                 else:
-                    self.assert_silent(result, "mended")
+                    self.assert_silent(result, "was fixed")
 
     def test_another_key_is_refused_by_what_is_wrong_with_it(self):
         with open(self.server.key, encoding="ascii") as f:

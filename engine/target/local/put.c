@@ -120,7 +120,7 @@ static int acl_value(const char *readers, mode_t mode, char *value, size_t size,
 		char rights[4] = "";
 		int n = 0;
 		if (sscanf(p, "u:%u:%3[rwx]%n", &uid, rights, &n) != 2 || n == 0 || count + 4 > ARRAY_SIZE(entries))
-			return err_set(err, ERR_INTERNAL, "'%s' is no access list", readers);
+			return err_set(err, ERR_INTERNAL, "'%s' is not an access list", readers);
 		unsigned perm =
 			(strchr(rights, 'r') ? 4 : 0) | (strchr(rights, 'w') ? 2 : 0) | (strchr(rights, 'x') ? 1 : 0);
 		/* The kernel wants them in the order of their numbers, each once. */
@@ -365,7 +365,7 @@ static int symlink_into(const struct private *p, const char *path, const char *l
 {
 	struct stat st;
 	if (fstatat(p->parent, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISLNK(st.st_mode))
-		return err_set(err, ERR_EXISTS, "'%s' is there and no link", path);
+		return err_set(err, ERR_EXISTS, "'%s' exists but is not a link", path);
 	if (symlinkat(link, p->dir, p->made) != 0)
 		return err_errno(err, errno, "make the link '%s'", path);
 	if (renameat(p->dir, p->made, p->parent, p->name) == 0)

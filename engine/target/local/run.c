@@ -372,7 +372,7 @@ static int fence_one(const char *pids, const char *name, struct wait *w, struct 
 	bool lived = read_note(str_peek(&text), &n) && (*n.boot == '\0' || strcmp(n.boot, host_boot_id()) == 0);
 	r = lived ? end_command(&n, w, err) : 0;
 	if (r < 0)
-		return err_wrap(err, ERR_TIMEOUT, "the command %lld of the former owner does not end", n.pid);
+		return err_wrap(err, ERR_TIMEOUT, "the command %lld of the previous owner does not end", n.pid);
 	unlink(path);
 	return 0;
 }

@@ -40,7 +40,7 @@ static const char fence_loop[] =
 	"case $c in *[!0-9]*) continue;; esac; case $o in *\" $c \"*) continue;; esac\n"
 	"a= b= r= m= u= i=; { IFS=' ' read -r a b r; IFS=' ' read -r m u i; } <\"$f\"\n"
 	"case $b in ''|-|\"$B\") [ -z \"$a\" ] || z \"$c\" \"$a\" \"${r:-0}\" \"${m:--}\" \"${u:--}\" \"${i:--}\" 0 ||\n"
-	" { echo \"command $c of the former owner does not end\" >&2; e=1; continue; };;\n"
+	" { echo \"command $c of the previous owner does not end\" >&2; e=1; continue; };;\n"
 	"esac; rm -f -- \"$f\"; done; exit $e";
 
 int shell_fence(struct target *t, const char *lock_dir, struct err *err)
@@ -59,9 +59,9 @@ int shell_fence(struct target *t, const char *lock_dir, struct err *err)
 	str_append(&script, fence_loop);
 	r = shell_change(t, lock_dir, str_peek(&script), &input, &said, err);
 	if (r < 0)
-		return err_wrap(err, r, "end the former owner's commands on '%s'", t->view.name);
+		return err_wrap(err, r, "end the previous owner's commands on '%s'", t->view.name);
 	if (said.status != 0)
-		return err_set(err, ERR_TIMEOUT, "end the former owner's commands on '%s': %s", t->view.name,
+		return err_set(err, ERR_TIMEOUT, "end the previous owner's commands on '%s': %s", t->view.name,
 		               str_peek(&said.err));
 	return 0;
 }

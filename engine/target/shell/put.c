@@ -275,7 +275,7 @@ int shell_symlink(struct target *t, const char *path, const char *link, struct e
 		return r;
 	begin((struct shell_target *)t, path, false, &script);
 	shell_assign(&script, "l", link);
-	str_append(&script, "[ -L \"$p\" ] || [ ! -e \"$p\" ] || { echo 'File exists, and it is no link' >&2; x; }\n"
+	str_append(&script, "[ -L \"$p\" ] || [ ! -e \"$p\" ] || { echo 'File exists but is not a link' >&2; x; }\n"
 	                    "ln -s -- \"$l\" \"$q\" && mv -fT -- \"$q\" \"$p\" || x; z");
 	return shell_change_one(t, path, &script, NULL, "make the link", err);
 }

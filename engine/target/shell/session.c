@@ -290,7 +290,7 @@ static int hello(struct shell_session *s, struct wait *w, struct err *err)
 	struct shell_process *p = &s->process;
 	long long *const numbers[] = {&p->pid, &p->start_time, &p->group, &p->began_s};
 	if (!answer_numbers(str_peek(&out), out.len, numbers, ARRAY_SIZE(numbers)))
-		return err_set(err, ERR_PROTOCOL, "the shell on the target says nothing sensible");
+		return err_set(err, ERR_PROTOCOL, "unexpected reply from the shell on the target");
 	return 0;
 }
 

@@ -258,7 +258,7 @@ int shell_session_get(struct shell_target *s, struct wait *w, struct shell_sessi
 {
 	struct shell_session **slot = s->main != NULL && s->main->busy ? &s->side : &s->main;
 	if (*slot != NULL && (*slot)->busy)
-		return err_set(err, ERR_INTERNAL, "a third request to '%s' while two are under way", s->t.view.name);
+		return err_set(err, ERR_INTERNAL, "a third request to '%s' while two are pending", s->t.view.name);
 	if (*slot != NULL && ((*slot)->dead || !link_is_open(s->link)))
 		shell_session_drop(s, *slot);
 	if (*slot == NULL) {

@@ -56,7 +56,7 @@ static void other_actions_are_refused_with_the_way_out(void **state)
 	assert_non_null(strstr(resolved("{\"type\":\"containerRegistry\",\"image\":\"alpine\"}"), "docker://alpine"));
 	assert_non_null(strstr(
 		resolved("{\"type\":\"repository\",\"name\":\"octo/davit\",\"ref\":\"v1\",\"path\":\"actions/a/b\"}"),
-		"no action"));
+		"not an action"));
 	assert_non_null(strstr(resolved("{\"type\":\"strange\"}"), "does not know"));
 }
 

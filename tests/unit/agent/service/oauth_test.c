@@ -275,7 +275,7 @@ static void refuse_jit(char *text, const char *says)
 static void a_broken_just_in_time_configuration_is_refused_with_its_place(void **state)
 {
 	(void)state;
-	refuse_jit(xstrdup("!!!"), "no base64");
+	refuse_jit(xstrdup("!!!"), "not base64");
 	refuse_jit(xstrdup("aGVsbG8="), "no JSON object");
 	refuse_jit(jit_text(json_pack("{s:s}", "../x", "aGVsbG8=")), "../x");
 	refuse_jit(jit_text(json_pack("{s:s}", "a/b", "aGVsbG8=")), "a/b");

@@ -329,7 +329,7 @@ static void all_faults_of_a_file_come_at_once_with_their_places(void **state)
 		"did you mean 'push'?",
 		"did you mean 'contents'?",
 		"read, write or none",
-		"'bb', which is no job",
+		"'bb', which is not a job",
 		"did you mean 'b'?",
 		"'strategy' is not supported",
 		"not both",

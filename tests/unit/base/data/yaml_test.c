@@ -74,10 +74,10 @@ static void what_is_not_yaml_is_told_in_the_words_of_its_writer(void **state)
 		{"a: %x\n", "a text cannot begin with '%'"},
 		{"a: *.txt\n", "a text cannot begin with '*'"},
 		{"a: b: c\n", "t.yml:1:5: a second ': ' on a line"},
-		{"a: \"C:\\dir\"\n", "'\\' does not go with the character behind it"},
+		{"a: \"C:\\dir\"\n", "'\\' does not go with the character after it"},
 		{"a: 1\nb: \"x\nc: 2\n", "t.yml:2:4: the quote of line 2 is not closed"},
 		{"a: \"x\" y\n", "this does not fit what began on line 1"},
-		{"a: 1\nb\nc: 2\n", "t.yml:2:1: line 2 is no `key: value`"},
+		{"a: 1\nb\nc: 2\n", "t.yml:2:1: line 2 is not a `key: value`"},
 		{"a: { b: 1\n", "the '{' of line 1 is not closed"},
 		{"a: [ 1, 2\n", "the '[' of line 1 is not closed"},
 	};

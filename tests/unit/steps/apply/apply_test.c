@@ -57,7 +57,7 @@ static void the_plan_shows_each_attribute_from_and_to(void **state)
 	assert_string_equal(json_get_string(c->after, "mode"), "0644");
 	assert_string_not_equal(json_get_string(c->before, "digest"), json_get_string(c->after, "digest"));
 	assert_string_equal(json_get_string(c->after, "owner"), json_get_string(c->before, "owner"));
-	assert_true(plan_shows(f, "/a", "update", "was there"));
+	assert_true(plan_shows(f, "/a", "update", "existed already"));
 	assert_file(f, "a", "old");
 }
 

@@ -209,7 +209,7 @@ static void shared_paths_stay_in_the_release(void **state)
 	struct fixture *f = *state;
 	fixture_input(f, "archive-upload", "{path: /, shared: [/etc, ../x, a, a/b]}");
 	fixture_validate(f);
-	assert_true(fixture_fault(f, "/path", "no directory that releases could lie in"));
+	assert_true(fixture_fault(f, "/path", "not a directory for releases"));
 	assert_true(fixture_fault(f, "/shared/0", "'/etc' does not lie in the release"));
 	assert_true(fixture_fault(f, "/shared/1", "'../x' does not lie in the release"));
 	assert_true(fixture_fault(f, "/shared", "'a/b' lies below 'a'"));
@@ -436,7 +436,7 @@ static void full_verification_does_not_trust_the_former_release(void **state)
 	deploy(f, NEXT_ID, "{source: src, path: DIR/www, verify: full}");
 	assert_file(f, "www/current/lib/a", "aaa");
 	assert_int_equal(f->plan.warnings.count, 1);
-	assert_non_null(strstr(f->plan.warnings.items[0], "1 things of release"));
+	assert_non_null(strstr(f->plan.warnings.items[0], "1 entries of release"));
 }
 
 /* ---- git ---- */

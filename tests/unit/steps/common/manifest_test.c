@@ -54,8 +54,8 @@ static void assert_bad(const char *text, const char *words)
 static void what_is_no_manifest_is_refused_with_its_line(void **state)
 {
 	(void)state;
-	assert_bad("", "is no manifest");
-	assert_bad("{}\n", "is no manifest");
+	assert_bad("", "is not a manifest");
+	assert_bad("{}\n", "is not a manifest");
 	assert_bad("{\"format\":2}\n", "has format 2, this davit reads up to 1");
 	assert_bad("{\"format\":1}\nd 0755 a", "m:2: the manifest ends in the middle");
 	assert_bad("{\"format\":1}\nd 0755 ../a\n", "m:2: not a line");

@@ -249,7 +249,7 @@ static void keys_are_parsed_and_their_line_ends_mended(void **state)
 	assert_int_equal(fixture_plan(f), 0);
 	assert_int_equal(f->plan.warnings.count, 1);
 	assert_string_equal(f->plan.warnings.items[0],
-	                    "the key 'KEY': CRLF line ends and the missing final newline mended");
+	                    "the key 'KEY': CRLF line ends and the missing final newline fixed");
 	assert_int_equal(fixture_apply(f), 0);
 	assert_file(f, "key", key);
 	write_input(f, "file", gone);
