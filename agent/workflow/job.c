@@ -177,7 +177,7 @@ static void check_needs(struct reader *r, const struct workflow *w)
 		for (size_t n = 0; n < job->needs.count; n++) {
 			if (workflow_find_job(w, job->needs.items[n]))
 				continue;
-			reader_fault(r, "job '%s' needs '%.60s', which is no job of this file", job->id,
+			reader_fault(r, "job '%s' needs '%.60s', which is not a job of this file", job->id,
 			             job->needs.items[n]);
 			const char *nearest = str_nearest(job->needs.items[n], ids, w->job_count);
 			if (nearest)

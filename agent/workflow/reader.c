@@ -41,7 +41,8 @@ void reader_known_keys(struct reader *r, const json_t *object, const char *what,
 		if (known)
 			continue;
 		size_t mark = reader_enter(r, key);
-		faults_add_key(r->source.faults, r->source.doc, str_peek(&r->at), "'%.60s' is no key of %s", key, what);
+		faults_add_key(r->source.faults, r->source.doc, str_peek(&r->at), "'%.60s' is not a key of %s", key,
+		               what);
 		const char *nearest = str_nearest(key, names, count);
 		if (nearest)
 			faults_hint(r->source.faults, "did you mean '%s'?", nearest);

@@ -71,9 +71,11 @@ static int rollback_open(const json_t *doc, const struct engine_options *o, stru
 		status = r == ERR_LOCKED ? 5 : 4;
 	} else if (mark && strcmp(mark, "committed") == 0) {
 		r = engine_finish_commit(&e, err);
-		status = 2;
-		err_set(err, ERR_REFUSED,
-		        "the deployment %s was committed; run davit rollback %s again to roll it back", e.id, e.id);
+		status = r < 0 ? 4 : 2;
+		if (r >= 0)
+			err_set(err, ERR_REFUSED,
+			        "the deployment %s was committed; run davit rollback %s again to roll it back", e.id,
+			        e.id);
 	} else if (mark && strcmp(mark, "undone") == 0) {
 		status = engine_finish_undone(&e, 1, err) < 0 ? 4 : 0;
 	} else if (found == 0) {

@@ -17,11 +17,13 @@ class Web(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def answer(self):
-        given = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
-        if self.command == "GET":
-            status, body = 200, [] if self.path.startswith("/repos/") else {"state": "up"}
+        given = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if not self.path.startswith("/repos/"):   # a page that is asked, in whatever way
+            status, body = 200, {"state": "up"}
+        elif self.command == "GET":
+            status, body = 200, []
         else:
-            status, body = (201, {"id": 1}) if given else (422, {"message": "something is missing"})
+            status, body = (201, {"id": 1}) if json.loads(given or b"{}") else (422, {"message": "something is missing"})
         text = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

@@ -50,8 +50,11 @@ static void begin(const struct shell_target *s, const char *path, bool alone, st
 	_cleanup_free_ char *there = xasprintf("../%s", name);
 	shell_assign(out, "p", there);
 	str_append(out, "q=./new\n");
-	if (!alone)
+	if (!alone) {
+		/* busybox's mkdir -m loses the set-group-id bit that the directory passes on. */
+		str_append(out, "[ ! -g \"$w\" ] || [ -g . ] || chmod g+s . || x\n");
 		return;
+	}
 	/* Drops attributes inherited from the directory. */
 	if (s->t.view.facts.has_setfacl)
 		str_append(out, "setfacl -b -k . 2>/dev/null\n");

@@ -596,11 +596,11 @@ static void recovery_knows_that_nobody_knew(void **state)
 	baseline_says = ERR_TIMEOUT;
 	old_is_sick = true;
 	for (int i = 0; i < 2; i++) {
-		struct engine_options o = options();
 		_cleanup_json_ json_t *d = slowly(i == 0 ? "new a" : "newer a");
 		in_gate = die;
 		die_deploying(d);
 		in_gate = NULL;
+		struct engine_options o = options(); /* with the store that is open now */
 		assert_int_equal(engine_recover(&r, &o, i == 0 ? &first : &second, NULL), 0);
 		if (i == 0)
 			assert_int_equal(deploy_slowly("new a"), 0);
