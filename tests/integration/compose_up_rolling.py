@@ -67,6 +67,18 @@ class Proxy:
         subprocess.run([NGINX, "-c", self.dir + "/nginx.conf", "-s", "quit"], check=False, stderr=subprocess.DEVNULL)
 
 
+def answers(port, times=30):
+    """A reload takes its time, and for a moment the old worker takes requests beside the new one."""
+    for _ in range(times):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("GET", "/")
+        status = connection.getresponse().status
+        connection.close()
+        if status != 200:
+            return False
+    return True
+
+
 class Client(threading.Thread):
     """Asks at an even pace until it is told to stop; what went wrong, and which versions answered."""
 
@@ -101,6 +113,7 @@ class Rolling(StackCase):
         s.compose({"services": {"web": web("1", scale=scale), "db": service(volumes=["data:/data"])}, "volumes": {"data": {}}})
         self.assert_exit(s.up(), 0)
         subprocess.run(["sh", proxy.route], check=True)
+        until(lambda: answers(proxy.port))
 
     def test_no_request_is_lost_while_a_service_is_replaced_behind_nginx(self):
         with self.stack() as s, Proxy(s) as proxy:
