@@ -140,10 +140,12 @@ static int take_away(struct change_call *x, const struct change *c, const struct
 	int e = change_guard(x, err);
 	if (e >= 0)
 		e = registry_manifest_delete(r, image->repository, image->tag, x->v->wait, err);
-	if (e != ERR_UNSUPPORTED || !json_get_bool(c->extra, "new", false))
-		return e;
-	err_clear(err);
-	e = registry_manifest_delete(r, image->repository, digest_in(c->after), x->v->wait, err);
+	bool is_new = json_get_bool(c->extra, "new", false);
+	if (e == ERR_UNSUPPORTED && is_new) {
+		if (err != NULL)
+			err_clear(err);
+		e = registry_manifest_delete(r, image->repository, digest_in(c->after), x->v->wait, err);
+	}
 	if (e == ERR_UNSUPPORTED)
 		err_hint(err, e,
 		         "the tag is new: delete it by the registry's own means, then `davit rollback` ends the undo");

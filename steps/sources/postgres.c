@@ -158,7 +158,7 @@ static int look(const struct source_call *s, struct view *v, struct facts *ret, 
 static int check_facts(const struct source_call *s, const struct facts *f, bool to_put_back, struct err *err)
 {
 	const char *number = strstr(f->tool, ") ");
-	int major = number ? atoi(number + 2) : 0;
+	long major = number ? strtol(number + 2, NULL, 10) : 0;
 
 	if (major > 0 && major < f->version / 10000)
 		return err_hint(
