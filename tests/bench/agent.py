@@ -104,7 +104,8 @@ class Front:
     """nginx with TLS and HTTP/2 before the forge's queue: every poll is a stream of one connection."""
 
     def __init__(self, root, forge_url):
-        self.root, self.port = pathlib.Path(root), free_port()
+        self.root, self.port = pathlib.Path(root) / "front", free_port()  # nginx gives it to its worker's user
+        self.root.mkdir()
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
                         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", self.root / "front.key", "-out", self.root / "front.pem"],
                        check=True, capture_output=True)
@@ -141,7 +142,7 @@ def measure_http2(count):
     front = Front(setup.root, setup.forge.url)
     try:
         with open(setup.root / "bundle.pem", "ab") as bundle:
-            bundle.write((setup.root / "front.pem").read_bytes())
+            bundle.write((front.root / "front.pem").read_bytes())
         for name in setup.repositories:
             setup.agent.configure(setup.forge, name)
         for record in setup.agent.root.glob("agent/registrations/*/registration.json"):
