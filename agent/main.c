@@ -28,6 +28,7 @@ static const struct command commands[] = {
 	{"unlock", NULL, "davit-step", "free a lock, with proof or with consent"},
 	{"finish", NULL, "davit-step", "decide the deployment of a job"},
 	{"releases", NULL, "davit-step", "what each target runs, what `rollback --to` takes, who holds the lock"},
+	{"status", NULL, "davit-step", "how each target is: services, resources, what davit released there"},
 	{"history", cmd_history, NULL, "what was deployed, when and how it ended"},
 	{"show", cmd_show, NULL, "one deployment: each change and each probe"},
 	{"report", cmd_report, NULL, "one deployment as a page for a browser"},

@@ -21,7 +21,7 @@ static const struct {
 	int (*run)(int argc, char **argv);
 } commands[] = {
 	{"deploy", cmd_deploy}, {"step", cmd_step},     {"rollback", cmd_rollback}, {"recover", cmd_recover},
-	{"unlock", cmd_unlock}, {"finish", cmd_finish}, {"releases", cmd_releases},
+	{"unlock", cmd_unlock}, {"finish", cmd_finish}, {"releases", cmd_releases}, {"status", cmd_status},
 };
 
 int command_run(const char *name, int argc, char **argv)

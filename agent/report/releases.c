@@ -6,7 +6,7 @@
 
 static const char bold[] = "\x1b[1m", red[] = "\x1b[31m", green[] = "\x1b[32m", plain[] = "\x1b[0m";
 
-static void append_error(struct str *out, const json_t *of, const char *indent, bool colours)
+void report_append_error(struct str *out, const json_t *of, const char *indent, bool colours)
 {
 	if (report_text_of(of, "error")[0] == '\0')
 		return;
@@ -86,13 +86,19 @@ static void append_path(struct str *out, const json_t *path, const json_t *lock,
 		append_release(out, release, lock, scope, colours);
 	if (json_get_bool(path, "more", false))
 		str_append(out, "        and older ones\n");
-	append_error(out, path, "      ", colours);
+	report_append_error(out, path, "      ", colours);
+}
+
+void report_append_release_paths(struct str *out, const json_t *target, const char *scope, bool colours)
+{
+	size_t i;
+	json_t *path, *lock = json_object_get(target, "lock");
+	json_array_foreach(json_object_get(target, "paths"), i, path) append_path(out, path, lock, scope, colours);
 }
 
 static void append_target(struct str *out, const json_t *target, const char *scope, bool colours)
 {
-	size_t i;
-	json_t *path, *lock = json_object_get(target, "lock");
+	const json_t *lock = json_object_get(target, "lock");
 	str_append(out, "  ");
 	report_safe(out, report_text_of(target, "name"));
 	if (report_text_of(target, "host")[0] != '\0') {
@@ -102,9 +108,9 @@ static void append_target(struct str *out, const json_t *target, const char *sco
 		report_safe(out, report_text_of(target, "host"));
 	}
 	str_append_c(out, '\n');
-	append_error(out, target, "    ", colours);
+	report_append_error(out, target, "    ", colours);
 	append_lock(out, lock, colours);
-	json_array_foreach(json_object_get(target, "paths"), i, path) append_path(out, path, lock, scope, colours);
+	report_append_release_paths(out, target, scope, colours);
 }
 
 void report_print_releases(const json_t *deployments, bool colours, FILE *out)

@@ -10,6 +10,9 @@ void report_safe(struct str *out, const char *text);               /* text from 
 const char *report_colour(bool colours, const char *code);
 void report_append_time(struct str *out, int64_t wall_ms);
 void report_append_column(struct str *out, const char *value, size_t width); /* filled up, and a blank */
-void report_print_out(struct str *text, FILE *out);                          /* masked */
+/* The releases of a target by path, and an error of it, as `davit releases` shows them. */
+void report_append_release_paths(struct str *out, const json_t *target, const char *scope, bool colours);
+void report_append_error(struct str *out, const json_t *of, const char *indent, bool colours);
+void report_print_out(struct str *text, FILE *out); /* masked */
 /* An event in one line, control characters made visible. */
 void report_append_event_words(struct str *out, const json_t *event);

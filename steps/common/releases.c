@@ -208,7 +208,7 @@ static bool has_path(const json_t *paths, const char *path)
 }
 
 /* Returns the number of entries that could not be read. */
-static int look_at_paths(struct view *v, const json_t *deployment, json_t *answer, struct err *err)
+int releases_of_target(struct view *v, const json_t *deployment, json_t *answer, struct err *err)
 {
 	json_t *paths = json_array(), *step;
 	int unread = 0;
@@ -260,7 +260,7 @@ static int look_at_target(const char *name, const json_t *config, const json_t *
 		set_error(answer, &why);
 	if (t == NULL || t->view.facts.base == NULL)
 		return 1;
-	int unread = look_at_paths(&t->view, deployment, answer, err);
+	int unread = releases_of_target(&t->view, deployment, answer, err);
 	return unread < 0 ? unread : unread + (r < 0);
 }
 

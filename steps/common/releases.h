@@ -9,3 +9,5 @@
  *   "deployment"}]}]}]}, releases newest first; missing members are left out. The strings come from the targets, so from outside.
  * Returns the number of targets or paths that could not be read, or a negative code if it cannot continue (a cancel). */
 int releases_read(const json_t *deployment, const struct engine_options *o, json_t **ret, struct err *err);
+/* The same of one target that is open: "paths" of `answer`. */
+int releases_of_target(struct view *v, const json_t *deployment, json_t *answer, struct err *err);

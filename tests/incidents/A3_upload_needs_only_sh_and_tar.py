@@ -6,38 +6,10 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.trial import Case, Trial, main  # noqa: E402
-import servers.sshd  # noqa: E402
-from servers import mounts  # noqa: E402
+from servers.bare import Bare  # noqa: E402
 from servers.sshd import Account, Sshd  # noqa: E402
 
-PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-
-
-HIDING = mounts.why_not(PLACES)
-
-
-class Bare(Sshd):
-    """A server whose programs of some names are not there."""
-
-    def __init__(self, *missing):
-        super().__init__()
-        found = {os.path.realpath(os.path.join(top, name)) for top in PLACES for name in missing
-                 if os.path.exists(os.path.join(top, name))}
-        # A plain file that may not be executed is no command.
-        nothing = self._path("nothing")
-        open(nothing, "w").close()
-        covers = " && ".join(f"mount --bind {nothing} {path}" for path in sorted(found)) or "true"
-        self.program = self._path("sshd")
-        with open(self.program, "w") as f:
-            f.write(f"#!/bin/sh\nexec {' '.join(mounts.command())} sh -c '{covers} && exec {servers.sshd.SSHD} \"$@\"' sh \"$@\"\n")
-        os.chmod(self.program, 0o755)
-
-    def _start_on(self, port):
-        usual, servers.sshd.SSHD = servers.sshd.SSHD, self.program
-        try:
-            return super()._start_on(port)
-        finally:
-            servers.sshd.SSHD = usual
+HIDING = Bare.why_not()
 
 
 class Tools(Case):
