@@ -22,12 +22,35 @@ static bool holds(const struct check *c)
 	return c->why.len == 0;
 }
 
-/* What deployments change: files, and what the API has. */
+/* What lies in no directory. */
+static void list_outside(const struct check *c, enum suite_detail detail, struct str *out)
+{
+	const struct suite_subject *subject = c->trial.subject;
+	if (subject->api && subject->api->list)
+		subject->api->list(c->world->api, detail, out);
+	if (subject->outside)
+		suite_outside_list(subject->outside, detail, out);
+}
+
+/* What deployments change. */
 static void list_changed(const struct check *c, enum suite_detail detail, struct str *out)
 {
 	suite_list(c->world->tree, detail, out);
-	if (c->trial.subject->api)
-		c->trial.subject->api->list(c->world->api, detail, out);
+	list_outside(c, detail, out);
+}
+
+static void save(const struct check *c, const char *name)
+{
+	suite_world_save(c->world, name);
+	if (c->trial.subject->outside)
+		suite_outside_save(c->trial.subject->outside, name);
+}
+
+static void load(const struct check *c, const char *name)
+{
+	suite_world_load(c->world, name);
+	if (c->trial.subject->outside)
+		suite_outside_load(c->trial.subject->outside, c->world, name);
 }
 
 static void expect_tree(struct check *c, enum suite_detail detail, const struct str *want, const char *when)
@@ -42,8 +65,10 @@ static void expect_tree(struct check *c, enum suite_detail detail, const struct 
 static void expect_no_secret(struct check *c, const struct suite_answer *a, const char *when)
 {
 	const char *const dirs[] = {c->world->state, c->world->base};
+	const char *keeps = c->trial.subject->keeps;
+	_cleanup_free_ char *own = keeps ? fs_join(c->world->base, keeps) : NULL;
 	for (size_t i = 0; holds(c) && i < ARRAY_SIZE(dirs); i++) {
-		_cleanup_free_ char *found = suite_find(dirs[i], c->trial.secret);
+		_cleanup_free_ char *found = suite_find(dirs[i], c->trial.secret, own);
 		if (found != NULL)
 			str_appendf(&c->why, "%s: the secret stands in %s", when, found);
 	}
@@ -113,8 +138,7 @@ static void list_all(const struct check *c, struct str *out)
 		suite_list(dir, SUITE_TOUCHED, &part);
 		str_appendf(out, "%s\n%s", parts[i], str_peek(&part));
 	}
-	if (c->trial.subject->api)
-		c->trial.subject->api->list(c->world->api, SUITE_TOUCHED, out);
+	list_outside(c, SUITE_TOUCHED, out);
 }
 
 static void plan_writes_nothing(struct check *c)
@@ -164,7 +188,7 @@ static void the_next_plan_is_empty(struct check *c)
 static long undo_restores(struct check *c, const char *when)
 {
 	_cleanup_(suite_answer_done) struct suite_answer a;
-	suite_world_load(c->world, "before");
+	load(c, "before");
 	run(c, SUITE_FAIL, 1, DEPLOYMENT_UNDONE, when, &a);
 	expect_tree(c, SUITE_WHOLLY, &c->before, when);
 	expect_nothing_left(c, when);
@@ -174,7 +198,7 @@ static long undo_restores(struct check *c, const char *when)
 static long deploy(struct check *c, const char *when)
 {
 	_cleanup_(suite_answer_done) struct suite_answer a;
-	suite_world_load(c->world, "before");
+	load(c, "before");
 	run(c, SUITE_DEPLOY, 0, DEPLOYMENT_COMMITTED, when, &a);
 	expect_nothing_left(c, when);
 	return a.records;
@@ -196,7 +220,7 @@ static void die_and_recover(struct check *c, enum suite_act act, long at)
 	bool cleaned = true;
 	_cleanup_free_ char *when = xasprintf("killed behind record %ld of a deployment that %s, and recovered", at,
 	                                      act == SUITE_FAIL ? "fails" : "succeeds");
-	suite_world_load(c->world, "before");
+	load(c, "before");
 	suite_run(&c->trial, act, at, &dead);
 	if (holds(c) && !dead.died)
 		str_appendf(&c->why, "%s: it was not killed", when);
@@ -215,23 +239,24 @@ static void die_and_recover(struct check *c, enum suite_act act, long at)
 
 static void each_death_is_recovered(struct check *c, enum suite_act act, long records)
 {
-	/* With a stride, other ones for each example. */
-	for (long at = 1 + (long)c->trial.number % c->stride; holds(c) && at <= records; at += c->stride)
+	/* With a stride, other ones for each example, and for what succeeds and fails. */
+	long first = (long)c->trial.number + (act == SUITE_FAIL ? c->stride / 2 : 0);
+	for (long at = 1 + first % c->stride; holds(c) && at <= records; at += c->stride)
 		die_and_recover(c, act, at);
 }
 
 /* What must hold of a step that is part of a deployment. */
 static void check_deployment(struct check *c)
 {
+	save(c, "before");
 	list_changed(c, SUITE_WHOLLY, &c->before);
-	suite_world_save(c->world, "before");
 	long undone = undo_restores(c, "made and taken back"), committed = deploy(c, "made");
 	list_changed(c, SUITE_ROUGHLY, &c->after);
-	suite_world_save(c->world, "after");
+	save(c, "after");
 	twice_is_once(c);
 	each_death_is_recovered(c, SUITE_DEPLOY, committed);
 	each_death_is_recovered(c, SUITE_FAIL, undone);
-	suite_world_load(c->world, "after");
+	load(c, "after");
 	the_next_plan_is_empty(c);
 }
 
@@ -255,7 +280,7 @@ char *suite_check(const struct suite_subject *subject, const struct suite_server
 {
 	struct suite_world world;
 	suite_world_make(&world);
-	if (subject->api)
+	if (subject->api && subject->api->make)
 		subject->api->make(world.api);
 	struct check c = {.world = &world,
 	                  .stride = stride,

@@ -1,13 +1,17 @@
 /* The contract suite: what docs/semantics.md promises of every step, tried on each registered one with the real engine and a real target.
  * What a step is tried with are the "examples" of its schema, in which
  *   /srv/example        is a directory of the target with files as people have them (suite_world.c),
+ *   /srv/example/stack  has a Compose project, for those whose subject is an engine,
  *   http://web.example  is a web server with a health page and a small part of GitHub's REST,
  *   http://git.example  is a git server with the repository example/shop,
  *   a value of an input that is marked x-secret is replaced by a secret that must be found nowhere afterwards.
  * An example is tried upon what those before it have made.
  * A type that is not registered is tried too, where it is given with its schema and with the API that it is for.
+ * What a step changes may lie in no directory: a Docker engine, a registry. A server of tests/servers has the real one then, lists it and
+ * brings it back to what it was.
  *
  *   suite_world.c    the directories of a trial, and everything about a file that can be compared
+ *   suite_outside.c  the same of what lies in no directory
  *   suite_example.c  examples, and what they must cover
  *   suite_run.c      one process of a trial, which may die
  *   suite.c          what must hold
@@ -44,27 +48,40 @@ enum suite_detail {
 void suite_list(const char *dir, enum suite_detail detail, struct str *out);
 /* The first line of each that the other lacks; "" when they are equal. */
 void suite_difference(const char *before, const char *after, struct str *out);
-/* A file below dir that holds the text; NULL: none. free() */
-char *suite_find(const char *dir, const char *text);
+/* A file below dir that holds the text; NULL: none. free() except: a directory in which a file may that only its owner can read; NULL: none. */
+char *suite_find(const char *dir, const char *text, const char *except);
+
+/* ---- suite_outside.c ---- */
+struct server;
+/* A line for each thing that it has. */
+void suite_outside_list(struct server *outside, enum suite_detail detail, struct str *out);
+/* All of it, under a name; and back: equal in what suite_outside_list says of it ROUGHLY. */
+void suite_outside_save(struct server *outside, const char *name);
+void suite_outside_load(struct server *outside, const struct suite_world *w, const char *name);
 
 /* ---- suite_example.c ---- */
 struct suite_servers {
 	const char *web, *git; /* URLs */
 };
 /* An API as the target, beside a host that has the lock. */
+struct suite_trial;
 struct suite_api {
-	const char *schema; /* of the step's input, with its examples */
-	void (*make)(const char *dir);
-	json_t *(*target)(const char *dir); /* its entry below "targets", of this kind: */
-	const struct target_kind *kind;
+	const char *schema;            /* of the step's input, with its examples; NULL: the one of its name */
+	void (*make)(const char *dir); /* NULL: it is there */
+	json_t *(*target)(const struct suite_trial *t); /* its entry below "targets", of this kind: */
+	const struct target_kind *kind;                 /* NULL: one of this program's */
 	const struct change_type *(*find_change)(const char *kind);
-	/* A line for each thing that it has. SUITE_TOUCHED: and what was asked of it that changes something. */
+	/* A line for each thing that it has. SUITE_TOUCHED: and what was asked of it that changes something. NULL: it is the subject's outside. */
 	void (*list)(const char *dir, enum suite_detail detail, struct str *out);
 };
 struct suite_subject {
 	const struct step_type *type; /* in place of the registered one of its name */
 	const struct suite_api *api;  /* NULL: it is for hosts */
 	const char *shell;            /* the host is reached by this shell; NULL: by the process itself */
+	struct server *outside;       /* what else it changes; NULL: nothing */
+	const json_t *inputs;         /* of each example too; NULL: none */
+	const char *
+		keeps; /* below the target's base: where the step keeps secrets that are the stack's own, for its owner only. NULL: nowhere */
 };
 /* NULL, and why: there is none, one breaks its schema, or a secret input is in none of them. The secrets in the nth are suite_secret(n). */
 char *suite_secret(size_t number); /* free() */

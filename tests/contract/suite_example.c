@@ -127,7 +127,8 @@ static void check_example(const json_t *document, const json_t *example, size_t 
 json_t *suite_examples(const struct suite_subject *subject, const struct suite_world *w,
                        const struct suite_servers *servers, struct str *why)
 {
-	const char *text = subject->api ? subject->api->schema : schema_builtin(subject->type->info->name);
+	const char *text =
+		subject->api && subject->api->schema ? subject->api->schema : schema_builtin(subject->type->info->name);
 	_cleanup_json_ json_t *document = NULL;
 	_cleanup_(strv_done) struct strv seen = {0};
 	if (text == NULL || json_parse(text, strlen(text), SCHEMA_MAX, &document, NULL) < 0) {
@@ -143,6 +144,7 @@ json_t *suite_examples(const struct suite_subject *subject, const struct suite_w
 	{
 		_cleanup_free_ char *secret = suite_secret(i);
 		put_secrets(document, example, "", secret, &seen);
+		json_object_update(example, (json_t *)(uintptr_t)subject->inputs);
 		check_example(document, example, i, why);
 	}
 	/* Common to all steps, for one that stands alone in a job; here the deployment has them. */

@@ -44,12 +44,12 @@ static int64_t act_wall_ms(void *context)
 	return noon + *(const int *)context * 60000;
 }
 
-/* An API of a trial answers at once: nothing but itself is waited for. */
+/* A scripted API answers at once: nothing but itself is waited for. */
 static void pause_ms(void *context, int64_t ms)
 {
 	const struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000};
 	(void)context;
-	if (trial->subject->api)
+	if (trial->subject->api && !trial->subject->outside)
 		passed_ms += ms;
 	else
 		nanosleep(&ts, NULL);
@@ -99,18 +99,16 @@ static const struct field_choice *const *kinds_of_targets(void)
 		kinds[count] = target_kinds[count];
 		count++;
 	}
-	kinds[count] = trial->subject->api ? &trial->subject->api->kind->choice : NULL;
+	kinds[count] = trial->subject->api && trial->subject->api->kind ? &trial->subject->api->kind->choice : NULL;
 	return kinds;
 }
 
 static int make_target(const struct target_config *config, struct target **ret, struct err *err)
 {
 	static const char *shell[2]; /* the target borrows it */
-	const struct suite_api *api = trial->subject->api;
-	if (api && target_config_kind(config) == api->kind)
-		return target_config_make(config, ret, err);
 	shell[0] = trial->subject->shell;
-	return shell[0] ? target_shell_new_local(config, shell, ret, err) : target_config_make(config, ret, err);
+	return shell[0] && strcmp(config->name, api_target) != 0 ? target_shell_new_local(config, shell, ret, err)
+	                                                         : target_config_make(config, ret, err);
 }
 
 /* ---- steps ---- */
@@ -203,7 +201,7 @@ static json_t *deployment(const struct suite_trial *t, bool fails)
 	                  "source_root", t->world->source, "repository", "example/shop", "api_url", t->servers->web,
 	                  "token", t->secret, "commit", "0123456789abcdef0123456789abcdef01234567");
 	if (t->subject->api)
-		json_object_set_new(json_object_get(d, "targets"), api_target, t->subject->api->target(t->world->api));
+		json_object_set_new(json_object_get(d, "targets"), api_target, t->subject->api->target(t));
 	if (t->subject->api || t->subject->type->info->targets != STEP_TARGETS_NONE)
 		json_object_set_new(step, "target", json_pack("[s]", t->subject->api ? api_target : "web"));
 	if (fails)

@@ -1,14 +1,18 @@
 /* The contract suite over every registered step, and over the scripted provider of tests/provider. SUITE_STEPS=apply,run chooses some;
- * SUITE_SHELL=/bin/sh reaches the target by a shell; SUITE_STRIDE=7 kills behind every seventh record only. */
+ * SUITE_SHELL=/bin/sh reaches the target by a shell; SUITE_STRIDE=7 kills behind every seventh record only. SUITE_OUTSIDE=promote tries one
+ * that needs a server of its own. */
 #include "contract/suite.h"
 #include "unit/cmocka_all.h"
 #include "base/core/mem.h"
 #include "base/sys/fs.h"
+#include "harness/server.h"
 #include "provider/provider.h"
 #include "steps/registry.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
+
+enum { SKIPPED = 77 }; /* as ctest knows it */
 
 static struct suite_servers servers;
 
@@ -20,16 +24,52 @@ static void check(const struct suite_subject *subject)
 		fail_msg("%s", why);
 }
 
-/* What needs a registry or a Docker engine is tried with a real one: tests/incidents/P1_…, tests/integration/compose_up.py and compose_up_faults.py hold it to the same promises,
- * with an engine of their own instead of a directory that can be copied. */
-static bool is_tried_elsewhere(const struct step_type *type)
+/* ---- steps that change what lies in no directory, each tried with the real part ---- */
+
+static struct server outside_server;
+
+static json_t *registry_config(const struct suite_trial *t)
 {
-	static const char *const names[] = {"compose-up", "promote"};
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (strcmp(names[i], type->info->name) == 0)
-			return true;
-	return false;
+	_cleanup_free_ char *user = xasprintf("deployer-%zu", t->number);
+	return json_pack("{s:{s:s, s:s, s:s}}", "registry", "url", server_text(&outside_server, "url"), "username",
+	                 user, "password", t->secret);
 }
+
+static const struct suite_api registry = {.target = registry_config, .find_change = change_find};
+
+/* SUITE_OUTSIDE names one of them, for a run of its own. */
+static const struct outside {
+	const char *step, *server;
+	bool of_engine; /* the step is told which engine */
+	const char *keeps;
+	const struct suite_api *api;
+} outsides[] = {
+	{.step = "compose-up", .server = "suite_docker.py", .of_engine = true, .keeps = "compose"},
+	{.step = "promote", .server = "suite_registry.py", .api = &registry},
+};
+
+static const struct outside *find_outside(const char *step)
+{
+	for (size_t i = 0; step != NULL && i < ARRAY_SIZE(outsides); i++)
+		if (strcmp(outsides[i].step, step) == 0)
+			return &outsides[i];
+	return NULL;
+}
+
+static void keeps_the_contract_with_the_real_part(void **state)
+{
+	const struct outside *o = *state;
+	const struct suite_subject subject = {.type = step_find(o->step),
+	                                      .api = o->api,
+	                                      .shell = getenv("SUITE_SHELL"),
+	                                      .outside = &outside_server,
+	                                      .inputs = o->of_engine ? outside_server.facts : NULL,
+	                                      .keeps = o->keeps};
+	assert_non_null(subject.type);
+	check(&subject);
+}
+
+/* ---- the others ---- */
 
 static void keeps_the_contract(void **state)
 {
@@ -51,9 +91,9 @@ static void make_world(const char *dir)
 	provider_save(file, world);
 }
 
-static json_t *provider_config(const char *dir)
+static json_t *provider_config(const struct suite_trial *t)
 {
-	_cleanup_free_ char *file = world_in(dir);
+	_cleanup_free_ char *file = world_in(t->world->api);
 	return json_pack("{s:{s:s}}", "test-provider", "file", file);
 }
 
@@ -88,15 +128,58 @@ static void an_api_keeps_the_contract_as_a_host_does(void **state)
 
 /* ---- */
 
+static void expect_tried(const struct change_type *kind)
+{
+	if (!strv_has(&suite_kinds, kind->name))
+		fail_msg("no example of a step plans a change of the kind '%s'", kind->name);
+}
+
+static void expect_kinds_tried(const struct step_type *type)
+{
+	for (size_t i = 0; type->kinds != NULL && type->kinds[i] != NULL; i++)
+		expect_tried(type->kinds[i]);
+}
+
 static void every_kind_of_changes_was_tried(void **state)
 {
 	size_t count;
 	const struct change_type *const *kinds = change_type_all(&count);
 	(void)state;
 	for (size_t i = 0; i < count; i++)
-		if (!strv_has(&suite_kinds, kinds[i]->name))
-			fail_msg("no example of a step plans a change of the kind '%s'", kinds[i]->name);
+		expect_tried(kinds[i]);
+	const struct step_type *const *steps = step_all(&count);
+	for (size_t i = 0; i < count; i++)
+		if (find_outside(steps[i]->info->name) == NULL)
+			expect_kinds_tried(steps[i]);
 	strv_done(&suite_kinds);
+}
+
+static void each_of_its_kinds_of_changes_was_tried(void **state)
+{
+	const struct outside *o = *state;
+	expect_kinds_tried(step_find(o->step));
+	strv_done(&suite_kinds);
+}
+
+static int run_with_the_real_part(const struct outside *o)
+{
+	if (o == NULL)
+		return 1;
+	const struct CMUnitTest tests[] = {
+		{.name = o->step,
+	         .test_func = keeps_the_contract_with_the_real_part,
+	         .initial_state = (void *)(uintptr_t)o},
+		cmocka_unit_test_prestate(each_of_its_kinds_of_changes_was_tried, (void *)(uintptr_t)o),
+	};
+	int failed = SKIPPED;
+	if (server_start(&outside_server, o->server, NULL))
+		failed = suite_serve(&servers, tests, ARRAY_SIZE(tests));
+	else if (outside_server.facts != NULL)
+		printf("skipped: %s\n", server_text(&outside_server, "skip"));
+	else
+		failed = 1;
+	server_stop(&outside_server);
+	return failed;
 }
 
 int main(void)
@@ -106,8 +189,12 @@ int main(void)
 	size_t count, chosen = 0;
 	const struct step_type *const *steps = step_all(&count);
 	const char *only = getenv("SUITE_STEPS");
+	const char *outside = getenv("SUITE_OUTSIDE");
+	if (outside != NULL)
+		return run_with_the_real_part(find_outside(outside));
 	for (size_t i = 0; i < count && chosen < STEPS_MAX; i++)
-		if (!is_tried_elsewhere(steps[i]) && (only == NULL || strstr(only, steps[i]->info->name) != NULL))
+		if (find_outside(steps[i]->info->name) == NULL &&
+		    (only == NULL || strstr(only, steps[i]->info->name) != NULL))
 			tests[chosen++] = (struct CMUnitTest){.name = steps[i]->info->name,
 			                                      .test_func = keeps_the_contract,
 			                                      .initial_state = (void *)(uintptr_t)steps[i]};

@@ -107,12 +107,32 @@ static void lay_snapshots(const struct suite_world *w)
 	lay_manifest(w, EARLIER "/1", "dump", "\"source\":\"command\",\"name\":\"uploads\"");
 }
 
+/* What runs once, what is replaced by each version, and what no version touches. */
+static void lay_stack(const struct suite_world *w, size_t number)
+{
+	_cleanup_free_ char *text =
+		xasprintf("x-service: &service\n"
+	                  "  command: [sh, -c, \"trap 'exit 0' TERM; sleep 100000 & wait\"]\n"
+	                  "services:\n"
+	                  "  migrate: {image: 'local/web:%zu', command: ['true'], network_mode: none}\n"
+	                  "  web:\n"
+	                  "    <<: *service\n"
+	                  "    image: local/web:%zu\n"
+	                  "    environment: {APP_TOKEN: '${APP_TOKEN}'}\n"
+	                  "    depends_on: {migrate: {condition: service_completed_successfully}}\n"
+	                  "  steady: {<<: *service, image: 'local/web:1', volumes: ['data:/data']}\n"
+	                  "volumes: {data: {}}\n",
+	                  number % 2 + 1, number % 2 + 1);
+	lay(w->tree, "stack/compose.yaml", text, 0644);
+}
+
 void suite_world_next_source(const struct suite_world *w, size_t number)
 {
 	_cleanup_free_ char *version = xasprintf("version %zu\n", number), *only = xasprintf("app/only-%zu", number);
 	lay(w->source, "app/VERSION", version, 0644);
 	lay(w->source, only, version, 0644);
 	lay(w->source, "deploy/shop.conf", version, 0644);
+	lay_stack(w, number);
 }
 
 void suite_world_make(struct suite_world *w)
@@ -279,7 +299,12 @@ void suite_difference(const char *before, const char *after, struct str *out)
 	first_missing(before, after, "is ", out);
 }
 
-char *suite_find(const char *dir, const char *text)
+static bool is_private(const char *path, const struct stat *st, const char *except)
+{
+	return except != NULL && str_starts(path, except) && (st->st_mode & 077) == 0;
+}
+
+char *suite_find(const char *dir, const char *text, const char *except)
 {
 	_cleanup_(strv_done) struct strv names = {0};
 	char *found = NULL;
@@ -291,9 +316,10 @@ char *suite_find(const char *dir, const char *text)
 		if (lstat(path, &st) < 0)
 			continue;
 		if (S_ISDIR(st.st_mode))
-			found = suite_find(path, text);
-		else if (S_ISREG(st.st_mode) && fs_read(AT_FDCWD, path, FILE_MAX, &content, NULL) == 0 &&
-		         content.len > 0 && memmem(content.data, content.len, text, strlen(text)) != NULL)
+			found = suite_find(path, text, except);
+		else if (S_ISREG(st.st_mode) && !is_private(path, &st, except) &&
+		         fs_read(AT_FDCWD, path, FILE_MAX, &content, NULL) == 0 && content.len > 0 &&
+		         memmem(content.data, content.len, text, strlen(text)) != NULL)
 			found = xstrdup(path);
 	}
 	return found;

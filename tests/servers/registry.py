@@ -108,7 +108,7 @@ class Registry:
         self.folder = tempfile.mkdtemp(prefix="davit-registry-")
         self.users = users or {}
         self.tokens = Tokens(self.folder, self.users, allowed or (lambda user, name: {"pull", "push", "delete"} if user else set())) if users else None
-        self.delete = delete
+        self.delete, self.own_tokens = delete, {}
         self.port = free_port()
         self.url, self.host = f"http://127.0.0.1:{self.port}", f"127.0.0.1:{self.port}"
 
@@ -142,13 +142,20 @@ class Registry:
             self.tokens.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _own_token(self, name):
+        """Signing costs a process: one is good for a minute."""
+        token, made = self.own_tokens.get(name, ("", -60))
+        if time.monotonic() > made + 60:
+            token, made = self.tokens.token(next(iter(self.users)), {"scope": [f"repository:{name}:pull,push,delete"]}, True), time.monotonic()
+            self.own_tokens[name] = (token, made)
+        return token
+
     def request(self, method, path, body=None, headers=None):
         """(status, headers, body); logs in as the first user."""
         headers = dict(headers or {})
         if self.tokens:
             name = path.split("/v2/")[1].split("/manifests/")[0].split("/blobs/")[0]
-            user = next(iter(self.users))
-            headers["Authorization"] = "Bearer " + self.tokens.token(user, {"scope": [f"repository:{name}:pull,push,delete"]}, True)
+            headers["Authorization"] = "Bearer " + self._own_token(name)
         url = path if path.startswith("http") else self.url + path
         request = urllib.request.Request(url, data=body, headers=headers, method=method)
         try:
