@@ -55,9 +55,21 @@ fetch_compose() {
     echo "Compose v2 cannot be fetched: its tests will be skipped" >&2
   rm -rf "$dir"
 }
-wants_compose=
+# GitHub's own implementation of expressions, which ours is compared with. It is one archive without dependencies.
+expressions=/var/cache/davit-tests/actions-expressions
+fetch_expressions() {
+  dir=$(mktemp -d)
+  curl -fsSL --max-time 60 -o "$dir/package.tgz" https://registry.npmjs.org/@actions/expressions/-/expressions-0.3.61.tgz &&
+    echo "a09137eed52067f4369a5fdff1e2beb3663a1e9388a4709a414ada2dd44c82cd  $dir/package.tgz" | sha256sum -c --quiet >&2 &&
+    tar -xzf "$dir/package.tgz" -C "$dir" && $as_root mkdir -p "${expressions%/*}" && $as_root cp -r "$dir/package" "$expressions" ||
+    echo "@actions/expressions cannot be fetched: the comparison with it will be skipped" >&2
+  rm -rf "$dir"
+}
+
+wants_compose= wants_expressions=
 if [ "$1" = test ] && ! compose_is_there; then wants_compose=yes; fi
-[ -n "$missing$wants_compose" ] || exit 0
+if [ "$1" = test ] && [ ! -d "$expressions" ]; then wants_expressions=yes; fi
+[ -n "$missing$wants_compose$wants_expressions" ] || exit 0
 
 as_root=
 if [ "$(id -u)" != 0 ]; then
@@ -72,3 +84,4 @@ if [ -n "$missing" ]; then
   $as_root apt-get -qq install -y --no-install-recommends $missing >&2 </dev/null
 fi
 [ -z "$wants_compose" ] || fetch_compose
+[ -z "$wants_expressions" ] || fetch_expressions

@@ -3,6 +3,27 @@
 
 #include <math.h>
 
+void expr_fault_done(struct expr_fault *fault)
+{
+	free(fault->message);
+	fault->message = NULL;
+}
+
+void fault_note(struct expr_fault *fault, enum expr_stage stage, char *message)
+{
+	if (fault == NULL || fault->message != NULL) {
+		free(message);
+		return;
+	}
+	fault->stage = stage;
+	fault->message = message;
+}
+
+static void note_evaluation(struct expr_fault *fault, const struct err *err)
+{
+	fault_note(fault, EXPR_EVALUATION, xstrdup(err->frame_count > 0 ? err->frames[0].text : ""));
+}
+
 static void copy_value(const struct expr_value *from, struct expr_value *to)
 {
 	if (from->kind == EXPR_TEXT) {
@@ -65,10 +86,6 @@ static void set_filtered(struct expr_value *v, json_t *array)
 
 static void eval_star(const struct expr_value *left, struct expr_value *ret)
 {
-	if (left->kind == EXPR_NULL) {
-		*ret = (struct expr_value)EXPR_VALUE_INIT;
-		return;
-	}
 	json_t *all = json_array();
 	if (left->filtered) {
 		size_t i;
@@ -100,20 +117,33 @@ static void eval_lookup(const struct expr_value *left, const struct expr_value *
 	set_filtered(ret, found);
 }
 
+/* The index of a look is told apart from what it looks into. */
+static int wrong_index(const struct expr_scope *scope, int code, const struct err *err)
+{
+	struct expr_fault *fault = scope->fault;
+	if (fault == NULL)
+		return code;
+	note_evaluation(fault, err);
+	_cleanup_free_ char *message = fault->message;
+	fault->message = xasprintf("could not evaluate index for index access: %s", message);
+	return code;
+}
+
 static int eval_index(const struct node *n, const struct expr_scope *scope, struct expr_value *ret, struct err *err)
 {
 	_cleanup_(expr_value_done) struct expr_value left = EXPR_VALUE_INIT, index = EXPR_VALUE_INIT;
-	int r = node_eval(n->children[0], scope, &left, err);
+	bool star = n->children[1]->kind == NODE_STAR;
+	int r = star ? 0 : node_eval(n->children[1], scope, &index, err);
+	if (r < 0)
+		return wrong_index(scope, r, err);
+	r = node_eval(n->children[0], scope, &left, err);
 	if (r < 0)
 		return r;
-	if (n->children[1]->kind == NODE_STAR) {
+	if (star)
 		eval_star(&left, ret);
-		return 0;
-	}
-	r = node_eval(n->children[1], scope, &index, err);
-	if (r == 0)
+	else
 		eval_lookup(&left, &index, ret);
-	return r;
+	return 0;
 }
 
 /* The first operand that decides, else the last: the value itself, not its truth. */
@@ -205,17 +235,27 @@ static int eval_tree(const struct node *root, const struct expr_scope *scope, st
 
 static struct parse_rules rules_of(const struct expr_scope *scope)
 {
-	return (struct parse_rules){
-		.contexts = scope->contexts, .status = scope->status != NULL, .hash_files = scope->hash_files != NULL};
+	return (struct parse_rules){.contexts = scope->contexts,
+	                            .status = scope->status != NULL,
+	                            .hash_files = scope->hash_files != NULL,
+	                            .fault = scope->fault};
 }
 
 int expr_eval(const char *text, size_t len, const struct expr_scope *scope, struct expr_value *ret, struct err *err)
 {
 	_cleanup_(arena_done) struct arena arena = ARENA_INIT;
 	struct parse_rules rules = rules_of(scope);
+	struct err own = ERR_INIT;
 	struct node *root;
+	if (err == NULL)
+		err = &own;
 	int r = expr_parse(text, len, &rules, &arena, &root, err);
-	return r < 0 ? r : eval_tree(root, scope, ret, err);
+	if (r < 0)
+		return r;
+	r = eval_tree(root, scope, ret, err);
+	if (r < 0 && scope->fault != NULL)
+		note_evaluation(scope->fault, err);
+	return r;
 }
 
 static bool calls_status(const struct node *n)

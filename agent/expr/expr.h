@@ -31,6 +31,16 @@ struct expr_value {
 
 enum expr_status { EXPR_SUCCESS, EXPR_FAILURE, EXPR_CANCELLED, EXPR_ALWAYS };
 
+/* What is wrong with an expression, and where it came out. The message is worded as GitHub's newer engine words it, without a
+ * place but for lexing (npm package @actions/expressions 0.3.61); the struct err beside it has the place, as the runner's log
+ * shows it. */
+enum expr_stage { EXPR_LEXING, EXPR_PARSING, EXPR_EVALUATION };
+struct expr_fault {
+	enum expr_stage stage;
+	char *message; /* free by expr_fault_done; NULL: no fault */
+};
+void expr_fault_done(struct expr_fault *fault);
+
 /* The contexts and functions of an expression. */
 struct expr_scope {
 	/* object: name → value. A missing name is an error, one that is null gives null. */
@@ -40,6 +50,7 @@ struct expr_scope {
 	bool (*status)(void *user, enum expr_status which);
 	/* hashFiles; NULL: refused as an unknown function. The answer goes to ret ("" when no file matches). */
 	int (*hash_files)(void *user, const char *const *patterns, size_t count, struct str *ret, struct err *err);
+	struct expr_fault *fault; /* set where expr_eval fails; NULL: not wanted */
 	void *user;
 };
 

@@ -102,7 +102,10 @@ struct parse_rules {
 	const char *const *names; /* NULL, and no contexts: any */
 	bool status;              /* success(), failure() and cancelled() are known */
 	bool hash_files;
+	struct expr_fault *fault;
 };
+/* Notes what failed, unless something further in was noted before. message: taken over. */
+void fault_note(struct expr_fault *fault, enum expr_stage stage, char *message);
 /* *ret NULL: the expression is empty. */
 int expr_parse(const char *text, size_t len, const struct parse_rules *rules, struct arena *arena, struct node **ret,
                struct err *err);

@@ -261,6 +261,11 @@ static int call_to_json(const struct node *n, const struct expr_scope *scope, st
 	return finish_text(&out, ret, err);
 }
 
+static bool is_blank(const char *text)
+{
+	return text[strspn(text, " \t\n\v\f\r")] == '\0';
+}
+
 static int call_from_json(const struct node *n, const struct expr_scope *scope, struct expr_value *ret, struct err *err)
 {
 	_cleanup_(expr_value_done) struct expr_value v = EXPR_VALUE_INIT;
@@ -270,7 +275,12 @@ static int call_from_json(const struct node *n, const struct expr_scope *scope, 
 		return r;
 	if (!expr_value_text(&v, &text))
 		return too_large(err);
-	return json_from_string(str_peek(&text), text.len, ret, err);
+	r = json_from_string(str_peek(&text), text.len, ret, err);
+	if (r < 0 && scope->fault != NULL)
+		fault_note(scope->fault, EXPR_EVALUATION,
+		           xstrdup(is_blank(str_peek(&text)) ? "empty input"
+		                                             : "Error parsing JSON when evaluating fromJson"));
+	return r;
 }
 
 static int call_hash_files(const struct node *n, const struct expr_scope *scope, struct expr_value *ret,

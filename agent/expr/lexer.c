@@ -23,27 +23,11 @@ static bool is_boundary(char c)
 	return is_space(c) || (c != '\0' && strchr("()[],!><=&|", c) != NULL);
 }
 
-/* True where a value must come: a dot there begins a number. */
-static bool expects_value(enum token_kind last)
+/* True behind what may have members; a dot anywhere else begins a number. */
+static bool has_members(enum token_kind last)
 {
-	switch (last) {
-	case TOKEN_END: /* at the start */
-	case TOKEN_COMMA:
-	case TOKEN_OPEN:
-	case TOKEN_INDEX:
-	case TOKEN_NOT:
-	case TOKEN_LESS:
-	case TOKEN_LESS_EQUAL:
-	case TOKEN_GREATER:
-	case TOKEN_GREATER_EQUAL:
-	case TOKEN_EQUAL:
-	case TOKEN_NOT_EQUAL:
-	case TOKEN_AND:
-	case TOKEN_OR:
-		return true;
-	default:
-		return false;
-	}
+	return last == TOKEN_NAME || last == TOKEN_PROPERTY || last == TOKEN_CLOSE || last == TOKEN_INDEX_END ||
+	       last == TOKEN_STAR;
 }
 
 static struct lexeme make(struct lexer *l, enum token_kind kind, size_t len)
@@ -61,10 +45,10 @@ static char peek(const struct lexer *l, size_t ahead)
 
 static struct lexeme bad(struct lexer *l)
 {
-	size_t n = 0;
-	while (l->at + n < l->len && !is_space(l->text[l->at + n]))
+	size_t n = 1;
+	while (l->at + n < l->len && l->text[l->at + n] != '.' && !is_boundary(l->text[l->at + n]))
 		n++;
-	return make(l, TOKEN_BAD, n > 0 ? n : 1);
+	return make(l, TOKEN_BAD, n);
 }
 
 static struct lexeme read_text(struct lexer *l)
@@ -190,7 +174,7 @@ struct lexeme lexer_next(struct lexer *l)
 	case '\'':
 		return read_text(l);
 	case '.':
-		return expects_value(l->last) ? read_number(l) : make(l, TOKEN_DOT, 1);
+		return has_members(l->last) ? make(l, TOKEN_DOT, 1) : read_number(l);
 	default:
 		break;
 	}

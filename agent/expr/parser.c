@@ -19,7 +19,7 @@ const struct function_info function_table[FN_COUNT] = {
 
 struct parser {
 	struct lexer lexer;
-	struct lexeme token;
+	struct lexeme token, last; /* last: the one before it */
 	const struct parse_rules *rules;
 	struct arena *arena;
 	int nesting;
@@ -28,23 +28,74 @@ struct parser {
 
 static int parse_expression(struct parser *p, int precedence, struct node **ret);
 
-/* Positions count from 1 in characters of the whole expression. */
-static int fault(struct parser *p, const char *what, const struct lexeme *t)
+static size_t utf16_length(const char *text, size_t len)
+{
+	size_t units = 0;
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)text[i];
+		units += (c & 0xc0) != 0x80;
+		units += c >= 0xf0;
+	}
+	return units;
+}
+
+/* Positions count from 1, in units of UTF-16. */
+static int fault_at(struct parser *p, const char *what, const struct lexeme *t)
 {
 	const char *text = p->lexer.text;
-	_cleanup_free_ char *whole = shown_text(text, p->lexer.len, 200);
-	if (t->kind == TOKEN_END)
-		return err_set(p->err, ERR_INVALID,
-		               "Unexpected end of expression: '%.*s'. Located at position %zu within expression: "
-		               "%s",
-		               0, "", p->lexer.len + 1, whole);
-	_cleanup_free_ char *shown = shown_text(t->raw, t->len, 100);
+	size_t position = utf16_length(text, (size_t)(t->raw - text)) + 1;
+	_cleanup_free_ char *whole = shown_text(text, p->lexer.len, 200), *shown = shown_text(t->raw, t->len, 100);
+	if (t->kind == TOKEN_BAD && p->rules->fault != NULL)
+		fault_note(p->rules->fault, EXPR_LEXING,
+		           xasprintf("%s: '%.*s'. Located at position %zu within expression: %.*s", what, (int)t->len,
+		                     t->raw, position, (int)p->lexer.len, text));
 	return err_set(p->err, ERR_INVALID, "%s: '%s'. Located at position %zu within expression: %s", what, shown,
-	               (size_t)(t->raw - text) + 1, whole);
+	               position, whole);
+}
+
+/* A string is named by what it says. */
+static void note(struct parser *p, const char *what, const struct lexeme *t)
+{
+	bool text = t->kind == TOKEN_LITERAL && t->value.kind == EXPR_TEXT;
+	const char *shown = text ? t->value.text : t->raw;
+	int len = (int)(text ? t->value.text_len : t->len);
+	if (p->rules->fault != NULL)
+		fault_note(p->rules->fault, EXPR_PARSING, xasprintf("%s: '%.*s'", what, len, shown));
+}
+
+static int fault(struct parser *p, const char *what, const struct lexeme *t)
+{
+	note(p, what, t);
+	return fault_at(p, what, t);
+}
+
+/* Another token should stand here. The runner calls the end of the expression by its name wherever it comes. */
+static int fault_symbol(struct parser *p)
+{
+	static const char what[] = "Unexpected symbol";
+	if (p->token.kind != TOKEN_END)
+		return fault(p, what, &p->token);
+	note(p, what, &(struct lexeme){.kind = TOKEN_NAME, .raw = "EOF", .len = 3});
+	return fault_at(p, "Unexpected end of expression", &p->last);
+}
+
+/* Here a value should begin, or a group end. */
+static int fault_value(struct parser *p)
+{
+	return p->token.kind == TOKEN_END ? fault(p, "Unexpected end of expression", &p->last) : fault_symbol(p);
+}
+
+static int fault_depth(struct parser *p)
+{
+	if (p->rules->fault != NULL)
+		fault_note(p->rules->fault, EXPR_PARSING,
+		           xasprintf("Exceeded max expression depth %d", EXPR_DEPTH_MAX));
+	return err_set(p->err, ERR_LIMIT, "Exceeded max expression depth %d", EXPR_DEPTH_MAX);
 }
 
 static void advance(struct parser *p)
 {
+	p->last = p->token;
 	p->token = lexer_next(&p->lexer);
 }
 
@@ -69,7 +120,7 @@ static int add_child(struct parser *p, struct node *n, struct node *child)
 	n->children[n->count++] = child;
 	n->depth = MAX(n->depth, child->depth + 1);
 	if (n->depth > EXPR_DEPTH_MAX)
-		return err_set(p->err, ERR_LIMIT, "Exceeded max expression depth %d", EXPR_DEPTH_MAX);
+		return fault_depth(p);
 	return 0;
 }
 
@@ -127,9 +178,7 @@ static int parse_call(struct parser *p, struct node **ret)
 {
 	struct lexeme name = p->token;
 	struct node *n = node_new(p, NODE_CALL);
-	int r = find_function(p, &name, &n->function);
-	if (r < 0)
-		return r;
+	int r;
 	advance(p);
 	advance(p); /* a function is only one when "(" follows */
 	while (p->token.kind != TOKEN_CLOSE || n->count > 0) {
@@ -142,11 +191,13 @@ static int parse_call(struct parser *p, struct node **ret)
 		if (p->token.kind == TOKEN_CLOSE)
 			break;
 		if (p->token.kind != TOKEN_COMMA)
-			return fault(p, "Unexpected symbol", &p->token);
+			return fault_symbol(p);
 		advance(p);
 	}
 	advance(p);
-	r = check_count(p, n, &name);
+	r = find_function(p, &name, &n->function);
+	if (r == 0)
+		r = check_count(p, n, &name);
 	*ret = n;
 	return r;
 }
@@ -158,7 +209,7 @@ static int parse_group(struct parser *p, struct node **ret)
 	if (r < 0)
 		return r;
 	if (p->token.kind != TOKEN_CLOSE)
-		return fault(p, "Unexpected symbol", &p->token);
+		return fault_value(p);
 	advance(p);
 	return 0;
 }
@@ -191,7 +242,7 @@ static int parse_primary(struct parser *p, struct node **ret)
 	case TOKEN_NOT:
 		return parse_not(p, ret);
 	default:
-		return fault(p, "Unexpected symbol", &p->token);
+		return fault_value(p);
 	}
 }
 
@@ -214,7 +265,7 @@ static int parse_index(struct parser *p, struct node *left, struct node **ret)
 		                                   .text = arena_strndup(p->arena, p->token.raw, p->token.len)};
 		advance(p);
 	} else if (dot) {
-		return fault(p, "Unexpected symbol", &p->token);
+		return fault_symbol(p);
 	} else {
 		r = parse_expression(p, 0, &index);
 		if (r < 0)
@@ -222,7 +273,7 @@ static int parse_index(struct parser *p, struct node *left, struct node **ret)
 	}
 	if (!dot) {
 		if (p->token.kind != TOKEN_INDEX_END)
-			return fault(p, "Unexpected symbol", &p->token);
+			return fault_symbol(p);
 		advance(p);
 	}
 	*ret = n;
@@ -274,7 +325,7 @@ static int precedence_of(enum token_kind kind, enum node_kind *ret)
 static int parse_expression(struct parser *p, int precedence, struct node **ret)
 {
 	if (++p->nesting > EXPR_NESTING_MAX)
-		return err_set(p->err, ERR_LIMIT, "Exceeded max expression depth %d", EXPR_DEPTH_MAX);
+		return fault_depth(p);
 	struct node *left;
 	int r = parse_postfix(p, &left);
 	while (r == 0) {
@@ -302,34 +353,47 @@ static int parse_expression(struct parser *p, int precedence, struct node **ret)
 	return r;
 }
 
-static size_t utf16_length(const char *text, size_t len)
+static int check_length(const char *text, size_t len, const struct parse_rules *rules, struct err *err)
 {
-	size_t units = 0;
-	for (size_t i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)text[i];
-		units += (c & 0xc0) != 0x80;
-		units += c >= 0xf0;
-	}
-	return units;
+	if (utf16_length(text, len) <= EXPR_LENGTH_MAX)
+		return 0;
+	if (rules->fault != NULL)
+		fault_note(rules->fault, EXPR_LEXING, xasprintf("Exceeded max expression length %d", EXPR_LENGTH_MAX));
+	return err_set(err, ERR_LIMIT, "Exceeded max expression length %d", EXPR_LENGTH_MAX);
+}
+
+/* What is no token is found before what is no sentence. */
+static int check_tokens(struct parser p)
+{
+	do {
+		advance(&p);
+		if (p.token.kind == TOKEN_BAD)
+			return fault_at(&p, "Unexpected symbol", &p.token);
+	} while (p.token.kind != TOKEN_END);
+	return 0;
 }
 
 int expr_parse(const char *text, size_t len, const struct parse_rules *rules, struct arena *arena, struct node **ret,
                struct err *err)
 {
-	if (utf16_length(text, len) > EXPR_LENGTH_MAX)
-		return err_set(err, ERR_LIMIT, "Exceeded max expression length %d", EXPR_LENGTH_MAX);
+	int r = check_length(text, len, rules, err);
+	if (r < 0)
+		return r;
 	struct parser p = {
 		.lexer = {.text = text, .len = len, .arena = arena}, .rules = rules, .arena = arena, .err = err};
+	r = check_tokens(p);
+	if (r < 0)
+		return r;
 	advance(&p);
 	*ret = NULL;
 	if (p.token.kind == TOKEN_END)
 		return 0;
 	struct node *root;
-	int r = parse_expression(&p, 0, &root);
+	r = parse_expression(&p, 0, &root);
 	if (r < 0)
 		return r;
 	if (p.token.kind != TOKEN_END)
-		return fault(&p, "Unexpected symbol", &p.token);
+		return fault_symbol(&p);
 	*ret = root;
 	return 0;
 }

@@ -133,6 +133,8 @@ const char *expr_number_text(double number, char buf[EXPR_NUMBER_SIZE])
 	locales();
 	if (isnan(number)) {
 		snprintf(buf, EXPR_NUMBER_SIZE, "NaN");
+	} else if (number == 0) { /* -0 too */
+		snprintf(buf, EXPR_NUMBER_SIZE, "0");
 	} else if (isinf(number)) {
 		snprintf(buf, EXPR_NUMBER_SIZE, number > 0 ? "Infinity" : "-Infinity");
 	} else {

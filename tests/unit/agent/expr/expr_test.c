@@ -143,7 +143,7 @@ static void wildcards_filter(void **state)
 	assert_string_equal(eval("fromJSON('[[7,8],[9]]').*[0]"), "[7,9]");
 	assert_string_equal(eval("join(github.event.list.*.m)"), "\"3\"");
 	assert_string_equal(eval("inputs.n.*"), "[]");
-	assert_string_equal(eval("matrix.*"), "null");
+	assert_string_equal(eval("matrix.*"), "[]");
 }
 
 static void functions_follow_their_definitions(void **state)
@@ -153,7 +153,7 @@ static void functions_follow_their_definitions(void **state)
 	assert_string_equal(eval("format('{0}', 1e21)"), "\"1E+21\"");
 	assert_string_equal(eval("format('{0} {1} {2} {3}', 0.1, 0xff, 1e-7, 9007199254740993)"),
 	                    "\"0.1 255 1E-07 9.00719925474099E+15\"");
-	assert_string_equal(eval("format('{0}', -0)"), "\"-0\"");
+	assert_string_equal(eval("format('{0}', -0)"), "\"0\"");
 	assert_string_equal(eval("contains('Hello', 'ELL')"), "true");
 	assert_string_equal(eval("contains(fromJSON('[\"A\",\"b\"]'), 'B')"), "true");
 	assert_string_equal(eval("contains(fromJSON('[\"Ab\"]'), 'b')"), "false");
@@ -172,7 +172,7 @@ static void functions_follow_their_definitions(void **state)
 static void faults_name_the_symbol_and_its_place(void **state)
 {
 	(void)state;
-	assert_string_equal(eval("'x'.y"), "! Unexpected symbol: '.'. Located at position 4 within expression: 'x'.y");
+	assert_string_equal(eval("'x'.y"), "! Unexpected symbol: '.y'. Located at position 4 within expression: 'x'.y");
 	assert_string_equal(eval("foo == 1"),
 	                    "! Unrecognized named-value: 'foo'. Located at position 1 within expression: foo == 1");
 	assert_string_equal(eval("nope(1)"),
@@ -182,7 +182,7 @@ static void faults_name_the_symbol_and_its_place(void **state)
 	assert_non_null(strstr(eval("case(true, 1, 2, 3)"), "Even number of parameters"));
 	assert_non_null(strstr(eval("(1"), "Unexpected end of expression"));
 	assert_non_null(strstr(eval("1 = 1"), "Unexpected symbol: '='"));
-	assert_non_null(strstr(eval("a & b"), "Unrecognized named-value: 'a'"));
+	assert_non_null(strstr(eval("a & b"), "Unexpected symbol: '&'"));
 	assert_non_null(strstr(eval("'open"), "Unexpected symbol"));
 	assert_non_null(strstr(eval("format('}')"), "The following format string is invalid"));
 	assert_non_null(strstr(eval("format('{1}', 'a')"), "references more arguments than were supplied"));
@@ -211,6 +211,46 @@ static void depth_and_length_are_bounded(void **state)
 	for (int i = 0; i < 30; i++)
 		str_append(&text, ")");
 	assert_non_null(strstr(eval(str_peek(&text)), "larger than"));
+}
+
+/* "lexing: message" of a wrong expression. */
+static const char *fault_of(const char *text)
+{
+	static const char *const stages[] = {"lexing", "parsing", "evaluation"};
+	static char result[512];
+	_cleanup_json_ json_t *contexts = json_loads(contexts_text, 0, NULL);
+	struct expr_fault fault = {.message = NULL};
+	struct expr_scope scope = {.contexts = contexts, .fault = &fault};
+	struct expr_value value = EXPR_VALUE_INIT;
+	assert_true(expr_eval(text, strlen(text), &scope, &value, NULL) < 0);
+	snprintf(result, sizeof(result), "%s: %s", stages[fault.stage], fault.message);
+	expr_fault_done(&fault);
+	return result;
+}
+
+static void a_fault_tells_its_stage_and_what_github_says(void **state)
+{
+	(void)state;
+	assert_string_equal(
+		fault_of("foo(bar) == 'x"),
+		"lexing: Unexpected symbol: ''x'. Located at position 13 within expression: foo(bar) == 'x");
+	assert_string_equal(fault_of("'é' == =x"),
+	                    "lexing: Unexpected symbol: '=x'. Located at position 8 within expression: 'é' == =x");
+	assert_string_equal(fault_of("foo(bar)"), "parsing: Unrecognized named-value: 'bar'");
+	assert_string_equal(fault_of("foo(1)"), "parsing: Unrecognized function: 'foo'");
+	assert_string_equal(fault_of("1 =="), "parsing: Unexpected end of expression: '=='");
+	assert_string_equal(fault_of("('a'"), "parsing: Unexpected end of expression: 'a'");
+	assert_string_equal(fault_of("github.event["), "parsing: Unexpected end of expression: '['");
+	assert_string_equal(fault_of("github.event[1"), "parsing: Unexpected symbol: 'EOF'");
+	assert_string_equal(fault_of("github."), "parsing: Unexpected symbol: 'EOF'");
+	assert_string_equal(fault_of("'a' 'b'"), "parsing: Unexpected symbol: 'b'");
+	assert_string_equal(fault_of("fromJSON('')"), "evaluation: empty input");
+	assert_string_equal(
+		fault_of("inputs[fromJSON('{')]"),
+		"evaluation: could not evaluate index for index access: Error parsing JSON when evaluating fromJson");
+	assert_string_equal(
+		fault_of("format('{1}', 0)"),
+		"evaluation: The following format string references more arguments than were supplied: {1}");
 }
 
 static bool condition(const char *text, enum expr_status job)
@@ -312,6 +352,7 @@ int main(void)
 		cmocka_unit_test(wildcards_filter),
 		cmocka_unit_test(functions_follow_their_definitions),
 		cmocka_unit_test(faults_name_the_symbol_and_its_place),
+		cmocka_unit_test(a_fault_tells_its_stage_and_what_github_says),
 		cmocka_unit_test(depth_and_length_are_bounded),
 		cmocka_unit_test(conditions_imply_success),
 		cmocka_unit_test(a_template_keeps_the_type_of_a_whole_expression),
