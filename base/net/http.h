@@ -30,7 +30,7 @@ struct http_request {
 	size_t max_body;            /* of the answer; 0: 1 MiB, with on_body no ceiling */
 	int64_t timeout_ms;         /* one try as a whole; 0: 60 s */
 	int64_t connect_timeout_ms; /* 0: 30 s */
-	int retries;                /* retries after network errors, 429 and 5xx; 0: none. Only for repeatable requests.
+	int retries; /* retries after network errors, 408, 429 and 5xx; 0: none. Only for repeatable requests.
 	                                    A Retry-After beyond 2 min or the deadline ends them: the answer is returned */
 	bool fresh; /* a connection and a look-up of its own, for who asks whether there is one; else those of before serve */
 	const char *resolve; /* "HOST:PORT:ADDRESS": what is said to that host and port goes to this address; NULL */

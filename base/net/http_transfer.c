@@ -452,7 +452,7 @@ static bool may_try_again(struct http_transfer *t, CURLcode code)
 	int status = t->response.status;
 	if (code != CURLE_OK)
 		return is_transient(code);
-	return status == 429 || (status >= 500 && status != 501 && status != 505);
+	return status == 408 || status == 429 || (status >= 500 && status != 501 && status != 505);
 }
 
 static bool same_origin(const char *a, const char *b)

@@ -3,12 +3,14 @@
 #include "base/core/mem.h"
 #include "base/net/net_priv.h"
 
+#include <arpa/inet.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 struct net_conn {
@@ -203,4 +205,20 @@ void net_closep(struct net_conn **c)
 {
 	net_close(*c);
 	*c = NULL;
+}
+
+bool net_is_loopback(const char *host)
+{
+	struct in_addr v4;
+	struct in6_addr v6;
+	if (host == NULL)
+		return false;
+	if (strcasecmp(host, "localhost") == 0)
+		return true;
+	if (inet_pton(AF_INET, host, &v4) == 1)
+		return ntohl(v4.s_addr) >> 24 == 127;
+	size_t len = strlen(host);
+	_cleanup_free_ char *bare =
+		len > 2 && host[0] == '[' && host[len - 1] == ']' ? xstrndup(host + 1, len - 2) : xstrdup(host);
+	return inet_pton(AF_INET6, bare, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }

@@ -11,3 +11,5 @@ int net_connect(const char *host, int port, int64_t timeout_ms, struct wait *w, 
 int net_fd(const struct net_conn *c);
 void net_close(struct net_conn *c);
 void net_closep(struct net_conn **c);
+/* "localhost", 127.0.0.0/8 or ::1 (in brackets or not): what is said there stays on this machine. A name that only begins so is none. */
+bool net_is_loopback(const char *host);

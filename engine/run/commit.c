@@ -294,6 +294,7 @@ void engine_settled(struct engine *e, enum outcome_state state, int exit_status)
 		.reason = state == OUTCOME_COMMITTED || e->reason.code == 0 ? NULL
 	                                                                    : err_line(&e->reason, line, sizeof(line)),
 		.report = report,
+		.recovered = e->recovered,
 	};
 	for (size_t i = 0; i < e->step_count; i++) {
 		struct err why = ERR_INIT;

@@ -535,6 +535,7 @@ static int recover_one(const json_t *doc, const struct engine_options *o, const 
 	if (r < 0)
 		return 4;
 	int64_t begun_ms = clock_mono_ms();
+	e.recovered = true;
 	if (unasked)
 		say_heading(&e);
 	int status = recover_loaded(&e, err);

@@ -75,6 +75,7 @@ struct engine {
 	bool no_space;       /* a change could not be taken back for lack of space on its target */
 	bool undo_stopped;   /* by a second SIGINT */
 	bool fenced;
+	bool recovered;        /* by the recovery of a deployment whose process is gone */
 	bool recorded_object;  /* the deployment was sealed by the engine itself: it may have the engine's own step */
 	bool from_file;        /* the steps come from a file given now, not from the sealed object */
 	int only_step;         /* a job's step undoes its own changes only; -1: all */

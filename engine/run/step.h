@@ -80,6 +80,7 @@ struct step_outcome {
 	int exit_status;
 	const char *reason;   /* one sentence; NULL when committed */
 	const json_t *report; /* as printed by `davit show --json` */
+	bool recovered;       /* another process deployed; this one found it gone, and finished or undid its work */
 };
 
 struct step_type {

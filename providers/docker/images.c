@@ -1,5 +1,6 @@
 /* Images: what the engine has, and what a registry would give. */
 #include "providers/docker/docker.h"
+#include "base/net/net.h"
 
 enum { LOOK_MS = 60000, REGISTRY_MS = 90000, IMAGES_MAX = 1000 };
 
@@ -54,7 +55,8 @@ static void add_platform(const json_t *one, struct strv *ret)
 /* The engine trusts a registry on loopback without TLS; the command has to be told. */
 static bool is_on_loopback(const char *name)
 {
-	return str_starts(name, "127.") || str_starts(name, "localhost:") || str_starts(name, "localhost/");
+	_cleanup_free_ char *host = xstrndup(name, strcspn(name, ":/"));
+	return strchr(name, '/') != NULL && net_is_loopback(host);
 }
 
 int docker_registry_platforms(const struct docker *d, const char *name, struct strv *ret, struct err *err)

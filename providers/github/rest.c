@@ -9,14 +9,25 @@ void rest_reply_done(struct rest_reply *r)
 	*r = (struct rest_reply){0};
 }
 
-int rest_call(const struct step_context *c, const char *token, const char *method, const char *path, const json_t *body,
-              struct rest_reply *ret, struct err *err)
+/* Too many requests in all, or too many at once. */
+static bool is_limited(const struct http_response *response)
 {
-	const char *api = c->deployment->api_url != NULL ? c->deployment->api_url : "https://api.github.com";
+	const char *left = http_header(response, "X-RateLimit-Remaining");
+	return response->status == 429 || (response->status == 403 && (http_header(response, "Retry-After") != NULL ||
+	                                                               (left != NULL && strcmp(left, "0") == 0)));
+}
+
+static const char *api_of(const struct step_context *c)
+{
+	return c->deployment->api_url != NULL ? c->deployment->api_url : "https://api.github.com";
+}
+
+static int call_url(const struct step_context *c, const char *token, const char *method, const char *url,
+                    const json_t *body, struct rest_reply *ret, struct err *err)
+{
 	struct http *http = c->http(c->engine);
 	if (http == NULL)
 		return err_set(err, ERR_INTERNAL, "this process has no HTTP client");
-	_cleanup_free_ char *url = xasprintf("%s%s", api, path);
 	_cleanup_(str_done) struct str login = STR_SECRET_INIT(16384);
 	str_appendf(&login, "Authorization: Bearer %s", token);
 	const char *const headers[] = {str_peek(&login), "Accept: application/vnd.github+json",
@@ -38,10 +49,48 @@ int rest_call(const struct step_context *c, const char *token, const char *metho
 	if (r < 0)
 		return err_wrap(err, r, "%s %s", method, url);
 	const char *accepted = http_header(&response, "X-Accepted-GitHub-Permissions");
-	*ret = (struct rest_reply){.status = response.status, .accepted = xstrdup(accepted)};
+	*ret = (struct rest_reply){
+		.status = response.status, .accepted = xstrdup(accepted), .limited = is_limited(&response)};
 	if (response.body.len > 0 &&
 	    json_parse(response.body.data, response.body.len, MAX_ANSWER, &ret->body, NULL) < 0)
 		ret->body = NULL;
+	return 0;
+}
+
+int rest_call(const struct step_context *c, const char *token, const char *method, const char *path, const json_t *body,
+              struct rest_reply *ret, struct err *err)
+{
+	_cleanup_free_ char *url = xasprintf("%s%s", api_of(c), path);
+	return call_url(c, token, method, url, body, ret, err);
+}
+
+bool rest_may_retry(const struct rest_reply *r)
+{
+	return r->limited || r->status == 401 || r->status == 408 || r->status >= 500;
+}
+
+/* An own-hosted GitHub has REST at /api/v3 and GraphQL at /api/graphql. */
+static char *graphql_url(const struct step_context *c)
+{
+	const char *api = api_of(c);
+	size_t len = strlen(api);
+	if (str_ends(api, "/v3"))
+		len -= strlen("/v3");
+	return xasprintf("%.*s/graphql", (int)len, api);
+}
+
+int rest_author(const struct step_context *c, const char *token, char **ret, struct err *err)
+{
+	_cleanup_(rest_reply_done) struct rest_reply reply = {0};
+	_cleanup_free_ char *url = graphql_url(c);
+	_cleanup_json_ json_t *query = json_pack("{s:s}", "query", "query { viewer { login } }");
+	int r = call_url(c, token, "POST", url, query, &reply, err);
+	if (r < 0)
+		return r;
+	const char *login = json_get_string(json_get_object(json_get_object(reply.body, "data"), "viewer"), "login");
+	if (reply.status != 200 || login == NULL || *login == '\0')
+		return err_set(err, ERR_NOT_FOUND, "GitHub does not say whose token it is (answer %d)", reply.status);
+	*ret = xstrdup(login);
 	return 0;
 }
 

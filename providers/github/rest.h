@@ -6,8 +6,9 @@
 struct rest_reply {
 	int status;
 	json_t *body;
-	char *accepted;
-}; /* accepted: X-Accepted-GitHub-Permissions */
+	char *accepted; /* X-Accepted-GitHub-Permissions */
+	bool limited;   /* refused for now, since too much was asked */
+};
 void rest_reply_done(struct rest_reply *r);
 /* path from "/repos/…"; body NULL: none. Any status is a success here; GET is retried, others only when nothing was
  * sent. */
@@ -15,3 +16,8 @@ int rest_call(const struct step_context *c, const char *token, const char *metho
               struct rest_reply *ret, struct err *err);
 /* An answer that is not 2xx as an error: the operation, the service's message, the needed permission. */
 int rest_refused(const struct rest_reply *r, const char *what, const char *permission, struct err *err);
+/* The same request may succeed later, or with a fresh token. */
+bool rest_may_retry(const struct rest_reply *r);
+/* The login that authors what this token makes: "octocat", "github-actions[bot]". REST tells an installation's token nothing of itself, so
+ * GraphQL is asked. ERR_NOT_FOUND: this service does not say. free() */
+int rest_author(const struct step_context *c, const char *token, char **ret, struct err *err);

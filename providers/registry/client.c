@@ -3,6 +3,7 @@
 #include "base/core/clock.h"
 #include "base/core/mem.h"
 #include "base/data/json.h"
+#include "base/net/net.h"
 #include "base/secret/base64.h"
 #include "base/secret/mask.h"
 #include "providers/registry/challenge.h"
@@ -47,12 +48,6 @@ static char *part_of(CURLU *url, CURLUPart part, unsigned int flags)
 	return own;
 }
 
-static bool is_loopback(const char *host)
-{
-	return host != NULL &&
-	       (strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "[::1]") == 0);
-}
-
 static void free_url(CURLU **url)
 {
 	curl_url_cleanup(*url);
@@ -70,7 +65,7 @@ static int read_url(const char *text, bool *ret_secure, char **ret_host, struct 
 	if (scheme == NULL || host == NULL || user != NULL)
 		return err_set(err, ERR_INVALID, "'%s' is not the URL of a registry", text);
 	bool secure = strcmp(scheme, "https") == 0;
-	if (!secure && (strcmp(scheme, "http") != 0 || !is_loopback(host))) {
+	if (!secure && (strcmp(scheme, "http") != 0 || !net_is_loopback(host))) {
 		err_set(err, ERR_INVALID, "'%s' is not https", text);
 		return err_hint(err, ERR_INVALID,
 		                "http would carry the login in clear; it is taken for hosts of loopback only");

@@ -1,11 +1,10 @@
 /* health-gate: the judge of a deployment. See health_gate.h for how its checks run. */
 #include "steps/health_gate/health_gate.h"
 #include "base/core/clock.h"
+#include "base/net/net.h"
 #include "base/secret/mask.h"
 #include "base/sys/host.h"
 #include "engine/target/host.h"
-
-#include <strings.h>
 
 void gate_fault(const struct gate_place *place, const char *member, const char *hint, const char *fmt, ...)
 {
@@ -122,12 +121,6 @@ static void validate(const struct step_context *c, struct faults *faults)
 		faults_add(faults, NULL, "/deadline", "the deadline must be longer than nothing");
 }
 
-static bool is_loopback(const char *host)
-{
-	return strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
-	       strcmp(host, "[::1]") == 0;
-}
-
 static bool is_said(const char *text)
 {
 	return text != NULL && *text != '\0';
@@ -158,7 +151,7 @@ static void check_from_here(const struct health_gate_checks *in, const struct pr
 {
 	_cleanup_free_ char *host = type->host != NULL ? type->host(in) : NULL;
 	const struct target *t = elsewhere(place->c);
-	if (host == NULL || t == NULL || !is_loopback(host))
+	if (host == NULL || t == NULL || !net_is_loopback(host))
 		return;
 	_cleanup_free_ char *hint =
 		type->ask != NULL

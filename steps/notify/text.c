@@ -1,7 +1,8 @@
-#include "steps/notify/notify.h"
+/* The text of a notification: what happened, from the outcome's report. */
+#include "steps/notify/notify_priv.h"
 #include "base/secret/mask.h"
 
-enum { MAX_TEXT = 60000, MAX_ROWS = 60 };
+enum { MAX_TEXT = 60000, MAX_ROWS = 60, HEADLINE_MAX = 140, CODE_MAX = 2000, SAFE_MAX = 16 << 10 };
 
 static const char *verdict(const struct step_outcome *o)
 {
@@ -18,21 +19,24 @@ static const char *verdict(const struct step_outcome *o)
 	}
 }
 
+/* Who did it, where that is not the process that deployed. */
+static const char *by_whom(const struct step_outcome *o)
+{
+	return o->recovered ? " by a recovery" : "";
+}
+
 void notify_headline(const struct step_context *c, const struct step_outcome *outcome, struct str *out)
 {
 	const struct step_deployment *d = c->deployment;
 	_cleanup_(str_done) struct str text = STR_INIT(8192);
-	str_appendf(&text, "%s to %s: %s", d->name, d->environment, verdict(outcome));
+	str_appendf(&text, "%s to %s: %s%s", d->name, d->environment, verdict(outcome), by_whom(outcome));
 	if (outcome->reason != NULL)
 		str_appendf(&text, " (%s)", outcome->reason);
 	_cleanup_(str_done) struct str masked = STR_INIT(16384);
 	mask_apply(mask_process(), str_peek(&text), text.len, &masked);
 	size_t len = masked.len;
-	if (len > 140) {
-		len = 137;
-		while (len > 0 && ((unsigned char)masked.data[len] & 0xC0) == 0x80)
-			len--;
-	}
+	if (len > HEADLINE_MAX)
+		len = str_whole_characters(str_peek(&masked), HEADLINE_MAX - 3);
 	str_append_safe(out, str_peek(&masked), len);
 	if (len < masked.len)
 		str_append(out, "...");
@@ -43,19 +47,27 @@ void notify_marker(const struct step_context *c, struct str *out)
 	str_appendf(out, "<!-- davit %s.%s -->", c->deployment->name, c->deployment->environment);
 }
 
-/* A cell of a table: no line breaks, no bars, no markup that could break out of a code span. */
-static void cell(struct str *out, const char *text)
+void notify_code(struct str *out, const char *text)
 {
-	for (const char *p = text != NULL ? text : ""; *p != '\0'; p++) {
+	_cleanup_(str_done) struct str safe = STR_INIT(SAFE_MAX);
+	if (text == NULL || *text == '\0')
+		return;
+	str_append_safe(&safe, text, str_whole_characters(text, MIN(strlen(text), (size_t)CODE_MAX)));
+	str_append_c(out, '`');
+	for (const char *p = str_peek(&safe); *p != '\0'; p++) {
+		/* A bar ends the cell of a table, even within code; a backslash before one would itself be escaped. */
 		if (*p == '|')
-			str_append(out, "\\|");
-		else if (*p == '<')
-			str_append(out, "&lt;");
-		else if (*p == '`')
-			str_append_c(out, '\'');
+			str_append(out, p > str_peek(&safe) && p[-1] == '\\' ? " \\|" : "\\|");
 		else
-			str_append_c(out, (unsigned char)*p < 0x20 ? ' ' : *p);
+			str_append_c(out, *p == '`' ? '\'' : *p);
 	}
+	str_append(out, strlen(text) > CODE_MAX ? "…`" : "`");
+}
+
+static const char *what_of(const json_t *change)
+{
+	const char *summary = json_get_string(change, "summary");
+	return summary != NULL ? summary : "";
 }
 
 static void changes(const json_t *list, struct str *out)
@@ -69,15 +81,15 @@ static void changes(const json_t *list, struct str *out)
 			           "\n| target | step | path | change | state |\n| --- | --- | --- | --- | --- |\n");
 		if (rows++ >= MAX_ROWS)
 			continue;
-		const char *action = json_get_string(change, "action"), *summary = json_get_string(change, "summary");
+		const char *action = json_get_string(change, "action");
 		_cleanup_free_ char *what =
-			xasprintf("%s%s%s", action != NULL ? action : "", action != NULL && summary != NULL ? ": " : "",
-		                  summary != NULL ? summary : "");
+			xasprintf("%s%s%s", action != NULL ? action : "",
+		                  action != NULL && *what_of(change) != '\0' ? ": " : "", what_of(change));
 		const char *const cells[] = {json_get_string(change, "target"), json_get_string(change, "step_name"),
 		                             json_get_string(change, "path"), what, json_get_string(change, "state")};
 		for (size_t n = 0; n < ARRAY_SIZE(cells); n++) {
 			str_append(out, n == 0 ? "| " : " | ");
-			cell(out, cells[n]);
+			notify_code(out, cells[n]);
 		}
 		str_append(out, " |\n");
 	}
@@ -85,33 +97,44 @@ static void changes(const json_t *list, struct str *out)
 		str_appendf(out, "\n… and %zu more.\n", rows - MAX_ROWS);
 }
 
-/* The last probe of each check, after the changes and, where there was one, after the rollback. */
-static void probes(const json_t *list, struct str *out)
+json_t *notify_checks(const struct step_outcome *outcome)
 {
 	size_t i;
-	json_t *event, *latest = json_object(), *value;
-	const char *label;
-	json_array_foreach((json_t *)(uintptr_t)list, i, event)
+	json_t *event, *latest = json_object();
+	json_array_foreach(json_get_array(outcome->report, "events"), i, event)
 	{
 		const char *kind = json_get_string(event, "kind");
 		json_t *data = json_get_object(event, "data");
 		if (data == NULL)
 			data = event;
-		label = json_get_string(data, "check");
-		if (label != NULL && (kind == NULL || strcmp(kind, "baseline") != 0))
-			json_object_set(latest, label, data);
+		const char *label = json_get_string(data, "check");
+		if (label == NULL || (kind != NULL && strcmp(kind, "baseline") == 0))
+			continue;
+		json_t *one = json_pack("{s:b, s:I}", "ok", json_get_bool(data, "ok", false), "try",
+		                        (json_int_t)json_get_int(data, "try", 0));
+		json_set_string(one, "seen", json_get_string(data, "seen"));
+		if (json_object_get(event, "step") != NULL)
+			json_object_set(one, "step", json_object_get(event, "step"));
+		json_object_set_new(latest, label, one);
 	}
+	return latest;
+}
+
+static void checks(const struct step_outcome *outcome, struct str *out)
+{
+	_cleanup_json_ json_t *latest = notify_checks(outcome);
+	const char *label;
+	json_t *check;
 	if (json_object_size(latest) > 0)
 		str_append(out, "\n| check | result | seen | tries |\n| --- | --- | --- | --- |\n");
-	json_object_foreach(latest, label, value)
+	json_object_foreach(latest, label, check)
 	{
 		str_append(out, "| ");
-		cell(out, label);
-		str_appendf(out, " | %s | ", json_get_bool(value, "ok", false) ? "ok" : "failed");
-		cell(out, json_get_string(value, "seen"));
-		str_appendf(out, " | %lld |\n", (long long)json_get_int(value, "try", 0));
+		notify_code(out, label);
+		str_appendf(out, " | %s | ", json_get_bool(check, "ok", false) ? "ok" : "failed");
+		notify_code(out, json_get_string(check, "seen"));
+		str_appendf(out, " | %lld |\n", (long long)json_get_int(check, "try", 0));
 	}
-	json_decref(latest);
 }
 
 static void leftovers(const json_t *list, struct str *out)
@@ -122,60 +145,65 @@ static void leftovers(const json_t *list, struct str *out)
 		str_append(out, "\n**Not as it was before:**\n\n");
 	json_array_foreach((json_t *)(uintptr_t)list, i, left)
 	{
-		str_append(out, "- ");
-		if (json_is_string(left)) {
-			cell(out, json_string_value(left));
-		} else {
-			cell(out, json_get_string(left, "target"));
-			str_append(out, " ");
-			cell(out, json_get_string(left, "path"));
-			str_append(out, ": ");
-			cell(out, json_get_string(left, "reason") != NULL ? json_get_string(left, "reason")
-			                                                  : json_get_string(left, "note"));
+		if (i == MAX_ROWS) {
+			str_appendf(out, "- … and %zu more.\n", json_array_size(list) - i);
+			break;
 		}
+		_cleanup_free_ char *place = NULL;
+		const char *target = json_get_string(left, "target"), *path = json_get_string(left, "path");
+		const char *reason = json_is_string(left) ? json_string_value(left) : json_get_string(left, "reason");
+		if (target != NULL || path != NULL)
+			place = xasprintf("%s%s%s", target != NULL ? target : "",
+			                  target != NULL && path != NULL ? " " : "", path != NULL ? path : "");
+		str_append(out, "- ");
+		notify_code(out, place);
+		str_append(out, place != NULL ? ": " : "");
+		notify_code(out, reason);
 		str_append(out, "\n");
 	}
 }
 
-static const json_t *member(const json_t *report, const char *const *names)
+/* Of a URL that could end its own link nothing is made. */
+static bool is_plain_url(const char *url)
 {
-	for (; *names != NULL; names++) {
-		json_t *list = json_get_array(report, *names);
-		if (list != NULL)
-			return list;
-	}
-	return NULL;
+	return (str_starts(url, "https://") || str_starts(url, "http://")) &&
+	       url[strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/?#@!$&*+,;=%")] ==
+	               '\0';
+}
+
+static void facts(const struct step_context *c, const struct step_outcome *outcome, struct str *out)
+{
+	const struct step_deployment *d = c->deployment;
+	str_appendf(out, "\nDeployment `%s`", d->id != NULL ? d->id : "");
+	if (d->commit != NULL)
+		str_appendf(out, " of %.12s%s", d->commit, d->dirty ? " with uncommitted files" : "");
+	if (d->run_url != NULL && is_plain_url(d->run_url))
+		str_appendf(out, ", [the run](%s)", d->run_url);
+	if (outcome->recovered)
+		str_append(out, ". The process that deployed was gone; a recovery ended its work");
+	if (outcome->state == OUTCOME_HELD)
+		str_appendf(out, ". To go on: `davit rollback %s`, or `davit unlock %s.%s --accept`",
+		            d->id != NULL ? d->id : "", d->name, d->environment);
+	str_append(out, ".\n");
 }
 
 void notify_text(const struct step_context *c, const struct step_outcome *outcome, struct str *out)
 {
-	static const char *const change_names[] = {"changes", NULL}, *const probe_names[] = {"events", NULL},
-				 *const left_names[] = {"left_over", NULL};
 	const struct notify_in *in = c->input;
 	const struct step_deployment *d = c->deployment;
 	_cleanup_(str_done) struct str text = STR_INIT(MAX_TEXT);
 	if (in->message != NULL)
 		str_appendf(&text, "%s\n\n", in->message);
-	str_appendf(&text, "**%s to %s: %s**\n", d->name, d->environment,
-	            outcome != NULL ? verdict(outcome) : "how it ended");
-	if (outcome != NULL && outcome->reason != NULL) {
+	str_appendf(&text, "**%s to %s: %s%s**\n", d->name, d->environment, verdict(outcome), by_whom(outcome));
+	if (outcome->reason != NULL) {
 		str_append(&text, "\n");
-		cell(&text, outcome->reason);
+		notify_code(&text, outcome->reason);
 		str_append(&text, "\n");
 	}
-	if (outcome != NULL && outcome->report != NULL) {
-		leftovers(member(outcome->report, left_names), &text);
-		probes(member(outcome->report, probe_names), &text);
-		changes(member(outcome->report, change_names), &text);
-	}
-	str_appendf(&text, "\nDeployment `%s`", d->id != NULL ? d->id : "");
-	if (d->commit != NULL)
-		str_appendf(&text, " of %.12s%s", d->commit, d->dirty ? " with uncommitted files" : "");
-	if (d->run_url != NULL)
-		str_appendf(&text, ", [the run](%s)", d->run_url);
-	if (outcome != NULL && outcome->state == OUTCOME_HELD)
-		str_appendf(&text, ". To go on: `davit rollback %s`, or `davit unlock %s --accept`",
-		            d->id != NULL ? d->id : "", d->environment);
-	str_append(&text, ".\n");
+	leftovers(json_get_array(outcome->report, "left_over"), &text);
+	checks(outcome, &text);
+	changes(json_get_array(outcome->report, "changes"), &text);
+	/* Text that reached its ceiling takes nothing more, so that a table may lack its end. */
+	facts(c, outcome, &text);
 	mask_apply(mask_process(), str_peek(&text), text.len, out);
 }

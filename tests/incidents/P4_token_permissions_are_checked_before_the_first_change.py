@@ -11,9 +11,9 @@ COMMIT = "0123456789012345678901234567890123456789"
 
 
 class Permissions(Case):
-    def deploy(self, t, hub):
+    def deploy(self, t, hub, **notify):
         document = {"name": "shop", "environment": "test", "targets": {"here": {"local": {}, "base": t.base}}, "steps": [
-            {"run": {"command": ["touch", t.path("ran")], "undo": ["rm", "-f", t.path("ran")]}}, {"notify": {"commit_comment": True}}]}
+            {"run": {"command": ["touch", t.path("ran")], "undo": ["rm", "-f", t.path("ran")]}}, {"notify": {"commit_comment": True, **notify}}]}
         with open(os.path.join(t.src, "deploy.yml"), "w") as f:
             json.dump(document, f)
         return t.run("deploy", env={
@@ -31,16 +31,31 @@ class Permissions(Case):
             self.assert_silent(result, "job-token-of-p4")
             self.assertFalse(os.path.exists(t.path("ran")))
 
+    def test_one_that_lacks_among_several_is_named_with_all_lines_that_are_wanted(self):
+        def answer(path, _):
+            if path.endswith("/check-runs"):
+                return 403, {"X-Accepted-GitHub-Permissions": "checks=write"}, b'{"message":"Resource not accessible by integration"}'
+            return 422, {}, b"{}"
+        with Trial() as t, Service(answer) as hub:
+            result = self.deploy(t, hub, check_run=True, deployment_status=True)
+            self.assert_exit(result, 2)
+            self.assert_says(result, "a check run: GitHub answered 403", "checks=write",
+                             "permissions: { contents: write, deployments: write, checks: write }")
+            self.assertEqual(result.text.count("GitHub answered"), result.text.count("GitHub answered 403"))
+            self.assertFalse(os.path.exists(t.path("ran")))
+
     def test_with_it_the_check_says_nothing_and_the_comment_is_made_at_the_end(self):
         def answer(path, count):
-            return (422 if count == 1 else 201), {}, b"{}"
+            if path == "/graphql":
+                return 200, {}, b'{"data":{"viewer":{"login":"github-actions[bot]"}}}'
+            return (422 if count == 1 else 201), {}, b"[]" if "page=" in path else b"{}"
         with Trial() as t, Service(answer) as hub:
             self.assert_exit(self.deploy(t, hub), 0)
             self.assertTrue(os.path.exists(t.path("ran")))
-            self.assertEqual([(method, path) for method, path, _ in hub.requests],
-                             [("POST", f"/repos/acme/shop/commits/{COMMIT}/comments")] * 2)
-            self.assertEqual(hub.requests[0][2], b"{}")
-            self.assertIn("shop to test: deployed", json.loads(hub.requests[1][2])["body"])
+            writing = [r for r in hub.requests if r[0] != "GET" and r[1] != "/graphql"]
+            self.assertEqual([(method, path) for method, path, _ in writing], [("POST", f"/repos/acme/shop/commits/{COMMIT}/comments")] * 2)
+            self.assertEqual(writing[0][2], b"{}")
+            self.assertIn("shop to test: deployed", json.loads(writing[1][2])["body"])
 
     def test_a_comment_that_fails_at_the_end_is_a_warning(self):
         def answer(path, count):

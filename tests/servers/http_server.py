@@ -12,6 +12,8 @@
 /close                closes without an answer
 /redirect?to=URL      302 (or ?code=)
 /loop                 302 to itself
+/slow/MS              200 after so many milliseconds
+/received/KEY         what came to /PATH/KEY… so far, as a JSON list: method, path, headers, body; only of POSTs
 An absolute URI in the request line (what a proxy gets) is answered with "proxied URI".
 """
 import http.server
@@ -21,6 +23,7 @@ import threading
 import urllib.parse
 
 counts = {}
+received = []
 lock = threading.Lock()
 stop = threading.Event()
 together, connections = {}, 0
@@ -49,6 +52,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
         word, *rest = url.path.strip("/").split("/")
+        if self.command == "POST":
+            with lock:
+                received.append({"method": self.command, "path": self.path, "headers": dict(self.headers.items()),
+                                 "body": body.decode("latin-1")})
+        if word == "received":
+            with lock:
+                of = [r for r in received if rest[0] in urllib.parse.urlsplit(r["path"]).path.split("/")]
+            return self.answer(200, json.dumps(of).encode(), [("Content-Type", "application/json")])
+        if word == "slow":
+            stop.wait(int(rest[0]) / 1000)
+            return self.answer(200, b"slow")
         if word == "echo":
             text = json.dumps({"method": self.command, "path": self.path, "headers": dict(self.headers.items()),
                                "body": body.decode("latin-1")})

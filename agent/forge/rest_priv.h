@@ -1,0 +1,38 @@
+/* What the parts of the REST API share (rest.c). Handlers by subject: rest_comments.c, rest_deployments.c, rest_checks.c, rest_runs.c. */
+#pragma once
+#include "agent/forge/forge_priv.h"
+
+/* The name of the author of what this request makes: the job's bot, or the owner. */
+const char *rest_actor_of(const struct forge_job *job);
+/* The repository and the permission; NULL: answered. */
+struct forge_repo *rest_begin(struct req *r, const char *permission, const char *level, struct forge_job **ret_job);
+/* Adds the members of every API answer: id, times, author. The job that made it is kept apart, for requests to the forge itself. */
+void rest_add_common(struct req *r, json_t *object, const struct forge_job *job);
+/* 422, as GitHub says it. */
+void rest_invalid(struct req *r, const char *resource, const char *field, const char *code);
+/* The part of a list that per_page and page ask for. */
+json_t *rest_page(struct req *r, const json_t *list);
+void rest_reply_page(struct req *r, const json_t *list);
+json_t *rest_find(const json_t *list, const char *id_text);
+bool rest_is_one_of(const char *text, const char *const *words, size_t count);
+
+void rest_create_commit_comment(struct req *r);
+void rest_list_commit_comments(struct req *r);
+void rest_one_commit_comment(struct req *r);
+void rest_create_issue_comment(struct req *r);
+void rest_list_issue_comments(struct req *r);
+void rest_one_issue_comment(struct req *r);
+void rest_create_deployment(struct req *r);
+void rest_list_deployments(struct req *r);
+void rest_create_deployment_status(struct req *r);
+void rest_list_deployment_statuses(struct req *r);
+void rest_create_status(struct req *r);
+void rest_create_check_run(struct req *r);
+void rest_change_check_run(struct req *r);
+void rest_list_check_runs(struct req *r);
+void rest_list_annotations(struct req *r);
+void rest_dispatch(struct req *r);
+void rest_cancel_run(struct req *r);
+void rest_list_runs(struct req *r);
+void rest_get_run(struct req *r);
+void rest_list_jobs(struct req *r);
