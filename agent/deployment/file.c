@@ -1,3 +1,4 @@
+#include "agent/deployment/certificates.h"
 #include "agent/deployment/file.h"
 
 #include <stdlib.h>
@@ -628,15 +629,15 @@ int deployment_file_read(const char *path, const struct deployment_values *value
 
 /* ---- only the places of releases ---- */
 
-/* The step of an item of `steps:` that makes releases; NULL: it is another one. */
-static const struct step_info *releasing_step(const json_t *item)
+/* The step of an item of `steps:` that makes releases or asks for certificates; NULL: it is another one. */
+static const struct step_info *placed_step(const json_t *item)
 {
 	const char *key;
 	json_t *value;
 	json_object_foreach((json_t *)item, key, value)
 	{
 		const struct step_info *info = step_info(key);
-		if (info != NULL && info->releases != NULL)
+		if (info != NULL && (info->releases != NULL || info->certificates != NULL))
 			return info;
 	}
 	return NULL;
@@ -654,13 +655,16 @@ static json_t *leave_places(const json_t *raw)
 			json_object_set(left, heads[i], json_object_get(raw, heads[i]));
 	json_array_foreach(json_object_get(raw, "steps"), index, item)
 	{
-		const struct step_info *info = releasing_step(item);
+		const struct step_info *info = placed_step(item);
 		const json_t *given = info ? json_object_get(item, info->name) : NULL;
-		const char *const inputs[] = {info ? info->releases : "", "target"};
+		const char *const inputs[] = {info && info->releases ? info->releases : "", "target"};
+		json_t *certificates = certificates_of(info, given);
 		json_t *kept = json_object();
 		for (size_t i = 0; i < ARRAY_SIZE(inputs); i++)
 			if (json_object_get(given, inputs[i]) != NULL)
 				json_object_set(kept, inputs[i], json_object_get(given, inputs[i]));
+		if (certificates != NULL)
+			json_object_set_new(kept, info->certificates, certificates);
 		json_array_append_new(steps, json_pack("{s:o}", info ? info->name : "left out", kept));
 	}
 	json_object_set_new(left, "steps", steps);
@@ -674,6 +678,16 @@ static void read_place(struct reader *r, const struct step_info *info, json_t *i
 	if (json_object_get(r->d->late, str_peek(&pointer)) != NULL)
 		return;
 	json_t *names = step_targets(r, input, &pointer);
+	json_t *certificates = certificates_of(info, input);
+	if (certificates != NULL) {
+		json_array_append_new(
+			json_object_get(r->d->deployment, "steps"),
+			json_pack("{s:s, s:{s:o}}", "step", info->name, "input", info->certificates, certificates));
+	}
+	if (info->releases == NULL) {
+		json_decref(names);
+		return;
+	}
 	const char *path = json_get_string(input, info->releases);
 	faults_pointer_push(&pointer, info->releases);
 	if (path == NULL || path[0] != '/')
@@ -694,7 +708,7 @@ static void read_places(struct reader *r)
 	json_object_set_new(r->d->deployment, "steps", json_array());
 	json_array_foreach(json_object_get(r->root, "steps"), index, item)
 	{
-		const struct step_info *info = releasing_step(item);
+		const struct step_info *info = placed_step(item);
 		if (info != NULL)
 			read_place(r, info, json_object_get(item, info->name), index);
 	}

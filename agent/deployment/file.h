@@ -12,8 +12,8 @@ struct deployment_file;
 int deployment_file_read(const char *path, const struct deployment_values *values, struct deployment_file **ret,
                          json_t **ret_faults, struct err *err);
 
-/* Reads only what tells where the releases of the file lie: name, environment, targets, and the targets and path of each
- * archive-upload. Only the values that these name are needed. */
+/* Reads only what tells where the releases of the file lie, and which certificates its gates ask for: name, environment, targets, the
+ * targets and path of each archive-upload, and `tls` of checks. Only the values that these name are needed. */
 int deployment_file_places(const char *path, const struct deployment_values *values, json_t **ret, json_t **ret_faults,
                            struct err *err);
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/deployment/certificates.h"
 #include "agent/deployment/faults.h"
 #include "agent/deployment/replay_priv.h"
 #include "agent/deployment/expand.h"
@@ -119,6 +120,10 @@ json_t *replay_places(const json_t *kept)
 	{
 		const char *name = json_get_string(step, "step");
 		const char *path = step_releases_path(name, json_object_get(step, "input"));
+		json_t *certificates = certificates_of(step_info(name), json_object_get(step, "input"));
+		if (certificates != NULL)
+			json_array_append_new(steps, json_pack("{s:s, s:{s:o}}", "step", name, "input",
+			                                       step_info(name)->certificates, certificates));
 		if (path != NULL)
 			json_array_append_new(steps, json_pack("{s:s, s:O?, s:{s:s}}", "step", name, "target",
 			                                       json_object_get(step, "target"), "input",

@@ -332,6 +332,32 @@ static void append_target(struct page *p, const json_t *target, const char *scop
 		            json_get_int(target, "unexpected", 0));
 }
 
+static void append_certificates(struct page *p, const json_t *certificates)
+{
+	struct str cell _cleanup_(str_done) = STR_INIT(CELL_MAX);
+	size_t i;
+	json_t *one;
+	if (json_array_size(certificates) > 0)
+		str_appendf(&p->text, "\n%scertificates%s\n", report_colour(p->colours, bold),
+		            report_colour(p->colours, plain));
+	json_array_foreach((json_t *)certificates, i, one)
+	{
+		const char *problem = report_text_of(one, "problem"), *name = report_text_of(one, "server_name");
+		str_appendf(&p->text, "  %c ", *problem != '\0' ? '!' : ' ');
+		str_appendf(&cell, "%s%s%s", report_text_of(one, "address"), *name != '\0' ? " for " : "", name);
+		append_cell(p, &cell, 40);
+		if (json_object_get(one, "days") != NULL) {
+			str_appendf(&p->text, "%" PRId64 " days left, ", json_get_int(one, "days", 0));
+			report_safe(&p->text, report_text_of(one, "names"));
+			str_append(&p->text, ", from ");
+			report_safe(&p->text, report_text_of(one, "issuer"));
+		}
+		str_append(&p->text, *problem != '\0' && json_object_get(one, "days") != NULL ? ": " : "");
+		report_safe(&p->text, problem);
+		str_append_c(&p->text, '\n');
+	}
+}
+
 void report_print_status(const json_t *deployments, bool colours, FILE *out)
 {
 	struct page p = {.text = STR_INIT(TEXT_MAX), .colours = colours};
@@ -347,6 +373,7 @@ void report_print_status(const json_t *deployments, bool colours, FILE *out)
 				str_append_c(&p.text, '\n');
 			append_target(&p, target, scope);
 		}
+		append_certificates(&p, json_object_get(d, "certificates"));
 	}
 	report_print_out(&p.text, out);
 	str_done(&p.text);

@@ -309,6 +309,7 @@ struct step_info {
 	const char *whole;    /* takes secrets by name: all of them only with `keys` */
 	const char *file;     /* a deployment file that a step on its own in a job reads */
 	const char *string;   /* what a bare string in place of the inputs means */
+	const char *certificates; /* a list whose items may have `tls`: a server's certificate */
 };
 /* NULL: there is none of that name. */
 const struct step_info *step_info(const char *name);

@@ -1,28 +1,12 @@
 /* tls checks: the handshake is libcurl's, which also verifies; what else is asked of the certificate is read from it. */
 #include "base/core/clock.h"
+#include "base/net/certificate.h"
 #include "steps/health_gate/health_gate.h"
-
-#include <openssl/bio.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
-
-enum { NAMES_MAX = 4096 };
 
 struct tls_try {
 	struct gate_check *check;
 	struct http_transfer *transfer;
 };
-
-static void free_bio(BIO **b)
-{
-	BIO_free(*b);
-}
-
-static void free_certificate(X509 **x)
-{
-	X509_free(*x);
-}
 
 static bool is_asked(const struct health_gate_checks *in)
 {
@@ -73,52 +57,22 @@ static void say(struct str *why, const char *fmt, ...)
 	str_appendf(why, "%s%s", why->len > 0 ? "; " : "", text);
 }
 
-static bool is_for(X509 *x, const char *name)
-{
-	return X509_check_ip_asc(x, name, 0) == 1 || X509_check_host(x, name, 0, 0, NULL) == 1;
-}
-
-static void show_names(X509 *x, struct str *out)
-{
-	GENERAL_NAMES *names = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
-	for (int i = 0; names != NULL && i < sk_GENERAL_NAME_num(names); i++) {
-		const GENERAL_NAME *n = sk_GENERAL_NAME_value(names, i);
-		if (n->type == GEN_DNS)
-			str_appendf(out, "%s%.*s", out->len > 0 ? ", " : "", ASN1_STRING_length(n->d.dNSName),
-			            (const char *)ASN1_STRING_get0_data(n->d.dNSName));
-	}
-	GENERAL_NAMES_free(names);
-	if (out->len == 0)
-		str_append(out, "no name");
-}
-
 static void judge_names(const struct health_gate_checks_tls *in, const char *host, X509 *x, struct str *why)
 {
-	_cleanup_(str_done) struct str is = STR_INIT(NAMES_MAX);
-	show_names(x, &is);
-	if (!is_for(x, host))
+	_cleanup_(str_done) struct str is = STR_INIT(CERTIFICATE_TEXT_MAX);
+	certificate_names(x, &is);
+	if (!certificate_is_for(x, host))
 		say(why, "it is for %s, not for %s", str_peek(&is), host);
 	for (size_t i = 0; i < in->names.count; i++)
-		if (!is_for(x, in->names.items[i]))
+		if (!certificate_is_for(x, in->names.items[i]))
 			say(why, "it is for %s, not for %s", str_peek(&is), in->names.items[i]);
-}
-
-/* "CN = R11, O = Let's Encrypt, C = US", and the same as people write it: "O=Let's Encrypt". */
-static void issuer_of(X509 *x, unsigned long form, struct str *out)
-{
-	_cleanup_(free_bio) BIO *b = BIO_new(BIO_s_mem());
-	char *text = NULL;
-	if (b == NULL || X509_NAME_print_ex(b, X509_get_issuer_name(x), 0, form) < 0)
-		return;
-	long len = BIO_get_mem_data(b, &text);
-	str_append_n(out, text, len > 0 ? (size_t)len : 0);
 }
 
 static void judge_issuer(const struct health_gate_checks_tls *in, X509 *x, struct str *why)
 {
-	_cleanup_(str_done) struct str plain = STR_INIT(NAMES_MAX), spaced = STR_INIT(NAMES_MAX);
-	issuer_of(x, (XN_FLAG_RFC2253 | XN_FLAG_DN_REV) & ~(unsigned long)ASN1_STRFLGS_ESC_MSB, &plain);
-	issuer_of(x, XN_FLAG_ONELINE & ~(unsigned long)ASN1_STRFLGS_ESC_MSB, &spaced);
+	_cleanup_(str_done) struct str plain = STR_INIT(CERTIFICATE_TEXT_MAX), spaced = STR_INIT(CERTIFICATE_TEXT_MAX);
+	certificate_issuer(x, true, &plain);
+	certificate_issuer(x, false, &spaced);
 	if (in->issuer != NULL && strstr(str_peek(&plain), in->issuer) == NULL &&
 	    strstr(str_peek(&spaced), in->issuer) == NULL)
 		say(why, "it is from %s, wanted %s", str_peek(&spaced), in->issuer);
@@ -128,7 +82,7 @@ static void judge_issuer(const struct health_gate_checks_tls *in, X509 *x, struc
 static int judge_days(const struct health_gate_checks_tls *in, X509 *x, struct str *why)
 {
 	int days = 0, seconds = 0;
-	if (ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(x)) != 1) {
+	if (!certificate_left(x, &days, &seconds)) {
 		say(why, "its end cannot be read");
 		return 0;
 	}
@@ -141,11 +95,9 @@ static int judge_days(const struct health_gate_checks_tls *in, X509 *x, struct s
 
 static void judge(struct gate_check *check, const char *pem, const char *host)
 {
-	_cleanup_(str_done) struct str why = STR_INIT(NAMES_MAX);
-	_cleanup_(free_bio) BIO *b = BIO_new_mem_buf(pem, -1);
-	_cleanup_(free_certificate) X509 *x = b != NULL ? PEM_read_bio_X509(b, NULL, NULL, NULL) : NULL;
+	_cleanup_(str_done) struct str why = STR_INIT(CERTIFICATE_TEXT_MAX);
+	_cleanup_(certificate_freep) X509 *x = certificate_read(pem);
 	if (x == NULL) {
-		ERR_clear_error();
 		gate_result(check, false, "showed no certificate that can be read");
 		return;
 	}

@@ -167,6 +167,12 @@ int status_read(const json_t *places, const char *only, const struct engine_opti
 			return r;
 		failed += r;
 	}
+	json_t *certificates = NULL;
+	int r = only == NULL ? status_certificates(places, o, &certificates, err) : 0;
+	if (r < 0)
+		return r;
+	if (certificates != NULL)
+		json_object_set_new(answer, "certificates", certificates);
 	*ret = TAKE(answer);
 	return failed;
 }

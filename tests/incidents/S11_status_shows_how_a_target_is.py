@@ -9,11 +9,14 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.trial import Case, Trial, main  # noqa: E402
+from servers import nginx  # noqa: E402
 from servers.bare import Bare  # noqa: E402
 from servers.docker import Docker, _busybox  # noqa: E402
+from servers.nginx import Authority, Nginx  # noqa: E402
 from servers.sshd import Sshd  # noqa: E402
 
 WHY_NOT, HIDING = Docker.why_not(), Bare.why_not()
+TLS = "server { listen 127.0.0.1:{tls} ssl; ssl_certificate {dir}/shop.pem; ssl_certificate_key {dir}/shop.key; return 200; }"
 STACK = """services:
   web: { image: "local/web:1", network_mode: none }
   sick:
@@ -102,15 +105,10 @@ class Status(Case):
             self.assert_exit(shown, 0)
             self.assert_says(shown, "project shop", "! sick", "running, unhealthy", "its health check says: no database", "| ready", release, r"\x1b[31m")
             self.assert_silent(shown, "\x1b[31m")
-
-    @unittest.skipIf(WHY_NOT, WHY_NOT)
-    def test_an_engine_that_is_gone_is_said(self):
-        with Docker() as d, on({"DOCKER_HOST": d.host, "DOCKER_CONFIG": d.config}) as server:
-            release = self.deploy(server)
             d.stop()
-            result = self.ask(server, json_wanted=False)
-            self.assert_exit(result, 0)
-            self.assert_says(result, "the engine does not answer", "Cannot connect to the Docker daemon", release)
+            gone = self.ask(server, json_wanted=False)
+            self.assert_exit(gone, 0)
+            self.assert_says(gone, "the engine does not answer", "Cannot connect to the Docker daemon", release)
 
     @unittest.skipIf(HIDING or _busybox() is None, HIDING or "busybox-static is missing")
     def test_a_busybox_without_an_engine_is_shown_as_far_as_it_goes(self):
@@ -125,6 +123,36 @@ class Status(Case):
             self.assertEqual(target["paths"][0]["current"], release)
             self.assertNotIn("unexpected", target)
             self.assertNotIn("incomplete", target)
+
+    @unittest.skipIf(nginx.lacking(), nginx.lacking())
+    def test_the_certificates_that_the_gates_watch_are_shown_from_the_file_and_from_the_journal(self):
+        with on({}) as server, Nginx(TLS, lambda web: Authority(web.dir).sign("shop", ["shop.example", "www.shop.example"], 20)) as web:
+            with open(os.path.join(web.dir, "ca.pem"), encoding="ascii") as f:
+                authority = f.read()
+            address = f"127.0.0.1:{web.port['tls']}"
+            # A number that only the gate needs is no secret that the look needs.
+            checks = [{"tls": {"address": address, "server_name": "shop.example", "ca": authority}},
+                      {"tls": {"address": address, "server_name": "shop.example"}},
+                      {"tls": {"address": address, "server_name": "other.example", "verify": False}},
+                      {"http": "http://${{ secrets.UNKNOWN }}/"}]
+            gate = {"health-gate": {"deadline": "3s", "checks": [checks[0]]}}
+            self.assert_exit(self.t.deploy({"targets": {"web": self.target(server)}, "steps": [{"run": {"command": ["true"], "undo": "none"}}, gate]},
+                                           secrets=self.key(server)), 0)
+            [good] = json.loads(self.ask(server).out)[0]["certificates"]
+            self.assertEqual((good["names"], good.get("problem")), ("shop.example, www.shop.example", None))
+            self.assertIn(good["days"], (19, 20))
+            gate["health-gate"]["checks"] = checks
+            with open(os.path.join(self.t.src, "watched.yml"), "w", encoding="ascii") as f:
+                json.dump({"name": "shop", "environment": "test", "targets": {"web": self.target(server)}, "steps": [gate]}, f)
+            result = self.ask(server, "--file", "watched.yml")
+            self.assert_exit(result, 0)
+            [good, untrusted, other] = json.loads(result.out)[0]["certificates"]
+            self.assertNotIn("problem", good)
+            self.assertEqual(untrusted["issuer"], good["issuer"])
+            self.assertIn("problem", untrusted)
+            self.assertEqual(other["problem"], "it is for another name")
+            shown = self.ask(server, "--file", "watched.yml", json_wanted=False)
+            self.assert_says(shown, "certificates", address, " days left, shop.example, www.shop.example, from")
 
     def test_a_deployment_that_was_left_open_is_shown_with_its_owner(self):
         with on({}) as server:
@@ -156,7 +184,6 @@ class Status(Case):
             self.assert_exit(wrong, 2)
             self.assert_says(wrong, "no target is called 'wob'", "there are:", "web", "far")
 
-    @unittest.skipIf(WHY_NOT, WHY_NOT)
     def test_what_a_hostile_host_says_is_bounded_and_steers_no_terminal(self):
         programs = os.path.join(self.t.dir, "programs")
         os.mkdir(programs)
