@@ -1,8 +1,9 @@
-/* Env files in a form that sh (`set -a; . FILE`), systemd (EnvironmentFile=) and Compose (env_file) read alike:
- *   letters, digits and _./:@%+,=-        bare
- *   otherwise, without ' and not ending in a backslash    'literal', line breaks included
- *   otherwise, without `                  "with \ " and $ escaped by a backslash"
- *   both ' and `                          no quoting is read alike: refused, with a hint (format: file or dir)
+/* Env files, in the dialect of who reads them. A value of nothing but letters, digits and _./:@%+,=- is bare in each; else:
+ *   any       'literal', line breaks included; with ' in it or a backslash at its end "with \ " and $ escaped by a backslash", which sh
+ *             would run where it holds a `: that is refused, with a hint (a dialect, or format: file or dir)
+ *   compose   the same; there ` is an ordinary character
+ *   sh        'literal', and ' as '\''
+ *   systemd   'literal'; with ' in it "with \ " $ and ` escaped by a backslash"
  * An existing file is kept byte for byte; only the lines of keys that are set are replaced. */
 #include "steps/secret_write/secret_write.h"
 
@@ -28,46 +29,69 @@ static bool is_bare(const char *value, size_t len)
 	return len > 0;
 }
 
-int env_value_check(const char *name, const char *value, size_t len, struct err *err)
+/* Inside of single quotes everything is literal; some end them by a ' only, some also take a backslash before it. */
+static bool is_literal(enum secret_write_dialect dialect, const char *value, size_t len)
+{
+	bool ends_badly = len > 0 && value[len - 1] == '\\' &&
+	                  (dialect == SECRET_WRITE_DIALECT_ANY || dialect == SECRET_WRITE_DIALECT_COMPOSE);
+	return memchr(value, '\'', len) == NULL && !ends_badly;
+}
+
+int env_value_check(enum secret_write_dialect dialect, const char *name, const char *value, size_t len, struct err *err)
 {
 	if (memchr(value, '\0', len) != NULL)
 		return err_hint(err,
 		                err_set(err, ERR_UNSUPPORTED,
 		                        "the value of '%s' holds a NUL, which no env file can carry", name),
 		                "write it with `format: file` or `dir`");
-	bool awkward = memchr(value, '\'', len) != NULL || (len > 0 && value[len - 1] == '\\');
-	if (awkward && memchr(value, '`', len) != NULL)
+	if (dialect == SECRET_WRITE_DIALECT_ANY && !is_literal(dialect, value, len) && memchr(value, '`', len) != NULL)
 		return err_hint(
 			err,
 			err_set(err, ERR_UNSUPPORTED,
 		                "the value of '%s' holds both ' and `, which sh, systemd and Compose do not read alike",
 		                name),
-			"write it with `format: file` or `dir`");
+			"say in `dialect:` which of them reads the file, or write it with `format: file` or `dir`");
 	return 0;
 }
 
-int env_quote(const char *name, const char *value, size_t len, struct str *out, struct err *err)
+static void quote_for_sh(const char *value, size_t len, struct str *out)
 {
-	int r = env_value_check(name, value, len, err);
+	str_append_c(out, '\'');
+	for (size_t i = 0; i < len; i++) {
+		if (value[i] == '\'')
+			str_append(out, "'\\''");
+		else
+			str_append_c(out, value[i]);
+	}
+	str_append_c(out, '\'');
+}
+
+static void quote_double(enum secret_write_dialect dialect, const char *value, size_t len, struct str *out)
+{
+	const char *escaped = dialect == SECRET_WRITE_DIALECT_SYSTEMD ? "\\\"$`" : "\\\"$";
+	str_append_c(out, '"');
+	for (size_t i = 0; i < len; i++) {
+		if (strchr(escaped, value[i]) != NULL)
+			str_append_c(out, '\\');
+		str_append_c(out, value[i]);
+	}
+	str_append_c(out, '"');
+}
+
+int env_quote(enum secret_write_dialect dialect, const char *name, const char *value, size_t len, struct str *out,
+              struct err *err)
+{
+	int r = env_value_check(dialect, name, value, len, err);
 	if (r < 0)
 		return r;
 	str_append(out, name);
 	str_append_c(out, '=');
-	if (is_bare(value, len)) {
+	if (is_bare(value, len))
 		str_append_n(out, value, len);
-	} else if (memchr(value, '\'', len) == NULL && (len == 0 || value[len - 1] != '\\')) {
-		str_append_c(out, '\'');
-		str_append_n(out, value, len);
-		str_append_c(out, '\'');
-	} else {
-		str_append_c(out, '"');
-		for (size_t i = 0; i < len; i++) {
-			if (value[i] == '\\' || value[i] == '"' || value[i] == '$')
-				str_append_c(out, '\\');
-			str_append_c(out, value[i]);
-		}
-		str_append_c(out, '"');
-	}
+	else if (dialect == SECRET_WRITE_DIALECT_SH || is_literal(dialect, value, len))
+		quote_for_sh(value, len, out);
+	else
+		quote_double(dialect, value, len, out);
 	str_append_c(out, '\n');
 	return out->failed ? err_set(err, ERR_LIMIT, "the env file is too large") : 0;
 }

@@ -12,7 +12,11 @@ static const char *format_name(const struct secret_write_in *in)
 static void describe(const struct step_context *c, struct str *out)
 {
 	const struct secret_write_in *in = c->input;
-	str_appendf(out, "write secrets to %s (%s)", in->path, format_name(in));
+	const char *dialect = in->dialect == SECRET_WRITE_DIALECT_COMPOSE   ? " for Compose"
+	                      : in->dialect == SECRET_WRITE_DIALECT_SH      ? " for sh"
+	                      : in->dialect == SECRET_WRITE_DIALECT_SYSTEMD ? " for systemd"
+	                                                                    : "";
+	str_appendf(out, "write secrets to %s (%s%s)", in->path, format_name(in), dialect);
 }
 
 static void validate(const struct step_context *c, struct faults *faults)
@@ -20,6 +24,9 @@ static void validate(const struct step_context *c, struct faults *faults)
 	const struct secret_write_in *in = c->input;
 	_cleanup_(secret_set_done) struct secret_set set = {0};
 	free(step_target_path(in->path, "/path", faults));
+	if (in->format != SECRET_WRITE_FORMAT_ENV && in->dialect != SECRET_WRITE_DIALECT_ANY)
+		faults_add(faults, NULL, "/dialect", "`dialect` says who reads an env file, and `format: %s` is none",
+		           format_name(in));
 	if ((in->mode & 0004) != 0 && !in->allow_world_readable) {
 		faults_add(faults, NULL, "/mode", "mode %04o lets everybody on the target read the secret",
 		           (unsigned)in->mode);
@@ -37,7 +44,7 @@ static void validate(const struct step_context *c, struct faults *faults)
 /* The desired state of one file: its part of the plan, and its bytes. */
 struct wanted {
 	struct str content;
-	json_t *keys; /* name → new, changed, same, kept, generated, rotated, dropped */
+	json_t *keys; /* name → new, changed, same, kept, generated, rotated, requoted, dropped */
 	bool changed;
 };
 
@@ -84,8 +91,17 @@ static const struct secret_item *find_item(const struct secret_set *set, const c
 	return NULL;
 }
 
-static int set_env_key(const struct secret_item *item, const struct env_line *now, struct wanted *w, const char *raw,
-                       struct err *err)
+/* True: a line that is there is read alike in the dialect. By `any` what a person wrote stays, unless it is another dialect's. */
+static bool stays_as_it_is(enum secret_write_dialect dialect, const char *raw, size_t raw_len, const struct str *quoted)
+{
+	if (raw_len == quoted->len && memcmp(raw, str_peek(quoted), raw_len) == 0)
+		return true;
+	return dialect == SECRET_WRITE_DIALECT_ANY && memmem(raw, raw_len, "\\'", 2) == NULL &&
+	       memchr(raw, '`', raw_len) == NULL;
+}
+
+static int set_env_key(enum secret_write_dialect dialect, const struct secret_item *item, const struct env_line *now,
+                       struct wanted *w, const char *raw, struct err *err)
 {
 	_cleanup_(str_done) struct str value = STR_SECRET_INIT(SECRET_MAX_VALUE + 2);
 	const char *what = "new";
@@ -95,12 +111,25 @@ static int set_env_key(const struct secret_item *item, const struct env_line *no
 		return r;
 	if (now != NULL && !known)
 		what = "changed";
-	says(w, item->name, what);
-	if (raw != NULL && (strcmp(what, "same") == 0 || strcmp(what, "kept") == 0)) {
+	_cleanup_(str_done) struct str quoted = STR_SECRET_INIT(SECRET_MAX_FILE);
+	bool same = strcmp(what, "same") == 0 || strcmp(what, "kept") == 0;
+	r = env_quote(dialect, item->name, str_peek(&value), value.len, &quoted, err);
+	if (r == ERR_UNSUPPORTED && same && raw != NULL) {
+		/* A value of somebody else's making stays as it stands. */
+		err_clear(err);
+		says(w, item->name, what);
 		str_append_n(&w->content, raw, now->end - now->start);
 		return 0;
 	}
-	return env_quote(item->name, str_peek(&value), value.len, &w->content, err);
+	if (r < 0)
+		return r;
+	bool stays = same && raw != NULL && stays_as_it_is(dialect, raw, now->end - now->start, &quoted);
+	says(w, item->name, same && raw != NULL && !stays ? "requoted" : what);
+	if (stays)
+		str_append_n(&w->content, raw, now->end - now->start);
+	else
+		str_append_n(&w->content, str_peek(&quoted), quoted.len);
+	return 0;
 }
 
 static void end_line(struct str *text)
@@ -127,9 +156,9 @@ static int want_env(const struct step_context *c, const struct secret_set *set, 
 			if (json_object_get(w->keys, line->name) != NULL)
 				w->changed = true;
 			else if (env_find(&file, line->name) == line)
-				r = set_env_key(item, line, w, raw, err);
+				r = set_env_key(in->dialect, item, line, w, raw, err);
 			else
-				r = set_env_key(item, env_find(&file, line->name), w, NULL, err);
+				r = set_env_key(in->dialect, item, env_find(&file, line->name), w, NULL, err);
 		} else if (in->exact) {
 			says(w, line->name, "dropped");
 		} else {
@@ -140,7 +169,7 @@ static int want_env(const struct step_context *c, const struct secret_set *set, 
 	end_line(&w->content);
 	for (size_t i = 0; r == 0 && i < set->count; i++) {
 		if (json_object_get(w->keys, set->items[i].name) == NULL)
-			r = set_env_key(&set->items[i], NULL, w, NULL, err);
+			r = set_env_key(in->dialect, &set->items[i], NULL, w, NULL, err);
 	}
 	return r < 0 ? r
 	       : w->content.failed
@@ -160,7 +189,8 @@ static int want_file(const struct secret_item *item, const char *shown_name, con
 
 static void summarize(const struct wanted *w, struct str *out)
 {
-	static const char *const order[] = {"generated", "rotated", "new", "changed", "dropped", "kept", "same"};
+	static const char *const order[] = {"generated", "rotated", "new",  "changed",
+	                                    "requoted",  "dropped", "kept", "same"};
 	const char *name;
 	json_t *what;
 	size_t groups = 0;

@@ -53,11 +53,12 @@ int env_read(const char *data, size_t len, struct env_file *ret,
 const struct env_line *env_find(const struct env_file *f, const char *name); /* the last one, which counts */
 void env_file_done(struct env_file *f);
 bool env_is_name(const char *name);
-/* NAME=value and a line feed, quoted so that sh, systemd and Compose read the same bytes. ERR_UNSUPPORTED when no
- * quoting does. */
-int env_quote(const char *name, const char *value, size_t len, struct str *out, struct err *err);
+/* NAME=value and a line feed, quoted so that who reads the dialect gets the same bytes. ERR_UNSUPPORTED when no quoting does. */
+int env_quote(enum secret_write_dialect dialect, const char *name, const char *value, size_t len, struct str *out,
+              struct err *err);
 /* True: the value can be written. Describes an oddity in warning (may be NULL; untouched when there is none). */
-int env_value_check(const char *name, const char *value, size_t len, struct err *err);
+int env_value_check(enum secret_write_dialect dialect, const char *name, const char *value, size_t len,
+                    struct err *err);
 
 /* A user that must be able to read, and the way he can. */
 struct secret_reader {

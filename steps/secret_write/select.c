@@ -124,7 +124,7 @@ static void take_value(const struct step_context *c, const char *name, const jso
 	} else if (item->is_key && in->format != SECRET_WRITE_FORMAT_ENV) {
 		secret_key_mend(text, len, &item->mended, &item->mend);
 	}
-	if (in->format == SECRET_WRITE_FORMAT_ENV && env_value_check(name, text, len, &err) < 0) {
+	if (in->format == SECRET_WRITE_FORMAT_ENV && env_value_check(in->dialect, name, text, len, &err) < 0) {
 		faults_add(faults, NULL, str_peek(&at), "%s", err_line(&err, line, sizeof(line)));
 		faults_hint(faults, "%s", err.hint);
 	}

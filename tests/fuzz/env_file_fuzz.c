@@ -20,15 +20,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 	}
 	env_file_done(&file);
-	/* What is written is read back as it was. */
-	struct str quoted = STR_SECRET_INIT(4 << 20);
-	if (size < SECRET_MAX_VALUE && env_quote("KEY", (const char *)data, size, &quoted, &err) == 0) {
-		if (env_read(str_peek(&quoted), quoted.len, &file, &err) < 0 || file.count != 1 ||
-		    file.lines[0].value.len != size || memcmp(str_peek(&file.lines[0].value), data, size) != 0)
-			abort();
-		env_file_done(&file);
+	/* What is written in any dialect is read back as it was. */
+	for (int dialect = SECRET_WRITE_DIALECT_ANY; dialect <= SECRET_WRITE_DIALECT_SYSTEMD; dialect++) {
+		struct str quoted = STR_SECRET_INIT(4 << 20);
+		if (size < SECRET_MAX_VALUE && env_quote((enum secret_write_dialect)dialect, "KEY", (const char *)data,
+		                                         size, &quoted, &err) == 0) {
+			if (env_read(str_peek(&quoted), quoted.len, &file, &err) < 0 || file.count != 1 ||
+			    file.lines[0].value.len != size || memcmp(str_peek(&file.lines[0].value), data, size) != 0)
+				abort();
+			env_file_done(&file);
+		}
+		str_done(&quoted);
 	}
-	str_done(&quoted);
 	secret_key_parse((const char *)data, size, &err);
 	return 0;
 }

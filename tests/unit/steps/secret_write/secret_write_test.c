@@ -43,7 +43,8 @@ static void values_travel_byte_for_byte_through_an_env_file(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
 		char name[16];
 		snprintf(name, sizeof(name), "V%zu", i);
-		assert_int_equal(env_quote(name, values[i], strlen(values[i]), &file, &f->err), 0);
+		assert_int_equal(
+			env_quote(SECRET_WRITE_DIALECT_ANY, name, values[i], strlen(values[i]), &file, &f->err), 0);
 	}
 	fixture_write(f, "all.env", str_peek(&file), 0600);
 	_cleanup_(env_file_done) struct env_file back = {0};
