@@ -29,6 +29,7 @@ static const struct command commands[] = {
 	{"finish", NULL, "davit-step", "decide the deployment of a job"},
 	{"releases", NULL, "davit-step", "what each target runs, what `rollback --to` takes, who holds the lock"},
 	{"status", NULL, "davit-step", "how each target is: services, resources, what davit released there"},
+	{"explain", NULL, "davit-step", "where each value comes from that a deployment file writes, and what it hides"},
 	{"history", cmd_history, NULL, "what was deployed, when and how it ended"},
 	{"show", cmd_show, NULL, "one deployment: each change and each probe"},
 	{"report", cmd_report, NULL, "one deployment as a page for a browser"},

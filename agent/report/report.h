@@ -10,6 +10,8 @@ void report_print_plan(const json_t *report, const char *digest, bool colours, F
 void report_print_history(const json_t *deployments, bool colours, FILE *out);
 /* Prints a list of results of steps/common/releases.h: by deployment, target and path. */
 void report_print_releases(const json_t *deployments, bool colours, FILE *out);
+/* Prints where values come from: a list of what steps explain, with "targets". */
+void report_print_explained(const json_t *steps, FILE *out);
 /* Prints a list of results of steps/status/status.h: a target after the other. */
 void report_print_status(const json_t *deployments, bool colours, FILE *out);
 /* Markdown for a workflow's summary page: the heading, how it ended, the changes of a plan or of the step that ran last, what is

@@ -117,6 +117,9 @@ struct step_type {
 	 * earlier deployment. */
 	int (*restore)(const struct step_context *c, struct target *t, const char *former_release, struct err *err);
 	void (*after)(const struct step_context *c, struct str *out);
+	/* Where each value comes from that the step would write: {"path","values":[{"name","from","hides":[…]}]}, never a value. Needs the
+	 * input, and of the deployment what its file says. */
+	int (*explain)(const struct step_context *c, json_t **ret, struct err *err);
 	int (*settled)(const struct step_context *c, const struct step_outcome *outcome, struct err *err);
 	int (*clean)(const struct step_context *c, struct target *t, struct err *err);
 };

@@ -38,7 +38,9 @@ static void validate(const struct step_context *c, struct faults *faults)
 		           (unsigned)in->mode);
 	if ((in->mode & ~0666) != 0)
 		faults_add(faults, NULL, "/mode", "mode %04o is not one for a file of secrets", (unsigned)in->mode);
-	secret_select(c, &set, faults);
+	/* Layers lie in the source tree: `check` looks at them. */
+	if (secret_layers_known(c))
+		secret_select(c, &set, faults);
 }
 
 /* The desired state of one file: its part of the plan, and its bytes. */
@@ -419,6 +421,9 @@ static int plan_secrets(const struct step_context *c, struct view *v, struct pla
 static int check(const struct step_context *c, struct faults *faults, struct err *err)
 {
 	const struct secret_write_in *in = c->input;
+	_cleanup_(secret_set_done) struct secret_set set = {0};
+	if (in->layers.count > 0)
+		secret_select(c, &set, faults);
 	for (size_t i = 0; i < c->target_count; i++) {
 		struct view *v = &c->targets[i]->view;
 		_cleanup_(secret_access_done) struct secret_access access = {0};
@@ -481,5 +486,6 @@ const struct step_type secret_write_step = {
 	.validate = validate,
 	.check = check,
 	.plan = plan_secrets,
+	.explain = secret_explain,
 	.verify = verify,
 };

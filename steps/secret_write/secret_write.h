@@ -8,7 +8,7 @@
 enum { SECRET_MAX_VALUE = 1 << 20, SECRET_MAX_FILE = 4 << 20, SECRET_MAX_KEYS = 2000 };
 
 struct secret_item {
-	const char *name;  /* borrowed from the input */
+	const char *name;  /* borrowed from the input or the set */
 	const char *value; /* borrowed; NULL: generated */
 	size_t len;
 	const char *spec; /* of a generated one */
@@ -21,10 +21,20 @@ struct secret_set {
 	struct secret_item *items;
 	size_t count, cap;
 	struct strv left_out; /* names that match a glob but are never written */
+	json_t *merged;       /* the values of all layers by name; names and values are borrowed from it */
+	json_t *origins;      /* name → the layers that have it, the one that counts last */
 };
 void secret_set_done(struct secret_set *s);
 /* The values that the input means, in the order of their names; a fault for each that is missing, empty, unusable. */
 void secret_select(const struct step_context *c, struct secret_set *ret, struct faults *faults);
+
+/* ---- layers.c ---- */
+/* False: where the source tree lies is not known yet, so that layers cannot be read. */
+bool secret_layers_known(const struct step_context *c);
+/* Fills merged and origins; a fault for each layer that cannot be read. */
+void secret_merge(const struct step_context *c, struct secret_set *s, struct faults *faults);
+bool secret_is_layered(const struct secret_set *s, const char *name); /* its value comes from an env file */
+int secret_explain(const struct step_context *c, json_t **ret, struct err *err);
 
 /* Classifies a value. SECRET_NOT_KEY when it does not look like a key; err says why a key cannot be used. */
 enum secret_key_kind { SECRET_NOT_KEY, SECRET_KEY, SECRET_BAD_KEY };

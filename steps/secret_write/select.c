@@ -13,6 +13,8 @@ void secret_set_done(struct secret_set *s)
 		str_done(&s->items[i].mended);
 	free(s->items);
 	strv_done(&s->left_out);
+	json_decref(s->merged);
+	json_decref(s->origins);
 	*s = (struct secret_set){0};
 }
 
@@ -102,7 +104,7 @@ static void take_value(const struct step_context *c, const char *name, const jso
 	}
 	size_t len = json_string_length(value);
 	const char *text = json_string_value(value);
-	if (len == 0 || len > SECRET_MAX_VALUE) {
+	if ((len == 0 && !secret_is_layered(s, name)) || len > SECRET_MAX_VALUE) {
 		faults_add(faults, NULL, str_peek(&at),
 		           len == 0 ? "the value of '%s' is missing: it is empty"
 		                    : "the value of '%s' is longer than 1 MiB",
@@ -144,7 +146,7 @@ static void take_named(const struct step_context *c, const char *name, struct se
 	const struct secret_write_in *in = c->input;
 	_cleanup_(str_done) struct str at = STR_INIT(1024);
 	member_pointer(&at, "keys", NULL);
-	const json_t *value = json_is_object(in->values) ? json_object_get(in->values, name) : NULL;
+	const json_t *value = json_object_get(s->merged, name);
 	if (has_item(s, name))
 		return;
 	if (value == NULL || json_is_null(value)) {
@@ -169,7 +171,7 @@ static void take_glob(const struct step_context *c, const char *glob, struct sec
 	const char *name;
 	json_t *value;
 	bool any = false;
-	json_object_foreach((json_t *)(uintptr_t)in->values, name, value)
+	json_object_foreach(s->merged, name, value)
 	{
 		if (!str_glob(glob, name))
 			continue;
@@ -193,10 +195,9 @@ static void take_glob(const struct step_context *c, const char *glob, struct sec
 
 static void take_all(const struct step_context *c, struct secret_set *s, struct faults *faults)
 {
-	const struct secret_write_in *in = c->input;
 	const char *name;
 	json_t *value;
-	json_object_foreach((json_t *)(uintptr_t)in->values, name, value)
+	json_object_foreach(s->merged, name, value)
 	{
 		if (strcasecmp(name, "github_token") == 0) {
 			faults_add(faults, NULL, "/keys",
@@ -205,7 +206,7 @@ static void take_all(const struct step_context *c, struct secret_set *s, struct 
 			return;
 		}
 	}
-	json_object_foreach((json_t *)(uintptr_t)in->values, name, value)
+	json_object_foreach(s->merged, name, value)
 	{
 		const char *why = never_written(c, name, value);
 		if (why == NULL) {
@@ -288,7 +289,10 @@ void secret_select(const struct step_context *c, struct secret_set *ret, struct 
 	const struct secret_write_in *in = c->input;
 	size_t before = faults->count;
 	*ret = (struct secret_set){0};
-	if (json_is_string(in->values)) {
+	secret_merge(c, ret, faults);
+	if (json_is_string(in->values) && in->layers.count > 0) {
+		faults_add(faults, NULL, "/values", "`layers` are names and texts, and so must `values` be");
+	} else if (json_is_string(in->values)) {
 		if (in->format != SECRET_WRITE_FORMAT_FILE)
 			faults_add(faults, NULL, "/values",
 			           "`values` must be a map of names and texts (a text alone is for `format: file`)");
@@ -309,7 +313,7 @@ void secret_select(const struct step_context *c, struct secret_set *ret, struct 
 	take_generated(in, ret, faults);
 	check_names(in, ret, faults);
 	if (ret->count == 0 && faults->count == before)
-		faults_add(faults, NULL, "", "nothing is to be written: give `values:` or `generate:`");
+		faults_add(faults, NULL, "", "nothing is to be written: give `values:`, `layers:` or `generate:`");
 	if (ret->count > SECRET_MAX_KEYS)
 		faults_add(faults, NULL, "/values", "more than %d values", SECRET_MAX_KEYS);
 	if (ret->count > 0)
