@@ -1,15 +1,20 @@
 #!/usr/bin/env python3
 """C2: secret files were 0600 root, containers of another uid could not read them, and the fix made them readable for everybody."""
+import json
 import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.trial import Case, Service, Trial, main  # noqa: E402
+from servers.docker import Docker  # noqa: E402
 from servers.sshd import Account, Sshd  # noqa: E402
 
 import shutil
 import subprocess
 import unittest
+
+
+NO_ENGINE = Docker.why_not()
 
 
 def reads(uid, path):
@@ -63,6 +68,24 @@ class SecretFiles(Case):
             self.assertFalse(os.path.exists(t.path("app")))
             self.assert_exit(self.write(t, server, mode="0644", allow_world_readable=True), 0)
             self.assertTrue(reads(4712, t.path("app", ".env")))
+
+    @unittest.skipIf(NO_ENGINE, NO_ENGINE)
+    def test_a_container_of_another_uid_reads_its_secrets_as_files_and_no_other_one_does(self):
+        values = {"password": "it's \"$HOME\" `id`\\n\nand a second line", "token": "0123456789"}
+        with Trial() as t, Sshd() as server, Docker() as d:
+            step = {"path": t.path("secrets"), "format": "dir", "owner": "4711", "readable_by": ["4711"],
+                    "values": {name: "${{ secrets.%s }}" % name for name in values}}
+            self.assert_exit(t.deploy({"targets": {"web": server.target()}, "steps": [{"secret-write": step}]}, secrets=values), 0)
+            d.image("local/reader:1")
+            stack = {"services": {"reader": {"image": "local/reader:1", "network_mode": "none", "secrets": list(values)}},
+                     "secrets": {name: {"file": t.path("secrets", name)} for name in values}}
+            with open(t.path("compose.yml"), "w", encoding="ascii") as f:
+                json.dump(stack, f)
+            for name, value in values.items():
+                read = ("-f", f.name, "run", "--rm", "-T", "--user", "4711", "reader", "cat", f"/run/secrets/{name}")
+                self.assertEqual(d.compose("reader", *read), value)
+                other = [("4712" if word == "4711" else word) for word in read]
+                self.assertEqual(d.compose("reader", *other, check=False), "")
 
     @unittest.skipUnless(shutil.which("setfacl"), "needs setfacl (package acl)")
     def test_a_rollback_brings_bytes_owner_mode_and_acl_back(self):
