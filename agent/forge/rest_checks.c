@@ -46,8 +46,16 @@ static void complete_check_run(struct req *r, const struct forge_repo *repo, jso
 	json_object_set_new(run, "html_url", json_stringf("%s/%s/runs/%lld", r->f->base, repo->full_name, id));
 	if (!json_object_get(run, "status"))
 		json_object_set_new(run, "status", json_string("queued"));
-	if (!json_object_get(run, "conclusion"))
-		json_object_set_new(run, "conclusion", json_null());
+	static const char *const others[] = {"conclusion", "details_url", "external_id", "started_at", "completed_at"};
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (!json_object_get(run, others[i]))
+			json_object_set_new(run, others[i], json_null());
+	if (!json_object_get(run, "output"))
+		json_object_set_new(
+			run, "output",
+			json_pack("{s:n, s:n, s:n, s:i}", "title", "summary", "text", "annotations_count", 0));
+	json_object_set_new(run, "check_suite", json_null());
+	json_object_set_new(run, "pull_requests", json_array());
 }
 
 /* The first member that is not as it must be; NULL. */

@@ -40,6 +40,11 @@ void rest_create_commit_comment(struct req *r)
 	rest_add_common(r, comment, job);
 	long long id = json_get_int(comment, "id", 0);
 	json_object_set_new(comment, "commit_id", json_string(sha));
+	json_object_set_new(comment, "author_association", json_string("NONE"));
+	static const char *const places[] = {"path", "position", "line"};
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		if (!json_object_get(comment, places[i]))
+			json_object_set_new(comment, places[i], json_null());
 	json_object_set_new(comment, "url",
 	                    json_stringf("%s/api/v3/repos/%s/comments/%lld", r->f->base, repo->full_name, id));
 	json_object_set_new(comment, "html_url",
@@ -113,6 +118,12 @@ void rest_create_issue_comment(struct req *r)
 	rest_add_common(r, comment, job);
 	json_object_set_new(comment, "issue_url",
 	                    json_stringf("%s/api/v3/repos/%s/issues/%s", r->f->base, repo->full_name, r->args[2]));
+	long long id = json_get_int(comment, "id", 0);
+	json_object_set_new(comment, "url",
+	                    json_stringf("%s/api/v3/repos/%s/issues/comments/%lld", r->f->base, repo->full_name, id));
+	json_object_set_new(
+		comment, "html_url",
+		json_stringf("%s/%s/issues/%s#issuecomment-%lld", r->f->base, repo->full_name, r->args[2], id));
 	json_array_append_new(repo->issue_comments, comment);
 	req_reply_json(r, 201, json_incref(comment));
 }

@@ -38,6 +38,13 @@ void rest_create_deployment(struct req *r)
 	json_object_set_new(d, "url",
 	                    json_stringf("%s/api/v3/repos/%s/deployments/%lld", r->f->base, repo->full_name,
 	                                 (long long)json_get_int(d, "id", 0)));
+	json_object_set_new(d, "repository_url", json_stringf("%s/api/v3/repos/%s", r->f->base, repo->full_name));
+	json_object_set(d, "creator", json_object_get(d, "user"));
+	json_object_del(d, "user");
+	if (!json_object_get(d, "payload"))
+		json_object_set_new(d, "payload", json_string(""));
+	if (!json_object_get(d, "description"))
+		json_object_set_new(d, "description", json_null());
 	json_object_set_new(d, "statuses_url", json_stringf("%s/statuses", json_get_string(d, "url")));
 	if (!json_object_get(d, "environment"))
 		json_object_set_new(d, "environment", json_string("production"));
@@ -78,6 +85,8 @@ static json_t *add_status(struct req *r, struct forge_repo *repo, const json_t *
 	json_t *status = json_deep_copy(body);
 	json_object_del(status, "auto_inactive");
 	rest_add_common(r, status, job);
+	json_object_set(status, "creator", json_object_get(status, "user"));
+	json_object_del(status, "user");
 	json_object_set(status, "deployment_id", json_object_get(deployment, "id"));
 	json_object_set(status, "deployment_url", json_object_get(deployment, "url"));
 	json_object_set_new(status, "url",
