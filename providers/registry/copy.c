@@ -43,12 +43,17 @@ static char *blob_path(const char *repository, const char *digest)
 	return xasprintf("/v2/%s/blobs/%s", repository, digest);
 }
 
+static bool is_mount(const struct registry_copy *c)
+{
+	return registry_same(c->from, c->to) && strcmp(c->from_repository, c->to_repository) != 0;
+}
+
 /* Of the destination; a mount reads the source too. */
 static char *scope_of(const struct registry_copy *c)
 {
-	bool mounts = registry_same(c->from, c->to) && strcmp(c->from_repository, c->to_repository) != 0;
-	return mounts ? xasprintf("repository:%s:pull,push repository:%s:pull", c->to_repository, c->from_repository)
-	              : xasprintf("repository:%s:pull,push", c->to_repository);
+	return is_mount(c)
+	               ? xasprintf("repository:%s:pull,push repository:%s:pull", c->to_repository, c->from_repository)
+	               : xasprintf("repository:%s:pull,push", c->to_repository);
 }
 
 static int is_there(struct registry_copy *c, const struct part *p, const char *scope, struct err *err)
@@ -195,20 +200,25 @@ static int send_blob(struct registry_copy *c, const struct part *p, char **locat
 	return stream_blob(c, stream, p, location, scope, err);
 }
 
+/* A mount does not mind a blob that is there, so within a registry nobody asks first. One that mounts nothing is asked then, before
+ * anything is sent. */
 static int copy_blob(struct registry_copy *c, const struct part *p, struct err *err)
 {
 	_cleanup_free_ char *scope = scope_of(c), *location = NULL;
-	int e = is_there(c, p, scope, err);
-	if (e != 0) {
-		c->present += e > 0;
-		return MIN(e, 0);
-	}
-	e = begin_upload(c, p, registry_same(c->from, c->to), scope, &location, err);
+	int e = is_mount(c) ? begin_upload(c, p, true, scope, &location, err) : 0;
 	if (e != 0) {
 		c->mounted += e > 0;
 		return MIN(e, 0);
 	}
-	e = send_blob(c, p, &location, scope, err);
+	e = is_there(c, p, scope, err);
+	if (e != 0) {
+		c->present += e > 0;
+		return MIN(e, 0);
+	}
+	if (location == NULL)
+		e = begin_upload(c, p, false, scope, &location, err);
+	if (e >= 0)
+		e = send_blob(c, p, &location, scope, err);
 	c->sent += e >= 0;
 	return e;
 }
