@@ -36,8 +36,9 @@ struct http_request {
 	const char *resolve; /* "HOST:PORT:ADDRESS": what is said to that host and port goes to this address; NULL */
 	const char *ca_text; /* certificates (PEM) that are trusted in place of the client's; NULL */
 	bool unverified;     /* the server's certificate is not verified: it is looked at (http_response.certificate) */
-	bool handshake;      /* over once the connection stands: nothing is asked */
-	bool follow;         /* redirects: at most 10, never to another scheme than http(s); own headers go to the
+	bool handshake; /* over once the connection stands: nothing is asked. Its URL may be of smtp or imap too: TLS begins there after
+	                        the protocol's own word for it (STARTTLS) */
+	bool follow; /* redirects: at most 10, never to another scheme than http(s); own headers go to the
 	                                    scheme, host and port that they were given for, and nowhere else */
 	/* Instead of collecting the body of a 2xx answer (others are collected): called with each piece; < 0 stops the transfer
 	 * with that error. Not called twice for the same bytes: once it took bytes there is no retry. It must not

@@ -317,16 +317,19 @@ static void set_connection(struct http_transfer *t)
 	if (t->handshake) {
 		curl_easy_setopt(t->easy, CURLOPT_CONNECT_ONLY, 1L);
 		curl_easy_setopt(t->easy, CURLOPT_CERTINFO, 1L);
+		curl_easy_setopt(t->easy, CURLOPT_USE_SSL, (long)CURLUSESSL_ALL);
 	}
 }
 
 static void set_protocols(struct http_transfer *t)
 {
 #if LIBCURL_VERSION_NUM >= 0x075500
-	curl_easy_setopt(t->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(t->easy, CURLOPT_PROTOCOLS_STR, t->handshake ? "https,smtp,imap" : "http,https");
 	curl_easy_setopt(t->easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
 #else
-	curl_easy_setopt(t->easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+	curl_easy_setopt(t->easy, CURLOPT_PROTOCOLS,
+	                 (long)(t->handshake ? CURLPROTO_HTTPS | CURLPROTO_SMTP | CURLPROTO_IMAP
+	                                     : CURLPROTO_HTTP | CURLPROTO_HTTPS));
 	curl_easy_setopt(t->easy, CURLOPT_REDIR_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
 }

@@ -149,7 +149,8 @@ static void begin(struct gate_check *check, struct tls_try *t, struct err *err)
 		return;
 	name = host_of(in, &port);
 	bool bare = strchr(name, ':') != NULL;
-	_cleanup_free_ char *url = xasprintf("https://%s%s%s:%d/", bare ? "[" : "", name, bare ? "]" : "", port);
+	const char *scheme = in->has_starttls ? health_gate_checks_tls_starttls_name(in->starttls) : "https";
+	_cleanup_free_ char *url = xasprintf("%s://%s%s%s:%d/", scheme, bare ? "[" : "", name, bare ? "]" : "", port);
 	_cleanup_free_ char *resolve = in->server_name != NULL ? xasprintf("%s:%d:%s", name, port, host) : NULL;
 	const struct http_request request = {
 		.url = url,
