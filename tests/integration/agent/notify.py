@@ -83,7 +83,8 @@ def test_a_job_tells_it_in_all_ways_and_a_second_run_updates_in_place():
         runs = c.forge.received("check-runs")
         equal([(r["name"], r["conclusion"]) for r in runs], [("shop to staging", "success"), ("shop to staging", "failure")])
         equal([proven(r)["deployment"]["state"] for r in received(url, "job")], ["committed", "undone"])
-        c.forge.calm()
+        # A renewal of the job's lease may arrive behind its end.
+        equal([x for x in c.forge.complaints() if "/api/" in x["where"]], [])
         assert c.agent.stop() == 0
 
 
