@@ -2,8 +2,10 @@
 
 #include "base/sys/walls.h"
 #include "base/data/json.h"
+#include "providers/proxmox/target.h"
 #include "providers/registry/target.h"
 #include "schemas/targets/local.h"
+#include "schemas/targets/proxmox.h"
 #include "schemas/targets/registry.h"
 #include "schemas/targets/ssh.h"
 #include "steps/apply/apply.h"
@@ -85,9 +87,15 @@ static const struct target_kind ssh = {.choice = TARGET_SSH_CHOICE,
 
 static const struct target_kind registry = {.choice = TARGET_REGISTRY_CHOICE, .make = registry_target_new};
 
+static void describe_proxmox(const struct target_config *config, json_t *ret)
+{
+	const struct target_proxmox *proxmox = config->kind.typed;
+	json_object_set_new(ret, "url", json_string(proxmox->url));
+}
+
+static const struct target_kind proxmox = {
+	.choice = TARGET_PROXMOX_CHOICE, .make = proxmox_target_new, .describe = describe_proxmox};
+
 const struct field_choice *const target_kinds[] = {
-	&local.choice,
-	&ssh.choice,
-	&registry.choice,
-	NULL,
+	&local.choice, &ssh.choice, &registry.choice, &proxmox.choice, NULL,
 };

@@ -29,6 +29,7 @@ struct http *http_new(const struct http_config *config, struct err *err)
 	h->proxy = xstrdup(c->proxy);
 	h->client_cert = xstrdup(c->client_cert);
 	h->client_key = xstrdup(c->client_key);
+	h->public_key = xstrdup(c->public_key);
 	h->insecure = c->insecure;
 	return h;
 }
@@ -55,6 +56,7 @@ void http_free(struct http *h)
 	free(h->proxy);
 	free(h->client_cert);
 	free(h->client_key);
+	free(h->public_key);
 	free(h);
 }
 
@@ -68,6 +70,7 @@ void http_response_done(struct http_response *r)
 {
 	strv_done(&r->headers);
 	str_done(&r->body);
+	free(TAKE(r->reason));
 	free(TAKE(r->final_url));
 	free(TAKE(r->peer));
 	free(TAKE(r->certificate));

@@ -14,6 +14,8 @@ struct http_config {
 	const char *proxy;      /* NULL: from the environment */
 	const char *client_cert, *client_key;
 	bool insecure; /* no verification: only by an explicit option of the user */
+	const char *
+		public_key; /* "sha256//BASE64": the server is the one that has this key, whatever its certificate's name and issuer */
 };
 struct http *http_new(const struct http_config *config, struct err *err);
 void http_free(struct http *h);
@@ -49,6 +51,7 @@ struct http_request {
 
 struct http_response {
 	int status;          /* 0: none came */
+	char *reason;        /* what the status line says behind the number; NULL: nothing */
 	struct strv headers; /* "Name: value" as received, final answer only */
 	struct str body;
 	char *final_url;

@@ -6,7 +6,7 @@
 
 struct http {
 	CURLM *multi;
-	char *user_agent, *ca_file, *proxy, *client_cert, *client_key;
+	char *user_agent, *ca_file, *proxy, *client_cert, *client_key, *public_key;
 	bool insecure;
 	long connections_kept;
 	struct http_transfer *transfers; /* in flight or in back-off */

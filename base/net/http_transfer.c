@@ -164,6 +164,7 @@ static void forget_answer(struct http_transfer *t)
 {
 	strv_done(&t->response.headers);
 	str_clear(&t->response.body);
+	free(TAKE(t->response.reason));
 	free(TAKE(t->response.final_url));
 	free(TAKE(t->response.peer));
 	free(TAKE(t->response.certificate));
@@ -185,7 +186,12 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
 		len--;
 	/* A status line: of a redirect's answer, of 100 Continue, or the final one. */
 	if (len >= 5 && memcmp(data, "HTTP/", 5) == 0) {
+		const char *number = memchr(data, ' ', len);
+		size_t at = number != NULL ? (size_t)(number - data) + strlen(" 200 ") : len;
 		strv_done(&t->response.headers);
+		free(TAKE(t->response.reason));
+		if (at < len)
+			t->response.reason = xstrndup(data + at, len - at);
 		return size * count;
 	}
 	if (len > 0)
@@ -299,7 +305,10 @@ static void set_trust(struct http_transfer *t)
 		curl_easy_setopt(t->easy, CURLOPT_CAINFO_BLOB, &blob);
 	}
 	curl_easy_setopt(t->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	if (h->insecure || t->unverified) {
+	if (h->public_key != NULL)
+		curl_easy_setopt(t->easy, CURLOPT_PINNEDPUBLICKEY, h->public_key);
+	/* A pinned key says more than a name: libcurl compares it whether or not it verifies the certificate. */
+	if (h->insecure || t->unverified || h->public_key != NULL) {
 		curl_easy_setopt(t->easy, CURLOPT_SSL_VERIFYPEER, 0L);
 		curl_easy_setopt(t->easy, CURLOPT_SSL_VERIFYHOST, 0L);
 	}

@@ -12,11 +12,22 @@ struct planner {
 	struct str allow; /* the keys that would have to be allowed */
 };
 
-static void refuse(struct planner *p, const char *key, bool allowable, const char *why)
+/* permission: what allow_destroy would have to say; NULL: nothing lets it happen. */
+static void refuse(struct planner *p, const char *key, const char *permission, const char *why)
 {
 	str_appendf(&p->refused, "%s%s %s", p->refusals++ == 0 ? "" : "; ", key, why);
-	if (allowable)
-		str_appendf(&p->allow, "%s\"%s\"", p->allow.len == 0 ? "" : ", ", key);
+	if (permission != NULL)
+		str_appendf(&p->allow, "%s\"%s\"", p->allow.len == 0 ? "" : ", ", permission);
+}
+
+/* The text in allow_destroy that lets it go. */
+static char *permission_of(const struct resource_type *type, const char *key, const json_t *before)
+{
+	_cleanup_(str_done) struct str text = STR_INIT(8192);
+	str_append(&text, key);
+	if (type->identity != NULL)
+		type->identity(before, &text);
+	return str_take(&text);
 }
 
 static const char *type_there(const json_t *before)
@@ -54,9 +65,10 @@ static bool differs(const struct resource_type *type, const json_t *before, cons
 }
 
 /* Adds facts that `before` and `after` of the change do not say. */
-static char *summary_of(const struct resource *r, enum change_action action, bool known)
+static char *summary_of(const struct resource *r, const struct change *change, bool known)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(8192);
+	enum change_action action = change->action;
 	str_append(&text, r->type->choice.name);
 	if (action == ACTION_ADOPT)
 		str_append(&text, known ? ", already as wanted; its recorded state changes"
@@ -65,6 +77,8 @@ static char *summary_of(const struct resource *r, enum change_action action, boo
 		r->type->explain(r, &text);
 	if (action == ACTION_UPDATE && !known)
 		str_append(&text, ", existed already and is managed from now on");
+	if (r->type->means != NULL)
+		r->type->means(change->before, change->after, action, &text);
 	return str_take(&text);
 }
 
@@ -90,21 +104,21 @@ static int plan_replace(struct planner *p, const struct resource *r, const json_
 		return got;
 	if (old == NULL || !old->plain || !r->type->plain) {
 		_cleanup_free_ char *why = xasprintf("is in the way of %s: move it by hand first", r->key);
-		refuse(p, old_key, false, why);
+		refuse(p, old_key, NULL, why);
 		return 0;
 	}
 	if (json_get_bool(old_row, "protect", false) || r->protect) {
-		refuse(p, old_key, false, "would be replaced, but it is protected (`protect: true`)");
+		refuse(p, old_key, NULL, "would be replaced, but it is protected (`protect: true`)");
 		return 0;
 	}
 	if (!resources_allow(p->all, old_key)) {
 		_cleanup_free_ char *why = xasprintf("would be replaced by a %s", r->type->choice.name);
-		refuse(p, old_key, true, why);
+		refuse(p, old_key, old_key, why);
 		return 0;
 	}
 	struct change *change = add(p, r->type->change, ACTION_REPLACE, subject_of(r->type, r->key), before, after);
 	str_append_n(&change->content, str_peek(content), content->len);
-	change->summary = summary_of(r, ACTION_REPLACE, true);
+	change->summary = summary_of(r, change, true);
 	_cleanup_json_ json_t *row = apply_row(p->call.c, r, after);
 	change_set_state_row(change, r->key, row, NULL);
 	if (old_row != NULL) {
@@ -116,32 +130,80 @@ static int plan_replace(struct planner *p, const struct resource *r, const json_
 	return 0;
 }
 
+static int is_forbidden(struct planner *p, const struct resource_type *type, const char *key, enum change_action action,
+                        const json_t *before, const json_t *after, bool *ret, struct err *err)
+{
+	_cleanup_(str_done) struct str why = STR_INIT(4096);
+	int r = type->forbids != NULL ? type->forbids(&p->call, before, after, action, &why, err) : 0;
+	if (r < 0)
+		return err_wrap(err, r, "resource %s", key);
+	*ret = why.len > 0;
+	if (*ret)
+		refuse(p, key, NULL, str_peek(&why));
+	return 0;
+}
+
+/* The same kind, but what is there cannot become what is wanted: a new one takes its place. */
+static int plan_anew(struct planner *p, const struct resource *r, const json_t *before, const json_t *after,
+                     const char *forced, const json_t *row, struct err *err)
+{
+	_cleanup_free_ char *permission = permission_of(r->type, r->key, before);
+	bool protected = r->protect || json_get_bool(row, "protect", false), forbidden = false;
+	if (protected || !resources_allow(p->all, permission)) {
+		_cleanup_free_ char *why = xasprintf("would be destroyed and made anew, because of %s%s", forced,
+		                                     protected ? ", but it is protected (`protect: true`)" : "");
+		refuse(p, r->key, protected ? NULL : permission, why);
+		return 0;
+	}
+	int ret = is_forbidden(p, r->type, r->key, ACTION_REPLACE, before, after, &forbidden, err);
+	if (ret < 0 || forbidden)
+		return ret;
+	struct change *change = add(p, r->type->change, ACTION_REPLACE, subject_of(r->type, r->key), before, after);
+	_cleanup_free_ char *summary = summary_of(r, change, true);
+	change->summary = xasprintf("%s; forced by %s", summary, forced);
+	_cleanup_json_ json_t *new_row = apply_row(p->call.c, r, after);
+	change_set_state_row(change, r->key, new_row, row);
+	return 0;
+}
+
 static int plan_one(struct planner *p, const struct resource *r, struct err *err)
 {
 	const struct resource_type *type = r->type;
 	struct resource_call *x = &p->call;
 	_cleanup_(str_done) struct str content = STR_INIT(CONTENT_LIMIT);
 	_cleanup_json_ json_t *before = NULL, *after = NULL, *row = NULL;
-	int ret = type->look(x, r->id, &before, err);
+	int ret = apply_row_get(x->c, x->v, r->key, &row, err);
+	x->wanted = r;
+	x->row = row;
+	if (ret == 0)
+		ret = type->look(x, r->id, &before, err);
 	if (ret == 0)
 		ret = type->want(x, r, before, &after, &content, err);
-	if (ret == 0)
-		ret = apply_row_get(x->c, x->v, r->key, &row, err);
 	if (ret == 0 && type->first != NULL)
 		ret = type->first(x, r, err);
 	if (ret < 0)
 		return err_wrap(err, ret, "resource %s", r->key);
 	if (!is_absent(before) && strcmp(type_there(before), type->what) != 0)
 		return plan_replace(p, r, before, after, &content, err);
+	_cleanup_(str_done) struct str forced = STR_INIT(4096);
+	if (!is_absent(before) && type->forces != NULL)
+		type->forces(before, after, &forced);
+	if (forced.len > 0)
+		return plan_anew(p, r, before, after, str_peek(&forced), row, err);
 	_cleanup_json_ json_t *new_row = apply_row(x->c, r, after);
 	bool changes = differs(type, before, after);
 	if (!changes && row != NULL && json_equal(row, new_row))
 		return 0;
 	enum change_action action = is_absent(before) ? ACTION_CREATE : changes ? ACTION_UPDATE : ACTION_ADOPT;
+	bool forbidden = false;
+	if (action == ACTION_UPDATE)
+		ret = is_forbidden(p, type, r->key, action, before, after, &forbidden, err);
+	if (ret < 0 || forbidden)
+		return ret;
 	struct change *change = add(p, type->change, action, subject_of(type, r->key), before, after);
 	if (action != ACTION_ADOPT)
 		str_append_n(&change->content, str_peek(&content), content.len);
-	change->summary = summary_of(r, action, row != NULL);
+	change->summary = summary_of(r, change, row != NULL);
 	change_set_state_row(change, r->key, new_row, row);
 	return 0;
 }
@@ -151,23 +213,32 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 	const char *id = apply_id_of_key(key), *name = json_get_string(row, "type"), *stays = NULL;
 	const struct resource_type *type = name != NULL ? resource_type_named(p->call.c->type, name) : NULL;
 	_cleanup_json_ json_t *before = NULL, *after = json_pack("{s:s}", "type", "absent");
+	bool forbidden = false;
 	if (type == NULL) {
-		refuse(p, key, false, "left the desired state, and this davit has no resource of that kind");
+		refuse(p, key, NULL, "left the desired state, and this davit has no resource of that kind");
 		return 0;
 	}
+	p->call.wanted = NULL;
+	p->call.row = row;
 	int r = type->look(&p->call, id, &before, err);
 	if (r < 0)
-		return r;
+		return err_wrap(err, r, "resource %s", key);
 	bool there = strcmp(type_there(before), type->what) == 0;
 	if (there && json_get_bool(row, "protect", false)) {
-		refuse(p, key, false,
+		refuse(p, key, NULL,
 		       "left the desired state, but it is protected (`protect: true`): put it back, without `protect` "
 		       "first");
 		return 0;
 	}
-	if (there && !resources_allow(p->all, key)) {
-		refuse(p, key, true, "left the desired state and would be destroyed");
+	_cleanup_free_ char *permission = permission_of(type, key, before);
+	if (there && !resources_allow(p->all, permission)) {
+		refuse(p, key, permission, "left the desired state and would be destroyed");
 		return 0;
+	}
+	if (there) {
+		r = is_forbidden(p, type, key, ACTION_DESTROY, before, after, &forbidden, err);
+		if (r < 0 || forbidden)
+			return r;
 	}
 	if (there && type->keeps != NULL) {
 		r = type->keeps(&p->call, id, &stays, err);
@@ -177,7 +248,10 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 	struct change *change;
 	if (there && stays == NULL) {
 		change = add(p, type->remove, ACTION_DESTROY, subject_of(type, key), before, after);
-		change->summary = xasprintf("the %s left the desired state", name);
+		_cleanup_(str_done) struct str means = STR_INIT(8192);
+		if (type->means != NULL)
+			type->means(before, after, ACTION_DESTROY, &means);
+		change->summary = xasprintf("the %s left the desired state%s", name, str_peek(&means));
 	} else {
 		/* Already gone, something else by now, or still in use: removes only its row. */
 		change = add(p, type->remove, ACTION_ADOPT, subject_of(type, key), before, before);

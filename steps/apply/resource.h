@@ -14,6 +14,10 @@
  * | remember | nothing     | what was asked for, into the row that apply keeps: no contents, no secrets    | nothing                |
  * | explain  | nothing     | words for the plan, behind the kind's name                                   | none                   |
  * | keeps    | reads       | why it stays although it left the desired state; NULL: it may go              | it may always go       |
+ * | forces   | nothing     | the attributes that what is there cannot take over, so that a new one takes its place | it takes over all |
+ * | identity | nothing     | of one with a state of its own: what allow_destroy has to say behind its key, "=101" | its key is enough  |
+ * | forbids  | reads       | why that is not done to it at all, whatever is allowed                          | nothing is forbidden   |
+ * | means    | nothing     | what the change does beside what it sets (a restart), for the plan              | nothing                |
  */
 #pragma once
 #include "engine/run/step.h"
@@ -36,6 +40,9 @@ struct resource_call {
 	struct view *v;
 	struct node_cache *seen; /* of hosts: the nodes already looked at */
 	struct plan *plan;
+	/* Of the resource that is looked at: what is wanted (NULL: it left the desired state), and its row (NULL: it has none). */
+	const struct resource *wanted;
+	const json_t *row;
 };
 
 /* Reports a fault at a member of the resource. */
@@ -68,6 +75,11 @@ struct resource_type {
 	void (*remember)(const struct resource *r, json_t *row);
 	void (*explain)(const struct resource *r, struct str *out);
 	int (*keeps)(struct resource_call *x, const char *id, const char **ret_why, struct err *err);
+	void (*forces)(const json_t *before, const json_t *after, struct str *out);
+	void (*identity)(const json_t *before, struct str *out);
+	int (*forbids)(struct resource_call *x, const json_t *before, const json_t *after, enum change_action action,
+	               struct str *ret_why, struct err *err);
+	void (*means)(const json_t *before, const json_t *after, enum change_action action, struct str *out);
 };
 
 const struct resource_type *resource_type_of(const struct field_choice *choice);

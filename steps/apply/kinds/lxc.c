@@ -1,0 +1,7 @@
+/* A container of a Proxmox server. */
+#include "providers/proxmox/guest_change.h"
+#include "schemas/resources/lxc.h"
+#include "steps/apply/kinds/guest.h"
+
+extern const struct resource_type resource_lxc;
+const struct resource_type resource_lxc = {.choice = RESOURCE_LXC_CHOICE, .what = "lxc", GUEST_RESOURCE};

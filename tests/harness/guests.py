@@ -1,0 +1,54 @@
+"""A deployment whose second target is the stand-in of a Proxmox server."""
+import json
+import os
+import subprocess
+
+from harness.trial import DAVIT, Case, Trial
+from servers.proxmox import SECRET, Proxmox
+
+TEMPLATE = "local:vztmpl/debian-12.tar.zst"
+GATE_THAT_FAILS = {"health-gate": {"target": "here", "deadline": "1s", "checks": [{"command": ["false"]}]}}
+
+
+def lxc(name="web", vmid=101, **more):
+    return {"lxc": {"name": name, "vmid": vmid, "node": "pve", "template": TEMPLATE, "storage": "local-lvm", "disk": "8G", "memory": 512, "cores": 1,
+                    "net": {"net0": "name=eth0,bridge=vmbr0,ip=dhcp"}, **more}}
+
+
+class GuestCase(Case):
+    def setUp(self):
+        self.t = self.enterContext(Trial())
+
+    def tearDown(self):
+        """Each request was one that the published schema knows."""
+        for server in getattr(self, "servers", []):
+            self.assertEqual(server.wrong, [])
+
+    def server(self, **options):
+        p = self.enterContext(Proxmox(**options))
+        self.servers = [*getattr(self, "servers", []), p]
+        return p
+
+    def write(self, p, steps, target=None, name="deploy.yml"):
+        targets = {"here": {"local": {}, "base": self.t.base}, "cloud": p.target(**(target or {}))}
+        with open(os.path.join(self.t.src, name), "w") as f:
+            json.dump({"name": "shop", "environment": "test", "targets": targets, "steps": steps}, f)
+
+    def apply(self, p, *resources, allow=(), args=(), code=0, more=(), target=None, env=None):
+        step = {"apply": {"target": "cloud", "resources": list(resources), **({"allow_destroy": list(allow)} if allow else {})}, "id": "guests"}
+        self.write(p, [step, *more], target)
+        result = self.t.run("deploy", "deploy.yml", "--secret", "PVE_TOKEN", *args, env={"PVE_TOKEN": SECRET, **(env or {})})
+        self.assert_exit(result, code)
+        return result
+
+    def begin(self, p, *resources, more=()):
+        """A process that is not waited for."""
+        self.write(p, [{"apply": {"target": "cloud", "resources": list(resources)}, "id": "guests"}, *more])
+        env = {**{k: v for k, v in os.environ.items() if not k.startswith(("GITHUB_", "DAVIT_"))}, "DAVIT_STATE": self.t.state, "PVE_TOKEN": SECRET}
+        return subprocess.Popen([DAVIT, "deploy", "deploy.yml", "--secret", "PVE_TOKEN"], cwd=self.t.src, env=env, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+
+    def recover(self, code=0):
+        result = self.t.run("recover", env={"PVE_TOKEN": SECRET})
+        self.assert_exit(result, code)
+        return result
