@@ -305,6 +305,13 @@ static void a_check_run_gets_its_annotations_fifty_at_a_time(void **state)
 	assert_true(asked("PATCH /repos/acme/shop/check-runs/1 ", "web /opt/119: somebody changed it"));
 }
 
+static void use_state(struct fixture *f)
+{
+	static char place[4096];
+	snprintf(place, sizeof(place), "%s/state", f->dir);
+	f->deployment.state_dir = place;
+}
+
 /* ---- webhooks ---- */
 
 #define HOOK                                                                                                                 \
@@ -316,8 +323,7 @@ static void use_hook(struct fixture *f, const struct rule *rules, const char *ti
 	char input[512];
 	snprintf(input, sizeof(input), HOOK, hub.port, timeout);
 	use(f, rules, input);
-	free((char *)(uintptr_t)f->deployment.state_dir);
-	f->deployment.state_dir = fs_join(f->dir, "state");
+	use_state(f);
 }
 
 static char *header_of(const char *request, const char *name)
@@ -434,8 +440,7 @@ static void a_newer_comment_takes_the_place_of_one_that_could_not_be_sent(void *
 	static const struct rule expired[] = {{NULL, 401, "", "{\"message\":\"Bad credentials\"}"}};
 	const struct step_outcome held = {.state = OUTCOME_HELD, .exit_status = 4}, undone = {.state = OUTCOME_UNDONE};
 	use(f, expired, "commit_comment: true\n");
-	free((char *)(uintptr_t)f->deployment.state_dir);
-	f->deployment.state_dir = fs_join(f->dir, "state");
+	use_state(f);
 	assert_true(f->c.type->settled(&f->c, &held, &f->err) < 0);
 	assert_true(f->c.type->settled(&f->c, &undone, &f->err) < 0);
 	_cleanup_json_ json_t *list = notify_outbox_list(&f->c);
