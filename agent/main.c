@@ -30,6 +30,7 @@ static const struct command commands[] = {
 	{"releases", NULL, "davit-step", "what each target runs, what `rollback --to` takes, who holds the lock"},
 	{"status", NULL, "davit-step", "how each target is: services, resources, what davit released there"},
 	{"explain", NULL, "davit-step", "where each value comes from that a deployment file writes, and what it hides"},
+	{"validate", NULL, "davit-step", "look through workflows, actions and deployment files, without any login"},
 	{"history", cmd_history, NULL, "what was deployed, when and how it ended"},
 	{"show", cmd_show, NULL, "one deployment: each change and each probe"},
 	{"report", cmd_report, NULL, "one deployment as a page for a browser"},

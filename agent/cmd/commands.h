@@ -18,5 +18,6 @@ int cmd_finish(int argc, char **argv);
 int cmd_releases(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
+int cmd_validate(int argc, char **argv);
 /* The command of davit-step of that name; -1: there is none. */
 int command_run(const char *name, int argc, char **argv);

@@ -337,6 +337,49 @@ static void tell_names(const struct node *n, void (*seen)(void *user, const char
 		tell_names(n->children[i], seen, user);
 }
 
+enum { PATH_MAX_NAMES = EXPR_DEPTH_MAX };
+
+/* The names from the context up to n; 0: n is no path of names. */
+static size_t path_of(const struct node *n, const char *path[PATH_MAX_NAMES])
+{
+	if (n->kind == NODE_CONTEXT) {
+		path[0] = n->name;
+		return 1;
+	}
+	if (n->kind != NODE_INDEX || n->children[1]->kind != NODE_LITERAL || n->children[1]->value.kind != EXPR_TEXT)
+		return 0;
+	size_t count = path_of(n->children[0], path);
+	if (count == 0 || count == PATH_MAX_NAMES)
+		return 0;
+	path[count] = n->children[1]->value.text;
+	return count + 1;
+}
+
+static void tell_paths(const struct node *n, void (*seen)(void *user, const char *const *path, size_t count),
+                       void *user)
+{
+	const char *path[PATH_MAX_NAMES];
+	size_t count = path_of(n, path);
+	if (count > 0) {
+		seen(user, path, count);
+		return;
+	}
+	for (size_t i = 0; i < n->count; i++)
+		tell_paths(n->children[i], seen, user);
+}
+
+int expr_paths(const char *expr, void (*seen)(void *user, const char *const *path, size_t count), void *user,
+               struct err *err)
+{
+	_cleanup_(arena_done) struct arena arena = ARENA_INIT;
+	struct parse_rules rules = {.status = true, .hash_files = true};
+	struct node *root;
+	int r = expr_parse(expr, strlen(expr), &rules, &arena, &root, err);
+	if (r == 0 && root != NULL)
+		tell_paths(root, seen, user);
+	return r;
+}
+
 int expr_names(const char *text, void (*seen)(void *user, const char *context, const char *member), void *user,
                struct err *err)
 {

@@ -86,6 +86,11 @@ int expr_check(const char *text, const char *const *names, int flags, struct err
 int expr_names(const char *text, void (*seen)(void *user, const char *context, const char *member), void *user,
                struct err *err);
 
+/* Calls `seen` for each context with the names below it that are written out: `needs.build.outputs['x']` gives {"needs", "build",
+ * "outputs", "x"}; one that an index or a wildcard cuts off ends before it. expr: without braces. */
+int expr_paths(const char *expr, void (*seen)(void *user, const char *const *path, size_t count), void *user,
+               struct err *err);
+
 /* String rules shared with others: numbers as .NET prints them with 15 digits; ordinal comparison without case, beyond
  * ASCII. */
 enum { EXPR_NUMBER_SIZE = 32 };

@@ -136,12 +136,34 @@ static bool is_known_name(const struct parse_rules *rules, const char *name)
 	return false;
 }
 
+/* Adds the nearest name that is known. */
+static int hint_nearest(struct parser *p, int code, const struct lexeme *t, const char *const *names, size_t count)
+{
+	_cleanup_free_ char *word = xstrndup(t->raw, t->len);
+	const char *nearest = str_nearest(word, names, count);
+	return nearest != NULL ? err_hint(p->err, code, "did you mean '%s'?", nearest) : code;
+}
+
+static int fault_context(struct parser *p)
+{
+	enum { NAMES_MAX = 64 };
+	const char *names[NAMES_MAX], *key;
+	json_t *value;
+	size_t count = 0;
+	int r = fault(p, "Unrecognized named-value", &p->token);
+	for (const char *const *known = p->rules->names; known != NULL && *known != NULL && count < NAMES_MAX; known++)
+		names[count++] = *known;
+	json_object_foreach((json_t *)(uintptr_t)p->rules->contexts, key, value) if (count < NAMES_MAX) names[count++] =
+		key;
+	return hint_nearest(p, r, &p->token, names, count);
+}
+
 static int parse_context(struct parser *p, struct node **ret)
 {
 	struct node *n = node_new(p, NODE_CONTEXT);
 	n->name = arena_strndup(p->arena, p->token.raw, p->token.len);
 	if (!is_known_name(p->rules, n->name))
-		return fault(p, "Unrecognized named-value", &p->token);
+		return fault_context(p);
 	advance(p);
 	*ret = n;
 	return 0;
@@ -159,7 +181,11 @@ static int find_function(struct parser *p, const struct lexeme *t, enum function
 		*ret = (enum function)i;
 		return 0;
 	}
-	return fault(p, "Unrecognized function", t);
+	const char *names[FN_COUNT];
+	for (size_t i = 0; i < FN_COUNT; i++)
+		names[i] = function_table[i].name;
+	int r = fault(p, "Unrecognized function", t);
+	return hint_nearest(p, r, t, names, FN_COUNT);
 }
 
 static int check_count(struct parser *p, const struct node *call, const struct lexeme *name)

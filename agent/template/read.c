@@ -42,6 +42,9 @@ static bool check_expression(const struct template_source *source, const char *p
 	if (expr_check(expr, source->names, source->flags, &err) >= 0)
 		return true;
 	faults_add(source->faults, source->doc, pointer, "%s", err_line(&err, line, sizeof(line)));
+	faults_code(source->faults, "expression");
+	if (err.hint[0] != '\0')
+		faults_hint(source->faults, "%s", err.hint);
 	return false;
 }
 
@@ -96,6 +99,7 @@ static json_t *text_token(const struct template_source *source, const char *text
 	_cleanup_free_ char *expr = NULL;
 	if (expr_from_template(text, &expr, &err) < 0) {
 		faults_add(source->faults, source->doc, pointer, "%s", err_line(&err, line, sizeof(line)));
+		faults_code(source->faults, "expression");
 		return json_null();
 	}
 	if (!expr)
@@ -106,6 +110,7 @@ static json_t *text_token(const struct template_source *source, const char *text
 		return json_string(literal);
 	if (!*trim) {
 		faults_add(source->faults, source->doc, pointer, "an expression was expected between ${{ and }}");
+		faults_code(source->faults, "expression");
 		return json_null();
 	}
 	return check_expression(source, pointer, trim) ? expression_token(source, pointer, trim) : json_null();
@@ -197,11 +202,13 @@ static char *unwrapped(const struct template_source *source, const char *text, c
 	if (!str_starts(text, "${{") || !str_ends(text, "}}") || strstr(text + 3, "${{")) {
 		faults_add(source->faults, source->doc, pointer,
 		           "a condition that mixes text and ${{ }} is a text, and so always true");
+		faults_code(source->faults, "condition-is-text");
 		faults_hint(source->faults, "write it as one expression, without ${{ }}");
 		return NULL;
 	}
 	if (expr_from_template(text, &expr, &err) < 0) {
 		faults_add(source->faults, source->doc, pointer, "%s", err_line(&err, line, sizeof(line)));
+		faults_code(source->faults, "expression");
 		return NULL;
 	}
 	return expr ? trimmed(expr, expr + strlen(expr)) : xstrdup("");
@@ -213,8 +220,10 @@ static char *with_white_space(const struct template_source *source, const char *
 	struct err err = ERR_INIT;
 	char line[1024];
 	char *expr = NULL;
-	if (expr_from_template(text, &expr, &err) < 0)
+	if (expr_from_template(text, &expr, &err) < 0) {
 		faults_add(source->faults, source->doc, pointer, "%s", err_line(&err, line, sizeof(line)));
+		faults_code(source->faults, "expression");
+	}
 	return expr;
 }
 

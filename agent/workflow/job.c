@@ -67,7 +67,7 @@ static void read_runs_on(struct reader *r, struct workflow_job *job, const json_
 		json_array_foreach(value, i, item) good &= json_is_string(item) && *json_string_value(item);
 	}
 	if (json_is_object(value))
-		reader_fault(r, "'runs-on' by 'group' is not supported: name labels, as a text or a list");
+		reader_refuse_here(r, "'runs-on' by 'group' is not supported: name labels, as a text or a list");
 	else if (!good)
 		reader_fault(r, value ? "'runs-on' must be a label or a list of labels" : "a job needs 'runs-on'");
 	job->runs_on = value ? template_from_yaml(&r->source, value, str_peek(&r->at)) : NULL;
@@ -179,12 +179,15 @@ static void check_needs(struct reader *r, const struct workflow *w)
 				continue;
 			reader_fault(r, "job '%s' needs '%.60s', which is not a job of this file", job->id,
 			             job->needs.items[n]);
+			faults_code(r->source.faults, "unknown-job");
 			const char *nearest = str_nearest(job->needs.items[n], ids, w->job_count);
 			if (nearest)
 				faults_hint(r->source.faults, "did you mean '%s'?", nearest);
 		}
-		if (!colour[i] && has_cycle(w, i, colour))
+		if (!colour[i] && has_cycle(w, i, colour)) {
 			reader_fault(r, "job '%s' waits for itself through its 'needs'", job->id);
+			faults_code(r->source.faults, "cycle");
+		}
 		reader_leave(r, mark);
 	}
 }

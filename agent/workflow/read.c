@@ -9,40 +9,57 @@ static const char *const workflow_keys[] = {"name", "run-name", "on",          "
 static const char *const in_workflow[] = {"github", "inputs", "vars", NULL};
 static const char *const in_workflow_env[] = {"github", "inputs", "vars", "secrets", NULL};
 
-int workflow_read(const char *path, const char *data, size_t len, struct faults *faults, struct workflow **ret,
-                  struct yaml_doc **ret_doc, struct err *err)
+static void read_root(struct reader *r, struct workflow *w, const json_t *root)
+{
+	if (!json_is_object(root)) {
+		reader_fault(r, "a workflow must be a map with 'on' and 'jobs'");
+		return;
+	}
+	reader_known_keys(r, root, "a workflow", workflow_keys, ARRAY_SIZE(workflow_keys));
+	w->name = reader_string(r, root, "name", false);
+	reader_allow(r, in_workflow, 0);
+	w->run_name = reader_token(r, root, "run-name");
+	w->on = reader_triggers(r, root);
+	w->permissions = reader_permissions(r, root);
+	reader_allow(r, in_workflow_env, 0);
+	w->env = reader_scalars(r, root, "env");
+	reader_allow(r, in_workflow, 0);
+	w->defaults = reader_defaults(r, root);
+	reader_concurrency(r, root, &w->concurrency_group, &w->concurrency_cancel);
+	reader_jobs(r, w, root);
+}
+
+static struct workflow *read_document(const char *path, struct yaml_doc *doc, struct faults *faults,
+                                      struct faults *refusals)
+{
+	struct reader r = {
+		.source = {.doc = doc, .file = 1, .faults = faults}, .refusals = refusals, .at = STR_INIT(8192)};
+	struct workflow *w = xcalloc(1, sizeof(*w));
+	w->path = xstrdup(path);
+	read_root(&r, w, yaml_root(doc));
+	if (!w->name)
+		w->name = xstrdup(path);
+	str_done(&r.at);
+	return w;
+}
+
+static int read_yaml(const char *path, const char *data, size_t len, struct yaml_doc **ret, struct err *err)
 {
 	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
 	limits.allow_anchors = true;
 	limits.refuse_merge = true;
+	return yaml_read(path, data, len, &limits, ret, err);
+}
+
+int workflow_read(const char *path, const char *data, size_t len, struct faults *faults, struct workflow **ret,
+                  struct yaml_doc **ret_doc, struct err *err)
+{
 	_cleanup_(yaml_freep) struct yaml_doc *doc = NULL;
-	int result = yaml_read(path, data, len, &limits, &doc, err);
+	int result = read_yaml(path, data, len, &doc, err);
 	if (result < 0)
 		return result;
-	struct reader r = {.source = {.doc = doc, .file = 1, .faults = faults}, .at = STR_INIT(8192)};
 	size_t before = faults->count;
-	_cleanup_(workflow_freep) struct workflow *w = xcalloc(1, sizeof(*w));
-	w->path = xstrdup(path);
-	json_t *root = yaml_root(doc);
-	if (json_is_object(root)) {
-		reader_known_keys(&r, root, "a workflow", workflow_keys, ARRAY_SIZE(workflow_keys));
-		w->name = reader_string(&r, root, "name", false);
-		reader_allow(&r, in_workflow, 0);
-		w->run_name = reader_token(&r, root, "run-name");
-		w->on = reader_triggers(&r, root);
-		w->permissions = reader_permissions(&r, root);
-		reader_allow(&r, in_workflow_env, 0);
-		w->env = reader_scalars(&r, root, "env");
-		reader_allow(&r, in_workflow, 0);
-		w->defaults = reader_defaults(&r, root);
-		reader_concurrency(&r, root, &w->concurrency_group, &w->concurrency_cancel);
-		reader_jobs(&r, w, root);
-	} else {
-		reader_fault(&r, "a workflow must be a map with 'on' and 'jobs'");
-	}
-	if (!w->name)
-		w->name = xstrdup(path);
-	str_done(&r.at);
+	_cleanup_(workflow_freep) struct workflow *w = read_document(path, doc, faults, faults);
 	if (faults->count > before)
 		result = faults_to_err(faults, doc, err);
 	else
@@ -50,4 +67,13 @@ int workflow_read(const char *path, const char *data, size_t len, struct faults 
 	if (ret_doc)
 		*ret_doc = TAKE(doc);
 	return result;
+}
+
+int workflow_check(const char *path, const char *data, size_t len, struct faults *faults, struct faults *refusals,
+                   struct workflow **ret, struct yaml_doc **ret_doc, struct err *err)
+{
+	int r = read_yaml(path, data, len, ret_doc, err);
+	if (r == 0)
+		*ret = read_document(path, *ret_doc, faults, refusals);
+	return r;
 }

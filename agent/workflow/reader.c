@@ -28,6 +28,18 @@ void reader_fault(struct reader *r, const char *fmt, ...)
 	faults_add(r->source.faults, r->source.doc, str_peek(&r->at), "%s", text ? text : "out of memory");
 }
 
+void reader_refuse_here(struct reader *r, const char *fmt, ...)
+{
+	va_list args;
+	va_start(args, fmt);
+	_cleanup_free_ char *text = NULL;
+	if (vasprintf(&text, fmt, args) < 0)
+		text = NULL;
+	va_end(args);
+	faults_add_key(r->refusals, r->source.doc, str_peek(&r->at), "%s", text ? text : "out of memory");
+	faults_code(r->refusals, "not-done-here");
+}
+
 /* Every key must be one of names; an unknown one is a fault at the key, with the nearest name. */
 void reader_known_keys(struct reader *r, const json_t *object, const char *what, const char *const *names, size_t count)
 {
@@ -43,6 +55,7 @@ void reader_known_keys(struct reader *r, const json_t *object, const char *what,
 		size_t mark = reader_enter(r, key);
 		faults_add_key(r->source.faults, r->source.doc, str_peek(&r->at), "'%.60s' is not a key of %s", key,
 		               what);
+		faults_code(r->source.faults, "unknown-key");
 		const char *nearest = str_nearest(key, names, count);
 		if (nearest)
 			faults_hint(r->source.faults, "did you mean '%s'?", nearest);

@@ -81,7 +81,7 @@ void reader_refuse(struct reader *r, const json_t *object, const char *key, cons
 	if (!json_object_get(object, key))
 		return;
 	size_t mark = reader_enter(r, key);
-	faults_add_key(r->source.faults, r->source.doc, str_peek(&r->at), "'%s' is not supported: %s", key, why);
+	reader_refuse_here(r, "'%s' is not supported: %s", key, why);
 	reader_leave(r, mark);
 }
 

@@ -56,6 +56,7 @@ static void check_event(struct reader *r, const char *name)
 	if (one_of(name, events, ARRAY_SIZE(events)))
 		return;
 	reader_fault(r, "'%.60s' is not an event that starts a workflow", name);
+	faults_code(r->source.faults, "unknown-event");
 	const char *nearest = str_nearest(name, events, ARRAY_SIZE(events));
 	if (nearest)
 		faults_hint(r->source.faults, "did you mean '%s'?", nearest);
@@ -72,9 +73,8 @@ static void read_push(struct reader *r, json_t *push)
 	{
 		size_t mark = reader_enter(r, key);
 		if (str_starts(key, "paths"))
-			faults_add_key(
-				r->source.faults, r->source.doc, str_peek(&r->at),
-				"'%s' is not supported: filter by branches, or look at the changed files in a step",
+			reader_refuse_here(
+				r, "'%s' is not supported: filter by branches, or look at the changed files in a step",
 				key);
 		if (json_is_string(value))
 			json_object_set_new(push, key, json_pack("[O]", value));

@@ -51,6 +51,10 @@ struct workflow {
  */
 int workflow_read(const char *path, const char *data, size_t len, struct faults *faults, struct workflow **ret,
                   struct yaml_doc **ret_doc, struct err *err);
+/* Reads all that there is, faults or not, and tells what GitHub would refuse (faults) from what only this agent does not do
+ * (refusals). Only a document that is no YAML fails. ret, ret_doc: the caller's. */
+int workflow_check(const char *path, const char *data, size_t len, struct faults *faults, struct faults *refusals,
+                   struct workflow **ret, struct yaml_doc **ret_doc, struct err *err);
 void workflow_free(struct workflow *w);
 void workflow_freep(struct workflow **w);
 const struct workflow_job *workflow_find_job(const struct workflow *w, const char *id); /* NULL: none */

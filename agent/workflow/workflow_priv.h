@@ -6,7 +6,8 @@ enum { WORKFLOW_MAX_JOBS = 256 };
 
 struct reader {
 	struct template_source source;
-	struct str at; /* JSON pointer of the value being read */
+	struct faults *refusals; /* what GitHub takes and this agent does not do */
+	struct str at;           /* JSON pointer of the value being read */
 };
 
 /* ---- reader.c */
@@ -38,6 +39,8 @@ json_t *reader_defaults(struct reader *r, const json_t *object);
 void reader_concurrency(struct reader *r, const json_t *object, json_t **group, json_t **cancel);
 /* A key that GitHub knows and this agent does not do. */
 void reader_refuse(struct reader *r, const json_t *object, const char *key, const char *why);
+/* The same, of the present place. */
+void reader_refuse_here(struct reader *r, const char *fmt, ...) _printf_(2, 3);
 
 /* ---- step.c, job.c */
 void reader_steps(struct reader *r, struct workflow_job *job, const json_t *object);

@@ -54,6 +54,12 @@ void faults_hint(struct faults *f, const char *fmt, ...)
 	va_end(args);
 }
 
+void faults_code(struct faults *f, const char *code)
+{
+	if (f->count > 0)
+		f->items[f->count - 1].code = code;
+}
+
 static int compare(const void *a, const void *b)
 {
 	const struct fault *x = *(const struct fault *const *)a, *y = *(const struct fault *const *)b;

@@ -40,6 +40,7 @@ struct fault {
 	struct yaml_mark mark;
 	char *text;
 	char *hint;
+	const char *code; /* a static word for the kind of fault; NULL: no word was given */
 };
 struct faults {
 	struct fault *items;
@@ -50,6 +51,7 @@ void faults_add(struct faults *f, const struct yaml_doc *doc, const char *pointe
 void faults_add_key(struct faults *f, const struct yaml_doc *doc, const char *pointer, const char *fmt, ...)
 	_printf_(4, 5);
 void faults_hint(struct faults *f, const char *fmt, ...) _printf_(2, 3); /* of the last one added */
+void faults_code(struct faults *f, const char *code);                    /* likewise */
 /* "deploy/x.yml:3:7: /steps/0/run: …" a line each, hints indented below. doc NULL: no positions. */
 void faults_print(const struct faults *f, const struct yaml_doc *doc, struct str *out);
 /* 0 when none; else ERR_INVALID with the first one and the number of others. */

@@ -17,7 +17,7 @@ RANKS = [["base/core"], ["base/sys"], ["base/data"], ["base/data/schema"], ["bas
          ["providers/docker", "providers/github", "providers/proxmox", "providers/registry"], ["steps/common"], ["steps/sources", "steps/status"],
          ["steps/apply", "steps/archive_upload", "steps/checkout", "steps/compose_up", "steps/health_gate", "steps/notify", "steps/preflight", "steps/restore", "steps/run",
           "steps/secret_write", "steps/snapshot"], ["steps"],
-         ["agent/expr", "agent/report"], ["agent/service"], ["agent/template"], ["agent/workflow"], ["agent/forge", "agent/deployment"],
+         ["agent/expr", "agent/report"], ["agent/service"], ["agent/template"], ["agent/workflow"], ["agent/forge", "agent/deployment", "agent/validate"],
          ["agent/actions"], ["agent/worker"], ["agent/listener"], ["agent"]]
 RANK = {folder: rank for rank, folders in enumerate(RANKS) for folder in folders}
 

@@ -329,6 +329,24 @@ static void count_names(void *user, const char *context, const char *member)
 	str_appendf(user, "%s.%s;", context, member != NULL ? member : "?");
 }
 
+static void list_path(void *user, const char *const *path, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		str_appendf(user, "%s%s", i > 0 ? "." : "", path[i]);
+	str_append(user, ";");
+}
+
+static void the_paths_of_an_expression_can_be_listed(void **state)
+{
+	(void)state;
+	struct err err = ERR_INIT;
+	_cleanup_(str_done) struct str seen = STR_INIT(1000);
+	assert_int_equal(expr_paths("needs.a.outputs['x'] && steps[github.job].b == github.event.commits.*.message",
+	                            list_path, &seen, &err),
+	                 0);
+	assert_string_equal(str_peek(&seen), "needs.a.outputs.x;steps;github.job;github.event.commits;");
+}
+
 static void the_names_of_an_expression_can_be_listed(void **state)
 {
 	(void)state;
@@ -357,6 +375,7 @@ int main(void)
 		cmocka_unit_test(conditions_imply_success),
 		cmocka_unit_test(a_template_keeps_the_type_of_a_whole_expression),
 		cmocka_unit_test(a_template_becomes_one_expression),
+		cmocka_unit_test(the_paths_of_an_expression_can_be_listed),
 		cmocka_unit_test(the_names_of_an_expression_can_be_listed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

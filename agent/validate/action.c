@@ -1,0 +1,194 @@
+/* action: an action.yml, its inputs, and the steps of a composite action. */
+#include "agent/validate/validate.h"
+#include "agent/expr/expr.h"
+#include "agent/template/read.h"
+#include "base/core/mem.h"
+
+#include <string.h>
+#include <strings.h>
+
+struct action_look {
+	const struct validate_file *file;
+	const struct yaml_doc *doc;
+	struct faults faults;
+	struct str at;
+	const json_t *inputs;
+};
+
+static void known_keys(struct action_look *l, const json_t *object, const char *what, const char *const *names,
+                       size_t count)
+{
+	const char *key;
+	json_t *value;
+	size_t base = l->at.len;
+	json_object_foreach((json_t *)(uintptr_t)object, key, value)
+	{
+		bool known = false;
+		for (size_t i = 0; i < count; i++)
+			known |= strcmp(key, names[i]) == 0;
+		if (known)
+			continue;
+		faults_pointer_push(&l->at, key);
+		faults_add_key(&l->faults, l->doc, str_peek(&l->at), "'%.60s' is not a key of %s", key, what);
+		faults_code(&l->faults, "unknown-key");
+		const char *nearest = str_nearest(key, names, count);
+		if (nearest != NULL)
+			faults_hint(&l->faults, "did you mean '%s'?", nearest);
+		str_truncate(&l->at, base);
+	}
+}
+
+static void wrong(struct action_look *l, const char *below, const char *code, const char *fmt, ...) _printf_(4, 5);
+static void wrong(struct action_look *l, const char *below, const char *code, const char *fmt, ...)
+{
+	size_t base = l->at.len;
+	va_list args;
+	va_start(args, fmt);
+	_cleanup_free_ char *text = NULL;
+	if (vasprintf(&text, fmt, args) < 0)
+		text = NULL;
+	va_end(args);
+	if (below != NULL)
+		faults_pointer_push(&l->at, below);
+	faults_add(&l->faults, l->doc, str_peek(&l->at), "%s", text != NULL ? text : "out of memory");
+	faults_code(&l->faults, code);
+	str_truncate(&l->at, base);
+}
+
+static void check_input_name(void *user, const char *const *path, size_t count)
+{
+	struct action_look *l = user;
+	const char *key;
+	json_t *value;
+	if (count < 2 || strcasecmp(path[0], "inputs") != 0)
+		return;
+	json_object_foreach((json_t *)(uintptr_t)l->inputs, key, value) if (strcasecmp(key, path[1]) == 0) return;
+	wrong(l, NULL, "unknown-input", "the action has no input '%s'", path[1]);
+}
+
+/* Expressions below a value: understood, and of inputs that there are. */
+static void check_expressions(struct action_look *l, const json_t *value, bool condition)
+{
+	static const char *const contexts[] = {"github", "inputs", "strategy", "matrix",  "steps",
+	                                       "job",    "runner", "env",      "secrets", NULL};
+	struct template_source source = {.doc = l->doc,
+	                                 .faults = &l->faults,
+	                                 .names = contexts,
+	                                 .flags = EXPR_WITH_HASH_FILES | (condition ? EXPR_WITH_STATUS : 0)};
+	size_t base = l->at.len, i;
+	const char *key;
+	json_t *item;
+	if (json_is_string(value)) {
+		if (condition)
+			free(template_condition(&source, value, str_peek(&l->at)));
+		else
+			json_decref(template_from_yaml(&source, value, str_peek(&l->at)));
+		validate_each_path(json_string_value(value), condition, check_input_name, l);
+	}
+	json_array_foreach(value, i, item)
+	{
+		faults_pointer_push_index(&l->at, i);
+		check_expressions(l, item, false);
+		str_truncate(&l->at, base);
+	}
+	if (!json_is_object(value))
+		return;
+	json_object_foreach((json_t *)(uintptr_t)value, key, item)
+	{
+		faults_pointer_push(&l->at, key);
+		check_expressions(l, item, strcmp(key, "if") == 0);
+		str_truncate(&l->at, base);
+	}
+}
+
+static void check_step(struct action_look *l, const json_t *step)
+{
+	static const char *const keys[] = {
+		"id", "name", "if", "uses", "run", "with", "env", "shell", "working-directory", "continue-on-error"};
+	if (!json_is_object(step)) {
+		wrong(l, NULL, "syntax", "a step must be a map");
+		return;
+	}
+	known_keys(l, step, "a step of a composite action", keys, ARRAY_SIZE(keys));
+	bool run = json_object_get(step, "run") != NULL, uses = json_object_get(step, "uses") != NULL;
+	if (run == uses)
+		wrong(l, NULL, "syntax",
+		      run ? "a step has either 'run' or 'uses', not both" : "a step needs 'run' or 'uses'");
+	if (run && json_object_get(step, "shell") == NULL)
+		wrong(l, NULL, "missing-shell", "a 'run' step of an action needs 'shell'");
+	check_expressions(l, step, false);
+}
+
+static void check_composite(struct action_look *l, const json_t *runs)
+{
+	static const char *const keys[] = {"using", "steps"};
+	json_t *steps = json_object_get(runs, "steps"), *step;
+	size_t base, i;
+	known_keys(l, runs, "a composite action's 'runs'", keys, ARRAY_SIZE(keys));
+	if (!json_is_array(steps)) {
+		wrong(l, NULL, "syntax", "a composite action needs 'steps', a list");
+		return;
+	}
+	faults_pointer_push(&l->at, "steps");
+	base = l->at.len;
+	json_array_foreach(steps, i, step)
+	{
+		faults_pointer_push_index(&l->at, i);
+		check_step(l, step);
+		str_truncate(&l->at, base);
+	}
+}
+
+static void check_runs(struct action_look *l, const json_t *runs)
+{
+	static const char *const node_keys[] = {"using", "main", "pre", "pre-if", "post", "post-if"};
+	static const char *const docker_keys[] = {"using",  "image",          "env",    "entrypoint",
+	                                          "args",   "pre-entrypoint", "pre-if", "post-entrypoint",
+	                                          "post-if"};
+	static const char *const nodes[] = {"node12", "node16", "node20", "node24"};
+	const char *using = json_get_string(runs, "using");
+	bool node = false;
+	for (size_t i = 0; using != NULL && i < ARRAY_SIZE(nodes); i++)
+		node |= strcmp(using, nodes[i]) == 0;
+	faults_pointer_push(&l->at, "runs");
+	if (using != NULL && strcmp(using, "composite") == 0) {
+		check_composite(l, runs);
+	} else if (node) {
+		known_keys(l, runs, "a JavaScript action's 'runs'", node_keys, ARRAY_SIZE(node_keys));
+		if (json_get_string(runs, "main") == NULL)
+			wrong(l, NULL, "syntax", "a JavaScript action needs 'main'");
+	} else if (using != NULL && strcmp(using, "docker") == 0) {
+		known_keys(l, runs, "a Docker action's 'runs'", docker_keys, ARRAY_SIZE(docker_keys));
+		if (json_get_string(runs, "image") == NULL)
+			wrong(l, NULL, "syntax", "a Docker action needs 'image'");
+	} else {
+		wrong(l, using != NULL ? "using" : NULL, "syntax",
+		      "'using' is composite, docker, node20 or node24, not '%s'", using != NULL ? using : "");
+	}
+	str_truncate(&l->at, 0);
+}
+
+void validate_action(const struct validate_file *file, const struct yaml_doc *doc)
+{
+	static const char *const keys[] = {"name", "author", "description", "inputs", "outputs", "runs", "branding"};
+	static const char *const input_keys[] = {"description", "required", "default", "deprecationMessage", "type"};
+	struct action_look l = {.file = file, .doc = doc, .faults = {.max = FINDINGS_MAX}, .at = STR_INIT(8192)};
+	json_t *root = yaml_root(doc), *input;
+	const char *name;
+	l.inputs = json_object_get(root, "inputs");
+	known_keys(&l, root, "an action", keys, ARRAY_SIZE(keys));
+	if (json_get_string(root, "name") == NULL)
+		wrong(&l, NULL, "syntax", "an action needs a 'name'");
+	json_object_foreach((json_t *)(uintptr_t)l.inputs, name, input)
+	{
+		faults_pointer_push(&l.at, "inputs");
+		faults_pointer_push(&l.at, name);
+		if (json_is_object(input))
+			known_keys(&l, input, "an input", input_keys, ARRAY_SIZE(input_keys));
+		str_truncate(&l.at, 0);
+	}
+	check_runs(&l, json_object_get(root, "runs"));
+	finding_add_faults(file->findings, file->name, &l.faults, FINDING_ERROR, "syntax");
+	faults_done(&l.faults);
+	str_done(&l.at);
+}

@@ -1,0 +1,72 @@
+/* paths: the names that the expressions of a string reach for, and what an action takes. */
+#include "agent/validate/validate.h"
+#include "agent/expr/expr.h"
+#include "base/core/mem.h"
+#include "base/data/schema/compile.h"
+#include "base/sys/fs.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+enum { ACTION_MAX = 1 << 20 };
+
+void validate_each_path(const char *text, bool condition,
+                        void (*seen)(void *user, const char *const *path, size_t count), void *user)
+{
+	_cleanup_free_ char *expr = NULL;
+	if (condition && !expr_is_template(text))
+		expr_paths(text, seen, user, NULL);
+	else if (expr_is_template(text) && expr_from_template(text, &expr, NULL) >= 0 && expr != NULL)
+		expr_paths(expr, seen, user, NULL);
+}
+
+static json_t *inputs_of_step(const char *name)
+{
+	const char *text = schema_builtin(name);
+	if (text == NULL)
+		return NULL;
+	json_t *schema _cleanup_json_ = json_loads(text, 0, NULL), *inputs = json_object();
+	const char *key, *required;
+	json_t *value;
+	json_object_foreach(json_object_get(schema, "properties"), key, value)
+		json_object_set_new(inputs, key, json_pack("{s:b}", "required", 0));
+	size_t i;
+	json_array_foreach(json_object_get(schema, "required"), i,
+	                   value) if ((required = json_string_value(value)) != NULL)
+		json_object_set_new(inputs, required, json_pack("{s:b}", "required", 1));
+	static const char *const all[] = {"target", "targets", "deployment"};
+	for (size_t k = 0; k < ARRAY_SIZE(all); k++)
+		if (json_object_get(inputs, all[k]) == NULL)
+			json_object_set_new(inputs, all[k], json_pack("{s:b}", "required", 0));
+	return inputs;
+}
+
+static json_t *inputs_of_local(const struct validate_file *file, const char *path)
+{
+	static const char *const names[] = {"action.yml", "action.yaml"};
+	if (file->root == NULL || strstr(path, "..") != NULL)
+		return NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		_cleanup_free_ char *at = xasprintf("%s/%s/%s", file->root, path, names[i]);
+		struct yaml_limits limits = YAML_LIMITS_DEFAULT;
+		_cleanup_(yaml_freep) struct yaml_doc *doc = NULL;
+		limits.allow_anchors = true;
+		if (yaml_read_file(at, &limits, &doc, NULL) < 0)
+			continue;
+		json_t *inputs = json_object_get(yaml_root(doc), "inputs");
+		return json_is_object(inputs) ? json_deep_copy(inputs) : json_object();
+	}
+	return NULL;
+}
+
+json_t *validate_action_inputs(const struct validate_file *file, const char *uses)
+{
+	if (str_starts(uses, "./"))
+		return inputs_of_local(file, uses + 2);
+	const char *at = strchr(uses, '@'), *actions = strstr(uses, "/davit/actions/");
+	if (at == NULL || actions == NULL || actions > at)
+		return NULL;
+	actions += strlen("/davit/actions/");
+	_cleanup_free_ char *name = xstrndup(actions, (size_t)(at - actions));
+	return inputs_of_step(name);
+}

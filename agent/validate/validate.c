@@ -1,0 +1,209 @@
+/* validate: which files are looked at, and as what. */
+#include "agent/validate/validate.h"
+#include "base/core/mem.h"
+#include "base/sys/fs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FILE_MAX = 4 << 20, SECRET_FILE_MAX = 1 << 20, FILES_MAX = 200000, DEPTH_MAX = 40 };
+
+struct run {
+	const struct validate_options *options;
+	struct findings *findings;
+	char *root;            /* the work tree's top; NULL: none */
+	struct strv documents; /* to be read as YAML */
+	bool tree;             /* the whole work tree: what git has tracked is looked at as well */
+};
+
+static bool is_yaml(const char *name)
+{
+	return str_ends(name, ".yml") || str_ends(name, ".yaml");
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash != NULL ? slash + 1 : path;
+}
+
+/* ---- one document ---- */
+
+static bool looks_like_deployment(const json_t *root)
+{
+	return json_is_array(json_object_get(root, "steps")) && json_object_get(root, "jobs") == NULL &&
+	       (json_object_get(root, "environment") != NULL || json_object_get(root, "targets") != NULL);
+}
+
+/* GitHub reads whatever lies there as a workflow. */
+static bool is_workflow_path(const char *path)
+{
+	const char *dir = strstr(path, ".github/workflows/");
+	return dir != NULL && (dir == path || dir[-1] == '/') &&
+	       strchr(dir + strlen(".github/workflows/"), '/') == NULL;
+}
+
+static void look_at(struct run *run, const struct validate_file *file, bool named)
+{
+	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
+	struct err err = ERR_INIT;
+	_cleanup_(yaml_freep) struct yaml_doc *doc = NULL;
+	limits.allow_anchors = true;
+	int r = yaml_read(file->name, file->data, file->len, &limits, &doc, &err);
+	const json_t *root = r == 0 ? yaml_root(doc) : NULL;
+	bool workflow = is_workflow_path(file->name) || json_object_get(root, "jobs") != NULL;
+	if (r < 0 && !workflow && !named)
+		return; /* YAML of others, templates too */
+	if (r == 0 && file->options->contexts != NULL)
+		validate_render(file, doc);
+	if (workflow)
+		validate_workflow(file);
+	else if (r < 0)
+		finding_add_err(run->findings, file->name, "yaml", &err);
+	else if (json_object_get(root, "runs") != NULL)
+		validate_action(file, doc);
+	else if (looks_like_deployment(root))
+		validate_deployment(file, doc);
+	else if (named)
+		finding_add(run->findings, file->name, (struct yaml_mark){1, 1}, FINDING_ERROR, "unknown-file",
+		            "a workflow has 'jobs', an action 'runs', a deployment file 'environment' and 'steps'",
+		            "this is no workflow, no action and no deployment file");
+}
+
+static int look_at_path(struct run *run, const char *path, bool named, struct err *err)
+{
+	_cleanup_(str_done) struct str data = STR_INIT(FILE_MAX);
+	int r = fs_read(AT_FDCWD, path, FILE_MAX, &data, err);
+	if (r < 0)
+		return err_wrap(err, r, "read %s", path);
+	const char *name = str_starts(path, "./") ? path + 2 : path;
+	struct validate_file file = {.name = name,
+	                             .data = str_peek(&data),
+	                             .len = data.len,
+	                             .root = run->root,
+	                             .options = run->options,
+	                             .findings = run->findings};
+	look_at(run, &file, named);
+	return 0;
+}
+
+/* ---- directories ---- */
+
+/* Below a directory: workflows, action.yml files, and YAML where deployment files lie. Hidden directories but .github are left out. */
+static void collect(struct run *run, const char *dir, int depth)
+{
+	DIR *d = opendir(dir);
+	struct dirent *entry;
+	while (d != NULL && depth < DEPTH_MAX && run->documents.count < FILES_MAX && (entry = readdir(d)) != NULL) {
+		const char *name = entry->d_name;
+		struct stat st;
+		if ((name[0] == '.' && strcmp(name, ".github") != 0) || strcmp(name, "node_modules") == 0)
+			continue;
+		_cleanup_free_ char *path = fs_join(dir, name);
+		if (lstat(path, &st) != 0)
+			continue;
+		if (S_ISDIR(st.st_mode))
+			collect(run, path, depth + 1);
+		else if (S_ISREG(st.st_mode) && is_yaml(name) && st.st_size <= FILE_MAX)
+			strv_add(&run->documents, path);
+	}
+	if (d != NULL)
+		closedir(d);
+}
+
+static bool is_excluded(const struct validate_options *options, const char *path)
+{
+	for (size_t i = 0; i < options->excludes.count; i++)
+		if (str_glob(options->excludes.items[i], path) || str_glob(options->excludes.items[i], base_name(path)))
+			return true;
+	return false;
+}
+
+static void look_for_secrets(struct run *run, const struct strv *tracked, size_t *files)
+{
+	for (size_t i = 0; i < tracked->count; i++) {
+		_cleanup_free_ char *path = fs_join(run->root, tracked->items[i]);
+		_cleanup_(str_done) struct str data = STR_INIT(SECRET_FILE_MAX);
+		struct stat st;
+		if (is_excluded(run->options, tracked->items[i]) || lstat(path, &st) != 0 || !S_ISREG(st.st_mode) ||
+		    st.st_size > SECRET_FILE_MAX || fs_read_plain(AT_FDCWD, path, SECRET_FILE_MAX, &data, NULL) < 0)
+			continue;
+		struct validate_file file = {.name = tracked->items[i],
+		                             .data = str_peek(&data),
+		                             .len = data.len,
+		                             .root = run->root,
+		                             .options = run->options,
+		                             .findings = run->findings};
+		validate_secrets(&file);
+		++*files;
+	}
+}
+
+/* The nearest directory upwards that git calls a work tree's top; NULL: there is none. */
+static char *find_root(const char *from)
+{
+	char real[PATH_MAX];
+	if (realpath(from, real) == NULL)
+		return NULL;
+	for (;;) {
+		_cleanup_free_ char *git = fs_join(real, ".git");
+		if (access(git, F_OK) == 0)
+			return xstrdup(real);
+		char *slash = strrchr(real, '/');
+		if (slash == NULL || slash == real)
+			return NULL;
+		*slash = '\0';
+	}
+}
+
+static int look_at_paths(struct run *run, size_t *files, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; i < run->options->path_count && r == 0; i++) {
+		const char *path = run->options->paths[i];
+		struct stat st;
+		if (stat(path, &st) != 0)
+			return err_errno(err, errno, "find '%s'", path);
+		if (S_ISDIR(st.st_mode)) {
+			collect(run, path, 0);
+			continue;
+		}
+		++*files;
+		r = look_at_path(run, path, true, err);
+	}
+	return r;
+}
+
+int validate_run(const struct validate_options *options, struct findings *findings, size_t *ret_files, struct err *err)
+{
+	struct run run = {.options = options, .findings = findings, .tree = options->path_count == 0};
+	struct strv tracked = {.count = 0};
+	*ret_files = 0;
+	run.root = find_root(options->path_count > 0 ? options->paths[0] : ".");
+	int r = look_at_paths(&run, ret_files, err);
+	if (r == 0 && run.tree) {
+		if (run.root != NULL && chdir(run.root) != 0)
+			r = err_errno(err, errno, "enter %s", run.root);
+		collect(&run, ".", 0);
+	}
+	strv_sort(&run.documents);
+	for (size_t i = 0; i < run.documents.count && r == 0; i++) {
+		++*ret_files;
+		r = look_at_path(&run, run.documents.items[i], false, err);
+	}
+	if (r == 0 && run.tree && run.root != NULL)
+		r = validate_tree(run.root, &options->migrations, findings, &tracked, err);
+	if (r == 0)
+		look_for_secrets(&run, &tracked, ret_files);
+	findings_sort(findings);
+	strv_done(&tracked);
+	strv_done(&run.documents);
+	free(run.root);
+	return r;
+}

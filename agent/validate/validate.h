@@ -1,0 +1,45 @@
+/* Looks through the files of a work tree without any login: workflows, action.yml files, deployment files, and what git has
+ * tracked. Nothing is run, nothing is asked over the network. docs/findings.md lists what is found, by its code. */
+#pragma once
+#include "agent/validate/finding.h"
+
+struct validate_options {
+	const char *const *paths; /* files and directories; none: the work tree around the present directory */
+	size_t path_count;
+	struct strv runners;    /* labels of each runner that is known: "self-hosted,linux,x64" */
+	struct strv migrations; /* directories of migrations; none: those with a usual name */
+	struct strv excludes;   /* of the search for secrets: paths below the top, with * and ? */
+	const json_t *contexts; /* for --render; NULL: nothing is rendered */
+	FILE *rendered;         /* where the scripts go */
+};
+/* Returns 0 with what was found, or an error when a path cannot be read. */
+int validate_run(const struct validate_options *options, struct findings *findings, size_t *ret_files, struct err *err);
+
+/* ---- the kinds of files; name: as the user may open it, root: the work tree's top or NULL ---- */
+
+struct validate_file {
+	const char *name, *data;
+	size_t len;
+	const char *root;
+	const struct validate_options *options;
+	struct findings *findings;
+};
+void validate_workflow(const struct validate_file *file);
+void validate_action(const struct validate_file *file, const struct yaml_doc *doc);
+void validate_deployment(const struct validate_file *file, const struct yaml_doc *doc);
+/* Prints the scripts of a workflow or an action, their expressions filled in from the contexts that were given. */
+void validate_render(const struct validate_file *file, const struct yaml_doc *doc);
+/* Private keys and tokens in any file. */
+void validate_secrets(const struct validate_file *file);
+/* Whether migrations are committed and pushed, and which files git has tracked. tracked: paths below the top. */
+int validate_tree(const char *top, const struct strv *migrations, struct findings *findings, struct strv *tracked,
+                  struct err *err);
+
+/* ---- shared ---- */
+
+/* Each expression of a string with ${{ }}, without braces; a condition as a whole. */
+void validate_each_path(const char *text, bool condition,
+                        void (*seen)(void *user, const char *const *path, size_t count), void *user);
+bool validate_cron(const char *line);
+/* The inputs of the action that a step uses: of ours, or of a local one. NULL: not known. The caller's. */
+json_t *validate_action_inputs(const struct validate_file *file, const char *uses);

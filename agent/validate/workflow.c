@@ -1,0 +1,425 @@
+/* workflow: what would fail when a workflow runs, beyond what its reader finds. */
+#include "agent/validate/validate.h"
+#include "agent/workflow/workflow.h"
+#include "base/core/mem.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+struct look {
+	const struct validate_file *file;
+	const struct workflow *workflow;
+	const struct yaml_doc *doc;
+	const struct workflow_job *job; /* NULL: outside the jobs */
+	const json_t *matrix;           /* the keys of the job's matrix, if they are written out; NULL: not known */
+	size_t step;                    /* steps before this one may be named */
+	bool script;                    /* what the shell will read */
+	struct str at;
+};
+
+static void report(const struct look *l, enum finding_severity severity, const char *code, const char *hint,
+                   const char *fmt, ...) _printf_(5, 6);
+static void report(const struct look *l, enum finding_severity severity, const char *code, const char *hint,
+                   const char *fmt, ...)
+{
+	va_list args;
+	va_start(args, fmt);
+	_cleanup_free_ char *text = NULL;
+	if (vasprintf(&text, fmt, args) < 0)
+		text = NULL;
+	va_end(args);
+	finding_add(l->file->findings, l->file->name, yaml_value_mark(l->doc, str_peek(&l->at)), severity, code, hint,
+	            "%s", text != NULL ? text : "out of memory");
+}
+
+/* ---- names in expressions ---- */
+
+static void check_step_name(const struct look *l, const char *name)
+{
+	const char *known[512];
+	size_t count = 0;
+	for (size_t i = 0; i < l->job->step_count; i++) {
+		const char *id = l->job->steps[i].context_name;
+		if (id == NULL || str_starts(id, "__"))
+			continue;
+		if (strcasecmp(id, name) == 0) {
+			if (i >= l->step)
+				report(l, FINDING_ERROR, "unknown-step", "name a step that stands before this one",
+				       "step '%s' has not run yet when this is evaluated", name);
+			return;
+		}
+		if (count < ARRAY_SIZE(known))
+			known[count++] = id;
+	}
+	const char *nearest = str_nearest(name, known, count);
+	_cleanup_free_ char *hint = nearest != NULL ? xasprintf("did you mean '%s'?", nearest) : NULL;
+	report(l, FINDING_ERROR, "unknown-step", hint, "job '%s' has no step with the id '%s'", l->job->id, name);
+}
+
+/* The keys that a token of a map has; true if `name` is one, or if the map has a key that is an expression. */
+static bool has_output(const json_t *outputs, const char *name)
+{
+	size_t i;
+	json_t *pair;
+	json_array_foreach(json_object_get(outputs, "map"), i, pair)
+	{
+		const char *key = json_get_string(pair, "key");
+		if (key == NULL || strcasecmp(key, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void check_need(const struct look *l, const char *const *path, size_t count)
+{
+	bool named = false;
+	for (size_t i = 0; i < l->job->needs.count; i++)
+		named |= strcasecmp(l->job->needs.items[i], path[1]) == 0;
+	const struct workflow_job *needed = workflow_find_job(l->workflow, path[1]);
+	if (!named) {
+		report(l, FINDING_ERROR, "unknown-need", needed != NULL ? "add it to 'needs' of this job" : NULL,
+		       "job '%s' does not need '%s', so needs.%s is empty", l->job->id, path[1], path[1]);
+		return;
+	}
+	bool output = count > 3 && strcasecmp(path[2], "outputs") == 0 && needed != NULL && needed->step_count > 0;
+	if (output && !has_output(needed->outputs, path[3]))
+		report(l, FINDING_ERROR, "unknown-output", "declare it under 'outputs' of that job",
+		       "job '%s' has no output '%s'", needed->id, path[3]);
+	if (count > 2 && strcasecmp(path[2], "outputs") != 0 && strcasecmp(path[2], "result") != 0)
+		report(l, FINDING_ERROR, "unknown-output", NULL, "needs.%s has 'outputs' and 'result', not '%s'",
+		       path[1], path[2]);
+}
+
+/* Inputs are those of a dispatch and of a call together. NULL: neither declares any, or another event may bring some. */
+static bool knows_input(const struct workflow *w, const char *name)
+{
+	static const char *const events[] = {"workflow_dispatch", "workflow_call"};
+	bool declared = false;
+	for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
+		const json_t *event = json_object_get(w->on, events[i]);
+		declared |= event != NULL;
+		const char *key;
+		json_t *value;
+		json_object_foreach(json_object_get(event, "inputs"), key,
+		                    value) if (strcasecmp(key, name) == 0) return true;
+	}
+	return !declared;
+}
+
+/* What a stranger may choose: titles, bodies, names of branches, messages, names and addresses of authors. */
+static bool is_strangers(const char *const *path, size_t count)
+{
+	static const char *const last[] = {"title",          "body",     "message",       "ref",
+	                                   "label",          "name",     "email",         "page_name",
+	                                   "default_branch", "head_ref", "display_title", "head_branch"};
+	if (strcasecmp(path[0], "github") != 0 || count < 2)
+		return false;
+	if (strcasecmp(path[1], "head_ref") == 0 && count == 2)
+		return true;
+	if (strcasecmp(path[1], "event") != 0 || count < 3)
+		return false;
+	if (count == 3 && strcasecmp(path[2], "commits") == 0)
+		return true; /* an index follows */
+	for (size_t i = 0; i < ARRAY_SIZE(last); i++)
+		if (count > 3 && strcasecmp(path[count - 1], last[i]) == 0)
+			return strcasecmp(path[2], "repository") != 0 && strcasecmp(path[2], "inputs") != 0;
+	return false;
+}
+
+static void check_path(void *user, const char *const *path, size_t count)
+{
+	const struct look *l = user;
+	if (l->script && is_strangers(path, count))
+		report(l, FINDING_WARNING, "script-injection",
+		       "hand it over by 'env:' and write \"$NAME\" in the script",
+		       "a stranger chooses %s.%s…, which becomes part of the script", path[0], path[1]);
+	if (count < 2)
+		return;
+	if (strcasecmp(path[0], "inputs") == 0 && !knows_input(l->workflow, path[1]))
+		report(l, FINDING_ERROR, "unknown-input",
+		       "declare it under 'inputs' of workflow_dispatch or workflow_call",
+		       "the workflow has no input '%s'", path[1]);
+	if (l->job == NULL)
+		return;
+	if (strcasecmp(path[0], "steps") == 0)
+		check_step_name(l, path[1]);
+	else if (strcasecmp(path[0], "needs") == 0)
+		check_need(l, path, count);
+	else if (strcasecmp(path[0], "matrix") == 0 && l->matrix != NULL && json_object_get(l->matrix, path[1]) == NULL)
+		report(l, FINDING_ERROR, "unknown-matrix-key", NULL, "the matrix of job '%s' has no key '%s'",
+		       l->job->id, path[1]);
+}
+
+/* Goes through every string below a value. */
+static void walk(struct look *l, const json_t *value, const char *key)
+{
+	size_t base = l->at.len, i;
+	const char *name;
+	json_t *item;
+	if (json_is_string(value))
+		validate_each_path(json_string_value(value), key != NULL && strcmp(key, "if") == 0, check_path, l);
+	json_array_foreach(value, i, item)
+	{
+		faults_pointer_push_index(&l->at, i);
+		walk(l, item, NULL);
+		str_truncate(&l->at, base);
+	}
+	if (!json_is_object(value))
+		return;
+	json_object_foreach((json_t *)(uintptr_t)value, name, item)
+	{
+		faults_pointer_push(&l->at, name);
+		bool before = l->script;
+		l->script |= strcmp(name, "run") == 0 && json_is_string(item);
+		walk(l, item, name);
+		l->script = before;
+		str_truncate(&l->at, base);
+	}
+}
+
+/* ---- steps ---- */
+
+static void check_inputs(struct look *l, const json_t *step)
+{
+	const char *uses = json_get_string(step, "uses"), *name;
+	json_t *with = json_object_get(step, "with"), *value;
+	if (uses == NULL)
+		return;
+	json_t *inputs _cleanup_json_ = validate_action_inputs(l->file, uses);
+	size_t base = l->at.len;
+	if (inputs == NULL) {
+		if (str_starts(uses, "./") && l->file->root != NULL && strstr(uses, ".yml") == NULL) {
+			faults_pointer_push(&l->at, "uses");
+			report(l, FINDING_WARNING, "unknown-action",
+			       "a job finds it only if a step has checked it out there",
+			       "'%s' holds no action.yml here", uses);
+			str_truncate(&l->at, base);
+		}
+		return;
+	}
+	faults_pointer_push(&l->at, "with");
+	json_object_foreach(with, name, value)
+	{
+		if (json_object_get(inputs, name) != NULL)
+			continue;
+		size_t inner = l->at.len;
+		faults_pointer_push(&l->at, name);
+		report(l, FINDING_ERROR, "unknown-action-input", NULL, "the action '%s' has no input '%s'", uses, name);
+		str_truncate(&l->at, inner);
+	}
+	str_truncate(&l->at, base);
+	json_object_foreach(inputs, name, value) if (json_is_true(json_object_get(value, "required")) &&
+	                                             json_object_get(value, "default") == NULL &&
+	                                             json_object_get(with, name) == NULL)
+		report(l, FINDING_ERROR, "missing-action-input", NULL, "the action '%s' needs the input '%s'", uses,
+	               name);
+}
+
+static void check_shell(struct look *l, const json_t *object)
+{
+	static const char *const shells[] = {"bash", "sh", "pwsh", "python", "cmd", "powershell"};
+	const char *shell = json_get_string(object, "shell");
+	if (shell == NULL || strstr(shell, "{0}") != NULL || strstr(shell, "${{") != NULL)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(shells); i++)
+		if (strcmp(shell, shells[i]) == 0)
+			return;
+	size_t base = l->at.len;
+	faults_pointer_push(&l->at, "shell");
+	report(l, FINDING_ERROR, "unknown-shell",
+	       "write a command with {0} for the script's file, or bash, sh, python, pwsh",
+	       "'%s' is no shell that a runner knows", shell);
+	str_truncate(&l->at, base);
+}
+
+static const char *our_step(const json_t *step)
+{
+	const char *uses = json_get_string(step, "uses"), *at = uses != NULL ? strstr(uses, "/davit/actions/") : NULL;
+	return at != NULL ? at + strlen("/davit/actions/") : NULL;
+}
+
+/* Single steps share a deployment, which something has to decide where davit's own worker does not. */
+static void check_finish(struct look *l, const json_t *steps)
+{
+	bool changes = false, decides = false;
+	size_t i;
+	json_t *step;
+	json_array_foreach(steps, i, step)
+	{
+		const char *name = our_step(step);
+		if (name == NULL)
+			continue;
+		bool decision = str_starts(name, "finish@") || str_starts(name, "rollback@");
+		decides |= decision;
+		changes |= !decision && !str_starts(name, "preflight@") && !str_starts(name, "checkout@");
+	}
+	if (changes && !decides)
+		report(l, FINDING_WARNING, "no-finish",
+		       "end the job with actions/finish (if: always(), status: ${{ job.status }})",
+		       "under another runner than davit's nothing decides the deployment of job '%s'", l->job->id);
+}
+
+/* ---- runs-on ---- */
+
+static bool is_hosted(const char *label)
+{
+	return str_starts(label, "ubuntu-") || str_starts(label, "windows-") || str_starts(label, "macos-");
+}
+
+static bool runner_has(const char *runner, const json_t *labels)
+{
+	_cleanup_free_ char *all = xasprintf(",%s,", runner);
+	size_t i;
+	json_t *label;
+	json_array_foreach(labels, i, label)
+	{
+		_cleanup_free_ char *one =
+			xasprintf(",%s,", json_string_value(label) != NULL ? json_string_value(label) : "");
+		if (strcasestr(all, one) == NULL)
+			return false;
+	}
+	return true;
+}
+
+static void check_labels(struct look *l, const json_t *value)
+{
+	json_t *labels _cleanup_json_ =
+		json_is_string(value) ? json_pack("[O]", value) : json_incref((json_t *)(uintptr_t)value);
+	const struct strv *runners = &l->file->options->runners;
+	_cleanup_(str_done) struct str wanted = STR_INIT(4096);
+	size_t i;
+	json_t *label;
+	if (!json_is_array(labels) || runners->count == 0)
+		return;
+	json_array_foreach(labels, i, label)
+	{
+		const char *text = json_string_value(label);
+		if (text == NULL || strstr(text, "${{") != NULL || is_hosted(text))
+			return;
+		str_appendf(&wanted, "%s%s", i > 0 ? ", " : "", text);
+	}
+	for (size_t r = 0; r < runners->count; r++)
+		if (runner_has(runners->items[r], labels))
+			return;
+	size_t base = l->at.len;
+	faults_pointer_push(&l->at, "runs-on");
+	report(l, FINDING_WARNING, "no-runner",
+	       "`davit agent configure --labels` gives a runner labels; `davit agent status` shows them",
+	       "no runner that is known here has the label%s %s", json_array_size(labels) == 1 ? "" : "s",
+	       str_peek(&wanted));
+	str_truncate(&l->at, base);
+}
+
+/* ---- schedule ---- */
+
+static void check_schedule(struct look *l, const json_t *root)
+{
+	json_t *schedule = json_object_get(json_object_get(root, "on"), "schedule"), *item;
+	size_t i;
+	json_array_foreach(schedule, i, item)
+	{
+		const char *cron = json_get_string(item, "cron");
+		str_truncate(&l->at, 0);
+		str_appendf(&l->at, "/on/schedule/%zu/cron", i);
+		if (cron == NULL || !validate_cron(cron))
+			report(l, FINDING_ERROR, "cron", "minute hour day month weekday, as in '30 4 * * 1-5' (UTC)",
+			       "'%s' is no cron line", cron != NULL ? cron : "");
+	}
+	str_truncate(&l->at, 0);
+}
+
+/* ---- a job ---- */
+
+/* The matrix's keys where they are all written out. New; NULL: an expression makes it. */
+static json_t *matrix_keys(const json_t *job)
+{
+	json_t *strategy = json_object_get(job, "strategy"), *matrix = json_object_get(strategy, "matrix"), *value,
+	       *entry;
+	json_t *keys = json_object();
+	const char *name, *inner;
+	size_t i;
+	if (matrix != NULL && !json_is_object(matrix))
+		goto unknown;
+	json_object_foreach(matrix, name, value)
+	{
+		bool include = strcmp(name, "include") == 0;
+		if (!include && strcmp(name, "exclude") != 0)
+			json_object_set_new(keys, name, json_true());
+		if (include && !json_is_array(value))
+			goto unknown;
+		json_t *none;
+		if (include)
+			json_array_foreach(value, i, entry) json_object_foreach(entry, inner, none)
+				json_object_set_new(keys, inner, json_true());
+	}
+	return keys;
+unknown:
+	json_decref(keys);
+	return NULL;
+}
+
+static void look_at_job(struct look *l, const struct workflow_job *job, const json_t *value)
+{
+	json_t *keys _cleanup_json_ = matrix_keys(value), *steps = json_object_get(value, "steps"), *step,
+		     *rest _cleanup_json_ = json_copy((json_t *)(uintptr_t)value);
+	size_t base = l->at.len, i;
+	l->job = job;
+	l->matrix = keys;
+	json_object_del(rest, "steps");
+	l->step = job->step_count;
+	walk(l, rest, NULL);
+	check_labels(l, json_object_get(value, "runs-on"));
+	check_finish(l, steps);
+	faults_pointer_push(&l->at, "steps");
+	json_array_foreach(steps, i, step)
+	{
+		size_t inner = l->at.len;
+		faults_pointer_push_index(&l->at, i);
+		l->step = i;
+		walk(l, step, NULL);
+		check_shell(l, step);
+		check_inputs(l, step);
+		str_truncate(&l->at, inner);
+	}
+	str_truncate(&l->at, base);
+	l->job = NULL;
+	l->matrix = NULL;
+}
+
+static void look_at(struct look *l)
+{
+	json_t *root = yaml_root(l->doc), *rest _cleanup_json_ = json_copy(root), *jobs = json_object_get(root, "jobs");
+	json_object_del(rest, "jobs");
+	if (json_is_object(rest))
+		walk(l, rest, NULL);
+	check_schedule(l, root);
+	for (size_t i = 0; i < l->workflow->job_count; i++) {
+		const struct workflow_job *job = &l->workflow->jobs[i];
+		const json_t *value = json_object_get(jobs, job->id);
+		str_append(&l->at, "/jobs");
+		faults_pointer_push(&l->at, job->id);
+		if (json_is_object(value))
+			look_at_job(l, job, value);
+		str_truncate(&l->at, 0);
+	}
+}
+
+void validate_workflow(const struct validate_file *file)
+{
+	struct faults faults = {.max = FINDINGS_MAX}, refusals = {.max = FINDINGS_MAX};
+	struct err err = ERR_INIT;
+	_cleanup_(workflow_freep) struct workflow *workflow = NULL;
+	_cleanup_(yaml_freep) struct yaml_doc *doc = NULL;
+	if (workflow_check(file->name, file->data, file->len, &faults, &refusals, &workflow, &doc, &err) < 0) {
+		finding_add_err(file->findings, file->name, "yaml", &err);
+	} else {
+		finding_add_faults(file->findings, file->name, &faults, FINDING_ERROR, "syntax");
+		finding_add_faults(file->findings, file->name, &refusals, FINDING_WARNING, "not-done-here");
+		struct look l = {.file = file, .workflow = workflow, .doc = doc, .at = STR_INIT(8192)};
+		look_at(&l);
+		str_done(&l.at);
+	}
+	faults_done(&faults);
+	faults_done(&refusals);
+}

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""davit validate: what GitHub would refuse and what would fail later is found, with its place and its code, and good files pass."""
+import glob
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+DAVIT = os.path.join(os.environ.get("DAVIT_BUILD", os.path.join(ROOT, "build", "dev")), "bin", "davit")
+
+HEAD = "on: {push: , workflow_dispatch: {inputs: {where: {type: string}}}}\njobs:\n  build:\n    runs-on: ubuntu-latest\n    outputs: {digest: '${{ steps.one.outputs.d }}'}\n    steps:\n      - id: one\n        run: 'true'\n"
+
+# What is added to HEAD, and the codes that are found.
+WORKFLOWS = [
+    ("", []),
+    ("      - run: echo ${{ steps.one.outputs.x }} ${{ inputs.where }} ${{ github.sha }}\n", []),
+    ("      - run: echo ${{ steps.two.outputs.x }}\n", ["unknown-step"]),
+    ("      - run: echo ${{ steps.late.outcome }}\n      - id: late\n        run: x\n", ["unknown-step"]),
+    ("      - run: echo ${{ inputs.were }}\n", ["unknown-input"]),
+    ("      - run: echo ${{ nope.x }}\n", ["expression"]),
+    ("      - run: echo ${{ fromat('x') }}\n", ["expression"]),
+    ("      - run: echo ${{ 'x\n", ["expression"]),
+    ("      - if: ${{ success() }} && x\n        run: x\n", ["condition-is-text"]),
+    ("      - run: echo \"${{ github.event.issue.title }}\"\n", ["script-injection"]),
+    ("      - run: echo \"$T\"\n        env: {T: '${{ github.event.issue.title }}'}\n", []),
+    ("      - run: git checkout ${{ github.head_ref }}\n", ["script-injection"]),
+    ("      - run: echo ${{ github.event.commits[0].message }}\n", ["script-injection"]),
+    ("      - run: x\n        shell: zsh\n", ["unknown-shell"]),
+    ("      - run: x\n        shell: perl {0}\n", []),
+    ("      - rnu: x\n", ["syntax", "unknown-key"]),
+    ("      - uses: davit-deploy/davit/actions/preflight@v1\n        with: {disck: 1G}\n", ["unknown-action-input"]),
+    ("      - uses: davit-deploy/davit/actions/run@v1\n        with: {command: 'true', undo: none}\n", ["no-finish"]),
+    ("  two:\n    needs: biuld\n    runs-on: x\n    steps: [{run: x}]\n", ["unknown-job"]),
+    ("  two:\n    needs: [build]\n    runs-on: x\n    steps: [{run: '${{ needs.build.outputs.digest }}'}]\n", []),
+    ("  two:\n    needs: [build]\n    runs-on: x\n    steps: [{run: '${{ needs.build.outputs.other }}'}]\n", ["unknown-output"]),
+    ("  two:\n    runs-on: x\n    steps: [{run: '${{ needs.build.result }}'}]\n", ["unknown-need"]),
+    ("  two:\n    needs: three\n    runs-on: x\n    steps: [{run: x}]\n  three:\n    needs: two\n    runs-on: x\n    steps: [{run: x}]\n", ["cycle"]),
+    ("  two:\n    runs-on: x\n    strategy: {matrix: {os: [a, b], include: [{node: 1}]}}\n    steps: [{run: '${{ matrix.os }} ${{ matrix.node }}'}]\n",
+     ["not-done-here"]),
+    ("  two:\n    runs-on: x\n    strategy: {matrix: {os: [a, b]}}\n    steps: [{run: '${{ matrix.so }}'}]\n", ["not-done-here", "unknown-matrix-key"]),
+    ("  two:\n    runs-on: x\n    permissions: {contents: all}\n    steps: [{run: x}]\n", ["syntax"]),
+    ("\tx\n", ["yaml"]),
+]
+CRON = {"0 4 * * *": True, "*/15 0-6,20 1 JAN-MAR MON": True, "60 * * * *": False, "* * * *": False, "* * * * * *": False, "a b c d e": False, "0 4 * * 8": False,
+        "1- * * * *": False, "*/0 * * * *": False}
+DEPLOYMENTS = [
+    ("steps:\n  - run: {command: x, undo: none}\n", []),
+    ("steps:\n  - rum: {command: x}\n", ["schema"]),
+    ("steps:\n  - run: {command: x, undo: none, timeuot: 3}\n", ["schema"]),
+    ("steps:\n  - run: {command: x, undo: none, target: web}\n", ["unknown-target"]),
+    ("targets: {web: {local: {}}}\nsteps:\n  - run: {command: '${{ targets.web.host }} ${{ secrets.A }}', undo: none}\n", []),
+    ("steps:\n  - run: {command: '${{ targets.web.host }}', undo: none}\n", ["unknown-target"]),
+    ("steps:\n  - run: {command: '${{ steps.a.outputs.b }}', undo: none}\n", ["unknown-step"]),
+    ("steps:\n  - run: {command: '${{ matrix.a }}', undo: none}\n", ["expression"]),
+]
+
+
+class Validate(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.TemporaryDirectory(prefix="davit-validate-")
+        self.addCleanup(self.dir.cleanup)
+
+    def put(self, name, text):
+        path = os.path.join(self.dir.name, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as f:
+            f.write(text)
+        return path
+
+    def validate(self, *args):
+        done = subprocess.run([DAVIT, "validate", *args, "--format", "json"], cwd=self.dir.name, capture_output=True, text=True)
+        self.assertIn(done.returncode, (0, 2), done.stderr)
+        found = json.loads(done.stdout)
+        self.assertEqual(done.returncode, 2 if any(f["severity"] == "error" for f in found) else 0)
+        return found
+
+    def codes(self, *args):
+        return sorted({f["code"] for f in self.validate(*args)})
+
+    def test_each_mistake_of_a_workflow_is_found_by_its_code(self):
+        for added, wanted in WORKFLOWS:
+            path = self.put(".github/workflows/x.yml", HEAD + added)
+            found = self.validate(path)
+            self.assertEqual(sorted({f["code"] for f in found}), wanted, (added, found))
+            for f in found:
+                self.assertGreater(f["line"], 0, f)
+                self.assertGreater(f["column"], 0, f)
+
+    def test_cron_lines(self):
+        for line, good in CRON.items():
+            path = self.put(".github/workflows/x.yml", f"on: {{schedule: [{{cron: '{line}'}}]}}\njobs: {{a: {{runs-on: x, steps: [{{run: x}}]}}}}\n")
+            self.assertEqual(self.codes(path), [] if good else ["cron"], line)
+
+    def test_deployment_files_are_checked_without_their_values(self):
+        for added, wanted in DEPLOYMENTS:
+            path = self.put("deploy.yml", "name: shop\nenvironment: production\n" + added)
+            self.assertEqual(self.codes(path), wanted, added)
+
+    def test_a_local_action_is_asked_for_its_inputs(self):
+        subprocess.run(["git", "init", "-q", self.dir.name], check=True)
+        self.put("a/action.yml", "name: a\ninputs: {x: {required: true}, y: {required: true, default: '1'}}\nruns: {using: composite, steps: [{run: 'echo ${{ inputs.x }}', shell: sh}]}\n")
+        path = self.put(".github/workflows/x.yml", HEAD + "      - uses: ./a\n        with: {z: 1}\n")
+        self.assertEqual(self.codes(path), ["missing-action-input", "unknown-action-input"])
+        self.assertEqual(self.codes("a/action.yml"), [])
+        self.put("a/action.yml", "name: a\nruns: {using: composite, steps: [{run: 'echo ${{ inputs.x }}'}]}\n")
+        self.assertEqual(self.codes("a/action.yml"), ["missing-shell", "unknown-input"])
+
+    def test_forms_of_the_answer(self):
+        path = self.put(".github/workflows/x:y.yml", HEAD + "      - run: echo ${{ steps.two.outputs.x }}\n")
+        out = {form: subprocess.run([DAVIT, "validate", path, "--format", form], capture_output=True, text=True, cwd=self.dir.name)
+               for form in ("text", "github", "sarif")}
+        self.assertIn("error: job 'build' has no step with the id 'two' [unknown-step]", out["text"].stdout)
+        self.assertIn("x%3Ay.yml,line=9,col=14,title=unknown-step::job", out["github"].stdout)
+        sarif = json.loads(out["sarif"].stdout)
+        self.assertEqual(sarif["version"], "2.1.0")
+        self.assertEqual(sarif["runs"][0]["results"][0]["ruleId"], "unknown-step")
+
+    def test_what_a_file_says_steers_no_terminal(self):
+        path = self.put(".github/workflows/x.yml", 'on: push\njobs: {"a\\e[31m": {runs-on: x, steps: [{run: x}]}}\n')
+        done = subprocess.run([DAVIT, "validate", path], capture_output=True, cwd=self.dir.name)
+        self.assertEqual(done.returncode, 2)
+        self.assertNotIn(b"\x1b", done.stdout + done.stderr)
+
+    def test_rubbish_is_refused_with_a_place(self):
+        for text in ("", "[]", "jobs: 3", "jobs: {a: [}", "\0", "a: &a [*a, *a]\njobs: *a\n", "jobs: {a: {steps: {b: c}}}\n"):
+            path = self.put(".github/workflows/x.yml", text)
+            self.assertNotEqual(self.codes(path), [], text)
+        done = subprocess.run([DAVIT, "validate", "none.yml"], capture_output=True, text=True, cwd=self.dir.name)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("none.yml", done.stderr)
+
+    def test_our_own_examples_pass(self):
+        for path in glob.glob(os.path.join(ROOT, "examples", "**", "*.yml"), recursive=True) + glob.glob(os.path.join(ROOT, "actions", "*", "action.yml")):
+            self.assertEqual([f for f in self.validate(path) if f["severity"] == "error" and f["code"] != "unknown-file"], [], path)
+
+    def test_each_code_has_its_explanation(self):
+        with open(os.path.join(ROOT, "docs", "findings.md")) as f:
+            page = f.read()
+        for name in glob.glob(os.path.join(ROOT, "agent", "validate", "*.c")) + glob.glob(os.path.join(ROOT, "agent", "workflow", "*.c")):
+            with open(name) as f:
+                text = f.read()
+            for code in set(__import__("re").findall(r'FINDING_(?:ERROR|WARNING),\s*"([a-z-]+)"|faults_code\([^,]*, "([a-z-]+)"\)', text)):
+                self.assertIn(f"`{code[0] or code[1]}`", page, name)
+
+
+if __name__ == "__main__":
+    sys.exit(unittest.main(verbosity=1))
