@@ -1,11 +1,15 @@
-/* davit explain FILE [NAME]: from which layer each value comes that a step of the file would write, and which layers it hid. Never a value. */
+/* davit explain CODE: what a finding of `davit validate` means.
+ * davit explain FILE [NAME]: from which layer each value comes that a step of the file would write, and which layers it hid. Never a value. */
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/cmd/cli.h"
 #include "agent/cmd/commands.h"
 #include "agent/deployment/file.h"
 #include "agent/deployment/session.h"
 #include "agent/report/report.h"
+#include "agent/validate/finding.h"
 #include "steps/registry.h"
 
 struct explain_call {
@@ -100,6 +104,17 @@ static int tell(const struct explain_call *c, struct deployment_session *session
 	return 0;
 }
 
+static int tell_meaning(const char *code, const char *meaning)
+{
+	if (!cli_json()) {
+		printf("%s: %s\n", code, meaning);
+		return 0;
+	}
+	json_t *answer _cleanup_json_ = json_pack("{s:s, s:s}", "code", code, "meaning", meaning);
+	deployment_session_print_json(answer);
+	return 0;
+}
+
 int cmd_explain(int argc, char **argv)
 {
 	struct explain_call c = {0};
@@ -113,8 +128,9 @@ int cmd_explain(int argc, char **argv)
 	};
 	const struct cli_command command = {
 		"explain",
-		"FILE [NAME] [options]",
-		"Where each value comes from that a deployment file would write, and which layers it hides; never the value.",
+		"FILE [NAME] [options] | CODE",
+		"Where each value comes from that a deployment file would write, and which layers it hides; never the value. "
+		"With a code of `davit validate`: what it means.",
 		options,
 		1,
 		2};
@@ -122,6 +138,9 @@ int cmd_explain(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
 		return status;
+	const char *meaning = rest.count == 1 ? finding_meaning(rest.words[0]) : NULL;
+	if (meaning != NULL && access(rest.words[0], F_OK) != 0)
+		return tell_meaning(rest.words[0], meaning);
 	struct err err = ERR_INIT;
 	struct deployment_session session;
 	struct deployment_values values;

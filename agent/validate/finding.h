@@ -19,6 +19,9 @@ struct findings {
 };
 enum { FINDINGS_MAX = 1000 };
 
+/* What a code means, in Markdown; NULL: there is none. */
+const char *finding_meaning(const char *code);
+
 enum finding_format { FINDING_TEXT, FINDING_JSON, FINDING_GITHUB, FINDING_SARIF };
 
 /* hint: the caller's; NULL for none. Control characters of the text are shown, not written. */

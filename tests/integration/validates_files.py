@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -140,10 +141,15 @@ class Validate(unittest.TestCase):
     def test_each_code_has_its_explanation(self):
         with open(os.path.join(ROOT, "docs", "findings.md")) as f:
             page = f.read()
+        rows = re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", page, re.M)
+        self.assertGreater(len(rows), 25)
+        for code, meaning in rows:
+            done = subprocess.run([DAVIT, "explain", code], capture_output=True, text=True, check=True, cwd=self.dir.name)
+            self.assertEqual(done.stdout, f"{code}: {meaning}\n")
         for name in glob.glob(os.path.join(ROOT, "agent", "validate", "*.c")) + glob.glob(os.path.join(ROOT, "agent", "workflow", "*.c")):
             with open(name) as f:
                 text = f.read()
-            for code in set(__import__("re").findall(r'FINDING_(?:ERROR|WARNING),\s*"([a-z-]+)"|faults_code\([^,]*, "([a-z-]+)"\)', text)):
+            for code in set(re.findall(r'FINDING_(?:ERROR|WARNING),\s*"([a-z-]+)"|faults_code\([^,]*, "([a-z-]+)"\)', text)):
                 self.assertIn(f"`{code[0] or code[1]}`", page, name)
 
 
