@@ -172,7 +172,8 @@ static void append_head(struct str *out, const json_t *d, const struct page_span
 	}
 	str_append(out, "<dl>");
 	append_fact(out, "deployment", report_text_of(d, "id"));
-	append_fact(out, "rollback of", report_text_of(d, "from"));
+	if (strcmp(report_text_of(d, "kind"), "rollback") == 0)
+		append_fact(out, "rollback of", report_text_of(d, "from"));
 	append_fact(out, "release", report_text_of(d, "release"));
 	append_fact(out, "commit", report_text_of(d, "commit"));
 	append_fact(out, "repository", report_text_of(d, "repository"));

@@ -71,6 +71,13 @@ class Reports(Case):
         self.assertIn("&lt;script&gt;alert(1)&lt;/script&gt;", text)
         self.assertIn("a &lt;b&gt; &amp; &quot;c&quot;", text)
 
+    def test_only_a_rollback_is_called_one(self):
+        self.document["steps"] = [{"archive-upload": {"source": "app", "path": os.path.join(self.t.dir, "shop")}}]
+        for content in (b"1", b"2"):
+            self.t.write("../src/app/version", content)
+            self.assert_exit(self.t.deploy(self.document), 0)
+        self.assertNotIn("rollback of", self.page("last")[0])
+
     def test_a_page_goes_to_standard_output_and_a_deployment_is_named_by_the_beginning_of_its_id(self):
         self.undone()
         listed = json.loads(self.davit("history", "--json", code=0).out)
