@@ -119,6 +119,7 @@ static int must_be_before(struct etarget *et, const struct change *c, struct err
 static int verify_change(struct estep *s, struct etarget *et, const struct change *c, struct err *err)
 {
 	enum change_match match;
+	s = engine_maker(s->e, s, c);
 	if (s->type->verify)
 		return s->type->verify(&s->context, &et->t->view, c, err);
 	if (change_has(c, CHANGE_BLIND))
@@ -146,6 +147,7 @@ static int make_change(struct engine *e, struct estep *s, struct etarget *et, st
 {
 	bool at_work = false; /* the requested task still runs: it must not be requested again */
 	int r = 0;
+	s = engine_maker(e, s, c);
 	for (int i = 0; i < APPLY_TRIES; i++) {
 		if (!at_work)
 			r = s->type->apply ? s->type->apply(&s->context, et->t, c, err)
@@ -370,24 +372,30 @@ static int add_step_record(struct engine *e, struct estep *s, struct err *err)
 	return store_step_add(e->store, e->id, s->index, doc, err);
 }
 
+static int apply_plans(struct engine *e, struct estep *s, struct plan *plans, struct err *err)
+{
+	int r = 0;
+	if (s->type == &engine_way_back)
+		return engine_back_apply(e, s, plans, err);
+	for (size_t i = 0; r == 0 && i < s->target_count; i++)
+		r = engine_apply_changes(e, s, s->etargets[i], &plans[i], err);
+	return r;
+}
+
 /* Planned a moment ago under this lock; each change is still compared with its previous state before it is made. */
 static int apply_as_planned(struct engine *e, struct estep *s, struct err *err)
 {
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < s->target_count; i++)
-		r = engine_apply_changes(e, s, s->etargets[i], &s->plans[i], err);
-	return r;
+	return apply_plans(e, s, s->plans, err);
 }
 
 static int apply_planned_again(struct engine *e, struct estep *s, bool resolved, struct err *err)
 {
 	struct plan *plans = xcalloc(s->target_count + 1, sizeof(plans[0]));
 	int r = engine_plan_step(e, s, plans, err);
-	for (size_t i = 0; r == 0 && i < s->target_count; i++) {
+	for (size_t i = 0; r == 0 && i < s->target_count; i++)
 		r = compare_plans(e, s, i, &plans[i], resolved, err);
-		if (r == 0)
-			r = engine_apply_changes(e, s, s->etargets[i], &plans[i], err);
-	}
+	if (r == 0)
+		r = apply_plans(e, s, plans, err);
 	for (size_t i = 0; i < s->target_count; i++)
 		plan_done(&plans[i]);
 	free(plans);

@@ -154,11 +154,11 @@ static bool only_made_a_folder(const struct change *c)
 	return change_has(c, CHANGE_EMPTY) && node_type_of(c->before) == NODE_ABSENT;
 }
 
-static bool is_about_its_step(const struct engine *e, const struct etarget *et, const struct estep *s,
+static bool is_about_its_step(struct engine *e, const struct etarget *et, const struct estep *s,
                               const struct change *c)
 {
 	if (s->type == &engine_way_back)
-		return engine_may_switch(s, et->name, c);
+		return engine_may_switch(s, et->name, c) || engine_may_lead_back(e, c);
 	if (c->type->is_named)
 		return c->type->is_named(c, s->input);
 	/* The command comes from the file: its record does not hold it. */

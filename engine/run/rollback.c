@@ -160,12 +160,26 @@ static bool switches_nothing(const struct estep *s)
 	return true;
 }
 
-static int nothing_to_go_back_to(struct engine *e, const char *to, struct err *err)
+/* said: so many things were known to stay before the plan. NULL: all of it is as before already. */
+static const char *why_nothing(struct engine *e, size_t said)
+{
+	const json_t *input = engine_way_back_of(e)->input;
+	bool none = json_array_size(json_object_get(input, "switches")) == 0 &&
+	            json_array_size(json_object_get(input, "formers")) == 0;
+	return json_string_value(json_array_get(e->stays, none ? 0 : said));
+}
+
+static int nothing_to_go_back_to(struct engine *e, const char *to, size_t said, struct err *err)
 {
 	_cleanup_(strv_done) struct strv names = {0};
 	int r = to ? engine_releases_there(e, &names, err) : 0;
 	if (r < 0)
 		return r;
+	const char *why = why_nothing(e, said);
+	if (to == NULL && why) {
+		err_set(err, ERR_REFUSED, "nothing of that deployment can be taken back: %s", why);
+		return err_hint(err, ERR_REFUSED, "deploy the commit of before; `davit history` has it");
+	}
 	if (to == NULL || strv_has(&names, to))
 		return err_set(err, ERR_REFUSED, "there is nothing to go back to: %s is current already",
 		               to ? to : "what was valid before it");
@@ -180,9 +194,10 @@ static int nothing_to_go_back_to(struct engine *e, const char *to, struct err *e
 int engine_plan_way_back(struct engine *e, struct err *err)
 {
 	struct estep *s = engine_way_back_of(e);
+	size_t said = json_array_size(e->stays);
 	int r = engine_plan_step(e, s, s->plans, err);
 	if (r == 0 && switches_nothing(s))
-		r = nothing_to_go_back_to(e, json_get_string(s->input, "release"), err);
+		r = nothing_to_go_back_to(e, json_get_string(s->input, "release"), said, err);
 	return r;
 }
 
@@ -205,9 +220,11 @@ static void say_what_happens(struct engine *e)
 		engine_say(e, "info", "not taken back: %zu more, see davit show %s", count - STAYS_SAID, e->id);
 }
 
-static bool comes_after(const struct engine *e, const struct estep *s)
+static bool comes_after(struct engine *e, const struct estep *s)
 {
 	if (engine_is_unresolved(s->input))
+		return false;
+	if (engine_led_back(e, s))
 		return false;
 	/* Snapshots come back with --data only; a restart always. */
 	return s->type->restore && (!s->type->info->data || e->o->data);

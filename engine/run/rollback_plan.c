@@ -13,19 +13,28 @@ static void add_stay(json_t *stays, const char *text)
 	json_array_append_new(stays, json_string_lossy(text, strlen(text)));
 }
 
+void engine_add_stay(struct engine *e, const char *text)
+{
+	if (e->stays)
+		add_stay(e->stays, text);
+}
+
 /* Releases are switched. */
 static bool is_of_releases(const struct change *c)
 {
 	const struct step_info *info = step_info(c->step);
-	return (info != NULL && info->releases != NULL) || strcmp(c->step, engine_way_back.info->name) == 0;
+	bool led = json_object_get(json_object_get(c->extra, "of"), "step") != NULL;
+	return (info != NULL && info->releases != NULL) || (!led && strcmp(c->step, engine_way_back.info->name) == 0);
 }
 
 /* A snapshot does not change the deployed files. */
-static void add_changes_that_stay(json_t *stays, const struct plan *changes)
+static void add_changes_that_stay(struct engine *e, json_t *stays, const struct plan *changes, bool all)
 {
 	for (size_t i = 0; i < changes->count; i++) {
 		const struct change *c = &changes->changes[i];
-		if (c->step == NULL || change_has(c, CHANGE_ASIDE) || is_of_releases(c) || c->state == CHANGE_UNDONE)
+		bool led = !all && engine_leads_back(e, c);
+		if (c->step == NULL || change_has(c, CHANGE_ASIDE) || is_of_releases(c) || c->state == CHANGE_UNDONE ||
+		    led)
 			continue;
 		_cleanup_free_ char *text =
 			change_has(c, CHANGE_BLIND)
@@ -35,11 +44,11 @@ static void add_changes_that_stay(json_t *stays, const struct plan *changes)
 	}
 }
 
-static void add_deployment(struct engine *e, json_t *stays, const char *id)
+static void add_deployment(struct engine *e, json_t *stays, const char *id, bool all)
 {
 	_cleanup_(plan_done) struct plan changes = {0};
 	if (id && engine_changes_of(e->o, id, &changes, NULL) == 0)
-		add_changes_that_stay(stays, &changes);
+		add_changes_that_stay(e, stays, &changes, all);
 }
 
 /* Adds those that were committed since the release was made. If that time is unknown here, nothing is said of them. */
@@ -56,7 +65,7 @@ static void add_newer(struct engine *e, json_t *stays, const char *release)
 		if (id && strcmp(id, release) == 0)
 			return;
 		if (engine_state_of(doc) == DEPLOYMENT_COMMITTED)
-			add_deployment(e, stays, id);
+			add_deployment(e, stays, id, true);
 	}
 }
 
@@ -74,7 +83,7 @@ json_t *engine_stays_behind(struct engine *e, const json_t *doc, const char *to)
 	if (e->store && to)
 		add_newer(e, stays, to);
 	else if (e->store)
-		add_deployment(e, stays, json_get_string(doc, "id"));
+		add_deployment(e, stays, json_get_string(doc, "id"), false);
 	if (!has_snapshots(e))
 		add_stay(stays, "data: no snapshot of it is made");
 	else if (!e->o->data)
@@ -100,7 +109,7 @@ static void add_after(struct engine *e, json_t *list)
 	for (size_t i = 0; i < e->step_count; i++) {
 		const struct estep *s = &e->steps[i];
 		_cleanup_(str_done) struct str text = STR_INIT(64 << 10);
-		if (s->type->after == NULL || (s->type->info->data && !e->o->data))
+		if (s->type->after == NULL || (s->type->info->data && !e->o->data) || engine_led_back(e, s))
 			continue;
 		s->type->after(&s->context, &text);
 		if (text.len == 0)
@@ -137,12 +146,13 @@ static int plan_committed(struct engine *e, const json_t *doc, const char *to, c
 {
 	int r = engine_load_way_back(e, doc, to, o, err);
 	if (r == 0)
+		e->stays = engine_stays_behind(e, doc, to);
+	if (r == 0)
 		r = engine_open_targets(e, err);
 	if (r == 0)
 		r = engine_plan_way_back(e, err);
 	if (r < 0)
 		return r;
-	e->stays = engine_stays_behind(e, doc, to);
 	*ret = switches_planned(e);
 	return 0;
 }

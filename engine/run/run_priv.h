@@ -3,7 +3,7 @@
  * Files: engine.c (loading, contexts, targets, the public entry of deploy and plan), plan.c (validate, check, plan, digest),
  * renew.c (journal and target locks, renewal, fencing ourselves), apply.c (journal order), undo.c (undo order),
  * commit.c (commit, undone, held, cleaning), recover.c, takeover.c, unlock.c, job.c, rollback.c, rollback_plan.c,
- * way_back.c, report.c.
+ * way_back.c, back.c, report.c.
  */
 #pragma once
 #include "base/data/json.h"
@@ -263,6 +263,22 @@ int engine_releases_there(struct engine *e, struct strv *ret, struct err *err);
 /* True if the record is of a link that this step switches on that target. */
 bool engine_may_switch(const struct estep *s, const char *target, const struct change *c);
 
+/* ---- back.c ---- */
+/* The step that makes a change of the step s and takes it back: s itself, or of a rollback the step that the change leads back. */
+struct estep *engine_maker(struct engine *e, struct estep *s, const struct change *c);
+/* A step of the file leads back what that record of a rollback is about. */
+bool engine_may_lead_back(struct engine *e, const struct change *c);
+/* A step knows the way back from this change of the deployment that is rolled back. */
+bool engine_leads_back(struct engine *e, const struct change *c);
+/* "formers" for the input of the rollback's step, newest first. */
+json_t *engine_back_formers(struct engine *e, const struct plan *changes);
+/* This rollback leads the step back by changes of its own: its `restore` is not asked. */
+bool engine_led_back(struct engine *e, const struct estep *s);
+int engine_back_plan(const struct step_context *c, struct view *v, struct plan *plan, struct err *err);
+void engine_back_sort(struct plan *plan); /* newest first */
+/* Makes the plans of a rollback newest first, whatever target that is on. */
+int engine_back_apply(struct engine *e, struct estep *s, struct plan *plans, struct err *err);
+
 /* ---- rollback.c ---- */
 /* A deployment that rolls back the committed `doc`, or goes back to the release `to`: loaded, its step added, nothing opened yet. */
 int engine_load_way_back(struct engine *e, const json_t *doc, const char *to, const struct engine_options *o,
@@ -275,6 +291,7 @@ int engine_find_for_rollback(const char *id, const struct engine_options *o, jso
 /* ---- rollback_plan.c ---- */
 /* The things that a rollback of the committed `doc`, or to the release `to`, leaves as they are: a string each. */
 json_t *engine_stays_behind(struct engine *e, const json_t *doc, const char *to);
+void engine_add_stay(struct engine *e, const char *text); /* once */
 
 /* ---- report.c ---- */
 json_t *engine_report(struct engine *e);

@@ -18,6 +18,7 @@
  * | after    | input                       | nothing  | one line: what restore would do; nothing where it would do nothing | none |
  * | settled  | input, the outcome          | –        | after the decision (notify); failure is a warning                | none    |
  * | clean    | input, target, after the commit | writes | retention: releases and snapshots beyond `keep`                | none    |
+ * | back     | input, one read-only target, a change of the committed deployment that is rolled back | reads | the changes that lead back from it: none where it is as before already. ERR_UNSUPPORTED: none can, and err says why; ERR_CONFLICT: the world is not as that change left it | it stays, and is named |
  *
  * apply is called once a change, after intents and former contents are durable; the journal is the engine's business.
  * undo gets the change from the journal, maybe in another process than apply's: it must rest on the record, the target and the sealed input only.
@@ -122,6 +123,10 @@ struct step_type {
 	int (*explain)(const struct step_context *c, json_t **ret, struct err *err);
 	int (*settled)(const struct step_context *c, const struct step_outcome *outcome, struct err *err);
 	int (*clean)(const struct step_context *c, struct target *t, struct err *err);
+	/* The changes are made, looked at and taken back as those of `plan` are, by this step and with its input. former is from the journal, of
+	 * an earlier deployment: what its undo rested on is gone. force: what somebody changed since is overwritten, where that can be undone. */
+	int (*back)(const struct step_context *c, struct view *v, const struct change *former, bool force, struct plan *plan,
+	            struct err *err);
 };
 
 /* The path of a step's releases by its input; NULL: it has none, or the path is not given. Borrowed. */

@@ -1,8 +1,9 @@
 /* The step of a rollback of a committed deployment, and only of a rollback: no file can name it. Its input is all that it needs,
  * so that recovery, another machine and an undo need nothing of the process that began it:
- *   {"switches":[{"target","path","to","from"}],"release"}
- * path: the link that is switched; to, from: its target afterwards and before, from NULL if that is not known; release: with
- * --to, the name of the release, and then a switch to a missing one is left out. */
+ *   {"switches":[{"target","path","to","from","change"}],"release","formers":[{"place","step","record"}]}
+ * path: the link that is switched; to, from: its target afterwards and before, from NULL if that is not known; change: the number
+ * of the change that switched it; release: with --to, the name of the release, and then a switch to a missing one is left out;
+ * formers: the changes whose steps know a way back themselves (back.c). */
 #include "engine/run/run_priv.h"
 
 #include "base/sys/fs.h"
@@ -63,10 +64,13 @@ static int plan_switch(struct view *v, struct plan *plan, const json_t *one, boo
 	c->before = json_incref(now);
 	c->after = json_pack("{s:s, s:s}", "type", "link", "link", to);
 	c->summary = xasprintf("switch back from %s to %s", at ? at : "nothing", to);
+	int64_t change = json_get_int(one, "change", 0);
+	if (change > 0)
+		json_object_set_new(c->extra, "of", json_pack("{s:I}", "change", (json_int_t)change));
 	return 0;
 }
 
-static int plan_switches(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
+static int plan_back(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
 {
 	const json_t *switches = json_object_get(c->input_json, "switches");
 	bool may_lack = json_get_string(c->input_json, "release") != NULL;
@@ -76,7 +80,18 @@ static int plan_switches(const struct step_context *c, struct view *v, struct pl
 		if (is_on(one, v->name))
 			r = plan_switch(v, plan, one, may_lack, err);
 	}
+	if (r == 0)
+		r = engine_back_plan(c, v, plan, err);
+	engine_back_sort(plan);
 	return r;
+}
+
+/* An API may have something to lead back, too. */
+static bool fits(const struct step_type *type, const struct view *v)
+{
+	(void)type;
+	(void)v;
+	return true;
 }
 
 static void describe(const struct step_context *c, struct str *out)
@@ -85,16 +100,15 @@ static void describe(const struct step_context *c, struct str *out)
 	str_appendf(out, "switch back to %s", release ? release : "what was valid before");
 }
 
-/* Verified and undone like every link, by its record. */
+/* Links are verified and undone like every link, by their record; the rest by the step that led it back. */
 static const struct step_info way_back_info = {.name = "rollback", .targets = STEP_TARGETS_MANY, .changes = true};
-const struct step_type engine_way_back = {.info = &way_back_info, .describe = describe, .plan = plan_switches};
+const struct step_type engine_way_back = {.info = &way_back_info, .fits = fits, .describe = describe, .plan = plan_back};
 
 /* ---- its input ---- */
 
-static void add_switch(json_t *switches, const char *target, const char *path, const char *to, const char *from)
+static json_t *make_switch(const char *target, const char *path, const char *to, const char *from)
 {
-	json_array_append_new(
-		switches, json_pack("{s:s, s:s, s:s?, s:s?}", "target", target, "path", path, "to", to, "from", from));
+	return json_pack("{s:s, s:s, s:s?, s:s?}", "target", target, "path", path, "to", to, "from", from);
 }
 
 static bool releases_of(const struct estep *s, char **ret_path)
@@ -115,7 +129,8 @@ static json_t *switches_of_steps(const struct engine *e, const char *to)
 		_cleanup_free_ char *current = xasprintf("%s/current", path);
 		_cleanup_free_ char *link = to ? xasprintf("releases/%s", to) : NULL;
 		for (size_t j = 0; j < e->steps[i].target_count; j++)
-			add_switch(switches, e->steps[i].etargets[j]->name, current, link, NULL);
+			json_array_append_new(switches,
+			                      make_switch(e->steps[i].etargets[j]->name, current, link, NULL));
 	}
 	return switches;
 }
@@ -142,9 +157,11 @@ int engine_way_behind(struct engine *e, const struct plan *changes, json_t **ret
 				err, ERR_REFUSED,
 				"the deployment also switched '%s' on the target '%s', which is not named any more",
 				c->path, c->target);
-		add_switch(switches, c->target, c->path, before, after);
+		json_t *one = make_switch(c->target, c->path, before, after);
+		json_object_set_new(one, "change", json_integer((json_int_t)c->id));
+		json_array_append_new(switches, one);
 	}
-	*ret = json_pack("{s:O}", "switches", switches);
+	*ret = json_pack("{s:O, s:o}", "switches", switches, "formers", engine_back_formers(e, changes));
 	return 0;
 }
 
@@ -153,7 +170,7 @@ int engine_way_behind(struct engine *e, const struct plan *changes, json_t **ret
 int engine_add_way_back(struct engine *e, size_t at, const json_t *input, struct err *err)
 {
 	json_t *targets = json_array();
-	for (size_t i = 0; i < e->host_count; i++)
+	for (size_t i = 0; i < e->target_count; i++)
 		json_array_append_new(targets, json_string(e->targets[i].name));
 	_cleanup_json_ json_t *step =
 		json_pack("{s:s, s:s, s:s, s:o, s:O}", "step", engine_way_back.info->name, "id",

@@ -54,6 +54,15 @@ static void tell_versions(const struct step_context *c, const struct compose_pay
 	json_decref(versions);
 }
 
+/* What somebody else started is in no file of ours: a rollback behind the commit would not find it. */
+static int keep_adopted(struct target *t, const char *project, const struct compose_payload *p, struct err *err)
+{
+	if (p->former == NULL || strcmp(p->former_name, compose_adopted) != 0)
+		return 0;
+	_cleanup_free_ char *file = compose_file(&t->view, project, compose_adopted);
+	return compose_put_json(t, file, p->former, err);
+}
+
 static int write_new(const struct step_context *c, struct target *t, struct change *change,
                      const struct compose_payload *p, const char *file, struct err *err)
 {
@@ -63,6 +72,8 @@ static int write_new(const struct step_context *c, struct target *t, struct chan
 	struct docker d = compose_docker(c, &t->view, t);
 	json_object_set(p->stack.model, "x-davit", about);
 	int r = compose_make_dir(t, in->project, err);
+	if (r == 0)
+		r = keep_adopted(t, in->project, p, err);
 	if (r == 0)
 		r = compose_put_json(t, file, p->stack.model, err);
 	if (r == 0)
@@ -100,6 +111,8 @@ int compose_apply(const struct step_context *c, struct target *t, struct change 
 	int r = 0;
 	if (p == NULL)
 		return err_set(err, ERR_INTERNAL, "'%s' was planned by another process", change->path);
+	if (p->goal != NULL)
+		return compose_apply_back(c, t, p, err);
 	if (p->unresolved != NULL) {
 		fresh = xcalloc(1, sizeof(*fresh));
 		r = compose_look(c, &d, false, fresh, err);

@@ -133,17 +133,45 @@ static int drop(const struct step_context *c, struct target *t, const char *name
 	return r;
 }
 
+/* What the running one replaced: a rollback goes there. */
+static int former_of(struct view *v, const char *project, const char *now, char **ret, struct err *err)
+{
+	_cleanup_json_ json_t *model = NULL;
+	if (now == NULL)
+		return 0;
+	_cleanup_free_ char *path = compose_file(v, project, now);
+	int r = compose_read_model(v, path, &model, err);
+	const char *name = json_get_string(json_get_object(model, "x-davit"), "former");
+	if (r == 0 && name != NULL)
+		*ret = xstrdup(name);
+	return r;
+}
+
+static bool is_one(const char *name, const char *now, const char *former)
+{
+	return (now != NULL && strcmp(now, name) == 0) || (former != NULL && strcmp(former, name) == 0);
+}
+
 static int clean(const struct step_context *c, struct target *t, struct err *err)
 {
 	const struct compose_up_in *in = c->input;
-	_cleanup_free_ char *dir = compose_dir(&t->view, in->project), *now = NULL;
+	_cleanup_free_ char *dir = compose_dir(&t->view, in->project), *now = NULL, *former = NULL;
 	_cleanup_(retention_done) struct retention_list list = {0};
 	int r = retention_list(&t->view, dir, "", ".json", &list, err);
 	if (r == 0)
 		r = current_name(&t->view, in->project, &now, err);
-	for (size_t i = 0; r == 0 && i + (size_t)in->keep < list.count; i++)
-		if (now == NULL || strcmp(now, list.items[i].name) != 0)
-			r = drop(c, t, list.items[i].name, err);
+	if (r == 0 && in->keep > 1 && list.count > (size_t)in->keep)
+		r = former_of(&t->view, in->project, now, &former, err);
+	/* What was adopted has no time in its name: it is older than what replaced it. */
+	size_t left = list.count;
+	for (size_t i = 0; r == 0 && i < 2 * list.count && left > (size_t)in->keep; i++) {
+		const char *name = list.items[i % list.count].name;
+		bool adopted = strcmp(name, compose_adopted) == 0, first = i < list.count;
+		if (adopted != first || is_one(name, now, former))
+			continue;
+		r = drop(c, t, name, err);
+		left--;
+	}
 	return r;
 }
 
@@ -161,4 +189,5 @@ const struct step_type compose_up_step = {
 	.restore = restore,
 	.after = describe_after,
 	.clean = clean,
+	.back = compose_back,
 };

@@ -13,6 +13,7 @@
  *   apply.c      makes the change
  *   kept.c       files and tags of davit's own
  *   back.c       back to what ran before
+ *   behind.c     the same behind a committed deployment, as a change of a rollback
  *   project.c    the driver of "compose-project"
  *   compose_up.c the step
  *
@@ -78,12 +79,17 @@ int compose_check_images(const struct docker *d, const struct compose_stack *s, 
 json_t *compose_state_found(const struct docker_containers *l);
 /* images: service → {"id"}, or without id: whatever it will be. */
 json_t *compose_state_wanted(const struct compose_stack *s, const json_t *images);
+/* One of "services": its containers, all of them alike. */
+json_t *compose_state_service(const char *hash, const char *image, int64_t count, int64_t up);
+/* Nothing ran. */
+bool compose_state_is_absent(const json_t *state);
 /* Is it that already, all of it running? */
 bool compose_state_is(const json_t *found, const json_t *wanted);
 enum change_match compose_state_match(const json_t *before, const json_t *after, const json_t *found);
 void compose_state_explain(const json_t *before, const json_t *after, const json_t *found, struct str *out);
 
 /* ---- former.c ---- */
+extern const char compose_adopted[]; /* the name of what somebody else started */
 /* x-davit of a configuration: {"id","deployment","directory","former","services":{NAME:{"hash","image","name","count","up"}}}. */
 json_t *compose_about(const char *id, const struct step_context *c, const char *directory,
                       const struct docker_containers *l);
@@ -103,6 +109,8 @@ struct compose_payload {
 	char *former_name;
 	struct docker_containers was;
 	bool same;        /* all of it runs as configured */
+	json_t *goal;     /* of a rollback: the configuration to go back to, and its name; NULL: none */
+	char *goal_name;
 	char *unresolved; /* why the files could not be resolved yet; NULL: they were */
 };
 void compose_payload_free(void *payload);
@@ -110,6 +118,8 @@ int compose_plan(const struct step_context *c, struct view *v, struct plan *plan
 /* The same for the change that is about to be made, when the files of the steps before it are there. */
 int compose_look(const struct step_context *c, const struct docker *d, bool may_wait, struct compose_payload *ret,
                  struct err *err);
+/* why: compose_former's. */
+int compose_must_have_former(const struct compose_up_in *in, const struct docker *d, const char *why, struct err *err);
 void compose_report_images(const struct step_context *c, const struct compose_payload *p);
 
 /* ---- roll.c ---- */
@@ -153,6 +163,12 @@ void compose_tidy(struct str *script, const char *project);
 int compose_go_back(const struct docker *d, const char *project, const char *name, const json_t *model,
                     int64_t timeout_ms, struct err *err);
 int compose_take_down(const struct docker *d, const char *project, int64_t timeout_ms, struct err *err);
+
+/* ---- behind.c ---- */
+int compose_back(const struct step_context *c, struct view *v, const struct change *former, bool force,
+                 struct plan *plan, struct err *err);
+int compose_apply_back(const struct step_context *c, struct target *t, const struct compose_payload *p,
+                       struct err *err);
 
 /* ---- apply.c, project.c ---- */
 int compose_apply(const struct step_context *c, struct target *t, struct change *change, struct err *err);

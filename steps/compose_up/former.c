@@ -3,6 +3,8 @@
 #include "steps/compose_up/compose_up.h"
 #include "base/sys/fs.h"
 
+const char compose_adopted[] = "adopted";
+
 char *compose_dir(const struct view *v, const char *project)
 {
 	return xasprintf("%s/compose/%s", v->facts.base, project);
@@ -159,7 +161,7 @@ static int find_by_labels(const struct step_context *c, const struct docker *d, 
 	struct err why = ERR_INIT;
 	r = compose_hashes(d, in->project, model, &hashes, &why);
 	if (r == 0 && fits(hashes, l)) {
-		json_object_set_new(model, "x-davit", compose_about("adopted", c, l->items[0].directory, l));
+		json_object_set_new(model, "x-davit", compose_about(compose_adopted, c, l->items[0].directory, l));
 		*ret = TAKE(model);
 	}
 	return r == ERR_FAILED ? 0 : r;
@@ -185,7 +187,7 @@ int compose_former(const struct step_context *c, const struct docker *d, const s
 	}
 	r = find_by_labels(c, d, l, &other, err);
 	if (r == 0 && other != NULL) {
-		*ret_name = xstrdup("adopted");
+		*ret_name = xstrdup(compose_adopted);
 		*ret = TAKE(other);
 	} else if (r == 0) {
 		*ret_why = xasprintf("it was started from %s as it is not there any more", l->items[0].files);

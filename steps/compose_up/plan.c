@@ -11,6 +11,8 @@ void compose_payload_free(void *payload)
 	json_decref(p->former);
 	json_decref(p->images);
 	free(p->former_name);
+	json_decref(p->goal);
+	free(p->goal_name);
 	free(p->unresolved);
 	free(p);
 }
@@ -23,7 +25,7 @@ static int refuse(const struct compose_up_in *in, const struct docker *d, const 
 	return err_set(err, ERR_REFUSED, "'%s' on '%s': %s", in->project, d->v->name, str_peek(&list));
 }
 
-static int must_have_former(const struct compose_up_in *in, const struct docker *d, const char *why, struct err *err)
+int compose_must_have_former(const struct compose_up_in *in, const struct docker *d, const char *why, struct err *err)
 {
 	if (why == NULL || in->forget_former)
 		return 0;
@@ -94,7 +96,7 @@ int compose_look(const struct step_context *c, const struct docker *d, bool may_
 	if (r == 0)
 		r = compose_former(c, d, &p->was, &p->former, &p->former_name, &why, err);
 	if (r == 0)
-		r = must_have_former(in, d, why, err);
+		r = compose_must_have_former(in, d, why, err);
 	if (r < 0)
 		return r;
 	r = look_at_stack(c, d, p, &own);

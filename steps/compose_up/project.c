@@ -105,7 +105,7 @@ static int undo_with(struct change_call *x, struct docker *d, const struct chang
 	int64_t timeout = json_get_int(c->extra, "timeout_ms", DEFAULT_TIMEOUT_MS);
 	_cleanup_free_ char *saved = compose_undo_path(x->lock_dir, c, "");
 	_cleanup_json_ json_t *model = NULL;
-	if (former == NULL && node_type_of(c->before) != NODE_ABSENT)
+	if (former == NULL && !compose_state_is_absent(c->before))
 		return err_set(err, ERR_UNSUPPORTED,
 		               "what ran of '%s' before is not known (`forget_former`): what runs now stays", project);
 	int r = former != NULL ? compose_read_model(x->v, saved, &model, err) : 0;

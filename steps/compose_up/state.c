@@ -69,18 +69,23 @@ json_t *compose_state_found(const struct docker_containers *l)
 	return of_services(services);
 }
 
+json_t *compose_state_service(const char *hash, const char *image, int64_t count, int64_t up)
+{
+	json_t *is = json_array();
+	for (int64_t i = 0; i < count; i++)
+		json_array_append_new(is, what_is(hash, image));
+	return json_pack("{s:o,s:I}", "is", is, "up", (json_int_t)up);
+}
+
 json_t *compose_state_wanted(const struct compose_stack *s, const json_t *images)
 {
 	json_t *services = json_object();
 	for (size_t i = 0; i < s->count; i++) {
 		const struct compose_service *one = &s->services[i];
-		json_t *is = json_array();
-		for (int64_t k = 0; k < one->replicas; k++)
-			json_array_append_new(
-				is, what_is(one->hash, json_get_string(json_object_get(images, one->name), "id")));
+		const char *image = json_get_string(json_object_get(images, one->name), "id");
 		json_object_set_new(
 			services, one->name,
-			json_pack("{s:o,s:I}", "is", is, "up", (json_int_t)(one->once ? 0 : one->replicas)));
+			compose_state_service(one->hash, image, one->replicas, one->once ? 0 : one->replicas));
 	}
 	return of_services(services);
 }
@@ -146,6 +151,11 @@ static const char *stranger(const json_t *before, const json_t *after, const jso
 			return is;
 	}
 	return NULL;
+}
+
+bool compose_state_is_absent(const json_t *state)
+{
+	return json_object_get(state, "services") == NULL;
 }
 
 /* A container that stands still where one ran is part of an interrupted change. */

@@ -123,6 +123,57 @@ static int plan(const struct step_context *c, struct view *v, struct plan *plan,
 	return e;
 }
 
+/* ---- behind a committed deployment ---- */
+
+static int must_be_there(struct view *v, const struct registry_image *image, const char *path, const char *digest,
+                         struct err *err)
+{
+	char there[REGISTRY_DIGEST_SIZE];
+	int e = registry_manifest_digest(registry_of_target(v), image->repository, digest, v->wait, there, err);
+	if (e < 0 || there[0] != '\0')
+		return e;
+	err_set(err, ERR_REFUSED, "%s, which '%s' led to before, is not in the registry any more", digest, path);
+	return err_hint(err, ERR_REFUSED, "deploy the commit of before: that promotes it again");
+}
+
+static void add_way_back(struct plan *plan, struct view *v, const struct change *former, const char *repository,
+                         json_t *now, const char *digest)
+{
+	struct change *c = plan_add(plan, &registry_tag, ACTION_UPDATE, former->path);
+	c->before = json_incref(now);
+	c->after = json_pack("{s:s, s:s}", "type", "image", "digest", digest);
+	c->extra = json_pack("{s:s, s:b, s:{s:s, s:s}}", "from", repository, "new", 0, "plan", "from", repository,
+	                     "registry", registry_host(registry_of_target(v)));
+	c->summary = xasprintf("lead back to %s", digest);
+}
+
+static int back(const struct step_context *c, struct view *v, const struct change *former, bool force,
+                struct plan *plan, struct err *err)
+{
+	struct registry_image image _cleanup_(registry_image_done) = {0};
+	json_t *now _cleanup_json_ = NULL;
+	const char *before = json_get_string(former->before, "digest"), *after = json_get_string(former->after, "digest");
+	(void)c;
+	if (before == NULL)
+		return err_set(err, ERR_UNSUPPORTED, "the tag was new: it led to nothing before");
+	int e = registry_image_read(former->path, &image, err);
+	if (e >= 0)
+		e = registry_tag_look(v, former->path, &now, err);
+	if (e < 0)
+		return e;
+	const char *digest = json_get_string(now, "digest");
+	if (digest != NULL && strcmp(digest, before) == 0)
+		return 0;
+	if (!force && (digest == NULL || after == NULL || strcmp(digest, after) != 0)) {
+		err_set(err, ERR_CONFLICT, "somebody else moved '%s' to %s", former->path, digest ? digest : "nothing");
+		return err_hint(err, ERR_CONFLICT, "--force moves it back all the same");
+	}
+	e = must_be_there(v, &image, former->path, before, err);
+	if (e >= 0)
+		add_way_back(plan, v, former, image.repository, now, before);
+	return e;
+}
+
 static const struct change_type *const kinds[] = {&registry_tag, NULL};
 
 const struct step_type promote_step = {
@@ -131,4 +182,5 @@ const struct step_type promote_step = {
 	.describe = describe,
 	.validate = validate,
 	.plan = plan,
+	.back = back,
 };

@@ -63,7 +63,10 @@ class Stack(Trial):
         whole["targets"]["web"]["base"] = self.base
         with open(os.path.join(self.src, "deploy.yml"), "w", encoding="utf-8") as f:
             json.dump(whole, f)
-        return subprocess.Popen([DAVIT, "deploy", "deploy.yml"], cwd=self.src, env={**os.environ, "DAVIT_STATE": self.state},
+        return self.begin_command("deploy", "deploy.yml")
+
+    def begin_command(self, *words):
+        return subprocess.Popen([DAVIT, *words], cwd=self.src, env={**os.environ, "DAVIT_STATE": self.state},
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
     def containers(self):

@@ -104,6 +104,16 @@ class ComposeUp(StackCase):
             self.assertEqual(s.ids(), before)
             self.assert_exit(s.up(forget_former=True), 0)
 
+    def test_a_failure_behind_what_took_the_place_of_something_unknown_leaves_it_running_and_says_so(self):
+        with self.stack() as s:
+            s.compose({"services": {"web": service()}})
+            self.docker.compose(s.project, "up", "-d", cwd=s.home)
+            s.compose({"services": {"web": service("2")}})
+            result = s.up(FAILS, forget_former=True)
+            self.assert_exit(result, 4)
+            self.assert_says(result, "is not known (`forget_former`)")
+            self.assertIn("VERSION=2", s.containers()["web"][0]["Config"]["Env"])
+
     def test_what_one_service_waits_for_runs_once_and_only_then_the_rest(self):
         with self.stack() as s:
             s.compose({"services": {"web": service(depends_on={"migrate": {"condition": "service_completed_successfully"}}),
