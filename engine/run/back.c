@@ -37,12 +37,6 @@ static bool is_on(const struct estep *s, const char *target)
 	return false;
 }
 
-bool engine_may_lead_back(struct engine *e, const struct change *c)
-{
-	const struct estep *led = find_led(e, c);
-	return led && is_on(led, c->target) && c->type->is_named && c->type->is_named(c, led->input);
-}
-
 /* ---- what there is to lead back ---- */
 
 /* Of a rollback that is rolled back itself: the step that its change led back. */

@@ -154,11 +154,14 @@ static bool only_made_a_folder(const struct change *c)
 	return change_has(c, CHANGE_EMPTY) && node_type_of(c->before) == NODE_ABSENT;
 }
 
-static bool is_about_its_step(struct engine *e, const struct etarget *et, const struct estep *s,
-                              const struct change *c)
+static bool is_about_its_step(struct engine *e, const struct etarget *et, const struct estep *s, const struct change *c)
 {
+	/* A way back is no command. */
+	const struct estep *led = engine_maker(e, (struct estep *)s, c);
+	if (led != s)
+		return !change_has(c, CHANGE_BLIND) && step_is_on(led, c->target) && is_about_its_step(e, et, led, c);
 	if (s->type == &engine_way_back)
-		return engine_may_switch(s, et->name, c) || engine_may_lead_back(e, c);
+		return engine_may_switch(s, et->name, c);
 	if (c->type->is_named)
 		return c->type->is_named(c, s->input);
 	/* The command comes from the file: its record does not hold it. */
@@ -194,7 +197,8 @@ static int check_record(struct engine *e, const struct etarget *et, const struct
 		why = "is of a step that is not for this target";
 	if (why == NULL && !is_about_its_step(e, et, s, c))
 		why = "is about a path that its step does not name";
-	if (why == NULL && change_has(c, CHANGE_FILES) && !extra_may_touch(s, c->extra))
+	if (why == NULL && change_has(c, CHANGE_FILES) &&
+	    !extra_may_touch(engine_maker(e, (struct estep *)s, c), c->extra))
 		why = "names a further path that its step does not name";
 	return why ? refuse(et, c, err, why) : 0;
 }

@@ -266,8 +266,6 @@ bool engine_may_switch(const struct estep *s, const char *target, const struct c
 /* ---- back.c ---- */
 /* The step that makes a change of the step s and takes it back: s itself, or of a rollback the step that the change leads back. */
 struct estep *engine_maker(struct engine *e, struct estep *s, const struct change *c);
-/* A step of the file leads back what that record of a rollback is about. */
-bool engine_may_lead_back(struct engine *e, const struct change *c);
 /* A step knows the way back from this change of the deployment that is rolled back. */
 bool engine_leads_back(struct engine *e, const struct change *c);
 /* "formers" for the input of the rollback's step, newest first. */

@@ -125,8 +125,8 @@ struct step_type {
 	int (*clean)(const struct step_context *c, struct target *t, struct err *err);
 	/* The changes are made, looked at and taken back as those of `plan` are, by this step and with its input. former is from the journal, of
 	 * an earlier deployment: what its undo rested on is gone. force: what somebody changed since is overwritten, where that can be undone. */
-	int (*back)(const struct step_context *c, struct view *v, const struct change *former, bool force, struct plan *plan,
-	            struct err *err);
+	int (*back)(const struct step_context *c, struct view *v, const struct change *former, bool force,
+	            struct plan *plan, struct err *err);
 };
 
 /* The path of a step's releases by its input; NULL: it has none, or the path is not given. Borrowed. */

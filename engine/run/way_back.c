@@ -102,7 +102,8 @@ static void describe(const struct step_context *c, struct str *out)
 
 /* Links are verified and undone like every link, by their record; the rest by the step that led it back. */
 static const struct step_info way_back_info = {.name = "rollback", .targets = STEP_TARGETS_MANY, .changes = true};
-const struct step_type engine_way_back = {.info = &way_back_info, .fits = fits, .describe = describe, .plan = plan_back};
+const struct step_type engine_way_back = {
+	.info = &way_back_info, .fits = fits, .describe = describe, .plan = plan_back};
 
 /* ---- its input ---- */
 

@@ -24,9 +24,10 @@ static int must_have_images(const struct compose_up_in *in, const struct docker 
 	_cleanup_json_ json_t *here = NULL;
 	const char *name;
 	json_t *one;
-	json_object_foreach(json_get_object(json_get_object(goal, "x-davit"), "services"), name, one)
-		if (json_get_string(one, "image") != NULL && !strv_has(&ids, json_get_string(one, "image")))
-			strv_add(&ids, json_get_string(one, "image"));
+	json_object_foreach(json_get_object(json_get_object(goal, "x-davit"), "services"), name,
+	                    one) if (json_get_string(one, "image") != NULL &&
+	                             !strv_has(&ids, json_get_string(one, "image")))
+		strv_add(&ids, json_get_string(one, "image"));
 	int r = docker_images(d, &ids, &here, err);
 	for (size_t i = 0; r == 0 && i < ids.count; i++)
 		if (json_object_get(here, ids.items[i]) == NULL) {
@@ -45,9 +46,9 @@ static json_t *state_of(const json_t *goal)
 	json_object_foreach(json_get_object(json_get_object(goal, "x-davit"), "services"), name, one)
 	{
 		const char *hash = json_get_string(one, "hash"), *image = json_get_string(one, "image");
-		json_object_set_new(services, name,
-		                    compose_state_service(hash, image, json_get_int(one, "count", 1),
-		                                          json_get_int(one, "up", 0)));
+		json_object_set_new(
+			services, name,
+			compose_state_service(hash, image, json_get_int(one, "count", 1), json_get_int(one, "up", 0)));
 	}
 	return json_pack("{s:s,s:o}", "type", "compose", "services", services);
 }
@@ -141,9 +142,10 @@ int compose_back(const struct step_context *c, struct view *v, const struct chan
 	const char *name = json_get_string(former->extra, "former");
 	struct docker d = compose_docker(c, v, NULL);
 	if (compose_state_is_absent(former->before))
-		return err_set(err, ERR_UNSUPPORTED,
-		               "nothing ran before that deployment; `docker compose --project-name %s down` takes it down",
-		               in->project);
+		return err_set(
+			err, ERR_UNSUPPORTED,
+			"nothing ran before that deployment; `docker compose --project-name %s down` takes it down",
+			in->project);
 	if (name == NULL)
 		return err_set(err, ERR_UNSUPPORTED, "what ran before is not known (`forget_former`)");
 	struct compose_payload *p = xcalloc(1, sizeof(*p));

@@ -108,8 +108,8 @@ struct compose_payload {
 	json_t *former, *images;
 	char *former_name;
 	struct docker_containers was;
-	bool same;        /* all of it runs as configured */
-	json_t *goal;     /* of a rollback: the configuration to go back to, and its name; NULL: none */
+	bool same;    /* all of it runs as configured */
+	json_t *goal; /* of a rollback: the configuration to go back to, and its name; NULL: none */
 	char *goal_name;
 	char *unresolved; /* why the files could not be resolved yet; NULL: they were */
 };

@@ -152,7 +152,8 @@ static int back(const struct step_context *c, struct view *v, const struct chang
 {
 	struct registry_image image _cleanup_(registry_image_done) = {0};
 	json_t *now _cleanup_json_ = NULL;
-	const char *before = json_get_string(former->before, "digest"), *after = json_get_string(former->after, "digest");
+	const char *before = json_get_string(former->before, "digest"),
+		   *after = json_get_string(former->after, "digest");
 	(void)c;
 	if (before == NULL)
 		return err_set(err, ERR_UNSUPPORTED, "the tag was new: it led to nothing before");

@@ -494,7 +494,7 @@ static void model_step(struct stree *t, const json_t *step)
 	}
 }
 
-static bool names_target(const json_t *step, int index)
+bool scenario_names_target(const json_t *step, int index)
 {
 	const json_t *t = json_object_get(step, "target");
 	char name[16];
@@ -514,7 +514,7 @@ void scenario_new(const struct stree *old, uint32_t without, struct stree *ret_n
 	for (int i = 0; i < world->sc.target_count; i++) {
 		stree_copy(&ret_new[i], &old[i]);
 		for (size_t k = 0; k < json_array_size(steps); k++)
-			if (!(without & (1u << k)) && names_target(json_array_get(steps, k), i))
+			if (!(without & (1u << k)) && scenario_names_target(json_array_get(steps, k), i))
 				model_step(&ret_new[i], json_array_get(steps, k));
 	}
 }
@@ -526,6 +526,6 @@ void scenario_models(struct stree *ret_old, struct stree *ret_new)
 	scenario_new(ret_old, 0, ret_new);
 	for (int i = 0; world->sc.goes_back && i < world->sc.target_count; i++) {
 		stree_copy(&ret_new[i], &ret_old[i]);
-		sim_back_model(&ret_new[i]);
+		sim_back_model(&ret_new[i], i);
 	}
 }

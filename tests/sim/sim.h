@@ -353,6 +353,7 @@ void sim_person_comes(void);
 void scenario_make(uint64_t seed);
 /* The old and the new world of each target, as they would be without a fault. */
 void scenario_models(struct stree *ret_old, struct stree *ret_new);
+bool scenario_names_target(const json_t *step, int index);
 /* The new world, without the steps of this mask. */
 void scenario_new(const struct stree *old, uint32_t without, struct stree *ret_new);
 
@@ -395,7 +396,9 @@ void sim_api_check(enum deployment_state state);
 /* ---- back.c ---- */
 void sim_back_choose(struct scenario *sc);
 void sim_back_prelude(struct scenario *sc); /* anew, where steps were dropped */
-void sim_back_model(struct stree *t);
+void sim_back_model(struct stree *t, int target);
+int sim_back_lead(const struct step_context *c, struct view *v, const struct change *former, bool force,
+                  struct plan *plan, struct err *err); /* the step "change", step_type.back */
 
 /* ---- locks.c ---- */
 void sim_locks_choose(struct scenario *sc);

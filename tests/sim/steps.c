@@ -315,7 +315,9 @@ static const struct step_type *const real_types[] = {&apply_step, &archive_uploa
                                                      &snapshot_step};
 
 static const struct step_type types[] = {
-	{.info = &(const struct step_info){.name = "change", .changes = true}, .plan = plan_changes},
+	{.info = &(const struct step_info){.name = "change", .changes = true},
+         .plan = plan_changes,
+         .back = sim_back_lead},
 	{.info = &(const struct step_info){.name = "release", .changes = true},
          .plan = plan_release,
          .apply = fill_release,
