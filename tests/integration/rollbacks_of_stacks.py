@@ -97,12 +97,14 @@ class RollbacksOfStacks(StackCase):
         with self.stack() as s:
             old, _ = self.two(s)
             s.compose({"services": {"web": service("3", environment={"V": "by hand"})}}, "other.yml")
-            self.docker.compose(s.project, "-f", "other.yml", "up", "-d", "web", cwd=s.home)
+            self.docker.compose(s.project, "-f", "other.yml", "up", "-d", "--remove-orphans", cwd=s.home)
             ids = s.ids()
             refused = self.rollback(s)
             self.assert_exit(refused, 2)
             self.assert_says(refused, "is not as that deployment left it", "--force")
             self.assertEqual(s.ids(), ids)
+            self.assert_exit(self.rollback(s, "last", "--force"), 0)
+            self.assertEqual(s.facts(), old)
 
     def test_nothing_that_ran_before_is_told_with_the_way_out(self):
         with self.stack() as s:
