@@ -28,26 +28,26 @@ static bool is_former(const json_t *about, const struct docker_container *c)
 	return hash != NULL && image != NULL && strcmp(hash, c->hash) == 0 && strcmp(image, c->image) == 0;
 }
 
-/* New containers beside former ones of the same service: compose would choose among them which to keep. */
-static int drop_newer(struct str *script, const struct docker *d, const char *project, const json_t *about,
-                      struct err *err)
+static bool has_former(const json_t *about, const struct docker_containers *l, const char *service)
 {
-	_cleanup_(docker_containers_done) struct docker_containers l = {0};
-	int r = docker_project(d, project, &l, err);
-	for (size_t i = 0; r == 0 && i < l.count; i++) {
-		bool beside = false;
-		for (size_t k = 0; k < l.count; k++)
-			beside = beside ||
-			         (strcmp(l.items[k].service, l.items[i].service) == 0 && is_former(about, &l.items[k]));
-		if (!beside || is_former(about, &l.items[i]))
+	for (size_t i = 0; i < l->count; i++)
+		if (strcmp(l->items[i].service, service) == 0 && is_former(about, &l->items[i]))
+			return true;
+	return false;
+}
+
+/* New containers beside former ones of the same service: compose would choose among them which to keep. */
+static void drop_newer(struct str *script, const struct docker_containers *l, const json_t *about)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		if (is_former(about, &l->items[i]) || !has_former(about, l, l->items[i].service))
 			continue;
 		str_append(script, "docker stop ");
-		str_append_shell(script, l.items[i].id);
+		str_append_shell(script, l->items[i].id);
 		str_append(script, " >/dev/null 2>&1; docker rm --force ");
-		str_append_shell(script, l.items[i].id);
+		str_append_shell(script, l->items[i].id);
 		str_append(script, " >/dev/null 2>&1\n");
 	}
-	return r;
 }
 
 static void move_tags_back(struct str *script, const json_t *services)
@@ -100,19 +100,90 @@ static bool somebody_waits(const json_t *services, const char *name)
 	return false;
 }
 
-/* All of them, standing still where they are made anew. Not by `--no-deps`: compose would take the services for others. */
-static void make_all(struct str *script, const json_t *model, const char *words)
+static void scale_word(struct str *script, const char *name, const json_t *about)
+{
+	_cleanup_free_ char *scale = xasprintf("%s=%" PRId64, name, json_get_int(about, "count", 1));
+	str_append(script, " --scale ");
+	str_append_shell(script, scale);
+}
+
+/* It and what it depends on: for those, and no others, compose takes a scale with it. */
+static void scale_words(struct str *script, const json_t *model, const char *name, struct strv *seen)
+{
+	const json_t *about = json_object_get(json_get_object(json_get_object(model, "x-davit"), "services"), name);
+	const char *need;
+	json_t *ignored;
+	if (strv_has(seen, name))
+		return;
+	strv_add(seen, name);
+	if (about != NULL)
+		scale_word(script, name, about);
+	json_object_foreach(json_get_object(json_object_get(json_get_object(model, "services"), name), "depends_on"),
+	                    need, ignored) scale_words(script, model, need, seen);
+}
+
+/* Its containers are newer ones, and none is as it was. */
+static bool was_replaced(const json_t *about, const struct docker_containers *l, const char *service)
+{
+	for (size_t i = 0; i < l->count; i++)
+		if (strcmp(l->items[i].service, service) == 0)
+			return !has_former(about, l, service);
+	return false;
+}
+
+/* One that lives in another's network, or the like, goes with it. */
+static bool lives_in(const json_t *service, const struct strv *replaced)
+{
+	static const char *const KEYS[] = {"network_mode", "ipc", "pid"};
+	for (size_t i = 0; i < ARRAY_SIZE(KEYS); i++) {
+		const char *mode = json_get_string(service, KEYS[i]);
+		if (mode != NULL && str_starts(mode, "service:") && strv_has(replaced, mode + strlen("service:")))
+			return true;
+	}
+	return false;
+}
+
+/* A service that was replaced is made anew from the newer container, whose volumes without a name it takes over. Each by itself, those that it
+ * depends on first: compose makes all anew that depend on what it makes anew, and would take away containers that have never stopped. */
+static void make_replaced(struct str *script, const json_t *model, const struct docker_containers *l, const char *words)
+{
+	const json_t *services = json_get_object(model, "services"), *about = json_get_object(model, "x-davit");
+	_cleanup_(strv_done) struct strv done = {0}, replaced = {0};
+	for (size_t before = SIZE_MAX; before != done.count;) {
+		const char *name;
+		json_t *one;
+		before = done.count;
+		json_object_foreach((json_t *)(uintptr_t)services, name, one)
+		{
+			const char *need;
+			json_t *ignored;
+			bool waits = strv_has(&done, name);
+			json_object_foreach(json_get_object(one, "depends_on"), need, ignored) waits =
+				waits || (json_object_get(services, need) != NULL && !strv_has(&done, need));
+			if (waits)
+				continue;
+			strv_add(&done, name);
+			if (!was_replaced(about, l, name) && !lives_in(one, &replaced))
+				continue;
+			strv_add(&replaced, name);
+			_cleanup_(strv_done) struct strv seen = {0};
+			str_appendf(script, "%s up --no-start --no-build --pull never", words);
+			scale_words(script, model, name, &seen);
+			str_append_c(script, ' ');
+			str_append_shell(script, name);
+			str_append(script, " || exit\n");
+		}
+	}
+}
+
+/* What is missing, standing still. Not by `--no-deps`: compose would take the services for others. */
+static void make_missing(struct str *script, const json_t *model, const char *words)
 {
 	const json_t *services = json_get_object(json_get_object(model, "x-davit"), "services");
 	const char *name;
 	json_t *one;
-	str_appendf(script, "%s up --no-start --no-build --pull never --remove-orphans", words);
-	json_object_foreach((json_t *)(uintptr_t)services, name, one)
-	{
-		_cleanup_free_ char *scale = xasprintf("%s=%" PRId64, name, json_get_int(one, "count", 1));
-		str_append(script, " --scale ");
-		str_append_shell(script, scale);
-	}
+	str_appendf(script, "%s up --no-start --no-recreate --no-build --pull never --remove-orphans", words);
+	json_object_foreach((json_t *)(uintptr_t)services, name, one) scale_word(script, name, one);
 	json_object_foreach((json_t *)(uintptr_t)services, name, one)
 	{
 		str_append_c(script, ' ');
@@ -188,6 +259,7 @@ int compose_go_back(const struct docker *d, const char *project, const char *nam
 	const char *directory = json_get_string(about, "directory");
 	_cleanup_free_ char *file = compose_file(d->v, project, name);
 	_cleanup_(str_done) struct str script = STR_INIT(1 << 20), words = STR_INIT(16384);
+	_cleanup_(docker_containers_done) struct docker_containers l = {0};
 	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
 	compose_words(&words, project);
 	str_append(&words, " --project-directory ");
@@ -195,13 +267,15 @@ int compose_go_back(const struct docker *d, const char *project, const char *nam
 	str_append(&words, " -f ");
 	str_append_shell(&words, file);
 	str_append(&words, " --profile '*'");
-	str_append(&script, "cd /\n");
-	compose_tidy(&script, project);
-	int r = drop_newer(&script, d, project, about, err);
+	int r = docker_project(d, project, &l, err);
 	if (r < 0)
 		return r;
+	str_append(&script, "cd /\n");
+	compose_tidy(&script, project);
+	drop_newer(&script, &l, about);
 	move_tags_back(&script, json_get_object(about, "services"));
-	make_all(&script, model, str_peek(&words));
+	make_replaced(&script, model, &l, str_peek(&words));
+	make_missing(&script, model, str_peek(&words));
 	start_levels(&script, model, project);
 	drop_networks(&script, project, model);
 	const struct docker_call call = {

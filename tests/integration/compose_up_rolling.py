@@ -153,6 +153,30 @@ class Rolling(StackCase):
             self.assertEqual((s.ids(), s.facts()), (before, facts), "the very containers run on")
             self.assertEqual((client.lost, client.versions), ([], ["version 1"]))
 
+    def test_what_never_stopped_is_not_made_anew_when_what_it_depends_on_is_taken_back(self):
+        """Compose makes all anew that depends on what it makes anew."""
+        with self.stack() as s, Proxy(s) as proxy:
+            def stack(version, **more):
+                after = {"depends_on": {"migrate": {"condition": "service_completed_successfully"}}}
+                return {"services": {"web": {**web(version, scale=2, **after), **more}, "worker": service(version, **after),
+                                     "migrate": {"image": f"local/web:{version}", "command": ["true"]},
+                                     "front": service(depends_on={"web": {"condition": "service_healthy"}})}}
+            s.compose(stack("1"))
+            self.assert_exit(s.up(), 0)
+            subprocess.run(["sh", proxy.route], check=True)
+            until(lambda: answers(proxy.port))
+            before, facts = s.ids(), s.facts()
+            s.compose(stack("2", command=["false"], restart="always"))
+            client = Client(proxy.port, 0.02)
+            client.start()
+            result = self.rolling(s, proxy, roll=["web"])
+            client.over.set()
+            client.join()
+            self.assert_exit(result, 1)
+            self.assertEqual(s.facts(), facts)
+            self.assertEqual({n: s.ids()[n] for n in ("web", "front")}, {n: before[n] for n in ("web", "front")})
+            self.assertEqual((client.lost, client.versions), ([], ["version 1"]))
+
     def test_a_failure_behind_it_brings_the_former_version_back(self):
         with self.stack() as s, Proxy(s) as proxy:
             self.begin(s, proxy)
