@@ -1,4 +1,5 @@
 #include "agent/deployment/session.h"
+#include "agent/deployment/findings.h"
 #include "engine/journal/state_dir.h"
 
 #include <stdio.h>
@@ -275,6 +276,7 @@ int deployment_session_open(struct deployment_session *s, bool needs_store, stru
 		.seal = true,
 		.report = report_line,
 		.report_context = s,
+		.findings = deployment_findings_tell,
 		.live = is_watched(s) ? show_live : NULL,
 		.target_kinds = target_kinds,
 		.make_target = target_config_make,
@@ -408,6 +410,7 @@ static void summarise(const struct deployment_session *s, const struct engine_re
 	bool refused = plan && status != 0 && status != 3 && status != 6;
 	_cleanup_free_ char *text =
 		report_summary(s->title, result && !refused ? result->report : NULL, s->faults,
+		               result ? json_object_get(result->report, "findings") : NULL,
 	                       refused                ? "refused"
 	                       : plan                 ? "planned"
 	                       : result && result->id ? deployment_state_name(result->state)

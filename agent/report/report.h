@@ -15,9 +15,11 @@ void report_print_explained(const json_t *steps, FILE *out);
 /* Prints a list of results of steps/status/status.h: a target after the other. */
 void report_print_status(const json_t *deployments, bool colours, FILE *out);
 /* Markdown for a workflow's summary page: the heading, how it ended, the changes of a plan or of the step that ran last, what is
- * left over, the faults of the file. report, faults, state, digest and reason may be NULL; NULL when there is nothing to tell. free(). */
-char *report_summary(const char *title, const json_t *report, const json_t *faults, const char *state,
-                     const char *digest, const char *reason);
+ * left over, the faults of the file, what was found before the first change. report, faults, findings, state, digest and reason may be NULL; NULL when there is nothing to tell. free(). */
+char *report_summary(const char *title, const json_t *report, const json_t *faults, const json_t *findings,
+                     const char *state, const char *digest, const char *reason);
+/* What was found before the first change (engine_options.findings), as a table for a terminal: what is wrong where, and below it what to do. */
+void report_print_findings(const json_t *findings, bool colours, FILE *out);
 void report_print_deployment(const json_t *report, bool colours, FILE *out);
 /* A page of its own: HTML with its style and pictures in it, no scripts, nothing from elsewhere. NULL when it would pass 64 MiB. free() */
 char *report_page(const json_t *report);

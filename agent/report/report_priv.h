@@ -16,3 +16,6 @@ void report_append_error(struct str *out, const json_t *of, const char *indent, 
 void report_print_out(struct str *text, FILE *out); /* masked */
 /* An event in one line, control characters made visible. */
 void report_append_event_words(struct str *out, const json_t *event);
+/* For Markdown: masked, in one line, nothing in it means anything. */
+void report_append_plain(struct str *out, const char *text);
+void report_append_findings_markdown(struct str *out, const json_t *findings);

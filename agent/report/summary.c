@@ -1,5 +1,6 @@
 /* The summary page of a workflow's step, in Markdown. */
 #include "agent/report/report.h"
+#include "agent/report/report_priv.h"
 
 #include <string.h>
 
@@ -8,7 +9,7 @@
 enum { SUMMARY_MAX = 900 << 10, CHANGES_MAX = 200, CELL_MAX = 16 << 10, TASKS_MAX = 100 };
 
 /* Masked before it is escaped; one line, no Markdown, no HTML. */
-static void append_plain(struct str *out, const char *text)
+void report_append_plain(struct str *out, const char *text)
 {
 	struct str masked _cleanup_(str_done) = STR_INIT(CELL_MAX);
 	mask_apply(mask_process(), text, strlen(text), &masked);
@@ -35,18 +36,18 @@ static const char *text_of(const json_t *object, const char *key)
 static void append_row(struct str *out, const json_t *change)
 {
 	str_append(out, "| ");
-	append_plain(out, text_of(change, "action"));
+	report_append_plain(out, text_of(change, "action"));
 	str_append(out, " | ");
-	append_plain(out, text_of(change, "target"));
+	report_append_plain(out, text_of(change, "target"));
 	str_append(out, " | ");
 	if (strcmp(text_of(change, "kind"), "command") != 0 || text_of(change, "summary")[0] == '\0')
-		append_plain(out, text_of(change, "path"));
+		report_append_plain(out, text_of(change, "path"));
 	if (text_of(change, "summary")[0] != '\0') {
 		str_append(out, strcmp(text_of(change, "kind"), "command") == 0 ? "" : ": ");
-		append_plain(out, text_of(change, "summary"));
+		report_append_plain(out, text_of(change, "summary"));
 	}
 	str_append(out, " | ");
-	append_plain(out, text_of(change, "state"));
+	report_append_plain(out, text_of(change, "state"));
 	str_append(out, " |\n");
 }
 
@@ -87,11 +88,11 @@ static void append_left_over(struct str *out, const json_t *report)
 	json_array_foreach(json_object_get(report, "left_over"), i, item)
 	{
 		str_append(out, i == 0 ? "\nNot as it was:\n\n- " : "- ");
-		append_plain(out, text_of(item, "target"));
+		report_append_plain(out, text_of(item, "target"));
 		str_append(out, " ");
-		append_plain(out, text_of(item, "path"));
+		report_append_plain(out, text_of(item, "path"));
 		str_append(out, ": ");
-		append_plain(out, text_of(item, "reason"));
+		report_append_plain(out, text_of(item, "reason"));
 		str_append(out, "\n");
 	}
 }
@@ -105,12 +106,12 @@ static void append_faults(struct str *out, const json_t *faults)
 		str_append(out, i == 0 ? "\n- " : "- ");
 		if (json_get_int(fault, "line", 0) > 0)
 			str_appendf(out, "line %lld: ", (long long)json_get_int(fault, "line", 0));
-		append_plain(out, text_of(fault, "at"));
+		report_append_plain(out, text_of(fault, "at"));
 		str_append(out, ": ");
-		append_plain(out, text_of(fault, "text"));
+		report_append_plain(out, text_of(fault, "text"));
 		if (text_of(fault, "hint")[0] != '\0') {
 			str_append(out, " (");
-			append_plain(out, text_of(fault, "hint"));
+			report_append_plain(out, text_of(fault, "hint"));
 			str_append(out, ")");
 		}
 		str_append(out, "\n");
@@ -159,8 +160,8 @@ static void append_timeline(struct str *out, const json_t *report)
 	str_append(out, "```\n");
 }
 
-char *report_summary(const char *title, const json_t *report, const json_t *faults, const char *state,
-                     const char *digest, const char *reason)
+char *report_summary(const char *title, const json_t *report, const json_t *faults, const json_t *findings,
+                     const char *state, const char *digest, const char *reason)
 {
 	struct str out _cleanup_(str_done) = STR_INIT(SUMMARY_MAX);
 	const json_t *deployment = json_object_get(report, "deployment");
@@ -168,23 +169,24 @@ char *report_summary(const char *title, const json_t *report, const json_t *faul
 	json_t *changes _cleanup_json_ =
 		planned ? planned_changes(report) : json_incref(json_object_get(report, "changes"));
 	size_t steps = json_array_size(json_object_get(report, "steps"));
-	if (json_array_size(changes) == 0 && reason == NULL && !planned && state == NULL)
+	if (json_array_size(changes) == 0 && json_array_size(findings) == 0 && reason == NULL && !planned && state == NULL)
 		return NULL;
 	str_append(&out, "### davit ");
-	append_plain(&out, title);
+	report_append_plain(&out, title);
 	if (state != NULL) {
 		str_append(&out, ": ");
 		if (text_of(deployment, "name")[0] != '\0')
 			str_appendf(&out, "%s.%s ", text_of(deployment, "name"), text_of(deployment, "environment"));
-		append_plain(&out, state);
+		report_append_plain(&out, state);
 	}
 	str_append(&out, "\n");
 	if (reason != NULL) {
 		str_append(&out, "\n");
-		append_plain(&out, reason);
+		report_append_plain(&out, reason);
 		str_append(&out, "\n");
 	}
 	append_faults(&out, faults);
+	report_append_findings_markdown(&out, findings);
 	/* The steps of a job share one report: each shows its own part, the deciding one all of it. */
 	bool of_job = text_of(deployment, "job_key")[0] != '\0' && strcmp(text_of(deployment, "state"), "open") == 0;
 	append_changes(&out, changes, of_job && !planned && steps > 0 ? (int64_t)steps - 1 : -1);

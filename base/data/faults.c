@@ -5,15 +5,36 @@
 
 enum { FAULTS_MAX = 50, FAULT_TEXT_MAX = 4096 };
 
-static void add(struct faults *f, struct yaml_mark mark, const char *pointer, const char *fmt, va_list args)
+/* NULL: there are enough. */
+static struct fault *grow(struct faults *f, bool warning)
+{
+	struct fault **items = warning ? &f->warnings : &f->items;
+	size_t *count = warning ? &f->warning_count : &f->count;
+	f->last_is_warning = warning;
+	if (*count > (f->max ? f->max : FAULTS_MAX))
+		return NULL;
+	*items = xgrow(*items, warning ? &f->warning_cap : &f->cap, *count + 1, sizeof(**items));
+	struct fault *fault = &(*items)[(*count)++];
+	*fault = (struct fault){0};
+	return fault;
+}
+
+static struct fault *last(struct faults *f)
+{
+	size_t count = f->last_is_warning ? f->warning_count : f->count;
+	struct fault *items = f->last_is_warning ? f->warnings : f->items;
+	return count == 0 || items[count - 1].mark.line == INT32_MAX ? NULL : &items[count - 1];
+}
+
+static void add(struct faults *f, bool warning, struct yaml_mark mark, const char *pointer, const char *fmt,
+                va_list args)
 {
 	size_t max = f->max ? f->max : FAULTS_MAX;
-	if (f->count > max)
+	struct fault *fault = grow(f, warning);
+	if (fault == NULL)
 		return;
-	f->items = xgrow(f->items, &f->cap, f->count + 1, sizeof(*f->items));
-	struct fault *fault = &f->items[f->count++];
-	*fault = (struct fault){.mark = mark};
-	if (f->count > max) {
+	fault->mark = mark;
+	if ((warning ? f->warning_count : f->count) > max) {
 		/* Sorted last, whatever its place. */
 		fault->mark = (struct yaml_mark){INT32_MAX, 0};
 		fault->pointer = xstrdup("");
@@ -30,7 +51,7 @@ void faults_add(struct faults *f, const struct yaml_doc *doc, const char *pointe
 	struct yaml_mark mark = doc ? yaml_value_mark(doc, pointer) : (struct yaml_mark){0, 0};
 	va_list args;
 	va_start(args, fmt);
-	add(f, mark, pointer, fmt, args);
+	add(f, false, mark, pointer, fmt, args);
 	va_end(args);
 }
 
@@ -39,25 +60,69 @@ void faults_add_key(struct faults *f, const struct yaml_doc *doc, const char *po
 	struct yaml_mark mark = doc ? yaml_key_mark(doc, pointer) : (struct yaml_mark){0, 0};
 	va_list args;
 	va_start(args, fmt);
-	add(f, mark, pointer, fmt, args);
+	add(f, false, mark, pointer, fmt, args);
+	va_end(args);
+}
+
+void faults_warn(struct faults *f, const char *pointer, const char *fmt, ...)
+{
+	va_list args;
+	va_start(args, fmt);
+	add(f, true, (struct yaml_mark){0, 0}, pointer, fmt, args);
 	va_end(args);
 }
 
 void faults_hint(struct faults *f, const char *fmt, ...)
 {
-	if (f->count == 0 || f->items[f->count - 1].hint != NULL || f->items[f->count - 1].mark.line == INT32_MAX)
+	struct fault *fault = last(f);
+	if (fault == NULL || fault->hint != NULL)
 		return;
 	va_list args;
 	va_start(args, fmt);
-	if (vasprintf(&f->items[f->count - 1].hint, fmt, args) < 0)
-		f->items[f->count - 1].hint = NULL;
+	if (vasprintf(&fault->hint, fmt, args) < 0)
+		fault->hint = NULL;
 	va_end(args);
 }
 
 void faults_code(struct faults *f, const char *code)
 {
-	if (f->count > 0)
-		f->items[f->count - 1].code = code;
+	struct fault *fault = last(f);
+	if (fault != NULL)
+		fault->code = code;
+}
+
+void faults_where(struct faults *f, const char *where)
+{
+	struct fault *fault = last(f);
+	if (fault != NULL && fault->where == NULL)
+		fault->where = xstrdup(where);
+}
+
+static void fault_done(struct fault *fault)
+{
+	free(fault->pointer);
+	free(fault->text);
+	free(fault->hint);
+	free(fault->where);
+}
+
+static void move_list(struct faults *to, struct fault *from, size_t count, bool warning)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct fault *fault = grow(to, warning);
+		if (fault != NULL)
+			*fault = from[i];
+		else
+			fault_done(&from[i]);
+	}
+}
+
+void faults_move(struct faults *to, struct faults *from)
+{
+	move_list(to, from->items, from->count, false);
+	move_list(to, from->warnings, from->warning_count, true);
+	from->count = from->warning_count = 0;
+	faults_done(from);
 }
 
 static int compare(const void *a, const void *b)
@@ -127,12 +192,12 @@ int faults_to_err(const struct faults *f, const struct yaml_doc *doc, struct err
 
 void faults_done(struct faults *f)
 {
-	for (size_t i = 0; i < f->count; i++) {
-		free(f->items[i].pointer);
-		free(f->items[i].text);
-		free(f->items[i].hint);
-	}
+	for (size_t i = 0; i < f->count; i++)
+		fault_done(&f->items[i]);
+	for (size_t i = 0; i < f->warning_count; i++)
+		fault_done(&f->warnings[i]);
 	free(f->items);
+	free(f->warnings);
 	*f = (struct faults){.max = f->max};
 }
 

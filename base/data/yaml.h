@@ -41,17 +41,25 @@ struct fault {
 	char *text;
 	char *hint;
 	const char *code; /* a static word for the kind of fault; NULL: no word was given */
+	char *where; /* the target that it is about; NULL: none, or the pointer says it */
 };
+/* Warnings are told with the faults, and are none: they do not count, and make no error. */
 struct faults {
-	struct fault *items;
-	size_t count, cap;
-	size_t max; /* 0: 50 */
+	struct fault *items, *warnings;
+	size_t count, cap, warning_count, warning_cap;
+	size_t max; /* of each list; 0: 50 */
+	bool last_is_warning;
 };
 void faults_add(struct faults *f, const struct yaml_doc *doc, const char *pointer, const char *fmt, ...) _printf_(4, 5);
 void faults_add_key(struct faults *f, const struct yaml_doc *doc, const char *pointer, const char *fmt, ...)
 	_printf_(4, 5);
-void faults_hint(struct faults *f, const char *fmt, ...) _printf_(2, 3); /* of the last one added */
-void faults_code(struct faults *f, const char *code);                    /* likewise */
+void faults_warn(struct faults *f, const char *pointer, const char *fmt, ...) _printf_(3, 4);
+/* Of the last one added, a warning too. */
+void faults_hint(struct faults *f, const char *fmt, ...) _printf_(2, 3);
+void faults_code(struct faults *f, const char *code);
+void faults_where(struct faults *f, const char *where);
+/* All of `from`, which is empty then. */
+void faults_move(struct faults *to, struct faults *from);
 /* "deploy/x.yml:3:7: /steps/0/run: …" a line each, hints indented below. doc NULL: no positions. */
 void faults_print(const struct faults *f, const struct yaml_doc *doc, struct str *out);
 /* 0 when none; else ERR_INVALID with the first one and the number of others. */

@@ -51,11 +51,20 @@ struct change *plan_add_kind(struct plan *p, const char *kind, enum change_actio
 	return c;
 }
 
+void plan_add_room(struct plan *p, const char *path, int64_t bytes, int64_t files)
+{
+	p->rooms = xgrow(p->rooms, &p->room_cap, p->room_count + 1, sizeof(*p->rooms));
+	p->rooms[p->room_count++] = (struct plan_room){.path = xstrdup(path), .bytes = bytes, .files = files};
+}
+
 void plan_done(struct plan *p)
 {
 	for (size_t i = 0; i < p->count; i++)
 		change_done(&p->changes[i]);
+	for (size_t i = 0; i < p->room_count; i++)
+		free(p->rooms[i].path);
 	free(p->changes);
+	free(p->rooms);
 	strv_done(&p->warnings);
 	json_decref(p->shown);
 	memset(p, 0, sizeof(*p));

@@ -52,14 +52,23 @@ struct change {
 	void (*payload_free)(void *payload);
 };
 
+/* What the changes of a plan write below a directory of the target, at most: it may not be there yet. */
+struct plan_room {
+	char *path;
+	int64_t bytes, files;
+};
+
 struct plan {
 	struct change *changes;
 	size_t count, cap;
+	struct plan_room *rooms; /* beside the content of its changes, which is counted by itself */
+	size_t room_count, room_cap;
 	struct strv warnings; /* shown with the plan */
 	json_t *shown;        /* further facts for `--plan --json` and the page, e.g. largest files; not digested */
 };
 /* engine/change has plan_add, which takes the driver. */
 struct change *plan_add_kind(struct plan *p, const char *kind, enum change_action action, const char *path);
+void plan_add_room(struct plan *p, const char *path, int64_t bytes, int64_t files);
 void plan_done(struct plan *p);
 void change_done(struct change *c);
 

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ID_RANDOM_DIGITS = 6, MAX_REPORT_LINE = 8192, LIVE_TICK_MS = 1000, OPEN_TRIES = 3, OPEN_PAUSE_MS = 500 };
+enum { ID_RANDOM_DIGITS = 6, MAX_REPORT_LINE = 8192, LIVE_TICK_MS = 1000 };
 
 /* ---- helpers ---- */
 
@@ -251,6 +251,10 @@ static bool step_changed_before(void *engine, int index, const char *target)
 			for (size_t k = 0; k < e->steps[i].plans[j].count; k++)
 				if (counts_as_change(&e->steps[i].plans[j].changes[k], index, target))
 					return true;
+	/* What it would change is not known: something about it was found before. */
+	for (size_t i = 0; i < e->step_count && e->steps[i].index < index; i++)
+		if (e->steps[i].unplanned && e->steps[i].type->info->changes && engine_step_has_target(&e->steps[i], target))
+			return true;
 	/* Steps of a job before this process. */
 	if (e->id != NULL && e->recorded && engine_changes(e, &made, NULL) == 0)
 		for (size_t i = 0; i < made.count; i++)
@@ -540,6 +544,8 @@ void engine_done(struct engine *e)
 	json_decref(e->doc);
 	json_decref(e->left_over);
 	json_decref(e->stays);
+	json_decref(e->findings);
+	faults_done(&e->found);
 	free(e->live_what);
 	closep(&e->owner_fd);
 }
@@ -557,50 +563,6 @@ int engine_changes_of(const struct engine_options *o, const char *id, struct pla
 int engine_changes(const struct engine *e, struct plan *ret, struct err *err)
 {
 	return engine_changes_of(e->o, e->id, ret, err);
-}
-
-/* ---- targets ---- */
-
-int engine_open_target(struct engine *e, struct etarget *et, struct err *err)
-{
-	int r = 0;
-	for (int i = 0; i < OPEN_TRIES; i++) {
-		r = target_open(&et->t->view, err);
-		if (i + 1 == OPEN_TRIES ||
-		    !engine_again(e, et, r, engine_tries_left_ms(OPEN_PAUSE_MS, i, OPEN_TRIES - 1), err))
-			break;
-		int waited = engine_pause(e, OPEN_PAUSE_MS << i, NULL);
-		if (waited < 0)
-			break;
-	}
-	/* If the target's error names the target, that is enough. */
-	if (r < 0 && err && err->frame_count > 0 && str_starts(err->frames[err->frame_count - 1].text, "target '"))
-		return r;
-	return r < 0 ? err_wrap(err, r, "target '%s'", et->name) : 0;
-}
-
-int engine_open_targets(struct engine *e, struct err *err)
-{
-	int ret = 0;
-	/* Names all unreachable targets at once: tries each, even after others failed. */
-	for (size_t i = 0; i < e->target_count; i++) {
-		struct err own = ERR_INIT;
-		char line[ERR_FRAME_SIZE];
-		int r = engine_open_target(e, &e->targets[i], &own);
-		if (r == 0)
-			continue;
-		if (ret < 0) {
-			engine_say(e, "error", "%s", err_line(&own, line, sizeof(line)));
-			if (own.hint[0] != '\0')
-				engine_say(e, "info", "  %s", own.hint);
-		} else if (err) {
-			*err = own;
-		}
-		ret = ret < 0 ? ret : r;
-		if (r == ERR_CANCELLED)
-			break;
-	}
-	return ret;
 }
 
 /* ---- the journal's object ---- */
@@ -667,13 +629,11 @@ void engine_make_doc(struct engine *e)
 static int prepare(struct engine *e, struct err *err)
 {
 	engine_begin_steps(e);
-	int r = engine_open_targets(e, err);
-	if (r == 0)
+	int r = engine_reach(e, err);
+	if (r == 0 && e->found.count == 0)
 		r = engine_lock_all(e, err);
 	if (r == 0)
-		r = engine_check(e, err);
-	if (r == 0)
-		r = engine_plan_all(e, err);
+		r = engine_examine(e, true, err);
 	if (r == 0 && e->o->expect_digest && strcmp(e->o->expect_digest, e->digest) != 0) {
 		r = err_set(err, ERR_CONFLICT, "the plan is not the expected one: %s instead of %s", e->digest,
 		            e->o->expect_digest);
@@ -755,11 +715,9 @@ int engine_plan(const struct deployment *deployment, const struct engine_options
 	if (r == 0)
 		engine_begin_steps(&e);
 	if (r == 0)
-		r = engine_open_targets(&e, err);
+		r = engine_reach(&e, err);
 	if (r == 0)
-		r = engine_check(&e, err);
-	if (r == 0)
-		r = engine_plan_all(&e, err);
+		r = engine_examine(&e, true, err);
 	if (r == 0 && o->expect_digest && strcmp(o->expect_digest, e.digest) != 0)
 		r = err_set(err, ERR_CONFLICT, "the plan is not the expected one: %s instead of %s", e.digest,
 		            o->expect_digest);

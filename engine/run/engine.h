@@ -29,6 +29,9 @@ struct engine_options {
 	/* Lines as they happen: level "info", "warning", "error", "group", "endgroup"; the program prints them or makes workflow commands of them. */
 	void (*report)(void *report_context, const char *level, const char *line);
 	void *report_context;
+	/* What was found before the first change, all of it: [{"severity": "error" | "warning","step","target","at","text","hint"}], missing
+	 * members are left out. NULL: it is reported line by line. */
+	void (*findings)(void *report_context, const json_t *findings);
 	/* The current activity, replaced by the next; NULL: no activity. For a person at a terminal: the function is NULL if nobody watches. */
 	void (*live)(void *report_context, const char *line);
 	const char *job_key; /* the deployment of this job; NULL: none */

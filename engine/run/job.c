@@ -27,9 +27,9 @@ static bool needs_deployment(const struct engine *e)
 static int run_plain(struct engine *e, struct err *err)
 {
 	struct estep *s = &e->steps[0];
-	int r = engine_open_targets(e, err);
+	int r = engine_reach(e, err);
 	if (r == 0)
-		r = engine_check(e, err);
+		r = engine_examine(e, false, err);
 	if (r < 0)
 		return r;
 	if (s->type->probe)
@@ -55,13 +55,11 @@ static int open_job(struct engine *e, struct err *err)
 		return r;
 	_cleanup_json_ json_t *runner = runner_of(e->o);
 	engine_begin_steps(e);
-	r = engine_open_targets(e, err);
-	if (r == 0)
+	r = engine_reach(e, err);
+	if (r == 0 && e->found.count == 0)
 		r = engine_lock_all(e, err);
 	if (r == 0)
-		r = engine_check(e, err);
-	if (r == 0)
-		r = engine_plan_all(e, err);
+		r = engine_examine(e, true, err);
 	if (r == 0 && e->o->expect_digest && strcmp(e->o->expect_digest, e->digest) != 0)
 		r = err_set(err, ERR_CONFLICT, "the plan is not the expected one: %s instead of %s", e->digest,
 		            e->o->expect_digest);
@@ -259,7 +257,7 @@ static int first_step(struct engine *e, struct err *err)
 
 static int later_step(struct engine *e, struct err *err)
 {
-	int r = engine_check(e, err);
+	int r = engine_examine(e, false, err);
 	if (r < 0)
 		return 2;
 	struct estep *own = &e->steps[e->step_count - 1];

@@ -1,4 +1,4 @@
-/* Before the first change: validate, check, plan, baseline. */
+/* Before the first change: validate, check, plan. */
 #include "engine/run/run_priv.h"
 #include "engine/run/needs.h"
 
@@ -39,48 +39,50 @@ int engine_validate(struct engine *e, struct err *err)
 	return r;
 }
 
-static void keep_finding(const struct estep *s, const struct err *why, struct faults *faults)
+bool engine_step_has_target(const struct estep *s, const char *target)
 {
-	char line[1024];
-	size_t before = faults->count;
-	faults_add(faults, NULL, "", "%s", err_line(why, line, sizeof(line)));
-	if (why->hint[0] != '\0')
-		faults_hint(faults, "%s", why->hint);
-	place_faults(s, faults, before);
+	for (size_t i = 0; i < s->target_count; i++)
+		if (strcmp(s->etargets[i]->name, target) == 0)
+			return true;
+	return false;
 }
 
-int engine_check(struct engine *e, struct err *err)
+static const char *only_target(const struct estep *s)
 {
-	struct faults faults = {0};
-	struct err first = ERR_INIT;
-	int r = 0, refused = 0;
-	for (size_t i = 0; r == 0 && i < e->step_count; i++) {
+	return s->target_count == 1 ? s->etargets[0]->name : NULL;
+}
+
+/* A step is asked about the targets that answer. */
+static int check_step(struct estep *s, struct faults *faults, struct err *err)
+{
+	_cleanup_free_ struct target **there = xcalloc(s->target_count + 1, sizeof(struct target *));
+	struct step_context c = s->context;
+	c.targets = there;
+	c.target_count = 0;
+	for (size_t i = 0; i < s->target_count; i++)
+		if (!s->etargets[i]->unreached)
+			there[c.target_count++] = s->targets[i];
+	return s->type->check(&c, faults, err);
+}
+
+static int check_steps(struct engine *e, struct err *err)
+{
+	for (size_t i = 0; i < e->step_count; i++) {
 		struct estep *s = &e->steps[i];
+		_cleanup_(faults_done) struct faults faults = {0};
 		struct err own = ERR_INIT;
-		size_t before = faults.count;
-		r = s->type->check ? s->type->check(&s->context, &faults, &own) : 0;
-		place_faults(s, &faults, before);
+		int r = s->type->check ? check_step(s, &faults, &own) : 0;
+		s->unplanned = faults.count > 0 || r < 0;
+		engine_find_faults(e, s, only_target(s), &faults);
 		if (r < 0)
 			err_wrap(&own, r, "check step %d (%s)", s->index + 1, s->display);
-		if (r == ERR_REFUSED || r == ERR_INVALID) {
-			if (refused == 0)
-				first = own;
-			refused = refused == 0 ? r : refused;
-			keep_finding(s, &own, &faults);
-		} else if (r < 0 && err) {
-			*err = own;
+		if (r < 0 && !engine_find(e, s, only_target(s), r, &own)) {
+			if (err)
+				*err = own;
+			return r;
 		}
-		r = r == ERR_REFUSED || r == ERR_INVALID || r > 0 ? 0 : r;
 	}
-	if (r == 0 && refused < 0 && faults.count == 1) {
-		r = refused;
-		if (err)
-			*err = first;
-	} else if (r == 0 && engine_faults(e, &faults, err) < 0) {
-		r = ERR_REFUSED;
-	}
-	faults_done(&faults);
-	return r;
+	return 0;
 }
 
 static void complete_changes(struct estep *s, size_t target, struct plan *plan)
@@ -99,18 +101,24 @@ static void complete_changes(struct estep *s, size_t target, struct plan *plan)
 	}
 }
 
+static int plan_target(struct estep *s, size_t i, struct plan *ret_plans, struct err *err)
+{
+	plan_done(&ret_plans[i]);
+	int r = s->type->plan(&s->context, &s->targets[i]->view, &ret_plans[i], err);
+	if (r < 0)
+		return err_wrap(err, r, "plan step %d (%s)", s->index + 1, s->display);
+	complete_changes(s, i, &ret_plans[i]);
+	return 0;
+}
+
 int engine_plan_step(struct engine *e, struct estep *s, struct plan *ret_plans, struct err *err)
 {
 	(void)e;
+	int r = 0;
 	s->fresh = ret_plans == s->plans;
-	for (size_t i = 0; s->type->plan && i < s->target_count; i++) {
-		plan_done(&ret_plans[i]);
-		int r = s->type->plan(&s->context, &s->targets[i]->view, &ret_plans[i], err);
-		if (r < 0)
-			return err_wrap(err, r, "plan step %d (%s)", s->index + 1, s->display);
-		complete_changes(s, i, &ret_plans[i]);
-	}
-	return 0;
+	for (size_t i = 0; r == 0 && s->type->plan && i < s->target_count; i++)
+		r = plan_target(s, i, ret_plans, err);
+	return r;
 }
 
 void engine_begin_steps(struct engine *e)
@@ -133,6 +141,9 @@ void engine_plans_are_stale(struct engine *e)
 static bool commands_before(const struct engine *e, size_t index)
 {
 	for (size_t i = 0; i < index; i++)
+		if (e->steps[i].unplanned)
+			return true;
+	for (size_t i = 0; i < index; i++)
 		for (size_t j = 0; e->steps[i].plans && j < e->steps[i].target_count; j++)
 			for (size_t k = 0; k < e->steps[i].plans[j].count; k++)
 				if (change_has(&e->steps[i].plans[j].changes[k], CHANGE_BLIND))
@@ -140,52 +151,65 @@ static bool commands_before(const struct engine *e, size_t index)
 	return false;
 }
 
-static int check_needs(struct engine *e, size_t index, struct faults *faults, struct err *err)
+static int check_needs(struct engine *e, struct estep *s, size_t target, struct err *err)
 {
-	struct estep *s = &e->steps[index];
-	size_t before = faults->count;
-	int r = 0;
-	for (size_t j = 0; r == 0 && s->plans && j < s->target_count; j++)
-		r = needs_check(&s->targets[j]->view, &s->plans[j], commands_before(e, index), faults, err);
-	place_faults(s, faults, before);
+	_cleanup_(faults_done) struct faults faults = {0};
+	int r = needs_check(&s->targets[target]->view, &s->plans[target], commands_before(e, (size_t)s->index), &faults,
+	                    err);
+	engine_find_faults(e, s, s->etargets[target]->name, &faults);
 	return r;
 }
 
-/* A refusal by one step's plan does not hide those of the next ones. */
-int engine_plan_all(struct engine *e, struct err *err)
+static int plan_one(struct engine *e, struct estep *s, size_t target, struct err *err)
 {
-	struct faults faults = {0};
-	struct err first = ERR_INIT;
-	int r = 0, refused = 0;
-	for (size_t i = 0; r == 0 && i < e->step_count; i++) {
-		struct estep *s = &e->steps[i];
-		struct err own = ERR_INIT;
-		r = engine_plan_step(e, s, s->plans, &own);
-		if (r == 0)
-			r = check_needs(e, i, &faults, &own);
-		if (r == ERR_REFUSED || r == ERR_INVALID) {
-			if (refused == 0)
-				first = own;
-			refused = refused == 0 ? r : refused;
-			keep_finding(s, &own, &faults);
-			r = 0;
-		} else if (r < 0 && err) {
-			*err = own;
-		}
-		for (size_t j = 0; r == 0 && j < s->target_count; j++)
-			for (size_t k = 0; k < s->plans[j].warnings.count; k++)
-				engine_say(e, "warning", "%s", s->plans[j].warnings.items[k]);
-	}
-	if (r == 0 && refused < 0 && faults.count == 1) {
-		r = refused;
-		if (err)
-			*err = first;
-	} else if (r == 0 && faults.count > 0) {
-		engine_faults(e, &faults, err);
-		r = ERR_REFUSED;
-	}
-	faults_done(&faults);
+	const char *name = s->etargets[target]->name;
+	struct err own = ERR_INIT;
+	int r = s->type->plan ? plan_target(s, target, s->plans, &own) : 0;
 	if (r == 0)
+		r = check_needs(e, s, target, &own);
+	if (r < 0) {
+		plan_done(&s->plans[target]);
+		s->unplanned = true;
+		if (engine_find(e, s, name, r, &own))
+			return 0;
+		if (err)
+			*err = own;
+		return r;
+	}
+	for (size_t k = 0; k < s->plans[target].warnings.count; k++)
+		engine_say(e, "warning", "%s", s->plans[target].warnings.items[k]);
+	return 0;
+}
+
+/* What was found about one step or target does not hide what there is about the next ones. */
+static int plan_steps(struct engine *e, struct err *err)
+{
+	for (size_t i = 0; i < e->step_count; i++) {
+		struct estep *s = &e->steps[i];
+		bool checked = !s->unplanned;
+		s->fresh = true;
+		for (size_t j = 0; j < s->target_count; j++) {
+			if (!checked || s->etargets[j]->unreached) {
+				s->unplanned = true;
+				continue;
+			}
+			int r = plan_one(e, s, j, err);
+			if (r < 0)
+				return r;
+		}
+	}
+	return engine_check_room(e, err);
+}
+
+int engine_examine(struct engine *e, bool plan, struct err *err)
+{
+	int r = check_steps(e, err);
+	if (r == 0 && plan)
+		r = plan_steps(e, err);
+	int found = engine_findings_end(e, r == 0 ? err : NULL);
+	if (r == 0)
+		r = found;
+	if (r == 0 && plan)
 		engine_make_digest(e);
 	return r;
 }

@@ -30,6 +30,8 @@ json_t *engine_report(struct engine *e)
 	json_object_set_new(report, "changes", records(&all));
 	json_object_set_new(report, "events", events ? events : json_array());
 	json_object_set(report, "left_over", e->left_over);
+	if (e->findings)
+		json_object_set(report, "findings", e->findings);
 	if (e->stays)
 		json_object_set(report, "not_taken_back", e->stays);
 	return report;

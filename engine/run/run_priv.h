@@ -1,12 +1,14 @@
 /* Inside the engine (engine*.c): one deployment while a process works on it.
  *
- * Files: engine.c (loading, contexts, targets, the public entry of deploy and plan), plan.c (validate, check, plan, digest),
+ * Files: engine.c (loading, contexts, the public entry of deploy and plan), open.c (connections), plan.c (validate, check, plan),
+ * findings.c (what these find), room.c (the disk space of all plans together), digest.c,
  * renew.c (journal and target locks, renewal, fencing ourselves), apply.c (journal order), undo.c (undo order),
  * commit.c (commit, undone, held, cleaning), recover.c, takeover.c, unlock.c, job.c, rollback.c, rollback_plan.c,
  * way_back.c, back.c, report.c.
  */
 #pragma once
 #include "base/data/json.h"
+#include "base/data/yaml.h"
 #include "base/core/mem.h"
 #include "engine/run/engine.h"
 #include "engine/lock/lock.h"
@@ -20,6 +22,7 @@ struct etarget {
 	bool locked;
 	bool earlier; /* a previous committed deployment changed it, by our journal or by the lock's record */
 	int64_t renewals;
+	bool unreached;     /* a finding says why */
 	int64_t away_since; /* mono ms: reported as out of reach; 0: it answers, as far as is known */
 };
 
@@ -38,6 +41,7 @@ struct estep {
 	size_t target_count;
 	json_t *outputs;
 	struct plan *plans;                            /* one a target: the plan that was shown */
+	bool unplanned;                                /* something was found about it, so that there is no (whole) plan */
 	bool fresh;                                    /* we ran nothing since it was made: it need not be made again */
 	bool begun;                                    /* at least one change was started, or may have been */
 	bool has_baseline, baseline_ok, baseline_open; /* open: it was not known when the first change began */
@@ -82,6 +86,10 @@ struct engine {
 	int64_t undo_deadline; /* mono ms; 0: not begun */
 	char digest[65];
 	json_t *left_over; /* [{"target","path","reason","change"}] */
+	struct faults found; /* before the first change, until they are told */
+	struct err found_err; /* the error behind the only one of them */
+	int found_code;
+	json_t *findings;  /* as they were told: [{"severity","step","target","at","text","hint"}]; NULL: none */
 	json_t *stays;     /* of a rollback: things it does not take back, a string each; NULL: not requested */
 	enum deployment_state state;
 	struct err reason; /* why it failed */
@@ -98,8 +106,6 @@ int engine_load_recorded(struct engine *e, const json_t *deployment, const struc
 int engine_insert_step(struct engine *e, size_t at, const json_t *given, struct err *err);
 void engine_done(struct engine *e);
 struct etarget *engine_target(struct engine *e, const char *name);
-int engine_open_target(struct engine *e, struct etarget *et, struct err *err);
-int engine_open_targets(struct engine *e, struct err *err);
 /* Reads the input (again, when it was resolved) into the step's struct. */
 int engine_read_input(struct engine *e, struct estep *s, struct faults *faults, struct err *err);
 void engine_say(struct engine *e, const char *level, const char *fmt, ...) _printf_(3, 4);
@@ -125,10 +131,31 @@ void engine_live_end(struct engine *e);
 void engine_live_tick(struct engine *e);
 void engine_live_step(void *engine, const char *fmt, ...) _printf_(2, 3);
 
+/* ---- open.c ---- */
+int engine_open_target(struct engine *e, struct etarget *et, struct err *err);
+/* Those that cannot be reached are told, all of them; err is the first one's. */
+int engine_open_targets(struct engine *e, struct err *err);
+/* The same, and each of them is a finding. Negative: cancelled. */
+int engine_reach(struct engine *e, struct err *err);
+
+/* ---- findings.c ---- */
+/* An error of what can be known before the first change: s NULL: of no step; where: a target, or NULL. True if it is a finding; else it ends
+ * everything. */
+bool engine_find(struct engine *e, const struct estep *s, const char *where, int r, const struct err *why);
+/* All of a step's faults, which speak of its own input; faults is empty then. */
+void engine_find_faults(struct engine *e, const struct estep *s, const char *where, struct faults *faults);
+/* Tells them, all at once. 0: there are none, or warnings only. */
+int engine_findings_end(struct engine *e, struct err *err);
+
+/* ---- room.c ---- */
+/* Do the plans of all steps together have room on each file system of their targets? */
+int engine_check_room(struct engine *e, struct err *err);
+
 /* ---- plan.c ---- */
 int engine_validate(struct engine *e, struct err *err);
-int engine_check(struct engine *e, struct err *err);
-int engine_plan_all(struct engine *e, struct err *err);
+/* The checks of all steps and, with plan, their plans, on each target that answers: all that is found at once. */
+int engine_examine(struct engine *e, bool plan, struct err *err);
+bool engine_step_has_target(const struct estep *s, const char *target);
 int engine_plan_step(struct engine *e, struct estep *s, struct plan *ret_plans, struct err *err);
 /* While targets are being connected steps may read local files. */
 void engine_begin_steps(struct engine *e);

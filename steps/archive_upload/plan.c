@@ -419,17 +419,17 @@ static void make_manifest(struct upload *u)
 }
 
 /* A directory that exists, at PATH or above it, tells how much room there is. */
-static int check_space(struct view *v, struct upload *u, struct err *err)
+static int check_space(struct view *v, struct upload *u, struct plan *plan, struct err *err)
 {
 	const struct upload_counts *n = &u->counts;
-	int64_t need = n->fresh_bytes + n->changed_bytes + (int64_t)(n->fresh + n->changed) * SPACE_PER_FILE +
-	               SPACE_MARGIN,
-		room = 0;
+	int64_t files = (int64_t)(n->fresh + n->changed) + (u->in->hard_links ? 0 : (int64_t)n->same);
+	int64_t need = n->fresh_bytes + n->changed_bytes + files * SPACE_PER_FILE + SPACE_MARGIN, room = 0;
 	_cleanup_free_ char *path = xstrdup(u->at.path);
 	int r;
 
 	if (!u->in->hard_links)
-		need += n->same_bytes + (int64_t)n->same * SPACE_PER_FILE;
+		need += n->same_bytes;
+	plan_add_room(plan, u->at.path, need - SPACE_MARGIN, files);
 	for (;;) {
 		const struct node *there;
 		r = node_cache_stat(&u->seen, v, path, &there, err);
@@ -530,7 +530,7 @@ static int plan_changes(struct view *v, struct upload *u, const struct node *cur
 	_cleanup_(strv_done) struct strv adopted = {0};
 	bool moved = false;
 
-	int r = check_space(v, u, err);
+	int r = check_space(v, u, plan, err);
 	if (r == 0)
 		r = plan_made(v, u, u->at.releases, true, err);
 	if (r < 0)

@@ -68,12 +68,11 @@ static int plan(const struct source_call *s, struct view *v, bool to_put_back, s
 	_cleanup_(str_done) struct str what = STR_INIT(SHOWN_MAX), name = STR_INIT(SUBJECT_MAX);
 	const struct source_sizes least = {.files = 1};
 	int64_t room = 0;
-	(void)plan;
 
 	if (to_put_back && json_object_get(s->in, "restore") == NULL)
 		return err_set(err, ERR_REFUSED, "no `restore` says how '%s' is put back",
 		               json_get_string(s->in, "name"));
-	int r = source_check_space(v, &least, &room, err);
+	int r = source_check_space(v, &least, plan, &room, err);
 	if (r < 0)
 		return r;
 	describe(s, &what);

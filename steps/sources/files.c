@@ -91,12 +91,14 @@ int source_measure(struct view *v, const char *path, const struct ignore *ignore
 	return r;
 }
 
-int source_check_space(struct view *v, const struct source_sizes *sizes, int64_t *ret_room, struct err *err)
+int source_check_space(struct view *v, const struct source_sizes *sizes, struct plan *plan, int64_t *ret_room,
+                       struct err *err)
 {
 	_cleanup_free_ char *path = xstrdup(v->facts.base);
 	int64_t need = sizes->bytes + sizes->files * SPACE_PER_FILE + SPACE_MARGIN;
 	int r;
 
+	plan_add_room(plan, path, need - SPACE_MARGIN, sizes->files);
 	for (;;) {
 		_cleanup_(node_done) struct node there = {0};
 		r = host_stat(v, path, &there, err);
@@ -144,7 +146,7 @@ static int plan(const struct source_call *s, struct view *v, bool to_put_back, s
 	}
 	ignore_free(ignore);
 	if (r == 0)
-		r = source_check_space(v, &sizes, &room, err);
+		r = source_check_space(v, &sizes, plan, &room, err);
 	if (r < 0)
 		return r;
 	ret->extra = json_pack("{s:O,s:O,s:{s:s,s:O,s:O}}", "paths", paths, "exclude", patterns, "plan", "type",

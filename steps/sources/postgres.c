@@ -193,7 +193,7 @@ static int check_room(struct view *v, const struct facts *f, int64_t *ret_room, 
 {
 	const struct source_sizes least = {.bytes = f->bytes / SQUEEZED, .files = 1};
 
-	int r = source_check_space(v, &least, ret_room, err);
+	int r = source_check_space(v, &least, plan, ret_room, err);
 	if (r == 0 && *ret_room < f->bytes)
 		strv_addf(&plan->warnings, "'%s' has %" PRId64 " MB free for a dump of a database of %lld MB", v->name,
 		          *ret_room / 1000000, f->bytes / 1000000);

@@ -69,11 +69,13 @@ int source_copy_back(struct target *t, const char *copy, const char *path, const
 
 /* ---- files.c ---- */
 
-/* Checks that there is room for so many bytes in so many files below BASE. */
+/* Checks that there is room for so many bytes in so many files below BASE, */
 struct source_sizes {
 	int64_t bytes, files;
 };
-int source_check_space(struct view *v, const struct source_sizes *sizes, int64_t *ret_room, struct err *err);
+/* and tells the plan. */
+int source_check_space(struct view *v, const struct source_sizes *sizes, struct plan *plan, int64_t *ret_room,
+                       struct err *err);
 /* Adds up the sizes at a path. */
 int source_measure(struct view *v, const char *path, const struct ignore *ignore, enum node_type *ret_type,
                    struct source_sizes *sizes, struct err *err);

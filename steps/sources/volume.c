@@ -134,7 +134,7 @@ static int plan_there(const struct source_call *s, struct view *v, const struct 
 	if (r == 0 && type != NODE_DIR)
 		r = err_set(err, ERR_REFUSED, "the volume '%s' lies in no directory of '%s'", volume_of(s), v->name);
 	if (r == 0)
-		r = source_check_space(v, &sizes, &room, err);
+		r = source_check_space(v, &sizes, plan, &room, err);
 	if (r < 0)
 		return r;
 	if (to_put_back && f->users.len > 0)
