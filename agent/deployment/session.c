@@ -410,7 +410,7 @@ static void summarise(const struct deployment_session *s, const struct engine_re
 	bool refused = plan && status != 0 && status != 3 && status != 6;
 	_cleanup_free_ char *text =
 		report_summary(s->title, result && !refused ? result->report : NULL, s->faults,
-		               result ? json_object_get(result->report, "findings") : NULL,
+	                       result ? json_object_get(result->report, "findings") : NULL,
 	                       refused                ? "refused"
 	                       : plan                 ? "planned"
 	                       : result && result->id ? deployment_state_name(result->state)

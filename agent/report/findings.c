@@ -17,8 +17,8 @@ static size_t where_width(const json_t *findings)
 {
 	size_t i, width = strlen("where");
 	json_t *finding;
-	json_array_foreach((json_t *)(uintptr_t)findings, i, finding)
-		width = MAX(width, MIN(strlen(where_of(finding)), (size_t)WHERE_MAX));
+	json_array_foreach((json_t *)(uintptr_t)findings, i, finding) width =
+		MAX(width, MIN(strlen(where_of(finding)), (size_t)WHERE_MAX));
 	return width;
 }
 
@@ -61,7 +61,8 @@ void report_append_findings_markdown(struct str *out, const json_t *findings)
 	size_t i, count = json_array_size(findings);
 	json_t *finding;
 	if (count > 0)
-		str_append(out, "\n| severity | where | step | finding | what to do |\n| --- | --- | --- | --- | --- |\n");
+		str_append(out,
+		           "\n| severity | where | step | finding | what to do |\n| --- | --- | --- | --- | --- |\n");
 	json_array_foreach((json_t *)(uintptr_t)findings, i, finding)
 	{
 		for (size_t k = 0; i < ROWS_MAX && k < ARRAY_SIZE(cells); k++) {

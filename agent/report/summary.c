@@ -169,7 +169,8 @@ char *report_summary(const char *title, const json_t *report, const json_t *faul
 	json_t *changes _cleanup_json_ =
 		planned ? planned_changes(report) : json_incref(json_object_get(report, "changes"));
 	size_t steps = json_array_size(json_object_get(report, "steps"));
-	if (json_array_size(changes) == 0 && json_array_size(findings) == 0 && reason == NULL && !planned && state == NULL)
+	if (json_array_size(changes) == 0 && json_array_size(findings) == 0 && reason == NULL && !planned &&
+	    state == NULL)
 		return NULL;
 	str_append(&out, "### davit ");
 	report_append_plain(&out, title);

@@ -253,7 +253,8 @@ static bool step_changed_before(void *engine, int index, const char *target)
 					return true;
 	/* What it would change is not known: something about it was found before. */
 	for (size_t i = 0; i < e->step_count && e->steps[i].index < index; i++)
-		if (e->steps[i].unplanned && e->steps[i].type->info->changes && engine_step_has_target(&e->steps[i], target))
+		if (e->steps[i].unplanned && e->steps[i].type->info->changes &&
+		    engine_step_has_target(&e->steps[i], target))
 			return true;
 	/* Steps of a job before this process. */
 	if (e->id != NULL && e->recorded && engine_changes(e, &made, NULL) == 0)

@@ -133,17 +133,20 @@ static void judge(const struct disk *d, const struct etarget *et, struct faults 
 {
 	if (d->bytes > d->free_bytes) {
 		faults_add(faults, NULL, "",
-		           "'%s' on '%s' (of '%s') has %" PRId64 " MiB free, and the steps may need %" PRId64 " MiB there: %s",
+		           "'%s' on '%s' (of '%s') has %" PRId64 " MiB free, and the steps may need %" PRId64
+		           " MiB there: %s",
 		           d->mount, et->name, d->path, d->free_bytes >> 20, (d->bytes >> 20) + 1, str_peek(&d->who));
-		faults_hint(faults, "make room there, keep fewer releases and snapshots (`keep`), or set the target's `base:` "
-		                    "to a larger file system");
+		faults_hint(faults,
+		            "make room there, keep fewer releases and snapshots (`keep`), or set the target's `base:` "
+		            "to a larger file system");
 	}
 	if (d->free_inodes >= 0 && d->files > d->free_inodes) {
 		faults_add(faults, NULL, "",
 		           "'%s' on '%s' (of '%s') has %" PRId64 " inodes free, and the steps may make %" PRId64
 		           " files there: %s",
 		           d->mount, et->name, d->path, d->free_inodes, d->files, str_peek(&d->who));
-		faults_hint(faults, "remove files there (many small ones use up inodes before space), or leave files out");
+		faults_hint(faults,
+		            "remove files there (many small ones use up inodes before space), or leave files out");
 	}
 }
 

@@ -40,10 +40,10 @@ struct estep {
 	struct etarget **etargets;
 	size_t target_count;
 	json_t *outputs;
-	struct plan *plans;                            /* one a target: the plan that was shown */
-	bool unplanned;                                /* something was found about it, so that there is no (whole) plan */
-	bool fresh;                                    /* we ran nothing since it was made: it need not be made again */
-	bool begun;                                    /* at least one change was started, or may have been */
+	struct plan *plans; /* one a target: the plan that was shown */
+	bool unplanned;     /* something was found about it, so that there is no (whole) plan */
+	bool fresh;         /* we ran nothing since it was made: it need not be made again */
+	bool begun;         /* at least one change was started, or may have been */
 	bool has_baseline, baseline_ok, baseline_open; /* open: it was not known when the first change began */
 	struct step_context context;
 };
@@ -85,12 +85,12 @@ struct engine {
 	int only_step;         /* a job's step undoes its own changes only; -1: all */
 	int64_t undo_deadline; /* mono ms; 0: not begun */
 	char digest[65];
-	json_t *left_over; /* [{"target","path","reason","change"}] */
-	struct faults found; /* before the first change, until they are told */
+	json_t *left_over;    /* [{"target","path","reason","change"}] */
+	struct faults found;  /* before the first change, until they are told */
 	struct err found_err; /* the error behind the only one of them */
 	int found_code;
-	json_t *findings;  /* as they were told: [{"severity","step","target","at","text","hint"}]; NULL: none */
-	json_t *stays;     /* of a rollback: things it does not take back, a string each; NULL: not requested */
+	json_t *findings; /* as they were told: [{"severity","step","target","at","text","hint"}]; NULL: none */
+	json_t *stays;    /* of a rollback: things it does not take back, a string each; NULL: not requested */
 	enum deployment_state state;
 	struct err reason; /* why it failed */
 	char *live_what;   /* the current activity, for people who watch; NULL: none */
