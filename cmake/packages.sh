@@ -1,21 +1,23 @@
 #!/bin/sh
-# packages.sh build|run|test: installs the Debian packages that are missing for building davit, for the quickstart, or for
-# the tests. With sudo when not root. On another distribution it names the packages and stops.
+# packages.sh build|run|stack|test: installs the Debian packages that are missing for building davit, for the quickstart, for the
+# example with a Compose stack, or for the tests. With sudo when not root. On another distribution it names the packages and stops.
 set -eu
 
 build="ca-certificates gcc libc6-dev cmake ninja-build patch pkg-config python3 libcurl4-openssl-dev libjansson-dev libyaml-dev
  libssl-dev libpcre2-dev libsqlite3-dev libgit2-dev libssh2-1-dev libarchive-dev libmicrohttpd-dev zlib1g-dev libcmocka-dev"
 run="$build openssh-server openssh-client git procps openssl"
-test="$run clang-14 clang-format-14 libclang-rt-14-dev libclang-common-14-dev ccache rsync zstd acl sudo nginx-light json-schema-test-suite
- util-linux mount e2fsprogs iproute2 curl sqlite3 nodejs groff-base dpkg-dev file fish tcsh postgresql-15 busybox-static docker-registry iptables"
+stack="$run nginx-light postgresql-15 python3-psycopg2 busybox-static iptables iproute2 util-linux mount"
+test="$stack clang-14 clang-format-14 libclang-rt-14-dev libclang-common-14-dev ccache rsync zstd acl sudo json-schema-test-suite
+ e2fsprogs curl sqlite3 nodejs groff-base dpkg-dev file fish tcsh docker-registry"
 # An engine that is there, of whatever package, is taken.
-command -v dockerd >/dev/null || [ -x /usr/sbin/dockerd ] || test="$test docker.io"
+if ! command -v dockerd >/dev/null && [ ! -x /usr/sbin/dockerd ]; then stack="$stack docker.io" test="$test docker.io"; fi
 
 case "${1:-}" in
 build) wanted=$build ;;
 run) wanted=$run ;;
+stack) wanted=$stack ;;
 test) wanted=$test ;;
-*) echo "usage: packages.sh build|run|test" >&2; exit 2 ;;
+*) echo "usage: packages.sh build|run|stack|test" >&2; exit 2 ;;
 esac
 wanted=$(echo $wanted)
 
@@ -52,7 +54,7 @@ fetch_compose() {
     >"$dir/apt.conf"
   (cd "$dir" && export APT_CONFIG="$dir/apt.conf" && apt-get -qq update && apt-get -qq download docker-compose && dpkg -x docker-compose_*.deb x) >&2 &&
     $as_root mkdir -p "${compose%/*}" && $as_root cp "$dir/x/usr/libexec/docker/cli-plugins/docker-compose" "$compose" ||
-    echo "Compose v2 cannot be fetched: its tests will be skipped" >&2
+    echo "Compose v2 cannot be fetched: what needs it will be skipped" >&2
   rm -rf "$dir"
 }
 # GitHub's own implementation of expressions, which ours is compared with. It is one archive without dependencies.
@@ -67,7 +69,7 @@ fetch_expressions() {
 }
 
 wants_compose= wants_expressions=
-if [ "$1" = test ] && ! compose_is_there; then wants_compose=yes; fi
+if { [ "$1" = test ] || [ "$1" = stack ]; } && ! compose_is_there; then wants_compose=yes; fi
 if [ "$1" = test ] && [ ! -d "$expressions" ]; then wants_expressions=yes; fi
 [ -n "$missing$wants_compose$wants_expressions" ] || exit 0
 
