@@ -41,7 +41,7 @@ struct fault {
 	char *text;
 	char *hint;
 	const char *code; /* a static word for the kind of fault; NULL: no word was given */
-	char *where; /* the target that it is about; NULL: none, or the pointer says it */
+	char *where;      /* the target that it is about; NULL: none, or the pointer says it */
 };
 /* Warnings are told with the faults, and are none: they do not count, and make no error. */
 struct faults {
