@@ -7,18 +7,21 @@
 
 enum { BLOCK = 4096 };
 
-/* Reads a path a line, and prints a line for each: "FREE_KIB FREE_INODES MOUNT_POINT" of the nearest directory that exists; FREE_INODES is -
- * where the file system does not count them. */
-static const char room_script[] =
-	"while IFS= read -r p; do\n"
-	"while [ ! -d \"$p\" ]; do p=${p%/*}; [ -n \"$p\" ] || p=/; done\n"
-	"n=$(df -Pi -- \"$p\" 2>/dev/null | { read -r _; read -r _ all _ free _; [ \"${all:-0}\" != 0 ] && echo \"$free\"; })\n"
-	"case $n in ''|*[!0-9]*) n=-;; esac\n"
-	"df -Pk -- \"$p\" 2>/dev/null | { read -r _; read -r _ _ _ free _ mount; echo \"$free $n $mount\"; }\n"
-	"done; :\n";
+enum { PLACES_MAX = 1000 };
+
+/* Reads a directory a line. Prints what `df -Pk` says of the nearest one that exists of each, in their order, then "-", then `df -Pi`. */
+static const char room_script[] = "set --\n"
+				  "while IFS= read -r p; do\n"
+				  "while [ ! -d \"$p\" ]; do case $p in /*/*) p=${p%/*};; *) p=/;; esac; done\n"
+				  "set -- \"$@\" \"$p\"\n"
+				  "done\n"
+				  "df -Pk -- \"$@\" 2>/dev/null | { read -r _; cat; }\n"
+				  "echo -\n"
+				  "df -Pi -- \"$@\" 2>/dev/null | { read -r _; cat; }; :\n";
 
 struct need {
 	const char *path; /* borrowed */
+	size_t place;     /* its directory in room.places; PLACES_MAX: not asked for */
 	const struct estep *step;
 	int64_t bytes, files;
 };
@@ -32,6 +35,7 @@ struct disk {
 struct room {
 	struct need *needs;
 	struct disk *disks;
+	struct strv places; /* the directories of all needs, each once */
 	size_t need_count, need_cap, disk_count, disk_cap;
 };
 
@@ -43,12 +47,30 @@ static void room_done(struct room *r)
 	}
 	free(r->needs);
 	free(r->disks);
+	strv_done(&r->places);
+}
+
+/* The directory of a path, as far as it stands on one line. */
+static size_t find_place(struct room *r, const char *path)
+{
+	size_t len = strcspn(path, "\n");
+	while (len > 1 && path[len - 1] != '/')
+		len--;
+	_cleanup_free_ char *dir = xstrndup(path, len);
+	for (size_t i = r->places.count; i > 0; i--) /* neighbours come one after the other */
+		if (strcmp(r->places.items[i - 1], dir) == 0)
+			return i - 1;
+	if (r->places.count == PLACES_MAX)
+		return PLACES_MAX;
+	strv_add(&r->places, dir);
+	return r->places.count - 1;
 }
 
 static void add_need(struct room *r, const struct estep *s, const char *path, int64_t bytes, int64_t files)
 {
 	r->needs = xgrow(r->needs, &r->need_cap, r->need_count + 1, sizeof(*r->needs));
-	r->needs[r->need_count++] = (struct need){.path = path, .step = s, .bytes = bytes, .files = files};
+	r->needs[r->need_count++] =
+		(struct need){.path = path, .place = find_place(r, path), .step = s, .bytes = bytes, .files = files};
 }
 
 static int64_t in_blocks(int64_t bytes)
@@ -96,37 +118,63 @@ static void count_in(struct disk *d, const struct need *n)
 		str_appendf(&d->who, "%s%s", d->who.len > 0 ? ", " : "", n->step->display);
 }
 
-static bool read_line(const char *line, int64_t *ret_kib, int64_t *ret_inodes, const char **ret_mount)
+/* "SOURCE SIZE USED FREE SHARE% MOUNT_POINT", from its end: a source may have blanks in it. */
+static bool read_line(const char *line, int64_t *ret_free, const char **ret_mount)
 {
-	char *end;
-	long long kib = strtoll(line, &end, 10);
-	if (end == line || *end != ' ' || kib < 0)
+	const char *mount = strstr(line, "% /");
+	const char *dash = strstr(line, " - /"); /* df has no share where there are no inodes */
+	if (mount == NULL && dash == NULL)
 		return false;
-	const char *inodes = end + 1;
-	long long count = *inodes == '-' ? -1 : strtoll(inodes, &end, 10);
-	if (*inodes == '-')
-		end = (char *)(uintptr_t)(inodes + 1);
-	if (*end != ' ' || end[1] != '/')
+	const char *at = mount != NULL ? mount : dash;
+	*ret_mount = at + (mount != NULL ? 2 : 3);
+	while (at > line && at[-1] != ' ') /* the share */
+		at--;
+	while (at > line && at[-1] == ' ')
+		at--;
+	const char *end = at;
+	while (at > line && at[-1] != ' ')
+		at--;
+	_cleanup_free_ char *number = xstrndup(at, (size_t)(end - at));
+	long long free_units;
+	if (!str_parse_i64(number, 0, INT64_MAX >> 10, &free_units))
 		return false;
-	*ret_kib = kib;
-	*ret_inodes = count;
-	*ret_mount = end + 1;
+	*ret_free = free_units;
 	return true;
 }
 
+/* The lines of the answer, up to the "-" and behind it. */
+static void split_answer(char *text, struct strv *blocks, struct strv *inodes)
+{
+	bool behind = false;
+	for (char *line; text != NULL && (line = strsep(&text, "\n")) != NULL;) {
+		if (strcmp(line, "-") == 0)
+			behind = true;
+		else if (*line != '\0')
+			strv_add(behind ? inodes : blocks, line);
+	}
+}
+
+/* A line is told apart by its number only: an answer with a line too few or too many says nothing. */
 static void read_answer(struct room *r, char *text)
 {
-	size_t i = 0;
-	for (char *line; text != NULL && i < r->need_count && (line = strsep(&text, "\n")) != NULL; i++) {
-		int64_t kib, inodes;
-		const char *mount;
-		if (!read_line(line, &kib, &inodes, &mount))
+	struct strv blocks = {.count = 0}, inodes = {.count = 0};
+	split_answer(text, &blocks, &inodes);
+	for (size_t i = 0; blocks.count == r->places.count && i < r->need_count; i++) {
+		int64_t kib, count;
+		const char *mount, *same;
+		size_t place = r->needs[i].place;
+		if (place == PLACES_MAX || !read_line(blocks.items[place], &kib, &mount))
 			continue;
 		struct disk *d = find_disk(r, mount);
-		d->free_bytes = kib > INT64_MAX >> 10 ? INT64_MAX : kib << 10;
-		d->free_inodes = inodes;
+		bool counted = inodes.count == blocks.count && read_line(inodes.items[place], &count, &same);
+		d->free_bytes = kib << 10;
+		d->free_inodes = counted && count > 0 ? count : -1;
+		if (counted && count == 0 && strstr(inodes.items[place], "100%") != NULL)
+			d->free_inodes = 0; /* used up, rather than not counted */
 		count_in(d, &r->needs[i]);
 	}
+	strv_done(&blocks);
+	strv_done(&inodes);
 }
 
 static void judge(const struct disk *d, const struct etarget *et, struct faults *faults)
@@ -155,8 +203,8 @@ static int ask(struct etarget *et, struct room *r, struct err *err)
 	struct view *v = &et->t->view;
 	_cleanup_(str_done) struct str input = STR_INIT(16 << 20);
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
-	for (size_t i = 0; i < r->need_count; i++)
-		str_appendf(&input, "%s\n", r->needs[i].path);
+	for (size_t i = 0; i < r->places.count; i++)
+		str_appendf(&input, "%s\n", r->places.items[i]);
 	const struct target_command command = {
 		.script = room_script, .input = str_peek(&input), .input_len = input.len, .max_output = 4 << 20};
 	int code = host_query(v, &command, &result, err);

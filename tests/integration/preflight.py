@@ -107,6 +107,15 @@ class Findings(Case):
             self.assert_says(result, "inodes free, 99999999 are wanted", "1G are wanted")
 
 
+    def test_a_name_of_several_lines_is_asked_for_room_like_any_other(self):
+        with Trial() as t, Sshd() as server:
+            files = [{"file": {"path": t.path(name), "content": "x"}} for name in ("one\nline", "one\nand / another", "plain")]
+            began = time.monotonic()
+            result = t.deploy({"targets": {"web": server.target()}, "steps": [{"apply": {"resources": files}}]})
+            self.assert_exit(result, 0)
+            self.assertLess(time.monotonic() - began, 50, "the target was asked until a deadline ended it")
+
+
 class Clock(Case):
     def test_a_clock_that_is_off_is_a_warning_and_then_an_error(self):
         with Trial() as t:
