@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+enum { ALONE_LEAST_MS = 10000 };
+
 /* Filled in step by step, so that a late value marks its own step only; the targets first, since steps may name them. */
 json_t *file_resolve_root(struct reader *r, const json_t *raw)
 {
@@ -120,6 +122,23 @@ int file_check_schema(struct reader *r, void (*leave_out)(json_t *document), str
 	return e == ERR_INVALID && r->faults.count > 0 ? 0 : e;
 }
 
+static void read_undo_alone(struct reader *r)
+{
+	const json_t *value = json_object_get(r->root, "undo_alone");
+	_cleanup_free_ char *text = json_is_string(value)    ? xstrdup(json_string_value(value))
+	                            : json_is_integer(value) ? json_text(value)
+	                                                     : NULL;
+	long long ms;
+	if (text == NULL)
+		return;
+	if (str_parse_duration_ms(text, &ms) < 0 || ms < ALONE_LEAST_MS) {
+		faults_add(&r->faults, r->d->yaml, "/undo_alone", "must be a time of at least %ds, not %s",
+		           ALONE_LEAST_MS / 1000, text);
+		return;
+	}
+	json_object_set_new(r->d->deployment, "undo_alone_ms", json_integer(ms));
+}
+
 void file_copy_heads(struct reader *r)
 {
 	static const char *const names[] = {"name", "environment", "on_failure", "undo_deadline", "seal"};
@@ -128,6 +147,7 @@ void file_copy_heads(struct reader *r)
 		if (value != NULL)
 			json_object_set(r->d->deployment, names[i], value);
 	}
+	read_undo_alone(r);
 	if (r->source->root != NULL)
 		json_object_set_new(r->d->deployment, "source_root", json_string(r->source->root));
 	if (r->source->commit != NULL)

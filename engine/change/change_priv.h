@@ -25,6 +25,8 @@ int change_restore_file(struct target *t, const struct change *c, struct err *er
 int change_restore_directory(struct target *t, const struct change *c, struct err *err);
 /* Restores the record's `before` at its path. */
 int change_restore(struct change_call *x, const struct change *c, struct err *err);
+/* For a target that goes back alone: as change_restore does. */
+void change_restore_alone(const struct change *c, struct str *out);
 /* A link over a file is made beside it and renamed over it, so that there is always one of them. */
 int change_put_link(struct target *t, const char *path, const char *link, bool over_file, struct err *err);
 

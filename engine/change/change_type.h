@@ -15,6 +15,7 @@
  * | leftovers | nothing | further paths beside which a killed process may leave private names               | its own only     |
  * | is_named  | nothing | does the input of its step name it? Asked of a record that only a target has        | files: by path; others: no |
  * | resume    | waits   | the task that c->task names (NULL: its name was lost) has ended; x->undoing: it may be cancelled | compare decides |
+ * | alone     | nothing | the lines by which its target takes it back without us (engine/alone/alone.h)      | it cannot        |
  * | needs     | nothing | who and what must be there: "u USER", "g GROUP", "p DIRECTORY that can be written" | nothing          |
  *
  * An API guards nothing by itself and answers late. Its driver calls change_guard right before each request that changes something,
@@ -68,5 +69,6 @@ struct change_type {
 	void (*made)(const struct change *c, struct strv *ret);
 	void (*leftovers)(const struct change *c, struct strv *ret);
 	bool (*is_named)(const struct change *c, const json_t *input);
+	void (*alone)(const struct change *c, struct str *out);
 	void (*needs)(const struct change *c, struct strv *ret);
 };

@@ -77,5 +77,6 @@ const struct change_type change_dir = {
 	.save = change_save_directory,
 	.apply = apply,
 	.undo = undo,
+	.alone = change_restore_alone,
 	.needs = needs,
 };

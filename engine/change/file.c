@@ -1,5 +1,6 @@
 /* "file": content and attributes, put whole or not at all. */
 #include "engine/change/change_priv.h"
+#include "engine/alone/alone.h"
 
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -73,6 +74,12 @@ static int apply(struct change_call *x, struct change *c, struct err *err)
 	return host_put(x->t, c->path, str_peek(&c->content), c->content.len, &attr, err);
 }
 
+static void alone(const struct change *c, struct str *out)
+{
+	if (c->action != ACTION_ADOPT)
+		alone_line_restore(c, c->secret, out);
+}
+
 static void needs(const struct change *c, struct strv *ret)
 {
 	change_needs_owners(c, ret);
@@ -87,5 +94,6 @@ const struct change_type change_file = {
 	.save = save,
 	.apply = apply,
 	.undo = change_restore,
+	.alone = alone,
 	.needs = needs,
 };

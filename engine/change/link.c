@@ -42,5 +42,6 @@ const struct change_type change_link = {
 	.undo = change_restore,
 	.names = names,
 	.release_of = release_of,
+	.alone = change_restore_alone,
 	.needs = change_needs_parent,
 };

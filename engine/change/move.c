@@ -1,5 +1,6 @@
 /* "move": a rename to extra.to. */
 #include "engine/change/change_priv.h"
+#include "engine/alone/alone.h"
 
 static int compare(struct change_call *x, const struct change *c, enum change_match *ret, struct err *err)
 {
@@ -49,6 +50,11 @@ static bool touches(const struct change *c, const char *path)
 	return to && (change_path_within(to, path) || change_path_within(path, to));
 }
 
+static void alone(const struct change *c, struct str *out)
+{
+	alone_line_back(c, json_get_string(c->extra, "to"), out);
+}
+
 const struct change_type change_move = {
 	.name = "move",
 	.flags = CHANGE_FILES,
@@ -57,4 +63,5 @@ const struct change_type change_move = {
 	.apply = apply,
 	.undo = undo,
 	.touches = touches,
+	.alone = alone,
 };

@@ -34,5 +34,6 @@ const struct change_type change_remove = {
 	.apply = apply,
 	.undo = change_restore,
 	.settle = settle,
+	.alone = change_restore_alone,
 	.needs = change_needs_parent,
 };

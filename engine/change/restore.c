@@ -1,5 +1,6 @@
 /* Saves the content that a change replaces in the target's copy before the first change; the undo restores it. */
 #include "engine/change/change_priv.h"
+#include "engine/alone/alone.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -137,4 +138,10 @@ int change_restore(struct change_call *x, const struct change *c, struct err *er
 	default:
 		return err_set(err, ERR_UNSUPPORTED, "'%s' was not a file, directory or link", c->path);
 	}
+}
+
+void change_restore_alone(const struct change *c, struct str *out)
+{
+	if (c->action != ACTION_ADOPT)
+		alone_line_restore(c, false, out);
 }

@@ -266,7 +266,7 @@ static int same_boot(struct etarget *et, const char *before, bool *ret, struct e
 
 /* Puts intents and previous contents into the target's copy, durable before the first change. Repeated as a whole when a reply is
  * lost: appended records are merged by their id, and the content saved again is still the previous one. */
-static int prepare_target(struct engine *e, struct etarget *et, struct plan *plan, struct err *err)
+static int prepare_target(struct engine *e, struct estep *s, struct etarget *et, struct plan *plan, struct err *err)
 {
 	int r = 0;
 	for (int i = 0; i < APPLY_TRIES; i++) {
@@ -277,6 +277,8 @@ static int prepare_target(struct engine *e, struct etarget *et, struct plan *pla
 			r = lock_append_changes(et->anchor->t, plan->changes, plan->count, err);
 		for (size_t k = 0; r == 0 && k < plan->count; k++)
 			r = change_save_former(et->t, &plan->changes[k], err);
+		if (r == 0)
+			r = engine_alone_lay(e, s, et, plan, err);
 		if (r == 0)
 			r = barrier_at(et, et->anchor->t->lock_dir, err);
 		if (r == 0)
@@ -308,7 +310,7 @@ int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, 
 	int r = store_changes_add(e->store, e->id, plan->changes, plan->count, err);
 	if (r < 0)
 		return err_wrap(err, r, "record the intents of step %d", s->index + 1);
-	r = prepare_target(e, et, plan, err);
+	r = prepare_target(e, s, et, plan, err);
 	if (r == 0)
 		r = mark_begun(e, s, err);
 	for (size_t i = 0; r == 0 && i < plan->count; i++)

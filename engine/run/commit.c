@@ -116,8 +116,11 @@ char *engine_half_made(struct engine *e)
 
 int engine_commit(struct engine *e, struct err *err)
 {
+	/* The others before the anchor's mark: one that is cut off between the two must not go back from what is committed. */
+	int r = engine_alone_disarm(e, 1, err);
 	/* Looked at after the barrier: the observed state is durable. */
-	int r = engine_barrier_all(e, err);
+	if (r == 0)
+		r = engine_barrier_all(e, err);
 	if (r == 0)
 		r = engine_verify_all(e, err);
 	if (r == 0)
@@ -175,6 +178,7 @@ int engine_finish_commit(struct engine *e, struct err *err)
 int engine_finish_undone(struct engine *e, int exit_status, struct err *err)
 {
 	engine_past_cancel(e);
+	engine_alone_disarm_all(e);
 	int r = e->target_count > 0 && e->targets[0].locked ? mark_anchor(e, "undone", err) : 0;
 	if (r < 0)
 		return r;
@@ -196,6 +200,8 @@ int engine_hold(struct engine *e, const char *reason, struct err *err)
 	json_t *members = json_pack("{s:i, s:O}", "exit_status", 4, "left_over", e->left_over);
 	if (reason)
 		json_object_set_new(members, "reason", json_string_lossy(reason, strlen(reason)));
+	/* Nobody renews what is held. */
+	engine_alone_disarm_all(e);
 	int r = engine_set_state(e, DEPLOYMENT_HELD, members, err);
 	if (r == 0)
 		engine_settled(e, OUTCOME_HELD, 4);
@@ -337,6 +343,7 @@ void engine_fail(struct engine *e, int code, struct err *err, struct engine_resu
 	e->reason.code = code;
 	engine_say(e, "error", "%s", err_line(&e->reason, line, sizeof(line)));
 	if (code == ERR_FENCED || code == ERR_UNKNOWN) {
+		engine_alone_fenced(e);
 		/* Taken over, or unknown: not ours to continue. */
 		if (err)
 			err_hint(err, code, "davit recover %s", e->id);
@@ -363,6 +370,11 @@ void engine_fail(struct engine *e, int code, struct err *err, struct engine_resu
 		return;
 	}
 	engine_say(e, "error", "%s", err_line(&why, line, sizeof(line)));
+	if (r == ERR_FENCED) {
+		engine_alone_fenced(e);
+		if (err)
+			err_hint(err, code, "davit recover %s", e->id);
+	}
 	if (r == ERR_CONFLICT || r == ERR_CANCELLED) {
 		engine_leave_rest(e, r);
 		hold_failed(e, err);

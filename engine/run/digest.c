@@ -161,7 +161,7 @@ json_t *engine_digest_step(const struct engine *e, const struct estep *s)
 /* The members beside the steps that decide between old and new. */
 static void copy_decisions(const struct engine *e, json_t *root)
 {
-	static const char *const members[] = {"on_failure", "undo_deadline_ms", "seal"};
+	static const char *const members[] = {"on_failure", "undo_deadline_ms", "undo_alone_ms", "seal"};
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
 		json_t *value = json_object_get(e->deployment, members[i]);
 		if (value != NULL)

@@ -414,6 +414,8 @@ static int load_names(struct engine *e, struct err *err)
 	e->environment = xstrdup(environment);
 	e->scope = xasprintf("%s.%s", name, environment);
 	e->hold = on_failure && strcmp(on_failure, "hold") == 0;
+	if (e->hold && engine_alone_after_ms(e) > 0)
+		return err_set(err, ERR_INVALID, "'on_failure: hold' and 'undo_alone' exclude each other");
 	return 0;
 }
 
@@ -486,7 +488,7 @@ static int load(struct engine *e, const struct deployment *given, const struct e
 	else
 		e->wait = (struct wait)WAIT_INIT;
 	e->wait.tick = engine_tick;
-	e->wait.tick_ms = o->live ? LIVE_TICK_MS : LOCK_TICK_MS;
+	e->wait.tick_ms = o->live ? MIN((int64_t)LIVE_TICK_MS, engine_alone_tick_ms(e)) : engine_alone_tick_ms(e);
 	e->wait.context = e;
 	e->id = id ? xstrdup(id) : engine_make_id();
 	int r = load_names(e, err);
@@ -530,6 +532,8 @@ void engine_done(struct engine *e)
 	forget_all(e);
 	for (size_t i = 0; i < e->target_count; i++) {
 		free(e->targets[i].name);
+		free(e->targets[i].alone_token);
+		free(e->targets[i].alone_former);
 		target_free(e->targets[i].t);
 		target_free(e->targets[i].renewer);
 	}
@@ -597,7 +601,7 @@ json_t *engine_targets_json(const struct engine *e)
 void engine_make_doc(struct engine *e)
 {
 	const char *const members[] = {"on_failure", "commit",           "dirty", "repository", "run_url",
-	                               "file",       "undo_deadline_ms", "kept",  "rollback"};
+	                               "file",       "undo_deadline_ms", "kept",  "rollback",   "undo_alone_ms"};
 	json_t *doc = json_object();
 	_cleanup_json_ json_t *owner = lock_owner_process(0);
 	_cleanup_json_ json_t *record = lock_record(e->store, doc, NULL);
@@ -642,6 +646,8 @@ static int prepare(struct engine *e, struct err *err)
 	}
 	if (r == 0)
 		r = engine_baseline(e, err);
+	if (r == 0)
+		r = engine_alone_arm(e, err);
 	if (r == 0)
 		r = engine_set_state(
 			e, DEPLOYMENT_OPEN,

@@ -176,6 +176,7 @@ static int plan_one(struct engine *e, struct estep *s, size_t target, struct err
 			*err = own;
 		return r;
 	}
+	engine_alone_warn(e, s, target);
 	for (size_t k = 0; k < s->plans[target].warnings.count; k++)
 		engine_say(e, "warning", "%s", s->plans[target].warnings.items[k]);
 	return 0;

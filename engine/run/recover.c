@@ -231,6 +231,8 @@ int engine_take_over_all(struct engine *e, char **ret_mark, size_t *ret_found, s
 				break;
 		}
 		*ret_found += found;
+		if (r == 0 && found)
+			engine_alone_hear(e, &e->targets[i]);
 	}
 	return r < 0 || ret_mark == NULL ? r : engine_mark_there(e, ret_mark, err);
 }

@@ -122,7 +122,7 @@ int engine_tick(void *engine, struct err *err)
 	/* A person who watches gets updates more often than a lock needs them. */
 	if (now < e->next_renewal)
 		return 0;
-	e->next_renewal = e->o->live ? now + LOCK_TICK_MS - e->wait.tick_ms / 2 : 0;
+	e->next_renewal = e->o->live ? now + engine_alone_tick_ms(e) - e->wait.tick_ms / 2 : 0;
 	for (size_t i = 0; i < e->host_count; i++) {
 		struct etarget *et = &e->targets[i];
 		if (!et->locked || et->t->lock_dir == NULL)

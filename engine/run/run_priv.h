@@ -22,8 +22,10 @@ struct etarget {
 	bool locked;
 	bool earlier; /* a previous committed deployment changed it, by our journal or by the lock's record */
 	int64_t renewals;
-	bool unreached;     /* a finding says why */
-	int64_t away_since; /* mono ms: reported as out of reach; 0: it answers, as far as is known */
+	bool unreached;                   /* a finding says why */
+	char *alone_token, *alone_former; /* of its own watch; NULL: it has none */
+	bool went_alone;                  /* it went back by itself, and was heard */
+	int64_t away_since;               /* mono ms: reported as out of reach; 0: it answers, as far as is known */
 };
 
 struct estep {
@@ -216,6 +218,22 @@ void engine_leave_over(struct engine *e, const char *target, const char *path, i
 void engine_leave_rest(struct engine *e, int code);
 /* Removes leftovers of an interrupted try of this change beside its path; the try must have ended. */
 int engine_sweep_beside(struct engine *e, struct etarget *et, const struct change *c, struct err *err);
+
+/* ---- alone.c ---- */
+int64_t engine_alone_after_ms(const struct engine *e); /* 0: targets do nothing by themselves */
+int64_t engine_alone_tick_ms(const struct engine *e);
+/* Adds to the plan what the targets cannot take back by themselves. */
+void engine_alone_warn(struct engine *e, struct estep *s, size_t target);
+/* Before the first change: on all hosts the watch lies there, armed, and runs. */
+int engine_alone_arm(struct engine *e, struct err *err);
+/* Before these changes, and before the barrier for them. */
+int engine_alone_lay(struct engine *e, struct estep *s, struct etarget *et, const struct plan *plan, struct err *err);
+/* From this target on none goes back by itself any more, durably. ERR_FENCED: one already did. */
+int engine_alone_disarm(struct engine *e, size_t from, struct err *err);
+void engine_alone_disarm_all(struct engine *e); /* as far as they answer */
+/* The lock is ours again: what the target did meanwhile. */
+void engine_alone_hear(struct engine *e, struct etarget *et);
+void engine_alone_fenced(struct engine *e);
 
 /* ---- commit.c ---- */
 /* From here on a first SIGINT and a SIGTERM stop nothing: the rest must be done. A second SIGINT stops an undo. */

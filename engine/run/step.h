@@ -121,6 +121,11 @@ struct step_type {
 	/* Where each value comes from that the step would write: {"path","values":[{"name","from","hides":[…]}]}, never a value. Needs the
 	 * input, and of the deployment what its file says. */
 	int (*explain)(const struct step_context *c, json_t **ret, struct err *err);
+	/* The lines by which a target does without us (engine/alone/alone.h) what `undo` does for a change that cannot be looked at, and
+	 * `restore`. ERR_UNSUPPORTED: it cannot, with the reason. NULL: nor can it. Nothing secret. */
+	int (*undo_alone)(const struct step_context *c, const struct change *change, struct str *out, struct err *err);
+	int (*restore_alone)(const struct step_context *c, const char *former_release, struct str *out,
+	                     struct err *err);
 	int (*settled)(const struct step_context *c, const struct step_outcome *outcome, struct err *err);
 	int (*clean)(const struct step_context *c, struct target *t, struct err *err);
 	/* The changes are made, looked at and taken back as those of `plan` are, by this step and with its input. former is from the journal, of

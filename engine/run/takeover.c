@@ -131,7 +131,8 @@ static int decide(struct engine *e, const char *mark, struct err *err)
 		return engine_finish_commit(e, err) < 0 ? 4 : 0;
 	if (mark && strcmp(mark, "undone") == 0)
 		return engine_finish_undone(e, 1, err) < 0 ? 4 : 0;
-	err_set(&e->reason, ERR_FAILED, "the machine that deployed is gone");
+	if (e->reason.code == 0)
+		err_set(&e->reason, ERR_FAILED, "the machine that deployed is gone");
 	if (e->hold && engine_anything_begun(e)) {
 		engine_hold(e, "the machine that deployed is gone; on_failure is hold", err);
 		err_set(err, ERR_CONFLICT, "the deployment %s is held: the machine that deployed is gone", e->id);
@@ -194,6 +195,8 @@ static int take_over(struct engine *e, const struct engine_recover_options *ro, 
 	r = record_here(e, record, err);
 	if (r == 0)
 		r = engine_import_changes(e, err);
+	for (size_t i = 0; r == 0 && i < e->host_count; i++)
+		engine_alone_hear(e, &e->targets[i]);
 	if (r < 0)
 		return 4;
 	return decide(e, mark, err);

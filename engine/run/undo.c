@@ -32,7 +32,7 @@ void engine_leave_over(struct engine *e, const char *target, const char *path, i
 }
 
 static const char never_started[] = "never started", as_before[] = "it was as before",
-		  needs_none[] = "it needs no undo";
+		  needs_none[] = "it needs no undo", went_back[] = "its target went back by itself";
 
 static bool is_left_over(const struct engine *e, int64_t change)
 {
@@ -274,7 +274,10 @@ static int undo_change(struct engine *e, struct plan *all, size_t i, struct err 
 	e->no_space = e->no_space || r == ERR_NO_SPACE;
 	if (r >= 0) {
 		bool command = change_has(c, CHANGE_BLIND);
-		const char *why = r != UNDO_NOTHING ? NULL : command ? needs_none : as_before;
+		const char *why = r != UNDO_NOTHING ? NULL
+		                  : command         ? needs_none
+		                  : et->went_alone  ? went_back
+		                                    : as_before;
 		record(e, c, CHANGE_UNDONE, why);
 		if (command && et->anchor->t->lock_dir)
 			lock_append_state(et->anchor->t, c, CHANGE_UNDONE, NULL);

@@ -1,5 +1,6 @@
 /* run: a command on a target. Its effect cannot be looked at, so the author says how to take it back: `undo`, in
  * its turn among the other changes, or `after_undo`, once everything is restored. */
+#include "engine/alone/alone.h"
 #include "steps/common/command.h"
 #include "base/secret/mask.h"
 #include "base/core/shown.h"
@@ -179,6 +180,49 @@ static int restore(const struct step_context *c, struct target *t, const char *f
 	return r < 0 ? err_wrap(err, r, "after_undo on '%s'", t->view.name) : 0;
 }
 
+/* What lies on a target for later holds nothing that may be a secret. */
+static int may_run_alone(const struct run_in *in, struct err *err)
+{
+	if (in->env.count > 0)
+		return err_set(err, ERR_UNSUPPORTED, "its variables may be secrets, which are not left on a target");
+	if (in->become_user != NULL)
+		return err_set(err, ERR_UNSUPPORTED, "it runs as the user '%s'", in->become_user);
+	return 0;
+}
+
+static int command_alone(const struct run_in *in, const char *what, int64_t id, const json_t *value, struct str *out,
+                         struct err *err)
+{
+	_cleanup_(arena_done) struct arena arena = ARENA_INIT;
+	struct step_command command = step_command_read(value, &arena);
+	struct alone_command alone = {.argv = command.argv, .cwd = in->cwd, .timeout_ms = in->timeout_ms};
+	int r = may_run_alone(in, err);
+	if (r < 0)
+		return r;
+	if (command.script != NULL)
+		alone.script = arena_printf(&arena, "set -e\n%s", command.script);
+	alone_line_command(what, id, &alone, out);
+	return 0;
+}
+
+static int undo_alone(const struct step_context *c, const struct change *change, struct str *out, struct err *err)
+{
+	const struct run_in *in = c->input;
+	if (step_command_is_none(in->undo) || (in->undo == NULL && in->after_undo != NULL))
+		return 0;
+	if (in->undo == NULL)
+		return err_set(err, ERR_UNSUPPORTED, "it has no `undo`");
+	return command_alone(in, "undo", change->id, in->undo, out, err);
+}
+
+static int restore_alone(const struct step_context *c, const char *former_release, struct str *out, struct err *err)
+{
+	const struct run_in *in = c->input;
+	if (in->after_undo == NULL || (former_release == NULL && in->when_none == RUN_WHEN_NONE_SKIP))
+		return 0;
+	return command_alone(in, "after", c->index, in->after_undo, out, err);
+}
+
 static void describe_after(const struct step_context *c, struct str *out)
 {
 	const struct run_in *in = c->input;
@@ -199,4 +243,6 @@ const struct step_type run_step = {
 	.undo = undo,
 	.restore = restore,
 	.after = describe_after,
+	.undo_alone = undo_alone,
+	.restore_alone = restore_alone,
 };

@@ -334,7 +334,7 @@ static bool met_a_fault(void)
 {
 	const struct rates *r = &world->sc.rates;
 	return world->deaths_kill + world->deaths_power + world->target_powers + world->nets + world->lates +
-	                       world->fulls + world->jumps >
+	                       world->fulls + world->jumps + world->watches_fired >
 	               0 ||
 	       r->denied > 0 || world->sc.refused_from_gate > 0 || r->journal_full > 0 || r->journal_io > 0 ||
 	       world->person_came || world->sc.contender != CONTENDER_NONE || world->sc.hold ||

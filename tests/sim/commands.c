@@ -71,6 +71,8 @@ int sim_command_acts(struct starget *t, const struct blob *words, bool all)
 {
 	const char *argv[WORDS] = {NULL};
 	int count = split(words, argv);
+	if (count == 3 && strcmp(argv[2], "start") == 0 && (!all || sim_alone_starts(t, argv[1])))
+		return 0;
 	if (count == 1 && strcmp(argv[0], "restart") == 0) {
 		if (all)
 			fx_restart(t);

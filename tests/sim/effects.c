@@ -16,6 +16,7 @@ int sim_target_index(const char *name)
 void sim_target_reboot(struct starget *t)
 {
 	t->boots++;
+	t->watch = (struct swatch){0};
 	fx_restart(t);
 }
 
@@ -74,6 +75,7 @@ static void end_strays(const struct view *v)
 int fx_go_on(struct target *t, const char *what, bool stops, struct err *err)
 {
 	sim_step(what);
+	sim_alone_moves();
 	if ((stops || fx_of(&t->view)->remote) && is_cancelled(&t->view))
 		return err_set(err, ERR_CANCELLED, "cancelled");
 	if (t->lock_dir && !token_is(fx_of(&t->view), t->lock_dir, t->token))
@@ -89,6 +91,7 @@ int fx_before(struct view *v, const char *what, const char *path, bool changes, 
 	struct starget *t = fx_of(v);
 	sim_step(what);
 	sim_late_arrivals(false);
+	sim_alone_moves();
 	int r = v->wait ? wait_check(v->wait, err) : 0;
 	/* A request may be on its way before anybody looks whether it is still wanted. */
 	if (r < 0 && !(r == ERR_CANCELLED && changes && sim_below(2) == 0))
@@ -154,6 +157,7 @@ int fx_denied(struct target *t, const char *path, struct err *err)
 
 int fx_enter(struct target *t, const char *what, const char *path, struct err *err)
 {
+	sim_alone_races(path);
 	int r = fx_before(&t->view, what, path, true, err);
 	if (r == 0)
 		r = fx_guard(t, path, err);
@@ -168,6 +172,7 @@ int fx_after(struct view *v, int r, struct err *err)
 	if (world->sc.real)
 		sim_watch_secrets(fx_of(v));
 	sim_step("reply");
+	sim_alone_moves();
 	if (fx_of(v)->remote && is_cancelled(v)) {
 		sim_trace("  cancelled while the reply was awaited");
 		return err_set(err, ERR_CANCELLED, "cancelled");

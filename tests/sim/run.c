@@ -13,8 +13,8 @@
 #include <time.h>
 
 struct totals {
-	int64_t runs, violations, kills, powers, target_powers, nets, lates, fulls, jumps, ops, writes, takeovers,
-		contenders, persons, held, cancels, stops, uploads;
+	int64_t runs, violations, kills, powers, target_powers, nets, lates, fulls, jumps, watches, ops, writes,
+		takeovers, contenders, persons, held, cancels, stops, uploads;
 	uint32_t struck[8][3];
 	uint64_t first_seed;
 	int found;
@@ -34,6 +34,7 @@ static void add_up(void)
 	__atomic_fetch_add(&totals->lates, world->lates, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&totals->fulls, world->fulls, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&totals->jumps, world->jumps, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&totals->watches, world->watches_fired, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&totals->ops, world->ops, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&totals->writes, world->writes, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&totals->contenders, world->sc.contender != CONTENDER_NONE, __ATOMIC_RELAXED);
@@ -100,9 +101,9 @@ static void print_totals(double seconds)
 	       seconds, totals->ops, totals->writes);
 	printf("deaths: %" PRId64 " kill, %" PRId64 " power, %" PRId64 " target's power; %" PRId64
 	       " lost connections or replies, %" PRId64 " late requests, %" PRId64 " full disks, %" PRId64
-	       " clock jumps\n",
+	       " clock jumps, %" PRId64 " watches of targets\n",
 	       totals->kills, totals->powers, totals->target_powers, totals->nets, totals->lates, totals->fulls,
-	       totals->jumps);
+	       totals->jumps, totals->watches);
 	printf("contenders: %" PRId64 ", other machine: %" PRId64 ", a person's hand: %" PRId64
 	       ", held at the end: %" PRId64 "\n",
 	       totals->contenders, totals->takeovers, totals->persons, totals->held);

@@ -431,6 +431,7 @@ void scenario_make(uint64_t seed)
 	sim_locks_choose(sc);
 	sim_api_choose(sc);
 	make_no_room(sc);
+	sim_alone_choose(sc);
 	world->faults_on = true;
 }
 

@@ -132,6 +132,7 @@ static bool recover_round(bool first_is_lost)
 {
 	bool ok = true;
 	sim_users_write();
+	sim_alone_time_passes(false);
 	if (sim_other_machine_acts())
 		ok = sim_run_alone(ROLE_RECOVER, 1, false);
 	if (ok && !first_is_lost)
@@ -204,6 +205,7 @@ static void settle(bool lost)
 	sim_slot = 0;
 	sim_role = ROLE_INSPECT;
 	sim_late_arrivals(true);
+	sim_alone_time_passes(true);
 	world->generation = ROUNDS + 1;
 	if (sim_other_machine_acts() && !lost)
 		ok = sim_run_alone(ROLE_RECOVER, 1, false);

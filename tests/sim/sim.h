@@ -13,6 +13,7 @@
  *   seed.c      one seed: deaths, recoveries, the verdict, shortening
  *   upload.c    archive-upload: sources, former releases, streams and clones
  *   api.c       scenarios with an API beside the hosts
+ *   alone.c     scenarios of targets that go back by themselves
  *   back.c      scenarios of rollbacks
  *   locks.c     scenarios of locks that somebody must free
  *   real.c      scenarios of the product's own steps: snapshot, apply, secret-write, run
@@ -107,8 +108,21 @@ struct rename_pair {
 enum { SIM_RENAMES = 24, SIM_SERVICE_READS = 4, SIM_KEPT = 3 };
 #define SIM_SECRET "TOP-SECRET"
 
+enum watch_state { WATCH_NONE, WATCH_LOOKS, WATCH_CHECKED, WATCH_RENAMED, WATCH_FENCED, WATCH_GOES, WATCH_AFTER };
+enum { SIM_LEFTS = 12 };
+/* A target's own process (alone.c). */
+struct swatch {
+	enum watch_state state;
+	char token[40], lock_dir[SIM_PATH];
+	int64_t due_op;
+	int line, lefts;
+	bool left_some;
+	char left[SIM_LEFTS][SIM_PATH];
+};
+
 struct starget {
 	bool used, remote;
+	struct swatch watch;
 	struct stree now, durable;
 	char serving[SIM_PATH]; /* what the service runs: the link of /app/current when it was last started */
 	char served[SIM_PATH];  /* before the deployment */
@@ -203,6 +217,8 @@ struct scenario {
 	bool in_command;                         /* it dies while its first command is at work */
 	bool no_room; /* from the gate on a target has no room while what room_path names is there */
 	char room_path[SIM_PATH];
+	bool alone, alone_races; /* targets go back by themselves; in the worst moments too */
+	int64_t alone_after[SIM_TARGETS];
 	bool tells;             /* a command and its after_undo name what the snapshot gives */
 	bool undone_by_command; /* the data: a command brings back no time */
 	bool job;               /* each step is a process of its own, as in a workflow; `finish` decides */
@@ -243,7 +259,8 @@ struct seen {
 };
 
 struct world {
-	uint64_t rng, more_rng, engine_rng;
+	uint64_t rng, more_rng, alone_rng, engine_rng;
+	int64_t watches_fired;
 	int64_t mono_ms, wall_offset_ms;
 	int64_t ops, generation_ops;
 	int generation; /* 0: the deployment; one more with each process after it */
@@ -392,6 +409,15 @@ bool sim_api_is_step(const char *step);
 void sim_api_world(void);
 void sim_api_calm(void); /* its faults are over; what hangs goes on hanging */
 void sim_api_check(enum deployment_state state);
+
+/* ---- alone.c ---- */
+void sim_alone_choose(struct scenario *sc);
+/* The command that starts a watch; false: it is another. */
+bool sim_alone_starts(struct starget *t, const char *watch);
+void sim_alone_moves(void);
+void sim_alone_races(const char *path);
+void sim_alone_time_passes(bool all);
+void sim_alone_fenced(struct starget *t, const char *lock_dir);
 
 /* ---- back.c ---- */
 void sim_back_choose(struct scenario *sc);

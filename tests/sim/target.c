@@ -398,6 +398,7 @@ static int sim_fence(struct target *t, const char *lock_dir, struct err *err)
 	for (int i = 0; i < SIM_LATE; i++)
 		if (st->late[i].kind != LATE_NONE && st->late[i].noted && strcmp(st->late[i].lock_dir, lock_dir) == 0)
 			st->late[i].kind = LATE_NONE;
+	sim_alone_fenced(st, lock_dir);
 	return fx_after(&t->view, 0, err);
 }
 
