@@ -761,6 +761,13 @@ static int undo_pass(struct engine *e, struct plan *all, bool *ret_again, struct
 	return r;
 }
 
+/* What was taken back on a target that went away before a barrier: a power cut may have brought it back. */
+static bool may_be_back(struct engine *e, const struct change *c)
+{
+	const struct etarget *et = engine_target(e, c->target);
+	return et != NULL && target_is_host(et->t) && et->away_since != 0 && was_started(c);
+}
+
 /* A target that stayed away until the deadline: reports what it still carries, for a person and the next rollback. */
 static int out_of_reach(struct engine *e, const struct plan *all, int r, struct err *err)
 {
@@ -770,9 +777,13 @@ static int out_of_reach(struct engine *e, const struct plan *all, int r, struct 
 	err_line(err, line, sizeof(line));
 	for (size_t i = all->count; i-- > 0;) {
 		const struct change *c = &all->changes[i];
-		if (concerns(e, c) && c->state != CHANGE_UNDONE && c->state != CHANGE_CONFLICT &&
-		    c->state != CHANGE_BLOCKED)
+		if (!concerns(e, c) || c->state == CHANGE_CONFLICT || c->state == CHANGE_BLOCKED)
+			continue;
+		if (c->state != CHANGE_UNDONE)
 			engine_leave_over(e, c->target, c->path, c->id, "%s", line);
+		else if (may_be_back(e, c))
+			engine_leave_over(e, c->target, c->path, c->id, "taken back, but perhaps not for good: %s",
+			                  line);
 	}
 	if (json_array_size(e->left_over) == 0)
 		engine_leave_over(e, NULL, NULL, 0, "%s", line);

@@ -268,6 +268,7 @@ void sim_person_comes(void)
 	struct snode *changed = stree_set(&t->now, world->sc.person_path, NODE_FILE, n->mode, b);
 	changed->synced = b;
 	stree_make_durable(t, changed);
+	stree_parents_durable(t, world->sc.person_path); /* an editor syncs what it writes */
 	sim_trace("*** a person writes t%d:%s", world->sc.person_target, world->sc.person_path);
 }
 
