@@ -129,7 +129,8 @@ static void keep_last(struct gate_check *check, bool ok)
 	str_append(&check->seen, seen);
 	if (ok)
 		return;
-	strv_done(&check->log);
+	if (a->ok || a->log.count > 0) /* a try that the deadline cuts off may have had no time for them */
+		strv_done(&check->log);
 	for (size_t i = 0; i < a->log.count; i++)
 		strv_add_take(&check->log, told(a->log.items[i], strlen(a->log.items[i]), LOG_LINE_MAX));
 }
