@@ -382,6 +382,25 @@ static void make_no_room(struct scenario *sc)
 	snprintf(sc->room_path, sizeof(sc->room_path), "%s", path);
 }
 
+/* A hand that a change meets: on a target where a step changes that very path. */
+static void meet_a_change(struct scenario *sc)
+{
+	_cleanup_json_ json_t *d = json_loads(sc->deployment, 0, NULL);
+	json_t *step, *one;
+	size_t i, j;
+	json_array_foreach(json_object_get(d, "steps"), i, step)
+	{
+		json_array_foreach(json_object_get(json_object_get(step, "input"), "effects"), j, one)
+		{
+			const char *path = json_string_value(json_object_get(one, "path"));
+			for (int t = 0; t < sc->target_count; t++)
+				if (path != NULL && strcmp(path, sc->person_path) == 0 &&
+				    scenario_names_target(step, t))
+					sc->person_target = t;
+		}
+	}
+}
+
 void scenario_make(uint64_t seed)
 {
 	struct scenario *sc = &world->sc;
@@ -401,6 +420,8 @@ void scenario_make(uint64_t seed)
 	if (sim_below(8) == 0 && sc->person_path[0]) {
 		sc->person = sim_below(2) ? PERSON_AFTER_PLAN : PERSON_AT_GATE;
 		sc->person_target = (int)sim_below((uint64_t)sc->target_count);
+		if (sim_more_below(4) != 0)
+			meet_a_change(sc);
 	}
 	uint64_t other = sim_below(12);
 	if (other == 0)
@@ -422,7 +443,9 @@ void scenario_make(uint64_t seed)
 		sc->machine_lost = false;
 	}
 	make_deaths_by_state(sc);
-	sc->expects = sc->person == PERSON_AFTER_PLAN && !sc->job && strncmp(sc->person_path, "/srv/f", 6) == 0;
+	/* Half of the plans are reviewed; the others meet the person's hand when they are carried out. */
+	sc->expects = sc->person == PERSON_AFTER_PLAN && !sc->job && strncmp(sc->person_path, "/srv/f", 6) == 0 &&
+	              sim_more_below(2) == 0;
 	make_cancels(sc);
 	make_upload(sc);
 	make_lates(sc);

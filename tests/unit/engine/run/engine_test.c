@@ -697,6 +697,41 @@ static void another_machine_recovers_from_the_targets_alone(void **state)
 	assert_old_world();
 }
 
+/* As if a machine that has died since had taken the deployment over: its lock, and nothing that renews it. */
+static void lock_from_another_machine(void)
+{
+	_cleanup_free_ char *path = in_dir("base/open/shop.production/lock");
+	_cleanup_(str_done) struct str text = STR_INIT(1 << 16);
+	_cleanup_json_ json_t *lock = NULL;
+	assert_int_equal(fs_read(AT_FDCWD, path, 1 << 15, &text, NULL), 0);
+	assert_int_equal(json_parse(str_peek(&text), text.len, 1 << 15, &lock, NULL), 0);
+	json_object_set_new(lock, "token", json_string("0123456789abcdef0123456789abcdef"));
+	json_object_set_new(lock, "store_id", json_string("fedcba9876543210fedcba9876543210"));
+	json_object_set_new(lock, "machine_id", json_string("00000000000000000000000000000001"));
+	json_object_set_new(lock, "host", json_string("other"));
+	_cleanup_free_ char *changed = json_text(lock);
+	assert_int_equal(fs_write_atomic(AT_FDCWD, path, changed, strlen(changed), 0600, NULL), 0);
+}
+
+static void a_held_deployment_is_taken_back_from_a_machine_that_died_with_its_lock(void **state)
+{
+	(void)state;
+	struct engine_options o = options();
+	_cleanup_(engine_result_done) struct engine_result held = {0}, back = {0};
+	make_old_world();
+	gate_fails = true;
+	in_gate = change_a_behind_our_back;
+	assert_int_equal(deploy("rollback", &o, &held), 4);
+	in_gate = NULL;
+	gate_fails = false;
+	write_file("a", "new a");
+	lock_from_another_machine();
+	_cleanup_json_ json_t *d = deployment("rollback", steps_text);
+	take_over(d, &back, NULL);
+	assert_int_equal(back.exit_status, 0);
+	assert_old_world();
+}
+
 /* The journal is lost; what `meddle` made of the copy's first record is all that another machine has. */
 static void take_over_from(void (*meddle)(json_t *record), const char *steps, struct engine_result *result,
                            struct err *err)
@@ -1201,6 +1236,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(the_next_deployment_first_undoes_what_a_dead_one_left, set_up,
 	                                        tear_down),
 		cmocka_unit_test_setup_teardown(another_machine_recovers_from_the_targets_alone, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_held_deployment_is_taken_back_from_a_machine_that_died_with_its_lock,
+	                                        set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_copy_speaks_for_its_own_target_steps_and_paths_only, set_up,
 	                                        tear_down),
 		cmocka_unit_test_setup_teardown(the_undo_of_a_step_that_never_ran_is_not_run, set_up, tear_down),
