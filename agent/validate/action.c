@@ -18,24 +18,7 @@ struct action_look {
 static void known_keys(struct action_look *l, const json_t *object, const char *what, const char *const *names,
                        size_t count)
 {
-	const char *key;
-	json_t *value;
-	size_t base = l->at.len;
-	json_object_foreach((json_t *)(uintptr_t)object, key, value)
-	{
-		bool known = false;
-		for (size_t i = 0; i < count; i++)
-			known |= strcmp(key, names[i]) == 0;
-		if (known)
-			continue;
-		faults_pointer_push(&l->at, key);
-		faults_add_key(&l->faults, l->doc, str_peek(&l->at), "'%.60s' is not a key of %s", key, what);
-		faults_code(&l->faults, "unknown-key");
-		const char *nearest = str_nearest(key, names, count);
-		if (nearest != NULL)
-			faults_hint(&l->faults, "did you mean '%s'?", nearest);
-		str_truncate(&l->at, base);
-	}
+	faults_check_keys(&l->faults, l->doc, &l->at, object, what, names, count);
 }
 
 static void wrong(struct action_look *l, const char *below, const char *code, const char *fmt, ...) _printf_(4, 5);

@@ -40,27 +40,9 @@ void reader_refuse_here(struct reader *r, const char *fmt, ...)
 	faults_code(r->refusals, "not-done-here");
 }
 
-/* Every key must be one of names; an unknown one is a fault at the key, with the nearest name. */
 void reader_known_keys(struct reader *r, const json_t *object, const char *what, const char *const *names, size_t count)
 {
-	const char *key;
-	json_t *value;
-	json_object_foreach((json_t *)(uintptr_t)object, key, value)
-	{
-		bool known = false;
-		for (size_t i = 0; i < count; i++)
-			known |= strcmp(key, names[i]) == 0;
-		if (known)
-			continue;
-		size_t mark = reader_enter(r, key);
-		faults_add_key(r->source.faults, r->source.doc, str_peek(&r->at), "'%.60s' is not a key of %s", key,
-		               what);
-		faults_code(r->source.faults, "unknown-key");
-		const char *nearest = str_nearest(key, names, count);
-		if (nearest)
-			faults_hint(r->source.faults, "did you mean '%s'?", nearest);
-		reader_leave(r, mark);
-	}
+	faults_check_keys(r->source.faults, r->source.doc, &r->at, object, what, names, count);
 }
 
 size_t reader_enter(struct reader *r, const char *key)

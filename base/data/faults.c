@@ -125,6 +125,34 @@ void faults_move(struct faults *to, struct faults *from)
 	faults_done(from);
 }
 
+static bool is_one_of(const char *key, const char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(key, names[i]) == 0)
+			return true;
+	return false;
+}
+
+void faults_check_keys(struct faults *f, const struct yaml_doc *doc, struct str *pointer, const json_t *object,
+                       const char *what, const char *const *names, size_t count)
+{
+	size_t base = pointer->len;
+	const char *key;
+	json_t *value;
+	json_object_foreach((json_t *)(uintptr_t)object, key, value)
+	{
+		if (is_one_of(key, names, count))
+			continue;
+		faults_pointer_push(pointer, key);
+		faults_add_key(f, doc, str_peek(pointer), "'%.60s' is not a key of %s", key, what);
+		faults_code(f, "unknown-key");
+		const char *nearest = str_nearest(key, names, count);
+		if (nearest != NULL)
+			faults_hint(f, "did you mean '%s'?", nearest);
+		str_truncate(pointer, base);
+	}
+}
+
 static int compare(const void *a, const void *b)
 {
 	const struct fault *x = *(const struct fault *const *)a, *y = *(const struct fault *const *)b;

@@ -60,6 +60,10 @@ void faults_code(struct faults *f, const char *code);
 void faults_where(struct faults *f, const char *where);
 /* All of `from`, which is empty then. */
 void faults_move(struct faults *to, struct faults *from);
+/* Each key of the object at `pointer` must be one of names: an unknown one is a fault at the key, "unknown-key", with the nearest name.
+ * what: "a job". pointer is as before when it returns. */
+void faults_check_keys(struct faults *f, const struct yaml_doc *doc, struct str *pointer, const json_t *object,
+                       const char *what, const char *const *names, size_t count);
 /* "deploy/x.yml:3:7: /steps/0/run: …" a line each, hints indented below. doc NULL: no positions. */
 void faults_print(const struct faults *f, const struct yaml_doc *doc, struct str *out);
 /* 0 when none; else ERR_INVALID with the first one and the number of others. */

@@ -3,16 +3,13 @@
 #include "base/core/clock.h"
 #include "base/core/mem.h"
 #include "base/core/str.h"
+#include "base/core/thread.h"
 
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-
-enum { STACK = 1 << 20 };
 
 struct asked {
 	struct view *v;
@@ -44,21 +41,6 @@ static void *answer(void *context)
 	ssize_t n = a->ended_fd >= 0 ? write(a->ended_fd, &one, sizeof(one)) : 0;
 	(void)n;
 	return NULL;
-}
-
-/* Signals are the main thread's. */
-static bool begin(struct asked *a)
-{
-	pthread_attr_t attr;
-	sigset_t all, former;
-	sigfillset(&all);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK);
-	pthread_sigmask(SIG_SETMASK, &all, &former);
-	bool begun = pthread_create(&a->thread, &attr, answer, a) == 0;
-	pthread_sigmask(SIG_SETMASK, &former, NULL);
-	pthread_attr_destroy(&attr);
-	return begun;
 }
 
 static void lend(struct asked *a, const struct wait *w, int64_t deadline_ms)
@@ -114,7 +96,7 @@ void target_each(struct view *const *views, size_t count, struct wait *w, int64_
 		                        .err = &errs[i],
 		                        .ended_fd = ended};
 		lend(&all[i], w, deadline_ms);
-		all[i].begun = begin(&all[i]);
+		all[i].begun = thread_start(&all[i].thread, answer, &all[i]) == 0;
 		running += all[i].begun;
 	}
 	/* Without a thread the others wait. */

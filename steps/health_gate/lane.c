@@ -1,17 +1,16 @@
 /* A thread for each target that is asked something: a session answers one question at a time, and blocks. While it does, the target's view
  * belongs to that thread; nobody else uses it during a gate, since the lock is renewed by a connection of its own. */
 #include "base/core/clock.h"
+#include "base/core/thread.h"
 #include "engine/target/host.h"
 #include "steps/health_gate/health_gate.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { STACK = 1 << 20, SLACK_MS = 5000 };
+enum { SLACK_MS = 5000 };
 
 struct gate_lane {
 	struct target *target;
@@ -60,21 +59,6 @@ static void *ask(void *context)
 	return NULL;
 }
 
-static int begin_thread(struct gate_lane *lane)
-{
-	pthread_attr_t attr;
-	sigset_t all, former;
-	sigfillset(&all);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK);
-	/* Signals are the main thread's. */
-	pthread_sigmask(SIG_SETMASK, &all, &former);
-	int r = pthread_create(&lane->thread, &attr, ask, lane);
-	pthread_sigmask(SIG_SETMASK, &former, NULL);
-	pthread_attr_destroy(&attr);
-	return r;
-}
-
 static void give_back_view(struct gate_lane *lane)
 {
 	struct view *v = &lane->target->view;
@@ -100,7 +84,7 @@ bool gate_lane_start(struct gate_check *check)
 	lane->wait.deadline_mono_ms = clock_mono_ms() + gate_left_ms(check) + SLACK_MS;
 	v->wait = &lane->wait;
 	v->report = NULL;
-	if (begin_thread(lane) == 0)
+	if (thread_start(&lane->thread, ask, lane) == 0)
 		return true;
 	/* Without a thread the others wait. */
 	check->type->ask(check);

@@ -1,13 +1,11 @@
 /* The targets, each asked on a thread of its own: what takes long is the way there. */
 #include "base/core/clock.h"
+#include "base/core/thread.h"
 #include "engine/lock/lock.h"
 #include "steps/common/releases.h"
 #include "steps/status/status.h"
 
-#include <pthread.h>
-#include <signal.h>
-
-enum { ASK_MS = 60000, SCRIPT_MS = 45000, AT_ONCE = 16, STACK = 1 << 20 };
+enum { ASK_MS = 60000, SCRIPT_MS = 45000, AT_ONCE = 16 };
 
 struct ask {
 	const char *name;
@@ -99,19 +97,11 @@ static void *thread_of(void *context)
 	return NULL;
 }
 
-/* Signals are the main thread's. A thread that cannot be made is this one. */
+/* A thread that cannot be made is this one. */
 static void begin(struct ask *a)
 {
-	pthread_attr_t attr;
-	sigset_t all, former;
 	a->wait = wait_within(a->o->wait, ASK_MS);
-	sigfillset(&all);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK);
-	pthread_sigmask(SIG_SETMASK, &all, &former);
-	a->started = pthread_create(&a->thread, &attr, thread_of, a) == 0;
-	pthread_sigmask(SIG_SETMASK, &former, NULL);
-	pthread_attr_destroy(&attr);
+	a->started = thread_start(&a->thread, thread_of, a) == 0;
 	if (!a->started)
 		thread_of(a);
 }
