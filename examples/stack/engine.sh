@@ -16,7 +16,8 @@ engine_answers() { timeout 10 docker version >/dev/null 2>&1; }
 # In a network of its own an engine fights nobody for the packet filter, and reaches nothing beyond. The mounts are its own too.
 enter_own_network() {   # enter_own_network COMMAND: does not come back
   [ "$(id -u)" = 0 ] || missing "no Docker engine answers, and starting one of its own needs root"
-  unshare --net --mount true 2>/dev/null || missing "no Docker engine answers, and namespaces for one of its own are refused on this machine"
+  local why
+  why=$(unshare --net --mount true 2>&1) || missing "no Docker engine answers, and namespaces for one of its own are refused on this machine: $why"
   STACK_INSIDE=1 exec unshare --net --mount --propagation private bash "$1"
 }
 
