@@ -176,10 +176,6 @@ void deployment_file_bind(struct deployment_file *d, struct engine_options *opti
 {
 	options->resolve = resolve_late;
 	options->resolve_context = d;
-	const char *deadline = json_get_string(d->deployment, "undo_deadline");
-	long long ms;
-	if (deadline != NULL && options->undo_deadline_ms == 0 && str_parse_duration_ms(deadline, &ms) == 0)
-		options->undo_deadline_ms = ms;
 	if (!json_get_bool(d->deployment, "seal", true))
 		options->seal = false;
 }

@@ -122,21 +122,22 @@ int file_check_schema(struct reader *r, void (*leave_out)(json_t *document), str
 	return e == ERR_INVALID && r->faults.count > 0 ? 0 : e;
 }
 
-static void read_undo_alone(struct reader *r)
+/* A duration of the file, a string or a number of seconds, in milliseconds for the engine. The schema has looked at its shape. */
+static void read_duration(struct reader *r, const char *key, long long least_ms)
 {
-	const json_t *value = json_object_get(r->root, "undo_alone");
-	_cleanup_free_ char *text = json_is_string(value)    ? xstrdup(json_string_value(value))
-	                            : json_is_integer(value) ? json_text(value)
-	                                                     : NULL;
+	const json_t *value = json_object_get(r->root, key);
+	_cleanup_free_ char *text = json_is_string(value)   ? xstrdup(json_string_value(value))
+	                            : json_is_number(value) ? json_text(value)
+	                                                    : NULL;
+	_cleanup_free_ char *pointer = xasprintf("/%s", key), *name = xasprintf("%s_ms", key);
 	long long ms;
 	if (text == NULL)
 		return;
-	if (str_parse_duration_ms(text, &ms) < 0 || ms < ALONE_LEAST_MS) {
-		faults_add(&r->faults, r->d->yaml, "/undo_alone", "must be a time of at least %ds, not %s",
-		           ALONE_LEAST_MS / 1000, text);
-		return;
-	}
-	json_object_set_new(r->d->deployment, "undo_alone_ms", json_integer(ms));
+	if (str_parse_duration_ms(text, &ms) < 0 || ms < least_ms)
+		faults_add(&r->faults, r->d->yaml, pointer, "must be a time of at least %llds, not %s", least_ms / 1000,
+		           text);
+	else
+		json_object_set_new(r->d->deployment, name, json_integer(ms));
 }
 
 void file_copy_heads(struct reader *r)
@@ -147,7 +148,8 @@ void file_copy_heads(struct reader *r)
 		if (value != NULL)
 			json_object_set(r->d->deployment, names[i], value);
 	}
-	read_undo_alone(r);
+	read_duration(r, "undo_deadline", 0);
+	read_duration(r, "undo_alone", ALONE_LEAST_MS);
 	if (r->source->root != NULL)
 		json_object_set_new(r->d->deployment, "source_root", json_string(r->source->root));
 	if (r->source->commit != NULL)

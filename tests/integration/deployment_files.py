@@ -379,6 +379,12 @@ steps:
         self.assert_exit(again, 3)
         self.assert_exit(self.t.deploy(document, "--plan"), 0)
 
+    def test_the_time_for_an_undo_is_part_of_what_was_reviewed_in_any_spelling(self):
+        step = {"run": {"command": "true", "undo": "none"}}
+        of = {text: self.digest(step, undo_deadline=text) for text in ("2m", "120s", 120, "3m")}
+        self.assertEqual(len({of["2m"], of["120s"], of[120]}), 1, of)
+        self.assertNotEqual(of["3m"], of["2m"])
+
     def digest(self, *steps, secrets=None, **more):
         return json.loads(self.t.deploy(self.one(list(steps), **more), "--plan", "--json", secrets=secrets).out)["digest"]
 
