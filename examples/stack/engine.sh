@@ -17,10 +17,17 @@ engine_answers() { timeout 10 docker version >/dev/null 2>&1; }
 enter_own_network() {   # enter_own_network COMMAND: does not come back
   [ "$(id -u)" = 0 ] || missing "no Docker engine answers, and starting one of its own needs root"
   local why
-  why=$(unshare --net --mount true 2>&1) || missing "no Docker engine answers, and namespaces for one of its own are refused on this machine: $why"
-  STACK_INSIDE=1 exec unshare --net --mount --propagation private bash "$1"
+  why=$(unshare --net --mount --propagation unchanged true 2>&1) || missing "no Docker engine answers, and namespaces for one of its own are refused on this machine: $why"
+  STACK_INSIDE=1 exec unshare --net --mount --propagation unchanged bash "$1"
 }
 
+# What is mounted from here on stays in here. In a chroot the root is no mount point: then each mount by itself, and what the engine mounts
+# lies below a mount of its own.
+keep_mounts() {
+  mount --make-rprivate / 2>/dev/null || awk '{ print $5 }' /proc/self/mountinfo | while read -r point; do mount --make-private "$point" 2>/dev/null || true; done
+  mount --bind "$work" "$work"
+  mount --make-rprivate "$work"
+}
 mount_cgroups() {   # where no init system has done it: in a container, in a chroot
   mountpoint -q /sys/fs/cgroup || grep -q ' /sys/fs/cgroup/' /proc/mounts || {
     mount -t tmpfs -o mode=755 cgroup /sys/fs/cgroup
@@ -45,6 +52,7 @@ start_engine() {   # sets DOCKER_HOST and DOCKER_CONFIG
   fi
   say "A Docker engine of its own"
   ip link set lo up
+  keep_mounts
   mount_cgroups
   mkdir -p "$work/docker/config/cli-plugins"
   cp "$plugin" "$work/docker/config/cli-plugins/docker-compose"
