@@ -13,21 +13,21 @@ compose_plugin() {   # where Compose v2 lies
 }
 engine_answers() { timeout 10 docker version >/dev/null 2>&1; }
 
-# In a network of its own an engine fights nobody for the packet filter, and reaches nothing beyond. The mounts are its own too.
+# In a network of its own an engine fights nobody for the packet filter, and reaches nothing beyond. The mounts are its own too. An engine wants
+# a root that is a mount point, which that of a chroot is not: then one is made of it, which only this process sees.
 enter_own_network() {   # enter_own_network COMMAND: does not come back
   [ "$(id -u)" = 0 ] || missing "no Docker engine answers, and starting one of its own needs root"
   local why
-  why=$(unshare --net --mount --propagation unchanged true 2>&1) || missing "no Docker engine answers, and namespaces for one of its own are refused on this machine: $why"
-  STACK_INSIDE=1 exec unshare --net --mount --propagation unchanged bash "$1"
+  why=$(unshare --net --mount --propagation unchanged true 2>&1) ||
+    missing "no Docker engine answers, and namespaces for one of its own are refused on this machine: $why"
+  export STACK_INSIDE=1
+  if awk '$5 == "/" { found = 1 } END { exit !found }' /proc/self/mountinfo; then
+    exec unshare --net --mount --propagation private bash "$1"
+  fi
+  # shellcheck disable=SC2016
+  exec unshare --net --mount --propagation unchanged sh -c 'mount --rbind / /mnt && exec chroot /mnt bash "$1"' sh "$1"
 }
 
-# What is mounted from here on stays in here. In a chroot the root is no mount point: then each mount by itself, and what the engine mounts
-# lies below a mount of its own.
-keep_mounts() {
-  mount --make-rprivate / 2>/dev/null || awk '{ print $5 }' /proc/self/mountinfo | while read -r point; do mount --make-private "$point" 2>/dev/null || true; done
-  mount --bind "$work" "$work"
-  mount --make-rprivate "$work"
-}
 mount_cgroups() {   # where no init system has done it: in a container, in a chroot
   mountpoint -q /sys/fs/cgroup || grep -q ' /sys/fs/cgroup/' /proc/mounts || {
     mount -t tmpfs -o mode=755 cgroup /sys/fs/cgroup
@@ -52,7 +52,7 @@ start_engine() {   # sets DOCKER_HOST and DOCKER_CONFIG
   fi
   say "A Docker engine of its own"
   ip link set lo up
-  keep_mounts
+  mount --make-rprivate /
   mount_cgroups
   mkdir -p "$work/docker/config/cli-plugins"
   cp "$plugin" "$work/docker/config/cli-plugins/docker-compose"
