@@ -82,21 +82,35 @@ static void lines_come_one_by_one(void **state)
 	target_result_done(&r);
 }
 
+/* The number in a file that a command writes: it is there before its content is. */
+static pid_t pid_in(struct world *w, const char *name)
+{
+	for (int64_t end = clock_mono_ms() + 20000; clock_mono_ms() < end; usleep(1000)) {
+		_cleanup_(str_done) struct str text = STR_INIT(64);
+		if (fs_read(AT_FDCWD, at(w, name), 64, &text, NULL) < 0 || strchr(str_peek(&text), '\n') == NULL)
+			continue;
+		pid_t pid = (pid_t)strtol(str_peek(&text), NULL, 10);
+		assert_true(pid > 1);
+		return pid;
+	}
+	fail_msg("%s: no process writes its number into %s", kind, name);
+	return 0;
+}
+
+/* A zombie has ended: who collects it is another's matter. */
+static bool runs(pid_t pid)
+{
+	_cleanup_free_ char *path = xasprintf("/proc/%d/stat", (int)pid);
+	_cleanup_(str_done) struct str stat = STR_INIT(4096);
+	return fs_read(AT_FDCWD, path, 4095, &stat, NULL) == 0 && strstr(stat.data, ") Z ") == NULL;
+}
+
 static void wait_until_gone(struct world *w, const char *name)
 {
-	_cleanup_(str_done) struct str text = STR_INIT(64);
-	assert_int_equal(fs_read(AT_FDCWD, at(w, name), 64, &text, NULL), 0);
-	pid_t pid = (pid_t)strtol(str_peek(&text), NULL, 10);
-	assert_true(pid > 1);
-	for (int64_t end = clock_mono_ms() + 10000; clock_mono_ms() < end;) {
-		if (kill(pid, 0) != 0)
+	pid_t pid = pid_in(w, name);
+	for (int64_t end = clock_mono_ms() + 10000; clock_mono_ms() < end;)
+		if (!runs(pid))
 			return;
-		/* A zombie has ended: who collects it is another's matter. */
-		_cleanup_free_ char *path = xasprintf("/proc/%d/stat", (int)pid);
-		_cleanup_(str_done) struct str stat = STR_INIT(4096);
-		if (fs_read(AT_FDCWD, path, 4096, &stat, NULL) < 0 || strstr(stat.data, ") Z ") != NULL)
-			return;
-	}
 	fail_msg("%s: the command still runs", kind);
 }
 
@@ -105,7 +119,7 @@ static void a_command_out_of_time_is_ended_with_its_children(void **state)
 	struct world *w = *state;
 	struct target_result r = TARGET_RESULT_INIT;
 	_cleanup_free_ char *script = xasprintf("trap '' TERM; sleep 60 & echo $! >'%s'; wait; wait", at(w, "pid"));
-	struct target_command c = {.script = script, .timeout_ms = 600};
+	struct target_command c = {.script = script, .timeout_ms = 1500};
 	OK(OP(run)(w->t, &c, &r, &w->err));
 	assert_true(r.timed_out);
 	wait_until_gone(w, "pid");
@@ -167,9 +181,7 @@ static void what_a_command_leaves_running_is_not_waited_for(void **state)
 	OK(run_script(w, script, &r));
 	assert_string_equal(str_peek(&r.out), "started\n");
 	assert_true(clock_mono_ms() - begin < 10000);
-	_cleanup_(str_done) struct str text = STR_INIT(64);
-	assert_int_equal(fs_read(AT_FDCWD, at(w, "pid"), 64, &text, NULL), 0);
-	pid_t pid = (pid_t)strtol(str_peek(&text), NULL, 10);
+	pid_t pid = pid_in(w, "pid");
 	assert_int_equal(kill(pid, 0), 0);
 	kill(pid, SIGKILL);
 	target_result_done(&r);
@@ -215,8 +227,7 @@ static void the_fence_ends_what_a_former_owner_has_running(void **state)
 		host_run(former, &c, &r, &w->err);
 		_exit(0);
 	}
-	for (int64_t end = clock_mono_ms() + 20000; !here(w, "pid") && clock_mono_ms() < end;)
-		usleep(1000);
+	(void)pid_in(w, "pid");
 	write_lock(w, "1111111111111111");
 	free(w->t->token);
 	w->t->token = xstrdup("1111111111111111");
@@ -242,24 +253,6 @@ static char *a_daemon(struct world *w, const char *name)
 	return xasprintf(
 		"setsid sh -c 'sh -c \"echo \\$\\$ >%s.new; mv %s.new %s; exec sleep 600\" >/dev/null 2>&1 &'\n",
 		at(w, name), at(w, name), at(w, name));
-}
-
-static pid_t pid_in(struct world *w, const char *name)
-{
-	_cleanup_(str_done) struct str text = STR_INIT(64);
-	for (int64_t end = clock_mono_ms() + 20000; !here(w, name) && clock_mono_ms() < end;)
-		usleep(1000);
-	assert_int_equal(fs_read(AT_FDCWD, at(w, name), 64, &text, NULL), 0);
-	pid_t pid = (pid_t)strtol(str_peek(&text), NULL, 10);
-	assert_true(pid > 1);
-	return pid;
-}
-
-static bool runs(pid_t pid)
-{
-	_cleanup_free_ char *path = xasprintf("/proc/%d/stat", (int)pid);
-	_cleanup_(str_done) struct str stat = STR_INIT(4096);
-	return fs_read(AT_FDCWD, path, 4095, &stat, NULL) == 0 && strstr(stat.data, ") Z ") == NULL;
 }
 
 /* Another davit is killed in the middle of this command, and its command's first process with it. */

@@ -30,6 +30,11 @@ def can_mount():
         os.rmdir(folder)
 
 
+def says(path):
+    """A command's number is whole once `path` is there."""
+    return f"echo $$ > {path}.new; mv {path}.new {path}"
+
+
 class Stage(World):
     """A world whose version 2 stops in the step `run` of the second target, for as long as the file `hold` exists."""
 
@@ -68,9 +73,9 @@ class Stage(World):
                 {"archive-upload": {"target": name, "source": "app", "path": root + "/app", "keep": 3}},
             ]
         steps += [
-            {"run": {"target": "beta", "script": f"test ! -e {self.hold} || {{ echo $$ > {self.begun}; "
+            {"run": {"target": "beta", "script": f"test ! -e {self.hold} || {{ {says(self.begun)}; "
                                                  f"while test -e {self.hold}; do sleep 0.05; done; }}",
-                     "undo": ["sh", "-c", f"test ! -e {self.undo_hold} || {{ echo $$ > {self.undo_begun}; "
+                     "undo": ["sh", "-c", f"test ! -e {self.undo_hold} || {{ {says(self.undo_begun)}; "
                                           f"while test -e {self.undo_hold}; do sleep 0.05; done; }}"]}},
             {"apply": {"target": "beta", "resources": [
                 {"file": {"path": self.roots["beta"] + "/late.conf", "content": f"late {version}\n" * 2000, "mode": "0640"}}]}},

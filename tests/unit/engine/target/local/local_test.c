@@ -169,7 +169,8 @@ static void the_fence_ends_what_a_former_owner_left_running(void **state)
 {
 	(void)state;
 	_cleanup_free_ char *sign = in_dir("sign"), *late = in_dir("late");
-	_cleanup_free_ char *script = xasprintf("echo $$ >%s; sleep 30; : >%s", sign, late);
+	_cleanup_free_ char *script =
+		xasprintf("echo $$ >%s.new; mv %s.new %s; sleep 30; : >%s", sign, sign, sign, late);
 	struct target *other = make_target();
 	_cleanup_json_ json_t *former = NULL, *record = NULL;
 	take(target, "d-1");

@@ -182,8 +182,8 @@ static void break_in_a_command(struct world *w, const char *order)
 {
 	struct breaking b = {.w = w, .order = order};
 	struct target_result r = TARGET_RESULT_INIT;
-	_cleanup_free_ char *script =
-		xasprintf("echo $$ >'%s'; sleep 60; echo late >'%s'", at(w, "pid"), at(w, "late"));
+	_cleanup_free_ char *script = xasprintf("echo $$ >'%s'; mv '%s' '%s'; sleep 60; echo late >'%s'", at(w, "new"),
+	                                        at(w, "new"), at(w, "pid"), at(w, "late"));
 	const char *const argv[] = {"sh", "-c", script, NULL};
 	struct target_command c = {.argv = argv};
 	w->wait.tick = break_when_there;
