@@ -438,10 +438,12 @@ def check_frame(document, name, path, what):
         raise Refused(path, "", f"a {what} is an object with \"additionalProperties\": false")
 
 
-def load_choice(path, name, what):
-    """What: "resource"; the C names begin with it."""
+def load_choice(path, name, what, more=None):
+    """What: "resource"; the C names begin with it. More: properties that it has unless it describes them itself."""
     document = load_json(path)
     check_type(document, dict, path, "", "a schema")
+    if isinstance(document.get("properties"), dict):
+        document["properties"] = {**document["properties"], **{word: shape for word, shape in (more or {}).items() if word not in document["properties"]}}
     choice = Choice()
     choice.path, choice.name, choice.document = path, name, document
     choice.c_name = f"{what}_{c_name(name).rstrip('_')}"
@@ -455,14 +457,15 @@ def load_choice(path, name, what):
 
 
 def load_resource(path, name):
-    """One that apply knows by a key and may be told to protect."""
-    choice = load_choice(path, name, "resource")
+    """One that apply knows by a key and may be told to protect; beside its own properties it has those of resources/common.json."""
+    common = load_json(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "resources", "common.json"))
+    choice = load_choice(path, name, "resource", common["properties"])
     by_name = {field.name: field for field in choice.struct.fields}
     key, protect = by_name.get(choice.key), by_name.get("protect")
     if key is None or key.kind != "string" or not key.required:
         raise Refused(path, "/x-key", "must name a required text")
     if protect is None or protect.kind != "boolean":
-        raise Refused(path, "/properties", "'protect' is missing, a boolean")
+        raise Refused(path, "/properties", "'protect' must be a boolean")
     return choice
 
 

@@ -17,6 +17,7 @@ int apply_plan(const struct step_context *c, struct view *v, struct plan *plan, 
 struct resources {
 	struct resource *items;
 	size_t count;
+	const struct resource **order; /* each behind those that it needs; NULL: some are invalid */
 	struct field_strings allow_destroy;
 	struct yaml_doc *doc; /* of a desired-state file; NULL: inline */
 	struct arena arena;
@@ -29,6 +30,19 @@ int apply_read(const struct step_context *c, struct resources *ret, struct fault
 void apply_read_inline(const struct step_context *c, struct resources *ret, struct faults *faults);
 void resources_done(struct resources *r);
 bool resources_allow(const struct resources *r, const char *key);
+
+/* Their order, by depends_on and by their paths. Faults: what nobody knows, and circles. */
+void apply_order(struct resources *all, struct faults *faults);
+/* Keys of rows that left the desired state, in the order in which they go: each before those that it needed. */
+void apply_order_left(const struct step_type *step, const json_t *left, const char **keys, size_t count);
+
+/* Names in ignore_changes and replace_on that the kind does not have. */
+void apply_validate_attributes(const struct resource *r, const struct resource_faults *f);
+bool apply_ignores(const struct resource *r, const char *attribute);
+/* What is ignored is wanted as it is there. */
+void apply_keep_ignored(const struct resource *r, const json_t *before, json_t *after);
+/* Adds the attributes of replace_on that differ. */
+void apply_replaced_on(const struct resource *r, const json_t *before, const json_t *after, struct str *out);
 
 /* One change for each resource that differs from the desired state, then one for each that left the desired state. */
 int apply_plan_resources(const struct step_context *c, struct view *v, const struct resources *all, struct plan *plan,

@@ -2,6 +2,7 @@
 #include "base/sys/fs.h"
 #include "base/sys/fs_beneath.h"
 #include "steps/apply/apply.h"
+#include "steps/apply/order.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -23,6 +24,24 @@ bool resources_allow(const struct resources *r, const char *key)
 	return false;
 }
 
+static const struct field_strings *strings_of(const struct resource *r, const char *member)
+{
+	static const struct field_strings none = {0};
+	const struct field_strings *given = fields_member(r->type->choice.table, r->in, member);
+	return given != NULL ? given : &none;
+}
+
+/* The members that every kind of resource has. */
+static void take_common(struct resource *r)
+{
+	const char *const *name = fields_member(r->type->choice.table, r->in, "id");
+	r->name = name != NULL ? *name : NULL;
+	r->protect = *(const bool *)fields_member(r->type->choice.table, r->in, "protect");
+	r->depends_on = *strings_of(r, "depends_on");
+	r->ignore_changes = *strings_of(r, "ignore_changes");
+	r->replace_on = *strings_of(r, "replace_on");
+}
+
 /* false: its key is invalid, which is reported. */
 static bool take_one(const struct field_chosen *chosen, size_t index, struct resources *all, struct faults *faults)
 {
@@ -31,12 +50,13 @@ static bool take_one(const struct field_chosen *chosen, size_t index, struct res
 	struct resource *r = &all->items[all->count];
 	*r = (struct resource){.type = resource_type_of(choice), .in = chosen->typed};
 	r->id = *(const char *const *)fields_member(choice->table, r->in, choice->key);
-	r->protect = *(const bool *)fields_member(choice->table, r->in, "protect");
+	take_common(r);
 	snprintf(r->pointer, sizeof(r->pointer), "/resources/%zu/%s", index, choice->name);
 	_cleanup_free_ char *at = xasprintf("%s/%s", r->pointer, choice->key);
 	_cleanup_free_ char *id = r->type->id != NULL ? r->type->id(r->id, at, faults) : xstrdup(r->id);
 	r->id = arena_strdup(&all->arena, id != NULL ? id : r->id);
 	r->key = arena_printf(&all->arena, "%s:%s", choice->name, r->id);
+	apply_validate_attributes(r, &f);
 	if (r->type->validate != NULL)
 		r->type->validate(r, &f);
 	all->count++;
@@ -48,22 +68,11 @@ static bool same_space(const struct resource *a, const struct resource *b)
 	return strcmp(a->type->space, b->type->space) == 0;
 }
 
-/* A slash sorts before all other characters: entries below a path come right after it. */
-static int rank(char c)
-{
-	return c == '/' ? 1 : c == '\0' ? 0 : (unsigned char)c + 1;
-}
-
 static int by_id(const void *a, const void *b)
 {
 	const struct resource *const *x = a, *const *y = b;
-	const char *p = (*x)->id, *q = (*y)->id;
 	int spaces = strcmp((*x)->type->space, (*y)->type->space);
-	while (*p != '\0' && *p == *q) {
-		p++;
-		q++;
-	}
-	return spaces != 0 ? spaces : rank(*p) - rank(*q);
+	return spaces != 0 ? spaces : order_compare_paths((*x)->id, (*y)->id);
 }
 
 static void check_pair(const struct resource *a, const struct resource *b, struct resources *all, struct faults *faults)
@@ -100,8 +109,10 @@ static void take(const struct apply_in *in, struct resources *all, struct faults
 		/* Skips one that the reader has already refused. */
 		if (in->resources[i].choice != NULL)
 			whole = take_one(&in->resources[i], i, all, faults) && whole;
-	if (whole)
-		check_together(all, faults);
+	if (!whole)
+		return;
+	check_together(all, faults);
+	apply_order(all, faults);
 }
 
 void apply_read_inline(const struct step_context *c, struct resources *ret, struct faults *faults)
@@ -137,7 +148,7 @@ static int read_file(const struct step_context *c, const char *name, struct reso
 	                        document, &own, err);
 	if (r == 0 || r == ERR_INVALID) {
 		if (document->file != NULL || document->target.count > 0 || document->targets != NULL ||
-		    document->deployment != NULL)
+		    document->deployment != NULL || document->has_max_changes || document->has_max_destroy)
 			faults_add(&own, ret->doc, "", "a desired state holds `resources` and `allow_destroy` only");
 		take(document, ret, &own);
 	}

@@ -185,9 +185,13 @@ static int plan_one(struct planner *p, const struct resource *r, struct err *err
 		return err_wrap(err, ret, "resource %s", r->key);
 	if (!is_absent(before) && strcmp(type_there(before), type->what) != 0)
 		return plan_replace(p, r, before, after, &content, err);
+	if (!is_absent(before))
+		apply_keep_ignored(r, before, after);
 	_cleanup_(str_done) struct str forced = STR_INIT(4096);
-	if (!is_absent(before) && type->forces != NULL)
+	if (!is_absent(before) && type->forces != NULL) {
 		type->forces(before, after, &forced);
+		apply_replaced_on(r, before, after, &forced);
+	}
 	if (forced.len > 0)
 		return plan_anew(p, r, before, after, str_peek(&forced), row, err);
 	_cleanup_json_ json_t *new_row = apply_row(x->c, r, after);
@@ -261,18 +265,6 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 	return 0;
 }
 
-static int by_id(const void *a, const void *b)
-{
-	const struct resource *const *x = a, *const *y = b;
-	return strcmp((*x)->id, (*y)->id);
-}
-
-static int deepest_first(const void *a, const void *b)
-{
-	const char *const *x = a, *const *y = b;
-	return strcmp(apply_id_of_key(*y), apply_id_of_key(*x));
-}
-
 /* One resource or row to be looked at. */
 struct sight {
 	const struct resource_type *type;
@@ -313,7 +305,7 @@ static int plan_left(struct planner *p, struct err *err)
 	_cleanup_free_ const char **keys = xcalloc(json_object_size(left) + 1, sizeof(*keys));
 	_cleanup_free_ struct sight *sights = xcalloc(json_object_size(left) + 1, sizeof(*sights));
 	json_object_foreach(left, key, row) keys[count++] = key;
-	qsort(keys, count, sizeof(*keys), deepest_first);
+	apply_order_left(p->call.c->type, left, keys, count);
 	for (size_t i = 0; i < count; i++) {
 		const char *name = json_get_string(json_object_get(left, keys[i]), "type");
 		sights[i] = (struct sight){name != NULL ? resource_type_named(p->call.c->type, name) : NULL,
@@ -328,17 +320,43 @@ static int plan_left(struct planner *p, struct err *err)
 static int plan_wanted(struct planner *p, struct err *err)
 {
 	const struct resources *all = p->all;
-	_cleanup_free_ const struct resource **sorted = xcalloc(all->count + 1, sizeof(*sorted));
 	_cleanup_free_ struct sight *sights = xcalloc(all->count + 1, sizeof(*sights));
 	for (size_t i = 0; i < all->count; i++)
-		sorted[i] = &all->items[i];
-	qsort(sorted, all->count, sizeof(*sorted), by_id);
-	for (size_t i = 0; i < all->count; i++)
-		sights[i] = (struct sight){sorted[i]->type, sorted[i]->id};
+		sights[i] = (struct sight){all->order[i]->type, all->order[i]->id};
 	int r = look_ahead(p, sights, all->count, true, err);
 	for (size_t i = 0; r == 0 && i < all->count; i++)
-		r = plan_one(p, sorted[i], err);
+		r = plan_one(p, all->order[i], err);
 	return r;
+}
+
+/* ---- caps ---- */
+
+static void count_actions(const struct plan *plan, size_t from, size_t *ret_changes, size_t *ret_destroyed)
+{
+	*ret_changes = *ret_destroyed = 0;
+	for (size_t i = from; i < plan->count; i++) {
+		enum change_action action = plan->changes[i].action;
+		*ret_changes += action != ACTION_ADOPT;
+		*ret_destroyed += action == ACTION_DESTROY || action == ACTION_REPLACE;
+	}
+}
+
+static int over(const char *what, size_t count, const char *cap, int64_t max, struct err *err)
+{
+	err_set(err, ERR_REFUSED, "%zu %s, and %s is %lld", count, what, cap, (long long)max);
+	return err_hint(err, ERR_REFUSED, "look at the plan, and raise %s if all of that is meant", cap);
+}
+
+static int check_caps(const struct planner *p, size_t from, struct err *err)
+{
+	const struct apply_in *in = p->call.c->input;
+	size_t changes, destroyed;
+	count_actions(p->call.plan, from, &changes, &destroyed);
+	if (in->has_max_destroy && destroyed > (size_t)in->max_destroy)
+		return over("resources would be destroyed or replaced", destroyed, "max_destroy", in->max_destroy, err);
+	if (in->has_max_changes && changes > (size_t)in->max_changes)
+		return over("changes would be made", changes, "max_changes", in->max_changes, err);
+	return 0;
 }
 
 int apply_plan_resources(const struct step_context *c, struct view *v, const struct resources *all, struct plan *plan,
@@ -349,6 +367,7 @@ int apply_plan_resources(const struct step_context *c, struct view *v, const str
 	                    .all = all,
 	                    .refused = STR_INIT(16384),
 	                    .allow = STR_INIT(8192)};
+	size_t from = plan->count;
 	int r = plan_wanted(&p, err);
 	if (r == 0)
 		r = plan_left(&p, err);
@@ -359,6 +378,8 @@ int apply_plan_resources(const struct step_context *c, struct view *v, const str
 			         "allow_destroy: [%s] lets that happen; otherwise put it back into the desired state",
 			         str_peek(&p.allow));
 	}
+	if (r == 0)
+		r = check_caps(&p, from, err);
 	str_done(&p.refused);
 	str_done(&p.allow);
 	return r;

@@ -14,7 +14,8 @@
  * | remember | nothing     | what was asked for, into the row that apply keeps: no contents, no secrets    | nothing                |
  * | explain  | nothing     | words for the plan, behind the kind's name                                   | none                   |
  * | keeps    | reads       | why it stays although it left the desired state; NULL: it may go              | it may always go       |
- * | forces   | nothing     | the attributes that what is there cannot take over, so that a new one takes its place | it takes over all |
+ * | forces   | nothing     | the attributes that what is there cannot take over, so that a new one takes its place | it takes over all, and is never replaced |
+ * | alike    | nothing     | is the value of an attribute the same there as wanted?                        | whether they are equal |
  * | identity | nothing     | of one with a state of its own: what allow_destroy has to say behind its key, "=101" | its key is enough  |
  * | forbids  | reads       | why that is not done to it at all, whatever is allowed                          | nothing is forbidden   |
  * | means    | nothing     | what the change does beside what it sets (a restart), for the plan              | nothing                |
@@ -27,11 +28,15 @@ struct resource_type;
 
 struct resource {
 	const struct resource_type *type;
-	const void *in;   /* the struct of its schema */
-	const char *id;   /* "/path" */
-	const char *key;  /* "file:/path" */
-	bool protect;     /* never destroyed or replaced */
-	char pointer[96]; /* "/resources/3/file" */
+	const void *in;                                              /* the struct of its schema */
+	const char *id;                                              /* "/path" */
+	const char *key;                                             /* "file:/path" */
+	const char *name;                                            /* its `id` in the desired state; NULL: none */
+	bool protect;                                                /* never destroyed or replaced */
+	char pointer[96];                                            /* "/resources/3/file" */
+	struct field_strings depends_on, ignore_changes, replace_on; /* as given */
+	const struct resource **needs;                               /* what depends_on names */
+	size_t need_count;
 };
 
 /* One plan. Borrowed. */
@@ -62,6 +67,7 @@ struct resource_type {
 	const char *what;  /* "type" of an existing node of this kind */
 	bool by_key;       /* a change is named by the key, "guest:web", since the id alone says too little */
 	bool plain;        /* may take the place of another plain one when that is allowed */
+	bool nests;        /* its id is a path: what lies below it comes after it */
 	char *(*id)(const char *given, const char *pointer, struct faults *faults); /* free() */
 	void (*validate)(const struct resource *r, const struct resource_faults *f);
 	bool (*bars)(const struct resource *r, const struct resource *other);
@@ -76,6 +82,7 @@ struct resource_type {
 	void (*explain)(const struct resource *r, struct str *out);
 	int (*keeps)(struct resource_call *x, const char *id, const char **ret_why, struct err *err);
 	void (*forces)(const json_t *before, const json_t *after, struct str *out);
+	bool (*alike)(const json_t *before, const json_t *after, const char *name);
 	void (*identity)(const json_t *before, struct str *out);
 	int (*forbids)(struct resource_call *x, const json_t *before, const json_t *after, enum change_action action,
 	               struct str *ret_why, struct err *err);

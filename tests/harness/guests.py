@@ -34,8 +34,9 @@ class GuestCase(Case):
         with open(os.path.join(self.t.src, name), "w") as f:
             json.dump({"name": "shop", "environment": "test", "targets": targets, "steps": steps}, f)
 
-    def apply(self, p, *resources, allow=(), args=(), code=0, more=(), target=None, env=None):
-        step = {"apply": {"target": "cloud", "resources": list(resources), **({"allow_destroy": list(allow)} if allow else {})}, "id": "guests"}
+    def apply(self, p, *resources, allow=(), args=(), code=0, more=(), target=None, env=None, step=None):
+        wanted = {"target": "cloud", "resources": list(resources), **({"allow_destroy": list(allow)} if allow else {}), **(step or {})}
+        step = {"apply": wanted, "id": "guests"}
         self.write(p, [step, *more], target)
         result = self.t.run("deploy", "deploy.yml", "--secret", "PVE_TOKEN", *args, env={"PVE_TOKEN": SECRET, **(env or {})})
         self.assert_exit(result, code)

@@ -71,6 +71,28 @@ class Keys(GuestCase):
         self.assert_says(self.apply(p, lxc(protect=True, unprivileged=False), allow=["lxc:web=101"], code=2), "`unprivileged`", "protected")
         self.assertEqual(sorted(p.guests), [101])
 
+    def test_an_attribute_of_replace_on_forces_a_new_guest_and_needs_the_identity(self):
+        p = self.server()
+        self.apply(p, lxc(memory=512, replace_on=["memory"]))
+        bigger = lxc(memory=1024, replace_on=["memory"])
+        self.assert_says(self.apply(p, bigger, code=2), "lxc:web would be destroyed and made anew, because of `memory`", '"lxc:web=101"')
+        self.assertEqual(p.guests[101]["config"]["memory"], 512)
+        self.apply(p, bigger, allow=["lxc:web=101"])
+        self.assertEqual(([t["type"] for t in p.tasks].count("vzdestroy"), p.guests[101]["config"]["memory"]), (1, 1024))
+
+    def test_a_cap_stops_what_allow_destroy_lets_through(self):
+        p = self.made()
+        allow = ["lxc:web=101", "lxc:db=102"]
+        self.assert_says(self.apply(p, allow=allow, step={"max_destroy": 1}, code=2), "2 resources would be destroyed or replaced, and max_destroy is 1")
+        self.assert_untouched(p)
+
+    def test_guests_are_made_and_destroyed_in_the_order_of_their_dependencies(self):
+        p = self.server()
+        self.apply(p, lxc("app", 101, depends_on=["store"]), lxc("web", 103, depends_on=["lxc:app"]), lxc("db", 102, id="store"))
+        self.assertEqual([t["id"] for t in p.tasks if t["type"] == "vzcreate"], ["102", "101", "103"])
+        self.apply(p, allow=["lxc:app=101", "lxc:db=102", "lxc:web=103"])
+        self.assertEqual([t["id"] for t in p.tasks if t["type"] == "vzdestroy"], ["103", "101", "102"])
+
     def test_an_id_that_was_given_to_another_guest_is_not_destroyed(self):
         p = self.made()
         p.guests.pop(102)

@@ -58,6 +58,7 @@ const struct resource_type resource_directory = {
 	.change = &change_dir,
 	.remove = &change_remove,
 	.space = PATH_SPACE,
+	.nests = true,
 	.what = "dir",
 	.id = path_id,
 	.validate = validate,

@@ -3,6 +3,7 @@
 #include "base/secret/digest.h"
 #include "base/secret/mask.h"
 #include "base/sys/fs_beneath.h"
+#include "steps/apply/apply.h"
 #include "steps/apply/kinds/path.h"
 
 #include <fcntl.h>
@@ -59,7 +60,9 @@ static int want(struct resource_call *x, const struct resource *r, const json_t 
 {
 	struct path_owner owner = owner_of(r);
 	char hex[DIGEST_HEX];
-	int read = read_content(x->c, r, content, err);
+	bool stays = (apply_ignores(r, "content") || apply_ignores(r, "source")) &&
+	             strcmp(node_type_name(before), "file") == 0;
+	int read = stays ? host_read(x->v, r->id, MAX_CONTENT, content, err) : read_content(x->c, r, content, err);
 	if (read == 0)
 		read = path_want(x, r, before, &owner, ret, err);
 	if (read < 0)
@@ -88,6 +91,7 @@ const struct resource_type resource_file = {
 	.change = &change_file,
 	.remove = &change_remove,
 	.space = PATH_SPACE,
+	.nests = true,
 	.what = "file",
 	.plain = true,
 	.id = path_id,

@@ -15,7 +15,8 @@ const char *const guest_targets[] = {"proxmox", NULL};
 const struct change_type *const guest_kinds[] = {&proxmox_guest, NULL};
 
 /* Members of the input that are no attributes of the guest. */
-static const char *const others[] = {"name", "protect", "ignore_changes", "running", "net", "ipconfig"};
+static const char *const others[] = {"name",       "id",      "depends_on", "protect", "ignore_changes",
+                                     "replace_on", "running", "net",        "ipconfig"};
 /* Known to the making only: their row says what it was made with. */
 static const char *const made_with[] = {"template", "clone", "ssh_public_keys"};
 
@@ -341,6 +342,11 @@ static bool differs(const json_t *before, const json_t *after, const char *name)
 	const char *type = json_get_string(after, "type");
 	return !attribute_fits(type != NULL ? type : "", name, json_object_get(before, name),
 	                       json_object_get(after, name));
+}
+
+bool guest_alike(const json_t *before, const json_t *after, const char *name)
+{
+	return !differs(before, after, name);
 }
 
 void guest_forces(const json_t *before, const json_t *after, struct str *out)

@@ -13,6 +13,7 @@ int guest_want(struct resource_call *x, const struct resource *r, const json_t *
                struct str *content, struct err *err);
 void guest_remember(const struct resource *r, json_t *row);
 void guest_forces(const json_t *before, const json_t *after, struct str *out);
+bool guest_alike(const json_t *before, const json_t *after, const char *name);
 void guest_identity(const json_t *before, struct str *out);
 int guest_forbids(struct resource_call *x, const json_t *before, const json_t *after, enum change_action action,
                   struct str *ret_why, struct err *err);
@@ -21,5 +22,5 @@ void guest_means(const json_t *before, const json_t *after, enum change_action a
 #define GUEST_RESOURCE                                                                                                 \
 	.targets = guest_targets, .kinds = guest_kinds, .change = &proxmox_guest, .remove = &proxmox_guest,            \
 	.space = "guest", .by_key = true, .validate = guest_validate, .check = guest_check, .look = guest_look,        \
-	.want = guest_want, .remember = guest_remember, .forces = guest_forces, .identity = guest_identity,            \
-	.forbids = guest_forbids, .means = guest_means
+	.want = guest_want, .remember = guest_remember, .forces = guest_forces, .alike = guest_alike,                  \
+	.identity = guest_identity, .forbids = guest_forbids, .means = guest_means

@@ -25,6 +25,7 @@ const struct resource_type resource_link = {
 	.change = &change_link,
 	.remove = &change_remove,
 	.space = PATH_SPACE,
+	.nests = true,
 	.what = "link",
 	.plain = true,
 	.id = path_id,

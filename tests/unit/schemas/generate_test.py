@@ -165,7 +165,7 @@ class Generator(unittest.TestCase):
         self.resource_refused("/x-key", "must name a required text", **{"x-key": "size"})
         self.resource_refused("/x-key", "must name a required text", required=[])
         self.resource_refused("/title", "must be the resource's name, 'thing'", title="other")
-        self.resource_refused("/properties", "'protect' is missing", properties={"name": {"type": "string"}})
+        self.resource_refused("/properties", "'protect' must be a boolean", properties={"name": {"type": "string"}, "protect": {"type": "string"}})
 
     def test_broken_files_are_named(self):
         self.assertIn("trial.json: /: not JSON", self.run_on("{").stderr)
