@@ -18,10 +18,12 @@ static void replace(const char *text, const char *word, const char *with, struct
 
 static json_t *with_places(const char *text, const struct suite_world *w, const struct suite_servers *servers)
 {
+	_cleanup_free_ char *chat = xasprintf("%s/echo", servers->web);
 	const char *const places[][2] = {
 		{"/srv/example", w->tree},
 		{"http://web.example", servers->web},
 		{"http://git.example", servers->git},
+		{"https://chat.example", chat},
 	};
 	_cleanup_free_ char *now = xstrdup(text);
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
