@@ -20,9 +20,17 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{"deploy", cmd_deploy},   {"step", cmd_step},         {"rollback", cmd_rollback}, {"recover", cmd_recover},
-	{"unlock", cmd_unlock},   {"finish", cmd_finish},     {"releases", cmd_releases}, {"status", cmd_status},
-	{"explain", cmd_explain}, {"validate", cmd_validate},
+	{"deploy", cmd_deploy},
+	{"step", cmd_step},
+	{"rollback", cmd_rollback},
+	{"recover", cmd_recover},
+	{"unlock", cmd_unlock},
+	{"finish", cmd_finish},
+	{"releases", cmd_releases},
+	{"status", cmd_status},
+	{"explain", cmd_explain},
+	{"validate", cmd_validate},
+	{"unpack-action", cmd_unpack_action},
 };
 
 int command_run(const char *name, int argc, char **argv)

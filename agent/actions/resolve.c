@@ -10,12 +10,6 @@
 
 enum { DOCUMENT_MAX = 8 << 20 };
 
-static bool is_type(const json_t *reference, const char *name, int number)
-{
-	const char *type = wire_string(reference, "type");
-	return type != NULL ? strcasecmp(type, name) == 0 : wire_int(reference, "type", 0) == number;
-}
-
 /* "v1", "v1.2" or "v1.2.3" → 1; -1: it names no version. */
 static long long major_of(const char *ref)
 {
@@ -60,39 +54,13 @@ static int resolve_own(const char *path, struct uses *u, struct err *err)
 	return 0;
 }
 
-static int refuse_other(const json_t *reference, const char *actions_repository, struct err *err)
-{
-	const char *name = wire_string(reference, "name"), *path = wire_string(reference, "path"),
-		   *ref = wire_string(reference, "ref");
-	const char *kind = wire_string(reference, "repositoryType");
-	int r;
-	if (kind != NULL && (strcasecmp(kind, "self") == 0 || strcasecmp(kind, "selfRepository") == 0))
-		r = err_set(err, ERR_UNSUPPORTED,
-		            "uses: %s is an action of the job's own repository, which this agent does not run",
-		            path != NULL ? path : "./");
-	else
-		r = err_set(err, ERR_UNSUPPORTED,
-		            "uses: %s%s%s@%s is an action from another repository, which this agent does not run",
-		            name != NULL ? name : "", path != NULL && path[0] != '\0' ? "/" : "",
-		            path != NULL ? path : "", ref != NULL ? ref : "");
-	return err_hint(err, r, "use a run: step, or one of %s/actions/…@v%d (checkout, archive-upload, …)",
-	                actions_repository, DAVIT_MAJOR);
-}
-
 int uses_resolve(const json_t *reference, const char *actions_repository, struct uses *ret, struct err *err)
 {
 	const char *name = wire_string(reference, "name"), *path = wire_string(reference, "path"),
 		   *ref = wire_string(reference, "ref");
-	if (is_type(reference, "containerRegistry", 2)) {
-		const char *image = wire_string(reference, "image");
-		int r = err_set(err, ERR_UNSUPPORTED,
-		                "uses: docker://%s runs a container, which this agent does not do", image ? image : "");
-		return err_hint(err, r, "use a run: step that calls docker");
-	}
-	if (!is_type(reference, "repository", 1))
-		return err_set(err, ERR_UNSUPPORTED, "a step of a kind that this agent does not know");
 	if (name == NULL || ref == NULL || strcasecmp(name, actions_repository) != 0)
-		return refuse_other(reference, actions_repository, err);
+		return err_set(err, ERR_UNSUPPORTED, "uses: %s is not an action of %s", name != NULL ? name : "",
+		               actions_repository);
 	struct uses u = {.ref = xstrdup(ref)};
 	bool sub = path != NULL && path[0] != '\0';
 	u.action = xasprintf("%s%s%s", name, sub ? "/" : "", sub ? path : "");

@@ -1,5 +1,5 @@
-/* Resolves a `uses:` of a workflow. Actions of the configured repository (`--actions-repository`) run
- * natively, in davit-step, when their version is this program's major; everything else is refused with a hint.
+/* Resolves a `uses:` of an action of the configured repository (`--actions-repository`): it runs
+ * natively, in davit-step, when its version is this program's major; another version is refused with a hint.
  * STEP_PROTOCOL.md says how davit-step is called. */
 #pragma once
 #include "base/data/json.h"

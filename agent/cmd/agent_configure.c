@@ -128,6 +128,8 @@ static int do_register(struct http *h, struct agent_options *o, const struct rec
 	reg.worker_user = xstrdup(o->worker_user);
 	reg.actions_repository = xstrdup(o->actions_repository);
 	reg.isolation = xstrdup(o->isolation);
+	reg.actions = xstrdup(o->actions);
+	reg.node = xstrdup(o->node);
 	reg.on_failure = xstrdup(o->on_failure != NULL ? o->on_failure : "rollback");
 	r = records_save(store, id, &reg, &pem, err);
 	if (r >= 0) {

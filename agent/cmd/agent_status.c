@@ -52,6 +52,8 @@ static json_t *describe(const struct records *store, const char *id, const struc
 	json_object_set_new(object, "on_failure", json_string(reg->on_failure ? reg->on_failure : "rollback"));
 	json_object_set_new(object, "actions_repository",
 	                    json_string(reg->actions_repository ? reg->actions_repository : DAVIT_ACTIONS_REPOSITORY));
+	json_object_set_new(object, "actions", json_string(reg->actions && reg->actions[0] ? reg->actions : "all"));
+	json_object_set_new(object, "node", reg->node ? json_string(reg->node) : json_null());
 	json_object_set_new(object, "worker_user", reg->worker_user ? json_string(reg->worker_user) : json_null());
 	json_object_set_new(object, "worker", json_string(worker));
 	const char *name = json_get_string(state, "state"), *text = json_get_string(state, "text");
@@ -78,11 +80,11 @@ static void print_one(const json_t *one)
 	printf("  labels     ");
 	json_array_foreach(json_get_array(one, "labels"), i, label)
 		printf("%s%s", i > 0 ? ", " : "", json_string_value(label));
-	printf("\n  state      %s%s%s\n  last poll  %s\n  worker     %s\n  actions    %s run in this program; on "
+	printf("\n  state      %s%s%s\n  last poll  %s\n  worker     %s\n  actions    %s run in this program, others: %s; on "
 	       "failure: %s\n",
 	       json_get_string(one, "state"), text ? ": " : "", text ? text : "", poll ? poll : "never",
 	       json_get_string(one, "worker"), json_get_string(one, "actions_repository"),
-	       json_get_string(one, "on_failure"));
+	       json_get_string(one, "actions"), json_get_string(one, "on_failure"));
 	const char *isolation = json_get_string(json_get_object(one, "isolation"), "text");
 	if (isolation != NULL)
 		printf("  isolation  %s\n", isolation);

@@ -47,6 +47,8 @@ json_t *handover_settings(const struct registration *r, const char *state_dir, c
 	json_object_set_new(settings, "labels", labels);
 	json_object_set_new(settings, "actions_repository",
 	                    text_or_empty(r->actions_repository ? r->actions_repository : DAVIT_ACTIONS_REPOSITORY));
+	json_object_set_new(settings, "actions", text_or_empty(r->actions));
+	json_object_set_new(settings, "node", text_or_empty(r->node));
 	json_object_set_new(settings, "on_failure", text_or_empty(r->on_failure ? r->on_failure : "rollback"));
 	json_object_set_new(settings, "state_dir", text_or_empty(state_dir));
 	json_object_set_new(settings, "server_url", server_of(r->url));

@@ -6,6 +6,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "agent/actions/policy.h"
 #include "agent/listener/isolation.h"
 #include "agent/service/wire.h"
 #include "base/sys/fs.h"
@@ -47,6 +48,9 @@ static const struct option options[] = {
 	{"worker-user", TEXT, CONFIGURE | RUN, AT(worker_user), "U", "jobs run as this user (the agent must be root)"},
 	{"actions-repository", TEXT, CONFIGURE, AT(actions_repository), "O/R",
          "whose actions/NAME@vN run inside this program"},
+	{"actions", TEXT, CONFIGURE, AT(actions), "LIST",
+         "other actions that may run: all, none, OWNER/*, OWNER/REPO[/PATH], ./, and pinned; default: all"},
+	{"node", TEXT, CONFIGURE, AT(node), "FILE", "what runs JavaScript actions; default: node of PATH"},
 	{"on-failure", TEXT, CONFIGURE, AT(on_failure), "rollback|hold",
          "what becomes of a deployment whose job failed; default: rollback"},
 	{"isolation", TEXT, CONFIGURE | RUN, AT(isolation), "auto|on|off",
@@ -295,6 +299,13 @@ static int check(struct agent_options *o, struct err *err)
 		return err_set(err, ERR_INVALID, "--on-failure is 'rollback' or 'hold', not '%.60s'", o->on_failure);
 	if (o->isolation != NULL && !isolation_is_mode(o->isolation))
 		return err_set(err, ERR_INVALID, "--isolation is 'auto', 'on' or 'off', not '%.60s'", o->isolation);
+	if (o->actions != NULL) {
+		int r = policy_check(o->actions, err);
+		if (r < 0)
+			return err_wrap(err, r, "--actions");
+	}
+	if (o->node != NULL && (o->node[0] != '/' || access(o->node, X_OK) < 0))
+		return err_set(err, ERR_INVALID, "--node is '%.200s', not the absolute path of a program", o->node);
 	if (o->actions_repository != NULL) {
 		const char *slash = strchr(o->actions_repository, '/');
 		if (slash == NULL || slash == o->actions_repository || slash[1] == '\0' ||
@@ -361,6 +372,8 @@ void agent_options_done(struct agent_options *o)
 	free(o->actions_repository);
 	free(o->on_failure);
 	free(o->isolation);
+	free(o->actions);
+	free(o->node);
 	strv_done(&o->labels);
 	*o = (struct agent_options){0};
 }

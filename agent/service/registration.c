@@ -25,6 +25,8 @@ void registration_done(struct registration *r)
 	free(r->actions_repository);
 	free(r->on_failure);
 	free(r->isolation);
+	free(r->actions);
+	free(r->node);
 	*r = (struct registration){0};
 }
 
@@ -63,6 +65,8 @@ static const struct text_member members[] = {
 	MEMBER(actions_repository, false),
 	MEMBER(on_failure, false),
 	MEMBER(isolation, false),
+	MEMBER(actions, false),
+	MEMBER(node, false),
 };
 #undef MEMBER
 

@@ -24,6 +24,8 @@ struct registration {
 	char *actions_repository; /* OWNER/REPO whose actions run natively; NULL: the build's */
 	char *on_failure;         /* "rollback", "hold" */
 	char *isolation;          /* "auto", "on", "off"; NULL: "auto" */
+	char *actions;            /* which actions may run (agent/actions/policy.h); NULL: all */
+	char *node;               /* the program that runs JavaScript actions; NULL: that of PATH */
 };
 void registration_done(struct registration *r);
 /* The record that is kept (format 1; a newer one is refused with both numbers). */

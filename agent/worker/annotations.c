@@ -104,6 +104,7 @@ static json_t *annotation_of(struct job *j, const struct record *r, enum issue_k
 
 void record_issue(struct job *j, struct record *r, enum issue_kind kind, const char *message, const json_t *properties)
 {
+	r = r->top;
 	_cleanup_free_ char *masked = job_masked(j, message);
 	cut_chars(masked, ISSUE_CHARS);
 	record_line(j, r, "##[%s]%s", tags[kind], masked);

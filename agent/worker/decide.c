@@ -62,8 +62,6 @@ static void undo_goes_on(struct job *j, struct record *r)
 void job_decide(struct job *j)
 {
 	struct record *r = j->decide;
-	if (r == NULL)
-		return;
 	_cleanup_free_ char *status = xstrdup(json_get_string(j->job_context, "status"));
 	_cleanup_json_ json_t *inputs = json_pack("{s:s}", "status", status);
 	const char *on_failure = json_get_string(j->settings, "on_failure");

@@ -112,11 +112,10 @@ static int take_output(void *context, const char *name, const char *value, size_
 	return record_set_output(t->job, t->record, name, value, len, err);
 }
 
-/* No step type here has a post stage that would read it. */
 static int take_state(void *context, const char *name, const char *value, size_t len, struct err *err)
 {
-	(void)context, (void)name, (void)value, (void)len, (void)err;
-	return 0;
+	struct pair_target *t = context;
+	return record_save_state(t->job, t->record, name, value, len, err);
 }
 
 static int take_paths(struct job *j, const struct str *text, struct err *err)

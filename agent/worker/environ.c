@@ -88,6 +88,38 @@ static void add_identity_token(const struct job *j, json_t *env)
 	set_text(env, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", j->run.token);
 }
 
+/* INPUT_…, STATE_…, and where the services are that the toolkit's libraries call. */
+static void add_action_env(const struct record *r, json_t *env)
+{
+	const char *key;
+	json_t *value;
+	json_object_foreach(r->state, key, value)
+	{
+		_cleanup_free_ char *name = xasprintf("STATE_%s", key);
+		json_object_set(env, name, value);
+	}
+	json_object_foreach((json_t *)(uintptr_t)r->inputs, key, value)
+	{
+		_cleanup_free_ char *name = xstrdup(key);
+		for (char *p = name; *p != '\0'; p++)
+			*p = *p == ' ' ? '_' : *p;
+		set_upper(env, "INPUT_", name, value);
+	}
+	json_object_del(env, "NODE_ICU_DATA");
+}
+
+static void add_services(const struct job *j, json_t *env)
+{
+	const char *url = message_connection_data(j->message, "PipelinesServiceUrl");
+	set_text(env, "ACTIONS_RUNTIME_URL", url != NULL ? url : j->run.url);
+	set_text(env, "ACTIONS_RUNTIME_TOKEN", j->run.token);
+	set_text(env, "ACTIONS_CACHE_URL", message_connection_data(j->message, "CacheServerUrl"));
+	set_text(env, "ACTIONS_RESULTS_URL", message_connection_data(j->message, "ResultsServiceUrl"));
+	if (message_flag(j->message, "actions_uses_cache_service_v2", false))
+		set_text(env, "ACTIONS_CACHE_SERVICE_V2", "True");
+	set_text(env, "ACTIONS_CACHE_MODE", job_variable(j, "actions_cache_mode"));
+}
+
 static void add_step_env(const struct record *r, json_t *env)
 {
 	const char *key;
@@ -146,11 +178,15 @@ void environ_make(struct job *j, const struct record *r, int flags, struct strv 
 	if (!(flags & ENVIRON_TYPED)) {
 		_cleanup_free_ char *path = environ_path(j, r);
 		add_step_env(r, env);
+		if (flags & ENVIRON_ACTION)
+			add_action_env(r, env);
 		set_text(env, "PATH", path);
 	}
 	add_contexts(j, env);
 	if (!(flags & ENVIRON_TYPED))
 		add_identity_token(j, env);
+	if (flags & ENVIRON_ACTION)
+		add_services(j, env);
 	if (message_flag(j->message, "actions_set_orchestration_id_env_for_actions", false))
 		set_text(env, "ACTIONS_ORCHESTRATION_ID", job_variable(j, "system.orchestrationId"));
 	set_text(env, "RUNNER_TRACKING_ID", j->tracking_id);

@@ -79,6 +79,7 @@ static const char *stamp(struct job *j)
 
 void record_write(struct job *j, struct record *r, const char *text, size_t len)
 {
+	r = r->top;
 	_cleanup_(str_done) struct str out = STR_INIT(LINE_SLACK);
 	const char *front = stamp(j);
 	str_append(&out, front);
@@ -116,6 +117,7 @@ static size_t stamp_lines(const char *front, const char *text, size_t len, struc
 
 void record_write_lines(struct job *j, struct record *r, const char *text, size_t len)
 {
+	r = r->top;
 	_cleanup_(str_done) struct str masked = STR_INIT(LINE_SLACK);
 	if (mask_apply_lines(j->mask, text, len, &masked)) {
 		if (masked.failed)

@@ -52,6 +52,23 @@ int record_set_output(struct job *j, struct record *r, const char *name, const c
 	return 0;
 }
 
+int record_save_state(struct job *j, struct record *r, const char *name, const char *value, size_t len, struct err *err)
+{
+	if (r->state == NULL)
+		return 0;
+	record_debug(j, r, "Save intra-action state %s", name);
+	if (json_object_size(r->state) >= OUTPUT_COUNT_MAX)
+		return err_set(err, ERR_LIMIT, "the step saves more than %d states", OUTPUT_COUNT_MAX);
+	if (len > OUTPUT_BYTES_MAX - r->state_bytes)
+		return err_set(err, ERR_LIMIT, "the states of the step have more than %d MiB", OUTPUT_BYTES_MAX >> 20);
+	r->state_bytes += len;
+	const char *key = name, *other;
+	json_t *unused;
+	json_object_foreach(r->state, other, unused) if (expr_same_text(other, name)) key = other;
+	json_object_set_new(r->state, key, json_string_lossy(value, len));
+	return 0;
+}
+
 /* A command that fails: two lines, and the step fails in the end. */
 static void command_failed(struct job *j, struct record *r, const char *line, const char *name, bool show_line,
                            const char *why)
@@ -114,6 +131,8 @@ static void do_named(struct job *j, struct record *r, const struct command *c, c
 		deprecated(j, r, c->name);
 		if (c->kind == COMMAND_SET_OUTPUT)
 			e = record_set_output(j, r, name, c->data, strlen(c->data), &err);
+		else
+			e = record_save_state(j, r, name, c->data, strlen(c->data), &err);
 	}
 	if (e < 0)
 		command_failed(j, r, line, c->name, true, err_line(&err, why, sizeof(why)));

@@ -29,10 +29,10 @@ enum result result_merge(enum result current, enum result incoming)
 	return MAX(current, incoming);
 }
 
-struct record *record_new(struct job *j, const char *id, const char *name)
+static struct record *make(const char *name)
 {
 	struct record *r = xcalloc(1, sizeof(*r));
-	*r = (struct record){.number = ++j->counter,
+	*r = (struct record){.top = r,
 	                     .name = xstrdup(name),
 	                     .result = RESULT_NONE,
 	                     .outcome = RESULT_NONE,
@@ -40,6 +40,24 @@ struct record *record_new(struct job *j, const char *id, const char *name)
 	                     .annotations = json_array(),
 	                     .outputs = json_object(),
 	                     .output_names = json_object()};
+	return r;
+}
+
+struct record *record_embedded(struct record *parent, const char *name)
+{
+	struct record *r = make(name);
+	r->parent = parent;
+	r->top = parent->top;
+	r->stage = parent->stage;
+	r->deadline_mono_ms = parent->deadline_mono_ms;
+	r->name_final = true;
+	return r;
+}
+
+struct record *record_new(struct job *j, const char *id, const char *name)
+{
+	struct record *r = make(name);
+	r->number = ++j->counter;
 	r->log.block = (struct str)STR_INIT(LINES_MAX);
 	if (id != NULL && strlen(id) < sizeof(r->id))
 		memcpy(r->id, id, strlen(id) + 1);
@@ -57,12 +75,14 @@ void record_free(struct record *r)
 	json_decref(r->outputs);
 	json_decref(r->output_names);
 	json_decref(r->env);
+	json_decref(r->own_env);
 	free(r->name);
+	free(r->stage_condition);
 	free(r->type);
 	free(r->action_name);
 	free(r->ref);
 	free(r->stopped);
-	if (r->action != NULL && r->action->release != NULL)
+	if (r->action != NULL && r->action->release != NULL && !r->shares_memory)
 		r->action->release(r->memory);
 	free(r);
 }
@@ -72,7 +92,7 @@ void record_tell(struct job *j, const struct record *r)
 	static const enum results_conclusion conclusions[] = {
 		RESULTS_SUCCESS, RESULTS_SUCCESS, RESULTS_FAILURE, RESULTS_CANCELLED, RESULTS_SKIPPED, RESULTS_NONE,
 	};
-	if (j->results == NULL)
+	if (j->results == NULL || r->parent != NULL)
 		return;
 	_cleanup_free_ char *name = job_masked(j, r->name);
 	struct results_step step = {
@@ -102,6 +122,8 @@ void record_complete(struct job *j, struct record *r, enum result result)
 	r->completed_wall_ms = clock_wall_ms();
 	if (r->started_wall_ms == 0)
 		r->started_wall_ms = r->completed_wall_ms;
+	if (r->parent != NULL)
+		return;
 	record_close_log(j, r);
 	record_tell(j, r);
 }

@@ -10,6 +10,10 @@ void job_set_result(struct job *j, enum result r)
 bool job_status_is(void *user, enum expr_status which)
 {
 	const struct job *j = user;
+	if (j->action_status != NULL && which == EXPR_SUCCESS)
+		return *j->action_status < RESULT_FAILED || *j->action_status == RESULT_NONE;
+	if (j->action_status != NULL && which == EXPR_FAILURE)
+		return *j->action_status == RESULT_FAILED;
 	switch (which) {
 	case EXPR_SUCCESS:
 		return j->result == RESULT_NONE || j->result < RESULT_FAILED;
@@ -48,12 +52,38 @@ static bool set_up(struct job *j)
 	return false;
 }
 
-/* In the steps' opposite order. */
-static void run_posts(struct job *j, size_t steps)
+/* When the first one is expected the count is doubled, and each later one stands before it. */
+struct record *record_expect_post(struct job *j, struct record *of, const char *name)
 {
-	for (size_t i = steps; i-- > 1;)
-		if (j->records[i]->action->post != NULL)
-			j->records[i]->action->post(j, j->records[i]);
+	if (j->post_count == 0)
+		j->counter *= 2;
+	int counter = j->counter;
+	struct record *r = record_new(j, NULL, name);
+	r->number = counter - (int)j->post_count;
+	j->counter = counter;
+	r->action = of->action;
+	r->memory = of->memory;
+	r->shares_memory = true;
+	r->step = of->step;
+	r->reference_name = of->reference_name;
+	r->stage = STAGE_POST;
+	r->name_final = true;
+	j->posts = xgrow(j->posts, &j->post_cap, j->post_count + 1, sizeof(j->posts[0]));
+	j->posts[j->post_count++] = r;
+	record_tell(j, r);
+	return r;
+}
+
+static void run_posts(struct job *j)
+{
+	for (size_t i = j->post_count; i-- > 0;) {
+		struct record *r = j->posts[i];
+		job_turn(j, NULL, 0, 0);
+		if (r->action->post != NULL)
+			r->action->post(j, r);
+		else
+			step_run(j, r);
+	}
 }
 
 enum result job_run(struct job *j)
@@ -65,7 +95,7 @@ enum result job_run(struct job *j)
 		job_turn(j, NULL, 0, 0);
 		step_run(j, j->records[i]);
 	}
-	run_posts(j, steps);
+	run_posts(j);
 	job_complete(j);
 	return j->result;
 }

@@ -166,35 +166,63 @@ static bool is_action(const json_t *step)
 	return type != NULL ? strcasecmp(type, "action") == 0 : wire_int(step, "type", 0) == 4;
 }
 
-static int add_step(struct job *j, json_t *step, struct err *err)
-{
-	const json_t *reference = wire_get(step, "reference");
-	const struct action_type *type = action_type_of(reference);
-	_cleanup_free_ char *shown = NULL;
-	void *memory = NULL;
+/* A step that is prepared: its records come when all are, those of the stages before the first step first. */
+struct planned {
+	json_t *step;
+	const struct action_type *type;
+	void *memory;
+	char *name;
 	bool final;
+};
+
+static int plan_step(struct job *j, json_t *step, struct planned *ret, struct err *err)
+{
+	struct action_place place = {.reference = wire_get(step, "reference")};
+	_cleanup_free_ char *shown = NULL;
+	*ret = (struct planned){.step = step, .type = action_type_of(j, place.reference)};
 	if (wire_bool(step, "background", false)) {
 		int r = err_set(err, ERR_UNSUPPORTED,
 		                "the step '%s' asks for `background: true`, which this agent does not do",
 		                wire_string(step, "contextName") != NULL ? wire_string(step, "contextName") : "");
 		return err_hint(err, r, "run the program in the background of a run: step");
 	}
-	int e = type->prepare(j, reference, &memory, &shown, err);
-	if (e < 0)
-		return e;
-	_cleanup_free_ char *name = first_title(j, step, shown != NULL ? shown : "", &final);
-	struct record *r = record_new(j, wire_string(step, "id"), name);
-	r->action = type;
-	r->memory = memory;
-	r->step = step;
-	r->name_final = final;
-	r->context_name = wire_string(step, "contextName");
-	r->reference_name = wire_string(step, "name");
-	record_tell(j, r);
-	return 0;
+	int e = ret->type->prepare(j, &place, &ret->memory, &shown, err);
+	if (e == 0)
+		ret->name = first_title(j, step, shown != NULL ? shown : "", &ret->final);
+	return e;
 }
 
-static int add_steps(struct job *j, struct err *err)
+static void add_pre(struct job *j, const struct planned *p)
+{
+	const char *condition = p->type->stage != NULL ? p->type->stage(p->memory, STAGE_PRE) : NULL;
+	if (condition == NULL)
+		return;
+	_cleanup_free_ char *name = xasprintf("Pre %s", p->name);
+	struct record *r = record_new(j, NULL, name);
+	r->action = p->type;
+	r->memory = p->memory;
+	r->shares_memory = true;
+	r->step = p->step;
+	r->stage = STAGE_PRE;
+	r->stage_condition = xstrdup(condition);
+	r->name_final = true;
+	r->reference_name = wire_string(p->step, "name");
+	record_tell(j, r);
+}
+
+static void add_main(struct job *j, const struct planned *p)
+{
+	struct record *r = record_new(j, wire_string(p->step, "id"), p->name);
+	r->action = p->type;
+	r->memory = p->memory;
+	r->step = p->step;
+	r->name_final = p->final;
+	r->context_name = wire_string(p->step, "contextName");
+	r->reference_name = wire_string(p->step, "name");
+	record_tell(j, r);
+}
+
+static int plan_steps(struct job *j, struct planned *planned, size_t *count, struct err *err)
 {
 	size_t i;
 	json_t *step;
@@ -208,11 +236,30 @@ static int add_steps(struct job *j, struct err *err)
 		}
 		if (!json_is_object(step) || !is_action(step))
 			continue;
-		int r = add_step(j, step, err);
+		int r = plan_step(j, step, &planned[*count], err);
 		if (r < 0)
 			return r;
+		(*count)++;
 	}
 	return 0;
+}
+
+static int add_steps(struct job *j, struct err *err)
+{
+	size_t count = 0;
+	_cleanup_free_ struct planned *planned =
+		xcalloc(json_array_size(wire_get(j->message, "steps")) + 1, sizeof(planned[0]));
+	int r = plan_steps(j, planned, &count, err);
+	for (size_t i = 0; r == 0 && i < count; i++)
+		add_pre(j, &planned[i]);
+	for (size_t i = 0; i < count; i++) {
+		if (r == 0)
+			add_main(j, &planned[i]);
+		else if (planned[i].type->release != NULL)
+			planned[i].type->release(planned[i].memory);
+		free(planned[i].name);
+	}
+	return r;
 }
 
 /* After the work area was made, since the directories that a walled job may reach are looked up now. */
@@ -250,7 +297,9 @@ int job_set_up(struct job *j, struct err *err)
 	if (r < 0)
 		return r;
 	record_line(j, s, "Prepare all required actions");
-	r = add_steps(j, err);
+	r = prepare_actions(j, s, wire_get(j->message, "steps"), 0, err);
+	if (r == 0)
+		r = add_steps(j, err);
 	if (r == 0)
 		log_tail(j, s);
 	return r;

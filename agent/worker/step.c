@@ -3,13 +3,53 @@
 
 #include "agent/service/wire.h"
 #include "agent/worker/action.h"
+#include "base/core/clock.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <strings.h>
 
+/* ---- what steps inside a composite action see ---- */
+
+static void exchange(struct job *j, struct frame *f)
+{
+	struct frame now = {.contexts = j->contexts,
+	                    .github = j->github,
+	                    .steps_context = j->steps_context,
+	                    .defaults_run = j->defaults_run,
+	                    .outer_env = j->outer_env,
+	                    .file_table = j->scope.file_table,
+	                    .status = j->action_status};
+	j->contexts = f->contexts;
+	j->github = f->github;
+	j->steps_context = f->steps_context;
+	j->defaults_run = f->defaults_run;
+	j->outer_env = f->outer_env;
+	j->action_status = f->status;
+	j->scope.expr.contexts = f->contexts;
+	j->scope.file_table = f->file_table;
+	now.outside = f->outside;
+	*f = now;
+}
+
+void step_enter_frame(struct job *j, struct frame *f)
+{
+	f->outside = j->frame;
+	exchange(j, f);
+	j->frame = f;
+}
+
+void step_leave_frame(struct job *j)
+{
+	struct frame *f = j->frame;
+	exchange(j, f);
+	j->frame = f->outside;
+}
+
+/* ---- a step's expressions ---- */
+
 /* For everything but conditions: success() and similar functions are not known there. */
-static struct template_scope value_scope(const struct job *j)
+struct template_scope step_value_scope(const struct job *j)
 {
 	struct template_scope scope = j->scope;
 	scope.expr.status = NULL;
@@ -24,17 +64,28 @@ static void log_error(struct job *j, struct record *r, const struct err *err)
 		record_line(j, r, "  %s", err->hint);
 }
 
+/* The job's, and what the steps around set. New. */
+static json_t *env_around(const struct job *j)
+{
+	json_t *env = json_copy(j->global_env);
+	json_object_update(env, j->outer_env);
+	return env;
+}
+
 /* The step's environment: values see the job's, not each other. */
 static int eval_env(struct job *j, struct record *r, struct err *err)
 {
 	_cleanup_json_ json_t *own = json_object();
-	struct template_scope scope = value_scope(j);
+	struct template_scope scope = step_value_scope(j);
 	json_decref(r->env);
-	r->env = json_copy(j->global_env);
+	json_decref(r->own_env);
+	r->own_env = NULL;
+	r->env = env_around(j);
 	json_object_set(j->contexts, "env", r->env);
 	int e = template_eval_strings(wire_get(r->step, "environment"), &scope, own, err);
 	if (e == 0)
 		json_object_update(r->env, own);
+	r->own_env = TAKE(own);
 	return e;
 }
 
@@ -74,7 +125,7 @@ static void final_name(struct job *j, struct record *r)
 	if (r->name_final)
 		return;
 	_cleanup_json_ json_t *text = NULL;
-	struct template_scope scope = value_scope(j);
+	struct template_scope scope = step_value_scope(j);
 	struct err err = ERR_INIT;
 	char line[1024];
 	r->name_final = true;
@@ -89,8 +140,22 @@ static void final_name(struct job *j, struct record *r)
 	record_tell(j, r);
 }
 
+/* Of a stage: no success() is put in front of it. */
+static int eval_stage_condition(struct job *j, const char *condition, bool *ret, struct err *err)
+{
+	struct expr_value value = EXPR_VALUE_INIT;
+	int e = expr_eval(condition, strlen(condition), &j->scope.expr, &value, err);
+	if (e < 0)
+		return e;
+	*ret = expr_value_truth(&value);
+	expr_value_done(&value);
+	return 0;
+}
+
 static int eval_condition(struct job *j, struct record *r, bool *ret, struct err *err)
 {
+	if (r->stage_condition != NULL)
+		return eval_stage_condition(j, r->stage_condition, ret, err);
 	const char *condition = r->step != NULL ? wire_string(r->step, "condition") : "always()";
 	return expr_condition(condition, &j->scope.expr, ret, err);
 }
@@ -98,7 +163,20 @@ static int eval_condition(struct job *j, struct record *r, bool *ret, struct err
 bool step_goes_on(struct job *j, struct record *r)
 {
 	bool holds = false;
-	return eval_condition(j, r, &holds, NULL) == 0 && holds;
+	if (eval_condition(j, r, &holds, NULL) < 0 || !holds)
+		return false;
+	struct frame *f = j->frame;
+	if (r->parent == NULL || f == NULL)
+		return true;
+	step_leave_frame(j);
+	holds = step_goes_on(j, r->parent);
+	step_enter_frame(j, f);
+	return holds;
+}
+
+int64_t step_time_ms(const struct record *r)
+{
+	return r->deadline_mono_ms == 0 ? 0 : MAX(r->deadline_mono_ms - clock_mono_ms(), 1);
 }
 
 /* Whole minutes; 0: none. */
@@ -106,7 +184,7 @@ static int64_t eval_timeout(struct job *j, struct record *r)
 {
 	_cleanup_json_ json_t *value = NULL;
 	const json_t *token = wire_get(r->step, "timeoutInMinutes");
-	struct template_scope scope = value_scope(j);
+	struct template_scope scope = step_value_scope(j);
 	struct err err = ERR_INIT;
 	if (template_is_null(token))
 		return 0;
@@ -127,7 +205,7 @@ static bool eval_continue_on_error(struct job *j, struct record *r)
 {
 	_cleanup_json_ json_t *value = NULL;
 	const json_t *token = wire_get(r->step, "continueOnError");
-	struct template_scope scope = value_scope(j);
+	struct template_scope scope = step_value_scope(j);
 	struct err err = ERR_INIT;
 	if (template_is_null(token))
 		return false;
@@ -157,14 +235,18 @@ void step_log_env(struct job *j, struct record *r)
 	json_object_foreach(r->env, name, value) record_line(j, r, "  %s: %s", name, json_string_value(value));
 }
 
-enum result step_end_of_process(struct job *j, struct record *r, enum process_end end, int status, int64_t minutes)
+enum result step_end_of_process(struct job *j, struct record *r, enum process_end end, int status)
 {
 	switch (end) {
 	case PROCESS_CANCELLED:
 		record_error(j, r, "The operation was canceled.");
 		return RESULT_CANCELED;
 	case PROCESS_TIMED_OUT:
-		record_error(j, r, "The action '%s' has timed out after %lld minutes.", r->name, (long long)minutes);
+		if (r->minutes == 0)
+			record_error(j, r, "The action has timed out.");
+		else
+			record_error(j, r, "The action '%s' has timed out after %lld minutes.", r->name,
+			             (long long)r->minutes);
 		return RESULT_FAILED;
 	case PROCESS_EXITED:
 		break;
@@ -176,22 +258,24 @@ enum result step_end_of_process(struct job *j, struct record *r, enum process_en
 
 static void set_step_keys(struct job *j, struct record *r)
 {
-	json_object_set_new(j->github, "action", json_string(r->reference_name != NULL ? r->reference_name : ""));
+	if (r->parent == NULL)
+		json_object_set_new(j->github, "action",
+		                    json_string(r->reference_name != NULL ? r->reference_name : ""));
 	json_object_set_new(j->github, "action_repository", json_null());
 	json_object_set_new(j->github, "action_ref", json_null());
 }
 
-static enum result execute(struct job *j, struct record *r, int64_t minutes)
+static enum result execute(struct job *j, struct record *r)
 {
 	_cleanup_json_ json_t *inputs = json_object();
-	struct template_scope scope = value_scope(j);
+	struct template_scope scope = step_value_scope(j);
 	struct err err = ERR_INIT;
 	enum result result = RESULT_FAILED;
 	int e = effects_create_files(j, r, &err);
 	if (e == 0) {
 		e = template_eval_strings(wire_get(r->step, "inputs"), &scope, inputs, &err);
 		if (e == 0)
-			e = r->action->main(j, r, inputs, minutes, &result, &err);
+			e = r->action->run(j, r, inputs, &result, &err);
 		if (e < 0)
 			log_error(j, r, &err);
 		effects_read_files(j, r);
@@ -224,6 +308,7 @@ static enum result check_condition(struct job *j, struct record *r)
 		return RESULT_SKIPPED;
 	record_debug(j, r, "Evaluating condition for step: '%s'", r->name);
 	if (eval_condition(j, r, &wanted, &err) < 0) {
+		r->condition_failed = true;
 		log_error(j, r, &err);
 		return RESULT_FAILED;
 	}
@@ -231,12 +316,20 @@ static enum result check_condition(struct job *j, struct record *r)
 	return wanted ? RESULT_NONE : RESULT_SKIPPED;
 }
 
+static void set_time_limit(struct job *j, struct record *r)
+{
+	if (r->parent != NULL)
+		return;
+	r->minutes = eval_timeout(j, r);
+	if (r->minutes > 0)
+		r->deadline_mono_ms = clock_mono_ms() + r->minutes * 60000;
+}
+
 void step_run(struct job *j, struct record *r)
 {
 	struct err err = ERR_INIT;
 	enum result result;
 	bool may_continue = false;
-	j->current = r;
 	record_start(j, r);
 	set_step_keys(j, r);
 	if (eval_env(j, r, &err) < 0) {
@@ -246,7 +339,8 @@ void step_run(struct job *j, struct record *r)
 		final_name(j, r);
 		result = check_condition(j, r);
 		if (result == RESULT_NONE) {
-			result = execute(j, r, eval_timeout(j, r));
+			set_time_limit(j, r);
+			result = execute(j, r);
 			result = result_merge(result, r->command_result);
 			may_continue = true;
 		}
@@ -254,10 +348,9 @@ void step_run(struct job *j, struct record *r)
 	r->outcome = result;
 	if (result == RESULT_FAILED && may_continue && eval_continue_on_error(j, r))
 		result = RESULT_SUCCEEDED;
-	json_object_set(j->contexts, "env", j->global_env);
+	json_object_set_new(j->contexts, "env", env_around(j));
 	record_complete(j, r, result);
 	set_outcome(j, r);
-	if (result == RESULT_FAILED)
+	if (result == RESULT_FAILED && r->parent == NULL)
 		job_set_result(j, RESULT_FAILED);
-	j->current = NULL;
 }

@@ -79,6 +79,11 @@ static void job_done(struct job *j)
 	for (size_t i = 0; i < j->record_count; i++)
 		record_free(j->records[i]);
 	free(j->records);
+	free(j->posts);
+	for (size_t i = 0; i < j->prepared_count; i++)
+		prepared_free(j->prepared[i]);
+	free(j->prepared);
+	json_decref(j->fetched);
 	run_job_done(&j->run);
 	json_t *values[] = {j->message,      j->settings,    j->contexts,      j->github,
 	                    j->runner,       j->job_context, j->steps_context, j->global_env,

@@ -6,6 +6,7 @@
  *   log.c          lines, masked and stamped      annotations.c  errors and warnings      record.c  a step's state
  *   environ.c      the environment of a process   effects.c      the command files        output.c  commands in output
  *   process.c      a step's process: output lines, time limits, interrupts
+ *   call.c         calls of services              fetch.c        an action's archive      prepare.c      all actions of the job
  *   actions/       kinds of steps (action.h)      step.c         one step: condition, environment, action, results
  *   decide.c       the deployment, outputs, URL, orphans, the end
  *   contexts.c, directories.c, setup.c            before the first step
@@ -57,8 +58,23 @@ struct log_stream {
 	bool started; /* a first block was sent */
 };
 
+/* What an action does when: most have STAGE_MAIN only. */
+enum stage { STAGE_MAIN, STAGE_PRE, STAGE_POST };
+
 struct action_type;
 struct record {
+	struct record *parent; /* of a step inside a composite action; NULL: a step of the job */
+	struct record *top;    /* whose log and annotations are written: itself, for a step of the job */
+	enum stage stage;
+	bool shares_memory;       /* memory belongs to another stage's record */
+	char *stage_condition;    /* of pre and post, taken as it is; NULL: the step's own */
+	int64_t deadline_mono_ms; /* of the step's time limit; 0: none */
+	int64_t minutes;          /* that limit; 0: none, or it is an enclosing step's */
+	json_t *own_env;          /* what the step's own `env:` gives */
+	const json_t *inputs;     /* while an action runs: for INPUT_…; borrowed */
+	json_t *state;            /* of an action, saved for its later stages; borrowed; NULL: nobody reads it */
+	size_t state_bytes;
+	bool condition_failed; /* could not be evaluated */
 	char id[37];
 	int number;
 	char *name; /* as shown; masked when it is sent */
@@ -89,6 +105,16 @@ struct cancel {
 	int64_t deadline_mono_ms; /* the listener's time limit; 0: none */
 };
 
+/* What the steps of a composite action see in place of what the job's steps do; all borrowed. */
+struct frame {
+	json_t *contexts, *github, *steps_context, *defaults_run;
+	json_t *outer_env; /* set by `env:` of the steps around */
+	const json_t *file_table;
+	const enum result *status; /* of the action so far; NULL: conditions go by the job's */
+	struct frame *outside;
+};
+
+struct prepared;
 struct job {
 	json_t *message, *settings;
 	struct run_job run;
@@ -104,10 +130,13 @@ struct job {
 
 	/* contexts */
 	json_t *contexts, *github, *runner, *job_context, *steps_context, *global_env;
-	struct template_scope scope; /* conditions: status functions are known */
-	json_t *defaults_run;        /* {"shell","working-directory"} or NULL */
-	json_t *job_environ;         /* of this process, name → text */
-	json_t *prepend_path;        /* directory → true, in the order of their adding */
+	json_t *outer_env;                /* NULL: none */
+	const enum result *action_status; /* of the composite action that a step lies in; NULL: none */
+	struct frame *frame;              /* the innermost */
+	struct template_scope scope;      /* conditions: status functions are known */
+	json_t *defaults_run;             /* {"shell","working-directory"} or NULL */
+	json_t *job_environ;              /* of this process, name → text */
+	json_t *prepend_path;             /* directory → true, in the order of their adding */
 	size_t prepend_len;
 	size_t masks_added; /* by the steps */
 	bool short_lines_told;
@@ -120,8 +149,13 @@ struct job {
 
 	struct record **records;
 	size_t record_count, record_cap;
-	struct record *setup, *complete, *decide, *opened_by; /* opened_by: the step that decide is the end of */
-	struct record *current;
+	struct record *setup, *complete, *decide;
+	struct record **posts; /* to be run after the last step, the last one first */
+	size_t post_count, post_cap;
+	struct prepared **prepared; /* the actions that were fetched */
+	size_t prepared_count, prepared_cap;
+	json_t *fetched; /* OWNER/REPO@REF → {"directory"} */
+	size_t uses_count;
 	int counter;
 	struct log_stream log;
 	int64_t stamp_wall_ms;
@@ -143,6 +177,9 @@ enum result job_run(struct job *j);
 void job_set_result(struct job *j, enum result r); /* merges and sets job.status */
 bool job_status_is(void *user, enum expr_status which);
 
+/* A record that is run after the last step: numbered as the service wants it. memory is that of `of`. */
+struct record *record_expect_post(struct job *j, struct record *of, const char *name);
+
 /* ---- contexts.c ---- */
 /* Before anything is logged. */
 int job_prepare(struct job *j, struct err *err);
@@ -159,6 +196,8 @@ int job_set_up(struct job *j, struct err *err);
 
 /* ---- record.c ---- */
 struct record *record_new(struct job *j, const char *id, const char *name); /* id NULL: a fresh one */
+/* Of a step inside a composite action: the caller's, the service hears nothing of it. */
+struct record *record_embedded(struct record *parent, const char *name);
 void record_free(struct record *r);
 void record_start(struct job *j, struct record *r);
 void record_complete(struct job *j, struct record *r, enum result result);
@@ -193,6 +232,9 @@ void output_line(struct job *j, struct record *r, const char *line, size_t len);
 void output_lines(struct job *j, struct record *r, const char *text, size_t len); /* many, each ended by \n */
 int record_set_output(struct job *j, struct record *r, const char *name, const char *value, size_t len,
                       struct err *err);
+/* For the later stages of an action. */
+int record_save_state(struct job *j, struct record *r, const char *name, const char *value, size_t len,
+                      struct err *err);
 
 /* ---- effects.c ---- */
 int effects_create_files(struct job *j, struct record *r, struct err *err);
@@ -203,8 +245,10 @@ int job_add_path(struct job *j, const char *path, struct err *err);
 
 /* ---- environ.c ---- */
 enum {
-	ENVIRON_TYPED = 1
-}; /* the worker's own and the contexts: nothing secret, nothing that a workflow or a step has set */
+	ENVIRON_TYPED =
+		1, /* the worker's own and the contexts: nothing secret, nothing that a workflow or a step has set */
+	ENVIRON_ACTION = 2, /* inputs, saved state, and the services that actions use */
+};
 void environ_make(struct job *j, const struct record *r, int flags, struct strv *ret);
 /* The step's `env` context less what holds a secret. New. */
 json_t *environ_open_values(const struct job *j, const struct record *r);
@@ -237,12 +281,38 @@ int64_t process_patience(const struct job *j);
 const json_t *step_title_token(const json_t *step, const char **ret_prefix);
 char *step_title(const char *prefix, const char *value); /* one line; free() */
 void step_run(struct job *j, struct record *r);
-/* True if its condition still holds now that the job is cancelled. */
+/* True if its condition, and those of the steps around it, still hold now that the job is cancelled. */
 bool step_goes_on(struct job *j, struct record *r);
+struct template_scope step_value_scope(const struct job *j); /* without status functions */
+int64_t step_time_ms(const struct record *r);                /* what is left of its time; 0: no limit */
+/* The steps of a composite action see what the frame says until it is left. */
+void step_enter_frame(struct job *j, struct frame *f);
+void step_leave_frame(struct job *j);
 
 /* For actions: the step's env into its log; how its process ended, said where it did not end by itself. */
 void step_log_env(struct job *j, struct record *r);
-enum result step_end_of_process(struct job *j, struct record *r, enum process_end end, int status, int64_t minutes);
+enum result step_end_of_process(struct job *j, struct record *r, enum process_end end, int status);
+
+/* ---- call.c ---- */
+/* One exchange while the job's loop goes on. ERR_CANCELLED: the job was cancelled meanwhile. ret: zeroed by the caller. */
+struct http_request;
+struct http_response;
+int job_call(struct job *j, const struct http_request *request, struct http_response *ret, struct err *err);
+/* A pause; ERR_CANCELLED likewise. */
+int job_pause(struct job *j, int64_t ms, struct err *err);
+
+/* ---- fetch.c ---- */
+/* The archive that the service named (an entry of launch_read's answer), unpacked into `directory`. */
+int fetch_action(struct job *j, struct record *r, const json_t *info, const char *directory, struct err *err);
+
+/* ---- prepare.c ---- */
+/* Fetches what these steps use, and what that uses. depth: of the composite action that they are the steps of; 0: the job's. */
+int prepare_actions(struct job *j, struct record *r, const json_t *steps, int depth, struct err *err);
+/* The action of a reference to another repository; NULL: it was not fetched. */
+const struct prepared *prepare_find(const struct job *j, const json_t *reference);
+/* One of the workspace, as it is now: the caller's, prepared_free. */
+int prepare_local(struct job *j, const json_t *reference, struct prepared **ret, struct err *err);
+void prepared_free(struct prepared *p);
 
 /* ---- actions/typed.c ---- */
 struct uses;

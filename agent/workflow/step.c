@@ -1,8 +1,8 @@
 /* step: the steps of a job. */
 #include "agent/workflow/workflow_priv.h"
 #include "agent/expr/expr.h"
+#include "agent/template/uses.h"
 
-#include <ctype.h>
 #include <string.h>
 
 static const char *const step_keys[] = {"id",
@@ -18,57 +18,34 @@ static const char *const step_keys[] = {"id",
                                         "timeout-minutes",
                                         "background"};
 
-/* owner/repo[/path]@ref, ./path, docker://image: protocol of the runner, "reference". */
 static json_t *read_reference(struct reader *r, const char *uses)
 {
-	if (str_starts(uses, "docker://"))
-		return json_pack("{s:s, s:s}", "type", "containerRegistry", "image", uses + strlen("docker://"));
-	if (str_starts(uses, "./"))
-		return json_pack("{s:s, s:n, s:n, s:s, s:s}", "type", "repository", "name", "ref", "repositoryType",
-		                 "self", "path", uses);
-	const char *at = strchr(uses, '@');
-	const char *slash = strchr(uses, '/');
-	if (!at || strchr(at + 1, '@') || !at[1] || !slash || slash > at || slash == uses || slash + 1 == at) {
-		reader_fault(r,
-		             "'uses' has the form OWNER/REPOSITORY[/PATH]@REF, ./PATH or docker://IMAGE, not '%.80s'",
-		             uses);
-		return json_pack("{s:s}", "type", "script");
-	}
-	const char *path = memchr(slash + 1, '/', (size_t)(at - slash - 1));
-	const char *name_end = path ? path : at;
-	json_t *reference = json_pack("{s:s, s:s%, s:s, s:s, s:n}", "type", "repository", "name", uses,
-	                              (size_t)(name_end - uses), "ref", at + 1, "repositoryType", "GitHub", "path");
-	while (path && path < at && *path == '/')
-		path++;
-	if (path && path < at)
-		json_object_set_new(reference, "path", json_stringn(path, (size_t)(at - path)));
-	return reference;
+	struct err err = ERR_INIT;
+	json_t *reference = NULL;
+	if (uses_read(uses, &reference, &err) == 0)
+		return reference;
+	reader_fault(r, "%s", err.frames[0].text);
+	return json_pack("{s:s}", "type", "script");
 }
 
-/* A name for a step without id: __run, __actions_checkout, with _2, _3, … when taken. */
+struct steps_before {
+	const struct workflow_job *job;
+	size_t count;
+};
+
+static bool is_taken(void *user, const char *name)
+{
+	const struct steps_before *before = user;
+	for (size_t i = 0; i < before->count; i++)
+		if (before->job->steps[i].context_name && strcmp(before->job->steps[i].context_name, name) == 0)
+			return true;
+	return false;
+}
+
 static char *made_up_name(const struct workflow_job *job, size_t index, const json_t *reference)
 {
-	const char *type = json_get_string(reference, "type");
-	const char *name = json_get_string(reference, "name");
-	_cleanup_(str_done) struct str base = STR_INIT(512);
-	str_append(&base, "__");
-	str_append(&base, strcmp(type, "script") == 0              ? "run"
-	                  : name                                   ? name
-	                  : strcmp(type, "containerRegistry") == 0 ? json_get_string(reference, "image")
-	                                                           : "self");
-	for (size_t i = 2; i < base.len; i++)
-		if (!isalnum((unsigned char)base.data[i]) && base.data[i] != '-')
-			base.data[i] = '_';
-	_cleanup_free_ char *candidate = xstrdup(str_peek(&base));
-	for (int n = 2;; n++) {
-		bool taken = false;
-		for (size_t i = 0; i < index; i++)
-			taken |= job->steps[i].context_name && strcmp(job->steps[i].context_name, candidate) == 0;
-		if (!taken)
-			return TAKE(candidate);
-		free(candidate);
-		candidate = xasprintf("%s_%d", str_peek(&base), n);
-	}
+	struct steps_before before = {job, index};
+	return uses_context_name(reference, is_taken, &before);
 }
 
 static json_t *script_inputs(struct reader *r, const json_t *object)

@@ -40,7 +40,7 @@ int proc_stop(struct proc *p, int64_t int_ms, int64_t term_ms, int *ret_status, 
 void proc_signal(const struct proc *p, int signal); /* to the group when it has one */
 void proc_done(struct proc *p);                     /* kills it if it still runs, closes the pipes */
 
-/* Runs to the end: feeds input, collects at most max_output bytes of each stream (more is ERR_LIMIT, child stopped).
+/* Runs to the end: feeds input (none: a descriptor above 0 in options->stdin_fd is passed on), collects at most max_output bytes of each stream (more is ERR_LIMIT, child stopped).
  * On cancel or deadline the group is stopped. ret_status as proc_wait; stdout/stderr may be NULL (discarded). */
 int proc_run(const struct proc_options *options, const void *input, size_t input_len, size_t max_output, struct wait *w,
              struct str *ret_stdout, struct str *ret_stderr, int *ret_status, struct err *err);

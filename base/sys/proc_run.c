@@ -156,7 +156,7 @@ int proc_run(const struct proc_options *options, const void *input, size_t input
              struct str *ret_stdout, struct str *ret_stderr, int *ret_status, struct err *err)
 {
 	struct proc_options o = *options;
-	o.stdin_fd = input_len > 0 ? PROC_PIPE : -1;
+	o.stdin_fd = input_len > 0 ? PROC_PIPE : options->stdin_fd > 0 ? options->stdin_fd : -1;
 	o.stdout_fd = o.stderr_fd = PROC_PIPE;
 	struct run run = {.proc = PROC_INIT,
 	                  .epoll = -1,

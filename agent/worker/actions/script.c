@@ -40,11 +40,11 @@ static char *working_directory(const struct job *j, const json_t *inputs)
 	return given[0] == '/' ? xstrdup(given) : fs_join(j->workspace, given);
 }
 
-static enum result end_of_script(struct job *j, struct record *r, enum process_end end, int status, int64_t minutes)
+static enum result end_of_script(struct job *j, struct record *r, enum process_end end, int status)
 {
 	if (end == PROCESS_EXITED && status != 0)
 		record_error(j, r, "Process completed with exit code %d.", status);
-	return step_end_of_process(j, r, end, status, minutes);
+	return step_end_of_process(j, r, end, status);
 }
 
 static int write_script(struct job *j, const struct shell *shell, const char *script, char **ret_path, struct err *err)
@@ -62,7 +62,7 @@ static int write_script(struct job *j, const struct shell *shell, const char *sc
 	return e;
 }
 
-static int run_script(struct job *j, struct record *r, const json_t *inputs, const struct shell *shell, int64_t minutes,
+static int run_script(struct job *j, struct record *r, const json_t *inputs, const struct shell *shell,
                       enum result *ret, struct err *err)
 {
 	const char *script = text_of(inputs, "script");
@@ -80,22 +80,21 @@ static int run_script(struct job *j, struct record *r, const json_t *inputs, con
 			.argv = (const char *const *)strv_null_terminated(&argv),
 			.env = (const char *const *)strv_null_terminated(&env),
 			.cwd = cwd,
-			.timeout_ms = minutes * 60000,
+			.timeout_ms = step_time_ms(r),
 			.script = true,
 		};
 		enum process_end end;
 		int status = 0;
 		e = process_run(j, r, &p, &end, &status, err);
 		if (e == 0)
-			*ret = end_of_script(j, r, end, status, minutes);
+			*ret = end_of_script(j, r, end, status);
 	}
 	strv_done(&argv);
 	strv_done(&env);
 	return e;
 }
 
-static int run_main(struct job *j, struct record *r, const json_t *inputs, int64_t minutes, enum result *ret,
-                    struct err *err)
+static int run(struct job *j, struct record *r, const json_t *inputs, enum result *ret, struct err *err)
 {
 	const char *script = text_of(inputs, "script"), *given = text_of(inputs, "shell");
 	if (script == NULL)
@@ -112,21 +111,23 @@ static int run_main(struct job *j, struct record *r, const json_t *inputs, int64
 	}
 	r->type = xstrdup("run");
 	r->action_name = xstrdup(shell.command);
-	e = run_script(j, r, inputs, &shell, minutes, ret, err);
+	e = run_script(j, r, inputs, &shell, ret, err);
 	shell_done(&shell);
 	return e;
 }
 
-static bool takes(const json_t *reference)
+static bool takes(const struct job *j, const json_t *reference)
 {
+	(void)j;
 	const char *type = wire_string(reference, "type");
 	return type != NULL ? strcasecmp(type, "script") == 0 : wire_int(reference, "type", 0) == 3;
 }
 
-static int prepare(struct job *j, const json_t *reference, void **ret_memory, char **ret_shown, struct err *err)
+static int prepare(struct job *j, const struct action_place *place, void **ret_memory, char **ret_shown,
+                   struct err *err)
 {
-	(void)j, (void)reference, (void)ret_memory, (void)ret_shown, (void)err;
+	(void)j, (void)place, (void)ret_memory, (void)ret_shown, (void)err;
 	return 0;
 }
 
-const struct action_type action_script = {.takes = takes, .prepare = prepare, .main = run_main};
+const struct action_type action_script = {.takes = takes, .prepare = prepare, .run = run};

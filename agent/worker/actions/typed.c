@@ -1,10 +1,12 @@
 /* A `uses:` of the agent's own actions: davit-step with the inputs; and the decision of the deployment that such steps share.
- * Other references are refused here, with the way out. */
+ */
 #include "agent/worker/action.h"
 
 #include "agent/actions/resolve.h"
 #include "agent/service/wire.h"
 #include "base/sys/fs.h"
+
+#include <strings.h>
 
 enum { DOCUMENT_MAX = 8 << 20 };
 
@@ -73,17 +75,11 @@ int typed_run(struct job *j, struct record *r, const struct uses *uses, const js
  * numbered like a post step. */
 static void expect_decision(struct job *j, struct record *r)
 {
-	if (j->decide != NULL)
-		return;
-	int number = 2 * j->counter;
-	j->opened_by = r;
-	j->decide = record_new(j, NULL, "Decide the deployment");
-	j->decide->number = j->counter = number;
-	record_tell(j, j->decide);
+	if (j->decide == NULL)
+		j->decide = record_expect_post(j, r, "Decide the deployment");
 }
 
-static int run_main(struct job *j, struct record *r, const json_t *inputs, int64_t minutes, enum result *ret,
-                    struct err *err)
+static int run(struct job *j, struct record *r, const json_t *inputs, enum result *ret, struct err *err)
 {
 	const struct uses *uses = r->memory;
 	r->type = xstrdup("davit");
@@ -94,32 +90,33 @@ static int run_main(struct job *j, struct record *r, const json_t *inputs, int64
 		expect_decision(j, r);
 	enum process_end end = PROCESS_EXITED;
 	int status = 0;
-	int e = typed_run(j, r, uses, inputs, minutes * 60000, false, &end, &status, err);
+	int e = typed_run(j, r, uses, inputs, step_time_ms(r), false, &end, &status, err);
 	if (e < 0)
 		return e;
 	if (end == PROCESS_EXITED && status != 0)
 		record_debug(j, r, "exit code %d", status);
-	*ret = step_end_of_process(j, r, end, status, minutes);
+	*ret = step_end_of_process(j, r, end, status);
 	return 0;
 }
 
-/* Behind the steps after the first one that may have opened the deployment: all of them share it. */
+/* Of the first step that may have opened the deployment: all of them share it. */
 static void post(struct job *j, struct record *r)
 {
-	if (j->opened_by == r)
-		job_decide(j);
+	(void)r;
+	job_decide(j);
 }
 
-static bool takes(const json_t *reference)
+static bool takes(const struct job *j, const json_t *reference)
 {
-	(void)reference;
-	return true;
+	const char *name = wire_string(reference, "name");
+	return name != NULL && strcasecmp(name, job_setting(j, "actions_repository")) == 0;
 }
 
-static int prepare(struct job *j, const json_t *reference, void **ret_memory, char **ret_shown, struct err *err)
+static int prepare(struct job *j, const struct action_place *place, void **ret_memory, char **ret_shown,
+                   struct err *err)
 {
 	struct uses uses = {.step = NULL};
-	int e = uses_resolve(reference, job_setting(j, "actions_repository"), &uses, err);
+	int e = uses_resolve(place->reference, job_setting(j, "actions_repository"), &uses, err);
 	if (e < 0)
 		return e;
 	*ret_shown = xstrdup(uses.shown);
@@ -135,4 +132,4 @@ static void release(void *memory)
 }
 
 const struct action_type action_typed = {
-	.takes = takes, .prepare = prepare, .main = run_main, .post = post, .release = release};
+	.takes = takes, .prepare = prepare, .run = run, .post = post, .release = release};

@@ -161,10 +161,7 @@ class Ends(unittest.TestCase):
         return run
 
     def test_work_that_is_not_done_here_is_refused_by_name(self):
-        run = self.unsupported("- uses: actions/checkout@v4", ["actions/checkout@v4", "another repository"])
-        self.assertIn("davit-deploy/davit/actions/", run.log("Set up job"))
         self.unsupported("- uses: docker://alpine:3", ["docker://alpine:3"])
-        self.unsupported("- uses: ./local", ["./local", "own repository"])
         self.unsupported("- run: echo", ["container"], job="container: alpine")
         self.unsupported("- run: echo", ["services"], job="services: {db: {image: postgres}}")
 

@@ -46,18 +46,14 @@ static void other_versions_are_refused_with_both_named(void **state)
 	assert_non_null(strstr(text, "'main', which names no version"));
 }
 
-static void other_actions_are_refused_with_the_way_out(void **state)
+static void other_actions_are_not_ours(void **state)
 {
 	(void)state;
 	assert_non_null(strstr(resolved("{\"type\":\"repository\",\"name\":\"actions/checkout\",\"ref\":\"v4\"}"),
-	                       "actions/checkout@v4 is an action from another repository"));
-	assert_non_null(strstr(resolved("{\"type\":\"repository\",\"repositoryType\":\"self\",\"path\":\"./a\"}"),
-	                       "./a is an action of the job's"));
-	assert_non_null(strstr(resolved("{\"type\":\"containerRegistry\",\"image\":\"alpine\"}"), "docker://alpine"));
+	                       "actions/checkout is not an action of octo/Davit"));
 	assert_non_null(strstr(
 		resolved("{\"type\":\"repository\",\"name\":\"octo/davit\",\"ref\":\"v1\",\"path\":\"actions/a/b\"}"),
 		"not an action"));
-	assert_non_null(strstr(resolved("{\"type\":\"strange\"}"), "does not know"));
 }
 
 static void a_step_gets_its_job_and_the_secrets_it_names_but_no_empty_inputs(void **state)
@@ -104,7 +100,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(our_own_actions_of_our_major_run_here),
 		cmocka_unit_test(other_versions_are_refused_with_both_named),
-		cmocka_unit_test(other_actions_are_refused_with_the_way_out),
+		cmocka_unit_test(other_actions_are_not_ours),
 		cmocka_unit_test(a_step_gets_its_job_and_the_secrets_it_names_but_no_empty_inputs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,106 @@
+#include "agent/actions/policy.h"
+
+#include "agent/service/wire.h"
+
+#include <ctype.h>
+#include <strings.h>
+
+enum { NAME_MAX_LEN = 2048 };
+
+bool policy_is_commit(const char *ref)
+{
+	size_t digits = strspn(ref, "0123456789abcdef");
+	return ref[digits] == '\0' && (digits == 40 || digits == 64);
+}
+
+/* The next word of the list, without blanks around it; free(). NULL: there is none. */
+static char *next_word(const char **list)
+{
+	const char *from = *list + strspn(*list, ", \t");
+	size_t len = strcspn(from, ",");
+	*list = from + len;
+	while (len > 0 && isspace((unsigned char)from[len - 1]))
+		len--;
+	return len > 0 ? xstrndup(from, len) : NULL;
+}
+
+static bool is_pattern(const char *word)
+{
+	const char *slash = strchr(word, '/');
+	return strcmp(word, "./") == 0 || str_starts(word, "docker://") ||
+	       (slash != NULL && slash != word && slash[1] != '\0' && strchr(word, '@') == NULL);
+}
+
+int policy_check(const char *policy, struct err *err)
+{
+	bool alone = false;
+	size_t count = 0;
+	for (char *word; (word = next_word(&policy)) != NULL; free(word), count++) {
+		bool whole = strcmp(word, "all") == 0 || strcmp(word, "none") == 0;
+		alone |= strcmp(word, "none") == 0;
+		if (whole || strcmp(word, "pinned") == 0 || is_pattern(word))
+			continue;
+		int r = err_set(err, ERR_INVALID, "'%.100s' names no actions", word);
+		free(word);
+		return err_hint(err, r,
+		                "all, none, pinned, OWNER/*, OWNER/REPO[/PATH], ./ or docker://IMAGE, with commas");
+	}
+	return alone && count > 1 ? err_set(err, ERR_INVALID, "'none' stands alone") : 0;
+}
+
+static void lower(char *text)
+{
+	for (; *text != '\0'; text++)
+		*text = (char)tolower((unsigned char)*text);
+}
+
+/* OWNER/REPO covers its subdirectories too. */
+static bool covers(const char *pattern, const char *name)
+{
+	if (str_glob(pattern, name))
+		return true;
+	_cleanup_free_ char *below = xasprintf("%s/*", pattern);
+	return str_glob(below, name);
+}
+
+/* The name that the words of a policy are compared with. free() */
+static char *policy_name(const json_t *reference, bool *ret_remote)
+{
+	const char *name = wire_string(reference, "name"), *path = wire_string(reference, "path"),
+		   *image = wire_string(reference, "image"), *kind = wire_string(reference, "repositoryType");
+	*ret_remote = false;
+	if (image != NULL)
+		return xasprintf("docker://%.*s", NAME_MAX_LEN, image);
+	if (kind != NULL && strcasecmp(kind, "self") == 0)
+		return xstrdup("./");
+	*ret_remote = true;
+	return xasprintf("%s%s%s", name != NULL ? name : "", path != NULL && path[0] != '\0' ? "/" : "",
+	                 path != NULL ? path : "");
+}
+
+int policy_allows(const char *policy, const json_t *reference, struct err *err)
+{
+	bool remote, pinned = false, named = policy[strspn(policy, ", \t")] == '\0', only_pinned = true;
+	_cleanup_free_ char *name = policy_name(reference, &remote), *shown = xstrdup(name);
+	const char *ref = wire_string(reference, "ref"), *list = policy;
+	lower(name);
+	for (char *word; (word = next_word(&list)) != NULL; free(word)) {
+		lower(word);
+		pinned |= strcmp(word, "pinned") == 0;
+		only_pinned &= strcmp(word, "pinned") == 0;
+		named |= strcmp(word, "all") == 0 || covers(word, name);
+	}
+	named |= pinned && only_pinned;
+	int r = 0;
+	if (!named) {
+		r = err_set(err, ERR_REFUSED, "uses: %s%s%s is not among the actions that may run on this host", shown,
+		            remote ? "@" : "", remote && ref != NULL ? ref : "");
+		return err_hint(err, r, "the agent is configured with --actions %s", policy);
+	}
+	if (pinned && remote && (ref == NULL || !policy_is_commit(ref))) {
+		r = err_set(err, ERR_REFUSED, "uses: %s@%s names no commit, which this host asks for", shown,
+		            ref != NULL ? ref : "");
+		return err_hint(err, r, "write the whole digest of a commit behind the @ (--actions %s)", policy);
+	}
+	return 0;
+}

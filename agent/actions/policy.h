@@ -1,0 +1,13 @@
+/* Which actions may run on this host (`davit agent configure --actions`): decided before anything is asked for or fetched. */
+#pragma once
+#include "base/core/err.h"
+#include "base/data/json.h"
+
+/* "all", "none", or a list with commas of OWNER/REPO[/PATH], where * within stands for anything (so that all of an owner's are one word), "./" for
+ * actions of the job's own workspace, docker://IMAGE; with `pinned` those of other repositories must be named by a whole commit
+ * digest. "": all. */
+int policy_check(const char *policy, struct err *err);
+/* ERR_REFUSED: a sentence for the job's log with its hint. */
+int policy_allows(const char *policy, const json_t *reference, struct err *err);
+/* 40 or 64 digits: no branch or tag that may move. */
+bool policy_is_commit(const char *ref);

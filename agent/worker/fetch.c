@@ -1,0 +1,223 @@
+/* fetch: the archive of an action's repository, from the cache or from where the service says, unpacked. A process of its own unpacks
+ * it (davit-step), since what it reads is foreign and this one holds the job's secrets. */
+#include "agent/worker/worker_priv.h"
+
+#include "agent/actions/cache.h"
+#include "agent/service/registration.h"
+#include "agent/service/wire.h"
+#include "agent/worker/message.h"
+#include "base/core/rand.h"
+#include "base/net/http.h"
+#include "base/secret/base64.h"
+#include "base/sys/fs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+	DOWNLOAD_TRIES = 3,
+	DOWNLOAD_MS = 20 * 60 * 1000,
+	UNPACK_MS = 11 * 60 * 1000,
+	MESSAGE_MAX = 4096,
+	AUTHORIZATION_MAX = 16 << 10,
+};
+#define CACHE_MAX ((int64_t)4 << 30)
+
+/* ---- download ---- */
+
+struct sink {
+	int fd;
+	int64_t bytes;
+};
+
+static int take_bytes(void *context, const void *data, size_t len, struct err *err)
+{
+	struct sink *s = context;
+	if ((int64_t)len > CACHE_ARCHIVE_MAX - s->bytes)
+		return err_set(err, ERR_LIMIT, "the archive is larger than %d MiB", CACHE_ARCHIVE_MAX >> 20);
+	s->bytes += (int64_t)len;
+	return fs_write_all(s->fd, data, len, err);
+}
+
+/* The token is the service's for this archive, else the job's. Both forms are secrets. */
+static void authorization(struct job *j, const json_t *info, const char *url, struct str *line)
+{
+	const char *token = wire_string(wire_get(info, "authentication"), "token"), *host = strstr(url, "://");
+	bool bearer = message_flag(j->message, "actions_use_bearer_token_for_codeload", false) && host != NULL &&
+	              (str_starts(host + 3, "codeload.") || strstr(host + 3, "/_codeload/") != NULL);
+	if (token != NULL)
+		mask_add(j->mask, token, strlen(token));
+	else
+		token = json_get_string(j->github, "token");
+	if (token == NULL || token[0] == '\0')
+		return;
+	_cleanup_(str_done) struct str plain = STR_SECRET_INIT(AUTHORIZATION_MAX),
+				       coded = STR_SECRET_INIT(AUTHORIZATION_MAX);
+	str_appendf(&plain, "x-access-token:%s", token);
+	base64_encode(str_peek(&plain), plain.len, &coded);
+	mask_add(j->mask, str_peek(&coded), coded.len);
+	str_appendf(line, "Authorization: %s %s", bearer ? "Bearer" : "Basic", bearer ? token : str_peek(&coded));
+}
+
+/* 404 and 403 are final. */
+static int download_once(struct job *j, const json_t *info, const char *url, int fd, bool *ret_again, struct err *err)
+{
+	_cleanup_(str_done) struct str line = STR_SECRET_INIT(AUTHORIZATION_MAX);
+	struct sink sink = {.fd = fd};
+	struct http_response response = {0};
+	authorization(j, info, url, &line);
+	const char *headers[] = {line.len > 0 ? str_peek(&line) : NULL, NULL};
+	struct http_request request = {.url = url,
+	                               .headers = headers,
+	                               .timeout_ms = DOWNLOAD_MS,
+	                               .follow = true,
+	                               .on_body = take_bytes,
+	                               .context = &sink};
+	if (ftruncate(fd, 0) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+		return err_errno(err, errno, "write the archive");
+	int r = job_call(j, &request, &response, err);
+	*ret_again = r != ERR_CANCELLED && r != ERR_LIMIT && response.status != 404 && response.status != 403;
+	if (r >= 0 && (response.status < 200 || response.status > 299))
+		r = wire_status_error(&response, "download the archive", err);
+	http_response_done(&response);
+	return r;
+}
+
+static int download(struct job *j, struct record *r, const json_t *info, int fd, struct err *err)
+{
+	const char *url = wire_string(info, "tar_url");
+	if (url == NULL || (!str_starts(url, "https://") && !str_starts(url, "http://")))
+		return err_set(err, ERR_PROTOCOL, "the service names no archive");
+	for (int try = 1;; try++) {
+		char line[1024];
+		bool again = true;
+		err_clear(err);
+		int e = download_once(j, info, url, fd, &again, err);
+		if (e >= 0 || !again || try == DOWNLOAD_TRIES)
+			return e;
+		int64_t pause = registration_pace(10000 + (int64_t)rand_below(20000));
+		record_line(j, r, "Failed to download action. Error: %s", err_line(err, line, sizeof(line)));
+		record_line(j, r, "Retrying in %lld seconds", (long long)((pause + 999) / 1000));
+		e = job_pause(j, pause, err);
+		if (e < 0)
+			return e;
+	}
+}
+
+/* ---- unpack ---- */
+
+/* The archive's one top-level directory; free(). */
+static char *only_directory(const char *staging, struct err *err)
+{
+	_cleanup_free_ char *found = NULL;
+	DIR *dir = opendir(staging);
+	size_t count = 0;
+	for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+			continue;
+		count++;
+		free(found);
+		found = fs_join(staging, e->d_name);
+	}
+	if (dir != NULL)
+		closedir(dir);
+	struct stat st;
+	if (count == 1 && lstat(found, &st) == 0 && S_ISDIR(st.st_mode))
+		return TAKE(found);
+	err_set(err, ERR_INVALID, "the archive does not hold one directory at its top, but %zu entries", count);
+	return NULL;
+}
+
+static int run_unpacker(int archive, const char *into, struct err *err)
+{
+	_cleanup_free_ char *program = fs_helper_program("davit-step", err);
+	if (program == NULL)
+		return ERR_NOT_FOUND;
+	static const char *const env[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", NULL};
+	const char *argv[] = {program, "unpack-action", into, NULL};
+	struct proc_options o = {
+		.argv = argv, .env = env, .stdin_fd = archive, .stdout_fd = -1, .stderr_fd = PROC_PIPE};
+	_cleanup_(str_done) struct str said = STR_INIT(MESSAGE_MAX), safe = STR_INIT(4 * MESSAGE_MAX);
+	struct wait w = WAIT_INIT;
+	w.deadline_mono_ms = clock_mono_ms() + UNPACK_MS;
+	int status = 0;
+	if (lseek(archive, 0, SEEK_SET) < 0)
+		return err_errno(err, errno, "read the archive");
+	int r = proc_run(&o, NULL, 0, MESSAGE_MAX, &w, NULL, &said, &status, err);
+	if (r < 0 || status == 0)
+		return r;
+	str_append_safe(&safe, str_peek(&said), strcspn(str_peek(&said), "\n"));
+	return err_set(err, ERR_INVALID, "%s", safe.len > 0 ? str_peek(&safe) : "the archive cannot be unpacked");
+}
+
+static int unpack(const char *staging, int archive, const char *directory, struct err *err)
+{
+	_cleanup_free_ char *parent = xstrndup(directory, (size_t)(strrchr(directory, '/') - directory));
+	int r = fs_remove_tree(AT_FDCWD, staging, err);
+	if (r == 0)
+		r = fs_mkdirs(AT_FDCWD, staging, 0755, err);
+	if (r == 0)
+		r = run_unpacker(archive, staging, err);
+	_cleanup_free_ char *top = r == 0 ? only_directory(staging, err) : NULL;
+	if (r == 0 && top == NULL)
+		r = ERR_INVALID;
+	if (r == 0)
+		r = fs_remove_tree(AT_FDCWD, directory, err);
+	if (r == 0)
+		r = fs_mkdirs(AT_FDCWD, parent, 0755, err);
+	if (r == 0 && rename(top, directory) < 0)
+		r = err_errno(err, errno, "put the action into '%s'", directory);
+	fs_remove_tree(AT_FDCWD, staging, NULL);
+	return r;
+}
+
+/* ---- the cache ---- */
+
+static int fetch_anew(struct job *j, struct record *r, const json_t *info, int cache, const char *name,
+                      const char *staging, const char *directory, struct err *err)
+{
+	_cleanup_free_ char *temporary = NULL;
+	_cleanup_close_ int fd = cache_begin(cache, &temporary, err);
+	int e = fd < 0 ? fd : download(j, r, info, fd, err);
+	if (e >= 0)
+		e = unpack(staging, fd, directory, err);
+	if (e >= 0)
+		e = cache_keep(cache, temporary, name, CACHE_MAX, err);
+	else if (temporary != NULL)
+		cache_drop(cache, temporary);
+	return e;
+}
+
+/* One that was cut short by a power cut goes, and is fetched again. */
+static bool fetch_known(struct job *j, struct record *r, int cache, const char *name, const char *staging,
+                        const char *directory)
+{
+	struct err err = ERR_INIT;
+	char line[1024];
+	_cleanup_close_ int fd = cache_find(cache, name, &err);
+	if (fd < 0)
+		return false;
+	if (unpack(staging, fd, directory, &err) == 0)
+		return true;
+	record_debug(j, r, "the archive in the cache is of no use: %s", err_line(&err, line, sizeof(line)));
+	cache_drop(cache, name);
+	return false;
+}
+
+int fetch_action(struct job *j, struct record *r, const json_t *info, const char *directory, struct err *err)
+{
+	const char *server = json_get_string(j->github, "server_url"), *repository = wire_string(info, "resolved_name"),
+		   *commit = wire_string(info, "resolved_sha");
+	_cleanup_free_ char *name = cache_name(server != NULL ? server : "", repository, commit),
+			    *staging = fs_join(j->work, "_actions/_new");
+	_cleanup_close_ int cache = cache_open(job_setting(j, "state_dir"), err);
+	if (cache < 0)
+		return cache;
+	if (fetch_known(j, r, cache, name, staging, directory))
+		return 0;
+	return fetch_anew(j, r, info, cache, name, staging, directory, err);
+}
