@@ -13,8 +13,7 @@ compose_plugin() {   # where Compose v2 lies
 }
 engine_answers() { timeout 10 docker version >/dev/null 2>&1; }
 
-# In a network of its own an engine fights nobody for the packet filter, and reaches nothing beyond. The mounts are its own too. An engine wants
-# a root that is a mount point, which that of a chroot is not: then one is made of it, which only this process sees.
+# In a network of its own an engine fights nobody for the packet filter, and reaches nothing beyond. The mounts are its own too.
 enter_own_network() {   # enter_own_network COMMAND: does not come back
   [ "$(id -u)" = 0 ] || missing "no Docker engine answers, and starting one of its own needs root"
   local why
@@ -24,8 +23,11 @@ enter_own_network() {   # enter_own_network COMMAND: does not come back
   if awk '$5 == "/" { found = 1 } END { exit !found }' /proc/self/mountinfo; then
     exec unshare --net --mount --propagation private bash "$1"
   fi
+  # In a chroot: who enters a container by setns would see the root outside. So the chroot becomes the root of these mounts.
   # shellcheck disable=SC2016
-  exec unshare --net --mount --propagation unchanged sh -c 'mount --rbind / /mnt && exec chroot /mnt bash "$1"' sh "$1"
+  exec unshare --net --mount --propagation unchanged nsenter --mount=/proc/self/ns/mnt --wd=/ sh -c '
+    PATH=$PATH:/usr/sbin:/sbin
+    mount --make-rprivate / && mount --rbind . ./mnt && cd ./mnt && pivot_root . . && umount -l . && exec chroot . bash "$1"' sh "$1"
 }
 
 mount_cgroups() {   # where no init system has done it: in a container, in a chroot
@@ -73,6 +75,7 @@ stop_engine() {
   [ -n "$engine" ] || return 0
   kill "$engine" 2>/dev/null
   wait "$engine" 2>/dev/null
+  ! mountpoint -q "$work/docker/data" || umount -l "$work/docker/data"   # its own, which it may leave
 }
 
 import_image() {   # import_image KIND NAME [INSTRUCTION…]
