@@ -27,6 +27,10 @@ static const struct command commands[] = {
 	{"recover", NULL, "davit-step", "finish or undo what a dead process left"},
 	{"unlock", NULL, "davit-step", "free a lock, with proof or with consent"},
 	{"finish", NULL, "davit-step", "decide the deployment of a job"},
+	{"approve", NULL, "davit-step", "agree to the plan of a deployment that waits for it, and carry it on"},
+	{"reject", NULL, "davit-step", "close a deployment that waits for approval"},
+	{"continue", NULL, "davit-step", "carry an approved deployment on"},
+	{"approvals", cmd_approvals, NULL, "which deployments wait for approval, and their plans"},
 	{"releases", NULL, "davit-step", "what each target runs, what `rollback --to` takes, who holds the lock"},
 	{"status", NULL, "davit-step", "how each target is: services, resources, what davit released there"},
 	{"explain", NULL, "davit-step", "where each value comes from that a deployment file writes, and what it hides"},
@@ -48,7 +52,7 @@ static void print_help(FILE *out)
 		if (commands[i].summary != NULL)
 			fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
 	fputs("\n`davit help COMMAND` tells more. Exit: 0 done, 1 failed and undone, 2 refused, 3 another plan,\n"
-	      "4 a person is needed, 5 locked, 130 cancelled and undone.\n",
+	      "4 a person is needed, 5 locked, 7 waits for approval, 130 cancelled and undone.\n",
 	      out);
 }
 

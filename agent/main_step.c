@@ -31,6 +31,9 @@ static const struct {
 	{"explain", cmd_explain},
 	{"validate", cmd_validate},
 	{"unpack-action", cmd_unpack_action},
+	{"approve", cmd_approve},
+	{"reject", cmd_reject},
+	{"continue", cmd_continue},
 };
 
 int command_run(const char *name, int argc, char **argv)

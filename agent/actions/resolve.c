@@ -156,7 +156,7 @@ json_t *uses_job(const struct uses_job *in)
 		{"run_id", "run_id"},     {"attempt", "run_attempt"},
 		{"job", "job"},           {"token", "token"},
 		{"api_url", "api_url"},   {"commit", "sha"},
-		{"ref", "ref"},
+		{"ref", "ref"},           {"actor", "actor"},
 	};
 	json_t *job = json_object(), *masks = json_array(), *value;
 	const char *name;

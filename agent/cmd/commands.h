@@ -1,6 +1,7 @@
 /* The commands of the program davit, one file each (agent/cmd/NAME.c); argv[0] is the command's name. They return the exit status. */
 #pragma once
 int cmd_agent(int argc, char **argv);
+int cmd_approvals(int argc, char **argv);
 int cmd_history(int argc, char **argv);
 int cmd_show(int argc, char **argv);
 int cmd_report(int argc, char **argv);
@@ -15,6 +16,9 @@ int cmd_rollback(int argc, char **argv);
 int cmd_recover(int argc, char **argv);
 int cmd_unlock(int argc, char **argv);
 int cmd_finish(int argc, char **argv);
+int cmd_approve(int argc, char **argv);
+int cmd_reject(int argc, char **argv);
+int cmd_continue(int argc, char **argv);
 int cmd_releases(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_explain(int argc, char **argv);

@@ -121,7 +121,8 @@ static void write_outputs(const struct engine_result *result)
 {
 	struct err ignored = ERR_INIT;
 	json_t *outputs _cleanup_json_ =
-		json_pack("{s:s, s:s}", "deployment", result->id ? result->id : "", "digest", result->digest);
+		json_pack("{s:s, s:s, s:s}", "deployment", result->id ? result->id : "", "digest", result->digest,
+	                  "state", result->id ? deployment_state_name(result->state) : "");
 	invocation_write_outputs(outputs, &ignored);
 }
 
@@ -191,6 +192,9 @@ int cmd_deploy(int argc, char **argv)
 		session.workflow |= job->present;
 		session.title = call.file;
 		deployment_file_set_job(document, job->repository, job->run_url, job->api_url, job->token, job->commit);
+		/* Without the action's inputs there is only the environment. */
+		deployment_file_keep(document, job->masked,
+		                     job->actor ? job->actor : json_get_string(values.github, "actor"));
 		deployment_file_bind(document, &session.options);
 		const struct deployment *deployment = deployment_file_deployment(document);
 		if (call.plan)

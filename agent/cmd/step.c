@@ -224,6 +224,10 @@ int cmd_step(int argc, char **argv)
 	session.json = cli_json();
 	session.title = name;
 	const struct step_type *type = step_find(name);
+	if (r >= 0 && info != NULL && info->waits) {
+		r = err_set(&err, ERR_INVALID, "'%s' parks a whole deployment: a single step cannot wait", name);
+		err_hint(&err, r, "write it into a deployment file, before the first step that changes something");
+	}
 	if (r >= 0 && type == NULL) {
 		r = no_such_step(name, &err);
 	}

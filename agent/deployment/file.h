@@ -41,5 +41,10 @@ void deployment_file_bind(struct deployment_file *d, struct engine_options *opti
 /* The reporting side of a job: where notify writes to. */
 void deployment_file_set_job(struct deployment_file *d, const char *repository, const char *run_url,
                              const char *api_url, const char *token, const char *commit);
+/* Of a file with a step that waits for people: adds to the object, which is sealed, what going on needs in another process. masked: further
+ * values that are secret, an array; actor: who began the job. Both may be NULL. */
+void deployment_file_keep(struct deployment_file *d, const json_t *masked, const char *actor);
+/* A parked deployment, as it was sealed: what its secrets mask is masked again, and it gives values that only earlier steps give. */
+int deployment_file_parked(const char *state_dir, const char *id, struct deployment_file **ret, struct err *err);
 void deployment_file_free(struct deployment_file *d);
 void deployment_file_freep(struct deployment_file **d);

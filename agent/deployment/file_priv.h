@@ -5,6 +5,7 @@
  *   file_root.c     the whole document: filled in, checked against its schema, read
  *   file.c          from the YAML on, and what was read
  *   file_places.c   only the places of releases
+ *   file_parked.c  what a deployment that waits for people needs to go on
  *   file_single.c   one step as a document of its own */
 #pragma once
 #include "agent/deployment/faults.h"

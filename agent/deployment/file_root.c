@@ -159,6 +159,32 @@ void file_copy_heads(struct reader *r)
 	json_object_set_new(r->d->deployment, "dirty", json_boolean(r->source->dirty));
 }
 
+/* While people decide nothing may be half done. The engine refuses it too; here it has its place in the file. */
+static void check_waiting(struct reader *r)
+{
+	const json_t *steps = json_object_get(r->d->deployment, "steps");
+	bool changed = false, waited = false;
+	size_t i;
+	json_t *step;
+	json_array_foreach((json_t *)steps, i, step)
+	{
+		const char *name = json_get_string(step, "step");
+		const struct step_info *info = name != NULL ? step_info(name) : NULL;
+		if (info == NULL)
+			continue;
+		_cleanup_free_ char *pointer = xasprintf("/steps/%zu/%s", i, name);
+		if (info->waits && (changed || waited)) {
+			faults_add(&r->faults, r->d->yaml, pointer,
+			           changed ? "'%s' stands behind a step that may change something"
+			                   : "'%s' stands here a second time",
+			           name);
+			faults_hint(&r->faults, "one of it, before the first step that changes something");
+		}
+		changed |= info->changes;
+		waited |= info->waits;
+	}
+}
+
 void file_read_body(struct reader *r, const json_t *raw)
 {
 	file_copy_heads(r);
@@ -173,4 +199,5 @@ void file_read_body(struct reader *r, const json_t *raw)
 	json_t *item;
 	json_array_foreach(steps, index, item) if (json_is_object(item))
 		file_read_step(r, item, json_array_get(json_object_get(raw, "steps"), index), index);
+	check_waiting(r);
 }

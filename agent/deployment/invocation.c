@@ -51,6 +51,7 @@ static void read_job(const json_t *job, struct invocation *ret)
 	ret->api_url = copy_member(job, "api_url");
 	ret->token = copy_member(job, "token");
 	ret->commit = copy_member(job, "commit");
+	ret->actor = copy_member(job, "actor");
 	ret->workspace = copy_member(job, "workspace");
 	ret->environment = copy_member(job, "environment");
 	ret->on_failure = copy_member(job, "on_failure");
@@ -61,8 +62,10 @@ static void read_job(const json_t *job, struct invocation *ret)
 	json_t *value;
 	size_t index;
 	ret->secrets_known = json_object_get(job, "masks") != NULL || json_object_get(job, "secrets") != NULL;
-	json_array_foreach(json_object_get(job, "masks"), index, value) deployment_values_mask(value);
-	json_object_foreach(json_object_get(job, "secrets"), key, value) deployment_values_mask(value);
+	ret->masked = json_array();
+	json_array_foreach(json_object_get(job, "masks"), index, value) json_array_append(ret->masked, value);
+	json_object_foreach(json_object_get(job, "secrets"), key, value) json_array_append(ret->masked, value);
+	json_array_foreach(ret->masked, index, value) deployment_values_mask(value);
 }
 
 /* Commands of a deployment on this machine are as foreign to other jobs as the job's own scripts. They get no walls for signals:
@@ -130,6 +133,7 @@ void invocation_from_environment(struct invocation *ret)
 	ret->repository = xstrdup(getenv("GITHUB_REPOSITORY"));
 	ret->api_url = xstrdup(getenv("GITHUB_API_URL"));
 	ret->commit = xstrdup(getenv("GITHUB_SHA"));
+	ret->actor = xstrdup(getenv("GITHUB_ACTOR"));
 	ret->workspace = xstrdup(getenv("GITHUB_WORKSPACE"));
 	const char *token = getenv("INPUT_TOKEN");
 	if (token != NULL && *token != '\0') {
@@ -269,9 +273,10 @@ char *invocation_default_environment(const struct invocation *job)
 
 void invocation_done(struct invocation *job)
 {
-	char **const members[] = {&job->key,    &job->repository, &job->run_url,     &job->api_url,   &job->token,
-	                          &job->commit, &job->workspace,  &job->environment, &job->on_failure};
+	char **const members[] = {&job->key,    &job->repository, &job->run_url,     &job->api_url,    &job->token,
+	                          &job->commit, &job->workspace,  &job->environment, &job->on_failure, &job->actor};
 	json_decrefp(&job->env);
+	json_decrefp(&job->masked);
 	if (job->token != NULL)
 		explicit_bzero(job->token, strlen(job->token));
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++)

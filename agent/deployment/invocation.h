@@ -10,7 +10,9 @@ struct invocation {
 	bool secrets_known;  /* the runner named them all: the mask has them */
 	char *key;           /* server, repository, run id, attempt, job, matrix, RUNNER_TRACKING_ID */
 	json_t *env;         /* the step's `env` context from the worker; NULL */
+	json_t *masked;      /* the values that the runner named as secret, an array; NULL */
 	char *repository, *run_url, *api_url, *token, *commit, *workspace, *environment, *on_failure;
+	char *actor; /* who began the run: a login */
 };
 
 /* Standard input, at most 8 MiB: either {"input":{…},"job":{…}} or {"deploy":{…},"job":{…}} or plain inputs (JSON or YAML).

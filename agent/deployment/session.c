@@ -408,15 +408,15 @@ static void summarise(const struct deployment_session *s, const struct engine_re
 	if (!s->workflow || s->title == NULL)
 		return;
 	bool refused = plan && status != 0 && status != 3 && status != 6;
-	_cleanup_free_ char *text =
-		report_summary(s->title, result && !refused ? result->report : NULL, s->faults,
-	                       result ? json_object_get(result->report, "findings") : NULL,
-	                       refused                ? "refused"
-	                       : plan                 ? "planned"
-	                       : result && result->id ? deployment_state_name(result->state)
-	                                              : NULL,
-	                       plan && !refused && result ? result->digest : NULL,
-	                       status != 0 && err->code != 0 ? err_line(err, line, sizeof(line)) : NULL);
+	_cleanup_free_ char *text = report_summary(
+		s->title, result && !refused ? result->report : NULL, s->faults,
+		result ? json_object_get(result->report, "findings") : NULL,
+		refused                ? "refused"
+		: plan                 ? "planned"
+		: result && result->id ? deployment_state_name(result->state)
+				       : NULL,
+		(plan && !refused && result) || (result && result->state == DEPLOYMENT_PARKED) ? result->digest : NULL,
+		status != 0 && err->code != 0 ? err_line(err, line, sizeof(line)) : NULL);
 	if (text != NULL)
 		invocation_write_summary(text, &ignored);
 }
@@ -451,7 +451,7 @@ static void say_end(struct deployment_session *s, const struct engine_result *re
 	size_t count = json_array_size(json_object_get(result->report, "changes"));
 	struct str line _cleanup_(str_done) = STR_INIT(512);
 	if (result->id == NULL || result->report == NULL || result->state == DEPLOYMENT_OPEN ||
-	    result->state == DEPLOYMENT_REFUSED)
+	    result->state == DEPLOYMENT_REFUSED || result->state == DEPLOYMENT_PARKED)
 		return;
 	str_appendf(&line, "%s %s", result->id, deployment_state_name(result->state));
 	if (count == 0)

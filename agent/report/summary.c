@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/core/clock.h"
 #include "base/secret/mask.h"
 
 enum { SUMMARY_MAX = 900 << 10, CHANGES_MAX = 200, CELL_MAX = 16 << 10, TASKS_MAX = 100 };
@@ -160,14 +161,43 @@ static void append_timeline(struct str *out, const json_t *report)
 	str_append(out, "```\n");
 }
 
+/* What to do where people are asked: the commands are put together from ids alone. */
+static void append_parked(struct str *out, const json_t *deployment)
+{
+	char until[CLOCK_TEXT_SIZE];
+	const json_t *asked = json_object_get(deployment, "parked");
+	int64_t need = json_get_int(asked, "need", 1);
+	str_appendf(out, "\nNothing is changed and nothing is locked. Until %s it waits for %lld approval%s",
+	            clock_rfc3339(json_get_int(asked, "until_ms", 0), until), (long long)need, need == 1 ? "" : "s");
+	size_t i;
+	json_t *name;
+	json_array_foreach(json_object_get(asked, "by"), i, name)
+	{
+		str_append(out, i == 0 ? " of " : ", ");
+		report_append_plain(out, json_string_value(name));
+	}
+	str_append(out, ".");
+	if (text_of(asked, "message")[0] != '\0') {
+		str_append(out, " ");
+		report_append_plain(out, text_of(asked, "message"));
+	}
+	str_append(out, "\n\nOn ");
+	report_append_plain(out, text_of(deployment, "host"));
+	str_append(out, ", as ");
+	report_append_plain(out, text_of(deployment, "user"));
+	str_appendf(out, ":\n\n```sh\ndavit approvals %s\ndavit approve %s --key FILE\n```\n",
+	            text_of(deployment, "id"), text_of(deployment, "id"));
+}
+
 char *report_summary(const char *title, const json_t *report, const json_t *faults, const json_t *findings,
                      const char *state, const char *digest, const char *reason)
 {
 	struct str out _cleanup_(str_done) = STR_INIT(SUMMARY_MAX);
 	const json_t *deployment = json_object_get(report, "deployment");
-	bool planned = state != NULL && strcmp(state, "planned") == 0;
+	bool planned = state != NULL && strcmp(state, "planned") == 0,
+	     parked = state != NULL && strcmp(state, "parked") == 0;
 	json_t *changes _cleanup_json_ =
-		planned ? planned_changes(report) : json_incref(json_object_get(report, "changes"));
+		planned || parked ? planned_changes(report) : json_incref(json_object_get(report, "changes"));
 	size_t steps = json_array_size(json_object_get(report, "steps"));
 	if (json_array_size(changes) == 0 && json_array_size(findings) == 0 && reason == NULL && !planned &&
 	    state == NULL)
@@ -193,6 +223,8 @@ char *report_summary(const char *title, const json_t *report, const json_t *faul
 	append_changes(&out, changes, of_job && !planned && steps > 0 ? (int64_t)steps - 1 : -1);
 	if (planned && json_array_size(changes) == 0)
 		str_append(&out, "\nNothing to change.\n");
+	if (parked)
+		append_parked(&out, deployment);
 	append_left_over(&out, report);
 	if (!planned)
 		append_timeline(&out, report);

@@ -105,7 +105,7 @@ int store_deployment_list(struct store *s, const struct store_filter *f, json_t 
 	int r = sql_prepare(
 		s, &st, err,
 		"SELECT doc FROM deployment WHERE (?1 IS NULL OR name=?1) AND (?2 IS NULL OR environment=?2)"
-		" AND (?3 IS NULL OR job_key=?3) AND (?4=0 OR holds=1 OR state IN ('preparing','open','undoing','held')"
+		" AND (?3 IS NULL OR job_key=?3) AND (?4=0 OR holds=1 OR state IN ('preparing','open','undoing','held','parked')"
 		" OR (state IN ('committed','undone') AND cleaned=0)) ORDER BY seq DESC LIMIT ?5",
 		"sssii", f ? f->name : NULL, f ? f->environment : NULL, f ? f->job_key : NULL,
 		(int64_t)(f && f->undecided), limit);

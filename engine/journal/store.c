@@ -16,7 +16,8 @@ enum { STORE_FORMAT = 1, BUSY_MS = 10000, RESERVE_BYTES = 1 << 20, SHM_BYTES = 6
 
 void (*store_after_write)(void);
 
-static const char *const state_names[] = {"preparing", "refused", "open", "undoing", "held", "committed", "undone"};
+static const char *const state_names[] = {"preparing", "refused",   "open",   "undoing",
+                                          "held",      "committed", "undone", "parked"};
 
 const char *deployment_state_name(enum deployment_state s)
 {

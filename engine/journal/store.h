@@ -12,11 +12,13 @@ enum deployment_state {
 	DEPLOYMENT_HELD,
 	DEPLOYMENT_COMMITTED,
 	DEPLOYMENT_UNDONE,
+	DEPLOYMENT_PARKED, /* waits for people, with nothing changed and nothing locked */
 };
 const char *deployment_state_name(enum deployment_state s);
 
 /* A deployment in the store. JSON, no secrets: {"format":1,"id","name","environment","state","on_failure","commit","dirty",
  * "repository","run_url","job_key","runner_decides","user","host","created_ms","decided_ms","exit_status","reason","cleaned","reported",
+ * "actor","parked":{"until_ms","step","asked_by",…} (what people are asked, and by when),
  * "targets":[{"name","kind","identity","user","host"}],"kept" (what a later rollback needs of the file, its secrets as expressions),"plan_digest","owner":{pid,start_time,boot_id,pid_ns,host}} */
 struct store;
 

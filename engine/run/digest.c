@@ -169,9 +169,22 @@ static void copy_decisions(const struct engine *e, json_t *root)
 	}
 }
 
+static json_t *mask_text(const struct engine *e, const char *text)
+{
+	struct str masked _cleanup_(str_done) = STR_INIT(64 << 20);
+	(void)e;
+	mask_apply(mask_process(), text, strlen(text), &masked);
+	return json_string_lossy(str_peek(&masked), masked.len);
+}
+
+json_t *engine_without_secrets(const json_t *value)
+{
+	return map_texts(NULL, value, mask_text, NULL);
+}
+
 void engine_make_digest(struct engine *e)
 {
-	_cleanup_json_ json_t *root = json_object();
+	json_t *root = json_object();
 	json_t *steps = json_array(), *targets = json_object(), *changes = json_array();
 	const char *file = json_get_string(e->deployment, "file");
 	json_object_set_new(root, "name", json_string(e->name));
@@ -196,4 +209,6 @@ void engine_make_digest(struct engine *e)
 	json_object_set_new(root, "changes", changes);
 	_cleanup_free_ char *text = json_canonical(root);
 	digest_of(text, strlen(text), e->digest);
+	json_decref(e->digested);
+	e->digested = root;
 }

@@ -548,6 +548,7 @@ void engine_done(struct engine *e)
 	json_decref(e->deployment);
 	json_decref(e->doc);
 	json_decref(e->left_over);
+	json_decref(e->digested);
 	json_decref(e->stays);
 	json_decref(e->findings);
 	faults_done(&e->found);
@@ -600,8 +601,8 @@ json_t *engine_targets_json(const struct engine *e)
 
 void engine_make_doc(struct engine *e)
 {
-	const char *const members[] = {"on_failure", "commit",           "dirty", "repository", "run_url",
-	                               "file",       "undo_deadline_ms", "kept",  "rollback",   "undo_alone_ms"};
+	const char *const members[] = {"on_failure",       "commit", "dirty",    "repository",    "run_url", "file",
+	                               "undo_deadline_ms", "kept",   "rollback", "undo_alone_ms", "actor"};
 	json_t *doc = json_object();
 	_cleanup_json_ json_t *owner = lock_owner_process(0);
 	_cleanup_json_ json_t *record = lock_record(e->store, doc, NULL);
@@ -631,7 +632,7 @@ void engine_make_doc(struct engine *e)
 
 /* ---- deploy and plan ---- */
 
-static int prepare(struct engine *e, struct err *err)
+int engine_look(struct engine *e, struct err *err)
 {
 	engine_begin_steps(e);
 	int r = engine_reach(e, err);
@@ -644,8 +645,12 @@ static int prepare(struct engine *e, struct err *err)
 		            e->o->expect_digest);
 		err_hint(err, r, "look at the new plan, and approve its digest");
 	}
-	if (r == 0)
-		r = engine_baseline(e, err);
+	return r;
+}
+
+static int open_deployment(struct engine *e, struct err *err)
+{
+	int r = engine_baseline(e, err);
 	if (r == 0)
 		r = engine_alone_arm(e, err);
 	if (r == 0)
@@ -655,7 +660,7 @@ static int prepare(struct engine *e, struct err *err)
 	return r;
 }
 
-static int refused_status(int code)
+int engine_refused_status(int code)
 {
 	switch (code) {
 	case ERR_LOCKED:
@@ -669,28 +674,40 @@ static int refused_status(int code)
 	}
 }
 
+int engine_carry_out(struct engine *e, struct engine_result *ret, struct err *err)
+{
+	int r = open_deployment(e, err);
+	if (r < 0)
+		return r;
+	r = engine_apply_all(e, err);
+	if (r == 0)
+		r = engine_commit(e, err);
+	if (r < 0)
+		engine_fail(e, r, err, ret);
+	else
+		engine_result_fill(e, ret, 0);
+	return 0;
+}
+
 static void deploy(struct engine *e, struct engine_result *ret, struct err *err)
 {
 	int r = engine_begin(e, err);
 	if (r < 0) {
-		engine_result_fill(e, ret, refused_status(r));
+		engine_result_fill(e, ret, engine_refused_status(r));
 		return;
 	}
-	r = prepare(e, err);
+	r = engine_look(e, err);
+	if (r == 0 && engine_must_wait(e)) {
+		engine_result_fill(e, ret, engine_park_planned(e, err));
+		return;
+	}
+	if (r == 0)
+		r = engine_carry_out(e, ret, err);
 	if (r < 0) {
-		int status = refused_status(r);
+		int status = engine_refused_status(r);
 		engine_refuse(e, status, err);
 		engine_result_fill(e, ret, status);
-		return;
 	}
-	r = engine_apply_all(e, err);
-	if (r == 0)
-		r = engine_commit(e, err);
-	if (r < 0) {
-		engine_fail(e, r, err, ret);
-		return;
-	}
-	engine_result_fill(e, ret, 0);
 }
 
 int engine_deploy(const struct deployment *deployment, const struct engine_options *o, struct engine_result *ret,
@@ -703,7 +720,7 @@ int engine_deploy(const struct deployment *deployment, const struct engine_optio
 		r = engine_validate(&e, err);
 	if (r < 0) {
 		ret->state = DEPLOYMENT_REFUSED;
-		engine_result_fill(&e, ret, refused_status(r));
+		engine_result_fill(&e, ret, engine_refused_status(r));
 		return 0;
 	}
 	engine_recover_environment(o, e.name, e.environment);
@@ -729,6 +746,6 @@ int engine_plan(const struct deployment *deployment, const struct engine_options
 		r = err_set(err, ERR_CONFLICT, "the plan is not the expected one: %s instead of %s", e.digest,
 		            o->expect_digest);
 	ret->state = DEPLOYMENT_PREPARING;
-	engine_result_fill(&e, ret, r < 0 ? refused_status(r) : 0);
+	engine_result_fill(&e, ret, r < 0 ? engine_refused_status(r) : 0);
 	return 0;
 }

@@ -92,5 +92,11 @@ struct engine_recover_options {
 };
 int engine_recover(const struct engine_recover_options *r, const struct engine_options *o, struct engine_result *ret,
                    struct err *err);
+/* A parked deployment: carried out, if people have agreed to its plan and the plan made now is that one (engine/run/park.c). Not
+ * yet: exit status 7. What may pass (a lock, a target out of reach) leaves it parked; another plan closes it. */
+int engine_continue(const char *id, const struct engine_options *o, struct engine_result *ret, struct err *err);
+/* Closes it: nothing was changed. reason: what history says. */
+int engine_reject(const char *id, const char *reason, const struct engine_options *o, struct engine_result *ret,
+                  struct err *err);
 int engine_unlock(const char *environment, bool yes, bool accept, const struct engine_options *o,
                   struct engine_result *ret, struct err *err);

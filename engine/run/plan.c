@@ -36,7 +36,7 @@ int engine_validate(struct engine *e, struct err *err)
 	}
 	int r = engine_faults(e, &faults, err);
 	faults_done(&faults);
-	return r;
+	return r < 0 ? r : engine_check_waiting(e, err);
 }
 
 bool engine_step_has_target(const struct estep *s, const char *target)

@@ -12,7 +12,7 @@ enum { MAX_SEALED = 16 << 20 };
 enum deployment_state engine_state_of(const json_t *doc)
 {
 	const char *name = json_get_string(doc, "state");
-	for (int s = DEPLOYMENT_PREPARING; name && s <= DEPLOYMENT_UNDONE; s++)
+	for (int s = DEPLOYMENT_PREPARING; name && s <= DEPLOYMENT_PARKED; s++)
 		if (strcmp(deployment_state_name((enum deployment_state)s), name) == 0)
 			return (enum deployment_state)s;
 	return DEPLOYMENT_HELD;
@@ -408,6 +408,13 @@ static int recover_open(struct engine *e, const char *mark, size_t found, struct
 
 static int recover_preparing(struct engine *e, struct err *err)
 {
+	/* People had been asked, and may have agreed: nothing of that is lost. */
+	if (json_object_get(e->doc, "parked")) {
+		int parked = engine_park_again(e, err);
+		if (parked == 0)
+			engine_say(e, "info", "%s was to go on, and waits again: nothing was changed", e->id);
+		return parked < 0 ? 4 : 0;
+	}
 	if (e->reason.code == 0)
 		err_set(&e->reason, ERR_FAILED, "the process died before the first change");
 	struct err why = e->reason;
@@ -447,6 +454,7 @@ static int recover_loaded(struct engine *e, struct err *err)
 		return recover_open(e, mark, found, err);
 	case DEPLOYMENT_HELD:
 	case DEPLOYMENT_REFUSED:
+	case DEPLOYMENT_PARKED:
 	default:
 		return 4;
 	}
@@ -489,6 +497,7 @@ static bool only_the_entry_is_left(const json_t *doc)
 	case DEPLOYMENT_OPEN:
 	case DEPLOYMENT_UNDOING:
 	case DEPLOYMENT_HELD:
+	case DEPLOYMENT_PARKED:
 	default:
 		return false;
 	}
@@ -526,6 +535,8 @@ static int recover_one(const json_t *doc, const struct engine_options *o, const 
 		        reason ? reason : "");
 		return 4;
 	}
+	if (state == DEPLOYMENT_PARKED)
+		return engine_recover_parked(doc, o, unasked, ret, err);
 	int r = engine_resume(&e, doc, o, given, false, err);
 	if (r == ERR_AUTH && only_the_entry_is_left(doc) && !json_get_bool(doc, "unsealed", false)) {
 		if (err)
@@ -681,6 +692,12 @@ int engine_recover(const struct engine_recover_options *r, const struct engine_o
 		_cleanup_json_ json_t *list = NULL;
 		const struct store_filter filter = {.name = name, .environment = environment, .undecided = true};
 		int got = store_deployment_list(o->store, &filter, &list, err);
+		/* One that waits for people has nothing on the targets. */
+		for (size_t i = json_array_size(list); got == 0 && i-- > 0;)
+			if (engine_state_of(json_array_get(list, i)) == DEPLOYMENT_PARKED) {
+				engine_recover_one(json_array_get(list, i), o, NULL, NULL, err);
+				json_array_remove(list, i);
+			}
 		if (got == 0 && json_array_size(list) > 0) {
 			int status = 0;
 			for (size_t i = json_array_size(list); i-- > 0;)

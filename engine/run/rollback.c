@@ -347,6 +347,12 @@ int engine_rollback(const char *id, const char *to, const json_t *secrets, const
 	case DEPLOYMENT_REFUSED:
 		status = 0;
 		break;
+	case DEPLOYMENT_PARKED:
+		status = 2;
+		err_set(err, ERR_REFUSED, "the deployment %s is parked: nothing was changed, nothing is taken back",
+		        json_get_string(doc, "id"));
+		err_hint(err, ERR_REFUSED, "davit reject %s closes it", json_get_string(doc, "id"));
+		break;
 	case DEPLOYMENT_UNDONE:
 		status = json_get_bool(doc, "cleaned", false) ? 0 : engine_recover_one(doc, o, o->deployment, ret, err);
 		break;

@@ -233,6 +233,7 @@ static int plan_one(struct engine *e, const json_t *doc, const char *to, const s
 	case DEPLOYMENT_HELD:
 		return plan_undo(e, doc, o, ret, err);
 	case DEPLOYMENT_REFUSED:
+	case DEPLOYMENT_PARKED:
 	case DEPLOYMENT_UNDONE:
 	case DEPLOYMENT_PREPARING:
 	default:

@@ -4,7 +4,7 @@
  * findings.c (what these find), room.c (the disk space of all plans together), digest.c,
  * renew.c (journal and target locks, renewal, fencing ourselves), apply.c (journal order), undo.c (undo order),
  * commit.c (commit, undone, held, cleaning), recover.c, takeover.c, unlock.c, job.c, rollback.c, rollback_plan.c,
- * way_back.c, back.c, report.c.
+ * way_back.c, back.c, park.c, difference.c, report.c.
  */
 #pragma once
 #include "base/data/json.h"
@@ -87,6 +87,7 @@ struct engine {
 	int only_step;         /* a job's step undoes its own changes only; -1: all */
 	int64_t undo_deadline; /* mono ms; 0: not begun */
 	char digest[65];
+	json_t *digested;     /* what the digest is of */
 	json_t *left_over;    /* [{"target","path","reason","change"}] */
 	struct faults found;  /* before the first change, until they are told */
 	struct err found_err; /* the error behind the only one of them */
@@ -118,6 +119,11 @@ int engine_changes_of(const struct engine_options *o, const char *id, struct pla
 void engine_make_doc(struct engine *e);
 json_t *engine_targets_json(const struct engine *e); /* with the host that answered, once they are open */
 char *engine_make_id(void);
+/* Reaches, locks and plans: all before the first change but for what `engine_carry_out` begins with. */
+int engine_look(struct engine *e, struct err *err);
+/* From the baseline to the decision. Before the first change an error leaves it `preparing`, and *ret alone. */
+int engine_carry_out(struct engine *e, struct engine_result *ret, struct err *err);
+int engine_refused_status(int code);
 int engine_pause(struct engine *e, int64_t ms, struct err *err);
 json_t *engine_line(const struct err *err); /* the error's line as a JSON string */
 bool engine_may_retry(int code); /* a lost connection, a passed deadline of one operation, an unknown outcome */
@@ -170,6 +176,8 @@ void engine_baseline_late(struct engine *e);
 int engine_borrow_baseline(struct engine *e, struct estep *s, struct err *err);
 /* digest.c: sets e->digest from the plans. */
 void engine_make_digest(struct engine *e);
+/* The same with what the process masks covered in each text: for the journal. */
+json_t *engine_without_secrets(const json_t *value);
 json_t *engine_digest_step(const struct engine *e, const struct estep *s);
 json_t *engine_plan_json(const struct engine *e);
 /* All faults as one error. */
@@ -278,6 +286,23 @@ int engine_recover_one(const json_t *doc, const struct engine_options *o, const 
                        struct engine_result *ret, struct err *err);
 /* Prepares an engine's steps from its journal: which were begun, baselines. */
 int engine_load_history(struct engine *e, struct err *err);
+
+/* ---- park.c ---- */
+/* Refuses what cannot wait: a step that waits behind one that changes something, two of them, nothing sealed. */
+int engine_check_waiting(struct engine *e, struct err *err);
+/* People have to agree before the first change: there is such a step, and something is planned. */
+bool engine_must_wait(const struct engine *e);
+/* Planned, and nothing changed yet: all locks are given back, and it waits. Returns the exit status. */
+int engine_park_planned(struct engine *e, struct err *err);
+/* Back to waiting, from `preparing`. */
+int engine_park_again(struct engine *e, struct err *err);
+/* Of a recovery: closes one that has waited for too long, and else leaves it. unasked: and says nothing of it. Returns the exit status. */
+int engine_recover_parked(const json_t *doc, const struct engine_options *o, bool unasked, struct engine_result *ret,
+                          struct err *err);
+
+/* ---- difference.c ---- */
+/* How the plan `now` differs from the one that people saw, a line each; both as the digest is of them. */
+void engine_plan_difference(const json_t *seen, const json_t *now, struct strv *ret);
 
 /* ---- takeover.c ---- */
 /* Recovers a deployment whose journal is not here, from its file and the targets. Returns an exit status. */

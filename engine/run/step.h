@@ -1,6 +1,8 @@
 /* A typed step: one const table. The engine calls the members in this order; the last column says what NULL means.
  *
  * | member   | receives                    | touches  | promises                                                        | NULL    |
+ * | park     | typed input                 | nothing  | how long its deployment waits for people, before the first change, and what they are asked | it does not wait |
+ * | agreed   | input, what people have said | local files | 0: they have agreed to this plan; 1: not yet, and who is missing       | –       |
  * | describe | typed input                 | nothing  | one sentence that a person can approve; secrets left out         | the name |
  * | validate | typed input                 | nothing  | rules that a schema cannot say; all faults, each with its pointer | none   |
  * | missing  | input (and what was handed over) | nothing | faults that check finds too, for when other faults end it before     | none    |
@@ -76,6 +78,15 @@ struct step_context {
 	bool (*changed_before)(void *engine, int index, const char *target);
 };
 
+/* The plan that people are asked about, and what they have said so far (engine/run/park.c). */
+struct step_request {
+	const char *id, *scope, *digest;
+	int64_t until_ms;     /* wall time; nobody can agree later */
+	const char *asked_by; /* who began the deployment: a login on GitHub, or a user of this machine; "" unknown */
+	const json_t *asked;  /* as `park` gave it */
+	const json_t *approvals; /* an array, as they were recorded */
+};
+
 struct step_outcome {
 	enum outcome_state state;
 	int exit_status;
@@ -96,6 +107,10 @@ struct step_type {
 	 * each other and of an earlier plan. Nothing that an undo needs. 0: none. */
 	size_t memory;
 	void (*forget)(void *memory); /* frees its content after the last `end`; may be NULL */
+	/* asked: what the journal keeps of it, for whoever judges an approval. */
+	int (*park)(const struct step_context *c, int64_t *ret_wait_ms, json_t **ret_asked, struct err *err);
+	int (*agreed)(const struct step_context *c, const struct step_request *request, struct str *ret_missing,
+	              struct err *err);
 	void (*describe)(const struct step_context *c, struct str *out);
 	void (*validate)(const struct step_context *c, struct faults *faults);
 	void (*missing)(const struct step_context *c, struct faults *faults);

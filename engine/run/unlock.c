@@ -35,6 +35,9 @@ static int find_deployment(struct store *s, const char *wanted, json_t **ret, st
 		const json_t *doc = json_array_get(list, i);
 		const char *name = json_get_string(doc, "name"), *environment = json_get_string(doc, "environment");
 		_cleanup_free_ char *full = xasprintf("%s.%s", name ? name : "", environment ? environment : "");
+		/* It locks nothing. */
+		if (engine_state_of(doc) == DEPLOYMENT_PARKED)
+			continue;
 		if (strcmp(full, wanted) == 0) {
 			found = doc;
 			break;

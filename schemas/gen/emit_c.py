@@ -302,6 +302,7 @@ struct step_info {
 	bool decides; /* ends a deployment instead of being a part of it */
 	bool data;    /* its undo puts users' data back: only when that is asked for, once the deployment is committed */
 	bool reports; /* says by itself how its deployment ended */
+	bool waits;   /* parks its deployment until people agree; in a deployment file only */
 	/* Names of inputs; NULL: none. */
 	const char *kept;     /* the step is kept for a later rollback when this input is given; "always" */
 	const char *releases; /* the directory of its releases */

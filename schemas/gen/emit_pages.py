@@ -165,7 +165,8 @@ def page(step):
 def index(steps):
     out = ["<!-- Generated from schemas/steps/ by schemas/gen/generate.py --write; do not edit. -->\n# The steps\n\n",
            "Each step is described by one JSON Schema in `schemas/steps/`; these pages are made from it. In a deployment file a step is an item "
-           "of `steps:`; in a workflow it is `uses: davit-deploy/davit/actions/NAME@v1`; in a shell, `davit step NAME --input FILE`.\n\n",
+           "of `steps:`; in a workflow it is `uses: davit-deploy/davit/actions/NAME@v1`; in a shell, `davit step NAME --input FILE`. `approve` stands in a "
+           "deployment file only.\n\n",
            "| step | does |\n| --- | --- |\n"]
     for step in steps:
         out.append(f"| [{step.name}]({step.name}.md) | {cell(step.document['description'])} |\n")

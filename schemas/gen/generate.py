@@ -88,8 +88,10 @@ def committed(root, steps):
     """Path relative to the tree → text."""
     outputs = {}
     for step in steps:
-        outputs[f"actions/{step.name}/action.yml"] = emit_pages.action(step)
-        outputs[f"actions/{step.name}/README.md"] = emit_pages.action_readme(step)
+        # One that parks a deployment stands in its file: a job's steps cannot wait.
+        if not step.facts.get("waits"):
+            outputs[f"actions/{step.name}/action.yml"] = emit_pages.action(step)
+            outputs[f"actions/{step.name}/README.md"] = emit_pages.action_readme(step)
         outputs[f"docs/steps/{step.name}.md"] = emit_pages.page(step)
     outputs["docs/steps/README.md"] = emit_pages.index(steps)
     return outputs

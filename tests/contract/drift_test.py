@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """actions/ and docs/steps/ are what the schemas say."""
 
+import json
 import os
 import pathlib
 import re
@@ -37,8 +38,11 @@ class Drift(unittest.TestCase):
             self.assertEqual(result.stderr.count("\n"), 2)
 
     def test_nothing_is_left_of_a_step_that_has_no_schema(self):
-        steps = {p.stem for p in (SOURCE / "schemas/steps").glob("*.json")}
-        self.assertEqual({p.name for p in (SOURCE / "actions").iterdir()}, steps)
+        schemas = {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in (SOURCE / "schemas/steps").glob("*.json")}
+        steps = set(schemas)
+        # One that waits for people stands in a deployment file only.
+        waits = {name for name, schema in schemas.items() if schema.get("x-step", {}).get("waits")}
+        self.assertEqual({p.name for p in (SOURCE / "actions").iterdir()}, steps - waits)
         self.assertEqual({p.stem for p in (SOURCE / "docs/steps").glob("*.md")} - {"README"}, steps)
 
     def test_an_action_hands_each_input_over_by_one_variable_and_never_all_at_once(self):

@@ -1,0 +1,58 @@
+/* Who may agree to a parked deployment on this machine, what they sign, and whether what was recorded counts (docs/semantics.md 12).
+ *
+ * The list of approvers is this machine's, never the deployment's: /etc/davit/approvers where that is there, else `approvers` in the
+ * state directory. A line is NAME and one of
+ *   ssh-ed25519 BASE64 [comment]   a public key, as in authorized_keys
+ *   github LOGIN                   an account whose comments count
+ *   own                            this person may agree to what this person asked for
+ * A name may have several lines; a key and a login belong to one name. */
+#pragma once
+#include "engine/run/step.h"
+
+enum {
+	APPROVE_KEY_SIZE = 32,
+	APPROVE_SIGNATURE_SIZE = 64,
+	APPROVE_TEXT_MAX = 8192, /* an armored signature, or a comment */
+	APPROVE_STATEMENT_MAX = 1024
+};
+#define APPROVE_NAMESPACE "davit-approval"
+
+/* ---- approvers.c ---- */
+struct approvers;
+/* ERR_NOT_FOUND: there is no list. ERR_PERMISSION: others than its owner can change it. */
+int approvers_read(const char *state_dir, struct approvers **ret, struct err *err);
+int approvers_parse(const char *text, const char *path, struct approvers **ret, struct err *err);
+void approvers_free(struct approvers *a);
+void approvers_freep(struct approvers **a);
+/* NULL: nobody's. Borrowed. */
+const char *approvers_of_key(const struct approvers *a, const unsigned char key[APPROVE_KEY_SIZE]);
+const char *approvers_of_login(const struct approvers *a, const char *login);
+bool approvers_has(const struct approvers *a, const char *name);
+bool approvers_may_own(const struct approvers *a, const char *name);
+/* This name, or a login of it. Case does not count: it does not for GitHub. */
+bool approvers_is(const struct approvers *a, const char *name, const char *who);
+const struct strv *approvers_names(const struct approvers *a);
+
+/* ---- signature.c ---- */
+/* A signature as `ssh-keygen -Y sign` makes it. ERR_INVALID, ERR_UNSUPPORTED: it is none of an ed25519 key for this purpose. */
+struct approve_signature {
+	unsigned char key[APPROVE_KEY_SIZE], signature[APPROVE_SIGNATURE_SIZE];
+	bool sha256; /* else sha512: the digest of the statement that was signed */
+};
+int approve_signature_read(const char *text, struct approve_signature *ret, struct err *err);
+/* ERR_AUTH: it is not of this text. */
+int approve_signature_check(const struct approve_signature *s, const char *text, size_t len, struct err *err);
+/* "AAAA… NAME" of a public key line: 0, ERR_INVALID. */
+int approve_key_read(const char *base64, unsigned char ret[APPROVE_KEY_SIZE], struct err *err);
+
+/* ---- judge.c ---- */
+/* What is signed: the deployment, its plan and the time until which it counts, a line each. */
+void approve_statement(const struct step_request *r, struct str *out);
+/* Whether one counts for this request: {"how": "key", "signature"} or {"how": "comment", "login", "digest", …}. *ret_name: whose it is,
+ * borrowed from a. ERR_AUTH: nobody's here, or of something else; ERR_REFUSED: who may not agree to this. */
+int approve_judge(const struct approvers *a, const struct step_request *r, const json_t *approval,
+                  const char **ret_name, struct err *err);
+/* Those who agreed, each once. */
+void approve_names(const struct approvers *a, const struct step_request *r, struct strv *ret);
+/* True if `by` of the request lets the name in. */
+bool approve_is_asked(const struct step_request *r, const char *name);

@@ -1,0 +1,215 @@
+#include "steps/approve/approve.h"
+
+#include "base/sys/fs.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { LIST_MAX = 1 << 20, NAME_MAX_LEN = 64, LOGIN_MAX_LEN = 64 };
+static const char machine_list[] = "/etc/davit/approvers", own_list[] = "approvers";
+
+struct entry {
+	size_t name; /* in names */
+	bool has_key, own;
+	unsigned char key[APPROVE_KEY_SIZE];
+	char *login;
+};
+
+struct approvers {
+	struct strv names;
+	struct entry *entries;
+	size_t count, cap;
+};
+
+void approvers_free(struct approvers *a)
+{
+	if (a == NULL)
+		return;
+	for (size_t i = 0; i < a->count; i++)
+		free(a->entries[i].login);
+	free(a->entries);
+	strv_done(&a->names);
+	free(a);
+}
+
+void approvers_freep(struct approvers **a)
+{
+	approvers_free(*a);
+	*a = NULL;
+}
+
+static bool made_of(const char *text, size_t max, const char *also)
+{
+	size_t len = strlen(text);
+	if (len == 0 || len > max || text[0] == '-' || text[0] == '.')
+		return false;
+	for (; *text; text++)
+		if (!(*text >= 'a' && *text <= 'z') && !(*text >= 'A' && *text <= 'Z') &&
+		    !(*text >= '0' && *text <= '9') && strchr(also, *text) == NULL)
+			return false;
+	return true;
+}
+
+static size_t name_index(struct approvers *a, const char *name)
+{
+	for (size_t i = 0; i < a->names.count; i++)
+		if (strcmp(a->names.items[i], name) == 0)
+			return i;
+	strv_add(&a->names, name);
+	return a->names.count - 1;
+}
+
+/* Two people with one key could not be told apart. */
+static int check_alone(const struct approvers *a, const struct entry *e, struct err *err)
+{
+	for (size_t i = 0; i < a->count; i++) {
+		const struct entry *o = &a->entries[i];
+		if (o->name == e->name)
+			continue;
+		if (e->has_key && o->has_key && memcmp(e->key, o->key, sizeof(e->key)) == 0)
+			return err_set(err, ERR_INVALID, "the key is %s's already", a->names.items[o->name]);
+		if (e->login && o->login && strcasecmp(e->login, o->login) == 0)
+			return err_set(err, ERR_INVALID, "the login '%s' is %s's already", e->login,
+			               a->names.items[o->name]);
+	}
+	return 0;
+}
+
+static int read_entry(struct approvers *a, const char *kind, const char *value, struct entry *e, struct err *err)
+{
+	int r = 0;
+	if (strcmp(kind, "own") == 0 && value == NULL) {
+		e->own = true;
+	} else if (strcmp(kind, "github") == 0 && value != NULL) {
+		if (!made_of(value, LOGIN_MAX_LEN, "-_"))
+			return err_set(err, ERR_INVALID, "'%s' is not a login of a person on GitHub", value);
+		e->login = xstrdup(value);
+	} else if (strcmp(kind, "ssh-ed25519") == 0 && value != NULL) {
+		e->has_key = true;
+		r = approve_key_read(value, e->key, err);
+	} else {
+		r = err_set(err, ERR_INVALID,
+		            "behind a name there is `ssh-ed25519 KEY`, `github LOGIN` or `own`, not '%s'", kind);
+	}
+	return r < 0 ? r : check_alone(a, e, err);
+}
+
+static int read_line(struct approvers *a, char *line, struct err *err)
+{
+	static const char blank[] = " \t\r";
+	char *rest = NULL;
+	const char *name = strtok_r(line, blank, &rest);
+	if (name == NULL || name[0] == '#')
+		return 0;
+	const char *kind = strtok_r(NULL, blank, &rest), *value = strtok_r(NULL, blank, &rest);
+	if (!made_of(name, NAME_MAX_LEN, "._@+-"))
+		return err_set(err, ERR_INVALID, "'%.80s' is not a name", name);
+	if (kind == NULL)
+		return err_set(err, ERR_INVALID, "behind the name '%s' there is nothing", name);
+	struct entry e = {.name = name_index(a, name)};
+	int r = read_entry(a, kind, value, &e, err);
+	a->entries = xgrow(a->entries, &a->cap, a->count + 1, sizeof(*a->entries));
+	a->entries[a->count++] = e;
+	return r;
+}
+
+int approvers_parse(const char *text, const char *path, struct approvers **ret, struct err *err)
+{
+	_cleanup_(approvers_freep) struct approvers *a = xcalloc(1, sizeof(*a));
+	_cleanup_free_ char *copy = xstrdup(text);
+	int number = 0;
+	for (char *at = copy, *line; (line = strsep(&at, "\n")) != NULL;) {
+		number++;
+		int r = read_line(a, line, err);
+		if (r < 0)
+			return err_wrap(err, r, "%s:%d", path, number);
+	}
+	*ret = TAKE(a);
+	return 0;
+}
+
+/* Whoever can change it decides who decides. */
+static int check_owner(int fd, const char *path, bool of_host, struct err *err)
+{
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return err_errno(err, errno, "look at '%s'", path);
+	bool trusted = st.st_uid == 0 || (!of_host && st.st_uid == geteuid());
+	if (S_ISREG(st.st_mode) && trusted && (st.st_mode & 022) == 0)
+		return 0;
+	err_set(err, ERR_PERMISSION, "'%s' must be a file of %s that nobody else can write", path,
+	        of_host ? "root's" : "its user");
+	return err_hint(err, ERR_PERMISSION, "chown %s %s; chmod 0644 %s", of_host ? "root" : "USER", path, path);
+}
+
+int approvers_read(const char *state_dir, struct approvers **ret, struct err *err)
+{
+	_cleanup_free_ char *own = state_dir ? fs_join(state_dir, own_list) : NULL;
+	bool of_host = own == NULL || fs_exists(AT_FDCWD, machine_list);
+	const char *path = of_host ? machine_list : own;
+	_cleanup_(str_done) struct str text = STR_INIT(LIST_MAX);
+	_cleanup_close_ int fd = fs_open_plain(AT_FDCWD, path, O_RDONLY, err);
+	if (fd == ERR_NOT_FOUND || (fd < 0 && !fs_exists(AT_FDCWD, path))) {
+		err_set(err, ERR_NOT_FOUND, "this machine has no list of approvers");
+		return err_hint(err, ERR_NOT_FOUND,
+		                "write %s or %s: lines of `NAME ssh-ed25519 KEY` or `NAME github LOGIN`", machine_list,
+		                own ? own : own_list);
+	}
+	if (fd < 0)
+		return fd;
+	int r = check_owner(fd, path, of_host, err);
+	if (r == 0)
+		r = fs_read_fd(fd, path, LIST_MAX - 1, &text, err);
+	if (r == 0 && strlen(str_peek(&text)) != text.len)
+		r = err_set(err, ERR_INVALID, "'%s' holds a NUL", path);
+	return r < 0 ? r : approvers_parse(str_peek(&text), path, ret, err);
+}
+
+const char *approvers_of_key(const struct approvers *a, const unsigned char key[APPROVE_KEY_SIZE])
+{
+	for (size_t i = 0; i < a->count; i++)
+		if (a->entries[i].has_key && memcmp(a->entries[i].key, key, APPROVE_KEY_SIZE) == 0)
+			return a->names.items[a->entries[i].name];
+	return NULL;
+}
+
+const char *approvers_of_login(const struct approvers *a, const char *login)
+{
+	for (size_t i = 0; i < a->count; i++)
+		if (a->entries[i].login && strcasecmp(a->entries[i].login, login) == 0)
+			return a->names.items[a->entries[i].name];
+	return NULL;
+}
+
+bool approvers_has(const struct approvers *a, const char *name)
+{
+	for (size_t i = 0; i < a->count; i++)
+		if ((a->entries[i].has_key || a->entries[i].login) &&
+		    strcmp(a->names.items[a->entries[i].name], name) == 0)
+			return true;
+	return false;
+}
+
+bool approvers_may_own(const struct approvers *a, const char *name)
+{
+	for (size_t i = 0; i < a->count; i++)
+		if (a->entries[i].own && strcmp(a->names.items[a->entries[i].name], name) == 0)
+			return true;
+	return false;
+}
+
+bool approvers_is(const struct approvers *a, const char *name, const char *who)
+{
+	if (strcasecmp(name, who) == 0)
+		return true;
+	const char *owner = approvers_of_login(a, who);
+	return owner != NULL && strcmp(owner, name) == 0;
+}
+
+const struct strv *approvers_names(const struct approvers *a)
+{
+	return &a->names;
+}

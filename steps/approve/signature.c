@@ -1,0 +1,144 @@
+/* Signatures of OpenSSH (PROTOCOL.sshsig), of ed25519 keys only: what `ssh-keygen -Y sign -n davit-approval` writes. */
+#include "steps/approve/approve.h"
+
+#include "base/secret/base64.h"
+#include <openssl/evp.h>
+#include <string.h>
+
+enum { BLOB_MAX = 2048, SIG_VERSION = 1, DIGEST_MAX = 64 };
+static const char magic[] = "SSHSIG", key_type[] = "ssh-ed25519";
+static const char head[] = "-----BEGIN SSH SIGNATURE-----", tail[] = "-----END SSH SIGNATURE-----";
+
+/* What is left of a blob. */
+struct blob {
+	const unsigned char *at;
+	size_t left;
+};
+
+static bool take(struct blob *b, size_t len, struct blob *ret)
+{
+	if (len > b->left)
+		return false;
+	*ret = (struct blob){b->at, len};
+	b->at += len;
+	b->left -= len;
+	return true;
+}
+
+static bool take_number(struct blob *b, uint32_t *ret)
+{
+	struct blob n;
+	if (!take(b, 4, &n))
+		return false;
+	*ret = (uint32_t)n.at[0] << 24 | (uint32_t)n.at[1] << 16 | (uint32_t)n.at[2] << 8 | n.at[3];
+	return true;
+}
+
+static bool take_string(struct blob *b, struct blob *ret)
+{
+	uint32_t len;
+	return take_number(b, &len) && take(b, len, ret);
+}
+
+static bool is_text(const struct blob *b, const char *text)
+{
+	return b->left == strlen(text) && memcmp(b->at, text, b->left) == 0;
+}
+
+/* A string of a type and exactly so many bytes behind it. */
+static int take_typed(struct blob b, const char *what, unsigned char *ret, size_t size, struct err *err)
+{
+	struct blob type, bytes;
+	if (!take_string(&b, &type))
+		return err_set(err, ERR_INVALID, "the %s is damaged", what);
+	if (!is_text(&type, key_type))
+		return err_set(err, ERR_UNSUPPORTED, "the %s is not one of ssh-ed25519", what);
+	if (!take_string(&b, &bytes) || b.left > 0 || bytes.left != size)
+		return err_set(err, ERR_INVALID, "the %s is damaged", what);
+	memcpy(ret, bytes.at, size);
+	return 0;
+}
+
+int approve_key_read(const char *base64, unsigned char ret[APPROVE_KEY_SIZE], struct err *err)
+{
+	_cleanup_(str_done) struct str blob = STR_INIT(BLOB_MAX);
+	size_t len = strlen(base64);
+	if (len > BLOB_MAX || base64_decode(base64, len, &blob, err) < 0)
+		return err_set(err, ERR_INVALID, "the public key is damaged");
+	return take_typed((struct blob){(const unsigned char *)str_peek(&blob), blob.len}, "public key", ret,
+	                  APPROVE_KEY_SIZE, err);
+}
+
+static int read_blob(struct blob b, struct approve_signature *ret, struct err *err)
+{
+	struct blob start, key, name, reserved, hash, signature;
+	uint32_t version;
+	if (!take(&b, strlen(magic), &start) || !is_text(&start, magic) || !take_number(&b, &version))
+		return err_set(err, ERR_INVALID, "this is not a signature of ssh-keygen");
+	if (version != SIG_VERSION)
+		return err_set(err, ERR_UNSUPPORTED, "the signature has the format %u; this program reads %d", version,
+		               SIG_VERSION);
+	if (!take_string(&b, &key) || !take_string(&b, &name) || !take_string(&b, &reserved) ||
+	    !take_string(&b, &hash) || !take_string(&b, &signature) || b.left > 0)
+		return err_set(err, ERR_INVALID, "the signature is damaged");
+	if (!is_text(&name, APPROVE_NAMESPACE)) {
+		err_set(err, ERR_AUTH, "the signature was made for something else");
+		return err_hint(err, ERR_AUTH, "ssh-keygen -Y sign -n " APPROVE_NAMESPACE " …");
+	}
+	ret->sha256 = is_text(&hash, "sha256");
+	if (reserved.left > 0 || (!ret->sha256 && !is_text(&hash, "sha512")))
+		return err_set(err, ERR_UNSUPPORTED, "the signature is of a kind that is not known");
+	int r = take_typed(key, "key of the signature", ret->key, sizeof(ret->key), err);
+	return r < 0 ? r : take_typed(signature, "signature", ret->signature, sizeof(ret->signature), err);
+}
+
+int approve_signature_read(const char *text, struct approve_signature *ret, struct err *err)
+{
+	_cleanup_(str_done) struct str blob = STR_INIT(BLOB_MAX);
+	const char *from = strstr(text, head), *to = from ? strstr(from, tail) : NULL;
+	memset(ret, 0, sizeof(*ret));
+	if (to == NULL)
+		return err_set(err, ERR_INVALID, "there is no %s in it", head);
+	from += strlen(head);
+	if (base64_decode(from, (size_t)(to - from), &blob, err) < 0)
+		return err_set(err, ERR_INVALID, "the signature is damaged");
+	return read_blob((struct blob){(const unsigned char *)str_peek(&blob), blob.len}, ret, err);
+}
+
+/* ---- checking ---- */
+
+static void put_string(struct str *out, const void *data, size_t len)
+{
+	const unsigned char size[] = {(unsigned char)(len >> 24), (unsigned char)(len >> 16), (unsigned char)(len >> 8),
+	                              (unsigned char)len};
+	str_append_n(out, (const char *)size, sizeof(size));
+	str_append_n(out, data, len);
+}
+
+static bool verify(const struct approve_signature *s, const struct str *data)
+{
+	EVP_PKEY *key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, s->key, sizeof(s->key));
+	EVP_MD_CTX *c = EVP_MD_CTX_new();
+	bool good = key && c && EVP_DigestVerifyInit(c, NULL, NULL, NULL, key) == 1 &&
+	            EVP_DigestVerify(c, s->signature, sizeof(s->signature), (const unsigned char *)str_peek(data),
+	                             data->len) == 1;
+	EVP_MD_CTX_free(c);
+	EVP_PKEY_free(key);
+	return good;
+}
+
+int approve_signature_check(const struct approve_signature *s, const char *text, size_t len, struct err *err)
+{
+	_cleanup_(str_done) struct str data = STR_INIT(BLOB_MAX);
+	unsigned char digest[DIGEST_MAX];
+	unsigned int size = sizeof(digest);
+	const char *hash = s->sha256 ? "sha256" : "sha512";
+	if (EVP_Digest(text, len, digest, &size, s->sha256 ? EVP_sha256() : EVP_sha512(), NULL) != 1)
+		return err_set(err, ERR_INTERNAL, "no digest can be made");
+	str_append(&data, magic);
+	put_string(&data, APPROVE_NAMESPACE, strlen(APPROVE_NAMESPACE));
+	put_string(&data, "", 0);
+	put_string(&data, hash, strlen(hash));
+	put_string(&data, digest, size);
+	return verify(s, &data) ? 0 : err_set(err, ERR_AUTH, "the signature is not of this deployment, plan and time");
+}
