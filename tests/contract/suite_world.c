@@ -135,6 +135,11 @@ void suite_world_next_source(const struct suite_world *w, size_t number)
 	lay_stack(w, number);
 }
 
+/* Whom a deployment may ask here. */
+static const char approvers[] =
+	"alice ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBaMIRxSSmaIvNyi+u/pwnljfx6s9MEIy5EdZfsUoIga\n"
+	"bob ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEvu51GSStUwZ78n1MJdzvfYf3jjtadn6QsfY3+qU02P\n";
+
 void suite_world_make(struct suite_world *w)
 {
 	assert_int_equal(fs_make_temp_dir("davit-contract", &w->dir, NULL), 0);
@@ -148,6 +153,7 @@ void suite_world_make(struct suite_world *w)
 	assert_int_equal(mkdir(w->state, 0700), 0);
 	lay_tree(w->tree);
 	lay_snapshots(w);
+	lay(w->state, "approvers", approvers, 0600);
 	lay(w->source, "app/bin/run", "#!/bin/sh\n", 0755);
 	lay(w->source, "app/lib/part", "the same in every version\n", 0644);
 	lay(w->source, "app/debug.log", "not sent\n", 0644);
