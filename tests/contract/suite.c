@@ -76,18 +76,21 @@ static void expect_no_secret(struct check *c, const struct suite_answer *a, cons
 		str_appendf(&c->why, "%s: the secret is told: %s", when, str_peek(&a->log));
 }
 
+static void expect_empty(struct check *c, const char *part, const char *when)
+{
+	_cleanup_free_ char *dir = fs_join(c->world->dir, part);
+	_cleanup_(str_done) struct str left = STR_INIT(LIST_MAX);
+	if (holds(c) && fs_exists(AT_FDCWD, dir))
+		suite_list(dir, SUITE_ROUGHLY, &left);
+	if (left.len > 0)
+		str_appendf(&c->why, "%s: left in %s: %s", when, part, str_peek(&left));
+}
+
 /* Locks, copies and sealed secrets end with their deployment. */
 static void expect_nothing_left(struct check *c, const char *when)
 {
-	static const char *const parts[] = {"base/open", "state/sealed"};
-	for (size_t i = 0; holds(c) && i < ARRAY_SIZE(parts); i++) {
-		_cleanup_free_ char *dir = fs_join(c->world->dir, parts[i]);
-		_cleanup_(str_done) struct str left = STR_INIT(LIST_MAX);
-		if (fs_exists(AT_FDCWD, dir))
-			suite_list(dir, SUITE_ROUGHLY, &left);
-		if (left.len > 0)
-			str_appendf(&c->why, "%s: left in %s: %s", when, parts[i], str_peek(&left));
-	}
+	expect_empty(c, "base/open", when);
+	expect_empty(c, "state/sealed", when);
 }
 
 /* Runs it, and expects that it ends so. */
@@ -245,6 +248,40 @@ static void each_death_is_recovered(struct check *c, enum suite_act act, long re
 		die_and_recover(c, act, at);
 }
 
+/* ---- a deployment that waits ---- */
+
+enum { EXIT_PARKED = 7 };
+
+static void expect_untouched(struct check *c, const char *when)
+{
+	expect_tree(c, SUITE_WHOLLY, &c->before, when);
+	expect_empty(c, "base/open", when);
+}
+
+static void die_while_it_parks(struct check *c, long at)
+{
+	_cleanup_(suite_answer_done) struct suite_answer dead, recovered;
+	_cleanup_free_ char *when = xasprintf("killed behind record %ld of parking, and recovered", at);
+	load(c, "before");
+	suite_run(&c->trial, SUITE_FAIL, at, &dead);
+	suite_run(&c->trial, SUITE_RECOVER, 0, &recovered);
+	if (holds(c) && (!dead.died || recovered.status != 0))
+		str_appendf(&c->why, "%s: exit %d: %s", when, recovered.status, str_peek(&recovered.log));
+	expect_untouched(c, when);
+}
+
+/* While people decide nothing is changed and nothing locked, whenever its process dies. */
+static void check_waiting(struct check *c)
+{
+	_cleanup_(suite_answer_done) struct suite_answer a;
+	save(c, "before");
+	list_changed(c, SUITE_WHOLLY, &c->before);
+	run(c, SUITE_FAIL, EXIT_PARKED, DEPLOYMENT_PARKED, "parked", &a);
+	expect_untouched(c, "parked");
+	for (long at = 1; holds(c) && at <= a.records; at++)
+		die_while_it_parks(c, at);
+}
+
 /* What must hold of a step that is part of a deployment. */
 static void check_deployment(struct check *c)
 {
@@ -268,7 +305,10 @@ static void check_example(struct check *c, const json_t *example, size_t number)
 	c->trial.secret = secret;
 	suite_world_next_source(c->world, number);
 	plan_writes_nothing(c);
-	check_deployment(c);
+	if (c->trial.subject->type->info->waits)
+		check_waiting(c);
+	else
+		check_deployment(c);
 	if (!holds(c)) {
 		_cleanup_free_ char *why = xstrdup(str_peek(&c->why));
 		str_clear(&c->why);
