@@ -3,11 +3,12 @@
 #include <string.h>
 
 #include "agent/expr/expr.h"
+#include "base/data/reference.h"
 
 struct names_seen {
 	const struct deployment_expander *resolver;
 	const char *pointer;
-	bool late;      /* uses steps, deployment or secrets, which do not exist yet */
+	bool late;      /* uses steps, resources, deployment or secrets, which do not exist yet */
 	bool has_other; /* the string holds ||: a missing name is handled */
 	bool missing;
 };
@@ -27,7 +28,7 @@ static void note_name(void *user, const char *context, const char *member)
 	const struct deployment_expander *r = seen->resolver;
 	const json_t *value = json_object_get(r->contexts, context);
 	if (value == NULL) {
-		static const char *const later[] = {"steps", "deployment", "secrets"};
+		static const char *const later[] = {"steps", "resources", "deployment", "secrets"};
 		for (size_t i = 0; i < ARRAY_SIZE(later); i++)
 			seen->late |= strcmp(context, later[i]) == 0;
 		return;
@@ -57,8 +58,8 @@ static void note_name(void *user, const char *context, const char *member)
 /* "Unrecognized named-value: 'secrts'. …": the nearest context. */
 static void hint_context(const struct deployment_expander *r, const char *line)
 {
-	static const char *const contexts[] = {"secrets", "vars",       "env",     "inputs",
-	                                       "github",  "deployment", "targets", "steps"};
+	static const char *const contexts[] = {"secrets",    "vars",    "env",   "inputs",   "github",
+	                                       "deployment", "targets", "steps", "resources"};
 	const char *from = strstr(line, "Unrecognized named-value: '");
 	if (from == NULL)
 		return;
@@ -68,7 +69,69 @@ static void hint_context(const struct deployment_expander *r, const char *line)
 	if (nearest != NULL)
 		faults_hint(r->faults, "did you mean '%s'?", nearest);
 	else
-		faults_hint(r->faults, "there are: secrets, vars, env, inputs, github, deployment, targets, steps");
+		faults_hint(r->faults,
+		            "there are: secrets, vars, env, inputs, github, deployment, targets, steps, resources");
+}
+
+/* ---- resources ---- */
+
+/* ${{ 'value' }} */
+static void append_literal(struct str *out, const char *value)
+{
+	str_append(out, "${{ '");
+	for (; *value != '\0'; value++)
+		str_append(out, *value == '\'' ? "''" : (const char[]){*value, '\0'});
+	str_append(out, "' }}");
+}
+
+static void hint_member(const struct deployment_expander *r, const json_t *object, const char *name)
+{
+	const char *names[256], *key;
+	size_t count = 0;
+	json_t *unused;
+	json_object_foreach((json_t *)(uintptr_t)object, key, unused) if (count < ARRAY_SIZE(names)) names[count++] =
+		key;
+	const char *nearest = str_nearest(name, names, count);
+	if (nearest != NULL)
+		faults_hint(r->faults, "did you mean '%s'?", nearest);
+}
+
+/* What an earlier step knows of a resource, as a literal; one of the step's own stays as it is. */
+static void fill_reference(const struct deployment_expander *r, const char *pointer, const struct reference *ref,
+                           const char *text, struct str *out)
+{
+	const json_t *all = json_object_get(r->contexts, "resources"), *resource = json_object_get(all, ref->name);
+	const char *value = json_get_string(resource, ref->attribute);
+	_cleanup_free_ char *same = xstrndup(text + ref->at, ref->len);
+	if (value != NULL || json_object_get(r->own, ref->name) != NULL) {
+		append_literal(out, value != NULL ? value : same);
+		return;
+	}
+	if (resource != NULL) {
+		faults_add(r->faults, r->doc, pointer, "the resource '%s' has no '%s'", ref->name, ref->attribute);
+		hint_member(r, resource, ref->attribute);
+	} else {
+		faults_add(r->faults, r->doc, pointer, "no resource of this step or an earlier one has the id '%s'",
+		           ref->name);
+		hint_member(r, all, ref->name);
+	}
+}
+
+/* NULL: nothing of it refers to a resource, or resources are not known yet. free() */
+static char *fill_references(const struct deployment_expander *r, const char *text, const char *pointer)
+{
+	struct reference ref;
+	if (json_object_get(r->contexts, "resources") == NULL || !reference_find(text, 0, &ref))
+		return NULL;
+	_cleanup_(str_done) struct str out = STR_SECRET_INIT(64 << 20);
+	size_t from = 0;
+	do {
+		str_append_n(&out, text + from, ref.at - from);
+		fill_reference(r, pointer, &ref, text, &out);
+		from = ref.at + ref.len;
+	} while (reference_find(text, from, &ref));
+	str_append(&out, text + from);
+	return str_take(&out);
 }
 
 static json_t *resolve_text(const struct deployment_expander *r, const json_t *raw, const char *pointer, bool *ret_late)
@@ -83,6 +146,9 @@ static json_t *resolve_text(const struct deployment_expander *r, const json_t *r
 		faults_add(r->faults, r->doc, pointer, "a text with an expression holds a NUL");
 		return json_null();
 	}
+	_cleanup_free_ char *filled = fill_references(r, text, pointer);
+	if (filled != NULL)
+		text = filled;
 	struct names_seen seen = {.resolver = r, .pointer = pointer, .has_other = strstr(text, "||") != NULL};
 	_cleanup_free_ char *expression = NULL;
 	int e = expr_from_template(text, &expression, &err);

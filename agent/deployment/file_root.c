@@ -11,7 +11,7 @@ enum { ALONE_LEAST_MS = 10000 };
 /* Filled in step by step, so that a late value marks its own step only; the targets first, since steps may name them. */
 json_t *file_resolve_root(struct reader *r, const json_t *raw)
 {
-	struct deployment_expander resolver = {r->d->contexts, r->d->yaml, &r->faults};
+	struct deployment_expander resolver = {r->d->contexts, r->d->yaml, &r->faults, NULL};
 	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
 	json_t *root = json_object();
 	const char *key;

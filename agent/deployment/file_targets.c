@@ -100,7 +100,7 @@ bool file_acts_on_targets(const char *step)
 
 static json_t *resolve_target(struct reader *r, const char *name, const json_t *raw, struct str *pointer)
 {
-	const struct deployment_expander resolver = {r->d->contexts, r->d->yaml, &r->faults};
+	const struct deployment_expander resolver = {r->d->contexts, r->d->yaml, &r->faults, NULL};
 	size_t mark = pointer->len, faults = r->faults.count;
 	bool late = false;
 	faults_pointer_push(pointer, name);

@@ -22,7 +22,7 @@ static json_t *fill_but_secrets(const json_t *raw, const json_t *contexts)
 	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
 	bool late = false;
 	json_object_del(known, "secrets");
-	const struct deployment_expander resolver = {known, NULL, &faults};
+	const struct deployment_expander resolver = {known, NULL, &faults, NULL};
 	json_t *filled = deployment_expand(&resolver, raw, &pointer, &late);
 	faults_done(&faults);
 	return filled;
@@ -139,7 +139,7 @@ int replay_fill(const json_t *kept, const json_t *secrets, json_t **ret_deployme
 	struct faults faults _cleanup_(faults_done) = {0};
 	json_t *contexts _cleanup_json_ = json_pack("{s:O}", "secrets", secrets);
 	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
-	const struct deployment_expander resolver = {contexts, NULL, &faults};
+	const struct deployment_expander resolver = {contexts, NULL, &faults, NULL};
 	bool late = false;
 	json_t *filled = deployment_expand(&resolver, kept, &pointer, &late);
 	int r = faults_to_err(&faults, NULL, err);

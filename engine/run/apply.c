@@ -325,13 +325,24 @@ int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, 
 
 /* ---- steps ---- */
 
+/* ID → name → value, as steps told in their output of that name. */
+static void add_resources(json_t *resources, const json_t *outputs)
+{
+	const char *text = json_get_string(outputs, "resources");
+	json_t *told _cleanup_json_ = text != NULL ? json_loads(text, 0, NULL) : NULL;
+	if (json_is_object(told))
+		json_object_update(resources, told);
+}
+
 static json_t *contexts_of(const struct engine *e)
 {
-	json_t *steps = json_object();
-	for (size_t i = 0; i < e->step_count; i++)
+	json_t *steps = json_object(), *resources = json_object();
+	for (size_t i = 0; i < e->step_count; i++) {
 		json_object_set_new(steps, e->steps[i].id, json_pack("{s:O}", "outputs", e->steps[i].outputs));
+		add_resources(resources, e->steps[i].outputs);
+	}
 	json_t *deployment = json_pack("{s:s, s:s, s:s}", "id", e->id, "name", e->name, "environment", e->environment);
-	return json_pack("{s:o, s:o}", "deployment", deployment, "steps", steps);
+	return json_pack("{s:o, s:o, s:o}", "deployment", deployment, "steps", steps, "resources", resources);
 }
 
 /* Fills in values of earlier steps; *ret is true when the input has changed. */
@@ -427,6 +438,14 @@ int engine_settled_by_undo(int r, struct err *err)
 	return ERR_NETWORK;
 }
 
+static int tell_outputs(struct estep *s, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && s->type->outputs != NULL && i < s->target_count; i++)
+		r = s->type->outputs(&s->context, &s->targets[i]->view, err);
+	return r;
+}
+
 static bool changes_nothing(const struct estep *s)
 {
 	for (size_t i = 0; s->plans != NULL && i < s->target_count; i++)
@@ -448,6 +467,8 @@ int engine_apply_step(struct engine *e, struct estep *s, struct err *err)
 	if (r == 0 && s->type->plan && changes_nothing(s))
 		engine_say(e, "info", "nothing to change");
 	engine_plans_are_stale(e);
+	if (r == 0)
+		r = tell_outputs(s, err);
 	if (r == 0 && s->type->probe)
 		r = probe_step(e, s, err);
 	_cleanup_json_ json_t *members = json_pack("{s:s, s:I, s:O}", "state", r == 0 ? "done" : "failed", "ended_ms",

@@ -10,6 +10,7 @@
  * | begin    | input, before anything is connected | local files | may start reading in the background what the plan will need | none |
  * | plan     | input, one read-only target | reads    | the changes, from and to; none means already so                  | none    |
  * | apply    | one change, its target      | writes   | makes it; the same change twice is harmless                      | change_apply |
+ * | outputs  | input, one read-only target | reads    | adds outputs that are known only once its changes are made; "resources": a JSON object, ID → name → string, for the context of that name | none |
  * | verify   | one change, read-only       | reads    | looks afresh; ERR_CONFLICT says what differs                     | change_compare |
  * | undo     | one change, its target      | writes   | reverses what the record says; twice equals once; 1: there is nothing to take back | change_undo |
  * | probe    | input                       | reads    | steps without changes that judge (health-gate): ERR_FAILED says why | none |
@@ -120,6 +121,7 @@ struct step_type {
 	void (*end)(const struct step_context *c);
 	int (*plan)(const struct step_context *c, struct view *v, struct plan *plan, struct err *err);
 	int (*apply)(const struct step_context *c, struct target *t, struct change *change, struct err *err);
+	int (*outputs)(const struct step_context *c, struct view *v, struct err *err);
 	int (*verify)(const struct step_context *c, struct view *v, const struct change *change, struct err *err);
 	int (*undo)(const struct step_context *c, struct target *t, const struct change *change, struct err *err);
 	/* baseline: one round before the first change, to remember; asked of steps without baseline_begin. */

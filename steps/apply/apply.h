@@ -7,12 +7,13 @@
 /* The step, but for its `choices`: each begins a resource_type. steps/resources.c has the product's. */
 #define APPLY_STEP                                                                                                     \
 	.info = &apply_info, .fits = apply_fits, .describe = apply_describe, .validate = apply_validate,               \
-	.check = apply_check, .plan = apply_plan
+	.check = apply_check, .plan = apply_plan, .outputs = apply_outputs
 bool apply_fits(const struct step_type *type, const struct view *v);
 void apply_describe(const struct step_context *c, struct str *out);
 void apply_validate(const struct step_context *c, struct faults *faults);
 int apply_check(const struct step_context *c, struct faults *faults, struct err *err);
 int apply_plan(const struct step_context *c, struct view *v, struct plan *plan, struct err *err);
+int apply_outputs(const struct step_context *c, struct view *v, struct err *err);
 
 struct resources {
 	struct resource *items;
@@ -35,6 +36,22 @@ bool resources_allow(const struct resources *r, const char *key);
 void apply_order(struct resources *all, struct faults *faults);
 /* Keys of rows that left the desired state, in the order in which they go: each before those that it needed. */
 void apply_order_left(const struct step_type *step, const json_t *left, const char **keys, size_t count);
+
+/* ---- references: ${{ resources.ID.ATTRIBUTE }} in strings ---- */
+
+/* Keeps the input of one that refers to others; the others, which it needs, are found by apply_order. */
+void reference_note(struct resource *r);
+/* Calls `on` for each reference in the strings of a value. */
+typedef void reference_visit(void *context, const char *name, const char *attribute);
+void reference_each(const json_t *value, reference_visit *on, void *context);
+/* Does an attribute of that name exist, and is it known with the plan? NULL: yes; else why not. nearest may be set. */
+const char *reference_refuse(const struct resource *of, const char *attribute, const char **ret_nearest);
+/* What is known of it with the plan, by its input and what is wanted there: name → string. */
+json_t *reference_facts(const struct resource *r, const json_t *node);
+/* The same resource with its references filled in. facts: id → name → string. An id that is not there belongs to a step before, and is not known yet:
+ * *ret_unknown then names the attributes, and nothing is read. */
+int reference_fill(const struct resource *r, const json_t *facts, struct arena *arena, struct resource *ret,
+                   json_t **ret_unknown, struct err *err);
 
 /* Names in ignore_changes and replace_on that the kind does not have. */
 void apply_validate_attributes(const struct resource *r, const struct resource_faults *f);

@@ -1,4 +1,4 @@
-/* Which resource comes before which: those that it names in depends_on, and the paths above its own. */
+/* Which resource comes before which: those that it names in depends_on or refers to, and the paths above its own. */
 #include "steps/apply/apply.h"
 #include "steps/apply/order.h"
 
@@ -37,10 +37,55 @@ static void refuse_unknown(const struct resource_faults *f, const struct resourc
 		faults_hint(f->faults, "name its `id`, or its key as in file:/path");
 }
 
+/* A resource that refers to others. */
+struct referring {
+	struct resources *all;
+	struct resource *r;
+	const json_t *names;
+	struct faults *faults;
+	size_t count; /* of its references */
+};
+
+static void count_reference(void *context, const char *name, const char *attribute)
+{
+	struct referring *x = context;
+	(void)name;
+	(void)attribute;
+	x->count++;
+}
+
+/* A name that is not of this step is an earlier step's; a file of its own has none. */
+static void read_reference(void *context, const char *name, const char *attribute)
+{
+	struct referring *x = context;
+	const struct resource_faults f = {x->faults, x->all->doc};
+	const json_t *at = json_object_get(x->names, name);
+	const char *nearest = NULL;
+	if (at == NULL) {
+		if (x->all->doc != NULL)
+			resource_fault(&f, x->r, x->r->type->choice.key,
+			               "%s refers to '%s', which no resource of this file has as its id", x->r->key,
+			               name);
+		return;
+	}
+	struct resource *of = &x->all->items[json_integer_value(at)];
+	const char *why = reference_refuse(of, attribute, &nearest);
+	x->r->needs[x->r->need_count++] = of;
+	if (why == NULL)
+		return;
+	resource_fault(&f, x->r, x->r->type->choice.key, "%s refers to '%s' of %s, which %s", x->r->key, attribute,
+	               of->key, why);
+	if (nearest != NULL)
+		faults_hint(x->faults, "did you mean '%s'?", nearest);
+}
+
 static void read_needs(struct resources *all, struct resource *r, const json_t *names, struct faults *faults)
 {
 	const struct resource_faults f = {faults, all->doc};
-	r->needs = arena_alloc(&all->arena, (r->depends_on.count + 1) * sizeof(*r->needs));
+	struct referring x = {all, r, names, faults, 0};
+	reference_each(r->written, count_reference, &x);
+	r->needs = arena_alloc(&all->arena, (r->depends_on.count + x.count + 1) * sizeof(*r->needs));
+	reference_each(r->written, read_reference, &x);
 	for (size_t i = 0; i < r->depends_on.count; i++) {
 		const json_t *at = json_object_get(names, r->depends_on.items[i]);
 		if (at == NULL)

@@ -9,6 +9,8 @@
 
 void resources_done(struct resources *r)
 {
+	for (size_t i = 0; i < r->count; i++)
+		json_decref(r->items[i].written);
 	free(r->items);
 	yaml_freep(&r->doc);
 	arena_done(&r->arena);
@@ -57,7 +59,9 @@ static bool take_one(const struct field_chosen *chosen, size_t index, struct res
 	r->id = arena_strdup(&all->arena, id != NULL ? id : r->id);
 	r->key = arena_printf(&all->arena, "%s:%s", choice->name, r->id);
 	apply_validate_attributes(r, &f);
-	if (r->type->validate != NULL)
+	reference_note(r);
+	/* One that refers to others is looked at once they are filled in. */
+	if (r->type->validate != NULL && r->written == NULL)
 		r->type->validate(r, &f);
 	all->count++;
 	return id != NULL;

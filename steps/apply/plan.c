@@ -10,6 +10,8 @@ struct planner {
 	struct str refused; /* sentences, "; " between */
 	size_t refusals;
 	struct str allow; /* the keys that would have to be allowed */
+	json_t *facts;    /* of those with an id, as planned so far: id → name → string */
+	struct arena arena;
 };
 
 /* permission: what allow_destroy would have to say; NULL: nothing lets it happen. */
@@ -166,6 +168,43 @@ static int plan_anew(struct planner *p, const struct resource *r, const json_t *
 	return 0;
 }
 
+static int never_known(struct change_call *x, const struct change *c, enum change_match *ret, struct err *err)
+{
+	(void)x;
+	(void)ret;
+	return err_set(err, ERR_REFUSED, "'%s' refers to a resource of an earlier step, and there is none", c->path);
+}
+
+/* Shown, and planned anew once it is known: never made as it is. */
+static const struct change_type later = {.name = "later", .compare = never_known};
+
+static int plan_later(struct planner *p, const struct resource *r, const json_t *unknown, struct err *err)
+{
+	_cleanup_json_ json_t *before = NULL, *after = json_pack("{s:s}", "type", r->type->what);
+	p->call.wanted = r;
+	p->call.row = NULL;
+	int ret = r->type->look(&p->call, r->id, &before, err);
+	if (ret < 0)
+		return err_wrap(err, ret, "resource %s", r->key);
+	json_object_update(after, (json_t *)(uintptr_t)unknown);
+	struct change *change = add(p, &later, is_absent(before) ? ACTION_CREATE : ACTION_UPDATE,
+	                            subject_of(r->type, r->key), before, after);
+	change->summary = xasprintf("%s, with what an earlier step finds out", r->type->choice.name);
+	return 0;
+}
+
+static int plan_one(struct planner *p, const struct resource *r, struct err *err);
+
+static int plan_filled(struct planner *p, const struct resource *r, struct err *err)
+{
+	_cleanup_json_ json_t *unknown = NULL;
+	struct resource filled = *r;
+	int ret = r->written != NULL ? reference_fill(r, p->facts, &p->arena, &filled, &unknown, err) : 0;
+	if (ret < 0)
+		return ret;
+	return unknown != NULL ? plan_later(p, r, unknown, err) : plan_one(p, &filled, err);
+}
+
 static int plan_one(struct planner *p, const struct resource *r, struct err *err)
 {
 	const struct resource_type *type = r->type;
@@ -187,6 +226,8 @@ static int plan_one(struct planner *p, const struct resource *r, struct err *err
 		return plan_replace(p, r, before, after, &content, err);
 	if (!is_absent(before))
 		apply_keep_ignored(r, before, after);
+	if (r->name != NULL)
+		json_object_set_new(p->facts, r->name, reference_facts(r, after));
 	_cleanup_(str_done) struct str forced = STR_INIT(4096);
 	if (!is_absent(before) && type->forces != NULL) {
 		type->forces(before, after, &forced);
@@ -325,7 +366,7 @@ static int plan_wanted(struct planner *p, struct err *err)
 		sights[i] = (struct sight){all->order[i]->type, all->order[i]->id};
 	int r = look_ahead(p, sights, all->count, true, err);
 	for (size_t i = 0; r == 0 && i < all->count; i++)
-		r = plan_one(p, all->order[i], err);
+		r = plan_filled(p, all->order[i], err);
 	return r;
 }
 
@@ -365,6 +406,7 @@ int apply_plan_resources(const struct step_context *c, struct view *v, const str
 	_cleanup_(node_cache_done) struct node_cache seen = {0};
 	struct planner p = {.call = {.c = c, .v = v, .seen = &seen, .plan = plan},
 	                    .all = all,
+	                    .facts = json_object(),
 	                    .refused = STR_INIT(16384),
 	                    .allow = STR_INIT(8192)};
 	size_t from = plan->count;
@@ -382,5 +424,7 @@ int apply_plan_resources(const struct step_context *c, struct view *v, const str
 		r = check_caps(&p, from, err);
 	str_done(&p.refused);
 	str_done(&p.allow);
+	json_decref(p.facts);
+	arena_done(&p.arena);
 	return r;
 }

@@ -18,6 +18,7 @@
  * | alike    | nothing     | is the value of an attribute the same there as wanted?                        | whether they are equal |
  * | identity | nothing     | of one with a state of its own: what allow_destroy has to say behind its key, "=101" | its key is enough  |
  * | forbids  | reads       | why that is not done to it at all, whatever is allowed                          | nothing is forbidden   |
+ * | outputs  | reads       | what is known of it only once it is there (an address), for others that refer to it: name → string | nothing |
  * | means    | nothing     | what the change does beside what it sets (a restart), for the plan              | nothing                |
  */
 #pragma once
@@ -37,6 +38,7 @@ struct resource {
 	struct field_strings depends_on, ignore_changes, replace_on; /* as given */
 	const struct resource **needs;                               /* what depends_on names */
 	size_t need_count;
+	json_t *written; /* its input, where strings of it refer to resources; NULL: none does */
 };
 
 /* One plan. Borrowed. */
@@ -67,7 +69,10 @@ struct resource_type {
 	const char *what;  /* "type" of an existing node of this kind */
 	bool by_key;       /* a change is named by the key, "guest:web", since the id alone says too little */
 	bool plain;        /* may take the place of another plain one when that is allowed */
-	bool nests;        /* its id is a path: what lies below it comes after it */
+	const char *const
+		*facts; /* attributes that it has beside its input, known with the plan; NULL at the end; NULL: none */
+	const char *const *output_names; /* of `outputs`, NULL at the end */
+	bool nests;                      /* its id is a path: what lies below it comes after it */
 	char *(*id)(const char *given, const char *pointer, struct faults *faults); /* free() */
 	void (*validate)(const struct resource *r, const struct resource_faults *f);
 	bool (*bars)(const struct resource *r, const struct resource *other);
@@ -86,6 +91,7 @@ struct resource_type {
 	void (*identity)(const json_t *before, struct str *out);
 	int (*forbids)(struct resource_call *x, const json_t *before, const json_t *after, enum change_action action,
 	               struct str *ret_why, struct err *err);
+	int (*outputs)(struct resource_call *x, const struct resource *r, json_t *ret, struct err *err);
 	void (*means)(const json_t *before, const json_t *after, enum change_action action, struct str *out);
 };
 

@@ -231,6 +231,32 @@ class Servers(GuestCase):
         self.assert_says(result, "the token deploy@pve!davit lacks VM.Allocate, VM.Config.Disk, VM.Config.Memory, VM.Config.Network on /vms/101")
         self.assertEqual(p.tasks, [])
 
+    def write_address(self, p, content, code=0, args=()):
+        """A file of this machine that a guest's attribute is written into, by a step behind the guest's own."""
+        path = os.path.join(self.t.src, "address")
+        write = {"apply": {"target": "here", "resources": [{"file": {"path": path, "content": content}}]}, "id": "files"}
+        return path, self.apply(p, lxc(id="web"), more=[write], code=code, args=args)
+
+    def test_an_address_that_a_guest_is_given_reaches_a_later_step_and_is_unknown_until_then(self):
+        p = self.server()
+        path, plan = self.write_address(p, "${{ resources.web.ip }} ${{ resources.web.vmid }}\n", args=["--plan"])
+        self.assert_says(plan, 'content: "known after apply"')
+        self.assertEqual(p.guests, {})
+        self.write_address(p, "${{ resources.web.ip }} ${{ resources.web.vmid }}\n")
+        with open(path) as f:
+            self.assertEqual(f.read(), "192.0.2.101 101\n")
+        path, again = self.write_address(p, "${{ resources.web.ip }} ${{ resources.web.vmid }}\n")
+        self.assert_says(again, "nothing to change")
+
+    def test_a_name_that_no_earlier_step_knows_takes_the_guest_back(self):
+        p = self.server()
+        path, result = self.write_address(p, "${{ resources.wbe.ip }}\n", code=1)
+        self.assert_says(result, "no resource of this step or an earlier one has the id 'wbe'", "did you mean 'web'?")
+        self.assertEqual((p.guests, os.path.exists(path)), ({}, False))
+        path, result = self.write_address(p, "${{ resources.web.ipp }}\n", code=1)
+        self.assert_says(result, "the resource 'web' has no 'ipp'", "did you mean 'ip'?")
+        self.assertEqual(p.guests, {})
+
 
 if __name__ == "__main__":
     main()

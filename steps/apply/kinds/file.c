@@ -86,6 +86,8 @@ static void explain(const struct resource *r, struct str *out)
 		str_appendf(out, " from %s", in->source);
 }
 
+static const char *const facts[] = {"digest", "size", NULL};
+
 const struct resource_type resource_file = {
 	.choice = RESOURCE_FILE_CHOICE,
 	.change = &change_file,
@@ -93,6 +95,7 @@ const struct resource_type resource_file = {
 	.space = PATH_SPACE,
 	.nests = true,
 	.what = "file",
+	.facts = facts,
 	.plain = true,
 	.id = path_id,
 	.validate = validate,

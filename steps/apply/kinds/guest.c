@@ -1,6 +1,7 @@
 #include "steps/apply/kinds/guest.h"
 
 #include "base/secret/mask.h"
+#include "providers/proxmox/address.h"
 #include "providers/proxmox/attributes.h"
 #include "providers/proxmox/guest_change.h"
 #include "providers/proxmox/inventory.h"
@@ -429,4 +430,21 @@ int guest_forbids(struct resource_call *x, const json_t *before, const json_t *a
 	if (r < 0 && err != NULL)
 		*err = own;
 	return r;
+}
+
+/* ---- what others may refer to ---- */
+
+const char *const guest_output_names[] = {"ip", NULL};
+
+int guest_outputs(struct resource_call *x, const struct resource *r, json_t *ret, struct err *err)
+{
+	struct guest g _cleanup_(guest_done) = {0};
+	struct proxmox *p = proxmox_of_target(x->v);
+	_cleanup_free_ char *address = NULL;
+	int e = guest_read(p, id_of(r), x->v->wait, &g, err);
+	if (e == 0)
+		e = address_wait(p, &g, x->v->wait, &address, err);
+	if (e == 0)
+		json_set_string(ret, "ip", address);
+	return e < 0 ? err_wrap(err, e, "the address of %s", r->key) : 0;
 }

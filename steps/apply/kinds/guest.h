@@ -17,6 +17,9 @@ bool guest_alike(const json_t *before, const json_t *after, const char *name);
 void guest_identity(const json_t *before, struct str *out);
 int guest_forbids(struct resource_call *x, const json_t *before, const json_t *after, enum change_action action,
                   struct str *ret_why, struct err *err);
+/* "ip" of a container that runs. */
+extern const char *const guest_output_names[];
+int guest_outputs(struct resource_call *x, const struct resource *r, json_t *ret, struct err *err);
 void guest_means(const json_t *before, const json_t *after, enum change_action action, struct str *out);
 
 #define GUEST_RESOURCE                                                                                                 \

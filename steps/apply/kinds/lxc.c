@@ -4,4 +4,8 @@
 #include "steps/apply/kinds/guest.h"
 
 extern const struct resource_type resource_lxc;
-const struct resource_type resource_lxc = {.choice = RESOURCE_LXC_CHOICE, .what = "lxc", GUEST_RESOURCE};
+const struct resource_type resource_lxc = {.choice = RESOURCE_LXC_CHOICE,
+                                           .what = "lxc",
+                                           .output_names = guest_output_names,
+                                           .outputs = guest_outputs,
+                                           GUEST_RESOURCE};

@@ -250,125 +250,6 @@ static void steps_with_different_sets_do_not_see_each_others_rows(void **state)
 	assert_int_equal(json_object_size(f->rows), 2);
 }
 
-/* ---- order, attributes, caps ---- */
-
-/* The place of a change in the plan; the plan's size if there is none. */
-static size_t place_of(const struct fixture *f, const char *path_end)
-{
-	size_t i = 0;
-	while (i < f->plan.count && !str_ends(f->plan.changes[i].path, path_end))
-		i++;
-	return i;
-}
-
-static void a_resource_comes_after_those_that_it_depends_on_and_goes_before_them(void **state)
-{
-	struct fixture *f = *state;
-	fixture_input(f, "apply",
-	              "resources:\n"
-	              "  - file: { path: DIR/a, content: a, depends_on: [last, 'file:DIR/m/n'] }\n"
-	              "  - directory: { path: DIR/m }\n"
-	              "  - file: { path: DIR/m/n, content: n, depends_on: last }\n"
-	              "  - file: { id: last, path: DIR/z, content: z }\n");
-	plan_and_apply(f);
-	assert_int_equal(f->plan.count, 4);
-	assert_true(place_of(f, "/z") < place_of(f, "/m/n"));
-	assert_true(place_of(f, "/m") < place_of(f, "/m/n"));
-	assert_int_equal(place_of(f, "/a"), 3);
-	fixture_input(f, "apply",
-	              "resources: []\n"
-	              "allow_destroy: ['file:DIR/a', 'directory:DIR/m', 'file:DIR/m/n', 'file:DIR/z']\n");
-	plan_and_apply(f);
-	assert_int_equal(place_of(f, "/a"), 0);
-	assert_true(place_of(f, "/m/n") < place_of(f, "/m"));
-	assert_true(place_of(f, "/m/n") < place_of(f, "/z"));
-	assert_null(fixture_read(f, "z"));
-	assert_int_equal(fixture_undo(f), 0);
-	assert_file(f, "m/n", "n");
-}
-
-static void a_circle_is_shown_as_a_path(void **state)
-{
-	struct fixture *f = *state;
-	fixture_input(f, "apply",
-	              "resources:\n"
-	              "  - file: { id: a, path: /a, content: a, depends_on: [b] }\n"
-	              "  - file: { id: b, path: /b, content: b, depends_on: [c] }\n"
-	              "  - file: { id: c, path: /c, content: c, depends_on: ['file:/a'] }\n"
-	              "  - file: { id: d, path: /d, content: d, depends_on: [a] }\n");
-	assert_int_equal(fixture_validate(f), 1);
-	assert_true(
-		fixture_fault(f, "/resources/0/file/depends_on", "in a circle: file:/a → file:/b → file:/c → file:/a"));
-	fixture_input(f, "apply",
-	              "resources:\n"
-	              "  - directory: { path: /e, depends_on: ['file:/e/f'] }\n"
-	              "  - file: { path: /e/f, content: f }\n");
-	assert_int_equal(fixture_validate(f), 1);
-	assert_true(fixture_fault(f, NULL, "directory:/e → file:/e/f → directory:/e"));
-}
-
-static void a_dependency_on_nothing_names_the_nearest(void **state)
-{
-	struct fixture *f = *state;
-	fixture_input(f, "apply",
-	              "resources:\n"
-	              "  - file: { id: settings, path: /a, content: a }\n"
-	              "  - file: { id: settings, path: /b, content: b, depends_on: [setings, 'file:/zzz/far'] }\n");
-	assert_int_equal(fixture_validate(f), 3);
-	assert_true(fixture_fault(f, "/resources/1/file/id", "stands twice"));
-	assert_true(fixture_fault(f, "/resources/1/file/depends_on", "depends on 'setings', which is not"));
-	assert_string_equal(f->faults.items[1].hint, "did you mean 'settings'?");
-	fixture_input(
-		f, "apply",
-		"resources: [{ file: { path: /a, content: a, ignore_changes: [contnt], replace_on: [mode] } }]\n");
-	assert_int_equal(fixture_validate(f), 2);
-	assert_true(fixture_fault(f, "/resources/0/file/ignore_changes", "a file has no attribute 'contnt'"));
-	assert_string_equal(f->faults.items[0].hint, "did you mean 'content'?");
-	assert_true(fixture_fault(f, "/resources/0/file/replace_on", "never replaced"));
-}
-
-static void what_is_ignored_is_set_once_and_left_alone_afterwards(void **state)
-{
-	struct fixture *f = *state;
-	const char *const input =
-		"resources: [{ file: { path: DIR/a, content: first, mode: '0640', ignore_changes: [content, mode] } }]\n";
-	fixture_input(f, "apply", input);
-	plan_and_apply(f);
-	assert_file(f, "a", "first");
-	fixture_write(f, "a", "somebody's", 0604);
-	fixture_input(f, "apply", input);
-	plan_and_apply(f);
-	assert_file(f, "a", "somebody's");
-	assert_int_equal(fixture_mode(f, "a"), 0604);
-	fixture_input(
-		f, "apply",
-		"resources: [{ file: { path: DIR/a, content: first, mode: '0600', ignore_changes: [content] } }]\n");
-	plan_and_apply(f);
-	assert_file(f, "a", "somebody's");
-	assert_int_equal(fixture_mode(f, "a"), 0600);
-}
-
-static void a_plan_over_a_cap_is_refused_whatever_it_may_destroy(void **state)
-{
-	struct fixture *f = *state;
-	const char *const both = "  - file: { path: DIR/a, content: a }\n  - file: { path: DIR/b, content: b }\n";
-	_cleanup_free_ char *one = xasprintf("max_changes: 1\nresources:\n%s", both),
-			    *two = xasprintf("max_changes: 2\nresources:\n%s", both);
-	fixture_input(f, "apply", one);
-	assert_int_equal(fixture_plan(f), ERR_REFUSED);
-	assert_non_null(
-		strstr(err_line(&f->err, f->text, sizeof(f->text)), "2 changes would be made, and max_changes is 1"));
-	fixture_input(f, "apply", two);
-	plan_and_apply(f);
-	fixture_input(f, "apply", "max_destroy: 1\nallow_destroy: ['file:DIR/a', 'file:DIR/b']\nresources: []\n");
-	assert_int_equal(fixture_plan(f), ERR_REFUSED);
-	assert_non_null(
-		strstr(err_line(&f->err, f->text, sizeof(f->text)), "2 resources would be destroyed or replaced"));
-	fixture_input(f, "apply", "max_destroy: 2\nallow_destroy: ['file:DIR/a', 'file:DIR/b']\nresources: []\n");
-	plan_and_apply(f);
-	assert_null(fixture_read(f, "a"));
-}
-
 /* ---- round trips ---- */
 
 static struct host_type counted;
@@ -479,11 +360,6 @@ int main(void)
 		T(what_lies_below_a_file_is_refused_whatever_stands_between_by_name),
 		T(a_secret_in_a_content_is_refused),
 		T(steps_with_different_sets_do_not_see_each_others_rows),
-		T(a_resource_comes_after_those_that_it_depends_on_and_goes_before_them),
-		T(a_circle_is_shown_as_a_path),
-		T(a_dependency_on_nothing_names_the_nearest),
-		T(what_is_ignored_is_set_once_and_left_alone_afterwards),
-		T(a_plan_over_a_cap_is_refused_whatever_it_may_destroy),
 		T(a_plan_of_many_resources_takes_few_round_trips),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
