@@ -1,6 +1,7 @@
 /* Evaluates what the service decides itself: conditions of jobs, their names, labels, environments, concurrency groups. */
 #include "agent/forge/forge_priv.h"
 #include "agent/expr/expr.h"
+#include "agent/template/eval.h"
 
 #include <string.h>
 
@@ -9,27 +10,25 @@ struct view {
 	const struct forge_job *job;
 };
 
-static struct forge_job *job_named(const struct forge_run *run, const char *id)
+static bool leg_has(const struct forge_job *leg, const char *conclusion)
 {
-	for (size_t i = 0; i < run->job_count; i++)
-		if (strcmp(run->jobs[i]->def->id, id) == 0)
-			return run->jobs[i];
-	return NULL;
+	return leg->conclusion && strcmp(leg->conclusion, conclusion) == 0 &&
+	       !(leg->may_fail && strcmp(conclusion, "failure") == 0);
 }
 
-/* True if any job that this one needs, directly or not, has this conclusion. seen: a mark for each job of the run. */
+/* True if any job that this one needs, directly or not, has this conclusion. seen: a mark for each job of the file. */
 static bool before_has_rest(const struct forge_run *run, const struct workflow_job *def, const char *conclusion,
                             char *seen)
 {
-	for (size_t i = 0; i < def->needs.count; i++) {
-		const struct forge_job *need = job_named(run, def->needs.items[i]);
-		if (!need || seen[need->def - run->workflow->jobs])
+	for (size_t n = 0; n < def->needs.count; n++) {
+		const struct workflow_job *need = workflow_find_job(run->workflow, def->needs.items[n]);
+		if (!need || seen[need - run->workflow->jobs])
 			continue;
-		seen[need->def - run->workflow->jobs] = 1;
-		if (need->conclusion && strcmp(need->conclusion, conclusion) == 0 &&
-		    !(need->may_fail && strcmp(conclusion, "failure") == 0))
-			return true;
-		if (before_has_rest(run, need->def, conclusion, seen))
+		seen[need - run->workflow->jobs] = 1;
+		for (size_t i = 0; i < run->job_count; i++)
+			if (run->jobs[i]->def == need && leg_has(run->jobs[i], conclusion))
+				return true;
+		if (before_has_rest(run, need, conclusion, seen))
 			return true;
 	}
 	return false;
@@ -37,7 +36,7 @@ static bool before_has_rest(const struct forge_run *run, const struct workflow_j
 
 static bool before_has(const struct forge_run *run, const struct workflow_job *def, const char *conclusion)
 {
-	_cleanup_free_ char *seen = xcalloc(run->job_count, 1);
+	_cleanup_free_ char *seen = xcalloc(run->workflow->job_count, 1);
 	return before_has_rest(run, def, conclusion, seen);
 }
 
@@ -58,22 +57,6 @@ static bool job_status(void *user, enum expr_status which)
 	}
 }
 
-json_t *forge_job_needs(const struct forge_job *job)
-{
-	json_t *needs = json_object();
-	for (size_t i = 0; i < job->def->needs.count; i++) {
-		const struct forge_job *need = job_named(job->run, job->def->needs.items[i]);
-		if (need)
-			json_object_set_new(needs, need->def->id,
-			                    json_pack("{s:s, s:O}", "result",
-			                              need->may_fail     ? "success"
-			                              : need->conclusion ? need->conclusion
-			                                                 : "",
-			                              "outputs", need->outputs));
-	}
-	return needs;
-}
-
 /* Contexts that are known before a runner has the job. */
 static json_t *contexts_of(struct forge *f, const struct forge_run *run, const struct forge_job *job)
 {
@@ -84,8 +67,8 @@ static json_t *contexts_of(struct forge *f, const struct forge_run *run, const s
 	json_t *contexts = json_pack("{s:o, s:o}", "github", forge_run_github_context(f, run, job), "vars", vars);
 	json_object_set(contexts, "inputs", run->inputs ? run->inputs : json_null());
 	json_object_set_new(contexts, "needs", job ? forge_job_needs(job) : json_object());
-	json_object_set_new(contexts, "matrix", json_null());
-	json_object_set_new(contexts, "strategy", json_null());
+	json_object_set_new(contexts, "matrix", job && job->matrix ? json_incref(job->matrix) : json_null());
+	json_object_set_new(contexts, "strategy", job && job->strategy ? json_incref(job->strategy) : json_null());
 	return contexts;
 }
 
@@ -138,6 +121,14 @@ int eval_template(struct forge *f, const struct forge_run *run, const struct for
 	}
 	*ret = values;
 	return 0;
+}
+
+int eval_tree(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
+              json_t **ret, struct err *err)
+{
+	_cleanup_json_ json_t *contexts = contexts_of(f, run, job);
+	struct template_scope scope = {.expr = {.contexts = contexts}};
+	return template_eval(token, &scope, ret, err);
 }
 
 int eval_string(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,

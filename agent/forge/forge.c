@@ -71,8 +71,8 @@ static void free_run(struct forge_run *run)
 {
 	for (size_t i = 0; i < run->job_count; i++) {
 		struct forge_job *job = run->jobs[i];
-		json_t *values[] = {job->message,     job->permissions, job->steps,
-		                    job->annotations, job->outputs,     job->telemetry};
+		json_t *values[] = {job->message, job->permissions, job->steps,  job->annotations,
+		                    job->outputs, job->telemetry,   job->matrix, job->strategy};
 		for (size_t v = 0; v < ARRAY_SIZE(values); v++)
 			json_decref(values[v]);
 		char *texts[] = {job->name, job->environment, job->environment_url, job->group, job->raw_conclusion};

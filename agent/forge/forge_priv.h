@@ -71,8 +71,9 @@ struct forge_job {
 	const char *conclusion; /* REST's words: success, failure, cancelled, skipped; NULL while it runs */
 	struct strv labels;
 	char *environment, *environment_url;
-	char *group;   /* concurrency; NULL */
-	bool may_fail; /* continue-on-error */
+	char *group;               /* concurrency; NULL */
+	bool may_fail;             /* continue-on-error */
+	json_t *matrix, *strategy; /* of a leg; NULL: there is no matrix, or it is not expanded yet */
 	struct forge_runner *runner;
 	int64_t queued_ms, given_ms, acquired_ms, completed_ms; /* wall */
 	int64_t given_mono_ms;
@@ -319,6 +320,15 @@ bool forge_runner_serves(const struct forge_runner *runner, const struct forge_r
 /* The job message, made when it is acquired (tokens included). */
 void forge_job_make_message(struct forge *f, struct forge_job *job);
 json_t *forge_run_github_context(struct forge *f, const struct forge_run *run, const struct forge_job *job);
+struct forge_job *forge_job_new(struct forge *f, struct forge_run *run, const struct workflow_job *def);
+/* ---- legs (matrix.c) ---- */
+/* A job with a matrix becomes its legs, the first of which it is itself. *ret_legs 0: everything is excluded. */
+int forge_job_expand(struct forge *f, struct forge_job *job, size_t *ret_legs, struct err *err);
+void forge_job_name_leg(struct forge_job *job);
+bool forge_job_has_turn(const struct forge_job *job); /* max-parallel */
+/* True if its end cancels the other (fail-fast). */
+bool forge_job_fails_others(const struct forge_job *job, const struct forge_job *other);
+/* The context `needs`: of several legs the worst result. */
 json_t *forge_job_needs(const struct forge_job *job);
 json_t *forge_run_json(struct forge *f, const struct forge_run *run, bool logs);
 void forge_run_save(struct forge *f, const struct forge_run *run);
@@ -327,6 +337,9 @@ int eval_condition(struct forge *f, const struct forge_job *job, bool *ret, stru
 /* A token: literal, expression or list of these. */
 int eval_template(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
                   json_t **ret, struct err *err);
+/* The same for tokens with maps. */
+int eval_tree(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
+              json_t **ret, struct err *err);
 int eval_string(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
                 char **ret, struct err *err);
 

@@ -115,6 +115,8 @@ void forge_job_make_message(struct forge *f, struct forge_job *job)
 		.environment = job->environment,
 		.github = github,
 		.needs = needs,
+		.matrix = job->matrix,
+		.strategy = job->strategy,
 		.inputs = job->run->inputs,
 		.vars = vars,
 		.secrets = secrets,

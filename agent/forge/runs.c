@@ -35,7 +35,7 @@ static void annotate(json_t *list, const char *level, const char *fmt, ...)
 		list, json_pack("{s:s, s:o}", "level", level, "message", json_string_lossy(text, strlen(text))));
 }
 
-static struct forge_job *job_new(struct forge *f, struct forge_run *run, const struct workflow_job *def)
+struct forge_job *forge_job_new(struct forge *f, struct forge_run *run, const struct workflow_job *def)
 {
 	struct forge_job *job = xcalloc(1, sizeof(*job));
 	job->run = run;
@@ -75,7 +75,7 @@ struct forge_run *forge_run_new(struct forge *f, struct forge_repo *repo, struct
 	for (size_t i = 0; workflow && i < workflow->job_count; i++) {
 		if (!run->jobs)
 			run->jobs = xcalloc(workflow->job_count, sizeof(struct forge_job *));
-		run->jobs[run->job_count++] = job_new(f, run, &workflow->jobs[i]);
+		run->jobs[run->job_count++] = forge_job_new(f, run, &workflow->jobs[i]);
 	}
 	f->runs = xgrow(f->runs, &f->run_cap, f->run_count + 1, sizeof(struct forge_run *));
 	f->runs[f->run_count++] = run;
@@ -125,6 +125,37 @@ static void job_end_early(struct forge *f, struct forge_job *job, const char *co
 	forge_event(f, "job %s of run %lld: %s", job->name, (long long)job->run->id, conclusion);
 }
 
+/* Asks a runner to end its job; a job that is not given out yet ends here. */
+static void job_cancel(struct forge *f, struct forge_job *job)
+{
+	if (job->state == JOB_QUEUED)
+		job_end_early(f, job, "cancelled");
+	if ((job->state != JOB_RUNNING && job->state != JOB_GIVEN) || job->cancelled)
+		return;
+	int64_t ms = job->cancel_ms > 0 ? job->cancel_ms : f->config.cancel_ms, s = ms / 1000;
+	job->cancelled = true;
+	job->cancel_deadline_ms = clock_mono_ms() + ms;
+	json_array_append_new(
+		job->runner->queue,
+		json_pack("{s:s, s:{s:s, s:o}}", "type", "JobCancellation", "body", "jobId", job->job_id, "timeout",
+	                  json_stringf("%02d:%02d:%02d", (int)(s / 3600), (int)(s / 60 % 60), (int)(s % 60))));
+	forge_wake(f);
+}
+
+/* Of a matrix with fail-fast, when one leg failed. */
+static void cancel_other_legs(struct forge *f, struct forge_job *job)
+{
+	for (size_t i = 0; i < job->run->job_count; i++) {
+		struct forge_job *other = job->run->jobs[i];
+		if (!forge_job_fails_others(job, other))
+			continue;
+		if (other->state == JOB_WAITING)
+			job_end_early(f, other, "cancelled");
+		else
+			job_cancel(f, other);
+	}
+}
+
 static bool needs_are_over(const struct forge_job *job)
 {
 	for (size_t i = 0; i < job->def->needs.count; i++)
@@ -158,6 +189,8 @@ static int resolve(struct forge *f, struct forge_job *job, struct err *err)
 		free(job->name);
 		job->name = text;
 	}
+	if (r >= 0)
+		forge_job_name_leg(job);
 	if (r >= 0 && def->environment_name)
 		r = eval_string(f, job->run, job, def->environment_name, &job->environment, err);
 	if (r >= 0 && def->concurrency_group)
@@ -240,21 +273,33 @@ static void job_try_queue(struct forge *f, struct forge_job *job)
 {
 	struct err err = ERR_INIT;
 	bool wanted = false;
+	size_t legs = 1;
+	if (job->labels.count && job->run->cancelled) {
+		job_end_early(f, job, "cancelled");
+		return;
+	}
 	int r = job->labels.count ? 0 : eval_condition(f, job, &wanted, &err);
 	if (r >= 0 && !job->labels.count) {
 		if (!wanted) {
 			job_end_early(f, job, job->run->cancelled ? "cancelled" : "skipped");
 			return;
 		}
-		r = resolve(f, job, &err);
+		r = forge_job_expand(f, job, &legs, &err);
+		if (r >= 0 && legs == 0) {
+			job_end_early(f, job, "skipped");
+			return;
+		}
+		if (r >= 0)
+			r = resolve(f, job, &err);
 	}
 	if (r < 0) {
 		char line[1024];
 		annotate(job->annotations, "failure", "%s: %s", job->run->path, err_line(&err, line, sizeof(line)));
 		job_end_early(f, job, "failure");
+		cancel_other_legs(f, job);
 		return;
 	}
-	if (!job_may_start(f, job))
+	if (!forge_job_has_turn(job) || !job_may_start(f, job))
 		return;
 	job->state = JOB_QUEUED;
 	job->queued_ms = clock_wall_ms();
@@ -330,6 +375,7 @@ static void advance_all(struct forge *f)
 void forge_job_complete(struct forge *f, struct forge_job *job, const char *conclusion)
 {
 	job_end_early(f, job, conclusion);
+	cancel_other_legs(f, job);
 	if (job->github_token)
 		job->github_token->revoked = true;
 	struct forge_runner *runner = job->runner;
@@ -339,23 +385,6 @@ void forge_job_complete(struct forge *f, struct forge_job *job, const char *conc
 			forge_runner_remove(f, runner);
 	}
 	advance_all(f);
-}
-
-/* Asks a runner to end its job; a job that is not given out yet ends here. */
-static void job_cancel(struct forge *f, struct forge_job *job)
-{
-	if (job->state == JOB_QUEUED)
-		job_end_early(f, job, "cancelled");
-	if ((job->state != JOB_RUNNING && job->state != JOB_GIVEN) || job->cancelled)
-		return;
-	int64_t ms = job->cancel_ms > 0 ? job->cancel_ms : f->config.cancel_ms, s = ms / 1000;
-	job->cancelled = true;
-	job->cancel_deadline_ms = clock_mono_ms() + ms;
-	json_array_append_new(
-		job->runner->queue,
-		json_pack("{s:s, s:{s:s, s:o}}", "type", "JobCancellation", "body", "jobId", job->job_id, "timeout",
-	                  json_stringf("%02d:%02d:%02d", (int)(s / 3600), (int)(s / 60 % 60), (int)(s % 60))));
-	forge_wake(f);
 }
 
 void forge_run_cancel(struct forge *f, struct forge_run *run)

@@ -93,6 +93,8 @@ static json_t *job_json(struct forge *f, const struct forge_job *job, bool logs)
 	json_object_set_new(out, "steps", steps_json(f, job, logs));
 	if (logs)
 		json_object_set_new(out, "log", blob_text(forge_blob_find(f, job, BLOB_JOB_LOG, "")));
+	if (job->matrix)
+		json_object_set(out, "matrix", job->matrix);
 	if (job->telemetry)
 		json_object_set(out, "telemetry", job->telemetry);
 	return out;

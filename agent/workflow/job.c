@@ -109,7 +109,6 @@ static void read_job(struct reader *r, struct workflow_job *job, const char *id,
 		return;
 	}
 	reader_known_keys(r, value, "a job", job_keys, ARRAY_SIZE(job_keys));
-	reader_refuse(r, value, "strategy", "write one job for each combination");
 	reader_refuse(r, value, "uses", "call of a reusable workflow; write its jobs into this file");
 	reader_refuse(r, value, "with", "it belongs to the call of a reusable workflow");
 	reader_refuse(r, value, "secrets", "it belongs to the call of a reusable workflow");
@@ -117,6 +116,7 @@ static void read_job(struct reader *r, struct workflow_job *job, const char *id,
 	free(job->condition);
 	reader_allow(r, in_job_if, EXPR_WITH_STATUS);
 	job->condition = reader_condition(r, value);
+	reader_strategy(r, job, value);
 	reader_allow(r, in_job, 0);
 	job->name = reader_token(r, value, "name");
 	read_needs(r, job, value);

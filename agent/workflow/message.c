@@ -119,8 +119,9 @@ static json_t *step_of(const struct workflow_step *s)
 
 static json_t *contexts_of(const struct workflow_message *m)
 {
-	json_t *strategy =
-		json_pack("{s:b, s:i, s:i, s:i}", "fail-fast", 1, "job-index", 0, "job-total", 1, "max-parallel", 1);
+	json_t *strategy = m->strategy != NULL ? json_deep_copy(m->strategy)
+	                                       : json_pack("{s:b, s:i, s:i, s:i}", "fail-fast", 1, "job-index", 0,
+	                                                   "job-total", 1, "max-parallel", 1);
 	const char *repository = json_get_string(m->github, "repository");
 	const char *sha = json_get_string(m->github, "workflow_sha");
 	const char *ref = json_get_string(m->github, "workflow_ref");
@@ -133,7 +134,7 @@ static json_t *contexts_of(const struct workflow_message *m)
 	json_object_set_new(out, "needs", context_data(m->needs ? m->needs : empty));
 	json_object_set_new(out, "inputs", context_data(m->inputs));
 	json_object_set_new(out, "vars", context_data(m->vars ? m->vars : empty));
-	json_object_set_new(out, "matrix", json_null());
+	json_object_set_new(out, "matrix", m->matrix != NULL ? context_data(m->matrix) : json_null());
 	json_object_set_new(out, "strategy", context_data(strategy));
 	json_object_set_new(out, "job", context_data(job));
 	json_decref(strategy);
@@ -166,7 +167,8 @@ json_t *workflow_job_message(const struct workflow_message *m)
 	json_object_set_new(out, "timeline", json_pack("{s:s, s:i, s:n}", "id", m->plan_id, "changeId", 0, "location"));
 	json_object_set_new(out, "jobId", json_string(m->job_id));
 	json_object_set_new(out, "jobDisplayName", json_string(m->display_name));
-	json_object_set_new(out, "jobName", json_string("__default"));
+	long long leg = json_get_int(m->strategy, "job-index", 0) + 1;
+	json_object_set_new(out, "jobName", leg > 1 ? json_stringf("_%lld", leg) : json_string("__default"));
 	json_object_set_new(out, "requestId", json_integer(0));
 	json_object_set_new(out, "lockedUntil", json_string("0001-01-01T00:00:00"));
 	json_object_set_new(out, "resources", json_pack("{s:[o]}", "endpoints", endpoint_of(m)));

@@ -38,7 +38,10 @@ static void job_done(struct workflow_job *j)
 	                    j->permissions,
 	                    j->concurrency_group,
 	                    j->concurrency_cancel,
-	                    j->cancel_timeout_minutes};
+	                    j->cancel_timeout_minutes,
+	                    j->matrix,
+	                    j->fail_fast,
+	                    j->max_parallel};
 	for (size_t i = 0; i < ARRAY_SIZE(tokens); i++)
 		json_decref(tokens[i]);
 }

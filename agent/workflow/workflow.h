@@ -25,6 +25,7 @@ struct workflow_job {
 	json_t *runs_on; /* token: string or sequence of strings */
 	char *condition; /* as for steps */
 	json_t *env, *defaults, *outputs, *timeout_minutes, *continue_on_error, *container, *services;
+	json_t *matrix, *fail_fast, *max_parallel; /* tokens of `strategy`; NULL: not given */
 	json_t *environment_name, *environment_url;
 	json_t *permissions;                            /* plain JSON as written; NULL: those of the workflow */
 	json_t *concurrency_group, *concurrency_cancel; /* tokens; NULL: none, false */
@@ -93,6 +94,8 @@ struct workflow_message {
 	const char *environment;                      /* evaluated name or NULL */
 	const json_t *github, *needs, *inputs, *vars; /* plain JSON; inputs may be NULL */
 	const json_t *secrets;                        /* name → string, without GITHUB_TOKEN */
+	const json_t *matrix;                         /* of a leg; NULL: there is no matrix */
+	const json_t *strategy; /* {"fail-fast", "job-index", "job-total", "max-parallel"}; NULL: of a job alone */
 	const json_t *permissions;
 	const json_t *flags; /* further variables, name → string; may be NULL */
 	int64_t check_run_id;

@@ -40,9 +40,8 @@ WORKFLOWS = [
     ("  two:\n    needs: [build]\n    runs-on: x\n    steps: [{run: '${{ needs.build.outputs.other }}'}]\n", ["unknown-output"]),
     ("  two:\n    runs-on: x\n    steps: [{run: '${{ needs.build.result }}'}]\n", ["unknown-need"]),
     ("  two:\n    needs: three\n    runs-on: x\n    steps: [{run: x}]\n  three:\n    needs: two\n    runs-on: x\n    steps: [{run: x}]\n", ["cycle"]),
-    ("  two:\n    runs-on: x\n    strategy: {matrix: {os: [a, b], include: [{node: 1}]}}\n    steps: [{run: '${{ matrix.os }} ${{ matrix.node }}'}]\n",
-     ["not-done-here"]),
-    ("  two:\n    runs-on: x\n    strategy: {matrix: {os: [a, b]}}\n    steps: [{run: '${{ matrix.so }}'}]\n", ["not-done-here", "unknown-matrix-key"]),
+    ("  two:\n    runs-on: x\n    strategy: {matrix: {os: [a, b], include: [{node: 1}]}}\n    steps: [{run: '${{ matrix.os }} ${{ matrix.node }}'}]\n", []),
+    ("  two:\n    runs-on: x\n    strategy: {matrix: {os: [a, b]}}\n    steps: [{run: '${{ matrix.so }}'}]\n", ["unknown-matrix-key"]),
     ("  two:\n    runs-on: x\n    permissions: {contents: all}\n    steps: [{run: x}]\n", ["syntax"]),
     ("\tx\n", ["yaml"]),
 ]

@@ -309,7 +309,7 @@ static void all_faults_of_a_file_come_at_once_with_their_places(void **state)
 	                  "  a:\n"
 	                  "    runs-on: self-hosted\n"
 	                  "    needs: [bb]\n"
-	                  "    strategy: { matrix: { os: [a, b] } }\n"
+	                  "    strategy: { matrix: { os: [] } }\n"
 	                  "    steps:\n"
 	                  "      - run: x\n"
 	                  "        uses: a/b@c\n"
@@ -331,7 +331,7 @@ static void all_faults_of_a_file_come_at_once_with_their_places(void **state)
 		"read, write or none",
 		"'bb', which is not a job",
 		"did you mean 'b'?",
-		"'strategy' is not supported",
+		"'os' does not contain any values",
 		"not both",
 		"'nonsense'",
 		"secret",
