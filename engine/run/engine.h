@@ -50,6 +50,8 @@ struct engine_options {
 	int runner_pid; /* of a job: after the end of this process no further step will come; 0: found among our ancestors */
 	const struct deployment *
 		deployment; /* rollback, recover: from a file, if the sealed one is gone or was never made; may be NULL */
+	const json_t *
+		heard; /* continue: approvals that this process heard itself, which no journal proves; an array or NULL */
 	struct http *(*http)(void *http_context); /* the process's client; may be NULL */
 	void *http_context;
 };

@@ -115,6 +115,10 @@ static void say_parked(struct engine *e)
 	           user ? user : "this user");
 	engine_say(e, "info", "  davit approvals %s", e->id);
 	engine_say(e, "info", "  davit approve %s --key FILE", e->id);
+	if (json_get_string(e->doc, "repository"))
+		engine_say(e, "info",
+		           "or write a comment, for `davit approve %s --from-comment`: /davit approve %s %.12s", e->id,
+		           e->id, e->digest);
 }
 
 int engine_park_planned(struct engine *e, struct err *err)
@@ -253,6 +257,8 @@ static int agreed(struct engine *e, struct err *err)
 	int r = request_read(e->store, e->doc, &request, err);
 	if (r == 0 && s == NULL)
 		r = err_set(err, ERR_PROTOCOL, "no step of the deployment %s waits for people", e->id);
+	if (r == 0 && e->o->heard)
+		json_array_extend(request.proven, (json_t *)e->o->heard);
 	if (r == 0)
 		r = s->type->agreed(&s->context, &request.step, &missing, err);
 	if (r == 1)

@@ -6,8 +6,9 @@
 struct request {
 	struct step_request step;
 	const json_t *plan; /* {"digest","of","plan"}: the digest, what it is of, and the plan as people see it */
-	/* Owned; the rest points into them. */
-	json_t *doc, *events, *approvals;
+	/* Owned; the rest points into them. approvals: all that was recorded. Of these `step` has what proves itself: a comment has to be
+	 * read again. */
+	json_t *doc, *events, *approvals, *proven;
 	char *scope;
 };
 /* doc: the journal's object. ERR_PROTOCOL: it was never parked. Done by request_done, whatever it returns. */

@@ -45,10 +45,19 @@ int approve_signature_check(const struct approve_signature *s, const char *text,
 /* "AAAA… NAME" of a public key line: 0, ERR_INVALID. */
 int approve_key_read(const char *base64, unsigned char ret[APPROVE_KEY_SIZE], struct err *err);
 
+/* ---- comments.c ---- */
+/* One of GitHub's comments: an approval, where it is the line `/davit approve ID DIGEST` (its first 12 digits at least), written once by a person
+ * and in time; NULL: it is none. */
+json_t *approve_comment_read(const struct step_request *r, const json_t *comment);
+/* Appends those of the repository's issues and pull requests since then, and of the commit. c: its wait, its client, and its deployment's
+ * repository, commit and api_url. */
+int approve_comments(const struct step_context *c, const char *token, const struct step_request *r, int64_t since_ms,
+                     json_t *ret, struct err *err);
+
 /* ---- judge.c ---- */
 /* What is signed: the deployment, its plan and the time until which it counts, a line each. */
 void approve_statement(const struct step_request *r, struct str *out);
-/* Whether one counts for this request: {"how": "key", "signature"} or {"how": "comment", "login", "digest", …}. *ret_name: whose it is,
+/* Whether one counts for this request: {"how": "key", "signature"} or {"how": "comment", "login", "digest", "url"} of one that was read just now. *ret_name: whose it is,
  * borrowed from a. ERR_AUTH: nobody's here, or of something else; ERR_REFUSED: who may not agree to this. */
 int approve_judge(const struct approvers *a, const struct step_request *r, const json_t *approval,
                   const char **ret_name, struct err *err);

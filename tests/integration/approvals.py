@@ -13,7 +13,7 @@ import tempfile
 import time
 import unittest
 
-from harness.trial import DAVIT, SKIP, Case, Trial, main
+from harness.trial import DAVIT, SKIP, Case, Service, Trial, main
 
 SECRET = "a-secret-of-this-test-41"
 
@@ -427,6 +427,127 @@ class Approvals(Case):
         self.assertRegex(page, r"davit approve \S+ --key FILE")
         self.assertIn("app.conf", page)
         self.assertNotIn("<b>", page)
+
+    # ---- comments ----
+
+    COMMIT = "0123456789012345678901234567890123456789"
+
+    def job(self, hub):
+        return {"GITHUB_ACTIONS": "true", "GITHUB_API_URL": hub.url, "GITHUB_REPOSITORY": "acme/shop", "GITHUB_SHA": self.COMMIT,
+                "GITHUB_SERVER_URL": "https://github.example", "GITHUB_RUN_ID": "7", "GITHUB_RUN_ATTEMPT": "1", "GITHUB_JOB": "deploy",
+                "GITHUB_ACTOR": "carol-hub", "GITHUB_WORKSPACE": self.t.src, "INPUT_FILE": "deploy.yml", "INPUT_TOKEN": "job-token"}
+
+    def parked_by_a_job(self, hub, **inputs):
+        whole = {"name": "shop", "environment": "test", "targets": {"web": {"local": {}, "base": self.t.base}},
+                 "steps": [{"approve": inputs}, self.write_one()]}
+        with open(os.path.join(self.t.src, "deploy.yml"), "w", encoding="utf-8") as f:
+            json.dump(whole, f)
+        result = self.t.run("deploy", env=self.job(hub))
+        self.assert_exit(result, 7)
+        return re.search(r"(\S+) is parked until", result.out)[1], re.search(r"/davit approve \S+ \w+", result.out)[0]
+
+    @staticmethod
+    def comment(body, login="alice-hub", **more):
+        number = more.pop("id", 1)
+        return {"id": number, "user": {"login": login, "type": "User"}, "body": body, "created_at": "2026-01-31T10:20:30Z",
+                "updated_at": "2026-01-31T10:20:30Z", "html_url": f"https://github.example/acme/shop/issues/5#issuecomment-{number}",
+                "author_association": "OWNER", "performed_via_github_app": None, **more}
+
+    def github(self, comments, on_commit=()):
+        """Answers with what the lists hold at the time."""
+        def answer(path, _):
+            there = comments if path.startswith("/repos/acme/shop/issues/comments?since=") else \
+                on_commit if path.startswith(f"/repos/acme/shop/commits/{self.COMMIT}/comments?") else None
+            if there is None:
+                return 404, {}, b'{"message": "Not Found"}'
+            page = int(re.search(r"[?&]page=(\d+)", path)[1])
+            return 200, {}, json.dumps(list(there)[(page - 1) * 100:page * 100]).encode()
+        return self.enterContext(Service(answer))
+
+    def read_comments(self, *deployment, **env):
+        return self.t.run("approve", *deployment, "--from-comment", env={"GITHUB_TOKEN": "reader", **env})
+
+    def logins(self):
+        self.approvers("alice", "bob", "carol", more="alice github alice-hub\nbob github bob-hub\ncarol github carol-hub\n")
+
+    def test_a_comment_of_a_person_who_is_listed_here_counts(self):
+        self.logins()
+        comments = []
+        hub = self.github(comments)
+        deployment, order = self.parked_by_a_job(hub)
+        self.assert_exit(self.read_comments(deployment), 7)
+        comments.append(self.comment(f"looks good\r\n{order}  \r\nthanks", login="Alice-Hub"))
+        result = self.read_comments(deployment)
+        self.assert_exit(result, 0)
+        self.assert_says(result, "alice agrees to", "issuecomment-1", "approved by alice")
+        self.assertEqual((self.state(deployment), self.content()), ("committed", "new\n"))
+        self.assertIn("alice agreed, by https://github.example/", self.t.run("show", deployment).text)
+        self.assertNotIn("reader", result.text)
+
+    def test_what_is_not_the_one_line_of_a_listed_person_does_not_count(self):
+        self.logins()
+        comments = []
+        hub = self.github(comments)
+        deployment, order = self.parked_by_a_job(hub)
+        digest = self.one(deployment)["plan_digest"]
+        comments += [
+            self.comment(order, login="mallory"), self.comment("> " + order), self.comment(" " + order), self.comment(order + " please"),
+            self.comment(order[:-1]), self.comment(order[:-1] + ("0" if order[-1] != "0" else "1")), self.comment(order + "g"),
+            self.comment(f"/davit approve {deployment} {digest}00"), self.comment(order.upper()), self.comment(order.replace(deployment, "last")),
+            self.comment(order, updated_at="2026-01-31T10:20:31Z"), self.comment(order, created_at=None), self.comment(None),
+            self.comment(order, user={"login": "alice-hub", "type": "Bot"}), self.comment(order, user=None),
+            self.comment(order, performed_via_github_app={"id": 1}), self.comment(order, created_at="2999-01-01T00:00:00Z", updated_at="2999-01-01T00:00:00Z"),
+            self.comment(order, login="carol-hub"), self.comment(order, login="alice-hub\u0000"), self.comment(order + "\u0000 please"), "text", 7, None, {}]
+        result = self.read_comments(deployment)
+        self.assert_exit(result, 7)
+        self.assert_says(result, "'mallory' is no login", "carol began this deployment")
+        self.assertEqual((self.state(deployment), self.content()), ("parked", None))
+
+    def test_a_comment_that_is_gone_and_one_in_the_journal_alone_do_not_count(self):
+        self.logins()
+        comments = []
+        hub = self.github([], comments)
+        deployment, order = self.parked_by_a_job(hub, need=2)
+        comments.append(self.comment(order))
+        self.assert_exit(self.read_comments(deployment), 7)
+        comments.clear()
+        self.assert_exit(self.approve(deployment, "bob"), 7)
+        self.assert_exit(self.t.run("continue", deployment), 7)
+        comments.append(self.comment(order))
+        self.assert_exit(self.read_comments(deployment), 0)
+        self.assertEqual(self.content(), "new\n")
+
+    def test_a_key_and_a_login_of_one_person_count_once(self):
+        self.logins()
+        hub = self.github(comments := [])
+        deployment, order = self.parked_by_a_job(hub, need=2)
+        comments.append(self.comment(order))
+        self.assert_exit(self.approve(deployment, "alice"), 7)
+        self.assert_exit(self.read_comments(deployment), 7)
+        self.assertEqual(self.content(), None)
+
+    def test_without_an_id_all_that_wait_in_the_repository_are_looked_at(self):
+        self.logins()
+        hub = self.github([self.comment("unrelated", id=n) for n in range(150)] + (comments := [self.comment("")]))
+        first, order = self.parked_by_a_job(hub)
+        other = self.parked()
+        self.assert_exit(self.read_comments(GITHUB_REPOSITORY="acme/shop"), 0)
+        self.assertEqual(self.state(first), "parked")
+        comments[0]["body"] = order
+        self.assert_exit(self.read_comments(GITHUB_REPOSITORY="acme/other"), 0)
+        self.assertEqual(self.state(first), "parked")
+        self.assert_exit(self.read_comments(GITHUB_REPOSITORY="acme/shop"), 0)
+        self.assertEqual((self.state(first), self.state(other)), ("committed", "parked"))
+
+    def test_github_out_of_reach_or_without_permission_leaves_it_waiting(self):
+        self.logins()
+        hub = self.enterContext(Service(lambda path, _: (403, {}, b'{"message": "Resource not accessible"}')))
+        deployment, _ = self.parked_by_a_job(hub)
+        result = self.read_comments(deployment)
+        self.assert_exit(result, 2)
+        self.assert_says(result, "Resource not accessible", "issues: read, contents: read")
+        self.assert_says(self.t.run("approve", deployment, "--from-comment"), "GITHUB_TOKEN is not set")
+        self.assertEqual(self.state(deployment), "parked")
 
 
 if __name__ == "__main__":
