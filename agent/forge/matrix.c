@@ -25,8 +25,7 @@ static int eval_settings(struct forge *f, const struct forge_job *job, size_t to
 	return 0;
 }
 
-static void set_leg(struct forge_job *leg, json_t *matrix, size_t index, size_t total, bool fail_fast,
-                    int64_t parallel)
+static void set_leg(struct forge_job *leg, json_t *matrix, size_t index, size_t total, bool fail_fast, int64_t parallel)
 {
 	leg->matrix = json_incref(matrix);
 	leg->strategy = json_pack("{s:b, s:I, s:I, s:I}", "fail-fast", (int)fail_fast, "job-index", (json_int_t)index,
@@ -143,8 +142,9 @@ json_t *forge_job_needs(const struct forge_job *job)
 			if (run->jobs[i]->def == def)
 				worst = MAX(worst, rank_of(run->jobs[i]));
 		if (def != NULL)
-			json_object_set_new(needs, def->id, json_pack("{s:s, s:o}", "result", worst_last[worst], "outputs",
-			                                              outputs_of(run, def)));
+			json_object_set_new(
+				needs, def->id,
+				json_pack("{s:s, s:o}", "result", worst_last[worst], "outputs", outputs_of(run, def)));
 	}
 	return needs;
 }

@@ -188,6 +188,7 @@ const struct route rest_routes[] = {
 	{"PATCH", "repos/+/+/comments/+", rest_one_commit_comment, 0},
 	{"POST", "repos/+/+/issues/+/comments", rest_create_issue_comment, 0},
 	{"GET", "repos/+/+/issues/+/comments", rest_list_issue_comments, 0},
+	{"GET", "repos/+/+/issues/comments", rest_list_repo_comments, 0},
 	{"GET", "repos/+/+/issues/comments/+", rest_one_issue_comment, 0},
 	{"PATCH", "repos/+/+/issues/comments/+", rest_one_issue_comment, 0},
 	{"POST", "repos/+/+/deployments", rest_create_deployment, 0},

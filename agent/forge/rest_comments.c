@@ -142,6 +142,23 @@ void rest_list_issue_comments(struct req *r)
 	rest_reply_page(r, out);
 }
 
+/* Of all its issues and pull requests, those that were made or changed since. */
+void rest_list_repo_comments(struct req *r)
+{
+	struct forge_repo *repo = begin_issue(r, "read", NULL);
+	if (!repo)
+		return;
+	_cleanup_json_ json_t *out = json_array();
+	const char *since = req_query(r, "since");
+	size_t i;
+	json_t *comment;
+	/* Times of one form and zone sort as texts do. */
+	json_array_foreach(repo->issue_comments, i,
+	                   comment) if (!since || strcmp(json_get_string(comment, "updated_at"), since) >= 0)
+		json_array_append(out, comment);
+	rest_reply_page(r, out);
+}
+
 void rest_one_issue_comment(struct req *r)
 {
 	struct forge_repo *repo = begin_issue(r, strcmp(r->method, "GET") == 0 ? "read" : "write", NULL);

@@ -21,6 +21,7 @@ void rest_list_commit_comments(struct req *r);
 void rest_one_commit_comment(struct req *r);
 void rest_create_issue_comment(struct req *r);
 void rest_list_issue_comments(struct req *r);
+void rest_list_repo_comments(struct req *r);
 void rest_one_issue_comment(struct req *r);
 void rest_create_deployment(struct req *r);
 void rest_list_deployments(struct req *r);

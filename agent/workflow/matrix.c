@@ -67,8 +67,8 @@ static json_t *list_of(const json_t *matrix, const char *key, int *r, struct err
 	size_t i;
 	if (list != NULL && !json_is_array(list) && !json_is_null(list))
 		*r = err_set(err, ERR_INVALID, "'%s' of a matrix must be a list of maps", key);
-	json_array_foreach(list, i, entry) if (!json_is_object(entry))
-		*r = err_set(err, ERR_INVALID, "an entry of '%s' of a matrix must be a map", key);
+	json_array_foreach(list, i, entry) if (!json_is_object(entry)) *r =
+		err_set(err, ERR_INVALID, "an entry of '%s' of a matrix must be a map", key);
 	return json_is_array(list) ? list : NULL;
 }
 
@@ -95,9 +95,12 @@ static int exclude(const json_t *matrix, json_t *combinations, struct err *err)
 		return r;
 	json_array_foreach(list, i, entry)
 	{
-		json_object_foreach(entry, key, value) if (!is_vector(key) || json_object_get(matrix, key) == NULL)
-			return err_set(err, ERR_INVALID,
-			               "Matrix exclude key '%.60s' does not match any key within the matrix", key);
+		json_object_foreach(entry, key, value) if (
+			!is_vector(key) ||
+			json_object_get(matrix, key) ==
+				NULL) return err_set(err, ERR_INVALID,
+		                                     "Matrix exclude key '%.60s' does not match any key within the matrix",
+		                                     key);
 		for (size_t n = json_array_size(combinations); n-- > 0;)
 			if (holds_all(json_array_get(combinations, n), entry))
 				json_array_remove(combinations, n);
@@ -110,8 +113,9 @@ static bool fits(const json_t *matrix, const json_t *one, const json_t *entry)
 {
 	const char *key;
 	json_t *value;
-	json_object_foreach((json_t *)(uintptr_t)entry, key, value) if (is_vector(key) && json_object_get(matrix, key) != NULL &&
-	                                                                !same(json_object_get(one, key), value)) return false;
+	json_object_foreach((json_t *)(uintptr_t)entry, key,
+	                    value) if (is_vector(key) && json_object_get(matrix, key) != NULL &&
+	                               !same(json_object_get(one, key), value)) return false;
 	return true;
 }
 

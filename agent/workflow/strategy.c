@@ -19,7 +19,8 @@ static void check_list(struct reader *r, const char *key, const json_t *list, bo
 		reader_fault(r, "'%s' of a matrix must be a list", key);
 	else if (json_is_array(list) && json_array_size(list) == 0 && !maps)
 		reader_fault(r, "Matrix vector '%.60s' does not contain any values", key);
-	json_array_foreach((json_t *)(uintptr_t)list, i, entry) if (maps && !json_is_object(entry) && !is_expression(entry))
+	json_array_foreach((json_t *)(uintptr_t)list, i,
+	                   entry) if (maps && !json_is_object(entry) && !is_expression(entry))
 		reader_fault(r, "an entry of '%s' must be a map", key);
 	reader_leave(r, mark);
 }

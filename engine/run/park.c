@@ -111,8 +111,9 @@ static void say_parked(struct engine *e)
 	engine_say(e, "info", "%s is parked until %s: nothing is changed, nothing is locked", e->id,
 	           clock_rfc3339(until_of(e->doc), until));
 	engine_say(e, "info", "plan %s", e->digest);
-	engine_say(e, "info", "look at it and agree to it on %s, as %s:", host ? host : "this machine",
-	           user ? user : "this user");
+	engine_say(e, "info",
+	           "look at it and agree to it on %s, as %s, with DAVIT_STATE=%s:", host ? host : "this machine",
+	           user ? user : "this user", store_dir(e->store));
 	engine_say(e, "info", "  davit approvals %s", e->id);
 	engine_say(e, "info", "  davit approve %s --key FILE", e->id);
 	if (json_get_string(e->doc, "repository"))
@@ -224,8 +225,7 @@ static bool has_expired(const json_t *doc)
 	return clock_wall_ms() >= until_of(doc);
 }
 
-int engine_recover_parked(const json_t *doc, const struct engine_options *o, bool unasked, struct engine_result *ret,
-                          struct err *err)
+int engine_recover_parked(const json_t *doc, const struct engine_options *o, bool unasked, struct err *err)
 {
 	struct err why = ERR_INIT;
 	char until[CLOCK_TEXT_SIZE];
@@ -237,7 +237,8 @@ int engine_recover_parked(const json_t *doc, const struct engine_options *o, boo
 	int r = 0;
 	if (over) {
 		expired(doc, &why);
-		r = close_one(doc, o, 2, &why, ret, err);
+		/* It is not the deployment that this recovery was started for, and its steps say themselves how it ended. */
+		r = close_one(doc, o, 2, &why, NULL, err);
 	}
 	if (r == 0 && o->report && (over || !unasked))
 		o->report(o->report_context, "info", line);

@@ -536,7 +536,7 @@ static int recover_one(const json_t *doc, const struct engine_options *o, const 
 		return 4;
 	}
 	if (state == DEPLOYMENT_PARKED)
-		return engine_recover_parked(doc, o, unasked, ret, err);
+		return engine_recover_parked(doc, o, unasked, err);
 	int r = engine_resume(&e, doc, o, given, false, err);
 	if (r == ERR_AUTH && only_the_entry_is_left(doc) && !json_get_bool(doc, "unsealed", false)) {
 		if (err)

@@ -297,8 +297,7 @@ int engine_park_planned(struct engine *e, struct err *err);
 /* Back to waiting, from `preparing`. */
 int engine_park_again(struct engine *e, struct err *err);
 /* Of a recovery: closes one that has waited for too long, and else leaves it. unasked: and says nothing of it. Returns the exit status. */
-int engine_recover_parked(const json_t *doc, const struct engine_options *o, bool unasked, struct engine_result *ret,
-                          struct err *err);
+int engine_recover_parked(const json_t *doc, const struct engine_options *o, bool unasked, struct err *err);
 
 /* ---- difference.c ---- */
 /* How the plan `now` differs from the one that people saw, a line each; both as the digest is of them. */

@@ -16,8 +16,8 @@ static bool line_agrees(const char *line, size_t len, const struct step_request 
 	size_t head = strlen(order), id = strlen(r->id);
 	while (len > 0 && strchr(" \t\r", line[len - 1]) != NULL)
 		len--;
-	if (len < head + id + 1 + PREFIX_LEAST || memcmp(line, order, head) != 0 || memcmp(line + head, r->id, id) != 0 ||
-	    line[head + id] != ' ')
+	if (len < head + id + 1 + PREFIX_LEAST || memcmp(line, order, head) != 0 ||
+	    memcmp(line + head, r->id, id) != 0 || line[head + id] != ' ')
 		return false;
 	const char *prefix = line + head + id + 1;
 	size_t digits = len - head - id - 1;

@@ -35,7 +35,8 @@ static void exclude_takes_out_what_matches_in_all_that_it_names(void **state)
 	(void)state;
 	gives("{\"os\":[\"a\",\"b\"],\"v\":[1,2],\"exclude\":[{\"os\":\"a\",\"v\":2.0},{\"os\":\"c\"}]}",
 	      "[{\"os\":\"a\",\"v\":1},{\"os\":\"b\",\"v\":1},{\"os\":\"b\",\"v\":2}]");
-	gives("{\"os\":[\"a\",\"b\"],\"v\":[1,2],\"exclude\":[{\"v\":1}]}", "[{\"os\":\"a\",\"v\":2},{\"os\":\"b\",\"v\":2}]");
+	gives("{\"os\":[\"a\",\"b\"],\"v\":[1,2],\"exclude\":[{\"v\":1}]}",
+	      "[{\"os\":\"a\",\"v\":2},{\"os\":\"b\",\"v\":2}]");
 	gives("{\"os\":[\"a\"],\"exclude\":[{\"os\":\"a\"}]}", "[]");
 	gives("{\"os\":[\"a\"],\"exclude\":[{\"os\":\"a\"}],\"include\":[{\"os\":\"z\"}]}", "[{\"os\":\"z\"}]");
 	refuses("{\"os\":[\"a\"],\"exclude\":[{\"so\":\"a\"}]}", "'so' does not match any key");
@@ -69,7 +70,8 @@ static void what_is_no_matrix_is_refused(void **state)
 		str_appendf(&many, ",%d", i);
 	str_append(&many, "]");
 	_cleanup_free_ char *one = xasprintf("{\"a\":%s}", str_peek(&many)),
-			    *three = xasprintf("{\"a\":%s,\"b\":%s,\"c\":%s}", str_peek(&many), str_peek(&many), str_peek(&many));
+			    *three = xasprintf("{\"a\":%s,\"b\":%s,\"c\":%s}", str_peek(&many), str_peek(&many),
+	                                       str_peek(&many));
 	refuses(one, "257 combinations");
 	refuses(three, "combinations");
 }
@@ -77,7 +79,8 @@ static void what_is_no_matrix_is_refused(void **state)
 static void a_legs_name_has_its_values(void **state)
 {
 	(void)state;
-	_cleanup_json_ json_t *leg = json_loads("{\"os\":\"a\",\"v\":18.0,\"o\":{\"x\":[true,\"y\"]},\"n\":null}", 0, NULL);
+	_cleanup_json_ json_t *leg =
+		json_loads("{\"os\":\"a\",\"v\":18.0,\"o\":{\"x\":[true,\"y\"]},\"n\":null}", 0, NULL);
 	_cleanup_free_ char *suffix = matrix_suffix(leg);
 	assert_string_equal(suffix, "a, 18, true, y");
 }
