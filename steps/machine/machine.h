@@ -1,0 +1,70 @@
+/* What a host has beside plain files: packages, users, groups, keys, a time zone, swap, rules of a firewall. A kind is a
+ * `struct machine_kind` in a file of its own, and serves bootstrap and apply.
+ *
+ * A kind is two pieces of POSIX sh. `look` prints what is there and changes nothing; all looks of a plan go to the target as one
+ * script. `turn` brings one thing to a state, whatever of that was done before, so that it makes, repeats and takes back alike.
+ * Values reach both on standard input and as variables, never as a part of the script.
+ *
+ * A state is {"type": the kind's name | "absent" | …, NAME: text, …}. What a look finds that is no state of the thing itself, yet an undo
+ * or a reader needs it (was the home there before?), is a note. Two notes are the driver's: `part`, a creation that was interrupted has left
+ * something; `unasked`, it is there, but only because something else needs it, which is as good as absent where it was absent before.
+ */
+#pragma once
+#include "engine/change/change.h"
+
+struct machine_kind {
+	struct change_type change; /* first; its name is the kind's */
+	/* The body of a function: prints members with `say NAME VALUE` and notes with `note NAME VALUE`, of $1 (the name of the thing),
+	 * $2 (further words of who asks) and, of a change that began, $3 (what `before` printed). */
+	const char *look;
+	/* Has ID, ARG, FROM_NAME and TO_NAME of the two states, NOTE_NAME, BEGUN (what `before` printed). Its last line on standard error says why it failed. */
+	const char *turn;
+	/* Printed and kept with the former contents before the first change; NULL: nothing is. */
+	const char *before;
+	const char *as; /* the variable that names the user who does it ("TO_user"); NULL: the target's */
+	int64_t timeout_ms;
+	/* A list of names in the state, of which an interrupted creation may have only some; NULL: none. */
+	const char *list;
+};
+
+/* One thing that is looked at. */
+struct machine_sight {
+	const struct machine_kind *kind;
+	const char *id, *arg; /* neither holds a tab, a line feed or a NUL; arg may be NULL */
+	json_t *node, *notes; /* found; machine_sights_done */
+};
+/* All of them in one round trip. ERR_PROTOCOL: the target answers something else. */
+int machine_look(struct view *v, struct machine_sight *sights, size_t count, struct err *err);
+void machine_sights_done(struct machine_sight *sights, size_t count);
+bool machine_text_fits(const char *text); /* can be `id` or `arg` */
+
+/* Adds the change that leads from what was seen to `after`; NULL: it is so already. The summary is the caller's. */
+struct change *machine_plan(struct plan *plan, const struct machine_sight *seen, const json_t *after);
+/* Behind a committed deployment: the change that leads back from `former`. ERR_CONFLICT: it is not as that left it. */
+int machine_back(struct view *v, const struct change *former, bool force, struct plan *plan, struct err *err);
+bool machine_is_absent(const json_t *node);
+/* Does `now` have each member of `wanted`? */
+bool machine_covers(const json_t *now, const json_t *wanted);
+
+/* The members of a driver. */
+int machine_compare(struct change_call *x, const struct change *c, enum change_match *ret, struct err *err);
+int machine_explain(struct change_call *x, const struct change *c, struct str *out, struct err *err);
+int machine_save(struct change_call *x, const struct change *c, struct err *err);
+int machine_apply(struct change_call *x, struct change *c, struct err *err);
+int machine_undo(struct change_call *x, const struct change *c, struct err *err);
+#define MACHINE_CHANGE(kind_name)                                                                                      \
+	{                                                                                                              \
+		.name = (kind_name), .compare = machine_compare, .explain = machine_explain, .apply = machine_apply,   \
+		.undo = machine_undo                                                                                   \
+	}
+
+extern const struct machine_kind machine_package, machine_engine, machine_group, machine_user, machine_key,
+	machine_timezone, machine_swap, machine_firewall;
+/* A line of authorized_keys: its options, type, key and comment. False: it is none. ret_key: "TYPE BASE64", free(). */
+bool machine_key_read(const char *line, char **ret_key);
+/* The name of a key in records and plans: "USER:HASH". free() */
+char *machine_key_id(const char *user, const char *key);
+/* Files of sudoers, and directories for users who are made too: with the drivers of files and directories. */
+extern const struct change_type machine_sudoers, machine_place;
+/* ERR_FAILED: visudo does not take it, and says why. content NULL: what sudo has. */
+int machine_sudoers_check(struct view *v, const char *content, size_t len, struct err *err);

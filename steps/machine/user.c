@@ -1,0 +1,50 @@
+/* Users and groups, by the shadow tools. A user that a deployment made goes with it; the home goes too if it was made with the user and holds
+ * nothing but what a new home holds. Files elsewhere keep the number of their owner. */
+#include "steps/machine/machine.h"
+
+static const char group_look[] =
+	"e=$(getent group \"$1\") || e=\n"
+	"if [ -n \"$e\" ]; then say type group; say gid \"$(echo \"$e\" | cut -d: -f3)\"; else say type absent; fi\n"
+	"has groupadd || note tools \"groupadd is missing\"\n";
+
+static const char group_turn[] = "there=yes; getent group \"$ID\" >/dev/null || there=\n"
+				 "case $TO_type:$there in\n"
+				 "absent:yes) groupdel -- \"$ID\";;\n"
+				 "absent:) ;;\n"
+				 "*:) groupadd ${TO_gid:+-g \"$TO_gid\"} -- \"$ID\";;\n"
+				 "*) [ -z \"$TO_gid\" ] || groupmod -g \"$TO_gid\" -- \"$ID\";; esac\n";
+
+const struct machine_kind machine_group = {.change = MACHINE_CHANGE("group"), .look = group_look, .turn = group_turn};
+
+static const char user_look[] =
+	"e=$(getent passwd \"$1\") || e=\n"
+	"has useradd || note tools \"useradd is missing\"\n"
+	"if [ -n \"$e\" ]; then\n"
+	"  say type user; say uid \"$(echo \"$e\" | cut -d: -f3)\"; say home \"$(echo \"$e\" | cut -d: -f6)\"; say shell \"$(echo \"$e\" | cut -d: -f7)\"\n"
+	"  say groups \"$(id -nG \"$1\" | tr ' ' '\\n' | grep -vxF -- \"$(id -ng \"$1\")\" | sort_names)\"\n"
+	"else\n"
+	"  say type absent; [ ! -e \"$2\" ] || note home_there yes\n"
+	"  g=$(getent group \"$1\") || g=; [ -z \"$g\" ] || note own_group \"$(echo \"$g\" | cut -d: -f3)\"\n"
+	"fi\n";
+
+/* The home before the user: an interrupted undo finds it gone and goes on. */
+static const char user_turn[] =
+	"there=yes; getent passwd \"$ID\" >/dev/null || there=\n"
+	"case $TO_type:$there in\n"
+	"absent:yes)\n"
+	"  home=$(getent passwd \"$ID\" | cut -d: -f6)\n"
+	"  if [ -z \"$NOTE_home_there\" ] && [ \"$home\" = \"$FROM_home\" ] && [ -d \"$home\" ] && [ ! -L \"$home\" ]; then\n"
+	"    skel=/etc/skel; [ -d \"$skel\" ] || { skel=$(mktemp -d); made=$skel; }\n"
+	"    if [ -z \"$(find \"$home\" ! -type d ! -type f)\" ] && diff -r -- \"$skel\" \"$home\" >/dev/null 2>&1; then rm -rf -- \"$home\"; fi\n"
+	"    [ -z \"$made\" ] || rmdir \"$made\"\n"
+	"  fi\n"
+	"  userdel -- \"$ID\"\n"
+	"  [ -z \"$NOTE_own_group\" ] || getent group \"$ID\" >/dev/null || groupadd -g \"$NOTE_own_group\" -- \"$ID\";;\n"
+	"absent:) ;;\n"
+	"*:) own=; ! getent group \"$ID\" >/dev/null || own=$ID\n"
+	"  useradd -m -p '*' ${TO_uid:+-u \"$TO_uid\"} ${own:+-g \"$own\"} ${TO_shell:+-s \"$TO_shell\"} -d \"$TO_home\" ${TO_groups:+-G \"$TO_groups\"} -- \"$ID\";;\n"
+	"*) usermod ${TO_shell:+-s \"$TO_shell\"} -G \"$TO_groups\" -- \"$ID\"\n"
+	"  [ -d \"$TO_home\" ] || [ -z \"$TO_home\" ] || [ \"$FROM_type\" != absent ] || mkhomedir_helper \"$ID\";; esac\n";
+
+const struct machine_kind machine_user = {
+	.change = MACHINE_CHANGE("user"), .look = user_look, .turn = user_turn, .list = "groups"};

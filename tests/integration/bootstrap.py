@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""bootstrap on a machine of its own (tests/servers/host_root.py): real apt, useradd, visudo; over this process, a sh, and SSH."""
+import grp
+import os
+import pwd
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from harness.trial import Case, Trial, main  # noqa: E402
+from servers import host_root  # noqa: E402
+from servers.sshd import Sshd  # noqa: E402
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExampleEx"
+OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOtherOtherOtherOtherOtherOtherOtherOther"
+FAIL = {"run": {"command": "false", "undo": "none"}}
+WHOLE = {
+    "packages": ["davit-example"],
+    "groups": [{"name": "shop", "gid": 4242}],
+    "users": [{"name": "deploy", "groups": ["shop"], "shell": "/bin/bash", "authorized_keys": [f"restrict,command=\"echo 'a b'\" {KEY} ci@example"]}],
+    "sudoers": [{"name": "deploy", "lines": ["deploy ALL=(root) NOPASSWD: /bin/true", "Defaults:deploy !requiretty"]}],
+    "directories": [{"path": "/srv/shop/data", "owner": "deploy", "group": "shop", "mode": "0750"}],
+    "timezone": "Europe/Berlin",
+}
+
+
+def sh(script):
+    return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+
+
+def world():
+    """All that bootstrap may change, as lines."""
+    return sh("""getent passwd; getent group; for u in $(getent passwd | cut -d: -f1); do echo "$u: $(id -nG "$u")"; done
+dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\\n' | grep ^installed || true
+readlink /etc/localtime; cat /etc/timezone /etc/fstab 2>/dev/null
+find /etc/sudoers.d /home /srv/shop /root/.ssh -printf '%y %m %u %g %p %l\n' 2>/dev/null | sort
+find /etc/sudoers.d /home /root/.ssh -type f 2>/dev/null | sort | xargs -r sha256sum; cat /proc/swaps; find /etc -maxdepth 1 -name '.davit*'""").splitlines()
+
+
+class Bootstrap(Case):
+    maxDiff = None
+
+    def tearDown(self):
+        sh("apt-get -q -y purge 'davit-*' 2>/dev/null; userdel -r deploy 2>/dev/null; groupdel shop 2>/dev/null; rm -rf /srv/shop /etc/sudoers.d/deploy /home/deploy; :")
+
+    def deploy(self, t, given, *args, target=None, after=(), code=0):
+        document = {"targets": {"web": target or {"local": {}}}, "steps": [{"bootstrap": given}, *after]}
+        result = t.deploy(document, *args)
+        self.assert_exit(result, code)
+        return result
+
+    def around(self, given, target=None):
+        """Made, found done, and taken back by the deployment of a second trial whose next step fails."""
+        before = world()
+        with Trial() as t:
+            self.deploy(t, given, target=target, after=[FAIL], code=1)
+            self.assertEqual(world(), before)
+        return before
+
+    def test_a_failed_deployment_leaves_the_host_as_it_was(self):
+        self.around(WHOLE)
+
+    def test_over_ssh_it_is_the_same(self):
+        with Sshd() as server:
+            self.around(WHOLE, target=server.target())
+
+    def test_a_second_run_changes_nothing_and_a_rollback_takes_back_what_was_made(self):
+        before = world()
+        with Trial() as t:
+            plan = self.deploy(t, WHOLE, "--plan")
+            self.assert_says(plan, "not installed → 1.0, with davit-library", "new user, home /home/deploy, shell /bin/bash, groups shop", "→ Europe/Berlin",
+                             "/srv/shop/data", "lines for sudo: 2", "new key: restrict")
+            self.assertEqual(world(), before)
+            self.deploy(t, WHOLE)
+            made = world()
+            deploy = pwd.getpwnam("deploy")
+            self.assertEqual((deploy.pw_dir, deploy.pw_shell, grp.getgrnam("shop").gr_gid), ("/home/deploy", "/bin/bash", 4242))
+            self.assertEqual(sorted(host_root.installed()), ["davit-example", "davit-library"])
+            self.assertEqual(sh("stat -c '%U %a' /home/deploy/.ssh /home/deploy/.ssh/authorized_keys"), "deploy 700\ndeploy 600\n")
+            self.assertIn("NOPASSWD: /bin/true", sh("sudo -n -l -U deploy"))
+            self.assert_says(self.deploy(t, WHOLE, "--plan"), "Nothing to change")
+            self.deploy(t, WHOLE)
+            self.assertEqual(world(), made)
+            # The directory and the lines for sudo stay, as the page says; all else goes back.
+            result = t.run("rollback", "last")
+            self.assertEqual(host_root.installed(), {}, repr(result))
+            self.assertNotIn("deploy", sh("getent passwd"))
+            sh("rm -r /srv/shop /etc/sudoers.d/deploy")
+            self.assertEqual(world(), before)
+
+    def test_what_was_there_has_its_former_groups_shell_keys_and_packages_again(self):
+        sh("groupadd old; groupadd new; useradd -m -s /bin/sh -G old kept; apt-get -q -y install davit-library")
+        sh(f"mkdir -m 700 /home/kept/.ssh; printf '# by hand\\n{KEY} by hand\\nssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQ other\\n' >/home/kept/.ssh/authorized_keys; chown -R kept: /home/kept/.ssh")
+        try:
+            self.around({"packages": ["davit-example", "davit-library"], "timezone": "Asia/Tokyo", "users": [
+                {"name": "kept", "groups": ["new"], "shell": "/bin/bash", "authorized_keys": [f"no-pty {KEY} ci", OTHER]}]})
+            with Trial() as t:
+                self.deploy(t, {"users": [{"name": "kept", "groups": ["new"], "authorized_keys": [f"no-pty {KEY} ci"]}]})
+            self.assertEqual(sh("id -nG kept").split(), ["kept", "old", "new"])
+            self.assertEqual(sh("cat /home/kept/.ssh/authorized_keys"), f"# by hand\nno-pty {KEY} ci\nssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQ other\n")
+        finally:
+            sh("userdel -r kept 2>/dev/null; groupdel old; groupdel new")
+
+    def test_a_home_with_something_in_it_stays(self):
+        with Trial() as t:
+            self.deploy(t, WHOLE, after=[{"run": {"script": "echo data >/home/deploy/data", "undo": "none"}}, FAIL], code=1)
+        self.assertEqual(sh("cat /home/deploy/data; getent passwd deploy || echo gone"), "data\ngone\n")
+        # A home that was there before is nobody's to remove, even one that is as new.
+        sh("rm -r /home/deploy; cp -r /etc/skel /home/deploy")
+        self.around(WHOLE)
+        sh("rm -r /home/deploy")
+
+    def test_a_group_of_the_users_name_survives_the_user(self):
+        sh("groupadd -g 5555 deploy")
+        self.around({"users": [{"name": "deploy"}]})
+        sh("groupdel deploy")
+
+    def test_a_package_that_another_one_needs_by_then_stays_as_its_dependency(self):
+        with Trial() as t:
+            self.deploy(t, {"packages": ["davit-library"]}, after=[{"run": {"command": ["apt-get", "-q", "-y", "install", "davit-other"], "undo": "none"}}, FAIL], code=1)
+        self.assertEqual(sorted(host_root.installed()), ["davit-library", "davit-other"])
+        sh("apt-get -q -y purge davit-other; apt-get -q -y autoremove --purge")
+        self.assertEqual(host_root.installed(), {})
+
+    def test_a_package_that_cannot_be_configured_goes_again_with_all_it_brought(self):
+        host_root.make_package("davit-broken", depends="davit-library", scripts={"postinst": "#!/bin/sh\nexit 1\n"})
+        host_root.read_lists()
+        before = world()
+        with Trial() as t:
+            result = self.deploy(t, {"packages": ["davit-broken"]}, code=1)
+            self.assert_says(result, "davit-broken")
+        self.assertEqual(world(), before)
+
+    def test_packages_of_lists_that_were_never_read_are_found(self):
+        sh("rm -rf /var/lib/apt/lists/*")
+        with Trial() as t:
+            self.assert_says(self.deploy(t, {"packages": ["davit-example"]}), "they are read anew first")
+        self.assertIn("davit-example", host_root.installed())
+
+    def test_lines_that_sudo_could_not_read_are_found_before_anything_changes(self):
+        before = world()
+        with Trial() as t:
+            result = self.deploy(t, {**WHOLE, "packages": [], "sudoers": [{"name": "bad", "lines": ["deploy ALL=(root NOPASSWD: ALL"]}]}, code=2)
+            self.assert_says(result, "sudo could not read it", "syntax error")
+        self.assertEqual(world(), before)
+
+    def test_files_that_are_good_each_but_not_together_go_at_once(self):
+        before = world()
+        lines = ["User_Alias OPS = root"]
+        with Trial() as t:
+            result = self.deploy(t, {"sudoers": [{"name": "one", "lines": lines}, {"name": "two", "lines": lines}]}, code=1)
+            self.assert_says(result, "sudo could not read it")
+        self.assertEqual(world(), before)
+
+    def test_hostile_words_are_refused(self):
+        for given in ({"packages": ["-o=APT::x"]}, {"packages": ["a b"]}, {"packages": ["a\nb"]}, {"users": [{"name": "-r"}]}, {"users": [{"name": "a:b"}]},
+                      {"users": [{"name": "deploy", "groups": ["-x"]}]}, {"users": [{"name": "deploy", "home": "/home/a\tb"}]},
+                      {"users": [{"name": "deploy", "authorized_keys": [f"{KEY} a\n{OTHER}"]}]}, {"users": [{"name": "deploy", "authorized_keys": ["hello"]}]},
+                      {"users": [{"name": "deploy", "authorized_keys": [f'command="x {KEY}']}]},
+                      {"sudoers": [{"name": "../x", "lines": ["a"]}]}, {"sudoers": [{"name": "x.y", "lines": ["a"]}]},
+                      {"sudoers": [{"name": "x", "lines": ["root ALL=ALL\nnobody ALL=ALL"]}]}, {"sudoers": [{"name": "x", "lines": ["root ALL=ALL \\"]}]},
+                      {"sudoers": [{"name": "x", "lines": ["@include /tmp/x"]}]}, {"timezone": "../../etc/passwd"}, {"timezone": "-f"},
+                      {"firewall": [{"allow": "22/tcp; reboot"}]}, {"firewall": [{"allow": "22/tcp", "from": "$(id)"}]},
+                      {"swap": {"path": "/swap file", "size": "1M"}}):
+            with Trial() as t:
+                self.deploy(t, given, code=2)
+
+    def test_a_users_link_leads_root_nowhere(self):
+        sh("useradd -m sly; mkdir /home/sly/.ssh; ln -s /root/.ssh/authorized_keys /home/sly/.ssh/authorized_keys; chown -hR sly: /home/sly/.ssh")
+        before = world()
+        with Trial() as t:
+            self.assert_says(self.deploy(t, {"users": [{"name": "sly", "authorized_keys": [KEY]}]}, code=2), "is a link")
+        sh("rm -r /home/sly/.ssh; mkdir -p /srv/roots; ln -s /srv/roots /home/sly/.ssh; chown -h sly: /home/sly/.ssh")
+        with Trial() as t:
+            self.deploy(t, {"users": [{"name": "sly", "authorized_keys": [KEY]}]}, code=1)
+        self.assertEqual(os.listdir("/srv/roots"), [])
+        sh("userdel -r sly 2>/dev/null; rm -r /srv/roots")
+        self.assertEqual([line for line in world() if "sly" not in line], [line for line in before if "sly" not in line])
+
+    def test_what_nobody_can_do_is_said_before_anything_changes(self):
+        before = world()
+        for given, words in (({"users": [{"name": "deploy", "groups": ["no-such"]}]}, "there is no group 'no-such'"),
+                             ({"timezone": "Mars/Olympus"}, "there is no time zone 'Mars/Olympus'"),
+                             ({"users": [{"name": "root", "uid": 7}]}, "has the number 0"),
+                             ({"groups": [{"name": "root", "gid": 7}]}, "has the number 0"),
+                             ({"directories": [{"path": "/srv/shop", "owner": "no-such"}]}, "there is no user 'no-such'"),
+                             ({"swap": {"path": "/etc/passwd", "size": "1M"}}, "exists but is no swap")):
+            with Trial() as t:
+                self.assert_says(self.deploy(t, given, code=2), words)
+        self.assertEqual(world(), before)
+
+
+if __name__ == "__main__":
+    host_root.enter()
+    main()
