@@ -134,6 +134,9 @@ static void validate_directories(const struct bootstrap_in *in, struct faults *f
 		const struct bootstrap_directories *d = &in->directories[i];
 		_cleanup_free_ char *at = xasprintf("/directories/%zu/path", i);
 		_cleanup_free_ char *mode = xasprintf("/directories/%zu/mode", i);
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(in->directories[k].path, d->path) == 0)
+				faults_add(faults, NULL, at, "'%s' stands there twice", d->path);
 		free(step_target_path(d->path, at, faults));
 		if (d->has_mode && (d->mode & 0002) != 0 && (d->mode & 01000) == 0)
 			faults_add(faults, NULL, mode, "mode %04lo lets everybody on the target write '%s'",

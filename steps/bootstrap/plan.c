@@ -320,6 +320,26 @@ static int plan_directory(struct bootstrap_plan *p, const struct bootstrap_direc
 	return 0;
 }
 
+static int by_path(const void *a, const void *b)
+{
+	const struct bootstrap_directories *const *x = a, *const *y = b;
+	return strcmp((*x)->path, (*y)->path);
+}
+
+/* A directory before those in it, in whatever order they stand. */
+static int plan_directories(struct bootstrap_plan *p, struct err *err)
+{
+	_cleanup_free_ const struct bootstrap_directories **sorted =
+		xcalloc(p->in->directories_count + 1, sizeof(*sorted));
+	int r = 0;
+	for (size_t i = 0; i < p->in->directories_count; i++)
+		sorted[i] = &p->in->directories[i];
+	qsort(sorted, p->in->directories_count, sizeof(*sorted), by_path);
+	for (size_t i = 0; r == 0 && i < p->in->directories_count; i++)
+		r = plan_directory(p, sorted[i], err);
+	return r;
+}
+
 /* All paths in one round trip. */
 static int fetch(struct bootstrap_plan *p, struct err *err)
 {
@@ -340,8 +360,8 @@ int bootstrap_plan_rest(struct bootstrap_plan *p, struct err *err)
 	int r = fetch(p, err);
 	for (size_t i = 0; r == 0 && i < p->in->sudoers_count; i++)
 		r = plan_sudoers_file(p, &p->in->sudoers[i], err);
-	for (size_t i = 0; r == 0 && i < p->in->directories_count; i++)
-		r = plan_directory(p, &p->in->directories[i], err);
+	if (r == 0)
+		r = plan_directories(p, err);
 	plan_swap(p);
 	plan_firewall(p);
 	return r;

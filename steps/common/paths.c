@@ -5,7 +5,7 @@ static bool plan_has(const struct plan *plan, const char *path)
 {
 	for (size_t i = 0; i < plan->count; i++) {
 		const struct change *c = &plan->changes[i];
-		if ((c->type == &change_dir || c->type == &change_release) && strcmp(c->path, path) == 0)
+		if ((node_type_of(c->after) == NODE_DIR || c->type == &change_release) && strcmp(c->path, path) == 0)
 			return true;
 	}
 	return false;

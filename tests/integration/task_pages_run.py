@@ -10,8 +10,10 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from servers import host_root  # noqa: E402
 from servers.docker import Docker  # noqa: E402
 
+OF_A_HOST = "make-a-host-ready.md"  # what it does is done on a machine of its own
 SOURCE, BUILD = os.environ["DAVIT_SOURCE"], os.environ["DAVIT_BUILD"]
 
 
@@ -36,7 +38,7 @@ class TaskPages(unittest.TestCase):
             if os.path.basename(page) != "README.md":
                 self.assertIn(f"]({os.path.basename(page)})", index)
 
-    def run_page(self, page, docker=None):
+    def run_page(self, page, docker=None, front=()):
         folder = tempfile.mkdtemp(prefix="davit-page-")
         self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
         state = tempfile.mkdtemp(prefix="davit-state-")
@@ -44,15 +46,21 @@ class TaskPages(unittest.TestCase):
         env = dict(os.environ, PATH=os.path.join(BUILD, "bin") + ":" + os.environ["PATH"], DAVIT_STATE=state, HOME=folder)
         if docker:
             docker.use_in_home(folder)
-        p = subprocess.run(["bash", "-c", script_of(page)], cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False,
+        p = subprocess.run([*front, "bash", "-c", script_of(page)], cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False,
                            stdin=subprocess.DEVNULL)
         self.assertEqual(p.returncode, 0, f"{p.stdout}\n{p.stderr}")
 
     def test_the_commands_of_every_page_work_as_written(self):
         for page in sorted(glob.glob(os.path.join(SOURCE, "docs/tasks/*.md"))):
             with self.subTest(page=os.path.basename(page)):
-                if "docker compose" not in script_of(page):
+                if "docker compose" not in script_of(page) and os.path.basename(page) != OF_A_HOST:
                     self.run_page(page)
+
+    def test_the_commands_of_the_page_that_changes_a_host_work_as_written(self):
+        why = host_root.why_not()
+        if why:
+            self.skipTest(why)
+        self.run_page(os.path.join(SOURCE, "docs/tasks", OF_A_HOST), front=[sys.executable, os.path.join(SOURCE, "tests/servers/host_root.py")])
 
     def test_the_commands_of_pages_that_need_an_engine_work_as_written(self):
         why = Docker.why_not()

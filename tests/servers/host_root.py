@@ -4,6 +4,8 @@ its own. The database of packages is empty and its only source is a directory wi
     from servers import host_root
     host_root.enter()          # at the start of a program: it goes on inside, or ends as skipped with the reason
 
+As a program: host_root.py COMMAND…, which is run inside.
+
 What is done inside (mounts, users, packages, rules of the firewall) is gone when the program ends.
 """
 import fcntl
@@ -23,6 +25,7 @@ from servers import mounts  # noqa: E402
 INSIDE = "DAVIT_TEST_INSIDE"
 REPOSITORY = "/srv/davit-repository"
 SKIP = 77
+FIREWALL = "table inet filter { chain input { type filter hook input priority 0; policy accept; }\n}\n"
 
 # The upper layer is a file system in memory: an overlay cannot lie in another one.
 SETUP = """set -e
@@ -45,7 +48,7 @@ def why_not():
     why = mounts.why_not(["/tmp", "/var"])
     if why is not None:
         return why
-    for program in ("apt-get", "dpkg-deb", "useradd", "visudo"):
+    for program in ("apt-get", "dpkg-deb", "useradd", "visudo", "nft"):
         if shutil.which(program) is None:
             return f"{program} is missing"
     with _place() as top:
@@ -57,16 +60,18 @@ def _place():
     return tempfile.TemporaryDirectory(prefix="davit-root-")
 
 
-def enter():
+def enter(command=None):
+    """command: what goes on inside; None: this program."""
     if os.environ.get(INSIDE):
         _arrive()
         return
+    command = command or [sys.executable, os.path.abspath(sys.argv[0]), *sys.argv[1:]]
     why = why_not()
     if why is not None:
         print(f"skipped: {why}")
         sys.exit(SKIP)
     with _place() as top:
-        done = subprocess.run(_command(top) + [sys.executable, os.path.abspath(sys.argv[0]), *sys.argv[1:]], env={**os.environ, INSIDE: "1", "TMPDIR": "/tmp"}, check=False)
+        done = subprocess.run(_command(top) + command, env={**os.environ, INSIDE: "1", "TMPDIR": "/tmp"}, check=False)
     sys.exit(done.returncode)
 
 
@@ -90,6 +95,8 @@ def _arrive():
     # Nothing here is worth a disk's time.
     with open("/etc/dpkg/dpkg.cfg.d/davit-test", "w") as f:
         f.write("force-unsafe-io\n")
+    # The firewall of these namespaces, which lets everything in.
+    subprocess.run(["nft", "-f", "-"], input=FIREWALL, text=True, check=True)
     make_package("davit-library")
     make_package("davit-example", depends="davit-library", files={"/etc/davit-example.conf": "as packaged\n"})
     make_package("davit-other", depends="davit-library")
@@ -102,8 +109,8 @@ def loopback_up():
         fcntl.ioctl(s, 0x8914, up)  # SIOCSIFFLAGS
 
 
-def make_package(name, version="1.0", depends=None, files=None, scripts=None):
-    """Into the repository; `read_lists` makes it known."""
+def make_package(name, version="1.0", depends=None, files=None, scripts=None, copies=None):
+    """Into the repository; `read_lists` makes it known. copies: path → a file of this machine."""
     with tempfile.TemporaryDirectory() as top:
         os.chmod(top, 0o755)
         os.mkdir(f"{top}/DEBIAN")
@@ -112,6 +119,9 @@ def make_package(name, version="1.0", depends=None, files=None, scripts=None):
             os.makedirs(os.path.dirname(top + path), exist_ok=True)
             with open(top + path, "w") as f:
                 f.write(content)
+        for path, source in (copies or {}).items():
+            os.makedirs(os.path.dirname(top + path), exist_ok=True)
+            shutil.copy(source, top + path)
         control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: nobody <nobody@example>\nDescription: for tests\n"
         control += f"Depends: {depends}\n" if depends else ""
         with open(f"{top}/DEBIAN/control", "w") as f:
@@ -121,10 +131,10 @@ def make_package(name, version="1.0", depends=None, files=None, scripts=None):
                 f.write(text)
             os.chmod(f"{top}/DEBIAN/{script}", 0o755)
         subprocess.run(["dpkg-deb", "--root-owner-group", "-Znone", "-b", top, f"{REPOSITORY}/{name}_{version}_all.deb"], check=True, capture_output=True)
-    _write_index()
+    write_index()
 
 
-def _write_index():
+def write_index():
     with open(f"{REPOSITORY}/Packages", "w") as index:
         for path in sorted(glob.glob(f"{REPOSITORY}/*.deb")):
             with open(path, "rb") as f:
@@ -141,3 +151,8 @@ def installed():
     """name → version, of what dpkg has configured."""
     done = subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Version}\n"], capture_output=True, text=True, check=False)
     return {line.split()[1]: line.split()[2] for line in done.stdout.splitlines() if line.startswith("installed ")}
+
+
+if __name__ == "__main__":
+    enter()
+    sys.exit(subprocess.run(sys.argv[1:], check=False).returncode)
