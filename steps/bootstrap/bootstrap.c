@@ -264,7 +264,7 @@ static int back(const struct step_context *c, struct view *v, const struct chang
                 struct plan *plan, struct err *err)
 {
 	(void)c;
-	if (former->type == &machine_sudoers || former->type == &machine_place || former->type == &change_dir)
+	if (machine_kind_named(former->kind) == NULL)
 		return err_set(err, ERR_UNSUPPORTED, "lines for sudo and directories stay");
 	return machine_back(v, former, force, plan, err);
 }

@@ -27,6 +27,9 @@ struct machine_kind {
 	const char *list;
 };
 
+/* NULL: none of that name. */
+const struct machine_kind *machine_kind_named(const char *name);
+
 /* One thing that is looked at. */
 struct machine_sight {
 	const struct machine_kind *kind;

@@ -45,7 +45,8 @@ static json_t *made_up_text(const json_t *schema)
 	                                    "0644",
 	                                    "10s",
 	                                    "NAME",
-	                                    "hex32"};
+	                                    "hex32",
+	                                    "443/tcp"};
 	const char *x_type = json_get_string(schema, "x-type");
 	if (x_type && strcmp(x_type, "duration") == 0)
 		return json_string("10s");
