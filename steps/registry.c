@@ -12,19 +12,15 @@
 
 #include <string.h>
 
-extern const struct step_type apply_step, approve_step, archive_upload_step, bootstrap_step, checkout_step, compose_up_step,
-	health_gate_step, notify_step, preflight_step, promote_step, restore_step, run_step, secret_write_step,
-	snapshot_step;
+extern const struct step_type apply_step, approve_step, archive_upload_step, bootstrap_step, checkout_step,
+	compose_up_step, health_gate_step, notify_step, preflight_step, promote_step, restore_step, run_step,
+	secret_write_step, snapshot_step;
 
 /* In the order of docs/steps. */
 static const struct step_type *const steps[] = {
-	&checkout_step,     &preflight_step,
-	&approve_step, &bootstrap_step, &snapshot_step,
-	&restore_step,      &apply_step,
-	&secret_write_step, &archive_upload_step,
-	&compose_up_step,   &run_step,
-	&health_gate_step,  &promote_step,
-	&notify_step,       NULL,
+	&checkout_step, &preflight_step,   &approve_step,      &bootstrap_step,      &snapshot_step,
+	&restore_step,  &apply_step,       &secret_write_step, &archive_upload_step, &compose_up_step,
+	&run_step,      &health_gate_step, &promote_step,      &notify_step,         NULL,
 };
 
 const struct step_type *const *step_all(size_t *ret_count)
