@@ -328,25 +328,41 @@ void engine_alone_hear(struct engine *e, struct etarget *et)
 	believe_commands(e, et);
 }
 
+/* Its lock as it is now. A connection that the target's way back has cut is found out by the first question. */
+static int read_lock_again(struct etarget *et, json_t **ret, struct err *err)
+{
+	if (lock_read(&et->t->view, et->t->lock_dir, ret, NULL) == 0)
+		return 0;
+	return lock_read(&et->t->view, et->t->lock_dir, ret, err);
+}
+
+static void tell_who_shut_us_out(struct engine *e, struct etarget *et)
+{
+	_cleanup_json_ json_t *record = NULL;
+	struct alone_said said;
+	struct err err = ERR_INIT;
+	char line[ERR_FRAME_SIZE];
+	if (et->alone_token == NULL || et->t->lock_dir == NULL)
+		return;
+	if (read_lock_again(et, &record, &err) < 0) {
+		engine_say(e, "warning", "'%s' does not say whether it went back by itself: %s", et->name,
+		           err_line(&err, line, sizeof(line)));
+		return;
+	}
+	const char *token = json_get_string(record, "token");
+	if (token == NULL || strcmp(token, et->alone_token) != 0)
+		return;
+	if (read_said(et, &said) < 0 || !said.went) {
+		engine_say(e, "warning", "'%s' is going back by itself, since nothing was heard from here", et->name);
+		return;
+	}
+	_cleanup_free_ char *words = words_of(e, et, &said);
+	engine_say(e, "warning", "%s", words);
+}
+
 /* Our own command failed at the lock: perhaps it was the target that shut us out. */
 void engine_alone_fenced(struct engine *e)
 {
-	for (size_t i = 0; engine_alone_after_ms(e) > 0 && i < e->host_count; i++) {
-		struct etarget *et = &e->targets[i];
-		_cleanup_json_ json_t *record = NULL;
-		struct alone_said said;
-		if (et->alone_token == NULL || et->t->lock_dir == NULL ||
-		    lock_read(&et->t->view, et->t->lock_dir, &record, NULL) < 0)
-			continue;
-		const char *token = json_get_string(record, "token");
-		if (token == NULL || strcmp(token, et->alone_token) != 0)
-			continue;
-		if (read_said(et, &said) < 0 || !said.went) {
-			engine_say(e, "warning", "'%s' is going back by itself, since nothing was heard from here",
-			           et->name);
-			continue;
-		}
-		_cleanup_free_ char *words = words_of(e, et, &said);
-		engine_say(e, "warning", "%s", words);
-	}
+	for (size_t i = 0; engine_alone_after_ms(e) > 0 && i < e->host_count; i++)
+		tell_who_shut_us_out(e, &e->targets[i]);
 }
