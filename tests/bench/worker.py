@@ -19,6 +19,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "integration" / "agent")]
 
 REPOSITORY = "octo/demo"
 STEPS = 41
+NODE_STEPS = 11
 WORKFLOW = "name: b\non: push\njobs:\n  build:\n    runs-on: self-hosted\n    steps:\n"
 
 
@@ -66,8 +67,8 @@ def message_to_first_line(build, place, rounds):
     return found[1:]
 
 
-def job_ms(house, steps):
-    taken = house.take("- run: echo hi\n" * steps)
+def job_ms(house, steps, step="- run: echo hi\n"):
+    taken = house.take(step * steps)
     from servers.worker import Worker
     settings = house.settings()
     start = time.monotonic()
@@ -97,6 +98,37 @@ def per_step(build, place, rounds):
             one, many = job_ms(house, 1), job_ms(house, STEPS)
             added.append((many - one) / (STEPS - 1) - bash_ms(place, STEPS - 1))
     return added
+
+
+def command_ms(command, count):
+    start = time.monotonic()
+    for _ in range(count):
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True)
+    return (time.monotonic() - start) * 1000 / count
+
+
+def per_action_step(build, place, rounds):
+    """Added by a step inside a composite action to `bash -e script`, and by a JavaScript action to `node script`."""
+    os.environ["DAVIT_BUILD"] = build
+    tempfile.tempdir = place
+    from servers.worker import House
+    composite, javascript = [], []
+    with House() as house:
+        job_ms(house, 1)
+        workspace = pathlib.Path(house.work) / "demo" / "demo"
+        inner = "    - {run: echo hi, shell: bash -e {0}}\n".replace("bash -e {0}", "'bash -e {0}'")
+        for name, text in (("one", "runs:\n  using: composite\n  steps:\n" + inner), ("many", "runs:\n  using: composite\n  steps:\n" + inner * STEPS),
+                           ("js", "runs: {using: node20, main: main.js}\n")):
+            (workspace / name).mkdir()
+            (workspace / name / "action.yml").write_text(text)
+        script = workspace / "js" / "main.js"
+        script.write_text("console.log('hi')\n")
+        for _ in range(rounds):
+            one, many = job_ms(house, 1, "- uses: ./one\n"), job_ms(house, 1, "- uses: ./many\n")
+            composite.append((many - one) / (STEPS - 1) - bash_ms(place, STEPS - 1))
+            one, many = job_ms(house, 1, "- uses: ./js\n"), job_ms(house, NODE_STEPS, "- uses: ./js\n")
+            javascript.append((many - one) / (NODE_STEPS - 1) - command_ms(["node", str(script)], NODE_STEPS - 1))
+    return composite, javascript
 
 
 def far_step(build, place, rounds):
@@ -162,6 +194,9 @@ def rows(bench):
     bench.add("message to the first step's first log line", "-", statistics.median(found), 50, 20, unit="ms", spread=[min(found), max(found)])
     added = per_step(bench.build, bench.place, bench.pairs)
     bench.add("added per run: step", "bash -e script", statistics.median(added), 5, 2, unit="ms", spread=[min(added), max(added)])
+    composite, javascript = per_action_step(bench.build, bench.place, bench.pairs)
+    bench.add("added per step of a composite action", "bash -e script", statistics.median(composite), 5, 2, unit="ms", spread=[min(composite), max(composite)])
+    bench.add("added per JavaScript action", "node script", statistics.median(javascript), 10, 4, unit="ms", spread=[min(javascript), max(javascript)])
     found = far_step(bench.build, bench.place, bench.pairs)
     bench.add("run: step, service 20 ms away", "bash -e script", statistics.median(found), 3.5, 2.5, unit="ratio", spread=[min(found), max(found)])
     for name, short in (("log through the worker, lines of 80 bytes", False), ("log through the worker, a million short lines", True)):
