@@ -1,11 +1,10 @@
-/* davit-step unpack-action DIR: unpacks the archive of an action's repository from standard input, in a process that holds no secret and
- * changes nothing but that directory. The worker executes it. */
+/* davit-step unpack-action FD: unpacks the archive of an action's repository from standard input into the directory that the descriptor is of, in a
+ * process that holds no secret. The worker executes it. */
 #include "agent/cmd/commands.h"
 #include "base/archive/archive.h"
 #include "base/core/log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -34,15 +33,14 @@ int cmd_unpack_action(int argc, char **argv)
 	static const struct archive_limits limits = {.max_bytes = (int64_t)2 << 30, .max_entries = 200000};
 	struct err err = ERR_INIT;
 	char line[2048];
-	if (argc != 2) {
-		fputs("usage: davit-step unpack-action DIR < ARCHIVE\n", stderr);
+	long long dir;
+	if (argc != 2 || !str_parse_i64(argv[1], 3, INT16_MAX, &dir)) {
+		fputs("usage: davit-step unpack-action FD < ARCHIVE\n", stderr);
 		return 2;
 	}
-	_cleanup_close_ int dir = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_free_ struct input *input = xmalloc(sizeof(*input));
 	struct wait all = WAIT_INIT, w = wait_within(&all, UNPACK_MS);
-	int r = dir < 0 ? err_errno(&err, errno, "open '%s'", argv[1])
-	                : archive_unpack(read_input, input, dir, &limits, &w, &err);
+	int r = archive_unpack(read_input, input, (int)dir, &limits, &w, &err);
 	if (r < 0)
 		fprintf(stderr, "%s\n", err_line(&err, line, sizeof(line)));
 	return r < 0 ? 1 : 0;

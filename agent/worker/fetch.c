@@ -10,6 +10,7 @@
 #include "base/net/http.h"
 #include "base/secret/base64.h"
 #include "base/sys/fs.h"
+#include "base/sys/fs_beneath.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -110,37 +111,38 @@ static int download(struct job *j, struct record *r, const json_t *info, int fd,
 
 /* ---- unpack ---- */
 
-/* The archive's one top-level directory; free(). */
-static char *only_directory(const char *staging, struct err *err)
+/* The name of the archive's one top-level directory; free(). */
+static char *only_directory(int staging, struct err *err)
 {
 	_cleanup_free_ char *found = NULL;
-	DIR *dir = opendir(staging);
+	int fd = openat(staging, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	size_t count = 0;
 	for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
 		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
 			continue;
 		count++;
 		free(found);
-		found = fs_join(staging, e->d_name);
+		found = xstrdup(e->d_name);
 	}
 	if (dir != NULL)
 		closedir(dir);
 	struct stat st;
-	if (count == 1 && lstat(found, &st) == 0 && S_ISDIR(st.st_mode))
+	if (count == 1 && fstatat(staging, found, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
 		return TAKE(found);
 	err_set(err, ERR_INVALID, "the archive does not hold one directory at its top, but %zu entries", count);
 	return NULL;
 }
 
-static int run_unpacker(int archive, const char *into, struct err *err)
+static int run_unpacker(int archive, int into, struct err *err)
 {
-	_cleanup_free_ char *program = fs_helper_program("davit-step", err);
+	_cleanup_free_ char *program = fs_helper_program("davit-step", err), *number = xasprintf("%d", into);
 	if (program == NULL)
 		return ERR_NOT_FOUND;
 	static const char *const env[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", NULL};
-	const char *argv[] = {program, "unpack-action", into, NULL};
-	struct proc_options o = {
-		.argv = argv, .env = env, .stdin_fd = archive, .stdout_fd = -1, .stderr_fd = PROC_PIPE};
+	const char *argv[] = {program, "unpack-action", number, NULL};
+	const int keep[] = {into, -1};
+	struct proc_options o = {.argv = argv, .env = env, .stdin_fd = archive, .keep_fds = keep};
 	_cleanup_(str_done) struct str said = STR_INIT(MESSAGE_MAX), safe = STR_INIT(4 * MESSAGE_MAX);
 	struct wait w = WAIT_INIT;
 	w.deadline_mono_ms = clock_mono_ms() + UNPACK_MS;
@@ -154,37 +156,45 @@ static int run_unpacker(int archive, const char *into, struct err *err)
 	return err_set(err, ERR_INVALID, "%s", safe.len > 0 ? str_peek(&safe) : "the archive cannot be unpacked");
 }
 
-static int unpack(const char *staging, int archive, const char *directory, struct err *err)
+/* Programs of the job's earlier steps may put links into its work area meanwhile. None is followed, since this process may reach more than
+ * they: all of it lies beneath that area. */
+static int unpack(struct job *j, int archive, const char *directory, struct err *err)
 {
-	_cleanup_free_ char *parent = xstrndup(directory, (size_t)(strrchr(directory, '/') - directory));
-	int r = fs_remove_tree(AT_FDCWD, staging, err);
-	if (r == 0)
-		r = fs_mkdirs(AT_FDCWD, staging, 0755, err);
-	if (r == 0)
-		r = run_unpacker(archive, staging, err);
+	static const char staging_path[] = "_actions/_new";
+	_cleanup_close_ int work = open(j->work, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (work < 0)
+		return err_errno(err, errno, "open '%s'", j->work);
+	int r = fs_remove_tree_beneath(work, staging_path, err);
+	if (r < 0)
+		return r;
+	_cleanup_close_ int staging = fs_mkdirs_beneath(work, staging_path, 0755, err);
+	if (staging < 0)
+		return staging;
+	r = run_unpacker(archive, staging, err);
 	_cleanup_free_ char *top = r == 0 ? only_directory(staging, err) : NULL;
+	_cleanup_free_ char *from = top != NULL ? fs_join(staging_path, top) : NULL,
+			    *parent = xstrndup(directory, (size_t)(strrchr(directory, '/') - directory));
 	if (r == 0 && top == NULL)
 		r = ERR_INVALID;
 	if (r == 0)
-		r = fs_remove_tree(AT_FDCWD, directory, err);
+		r = fs_remove_tree_beneath(work, directory, err);
+	_cleanup_close_ int made = r == 0 ? fs_mkdirs_beneath(work, parent, 0755, err) : -1;
 	if (r == 0)
-		r = fs_mkdirs(AT_FDCWD, parent, 0755, err);
-	if (r == 0 && rename(top, directory) < 0)
-		r = err_errno(err, errno, "put the action into '%s'", directory);
-	fs_remove_tree(AT_FDCWD, staging, NULL);
+		r = made < 0 ? made : fs_rename_beneath(work, from, directory, 0, err);
+	fs_remove_tree_beneath(work, staging_path, NULL);
 	return r;
 }
 
 /* ---- the cache ---- */
 
 static int fetch_anew(struct job *j, struct record *r, const json_t *info, int cache, const char *name,
-                      const char *staging, const char *directory, struct err *err)
+                      const char *directory, struct err *err)
 {
 	_cleanup_free_ char *temporary = NULL;
 	_cleanup_close_ int fd = cache_begin(cache, &temporary, err);
 	int e = fd < 0 ? fd : download(j, r, info, fd, err);
 	if (e >= 0)
-		e = unpack(staging, fd, directory, err);
+		e = unpack(j, fd, directory, err);
 	if (e >= 0)
 		e = cache_keep(cache, temporary, name, CACHE_MAX, err);
 	else if (temporary != NULL)
@@ -193,15 +203,14 @@ static int fetch_anew(struct job *j, struct record *r, const json_t *info, int c
 }
 
 /* One that was cut short by a power cut goes, and is fetched again. */
-static bool fetch_known(struct job *j, struct record *r, int cache, const char *name, const char *staging,
-                        const char *directory)
+static bool fetch_known(struct job *j, struct record *r, int cache, const char *name, const char *directory)
 {
 	struct err err = ERR_INIT;
 	char line[1024];
 	_cleanup_close_ int fd = cache_find(cache, name, &err);
 	if (fd < 0)
 		return false;
-	if (unpack(staging, fd, directory, &err) == 0)
+	if (unpack(j, fd, directory, &err) == 0)
 		return true;
 	record_debug(j, r, "the archive in the cache is of no use: %s", err_line(&err, line, sizeof(line)));
 	cache_drop(cache, name);
@@ -212,12 +221,11 @@ int fetch_action(struct job *j, struct record *r, const json_t *info, const char
 {
 	const char *server = json_get_string(j->github, "server_url"), *repository = wire_string(info, "resolved_name"),
 		   *commit = wire_string(info, "resolved_sha");
-	_cleanup_free_ char *name = cache_name(server != NULL ? server : "", repository, commit),
-			    *staging = fs_join(j->work, "_actions/_new");
+	_cleanup_free_ char *name = cache_name(server != NULL ? server : "", repository, commit);
 	_cleanup_close_ int cache = cache_open(job_setting(j, "state_dir"), err);
 	if (cache < 0)
 		return cache;
-	if (fetch_known(j, r, cache, name, staging, directory))
+	if (fetch_known(j, r, cache, name, directory))
 		return 0;
-	return fetch_anew(j, r, info, cache, name, staging, directory, err);
+	return fetch_anew(j, r, info, cache, name, directory, err);
 }

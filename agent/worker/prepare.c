@@ -167,7 +167,7 @@ static int check_answer(const char *key, const json_t *info, struct err *err)
 static int fetch_one(struct job *j, struct record *r, const char *key, const json_t *info, struct err *err)
 {
 	const char *at = strrchr(key, '@');
-	_cleanup_free_ char *directory = xasprintf("%s/_actions/%.*s/%s", j->work, (int)(at - key), key, at + 1);
+	_cleanup_free_ char *directory = xasprintf("_actions/%.*s/%s", (int)(at - key), key, at + 1);
 	int e = check_answer(key, info, err);
 	if (e < 0)
 		return e;
@@ -240,12 +240,14 @@ static int load_remote(struct job *j, struct record *r, const json_t *reference,
 	const char *root = json_get_string(j->fetched, key);
 	struct action_manifest manifest;
 	bool found = false;
-	_cleanup_free_ char *directory = path != NULL && path[0] != '\0' ? fs_join(root, path) : xstrdup(root);
-	_cleanup_close_ int top = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_free_ char *below = path != NULL && path[0] != '\0' ? fs_join(root, path) : xstrdup(root);
+	_cleanup_free_ char *directory = fs_join(j->work, below);
+	_cleanup_close_ int work = open(j->work, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int top = work < 0 ? -1 : fs_open_beneath(work, root, O_RDONLY | O_DIRECTORY, 0, NULL);
 	_cleanup_close_ int dir = top < 0 ? -1
 	                                  : fs_open_beneath(top, path != NULL && path[0] != '\0' ? path : ".",
 	                                                    O_RDONLY | O_DIRECTORY, 0, NULL);
-	_cleanup_free_ char *shown = xstrdup(directory + strlen(j->work) + strlen("/_actions/"));
+	_cleanup_free_ char *shown = xstrdup(below + strlen("_actions/"));
 	int e = dir < 0 ? 0 : load_manifest(dir, shown, &manifest, &found, err);
 	if (e < 0) {
 		char line[2048];

@@ -42,13 +42,14 @@ static bool set_up(struct job *j)
 		record_complete(j, j->setup, RESULT_SUCCEEDED);
 		return true;
 	}
-	if (r < 0) {
+	bool cancelled = r >= 0 || (r == ERR_CANCELLED && j->cancel.serial > 0);
+	if (!cancelled) {
 		record_error(j, j->setup, "%s", err_line(&err, line, sizeof(line)));
 		if (err.hint[0] != '\0')
 			record_line(j, j->setup, "  %s", err.hint);
 		job_set_result(j, RESULT_FAILED);
 	}
-	record_complete(j, j->setup, r < 0 ? RESULT_FAILED : RESULT_CANCELED);
+	record_complete(j, j->setup, cancelled ? RESULT_CANCELED : RESULT_FAILED);
 	return false;
 }
 

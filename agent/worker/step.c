@@ -278,6 +278,8 @@ static enum result execute(struct job *j, struct record *r)
 			e = r->action->run(j, r, inputs, &result, &err);
 		if (e < 0)
 			log_error(j, r, &err);
+		if (e == ERR_CANCELLED)
+			result = RESULT_CANCELED;
 		effects_read_files(j, r);
 	} else {
 		log_error(j, r, &err);

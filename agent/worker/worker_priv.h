@@ -154,7 +154,7 @@ struct job {
 	size_t post_count, post_cap;
 	struct prepared **prepared; /* the actions that were fetched */
 	size_t prepared_count, prepared_cap;
-	json_t *fetched; /* OWNER/REPO@REF → {"directory"} */
+	json_t *fetched; /* OWNER/REPO@REF → its directory beneath `work` */
 	size_t uses_count;
 	int counter;
 	struct log_stream log;
@@ -302,7 +302,7 @@ int job_call(struct job *j, const struct http_request *request, struct http_resp
 int job_pause(struct job *j, int64_t ms, struct err *err);
 
 /* ---- fetch.c ---- */
-/* The archive that the service named (an entry of launch_read's answer), unpacked into `directory`. */
+/* The archive that the service named (an entry of launch_read's answer), unpacked into `directory`, a path beneath the job's work area. */
 int fetch_action(struct job *j, struct record *r, const json_t *info, const char *directory, struct err *err);
 
 /* ---- prepare.c ---- */

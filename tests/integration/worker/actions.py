@@ -149,8 +149,10 @@ class Actions(unittest.TestCase):
                 with tarfile.open(fileobj=archive, mode="w:gz") as tar:
                     for info, data in members:
                         tar.addfile(info, io.BytesIO(data))
-                done = subprocess.run([os.path.join(os.path.dirname(davit()), "davit-step"), "unpack-action", os.path.join(folder, "into")],
-                                      input=archive.getvalue(), capture_output=True)
+                into = os.open(os.path.join(folder, "into"), os.O_DIRECTORY)
+                done = subprocess.run([os.path.join(os.path.dirname(davit()), "davit-step"), "unpack-action", str(into)],
+                                      input=archive.getvalue(), capture_output=True, pass_fds=[into])
+                os.close(into)
                 self.assertEqual(done.returncode, 1, done.stderr)
                 self.assertIn(b"archive member", done.stderr)
                 self.assertEqual(sorted(os.listdir(folder)), ["into", "outside"])
@@ -264,6 +266,21 @@ runs:
         while not condition():
             self.assertLess(time.monotonic(), end)
             time.sleep(0.02)
+
+    def test_links_that_a_step_put_in_the_way_are_not_followed(self):
+        self.tools.push({"greet/action.yml": GREET}, ref="main")
+        victim = os.path.join(self.house.folder, "victim")
+        os.makedirs(os.path.join(victim, "tools", "main"))
+        actions = os.path.join(self.house.work, "_actions")
+        for link in ("_new", "octo"):
+            with self.subTest(link):
+                run = self.local({"a/action.yml": f"runs: {{using: composite, steps: [{{uses: {TOOLS}/greet@main}}]}}\n"}, f'''
+                    - {{name: links, run: "mkdir -p {actions} && ln -s {victim} {actions}/{link}"}}
+                    - {{name: fetches, uses: ./a}}
+                ''')
+                self.assertEqual(os.listdir(victim), ["tools"])
+                self.assertEqual(os.listdir(os.path.join(victim, "tools")), ["main"])
+                self.assertEqual(run.conclusions()["fetches"], "failure" if link == "octo" else "success")
 
     # -- what the host allows --
 
