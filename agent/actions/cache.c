@@ -9,7 +9,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -85,7 +84,7 @@ static size_t list(int dir, struct cached **ret, int64_t *ret_bytes)
 		}
 		*ret = xgrow(*ret, &cap, count + 1, sizeof((*ret)[0]));
 		struct cached *c = &(*ret)[count++];
-		snprintf(c->name, sizeof(c->name), "%s", e->d_name);
+		memcpy(c->name, e->d_name, strlen(e->d_name) + 1);
 		c->bytes = st.st_size;
 		c->used_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 		*ret_bytes += st.st_size;
