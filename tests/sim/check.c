@@ -416,6 +416,7 @@ void check_world(const struct stree *old_trees, const struct stree *new_trees)
 		break;
 	case DEPLOYMENT_UNDONE:
 	case DEPLOYMENT_REFUSED:
+	case DEPLOYMENT_PARKED:
 		d = compare_all(old_trees, true);
 		if (d.found)
 			sim_violation("%s, and %s", deployment_state_name(state), d.text);
@@ -436,7 +437,8 @@ void check_world(const struct stree *old_trees, const struct stree *new_trees)
 	default:
 		sim_violation("recovery ended and the deployment is %s", deployment_state_name(state));
 	}
-	if (world->seen.found && state != DEPLOYMENT_HELD && state != DEPLOYMENT_REFUSED && !world->seen.cleaned)
+	if (world->seen.found && state != DEPLOYMENT_HELD && state != DEPLOYMENT_REFUSED &&
+	    state != DEPLOYMENT_PARKED && !world->seen.cleaned)
 		sim_violation("recovery ended and the deployment is not cleaned");
 	sim_api_check(state);
 	check_moved();

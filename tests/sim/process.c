@@ -10,6 +10,7 @@
 enum { ROWS_MAX = 16 << 10 };
 #define SIM_SCOPE "sim.world"
 char sim_work_dir[128];
+bool sim_waits;
 
 /* ---- one process ---- */
 
@@ -90,7 +91,7 @@ static void inspect_one(struct store *s, const json_t *doc)
 	const char *id = json_get_string(doc, "id"), *state = json_get_string(doc, "state"),
 		   *file = json_get_string(doc, "file");
 	enum deployment_state found = DEPLOYMENT_PREPARING;
-	for (int i = 0; i <= DEPLOYMENT_UNDONE; i++)
+	for (int i = 0; i <= DEPLOYMENT_PARKED; i++)
 		if (strcmp(deployment_state_name((enum deployment_state)i), state) == 0)
 			found = (enum deployment_state)i;
 	if (file && strcmp(file, "contender") == 0) {
@@ -127,7 +128,8 @@ static void inspect_sealed(struct store *s)
 	_cleanup_free_ char *dir = xasprintf("%s/sealed", store_dir(s));
 	DIR *d = opendir(dir);
 	const struct dirent *entry;
-	bool held = (world->seen.found && world->seen.final_state == DEPLOYMENT_HELD) ||
+	bool held = (world->seen.found &&
+	             (world->seen.final_state == DEPLOYMENT_HELD || world->seen.final_state == DEPLOYMENT_PARKED)) ||
 	            (world->seen.contender_found && world->seen.contender_state == DEPLOYMENT_HELD);
 	while (d && (entry = readdir(d)) != NULL)
 		if (sim_locks_is_private(entry->d_name))
@@ -178,7 +180,7 @@ static void nothing_may_be_open(struct store *s)
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const char *id = json_get_string(json_array_get(list, i), "id"),
 			   *state = json_get_string(json_array_get(list, i), "state");
-		if (strcmp(state, "committed") != 0 && strcmp(state, "undone") != 0)
+		if (strcmp(state, "committed") != 0 && strcmp(state, "undone") != 0 && strcmp(state, "parked") != 0)
 			sim_violation("recovery ended with 0, and %s is %s", id, state);
 	}
 }
@@ -219,6 +221,31 @@ static bool plan_first(const json_t *deployment, const struct engine_options *o,
 	sim_person_comes();
 	world->person_between = world->person_came;
 	return true;
+}
+
+/* One that others know by its file, or that has nothing sealed, cannot wait. */
+static bool may_wait(void)
+{
+	const struct scenario *sc = &world->sc;
+	return sim_waits && !world->in_prelude && !sc->unsealed && !sc->machine_lost && !sc->moved && !sc->real &&
+	       sc->contender != CONTENDER_TAKES_OVER;
+}
+
+/* It is parked, and goes on at once: people have agreed. */
+static void deploy(json_t *deployment, const struct engine_options *o, struct engine_result *result, struct err *err)
+{
+	bool waits = may_wait();
+	if (waits)
+		json_array_insert_new(json_object_get(deployment, "steps"), 0, json_pack("{s:s}", "step", "wait"));
+	engine_deploy(DEPLOYMENT_UNREAD(deployment), o, result, err);
+	if (!waits || result->state != DEPLOYMENT_PARKED)
+		return;
+	_cleanup_free_ char *id = xstrdup(result->id);
+	struct engine_options again = *o;
+	again.expect_digest = NULL;
+	sim_step("continue");
+	engine_result_done(result);
+	engine_continue(id, &again, result, err);
 }
 
 static void live(enum role role, int slot, int machine, bool then_inspect)
@@ -278,7 +305,7 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 		char digest[65];
 		if (world->sc.expects && !world->in_prelude && plan_first(deployment, &o, digest))
 			o.expect_digest = digest;
-		engine_deploy(DEPLOYMENT_UNREAD(deployment), &o, &result, &err);
+		deploy(deployment, &o, &result, &err);
 	} else if (role == ROLE_JOB_STEP || role == ROLE_FINISH) {
 		o.job_key = "job";
 		o.runner_pid = RUNNER_PID;

@@ -54,7 +54,8 @@ static void tell_violation(uint64_t seed)
 	char text[1024];
 	snprintf(text, sizeof(text), "%s", world->violation);
 	uint32_t drop = sim_shorten(seed);
-	printf("seed %" PRIu64 ": %s\n  replay: tests/sim/run --seed %" PRIu64 " --drop %u\n", seed, text, seed, drop);
+	printf("seed %" PRIu64 ": %s\n  replay: tests/sim/run --seed %" PRIu64 " --drop %u%s\n", seed, text, seed, drop,
+	       sim_waits ? " --waiting" : "");
 	fflush(stdout);
 }
 
@@ -226,9 +227,11 @@ int main(int argc, char **argv)
 			until_found = true;
 		else if (strcmp(argv[i], "--real") == 0)
 			only_real = true;
+		else if (strcmp(argv[i], "--waiting") == 0)
+			sim_waits = true;
 		else if (!used) {
 			fprintf(stderr,
-			        "usage: run --seeds N [--from S] [--jobs J] [--most V] [--real] | --seed N [--drop MASK] | --list FILE | --until-found\n");
+			        "usage: run --seeds N [--from S] [--jobs J] [--most V] [--real] [--waiting] | --seed N [--drop MASK] | --list FILE | --until-found\n");
 			return 2;
 		}
 		i += used;

@@ -376,6 +376,7 @@ void scenario_new(const struct stree *old, uint32_t without, struct stree *ret_n
 
 /* ---- process.c ---- */
 extern char sim_work_dir[128];
+extern bool sim_waits;            /* deployments wait for people before their first change, where they can */
 char *sim_state_dir(int machine); /* free() */
 pid_t sim_start(enum role role, int slot, int machine, bool then_inspect);
 /* What its end means for the world: *ret_died unless it came to its own. */

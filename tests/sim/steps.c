@@ -308,6 +308,28 @@ static int probe(const struct step_context *c, bool baseline, struct err *err)
 	return world->sc.gate == GATE_PASSES ? 0 : err_set(err, ERR_FAILED, "the new version does not answer");
 }
 
+/* ---- people ---- */
+
+static int park(const struct step_context *c, int64_t *ret_wait_ms, json_t **ret_asked, struct err *err)
+{
+	(void)c;
+	(void)err;
+	*ret_wait_ms = 60 * 60 * 1000;
+	*ret_asked = json_object();
+	return 0;
+}
+
+/* Who counts is not the engine's business. */
+static int agreed(const struct step_context *c, const struct step_request *request, struct str *ret_missing,
+                  struct err *err)
+{
+	(void)c;
+	(void)request;
+	(void)ret_missing;
+	(void)err;
+	return 0;
+}
+
 /* ---- the table ---- */
 
 /* The product's own. */
@@ -334,6 +356,7 @@ static const struct step_type types[] = {
          .apply = take_snapshot,
          .undo = undo_snapshot},
 	{.info = &(const struct step_info){.name = "gate", .joins = true}, .probe = probe},
+	{.info = &(const struct step_info){.name = "wait", .waits = true}, .park = park, .agreed = agreed},
 };
 
 const struct step_type *sim_find_step(const char *name)
