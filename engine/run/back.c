@@ -68,7 +68,7 @@ json_t *engine_back_formers(struct engine *e, const struct plan *changes)
 bool engine_led_back(struct engine *e, const struct estep *s)
 {
 	const struct estep *way_back = engine_way_back_of(e);
-	return s->type->back && way_back && json_object_get(way_back->input, "formers");
+	return way_back && ((s->type->back && json_object_get(way_back->input, "formers")) || s->type->back_to);
 }
 
 /* ---- planned ---- */
@@ -113,12 +113,33 @@ static int plan_one(struct engine *e, struct view *v, const json_t *one, struct 
 	return r < 0 ? err_wrap(err, r, "the way back of %s", s->display) : 0;
 }
 
+/* A release was named, not a deployment: the last step's first, as an undo does. */
+static int plan_to(struct engine *e, struct view *v, const char *release, struct plan *plan, struct err *err)
+{
+	int r = 0;
+	for (size_t i = e->step_count; r == 0 && i-- > 0;) {
+		const struct estep *s = &e->steps[i];
+		size_t before = plan->count;
+		if (s->type->back_to == NULL || !is_on(s, v->name) || engine_is_unresolved(s->input))
+			continue;
+		r = s->type->back_to(&s->context, v, release, plan, err);
+		for (size_t k = before; k < plan->count; k++)
+			name_maker(&plan->changes[k], s, 0);
+		if (r < 0)
+			return err_wrap(err, r, "the way back of %s", s->display);
+	}
+	return r;
+}
+
 int engine_back_plan(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
 {
 	const json_t *formers = json_object_get(c->input_json, "formers");
+	const char *release = json_get_string(c->input_json, "release");
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < json_array_size(formers); i++)
 		r = plan_one(c->engine, v, json_array_get(formers, i), plan, err);
+	if (r == 0 && release && json_get_bool(c->input_json, "data", false))
+		r = plan_to(c->engine, v, release, plan, err);
 	return r;
 }
 

@@ -222,12 +222,7 @@ static void say_what_happens(struct engine *e)
 
 static bool comes_after(struct engine *e, const struct estep *s)
 {
-	if (engine_is_unresolved(s->input))
-		return false;
-	if (engine_led_back(e, s))
-		return false;
-	/* Snapshots come back with --data only; a restart always. */
-	return s->type->restore && (!s->type->info->data || e->o->data);
+	return s->type->restore && !engine_is_unresolved(s->input) && !engine_led_back(e, s);
 }
 
 static int restart_on(struct engine *e, struct estep *s, size_t i, const struct plan *all, struct err *err)

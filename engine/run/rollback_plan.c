@@ -69,6 +69,27 @@ static void add_newer(struct engine *e, json_t *stays, const char *release)
 	}
 }
 
+static bool is_led_back(struct engine *e, const struct estep *s)
+{
+	const json_t *formers = json_object_get(engine_way_back_of(e)->input, "formers");
+	for (size_t i = 0; i < json_array_size(formers); i++)
+		if (json_get_int(json_array_get(formers, i), "place", -1) == s->place)
+			return true;
+	return false;
+}
+
+/* --data was given, and that deployment kept nothing by these steps, as where there was nothing yet. */
+static void add_data_not_kept(struct engine *e, json_t *stays)
+{
+	for (size_t i = 0; i < e->step_count; i++) {
+		const struct estep *s = &e->steps[i];
+		if (!s->type->info->data || is_led_back(e, s))
+			continue;
+		_cleanup_free_ char *text = xasprintf("data: that deployment kept none by '%s'", s->display);
+		add_stay(stays, text);
+	}
+}
+
 static bool has_snapshots(const struct engine *e)
 {
 	for (size_t i = 0; i < e->step_count; i++)
@@ -88,6 +109,8 @@ json_t *engine_stays_behind(struct engine *e, const json_t *doc, const char *to)
 		add_stay(stays, "data: no snapshot of it is made");
 	else if (!e->o->data)
 		add_stay(stays, "data: --data puts back what the snapshots kept");
+	else if (to == NULL)
+		add_data_not_kept(e, stays);
 	return stays;
 }
 
@@ -109,7 +132,7 @@ static void add_after(struct engine *e, json_t *list)
 	for (size_t i = 0; i < e->step_count; i++) {
 		const struct estep *s = &e->steps[i];
 		_cleanup_(str_done) struct str text = STR_INIT(64 << 10);
-		if (s->type->after == NULL || (s->type->info->data && !e->o->data) || engine_led_back(e, s))
+		if (s->type->after == NULL || engine_led_back(e, s))
 			continue;
 		s->type->after(&s->context, &text);
 		if (text.len == 0)

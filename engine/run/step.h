@@ -22,6 +22,7 @@
  * | settled  | input, the outcome          | –        | after the decision (notify); failure is a warning                | none    |
  * | clean    | input, target, after the commit | writes | retention: releases and snapshots beyond `keep`                | none    |
  * | back     | input, one read-only target, a change of the committed deployment that is rolled back | reads | the changes that lead back from it: none where it is as before already. ERR_UNSUPPORTED: none can, and err says why; ERR_CONFLICT: the world is not as that change left it | it stays, and is named |
+ * | back_to | as `back`, and the name of a release in place of the change | reads | the changes that lead back to what it was before that release was replaced | nothing of the step is led back to a release |
  *
  * apply is called once a change, after intents and former contents are durable; the journal is the engine's business.
  * undo gets the change from the journal, maybe in another process than apply's: it must rest on the record, the target and the sealed input only.
@@ -149,6 +150,8 @@ struct step_type {
 	 * an earlier deployment: what its undo rested on is gone. force: what somebody changed since is overwritten, where that can be undone. */
 	int (*back)(const struct step_context *c, struct view *v, const struct change *former, bool force,
 	            struct plan *plan, struct err *err);
+	int (*back_to)(const struct step_context *c, struct view *v, const char *release, struct plan *plan,
+	               struct err *err);
 };
 
 /* The path of a step's releases by its input; NULL: it has none, or the path is not given. Borrowed. */

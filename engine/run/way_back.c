@@ -1,9 +1,9 @@
 /* The step of a rollback of a committed deployment, and only of a rollback: no file can name it. Its input is all that it needs,
  * so that recovery, another machine and an undo need nothing of the process that began it:
- *   {"switches":[{"target","path","to","from","change"}],"release","formers":[{"place","step","record"}]}
+ *   {"switches":[{"target","path","to","from","change"}],"release","data","formers":[{"place","step","record"}]}
  * path: the link that is switched; to, from: its target afterwards and before, from NULL if that is not known; change: the number
  * of the change that switched it; release: with --to, the name of the release, and then a switch to a missing one is left out;
- * formers: the changes whose steps know a way back themselves (back.c). */
+ * data: the steps that keep data lead back to that release as well; formers: the changes whose steps know a way back themselves (back.c). */
 #include "engine/run/run_priv.h"
 
 #include "base/sys/fs.h"
@@ -66,7 +66,7 @@ static int plan_switch(struct view *v, struct plan *plan, const json_t *one, boo
 	c->summary = xasprintf("switch back from %s to %s", at ? at : "nothing", to);
 	int64_t change = json_get_int(one, "change", 0);
 	if (change > 0)
-		json_object_set_new(c->extra, "of", json_pack("{s:I}", "change", (json_int_t)change));
+		c->extra = json_pack("{s:{s:I}}", "of", "change", (json_int_t)change);
 	return 0;
 }
 
@@ -138,7 +138,8 @@ static json_t *switches_of_steps(const struct engine *e, const char *to)
 
 json_t *engine_way_to_release(const struct engine *e, const char *release)
 {
-	return json_pack("{s:o, s:s}", "switches", switches_of_steps(e, release), "release", release);
+	return json_pack("{s:o, s:s, s:b}", "switches", switches_of_steps(e, release), "release", release, "data",
+	                 e->o->data);
 }
 
 int engine_way_behind(struct engine *e, const struct plan *changes, json_t **ret, struct err *err)

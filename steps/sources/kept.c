@@ -210,7 +210,7 @@ static int put_back(const struct source_call *s, struct target *t, const struct 
 	return r < 0 ? r : host_barrier(t, (const char *const[]){change->path}, 1, err);
 }
 
-int source_undo(const struct source_call *s, struct target *t, const struct change *change, struct err *err)
+int source_unmake(const struct source_call *s, struct target *t, const struct change *change, struct err *err)
 {
 	_cleanup_(node_done) struct node n = {0};
 	_cleanup_(node_done) struct node manifest = {0};
@@ -292,55 +292,24 @@ static int whole_place(const struct source_call *s, struct view *v, const char *
 	return r;
 }
 
-int source_newest(const struct source_call *s, struct view *v, const char *dir, const char *after, char **ret,
-                  struct err *err)
+/* Younger than that release, whose name begins with its time as a snapshot's does. */
+static bool is_after(const char *name, const char *release)
 {
+	return strcmp(name, release) != 0 && strncmp(name, release, RETENTION_TIME) >= 0;
+}
+
+int source_first_after(const struct source_call *s, struct view *v, const char *release, char **ret, struct err *err)
+{
+	_cleanup_free_ char *dir = source_snapshots_dir(s->c, v);
 	_cleanup_(retention_done) struct retention_list kept = {0};
 
 	*ret = NULL;
 	int r = retention_list(v, dir, "", "", &kept, err);
-	for (size_t i = kept.count; r == 0 && *ret == NULL && i-- > 0;) {
-		const char *name = kept.items[i].name;
-		if (after && (strcmp(name, after) == 0 || strncmp(name, after, RETENTION_TIME) < 0))
-			return 0;
-		_cleanup_free_ char *snapshot = fs_join(dir, name);
+	for (size_t i = 0; r == 0 && *ret == NULL && i < kept.count; i++) {
+		if (!is_after(kept.items[i].name, release))
+			continue;
+		_cleanup_free_ char *snapshot = fs_join(dir, kept.items[i].name);
 		r = whole_place(s, v, snapshot, ret, err);
-	}
-	return r;
-}
-
-/* davit rollback --data: the newest snapshot, taken by the deployment that replaced the previous release. An undo has put its content
- * back by itself. */
-int source_put_back_newest(const struct source_call *s, struct target *t, const char *former_release, struct err *err)
-{
-	_cleanup_free_ char *dir = source_snapshots_dir(s->c, &t->view), *path = NULL;
-	_cleanup_json_ json_t *head = NULL;
-
-	int r = source_newest(s, &t->view, dir, former_release, &path, err);
-	if (r == 0 && path == NULL)
-		r = err_set(err, ERR_NOT_FOUND, "there is no snapshot that was taken after release '%s'",
-		            former_release ? former_release : "-");
-	/* Removes leftovers of a dead rollback: we cannot continue from them, as people have written since. */
-	if (r == 0 && s->source->sweep)
-		r = s->source->sweep(s, t, path, err);
-	if (r == 0)
-		r = source_check(&t->view, path, &head, err);
-	if (r == 0)
-		r = s->source->put_back(s, t, path, head, path, err);
-	return r < 0 || s->source->sweep == NULL ? r : s->source->sweep(s, t, path, err);
-}
-
-int source_sweep_all(const struct source_call *s, struct target *t, struct err *err)
-{
-	_cleanup_free_ char *dir = source_snapshots_dir(s->c, &t->view);
-	_cleanup_(retention_done) struct retention_list kept = {0};
-
-	int r = s->source->sweep ? retention_list(&t->view, dir, "", "", &kept, err) : 0;
-	for (size_t i = 0; r == 0 && i < kept.count; i++) {
-		_cleanup_free_ char *snapshot = fs_join(dir, kept.items[i].name), *path = NULL;
-		r = source_place(s, &t->view, snapshot, &path, err);
-		if (r == 0 && path)
-			r = s->source->sweep(s, t, path, err);
 	}
 	return r;
 }

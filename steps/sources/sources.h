@@ -97,11 +97,10 @@ int source_make(const struct source_call *s, struct target *t, struct change *ch
 /* Checks that its content matches its manifest. ret_head: the first line of the manifest; may be NULL. */
 int source_check(struct view *v, const char *path, json_t **ret_head, struct err *err);
 /* Puts the content back if the change says so, and removes the snapshot. */
-int source_undo(const struct source_call *s, struct target *t, const struct change *change, struct err *err);
-/* The newest whole snapshot of the source in the inputs, in `dir`; after: not older than that release (NULL: whatever its age); NULL in *ret:
- * there is none. */
-int source_newest(const struct source_call *s, struct view *v, const char *dir, const char *after, char **ret,
-                  struct err *err);
+int source_unmake(const struct source_call *s, struct target *t, const struct change *change, struct err *err);
+/* The oldest whole snapshot of the source in the inputs that is younger than that release: what its successor kept before it changed
+ * anything. NULL in *ret: there is none. */
+int source_first_after(const struct source_call *s, struct view *v, const char *release, char **ret, struct err *err);
 /* Only what its manifest begins with. */
 int source_read_head(struct view *v, const char *path, json_t **ret, struct err *err);
 /* ---- from.c: the snapshot that `from` means. head: what its manifest begins with, without what of it is not meant ---- */
@@ -116,8 +115,19 @@ int source_find_from(const struct source_call *s, struct view *v, const json_t *
 int source_place(const struct source_call *s, struct view *v, const char *snapshot, char **ret, struct err *err);
 enum { SUBJECT_MAX = 4096 };
 void source_subject(const struct source_call *s, struct str *out); /* "SOURCE WHAT" */
-int source_put_back_newest(const struct source_call *s, struct target *t, const char *former_release, struct err *err);
-/* Removes leftovers of dead processes outside their snapshots' directories. */
-int source_sweep_all(const struct source_call *s, struct target *t, struct err *err);
 /* Retention: beyond `keep`, older than `keep_for`; never the newest good one. */
 int source_clean(const struct source_call *s, struct target *t, struct err *err);
+
+/* ---- replace.c: a source becomes what a snapshot holds, and a step of such changes and of snapshots does with them ---- */
+
+extern const struct change_type *const source_replace_kinds[];
+int source_plan_replace(const struct source_call *s, struct view *v, const struct source_from *from, struct plan *plan,
+                        struct err *err);
+/* A step's `back` and `back_to`. */
+int source_back(const struct step_context *c, struct view *v, const struct change *former, bool force,
+                struct plan *plan, struct err *err);
+int source_back_to(const struct step_context *c, struct view *v, const char *release, struct plan *plan,
+                   struct err *err);
+int source_apply(const struct step_context *c, struct target *t, struct change *change, struct err *err);
+int source_verify(const struct step_context *c, struct view *v, const struct change *change, struct err *err);
+int source_undo(const struct step_context *c, struct target *t, const struct change *change, struct err *err);

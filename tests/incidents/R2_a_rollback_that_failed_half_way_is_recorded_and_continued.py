@@ -110,5 +110,58 @@ class R2(HalfARollback):
             self.assertEqual(self.undone(t), ["c", "b", "a"])
 
 
+class R2WithData(HalfARollback):
+    """Rows that a program of one's own puts back; it stands still, half done, where a file says so."""
+
+    def two(self, t):
+        wait = f"while test -e {t.path('wait')}; do touch {t.path('waits')}; sleep 0.05; done"
+        keep = {"snapshot": {"command": {"name": "rows", "dump": ["cat", t.path("rows")],
+                                         "restore": f"echo half > {t.path('rows')}; {wait}; cat > {t.path('rows')}"}}}
+        t.write("rows", b"old\n")
+        for version in ("1", "2"):
+            os.makedirs(os.path.join(t.src, "app"), exist_ok=True)
+            with open(os.path.join(t.src, "app", "VERSION"), "w", encoding="ascii") as f:
+                f.write(version)
+            migrate = {"run": {"script": f"test {version} = 1 || echo new > {t.path('rows')}", "undo": "none"}}
+            self.assert_exit(t.deploy({"targets": {"web": {"local": {}}}, "steps": [
+                keep, {"archive-upload": {"source": "app", "path": t.path("www")}}, migrate]}), 0)
+        return json.loads(t.run("history", "--json").out)[0]["id"]
+
+    def there(self, t):
+        return t.read("rows"), t.read("www/current/VERSION")
+
+    def kill_it(self, t, deployment):
+        t.write("wait", b"")
+        process = subprocess.Popen([DAVIT, "rollback", deployment, "--data"], env=dict(os.environ, DAVIT_STATE=t.state),
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 60
+        while not os.path.exists(t.path("waits")) and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.02)
+        self.assertIsNone(process.poll(), "it stands in the middle of putting the rows back")
+        process.kill()
+        process.wait()
+        self.assertEqual(self.there(t), (b"half\n", b"1"))
+
+    def test_data_that_was_half_put_back_is_the_newer_again_and_recorded_and_the_next_rollback_ends(self):
+        with Trial() as t:
+            deployment = self.two(t)
+            self.kill_it(t, deployment)
+            (rollback,) = [d["id"] for d in json.loads(t.run("history", "--json").out) if d["state"] == "open"]
+            os.remove(t.path("wait"))
+            self.assert_exit(t.run("recover"), 0)
+            self.assertEqual(self.there(t), (b"new\n", b"2"))
+            changes = json.loads(t.run("show", rollback, "--json").out)["changes"]
+            self.assertEqual([c["state"] for c in changes], ["undone"] * 3)
+            self.assert_exit(t.run("rollback", deployment, "--data"), 0)
+            self.assertEqual(self.there(t), (b"old\n", b"1"))
+
+    def test_a_rollback_without_a_name_takes_the_dead_one_back(self):
+        with Trial() as t:
+            self.kill_it(t, self.two(t))
+            os.remove(t.path("wait"))
+            self.assert_exit(t.run("rollback"), 0)
+            self.assertEqual(self.there(t), (b"new\n", b"2"))
+
+
 if __name__ == "__main__":
     main()

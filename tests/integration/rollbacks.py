@@ -103,8 +103,8 @@ class Rollbacks(Case):
         _, second = self.two(snapshot=True)
         without, with_data = self.t.run("rollback", second, "--plan"), self.t.run("rollback", second, "--plan", "--data")
         self.assert_says(without, "data: --data puts back what the snapshots kept")
-        self.assert_silent(without, "put back what was kept before")
-        self.assert_says(with_data, f"afterwards: put back what was kept before that release of {self.t.path('web/data')}")
+        self.assert_silent(without, "by snapshot")
+        self.assert_says(with_data, f"replace {self.t.path('web/data')} by snapshot {second} of shop.test")
         self.assert_silent(with_data, "--data")
 
     def test_the_plan_of_an_open_deployment_shows_what_would_be_taken_back(self):

@@ -1,0 +1,241 @@
+/* A source becomes what a snapshot holds, by two changes: what is replaced is kept first, by a snapshot whose undo puts it back; so the
+ * undo of the change behind it has only to end what it has begun. */
+#include "steps/sources/sources.h"
+#include "base/sys/fs.h"
+#include "steps/common/retention.h"
+#include <inttypes.h>
+
+static char *marker_of(const char *own)
+{
+	return fs_join(own, "restored");
+}
+
+/* ---- the kind of the second change: begun, says a file in its own snapshot ---- */
+
+static int compare(struct change_call *x, const struct change *c, enum change_match *ret, struct err *err)
+{
+	_cleanup_(node_done) struct node n = {0};
+
+	int r = host_stat(x->v, c->path, &n, err);
+	*ret = n.type == NODE_ABSENT ? MATCH_BEFORE : MATCH_AFTER;
+	return r;
+}
+
+/* Nothing that a record says is acted on: the step knows its own snapshot. */
+static bool is_named(const struct change *c, const json_t *input)
+{
+	(void)input;
+	return strstr(c->path, "/snapshots/") && str_ends(c->path, "/restored");
+}
+
+static const struct change_type change_restore = {.name = "restore", .compare = compare, .is_named = is_named};
+const struct change_type *const source_replace_kinds[] = {&change_restore, NULL};
+
+static bool is_replace(const struct change *c)
+{
+	return strcmp(c->kind, change_restore.name) == 0;
+}
+
+/* ---- planned ---- */
+
+static const char *when_of(const json_t *head, char text[64])
+{
+	const char *id = json_get_string(head, "snapshot");
+
+	if (id && strlen(id) > RETENTION_TIME)
+		snprintf(text, 64, "%.4s-%.2s-%.2s %.2s:%.2s:%.2s UTC", id, id + 4, id + 6, id + 9, id + 11, id + 13);
+	else
+		snprintf(text, 64, "an unknown time");
+	return text;
+}
+
+static void add_replace(const struct source_call *s, struct view *v, const struct source_from *from, struct plan *plan)
+{
+	_cleanup_free_ char *own = source_own_dir(s->c, v), *path = marker_of(own);
+	_cleanup_(str_done) struct str what = STR_INIT(SUBJECT_MAX);
+	const char *deployment = json_get_string(from->head, "deployment"),
+		   *id = json_get_string(from->head, "snapshot");
+	char when[64];
+
+	s->source->describe(s, &what);
+	struct change *change = plan_add(plan, &change_restore, ACTION_UPDATE, path);
+	change->before = json_pack("{s:s}", "type", "absent");
+	change->after = json_pack("{s:s}", "type", "file");
+	change->extra = json_pack("{s:s,s:O,s:{s:s,s:s?,s:s?}}", "from", from->path, "head", from->head, "plan", "type",
+	                          "restore", "deployment", deployment, "snapshot", id);
+	change->summary = xasprintf("replace %s by snapshot %s of %s, taken %s, %.1f MB", str_peek(&what),
+	                            id ? id : "?", deployment ? deployment : "?", when_of(from->head, when),
+	                            (double)json_get_int(from->head, "bytes", 0) / 1e6);
+	json_object_set_new(plan->shown, "from",
+	                    json_pack("{s:s,s:s?,s:s?,s:s,s:I}", "path", from->path, "deployment", deployment,
+	                              "snapshot", id, "taken", when, "bytes",
+	                              (json_int_t)json_get_int(from->head, "bytes", 0)));
+}
+
+int source_plan_replace(const struct source_call *s, struct view *v, const struct source_from *from, struct plan *plan,
+                        struct err *err)
+{
+	size_t before = plan->count;
+
+	int r = source_plan_snapshot(s, v, true, plan, err);
+	if (r == 0 && plan->count > before)
+		add_replace(s, v, from, plan);
+	return r;
+}
+
+/* ---- behind a committed deployment ---- */
+
+static int no_snapshot(struct view *v, const char *path, struct err *err)
+{
+	err_set(err, ERR_REFUSED, "the snapshot '%s' on '%s' is not kept any more", path, v->name);
+	return err_hint(err, ERR_REFUSED,
+	                "`keep` says how many are; without --data the rollback leaves the data alone");
+}
+
+/* It is read as a whole before anything is changed. */
+static int plan_from(const struct source_call *s, struct view *v, const char *path, struct plan *plan, struct err *err)
+{
+	_cleanup_(source_from_done) struct source_from from = {.path = xstrdup(path)};
+	_cleanup_(node_done) struct node n = {0};
+
+	int r = host_stat(v, path, &n, err);
+	if (r == 0 && n.type != NODE_DIR)
+		r = no_snapshot(v, path, err);
+	if (r == 0)
+		r = source_check(v, path, &from.head, err);
+	return r < 0 ? r : source_plan_replace(s, v, &from, plan, err);
+}
+
+int source_back(const struct step_context *c, struct view *v, const struct change *former, bool force,
+                struct plan *plan, struct err *err)
+{
+	_cleanup_(source_call_done) struct source_call s = {0};
+
+	(void)force;
+	if (is_replace(former)) /* what it replaced is in the snapshot before it */
+		return 0;
+	source_call_init(&s, c);
+	return plan_from(&s, v, former->path, plan, err);
+}
+
+int source_back_to(const struct step_context *c, struct view *v, const char *release, struct plan *plan,
+                   struct err *err)
+{
+	_cleanup_(source_call_done) struct source_call s = {0};
+	_cleanup_free_ char *path = NULL;
+
+	source_call_init(&s, c);
+	int r = source_first_after(&s, v, release, &path, err);
+	if (r == 0 && path == NULL)
+		r = err_set(err, ERR_REFUSED, "'%s' has no snapshot that was taken after the release '%s'", v->name,
+		            release);
+	return r < 0 ? r : plan_from(&s, v, path, plan, err);
+}
+
+/* ---- made ---- */
+
+enum { STATE_MAX = 16 };
+static const char begun[] = "begun", done[] = "done";
+
+static int note(struct target *t, const char *own, const char *state, struct err *err)
+{
+	const struct node_attr attr = {.set_mode = true, .mode = 0600};
+	_cleanup_free_ char *marker = marker_of(own);
+
+	int r = host_put(t, marker, state, strlen(state), &attr, err);
+	return r < 0 ? r : host_barrier(t, (const char *const[]){own}, 1, err);
+}
+
+/* All that is replaced is kept and durable; that something is replaced now is noted before it is. */
+static int put_back(const struct source_call *s, struct target *t, const struct change *change, const char *own,
+                    struct err *err)
+{
+	const char *from = json_get_string(change->extra, "from");
+
+	int r = source_check(&t->view, from, NULL, err);
+	if (r == 0)
+		r = note(t, own, begun, err);
+	if (r == 0)
+		r = s->source->put_back(s, t, from, json_object_get(change->extra, "head"), own, err);
+	if (r == 0)
+		r = note(t, own, done, err);
+	return r < 0 || s->source->sweep == NULL ? r : s->source->sweep(s, t, own, err);
+}
+
+int source_apply(const struct step_context *c, struct target *t, struct change *change, struct err *err)
+{
+	_cleanup_(source_call_done) struct source_call s = {0};
+
+	source_call_init(&s, c);
+	if (!is_replace(change))
+		return source_make(&s, t, change, err);
+	_cleanup_free_ char *own = source_own_dir(c, &t->view);
+	int r = put_back(&s, t, change, own, err);
+	if (r == 0)
+		json_object_set(c->outputs, "from", json_object_get(change->extra, "from"));
+	return r;
+}
+
+int source_verify(const struct step_context *c, struct view *v, const struct change *change, struct err *err)
+{
+	enum change_match match = MATCH_NEITHER;
+
+	(void)c;
+	if (!is_replace(change))
+		return source_check(v, change->path, NULL, err);
+	int r = change_compare(v, NULL, change, &match, err);
+	if (r == 0 && match != MATCH_AFTER)
+		r = err_set(err, ERR_CONFLICT, "what was replaced on '%s' is not kept any more", v->name);
+	return r;
+}
+
+/* ---- taken back ---- */
+
+/* What was never replaced is not put back: people may have written to it since. */
+static int keep_what_is_there(const struct source_call *s, struct target *t, const char *own, const char *marker,
+                              struct err *err)
+{
+	_cleanup_(str_done) struct str state = STR_INIT(STATE_MAX + 1);
+	_cleanup_free_ char *manifest = fs_join(own, "manifest");
+	bool same = false;
+
+	int r = host_read(&t->view, marker, STATE_MAX, &state, err);
+	if (r == ERR_NOT_FOUND) { /* taken back before */
+		err_clear(err);
+		return 0;
+	}
+	if (r == 0 && strcmp(str_peek(&state), begun) == 0 && s->source->is_untouched)
+		r = s->source->is_untouched(s, &t->view, own, &same, err);
+	if (r < 0 || !same)
+		return r;
+	r = host_remove(t, manifest, err);
+	if (r == ERR_NOT_FOUND) {
+		err_clear(err);
+		r = 0;
+	}
+	return r < 0 ? r : host_barrier(t, (const char *const[]){own}, 1, err);
+}
+
+static int undo_replace(const struct source_call *s, struct target *t, struct err *err)
+{
+	_cleanup_free_ char *own = source_own_dir(s->c, &t->view), *marker = marker_of(own);
+
+	int r = keep_what_is_there(s, t, own, marker, err);
+	if (r == 0 && s->source->sweep)
+		r = s->source->sweep(s, t, own, err);
+	if (r == 0)
+		r = host_remove(t, marker, err);
+	if (r == ERR_NOT_FOUND) {
+		err_clear(err);
+		r = 0;
+	}
+	return r;
+}
+
+int source_undo(const struct step_context *c, struct target *t, const struct change *change, struct err *err)
+{
+	_cleanup_(source_call_done) struct source_call s = {0};
+
+	source_call_init(&s, c);
+	return is_replace(change) ? undo_replace(&s, t, err) : source_unmake(&s, t, change, err);
+}
