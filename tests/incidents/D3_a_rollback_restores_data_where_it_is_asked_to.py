@@ -90,7 +90,7 @@ class Rollback(DatabaseCase):
         second, old, new = self.newest(), self.before, after
         # The newest committed one is a rollback now: behind it is version 1 again.
         ends = set()
-        for at in [n for n in range(3, records + 1) if n % 4 == 3 or n > records - 6]:
+        for at in [n for n in range(3, records + 1) if n % 6 == 5 or n > records - 5]:
             killed = self.t.run("rollback", second, "--data", env={"DAVIT_TEST_KILL_AT": str(at)})
             recovered = self.t.run("recover")
             self.assert_exit(recovered, 0)

@@ -251,12 +251,12 @@ class Rollbacks(Case):
         for part in self.parts():
             shutil.rmtree(part + ".saved", ignore_errors=True)
         self.copy_parts(False)
-        for number, lie in enumerate(({"path": victim}, {"path": self.t.path("db/app/current/../../x")}, {"step": 99}, {"kind": "file"},
-                                      {"path": self.t.path("web/app/current")}, {"step_name": "apply"})):
+        for number, lie in enumerate(({"path": victim}, {"path": self.t.path("web/app/current/../../x")}, {"step": 99}, {"kind": "file"},
+                                      {"path": self.t.path("db/app/current")}, {"step_name": "apply"})):
             with self.subTest(lie=lie):
                 self.t.state = here
                 self.copy_parts(True)
-                self.meddle("db", **lie)
+                self.meddle("web", **lie)
                 self.refused_takeover(f"other-{number}")
                 self.assertEqual(self.t.read("victim"), b"mine")
                 self.assertTrue(self.are_apart(), "nothing was undone")

@@ -244,10 +244,12 @@ static void an_empty_folder_is_no_snapshot(void **state)
 	struct fixture *f = *state;
 	make_data(f);
 	take(f, "{files: {paths: [DIR/data/uploads], keep: 1}}");
+	make_dir(f, "base/snapshots/shop.test/20260115T000000-000009");
 	make_dir(f, "base/snapshots/shop.test/20260201T000000-000009");
-	fixture_write(f, "data/uploads/photo", "overwritten", 0644);
-	must(f, f->c.type->restore(&f->c, f->target, "20260101T000000-000001", &f->err));
-	assert_file(f, "data/uploads/photo", "jpeg");
+	_cleanup_(plan_done) struct plan back = {0};
+	must(f, f->c.type->back_to(&f->c, &f->target->view, "20260101T000000-000001", &back, &f->err));
+	assert_int_equal(back.count, 2);
+	assert_non_null(strstr(json_get_string(back.changes[1].extra, "from"), "/20260131T102030-3fa94c/0"));
 	must(f, f->c.type->clean(&f->c, f->target, &f->err));
 	assert_true(there(f, PLACE));
 	assert_false(there(f, "base/snapshots/shop.test/20260201T000000-000009"));
