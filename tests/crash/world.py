@@ -231,13 +231,13 @@ def tree_digest(root, leave_out=("base",)):
     return "\n".join(sorted(lines))
 
 
-def left_over(root):
-    """What of davit's should not be there once all is decided."""
+def left_over(root, kept=("snapshots",)):
+    """What of davit's should not be there once all is decided. kept: directories of BASE whose content stays."""
     found = []
     base = os.path.join(root, "base")
     for folder, dirs, files in os.walk(base):
         if folder == base:
-            dirs[:] = [d for d in dirs if d != "snapshots"]
+            dirs[:] = [d for d in dirs if d not in kept]
         found += [os.path.join(folder, name) for name in files]
         if os.path.basename(folder) == "open":
             found += [os.path.join(folder, d) for d in dirs]
