@@ -1,4 +1,5 @@
 """Deployments with a real database: a server for all tests of a case, a fresh database for each."""
+import json
 import os
 import unittest
 
@@ -6,6 +7,7 @@ from harness.trial import Case, Trial
 from servers import postgres
 
 FAIL = {"run": {"command": ["false"], "undo": "none"}}
+RENAME = "ALTER TABLE sale RENAME cents TO pence; DELETE FROM sale WHERE id > 500"
 SCHEMA = """
 CREATE TABLE customer (id int PRIMARY KEY, name text NOT NULL);
 CREATE TABLE sale (id int PRIMARY KEY, customer int REFERENCES customer, cents int);
@@ -73,3 +75,39 @@ class DatabaseCase(Case):
 
     def assert_no_databases_of_davit(self):
         self.assertEqual([name for name in self.server.databases() if name.startswith("davit")], [])
+
+
+class ReleaseCase(DatabaseCase):
+    """Releases with uploads and a database, both kept by snapshots; version 1 is deployed."""
+
+    def state(self):
+        with open(self.t.path("www/current/VERSION")) as f:
+            version = f.read()
+        return version, self.t.read("uploads/photo"), self.content()
+
+    def release(self, version, *more, ask=False):
+        os.makedirs(os.path.join(self.t.src, "app"), exist_ok=True)
+        with open(os.path.join(self.t.src, "app", "VERSION"), "w") as f:
+            f.write(version)
+        return self.deploy(
+            {"snapshot": {"files": {"paths": [self.t.path("uploads")], "restore_on_rollback": ask}}},
+            self.snapshot(restore_on_rollback=ask, prove=ask),
+            {"archive-upload": {"source": "app", "path": self.t.path("www")}},
+            *more)
+
+    def migrate(self):
+        return [self.sql(RENAME), {"run": {"command": ["sh", "-c", f"echo new > {self.t.path('uploads/photo')}"], "undo": "none"}}]
+
+    def setUp(self):
+        super().setUp()
+        self.t.write("uploads/photo", b"old")
+        self.assert_exit(self.release("1"), 0)
+        self.before = self.state()
+
+    def newest(self):
+        return json.loads(self.t.run("history", "--json").out)[0]["id"]
+
+    def assert_nothing_is_left(self):
+        self.assert_no_databases_of_davit()
+        open_ = os.path.join(self.t.base, "open")
+        self.assertEqual(os.listdir(open_) if os.path.isdir(open_) else [], [])
