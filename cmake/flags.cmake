@@ -8,6 +8,11 @@ add_compile_options(-fno-strict-aliasing -fstack-protector-strong -ffunction-sec
 add_compile_definitions(_GNU_SOURCE DAVIT_VERSION="${PROJECT_VERSION}" DAVIT_MAJOR=${PROJECT_VERSION_MAJOR}
   DAVIT_ACTIONS_REPOSITORY="${DAVIT_ACTIONS_REPOSITORY}")
 add_link_options(-Wl,--as-needed -Wl,--gc-sections -Wl,-z,relro,-z,now)
+# Some two hundred test programs are linked for each preset: gold takes a quarter of the time. What is installed is linked by the default one.
+find_program(DAVIT_GOLD ld.gold)
+if(DAVIT_GOLD AND NOT CMAKE_BUILD_TYPE STREQUAL "Release")
+  add_link_options(-fuse-ld=gold)
+endif()
 # Needs optimization, and hides from a sanitizer what it checks itself.
 if(CMAKE_BUILD_TYPE MATCHES "Rel" AND NOT DAVIT_SANITIZE)
   add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
