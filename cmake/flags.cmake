@@ -10,7 +10,7 @@ add_compile_definitions(_GNU_SOURCE DAVIT_VERSION="${PROJECT_VERSION}" DAVIT_MAJ
 add_link_options(-Wl,--as-needed -Wl,--gc-sections -Wl,-z,relro,-z,now)
 # Some two hundred test programs are linked for each preset: gold takes a quarter of the time. What is installed is linked by the default one.
 find_program(DAVIT_GOLD ld.gold)
-if(DAVIT_GOLD AND NOT CMAKE_BUILD_TYPE STREQUAL "Release")
+if(DAVIT_GOLD AND NOT DAVIT_FUZZ AND NOT CMAKE_BUILD_TYPE STREQUAL "Release")
   add_link_options(-fuse-ld=gold)
 endif()
 # Needs optimization, and hides from a sanitizer what it checks itself.
