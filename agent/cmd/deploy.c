@@ -1,6 +1,7 @@
 /* davit deploy FILE: a deployment file, planned or carried out. Without FILE in a workflow, or with --input, it is the root
  * action: `file`, `secrets`, `vars`, `inputs`, `plan`, `expect` and `wait` come from the inputs of the step. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +12,12 @@
 #include "agent/deployment/file.h"
 #include "agent/deployment/session.h"
 #include "agent/deployment/step_input.h"
+#include "base/core/clock.h"
+#include "base/sys/fs.h"
 
 struct deploy_call {
-	bool plan, no_seal;
+	bool plan, no_seal, refresh;
+	const char *destroy, *metrics;
 	const char *file, *input, *expect, *wait, *secrets_file, *undo_deadline;
 	struct strv secrets, vars, inputs;
 	struct step_input in; /* of the root action */
@@ -106,8 +110,21 @@ static int duration_option(const char *option, const char *text, int64_t *ret_ms
 	return 0;
 }
 
+static int check_options(const struct deploy_call *call, struct err *err)
+{
+	if (call->refresh && !call->plan)
+		return err_set(err, ERR_INVALID,
+		               "--refresh belongs to --plan: what it finds is never applied by itself");
+	if (call->refresh && call->destroy != NULL)
+		return err_set(err, ERR_INVALID, "--refresh and --destroy exclude each other");
+	if (call->metrics != NULL && !call->refresh)
+		return err_set(err, ERR_INVALID, "--metrics belongs to --plan --refresh");
+	return 0;
+}
+
 static int set_options(const struct deploy_call *call, struct deployment_session *s, struct err *err)
 {
+	s->options.refresh = call->refresh;
 	s->options.expect_digest = call->expect;
 	if (call->no_seal)
 		s->options.seal = false;
@@ -117,12 +134,65 @@ static int set_options(const struct deploy_call *call, struct deployment_session
 	return duration_option("undo-deadline", call->undo_deadline, &s->options.undo_deadline_ms, err);
 }
 
-static void write_outputs(const struct engine_result *result)
+/* Names of deployments and environments need no quoting there. */
+static int write_metrics(const char *path, const json_t *deployment, const struct engine_result *result,
+                         struct err *err)
+{
+	const char *name = json_get_string(deployment, "name"),
+		   *environment = json_get_string(deployment, "environment");
+	_cleanup_free_ char *labels = xasprintf("{name=\"%s\",environment=\"%s\"}", name != NULL ? name : "",
+	                                        environment != NULL ? environment : "");
+	_cleanup_free_ char *text =
+		xasprintf("# HELP davit_drift_changes Changes that would bring the targets back to their description.\n"
+	                  "# TYPE davit_drift_changes gauge\ndavit_drift_changes%s %zu\n"
+	                  "# HELP davit_drift_looked_at_seconds When that was looked at.\n"
+	                  "# TYPE davit_drift_looked_at_seconds gauge\ndavit_drift_looked_at_seconds%s %lld\n",
+	                  labels, result->drift, labels, (long long)(clock_wall_ms() / 1000));
+	return fs_write_replace(AT_FDCWD, path, text, strlen(text), 0644, err);
+}
+
+/* A plan that was refused says nothing of the world. */
+static int tell_drift(const struct deploy_call *call, const json_t *deployment, const struct engine_result *result,
+                      struct err *err)
+{
+	bool looked = call->refresh && (result->exit_status == 0 || result->exit_status == 6);
+	if (!looked || call->metrics == NULL)
+		return 0;
+	int r = write_metrics(call->metrics, deployment, result, err);
+	return r < 0 ? err_wrap(err, r, "write the metrics to '%s'", call->metrics) : 0;
+}
+
+static int plan_or_deploy(const struct deploy_call *call, struct deployment_file *document,
+                          struct deployment_session *s, struct engine_result *result, struct err *err)
+{
+	const struct deployment *deployment = deployment_file_deployment(document);
+	int r = call->plan ? engine_plan(deployment, &s->options, result, err)
+	                   : engine_deploy(deployment, &s->options, result, err);
+	return r < 0 ? r : tell_drift(call, deployment->json, result, err);
+}
+
+static int turn_around(const struct deploy_call *call, struct deployment_file *document, struct deployment_session *s,
+                       struct err *err)
+{
+	_cleanup_(strv_done) struct strv left = {0};
+	if (call->destroy == NULL)
+		return 0;
+	int r = deployment_file_destroy(document, call->destroy, &left, err);
+	for (size_t i = 0; r >= 0 && i < left.count; i++) {
+		_cleanup_free_ char *line = xasprintf("what '%s' did stays as it is", left.items[i]);
+		s->options.report(s->options.report_context, "warning", line);
+	}
+	return r;
+}
+
+static void write_outputs(const struct deploy_call *call, const struct engine_result *result)
 {
 	struct err ignored = ERR_INIT;
 	json_t *outputs _cleanup_json_ =
 		json_pack("{s:s, s:s, s:s}", "deployment", result->id ? result->id : "", "digest", result->digest,
 	                  "state", result->id ? deployment_state_name(result->state) : "");
+	if (call->refresh)
+		json_object_set_new(outputs, "drift", json_stringf("%zu", result->drift));
 	invocation_write_outputs(outputs, &ignored);
 }
 
@@ -132,6 +202,11 @@ int cmd_deploy(int argc, char **argv)
 	const struct cli_option options[] = {
 		{"plan", 0, CLI_FLAG, &call.plan, NULL,
 	         "show what would change and its digest; no lock, nothing written"},
+		{"refresh", 0, CLI_FLAG, &call.refresh, NULL, "with --plan: exit 6 when a target is not as described"},
+		{"metrics", 0, CLI_TEXT, &call.metrics, "FILE",
+	         "with --refresh: how much is not as described, for Prometheus"},
+		{"destroy", 0, CLI_TEXT, &call.destroy, "ENV",
+	         "destroy what the file's steps made in that environment, the last one first"},
 		{"expect", 0, CLI_TEXT, &call.expect, "DIGEST", "apply the plan with this digest or nothing (exit 3)"},
 		{"secret", 0, CLI_LIST, &call.secrets, "NAME",
 	         "a secret: the value of that environment variable; may be repeated"},
@@ -186,7 +261,11 @@ int cmd_deploy(int argc, char **argv)
 		r = read_values(&call, &values, &err);
 	deployment_session_tell_masks(&session);
 	if (r >= 0)
+		r = check_options(&call, &err);
+	if (r >= 0)
 		r = deployment_file_read(call.file, &values, &document, &session.faults, &err);
+	if (r >= 0)
+		r = turn_around(&call, document, &session, &err);
 	if (r >= 0) {
 		const struct invocation *job = &call.in.job;
 		session.workflow |= job->present;
@@ -196,13 +275,9 @@ int cmd_deploy(int argc, char **argv)
 		deployment_file_keep(document, job->masked,
 		                     job->actor ? job->actor : json_get_string(values.github, "actor"));
 		deployment_file_bind(document, &session.options);
-		const struct deployment *deployment = deployment_file_deployment(document);
-		if (call.plan)
-			r = engine_plan(deployment, &session.options, &result, &err);
-		else
-			r = engine_deploy(deployment, &session.options, &result, &err);
+		r = plan_or_deploy(&call, document, &session, &result, &err);
 		status = deployment_session_tell(&session, r, &result, call.plan, &err);
-		write_outputs(&result);
+		write_outputs(&call, &result);
 	} else {
 		status = deployment_session_fail(&session, &err);
 	}

@@ -35,6 +35,9 @@ json_t *deployment_file_object(const struct deployment_file *d); /* borrowed */
 /* The object with what was read of it: as long as the file is there. Steps are removed by
  * deployment_file_remove_step alone. */
 void deployment_file_remove_step(struct deployment_file *d, size_t index);
+/* Leaves the steps that can destroy what they made, the last one first, and has them do it; left: names of the other steps that change
+ * something. Refused unless environment is the file's own. */
+int deployment_file_destroy(struct deployment_file *d, const char *environment, struct strv *ret_left, struct err *err);
 const struct deployment *deployment_file_deployment(struct deployment_file *d);
 /* Sets options->resolve, for values that only earlier steps give. */
 void deployment_file_bind(struct deployment_file *d, struct engine_options *options);

@@ -38,6 +38,7 @@ enum change_flag {
 	CHANGE_TREE = 1 << 2,   /* filled bit by bit: its existence does not mean that it is complete */
 	CHANGE_FILES = 1 << 3,  /* of a host's files: durable after a barrier, private names beside them */
 	CHANGE_ASIDE = 1 << 4,  /* keeps data beside the deployed files, without changing them */
+	CHANGE_LATER = 1 << 6,  /* stands in a plan for one that is planned anew once more is known */
 	CHANGE_EMPTY = 1 << 5,  /* makes a directory that its undo removes only while it is empty */
 };
 

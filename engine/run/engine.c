@@ -728,6 +728,20 @@ int engine_deploy(const struct deployment *deployment, const struct engine_optio
 	return 0;
 }
 
+/* A command says nothing of how the world is, what is not known yet nothing of how it shall be, and what is only adopted is as described. */
+static size_t count_drift(const struct engine *e)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < e->step_count; i++)
+		for (size_t j = 0; e->steps[i].plans != NULL && j < e->steps[i].target_count; j++)
+			for (size_t k = 0; k < e->steps[i].plans[j].count; k++) {
+				const struct change *c = &e->steps[i].plans[j].changes[k];
+				count += c->action != ACTION_ADOPT && !change_has(c, CHANGE_BLIND) &&
+				         !change_has(c, CHANGE_ASIDE) && !change_has(c, CHANGE_LATER);
+			}
+	return count;
+}
+
 int engine_plan(const struct deployment *deployment, const struct engine_options *o, struct engine_result *ret,
                 struct err *err)
 {
@@ -746,6 +760,10 @@ int engine_plan(const struct deployment *deployment, const struct engine_options
 		r = err_set(err, ERR_CONFLICT, "the plan is not the expected one: %s instead of %s", e.digest,
 		            o->expect_digest);
 	ret->state = DEPLOYMENT_PREPARING;
-	engine_result_fill(&e, ret, r < 0 ? engine_refused_status(r) : 0);
+	ret->drift = r == 0 && o->refresh ? count_drift(&e) : 0;
+	if (ret->drift > 0)
+		err_set(err, ERR_CONFLICT, "not as described: %zu change%s would bring that back", ret->drift,
+		        ret->drift == 1 ? "" : "s");
+	engine_result_fill(&e, ret, r < 0 ? engine_refused_status(r) : ret->drift > 0 ? 6 : 0);
 	return 0;
 }

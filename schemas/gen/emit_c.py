@@ -311,6 +311,7 @@ struct step_info {
 	const char *file;     /* a deployment file that a step on its own in a job reads */
 	const char *string;   /* what a bare string in place of the inputs means */
 	const char *certificates; /* a list whose items may have `tls`: a server's certificate */
+	const char *destroy;      /* with the environment's name in it all that the step made is destroyed */
 };
 /* NULL: there is none of that name. */
 const struct step_info *step_info(const char *name);

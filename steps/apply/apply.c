@@ -12,7 +12,9 @@ bool apply_fits(const struct step_type *type, const struct view *v)
 void apply_describe(const struct step_context *c, struct str *out)
 {
 	const struct apply_in *in = c->input;
-	if (in->file != NULL)
+	if (in->destroy != NULL)
+		str_appendf(out, "destroy all that this step made in %s", in->destroy);
+	else if (in->file != NULL)
 		str_appendf(out, "bring the target to the state in %s", in->file);
 	else
 		str_appendf(out, "bring %zu resource%s to the desired state", in->resources_count,
@@ -56,7 +58,8 @@ int apply_check(const struct step_context *c, struct faults *faults, struct err 
 	int r = apply_read(c, &all, in->file != NULL ? faults : &again, &own);
 	faults_done(&again);
 	if (r < 0) {
-		faults_add(faults, NULL, "/file", "%s", err_line(&own, line, sizeof(line)));
+		faults_add(faults, NULL, in->destroy != NULL ? "/destroy" : "/file", "%s",
+		           err_line(&own, line, sizeof(line)));
 		return 0;
 	}
 	for (size_t i = 0; i < all.count; i++)

@@ -123,6 +123,8 @@ void apply_read_inline(const struct step_context *c, struct resources *ret, stru
 {
 	*ret = (struct resources){0};
 	const struct apply_in *in = c->input;
+	if (in->destroy != NULL)
+		return;
 	take(in, ret, faults);
 }
 
@@ -152,7 +154,8 @@ static int read_file(const struct step_context *c, const char *name, struct reso
 	                        document, &own, err);
 	if (r == 0 || r == ERR_INVALID) {
 		if (document->file != NULL || document->target.count > 0 || document->targets != NULL ||
-		    document->deployment != NULL || document->has_max_changes || document->has_max_destroy)
+		    document->deployment != NULL || document->destroy != NULL || document->has_max_changes ||
+		    document->has_max_destroy)
 			faults_add(&own, ret->doc, "", "a desired state holds `resources` and `allow_destroy` only");
 		take(document, ret, &own);
 	}
@@ -176,10 +179,22 @@ static int read_file(const struct step_context *c, const char *name, struct reso
 	return r == ERR_INVALID && faults->count > 0 ? 0 : r;
 }
 
+/* The name that was meant is the deployment's own: a slip destroys nothing. */
+static int check_destroy(const struct step_context *c, const char *environment, struct err *err)
+{
+	if (strcmp(environment, c->deployment->environment) == 0)
+		return 0;
+	err_set(err, ERR_REFUSED, "`destroy` says '%s', and the environment is '%s'", environment,
+	        c->deployment->environment);
+	return err_hint(err, ERR_REFUSED, "nothing is destroyed unless it names the environment");
+}
+
 int apply_read(const struct step_context *c, struct resources *ret, struct faults *faults, struct err *err)
 {
 	const struct apply_in *in = c->input;
 	*ret = (struct resources){0};
+	if (in->destroy != NULL)
+		return check_destroy(c, in->destroy, err);
 	if (in->file == NULL) {
 		apply_read_inline(c, ret, faults);
 		return 0;

@@ -176,7 +176,7 @@ static int never_known(struct change_call *x, const struct change *c, enum chang
 }
 
 /* Shown, and planned anew once it is known: never made as it is. */
-static const struct change_type later = {.name = "later", .compare = never_known};
+static const struct change_type later = {.name = "later", .flags = CHANGE_LATER, .compare = never_known};
 
 static int plan_later(struct planner *p, const struct resource *r, const json_t *unknown, struct err *err)
 {
@@ -276,7 +276,8 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 		return 0;
 	}
 	_cleanup_free_ char *permission = permission_of(type, key, before);
-	if (there && !resources_allow(p->all, permission)) {
+	const struct apply_in *in = p->call.c->input;
+	if (there && in->destroy == NULL && !resources_allow(p->all, permission)) {
 		refuse(p, key, permission, "left the desired state and would be destroyed");
 		return 0;
 	}
@@ -296,7 +297,10 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 		_cleanup_(str_done) struct str means = STR_INIT(8192);
 		if (type->means != NULL)
 			type->means(before, after, ACTION_DESTROY, &means);
-		change->summary = xasprintf("the %s left the desired state%s", name, str_peek(&means));
+		change->summary =
+			xasprintf("the %s %s%s", name,
+		                  in->destroy != NULL ? "is destroyed with its environment" : "left the desired state",
+		                  str_peek(&means));
 	} else {
 		/* Already gone, something else by now, or still in use: removes only its row. */
 		change = add(p, type->remove, ACTION_ADOPT, subject_of(type, key), before, before);
@@ -392,6 +396,8 @@ static int check_caps(const struct planner *p, size_t from, struct err *err)
 {
 	const struct apply_in *in = p->call.c->input;
 	size_t changes, destroyed;
+	if (in->destroy != NULL)
+		return 0;
 	count_actions(p->call.plan, from, &changes, &destroyed);
 	if (in->has_max_destroy && destroyed > (size_t)in->max_destroy)
 		return over("resources would be destroyed or replaced", destroyed, "max_destroy", in->max_destroy, err);
