@@ -54,30 +54,6 @@ static void plan_groups(struct bootstrap_plan *p)
 	}
 }
 
-static int by_text(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* The groups that are there and those that are wanted, as a look says them. */
-static char *joined(const char *there, const struct field_strings *more)
-{
-	_cleanup_(strv_done) struct strv names = {0};
-	_cleanup_(str_done) struct str text = STR_INIT(64 << 10);
-	_cleanup_free_ char *copy = xstrdup(there != NULL ? there : ""), *rest = copy;
-	for (char *name; (name = strsep(&rest, ",")) != NULL;)
-		if (*name != '\0')
-			strv_add(&names, name);
-	for (size_t i = 0; i < more->count; i++)
-		if (!strv_has(&names, more->items[i]))
-			strv_add(&names, more->items[i]);
-	if (names.count > 0)
-		qsort(names.items, names.count, sizeof(*names.items), by_text);
-	for (size_t i = 0; i < names.count; i++)
-		str_appendf(&text, "%s%s", i > 0 ? "," : "", names.items[i]);
-	return str_take(&text);
-}
-
 static void check_groups(struct bootstrap_plan *p, const struct bootstrap_users *user)
 {
 	for (size_t i = 0; i < user->groups.count; i++) {
@@ -90,16 +66,11 @@ static void check_groups(struct bootstrap_plan *p, const struct bootstrap_users 
 
 static json_t *wanted_user(const struct bootstrap_users *user, const struct machine_sight *seen)
 {
-	bool is_new = machine_is_absent(seen->node);
-	_cleanup_free_ char *groups = joined(json_get_string(seen->node, "groups"), &user->groups);
-	json_t *after = json_pack("{s:s, s:s}", "type", "user", "groups", groups);
-	if (is_new)
-		json_object_set_new(after, "home", json_string(seen->arg));
-	if (user->shell != NULL || is_new)
-		json_object_set_new(after, "shell", json_string(user->shell != NULL ? user->shell : "/bin/sh"));
-	if (user->has_uid)
-		json_object_set_new(after, "uid", json_stringf("%" PRId64, user->uid));
-	return after;
+	const struct machine_user_want want = {.home = seen->arg,
+	                                       .shell = user->shell,
+	                                       .groups = &user->groups,
+	                                       .uid = user->has_uid ? user->uid : -1};
+	return machine_user_after(seen->node, &want);
 }
 
 static char *summary_of_user(const struct change *c)

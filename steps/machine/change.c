@@ -48,10 +48,17 @@ bool machine_covers(const json_t *now, const json_t *wanted)
 	json_t *value;
 	json_object_foreach((json_t *)(uintptr_t)wanted, name, value)
 	{
-		if (!json_equal(json_object_get(now, name), value))
+		if (strcmp(name, "notes") != 0 && !json_equal(json_object_get(now, name), value))
 			return false;
 	}
 	return true;
+}
+
+/* Beside the record, or in what was looked at. */
+static const json_t *notes_of(const struct change *c)
+{
+	const json_t *notes = json_object_get(c->extra, "notes");
+	return notes != NULL ? notes : json_object_get(c->before, "notes");
 }
 
 /* ---- planned ---- */
@@ -264,7 +271,7 @@ static int turn(struct change_call *x, const struct change *c, const json_t *fro
 	add_variable(&all, "", "BEGUN", str_peek(&kept));
 	add_members(&all, "FROM_", from);
 	add_members(&all, "TO_", to);
-	add_members(&all, "NOTE_", json_object_get(c->extra, "notes"));
+	add_members(&all, "NOTE_", notes_of(c));
 	return run_script(x->t, kind_of(c), kind_of(c)->turn, &all, NULL, err);
 }
 

@@ -10,6 +10,7 @@
  * something; `unasked`, it is there, but only because something else needs it, which is as good as absent where it was absent before.
  */
 #pragma once
+#include "base/data/fields/read.h"
 #include "engine/change/change.h"
 
 struct machine_kind {
@@ -46,7 +47,7 @@ struct change *machine_plan(struct plan *plan, const struct machine_sight *seen,
 /* Behind a committed deployment: the change that leads back from `former`. ERR_CONFLICT: it is not as that left it. */
 int machine_back(struct view *v, const struct change *former, bool force, struct plan *plan, struct err *err);
 bool machine_is_absent(const json_t *node);
-/* Does `now` have each member of `wanted`? */
+/* Does `now` have each member of `wanted`, `notes` aside? */
 bool machine_covers(const json_t *now, const json_t *wanted);
 
 /* The members of a driver. */
@@ -63,6 +64,13 @@ int machine_undo(struct change_call *x, const struct change *c, struct err *err)
 
 extern const struct machine_kind machine_package, machine_engine, machine_group, machine_user, machine_key,
 	machine_timezone, machine_swap, machine_firewall;
+/* The state that a user who is `before` shall have. shell NULL, uid -1: as it is. The caller's. */
+struct machine_user_want {
+	const char *home, *shell;
+	const struct field_strings *groups;
+	int64_t uid;
+};
+json_t *machine_user_after(const json_t *before, const struct machine_user_want *want);
 /* A line of authorized_keys: its options, type, key and comment. False: it is none. ret_key: "TYPE BASE64", free(). */
 bool machine_key_read(const char *line, char **ret_key);
 /* The name of a key in records and plans: "USER:HASH". free() */

@@ -1,6 +1,11 @@
 /* Users and groups, by the shadow tools. A user that a deployment made goes with it; the home goes too if it was made with the user and holds
  * nothing but what a new home holds. Files elsewhere keep the number of their owner. */
+#include "base/core/mem.h"
 #include "steps/machine/machine.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
 static const char group_look[] =
 	"e=$(getent group \"$1\") || e=\n"
@@ -48,3 +53,43 @@ static const char user_turn[] =
 
 const struct machine_kind machine_user = {
 	.change = MACHINE_CHANGE("user"), .look = user_look, .turn = user_turn, .list = "groups"};
+
+/* ---- what is wanted ---- */
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The groups that are there and those that are wanted, as a look says them. */
+static char *joined(const char *there, const struct field_strings *more)
+{
+	_cleanup_(strv_done) struct strv names = {0};
+	_cleanup_(str_done) struct str text = STR_INIT(64 << 10);
+	_cleanup_free_ char *copy = xstrdup(there != NULL ? there : ""), *rest = copy;
+	for (char *name; (name = strsep(&rest, ",")) != NULL;)
+		if (*name != '\0')
+			strv_add(&names, name);
+	for (size_t i = 0; i < more->count; i++)
+		if (!strv_has(&names, more->items[i]))
+			strv_add(&names, more->items[i]);
+	if (names.count > 0)
+		qsort(names.items, names.count, sizeof(*names.items), by_text);
+	for (size_t i = 0; i < names.count; i++)
+		str_appendf(&text, "%s%s", i > 0 ? "," : "", names.items[i]);
+	return str_take(&text);
+}
+
+json_t *machine_user_after(const json_t *before, const struct machine_user_want *want)
+{
+	bool is_new = machine_is_absent(before);
+	_cleanup_free_ char *groups = joined(json_get_string(before, "groups"), want->groups);
+	json_t *after = json_pack("{s:s, s:s}", "type", "user", "groups", groups);
+	if (is_new)
+		json_object_set_new(after, "home", json_string(want->home));
+	if (want->shell != NULL || is_new)
+		json_object_set_new(after, "shell", json_string(want->shell != NULL ? want->shell : "/bin/sh"));
+	if (want->uid >= 0)
+		json_object_set_new(after, "uid", json_stringf("%" PRId64, want->uid));
+	return after;
+}

@@ -151,6 +151,77 @@ class Bootstrap(Case):
             self.assert_says(result, "sudo could not read it")
         self.assertEqual(world(), before)
 
+    def test_apply_has_groups_users_and_packages_as_resources(self):
+        whole = [{"group": {"name": "shop", "gid": 4242}}, {"user": {"name": "deploy", "groups": ["shop"], "depends_on": ["group:shop"]}},
+                 {"package": {"name": "davit-example"}}]
+        before = world()
+        with Trial() as t:
+            def apply(resources, *args, after=(), code=0, allow=()):
+                result = t.deploy({"targets": {"web": {"local": {}}}, "steps": [
+                    {"apply": {"resources": resources, "allow_destroy": list(allow)}, "id": "host"}, *after]}, *args)
+                self.assert_exit(result, code)
+                return result
+            apply(whole, after=[FAIL], code=1)
+            self.assertEqual(world(), before)
+            apply(whole)
+            self.assertIn("shop", sh("id -nG deploy").split())
+            self.assertIn("davit-example", host_root.installed())
+            self.assert_says(apply(whole, "--plan"), "Nothing to change")
+            self.assert_says(apply([{"group": {"name": "shop", "gid": 7}}, *whole[1:]], code=2), "has the number 4242")
+            # The user stays, and the package goes only where that is allowed.
+            self.assert_says(apply(whole[:1], code=2), "package:davit-example left the desired state")
+            apply(whole[:1], allow=["package:davit-example", "user:deploy"], after=[FAIL], code=1)
+            self.assertIn("davit-example", host_root.installed())
+            apply(whole[:1], allow=["package:davit-example", "user:deploy"])
+            self.assertEqual(host_root.installed(), {})
+            self.assertIn("deploy", sh("getent passwd"))
+
+    def disk(self):
+        """A file system in a file: an overlay or one in memory cannot have swap."""
+        made = subprocess.run("dd if=/dev/zero of=/tmp/disk bs=1M count=24 && mkfs.ext4 -q /tmp/disk && mkdir -p /srv/disk && mount -o loop /tmp/disk /srv/disk",
+                              shell=True, capture_output=True, check=False)
+        if made.returncode:
+            self.skipTest("no file system can be mounted from a file here")
+        self.addCleanup(sh, "swapoff /srv/disk/swap 2>/dev/null; umount /srv/disk; sed -i '/srv.disk/d' /etc/fstab; rm /tmp/disk")
+        tried = subprocess.run("cd /srv/disk; dd if=/dev/zero of=t bs=1M count=1; chmod 600 t; mkswap t && swapon t && swapoff t; s=$?; rm t; exit $s",
+                               shell=True, capture_output=True, check=False)
+        if tried.returncode:
+            self.skipTest("swap cannot be switched on here")
+
+    def test_swap_is_made_made_larger_and_taken_back(self):
+        self.disk()
+        small, large = ({"swap": {"path": "/srv/disk/swap", "size": size}} for size in ("2M", "4M"))
+        before = self.around(small)
+        self.assertEqual(os.listdir("/srv/disk"), ["lost+found"])
+        with Trial() as t:
+            self.deploy(t, small)
+            self.assertIn("/srv/disk/swap none swap sw 0 0", sh("cat /etc/fstab"))
+            self.assert_says(self.deploy(t, small, "--plan"), "Nothing to change")
+            self.assert_exit(t.run("rollback", "last"), 0)
+            self.assertEqual(world(), before)
+            self.deploy(t, small)
+            made = world()
+            self.deploy(t, large, after=[FAIL], code=1)
+            # How much of it is used is not ours.
+            self.assertEqual([line.split()[:3] for line in world()], [line.split()[:3] for line in made])
+            self.assertEqual(os.stat("/srv/disk/swap").st_size, 2 << 20)
+
+    def test_rules_of_nftables_come_first_and_go_again(self):
+        def rules():
+            return [line.split("#")[0].strip() for line in sh("nft list chain inet filter input").splitlines()]
+        before = rules()
+        given = {"firewall": [{"allow": "4242/tcp"}, {"allow": "53/udp", "from": "10.0.0.0/8"}, {"allow": "80/tcp", "from": "2001:db8::/32"}]}
+        with Trial() as t:
+            self.deploy(t, given, after=[FAIL], code=1)
+            self.assertEqual(rules(), before)
+            self.deploy(t, given)
+            for rule in ('tcp dport 4242 accept comment "davit 4242/tcp"', 'ip saddr 10.0.0.0/8 udp dport 53 accept comment "davit 53/udp from 10.0.0.0/8"',
+                         'ip6 saddr 2001:db8::/32 tcp dport 80 accept comment "davit 80/tcp from 2001:db8::/32"'):
+                self.assertIn(rule, rules())
+            self.assert_says(self.deploy(t, given, "--plan"), "Nothing to change")
+            self.assert_exit(t.run("rollback", "last"), 0)
+        self.assertEqual(rules(), before)
+
     def test_hostile_words_are_refused(self):
         for given in ({"packages": ["-o=APT::x"]}, {"packages": ["a b"]}, {"packages": ["a\nb"]}, {"users": [{"name": "-r"}]}, {"users": [{"name": "a:b"}]},
                       {"users": [{"name": "deploy", "groups": ["-x"]}]}, {"users": [{"name": "deploy", "home": "/home/a\tb"}]},
