@@ -239,7 +239,7 @@ static int approve_by_comments(struct parked *p, const struct approval_call *cal
 	const json_t *object = deployment_file_object(p->document);
 	const struct step_deployment facts = {.repository = json_get_string(object, "repository"),
 	                                      .commit = json_get_string(object, "commit"),
-	                                      .api_url = json_get_string(object, "api_url")};
+	                                      .api_url = approvers_api(list)};
 	const struct step_context context = {.deployment = &facts,
 	                                     .wait = &p->session.wait,
 	                                     .http = p->session.options.http,

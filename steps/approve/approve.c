@@ -98,12 +98,15 @@ static int agreed(const struct step_context *c, const struct step_request *reque
                   struct err *err)
 {
 	const struct approve_in *in = c->input;
+	/* Who is asked stands in what was sealed. */
+	struct step_request sealed = *request;
+	sealed.asked = c->input_json;
 	_cleanup_(approvers_freep) struct approvers *a = NULL;
 	_cleanup_(strv_done) struct strv names = {0};
 	int r = approvers_read(c->deployment->state_dir, &a, err);
 	if (r < 0)
 		return r;
-	approve_names(a, request, &names);
+	approve_names(a, &sealed, &names);
 	if (names.count >= (size_t)in->need) {
 		_cleanup_(str_done) struct str who = STR_INIT(64 << 10);
 		for (size_t i = 0; i < names.count; i++)

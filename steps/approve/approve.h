@@ -5,7 +5,8 @@
  *   ssh-ed25519 BASE64 [comment]   a public key, as in authorized_keys
  *   github LOGIN                   an account whose comments count
  *   own                            this person may agree to what this person asked for
- * A name may have several lines; a key and a login belong to one name. */
+ * or `api URL`, GitHub's REST interface where it is not api.github.com: a deployment that named it could name one that lies. A name may have
+ * several lines; a key and a login belong to one name. */
 #pragma once
 #include "engine/run/step.h"
 
@@ -31,6 +32,8 @@ bool approvers_has(const struct approvers *a, const char *name);
 bool approvers_may_own(const struct approvers *a, const char *name);
 /* This name, or a login of it. Case does not count: it does not for GitHub. */
 bool approvers_is(const struct approvers *a, const char *name, const char *who);
+/* NULL: GitHub's own. */
+const char *approvers_api(const struct approvers *a);
 const struct strv *approvers_names(const struct approvers *a);
 
 /* ---- signature.c ---- */
@@ -50,7 +53,7 @@ int approve_key_read(const char *base64, unsigned char ret[APPROVE_KEY_SIZE], st
  * and in time; NULL: it is none. */
 json_t *approve_comment_read(const struct step_request *r, const json_t *comment);
 /* Appends those of the repository's issues and pull requests since then, and of the commit. c: its wait, its client, and its deployment's
- * repository, commit and api_url. */
+ * repository and commit; its api_url is the list's. */
 int approve_comments(const struct step_context *c, const char *token, const struct step_request *r, int64_t since_ms,
                      json_t *ret, struct err *err);
 

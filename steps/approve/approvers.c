@@ -20,6 +20,7 @@ struct entry {
 
 struct approvers {
 	struct strv names;
+	char *api; /* NULL: GitHub's own */
 	struct entry *entries;
 	size_t count, cap;
 };
@@ -32,6 +33,7 @@ void approvers_free(struct approvers *a)
 		free(a->entries[i].login);
 	free(a->entries);
 	strv_done(&a->names);
+	free(a->api);
 	free(a);
 }
 
@@ -105,6 +107,11 @@ static int read_line(struct approvers *a, char *line, struct err *err)
 	if (name == NULL || name[0] == '#')
 		return 0;
 	const char *kind = strtok_r(NULL, blank, &rest), *value = strtok_r(NULL, blank, &rest);
+	if (kind != NULL && strcmp(name, "api") == 0 && (str_starts(kind, "https://") || str_starts(kind, "http://"))) {
+		free(a->api);
+		a->api = xstrdup(kind);
+		return 0;
+	}
 	if (!made_of(name, NAME_MAX_LEN, "._@+-"))
 		return err_set(err, ERR_INVALID, "'%.80s' is not a name", name);
 	if (kind == NULL)
@@ -207,6 +214,11 @@ bool approvers_is(const struct approvers *a, const char *name, const char *who)
 		return true;
 	const char *owner = approvers_of_login(a, who);
 	return owner != NULL && strcmp(owner, name) == 0;
+}
+
+const char *approvers_api(const struct approvers *a)
+{
+	return a->api;
 }
 
 const struct strv *approvers_names(const struct approvers *a)

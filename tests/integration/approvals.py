@@ -467,13 +467,13 @@ class Approvals(Case):
     def read_comments(self, *deployment, **env):
         return self.t.run("approve", *deployment, "--from-comment", env={"GITHUB_TOKEN": "reader", **env})
 
-    def logins(self):
-        self.approvers("alice", "bob", "carol", more="alice github alice-hub\nbob github bob-hub\ncarol github carol-hub\n")
+    def logins(self, hub):
+        self.approvers("alice", "bob", "carol", more=f"api {hub.url}\nalice github alice-hub\nbob github bob-hub\ncarol github carol-hub\n")
 
     def test_a_comment_of_a_person_who_is_listed_here_counts(self):
-        self.logins()
         comments = []
         hub = self.github(comments)
+        self.logins(hub)
         deployment, order = self.parked_by_a_job(hub)
         self.assert_exit(self.read_comments(deployment), 7)
         comments.append(self.comment(f"looks good\r\n{order}  \r\nthanks", login="Alice-Hub"))
@@ -485,9 +485,9 @@ class Approvals(Case):
         self.assertNotIn("reader", result.text)
 
     def test_what_is_not_the_one_line_of_a_listed_person_does_not_count(self):
-        self.logins()
         comments = []
         hub = self.github(comments)
+        self.logins(hub)
         deployment, order = self.parked_by_a_job(hub)
         digest = self.one(deployment)["plan_digest"]
         comments += [
@@ -504,9 +504,9 @@ class Approvals(Case):
         self.assertEqual((self.state(deployment), self.content()), ("parked", None))
 
     def test_a_comment_that_is_gone_and_one_in_the_journal_alone_do_not_count(self):
-        self.logins()
         comments = []
         hub = self.github([], comments)
+        self.logins(hub)
         deployment, order = self.parked_by_a_job(hub, need=2)
         comments.append(self.comment(order))
         self.assert_exit(self.read_comments(deployment), 7)
@@ -518,8 +518,8 @@ class Approvals(Case):
         self.assertEqual(self.content(), "new\n")
 
     def test_a_key_and_a_login_of_one_person_count_once(self):
-        self.logins()
         hub = self.github(comments := [])
+        self.logins(hub)
         deployment, order = self.parked_by_a_job(hub, need=2)
         comments.append(self.comment(order))
         self.assert_exit(self.approve(deployment, "alice"), 7)
@@ -527,8 +527,8 @@ class Approvals(Case):
         self.assertEqual(self.content(), None)
 
     def test_without_an_id_all_that_wait_in_the_repository_are_looked_at(self):
-        self.logins()
         hub = self.github([self.comment("unrelated", id=n) for n in range(150)] + (comments := [self.comment("")]))
+        self.logins(hub)
         first, order = self.parked_by_a_job(hub)
         other = self.parked()
         self.assert_exit(self.read_comments(GITHUB_REPOSITORY="acme/shop"), 0)
@@ -539,9 +539,20 @@ class Approvals(Case):
         self.assert_exit(self.read_comments(GITHUB_REPOSITORY="acme/shop"), 0)
         self.assertEqual((self.state(first), self.state(other)), ("committed", "parked"))
 
+    def test_a_deployment_cannot_say_whose_word_its_comments_are(self):
+        order = []
+        forged = self.github(order)
+        honest = self.github([])
+        self.logins(honest)
+        deployment, line = self.parked_by_a_job(forged)
+        order.append(self.comment(line))
+        self.assert_exit(self.read_comments(deployment, GITHUB_API_URL=forged.url), 7)
+        self.assertEqual((self.state(deployment), self.content()), ("parked", None))
+        self.assertTrue(honest.requests)
+
     def test_github_out_of_reach_or_without_permission_leaves_it_waiting(self):
-        self.logins()
         hub = self.enterContext(Service(lambda path, _: (403, {}, b'{"message": "Resource not accessible"}')))
+        self.logins(hub)
         deployment, _ = self.parked_by_a_job(hub)
         result = self.read_comments(deployment)
         self.assert_exit(result, 2)

@@ -57,7 +57,8 @@ def test_a_deployment_that_waits_keeps_no_slot_and_goes_on_by_a_comment():
         area = pathlib.Path(c.root) / "area"
         area.mkdir()
         approvers = c.agent.root / "approvers"
-        approvers.write_text("bob github octocat\n")
+        api = f"api {c.forge.url}/api/v3\n"
+        approvers.write_text(api + "bob github octocat\n")
         approvers.chmod(0o600)
         c.forge.secrets("acme/widgets", {"WORD": SECRET})
         c.agent.configure(c.forge, "acme/widgets")
@@ -77,7 +78,7 @@ def test_a_deployment_that_waits_keeps_no_slot_and_goes_on_by_a_comment():
         assert approve_job(c)["conclusion"] == "success"
         assert len(waiting(c.agent)) == 1 and not (area / "app").exists(), "one who asked for it has agreed to it"
 
-        approvers.write_text("bob github octocat\nbob own\n")
+        approvers.write_text(api + "bob github octocat\nbob own\n")
         last = approve_job(c)
         assert last["conclusion"] == "success", last
         assert waiting(c.agent) == []
