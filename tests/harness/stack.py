@@ -6,6 +6,7 @@
                 s.compose({"services": {"web": {"image": "local/web:1"}}})
                 self.assert_exit(s.up(), 0)
 """
+import itertools
 import json
 import os
 import shutil
@@ -15,10 +16,14 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import harness.trial  # noqa: E402
+from harness.lanes import Lanes  # noqa: E402
 from harness.trial import DAVIT, Case, Trial  # noqa: E402
 from servers.docker import Docker  # noqa: E402
 
 PROJECT = "davit-test"
+NUMBERS = itertools.count()
+LANES = 3
 
 
 def until(condition, seconds=60):
@@ -48,7 +53,7 @@ class Stack(Trial):
             f.write(text)
 
     def step(self, **inputs):
-        return {"compose-up": {"target": "web", "project": self.project, "directory": self.home, "settle": "1s", "timeout": "60s",
+        return {"compose-up": {"target": "web", "project": self.project, "directory": self.home, "settle": "400ms", "timeout": "60s",
                                "docker_host": self.docker.host, "docker_config": self.docker.config, **inputs}}
 
     def document(self, *more, steps=None, target=None, **inputs):
@@ -94,10 +99,7 @@ class Stack(Trial):
         return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
 
     def __exit__(self, *_):
-        ids = self.docker.run("ps", "-aq", "--filter", f"label=com.docker.compose.project={self.project}", check=False).split()
-        if ids:
-            self.docker.run("rm", "-f", "-v", *ids, check=False)
-        self.docker.compose(self.project, "down", "-v", "--remove-orphans", check=False)
+        self.docker.compose(self.project, "down", "-v", "--remove-orphans", "-t", "0", check=False)
         kept = self.docker.run("images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference=davit-kept/{self.project}").split()
         if kept:
             self.docker.run("rmi", *kept, check=False)
@@ -109,10 +111,15 @@ class StackCase(Case):
 
     @classmethod
     def setUpClass(cls):
-        why = Docker.why_not()
+        why = Docker.lacking()
         if why:
             raise unittest.SkipTest(why)
-        cls.docker = Docker().start()
+        docker = Docker()
+        try:
+            cls.docker = docker.start()
+        except RuntimeError as reason:
+            docker.close()
+            raise unittest.SkipTest(str(reason).splitlines()[0]) from None
         for version in ("1", "2", "3"):
             cls.docker.image(f"local/web:{version}", env={"VERSION": version})
         cls.docker.image("local/tool:1", env={"TOOL": "1"})
@@ -121,10 +128,16 @@ class StackCase(Case):
     def tearDownClass(cls):
         cls.docker.close()
 
-    def stack(self, project=PROJECT):
-        return Stack(self.docker, project)
+    def stack(self, project=None):
+        """Each has a name of its own: tests run side by side."""
+        return Stack(self.docker, project or f"{PROJECT}-{next(NUMBERS)}")
 
 
 def service(version="1", **more):
-    return {"image": f"local/web:{version}", "command": ["sleep", "100000"], "stop_grace_period": "1s", **more}
+    """One that is stopped at once. Where SIGTERM matters: `stop_signal` of the test's own."""
+    return {"image": f"local/web:{version}", "command": ["sleep", "100000"], "stop_signal": "SIGKILL", **more}
+
+
+def main():
+    harness.trial.main(Lanes(LANES))
 

@@ -4,8 +4,8 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness.stack import StackCase, service  # noqa: E402
-from harness.trial import Service, main  # noqa: E402
+from harness.stack import StackCase, main, service  # noqa: E402
+from harness.trial import Service  # noqa: E402
 
 
 class D5(StackCase):

@@ -10,8 +10,7 @@ import unittest
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness.stack import StackCase, service  # noqa: E402
-from harness.trial import main  # noqa: E402
+from harness.stack import StackCase, main, service  # noqa: E402
 from servers.sshd import free_port  # noqa: E402
 
 

@@ -4,8 +4,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness.stack import StackCase, service  # noqa: E402
-from harness.trial import main  # noqa: E402
+from harness.stack import StackCase, main, service  # noqa: E402
 
 
 class S3(StackCase):

@@ -6,8 +6,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness.stack import StackCase, service, until  # noqa: E402
-from harness.trial import main  # noqa: E402
+from harness.stack import StackCase, main, service, until  # noqa: E402
 
 STUBBORN = ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]
 
@@ -167,7 +166,7 @@ class RollbacksOfStacks(StackCase):
 
     def test_killed_while_containers_are_replaced_recover_runs_the_newer_version_again_and_the_next_rollback_ends(self):
         with self.stack() as s:
-            old, new = self.two(s, command=STUBBORN, stop_grace_period="20s")
+            old, new = self.two(s, command=STUBBORN, stop_signal="SIGTERM", stop_grace_period="20s")
             second = s.last()["id"]
             p = s.begin_command("rollback", second)
             until(lambda: any(c["State"]["Status"] == "created" for l in s.containers().values() for c in l))

@@ -10,8 +10,8 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness.stack import until  # noqa: E402
-from harness.trial import DAVIT, Case, Trial, main  # noqa: E402
+from harness.stack import main, until  # noqa: E402
+from harness.trial import DAVIT, Case, Trial  # noqa: E402
 from servers.webhooks import SECRET, proven, received, running  # noqa: E402
 
 

@@ -57,8 +57,8 @@ class Docker:
         return os.path.join(self.folder, name)
 
     @staticmethod
-    def why_not():
-        """What this machine lacks, or None."""
+    def lacking():
+        """What this machine lacks, or None; an engine may still not start."""
         if os.geteuid() != 0:
             return "a Docker engine needs root"
         for command in ("dockerd", "docker", "containerd", "iptables"):
@@ -68,6 +68,14 @@ class Docker:
             return "Compose v2 is missing (cmake/packages.sh test brings it)"
         if _busybox() is None:
             return "busybox-static is missing"
+        return None
+
+    @staticmethod
+    def why_not():
+        """The same, and an engine has started once."""
+        why = Docker.lacking()
+        if why:
+            return why
         try:
             with Docker():
                 return None
