@@ -8,23 +8,33 @@ enum { LOOK_MS = 60000, LOGS_MAX = 256 << 10, LOG_LINE = 500 };
 
 static const char project_label[] = "com.docker.compose.project";
 
+static void free_container(struct docker_container *c)
+{
+	free(c->id);
+	free(c->name);
+	free(c->service);
+	free(c->hash);
+	free(c->image);
+	free(c->image_name);
+	free(c->state);
+	free(c->health);
+	free(c->started);
+	free(c->directory);
+	free(c->files);
+	free(c->env_files);
+}
+
+void docker_containers_drop(struct docker_containers *l, size_t index)
+{
+	free_container(&l->items[index]);
+	memmove(&l->items[index], &l->items[index + 1], (l->count - index - 1) * sizeof(*l->items));
+	l->count--;
+}
+
 void docker_containers_done(struct docker_containers *l)
 {
-	for (size_t i = 0; i < l->count; i++) {
-		struct docker_container *c = &l->items[i];
-		free(c->id);
-		free(c->name);
-		free(c->service);
-		free(c->hash);
-		free(c->image);
-		free(c->image_name);
-		free(c->state);
-		free(c->health);
-		free(c->started);
-		free(c->directory);
-		free(c->files);
-		free(c->env_files);
-	}
+	for (size_t i = 0; i < l->count; i++)
+		free_container(&l->items[i]);
 	free(l->items);
 	*l = (struct docker_containers){0};
 }
@@ -62,6 +72,11 @@ static void add(struct docker_containers *l, const json_t *from)
 		.exit_code = json_get_int(state, "ExitCode", 0),
 		.killed_by_memory = json_get_bool(state, "OOMKilled", false),
 	};
+	docker_container_judge(c);
+}
+
+void docker_container_judge(struct docker_container *c)
+{
 	c->up = strcmp(c->state, "running") == 0 || strcmp(c->state, "restarting") == 0 ||
 	        strcmp(c->state, "paused") == 0;
 	c->ended = strcmp(c->state, "exited") == 0 || strcmp(c->state, "dead") == 0;
@@ -72,6 +87,12 @@ static int by_service(const void *a, const void *b)
 	const struct docker_container *x = a, *y = b;
 	int r = strcmp(x->service, y->service);
 	return r != 0 ? r : strcmp(x->name, y->name);
+}
+
+void docker_containers_sort(struct docker_containers *l)
+{
+	if (l->count > 0)
+		qsort(l->items, l->count, sizeof(*l->items), by_service);
 }
 
 int docker_project(const struct docker *d, const char *project, struct docker_containers *ret, struct err *err)
@@ -95,8 +116,7 @@ int docker_project(const struct docker *d, const char *project, struct docker_co
 		return err_wrap(err, r, "look at the containers of '%s' on '%s'", project, d->v->name);
 	for (size_t i = 0; i < json_array_size(list); i++)
 		add(ret, json_array_get(list, i));
-	if (ret->count > 0)
-		qsort(ret->items, ret->count, sizeof(*ret->items), by_service);
+	docker_containers_sort(ret);
 	return 0;
 }
 

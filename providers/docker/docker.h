@@ -50,6 +50,9 @@ struct docker_containers {
 	size_t count, cap;
 };
 void docker_containers_done(struct docker_containers *l);
+void docker_containers_sort(struct docker_containers *l); /* by service and name */
+void docker_containers_drop(struct docker_containers *l, size_t index);
+void docker_container_judge(struct docker_container *c); /* `up` and `ended`, by its state */
 /* Those of a compose project, one-off ones left out, by service and name. */
 int docker_project(const struct docker *d, const char *project, struct docker_containers *ret, struct err *err);
 /* The last lines that a container wrote, both streams, for a person: without control characters. */

@@ -1,5 +1,5 @@
 /* Makes the change: images first, then what has to be known for the way back, then compose, then a look at what came of it. */
-#include "steps/compose_up/compose_up.h"
+#include "steps/compose_up/inputs.h"
 
 static json_t *about_new(const struct step_context *c, const struct compose_payload *p)
 {
@@ -15,6 +15,10 @@ static json_t *about_new(const struct step_context *c, const struct compose_payl
 		                              (json_int_t)(one->once ? 0 : one->replicas)));
 	}
 	json_set_string(about, "former", p->former_name);
+	json_t *standing = json_array();
+	for (size_t i = 0; i < p->standing.count; i++)
+		json_array_append_new(standing, json_string(p->standing.items[i]));
+	json_object_set_new(about, "standing", standing);
 	return about;
 }
 
@@ -64,10 +68,12 @@ static int keep_adopted(struct target *t, const char *project, const struct comp
 }
 
 static int write_new(const struct step_context *c, struct target *t, struct change *change,
-                     const struct compose_payload *p, const char *file, struct err *err)
+                     const struct compose_payload *p, const struct docker_containers *now, const char *file,
+                     struct err *err)
 {
 	const struct compose_up_in *in = c->input;
-	_cleanup_json_ json_t *about = about_new(c, p);
+	_cleanup_json_ json_t *about = about_new(c, p),
+			      *state = compose_state_with(json_deep_copy(change->after), &p->standing, now);
 	_cleanup_free_ char *after = compose_undo_path(t->lock_dir, change, ".after");
 	struct docker d = compose_docker(c, &t->view, t);
 	json_object_set(p->stack.model, "x-davit", about);
@@ -77,10 +83,27 @@ static int write_new(const struct step_context *c, struct target *t, struct chan
 	if (r == 0)
 		r = compose_put_json(t, file, p->stack.model, err);
 	if (r == 0)
-		r = compose_put_json(t, after, change->after, err);
+		r = compose_put_json(t, after, state, err);
 	if (r == 0)
 		r = compose_make_durable(t, in->project, err);
 	return r == 0 ? compose_keep_images(&d, in->project, about, err) : r;
+}
+
+/* So that the next deployment can tell that nothing has changed. Without it all is well too. */
+static void keep_inputs(const struct step_context *c, struct target *t, struct compose_payload *p, const char *file)
+{
+	struct docker d = compose_docker(c, &t->view, t);
+	_cleanup_json_ json_t *inputs = NULL;
+	bool is_it = false, still = false;
+	int r = compose_inputs_take(c, &d, p->stack.directory, &inputs, NULL);
+	if (r == 0 && inputs != NULL)
+		r = compose_is_resolved_as(c, &d, &p->stack, &is_it, NULL);
+	if (r == 0 && is_it)
+		r = compose_inputs_still(c, &d, inputs, &still, NULL);
+	if (r < 0 || !still)
+		return;
+	json_object_set(json_object_get(p->stack.model, "x-davit"), "inputs", inputs);
+	(void)compose_put_json(t, file, p->stack.model, NULL);
 }
 
 static int start(const struct step_context *c, struct target *t, struct change *change, struct compose_payload *p,
@@ -89,11 +112,16 @@ static int start(const struct step_context *c, struct target *t, struct change *
 	const struct compose_up_in *in = c->input;
 	struct docker d = compose_docker(c, &t->view, t);
 	_cleanup_free_ char *file = compose_file(&t->view, in->project, c->deployment->id);
-	int r = write_new(c, t, change, p, file, err);
+	int r = compose_remove_containers(&d, in->project, &p->hidden, in->timeout_ms, err);
 	if (r == 0)
-		r = compose_rolls(c, p, now) ? compose_roll(c, t, &d, p, file, err) : compose_up(c, &d, p, file, err);
+		r = write_new(c, t, change, p, now, file, err);
 	if (r == 0)
-		r = compose_watch(c, &d, &p->stack, err);
+		r = compose_rolls(c, p, now) ? compose_roll(c, t, &d, p, now, file, err)
+		                             : compose_up(c, &d, p, file, err);
+	if (r == 0)
+		r = compose_watch(c, &d, p, err);
+	if (r == 0)
+		keep_inputs(c, t, p, file);
 	if (r == 0)
 		r = compose_point_to(t, in->project, c->deployment->id, err);
 	if (r == 0)
@@ -129,6 +157,7 @@ int compose_apply(const struct step_context *c, struct target *t, struct change 
 		json_decref(change->after);
 		change->after = compose_state_wanted(&use->stack, use->images);
 		bool same = compose_state_is(found, change->after);
+		compose_stand(c->input, use, &now);
 		if (same)
 			c->report(c->engine, "all of it runs as configured: nothing is touched");
 		else

@@ -21,7 +21,7 @@ void compose_tidy(struct str *script, const char *project)
 		"else docker rename \"$n\" \"$o\" || exit; fi\ndone\n");
 }
 
-static bool is_former(const json_t *about, const struct docker_container *c)
+bool compose_is_former(const json_t *about, const struct docker_container *c)
 {
 	const json_t *one = json_object_get(json_get_object(about, "services"), c->service);
 	const char *hash = json_get_string(one, "hash"), *image = json_get_string(one, "image");
@@ -31,7 +31,7 @@ static bool is_former(const json_t *about, const struct docker_container *c)
 static bool has_former(const json_t *about, const struct docker_containers *l, const char *service)
 {
 	for (size_t i = 0; i < l->count; i++)
-		if (strcmp(l->items[i].service, service) == 0 && is_former(about, &l->items[i]))
+		if (strcmp(l->items[i].service, service) == 0 && compose_is_former(about, &l->items[i]))
 			return true;
 	return false;
 }
@@ -40,7 +40,7 @@ static bool has_former(const json_t *about, const struct docker_containers *l, c
 static void drop_newer(struct str *script, const struct docker_containers *l, const json_t *about)
 {
 	for (size_t i = 0; i < l->count; i++) {
-		if (is_former(about, &l->items[i]) || !has_former(about, l, l->items[i].service))
+		if (compose_is_former(about, &l->items[i]) || !has_former(about, l, l->items[i].service))
 			continue;
 		str_append(script, "docker stop ");
 		str_append_shell(script, l->items[i].id);

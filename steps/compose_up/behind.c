@@ -109,7 +109,7 @@ static int must_be_ours(const struct compose_up_in *in, const struct docker *d, 
 static int look_at_now(const struct step_context *c, const struct docker *d, struct compose_payload *p, struct err *err)
 {
 	_cleanup_free_ char *why = NULL;
-	int r = compose_former(c, d, &p->was, &p->former, &p->former_name, &why, err);
+	int r = compose_former(c, d, p, &why, err);
 	return r == 0 ? compose_must_have_former(c->input, d, why, err) : r;
 }
 

@@ -25,11 +25,13 @@ static void validate(const struct step_context *c, struct faults *faults)
 	check_names(&in->files, "files", faults);
 	check_names(&in->env_file, "env_file", faults);
 	check_names(&in->profiles, "profiles", faults);
-	if (in->strategy != COMPOSE_UP_STRATEGY_ROLLING &&
-	    (in->roll.count > 0 || in->routed != NULL || in->has_drain)) {
-		faults_add(faults, NULL, "", "`roll`, `routed` and `drain` are of `strategy: rolling`");
+	if (in->strategy == COMPOSE_UP_STRATEGY_RECREATE &&
+	    (in->roll.count > 0 || in->routed != NULL || in->has_drain || in->behind.count > 0)) {
+		faults_add(faults, NULL, "",
+		           "`roll`, `routed`, `behind` and `drain` are of `strategy: rolling` and `blue-green`");
 		faults_hint(faults, "add it, or leave them out");
 	}
+	compose_behind_faults(in, faults);
 	if (in->routed != NULL)
 		step_command_faults(in->routed, "/routed", faults);
 	if (in->timeout_ms <= 0)
@@ -41,9 +43,14 @@ static int verify(const struct step_context *c, struct view *v, const struct cha
 	const struct compose_up_in *in = c->input;
 	struct docker d = compose_docker(c, v, NULL);
 	_cleanup_(docker_containers_done) struct docker_containers l = {0};
+	_cleanup_(strv_done) struct strv standing = {0};
+	_cleanup_json_ json_t *model = NULL;
 	int r = docker_project(&d, in->project, &l, err);
+	if (r == 0)
+		r = compose_read_own(c, &d, &model, err);
 	if (r < 0)
 		return r;
+	compose_hide(&l, json_get_object(model, "x-davit"), &standing);
 	_cleanup_json_ json_t *found = compose_state_found(&l);
 	if (compose_state_is(found, change->after))
 		return 0;
@@ -160,6 +167,8 @@ static int clean(const struct step_context *c, struct target *t, struct err *err
 	int r = retention_list(&t->view, dir, "", ".json", &list, err);
 	if (r == 0)
 		r = current_name(&t->view, in->project, &now, err);
+	if (r == 0)
+		r = compose_drop_standing(c, t, now, err);
 	if (r == 0 && in->keep > 1 && list.count > (size_t)in->keep)
 		r = former_of(&t->view, in->project, now, &former, err);
 	/* What was adopted has no time in its name: it is older than what replaced it. */

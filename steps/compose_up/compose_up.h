@@ -3,12 +3,18 @@
  *   stack.c      the configuration, resolved on the target by compose itself
  *   variables.c  which of its variables are not set or empty
  *   names.c      whose its containers, networks and volumes are
+ *   inputs.c     all that the configuration depends on, as one digest
+ *   unchanged.c  the short way for a stack that runs as configured
  *   images.c     where its images come from, and whether they are there
  *   state.c      what runs, as a NODE of a record, and how two of them compare
  *   former.c     the configuration that what runs was started from
  *   plan.c       all of that as one change
  *   start.c      pull, build, up
- *   roll.c       the same without a gap, one container after the other
+ *   which.c      which services are replaced without a gap
+ *   roll.c       that: one container after the other, or all new ones beside all old ones
+ *   standing.c   the former containers, until the deployment is committed
+ *   routed.c     that the new ones get the requests, and the former ones at an undo
+ *   proxy.c      asked of the proxy in front
  *   watch.c      healthy, and for how long; the last lines of what is not
  *   apply.c      makes the change
  *   kept.c       files and tags of davit's own
@@ -49,6 +55,11 @@ void compose_stack_done(struct compose_stack *s);
 /* known: the configuration that runs, with x-davit; NULL: none. */
 int compose_resolve(const struct step_context *c, const struct docker *d, const json_t *known,
                     struct compose_stack *ret, struct err *err);
+/* The same from what is kept of the one that runs. */
+int compose_known_stack(const struct compose_up_in *in, const json_t *known, struct compose_stack *ret);
+/* Does the input resolve to that now? */
+int compose_is_resolved_as(const struct step_context *c, const struct docker *d, const struct compose_stack *s,
+                           bool *ret, struct err *err);
 /* Of a resolved configuration: service → hash, as compose labels what it starts. */
 int compose_hashes(const struct docker *d, const char *project, const json_t *model, json_t **ret, struct err *err);
 const struct compose_service *compose_find(const struct compose_stack *s, const char *name);
@@ -70,6 +81,7 @@ int compose_check_names(const struct compose_up_in *in, const struct docker *d, 
 /* ret: service → {"image","from": "here" | "registry" | "build","id"}; id only where it is known now. */
 int compose_look_at_images(const struct compose_up_in *in, const struct docker *d, const struct compose_stack *s,
                            json_t **ret, json_t **ret_here, struct err *err);
+json_t *compose_images_of(const struct compose_up_in *in, const struct compose_stack *s, const json_t *here);
 /* Are they there, for the engine's processor? here: what compose_look_at_images found. */
 int compose_check_images(const struct docker *d, const struct compose_stack *s, const json_t *images,
                          const json_t *here, struct strv *faults, struct err *err);
@@ -81,6 +93,8 @@ json_t *compose_state_found(const struct docker_containers *l);
 json_t *compose_state_wanted(const struct compose_stack *s, const json_t *images);
 /* One of "services": its containers, all of them alike. */
 json_t *compose_state_service(const char *hash, const char *image, int64_t count, int64_t up);
+/* One container more of a service that is wanted. */
+void compose_state_add(json_t *state, const struct docker_container *c);
 /* Nothing ran. */
 bool compose_state_is_absent(const json_t *state);
 /* Is it that already, all of it running? */
@@ -93,10 +107,8 @@ extern const char compose_adopted[]; /* the name of what somebody else started *
 /* x-davit of a configuration: {"id","deployment","directory","former","services":{NAME:{"hash","image","name","count","up"}}}. */
 json_t *compose_about(const char *id, const struct step_context *c, const char *directory,
                       const struct docker_containers *l);
-/* What runs now, to bring it back: its configuration with x-davit. *ret NULL: nothing runs, or it cannot be brought back (then *ret_why says
- * why, free()). *ret_name: the name of its file. Of another deployment: ERR_REFUSED. */
-int compose_former(const struct step_context *c, const struct docker *d, const struct docker_containers *l,
-                   json_t **ret, char **ret_name, char **ret_why, struct err *err);
+/* The configuration that runs, as davit started it; *ret NULL: it started none. Of another deployment: ERR_REFUSED. */
+int compose_read_own(const struct step_context *c, const struct docker *d, json_t **ret, struct err *err);
 char *compose_dir(const struct view *v, const char *project);
 char *compose_file(const struct view *v, const char *project, const char *id);
 int compose_read_model(struct view *v, const char *path, json_t **ret, struct err *err); /* ERR_NOT_FOUND */
@@ -106,6 +118,8 @@ int compose_read_model(struct view *v, const char *path, json_t **ret, struct er
 struct compose_payload {
 	struct compose_stack stack;
 	json_t *former, *images;
+	struct strv standing; /* ids of containers that the change leaves standing until the commit */
+	struct strv hidden;   /* of those that an earlier one left and did not remove */
 	char *former_name;
 	struct docker_containers was;
 	bool same;    /* all of it runs as configured */
@@ -113,7 +127,10 @@ struct compose_payload {
 	char *goal_name;
 	char *unresolved; /* why the files could not be resolved yet; NULL: they were */
 };
+void compose_payload_clear(struct compose_payload *p);
 void compose_payload_free(void *payload);
+/* All of it runs as configured. */
+bool compose_is_same(const struct compose_payload *p);
 int compose_plan(const struct step_context *c, struct view *v, struct plan *plan, struct err *err);
 /* The same for the change that is about to be made, when the files of the steps before it are there. */
 int compose_look(const struct step_context *c, const struct docker *d, bool may_wait, struct compose_payload *ret,
@@ -122,14 +139,70 @@ int compose_look(const struct step_context *c, const struct docker *d, bool may_
 int compose_must_have_former(const struct compose_up_in *in, const struct docker *d, const char *why, struct err *err);
 void compose_report_images(const struct step_context *c, const struct compose_payload *p);
 
-/* ---- roll.c ---- */
+/* ---- unchanged.c ---- */
+/* Does all of it run as configured, as one look tells? Then p is as compose_look would leave it; else it is empty. */
+int compose_unchanged(const struct step_context *c, const struct docker *d, struct compose_payload *p, bool *ret_same,
+                      struct err *err);
+
+/* What runs now, to bring it back: fills in p->former with x-davit and p->former_name, of p->was, from which what an earlier deployment left
+ * standing is taken out. p->former NULL: nothing runs, or it cannot be brought back (then *ret_why says why, free()). Of another deployment:
+ * ERR_REFUSED. */
+int compose_former(const struct step_context *c, const struct docker *d, struct compose_payload *p, char **ret_why,
+                   struct err *err);
+
+/* ---- which.c ---- */
 /* Adds a fault for each service of `roll` that cannot have two containers. */
 void compose_roll_faults(const struct compose_up_in *in, const struct compose_stack *s, struct strv *faults);
+/* Why a service cannot have two containers; NULL: it can. */
+const char *compose_why_alone(const json_t *service);
+const json_t *compose_service_json(const struct compose_stack *s, const char *name);
+/* Is the container as configured? */
+bool compose_is_new(const struct compose_payload *p, const struct compose_service *one,
+                    const struct docker_container *c);
+/* An old container of it runs and is to be replaced without a gap. */
+bool compose_rolls_one(const struct compose_up_in *in, const struct compose_payload *p,
+                       const struct docker_containers *now, const struct compose_service *one);
+/* It, or something that it depends on. */
+bool compose_needs_rolled(const struct compose_up_in *in, const struct compose_payload *p,
+                          const struct docker_containers *now, const char *name);
 /* Something is to be replaced without a gap. */
 bool compose_rolls(const struct step_context *c, const struct compose_payload *p, const struct docker_containers *now);
-/* What compose_up does, the services that roll one container after the other. */
+
+/* ---- standing.c ---- */
+/* Fills in p->standing. */
+void compose_stand(const struct compose_up_in *in, struct compose_payload *p, const struct docker_containers *now);
+void compose_stand_faults(const struct compose_up_in *in, const struct compose_payload *p, struct strv *faults);
+/* The wanted state and what is left standing beside it. */
+json_t *compose_state_with(json_t *wanted, const struct strv *standing, const struct docker_containers *now);
+/* Takes those that x-davit (or the record of a change) has as standing out of a list, and adds their ids to `hidden`. */
+void compose_hide(struct docker_containers *l, const json_t *about, struct strv *hidden);
+int compose_remove_containers(const struct docker *d, const char *project, const struct strv *ids, int64_t timeout_ms,
+                              struct err *err);
+/* current: the name of the configuration that runs; NULL: none. */
+int compose_drop_standing(const struct step_context *c, struct target *t, const char *current, struct err *err);
+
+/* ---- roll.c ---- */
+/* What compose_up does, the services that roll without a gap. now: as it began. */
 int compose_roll(const struct step_context *c, struct target *t, const struct docker *d,
-                 const struct compose_payload *p, const char *file, struct err *err);
+                 const struct compose_payload *p, const struct docker_containers *now, const char *file,
+                 struct err *err);
+
+/* ---- routed.c, proxy.c ---- */
+struct compose_route {
+	const char *service;
+	struct strv names, ids, old; /* those that are to get the requests, and the names of those that are not */
+};
+void compose_route_done(struct compose_route *route);
+/* Tells the proxy, and waits until it has them. */
+int compose_route(const struct step_context *c, struct target *t, const struct docker *d,
+                  const struct compose_route *route, struct err *err);
+void compose_behind_faults(const struct compose_up_in *in, struct faults *faults);
+/* addresses: a line for each of route->names. */
+int compose_behind(const struct step_context *c, struct target *t, const struct compose_route *route,
+                   const char *addresses, struct err *err);
+/* Starts former containers that still stand beside newer ones, and gives them the requests. */
+int compose_route_back(const struct step_context *c, struct target *t, const struct docker *d, const json_t *model,
+                       struct err *err);
 /* Tells the proxy what runs after an undo. */
 int compose_routed_again(const struct step_context *c, struct target *t, const json_t *model, struct err *err);
 
@@ -141,7 +214,8 @@ int compose_fetch(const struct step_context *c, const struct docker *d, struct c
 /* Starts the services of a configuration file as they were or are to be. */
 int compose_up(const struct step_context *c, const struct docker *d, const struct compose_payload *p, const char *file,
                struct err *err);
-int compose_watch(const struct step_context *c, const struct docker *d, const struct compose_stack *s, struct err *err);
+int compose_watch(const struct step_context *c, const struct docker *d, const struct compose_payload *p,
+                  struct err *err);
 void compose_show_lines(void *context, bool is_stderr, const char *line, size_t len);
 /* The last lines of each container that is not well. */
 void compose_tell_troubles(const struct step_context *c, const struct docker *d, const struct compose_stack *s);
@@ -157,6 +231,7 @@ int compose_keep_images(const struct docker *d, const char *project, const json_
 int compose_drop_tags(const struct docker *d, const char *project, const char *id, struct err *err);
 
 /* ---- back.c ---- */
+bool compose_is_former(const json_t *about, const struct docker_container *c);
 /* Puts into a script what takes away the halves of an `up` that was killed. */
 void compose_tidy(struct str *script, const char *project);
 /* Back to a configuration that ran before: what an undo does, and a rollback behind a committed deployment. */

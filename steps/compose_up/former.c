@@ -72,7 +72,7 @@ static bool is_mixed(const struct docker_containers *l)
 
 /* ---- what davit started ---- */
 
-static int read_own(const struct step_context *c, const struct docker *d, json_t **ret, struct err *err)
+int compose_read_own(const struct step_context *c, const struct docker *d, json_t **ret, struct err *err)
 {
 	const struct compose_up_in *in = c->input;
 	_cleanup_free_ char *path = compose_file(d->v, in->project, "current");
@@ -167,28 +167,32 @@ static int find_by_labels(const struct step_context *c, const struct docker *d, 
 	return r == ERR_FAILED ? 0 : r;
 }
 
-int compose_former(const struct step_context *c, const struct docker *d, const struct docker_containers *l,
-                   json_t **ret, char **ret_name, char **ret_why, struct err *err)
+int compose_former(const struct step_context *c, const struct docker *d, struct compose_payload *p, char **ret_why,
+                   struct err *err)
 {
+	struct docker_containers *l = &p->was;
 	_cleanup_json_ json_t *model = NULL, *other = NULL;
-	int r = read_own(c, d, &model, err);
-	if (r < 0 || l->count == 0)
+	int r = compose_read_own(c, d, &model, err);
+	if (r < 0)
 		return r;
+	json_t *about = json_get_object(model, "x-davit");
+	compose_hide(l, about, &p->hidden);
+	if (l->count == 0)
+		return 0;
 	if (is_mixed(l)) {
 		*ret_why = xstrdup("containers of one service differ from each other");
 		return 0;
 	}
-	json_t *about = json_get_object(model, "x-davit");
 	if (fits(json_get_object(about, "services"), l)) {
 		json_object_set_new(about, "services", services_of(l));
-		*ret_name = xstrdup(json_get_string(about, "id"));
-		*ret = TAKE(model);
+		p->former_name = xstrdup(json_get_string(about, "id"));
+		p->former = TAKE(model);
 		return 0;
 	}
 	r = find_by_labels(c, d, l, &other, err);
 	if (r == 0 && other != NULL) {
-		*ret_name = xstrdup(compose_adopted);
-		*ret = TAKE(other);
+		p->former_name = xstrdup(compose_adopted);
+		p->former = TAKE(other);
 	} else if (r == 0) {
 		*ret_why = xasprintf("it was started from %s as it is not there any more", l->items[0].files);
 	}

@@ -46,7 +46,7 @@ static const char *where_from(const struct compose_up_in *in, const struct compo
 	return one->pull == COMPOSE_ALWAYS || (id == NULL && one->pull == COMPOSE_MISSING) ? "registry" : "here";
 }
 
-static json_t *describe(const struct compose_up_in *in, const struct compose_stack *s, const json_t *here)
+json_t *compose_images_of(const struct compose_up_in *in, const struct compose_stack *s, const json_t *here)
 {
 	json_t *images = json_object();
 	for (size_t i = 0; i < s->count; i++) {
@@ -89,7 +89,7 @@ int compose_look_at_images(const struct compose_up_in *in, const struct docker *
 			strv_add(&names, s->services[i].image);
 	int r = docker_images(d, &names, ret_here, err);
 	if (r == 0)
-		*ret = describe(in, s, *ret_here);
+		*ret = compose_images_of(in, s, *ret_here);
 	return r;
 }
 

@@ -1,12 +1,11 @@
 /* What stands there, what is wanted, and whether the two differ. */
 #include "steps/compose_up/compose_up.h"
 
-void compose_payload_free(void *payload)
+void compose_payload_clear(struct compose_payload *p)
 {
-	struct compose_payload *p = payload;
-	if (p == NULL)
-		return;
 	compose_stack_done(&p->stack);
+	strv_done(&p->standing);
+	strv_done(&p->hidden);
 	docker_containers_done(&p->was);
 	json_decref(p->former);
 	json_decref(p->images);
@@ -14,7 +13,14 @@ void compose_payload_free(void *payload)
 	json_decref(p->goal);
 	free(p->goal_name);
 	free(p->unresolved);
-	free(p);
+	*p = (struct compose_payload){0};
+}
+
+void compose_payload_free(void *payload)
+{
+	if (payload != NULL)
+		compose_payload_clear(payload);
+	free(payload);
 }
 
 static int refuse(const struct compose_up_in *in, const struct docker *d, const struct strv *faults, struct err *err)
@@ -56,11 +62,11 @@ static bool fetches(const struct compose_payload *p)
 	return false;
 }
 
-static bool is_same(const struct compose_payload *p)
+bool compose_is_same(const struct compose_payload *p)
 {
 	_cleanup_json_ json_t *found = compose_state_found(&p->was),
 			      *wanted = compose_state_wanted(&p->stack, p->images);
-	return compose_state_is(found, wanted) && !a_once_failed(p) && !fetches(p);
+	return compose_state_is(found, wanted) && !a_once_failed(p) && !fetches(p) && p->hidden.count == 0;
 }
 
 /* What runs as configured need not be asked whether it can. */
@@ -75,11 +81,13 @@ static int look_at_stack(const struct step_context *c, const struct docker *d, s
 		compose_roll_faults(in, &p->stack, &faults);
 	if (r == 0)
 		r = compose_look_at_images(in, d, &p->stack, &p->images, &here, err);
-	p->same = r == 0 && is_same(p);
+	p->same = r == 0 && compose_is_same(p);
 	if (r == 0 && !p->same)
 		r = compose_check_names(in, d, &p->stack, &faults, err);
 	if (r == 0 && !p->same)
 		r = compose_check_images(d, &p->stack, p->images, here, &faults, err);
+	if (r == 0 && !p->same)
+		compose_stand_faults(in, p, &faults);
 	if (r == 0 && faults.count > 0)
 		r = refuse(in, d, &faults, err);
 	return r;
@@ -92,9 +100,15 @@ int compose_look(const struct step_context *c, const struct docker *d, bool may_
 	_cleanup_free_ char *why = NULL;
 	struct err own = ERR_INIT;
 	char line[ERR_FRAME_SIZE];
-	int r = docker_project(d, in->project, &p->was, err);
+	int r = 0;
+	/* What the steps before it are about to change is read when they are done. */
+	if (!may_wait)
+		r = compose_unchanged(c, d, p, &p->same, err);
+	if (r < 0 || p->same)
+		return r;
+	r = docker_project(d, in->project, &p->was, err);
 	if (r == 0)
-		r = compose_former(c, d, &p->was, &p->former, &p->former_name, &why, err);
+		r = compose_former(c, d, p, &why, err);
 	if (r == 0)
 		r = compose_must_have_former(in, d, why, err);
 	if (r < 0)
@@ -149,6 +163,10 @@ static json_t *extra_of(const struct step_context *c, const struct compose_paylo
 	json_set_string(extra, "docker_config", in->docker_config);
 	if (p->images != NULL)
 		json_object_set(extra, "images", p->images);
+	json_t *hidden = json_array();
+	for (size_t i = 0; i < p->hidden.count; i++)
+		json_array_append_new(hidden, json_string(p->hidden.items[i]));
+	json_object_set_new(extra, "standing", hidden);
 	return extra;
 }
 

@@ -48,6 +48,8 @@ static int compare(struct change_call *x, const struct change *c, enum change_ma
 		r = docker_project(&d, project_of(c), &l, err);
 	if (r < 0)
 		return r;
+	_cleanup_(strv_done) struct strv hidden = {0};
+	compose_hide(&l, c->extra, &hidden);
 	_cleanup_json_ json_t *found = compose_state_found(&l);
 	*ret = compose_state_match(c->before, after != NULL ? after : c->after, found);
 	return 0;
@@ -127,11 +129,30 @@ static int undo(struct change_call *x, const struct change *c, struct err *err)
 	return undo_with(x, &d, c, err);
 }
 
+/* Where the former containers still stand they get the requests before the new ones go. Without that the way back is the same, with a gap. */
+static void route_back(const struct step_context *c, struct target *t, const struct docker *d,
+                       const struct change *change)
+{
+	struct err why = ERR_INIT;
+	char line[ERR_FRAME_SIZE];
+	_cleanup_json_ json_t *model = NULL;
+	_cleanup_free_ char *saved = compose_undo_path(t->lock_dir, change, "");
+	if (change->extra == NULL || json_get_string(change->extra, "former") == NULL)
+		return;
+	int r = compose_read_model(&t->view, saved, &model, &why);
+	if (r == 0)
+		r = compose_route_back(c, t, d, model, &why);
+	if (r < 0)
+		c->report(c->engine, "the requests do not go to the former containers first: %s",
+		          err_line(&why, line, sizeof(line)));
+}
+
 /* With a step at hand, whose log it tells to. */
 int compose_undo(const struct step_context *c, struct target *t, const struct change *change, struct err *err)
 {
 	struct change_call x = {.v = &t->view, .t = t, .lock_dir = t->lock_dir, .undoing = true};
 	struct docker d = compose_docker(c, &t->view, t);
+	route_back(c, t, &d, change);
 	int r = undo_with(&x, &d, change, err);
 	if (r < 0 || change->extra == NULL || json_get_string(change->extra, "former") == NULL)
 		return r;

@@ -292,6 +292,39 @@ static int look_at_variables(const struct step_context *c, const struct docker *
 	return r;
 }
 
+int compose_known_stack(const struct compose_up_in *in, const json_t *known, struct compose_stack *ret)
+{
+	const json_t *about = json_get_object(known, "x-davit");
+	_cleanup_(compose_stack_done) struct compose_stack s = {0};
+	const char *directory = json_get_string(about, "directory");
+	if (directory == NULL)
+		return ERR_NOT_FOUND;
+	s.directory = xstrdup(directory);
+	s.model = json_copy((json_t *)(uintptr_t)known);
+	json_object_del(s.model, "x-davit");
+	int r = read_services(in, &s, NULL);
+	if (r == 0)
+		r = take_hashes(NULL, in->project, json_get_object(about, "services"), &s, NULL);
+	if (r == 0) {
+		*ret = s;
+		s = (struct compose_stack){0};
+	}
+	return r;
+}
+
+int compose_is_resolved_as(const struct step_context *c, const struct docker *d, const struct compose_stack *s,
+                           bool *ret, struct err *err)
+{
+	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
+	_cleanup_free_ char *directory = NULL;
+	_cleanup_json_ json_t *model = NULL, *plain = json_copy(s->model);
+	int r = ask_config(d, c->input, false, &said, &directory, &model, err);
+	json_object_del(plain, "x-davit");
+	*ret = r == 0 && directory != NULL && strcmp(directory, s->directory) == 0 && model != NULL &&
+	       json_equal(plain, model);
+	return r;
+}
+
 int compose_resolve(const struct step_context *c, const struct docker *d, const json_t *known,
                     struct compose_stack *ret, struct err *err)
 {

@@ -90,6 +90,15 @@ json_t *compose_state_wanted(const struct compose_stack *s, const json_t *images
 	return of_services(services);
 }
 
+void compose_state_add(json_t *state, const struct docker_container *c)
+{
+	json_t *one = json_object_get(json_object_get(state, "services"), c->service);
+	if (one == NULL)
+		return;
+	json_array_append_new(json_object_get(one, "is"), what_is(c->hash, c->image));
+	json_object_set_new(one, "is", sorted(json_incref(json_object_get(one, "is"))));
+}
+
 /* One without an image is any of its configuration. */
 static bool same(const char *wanted, const char *found)
 {

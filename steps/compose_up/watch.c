@@ -12,6 +12,7 @@ struct watch {
 	const struct step_context *c;
 	const struct docker *d;
 	const struct compose_stack *s;
+	const struct strv *standing;
 	json_t *seen;       /* container → {"restarts","started"} when it was first seen well or starting */
 	int64_t well_since; /* 0: not yet */
 	struct str why;     /* what is not well */
@@ -107,7 +108,8 @@ static int look(struct watch *w, enum wellness *ret, struct err *err)
 	str_clear(&w->why);
 	*ret = judge_counts(w, &l);
 	for (size_t i = 0; i < l.count && *ret != LOST; i++)
-		*ret = MAX(*ret, judge(w, &l.items[i]));
+		if (!strv_has(w->standing, l.items[i].id))
+			*ret = MAX(*ret, judge(w, &l.items[i]));
 	return 0;
 }
 
@@ -142,9 +144,11 @@ static int watch(struct watch *w, struct err *err)
 	}
 }
 
-int compose_watch(const struct step_context *c, const struct docker *d, const struct compose_stack *s, struct err *err)
+int compose_watch(const struct step_context *c, const struct docker *d, const struct compose_payload *p,
+                  struct err *err)
 {
-	struct watch w = {.c = c, .d = d, .s = s, .seen = json_object(), .why = STR_INIT(2048)};
+	struct watch w = {
+		.c = c, .d = d, .s = &p->stack, .standing = &p->standing, .seen = json_object(), .why = STR_INIT(2048)};
 	const struct compose_up_in *in = c->input;
 	char took[CLOCK_TEXT_SIZE];
 	c->report(c->engine, "watching '%s' until all of it is well for %s", in->project,

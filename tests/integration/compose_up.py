@@ -5,8 +5,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness.stack import StackCase, service  # noqa: E402
-from harness.trial import main  # noqa: E402
+from harness.stack import StackCase, main, service  # noqa: E402
 
 FAILS = {"run": {"command": ["false"], "undo": "none"}}
 
@@ -30,6 +29,77 @@ class ComposeUp(StackCase):
             self.assert_exit(result, 0)
             self.assert_says(result, "nothing to change")
             self.assertEqual((s.ids(), s.kept()), (before, kept))
+
+    def counted(self, s):
+        """The engine's configuration for the docker command, whose compose notes in a file what it is asked."""
+        config, log = s.path("config"), s.path("asked")
+        os.makedirs(os.path.join(config, "cli-plugins"))
+        plugin = os.path.join(config, "cli-plugins", "docker-compose")
+        with open(plugin, "w", encoding="ascii") as f:
+            f.write(f'#!/bin/sh\necho "$*" >>{log}\nexec {self.docker.config}/cli-plugins/docker-compose "$@"\n')
+        os.chmod(plugin, 0o755)
+
+        def asked():
+            with open(log, encoding="utf-8") as f:
+                lines = f.read().splitlines()
+            os.truncate(log, 0)
+            return [line for line in lines if "docker-cli-plugin-metadata" not in line]
+        return config, asked
+
+    def test_compose_is_not_asked_again_until_something_that_it_reads_or_a_container_differs(self):
+        with self.stack() as s:
+            config, asked = self.counted(s)
+            s.file("web.env", "A=1\nB=${OUTER:-none}\n")
+            s.file("more.yml", json.dumps({"services": {"worker": service(environment=["C", "D=${D:-d}"])}}))
+            s.file("base.yml", json.dumps({"services": {"common": service(labels={"x": "y"})}}))
+            s.compose({"include": ["more.yml"], "services": {"web": {"extends": {"file": "base.yml", "service": "common"}, "env_file": "web.env"}}})
+            known = {"docker_config": config, "env": {"C": "c"}, "allow_empty": ["OUTER"]}
+            self.assert_exit(s.up(**known), 0)
+
+            def plan(**more):
+                asked()
+                result = s.up(options=["--plan"], **{**known, **more})
+                self.assert_exit(result, 0)
+                return result, asked()
+            ids = s.ids()
+            result, calls = plan()
+            self.assert_says(result, "Nothing to change")
+            self.assertEqual(calls, [])
+            for name, text in (("web.env", "A=2\n"), ("more.yml", json.dumps({"services": {"worker": service("2")}})), (".env", "D=other\n"),
+                               ("base.yml", json.dumps({"services": {"common": service("2")}})), ("compose.override.yml", "services: {web: {labels: {a: b}}}")):
+                with self.subTest(changed=name):
+                    path = os.path.join(s.home, name)
+                    before = open(path, encoding="utf-8").read() if os.path.exists(path) else None
+                    s.file(name, text)
+                    result, calls = plan()
+                    self.assertNotEqual(calls, [])
+                    self.assert_silent(result, "Nothing to change")
+                    os.unlink(path)
+                    if before is not None:
+                        s.file(name, before)
+                    self.assertEqual(plan()[1], [])
+            for name, more in (("a variable of the env file", {"env": {"C": "c", "OUTER": "o"}}), ("one without a value", {"env": {"C": "other"}}),
+                               ("a default", {"env": {"C": "c", "D": "e"}})):
+                with self.subTest(changed=name):
+                    result, calls = plan(**more)
+                    self.assertNotEqual(calls, [])
+                    self.assert_silent(result, "Nothing to change")
+            self.assertEqual(s.ids(), ids)
+            self.docker.run("stop", "-t", "0", s.containers()["worker"][0]["Id"])
+            self.assert_silent(plan()[0], "Nothing to change")
+            self.assert_exit(s.up(**known), 0)
+            self.assert_says(s.up(**known), "nothing to change")
+
+    def test_paths_that_a_variable_decides_are_asked_of_compose_each_time(self):
+        with self.stack() as s:
+            config, asked = self.counted(s)
+            s.file("one.env", "A=1\n")
+            s.compose({"services": {"web": service(env_file=["${WHICH}.env"])}})
+            known = {"docker_config": config, "env": {"WHICH": "one"}}
+            self.assert_exit(s.up(**known), 0)
+            asked()
+            self.assert_says(s.up(**known), "nothing to change")
+            self.assertNotEqual(asked(), [])
 
     def test_a_stack_that_compose_started_by_hand_is_not_touched_when_its_files_are_the_same(self):
         with self.stack() as s:

@@ -1,108 +1,19 @@
 #!/usr/bin/env python3
 """compose-up with `strategy: rolling`: a service is replaced behind nginx while a client asks it without a pause, and no request is lost."""
-import http.client
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness.stack import StackCase, service, until  # noqa: E402
-from harness.trial import main  # noqa: E402
+from harness.proxied import NGINX, Client, Proxy, answers, web  # noqa: E402
+from harness.stack import StackCase, main, service, until  # noqa: E402
 from servers.sshd import free_port  # noqa: E402
 
-NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 FAILS = {"run": {"command": ["false"], "undo": "none"}}
 REQUESTS = int(os.environ.get("ROLLING_REQUESTS", "3000"))
-
-# What a team would write: the containers that run, but not the one that is about to go, become nginx's upstream.
-ROUTE = """set -eu
-export DOCKER_HOST={host}
-for id in $(docker ps -q --filter label=com.docker.compose.project={project} --filter label=com.docker.compose.service=web); do
-  docker inspect --format '{{{{.Name}}}} {{{{range .NetworkSettings.Networks}}}}{{{{.IPAddress}}}}{{{{end}}}}' "$id"
-done | while read -r name ip; do
-  [ "$name" = "/${{DAVIT_OLD:-}}" ] || echo "server $ip:80 max_fails=0;"
-done >{dir}/upstream.new
-test -s {dir}/upstream.new
-mv {dir}/upstream.new {dir}/upstream.conf
-{nginx} -c {dir}/nginx.conf -s reload
-"""
-
-
-def web(version, **more):
-    serve = f"mkdir -p /tmp/www; echo version {version} >/tmp/www/index.html; exec httpd -f -p 80 -h /tmp/www"
-    return service(version, command=["sh", "-c", serve], healthcheck={"test": ["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1/"],
-                                                                      "interval": "1s", "timeout": "2s"}, **more)
-
-
-class Proxy:
-    """nginx on this machine."""
-
-    def __init__(self, s):
-        self.dir, self.port = s.path("nginx"), free_port()
-        os.makedirs(self.dir)
-        temporary = "".join(f"{kind}_temp_path {self.dir}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        self.write("nginx.conf", f"pid {self.dir}/pid; error_log {self.dir}/error.log; worker_processes 1; user root;\n"
-                   "events { worker_connections 256; }\n"
-                   f"http {{ access_log off; {temporary} upstream web {{ include {self.dir}/upstream.conf; }}\n"
-                   f"  server {{ listen 127.0.0.1:{self.port}; location / {{ proxy_pass http://web; proxy_connect_timeout 2s; "
-                   "proxy_next_upstream off; } } }\n")
-        self.route = s.path("route.sh")
-        s.write("route.sh", ROUTE.format(host=s.docker.host, project=s.project, dir=self.dir, nginx=NGINX).encode())
-
-    def write(self, name, text):
-        with open(os.path.join(self.dir, name), "w", encoding="ascii") as f:
-            f.write(text)
-
-    def __enter__(self):
-        self.write("upstream.conf", "server 127.0.0.1:1;")
-        subprocess.run([NGINX, "-c", self.dir + "/nginx.conf"], check=True)
-        return self
-
-    def __exit__(self, *_):
-        subprocess.run([NGINX, "-c", self.dir + "/nginx.conf", "-s", "quit"], check=False, stderr=subprocess.DEVNULL)
-
-
-def answers(port, times=30):
-    """A reload takes its time, and for a moment the old worker takes requests beside the new one."""
-    for _ in range(times):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        connection.request("GET", "/")
-        status = connection.getresponse().status
-        connection.close()
-        if status != 200:
-            return False
-    return True
-
-
-class Client(threading.Thread):
-    """Asks at an even pace until it is told to stop; what went wrong, and which versions answered."""
-
-    def __init__(self, port, pause=0.004):
-        super().__init__(daemon=True)
-        self.port, self.pause, self.lost, self.versions, self.count, self.over = port, pause, [], [], 0, threading.Event()
-
-    def run(self):
-        while not self.over.is_set():
-            try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-                connection.request("GET", "/")
-                reply = connection.getresponse()
-                text = reply.read().decode().strip()
-                if reply.status != 200:
-                    self.lost.append(reply.status)
-                elif text not in self.versions:
-                    self.versions.append(text)
-                connection.close()
-            except OSError as reason:
-                self.lost.append(repr(reason))
-            self.count += 1
-            time.sleep(self.pause)
-
 
 @unittest.skipUnless(os.path.exists(NGINX), "nginx is missing")
 class Rolling(StackCase):
@@ -180,17 +91,18 @@ class Rolling(StackCase):
     def test_a_failure_behind_it_brings_the_former_version_back(self):
         with self.stack() as s, Proxy(s) as proxy:
             self.begin(s, proxy)
-            facts = s.facts()
+            facts, before = s.facts(), [i for i, _ in s.ids()["web"]]
             s.compose({"services": {"web": web("2", scale=2), "db": service(volumes=["data:/data"])}, "volumes": {"data": {}}})
-            self.assert_exit(self.rolling(s, proxy, FAILS), 1)
-            self.assertEqual(s.facts(), facts)
-            client = Client(proxy.port, 0)
+            client = Client(proxy.port, 0.02)
             client.start()
-            while client.count < 20:
-                time.sleep(0.01)
+            self.assert_exit(self.rolling(s, proxy, FAILS), 1)
+            seen = client.count
+            until(lambda: client.count > seen + 20)
             client.over.set()
             client.join()
-            self.assertEqual((client.lost, client.versions), ([], ["version 1"]))
+            self.assertEqual(s.facts(), facts)
+            self.assertEqual([i for i, _ in s.ids()["web"]], before, "the former containers were kept, and started again")
+            self.assertEqual((client.lost, client.versions), ([], ["version 1", "version 2"]))
 
     def test_killed_while_both_run_it_is_taken_back(self):
         with self.stack() as s, Proxy(s) as proxy:
