@@ -20,6 +20,7 @@ enum {
 	ANSWER_MAX = 1 << 20,
 	DEFAULT_LIFE_S = 60,
 	LOGIN_MAX = 128 << 10,
+	TURN_MS = 100,
 };
 
 struct token {
@@ -276,27 +277,38 @@ static void add_header(struct strv *headers, const char *name, const char *value
 		strv_addf(headers, "%s: %s", name, value);
 }
 
-static int send_once(struct registry *r, const struct registry_request *q, struct wait *w, struct http_response *ret,
-                     struct err *err)
-{
-	struct str login _cleanup_(str_done) = STR_SECRET_INIT(LOGIN_MAX);
-	struct strv headers _cleanup_(strv_done) = {0};
-	_cleanup_free_ char *url = xasprintf("%s%s", r->url, q->path);
+/* A request as it goes out, with what it points to. */
+struct outgoing {
+	struct str login;
+	struct strv headers;
+	char *url;
 	const char *all[6];
+	struct http_request request;
+};
+
+static void done_outgoing(struct outgoing *o)
+{
+	str_done(&o->login);
+	strv_done(&o->headers);
+	free(o->url);
+}
+
+static void make_outgoing(struct registry *r, const struct registry_request *q, struct outgoing *o)
+{
 	size_t count = 0;
-	append_login(r, q->scope, &login);
-	add_header(&headers, "Accept", q->accept);
-	add_header(&headers, "Content-Type", q->content_type);
-	add_header(&headers, "Content-Range", q->content_range);
-	for (size_t i = 0; i < headers.count; i++)
-		all[count++] = headers.items[i];
-	if (login.len > 0)
-		all[count++] = str_peek(&login);
-	all[count] = NULL;
-	const struct http_request request = {
+	*o = (struct outgoing){.login = STR_SECRET_INIT(LOGIN_MAX), .url = xasprintf("%s%s", r->url, q->path)};
+	append_login(r, q->scope, &o->login);
+	add_header(&o->headers, "Accept", q->accept);
+	add_header(&o->headers, "Content-Type", q->content_type);
+	add_header(&o->headers, "Content-Range", q->content_range);
+	for (size_t i = 0; i < o->headers.count; i++)
+		o->all[count++] = o->headers.items[i];
+	if (o->login.len > 0)
+		o->all[count++] = str_peek(&o->login);
+	o->request = (struct http_request){
 		.method = q->method,
-		.url = url,
-		.headers = all,
+		.url = o->url,
+		.headers = o->all,
 		.body = q->body,
 		.body_len = q->body_len,
 		.borrow_body = true,
@@ -304,11 +316,18 @@ static int send_once(struct registry *r, const struct registry_request *q, struc
 		.timeout_ms = TIMEOUT_MS + (int64_t)(q->body_len >> 10) * 10,
 		.retries = q->repeats ? RETRIES : 0,
 	};
-	int e = http_perform(r->http, &request, w, ret, err);
+}
+
+static int send_once(struct registry *r, const struct registry_request *q, struct wait *w, struct http_response *ret,
+                     struct err *err)
+{
+	_cleanup_(done_outgoing) struct outgoing o;
+	make_outgoing(r, q, &o);
+	int e = http_perform(r->http, &o.request, w, ret, err);
 	bool reads = q->method == NULL || strcmp(q->method, "HEAD") == 0;
 	if (!reads && !q->repeats && (e == ERR_TIMEOUT || e == ERR_NETWORK))
 		return err_wrap(err, ERR_UNKNOWN, "%s: the reply to %s was lost", r->host, q->method);
-	return e < 0 ? err_wrap(err, e, "%s %s", q->method != NULL ? q->method : "GET", url) : 0;
+	return e < 0 ? err_wrap(err, e, "%s %s", q->method != NULL ? q->method : "GET", o.url) : 0;
 }
 
 int registry_call(struct registry *r, const struct registry_request *q, struct wait *w, struct http_response *ret,
@@ -337,6 +356,78 @@ int registry_call(struct registry *r, const struct registry_request *q, struct w
 	*ret = first;
 	first = (struct http_response){0};
 	return 0;
+}
+
+/* ---- several at once ---- */
+
+struct pending {
+	struct http_transfer *transfer; /* NULL: it is over */
+	struct http_response *response;
+	int result;
+};
+
+static void end_pending(void *context, int result, struct http_response *response, const struct err *err)
+{
+	struct pending *p = context;
+	(void)err;
+	p->transfer = NULL;
+	p->result = result;
+	if (result >= 0) {
+		*p->response = *response;
+		*response = (struct http_response){0};
+	}
+}
+
+static bool any_pending(const struct pending *all, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (all[i].transfer != NULL)
+			return true;
+	return false;
+}
+
+static int send_all(struct registry *r, const struct registry_request *q, size_t count, struct pending *all,
+                    struct wait *w, struct err *err)
+{
+	int e = 0;
+	for (size_t i = 0; e == 0 && i < count; i++) {
+		_cleanup_(done_outgoing) struct outgoing o;
+		make_outgoing(r, &q[i], &o);
+		all[i].result = ERR_NETWORK;
+		all[i].transfer = http_start(r->http, &o.request, end_pending, &all[i], err);
+		if (all[i].transfer == NULL)
+			e = err != NULL ? err->code : ERR_INTERNAL;
+	}
+	while (e == 0 && any_pending(all, count)) {
+		e = wait_check(w, err);
+		if (e == 0)
+			e = MIN(http_step(r->http, NULL, 0, TURN_MS, err), 0);
+	}
+	for (size_t i = 0; i < count; i++)
+		if (all[i].transfer != NULL)
+			http_cancel(all[i].transfer);
+	return e;
+}
+
+int registry_call_all(struct registry *r, const struct registry_request *q, size_t count, struct wait *w,
+                      struct http_response *ret, struct err *err)
+{
+	_cleanup_free_ struct pending *all = xcalloc(count + 1, sizeof(*all));
+	/* The first one learns how to log in. */
+	int e = count > 0 ? registry_call(r, q, w, ret, err) : 0;
+	for (size_t i = 1; i < count; i++)
+		all[i].response = &ret[i];
+	if (e == 0 && count > 1)
+		e = send_all(r, q + 1, count - 1, all + 1, w, err);
+	/* What did not come back, or wants another login, is asked by itself. */
+	for (size_t i = 1; e == 0 && i < count; i++) {
+		if (all[i].result >= 0 && ret[i].status != 401 && ret[i].status != 403)
+			continue;
+		http_response_done(&ret[i]);
+		ret[i] = (struct http_response){0};
+		e = registry_call(r, &q[i], w, &ret[i], err);
+	}
+	return e;
 }
 
 int registry_open_blob(struct registry *r, const char *path, const char *scope, struct wait *w,

@@ -30,6 +30,9 @@ struct registry_request {
  * ERR_AUTH: the login was refused, with the scope. ERR_UNKNOWN: a request that may not be repeated lost its reply. */
 int registry_call(struct registry *r, const struct registry_request *q, struct wait *w, struct http_response *ret,
                   struct err *err);
+/* The same for requests that may be sent again, all of them at once; ret: zeroed by the caller, to be freed in any case. */
+int registry_call_all(struct registry *r, const struct registry_request *q, size_t count, struct wait *w,
+                      struct http_response *ret, struct err *err);
 /* The body as it comes, for blobs. Redirects are followed; the login stays here. As http_stream_open. */
 int registry_open_blob(struct registry *r, const char *path, const char *scope, struct wait *w,
                        struct http_stream **ret, struct err *err);

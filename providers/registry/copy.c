@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECE = 8 << 20, DEPTH_MAX = 3, PARTS_MAX = 1000 };
+enum { PIECE = 8 << 20, DEPTH_MAX = 3, PARTS_MAX = 1000, AT_ONCE = 16 };
 static const int64_t BLOB_MAX = (int64_t)1 << 40;
 
 /* What a manifest says of one of its parts. Borrowed. */
@@ -65,23 +65,17 @@ static int is_there(struct registry_copy *c, const struct part *p, const char *s
 	return e < 0 ? e : response.status == 200;
 }
 
-/* POST an upload; with `from` it asks for a mount. 1: mounted; 0: *ret_location is where to send to. */
-static int begin_upload(struct registry_copy *c, const struct part *p, bool mount, const char *scope,
-                        char **ret_location, struct err *err)
+/* Where to send to. An upload that nobody uses expires at the registry: beginning another one is harmless. */
+static int begin_upload(struct registry_copy *c, const char *scope, char **ret_location, struct err *err)
 {
 	struct http_response response _cleanup_(http_response_done) = {0};
-	_cleanup_free_ char *path = mount ? xasprintf("/v2/%s/blobs/uploads/?mount=%s&from=%s", c->to_repository,
-	                                              p->digest, c->from_repository)
-	                                  : xasprintf("/v2/%s/blobs/uploads/", c->to_repository);
-	/* An upload that nobody uses expires at the registry: beginning another one is harmless. */
+	_cleanup_free_ char *path = xasprintf("/v2/%s/blobs/uploads/", c->to_repository);
 	const struct registry_request q = {.method = "POST", .path = path, .scope = scope, .repeats = true};
 	int e = guard(c, err);
 	if (e >= 0)
 		e = registry_call(c->to, &q, c->wait, &response, err);
 	if (e < 0)
 		return e;
-	if (mount && response.status == 201)
-		return 1;
 	if (response.status != 202)
 		return registry_refused(&response, "begin an upload", err);
 	return registry_location(c->to, &response, ret_location, err);
@@ -200,26 +194,71 @@ static int send_blob(struct registry_copy *c, const struct part *p, char **locat
 	return stream_blob(c, stream, p, location, scope, err);
 }
 
-/* A mount does not mind a blob that is there, so within a registry nobody asks first. One that mounts nothing is asked then, before
- * anything is sent. */
-static int copy_blob(struct registry_copy *c, const struct part *p, struct err *err)
+/* location: where an upload was begun already; NULL: none. */
+static int copy_blob(struct registry_copy *c, const struct part *p, const char *scope, char *begun, struct err *err)
 {
-	_cleanup_free_ char *scope = scope_of(c), *location = NULL;
-	int e = is_mount(c) ? begin_upload(c, p, true, scope, &location, err) : 0;
-	if (e != 0) {
-		c->mounted += e > 0;
-		return MIN(e, 0);
-	}
-	e = is_there(c, p, scope, err);
+	_cleanup_free_ char *location = begun;
+	int e = is_there(c, p, scope, err);
 	if (e != 0) {
 		c->present += e > 0;
 		return MIN(e, 0);
 	}
 	if (location == NULL)
-		e = begin_upload(c, p, false, scope, &location, err);
+		e = begin_upload(c, scope, &location, err);
 	if (e >= 0)
 		e = send_blob(c, p, &location, scope, err);
 	c->sent += e >= 0;
+	return e;
+}
+
+/* ---- within a registry ---- */
+
+struct mounts {
+	struct registry_request requests[AT_ONCE];
+	struct http_response responses[AT_ONCE];
+	char *paths[AT_ONCE];
+	size_t count;
+};
+
+static void done_mounts(struct mounts *m)
+{
+	for (size_t i = 0; i < m->count; i++) {
+		http_response_done(&m->responses[i]);
+		free(m->paths[i]);
+	}
+}
+
+/* One that mounts nothing has begun an upload: the blob is asked for then, before anything is sent. */
+static int after_mount(struct registry_copy *c, const struct part *p, const char *scope,
+                       const struct http_response *response, struct err *err)
+{
+	char *location = NULL;
+	if (response->status == 201) {
+		c->mounted++;
+		return 0;
+	}
+	if (response->status != 202)
+		return registry_refused(response, "begin an upload", err);
+	int e = registry_location(c->to, response, &location, err);
+	return e < 0 ? e : copy_blob(c, p, scope, location, err);
+}
+
+/* Side by side, each behind the same look at the lock. A mount does not mind a blob that is there, so nobody asks first. */
+static int mount_blobs(struct registry_copy *c, const struct part *parts, size_t count, const char *scope,
+                       struct err *err)
+{
+	_cleanup_(done_mounts) struct mounts m = {.count = count};
+	for (size_t i = 0; i < count; i++) {
+		m.paths[i] = xasprintf("/v2/%s/blobs/uploads/?mount=%s&from=%s", c->to_repository, parts[i].digest,
+		                       c->from_repository);
+		m.requests[i] = (struct registry_request){
+			.method = "POST", .path = m.paths[i], .scope = scope, .repeats = true};
+	}
+	int e = guard(c, err);
+	if (e >= 0)
+		e = registry_call_all(c->to, m.requests, count, c->wait, m.responses, err);
+	for (size_t i = 0; e >= 0 && i < count; i++)
+		e = after_mount(c, &parts[i], scope, &m.responses[i], err);
 	return e;
 }
 
@@ -237,43 +276,71 @@ static int copy_child(struct registry_copy *c, const struct part *p, int depth, 
 	return e < 0 ? e : registry_manifest_put(c->to, c->to_repository, child.digest, &child, c->wait, err);
 }
 
-static int copy_parts(struct registry_copy *c, const json_t *list, bool manifests, int depth, size_t *parts,
-                      struct err *err)
+static int next_part(const json_t *value, size_t *parts, struct part *ret, struct err *err)
+{
+	if (++*parts > PARTS_MAX)
+		return err_set(err, ERR_LIMIT, "it has more than %d parts", PARTS_MAX);
+	return read_part(value, ret, err);
+}
+
+static int copy_children(struct registry_copy *c, const json_t *list, int depth, size_t *parts, struct err *err)
 {
 	size_t i;
 	json_t *value;
+	int e = 0;
 	json_array_foreach((json_t *)list, i, value)
 	{
 		struct part p;
-		int e = read_part(value, &p, err);
-		if (e >= 0 && ++*parts > PARTS_MAX)
-			e = err_set(err, ERR_LIMIT, "it has more than %d parts", PARTS_MAX);
-		if (e >= 0 && manifests)
+		e = next_part(value, parts, &p, err);
+		if (e >= 0)
 			e = copy_child(c, &p, depth, parts, err);
+		if (e < 0)
+			break;
+	}
+	return e;
+}
+
+static int copy_blobs(struct registry_copy *c, const json_t *list, size_t *parts, struct err *err)
+{
+	_cleanup_free_ char *scope = scope_of(c);
+	size_t i, count = 0;
+	json_t *value;
+	struct part waiting[AT_ONCE];
+	int e = 0;
+	json_array_foreach((json_t *)list, i, value)
+	{
+		struct part p;
+		e = next_part(value, parts, &p, err);
+		if (e >= 0 && is_mount(c) && !is_foreign(&p))
+			waiting[count++] = p;
 		else if (e >= 0 && !is_foreign(&p))
-			e = copy_blob(c, &p, err);
+			e = copy_blob(c, &p, scope, NULL, err);
+		if (e >= 0 && count == AT_ONCE) {
+			e = mount_blobs(c, waiting, count, scope, err);
+			count = 0;
+		}
 		if (e < 0)
 			return e;
 	}
-	return 0;
+	return count > 0 ? mount_blobs(c, waiting, count, scope, err) : 0;
 }
 
 static int copy_manifest(struct registry_copy *c, const struct registry_manifest *m, int depth, size_t *parts,
                          struct err *err)
 {
-	json_t *body _cleanup_json_ = NULL, *config _cleanup_json_ = NULL;
+	json_t *body _cleanup_json_ = NULL, *blobs _cleanup_json_ = NULL;
 	if (depth > DEPTH_MAX)
 		return err_set(err, ERR_LIMIT, "indexes lie deeper than %d in one another", DEPTH_MAX);
 	int e = json_parse(str_peek(&m->bytes), m->bytes.len, REGISTRY_MANIFEST_MAX, &body, err);
 	if (e < 0)
 		return e;
 	if (m->index)
-		return copy_parts(c, json_get_array(body, "manifests"), true, depth, parts, err);
-	config = json_pack("[O]", json_object_get(body, "config"));
-	if (config == NULL)
+		return copy_children(c, json_get_array(body, "manifests"), depth, parts, err);
+	blobs = json_pack("[O]", json_object_get(body, "config"));
+	if (blobs == NULL)
 		return err_set(err, ERR_PROTOCOL, "the manifest %s has no config", m->digest);
-	e = copy_parts(c, config, false, depth, parts, err);
-	return e < 0 ? e : copy_parts(c, json_get_array(body, "layers"), false, depth, parts, err);
+	json_array_extend(blobs, json_get_array(body, "layers"));
+	return copy_blobs(c, blobs, parts, err);
 }
 
 int registry_copy_content(struct registry_copy *c, const struct registry_manifest *m, struct err *err)
