@@ -164,16 +164,41 @@ static void read_composite(struct manifest_look *l, const json_t *runs)
 	manifest_steps_read(l, runs);
 }
 
+static bool is_image(const char *text)
+{
+	const char *name = strrchr(text, '/') != NULL ? strrchr(text, '/') + 1 : text;
+	size_t len = strlen(name), word = strlen("Dockerfile");
+	return strncasecmp(text, "docker://", strlen("docker://")) == 0 ||
+	       (len >= word && strcasecmp(name + len - word, "Dockerfile") == 0) ||
+	       strncasecmp(name, "Dockerfile.", word + 1) == 0;
+}
+
 static void read_docker(struct manifest_look *l, const json_t *runs)
 {
 	static const char *const keys[] = {"using",  "image",          "env",    "entrypoint",
 	                                   "args",   "pre-entrypoint", "pre-if", "post-entrypoint",
 	                                   "post-if"};
-	_cleanup_free_ char *image = manifest_text(l, runs, "image");
-	l->manifest->kind = MANIFEST_DOCKER;
+	static const char *const contexts[] = {"inputs", NULL};
+	struct action_manifest *m = l->manifest;
+	json_t *args = json_object_get(runs, "args"), *env = json_object_get(runs, "env");
+	m->kind = MANIFEST_DOCKER;
 	manifest_known_keys(l, runs, "'runs' of a Docker action", keys, ARRAY_SIZE(keys));
-	if (image == NULL || image[0] == '\0')
+	m->image = manifest_text(l, runs, "image");
+	m->entrypoint = manifest_text(l, runs, "entrypoint");
+	m->pre_entrypoint = manifest_text(l, runs, "pre-entrypoint");
+	m->post_entrypoint = manifest_text(l, runs, "post-entrypoint");
+	m->pre_if = read_stage_condition(l, runs, "pre-if");
+	m->post_if = read_stage_condition(l, runs, "post-if");
+	if (m->image == NULL || m->image[0] == '\0')
 		manifest_fault(l, "a Docker action needs 'image'");
+	else if (!is_image(m->image))
+		manifest_fault(l, "'image' is docker://IMAGE or a file called Dockerfile, not '%.100s'", m->image);
+	if (args != NULL && !json_is_array(args) && !json_is_null(args))
+		manifest_fault(l, "'args' must be a list");
+	if (env != NULL && !json_is_object(env) && !json_is_null(env))
+		manifest_fault(l, "'env' must be a map");
+	m->args = manifest_token(l, runs, "args", contexts, 0);
+	m->env = manifest_token(l, runs, "env", contexts, 0);
 }
 
 static void read_runs(struct manifest_look *l, const json_t *root)
@@ -251,8 +276,9 @@ int action_manifest_read(const char *name, const char *data, size_t len, struct 
 
 void action_manifest_done(struct action_manifest *m)
 {
-	json_t *values[] = {m->inputs, m->outputs, m->file_table, m->steps};
-	char *texts[] = {m->main, m->pre, m->post, m->pre_if, m->post_if};
+	json_t *values[] = {m->inputs, m->outputs, m->file_table, m->steps, m->args, m->env};
+	char *texts[] = {m->main,  m->pre,        m->post,           m->pre_if,         m->post_if,
+	                 m->image, m->entrypoint, m->pre_entrypoint, m->post_entrypoint};
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++)
 		json_decref(values[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)

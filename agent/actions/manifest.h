@@ -15,6 +15,9 @@ struct action_manifest {
 	char *main, *pre, *post, *pre_if,
 		*post_if; /* a script each, or NULL; conditions: always() where none is given */
 	json_t *steps;    /* as in a job message, without ids */
+	/* of Docker actions: what `pre`, `main` and `post` are for others; an image, or a Dockerfile in the action's directory */
+	char *image, *entrypoint, *pre_entrypoint, *post_entrypoint;
+	json_t *args, *env; /* tokens: a list, a map; NULL: none */
 };
 /* name: of the file, for errors. ERR_INVALID tells all faults of the file in one line each. */
 int action_manifest_read(const char *name, const char *data, size_t len, struct action_manifest *ret, struct err *err);

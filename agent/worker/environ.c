@@ -108,14 +108,14 @@ static void add_action_env(const struct record *r, json_t *env)
 	json_object_del(env, "NODE_ICU_DATA");
 }
 
-static void add_services(const struct job *j, json_t *env)
+static void add_services(const struct job *j, int flags, json_t *env)
 {
 	const char *url = message_connection_data(j->message, "PipelinesServiceUrl");
 	set_text(env, "ACTIONS_RUNTIME_URL", url != NULL ? url : j->run.url);
 	set_text(env, "ACTIONS_RUNTIME_TOKEN", j->run.token);
 	set_text(env, "ACTIONS_CACHE_URL", message_connection_data(j->message, "CacheServerUrl"));
 	set_text(env, "ACTIONS_RESULTS_URL", message_connection_data(j->message, "ResultsServiceUrl"));
-	if (message_flag(j->message, "actions_uses_cache_service_v2", false))
+	if (!(flags & ENVIRON_CONTAINER) && message_flag(j->message, "actions_uses_cache_service_v2", false))
 		set_text(env, "ACTIONS_CACHE_SERVICE_V2", "True");
 	set_text(env, "ACTIONS_CACHE_MODE", job_variable(j, "actions_cache_mode"));
 }
@@ -170,7 +170,7 @@ char *environ_path(const struct job *j, const struct record *r)
 
 void environ_make(struct job *j, const struct record *r, int flags, struct strv *ret)
 {
-	_cleanup_json_ json_t *env = json_copy(j->job_environ);
+	_cleanup_json_ json_t *env = flags & ENVIRON_CONTAINER ? json_object() : json_copy(j->job_environ);
 	const char *key;
 	json_t *value;
 	/* Variables set by earlier steps (LD_PRELOAD, SSL_CERT_FILE, https_proxy, PATH) apply to steps like them, not to the program
@@ -180,13 +180,14 @@ void environ_make(struct job *j, const struct record *r, int flags, struct strv 
 		add_step_env(r, env);
 		if (flags & ENVIRON_ACTION)
 			add_action_env(r, env);
-		set_text(env, "PATH", path);
+		if (!(flags & ENVIRON_CONTAINER))
+			set_text(env, "PATH", path);
 	}
 	add_contexts(j, env);
 	if (!(flags & ENVIRON_TYPED))
 		add_identity_token(j, env);
 	if (flags & ENVIRON_ACTION)
-		add_services(j, env);
+		add_services(j, flags, env);
 	if (message_flag(j->message, "actions_set_orchestration_id_env_for_actions", false))
 		set_text(env, "ACTIONS_ORCHESTRATION_ID", job_variable(j, "system.orchestrationId"));
 	set_text(env, "RUNNER_TRACKING_ID", j->tracking_id);
@@ -194,7 +195,8 @@ void environ_make(struct job *j, const struct record *r, int flags, struct strv 
 	if (json_object_get(env, "CI") == NULL)
 		set_text(env, "CI", "true");
 	/* A job must not choose the journal of this host. */
-	set_text(env, "DAVIT_STATE", json_get_string(j->settings, "state_dir"));
+	if (!(flags & ENVIRON_CONTAINER))
+		set_text(env, "DAVIT_STATE", json_get_string(j->settings, "state_dir"));
 	json_object_foreach(env, key, value) if (strchr(key, '=') == NULL && key[0] != '\0')
 		strv_addf(ret, "%s=%s", key, json_string_value(value));
 }

@@ -119,7 +119,7 @@ static int fill(const char *format, const char *script_path, struct str *out, st
 }
 
 /* Blanks separate, quotes group, backslashes count only in front of a quote, where they halve. */
-static void split(const char *p, struct strv *ret)
+void shell_split(const char *p, struct strv *ret)
 {
 	_cleanup_(str_done) struct str word = STR_INIT(1 << 20);
 	bool quoted = false, any = false;
@@ -159,7 +159,7 @@ int shell_arguments(const struct shell *s, const char *script_path, struct strv 
 	if (r < 0)
 		return r;
 	strv_add(ret, s->program);
-	split(str_peek(&text), ret);
+	shell_split(str_peek(&text), ret);
 	return 0;
 }
 

@@ -15,6 +15,8 @@ int shell_choose(const char *given, const char *path, struct shell *ret, struct 
 void shell_done(struct shell *s);
 /* The argument vector: program, then the format's words with the script's path in the place of {0}. Sets the items. */
 int shell_arguments(const struct shell *s, const char *script_path, struct strv *ret, struct err *err);
+/* Words of an argument text: blanks separate, quotes group. */
+void shell_split(const char *text, struct strv *ret);
 /* The script as it is written to its file. free() */
 char *shell_script(const struct shell *s, const char *script);
 /* A program by name in a search path, or an existing absolute path; NULL: none. free() */

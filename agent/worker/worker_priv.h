@@ -247,7 +247,8 @@ int job_add_path(struct job *j, const char *path, struct err *err);
 enum {
 	ENVIRON_TYPED =
 		1, /* the worker's own and the contexts: nothing secret, nothing that a workflow or a step has set */
-	ENVIRON_ACTION = 2, /* inputs, saved state, and the services that actions use */
+	ENVIRON_ACTION = 2,    /* inputs, saved state, and the services that actions use */
+	ENVIRON_CONTAINER = 4, /* nothing of this machine's own */
 };
 void environ_make(struct job *j, const struct record *r, int flags, struct strv *ret);
 /* The step's `env` context less what holds a secret. New. */

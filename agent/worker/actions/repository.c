@@ -31,9 +31,11 @@ const char *use_stage(const void *memory, enum stage stage)
 	const struct action_manifest *m = &u->action->manifest;
 	if (m->kind == MANIFEST_COMPOSITE)
 		return any_step_has(u, stage) ? "always()" : NULL;
+	bool docker = m->kind == MANIFEST_DOCKER;
+	const char *pre = docker ? m->pre_entrypoint : m->pre, *post = docker ? m->post_entrypoint : m->post;
 	if (stage == STAGE_PRE)
-		return m->pre != NULL && u->own == NULL ? m->pre_if : NULL;
-	return stage == STAGE_POST && m->post != NULL ? m->post_if : NULL;
+		return pre != NULL && u->own == NULL ? m->pre_if : NULL;
+	return stage == STAGE_POST && post != NULL ? m->post_if : NULL;
 }
 
 /* ---- life ---- */
@@ -131,7 +133,7 @@ static int load(struct job *j, struct record *r, struct use *u, struct err *err)
 	if (e < 0)
 		return e;
 	u->action = u->own;
-	if (u->own->manifest.pre != NULL) {
+	if (u->own->manifest.pre != NULL || u->own->manifest.pre_entrypoint != NULL) {
 		_cleanup_free_ char *text =
 			xasprintf("`pre` execution is not supported for local action from '%s'", u->shown);
 		record_issue(j, r, ISSUE_WARNING, text, NULL);
@@ -192,12 +194,6 @@ void use_log_head(struct job *j, struct record *r, const char *shown, const json
 	record_line(j, r, "##[endgroup]");
 }
 
-static int refuse_docker(const struct use *u, struct err *err)
-{
-	int r = err_set(err, ERR_UNSUPPORTED, "uses: %s is a Docker action, which this agent does not run", u->shown);
-	return err_hint(err, r, "use a run: step that calls docker, or send the job to another runner");
-}
-
 static int run(struct job *j, struct record *r, const json_t *given, enum result *ret, struct err *err)
 {
 	struct use *u = r->memory;
@@ -218,7 +214,7 @@ static int run(struct job *j, struct record *r, const json_t *given, enum result
 	else if (u->action->manifest.kind == MANIFEST_NODE)
 		e = use_run_node(j, r, u, ret, err);
 	else
-		e = refuse_docker(u, err);
+		e = use_run_docker(j, r, u, inputs, ret, err);
 	r->inputs = NULL;
 	return e;
 }

@@ -39,5 +39,7 @@ int use_inputs(struct job *j, struct record *r, const struct use *u, const json_
 
 /* ---- node.c, composite.c: the action in r->stage */
 int use_run_node(struct job *j, struct record *r, struct use *u, enum result *ret, struct err *err);
+int use_run_docker(struct job *j, struct record *r, struct use *u, const json_t *inputs, enum result *ret,
+                   struct err *err);
 int use_run_composite(struct job *j, struct record *r, struct use *u, const json_t *inputs, enum result *ret,
                       struct err *err);

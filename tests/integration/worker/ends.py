@@ -161,7 +161,6 @@ class Ends(unittest.TestCase):
         return run
 
     def test_work_that_is_not_done_here_is_refused_by_name(self):
-        self.unsupported("- uses: docker://alpine:3", ["docker://alpine:3"])
         self.unsupported("- run: echo", ["container"], job="container: alpine")
         self.unsupported("- run: echo", ["services"], job="services: {db: {image: postgres}}")
 
