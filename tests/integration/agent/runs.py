@@ -445,6 +445,20 @@ def test_a_worker_that_outlives_its_cancel_is_killed_and_the_job_still_ends():
         assert agent.stop() == 0
 
 
+def test_what_actions_may_run_is_what_was_configured():
+    with Case() as c:
+        workflow = "on: push\njobs:\n  build:\n    runs-on: self-hosted\n    steps:\n      - uses: acme/widgets/act@main\n"
+        action = {"act/action.yml": "runs: {using: composite, steps: [{run: echo from the action, shell: sh}]}\n"}
+        done = c.agent.configure(c.forge, "acme/widgets", "--actions", "acme", check=False)
+        assert "'acme' names no actions" in done.stderr, done
+        for words, conclusion in ((("--actions", "other/*"), "failure"), (("--actions", "acme/widgets/*,pinned"), "failure"), (("--actions", "ACME/widgets"), "success")):
+            c.agent.configure(c.forge, "acme/widgets", "--replace", *words)
+            sha = c.forge.push(workflow, files=action)
+            c.agent.start("--once")
+            assert conclusions(c.forge.ended(sha)) == [conclusion], words
+            assert c.agent.wait() == 0
+
+
 def test_messages_of_other_kinds_are_dealt_with():
     with Case() as c:
         agent = started(c)
