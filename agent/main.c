@@ -33,6 +33,7 @@ static const struct command commands[] = {
 	{"approvals", cmd_approvals, NULL, "which deployments wait for approval, and their plans"},
 	{"releases", NULL, "davit-step", "what each target runs, what `rollback --to` takes, who holds the lock"},
 	{"status", NULL, "davit-step", "how each target is: services, resources, what davit released there"},
+	{"copy", NULL, "davit-step", "the key of copies of snapshots, and what is in one"},
 	{"explain", NULL, "davit-step", "where each value comes from that a deployment file writes, and what it hides"},
 	{"validate", NULL, "davit-step", "look through workflows, actions and deployment files, without any login"},
 	{"history", cmd_history, NULL, "what was deployed, when and how it ended"},

@@ -20,20 +20,11 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{"deploy", cmd_deploy},
-	{"step", cmd_step},
-	{"rollback", cmd_rollback},
-	{"recover", cmd_recover},
-	{"unlock", cmd_unlock},
-	{"finish", cmd_finish},
-	{"releases", cmd_releases},
-	{"status", cmd_status},
-	{"explain", cmd_explain},
-	{"validate", cmd_validate},
-	{"unpack-action", cmd_unpack_action},
-	{"approve", cmd_approve},
-	{"reject", cmd_reject},
-	{"continue", cmd_continue},
+	{"deploy", cmd_deploy},     {"step", cmd_step},     {"rollback", cmd_rollback},
+	{"recover", cmd_recover},   {"unlock", cmd_unlock}, {"finish", cmd_finish},
+	{"releases", cmd_releases}, {"status", cmd_status}, {"explain", cmd_explain},
+	{"validate", cmd_validate}, {"copy", cmd_copy},     {"unpack-action", cmd_unpack_action},
+	{"approve", cmd_approve},   {"reject", cmd_reject}, {"continue", cmd_continue},
 };
 
 int command_run(const char *name, int argc, char **argv)

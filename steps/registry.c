@@ -4,9 +4,11 @@
 #include "base/data/json.h"
 #include "providers/proxmox/target.h"
 #include "providers/registry/target.h"
+#include "providers/s3/target.h"
 #include "schemas/targets/local.h"
 #include "schemas/targets/proxmox.h"
 #include "schemas/targets/registry.h"
+#include "schemas/targets/s3.h"
 #include "schemas/targets/ssh.h"
 #include "steps/apply/apply.h"
 
@@ -96,6 +98,14 @@ static void describe_proxmox(const struct target_config *config, json_t *ret)
 static const struct target_kind proxmox = {
 	.choice = TARGET_PROXMOX_CHOICE, .make = proxmox_target_new, .describe = describe_proxmox};
 
+static void describe_s3(const struct target_config *config, json_t *ret)
+{
+	const struct target_s3 *s3 = config->kind.typed;
+	json_object_set_new(ret, "url", json_string(s3->url));
+}
+
+static const struct target_kind s3 = {.choice = TARGET_S3_CHOICE, .make = s3_target_new, .describe = describe_s3};
+
 const struct field_choice *const target_kinds[] = {
-	&local.choice, &ssh.choice, &registry.choice, &proxmox.choice, NULL,
+	&local.choice, &ssh.choice, &registry.choice, &proxmox.choice, &s3.choice, NULL,
 };

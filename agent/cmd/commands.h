@@ -23,6 +23,7 @@ int cmd_releases(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_validate(int argc, char **argv);
+int cmd_copy(int argc, char **argv);
 int cmd_unpack_action(int argc, char **argv); /* for the worker */
 /* The command of davit-step of that name; -1: there is none. */
 int command_run(const char *name, int argc, char **argv);

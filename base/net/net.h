@@ -13,3 +13,14 @@ void net_close(struct net_conn *c);
 void net_closep(struct net_conn **c);
 /* "localhost", 127.0.0.0/8 or ::1 (in brackets or not): what is said there stays on this machine. A name that only begins so is none. */
 bool net_is_loopback(const char *host);
+
+/* ---- service.c: where a service is, by its URL. One that is not https is taken for hosts of loopback only ---- */
+
+struct net_service {
+	bool secure; /* https */
+	char *host;  /* "HOST", or "HOST:PORT" where it is not the scheme's own */
+	char *path;  /* from "/" */
+};
+/* kind: "a registry", for messages. */
+int net_service_read(const char *text, const char *kind, struct net_service *ret, struct err *err);
+void net_service_done(struct net_service *s);

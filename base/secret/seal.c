@@ -12,7 +12,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { KEY_BYTES = 32, NONCE_BYTES = 12, TAG_BYTES = 16, MAX_SEALED = 16 << 20 };
+enum { KEY_BYTES = SEAL_KEY_BYTES, NONCE_BYTES = 12, TAG_BYTES = 16, MAX_SEALED = 16 << 20 };
 static const char magic[] = "DAVITSEAL1\n";
 enum { MAGIC_BYTES = sizeof(magic) - 1 };
 
@@ -87,6 +87,18 @@ static int read_key(const char *dir, bool make, unsigned char key[KEY_BYTES], st
 		return err_set(err, ERR_PROTOCOL, "the key '%s' is damaged: %zu bytes", path, text.len);
 	memcpy(key, text.data, KEY_BYTES);
 	return 0;
+}
+
+int seal_own_key(const char *dir, bool make, unsigned char key[SEAL_KEY_BYTES], struct err *err)
+{
+	_cleanup_free_ char *directory = fs_join(dir, "sealed");
+	int r = make ? fs_mkdirs(AT_FDCWD, directory, 0700, err) : 0;
+	_cleanup_close_ int lock = -1;
+	if (r == 0 && make) {
+		lock = lock_folder(directory, LOCK_SH, err);
+		r = MIN(lock, 0);
+	}
+	return r < 0 ? r : read_key(dir, make, key, err);
 }
 
 static int encrypt(const unsigned char *key, const char *id, const void *data, size_t len, struct str *out,

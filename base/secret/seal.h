@@ -4,9 +4,13 @@
 #include "base/core/err.h"
 #include "base/core/str.h"
 
+enum { SEAL_KEY_BYTES = 32 };
+
 /* The key file DIR/seal.key (32 bytes, 0600) is made on first use. */
 int seal_write(const char *dir, const char *id, const void *data, size_t len, struct err *err);
 int seal_read(const char *dir, const char *id, struct str *out, struct err *err); /* ERR_NOT_FOUND, ERR_AUTH */
 /* Removes leftovers of dead writers; nothing while one writes. */
 int seal_sweep(const char *dir, struct err *err);
 int seal_erase(const char *dir, const char *id, struct err *err); /* absent is fine */
+/* The key itself, to derive others from. ERR_NOT_FOUND: there is none, and make is false. */
+int seal_own_key(const char *dir, bool make, unsigned char key[SEAL_KEY_BYTES], struct err *err);

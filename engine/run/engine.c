@@ -105,6 +105,17 @@ static int step_state_list(void *engine, const char *target, json_t **ret_object
 	return store_state_list(e->store, e->scope, target, ret_object, err);
 }
 
+static int step_other(void *engine, const char *name, struct target **ret, struct err *err)
+{
+	struct engine *e = engine;
+	struct etarget *et = engine_target(e, name);
+	if (et == NULL)
+		return err_set(err, ERR_INVALID, "there is no target '%s'", name);
+	*ret = et->unreached ? NULL : et->t;
+	/* Whoever takes something back may not have needed it so far. */
+	return *ret ? target_open(&(*ret)->view, err) : 0;
+}
+
 /* ---- loading ---- */
 
 struct etarget *engine_target(struct engine *e, const char *name)
@@ -309,6 +320,7 @@ static void make_context(struct engine *e, struct estep *s)
 		.event = step_event,
 		.state_get = step_state_get,
 		.state_list = step_state_list,
+		.other = step_other,
 		.changed_before = step_changed_before,
 	};
 }

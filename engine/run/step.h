@@ -76,6 +76,9 @@ struct step_context {
 	int (*state_get)(void *engine, const char *target, const char *key, json_t **ret,
 	                 struct err *err);                                                         /* ERR_NOT_FOUND */
 	int (*state_list)(void *engine, const char *target, json_t **ret_object, struct err *err); /* key → JSON */
+	/* Another target of the deployment, by its name: opened, and locked as all are, so that the step may keep something there. NULL in *ret:
+	 * it does not answer, as was said before. ERR_INVALID: there is none of this name. */
+	int (*other)(void *engine, const char *name, struct target **ret, struct err *err);
 	/* True if earlier steps of the deployment change something on that target (or, in a job, have changed), except commands and snapshots. */
 	bool (*changed_before)(void *engine, int index, const char *target);
 };

@@ -46,6 +46,9 @@ struct target_command {
 	int64_t timeout_ms; /* 0: 60 s */
 	size_t max_output;  /* kept of each stream (the rest is dropped without an error); 0: 256 KiB */
 	void (*on_line)(void *context, bool is_stderr, const char *line, size_t len); /* as it comes; may be NULL */
+	/* Standard output as it comes, in place of keeping it: for more than fits in memory. Its target waits as long as this takes. < 0
+	 * ends the command, with that error: ERR_FAILED, so that it is not taken for one of the target's. May be NULL */
+	int (*on_data)(void *context, const char *data, size_t len, struct err *err);
 	void *context;
 };
 struct target_result {

@@ -57,22 +57,12 @@ static void free_url(CURLU **url)
 /* Address and safety of a URL. *ret_host: "HOST" or "HOST:PORT" where it is not the scheme's own. */
 static int read_url(const char *text, bool *ret_secure, char **ret_host, struct err *err)
 {
-	_cleanup_(free_url) CURLU *url = curl_url();
-	if (url == NULL || curl_url_set(url, CURLUPART_URL, text, 0) != CURLUE_OK)
-		return err_set(err, ERR_INVALID, "'%s' is not a URL", text);
-	_cleanup_free_ char *scheme = part_of(url, CURLUPART_SCHEME, 0), *host = part_of(url, CURLUPART_HOST, 0);
-	_cleanup_free_ char *port = part_of(url, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT),
-			    *user = part_of(url, CURLUPART_USER, 0);
-	if (scheme == NULL || host == NULL || user != NULL)
-		return err_set(err, ERR_INVALID, "'%s' is not the URL of a registry", text);
-	bool secure = strcmp(scheme, "https") == 0;
-	if (!secure && (strcmp(scheme, "http") != 0 || !net_is_loopback(host))) {
-		err_set(err, ERR_INVALID, "'%s' is not https", text);
-		return err_hint(err, ERR_INVALID,
-		                "http would carry the login in clear; it is taken for hosts of loopback only");
-	}
-	*ret_secure = secure;
-	*ret_host = port != NULL ? xasprintf("%s:%s", host, port) : TAKE(host);
+	struct net_service service _cleanup_(net_service_done) = {0};
+	int r = net_service_read(text, "a registry", &service, err);
+	if (r < 0)
+		return r;
+	*ret_secure = service.secure;
+	*ret_host = TAKE(service.host);
 	return 0;
 }
 

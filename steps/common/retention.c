@@ -1,5 +1,8 @@
 #include "steps/common/retention.h"
+
+#include "base/core/clock.h"
 #include "base/sys/fs.h"
+#include <time.h>
 
 void retention_done(struct retention_list *l)
 {
@@ -64,4 +67,13 @@ const char *retention_name_of_link(const char *dir, const char *link)
 	else
 		return NULL;
 	return *link && *link != '.' && !strchr(link, '/') ? link : NULL;
+}
+
+bool retention_is_older(const char *name, int64_t age_ms)
+{
+	struct tm tm = {0};
+
+	if (age_ms <= 0 || strptime(name, "%Y%m%dT%H%M%S", &tm) == NULL)
+		return false;
+	return clock_wall_ms() - (int64_t)timegm(&tm) * 1000 > age_ms;
 }

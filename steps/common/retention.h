@@ -18,3 +18,5 @@ const char *retention_name_of_link(const char *dir, const char *link);
  * modification. A missing directory has none. */
 int retention_list(struct view *v, const char *dir, const char *prefix, const char *suffix, struct retention_list *ret,
                    struct err *err);
+/* By the time at the start of its name; without one, and with an age of 0, it is never old. */
+bool retention_is_older(const char *name, int64_t age_ms);

@@ -1,5 +1,5 @@
 /* snapshot: keeps a source (steps/sources) as it is before it is changed; a rollback with --data replaces it by what was kept. */
-#include "steps/sources/sources.h"
+#include "steps/sources/copies.h"
 #include "schemas/snapshot.h"
 #include "steps/common/command.h"
 
@@ -24,6 +24,7 @@ static void validate(const struct step_context *c, struct faults *faults)
 	const struct snapshot_in *in = c->input;
 	source_call_init(&s, c);
 	s.source->validate(&s, faults);
+	copies_validate(&s, faults);
 	step_env_faults(&in->env, "/env", faults);
 	if (in->env.count > 0 && !s.source->programs)
 		faults_add(faults, NULL, "/env", "`%s` runs no programs that could use variables", s.source->name);
@@ -33,7 +34,9 @@ static int plan(const struct step_context *c, struct view *v, struct plan *plan,
 {
 	_cleanup_(source_call_done) struct source_call s = {0};
 	source_call_init(&s, c);
-	return source_plan_snapshot(&s, v, is_restored(&s), plan, err);
+	size_t before = plan->count;
+	int r = source_plan_snapshot(&s, v, is_restored(&s), plan, err);
+	return r < 0 || plan->count == before ? r : copies_plan(&s, v, plan, &plan->changes[before], err);
 }
 
 static int clean(const struct step_context *c, struct target *t, struct err *err)

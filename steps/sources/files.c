@@ -91,25 +91,30 @@ int source_measure(struct view *v, const char *path, const struct ignore *ignore
 	return r;
 }
 
-int source_check_space(struct view *v, const struct source_sizes *sizes, struct plan *plan, int64_t *ret_room,
-                       struct err *err)
+int source_space_below_base(struct view *v, int64_t *ret_room, struct err *err)
 {
 	_cleanup_free_ char *path = xstrdup(v->facts.base);
-	int64_t need = sizes->bytes + sizes->files * SPACE_PER_FILE + SPACE_MARGIN;
-	int r;
 
-	plan_add_room(plan, path, need - SPACE_MARGIN, sizes->files);
 	for (;;) {
 		_cleanup_(node_done) struct node there = {0};
-		r = host_stat(v, path, &there, err);
+		int r = host_stat(v, path, &there, err);
 		if (r < 0)
 			return r;
 		if (there.type != NODE_ABSENT || strcmp(path, "/") == 0)
-			break;
+			return host_space(v, path, ret_room, err);
 		char *slash = strrchr(path, '/');
 		slash[slash == path] = 0;
 	}
-	r = host_space(v, path, ret_room, err);
+}
+
+int source_check_space(struct view *v, const struct source_sizes *sizes, struct plan *plan, int64_t *ret_room,
+                       struct err *err)
+{
+	const char *path = v->facts.base;
+	int64_t need = sizes->bytes + sizes->files * SPACE_PER_FILE + SPACE_MARGIN;
+
+	plan_add_room(plan, path, need - SPACE_MARGIN, sizes->files);
+	int r = source_space_below_base(v, ret_room, err);
 	/* Sharing of blocks cannot be tested in advance: always requires room for a copy. */
 	if (r == 0 && *ret_room < need) {
 		r = err_set(err, ERR_REFUSED,

@@ -3,8 +3,7 @@
 #include "base/sys/fs.h"
 #include "steps/common/retention.h"
 
-/* files: all paths that are named are in it, and nothing else of it is meant. */
-static json_t *only_paths(const struct source_call *s, const json_t *head)
+json_t *source_only_paths(const struct source_call *s, const json_t *head)
 {
 	const json_t *wanted = json_get_array(s->in, "paths"), *there = json_get_array(head, "paths");
 	json_t *copy = json_deep_copy(head), *paths = json_get_array(copy, "paths");
@@ -28,8 +27,7 @@ static json_t *only_paths(const struct source_call *s, const json_t *head)
 	return NULL;
 }
 
-/* "SOURCE WHAT", and perhaps where it was: another environment has it elsewhere. */
-static bool is_meant(const struct source_call *s, const char *there, const char *name)
+bool source_is_meant(const struct source_call *s, const char *there, const char *name)
 {
 	_cleanup_(str_done) struct str own = STR_INIT(SUBJECT_MAX);
 	size_t len;
@@ -56,7 +54,7 @@ static int look_at(const struct source_call *s, struct view *v, const char *path
 		err_clear(err);
 		r = 0;
 	}
-	if (r < 0 || files != (s->source->subject == NULL) || (!files && !is_meant(s, str_peek(&there), name)))
+	if (r < 0 || files != (s->source->subject == NULL) || (!files && !source_is_meant(s, str_peek(&there), name)))
 		return r;
 	r = host_stat(v, manifest, &n, err);
 	if (r < 0 || n.type != NODE_FILE)
@@ -64,7 +62,7 @@ static int look_at(const struct source_call *s, struct view *v, const char *path
 	r = source_read_head(v, path, &head, err);
 	if (r < 0)
 		return r;
-	json_t *meant = files ? only_paths(s, head) : json_incref(head);
+	json_t *meant = files ? source_only_paths(s, head) : json_incref(head);
 	if (meant == NULL)
 		return 0;
 	ret->path = xstrdup(path);
@@ -93,6 +91,8 @@ static int look_in(const struct source_call *s, struct view *v, const char *snap
 void source_from_done(struct source_from *f)
 {
 	free(f->path);
+	free(f->copy_target);
+	free(f->copy_name);
 	json_decref(f->head);
 	*f = (struct source_from){0};
 }

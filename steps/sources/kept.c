@@ -1,6 +1,7 @@
 /* Snapshots of any source: planned, made whole, checked, put back, removed. */
 #include "steps/sources/sources.h"
 #include "base/sys/fs.h"
+#include "steps/sources/copies.h"
 #include "steps/common/retention.h"
 #include <inttypes.h>
 
@@ -115,6 +116,9 @@ int source_make(const struct source_call *s, struct target *t, struct change *ch
 	if (r == ERR_EXISTS) { /* of a try that broke */
 		err_clear(err);
 		r = s->source->sweep ? s->source->sweep(s, t, change->path, err) : 0;
+		/* As long as the directory is there the undo looks for copies. */
+		if (r == 0)
+			r = copies_undo(s, t, change, err);
 		if (r == 0)
 			r = host_remove_tree(t, change->path, err);
 		if (r == 0)
@@ -122,6 +126,8 @@ int source_make(const struct source_call *s, struct target *t, struct change *ch
 	}
 	if (r == 0)
 		r = fill(s, t, change, head, &all, err);
+	if (r == 0)
+		r = copies_make(s, t, change, err);
 	if (r < 0)
 		return r;
 	json_object_set_new(c->outputs, "snapshot", json_string(c->deployment->id));
@@ -141,14 +147,22 @@ static int read_manifest(struct view *v, const char *path, struct manifest *ret,
 	return r < 0 ? r : manifest_parse(file, str_peek(&text), text.len, ret, err);
 }
 
-int source_read_head(struct view *v, const char *path, json_t **ret, struct err *err)
+int source_read_manifest(struct view *v, const char *path, json_t **ret_head, size_t *ret_files, struct err *err)
 {
 	_cleanup_(manifest_done) struct manifest m = {0};
 
 	int r = read_manifest(v, path, &m, err);
-	if (r == 0)
-		*ret = json_incref(m.head);
+	if (r == 0) {
+		*ret_head = json_incref(m.head);
+		*ret_files = m.tree.count;
+	}
 	return r < 0 ? err_wrap(err, r, "read the snapshot '%s' on '%s'", path, v->name) : 0;
+}
+
+int source_read_head(struct view *v, const char *path, json_t **ret, struct err *err)
+{
+	size_t files;
+	return source_read_manifest(v, path, ret, &files, err);
 }
 
 int source_check(struct view *v, const char *path, json_t **ret_head, struct err *err)
@@ -224,6 +238,9 @@ int source_unmake(const struct source_call *s, struct target *t, const struct ch
 		r = put_back(s, t, change, file, err);
 	if (r == 0 && n.type != NODE_ABSENT && s->source->sweep)
 		r = s->source->sweep(s, t, change->path, err);
+	/* The copies go before the directory, by which the next try knows that there may be some. */
+	if (r == 0 && n.type != NODE_ABSENT)
+		r = copies_undo(s, t, change, err);
 	if (r == 0 && n.type != NODE_ABSENT)
 		r = host_remove_tree(t, change->path, err);
 	return r < 0 ? r : remove_empty(t, change->path, err);

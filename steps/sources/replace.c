@@ -3,11 +3,18 @@
 #include "steps/sources/sources.h"
 #include "base/sys/fs.h"
 #include "steps/common/retention.h"
+#include "steps/sources/copies.h"
 #include <inttypes.h>
 
 static char *marker_of(const char *own)
 {
 	return fs_join(own, "restored");
+}
+
+char *source_fetched_dir(const struct step_context *c, const struct view *v)
+{
+	_cleanup_free_ char *own = source_own_dir(c, v);
+	return fs_join(own, "fetched");
 }
 
 /* ---- the kind of the second change: begun, says a file in its own snapshot ---- */
@@ -63,13 +70,20 @@ static void add_replace(const struct source_call *s, struct view *v, const struc
 	change->after = json_pack("{s:s}", "type", "file");
 	change->extra = json_pack("{s:s,s:O,s:{s:s,s:s?,s:s?}}", "from", from->path, "head", from->head, "plan", "type",
 	                          "restore", "deployment", deployment, "snapshot", id);
-	change->summary = xasprintf("replace %s by snapshot %s of %s, taken %s, %.1f MB", str_peek(&what),
-	                            id ? id : "?", deployment ? deployment : "?", when_of(from->head, when),
-	                            (double)json_get_int(from->head, "bytes", 0) / 1e6);
+	change->summary =
+		xasprintf("replace %s by snapshot %s of %s, taken %s, %.1f MB%s%s", str_peek(&what), id ? id : "?",
+	                  deployment ? deployment : "?", when_of(from->head, when),
+	                  (double)json_get_int(from->head, "bytes", 0) / 1e6,
+	                  from->copy_name ? ", from its copy on " : "", from->copy_name ? from->copy_target : "");
+	if (from->copy_name) {
+		json_object_set_new(change->extra, "copy",
+		                    json_pack("{s:s,s:s}", "target", from->copy_target, "name", from->copy_name));
+		json_object_set_new(json_object_get(change->extra, "plan"), "copy", json_string(from->copy_target));
+	}
 	json_object_set_new(plan->shown, "from",
-	                    json_pack("{s:s,s:s?,s:s?,s:s,s:I}", "path", from->path, "deployment", deployment,
+	                    json_pack("{s:s,s:s?,s:s?,s:s,s:I,s:s*}", "path", from->path, "deployment", deployment,
 	                              "snapshot", id, "taken", when, "bytes",
-	                              (json_int_t)json_get_int(from->head, "bytes", 0)));
+	                              (json_int_t)json_get_int(from->head, "bytes", 0), "copy", from->copy_target));
 }
 
 int source_plan_replace(const struct source_call *s, struct view *v, const struct source_from *from, struct plan *plan,
@@ -151,14 +165,18 @@ static int put_back(const struct source_call *s, struct target *t, const struct 
                     struct err *err)
 {
 	const char *from = json_get_string(change->extra, "from");
+	const json_t *copy = json_object_get(change->extra, "copy");
 
-	int r = source_check(&t->view, from, NULL, err);
+	int r = copy ? copy_fetch(s, t, json_get_string(copy, "target"), json_get_string(copy, "name"), from, err)
+	             : source_check(&t->view, from, NULL, err);
 	if (r == 0)
 		r = note(t, own, begun, err);
 	if (r == 0)
 		r = s->source->put_back(s, t, from, json_object_get(change->extra, "head"), own, err);
 	if (r == 0)
 		r = note(t, own, done, err);
+	if (r == 0 && copy)
+		r = host_remove_tree(t, from, err);
 	return r < 0 || s->source->sweep == NULL ? r : s->source->sweep(s, t, own, err);
 }
 

@@ -1,9 +1,8 @@
 /* Retention, by number and by age. Nothing is removed before the commit, and the newest good snapshot never is. */
 #include "steps/sources/sources.h"
-#include "base/core/clock.h"
 #include "base/sys/fs.h"
 #include "steps/common/retention.h"
-#include <time.h>
+#include "steps/sources/copies.h"
 
 /* ---- of files: whole deployments, as far as nothing else lies in them ---- */
 
@@ -85,16 +84,6 @@ static int list_own(const struct source_call *s, struct view *v, const char *dir
 	return r;
 }
 
-/* By the time at the start of its name; without one it is never old. */
-static bool is_older(const char *name, int64_t age_ms)
-{
-	struct tm tm = {0};
-
-	if (age_ms <= 0 || strptime(name, "%Y%m%dT%H%M%S", &tm) == NULL)
-		return false;
-	return clock_wall_ms() - (int64_t)timegm(&tm) * 1000 > age_ms;
-}
-
 /* The newest one that matches its manifest; ERR_NOT_FOUND: none does. */
 static int find_good(struct view *v, const struct strv *paths, size_t *ret, struct err *err)
 {
@@ -131,7 +120,7 @@ static int clean_own(const struct source_call *s, struct target *t, const char *
 
 	int r = list_own(s, &t->view, dir, &names, &paths, err);
 	for (size_t i = 0; r == 0 && i < paths.count; i++) {
-		if (i + (size_t)keep >= paths.count && !is_older(names.items[i], age_ms))
+		if (i + (size_t)keep >= paths.count && !retention_is_older(names.items[i], age_ms))
 			continue;
 		if (good == SIZE_MAX)
 			r = find_good(&t->view, &paths, &good, err);
@@ -149,7 +138,7 @@ int source_clean(const struct source_call *s, struct target *t, struct err *err)
 	_cleanup_free_ char *dir = source_snapshots_dir(s->c, &t->view);
 	int64_t keep = json_get_int(s->in, "keep", 1);
 
-	if (s->source->subject == NULL)
-		return clean_files(s, t, dir, keep, err);
-	return clean_own(s, t, dir, keep, source_duration_ms(s->in, "keep_for"), err);
+	int r = s->source->subject == NULL ? clean_files(s, t, dir, keep, err)
+	                                   : clean_own(s, t, dir, keep, source_duration_ms(s->in, "keep_for"), err);
+	return r < 0 ? r : copies_clean(s, t, err);
 }

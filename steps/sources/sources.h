@@ -69,6 +69,8 @@ int source_copy_back(struct target *t, const char *copy, const char *path, const
 
 /* ---- files.c ---- */
 
+/* The free bytes of the file system that BASE is on, or will be. */
+int source_space_below_base(struct view *v, int64_t *ret_room, struct err *err);
 /* Checks that there is room for so many bytes in so many files below BASE, */
 struct source_sizes {
 	int64_t bytes, files;
@@ -101,14 +103,21 @@ int source_unmake(const struct source_call *s, struct target *t, const struct ch
 /* The oldest whole snapshot of the source in the inputs that is younger than that release: what its successor kept before it changed
  * anything. NULL in *ret: there is none. */
 int source_first_after(const struct source_call *s, struct view *v, const char *release, char **ret, struct err *err);
+/* Only what its manifest begins with, and how many files it has. */
+int source_read_manifest(struct view *v, const char *path, json_t **ret_head, size_t *ret_files, struct err *err);
 /* Only what its manifest begins with. */
 int source_read_head(struct view *v, const char *path, json_t **ret, struct err *err);
 /* ---- from.c: the snapshot that `from` means. head: what its manifest begins with, without what of it is not meant ---- */
 struct source_from {
 	char *path;
 	json_t *head;
+	char *copy_target, *copy_name; /* of the copy that is fetched to that path first; NULL: it lies there */
 };
 void source_from_done(struct source_from *f);
+/* files: the head if all paths that are named are in it, without what else it has; NULL: they are not. */
+json_t *source_only_paths(const struct source_call *s, const json_t *head);
+/* Is this subject, "SOURCE WHAT" and perhaps where it was, the inputs' own, or of that name? Another environment has it elsewhere. */
+bool source_is_meant(const struct source_call *s, const char *there, const char *name);
 int source_find_from(const struct source_call *s, struct view *v, const json_t *from, struct source_from *ret,
                      struct err *err);
 /* The path of a snapshot of the source in the inputs, below the directory of one deployment; NULL in *ret: none. */
@@ -121,6 +130,8 @@ int source_clean(const struct source_call *s, struct target *t, struct err *err)
 /* ---- replace.c: a source becomes what a snapshot holds, and a step of such changes and of snapshots does with them ---- */
 
 extern const struct change_type *const source_replace_kinds[];
+/* Where a copy is fetched to: inside of the snapshot of what is replaced. free() */
+char *source_fetched_dir(const struct step_context *c, const struct view *v);
 int source_plan_replace(const struct source_call *s, struct view *v, const struct source_from *from, struct plan *plan,
                         struct err *err);
 /* A step's `back` and `back_to`. */

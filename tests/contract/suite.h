@@ -4,6 +4,7 @@
  *   /srv/example/stack  has a Compose project, for those whose subject is an engine,
  *   http://web.example  is a web server with a health page and a small part of GitHub's REST,
  *   http://git.example  is a git server with the repository example/shop,
+ *   vault               is another target of the deployment, with a copy of an earlier snapshot that the second trial's secret opens,
  *   a value of an input that is marked x-secret is replaced by a secret that must be found nowhere afterwards.
  * An example is tried upon what those before it have made.
  * A type that is not registered is tried too, where it is given with its schema and with the API that it is for.

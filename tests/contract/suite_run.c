@@ -200,6 +200,10 @@ static json_t *deployment(const struct suite_trial *t, bool fails)
 	                  "environment", "contract", "targets", "web", "local", "base", t->world->base, "steps", step,
 	                  "source_root", t->world->source, "repository", "example/shop", "api_url", t->servers->web,
 	                  "token", t->secret, "commit", "0123456789abcdef0123456789abcdef01234567");
+	_cleanup_free_ char *input = json_text(t->input);
+	if (strstr(input, "\"vault\""))
+		json_object_set_new(json_object_get(d, "targets"), "vault",
+		                    json_pack("{s:{}, s:s+}", "local", "base", t->world->base, "/vault"));
 	if (t->subject->api)
 		json_object_set_new(json_object_get(d, "targets"), api_target, t->subject->api->target(t));
 	if (t->subject->api || t->subject->type->info->targets != STEP_TARGETS_NONE)

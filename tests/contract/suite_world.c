@@ -4,6 +4,7 @@
 #include "unit/cmocka_all.h"
 #include "base/core/mem.h"
 #include "base/secret/digest.h"
+#include "base/secret/pieces.h"
 #include "base/sys/fs.h"
 #include "base/sys/proc.h"
 
@@ -107,6 +108,52 @@ static void lay_snapshots(const struct suite_world *w)
 	lay_manifest(w, EARLIER "/1", "dump", "\"source\":\"command\",\"name\":\"uploads\"");
 }
 
+/* ---- a copy of one that is there no longer, on another target ---- */
+
+#define COPIED "shop.contract/20250101T000001-000000"
+
+static int append(void *context, const void *data, size_t len, struct err *err)
+{
+	(void)err;
+	assert_true(str_append_n(context, data, len));
+	return 0;
+}
+
+static void seal(const char *name, const struct str *head, const struct str *tar, struct str *out)
+{
+	struct pieces_writer *w _cleanup_(pieces_writer_freep) = NULL;
+	_cleanup_free_ char *secret = suite_secret(1);
+	struct pieces_key key;
+	assert_int_equal(pieces_key_read(secret, &key, NULL), 0);
+	assert_int_equal(pieces_writer_new(&key, name, append, out, &w, NULL), 0);
+	assert_int_equal(pieces_write(w, head->data, head->len, NULL), 0);
+	assert_int_equal(pieces_write_cut(w, NULL), 0);
+	assert_int_equal(pieces_write(w, tar->data, tar->len, NULL), 0);
+	assert_int_equal(pieces_write_end(w, NULL), 0);
+}
+
+/* The head of a copy has the first line of the manifest. */
+static void lay_copy(const struct suite_world *w)
+{
+	static const char name[] = COPIED "/0-web-0123456789abcdef";
+	_cleanup_free_ char *of = fs_join(w->base, EARLIER "/0"), *packed = fs_join(w->dir, "packed"),
+			    *manifest = fs_join(of, "manifest"), *vault = fs_join(w->base, "vault/copies"),
+			    *path = fs_join(vault, name);
+	_cleanup_(str_done) struct str first = STR_INIT(1 << 20), head = STR_INIT(1 << 20), tar = STR_INIT(1 << 20),
+				       sealed = STR_INIT(1 << 20);
+	const char *const argv[] = {"tar", "--format=posix", "-C", of, "-cf", packed, "./manifest", "./0", NULL};
+	run(argv);
+	assert_int_equal(fs_read(AT_FDCWD, manifest, 1 << 20, &first, NULL), 0);
+	assert_int_equal(fs_read(AT_FDCWD, packed, 1 << 20, &tar, NULL), 0);
+	assert_int_equal(unlink(packed), 0);
+	str_appendf(&head, "{\"format\":1,\"target\":\"web\",\"subject\":\"\",\"manifest\":%.*s}",
+	            (int)strcspn(str_peek(&first), "\n"), str_peek(&first));
+	seal(name, &head, &tar, &sealed);
+	_cleanup_free_ char *dir = fs_join(vault, COPIED);
+	assert_int_equal(fs_mkdirs(AT_FDCWD, dir, 0700, NULL), 0);
+	assert_int_equal(fs_write_replace(AT_FDCWD, path, sealed.data, sealed.len, 0600, NULL), 0);
+}
+
 /* What runs once, what is replaced by each version, and what no version touches. */
 static void lay_stack(const struct suite_world *w, size_t number)
 {
@@ -154,6 +201,7 @@ void suite_world_make(struct suite_world *w)
 	lay_tree(w->tree);
 	lay_snapshots(w);
 	lay(w->state, "approvers", approvers, 0600);
+	lay_copy(w);
 	lay(w->source, "app/bin/run", "#!/bin/sh\n", 0755);
 	lay(w->source, "app/lib/part", "the same in every version\n", 0644);
 	lay(w->source, "app/debug.log", "not sent\n", 0644);

@@ -52,6 +52,57 @@ static void a_command_has_the_locale_of_its_user(void **state)
 		unsetenv("LC_ALL");
 }
 
+struct seen {
+	size_t len, until;
+	char first, last;
+};
+
+static int see(void *context, const char *data, size_t len, struct err *err)
+{
+	struct seen *s = context;
+	if (s->len == 0)
+		s->first = data[0];
+	s->len += len;
+	s->last = data[len - 1];
+	return s->until > 0 && s->len >= s->until ? err_set(err, ERR_FAILED, "no more of it") : 0;
+}
+
+static void a_commands_output_is_handed_on_whole_and_none_of_it_is_kept(void **state)
+{
+	struct world *w = *state;
+	struct target_result r = TARGET_RESULT_INIT;
+	struct seen seen = {0};
+	struct target_command c = {.script = "printf a; head -c 5000000 /dev/zero; printf z; echo e >&2; exit 3",
+	                           .on_data = see,
+	                           .context = &seen};
+	OK(OP(query)(V, &c, &r, &w->err));
+	assert_int_equal(r.status, 3);
+	assert_int_equal(seen.len, 5000002);
+	assert_int_equal(seen.first, 'a');
+	assert_int_equal(seen.last, 'z');
+	assert_int_equal(r.out.len, 0);
+	assert_string_equal(str_peek(&r.err), "e\n");
+	target_result_done(&r);
+}
+
+static void a_command_ends_when_nobody_wants_more_of_its_output(void **state)
+{
+	struct world *w = *state;
+	struct target_result r = TARGET_RESULT_INIT, after = TARGET_RESULT_INIT;
+	struct seen seen = {.until = 300000};
+	/* One of each kind: giving a command up takes a while. */
+	if (strcmp(kind, "local") != 0 && strcmp(kind, "ssh") != 0)
+		skip();
+	struct target_command c = {.script = "while :; do echo more; done", .on_data = see, .context = &seen};
+	assert_int_equal(OP(query)(V, &c, &r, &w->err), ERR_FAILED);
+	assert_string_equal(w->err.frames[0].text, "no more of it");
+	err_clear(&w->err);
+	target_result_done(&r);
+	OK(run_script(w, "printf there", &after));
+	assert_string_equal(str_peek(&after.out), "there");
+	target_result_done(&after);
+}
+
 static void a_commands_output_is_kept_up_to_its_ceiling(void **state)
 {
 	struct world *w = *state;
@@ -393,6 +444,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_command_has_streams_status_environment_folder_and_input),
 		T(a_command_has_the_locale_of_its_user),
+		T(a_commands_output_is_handed_on_whole_and_none_of_it_is_kept),
+		T(a_command_ends_when_nobody_wants_more_of_its_output),
 		T(a_commands_output_is_kept_up_to_its_ceiling),
 		T(lines_come_one_by_one),
 		T(a_command_out_of_time_is_ended_with_its_children),

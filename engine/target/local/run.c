@@ -60,24 +60,27 @@ static void give_lines(const struct target_command *c, struct stream *s, bool en
 	}
 }
 
-static void take_output(const struct target_command *c, struct stream *s)
+static int take_output(const struct target_command *c, struct stream *s, struct err *err)
 {
 	char buf[16 << 10];
 	ssize_t n = read(*s->fd, buf, sizeof(buf));
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
+		return 0;
 	if (n <= 0) {
 		closep(s->fd);
 		*s->fd = -1;
 		give_lines(c, s, true);
-		return;
+		return 0;
 	}
+	if (c->on_data && !s->is_stderr)
+		return c->on_data(c->context, buf, (size_t)n, err);
 	size_t room = s->max > s->kept->len ? s->max - s->kept->len : 0;
 	str_append_n(s->kept, buf, MIN(room, (size_t)n));
 	if (c->on_line) {
 		str_append_n(&s->line, buf, (size_t)n);
 		give_lines(c, s, false);
 	}
+	return 0;
 }
 
 static int feed_input(struct proc *p, const struct target_command *c, size_t *done, struct err *err)
@@ -130,10 +133,10 @@ static int gather(struct proc *p, const struct target_command *c, struct wait *w
 			continue;
 		}
 		if (fds[0].revents)
-			take_output(c, &out);
-		if (fds[1].revents)
-			take_output(c, &error);
-		if (fds[2].revents)
+			r = take_output(c, &out, err);
+		if (fds[1].revents && r == 0)
+			r = take_output(c, &error, err);
+		if (fds[2].revents && r == 0)
 			r = feed_input(p, c, &fed, err);
 		/* The command's own output is in the pipes by now; does not wait for later output of its descendants. */
 		ended = fds[3].revents != 0 && fds[0].revents == 0 && fds[1].revents == 0;

@@ -53,9 +53,11 @@ static void give_lines(struct output *o, struct lines *l, bool end)
 	}
 }
 
-static void on_output(void *context, bool is_stderr, const char *data, size_t len)
+static int on_output(void *context, bool is_stderr, const char *data, size_t len, struct err *err)
 {
 	struct output *o = context;
+	if (o->command->on_data != NULL && !is_stderr)
+		return o->command->on_data(o->command->context, data, len, err);
 	struct str *kept = is_stderr ? &o->ret->err : &o->ret->out;
 	size_t max = MIN(o->max, kept->max);
 	size_t room = max > kept->len ? max - kept->len : 0;
@@ -64,7 +66,7 @@ static void on_output(void *context, bool is_stderr, const char *data, size_t le
 	if (is_stderr && room > 0 && len > room && !mask_is_empty(mask_process()))
 		str_truncate(kept, mask_cut(mask_process(), kept->data, kept->len));
 	if (o->command->on_line == NULL)
-		return;
+		return 0;
 	while (len > 0) {
 		size_t n = MIN(len, (size_t)LINE_MAX_BYTES);
 		str_append_n(&o->lines[is_stderr].text, data, n);
@@ -72,6 +74,7 @@ static void on_output(void *context, bool is_stderr, const char *data, size_t le
 		data += n;
 		len -= n;
 	}
+	return 0;
 }
 
 /* ---- the script ---- */

@@ -76,42 +76,45 @@ static const char helpers[] =
 	"PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin\n";
 /* clang-format on */
 
-static void deliver(const struct shell_io *io, bool is_stderr, const char *data, size_t len)
+static int deliver(const struct shell_io *io, bool is_stderr, const char *data, size_t len, struct err *err)
 {
 	if (len == 0)
-		return;
-	if (io->on_output != NULL) {
-		io->on_output(io->output_context, is_stderr, data, len);
-		return;
-	}
+		return 0;
+	if (io->on_output != NULL)
+		return io->on_output(io->output_context, is_stderr, data, len, err);
 	struct str *to = is_stderr ? io->err : io->out;
 	size_t max = is_stderr ? io->err_max : io->out_max;
 	if (to == NULL)
-		return;
+		return 0;
 	if (is_stderr)
 		len = MIN(len, max > to->len ? max - to->len : 0);
 	else if (to->len + len > max)
 		to->failed = true;
 	if (!to->failed)
 		str_append_n(to, data, len);
+	return 0;
 }
 
 struct sink {
 	const struct shell_io *io;
 	bool is_stderr;
+	int result;
+	struct err *err;
 };
 
 static void pass_on(void *context, const char *data, size_t len)
 {
-	const struct sink *sink = context;
-	deliver(sink->io, sink->is_stderr, data, len);
+	struct sink *sink = context;
+	if (sink->result == 0)
+		sink->result = deliver(sink->io, sink->is_stderr, data, len, sink->err);
 }
 
 static int take(struct answer *a, const struct shell_io *io, bool is_stderr, const char *data, size_t len,
                 struct err *err)
 {
-	struct sink sink = {io, is_stderr};
-	return answer_take(a, data, len, pass_on, &sink, err);
+	struct sink sink = {.io = io, .is_stderr = is_stderr, .err = err};
+	int r = answer_take(a, data, len, pass_on, &sink, err);
+	return sink.result < 0 ? sink.result : r;
 }
 
 static int gone(struct shell_session *s, const struct str *last_words, struct err *err)

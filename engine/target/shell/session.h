@@ -49,8 +49,8 @@ struct shell_io {
 	size_t out_max; /* more is ERR_LIMIT */
 	struct str *err;
 	size_t err_max; /* more is dropped */
-	void (*on_output)(void *context, bool is_stderr, const char *data,
-	                  size_t len); /* as it comes, instead of out and err */
+	/* as it comes, instead of out and err; < 0 ends the call */
+	int (*on_output)(void *context, bool is_stderr, const char *data, size_t len, struct err *err);
 	void *output_context;
 	bool close_input; /* end of input after it: the sh ends after this frame */
 };
