@@ -83,6 +83,7 @@ struct record {
 	void *memory;                              /* the action's own */
 	json_t *step;                              /* of the message, borrowed; NULL: made by the runner */
 	const char *context_name, *reference_name; /* borrowed */
+	const char *marker_name;                   /* of a step inside a composite action; borrowed */
 	char *type, *action_name, *ref;            /* telemetry; NULL until it ran */
 	enum result result, outcome;
 	enum result command_result; /* failures of commands and command files */

@@ -3,6 +3,8 @@
 #include "agent/worker/actions/use.h"
 
 #include "agent/service/wire.h"
+#include "agent/worker/message.h"
+#include "base/core/clock.h"
 
 /* Paths of the command files are the outer step's own: those of the steps are made anew. */
 static json_t *github_inside(const struct job *j, const struct use *u)
@@ -70,6 +72,57 @@ static char *title_of(const struct use_step *s)
 	return step_title(prefix, readable);
 }
 
+/* ---- markers by which the service shows the steps inside as steps ---- */
+
+enum { MARKER_CHARS = 1000 };
+
+static bool wants_markers(const struct job *j)
+{
+	return message_flag(j->message, "actions_runner_emit_composite_markers", false) ||
+	       wire_is_true(json_get_string(j->job_environ, "ACTIONS_RUNNER_EMIT_COMPOSITE_MARKERS"));
+}
+
+/* As properties of commands are: the value ends at a semicolon or a bracket. */
+static void add_property(struct str *out, const char *text)
+{
+	size_t len = str_whole_characters(text, MIN(strcspn(text, "\r\n"), (size_t)MARKER_CHARS));
+	for (size_t i = 0; i < len; i++) {
+		if (strchr("%;]", text[i]) != NULL)
+			str_appendf(out, "%%%02X", (unsigned)text[i]);
+		else
+			str_append_c(out, text[i]);
+	}
+}
+
+/* "outer.inner": the way to a step by the context names around it. */
+static void add_id(struct str *out, const struct record *r)
+{
+	if (r->parent != NULL)
+		add_id(out, r->parent);
+	if (out->len > 0)
+		str_append_c(out, '.');
+	add_property(out, r->marker_name != NULL ? r->marker_name : r->context_name != NULL ? r->context_name : r->id);
+}
+
+static void mark_start(struct job *j, struct record *r)
+{
+	_cleanup_(str_done) struct str name = STR_INIT(1 << 16), id = STR_INIT(1 << 16);
+	add_property(&name, r->name);
+	add_id(&id, r);
+	record_line(j, r, "##[start-action display=%s;id=%s]", str_peek(&name), str_peek(&id));
+}
+
+static void mark_end(struct job *j, struct record *r, int64_t ms)
+{
+	_cleanup_(str_done) struct str id = STR_INIT(1 << 16);
+	add_id(&id, r);
+	record_line(j, r, "##[end-action id=%s;outcome=%s;conclusion=%s;duration_ms=%lld]", str_peek(&id),
+	            result_context(r->outcome), result_context(r->result),
+	            (long long)(r->result == RESULT_SKIPPED ? 0 : ms));
+}
+
+/* ---- one step ---- */
+
 /* False: the ones behind it are not run either. */
 static bool run_step(struct job *j, struct record *outer, struct composite *c, size_t index, const char *condition)
 {
@@ -83,7 +136,14 @@ static bool run_step(struct job *j, struct record *outer, struct composite *c, s
 	r->context_name = outer->stage == STAGE_MAIN ? wire_string(s->step, "contextName") : NULL;
 	r->stage_condition = xstrdup(condition);
 	json_object_set_new(j->github, "action_status", json_string(result_context(c->status)));
+	bool marked = wants_markers(j) && outer->stage == STAGE_MAIN;
+	int64_t started_ms = clock_mono_ms();
+	r->marker_name = wire_string(s->step, "contextName");
+	if (marked)
+		mark_start(j, r);
 	step_run(j, r);
+	if (marked)
+		mark_end(j, r, clock_mono_ms() - started_ms);
 	bool began = r->result != RESULT_SKIPPED && !r->condition_failed, goes_on = !r->condition_failed;
 	if (began && outer->stage != STAGE_POST && s->type->stage != NULL &&
 	    s->type->stage(s->memory, STAGE_POST) != NULL) {

@@ -244,6 +244,23 @@ runs:
         self.assertEqual(run.conclusion, "success", run.shown)
         self.assertIn("there", run.lines("looks"))
 
+    def test_steps_inside_are_marked_where_the_service_asks_for_it(self):
+        def ask(message):
+            message["variables"]["actions_runner_emit_composite_markers"] = {"value": "true"}
+
+        run = self.local({"a/action.yml": """
+runs:
+  using: composite
+  steps:
+    - {id: in, name: "one; two]", run: 'echo "##[start-action forged]"', shell: bash}
+    - {run: echo, shell: bash, if: "false"}
+"""}, "- {id: out, name: marks, uses: ./a}", change=ask)
+        lines = run.lines("marks")
+        self.assertIn("##[start-action display=one%3B two%5D;id=out.in]", lines)
+        self.assertTrue(any(re.fullmatch(r"##\[end-action id=out\.in;outcome=success;conclusion=success;duration_ms=\d+\]", line) for line in lines), lines)
+        self.assertIn("##[end-action id=out.__run;outcome=skipped;conclusion=skipped;duration_ms=0]", lines)
+        self.assertIn("##[\\start-action forged]", lines)
+
     def test_a_cancel_ends_the_step_inside_and_runs_what_waits_for_it(self):
         worker = self.house.start(checkout() + "- {name: long, uses: ./a}\n", files={"a/action.yml": """
 runs:
