@@ -181,6 +181,7 @@ static void plan_swap(struct bootstrap_plan *p)
 
 static void plan_firewall(struct bootstrap_plan *p)
 {
+	bool warned = false;
 	for (size_t i = 0; i < p->count; i++) {
 		const struct machine_sight *seen = &p->sights[i];
 		if (seen->kind != &machine_firewall)
@@ -196,9 +197,10 @@ static void plan_firewall(struct bootstrap_plan *p)
 		if (c == NULL)
 			continue;
 		c->summary = xasprintf("let in %s%s%s", seen->id, by != NULL ? ", by " : "", by != NULL ? by : "");
-		if (by != NULL && json_get_string(seen->notes, "active") == NULL)
-			strv_addf(&p->plan->warnings, "%s on '%s' is not switched on: the rule waits until it is", by,
+		if (by != NULL && json_get_string(seen->notes, "active") == NULL && !warned)
+			strv_addf(&p->plan->warnings, "%s on '%s' is not switched on: rules wait until it is", by,
 			          p->v->name);
+		warned = warned || by != NULL;
 	}
 }
 

@@ -81,7 +81,9 @@ bool machine_key_read(const char *line, char **ret_key)
 		type = skip_blanks(type_end);
 		type_end = word_end(type);
 	}
-	if (type_end == NULL || !is_type(type, (size_t)(type_end - type)) || !machine_text_fits(line))
+	/* Behind a # is a comment, whatever it holds. */
+	if (type_end == NULL || *skip_blanks(line) == '#' || !is_type(type, (size_t)(type_end - type)) ||
+	    !machine_text_fits(line))
 		return false;
 	const char *blob = skip_blanks(type_end);
 	size_t len = strspn(blob, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=");
