@@ -66,7 +66,8 @@ static void check_groups(struct bootstrap_plan *p, const struct bootstrap_users 
 
 static json_t *wanted_user(const struct bootstrap_users *user, const struct machine_sight *seen)
 {
-	const struct machine_user_want want = {.home = seen->arg,
+	const struct machine_user_want want = {.name = user->name,
+	                                       .home = seen->arg,
 	                                       .shell = user->shell,
 	                                       .groups = &user->groups,
 	                                       .uid = user->has_uid ? user->uid : -1};

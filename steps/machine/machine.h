@@ -66,7 +66,7 @@ extern const struct machine_kind machine_package, machine_engine, machine_group,
 	machine_timezone, machine_swap, machine_firewall;
 /* The state that a user who is `before` shall have. shell NULL, uid -1: as it is. The caller's. */
 struct machine_user_want {
-	const char *home, *shell;
+	const char *name, *home, *shell;
 	const struct field_strings *groups;
 	int64_t uid;
 };

@@ -4,7 +4,6 @@
 #include "steps/machine/machine.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char group_look[] =
@@ -26,6 +25,7 @@ static const char user_look[] =
 	"has useradd || note tools \"useradd is missing\"\n"
 	"if [ -n \"$e\" ]; then\n"
 	"  say type user; say uid \"$(echo \"$e\" | cut -d: -f3)\"; say home \"$(echo \"$e\" | cut -d: -f6)\"; say shell \"$(echo \"$e\" | cut -d: -f7)\"\n"
+	"  say primary \"$(id -ng \"$1\")\"\n"
 	"  say groups \"$(id -nG \"$1\" | tr ' ' '\\n' | grep -vxF -- \"$(id -ng \"$1\")\" | sort_names)\"\n"
 	"else\n"
 	"  say type absent; [ ! -e \"$2\" ] || note home_there yes\n"
@@ -56,13 +56,8 @@ const struct machine_kind machine_user = {
 
 /* ---- what is wanted ---- */
 
-static int by_text(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* The groups that are there and those that are wanted, as a look says them. */
-static char *joined(const char *there, const struct field_strings *more)
+/* The groups that are there and those that are wanted, as a look says them: without the user's own. */
+static char *joined(const char *there, const char *primary, const struct field_strings *more)
 {
 	_cleanup_(strv_done) struct strv names = {0};
 	_cleanup_(str_done) struct str text = STR_INIT(64 << 10);
@@ -71,10 +66,9 @@ static char *joined(const char *there, const struct field_strings *more)
 		if (*name != '\0')
 			strv_add(&names, name);
 	for (size_t i = 0; i < more->count; i++)
-		if (!strv_has(&names, more->items[i]))
+		if (!strv_has(&names, more->items[i]) && strcmp(more->items[i], primary) != 0)
 			strv_add(&names, more->items[i]);
-	if (names.count > 0)
-		qsort(names.items, names.count, sizeof(*names.items), by_text);
+	strv_sort(&names);
 	for (size_t i = 0; i < names.count; i++)
 		str_appendf(&text, "%s%s", i > 0 ? "," : "", names.items[i]);
 	return str_take(&text);
@@ -83,7 +77,9 @@ static char *joined(const char *there, const struct field_strings *more)
 json_t *machine_user_after(const json_t *before, const struct machine_user_want *want)
 {
 	bool is_new = machine_is_absent(before);
-	_cleanup_free_ char *groups = joined(json_get_string(before, "groups"), want->groups);
+	const char *primary = json_get_string(before, "primary");
+	_cleanup_free_ char *groups =
+		joined(json_get_string(before, "groups"), primary != NULL ? primary : want->name, want->groups);
 	json_t *after = json_pack("{s:s, s:s}", "type", "user", "groups", groups);
 	if (is_new)
 		json_object_set_new(after, "home", json_string(want->home));

@@ -111,7 +111,11 @@ class Bootstrap(Case):
 
     def test_a_group_of_the_users_name_survives_the_user(self):
         sh("groupadd -g 5555 deploy")
-        self.around({"users": [{"name": "deploy"}]})
+        self.around({"users": [{"name": "deploy", "groups": ["deploy", "users"]}]})
+        with Trial() as t:
+            self.deploy(t, {"users": [{"name": "deploy", "groups": ["deploy", "users"]}]})
+            self.assert_says(self.deploy(t, {"users": [{"name": "deploy", "groups": ["deploy", "users"]}]}, "--plan"), "Nothing to change")
+        sh("userdel -r deploy 2>/dev/null; getent group deploy >/dev/null || groupadd -g 5555 deploy")
         sh("groupdel deploy")
 
     def test_a_package_that_another_one_needs_by_then_stays_as_its_dependency(self):

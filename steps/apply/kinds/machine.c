@@ -113,8 +113,11 @@ static int user_want(struct resource_call *x, const struct resource *r, const js
 {
 	const struct resource_user *in = r->in;
 	_cleanup_free_ char *home = home_of(r);
-	const struct machine_user_want want = {
-		.home = home, .shell = in->shell, .groups = &in->groups, .uid = in->has_uid ? in->uid : -1};
+	const struct machine_user_want want = {.name = in->name,
+	                                       .home = home,
+	                                       .shell = in->shell,
+	                                       .groups = &in->groups,
+	                                       .uid = in->has_uid ? in->uid : -1};
 	(void)x;
 	(void)content;
 	(void)err;
