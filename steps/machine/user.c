@@ -37,6 +37,7 @@ static const char user_turn[] =
 	"there=yes; getent passwd \"$ID\" >/dev/null || there=\n"
 	"case $TO_type:$there in\n"
 	"absent:yes)\n"
+	"  [ -z \"$(find /proc -maxdepth 1 -name '[0-9]*' -user \"$ID\" 2>/dev/null | head -n 1)\" ] || fail \"processes of $ID run: they have to end first\"\n"
 	"  home=$(getent passwd \"$ID\" | cut -d: -f6)\n"
 	"  if [ -z \"$NOTE_home_there\" ] && [ \"$home\" = \"$FROM_home\" ] && [ -d \"$home\" ] && [ ! -L \"$home\" ]; then\n"
 	"    skel=/etc/skel; [ -d \"$skel\" ] || { skel=$(mktemp -d); made=$skel; }\n"

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """bootstrap on a machine of its own (tests/servers/host_root.py): real apt, useradd, visudo; over this process, a sh, and SSH."""
+import concurrent.futures
 import grp
 import os
 import pwd
@@ -108,6 +109,29 @@ class Bootstrap(Case):
         sh("rm -r /home/deploy; cp -r /etc/skel /home/deploy")
         self.around(WHOLE)
         sh("rm -r /home/deploy")
+
+    def test_a_user_whose_processes_run_stays_whole_and_goes_once_they_have_ended(self):
+        before = world()
+        with Trial() as t:
+            # Started from here: a deployment ends the processes of its own commands before it takes anything back.
+            ready, go = t.path("ready"), t.path("go")
+            os.mkfifo(ready), os.mkfifo(go)
+            runs = [{"run": {"script": f"echo >{ready}; cat {go}", "undo": "none"}}, FAIL]
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                done = pool.submit(self.deploy, t, {"users": [{"name": "deploy"}]}, after=runs, code=4)
+                with open(ready, encoding="utf-8") as f:
+                    f.read()
+                process = subprocess.Popen(["runuser", "-u", "deploy", "--", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                process.stdin.write(b"x"), process.stdin.flush(), process.stdout.read(1)
+                with open(go, "w", encoding="utf-8"):
+                    pass
+                self.assert_says(done.result(), "processes of deploy run")
+            self.assertTrue(os.path.isdir("/home/deploy"))
+            process.stdin.close()
+            process.wait()
+            process.stdout.close()
+            self.assert_exit(t.run("rollback", "last"), 0)
+        self.assertEqual(world(), before)
 
     def test_a_group_of_the_users_name_survives_the_user(self):
         sh("groupadd -g 5555 deploy")
