@@ -154,8 +154,8 @@ void engine_past_cancel(struct engine *e)
 int engine_finish_commit(struct engine *e, struct err *err)
 {
 	engine_past_cancel(e);
-	json_t *members =
-		json_pack("{s:I, s:i, s:n}", "decided_ms", (json_int_t)clock_wall_ms(), "exit_status", 0, "reason");
+	json_t *members = json_pack("{s:I, s:i, s:n, s:b}", "decided_ms", (json_int_t)clock_wall_ms(), "exit_status", 0,
+	                            "reason", "reported", 0);
 	int r = e->state == DEPLOYMENT_COMMITTED ? 0
 	                                         : engine_set_state(e, DEPLOYMENT_COMMITTED, json_incref(members), err);
 	json_decref(members);
@@ -170,8 +170,7 @@ int engine_finish_commit(struct engine *e, struct err *err)
 		return 0;
 	}
 	mark_others(e, "committed");
-	engine_clean(e, true);
-	engine_settled(e, OUTCOME_COMMITTED, 0);
+	engine_clean_and_tell(e, OUTCOME_COMMITTED, 0);
 	return 0;
 }
 
@@ -182,16 +181,15 @@ int engine_finish_undone(struct engine *e, int exit_status, struct err *err)
 	int r = e->target_count > 0 && e->targets[0].locked ? mark_anchor(e, "undone", err) : 0;
 	if (r < 0)
 		return r;
-	json_t *members =
-		json_pack("{s:I, s:i}", "decided_ms", (json_int_t)clock_wall_ms(), "exit_status", exit_status);
+	json_t *members = json_pack("{s:I, s:i, s:b}", "decided_ms", (json_int_t)clock_wall_ms(), "exit_status",
+	                            exit_status, "reported", 0);
 	if (e->reason.code)
 		json_object_set_new(members, "reason", engine_line(&e->reason));
 	r = engine_set_state(e, DEPLOYMENT_UNDONE, members, err);
 	if (r < 0)
 		return r;
 	mark_others(e, "undone");
-	engine_clean(e, false);
-	engine_settled(e, OUTCOME_UNDONE, exit_status);
+	engine_clean_and_tell(e, OUTCOME_UNDONE, exit_status);
 	return 0;
 }
 
@@ -290,24 +288,43 @@ void engine_clean(struct engine *e, bool committed)
 		           err_line(&why, line, sizeof(line)));
 }
 
-void engine_settled(struct engine *e, enum outcome_state state, int exit_status)
+/* line: where the reason is written. The report is the caller's. */
+static struct step_outcome outcome_of(struct engine *e, enum outcome_state state, int exit_status,
+                                      char line[ERR_FRAME_SIZE])
 {
-	char line[ERR_FRAME_SIZE];
-	_cleanup_json_ json_t *report = engine_report(e);
-	const struct step_outcome outcome = {
+	bool has_reason = state != OUTCOME_COMMITTED && e->reason.code != 0;
+	return (struct step_outcome){
 		.state = state,
 		.exit_status = exit_status,
-		.reason = state == OUTCOME_COMMITTED || e->reason.code == 0 ? NULL
-	                                                                    : err_line(&e->reason, line, sizeof(line)),
-		.report = report,
+		.reason = has_reason ? err_line(&e->reason, line, ERR_FRAME_SIZE) : NULL,
+		.report = engine_report(e),
 		.recovered = e->recovered,
 	};
+}
+
+void engine_clean_and_tell(struct engine *e, enum outcome_state state, int exit_status)
+{
+	char line[ERR_FRAME_SIZE];
+	struct step_outcome outcome = outcome_of(e, state, exit_status, line);
+	for (size_t i = 0; i < e->step_count; i++)
+		if (e->steps[i].type->deciding)
+			e->steps[i].type->deciding(&e->steps[i].context, &outcome);
+	json_decref((json_t *)outcome.report);
+	engine_clean(e, state == OUTCOME_COMMITTED);
+	engine_settled(e, state, exit_status);
+}
+
+void engine_settled(struct engine *e, enum outcome_state state, int exit_status)
+{
+	char line[ERR_FRAME_SIZE], text[ERR_FRAME_SIZE];
+	struct step_outcome outcome = outcome_of(e, state, exit_status, text);
 	for (size_t i = 0; i < e->step_count; i++) {
 		struct err why = ERR_INIT;
 		struct estep *s = &e->steps[i];
 		if (s->type->settled && s->type->settled(&s->context, &outcome, &why) < 0)
 			engine_say(e, "warning", "%s: %s", s->display, err_line(&why, line, sizeof(line)));
 	}
+	json_decref((json_t *)outcome.report);
 	if (e->recorded) {
 		_cleanup_json_ json_t *members = json_pack("{s:b}", "reported", 1);
 		store_deployment_set(e->store, e->id, members, NULL);

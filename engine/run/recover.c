@@ -422,6 +422,14 @@ static int recover_preparing(struct engine *e, struct err *err)
 	return r < 0 ? (err_set(err, r, "the locks of %s cannot be given back yet", e->id), 4) : 0;
 }
 
+static void finish_cleaning(struct engine *e, enum outcome_state state, int exit_status)
+{
+	if (json_get_bool(e->doc, "reported", false))
+		engine_clean(e, state == OUTCOME_COMMITTED);
+	else
+		engine_clean_and_tell(e, state, exit_status);
+}
+
 static int recover_loaded(struct engine *e, struct err *err)
 {
 	_cleanup_free_ char *mark = NULL;
@@ -440,14 +448,10 @@ static int recover_loaded(struct engine *e, struct err *err)
 	case DEPLOYMENT_PREPARING:
 		return recover_preparing(e, err);
 	case DEPLOYMENT_COMMITTED:
-		engine_clean(e, true);
-		if (!json_get_bool(e->doc, "reported", false))
-			engine_settled(e, OUTCOME_COMMITTED, 0);
+		finish_cleaning(e, OUTCOME_COMMITTED, 0);
 		return 0;
 	case DEPLOYMENT_UNDONE:
-		engine_clean(e, false);
-		if (!json_get_bool(e->doc, "reported", false))
-			engine_settled(e, OUTCOME_UNDONE, 1);
+		finish_cleaning(e, OUTCOME_UNDONE, 1);
 		return 0;
 	case DEPLOYMENT_OPEN:
 	case DEPLOYMENT_UNDOING:

@@ -260,6 +260,9 @@ int engine_refuse(struct engine *e, int exit_status, struct err *err);
 /* Removes locks, undo data and sealed secrets; failures are warnings, recovery tries again. */
 void engine_clean(struct engine *e, bool committed);
 void engine_settled(struct engine *e, enum outcome_state state, int exit_status);
+/* What is to be told is kept, the rest cleaned, and then it is told: whoever dies in between leaves
+ * it to the next deployment that tells the same place. */
+void engine_clean_and_tell(struct engine *e, enum outcome_state state, int exit_status);
 /* Failure: undo or hold, decide, and report the end. code: the error. */
 void engine_fail(struct engine *e, int code, struct err *err, struct engine_result *ret);
 

@@ -19,6 +19,7 @@
  * | release  | input, one read-only target | reads    | the name of the release that is valid there now; "" none         | none    |
  * | restore  | input, target (in undo, after all changes are taken back) | writes | restore_on_rollback, after_undo         | none    |
  * | after    | input                       | nothing  | one line: what restore would do; nothing where it would do nothing | none |
+ * | deciding | input, the outcome          | local files | once it is decided, before anything is cleaned: what `settled` would say is kept, so that it is said although this process dies | none |
  * | settled  | input, the outcome          | –        | after the decision (notify); failure is a warning                | none    |
  * | clean    | input, target, after the commit | writes | retention: releases and snapshots beyond `keep`                | none    |
  * | back     | input, one read-only target, a change of the committed deployment that is rolled back | reads | the changes that lead back from it: none where it is as before already. ERR_UNSUPPORTED: none can, and err says why; ERR_CONFLICT: the world is not as that change left it | it stays, and is named |
@@ -147,6 +148,7 @@ struct step_type {
 	int (*undo_alone)(const struct step_context *c, const struct change *change, struct str *out, struct err *err);
 	int (*restore_alone)(const struct step_context *c, const char *former_release, struct str *out,
 	                     struct err *err);
+	void (*deciding)(const struct step_context *c, const struct step_outcome *outcome);
 	int (*settled)(const struct step_context *c, const struct step_outcome *outcome, struct err *err);
 	int (*clean)(const struct step_context *c, struct target *t, struct err *err);
 	/* The changes are made, looked at and taken back as those of `plan` are, by this step and with its input. former is from the journal, of

@@ -233,15 +233,57 @@ static bool is_wanted(const struct notify_in *in, const struct step_outcome *out
 	return in->on == NOTIFY_ON_ALWAYS || (in->on == NOTIFY_ON_SUCCESS) == success;
 }
 
+/* What the steps of one process have composed, by their index: it is sent as it was kept. */
+struct notify_memory {
+	json_t *composed;
+};
+
+static void forget(void *memory)
+{
+	struct notify_memory *m = memory;
+	json_decref(m->composed);
+}
+
+static json_t *compose(const struct step_context *c, const struct step_outcome *outcome)
+{
+	json_t *messages = json_array();
+	for (size_t i = 0; is_wanted(c->input, outcome) && i < ARRAY_SIZE(channels); i++)
+		if (may_send(c, channels[i]))
+			channels[i]->compose(c, outcome, messages);
+	return messages;
+}
+
+static void deciding(const struct step_context *c, const struct step_outcome *outcome)
+{
+	struct notify_memory *m = c->memory;
+	json_t *messages = compose(c, outcome);
+	char key[16];
+	size_t i;
+	json_t *message;
+	json_array_foreach(messages, i, message) notify_outbox_keep(c, message);
+	if (m->composed == NULL)
+		m->composed = json_object();
+	snprintf(key, sizeof(key), "%d", c->index);
+	json_object_set_new(m->composed, key, messages);
+}
+
+/* NULL: nothing, as where nothing is cleaned (a deployment that is held). */
+static json_t *composed_before(const struct step_context *c)
+{
+	const struct notify_memory *m = c->memory;
+	char key[16];
+	snprintf(key, sizeof(key), "%d", c->index);
+	return m ? json_incref(json_object_get(m->composed, key)) : NULL;
+}
+
 static int settled(const struct step_context *c, const struct step_outcome *outcome, struct err *err)
 {
 	struct wait within = wait_within(c->wait, ALL_MS);
 	struct step_context own = *c;
 	own.wait = &within;
-	_cleanup_json_ json_t *messages = json_array();
-	for (size_t i = 0; is_wanted(c->input, outcome) && i < ARRAY_SIZE(channels); i++)
-		if (may_send(c, channels[i]))
-			channels[i]->compose(&own, outcome, messages);
+	_cleanup_json_ json_t *messages = composed_before(c);
+	if (messages == NULL)
+		messages = compose(&own, outcome);
 	int r = send_own(&own, messages, err);
 	send_kept(&own, messages);
 	return r;
@@ -251,6 +293,9 @@ const struct step_type notify_step = {
 	.info = &notify_info,
 	.describe = describe,
 	.validate = validate,
+	.memory = sizeof(struct notify_memory),
+	.forget = forget,
 	.check = check,
+	.deciding = deciding,
 	.settled = settled,
 };

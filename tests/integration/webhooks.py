@@ -43,6 +43,36 @@ class Webhooks(Case):
         self.assertIn("false", told["deployment"]["reason"])
         self.assertEqual(self.outbox(), [])
 
+    def test_killed_around_the_decision_and_its_cleaning_it_is_told_by_the_next_deployment_at_the_latest(self):
+        counter = os.path.join(self.t.dir, "records")
+        hook = {"url": f"{self.url}/echo/killed", "secret": SECRET, "timeout": "20s"}
+
+        def deploy(works, **env):
+            return self.t.deploy({"targets": {"here": {"local": {}}}, "steps": [
+                {"notify": {"commit_comment": False, "webhooks": [hook]}},
+                {"run": {"command": ["true" if works else "false"], "undo": "none"}}]}, env=env)
+        for works in (True, False):
+            if os.path.exists(counter):
+                os.remove(counter)
+            self.assert_exit(deploy(works, DAVIT_TEST_RECORDS=counter), 0 if works else 1)
+            if not os.path.exists(counter):
+                self.skipTest("built without test hooks")
+            records = os.path.getsize(counter)
+            killed = []
+            for at in range(records - 4, records + 1):
+                deploy(works, DAVIT_TEST_KILL_AT=str(at))
+                killed.append(json.loads(self.t.run("history", "--json").out)[0]["id"])
+                self.assert_exit(self.t.run("recover"), 0)
+            self.assert_exit(deploy(works), 0 if works else 1)
+            told = {}
+            for request in received(self.url, "killed"):
+                body = proven(request)
+                told.setdefault(body["deployment"]["id"], set()).add(request["headers"]["X-Davit-Delivery"])
+            ends = {d["id"]: d["state"] for d in json.loads(self.t.run("history", "--json").out)}
+            self.assertEqual({i: ends[i] for i in killed if i not in told}, {}, "nobody was told of these")
+            self.assertEqual({i for i in killed if len(told[i]) > 1}, set(), "a second delivery bears the mark of the first")
+        self.assertEqual(self.outbox(), [])
+
     def test_its_body_is_what_the_schema_says(self):
         self.assert_exit(self.deploy("echo/body", works=False), 1)
         path = os.path.join(self.t.dir, "body.json")
