@@ -268,7 +268,7 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 	int r = type->look(&p->call, id, &before, err);
 	if (r < 0)
 		return err_wrap(err, r, "resource %s", key);
-	bool there = strcmp(type_there(before), type->what) == 0;
+	bool there = strcmp(type_there(before), type->what) == 0 && !type->edits;
 	if (there && json_get_bool(row, "protect", false)) {
 		refuse(p, key, NULL,
 		       "left the desired state, but it is protected (`protect: true`): put it back, without `protect` "
@@ -304,7 +304,9 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 	} else {
 		/* Already gone, something else by now, or still in use: removes only its row. */
 		change = add(p, type->remove, ACTION_ADOPT, subject_of(type, key), before, before);
-		change->summary = xasprintf("forgotten: %s", stays != NULL ? stays : "it is not there any more");
+		change->summary = xasprintf("forgotten: %s", stays != NULL ? stays
+		                                             : type->edits ? "what was changed in it stays"
+		                                                           : "it is not there any more");
 	}
 	change_set_state_row(change, key, NULL, row);
 	return 0;

@@ -72,7 +72,8 @@ struct resource_type {
 	const char *const
 		*facts; /* attributes that it has beside its input, known with the plan; NULL at the end; NULL: none */
 	const char *const *output_names; /* of `outputs`, NULL at the end */
-	bool nests;                      /* its id is a path: what lies below it comes after it */
+	bool edits; /* a part of what others own: what leaves the desired state is forgotten, never destroyed */
+	bool nests; /* its id is a path: what lies below it comes after it */
 	char *(*id)(const char *given, const char *pointer, struct faults *faults); /* free() */
 	void (*validate)(const struct resource *r, const struct resource_faults *f);
 	bool (*bars)(const struct resource *r, const struct resource *other);
