@@ -1,6 +1,7 @@
 """Desired states on a server behind SSH: what a plan of many resources costs, and what it costs that nothing is to be done."""
 import json
 import os
+import resource
 import shlex
 import shutil
 import statistics
@@ -39,6 +40,19 @@ class Place:
 
     def path(self, i):
         return f"{self.etc}/app{i // 50}/conf{i:05d}.cfg"
+
+    def thing(self, i):
+        """The same resource for davit and for ansible."""
+        path = self.path(i)
+        if i % 50 == 0:
+            folder = os.path.dirname(path)
+            return ({"directory": {"path": folder, "mode": "0755"}}, {"file": {"path": folder, "state": "directory", "mode": "0755"}})
+        if i % 4 == 1:
+            return ({"link": {"path": path, "to": "x"}}, {"file": {"path": path, "src": "x", "state": "link", "force": True, "follow": False}})
+        if i % 4 == 2:
+            return ({"lines": {"path": path, "lines": [{"line": "a = 1", "match": "^a *="}]}},
+                    {"lineinfile": {"path": path, "regexp": "^a *=", "line": "a = 1", "create": True}})
+        return ({"file": {"path": path, "content": content(i), "mode": "0640"}}, {"copy": {"dest": path, "content": content(i), "mode": "0640"}})
 
     def deploy(self, *options):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("GITHUB_", "INPUT_"))}
@@ -86,11 +100,66 @@ def script(p, count, tree, local):
             f"{rsync} {tree}/ {p.at}:{p.www}-plain/")
 
 
-def playbook(p, count, tree, folder):
+def own_cpu(command):
+    """Seconds of CPU of what it starts; the server is nobody's child here."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def checked_by_ansible(b, p, count):
+    """A plan of what is there already, against a dry run of the same tasks: once, since that takes about half a second a task."""
+    case = f"plan of {count} resources of four kinds, SSH"
+    p.clear()
+    things = [p.thing(i) for i in range(count)]
+    with open(p.file, "w") as f:
+        json.dump({"name": "bench", "environment": "test", "targets": {"web": p.server.target(base=p.base)},
+                   "steps": [{"apply": {"resources": [t[0] for t in things]}}]}, f)
+    p.deploy()
+    b.add(case + ", own CPU", "-", own_cpu(lambda: p.deploy("--plan")), 3.0, 1.0, unit="s")
+    if not shutil.which("ansible-playbook"):
+        b.skip(case + ", ansible --check", "ansible-playbook is not installed")
+        return
+    folder = b.folder("apply-check")
+    hosts(p, folder)
+    with open(os.path.join(folder, "site.yml"), "w") as f:
+        json.dump([{"hosts": "web", "gather_facts": False, "tasks": [t[1] for t in things]}], f)
+    dry_run = ["ansible-playbook", "--check", "-i", os.path.join(folder, "hosts"), os.path.join(folder, "site.yml")]
+    start = time.monotonic()
+    p.deploy("--plan")
+    middle = time.monotonic()
+    run(dry_run)
+    b.add(case, "ansible-playbook --check", (middle - start) / (time.monotonic() - middle), 0.2, 0.05)
+
+
+def rows_of_many(b, p, count):
+    """The state of so many resources: what a plan without any of them in its file costs more than one without a state."""
+    state = os.path.join(b.place, "apply-many-state")
+    shutil.rmtree(state, ignore_errors=True)
+    p.clear()
+    with open(p.file, "w") as f:
+        json.dump({"name": "bench", "environment": "test", "targets": {"web": {"local": {}, "base": p.base}},
+                   "steps": [{"apply": {"resources": [{"link": {"path": f"{p.etc}/l{i}", "to": "x"}} for i in range(count)]}}]}, f)
+    p.deploy()
+    with open(p.file, "w") as f:
+        json.dump({"name": "bench", "environment": "test", "targets": {"web": {"local": {}, "base": p.base}},
+                   "steps": [{"apply": {"resources": []}, "id": "another"}]}, f)
+    with_state = statistics.median(own_cpu(lambda: p.deploy("--plan")) for _ in range(b.pairs + 1))
+    p.clear()
+    without = statistics.median(own_cpu(lambda: p.deploy("--plan")) for _ in range(b.pairs + 1))
+    b.add(f"state of {count} resources loaded", "-", max(with_state - without, 0), 0.1, 0.05, unit="s")
+
+
+def hosts(p, folder):
     with open(os.path.join(folder, "hosts"), "w") as f:
         f.write(f"web ansible_host=127.0.0.1 ansible_port={p.server.port} ansible_user={p.server.user} "
                 f"ansible_ssh_private_key_file={p.server.key} ansible_python_interpreter=/usr/bin/python3 "
                 "ansible_ssh_common_args='-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null'\n")
+
+
+def playbook(p, count, tree, folder):
+    hosts(p, folder)
     tasks = [{"copy": {"dest": p.path(i), "content": content(i), "mode": "0640"}} for i in range(count)]
     tasks.append({"command": {"argv": [p.b.tool("rsync"), "-a", "-e", shlex.join(p.ssh), tree + "/", f"{p.at}:{p.www}-plain/"]},
                   "delegate_to": "localhost"})
@@ -129,4 +198,6 @@ def rows(b):
     with Sshd() as server:
         p = Place(b, server)
         plan_of_many(b, p, resources)
+        checked_by_ansible(b, p, 40 if b.quick else resources)
+        rows_of_many(b, p, 10 * resources)
         nothing_to_change(b, p, tree, few, files)

@@ -43,6 +43,32 @@ static void an_undo_brings_every_byte_back(void **state)
 	assert_file(f, "sshd_config", "PermitRootLogin yes\r\nno end");
 }
 
+static int refuse_to_read(struct view *v, const char *path, size_t max, struct str *out, struct err *err)
+{
+	(void)v;
+	(void)max;
+	(void)out;
+	return err_set(err, ERR_INTERNAL, "'%s' is read", path);
+}
+
+static void a_file_that_is_as_it_was_left_is_not_read_again(void **state)
+{
+	struct fixture *f = *state;
+	const struct host_type *real = f->target->view.type;
+	struct host_type blind = *real;
+	blind.read = refuse_to_read;
+	fixture_write(f, "sshd_config", "Port 22\n", 0600);
+	fixture_input(f, "apply", sshd);
+	plan_and_apply(f);
+	f->target->view.type = &blind;
+	assert_int_equal(fixture_plan(f), 0);
+	assert_int_equal(f->plan.count, 0);
+	f->target->view.type = real;
+	fixture_write(f, "sshd_config", "PermitRootLogin no\nMaxAuthTries 3\nPasswordAuthentication yes\n", 0600);
+	plan_and_apply(f);
+	assert_file(f, "sshd_config", "PermitRootLogin no\nMaxAuthTries 3\n");
+}
+
 static void a_missing_file_is_made_and_nothing_is_destroyed_when_the_lines_leave(void **state)
 {
 	struct fixture *f = *state;
@@ -88,6 +114,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(lines_are_changed_added_and_removed_and_the_rest_stays),
 		T(an_undo_brings_every_byte_back),
+		T(a_file_that_is_as_it_was_left_is_not_read_again),
 		T(a_missing_file_is_made_and_nothing_is_destroyed_when_the_lines_leave),
 		T(what_could_never_settle_is_refused_before_a_target_is_asked),
 		T(a_file_that_is_no_text_is_left_alone),
