@@ -337,12 +337,24 @@ static int not_these_steps(struct engine *e, struct err *err)
 		e->id, e->name, e->environment);
 }
 
+/* The file was given since nothing is sealed here, as where a takeover died before it sealed: once its steps are known to be those that ran,
+ * the id is enough for whoever comes next. */
+static int go_on_with_file(struct engine *e, struct err *err)
+{
+	char line[ERR_FRAME_SIZE];
+	struct err why = ERR_INIT;
+	int r = not_these_steps(e, err);
+	if (r == 0 && e->from_file && engine_seal(e, &why) < 0)
+		engine_say(e, "warning", "%s", err_line(&why, line, sizeof(line)));
+	return r;
+}
+
 int engine_undo_and_decide(struct engine *e, int recorded_status, struct err *err)
 {
 	char line[ERR_FRAME_SIZE];
 	struct err why = ERR_INIT;
 	engine_past_cancel(e);
-	if (not_these_steps(e, err) < 0)
+	if (go_on_with_file(e, err) < 0)
 		return 4;
 	if (engine_set_state(e, DEPLOYMENT_UNDOING, NULL, &why) < 0)
 		engine_say(e, "warning", "%s", err_line(&why, line, sizeof(line)));
@@ -392,6 +404,8 @@ static int recover_open(struct engine *e, const char *mark, size_t found, struct
 		return 4;
 	/* If nothing was begun there is nothing to hold. */
 	if (e->state == DEPLOYMENT_OPEN && engine_anything_begun(e) && (e->hold || outcome_is_unknown(e))) {
+		if (go_on_with_file(e, err) < 0)
+			return 4;
 		_cleanup_free_ char *reason =
 			xasprintf(e->hold ? "the process that deployed died; on_failure is hold"
 		                          : "the job ended between its steps, and nobody said how");
