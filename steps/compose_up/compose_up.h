@@ -5,6 +5,7 @@
  *   names.c      whose its containers, networks and volumes are
  *   inputs.c     all that the configuration depends on, as one digest
  *   unchanged.c  the short way for a stack that runs as configured
+ *   ports.c      who holds the ports that it publishes
  *   images.c     where its images come from, and whether they are there
  *   state.c      what runs, as a NODE of a record, and how two of them compare
  *   former.c     the configuration that what runs was started from
@@ -75,7 +76,9 @@ struct docker compose_docker(const struct step_context *c, struct view *v, struc
 int compose_variables(const struct step_context *c, const struct docker *d, const json_t *raw, const char *said,
                       const json_t *model, struct strv *ret, struct err *err);
 
-/* ---- names.c, images.c ---- */
+/* ---- names.c, ports.c, images.c ---- */
+int compose_check_ports(const struct compose_up_in *in, const struct docker *d, const struct compose_stack *s,
+                        struct strv *faults, struct err *err);
 int compose_check_names(const struct compose_up_in *in, const struct docker *d, const struct compose_stack *s,
                         struct strv *faults, struct err *err);
 /* ret: service → {"image","from": "here" | "registry" | "build","id"}; id only where it is known now. */

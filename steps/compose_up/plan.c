@@ -85,6 +85,8 @@ static int look_at_stack(const struct step_context *c, const struct docker *d, s
 	if (r == 0 && !p->same)
 		r = compose_check_names(in, d, &p->stack, &faults, err);
 	if (r == 0 && !p->same)
+		r = compose_check_ports(in, d, &p->stack, &faults, err);
+	if (r == 0 && !p->same)
 		r = compose_check_images(d, &p->stack, p->images, here, &faults, err);
 	if (r == 0 && !p->same)
 		compose_stand_faults(in, p, &faults);

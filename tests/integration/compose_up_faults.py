@@ -2,13 +2,14 @@
 """compose-up when something dies: davit behind each record, davit and the engine in the middle of `up`; over SSH and sudo; twice."""
 import os
 import signal
+import socket
 import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.lanes import alone  # noqa: E402
 from harness.stack import StackCase, main, service, until  # noqa: E402
-from servers.sshd import Account, Sshd  # noqa: E402
+from servers.sshd import Account, Sshd, free_port  # noqa: E402
 
 FAILS = {"run": {"command": ["false"], "undo": "none"}}
 STUBBORN = ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]
@@ -133,6 +134,24 @@ class Faults(StackCase):
                     self.assertEqual(s.ids(), before)
             self.assert_exit(s.up(directory=s.path("nowhere")), 2)
             self.assert_exit(s.up(files=["gone.yml"]), 2)
+
+    def test_a_port_that_somebody_holds_is_refused_with_its_owner_before_anything_stops(self):
+        with self.stack() as s, self.stack() as other, socket.create_server(("127.0.0.1", 0)) as held:
+            taken, ours = free_port(), free_port()
+            other.compose({"services": {"shop": service(ports=[f"127.0.0.1:{taken}:80"])}})
+            self.assert_exit(other.up(), 0)
+            s.compose({"services": {"web": service(ports=[f"127.0.0.1:{ours}:80"])}})
+            self.assert_exit(s.up(), 0)
+            ids = s.ids()
+            ports = [f"127.0.0.1:{ours}:80", f"127.0.0.1:{taken}:81", f"{held.getsockname()[1]}:82"]
+            s.compose({"services": {"web": service("2", ports=ports)}})
+            result = s.up()
+            self.assert_exit(result, 2)
+            self.assert_says(result, f"the port 127.0.0.1:{taken}/tcp of 'web' is in use by the container '{other.project}-shop-1' of the project '{other.project}'",
+                             f"the port {held.getsockname()[1]}/tcp of 'web' is in use by", f"(process {os.getpid()})", "publish another port")
+            self.assertEqual(s.ids(), ids)
+            s.compose({"services": {"web": service("2", ports=ports[:1])}})
+            self.assert_exit(s.up(), 0)
 
     def over(self, target):
         with self.stack() as s:
