@@ -340,13 +340,16 @@ static bool read_bytes(struct reading *r, const char *path, const char **sizes, 
 	return true;
 }
 
-/* From the answer of the script: each file that was asked for. A directory where a file might be, or no look at the programs, is not known. */
+/* From the answer of the script: each file that was asked for. A directory where a file might be is not
+ * understood, nor is a host that does not say which programs it has. */
 static void read_all(struct reading *r, const struct strv *asked, const struct str *said)
 {
 	const char *text = str_peek(said), *end = text + said->len, *kinds = behind(text, "--files--"),
 		   *sizes = behind(kinds != NULL ? kinds - 1 : NULL, "--sizes--"),
 		   *bytes = behind(sizes != NULL ? sizes - 1 : NULL, "--bytes--");
-	if (bytes == NULL || behind(text, "plain") == NULL || strstr(text, "\nplain\n--variables--\n") != NULL)
+	const char *programs = behind(text, "plain"), *variables = behind(programs, "--variables--"),
+		   *plugin = programs != NULL ? strstr(programs, "/cli-plugins/docker-compose ") : NULL;
+	if (bytes == NULL || variables == NULL || plugin == NULL || plugin > variables)
 		r->unsure = true;
 	for (size_t i = 0; i < asked->count && !r->unsure; i++) {
 		if (str_starts(kinds, "file\n"))

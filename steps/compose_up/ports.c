@@ -87,8 +87,9 @@ static void look_at_container(const char *project, char *line, struct port *want
 		long first = 0, last = 0;
 		if (!read_mapping(word, address, &first, &last, protocol))
 			continue;
-		_cleanup_free_ char *owner = strcmp(of, "-") == 0 ? xasprintf("the container '%s'", name)
-		                                                  : xasprintf("the container '%s' of the project '%s'", name, of);
+		_cleanup_free_ char *owner = strcmp(of, "-") == 0
+		                                     ? xasprintf("the container '%s'", name)
+		                                     : xasprintf("the container '%s' of the project '%s'", name, of);
 		for (size_t i = 0; i < count; i++) {
 			if (!collide(&wanted[i], address, first, last, protocol))
 				continue;
@@ -130,8 +131,9 @@ int compose_check_ports(const struct compose_up_in *in, const struct docker *d, 
 	bool processes = false;
 	/* The engine of another host has its own processes. */
 	const struct docker_call call = {
-		.script = "docker ps --format '{{.Names}}\t{{with .Label \"com.docker.compose.project\"}}{{.}}{{else}}-{{end}}\t{{.Ports}}' "
-	                  "|| exit\necho --processes--\ncase ${DOCKER_HOST:-unix:} in unix:*) ss -Hltunp 2>/dev/null ;; esac\nexit 0\n",
+		.script =
+			"docker ps --format '{{.Names}}\t{{with .Label \"com.docker.compose.project\"}}{{.}}{{else}}-{{end}}\t{{.Ports}}' "
+			"|| exit\necho --processes--\ncase ${DOCKER_HOST:-unix:} in unix:*) ss -Hltunp 2>/dev/null ;; esac\nexit 0\n",
 		.timeout_ms = COMPOSE_LOOK_MS};
 	int r = count > 0 ? docker_must(d, &call, &said, err) : 0;
 	for (const char *at = str_peek(&said.out); r == 0 && count > 0 && *at != '\0';
