@@ -83,15 +83,57 @@ static void judge(struct project *p)
 		gate_result(p->check, false, "%s", str_peek(&p->why));
 }
 
+static bool differs(const json_t *a, const json_t *b, const char *label)
+{
+	const char *x = json_get_string(a, label), *y = json_get_string(b, label);
+	return x != NULL && y != NULL && strcmp(x, y) != 0;
+}
+
+static bool is_of_one_service(const json_t *a, const json_t *b)
+{
+	const char *x = json_get_string(a, "com.docker.compose.service"),
+		   *y = json_get_string(b, "com.docker.compose.service");
+	return x != NULL && y != NULL && strcmp(x, y) == 0;
+}
+
+/* What a replacement keeps until the commit stands still beside one of its service that runs, of another configuration or image. */
+static bool is_former(const json_t *all, const json_t *container)
+{
+	const json_t *mine = json_get_object(container, "labels");
+	size_t i;
+	json_t *other;
+	_cleanup_(str_done) struct str why = STR_INIT(4096);
+	bool runs = true;
+	gate_container_is_well(container, false, &runs, &why);
+	json_array_foreach((json_t *)(uintptr_t)all, i, other)
+	{
+		const json_t *labels = json_get_object(other, "labels");
+		bool other_runs = false;
+		if (runs || !is_of_one_service(mine, labels) ||
+		    !(differs(mine, labels, "com.docker.compose.config-hash") ||
+		      differs(mine, labels, "com.docker.compose.image")))
+			continue;
+		str_clear(&why);
+		gate_container_is_well(other, false, &other_runs, &why);
+		if (other_runs)
+			return true;
+	}
+	return false;
+}
+
 static void read_containers(struct project *p, const struct str *text)
 {
+	_cleanup_json_ json_t *all = json_array();
+	size_t i;
+	json_t *one;
 	for (const char *line = str_peek(text); *line != '\0';) {
 		size_t len = strcspn(line, "\n");
-		_cleanup_json_ json_t *container = NULL;
+		json_t *container = NULL;
 		if (json_parse(line, len, GATE_DOCKER_MAX, &container, NULL) == 0)
-			add_container(p, container);
+			json_array_append_new(all, container);
 		line += len + (line[len] == '\n');
 	}
+	json_array_foreach(all, i, one) if (!is_former(all, one)) add_container(p, one);
 }
 
 static void ask(struct gate_check *check)

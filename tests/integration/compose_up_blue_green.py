@@ -102,6 +102,15 @@ class BlueGreen(StackCase):
             self.assertNotEqual(s.facts(), before)
             self.assertEqual(s.image_of("web"), [self.docker.inspect("local/web:1")[0]["Id"]])
 
+    def test_a_gate_behind_it_does_not_mind_the_former_containers_that_stand_still(self):
+        with self.stack() as s:
+            check = {"compose": {"project": s.project}, "env": {"DOCKER_HOST": self.docker.host}, "settle": "500ms", "interval": "200ms"}
+            gate = {"health-gate": {"deadline": "20s", "checks": [check]}}
+            s.compose({"services": {"web": service()}})
+            self.assert_exit(s.up(), 0)
+            s.compose({"services": {"web": service("2")}})
+            self.assert_exit(s.up(gate, strategy="rolling", drain="0s"), 0)
+
     def test_a_service_that_depends_on_it_and_differs_too_is_refused(self):
         with self.stack() as s:
             def stack(version):
