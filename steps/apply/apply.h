@@ -32,7 +32,7 @@ void apply_read_inline(const struct step_context *c, struct resources *ret, stru
 void resources_done(struct resources *r);
 bool resources_allow(const struct resources *r, const char *key);
 
-/* Their order, by depends_on and by their paths. Faults: what nobody knows, and circles. */
+/* Their order, by depends_on and by their paths. Faults: what nobody knows, and cycles. */
 void apply_order(struct resources *all, struct faults *faults);
 /* Keys of rows that left the desired state, in the order in which they go: each before those that it needed. */
 void apply_order_left(const struct step_type *step, const json_t *left, const char **keys, size_t count);

@@ -95,21 +95,21 @@ static void read_needs(struct resources *all, struct resource *r, const json_t *
 	}
 }
 
-struct circle {
+struct cycle {
 	const struct resources *all;
 	struct faults *faults;
 };
 
-static void refuse_circle(void *context, const size_t *items, size_t count)
+static void refuse_cycle(void *context, const size_t *items, size_t count)
 {
-	const struct circle *c = context;
+	const struct cycle *c = context;
 	const struct resource *items_of = c->all->items, *first = &items_of[items[0]];
 	const struct resource_faults f = {c->faults, c->all->doc};
 	_cleanup_(str_done) struct str way = STR_INIT(8192);
 	for (size_t i = 0; i < count; i++)
 		str_appendf(&way, "%s → ", items_of[items[i]].key);
 	resource_fault(&f, first, first->depends_on.count > 0 ? "depends_on" : first->type->choice.key,
-	               "resources depend on one another in a circle: %s%s", str_peek(&way), first->key);
+	               "resources depend on one another in a cycle: %s%s", str_peek(&way), first->key);
 }
 
 static const char *path_of(const struct resource_type *type, const char *id)
@@ -157,8 +157,8 @@ void apply_order(struct resources *all, struct faults *faults)
 		read_needs(all, &all->items[i], names, faults);
 	_cleanup_(order_freep) struct order *o = order_of(all);
 	_cleanup_free_ size_t *base = sorted_by_id(all), *places = xcalloc(all->count + 1, sizeof(*places));
-	struct circle circle = {all, faults};
-	order_sort(o, base, places, refuse_circle, &circle);
+	struct cycle cycle = {all, faults};
+	order_sort(o, base, places, refuse_cycle, &cycle);
 	all->order = arena_alloc(&all->arena, (all->count + 1) * sizeof(*all->order));
 	for (size_t i = 0; i < all->count; i++)
 		all->order[i] = &all->items[places[i]];
@@ -192,7 +192,7 @@ static int shallow_first(const void *a, const void *b)
 	return strcmp(apply_id_of_key(*x), apply_id_of_key(*y));
 }
 
-/* A circle can only have come about over several deployments: what closes it does not count. */
+/* A cycle can only have come about over several deployments: what closes it does not count. */
 void apply_order_left(const struct step_type *step, const json_t *left, const char **keys, size_t count)
 {
 	_cleanup_(order_freep) struct order *o = order_new(count);

@@ -96,7 +96,7 @@ struct walk {
 	unsigned char *seen;
 	size_t *way, *next, depth; /* next: of each item, the need that is to be looked at */
 	size_t *ret, placed;
-	order_circle *on_circle;
+	order_cycle *on_cycle;
 	void *context;
 };
 
@@ -106,13 +106,13 @@ static void enter(struct walk *w, size_t item)
 	w->way[w->depth++] = item;
 }
 
-static void report_circle(const struct walk *w, size_t item)
+static void report_cycle(const struct walk *w, size_t item)
 {
 	size_t from = w->depth;
 	while (from > 0 && w->way[from - 1] != item)
 		from--;
-	if (from > 0 && w->on_circle != NULL)
-		w->on_circle(w->context, w->way + from - 1, w->depth - from + 1);
+	if (from > 0 && w->on_cycle != NULL)
+		w->on_cycle(w->context, w->way + from - 1, w->depth - from + 1);
 }
 
 static void take_step(struct walk *w)
@@ -129,15 +129,15 @@ static void take_step(struct walk *w)
 	if (w->seen[needed] == NOT_YET)
 		enter(w, needed);
 	else if (w->seen[needed] == ON_THE_WAY)
-		report_circle(w, needed);
+		report_cycle(w, needed);
 }
 
-void order_sort(struct order *o, const size_t *base, size_t *ret, order_circle *on_circle, void *context)
+void order_sort(struct order *o, const size_t *base, size_t *ret, order_cycle *on_cycle, void *context)
 {
 	_cleanup_free_ unsigned char *seen = xcalloc(o->count + 1, 1);
 	_cleanup_free_ size_t *way = xcalloc(o->count + 1, sizeof(*way)), *next = xcalloc(o->count + 1, sizeof(*next));
 	struct walk w = {
-		.o = o, .seen = seen, .way = way, .next = next, .ret = ret, .on_circle = on_circle, .context = context};
+		.o = o, .seen = seen, .way = way, .next = next, .ret = ret, .on_cycle = on_cycle, .context = context};
 	for (size_t i = 0; i < o->count; i++) {
 		if (seen[base[i]] == NOT_YET)
 			enter(&w, base[i]);

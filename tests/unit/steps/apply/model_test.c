@@ -43,7 +43,7 @@ static void a_resource_comes_after_those_that_it_depends_on_and_goes_before_them
 	assert_file(f, "m/n", "n");
 }
 
-static void a_circle_is_shown_as_a_path(void **state)
+static void a_cycle_is_shown_as_a_path(void **state)
 {
 	struct fixture *f = *state;
 	fixture_input(f, "apply",
@@ -54,7 +54,7 @@ static void a_circle_is_shown_as_a_path(void **state)
 	              "  - file: { id: d, path: /d, content: d, depends_on: [a] }\n");
 	assert_int_equal(fixture_validate(f), 1);
 	assert_true(
-		fixture_fault(f, "/resources/0/file/depends_on", "in a circle: file:/a → file:/b → file:/c → file:/a"));
+		fixture_fault(f, "/resources/0/file/depends_on", "in a cycle: file:/a → file:/b → file:/c → file:/a"));
 	fixture_input(f, "apply",
 	              "resources:\n"
 	              "  - directory: { path: /e, depends_on: ['file:/e/f'] }\n"
@@ -163,7 +163,7 @@ static void a_reference_to_nothing_is_found_before_a_target_is_asked(void **stat
 	assert_int_equal(fixture_validate(f), 2);
 	assert_true(fixture_fault(f, "/resources/1/file/path", "refers to 'digets' of file:/z, which is no attribute"));
 	assert_string_equal(f->faults.items[0].hint, "did you mean 'digest'?");
-	assert_true(fixture_fault(f, NULL, "in a circle: file:/c → file:/d → file:/c"));
+	assert_true(fixture_fault(f, NULL, "in a cycle: file:/c → file:/d → file:/c"));
 	fixture_write(f, "state.yml",
 	              "resources:\n  - file: { path: /a, content: \"${{ resources.elsewhere.ip }}\" }\n", 0644);
 	fixture_input(f, "apply", "file: state.yml\n");
@@ -194,7 +194,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_resource_comes_after_those_that_it_depends_on_and_goes_before_them),
-		T(a_circle_is_shown_as_a_path),
+		T(a_cycle_is_shown_as_a_path),
 		T(a_dependency_on_nothing_names_the_nearest),
 		T(what_is_ignored_is_set_once_and_left_alone_afterwards),
 		T(a_plan_over_a_cap_is_refused_whatever_it_may_destroy),
