@@ -13,9 +13,9 @@ BUILD, SOURCE = os.environ["DAVIT_BUILD"], os.path.realpath(os.environ["DAVIT_SO
 # From the bottom up; folders of one line do not know each other.
 RANKS = [["base/core"], ["base/sys"], ["base/data"], ["base/data/schema"], ["base/data/fields"], ["base/secret"], ["base/net"],
          ["base/ssh", "base/archive"], ["base/git"], ["schemas"], ["engine/record"], ["engine/target"],
-         ["engine/target/local", "engine/target/shell"], ["engine/journal"], ["engine/change"], ["engine/lock"], ["engine/run"],
-         ["providers/docker", "providers/github", "providers/proxmox", "providers/registry"], ["steps/common"], ["steps/sources", "steps/status", "steps/machine"],
-         ["steps/apply", "steps/archive_upload", "steps/bootstrap", "steps/checkout", "steps/compose_up", "steps/health_gate", "steps/notify", "steps/preflight", "steps/restore", "steps/run",
+         ["engine/target/local", "engine/target/shell"], ["engine/journal", "engine/alone"], ["engine/change"], ["engine/lock"], ["engine/run"],
+         ["providers/docker", "providers/github", "providers/proxmox", "providers/registry", "providers/s3"], ["steps/common"], ["steps/sources", "steps/status", "steps/machine"],
+         ["steps/apply", "steps/approve", "steps/archive_upload", "steps/bootstrap", "steps/checkout", "steps/compose_up", "steps/health_gate", "steps/notify", "steps/preflight", "steps/restore", "steps/run",
           "steps/secret_write", "steps/snapshot"], ["steps"],
          ["agent/expr", "agent/report"], ["agent/service"], ["agent/template"], ["agent/workflow"], ["agent/forge", "agent/deployment", "agent/validate"],
          ["agent/actions"], ["agent/worker"], ["agent/listener"], ["agent"]]
@@ -48,6 +48,9 @@ class House(unittest.TestCase):
                 continue
             own = folder_of(headers[0])
             if own is None:
+                path = os.path.relpath(os.path.realpath(headers[0]), SOURCE)
+                if path.startswith(("base/", "schemas/", "engine/", "providers/", "steps/", "agent/")):
+                    wrong.append(f"{path} lies in a folder without a rank")
                 continue
             seen += 1
             for header in headers[1:]:
