@@ -49,14 +49,16 @@ int engine_pause(struct engine *e, int64_t ms, struct err *err)
 	return wait_ms(&e->wait, ms, err);
 }
 
+/* Two of one second sort by their time, too: the newest snapshot is the one with the last name. */
 char *engine_make_id(void)
 {
 	char time[CLOCK_TEXT_SIZE], random[ID_RANDOM_DIGITS + 1];
-	clock_rfc3339(clock_wall_ms(), time);
+	int64_t now = clock_wall_ms();
+	clock_rfc3339(now, time);
 	rand_hex(random, ID_RANDOM_DIGITS);
-	/* 2026-01-31T10:20:30.123Z → 20260131T102030 */
-	return xasprintf("%.4s%.2s%.2sT%.2s%.2s%.2s-%s", time, time + 5, time + 8, time + 11, time + 14, time + 17,
-	                 random);
+	/* 2026-01-31T10:20:30.123Z → 20260131T102030-07b and three random digits */
+	return xasprintf("%.4s%.2s%.2sT%.2s%.2s%.2s-%03x%s", time, time + 5, time + 8, time + 11, time + 14, time + 17,
+	                 (unsigned)(now % 1000), random + ID_RANDOM_DIGITS / 2);
 }
 
 /* ---- called by steps ---- */

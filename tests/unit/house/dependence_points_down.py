@@ -15,7 +15,7 @@ RANKS = [["base/core"], ["base/sys"], ["base/data"], ["base/data/schema"], ["bas
          ["base/ssh", "base/archive"], ["base/git"], ["schemas"], ["engine/record"], ["engine/target"],
          ["engine/target/local", "engine/target/shell"], ["engine/journal", "engine/alone"], ["engine/change"], ["engine/lock"], ["engine/run"],
          ["providers/docker", "providers/github", "providers/proxmox", "providers/registry", "providers/s3"], ["steps/common"], ["steps/sources", "steps/status", "steps/machine"],
-         ["steps/apply", "steps/approve", "steps/archive_upload", "steps/bootstrap", "steps/checkout", "steps/compose_up", "steps/health_gate", "steps/notify", "steps/preflight", "steps/restore", "steps/run",
+         ["steps/apply", "steps/approve", "steps/archive_upload", "steps/bootstrap", "steps/checkout", "steps/compose_up", "steps/health_gate", "steps/notify", "steps/preflight", "steps/promote", "steps/restore", "steps/run",
           "steps/secret_write", "steps/snapshot"], ["steps"],
          ["agent/expr", "agent/report"], ["agent/service"], ["agent/template"], ["agent/workflow"], ["agent/forge", "agent/deployment", "agent/validate"],
          ["agent/actions"], ["agent/worker"], ["agent/listener"], ["agent"]]
