@@ -3,7 +3,7 @@
 
 #include <signal.h>
 
-enum { NEAR_WINDOW = 512 * 1024, NEAR_PATIENCE_MS = 200 };
+enum { NEAR_WINDOW = 512 * 1024, NEAR_PATIENCE_MS = 200, ROOM_PAUSE_MS = 10, ROOM_PAUSE_MAX_MS = 1280 };
 
 /* Channels that their owner gave up: each is freed as soon as the peer has closed it. */
 static void bury(struct ssh *s)
@@ -15,26 +15,39 @@ static void bury(struct ssh *s)
 	s->zombie_count = kept;
 }
 
+/* A server counts a session until the program behind it has ended, which may be a little after its channel was closed. */
+static int wait_for_session(struct ssh *s, int *pause_ms, struct wait *w, struct err *err)
+{
+	int rc = libssh2_session_last_errno(s->session);
+	if (*pause_ms > ROOM_PAUSE_MAX_MS) {
+		int r = ssh_lib_err(s, rc, "open a session", err);
+		return err_hint(err, r,
+		                "the server may allow too few sessions in one connection: MaxSessions in sshd_config");
+	}
+	int r = wait_ms(w, *pause_ms, err);
+	*pause_ms *= 2;
+	bury(s);
+	return r;
+}
+
 static int open_channel(struct ssh *s, struct ssh_channel *c, struct wait *w, struct err *err)
 {
+	int pause_ms = ROOM_PAUSE_MS;
 	c->s = s;
 	if (s->broken)
 		return err_set(err, ERR_NETWORK, "the SSH connection to %s was lost", s->label);
 	bury(s);
 	while (c->channel == NULL) {
 		c->channel = libssh2_channel_open_session(s->session);
-		int rc = libssh2_session_last_errno(s->session);
+		int r = 0, rc = libssh2_session_last_errno(s->session);
 		if (c->channel != NULL)
 			break;
-		if (rc == LIBSSH2_ERROR_CHANNEL_FAILURE) {
-			int r = ssh_lib_err(s, rc, "open a session", err);
-			return err_hint(
-				err, r,
-				"the server may allow too few sessions in one connection: MaxSessions in sshd_config");
-		}
-		if (rc != LIBSSH2_ERROR_EAGAIN)
-			return ssh_lib_err(s, rc, "open a session", err);
-		int r = ssh_block(s, w, err);
+		if (rc == LIBSSH2_ERROR_CHANNEL_FAILURE)
+			r = wait_for_session(s, &pause_ms, w, err);
+		else if (rc == LIBSSH2_ERROR_EAGAIN)
+			r = ssh_block(s, w, err);
+		else
+			r = ssh_lib_err(s, rc, "open a session", err);
 		if (r < 0)
 			return r;
 	}

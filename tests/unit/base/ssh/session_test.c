@@ -795,6 +795,32 @@ static void a_cancelled_command_ends_at_once_and_the_session_goes_on(void **stat
 	assert_int_equal(run(&t, "echo on", "", out, sizeof(out)), 0);
 }
 
+static void a_server_that_allows_one_session_is_asked_again_when_the_last_one_is_ending(void **state)
+{
+	(void)state;
+	static const char *const options[] = {"--option", "MaxSessions 1", NULL};
+	char out[256];
+	struct server server;
+	assert_true(server_start(&server, "sshd.py", options));
+	{
+		_cleanup_(attempt_done) struct attempt t;
+		_cleanup_free_ char *own_key = read_text(server_text(&server, "key"));
+		struct ssh_channel *ending = NULL, *stays = NULL;
+		attempt_init(&t, &server);
+		t.login.key = own_key;
+		assert_int_equal(go(&t), 0);
+		assert_int_equal(ssh_exec(t.s, "read nothing; sleep 0.3", &t.w, &ending, &t.err), 0);
+		ssh_channel_free(ending);
+		assert_int_equal(run(&t, "echo on", "", out, sizeof(out)), 0);
+		assert_string_equal(out, "on\n|");
+		assert_int_equal(ssh_exec(t.s, "exec sleep 60", &t.w, &stays, &t.err), 0);
+		assert_true(run(&t, "true", "", out, sizeof(out)) < 0);
+		assert_non_null(strstr(t.err.hint, "MaxSessions"));
+		ssh_channel_free(stays);
+	}
+	server_stop(&server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -826,6 +852,7 @@ int main(void)
 		cmocka_unit_test(an_account_that_gives_sftp_only_is_told_from_others),
 		cmocka_unit_test(a_connection_killed_in_a_command_leaves_its_end_unknown),
 		cmocka_unit_test(a_cancelled_command_ends_at_once_and_the_session_goes_on),
+		cmocka_unit_test(a_server_that_allows_one_session_is_asked_again_when_the_last_one_is_ending),
 	};
 	return cmocka_run_group_tests(tests, start, stop);
 }
