@@ -1,17 +1,10 @@
 #include "agent/service/urls.h"
 
 #include <ctype.h>
-#include <curl/curl.h>
 #include <strings.h>
 
 #include "agent/service/wire.h"
-
-/* Part of a parsed URL, or NULL. Caller frees with curl_free. */
-static char *url_part(CURLU *handle, CURLUPart part)
-{
-	char *text = NULL;
-	return curl_url_get(handle, part, &text, 0) == CURLUE_OK ? text : NULL;
-}
+#include "base/net/url.h"
 
 static void lower(char *text)
 {
@@ -22,10 +15,9 @@ static void lower(char *text)
 /* "host[:port]" in lower case, or NULL. free() */
 static char *authority_of(CURLU *handle)
 {
-	char *host = url_part(handle, CURLUPART_HOST), *port = url_part(handle, CURLUPART_PORT);
+	_cleanup_free_ char *host = net_url_part(handle, CURLUPART_HOST, 0),
+			    *port = net_url_part(handle, CURLUPART_PORT, 0);
 	char *result = host == NULL ? NULL : xasprintf("%s%s%s", host, port ? ":" : "", port ? port : "");
-	curl_free(host);
-	curl_free(port);
 	if (result != NULL)
 		lower(result);
 	return result;
@@ -88,25 +80,20 @@ static int parse(CURLU *handle, const char *text, struct github_url *u)
 {
 	if (curl_url_set(handle, CURLUPART_URL, text, 0) != CURLUE_OK)
 		return ERR_INVALID;
-	char *scheme = url_part(handle, CURLUPART_SCHEME), *host = url_part(handle, CURLUPART_HOST);
-	char *path = url_part(handle, CURLUPART_PATH), *query = url_part(handle, CURLUPART_QUERY);
-	char *user = url_part(handle, CURLUPART_USER);
-	int r = ERR_INVALID;
-	if (scheme != NULL && host != NULL && path != NULL && query == NULL && user == NULL &&
-	    (strcasecmp(scheme, "https") == 0 || strcasecmp(scheme, "http") == 0)) {
-		lower(host);
-		u->authority = authority_of(handle);
-		u->hosted = is_hosted(host);
-		u->api = u->hosted ? xasprintf("%s://api.%s", scheme, u->authority)
-		                   : xasprintf("%s://%s/api/v3", scheme, u->authority);
-		r = read_entity(path, u);
-	}
-	curl_free(scheme);
-	curl_free(host);
-	curl_free(path);
-	curl_free(query);
-	curl_free(user);
-	return r;
+	_cleanup_free_ char *scheme = net_url_part(handle, CURLUPART_SCHEME, 0),
+			    *host = net_url_part(handle, CURLUPART_HOST, 0),
+			    *path = net_url_part(handle, CURLUPART_PATH, 0),
+			    *query = net_url_part(handle, CURLUPART_QUERY, 0),
+			    *user = net_url_part(handle, CURLUPART_USER, 0);
+	if (scheme == NULL || host == NULL || path == NULL || query != NULL || user != NULL ||
+	    (strcasecmp(scheme, "https") != 0 && strcasecmp(scheme, "http") != 0))
+		return ERR_INVALID;
+	lower(host);
+	u->authority = authority_of(handle);
+	u->hosted = is_hosted(host);
+	u->api = u->hosted ? xasprintf("%s://api.%s", scheme, u->authority)
+	                   : xasprintf("%s://%s/api/v3", scheme, u->authority);
+	return read_entity(path, u);
 }
 
 int github_url_parse(const char *text, struct github_url *ret, struct err *err)
@@ -116,9 +103,8 @@ int github_url_parse(const char *text, struct github_url *ret, struct err *err)
 	while (len > 0 && text[len - 1] == '/')
 		len--;
 	u.url = xstrndup(text, len);
-	CURLU *handle = curl_url();
+	_cleanup_(net_url_freep) CURLU *handle = curl_url();
 	int r = handle == NULL ? ERR_INTERNAL : parse(handle, u.url, &u);
-	curl_url_cleanup(handle);
 	if (r < 0) {
 		github_url_done(&u);
 		err_set(err, ERR_INVALID, "'%.200s' is not a URL of a repository, organisation or enterprise", text);
@@ -142,11 +128,10 @@ void github_url_done(struct github_url *u)
 
 bool github_url_same_site(const struct github_url *u, const char *url)
 {
-	CURLU *handle = curl_url();
+	_cleanup_(net_url_freep) CURLU *handle = curl_url();
 	_cleanup_free_ char *other = NULL;
 	if (handle != NULL && curl_url_set(handle, CURLUPART_URL, url, 0) == CURLUE_OK)
 		other = authority_of(handle);
-	curl_url_cleanup(handle);
 	if (other == NULL)
 		return false;
 	if (strcmp(other, u->authority) == 0)

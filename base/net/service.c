@@ -2,33 +2,19 @@
 #include "base/net/net.h"
 
 #include "base/core/mem.h"
+#include "base/net/url.h"
 
-#include <curl/curl.h>
 #include <string.h>
-
-static char *part_of(CURLU *url, CURLUPart part, unsigned int flags)
-{
-	char *text = NULL;
-	if (curl_url_get(url, part, &text, flags) != CURLUE_OK)
-		return NULL;
-	char *own = xstrdup(text);
-	curl_free(text);
-	return own;
-}
-
-static void free_url(CURLU **url)
-{
-	curl_url_cleanup(*url);
-}
 
 int net_service_read(const char *text, const char *kind, struct net_service *ret, struct err *err)
 {
-	_cleanup_(free_url) CURLU *url = curl_url();
+	_cleanup_(net_url_freep) CURLU *url = curl_url();
 	if (url == NULL || curl_url_set(url, CURLUPART_URL, text, 0) != CURLUE_OK)
 		return err_set(err, ERR_INVALID, "'%s' is not a URL", text);
-	_cleanup_free_ char *scheme = part_of(url, CURLUPART_SCHEME, 0), *host = part_of(url, CURLUPART_HOST, 0),
-			    *port = part_of(url, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT),
-			    *user = part_of(url, CURLUPART_USER, 0), *path = part_of(url, CURLUPART_PATH, 0);
+	_cleanup_free_ char *scheme = net_url_part(url, CURLUPART_SCHEME, 0),
+			    *host = net_url_part(url, CURLUPART_HOST, 0),
+			    *port = net_url_part(url, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT),
+			    *user = net_url_part(url, CURLUPART_USER, 0), *path = net_url_part(url, CURLUPART_PATH, 0);
 	if (scheme == NULL || host == NULL || user != NULL)
 		return err_set(err, ERR_INVALID, "'%s' is not the URL of %s", text, kind);
 	bool secure = strcmp(scheme, "https") == 0;

@@ -1,9 +1,9 @@
 #include "providers/proxmox/client.h"
 
 #include "base/core/mem.h"
+#include "base/net/url.h"
 #include "providers/proxmox/certificate.h"
 
-#include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,26 +26,15 @@ struct proxmox {
 	struct http *http; /* made by the first call: with a fingerprint the server is looked at before */
 };
 
-static char *part_of(CURLU *url, CURLUPart part, unsigned int flags)
-{
-	char *text = NULL;
-	if (curl_url_get(url, part, &text, flags) != CURLUE_OK)
-		return NULL;
-	char *own = xstrdup(text);
-	curl_free(text);
-	return own;
-}
-
 static int read_url(struct proxmox *p, const char *text, struct err *err)
 {
-	CURLU *url = curl_url();
+	_cleanup_(net_url_freep) CURLU *url = curl_url();
 	bool good = url != NULL && curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK;
-	_cleanup_free_ char *scheme = good ? part_of(url, CURLUPART_SCHEME, 0) : NULL;
-	_cleanup_free_ char *host = good ? part_of(url, CURLUPART_HOST, 0) : NULL;
-	_cleanup_free_ char *port = good ? part_of(url, CURLUPART_PORT, 0) : NULL;
-	_cleanup_free_ char *path = good ? part_of(url, CURLUPART_PATH, 0) : NULL;
-	_cleanup_free_ char *user = good ? part_of(url, CURLUPART_USER, 0) : NULL;
-	curl_url_cleanup(url);
+	_cleanup_free_ char *scheme = good ? net_url_part(url, CURLUPART_SCHEME, 0) : NULL;
+	_cleanup_free_ char *host = good ? net_url_part(url, CURLUPART_HOST, 0) : NULL;
+	_cleanup_free_ char *port = good ? net_url_part(url, CURLUPART_PORT, 0) : NULL;
+	_cleanup_free_ char *path = good ? net_url_part(url, CURLUPART_PATH, 0) : NULL;
+	_cleanup_free_ char *user = good ? net_url_part(url, CURLUPART_USER, 0) : NULL;
 	if (scheme == NULL || strcmp(scheme, "https") != 0 || host == NULL || user != NULL ||
 	    (path != NULL && strcmp(path, "/") != 0)) {
 		err_set(err, ERR_INVALID, "'%s' is not the address of a Proxmox server", text);

@@ -4,11 +4,11 @@
 #include "base/core/mem.h"
 #include "base/data/json.h"
 #include "base/net/net.h"
+#include "base/net/url.h"
 #include "base/secret/base64.h"
 #include "base/secret/mask.h"
 #include "providers/registry/challenge.h"
 
-#include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,21 +38,6 @@ struct registry {
 	struct token tokens[TOKENS_MAX];
 	size_t token_count;
 };
-
-static char *part_of(CURLU *url, CURLUPart part, unsigned int flags)
-{
-	char *text = NULL;
-	if (curl_url_get(url, part, &text, flags) != CURLUE_OK)
-		return NULL;
-	char *own = xstrdup(text);
-	curl_free(text);
-	return own;
-}
-
-static void free_url(CURLU **url)
-{
-	curl_url_cleanup(*url);
-}
 
 /* Address and safety of a URL. *ret_host: "HOST" or "HOST:PORT" where it is not the scheme's own. */
 static int read_url(const char *text, bool *ret_secure, char **ret_host, struct err *err)
@@ -447,13 +432,14 @@ int registry_location(const struct registry *r, const struct http_response *resp
 	const char *location = http_header(response, "Location");
 	if (location == NULL)
 		return err_set(err, ERR_PROTOCOL, "%s opens an upload without saying where", r->host);
-	_cleanup_(free_url) CURLU *url = curl_url();
+	_cleanup_(net_url_freep) CURLU *url = curl_url();
 	if (url == NULL || curl_url_set(url, CURLUPART_URL, r->url, 0) != CURLUE_OK ||
 	    curl_url_set(url, CURLUPART_URL, location, 0) != CURLUE_OK)
 		return err_set(err, ERR_PROTOCOL, "%s opens an upload at what is not a URL", r->host);
-	_cleanup_free_ char *host = part_of(url, CURLUPART_HOST, 0),
-			    *port = part_of(url, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT);
-	_cleanup_free_ char *path = part_of(url, CURLUPART_PATH, 0), *query = part_of(url, CURLUPART_QUERY, 0);
+	_cleanup_free_ char *host = net_url_part(url, CURLUPART_HOST, 0),
+			    *port = net_url_part(url, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT);
+	_cleanup_free_ char *path = net_url_part(url, CURLUPART_PATH, 0),
+			    *query = net_url_part(url, CURLUPART_QUERY, 0);
 	_cleanup_free_ char *there = port != NULL ? xasprintf("%s:%s", host, port) : xstrdup(host);
 	if (there == NULL || path == NULL || strcmp(there, r->host) != 0)
 		return err_set(err, ERR_PROTOCOL, "%s sends uploads to another host, '%s'", r->host,

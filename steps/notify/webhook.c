@@ -6,10 +6,10 @@
 #include "steps/notify/notify_priv.h"
 #include "base/core/clock.h"
 #include "base/net/net.h"
+#include "base/net/url.h"
 #include "base/secret/digest.h"
 
 #include <arpa/inet.h>
-#include <curl/curl.h>
 #include <netinet/in.h>
 
 enum { TRY_MS = 10000, RETRIES = 4, ANSWER_MAX = 64 << 10, HEADERS_MAX = 16, OWN_HEADERS = 6, URL_DIGITS = 32 };
@@ -20,21 +20,6 @@ static bool is_asked(const struct notify_in *in)
 }
 
 /* ---- the address ---- */
-
-static char *part_of(CURLU *url, CURLUPart part)
-{
-	char *text = NULL;
-	if (curl_url_get(url, part, &text, 0) != CURLUE_OK)
-		return NULL;
-	char *own = xstrdup(text);
-	curl_free(text);
-	return own;
-}
-
-static void free_url(CURLU **url)
-{
-	curl_url_cleanup(*url);
-}
 
 /* 169.254.0.0/16 and fe80::/10, and the one address of its own that a metadata service has. */
 static bool is_link_local(const char *host)
@@ -54,11 +39,12 @@ static bool is_link_local(const char *host)
 /* Why it is not taken; NULL: it is. *ret_host: for messages, since the rest of the URL may be secret. */
 static const char *fault_of(const char *text, char **ret_host)
 {
-	_cleanup_(free_url) CURLU *url = curl_url();
+	_cleanup_(net_url_freep) CURLU *url = curl_url();
 	if (url == NULL || curl_url_set(url, CURLUPART_URL, text, 0) != CURLUE_OK)
 		return "is not a URL";
-	_cleanup_free_ char *scheme = part_of(url, CURLUPART_SCHEME), *user = part_of(url, CURLUPART_USER);
-	_cleanup_free_ char *host = part_of(url, CURLUPART_HOST);
+	_cleanup_free_ char *scheme = net_url_part(url, CURLUPART_SCHEME, 0),
+			    *user = net_url_part(url, CURLUPART_USER, 0);
+	_cleanup_free_ char *host = net_url_part(url, CURLUPART_HOST, 0);
 	const char *fault = NULL;
 	if (scheme == NULL || host == NULL)
 		return "is not a URL";

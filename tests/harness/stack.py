@@ -12,26 +12,18 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import harness.trial  # noqa: E402
 from harness.lanes import Lanes  # noqa: E402
 from harness.trial import DAVIT, Case, Trial  # noqa: E402
+from harness.waiting import until  # noqa: E402
 from servers.docker import Docker  # noqa: E402
 
 PROJECT = "davit-test"
 NUMBERS = itertools.count()
 LANES = 3
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError("it did not happen in time")
-        time.sleep(0.05)
 
 
 class Stack(Trial):

@@ -4,10 +4,10 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.trial import DAVIT, Case, Trial, main  # noqa: E402
+from harness.waiting import until  # noqa: E402
 
 
 class HalfARollback(Case):
@@ -43,9 +43,7 @@ class HalfARollback(Case):
         t.write("b.wait", b"")
         process = subprocess.Popen([DAVIT, "rollback", deployment], env=dict(os.environ, DAVIT_STATE=t.state), stdin=subprocess.DEVNULL,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 60
-        while not os.path.exists(t.path("b.waits")) and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.02)
+        until(lambda: os.path.exists(t.path("b.waits")) or process.poll() is not None, "the second step")
         self.assertIsNone(process.poll(), "it stands in the second command's undo")
         process.kill()
         process.wait()
@@ -134,9 +132,7 @@ class R2WithData(HalfARollback):
         t.write("wait", b"")
         process = subprocess.Popen([DAVIT, "rollback", deployment, "--data"], env=dict(os.environ, DAVIT_STATE=t.state),
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 60
-        while not os.path.exists(t.path("waits")) and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.02)
+        until(lambda: os.path.exists(t.path("waits")) or process.poll() is not None, "the rows' way back")
         self.assertIsNone(process.poll(), "it stands in the middle of putting the rows back")
         process.kill()
         process.wait()

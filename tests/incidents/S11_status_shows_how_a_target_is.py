@@ -4,11 +4,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.trial import Case, Trial, main  # noqa: E402
+from harness.waiting import until  # noqa: E402
 from servers import nginx  # noqa: E402
 from servers.bare import Bare  # noqa: E402
 from servers.docker import Docker, _busybox  # noqa: E402
@@ -30,13 +30,6 @@ STACK = """services:
 def on(environment):
     """An SSH server whose sessions have these variables."""
     return Sshd(options=["SetEnv SHLVL=9 " + " ".join(f"{k}={v}" for k, v in environment.items())])
-
-
-def until(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError("it did not come about")
 
 
 class Status(Case):

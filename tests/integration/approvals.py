@@ -10,19 +10,11 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
-import unittest
 
 from harness.trial import DAVIT, SKIP, Case, Service, Trial, main
+from harness.waiting import until
 
 SECRET = "a-secret-of-this-test-41"
-
-
-def until(condition, what, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not happen in time"
-        time.sleep(0.02)
 
 
 class Keys:

@@ -7,10 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.trial import DAVIT, Case, Trial, main  # noqa: E402
+from harness.waiting import until  # noqa: E402
 from servers.s3 import Ceph  # noqa: E402
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -97,9 +97,8 @@ class Bucket(Case):
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                    env={**env, "DAVIT_STATE": self.t.state, "S3": self.s3.secret_key, "KEY": KEY})
         self.addCleanup(process.kill)
-        while self.s3.uploads(self.name) == 0:
-            self.assertIsNone(process.poll())
-            time.sleep(0.02)
+        until(lambda: self.s3.uploads(self.name) or process.poll() is not None, "an upload")
+        self.assertIsNone(process.poll())
         process.send_signal(signal.SIGKILL)
         process.wait()
         self.assert_exit(self.t.run("recover"), 0)

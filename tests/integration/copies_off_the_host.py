@@ -7,10 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.trial import DAVIT, Case, Trial, main  # noqa: E402
+from harness.waiting import until  # noqa: E402
 from servers.sshd import Sshd  # noqa: E402
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -235,9 +235,8 @@ class Copies(Case):
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                    env={**env, "DAVIT_STATE": self.t.state, "COPY_KEY": KEY})
         self.addCleanup(process.kill)
-        while not glob.glob(self.vault + "/copies/shop.test/*/*.part-*"):
-            self.assertIsNone(process.poll())
-            time.sleep(0.005)
+        until(lambda: glob.glob(self.vault + "/copies/shop.test/*/*.part-*") or process.poll() is not None, "a part of a copy")
+        self.assertIsNone(process.poll())
         process.send_signal(signal.SIGKILL)
         process.wait()
         self.assert_exit(self.t.run("recover"), 0)

@@ -12,19 +12,12 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.database import FAIL, DatabaseCase  # noqa: E402
 from harness.trial import DAVIT, main  # noqa: E402
+from harness.waiting import until  # noqa: E402
 from servers.sshd import Sshd  # noqa: E402
 
 NEEDS_MOUNT = "mounting a small tmpfs needs root"
 MIGRATION = "CREATE TABLE later (i int); INSERT INTO later VALUES (1); DELETE FROM sale WHERE id = 1000"
 UNDO_MIGRATION = "DROP TABLE later; INSERT INTO sale VALUES (1000, 1, 7000)"
-
-
-def until(condition, what, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError(f"{what} did not happen within {seconds} s")
-        time.sleep(0.02)
 
 
 class Database(DatabaseCase):

@@ -10,14 +10,8 @@ import time
 import unittest
 
 from harness.trial import DAVIT, Case, Service, Trial, main
+from harness.waiting import until
 from servers.official_runner import Job
-
-
-def until(condition, what, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not happen in time"
-        time.sleep(0.02)
 
 
 class ExitCodes(Case):

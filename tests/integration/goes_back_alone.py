@@ -8,21 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.trial import DAVIT, Case, Trial, main  # noqa: E402
+from harness.waiting import until  # noqa: E402
 from servers.sshd import Sshd  # noqa: E402
 
 ODD = "it's -a \"$(touch no)\" new\nline \\ end"
-
-
-def until(condition, what, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not happen in time"
-        time.sleep(0.02)
 
 
 class GoesBackAlone(Case):

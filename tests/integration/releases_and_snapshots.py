@@ -10,6 +10,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.trial import DAVIT, Case, Trial, main  # noqa: E402
+from harness.waiting import until  # noqa: E402
 from servers.sshd import Sshd  # noqa: E402
 
 FAIL = {"run": {"command": ["false"], "undo": "none"}}
@@ -29,13 +30,6 @@ def tree_of(top):
                 with open(path) as f:
                     found[key] = f.read()
     return found
-
-
-def until(condition, what, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not happen in time"
-        time.sleep(0.02)
 
 
 class Steps(Case):

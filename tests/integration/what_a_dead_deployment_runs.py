@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.trial import DAVIT, Case, Trial, main  # noqa: E402
+from harness.waiting import until  # noqa: E402
 from servers.sshd import Account, Sshd  # noqa: E402
 
 
@@ -28,13 +28,6 @@ case $2 in
     done ;;
 esac
 """
-
-
-def until(condition, what, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not happen in time"
-        time.sleep(0.02)
 
 
 def alive(pid):

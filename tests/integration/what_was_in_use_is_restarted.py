@@ -5,18 +5,11 @@ import json
 import os
 import signal
 import subprocess
-import time
 import unittest
 
 from harness.trial import DAVIT, Case, Trial, main
+from harness.waiting import until
 from servers.official_runner import Job
-
-
-def until(condition, what, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not happen in time"
-        time.sleep(0.02)
 
 
 class InUse(Case):

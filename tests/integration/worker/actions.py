@@ -8,10 +8,10 @@ import sys
 import tarfile
 import tempfile
 import textwrap
-import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+from harness.waiting import until
 from servers.worker import House, REPOSITORY, davit
 
 TOOLS = "octo/tools"
@@ -270,19 +270,13 @@ runs:
     - {shell: bash, run: echo never}
     - {shell: bash, run: "echo cleans ${{ github.action_status }}", if: always()}
 """})
-        self.wait_for(lambda: os.path.exists(self.house.temp("began")))
+        until(lambda: os.path.exists(self.house.temp("began")))
         worker.cancel()
         run = self.house.finish(worker)
         self.assertEqual((run.conclusion, run.conclusions()["long"]), ("cancelled", "cancelled"))
         lines = run.lines("long")
         self.assertIn("##[error]The operation was canceled.", lines)
         self.assertNotIn("never", lines)
-
-    def wait_for(self, condition):
-        end = time.monotonic() + 60
-        while not condition():
-            self.assertLess(time.monotonic(), end)
-            time.sleep(0.02)
 
     def test_links_that_a_step_put_in_the_way_are_not_followed(self):
         self.tools.push({"greet/action.yml": GREET}, ref="main")

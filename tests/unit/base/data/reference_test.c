@@ -1,7 +1,7 @@
 #include "unit/cmocka_all.h"
+#include "base/core/mem.h"
+#include "base/core/str.h"
 #include "base/data/reference.h"
-
-#include <string.h>
 
 static void a_reference_is_found_wherever_it_stands(void **state)
 {
@@ -29,13 +29,13 @@ static void other_expressions_are_no_references(void **state)
 	                                     "${{ steps.web.ip }}",
 	                                     "${{ resources..ip }}",
 	                                     "$ {{ resources.web.ip }}"};
-	char long_name[400] = "${{ resources.";
+	char name[201] = "";
 	struct reference r;
 	(void)state;
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		assert_false(reference_find(others[i], 0, &r));
-	memset(long_name + strlen(long_name), 'x', 200);
-	strcat(long_name, ".ip }}");
+	memset(name, 'x', sizeof(name) - 1);
+	_cleanup_free_ char *long_name = xasprintf("${{ resources.%s.ip }}", name);
 	assert_false(reference_find(long_name, 0, &r));
 }
 

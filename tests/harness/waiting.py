@@ -1,0 +1,11 @@
+"""Waits for what must come about."""
+import time
+
+
+def until(condition, what="it", seconds=120):
+    """The first true value of condition, which is asked again every few milliseconds."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, f"{what} did not happen within {seconds} s"
+        time.sleep(0.02)
+    return value
