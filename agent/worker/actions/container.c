@@ -140,6 +140,8 @@ static bool is_commands_own(const char *name)
 /* By name only: values travel in the command's environment, so that no secret stands in its arguments. */
 static void add_variable(struct job *j, const char *name, const char *value, struct strv *argv, struct strv *env)
 {
+	if (strcmp(name, "HOME") == 0)
+		return;
 	_cleanup_free_ char *inside = translated(j, value);
 	strv_add(argv, "-e");
 	if (is_commands_own(name) && !mask_finds(j->mask, inside, strlen(inside))) {
@@ -148,6 +150,24 @@ static void add_variable(struct job *j, const char *name, const char *value, str
 	}
 	strv_add(argv, name);
 	strv_addf(env, "%s=%s", name, inside);
+}
+
+static bool sets(const struct strv *env, const char *name)
+{
+	size_t len = strcspn(name, "=");
+	for (size_t i = 0; i < env->count; i++)
+		if (strncmp(env->items[i], name, len) == 0 && env->items[i][len] == '=')
+			return true;
+	return false;
+}
+
+/* What is passed on by name keeps its value: of a name that stands there twice, docker takes the first. */
+static void add_commands_own(const struct docker *d, struct strv *env)
+{
+	size_t passed_on = env->count;
+	for (size_t i = 0; i < d->env.count; i++)
+		if (!sets(&(struct strv){.items = env->items, .count = passed_on}, d->env.items[i]))
+			strv_add(env, d->env.items[i]);
 }
 
 static void add_environment(struct job *j, struct record *r, const struct container_run *c, struct strv *argv,
@@ -159,16 +179,11 @@ static void add_environment(struct job *j, struct record *r, const struct contai
 	environ_make(j, r, ENVIRON_ACTION | ENVIRON_CONTAINER, &all);
 	for (size_t i = 0; i < all.count; i++) {
 		_cleanup_free_ char *key = xstrndup(all.items[i], strcspn(all.items[i], "="));
-		if (strcmp(key, "HOME") != 0)
-			add_variable(j, key, all.items[i] + strlen(key) + 1, argv, env);
+		add_variable(j, key, all.items[i] + strlen(key) + 1, argv, env);
 	}
 	json_object_foreach((json_t *)(uintptr_t)c->env, name, value)
 	{
-		_cleanup_free_ char *start = xasprintf("%s=", name);
-		bool set = name[0] == '\0' || strchr(name, '=') != NULL;
-		for (size_t i = 0; i < all.count; i++)
-			set |= str_starts(all.items[i], start);
-		if (!set)
+		if (name[0] != '\0' && strchr(name, '=') == NULL && !sets(&all, name))
 			add_variable(j, name, json_string_value(value), argv, env);
 	}
 	strv_add(argv, "-e");
@@ -226,9 +241,8 @@ static int run(struct job *j, struct record *r, struct docker *d, const struct c
 	                            "/github/workspace", "--rm"};
 	for (size_t i = 0; i < ARRAY_SIZE(head); i++)
 		strv_add(&argv, head[i]);
-	for (size_t i = 0; i < d->env.count; i++)
-		strv_add(&env, d->env.items[i]);
 	add_environment(j, r, c, &argv, &env);
+	add_commands_own(d, &env);
 	if (c->entrypoint != NULL && c->entrypoint[0] != '\0') {
 		strv_add(&argv, "--entrypoint");
 		strv_add(&argv, c->entrypoint);

@@ -45,10 +45,11 @@ class Containers(unittest.TestCase):
         self.house.forge.repo(TOOLS).push({
             "d/action.yml": ACTION, "d/Dockerfile": "FROM local/base:1\nCOPY entry.sh after.sh /\nENTRYPOINT [\"/entry.sh\"]\n",
             "d/entry.sh": (ENTRY, 0o755), "d/after.sh": ("#!/bin/sh\necho \"after $STATE_left\"\n", 0o755)}, ref="main")
+        own = {**self.env, "OWN": "of the agent", "EXTRA": "of the agent"}
         run = self.house.run(textwrap.dedent(f'''
             - {{id: d, name: D, uses: {TOOLS}/d@main, env: {{OWN: step, LD_PRELOAD: x}}, with: {{who: you, secret: hidden-value}}}}
             - {{name: reads, run: "cat made-inside; echo '${{{{ steps.d.outputs.said }}}}'"}}
-        '''), env=self.env, timeout=120)
+        '''), env=own, timeout=120)
         self.assertEqual(run.conclusion, "success", run.shown)
         lines = [strip_colours(line) for line in run.lines("D")]
         for line in ("args 3 hello you two words", "who you extra of you own step home /github/home pwd /github/workspace"):
