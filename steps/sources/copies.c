@@ -336,23 +336,17 @@ static int write_one(const struct source_call *s, struct view *v, const char *pa
 	return r;
 }
 
-static char *removal_prefix(const struct source_call *s, const struct view *v)
-{
-	_cleanup_free_ char *dir = dir_of(s);
-	return xasprintf("%s/%s/%d-%s-", dir, s->c->deployment->id, s->c->place, v->name);
-}
-
 static int make_one(const struct source_call *s, struct target *t, const char *path, const char *to,
                     const struct pieces_key *key, struct err *err)
 {
 	struct copy_place p _cleanup_(copy_place_done) = {0};
-	_cleanup_free_ char *name = own_name(s, &t->view), *prefix = removal_prefix(s, &t->view);
+	_cleanup_free_ char *name = own_name(s, &t->view);
 	char digest[DIGEST_HEX];
 
 	int r = copy_place_open(s, to, &p, err);
 	/* of a try that broke */
 	if (r == 0)
-		r = p.store->remove(&p, prefix, err);
+		r = p.store->remove(&p, name, err);
 	if (r == 0)
 		r = write_one(s, &t->view, path, &p, name, key, digest, err);
 	if (r == 0)
@@ -395,14 +389,14 @@ int copies_make(const struct source_call *s, struct target *t, const struct chan
 int copies_undo(const struct source_call *s, struct target *t, const struct change *change, struct err *err)
 {
 	const json_t *in = inputs_of(s);
-	_cleanup_free_ char *prefix = removal_prefix(s, &t->view);
+	_cleanup_free_ char *name = own_name(s, &t->view);
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && has_copies(change) && i < count_of(in); i++) {
 		struct copy_place p _cleanup_(copy_place_done) = {0};
 		r = copy_place_open(s, nth(in, i), &p, err);
 		if (r == 0)
-			r = p.store->remove(&p, prefix, err);
+			r = p.store->remove(&p, name, err);
 		if (r < 0)
 			err_wrap(err, r, "remove the copy on '%s'", nth(in, i));
 	}

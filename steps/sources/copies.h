@@ -14,7 +14,7 @@
  * | write  | writes  | in this order, a header or one sealed piece each                                         |
  * | end    | writes  | the file is there under its name, whole and durable                                      |
  * | read   | reads   | its first bytes (0: all) go to the sink; what the sink says ends it                      |
- * | remove | writes  | all files whose name begins so, and what was begun of them, are gone; twice equals once  |
+ * | remove | writes  | the file of that name, and what was begun of it, are gone, and no other; twice equals once |
  */
 #pragma once
 #include "steps/sources/sources.h"
@@ -29,7 +29,7 @@ struct copy_store {
 	int (*end)(struct copy_place *p, struct err *err);
 	int (*read)(struct copy_place *p, const char *name, int64_t first, pieces_sink sink, void *context,
 	            struct err *err);
-	int (*remove)(struct copy_place *p, const char *prefix, struct err *err);
+	int (*remove)(struct copy_place *p, const char *name, struct err *err);
 	void (*forget)(struct copy_place *p); /* what begin holds */
 };
 extern const struct copy_store copy_host, copy_bucket;

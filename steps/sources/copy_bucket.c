@@ -123,16 +123,17 @@ static int read_some(struct copy_place *p, const char *name, int64_t first, piec
 	return s3_read(bucket_of(p), key, first, sink, context, p->c->wait, err);
 }
 
-static int remove_all(struct copy_place *p, const char *prefix, struct err *err)
+static int remove_all(struct copy_place *p, const char *name, struct err *err)
 {
-	_cleanup_free_ char *begins = key_of(p, prefix);
+	_cleanup_free_ char *key = key_of(p, name);
 	struct strv keys _cleanup_(strv_done) = {0};
 	/* An upload that is given up first leaves no object behind the list. */
-	int r = s3_upload_give_up(bucket_of(p), begins, p->c->wait, err);
+	int r = s3_upload_give_up(bucket_of(p), key, p->c->wait, err);
 	if (r == 0)
-		r = s3_list(bucket_of(p), begins, KEYS_MAX, &keys, p->c->wait, err);
+		r = s3_list(bucket_of(p), key, KEYS_MAX, &keys, p->c->wait, err);
 	for (size_t i = 0; r == 0 && i < keys.count; i++)
-		r = s3_delete(bucket_of(p), keys.items[i], p->c->wait, err);
+		if (strcmp(keys.items[i], key) == 0)
+			r = s3_delete(bucket_of(p), key, p->c->wait, err);
 	return r;
 }
 

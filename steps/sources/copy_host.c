@@ -189,9 +189,16 @@ static int remove_empty(struct copy_place *p, const char *file, struct err *err)
 	return 0;
 }
 
-static int remove_all(struct copy_place *p, const char *prefix, struct err *err)
+/* The file itself, or what a try of it left. */
+static bool is_of(const char *file, const char *whole)
 {
-	_cleanup_free_ char *path = root_of(p, prefix), *dir = xstrdup(path);
+	const char *rest = str_starts(file, whole) ? file + strlen(whole) : NULL;
+	return rest && (*rest == '\0' || str_starts(rest, part_infix));
+}
+
+static int remove_all(struct copy_place *p, const char *name, struct err *err)
+{
+	_cleanup_free_ char *path = root_of(p, name), *dir = xstrdup(path);
 	_cleanup_(strv_done) struct strv names = {0};
 	char *base = strrchr(dir, '/');
 
@@ -203,7 +210,7 @@ static int remove_all(struct copy_place *p, const char *prefix, struct err *err)
 	}
 	for (size_t i = 0; i < names.count && r == 0; i++) {
 		_cleanup_free_ char *file = fs_join(dir, names.items[i]);
-		if (str_starts(names.items[i], base))
+		if (is_of(names.items[i], base))
 			r = host_remove(p->t, file, err);
 		if (r == ERR_NOT_FOUND) {
 			err_clear(err);

@@ -178,6 +178,18 @@ class Copies(Case):
         self.assert_exit(result, 2)
         self.assertFalse(os.path.exists(out))
 
+    def test_targets_whose_names_begin_alike_keep_each_their_copy(self):
+        """One is made behind the other, and a failed deployment takes back its own alone."""
+        targets = {"web": {"local": {}}, "web-2": {"local": {}, "base": self.t.dir + "/base-2"}, "vault": self.other}
+        both = self.snapshot()
+        both["snapshot"]["target"] = ["web-2", "web"]
+        self.assert_exit(self.deploy(both, targets=targets), 0)
+        self.assertEqual([os.path.basename(p).rpartition("-")[0] for p in self.copies()], ["0-web", "0-web-2"])
+        self.assertEqual(len(glob.glob(self.t.dir + "/base*/snapshots/shop.test/*/0/manifest")), 2)
+        before = self.copies()
+        self.assert_exit(self.deploy(both, {"run": {"target": "web", "command": ["false"], "undo": "none"}}, targets=targets), 1)
+        self.assertEqual(self.copies(), before)
+
     def test_a_target_that_is_none_or_the_same_is_refused(self):
         self.assert_says(self.deploy(self.snapshot(to=["valut"])), "there is no target 'valut'")
         result = self.deploy(self.snapshot(to=["web"]))
