@@ -1,4 +1,5 @@
 /* The containers of a compose project, found by the label that compose gives them: it needs no compose file, and no compose. */
+#include "base/core/clock.h"
 #include "base/data/json.h"
 #include "steps/health_gate/health_gate.h"
 
@@ -34,7 +35,68 @@ static bool must_run(const struct health_gate_checks_compose *in, const char *se
 	return false;
 }
 
-static void add_container(struct project *p, const json_t *container)
+static bool differs(const json_t *a, const json_t *b, const char *label)
+{
+	const char *x = json_get_string(a, label), *y = json_get_string(b, label);
+	return x != NULL && y != NULL && strcmp(x, y) != 0;
+}
+
+static bool is_of_one_service(const json_t *a, const json_t *b)
+{
+	const char *x = json_get_string(a, "com.docker.compose.service"),
+		   *y = json_get_string(b, "com.docker.compose.service");
+	return x != NULL && y != NULL && strcmp(x, y) == 0;
+}
+
+/* Of one service, made before `other`, of another configuration or image. */
+static bool is_older(const json_t *container, const json_t *other)
+{
+	const json_t *mine = json_get_object(container, "labels"), *labels = json_get_object(other, "labels");
+	const char *made = json_get_string(container, "created"), *other_made = json_get_string(other, "created");
+	int64_t at, other_at;
+	return made != NULL && other_made != NULL && clock_parse_rfc3339(made, &at) == 0 &&
+	       clock_parse_rfc3339(other_made, &other_at) == 0 && at < other_at && is_of_one_service(mine, labels) &&
+	       (differs(mine, labels, "com.docker.compose.config-hash") ||
+	        differs(mine, labels, "com.docker.compose.image"));
+}
+
+static bool is_up(const json_t *container)
+{
+	const char *status = json_get_string(json_get_object(container, "state"), "Status");
+	return status != NULL && strcmp(status, "running") == 0;
+}
+
+static bool has_newer(const json_t *all, const json_t *container, bool that_runs)
+{
+	size_t i;
+	json_t *other;
+	json_array_foreach((json_t *)(uintptr_t)all, i, other)
+	{
+		if (is_older(container, other) && (!that_runs || is_up(other)))
+			return true;
+	}
+	return false;
+}
+
+static bool has_older_that_runs(const json_t *all, const json_t *container)
+{
+	size_t i;
+	json_t *other;
+	json_array_foreach((json_t *)(uintptr_t)all, i, other)
+	{
+		if (is_older(other, container) && is_up(other))
+			return true;
+	}
+	return false;
+}
+
+/* What a replacement keeps until the commit stands still beside a newer one that runs. */
+static bool is_former(const json_t *all, const json_t *container)
+{
+	return !is_up(container) && has_newer(all, container, true);
+}
+
+static void add_container(struct project *p, const json_t *all, const json_t *container)
 {
 	const json_t *labels = json_get_object(container, "labels");
 	const char *service = json_get_string(labels, "com.docker.compose.service"),
@@ -44,11 +106,13 @@ static void add_container(struct project *p, const json_t *container)
 	/* Of `compose run`: no part of what is deployed. */
 	if (service == NULL || (once != NULL && strcmp(once, "True") == 0))
 		return;
-	bool ok = gate_container_is_well(container, !must_run(&p->check->in->compose, service), &runs, &why);
+	/* One whose former version still runs is no task that ends. */
+	bool may_end = !must_run(&p->check->in->compose, service) && !has_older_that_runs(all, container);
+	bool ok = gate_container_is_well(container, may_end, &runs, &why);
 	long long restarts = json_get_int(container, "restarts", 0);
 	p->count++;
 	p->ended += !runs;
-	if (runs)
+	if (runs && !has_newer(all, container, false))
 		strv_add(&p->running, service);
 	if (runs)
 		gate_container_incarnation(container, &p->incarnation);
@@ -83,44 +147,6 @@ static void judge(struct project *p)
 		gate_result(p->check, false, "%s", str_peek(&p->why));
 }
 
-static bool differs(const json_t *a, const json_t *b, const char *label)
-{
-	const char *x = json_get_string(a, label), *y = json_get_string(b, label);
-	return x != NULL && y != NULL && strcmp(x, y) != 0;
-}
-
-static bool is_of_one_service(const json_t *a, const json_t *b)
-{
-	const char *x = json_get_string(a, "com.docker.compose.service"),
-		   *y = json_get_string(b, "com.docker.compose.service");
-	return x != NULL && y != NULL && strcmp(x, y) == 0;
-}
-
-/* What a replacement keeps until the commit stands still beside one of its service that runs, of another configuration or image. */
-static bool is_former(const json_t *all, const json_t *container)
-{
-	const json_t *mine = json_get_object(container, "labels");
-	size_t i;
-	json_t *other;
-	_cleanup_(str_done) struct str why = STR_INIT(4096);
-	bool runs = true;
-	gate_container_is_well(container, false, &runs, &why);
-	json_array_foreach((json_t *)(uintptr_t)all, i, other)
-	{
-		const json_t *labels = json_get_object(other, "labels");
-		bool other_runs = false;
-		if (runs || !is_of_one_service(mine, labels) ||
-		    !(differs(mine, labels, "com.docker.compose.config-hash") ||
-		      differs(mine, labels, "com.docker.compose.image")))
-			continue;
-		str_clear(&why);
-		gate_container_is_well(other, false, &other_runs, &why);
-		if (other_runs)
-			return true;
-	}
-	return false;
-}
-
 static void read_containers(struct project *p, const struct str *text)
 {
 	_cleanup_json_ json_t *all = json_array();
@@ -133,7 +159,7 @@ static void read_containers(struct project *p, const struct str *text)
 			json_array_append_new(all, container);
 		line += len + (line[len] == '\n');
 	}
-	json_array_foreach(all, i, one) if (!is_former(all, one)) add_container(p, one);
+	json_array_foreach(all, i, one) if (!is_former(all, one)) add_container(p, all, one);
 }
 
 static void ask(struct gate_check *check)

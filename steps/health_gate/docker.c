@@ -6,7 +6,7 @@
 enum { LOG_MS = 5000 };
 
 const char gate_docker_format[] =
-	"{\"id\":{{json .Id}},\"name\":{{json .Name}},\"state\":{{json .State}},\"restarts\":{{json .RestartCount}},"
+	"{\"id\":{{json .Id}},\"name\":{{json .Name}},\"created\":{{json .Created}},\"state\":{{json .State}},\"restarts\":{{json .RestartCount}},"
 	"\"labels\":{{json .Config.Labels}}}";
 
 static void add_health(const json_t *health, struct str *why)

@@ -111,6 +111,19 @@ class BlueGreen(StackCase):
             s.compose({"services": {"web": service("2")}})
             self.assert_exit(s.up(gate, strategy="rolling", drain="0s"), 0)
 
+    def test_new_containers_that_die_before_the_gate_fail_it_and_the_former_ones_stay(self):
+        with self.stack() as s:
+            s.compose({"services": {"web": service()}})
+            self.assert_exit(s.up(), 0)
+            before, env = s.ids(), {"DOCKER_HOST": self.docker.host}
+            kill = {"run": {"command": ["sh", "-c", "docker ps -q --filter ancestor=local/web:2 | xargs docker kill"], "env": env, "undo": "none"}}
+            gate = {"health-gate": {"deadline": "5s", "checks": [{"compose": {"project": s.project, "services": ["web"]}, "env": env, "settle": "200ms"}]}}
+            s.compose({"services": {"web": service("2")}})
+            result = s.up(kill, gate, strategy="blue-green")
+            self.assert_exit(result, 1)
+            self.assert_says(result, "web is exited (exit code 137)", "web does not run")
+            self.assertEqual(s.ids(), before)
+
     def test_a_service_that_depends_on_it_and_differs_too_is_refused(self):
         with self.stack() as s:
             def stack(version):

@@ -84,6 +84,16 @@ class Containers(GateCase):
         self.assert_exit(wrong, 1)
         self.assert_says(wrong, "migrate is exited", "worker does not run", "compose project nothing has no container", "web is exited (exit code 1)")
 
+    def test_a_new_version_that_ended_is_not_excused_by_the_former_one_that_runs(self):
+        for version, command in (("1", "sleep 1000"), ("2", "exit 0")):
+            labels = [x for n, v in (("project", "shop"), ("service", "web"), ("config-hash", version)) for x in ("--label", f"com.docker.compose.{n}={v}")]
+            self.start(f"shop-web-{version}", "sh", "-c", command, options=labels)
+        wrong = self.gate(self.t, self.compose("shop"), self.compose("shop", ["web"]), deadline="4s")
+        self.assert_exit(wrong, 1)
+        self.assert_says(wrong, "compose project shop web is exited (exit code 0)", "web does not run")
+        self.docker.run("rm", "shop-web-2")
+        self.assert_exit(self.gate(self.t, self.compose("shop", ["web"])), 0)
+
     def test_a_crash_loop_in_a_project_fails_it_with_the_last_lines_of_that_service(self):
         self.of_project("shop", "web", "sleep", "1000")
         self.of_project("shop", "worker", "sh", "-c", "sleep 0.5; echo queue is gone >&2; exit 1", options=["--restart", "always"])
