@@ -6,6 +6,7 @@
 #include <strings.h>
 
 enum { NAME_MAX_LEN = 2048 };
+static const char image_start[] = "docker://", of_workspace[] = "./";
 
 bool policy_is_commit(const char *ref)
 {
@@ -27,7 +28,7 @@ static char *next_word(const char **list)
 static bool is_pattern(const char *word)
 {
 	const char *slash = strchr(word, '/');
-	return strcmp(word, "./") == 0 || str_starts(word, "docker://") ||
+	return strcmp(word, of_workspace) == 0 || str_starts(word, image_start) ||
 	       (slash != NULL && slash != word && slash[1] != '\0' && strchr(word, '@') == NULL);
 }
 
@@ -54,13 +55,24 @@ static void lower(char *text)
 		*text = (char)tolower((unsigned char)*text);
 }
 
-/* OWNER/REPO covers its subdirectories too. */
+/* An image's word covers all of its tags and digests. */
+static bool covers_image(const char *pattern, const char *name)
+{
+	const char *last = strrchr(name, '/');
+	_cleanup_free_ char *tagged = xstrndup(name, (size_t)(last - name) + strcspn(last, "@")),
+			    *plain = xstrndup(name, (size_t)(last - name) + strcspn(last, "@:"));
+	return str_glob(pattern, name) || str_glob(pattern, tagged) || str_glob(pattern, plain);
+}
+
+/* OWNER/REPO covers its subdirectories too. A word is for names of its own kind only: a registry's host is no owner. */
 static bool covers(const char *pattern, const char *name)
 {
-	if (str_glob(pattern, name))
-		return true;
+	if (strcmp(name, of_workspace) == 0 || strcmp(pattern, of_workspace) == 0)
+		return strcmp(name, pattern) == 0;
+	if (str_starts(name, image_start) || str_starts(pattern, image_start))
+		return str_starts(name, image_start) && str_starts(pattern, image_start) && covers_image(pattern, name);
 	_cleanup_free_ char *below = xasprintf("%s/*", pattern);
-	return str_glob(below, name);
+	return str_glob(pattern, name) || str_glob(below, name);
 }
 
 /* The name that the words of a policy are compared with. free() */
@@ -70,9 +82,9 @@ static char *policy_name(const json_t *reference, bool *ret_remote)
 		   *image = wire_string(reference, "image"), *kind = wire_string(reference, "repositoryType");
 	*ret_remote = false;
 	if (image != NULL)
-		return xasprintf("docker://%.*s", NAME_MAX_LEN, image);
+		return xasprintf("%s%.*s", image_start, NAME_MAX_LEN, image);
 	if (kind != NULL && strcasecmp(kind, "self") == 0)
-		return xstrdup("./");
+		return xstrdup(of_workspace);
 	*ret_remote = true;
 	return xasprintf("%s%s%s", name != NULL ? name : "", path != NULL && path[0] != '\0' ? "/" : "",
 	                 path != NULL ? path : "");

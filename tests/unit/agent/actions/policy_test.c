@@ -37,6 +37,40 @@ static void a_list_names_what_may_run(void **state)
 	assert_false(allows("docker://ghcr.io/octo/*", "docker://evil.io/ghcr.io/octo/x"));
 }
 
+static void a_word_is_for_names_of_its_own_kind(void **state)
+{
+	(void)state;
+	assert_true(allows("*/checkout", "octo/checkout@v4"));
+	assert_false(allows("*/checkout", "docker://evil.io/x/checkout"));
+	assert_false(allows("*/*", "docker://evil.io/x"));
+	assert_false(allows("d*/*", "docker://evil.io/x"));
+	assert_false(allows("*/*,pinned", "docker://evil.io/x:latest"));
+	assert_false(allows("*/*,pinned", "./a"));
+	assert_false(allows("docker://*", "octo/a@v1"));
+	assert_false(allows("docker://*", "./a"));
+	assert_true(allows("docker://*", "docker://ghcr.io/octo/x:1"));
+}
+
+static void an_image_is_allowed_with_all_of_its_tags_and_with_nothing_below_it(void **state)
+{
+	(void)state;
+	static const char *const good[] = {"alpine", "alpine:3.20", "alpine@sha256:" COMMIT,
+	                                   "alpine:3.20@sha256:" COMMIT};
+	static const char *const bad[] = {"alpine/anything", "alpines", "alpine:5000/x", "alpine@x/y",
+	                                  "evil.io/alpine"};
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		_cleanup_free_ char *uses = xasprintf("docker://%s", good[i]);
+		assert_true(allows("docker://alpine", uses));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		_cleanup_free_ char *uses = xasprintf("docker://%s", bad[i]);
+		assert_false(allows("docker://alpine", uses));
+	}
+	assert_true(allows("docker://alpine:3.20", "docker://alpine:3.20@sha256:" COMMIT));
+	assert_false(allows("docker://alpine:3.20", "docker://alpine:3.2"));
+	assert_true(allows("docker://localhost:5000/x", "docker://localhost:5000/x:1"));
+}
+
 static void pinned_asks_for_whole_commits_of_other_repositories(void **state)
 {
 	(void)state;
@@ -64,6 +98,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_list_names_what_may_run),
+		cmocka_unit_test(a_word_is_for_names_of_its_own_kind),
+		cmocka_unit_test(an_image_is_allowed_with_all_of_its_tags_and_with_nothing_below_it),
 		cmocka_unit_test(pinned_asks_for_whole_commits_of_other_repositories),
 		cmocka_unit_test(a_word_that_names_nothing_is_refused_when_it_is_configured),
 	};
