@@ -6,7 +6,7 @@
 #include <strings.h>
 
 enum { NAME_MAX_LEN = 2048 };
-static const char image_start[] = "docker://", of_workspace[] = "./";
+static const char image_start[] = "docker://", of_workspace[] = "./", between[] = ", \t\r\n\v\f";
 
 bool policy_is_commit(const char *ref)
 {
@@ -17,7 +17,7 @@ bool policy_is_commit(const char *ref)
 /* The next word of the list, without blanks around it; free(). NULL: there is none. */
 static char *next_word(const char **list)
 {
-	const char *from = *list + strspn(*list, ", \t");
+	const char *from = *list + strspn(*list, between);
 	size_t len = strcspn(from, ",");
 	*list = from + len;
 	while (len > 0 && isspace((unsigned char)from[len - 1]))
@@ -46,6 +46,8 @@ int policy_check(const char *policy, struct err *err)
 		return err_hint(err, r,
 		                "all, none, pinned, OWNER/*, OWNER/REPO[/PATH], ./ or docker://IMAGE, with commas");
 	}
+	if (count == 0)
+		return err_hint(err, err_set(err, ERR_INVALID, "the list names nothing"), "write all or none");
 	return alone && count > 1 ? err_set(err, ERR_INVALID, "'none' stands alone") : 0;
 }
 
@@ -92,7 +94,7 @@ static char *policy_name(const json_t *reference, bool *ret_remote)
 
 int policy_allows(const char *policy, const json_t *reference, struct err *err)
 {
-	bool remote, pinned = false, named = policy[strspn(policy, ", \t")] == '\0', only_pinned = true;
+	bool remote, pinned = false, named = policy[0] == '\0', only_pinned = true;
 	_cleanup_free_ char *name = policy_name(reference, &remote), *shown = xstrdup(name);
 	const char *ref = wire_string(reference, "ref"), *list = policy;
 	lower(name);
@@ -102,7 +104,7 @@ int policy_allows(const char *policy, const json_t *reference, struct err *err)
 		only_pinned &= strcmp(word, "pinned") == 0;
 		named |= strcmp(word, "all") == 0 || covers(word, name);
 	}
-	named |= pinned && only_pinned;
+	named |= pinned && only_pinned && !str_starts(name, image_start);
 	int r = 0;
 	if (!named) {
 		r = err_set(err, ERR_REFUSED, "uses: %s%s%s is not among the actions that may run on this host", shown,

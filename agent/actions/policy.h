@@ -5,9 +5,9 @@
 
 /* "all", "none", or a list with commas of OWNER/REPO[/PATH], where * within stands for anything (so that all of an owner's are one word), "./" for
  * actions of the job's own workspace, docker://IMAGE; with `pinned` those of other repositories must be named by a whole commit
- * digest. "": all. */
+ * digest; alone it allows those and "./". */
 int policy_check(const char *policy, struct err *err);
-/* ERR_REFUSED: a sentence for the job's log with its hint. */
+/* policy "": none was configured, all may run. ERR_REFUSED: a sentence for the job's log with its hint. */
 int policy_allows(const char *policy, const json_t *reference, struct err *err);
 /* 40 or 64 digits: no branch or tag that may move. */
 bool policy_is_commit(const char *ref);

@@ -25,6 +25,7 @@ static void a_list_names_what_may_run(void **state)
 	assert_true(allows("all", "docker://alpine"));
 	assert_false(allows("none", "octo/a@main"));
 	assert_false(allows("none", "./a"));
+	assert_false(allows(",", "octo/a@main"));
 	assert_true(allows("octo/*, ./", "Octo/a/b@main"));
 	assert_true(allows("octo/*, ./", "./a/b"));
 	assert_false(allows("octo/*", "octopus/a@main"));
@@ -77,6 +78,8 @@ static void pinned_asks_for_whole_commits_of_other_repositories(void **state)
 	assert_true(allows("pinned", "octo/a@" COMMIT));
 	assert_true(allows("pinned", "./a"));
 	assert_false(allows("pinned", "octo/a@v1"));
+	assert_false(allows("pinned", "docker://evil:latest"));
+	assert_true(allows("docker://good,pinned", "docker://good:latest"));
 	assert_false(allows("all,pinned", "octo/a@0123456"));
 	assert_false(allows("other/*,pinned", "octo/a@" COMMIT));
 	assert_true(allows("OCTO/*,pinned", "octo/a@" COMMIT));
@@ -86,12 +89,15 @@ static void a_word_that_names_nothing_is_refused_when_it_is_configured(void **st
 {
 	(void)state;
 	struct err err = ERR_INIT;
-	static const char *const good[] = {"", "all", "none", "pinned", "octo/*,./", "octo/a , pinned", "docker://x"};
-	static const char *const bad[] = {"octo", "/a", "octo/", "octo/a@v1", "none,octo/a", "all,.."};
+	static const char *const good[] = {"all", "none", "pinned", "octo/*,./", "octo/a , pinned", "docker://x"};
+	static const char *const bad[] = {"octo",   "/a", "octo/", "octo/a@v1", "none,octo/a",
+	                                  "all,..", "",   ",",     " \n, "};
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
 		assert_int_equal(policy_check(good[i], &err), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		assert_true(policy_check(bad[i], NULL) < 0);
+	assert_true(policy_check("", &err) < 0);
+	assert_string_equal(err.hint, "write all or none");
 }
 
 int main(void)
