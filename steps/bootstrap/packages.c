@@ -33,16 +33,13 @@ static char *summary_of(const struct machine_sight *seen)
 
 static void plan_package(struct bootstrap_plan *p, const struct machine_sight *seen)
 {
-	static const char *const wanted = "package";
 	const char *refused = noted(seen, "refused");
-	if (strcmp(json_get_string(seen->node, "type"), "dependency") == 0)
-		return;
 	if (noted(seen, "nomanager") != NULL) {
 		faults_add(&p->faults, NULL, "/packages", "there is no apt-get, dnf or apk on '%s' to install '%s'",
 		           p->v->name, seen->id);
 		return;
 	}
-	_cleanup_json_ json_t *after = json_pack("{s:s}", "type", wanted);
+	_cleanup_json_ json_t *after = json_pack("{s:s}", "type", "package");
 	struct change *c = machine_plan(p->plan, seen, after);
 	if (c == NULL)
 		return;

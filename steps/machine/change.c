@@ -117,10 +117,26 @@ static bool is_between(const struct machine_kind *kind, const struct change *c, 
 }
 
 /* What only others need, as a dependency of a package, nobody has asked for. */
+static bool is_unasked(const json_t *notes)
+{
+	return json_get_string(notes, "unasked") != NULL;
+}
+
+/* Between absent and there, what nobody asks for any more counts as absent; unless nobody asked for it before. */
 static bool is_as_before(const struct change *c, const struct machine_sight *now)
 {
-	bool unasked = json_get_string(now->notes, "unasked") != NULL;
-	return machine_covers(now->node, c->before) || (unasked && machine_is_absent(c->before));
+	if (is_unasked(now->notes) && machine_is_absent(c->before))
+		return true;
+	if (is_unasked(now->notes) && machine_is_absent(c->after) && !is_unasked(notes_of(c)))
+		return false;
+	return machine_covers(now->node, c->before);
+}
+
+static bool is_as_after(const struct change *c, const struct machine_sight *now)
+{
+	if (is_unasked(now->notes) && machine_is_absent(c->after) != machine_is_absent(c->before))
+		return machine_is_absent(c->after);
+	return machine_covers(now->node, c->after);
 }
 
 static char *kept_path(const char *lock_dir, const struct change *c)
@@ -159,7 +175,7 @@ int machine_compare(struct change_call *x, const struct change *c, enum change_m
 	if (r < 0)
 		return r;
 	bool began = machine_is_absent(c->before) && json_get_string(now.notes, "part") != NULL;
-	bool was = is_as_before(c, &now), is = machine_covers(now.node, c->after);
+	bool was = is_as_before(c, &now), is = is_as_after(c, &now);
 	if (was && !began)
 		*ret = is ? MATCH_BOTH : MATCH_BEFORE;
 	else
@@ -306,7 +322,7 @@ int machine_back(struct view *v, const struct change *former, bool force, struct
 	if (r < 0)
 		return r;
 	if (!is_as_before(former, &now)) {
-		if (!machine_covers(now.node, former->after) && !force)
+		if (!is_as_after(former, &now) && !force)
 			r = err_set(err, ERR_CONFLICT, "'%s' is not as that deployment left it", former->path);
 		else
 			add(plan, kind_of(former), former->path, now.node, former->before,

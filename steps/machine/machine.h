@@ -7,7 +7,8 @@
  *
  * A state is {"type": the kind's name | "absent" | …, NAME: text, …}. What a look finds that is no state of the thing itself, yet an undo
  * or a reader needs it (was the home there before?), is a note. Two notes are the driver's: `part`, a creation that was interrupted has left
- * something; `unasked`, it is there, but only because something else needs it, which is as good as absent where it was absent before.
+ * something; `unasked`, it is there, but only because something else needs it, which is as good as absent where it was
+ * absent before or shall be.
  */
 #pragma once
 #include "base/data/fields/read.h"

@@ -11,7 +11,7 @@ static const char look[] = ORPHANS
 	"  case $state in\n"
 	"  installed\\ *|triggers-*) say version \"${state#* }\"\n"
 	"    if awk -v p=\"$1\" '$1==\"Package:\" {n=$2} $1==\"Auto-Installed:\" && $2==1 && n==p {f=1} END {exit !f}' /var/lib/apt/extended_states 2>/dev/null\n"
-	"    then say type dependency; note unasked yes; else say type package; fi;;\n"
+	"    then note unasked yes; fi; say type package;;\n"
 	"  ''|not-installed*|config-files*) say type absent\n"
 	"    [ -z \"$3\" ] || { for p in $(orphans); do case \"\n$3\n\" in *\"\n$p\n\"*) ;; *) note part yes; break;; esac; done; }\n"
 	"    plan=$(apt-get -s --no-install-recommends --no-remove install -- \"$1\" 2>&1) || note refused \"$(printf %s \"$plan\" | grep '^E:' | tail -n 1)\"\n"
@@ -20,10 +20,10 @@ static const char look[] = ORPHANS
 	"    note upgrades \"$(printf '%s\\n' \"$plan\" | awk '$1==\"Inst\" && $3 ~ /^\\[/ {printf \"%s%s\", s, $2; s=\" \"}')\";;\n"
 	"  *) say type \"${state%% *}\"; note part yes;; esac;;\n"
 	"apk) if apk info -e -- \"$1\" >/dev/null 2>&1; then\n"
-	"    if grep -qE \"^$1([<>=~@].*)?\\$\" /etc/apk/world; then say type package; else say type dependency; note unasked yes; fi\n"
+	"    if grep -qE \"^$1([<>=~@].*)?\\$\" /etc/apk/world; then :; else note unasked yes; fi; say type package\n"
 	"  else say type absent; fi;;\n"
 	"dnf) if rpm -q -- \"$1\" >/dev/null 2>&1; then\n"
-	"    if dnf -q -C repoquery --installed --userinstalled --qf '%{name}\\n' 2>/dev/null | grep -qxF -- \"$1\"; then say type package; else say type dependency; note unasked yes; fi\n"
+	"    if dnf -q -C repoquery --installed --userinstalled --qf '%{name}\\n' 2>/dev/null | grep -qxF -- \"$1\"; then :; else note unasked yes; fi; say type package\n"
 	"  else say type absent; fi;;\n"
 	"*) say type absent; note nomanager yes;; esac\n";
 
@@ -47,12 +47,12 @@ static const char turn[] = ORPHANS
 	"  settle || fail \"dpkg cannot configure what was left half installed on this host (dpkg --audit)\"\n"
 	"  apt-get -s --no-install-recommends --no-remove install -- \"$ID\" >/dev/null 2>&1 || apt_get update\n"
 	"  apt_get --no-install-recommends --no-remove install -- \"$ID\"\n"
-	"  apt-mark manual -- \"$ID\";;\n"
+	"  if [ -n \"$NOTE_unasked\" ]; then apt-mark auto -- \"$ID\"; else apt-mark manual -- \"$ID\"; fi;;\n"
 	"apk:absent) if apk info -e -- \"$ID\" >/dev/null 2>&1; then apk del -- \"$ID\"; fi;;\n"
-	"apk:*) apk add -- \"$ID\" || { apk update && apk add -- \"$ID\"; };;\n"
+	"apk:*) [ -n \"$NOTE_unasked\" ] && apk info -e -- \"$ID\" >/dev/null 2>&1 || apk add -- \"$ID\" || { apk update && apk add -- \"$ID\"; };;\n"
 	"dnf:absent) if rpm -q -- \"$ID\" >/dev/null 2>&1; then\n"
 	"  if rpm -e --test -- \"$ID\" >/dev/null 2>&1; then dnf -y -q remove -- \"$ID\"; else dnf -y -q mark remove -- \"$ID\"; fi; fi;;\n"
-	"dnf:*) dnf -y -q install --setopt=install_weak_deps=False -- \"$ID\";;\n"
+	"dnf:*) dnf -y -q install --setopt=install_weak_deps=False -- \"$ID\"; [ -z \"$NOTE_unasked\" ] || dnf -y -q mark remove -- \"$ID\";;\n"
 	"*) fail \"there is no apt-get, dnf or apk\";; esac\n";
 
 /* What could go already, which is not ours to remove. Never empty. */

@@ -204,6 +204,39 @@ class Bootstrap(Case):
             self.assertEqual(host_root.installed(), {})
             self.assertIn("deploy", sh("getent passwd"))
 
+    def test_apply_has_a_package_that_is_there_as_a_dependency_and_lets_it_go_again(self):
+        def apply(t, names, *args, after=(), code=0, allow=()):
+            resources = [{"package": {"name": name}} for name in names]
+            document = {"targets": {"web": {"local": {}}}, "steps": [{"apply": {"resources": resources, "allow_destroy": list(allow)}, "id": "host"}, *after]}
+            self.assert_exit(t.deploy(document, *args), code)
+
+        def unasked():
+            return sh("apt-mark showauto").split()
+        sh("apt-get -q -y install davit-other")
+        with Trial() as t:
+            # There already, as a dependency: it is known from now on, and let go of again.
+            apply(t, ["davit-library"], after=[FAIL], code=1)
+            apply(t, ["davit-library"])
+            apply(t, ["davit-library"])
+            self.assertEqual(unasked(), ["davit-library"])
+            apply(t, [], allow=["package:davit-library"], after=[FAIL], code=1)
+            apply(t, [], allow=["package:davit-library"])
+            self.assertEqual(unasked(), ["davit-library"])
+            # Asked for, and something else needs it: it becomes a dependency, and is asked for again.
+            sh("apt-mark manual davit-library")
+            apply(t, ["davit-library"])
+            apply(t, [], allow=["package:davit-library"], after=[FAIL], code=1)
+            self.assertEqual(unasked(), [])
+            apply(t, [], allow=["package:davit-library"])
+            self.assertEqual(unasked(), ["davit-library"])
+            # Nothing needs it any more: it goes, and comes back as what it was.
+            apply(t, ["davit-library"])
+            sh("apt-get -q -y purge davit-other")
+            apply(t, [], allow=["package:davit-library"], after=[FAIL], code=1)
+            self.assertEqual(unasked(), ["davit-library"])
+            apply(t, [], allow=["package:davit-library"])
+        self.assertEqual(host_root.installed(), {})
+
     def disk(self):
         """A file system in a file: an overlay or one in memory cannot have swap."""
         made = subprocess.run("dd if=/dev/zero of=/tmp/disk bs=1M count=24 && mkfs.ext4 -q /tmp/disk && mkdir -p /srv/disk && mount -o loop /tmp/disk /srv/disk",

@@ -161,14 +161,9 @@ const struct resource_type resource_user = {
 
 /* ---- package ---- */
 
-/* One that is there for another's sake is there. */
 static int package_look(struct resource_call *x, const char *id, json_t **ret, struct err *err)
 {
-	int r = look(x, &machine_package, id, NULL, ret, err);
-	const char *type = r == 0 ? json_get_string(*ret, "type") : NULL;
-	if (type != NULL && strcmp(type, "dependency") == 0)
-		json_object_set_new(*ret, "type", json_string("package"));
-	return r;
+	return look(x, &machine_package, id, NULL, ret, err);
 }
 
 static int package_want(struct resource_call *x, const struct resource *r, const json_t *before, json_t **ret,
