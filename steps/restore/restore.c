@@ -41,28 +41,71 @@ static void validate(const struct step_context *c, struct faults *faults)
 		faults_add(faults, NULL, "/from/name", "files are found by their paths");
 }
 
-/* Of what `from` means on the targets of the deployment, the newest. */
+/* What was found, and the places that could not be asked. */
+struct search {
+	struct copy_found *newest;
+	struct err failed; /* the first failure */
+	struct str where;
+};
+
+static void take_newer(struct search *search, struct copy_found *one)
+{
+	if (one->name == NULL || (search->newest->name && strcmp(one->name, search->newest->name) <= 0))
+		return;
+	copy_found_done(search->newest);
+	*search->newest = *one;
+	*one = (struct copy_found){0};
+}
+
+static int search_at(const struct source_call *s, struct view *v, const char *name, const json_t *from,
+                     struct search *search)
+{
+	struct copy_found one _cleanup_(copy_found_done) = {0};
+	struct err why = ERR_INIT;
+
+	int r = copy_find(s, v, name, from, &one, &why);
+	if (r == 0)
+		take_newer(search, &one);
+	if (r < 0) {
+		if (search->failed.code == 0)
+			search->failed = why;
+		str_appendf(&search->where, "%s%s", search->where.len > 0 ? ", " : "", name);
+	}
+	return r == ERR_CANCELLED ? r : 0;
+}
+
+static int search_all(const struct source_call *s, struct view *v, const json_t *from, struct search *search)
+{
+	const char *name;
+	json_t *ignored;
+	int r = 0;
+
+	json_object_foreach((json_t *)(uintptr_t)s->c->deployment->targets, name, ignored)
+	{
+		if (r == 0 && strcmp(name, v->name) != 0 && copy_may_lie_on(s, name))
+			r = search_at(s, v, name, from, search);
+	}
+	return r;
+}
+
+/* Of what `from` means on the targets of the deployment, the newest. A place that cannot be asked may hold a newer one, unless `from`
+ * names the snapshot. */
 static int search_copies(const struct source_call *s, struct view *v, const json_t *from, struct copy_found *ret,
                          struct err *err)
 {
-	const char *only = json_get_string(from, "copy"), *name;
-	json_t *ignored;
+	const char *only = json_get_string(from, "copy");
+	struct search search = {.newest = ret, .failed = ERR_INIT, .where = STR_INIT(4096)};
 
-	if (only)
-		return copy_find(s, v, only, from, ret, err);
-	json_object_foreach((json_t *)(uintptr_t)s->c->deployment->targets, name, ignored)
-	{
-		struct copy_found one _cleanup_(copy_found_done) = {0};
-		int r = strcmp(name, v->name) == 0 ? 0 : copy_find(s, v, name, from, &one, err);
-		if (r < 0)
-			return r;
-		if (one.name == NULL || (ret->name && strcmp(one.name, ret->name) <= 0))
-			continue;
-		copy_found_done(ret);
-		*ret = one;
-		one = (struct copy_found){0};
+	int r = only ? search_at(s, v, only, from, &search) : search_all(s, v, from, &search);
+	bool is_known = ret->name && json_get_string(from, "snapshot");
+	if (search.failed.code != 0 && (r < 0 || !is_known)) {
+		if (err)
+			*err = search.failed;
+		r = err_wrap(err, search.failed.code, "look for copies on %s", str_peek(&search.where));
+		err_hint(err, r, "`from: { copy, snapshot }` names another one");
 	}
-	return 0;
+	str_done(&search.where);
+	return r;
 }
 
 /* The snapshot itself where it is still there, unless a copy is asked for. */
@@ -80,7 +123,7 @@ static int find_any(const struct source_call *s, struct view *v, struct source_f
 		return r;
 	}
 	r = search_copies(s, v, given, copy, &why);
-	if (copy->name) {
+	if (r == 0 && copy->name) {
 		from->path = source_fetched_dir(s->c, v);
 		from->head = json_incref(copy->head);
 		from->copy_target = xstrdup(copy->target);

@@ -95,6 +95,14 @@ int copy_place_open(const struct source_call *s, const char *name, struct copy_p
 	                             "copies lie on a host, or in a bucket (`s3`)");
 }
 
+bool copy_may_lie_on(const struct source_call *s, const char *name)
+{
+	struct copy_place p _cleanup_(copy_place_done) = {0};
+	struct err ignored = ERR_INIT;
+
+	return copy_place_open(s, name, &p, &ignored) == 0 || p.t == NULL;
+}
+
 static void forget_upload(struct copy_place *p)
 {
 	if (p->store && p->store->forget)

@@ -46,6 +46,8 @@ struct copy_place {
 /* The target of that name. ERR_NETWORK: it does not answer. */
 int copy_place_open(const struct source_call *s, const char *name, struct copy_place *ret, struct err *err);
 void copy_place_done(struct copy_place *p);
+/* False: a target that keeps no files. One that does not answer may. */
+bool copy_may_lie_on(const struct source_call *s, const char *name);
 
 /* given: what was given as a key; NULL: this host's own, which is made where `make` says so. */
 int copy_key(const struct step_context *c, const char *given, bool make, struct pieces_key *ret, struct err *err);

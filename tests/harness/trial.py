@@ -77,7 +77,8 @@ class Trial:
         """document: a dict; name and environment are added. Secrets go by the environment, as `--secret NAME` wants them."""
         whole = {"name": "shop", "environment": "test", **document}
         for target in whole.get("targets", {}).values():
-            target.setdefault("base", self.base)
+            if "local" in target or "ssh" in target:
+                target.setdefault("base", self.base)
         with open(os.path.join(self.src, "deploy.yml"), "w") as f:
             json.dump(whole, f, indent=1)
         options = [x for name in secrets or {} for x in ("--secret", name)]

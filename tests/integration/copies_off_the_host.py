@@ -190,6 +190,39 @@ class Copies(Case):
         self.assert_exit(self.deploy(both, {"run": {"target": "web", "command": ["false"], "undo": "none"}}, targets=targets), 1)
         self.assertEqual(self.copies(), before)
 
+    def test_a_copy_is_found_whatever_other_targets_there_are(self):
+        self.assert_exit(self.deploy(self.snapshot()), 0)
+        self.lose()
+        hub = {"registry": {"url": "http://127.0.0.1:1"}}
+        for targets in ({"hub": hub, "vault": self.other}, {"vault": self.other, "hub": hub}):
+            plan = self.deploy(self.restore(), options=["--plan"], targets={"web": {"local": {}}, **targets})
+            self.assert_exit(plan, 0)
+            self.assert_says(plan, "from its copy on vault")
+        named = self.deploy(self.restore(copy="hub"), targets={"web": {"local": {}}, "hub": hub})
+        self.assert_exit(named, 2)
+        self.assert_says(named, "the target 'hub' keeps no files")
+
+    def test_which_copy_is_the_newest_is_not_known_while_one_place_cannot_be_read(self):
+        second = {"local": {}, "base": self.t.dir + "/second"}
+        places = {"vault": self.other, "second": second}
+        self.assert_exit(self.deploy(self.snapshot(to=["vault", "second"]), targets={"web": {"local": {}}, **places}), 0)
+        os.truncate(self.copies()[0], 70)
+        self.lose()
+        name = os.path.basename(os.path.dirname(self.copies()[0]))
+        for order in (["vault", "second"], ["second", "vault"]):
+            targets = {"web": {"local": {}}, **{k: places[k] for k in order}}
+            plan = self.deploy(self.restore(), options=["--plan"], targets=targets)
+            self.assert_exit(plan, 2)
+            self.assert_says(plan, "look for copies on vault", "`from: { copy, snapshot }` names another one")
+            plan = self.deploy(self.restore(snapshot=name), options=["--plan"], targets=targets)
+            self.assert_exit(plan, 0)
+            self.assert_says(plan, "from its copy on second")
+        result = self.deploy(self.restore(copy="vault"), targets=targets)
+        self.assert_exit(result, 2)
+        self.assert_says(result, "`from: { copy, snapshot }` names another one")
+        self.assert_exit(self.deploy(self.restore(copy="second"), targets=targets), 0)
+        self.assert_data()
+
     def test_a_target_that_is_none_or_the_same_is_refused(self):
         self.assert_says(self.deploy(self.snapshot(to=["valut"])), "there is no target 'valut'")
         result = self.deploy(self.snapshot(to=["web"]))
