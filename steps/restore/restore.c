@@ -21,13 +21,6 @@ static void describe(const struct step_context *c, struct str *out)
 		str_appendf(out, ", by its copy on %s", in->from.copy);
 }
 
-static bool is_elsewhere(const struct step_context *c)
-{
-	const struct restore_in *in = c->input;
-	return (in->from.deployment && strcmp(in->from.deployment, c->deployment->name) != 0) ||
-	       (in->from.environment && strcmp(in->from.environment, c->deployment->environment) != 0);
-}
-
 static void validate(const struct step_context *c, struct faults *faults)
 {
 	_cleanup_(source_call_done) struct source_call s = {0};
@@ -154,7 +147,7 @@ static int plan(const struct step_context *c, struct view *v, struct plan *plan,
 	_cleanup_(source_from_done) struct source_from from = {0};
 	struct copy_found copy _cleanup_(copy_found_done) = {0};
 	source_call_init(&s, c);
-	if (is_elsewhere(c) && !s.source->moves)
+	if (source_is_elsewhere(&s, json_object_get(s.all, "from")) && !s.source->moves)
 		return err_hint(err, err_set(err, ERR_REFUSED, "only dumps move between environments"),
 		                "of a database `postgres` or `command`; files go by `archive-upload`");
 	int r = find_any(&s, v, &from, &copy, err);

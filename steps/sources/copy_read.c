@@ -199,7 +199,7 @@ int copy_find(const struct source_call *s, struct view *v, const char *target, c
 		   *environment = json_get_string(from, "environment");
 	_cleanup_free_ char *dir =
 		xasprintf("%s.%s", deployment ? deployment : d->name, environment ? environment : d->environment);
-	const struct search search = {.from = from, .elsewhere = deployment || environment, .dir = dir};
+	const struct search search = {.from = from, .elsewhere = source_is_elsewhere(s, from), .dir = dir};
 	struct copy_place p _cleanup_(copy_place_done) = {0};
 	_cleanup_(strv_done) struct strv all = {0};
 	struct pieces_key key = {0};

@@ -88,6 +88,14 @@ static int look_in(const struct source_call *s, struct view *v, const char *snap
 	return r;
 }
 
+bool source_is_elsewhere(const struct source_call *s, const json_t *from)
+{
+	const char *deployment = json_get_string(from, "deployment"),
+		   *environment = json_get_string(from, "environment");
+	return (deployment && strcmp(deployment, s->c->deployment->name) != 0) ||
+	       (environment && strcmp(environment, s->c->deployment->environment) != 0);
+}
+
 void source_from_done(struct source_from *f)
 {
 	free(f->path);

@@ -118,6 +118,8 @@ void source_from_done(struct source_from *f);
 json_t *source_only_paths(const struct source_call *s, const json_t *head);
 /* Is this subject, "SOURCE WHAT" and perhaps where it was, the inputs' own, or of that name? Another environment has it elsewhere. */
 bool source_is_meant(const struct source_call *s, const char *there, const char *name);
+/* Does it name another deployment or environment than the one that is deployed? */
+bool source_is_elsewhere(const struct source_call *s, const json_t *from);
 int source_find_from(const struct source_call *s, struct view *v, const json_t *from, struct source_from *ret,
                      struct err *err);
 /* The path of a snapshot of the source in the inputs, below the directory of one deployment; NULL in *ret: none. */

@@ -223,6 +223,18 @@ class Copies(Case):
         self.assert_exit(self.deploy(self.restore(copy="second"), targets=targets), 0)
         self.assert_data()
 
+    def test_a_copy_of_another_target_is_none_of_this_one(self):
+        """Naming the deployment's own name or environment is no other one."""
+        both = {"web": {"local": {}}, "web-2": {"local": {}, "base": self.t.dir + "/base-2"}, "vault": self.other}
+        other = self.snapshot()
+        other["snapshot"]["target"] = "web-2"
+        self.assert_exit(self.deploy(other, targets=both), 0)
+        for given in ({}, {"deployment": "shop"}, {"environment": "test"}):
+            with self.subTest(given):
+                result = self.deploy(self.restore(copy="vault", **given), targets=both)
+                self.assert_exit(result, 2)
+                self.assert_says(result, "'vault' has no copy that holds it")
+
     def test_a_target_that_is_none_or_the_same_is_refused(self):
         self.assert_says(self.deploy(self.snapshot(to=["valut"])), "there is no target 'valut'")
         result = self.deploy(self.snapshot(to=["web"]))
