@@ -366,9 +366,11 @@ int engine_continue(const char *id, const struct engine_options *o, struct engin
 	ret->state = DEPLOYMENT_PARKED;
 	int r = find_parked(id, o, &doc, err);
 	if (r == 0 && has_expired(doc)) {
-		expired(doc, err);
-		struct err why = *err;
-		r = close_one(doc, o, 2, &why, ret, &why);
+		struct err why = ERR_INIT;
+		expired(doc, &why);
+		r = close_one(doc, o, 2, &why, ret, err);
+		if (r == 0)
+			*err = why;
 		ret->exit_status = r == ERR_LOCKED ? 5 : 2;
 		return 0;
 	}

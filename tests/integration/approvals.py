@@ -335,6 +335,20 @@ class Approvals(Case):
                 self.assertEqual(os.listdir(os.path.join(self.t.state, "sealed")), [])
                 self.assert_free()
 
+    def test_one_that_is_late_says_so_where_what_was_sealed_cannot_be_read(self):
+        for way in ("continue", "recover"):
+            with self.subTest(way):
+                deployment = self.parked()
+                self.make_late(deployment)
+                sealed = os.path.join(self.t.state, "sealed")
+                for name in os.listdir(sealed):
+                    os.truncate(os.path.join(sealed, name), 10)
+                result = self.t.run(way, deployment)
+                self.assert_exit(result, 2 if way == "continue" else 0)
+                self.assertIn("nobody agreed in time", self.one(deployment)["reason"] or "", result)
+                self.assertEqual(self.state(deployment), "refused")
+                self.assert_free()
+
     def test_an_approval_in_time_does_not_outlive_the_deployment(self):
         deployment = self.parked()
         self.assert_exit(self.approve(deployment, "alice", "--only"), 0)
