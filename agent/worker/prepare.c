@@ -216,7 +216,8 @@ static int read_file(int dir, struct str *text, const char **ret_name, struct er
 }
 
 /* A Dockerfile alone is a Docker action. */
-static int load_manifest(int dir, const char *shown, struct action_manifest *ret, bool *ret_found, struct err *err)
+static int load_manifest(struct job *j, int dir, const char *shown, struct action_manifest *ret, bool *ret_found,
+                         struct err *err)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(MANIFEST_MAX);
 	const char *name;
@@ -229,6 +230,10 @@ static int load_manifest(int dir, const char *shown, struct action_manifest *ret
 		*ret_found = faccessat(dir, "Dockerfile", R_OK, 0) == 0 || faccessat(dir, "dockerfile", R_OK, 0) == 0;
 		return *ret_found ? action_manifest_read("Dockerfile", docker, strlen(docker), ret, err) : 0;
 	}
+	j->manifest_bytes += text.len;
+	if (j->manifest_bytes > PREPARE_MANIFESTS_MAX)
+		return err_set(err, ERR_LIMIT, "the manifests of this job's actions are larger than %d MiB",
+		               PREPARE_MANIFESTS_MAX >> 20);
 	_cleanup_free_ char *full = fs_join(shown, name);
 	return action_manifest_read(full, str_peek(&text), text.len, ret, err);
 }
@@ -248,7 +253,7 @@ static int load_remote(struct job *j, struct record *r, const json_t *reference,
 	                                  : fs_open_beneath(top, path != NULL && path[0] != '\0' ? path : ".",
 	                                                    O_RDONLY | O_DIRECTORY, 0, NULL);
 	_cleanup_free_ char *shown = xstrdup(below + strlen("_actions/"));
-	int e = dir < 0 ? 0 : load_manifest(dir, shown, &manifest, &found, err);
+	int e = dir < 0 ? 0 : load_manifest(j, dir, shown, &manifest, &found, err);
 	if (e < 0) {
 		char line[2048];
 		record_error(j, r, "%s", err_line(err, line, sizeof(line)));
@@ -281,7 +286,7 @@ int prepare_local(struct job *j, const json_t *reference, struct prepared **ret,
 	if (dir == ERR_REFUSED)
 		return dir;
 	err_clear(err);
-	int e = dir < 0 ? 0 : load_manifest(dir, path, &manifest, &found, err);
+	int e = dir < 0 ? 0 : load_manifest(j, dir, path, &manifest, &found, err);
 	if (e < 0)
 		return e;
 	if (!found)
@@ -313,10 +318,12 @@ static void level_done(struct level *l)
 	json_decref(l->steps);
 }
 
-static void want(struct job *j, struct level *l, const json_t *reference)
+static int want(struct job *j, struct level *l, const json_t *reference, struct err *err)
 {
 	const char *path = wire_string(reference, "path");
 	_cleanup_free_ char *key = repository_key(reference), *name = full_name(reference);
+	if (json_object_get(l->looked_at, name) != NULL)
+		return 0;
 	json_object_set(l->looked_at, name, (json_t *)(uintptr_t)reference);
 	if (json_object_get(j->fetched, key) == NULL && json_object_get(l->wanted, key) == NULL) {
 		json_t *action = json_pack("{s:s, s:s}", "action", wire_string(reference, "name"), "version",
@@ -327,6 +334,17 @@ static void want(struct job *j, struct level *l, const json_t *reference)
 	}
 	if (prepare_find(j, reference) == NULL)
 		json_object_set(l->references, name, (json_t *)(uintptr_t)reference);
+	if (json_object_size(j->fetched) + json_object_size(l->wanted) > PREPARE_REPOSITORIES_MAX)
+		return err_set(err, ERR_LIMIT, "this job uses actions of more than %d repositories",
+		               PREPARE_REPOSITORIES_MAX);
+	if (j->prepared_count + json_object_size(l->references) > PREPARE_ACTIONS_MAX)
+		return err_set(err, ERR_LIMIT, "this job uses more than %d different actions", PREPARE_ACTIONS_MAX);
+	return 0;
+}
+
+int prepare_too_many_uses(struct err *err)
+{
+	return err_set(err, ERR_LIMIT, "the actions of this job use more than %d others", PREPARE_USES_MAX);
 }
 
 static int look_at_steps(struct job *j, const json_t *steps, struct level *l, struct err *err)
@@ -338,13 +356,14 @@ static int look_at_steps(struct job *j, const json_t *steps, struct level *l, st
 		const json_t *reference = wire_get(step, "reference");
 		if (!json_is_object(reference) || !action_is_foreign(j, reference))
 			continue;
-		int r = policy_allows(job_setting(j, "actions"), reference, err);
+		int r = ++j->uses_seen > PREPARE_USES_MAX ? prepare_too_many_uses(err)
+		                                          : policy_allows(job_setting(j, "actions"), reference, err);
 		if (r == 0 && is_remote(reference))
 			r = check_words(reference, err);
+		if (r == 0 && is_remote(reference))
+			r = want(j, l, reference, err);
 		if (r < 0)
 			return r;
-		if (is_remote(reference))
-			want(j, l, reference);
 	}
 	return 0;
 }

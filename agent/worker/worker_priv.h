@@ -156,7 +156,8 @@ struct job {
 	struct prepared **prepared; /* the actions that were fetched */
 	size_t prepared_count, prepared_cap;
 	json_t *fetched; /* OWNER/REPO@REF → its directory beneath `work` */
-	size_t uses_count;
+	size_t uses_count, uses_seen;
+	size_t manifest_bytes;
 	int counter;
 	struct log_stream log;
 	int64_t stamp_wall_ms;

@@ -104,7 +104,7 @@ static int prepare(struct job *j, const struct action_place *place, void **ret_m
 	if (action == NULL && !is_of_workspace(place->reference))
 		return err_set(err, ERR_UNSUPPORTED, "uses: %s is of a kind that this agent does not know", shown);
 	if (++j->uses_count > PREPARE_USES_MAX)
-		return err_set(err, ERR_LIMIT, "the actions of this job use more than %d others", PREPARE_USES_MAX);
+		return prepare_too_many_uses(err);
 	struct use *u = xcalloc(1, sizeof(*u));
 	*u = (struct use){.shown = xstrdup(shown),
 	                  .reference = json_incref((json_t *)(uintptr_t)place->reference),

@@ -123,6 +123,27 @@ class Actions(unittest.TestCase):
         run = self.run_steps(f"- uses: {TOOLS}/loop@main")
         self.assertEqual(run.messages("Set up job"), [("failure", "Composite action depth exceeded max depth 9")])
 
+    def test_a_composite_action_that_uses_without_end_is_ended_before_that_is_fetched_or_read(self):
+        def using(names):
+            return f"runs: {{using: composite, steps: [{', '.join(f'{{id: u{n}, uses: {name}}}' for n, name in enumerate(names))}]}}\n"
+
+        large = "# " + "x" * (1 << 19) + "\n" + GREET
+        self.tools.push({
+            "wide/action.yml": using(f"{TOOLS}/none/{n}@main" for n in range(1000)),
+            "far/action.yml": using(f"{TOOLS}@v{n}" for n in range(500)),
+            **{f"often/{n}/action.yml": using([f"{TOOLS}/none@main"] * 1000) for n in range(10)},
+            **{f"large/{n}/action.yml": large for n in range(65)}, "heavy/action.yml": using(f"{TOOLS}/large/{n}@main" for n in range(65)),
+        }, ref="main")
+        cases = [
+            (["wide"], "this job uses more than 1000 different actions"), (["far"], "this job uses actions of more than 500 repositories"),
+            ([f"often/{n}" for n in range(10)], "the actions of this job use more than 10000 others"), (["heavy"], "larger than 32 MiB"),
+        ]
+        for names, said in cases:
+            with self.subTest(said):
+                run = self.run_steps("".join(f"- uses: {TOOLS}/{name}@main\n" for name in names))
+                self.assertIn(said, "\n".join(m for _, m in run.messages("Set up job")))
+                self.assertEqual(run.lines("Set up job").count("Getting action download info"), 1)
+
     def test_a_name_that_would_leave_its_directory_is_refused(self):
         for name in (f"{TOOLS}/../../x@main", f"{TOOLS}@../../x"):
             with self.subTest(name):
