@@ -68,7 +68,8 @@ int apply_plan_resources(const struct step_context *c, struct view *v, const str
 /* Several apply steps may act on one target: a row belongs to the set that made it, the file's name or the step's id.
  */
 const char *apply_set(const struct step_context *c);
-/* The row of a resource: the desired values, without contents: {"type","set","digest","protect"} and the values that its kind remembers. */
+/* The row of a resource: the desired values, without contents: {"type","set","digest","protect"} and the values that its kind remembers.
+ * The plan adds "existed" where the thing was there before its first row: an environment that goes leaves it. */
 json_t *apply_row(const struct step_context *c, const struct resource *r, const json_t *after);
 /* Rows whose key no resource has: those that left the desired state. key → row, the caller's. */
 int apply_left(const struct step_context *c, struct view *v, const struct resources *all, json_t **ret,

@@ -236,6 +236,8 @@ static int plan_one(struct planner *p, const struct resource *r, struct err *err
 	if (forced.len > 0)
 		return plan_anew(p, r, before, after, str_peek(&forced), row, err);
 	_cleanup_json_ json_t *new_row = apply_row(x->c, r, after);
+	if (!is_absent(before) && (row == NULL || json_get_bool(row, "existed", false)))
+		json_object_set_new(new_row, "existed", json_true());
 	bool changes = differs(type, before, after);
 	if (!changes && row != NULL && json_equal(row, new_row))
 		return 0;
@@ -281,12 +283,14 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 		refuse(p, key, permission, "left the desired state and would be destroyed");
 		return 0;
 	}
-	if (there) {
+	if (in->destroy != NULL && json_get_bool(row, "existed", false))
+		stays = "it was there before";
+	if (there && stays == NULL) {
 		r = is_forbidden(p, type, key, ACTION_DESTROY, before, after, &forbidden, err);
 		if (r < 0 || forbidden)
 			return r;
 	}
-	if (there && type->keeps != NULL) {
+	if (there && stays == NULL && type->keeps != NULL) {
 		r = type->keeps(&p->call, id, &stays, err);
 		if (r < 0)
 			return r;
@@ -304,9 +308,9 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 	} else {
 		/* Already gone, something else by now, or still in use: removes only its row. */
 		change = add(p, type->remove, ACTION_ADOPT, subject_of(type, key), before, before);
-		change->summary = xasprintf("forgotten: %s", stays != NULL ? stays
-		                                             : type->edits ? "what was changed in it stays"
-		                                                           : "it is not there any more");
+		change->summary = xasprintf("forgotten: %s", type->edits              ? "what was changed in it stays"
+		                                             : there && stays != NULL ? stays
+		                                                                      : "it is not there any more");
 	}
 	change_set_state_row(change, key, NULL, row);
 	return 0;
