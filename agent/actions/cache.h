@@ -1,5 +1,6 @@
 /* Archives of actions that were fetched before, shared by all jobs of this agent: a file each, named by server, repository and commit. Jobs
- * cannot reach them. Any number of workers use it at once: files come by rename, and one that is open stays good when it goes. */
+ * reach them as they reach the rest of the state directory, unless walls close it: what lies there is not proven to be that commit.
+ * Any number of workers use it at once: files come by rename, and one that is open stays good when it goes. */
 #pragma once
 #include "base/core/err.h"
 #include <stdint.h>
