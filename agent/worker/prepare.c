@@ -215,20 +215,35 @@ static int read_file(int dir, struct str *text, const char **ret_name, struct er
 	return 0;
 }
 
+static const char *find_dockerfile(int dir)
+{
+	static const char *const names[] = {"Dockerfile", "dockerfile"};
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (faccessat(dir, names[i], R_OK, 0) == 0)
+			return names[i];
+	return NULL;
+}
+
 /* A Dockerfile alone is a Docker action. */
+static int make_up_manifest(const char *dockerfile, struct action_manifest *ret, struct err *err)
+{
+	_cleanup_free_ char *text = xasprintf("runs: {using: docker, image: %s}", dockerfile);
+	return action_manifest_read(dockerfile, text, strlen(text), ret, err);
+}
+
 static int load_manifest(struct job *j, int dir, const char *shown, struct action_manifest *ret, bool *ret_found,
                          struct err *err)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(MANIFEST_MAX);
 	const char *name;
-	static const char docker[] = "runs: {using: docker, image: Dockerfile}";
 	int r = read_file(dir, &text, &name, err);
 	if (r < 0)
 		return r;
 	*ret_found = name != NULL;
 	if (name == NULL) {
-		*ret_found = faccessat(dir, "Dockerfile", R_OK, 0) == 0 || faccessat(dir, "dockerfile", R_OK, 0) == 0;
-		return *ret_found ? action_manifest_read("Dockerfile", docker, strlen(docker), ret, err) : 0;
+		const char *dockerfile = find_dockerfile(dir);
+		*ret_found = dockerfile != NULL;
+		return *ret_found ? make_up_manifest(dockerfile, ret, err) : 0;
 	}
 	j->manifest_bytes += text.len;
 	if (j->manifest_bytes > PREPARE_MANIFESTS_MAX)

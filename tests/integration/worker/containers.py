@@ -62,6 +62,15 @@ class Containers(unittest.TestCase):
         self.assertEqual(self.docker.run("ps", "-aq").strip(), "")
         self.assertNotIn("davit", self.docker.run("images"))
 
+    def test_a_dockerfile_alone_is_an_action_in_either_spelling(self):
+        text = "FROM local/base:1\nENTRYPOINT [\"/bin/sh\", \"-c\", \"echo by %s\"]\n"
+        self.house.forge.repo(TOOLS).push({f"{name}-alone/{name}": text % name for name in ("Dockerfile", "dockerfile")}, ref="main")
+        run = self.house.run("".join(f"- {{name: {name}, uses: {TOOLS}/{name}-alone@main}}\n" for name in ("Dockerfile", "dockerfile")),
+                             env=self.env, timeout=120)
+        self.assertEqual(run.conclusion, "success", run.shown)
+        for name in ("Dockerfile", "dockerfile"):
+            self.assertIn(f"by {name}", run.lines(name))
+
     def test_an_image_is_a_step_and_its_failure_the_steps(self):
         run = self.house.run(textwrap.dedent('''
             - {name: runs, uses: "docker://local/base:1", with: {entryPoint: /bin/sh, args: "-c \\"echo inside; exit 3\\""}, continue-on-error: true}
