@@ -298,6 +298,7 @@ runs:
         lines = run.lines("long")
         self.assertIn("##[error]The operation was canceled.", lines)
         self.assertNotIn("never", lines)
+        self.assertIn("cleans cancelled", lines)
 
     def test_links_that_a_step_put_in_the_way_are_not_followed(self):
         self.tools.push({"greet/action.yml": GREET}, ref="main")
