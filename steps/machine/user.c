@@ -8,15 +8,24 @@
 
 static const char group_look[] =
 	"e=$(getent group \"$1\") || e=\n"
-	"if [ -n \"$e\" ]; then say type group; say gid \"$(echo \"$e\" | cut -d: -f3)\"; else say type absent; fi\n"
+	"if [ -n \"$e\" ]; then say type group; say gid \"$(echo \"$e\" | cut -d: -f3)\"\n"
+	"  m=$(echo \"$e\" | cut -d: -f4); [ -z \"$m\" ] || [ ${#m} -gt 16000 ] || note members \"$m\"\n"
+	"else say type absent; fi\n"
 	"has groupadd || note tools \"groupadd is missing\"\n";
 
-static const char group_turn[] = "there=yes; getent group \"$ID\" >/dev/null || there=\n"
-				 "case $TO_type:$there in\n"
-				 "absent:yes) groupdel -- \"$ID\";;\n"
-				 "absent:) ;;\n"
-				 "*:) groupadd ${TO_gid:+-g \"$TO_gid\"} -- \"$ID\";;\n"
-				 "*) [ -z \"$TO_gid\" ] || groupmod -g \"$TO_gid\" -- \"$ID\";; esac\n";
+/* One that is made again has those of its members who are still there: at once where groupadd can, so that an interrupted undo does not
+ * take a group without them for the former one. */
+static const char group_turn[] =
+	"there=yes; getent group \"$ID\" >/dev/null || there=\n"
+	"members() { echo \"$NOTE_members\" | tr , '\\n' | while read -r m; do ! getent passwd -- \"$m\" >/dev/null || echo \"$m\"; done; }\n"
+	"at_once() { groupadd --help 2>&1 | grep -q -e --users; }\n"
+	"case $TO_type:$there in\n"
+	"absent:yes) groupdel -- \"$ID\";;\n"
+	"absent:) ;;\n"
+	"*:) some=$(members); users=; [ -z \"$some\" ] || ! at_once || users=$(echo \"$some\" | sort_names)\n"
+	"  groupadd ${TO_gid:+-g \"$TO_gid\"} ${users:+-U \"$users\"} -- \"$ID\"\n"
+	"  [ -n \"$users\" ] || echo \"$some\" | while read -r m; do [ -z \"$m\" ] || gpasswd -a \"$m\" \"$ID\" >/dev/null; done;;\n"
+	"*) [ -z \"$TO_gid\" ] || groupmod -g \"$TO_gid\" -- \"$ID\";; esac\n";
 
 const struct machine_kind machine_group = {.change = MACHINE_CHANGE("group"), .look = group_look, .turn = group_turn};
 

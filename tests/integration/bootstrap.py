@@ -204,6 +204,23 @@ class Bootstrap(Case):
             self.assertEqual(host_root.installed(), {})
             self.assertIn("deploy", sh("getent passwd"))
 
+    def test_a_group_that_was_destroyed_comes_back_with_its_members(self):
+        sh("useradd -m deploy; useradd -M other; groupadd shop; gpasswd -a deploy shop; gpasswd -a other shop")
+        try:
+            before = world()
+            with Trial() as t:
+                def apply(resources, *after):
+                    return t.deploy({"targets": {"web": {"local": {}}}, "steps": [{"apply": {"resources": resources, "allow_destroy": ["group:shop"]}}, *after]})
+                self.assert_exit(apply([{"group": {"name": "shop"}}]), 0)
+                self.assert_exit(apply([], FAIL), 1)
+                self.assertEqual(world(), before)
+                # A member who went meanwhile is no reason to leave the group away.
+                result = apply([], {"run": {"command": ["userdel", "other"], "undo": "none"}}, FAIL)
+                self.assert_exit(result, 1)
+                self.assertEqual(grp.getgrnam("shop").gr_mem, ["deploy"], repr(result))
+        finally:
+            sh("userdel other 2>/dev/null || :")
+
     def test_apply_has_a_package_that_is_there_as_a_dependency_and_lets_it_go_again(self):
         def apply(t, names, *args, after=(), code=0, allow=()):
             resources = [{"package": {"name": name}} for name in names]
