@@ -77,7 +77,8 @@ bool copy_name_read(const char *name, struct copy_name *ret)
 
 /* ---- places and keys ---- */
 
-int copy_place_open(const struct source_call *s, const char *name, struct copy_place *ret, struct err *err)
+int copy_place_open(const struct source_call *s, const char *name, struct target *own, struct copy_place *ret,
+                    struct err *err)
 {
 	struct target *t = NULL;
 
@@ -89,6 +90,7 @@ int copy_place_open(const struct source_call *s, const char *name, struct copy_p
 		return r;
 	ret->c = s->c;
 	ret->t = t;
+	ret->own = own;
 	ret->store = target_is_host(t) ? &copy_host : s3_of_target(&t->view) ? &copy_bucket : NULL;
 	return ret->store ? 0
 	                  : err_hint(err, err_set(err, ERR_INVALID, "the target '%s' keeps no files", name),
@@ -100,7 +102,7 @@ bool copy_may_lie_on(const struct source_call *s, const char *name)
 	struct copy_place p _cleanup_(copy_place_done) = {0};
 	struct err ignored = ERR_INIT;
 
-	return copy_place_open(s, name, &p, &ignored) == 0 || p.t == NULL;
+	return copy_place_open(s, name, NULL, &p, &ignored) == 0 || p.t == NULL;
 }
 
 static void forget_upload(struct copy_place *p)
@@ -173,7 +175,7 @@ static int plan_one(const struct source_call *s, struct view *v, const char *to,
 
 	if (strcmp(to, v->name) == 0)
 		return err_set(err, ERR_INVALID, "'%s' is the target itself: a copy there would be lost with it", to);
-	int r = copy_place_open(s, to, &p, err);
+	int r = copy_place_open(s, to, NULL, &p, err);
 	if (r == ERR_NETWORK && p.t == NULL) { /* as was found before */
 		err_clear(err);
 		return 0;
@@ -351,7 +353,7 @@ static int make_one(const struct source_call *s, struct target *t, const char *p
 	_cleanup_free_ char *name = own_name(s, &t->view);
 	char digest[DIGEST_HEX];
 
-	int r = copy_place_open(s, to, &p, err);
+	int r = copy_place_open(s, to, t, &p, err);
 	/* of a try that broke */
 	if (r == 0)
 		r = p.store->remove(&p, name, err);
@@ -402,7 +404,7 @@ int copies_undo(const struct source_call *s, struct target *t, const struct chan
 
 	for (size_t i = 0; r == 0 && has_copies(change) && i < count_of(in); i++) {
 		struct copy_place p _cleanup_(copy_place_done) = {0};
-		r = copy_place_open(s, nth(in, i), &p, err);
+		r = copy_place_open(s, nth(in, i), t, &p, err);
 		if (r == 0)
 			r = p.store->remove(&p, name, err);
 		if (r < 0)
@@ -472,7 +474,7 @@ static int clean_one(const struct source_call *s, struct target *t, const char *
 	_cleanup_(strv_done) struct strv kept = {0};
 	size_t good = SIZE_MAX;
 
-	int r = copy_place_open(s, to, &p, err);
+	int r = copy_place_open(s, to, t, &p, err);
 	if (r == 0)
 		r = list_kept(s, &t->view, &p, dir, &kept, err);
 	for (size_t i = 0; r == 0 && i < kept.count; i++) {

@@ -39,12 +39,15 @@ struct copy_place {
 	const struct copy_store *store;
 	const struct step_context *c;
 	struct target *t;
+	struct target *
+		own; /* of the snapshot, to write; its lock guards what guards nothing by itself. NULL: only looked at */
 	char *path, *part; /* of the file that is written, for the store */
 	int64_t written;
 	void *upload;
 };
-/* The target of that name. ERR_NETWORK: it does not answer. */
-int copy_place_open(const struct source_call *s, const char *name, struct copy_place *ret, struct err *err);
+/* The target of that name. ERR_NETWORK: it does not answer. own: the snapshot's target, to write; NULL: to look. */
+int copy_place_open(const struct source_call *s, const char *name, struct target *own, struct copy_place *ret,
+                    struct err *err);
 void copy_place_done(struct copy_place *p);
 /* False: a target that keeps no files. One that does not answer may. */
 bool copy_may_lie_on(const struct source_call *s, const char *name);

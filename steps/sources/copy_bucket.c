@@ -2,6 +2,7 @@
  * its key. */
 #include "steps/sources/copies.h"
 #include "base/sys/fs.h"
+#include "engine/lock/lock.h"
 #include "providers/s3/target.h"
 #include <inttypes.h>
 
@@ -21,6 +22,12 @@ static struct s3 *bucket_of(const struct copy_place *p)
 static char *key_of(const struct copy_place *p, const char *name)
 {
 	return xasprintf("%scopies/%s", s3_prefix_of_target(&p->t->view), name);
+}
+
+/* Before each request that changes something: a bucket cannot tell who has the lock. */
+static int guard(const struct copy_place *p, struct err *err)
+{
+	return lock_guard(p->own, err);
 }
 
 /* 0: it does not fit. */
@@ -83,7 +90,12 @@ static int begin(struct copy_place *p, const char *name, int64_t bytes, struct e
 static int send_part(struct copy_place *p, struct err *err)
 {
 	struct bucket_upload *u = p->upload;
-	int r = u->upload ? 0 : s3_upload_begin(bucket_of(p), p->path, &u->upload, p->c->wait, err);
+	int r = guard(p, err);
+	if (r == 0 && u->upload == NULL) {
+		r = s3_upload_begin(bucket_of(p), p->path, &u->upload, p->c->wait, err);
+		if (r == 0)
+			r = guard(p, err);
+	}
 	if (r == 0)
 		r = s3_upload_part(u->upload, str_peek(&u->held), u->held.len, p->c->wait, err);
 	str_clear(&u->held);
@@ -110,10 +122,13 @@ static int write_some(struct copy_place *p, const void *data, size_t len, struct
 static int end(struct copy_place *p, struct err *err)
 {
 	struct bucket_upload *u = p->upload;
-	if (u->upload == NULL)
-		return s3_put(bucket_of(p), p->path, str_peek(&u->held), u->held.len, false, NULL, p->c->wait, err);
-	int r = u->held.len > 0 ? send_part(p, err) : 0;
-	return r < 0 ? r : s3_upload_end(u->upload, p->c->wait, err);
+	int r = u->upload && u->held.len > 0 ? send_part(p, err) : 0;
+	if (r == 0)
+		r = guard(p, err);
+	if (r < 0)
+		return r;
+	return u->upload ? s3_upload_end(u->upload, p->c->wait, err)
+	                 : s3_put(bucket_of(p), p->path, str_peek(&u->held), u->held.len, false, NULL, p->c->wait, err);
 }
 
 static int read_some(struct copy_place *p, const char *name, int64_t first, pieces_sink sink, void *context,
@@ -128,13 +143,15 @@ static int remove_all(struct copy_place *p, const char *name, struct err *err)
 	_cleanup_free_ char *key = key_of(p, name);
 	struct strv keys _cleanup_(strv_done) = {0};
 	/* An upload that is given up first leaves no object behind the list. */
-	int r = s3_upload_give_up(bucket_of(p), key, p->c->wait, err);
+	int r = guard(p, err);
+	if (r == 0)
+		r = s3_upload_give_up(bucket_of(p), key, p->c->wait, err);
 	if (r == 0)
 		r = s3_list(bucket_of(p), key, KEYS_MAX, &keys, p->c->wait, err);
-	for (size_t i = 0; r == 0 && i < keys.count; i++)
-		if (strcmp(keys.items[i], key) == 0)
-			r = s3_delete(bucket_of(p), key, p->c->wait, err);
-	return r;
+	if (r < 0 || !strv_has(&keys, key))
+		return r;
+	r = guard(p, err);
+	return r < 0 ? r : s3_delete(bucket_of(p), key, p->c->wait, err);
 }
 
 const struct copy_store copy_bucket = {

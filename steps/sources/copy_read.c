@@ -204,7 +204,7 @@ int copy_find(const struct source_call *s, struct view *v, const char *target, c
 	_cleanup_(strv_done) struct strv all = {0};
 	struct pieces_key key = {0};
 
-	int r = copy_place_open(s, target, &p, err);
+	int r = copy_place_open(s, target, NULL, &p, err);
 	if (r == 0)
 		r = p.store->list(&p, dir, &all, err);
 	strv_sort(&all);
@@ -269,7 +269,7 @@ int copy_fetch(const struct source_call *s, struct target *t, const char *target
 	_cleanup_free_ char *file = xasprintf("%s.tar", dir);
 	struct copy_place p _cleanup_(copy_place_done) = {0};
 
-	int r = copy_place_open(s, target, &p, err);
+	int r = copy_place_open(s, target, NULL, &p, err);
 	/* of a try that broke */
 	if (r == 0)
 		r = host_remove_tree(t, dir, err);

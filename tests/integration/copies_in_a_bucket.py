@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from harness.trial import DAVIT, Case, Trial, main  # noqa: E402
 from harness.waiting import until  # noqa: E402
 from servers.s3 import Ceph  # noqa: E402
+from servers.sshd import Sshd  # noqa: E402
 
 KEY = "0123456789abcdef0123456789abcdef"
 FAIL = {"run": {"target": "web", "command": ["false"], "undo": "none"}}
@@ -37,15 +38,15 @@ class Bucket(Case):
         self.addCleanup(self.t.__exit__)
         self.name = f"copies-{Bucket.count}"
         self.s3.bucket(self.name)
+        self.web = {"local": {}, "base": self.t.base}
         self.other = self.s3.target(self.name, secret_key="${{ secrets.S3 }}")
 
-    def deploy(self, *steps, options=(), secret=None, **target):
-        web = {"local": {}, "base": self.t.base}
+    def deploy(self, *steps, options=(), secret=None, path=None, **target):
         with open(os.path.join(self.t.src, "deploy.yml"), "w") as f:
             json.dump({"name": "shop", "environment": "test", "steps": list(steps),
-                       "targets": {"web": web, "vault": {"s3": {**self.other["s3"], **target}}}}, f)
+                       "targets": {"web": self.web, "vault": {"s3": {**self.other["s3"], **target}}}}, f)
         return self.t.run("deploy", "deploy.yml", "--secret", "S3", "--secret", "KEY", *options,
-                          env={"S3": secret or self.s3.secret_key, "KEY": KEY})
+                          env={"S3": secret or self.s3.secret_key, "KEY": KEY, "PATH": ":".join(filter(None, (path, os.environ["PATH"])))})
 
     def dump(self, command, **copies):
         return {"snapshot": {"target": "web", "command": {"name": "big", "dump": command},
@@ -83,6 +84,15 @@ class Bucket(Case):
         self.assert_exit(self.deploy(self.restore(self.t.path("back"))), 0)
         self.assertEqual(self.t.read("back"), data)
 
+    def test_in_several_parts_from_a_host_over_ssh(self):
+        """The lock is asked between the parts, while the same connection sends what is copied."""
+        with Sshd() as server:
+            self.web = server.target(base=self.t.base)
+            result = self.deploy(self.dump(["head", "-c", "20000000", "/dev/urandom"]))
+            self.assert_exit(result, 0)
+            self.assert_says(result, "and read back")
+        self.assertEqual((len(self.s3.keys(self.name)), self.s3.uploads(self.name)), (1, 0))
+
     def test_a_failed_deployment_removes_it(self):
         self.assert_exit(self.deploy(self.dump(["echo", "1"])), 0)
         before = self.s3.keys(self.name)
@@ -105,6 +115,25 @@ class Bucket(Case):
         self.assertEqual(self.s3.keys(self.name), [])
         self.assertEqual(self.s3.uploads(self.name), 0)
         self.assertEqual(glob.glob(self.t.base + "/snapshots/*"), [])
+
+    def test_one_that_has_lost_its_lock_writes_nothing_and_removes_nothing_there(self):
+        """Another machine takes the deployment over while the copy is made: the tar that is to be copied writes another token."""
+        self.assert_exit(self.deploy(self.dump(["echo", "1"])), 0)
+        before = self.s3.keys(self.name)
+        lock, tools = self.t.base + "/open/shop.test/lock", os.path.join(self.t.dir, "tools")
+        os.mkdir(tools)
+        with open(tools + "/tar", "w") as f:
+            f.write(f"#!/bin/sh\ncase \"$*\" in *-cf*) sed -i 's/\"token\":\"[0-9a-f]*/\"token\":\"{32 * '0'}/' {lock};; esac\n"
+                    f"exec {shutil.which('tar')} \"$@\"\n")
+        os.chmod(tools + "/tar", 0o755)
+        for size in (1000, 20000000):
+            with self.subTest(size):
+                result = self.deploy(self.dump(["head", "-c", str(size), "/dev/urandom"]), path=tools)
+                self.assert_says(result, "no longer ours")
+                self.assertEqual(self.s3.keys(self.name), before)
+                self.assertEqual(self.s3.uploads(self.name), 0)
+                shutil.rmtree(self.t.base + "/open")
+                shutil.rmtree(self.t.state)
 
     def test_old_ones_go_and_what_others_keep_there_stays(self):
         self.assertEqual(self.s3.request("PUT", f"/{self.name}/davit/copies/shop.test/notes", b"mine")[0], 200)
