@@ -3,7 +3,6 @@
  *
  * Each request has a deadline and is sent again at most three times where that is harmless. Seen with Ceph's gateway 16; what differs
  * between services:
- *   - conditional writes (if_absent) are ignored by some old ones: who rests on them proves it once, by writing the same key twice;
  *   - the number of parts of an upload: s3_parts_max;
  *   - an upload's end may be an error in an answer of 200, which is read. */
 #pragma once
@@ -25,17 +24,7 @@ const char *s3_bucket(const struct s3 *s);
 
 /* ---- objects.c. ERR_NOT_FOUND: no such key; ERR_AUTH: the login is refused ---- */
 
-struct s3_object {
-	char etag[128]; /* as it is sent, quotes included */
-	int64_t size;
-};
-/* if_absent: ERR_EXISTS where the key is there. etag: may be NULL. */
-int s3_put(struct s3 *s, const char *key, const void *data, size_t len, bool if_absent, char etag[128], struct wait *w,
-           struct err *err);
-int s3_head(struct s3 *s, const char *key, struct s3_object *ret, struct wait *w, struct err *err);
-/* Bytes from `first`, at most `count`, appended; none behind its end. ret: may be NULL. */
-int s3_get(struct s3 *s, const char *key, int64_t first, int64_t count, struct str *out, struct s3_object *ret,
-           struct wait *w, struct err *err);
+int s3_put(struct s3 *s, const char *key, const void *data, size_t len, struct wait *w, struct err *err);
 /* All of it, or its first `limit` bytes (0: all), piece by piece. An object that is replaced meanwhile is ERR_CONFLICT. */
 typedef int (*s3_sink)(void *context, const void *data, size_t len, struct err *err);
 int s3_read(struct s3 *s, const char *key, int64_t limit, s3_sink sink, void *context, struct wait *w, struct err *err);

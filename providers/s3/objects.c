@@ -8,62 +8,15 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { RANGE = 8 << 20, LIST_MAX = 4 << 20, QUERY_MAX = 16 << 10, CONFLICT_TRIES = 4, CONFLICT_PAUSE_MS = 200 };
+enum { RANGE = 8 << 20, LIST_MAX = 4 << 20, QUERY_MAX = 16 << 10 };
 
-static void take_etag(const struct http_response *answer, char etag[128])
+int s3_put(struct s3 *s, const char *key, const void *data, size_t len, struct wait *w, struct err *err)
 {
-	const char *given = http_header(answer, "ETag");
-	snprintf(etag, 128, "%s", given ? given : "");
-}
-
-int s3_put(struct s3 *s, const char *key, const void *data, size_t len, bool if_absent, char etag[128], struct wait *w,
-           struct err *err)
-{
-	const struct s3_call call = {.method = "PUT",
-	                             .key = key,
-	                             .header = if_absent ? "if-none-match: *" : NULL,
-	                             .body = data,
-	                             .body_len = len,
-	                             .once = if_absent};
-	_cleanup_free_ char *what = xasprintf("put '%s'", key);
-	/* Two that race for one key: 409 says nothing yet. */
-	for (int i = 0;; i++) {
-		_cleanup_(http_response_done) struct http_response answer = {0};
-		int r = s3_send(s, &call, w, &answer, err);
-		if (r < 0)
-			return r;
-		if (answer.status == 200) {
-			if (etag)
-				take_etag(&answer, etag);
-			return 0;
-		}
-		if (if_absent && answer.status == 412)
-			return err_set(err, ERR_EXISTS, "'%s' is in the bucket '%s' already", key, s3_bucket(s));
-		if (answer.status != 409 || i + 1 == CONFLICT_TRIES)
-			return s3_refused(s, &answer, what, err);
-		r = wait_ms(w, (int64_t)CONFLICT_PAUSE_MS << i, err);
-		if (r < 0)
-			return r;
-	}
-}
-
-int s3_head(struct s3 *s, const char *key, struct s3_object *ret, struct wait *w, struct err *err)
-{
-	const struct s3_call call = {.method = "HEAD", .key = key};
+	const struct s3_call call = {.method = "PUT", .key = key, .body = data, .body_len = len};
 	_cleanup_(http_response_done) struct http_response answer = {0};
-	_cleanup_free_ char *what = xasprintf("look at '%s'", key);
+	_cleanup_free_ char *what = xasprintf("put '%s'", key);
 	int r = s3_send(s, &call, w, &answer, err);
-	if (r < 0)
-		return r;
-	const char *length = http_header(&answer, "Content-Length");
-	long long size = 0;
-	if (answer.status != 200)
-		return s3_refused(s, &answer, what, err);
-	if (length == NULL || !str_parse_i64(length, 0, INT64_MAX, &size))
-		return err_set(err, ERR_PROTOCOL, "unexpected reply of '%s': no size of '%s'", s3_host(s), key);
-	take_etag(&answer, ret->etag);
-	ret->size = size;
-	return 0;
+	return r < 0 || answer.status == 200 ? r : s3_refused(s, &answer, what, err);
 }
 
 /* "bytes 0-9/100" */
@@ -78,18 +31,25 @@ static bool read_range(const char *text, int64_t first, size_t len, int64_t *ret
 	return true;
 }
 
-int s3_get(struct s3 *s, const char *key, int64_t first, int64_t count, struct str *out, struct s3_object *ret,
-           struct wait *w, struct err *err)
+struct object {
+	char etag[128]; /* as it is sent, quotes included */
+	int64_t size;
+};
+
+/* Bytes from `first`, at most `count`, appended; none behind its end. */
+static int get_range(struct s3 *s, const char *key, int64_t first, int64_t count, struct str *out, struct object *ret,
+                     struct wait *w, struct err *err)
 {
 	_cleanup_free_ char *range = xasprintf("range: bytes=%" PRId64 "-%" PRId64, first, first + count - 1),
 			    *what = xasprintf("get '%s'", key);
 	const struct s3_call call = {.method = "GET", .key = key, .header = range, .max_body = (size_t)count};
 	_cleanup_(http_response_done) struct http_response answer = {0};
-	struct s3_object object = {0};
+	struct object object = {0};
 	int r = s3_send(s, &call, w, &answer, err);
 	if (r < 0)
 		return r;
-	take_etag(&answer, object.etag);
+	const char *etag = http_header(&answer, "ETag");
+	snprintf(object.etag, sizeof(object.etag), "%s", etag ? etag : "");
 	if (answer.status == 416) {
 		object.size = first; /* behind its end */
 	} else if (answer.status != 206) {
@@ -101,19 +61,18 @@ int s3_get(struct s3 *s, const char *key, int64_t first, int64_t count, struct s
 	} else if (!str_append_n(out, answer.body.data, answer.body.len)) {
 		return err_set(err, ERR_LIMIT, "'%s' is larger than what is taken", key);
 	}
-	if (ret)
-		*ret = object;
+	*ret = object;
 	return 0;
 }
 
 int s3_read(struct s3 *s, const char *key, int64_t limit, s3_sink sink, void *context, struct wait *w, struct err *err)
 {
-	struct s3_object first = {0}, now = {0};
+	struct object first = {0}, now = {0};
 	int64_t end = limit > 0 ? limit : INT64_MAX;
 	int r = 0;
 	for (int64_t at = 0; r == 0 && at < end; at = at + RANGE) {
 		_cleanup_(str_done) struct str piece = STR_INIT(RANGE + 1);
-		r = s3_get(s, key, at, MIN((int64_t)RANGE, end - at), &piece, &now, w, err);
+		r = get_range(s, key, at, MIN((int64_t)RANGE, end - at), &piece, &now, w, err);
 		if (r == 0 && at == 0)
 			first = now;
 		if (r == 0 && (strcmp(first.etag, now.etag) != 0 || first.size != now.size))

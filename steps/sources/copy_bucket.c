@@ -128,7 +128,7 @@ static int end(struct copy_place *p, struct err *err)
 	if (r < 0)
 		return r;
 	return u->upload ? s3_upload_end(u->upload, p->c->wait, err)
-	                 : s3_put(bucket_of(p), p->path, str_peek(&u->held), u->held.len, false, NULL, p->c->wait, err);
+	                 : s3_put(bucket_of(p), p->path, str_peek(&u->held), u->held.len, p->c->wait, err);
 }
 
 static int read_some(struct copy_place *p, const char *name, int64_t first, pieces_sink sink, void *context,
