@@ -165,21 +165,15 @@ static int wait_well(const struct step_context *c, const struct docker *d, const
 static int route_back_one(const struct step_context *c, struct target *t, const struct docker *d, const json_t *about,
                           const char *service, const struct docker_containers *l, struct err *err)
 {
-	const struct compose_up_in *in = c->input;
 	_cleanup_(compose_route_done) struct compose_route route = {.service = service};
 	_cleanup_(strv_done) struct strv still = {0};
-	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
 	sort_out(l, about, service, &route, &still);
 	if (route.ids.count == 0 || route.old.count == 0)
 		return 0;
 	int r = start_all(d, &still, err);
 	if (r == 0)
 		r = wait_well(c, d, &route.ids, err);
-	if (r == 0 && in->routed != NULL)
-		r = ask_addresses(d, &route.ids, &said, err);
-	if (r == 0 && in->routed != NULL)
-		r = tell(c, t, &route, str_peek(&said.out), err);
-	return r;
+	return r == 0 ? compose_route(c, t, d, &route, err) : r;
 }
 
 int compose_route_back(const struct step_context *c, struct target *t, const struct docker *d, const json_t *model,

@@ -173,6 +173,17 @@ class BlueGreen(StackCase):
             self.assert_exit(refused, 2)
             self.assert_says(refused, "'nginx' is not a proxy that can be asked")
 
+    @unittest.skipUnless(CADDY, "caddy is missing")
+    def test_caddy_is_asked_for_the_former_containers_too_before_an_undo_takes_the_new_ones(self):
+        with self.stack() as s, Caddy(s) as proxy:
+            self.begin(s, proxy)
+            former = " ".join(c["Name"].lstrip("/") for c in s.containers()["web"])
+            # Caddy has the new ones only, and nobody tells it otherwise any more.
+            left = {"run": {"command": ["sh", "-c", f"sh {proxy.route}; echo 'exit 0' >{proxy.route}"], "env": {"DAVIT_OLD": former}, "undo": "none"}}
+            result = self.up(s, proxy, left, FAILS, behind=proxy.behind, timeout="10s")
+            self.assert_exit(result, 1)
+            self.assert_says(result, "the requests do not go to the former containers first: caddy sends no requests to " + s.project + "-web-")
+
 
 if __name__ == "__main__":
     main()
