@@ -173,7 +173,6 @@ static int send_own(const struct step_context *c, const json_t *messages, struct
 	size_t i;
 	json_t *message;
 	int ret = 0;
-	json_array_foreach((json_t *)(uintptr_t)messages, i, message) notify_outbox_keep(c, message);
 	json_array_foreach((json_t *)(uintptr_t)messages, i, message)
 	{
 		struct err why = ERR_INIT;
@@ -244,12 +243,15 @@ static void forget(void *memory)
 	json_decref(m->composed);
 }
 
+/* Kept before any of it is sent. */
 static json_t *compose(const struct step_context *c, const struct step_outcome *outcome)
 {
-	json_t *messages = json_array();
+	json_t *messages = json_array(), *message;
+	size_t at;
 	for (size_t i = 0; is_wanted(c->input, outcome) && i < ARRAY_SIZE(channels); i++)
 		if (may_send(c, channels[i]))
 			channels[i]->compose(c, outcome, messages);
+	json_array_foreach(messages, at, message) notify_outbox_keep(c, message);
 	return messages;
 }
 
@@ -258,9 +260,6 @@ static void deciding(const struct step_context *c, const struct step_outcome *ou
 	struct notify_memory *m = c->memory;
 	json_t *messages = compose(c, outcome);
 	char key[16];
-	size_t i;
-	json_t *message;
-	json_array_foreach(messages, i, message) notify_outbox_keep(c, message);
 	if (m->composed == NULL)
 		m->composed = json_object();
 	snprintf(key, sizeof(key), "%d", c->index);

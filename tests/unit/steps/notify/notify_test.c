@@ -5,8 +5,10 @@
 #include "steps/notify/notify_priv.h"
 
 #include <arpa/inet.h>
+#include <glob.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 /* GitHub in few words: a thread that remembers requests and answers each by the first rule that fits. */
 struct rule {
@@ -434,6 +436,31 @@ static void what_could_not_be_sent_is_sent_the_next_time_under_the_same_delivery
 	assert_int_equal(kept(f), 0);
 }
 
+static ino_t kept_as(struct fixture *f)
+{
+	_cleanup_free_ char *pattern = xasprintf("%s/outbox/*/*.json", f->deployment.state_dir);
+	glob_t found;
+	struct stat st;
+	assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+	assert_int_equal(found.gl_pathc, 1);
+	assert_int_equal(stat(found.gl_pathv[0], &st), 0);
+	globfree(&found);
+	return st.st_ino;
+}
+
+static void what_was_kept_when_it_was_decided_is_not_kept_again(void **state)
+{
+	struct fixture *f = *state;
+	static const struct rule busy[] = {{NULL, 503, "Retry-After: 600\r\n", ""}};
+	const struct step_outcome outcome = {.state = OUTCOME_COMMITTED};
+	use_hook(f, busy, "5s");
+	f->c.type->deciding(&f->c, &outcome);
+	ino_t before = kept_as(f);
+	assert_int_equal(f->c.type->settled(&f->c, &outcome, &f->err), ERR_FAILED);
+	assert_int_equal(kept_as(f), before);
+	assert_int_equal(hub.requests.count, 1);
+}
+
 static void a_newer_comment_takes_the_place_of_one_that_could_not_be_sent(void **state)
 {
 	struct fixture *f = *state;
@@ -623,6 +650,7 @@ int main(void)
 		T(a_webhook_is_signed_over_its_exact_body),
 		T(a_refusal_ends_it_and_a_redirect_is_not_followed),
 		T(what_could_not_be_sent_is_sent_the_next_time_under_the_same_delivery),
+		T(what_was_kept_when_it_was_decided_is_not_kept_again),
 		T(a_newer_comment_takes_the_place_of_one_that_could_not_be_sent),
 		T(the_outbox_is_bounded_and_forgets_what_is_old),
 		T(only_https_or_this_machine_is_taken),
