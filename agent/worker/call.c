@@ -1,9 +1,10 @@
-/* call: one exchange with a service, or a pause, while the job's loop goes on: a cancel ends it. */
+/* call: one exchange with a service, a pause, or a program of our own, while the job's loop goes on: a cancel ends it. */
 #include "agent/worker/worker_priv.h"
 
+#include "base/core/wait.h"
 #include "base/net/http.h"
 
-enum { TURN_MS = 60000 };
+enum { TURN_MS = 60000, CHILD_TURN_MS = 100, CHILD_OUTPUT_MAX = 1 << 16 };
 
 struct call {
 	struct http_response *response;
@@ -55,4 +56,33 @@ int job_pause(struct job *j, int64_t ms, struct err *err)
 			return cancelled(err);
 	}
 	return 0;
+}
+
+struct child {
+	struct job *job;
+	int serial;
+	bool deaf;
+};
+
+static int child_turn(void *context, struct err *err)
+{
+	struct child *c = context;
+	job_turn(c->job, NULL, 0, 0);
+	return c->deaf || c->job->cancel.serial == c->serial ? 0 : cancelled(err);
+}
+
+int job_child(struct job *j, const struct proc_options *options, int64_t timeout_ms, bool deaf, struct str *ret_errors,
+              int *ret_status, struct err *err)
+{
+	struct child c = {.job = j, .serial = j->cancel.serial, .deaf = deaf};
+	struct wait w = {.cancel_fd = -1,
+	                 .deadline_mono_ms = clock_mono_ms() + timeout_ms,
+	                 .tick_ms = CHILD_TURN_MS,
+	                 .tick = child_turn,
+	                 .context = &c};
+	int r = proc_run(options, NULL, 0, CHILD_OUTPUT_MAX, &w, NULL, ret_errors, ret_status, err);
+	if (r != ERR_CANCELLED)
+		return r;
+	err_clear(err);
+	return cancelled(err);
 }

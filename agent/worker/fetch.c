@@ -134,7 +134,7 @@ static char *only_directory(int staging, struct err *err)
 	return NULL;
 }
 
-static int run_unpacker(int archive, int into, struct err *err)
+static int run_unpacker(struct job *j, int archive, int into, struct err *err)
 {
 	_cleanup_free_ char *program = fs_helper_program("davit-step", err), *number = xasprintf("%d", into);
 	if (program == NULL)
@@ -144,12 +144,10 @@ static int run_unpacker(int archive, int into, struct err *err)
 	const int keep[] = {into, -1};
 	struct proc_options o = {.argv = argv, .env = env, .stdin_fd = archive, .keep_fds = keep};
 	_cleanup_(str_done) struct str said = STR_INIT(MESSAGE_MAX), safe = STR_INIT(4 * MESSAGE_MAX);
-	struct wait w = WAIT_INIT;
-	w.deadline_mono_ms = clock_mono_ms() + UNPACK_MS;
 	int status = 0;
 	if (lseek(archive, 0, SEEK_SET) < 0)
 		return err_errno(err, errno, "read the archive");
-	int r = proc_run(&o, NULL, 0, MESSAGE_MAX, &w, NULL, &said, &status, err);
+	int r = job_child(j, &o, UNPACK_MS, false, &said, &status, err);
 	if (r < 0 || status == 0)
 		return r;
 	str_append_safe(&safe, str_peek(&said), strcspn(str_peek(&said), "\n"));
@@ -170,7 +168,7 @@ static int unpack(struct job *j, int archive, const char *directory, struct err 
 	_cleanup_close_ int staging = fs_mkdirs_beneath(work, staging_path, 0755, err);
 	if (staging < 0)
 		return staging;
-	r = run_unpacker(archive, staging, err);
+	r = run_unpacker(j, archive, staging, err);
 	_cleanup_free_ char *top = r == 0 ? only_directory(staging, err) : NULL;
 	_cleanup_free_ char *from = top != NULL ? fs_join(staging_path, top) : NULL,
 			    *parent = xstrndup(directory, (size_t)(strrchr(directory, '/') - directory));
@@ -202,19 +200,21 @@ static int fetch_anew(struct job *j, struct record *r, const json_t *info, int c
 	return e;
 }
 
-/* One that was cut short by a power cut goes, and is fetched again. */
-static bool fetch_known(struct job *j, struct record *r, int cache, const char *name, const char *directory)
+/* 1: unpacked; 0: there is none. One that was cut short by a power cut goes, and is fetched again. */
+static int fetch_known(struct job *j, struct record *r, int cache, const char *name, const char *directory,
+                       struct err *err)
 {
-	struct err err = ERR_INIT;
 	char line[1024];
-	_cleanup_close_ int fd = cache_find(cache, name, &err);
-	if (fd < 0)
-		return false;
-	if (unpack(j, fd, directory, &err) == 0)
-		return true;
-	record_debug(j, r, "the archive in the cache is of no use: %s", err_line(&err, line, sizeof(line)));
-	cache_drop(cache, name);
-	return false;
+	_cleanup_close_ int fd = cache_find(cache, name, err);
+	int e = fd < 0 ? fd : unpack(j, fd, directory, err);
+	if (e == 0 || e == ERR_CANCELLED)
+		return e == 0 ? 1 : e;
+	if (fd >= 0) {
+		record_debug(j, r, "the archive in the cache is of no use: %s", err_line(err, line, sizeof(line)));
+		cache_drop(cache, name);
+	}
+	err_clear(err);
+	return 0;
 }
 
 int fetch_action(struct job *j, struct record *r, const json_t *info, const char *directory, struct err *err)
@@ -225,7 +225,8 @@ int fetch_action(struct job *j, struct record *r, const json_t *info, const char
 	_cleanup_close_ int cache = cache_open(job_setting(j, "state_dir"), err);
 	if (cache < 0)
 		return cache;
-	if (fetch_known(j, r, cache, name, directory))
-		return 0;
-	return fetch_anew(j, r, info, cache, name, directory, err);
+	int e = fetch_known(j, r, cache, name, directory, err);
+	if (e == 0)
+		return fetch_anew(j, r, info, cache, name, directory, err);
+	return e < 0 ? e : 0;
 }

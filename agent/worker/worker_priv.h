@@ -303,6 +303,10 @@ struct http_response;
 int job_call(struct job *j, const struct http_request *request, struct http_response *ret, struct err *err);
 /* A pause; ERR_CANCELLED likewise. */
 int job_pause(struct job *j, int64_t ms, struct err *err);
+/* A program that is no step's: to its end, stopped when the time is over. A cancel stops it too (ERR_CANCELLED), unless deaf. Others as
+ * proc_run. */
+int job_child(struct job *j, const struct proc_options *options, int64_t timeout_ms, bool deaf, struct str *ret_errors,
+              int *ret_status, struct err *err);
 
 /* ---- fetch.c ---- */
 /* The archive that the service named (an entry of launch_read's answer), unpacked into `directory`, a path beneath the job's work area. */

@@ -1,6 +1,5 @@
 #include "agent/worker/actions/container.h"
 
-#include "base/core/clock.h"
 #include "base/core/rand.h"
 #include "base/sys/fs.h"
 
@@ -65,14 +64,20 @@ static int call_until_good(struct job *j, struct record *r, struct docker *d, co
 	}
 }
 
-static bool is_here(struct docker *d, const char *image)
+/* 1, 0, or ERR_CANCELLED: the step does not go on. */
+static int is_here(struct job *j, struct record *r, struct docker *d, const char *image, struct err *err)
 {
 	const char *argv[] = {d->program, "image", "inspect", "--format", "{{.Id}}", image, NULL};
 	struct proc_options o = {.argv = argv, .env = (const char *const *)strv_null_terminated(&d->env)};
-	struct wait w = WAIT_INIT;
-	int status = 1;
-	w.deadline_mono_ms = clock_mono_ms() + REMOVE_MS;
-	return proc_run(&o, NULL, 0, 4096, &w, NULL, NULL, &status, NULL) == 0 && status == 0;
+	int status = 1, e;
+	do {
+		err_clear(err);
+		e = job_child(j, &o, REMOVE_MS, false, NULL, &status, err);
+	} while (e == ERR_CANCELLED && !j->cancel.shutdown && step_goes_on(j, r));
+	if (e == ERR_CANCELLED)
+		return e;
+	err_clear(err);
+	return e == 0 && status == 0;
 }
 
 /* An image that nobody serves, but that was made here, is taken as it is. */
@@ -84,12 +89,17 @@ static int pull(struct job *j, struct record *r, struct docker *d, const char *i
 	if (image[0] == '-')
 		return err_set(err, ERR_INVALID, "'%.100s' is no image", image);
 	record_line(j, r, "##[group]Pull down action image '%s'", image);
-	int e = is_here(d, image) ? call(j, r, argv, &d->env, ret_end, &status, err)
-	                          : call_until_good(j, r, d, argv, "Docker pull", ret_end, &status, err);
+	int e = is_here(j, r, d, image, err);
+	if (e >= 0)
+		e = e > 0 ? call(j, r, argv, &d->env, ret_end, &status, err)
+		          : call_until_good(j, r, d, argv, "Docker pull", ret_end, &status, err);
 	record_line(j, r, "##[endgroup]");
 	if (e < 0 || *ret_end != PROCESS_EXITED || status == 0)
 		return e;
-	if (!is_here(d, image))
+	e = is_here(j, r, d, image, err);
+	if (e < 0)
+		return e;
+	if (e == 0)
 		return err_set(err, ERR_FAILED, "Docker pull failed with exit code %d", status);
 	record_line(j, r, "The image cannot be pulled; the one of this machine is used");
 	return 0;
@@ -216,7 +226,7 @@ static void add_volumes(const struct job *j, struct strv *argv)
 }
 
 /* What a cut off command leaves behind, and an image that was built for this step. Its layers stay, for the next one. */
-static void clean_up(struct docker *d, const char *container, const char *built)
+static void clean_up(struct job *j, struct docker *d, const char *container, const char *built)
 {
 	const char *rm[] = {d->program, "rm", "--force", container, NULL},
 		   *rmi[] = {d->program, "rmi", "--no-prune", built, NULL};
@@ -225,10 +235,8 @@ static void clean_up(struct docker *d, const char *container, const char *built)
 		if (calls[i] == NULL)
 			continue;
 		struct proc_options o = {.argv = calls[i], .env = (const char *const *)strv_null_terminated(&d->env)};
-		struct wait w = WAIT_INIT;
 		int status;
-		w.deadline_mono_ms = clock_mono_ms() + REMOVE_MS;
-		proc_run(&o, NULL, 0, 1 << 16, &w, NULL, NULL, &status, NULL);
+		job_child(j, &o, REMOVE_MS, true, NULL, &status, NULL);
 	}
 }
 
@@ -254,7 +262,7 @@ static int run(struct job *j, struct record *r, struct docker *d, const struct c
 	int e = fs_mkdirs(AT_FDCWD, home, 0755, err);
 	if (e == 0)
 		e = call(j, r, (const char *const *)strv_null_terminated(&argv), &env, ret_end, ret_status, err);
-	clean_up(d, e < 0 || *ret_end != PROCESS_EXITED ? name : NULL, NULL);
+	clean_up(j, d, e < 0 || *ret_end != PROCESS_EXITED ? name : NULL, NULL);
 	strv_done(&argv);
 	strv_done(&env);
 	return e;
@@ -272,7 +280,7 @@ int container_run(struct job *j, struct record *r, const struct container_run *c
 	if (e == 0 && end == PROCESS_EXITED)
 		e = run(j, r, &d, c, c->image != NULL ? c->image : tag, &end, &status, err);
 	if (d.program != NULL && c->image == NULL)
-		clean_up(&d, NULL, tag);
+		clean_up(j, &d, NULL, tag);
 	if (e == 0)
 		*ret = step_end_of_process(j, r, end, status);
 	docker_done(&d);

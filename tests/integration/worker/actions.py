@@ -3,12 +3,14 @@
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import textwrap
 import unittest
+import unittest.mock
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 from harness.waiting import until
@@ -299,6 +301,34 @@ runs:
         self.assertIn("##[error]The operation was canceled.", lines)
         self.assertNotIn("never", lines)
         self.assertIn("cleans cancelled", lines)
+
+    def test_a_cancel_ends_the_unpacking_of_an_archive_and_drops_nothing_that_was_kept(self):
+        sha = self.tools.push({"greet/action.yml": GREET}, ref="main")
+        programs = os.path.join(self.house.folder, "bin")
+        os.mkdir(programs)
+        began = os.path.join(self.house.folder, "unpacking")
+        shutil.copy(davit(), programs)
+        with open(os.path.join(programs, "davit-step"), "w") as unpacker:
+            unpacker.write(f"#!/bin/sh\necho $$ > {began}.new; mv {began}.new {began}; exec tail -f /dev/null\n")
+        os.chmod(unpacker.name, 0o755)
+        self.assertEqual(self.run_steps(f"- uses: {TOOLS}/greet@{sha}").conclusion, "success")
+        for kept in (True, False):
+            with self.subTest(kept=kept), unittest.mock.patch.dict(os.environ, DAVIT_WORKER=os.path.join(programs, "davit") + " worker"):
+                cache = os.path.join(self.house.state, "actions")
+                if not kept:
+                    shutil.rmtree(cache)
+                before = os.listdir(cache) if kept else []
+                worker = self.house.start(f"- uses: {TOOLS}/greet@{sha}")
+                until(lambda: os.path.exists(began))
+                with open(began) as file:
+                    unpacking = int(file.read())
+                os.unlink(began)
+                worker.cancel()
+                run = self.house.finish(worker)
+                self.assertEqual((run.conclusion, run.conclusions()["Set up job"]), ("cancelled", "cancelled"))
+                self.assertFalse(os.path.exists(f"/proc/{unpacking}"))
+                self.assertFalse(os.path.exists(began), "it was unpacked again")
+                self.assertEqual(sorted(os.listdir(cache)), sorted(before))
 
     def test_links_that_a_step_put_in_the_way_are_not_followed(self):
         self.tools.push({"greet/action.yml": GREET}, ref="main")

@@ -6,6 +6,7 @@ import textwrap
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+from harness.waiting import until
 from servers.docker import Docker
 from servers.worker import House, strip_colours
 
@@ -80,6 +81,21 @@ class Containers(unittest.TestCase):
         self.assertIn("The image cannot be pulled; the one of this machine is used", run.lines("runs"))
         self.assertEqual(run.conclusion, "success", run.shown)
         self.assertIn("is no image", run.messages("none")[0][1])
+
+    def test_a_cancel_ends_the_question_whether_an_image_is_here(self):
+        began = os.path.join(self.house.folder, "asked")
+        stuck = os.path.join(self.house.folder, "stuck")
+        os.mkdir(stuck)
+        with open(os.path.join(stuck, "docker"), "w") as docker:
+            docker.write(f"#!/bin/sh\necho $1 >> {began}\nexec tail -f /dev/null\n")
+        os.chmod(docker.name, 0o755)
+        worker = self.house.start("- {name: runs, uses: 'docker://local/base:1'}", env={"PATH": f"{stuck}:{os.environ['PATH']}"})
+        until(lambda: os.path.exists(began))
+        worker.cancel()
+        run = self.house.finish(worker, timeout=25)
+        self.assertEqual((run.conclusion, run.conclusions()["runs"]), ("cancelled", "cancelled"))
+        with open(began) as asked:
+            self.assertEqual(asked.read(), "image\n")
 
     def test_a_machine_without_docker_says_so(self):
         run = self.house.run("- {name: runs, uses: 'docker://local/base:1'}", env={"PATH": "/nowhere"})
