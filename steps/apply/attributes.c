@@ -1,8 +1,6 @@
 /* Attributes that a resource leaves to others (ignore_changes), and those that mean a new one (replace_on). */
 #include "steps/apply/apply.h"
 
-#include <ctype.h>
-
 /* Members of the input that every kind has, which are no attributes. */
 static const char *const common[] = {"id", "depends_on", "ignore_changes", "replace_on", "protect"};
 
@@ -26,16 +24,25 @@ static size_t attributes_of(const struct resource *r, const char **ret, size_t m
 }
 
 /* "net0" is one of "net". */
+static bool is_of_family(const struct resource_type *type, const char *name)
+{
+	for (size_t i = 0; type->families != NULL && type->families[i] != NULL; i++) {
+		size_t len = strlen(type->families[i]);
+		if (strncmp(name, type->families[i], len) == 0 && name[len] != '\0' &&
+		    name[len + strspn(name + len, "0123456789")] == '\0')
+			return true;
+	}
+	return false;
+}
+
 static bool is_attribute(const struct resource *r, const char *name)
 {
 	const char *known[128];
-	size_t count = attributes_of(r, known, ARRAY_SIZE(known)), len = strlen(name);
-	while (len > 0 && isdigit((unsigned char)name[len - 1]))
-		len--;
+	size_t count = attributes_of(r, known, ARRAY_SIZE(known));
 	for (size_t i = 0; i < count; i++)
-		if (strcmp(known[i], name) == 0 || (strlen(known[i]) == len && strncmp(known[i], name, len) == 0))
+		if (strcmp(known[i], name) == 0)
 			return true;
-	return false;
+	return is_of_family(r->type, name);
 }
 
 static void validate_names(const struct resource *r, const char *member, const struct field_strings *names,
@@ -55,7 +62,10 @@ static void validate_names(const struct resource *r, const char *member, const s
 
 void apply_validate_attributes(const struct resource *r, const struct resource_faults *f)
 {
-	validate_names(r, "ignore_changes", &r->ignore_changes, f);
+	if (r->type->edits && r->ignore_changes.count > 0)
+		resource_fault(f, r, "ignore_changes", "what others change besides is left alone anyway");
+	else
+		validate_names(r, "ignore_changes", &r->ignore_changes, f);
 	if (r->type->forces != NULL)
 		validate_names(r, "replace_on", &r->replace_on, f);
 	else if (r->replace_on.count > 0)

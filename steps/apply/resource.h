@@ -71,6 +71,8 @@ struct resource_type {
 	bool plain;        /* may take the place of another plain one when that is allowed */
 	const char *const
 		*facts; /* attributes that it has beside its input, known with the plan; NULL at the end; NULL: none */
+	const char *const
+		*families; /* attributes of which it has several: "net" is net0, net1, …; NULL at the end; NULL: none */
 	const char *const *output_names; /* of `outputs`, NULL at the end */
 	bool edits; /* a part of what others own: what leaves the desired state is forgotten, never destroyed */
 	bool nests; /* its id is a path: what lies below it comes after it */

@@ -9,6 +9,7 @@
 #include "providers/proxmox/rights.h"
 #include "providers/proxmox/self.h"
 #include "providers/proxmox/target.h"
+#include "steps/apply/apply.h"
 
 #include <inttypes.h>
 
@@ -85,15 +86,15 @@ static const char *node_of(const struct resource *r)
 	return *(const char *const *)fields_member(r->type->choice.table, r->in, "node");
 }
 
+const char *const guest_families[] = {"net", "ipconfig", NULL};
+
 static bool is_ignored(const struct resource *r, const char *name)
 {
-	const struct field_strings *ignored = fields_member(r->type->choice.table, r->in, "ignore_changes");
-	for (size_t i = 0; i < ignored->count; i++) {
-		size_t len = strlen(ignored->items[i]);
-		bool family = strcmp(ignored->items[i], "net") == 0 || strcmp(ignored->items[i], "ipconfig") == 0;
-		if (strcmp(ignored->items[i], name) == 0 || (family && strncmp(ignored->items[i], name, len) == 0))
+	if (apply_ignores(r, name))
+		return true;
+	for (size_t i = 0; guest_families[i] != NULL; i++)
+		if (str_starts(name, guest_families[i]) && apply_ignores(r, guest_families[i]))
 			return true;
-	}
 	return false;
 }
 

@@ -3,7 +3,7 @@
 #pragma once
 #include "steps/apply/resource.h"
 
-extern const char *const guest_targets[];
+extern const char *const guest_targets[], *const guest_families[];
 extern const struct change_type *const guest_kinds[];
 
 void guest_validate(const struct resource *r, const struct resource_faults *f);
@@ -23,7 +23,7 @@ int guest_outputs(struct resource_call *x, const struct resource *r, json_t *ret
 void guest_means(const json_t *before, const json_t *after, enum change_action action, struct str *out);
 
 #define GUEST_RESOURCE                                                                                                 \
-	.targets = guest_targets, .kinds = guest_kinds, .change = &proxmox_guest, .remove = &proxmox_guest,            \
-	.space = "guest", .by_key = true, .validate = guest_validate, .check = guest_check, .look = guest_look,        \
-	.want = guest_want, .remember = guest_remember, .forces = guest_forces, .alike = guest_alike,                  \
-	.identity = guest_identity, .forbids = guest_forbids, .means = guest_means
+	.targets = guest_targets, .families = guest_families, .kinds = guest_kinds, .change = &proxmox_guest,          \
+	.remove = &proxmox_guest, .space = "guest", .by_key = true, .validate = guest_validate, .check = guest_check,  \
+	.look = guest_look, .want = guest_want, .remember = guest_remember, .forces = guest_forces,                    \
+	.alike = guest_alike, .identity = guest_identity, .forbids = guest_forbids, .means = guest_means

@@ -1,16 +1,17 @@
 /* A symbolic link. */
 #include "schemas/resources/link.h"
+#include "steps/apply/apply.h"
 #include "steps/apply/kinds/path.h"
 
 static int want(struct resource_call *x, const struct resource *r, const json_t *before, json_t **ret,
                 struct str *content, struct err *err)
 {
 	const struct resource_link *in = r->in;
+	bool stays = apply_ignores(r, "to") && strcmp(node_type_name(before), "link") == 0;
 	(void)x;
-	(void)before;
 	(void)content;
 	(void)err;
-	*ret = json_pack("{s:s,s:s}", "type", "link", "link", in->to);
+	*ret = json_pack("{s:s,s:s}", "type", "link", "link", stays ? json_get_string(before, "link") : in->to);
 	return 0;
 }
 

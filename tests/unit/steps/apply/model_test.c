@@ -104,6 +104,38 @@ static void what_is_ignored_is_set_once_and_left_alone_afterwards(void **state)
 	assert_int_equal(fixture_mode(f, "a"), 0600);
 }
 
+static void a_link_that_is_ignored_leads_where_somebody_led_it(void **state)
+{
+	struct fixture *f = *state;
+	const char *const input = "resources: [{ link: { path: DIR/l, to: first, ignore_changes: [to] } }]\n";
+	_cleanup_free_ char *link = fs_join(f->dir, "l");
+	char target[32] = "";
+	fixture_input(f, "apply", input);
+	plan_and_apply(f);
+	assert_int_equal(unlink(link), 0);
+	assert_int_equal(symlink("elsewhere", link), 0);
+	fixture_input(f, "apply", input);
+	plan_and_apply(f);
+	assert_int_equal(readlink(link, target, sizeof(target) - 1), strlen("elsewhere"));
+	assert_string_equal(target, "elsewhere");
+}
+
+static void what_cannot_be_ignored_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	fixture_input(
+		f, "apply",
+		"resources:\n"
+		"  - file: { path: /a, content: a, ignore_changes: [mode7] }\n"
+		"  - lines: { path: /b, lines: [{ line: b }], ignore_changes: [lines] }\n"
+		"  - qemu: { name: q, vmid: 1000, node: pve, storage: s, disk: 8G, ignore_changes: [net0, net, ipconfig12, net0x, memory7] }\n");
+	assert_int_equal(fixture_validate(f), 4);
+	assert_true(fixture_fault(f, "/resources/0/file/ignore_changes", "a file has no attribute 'mode7'"));
+	assert_true(fixture_fault(f, "/resources/1/lines/ignore_changes", "is left alone anyway"));
+	assert_true(fixture_fault(f, "/resources/2/qemu/ignore_changes", "a qemu has no attribute 'net0x'"));
+	assert_true(fixture_fault(f, "/resources/2/qemu/ignore_changes", "a qemu has no attribute 'memory7'"));
+}
+
 static void a_plan_over_a_cap_is_refused_whatever_it_may_destroy(void **state)
 {
 	struct fixture *f = *state;
@@ -197,6 +229,8 @@ int main(void)
 		T(a_cycle_is_shown_as_a_path),
 		T(a_dependency_on_nothing_names_the_nearest),
 		T(what_is_ignored_is_set_once_and_left_alone_afterwards),
+		T(a_link_that_is_ignored_leads_where_somebody_led_it),
+		T(what_cannot_be_ignored_is_refused),
 		T(a_plan_over_a_cap_is_refused_whatever_it_may_destroy),
 		T(a_reference_is_filled_in_with_what_the_other_one_will_be),
 		T(a_reference_to_nothing_is_found_before_a_target_is_asked),
