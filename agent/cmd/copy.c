@@ -72,16 +72,8 @@ static int read_key(const struct copy_call *c, struct pieces_key *ret, struct er
 static int put_tar(void *context, uint64_t number, const void *data, size_t len, struct err *err)
 {
 	const int *fd = context;
-	const char *at = data;
 
-	while (number > 0 && len > 0) {
-		ssize_t n = write(*fd, at, len);
-		if (n < 0)
-			return err_errno(err, errno, "write");
-		at += n;
-		len -= (size_t)n;
-	}
-	return 0;
+	return number > 0 ? fs_write_all(*fd, data, len, err) : 0;
 }
 
 static int open_into(int in, int out, const struct pieces_key *key, const char *name, struct err *err)

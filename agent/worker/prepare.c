@@ -68,7 +68,7 @@ static char *repository_key(const json_t *reference)
 	return xasprintf("%s@%s", wire_string(reference, "name"), wire_string(reference, "ref"));
 }
 
-static char *full_name(const json_t *reference)
+char *prepare_name(const json_t *reference)
 {
 	const char *path = wire_string(reference, "path");
 	bool sub = path != NULL && path[0] != '\0';
@@ -80,7 +80,7 @@ const struct prepared *prepare_find(const struct job *j, const json_t *reference
 {
 	if (!is_remote(reference))
 		return NULL;
-	_cleanup_free_ char *name = full_name(reference);
+	_cleanup_free_ char *name = prepare_name(reference);
 	for (size_t i = 0; i < j->prepared_count; i++)
 		if (strcmp(j->prepared[i]->name, name) == 0)
 			return j->prepared[i];
@@ -256,7 +256,7 @@ static int load_manifest(struct job *j, int dir, const char *shown, struct actio
 static int load_remote(struct job *j, struct record *r, const json_t *reference, struct prepared **ret, struct err *err)
 {
 	const char *path = wire_string(reference, "path");
-	_cleanup_free_ char *key = repository_key(reference), *name = full_name(reference);
+	_cleanup_free_ char *key = repository_key(reference), *name = prepare_name(reference);
 	const char *root = json_get_string(j->fetched, key);
 	struct action_manifest manifest;
 	bool found = false;
@@ -336,7 +336,7 @@ static void level_done(struct level *l)
 static int want(struct job *j, struct level *l, const json_t *reference, struct err *err)
 {
 	const char *path = wire_string(reference, "path");
-	_cleanup_free_ char *key = repository_key(reference), *name = full_name(reference);
+	_cleanup_free_ char *key = repository_key(reference), *name = prepare_name(reference);
 	if (json_object_get(l->looked_at, name) != NULL)
 		return 0;
 	json_object_set(l->looked_at, name, (json_t *)(uintptr_t)reference);

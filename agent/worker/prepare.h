@@ -19,3 +19,5 @@ struct prepared {
 };
 /* ERR_LIMIT: PREPARE_USES_MAX is passed. */
 int prepare_too_many_uses(struct err *err);
+/* "OWNER/REPO/PATH@REF" of a reference to another repository. free() */
+char *prepare_name(const json_t *reference);

@@ -6,12 +6,6 @@
 
 #include <strings.h>
 
-static const char *input_of(const json_t *inputs, const char *name)
-{
-	json_t *value = expr_member(inputs, name, strlen(name));
-	return json_is_string(value) && json_string_length(value) > 0 ? json_string_value(value) : NULL;
-}
-
 /* Its expressions see the inputs only. */
 static int eval_args(const struct job *j, const struct action_manifest *m, const json_t *inputs, struct strv *args,
                      json_t *env, struct err *err)
@@ -35,8 +29,8 @@ static int eval_args(const struct job *j, const struct action_manifest *m, const
 		expr_value_done(&value);
 		strv_add(args, str_peek(&text));
 	}
-	if (m->args == NULL && input_of(inputs, "args") != NULL)
-		shell_split(input_of(inputs, "args"), args);
+	if (m->args == NULL && use_input(inputs, "args") != NULL)
+		shell_split(use_input(inputs, "args"), args);
 	return e;
 }
 
@@ -49,7 +43,7 @@ int use_run_docker(struct job *j, struct record *r, struct use *u, const json_t 
 	struct container_run c = {.entrypoint = r->stage == STAGE_PRE    ? m->pre_entrypoint
 	                                        : r->stage == STAGE_POST ? m->post_entrypoint
 	                                        : m->entrypoint != NULL  ? m->entrypoint
-	                                                                 : input_of(inputs, "entryPoint"),
+	                                                                 : use_input(inputs, "entryPoint"),
 	                          .env = env};
 	if (strncasecmp(m->image, "docker://", strlen("docker://")) == 0)
 		c.image = m->image + strlen("docker://");

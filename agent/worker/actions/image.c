@@ -25,17 +25,11 @@ static int prepare(struct job *j, const struct action_place *place, void **ret_m
 	return 0;
 }
 
-static const char *input_of(const json_t *inputs, const char *name)
-{
-	json_t *value = expr_member(inputs, name, strlen(name));
-	return json_is_string(value) ? json_string_value(value) : NULL;
-}
-
 static int run(struct job *j, struct record *r, const json_t *inputs, enum result *ret, struct err *err)
 {
-	const char *image = r->memory, *args = input_of(inputs, "args");
+	const char *image = r->memory, *args = use_input(inputs, "args");
 	_cleanup_free_ char *shown = xasprintf("docker://%s", image);
-	struct container_run c = {.image = image, .entrypoint = input_of(inputs, "entryPoint")};
+	struct container_run c = {.image = image, .entrypoint = use_input(inputs, "entryPoint")};
 	if (r->parent == NULL && r->type == NULL) {
 		r->type = xstrdup("DockerHub");
 		r->action_name = xstrdup(shown);

@@ -63,3 +63,9 @@ int use_inputs(struct job *j, struct record *r, const struct use *u, const json_
 	*ret = TAKE(inputs);
 	return 0;
 }
+
+const char *use_input(const json_t *inputs, const char *name)
+{
+	json_t *value = expr_member(inputs, name, strlen(name));
+	return json_is_string(value) && json_string_length(value) > 0 ? json_string_value(value) : NULL;
+}

@@ -82,12 +82,10 @@ int use_make_steps(struct job *j, struct use *u, struct err *err)
 
 static char *shown_of(const json_t *reference)
 {
-	const char *name = wire_string(reference, "name"), *path = wire_string(reference, "path"),
-		   *ref = wire_string(reference, "ref");
-	bool sub = path != NULL && path[0] != '\0';
-	if (name == NULL || ref == NULL)
-		return xstrdup(sub ? path : "");
-	return xasprintf("%s%s%s@%s", name, sub ? "/" : "", sub ? path : "", ref);
+	const char *path = wire_string(reference, "path");
+	if (wire_string(reference, "name") == NULL || wire_string(reference, "ref") == NULL)
+		return xstrdup(path != NULL ? path : "");
+	return prepare_name(reference);
 }
 
 static bool is_of_workspace(const json_t *reference)

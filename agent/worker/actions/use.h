@@ -37,6 +37,9 @@ void use_log_head(struct job *j, struct record *r, const char *shown, const json
 int use_inputs(struct job *j, struct record *r, const struct use *u, const json_t *given, json_t **ret,
                struct err *err);
 
+/* Of those; NULL: absent or empty. */
+const char *use_input(const json_t *inputs, const char *name);
+
 /* ---- node.c, composite.c: the action in r->stage */
 int use_run_node(struct job *j, struct record *r, struct use *u, enum result *ret, struct err *err);
 int use_run_docker(struct job *j, struct record *r, struct use *u, const json_t *inputs, enum result *ret,
