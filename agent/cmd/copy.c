@@ -92,6 +92,14 @@ static int open_into(int in, int out, const struct pieces_key *key, const char *
 	return r < 0 || fsync(out) == 0 ? r : err_errno(err, errno, "write");
 }
 
+static int refuse_part(const char *part, int errnum, struct err *err)
+{
+	int r = err_errno(err, errnum, "make '%s'", part);
+	if (errnum == EEXIST)
+		err_hint(err, r, "remove it, unless another call is writing it: one that was killed leaves it behind");
+	return r;
+}
+
 /* Nothing has the name until all of it is proven. */
 static int open_copy(const struct copy_call *c, const char *file, struct err *err)
 {
@@ -110,7 +118,7 @@ static int open_copy(const struct copy_call *c, const char *file, struct err *er
 	if (r < 0)
 		return r;
 	_cleanup_close_ int out = open(part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	r = out < 0 ? err_errno(err, errno, "make '%s'", part) : open_into(in, out, &key, name, err);
+	r = out < 0 ? refuse_part(part, errno, err) : open_into(in, out, &key, name, err);
 	pieces_key_done(&key);
 	if (r == 0 && rename(part, c->output) != 0)
 		r = err_errno(err, errno, "make '%s'", c->output);

@@ -177,6 +177,13 @@ class Copies(Case):
         result = self.t.run("copy", "open", kept, "--name", name, "--key-file", self.t.dir + "/key", "--output", out)
         self.assert_exit(result, 2)
         self.assertFalse(os.path.exists(out))
+        with open(out + ".part", "w") as f:
+            f.write("of a call that was killed")
+        result = self.t.run("copy", "open", kept, "--name", name, "--key-file", self.t.dir + "/key", "--output", out)
+        self.assert_exit(result, 2)
+        self.assert_says(result, "remove it, unless another call is writing it")
+        with open(out + ".part") as f:
+            self.assertEqual(f.read(), "of a call that was killed")
 
     def test_targets_whose_names_begin_alike_keep_each_their_copy(self):
         """One is made behind the other, and a failed deployment takes back its own alone."""
