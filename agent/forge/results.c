@@ -179,10 +179,7 @@ static struct forge_blob *blob_for(struct forge *f, struct forge_job *job, enum 
 	b->fd = -1;
 	_cleanup_free_ char *tail = xasprintf(shapes[kind], step_id);
 	b->path = xasprintf("actions-results/%s/workflow-job-run-%s/%s", job->run->plan_id, job->job_id, tail);
-	unsigned char mac[DIGEST_BYTES];
-	digest_hmac_sha256(f->key, sizeof(f->key), b->path, strlen(b->path), mac);
-	for (size_t i = 0; i < sizeof(mac); i++)
-		snprintf(b->signature + 2 * i, 3, "%02x", mac[i]);
+	digest_hmac_hex(f->key, sizeof(f->key), b->path, strlen(b->path), b->signature);
 	f->blobs = xgrow(f->blobs, &f->blob_cap, f->blob_count + 1, sizeof(struct forge_blob *));
 	f->blobs[f->blob_count++] = b;
 	return b;

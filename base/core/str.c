@@ -182,6 +182,17 @@ bool str_append_safe(struct str *s, const char *text, size_t len)
 	return !s->failed;
 }
 
+void str_hex(const void *data, size_t len, char *hex)
+{
+	static const char digits[] = "0123456789abcdef";
+	const unsigned char *bytes = data;
+	for (size_t i = 0; i < len; i++) {
+		*hex++ = digits[bytes[i] >> 4];
+		*hex++ = digits[bytes[i] & 15];
+	}
+	*hex = '\0';
+}
+
 void str_remove_front(struct str *s, size_t count)
 {
 	if (count == 0 || s->data == NULL)

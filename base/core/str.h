@@ -34,6 +34,8 @@ bool str_appendf(struct str *s, const char *fmt, ...) _printf_(2, 3);
 bool str_append_shell(struct str *s, const char *word);
 /* For a person's terminal: control characters and invalid UTF-8 as \xNN, marks of direction as \uNNNN. */
 bool str_append_safe(struct str *s, const char *text, size_t len);
+/* Bytes in lower case, and a NUL: 2 * len + 1 characters. */
+void str_hex(const void *data, size_t len, char *hex);
 /* The length and code of a control character or mark of direction that begins there; 0: another one does, or none whole. */
 size_t str_unseen(const char *text, size_t len, unsigned *ret_code);
 /* Room for `more` bytes at data+len (the caller writes and raises len). NULL: past the limit. */

@@ -34,16 +34,6 @@ static const EVP_MD *sha256(void)
 	return fetched ? fetched : EVP_sha256();
 }
 
-static void to_hex(const unsigned char *bytes, char hex[DIGEST_HEX])
-{
-	static const char alphabet[] = "0123456789abcdef";
-	for (size_t i = 0; i < DIGEST_BYTES; i++) {
-		hex[2 * i] = alphabet[bytes[i] >> 4];
-		hex[2 * i + 1] = alphabet[bytes[i] & 15];
-	}
-	hex[2 * DIGEST_BYTES] = '\0';
-}
-
 struct digest *digest_new(void)
 {
 	struct digest *d = xmalloc(sizeof(*d));
@@ -63,7 +53,7 @@ void digest_hex(struct digest *d, char hex[DIGEST_HEX])
 	unsigned char bytes[EVP_MAX_MD_SIZE];
 	must(EVP_DigestFinal_ex(d->md, bytes, NULL));
 	must(EVP_DigestInit_ex(d->md, sha256(), NULL));
-	to_hex(bytes, hex);
+	str_hex(bytes, DIGEST_BYTES, hex);
 }
 
 void digest_free(struct digest *d)
@@ -83,7 +73,7 @@ void digest_of(const void *data, size_t len, char hex[DIGEST_HEX])
 {
 	unsigned char bytes[EVP_MAX_MD_SIZE];
 	must(EVP_Digest(data, len, bytes, NULL, sha256(), NULL));
-	to_hex(bytes, hex);
+	str_hex(bytes, DIGEST_BYTES, hex);
 }
 
 void digest_git_object(const char *type, const void *data, size_t len, unsigned char id[20])
@@ -122,4 +112,11 @@ void digest_hmac_sha256(const void *key, size_t key_len, const void *data, size_
 {
 	unsigned int out_len = DIGEST_BYTES;
 	must(HMAC(sha256(), key, (int)key_len, data, len, out, &out_len) != NULL);
+}
+
+void digest_hmac_hex(const void *key, size_t key_len, const void *data, size_t len, char hex[DIGEST_HEX])
+{
+	unsigned char bytes[DIGEST_BYTES];
+	digest_hmac_sha256(key, key_len, data, len, bytes);
+	str_hex(bytes, sizeof(bytes), hex);
 }

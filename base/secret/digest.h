@@ -15,3 +15,4 @@ int digest_of_fd(int fd, char hex[DIGEST_HEX], struct err *err); /* from its pos
 /* The id of an object of git: SHA-1 over "TYPE SIZE\\0" and its content. */
 void digest_git_object(const char *type, const void *data, size_t len, unsigned char id[20]);
 void digest_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len, unsigned char out[DIGEST_BYTES]);
+void digest_hmac_hex(const void *key, size_t key_len, const void *data, size_t len, char hex[DIGEST_HEX]);

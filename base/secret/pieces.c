@@ -76,20 +76,23 @@ int pieces_key_read(const char *text, struct pieces_key *ret, struct err *err)
 int pieces_key_of_host(const char *state_dir, bool make, struct str *out, struct err *err)
 {
 	unsigned char own[SEAL_KEY_BYTES], key[KEY_BYTES];
+	char hex[2 * KEY_BYTES + 1] = "";
 	int r = seal_own_key(state_dir, make, own, err);
 	if (r == 0)
 		r = derive(own, sizeof(own), "davit", 5, "copies: host", key, sizeof(key), err);
 	OPENSSL_cleanse(own, sizeof(own));
-	for (size_t i = 0; r == 0 && i < sizeof(key); i++)
-		str_appendf(out, "%02x", key[i]);
+	if (r == 0) {
+		str_hex(key, sizeof(key), hex);
+		str_append(out, hex);
+	}
 	OPENSSL_cleanse(key, sizeof(key));
+	OPENSSL_cleanse(hex, sizeof(hex));
 	return r;
 }
 
 void pieces_key_id(const struct pieces_key *key, char hex[17])
 {
-	for (size_t i = 0; i < sizeof(key->id); i++)
-		snprintf(hex + 2 * i, 3, "%02x", key->id[i]);
+	str_hex(key->id, sizeof(key->id), hex);
 }
 
 /* ---- one piece ---- */

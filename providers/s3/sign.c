@@ -20,12 +20,6 @@ void s3_escape(const char *text, bool keep_slashes, struct str *out)
 	}
 }
 
-static void hex_of(const unsigned char *bytes, size_t len, char *hex)
-{
-	for (size_t i = 0; i < len; i++)
-		snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
-}
-
 static void chain(unsigned char key[DIGEST_BYTES], const char *text)
 {
 	unsigned char next[DIGEST_BYTES];
@@ -69,8 +63,8 @@ void s3_sign(const struct s3_login *login, const struct s3_signed *request, stru
 {
 	_cleanup_(str_done) struct str lines = STR_INIT(CANONICAL_MAX), names = STR_INIT(CANONICAL_MAX),
 				       canonical = STR_INIT(CANONICAL_MAX), text = STR_INIT(CANONICAL_MAX);
-	unsigned char key[DIGEST_BYTES], signature[DIGEST_BYTES];
-	char date[S3_DATE], day[9], digest[DIGEST_HEX], hex[2 * DIGEST_BYTES + 1];
+	unsigned char key[DIGEST_BYTES];
+	char date[S3_DATE], day[9], digest[DIGEST_HEX], signature[DIGEST_HEX];
 	time_t now = (time_t)(request->wall_ms / 1000);
 	struct tm tm;
 	gmtime_r(&now, &tm);
@@ -89,10 +83,9 @@ void s3_sign(const struct s3_login *login, const struct s3_signed *request, stru
 	digest_of(str_peek(&canonical), canonical.len, digest);
 	str_appendf(&text, "AWS4-HMAC-SHA256\n%s\n%s/%s/s3/aws4_request\n%s", date, day, login->region, digest);
 	signing_key(login, day, key);
-	digest_hmac_sha256(key, sizeof(key), str_peek(&text), text.len, signature);
+	digest_hmac_hex(key, sizeof(key), str_peek(&text), text.len, signature);
 	OPENSSL_cleanse(key, sizeof(key));
-	hex_of(signature, sizeof(signature), hex);
 	strv_addf(ret_headers,
 	          "authorization: AWS4-HMAC-SHA256 Credential=%s/%s/%s/s3/aws4_request, SignedHeaders=%s, Signature=%s",
-	          login->access_key, day, login->region, str_peek(&names), hex);
+	          login->access_key, day, login->region, str_peek(&names), signature);
 }

@@ -112,14 +112,6 @@ static void compose(const struct step_context *c, const struct step_outcome *out
 
 /* ---- sending ---- */
 
-static void hmac_hex(const struct str *data, const char *secret, char out[DIGEST_HEX])
-{
-	unsigned char raw[DIGEST_BYTES];
-	digest_hmac_sha256(secret, strlen(secret), data->data, data->len, raw);
-	for (size_t i = 0; i < DIGEST_BYTES; i++)
-		snprintf(out + 2 * i, 3, "%02x", raw[i]);
-}
-
 /* Over the body alone as GitHub signs its own, and over time, delivery and body, so that neither can be changed. */
 static void sign(struct strv *headers, const char *secret, const char *delivery, const char *body)
 {
@@ -128,8 +120,8 @@ static void sign(struct strv *headers, const char *secret, const char *delivery,
 	_cleanup_(str_done) struct str plain = STR_INIT(1 << 20), dated = STR_INIT(1 << 20);
 	str_append(&plain, body);
 	str_appendf(&dated, "%lld.%s.%s", now, delivery, body);
-	hmac_hex(&plain, secret, own);
-	hmac_hex(&dated, secret, whole);
+	digest_hmac_hex(secret, strlen(secret), str_peek(&plain), plain.len, own);
+	digest_hmac_hex(secret, strlen(secret), str_peek(&dated), dated.len, whole);
 	strv_addf(headers, "X-Davit-Timestamp: %lld", now);
 	strv_addf(headers, "X-Hub-Signature-256: sha256=%s", own);
 	strv_addf(headers, "X-Davit-Signature-256: sha256=%s", whole);

@@ -26,8 +26,7 @@ static bool on_object(void *context, git_object_t type, const char *data, size_t
 		abort();
 	digest_git_object(names[type], data, len, s->last);
 	if (type == GIT_OBJECT_COMMIT && s->commit[0] == '\0')
-		for (int i = 0; i < 20; i++)
-			snprintf(s->commit + 2 * i, 3, "%02x", s->last[i]);
+		str_hex(s->last, sizeof(s->last), s->commit);
 	s->bytes += len;
 	return ++s->objects < 1000 && s->bytes < (8 << 20);
 }
