@@ -1,10 +1,10 @@
 /* Inside the engine (engine*.c): one deployment while a process works on it.
  *
- * Files: engine.c (loading, contexts, the public entry of deploy and plan), open.c (connections), plan.c (validate, check, plan),
- * findings.c (what these find), room.c (the disk space of all plans together), digest.c,
- * renew.c (journal and target locks, renewal, fencing ourselves), apply.c (journal order), undo.c (undo order),
- * commit.c (commit, undone, held, cleaning), recover.c, takeover.c, unlock.c, job.c, rollback.c, rollback_plan.c,
- * way_back.c, back.c, park.c, difference.c, report.c.
+ * Files: engine.c (the public entry of deploy and plan), load.c, context.c (what a step sees), document.c (the journal's object), open.c
+ * (connections), plan.c (validate, check, plan), findings.c (what these find), room.c (the disk space of all plans together), digest.c,
+ * renew.c (journal and target locks, renewal, fencing ourselves), apply.c (journal order), undo.c (undo order) with undo_change.c,
+ * private_names.c, after_undo.c and left_over.c, commit.c (commit, undone, held, cleaning), recover.c with resume.c, reclaim.c and
+ * settle.c, takeover.c, unlock.c, job.c, rollback.c, rollback_plan.c, way_back.c, back.c, park.c, difference.c, report.c.
  */
 #pragma once
 #include "base/data/json.h"
@@ -101,7 +101,7 @@ struct engine {
 	int64_t next_renewal; /* mono ms; 0: with the next tick */
 };
 
-/* ---- engine.c ---- */
+/* ---- load.c ---- */
 int engine_load(struct engine *e, const struct deployment *deployment, const struct engine_options *o, struct err *err);
 /* Loads a sealed deployment: it may hold the step of a rollback, which a file may not. */
 int engine_load_recorded(struct engine *e, const json_t *deployment, const struct engine_options *o, struct err *err);
@@ -111,13 +111,23 @@ void engine_done(struct engine *e);
 struct etarget *engine_target(struct engine *e, const char *name);
 /* Reads the input (again, when it was resolved) into the step's struct. */
 int engine_read_input(struct engine *e, struct estep *s, struct faults *faults, struct err *err);
-void engine_say(struct engine *e, const char *level, const char *fmt, ...) _printf_(3, 4);
+
+/* ---- context.c ---- */
+/* Fills the step's context from what is loaded of it. */
+void engine_make_context(struct engine *e, struct estep *s);
+void engine_forget(struct engine *e); /* what types of steps remembered */
+
+/* ---- document.c ---- */
 /* The changes that the journal has of it, with their drivers. */
 int engine_changes(const struct engine *e, struct plan *ret, struct err *err);
 int engine_changes_of(const struct engine_options *o, const char *id, struct plan *ret, struct err *err);
 /* Puts the given deployment's id and times into the journal's object. */
 void engine_make_doc(struct engine *e);
 json_t *engine_targets_json(const struct engine *e); /* with the host that answered, once they are open */
+
+/* ---- engine.c ---- */
+enum { ENGINE_MAX_LINE = 8192 }; /* of what is said, with its NUL */
+void engine_say(struct engine *e, const char *level, const char *fmt, ...) _printf_(3, 4);
 char *engine_make_id(void);
 /* Reaches, locks and plans: all before the first change but for what `engine_carry_out` begins with. */
 int engine_look(struct engine *e, struct err *err);
@@ -214,16 +224,22 @@ int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, 
 /* ---- undo.c ---- */
 /* Takes back, restores, runs after_undo and the gate. 0: all is as it was; ERR_CONFLICT: left-overs are in e->left_over. */
 int engine_undo(struct engine *e, struct err *err);
+/* At least one change was started, or may have been. */
+bool engine_anything_begun(const struct engine *e);
+
+/* ---- after_undo.c ---- */
 /* DAVIT_FORMER_RELEASE: the release that is valid on the target now that it is switched back; NULL in *ret: it had nothing before. free() */
 int engine_former_release(struct engine *e, const struct plan *all, struct etarget *et, char **ret, struct err *err);
 /* An expression in it waits for an output of an earlier step. */
 bool engine_is_unresolved(const json_t *value);
-/* At least one change was started, or may have been. */
-bool engine_anything_begun(const struct engine *e);
+
+/* ---- left_over.c ---- */
 void engine_leave_over(struct engine *e, const char *target, const char *path, int64_t change, const char *fmt, ...)
 	_printf_(5, 6);
 /* Before the deployment is held after an undo that ended with `code`: adds all that is still in place and not named yet, newest first. */
 void engine_leave_rest(struct engine *e, int code);
+
+/* ---- private_names.c ---- */
 /* Removes leftovers of an interrupted try of this change beside its path; the try must have ended. */
 int engine_sweep_beside(struct engine *e, struct etarget *et, const struct change *c, struct err *err);
 
@@ -266,29 +282,40 @@ void engine_clean_and_tell(struct engine *e, enum outcome_state state, int exit_
 /* Failure: undo or hold, decide, and report the end. code: the error. */
 void engine_fail(struct engine *e, int code, struct err *err, struct engine_result *ret);
 
-/* ---- recover.c ---- */
-/* Recovers deployments of this environment whose owner is dead; always 0. */
-int engine_recover_environment(const struct engine_options *o, const char *name, const char *environment);
+/* ---- resume.c ---- */
+enum deployment_state engine_state_of(const json_t *doc);
 /* Claims the owner's file of a deployment of the journal and loads it with its sealed object. ERR_LOCKED: its owner lives, or may
  * live; ERR_AUTH: the sealed object is missing. in_job: a step of the job itself may take it. */
 int engine_resume(struct engine *e, const json_t *doc, const struct engine_options *o, const struct deployment *given,
                   bool in_job, struct err *err);
+/* Loads it, owned or not. */
+int engine_load_known(struct engine *e, json_t *doc, const struct engine_options *o, const struct deployment *given,
+                      struct err *err);
 /* The same without a claim, for a plan: nothing is taken, nothing is written. */
 int engine_load_to_look(struct engine *e, const json_t *doc, const struct engine_options *o, struct err *err);
+/* Prepares an engine's steps from its journal: which were begun, baselines. */
+int engine_load_history(struct engine *e, struct err *err);
+
+/* ---- reclaim.c ---- */
+/* The lock's record names this host's journal. */
+bool engine_is_of_this_journal(const struct engine *e, const json_t *record);
 /* Opens the targets and takes over the locks that carry this deployment; *ret_mark: as engine_mark_there; *ret_found: how many locks. */
 int engine_take_over_all(struct engine *e, char **ret_mark, size_t *ret_found, struct err *err);
 /* All locks are ours: the anchor's mark ("committed", "undone"; NULL: not decided), free(). */
 int engine_mark_there(struct engine *e, char **ret_mark, struct err *err);
+
+/* ---- settle.c ---- */
 /* No lock and no copy on the targets: someone else finished it, and the world shows how. Returns the exit status. */
 int engine_settle_by_looking(struct engine *e, struct err *err);
-enum deployment_state engine_state_of(const json_t *doc);
+
+/* ---- recover.c ---- */
+/* Recovers deployments of this environment whose owner is dead; always 0. */
+int engine_recover_environment(const struct engine_options *o, const char *name, const char *environment);
 /* undoing, undo, undone or held. Returns the exit status: 0, 4. */
 int engine_undo_and_decide(struct engine *e, int recorded_status, struct err *err);
 /* Recovers one deployment of the journal, as in section 9. Returns an exit status: 0, 4, 5. */
 int engine_recover_one(const json_t *doc, const struct engine_options *o, const struct deployment *given,
                        struct engine_result *ret, struct err *err);
-/* Prepares an engine's steps from its journal: which were begun, baselines. */
-int engine_load_history(struct engine *e, struct err *err);
 
 /* ---- park.c ---- */
 /* Refuses what cannot wait: a step that waits behind one that changes something, two of them, nothing sealed. */
