@@ -100,7 +100,7 @@ int deployment_file_read(const char *path, const struct deployment_values *value
 		return r;
 	const json_t *raw = yaml_root(d->yaml);
 	reader.root = file_resolve_root(&reader, raw);
-	r = file_check_schema(&reader, file_leave_out_steps, err);
+	r = file_check_schema(&reader, true, err);
 	if (r < 0)
 		return r;
 	file_read_body(&reader, raw);

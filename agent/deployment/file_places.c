@@ -98,7 +98,7 @@ int deployment_file_places(const char *path, const struct deployment_values *val
 		return r;
 	json_t *left _cleanup_json_ = leave_places(yaml_root(d->yaml));
 	reader.root = file_resolve_root(&reader, left);
-	r = file_check_schema(&reader, file_leave_out_all_steps, err);
+	r = file_check_schema(&reader, false, err);
 	if (r < 0)
 		return r;
 	read_places(&reader);

@@ -58,10 +58,8 @@ void file_read_step(struct reader *r, const json_t *item, const json_t *raw_item
 
 /* ---- file_root.c ---- */
 json_t *file_resolve_root(struct reader *r, const json_t *raw);
-void file_leave_out_steps(json_t *document);
-void file_leave_out_all_steps(json_t *document);
-/* leave_out: takes out of the schema what is read by other tables. */
-int file_check_schema(struct reader *r, void (*leave_out)(json_t *document), struct err *err);
+/* What no other table reads. Without steps: the file may be none but its places. */
+int file_check_schema(struct reader *r, bool with_steps, struct err *err);
 void file_copy_heads(struct reader *r);
 void file_read_body(struct reader *r, const json_t *raw);
 

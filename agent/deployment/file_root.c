@@ -73,27 +73,8 @@ json_t *file_resolve_root(struct reader *r, const json_t *raw)
 	return root;
 }
 
-/* Targets are read by the tables of their kinds. */
-static void leave_out_targets(json_t *document)
-{
-	json_t *targets = json_object_get(json_object_get(document, "properties"), "targets");
-	json_t *shape = json_object_get(targets, "else");
-	json_object_set_new(shape != NULL ? shape : targets, "additionalProperties", json_true());
-}
-
-/* The inputs of steps are read by their own tables, which say more and accept values that an expression filled in. */
-void file_leave_out_steps(json_t *document)
-{
-	json_t *step = json_object_get(json_object_get(document, "definitions"), "step"), *own = json_object();
-	static const char *const names[] = {"id", "name"};
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		json_object_set(own, names[i], json_object_get(json_object_get(step, "properties"), names[i]));
-	json_object_set_new(step, "properties", own);
-	json_object_del(step, "additionalProperties");
-}
-
-/* Drops the steps of a file of which only the places are read. */
-void file_leave_out_all_steps(json_t *document)
+/* Of a file of which only the places are read. */
+static void leave_out_steps(json_t *document)
 {
 	static const char *const left[] = {"name", "environment"};
 	json_t *required = json_array();
@@ -103,17 +84,15 @@ void file_leave_out_all_steps(json_t *document)
 	json_object_set_new(json_object_get(document, "properties"), "steps", json_true());
 }
 
-int file_check_schema(struct reader *r, void (*leave_out)(json_t *document), struct err *err)
+int file_check_schema(struct reader *r, bool with_steps, struct err *err)
 {
-	const char *text = schema_builtin("deployment");
+	const char *text = schema_builtin_heads();
 	json_t *document _cleanup_json_ = NULL;
 	struct schema *schema _cleanup_(schema_freep) = NULL;
-	if (text == NULL)
-		return err_set(err, ERR_INTERNAL, "the schema of deployment files is not built in");
 	int e = json_parse(text, strlen(text), 1 << 20, &document, err);
 	if (e >= 0) {
-		leave_out(document);
-		leave_out_targets(document);
+		if (!with_steps)
+			leave_out_steps(document);
 		e = schema_compile(document, NULL, &schema, err);
 	}
 	if (e < 0)

@@ -144,7 +144,7 @@ int deployment_file_single(const struct deployment_single *single, struct deploy
 	json_t *item _cleanup_json_ = json_object();
 	json_object_set(item, single->step, input);
 	json_object_set_new(reader.root, "steps", json_pack("[O]", item));
-	r = file_check_schema(&reader, file_leave_out_steps, err);
+	r = file_check_schema(&reader, true, err);
 	if (r < 0)
 		return r;
 	file_read_body(&reader, reader.root);

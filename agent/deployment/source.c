@@ -1,11 +1,15 @@
 #include "agent/deployment/source.h"
 
+#include "base/sys/fs.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <git2.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static void repository_freep(git_repository **r)
 {
@@ -113,6 +117,25 @@ static int read_work_tree(git_repository *repo, struct deployment_source *ret, s
 	return 0;
 }
 
+/* libgit2 reads all certificates of this machine when it starts: not where there is nothing for it. HEAD: a directory may be a repository
+ * itself, and say where its work tree is. */
+static bool may_have_repository(const char *directory, bool search)
+{
+	static const char *const signs[] = {".git", "HEAD"};
+	_cleanup_free_ char *at = xstrdup(directory);
+	for (bool top = false; !top;) {
+		top = !search || strcmp(at, "/") == 0;
+		for (size_t i = 0; i < ARRAY_SIZE(signs); i++) {
+			_cleanup_free_ char *sign = fs_join(at, signs[i]);
+			if (faccessat(AT_FDCWD, sign, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
+				return true;
+		}
+		char *slash = strrchr(at, '/');
+		slash[slash == at ? 1 : 0] = '\0';
+	}
+	return false;
+}
+
 int deployment_source_find(const char *path, bool search, struct deployment_source *ret, struct err *err)
 {
 	char real[PATH_MAX];
@@ -122,6 +145,10 @@ int deployment_source_find(const char *path, bool search, struct deployment_sour
 	if (!S_ISDIR(st.st_mode)) {
 		char *slash = strrchr(real, '/');
 		slash[slash == real ? 1 : 0] = '\0';
+	}
+	if (!may_have_repository(real, search)) {
+		ret->root = xstrdup(real);
+		return 0;
 	}
 	git_libgit2_init();
 	/* A work area made by a worker of another uid is still ours; we only read it. */

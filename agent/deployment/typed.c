@@ -147,23 +147,29 @@ static void descend(struct walk *w, const json_t *node, const json_t *raw, json_
 	w->depth--;
 }
 
-static void run(const char *schema, const json_t *(*start)(const json_t *schema), const json_t *raw, json_t *value)
+/* Only what an expression filled in is changed: without one no schema need be read. */
+static bool holds_template(const json_t *raw)
 {
-	const char *text = schema_builtin(schema);
-	json_t *document _cleanup_json_ = text ? json_loads(text, 0, NULL) : NULL;
+	const char *key;
+	size_t i;
+	json_t *one;
+	if (json_is_string(raw))
+		return expr_is_template(json_string_value(raw));
+	json_array_foreach((json_t *)(uintptr_t)raw, i, one) if (holds_template(one)) return true;
+	json_object_foreach((json_t *)(uintptr_t)raw, key, one) if (holds_template(one)) return true;
+	return false;
+}
+
+static void run(const char *schema, const char *start, const json_t *raw, json_t *value)
+{
+	if (schema == NULL || !holds_template(raw))
+		return;
+	json_t *document _cleanup_json_ = json_loads(schema, 0, NULL);
 	struct walk w = {.schema = document};
-	if (document != NULL)
-		descend(&w, start(document), raw, value, false);
-}
-
-static const json_t *whole(const json_t *schema)
-{
-	return schema;
-}
-
-static const json_t *targets(const json_t *schema)
-{
-	return json_object_get(json_object_get(schema, "properties"), "targets");
+	const json_t *from =
+		start != NULL ? json_object_get(json_object_get(document, "definitions"), start) : document;
+	if (from != NULL)
+		descend(&w, from, raw, value, false);
 }
 
 void deployment_typed_step(const char *step, const json_t *raw, json_t *value)
@@ -171,7 +177,7 @@ void deployment_typed_step(const char *step, const json_t *raw, json_t *value)
 	const char *key;
 	void *next;
 	json_t *item;
-	run(step, whole, raw, value);
+	run(schema_builtin(step), NULL, raw, value);
 	/* An empty text is the same as no input, as in a workflow. */
 	json_object_foreach_safe(value, next, key, item)
 	{
@@ -182,17 +188,12 @@ void deployment_typed_step(const char *step, const json_t *raw, json_t *value)
 	}
 }
 
-static const json_t *target(const json_t *schema)
-{
-	return json_object_get(json_object_get(schema, "definitions"), "target");
-}
-
 void deployment_typed_target(const json_t *raw, json_t *value)
 {
-	run("deployment", target, raw, value);
+	run(schema_builtin_targets(), "target", raw, value);
 }
 
 void deployment_typed_targets(const json_t *raw, json_t *value)
 {
-	run("deployment", targets, raw, value);
+	run(schema_builtin_targets(), NULL, raw, value);
 }

@@ -61,7 +61,7 @@ def load_steps(root, names, families):
 
 def generate_c(root, out, steps, files, families):
     directory = os.path.join(out, "schemas")
-    texts = {}
+    texts, parts = {}, {}
     for family, members in families.items():
         for choice in members.choices + ([members.common] if members.common else []):
             write_if_changed(os.path.join(directory, family, choice.name + ".h"), emit_c.choice_header(choice, family))
@@ -77,7 +77,9 @@ def generate_c(root, out, steps, files, families):
         document = model.load_json(path)
         model.check_words(document, path, "")
         texts[name] = model.with_steps(document, steps, families) if name == "deployment" else document
-    write_if_changed(os.path.join(directory, "builtin.c"), emit_c.builtin(texts))
+        if name == "deployment":
+            parts = {"heads": model.heads(texts[name], document), "targets": model.targets_alone(texts[name])}
+    write_if_changed(os.path.join(directory, "builtin.c"), emit_c.builtin(texts, parts))
     write_if_changed(os.path.join(directory, "tables.h"), emit_c.TABLES_HEADER)
     write_if_changed(os.path.join(directory, "tables.c"), emit_c.tables(steps))
     write_if_changed(os.path.join(directory, "step_info.h"), emit_c.INFO_HEADER)

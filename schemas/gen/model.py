@@ -578,3 +578,36 @@ def with_steps(document, steps, families):
         document["definitions"]["step-" + step.name] = inputs
         frame["properties"][step.name] = {"description": step.document["description"], "$ref": "#/definitions/step-" + step.name}
     return open_to_expressions(document)
+
+
+def pruned(document):
+    """Without the definitions that nothing refers to any more."""
+    needed, left = set(), [{k: v for k, v in document.items() if k != "definitions"}]
+    while left:
+        node = left.pop()
+        if isinstance(node, list):
+            left.extend(node)
+        elif isinstance(node, dict):
+            left.extend(node.values())
+            name = str(node.get("$ref", "")).removeprefix("#/definitions/")
+            if name in document["definitions"] and name not in needed:
+                needed.add(name)
+                left.append(document["definitions"][name])
+    return {**document, "definitions": {n: d for n, d in document["definitions"].items() if n in needed}}
+
+
+def heads(document, frame):
+    """What is left of the schema of deployment files for who reads the inputs of steps and the settings of targets by their own tables, which say
+    more and accept values that an expression filled in. `frame`: as it was without the steps."""
+    document = json.loads(json.dumps(document))
+    targets = document["properties"]["targets"]
+    targets.get("else", targets)["additionalProperties"] = True
+    step = document["definitions"]["step"]
+    step["properties"] = {name: step["properties"][name] for name in frame["definitions"]["step"]["properties"]}
+    del step["additionalProperties"]
+    return pruned(document)
+
+
+def targets_alone(document):
+    """What the targets of a deployment file may be."""
+    return pruned({**document["properties"]["targets"], "definitions": document["definitions"]})

@@ -422,6 +422,22 @@ steps:
         self.assert_says(result, "allow_dirty")
         self.assert_nothing_made()
 
+    def test_a_dirty_tree_is_refused_where_its_repository_lies_elsewhere(self):
+        for args in (["init", "-q", "--separate-git-dir", self.t.path("repository")],
+                     ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"]):
+            subprocess.run(["git", *args], cwd=self.t.src, check=True)
+        result = self.t.deploy(self.one([{"archive-upload": {"source": ".", "path": self.t.path("app")}}]))
+        self.assert_exit(result, 2)
+        self.assert_says(result, "allow_dirty")
+
+    def test_a_repository_that_is_a_directory_above_without_a_work_tree_is_none(self):
+        subprocess.run(["git", "init", "-q", "--bare", self.t.src], check=True)
+        os.mkdir(os.path.join(self.t.src, "web"))
+        with open(os.path.join(self.t.src, "web/index.html"), "w", encoding="ascii") as f:
+            f.write("x")
+        result = self.t.deploy(self.one([{"archive-upload": {"source": "web", "path": self.t.path("app")}}]))
+        self.assert_exit(result, 0)
+
     # ---- JSON everywhere ----
 
     def assert_json(self, result, status):

@@ -23,3 +23,7 @@ void schema_freep(struct schema **schema);
 /* The schema document compiled into the program, by name ("archive-upload", "deployment"), or NULL. Borrowed text. */
 const char *schema_builtin(const char *name);
 const char *const *schema_builtin_names(size_t *ret_count);
+/* Parts of "deployment", which is as large as all steps together: the file without the inputs of its steps and the settings of its
+ * targets, and what its `targets` may be. */
+const char *schema_builtin_heads(void);
+const char *schema_builtin_targets(void);

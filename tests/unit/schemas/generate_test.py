@@ -150,8 +150,7 @@ class Generator(unittest.TestCase):
         (self.root / "targets/way.json").write_text(json.dumps(target), encoding="utf-8")
         (self.root / "targets/common.json").write_text(json.dumps({**target, "title": "common", "properties": {"base": {"type": "string"}}}),
                                                        encoding="utf-8")
-        (self.root / "deployment.json").write_text(json.dumps({"definitions": {"target": {"x-choices": "targets"}, "step": {"properties": {}}}}),
-                                                   encoding="utf-8")
+        self.write_deployment()
         result = self.run_on(STEP, "--targets", "way", files="deployment")
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         self.assertIn("struct target_way *over;", (self.root / "out/schemas/targets/way.h").read_text(encoding="utf-8"))
@@ -160,6 +159,32 @@ class Generator(unittest.TestCase):
         self.assertIn(r'\"$ref\": \"#/definitions/target-way\"', published)
         self.assertIn(r'\"base\": {', published)
         self.assertNotIn("x-choices", published)
+
+    def test_who_reads_steps_and_targets_by_their_tables_gets_the_deployment_without_them(self):
+        target = {"$schema": STEP["$schema"], "title": "way", "description": "A way.", "type": "object", "additionalProperties": False,
+                  "properties": {"host": {"type": "string"}}}
+        (self.root / "targets/way.json").write_text(json.dumps(target), encoding="utf-8")
+        (self.root / "targets/common.json").write_text(json.dumps({**target, "title": "common", "properties": {}}), encoding="utf-8")
+        self.write_deployment()
+        self.assertEqual(self.run_on(STEP, "--targets", "way", files="deployment").returncode, 0)
+        heads, targets = self.part("heads"), self.part("targets")
+        self.assertEqual(set(heads["definitions"]), {"step"})
+        self.assertEqual(list(heads["definitions"]["step"]["properties"]), ["id"])
+        self.assertNotIn("additionalProperties", heads["definitions"]["step"])
+        self.assertIs(heads["properties"]["targets"]["else"]["additionalProperties"], True)
+        self.assertEqual(set(targets["definitions"]), {"target", "target-way"})
+        self.assertEqual(targets["else"]["additionalProperties"]["else"]["$ref"], "#/definitions/target")
+
+    def write_deployment(self):
+        document = {"type": "object", "properties": {"targets": {"type": "object", "additionalProperties": {"$ref": "#/definitions/target"}},
+                                                     "steps": {"items": {"$ref": "#/definitions/step"}}},
+                    "definitions": {"target": {"x-choices": "targets"}, "step": {"type": "object", "properties": {"id": {"type": "string"}}}}}
+        (self.root / "deployment.json").write_text(json.dumps(document), encoding="utf-8")
+
+    def part(self, name):
+        source = (self.root / "out/schemas/builtin.c").read_text(encoding="utf-8")
+        text = source.split(f"schema_builtin_{name}(void)")[1].split("return ")[1].split(";\n")[0]
+        return json.loads(json.loads(text))
 
     def test_a_resource_names_its_key_and_can_be_protected(self):
         self.resource_refused("/x-key", "must name a required text", **{"x-key": "size"})
