@@ -41,6 +41,7 @@ static const struct command commands[] = {
 	{"report", cmd_report, NULL, "one deployment as a page for a browser"},
 	{"schema", cmd_schema, NULL, "the schemas of the steps; check a document against a schema"},
 	{"expr", cmd_expr, NULL, "evaluate an expression of the workflow language"},
+	{"run", NULL, "davit-forge", "run a workflow here, without GitHub"},
 	{"forge", NULL, "davit-forge", "GitHub on loopback, for trials and tests"},
 	{"worker", worker_run, NULL, NULL},
 };
@@ -92,7 +93,7 @@ static int run_command(int argc, char **argv)
 			int status = commands[i].run(argc - 1, argv + 1);
 			return commands[i].summary != NULL && cli_output_failed() && status == 0 ? 1 : status;
 		}
-		/* davit-step has several commands and keeps the word; davit-forge has one. */
+		/* davit-forge knows its commands by the name of the program. */
 		bool keeps_word = strcmp(commands[i].program, "davit-step") == 0;
 		return execute(commands[i].program, keeps_word ? argv : argv + 1);
 	}

@@ -1,8 +1,10 @@
-/* davit-forge: GitHub on loopback. `davit forge` executes it. */
+/* davit-forge: GitHub on loopback, and a workflow run on that in the same process. `davit forge` and `davit run` execute it. */
 #include "agent/cmd/cli.h"
+#include "agent/cmd/commands.h"
 #include "agent/forge/forge.h"
 #include "base/core/log.h"
 #include "base/core/cancel.h"
+#include "base/data/json.h"
 
 #include <arpa/inet.h>
 #include <signal.h>
@@ -81,7 +83,7 @@ static int run(struct options *o, struct err *err)
 	return cancel_fd < 0 ? cancel_fd : forge_run(&config, cancel_fd, err);
 }
 
-int main(int argc, char **argv)
+static int cmd_forge(int argc, char **argv)
 {
 	struct options o = {.listen = "127.0.0.1:0"};
 	const struct cli_option options[] = {
@@ -117,7 +119,6 @@ int main(int argc, char **argv)
 		strv_done(&o.repos);
 		return exit_status;
 	}
-	signal(SIGPIPE, SIG_IGN);
 	struct err err = ERR_INIT;
 	int r = run(&o, &err);
 	strv_done(&o.repos);
@@ -126,4 +127,13 @@ int main(int argc, char **argv)
 		return err_exit_status(r);
 	}
 	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	signal(SIGPIPE, SIG_IGN);
+	if (strcmp(argv[0], "run") != 0)
+		return cmd_forge(argc, argv);
+	json_wipe_freed();
+	return cmd_run(argc, argv);
 }

@@ -16,6 +16,11 @@ bool cli_json(void)
 	return json_wanted;
 }
 
+bool cli_verbose(void)
+{
+	return verbose;
+}
+
 static const struct cli_option common[] = {
 	{"json", 0, CLI_FLAG, &json_wanted, NULL, "answer with JSON on standard output"},
 	{"trace", 0, CLI_TEXT, &trace, "PARTS", "show the work of parts of the program: journal,ssh,net or all"},

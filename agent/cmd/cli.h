@@ -41,3 +41,4 @@ int cli_fail(const struct err *err, int status);
 bool cli_output_failed(void);
 /* --json, --trace and -v are known to every command. */
 bool cli_json(void);
+bool cli_verbose(void);

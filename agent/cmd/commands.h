@@ -9,6 +9,9 @@ int cmd_schema(int argc, char **argv);
 int cmd_expr(int argc, char **argv);
 int worker_run(int argc, char **argv); /* agent/worker: one job, started by the listener */
 
+/* Beside the forge in davit-forge. */
+int cmd_run(int argc, char **argv);
+
 /* The commands of davit-step. */
 int cmd_deploy(int argc, char **argv);
 int cmd_step(int argc, char **argv);

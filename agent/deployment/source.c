@@ -21,6 +21,11 @@ static void object_freep(git_object **o)
 	git_object_free(*o);
 }
 
+static void reference_freep(git_reference **r)
+{
+	git_reference_free(*r);
+}
+
 static void status_list_freep(git_status_list **l)
 {
 	git_status_list_free(*l);
@@ -44,6 +49,14 @@ static char *head_commit(git_repository *repo)
 		return NULL;
 	char hex[GIT_OID_HEXSZ + 1];
 	return xstrdup(git_oid_tostr(hex, sizeof(hex), git_object_id(commit)));
+}
+
+static char *head_ref(git_repository *repo)
+{
+	_cleanup_(reference_freep) git_reference *head = NULL;
+	if (git_repository_head_detached(repo) != 0 || git_repository_head(&head, repo) != 0)
+		return NULL;
+	return xstrdup(git_reference_name(head));
 }
 
 /* The longest prefix of all `url.BASE.insteadOf = PREFIX` counts. */
@@ -113,6 +126,8 @@ static int read_work_tree(git_repository *repo, struct deployment_source *ret, s
 		return git_failed(err, "compare the work tree with its commit");
 	ret->dirty = git_status_list_entrycount(changed) > 0;
 	ret->commit = head_commit(repo);
+	ret->ref = head_ref(repo);
+	ret->git_dir = xstrdup(git_repository_commondir(repo));
 	ret->repository = origin_repository(repo);
 	return 0;
 }
@@ -174,6 +189,8 @@ void deployment_source_done(struct deployment_source *s)
 {
 	freep(&s->root);
 	freep(&s->commit);
+	freep(&s->ref);
+	freep(&s->git_dir);
 	freep(&s->repository);
 	s->dirty = false;
 }

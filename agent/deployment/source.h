@@ -7,6 +7,8 @@
 struct deployment_source {
 	char *root;       /* absolute */
 	char *commit;     /* 40 hex digits, or NULL */
+	char *git_dir;    /* of the repository; NULL: there is none */
+	char *ref;        /* "refs/heads/main"; NULL: no branch is checked out */
 	bool dirty;       /* tracked files changed, or untracked ones not ignored, below root */
 	char *repository; /* "owner/name" of the remote "origin" when it looks like one; NULL */
 };

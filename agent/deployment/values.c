@@ -66,7 +66,7 @@ int deployment_values_secret_from_env(struct deployment_values *v, const char *n
 	char *value = getenv(name);
 	if (value == NULL) {
 		int r = err_set(err, ERR_INVALID, "--secret %s: no such environment variable", name);
-		return err_hint(err, r, "set it for this command: %s=… davit deploy … --secret %s", name, name);
+		return err_hint(err, r, "set it for this command: %s=… davit … --secret %s", name, name);
 	}
 	json_t *text = json_string(value);
 	if (text == NULL)

@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { TICK_MS = 250, SECRETS_MAX = 4 << 20 };
 
@@ -147,6 +148,9 @@ static void forge_free(struct forge *f)
 	json_t *values[] = {f->complaints, f->requests, f->events, f->used_jti, f->defaults, f->origins, f->variables};
 	for (size_t v = 0; v < ARRAY_SIZE(values); v++)
 		json_decref(values[v]);
+	if (f->local != NULL)
+		close(f->local->fd);
+	free(f->local);
 	free(f->base);
 	free(f->certificate);
 	free(f->certificate_key);
@@ -165,12 +169,10 @@ static int prepare(struct forge *f, struct err *err)
 		r = fs_mkdirs(AT_FDCWD, f->config.state_dir, 0755, err);
 	if (r >= 0 && f->config.tls)
 		r = forge_make_certificate(f, err);
-	if (r >= 0)
-		r = forge_listen(f, err);
-	return r < 0 ? r : announce(f, err);
+	return r < 0 ? r : forge_listen(f, err);
 }
 
-int forge_run(const struct forge_config *config, int cancel_fd, struct err *err)
+static struct forge *forge_new(const struct forge_config *config)
 {
 	struct forge *f = xcalloc(1, sizeof(*f));
 	f->config = *config;
@@ -184,7 +186,33 @@ int forge_run(const struct forge_config *config, int cancel_fd, struct err *err)
 	pthread_mutex_init(&f->lock, NULL);
 	rand_fill(f->key, sizeof(f->key));
 	rand_uuid4(f->token);
+	return f;
+}
+
+int forge_open(const struct forge_config *config, struct forge **ret, struct err *err)
+{
+	struct forge *f = forge_new(config);
 	int r = prepare(f, err);
+	if (r < 0)
+		forge_close(f);
+	else
+		*ret = f;
+	return r;
+}
+
+void forge_close(struct forge *f)
+{
+	forge_unlisten(f);
+	forge_free(f);
+}
+
+int forge_run(const struct forge_config *config, int cancel_fd, struct err *err)
+{
+	struct forge *f = NULL;
+	int r = forge_open(config, &f, err);
+	if (r < 0)
+		return r;
+	r = announce(f, err);
 	struct pollfd p = {.fd = cancel_fd, .events = POLLIN};
 	while (r >= 0) {
 		int n = poll(&p, 1, TICK_MS);
@@ -194,7 +222,6 @@ int forge_run(const struct forge_config *config, int cancel_fd, struct err *err)
 		forge_tick(f);
 		pthread_mutex_unlock(&f->lock);
 	}
-	forge_unlisten(f);
-	forge_free(f);
+	forge_close(f);
 	return r;
 }

@@ -23,6 +23,7 @@ struct forge_config {
 	const char *token;        /* push and administration need it; NULL: any credential will do */
 	const char *secrets_file; /* {"owner/name": {"secrets": {…}, "vars": {…}}, "*": {…}}; NULL */
 	struct strv repos;        /* "owner/name=DIR" or "DIR" */
+	bool read_only;           /* nothing can be pushed */
 	int64_t poll_ms;          /* how long a message poll is held */
 	int64_t lease_ms;         /* how long a job's lock lasts after a renewal */
 	int64_t cancel_ms;        /* time a cancelled job gets */
@@ -30,5 +31,9 @@ struct forge_config {
 	bool verbose;             /* one line for each event on standard output */
 };
 
+struct forge;
+/* Listens, in threads of its own. Until forge_close. */
+int forge_open(const struct forge_config *config, struct forge **ret, struct err *err);
+void forge_close(struct forge *f);
 /* Serves until SIGINT or SIGTERM (or until cancel_fd is readable). Prints the URL first. */
 int forge_run(const struct forge_config *config, int cancel_fd, struct err *err);

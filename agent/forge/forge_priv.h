@@ -163,6 +163,7 @@ struct forge {
 	char token[37];        /* made at the start: for other users of the machine where --token gives none */
 	unsigned char key[32]; /* signs tokens and blob addresses */
 	struct waiter *waiters;
+	struct waiter *local; /* of local.c; NULL: runners take the jobs */
 	char *certificate, *certificate_key;
 };
 
@@ -302,6 +303,8 @@ struct forge_run *forge_run_new(struct forge *f, struct forge_repo *repo, struct
                                 const char *event, const char *ref, const char *sha, json_t *payload);
 int push_dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file, const char *ref,
                            const json_t *inputs, const char *actor, struct forge_run **ret, struct err *err);
+/* The event has the inputs of a dispatch as strings; the context `inputs` has them typed. New. */
+json_t *push_input_texts(const json_t *inputs);
 json_t *push_payload(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
                      const char *actor);
 /* A warning for each event of the file that never comes here. */

@@ -180,6 +180,11 @@ static bool git_allowed(struct req *r, const struct forge_repo *repo, bool push,
                         bool *ret_by_job)
 {
 	struct identity who = token_identify(r, "Basic Bearer token");
+	if (push && r->f->config.read_only) {
+		req_reply_error(r, 403, "%s is the work tree's own repository: nothing is pushed to it from here.",
+		                repo->full_name);
+		return false;
+	}
 	*ret_actor = who.token ? "github-actions[bot]" : "octocat";
 	*ret_by_job = who.token != NULL;
 	const char *level = who.token && who.token->kind == TOKEN_GITHUB && who.token->job->run->repo == repo

@@ -106,7 +106,7 @@ void forge_job_make_message(struct forge *f, struct forge_job *job)
 		.job_id = job->job_id,
 		.display_name = job->name,
 		.run_service_url = run_service,
-		.results_url = results,
+		.results_url = f->local != NULL ? NULL : results, /* here the worker's own output is watched */
 		.launch_url = f->base,
 		.access_token = job->access_token->text,
 		.github_token = job->github_token->text,

@@ -142,6 +142,18 @@ static char *full_ref(const struct forge_repo *repo, const char *ref)
 	return NULL;
 }
 
+json_t *push_input_texts(const json_t *inputs)
+{
+	json_t *texts = json_object(), *value;
+	const char *key;
+	json_object_foreach((json_t *)(uintptr_t)inputs, key, value)
+	{
+		_cleanup_free_ char *literal = template_literal(value);
+		json_object_set_new(texts, key, json_string(literal != NULL ? literal : ""));
+	}
+	return texts;
+}
+
 int push_dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file, const char *ref,
                            const json_t *inputs, const char *actor, struct forge_run **ret, struct err *err)
 {
@@ -164,14 +176,7 @@ int push_dispatch_workflow(struct forge *f, struct forge_repo *repo, const char 
 	r = workflow_dispatch_inputs(workflow, inputs, &checked, err);
 	if (r < 0)
 		return r;
-	/* The event always has them as strings; the context `inputs` has them typed. */
-	json_t *texts = json_object(), *value;
-	const char *key;
-	json_object_foreach(checked, key, value)
-	{
-		_cleanup_free_ char *literal = template_literal(value);
-		json_object_set_new(texts, key, json_string(literal != NULL ? literal : ""));
-	}
+	json_t *texts = push_input_texts(checked);
 	json_t *payload =
 		json_pack("{s:s, s:s, s:o, s:o, s:{s:s, s:i, s:s}}", "ref", name, "workflow", path, "inputs", texts,
 	                  "repository", forge_repo_json(f, repo), "sender", "login", actor, "id", 1, "type", "User");

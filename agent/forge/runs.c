@@ -135,10 +135,12 @@ static void job_cancel(struct forge *f, struct forge_job *job)
 	int64_t ms = job->cancel_ms > 0 ? job->cancel_ms : f->config.cancel_ms, s = ms / 1000;
 	job->cancelled = true;
 	job->cancel_deadline_ms = clock_mono_ms() + ms;
-	json_array_append_new(
-		job->runner->queue,
-		json_pack("{s:s, s:{s:s, s:o}}", "type", "JobCancellation", "body", "jobId", job->job_id, "timeout",
-	                  json_stringf("%02d:%02d:%02d", (int)(s / 3600), (int)(s / 60 % 60), (int)(s % 60))));
+	if (job->runner != NULL)
+		json_array_append_new(job->runner->queue,
+		                      json_pack("{s:s, s:{s:s, s:o}}", "type", "JobCancellation", "body", "jobId",
+		                                job->job_id, "timeout",
+		                                json_stringf("%02d:%02d:%02d", (int)(s / 3600),
+		                                             (int)(s / 60 % 60), (int)(s % 60))));
 	forge_wake(f);
 }
 

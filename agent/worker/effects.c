@@ -170,6 +170,8 @@ static int take_summary(struct job *j, struct record *r, const struct str *text)
 	/* A line end that was added must not make a summary of exactly the limit too large for the service. */
 	if (out.len > SUMMARY_MAX && out.len - 1 <= SUMMARY_MAX)
 		str_truncate(&out, out.len - 1);
+	if (!out.failed)
+		console_summary(j, r, str_peek(&out), out.len);
 	if (j->results != NULL && !out.failed) {
 		size_t size = out.len;
 		results_summary(j->results, r->id, str_take(&out), size);

@@ -92,6 +92,7 @@ void record_write(struct job *j, struct record *r, const char *text, size_t len)
 	int64_t lines = 0;
 	for (const char *p = out.data, *end = p + out.len; (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++)
 		lines++;
+	console_lines(j, r, out.data + strlen(front), out.len - strlen(front));
 	append(j, r->id, &r->log, out.data, out.len, lines);
 	append(j, NULL, &j->log, out.data, out.len, lines);
 }
@@ -125,6 +126,7 @@ void record_write_lines(struct job *j, struct record *r, const char *text, size_
 		text = masked.data;
 		len = masked.len;
 	}
+	console_lines(j, r, text, len);
 	const char *front = stamp(j);
 	struct str *block = &r->log.block;
 	while (len > 0) {

@@ -49,7 +49,8 @@ void job_take_words(struct job *j)
 	}
 }
 
-/* What is there; the end of the input means that the listener is gone, and the job goes on without it. */
+/* What is there; the end of the input means that the listener is gone, and the job goes on without it. A job that a person watches
+ * ends with him. */
 static void listen_once(struct job *j)
 {
 	char buf[4096];
@@ -58,6 +59,10 @@ static void listen_once(struct job *j)
 		job_take_words(j);
 	else if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) || j->input.failed)
 		j->input_fd = -1;
+	if (j->input_fd < 0 && j->watched && !j->deserted) {
+		j->deserted = true;
+		cancel(j, "shutdown", 0);
+	}
 }
 
 /* A word from a listener that did not start us. */

@@ -92,9 +92,12 @@ void record_tell(struct job *j, const struct record *r)
 	static const enum results_conclusion conclusions[] = {
 		RESULTS_SUCCESS, RESULTS_SUCCESS, RESULTS_FAILURE, RESULTS_CANCELLED, RESULTS_SKIPPED, RESULTS_NONE,
 	};
-	if (j->results == NULL || r->parent != NULL)
+	if ((j->results == NULL && !j->watched) || r->parent != NULL)
 		return;
 	_cleanup_free_ char *name = job_masked(j, r->name);
+	console_step(j, r, name);
+	if (j->results == NULL)
+		return;
 	struct results_step step = {
 		.id = r->id,
 		.number = r->number,

@@ -65,6 +65,9 @@ static int read_job(struct job *j, struct err *err)
 	j->settings = json_incref(json_get_object(document, "settings"));
 	if (j->message == NULL || j->settings == NULL)
 		return err_set(err, ERR_PROTOCOL, "the first line has no message or no settings");
+	j->watched = json_get_bool(j->settings, "watched", false);
+	if (j->watched) /* the end of its input tells that nobody reads any more */
+		signal(SIGPIPE, SIG_IGN);
 	j->input = (struct str)STR_INIT(1 << 16);
 	str_append_n(&j->input, input.data + len + 1, input.len - len - 1);
 	return run_job_read(j->message, &j->run, err);

@@ -3,6 +3,7 @@
  * notes on job execution.
  *
  *   loop.c         one turn: the listener's words, cancels, the uploads
+ *   console.c      what a person sees who watches the job here
  *   log.c          lines, masked and stamped      annotations.c  errors and warnings      record.c  a step's state
  *   environ.c      the environment of a process   effects.c      the command files        output.c  commands in output
  *   process.c      a step's process: output lines, time limits, interrupts
@@ -165,6 +166,8 @@ struct job {
 	enum result result;              /* RESULT_NONE: so far good */
 	json_t *outputs, *annotations;
 	char *environment_url;
+	bool watched;         /* by a person, on standard output (console.c): the job ends with who watches */
+	bool deserted;        /* who watched it is gone: there is nobody to report to */
 	char *undo_continues; /* deployment whose undo continues after us; NULL */
 };
 
@@ -205,6 +208,13 @@ void record_start(struct job *j, struct record *r);
 void record_complete(struct job *j, struct record *r, enum result result);
 void record_tell(struct job *j, const struct record *r);      /* its state to the service */
 json_t *record_result(struct job *j, const struct record *r); /* of stepResults; NULL: it never ended */
+
+/* ---- console.c ---- */
+/* What happens goes to standard output as JSON, if the job is watched: {"step": {…}}, {"number", "lines"}, {"number", "summary"}. Masked
+ * text only. */
+void console_step(struct job *j, const struct record *r, const char *name);
+void console_lines(struct job *j, const struct record *r, const char *text, size_t len);
+void console_summary(struct job *j, const struct record *r, const char *text, size_t len);
 
 /* ---- log.c ---- */
 /* One line (or several in one write) into the record's and the job's log, masked and stamped. */

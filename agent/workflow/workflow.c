@@ -76,6 +76,39 @@ const struct workflow_job *workflow_find_job(const struct workflow *w, const cha
 	return NULL;
 }
 
+static void mark_needed(const struct workflow *w, const char *id, bool *wanted)
+{
+	const struct workflow_job *job = workflow_find_job(w, id);
+	if (job == NULL || wanted[job - w->jobs])
+		return;
+	wanted[job - w->jobs] = true;
+	for (size_t i = 0; i < job->needs.count; i++)
+		mark_needed(w, job->needs.items[i], wanted);
+}
+
+int workflow_keep_job(struct workflow *w, const char *id, struct err *err)
+{
+	if (workflow_find_job(w, id) == NULL) {
+		_cleanup_free_ const char **ids = xcalloc(w->job_count, sizeof(*ids));
+		for (size_t i = 0; i < w->job_count; i++)
+			ids[i] = w->jobs[i].id;
+		const char *nearest = str_nearest(id, ids, w->job_count);
+		int r = err_set(err, ERR_INVALID, "%s has no job '%.60s'", w->path, id);
+		return nearest != NULL ? err_hint(err, r, "did you mean '%s'?", nearest) : r;
+	}
+	_cleanup_free_ bool *wanted = xcalloc(w->job_count, sizeof(*wanted));
+	mark_needed(w, id, wanted);
+	size_t kept = 0;
+	for (size_t i = 0; i < w->job_count; i++) {
+		if (wanted[i])
+			w->jobs[kept++] = w->jobs[i];
+		else
+			job_done(&w->jobs[i]);
+	}
+	w->job_count = kept;
+	return 0;
+}
+
 /* "pull-requests" → "PullRequests": the spelling in the message. */
 static void set_permission(json_t *out, const char *scope, const char *level)
 {

@@ -58,6 +58,8 @@ int workflow_check(const char *path, const char *data, size_t len, struct faults
                    struct workflow **ret, struct yaml_doc **ret_doc, struct err *err);
 void workflow_free(struct workflow *w);
 void workflow_freep(struct workflow **w);
+/* Leaves that job and those that it needs. ERR_INVALID: there is none of that name. */
+int workflow_keep_job(struct workflow *w, const char *id, struct err *err);
 const struct workflow_job *workflow_find_job(const struct workflow *w, const char *id); /* NULL: none */
 
 /* An event that the file waits for and that nothing here gives; NULL past the last. In the file's order. */

@@ -1,0 +1,120 @@
+/* lines: what a step prints, for a person: groups folded, marks of the log as words, nothing that a terminal would obey. */
+#include <string.h>
+
+#include "agent/run/view_priv.h"
+
+enum { HELD_MAX = 16 << 10, LINE_SHOWN_MAX = 4096 };
+
+/* Colours are no harm, and no news where they do not arrive: a sequence ESC [ … m at p is so long. 0: there is none. */
+static size_t colour_at(const char *p, const char *end)
+{
+	if (end - p < 3 || p[0] != '\033' || p[1] != '[')
+		return 0;
+	size_t n = 2;
+	while (p + n < end && (strchr("0123456789;:", p[n]) != NULL && p[n] != '\0'))
+		n++;
+	return p + n < end && p[n] == 'm' ? n + 1 : 0;
+}
+
+/* One line without colours, tabs as blanks, anything else that is not seen as its code. */
+static char *shown(const char *line, size_t len)
+{
+	_cleanup_(str_done) struct str plain = STR_INIT(1 << 20), safe = STR_INIT(1 << 22);
+	const char *end = line + MIN(len, (size_t)LINE_SHOWN_MAX);
+	for (const char *p = line; p < end;) {
+		size_t colour = colour_at(p, end);
+		if (colour == 0 && *p == '\t')
+			str_append(&plain, "    ");
+		else if (colour == 0 && !(*p == '\r' && p + 1 == end))
+			str_append_c(&plain, *p);
+		p += MAX(colour, (size_t)1);
+	}
+	str_append_safe(&safe, str_peek(&plain), plain.len);
+	if (len > LINE_SHOWN_MAX)
+		str_append(&safe, " …");
+	return str_take(&safe);
+}
+
+static void hold(struct seen_job *job, const char *text)
+{
+	str_append(&job->held, text);
+	str_append_c(&job->held, '\n');
+	while (job->held.len > HELD_MAX) {
+		const char *end = memchr(job->held.data, '\n', job->held.len);
+		str_remove_front(&job->held, end != NULL ? (size_t)(end - job->held.data) + 1 : job->held.len);
+	}
+}
+
+static void close_group(struct view *v, struct seen_job *job)
+{
+	if (job->group == NULL)
+		return;
+	if (job->step == NULL || strcmp(job->group, job->step) != 0) {
+		_cleanup_free_ char *text = xasprintf("▸ %s (%zu lines)", job->group, job->group_lines);
+		view_say(v, job, MARK_LINE, text);
+	}
+	freep(&job->group);
+	job->group_lines = 0;
+}
+
+static const struct {
+	const char *mark, *word;
+	enum mark shown_as;
+} marks[] = {
+	{"##[error]", "Error: ", MARK_FAILED}, {"##[warning]", "Warning: ", MARK_NOTE},
+	{"##[notice]", "Notice: ", MARK_NOTE}, {"##[debug]", "Debug: ", MARK_LINE},
+	{"##[command]", "", MARK_LINE},        {"[command]", "", MARK_LINE},
+};
+
+static void show_line(struct view *v, struct seen_job *job, const char *text)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(marks); i++)
+		if (str_starts(text, marks[i].mark)) {
+			_cleanup_free_ char *line = xasprintf("%s%s", marks[i].word, text + strlen(marks[i].mark));
+			view_say(v, job, marks[i].shown_as, line);
+			return;
+		}
+	view_say(v, job, MARK_LINE, text);
+}
+
+static void take_line(struct view *v, struct seen_job *job, const char *line, size_t len)
+{
+	static const char begin[] = "##[group]", end[] = "##[endgroup]";
+	_cleanup_free_ char *text = shown(line, len);
+	bool folds = v->live && !v->verbose;
+	if (str_starts(text, begin)) {
+		close_group(v, job);
+		if (folds && !job->quiet)
+			job->group = xstrdup(text + strlen(begin));
+		else if (!job->quiet && (job->step == NULL || strcmp(text + strlen(begin), job->step) != 0))
+			view_say(v, job, MARK_LINE, text + strlen(begin));
+	} else if (strcmp(text, end) == 0) {
+		close_group(v, job);
+	} else if (job->quiet || job->group != NULL) {
+		job->group_lines++;
+		hold(job, text);
+	} else {
+		show_line(v, job, text);
+	}
+}
+
+void lines_show(struct view *v, struct seen_job *job, const char *text, size_t len)
+{
+	for (const char *p = text, *stop = text + len; p < stop;) {
+		const char *end = memchr(p, '\n', (size_t)(stop - p));
+		size_t n = (size_t)((end != NULL ? end : stop) - p);
+		take_line(v, job, p, n);
+		p += n + 1;
+	}
+}
+
+void lines_end(struct view *v, struct seen_job *job, bool failed)
+{
+	bool hidden = job->quiet || job->group != NULL;
+	close_group(v, job);
+	for (char *p = job->held.data, *end; failed && hidden && p != NULL && (end = strchr(p, '\n')) != NULL; p = end + 1) {
+		*end = '\0';
+		show_line(v, job, p);
+	}
+	str_clear(&job->held);
+}

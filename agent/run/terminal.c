@@ -1,0 +1,87 @@
+/* terminal: lines of a run as they are printed, and those at a terminal's bottom that show what runs now. */
+#include "agent/run/view_priv.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/core/clock.h"
+
+enum { WIDTH_DEFAULT = 80, ROWS_DEFAULT = 24 };
+
+static const struct {
+	const char *on_terminal, *plain, *colour;
+} looks[] = {
+	[MARK_START] = {"▸", ">", "\033[1m"},   [MARK_LINE] = {" ", " ", ""},
+	[MARK_DONE] = {"✓", "ok", "\033[32m"},  [MARK_FAILED] = {"✗", "!!", "\033[31m"},
+	[MARK_SKIPPED] = {"-", "-", "\033[2m"}, [MARK_NOTE] = {"!", "!", "\033[33m"},
+};
+
+void view_clear(struct view *v)
+{
+	for (; v->drawn > 0; v->drawn--)
+		fputs("\033[1A\033[2K", stdout);
+}
+
+void view_say(struct view *v, const struct seen_job *job, enum mark mark, const char *text)
+{
+	const char *colour = v->colours ? looks[mark].colour : "";
+	view_clear(v);
+	if (job != NULL)
+		printf("%s%-*s%s ", v->colours ? "\033[36m" : "", (int)v->name_width, job->name,
+		       v->colours ? "\033[0m" : "");
+	printf("%s%-*s %s%s\n", colour, v->live ? 1 : 2, v->live ? looks[mark].on_terminal : looks[mark].plain, text,
+	       *colour != '\0' ? "\033[0m" : "");
+	if (!v->live)
+		fflush(stdout);
+}
+
+static void size_of_terminal(size_t *ret_width, size_t *ret_rows)
+{
+	struct winsize size = {0};
+	bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 && size.ws_row > 0;
+	*ret_width = known ? size.ws_col : WIDTH_DEFAULT;
+	*ret_rows = known ? size.ws_row : ROWS_DEFAULT;
+}
+
+/* A line that is wider would take two, and could not be taken away again. */
+static void draw(struct view *v, const char *text, size_t width)
+{
+	size_t seen = 0, len = 0;
+	for (; text[len] != '\0'; len++) {
+		bool begins = ((unsigned char)text[len] & 0xc0) != 0x80;
+		if (begins && seen + 1 >= width)
+			break;
+		seen += begins;
+	}
+	printf("%.*s\n", (int)len, text);
+	v->drawn++;
+}
+
+void view_refresh(struct view *v)
+{
+	size_t width, rows, left = 0, shown = 0;
+	if (!v->live)
+		return;
+	view_clear(v);
+	size_of_terminal(&width, &rows);
+	for (struct seen_job *job = v->jobs; job != NULL; job = job->next) {
+		char time[32];
+		if (job->status == NULL || strcmp(job->status, "in_progress") != 0)
+			continue;
+		if (++shown > rows / 2) {
+			left++;
+			continue;
+		}
+		view_time(clock_mono_ms() - (job->step != NULL ? job->step_started_ms : job->started_ms), time);
+		_cleanup_free_ char *text =
+			xasprintf("… %s: %s (%s)", job->name, job->step != NULL ? job->step : "starting", time);
+		draw(v, text, width);
+	}
+	if (left > 0) {
+		_cleanup_free_ char *text = xasprintf("… and %zu more", left);
+		draw(v, text, width);
+	}
+	fflush(stdout);
+}

@@ -1,0 +1,41 @@
+/* Shared by view.c, terminal.c and lines.c: what is shown of each job. */
+#pragma once
+#include "agent/run/run_priv.h"
+
+struct seen_job {
+	struct seen_job *next;
+	char job_id[37];
+	char *name; /* for a terminal */
+	const char *status;
+	int64_t started_ms; /* monotonic */
+	/* of the step that runs */
+	int64_t number;
+	char *step; /* for a terminal; NULL: none runs */
+	int64_t step_started_ms;
+	bool quiet; /* made by davit: its lines are shown when it fails */
+	/* of the group that is open */
+	char *group;
+	size_t group_lines;
+	struct str held; /* the last lines that were not shown */
+};
+
+struct view {
+	bool json, verbose, live, colours;
+	size_t name_width;
+	size_t drawn; /* lines at the bottom of the terminal that change in place */
+	struct seen_job *jobs;
+};
+
+enum mark { MARK_START, MARK_LINE, MARK_DONE, MARK_FAILED, MARK_SKIPPED, MARK_NOTE };
+/* One line of a job (NULL: of the run), already safe for a terminal. */
+void view_say(struct view *v, const struct seen_job *job, enum mark mark, const char *text);
+/* Takes away what changes in place, before something else is printed. */
+void view_clear(struct view *v);
+char *view_safe(const char *text, size_t len); /* free() */
+/* "1.2 s", "3 min 20 s" */
+void view_time(int64_t ms, char out[32]);
+
+/* ---- lines.c */
+void lines_show(struct view *v, struct seen_job *job, const char *text, size_t len);
+/* The step ended: what was folded away of one that failed is shown after all. */
+void lines_end(struct view *v, struct seen_job *job, bool failed);
