@@ -81,9 +81,12 @@ int cmd_run(int argc, char **argv)
 		{0},
 	};
 	const struct cli_command command = {
-		"run", "[WORKFLOW] [options]",
+		"run",
+		"[WORKFLOW] [options]",
 		"Runs a workflow of the work tree here, without GitHub. Exit: 0 all succeeded, 1 a job failed, 2 refused.",
-		options, 0, 1};
+		options,
+		0,
+		1};
 	struct cli_rest rest;
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status < 0) {

@@ -17,8 +17,7 @@ static struct forge_run *run_of(struct forge *f)
 static char *author_of(const json_t *payload)
 {
 	const char *login = json_get_string(json_object_get(payload, "sender"), "login");
-	const char *name =
-		json_get_string(json_object_get(json_object_get(payload, "head_commit"), "author"), "name");
+	const char *name = json_get_string(json_object_get(json_object_get(payload, "head_commit"), "author"), "name");
 	return xstrdup(name != NULL && *name != '\0' ? name : login != NULL ? login : "nobody");
 }
 
@@ -118,8 +117,7 @@ void forge_local_end(struct forge *f, const char *job_id, const char *why)
 	pthread_mutex_lock(&f->lock);
 	struct forge_job *job = job_of(f, job_id);
 	if (job != NULL && job->state == JOB_RUNNING) {
-		json_array_append_new(job->annotations,
-		                      json_pack("{s:s, s:s}", "level", "failure", "message", why));
+		json_array_append_new(job->annotations, json_pack("{s:s, s:s}", "level", "failure", "message", why));
 		forge_job_complete(f, job, job->cancelled ? "cancelled" : "failure");
 	}
 	pthread_mutex_unlock(&f->lock);

@@ -136,11 +136,10 @@ static void job_cancel(struct forge *f, struct forge_job *job)
 	job->cancelled = true;
 	job->cancel_deadline_ms = clock_mono_ms() + ms;
 	if (job->runner != NULL)
-		json_array_append_new(job->runner->queue,
-		                      json_pack("{s:s, s:{s:s, s:o}}", "type", "JobCancellation", "body", "jobId",
-		                                job->job_id, "timeout",
-		                                json_stringf("%02d:%02d:%02d", (int)(s / 3600),
-		                                             (int)(s / 60 % 60), (int)(s % 60))));
+		json_array_append_new(job->runner->queue, json_pack("{s:s, s:{s:s, s:o}}", "type", "JobCancellation",
+		                                                    "body", "jobId", job->job_id, "timeout",
+		                                                    json_stringf("%02d:%02d:%02d", (int)(s / 3600),
+		                                                                 (int)(s / 60 % 60), (int)(s % 60))));
 	forge_wake(f);
 }
 

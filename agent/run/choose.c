@@ -36,10 +36,7 @@ int run_read_workflow(const char *root, const char *path, struct workflow **ret,
 	int r = fs_read(AT_FDCWD, full, WORKFLOW_MAX, &text, err);
 	if (r >= 0)
 		r = workflow_read(path, str_peek(&text), text.len, &faults, ret, NULL, err);
-	for (size_t i = 1; r < 0 && i < faults.count; i++)
-		fprintf(stderr, "%s:%d:%d: %s\n", path, faults.items[i].mark.line, faults.items[i].mark.column,
-		        faults.items[i].text);
-	return r;
+	return r < 0 && faults.count > 1 ? err_hint(err, r, "all that is wrong: davit validate %s", path) : r;
 }
 
 /* One line a file: its name, and what starts it. */
@@ -108,7 +105,11 @@ static int choose_by_word(const char *root, const struct strv *files, const char
 	if (*ret != NULL)
 		return 0;
 	int r = err_set(err, ERR_INVALID, "'%.100s' is no workflow of %s", word, root);
-	const char *nearest = str_nearest(word, (const char *const *)files->items, files->count);
+	_cleanup_(strv_done) struct strv stems = {0};
+	for (size_t i = 0; i < files->count; i++)
+		strv_add_take(&stems,
+		              xstrndup(files->items[i], (size_t)(strrchr(files->items[i], '.') - files->items[i])));
+	const char *nearest = str_nearest(word, (const char *const *)stems.items, stems.count);
 	if (nearest != NULL)
 		return err_hint(err, r, "did you mean '%s'?", nearest);
 	return err_hint(err, r, "name a file of the work tree, or one in %s", place);
@@ -157,8 +158,7 @@ int run_choose_event(const struct run_options *o, const struct workflow *w, cons
 		const char *name;
 		json_t *value;
 		json_object_foreach(w->on, name, value) str_appendf(&known, "%s%s", known.len > 0 ? ", " : "", name);
-		int r = err_set(err, ERR_INVALID, "the event '%.60s' does not start %s", event ? event : "",
-		                w->path);
+		int r = err_set(err, ERR_INVALID, "the event '%.60s' does not start %s", event ? event : "", w->path);
 		return err_hint(err, r, "it is started by: %s", str_peek(&known));
 	}
 	*ret_event = event;

@@ -45,16 +45,32 @@ static void hold(struct seen_job *job, const char *text)
 	}
 }
 
+/* The first group of a script says what is run, as the step's name mostly does. */
+static bool is_header(const struct seen_job *job)
+{
+	return job->group_count == 1 && str_starts(job->group, "Run ");
+}
+
+static void open_group(struct seen_job *job, const char *title)
+{
+	job->group = xstrdup(title);
+	job->group_lines = 0;
+	job->group_count++;
+	str_clear(&job->held);
+}
+
 static void close_group(struct view *v, struct seen_job *job)
 {
 	if (job->group == NULL)
 		return;
-	if (job->step == NULL || strcmp(job->group, job->step) != 0) {
-		_cleanup_free_ char *text = xasprintf("▸ %s (%zu lines)", job->group, job->group_lines);
+	if (is_header(job)) {
+		str_clear(&job->held);
+	} else {
+		_cleanup_free_ char *text =
+			xasprintf("▸ %s (%zu line%s)", job->group, job->group_lines, job->group_lines == 1 ? "" : "s");
 		view_say(v, job, MARK_LINE, text);
 	}
 	freep(&job->group);
-	job->group_lines = 0;
 }
 
 static const struct {
@@ -81,11 +97,12 @@ static void take_line(struct view *v, struct seen_job *job, const char *line, si
 {
 	static const char begin[] = "##[group]", end[] = "##[endgroup]";
 	_cleanup_free_ char *text = shown(line, len);
-	bool folds = v->live && !v->verbose;
+	bool folds = v->live && !v->verbose && !job->quiet;
+	view_head(v, job);
 	if (str_starts(text, begin)) {
 		close_group(v, job);
-		if (folds && !job->quiet)
-			job->group = xstrdup(text + strlen(begin));
+		if (folds)
+			open_group(job, text + strlen(begin));
 		else if (!job->quiet && (job->step == NULL || strcmp(text + strlen(begin), job->step) != 0))
 			view_say(v, job, MARK_LINE, text + strlen(begin));
 	} else if (strcmp(text, end) == 0) {
@@ -110,9 +127,8 @@ void lines_show(struct view *v, struct seen_job *job, const char *text, size_t l
 
 void lines_end(struct view *v, struct seen_job *job, bool failed)
 {
-	bool hidden = job->quiet || job->group != NULL;
 	close_group(v, job);
-	for (char *p = job->held.data, *end; failed && hidden && p != NULL && (end = strchr(p, '\n')) != NULL; p = end + 1) {
+	for (char *p = job->held.data, *end; failed && p != NULL && (end = strchr(p, '\n')) != NULL; p = end + 1) {
 		*end = '\0';
 		show_line(v, job, p);
 	}

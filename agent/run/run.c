@@ -133,6 +133,20 @@ static void wait_for_news(struct run *r)
 	(void)poll(fds, n, isatty(STDOUT_FILENO) ? REFRESH_MS : TICK_MS);
 }
 
+/* The forge knows of a job's end before all of its output was read; people hear of it afterwards. */
+static void hold_back(const struct run *r, const json_t *now)
+{
+	size_t i;
+	json_t *job;
+	json_array_foreach(json_object_get(now, "jobs"), i, job)
+	{
+		if (!workers_have(&r->workers, json_get_string(job, "job_id")))
+			continue;
+		json_object_set_new(job, "status", json_string("in_progress"));
+		json_object_set_new(job, "conclusion", json_null());
+	}
+}
+
 /* True when everything has ended. */
 static bool turn(struct run *r)
 {
@@ -143,6 +157,7 @@ static bool turn(struct run *r)
 	if (!r->killed)
 		workers_start_ready(&r->workers);
 	_cleanup_json_ json_t *now = forge_local_show(r->forge);
+	hold_back(r, now);
 	view_jobs(r->view, now);
 	view_refresh(r->view);
 	return r->killed || (json_get_string(now, "conclusion") != NULL && r->workers.running == 0);

@@ -50,6 +50,8 @@ void workers_start_ready(struct workers *w);
 void workers_look(struct workers *w);
 size_t workers_poll(const struct workers *w, struct pollfd *fds, size_t max);
 void workers_read(struct workers *w); /* output and ends */
+/* True until all that its worker had to say was read. */
+bool workers_have(const struct workers *w, const char *job_id);
 /* All at once, with what they started. */
 void workers_kill(struct workers *w);
 void workers_close(struct workers *w);

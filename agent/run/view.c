@@ -196,8 +196,16 @@ static void step_begins(struct view *v, struct seen_job *job, const json_t *step
 	job->number = json_get_int(step, "number", 0);
 	job->quiet = !v->verbose && (job->number == 1 || strcmp(name, "Complete job") == 0);
 	job->step_started_ms = clock_mono_ms();
-	if (!job->quiet)
+	job->headed = job->quiet;
+	job->group_count = 0;
+	str_clear(&job->held);
+}
+
+void view_head(struct view *v, struct seen_job *job)
+{
+	if (job->step != NULL && !job->headed)
 		view_say(v, job, MARK_START, job->step);
+	job->headed = true;
 }
 
 static void step_ends(struct view *v, struct seen_job *job, const json_t *step)
@@ -207,11 +215,13 @@ static void step_ends(struct view *v, struct seen_job *job, const json_t *step)
 	const char *name = json_get_string(step, "name");
 	_cleanup_free_ char *safe = view_safe(name, strlen(name));
 	char time[32];
+	if (ends[end].mark != MARK_SKIPPED)
+		view_head(v, job);
 	lines_end(v, job, failed);
 	view_time(json_get_int(step, "completed_ms", 0) - json_get_int(step, "started_ms", 0), time);
 	_cleanup_free_ char *text = ends[end].mark == MARK_DONE ? xasprintf("%s (%s)", safe, time)
-	                            : failed ? xasprintf("%s: %s (%s)", safe, ends[end].word, time)
-	                                     : xasprintf("%s: %s", safe, ends[end].word);
+	                            : failed                    ? xasprintf("%s: %s (%s)", safe, ends[end].word, time)
+	                                                        : xasprintf("%s: %s", safe, ends[end].word);
 	if (!quiet || failed)
 		view_say(v, job, ends[end].mark, text);
 	freep(&job->step);
@@ -226,8 +236,10 @@ void view_event(struct view *v, const char *job_id, const json_t *event)
 		return;
 	if (v->json) {
 		json_t *copy = json_pack("{s:s, s:s, s:s}", "event",
-		                         step != NULL ? "step" : lines != NULL ? "log" : "summary", "job_id", job_id,
-		                         "job", job->name);
+		                         step != NULL    ? "step"
+		                         : lines != NULL ? "log"
+		                                         : "summary",
+		                         "job_id", job_id, "job", job->name);
 		json_object_update(copy, (json_t *)(uintptr_t)event);
 		print_event(copy);
 	} else if (step != NULL && strcmp(json_get_string(step, "status"), "in_progress") == 0) {

@@ -12,11 +12,12 @@ struct seen_job {
 	int64_t number;
 	char *step; /* for a terminal; NULL: none runs */
 	int64_t step_started_ms;
-	bool quiet; /* made by davit: its lines are shown when it fails */
+	bool headed; /* its title was shown */
+	bool quiet;  /* made by davit: its lines are shown when it fails */
 	/* of the group that is open */
 	char *group;
-	size_t group_lines;
-	struct str held; /* the last lines that were not shown */
+	size_t group_lines, group_count;
+	struct str held; /* what was not shown: of a quiet step, or of the last group */
 };
 
 struct view {
@@ -34,6 +35,9 @@ void view_clear(struct view *v);
 char *view_safe(const char *text, size_t len); /* free() */
 /* "1.2 s", "3 min 20 s" */
 void view_time(int64_t ms, char out[32]);
+
+/* The title of the step that runs, before the first that is shown of it: a skipped one needs none. */
+void view_head(struct view *v, struct seen_job *job);
 
 /* ---- lines.c */
 void lines_show(struct view *v, struct seen_job *job, const char *text, size_t len);

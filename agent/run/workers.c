@@ -34,10 +34,10 @@ struct worker {
 };
 
 /* What a step sees of the caller's environment, if nothing else is asked for: no variable that may be a credential. */
-static const char *const kept[] = {"PATH",   "HOME",       "USER",         "LOGNAME",     "SHELL",      "LANG",
-                                   "LANGUAGE", "TZ",       "TMPDIR",       "TERM",        "DAVIT_TRACE", "SSL_CERT_FILE",
-                                   "SSL_CERT_DIR", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS",
-                                   "DOCKER_HOST", "RUNNER_TOOL_CACHE"};
+static const char *const kept[] = {"PATH",         "HOME",          "USER",         "LOGNAME",          "SHELL",
+                                   "LANG",         "LANGUAGE",      "TZ",           "TMPDIR",           "TERM",
+                                   "DAVIT_TRACE",  "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH",  "ASAN_OPTIONS",
+                                   "LSAN_OPTIONS", "UBSAN_OPTIONS", "DOCKER_HOST",  "RUNNER_TOOL_CACHE"};
 
 static void take_environment(struct workers *w)
 {
@@ -77,13 +77,14 @@ static json_t *settings_of(const struct workers *w, const struct worker *k)
 static int spawn(struct workers *w, struct worker *k, struct err *err)
 {
 	const char *argv[] = {w->program, "worker", NULL};
-	struct proc_options options = {.argv = argv,
-	                               .env = (const char *const *)strv_null_terminated(&w->env),
-	                               .stdin_fd = PROC_PIPE,
-	                               .stdout_fd = PROC_PIPE,
-	                               .stderr_fd = STDERR_FILENO,
-	                               /* What is typed into the terminal is for us: a job is cancelled by its message. */
-	                               .new_session = true};
+	struct proc_options options = {
+		.argv = argv,
+		.env = (const char *const *)strv_null_terminated(&w->env),
+		.stdin_fd = PROC_PIPE,
+		.stdout_fd = PROC_PIPE,
+		.stderr_fd = STDERR_FILENO,
+		/* What is typed into the terminal is for us: a job is cancelled by its message. */
+		.new_session = true};
 	int r = proc_spawn(&options, &k->proc, err);
 	if (r < 0)
 		return err_wrap(err, r, "start the worker");
@@ -237,7 +238,8 @@ static void reap(struct workers *w, struct worker *k)
 	proc_wait(&k->proc, &wait, &status, NULL);
 	if (!forge_local_look(w->forge, k->job_id).over)
 		end_tree(k);
-	_cleanup_free_ char *why = xasprintf("The worker of this job ended with status %d before it reported a result.", status);
+	_cleanup_free_ char *why =
+		xasprintf("The worker of this job ended with status %d before it reported a result.", status);
 	forge_local_end(w->forge, k->job_id, why);
 	w->running--;
 	worker_free(k);
@@ -256,6 +258,14 @@ void workers_read(struct workers *w)
 			p = &k->next;
 		}
 	}
+}
+
+bool workers_have(const struct workers *w, const char *job_id)
+{
+	for (const struct worker *k = w->first; k != NULL; k = k->next)
+		if (strcmp(k->job_id, job_id) == 0)
+			return true;
+	return false;
 }
 
 void workers_kill(struct workers *w)

@@ -1,0 +1,292 @@
+#!/usr/bin/env python3
+"""davit run: workflows without GitHub, by real workers."""
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+DAVIT = os.path.join(os.environ["DAVIT_BUILD"], "bin", "davit")
+
+
+class Tree:
+    """A work tree with one commit, an environment of its own, and davit run in it."""
+
+    def __init__(self, files):
+        self.dir = os.path.realpath(tempfile.mkdtemp(prefix="davit-tree-"))
+        self.top, self.tmp = os.path.join(self.dir, "shop"), os.path.join(self.dir, "tmp")
+        os.mkdir(self.tmp)
+        self.env = dict(os.environ, DAVIT_STATE=os.path.join(self.dir, "state"), TMPDIR=self.tmp, GIT_CONFIG_GLOBAL="/dev/null",
+                        GITHUB_TOKEN="ghp_of_the_caller", NO_COLOR="1")
+        subprocess.run(["git", "init", "-q", "-b", "trunk", self.top], check=True, env=self.env)
+        self.write(files)
+        self.git("add", "-A")
+        self.git("-c", "user.name=Ann Other", "-c", "user.email=ann@example.invalid", "commit", "-qm", "one")
+
+    def write(self, files):
+        for name, text in files.items():
+            path = os.path.join(self.top, ".github/workflows", name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(text)
+
+    def git(self, *args):
+        subprocess.run(["git", "-C", self.top, *args], check=True, env=self.env)
+
+    def start(self, *args, env=None, **more):
+        return subprocess.Popen([DAVIT, "run", *args], cwd=self.top, env=dict(self.env, **env or {}), stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+
+    def run(self, *args, env=None):
+        p = self.start(*args, env=env)
+        out, err = p.communicate(timeout=120)
+        return p.returncode, out, err
+
+    def events(self, *args, env=None):
+        code, out, err = self.run(*args, "--json", env=env)
+        return code, [json.loads(line) for line in out.splitlines()], err
+
+    def left_behind(self):
+        return os.listdir(self.tmp)
+
+    def remove(self):
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def ends(events):
+    """The last event's jobs: name → conclusion."""
+    return {job["name"]: job["conclusion"] for job in events[-1]["jobs"]}
+
+
+def log(events, job=None):
+    return "".join(e["lines"] for e in events if e["event"] == "log" and job in (None, e["job"]))
+
+
+class RunHere(unittest.TestCase):
+    def tree(self, text=None, **files):
+        tree = Tree({"ci.yml": text} if text else files)
+        self.addCleanup(tree.remove)
+        return tree
+
+    def test_jobs_run_in_the_order_of_their_needs_with_outputs_legs_and_the_event_of_the_work_tree(self):
+        tree = self.tree("""on: {push: {branches: [main]}}
+jobs:
+  last:
+    needs: [test, first]
+    if: always() && needs.test.result == 'success'
+    runs-on: ubuntu-latest
+    steps: [{run: 'echo "last sees ${{ needs.first.outputs.v }} ${{ vars.COLOUR }}"'}]
+  test:
+    needs: first
+    runs-on: [self-hosted, gpu]
+    strategy: {matrix: {n: [1, 2]}}
+    steps: [{run: 'echo "leg ${{ matrix.n }} sees ${{ needs.first.outputs.v }}"'}]
+  first:
+    runs-on: x
+    outputs: {v: "${{ steps.a.outputs.v }}"}
+    steps:
+      - {id: a, run: 'echo v=42 >> "$GITHUB_OUTPUT"'}
+      - run: 'echo "$GITHUB_REPOSITORY $GITHUB_REF $GITHUB_ACTOR ${{ github.event.head_commit.message }} $(pwd)"'
+      - run: echo "token of the caller is '${GITHUB_TOKEN-}'"
+""")
+        tree.git("remote", "add", "origin", "git@github.com:acme/shop.git")
+        code, events, err = tree.events("--var", "COLOUR=blue")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(ends(events), {"first": "success", "test (1)": "success", "test (2)": "success", "last": "success"})
+        started = [e["name"] for e in events if e["event"] == "job" and e["status"] == "in_progress"]
+        self.assertEqual((started[0], started[-1]), ("first", "last"))
+        self.assertIn("leg 2 sees 42\n", log(events, "test (2)"))
+        self.assertIn("last sees 42 blue\n", log(events, "last"))
+        self.assertIn("acme/shop refs/heads/trunk Ann Other one " + tree.tmp, log(events))
+        self.assertIn("token of the caller is ''\n", log(events))
+        self.assertEqual(tree.left_behind(), [])
+
+    def test_a_failing_job_gives_1_and_says_where_and_a_second_run_is_no_different(self):
+        tree = self.tree("""on: push
+jobs:
+  good: {runs-on: x, continue-on-error: true, steps: [{run: exit 3}]}
+  bad: {runs-on: x, steps: [{name: breaks, run: 'echo reason; exit 4'}, {run: echo never}]}
+  behind: {runs-on: x, needs: bad, steps: [{run: echo never}]}
+""")
+        for _ in range(2):
+            code, out, err = tree.run("--slots", "1")
+            self.assertEqual((code, err), (1, ""))
+            for line in ("bad    !! breaks: failed", "bad    !! Error: Process completed with exit code 4.", "behind -  skipped", "bad    !! failed"):
+                self.assertIn(line, out)
+            self.assertIn("reason", out)
+            self.assertIn("bad    -  Run echo never: skipped\n", out)
+            self.assertNotIn("bad       never", out)
+            self.assertTrue(out.endswith("\n!! failed\n"))
+        self.assertEqual(tree.left_behind(), [])
+
+    def test_one_workflow_is_picked_several_are_listed_and_wrong_ones_are_refused(self):
+        tree = self.tree(**{"ci.yml": "name: Check it\non: [push, workflow_dispatch]\njobs: {a: {runs-on: x, steps: [{run: echo by hand}]}, b: {runs-on: x, steps: [{run: x}]}}\n",
+                            "other.yaml": "on: schedule\njobs: {a: {runs-on: x, steps: [{run: x}], if: 1}, b: {runs-on: x, nedds: a}}\n"})
+        code, out, err = tree.run()
+        self.assertEqual((code, out), (2, "ci.yml  Check it  (push, workflow_dispatch)\nother.yaml  (has faults: davit validate)\n"))
+        self.assertIn("has 2 workflows", err)
+        for words, says in ((["other"], "a job needs 'steps'"), (["othr"], "did you mean 'other'?"), (["ci", "--job", "c"], "no job 'c'"),
+                            (["ci", "--event", "release"], "it is started by: push, workflow_dispatch"), (["ci", "--secret", "NONE"], "NONE"),
+                            (["ci", "--slots", "0"], "--slots"), (["ci", "--event", "push", "--input", "a=b"], "workflow_dispatch"),
+                            (["ci", "--event-file", "/none"], "/none")):
+            code, out, err = tree.run(*words)
+            self.assertEqual((code, out), (2, ""), err)
+            self.assertIn(says, err)
+        for words in (["ci"], ["Check it"], [".github/workflows/ci.yml"]):
+            code, events, err = tree.events(*words, "--job", "a")
+            self.assertEqual((code, ends(events)), (0, {"a": "success"}), err)
+        empty = tempfile.mkdtemp(dir=tree.dir)
+        p = subprocess.run([DAVIT, "run"], cwd=empty, env=tree.env, capture_output=True, text=True, check=False)
+        self.assertEqual(p.returncode, 2)
+        self.assertIn("is not in a git work tree", p.stderr)
+
+    def test_inputs_of_a_dispatch_have_their_types_and_defaults_and_an_event_can_be_given(self):
+        tree = self.tree("""on:
+  issues:
+  workflow_dispatch: {inputs: {count: {type: number, default: 3}, really: {type: boolean}, where: {type: choice, options: [a, b], required: true}}}
+jobs:
+  a:
+    runs-on: x
+    steps: [{run: 'echo "${{ toJSON(inputs) == ''null'' }} ${{ inputs.count + 0 }} ${{ inputs.really == false }} ${{ inputs.where }} ${{ github.event.issue.title }}"'}]
+""".replace("inputs.count + 0", "inputs.count >= 3"))
+        code, events, err = tree.events("--input", "where=b")
+        self.assertEqual(code, 0, err)
+        self.assertIn("false true true b \n", log(events))
+        code, _, err = tree.run("--input", "where=c")
+        self.assertEqual(code, 2)
+        self.assertIn("no option 'c'", err)
+        with open(os.path.join(tree.dir, "event.json"), "w", encoding="utf-8") as f:
+            json.dump({"issue": {"title": "broken"}}, f)
+        code, events, err = tree.events("--event", "issues", "--event-file", f.name)
+        self.assertEqual(code, 0, err)
+        self.assertIn("broken\n", log(events))
+
+    def test_secrets_are_masked_everywhere_and_reach_only_who_asks(self):
+        tree = self.tree("""on: push
+jobs:
+  a:
+    runs-on: x
+    outputs: {leak: "${{ steps.a.outputs.leak }}"}
+    steps:
+      - {id: a, env: {P: "${{ secrets.PASSWORD }}"}, run: 'echo "$P"; echo "$P" | rev; echo "leak=$P" >> "$GITHUB_OUTPUT"; echo "$P" > "$GITHUB_STEP_SUMMARY"'}
+      - run: 'echo "inherits ''${PASSWORD-}'' ${OTHER-}"'
+""")
+        for words in ((), ("--json",)):
+            code, out, err = tree.run("--secret", "PASSWORD", "--env", "OTHER", *words, env={"PASSWORD": "correct-horse", "OTHER": "yes"})
+            self.assertEqual(code, 0, err)
+            self.assertNotIn("correct-horse", out + err)
+            self.assertIn("***", out)
+            self.assertIn("esroh-tcerroc", out)
+            self.assertIn("inherits '' yes", out)
+
+    def test_nothing_that_a_job_prints_or_is_called_is_obeyed_by_a_terminal(self):
+        tree = self.tree("""on: push
+jobs:
+  a:
+    name: "evil \\e]0;owned\\a \\u202e name"
+    runs-on: x
+    outputs: {o: "${{ steps.s.outputs.o }}"}
+    steps:
+      - {id: s, name: "step \\e[2J", run: "printf '\\\\033[31mred\\\\033[0m \\\\033]0;x\\\\007 \\\\033[2J\\\\r\\\\n'; printf 'o=\\\\033[2J' >> $GITHUB_OUTPUT"}
+  b:
+    name: ${{ needs.a.outputs.o }}
+    needs: a
+    runs-on: x
+    steps: [{run: exit 1}]
+""")
+        code, out, err = tree.run()
+        self.assertEqual((code, err), (1, ""))
+        self.assertEqual([c for c in out if (ord(c) < 32 and c != "\n") or ord(c) in (0x202e, 0x9b, 0x7f)], [])
+        self.assertIn(" red \\x1b]0;x\\x07 \\x1b[2J\n", out)
+
+    def wait_for_line(self, p, wanted):
+        for line in p.stdout:
+            if wanted in line:
+                return
+        self.fail(f"'{wanted}' never came: {p.stderr.read()}")
+
+    SLOW = """on: push
+jobs:
+  a:
+    runs-on: x
+    steps:
+      - {run: 'trap "" INT; echo "pid $$ of the step"; sleep 600 & wait'}
+      - {if: always(), run: echo always}
+      - {if: cancelled(), run: 'echo was cancelled; [ ! -e "$FIFO" ] || cat "$FIFO"', env: {FIFO: "${{ vars.FIFO }}"}}
+      - run: echo never
+  b: {needs: a, runs-on: x, steps: [{run: echo never}]}
+"""
+
+    def alive(self, pid):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+                return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+        except FileNotFoundError:
+            return False
+
+    def test_an_interrupt_cancels_as_github_does(self):
+        tree = self.tree(self.SLOW.replace('trap "" INT; ', ""))
+        p = tree.start()
+        self.wait_for_line(p, "of the step")
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=60)
+        self.assertEqual((p.returncode, err), (130, ""), out)
+        self.assertIn("always\n", out)
+        self.assertIn("was cancelled\n", out)
+        self.assertIn("a -  Run echo never: skipped\n", out)
+        self.assertIn("b !! cancelled", out)
+        self.assertEqual(tree.left_behind(), [])
+
+    def test_a_second_interrupt_ends_all_at_once_and_leaves_nothing(self):
+        tree = self.tree(self.SLOW.replace('trap "" INT; ', ""))
+        fifo = os.path.join(tree.dir, "fifo")
+        os.mkfifo(fifo)
+        p = tree.start("--var", f"FIFO={fifo}")
+        self.wait_for_line(p, "of the step")
+        p.send_signal(signal.SIGINT)
+        self.wait_for_line(p, "was cancelled")
+        p.send_signal(signal.SIGINT)
+        p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 130)
+        self.assertEqual(tree.left_behind(), [])
+        found = subprocess.run(["pgrep", "-f", tree.dir], capture_output=True, text=True, check=False).stdout.split()
+        self.assertEqual([pid for pid in found if self.alive(pid)], [])
+
+    def test_on_a_terminal_groups_are_folded_and_what_runs_now_is_shown(self):
+        tree = self.tree("""on: push
+jobs:
+  a: {runs-on: x, steps: [{name: build, run: 'echo ::group::Details; echo inside; echo ::endgroup::; echo outside'}]}
+  b: {runs-on: x, steps: [{name: breaks, run: 'echo ::group::Hidden; echo the reason; exit 1'}]}
+""")
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.chdir(tree.top)
+            os.execvpe(DAVIT, [DAVIT, "run"], dict(tree.env, TERM="xterm", NO_COLOR="1"))
+        out = b""
+        while select.select([terminal], [], [], 60)[0]:
+            try:
+                data = os.read(terminal, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            out += data
+        os.close(terminal)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 1)
+        text = out.decode()
+        self.assertIn("▸ Details (1 line)", text)
+        self.assertNotIn("inside", text.replace("echo inside", ""))
+        self.assertIn("outside", text)
+        self.assertIn("the reason", text)
+        self.assertNotIn("shell:", text)
+        self.assertRegex(text, "… [ab]: ")
+        self.assertLess(text.index("✓ build"), text.index("a ✓ succeeded"))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
