@@ -55,7 +55,7 @@ static bool take_one(const struct field_chosen *chosen, size_t index, struct res
 	take_common(r);
 	snprintf(r->pointer, sizeof(r->pointer), "/resources/%zu/%s", index, choice->name);
 	_cleanup_free_ char *at = xasprintf("%s/%s", r->pointer, choice->key);
-	_cleanup_free_ char *id = r->type->id != NULL ? r->type->id(r->id, at, faults) : xstrdup(r->id);
+	_cleanup_free_ char *id = r->type->id != NULL ? r->type->id(r, at, faults) : xstrdup(r->id);
 	r->id = arena_strdup(&all->arena, id != NULL ? id : r->id);
 	r->key = arena_printf(&all->arena, "%s:%s", choice->name, r->id);
 	apply_validate_attributes(r, &f);

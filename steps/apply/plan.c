@@ -316,30 +316,25 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 	return 0;
 }
 
-/* One resource or row to be looked at. */
-struct sight {
-	const struct resource_type *type;
-	const char *id;
-};
-
 /* Looks at everything that the plan needs at once: a thousand queries take a few round trips. Kinds that look in the same way do so
  * together, in the given order. */
-static int look_ahead(struct planner *p, const struct sight *sights, size_t count, bool with_way, struct err *err)
+static int look_ahead(struct planner *p, const struct resource_sight *sights, size_t count, bool with_way,
+                      struct err *err)
 {
-	_cleanup_free_ const char **ids = xcalloc(count + 1, sizeof(*ids));
+	_cleanup_free_ struct resource_sight *same = xcalloc(count + 1, sizeof(*same));
 	_cleanup_free_ bool *asked = xcalloc(count + 1, sizeof(*asked));
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < count; i++) {
-		size_t same = 0;
+		size_t found = 0;
 		if (asked[i] || sights[i].type == NULL || sights[i].type->ahead == NULL)
 			continue;
 		for (size_t k = i; k < count; k++) {
 			if (sights[k].type == NULL || sights[k].type->ahead != sights[i].type->ahead)
 				continue;
 			asked[k] = true;
-			ids[same++] = sights[k].id;
+			same[found++] = sights[k];
 		}
-		r = sights[i].type->ahead(&p->call, ids, same, with_way, err);
+		r = sights[i].type->ahead(&p->call, same, found, with_way, err);
 	}
 	return r;
 }
@@ -354,13 +349,16 @@ static int plan_left(struct planner *p, struct err *err)
 	if (r < 0)
 		return r;
 	_cleanup_free_ const char **keys = xcalloc(json_object_size(left) + 1, sizeof(*keys));
-	_cleanup_free_ struct sight *sights = xcalloc(json_object_size(left) + 1, sizeof(*sights));
+	_cleanup_free_ struct resource_sight *sights = xcalloc(json_object_size(left) + 1, sizeof(*sights));
 	json_object_foreach(left, key, row) keys[count++] = key;
 	apply_order_left(p->call.c->type, left, keys, count);
 	for (size_t i = 0; i < count; i++) {
-		const char *name = json_get_string(json_object_get(left, keys[i]), "type");
-		sights[i] = (struct sight){name != NULL ? resource_type_named(p->call.c->type, name) : NULL,
-		                           apply_id_of_key(keys[i])};
+		const json_t *gone = json_object_get(left, keys[i]);
+		const char *name = json_get_string(gone, "type");
+		sights[i] = (struct resource_sight){.type = name != NULL ? resource_type_named(p->call.c->type, name)
+		                                                         : NULL,
+		                                    .id = apply_id_of_key(keys[i]),
+		                                    .row = gone};
 	}
 	r = look_ahead(p, sights, count, false, err);
 	for (size_t i = 0; r == 0 && i < count; i++)
@@ -371,9 +369,10 @@ static int plan_left(struct planner *p, struct err *err)
 static int plan_wanted(struct planner *p, struct err *err)
 {
 	const struct resources *all = p->all;
-	_cleanup_free_ struct sight *sights = xcalloc(all->count + 1, sizeof(*sights));
+	_cleanup_free_ struct resource_sight *sights = xcalloc(all->count + 1, sizeof(*sights));
 	for (size_t i = 0; i < all->count; i++)
-		sights[i] = (struct sight){all->order[i]->type, all->order[i]->id};
+		sights[i] = (struct resource_sight){
+			.type = all->order[i]->type, .id = all->order[i]->id, .wanted = all->order[i]};
 	int r = look_ahead(p, sights, all->count, true, err);
 	for (size_t i = 0; r == 0 && i < all->count; i++)
 		r = plan_filled(p, all->order[i], err);
@@ -416,7 +415,8 @@ int apply_plan_resources(const struct step_context *c, struct view *v, const str
                          struct err *err)
 {
 	_cleanup_(node_cache_done) struct node_cache seen = {0};
-	struct planner p = {.call = {.c = c, .v = v, .seen = &seen, .plan = plan},
+	_cleanup_json_ json_t *found = json_object();
+	struct planner p = {.call = {.c = c, .v = v, .seen = &seen, .found = found, .plan = plan},
 	                    .all = all,
 	                    .facts = json_object(),
 	                    .refused = STR_INIT(16384),

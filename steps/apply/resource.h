@@ -2,11 +2,12 @@
  * knows none of them by name: the list is in steps/resources.c.
  *
  * | member   | touches     | promises                                                                     | NULL                   |
- * | id       | nothing     | the key's value in its one form (a path normalized); a fault and NULL otherwise | the value as it is     |
+ * | id       | nothing     | what tells it from others (a path normalized), of r->id as given; a fault and NULL otherwise | r->id as it is |
  * | validate | nothing     | rules that a schema cannot say, each at its member                           | none                   |
  * | bars     | nothing     | is there no room for `other` where this one is?                              | there always is         |
  * | check    | local files | what can be known before the first change                                    | nothing                |
  * | ahead    | reads       | looks at all of these together; saves round trips only                       | each by itself         |
+ * | words    | nothing     | what its look asks for beside its id, by what is wanted (NULL: it left the desired state) or its row; free() | nothing |
  * | look     | reads       | what is there, as in a change's `before`; its "type" is `what`, "absent" or of another kind | –      |
  * | want     | reads       | what shall be there, as in a change's `after`; content: what the driver writes | –                    |
  * | first    | reads       | adds the changes that must come before this one                              | none                   |
@@ -46,8 +47,17 @@ struct resource_call {
 	const struct step_context *c;
 	struct view *v;
 	struct node_cache *seen; /* of hosts: the nodes already looked at */
+	json_t *found; /* by those kinds whose `ahead` puts something here, in their own form; NULL: nothing */
 	struct plan *plan;
 	/* Of the resource that is looked at: what is wanted (NULL: it left the desired state), and its row (NULL: it has none). */
+	const struct resource *wanted;
+	const json_t *row;
+};
+
+/* One that is looked at ahead: wanted, or the row of what left the desired state. */
+struct resource_sight {
+	const struct resource_type *type; /* NULL: this program has no such kind */
+	const char *id;
 	const struct resource *wanted;
 	const json_t *row;
 };
@@ -76,11 +86,13 @@ struct resource_type {
 	const char *const *output_names; /* of `outputs`, NULL at the end */
 	bool edits; /* a part of what others own: what leaves the desired state is forgotten, never destroyed */
 	bool nests; /* its id is a path: what lies below it comes after it */
-	char *(*id)(const char *given, const char *pointer, struct faults *faults); /* free() */
+	char *(*id)(const struct resource *r, const char *pointer, struct faults *faults); /* free() */
 	void (*validate)(const struct resource *r, const struct resource_faults *f);
 	bool (*bars)(const struct resource *r, const struct resource *other);
 	int (*check)(const struct step_context *c, const struct resource *r, struct err *err);
-	int (*ahead)(struct resource_call *x, const char *const *ids, size_t count, bool with_way, struct err *err);
+	int (*ahead)(struct resource_call *x, const struct resource_sight *sights, size_t count, bool with_way,
+	             struct err *err);
+	char *(*words)(const struct resource *wanted, const json_t *row);
 	int (*look)(struct resource_call *x, const char *id, json_t **ret, struct err *err);
 	int (*want)(struct resource_call *x, const struct resource *r, const json_t *before, json_t **ret,
 	            struct str *content, struct err *err);

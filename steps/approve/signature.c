@@ -2,6 +2,7 @@
 #include "steps/approve/approve.h"
 
 #include "base/secret/base64.h"
+#include "base/secret/blob.h"
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -9,51 +10,15 @@ enum { BLOB_MAX = 2048, SIG_VERSION = 1, DIGEST_MAX = 64 };
 static const char magic[] = "SSHSIG", key_type[] = "ssh-ed25519";
 static const char head[] = "-----BEGIN SSH SIGNATURE-----", tail[] = "-----END SSH SIGNATURE-----";
 
-/* What is left of a blob. */
-struct blob {
-	const unsigned char *at;
-	size_t left;
-};
-
-static bool take(struct blob *b, size_t len, struct blob *ret)
-{
-	if (len > b->left)
-		return false;
-	*ret = (struct blob){b->at, len};
-	b->at += len;
-	b->left -= len;
-	return true;
-}
-
-static bool take_number(struct blob *b, uint32_t *ret)
-{
-	struct blob n;
-	if (!take(b, 4, &n))
-		return false;
-	*ret = (uint32_t)n.at[0] << 24 | (uint32_t)n.at[1] << 16 | (uint32_t)n.at[2] << 8 | n.at[3];
-	return true;
-}
-
-static bool take_string(struct blob *b, struct blob *ret)
-{
-	uint32_t len;
-	return take_number(b, &len) && take(b, len, ret);
-}
-
-static bool is_text(const struct blob *b, const char *text)
-{
-	return b->left == strlen(text) && memcmp(b->at, text, b->left) == 0;
-}
-
 /* A string of a type and exactly so many bytes behind it. */
 static int take_typed(struct blob b, const char *what, unsigned char *ret, size_t size, struct err *err)
 {
 	struct blob type, bytes;
-	if (!take_string(&b, &type))
+	if (!blob_take_string(&b, &type))
 		return err_set(err, ERR_INVALID, "the %s is damaged", what);
-	if (!is_text(&type, key_type))
+	if (!blob_is_text(&type, key_type))
 		return err_set(err, ERR_UNSUPPORTED, "the %s is not one of ssh-ed25519", what);
-	if (!take_string(&b, &bytes) || b.left > 0 || bytes.left != size)
+	if (!blob_take_string(&b, &bytes) || b.left > 0 || bytes.left != size)
 		return err_set(err, ERR_INVALID, "the %s is damaged", what);
 	memcpy(ret, bytes.at, size);
 	return 0;
@@ -73,20 +38,20 @@ static int read_blob(struct blob b, struct approve_signature *ret, struct err *e
 {
 	struct blob start, key, name, reserved, hash, signature;
 	uint32_t version;
-	if (!take(&b, strlen(magic), &start) || !is_text(&start, magic) || !take_number(&b, &version))
+	if (!blob_take(&b, strlen(magic), &start) || !blob_is_text(&start, magic) || !blob_take_number(&b, &version))
 		return err_set(err, ERR_INVALID, "this is not a signature of ssh-keygen");
 	if (version != SIG_VERSION)
 		return err_set(err, ERR_UNSUPPORTED, "the signature has the format %u; this program reads %d", version,
 		               SIG_VERSION);
-	if (!take_string(&b, &key) || !take_string(&b, &name) || !take_string(&b, &reserved) ||
-	    !take_string(&b, &hash) || !take_string(&b, &signature) || b.left > 0)
+	if (!blob_take_string(&b, &key) || !blob_take_string(&b, &name) || !blob_take_string(&b, &reserved) ||
+	    !blob_take_string(&b, &hash) || !blob_take_string(&b, &signature) || b.left > 0)
 		return err_set(err, ERR_INVALID, "the signature is damaged");
-	if (!is_text(&name, APPROVE_NAMESPACE)) {
+	if (!blob_is_text(&name, APPROVE_NAMESPACE)) {
 		err_set(err, ERR_AUTH, "the signature was made for something else");
 		return err_hint(err, ERR_AUTH, "ssh-keygen -Y sign -n " APPROVE_NAMESPACE " …");
 	}
-	ret->sha256 = is_text(&hash, "sha256");
-	if (reserved.left > 0 || (!ret->sha256 && !is_text(&hash, "sha512")))
+	ret->sha256 = blob_is_text(&hash, "sha256");
+	if (reserved.left > 0 || (!ret->sha256 && !blob_is_text(&hash, "sha512")))
 		return err_set(err, ERR_UNSUPPORTED, "the signature is of a kind that is not known");
 	int r = take_typed(key, "key of the signature", ret->key, sizeof(ret->key), err);
 	return r < 0 ? r : take_typed(signature, "signature", ret->signature, sizeof(ret->signature), err);

@@ -49,12 +49,6 @@ bool bootstrap_makes_group(const struct bootstrap_in *in, const char *name)
 	return bootstrap_makes_user(in, name);
 }
 
-char *bootstrap_key_of(const char *line)
-{
-	char *key = NULL;
-	return machine_key_read(line, &key) ? key : xstrdup("");
-}
-
 /* What stands in plans, journals and command lines of the target is no secret. */
 static void refuse_secret(const char *text, const char *pointer, struct faults *faults)
 {
@@ -67,15 +61,19 @@ static void validate_keys(const struct bootstrap_users *user, size_t index, stru
 	_cleanup_(strv_done) struct strv keys = {0};
 	for (size_t i = 0; i < user->authorized_keys.count; i++) {
 		const char *line = user->authorized_keys.items[i];
-		_cleanup_free_ char *at = xasprintf("/users/%zu/authorized_keys/%zu", index, i), *key = NULL;
+		_cleanup_free_ char *at = xasprintf("/users/%zu/authorized_keys/%zu", index, i);
+		_cleanup_(machine_key_line_done) struct machine_key_line read = {0};
+		_cleanup_(str_done) struct str why = STR_INIT(1024);
 		refuse_secret(line, at, faults);
-		if (!machine_key_read(line, &key)) {
+		if (!machine_key_read(line, &read)) {
 			faults_add(faults, NULL, at, "is not a line of authorized_keys");
 			faults_hint(faults, "one line: options (if any), the type, the key in base64, a comment");
-		} else if (strv_has(&keys, key)) {
+		} else if (!machine_key_options_fit(read.options, &why)) {
+			faults_add(faults, NULL, at, "%s", str_peek(&why));
+		} else if (strv_has(&keys, read.key)) {
 			faults_add(faults, NULL, at, "the same key stands there twice");
 		} else {
-			strv_add(&keys, key);
+			strv_add(&keys, read.key);
 		}
 	}
 }
@@ -210,9 +208,11 @@ static void want_users(struct bootstrap_plan *p)
 		for (size_t k = 0; k < user->groups.count; k++)
 			bootstrap_want(p, &machine_group, user->groups.items[k], NULL);
 		for (size_t k = 0; k < user->authorized_keys.count; k++) {
-			_cleanup_free_ char *key = bootstrap_key_of(user->authorized_keys.items[k]);
-			_cleanup_free_ char *id = machine_key_id(user->name, key);
-			bootstrap_want(p, &machine_key, id, key);
+			_cleanup_(machine_key_line_done) struct machine_key_line line = {0};
+			if (!machine_key_read(user->authorized_keys.items[k], &line))
+				continue; /* refused already */
+			_cleanup_free_ char *id = machine_key_id(user->name, line.key);
+			bootstrap_want(p, &machine_key, id, line.key);
 		}
 	}
 	/* Who shall own a directory must be there. */

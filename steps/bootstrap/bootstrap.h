@@ -25,8 +25,6 @@ const struct machine_sight *bootstrap_seen(const struct bootstrap_plan *p, const
                                            const char *id);
 bool bootstrap_makes_user(const struct bootstrap_in *in, const char *name);
 bool bootstrap_makes_group(const struct bootstrap_in *in, const char *name);
-/* The key of a line that was validated. free() */
-char *bootstrap_key_of(const char *line);
 
 void bootstrap_want_packages(struct bootstrap_plan *p);
 int bootstrap_plan_packages(struct bootstrap_plan *p, struct err *err);

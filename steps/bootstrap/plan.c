@@ -91,26 +91,23 @@ static char *summary_of_user(const struct change *c)
 	return str_take(&text);
 }
 
-static void plan_keys(struct bootstrap_plan *p, const struct bootstrap_users *user)
+static void plan_key(struct bootstrap_plan *p, const struct bootstrap_users *user, const char *text)
 {
-	for (size_t i = 0; i < user->authorized_keys.count; i++) {
-		const char *line = user->authorized_keys.items[i];
-		_cleanup_free_ char *key = bootstrap_key_of(line), *id = machine_key_id(user->name, key);
-		const struct machine_sight *seen = bootstrap_seen(p, &machine_key, id);
-		_cleanup_json_ json_t *after =
-			json_pack("{s:s, s:s, s:s}", "type", "key", "user", user->name, "line", line);
-		if (json_get_string(seen->notes, "link") != NULL) {
-			faults_add(&p->faults, NULL, "/users",
-			           "authorized_keys of '%s' on '%s' is a link: it is not followed", user->name,
-			           p->v->name);
-			continue;
-		}
-		struct change *c = machine_plan(p->plan, seen, after);
-		const char *former = json_get_string(seen->node, "line");
-		if (c != NULL)
-			c->summary =
-				former != NULL ? xasprintf("%s → %s", former, line) : xasprintf("new key: %s", line);
+	_cleanup_(machine_key_line_done) struct machine_key_line line = {0};
+	if (!machine_key_read(text, &line))
+		return; /* refused already */
+	_cleanup_free_ char *id = machine_key_id(user->name, line.key);
+	const struct machine_sight *seen = bootstrap_seen(p, &machine_key, id);
+	_cleanup_json_ json_t *after = json_pack("{s:s, s:s, s:s, s:s}", "type", "key", "user", user->name, "options",
+	                                         line.options, "comment", line.comment);
+	const char *link = json_get_string(seen->notes, "link"), *former = json_get_string(seen->notes, "line");
+	if (link != NULL) {
+		faults_add(&p->faults, NULL, "/users", "'%s' on '%s' is a link: it is not followed", link, p->v->name);
+		return;
 	}
+	struct change *c = machine_plan(p->plan, seen, after);
+	if (c != NULL)
+		c->summary = former != NULL ? xasprintf("%s → %s", former, text) : xasprintf("new key: %s", text);
 }
 
 static void plan_users(struct bootstrap_plan *p)
@@ -130,7 +127,8 @@ static void plan_users(struct bootstrap_plan *p)
 		struct change *c = machine_plan(p->plan, seen, after);
 		if (c != NULL && !lacks_tools(p, seen, "/users"))
 			c->summary = summary_of_user(c);
-		plan_keys(p, user);
+		for (size_t k = 0; k < user->authorized_keys.count; k++)
+			plan_key(p, user, user->authorized_keys.items[k]);
 	}
 }
 

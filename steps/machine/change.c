@@ -61,6 +61,13 @@ static const json_t *notes_of(const struct change *c)
 	return notes != NULL ? notes : json_object_get(c->before, "notes");
 }
 
+/* The further words of its look: beside the record, or noted with what was looked at. */
+static const char *arg_of(const struct change *c)
+{
+	const char *arg = json_get_string(c->extra, "arg");
+	return arg != NULL ? arg : json_get_string(notes_of(c), "arg");
+}
+
 /* ---- planned ---- */
 
 static struct change *add(struct plan *plan, const struct machine_kind *kind, const char *path, const json_t *before,
@@ -161,7 +168,7 @@ static int read_kept(struct change_call *x, const struct change *c, struct str *
 static int look_now(struct change_call *x, const struct change *c, struct machine_sight *ret, struct err *err)
 {
 	_cleanup_(str_done) struct str kept = STR_INIT(KEPT_MAX);
-	*ret = (struct machine_sight){.kind = kind_of(c), .id = id_of(c), .arg = json_get_string(c->extra, "arg")};
+	*ret = (struct machine_sight){.kind = kind_of(c), .id = id_of(c), .arg = arg_of(c)};
 	if (!machine_text_fits(ret->id) || (ret->arg != NULL && !machine_text_fits(ret->arg)))
 		return err_set(err, ERR_INVALID, "the record of '%s' holds control characters", c->path);
 	int r = read_kept(x, c, &kept, err);
@@ -245,15 +252,14 @@ static void add_members(struct variables *all, const char *prefix, const json_t 
 	}
 }
 
-static int run_script(struct target *t, const struct machine_kind *kind, const char *body, const struct variables *all,
+static int run_script(struct target *t, const struct change *c, const char *body, const struct variables *all,
                       struct str *out, struct err *err)
 {
 	_cleanup_(str_done) struct str script = STR_INIT(SCRIPT_MAX), said = STR_INIT(LINE_MAX_SHOWN);
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
-	const char *user = NULL;
-	for (size_t i = 0; kind->as != NULL && i < all->count; i++)
-		if (strcmp(all->names[i], kind->as) == 0)
-			user = all->items[i].value;
+	const struct machine_kind *kind = kind_of(c);
+	const char *id = id_of(c);
+	_cleanup_free_ char *user = kind->by_owner ? xstrndup(id, strcspn(id, ":")) : NULL;
 	str_appendf(&script, "%sset -e\nfail() { echo \"$*\" >&2; exit 1; }\n%s", machine_prelude, body);
 	const struct target_command command = {.script = str_peek(&script),
 	                                       .env = all->items,
@@ -278,7 +284,7 @@ static int turn(struct change_call *x, const struct change *c, const json_t *fro
 {
 	_cleanup_(variables_done) struct variables all = {0};
 	_cleanup_(str_done) struct str kept = STR_INIT(KEPT_MAX);
-	const char *arg = json_get_string(c->extra, "arg");
+	const char *arg = arg_of(c);
 	int r = read_kept(x, c, &kept, err);
 	if (r < 0)
 		return r;
@@ -288,7 +294,7 @@ static int turn(struct change_call *x, const struct change *c, const json_t *fro
 	add_members(&all, "FROM_", from);
 	add_members(&all, "TO_", to);
 	add_members(&all, "NOTE_", notes_of(c));
-	return run_script(x->t, kind_of(c), kind_of(c)->turn, &all, NULL, err);
+	return run_script(x->t, c, kind_of(c)->turn, &all, NULL, err);
 }
 
 int machine_save(struct change_call *x, const struct change *c, struct err *err)
@@ -298,7 +304,7 @@ int machine_save(struct change_call *x, const struct change *c, struct err *err)
 	_cleanup_free_ char *path = kept_path(x->lock_dir, c);
 	const struct node_attr attr = {.set_mode = true, .mode = 0600};
 	add_variable(&all, "", "ID", id_of(c));
-	int r = run_script(x->t, kind_of(c), kind_of(c)->before, &all, &said, err);
+	int r = run_script(x->t, c, kind_of(c)->before, &all, &said, err);
 	return r < 0 ? r : host_put(x->t, path, str_peek(&said), said.len, &attr, err);
 }
 

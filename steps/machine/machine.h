@@ -23,7 +23,7 @@ struct machine_kind {
 	const char *turn;
 	/* Printed and kept with the former contents before the first change; NULL: nothing is. */
 	const char *before;
-	const char *as; /* the variable that names the user who does it ("TO_user"); NULL: the target's */
+	bool by_owner; /* done by the user with whose name the id begins ("deploy:…"), not by the target's */
 	int64_t timeout_ms;
 	/* A list of names in the state, of which an interrupted creation may have only some; NULL: none. */
 	const char *list;
@@ -72,10 +72,17 @@ struct machine_user_want {
 	int64_t uid;
 };
 json_t *machine_user_after(const json_t *before, const struct machine_user_want *want);
-/* A line of authorized_keys: its options, type, key and comment. False: it is none. ret_key: "TYPE BASE64", free(). */
-bool machine_key_read(const char *line, char **ret_key);
-/* The name of a key in records and plans: "USER:HASH". free() */
+/* A line of authorized_keys. key: "TYPE BASE64". options, comment: "" where it has none. */
+struct machine_key_line {
+	char *options, *key, *comment;
+};
+/* False: sshd would find no key in it, and nothing is to be freed. */
+bool machine_key_read(const char *line, struct machine_key_line *ret);
+void machine_key_line_done(struct machine_key_line *line);
+/* The name of a key in records and plans: "USER:SHA256:…", as ssh-keygen -l shows it. free() */
 char *machine_key_id(const char *user, const char *key);
+/* False, and why: sshd would pass over a line with these options. */
+bool machine_key_options_fit(const char *options, struct str *ret_why);
 /* Files of sudoers, and directories for users who are made too: with the drivers of files and directories. */
 extern const struct change_type machine_sudoers, machine_place;
 /* ERR_FAILED: visudo does not take it, and says why. content NULL: what sudo has. */

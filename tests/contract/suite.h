@@ -6,6 +6,7 @@
  *   http://git.example  is a git server with the repository example/shop,
  *   vault               is another target of the deployment, with a copy of an earlier snapshot that the second trial's secret opens,
  *   a value of an input that is marked x-secret is replaced by a secret that must be found nowhere afterwards.
+ * A step that does more than one machine can have, apply, has further examples in examples/.
  * An example is tried upon what those before it have made.
  * A type that is not registered is tried too, where it is given with its schema and with the API that it is for.
  * What a step changes may lie in no directory: a Docker engine, a registry. A server of tests/servers has the real one then, lists it and
@@ -81,6 +82,7 @@ struct suite_subject {
 	const char *shell;            /* the host is reached by this shell; NULL: by the process itself */
 	struct server *outside;       /* what else it changes; NULL: nothing */
 	const json_t *inputs;         /* of each example too; NULL: none */
+	const json_t *examples;       /* in place of the schema's; NULL: those */
 	const char *
 		keeps; /* below the target's base: where the step keeps secrets that are the stack's own, for its owner only. NULL: nowhere */
 };

@@ -7,6 +7,7 @@
 #include "base/sys/fs.h"
 #include "harness/server.h"
 #include "provider/provider.h"
+#include "steps/apply/resource.h"
 #include "steps/registry.h"
 
 #include <fcntl.h>
@@ -39,34 +40,52 @@ static const struct suite_api registry = {.target = registry_config, .find_chang
 
 /* SUITE_OUTSIDE names one of them, for a run of its own. */
 static const struct outside {
+	const char *name; /* of this run: that of its step, unless it is tried otherwise too */
 	const char *step, *server;
-	bool of_engine; /* the step is told which engine */
+	const char *examples; /* a file of examples/; NULL: the schema's */
+	bool of_engine;       /* the step is told which engine */
 	const char *keeps;
 	const struct suite_api *api;
 	const char *
 		elsewhere; /* a kind of changes that would change the whole machine: tests/integration has it. NULL: none */
 } outsides[] = {
-	{.step = "compose-up", .server = "suite_docker.py", .of_engine = true, .keeps = "compose"},
-	{.step = "promote", .server = "suite_registry.py", .api = &registry},
-	{.step = "bootstrap", .server = "suite_host.py", .elsewhere = "swap"},
+	{.name = "compose-up",
+         .step = "compose-up",
+         .server = "suite_docker.py",
+         .of_engine = true,
+         .keeps = "compose"},
+	{.name = "promote", .step = "promote", .server = "suite_registry.py", .api = &registry},
+	{.name = "bootstrap", .step = "bootstrap", .server = "suite_host.py", .elsewhere = "swap"},
+	{.name = "apply-on-a-host", .step = "apply", .server = "suite_host.py", .examples = "apply_on_a_host.json"},
 };
 
-static const struct outside *find_outside(const char *step)
+static const struct outside *find_outside(const char *name)
 {
-	for (size_t i = 0; step != NULL && i < ARRAY_SIZE(outsides); i++)
-		if (strcmp(outsides[i].step, step) == 0)
+	for (size_t i = 0; name != NULL && i < ARRAY_SIZE(outsides); i++)
+		if (strcmp(outsides[i].name, name) == 0)
 			return &outsides[i];
 	return NULL;
+}
+
+static json_t *examples_of(const struct outside *o)
+{
+	_cleanup_free_ char *path = o->examples != NULL ? fs_join(EXAMPLES, o->examples) : NULL;
+	json_t *examples = path != NULL ? json_load_file(path, 0, NULL) : NULL;
+	if (path != NULL && examples == NULL)
+		fail_msg("'%s' holds no JSON", path);
+	return examples;
 }
 
 static void keeps_the_contract_with_the_real_part(void **state)
 {
 	const struct outside *o = *state;
+	_cleanup_json_ json_t *examples = examples_of(o);
 	const struct suite_subject subject = {.type = step_find(o->step),
 	                                      .api = o->api,
 	                                      .shell = getenv("SUITE_SHELL"),
 	                                      .outside = &outside_server,
 	                                      .inputs = o->of_engine ? outside_server.facts : NULL,
+	                                      .examples = examples,
 	                                      .keeps = o->keeps};
 	assert_non_null(subject.type);
 	check(&subject);
@@ -158,10 +177,22 @@ static void every_kind_of_changes_was_tried(void **state)
 	strv_done(&suite_kinds);
 }
 
+/* Kinds of resources that are not files bring their own kinds of changes: those of a host, which its own run tries. */
+static void expect_resources_tried(const struct outside *o, const struct step_type *type)
+{
+	for (size_t i = 0; o->examples != NULL && type->choices[i] != NULL; i++) {
+		const struct resource_type *resource = resource_type_of(type->choices[i]);
+		for (size_t k = 0; resource->targets == NULL && resource->kinds != NULL && resource->kinds[k] != NULL;
+		     k++)
+			expect_tried(resource->kinds[k]);
+	}
+}
+
 static void each_of_its_kinds_of_changes_was_tried(void **state)
 {
 	const struct outside *o = *state;
 	expect_kinds_tried(step_find(o->step), o->elsewhere);
+	expect_resources_tried(o, step_find(o->step));
 	strv_done(&suite_kinds);
 }
 
@@ -170,7 +201,7 @@ static int run_with_the_real_part(const struct outside *o)
 	if (o == NULL)
 		return 1;
 	const struct CMUnitTest tests[] = {
-		{.name = o->step,
+		{.name = o->name,
 	         .test_func = keeps_the_contract_with_the_real_part,
 	         .initial_state = (void *)(uintptr_t)o},
 		cmocka_unit_test_prestate(each_of_its_kinds_of_changes_was_tried, (void *)(uintptr_t)o),

@@ -12,8 +12,8 @@ from harness.trial import Case, Trial, main  # noqa: E402
 from servers import host_root  # noqa: E402
 from servers.sshd import Sshd  # noqa: E402
 
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExampleEx"
-OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOtherOtherOtherOtherOtherOtherOtherOther"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHWRD0f/1GfcUqZk5TDMYpsNF/iw4xphpCyRVMKaI1UB"
+OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM4k/K2IUCVx4HEivbgEUPXLLBUgJRpzX5P8/9FsEQkK"
 FAIL = {"run": {"command": "false", "undo": "none"}}
 WHOLE = {
     "packages": ["davit-example"],
@@ -320,7 +320,7 @@ class Bootstrap(Case):
             self.assert_says(self.deploy(t, {"users": [{"name": "sly", "authorized_keys": [KEY]}]}, code=2), "is a link")
         sh("rm -r /home/sly/.ssh; mkdir -p /srv/roots; ln -s /srv/roots /home/sly/.ssh; chown -h sly: /home/sly/.ssh")
         with Trial() as t:
-            self.deploy(t, {"users": [{"name": "sly", "authorized_keys": [KEY]}]}, code=1)
+            self.assert_says(self.deploy(t, {"users": [{"name": "sly", "authorized_keys": [KEY]}]}, code=2), "'/home/sly/.ssh' on 'web' is a link")
         self.assertEqual(os.listdir("/srv/roots"), [])
         sh("userdel -r sly 2>/dev/null; rm -r /srv/roots")
         self.assertEqual([line for line in world() if "sly" not in line], [line for line in before if "sly" not in line])

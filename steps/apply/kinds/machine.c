@@ -1,9 +1,8 @@
 /* Groups, users and packages of a host: looks and changes are steps/machine's, which bootstrap uses too. */
-#include "steps/machine/machine.h"
+#include "steps/apply/kinds/machine.h"
 #include "schemas/resources/group.h"
 #include "schemas/resources/package.h"
 #include "schemas/resources/user.h"
-#include "steps/apply/resource.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -11,26 +10,92 @@
 static const struct change_type *const kinds[] = {&machine_group.change, &machine_user.change, &machine_package.change,
                                                   NULL};
 
-/* What is noted goes along in the state, where the driver finds it. */
-static int look(struct resource_call *x, const struct machine_kind *kind, const char *id, const char *arg, json_t **ret,
-                struct err *err)
+/* ---- looked at ---- */
+
+/* The kind's change is its first member. */
+static const struct machine_kind *machine_of(const struct resource_type *type)
 {
-	struct machine_sight seen = {.kind = kind, .id = id, .arg = arg};
-	if (!x->v->facts.is_root)
-		return err_hint(err,
-		                err_set(err, ERR_PERMISSION, "a %s needs root on '%s'", kind->change.name, x->v->name),
-		                "give the target `become: sudo`, or log in as root");
-	int r = machine_look(x->v, &seen, 1, err);
+	return (const struct machine_kind *)(const void *)type->change;
+}
+
+static char *words_of(const struct resource_type *type, const struct resource *wanted, const json_t *row)
+{
+	return type->words != NULL ? type->words(wanted, row) : xstrdup("");
+}
+
+static int need_root(const struct resource_call *x, const struct resource_type *type, struct err *err)
+{
+	if (x->v->facts.is_root)
+		return 0;
+	return err_hint(err,
+	                err_set(err, ERR_PERMISSION, "resources of the kind %s need root on '%s'", type->choice.name,
+	                        x->v->name),
+	                "give the target `become: sudo`, or log in as root");
+}
+
+static char *name_in_found(const struct machine_sight *s)
+{
+	return xasprintf("%s:%s\t%s", s->kind->change.name, s->id, s->arg);
+}
+
+/* What is noted goes along in the state, where the driver finds it. */
+static json_t *state_of(const struct machine_sight *s)
+{
+	json_t *node = json_deep_copy(s->node), *notes = json_deep_copy(s->notes);
+	if (*s->arg != '\0')
+		json_object_set_new(notes, "arg", json_string(s->arg));
+	if (json_object_size(notes) > 0)
+		json_object_set(node, "notes", notes);
+	json_decref(notes);
+	return node;
+}
+
+int machine_resource_ahead(struct resource_call *x, const struct resource_sight *sights, size_t count, bool with_way,
+                           struct err *err)
+{
+	_cleanup_free_ struct machine_sight *seen = xcalloc(count + 1, sizeof(*seen));
+	_cleanup_(strv_done) struct strv words = {0};
+	size_t asked = 0;
+	(void)with_way;
+	for (size_t i = 0; i < count; i++) {
+		/* What refers to others is asked about once that is filled in. */
+		if (sights[i].wanted != NULL && sights[i].wanted->written != NULL)
+			continue;
+		strv_add_take(&words, words_of(sights[i].type, sights[i].wanted, sights[i].row));
+		seen[asked++] = (struct machine_sight){
+			.kind = machine_of(sights[i].type), .id = sights[i].id, .arg = words.items[words.count - 1]};
+	}
+	int r = asked > 0 ? need_root(x, sights[0].type, err) : 0;
+	if (r == 0)
+		r = machine_look(x->v, seen, asked, err);
 	if (r < 0)
 		return r;
-	*ret = json_incref(seen.node);
-	if (json_object_size(seen.notes) > 0)
-		json_object_set(*ret, "notes", seen.notes);
+	for (size_t i = 0; i < asked; i++) {
+		_cleanup_free_ char *name = name_in_found(&seen[i]);
+		json_object_set_new(x->found, name, state_of(&seen[i]));
+	}
+	machine_sights_done(seen, asked);
+	return 0;
+}
+
+int machine_resource_look(struct resource_call *x, const struct resource_type *type, const char *id, json_t **ret,
+                          struct err *err)
+{
+	_cleanup_free_ char *words = words_of(type, x->wanted, x->row);
+	struct machine_sight seen = {.kind = machine_of(type), .id = id, .arg = words};
+	_cleanup_free_ char *name = name_in_found(&seen);
+	json_t *found = json_object_get(x->found, name);
+	int r = found == NULL ? need_root(x, type, err) : 0;
+	if (r == 0 && found == NULL)
+		r = machine_look(x->v, &seen, 1, err);
+	if (r < 0)
+		return r;
+	*ret = found != NULL ? json_deep_copy(found) : state_of(&seen);
 	machine_sights_done(&seen, 1);
 	return 0;
 }
 
-static bool differs(const json_t *before, const json_t *after)
+bool machine_resource_differs(const json_t *before, const json_t *after)
 {
 	return !machine_covers(before, after);
 }
@@ -45,9 +110,11 @@ static int forbid_number(const json_t *before, const json_t *after, const char *
 
 /* ---- group ---- */
 
+extern const struct resource_type resource_group;
+
 static int group_look(struct resource_call *x, const char *id, json_t **ret, struct err *err)
 {
-	return look(x, &machine_group, id, NULL, ret, err);
+	return machine_resource_look(x, &resource_group, id, ret, err);
 }
 
 static int group_want(struct resource_call *x, const struct resource *r, const json_t *before, json_t **ret,
@@ -81,13 +148,16 @@ const struct resource_type resource_group = {
 	.space = "group",
 	.what = "group",
 	.by_key = true,
+	.ahead = machine_resource_ahead,
 	.look = group_look,
 	.want = group_want,
-	.differs = differs,
+	.differs = machine_resource_differs,
 	.forbids = group_forbids,
 };
 
 /* ---- user ---- */
+
+extern const struct resource_type resource_user;
 
 static char *home_of(const struct resource *r)
 {
@@ -95,10 +165,15 @@ static char *home_of(const struct resource *r)
 	return in->home != NULL ? xstrdup(in->home) : xasprintf("/home/%s", in->name);
 }
 
+static char *user_words(const struct resource *wanted, const json_t *row)
+{
+	(void)row;
+	return wanted != NULL ? home_of(wanted) : xstrdup("");
+}
+
 static int user_look(struct resource_call *x, const char *id, json_t **ret, struct err *err)
 {
-	_cleanup_free_ char *home = x->wanted != NULL ? home_of(x->wanted) : NULL;
-	return look(x, &machine_user, id, home, ret, err);
+	return machine_resource_look(x, &resource_user, id, ret, err);
 }
 
 static void user_validate(const struct resource *r, const struct resource_faults *f)
@@ -152,18 +227,22 @@ const struct resource_type resource_user = {
 	.what = "user",
 	.by_key = true,
 	.validate = user_validate,
+	.ahead = machine_resource_ahead,
+	.words = user_words,
 	.look = user_look,
 	.want = user_want,
-	.differs = differs,
+	.differs = machine_resource_differs,
 	.forbids = user_forbids,
 	.keeps = user_keeps,
 };
 
 /* ---- package ---- */
 
+extern const struct resource_type resource_package;
+
 static int package_look(struct resource_call *x, const char *id, json_t **ret, struct err *err)
 {
-	return look(x, &machine_package, id, NULL, ret, err);
+	return machine_resource_look(x, &resource_package, id, ret, err);
 }
 
 static int package_want(struct resource_call *x, const struct resource *r, const json_t *before, json_t **ret,
@@ -186,7 +265,8 @@ const struct resource_type resource_package = {
 	.space = "package",
 	.what = "package",
 	.by_key = true,
+	.ahead = machine_resource_ahead,
 	.look = package_look,
 	.want = package_want,
-	.differs = differs,
+	.differs = machine_resource_differs,
 };

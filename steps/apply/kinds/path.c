@@ -3,9 +3,9 @@
 #include "base/sys/fs.h"
 #include "steps/common/paths.h"
 
-char *path_id(const char *given, const char *pointer, struct faults *faults)
+char *path_id(const struct resource *r, const char *pointer, struct faults *faults)
 {
-	return step_target_path(given, pointer, faults);
+	return step_target_path(r->id, pointer, faults);
 }
 
 bool path_bars(const struct resource *r, const struct resource *other)
@@ -13,13 +13,14 @@ bool path_bars(const struct resource *r, const struct resource *other)
 	return fs_below(r->id, other->id);
 }
 
-int path_ahead(struct resource_call *x, const char *const *ids, size_t count, bool with_way, struct err *err)
+int path_ahead(struct resource_call *x, const struct resource_sight *sights, size_t count, bool with_way,
+               struct err *err)
 {
 	_cleanup_(strv_done) struct strv ways = {0}, own = {0};
 	for (size_t i = 0; i < count; i++)
-		strv_add(&own, ids[i]);
+		strv_add(&own, sights[i].id);
 	if (with_way)
-		node_cache_add_ways(&ways, ids, count);
+		node_cache_add_ways(&ways, (const char *const *)own.items, own.count);
 	int r = node_cache_fetch(x->seen, x->v, &ways, err);
 	return r < 0 ? r : node_cache_fetch_contents(x->seen, x->v, &own, err);
 }

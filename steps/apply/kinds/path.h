@@ -4,10 +4,11 @@
 
 #define PATH_SPACE "path"
 
-char *path_id(const char *given, const char *pointer, struct faults *faults);
+char *path_id(const struct resource *r, const char *pointer, struct faults *faults);
 /* Nothing lies below a file or a link. */
 bool path_bars(const struct resource *r, const struct resource *other);
-int path_ahead(struct resource_call *x, const char *const *ids, size_t count, bool with_way, struct err *err);
+int path_ahead(struct resource_call *x, const struct resource_sight *sights, size_t count, bool with_way,
+               struct err *err);
 int path_look(struct resource_call *x, const char *id, json_t **ret, struct err *err);
 /* The directories above it that are missing. */
 int path_first(struct resource_call *x, const struct resource *r, struct err *err);

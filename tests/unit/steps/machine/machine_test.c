@@ -1,4 +1,4 @@
-/* Lines of authorized_keys, and looks at a target that answers as it likes. */
+/* Looks at a target that answers as it likes. */
 #include "unit/cmocka_all.h"
 #include "base/core/mem.h"
 #include "base/sys/fs.h"
@@ -8,44 +8,6 @@
 #include <fcntl.h>
 
 #include <string.h>
-
-#define KEY "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExampleEx"
-
-static void a_key_is_found_behind_options_and_before_a_comment(void **state)
-{
-	static const char *const lines[] = {KEY, KEY " a comment", "  restrict,pty\t" KEY,
-	                                    "command=\"echo \\\"ssh-rsa AAAA\\\" x\",no-pty " KEY " c"};
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
-		_cleanup_free_ char *key = NULL;
-		bool found = machine_key_read(lines[i], &key);
-		/* A tab is a control character, which no record could carry. */
-		assert_int_equal(found, strchr(lines[i], '\t') == NULL);
-		if (found)
-			assert_string_equal(key, KEY);
-	}
-}
-
-static void what_is_no_line_with_one_key_is_refused(void **state)
-{
-	static const char *const lines[] = {"",
-	                                    "ssh-ed25519",
-	                                    "ssh-ed25519 ",
-	                                    "ssh-ed25519 AAAA",
-	                                    "ssh-nothing AAAAC3NzaC1lZDI1NTE5AAAAIE",
-	                                    "command=\"x " KEY,
-	                                    "# " KEY,
-	                                    KEY "\nssh-rsa AAAA",
-	                                    KEY "\r",
-	                                    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE$(id) x",
-	                                    "a b " KEY};
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
-		char *key = NULL;
-		if (machine_key_read(lines[i], &key))
-			fail_msg("taken: %s", lines[i]);
-	}
-}
 
 /* ---- a look ---- */
 
@@ -154,8 +116,6 @@ static void many_things_are_one_look(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_key_is_found_behind_options_and_before_a_comment),
-		cmocka_unit_test(what_is_no_line_with_one_key_is_refused),
 		LOCAL(a_look_gets_its_words_and_gives_members_and_notes),
 		LOCAL(what_a_target_says_is_text_without_control_characters),
 		LOCAL(an_answer_in_another_form_is_refused),
