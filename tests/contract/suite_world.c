@@ -179,6 +179,7 @@ void suite_world_next_source(const struct suite_world *w, size_t number)
 	lay(w->source, "app/VERSION", version, 0644);
 	lay(w->source, only, version, 0644);
 	lay(w->source, "deploy/shop.conf", version, 0644);
+	lay(w->source, "deploy/shop.tmpl", "port ${{ values.port }}\n", 0644);
 	lay_stack(w, number);
 }
 
