@@ -82,6 +82,10 @@ static void free_run(struct forge_run *run)
 		strv_done(&job->labels);
 		free(job);
 	}
+	for (struct forge_call *call = run->calls, *next; call != NULL; call = next) {
+		next = call->next;
+		forge_call_free(call);
+	}
 	workflow_free(run->workflow);
 	char *texts[] = {run->path, run->name,   run->title, run->event, run->ref,
 	                 run->sha,  run->before, run->group, run->actor};

@@ -60,11 +60,23 @@ struct forge_token {
 	struct forge_job *job;
 };
 
-enum job_state { JOB_WAITING, JOB_QUEUED, JOB_GIVEN, JOB_RUNNING, JOB_COMPLETED };
+/* JOB_CALLED: the jobs of the workflow that it calls run. */
+enum job_state { JOB_WAITING, JOB_QUEUED, JOB_GIVEN, JOB_RUNNING, JOB_CALLED, JOB_COMPLETED };
+/* A reusable workflow that runs; its jobs are jobs of the run. */
+struct forge_call {
+	struct forge_job *caller;
+	struct workflow *workflow;
+	json_t *inputs;
+	json_t *secrets; /* name → string; NULL: those of the caller */
+	struct forge_call *next;
+};
+
 struct forge_job {
 	struct forge_run *run;
+	struct forge_call *call; /* that it belongs to; NULL: it is a job of the run's own workflow */
 	const struct workflow_job *def;
-	char *name; /* evaluated */
+	char *name;    /* evaluated */
+	bool resolved; /* it has its name, labels, group */
 	char job_id[37], request_id[37];
 	int64_t id; /* REST's number, and the check run's */
 	enum job_state state;
@@ -108,6 +120,7 @@ struct forge_run {
 	json_t *annotations;    /* faults of the workflow file */
 	struct forge_job **jobs;
 	size_t job_count;
+	struct forge_call *calls;
 };
 
 enum blob_type { BLOB_NONE, BLOB_BLOCK, BLOB_APPEND };
@@ -308,6 +321,8 @@ json_t *push_input_texts(const json_t *inputs);
 json_t *push_payload(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
                      const char *actor);
 /* A warning for each event of the file that never comes here. */
+/* A file of a commit. */
+int push_read_file(const struct forge_repo *repo, const char *sha, const char *path, struct str *out, struct err *err);
 void forge_run_note_silent_events(struct forge_run *run);
 void forge_run_fail_workflow(struct forge *f, struct forge_run *run, const struct faults *faults,
                              const struct yaml_doc *doc, const struct err *err);
@@ -323,11 +338,41 @@ bool forge_runner_serves(const struct forge_runner *runner, const struct forge_r
 /* The job message, made when it is acquired (tokens included). */
 void forge_job_make_message(struct forge *f, struct forge_job *job);
 json_t *forge_run_github_context(struct forge *f, const struct forge_run *run, const struct forge_job *job);
-struct forge_job *forge_job_new(struct forge *f, struct forge_run *run, const struct workflow_job *def);
+struct forge_job *forge_job_new(struct forge *f, struct forge_run *run, struct forge_call *call,
+                                const struct workflow_job *def);
+/* Ends a job before a runner saw it. */
+void forge_job_end_early(struct forge *f, struct forge_job *job, const char *conclusion);
+/* Of the jobs of a call, of the run's own where that is NULL. NULL: not all of them are over. */
+const char *forge_run_conclusion(const struct forge_run *run, const struct forge_call *call);
+void forge_annotate(json_t *list, const char *level, const char *fmt, ...) _printf_(3, 4);
+/* Secrets of the job: the default ones, the repository's, the environment's, or what its call was given. New. */
+json_t *forge_job_secrets(struct forge *f, const struct forge_job *job);
+
+/* ---- reusable workflows (calls.c) ---- */
+/* A job of `def->uses`: reads the workflow and adds its jobs behind it. */
+int forge_call_begin(struct forge *f, struct forge_job *job, struct err *err);
+/* Completes it when all of its jobs are over; else false. */
+bool forge_call_end(struct forge *f, struct forge_job *job);
+const struct workflow *forge_job_workflow(const struct forge_job *job);
+/* Its run was cancelled, or a job that called its workflow. */
+bool forge_job_is_cancelled(const struct forge_job *job);
+char *forge_call_name(const struct forge_call *call, const char *name); /* "caller / name"; free() */
+json_t *forge_call_permissions(const struct forge_job *job);            /* new */
+void forge_call_free(struct forge_call *call);
+
+/* ---- concurrency (groups.c) ---- */
+/* True when nothing of its group holds it; cancels what the rules cancel. */
+bool forge_run_may_start(struct forge *f, struct forge_run *run);
+bool forge_job_may_start(struct forge *f, struct forge_job *job);
+
 /* ---- legs (matrix.c) ---- */
 /* A job with a matrix becomes its legs, the first of which it is itself. *ret_legs 0: everything is excluded. */
 int forge_job_expand(struct forge *f, struct forge_job *job, size_t *ret_legs, struct err *err);
-void forge_job_name_leg(struct forge_job *job);
+char *forge_job_leg_name(const struct forge_job *job, const char *name); /* "name (linux, 18)"; free() */
+/* Room for `more` jobs behind the job. The first of them has that index. */
+size_t forge_run_make_room(struct forge_run *run, const struct forge_job *job, size_t more);
+/* {"result", "outputs"} of all legs of it. New. */
+json_t *forge_job_summary(const struct forge_run *run, const struct workflow_job *def);
 bool forge_job_has_turn(const struct forge_job *job); /* max-parallel */
 /* True if its end cancels the other (fail-fast). */
 bool forge_job_fails_others(const struct forge_job *job, const struct forge_job *other);
@@ -345,6 +390,11 @@ int eval_tree(struct forge *f, const struct forge_run *run, const struct forge_j
               json_t **ret, struct err *err);
 int eval_string(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token,
                 char **ret, struct err *err);
+/* A map of strings, which may name secrets. New. */
+int eval_secrets(struct forge *f, const struct forge_job *job, const json_t *token, const json_t *secrets, json_t **ret,
+                 struct err *err);
+/* What expressions of the job see before a runner has it. New. */
+json_t *eval_contexts(struct forge *f, const struct forge_run *run, const struct forge_job *job);
 
 struct forge_blob *forge_blob_find(struct forge *f, const struct forge_job *job, enum blob_kind kind,
                                    const char *step_id);

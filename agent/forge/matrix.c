@@ -32,8 +32,7 @@ static void set_leg(struct forge_job *leg, json_t *matrix, size_t index, size_t 
 	                          "job-total", (json_int_t)total, "max-parallel", (json_int_t)parallel);
 }
 
-/* Room for `more` behind the job. */
-static size_t make_room(struct forge_run *run, const struct forge_job *job, size_t more)
+size_t forge_run_make_room(struct forge_run *run, const struct forge_job *job, size_t more)
 {
 	size_t at = 0;
 	while (run->jobs[at] != job)
@@ -61,23 +60,21 @@ int forge_job_expand(struct forge *f, struct forge_job *job, size_t *ret_legs, s
 	r = eval_settings(f, job, total, &fail_fast, &parallel, err);
 	if (r < 0 || total == 0)
 		return r;
-	size_t at = make_room(job->run, job, total - 1);
+	size_t at = forge_run_make_room(job->run, job, total - 1);
 	set_leg(job, json_array_get(legs, 0), 0, total, fail_fast, parallel);
 	for (size_t i = 1; i < total; i++) {
-		struct forge_job *leg = job->run->jobs[at + i - 1] = forge_job_new(f, job->run, job->def);
+		struct forge_job *leg = job->run->jobs[at + i - 1] = forge_job_new(f, job->run, job->call, job->def);
 		set_leg(leg, json_array_get(legs, i), i, total, fail_fast, parallel);
 	}
 	return 0;
 }
 
-void forge_job_name_leg(struct forge_job *job)
+char *forge_job_leg_name(const struct forge_job *job, const char *name)
 {
 	if (job->matrix == NULL || json_is_object(job->def->name))
-		return;
+		return xstrdup(name);
 	_cleanup_free_ char *suffix = matrix_suffix(job->matrix);
-	char *name = *suffix != '\0' ? xasprintf("%s (%s)", job->name, suffix) : xstrdup(job->name);
-	free(job->name);
-	job->name = name;
+	return *suffix != '\0' ? xasprintf("%s (%s)", name, suffix) : xstrdup(name);
 }
 
 bool forge_job_has_turn(const struct forge_job *job)
@@ -131,20 +128,22 @@ static json_t *outputs_of(const struct forge_run *run, const struct workflow_job
 	}
 }
 
+json_t *forge_job_summary(const struct forge_run *run, const struct workflow_job *def)
+{
+	size_t worst = 0;
+	for (size_t i = 0; i < run->job_count; i++)
+		if (run->jobs[i]->def == def)
+			worst = MAX(worst, rank_of(run->jobs[i]));
+	return json_pack("{s:s, s:o}", "result", worst_last[worst], "outputs", outputs_of(run, def));
+}
+
 json_t *forge_job_needs(const struct forge_job *job)
 {
-	const struct forge_run *run = job->run;
 	json_t *needs = json_object();
 	for (size_t n = 0; n < job->def->needs.count; n++) {
-		const struct workflow_job *def = workflow_find_job(run->workflow, job->def->needs.items[n]);
-		size_t worst = 0;
-		for (size_t i = 0; def != NULL && i < run->job_count; i++)
-			if (run->jobs[i]->def == def)
-				worst = MAX(worst, rank_of(run->jobs[i]));
+		const struct workflow_job *def = workflow_find_job(forge_job_workflow(job), job->def->needs.items[n]);
 		if (def != NULL)
-			json_object_set_new(
-				needs, def->id,
-				json_pack("{s:s, s:o}", "result", worst_last[worst], "outputs", outputs_of(run, def)));
+			json_object_set_new(needs, def->id, forge_job_summary(job->run, def));
 	}
 	return needs;
 }

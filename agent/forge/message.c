@@ -61,6 +61,34 @@ static json_t *overlaid(struct forge *f, const struct forge_job *job, const char
 	return out;
 }
 
+json_t *forge_job_secrets(struct forge *f, const struct forge_job *job)
+{
+	const struct forge_call *call = job->call;
+	while (call != NULL && call->secrets == NULL)
+		call = call->caller->call;
+	if (call == NULL)
+		return overlaid(f, job, "secrets", job->run->repo->secrets);
+	json_t *secrets = json_copy(call->secrets);
+	if (job->environment != NULL)
+		json_object_update(
+			secrets,
+			json_object_get(json_object_get(job->run->repo->environments, job->environment), "secrets"));
+	return secrets;
+}
+
+/* Of a called workflow the runner says where it is from. */
+static json_t *variables_of(const struct forge *f, const struct forge_job *job)
+{
+	json_t *variables = json_copy(f->variables);
+	if (job->call == NULL)
+		return variables;
+	json_object_set_new(variables, "system.workflowFileFullPath",
+	                    json_stringf("%s/%s", job->run->repo->full_name, job->call->workflow->path));
+	json_object_set_new(variables, "system.workflowFileRef", json_string(job->run->ref));
+	json_object_set_new(variables, "system.workflowFileSha", json_string(job->run->sha));
+	return variables;
+}
+
 static void make_tokens(struct forge *f, struct forge_job *job)
 {
 	int64_t now = clock_wall_ms() / 1000;
@@ -94,13 +122,13 @@ void forge_job_make_message(struct forge *f, struct forge_job *job)
 	set_deadline(f, job);
 	_cleanup_json_ json_t *github = forge_run_github_context(f, job->run, job);
 	_cleanup_json_ json_t *needs = forge_job_needs(job);
-	_cleanup_json_ json_t *secrets = overlaid(f, job, "secrets", job->run->repo->secrets);
+	_cleanup_json_ json_t *secrets = forge_job_secrets(f, job), *variables = variables_of(f, job);
 	_cleanup_json_ json_t *vars = overlaid(f, job, "vars", job->run->repo->vars);
 	_cleanup_free_ char *run_service = xasprintf("%s/_services/run/1/", f->base);
 	_cleanup_free_ char *results = xasprintf("%s/_services/results/", f->base);
 	_cleanup_free_ char *owner = xasprintf("U_%lld", (long long)job->run->repo->id);
 	struct workflow_message m = {
-		.workflow = job->run->workflow,
+		.workflow = forge_job_workflow(job),
 		.job = job->def,
 		.plan_id = job->run->plan_id,
 		.job_id = job->job_id,
@@ -117,12 +145,12 @@ void forge_job_make_message(struct forge *f, struct forge_job *job)
 		.needs = needs,
 		.matrix = job->matrix,
 		.strategy = job->strategy,
-		.inputs = job->run->inputs,
+		.inputs = job->call != NULL ? job->call->inputs : job->run->inputs,
 		.vars = vars,
 		.secrets = secrets,
 		.permissions = job->permissions,
 		.check_run_id = job->id,
-		.flags = f->variables,
+		.flags = variables,
 	};
 	job->message = workflow_job_message(&m);
 }

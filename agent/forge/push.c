@@ -21,7 +21,7 @@ static void list_workflows(const struct forge_repo *repo, const char *sha, struc
 	}
 }
 
-static int read_file(const struct forge_repo *repo, const char *sha, const char *path, struct str *out, struct err *err)
+int push_read_file(const struct forge_repo *repo, const char *sha, const char *path, struct str *out, struct err *err)
 {
 	_cleanup_free_ char *object = xasprintf("%s:%s", sha, path);
 	const char *args[] = {"cat-file", "blob", object, NULL};
@@ -90,7 +90,7 @@ static void consider_file(struct forge *f, struct forge_repo *repo, const char *
 	_cleanup_(yaml_freep) struct yaml_doc *doc = NULL;
 	_cleanup_(faults_done) struct faults faults = {0};
 	struct err err = ERR_INIT;
-	int r = read_file(repo, after, path, &text, &err);
+	int r = push_read_file(repo, after, path, &text, &err);
 	if (r >= 0)
 		r = workflow_read(path, str_peek(&text), text.len, &faults, &workflow, &doc, &err);
 	if (r >= 0)
@@ -163,7 +163,7 @@ int push_dispatch_workflow(struct forge *f, struct forge_repo *repo, const char 
 		return err_set(err, ERR_INVALID, "No ref found for: %s", ref);
 	_cleanup_free_ char *path = xasprintf(".github/workflows/%s", file);
 	_cleanup_(str_done) struct str text = STR_INIT(WORKFLOW_MAX);
-	if (read_file(repo, sha, path, &text, err) < 0)
+	if (push_read_file(repo, sha, path, &text, err) < 0)
 		return err_set(err, ERR_NOT_FOUND, "Not Found");
 	_cleanup_(workflow_freep) struct workflow *workflow = NULL;
 	_cleanup_(faults_done) struct faults faults = {0};

@@ -23,8 +23,7 @@ struct forge_run *forge_run_find(struct forge *f, int64_t id)
 	return NULL;
 }
 
-static void annotate(json_t *list, const char *level, const char *fmt, ...) _printf_(3, 4);
-static void annotate(json_t *list, const char *level, const char *fmt, ...)
+void forge_annotate(json_t *list, const char *level, const char *fmt, ...)
 {
 	char text[1024];
 	va_list args;
@@ -35,18 +34,20 @@ static void annotate(json_t *list, const char *level, const char *fmt, ...)
 		list, json_pack("{s:s, s:o}", "level", level, "message", json_string_lossy(text, strlen(text))));
 }
 
-struct forge_job *forge_job_new(struct forge *f, struct forge_run *run, const struct workflow_job *def)
+struct forge_job *forge_job_new(struct forge *f, struct forge_run *run, struct forge_call *call,
+                                const struct workflow_job *def)
 {
 	struct forge_job *job = xcalloc(1, sizeof(*job));
 	job->run = run;
+	job->call = call;
 	job->def = def;
 	job->id = forge_id(f);
-	job->name = xstrdup(def->id);
+	job->name = forge_call_name(call, def->id);
 	job->state = JOB_WAITING;
 	job->steps = json_object();
 	job->annotations = json_array();
 	job->outputs = json_object();
-	job->permissions = workflow_permissions(run->workflow, def);
+	job->permissions = forge_call_permissions(job);
 	job->queued_ms = clock_wall_ms();
 	rand_uuid4(job->job_id);
 	rand_uuid4(job->request_id);
@@ -75,7 +76,7 @@ struct forge_run *forge_run_new(struct forge *f, struct forge_repo *repo, struct
 	for (size_t i = 0; workflow && i < workflow->job_count; i++) {
 		if (!run->jobs)
 			run->jobs = xcalloc(workflow->job_count, sizeof(struct forge_job *));
-		run->jobs[run->job_count++] = forge_job_new(f, run, &workflow->jobs[i]);
+		run->jobs[run->job_count++] = forge_job_new(f, run, NULL, &workflow->jobs[i]);
 	}
 	f->runs = xgrow(f->runs, &f->run_cap, f->run_count + 1, sizeof(struct forge_run *));
 	f->runs[f->run_count++] = run;
@@ -87,8 +88,8 @@ void forge_run_note_silent_events(struct forge_run *run)
 {
 	const char *name;
 	for (size_t n = 0; run->workflow != NULL && (name = workflow_silent_event(run->workflow, n)) != NULL; n++)
-		annotate(run->annotations, "warning",
-		         "the event '%s' starts nothing at this forge: only push and workflow_dispatch do", name);
+		forge_annotate(run->annotations, "warning",
+		               "the event '%s' starts nothing at this forge: only push and workflow_dispatch do", name);
 }
 
 static void run_complete(struct forge *f, struct forge_run *run, const char *conclusion)
@@ -110,14 +111,13 @@ void forge_run_fail_workflow(struct forge *f, struct forge_run *run, const struc
 		                                                  "startColumn", faults->items[i].mark.column));
 	char line[1024];
 	if (!faults->count)
-		annotate(run->annotations, "failure", "%s", err_line(err, line, sizeof(line)));
+		forge_annotate(run->annotations, "failure", "%s", err_line(err, line, sizeof(line)));
 	run_complete(f, run, "failure");
 }
 
 /* ---- before a job is queued ---- */
 
-/* Ends a job before a runner saw it. */
-static void job_end_early(struct forge *f, struct forge_job *job, const char *conclusion)
+void forge_job_end_early(struct forge *f, struct forge_job *job, const char *conclusion)
 {
 	job->state = JOB_COMPLETED;
 	job->conclusion = conclusion;
@@ -129,7 +129,13 @@ static void job_end_early(struct forge *f, struct forge_job *job, const char *co
 static void job_cancel(struct forge *f, struct forge_job *job)
 {
 	if (job->state == JOB_QUEUED)
-		job_end_early(f, job, "cancelled");
+		forge_job_end_early(f, job, "cancelled");
+	if (job->state == JOB_CALLED && !job->cancelled) {
+		job->cancelled = true;
+		for (size_t i = 0; i < job->run->job_count; i++)
+			if (job->run->jobs[i]->call != NULL && job->run->jobs[i]->call->caller == job)
+				job_cancel(f, job->run->jobs[i]);
+	}
 	if ((job->state != JOB_RUNNING && job->state != JOB_GIVEN) || job->cancelled)
 		return;
 	int64_t ms = job->cancel_ms > 0 ? job->cancel_ms : f->config.cancel_ms, s = ms / 1000;
@@ -151,7 +157,7 @@ static void cancel_other_legs(struct forge *f, struct forge_job *job)
 		if (!forge_job_fails_others(job, other))
 			continue;
 		if (other->state == JOB_WAITING)
-			job_end_early(f, other, "cancelled");
+			forge_job_end_early(f, other, "cancelled");
 		else
 			job_cancel(f, other);
 	}
@@ -161,7 +167,8 @@ static bool needs_are_over(const struct forge_job *job)
 {
 	for (size_t i = 0; i < job->def->needs.count; i++)
 		for (size_t j = 0; j < job->run->job_count; j++)
-			if (strcmp(job->run->jobs[j]->def->id, job->def->needs.items[i]) == 0 &&
+			if (job->run->jobs[j]->call == job->call &&
+			    strcmp(job->run->jobs[j]->def->id, job->def->needs.items[i]) == 0 &&
 			    job->run->jobs[j]->state != JOB_COMPLETED)
 				return false;
 	return true;
@@ -181,17 +188,29 @@ static int resolve_labels(struct forge *f, struct forge_job *job, struct err *er
 	return job->labels.count ? 0 : err_set(err, ERR_INVALID, "runs-on names no label");
 }
 
+/* "build / test (linux)" */
+static int resolve_name(struct forge *f, struct forge_job *job, struct err *err)
+{
+	_cleanup_free_ char *own = NULL;
+	int r = 0;
+	if (job->def->name != NULL)
+		r = eval_string(f, job->run, job, job->def->name, &own, err);
+	else
+		own = xstrdup(job->def->id);
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *leg = forge_job_leg_name(job, own);
+	free(job->name);
+	job->name = forge_call_name(job->call, leg);
+	return 0;
+}
+
 static int resolve(struct forge *f, struct forge_job *job, struct err *err)
 {
 	const struct workflow_job *def = job->def;
-	int r = resolve_labels(f, job, err);
-	char *text = NULL;
-	if (r >= 0 && def->name && (r = eval_string(f, job->run, job, def->name, &text, err)) >= 0) {
-		free(job->name);
-		job->name = text;
-	}
+	int r = def->uses != NULL ? 0 : resolve_labels(f, job, err);
 	if (r >= 0)
-		forge_job_name_leg(job);
+		r = resolve_name(f, job, err);
 	if (r >= 0 && def->environment_name)
 		r = eval_string(f, job->run, job, def->environment_name, &job->environment, err);
 	if (r >= 0 && def->concurrency_group)
@@ -208,111 +227,67 @@ static int resolve(struct forge *f, struct forge_job *job, struct err *err)
 	return r;
 }
 
-/* ---- concurrency groups: one runs, one waits ---- */
-
-static bool job_is_active(const struct forge_job *job)
-{
-	return job->state >= JOB_QUEUED && job->state < JOB_COMPLETED;
-}
-
-static bool same_group(const char *a, const char *b)
-{
-	return a && b && strcasecmp(a, b) == 0;
-}
-
-/* cancel-in-progress, which may be an expression; one that fails cancels nothing. */
-static bool wants_cancel(struct forge *f, const struct forge_run *run, const struct forge_job *job, const json_t *token)
-{
-	_cleanup_json_ json_t *value = NULL;
-	if (token == NULL || eval_template(f, run, job, token, &value, NULL) < 0)
-		return false;
-	return json_is_true(value) || (json_is_string(value) && strcasecmp(json_string_value(value), "true") == 0);
-}
-
-/* True when nothing of the group holds `run`; cancels what the rules cancel. */
-static bool run_may_start(struct forge *f, struct forge_run *run)
-{
-	bool free_now = true;
-	for (size_t i = 0; run->group && i < f->run_count; i++) {
-		struct forge_run *other = f->runs[i];
-		if (other == run || other->conclusion || other->repo != run->repo ||
-		    !same_group(other->group, run->group))
-			continue;
-		if (!other->started && other->id < run->id)
-			forge_run_cancel(f, other); /* only the newest waits */
-		else if (other->started) {
-			free_now = false;
-			if (!other->cancelled && wants_cancel(f, run, NULL, run->workflow->concurrency_cancel))
-				forge_run_cancel(f, other);
-		}
-	}
-	return free_now;
-}
-
-static bool job_may_start(struct forge *f, struct forge_job *job)
-{
-	bool free_now = true;
-	for (size_t i = 0; job->group && i < f->run_count; i++)
-		for (size_t j = 0; f->runs[i]->repo == job->run->repo && j < f->runs[i]->job_count; j++) {
-			struct forge_job *other = f->runs[i]->jobs[j];
-			if (other == job || other->state == JOB_COMPLETED || !same_group(other->group, job->group))
-				continue;
-			if (job_is_active(other)) {
-				free_now = false;
-				if (!other->cancelled && wants_cancel(f, job->run, job, job->def->concurrency_cancel))
-					forge_run_cancel(f, other->run);
-			} else if (other->id < job->id) {
-				job_end_early(f, other, "cancelled");
-			}
-		}
-	return free_now;
-}
-
 /* ---- the life of a run ---- */
+
+/* Everything about it that is known now that its needs are over. *ret_over: it ends here. */
+static int make_ready(struct forge *f, struct forge_job *job, bool *ret_over, struct err *err)
+{
+	bool wanted = false;
+	size_t legs = 1;
+	int r = eval_condition(f, job, &wanted, err);
+	if (r >= 0 && wanted)
+		r = forge_job_expand(f, job, &legs, err);
+	*ret_over = r >= 0 && (!wanted || legs == 0);
+	if (*ret_over)
+		forge_job_end_early(f, job, !wanted && forge_job_is_cancelled(job) ? "cancelled" : "skipped");
+	else if (r >= 0)
+		r = resolve(f, job, err);
+	job->resolved = r >= 0;
+	return r;
+}
+
+static void job_fail(struct forge *f, struct forge_job *job, const struct err *err)
+{
+	char line[1024];
+	forge_annotate(job->annotations, "failure", "%s: %s", forge_job_workflow(job)->path,
+	               err_line(err, line, sizeof(line)));
+	forge_job_end_early(f, job, "failure");
+	cancel_other_legs(f, job);
+}
 
 static void job_try_queue(struct forge *f, struct forge_job *job)
 {
 	struct err err = ERR_INIT;
-	bool wanted = false;
-	size_t legs = 1;
-	if (job->labels.count && job->run->cancelled) {
-		job_end_early(f, job, "cancelled");
+	bool over = false;
+	if (job->resolved && forge_job_is_cancelled(job)) {
+		forge_job_end_early(f, job, "cancelled");
 		return;
 	}
-	int r = job->labels.count ? 0 : eval_condition(f, job, &wanted, &err);
-	if (r >= 0 && !job->labels.count) {
-		if (!wanted) {
-			job_end_early(f, job, job->run->cancelled ? "cancelled" : "skipped");
-			return;
-		}
-		r = forge_job_expand(f, job, &legs, &err);
-		if (r >= 0 && legs == 0) {
-			job_end_early(f, job, "skipped");
-			return;
-		}
-		if (r >= 0)
-			r = resolve(f, job, &err);
-	}
+	int r = job->resolved ? 0 : make_ready(f, job, &over, &err);
+	if (r >= 0 && (over || !forge_job_has_turn(job) || !forge_job_may_start(f, job)))
+		return;
+	if (r >= 0 && job->def->uses != NULL)
+		r = forge_call_begin(f, job, &err);
 	if (r < 0) {
-		char line[1024];
-		annotate(job->annotations, "failure", "%s: %s", job->run->path, err_line(&err, line, sizeof(line)));
-		job_end_early(f, job, "failure");
-		cancel_other_legs(f, job);
+		job_fail(f, job, &err);
 		return;
 	}
-	if (!forge_job_has_turn(job) || !job_may_start(f, job))
-		return;
-	job->state = JOB_QUEUED;
+	job->state = job->def->uses != NULL ? JOB_CALLED : JOB_QUEUED;
 	job->queued_ms = clock_wall_ms();
-	forge_event(f, "job %s of run %lld queued", job->name, (long long)job->run->id);
+	forge_event(f, "job %s of run %lld %s", job->name, (long long)job->run->id,
+	            job->def->uses != NULL ? "begins its workflow" : "queued");
 	forge_wake(f);
 }
 
-static const char *run_conclusion(const struct forge_run *run)
+const char *forge_run_conclusion(const struct forge_run *run, const struct forge_call *call)
 {
-	bool failed = false, cancelled = run->cancelled, all_skipped = true;
+	bool failed = false, cancelled = call == NULL ? run->cancelled : call->caller->cancelled, all_skipped = true;
 	for (size_t i = 0; i < run->job_count; i++) {
 		const struct forge_job *job = run->jobs[i];
+		if (job->call != call)
+			continue;
+		if (job->state != JOB_COMPLETED)
+			return NULL;
 		failed |= strcmp(job->conclusion, "failure") == 0 && !job->may_fail;
 		cancelled |= strcmp(job->conclusion, "cancelled") == 0;
 		all_skipped &= strcmp(job->conclusion, "skipped") == 0;
@@ -320,20 +295,26 @@ static const char *run_conclusion(const struct forge_run *run)
 	return failed ? "failure" : cancelled ? "cancelled" : all_skipped ? "skipped" : "success";
 }
 
+/* Moves a job on, if anything has changed for it. */
+static bool advance_job(struct forge *f, struct forge_job *job)
+{
+	enum job_state before = job->state;
+	if (job->state == JOB_WAITING && needs_are_over(job))
+		job_try_queue(f, job);
+	else if (job->state == JOB_CALLED && forge_call_end(f, job))
+		cancel_other_legs(f, job);
+	return job->state != before;
+}
+
 static bool advance_once(struct forge *f, struct forge_run *run)
 {
-	bool changed = false, over = true;
-	for (size_t i = 0; i < run->job_count; i++) {
-		struct forge_job *job = run->jobs[i];
-		if (job->state == JOB_WAITING && needs_are_over(job)) {
-			job_try_queue(f, job);
-			changed |= job->state != JOB_WAITING;
-		}
-		over &= job->state == JOB_COMPLETED;
-	}
-	if (over)
-		run_complete(f, run, run_conclusion(run));
-	return changed && !over;
+	bool changed = false;
+	for (size_t i = 0; i < run->job_count; i++)
+		changed |= advance_job(f, run->jobs[i]);
+	const char *conclusion = forge_run_conclusion(run, NULL);
+	if (conclusion != NULL)
+		run_complete(f, run, conclusion);
+	return changed && conclusion == NULL;
 }
 
 static void start_run(struct forge *f, struct forge_run *run)
@@ -345,14 +326,14 @@ static void start_run(struct forge *f, struct forge_run *run)
 		struct faults none = {0};
 		forge_run_fail_workflow(f, run, &none, NULL, &err);
 		for (size_t i = 0; i < run->job_count; i++)
-			job_end_early(f, run->jobs[i], "failure");
+			forge_job_end_early(f, run->jobs[i], "failure");
 		return;
 	}
 	if (run->workflow->run_name && eval_string(f, run, NULL, run->workflow->run_name, &text, NULL) >= 0) {
 		free(run->title);
 		run->title = text;
 	}
-	run->started = run_may_start(f, run);
+	run->started = forge_run_may_start(f, run);
 }
 
 void forge_run_advance(struct forge *f, struct forge_run *run)
@@ -375,7 +356,7 @@ static void advance_all(struct forge *f)
 
 void forge_job_complete(struct forge *f, struct forge_job *job, const char *conclusion)
 {
-	job_end_early(f, job, conclusion);
+	forge_job_end_early(f, job, conclusion);
 	cancel_other_legs(f, job);
 	if (job->github_token)
 		job->github_token->revoked = true;
@@ -398,7 +379,7 @@ void forge_run_cancel(struct forge *f, struct forge_run *run)
 		job_cancel(f, run->jobs[i]);
 	if (!run->started) {
 		for (size_t i = 0; i < run->job_count; i++)
-			job_end_early(f, run->jobs[i], "cancelled");
+			forge_job_end_early(f, run->jobs[i], "cancelled");
 		run_complete(f, run, "cancelled");
 	}
 	forge_run_advance(f, run);
@@ -443,7 +424,7 @@ struct forge_job *forge_job_for_runner(struct forge *f, const struct forge_runne
 static void tick_running(struct forge *f, struct forge_job *job, int64_t now)
 {
 	if (job->deadline_ms && now > job->deadline_ms && !job->cancelled) {
-		annotate(job->annotations, "failure", "The job has exceeded the maximum execution time");
+		forge_annotate(job->annotations, "failure", "The job has exceeded the maximum execution time");
 		job_cancel(f, job); /* its own time is up; the others of the run continue */
 	}
 	bool lapsed = now > job->locked_until_ms, out_of_time = job->cancelled && now > job->cancel_deadline_ms;
@@ -451,9 +432,9 @@ static void tick_running(struct forge *f, struct forge_job *job, int64_t now)
 		return;
 	job->lost = true;
 	if (lapsed)
-		annotate(job->annotations, "failure",
-		         "The self-hosted runner lost communication with the server. Verify the machine is "
-		         "running and has a healthy network connection.");
+		forge_annotate(job->annotations, "failure",
+		               "The self-hosted runner lost communication with the server. Verify the machine is "
+		               "running and has a healthy network connection.");
 	forge_job_complete(f, job, out_of_time ? "cancelled" : "failure");
 	job->github_token->revoked = false; /* it expires by itself; a recovery may still report */
 }

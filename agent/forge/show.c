@@ -17,6 +17,7 @@ static const char *job_status(const struct forge_job *job)
 {
 	switch (job->state) {
 	case JOB_RUNNING:
+	case JOB_CALLED:
 		return "in_progress";
 	case JOB_COMPLETED:
 		return "completed";
@@ -90,6 +91,10 @@ static json_t *job_json(struct forge *f, const struct forge_job *job, bool logs)
 		"annotations", job->annotations, "outputs", job->outputs, "permissions", job->permissions, "lost",
 		job->lost, "created_at", time_json(job->queued_ms), "started_at", time_json(job->acquired_ms),
 		"completed_at", time_json(job->completed_ms));
+	if (job->def->uses != NULL)
+		json_object_set_new(out, "uses", json_string(job->def->uses));
+	if (job->call != NULL)
+		json_object_set_new(out, "caller_id", json_string(job->call->caller->job_id));
 	json_object_set_new(out, "steps", steps_json(f, job, logs));
 	if (logs)
 		json_object_set_new(out, "log", blob_text(forge_blob_find(f, job, BLOB_JOB_LOG, "")));
@@ -106,7 +111,7 @@ json_t *forge_run_json(struct forge *f, const struct forge_run *run, bool logs)
 	json_t *jobs = json_array();
 	for (size_t i = 0; i < run->job_count; i++) {
 		json_array_append_new(jobs, job_json(f, run->jobs[i], logs));
-		if (!run->conclusion && (run->jobs[i]->state == JOB_RUNNING || run->jobs[i]->state == JOB_COMPLETED))
+		if (!run->conclusion && run->jobs[i]->state >= JOB_RUNNING)
 			status = "in_progress";
 	}
 	return json_pack("{s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s?, s:s, s:O, s:o, s:o, s:o}", "id",

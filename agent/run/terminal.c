@@ -68,7 +68,7 @@ void view_refresh(struct view *v)
 	size_of_terminal(&width, &rows);
 	for (struct seen_job *job = v->jobs; job != NULL; job = job->next) {
 		char time[32];
-		if (job->status == NULL || strcmp(job->status, "in_progress") != 0)
+		if (job->calls || job->status == NULL || strcmp(job->status, "in_progress") != 0)
 			continue;
 		if (++shown > rows / 2) {
 			left++;

@@ -70,8 +70,9 @@ static void print_event(json_t *event)
 
 static json_t *job_event(const char *what, const json_t *job)
 {
-	static const char *const members[] = {"job_id",      "key",    "name",       "status",       "conclusion",
-	                                      "annotations", "matrix", "started_at", "completed_at", "outputs"};
+	static const char *const members[] = {"job_id",     "key",         "name",         "status",
+	                                      "conclusion", "annotations", "matrix",       "uses",
+	                                      "caller_id",  "started_at",  "completed_at", "outputs"};
 	json_t *event = json_pack("{s:s}", "event", what);
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
 		if (json_object_get(job, members[i]) != NULL)
@@ -161,6 +162,7 @@ static void job_changed(struct view *v, struct seen_job *job, const json_t *now)
 		if (strcmp(states[i], status) == 0)
 			job->status = states[i];
 	name_job(v, job, json_get_string(now, "name"));
+	job->calls = json_object_get(now, "uses") != NULL;
 	if (strcmp(status, "in_progress") == 0)
 		job->started_ms = clock_mono_ms();
 	if (v->json && strcmp(status, "waiting") != 0)

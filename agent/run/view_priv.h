@@ -7,6 +7,7 @@ struct seen_job {
 	char job_id[37];
 	char *name; /* for a terminal */
 	const char *status;
+	bool calls;         /* jobs of another workflow, which are shown themselves */
 	int64_t started_ms; /* monotonic */
 	/* of the step that runs */
 	int64_t number;

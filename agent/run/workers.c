@@ -31,6 +31,7 @@ struct worker {
 	int pidfd;
 	struct str out;
 	bool told, killed;
+	bool heard; /* all that it had to say */
 };
 
 /* What a step sees of the caller's environment, if nothing else is asked for: no variable that may be a credential. */
@@ -200,7 +201,10 @@ static void take_lines(struct workers *w, struct worker *k)
 	while (k->out.len > taken && (end = memchr(k->out.data + taken, '\n', k->out.len - taken)) != NULL) {
 		_cleanup_json_ json_t *event = NULL;
 		size_t len = (size_t)(end - k->out.data) - taken;
-		if (json_parse(k->out.data + taken, len, LINE_MAX_BYTES, &event, NULL) == 0)
+		bool good = json_parse(k->out.data + taken, len, LINE_MAX_BYTES, &event, NULL) == 0;
+		if (good && json_get_bool(event, "end", false))
+			k->heard = true;
+		else if (good)
 			view_event(w->view, k->job_id, event);
 		taken += len + 1;
 	}
@@ -264,7 +268,7 @@ bool workers_have(const struct workers *w, const char *job_id)
 {
 	for (const struct worker *k = w->first; k != NULL; k = k->next)
 		if (strcmp(k->job_id, job_id) == 0)
-			return true;
+			return !k->heard;
 	return false;
 }
 

@@ -38,6 +38,12 @@ void console_lines(struct job *j, const struct record *r, const char *text, size
 		tell_text(r, "lines", text, len);
 }
 
+void console_end(struct job *j)
+{
+	if (j->watched)
+		tell(json_pack("{s:b}", "end", 1));
+}
+
 void console_summary(struct job *j, const struct record *r, const char *text, size_t len)
 {
 	if (j->watched)

@@ -275,6 +275,7 @@ int job_report(struct job *j, struct err *err)
 		fs_remove_tree(AT_FDCWD, j->work, NULL);
 		return err_set(err, ERR_CANCELLED, "the process that watched this job is gone");
 	}
+	console_end(j);
 	_cleanup_json_ json_t *body = completion(j);
 	struct wait w = WAIT_INIT;
 	w.deadline_mono_ms = clock_mono_ms() + COMPLETE_MS;

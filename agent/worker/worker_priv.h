@@ -210,10 +210,11 @@ void record_tell(struct job *j, const struct record *r);      /* its state to th
 json_t *record_result(struct job *j, const struct record *r); /* of stepResults; NULL: it never ended */
 
 /* ---- console.c ---- */
-/* What happens goes to standard output as JSON, if the job is watched: {"step": {…}}, {"number", "lines"}, {"number", "summary"}. Masked
+/* What happens goes to standard output as JSON, if the job is watched: {"step": {…}}, {"number", "lines"}, {"number", "summary"}, {"end"}. Masked
  * text only. */
 void console_step(struct job *j, const struct record *r, const char *name);
 void console_lines(struct job *j, const struct record *r, const char *text, size_t len);
+void console_end(struct job *j); /* nothing more comes */
 void console_summary(struct job *j, const struct record *r, const char *text, size_t len);
 
 /* ---- log.c ---- */

@@ -96,34 +96,13 @@ static void read_needs(struct reader *r, struct workflow_job *job, const json_t 
 	reader_leave(r, mark);
 }
 
-static void read_job(struct reader *r, struct workflow_job *job, const char *id, const json_t *value)
+/* What belongs to a job with steps only. */
+static void read_settings(struct reader *r, struct workflow_job *job, const json_t *value)
 {
-	job->id = xstrdup(id);
-	job->mark = yaml_key_mark(r->source.doc, str_peek(&r->at));
-	job->condition = xstrdup("success()");
-	if (!reader_is_name(id))
-		faults_add_key(r->source.faults, r->source.doc, str_peek(&r->at),
-		               "the id of a job has letters, digits, - and _, and begins with a letter or _");
-	if (!json_is_object(value)) {
-		reader_fault(r, "a job must be a map");
-		return;
-	}
-	reader_known_keys(r, value, "a job", job_keys, ARRAY_SIZE(job_keys));
-	reader_refuse(r, value, "uses", "call of a reusable workflow; write its jobs into this file");
-	reader_refuse(r, value, "with", "it belongs to the call of a reusable workflow");
-	reader_refuse(r, value, "secrets", "it belongs to the call of a reusable workflow");
-	reader_refuse(r, value, "snapshot", "custom images exist only on hosted runners");
-	free(job->condition);
-	reader_allow(r, in_job_if, EXPR_WITH_STATUS);
-	job->condition = reader_condition(r, value);
-	reader_strategy(r, job, value);
-	reader_allow(r, in_job, 0);
-	job->name = reader_token(r, value, "name");
-	read_needs(r, job, value);
-	if (!json_object_get(value, "uses")) {
-		read_runs_on(r, job, value);
-		reader_steps(r, job, value);
-	}
+	static const char *const of_calls[] = {"with", "secrets"};
+	for (size_t i = 0; i < ARRAY_SIZE(of_calls); i++)
+		if (json_object_get(value, of_calls[i]) != NULL)
+			reader_fault(r, "'%s' belongs to the call of a reusable workflow", of_calls[i]);
 	reader_allow(r, in_job_env, 0);
 	job->env = reader_scalars(r, value, "env");
 	reader_allow(r, in_defaults, 0);
@@ -138,8 +117,39 @@ static void read_job(struct reader *r, struct workflow_job *job, const char *id,
 	job->container = reader_token(r, value, "container");
 	job->services = reader_token(r, value, "services");
 	reader_allow(r, in_job, 0);
-	job->permissions = reader_permissions(r, value);
 	read_environment(r, job, value);
+}
+
+static void read_job(struct reader *r, struct workflow_job *job, const char *id, const json_t *value)
+{
+	job->id = xstrdup(id);
+	job->mark = yaml_key_mark(r->source.doc, str_peek(&r->at));
+	job->condition = xstrdup("success()");
+	if (!reader_is_name(id))
+		faults_add_key(r->source.faults, r->source.doc, str_peek(&r->at),
+		               "the id of a job has letters, digits, - and _, and begins with a letter or _");
+	if (!json_is_object(value)) {
+		reader_fault(r, "a job must be a map");
+		return;
+	}
+	reader_known_keys(r, value, "a job", job_keys, ARRAY_SIZE(job_keys));
+	reader_refuse(r, value, "snapshot", "custom images exist only on hosted runners");
+	free(job->condition);
+	reader_allow(r, in_job_if, EXPR_WITH_STATUS);
+	job->condition = reader_condition(r, value);
+	reader_strategy(r, job, value);
+	reader_allow(r, in_job, 0);
+	job->name = reader_token(r, value, "name");
+	read_needs(r, job, value);
+	if (json_object_get(value, "uses")) {
+		reader_call(r, job, value);
+	} else {
+		read_runs_on(r, job, value);
+		reader_steps(r, job, value);
+		read_settings(r, job, value);
+	}
+	reader_allow(r, in_job, 0);
+	job->permissions = reader_permissions(r, value);
 	reader_concurrency(r, value, &job->concurrency_group, &job->concurrency_cancel);
 }
 

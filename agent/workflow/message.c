@@ -124,9 +124,11 @@ static json_t *contexts_of(const struct workflow_message *m)
 	                                                   "job-total", 1, "max-parallel", 1);
 	const char *repository = json_get_string(m->github, "repository");
 	const char *sha = json_get_string(m->github, "workflow_sha");
-	const char *ref = json_get_string(m->github, "workflow_ref");
-	json_t *job = json_pack("{s:I, s:s?, s:s?, s:s?, s:s}", "check_run_id", (json_int_t)m->check_run_id,
-	                        "workflow_ref", ref, "workflow_sha", sha, "workflow_repository", repository,
+	const char *ref = json_get_string(m->github, "ref");
+	/* Of a called workflow, unlike github.workflow_ref. */
+	_cleanup_free_ char *of_job = xasprintf("%s/%s@%s", repository, m->workflow->path, ref != NULL ? ref : "");
+	json_t *job = json_pack("{s:I, s:s, s:s?, s:s?, s:s}", "check_run_id", (json_int_t)m->check_run_id,
+	                        "workflow_ref", of_job, "workflow_sha", sha, "workflow_repository", repository,
 	                        "workflow_file_path", m->workflow->path);
 	json_t *empty = json_object();
 	json_t *out = json_object();

@@ -166,6 +166,8 @@ json_t *reader_triggers(struct reader *r, const json_t *root)
 				read_push(r, value);
 			else if (strcmp(name, "workflow_dispatch") == 0)
 				read_dispatch(r, value);
+			else if (strcmp(name, "workflow_call") == 0)
+				reader_call_trigger(r, value);
 			reader_leave(r, inner);
 		}
 	} else {
@@ -239,7 +241,8 @@ const char *workflow_silent_event(const struct workflow *w, size_t n)
 	const char *name;
 	json_t *value;
 	json_object_foreach(w->on, name, value) if (strcmp(name, "push") != 0 &&
-	                                            strcmp(name, "workflow_dispatch") != 0 && n-- == 0) return name;
+	                                            strcmp(name, "workflow_dispatch") != 0 &&
+	                                            strcmp(name, "workflow_call") != 0 && n-- == 0) return name;
 	return NULL;
 }
 

@@ -23,6 +23,7 @@ static void job_done(struct workflow_job *j)
 	free(j->steps);
 	free(j->id);
 	free(j->condition);
+	free(j->uses);
 	strv_done(&j->needs);
 	json_t *tokens[] = {j->name,
 	                    j->runs_on,
@@ -41,7 +42,9 @@ static void job_done(struct workflow_job *j)
 	                    j->cancel_timeout_minutes,
 	                    j->matrix,
 	                    j->fail_fast,
-	                    j->max_parallel};
+	                    j->max_parallel,
+	                    j->with,
+	                    j->secrets};
 	for (size_t i = 0; i < ARRAY_SIZE(tokens); i++)
 		json_decref(tokens[i]);
 }

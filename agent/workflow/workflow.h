@@ -30,6 +30,10 @@ struct workflow_job {
 	json_t *permissions;                            /* plain JSON as written; NULL: those of the workflow */
 	json_t *concurrency_group, *concurrency_cancel; /* tokens; NULL: none, false */
 	json_t *cancel_timeout_minutes; /* how long a cancelled job may continue; NULL: the service's default */
+	char *uses;      /* "./.github/workflows/x.yml": it calls a reusable workflow, and has no steps; NULL: it has */
+	json_t *with;    /* of that call, token */
+	json_t *secrets; /* of that call, token; NULL: none, or all … */
+	bool inherits_secrets; /* … of the caller's */
 	struct workflow_step *steps;
 	size_t step_count;
 	struct yaml_mark mark;
@@ -75,6 +79,16 @@ bool workflow_skipped_by(const char *message);
 /* Checks inputs of a dispatch against the declaration, fills in defaults: a new object of strings and booleans.
  * ERR_INVALID names the input. */
 int workflow_dispatch_inputs(const struct workflow *w, const json_t *given, json_t **ret, struct err *err);
+
+/* What a call gives a reusable workflow: the evaluated `with:` checked against its declaration, defaults evaluated in `scope`. A new
+ * object of typed values. ERR_INVALID names the input. */
+struct expr_scope;
+int workflow_call_inputs(const struct workflow *w, const json_t *given, const struct expr_scope *scope, json_t **ret,
+                         struct err *err);
+/* given: name → string. Of inherited ones more may be given than are declared. */
+int workflow_call_secrets(const struct workflow *w, const json_t *given, bool inherited, struct err *err);
+/* A called job has at most its caller's permissions. New. */
+json_t *workflow_permissions_below(const json_t *own, const json_t *callers);
 
 /* Permissions of a job's token: {"Contents": "read", …} from the workflow and the job. Never NULL; the
  * caller's. */

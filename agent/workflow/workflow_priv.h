@@ -42,6 +42,10 @@ void reader_refuse(struct reader *r, const json_t *object, const char *key, cons
 /* The same, of the present place. */
 void reader_refuse_here(struct reader *r, const char *fmt, ...) _printf_(2, 3);
 
+/* ---- call.c */
+void reader_call(struct reader *r, struct workflow_job *job, const json_t *object);
+void reader_call_trigger(struct reader *r, const json_t *call);
+
 /* ---- strategy.c, step.c, job.c */
 void reader_strategy(struct reader *r, struct workflow_job *job, const json_t *object);
 void reader_steps(struct reader *r, struct workflow_job *job, const json_t *object);

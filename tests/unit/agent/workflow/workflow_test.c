@@ -346,13 +346,12 @@ static void all_faults_of_a_file_come_at_once_with_their_places(void **state)
 			fail_msg("'%s' is not in:\n%s", expected[i], text);
 }
 
-static void a_reusable_workflow_and_a_path_filter_are_refused_with_the_way_out(void **state)
+static void a_reusable_workflow_of_elsewhere_and_a_path_filter_are_refused_with_the_way_out(void **state)
 {
 	(void)state;
 	_cleanup_free_ char *text =
-		faults_of("on: { push: { paths: [a] } }\njobs: { a: { uses: ./.github/workflows/x.yml } }\n");
-	assert_non_null(
-		strstr(text, "'uses' is not supported: call of a reusable workflow; write its jobs into this file"));
+		faults_of("on: { push: { paths: [a] } }\njobs: { a: { uses: a/b/.github/workflows/x.yml@v1 } }\n");
+	assert_non_null(strstr(text, "only reusable workflows of the same repository are called here"));
 	assert_non_null(strstr(text, "'paths' is not supported"));
 }
 
@@ -478,7 +477,7 @@ int main(void)
 		cmocka_unit_test(filter_patterns_are_githubs),
 		cmocka_unit_test(inputs_of_a_dispatch_are_checked_and_filled_in),
 		cmocka_unit_test(all_faults_of_a_file_come_at_once_with_their_places),
-		cmocka_unit_test(a_reusable_workflow_and_a_path_filter_are_refused_with_the_way_out),
+		cmocka_unit_test(a_reusable_workflow_of_elsewhere_and_a_path_filter_are_refused_with_the_way_out),
 		cmocka_unit_test(a_condition_with_a_line_feed_behind_its_braces_is_a_text_and_true),
 		cmocka_unit_test(merge_keys_are_refused_and_anchors_are_not),
 		cmocka_unit_test(keys_that_github_knows_are_known),
