@@ -59,10 +59,10 @@ static const char locking[] =
 	" bad=0\n"
 	" for f in \"$dir\"/pids/*; do\n"
 	"  c=${f##*/}; case $c in *[!0-9]*|$$) continue;; esac; [ -f \"$f\" ] || continue\n"
-	"  a= b= r= m= u= i=; { IFS=' ' read -r a b r; IFS=' ' read -r m u i; } <\"$f\"\n"
+	"  a= b= r= m= u= i= w=; { IFS=' ' read -r a b r; IFS=' ' read -r m u i w; } <\"$f\"\n"
 	"  case $b in ''|-|\"$boot\") if [ -n \"$a\" ]; then\n"
 	"   case $u in ''|-*) ;; *) sudo -n -u \"$u\" -- /bin/sh -c \"$end\" sh \"$c\" \"$a\" \"${r:-0}\" \"${m:--}\" \"${i:--}\" 0 mine </dev/null;; esac\n"
-	"   /bin/sh -c \"$end\" sh \"$c\" \"$a\" \"${r:-0}\" \"${m:--}\" \"${i:--}\" 0 all </dev/null || { bad=1; continue; }\n"
+	"   /bin/sh -c \"$end\" sh \"$c\" \"$a\" \"${r:-0}\" \"${m:--}\" \"${i:--}\" 0 all \"${w:-0}\" </dev/null || { bad=1; continue; }\n"
 	"  fi;; esac; rm -f -- \"$f\"\n"
 	" done; return $bad\n"
 	"}\n";

@@ -20,7 +20,7 @@ void command_mark(char mark[COMMAND_MARK_DIGITS + 1])
  * Only files are read in a loop, not started processes. */
 /* clang-format off */
 const char command_end_script[] =
-	"P=$1 T=$2 G=$3 M=$4 I=$5 n=$6 W=$7; [ \"$n\" -gt 0 ] || n=200\n"
+	"P=$1 T=$2 G=$3 M=$4 I=$5 n=$6 W=$7 w=${8:-0}; [ \"$n\" -gt 0 ] || n=200\n"
 	"case $M in *[!0-9a-f]*) M=;; esac; [ ${#M} = 32 ] || M=\n"
 	"E='\n'; LC_ALL=C; export LC_ALL; PATH=$PATH:/usr/bin:/bin\n"
 	"{ IFS= read -r s </proc/$$/stat; } 2>/dev/null && [ \"$T\" != 0 ] && proc=1 || proc=\n"
@@ -91,6 +91,11 @@ const char command_end_script[] =
 
 	/* B and S: between them lies the start of the process; seconds are rounded. */
 	"B=$T S=$T; [ $proc ] || { case $I in ''|*[!0-9]*) exit 0;; esac; B=$((I-3)) S=$((I+3)); }\n"
+	/* No SIGINT at first: its owner may have sent one, and a second one tells many programs to drop everything. */
+	"case $w in ''|*[!0-9]*) w=0;; esac; for told in no yes; do j=$((w*5)); while [ $j -gt 0 ]; do\n"
+	" look; above; marked; leader; while add; do :; done; [ \"$F\" != ' ' ] || { j=0 w=0; continue; }\n"
+	" [ $told$j != yes$((w*5)) ] || kill -s INT $F 2>/dev/null; j=$((j-1)); sleep 0.2 || { sleep 1; j=$((j-4)); }\n"
+	"done; done\n"
 	"i=0 none=0 last=; while :; do\n"
 	" look; [ $i -gt 0 ] || above; marked; leader; while add; do :; done\n"
 	" if [ \"$F\" = ' ' ]; then none=$((none+1)); [ $i -gt 0 ] && [ $none -lt 2 ] || exit 0; i=$((i+1)); continue; fi\n"

@@ -256,7 +256,89 @@ static void another_user_runs_it_where_we_are_root(void **state)
 	target_result_done(&r);
 }
 
+/* Notes the end of its work, which a signal tells it to come to; a second one it would note too. */
+static char *patient_script(struct world *w)
+{
+	return xasprintf("trap 'echo told >>\"%s\"' INT; echo $$ >'%s'; until [ -s '%s' ] || [ -e '%s' ]; do sleep 0.1; done; "
+	                 "echo saved >'%s'; echo last; exit 3",
+	                 at(w, "told"), at(w, "pid"), at(w, "told"), at(w, "enough"), at(w, "saved"));
+}
+
+static void what_may_not_be_killed_is_told_once_and_ends_by_itself(void **state)
+{
+	struct world *w = *state;
+	struct target_result r = TARGET_RESULT_INIT;
+	_cleanup_free_ char *script = patient_script(w);
+	struct target_command c = {.script = script, .grace_ms = 60000};
+	int fds[2];
+	assert_int_equal(pipe(fds), 0);
+	struct world proxy = *w;
+	w->wait.cancel_fd = fds[0];
+	proxy.wait.cancel_fd = fds[1];
+	w->wait.tick = cancel_when_there;
+	w->wait.tick_ms = 20;
+	w->wait.context = &proxy;
+	FAILS(ERR_CANCELLED, OP(run)(w->t, &c, &r, &w->err));
+	assert_int_equal(r.status, 3);
+	assert_string_equal(str_peek(&r.out), "last\n");
+	assert_true(fs_exists(AT_FDCWD, at(w, "saved")));
+	_cleanup_(str_done) struct str told = STR_INIT(100);
+	OK(fs_read(AT_FDCWD, at(w, "told"), 100, &told, NULL));
+	assert_string_equal(str_peek(&told), "told\n");
+	w->wait.cancel_fd = -1;
+	w->wait.tick = NULL;
+	close(fds[0]);
+	close(fds[1]);
+	target_result_done(&r);
+	/* Its own deadline tells it too. */
+	struct target_result late = TARGET_RESULT_INIT;
+	assert_int_equal(unlink(at(w, "told")), 0);
+	c.timeout_ms = 300;
+	OK(OP(query)(V, &c, &late, &w->err));
+	assert_true(late.timed_out);
+	assert_string_equal(str_peek(&late.out), "last\n");
+	target_result_done(&late);
+}
+
 /* ---- the guard ---- */
+
+static void the_fence_waits_for_what_may_not_be_killed(void **state)
+{
+	struct world *w = *state;
+	struct target *former = make(w->base);
+	_cleanup_free_ char *script = patient_script(w);
+	former->lock_dir = xstrdup(w->lock_dir);
+	former->token = xstrdup("0123456789abcdef");
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		struct target_result r = TARGET_RESULT_INIT;
+		struct target_command c = {.script = script, .grace_ms = 60000, .timeout_ms = 60000};
+		host_run(former, &c, &r, &w->err);
+		_exit(0);
+	}
+	(void)pid_in(w, "pid");
+	int status;
+	kill(child, SIGKILL);
+	waitpid(child, &status, 0);
+	write_lock(w, "1111111111111111");
+	free(w->t->token);
+	w->t->token = xstrdup("1111111111111111");
+	/* Its work comes to its end while the fence waits. */
+	_cleanup_free_ char *enough = xstrdup(at(w, "enough"));
+	pid_t other = fork();
+	assert_true(other >= 0);
+	if (other == 0) {
+		usleep(300000);
+		_exit(fs_write_replace(AT_FDCWD, enough, "x", 1, 0600, NULL) < 0);
+	}
+	OK(OP(fence)(w->t, w->lock_dir, &w->err));
+	waitpid(other, &status, 0);
+	assert_true(fs_exists(AT_FDCWD, at(w, "saved")));
+	assert_false(fs_exists(AT_FDCWD, at(w, "told")));
+	wait_until_gone(w, "pid");
+	target_free(former);
+}
 
 static void the_fence_ends_what_a_former_owner_has_running(void **state)
 {
@@ -452,6 +534,8 @@ int main(void)
 		T(a_cancel_ends_a_hanging_command_within_a_second),
 		T(what_a_command_leaves_running_is_not_waited_for),
 		T(another_user_runs_it_where_we_are_root),
+		T(what_may_not_be_killed_is_told_once_and_ends_by_itself),
+		T(the_fence_waits_for_what_may_not_be_killed),
 		T(the_fence_ends_what_a_former_owner_has_running),
 		T(the_fence_ends_what_left_its_session_and_its_parents),
 		T(the_fence_ends_what_goes_on_forking),

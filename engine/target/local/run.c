@@ -6,6 +6,7 @@
 #include "base/sys/proc.h"
 #include "base/sys/host.h"
 #include "engine/target/command_end.h"
+#include "engine/target/grace.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -140,8 +141,9 @@ static int gather(struct proc *p, const struct target_command *c, struct wait *w
 			r = feed_input(p, c, &fed, err);
 		/* The command's own output is in the pipes by now; does not wait for later output of its descendants. */
 		ended = fds[3].revents != 0 && fds[0].revents == 0 && fds[1].revents == 0;
+		/* Busy streams leave no other time for the tick. */
 		if (r == 0)
-			r = wait_check(w, err);
+			r = wait_ms(w, 0, err);
 	}
 	give_lines(c, &out, true);
 	give_lines(c, &error, true);
@@ -175,7 +177,8 @@ static char *const *build_env(const struct target_command *c, const struct targe
 		strv_addf(env, "DAVIT_LOCK=%s", t->lock_dir);
 		strv_addf(env, "DAVIT_TOKEN=%s", t->token);
 		strv_addf(env, "DAVIT_BOOT=%s", host_boot_id());
-		strv_addf(env, "DAVIT_NOTE=%s %s -", mark, c->user ? c->user : "-");
+		strv_addf(env, "DAVIT_NOTE=%s %s - %lld", mark, c->user ? c->user : "-",
+			  (long long)c->grace_ms / 1000);
 		strv_addf(env, COMMAND_MARK_NAME "=%s", mark);
 		strv_addf(env, "DAVIT_UMASK=%04o", (unsigned int)mask);
 	}
@@ -211,6 +214,7 @@ struct noted {
 	uint64_t start_time;
 	long long group; /* 0: not given */
 	char boot[64], mark[64], user[256];
+	long long grace_s;
 };
 
 static bool is_said(const char *word)
@@ -238,6 +242,7 @@ static int end_as(const struct noted *n, const char *user, const char *whose, st
 	const char *const rest[] = {is_said(n->mark) ? n->mark : "-", "-", "0", whose};
 	for (size_t i = 0; i < ARRAY_SIZE(rest); i++)
 		strv_add(&argv, rest[i]);
+	strv_addf(&argv, "%lld", user ? 0 : n->grace_s);
 	const struct proc_options options = {.argv = (const char *const *)strv_null_terminated(&argv),
 	                                     .cwd = "/",
 	                                     .stdin_fd = -1,
@@ -267,6 +272,27 @@ static void end_given_up(const struct proc *p, const struct target_command *c, c
 	end_command(&n, &w, NULL);
 }
 
+static void ask_to_end(void *context)
+{
+	proc_signal(context, SIGINT);
+}
+
+/* Gathers until it ends; where it has time to end by itself, until that is over. */
+static int attend(struct view *v, struct proc *p, const struct target_command *c, struct wait *w,
+                  struct target_result *ret, struct err *err)
+{
+	struct wait none = WAIT_INIT;
+	struct grace g;
+	if (c->grace_ms <= 0)
+		return gather(p, c, w, ret, err);
+	struct wait *caller = v->wait ? v->wait : &none;
+	struct wait *own = grace_begin(&g, caller, c->timeout_ms > 0 ? c->timeout_ms : DEFAULT_TIMEOUT_MS, c->grace_ms,
+	                               ask_to_end, p);
+	int r = grace_end(&g, gather(p, c, own, ret, err), err);
+	w->next_tick_mono_ms = caller->next_tick_mono_ms;
+	return r;
+}
+
 static int run_command(struct view *v, const struct target *t, const struct target_command *c,
                        struct target_result *ret, struct err *err)
 {
@@ -290,7 +316,7 @@ static int run_command(struct view *v, const struct target *t, const struct targ
 	if (r < 0)
 		return r;
 	const struct proc begun = p;
-	r = gather(&p, c, &w, ret, err);
+	r = attend(v, &p, c, &w, ret, err);
 	if (v->wait)
 		v->wait->next_tick_mono_ms = w.next_tick_mono_ms;
 	if (r < 0) {
@@ -356,8 +382,9 @@ static bool read_note(const char *text, struct noted *ret)
 	_cleanup_free_ char *first = xstrndup(text, second ? (size_t)(second - text) : strlen(text));
 	if (sscanf(first + used, " %63s %lld", ret->boot, &ret->group) < 2 || ret->group <= 1)
 		ret->group = 0;
-	if (second && sscanf(second, " %63s %255s", ret->mark, ret->user) < 2)
+	if (second && sscanf(second, " %63s %255s %*s %lld", ret->mark, ret->user, &ret->grace_s) < 2)
 		*ret->user = '\0';
+	ret->grace_s = MIN(MAX(ret->grace_s, 0), GRACE_MAX_MS / 1000);
 	return true;
 }
 
@@ -383,7 +410,7 @@ static int fence_one(const char *pids, const char *name, struct wait *w, struct 
 int local_fence(struct target *t, const char *lock_dir, struct err *err)
 {
 	struct wait none = WAIT_INIT;
-	struct wait w = wait_within(t->view.wait ? t->view.wait : &none, FENCE_MS);
+	struct wait w = wait_within(t->view.wait ? t->view.wait : &none, FENCE_MS + 2 * GRACE_MAX_MS);
 	_cleanup_free_ char *pids = fs_join(lock_dir, "pids");
 	_cleanup_(strv_done) struct strv names = {0};
 	int r = host_list(&t->view, pids, &names, err);

@@ -1,7 +1,8 @@
 /* The shell target: ends commands that were given up, and those that a previous owner left running. */
 #include "engine/target/shell/shell.h"
+#include "engine/target/grace.h"
 
-enum { FENCE_MS = 60000, SCRIPT_MAX = 64 * 1024 };
+enum { FENCE_MS = 60000 + 2 * GRACE_MAX_MS, SCRIPT_MAX = 64 * 1024 };
 
 void shell_as_user(const struct shell_target *s, const char *user, const char *script, struct str *out)
 {
@@ -24,7 +25,7 @@ void shell_end_function(const struct shell_target *s, struct str *out)
 	str_append(out, "\nz() {\ncase $5 in ''|-*) ;; *) ");
 	shell_as_user(s, "\"$5\"", "\"$F\"", out);
 	str_append(out, " sh \"$1\" \"$2\" \"$3\" \"$4\" \"$6\" \"$7\" mine </dev/null >/dev/null 2>&1;; esac\n"
-	                "/bin/sh -c \"$F\" sh \"$1\" \"$2\" \"$3\" \"$4\" \"$6\" \"$7\" all </dev/null\n}\n");
+	                "/bin/sh -c \"$F\" sh \"$1\" \"$2\" \"$3\" \"$4\" \"$6\" \"$7\" all \"${8:-0}\" </dev/null\n}\n");
 }
 
 void shell_end_call(const struct shell_process *p, int rounds, struct str *out)
@@ -38,8 +39,8 @@ void shell_end_call(const struct shell_process *p, int rounds, struct str *out)
 static const char fence_loop[] =
 	"for f in \"$p\"/pids/*; do [ -f \"$f\" ] || continue; c=${f##*/}\n"
 	"case $c in *[!0-9]*) continue;; esac; case $o in *\" $c \"*) continue;; esac\n"
-	"a= b= r= m= u= i=; { IFS=' ' read -r a b r; IFS=' ' read -r m u i; } <\"$f\"\n"
-	"case $b in ''|-|\"$B\") [ -z \"$a\" ] || z \"$c\" \"$a\" \"${r:-0}\" \"${m:--}\" \"${u:--}\" \"${i:--}\" 0 ||\n"
+	"a= b= r= m= u= i= w=; { IFS=' ' read -r a b r; IFS=' ' read -r m u i w; } <\"$f\"\n"
+	"case $b in ''|-|\"$B\") [ -z \"$a\" ] || z \"$c\" \"$a\" \"${r:-0}\" \"${m:--}\" \"${u:--}\" \"${i:--}\" 0 \"${w:-0}\" ||\n"
 	" { echo \"command $c of the previous owner does not end\" >&2; e=1; continue; };;\n"
 	"esac; rm -f -- \"$f\"; done; exit $e";
 

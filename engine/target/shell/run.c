@@ -1,6 +1,7 @@
 /* The shell target: commands. Each has a session of its own, so that it can be ended through another one, and so that
  * processes left by it do not belong to the shell that continues. */
 #include "engine/target/shell/shell.h"
+#include "engine/target/grace.h"
 #include "base/core/rand.h"
 #include "base/secret/mask.h"
 
@@ -131,16 +132,16 @@ static int frame_text(const struct shell_target *s, const struct target *t, cons
 	if (t != NULL) {
 		str_appendf(frame, "M='%s '", command);
 		str_append_shell(frame, c->user != NULL ? c->user : "-");
-		str_append(frame, "\n");
+		str_appendf(frame, " J=%lld\n", (long long)c->grace_ms / 1000);
 	}
 	str_append(frame, "if ");
 	if (t != NULL)
 		shell_guard_text(t, frame);
 	else
 		str_append(frame, "n");
-	/* The shell itself outlives the SIGTERM that its group gets when it is given up, so that the group keeps its
+	/* The shell itself outlives the signals that its group gets when it is given up, so that the group keeps its
 	 * leader. */
-	str_append(frame, "; then trap : TERM; else d \"$Q\" 0; exit 0; fi\n");
+	str_append(frame, "; then trap : TERM INT; else d \"$Q\" 0; exit 0; fi\n");
 	if (c->user != NULL) {
 		str_append(frame, "id -u -- ");
 		str_append_shell(frame, c->user);
@@ -151,8 +152,8 @@ static int frame_text(const struct shell_target *s, const struct target *t, cons
 	str_append(frame, " 2>/dev/null || { d c 0; exit 0; }\n"
 	                  "if [ -n \"$Y\" ]; then LC_ALL=$Y; else unset LC_ALL; fi\n");
 	if (c->user == NULL) {
-		str_append(frame, "(\ntrap - EXIT TERM\n"
-		                  "unset E S L X Q N T B G U W M Y s i; unset -f d q n g k h v alive\n");
+		str_append(frame, "(\ntrap - EXIT TERM INT\n"
+		                  "unset E S L X Q N T B G U W M J Y s i; unset -f d q n g k h v alive\n");
 		int r = body_text(c, command, frame, err);
 		if (r < 0)
 			return r;
@@ -204,6 +205,27 @@ static bool end_command(struct shell_target *s, struct shell_process process, in
 	if (reply.status != 0)
 		shell_stray(s, process);
 	return reply.status == 0;
+}
+
+struct asked {
+	struct shell_target *s;
+	const struct shell_process *process;
+};
+
+/* Through the shell that is there to end it. What does not hear it is killed when its grace is over. */
+static void ask_to_end(void *context)
+{
+	const struct asked *a = context;
+	struct wait quick = WAIT_INIT;
+	struct shell_session *session;
+	struct shell_reply reply;
+	_cleanup_(str_done) struct str frame = STR_INIT(1024);
+	str_appendf(&frame, "! alive %lld %lld || kill -s INT -- -%lld 2>/dev/null; d r 0", a->process->pid,
+	            a->process->start_time, a->process->group);
+	quick = wait_within(&quick, KILL_LATE_MS);
+	if (link_is_open(a->s->link) && shell_session_get(a->s, &quick, &session, NULL) == 0 &&
+	    session_call(session, str_peek(&frame), NULL, &quick, &reply, NULL, NULL) < 0)
+		shell_session_drop(a->s, session);
 }
 
 static int given_up(struct shell_target *s, struct shell_process process, const struct target *t, bool sent, int r,
@@ -302,14 +324,23 @@ static int run_command(struct view *v, const struct target *t, const struct targ
 	if (r < 0)
 		return r;
 	struct shell_process process = session->process;
+	process.has_grace = c->grace_ms > 0;
 	if (t != NULL)
 		command_mark(process.mark);
 	if (c->user != NULL && strlen(c->user) < sizeof(process.user))
 		snprintf(process.user, sizeof(process.user), "%s", c->user);
-	w = shell_enter(v, c->timeout_ms > 0 ? c->timeout_ms : DEFAULT_MS, &stretch);
+	int64_t time = c->timeout_ms > 0 ? c->timeout_ms : DEFAULT_MS;
+	struct asked asked = {s, &process};
+	struct grace g = {0};
+	w = shell_enter(v, time, &stretch);
+	if (c->grace_ms > 0)
+		w = grace_begin(&g, w, time, c->grace_ms, ask_to_end, &asked);
 	r = call_it(s, t, c, process.mark, session, w, &o, &sent, err);
 	shell_leave(&stretch);
-	if (r < 0 && r != ERR_FENCED && r != ERR_NO_SPACE && r != ERR_NOT_FOUND)
+	if (r == 0 && g.why != 0) {
+		ret->timed_out = g.why == ERR_TIMEOUT;
+		r = ret->timed_out ? 0 : grace_end(&g, 0, err);
+	} else if (r < 0 && r != ERR_FENCED && r != ERR_NO_SPACE && r != ERR_NOT_FOUND)
 		r = given_up(s, process, t, sent, r, ret, err);
 	else if (r == 0 && t != NULL && target_was_killed(ret->status))
 		end_command(s, process, KILL_LATE_MS);

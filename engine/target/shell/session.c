@@ -33,10 +33,10 @@ static const char helpers[] =
 	" echo \"$1 $3 ${20}\"\n"
 	"}\n"
 
-	/* W: a frame is being processed. M: "MARK USER" of its command. */
+	/* W: a frame is being processed. M: "MARK USER" of its command, J: its grace. */
 	"B=; { read -r B </proc/sys/kernel/random/boot_id; } 2>/dev/null\n"
 	"if s=$(q $$); then set -- $s; G=$2; T=$3; U=; else G=$$; T=0; U=$(date +%s); fi\n"
-	"N= W= M=\n"
+	"N= W= M= J=\n"
 	"n() { [ -z \"$N\" ] || [ -n \"$W\" ] || rm -f \"$N/pids/$$\"; N=; }\n"
 	"trap n EXIT\n"
 
@@ -46,7 +46,7 @@ static const char helpers[] =
 	"  W=; n\n"
 	"  [ -d \"$1/pids\" ] || mkdir -m 700 \"$1/pids\" 2>/dev/null\n"
 	"  [ -d \"$1/pids\" ] || return 1\n"
-	"  (umask 077; printf '%s %s %s\\n%s %s\\n' \"$T\" \"${B:--}\" \"$G\" \"${M:-- -}\" \"${U:--}\" >\"$1/pids/$$\") || { Q=s; rm -f \"$1/pids/$$\"; return 1; }\n"
+	"  (umask 077; printf '%s %s %s\\n%s %s\\n' \"$T\" \"${B:--}\" \"$G\" \"${M:-- -}\" \"${U:--} ${J:-}\" >\"$1/pids/$$\") || { Q=s; rm -f \"$1/pids/$$\"; return 1; }\n"
 	"  N=$1\n"
 	" fi\n"
 	" W=1\n"

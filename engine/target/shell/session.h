@@ -19,6 +19,7 @@
 struct shell_process {
 	long long pid, start_time, group, began_s;
 	char mark[COMMAND_MARK_DIGITS + 1], user[64];
+	bool has_grace; /* only the fence ends it, which gives it its time */
 };
 
 struct shell_call;

@@ -150,7 +150,7 @@ void shell_leave(const struct shell_stretch *stretch)
 
 void shell_stray(struct shell_target *s, struct shell_process process)
 {
-	if (process.pid <= 1)
+	if (process.pid <= 1 || process.has_grace)
 		return;
 	s->strays = xgrow(s->strays, &s->stray_cap, s->stray_count + 1, sizeof(s->strays[0]));
 	s->strays[s->stray_count++] = process;
