@@ -16,12 +16,12 @@
 
 extern const struct step_type apply_step, approve_step, archive_upload_step, bootstrap_step, checkout_step,
 	compose_up_step, health_gate_step, notify_step, preflight_step, promote_step, restore_step, run_step,
-	secret_write_step, snapshot_step;
+	secret_write_step, snapshot_step, terraform_step;
 
 /* In the order of docs/steps. */
 static const struct step_type *const steps[] = {
 	&checkout_step, &preflight_step,   &approve_step,      &bootstrap_step,      &snapshot_step,
-	&restore_step,  &apply_step,       &secret_write_step, &archive_upload_step, &compose_up_step,
+	&restore_step,  &apply_step,       &terraform_step,      &secret_write_step, &archive_upload_step, &compose_up_step,
 	&run_step,      &health_gate_step, &promote_step,      &notify_step,         NULL,
 };
 

@@ -47,7 +47,7 @@ struct target_command {
 	/* A cancel, or the end of its time, is told to it by SIGINT, and then it has this long to end by itself, its output read as before;
 	 * the fence waits as long before it says so, and as long again. For what must not be killed at work. 0: it has 2 s */
 	int64_t grace_ms;
-	size_t max_output;  /* kept of each stream (the rest is dropped without an error); 0: 256 KiB */
+	size_t max_output; /* kept of each stream (the rest is dropped without an error); 0: 256 KiB */
 	void (*on_line)(void *context, bool is_stderr, const char *line, size_t len); /* as it comes; may be NULL */
 	/* Standard output as it comes, in place of keeping it: for more than fits in memory. Its target waits as long as this takes. < 0
 	 * ends the command, with that error: ERR_FAILED, so that it is not taken for one of the target's. May be NULL */

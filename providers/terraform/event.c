@@ -98,8 +98,9 @@ static char *rest_of(const char *text, const char *key, size_t max)
 /* An id becomes an argument: nothing else than what all backends make. */
 static char *id_of(char *id)
 {
-	if (id != NULL && (!isalnum((unsigned char)*id) || id[strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	                                                                 "0123456789-_./:")] != '\0')) {
+	if (id != NULL &&
+	    (!isalnum((unsigned char)*id) || id[strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	                                                   "0123456789-_./:")] != '\0')) {
 		free(id);
 		return NULL;
 	}

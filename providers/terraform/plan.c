@@ -137,7 +137,8 @@ static int read_outputs(struct terraform_plan *p, const json_t *outputs, struct 
 	{
 		enum terraform_action action;
 		if (action_of(json_get_array(change, "actions"), &action) < 0)
-			return err_set(err, ERR_UNSUPPORTED, "the plan does to an output what this davit does not know");
+			return err_set(err, ERR_UNSUPPORTED,
+			               "the plan does to an output what this davit does not know");
 		if (action == TERRAFORM_NOTHING)
 			continue;
 		_cleanup_free_ char *address = xasprintf("output.%s", name);

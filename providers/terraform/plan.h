@@ -9,9 +9,9 @@ enum terraform_action {
 	TERRAFORM_CREATE,
 	TERRAFORM_UPDATE,
 	TERRAFORM_DESTROY,
-	TERRAFORM_REPLACE, /* destroyed, then made */
+	TERRAFORM_REPLACE,       /* destroyed, then made */
 	TERRAFORM_REPLACE_FIRST, /* made, then destroyed */
-	TERRAFORM_FORGET,  /* it stays, and is nobody's any more */
+	TERRAFORM_FORGET,        /* it stays, and is nobody's any more */
 };
 
 struct terraform_row {
@@ -23,7 +23,8 @@ struct terraform_row {
 };
 
 struct terraform_plan {
-	struct terraform_row *rows; /* what changes something, outputs too (`output.NAME`); what is only read is left out */
+	struct terraform_row
+		*rows; /* what changes something, outputs too (`output.NAME`); what is only read is left out */
 	size_t count, cap;
 	struct strv drifted; /* addresses that were changed outside of terraform */
 	struct strv failing; /* checks that fail: "check.NAME: why" */

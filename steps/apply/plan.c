@@ -1,6 +1,7 @@
 /* Compares the desired state with the world, attribute by attribute. A destructive change is refused unless it is named
  * in allow_destroy, and always while it is protected; all refusals at once. */
 #include "steps/apply/apply.h"
+#include "steps/common/caps.h"
 
 enum { CONTENT_LIMIT = (64 << 20) + (128 << 10) };
 
@@ -391,12 +392,6 @@ static void count_actions(const struct plan *plan, size_t from, size_t *ret_chan
 	}
 }
 
-static int over(const char *what, size_t count, const char *cap, int64_t max, struct err *err)
-{
-	err_set(err, ERR_REFUSED, "%zu %s, and %s is %lld", count, what, cap, (long long)max);
-	return err_hint(err, ERR_REFUSED, "look at the plan, and raise %s if all of that is meant", cap);
-}
-
 static int check_caps(const struct planner *p, size_t from, struct err *err)
 {
 	const struct apply_in *in = p->call.c->input;
@@ -404,11 +399,8 @@ static int check_caps(const struct planner *p, size_t from, struct err *err)
 	if (in->destroy != NULL)
 		return 0;
 	count_actions(p->call.plan, from, &changes, &destroyed);
-	if (in->has_max_destroy && destroyed > (size_t)in->max_destroy)
-		return over("resources would be destroyed or replaced", destroyed, "max_destroy", in->max_destroy, err);
-	if (in->has_max_changes && changes > (size_t)in->max_changes)
-		return over("changes would be made", changes, "max_changes", in->max_changes, err);
-	return 0;
+	const struct caps caps = {in->has_max_changes, in->has_max_destroy, in->max_changes, in->max_destroy};
+	return caps_check(&caps, changes, destroyed, err);
 }
 
 int apply_plan_resources(const struct step_context *c, struct view *v, const struct resources *all, struct plan *plan,

@@ -259,9 +259,10 @@ static void another_user_runs_it_where_we_are_root(void **state)
 /* Notes the end of its work, which a signal tells it to come to; a second one it would note too. */
 static char *patient_script(struct world *w)
 {
-	return xasprintf("trap 'echo told >>\"%s\"' INT; echo $$ >'%s'; until [ -s '%s' ] || [ -e '%s' ]; do sleep 0.1; done; "
-	                 "echo saved >'%s'; echo last; exit 3",
-	                 at(w, "told"), at(w, "pid"), at(w, "told"), at(w, "enough"), at(w, "saved"));
+	return xasprintf(
+		"trap 'echo told >>\"%s\"' INT; echo $$ >'%s'; until [ -s '%s' ] || [ -e '%s' ]; do sleep 0.1; done; "
+		"echo saved >'%s'; echo last; exit 3",
+		at(w, "told"), at(w, "pid"), at(w, "told"), at(w, "enough"), at(w, "saved"));
 }
 
 static void what_may_not_be_killed_is_told_once_and_ends_by_itself(void **state)

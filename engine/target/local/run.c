@@ -177,8 +177,7 @@ static char *const *build_env(const struct target_command *c, const struct targe
 		strv_addf(env, "DAVIT_LOCK=%s", t->lock_dir);
 		strv_addf(env, "DAVIT_TOKEN=%s", t->token);
 		strv_addf(env, "DAVIT_BOOT=%s", host_boot_id());
-		strv_addf(env, "DAVIT_NOTE=%s %s - %lld", mark, c->user ? c->user : "-",
-			  (long long)c->grace_ms / 1000);
+		strv_addf(env, "DAVIT_NOTE=%s %s - %lld", mark, c->user ? c->user : "-", (long long)c->grace_ms / 1000);
 		strv_addf(env, COMMAND_MARK_NAME "=%s", mark);
 		strv_addf(env, "DAVIT_UMASK=%04o", (unsigned int)mask);
 	}

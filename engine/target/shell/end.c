@@ -24,8 +24,9 @@ void shell_end_function(const struct shell_target *s, struct str *out)
 	str_append_shell(out, command_end_script);
 	str_append(out, "\nz() {\ncase $5 in ''|-*) ;; *) ");
 	shell_as_user(s, "\"$5\"", "\"$F\"", out);
-	str_append(out, " sh \"$1\" \"$2\" \"$3\" \"$4\" \"$6\" \"$7\" mine </dev/null >/dev/null 2>&1;; esac\n"
-	                "/bin/sh -c \"$F\" sh \"$1\" \"$2\" \"$3\" \"$4\" \"$6\" \"$7\" all \"${8:-0}\" </dev/null\n}\n");
+	str_append(out,
+	           " sh \"$1\" \"$2\" \"$3\" \"$4\" \"$6\" \"$7\" mine </dev/null >/dev/null 2>&1;; esac\n"
+	           "/bin/sh -c \"$F\" sh \"$1\" \"$2\" \"$3\" \"$4\" \"$6\" \"$7\" all \"${8:-0}\" </dev/null\n}\n");
 }
 
 void shell_end_call(const struct shell_process *p, int rounds, struct str *out)
