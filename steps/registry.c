@@ -20,9 +20,10 @@ extern const struct step_type apply_step, approve_step, archive_upload_step, boo
 
 /* In the order of docs/steps. */
 static const struct step_type *const steps[] = {
-	&checkout_step, &preflight_step,   &approve_step,      &bootstrap_step,      &snapshot_step,
-	&restore_step,  &apply_step,       &terraform_step,      &secret_write_step, &archive_upload_step, &compose_up_step,
-	&run_step,      &health_gate_step, &promote_step,      &notify_step,         NULL,
+	&checkout_step,     &preflight_step,      &approve_step,    &bootstrap_step,
+	&snapshot_step,     &restore_step,        &apply_step,      &terraform_step,
+	&secret_write_step, &archive_upload_step, &compose_up_step, &run_step,
+	&health_gate_step,  &promote_step,        &notify_step,     NULL,
 };
 
 const struct step_type *const *step_all(size_t *ret_count)

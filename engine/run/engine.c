@@ -164,7 +164,7 @@ static size_t count_drift(const struct engine *e)
 		for (size_t j = 0; e->steps[i].plans != NULL && j < e->steps[i].target_count; j++)
 			for (size_t k = 0; k < e->steps[i].plans[j].count; k++) {
 				const struct change *c = &e->steps[i].plans[j].changes[k];
-				count += c->action != ACTION_ADOPT && !change_has(c, CHANGE_BLIND) &&
+				count += c->action != ACTION_ADOPT && c->action != ACTION_RUN &&
 				         !change_has(c, CHANGE_ASIDE) && !change_has(c, CHANGE_LATER);
 			}
 	return count;

@@ -113,7 +113,8 @@ bool terraform_lock_read(const char *text, struct terraform_lock *ret)
 	*ret = (struct terraform_lock){0};
 	if (strstr(text, "Lock Info:") == NULL && strstr(text, "already locked") == NULL)
 		return false;
-	char *id = rest_of(text, "ID=", ID_MAX);
+	const char *holder = strstr(text, "ID=");
+	char *id = holder != NULL ? rest_of(holder, "ID=", ID_MAX) : NULL;
 	if (id == NULL) {
 		id = rest_of(text, "ID:", ID_MAX);
 		ret->who = rest_of(text, "Who:", WORDS_MAX);

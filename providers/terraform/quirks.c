@@ -106,13 +106,15 @@ void terraform_backend_quirks(const struct terraform_backend *b, const char *wor
 	else if (strcmp(type, "s3") == 0)
 		of_s3(&k);
 	else if (strcmp(type, "consul") == 0 && off(&k, "lock"))
-		add(&k, true, "leave `lock` out", xstrdup("the consul backend has `lock = false`: nothing locks the state"));
+		add(&k, true, "leave `lock` out",
+		    xstrdup("the consul backend has `lock = false`: nothing locks the state"));
 	else if (strcmp(type, "oss") == 0 && !given(&k, "tablestore_table", NULL))
 		add(&k, true, "give `tablestore_endpoint` and `tablestore_table`",
 		    xstrdup("the oss backend has no `tablestore_table`: nothing locks the state"));
 	else if (strcmp(type, "cloud") == 0 || strcmp(type, "remote") == 0)
 		add(&k, false, "use a backend that keeps the state alone",
-		    xasprintf("`%s` plans and applies on another machine: the plan that is judged here would not be the one that "
-		              "runs there",
-		              type));
+		    xasprintf(
+			    "`%s` plans and applies on another machine: the plan that is judged here would not be the one that "
+			    "runs there",
+			    type));
 }

@@ -19,9 +19,8 @@ static int lay_out(struct target *t, const struct terraform_look *look, const ch
 	const struct node_attr directory = {.set_mode = true, .mode = 0700, .alone = true},
 			       file = {.set_mode = true, .mode = 0600, .alone = true};
 	_cleanup_free_ char *plan = fs_join(work, "plan"), *began = fs_join(work, "began");
-	_cleanup_free_ char *text =
-		xasprintf("serial %lld\nlineage %s\nreal %s\n", (long long)look->serial, look->lineage,
-	                  look->real != NULL ? look->real : "");
+	_cleanup_free_ char *text = xasprintf("serial %lld\nlineage %s\nreal %s\n", (long long)look->serial,
+	                                      look->lineage, look->real != NULL ? look->real : "");
 	const char *const paths[] = {work};
 	char hex[65];
 	int r = host_remove_tree(t, work, err);
@@ -47,7 +46,8 @@ static int read_parts(const struct terraform_in *in, const struct target_result 
 	size_t at = 0;
 	while (terraform_part_next(&said->out, &at, &part)) {
 		if (strcmp(part.name, "init") == 0)
-			return err_set(err, ERR_FAILED, "`terraform init` failed, although it did not when it was planned");
+			return err_set(err, ERR_FAILED,
+			               "`terraform init` failed, although it did not when it was planned");
 		if (strcmp(part.name, "missing") == 0 || strcmp(part.name, "directory") == 0)
 			return err_set(err, ERR_FAILED, "%s '%s' is not there any more", part.name,
 			               *part.name == 'm' ? in->program : in->directory);
@@ -58,10 +58,11 @@ static int read_parts(const struct terraform_in *in, const struct target_result 
 static void tell_errored(const struct step_context *c, const struct target *t)
 {
 	_cleanup_free_ char *kept = terraform_kept(c, &t->view);
-	c->report(c->engine,
-	          "terraform could not save its state: errored.tfstate stays where it is, and a copy of it lies in '%s' on '%s'. "
-	          "`terraform state push` saves it",
-	          kept, t->view.name);
+	c->report(
+		c->engine,
+		"terraform could not save its state: errored.tfstate stays where it is, and a copy of it lies in '%s' on '%s'. "
+		"`terraform state push` saves it",
+		kept, t->view.name);
 }
 
 static int ended(const struct step_context *c, struct target *t, const struct terraform_follow *f,
@@ -78,8 +79,8 @@ static int ended(const struct step_context *c, struct target *t, const struct te
 	if (e.status != 0 || !f->ended)
 		return terraform_follow_error(f, e.status, err);
 	if (e.serial >= 0 && e.serial < look->serial)
-		return err_set(err, ERR_CONFLICT, "the state's serial is %lld, and was %lld before", (long long)e.serial,
-		               (long long)look->serial);
+		return err_set(err, ERR_CONFLICT, "the state's serial is %lld, and was %lld before",
+		               (long long)e.serial, (long long)look->serial);
 	return 0;
 }
 
@@ -118,7 +119,12 @@ int terraform_run_plan(const struct step_context *c, struct target *t, const str
 static int plan_now(const struct step_context *c, struct target *t, const char *directory, struct terraform_look *look,
                     struct err *err)
 {
-	int r = terraform_look_at(c, &t->view, directory, look, err);
+	_cleanup_(strv_done) struct strv warnings = {0};
+	int r = terraform_check_there(c, &t->view, &warnings, err);
+	for (size_t i = 0; r == 0 && i < warnings.count; i++)
+		c->report(c->engine, "%s", warnings.items[i]);
+	if (r == 0)
+		r = terraform_look_at(c, &t->view, directory, look, err);
 	if (r < 0)
 		return r;
 	terraform_tell_rows(c, &look->plan);

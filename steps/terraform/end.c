@@ -126,13 +126,15 @@ static int tell_lock(const struct step_context *c, const struct target *t, const
 	if (freed)
 		c->report(c->engine, "the state's lock %s was of the terraform that died here, and is released", own);
 	else if (locked && held.id != NULL && own != NULL && strcmp(held.id, own) == 0)
-		r = err_set(err, ERR_FAILED, "the state's lock %s on '%s' is of the terraform that died, and cannot be released",
-		            own, t->view.name);
+		r = err_set(err, ERR_FAILED,
+		            "the state's lock %s on '%s' is of the terraform that died, and cannot be released", own,
+		            t->view.name);
 	else if (locked)
-		c->report(c->engine,
-		          "the state is locked by %s, which is not known to be of this deployment: it stays. If nothing of that "
-		          "holder lives any more: terraform force-unlock %s",
-		          held.id != NULL ? held.id : "somebody", held.id != NULL ? held.id : "ID");
+		c->report(
+			c->engine,
+			"the state is locked by %s, which is not known to be of this deployment: it stays. If nothing of that "
+			"holder lives any more: terraform force-unlock %s",
+			held.id != NULL ? held.id : "somebody", held.id != NULL ? held.id : "ID");
 	terraform_lock_done(&held);
 	return r;
 }

@@ -91,7 +91,8 @@ static void check_local(const struct step_context *c, const struct found *f, str
 	else if (*in->directory != '/' && c->deployment->run_url != NULL)
 		faults_add(faults, NULL, "/directory", "the state lies in the checkout of a job, which is thrown away");
 	else if (*in->directory != '/')
-		faults_warn(faults, "/directory", "the state lies in the source tree: another machine does not know it");
+		faults_warn(faults, "/directory",
+		            "the state lies in the source tree: another machine does not know it");
 	else
 		return;
 	faults_hint(faults, "%s", local_hint);
@@ -119,21 +120,36 @@ static void check_backend(const struct step_context *c, struct found *f, struct 
 	terraform_quirks_done(&quirks);
 }
 
+static int look_through(const struct step_context *c, struct view *v, struct faults *faults, struct err *err)
+{
+	_cleanup_(found_done) struct found f = {0};
+	bool there = false;
+	int r = read_files(c, v, &f, &there, err);
+	/* One that is not there is the plan's to tell. */
+	if (r == 0 && there)
+		check_backend(c, &f, faults);
+	return r;
+}
+
+/* What lies in the source tree is there already. */
 int terraform_check(const struct step_context *c, struct faults *faults, struct err *err)
 {
 	const struct terraform_in *in = c->input;
-	for (size_t i = 0; i < c->target_count; i++) {
-		struct view *v = &c->targets[i]->view;
-		_cleanup_(found_done) struct found f = {0};
-		bool there = false;
-		if (*in->directory == '/' && c->changed_before != NULL && c->changed_before(c->engine, c->index, v->name))
-			continue;
-		int r = read_files(c, v, &f, &there, err);
-		if (r < 0)
-			return r;
-		/* One that is not there is the plan's to tell. */
-		if (there)
-			check_backend(c, &f, faults);
-	}
-	return 0;
+	int r = 0;
+	for (size_t i = 0; r == 0 && *in->directory != '/' && i < c->target_count; i++)
+		r = look_through(c, &c->targets[i]->view, faults, err);
+	return r;
+}
+
+int terraform_check_there(const struct step_context *c, struct view *v, struct strv *warnings, struct err *err)
+{
+	const struct terraform_in *in = c->input;
+	struct faults faults = {0};
+	int r = *in->directory == '/' ? look_through(c, v, &faults, err) : 0;
+	if (r == 0)
+		r = faults_to_err(&faults, NULL, err);
+	for (size_t i = 0; r == 0 && i < faults.warning_count; i++)
+		strv_add(warnings, faults.warnings[i].text);
+	faults_done(&faults);
+	return r;
 }

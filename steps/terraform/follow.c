@@ -8,7 +8,8 @@ enum { TEXT_SHOWN = 1000, DETAIL_SHOWN = 700 };
 
 static void add_error(struct terraform_follow *f, const struct terraform_event *e)
 {
-	const char *summary = e->summary != NULL ? e->summary : e->message, *detail = e->detail != NULL ? e->detail : "";
+	const char *summary = e->summary != NULL ? e->summary : e->message,
+		   *detail = e->detail != NULL ? e->detail : "";
 	_cleanup_free_ char *text = xasprintf("%s%s%s", summary, *detail != '\0' ? ": " : "", detail);
 	for (char *c = text; *c != '\0'; c++)
 		if (*c == '\n')
@@ -70,18 +71,19 @@ int terraform_follow_error(const struct terraform_follow *f, int status, struct 
 	if (f->is_locked) {
 		_cleanup_(str_done) struct str who = STR_INIT(2000), safe = STR_INIT(4000);
 		if (f->lock.id != NULL)
-			str_appendf(&who, " by the lock %s", f->lock.id);
+			str_appendf(&who, ", lock %s", f->lock.id);
 		if (f->lock.who != NULL)
-			str_appendf(&who, " of %s", f->lock.who);
+			str_appendf(&who, ", of %s", f->lock.who);
 		if (f->lock.operation != NULL)
 			str_appendf(&who, " (%s)", f->lock.operation);
 		if (f->lock.created != NULL)
-			str_appendf(&who, " since %s", f->lock.created);
+			str_appendf(&who, ", since %s", f->lock.created);
 		str_append_safe(&safe, str_peek(&who), who.len);
 		err_set(err, ERR_LOCKED, "the state is locked%s", str_peek(&safe));
-		return err_hint(err, ERR_LOCKED,
-		                "wait for it (`lock_timeout`); if nothing of that holder lives any more: terraform force-unlock %s",
-		                f->lock.id != NULL ? f->lock.id : "ID");
+		return err_hint(
+			err, ERR_LOCKED,
+			"wait for it (`lock_timeout`); if nothing of that holder lives any more: terraform force-unlock %s",
+			f->lock.id != NULL ? f->lock.id : "ID");
 	}
 	return err_set(err, ERR_FAILED, "terraform ended with status %d%s%s", status, f->errors.len > 0 ? ": " : "",
 	               str_peek(&f->errors));

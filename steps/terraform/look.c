@@ -54,8 +54,9 @@ static int init_failed(const struct terraform_part *p, struct err *err)
 	int r = said(p, "`terraform init` failed", err);
 	_cleanup_free_ char *text = xstrndup(p->data, p->len);
 	if (strstr(text, "lock file") != NULL || strstr(text, "-lockfile=readonly") != NULL)
-		err_hint(err, r,
-		         "the lock file .terraform.lock.hcl is respected: run `terraform init` where you work, and commit it");
+		err_hint(
+			err, r,
+			"the lock file .terraform.lock.hcl is respected: run `terraform init` where you work, and commit it");
 	return r;
 }
 
@@ -107,10 +108,10 @@ static void make_digest(struct terraform_look *l)
 	_cleanup_json_ json_t *all = json_array();
 	for (size_t i = 0; i < l->plan.count; i++) {
 		const struct terraform_row *row = &l->plan.rows[i];
-		json_array_append_new(all, json_pack("{s:s,s:i,s:s?,s:b,s:s?,s:O,s:O}", "address", row->address, "action",
-		                                     (int)row->action, "from", row->moved_from, "imported",
-		                                     row->imported, "forced", row->forced, "before", row->before,
-		                                     "after", row->after));
+		json_array_append_new(all,
+		                      json_pack("{s:s,s:i,s:s?,s:b,s:s?,s:O,s:O}", "address", row->address, "action",
+		                                (int)row->action, "from", row->moved_from, "imported", row->imported,
+		                                "forced", row->forced, "before", row->before, "after", row->after));
 	}
 	_cleanup_free_ char *text = json_canonical(all);
 	digest_of(text, strlen(text), l->digest);
@@ -126,7 +127,8 @@ static int read_show(const struct terraform_part *p, struct terraform_look *l, s
 		return err_wrap(err, r, "read terraform's plan");
 	l->changes = p->status == 2;
 	if (l->plan.errored || l->plan.deferred > 0 || !l->plan.complete)
-		return err_set(err, ERR_REFUSED, "the plan is not complete%s", l->plan.deferred > 0 ? ": it defers changes" : "");
+		return err_set(err, ERR_REFUSED, "the plan is not complete%s",
+		               l->plan.deferred > 0 ? ": it defers changes" : "");
 	make_digest(l);
 	return 0;
 }
@@ -168,8 +170,10 @@ static int selected(const struct reading *x, const struct terraform_part *p, str
 	_cleanup_free_ char *name = first_line(p);
 	if (x->in->workspace != NULL || *name == '\0' || strcmp(name, "default") == 0)
 		return 0;
-	err_set(err, ERR_REFUSED, "'%s' has the workspace '%.60s' selected, and this step names none", x->directory, name);
-	return err_hint(err, ERR_REFUSED, "name the one that is meant: `workspace: %.60s` or `workspace: default`", name);
+	err_set(err, ERR_REFUSED, "'%s' has the workspace '%.60s' selected, and this step names none", x->directory,
+	        name);
+	return err_hint(err, ERR_REFUSED, "name the one that is meant: `workspace: %.60s` or `workspace: default`",
+	                name);
 }
 
 static int read_part(struct reading *x, const struct terraform_part *p, struct err *err)
@@ -184,8 +188,9 @@ static int read_part(struct reading *x, const struct terraform_part *p, struct e
 		return selected(x, p, err);
 	if (strcmp(p->name, "errored") == 0) {
 		err_set(err, ERR_REFUSED, "'%s/errored.tfstate' is a state that could not be saved", x->directory);
-		return err_hint(err, ERR_REFUSED,
-		                "compare it with `terraform state pull`; `terraform state push errored.tfstate` saves it. Then remove it");
+		return err_hint(
+			err, ERR_REFUSED,
+			"compare it with `terraform state pull`; `terraform state push errored.tfstate` saves it. Then remove it");
 	}
 	if (strcmp(p->name, "real") == 0)
 		x->l->real = first_line(p);

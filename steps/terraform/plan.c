@@ -49,8 +49,8 @@ static bool forces(const struct terraform_row *row, const char *attribute)
 
 static void show_attribute(const struct terraform_row *row, const char *attribute, json_t *before, json_t *after)
 {
-	_cleanup_free_ char *key = xasprintf("%s %s%s", row->address, attribute,
-	                                     forces(row, attribute) ? " (forces replacement)" : "");
+	_cleanup_free_ char *key =
+		xasprintf("%s %s%s", row->address, attribute, forces(row, attribute) ? " (forces replacement)" : "");
 	json_t *from = json_object_get(row->before, attribute), *to = json_object_get(row->after, attribute);
 	if (from != NULL)
 		json_object_set(before, key, from);
@@ -130,7 +130,8 @@ static void warn(const struct terraform_plan *plan, const char *directory, struc
 	for (size_t i = 0; i < plan->drifted.count; i++)
 		str_appendf(&list, "%s%s", i > 0 ? ", " : "", plan->drifted.items[i]);
 	if (plan->drifted.count > 0)
-		strv_addf(warnings, "%s: changed outside of terraform since its last run: %s", directory, str_peek(&list));
+		strv_addf(warnings, "%s: changed outside of terraform since its last run: %s", directory,
+		          str_peek(&list));
 	for (size_t i = 0; i < plan->failing.count; i++)
 		strv_addf(warnings, "%s: %s", directory, plan->failing.items[i]);
 }
@@ -159,8 +160,9 @@ static int must_be_as_shown(const struct step_context *c, const struct view *v, 
 		return 0;
 	terraform_tell_rows(c, &look->plan);
 	err_set(err, ERR_CONFLICT, "terraform plans something else than before, when the plan was shown");
-	return err_hint(err, ERR_CONFLICT,
-	                "somebody changed the world or the state meanwhile, or the configuration uses the time of the plan");
+	return err_hint(
+		err, ERR_CONFLICT,
+		"somebody changed the world or the state meanwhile, or the configuration uses the time of the plan");
 }
 
 static struct change *add(struct plan *plan, const struct terraform_in *in, struct terraform_payload *p)
@@ -197,10 +199,11 @@ static void add_later(struct plan *plan, const struct terraform_in *in)
 	struct change *c = add(plan, in, p);
 	c->summary = xstrdup("planned and judged once the steps before it are done");
 	json_object_set_new(c->after, "plan", json_string("(known after the steps before it)"));
-	strv_addf(&plan->warnings,
-	          "%s: the steps before it change files on this target, so terraform's plan is made and judged after them, "
-	          "and cannot be shown before",
-	          in->directory);
+	strv_addf(
+		&plan->warnings,
+		"%s: the steps before it change files on this target, so terraform's plan is made and judged after them, "
+		"and cannot be shown before",
+		in->directory);
 }
 
 int terraform_plan_step(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
@@ -216,7 +219,9 @@ int terraform_plan_step(const struct step_context *c, struct view *v, struct pla
 		return 0;
 	}
 	struct terraform_payload *p = xcalloc(1, sizeof(*p));
-	r = terraform_look_at(c, v, directory, &p->look, err);
+	r = terraform_check_there(c, v, &plan->warnings, err);
+	if (r == 0)
+		r = terraform_look_at(c, v, directory, &p->look, err);
 	if (r == 0)
 		r = terraform_judge(in, &p->look.plan, NULL, err);
 	if (r == 0)

@@ -117,24 +117,30 @@ static void plan_words(const struct terraform_in *in, struct str *out)
 void terraform_plan_script(const struct terraform_in *in, const char *directory, struct str *out)
 {
 	look_head(in, directory, out);
-	str_append(out, "pwd -P >\"$w/real\"; part real 0 \"$w/real\"\n"
-	                "[ ! -e errored.tfstate ] || printf 'davit errored 1 0\\n'\n"
-	                "if [ -s .terraform/environment ]; then part selected 0 .terraform/environment; fi\n"
-	                "\"$p\" validate -json >\"$w/validate\" 2>&1 </dev/null || { part validate 1 \"$w/validate\"; exit 0; }\n");
+	str_append(
+		out,
+		"pwd -P >\"$w/real\"; part real 0 \"$w/real\"\n"
+		"[ ! -e errored.tfstate ] || printf 'davit errored 1 0\\n'\n"
+		"if [ -s .terraform/environment ]; then part selected 0 .terraform/environment; fi\n"
+		"\"$p\" validate -json >\"$w/validate\" 2>&1 </dev/null || { part validate 1 \"$w/validate\"; exit 0; }\n");
 	str_appendf(out, lock_word, (long long)in->lock_timeout_ms / 1000);
 	plan_words(in, out);
-	str_append(out, "s=$(cat \"$w/status\" 2>/dev/null || echo 1)\n"
-	                "words \"$w/noise\" noise \"$s\"\n"
-	                "case $s in 0|2) ;; *) exit 0;; esac\n"
-	                "\"$p\" state pull 2>/dev/null </dev/null | numbers >\"$w/numbers\"; part numbers 0 \"$w/numbers\"\n"
-	                "\"$p\" show -json \"$w/plan\" >\"$w/show\" 2>\"$w/noise\" </dev/null || { words \"$w/noise\" noise 1; exit 0; }\n"
-	                "part show \"$s\" \"$w/show\"; part plan \"$s\" \"$w/plan\"\n");
+	str_append(
+		out,
+		"s=$(cat \"$w/status\" 2>/dev/null || echo 1)\n"
+		"words \"$w/noise\" noise \"$s\"\n"
+		"case $s in 0|2) ;; *) exit 0;; esac\n"
+		"\"$p\" state pull 2>/dev/null </dev/null | numbers >\"$w/numbers\"; part numbers 0 \"$w/numbers\"\n"
+		"\"$p\" show -json \"$w/plan\" >\"$w/show\" 2>\"$w/noise\" </dev/null || { words \"$w/noise\" noise 1; exit 0; }\n"
+		"part show \"$s\" \"$w/show\"; part plan \"$s\" \"$w/plan\"\n");
 }
 
 void terraform_state_script(const struct terraform_in *in, const char *directory, struct str *out)
 {
 	look_head(in, directory, out);
-	str_append(out, "\"$p\" state pull 2>\"$w/noise\" </dev/null | numbers >\"$w/numbers\"; part numbers 0 \"$w/numbers\"\n");
+	str_append(
+		out,
+		"\"$p\" state pull 2>\"$w/noise\" </dev/null | numbers >\"$w/numbers\"; part numbers 0 \"$w/numbers\"\n");
 }
 
 /* ---- apply ---- */
@@ -169,12 +175,13 @@ void terraform_apply_script(const struct terraform_in *in, const char *directory
 	            "{ trap : INT TERM HUP; \"$p\" apply -input=false -lock-timeout=%llds -json \"$w/plan\" </dev/null "
 	            "2>\"$w/noise\"; echo $? >\"$w/status\"; } | follow\n",
 	            (long long)in->lock_timeout_ms / 1000);
-	str_append(out,
-	           "rm -f \"$w/plan\"; { printf 'status %s\\n' \"$(cat \"$w/status\")\"\n"
-	           "if [ -e errored.tfstate ] && mkdir -p -m 700 \"$kept\" && cp errored.tfstate \"$kept/$$.new\" &&\n"
-	           " mv \"$kept/$$.new\" \"$kept/$(date -u +%Y%m%dT%H%M%SZ)-$$.tfstate\"; then echo 'errored 1'; fi\n"
-	           "\"$p\" state pull 2>/dev/null </dev/null | numbers; echo end; } >\"$w/facts.new\"; mv -f \"$w/facts.new\" \"$w/facts\"\n"
-	           "words \"$w/noise\" noise \"$(cat \"$w/status\")\" >&2\n");
+	str_append(
+		out,
+		"rm -f \"$w/plan\"; { printf 'status %s\\n' \"$(cat \"$w/status\")\"\n"
+		"if [ -e errored.tfstate ] && mkdir -p -m 700 \"$kept\" && cp errored.tfstate \"$kept/$$.new\" &&\n"
+		" mv \"$kept/$$.new\" \"$kept/$(date -u +%Y%m%dT%H%M%SZ)-$$.tfstate\"; then echo 'errored 1'; fi\n"
+		"\"$p\" state pull 2>/dev/null </dev/null | numbers; echo end; } >\"$w/facts.new\"; mv -f \"$w/facts.new\" \"$w/facts\"\n"
+		"words \"$w/noise\" noise \"$(cat \"$w/status\")\" >&2\n");
 }
 
 void terraform_unlock_script(const struct terraform_in *in, const char *directory, const char *id, struct str *out)
@@ -183,9 +190,11 @@ void terraform_unlock_script(const struct terraform_in *in, const char *director
 	assign(out, "id", id);
 	str_append(out, following);
 	/* The lock is asked for again right before it is freed: some backends free whatever is there. */
-	str_append(out, "ask; part lock 0 \"$w/lock\"\n"
-	                "h=$(sed -n 's/^[^A-Za-z]*ID=//p' \"$w/lock\" | head -n 1)\n"
-	                "[ \"$h\" ] || h=$(sed -n 's/^[^A-Za-z]*ID: *//p' \"$w/lock\" | head -n 1)\n"
-	                "{ [ \"$id\" ] && [ \"$h\" = \"$id\" ]; } || exit 0\n"
-	                "\"$p\" force-unlock -force \"$id\" >\"$w/noise\" 2>&1 </dev/null; words \"$w/noise\" unlocked $?\n");
+	str_append(
+		out,
+		"ask; part lock 0 \"$w/lock\"\n"
+		"h=$(sed -n 's/^.*ID=//p' \"$w/lock\" | head -n 1)\n"
+		"[ \"$h\" ] || h=$(sed -n 's/^[^A-Za-z]*ID: *//p' \"$w/lock\" | head -n 1)\n"
+		"{ [ \"$id\" ] && [ \"$h\" = \"$id\" ]; } || exit 0\n"
+		"\"$p\" force-unlock -force \"$id\" >\"$w/noise\" 2>&1 </dev/null; words \"$w/noise\" unlocked $?\n");
 }

@@ -32,13 +32,16 @@ static void check_backend_config(const struct field_map *map, struct faults *fau
 		if (!mask_finds(mask_process(), map->items[i].value, strlen(map->items[i].value)))
 			continue;
 		faults_add(faults, NULL, pointer, "a secret would be an argument of a command");
-		faults_hint(faults, "give it by `env:`, under the name that the backend reads (TF_HTTP_PASSWORD, AWS_SECRET_ACCESS_KEY)");
+		faults_hint(
+			faults,
+			"give it by `env:`, under the name that the backend reads (TF_HTTP_PASSWORD, AWS_SECRET_ACCESS_KEY)");
 	}
 }
 
 static bool climbs(const char *path)
 {
-	return strcmp(path, "..") == 0 || str_starts(path, "../") || strstr(path, "/../") != NULL || str_ends(path, "/..");
+	return strcmp(path, "..") == 0 || str_starts(path, "../") || strstr(path, "/../") != NULL ||
+	       str_ends(path, "/..");
 }
 
 static void validate(const struct step_context *c, struct faults *faults)

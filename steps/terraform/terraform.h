@@ -56,15 +56,17 @@ int terraform_follow_error(const struct terraform_follow *f, int status, struct 
 
 /* ---- files.c ---- */
 int terraform_check(const struct step_context *c, struct faults *faults, struct err *err);
+/* The same of a directory on the target, which a step before may have brought. ERR_INVALID: all faults. */
+int terraform_check_there(const struct step_context *c, struct view *v, struct strv *warnings, struct err *err);
 
 /* ---- look.c ---- */
 struct terraform_look {
 	struct terraform_plan plan;
-	struct str file;         /* the plan's file: it holds values in clear */
-	char sha256[65];         /* of it */
-	char digest[65];         /* of what it does, without secrets: two plans that do the same have the same */
-	char *real;              /* the directory, links followed */
-	char *lineage;           /* of the state; "" none */
+	struct str file; /* the plan's file: it holds values in clear */
+	char sha256[65]; /* of it */
+	char digest[65]; /* of what it does, without secrets: two plans that do the same have the same */
+	char *real;      /* the directory, links followed */
+	char *lineage;   /* of the state; "" none */
 	int64_t serial;
 	bool changes;
 };

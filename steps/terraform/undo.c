@@ -74,10 +74,11 @@ static int stays(const struct step_context *c, const struct target *t, const str
 	if (e->errored)
 		str_appendf(&what, "; its errored.tfstate is kept in '%s'", kept);
 	err_set(err, ERR_UNSUPPORTED, "terraform has no undo: %s", str_peek(&what));
-	return err_hint(err, ERR_UNSUPPORTED,
-	                "`%s plan` in '%s' shows what stands; davit unlock %s.%s --accept takes it as it is, then deploy the "
-	                "configuration that is meant",
-	                in->program, in->directory, c->deployment->name, c->deployment->environment);
+	return err_hint(
+		err, ERR_UNSUPPORTED,
+		"`%s plan` in '%s' shows what stands; davit unlock %s.%s --accept takes it as it is, then deploy the "
+		"configuration that is meant",
+		in->program, in->directory, c->deployment->name, c->deployment->environment);
 }
 
 int terraform_undo(const struct step_context *c, struct target *t, const struct change *change, struct err *err)
@@ -104,12 +105,13 @@ static int look_at_former(const struct step_context *c, struct target *t, const 
 {
 	int r = terraform_look_at(c, &t->view, directory, ret, err);
 	if (r == ERR_NOT_FOUND)
-		return err_set(err, ERR_UNSUPPORTED, "there is no former configuration in '%s': what terraform changed stays",
-		               directory);
-	if (r == 0 && ret->real != NULL && e->real != NULL && strcmp(ret->real, e->real) == 0)
 		return err_set(err, ERR_UNSUPPORTED,
-		               "'%s' leads to the configuration that was applied, and to no former one: what terraform changed stays",
-		               directory);
+		               "there is no former configuration in '%s': what terraform changed stays", directory);
+	if (r == 0 && ret->real != NULL && e->real != NULL && strcmp(ret->real, e->real) == 0)
+		return err_set(
+			err, ERR_UNSUPPORTED,
+			"'%s' leads to the configuration that was applied, and to no former one: what terraform changed stays",
+			directory);
 	return r;
 }
 
@@ -119,7 +121,8 @@ int terraform_restore(const struct step_context *c, struct target *t, const char
 	_cleanup_(terraform_end_done) struct terraform_end e = {0};
 	_cleanup_(terraform_look_done) struct terraform_look look = {0};
 	_cleanup_(str_done) struct str rest = STR_INIT(2048);
-	_cleanup_free_ char *directory = NULL, *work = terraform_work(c, t, ""), *again = terraform_work(c, t, "-former");
+	_cleanup_free_ char *directory = NULL, *work = terraform_work(c, t, ""),
+			    *again = terraform_work(c, t, "-former");
 	(void)former_release;
 	if (in->undo != TERRAFORM_UNDO_FORMER)
 		return 0;

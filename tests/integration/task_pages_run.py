@@ -14,6 +14,7 @@ from servers import host_root  # noqa: E402
 from servers.docker import Docker  # noqa: E402
 
 OF_A_HOST = "make-a-host-ready.md"  # what it does is done on a machine of its own
+OF_TERRAFORM = "run-terraform.md"
 SOURCE, BUILD = os.environ["DAVIT_SOURCE"], os.environ["DAVIT_BUILD"]
 
 
@@ -53,8 +54,12 @@ class TaskPages(unittest.TestCase):
     def test_the_commands_of_every_page_work_as_written(self):
         for page in sorted(glob.glob(os.path.join(SOURCE, "docs/tasks/*.md"))):
             with self.subTest(page=os.path.basename(page)):
-                if "docker compose" not in script_of(page) and os.path.basename(page) != OF_A_HOST:
+                if "docker compose" not in script_of(page) and os.path.basename(page) not in (OF_A_HOST, OF_TERRAFORM):
                     self.run_page(page)
+
+    @unittest.skipUnless(shutil.which("terraform"), "this machine has no terraform")
+    def test_the_commands_of_the_page_about_terraform_work_as_written(self):
+        self.run_page(os.path.join(SOURCE, "docs/tasks", OF_TERRAFORM))
 
     def test_the_commands_of_the_page_that_changes_a_host_work_as_written(self):
         why = host_root.why_not()
