@@ -10,6 +10,7 @@ from harness.begun import Begun  # noqa: E402
 from harness.terraform import PROGRAM, Infra, backend, waits  # noqa: E402
 from harness.trial import Case, Trial, main  # noqa: E402
 from harness.waiting import until  # noqa: E402
+from servers.sshd import Sshd  # noqa: E402
 from servers.terraform_state import StateServer  # noqa: E402
 
 
@@ -81,6 +82,28 @@ class InterruptedApply(Case):
         self.t.write("go", b"")
         self.assert_exit(self.infra.deploy(allow_destroy=["terraform_data.slow"]), 0)
         self.assertEqual(self.server.resources(), ["terraform_data.first", "terraform_data.last", "terraform_data.slow"])
+
+    def test_the_same_holds_for_a_host_behind_ssh(self):
+        server = self.enterContext(Sshd())
+        document = self.infra.document()
+        document["targets"] = {"web": server.target()}
+        document["steps"][0]["terraform"]["directory"] = self.infra.dir
+        for interrupt, words in ((signal.SIGINT, ["Stopping operation"]), (signal.SIGKILL, [])):
+            begun = self.enterContext(Begun(self.t, document))
+            until(lambda: os.path.exists(self.t.path("begun")), "the change")
+            until(lambda: os.path.exists(os.path.join(self.t.base, "open", "shop.test", "terraform-0", "lock")), "the look at the lock")
+            begun.signal(interrupt)
+            result = begun.end()
+            if interrupt == signal.SIGKILL:
+                self.t.write("go", b"")
+                result = self.t.run("recover")
+            self.assert_exit(result, 4)
+            self.assert_says(result, "terraform has no undo", *words)
+            self.assertEqual((self.server.lock, self.server.forced), (None, []))
+            self.assert_exit(self.t.run("unlock", "shop.test", "--accept"), 0)
+            os.unlink(self.t.path("begun"))
+            document["steps"][0]["terraform"]["allow_destroy"] = ["terraform_data.slow"]
+        self.assertTrue(os.path.exists(self.t.path("made")))
 
     def test_a_lock_that_somebody_else_has_taken_meanwhile_stays(self):
         begun = self.begin()

@@ -9,6 +9,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.terraform import PROGRAM, VALUES, Infra, backend  # noqa: E402
 from harness.trial import Case, Trial, main  # noqa: E402
+from servers.sshd import Sshd  # noqa: E402
 from servers.terraform_state import StateServer  # noqa: E402
 
 TOKEN = "a-token-of-the-shop-4711"
@@ -71,6 +72,20 @@ class TerraformStep(Case):
         self.assert_exit(forgotten, 2)
         self.assert_says(forgotten, "terraform_data.b would be forgotten")
 
+    def test_a_host_behind_ssh_is_planned_and_applied_as_this_machine(self):
+        server = self.enterContext(Sshd())
+        document = {"targets": {"web": server.target()}, "steps": [{"terraform": {"directory": self.infra.dir, "variables": {"value": "one"},
+                    "env": {"TF_VAR_token": "${{ secrets.TOKEN }}"}}}]}
+        plan = self.t.deploy(document, "--plan", secrets={"TOKEN": TOKEN})
+        self.assert_exit(plan, 0)
+        self.assert_says(plan, 'terraform_data.login input: "(sensitive)"')
+        self.assert_exit(self.t.deploy(document, secrets={"TOKEN": TOKEN}), 0)
+        again = self.t.deploy(document, secrets={"TOKEN": TOKEN})
+        self.assert_says(again, "nothing to change")
+        relative = self.t.deploy({"targets": {"web": server.target()}, "steps": [{"terraform": {"directory": "infra"}}]})
+        self.assert_exit(relative, 2)
+        self.assert_says(relative, "relative to the source tree, which is not on 'web'")
+
     def test_secrets_reach_terraform_and_nothing_else(self):
         self.server.password = "the-password-of-the-state"
         login = {"TF_HTTP_USERNAME": "davit", "TF_HTTP_PASSWORD": "${{ secrets.STATE }}", "TF_VAR_token": "${{ secrets.TOKEN }}"}
@@ -86,7 +101,7 @@ resource "terraform_data" "tells" {
 """, "tells.tf")
         results = [self.infra.deploy("--plan", "--json", variables={"value": "one"}, env=login, secrets=secrets),
                    self.infra.deploy(variables={"value": "one"}, env=login, secrets=secrets),
-                   self.t.run("show", "last", "--json"), self.t.run("report", "last")]
+                   self.t.run("show", "last", "--json"), self.t.run("report", "last", "--html", "report.html")]
         for result in results:
             self.assert_exit(result, 0)
             self.assert_silent(result, TOKEN, self.server.password)

@@ -35,12 +35,13 @@ static void a_backend_is_found_among_comments_strings_and_other_blocks(void **st
 {
 	struct terraform_backend b = {0};
 	(void)state;
-	static const char text[] = "# backend \"gcs\" {}\n/* terraform { backend \"azurerm\" {} } */\n"
-				   "locals { a = \"terraform { backend ${\"x}\"} {\" }\n"
-				   "resource \"x\" \"y\" { text = <<-EOT\n  terraform { backend \"pg\" {} }\n  EOT\n}\n"
-				   "terraform {\n  required_providers { x = { source = \"a/b\" } }\n  backend \"s3\" { # here\n"
-				   "    bucket = \"b\" // its name\n    use_lockfile = true\n    key = \"${local.a}/state\"\n"
-				   "    endpoints = { s3 = \"https://s3.example\", iam = null }\n    region=\"fr\"}\n}\n";
+	static const char text[] =
+		"# backend \"gcs\" {}\n/* terraform { backend \"azurerm\" {} } */\n"
+		"locals { a = \"terraform { backend ${\"x}\"} {\" }\n"
+		"resource \"x\" \"y\" { text = <<-EOT\n  terraform { backend \"pg\" {} }\n  EOT\n}\n"
+		"terraform {\n  required_providers { x = { source = \"a/b\" } }\n  backend \"s3\" { # here\n"
+		"    bucket = \"b\" // its name\n    use_lockfile = true\n    key = \"${local.a}/state\"\n"
+		"    endpoints = { s3 = \"https://s3.example\", iam = null }\n    region=\"fr\"}\n}\n";
 	terraform_backend_find(text, strlen(text), false, &b);
 	assert_string_equal(b.type, "s3");
 	assert_string_equal(terraform_backend_get(&b, "bucket"), "b");
@@ -66,8 +67,10 @@ static void what_goes_wrong_with_a_backend_is_told(void **state)
 	(void)state;
 	expect("terraform {}", "");
 	expect("terraform {\n backend \"http\" {\n address = \"https://x\"\n }\n}", "no `lock_address`");
-	expect("terraform {\n backend \"http\" {\n address = \"x\"\n lock_address = \"x\"\n }\n}", "no `unlock_address`");
-	expect("terraform {\n backend \"http\" {\n address = \"x\"\n lock_address = \"x\"\n unlock_address = \"x\"\n }\n}", "");
+	expect("terraform {\n backend \"http\" {\n address = \"x\"\n lock_address = \"x\"\n }\n}",
+	       "no `unlock_address`");
+	expect("terraform {\n backend \"http\" {\n address = \"x\"\n lock_address = \"x\"\n unlock_address = \"x\"\n }\n}",
+	       "");
 	expect("terraform {\n backend \"s3\" {\n bucket = \"b\"\n }\n}", "neither `use_lockfile` nor `dynamodb_table`");
 	expect("terraform {\n backend \"s3\" {\n use_lockfile = true\n }\n}", "");
 	expect("terraform {\n backend \"s3\" {\n use_lockfile = true\n endpoints = { s3 = \"https://s3.fr-par.scw.cloud\" }\n "
@@ -76,8 +79,9 @@ static void what_goes_wrong_with_a_backend_is_told(void **state)
 	expect("terraform {\n cloud {}\n}", "`cloud` plans");
 	expect("terraform {\n backend \"remote\" {}\n}", "`remote` plans");
 	expect("terraform {\n backend \"consul\" {\n lock = false\n }\n}", "`lock = false`");
-	_cleanup_free_ char *said = quirks_of("terraform {\n backend \"http\" {\n address = \"x\"\n lock_address = \"x\"\n unlock_address = \"x\"\n }\n}",
-	                                      false, "staging");
+	_cleanup_free_ char *said = quirks_of(
+		"terraform {\n backend \"http\" {\n address = \"x\"\n lock_address = \"x\"\n unlock_address = \"x\"\n }\n}",
+		false, "staging");
 	assert_non_null(strstr(said, "no workspaces"));
 }
 

@@ -76,9 +76,9 @@ static void what_destroys_is_known_as_such(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
 		struct terraform_plan p;
-		_cleanup_free_ char *text =
-			xasprintf("{\"format_version\":\"1.9\",\"resource_changes\":[{\"address\":\"x.a\",\"change\":{\"actions\":%s}}]}",
-		                  known[i].actions);
+		_cleanup_free_ char *text = xasprintf(
+			"{\"format_version\":\"1.9\",\"resource_changes\":[{\"address\":\"x.a\",\"change\":{\"actions\":%s}}]}",
+			known[i].actions);
 		read(text, &p);
 		assert_int_equal(p.rows[0].action, known[i].action);
 		assert_int_equal(terraform_action_destroys(p.rows[0].action), known[i].destroys);
@@ -102,7 +102,8 @@ static void what_is_not_known_is_refused(void **state)
 	        ERR_UNSUPPORTED);
 	refuses("{\"format_version\":\"1.2\",\"resource_changes\":[{\"address\":\"x.a\",\"change\":{\"actions\":[\"delete\",\"melt\"]}}]}",
 	        ERR_UNSUPPORTED);
-	refuses("{\"format_version\":\"1.2\",\"resource_changes\":[{\"change\":{\"actions\":[\"delete\"]}}]}", ERR_PROTOCOL);
+	refuses("{\"format_version\":\"1.2\",\"resource_changes\":[{\"change\":{\"actions\":[\"delete\"]}}]}",
+	        ERR_PROTOCOL);
 }
 
 static void moves_imports_and_drift_are_told(void **state)
