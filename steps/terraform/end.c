@@ -46,15 +46,17 @@ static long long number_of(const struct str *text, const char *key, long long ot
 	return value != NULL && str_parse_i64(value, 0, INT64_MAX, &number) ? number : otherwise;
 }
 
-static void read_event(struct terraform_end *e, const char *line, size_t len)
+static void read_event(struct terraform_end *e, json_t *seen, const char *line, size_t len)
 {
 	struct terraform_event event;
 	if (!terraform_event_read(line, len, &event))
 		return;
 	if (event.address != NULL) {
 		_cleanup_free_ char *address = shown_text(event.address, strlen(event.address), LINE_SHOWN);
-		if (event.type == TERRAFORM_APPLY_START && !strv_has(&e->begun, address))
+		if (event.type == TERRAFORM_APPLY_START && json_object_get(seen, address) == NULL) {
+			json_object_set_new(seen, address, json_true());
 			strv_add(&e->begun, address);
+		}
 		if (event.type == TERRAFORM_APPLY_COMPLETE) {
 			e->done++;
 			if (event.action != NULL && strcmp(event.action, "create") == 0)
@@ -64,11 +66,13 @@ static void read_event(struct terraform_end *e, const char *line, size_t len)
 	terraform_event_done(&event);
 }
 
+/* A replacement begins twice. */
 static void read_log(struct terraform_end *e, const struct str *log)
 {
+	_cleanup_json_ json_t *seen = json_object();
 	for (const char *line = str_peek(log); *line != '\0';) {
 		size_t len = strcspn(line, "\n");
-		read_event(e, line, len);
+		read_event(e, seen, line, len);
 		line += len + (line[len] == '\n');
 	}
 }
@@ -109,34 +113,45 @@ int terraform_end_read(const struct step_context *c, struct target *t, const cha
 
 /* ---- the state's lock ---- */
 
-static int tell_lock(const struct step_context *c, const struct target *t, const struct str *answer, const char *own,
-                     struct err *err)
+struct holder {
+	struct terraform_lock lock;
+	bool asked, locked, freed;
+};
+
+static void read_holder(const struct str *answer, struct holder *h)
 {
 	struct terraform_part part;
-	struct terraform_lock held = {0};
 	size_t at = 0;
-	bool locked = false, freed = false;
 	while (terraform_part_next(answer, &at, &part)) {
 		_cleanup_free_ char *text = xstrndup(part.data, part.len);
-		if (strcmp(part.name, "lock") == 0)
-			locked = terraform_lock_read(text, &held);
-		freed = freed || (strcmp(part.name, "unlocked") == 0 && part.status == 0);
+		if (strcmp(part.name, "lock") == 0) {
+			h->asked = true;
+			h->locked = terraform_lock_read(text, &h->lock);
+		}
+		h->freed = h->freed || (strcmp(part.name, "unlocked") == 0 && part.status == 0);
 	}
-	int r = 0;
-	if (freed)
+}
+
+static int tell_lock(const struct step_context *c, const struct target *t, const struct holder *h, const char *own,
+                     struct err *err)
+{
+	const char *id = h->lock.id != NULL ? h->lock.id : "ID";
+	if (h->freed)
 		c->report(c->engine, "the state's lock %s was of the terraform that died here, and is released", own);
-	else if (locked && held.id != NULL && own != NULL && strcmp(held.id, own) == 0)
-		r = err_set(err, ERR_FAILED,
-		            "the state's lock %s on '%s' is of the terraform that died, and cannot be released", own,
-		            t->view.name);
-	else if (locked)
+	else if (!h->asked)
+		c->report(c->engine, "whether the state is still locked cannot be asked; its lock was %s",
+		          own != NULL ? own : "not noted");
+	else if (h->locked && own != NULL && strcmp(id, own) == 0)
+		return err_set(err, ERR_FAILED,
+		               "the state's lock %s on '%s' is of the terraform that died, and cannot be released", own,
+		               t->view.name);
+	else if (h->locked)
 		c->report(
 			c->engine,
 			"the state is locked by %s, which is not known to be of this deployment: it stays. If nothing of that "
 			"holder lives any more: terraform force-unlock %s",
-			held.id != NULL ? held.id : "somebody", held.id != NULL ? held.id : "ID");
-	terraform_lock_done(&held);
-	return r;
+			id, id);
+	return 0;
 }
 
 int terraform_end_unlock(const struct step_context *c, struct target *t, const char *directory,
@@ -155,5 +170,11 @@ int terraform_end_unlock(const struct step_context *c, struct target *t, const c
 	                                       .timeout_ms = UNLOCK_MS,
 	                                       .grace_ms = in->grace_ms};
 	int r = host_run(t, &command, &said, err);
-	return r < 0 ? r : tell_lock(c, t, &said.out, e->lock, err);
+	if (r < 0)
+		return r;
+	struct holder h = {0};
+	read_holder(&said.out, &h);
+	r = tell_lock(c, t, &h, e->lock, err);
+	terraform_lock_done(&h.lock);
+	return r;
 }

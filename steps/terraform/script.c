@@ -105,7 +105,8 @@ static const char lock_word[] = "lock=-lock-timeout=%llds\n"
 /* Options never begin a value of ours: each is joined to its own. */
 static void plan_words(const struct terraform_in *in, struct str *out)
 {
-	str_append(out, "{ \"$p\" plan -input=false $lock -json -detailed-exitcode -out=\"$w/plan\"");
+	str_append(out,
+	           "{ trap : INT TERM HUP; \"$p\" plan -input=false $lock -json -detailed-exitcode -out=\"$w/plan\"");
 	for (size_t i = 0; i < in->var_files.count; i++) {
 		_cleanup_free_ char *word = xasprintf("-var-file=%s", in->var_files.items[i]);
 		str_append_c(out, ' ');

@@ -108,6 +108,9 @@ resource "terraform_data" "tells" {
         self.assertIn(TOKEN.encode(), self.server.state)
         for path, data in self.t.files_of(self.t.state, self.t.base, self.t.src):
             self.assertFalse(TOKEN.encode() in data or self.server.password.encode() in data, path)
+        variable = self.infra.deploy("--plan", "--json", variables={"value": "${{ secrets.TOKEN }}"}, env=login, secrets=secrets, allow_destroy=["terraform_data.b"])
+        self.assert_exit(variable, 0)
+        self.assert_silent(variable, TOKEN)
         argument = self.infra.deploy("--plan", variables={"value": "one"}, env=login, secrets=secrets,
                                      backend_config={"password": "${{ secrets.STATE }}"})
         self.assert_exit(argument, 2)
