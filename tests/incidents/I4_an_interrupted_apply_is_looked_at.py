@@ -22,8 +22,7 @@ class InterruptedApply(Case):
         self.infra = Infra(self.t, waits(self.t.target_dir) + backend(self.server))
 
     def tearDown(self):
-        for pid in self.infra.processes():
-            os.kill(pid, signal.SIGKILL)
+        self.infra.kill()
         self.assertEqual(self.server.broken, [])
 
     def begin(self, **step):
@@ -65,9 +64,7 @@ class InterruptedApply(Case):
 
     def kill_all(self, begun):
         begun.kill()
-        for pid in self.infra.processes():
-            os.kill(pid, signal.SIGKILL)
-        until(lambda: not self.infra.processes(), "the end of all processes")
+        self.infra.kill()
 
     def test_the_lock_of_a_terraform_that_died_is_released_and_the_world_is_asked_how_far_it_came(self):
         begun = self.begin()
