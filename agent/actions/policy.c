@@ -92,6 +92,16 @@ static char *policy_name(const json_t *reference, bool *ret_remote)
 	                 path != NULL ? path : "");
 }
 
+int policy_allows_image(const char *policy, const char *image, struct err *err)
+{
+	_cleanup_json_ json_t *reference = json_pack("{s:s}", "image", image);
+	if (policy_allows(policy, reference, NULL) == 0)
+		return 0;
+	int r = err_set(err, ERR_REFUSED, "docker://%.*s is not among the images that may run on this host",
+	                NAME_MAX_LEN, image);
+	return err_hint(err, r, "the agent is configured with --actions %s", policy);
+}
+
 int policy_allows(const char *policy, const json_t *reference, struct err *err)
 {
 	bool remote, pinned = false, named = policy[0] == '\0', only_pinned = true;

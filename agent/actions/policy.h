@@ -9,5 +9,7 @@
 int policy_check(const char *policy, struct err *err);
 /* policy "": none was configured, all may run. ERR_REFUSED: a sentence for the job's log with its hint. */
 int policy_allows(const char *policy, const json_t *reference, struct err *err);
+/* The same for the image of a job's container or service: without "docker://". */
+int policy_allows_image(const char *policy, const char *image, struct err *err);
 /* 40 or 64 digits: no branch or tag that may move. */
 bool policy_is_commit(const char *ref);

@@ -39,6 +39,7 @@ struct lease *lease_new(struct endpoint *e, const struct lease_events *events, s
 	j->ref = *ref;
 	*ref = (struct broker_message){0};
 	j->worker = (struct proc)PROC_INIT;
+	j->clearing = (struct proc)PROC_INIT;
 	j->pidfd = -1;
 	j->input = (struct str)STR_SECRET_INIT(2 * (size_t)WIRE_JOB_MAX);
 	j->user = xstrdup(e->reg.worker_user);
@@ -64,6 +65,7 @@ void lease_free(struct lease *j)
 	str_done(&j->input);
 	closep(&j->pidfd);
 	closep(&j->worker.stdin_fd);
+	proc_done(&j->clearing);
 	free(j->explanation);
 	free(j->user);
 	free(j);

@@ -135,6 +135,8 @@ struct lease {
 	int64_t kill_due_ms;    /* 0: none */
 	int64_t died_ms;        /* monotonic, of the worker */
 	int orphan_signal;      /* the last one sent to its leftover processes */
+	struct proc clearing;   /* removes its containers from the Docker engine */
+	int64_t clear_until_ms; /* 0: that was not begun */
 	const char *conclusion; /* the result that the listener reports in place of the worker */
 	char *explanation;      /* its annotation */
 };

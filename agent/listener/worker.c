@@ -23,6 +23,7 @@ enum {
 	TERM_MS = 2500,           /* [6.1] */
 	STEP_MS = 15 * 60 * 1000, /* the time that an undo has */
 	LOOK_MS = 100,
+	CLEAR_MS = 90 * 1000, /* more than it gives itself */
 };
 
 static const char *const result_names[] = {"Succeeded", "SucceededWithIssues", "Failed", "Canceled", "Skipped",
@@ -146,6 +147,38 @@ static char *worker_end_text(int status)
 	return xasprintf("The worker of this job ended with status %d before it reported a result.", status);
 }
 
+/* The containers of a job outlive all of its processes. True: they are gone, or nothing can be done about them. */
+static bool engine_is_clear(struct lease *j)
+{
+	struct err err = ERR_INIT;
+	int status = 0;
+	const char *plain[] = {j->listener->program, "worker", "clear", j->tracking_id, NULL};
+	const char *other[] = {
+		j->listener->program, "agent", "as-user", j->user, j->listener->program, "worker", "clear",
+		j->tracking_id,       NULL};
+	struct proc_options options = {.argv = j->user != NULL ? other : plain,
+	                               .stdin_fd = -1,
+	                               .stdout_fd = -1,
+	                               .stderr_fd = STDERR_FILENO,
+	                               .new_session = true};
+	if (j->clear_until_ms == 0) {
+		j->clear_until_ms = clock_mono_ms() + CLEAR_MS;
+		if (j->tracking_id[0] == '\0' || proc_spawn(&options, &j->clearing, &err) >= 0)
+			return j->tracking_id[0] == '\0';
+		log_err(&err);
+		return true;
+	}
+	struct wait now = WAIT_INIT;
+	now.deadline_mono_ms = clock_mono_ms();
+	int r = j->clearing.pid == 0 ? 0 : proc_wait(&j->clearing, &now, &status, &err);
+	if (r == ERR_TIMEOUT && clock_mono_ms() < j->clear_until_ms)
+		return false;
+	if (r < 0 || status != 0)
+		log_warning("listen", "containers of job '%s' may be left on the Docker engine", j->run.name);
+	proc_done(&j->clearing);
+	return true;
+}
+
 /* What the worker left: SIGINT, later SIGTERM, later SIGKILL; a davit-step is given the time that its undo needs, since
  * an undo by its own process is the gentler one. Then the deployment is recovered. */
 void lease_clear_orphans(struct lease *j)
@@ -156,6 +189,10 @@ void lease_clear_orphans(struct lease *j)
 	j->orphan_signal = number;
 	bool only_steps = left.count == left.steps;
 	if (left.count > 0 && age < (only_steps ? STEP_MS : INT_MS + 2 * TERM_MS)) {
+		j->due_ms = clock_mono_ms() + LOOK_MS;
+		return;
+	}
+	if (!engine_is_clear(j)) {
 		j->due_ms = clock_mono_ms() + LOOK_MS;
 		return;
 	}
@@ -216,6 +253,7 @@ void lease_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t 
 	*run = (struct run_job){0};
 	j->report = json_incref(report);
 	j->worker = (struct proc)PROC_INIT;
+	j->clearing = (struct proc)PROC_INIT;
 	j->input = (struct str)STR_SECRET_INIT(CANCEL_LINES_MAX);
 	j->user = xstrdup(user);
 	j->acquired = true;

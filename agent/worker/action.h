@@ -22,6 +22,7 @@ struct action_type {
 	const char *(*stage)(const void *memory, enum stage stage);
 	void (*post)(struct job *j, struct record *r); /* in place of a step's run in STAGE_POST; NULL: that */
 	void (*release)(void *memory);                 /* NULL: there is none */
+	bool here; /* runs on this machine, even where the job's steps run in a container */
 };
 const struct action_type *action_type_of(const struct job *j, const json_t *reference);
 extern const struct action_type action_script, action_image, action_repository;

@@ -1,5 +1,6 @@
 /* annotations: errors, warnings and notices of a step: a line of its log, and what the service shows beside the run. */
 #include "agent/worker/worker_priv.h"
+#include "agent/worker/containers/containers.h"
 
 #include <stdio.h>
 #include <strings.h>
@@ -83,7 +84,9 @@ static json_t *annotation_of(struct job *j, const struct record *r, enum issue_k
 {
 	json_t *a = json_pack("{s:s}", "level", levels[kind]);
 	struct place p = place_of(properties);
-	const char *file = text_property(properties, "file");
+	const char *given = text_property(properties, "file");
+	_cleanup_free_ char *here = given != NULL ? containers_outside(j, given) : NULL;
+	const char *file = here;
 	size_t root = strlen(j->workspace != NULL ? j->workspace : "");
 	if (file != NULL && root > 0 && strncmp(file, j->workspace, root) == 0 && file[root] == '/')
 		file += root + 1;

@@ -71,8 +71,8 @@ static int child_turn(void *context, struct err *err)
 	return c->deaf || c->job->cancel.serial == c->serial ? 0 : cancelled(err);
 }
 
-int job_child(struct job *j, const struct proc_options *options, int64_t timeout_ms, bool deaf, struct str *ret_errors,
-              int *ret_status, struct err *err)
+int job_child(struct job *j, const struct proc_options *options, int64_t timeout_ms, bool deaf, struct str *ret_output,
+              struct str *ret_errors, int *ret_status, struct err *err)
 {
 	struct child c = {.job = j, .serial = j->cancel.serial, .deaf = deaf};
 	struct wait w = {.cancel_fd = -1,
@@ -80,7 +80,7 @@ int job_child(struct job *j, const struct proc_options *options, int64_t timeout
 	                 .tick_ms = CHILD_TURN_MS,
 	                 .tick = child_turn,
 	                 .context = &c};
-	int r = proc_run(options, NULL, 0, CHILD_OUTPUT_MAX, &w, NULL, ret_errors, ret_status, err);
+	int r = proc_run(options, NULL, 0, CHILD_OUTPUT_MAX, &w, ret_output, ret_errors, ret_status, err);
 	if (r != ERR_CANCELLED)
 		return r;
 	err_clear(err);

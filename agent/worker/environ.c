@@ -115,7 +115,8 @@ static void add_services(const struct job *j, int flags, json_t *env)
 	set_text(env, "ACTIONS_RUNTIME_TOKEN", j->run.token);
 	set_text(env, "ACTIONS_CACHE_URL", message_connection_data(j->message, "CacheServerUrl"));
 	set_text(env, "ACTIONS_RESULTS_URL", message_connection_data(j->message, "ResultsServiceUrl"));
-	if (!(flags & ENVIRON_CONTAINER) && message_flag(j->message, "actions_uses_cache_service_v2", false))
+	if ((!(flags & ENVIRON_CONTAINER) || (flags & ENVIRON_INSIDE)) &&
+	    message_flag(j->message, "actions_uses_cache_service_v2", false))
 		set_text(env, "ACTIONS_CACHE_SERVICE_V2", "True");
 	set_text(env, "ACTIONS_CACHE_MODE", job_variable(j, "actions_cache_mode"));
 }
@@ -138,22 +139,14 @@ json_t *environ_open_values(const struct job *j, const struct record *r)
 	return values;
 }
 
-char *environ_path(const struct job *j, const struct record *r)
+char *environ_added_path(const struct job *j, const char *base)
 {
-	const char *base = job_variable(j, "PATH");
-	if (base == NULL)
-		base = json_get_string(r->env, "PATH");
-	if (base == NULL)
-		base = json_get_string(j->job_environ, "PATH");
-	if (json_object_size(j->prepend_path) == 0) {
-		/* Without additions PATH is left alone: the step's own, else the process's. */
-		const char *own = json_get_string(r->env, "PATH");
-		return xstrdup(own != NULL ? own : json_get_string(j->job_environ, "PATH"));
-	}
 	_cleanup_(str_done) struct str path = STR_INIT(1 << 20);
 	const char *directory;
 	json_t *unused;
 	struct strv directories = {.count = 0};
+	if (json_object_size(j->prepend_path) == 0)
+		return NULL;
 	json_object_foreach(j->prepend_path, directory, unused) strv_add(&directories, directory);
 	for (size_t i = directories.count; i > 0; i--) {
 		str_append(&path, path.len > 0 ? ":" : "");
@@ -166,6 +159,22 @@ char *environ_path(const struct job *j, const struct record *r)
 		return xstrdup(base);
 	str_appendf(&path, ":%s", base);
 	return str_take(&path);
+}
+
+char *environ_path(const struct job *j, const struct record *r)
+{
+	/* Without additions PATH is left alone: the step's own, else the process's. */
+	const char *own = json_get_string(r->env, "PATH"), *base = job_variable(j, "PATH");
+	if (own == NULL)
+		own = json_get_string(j->job_environ, "PATH");
+	char *path = environ_added_path(j, base != NULL ? base : own);
+	return path != NULL ? path : xstrdup(own);
+}
+
+char *environ_node(const struct job *j)
+{
+	const char *given = job_setting(j, "node");
+	return given[0] != '\0' ? shell_find(given, "") : shell_find("node", json_get_string(j->job_environ, "PATH"));
 }
 
 void environ_make(struct job *j, const struct record *r, int flags, struct strv *ret)

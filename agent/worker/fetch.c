@@ -147,7 +147,7 @@ static int run_unpacker(struct job *j, int archive, int into, struct err *err)
 	int status = 0;
 	if (lseek(archive, 0, SEEK_SET) < 0)
 		return err_errno(err, errno, "read the archive");
-	int r = job_child(j, &o, UNPACK_MS, false, &said, &status, err);
+	int r = job_child(j, &o, UNPACK_MS, false, NULL, &said, &status, err);
 	if (r < 0 || status == 0)
 		return r;
 	str_append_safe(&safe, str_peek(&said), strcspn(str_peek(&said), "\n"));

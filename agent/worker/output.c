@@ -303,6 +303,17 @@ static void write_plain(struct job *j, struct record *r, const char *line, size_
 	record_write(j, r, str_peek(&out), out.len);
 }
 
+void record_plain(struct job *j, struct record *r, const char *line, size_t len)
+{
+	_cleanup_json_ json_t *repaired = NULL;
+	if (!str_is_utf8(line, len)) {
+		repaired = json_string_lossy(line, len);
+		line = json_string_value(repaired);
+		len = json_string_length(repaired);
+	}
+	write_plain(j, r, line, len);
+}
+
 void output_line(struct job *j, struct record *r, const char *line, size_t len)
 {
 	_cleanup_json_ json_t *repaired = NULL;

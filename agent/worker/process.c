@@ -42,13 +42,23 @@ struct running {
 static void take_line(void *context, const char *line, size_t len)
 {
 	struct running *run = context;
-	output_line(run->job, run->record, line, len);
+	if (run->process->plain)
+		record_plain(run->job, run->record, line, len);
+	else
+		output_line(run->job, run->record, line, len);
 }
 
 static void take_lines(void *context, const char *text, size_t len)
 {
 	struct running *run = context;
-	output_lines(run->job, run->record, text, len);
+	if (!run->process->plain) {
+		output_lines(run->job, run->record, text, len);
+		return;
+	}
+	for (const char *p = text, *end = text + len, *stop; p < end; p = stop + 1) {
+		stop = memchr(p, '\n', (size_t)(end - p));
+		record_plain(run->job, run->record, p, (size_t)(stop - p));
+	}
 }
 
 static struct line_taker taker(struct running *run)
@@ -83,12 +93,20 @@ static void drain(struct running *run, int *fd, struct lines *lines)
 		closep(fd);
 }
 
+/* One that only stands for a program elsewhere goes on, so that it shows what that prints at its end; until SIGKILL. */
+static void tell(struct running *run, int number)
+{
+	const struct process *p = run->process;
+	if (p->signal == NULL || !p->signal(run->job, run->record, p->signal_context, number) || number == SIGKILL)
+		proc_signal(&run->proc, number);
+}
+
 static void signal_stage(struct running *run, enum stop_stage stage, int64_t next_ms)
 {
 	static const int signals[] = {0, SIGINT, SIGTERM, SIGKILL};
 	run->stop = stage;
 	run->next_stop = clock_mono_ms() + next_ms;
-	proc_signal(&run->proc, signals[stage]);
+	tell(run, signals[stage]);
 }
 
 int64_t process_patience(const struct job *j)
@@ -154,7 +172,7 @@ static void heed_clock(struct running *run)
 		escalate(run);
 	if (run->ended && now >= run->drain_until && !is_full(run)) {
 		if (run->stop != STOP_NONE)
-			proc_signal(&run->proc, SIGKILL);
+			tell(run, SIGKILL);
 		closep(&run->proc.stdout_fd);
 		closep(&run->proc.stderr_fd);
 	}
@@ -195,7 +213,7 @@ static void process_ended(struct running *run)
 	run->ended = true;
 	run->drain_until = clock_mono_ms() + DRAIN_MS;
 	if (run->stop != STOP_NONE) {
-		proc_signal(&run->proc, SIGTERM);
+		tell(run, SIGTERM);
 		run->drain_until = clock_mono_ms() + TERM_MS;
 	}
 }

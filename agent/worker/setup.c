@@ -3,6 +3,7 @@
 
 #include "agent/service/wire.h"
 #include "agent/worker/action.h"
+#include "agent/worker/containers/containers.h"
 #include "base/data/walls_told.h"
 
 #include <stdio.h>
@@ -67,32 +68,18 @@ static void log_tail(struct job *j, struct record *s)
 	record_line(j, s, "Complete job name: %s", j->run.name);
 }
 
-static int refuse_containers(struct job *j, struct err *err)
+static int refuse_snapshot(struct job *j, struct err *err)
 {
-	static const struct {
-		const char *member, *word;
-	} kinds[] = {
-		{"jobContainer", "container"},
-		{"jobServiceContainers", "services"},
-		{"snapshot", "snapshot"},
-	};
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		const json_t *token = wire_get(j->message, kinds[i].member);
-		_cleanup_json_ json_t *value = NULL;
-		if (template_is_null(token))
-			continue;
-		int r = template_eval(token, &j->scope, &value, err);
-		if (r < 0)
-			return r;
-		if (json_is_null(value) || json_string_length(value) == 0)
-			if (!json_is_object(value))
-				continue;
-		r = err_set(err, ERR_UNSUPPORTED, "the job's `%s:` asks for containers, which this agent does not run",
-		            kinds[i].word);
-		return err_hint(err, r,
-		                "remove it and start what is needed in a run: step, or send the job to another runner");
-	}
-	return 0;
+	const json_t *token = wire_get(j->message, "snapshot");
+	_cleanup_json_ json_t *value = NULL;
+	if (template_is_null(token))
+		return 0;
+	int r = template_eval(token, &j->scope, &value, err);
+	if (r < 0 || json_is_null(value) || (!json_is_object(value) && json_string_length(value) == 0))
+		return r;
+	r = err_set(err, ERR_UNSUPPORTED,
+	            "the job's `snapshot:` asks for a custom image, which only hosted runners make");
+	return err_hint(err, r, "remove it, or send the job to a hosted runner");
 }
 
 static int eval_global_env(struct job *j, struct err *err)
@@ -250,6 +237,8 @@ static int add_steps(struct job *j, struct err *err)
 	_cleanup_free_ struct planned *planned =
 		xcalloc(json_array_size(wire_get(j->message, "steps")) + 1, sizeof(planned[0]));
 	int r = plan_steps(j, planned, &count, err);
+	if (r == 0)
+		containers_expect(j);
 	for (size_t i = 0; r == 0 && i < count; i++)
 		add_pre(j, &planned[i]);
 	for (size_t i = 0; i < count; i++) {
@@ -291,7 +280,9 @@ int job_set_up(struct job *j, struct err *err)
 	if (r == 0)
 		r = eval_global_env(j, err);
 	if (r == 0)
-		r = refuse_containers(j, err);
+		r = containers_read(j, err);
+	if (r == 0)
+		r = refuse_snapshot(j, err);
 	if (r == 0)
 		r = eval_defaults(j, err);
 	if (r < 0)

@@ -52,6 +52,25 @@ static const char *const no_place =
 	"Invalid shell option. Shell must be a valid built-in (bash, sh, cmd, powershell, pwsh) or a "
 	"format string containing '{0}'";
 
+/* All but the program. */
+static int read_format(const char *given, struct shell *s, struct err *err)
+{
+	size_t len = strcspn(given, " ");
+	const char *rest = given + len + strspn(given + len, " \t");
+	s->command = xstrndup(given, len);
+	s->format = xstrdup(rest);
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+		if (strcasecmp(known[i].command, s->command) != 0)
+			continue;
+		s->extension = known[i].extension;
+		if (rest[0] == '\0') {
+			free(s->format);
+			s->format = xstrdup(known[i].format);
+		}
+	}
+	return strstr(s->format, "{0}") != NULL ? 0 : err_set(err, ERR_INVALID, "%s", no_place);
+}
+
 int shell_choose(const char *given, const char *path, struct shell *ret, struct err *err)
 {
 	struct shell s = {.extension = ""};
@@ -61,24 +80,22 @@ int shell_choose(const char *given, const char *path, struct shell *ret, struct 
 			*ret = s;
 		return r;
 	}
-	size_t len = strcspn(given, " ");
-	const char *rest = given + len + strspn(given + len, " \t");
-	s.command = xstrndup(given, len);
-	s.format = xstrdup(rest);
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-		if (strcasecmp(known[i].command, s.command) != 0)
-			continue;
-		s.extension = known[i].extension;
-		if (rest[0] == '\0') {
-			free(s.format);
-			s.format = xstrdup(known[i].format);
-		}
-	}
-	int r = 0;
-	if (strstr(s.format, "{0}") == NULL)
-		r = err_set(err, ERR_INVALID, "%s", no_place);
-	else if ((s.program = shell_find(s.command, path)) == NULL)
+	int r = read_format(given, &s, err);
+	if (r == 0 && (s.program = shell_find(s.command, path)) == NULL)
 		r = err_set(err, ERR_NOT_FOUND, "%s: command not found", s.command);
+	if (r < 0)
+		shell_done(&s);
+	else
+		*ret = s;
+	return r;
+}
+
+int shell_choose_unseen(const char *given, struct shell *ret, struct err *err)
+{
+	struct shell s = {.extension = ""};
+	bool none = given == NULL || given[0] == '\0';
+	int r = read_format(none ? "sh" : given, &s, err);
+	s.program = xstrdup(s.command);
 	if (r < 0)
 		shell_done(&s);
 	else

@@ -3,6 +3,7 @@
 
 #include "agent/service/wire.h"
 #include "agent/worker/action.h"
+#include "agent/worker/containers/containers.h"
 #include "base/core/clock.h"
 
 #include <math.h>
@@ -265,15 +266,34 @@ static void set_step_keys(struct job *j, struct record *r)
 	json_object_set_new(j->github, "action_ref", json_null());
 }
 
+/* Paths in them are those of the place where the step runs. */
+static int eval_inputs(struct job *j, const struct record *r, json_t *inputs, struct err *err)
+{
+	_cleanup_json_ json_t *contexts = r->action->here ? json_incref(j->contexts) : containers_contexts(j);
+	struct template_scope scope = step_value_scope(j);
+	const char *name;
+	json_t *value;
+	void *next;
+	scope.expr.contexts = contexts;
+	int e = template_eval_strings(wire_get(r->step, "inputs"), &scope, inputs, err);
+	if (e < 0 || !r->action->here)
+		return e;
+	json_object_foreach_safe(inputs, next, name, value)
+	{
+		_cleanup_free_ char *here = containers_outside(j, json_string_value(value));
+		json_object_set_new(inputs, name, json_string(here));
+	}
+	return 0;
+}
+
 static enum result execute(struct job *j, struct record *r)
 {
 	_cleanup_json_ json_t *inputs = json_object();
-	struct template_scope scope = step_value_scope(j);
 	struct err err = ERR_INIT;
 	enum result result = RESULT_FAILED;
 	int e = effects_create_files(j, r, &err);
 	if (e == 0) {
-		e = template_eval_strings(wire_get(r->step, "inputs"), &scope, inputs, &err);
+		e = eval_inputs(j, r, inputs, &err);
 		if (e == 0)
 			e = r->action->run(j, r, inputs, &result, &err);
 		if (e < 0)

@@ -1,9 +1,11 @@
 /* worker: `davit worker`, one job. The first line of standard input is the job, later ones are cancels; from a listener
  * that was started later they come as a signal (agent/listener/handover.h describes the messages). Exit status: 100 +
- * result once the end of the job is reported to the service, 1 before. */
+ * result once the end of the job is reported to the service, 1 before. `davit worker clear ID` removes what a job whose worker died left
+ * on a Docker engine. */
 #include "agent/worker/worker.h"
 
 #include "agent/service/wire.h"
+#include "agent/worker/containers/containers.h"
 #include "agent/worker/worker_priv.h"
 #include "agent/worker/message.h"
 #include "base/core/clock.h"
@@ -87,6 +89,7 @@ static void job_done(struct job *j)
 		prepared_free(j->prepared[i]);
 	free(j->prepared);
 	json_decref(j->fetched);
+	containers_free(j->containers);
 	run_job_done(&j->run);
 	json_t *values[] = {j->message,      j->settings,    j->contexts,      j->github,
 	                    j->runner,       j->job_context, j->steps_context, j->global_env,
@@ -175,6 +178,8 @@ int worker_run(int argc, char **argv)
 	struct job j = {
 		.input_fd = STDIN_FILENO, .signal_fd = -1, .prepend_path = json_object(), .mask = mask_process()};
 	enum result result = RESULT_FAILED;
+	if (argc == 3 && strcmp(argv[1], "clear") == 0)
+		return containers_clear(argv[2]);
 	if (argc > 1) {
 		fprintf(stderr, "davit: worker takes no arguments ('%s'); the listener starts it\n", argv[1]);
 		return 2;

@@ -5,8 +5,10 @@
  *   loop.c         one turn: the listener's words, cancels, the uploads
  *   console.c      what a person sees who watches the job here
  *   log.c          lines, masked and stamped      annotations.c  errors and warnings      record.c  a step's state
+ *   containers/places.c  where directories are in the job's container
  *   environ.c      the environment of a process   effects.c      the command files        output.c  commands in output
  *   process.c      a step's process: output lines, time limits, interrupts
+ *   docker.c       the docker command             containers/    the job's container and its services
  *   call.c         calls of services              fetch.c        an action's archive      prepare.c      all actions of the job
  *   actions/       kinds of steps (action.h)      step.c         one step: condition, environment, action, results
  *   decide.c       the deployment, outputs, URL, orphans, the end
@@ -117,6 +119,7 @@ struct frame {
 };
 
 struct prepared;
+struct containers;
 struct job {
 	json_t *message, *settings;
 	struct run_job run;
@@ -148,6 +151,7 @@ struct job {
 	/* directories, absolute */
 	char *work, *pipeline, *workspace, *temp, *files, *tools, *event_path;
 	char *tracking_id;
+	struct containers *containers; /* containers/containers.h; NULL: the job asks for none */
 
 	struct record **records;
 	size_t record_count, record_cap;
@@ -243,6 +247,7 @@ void job_issue(struct job *j, enum issue_kind kind, const char *message);
 /* ---- output.c ---- */
 void output_line(struct job *j, struct record *r, const char *line, size_t len);  /* NUL-terminated */
 void output_lines(struct job *j, struct record *r, const char *text, size_t len); /* many, each ended by \n */
+void record_plain(struct job *j, struct record *r, const char *line, size_t len); /* shown, whatever it says */
 int record_set_output(struct job *j, struct record *r, const char *name, const char *value, size_t len,
                       struct err *err);
 /* For the later stages of an action. */
@@ -262,12 +267,18 @@ enum {
 		1, /* the worker's own and the contexts: nothing secret, nothing that a workflow or a step has set */
 	ENVIRON_ACTION = 2,    /* inputs, saved state, and the services that actions use */
 	ENVIRON_CONTAINER = 4, /* nothing of this machine's own */
+	ENVIRON_INSIDE = 8, /* with the one before: in the job's container, for which it is else as on this machine */
 };
 void environ_make(struct job *j, const struct record *r, int flags, struct strv *ret);
 /* The step's `env` context less what holds a secret. New. */
 json_t *environ_open_values(const struct job *j, const struct record *r);
 /* PATH as a step sees it. free() */
 char *environ_path(const struct job *j, const struct record *r);
+/* What the job's steps added to PATH, in front of base; NULL: nothing. free() */
+char *environ_added_path(const struct job *j, const char *base);
+/* The node that runs JavaScript actions on this machine; NULL: there is none. A step's PATH may lead to another one: that is for
+ * its programs, not for actions. free() */
+char *environ_node(const struct job *j);
 
 /* ---- process.c ---- */
 struct process {
@@ -281,6 +292,11 @@ struct process {
 	/* A workflow's script: starts behind the walls (base/sys/walls.h), and with SIGPIPE ignored, as under the official runner. */
 	bool script;
 	bool deaf; /* continues when the job is cancelled (it ends by itself soon) */
+	/* Its lines are shown; none of them is a command. */
+	bool plain;
+	/* Passes a signal on to the program that it stands for; false: that cannot be reached. NULL: it is that program itself. */
+	bool (*signal)(struct job *j, struct record *r, void *context, int number);
+	void *signal_context;
 };
 enum process_end { PROCESS_EXITED, PROCESS_CANCELLED, PROCESS_TIMED_OUT };
 /* Runs to its end; output goes through output_line. */
@@ -316,8 +332,8 @@ int job_call(struct job *j, const struct http_request *request, struct http_resp
 int job_pause(struct job *j, int64_t ms, struct err *err);
 /* A program that is no step's: to its end, stopped when the time is over. A cancel stops it too (ERR_CANCELLED), unless deaf. Others as
  * proc_run. */
-int job_child(struct job *j, const struct proc_options *options, int64_t timeout_ms, bool deaf, struct str *ret_errors,
-              int *ret_status, struct err *err);
+int job_child(struct job *j, const struct proc_options *options, int64_t timeout_ms, bool deaf, struct str *ret_output,
+              struct str *ret_errors, int *ret_status, struct err *err);
 
 /* ---- fetch.c ---- */
 /* The archive that the service named (an entry of launch_read's answer), unpacked into `directory`, a path beneath the job's work area. */

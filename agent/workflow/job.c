@@ -113,9 +113,8 @@ static void read_settings(struct reader *r, struct workflow_job *job, const json
 	job->timeout_minutes = reader_number(r, value, "timeout-minutes");
 	job->cancel_timeout_minutes = reader_number(r, value, "cancel-timeout-minutes");
 	job->continue_on_error = reader_boolean(r, value, "continue-on-error");
-	reader_allow(r, workflow_in_step, 0);
-	job->container = reader_token(r, value, "container");
-	job->services = reader_token(r, value, "services");
+	job->container = reader_container(r, value);
+	job->services = reader_services(r, value);
 	reader_allow(r, in_job, 0);
 	read_environment(r, job, value);
 }

@@ -130,7 +130,7 @@ char *reader_condition(struct reader *r, const json_t *object)
 	return condition;
 }
 
-static bool reader_is_expression(const json_t *value)
+bool reader_is_expression(const json_t *value)
 {
 	return json_is_string(value) && strstr(json_string_value(value), "${{");
 }

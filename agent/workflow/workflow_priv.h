@@ -32,6 +32,7 @@ json_t *reader_number(struct reader *r, const json_t *object, const char *key);
 json_t *reader_boolean(struct reader *r, const json_t *object, const char *key);
 json_t *reader_as_text(json_t *token); /* a number or boolean as the string that was written; taken */
 bool reader_is_name(const char *text);
+bool reader_is_expression(const json_t *value); /* a text with one in it */
 
 /* ---- settings.c */
 json_t *reader_permissions(struct reader *r, const json_t *object);
@@ -45,6 +46,10 @@ void reader_refuse_here(struct reader *r, const char *fmt, ...) _printf_(2, 3);
 /* ---- call.c */
 void reader_call(struct reader *r, struct workflow_job *job, const json_t *object);
 void reader_call_trigger(struct reader *r, const json_t *call);
+
+/* ---- container.c */
+json_t *reader_container(struct reader *r, const json_t *object);
+json_t *reader_services(struct reader *r, const json_t *object);
 
 /* ---- strategy.c, step.c, job.c */
 void reader_strategy(struct reader *r, struct workflow_job *job, const json_t *object);

@@ -25,7 +25,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 PLUGINS = ("/usr/libexec/docker/cli-plugins", "/usr/lib/docker/cli-plugins", "/usr/local/lib/docker/cli-plugins")
 CACHE = os.environ.get("DAVIT_TEST_COMPOSE", "/var/cache/davit-tests/docker-compose")
-APPLETS = ("sh", "ls", "cat", "sleep", "wget", "httpd", "nc", "true", "false", "echo", "date", "kill", "touch", "rm", "test", "mkdir", "id")
+APPLETS = ("sh", "ls", "cat", "sleep", "wget", "httpd", "nc", "true", "false", "echo", "date", "kill", "touch", "rm", "test", "mkdir", "id", "tail", "env", "chown", "stat")
 
 
 def compose_plugin():

@@ -1,118 +1,31 @@
 #include "agent/worker/actions/container.h"
 
+#include "agent/worker/containers/containers.h"
 #include "base/core/rand.h"
 #include "base/sys/fs.h"
 
 #include <fcntl.h>
 
-enum { PULL_TRIES = 3, REMOVE_MS = 30000 };
+enum { REMOVE_MS = 30000 };
 
-struct docker {
-	char *program;
-	struct strv env; /* of the command: this machine's own */
-	char id[33];
-};
-
-static void docker_done(struct docker *d)
-{
-	free(d->program);
-	strv_done(&d->env);
-}
-
-static int find_docker(const struct job *j, struct docker *d, struct err *err)
-{
-	const char *name;
-	json_t *value;
-	d->program = shell_find("docker", json_get_string(j->job_environ, "PATH"));
-	if (d->program == NULL) {
-		int r = err_set(err, ERR_UNSUPPORTED,
-		                "the step runs a container, and this machine has no program 'docker'");
-		return err_hint(err, r, "install a Docker engine, or send the job to another runner");
-	}
-	json_object_foreach(j->job_environ, name, value) strv_addf(&d->env, "%s=%s", name, json_string_value(value));
-	rand_hex(d->id, 32);
-	return 0;
-}
-
-/* Its output goes to the log. *ret_status 0: it succeeded. */
-static int call(struct job *j, struct record *r, const char *const *argv, struct strv *env, enum process_end *ret_end,
-                int *ret_status, struct err *err)
-{
-	struct process p = {.argv = argv,
-	                    .env = (const char *const *)strv_null_terminated(env),
-	                    .cwd = j->workspace,
-	                    .timeout_ms = step_time_ms(r),
-	                    .script = true};
-	return process_run(j, r, &p, ret_end, ret_status, err);
-}
-
-static int call_until_good(struct job *j, struct record *r, struct docker *d, const char *const *argv, const char *what,
-                           enum process_end *ret_end, int *ret_status, struct err *err)
-{
-	for (int try = 1;; try++) {
-		int e = call(j, r, argv, &d->env, ret_end, ret_status, err);
-		if (e < 0 || *ret_end != PROCESS_EXITED || *ret_status == 0 || try == PULL_TRIES)
-			return e;
-		int64_t pause = 1000 + (int64_t)rand_below(9000);
-		_cleanup_free_ char *text =
-			xasprintf("%s failed with exit code %d, back off %.3f seconds before retry.", what, *ret_status,
-		                  (double)pause / 1000);
-		record_issue(j, r, ISSUE_WARNING, text, NULL);
-		e = job_pause(j, pause, err);
-		if (e < 0)
-			return e;
-	}
-}
-
-/* 1, 0, or ERR_CANCELLED: the step does not go on. */
-static int is_here(struct job *j, struct record *r, struct docker *d, const char *image, struct err *err)
-{
-	const char *argv[] = {d->program, "image", "inspect", "--format", "{{.Id}}", image, NULL};
-	struct proc_options o = {.argv = argv, .env = (const char *const *)strv_null_terminated(&d->env)};
-	int status = 1, e;
-	do {
-		err_clear(err);
-		e = job_child(j, &o, REMOVE_MS, false, NULL, &status, err);
-	} while (e == ERR_CANCELLED && !j->cancel.shutdown && step_goes_on(j, r));
-	if (e == ERR_CANCELLED)
-		return e;
-	err_clear(err);
-	return e == 0 && status == 0;
-}
-
-/* An image that nobody serves, but that was made here, is taken as it is. */
-static int pull(struct job *j, struct record *r, struct docker *d, const char *image, enum process_end *ret_end,
+static int pull(struct job *j, struct record *r, const struct docker *d, const char *image, enum process_end *ret_end,
                 struct err *err)
 {
-	const char *argv[] = {d->program, "pull", image, NULL};
-	int status = 0;
-	if (image[0] == '-')
-		return err_set(err, ERR_INVALID, "'%.100s' is no image", image);
 	record_line(j, r, "##[group]Pull down action image '%s'", image);
-	int e = is_here(j, r, d, image, err);
-	if (e >= 0)
-		e = e > 0 ? call(j, r, argv, &d->env, ret_end, &status, err)
-		          : call_until_good(j, r, d, argv, "Docker pull", ret_end, &status, err);
+	int e = docker_pull(j, r, d, image, NULL, ret_end, err);
 	record_line(j, r, "##[endgroup]");
-	if (e < 0 || *ret_end != PROCESS_EXITED || status == 0)
-		return e;
-	e = is_here(j, r, d, image, err);
-	if (e < 0)
-		return e;
-	if (e == 0)
-		return err_set(err, ERR_FAILED, "Docker pull failed with exit code %d", status);
-	record_line(j, r, "The image cannot be pulled; the one of this machine is used");
-	return 0;
+	return e;
 }
 
-static int build(struct job *j, struct record *r, struct docker *d, const char *dockerfile, const char *tag,
+static int build(struct job *j, struct record *r, const struct docker *d, const char *dockerfile, const char *tag,
                  enum process_end *ret_end, struct err *err)
 {
 	_cleanup_free_ char *dir = xstrndup(dockerfile, (size_t)(strrchr(dockerfile, '/') - dockerfile));
 	const char *argv[] = {d->program, "build", "-t", tag, "-f", dockerfile, dir, NULL};
 	int status = 0;
 	record_line(j, r, "##[group]Build container for action use: '%s'.", dockerfile);
-	int e = call(j, r, argv, &d->env, ret_end, &status, err);
+	struct docker_call c = {.argv = argv, .quiet = true};
+	int e = docker_show(j, r, d, &c, ret_end, &status, err);
 	record_line(j, r, "##[endgroup]");
 	if (e == 0 && *ret_end == PROCESS_EXITED && status != 0)
 		e = err_set(err, ERR_FAILED, "Docker build failed with exit code %d", status);
@@ -140,44 +53,13 @@ static char *translated(const struct job *j, const char *value)
 	return xstrdup(value);
 }
 
-/* Names that would change the docker command itself. */
-static bool is_commands_own(const char *name)
-{
-	return strcmp(name, "HOME") == 0 || strcmp(name, "PATH") == 0 || str_starts(name, "LD_") ||
-	       str_starts(name, "DOCKER_");
-}
-
-/* By name only: values travel in the command's environment, so that no secret stands in its arguments. */
+/* Values of a job in a container may be as that container sees them. */
 static void add_variable(struct job *j, const char *name, const char *value, struct strv *argv, struct strv *env)
 {
 	if (strcmp(name, "HOME") == 0)
 		return;
-	_cleanup_free_ char *inside = translated(j, value);
-	strv_add(argv, "-e");
-	if (is_commands_own(name) && !mask_finds(j->mask, inside, strlen(inside))) {
-		strv_addf(argv, "%s=%s", name, inside);
-		return;
-	}
-	strv_add(argv, name);
-	strv_addf(env, "%s=%s", name, inside);
-}
-
-static bool sets(const struct strv *env, const char *name)
-{
-	size_t len = strcspn(name, "=");
-	for (size_t i = 0; i < env->count; i++)
-		if (strncmp(env->items[i], name, len) == 0 && env->items[i][len] == '=')
-			return true;
-	return false;
-}
-
-/* What is passed on by name keeps its value: of a name that stands there twice, docker takes the first. */
-static void add_commands_own(const struct docker *d, struct strv *env)
-{
-	size_t passed_on = env->count;
-	for (size_t i = 0; i < d->env.count; i++)
-		if (!sets(&(struct strv){.items = env->items, .count = passed_on}, d->env.items[i]))
-			strv_add(env, d->env.items[i]);
+	_cleanup_free_ char *here = containers_outside(j, value), *inside = translated(j, here);
+	docker_add_variable(j->mask, name, inside, argv, env);
 }
 
 static void add_environment(struct job *j, struct record *r, const struct container_run *c, struct strv *argv,
@@ -193,7 +75,7 @@ static void add_environment(struct job *j, struct record *r, const struct contai
 	}
 	json_object_foreach((json_t *)(uintptr_t)c->env, name, value)
 	{
-		if (name[0] != '\0' && strchr(name, '=') == NULL && !sets(&all, name))
+		if (name[0] != '\0' && strchr(name, '=') == NULL && !docker_sets(&all, name))
 			add_variable(j, name, json_string_value(value), argv, env);
 	}
 	strv_add(argv, "-e");
@@ -201,19 +83,16 @@ static void add_environment(struct job *j, struct record *r, const struct contai
 	strv_done(&all);
 }
 
-static const char default_socket[] = "/var/run/docker.sock";
-
 static void add_volumes(const struct job *j, struct strv *argv)
 {
 	static const char *const below[][2] = {{"", "/github/runner_temp"},
 	                                       {"/_github_home", "/github/home"},
 	                                       {"/_github_workflow", "/github/workflow"}};
-	const char *host = json_get_string(j->job_environ, "DOCKER_HOST"),
-		   *engine = host != NULL && str_starts(host, "unix://") ? host + strlen("unix://") : default_socket;
+	const char *engine = docker_socket(j);
 	/* The engine would make a directory of that name. */
 	if (fs_exists(AT_FDCWD, engine)) {
 		strv_add(argv, "-v");
-		strv_addf(argv, "%s:%s", engine, default_socket);
+		strv_addf(argv, "%s:/var/run/docker.sock", engine);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(below); i++) {
 		strv_add(argv, "-v");
@@ -226,7 +105,7 @@ static void add_volumes(const struct job *j, struct strv *argv)
 }
 
 /* What a cut off command leaves behind, and an image that was built for this step. Its layers stay, for the next one. */
-static void clean_up(struct job *j, struct docker *d, const char *container, const char *built)
+static void clean_up(struct job *j, const struct docker *d, const char *container, const char *built)
 {
 	const char *rm[] = {d->program, "rm", "--force", container, NULL},
 		   *rmi[] = {d->program, "rmi", "--no-prune", built, NULL};
@@ -234,23 +113,30 @@ static void clean_up(struct job *j, struct docker *d, const char *container, con
 	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
 		if (calls[i] == NULL)
 			continue;
-		struct proc_options o = {.argv = calls[i], .env = (const char *const *)strv_null_terminated(&d->env)};
+		struct proc_options o = {
+			.argv = calls[i],
+			.env = (const char *const *)strv_null_terminated((struct strv *)(uintptr_t)&d->env)};
 		int status;
-		job_child(j, &o, REMOVE_MS, true, NULL, &status, NULL);
+		job_child(j, &o, REMOVE_MS, true, NULL, NULL, &status, NULL);
 	}
 }
 
-static int run(struct job *j, struct record *r, struct docker *d, const struct container_run *c, const char *image,
-               enum process_end *ret_end, int *ret_status, struct err *err)
+static int run(struct job *j, struct record *r, const struct docker *d, const struct container_run *c, const char *id,
+               const char *image, enum process_end *ret_end, int *ret_status, struct err *err)
 {
-	_cleanup_free_ char *name = xasprintf("davit_%s", d->id), *home = fs_join(j->temp, "_github_home");
+	_cleanup_free_ char *name = xasprintf("davit_%s", id), *home = fs_join(j->temp, "_github_home");
 	struct strv argv = {.count = 0}, env = {.count = 0};
-	const char *const head[] = {d->program,          "run", "--name", name, "--label", "davit", "--workdir",
-	                            "/github/workspace", "--rm"};
+	const char *const head[] = {d->program, "run", "--name", name, "--workdir", "/github/workspace", "--rm"},
+			  *network = containers_network(j);
 	for (size_t i = 0; i < ARRAY_SIZE(head); i++)
 		strv_add(&argv, head[i]);
+	docker_add_labels(j, &argv);
+	if (network != NULL) {
+		strv_add(&argv, "--network");
+		strv_add(&argv, network);
+	}
 	add_environment(j, r, c, &argv, &env);
-	add_commands_own(d, &env);
+	docker_add_own(d, &env);
 	if (c->entrypoint != NULL && c->entrypoint[0] != '\0') {
 		strv_add(&argv, "--entrypoint");
 		strv_add(&argv, c->entrypoint);
@@ -261,7 +147,12 @@ static int run(struct job *j, struct record *r, struct docker *d, const struct c
 		strv_add(&argv, c->args.items[i]);
 	int e = fs_mkdirs(AT_FDCWD, home, 0755, err);
 	if (e == 0)
-		e = call(j, r, (const char *const *)strv_null_terminated(&argv), &env, ret_end, ret_status, err);
+		e = docker_show(j, r, d,
+		                &(struct docker_call){.argv = (const char *const *)strv_null_terminated(&argv),
+		                                      .env = &env,
+		                                      .obeyed = true,
+		                                      .quiet = true},
+		                ret_end, ret_status, err);
 	clean_up(j, d, e < 0 || *ret_end != PROCESS_EXITED ? name : NULL, NULL);
 	strv_done(&argv);
 	strv_done(&env);
@@ -272,13 +163,15 @@ int container_run(struct job *j, struct record *r, const struct container_run *c
 {
 	struct docker d = {.program = NULL};
 	enum process_end end = PROCESS_EXITED;
-	int status = 0, e = find_docker(j, &d, err);
-	_cleanup_free_ char *tag = xasprintf("davit:%s", d.id);
+	char id[33];
+	rand_hex(id, 32);
+	int status = 0, e = docker_find(j, "the step runs a container", &d, err);
+	_cleanup_free_ char *tag = xasprintf("davit:%s", id);
 	if (e == 0)
 		e = c->image != NULL ? pull(j, r, &d, c->image, &end, err)
 		                     : build(j, r, &d, c->dockerfile, tag, &end, err);
 	if (e == 0 && end == PROCESS_EXITED)
-		e = run(j, r, &d, c, c->image != NULL ? c->image : tag, &end, &status, err);
+		e = run(j, r, &d, c, id, c->image != NULL ? c->image : tag, &end, &status, err);
 	if (d.program != NULL && c->image == NULL)
 		clean_up(j, &d, NULL, tag);
 	if (e == 0)

@@ -44,4 +44,4 @@ static int run(struct job *j, struct record *r, const json_t *inputs, enum resul
 	return e;
 }
 
-const struct action_type action_image = {.takes = takes, .prepare = prepare, .run = run, .release = free};
+const struct action_type action_image = {.takes = takes, .prepare = prepare, .run = run, .release = free, .here = true};

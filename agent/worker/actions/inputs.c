@@ -1,5 +1,6 @@
 /* inputs: those of an action, as the step gives them and its manifest completes them. */
 #include "agent/worker/actions/use.h"
+#include "agent/worker/containers/containers.h"
 
 enum { NAMES_MAX = 8000 };
 
@@ -47,10 +48,11 @@ static int add_default(struct job *j, struct record *r, const char *name, const 
 int use_inputs(struct job *j, struct record *r, const struct use *u, const json_t *given, json_t **ret, struct err *err)
 {
 	const struct action_manifest *m = &u->action->manifest;
-	_cleanup_json_ json_t *inputs = json_copy((json_t *)(uintptr_t)given);
+	_cleanup_json_ json_t *inputs = json_copy((json_t *)(uintptr_t)given), *contexts = containers_contexts(j);
 	struct template_scope scope = step_value_scope(j);
 	const char *name;
 	json_t *input;
+	scope.expr.contexts = contexts;
 	scope.file_table = m->file_table;
 	if (u->own == NULL && r->stage == STAGE_MAIN)
 		warn_of_unknown(j, r, m->inputs, given);

@@ -2,6 +2,7 @@
 #include "agent/worker/action.h"
 
 #include "agent/service/wire.h"
+#include "agent/worker/containers/containers.h"
 #include "base/core/rand.h"
 #include "base/sys/fs.h"
 
@@ -62,35 +63,45 @@ static int write_script(struct job *j, const struct shell *shell, const char *sc
 	return e;
 }
 
+/* Both as this machine has them. */
+static int run_here(struct job *j, struct record *r, struct strv *argv, const char *cwd, enum process_end *ret_end,
+                    int *ret_status, struct err *err)
+{
+	struct strv env = {.count = 0};
+	environ_make(j, r, 0, &env);
+	struct process p = {
+		.argv = (const char *const *)strv_null_terminated(argv),
+		.env = (const char *const *)strv_null_terminated(&env),
+		.cwd = cwd,
+		.timeout_ms = step_time_ms(r),
+		.script = true,
+	};
+	int e = process_run(j, r, &p, ret_end, ret_status, err);
+	strv_done(&env);
+	return e;
+}
+
 static int run_script(struct job *j, struct record *r, const json_t *inputs, const struct shell *shell,
                       enum result *ret, struct err *err)
 {
 	const char *script = text_of(inputs, "script");
-	_cleanup_free_ char *path = NULL, *cwd = working_directory(j, inputs);
-	struct strv argv = {.count = 0}, env = {.count = 0};
+	_cleanup_free_ char *path = NULL, *here = working_directory(j, inputs), *cwd = containers_inside_path(j, here);
+	struct strv argv = {.count = 0};
+	enum process_end end = PROCESS_EXITED;
+	int status = 0;
 	record_line(j, r, "shell: %s %s", shell->program, shell->format);
 	step_log_env(j, r);
 	record_line(j, r, "##[endgroup]");
 	int e = write_script(j, shell, script, &path, err);
+	_cleanup_free_ char *shown = e == 0 ? containers_inside_path(j, path) : NULL;
 	if (e == 0)
-		e = shell_arguments(shell, path, &argv, err);
-	if (e == 0) {
-		environ_make(j, r, 0, &env);
-		struct process p = {
-			.argv = (const char *const *)strv_null_terminated(&argv),
-			.env = (const char *const *)strv_null_terminated(&env),
-			.cwd = cwd,
-			.timeout_ms = step_time_ms(r),
-			.script = true,
-		};
-		enum process_end end;
-		int status = 0;
-		e = process_run(j, r, &p, &end, &status, err);
-		if (e == 0)
-			*ret = end_of_script(j, r, end, status);
-	}
+		e = shell_arguments(shell, shown, &argv, err);
+	if (e == 0)
+		e = containers_inside(j) ? containers_exec(j, r, &argv, cwd, 0, &end, &status, err)
+		                         : run_here(j, r, &argv, cwd, &end, &status, err);
+	if (e == 0)
+		*ret = end_of_script(j, r, end, status);
 	strv_done(&argv);
-	strv_done(&env);
 	return e;
 }
 
@@ -104,7 +115,7 @@ static int run(struct job *j, struct record *r, const json_t *inputs, enum resul
 	struct shell shell = {.extension = ""};
 	_cleanup_free_ char *path = environ_path(j, r);
 	log_script_head(j, r, script);
-	int e = shell_choose(given, path, &shell, err);
+	int e = containers_inside(j) ? shell_choose_unseen(given, &shell, err) : shell_choose(given, path, &shell, err);
 	if (e < 0) {
 		record_line(j, r, "##[endgroup]");
 		return e;

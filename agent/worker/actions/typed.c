@@ -132,4 +132,4 @@ static void release(void *memory)
 }
 
 const struct action_type action_typed = {
-	.takes = takes, .prepare = prepare, .run = run, .post = post, .release = release};
+	.takes = takes, .prepare = prepare, .run = run, .post = post, .release = release, .here = true};

@@ -38,6 +38,17 @@ static void a_list_names_what_may_run(void **state)
 	assert_false(allows("docker://ghcr.io/octo/*", "docker://evil.io/ghcr.io/octo/x"));
 }
 
+static void an_image_of_a_job_passes_the_same_list(void **state)
+{
+	(void)state;
+	struct err err = ERR_INIT;
+	assert_int_equal(policy_allows_image("", "alpine", NULL), 0);
+	assert_int_equal(policy_allows_image("octo/*,docker://alpine", "alpine:3", NULL), 0);
+	assert_int_equal(policy_allows_image("octo/*,pinned", "octo/alpine", &err), ERR_REFUSED);
+	assert_non_null(strstr(err.frames[0].text, "docker://octo/alpine is not among the images"));
+	assert_non_null(strstr(err.hint, "--actions octo/*,pinned"));
+}
+
 static void a_word_is_for_names_of_its_own_kind(void **state)
 {
 	(void)state;
@@ -104,6 +115,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_list_names_what_may_run),
+		cmocka_unit_test(an_image_of_a_job_passes_the_same_list),
 		cmocka_unit_test(a_word_is_for_names_of_its_own_kind),
 		cmocka_unit_test(an_image_is_allowed_with_all_of_its_tags_and_with_nothing_below_it),
 		cmocka_unit_test(pinned_asks_for_whole_commits_of_other_repositories),

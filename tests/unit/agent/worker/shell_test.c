@@ -36,6 +36,21 @@ static void builtin_shells_have_their_arguments(void **state)
 	assert_string_equal(arguments("bash   ", "/t/x.sh"), "[--noprofile][--norc][-e][-o][pipefail][/t/x.sh]");
 }
 
+static void a_shell_that_is_not_looked_up_is_used_by_its_name(void **state)
+{
+	(void)state;
+	struct shell s;
+	assert_int_equal(shell_choose_unseen(NULL, &s, NULL), 0);
+	assert_string_equal(s.program, "sh");
+	assert_string_equal(s.format, "-e {0}");
+	shell_done(&s);
+	assert_int_equal(shell_choose_unseen("nowhere {0} x", &s, NULL), 0);
+	assert_string_equal(s.program, "nowhere");
+	assert_string_equal(s.format, "{0} x");
+	shell_done(&s);
+	assert_int_equal(shell_choose_unseen("nowhere", &s, NULL), ERR_INVALID);
+}
+
 static void a_format_is_split_into_words(void **state)
 {
 	(void)state;
@@ -71,6 +86,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(builtin_shells_have_their_arguments),
+		cmocka_unit_test(a_shell_that_is_not_looked_up_is_used_by_its_name),
 		cmocka_unit_test(a_format_is_split_into_words),
 		cmocka_unit_test(a_missing_shell_is_named),
 		cmocka_unit_test(scripts_of_powershell_get_their_frame),

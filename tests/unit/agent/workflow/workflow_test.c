@@ -218,6 +218,56 @@ static void references_are_taken_apart(void **state)
 	            "\"expr\":\"format('https://{0}/', steps.x.outputs.host)\"}}");
 }
 
+static void containers_keep_their_form_and_each_place_its_contexts(void **state)
+{
+	(void)state;
+	static const char text[] =
+		"on: push\n"
+		"jobs:\n"
+		"  a:\n"
+		"    runs-on: x\n"
+		"    container: node:20\n"
+		"    services: '${{ fromJSON(vars.SERVICES) }}'\n"
+		"    steps: [{run: a}]\n"
+		"  b:\n"
+		"    runs-on: x\n"
+		"    container: {image: '${{ matrix.image }}', env: {A: 1, B: '${{ secrets.B }}'}, ports: [80], options: --init}\n"
+		"    services:\n"
+		"      db: {image: pg, volumes: ['a:/b'], credentials: {username: u, password: '${{ secrets.P }}'}, command: x}\n"
+		"      plain: redis\n"
+		"    steps: [{run: a}]\n";
+	_cleanup_(workflow_freep) struct workflow *w = read_good(text);
+	_cleanup_json_ json_t *a = message_of(w, "a"), *b = message_of(w, "b");
+	expect_json(json_object_get(a, "jobContainer"), "\"node:20\"");
+	assert_string_equal(json_get_string(json_object_get(a, "jobServiceContainers"), "expr"),
+	                    "fromJSON(vars.SERVICES)");
+	const json_t *map = json_object_get(json_object_get(b, "jobContainer"), "map");
+	expect_json(json_array_get(map, 1),
+	            "{\"key\":\"env\",\"value\":{\"type\":2,\"map\":[{\"key\":\"A\",\"value\":\"1\"},{\"key\":\"B\","
+	            "\"value\":{\"type\":3,\"file\":1,\"line\":10,\"col\":62,\"expr\":\"secrets.B\"}}]}}");
+	map = json_object_get(json_object_get(b, "jobServiceContainers"), "map");
+	expect_json(json_array_get(map, 1), "{\"key\":\"plain\",\"value\":\"redis\"}");
+	_cleanup_free_ char *faults =
+		faults_of("on: push\n"
+	                  "jobs:\n"
+	                  "  a:\n"
+	                  "    runs-on: x\n"
+	                  "    container: {image: '${{ secrets.A }}', volume: [x], ports: 80}\n"
+	                  "    services: {'a b': [x], c: {env: {A: b}, entrypoint: [x], credentials: {username: u}}}\n"
+	                  "    steps: [{run: a}]\n");
+	static const char *const words[] = {"secrets",
+	                                    "'volume'",
+	                                    "'ports' must be a list",
+	                                    "the name of a service",
+	                                    "a service must be an image or a map",
+	                                    "a service needs 'image'",
+	                                    "'entrypoint' must be a text",
+	                                    "'credentials' needs 'password'"};
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (strstr(faults, words[i]) == NULL)
+			fail_msg("no '%s' in: %s", words[i], faults);
+}
+
 static void permissions_follow_the_job_then_the_workflow_then_the_default(void **state)
 {
 	(void)state;
@@ -472,6 +522,7 @@ int main(void)
 		cmocka_unit_test(the_message_has_the_shape_of_the_worked_example),
 		cmocka_unit_test(the_steps_of_the_message_are_those_of_the_file),
 		cmocka_unit_test(references_are_taken_apart),
+		cmocka_unit_test(containers_keep_their_form_and_each_place_its_contexts),
 		cmocka_unit_test(permissions_follow_the_job_then_the_workflow_then_the_default),
 		cmocka_unit_test(branch_filters_decide_which_push_counts),
 		cmocka_unit_test(filter_patterns_are_githubs),
