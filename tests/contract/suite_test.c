@@ -49,7 +49,6 @@ static const struct outside {
 	const char *
 		elsewhere; /* a kind of changes that would change the whole machine: tests/integration has it. NULL: none */
 } outsides[] = {
-<<<<<<< HEAD
 	{.name = "compose-up",
          .step = "compose-up",
          .server = "suite_docker.py",
@@ -58,14 +57,9 @@ static const struct outside {
 	{.name = "promote", .step = "promote", .server = "suite_registry.py", .api = &registry},
 	{.name = "bootstrap", .step = "bootstrap", .server = "suite_host.py", .elsewhere = "swap"},
 	{.name = "apply-on-a-host", .step = "apply", .server = "suite_host.py", .examples = "apply_on_a_host.json"},
-=======
-	{.step = "compose-up", .server = "suite_docker.py", .of_engine = true, .keeps = "compose"},
-	{.step = "promote", .server = "suite_registry.py", .api = &registry},
-	{.step = "bootstrap", .server = "suite_host.py", .elsewhere = "swap"},
 	/* It has no undo, which is what the suite asks for behind every record; tests/integration/terraform_step.py and incident I4 have
          * the rest: plans that write nothing, a second run, kills, cancels, secrets. */
-	{.step = "terraform"},
->>>>>>> 84a5c85 (terraform: tests with the real program, its page, and what it means)
+	{.name = "terraform", .step = "terraform"},
 };
 
 static const struct outside *find_outside(const char *name)
