@@ -147,6 +147,15 @@ static bool is_named(const json_t *secret, const json_t *inputs)
 	return false;
 }
 
+/* Of the events that a pull request begins. */
+static void set_pull_request(json_t *job, const json_t *github)
+{
+	const char *name = json_get_string(github, "event_name");
+	json_t *pull = json_get_object(json_get_object(github, "event"), "pull_request");
+	if (name != NULL && str_starts(name, "pull_request") && pull != NULL)
+		json_object_set(job, "pull_request", pull);
+}
+
 json_t *uses_job(const struct uses_job *in)
 {
 	static const struct {
@@ -163,6 +172,7 @@ json_t *uses_job(const struct uses_job *in)
 	for (size_t i = 0; i < ARRAY_SIZE(from_github); i++)
 		set_member(job, from_github[i].name, in->github, from_github[i].member);
 	set_run_url(job);
+	set_pull_request(job, in->github);
 	if (json_is_object(in->matrix))
 		json_object_set(job, "matrix", (json_t *)in->matrix);
 	set_text(job, "tracking_id", in->tracking_id);

@@ -12,19 +12,31 @@
 #include "agent/deployment/file.h"
 #include "agent/deployment/session.h"
 #include "agent/deployment/step_input.h"
+#include "agent/review/drift.h"
+#include "agent/review/pull.h"
 #include "base/core/clock.h"
+#include "base/secret/mask.h"
 #include "base/sys/fs.h"
 
 struct deploy_call {
-	bool plan, no_seal, refresh;
+	bool plan, no_seal, refresh, comment, issue;
 	const char *destroy, *metrics;
 	const char *file, *input, *expect, *wait, *secrets_file, *undo_deadline;
 	struct strv secrets, vars, inputs;
 	struct step_input in; /* of the root action */
 	char *document;       /* owned: source of its inputs, unless that is an environment */
+	json_t *expected;     /* the plan of a pull request, which the session's options borrow */
 };
 
-static const char *const action_inputs[] = {"file", "secrets", "vars", "inputs", "plan", "expect", "wait", "token"};
+static const char *const action_inputs[] = {"file",   "secrets", "vars",  "inputs",  "plan", "refresh",
+                                            "expect", "wait",    "token", "comment", "issue"};
+static const char expect_pull[] = "pull-request";
+
+static bool is_true(const json_t *input, const char *name)
+{
+	const char *text = json_get_string(input, name);
+	return text != NULL && strcmp(text, "true") == 0;
+}
 
 /* Reads the inputs of the root action; an unknown name is refused. */
 static int read_action(struct deploy_call *call, struct deployment_values *values, struct err *err)
@@ -55,8 +67,10 @@ static int read_action(struct deploy_call *call, struct deployment_values *value
 		r = deployment_values_map(maps[i], names[i], json_object_get(call->in.input, names[i]), i == 0, err);
 	if (r < 0)
 		return r;
-	const char *plan = json_get_string(call->in.input, "plan");
-	call->plan = call->plan || (plan != NULL && strcmp(plan, "true") == 0);
+	call->plan = call->plan || is_true(call->in.input, "plan");
+	call->refresh = call->refresh || is_true(call->in.input, "refresh");
+	call->comment = call->comment || is_true(call->in.input, "comment");
+	call->issue = call->issue || is_true(call->in.input, "issue");
 	call->file = json_get_string(call->in.input, "file");
 	call->expect = json_get_string(call->in.input, "expect");
 	call->wait = json_get_string(call->in.input, "wait");
@@ -81,6 +95,21 @@ static void take_document_option(struct deploy_call *call)
 	call->document = call->inputs.items[0];
 	call->input = call->document;
 	call->inputs.count = 0;
+}
+
+/* Of a script in a job, which names the file itself. */
+static void read_job_around(struct deploy_call *call)
+{
+	struct invocation *job = &call->in.job;
+	bool needed = call->comment || call->issue || (call->expect != NULL && strcmp(call->expect, expect_pull) == 0);
+	const char *token = getenv("GITHUB_TOKEN");
+	if (!needed)
+		return;
+	invocation_from_environment(job);
+	if (job->present && job->token == NULL && token != NULL && *token != '\0') {
+		job->token = xstrdup(token);
+		mask_add(mask_process(), token, strlen(token));
+	}
 }
 
 static int read_values(const struct deploy_call *call, struct deployment_values *values, struct err *err)
@@ -119,12 +148,19 @@ static int check_options(const struct deploy_call *call, struct err *err)
 		return err_set(err, ERR_INVALID, "--refresh and --destroy exclude each other");
 	if (call->metrics != NULL && !call->refresh)
 		return err_set(err, ERR_INVALID, "--metrics belongs to --plan --refresh");
-	return 0;
+	if (call->comment && (!call->plan || call->refresh || call->destroy != NULL))
+		return err_set(err, ERR_INVALID, "--comment belongs to --plan, without --refresh and --destroy");
+	if (call->issue && !call->refresh)
+		return err_set(err, ERR_INVALID, "--issue belongs to --plan --refresh");
+	if (call->comment)
+		return review_pull_check(&call->in.job, err);
+	return call->issue ? review_drift_check(&call->in.job, err) : 0;
 }
 
 static int set_options(const struct deploy_call *call, struct deployment_session *s, struct err *err)
 {
 	s->options.refresh = call->refresh;
+	s->options.planned = call->comment;
 	s->options.expect_digest = call->expect;
 	if (call->no_seal)
 		s->options.seal = false;
@@ -171,6 +207,47 @@ static int plan_or_deploy(const struct deploy_call *call, struct deployment_file
 	return r < 0 ? r : tell_drift(call, deployment->json, result, err);
 }
 
+static int find_expected(struct deploy_call *call, struct deployment_file *document, struct deployment_session *s,
+                         struct err *err)
+{
+	if (call->expect == NULL || strcmp(call->expect, expect_pull) != 0)
+		return 0;
+	return review_pull_expect(s, &call->in.job, deployment_file_object(document), &call->expected, err);
+}
+
+/* To people who were not asked to look at a log. */
+static int tell_people(const struct deploy_call *call, struct deployment_session *s, const json_t *deployment,
+                       const struct engine_result *result, const struct err *why, struct err *err)
+{
+	int64_t number = 0;
+	bool looked = result->exit_status == 0 || result->exit_status == 6;
+	if (call->comment && result->exit_status != 130)
+		return review_pull_tell(s, &call->in.job, deployment, result, why, err);
+	if (!call->issue || !looked)
+		return 0;
+	int r = review_drift_tell(s, &call->in.job, deployment, result, &number, err);
+	if (r == 0 && number > 0) {
+		_cleanup_free_ char *line = xasprintf("told in the issue #%lld", (long long)number);
+		s->options.report(s->options.report_context, "info", line);
+	}
+	return r;
+}
+
+static int end(const struct deploy_call *call, struct deployment_session *s, int r, struct deployment_file *document,
+               const struct engine_result *result, const struct err *err)
+{
+	struct err untold = ERR_INIT;
+	int told = r < 0 ? 0 : tell_people(call, s, deployment_file_object(document), result, err, &untold);
+	int status = deployment_session_tell(s, r, result, call->plan, err);
+	if (told == 0)
+		return status;
+	char line[ERR_FRAME_SIZE];
+	s->options.report(s->options.report_context, "error", err_line(&untold, line, sizeof(line)));
+	if (untold.hint[0] != '\0')
+		s->options.report(s->options.report_context, "info", untold.hint);
+	return told == ERR_CANCELLED ? 130 : 2;
+}
+
 static int turn_around(const struct deploy_call *call, struct deployment_file *document, struct deployment_session *s,
                        struct err *err)
 {
@@ -207,7 +284,13 @@ int cmd_deploy(int argc, char **argv)
 	         "with --refresh: how much is not as described, for Prometheus"},
 		{"destroy", 0, CLI_TEXT, &call.destroy, "ENV",
 	         "destroy what the file's steps made in that environment, the last one first"},
-		{"expect", 0, CLI_TEXT, &call.expect, "DIGEST", "apply the plan with this digest or nothing (exit 3)"},
+		{"expect", 0, CLI_TEXT, &call.expect, "DIGEST",
+	         "apply the plan with this digest or nothing (exit 3); pull-request: the one that\n"
+	         "                               was shown on the pull request which this job's commit merged"},
+		{"comment", 0, CLI_FLAG, &call.comment, NULL,
+	         "with --plan, in a job of a pull request: show the plan there, and keep it for the merge"},
+		{"issue", 0, CLI_FLAG, &call.issue, NULL,
+	         "with --refresh, in a job: an issue says what is not as described"},
 		{"secret", 0, CLI_LIST, &call.secrets, "NAME",
 	         "a secret: the value of that environment variable; may be repeated"},
 		{"secrets", 0, CLI_TEXT, &call.secrets_file, "FILE",
@@ -244,11 +327,15 @@ int cmd_deploy(int argc, char **argv)
 	deployment_values_environment(&values);
 	call.file = rest.count > 0 ? rest.words[0] : NULL;
 	take_document_option(&call);
-	int r = call.file == NULL ? read_action(&call, &values, &err) : 0;
+	int r = 0;
+	if (call.file == NULL)
+		r = read_action(&call, &values, &err);
+	else
+		read_job_around(&call);
 	json_object_update(values.env, call.in.job.env);
 	/* A plan makes no journal. */
 	struct err not_opened = ERR_INIT;
-	int opened = deployment_session_open(&session, r >= 0 && !call.plan, &not_opened);
+	int opened = deployment_session_open(&session, r >= 0 && (!call.plan || call.comment), &not_opened);
 	session.json = cli_json();
 	session.title = call.file ? call.file : "deploy";
 	if (r >= 0 && opened < 0) {
@@ -266,6 +353,8 @@ int cmd_deploy(int argc, char **argv)
 		r = deployment_file_read(call.file, &values, &document, &session.faults, &err);
 	if (r >= 0)
 		r = turn_around(&call, document, &session, &err);
+	if (r >= 0)
+		r = find_expected(&call, document, &session, &err);
 	if (r >= 0) {
 		const struct invocation *job = &call.in.job;
 		session.workflow |= job->present;
@@ -276,7 +365,7 @@ int cmd_deploy(int argc, char **argv)
 		                     job->actor ? job->actor : json_get_string(values.github, "actor"));
 		deployment_file_bind(document, &session.options);
 		r = plan_or_deploy(&call, document, &session, &result, &err);
-		status = deployment_session_tell(&session, r, &result, call.plan, &err);
+		status = end(&call, &session, r, document, &result, &err);
 		write_outputs(&call, &result);
 	} else {
 		status = deployment_session_fail(&session, &err);
@@ -286,6 +375,7 @@ int cmd_deploy(int argc, char **argv)
 	deployment_values_done(&values);
 	deployment_session_done(&session);
 	free(call.document);
+	json_decref(call.expected);
 	strv_done(&call.secrets);
 	strv_done(&call.vars);
 	strv_done(&call.inputs);

@@ -13,7 +13,7 @@
 #include "base/secret/mask.h"
 #include "base/data/walls_told.h"
 
-enum { DOCUMENT_MAX = 8 << 20, ID_MAX = 256 };
+enum { DOCUMENT_MAX = 8 << 20, EVENT_MAX = 32 << 20, ID_MAX = 256 };
 
 static char *copy_member(const json_t *job, const char *key)
 {
@@ -30,6 +30,15 @@ static char *join_key(const char *const *parts, size_t count)
 	for (size_t i = 0; i < count; i++)
 		str_appendf(&key, "%s%s", i ? "\x1f" : "", parts[i] ? parts[i] : "");
 	return str_take(&key);
+}
+
+/* As GitHub's events have it. What is missing stays NULL: then it is from nowhere, and no plan of it counts. */
+static void read_pull(const json_t *pull, struct invocation_pull *ret)
+{
+	const json_t *head = json_get_object(pull, "head");
+	ret->number = json_get_int(pull, "number", 0);
+	ret->head = xstrdup(json_get_string(head, "sha"));
+	ret->repository = xstrdup(json_get_string(json_get_object(head, "repo"), "full_name"));
 }
 
 static void read_job(const json_t *job, struct invocation *ret)
@@ -56,6 +65,7 @@ static void read_job(const json_t *job, struct invocation *ret)
 	ret->environment = copy_member(job, "environment");
 	ret->on_failure = copy_member(job, "on_failure");
 	ret->env = json_incref(json_get_object(job, "env"));
+	read_pull(json_get_object(job, "pull_request"), &ret->pull);
 	if (ret->token != NULL)
 		mask_add(mask_process(), ret->token, strlen(ret->token));
 	const char *key;
@@ -117,6 +127,18 @@ int invocation_read_document(const char *data, size_t len, struct invocation *re
 	return keep_apart(json_get_object(job, "isolation"), err);
 }
 
+static void read_event_file(struct invocation *ret)
+{
+	const char *name = getenv("GITHUB_EVENT_NAME"), *path = getenv("GITHUB_EVENT_PATH");
+	_cleanup_(str_done) struct str text = STR_INIT(EVENT_MAX);
+	_cleanup_json_ json_t *event = NULL;
+	if (name == NULL || path == NULL || !str_starts(name, "pull_request") ||
+	    fs_read_plain(AT_FDCWD, path, EVENT_MAX, &text, NULL) < 0 ||
+	    json_parse(str_peek(&text), text.len, EVENT_MAX, &event, NULL) < 0)
+		return;
+	read_pull(json_get_object(event, "pull_request"), &ret->pull);
+}
+
 void invocation_from_environment(struct invocation *ret)
 {
 	static const char *const parts[] = {"GITHUB_SERVER_URL",  "GITHUB_REPOSITORY", "GITHUB_RUN_ID",
@@ -135,6 +157,7 @@ void invocation_from_environment(struct invocation *ret)
 	ret->commit = xstrdup(getenv("GITHUB_SHA"));
 	ret->actor = xstrdup(getenv("GITHUB_ACTOR"));
 	ret->workspace = xstrdup(getenv("GITHUB_WORKSPACE"));
+	read_event_file(ret);
 	const char *token = getenv("INPUT_TOKEN");
 	if (token != NULL && *token != '\0') {
 		ret->token = xstrdup(token);
@@ -273,8 +296,9 @@ char *invocation_default_environment(const struct invocation *job)
 
 void invocation_done(struct invocation *job)
 {
-	char **const members[] = {&job->key,    &job->repository, &job->run_url,     &job->api_url,    &job->token,
-	                          &job->commit, &job->workspace,  &job->environment, &job->on_failure, &job->actor};
+	char **const members[] = {&job->key,        &job->repository, &job->run_url,   &job->api_url,
+	                          &job->token,      &job->commit,     &job->workspace, &job->environment,
+	                          &job->on_failure, &job->actor,      &job->pull.head, &job->pull.repository};
 	json_decrefp(&job->env);
 	json_decrefp(&job->masked);
 	if (job->token != NULL)

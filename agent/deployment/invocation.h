@@ -4,6 +4,13 @@
 #include "base/data/json.h"
 #include "base/data/fields/read.h"
 
+/* Of a job that a pull request began. */
+struct invocation_pull {
+	int64_t number; /* 0: another event began it */
+	char *head,
+		*repository; /* the newest commit of its branch, and where that is: not the job's own one if it comes from a fork */
+};
+
 struct invocation {
 	bool present;
 	bool runner_decides; /* from davit's worker, which decides the deployment at the job's end */
@@ -13,6 +20,7 @@ struct invocation {
 	json_t *masked;      /* the values that the runner named as secret, an array; NULL */
 	char *repository, *run_url, *api_url, *token, *commit, *workspace, *environment, *on_failure;
 	char *actor; /* who began the run: a login */
+	struct invocation_pull pull;
 };
 
 /* Standard input, at most 8 MiB: either {"input":{…},"job":{…}} or {"deploy":{…},"job":{…}} or plain inputs (JSON or YAML).

@@ -73,6 +73,7 @@ static void received(struct req *r)
 		if (wanted && strcmp(wanted, repo->full_name) != 0)
 			continue;
 		json_t *list = strcmp(what, "comments") == 0              ? repo->comments
+		               : strcmp(what, "issues") == 0              ? repo->issues
 		               : strcmp(what, "issue-comments") == 0      ? repo->issue_comments
 		               : strcmp(what, "deployments") == 0         ? repo->deployments
 		               : strcmp(what, "deployment-statuses") == 0 ? repo->deployment_statuses
@@ -213,6 +214,26 @@ static void put_secrets(struct req *r)
 	req_reply(r, 204);
 }
 
+/* {"repository": "o/r"}: the time of every `schedule` of its default branch has come. */
+static void begin_schedule(struct req *r)
+{
+	_cleanup_json_ json_t *body = req_json(r);
+	pthread_mutex_lock(&r->f->lock);
+	struct forge_repo *repo = body ? repo_of_body(r, body) : NULL;
+	pthread_mutex_unlock(&r->f->lock);
+	if (!repo)
+		return;
+	_cleanup_json_ json_t *repository = forge_repo_json(r->f, repo);
+	_cleanup_free_ char *ref = xasprintf("refs/heads/%s", json_get_string(repository, "default_branch"));
+	_cleanup_free_ char *sha = forge_repo_commit(repo, ref);
+	_cleanup_json_ json_t *payload = json_pack("{s:s, s:O}", "schedule", "0 5 * * *", "repository", repository);
+	const struct push_event event = {
+		.name = "schedule", .ref = ref, .sha = sha, .payload = payload, .actor = "octocat"};
+	if (sha)
+		push_event_begin(r->f, repo, &event);
+	req_reply(r, 204);
+}
+
 /* Variables that every later job message carries: {"ACTIONS_STEP_DEBUG": "true"}. */
 static void put_variables(struct req *r)
 {
@@ -295,6 +316,7 @@ const struct route control_routes[] = {
 	{"GET", "_forge/events", events, ROUTE_QUIET | ROUTE_OWNER},
 	{"GET", "_forge/runners", runners, ROUTE_QUIET | ROUTE_OWNER},
 	{"GET", "_forge/comments", received, ROUTE_QUIET | ROUTE_OWNER},
+	{"GET", "_forge/issues", received, ROUTE_QUIET | ROUTE_OWNER},
 	{"GET", "_forge/issue-comments", received, ROUTE_QUIET | ROUTE_OWNER},
 	{"GET", "_forge/deployments", received, ROUTE_QUIET | ROUTE_OWNER},
 	{"GET", "_forge/deployment-statuses", received, ROUTE_QUIET | ROUTE_OWNER},
@@ -303,6 +325,7 @@ const struct route control_routes[] = {
 	{"GET", "_forge/faults", list_faults, ROUTE_QUIET | ROUTE_OWNER},
 	{"POST", "_forge/faults", plant_fault, ROUTE_QUIET | ROUTE_OWNER},
 	{"DELETE", "_forge/faults", forget_faults, ROUTE_QUIET | ROUTE_OWNER},
+	{"POST", "_forge/schedule", begin_schedule, ROUTE_QUIET | ROUTE_OWNER | ROUTE_UNLOCKED},
 	{"PUT", "_forge/secrets", put_secrets, ROUTE_QUIET | ROUTE_OWNER},
 	{"PUT", "_forge/variables", put_variables, ROUTE_QUIET | ROUTE_OWNER},
 	{"POST", "_forge/expire", expire, ROUTE_QUIET | ROUTE_OWNER},

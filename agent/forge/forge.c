@@ -100,9 +100,17 @@ static void free_run(struct forge_run *run)
 
 static void free_repo(struct forge_repo *repo)
 {
-	json_t *values[] = {repo->secrets,        repo->vars,        repo->environments,        repo->comments,
-	                    repo->issue_comments, repo->deployments, repo->deployment_statuses, repo->statuses,
-	                    repo->check_runs};
+	json_t *values[] = {repo->secrets,
+	                    repo->vars,
+	                    repo->environments,
+	                    repo->comments,
+	                    repo->issue_comments,
+	                    repo->deployments,
+	                    repo->deployment_statuses,
+	                    repo->statuses,
+	                    repo->check_runs,
+	                    repo->issues,
+	                    repo->pulls};
 	for (size_t v = 0; v < ARRAY_SIZE(values); v++)
 		json_decref(values[v]);
 	free(repo->owner);
@@ -159,6 +167,7 @@ static void forge_free(struct forge *f)
 	free(f->certificate);
 	free(f->certificate_key);
 	pthread_mutex_destroy(&f->lock);
+	pthread_mutex_destroy(&f->pull_lock);
 	free(f);
 }
 
@@ -188,6 +197,7 @@ static struct forge *forge_new(const struct forge_config *config)
 	f->origins = json_object();
 	f->variables = json_object();
 	pthread_mutex_init(&f->lock, NULL);
+	pthread_mutex_init(&f->pull_lock, NULL);
 	rand_fill(f->key, sizeof(f->key));
 	rand_uuid4(f->token);
 	return f;

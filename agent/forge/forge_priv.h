@@ -26,7 +26,9 @@ struct forge_repo {
 	json_t *secrets, *vars; /* name → text */
 	json_t *environments;   /* name → {"secrets", "vars"} */
 	int64_t run_number;
-	json_t *comments; /* commit comments, as REST answers them */
+	json_t *comments;       /* commit comments, as REST answers them */
+	json_t *issues, *pulls; /* as REST answers them; they share their numbers */
+	int64_t issue_number;
 	json_t *issue_comments, *deployments, *deployment_statuses, *statuses, *check_runs;
 	pthread_mutex_t push_lock; /* one push at a time, so that its refs can be compared */
 };
@@ -114,6 +116,7 @@ struct forge_run {
 	char *group;     /* concurrency; NULL */
 	bool started;    /* nothing of its group holds it any more */
 	bool cancelled;
+	bool from_fork; /* of a pull request: it reads only, and gets no secrets */
 	char *actor;
 	int64_t created_ms, completed_ms;
 	const char *conclusion; /* NULL: not completed */
@@ -155,6 +158,7 @@ struct forge {
 	char *base; /* "http://127.0.0.1:4711", no slash behind */
 	struct MHD_Daemon *daemon;
 	pthread_mutex_t lock;
+	pthread_mutex_t pull_lock; /* taken before the other one */
 	bool stopping;
 	int64_t next_id;
 	json_t *defaults; /* the "*" entry of the secrets file */
@@ -311,6 +315,18 @@ void git_tarball_handle(struct req *r);
 /* All workflows of `after` that want this push: their runs. Without the lock. */
 void push_received(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
                    const char *actor);
+/* An event other than a push, of a commit whose workflows may want it. Borrowed. */
+struct push_event {
+	const char *name, *filter, *branch; /* filter: of pull_request the action; branch: its base */
+	const char *ref, *sha, *actor;
+	const json_t *payload;
+	bool from_fork;
+};
+/* By its message: "[skip ci]" and the like. */
+bool push_asks_for_nothing(struct forge *f, const struct forge_repo *repo, const char *sha);
+void push_event_begin(struct forge *f, struct forge_repo *repo, const struct push_event *event);
+/* Open pull requests from this branch have another head. Without the lock. */
+void pulls_pushed(struct forge *f, struct forge_repo *repo, const char *ref, const char *actor);
 /* Makes a run and queues its jobs unless something holds them. Takes payload and workflow; workflow NULL: faults has them. */
 struct forge_run *forge_run_new(struct forge *f, struct forge_repo *repo, struct workflow *workflow, const char *path,
                                 const char *event, const char *ref, const char *sha, json_t *payload);

@@ -116,7 +116,7 @@ int forge_repo_add(struct forge *f, const char *spec, struct err *err)
 	repo->vars = json_object();
 	repo->environments = json_object();
 	json_t **lists[] = {&repo->comments, &repo->issue_comments, &repo->deployments, &repo->deployment_statuses,
-	                    &repo->statuses, &repo->check_runs};
+	                    &repo->statuses, &repo->check_runs,     &repo->issues,      &repo->pulls};
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		*lists[i] = json_array();
 	pthread_mutex_init(&repo->push_lock, NULL);
@@ -331,6 +331,8 @@ static void compare_refs(struct forge *f, struct forge_repo *repo, const json_t 
 		const char *now = json_string_value(value), *then = json_get_string(before, ref);
 		if (!then || strcmp(now, then) != 0)
 			push_received(f, repo, ref, then ? then : zero, now, actor);
+		if (!then || strcmp(now, then) != 0)
+			pulls_pushed(f, repo, ref, actor);
 	}
 }
 

@@ -6,6 +6,13 @@
 
 enum { JOB_TOKEN_MS = 6 * 3600 * 1000, DEFAULT_TIMEOUT_MIN = 360 };
 
+/* Of a pull request; else empty. */
+static void set_side(json_t *github, const char *member, const json_t *payload, const char *side)
+{
+	const char *branch = json_get_string(json_get_object(json_get_object(payload, "pull_request"), side), "ref");
+	json_object_set_new(github, member, json_string(branch != NULL ? branch : ""));
+}
+
 json_t *forge_run_github_context(struct forge *f, const struct forge_run *run, const struct forge_job *job)
 {
 	const char *ref_name = strrchr(run->ref, '/') ? run->ref + strlen("refs/") : run->ref;
@@ -30,8 +37,8 @@ json_t *forge_run_github_context(struct forge *f, const struct forge_run *run, c
 	json_object_set_new(g, "actor", json_string(actor));
 	json_object_set_new(g, "triggering_actor", json_string(actor));
 	json_object_set_new(g, "workflow", json_string(run->name));
-	json_object_set_new(g, "head_ref", json_string(""));
-	json_object_set_new(g, "base_ref", json_string(""));
+	set_side(g, "head_ref", run->payload, "head");
+	set_side(g, "base_ref", run->payload, "base");
 	json_object_set_new(g, "event_name", json_string(run->event));
 	json_object_set_new(g, "server_url", json_string(f->base));
 	json_object_set_new(g, "api_url", json_stringf("%s/api/v3", f->base));
@@ -64,6 +71,8 @@ static json_t *overlaid(struct forge *f, const struct forge_job *job, const char
 json_t *forge_job_secrets(struct forge *f, const struct forge_job *job)
 {
 	const struct forge_call *call = job->call;
+	if (job->run->from_fork)
+		return json_object();
 	while (call != NULL && call->secrets == NULL)
 		call = call->caller->call;
 	if (call == NULL)

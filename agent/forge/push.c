@@ -75,8 +75,7 @@ static void tell_silent_events(struct forge *f, const struct workflow *workflow)
 	const char *name;
 	pthread_mutex_lock(&f->lock);
 	for (size_t n = 0; (name = workflow_silent_event(workflow, n)) != NULL; n++)
-		forge_event(f, "%s: '%s' starts nothing here: only push and workflow_dispatch do", workflow->path,
-		            name);
+		forge_event(f, "%s: '%s' starts nothing here", workflow->path, name);
 	pthread_mutex_unlock(&f->lock);
 }
 
@@ -112,6 +111,58 @@ static void consider_file(struct forge *f, struct forge_repo *repo, const char *
 		forge_run_fail_workflow(f, run, &faults, doc, &err);
 	forge_run_advance(f, run);
 	pthread_mutex_unlock(&f->lock);
+}
+
+/* Of a fork's pull request: who wrote the workflow is not of this repository. */
+static void only_read(struct forge_run *run)
+{
+	run->from_fork = true;
+	for (size_t i = 0; i < run->job_count; i++) {
+		const char *name;
+		json_t *level;
+		json_object_foreach(run->jobs[i]->permissions, name,
+		                    level) if (strcmp(json_string_value(level), "write") == 0)
+			json_string_set(level, "read");
+	}
+}
+
+static void consider_event(struct forge *f, struct forge_repo *repo, const char *path, const struct push_event *event)
+{
+	_cleanup_(str_done) struct str text = STR_INIT(WORKFLOW_MAX);
+	_cleanup_(workflow_freep) struct workflow *workflow = NULL;
+	_cleanup_(yaml_freep) struct yaml_doc *doc = NULL;
+	_cleanup_(faults_done) struct faults faults = {0};
+	struct err err = ERR_INIT;
+	int r = push_read_file(repo, event->sha, path, &text, &err);
+	if (r >= 0)
+		r = workflow_read(path, str_peek(&text), text.len, &faults, &workflow, &doc, &err);
+	if (r >= 0 && !workflow_wants(workflow, event->name, event->branch, event->filter))
+		return;
+	pthread_mutex_lock(&f->lock);
+	struct forge_run *run = forge_run_new(f, repo, TAKE(workflow), path, event->name, event->ref, event->sha,
+	                                      json_deep_copy(event->payload));
+	run->actor = xstrdup(event->actor);
+	if (event->from_fork)
+		only_read(run);
+	if (r < 0)
+		forge_run_fail_workflow(f, run, &faults, doc, &err);
+	forge_run_advance(f, run);
+	pthread_mutex_unlock(&f->lock);
+}
+
+bool push_asks_for_nothing(struct forge *f, const struct forge_repo *repo, const char *sha)
+{
+	_cleanup_json_ json_t *commit = commit_json(f, repo, sha);
+	const char *message = json_get_string(commit, "message");
+	return message != NULL && workflow_skipped_by(message);
+}
+
+void push_event_begin(struct forge *f, struct forge_repo *repo, const struct push_event *event)
+{
+	_cleanup_(strv_done) struct strv paths = {0};
+	list_workflows(repo, event->sha, &paths);
+	for (size_t i = 0; i < paths.count; i++)
+		consider_event(f, repo, paths.items[i], event);
 }
 
 void push_received(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,

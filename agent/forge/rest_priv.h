@@ -1,4 +1,4 @@
-/* What the parts of the REST API share (rest.c). Handlers by subject: rest_comments.c, rest_deployments.c, rest_checks.c, rest_runs.c. */
+/* What the parts of the REST API share (rest.c). Handlers by subject: rest_comments.c, rest_deployments.c, rest_checks.c, rest_issues.c, rest_runs.c, pulls.c. */
 #pragma once
 #include "agent/forge/forge_priv.h"
 
@@ -23,6 +23,13 @@ void rest_create_issue_comment(struct req *r);
 void rest_list_issue_comments(struct req *r);
 void rest_list_repo_comments(struct req *r);
 void rest_one_issue_comment(struct req *r);
+void rest_create_issue(struct req *r);
+void rest_one_issue(struct req *r);
+void rest_list_issues(struct req *r);
+void pulls_create(struct req *r);
+void pulls_get(struct req *r);
+void pulls_merge(struct req *r);
+void pulls_of_commit(struct req *r);
 void rest_create_deployment(struct req *r);
 void rest_list_deployments(struct req *r);
 void rest_create_deployment_status(struct req *r);

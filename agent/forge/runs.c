@@ -88,8 +88,7 @@ void forge_run_note_silent_events(struct forge_run *run)
 {
 	const char *name;
 	for (size_t n = 0; run->workflow != NULL && (name = workflow_silent_event(run->workflow, n)) != NULL; n++)
-		forge_annotate(run->annotations, "warning",
-		               "the event '%s' starts nothing at this forge: only push and workflow_dispatch do", name);
+		forge_annotate(run->annotations, "warning", "the event '%s' starts nothing at this forge", name);
 }
 
 static void run_complete(struct forge *f, struct forge_run *run, const char *conclusion)

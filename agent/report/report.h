@@ -18,6 +18,17 @@ void report_print_status(const json_t *deployments, bool colours, FILE *out);
  * left over, the faults of the file, what was found before the first change. report, faults, findings, state, digest and reason may be NULL; NULL when there is nothing to tell. free(). */
 char *report_summary(const char *title, const json_t *report, const json_t *faults, const json_t *findings,
                      const char *state, const char *digest, const char *reason);
+/* A plan for a comment or an issue. title, note and nothing are davit's own words; commit and digest are digits; all else is hostile. */
+struct report_plan {
+	const char *title; /* "Plan", "Drift" */
+	const char *name, *environment;
+	const char *commit, *digest; /* NULL: none */
+	const char *reason;          /* why it was refused; NULL: it was not */
+	const char *nothing;         /* said where there is no change */
+	const char *note;            /* above the digest; NULL: none */
+};
+/* max: in bytes, at least 16 KiB; what does not fit is counted. report: "plan" and "findings". free() */
+char *report_plan_markdown(const struct report_plan *plan, const json_t *report, size_t max);
 /* What was found before the first change (engine_options.findings), as a table for a terminal: what is wrong where, and below it what to do. */
 void report_print_findings(const json_t *findings, bool colours, FILE *out);
 void report_print_deployment(const json_t *report, bool colours, FILE *out);

@@ -236,13 +236,36 @@ bool workflow_filter(const json_t *patterns, const char *name)
 	return wanted;
 }
 
+static const char *const starting[] = {"push", "pull_request", "schedule", "workflow_call", "workflow_dispatch"};
+
+static json_t *listed(const json_t *filters, const char *key)
+{
+	json_t *value = json_object_get(filters, key);
+	return json_is_string(value) ? json_pack("[O]", value) : json_incref(value);
+}
+
+bool workflow_wants(const struct workflow *w, const char *event, const char *branch, const char *action)
+{
+	static const char *const usual[] = {"opened", "synchronize", "reopened"};
+	const json_t *filters = json_object_get(w->on, event);
+	_cleanup_json_ json_t *types = listed(filters, "types"), *branches = listed(filters, "branches"),
+			      *ignored = listed(filters, "branches-ignore");
+	if (filters == NULL)
+		return false;
+	if (action != NULL &&
+	    !(types != NULL ? workflow_filter(types, action) : one_of(action, usual, ARRAY_SIZE(usual))))
+		return false;
+	if (branch != NULL && branches != NULL)
+		return workflow_filter(branches, branch);
+	return branch == NULL || ignored == NULL || !workflow_filter(ignored, branch);
+}
+
 const char *workflow_silent_event(const struct workflow *w, size_t n)
 {
 	const char *name;
 	json_t *value;
-	json_object_foreach(w->on, name, value) if (strcmp(name, "push") != 0 &&
-	                                            strcmp(name, "workflow_dispatch") != 0 &&
-	                                            strcmp(name, "workflow_call") != 0 && n-- == 0) return name;
+	json_object_foreach(w->on, name,
+	                    value) if (!one_of(name, starting, ARRAY_SIZE(starting)) && n-- == 0) return name;
 	return NULL;
 }
 

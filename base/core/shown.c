@@ -46,3 +46,32 @@ char *shown_format(size_t max, const char *fmt, va_list args)
 	free(whole);
 	return shown;
 }
+
+void shown_code(struct str *out, const char *text, size_t max)
+{
+	if (text == NULL || *text == '\0')
+		return;
+	_cleanup_free_ char *cut = shown_text(text, strlen(text), max);
+	_cleanup_(str_done) struct str safe = STR_INIT(8 * max + 64);
+	str_append_safe(&safe, cut, strlen(cut));
+	str_append_c(out, '`');
+	for (const char *p = str_peek(&safe); *p != '\0'; p++) {
+		/* A bar ends the cell of a table, even within code; a backslash before one would itself be escaped. */
+		if (*p == '|')
+			str_append(out, p > str_peek(&safe) && p[-1] == '\\' ? " \\|" : "\\|");
+		else
+			str_append_c(out, *p == '`' ? '\'' : *p);
+	}
+	str_append_c(out, '`');
+}
+
+void shown_link(struct str *out, const char *words, const char *url)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/?#@!$&*+,;=%";
+	bool links = url != NULL && (str_starts(url, "https://") || str_starts(url, "http://")) &&
+	             url[strspn(url, plain)] == '\0';
+	if (links)
+		str_appendf(out, "[%s](%s)", words, url);
+	else
+		str_append(out, words);
+}

@@ -18,6 +18,7 @@ enum { MAGIC_BYTES = sizeof(magic) - 1 };
 
 /* The names of fs_write_atomic before the rename. */
 static const char private_prefix[] = ".davit-";
+static const char place_of_deployments[] = "sealed";
 
 static void cipher_free(EVP_CIPHER_CTX **c)
 {
@@ -69,14 +70,24 @@ static int make_key(const char *path, const char *directory, struct err *err)
 	return fs_sync_dir(AT_FDCWD, dir, err);
 }
 
+/* Whoever sweeps waits until its private name is gone. */
+static int make_first_key(const char *dir, const char *path, struct err *err)
+{
+	_cleanup_free_ char *directory = fs_join(dir, place_of_deployments);
+	int r = fs_mkdirs(AT_FDCWD, directory, 0700, err);
+	if (r < 0)
+		return r;
+	_cleanup_close_ int lock = lock_folder(directory, LOCK_SH, err);
+	return lock < 0 ? lock : make_key(path, directory, err);
+}
+
 static int read_key(const char *dir, bool make, unsigned char key[KEY_BYTES], struct err *err)
 {
 	_cleanup_free_ char *path = fs_join(dir, "seal.key");
 	_cleanup_(str_done) struct str text = STR_SECRET_INIT(KEY_BYTES + 1);
 	int r = fs_read(AT_FDCWD, path, KEY_BYTES + 1, &text, NULL);
 	if (r == ERR_NOT_FOUND && make) {
-		_cleanup_free_ char *directory = fs_join(dir, "sealed");
-		r = make_key(path, directory, err);
+		r = make_first_key(dir, path, err);
 		if (r < 0)
 			return r;
 		r = fs_read(AT_FDCWD, path, KEY_BYTES + 1, &text, err);
@@ -91,14 +102,7 @@ static int read_key(const char *dir, bool make, unsigned char key[KEY_BYTES], st
 
 int seal_own_key(const char *dir, bool make, unsigned char key[SEAL_KEY_BYTES], struct err *err)
 {
-	_cleanup_free_ char *directory = fs_join(dir, "sealed");
-	int r = make ? fs_mkdirs(AT_FDCWD, directory, 0700, err) : 0;
-	_cleanup_close_ int lock = -1;
-	if (r == 0 && make) {
-		lock = lock_folder(directory, LOCK_SH, err);
-		r = MIN(lock, 0);
-	}
-	return r < 0 ? r : read_key(dir, make, key, err);
+	return read_key(dir, make, key, err);
 }
 
 static int encrypt(const unsigned char *key, const char *id, const void *data, size_t len, struct str *out,
@@ -127,10 +131,15 @@ static int encrypt(const unsigned char *key, const char *id, const void *data, s
 
 int seal_write(const char *dir, const char *id, const void *data, size_t len, struct err *err)
 {
+	return seal_write_at(dir, place_of_deployments, id, data, len, err);
+}
+
+int seal_write_at(const char *dir, const char *place, const char *id, const void *data, size_t len, struct err *err)
+{
 	if (len > MAX_SEALED)
 		return err_set(err, ERR_LIMIT, "%zu bytes are too much to seal", len);
 	unsigned char key[KEY_BYTES];
-	_cleanup_free_ char *directory = fs_join(dir, "sealed");
+	_cleanup_free_ char *directory = fs_join(dir, place);
 	_cleanup_free_ char *path = fs_join(directory, id);
 	_cleanup_(str_done) struct str out = STR_INIT(MAX_SEALED + 1024);
 	int r = check_id(id, err);
@@ -181,8 +190,13 @@ static int decrypt(const unsigned char *key, const char *id, const struct str *i
 
 int seal_read(const char *dir, const char *id, struct str *out, struct err *err)
 {
+	return seal_read_at(dir, place_of_deployments, id, out, err);
+}
+
+int seal_read_at(const char *dir, const char *place, const char *id, struct str *out, struct err *err)
+{
 	unsigned char key[KEY_BYTES];
-	_cleanup_free_ char *path = xasprintf("%s/sealed/%s", dir, id);
+	_cleanup_free_ char *path = xasprintf("%s/%s/%s", dir, place, id);
 	_cleanup_(str_done) struct str in = STR_INIT(MAX_SEALED + 1024);
 	int r = check_id(id, err);
 	if (r < 0)
@@ -202,13 +216,18 @@ int seal_read(const char *dir, const char *id, struct str *out, struct err *err)
 
 int seal_erase(const char *dir, const char *id, struct err *err)
 {
-	_cleanup_free_ char *path = xasprintf("%s/sealed/%s", dir, id);
+	return seal_erase_at(dir, place_of_deployments, id, err);
+}
+
+int seal_erase_at(const char *dir, const char *place, const char *id, struct err *err)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s/%s", dir, place, id);
 	int r = check_id(id, err);
 	if (r < 0)
 		return r;
 	if (unlink(path) != 0)
 		return errno == ENOENT ? 0 : err_errno(err, errno, "erase the sealed file '%s'", path);
-	_cleanup_free_ char *directory = fs_join(dir, "sealed");
+	_cleanup_free_ char *directory = fs_join(dir, place);
 	return fs_sync_dir(AT_FDCWD, directory, err);
 }
 
@@ -220,7 +239,12 @@ static void closedirp(DIR **dir)
 
 int seal_sweep(const char *dir, struct err *err)
 {
-	_cleanup_free_ char *directory = fs_join(dir, "sealed");
+	return seal_sweep_at(dir, place_of_deployments, err);
+}
+
+int seal_sweep_at(const char *dir, const char *place, struct err *err)
+{
+	_cleanup_free_ char *directory = fs_join(dir, place);
 	if (!fs_exists(AT_FDCWD, directory))
 		return 0;
 	_cleanup_close_ int lock = lock_folder(directory, LOCK_EX | LOCK_NB, NULL);

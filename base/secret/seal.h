@@ -12,5 +12,10 @@ int seal_read(const char *dir, const char *id, struct str *out, struct err *err)
 /* Removes leftovers of dead writers; nothing while one writes. */
 int seal_sweep(const char *dir, struct err *err);
 int seal_erase(const char *dir, const char *id, struct err *err); /* absent is fine */
+/* The same in another directory below DIR, for what is not of a deployment; `place` is its name. */
+int seal_write_at(const char *dir, const char *place, const char *id, const void *data, size_t len, struct err *err);
+int seal_read_at(const char *dir, const char *place, const char *id, struct str *out, struct err *err);
+int seal_erase_at(const char *dir, const char *place, const char *id, struct err *err);
+int seal_sweep_at(const char *dir, const char *place, struct err *err);
 /* The key itself, to derive others from. ERR_NOT_FOUND: there is none, and make is false. */
 int seal_own_key(const char *dir, bool make, unsigned char key[SEAL_KEY_BYTES], struct err *err);

@@ -40,7 +40,7 @@ struct change {
 	enum change_state state;
 	bool secret;
 	json_t *before, *after; /* NODE */
-	json_t *extra; /* the step's own, no secrets; part of the record. "digest" inside: what a plan's digest counts
+	json_t *extra; /* the step's own, no secrets; part of the record. "risk": words, why people should look at it first. "digest" inside: what a plan's digest counts
 	                                 of it ("plan": object that is digested; other members are not) */
 	char *task;    /* the API's name of the task that works, or worked, on it; NULL: none */
 	char *note;    /* the reason of conflict, blocked or not undone */

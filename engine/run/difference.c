@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { DIFFERENCE_SHOWN = 100 };
+
 static const char *text_of(const json_t *object, const char *key)
 {
 	const char *text = json_get_string(object, key);
@@ -113,4 +115,26 @@ void engine_plan_difference(const json_t *seen, const json_t *now, struct strv *
 		if (!json_is_object(value) && !json_is_array(value) && !json_equal(value, json_object_get(seen, key)))
 			strv_addf(ret, "  `%s` is not as it was approved", key);
 	}
+}
+
+void engine_tell_difference(struct engine *e, const json_t *seen)
+{
+	_cleanup_json_ json_t *now = engine_without_secrets(e->digested);
+	_cleanup_(strv_done) struct strv lines = {0};
+	engine_plan_difference(seen, now, &lines);
+	for (size_t i = 0; i < lines.count && i < DIFFERENCE_SHOWN; i++)
+		engine_say(e, "error", "%s", lines.items[i]);
+	if (lines.count > DIFFERENCE_SHOWN)
+		engine_say(e, "info", "  and %zu more", lines.count - DIFFERENCE_SHOWN);
+}
+
+int engine_check_expected(struct engine *e, struct err *err)
+{
+	const char *expected = e->o->expect_digest;
+	if (expected == NULL || strcmp(expected, e->digest) == 0)
+		return 0;
+	if (e->o->expect_plan != NULL)
+		engine_tell_difference(e, e->o->expect_plan);
+	int r = err_set(err, ERR_CONFLICT, "the plan is not the expected one: %s instead of %s", e->digest, expected);
+	return err_hint(err, r, "look at the new plan, and approve its digest");
 }

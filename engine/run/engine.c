@@ -68,12 +68,7 @@ int engine_look(struct engine *e, struct err *err)
 		r = engine_lock_all(e, err);
 	if (r == 0)
 		r = engine_examine(e, true, err);
-	if (r == 0 && e->o->expect_digest && strcmp(e->o->expect_digest, e->digest) != 0) {
-		r = err_set(err, ERR_CONFLICT, "the plan is not the expected one: %s instead of %s", e->digest,
-		            e->o->expect_digest);
-		err_hint(err, r, "look at the new plan, and approve its digest");
-	}
-	return r;
+	return r == 0 ? engine_check_expected(e, err) : r;
 }
 
 static int open_deployment(struct engine *e, struct err *err)
@@ -157,16 +152,19 @@ int engine_deploy(const struct deployment *deployment, const struct engine_optio
 }
 
 /* A command says nothing of how the world is, what is not known yet nothing of how it shall be, and what is only adopted is as described. */
+bool engine_is_drift(const struct change *c)
+{
+	return c->action != ACTION_ADOPT && c->action != ACTION_RUN && !change_has(c, CHANGE_ASIDE) &&
+	       !change_has(c, CHANGE_LATER);
+}
+
 static size_t count_drift(const struct engine *e)
 {
 	size_t count = 0;
 	for (size_t i = 0; i < e->step_count; i++)
 		for (size_t j = 0; e->steps[i].plans != NULL && j < e->steps[i].target_count; j++)
-			for (size_t k = 0; k < e->steps[i].plans[j].count; k++) {
-				const struct change *c = &e->steps[i].plans[j].changes[k];
-				count += c->action != ACTION_ADOPT && c->action != ACTION_RUN &&
-				         !change_has(c, CHANGE_ASIDE) && !change_has(c, CHANGE_LATER);
-			}
+			for (size_t k = 0; k < e->steps[i].plans[j].count; k++)
+				count += engine_is_drift(&e->steps[i].plans[j].changes[k]);
 	return count;
 }
 
@@ -184,9 +182,10 @@ int engine_plan(const struct deployment *deployment, const struct engine_options
 		r = engine_reach(&e, err);
 	if (r == 0)
 		r = engine_examine(&e, true, err);
-	if (r == 0 && o->expect_digest && strcmp(o->expect_digest, e.digest) != 0)
-		r = err_set(err, ERR_CONFLICT, "the plan is not the expected one: %s instead of %s", e.digest,
-		            o->expect_digest);
+	if (r == 0 && o->planned)
+		ret->planned = engine_without_secrets(e.digested);
+	if (r == 0)
+		r = engine_check_expected(&e, err);
 	ret->state = DEPLOYMENT_PREPARING;
 	ret->drift = r == 0 && o->refresh ? count_drift(&e) : 0;
 	if (ret->drift > 0)

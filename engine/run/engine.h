@@ -18,11 +18,14 @@ struct engine_options {
 	struct store *store;
 	struct wait *wait;         /* cancel, and no deadline */
 	const char *expect_digest; /* NULL: any plan */
+	const json_t *
+		expect_plan; /* engine_result.planned of that digest, so that a difference can be told; NULL: not known */
 	int64_t lock_wait_ms;
 	int64_t undo_deadline_ms; /* 0: 15 min */
 	bool force;               /* rollback: overwrite conflicts */
 	bool data;                /* rollback: snapshots too */
 	bool refresh;             /* a plan: the status is 6 when what can be looked at is not as described */
+	bool planned;             /* a plan: ret->planned is wanted */
 	bool seal;
 	/* Fills in values of earlier steps: called before a step is applied, with {"deployment":{…},"steps":{ID:{"outputs":{…}}}}. May be NULL. */
 	int (*resolve)(void *context, int step_index, const json_t *contexts, json_t **ret_input, struct err *err);
@@ -63,6 +66,7 @@ struct engine_result {
 	char *id;        /* NULL when none was made */
 	char digest[65]; /* the plan's */
 	size_t drift;    /* of a plan with `refresh`: changes that would bring the world back to its description */
+	json_t *planned; /* of a plan with `planned`: what the digest is of, without secrets; owned */
 	json_t *report;  /* plan, steps, changes, probes, left-overs: what show --json prints; owned */
 	json_t *outputs; /* {step id: {name: text}} */
 };

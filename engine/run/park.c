@@ -11,7 +11,7 @@
 #include "base/secret/seal.h"
 #include <string.h>
 
-enum { EXIT_PARKED = 7, MISSING_MAX = 4096, DIFFERENCE_SHOWN = 100 };
+enum { EXIT_PARKED = 7, MISSING_MAX = 4096 };
 
 static struct estep *waiting_step(const struct engine *e)
 {
@@ -270,15 +270,8 @@ static int agreed(struct engine *e, struct err *err)
 static void say_difference(struct engine *e)
 {
 	_cleanup_(request_done) struct request request;
-	_cleanup_json_ json_t *now = engine_without_secrets(e->digested);
-	_cleanup_(strv_done) struct strv lines = {0};
-	if (request_read(e->store, e->doc, &request, NULL) < 0)
-		return;
-	engine_plan_difference(json_object_get(request.plan, "of"), now, &lines);
-	for (size_t i = 0; i < lines.count && i < DIFFERENCE_SHOWN; i++)
-		engine_say(e, "error", "%s", lines.items[i]);
-	if (lines.count > DIFFERENCE_SHOWN)
-		engine_say(e, "info", "  and %zu more", lines.count - DIFFERENCE_SHOWN);
+	if (request_read(e->store, e->doc, &request, NULL) == 0)
+		engine_tell_difference(e, json_object_get(request.plan, "of"));
 }
 
 static int same_plan(struct engine *e, struct err *err)

@@ -215,6 +215,14 @@ int engine_examine(struct engine *e, bool plan, struct err *err)
 	return r;
 }
 
+static json_t *planned_change(const struct engine *e, const struct change *c)
+{
+	json_t *record = change_record(c);
+	if (e->o->refresh && engine_is_drift(c))
+		json_object_set_new(record, "drift", json_true());
+	return record;
+}
+
 json_t *engine_plan_json(const struct engine *e)
 {
 	json_t *list = json_array();
@@ -232,7 +240,7 @@ json_t *engine_plan_json(const struct engine *e)
 		for (size_t j = 0; s->plans && j < s->target_count; j++) {
 			json_array_append_new(targets, json_string(s->etargets[j]->name));
 			for (size_t k = 0; k < s->plans[j].count; k++)
-				json_array_append_new(changes, change_record(&s->plans[j].changes[k]));
+				json_array_append_new(changes, planned_change(e, &s->plans[j].changes[k]));
 			for (size_t k = 0; k < s->plans[j].warnings.count; k++)
 				json_array_append_new(warnings, json_string(s->plans[j].warnings.items[k]));
 			if (s->plans[j].shown)

@@ -60,5 +60,6 @@ void engine_result_done(struct engine_result *r)
 	free(r->id);
 	json_decref(r->report);
 	json_decref(r->outputs);
+	json_decref(r->planned);
 	memset(r, 0, sizeof(*r));
 }

@@ -190,6 +190,8 @@ void engine_make_digest(struct engine *e);
 json_t *engine_without_secrets(const json_t *value);
 json_t *engine_digest_step(const struct engine *e, const struct estep *s);
 json_t *engine_plan_json(const struct engine *e);
+/* It would bring the world back to its description. */
+bool engine_is_drift(const struct change *c);
 /* All faults as one error. */
 int engine_faults(struct engine *e, struct faults *faults, struct err *err);
 
@@ -332,6 +334,10 @@ int engine_recover_parked(const json_t *doc, const struct engine_options *o, boo
 /* ---- difference.c ---- */
 /* How the plan `now` differs from the one that people saw, a line each; both as the digest is of them. */
 void engine_plan_difference(const json_t *seen, const json_t *now, struct strv *ret);
+/* The same for the plan that was just made, reported. */
+void engine_tell_difference(struct engine *e, const json_t *seen);
+/* ERR_CONFLICT: the plan is not the one that the options expect; how it differs is reported. */
+int engine_check_expected(struct engine *e, struct err *err);
 
 /* ---- takeover.c ---- */
 /* Recovers a deployment whose journal is not here, from its file and the targets. Returns an exit status. */

@@ -17,19 +17,24 @@ static bool is_limited(const struct http_response *response)
 	                                                               (left != NULL && strcmp(left, "0") == 0)));
 }
 
-static const char *api_of(const struct step_context *c)
+struct rest rest_of_step(const struct step_context *c, const char *token)
 {
-	return c->deployment->api_url != NULL ? c->deployment->api_url : "https://api.github.com";
+	return (struct rest){
+		.http = c->http(c->engine), .wait = c->wait, .api_url = c->deployment->api_url, .token = token};
 }
 
-static int call_url(const struct step_context *c, const char *token, const char *method, const char *url,
-                    const json_t *body, struct rest_reply *ret, struct err *err)
+static const char *api_of(const struct rest *g)
 {
-	struct http *http = c->http(c->engine);
-	if (http == NULL)
+	return g->api_url != NULL ? g->api_url : "https://api.github.com";
+}
+
+static int call_url(const struct rest *g, const char *method, const char *url, const json_t *body,
+                    struct rest_reply *ret, struct err *err)
+{
+	if (g->http == NULL)
 		return err_set(err, ERR_INTERNAL, "this process has no HTTP client");
 	_cleanup_(str_done) struct str login = STR_SECRET_INIT(16384);
-	str_appendf(&login, "Authorization: Bearer %s", token);
+	str_appendf(&login, "Authorization: Bearer %s", g->token);
 	const char *const headers[] = {str_peek(&login), "Accept: application/vnd.github+json",
 	                               "X-GitHub-Api-Version: 2022-11-28", "Content-Type: application/json", NULL};
 	_cleanup_free_ char *text = body != NULL ? json_text(body) : NULL;
@@ -43,9 +48,9 @@ static int call_url(const struct step_context *c, const char *token, const char 
 		.timeout_ms = TIMEOUT_MS,
 		.retries = strcmp(method, "GET") == 0 ? RETRIES : 0,
 	};
-	struct wait w = wait_within(c->wait, (RETRIES + 1) * (int64_t)TIMEOUT_MS);
+	struct wait w = wait_within(g->wait, (RETRIES + 1) * (int64_t)TIMEOUT_MS);
 	_cleanup_(http_response_done) struct http_response response = {0};
-	int r = http_perform(http, &request, &w, &response, err);
+	int r = http_perform(g->http, &request, &w, &response, err);
 	if (r < 0)
 		return err_wrap(err, r, "%s %s", method, url);
 	const char *accepted = http_header(&response, "X-Accepted-GitHub-Permissions");
@@ -57,11 +62,28 @@ static int call_url(const struct step_context *c, const char *token, const char 
 	return 0;
 }
 
-int rest_call(const struct step_context *c, const char *token, const char *method, const char *path, const json_t *body,
-              struct rest_reply *ret, struct err *err)
+int rest_call(const struct rest *g, const char *method, const char *path, const json_t *body, struct rest_reply *ret,
+              struct err *err)
 {
-	_cleanup_free_ char *url = xasprintf("%s%s", api_of(c), path);
-	return call_url(c, token, method, url, body, ret, err);
+	_cleanup_free_ char *url = xasprintf("%s%s", api_of(g), path);
+	return call_url(g, method, url, body, ret, err);
+}
+
+int rest_ask(const struct rest *g, const char *method, const char *path, const json_t *body, const char *what,
+             const char *permission, json_t **ret_body, bool *ret_later, struct err *err)
+{
+	_cleanup_(rest_reply_done) struct rest_reply reply = {0};
+	int r = rest_call(g, method, path, body, &reply, err);
+	bool later = r < 0 ? r != ERR_INVALID && r != ERR_AUTH : rest_may_retry(&reply);
+	if (ret_later != NULL)
+		*ret_later = later;
+	if (r < 0)
+		return err_wrap(err, r, "%s", what);
+	if (reply.status < 200 || reply.status > 299)
+		return rest_refused(&reply, what, permission, err);
+	if (ret_body != NULL)
+		*ret_body = TAKE(reply.body);
+	return 0;
 }
 
 bool rest_may_retry(const struct rest_reply *r)
@@ -70,21 +92,21 @@ bool rest_may_retry(const struct rest_reply *r)
 }
 
 /* An own-hosted GitHub has REST at /api/v3 and GraphQL at /api/graphql. */
-static char *graphql_url(const struct step_context *c)
+static char *graphql_url(const struct rest *g)
 {
-	const char *api = api_of(c);
+	const char *api = api_of(g);
 	size_t len = strlen(api);
 	if (str_ends(api, "/v3"))
 		len -= strlen("/v3");
 	return xasprintf("%.*s/graphql", (int)len, api);
 }
 
-int rest_author(const struct step_context *c, const char *token, char **ret, struct err *err)
+int rest_author(const struct rest *g, char **ret, struct err *err)
 {
 	_cleanup_(rest_reply_done) struct rest_reply reply = {0};
-	_cleanup_free_ char *url = graphql_url(c);
+	_cleanup_free_ char *url = graphql_url(g);
 	_cleanup_json_ json_t *query = json_pack("{s:s}", "query", "query { viewer { login } }");
-	int r = call_url(c, token, "POST", url, query, &reply, err);
+	int r = call_url(g, "POST", url, query, &reply, err);
 	if (r < 0)
 		return r;
 	const char *login = json_get_string(json_get_object(json_get_object(reply.body, "data"), "viewer"), "login");

@@ -95,6 +95,21 @@ static struct change *add(struct planner *p, const struct change_type *kind, enu
 	return change;
 }
 
+/* What people look at first in a plan: it has a state of its own, or is protected from worse than this. */
+static void note_risk(struct change *change, const struct resource_type *type, bool protected)
+{
+	json_t *risk = json_array();
+	bool there =
+		change->action == ACTION_UPDATE || change->action == ACTION_REPLACE || change->action == ACTION_DESTROY;
+	if (there && type->identity != NULL)
+		json_array_append_new(risk, json_string("stateful"));
+	if (there && protected)
+		json_array_append_new(risk, json_string("protected"));
+	if (json_array_size(risk) > 0)
+		json_object_set(change->extra, "risk", risk);
+	json_decref(risk);
+}
+
 /* A file becomes a link or a link a file: one change, and the old key's row is removed by one that changes nothing. */
 static int plan_replace(struct planner *p, const struct resource *r, const json_t *before, const json_t *after,
                         const struct str *content, struct err *err)
@@ -164,6 +179,7 @@ static int plan_anew(struct planner *p, const struct resource *r, const json_t *
 	struct change *change = add(p, r->type->change, ACTION_REPLACE, subject_of(r->type, r->key), before, after);
 	_cleanup_free_ char *summary = summary_of(r, change, true);
 	change->summary = xasprintf("%s; forced by %s", summary, forced);
+	note_risk(change, r->type, false);
 	_cleanup_json_ json_t *new_row = apply_row(p->call.c, r, after);
 	change_set_state_row(change, r->key, new_row, row);
 	return 0;
@@ -252,6 +268,7 @@ static int plan_one(struct planner *p, const struct resource *r, struct err *err
 	if (action != ACTION_ADOPT)
 		str_append_n(&change->content, str_peek(&content), content.len);
 	change->summary = summary_of(r, change, row != NULL);
+	note_risk(change, type, r->protect || json_get_bool(row, "protect", false));
 	change_set_state_row(change, r->key, new_row, row);
 	return 0;
 }
@@ -302,6 +319,7 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 		_cleanup_(str_done) struct str means = STR_INIT(8192);
 		if (type->means != NULL)
 			type->means(before, after, ACTION_DESTROY, &means);
+		note_risk(change, type, false);
 		change->summary =
 			xasprintf("the %s %s%s", name,
 		                  in->destroy != NULL ? "is destroyed with its environment" : "left the desired state",

@@ -67,14 +67,13 @@ json_t *approve_comment_read(const struct step_request *r, const json_t *comment
 	                 url != NULL ? url : "a comment");
 }
 
-static int read_list(const struct step_context *c, const char *token, const struct step_request *r, const char *path,
-                     json_t *ret, struct err *err)
+static int read_list(const struct rest *g, const struct step_request *r, const char *path, json_t *ret, struct err *err)
 {
 	for (int page = 1; page <= PAGES_MAX; page++) {
 		_cleanup_(rest_reply_done) struct rest_reply reply = {0};
 		_cleanup_free_ char *paged =
 			xasprintf("%s%cper_page=%d&page=%d", path, strchr(path, '?') ? '&' : '?', PAGE, page);
-		int code = rest_call(c, token, "GET", paged, NULL, &reply, err);
+		int code = rest_call(g, "GET", paged, NULL, &reply, err);
 		if (code < 0)
 			return code;
 		if (reply.status != 200)
@@ -98,14 +97,15 @@ int approve_comments(const struct step_context *c, const char *token, const stru
                      json_t *ret, struct err *err)
 {
 	const char *repository = c->deployment->repository, *commit = c->deployment->commit;
+	const struct rest g = rest_of_step(c, token);
 	char since[CLOCK_TEXT_SIZE];
 	/* GitHub's times have whole seconds. */
 	clock_rfc3339(since_ms - 1000, since);
 	_cleanup_free_ char *issues =
 		xasprintf("/repos/%s/issues/comments?since=%.19sZ&sort=created&direction=asc", repository, since);
-	int code = read_list(c, token, r, issues, ret, err);
+	int code = read_list(&g, r, issues, ret, err);
 	if (code < 0 || commit == NULL)
 		return code;
 	_cleanup_free_ char *on_commit = xasprintf("/repos/%s/commits/%s/comments", repository, commit);
-	return read_list(c, token, r, on_commit, ret, err);
+	return read_list(&g, r, on_commit, ret, err);
 }

@@ -1,70 +1,23 @@
-/* Comments on the commit and on a pull request. There is one for each name and environment, and it is updated in place: it is found by a
- * hidden line at its beginning, and by its author. Who else writes that line into a comment of his own does not get it replaced, though a
- * token that may write could do so. */
+/* Comments on the commit and on a pull request: one for each name and environment, updated in place (providers/github/comment.h). */
 #include "steps/notify/notify_priv.h"
 
-enum { PAGE = 100, PAGES_MAX = 10, TEXT_MAX = 64 << 10 };
+#include "providers/github/comment.h"
 
-/* The id of our comment in the list at `path`; 0: there is none. */
-static enum notify_sent find(const struct step_context *c, const char *path, const char *marker, const char *author,
-                             const char *what, const char *permission, json_int_t *ret_id, struct err *err)
-{
-	size_t len = strlen(marker);
-	*ret_id = 0;
-	for (int page = 1; page <= PAGES_MAX; page++) {
-		_cleanup_free_ char *paged = xasprintf("%s?per_page=%d&page=%d", path, PAGE, page);
-		_cleanup_json_ json_t *list = NULL;
-		size_t i;
-		json_t *comment;
-		enum notify_sent sent = notify_ask(c, "GET", paged, NULL, what, permission, &list, err);
-		if (sent != NOTIFY_SENT)
-			return sent;
-		json_array_foreach(list, i, comment)
-		{
-			const char *text = json_get_string(comment, "body");
-			const char *login = json_get_string(json_get_object(comment, "user"), "login");
-			if (text == NULL || login == NULL || strcmp(login, author) != 0)
-				continue;
-			if (strncmp(text, marker, len) == 0 && (text[len] == '\n' || text[len] == '\r'))
-				*ret_id = json_get_int(comment, "id", 0);
-		}
-		if (*ret_id != 0 || json_array_size(list) < PAGE)
-			break;
-	}
-	return NOTIFY_SENT;
-}
+enum { TEXT_MAX = 64 << 10 };
 
-struct place {
-	const char *list;   /* the path of all comments there */
-	const char *single; /* the path of one, its id follows */
-	const char *what, *permission;
-};
-
-static enum notify_sent write_comment(const struct step_context *c, const json_t *message, const struct place *place,
-                                      struct err *err)
+static enum notify_sent write_comment(const struct step_context *c, const json_t *message,
+                                      const struct comment_place *place, struct err *err)
 {
 	const char *marker = json_get_string(message, "marker"), *text = json_get_string(message, "text");
-	_cleanup_free_ char *author = NULL;
-	json_int_t id = 0;
+	const struct rest g = rest_of_step(c, notify_token(c));
+	bool later = false;
 	if (marker == NULL || text == NULL) {
 		err_set(err, ERR_INVALID, "%s: the kept message is not whole", place->what);
 		return NOTIFY_NEVER;
 	}
-	int r = rest_author(c, notify_token(c), &author, err);
-	if (r < 0 && r != ERR_NOT_FOUND)
-		return NOTIFY_LATER;
-	err_clear(err);
-	/* Whose comments are ours is not known then: a new one is made. */
-	if (author != NULL) {
-		enum notify_sent sent = find(c, place->list, marker, author, place->what, place->permission, &id, err);
-		if (sent != NOTIFY_SENT)
-			return sent;
-	}
-	_cleanup_free_ char *one = xasprintf("%s/%lld", place->single, (long long)id);
-	_cleanup_json_ json_t *body = json_object();
-	json_object_set_new(body, "body", json_stringf("%s\n%s", marker, text));
-	return notify_ask(c, id != 0 ? "PATCH" : "POST", id != 0 ? one : place->list, body, place->what,
-	                  place->permission, NULL, err);
+	if (comment_put(&g, place, marker, text, &later, err) == 0)
+		return NOTIFY_SENT;
+	return later ? NOTIFY_LATER : NOTIFY_NEVER;
 }
 
 static json_t *compose(const struct step_context *c, const struct step_outcome *outcome, const char *channel,
@@ -109,7 +62,7 @@ static enum notify_sent commit_send(const struct step_context *c, const json_t *
 	_cleanup_free_ char *list =
 		xasprintf("/repos/%s/commits/%s/comments", repository, json_get_string(message, "commit"));
 	_cleanup_free_ char *single = xasprintf("/repos/%s/comments", repository);
-	const struct place place = {list, single, notify_commit_comment.said, notify_commit_comment.permission};
+	const struct comment_place place = {list, single, notify_commit_comment.said, notify_commit_comment.permission};
 	return write_comment(c, message, &place, err);
 }
 
@@ -153,7 +106,7 @@ static enum notify_sent pull_send(const struct step_context *c, const json_t *me
 	_cleanup_free_ char *list =
 		xasprintf("/repos/%s/issues/%lld/comments", repository, (long long)json_get_int(message, "number", 0));
 	_cleanup_free_ char *single = xasprintf("/repos/%s/issues/comments", repository);
-	const struct place place = {list, single, notify_pull_request.said, notify_pull_request.permission};
+	const struct comment_place place = {list, single, notify_pull_request.said, notify_pull_request.permission};
 	return write_comment(c, message, &place, err);
 }
 

@@ -75,7 +75,8 @@ static int probe(const struct step_context *c, const struct notify_channel *chan
 	char line[1024];
 	if (path == NULL)
 		return 0;
-	int r = rest_call(c, notify_token(c), "POST", path, nothing, &reply, &err);
+	const struct rest g = rest_of_step(c, notify_token(c));
+	int r = rest_call(&g, "POST", path, nothing, &reply, &err);
 	if (r == ERR_CANCELLED)
 		return r;
 	if (r == 0 && reply.status != 401 && reply.status != 403 && reply.status != 404)

@@ -52,8 +52,6 @@ void notify_text(const struct step_context *c, const struct step_outcome *outcom
 void notify_headline(const struct step_context *c, const struct step_outcome *outcome, struct str *out);
 /* The line that finds our comment again: hidden in Markdown. */
 void notify_marker(const struct step_context *c, struct str *out);
-/* A string of others as code: no mention, no link, no HTML, no end of a table's cell comes out of it. "": nothing. */
-void notify_code(struct str *out, const char *text);
 /* The last answer of each check after the changes: label → {"check", "ok", "seen", "try"}. The caller's. */
 json_t *notify_checks(const struct step_outcome *outcome);
 

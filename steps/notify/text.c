@@ -1,8 +1,9 @@
 /* The text of a notification: what happened, from the outcome's report. */
 #include "steps/notify/notify_priv.h"
+#include "base/core/shown.h"
 #include "base/secret/mask.h"
 
-enum { MAX_TEXT = 60000, MAX_ROWS = 60, HEADLINE_MAX = 140, CODE_MAX = 2000, SAFE_MAX = 16 << 10 };
+enum { MAX_TEXT = 60000, MAX_ROWS = 60, HEADLINE_MAX = 140, CODE_MAX = 2000 };
 
 static const char *verdict(const struct step_outcome *o)
 {
@@ -47,21 +48,9 @@ void notify_marker(const struct step_context *c, struct str *out)
 	str_appendf(out, "<!-- davit %s.%s -->", c->deployment->name, c->deployment->environment);
 }
 
-void notify_code(struct str *out, const char *text)
+static void code(struct str *out, const char *text)
 {
-	_cleanup_(str_done) struct str safe = STR_INIT(SAFE_MAX);
-	if (text == NULL || *text == '\0')
-		return;
-	str_append_safe(&safe, text, str_whole_characters(text, MIN(strlen(text), (size_t)CODE_MAX)));
-	str_append_c(out, '`');
-	for (const char *p = str_peek(&safe); *p != '\0'; p++) {
-		/* A bar ends the cell of a table, even within code; a backslash before one would itself be escaped. */
-		if (*p == '|')
-			str_append(out, p > str_peek(&safe) && p[-1] == '\\' ? " \\|" : "\\|");
-		else
-			str_append_c(out, *p == '`' ? '\'' : *p);
-	}
-	str_append(out, strlen(text) > CODE_MAX ? "…`" : "`");
+	shown_code(out, text, CODE_MAX);
 }
 
 static const char *what_of(const json_t *change)
@@ -89,7 +78,7 @@ static void changes(const json_t *list, struct str *out)
 		                             json_get_string(change, "path"), what, json_get_string(change, "state")};
 		for (size_t n = 0; n < ARRAY_SIZE(cells); n++) {
 			str_append(out, n == 0 ? "| " : " | ");
-			notify_code(out, cells[n]);
+			code(out, cells[n]);
 		}
 		str_append(out, " |\n");
 	}
@@ -130,9 +119,9 @@ static void checks(const struct step_outcome *outcome, struct str *out)
 	json_object_foreach(latest, label, check)
 	{
 		str_append(out, "| ");
-		notify_code(out, label);
+		code(out, label);
 		str_appendf(out, " | %s | ", json_get_bool(check, "ok", false) ? "ok" : "failed");
-		notify_code(out, json_get_string(check, "seen"));
+		code(out, json_get_string(check, "seen"));
 		str_appendf(out, " | %lld |\n", (long long)json_get_int(check, "try", 0));
 	}
 }
@@ -156,19 +145,11 @@ static void leftovers(const json_t *list, struct str *out)
 			place = xasprintf("%s%s%s", target != NULL ? target : "",
 			                  target != NULL && path != NULL ? " " : "", path != NULL ? path : "");
 		str_append(out, "- ");
-		notify_code(out, place);
+		code(out, place);
 		str_append(out, place != NULL ? ": " : "");
-		notify_code(out, reason);
+		code(out, reason);
 		str_append(out, "\n");
 	}
-}
-
-/* Of a URL that could end its own link nothing is made. */
-static bool is_plain_url(const char *url)
-{
-	return (str_starts(url, "https://") || str_starts(url, "http://")) &&
-	       url[strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/?#@!$&*+,;=%")] ==
-	               '\0';
 }
 
 static void facts(const struct step_context *c, const struct step_outcome *outcome, struct str *out)
@@ -177,8 +158,10 @@ static void facts(const struct step_context *c, const struct step_outcome *outco
 	str_appendf(out, "\nDeployment `%s`", d->id != NULL ? d->id : "");
 	if (d->commit != NULL)
 		str_appendf(out, " of %.12s%s", d->commit, d->dirty ? " with uncommitted files" : "");
-	if (d->run_url != NULL && is_plain_url(d->run_url))
-		str_appendf(out, ", [the run](%s)", d->run_url);
+	if (d->run_url != NULL) {
+		str_append(out, ", ");
+		shown_link(out, "the run", d->run_url);
+	}
 	if (outcome->recovered)
 		str_append(out, ". The process that deployed was gone; a recovery ended its work");
 	if (outcome->state == OUTCOME_HELD)
@@ -197,7 +180,7 @@ void notify_text(const struct step_context *c, const struct step_outcome *outcom
 	str_appendf(&text, "**%s to %s: %s%s**\n", d->name, d->environment, verdict(outcome), by_whom(outcome));
 	if (outcome->reason != NULL) {
 		str_append(&text, "\n");
-		notify_code(&text, outcome->reason);
+		code(&text, outcome->reason);
 		str_append(&text, "\n");
 	}
 	leftovers(json_get_array(outcome->report, "left_over"), &text);

@@ -17,7 +17,8 @@ static int get(const struct rules *x, const char *path, json_t **ret, struct err
 {
 	_cleanup_(rest_reply_done) struct rest_reply reply = {0};
 	struct err own = ERR_INIT;
-	int r = rest_call(x->c, x->c->deployment->token, "GET", path, NULL, &reply, &own);
+	const struct rest g = rest_of_step(x->c, x->c->deployment->token);
+	int r = rest_call(&g, "GET", path, NULL, &reply, &own);
 	if (r == ERR_CANCELLED) {
 		*err = own;
 		return r;

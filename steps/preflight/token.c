@@ -46,7 +46,8 @@ static int check_permission(const struct step_context *c, const struct field_pai
 		return 0;
 	}
 	_cleanup_free_ char *path = fill_path(writes ? p->write_path : p->read_path, c->deployment->repository);
-	int r = rest_call(c, c->deployment->token, writes ? "POST" : "GET", path, nothing, &reply, &err);
+	const struct rest g = rest_of_step(c, c->deployment->token);
+	int r = rest_call(&g, writes ? "POST" : "GET", path, nothing, &reply, &err);
 	if (r == ERR_CANCELLED)
 		return r;
 	_cleanup_free_ char *name = xasprintf("%s: %s", wanted->key, wanted->value);

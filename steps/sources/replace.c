@@ -68,8 +68,8 @@ static void add_replace(const struct source_call *s, struct view *v, const struc
 	struct change *change = plan_add(plan, &change_restore, ACTION_UPDATE, path);
 	change->before = json_pack("{s:s}", "type", "absent");
 	change->after = json_pack("{s:s}", "type", "file");
-	change->extra = json_pack("{s:s,s:O,s:{s:s,s:s?,s:s?}}", "from", from->path, "head", from->head, "plan", "type",
-	                          "restore", "deployment", deployment, "snapshot", id);
+	change->extra = json_pack("{s:[s],s:s,s:O,s:{s:s,s:s?,s:s?}}", "risk", "stateful", "from", from->path, "head",
+	                          from->head, "plan", "type", "restore", "deployment", deployment, "snapshot", id);
 	change->summary =
 		xasprintf("replace %s by snapshot %s of %s, taken %s, %.1f MB%s%s", str_peek(&what), id ? id : "?",
 	                  deployment ? deployment : "?", when_of(from->head, when),

@@ -292,6 +292,18 @@ class Forge:
         return self.json("POST", f"/api/v3/repos/{repository}/actions/workflows/{workflow}/dispatches",
                          {"ref": ref, "inputs": inputs or {}, "return_run_details": True}, self.admin())["workflow_run_id"]
 
+    def pull(self, repository, head, base="main", title="a change"):
+        """Opens a pull request; head: "branch" or "owner:branch". → as REST answers it."""
+        return self.json("POST", f"/api/v3/repos/{repository}/pulls", {"title": title, "head": head, "base": base}, self.admin())
+
+    def merge(self, repository, number, method="merge"):
+        """→ the commit that the base's branch is now."""
+        return self.json("PUT", f"/api/v3/repos/{repository}/pulls/{number}/merge", {"merge_method": method}, self.admin())["sha"]
+
+    def schedule(self, repository):
+        """The time of every `schedule` of the repository has come."""
+        self.request("POST", "/_forge/schedule", {"repository": repository})
+
     def cancel(self, repository, run_id):
         self.request("POST", f"/api/v3/repos/{repository}/actions/runs/{run_id}/cancel", headers=self.admin())
 

@@ -1,4 +1,5 @@
 #include "unit/steps/step_fixture.h"
+#include "base/core/shown.h"
 #include "base/secret/mask.h"
 #include "base/core/clock.h"
 #include "base/secret/digest.h"
@@ -266,7 +267,7 @@ static void what_others_wrote_makes_no_mention_link_or_html(void **state)
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_(str_done) struct str out = STR_INIT(4096);
-		notify_code(&out, cases[i].given);
+		shown_code(&out, cases[i].given, 2000);
 		assert_string_equal(str_peek(&out), cases[i].shown);
 	}
 }
