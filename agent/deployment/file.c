@@ -104,6 +104,7 @@ int deployment_file_read(const char *path, const struct deployment_values *value
 	if (r < 0)
 		return r;
 	file_read_body(&reader, raw);
+	file_check_references(&reader, raw);
 	name_what_is_missing(&reader);
 	r = file_end(&reader, path, ret_faults, err);
 	if (r < 0)
@@ -141,24 +142,6 @@ const struct deployment *deployment_file_deployment(struct deployment_file *d)
 	return &d->read;
 }
 
-/* The ids below "resources" of a step's input. */
-static json_t *own_resources(const json_t *input)
-{
-	json_t *own = json_object(), *item, *resource;
-	const char *kind;
-	size_t i;
-	json_array_foreach(json_get_array(input, "resources"), i, item)
-	{
-		json_object_foreach(item, kind, resource)
-		{
-			const char *id = json_get_string(resource, "id");
-			if (id != NULL)
-				json_object_set_new(own, id, json_true());
-		}
-	}
-	return own;
-}
-
 static int resolve_late(void *context, int step_index, const json_t *contexts, json_t **ret_input, struct err *err)
 {
 	struct deployment_file *d = context;
@@ -172,7 +155,7 @@ static int resolve_late(void *context, int step_index, const json_t *contexts, j
 	struct faults faults = {0};
 	json_t *all _cleanup_json_ = json_copy(d->contexts);
 	json_object_update(all, (json_t *)contexts);
-	json_t *own _cleanup_json_ = own_resources(raw);
+	json_t *own _cleanup_json_ = file_own_resources(raw);
 	struct deployment_expander resolver = {all, d->yaml, &faults, own};
 	struct str pointer _cleanup_(str_done) = STR_INIT(POINTER_MAX);
 	bool late = false;

@@ -6,6 +6,7 @@
  *   file.c          from the YAML on, and what was read
  *   file_places.c   only the places of releases
  *   file_parked.c  what a deployment that waits for people needs to go on
+ *   file_references.c  names of resources of earlier steps
  *   file_single.c   one step as a document of its own */
 #pragma once
 #include "agent/deployment/faults.h"
@@ -55,6 +56,12 @@ json_t *file_resolve_targets(struct reader *r, const json_t *raw);
 /* Faults found by the step itself point into its input: translates them to the place in the file. */
 void file_lift_faults(struct reader *r, size_t from, const struct str *pointer);
 void file_read_step(struct reader *r, const json_t *item, const json_t *raw_item, size_t index);
+
+/* ---- file_references.c ---- */
+/* The ids below "resources" of a step's input: name → true. The caller's. */
+json_t *file_own_resources(const json_t *input);
+/* Names that neither a step itself nor one before it makes. */
+void file_check_references(struct reader *r, const json_t *raw);
 
 /* ---- file_root.c ---- */
 json_t *file_resolve_root(struct reader *r, const json_t *raw);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHOWN_MAX = 64 << 20 };
+enum { SHOWN_MAX = 64 << 20, URL_MAX = 500 };
 
 static void (*mask)(const char *text, size_t len, struct str *out);
 
@@ -68,8 +68,8 @@ void shown_code(struct str *out, const char *text, size_t max)
 void shown_link(struct str *out, const char *words, const char *url)
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/?#@!$&*+,;=%";
-	bool links = url != NULL && (str_starts(url, "https://") || str_starts(url, "http://")) &&
-	             url[strspn(url, plain)] == '\0';
+	bool links = url != NULL && strlen(url) <= URL_MAX &&
+	             (str_starts(url, "https://") || str_starts(url, "http://")) && url[strspn(url, plain)] == '\0';
 	if (links)
 		str_appendf(out, "[%s](%s)", words, url);
 	else

@@ -11,7 +11,7 @@ char *shown_format(size_t max, const char *fmt, va_list args);
 /* Appends a string of others as code of Markdown: masked, in one line, at most `max` bytes of it. No mention, link, HTML or end of a table's cell
  * comes out of it. "" or NULL: nothing. */
 void shown_code(struct str *out, const char *text, size_t max);
-/* [words](url); the words alone where the URL is no plain one of the web, which could end its own link. words: our own. */
+/* [words](url); the words alone where the URL is no plain and short one of the web, since another could end its own link. words: our own. */
 void shown_link(struct str *out, const char *words, const char *url);
 /* apply appends `text` to `out` without its secrets. */
 void shown_set_mask(void (*apply)(const char *text, size_t len, struct str *out));

@@ -290,6 +290,26 @@ steps:
         result = self.t.deploy(self.one([{"run": {"command": ["echo", "${{ steps.nobody.outputs.x }}", "${{ targets.wbe.host }}"], "undo": "none"}}]))
         self.assert_exit(result, 2)
 
+    def test_a_resource_that_no_step_makes_or_a_later_one_does_is_found_before_the_first_change(self):
+        def refer(*names, first=None):
+            text = " ".join(f"${{{{ resources.{name}.digest }}}}" for name in names)
+            made = [{"file": {"id": "settings", "path": self.t.path("a"), "content": "x"}}]
+            late = [{"file": {"id": "banner", "path": self.t.path("b"), "content": "y"}}]
+            return self.one([{"apply": first or {"resources": made}}, {"run": {"command": ["echo", text], "undo": "none"}},
+                             {"apply": {"resources": late}}])
+        result = self.t.deploy(refer("setings", "banner"), "--plan")
+        self.assert_exit(result, 2)
+        self.assert_says(result, "/steps/1/run/command/1", "no resource of this step or an earlier one has the id 'setings'", "did you mean 'settings'?",
+                         "no resource of this step or an earlier one has the id 'banner'", "a later step makes it")
+        self.assert_exit(self.t.deploy(refer("setings")), 2)
+        self.assertEqual(os.listdir(self.t.target_dir), [])
+        self.assert_exit(self.t.deploy(refer("settings")), 0)
+        # What another file describes is known once it is read.
+        with open(os.path.join(self.t.src, "state.yml"), "w", encoding="ascii") as f:
+            json.dump({"resources": [{"file": {"id": "elsewhere", "path": self.t.path("a"), "content": "x"}}]}, f)
+        self.assert_exit(self.t.deploy(refer("elsewhere", first={"file": "state.yml"})), 0)
+        self.assert_exit(self.t.deploy(refer("elsewere", first={"file": "state.yml"})), 1)
+
     def test_a_secret_in_a_command_is_refused(self):
         secret = "correct-horse-battery"
         for key, value in (("command", ["echo", "x-${{ secrets.TOKEN }}"]), ("command", "echo ${{ secrets.TOKEN }}"),

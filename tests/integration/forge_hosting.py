@@ -282,10 +282,10 @@ jobs:
         self.assertEqual({p["k"]: p["v"] for p in event["inputs"]["d"]}, {"dry": "true", "n": "3"})
 
     def test_an_event_that_never_comes_here_is_named(self):
-        sha = self.push(ONE_JOB.replace("on: push", "on: { push: , pull_request: , schedule: [ { cron: '0 3 * * *' } ] }"))
+        sha = self.push(ONE_JOB.replace("on: push", "on: { push: , release: , issues: { types: [opened] } }"))
         run = [r for r in self.forge.runs() if r["sha"] == sha][0]
         said = [a["message"] for a in run["annotations"]]
-        self.assertEqual([m.split("'")[1] for m in said], ["pull_request", "schedule"])
+        self.assertEqual([m.split("'")[1] for m in said], ["release", "issues"])
 
     def test_the_page_of_a_run_shows_jobs_steps_and_logs_and_runs_nothing_of_what_was_printed(self):
         runner = Runner(self.forge, "octo/demo").ready()

@@ -248,12 +248,15 @@ class Servers(GuestCase):
         path, again = self.write_address(p, "${{ resources.web.ip }} ${{ resources.web.vmid }}\n")
         self.assert_says(again, "nothing to change")
 
-    def test_a_name_that_no_earlier_step_knows_takes_the_guest_back(self):
+    def test_a_name_that_no_earlier_step_knows_is_found_before_the_guest_is_made(self):
         p = self.server()
-        path, result = self.write_address(p, "${{ resources.wbe.ip }}\n", code=1)
+        path, result = self.write_address(p, "${{ resources.wbe.ip }}\n", code=2)
         self.assert_says(result, "no resource of this step or an earlier one has the id 'wbe'", "did you mean 'web'?")
-        self.assertEqual((p.guests, os.path.exists(path)), ({}, False))
-        path, result = self.write_address(p, "${{ resources.web.ipp }}\n", code=1)
+        self.assertEqual((p.tasks, os.path.exists(path)), ([], False))
+
+    def test_an_attribute_that_it_turns_out_not_to_have_takes_the_guest_back(self):
+        p = self.server()
+        _, result = self.write_address(p, "${{ resources.web.ipp }}\n", code=1)
         self.assert_says(result, "the resource 'web' has no 'ipp'", "did you mean 'ip'?")
         self.assertEqual(p.guests, {})
 
