@@ -169,7 +169,7 @@ static bool engine_is_clear(struct lease *j)
 		return true;
 	}
 	struct wait now = WAIT_INIT;
-	now.deadline_mono_ms = clock_mono_ms();
+	now.deadline_mono_ms = clock_mono_ms() + 1;
 	int r = j->clearing.pid == 0 ? 0 : proc_wait(&j->clearing, &now, &status, &err);
 	if (r == ERR_TIMEOUT && clock_mono_ms() < j->clear_until_ms)
 		return false;
