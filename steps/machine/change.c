@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { SCRIPT_MAX = 64 << 10, KEPT_MAX = 1 << 20, LINE_MAX_SHOWN = 400, VARIABLES_MAX = 64, TURN_MS = 2 * 60 * 1000 };
+enum { SCRIPT_MAX = 64 << 10, KEPT_MAX = 1 << 20, LINE_MAX_SHOWN = 1000, VARIABLES_MAX = 64, TURN_MS = 2 * 60 * 1000 };
 
 bool machine_is_absent(const json_t *node)
 {
@@ -18,7 +18,7 @@ bool machine_is_absent(const json_t *node)
 
 static const struct machine_kind *const kinds[] = {
 	&machine_package,  &machine_group, &machine_user,     &machine_key,
-	&machine_timezone, &machine_swap,  &machine_firewall,
+	&machine_timezone, &machine_swap,  &machine_firewall, &machine_unit,
 };
 
 const struct machine_kind *machine_kind_named(const char *name)
@@ -117,7 +117,9 @@ static bool is_between(const struct machine_kind *kind, const struct change *c, 
 		const char *words = json_string_value(there), *all = json_string_value(value);
 		bool some = kind->list != NULL && strcmp(name, kind->list) == 0 && words != NULL && all != NULL &&
 		            machine_is_absent(c->before) && names_within(words, all);
-		if (!some && !json_equal(there, value) && !json_equal(there, json_object_get(c->before, name)))
+		bool passes = kind->passing != NULL && strcmp(name, kind->passing) == 0;
+		if (!some && !passes && !json_equal(there, value) &&
+		    !json_equal(there, json_object_get(c->before, name)))
 			return false;
 	}
 	return true;
@@ -132,6 +134,8 @@ static bool is_unasked(const json_t *notes)
 /* Between absent and there, what nobody asks for any more counts as absent; unless nobody asked for it before. */
 static bool is_as_before(const struct change *c, const struct machine_sight *now)
 {
+	if (json_get_string(notes_of(c), "brought") != NULL && !machine_is_absent(now->node))
+		return !machine_covers(now->node, c->after);
 	if (is_unasked(now->notes) && machine_is_absent(c->before))
 		return true;
 	if (is_unasked(now->notes) && machine_is_absent(c->after) && !is_unasked(notes_of(c)))
@@ -280,7 +284,7 @@ static int run_script(struct target *t, const struct change *c, const char *body
 	return 0;
 }
 
-static int turn(struct change_call *x, const struct change *c, const json_t *from, const json_t *to, struct err *err)
+static int turn(struct change_call *x, const struct change *c, const char *script, bool undoing, struct err *err)
 {
 	_cleanup_(variables_done) struct variables all = {0};
 	_cleanup_(str_done) struct str kept = STR_INIT(KEPT_MAX);
@@ -291,10 +295,12 @@ static int turn(struct change_call *x, const struct change *c, const json_t *fro
 	add_variable(&all, "", "ID", id_of(c));
 	add_variable(&all, "", "ARG", arg != NULL ? arg : "");
 	add_variable(&all, "", "BEGUN", str_peek(&kept));
-	add_members(&all, "FROM_", from);
-	add_members(&all, "TO_", to);
+	add_variable(&all, "", "CONTENT", undoing ? "" : str_peek(&c->content));
+	add_variable(&all, "", "UNDOING", undoing ? "yes" : "");
+	add_members(&all, "FROM_", undoing ? c->after : c->before);
+	add_members(&all, "TO_", undoing ? c->before : c->after);
 	add_members(&all, "NOTE_", notes_of(c));
-	return run_script(x->t, c, kind_of(c)->turn, &all, NULL, err);
+	return run_script(x->t, c, script, &all, NULL, err);
 }
 
 int machine_save(struct change_call *x, const struct change *c, struct err *err)
@@ -310,12 +316,17 @@ int machine_save(struct change_call *x, const struct change *c, struct err *err)
 
 int machine_apply(struct change_call *x, struct change *c, struct err *err)
 {
-	return c->action == ACTION_ADOPT ? 0 : turn(x, c, c->before, c->after, err);
+	return c->action == ACTION_ADOPT ? 0 : turn(x, c, kind_of(c)->turn, false, err);
 }
 
 int machine_undo(struct change_call *x, const struct change *c, struct err *err)
 {
-	return c->action == ACTION_ADOPT ? 0 : turn(x, c, c->after, c->before, err);
+	return c->action == ACTION_ADOPT ? 0 : turn(x, c, kind_of(c)->turn, true, err);
+}
+
+int machine_settle(struct change_call *x, const struct change *c, struct err *err)
+{
+	return c->action == ACTION_ADOPT ? 0 : turn(x, c, kind_of(c)->settle, true, err);
 }
 
 /* ---- behind a committed deployment ---- */

@@ -8,7 +8,7 @@
  * A state is {"type": the kind's name | "absent" | …, NAME: text, …}. What a look finds that is no state of the thing itself, yet an undo
  * or a reader needs it (was the home there before?), is a note. Two notes are the driver's: `part`, a creation that was interrupted has left
  * something; `unasked`, it is there, but only because something else needs it, which is as good as absent where it was
- * absent before or shall be.
+ * absent before or shall be. And one is the planner's: `brought`, it was not there and comes with what is made before it, in whatever state.
  */
 #pragma once
 #include "base/data/fields/read.h"
@@ -19,12 +19,17 @@ struct machine_kind {
 	/* The body of a function: prints members with `say NAME VALUE` and notes with `note NAME VALUE`, of $1 (the name of the thing),
 	 * $2 (further words of who asks) and, of a change that began, $3 (what `before` printed). */
 	const char *look;
-	/* Has ID, ARG, FROM_NAME and TO_NAME of the two states, NOTE_NAME, BEGUN (what `before` printed). Its last line on standard error says why it failed. */
+	/* Has ID, ARG, FROM_NAME and TO_NAME of the two states, NOTE_NAME, BEGUN (what `before` printed), CONTENT (of the change, which an undo has no
+	 * more), UNDOING. Its last line on standard error says why it failed. */
 	const char *turn;
+	/* The same once all else is taken back too; NULL: nothing is left to do then. */
+	const char *settle;
 	/* Printed and kept with the former contents before the first change; NULL: nothing is. */
 	const char *before;
 	bool by_owner; /* done by the user with whose name the id begins ("deploy:…"), not by the target's */
 	int64_t timeout_ms;
+	/* A member that a change which failed or was interrupted leaves as it happens ("state"); NULL: none. */
+	const char *passing;
 	/* A list of names in the state, of which an interrupted creation may have only some; NULL: none. */
 	const char *list;
 };
@@ -57,6 +62,7 @@ int machine_explain(struct change_call *x, const struct change *c, struct str *o
 int machine_save(struct change_call *x, const struct change *c, struct err *err);
 int machine_apply(struct change_call *x, struct change *c, struct err *err);
 int machine_undo(struct change_call *x, const struct change *c, struct err *err);
+int machine_settle(struct change_call *x, const struct change *c, struct err *err);
 #define MACHINE_CHANGE(kind_name)                                                                                      \
 	{                                                                                                              \
 		.name = (kind_name), .compare = machine_compare, .explain = machine_explain, .apply = machine_apply,   \
@@ -64,7 +70,7 @@ int machine_undo(struct change_call *x, const struct change *c, struct err *err)
 	}
 
 extern const struct machine_kind machine_package, machine_engine, machine_group, machine_user, machine_key,
-	machine_timezone, machine_swap, machine_firewall;
+	machine_timezone, machine_swap, machine_firewall, machine_unit;
 /* The state that a user who is `before` shall have. shell NULL, uid -1: as it is. The caller's. */
 struct machine_user_want {
 	const char *name, *home, *shell;

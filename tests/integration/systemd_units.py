@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""systemd_unit of apply, with a systemd of its own as process 1 (tests/servers/systemd_root.py)."""
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from harness.trial import Case, Trial, main  # noqa: E402
+from servers import host_root, systemd_root  # noqa: E402
+from servers.sshd import Sshd  # noqa: E402
+
+FAIL = {"run": {"command": "false", "undo": "none"}}
+UNIT = "/etc/systemd/system/shop.service"
+CONTENT = "[Unit]\nDescription=shop\n[Service]\nExecStart=/bin/sh -c 'cat /srv/shop.conf; exec sleep 1000'\n[Install]\nWantedBy=multi-user.target\n"
+CONF = "/srv/shop.conf"
+
+
+def sh(script):
+    return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+
+
+def shown(*names):
+    return sh(f"systemctl show {' '.join('-p ' + n for n in names)} --value shop.service").split()
+
+
+def world():
+    """All of it but which process runs."""
+    return (sh("find /etc/systemd/system /var/lib/davit-units -printf '%p %y %m %l\\n' 2>/dev/null | sort; cat " + UNIT + " 2>/dev/null || :"),
+            sh("systemctl show -p LoadState -p ActiveState -p UnitFileState -p NeedDaemonReload shop.service"))
+
+
+class Units(Case):
+    maxDiff = None
+
+    def setUp(self):
+        sh(f"echo 1 >{CONF}")
+
+    def tearDown(self):
+        sh("systemctl stop shop.service 2>/dev/null; systemctl disable -q shop.service 2>/dev/null; systemctl reset-failed; "
+           f"rm -rf {UNIT} {CONF} /lib/systemd/system/shop.service /var/lib/davit-units; systemctl daemon-reload")
+
+    def apply(self, t, resources, *args, target=None, after=(), code=0, allow=()):
+        document = {"name": "units", "environment": "test", "targets": {"web": target or {"local": {}}},
+                    "steps": [{"apply": {"resources": resources, "allow_destroy": list(allow)}, "id": "units"}, *after]}
+        result = t.deploy(document, *args)
+        self.assert_exit(result, code)
+        return result
+
+    @staticmethod
+    def unit(**more):
+        return {"systemd_unit": {"name": "shop.service", "content": CONTENT, "enabled": True, "state": "started", **more}}
+
+    def test_a_unit_is_made_enabled_and_started_and_goes_again(self):
+        before = world()
+        with Sshd() as server, Trial() as t:
+            target = server.target()
+            self.apply(t, [self.unit()], target=target, after=[FAIL], code=1)
+            self.assertEqual(world(), before)
+            self.assert_says(self.apply(t, [self.unit()], "--plan", target=target), "systemd_unit:shop.service")
+            self.assertEqual(world(), before)
+            self.apply(t, [self.unit()], target=target)
+            self.assertEqual(shown("ActiveState", "UnitFileState", "NeedDaemonReload"), ["active", "enabled", "no"])
+            self.assertTrue(os.path.islink("/etc/systemd/system/multi-user.target.wants/shop.service"))
+            made, process = world(), shown("MainPID")
+            self.assert_says(self.apply(t, [self.unit()], "--plan", target=target), "Nothing to change")
+            # It left: refused until allowed, taken back with all that it was, then gone.
+            self.assert_says(self.apply(t, [], target=target, code=2), "systemd_unit:shop.service left the desired state")
+            self.apply(t, [], target=target, allow=["systemd_unit:shop.service"], after=[FAIL], code=1)
+            self.assertEqual(world(), made)
+            self.assertNotEqual(shown("MainPID"), process)
+            self.apply(t, [], target=target, allow=["systemd_unit:shop.service"])
+            self.assertEqual(world()[1], before[1])
+            self.assertFalse(os.path.lexists(UNIT))
+
+    def test_a_changed_file_restarts_it_and_an_undo_starts_the_former_one(self):
+        other = CONTENT.replace("sleep 1000", "sleep 2000")
+        with Trial() as t:
+            self.apply(t, [self.unit()])
+            made = world()
+            self.assert_says(self.apply(t, [self.unit(content=other)], "--plan"), "it is restarted")
+            self.apply(t, [self.unit(content=other)], after=[FAIL], code=1)
+            self.assertEqual(world(), made)
+            self.assertIn("sleep\0" + "1000", sh(f"cat /proc/{shown('MainPID')[0]}/cmdline"))
+            self.apply(t, [self.unit(content=other)])
+            self.assertIn("sleep\0" + "2000", sh(f"cat /proc/{shown('MainPID')[0]}/cmdline"))
+            # Stopped and disabled, and back.
+            made = world()
+            off = self.unit(content=other, enabled=False, state="stopped")
+            self.apply(t, [off], after=[FAIL], code=1)
+            self.assertEqual(world(), made)
+            self.apply(t, [off])
+            self.assertEqual(shown("ActiveState", "UnitFileState"), ["inactive", "disabled"])
+            # Drift: somebody started it.
+            sh("systemctl start shop.service")
+            self.assert_says(self.apply(t, [off], "--plan", "--refresh", code=6), "; it stops")
+            ignoring = self.unit(content=other, enabled=False, state="stopped", ignore_changes=["state"])
+            self.assert_says(self.apply(t, [ignoring], "--plan"), "Nothing to change")
+
+    def test_a_configuration_file_restarts_it_and_an_undo_starts_it_with_the_former_one(self):
+        def resources(text):
+            return [{"file": {"id": "conf", "path": CONF, "content": text}}, self.unit(restart_on=["${{ resources.conf.digest }}"])]
+
+        def printed():
+            return sh("journalctl --no-pager -q -o cat -u shop.service | tail -n 1").strip()
+        with Trial() as t:
+            self.apply(t, resources("one\n"))
+            self.assertEqual(printed(), "one")
+            made = world()
+            self.assert_says(self.apply(t, resources("one\n"), "--plan"), "Nothing to change")
+            self.apply(t, resources("two\n"), after=[{"run": {"script": "journalctl --sync", "undo": "none"}}, FAIL], code=1)
+            self.assertEqual((world(), printed()), (made, "one"))
+            self.apply(t, resources("two\n"))
+            self.assertEqual(printed(), "two")
+
+    def test_a_start_that_fails_shows_its_last_words_and_leaves_the_former_one_running(self):
+        with Trial() as t:
+            self.apply(t, [self.unit()])
+            made = world()
+            for broken, words in ((CONTENT.replace("ExecStart=", "Type=oneshot\nExecStart=/bin/sh -c 'echo no room for \\\\033[31m it; exit 3'\n#"), "no room for"),
+                                  (CONTENT.replace("exec sleep 1000", "echo port taken; exit 1"), "port taken"),
+                                  (CONTENT.replace("ExecStart=/bin/sh", "ExecStart=/no/such"), "shop.service is failed")):
+                self.assert_says(self.apply(t, [self.unit(content=broken)], code=1), words)
+                self.assertEqual(world(), made)
+
+    def test_a_configuration_that_does_not_start_is_gone_before_it_starts_again(self):
+        strict = CONTENT.replace("cat /srv/shop.conf;", "grep -q good /srv/shop.conf || exit 1;")
+        def resources(text):
+            return [{"file": {"id": "conf", "path": CONF, "content": text}}, self.unit(content=strict, restart_on=["${{ resources.conf.digest }}"])]
+        with Trial() as t:
+            self.apply(t, resources("good\n"))
+            made = world()
+            self.apply(t, resources("bad\n"), code=1)
+            self.assertEqual(world(), made)
+            self.assertEqual(sh(f"cat {CONF}"), "good\n")
+
+    def test_a_unit_of_a_package_is_enabled_and_started_but_stays(self):
+        host_root.make_package("davit-served", files={"/lib/systemd/system/shop.service": CONTENT})
+        host_root.read_lists()
+        unit = {"systemd_unit": {"name": "shop.service", "enabled": True, "state": "started", "depends_on": ["package:davit-served"]}}
+        with Trial() as t:
+            self.assert_says(self.apply(t, [{"systemd_unit": {"name": "shop.service", "state": "started"}}], code=2), "there is no unit 'shop.service'")
+            before = world()
+            self.apply(t, [{"package": {"name": "davit-served"}}, unit], after=[FAIL], code=1)
+            self.assertEqual(world()[0], before[0])
+            self.apply(t, [{"package": {"name": "davit-served"}}, unit])
+            self.assertEqual(shown("ActiveState", "UnitFileState"), ["active", "enabled"])
+            self.assert_says(self.apply(t, [{"package": {"name": "davit-served"}}, unit], "--plan"), "Nothing to change")
+            self.apply(t, [{"package": {"name": "davit-served"}}], allow=["systemd_unit:shop.service"])
+            self.assertEqual(shown("ActiveState", "UnitFileState"), ["active", "enabled"])
+        sh("systemctl stop shop.service; systemctl disable -q shop.service; apt-get -q -y purge davit-served")
+
+    def test_what_cannot_be_is_refused_before_anything_changes(self):
+        for given, words in (({"name": "shop"}, "name"), ({"name": "shop.service"}, "nothing is asked of 'shop.service'"),
+                             ({"name": "shop.service", "content": "[Service]\n", "enabled": True}, "has no [Install]"),
+                             ({"name": "shop.service", "content": CONTENT, "state": "start"}, "did you mean 'started'?"),
+                             ({"name": "shop.service", "content": CONTENT, "enable": True}, "did you mean 'enabled'?"),
+                             ({"name": "../x.service", "state": "stopped"}, "name"),
+                             ({"name": "shop.service", "content": CONTENT, "state": "stopped", "restart_on": ["x"]}, "never started anew")):
+            with Trial() as t:
+                self.assert_says(self.apply(t, [{"systemd_unit": given}], code=2), words)
+        sh(f"ln -s /dev/null {UNIT}; systemctl daemon-reload")
+        with Trial() as t:
+            self.assert_says(self.apply(t, [self.unit()], code=2), "is masked")
+        sh(f"rm {UNIT}; ln -s {CONF} {UNIT}; systemctl daemon-reload")
+        with Trial() as t:
+            self.assert_says(self.apply(t, [self.unit()], code=2), "is a link")
+
+
+if __name__ == "__main__":
+    systemd_root.enter()
+    main()
