@@ -6,8 +6,9 @@
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <unistd.h>
 
-enum { TRIES = 3, ASK_MS = 60000, ANSWER_MAX = 1 << 16, AREA_DIGITS = 12, IMAGE_MAX = 1024 };
+enum { TRIES = 3, ASK_MS = 60000, DEAF_MS = 120000, ANSWER_MAX = 1 << 16, AREA_DIGITS = 12, IMAGE_MAX = 1024 };
 
 void docker_done(struct docker *d)
 {
@@ -95,7 +96,7 @@ int docker_show(struct job *j, struct record *r, const struct docker *d, const s
 	                    .cwd = j->workspace,
 	                    .input = c->input,
 	                    .input_len = c->input != NULL ? strlen(c->input) : 0,
-	                    .timeout_ms = step_time_ms(r),
+	                    .timeout_ms = c->deaf ? DEAF_MS : step_time_ms(r),
 	                    .plain = !c->obeyed,
 	                    .deaf = c->deaf,
 	                    .script = true};
@@ -225,4 +226,36 @@ void docker_add_own(const struct docker *d, struct strv *env)
 	for (size_t i = 0; i < d->env.count; i++)
 		if (!docker_sets(&(struct strv){.items = env->items, .count = passed_on}, d->env.items[i]))
 			strv_add(env, d->env.items[i]);
+}
+
+/* ---- ownership ---- */
+
+/* In a container that sees these directories and nothing else: what a job mounted below them is not touched. */
+void docker_give_back(struct job *j, struct record *r, const struct docker *d, const char *image)
+{
+	_cleanup_free_ char *owner = xasprintf("%u:%u", (unsigned)geteuid(), (unsigned)getegid()),
+			    *actions = fs_join(j->work, "_actions"), *temp = xasprintf("%s:/t", j->temp),
+			    *fetched = xasprintf("%s:/a", actions), *pipeline = xasprintf("%s:/p", j->pipeline);
+	const char *const head[] = {d->program, "run", "--rm", "--network", "none", "--user", "0:0"},
+			  *const tail[] = {"-v",    temp,  "-v",  fetched, "-v", pipeline, "--entrypoint",
+	                                   "chown", image, "-hR", owner,   "/t", "/a",     "/p"};
+	struct strv argv = {.count = 0};
+	enum process_end end = PROCESS_EXITED;
+	int status = 0;
+	/* Those that root made are in nobody's way then. */
+	if (geteuid() == 0 || fs_mkdirs(AT_FDCWD, actions, 0755, NULL) < 0)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(head); i++)
+		strv_add(&argv, head[i]);
+	docker_add_labels(j, &argv);
+	for (size_t i = 0; i < ARRAY_SIZE(tail); i++)
+		strv_add(&argv, tail[i]);
+	struct docker_call c = {.argv = (const char *const *)strv_null_terminated(&argv), .deaf = true, .quiet = true};
+	int e = docker_show(j, r, d, &c, &end, &status, NULL);
+	if (e < 0 || status != 0)
+		record_issue(
+			j, r, ISSUE_WARNING,
+			"Files that the container made in the work area stay its user's: its image has no chown, or that failed",
+			NULL);
+	strv_done(&argv);
 }

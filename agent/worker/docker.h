@@ -46,5 +46,7 @@ void docker_add_variable(struct mask *mask, const char *name, const char *value,
 /* The command's own variables behind those that are passed on. */
 void docker_add_own(const struct docker *d, struct strv *env);
 bool docker_sets(const struct strv *env, const char *name);
+/* What containers of that image made in the job's directories becomes the jobs' user's: else no later job could remove it. */
+void docker_give_back(struct job *j, struct record *r, const struct docker *d, const char *image);
 /* The engine's socket on this machine. */
 const char *docker_socket(const struct job *j);

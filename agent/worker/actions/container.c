@@ -170,8 +170,10 @@ int container_run(struct job *j, struct record *r, const struct container_run *c
 	if (e == 0)
 		e = c->image != NULL ? pull(j, r, &d, c->image, &end, err)
 		                     : build(j, r, &d, c->dockerfile, tag, &end, err);
-	if (e == 0 && end == PROCESS_EXITED)
+	if (e == 0 && end == PROCESS_EXITED) {
 		e = run(j, r, &d, c, id, c->image != NULL ? c->image : tag, &end, &status, err);
+		docker_give_back(j, r, &d, c->image != NULL ? c->image : tag);
+	}
 	if (d.program != NULL && c->image == NULL)
 		clean_up(j, &d, NULL, tag);
 	if (e == 0)

@@ -67,8 +67,10 @@ static json_t *context_inside(const struct job *j, const json_t *context)
 json_t *containers_contexts(const struct job *j)
 {
 	static const char *const names[] = {"github", "runner"};
+	if (!containers_inside(j))
+		return json_incref(j->contexts);
 	json_t *contexts = json_copy(j->contexts);
-	for (size_t i = 0; containers_inside(j) && i < ARRAY_SIZE(names); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		json_object_set_new(contexts, names[i], context_inside(j, json_object_get(contexts, names[i])));
 	return contexts;
 }

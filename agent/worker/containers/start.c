@@ -231,22 +231,19 @@ static int add_mount(struct strv *mounts, const char *here, const char *there, c
 	return 0;
 }
 
-/* The innermost ones last, as the engine makes those that are missing. */
+/* One by one: the work area itself is closed to all but the jobs' user, and has directories of other repositories. */
 static int add_work(const struct job *j, struct strv *mounts, struct err *err)
 {
 	_cleanup_free_ char *actions = fs_join(j->work, "_actions"), *home = fs_join(j->temp, "_github_home"),
-			    *workflow = fs_join(j->temp, "_github_workflow"),
-			    *tools = containers_inside_path(j, j->tools), *node = environ_node(j),
+			    *workflow = fs_join(j->temp, "_github_workflow"), *node = environ_node(j),
 			    *real = node != NULL ? fs_real_path(node, NULL) : NULL;
-	const struct {
-		const char *here, *there;
-	} all[] = {{j->work, "/__w"}, {j->temp, "/__w/_temp"}, {actions, "/__w/_actions"},
-	           {j->tools, tools}, {home, "/github/home"},  {workflow, "/github/workflow"}};
+	const char *const all[] = {j->pipeline, j->temp, actions, j->tools, home, workflow};
 	int e = 0;
 	for (size_t i = 0; e == 0 && i < ARRAY_SIZE(all); i++) {
-		e = fs_mkdirs(AT_FDCWD, all[i].here, 0755, err);
+		_cleanup_free_ char *there = containers_inside_path(j, all[i]);
+		e = fs_mkdirs(AT_FDCWD, all[i], 0755, err);
 		if (e == 0)
-			e = add_mount(mounts, all[i].here, all[i].there, "", err);
+			e = add_mount(mounts, all[i], there, "", err);
 	}
 	if (e == 0 && real != NULL)
 		e = add_mount(mounts, real, "/__e/node/bin/node", ":ro", err);

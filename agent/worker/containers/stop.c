@@ -63,6 +63,8 @@ void containers_stop(struct job *j, struct record *r)
 	for (size_t i = 0; i < all->count; i++)
 		stop(j, r, &all->all[i]);
 	stop_rest(j, r);
+	if (all->inside && all->all[0].id != NULL)
+		docker_give_back(j, r, &all->docker, all->all[0].image);
 	if (all->network == NULL)
 		return;
 	record_line(j, r, "Remove container network: %s", all->network);

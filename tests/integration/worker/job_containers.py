@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Jobs with `container:` and `services:`, with a real engine: what their steps see, how they end, what is left behind."""
 import os
+import pwd
 import shutil
 import subprocess
 import sys
 import textwrap
 import unittest
+import unittest.mock
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 from harness.waiting import until
@@ -13,6 +15,8 @@ from servers.docker import Docker
 from servers.registry import Registry
 from servers.runner import Job
 from servers.worker import House, davit
+
+PROGRAM = davit()
 
 BASE, WEB, NODE = "local/base:1", "local/web:1", "local/node:1"
 TOOLS = "octo/tools"
@@ -73,7 +77,7 @@ class JobContainers(unittest.TestCase):
         """, f"""
             env: {{JOB: of the job}}
             container: {{image: "docker://{BASE}", env: {{INSIDE: in, N: 1}}, options: '--cpus 1 --hostname "inside" --user 0:0', volumes: ["{self.house.folder}/given:/data/given:ro"]}}
-        """.replace("{self.house.folder}", self.house.folder))
+        """, settings={"actions": "docker://local/base"})
         self.assertEqual(run.conclusions(), {"Set up job": "success", "Initialize containers": "success", "a": "success", "b": "failure",
                                              "c": "failure", "d": "failure", "Stop containers": "success", "Complete job": "success"})
         a, b = run.lines("a"), run.lines("b")
@@ -189,25 +193,17 @@ class JobContainers(unittest.TestCase):
         self.assertNotIn("alive", run.lines("after"))
         self.assert_nothing_is_left()
 
-    def test_what_a_killed_worker_left_is_removed_by_its_name_or_by_the_next_job(self):
-        for by_name in (True, False):
-            up = self.workspace("up")
-            if os.path.exists(up):
-                os.remove(up)
-            tracking = f"github_by_name_{by_name}"
-            worker = self.begin("- {name: waits, run: 'echo up > up; exec tail -f /dev/null'}",
-                                f"container: {BASE}\nservices: {{other: {BASE}}}", settings={"tracking_id": tracking})
-            until(lambda: os.path.exists(up))
-            worker.process.kill()
-            worker.wait()
-            self.assertEqual(len(self.docker.run("ps", "-q").split()), 2)
-            Job(self.house.runner, worker.message).complete("failed")
-            if by_name:
-                subprocess.run([davit(), "worker", "clear", tracking], check=True, env={**os.environ, **self.env})
-            else:
-                run = self.run_job("- run: 'true'", f"container: {BASE}")
-                self.assertEqual(run.conclusion, "success")
-            self.assert_nothing_is_left()
+    def test_what_a_killed_worker_left_is_removed_before_the_next_job(self):
+        worker = self.begin("- {name: waits, run: 'echo up > began; exec tail -f /dev/null'}", f"container: {BASE}\nservices: {{other: {BASE}}}")
+        until(lambda: os.path.exists(self.workspace("began")))
+        worker.process.kill()
+        worker.wait()
+        self.assertEqual(len(self.docker.run("ps", "-q").split()), 2)
+        Job(self.house.runner, worker.message).complete("failed")
+        run = self.run_job("- {name: other, run: 'id -u; pwd; test -r $GITHUB_EVENT_PATH; ls /__w'}",
+                           f"container: {{image: {BASE}, options: '--user 1234:1234'}}")
+        self.assertEqual((run.conclusion, run.lines("other")[-6:]), ("success", ["1234", "/__w/demo/demo", "_actions", "_temp", "_tool", "demo"]))
+        self.assert_nothing_is_left()
 
     def test_without_an_engine_the_set_up_says_so_and_no_step_runs_on_this_machine(self):
         steps = "- {name: first, run: touch ran}\n- {name: last, if: always(), run: touch ran}\n"
@@ -232,8 +228,6 @@ class JobContainers(unittest.TestCase):
             run = self.run_job("- {name: first, run: touch ran}", job, env=nothing, settings=settings)
             self.assertEqual(run.messages("Set up job"), [("failure", why)])
             self.assertNotIn("Initialize containers", run.conclusions())
-        run = self.run_job("- {name: first, run: pwd}", f"container: {BASE}", settings={"actions": "docker://local/base"})
-        self.assertEqual(run.conclusion, "success")
 
     def node_image(self):
         """One with the libraries that this machine's node is linked with; None."""
@@ -290,6 +284,24 @@ class JobContainers(unittest.TestCase):
         run = self.run_job(f"- {{name: js, uses: {TOOLS}/js@main}}", f"container: {BASE}")
         self.assertIn("JavaScript actions cannot run in the job's container", run.messages("js")[0][1])
         self.assert_nothing_is_left()
+
+    def test_files_that_a_container_made_belong_to_the_jobs_user_again(self):
+        nobody = pwd.getpwnam("nobody")
+        with House() as house, unittest.mock.patch.dict(os.environ, {"DAVIT_WORKER": f"setpriv --reuid {nobody.pw_uid} --clear-groups {PROGRAM} worker"}):
+            for place in (house.folder, house.state):
+                os.chown(place, nobody.pw_uid, -1)
+            os.chmod(self.docker.folder, 0o711)
+            os.chmod(self.docker.host[len("unix://"):], 0o666)
+            steps = "- {name: makes, run: 'id -u; mkdir -p deep/er; echo made > deep/er/made; echo x > $HOME/x; mkdir /__w/_temp/closed; mkdir /__w/_temp/closed/x'}"
+            run = house.run(steps, f"container: {{image: {BASE}, volumes: ['{self.docker.folder}/data:/__w/_temp/data:ro']}}", env=self.env, timeout=120)
+            self.assertEqual((run.conclusion, run.lines("makes")[-1]), ("success", "0"), run.log("Initialize containers"))
+            self.assertEqual(os.stat(os.path.join(house.work, "demo", "demo", "deep", "er", "made")).st_uid, nobody.pw_uid)
+            self.assertEqual(os.stat(os.path.join(self.docker.folder, "data")).st_uid, 0)
+            run = house.run(f"""
+                - {{uses: "docker://{BASE}", with: {{entryPoint: /bin/sh, args: '-c "mkdir of; echo > of/x"'}}}}
+                - {{name: removes, run: 'rm -r deep of; id -u'}}
+            """, env=self.env)
+            self.assertEqual((run.conclusion, run.lines("removes")[-1]), ("success", str(nobody.pw_uid)), run.shown)
 
 
 def in_a_network_of_its_own():
