@@ -35,6 +35,8 @@ struct http_request {
 	int retries; /* retries after network errors, 408, 429 and 5xx; 0: none. Only for repeatable requests.
 	                                    A Retry-After beyond 2 min or the deadline ends them: the answer is returned */
 	bool fresh; /* a connection and a look-up of its own, for who asks whether there is one; else those of before serve */
+	const char *
+		socket; /* a Unix socket of this machine that is asked in place of the URL's host, through no proxy; NULL */
 	const char *resolve; /* "HOST:PORT:ADDRESS": what is said to that host and port goes to this address; NULL */
 	const char *ca_text; /* certificates (PEM) that are trusted in place of the client's; NULL */
 	bool unverified;     /* the server's certificate is not verified: it is looked at (http_response.certificate) */

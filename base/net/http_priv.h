@@ -27,7 +27,7 @@ struct http_transfer {
 	int body_fd;
 	off_t body_start; /* -1: cannot be sent twice */
 	struct curl_slist *connect_to;
-	char *ca_text;
+	char *socket, *ca_text;
 	bool fresh, unverified, handshake;
 	int64_t timeout_ms, connect_timeout_ms, deadline_mono_ms;
 	int retries_left, tries, hops;

@@ -115,6 +115,7 @@ struct http_transfer *http_transfer_new(struct http *h, const struct http_reques
 	t->unverified = request->unverified;
 	t->handshake = request->handshake;
 	t->ca_text = xstrdup(request->ca_text);
+	t->socket = xstrdup(request->socket);
 	t->on_body = request->on_body;
 	t->body_context = request->context;
 	t->response.body.max = MAX(t->max_body, (size_t)BODY_MAX_DEFAULT);
@@ -143,6 +144,7 @@ void http_transfer_free(struct http_transfer *t)
 	curl_slist_free_all(t->headers);
 	curl_slist_free_all(t->connect_to);
 	free(t->ca_text);
+	free(t->socket);
 	if (t->body_owned)
 		free(t->body);
 	http_response_done(&t->response);
@@ -318,6 +320,10 @@ static void set_connection(struct http_transfer *t)
 {
 	if (t->connect_to != NULL)
 		curl_easy_setopt(t->easy, CURLOPT_CONNECT_TO, t->connect_to);
+	if (t->socket != NULL) {
+		curl_easy_setopt(t->easy, CURLOPT_UNIX_SOCKET_PATH, t->socket);
+		curl_easy_setopt(t->easy, CURLOPT_PROXY, "");
+	}
 	if (t->fresh) {
 		curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
 		curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
@@ -395,7 +401,7 @@ int http_transfer_begin(struct http_transfer *t, struct err *err)
 	curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
 	if (t->headers != NULL)
 		curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
-	if (h->proxy != NULL)
+	if (h->proxy != NULL && t->socket == NULL)
 		curl_easy_setopt(t->easy, CURLOPT_PROXY, h->proxy);
 	/* The length that an answer to HEAD names is that of a body that does not come. */
 	if (t->on_body == NULL && strcmp(t->method, "HEAD") != 0)

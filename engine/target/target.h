@@ -81,7 +81,8 @@ struct target_type {
 	const char *name;                             /* "local", "ssh" */
 	int (*open)(struct view *v, struct err *err); /* connects, fills facts; again: nothing */
 	const struct host_type *host;                 /* NULL: an API */
-	void (*free)(struct target *t);               /* closes, frees what the implementation and target_done own */
+	bool here; /* this process acts there itself, as its own user: what it reaches, the target's commands do */
+	void (*free)(struct target *t); /* closes, frees what the implementation and target_done own */
 };
 
 struct view {

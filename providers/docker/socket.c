@@ -1,4 +1,5 @@
 #include "providers/docker/socket.h"
+#include "base/net/http.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -6,6 +7,9 @@
 #include <stdlib.h>
 
 enum { ANSWER_MAX = 8 << 20, SECONDS = 20 };
+
+/* Before the first answer and behind each; before the path of the socket that this process is to ask. */
+static const char mark[] = "\n--davit-engine--\n";
 
 static void add_percent(struct str *out, const char *text, const char *plain)
 {
@@ -16,38 +20,52 @@ static void add_percent(struct str *out, const char *text, const char *plain)
 			str_appendf(out, "%%%02X", (unsigned char)*text);
 }
 
-static void add_question(struct str *script, const struct str *path)
+/* The URLs, in the order of their answers. */
+static void list_questions(const struct docker_questions *q, struct strv *ret)
 {
-	str_append(script, " ");
-	str_append_shell(script, str_peek(path));
+	_cleanup_(str_done) struct str url = STR_INIT(16384);
+	_cleanup_free_ char *filter = xasprintf("{\"label\":[\"com.docker.compose.project=%s\"]}", q->project);
+	str_append(&url, "http://engine/containers/json?all=1&filters=");
+	add_percent(&url, filter, "._-");
+	strv_add(ret, str_peek(&url));
+	for (size_t i = 0; i < q->images->count; i++) {
+		str_clear(&url);
+		str_append(&url, "http://engine/images/");
+		add_percent(&url, q->images->items[i], "._-/:@");
+		str_append(&url, "/json");
+		strv_add(ret, str_peek(&url));
+	}
 }
 
-void docker_socket_ask(struct str *script, const char *project, const struct strv *images)
+static void ask_by_curl(struct str *script, const struct docker_questions *q)
 {
-	_cleanup_(str_done) struct str path = STR_INIT(16384);
-	_cleanup_free_ char *filter = xasprintf("{\"label\":[\"com.docker.compose.project=%s\"]}", project);
+	_cleanup_(strv_done) struct strv urls = {0};
+	list_questions(q, &urls);
+	str_appendf(script,
+	            "command -v curl >/dev/null || exit 0\n"
+	            "printf '\\n--davit-engine--\\n'; curl -q --silent --fail --globoff --max-time %d --write-out "
+	            "'\\n--davit-engine--\\n' --unix-socket \"$davit_s\"",
+	            SECONDS);
+	for (size_t i = 0; i < urls.count; i++) {
+		str_append_c(script, ' ');
+		str_append_shell(script, urls.items[i]);
+	}
+	str_append(script, " 2>/dev/null\nexit 0\n");
+}
+
+void docker_socket_ask(const struct docker *d, struct str *script, const struct docker_questions *q)
+{
 	/* A context that the user has chosen may lead anywhere: only the docker command knows. */
 	str_append(script,
 	           "davit_s=${DOCKER_HOST:-}\n"
 	           "case $davit_s in unix://*) davit_s=${davit_s#unix://} ;; ?*) davit_s= ;; "
 	           "*) [ -n \"${DOCKER_CONTEXT:-}\" ] || grep -qs '\"currentContext\"' "
 	           "\"${DOCKER_CONFIG:-${HOME:-}/.docker}/config.json\" || davit_s=/var/run/docker.sock ;; esac\n"
-	           "[ -n \"$davit_s\" ] && [ -S \"$davit_s\" ] && command -v curl >/dev/null || exit 0\n");
-	str_appendf(script,
-	            "printf '\\n--davit-engine--\\n'; curl -q --silent --fail --globoff --max-time %d --write-out "
-	            "'\\n--davit-engine--\\n' --unix-socket \"$davit_s\"",
-	            SECONDS);
-	str_append(&path, "http://engine/containers/json?all=1&filters=");
-	add_percent(&path, filter, "._-");
-	add_question(script, &path);
-	for (size_t i = 0; i < images->count; i++) {
-		str_clear(&path);
-		str_append(&path, "http://engine/images/");
-		add_percent(&path, images->items[i], "._-/:@");
-		str_append(&path, "/json");
-		add_question(script, &path);
-	}
-	str_append(script, " 2>/dev/null\nexit 0\n");
+	           "[ -n \"$davit_s\" ] && [ -S \"$davit_s\" ] || exit 0\n");
+	if (d->v->kind->here)
+		str_append(script, "printf '\\n--davit-engine--\\n%s' \"$davit_s\"\nexit 0\n");
+	else
+		ask_by_curl(script, q);
 }
 
 static char *copy_of(const json_t *object, const char *key)
@@ -99,26 +117,56 @@ static void add_container(struct docker_containers *l, const json_t *from)
 	read_status(c, status != NULL ? status : "");
 }
 
-/* The next answer; NULL: there is none, or it is no JSON. */
-static json_t *next_answer(const char **at)
+/* An answer that is no JSON is null. */
+static void add_answer(json_t *answers, const char *text, size_t len)
 {
-	const char *end = strstr(*at, DOCKER_SOCKET_MARK);
 	json_t *answer = NULL;
-	if (end == NULL || json_parse(*at, (size_t)(end - *at), ANSWER_MAX, &answer, NULL) < 0)
-		answer = NULL;
-	*at = end != NULL ? end + strlen(DOCKER_SOCKET_MARK) : *at + strlen(*at);
-	return answer;
+	if (json_parse(text, len, ANSWER_MAX, &answer, NULL) < 0)
+		answer = json_null();
+	json_array_append_new(answers, answer);
 }
 
-bool docker_socket_read(const char *text, const struct strv *images, struct docker_containers *ret, json_t **ret_images)
+static void read_answers(const char *at, json_t *answers)
 {
-	const char *at = strstr(text, DOCKER_SOCKET_MARK);
-	if (at == NULL)
-		return false;
-	at += strlen(DOCKER_SOCKET_MARK);
-	_cleanup_json_ json_t *list = next_answer(&at), *all = json_object();
+	for (const char *end; (end = strstr(at, mark)) != NULL; at = end + strlen(mark))
+		add_answer(answers, at, (size_t)(end - at));
+}
+
+/* Behind the last but so many marks: what stands before them may be anything, a file with such a line too. NULL: there are fewer. */
+static const char *behind_mark(const char *text, size_t from_end)
+{
+	size_t count = 0;
+	for (const char *at = text; (at = strstr(at, mark)) != NULL; at += strlen(mark))
+		count++;
+	if (count <= from_end)
+		return NULL;
+	for (count -= from_end; count > 0; count--)
+		text = strstr(text, mark) + strlen(mark);
+	return text;
+}
+
+static void ask_here(const struct docker *d, const char *path, const struct docker_questions *q, json_t *answers)
+{
+	_cleanup_(strv_done) struct strv urls = {0};
+	_cleanup_(http_freep) struct http *client = http_new(NULL, NULL);
+	int r = client != NULL ? 0 : ERR_INTERNAL;
+	list_questions(q, &urls);
+	for (size_t i = 0; r == 0 && i < urls.count; i++) {
+		_cleanup_(http_response_done) struct http_response answer = {0};
+		const struct http_request request = {
+			.url = urls.items[i], .socket = path, .max_body = ANSWER_MAX, .timeout_ms = SECONDS * 1000};
+		r = http_perform(client, &request, d->v->wait, &answer, NULL);
+		if (r == 0 && answer.status != 200)
+			r = ERR_NOT_FOUND;
+		if (r == 0)
+			add_answer(answers, str_peek(&answer.body), answer.body.len);
+	}
+}
+
+static bool read_images(const json_t *answers, const struct strv *images, json_t *all)
+{
 	for (size_t i = 0; i < images->count; i++) {
-		_cleanup_json_ json_t *one = next_answer(&at);
+		const json_t *one = json_array_get(answers, i + 1);
 		const char *id = json_get_string(one, "Id"), *architecture = json_get_string(one, "Architecture"),
 			   *os = json_get_string(one, "Os");
 		if (id == NULL || architecture == NULL || os == NULL)
@@ -126,7 +174,23 @@ bool docker_socket_read(const char *text, const struct strv *images, struct dock
 		json_object_set_new(all, images->items[i],
 		                    json_pack("{s:s,s:s,s:s}", "id", id, "architecture", architecture, "os", os));
 	}
-	if (!json_is_array(list))
+	return true;
+}
+
+bool docker_socket_read(const struct docker *d, const struct str *said, const struct docker_questions *q,
+                        struct docker_containers *ret, json_t **ret_images)
+{
+	bool here = d->v->kind->here;
+	const char *at = behind_mark(str_peek(said), here ? 0 : q->images->count + 1);
+	_cleanup_json_ json_t *answers = json_array(), *all = json_object();
+	if (at == NULL)
+		return false;
+	if (here)
+		ask_here(d, at, q, answers);
+	else
+		read_answers(at, answers);
+	const json_t *list = json_array_get(answers, 0);
+	if (!json_is_array(list) || !read_images(answers, q->images, all))
 		return false;
 	for (size_t i = 0; i < json_array_size(list); i++)
 		add_container(ret, json_array_get(list, i));

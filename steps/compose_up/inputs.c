@@ -41,11 +41,14 @@ static void add_identity(struct str *script, const char *directory)
 		script,
 		" 2>/dev/null || exit 90\n"
 		"echo davit-inputs-1\npwd -P\ndavit_c=${DOCKER_CONFIG:-${HOME:-}/.docker}\n"
-		"grep -qsE '\"(cliPluginsExtraDirs|aliases|plugins)\"' \"$davit_c/config.json\" && echo special || echo plain\n"
-		"stat -L -c '%n %i %s %Y %Z' \"$(command -v docker)\" \"$davit_c/cli-plugins/docker-compose\" "
+		/* One grep for both: half of such a look is the start of programs. Of the file it prints the words only. */
+		"davit_v=$(export -p | LC_ALL=C grep -oshE -e '^(export|declare -x) (COMPOSE|DOCKER)_.*' "
+		"-e '\"(cliPluginsExtraDirs|aliases|plugins)\"' - \"$davit_c/config.json\")\n"
+		"case $davit_v in *'\"cliPluginsExtraDirs\"'* | *'\"aliases\"'* | *'\"plugins\"'*) echo special ;; *) echo plain ;; esac\n"
+		"LC_ALL=C stat -L -c '%n %i %s %Y %Z' \"$(command -v docker)\" \"$davit_c/cli-plugins/docker-compose\" "
 		"/usr/local/lib/docker/cli-plugins/docker-compose /usr/local/libexec/docker/cli-plugins/docker-compose "
 		"/usr/lib/docker/cli-plugins/docker-compose /usr/libexec/docker/cli-plugins/docker-compose 2>/dev/null\n"
-		"echo --variables--\nexport -p | grep -E '^(export|declare -x) (COMPOSE|DOCKER)_'\n");
+		"echo --variables--\n[ -z \"$davit_v\" ] || printf '%s\\n' \"$davit_v\"\n");
 }
 
 /* Names and files come on the standard input: what stands behind a `$` may be part of a secret. */
@@ -58,7 +61,8 @@ static void add_reading(struct str *script)
 	           "while IFS= read -r davit_f; do\n"
 	           "if [ -f \"$davit_f\" ] && [ -r \"$davit_f\" ]; then echo file; set -- \"$@\" \"$davit_f\"\n"
 	           "elif [ -e \"$davit_f\" ] || [ -L \"$davit_f\" ]; then echo other; else echo none; fi\ndone\n"
-	           "echo --sizes--\n[ $# -eq 0 ] || wc -c -- \"$@\"\necho --bytes--\n[ $# -eq 0 ] || cat -- \"$@\"\n"
+	           "echo --sizes--\n[ $# -eq 0 ] || LC_ALL=C wc -c -- \"$@\"\necho --bytes--\n"
+	           "[ $# -eq 0 ] || LC_ALL=C cat -- \"$@\"\n"
 	           "printf '\\n--davit-end--\\n'\n");
 }
 

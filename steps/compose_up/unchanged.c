@@ -24,14 +24,14 @@ static bool is_usable(const json_t *inputs)
 	return true;
 }
 
-static int ask(const struct docker *d, const struct compose_up_in *in, const json_t *inputs, const struct strv *images,
-               struct target_result *said, struct err *err)
+static int ask(const struct docker *d, const struct compose_up_in *in, const json_t *inputs,
+               const struct docker_questions *questions, struct target_result *said, struct err *err)
 {
 	_cleanup_(str_done) struct str script = STR_INIT(1 << 20), words = STR_SECRET_INIT(1 << 20);
 	said->out.wipe = true;
 	compose_inputs_script(&script, in);
 	compose_inputs_words(inputs, &words);
-	docker_socket_ask(&script, in->project, images);
+	docker_socket_ask(d, &script, questions);
 	const struct docker_call call = {.script = str_peek(&script),
 	                                 .input = words.data,
 	                                 .input_len = words.len,
@@ -62,11 +62,12 @@ static int look(const struct step_context *c, const struct docker *d, json_t *kn
 	if (faults.count > 0)
 		return 0;
 	list_images(&p->stack, &images);
-	int r = ask(d, in, inputs, &images, &said, err);
+	const struct docker_questions questions = {in->project, &images};
+	int r = ask(d, in, inputs, &questions, &said, err);
 	if (r < 0 || said.status != 0 || !compose_inputs_digest(in, &said.out, hex) ||
 	    strcmp(hex, json_get_string(inputs, "digest")) != 0)
 		return r;
-	if (!docker_socket_read(str_peek(&said.out), &images, &p->was, &here)) {
+	if (!docker_socket_read(d, &said.out, &questions, &p->was, &here)) {
 		docker_containers_done(&p->was);
 		r = docker_project(d, in->project, &p->was, err);
 		if (r == 0)

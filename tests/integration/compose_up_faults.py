@@ -163,6 +163,7 @@ class Faults(StackCase):
             self.assertEqual(s.facts(), before)
             self.assert_exit(s.up(target=target, env={"A": "2"}), 0)
             self.assertIn("A=2", s.containers()["web"][0]["Config"]["Env"])
+            self.assert_says(s.up(target=target, env={"A": "2"}), "nothing to change")
 
     def test_it_works_over_sudo(self):
         self.over({"local": {}, "become": "sudo"})

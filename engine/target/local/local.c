@@ -442,7 +442,7 @@ static const struct host_type local_host = {
 	.fence = local_fence,
 };
 static const struct target_type local_type = {
-	.name = "local", .open = local_open, .host = &local_host, .free = local_free};
+	.name = "local", .open = local_open, .host = &local_host, .here = true, .free = local_free};
 
 int target_local_new(const struct target_config *config, struct target **ret, struct err *err)
 {

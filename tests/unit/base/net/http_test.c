@@ -2,11 +2,17 @@
 #include "unit/cmocka_all.h"
 #include "base/core/clock.h"
 #include "base/net/http.h"
+#include "base/sys/fs.h"
 #include "base/sys/proc.h"
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct proc server = PROC_INIT;
@@ -392,6 +398,53 @@ static void on_done(void *context, int result, struct http_response *response, c
 	a->victim = NULL;
 }
 
+/* A service of one answer, in a process of its own. */
+static pid_t serve_once(const char *path)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(strlen(path) < sizeof(to.sun_path));
+	memcpy(to.sun_path, path, strlen(path));
+	assert_int_equal(bind(listening, (struct sockaddr *)&to, sizeof(to)), 0);
+	assert_int_equal(listen(listening, 1), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		char asked[4096];
+		static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere";
+		int fd = accept(listening, NULL, NULL);
+		ssize_t n = read(fd, asked, sizeof(asked) - 1);
+		bool right = n > 0 && strncmp(asked, "GET /containers?all=1 ", 22) == 0;
+		_exit(right && write(fd, answer, sizeof(answer) - 1) == (ssize_t)sizeof(answer) - 1 ? 0 : 1);
+	}
+	close(listening);
+	return pid;
+}
+
+static void a_socket_of_this_machine_is_asked_through_no_proxy(void **state)
+{
+	(void)state;
+	CALL(c);
+	struct err err = ERR_INIT;
+	_cleanup_free_ char *dir = NULL;
+	assert_int_equal(fs_make_temp_dir("davit-http", &dir, &err), 0);
+	_cleanup_free_ char *path = fs_join(dir, "s");
+	pid_t pid = serve_once(path);
+	int status = -1;
+	setenv("http_proxy", "http://127.0.0.1:1", 1);
+	c.q.socket = path;
+	c.q.url = xstrdup("http://engine/containers?all=1");
+	c.w = wait_within(&c.w, 20000);
+	c.result = http_perform(c.h, &c.q, &c.w, &c.a, &c.err);
+	unsetenv("http_proxy");
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	unlink(path);
+	rmdir(dir);
+	assert_int_equal(c.result, 0);
+	assert_int_equal(c.a.status, 200);
+	assert_string_equal(c.a.body.data, "here");
+}
+
 static void transfers_run_side_by_side_with_other_descriptors(void **state)
 {
 	(void)state;
@@ -617,6 +670,7 @@ int main(void)
 		cmocka_unit_test(a_header_with_a_line_break_is_refused),
 		cmocka_unit_test(a_proxy_gets_the_request),
 		cmocka_unit_test(loopback_goes_through_no_proxy_of_the_environment),
+		cmocka_unit_test(a_socket_of_this_machine_is_asked_through_no_proxy),
 		cmocka_unit_test(transfers_run_side_by_side_with_other_descriptors),
 		cmocka_unit_test(each_of_many_polls_keeps_its_connection),
 		cmocka_unit_test(waiting_for_a_poll_costs_no_wake_ups),
