@@ -25,7 +25,7 @@ enum {
 
 struct token {
 	char *scope;
-	struct str value; /* the header's value, with its scheme */
+	struct str value; /* the header's value, with its scheme; empty: it was answered without one */
 	int64_t until_mono_ms;
 };
 
@@ -34,6 +34,7 @@ struct registry {
 	struct str password;
 	bool secure; /* https */
 	bool basic;  /* it wants the login itself */
+	bool open;   /* it let somebody write who did not log in */
 	struct http *http;
 	struct token tokens[TOKENS_MAX];
 	size_t token_count;
@@ -126,8 +127,7 @@ static struct token *find_token(struct registry *r, const char *scope)
 	return NULL;
 }
 
-/* Renewed at four fifths of its life: a copy goes on for longer than the call that it was asked for. */
-static void keep_token(struct registry *r, const char *scope, const char *value, int64_t life_s)
+static struct token *clear_token(struct registry *r, const char *scope)
 {
 	struct token *t = find_token(r, scope);
 	if (t == NULL) {
@@ -137,6 +137,13 @@ static void keep_token(struct registry *r, const char *scope, const char *value,
 		*t = (struct token){.scope = xstrdup(scope), .value = STR_SECRET_INIT(TOKEN_MAX)};
 	}
 	str_clear(&t->value);
+	return t;
+}
+
+/* Renewed at four fifths of its life: a copy goes on for longer than the call that it was asked for. */
+static void keep_token(struct registry *r, const char *scope, const char *value, int64_t life_s)
+{
+	struct token *t = clear_token(r, scope);
 	str_appendf(&t->value, "Bearer %s", value);
 	t->until_mono_ms = clock_mono_ms() + MIN(MAX(life_s, 5), 24 * 3600) * 800;
 	mask_add_plain(mask_process(), value, strlen(value));
@@ -238,12 +245,32 @@ static int log_in(struct registry *r, const char *scope, const struct http_respo
 static void append_login(struct registry *r, const char *scope, struct str *out)
 {
 	const struct token *t = find_token(r, scope);
-	if (t != NULL && t->until_mono_ms > clock_mono_ms()) {
+	if (t != NULL && t->value.len > 0 && t->until_mono_ms > clock_mono_ms()) {
 		str_appendf(out, "Authorization: %s", str_peek(&t->value));
 	} else if (r->basic) {
 		str_append(out, "Authorization: ");
 		append_basic(r, out);
 	}
+}
+
+static bool reads(const struct registry_request *q)
+{
+	return q->method == NULL || strcmp(q->method, "HEAD") == 0;
+}
+
+static bool knows_login(struct registry *r, const char *scope)
+{
+	const struct token *t = find_token(r, scope);
+	return r->basic || r->open || (t != NULL && t->until_mono_ms > clock_mono_ms());
+}
+
+/* It was answered as it came: the next of its kind will be, too. */
+static void note_answered(struct registry *r, const struct registry_request *q)
+{
+	if (knows_login(r, q->scope))
+		return;
+	r->open = !reads(q);
+	clear_token(r, q->scope)->until_mono_ms = clock_mono_ms() + DEFAULT_LIFE_S * 1000;
 }
 
 static void add_header(struct strv *headers, const char *name, const char *value)
@@ -299,8 +326,7 @@ static int send_once(struct registry *r, const struct registry_request *q, struc
 	_cleanup_(done_outgoing) struct outgoing o;
 	make_outgoing(r, q, &o);
 	int e = http_perform(r->http, &o.request, w, ret, err);
-	bool reads = q->method == NULL || strcmp(q->method, "HEAD") == 0;
-	if (!reads && !q->repeats && (e == ERR_TIMEOUT || e == ERR_NETWORK))
+	if (!reads(q) && !q->repeats && (e == ERR_TIMEOUT || e == ERR_NETWORK))
 		return err_wrap(err, ERR_UNKNOWN, "%s: the reply to %s was lost", r->host, q->method);
 	return e < 0 ? err_wrap(err, e, "%s %s", q->method != NULL ? q->method : "GET", o.url) : 0;
 }
@@ -328,6 +354,7 @@ int registry_call(struct registry *r, const struct registry_request *q, struct w
 		return err_hint(err, ERR_AUTH,
 		                "a private repository, a name that does not exist and a missing right look alike");
 	}
+	note_answered(r, q);
 	*ret = first;
 	first = (struct http_response){0};
 	return 0;
@@ -388,14 +415,15 @@ int registry_call_all(struct registry *r, const struct registry_request *q, size
                       struct http_response *ret, struct err *err)
 {
 	_cleanup_free_ struct pending *all = xcalloc(count + 1, sizeof(*all));
-	/* The first one learns how to log in. */
-	int e = count > 0 ? registry_call(r, q, w, ret, err) : 0;
-	for (size_t i = 1; i < count; i++)
+	/* Where that is not known, the first one learns how to log in. */
+	size_t from = count > 0 && !knows_login(r, q->scope) ? 1 : 0;
+	int e = from > 0 ? registry_call(r, q, w, ret, err) : 0;
+	for (size_t i = from; i < count; i++)
 		all[i].response = &ret[i];
-	if (e == 0 && count > 1)
-		e = send_all(r, q + 1, count - 1, all + 1, w, err);
+	if (e == 0 && count > from)
+		e = send_all(r, q + from, count - from, all + from, w, err);
 	/* What did not come back, or wants another login, is asked by itself. */
-	for (size_t i = 1; e == 0 && i < count; i++) {
+	for (size_t i = from; e == 0 && i < count; i++) {
 		if (all[i].result >= 0 && ret[i].status != 401 && ret[i].status != 403)
 			continue;
 		http_response_done(&ret[i]);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECE = 8 << 20, DEPTH_MAX = 3, PARTS_MAX = 1000, AT_ONCE = 16 };
+enum { PIECE = 8 << 20, DEPTH_MAX = 3, PARTS_MAX = 1000, AT_ONCE = 16, MANIFESTS_AT_ONCE = 4 };
 static const int64_t BLOB_MAX = (int64_t)1 << 40;
 
 /* What a manifest says of one of its parts. Borrowed. */
@@ -262,42 +262,11 @@ static int mount_blobs(struct registry_copy *c, const struct part *parts, size_t
 	return e;
 }
 
-static int copy_manifest(struct registry_copy *c, const struct registry_manifest *m, int depth, size_t *parts,
-                         struct err *err);
-
-static int copy_child(struct registry_copy *c, const struct part *p, int depth, size_t *parts, struct err *err)
-{
-	struct registry_manifest child _cleanup_(registry_manifest_done) = REGISTRY_MANIFEST_INIT;
-	int e = registry_manifest_get(c->from, c->from_repository, p->digest, c->wait, &child, err);
-	if (e >= 0)
-		e = copy_manifest(c, &child, depth + 1, parts, err);
-	if (e >= 0)
-		e = guard(c, err);
-	return e < 0 ? e : registry_manifest_put(c->to, c->to_repository, child.digest, &child, c->wait, err);
-}
-
 static int next_part(const json_t *value, size_t *parts, struct part *ret, struct err *err)
 {
 	if (++*parts > PARTS_MAX)
 		return err_set(err, ERR_LIMIT, "it has more than %d parts", PARTS_MAX);
 	return read_part(value, ret, err);
-}
-
-static int copy_children(struct registry_copy *c, const json_t *list, int depth, size_t *parts, struct err *err)
-{
-	size_t i;
-	json_t *value;
-	int e = 0;
-	json_array_foreach((json_t *)list, i, value)
-	{
-		struct part p;
-		e = next_part(value, parts, &p, err);
-		if (e >= 0)
-			e = copy_child(c, &p, depth, parts, err);
-		if (e < 0)
-			break;
-	}
-	return e;
 }
 
 static int copy_blobs(struct registry_copy *c, const json_t *list, size_t *parts, struct err *err)
@@ -325,21 +294,99 @@ static int copy_blobs(struct registry_copy *c, const json_t *list, size_t *parts
 	return count > 0 ? mount_blobs(c, waiting, count, scope, err) : 0;
 }
 
-static int copy_manifest(struct registry_copy *c, const struct registry_manifest *m, int depth, size_t *parts,
-                         struct err *err)
+static int copy_manifests(struct registry_copy *c, const struct registry_manifest *m, size_t count, int depth,
+                          size_t *parts, struct err *err);
+
+struct children {
+	struct registry_manifest manifests[MANIFESTS_AT_ONCE];
+	const char *digests[MANIFESTS_AT_ONCE];
+	size_t count;
+};
+
+static void done_children(struct children *l)
 {
-	json_t *body _cleanup_json_ = NULL, *blobs _cleanup_json_ = NULL;
-	if (depth > DEPTH_MAX)
-		return err_set(err, ERR_LIMIT, "indexes lie deeper than %d in one another", DEPTH_MAX);
+	for (size_t i = 0; i < ARRAY_SIZE(l->manifests); i++)
+		registry_manifest_done(&l->manifests[i]);
+	l->count = 0;
+}
+
+/* Side by side, each behind the same look at the lock. What they are made of is there first. */
+static int copy_children(struct registry_copy *c, struct children *l, int depth, size_t *parts, struct err *err)
+{
+	int e = registry_manifest_get_all(c->from, c->from_repository, l->digests, l->count, c->wait, l->manifests,
+	                                  err);
+	if (e >= 0)
+		e = copy_manifests(c, l->manifests, l->count, depth, parts, err);
+	if (e >= 0)
+		e = guard(c, err);
+	if (e >= 0)
+		e = registry_manifest_put_all(c->to, c->to_repository, l->manifests, l->count, c->wait, err);
+	done_children(l);
+	return e;
+}
+
+static int copy_index(struct registry_copy *c, const json_t *list, int depth, size_t *parts, struct err *err)
+{
+	_cleanup_(done_children) struct children l = {.count = 0};
+	size_t i;
+	json_t *value;
+	int e = 0;
+	done_children(&l);
+	json_array_foreach((json_t *)list, i, value)
+	{
+		struct part p;
+		e = next_part(value, parts, &p, err);
+		if (e < 0)
+			return e;
+		l.digests[l.count++] = p.digest;
+		if (l.count == ARRAY_SIZE(l.digests))
+			e = copy_children(c, &l, depth, parts, err);
+		if (e < 0)
+			return e;
+	}
+	return l.count > 0 ? copy_children(c, &l, depth, parts, err) : 0;
+}
+
+/* Images of one index share layers: each is copied once. */
+static void add_blob(json_t *blobs, json_t *seen, json_t *value)
+{
+	const char *digest = json_get_string(value, "digest");
+	if (digest != NULL && json_object_get(seen, digest) != NULL)
+		return;
+	if (digest != NULL)
+		json_object_set_new(seen, digest, json_true());
+	json_array_append(blobs, value);
+}
+
+/* Of an index its manifests; of a manifest its blobs come to those of its neighbours. */
+static int read_manifest(struct registry_copy *c, const struct registry_manifest *m, int depth, size_t *parts,
+                         json_t *blobs, json_t *seen, struct err *err)
+{
+	json_t *body _cleanup_json_ = NULL, *layer;
+	size_t i;
 	int e = json_parse(str_peek(&m->bytes), m->bytes.len, REGISTRY_MANIFEST_MAX, &body, err);
 	if (e < 0)
 		return e;
 	if (m->index)
-		return copy_children(c, json_get_array(body, "manifests"), depth, parts, err);
-	blobs = json_pack("[O]", json_object_get(body, "config"));
-	if (blobs == NULL)
+		return copy_index(c, json_get_array(body, "manifests"), depth + 1, parts, err);
+	if (json_object_get(body, "config") == NULL)
 		return err_set(err, ERR_PROTOCOL, "the manifest %s has no config", m->digest);
-	json_array_extend(blobs, json_get_array(body, "layers"));
+	add_blob(blobs, seen, json_object_get(body, "config"));
+	json_array_foreach(json_get_array(body, "layers"), i, layer) add_blob(blobs, seen, layer);
+	return 0;
+}
+
+static int copy_manifests(struct registry_copy *c, const struct registry_manifest *m, size_t count, int depth,
+                          size_t *parts, struct err *err)
+{
+	json_t *blobs _cleanup_json_ = json_array(), *seen _cleanup_json_ = json_object();
+	if (depth > DEPTH_MAX)
+		return err_set(err, ERR_LIMIT, "indexes lie deeper than %d in one another", DEPTH_MAX);
+	for (size_t i = 0; i < count; i++) {
+		int e = read_manifest(c, &m[i], depth, parts, blobs, seen, err);
+		if (e < 0)
+			return e;
+	}
 	return copy_blobs(c, blobs, parts, err);
 }
 
@@ -348,6 +395,6 @@ int registry_copy_content(struct registry_copy *c, const struct registry_manifes
 	size_t parts = 0;
 	if (registry_same(c->from, c->to) && strcmp(c->from_repository, c->to_repository) == 0)
 		return 0;
-	int e = copy_manifest(c, m, 0, &parts, err);
+	int e = copy_manifests(c, m, 1, 0, &parts, err);
 	return e < 0 ? err_wrap(err, e, "copy %s", m->digest) : 0;
 }

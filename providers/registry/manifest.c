@@ -76,26 +76,59 @@ static void digest_bytes(const struct str *bytes, char ret[REGISTRY_DIGEST_SIZE]
 	snprintf(ret, REGISTRY_DIGEST_SIZE, "sha256:%s", hex);
 }
 
-int registry_manifest_get(struct registry *r, const char *repository, const char *reference, struct wait *w,
-                          struct registry_manifest *ret, struct err *err)
+/* Requests for manifests by their references, with all that they point to. */
+struct asked {
+	struct registry_request *requests;
+	struct http_response *responses;
+	char **paths, *scope;
+	size_t count;
+};
+
+static void done_asked(struct asked *a)
+{
+	for (size_t i = 0; i < a->count; i++) {
+		http_response_done(&a->responses[i]);
+		free(a->paths[i]);
+	}
+	free(a->requests);
+	free(a->responses);
+	free(a->paths);
+	free(a->scope);
+}
+
+static struct asked make_asked(const char *method, const char *repository, const char *actions,
+                               const char *const *references, size_t count)
+{
+	struct asked a = {.requests = xcalloc(count, sizeof(*a.requests)),
+	                  .responses = xcalloc(count, sizeof(*a.responses)),
+	                  .paths = xcalloc(count, sizeof(*a.paths)),
+	                  .scope = scope_of(repository, actions),
+	                  .count = count};
+	for (size_t i = 0; i < count; i++) {
+		a.paths[i] = path_of(repository, references[i]);
+		a.requests[i] = (struct registry_request){.method = method,
+		                                          .path = a.paths[i],
+		                                          .scope = a.scope,
+		                                          .accept = accept,
+		                                          .max_body = REGISTRY_MANIFEST_MAX,
+		                                          .repeats = true};
+	}
+	return a;
+}
+
+static int read_manifest(struct registry *r, const char *repository, const char *reference,
+                         const struct http_response *response, struct registry_manifest *ret, struct err *err)
 {
 	struct registry_manifest m _cleanup_(registry_manifest_done) = REGISTRY_MANIFEST_INIT;
-	struct http_response response _cleanup_(http_response_done) = {0};
-	_cleanup_free_ char *path = path_of(repository, reference), *scope = scope_of(repository, "pull");
 	_cleanup_free_ char *what = xasprintf("%s/%s %s", registry_host(r), repository, reference);
-	const struct registry_request q = {
-		.path = path, .scope = scope, .accept = accept, .max_body = REGISTRY_MANIFEST_MAX, .repeats = true};
-	int e = registry_call(r, &q, w, &response, err);
-	if (e < 0)
-		return e;
-	if (response.status != 200)
-		return registry_refused(&response, what, err);
-	str_append_n(&m.bytes, str_peek(&response.body), response.body.len);
+	if (response->status != 200)
+		return registry_refused(response, what, err);
+	str_append_n(&m.bytes, str_peek(&response->body), response->body.len);
 	digest_bytes(&m.bytes, m.digest);
-	const char *told = registry_is_digest(reference) ? reference : http_header(&response, "Docker-Content-Digest");
+	const char *told = registry_is_digest(reference) ? reference : http_header(response, "Docker-Content-Digest");
 	if (told != NULL && strcmp(told, m.digest) != 0)
 		return err_set(err, ERR_PROTOCOL, "%s: the registry sent other bytes than those of %.80s", what, told);
-	e = read_type(&m, &response, what, err);
+	int e = read_type(&m, response, what, err);
 	if (e < 0)
 		return e;
 	*ret = m;
@@ -103,60 +136,108 @@ int registry_manifest_get(struct registry *r, const char *repository, const char
 	return 0;
 }
 
-int registry_manifest_digest(struct registry *r, const char *repository, const char *reference, struct wait *w,
-                             char ret[REGISTRY_DIGEST_SIZE], struct err *err)
+int registry_manifest_get_all(struct registry *r, const char *repository, const char *const *references, size_t count,
+                              struct wait *w, struct registry_manifest *ret, struct err *err)
 {
-	struct http_response response _cleanup_(http_response_done) = {0};
+	_cleanup_(done_asked) struct asked a = make_asked(NULL, repository, "pull", references, count);
+	int e = registry_call_all(r, a.requests, count, w, a.responses, err);
+	for (size_t i = 0; e == 0 && i < count; i++)
+		e = read_manifest(r, repository, references[i], &a.responses[i], &ret[i], err);
+	return e;
+}
+
+int registry_manifest_get(struct registry *r, const char *repository, const char *reference, struct wait *w,
+                          struct registry_manifest *ret, struct err *err)
+{
+	return registry_manifest_get_all(r, repository, &reference, 1, w, ret, err);
+}
+
+static int read_digest(struct registry *r, const char *repository, const char *reference, struct wait *w,
+                       const struct http_response *response, char ret[REGISTRY_DIGEST_SIZE], struct err *err)
+{
 	struct registry_manifest m _cleanup_(registry_manifest_done) = REGISTRY_MANIFEST_INIT;
-	_cleanup_free_ char *path = path_of(repository, reference), *scope = scope_of(repository, "pull");
-	const struct registry_request q = {
-		.method = "HEAD", .path = path, .scope = scope, .accept = accept, .repeats = true};
-	int e = registry_call(r, &q, w, &response, err);
-	if (e < 0)
-		return e;
-	const char *told = http_header(&response, "Docker-Content-Digest");
-	if (response.status == 404) {
+	const char *told = http_header(response, "Docker-Content-Digest");
+	if (response->status == 404) {
 		ret[0] = '\0';
 		return 0;
 	}
-	if (response.status != 200)
-		return registry_refused(&response, path, err);
+	if (response->status != 200) {
+		_cleanup_free_ char *path = path_of(repository, reference);
+		return registry_refused(response, path, err);
+	}
 	if (told != NULL && registry_is_digest(told)) {
 		snprintf(ret, REGISTRY_DIGEST_SIZE, "%s", told);
 		return 0;
 	}
 	/* The header may be missing, or name another algorithm. */
-	e = registry_manifest_get(r, repository, reference, w, &m, err);
+	int e = registry_manifest_get(r, repository, reference, w, &m, err);
 	if (e >= 0)
 		snprintf(ret, REGISTRY_DIGEST_SIZE, "%s", m.digest);
 	return e;
 }
 
+int registry_manifest_digest(struct registry *r, const char *repository, const char *reference, struct wait *w,
+                             char ret[REGISTRY_DIGEST_SIZE], struct err *err)
+{
+	_cleanup_(done_asked) struct asked a = make_asked("HEAD", repository, "pull", &reference, 1);
+	int e = registry_call(r, a.requests, w, a.responses, err);
+	return e < 0 ? e : read_digest(r, repository, reference, w, a.responses, ret, err);
+}
+
+static int must_lead_to(struct registry *r, const char *repository, const char *const *references,
+                        const struct registry_manifest *m, size_t count, struct wait *w, struct err *err)
+{
+	_cleanup_(done_asked) struct asked a = make_asked("HEAD", repository, "pull", references, count);
+	int e = registry_call_all(r, a.requests, count, w, a.responses, err);
+	for (size_t i = 0; i < count; i++) {
+		char now[REGISTRY_DIGEST_SIZE];
+		if (e >= 0)
+			e = read_digest(r, repository, references[i], w, &a.responses[i], now, err);
+		if (e < 0)
+			return err_wrap(err, e, "read back what was put %s/%s %s", registry_host(r), repository,
+			                references[i]);
+		if (strcmp(now, m[i].digest) != 0)
+			return err_set(err, ERR_CONFLICT, "put %s/%s %s: it leads to %s instead of %s",
+			               registry_host(r), repository, references[i], *now != '\0' ? now : "nothing",
+			               m[i].digest);
+	}
+	return 0;
+}
+
+static int put_all(struct registry *r, const char *repository, const char *const *references,
+                   const struct registry_manifest *m, size_t count, struct wait *w, struct err *err)
+{
+	/* The same bytes under the same name: repeating it is harmless. */
+	_cleanup_(done_asked) struct asked a = make_asked("PUT", repository, "pull,push", references, count);
+	for (size_t i = 0; i < count; i++) {
+		a.requests[i].accept = NULL;
+		a.requests[i].max_body = 0;
+		a.requests[i].content_type = m[i].media_type;
+		a.requests[i].body = m[i].bytes.data;
+		a.requests[i].body_len = m[i].bytes.len;
+	}
+	int e = registry_call_all(r, a.requests, count, w, a.responses, err);
+	for (size_t i = 0; e == 0 && i < count; i++) {
+		_cleanup_free_ char *what = xasprintf("put %s/%s %s", registry_host(r), repository, references[i]);
+		if (a.responses[i].status != 201)
+			e = registry_refused(&a.responses[i], what, err);
+	}
+	return e < 0 ? e : must_lead_to(r, repository, references, m, count, w, err);
+}
+
 int registry_manifest_put(struct registry *r, const char *repository, const char *reference,
                           const struct registry_manifest *m, struct wait *w, struct err *err)
 {
-	struct http_response response _cleanup_(http_response_done) = {0};
-	char now[REGISTRY_DIGEST_SIZE];
-	_cleanup_free_ char *path = path_of(repository, reference), *scope = scope_of(repository, "pull,push");
-	_cleanup_free_ char *what = xasprintf("put %s/%s %s", registry_host(r), repository, reference);
-	/* The same bytes under the same name: repeating it is harmless. */
-	const struct registry_request q = {.method = "PUT",
-	                                   .path = path,
-	                                   .scope = scope,
-	                                   .content_type = m->media_type,
-	                                   .body = m->bytes.data,
-	                                   .body_len = m->bytes.len,
-	                                   .repeats = true};
-	int e = registry_call(r, &q, w, &response, err);
-	if (e < 0)
-		return e;
-	if (response.status != 201)
-		return registry_refused(&response, what, err);
-	e = registry_manifest_digest(r, repository, reference, w, now, err);
-	if (e >= 0 && strcmp(now, m->digest) != 0)
-		return err_set(err, ERR_CONFLICT, "%s: it leads to %s instead of %s", what,
-		               *now != '\0' ? now : "nothing", m->digest);
-	return e < 0 ? err_wrap(err, e, "read back what was %s", what) : 0;
+	return put_all(r, repository, &reference, m, 1, w, err);
+}
+
+int registry_manifest_put_all(struct registry *r, const char *repository, const struct registry_manifest *m,
+                              size_t count, struct wait *w, struct err *err)
+{
+	_cleanup_free_ const char **digests = xcalloc(count, sizeof(*digests));
+	for (size_t i = 0; i < count; i++)
+		digests[i] = m[i].digest;
+	return put_all(r, repository, digests, m, count, w, err);
 }
 
 int registry_manifest_delete(struct registry *r, const char *repository, const char *reference, struct wait *w,
