@@ -12,7 +12,7 @@ enum {
 	WORDS_MAX = 600,
 	VALUE_MAX = 200,
 	DIGEST_SHOWN = 12,
-	ATTRIBUTES_MAX = 30,
+	ATTRIBUTES_MAX = 5000,
 	FINDINGS_MAX = 40,
 	FOOT_MAX = 1500,
 	TEXT_MAX = 1 << 20,
@@ -22,19 +22,24 @@ enum {
 struct page {
 	struct str *out;
 	size_t limit;
-	size_t left_out;
+	bool full;
+	size_t left_out, attributes_left_out;
 };
 
-/* The piece, and what closes it later, fit. What does not is counted; all that follows is left out as well, so that nothing is missed in
- * between. */
+/* The piece, and what closes it later, fit. Behind one that does not, all is left out, so that nothing is missed in between. */
+static bool page_takes(struct page *p, const struct str *piece, size_t closing)
+{
+	p->full = p->full || piece->failed || p->out->len + piece->len + closing > p->limit;
+	if (!p->full)
+		str_append_n(p->out, str_peek(piece), piece->len);
+	return !p->full;
+}
+
 static bool page_add(struct page *p, const struct str *piece, size_t closing)
 {
-	bool fits = p->left_out == 0 && !piece->failed && p->out->len + piece->len + closing <= p->limit;
-	if (fits)
-		str_append_n(p->out, str_peek(piece), piece->len);
-	else
-		p->left_out++;
-	return fits;
+	bool taken = page_takes(p, piece, closing);
+	p->left_out += !taken;
+	return taken;
 }
 
 /* ---- one change ---- */
@@ -115,12 +120,17 @@ static void append_attribute(struct str *out, const char *name, const json_t *fr
 	str_append_c(out, '\n');
 }
 
+static bool is_shown(const char *name, const json_t *from, const json_t *to)
+{
+	return strcmp(name, "mtime_ns") != 0 && (from == NULL || to == NULL || !json_equal(from, to));
+}
+
 /* What goes as a whole has no attributes any more. */
-static void append_attributes(struct str *out, const json_t *change)
+static void append_attributes(struct page *p, const json_t *change, size_t closing)
 {
 	const json_t *before = json_object_get(change, "before"), *after = json_object_get(change, "after");
 	_cleanup_json_ json_t *all = json_object();
-	size_t shown = 0, more = 0;
+	size_t shown = 0;
 	const char *name;
 	json_t *value;
 	if (is_action(change, "destroy"))
@@ -130,15 +140,13 @@ static void append_attributes(struct str *out, const json_t *change)
 	json_object_foreach(all, name, value)
 	{
 		const json_t *from = json_object_get(before, name), *to = json_object_get(after, name);
-		if (strcmp(name, "mtime_ns") == 0 || (from != NULL && to != NULL && json_equal(from, to)))
+		_cleanup_(str_done) struct str piece = STR_INIT(TEXT_MAX);
+		if (!is_shown(name, from, to))
 			continue;
-		if (shown++ < ATTRIBUTES_MAX)
-			append_attribute(out, name, from, to);
-		else
-			more++;
+		append_attribute(&piece, name, from, to);
+		if (shown++ >= ATTRIBUTES_MAX || !page_takes(p, &piece, closing))
+			p->attributes_left_out++;
 	}
-	if (more > 0)
-		str_appendf(out, "  - and %zu more\n", more);
 }
 
 /* ---- first: what to look at ---- */
@@ -287,8 +295,8 @@ static void append_step(struct page *p, const json_t *step, size_t number)
 		_cleanup_(str_done) struct str piece = STR_INIT(TEXT_MAX);
 		str_append(&piece, "- ");
 		append_change(&piece, change);
-		append_attributes(&piece, change);
-		page_add(p, &piece, sizeof(folded_end));
+		if (page_add(p, &piece, sizeof(folded_end)))
+			append_attributes(p, change, sizeof(folded_end));
 	}
 	append_warnings(p, warnings);
 	str_append(p->out, folded_end);
@@ -326,13 +334,21 @@ static void append_head(struct str *out, const struct report_plan *plan)
 	}
 }
 
-static void append_foot(struct str *out, const struct report_plan *plan, size_t left_out)
+static void append_left_out(struct str *out, const struct page *p)
 {
-	if (left_out > 0)
-		str_appendf(
-			out,
-			"\n**%zu change%s or warnings are left out here**, for lack of room: the job's log has all of them.\n",
-			left_out, left_out == 1 ? "" : "s");
+	if (p->left_out == 0 && p->attributes_left_out == 0)
+		return;
+	str_append(out, "\n**Left out here for lack of room: ");
+	if (p->left_out > 0)
+		str_appendf(out, "%zu change%s or warnings", p->left_out, p->left_out == 1 ? "" : "s");
+	if (p->attributes_left_out > 0)
+		str_appendf(out, "%s%zu attribute%s", p->left_out > 0 ? ", " : "", p->attributes_left_out,
+		            p->attributes_left_out == 1 ? "" : "s");
+	str_append(out, ".** The job's log has all of them.\n");
+}
+
+static void append_foot(struct str *out, const struct report_plan *plan)
+{
 	if (plan->note != NULL)
 		str_appendf(out, "\n%s\n", plan->note);
 	if (plan->digest != NULL && *plan->digest != '\0')
@@ -352,6 +368,7 @@ char *report_plan_markdown(const struct report_plan *plan, const json_t *report,
 		str_appendf(&out, "\n%s\n", plan->nothing);
 	append_risky(&page, changes);
 	append_steps(&page, report);
-	append_foot(&out, plan, page.left_out);
+	append_left_out(&out, &page);
+	append_foot(&out, plan);
 	return str_take(&out);
 }

@@ -4,7 +4,7 @@
 #include "base/secret/digest.h"
 #include "engine/change/change.h"
 
-enum { ROWS_SHOWN = 500, ATTRIBUTES_SHOWN = 3000 };
+enum { ROWS_SHOWN = 500, ATTRIBUTES_SHOWN = 3000, RISKS_SHOWN = 50 };
 
 const struct change_type change_terraform = {.name = "terraform", .flags = CHANGE_BLIND};
 
@@ -178,6 +178,24 @@ static struct change *add(struct plan *plan, const struct terraform_in *in, stru
 	return c;
 }
 
+static bool is_lost(const struct terraform_row *row)
+{
+	return row->action == TERRAFORM_DESTROY || row->action == TERRAFORM_REPLACE ||
+	       row->action == TERRAFORM_REPLACE_FIRST;
+}
+
+/* What people look at first. */
+static json_t *risk_of(const struct terraform_plan *plan)
+{
+	json_t *risk = json_array();
+	for (size_t i = 0; i < plan->count && json_array_size(risk) < RISKS_SHOWN; i++)
+		if (is_lost(&plan->rows[i])) {
+			_cleanup_free_ char *text = row_text(&plan->rows[i]);
+			json_array_append_new(risk, json_stringf("%s %s", plan->rows[i].address, text));
+		}
+	return risk;
+}
+
 static void add_change(struct plan *plan, const struct terraform_in *in, struct terraform_payload *p)
 {
 	const struct terraform_look *l = &p->look;
@@ -186,6 +204,9 @@ static void add_change(struct plan *plan, const struct terraform_in *in, struct 
 	json_decref(c->extra);
 	c->extra = json_pack("{s:{s:s,s:s},s:s,s:I,s:s?}", "plan", "changes", l->digest, "lineage", l->lineage, "file",
 	                     l->sha256, "serial", (json_int_t)l->serial, "version", l->plan.version);
+	_cleanup_json_ json_t *risk = risk_of(&l->plan);
+	if (json_array_size(risk) > 0)
+		json_object_set(c->extra, "risk", risk);
 	_cleanup_free_ char *counts = summary_of(&l->plan);
 	c->summary = xasprintf("%s, by a plan of %s", counts, in->program);
 	warn(&l->plan, in->directory, &plan->warnings);

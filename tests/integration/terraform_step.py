@@ -61,6 +61,9 @@ class TerraformStep(Case):
         self.assertEqual(self.server.writes, writes)
         shown = self.apply("two", "--plan", allow_destroy=["terraform_data.b"])
         self.assert_says(shown, "terraform_data.b triggers_replace (forces replacement)", "forced by triggers_replace", 'terraform_data.a input: "one" → "two"')
+        plan = json.loads(self.apply("two", "--plan", "--json", allow_destroy=["terraform_data.b"]).out)["report"]["plan"]
+        (risk,) = [c["extra"]["risk"] for step in plan for c in step["changes"] if "risk" in c.get("extra", {})]
+        self.assertEqual([r.split()[0] for r in risk], ["terraform_data.b"])
         self.assert_exit(self.apply("two", allow_destroy=["terraform_data.b"]), 0)
         self.infra.write(VALUES.replace('resource "terraform_data" "b" { triggers_replace = [var.value] }', "") + backend(self.server))
         gone = self.apply("two")

@@ -95,12 +95,27 @@ static void a_step_gets_its_job_and_the_secrets_it_names_but_no_empty_inputs(voi
 	assert_false(uses_only_looks(&uses));
 }
 
+/* Of the event itself, which no step before it can change. */
+static void a_step_gets_the_pull_request_that_began_its_job(void **state)
+{
+	(void)state;
+	static const char *const events[] = {"pull_request", "pull_request_target", "push"};
+	for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
+		_cleanup_json_ json_t *github =
+			json_pack("{s:s, s:{s:{s:i}}}", "event_name", events[i], "event", "pull_request", "number", 7);
+		const struct uses_job source = {.github = github};
+		_cleanup_json_ json_t *job = uses_job(&source);
+		assert_int_equal(json_get_int(json_object_get(job, "pull_request"), "number", 0), i < 2 ? 7 : 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(our_own_actions_of_our_major_run_here),
 		cmocka_unit_test(other_versions_are_refused_with_both_named),
 		cmocka_unit_test(other_actions_are_not_ours),
+		cmocka_unit_test(a_step_gets_the_pull_request_that_began_its_job),
 		cmocka_unit_test(a_step_gets_its_job_and_the_secrets_it_names_but_no_empty_inputs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
