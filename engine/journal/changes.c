@@ -217,6 +217,15 @@ int store_state_get(struct store *s, const char *scope, const char *target, cons
 	return sql_json(st, 0, ret, err);
 }
 
+int store_state_forget(struct store *s, const char *scope, const char *target, const char *key, struct err *err)
+{
+	int r = sql_begin(s, err);
+	if (r < 0)
+		return r;
+	r = sql_run(s, err, "DELETE FROM state WHERE scope=? AND target=? AND key=?", "sss", scope, target, key);
+	return sql_end(s, r, err);
+}
+
 int store_state_list(struct store *s, const char *scope, const char *target, json_t **ret_object, struct err *err)
 {
 	_cleanup_stmt_ sqlite3_stmt *st = NULL;

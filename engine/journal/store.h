@@ -72,6 +72,7 @@ int store_event_list(struct store *s, const char *id, json_t **ret_array, struct
 
 int store_state_get(struct store *s, const char *scope, const char *target, const char *key, json_t **ret,
                     struct err *err);
+int store_state_forget(struct store *s, const char *scope, const char *target, const char *key, struct err *err);
 int store_state_list(struct store *s, const char *scope, const char *target, json_t **ret_object, struct err *err);
 
 /* Gives up the reserve (1 MiB) so that an undo can be recorded on a full disk; it is made again when the store is next opened. */

@@ -120,7 +120,7 @@ static int verify_change(struct estep *s, struct etarget *et, const struct chang
 {
 	enum change_match match;
 	s = engine_maker(s->e, s, c);
-	if (s->type->verify)
+	if (engine_step_makes(et) && s->type->verify)
 		return s->type->verify(&s->context, &et->t->view, c, err);
 	if (change_has(c, CHANGE_BLIND))
 		return 0;
@@ -150,8 +150,8 @@ static int make_change(struct engine *e, struct estep *s, struct etarget *et, st
 	s = engine_maker(e, s, c);
 	for (int i = 0; i < APPLY_TRIES; i++) {
 		if (!at_work)
-			r = s->type->apply ? s->type->apply(&s->context, et->t, c, err)
-			                   : engine_change_apply(e, et, c, err);
+			r = engine_step_makes(et) && s->type->apply ? s->type->apply(&s->context, et->t, c, err)
+			                                            : engine_change_apply(e, et, c, err);
 		bool again = engine_again(e, et, r, engine_tries_left_ms(PAUSE_MS, i, APPLY_TRIES), err);
 		if (!again || (change_has(c, CHANGE_BLIND) && r != ERR_NETWORK))
 			return r;

@@ -50,6 +50,20 @@ static int step_state_list(void *engine, const char *target, json_t **ret_object
 	return store_state_list(e->store, e->scope, target, ret_object, err);
 }
 
+static int step_state_forget(void *engine, const char *target, const char *key, struct err *err)
+{
+	struct engine *e = engine;
+	return e->store == NULL ? 0 : store_state_forget(e->store, e->scope, target, key, err);
+}
+
+static int step_guard(void *engine, const char *target, struct err *err)
+{
+	struct etarget *et = engine_target(engine, target);
+	if (et == NULL)
+		return err_set(err, ERR_INVALID, "there is no target '%s'", target);
+	return lock_guard(et->anchor->t, err);
+}
+
 static int step_other(void *engine, const char *name, struct target **ret, struct err *err)
 {
 	struct engine *e = engine;
@@ -134,6 +148,8 @@ void engine_make_context(struct engine *e, struct estep *s)
 		.event = step_event,
 		.state_get = step_state_get,
 		.state_list = step_state_list,
+		.state_forget = step_state_forget,
+		.guard = step_guard,
 		.other = step_other,
 		.changed_before = step_changed_before,
 	};

@@ -29,6 +29,11 @@ static int note_task(void *context, const char *task, struct err *err)
 	return r < 0 ? err_wrap(err, r, "note the task '%s' of '%s'", task, at->c->path) : 0;
 }
 
+bool engine_step_makes(const struct etarget *et)
+{
+	return target_is_host(et->t);
+}
+
 static struct change_call call_of(struct at *at)
 {
 	struct target *t = at->et->t;

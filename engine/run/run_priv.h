@@ -210,6 +210,8 @@ int engine_set_state(struct engine *e, enum deployment_state state, json_t *memb
 int engine_seal(struct engine *e, struct err *err);
 
 /* ---- driver.c ---- */
+/* False: its driver makes, looks at and takes back the step's changes there, as those of every API. */
+bool engine_step_makes(const struct etarget *et);
 int engine_change_apply(struct engine *e, struct etarget *et, struct change *c, struct err *err);
 int engine_change_undo(struct engine *e, struct etarget *et, struct change *c, struct err *err);
 /* Waits for its running task; 0: there is none. ERR_FAILED: the task failed. Compare then shows the state. */

@@ -25,6 +25,7 @@
  * | back     | input, one read-only target, a change of the committed deployment that is rolled back | reads | the changes that lead back from it: none where it is as before already. ERR_UNSUPPORTED: none can, and err says why; ERR_CONFLICT: the world is not as that change left it | it stays, and is named |
  * | back_to | as `back`, and the name of a release in place of the change | reads | the changes that lead back to what it was before that release was replaced | nothing of the step is led back to a release |
  *
+ * Changes of an API are made, looked at and taken back by their driver alone, which is given the lock's guard and notes its tasks.
  * apply is called once a change, after intents and former contents are durable; the journal is the engine's business.
  * undo gets the change from the journal, maybe in another process than apply's: it must rest on the record, the target and the sealed input only.
  */
@@ -77,6 +78,10 @@ struct step_context {
 	int (*state_get)(void *engine, const char *target, const char *key, json_t **ret,
 	                 struct err *err);                                                         /* ERR_NOT_FOUND */
 	int (*state_list)(void *engine, const char *target, json_t **ret_object, struct err *err); /* key → JSON */
+	/* Takes a row out that no change is about: what it says is there is not there any more. */
+	int (*state_forget)(void *engine, const char *target, const char *key, struct err *err);
+	/* Is the lock on that API still ours? `clean` asks right before each request that changes something. ERR_FENCED: it is not. */
+	int (*guard)(void *engine, const char *target, struct err *err);
 	/* Another target of the deployment, by its name: opened, and locked as all are, so that the step may keep something there. NULL in *ret:
 	 * it does not answer, as was said before. ERR_INVALID: there is none of this name. */
 	int (*other)(void *engine, const char *name, struct target **ret, struct err *err);

@@ -56,7 +56,7 @@ static const struct change *blocker(const struct plan *all, size_t i)
 static int step_undo(struct engine *e, struct estep *s, struct etarget *et, struct change *c, struct err *err)
 {
 	s = engine_maker(e, s, c);
-	if (s && s->type->undo)
+	if (s && engine_step_makes(et) && s->type->undo)
 		return s->type->undo(&s->context, et->t, c, err);
 	return engine_change_undo(e, et, c, err);
 }

@@ -163,3 +163,54 @@ int guest_read(struct proxmox *p, int64_t vmid, struct wait *w, struct guest *re
 		guest_done(ret);
 	return r;
 }
+
+/* ---- by name ---- */
+
+enum { LISTED = 20, LIST_MAX = 2000 };
+
+static int not_there(struct proxmox *p, const json_t *rows, const char *id_or_name, struct err *err)
+{
+	struct str names _cleanup_(str_done) = STR_INIT(LIST_MAX);
+	for (size_t i = 0; i < json_array_size(rows) && i < LISTED; i++) {
+		const char *name = json_get_string(json_array_get(rows, i), "name");
+		str_appendf(&names, "%s%.80s (%" PRId64 ")", i > 0 ? ", " : "", name != NULL ? name : "",
+		            number_of(json_array_get(rows, i), "vmid"));
+	}
+	err_set(err, ERR_NOT_FOUND, "%s has no guest '%s'", proxmox_host(p), id_or_name);
+	return err_hint(err, ERR_NOT_FOUND, "its guests: %s",
+	                names.len > 0 ? str_peek(&names) : "none that this token may see");
+}
+
+static int find_id(struct proxmox *p, const json_t *rows, const char *id_or_name, int64_t *ret, struct err *err)
+{
+	long long id = 0;
+	bool by_id = str_parse_i64(id_or_name, 0, INT32_MAX, &id);
+	*ret = -1;
+	for (size_t i = 0; i < json_array_size(rows); i++) {
+		const char *name = json_get_string(json_array_get(rows, i), "name");
+		int64_t vmid = number_of(json_array_get(rows, i), "vmid");
+		if (by_id ? vmid != id : name == NULL || strcmp(name, id_or_name) != 0)
+			continue;
+		if (*ret >= 0) {
+			err_set(err, ERR_REFUSED, "the guests %" PRId64 " and %" PRId64 " are both called '%s'", *ret,
+			        vmid, id_or_name);
+			return err_hint(err, ERR_REFUSED, "name the one that is meant by its id");
+		}
+		*ret = vmid;
+	}
+	return *ret >= 0 ? 0 : not_there(p, rows, id_or_name, err);
+}
+
+int guest_read_named(struct proxmox *p, const char *id_or_name, struct wait *w, struct guest *ret, struct err *err)
+{
+	json_t *rows _cleanup_json_ = NULL;
+	int64_t vmid = -1;
+	int r = list_guests(p, w, &rows, err);
+	if (r == 0)
+		r = find_id(p, rows, id_or_name, &vmid, err);
+	if (r == 0)
+		r = guest_read(p, vmid, w, ret, err);
+	if (r == 0 && !ret->there)
+		r = not_there(p, rows, id_or_name, err);
+	return r;
+}

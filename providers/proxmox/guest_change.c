@@ -5,13 +5,11 @@
 #include "providers/proxmox/attributes.h"
 #include "providers/proxmox/guest_move.h"
 #include "providers/proxmox/properties.h"
+#include "providers/proxmox/request.h"
 #include "providers/proxmox/target.h"
-#include "providers/proxmox/task.h"
 
 #include <inttypes.h>
 #include <string.h>
-
-enum { QUIET_LOOKS = 2, QUIET_MS = 700 };
 
 static bool is_absent(const json_t *node)
 {
@@ -269,39 +267,9 @@ static int undo(struct change_call *x, const struct change *c, struct err *err)
 	return undo_update(x, c, err);
 }
 
-/* A request whose reply was lost may only just have begun its task: two looks in a row must find none. */
-static int wait_for_unnamed(struct change_call *x, const struct change *c, struct err *err)
-{
-	const char *node = json_get_string(identity_of(c), "node");
-	struct guest g _cleanup_(guest_done) = {.vmid = guest_id_of(c)};
-	if (node == NULL || !upid_is_node(node) || g.vmid < 0)
-		return err_set(err, ERR_INVALID, "'%s' is on no node", c->path);
-	snprintf(g.node, sizeof(g.node), "%s", node);
-	int r = 0;
-	for (int i = 0; r == 0 && i < QUIET_LOOKS; i++) {
-		r = i > 0 ? wait_ms(x->v->wait, QUIET_MS, err) : 0;
-		if (r == 0)
-			r = guest_settle(x, &g, err);
-	}
-	return r;
-}
-
-static int end_named(struct change_call *x, const struct change *c, struct err *err)
-{
-	struct task_watch watch = {proxmox_of_target(x->v), x->v->wait, NULL, NULL};
-	int r = task_follow(&watch, c->task, proxmox_task_timeout(watch.p), err);
-	if (r == ERR_TIMEOUT && x->undoing)
-		r = task_stop(&watch, c->task, err);
-	return r;
-}
-
 static int resume(struct change_call *x, const struct change *c, struct err *err)
 {
-	if (proxmox_of_target(x->v) == NULL)
-		return err_set(err, ERR_INVALID, "target '%s' is not a Proxmox server", x->v->name);
-	int r = c->task != NULL ? end_named(x, c, err) : 0;
-	int rest = r == 0 || r == ERR_FAILED ? wait_for_unnamed(x, c, r == 0 ? err : NULL) : 0;
-	return r < 0 ? r : rest;
+	return request_resume(x, c, json_get_string(identity_of(c), "node"), guest_id_of(c), err);
 }
 
 /* ---- records of others ---- */

@@ -1,11 +1,11 @@
 #include "providers/proxmox/guest_move.h"
 
-#include "base/core/clock.h"
 #include "base/core/mem.h"
 #include "engine/change/change.h"
 #include "providers/proxmox/attributes.h"
 #include "providers/proxmox/guest_params.h"
 #include "providers/proxmox/properties.h"
+#include "providers/proxmox/request.h"
 #include "providers/proxmox/self.h"
 #include "providers/proxmox/target.h"
 #include "providers/proxmox/task.h"
@@ -13,23 +13,11 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { ROUNDS_MAX = 16, LOCK_MS = 20000, LOCK_PAUSE_MS = 500, SHUTDOWN_S = 60 };
+enum { ROUNDS_MAX = 16, SHUTDOWN_S = 60 };
 
 static struct proxmox *server_of(const struct change_call *x)
 {
 	return proxmox_of_target(x->v);
-}
-
-static void tell(void *context, const char *line)
-{
-	struct view *v = context;
-	if (v->report != NULL)
-		v->report(v->report_context, line);
-}
-
-static struct task_watch watch_of(const struct change_call *x)
-{
-	return (struct task_watch){server_of(x), x->v->wait, tell, x->v};
 }
 
 int64_t guest_id_of(const struct change *c)
@@ -38,25 +26,14 @@ int64_t guest_id_of(const struct change *c)
 	return id > 0 ? id : json_get_int(c->before, "vmid", -1);
 }
 
-static bool task_is(const struct change *c, const char *const *types)
-{
-	struct upid u;
-	if (c->task == NULL || upid_read(c->task, &u, NULL) < 0)
-		return false;
-	for (size_t i = 0; types[i] != NULL; i++)
-		if (strcmp(u.type, types[i]) == 0)
-			return true;
-	return false;
-}
-
 /* A new one is asked for only when the former one is gone; a destroy may have failed. */
 int guest_is_gone(struct change_call *x, const struct change *c, bool *ret, struct err *err)
 {
 	static const char *const makes[] = {"vzcreate", "qmcreate", "vzclone", "qmclone", NULL};
 	static const char *const destroys[] = {"vzdestroy", "qmdestroy", NULL};
 	struct task_watch watch = {server_of(x), x->v->wait, NULL, NULL};
-	*ret = task_is(c, makes);
-	if (!task_is(c, destroys))
+	*ret = request_task_is(c, makes);
+	if (!request_task_is(c, destroys))
 		return 0;
 	int r = task_follow(&watch, c->task, proxmox_task_timeout(watch.p), err);
 	*ret = r == 0;
@@ -73,81 +50,11 @@ static bool is_absent(const json_t *node)
 
 /* ---- one request ---- */
 
-/* A task that is begun is noted before it is waited for. */
-static int ask(const struct guest_move *m, const char *method, const char *path, const json_t *params, struct err *err)
-{
-	struct task_watch watch = watch_of(m->x);
-	json_t *answer _cleanup_json_ = NULL;
-	int r = change_guard(m->x, err);
-	if (r == 0)
-		r = proxmox_call(watch.p, method, path, params, watch.wait, &answer, err);
-	if (r < 0 || json_is_null(answer))
-		return r;
-	struct upid u;
-	const char *upid = json_string_value(answer);
-	if (upid == NULL || upid_read(upid, &u, NULL) < 0)
-		return err_set(err, ERR_UNKNOWN, "%s %s: what was answered is not the name of a task", method, path);
-	r = change_note_task(m->x, upid, err);
-	return r < 0 ? r : task_follow(&watch, upid, proxmox_task_timeout(watch.p), err);
-}
-
 static int ask_guest(const struct guest_move *m, const struct guest *g, const char *method, const char *behind,
                      const json_t *params, struct err *err)
 {
 	_cleanup_free_ char *path = guest_path(g, behind);
-	return ask(m, method, path, params, err);
-}
-
-/* ---- what may be at work ---- */
-
-/* Not a backup that somebody else began. */
-static bool is_ours(const struct proxmox *p, const char *upid)
-{
-	struct upid u;
-	return upid_read(upid, &u, NULL) == 0 && strcmp(u.user, proxmox_token(p)) == 0;
-}
-
-static int wait_for_tasks(struct change_call *x, const struct guest *g, struct err *err)
-{
-	struct task_watch watch = watch_of(x);
-	for (int i = 0; i < ROUNDS_MAX; i++) {
-		_cleanup_free_ char *upid = NULL;
-		int r = task_at_work(&watch, g->node, g->vmid, &upid, err);
-		if (r < 0 || upid == NULL)
-			return r;
-		r = is_ours(watch.p, upid) && x->note_task != NULL ? change_note_task(x, upid, err) : 0;
-		if (r == 0)
-			r = task_follow(&watch, upid, proxmox_task_timeout(watch.p), err);
-		if (r < 0 && r != ERR_FAILED)
-			return r;
-		err_clear(err);
-	}
-	return err_set(err, ERR_TIMEOUT, "there is always another task at work for guest %" PRId64, g->vmid);
-}
-
-static int still_locked(const struct guest *g, struct err *err)
-{
-	err_set(err, ERR_FAILED, "guest %" PRId64 " is locked (%s), and no task is at work for it", g->vmid, g->lock);
-	return err_hint(err, ERR_FAILED, "when nothing holds it any more: `%s unlock %" PRId64 "` on the node '%s'",
-	                strcmp(g->type, "lxc") == 0 ? "pct" : "qm", g->vmid, g->node);
-}
-
-int guest_settle(struct change_call *x, const struct guest *g, struct err *err)
-{
-	int64_t until = clock_mono_ms() + LOCK_MS;
-	for (;;) {
-		struct guest now _cleanup_(guest_done) = {0};
-		int r = wait_for_tasks(x, g, err);
-		if (r == 0)
-			r = guest_read(server_of(x), g->vmid, x->v->wait, &now, err);
-		if (r < 0 || !now.there || now.lock == NULL)
-			return r;
-		if (clock_mono_ms() >= until)
-			return still_locked(&now, err);
-		r = wait_ms(x->v->wait, LOCK_PAUSE_MS, err);
-		if (r < 0)
-			return r;
-	}
+	return request_task(m->x, method, path, params, err);
 }
 
 /* ---- the steps of a move ---- */
@@ -203,7 +110,7 @@ static int create(const struct guest_move *m, const struct guest *g, struct err 
 		path = xasprintf("/nodes/%s/%s", g->node, g->type);
 		params = guest_params_create(m->to);
 	}
-	return did(ask(m, "POST", path, params, err));
+	return did(request_task(m->x, "POST", path, params, err));
 }
 
 /* Settings first: what a start needs is there then. */
@@ -313,7 +220,7 @@ int guest_move(const struct guest_move *m, struct err *err)
 		if (r < 0)
 			return r;
 		place(m, &g);
-		r = guest_settle(m->x, &g, err);
+		r = request_settle(m->x, &g, err);
 		guest_done(&g);
 		if (r == 0)
 			r = guest_read(server_of(m->x), id, m->x->v->wait, &g, err);

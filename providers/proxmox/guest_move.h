@@ -11,8 +11,6 @@ struct guest_move {
 	bool anew;               /* the guest that is there goes first, unless it is the new one */
 };
 int guest_move(const struct guest_move *m, struct err *err);
-/* Until no task is at work for the guest and nothing locks it. */
-int guest_settle(struct change_call *x, const struct guest *g, struct err *err);
 int64_t guest_id_of(const struct change *c); /* -1: its record names none */
 /* Of a replacement: the task that was noted last says that the former guest is destroyed. */
 int guest_is_gone(struct change_call *x, const struct change *c, bool *ret, struct err *err);

@@ -126,3 +126,27 @@ int task_at_work(const struct task_watch *watch, const char *node, int64_t vmid,
 	}
 	return unknown(r);
 }
+
+int task_last_good(const struct task_watch *watch, const char *node, int64_t vmid, const char *type, char **ret,
+                   struct err *err)
+{
+	json_t *tasks _cleanup_json_ = NULL;
+	json_t *params _cleanup_json_ =
+		json_pack("{s:I, s:s, s:s}", "vmid", (json_int_t)vmid, "source", "all", "typefilter", type);
+	_cleanup_free_ char *path = xasprintf("/nodes/%s/tasks", node);
+	int r = proxmox_call(watch->p, NULL, path, params, watch->wait, &tasks, err);
+	int64_t newest = -1;
+	*ret = NULL;
+	for (size_t i = 0; r == 0 && i < json_array_size(tasks); i++) {
+		const json_t *task = json_array_get(tasks, i);
+		const char *upid = json_get_string(task, "upid"), *status = json_get_string(task, "status");
+		struct upid u;
+		if (upid == NULL || status == NULL || !is_success(status) || upid_read(upid, &u, NULL) < 0 ||
+		    strcmp(u.type, type) != 0 || strcmp(u.user, proxmox_token(watch->p)) != 0 || u.started_s <= newest)
+			continue;
+		newest = u.started_s;
+		free(*ret);
+		*ret = xstrdup(upid);
+	}
+	return unknown(r);
+}

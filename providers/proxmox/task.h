@@ -16,3 +16,6 @@ int task_follow(const struct task_watch *watch, const char *upid, int64_t timeou
 int task_stop(const struct task_watch *watch, const char *upid, struct err *err);
 /* The newest task that is at work for a guest on that node, whoever asked for it; NULL in *ret: none. free() */
 int task_at_work(const struct task_watch *watch, const char *node, int64_t vmid, char **ret, struct err *err);
+/* The newest task of that type for the guest that this token began and that succeeded; NULL in *ret: none. free() */
+int task_last_good(const struct task_watch *watch, const char *node, int64_t vmid, const char *type, char **ret,
+                   struct err *err);

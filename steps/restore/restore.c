@@ -30,7 +30,10 @@ static void validate(const struct step_context *c, struct faults *faults)
 	step_env_faults(&in->env, "/env", faults);
 	if (in->env.count > 0 && !s.source->programs)
 		faults_add(faults, NULL, "/env", "`%s` runs no programs that could use variables", s.source->name);
-	if (in->from.name && s.source->subject == NULL)
+	if (s.source->outside && (in->from.name || in->from.copy))
+		faults_add(faults, NULL, in->from.name ? "/from/name" : "/from/copy",
+		           "what `%s` keeps is found by this deployment's records", s.source->name);
+	else if (in->from.name && s.source->subject == NULL)
 		faults_add(faults, NULL, "/from/name", "files are found by their paths");
 }
 
@@ -141,6 +144,13 @@ static int check_room_for(struct view *v, const struct copy_found *copy, struct 
 	return source_check_space(v, &sizes, plan, &room, err);
 }
 
+static int check(const struct step_context *c, struct faults *faults, struct err *err)
+{
+	_cleanup_(source_call_done) struct source_call s = {0};
+	source_call_init(&s, c);
+	return source_check_targets(&s, true, faults, err);
+}
+
 static int plan(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
 {
 	_cleanup_(source_call_done) struct source_call s = {0};
@@ -150,10 +160,19 @@ static int plan(const struct step_context *c, struct view *v, struct plan *plan,
 	if (source_is_elsewhere(&s, json_object_get(s.all, "from")) && !s.source->moves)
 		return err_hint(err, err_set(err, ERR_REFUSED, "only dumps move between environments"),
 		                "of a database `postgres` or `command`; files go by `archive-upload`");
+	if (s.source->outside)
+		return s.source->outside->replace(&s, v, json_object_get(s.all, "from"), plan, err);
 	int r = find_any(&s, v, &from, &copy, err);
 	if (r == 0 && copy.name)
 		r = check_room_for(v, &copy, plan, err);
 	return r < 0 ? r : source_plan_replace(&s, v, &from, plan, err);
+}
+
+static int outputs(const struct step_context *c, struct view *v, struct err *err)
+{
+	_cleanup_(source_call_done) struct source_call s = {0};
+	source_call_init(&s, c);
+	return source_tell_outside(&s, v, err);
 }
 
 const struct step_type restore_step = {
@@ -161,8 +180,10 @@ const struct step_type restore_step = {
 	.kinds = source_replace_kinds,
 	.describe = describe,
 	.validate = validate,
+	.check = check,
 	.plan = plan,
 	.apply = source_apply,
+	.outputs = outputs,
 	.verify = source_verify,
 	.undo = source_undo,
 	.back = source_back,

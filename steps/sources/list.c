@@ -1,7 +1,8 @@
 /* The list of sources, and the one that a step's inputs name. */
 #include "steps/sources/sources.h"
 
-static const struct source *const sources[] = {&source_files, &source_postgres, &source_volume, &source_command};
+static const struct source *const sources[] = {&source_files, &source_postgres, &source_volume, &source_command,
+                                               &source_proxmox};
 
 void source_call_init(struct source_call *s, const struct step_context *c)
 {
@@ -20,6 +21,39 @@ void source_call_done(struct source_call *s)
 {
 	json_decref(s->all);
 	s->all = NULL;
+}
+
+int source_check_targets(const struct source_call *s, bool to_put_back, struct faults *faults, struct err *err)
+{
+	const struct source_outside *outside = s->source->outside;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < s->c->target_count; i++) {
+		struct target *t = s->c->targets[i];
+		bool fits = outside ? strcmp(t->view.kind->name, outside->target) == 0 : target_is_host(t);
+		if (!fits)
+			faults_add(faults, NULL, "/target", "'%s' is of the kind '%s', which has no `%s`", t->view.name,
+			           t->view.kind->name, s->source->name);
+		else if (outside)
+			r = outside->check(s, &t->view, to_put_back, faults, err);
+	}
+	return r;
+}
+
+int source_tell_outside(const struct source_call *s, struct view *v, struct err *err)
+{
+	_cleanup_json_ json_t *rows = NULL;
+	const char *key, *id = s->c->deployment->id;
+	json_t *row;
+
+	int r = s->source->outside && id ? s->c->state_list(s->c->engine, v->name, &rows, err) : 0;
+	json_object_foreach(rows, key, row)
+	{
+		const char *of = json_get_string(row, "deployment");
+		if (of && strcmp(of, id) == 0)
+			json_object_set_new(s->c->outputs, "snapshot", json_string(id));
+	}
+	return r;
 }
 
 /* As fields_write gives it: seconds, or a string if they are not whole. */

@@ -2,6 +2,7 @@
  * undo of the change behind it has only to end what it has begun. */
 #include "steps/sources/sources.h"
 #include "base/sys/fs.h"
+#include "providers/proxmox/snapshot_change.h"
 #include "steps/common/retention.h"
 #include "steps/sources/copies.h"
 #include <inttypes.h>
@@ -36,7 +37,7 @@ static bool is_named(const struct change *c, const json_t *input)
 }
 
 static const struct change_type change_restore = {.name = "restore", .compare = compare, .is_named = is_named};
-const struct change_type *const source_replace_kinds[] = {&change_restore, NULL};
+const struct change_type *const source_replace_kinds[] = {&change_restore, &proxmox_snapshot, &proxmox_rollback, NULL};
 
 static bool is_replace(const struct change *c)
 {
@@ -129,7 +130,8 @@ int source_back(const struct step_context *c, struct view *v, const struct chang
 	if (is_replace(former)) /* what it replaced is in the snapshot before it */
 		return 0;
 	source_call_init(&s, c);
-	return plan_from(&s, v, former->path, plan, err);
+	return s.source->outside ? s.source->outside->back(&s, v, former, plan, err)
+	                         : plan_from(&s, v, former->path, plan, err);
 }
 
 int source_back_to(const struct step_context *c, struct view *v, const char *release, struct plan *plan,
@@ -139,6 +141,8 @@ int source_back_to(const struct step_context *c, struct view *v, const char *rel
 	_cleanup_free_ char *path = NULL;
 
 	source_call_init(&s, c);
+	if (s.source->outside)
+		return s.source->outside->back_to(&s, v, release, plan, err);
 	int r = source_first_after(&s, v, release, &path, err);
 	if (r == 0 && path == NULL)
 		r = err_set(err, ERR_REFUSED, "'%s' has no snapshot that was taken after the release '%s'", v->name,

@@ -35,6 +35,29 @@ struct source_plan {
 	json_t *extra; /* data for the undo beside the inputs, and the part for the digest: extra.plan */
 	json_t *shown; /* for people */
 };
+/* What the API that has it keeps itself, by changes of kinds of its own: nothing of it lies below BASE, and davit's records of it are rows of the
+ * store. Only what a row names is ever put back or removed.
+ *
+ * | check   | reads  | faults: what can be known before the first change               |
+ * | keep    | reads  | plans the snapshot; restore: its undo puts it back first         |
+ * | replace | reads  | plans the way to the snapshot that `from` means                  |
+ * | back    | reads  | plans the way to what a change of an earlier deployment kept     |
+ * | back_to | reads  | plans the way to what was kept when that release was replaced    |
+ * | clean   | writes | retention                                                       |
+ */
+struct source_outside {
+	const char *target; /* the kind of targets that has it */
+	int (*check)(const struct source_call *s, struct view *v, bool to_put_back, struct faults *faults,
+	             struct err *err);
+	int (*keep)(const struct source_call *s, struct view *v, bool restore, struct plan *plan, struct err *err);
+	int (*replace)(const struct source_call *s, struct view *v, const json_t *from, struct plan *plan,
+	               struct err *err);
+	int (*back)(const struct source_call *s, struct view *v, const struct change *former, struct plan *plan,
+	            struct err *err);
+	int (*back_to)(const struct source_call *s, struct view *v, const char *release, struct plan *plan,
+	               struct err *err);
+	int (*clean)(const struct source_call *s, struct target *t, struct err *err);
+};
 struct source {
 	const char *name; /* the input that holds its inputs */
 	const char *verb; /* verb for keeping: "keep a copy of" */
@@ -51,12 +74,17 @@ struct source {
 	                const char *own, struct err *err);
 	int (*is_untouched)(const struct source_call *s, struct view *v, const char *own, bool *ret, struct err *err);
 	int (*sweep)(const struct source_call *s, struct target *t, const char *own, struct err *err);
+	const struct source_outside *outside; /* NULL: its snapshots lie on its host */
 };
-extern const struct source source_files, source_postgres, source_volume, source_command;
+extern const struct source source_files, source_postgres, source_volume, source_command, source_proxmox;
 
 /* The source that the step's inputs name. Exactly one is given: the schema says so. */
 void source_call_init(struct source_call *s, const struct step_context *c);
 void source_call_done(struct source_call *s);
+/* A step's `check`: its targets are of the kind that has such a source, and what that says. */
+int source_check_targets(const struct source_call *s, bool to_put_back, struct faults *faults, struct err *err);
+/* A step's `outputs`, for what lies outside: the deployment whose snapshots the store now names. */
+int source_tell_outside(const struct source_call *s, struct view *v, struct err *err);
 int64_t source_duration_ms(const json_t *in, const char *name);
 
 /* ---- content.c: files, links and directories ---- */

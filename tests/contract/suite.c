@@ -169,7 +169,7 @@ static const struct change_type *kind_of(const struct check *c, const char *name
 static bool is_made_anew(const struct check *c, const json_t *change)
 {
 	const struct change_type *type = kind_of(c, json_get_string(change, "kind"));
-	return type != NULL && (type->flags & (CHANGE_BLIND | CHANGE_TREE)) != 0;
+	return type != NULL && (type->flags & (CHANGE_BLIND | CHANGE_TREE | CHANGE_ASIDE)) != 0;
 }
 
 static void the_next_plan_is_empty(struct check *c)

@@ -1,6 +1,7 @@
 """A deployment whose second target is the stand-in of a Proxmox server."""
 import json
 import os
+import signal
 import subprocess
 
 from harness.trial import DAVIT, Case, Trial
@@ -37,19 +38,30 @@ class GuestCase(Case):
     def apply(self, p, *resources, allow=(), args=(), code=0, more=(), target=None, env=None, step=None):
         wanted = {"target": "cloud", "resources": list(resources), **({"allow_destroy": list(allow)} if allow else {}), **(step or {})}
         step = {"apply": wanted, "id": "guests"}
-        self.write(p, [step, *more], target)
-        result = self.t.run("deploy", "deploy.yml", "--secret", "PVE_TOKEN", *args, env={"PVE_TOKEN": SECRET, **(env or {})})
+        return self.deploy(p, [step, *more], code, args, target, env)
+
+    def deploy(self, p, steps, code=0, args=(), target=None, env=None):
+        self.write(p, steps, target)
+        return self.davit("deploy", "deploy.yml", "--secret", "PVE_TOKEN", *args, code=code, env=env)
+
+    def davit(self, *args, code=0, env=None):
+        result = self.t.run(*args, env={"PVE_TOKEN": SECRET, **(env or {})})
         self.assert_exit(result, code)
         return result
 
     def begin(self, p, *resources, more=()):
         """A process that is not waited for."""
-        self.write(p, [{"apply": {"target": "cloud", "resources": list(resources)}, "id": "guests"}, *more])
+        return self.begin_steps(p, [{"apply": {"target": "cloud", "resources": list(resources)}, "id": "guests"}, *more])
+
+    def begin_steps(self, p, steps):
+        self.write(p, steps)
         env = {**{k: v for k, v in os.environ.items() if not k.startswith(("GITHUB_", "DAVIT_"))}, "DAVIT_STATE": self.t.state, "PVE_TOKEN": SECRET}
         return subprocess.Popen([DAVIT, "deploy", "deploy.yml", "--secret", "PVE_TOKEN"], cwd=self.t.src, env=env, stdin=subprocess.DEVNULL,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
+    def kill(self, process):
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
     def recover(self, code=0):
-        result = self.t.run("recover", env={"PVE_TOKEN": SECRET})
-        self.assert_exit(result, code)
-        return result
+        return self.davit("recover", code=code)

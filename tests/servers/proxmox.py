@@ -27,26 +27,13 @@ import time
 import urllib.parse
 import uuid
 
-from servers import proxmox_schema
+from servers import proxmox_schema, proxmox_snapshots
+from servers.proxmox_parts import Refused, TaskFailed, digest_of, prefix, properties, word
 
 USER, SECRET = "deploy@pve!davit", "0d7b1c1e-5a0e-4a53-9f3c-6e5f8f0f3a10"
 GIB = 1 << 30
 HOT = {"lxc": None, "qemu": {"name", "description", "tags", "onboot", "protection", "net0", "net1"}}
 COLD_LXC = {"features", "unprivileged", "ostype"}
-
-
-class Refused(Exception):
-    def __init__(self, status, message, errors=None):
-        super().__init__(message)
-        self.status, self.message, self.errors = status, message, errors
-
-
-class TaskFailed(Exception):
-    pass
-
-
-def properties(text, first="volume"):
-    return dict(p.split("=", 1) if "=" in p else (first, p) for p in str(text).split(","))
 
 
 class Proxmox:
@@ -56,16 +43,19 @@ class Proxmox:
         self.lock = threading.RLock()
         self.task_s, self.rights, self.old = task_s, rights, old
         self.nodes = {n: "online" for n in nodes}
-        self.storages = {"local": {"content": "vztmpl,iso,backup", "snapshots": False}, "local-lvm": {"content": "rootdir,images", "snapshots": True}}
+        self.storages = {"local": {"content": "vztmpl,iso,backup", "snapshots": False, "type": "dir"},
+                         "local-lvm": {"content": "rootdir,images", "snapshots": True, "type": "lvmthin"},
+                         "local-zfs": {"content": "rootdir,images", "snapshots": True, "type": "zfspool"}}
         self.templates = ["local:vztmpl/debian-12.tar.zst", "local:vztmpl/debian-13.tar.zst"]
         self.guests, self.tasks, self.requests, self.faults, self.held = {}, [], [], [], set()
+        self.forgets_start = False   # a rollback ends, and the start that it began comes to nothing
         self.wrong = []   # requests that the schema does not know: a test looks at its end
         self.schema = proxmox_schema.load()
         self.certificate, self.key = os.path.join(self.dir, "cert.pem"), os.path.join(self.dir, "key.pem")
         self.renew()
 
     def renew(self):
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", self.key, "-out", self.certificate, "-days", "2", "-subj",
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", self.key, "-out", self.certificate, "-days", "2", "-subj",
                         "/CN=pve", "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
         with open(self.certificate) as f:
             der = ssl.PEM_cert_to_DER_cert(f.read())
@@ -109,6 +99,9 @@ class Proxmox:
         return {"proxmox": {"url": self.url, "token_id": USER, "token_secret": "${{ secrets.PVE_TOKEN }}", "fingerprint": self.fingerprint, **more}}
 
     # ---- what a test sees and sets ----
+
+    def knows(self, secret):
+        return secret == SECRET
 
     def fault(self, request, how, times=1):
         """request: "POST /nodes/{node}/lxc", as in the schema."""
@@ -198,7 +191,8 @@ class Proxmox:
         return None
 
     def handle(self, handler, method, path, params, body):
-        if handler.headers.get("Authorization") != f"PVEAPIToken={USER}={SECRET}":
+        user, _, secret = handler.headers.get("Authorization", "").partition("PVEAPIToken=")[2].partition("=")
+        if user != USER or not self.knows(secret):
             raise Refused(401, "Authentication failed!")
         if not path.startswith("/api2/json/"):
             raise Refused(501, f"Method '{method} {path}' not implemented")
@@ -264,17 +258,22 @@ class Proxmox:
 
     # ---- tasks ----
 
-    def start_task(self, kind, vmid, node, effect, lock=None):
-        """effect: what it does at its end; TaskFailed is its status."""
+    def start_task(self, kind, vmid, node, effect, lock=None, failed=None):
+        """effect: what it does at its end; TaskFailed is its status, and then `failed` cleans up."""
         how, self.next_task = self.next_task, None
         number = len(self.tasks) + 1
         upid = f"UPID:{node}:{number:08X}:{number + 4096:08X}:{int(time.time()):08X}:{kind}:{vmid}:{USER}:"
         self.tasks.append({"upid": upid, "type": kind, "id": str(vmid), "node": node, "user": USER, "pid": number, "starttime": int(time.time()), "status": "running",
-                           "effect": effect, "end": time.monotonic() + self.task_s, "how": how, "log": [f"{kind} of {vmid} begins"], "lock": lock})
+                           "effect": effect, "end": time.monotonic() + self.task_s, "how": how, "log": [f"{kind} of {vmid} begins"], "lock": lock, "failed": failed})
         guest = self.guests.get(int(vmid))
         if guest is not None and lock:
             guest["lock"] = lock
         return upid
+
+    def later(self, kind, vmid, node, effect):
+        """A task that another one begins at its end."""
+        self.next_task = None
+        self.start_task(kind, vmid, node, effect)
 
     def end_task(self, task, status):
         task["status"], task["exitstatus"] = "stopped", status
@@ -284,7 +283,7 @@ class Proxmox:
             guest["lock"] = None
 
     def advance(self):
-        for task in self.tasks:
+        for task in list(self.tasks):
             if task["status"] != "running" or time.monotonic() < task["end"] or task["type"] in self.held or task["how"] == "hangs":
                 continue
             try:
@@ -295,6 +294,8 @@ class Proxmox:
             except TaskFailed as e:
                 if task["lock"] == "create":
                     self.guests.pop(int(task["id"]), None)
+                if task.get("failed"):
+                    task["failed"]()
                 self.end_task(task, str(e))
 
     def guest_at(self, given, kind):
@@ -309,18 +310,6 @@ class Proxmox:
 
 
 # ---- methods ----
-
-def word(guest):
-    return "CT" if guest["type"] == "lxc" else "VM"
-
-
-def prefix(kind):
-    return "vz" if kind == "lxc" else "qm"
-
-
-def digest_of(guest):
-    return hashlib.sha1(json.dumps(guest["config"], sort_keys=True).encode()).hexdigest()
-
 
 def resources(p, given, params):
     rows = []
@@ -342,7 +331,7 @@ def nextid(p, given, params):
 
 
 def storages(p, given, params):
-    return [{"storage": name, "content": s["content"], "active": 1, "enabled": 1, "type": "lvmthin" if s["snapshots"] else "dir"} for name, s in sorted(p.storages.items())
+    return [{"storage": name, "content": s["content"], "active": 1, "enabled": 1, "type": s["type"]} for name, s in sorted(p.storages.items())
             if p.may(f"/storage/{name}", "Datastore.AllocateSpace") or p.may(f"/storage/{name}", "Datastore.Audit")]
 
 
@@ -555,63 +544,6 @@ def destroy(kind):
     return run
 
 
-def feature(kind):
-    def run(p, given, params):
-        guest = p.guest_at(given, kind)
-        disk = guest["config"].get("rootfs") or guest["config"].get("scsi0", "")
-        return {"hasFeature": 1 if p.storages.get(disk.split(":")[0], {}).get("snapshots") else 0}
-    return run
-
-
-def snapshots(kind):
-    def run(p, given, params):
-        guest = p.guest_at(given, kind)
-        rows = [{"name": n, "description": s["description"], "snaptime": s["time"], **({"parent": s["parent"]} if s["parent"] else {})} for n, s in guest["snapshots"].items()]
-        return rows + [{"name": "current", "description": "You are here!", "running": 1, "digest": digest_of(guest)}]
-    return run
-
-
-def snapshot(kind):
-    def run(p, given, params):
-        guest, name = p.guest_at(given, kind), params["snapname"]
-
-        def effect():
-            p.unlocked({**guest, "lock": None if guest["lock"] == "snapshot" else guest["lock"]})
-            if name in guest["snapshots"]:
-                raise TaskFailed(f"snapshot name '{name}' already used")
-            if not feature(kind)(p, given, {})["hasFeature"]:
-                raise TaskFailed("snapshot feature is not available")
-            guest["snapshots"][name] = {"description": params.get("description", ""), "time": int(time.time()), "parent": next(reversed(guest["snapshots"]), None),
-                                        "config": dict(guest["config"]), "data": guest["data"]}
-        return p.start_task(prefix(kind) + "snapshot", given["vmid"], given["node"], effect, "snapshot")
-    return run
-
-
-def rollback(kind):
-    def run(p, given, params):
-        guest, name = p.guest_at(given, kind), given["snapname"]
-        if name not in guest["snapshots"]:
-            raise Refused(500, f"snapshot '{name}' does not exist")
-
-        def effect():
-            kept = guest["snapshots"][name]
-            guest.update(config=dict(kept["config"]), data=kept["data"], pending={}, status="running" if params.get("start") == "1" else "stopped")
-        return p.start_task(prefix(kind) + "rollback", given["vmid"], given["node"], effect, "rollback")
-    return run
-
-
-def delete_snapshot(kind):
-    def run(p, given, params):
-        guest, name = p.guest_at(given, kind), given["snapname"]
-        if name not in guest["snapshots"]:
-            raise Refused(500, f"snapshot '{name}' does not exist")
-
-        def effect():
-            guest["snapshots"].pop(name)
-        return p.start_task(prefix(kind) + "delsnapshot", given["vmid"], given["node"], effect, "snapshot-delete")
-    return run
-
-
 def find_task(p, given):
     for task in p.tasks:
         if task["upid"] == given["upid"] and task["node"] == given["node"]:
@@ -674,13 +606,9 @@ for _kind in ("lxc", "qemu"):
     ROUTES["GET", _of + "/config"] = get_config(_kind)
     ROUTES["PUT", _of + "/config"] = put_config(_kind)
     ROUTES["GET", _of + "/pending"] = pending(_kind)
-    ROUTES["GET", _of + "/feature"] = feature(_kind)
     ROUTES["GET", _of + "/status/current"] = current(_kind)
     for _verb in ("start", "stop", "shutdown", "reboot"):
         ROUTES["POST", _of + "/status/" + _verb] = power(_kind, _verb)
     ROUTES["PUT", _of + "/resize"] = resize(_kind)
     ROUTES["POST", _of + "/clone"] = clone(_kind)
-    ROUTES["GET", _of + "/snapshot"] = snapshots(_kind)
-    ROUTES["POST", _of + "/snapshot"] = snapshot(_kind)
-    ROUTES["DELETE", _of + "/snapshot/{snapname}"] = delete_snapshot(_kind)
-    ROUTES["POST", _of + "/snapshot/{snapname}/rollback"] = rollback(_kind)
+ROUTES.update(proxmox_snapshots.routes())
