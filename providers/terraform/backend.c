@@ -3,7 +3,7 @@
 
 #include <ctype.h>
 
-enum { DEPTH_MAX = 200, WORD_MAX = 300, TEXT_MAX = 1 << 20 };
+enum { WORD_MAX = 300, TEXT_MAX = 1 << 20 };
 
 void terraform_backend_done(struct terraform_backend *b)
 {

@@ -145,6 +145,7 @@ static int read_outputs(struct terraform_plan *p, const json_t *outputs, struct 
 		/* Nothing is destroyed with it. */
 		struct terraform_row *row = add_row(p, shown_text(address, strlen(address), ADDRESS_MAX),
 		                                    action == TERRAFORM_DESTROY ? TERRAFORM_UPDATE : action);
+		row->is_output = true;
 		terraform_difference(change, row->before, row->after);
 	}
 	return 0;

@@ -17,7 +17,7 @@ enum terraform_action {
 struct terraform_row {
 	char *address, *moved_from, *reason; /* reason: why it is replaced or destroyed; NULL */
 	enum terraform_action action;
-	bool imported;
+	bool imported, is_output;
 	json_t *before, *after; /* attribute → text of what differs; "(sensitive)", "(known after apply)" */
 	char *forced;           /* "size, zone": the attributes that force a new one; NULL */
 };

@@ -208,7 +208,7 @@ static void add_change(struct plan *plan, const struct terraform_in *in, struct 
 	if (json_array_size(risk) > 0)
 		json_object_set(c->extra, "risk", risk);
 	_cleanup_free_ char *counts = summary_of(&l->plan);
-	c->summary = xasprintf("%s, by a plan of %s", counts, in->program);
+	c->summary = xasprintf("%s, by %s in %s", counts, in->program, in->directory);
 	warn(&l->plan, in->directory, &plan->warnings);
 }
 
@@ -218,7 +218,8 @@ static void add_later(struct plan *plan, const struct terraform_in *in)
 	struct terraform_payload *p = xcalloc(1, sizeof(*p));
 	p->later = true;
 	struct change *c = add(plan, in, p);
-	c->summary = xstrdup("planned and judged once the steps before it are done");
+	c->summary =
+		xasprintf("%s in %s, planned and judged once the steps before it are done", in->program, in->directory);
 	json_object_set_new(c->after, "plan", json_string("(known after the steps before it)"));
 	strv_addf(
 		&plan->warnings,

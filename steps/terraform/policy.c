@@ -74,9 +74,10 @@ int terraform_judge(const struct terraform_in *in, const struct terraform_plan *
                     struct err *err)
 {
 	struct refusals f = {.why = STR_INIT(16384), .allow = STR_INIT(8192)};
-	size_t destroyed = 0;
+	size_t destroyed = 0, changes = 0;
 	for (size_t i = 0; i < plan->count; i++) {
 		const struct terraform_row *row = &plan->rows[i];
+		changes += !row->is_output;
 		if (!terraform_action_destroys(row->action))
 			continue;
 		destroyed++;
@@ -87,7 +88,7 @@ int terraform_judge(const struct terraform_in *in, const struct terraform_plan *
 	const struct caps caps = {in->has_max_changes, in->has_max_destroy, in->max_changes, in->max_destroy};
 	int r = f.count > 0 ? refused(&f, err) : 0;
 	if (r == 0 && own == NULL)
-		r = caps_check(&caps, plan->count, destroyed, err);
+		r = caps_check(&caps, changes, destroyed, err);
 	str_done(&f.why);
 	str_done(&f.allow);
 	return r;

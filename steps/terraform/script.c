@@ -136,21 +136,13 @@ void terraform_plan_script(const struct terraform_in *in, const char *directory,
 		"part show \"$s\" \"$w/show\"; part plan \"$s\" \"$w/plan\"\n");
 }
 
-void terraform_state_script(const struct terraform_in *in, const char *directory, struct str *out)
-{
-	look_head(in, directory, out);
-	str_append(
-		out,
-		"\"$p\" state pull 2>\"$w/noise\" </dev/null | numbers >\"$w/numbers\"; part numbers 0 \"$w/numbers\"\n");
-}
-
 /* ---- apply ---- */
 
-/* keep: the events that say what became of a resource. ask: who holds the lock, asked when the first change has begun: from then on it is
- * this very process, which holds it until its end. */
+/* follow: notes the events that say what became of a resource. ask: who holds the lock, asked when the first change has begun: from then on
+ * it is this very process, which holds it until its end. An answer that came behind that end counts for nothing. */
 static const char following[] =
 	"ask() { \"$p\" untaint -lock-timeout=0s -no-color terraform_data.davit_asks_who_holds_the_lock >\"$w/asked\" 2>&1 </dev/null\n"
-	" head -c 4000 \"$w/asked\" >\"$w/asking\"; mv -f \"$w/asking\" \"$w/lock\"; rm -f \"$w/asked\"; }\n"
+	" head -c 4000 \"$w/asked\" >\"$w/asking\"; rm -f \"$w/asked\"; [ -e \"$w/status\" ] || mv -f \"$w/asking\" \"$w/lock\"; }\n"
 	"follow() { trap '' INT TERM HUP PIPE; asked=; while IFS= read -r l || [ -n \"$l\" ]; do\n"
 	" case $l in\n"
 	" '{\"@level\":\"'*'\"type\":\"apply_start\"'*|'{\"@level\":\"'*'\"type\":\"apply_complete\"'*|"
@@ -180,7 +172,7 @@ void terraform_apply_script(const struct terraform_in *in, const char *directory
 		out,
 		"rm -f \"$w/plan\"; { printf 'status %s\\n' \"$(cat \"$w/status\")\"\n"
 		"if [ -e errored.tfstate ] && mkdir -p -m 700 \"$kept\" && cp errored.tfstate \"$kept/$$.new\" &&\n"
-		" mv \"$kept/$$.new\" \"$kept/$(date -u +%Y%m%dT%H%M%SZ)-$$.tfstate\"; then echo 'errored 1'; fi\n"
+		" mv \"$kept/$$.new\" \"$kept/$(date -u +%Y%m%dT%H%M%SZ)-$$.tfstate\"; then sync -f \"$kept\" 2>/dev/null || sync; echo 'errored 1'; fi\n"
 		"\"$p\" state pull 2>/dev/null </dev/null | numbers; echo end; } >\"$w/facts.new\"; mv -f \"$w/facts.new\" \"$w/facts\"\n"
 		"words \"$w/noise\" noise \"$(cat \"$w/status\")\" >&2\n");
 }

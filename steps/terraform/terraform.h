@@ -35,7 +35,6 @@ void terraform_apply_script(const struct terraform_in *in, const char *directory
                             struct str *out);
 /* Asks who holds the lock, and frees it where its id is `id` and all processes of its owner have ended. */
 void terraform_unlock_script(const struct terraform_in *in, const char *directory, const char *id, struct str *out);
-void terraform_state_script(const struct terraform_in *in, const char *directory, struct str *out);
 
 /* ---- follow.c ---- */
 struct terraform_follow {

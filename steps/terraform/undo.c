@@ -65,7 +65,8 @@ static int stays(const struct step_context *c, const struct target *t, const str
 		list_begun(e, &what);
 		str_append(&what, ")");
 	} else
-		str_append(&what, "it wrote the state");
+		str_append(&what, e->serial >= 0 ? "it wrote the state"
+		                                 : "it began no resource, and its state cannot be read");
 	if (!e->known)
 		str_append(&what, ", and died at it");
 	else if (e->status != 0)

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """The step `terraform` with the real terraform: what is planned is shown and judged, and nothing else is applied."""
+import fcntl
 import json
 import os
-import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness.terraform import PROGRAM, VALUES, Infra, backend  # noqa: E402
+from harness.terraform import PROGRAM, VALUES, Infra, backend, waits  # noqa: E402
 from harness.trial import Case, Trial, main  # noqa: E402
 from servers.sshd import Sshd  # noqa: E402
 from servers.terraform_state import StateServer  # noqa: E402
@@ -170,7 +170,64 @@ resource "terraform_data" "tells" {
 
 
 @unittest.skipUnless(PROGRAM, "this machine has no terraform")
+class StateInAFile(Case):
+    def test_a_plan_leaves_the_directory_and_its_state_as_they_are_and_outputs_alone_are_a_change(self):
+        with Trial() as t:
+            infra = Infra(t, 'resource "terraform_data" "a" {}\n')
+            before = os.stat(infra.dir).st_mtime_ns
+            self.assert_exit(infra.deploy("--plan"), 0)
+            self.assertEqual((os.stat(infra.dir).st_mtime_ns, os.listdir(infra.dir)), (before, ["main.tf"]))
+            result = infra.deploy()
+            self.assert_exit(result, 0)
+            self.assert_says(result, "the state lies in the source tree")
+            self.assertEqual(sorted(os.listdir(infra.dir)), ["main.tf", "terraform.tfstate"])
+            infra.write('resource "terraform_data" "a" {}\noutput "told" { value = 1 }\n')
+            changed = infra.deploy("--plan", max_changes=0)
+            self.assert_exit(changed, 0)
+            self.assert_says(changed, 'output.told value: "1"', "1 created")
+            self.assert_exit(infra.deploy(max_changes=0), 0)
+            self.assert_says(infra.deploy(), "nothing to change")
+
+    def test_an_apply_that_takes_too_long_is_told_to_end_and_held(self):
+        with Trial() as t:
+            infra = Infra(t, waits(t.target_dir))
+            result = infra.deploy(timeout="3s")
+            self.assert_exit(result, 4)
+            self.assert_says(result, "did not end in time (`timeout`), and was told to stop", "terraform_data.slow")
+            with open(os.path.join(infra.dir, "terraform.tfstate"), encoding="utf-8") as f:
+                self.assertIn("tainted", f.read())
+
+    def test_what_fails_before_anything_was_begun_is_undone(self):
+        with Trial() as t:
+            infra = Infra(t, 'resource "terraform_data" "a" {}\n')
+            state = os.path.join(infra.dir, "terraform.tfstate")
+            with open(state, "w+b") as held:
+                held.write(b'{"version":4,"serial":1,"lineage":"4a1f6a0e-0000-4000-8000-000000000000","outputs":{},"resources":[]}')
+                held.flush()
+                fcntl.lockf(held, fcntl.LOCK_EX)
+                result = infra.deploy()
+            self.assert_exit(result, 1)
+            self.assert_says(result, "Error acquiring the state lock", "nothing to undo: here:1 created, by terraform in infra")
+
+
+@unittest.skipUnless(PROGRAM, "this machine has no terraform")
 class Former(Case):
+    def test_what_a_step_before_it_brings_is_judged_then_and_a_refusal_undoes_all(self):
+        with Trial() as t, StateServer() as server:
+            infra = Infra(t, 'resource "terraform_data" "a" {}\n' + backend(server))
+            document = {"targets": {"here": {"local": {}}}, "steps": [{"archive-upload": {"source": "infra", "path": t.path("infra")}},
+                        {"terraform": {"directory": t.path("infra", "current"), "grace": "20s"}}]}
+            plan = t.deploy(document, "--plan")
+            self.assert_exit(plan, 0)
+            self.assert_says(plan, "planned and judged once the steps before it are done")
+            self.assert_exit(t.deploy(document), 0)
+            release, writes = os.readlink(t.path("infra", "current")), server.writes
+            infra.write(backend(server))
+            result = t.deploy(document)
+            self.assert_exit(result, 1)
+            self.assert_says(result, "terraform_data.a would be destroyed")
+            self.assertEqual((os.readlink(t.path("infra", "current")), server.writes, server.resources()), (release, writes, ["terraform_data.a"]))
+
     def test_an_undo_applies_the_configuration_of_the_former_release(self):
         with Trial() as t, StateServer() as server:
             infra = Infra(t, 'resource "terraform_data" "a" { input = "one" }\n' + backend(server))
