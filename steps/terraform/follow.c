@@ -6,15 +6,22 @@
 
 enum { TEXT_SHOWN = 1000, DETAIL_SHOWN = 700 };
 
+/* On one line. */
+static char *flat(const char *text, size_t max)
+{
+	_cleanup_free_ char *line = xstrdup(text + strspn(text, "\r\n "));
+	for (char *c = line; *c != '\0'; c++)
+		if (*c == '\n' || *c == '\r')
+			*c = ' ';
+	return shown_text(line, strlen(line), max);
+}
+
 static void add_error(struct terraform_follow *f, const struct terraform_event *e)
 {
 	const char *summary = e->summary != NULL ? e->summary : e->message,
 		   *detail = e->detail != NULL ? e->detail : "";
 	_cleanup_free_ char *text = xasprintf("%s%s%s", summary, *detail != '\0' ? ": " : "", detail);
-	for (char *c = text; *c != '\0'; c++)
-		if (*c == '\n')
-			*c = ' ';
-	_cleanup_free_ char *shown = shown_text(text, strlen(text), DETAIL_SHOWN);
+	_cleanup_free_ char *shown = flat(text, DETAIL_SHOWN);
 	if (f->errors.len > 0)
 		str_append(&f->errors, "; ");
 	str_append_safe(&f->errors, shown, strlen(shown));
@@ -45,7 +52,7 @@ void terraform_follow_line(void *context, bool is_stderr, const char *line, size
 	struct terraform_event e;
 	if (is_stderr == f->is_applying || !terraform_event_read(line, len, &e))
 		return;
-	_cleanup_free_ char *shown = shown_text(e.message, strlen(e.message), TEXT_SHOWN);
+	_cleanup_free_ char *shown = flat(e.message, TEXT_SHOWN);
 	if (e.type == TERRAFORM_DIAGNOSTIC && e.is_error)
 		add_error(f, &e);
 	if (e.type == TERRAFORM_SUMMARY && e.operation != NULL && strcmp(e.operation, "apply") == 0)

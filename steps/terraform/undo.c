@@ -2,6 +2,8 @@
  * configuration is applied. */
 #include "steps/terraform/terraform.h"
 
+#include "base/sys/fs.h"
+
 enum { ADDRESSES_SHOWN = 8 };
 
 static void list_begun(const struct terraform_end *e, struct str *out)
@@ -38,6 +40,17 @@ static bool is_untouched(const struct terraform_end *e)
 	return !e->exists || (e->begun.count == 0 && e->serial == e->before);
 }
 
+/* A script that was killed has left the plan's file, which holds values in clear. */
+static int drop_plan(struct target *t, const char *work, struct err *err)
+{
+	_cleanup_free_ char *plan = fs_join(work, "plan");
+	int r = host_remove(t, plan, err);
+	if (r != ERR_NOT_FOUND)
+		return r;
+	err_clear(err);
+	return 0;
+}
+
 /* Reads how it ended, frees the lock of a dead one, and looks at the world where that is needed to know. */
 static int settle(const struct step_context *c, struct target *t, const char *directory, struct terraform_end *e,
                   struct str *rest, struct err *err)
@@ -46,7 +59,8 @@ static int settle(const struct step_context *c, struct target *t, const char *di
 	int r = terraform_end_read(c, t, work, e, err);
 	if (r < 0 || !e->exists)
 		return r;
-	if (!e->known)
+	r = drop_plan(t, work, err);
+	if (r == 0 && !e->known)
 		r = terraform_end_unlock(c, t, directory, e, err);
 	if (r == 0 && (!e->known || e->serial < 0))
 		look_at_rest(c, t, directory, e, rest);

@@ -102,6 +102,21 @@ class InterruptedApply(Case):
             document["steps"][0]["terraform"]["allow_destroy"] = ["terraform_data.slow"]
         self.assertTrue(os.path.exists(self.t.path("made")))
 
+    def test_one_that_does_not_end_in_its_time_is_ended_and_its_lock_released(self):
+        begun = self.begin(grace="2s")
+        own = self.server.lock["ID"]
+        for pid in self.infra.processes():
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                if b"apply\0" in f.read():
+                    os.kill(pid, signal.SIGSTOP)  # it hears nothing any more
+        begun.signal(signal.SIGINT)
+        result = begun.end()
+        self.assert_exit(result, 4)
+        self.assert_says(result, "and died at it", f"the state's lock {own} was of the terraform that died here, and is released")
+        self.assertEqual((self.server.lock, self.server.forced, self.infra.processes()), (None, [own], []))
+        plans = [path for path, data in self.t.files_of(self.t.base) if os.path.basename(path) == "plan"]
+        self.assertEqual(plans, [])
+
     def test_a_lock_that_somebody_else_has_taken_meanwhile_stays(self):
         begun = self.begin()
         self.kill_all(begun)
