@@ -2,13 +2,24 @@
 #include "steps/apply/apply.h"
 
 extern const struct resource_type resource_file, resource_directory, resource_lines, resource_link, resource_lxc,
-	resource_qemu, resource_group, resource_user, resource_authorized_key, resource_package, resource_systemd_unit;
+	resource_qemu, resource_group, resource_user, resource_authorized_key, resource_package, resource_systemd_unit,
+	resource_cron, resource_sysctl;
 
 static const struct field_choice *const resources[] = {
-	&resource_file.choice,    &resource_directory.choice,    &resource_lines.choice,
-	&resource_link.choice,    &resource_lxc.choice,          &resource_qemu.choice,
-	&resource_group.choice,   &resource_user.choice,         &resource_authorized_key.choice,
-	&resource_package.choice, &resource_systemd_unit.choice, NULL,
+	&resource_file.choice,
+	&resource_directory.choice,
+	&resource_lines.choice,
+	&resource_link.choice,
+	&resource_lxc.choice,
+	&resource_qemu.choice,
+	&resource_group.choice,
+	&resource_user.choice,
+	&resource_authorized_key.choice,
+	&resource_package.choice,
+	&resource_systemd_unit.choice,
+	&resource_cron.choice,
+	&resource_sysctl.choice,
+	NULL,
 };
 
 extern const struct step_type apply_step;

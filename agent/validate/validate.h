@@ -40,6 +40,5 @@ int validate_tree(const char *top, const struct strv *migrations, struct finding
 /* Each expression of a string with ${{ }}, without braces; a condition as a whole. */
 void validate_each_path(const char *text, bool condition,
                         void (*seen)(void *user, const char *const *path, size_t count), void *user);
-bool validate_cron(const char *line);
 /* The inputs of the action that a step uses: of ours, or of a local one. NULL: not known. The caller's. */
 json_t *validate_action_inputs(const struct validate_file *file, const char *uses);

@@ -1,6 +1,7 @@
 /* workflow: what would fail when a workflow runs, beyond what its reader finds. */
 #include "agent/validate/validate.h"
 #include "agent/workflow/workflow.h"
+#include "base/data/cron.h"
 #include "base/core/mem.h"
 
 #include <ctype.h>
@@ -322,7 +323,7 @@ static void check_schedule(struct look *l, const json_t *root)
 		const char *cron = json_get_string(item, "cron");
 		str_truncate(&l->at, 0);
 		str_appendf(&l->at, "/on/schedule/%zu/cron", i);
-		if (cron == NULL || !validate_cron(cron))
+		if (cron == NULL || !cron_fits(cron, CRON_GITHUB))
 			report(l, FINDING_ERROR, "cron", "minute hour day month weekday, as in '30 4 * * 1-5' (UTC)",
 			       "'%s' is no cron line", cron != NULL ? cron : "");
 	}

@@ -17,8 +17,8 @@ bool machine_is_absent(const json_t *node)
 }
 
 static const struct machine_kind *const kinds[] = {
-	&machine_package,  &machine_group, &machine_user,     &machine_key,
-	&machine_timezone, &machine_swap,  &machine_firewall, &machine_unit,
+	&machine_package, &machine_group,    &machine_user, &machine_key,    &machine_timezone,
+	&machine_swap,    &machine_firewall, &machine_unit, &machine_sysctl,
 };
 
 const struct machine_kind *machine_kind_named(const char *name)

@@ -70,7 +70,7 @@ int machine_settle(struct change_call *x, const struct change *c, struct err *er
 	}
 
 extern const struct machine_kind machine_package, machine_engine, machine_group, machine_user, machine_key,
-	machine_timezone, machine_swap, machine_firewall, machine_unit;
+	machine_timezone, machine_swap, machine_firewall, machine_unit, machine_sysctl;
 /* The state that a user who is `before` shall have. shell NULL, uid -1: as it is. The caller's. */
 struct machine_user_want {
 	const char *name, *home, *shell;

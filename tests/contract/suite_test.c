@@ -71,7 +71,7 @@ static const struct outside {
          .step = "apply",
          .server = "suite_host.py",
          .examples = "apply_on_a_host.json",
-         .kinds = {"group", "user", "key", "package"}},
+         .kinds = {"group", "user", "key", "package", "sysctl"}},
 	{.name = "apply-with-systemd",
          .step = "apply",
          .server = "suite_systemd.py",

@@ -163,6 +163,97 @@ class Keys(Resources):
             self.assert_says(self.apply(t, [self.MINE], code=2), "stands in the file more than once")
 
 
+class Parameters(Resources):
+    FILE = "/etc/sysctl.d/99-zz-davit-net.ipv4.ip_forward.conf"
+    MINE = {"sysctl": {"name": "net.ipv4.ip_forward", "value": "1"}}
+
+    def world(self):
+        return sh("ls /etc/sysctl.d; cat " + self.FILE + " 2>/dev/null; cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/tcp_rmem")
+
+    def setUp(self):
+        with open("/proc/sys/net/ipv4/ip_forward", "w", encoding="utf-8") as f:
+            f.write("0")
+        self.addCleanup(sh, "rm -f /etc/sysctl.d/*davit*")
+
+    def test_a_parameter_is_set_kept_for_the_next_start_and_taken_back(self):
+        before = self.world()
+        with Sshd() as server, Trial() as t:
+            target = server.target()
+            self.apply(t, [self.MINE], target=target, after=[FAIL], code=1)
+            self.assertEqual(self.world(), before)
+            self.apply(t, [self.MINE], target=target)
+            self.assertEqual(sh("cat /proc/sys/net/ipv4/ip_forward; sysctl -n net.ipv4.ip_forward; grep -v '#' " + self.FILE), "1\n1\nnet.ipv4.ip_forward = 1\n")
+            self.assert_says(self.apply(t, [self.MINE], "--plan", target=target), "Nothing to change")
+            # The host's own program reads the file.
+            sh("echo 0 >/proc/sys/net/ipv4/ip_forward; sysctl -q -p " + self.FILE)
+            self.assert_says(self.apply(t, [self.MINE], "--plan", target=target), "Nothing to change")
+            sh("echo 0 >/proc/sys/net/ipv4/ip_forward")
+            self.assert_says(self.apply(t, [self.MINE], "--plan", "--refresh", target=target, code=6), 'value: "0" → "1"')
+            sh("echo 1 >/proc/sys/net/ipv4/ip_forward")
+            self.assert_says(self.apply(t, [], target=target, code=2), "sysctl:net.ipv4.ip_forward left the desired state")
+            self.assert_says(self.apply(t, [], target=target, allow=["sysctl:net.ipv4.ip_forward"], after=[FAIL], code=1), "taking back")
+            self.assertIn("net.ipv4.ip_forward = 1", self.world())
+            self.apply(t, [], target=target, allow=["sysctl:net.ipv4.ip_forward"])
+            self.assertEqual(self.world().replace("\n1\n", "\n0\n"), before)
+
+    def test_several_words_are_one_value_and_what_the_kernel_refuses_is_taken_back(self):
+        self.addCleanup(sh, "cat /proc/sys/net/ipv4/ip_local_port_range >/dev/null")
+        before = self.world()
+        with Trial() as t:
+            ports = {"sysctl": {"name": "net.ipv4.ip_local_port_range", "value": "20000   30000"}}
+            self.apply(t, [ports])
+            self.assertEqual(sh("cat /proc/sys/net/ipv4/ip_local_port_range").split(), ["20000", "30000"])
+            self.assert_says(self.apply(t, [ports], "--plan"), "Nothing to change")
+        with Trial() as t:
+            sh("rm -f /etc/sysctl.d/*davit*")
+            self.assert_says(self.apply(t, [self.MINE, {"sysctl": {"name": "net.ipv4.ip_local_port_range", "value": "many"}}], code=1), "does not take 'many'")
+            self.assertEqual(self.world(), before)
+
+    def test_an_unknown_parameter_is_found_before_anything_changes(self):
+        before = self.world()
+        with Trial() as t:
+            self.assert_says(self.apply(t, [self.MINE, {"sysctl": {"name": "net.ipv4.no_such", "value": "1"}}], code=2), "has no parameter 'net.ipv4.no_such'")
+            for name in ("net..ipv4", "../x", "net.ipv4.ip_forward;id"):
+                self.apply(t, [{"sysctl": {"name": name, "value": "1"}}], code=2)
+            self.assert_says(self.apply(t, [{"sysctl": {"name": "net.ipv4.ip_forward", "valu": "1"}}], code=2), "did you mean 'value'?")
+        self.assertEqual(self.world(), before)
+
+
+class Cron(Resources):
+    FILE = "/etc/cron.d/davit-backup"
+    MINE = {"cron": {"name": "davit-backup", "schedule": "30 4 * * 1-5", "command": "tar -c /srv >/tmp/$(date +%F).tar"}}
+
+    def setUp(self):
+        self.addCleanup(sh, "rm -f /etc/cron.d/davit-*")
+
+    def test_a_file_of_cron_is_made_changed_and_removed(self):
+        other = {"cron": {**self.MINE["cron"], "schedule": "@hourly", "user": "nobody"}}
+        with Sshd() as server, Trial() as t:
+            self.apply(t, [self.MINE], target=server.target(), after=[FAIL], code=1)
+            self.assertFalse(os.path.exists(self.FILE))
+            # What is replaced is moved aside by a rename, which sh cannot tell from a copy on an overlay of two file systems, as this machine's root is.
+            target = {"local": {}}
+            self.apply(t, [self.MINE], target=target)
+            made = sh(f"stat -c '%a %U %G' {self.FILE}; cat {self.FILE}")
+            self.assertEqual(made, "644 root root\n# by davit\n30 4 * * 1-5 root tar -c /srv >/tmp/$(date +\\%F).tar\n")
+            self.assert_says(self.apply(t, [self.MINE], "--plan", target=target), "Nothing to change")
+            self.apply(t, [other], target=target, after=[FAIL], code=1)
+            self.assertEqual(sh(f"stat -c '%a %U %G' {self.FILE}; cat {self.FILE}"), made)
+            sh(f"chmod 666 {self.FILE}")
+            self.assert_says(self.apply(t, [self.MINE], "--plan", "--refresh", target=target, code=6), "0666")
+            self.apply(t, [other], target=target)
+            self.assertEqual(sh(f"cat {self.FILE}").splitlines()[1].split()[:2], ["@hourly", "nobody"])
+            self.assert_says(self.apply(t, [], target=target, code=2), f"cron:{self.FILE} left the desired state")
+            self.apply(t, [], target=target, allow=[f"cron:{self.FILE}"])
+            self.assertFalse(os.path.exists(self.FILE))
+
+    def test_a_user_that_is_not_there_is_found_before_anything_changes(self):
+        with Trial() as t:
+            wrong = {"cron": {**self.MINE["cron"], "user": "no-such"}}
+            self.assert_says(self.apply(t, [wrong], code=2), "there is no user 'no-such'")
+        self.assertFalse(os.path.exists(self.FILE))
+
+
 if __name__ == "__main__":
     host_root.enter()
     main()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from harness import waiting  # noqa: E402
 from harness.trial import Case, Trial, main  # noqa: E402
 from servers import host_root, systemd_root  # noqa: E402
 from servers.sshd import Sshd  # noqa: E402
@@ -148,6 +149,17 @@ class Units(Case):
             self.apply(t, [{"package": {"name": "davit-served"}}], allow=["systemd_unit:shop.service"])
             self.assertEqual(shown("ActiveState", "UnitFileState"), ["active", "enabled"])
         sh("systemctl stop shop.service; systemctl disable -q shop.service; apt-get -q -y purge davit-served")
+
+    def test_a_timer_is_two_units_and_runs_what_it_is_for(self):
+        work = {"systemd_unit": {"name": "report.service", "content": "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo done >/srv/report'\n"}}
+        timer = {"systemd_unit": {"name": "report.timer", "content": "[Timer]\nOnActiveSec=100ms\nAccuracySec=1ms\n[Install]\nWantedBy=timers.target\n", "enabled": True,
+                                  "state": "started", "depends_on": ["systemd_unit:report.service"]}}
+        self.addCleanup(sh, "systemctl stop report.timer 2>/dev/null; systemctl disable -q report.timer 2>/dev/null; rm -f /etc/systemd/system/report.*; systemctl daemon-reload")
+        with Trial() as t:
+            self.apply(t, [timer, work])
+            waiting.until(lambda: os.path.exists("/srv/report"), "the timer has run its service")
+            self.assertEqual(sh("systemctl show -p ActiveState -p UnitFileState --value report.timer").split(), ["active", "enabled"])
+            self.assert_says(self.apply(t, [timer, work], "--plan"), "Nothing to change")
 
     def test_what_cannot_be_is_refused_before_anything_changes(self):
         for given, words in (({"name": "shop"}, "name"), ({"name": "shop.service"}, "nothing is asked of 'shop.service'"),

@@ -10,7 +10,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from servers import host_root, suite_world  # noqa: E402
 
 FILES = ("passwd", "shadow", "group", "gshadow", "subuid", "subgid", "localtime", "timezone")
-PLACES = ("/etc/sudoers.d", "/home", "/var/lib/dpkg")
+PLACES = ("/etc/sudoers.d", "/etc/cron.d", "/etc/sysctl.d", "/home", "/var/lib/dpkg")
+PARAMETERS = ("/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv4/ip_local_port_range")  # of a network of its own
 STATES = "/var/lib/apt/extended_states"
 
 
@@ -36,7 +37,7 @@ class World:
     facts = {"here": True}
 
     def __init__(self):
-        self.saved = {}
+        self.saved, self.kept = {}, {}
         self.base = "/tmp/davit-suite-saved"
         os.makedirs(self.base)
 
@@ -45,7 +46,7 @@ class World:
         return subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
 
     def list(self, detail):
-        places = [f"/etc/{name}" for name in FILES] + ["/etc/sudoers.d", "/home", *packaged()]
+        places = [f"/etc/{name}" for name in FILES] + ["/etc/sudoers.d", "/etc/cron.d", "/etc/sysctl.d", "/home", *packaged()]
         times = " %T@" if detail == "touched" else ""
         form = f"%y %m %u %g %p %l{times}\\n"
         lines = subprocess.run(["find", *(p for p in places if os.path.lexists(p)), "-type", "d", "-printf", "%y %m %u %g %p\\n", "-o", "-printf", form],
@@ -54,7 +55,16 @@ class World:
         lines += subprocess.run(["sha256sum", *files], capture_output=True, text=True, check=True).stdout.splitlines()
         lines += [f"package {name} {version}" for name, version in host_root.installed().items()]
         lines += [f"rule {line.strip()}" for line in self.rules().splitlines()]
+        lines += [f"parameter {path} {value}" for path, value in self.parameters().items()]
         return sorted(lines)
+
+    @staticmethod
+    def parameters():
+        values = {}
+        for path in PARAMETERS:
+            with open(path, encoding="utf-8") as f:
+                values[path] = f.read().strip()
+        return values
 
     def pairs(self, name):
         top = f"{self.base}/{name}"
@@ -71,6 +81,7 @@ class World:
             copy(path, f"{top}/packaged/{path.strip('/').replace('/', '%')}")
         with open(f"{top}/rules", "w", encoding="utf-8") as f:
             f.write("flush ruleset\n" + self.rules())
+        self.kept[name] = self.parameters()
         self.saved[name] = self.list("roughly")
 
     def saved_list(self, name):
@@ -86,6 +97,9 @@ class World:
             else:
                 copy(kept, path)
         subprocess.run(["nft", "-f", f"{self.base}/{name}/rules"], check=True)
+        for path, value in self.kept[name].items():
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(value)
         for path in packaged():
             remove(path)
         for kept in glob.glob(f"{self.base}/{name}/packaged/*"):
