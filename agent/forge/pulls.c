@@ -192,6 +192,9 @@ static json_t *make_pull(struct req *r, struct forge_repo *base, struct forge_re
 	json_object_set_new(pull, "draft", json_false());
 	json_object_set_new(pull, "merged", json_false());
 	json_object_set_new(pull, "merged_at", json_null());
+	json_object_set_new(pull, "closed_at", json_null());
+	json_object_set_new(pull, "locked", json_false());
+	json_object_set_new(pull, "labels", json_array());
 	json_object_set_new(pull, "merge_commit_sha", json_null());
 	json_object_set_new(pull, "head", side_json(r->f, head, branch, ""));
 	json_object_set_new(pull, "base", side_json(r->f, base, onto, ""));
@@ -287,6 +290,7 @@ static void merge(struct req *r)
 	json_object_set_new(pull, "merged", json_true());
 	json_object_set_new(pull, "merge_commit_sha", json_string(sha));
 	stamp(pull, "merged_at");
+	stamp(pull, "closed_at");
 	pthread_mutex_unlock(&r->f->lock);
 	/* A merge by a job's token starts nothing, as its pushes do not. */
 	if (job == NULL)

@@ -39,6 +39,10 @@ void rest_create_issue(struct req *r)
 	json_object_set_new(issue, "number", json_integer(number));
 	json_object_set_new(issue, "state", json_string("open"));
 	json_object_set_new(issue, "closed_at", json_null());
+	json_object_set_new(issue, "locked", json_false());
+	json_object_set_new(issue, "comments", json_integer(0));
+	if (json_object_get(issue, "labels") == NULL)
+		json_object_set_new(issue, "labels", json_array());
 	json_object_set_new(issue, "url",
 	                    json_stringf("%s/api/v3/repos/%s/issues/%lld", r->f->base, repo->full_name, number));
 	json_object_set_new(issue, "html_url", json_stringf("%s/%s/issues/%lld", r->f->base, repo->full_name, number));
@@ -55,6 +59,14 @@ static json_t *find_issue(const struct forge_repo *repo, const char *text)
 	if (str_parse_i64(text, 1, INT64_MAX, &number))
 		json_array_foreach(repo->issues, i, issue) if (json_get_int(issue, "number", 0) == number) return issue;
 	return NULL;
+}
+
+static void set_closed(json_t *issue)
+{
+	bool closed = strcmp(json_get_string(issue, "state"), "closed") == 0;
+	char time[CLOCK_TEXT_SIZE];
+	json_object_set_new(issue, "closed_at",
+	                    closed ? json_string(clock_rfc3339(clock_wall_ms(), time)) : json_null());
 }
 
 void rest_one_issue(struct req *r)
@@ -74,6 +86,7 @@ void rest_one_issue(struct req *r)
 		return;
 	if (change != NULL) {
 		json_object_update(issue, change);
+		set_closed(issue);
 		json_object_set_new(issue, "updated_at", json_string(clock_rfc3339(r->begun_ms, time)));
 		forge_event(r->f, "issue #%s of %s is %s", r->args[2], repo->full_name,
 		            json_get_string(issue, "state"));

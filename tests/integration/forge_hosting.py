@@ -41,6 +41,27 @@ class Case(unittest.TestCase):
         self.assertEqual(self.forge.complaints(), [])
 
 
+class Forks(unittest.TestCase):
+    def test_a_pull_request_from_a_fork_gets_no_secrets_and_a_token_that_only_reads(self):
+        with Forge(repos=["octo/demo", "mallory/demo"], options=["--poll", "300ms"]) as forge:
+            repo, fork = forge.repo("octo/demo"), forge.repo("mallory/demo")
+            forge.secrets("octo/demo", {"KEY": "a-secret-of-octo"})
+            workflow = ONE_JOB.replace("on: push", "on: pull_request\npermissions: { contents: write, issues: write }")
+            repo.push({".github/workflows/ci.yml": workflow})
+            runner = Runner(forge, "octo/demo").ready()
+            for place, head in ((repo, "change"), (fork, "mallory:change")):
+                place.git("fetch", "-q", repo.bare, "main")
+                place.git("checkout", "-q", "-B", "change", "FETCH_HEAD")
+                place.push({"a": head}, ref="change")
+                forge.pull("octo/demo", head)
+                job = runner.take_job()
+                own = place is repo
+                self.assertEqual("a-secret-of-octo" in json.dumps(job.message), own)
+                (shown,) = [r["jobs"][0] for r in forge.runs() if not r["conclusion"]]
+                self.assertEqual(set(shown["permissions"].values()), {"write", "read"} if own else {"read"})
+                job.complete("succeeded")
+
+
 class Git(Case):
     def test_what_is_pushed_can_be_cloned_by_both_protocols(self):
         self.start()
@@ -280,6 +301,20 @@ jobs:
         github = {p["k"]: p["v"] for p in runner.take_job().message["contextData"]["github"]["d"]}
         event = {p["k"]: p["v"] for p in github["event"]["d"]}
         self.assertEqual({p["k"]: p["v"] for p in event["inputs"]["d"]}, {"dry": "true", "n": "3"})
+
+    def test_a_pull_request_starts_what_its_merge_would_be_and_one_in_conflict_starts_nothing(self):
+        self.push(ONE_JOB.replace("on: push", "on: { pull_request: { branches: [main] } }"))
+        self.repo.git("checkout", "-q", "-b", "change")
+        head = self.repo.push({"a": "1"}, ref="change")
+        number = self.forge.pull("octo/demo", "change")["number"]
+        (run,) = self.forge.runs()
+        self.assertEqual((run["event"], run["ref"], run["sha"] == head), ("pull_request", f"refs/pull/{number}/merge", False))
+        self.repo.git("checkout", "-q", "main")
+        self.repo.push({"a": "2"})
+        self.repo.git("checkout", "-q", "change")
+        self.repo.push({"a": "3"}, ref="change")
+        self.assertEqual(len(self.forge.runs()), 1)
+        self.assertEqual(refused(self.forge.merge, "octo/demo", number).status, 405)
 
     def test_an_event_that_never_comes_here_is_named(self):
         sha = self.push(ONE_JOB.replace("on: push", "on: { push: , release: , issues: { types: [opened] } }"))

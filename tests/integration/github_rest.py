@@ -41,8 +41,25 @@ class Requests(Case):
             "GITHUB_SERVER_URL": "https://github.example", "GITHUB_RUN_ID": "7", "GITHUB_RUN_ATTEMPT": "1", "GITHUB_JOB": "deploy",
             "GITHUB_WORKSPACE": t.src, "INPUT_FILE": "deploy.yml", "INPUT_TOKEN": "job-token"})
 
+    def plans(self, t, hub):
+        """The plan of a pull request, the deployment of its merge, and a look."""
+        event = os.path.join(t.dir, "event.json")
+        with open(event, "w", encoding="ascii") as f:
+            json.dump({"pull_request": {"number": 5, "head": {"sha": COMMIT, "repo": {"full_name": "acme/shop"}}}}, f)
+        document = {"name": "shop", "environment": "test", "targets": {"here": {"local": {}, "base": t.base}},
+                    "steps": [{"apply": {"resources": [{"file": {"path": t.path("a"), "content": "a"}}]}}]}
+        with open(os.path.join(t.src, "deploy.yml"), "w", encoding="ascii") as f:
+            json.dump(document, f)
+        job = {"GITHUB_ACTIONS": "true", "GITHUB_API_URL": hub.url, "GITHUB_REPOSITORY": "acme/shop", "GITHUB_SHA": COMMIT,
+               "GITHUB_TOKEN": "job-token"}
+        of_pull = {**job, "GITHUB_EVENT_NAME": "pull_request", "GITHUB_EVENT_PATH": event}
+        self.assert_exit(t.run("deploy", "deploy.yml", "--plan", "--comment", env=of_pull), 0)
+        self.assert_exit(t.run("deploy", "deploy.yml", "--expect", "pull-request", env=job), 2)
+        self.assert_exit(t.run("deploy", "deploy.yml", "--plan", "--refresh", "--issue", env=job), 6)
+
     def test_each_request_is_one_that_github_describes(self):
         ours = [{"id": 9, "user": {"login": "me"}, "body": "<!-- davit shop.test -->\nbefore"}]
+        drift = [{"number": 3, "state": "open", "user": {"login": "me"}, "body": "<!-- davit drift shop.test -->\nbefore"}]
 
         def answer(there):
             def of(path, _):
@@ -50,6 +67,8 @@ class Requests(Case):
                     return 200, {}, b'{"data":{"viewer":{"login":"me"}}}'
                 if "check-runs?" in path:
                     return 200, {}, b'{"total_count":0,"check_runs":[]}'
+                if "/issues?" in path:
+                    return 200, {}, json.dumps(drift if there else []).encode()
                 if "?" in path:
                     return 200, {}, json.dumps(ours if there and "comments" in path else []).encode()
                 return 201, {}, b'{"id":9}'
@@ -58,6 +77,7 @@ class Requests(Case):
         for works in (True, False):
             with Trial() as t, Service(answer(works)) as hub:
                 self.assert_exit(self.everything(t, hub, works), 0 if works else 1)
+                self.plans(t, hub)
                 for method, path, body in hub.requests:
                     if path == "/graphql":
                         continue
@@ -98,6 +118,13 @@ class Answers(unittest.TestCase):
             comment = self.ask(forge, "POST", f"{top}/issues/5/comments", {"body": "a"})
             self.ask(forge, "PATCH", f"{top}/issues/comments/{comment['id']}", {"body": "b"})
             self.ask(forge, "GET", f"{top}/issues/5/comments")
+            issue = self.ask(forge, "POST", f"{top}/issues", {"title": "a", "body": "b"})
+            self.ask(forge, "PATCH", f"{top}/issues/{issue['number']}", {"body": "c", "state": "closed"})
+            self.ask(forge, "GET", f"{top}/issues?state=all&sort=updated&direction=desc")
+            forge.repo("acme/shop").git("checkout", "-q", "-b", "change")
+            head = forge.repo("acme/shop").push({"a": "b"}, ref="change")
+            forge.pull("acme/shop", "change")
+            self.ask(forge, "GET", f"{top}/commits/{head}/pulls?per_page=100")
             deployment = self.ask(forge, "POST", f"{top}/deployments", {"ref": sha, "environment": "test", "required_contexts": []})
             self.ask(forge, "GET", f"{top}/deployments?sha={sha}&environment=test")
             self.ask(forge, "POST", f"{top}/deployments/{deployment['id']}/statuses", {"state": "success"})

@@ -1,5 +1,4 @@
 #include "unit/steps/step_fixture.h"
-#include "base/core/shown.h"
 #include "base/secret/mask.h"
 #include "base/core/clock.h"
 #include "base/secret/digest.h"
@@ -248,28 +247,6 @@ static void a_service_that_does_not_say_who_we_are_gets_a_new_comment(void **sta
 	assert_int_equal(f->c.type->settled(&f->c, &outcome, &f->err), 0);
 	assert_true(asked("POST /repos/acme/shop/issues/5/comments", "shop to test"));
 	assert_false(asked("PATCH ", ""));
-}
-
-static void what_others_wrote_makes_no_mention_link_or_html(void **state)
-{
-	struct fixture *f = *state;
-	(void)f;
-	static const struct {
-		const char *given, *shown;
-	} cases[] = {
-		{"@octocat closes #7", "`@octocat closes #7`"},
-		{"<img src=x> [a](https://evil.example) `x` `` y", "`<img src=x> [a](https://evil.example) 'x' '' y`"},
-		{"a | b", "`a \\| b`"},
-		{"a\\| b", "`a\\ \\| b`"},
-		{"two\nlines\x1b[31m", "`two\\x0alines\\x1b[31m`"},
-		{"\xE2\x80\xAEtxt", "`\\u202etxt`"},
-		{"", ""},
-	};
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		_cleanup_(str_done) struct str out = STR_INIT(4096);
-		shown_code(&out, cases[i].given, 2000);
-		assert_string_equal(str_peek(&out), cases[i].shown);
-	}
 }
 
 static void a_recovery_is_told_as_one(void **state)
@@ -645,7 +622,6 @@ int main(void)
 		T(the_commits_comment_is_updated_too),
 		T(a_comment_with_our_mark_by_somebody_else_is_left_alone),
 		T(a_service_that_does_not_say_who_we_are_gets_a_new_comment),
-		T(what_others_wrote_makes_no_mention_link_or_html),
 		T(a_recovery_is_told_as_one),
 		T(a_check_run_gets_its_annotations_fifty_at_a_time),
 		T(a_webhook_is_signed_over_its_exact_body),
