@@ -15,6 +15,7 @@ from servers.docker import Docker  # noqa: E402
 
 OF_A_HOST = "make-a-host-ready.md"  # what it does is done on a machine of its own
 OF_TERRAFORM = "run-terraform.md"
+OF_CONTAINERS = "run-jobs-in-containers.md"
 SOURCE, BUILD = os.environ["DAVIT_SOURCE"], os.environ["DAVIT_BUILD"]
 
 
@@ -29,6 +30,10 @@ def script_of(page):
         elif named:
             lines.append(f"cat > {named.group(1)} <<'DAVIT_END'\n{body}DAVIT_END")
     return "\n".join(lines)
+
+
+def wants_an_engine(page):
+    return os.path.basename(page) == OF_CONTAINERS or "docker compose" in script_of(page)
 
 
 class TaskPages(unittest.TestCase):
@@ -54,7 +59,7 @@ class TaskPages(unittest.TestCase):
     def test_the_commands_of_every_page_work_as_written(self):
         for page in sorted(glob.glob(os.path.join(SOURCE, "docs/tasks/*.md"))):
             with self.subTest(page=os.path.basename(page)):
-                if "docker compose" not in script_of(page) and os.path.basename(page) not in (OF_A_HOST, OF_TERRAFORM):
+                if not wants_an_engine(page) and os.path.basename(page) not in (OF_A_HOST, OF_TERRAFORM):
                     self.run_page(page)
 
     @unittest.skipUnless(shutil.which("terraform"), "this machine has no terraform")
@@ -75,7 +80,7 @@ class TaskPages(unittest.TestCase):
             docker.image("busybox:stable")
             for page in sorted(glob.glob(os.path.join(SOURCE, "docs/tasks/*.md"))):
                 with self.subTest(page=os.path.basename(page)):
-                    if "docker compose" in script_of(page):
+                    if wants_an_engine(page):
                         self.run_page(page, docker)
 
 
