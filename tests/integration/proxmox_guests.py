@@ -248,6 +248,37 @@ class Servers(GuestCase):
         path, again = self.write_address(p, "${{ resources.web.ip }} ${{ resources.web.vmid }}\n")
         self.assert_says(again, "nothing to change")
 
+    def write_machines_address(self, p, code=0, args=(), target=None, **more):
+        machine = {"name": "db", "vmid": 200, "node": "pve", "storage": "local-lvm", "disk": "32G", "memory": 2048, "net": {"net0": "virtio,bridge=vmbr0"}, "id": "db", **more}
+        path = os.path.join(self.t.src, "address")
+        write = {"apply": {"target": "here", "resources": [{"file": {"path": path, "content": "${{ resources.db.ip }}\n"}}]}, "id": "files"}
+        result = self.apply(p, {"qemu": machine}, more=[write], code=code, args=args, target=target)
+        if code or args:
+            return result, None
+        with open(path) as f:
+            return result, f.read()
+
+    def test_the_address_of_a_virtual_machine_is_what_the_agent_in_it_tells_of_its_card(self):
+        p = self.server()
+        p.agent_sleeps = 2
+        self.assertEqual(self.write_machines_address(p, agent="1")[1], "192.0.2.200\n")
+        self.assertEqual(p.asked("GET", ".*/agent/network-get-interfaces"), 3)
+
+    def test_an_address_that_is_written_in_its_configuration_needs_no_agent(self):
+        p = self.server()
+        self.assertEqual(self.write_machines_address(p, ipconfig={"ipconfig0": "ip=10.1.2.3/24,gw=10.1.2.1"})[1], "10.1.2.3\n")
+        self.assertEqual(p.asked("GET", ".*/agent/.*"), 0)
+
+    def test_a_virtual_machine_that_tells_no_address_is_named_with_the_reason(self):
+        p = self.server()
+        says = "it has no guest agent (`agent: 1`), and no `ip` in `ipconfig0`"
+        self.assert_says(self.write_machines_address(p, args=["--plan"])[0], "qemu:db: its `ip` will not be known: " + says)
+        self.assert_says(self.write_machines_address(p, code=1)[0], "the address of qemu:db is not known: " + says, "has no 'ip'")
+        p.agent_sleeps = 10 ** 6
+        result = self.write_machines_address(p, code=1, agent="1", target={"task_timeout": "2s"})[0]
+        self.assert_says(result, "the address of qemu:db is not known: its guest agent: ", "QEMU guest agent is not running")
+        self.assertEqual(p.guests, {})
+
     def test_a_name_that_no_earlier_step_knows_is_found_before_the_guest_is_made(self):
         p = self.server()
         path, result = self.write_address(p, "${{ resources.wbe.ip }}\n", code=2)

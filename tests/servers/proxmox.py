@@ -48,6 +48,7 @@ class Proxmox:
                          "local-zfs": {"content": "rootdir,images", "snapshots": True, "type": "zfspool"}}
         self.templates = ["local:vztmpl/debian-12.tar.zst", "local:vztmpl/debian-13.tar.zst"]
         self.guests, self.tasks, self.requests, self.faults, self.held = {}, [], [], [], set()
+        self.agent_sleeps = 0        # so many questions an agent in a guest does not hear yet
         self.forgets_start = False   # a rollback ends, and the start that it began comes to nothing
         self.wrong = []   # requests that the schema does not know: a test looks at its end
         self.schema = proxmox_schema.load()
@@ -584,6 +585,24 @@ def interfaces(p, given, params):
     return guest.get("interfaces", told)
 
 
+def agents_interfaces(p, given, params):
+    """What an engine in the guest made stands before the guest's own card."""
+    guest, vmid = p.guest_at(given, "qemu"), int(given["vmid"])
+    if str(guest["config"].get("agent", "0")).split(",")[0] not in ("1", "enabled=1"):
+        raise Refused(500, "No QEMU guest agent configured")
+    if guest["status"] != "running":
+        raise Refused(500, f"VM {vmid} is not running")
+    if p.agent_sleeps > 0:
+        p.agent_sleeps -= 1
+        raise Refused(500, "QEMU guest agent is not running")
+    card = re.search(r"([0-9A-F]{2}:){5}[0-9A-F]{2}", guest["config"]["net0"]).group().lower()
+
+    def one(name, address, *ips):
+        return {"name": name, "hardware-address": address, "ip-addresses": [{"ip-address": i, "ip-address-type": "ipv6" if ":" in i else "ipv4", "prefix": 24} for i in ips]}
+    return {"result": [one("lo", "00:00:00:00:00:00", "127.0.0.1", "::1"), one("docker0", "02:42:00:00:00:01", "172.17.0.1"),
+                       one("eth0", card, "fe80::1", "169.254.3.4", f"192.0.2.{vmid % 250}")]}
+
+
 ROUTES = {
     ("GET", "/version"): lambda p, g, q: {"version": "8.3.0", "release": "8.3", "repoid": "0123456789abcdef"},
     ("GET", "/nodes"): lambda p, g, q: [{"node": n, "status": s, "type": "node", "id": f"node/{n}"} for n, s in sorted(p.nodes.items())],
@@ -597,6 +616,7 @@ ROUTES = {
     ("GET", "/nodes/{node}/tasks/{upid}/log"): task_log,
     ("DELETE", "/nodes/{node}/tasks/{upid}"): stop_task,
     ("GET", "/nodes/{node}/lxc/{vmid}/interfaces"): interfaces,
+    ("GET", "/nodes/{node}/qemu/{vmid}/agent/network-get-interfaces"): agents_interfaces,
 }
 for _kind in ("lxc", "qemu"):
     _of = f"/nodes/{{node}}/{_kind}"

@@ -8,7 +8,7 @@ SOURCE = os.environ.get("DAVIT_SOURCE", os.path.join(os.path.dirname(os.path.abs
 CONTRACTS = os.environ.get("DAVIT_CONTRACTS", os.path.join(os.path.realpath(SOURCE), "..", "shared", "contracts"))
 PRIVILEGES = ["VM.Audit", "VM.PowerMgmt", "VM.Allocate", "VM.Clone", "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Config.Disk", "VM.Config.CPU", "VM.Config.Memory",
               "VM.Config.Network", "VM.Config.Options", "VM.Config.HWType", "VM.Config.Cloudinit", "VM.Config.CDROM", "Datastore.AllocateSpace",
-              "Datastore.Audit", "SDN.Use", "Sys.Audit"]
+              "VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted", "Datastore.Audit", "SDN.Use", "Sys.Audit"]
 
 
 def load():

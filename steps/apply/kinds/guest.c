@@ -305,6 +305,19 @@ static int refuse_shrink(const json_t *before, const json_t *after, struct err *
 	return err_set(err, ERR_REFUSED, "the disk has %s, and a disk cannot shrink to %s", there, wanted);
 }
 
+/* Others may refer to it: what cannot become known is told with the plan. */
+static void warn_of_address(const struct resource_call *x, const struct resource *r, const json_t *after)
+{
+	if (x->plan == NULL || r->name == NULL || strcmp(r->type->what, "qemu") != 0 || address_is_told(after))
+		return;
+	_cleanup_free_ char *text =
+		xasprintf("%s: its `ip` will not be known: it has no guest agent (`agent: 1`), and no `ip` in "
+	                  "`ipconfig0`",
+	                  r->key);
+	if (!strv_has(&x->plan->warnings, text))
+		strv_add(&x->plan->warnings, text);
+}
+
 int guest_want(struct resource_call *x, const struct resource *r, const json_t *before, json_t **ret,
                struct str *content, struct err *err)
 {
@@ -325,6 +338,8 @@ int guest_want(struct resource_call *x, const struct resource *r, const json_t *
 			set_wanted(r, before, after, name, value);
 	}
 	e = refuse_shrink(before, after, err);
+	if (e == 0)
+		warn_of_address(x, r, after);
 	if (e == 0)
 		*ret = TAKE(after);
 	return e;
@@ -441,10 +456,13 @@ int guest_outputs(struct resource_call *x, const struct resource *r, json_t *ret
 {
 	struct guest g _cleanup_(guest_done) = {0};
 	struct proxmox *p = proxmox_of_target(x->v);
+	struct str why _cleanup_(str_done) = STR_INIT(1024);
 	_cleanup_free_ char *address = NULL;
 	int e = guest_read(p, id_of(r), x->v->wait, &g, err);
 	if (e == 0)
-		e = address_wait(p, &g, x->v->wait, &address, err);
+		e = address_wait(p, &g, x->v->wait, &address, &why, err);
+	if (e == 0 && address == NULL)
+		x->c->report(x->c->engine, "the address of %s is not known: %s", r->key, str_peek(&why));
 	if (e == 0)
 		json_set_string(ret, "ip", address);
 	return e < 0 ? err_wrap(err, e, "the address of %s", r->key) : 0;
