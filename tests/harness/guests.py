@@ -38,9 +38,9 @@ class GuestCase(Case):
     def apply(self, p, *resources, allow=(), args=(), code=0, more=(), target=None, env=None, step=None):
         wanted = {"target": "cloud", "resources": list(resources), **({"allow_destroy": list(allow)} if allow else {}), **(step or {})}
         step = {"apply": wanted, "id": "guests"}
-        return self.deploy(p, [step, *more], code, args, target, env)
+        return self.deploy_steps(p, [step, *more], code, args, target, env)
 
-    def deploy(self, p, steps, code=0, args=(), target=None, env=None):
+    def deploy_steps(self, p, steps, code=0, args=(), target=None, env=None):
         self.write(p, steps, target)
         return self.davit("deploy", "deploy.yml", "--secret", "PVE_TOKEN", *args, code=code, env=env)
 

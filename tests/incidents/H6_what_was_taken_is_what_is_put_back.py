@@ -33,12 +33,12 @@ class Lists(GuestCase):
 
     def test_an_id_that_does_not_exist_is_named_before_anything_is_changed(self):
         marker = self.t.path("ran")
-        result = self.deploy(self.p, [{"run": {"target": "here", "command": f"touch {marker}"}}, snapshot("web", "104")], code=2)
+        result = self.deploy_steps(self.p, [{"run": {"target": "here", "command": f"touch {marker}"}}, snapshot("web", "104")], code=2)
         self.assert_says(result, "has no guest '104'", "its guests: web (101), db (102), mail (103)")
         self.assertEqual((os.path.exists(marker), self.p.tasks), (False, []))
 
     def test_a_rollback_goes_by_the_record_and_not_by_the_list_of_today(self):
-        self.deploy(self.p, [snapshot("web", "102")])
+        self.deploy_steps(self.p, [snapshot("web", "102")])
         taken = json.loads(self.t.run("history", "--json").out)[0]["id"]
         self.write_since()
         # The file lists other guests by now; a name that looks like ours stands on one of them.
@@ -48,10 +48,10 @@ class Lists(GuestCase):
         self.assertEqual(self.data(), {101: "data of web", 102: "data of db", 103: "written since"})
 
     def test_a_restore_of_more_than_was_taken_is_refused_as_a_whole(self):
-        self.deploy(self.p, [snapshot("web", "db")])
+        self.deploy_steps(self.p, [snapshot("web", "db")])
         self.write_since()
         tasks = len(self.p.tasks)
-        result = self.deploy(self.p, [{"restore": {"target": "cloud", "proxmox": {"guests": ["web", "mail"]}}}], code=2)
+        result = self.deploy_steps(self.p, [{"restore": {"target": "cloud", "proxmox": {"guests": ["web", "mail"]}}}], code=2)
         self.assert_says(result, "no record of this deployment on 'cloud' names a snapshot of the guests web, mail")
         self.assertEqual((len(self.p.tasks), self.data()[101]), (tasks, "written since"))
 

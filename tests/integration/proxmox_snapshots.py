@@ -41,10 +41,10 @@ class Kept(SnapshotCase):
     def test_each_guest_has_one_that_names_its_deployment(self):
         p = self.server()
         p.add_guest(200, "db", kind="qemu")
-        plan = self.deploy(p, [snapshot("web", "200")], args=["--plan"])
+        plan = self.deploy_steps(p, [snapshot("web", "200")], args=["--plan"])
         self.assert_says(plan, "snapshot of the running guest 101 'web'", "snapshot of the running guest 200 'db'")
         self.assertEqual(p.tasks, [])
-        self.deploy(p, [snapshot("web", "200")])
+        self.deploy_steps(p, [snapshot("web", "200")])
         for vmid in (101, 200):
             name, = named(p, vmid)
             self.assertRegex(name, r"^[A-Za-z][A-Za-z0-9_-]+$")
@@ -54,43 +54,43 @@ class Kept(SnapshotCase):
 
     def test_a_plan_of_it_is_the_plan_that_is_made(self):
         p = self.server()
-        plan = self.deploy(p, [snapshot()], args=["--plan"])
+        plan = self.deploy_steps(p, [snapshot()], args=["--plan"])
         digest = re.search(r"[0-9a-f]{64}", plan.out).group()
-        self.deploy(p, [snapshot()], args=["--expect", digest])
+        self.deploy_steps(p, [snapshot()], args=["--expect", digest])
 
     def test_memory_is_kept_of_virtual_machines_that_run(self):
         p = self.server()
         p.add_guest(200, "db", kind="qemu")
         p.add_guest(201, "idle", kind="qemu", running=False)
-        self.deploy(p, [snapshot("web", "db", "idle", vmstate=True)])
+        self.deploy_steps(p, [snapshot("web", "db", "idle", vmstate=True)])
         self.assertEqual([p.guests[v]["snapshots"][named(p, v)[0]]["vmstate"] for v in (101, 200, 201)], [0, 1, 0])
 
     def test_the_oldest_go_and_nothing_that_somebody_else_took(self):
         p = self.server()
         p.guests[101]["snapshots"]["davit_20200101T000000-abcdef_0"] = {"description": "mine", "time": 1, "parent": None, "state": None, "vmstate": 0, "config": {}, "data": "", "status": "running"}
         for _ in range(4):
-            self.deploy(p, [snapshot(keep=2)])
+            self.deploy_steps(p, [snapshot(keep=2)])
         ids = self.ids()
         self.assertEqual(named(p, 101), ["davit_20200101T000000-abcdef_0", f"davit_{ids[1]}_0", f"davit_{ids[0]}_0"])
 
     def test_the_newest_good_one_stays_however_old_it_is(self):
         p = self.server()
-        self.deploy(p, [snapshot()])
+        self.deploy_steps(p, [snapshot()])
         good, = named(p, 101)
-        self.deploy(p, [snapshot(keep=1)])
+        self.deploy_steps(p, [snapshot(keep=1)])
         p.guests[101]["snapshots"][f"davit_{self.last_id()}_0"]["state"] = "delete"
         p.guests[101]["snapshots"][good] = {**p.guests[101]["snapshots"][f"davit_{self.last_id()}_0"], "state": None}
-        self.deploy(p, [snapshot(keep=1, keep_for="1s")])
+        self.deploy_steps(p, [snapshot(keep=1, keep_for="1s")])
         newest = f"davit_{self.last_id()}_0"
         self.assertEqual(named(p, 101)[-1], newest)
         p.guests[101]["snapshots"][newest]["state"] = "delete"
         p.fault(TAKE, "fails", 9)
-        self.deploy(p, [snapshot(keep=1)], code=1)
+        self.deploy_steps(p, [snapshot(keep=1)], code=1)
         self.assertIn(newest, p.guests[101]["snapshots"])
 
     def test_a_guest_that_is_not_there_yet_may_be_left_out(self):
         p = self.server()
-        result = self.deploy(p, [snapshot("web", "shop", when_none="skip")])
+        result = self.deploy_steps(p, [snapshot("web", "shop", when_none="skip")])
         self.assert_says(result, "'cloud' has no guest 'shop': nothing of it is kept")
         self.assertEqual(len(named(p, 101)), 1)
 
@@ -99,7 +99,7 @@ class Refused(SnapshotCase):
     """Before anything is changed."""
 
     def refused(self, p, *words, steps=None):
-        self.assert_says(self.deploy(p, steps or [snapshot()], code=2), *words)
+        self.assert_says(self.deploy_steps(p, steps or [snapshot()], code=2), *words)
         self.assertEqual(p.tasks, [])
 
     def test_storages_and_mounts_without_snapshots_are_named(self):
@@ -122,7 +122,7 @@ class Refused(SnapshotCase):
         p = self.server()
         p.add_guest(105, "web", node="pve2")
         self.refused(p, "the guests 101 and 105 are both called 'web'")
-        self.deploy(p, [snapshot("105")])
+        self.deploy_steps(p, [snapshot("105")])
         self.assertEqual((named(p, 101), len(named(p, 105))), ([], 1))
 
     def test_files_are_no_part_of_a_server_and_guests_none_of_a_host(self):
@@ -141,46 +141,46 @@ class PutBack(SnapshotCase):
 
     def test_disks_configuration_and_power_state_are_as_they_were(self):
         p = self.server()
-        self.deploy(p, [snapshot()])
+        self.deploy_steps(p, [snapshot()])
         kept = self.last_id()
         self.change(p, memory=4096)
-        plan = self.deploy(p, [restore()], args=["--plan"])
+        plan = self.deploy_steps(p, [restore()], args=["--plan"])
         self.assert_says(plan, f"put guest 101 'web' back to the snapshot of {kept}", "it is stopped for that", "running afterwards")
-        self.deploy(p, [restore()])
+        self.deploy_steps(p, [restore()])
         self.assertEqual((p.guests[101]["data"], p.guests[101]["config"]["memory"], p.guests[101]["status"]), ("data of web", 512, "running"))
         former = p.guests[101]["snapshots"][f"davit_{self.last_id()}_0"]
         self.assertEqual((former["data"], former["config"]["memory"]), ("written since", 4096))
         p.guests[101]["status"] = "stopped"
-        self.deploy(p, [snapshot()])
+        self.deploy_steps(p, [snapshot()])
         p.guests[101]["status"] = "running"
-        self.deploy(p, [restore(snapshot=self.last_id())])
+        self.deploy_steps(p, [restore(snapshot=self.last_id())])
         self.assertEqual(p.guests[101]["status"], "stopped")
 
     def test_a_start_that_came_to_nothing_is_asked_for_again(self):
         p = self.server()
-        self.deploy(p, [snapshot()])
+        self.deploy_steps(p, [snapshot()])
         p.forgets_start = True
-        self.deploy(p, [restore()])
+        self.deploy_steps(p, [restore()])
         self.assertEqual((p.guests[101]["status"], p.asked("POST", WENT_BACK)), ("running", 1))
 
     def test_guests_go_back_together(self):
         p = self.server()
         p.add_guest(102, "db")
-        self.deploy(p, [snapshot("web", "db")])
+        self.deploy_steps(p, [snapshot("web", "db")])
         both = self.last_id()
-        self.deploy(p, [snapshot("web")])
+        self.deploy_steps(p, [snapshot("web")])
         self.change(p)
         p.guests[102]["data"] = "written since"
-        self.deploy(p, [restore("web", "db")])
+        self.deploy_steps(p, [restore("web", "db")])
         self.assertEqual((p.guests[101]["parent"], p.guests[102]["parent"]), (f"davit_{both}_0", f"davit_{both}_0"))
         self.assertEqual((p.guests[101]["data"], p.guests[102]["data"]), ("data of web", "data of db"))
 
     def test_an_undo_brings_back_what_was_replaced(self):
         p = self.server()
-        self.deploy(p, [snapshot()])
+        self.deploy_steps(p, [snapshot()])
         self.change(p, memory=1024)
         before = named(p, 101)
-        self.deploy(p, [restore(), GATE_THAT_FAILS], code=1)
+        self.deploy_steps(p, [restore(), GATE_THAT_FAILS], code=1)
         self.assertEqual((p.guests[101]["data"], p.guests[101]["config"]["memory"], p.guests[101]["status"], named(p, 101)), ("written since", 1024, "running", before))
 
     def test_what_only_looks_like_ours_is_not_put_back(self):
@@ -188,38 +188,38 @@ class PutBack(SnapshotCase):
         p.guests[101]["snapshots"]["davit_20200101T000000-abcdef_0"] = {"description": "davit shop.test, deployment 20200101T000000-abcdef", "time": 1, "parent": None, "state": None,
                                                                         "vmstate": 0, "config": {}, "data": "", "status": "running"}
         for step in (restore(), restore(snapshot="20200101T000000-abcdef")):
-            self.assert_says(self.deploy(p, [step], code=2), "no record of this deployment")
-        self.deploy(p, [snapshot()])
+            self.assert_says(self.deploy_steps(p, [step], code=2), "no record of this deployment")
+        self.deploy_steps(p, [snapshot()])
         p.guests[101]["snapshots"][named(p, 101)[-1]]["description"] = "somebody's"
-        self.assert_says(self.deploy(p, [restore()], code=2), "has no whole snapshot")
+        self.assert_says(self.deploy_steps(p, [restore()], code=2), "has no whole snapshot")
         self.assertEqual(p.asked("POST", WENT_BACK), 0)
 
     def test_another_guest_with_the_same_id_has_none_of_the_records(self):
         p = self.server()
-        self.deploy(p, [snapshot()])
+        self.deploy_steps(p, [snapshot()])
         kept = p.guests[101]["snapshots"]
         p.add_guest(101, "other")["snapshots"] = kept
-        self.assert_says(self.deploy(p, [restore("101")], code=2), "no record of this deployment")
+        self.assert_says(self.deploy_steps(p, [restore("101")], code=2), "no record of this deployment")
 
     def test_storages_that_only_put_back_the_newest_one_say_so(self):
         p = self.server()
         p.guests[101]["config"]["rootfs"] = "local-zfs:subvol-101-disk-0,size=8G"
-        self.deploy(p, [snapshot()])
+        self.deploy_steps(p, [snapshot()])
         first = self.last_id()
         self.change(p)
-        self.assert_says(self.deploy(p, [restore()], code=2), "'local-zfs' (zfspool), where only the newest snapshot can be put back", "keep_former: false")
-        result = self.deploy(p, [restore(keep_former=False)])
+        self.assert_says(self.deploy_steps(p, [restore()], code=2), "'local-zfs' (zfspool), where only the newest snapshot can be put back", "keep_former: false")
+        result = self.deploy_steps(p, [restore(keep_former=False)])
         self.assert_says(result, "what guest 101 'web' has now is lost")
         self.assertEqual((p.guests[101]["data"], p.guests[101]["status"], len(named(p, 101))), ("data of web", "running", 1))
-        self.deploy(p, [snapshot()])
+        self.deploy_steps(p, [snapshot()])
         second = self.last_id()
-        self.assert_says(self.deploy(p, [restore(snapshot=first, keep_former=False)], code=2), f"'davit_{first}_0' is older than davit_{second}_0")
-        result = self.deploy(p, [restore(keep_former=False), GATE_THAT_FAILS], code=4)
+        self.assert_says(self.deploy_steps(p, [restore(snapshot=first, keep_former=False)], code=2), f"'davit_{first}_0' is older than davit_{second}_0")
+        result = self.deploy_steps(p, [restore(keep_former=False), GATE_THAT_FAILS], code=4)
         self.assert_says(result, "guest 101 'web' was put back, and what it replaced was not kept")
 
     def test_a_rollback_with_data_puts_guests_back_and_is_rolled_back_itself(self):
         p = self.server()
-        self.deploy(p, [snapshot()])
+        self.deploy_steps(p, [snapshot()])
         self.change(p)
         deployed = self.last_id()
         self.assert_says(self.davit("rollback", deployed, "--data", "--plan", *TOKEN), f"put guest 101 'web' back to the snapshot of {deployed}")
@@ -230,7 +230,7 @@ class PutBack(SnapshotCase):
 
     def test_a_rollback_without_data_leaves_guests_alone(self):
         p = self.server()
-        self.deploy(p, [snapshot()])
+        self.deploy_steps(p, [snapshot()])
         self.change(p)
         self.davit("rollback", self.last_id(), *TOKEN, code=2)
         self.assertEqual((p.guests[101]["data"], p.asked("POST", WENT_BACK)), ("written since", 0))
@@ -239,16 +239,16 @@ class PutBack(SnapshotCase):
 class TakenBack(SnapshotCase):
     def test_a_snapshot_goes_with_its_deployment(self):
         p = self.server()
-        self.deploy(p, [snapshot(), GATE_THAT_FAILS], code=1)
+        self.deploy_steps(p, [snapshot(), GATE_THAT_FAILS], code=1)
         self.assertEqual((named(p, 101), p.asked("POST", WENT_BACK), p.guests[101]["status"]), ([], 0, "running"))
-        self.assert_says(self.deploy(p, [restore()], code=2), "no record of this deployment")
+        self.assert_says(self.deploy_steps(p, [restore()], code=2), "no record of this deployment")
 
     def test_guests_go_back_where_it_is_asked_for(self):
         p = self.server()
         p.add_guest(102, "idle", running=False)
         write = {"apply": {"target": "cloud", "resources": [lxc(memory=2048)]}, "id": "guests"}
         p.fault("PUT /nodes/{node}/lxc/{vmid}/config", "lost")
-        self.deploy(p, [snapshot("web", "idle", restore_on_rollback=True), write, GATE_THAT_FAILS], code=1)
+        self.deploy_steps(p, [snapshot("web", "idle", restore_on_rollback=True), write, GATE_THAT_FAILS], code=1)
         for vmid, status in ((101, "running"), (102, "stopped")):
             self.assertEqual((p.guests[vmid]["rolled_back"], p.guests[vmid]["status"], named(p, vmid), p.guests[vmid]["config"]["memory"]), (1, status, [], 512))
 
@@ -258,37 +258,37 @@ class Faults(SnapshotCase):
         p = self.server()
         for how in ("lost", "strange"):
             p.fault(TAKE, how)
-            self.deploy(p, [snapshot()])
+            self.deploy_steps(p, [snapshot()])
         self.assertEqual((len(named(p, 101)), p.asked("POST", TAKEN)), (2, 2))
         p.fault(BACK, "lost")
-        self.deploy(p, [restore()])
+        self.deploy_steps(p, [restore()])
         self.assertEqual((p.guests[101]["rolled_back"], p.guests[101]["status"]), (1, "running"))
         p.fault(BACK, "lost")
-        self.deploy(p, [snapshot(restore_on_rollback=True), GATE_THAT_FAILS], code=1)
+        self.deploy_steps(p, [snapshot(restore_on_rollback=True), GATE_THAT_FAILS], code=1)
         self.assertEqual((p.guests[101]["rolled_back"], p.guests[101]["status"]), (2, "running"))
 
     def test_a_request_that_never_came_is_made_again(self):
         p = self.server()
         p.fault(TAKE, "away")
         p.fault(TAKE, "500")
-        self.deploy(p, [snapshot()])
+        self.deploy_steps(p, [snapshot()])
         self.assertEqual((len(named(p, 101)), len([t for t in p.tasks if t["type"] == "vzsnapshot"])), (1, 1))
 
     def test_a_task_that_fails_is_told_with_its_log_and_all_is_taken_back(self):
         p = self.server()
         p.add_guest(102, "db")
         p.fault(TAKE, "fails")
-        result = self.deploy(p, [snapshot("web", "db")], code=1)
+        result = self.deploy_steps(p, [snapshot("web", "db")], code=1)
         self.assert_says(result, "the task vzsnapshot of guest 101 failed: command 'lvcreate' failed: exit code 5", "TASK ERROR")
         self.assertEqual((named(p, 101), named(p, 102)), ([], []))
 
     def test_a_rollback_that_fails_leaves_what_is_there(self):
         p = self.server()
-        self.deploy(p, [snapshot()])
+        self.deploy_steps(p, [snapshot()])
         p.guests[101]["data"] = "written since"
         before = named(p, 101)
         p.fault(BACK, "fails")
-        self.assert_says(self.deploy(p, [restore()], code=1), "the task vzrollback of guest 101 failed")
+        self.assert_says(self.deploy_steps(p, [restore()], code=1), "the task vzrollback of guest 101 failed")
         self.assertEqual((p.guests[101]["data"], p.guests[101]["status"], named(p, 101)), ("written since", "running", before))
 
     def test_a_lock_that_comes_in_between_is_waited_for(self):
@@ -327,7 +327,7 @@ class Faults(SnapshotCase):
 
     def test_a_process_killed_while_a_guest_goes_back_leaves_it_as_it_was(self):
         p = self.server()
-        self.deploy(p, [snapshot()])
+        self.deploy_steps(p, [snapshot()])
         p.guests[101]["data"] = "written since"
         before = named(p, 101)
         p.hold("vzrollback")
