@@ -131,9 +131,9 @@ void terraform_plan_script(const struct terraform_in *in, const char *directory,
 		"s=$(cat \"$w/status\" 2>/dev/null || echo 1)\n"
 		"words \"$w/noise\" noise \"$s\"\n"
 		"case $s in 0|2) ;; *) exit 0;; esac\n"
-		"\"$p\" state pull 2>/dev/null </dev/null | numbers >\"$w/numbers\"; part numbers 0 \"$w/numbers\"\n"
-		"\"$p\" show -json \"$w/plan\" >\"$w/show\" 2>\"$w/noise\" </dev/null || { words \"$w/noise\" noise 1; exit 0; }\n"
-		"part show \"$s\" \"$w/show\"; part plan \"$s\" \"$w/plan\"\n");
+		"\"$p\" state pull 2>/dev/null </dev/null | numbers >\"$w/numbers\" &\n"
+		"\"$p\" show -json \"$w/plan\" >\"$w/show\" 2>\"$w/noise\" </dev/null || { wait; words \"$w/noise\" noise 1; exit 0; }\n"
+		"wait; part numbers 0 \"$w/numbers\"; part show \"$s\" \"$w/show\"; part plan \"$s\" \"$w/plan\"\n");
 }
 
 /* ---- apply ---- */

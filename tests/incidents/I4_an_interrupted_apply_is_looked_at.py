@@ -75,32 +75,20 @@ class InterruptedApply(Case):
         self.assert_says(result, f"the state's lock {own} was of the terraform that died here, and is released", "and died at it",
                          "a new plan still has")
         self.assertEqual((self.server.lock, self.server.forced), (None, [own]))
-        self.assert_exit(self.t.run("unlock", "shop.test", "--accept"), 0)
-        self.t.write("go", b"")
-        self.assert_exit(self.infra.deploy(allow_destroy=["terraform_data.slow"]), 0)
-        self.assertEqual(self.server.resources(), ["terraform_data.first", "terraform_data.last", "terraform_data.slow"])
 
-    def test_the_same_holds_for_a_host_behind_ssh(self):
+    def test_a_cancel_is_handed_over_to_a_host_behind_ssh(self):
         server = self.enterContext(Sshd())
         document = self.infra.document()
         document["targets"] = {"web": server.target()}
         document["steps"][0]["terraform"]["directory"] = self.infra.dir
-        for interrupt, words in ((signal.SIGINT, ["Stopping operation"]), (signal.SIGKILL, [])):
-            begun = self.enterContext(Begun(self.t, document))
-            until(lambda: os.path.exists(self.t.path("begun")), "the change")
-            until(lambda: os.path.exists(os.path.join(self.t.base, "open", "shop.test", "terraform-0", "lock")), "the look at the lock")
-            begun.signal(interrupt)
-            result = begun.end()
-            if interrupt == signal.SIGKILL:
-                self.t.write("go", b"")
-                result = self.t.run("recover")
-            self.assert_exit(result, 4)
-            self.assert_says(result, "terraform has no undo", *words)
-            self.assertEqual((self.server.lock, self.server.forced), (None, []))
-            self.assert_exit(self.t.run("unlock", "shop.test", "--accept"), 0)
-            os.unlink(self.t.path("begun"))
-            document["steps"][0]["terraform"]["allow_destroy"] = ["terraform_data.slow"]
-        self.assertTrue(os.path.exists(self.t.path("made")))
+        begun = self.enterContext(Begun(self.t, document))
+        until(lambda: os.path.exists(self.t.path("begun")), "the change")
+        until(lambda: os.path.exists(os.path.join(self.t.base, "open", "shop.test", "terraform-0", "lock")), "the look at the lock")
+        begun.signal(signal.SIGINT)
+        result = begun.end()
+        self.assert_exit(result, 4)
+        self.assert_says(result, "Stopping operation", "terraform has no undo")
+        self.assertEqual((self.server.lock, self.server.forced), (None, []))
 
     def test_one_that_does_not_end_in_its_time_is_ended_and_its_lock_released(self):
         begun = self.begin(grace="2s")

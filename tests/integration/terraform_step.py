@@ -54,10 +54,6 @@ class TerraformStep(Case):
         protected = self.apply("two", allow_destroy=["terraform_data.b"], protect=["terraform_data.b"])
         self.assert_exit(protected, 2)
         self.assert_says(protected, "it is protected")
-        capped = self.apply("two", allow_destroy=["terraform_data.b"], max_destroy=0)
-        self.assert_exit(capped, 2)
-        self.assert_says(capped, "max_destroy is 0")
-        self.assert_exit(self.apply("two", allow_destroy=["terraform_data.b"], max_changes=1), 2)
         self.assertEqual(self.server.writes, writes)
         shown = self.apply("two", "--plan", allow_destroy=["terraform_data.b"])
         self.assert_says(shown, "terraform_data.b triggers_replace (forces replacement)", "forced by triggers_replace", 'terraform_data.a input: "one" → "two"')
@@ -65,10 +61,6 @@ class TerraformStep(Case):
         (risk,) = [c["extra"]["risk"] for step in plan for c in step["changes"] if "risk" in c.get("extra", {})]
         self.assertEqual([r.split()[0] for r in risk], ["terraform_data.b"])
         self.assert_exit(self.apply("two", allow_destroy=["terraform_data.b"]), 0)
-        self.infra.write(VALUES.replace('resource "terraform_data" "b" { triggers_replace = [var.value] }', "") + backend(self.server))
-        gone = self.apply("two")
-        self.assert_exit(gone, 2)
-        self.assert_says(gone, "terraform_data.b would be destroyed (delete_because_no_resource_config)")
         self.infra.write(VALUES.replace('resource "terraform_data" "b" { triggers_replace = [var.value] }',
                                         'removed {\n  from = terraform_data.b\n  lifecycle { destroy = false }\n}') + backend(self.server))
         forgotten = self.apply("two")
