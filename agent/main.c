@@ -40,6 +40,7 @@ static const struct command commands[] = {
 	{"show", cmd_show, NULL, "one deployment: each change and each probe"},
 	{"report", cmd_report, NULL, "one deployment as a page for a browser"},
 	{"schema", cmd_schema, NULL, "the schemas of the steps; check a document against a schema"},
+	{"workflow", cmd_workflow, NULL, "the jobs and steps of a workflow as they would run"},
 	{"expr", cmd_expr, NULL, "evaluate an expression of the workflow language"},
 	{"run", NULL, "davit-forge", "run a workflow here, without GitHub"},
 	{"forge", NULL, "davit-forge", "GitHub on loopback, for trials and tests"},

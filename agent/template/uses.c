@@ -33,6 +33,17 @@ int uses_read(const char *text, json_t **ret, struct err *err)
 	return 0;
 }
 
+char *uses_text(const json_t *reference)
+{
+	const char *image = json_get_string(reference, "image"), *name = json_get_string(reference, "name"),
+		   *ref = json_get_string(reference, "ref"), *path = json_get_string(reference, "path");
+	if (image != NULL)
+		return xasprintf("docker://%s", image);
+	if (name != NULL && ref != NULL)
+		return xasprintf("%s%s%s@%s", name, path != NULL ? "/" : "", path != NULL ? path : "", ref);
+	return xstrdup(path);
+}
+
 static const char *word_of(const json_t *reference)
 {
 	const char *type = json_get_string(reference, "type"), *name = json_get_string(reference, "name"),

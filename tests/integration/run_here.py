@@ -92,6 +92,31 @@ jobs:
         self.assertEqual(p.returncode, 2)
         self.assertIn("is not in a git work tree", p.stderr)
 
+    def test_a_workflow_is_shown_as_it_would_run(self):
+        tree = self.tree(**{"ci.yml": """name: "It \\e[2J"
+on: [push, workflow_dispatch]
+jobs:
+  b: {needs: a, if: github.event_name == 'release', uses: ./.github/workflows/callee.yml}
+  a: {runs-on: '${{ vars.OS }}', steps: [{run: make}, {uses: actions/checkout@v4, if: always()}]}
+""", "callee.yml": "on: workflow_call\njobs: {c: {runs-on: y, steps: [{run: x}]}}\n"})
+
+        def show(*words):
+            p = subprocess.run([DAVIT, "workflow", *words], cwd=tree.top, env=tree.env, capture_output=True, text=True, check=False)
+            return p.returncode, p.stdout, p.stderr
+        self.assertEqual(show("show", ".github/workflows/ci.yml", "--var", "OS=linux", "--event", "push"), (0, """It \\x1b[2J (push, workflow_dispatch)
+1. a: linux
+   Run make
+   Run actions/checkout@v4, if: always()
+2. b: ./.github/workflows/callee.yml, needs a, never runs (if: success() && (github.event_name == 'release'))
+   1. c: y
+      Run x
+""", ""))
+        code, out, _ = show("show", ".github/workflows/ci.yml", "--json")
+        jobs = json.loads(out)["jobs"]
+        self.assertEqual((code, [(j["id"], j["runs"]) for j in jobs], jobs[0]["runs-on"]), (0, [("a", True), ("b", None)], "${{ vars.OS }}"))
+        for words in (["show", "/none.yml"], ["list", ".github/workflows/ci.yml"], ["show", ".github/workflows/ci.yml", "--input", "x"], ["show"]):
+            self.assertEqual(show(*words)[:2], (2, ""))
+
     def test_inputs_of_a_dispatch_have_their_types_and_defaults_and_an_event_can_be_given(self):
         tree = self.tree("""on:
   issues:
