@@ -334,6 +334,9 @@ int push_dispatch_workflow(struct forge *f, struct forge_repo *repo, const char 
                            const json_t *inputs, const char *actor, struct forge_run **ret, struct err *err);
 /* The event has the inputs of a dispatch as strings; the context `inputs` has them typed. New. */
 json_t *push_input_texts(const json_t *inputs);
+/* head: the commit as events show it; taken; NULL: it cannot be read. */
+json_t *push_payload_of(struct forge *f, struct forge_repo *repo, const char *ref, const char *before,
+                        const char *after, json_t *head, const char *actor);
 json_t *push_payload(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
                      const char *actor);
 /* A warning for each event of the file that never comes here. */

@@ -426,13 +426,25 @@ void git_tarball_handle(struct req *r)
 	                 zip ? "zip" : "tar.gz");
 }
 
+/* A repository of another format than files says something else there, which git understands. free() */
+static char *default_branch(const struct forge_repo *repo)
+{
+	static const char front[] = "ref: refs/heads/";
+	const char *args[] = {"symbolic-ref", "--short", "HEAD", NULL};
+	_cleanup_(str_done) struct str head = STR_INIT(1024), answer = STR_INIT(1024);
+	_cleanup_free_ char *path = fs_join(repo->dir, "HEAD");
+	const char *name = "main";
+	if (fs_read(AT_FDCWD, path, 1024, &head, NULL) >= 0 && str_starts(str_peek(&head), front) &&
+	    !str_starts(str_peek(&head) + strlen(front), "."))
+		name = str_peek(&head) + strlen(front);
+	else if (forge_repo_git(repo, args, 1024, &answer, NULL) >= 0)
+		name = str_peek(&answer);
+	return xstrndup(name, strcspn(name, "\n"));
+}
+
 json_t *forge_repo_json(struct forge *f, const struct forge_repo *repo)
 {
-	const char *args[] = {"symbolic-ref", "--short", "HEAD", NULL};
-	_cleanup_(str_done) struct str head = STR_INIT(1024);
-	if (forge_repo_git(repo, args, 1024, &head, NULL) < 0)
-		str_append(&head, "main");
-	_cleanup_free_ char *branch = xstrndup(str_peek(&head), strcspn(str_peek(&head), "\n"));
+	_cleanup_free_ char *branch = default_branch(repo);
 	return json_pack("{s:I, s:s, s:s, s:b, s:{s:s, s:I, s:s, s:s}, s:o, s:o, s:o, s:o, s:b, s:s, s:s, s:n}", "id",
 	                 (json_int_t)repo->id, "name", repo->name, "full_name", repo->full_name, "private", 0, "owner",
 	                 "login", repo->owner, "id", (json_int_t)repo->id + 1000000, "name", repo->owner, "type",

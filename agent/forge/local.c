@@ -24,7 +24,9 @@ static char *author_of(const json_t *payload)
 static json_t *payload_of(struct forge *f, struct forge_repo *repo, const struct forge_local_run *what)
 {
 	static const char zero[] = "0000000000000000000000000000000000000000";
-	json_t *payload = push_payload(f, repo, what->ref, zero, what->sha, "nobody");
+	json_object_set_new(what->head_commit, "url",
+	                    json_stringf("%s/%s/commit/%s", f->base, repo->full_name, what->sha));
+	json_t *payload = push_payload_of(f, repo, what->ref, zero, what->sha, what->head_commit, "nobody");
 	_cleanup_free_ char *author = author_of(payload);
 	json_object_set_new(json_object_get(payload, "pusher"), "name", json_string(author));
 	json_object_set_new(json_object_get(payload, "sender"), "login", json_string(author));
@@ -48,8 +50,26 @@ static void add_waiter(struct forge *f)
 	f->local = f->waiters = me;
 }
 
-void forge_local_begin(struct forge *f, const struct forge_local_run *what)
+static void drop(const struct forge_local_run *what)
 {
+	workflow_free(what->workflow);
+	json_decref(what->payload);
+	json_decref(what->head_commit);
+	json_decref(what->inputs);
+}
+
+int forge_local_begin(struct forge *f, const struct forge_local_run *what, struct err *err)
+{
+	int r = 0;
+	pthread_mutex_lock(&f->lock);
+	for (size_t i = 0; i < what->repositories->count && r >= 0; i++)
+		r = forge_repo_add(f, what->repositories->items[i], err);
+	f->config.work_tree = what->work_tree;
+	pthread_mutex_unlock(&f->lock);
+	if (r < 0) {
+		drop(what);
+		return r;
+	}
 	struct forge_repo *repo = f->repos[0];
 	json_t *payload = what->payload != NULL ? what->payload : payload_of(f, repo, what);
 	pthread_mutex_lock(&f->lock);
@@ -62,6 +82,7 @@ void forge_local_begin(struct forge *f, const struct forge_local_run *what)
 	run->actor = author_of(payload);
 	forge_run_advance(f, run);
 	pthread_mutex_unlock(&f->lock);
+	return 0;
 }
 
 static struct forge_job *first_queued(const struct forge_run *run)

@@ -8,13 +8,16 @@
 struct forge_local_run {
 	struct workflow *workflow;    /* taken */
 	const char *event, *ref;      /* "push", "refs/heads/main" */
-	const char *sha;              /* a commit of the first repository */
-	json_t *payload;              /* taken; NULL: made from that commit */
+	const char *sha;              /* a commit of the run's repository */
+	json_t *payload;              /* taken; NULL: made from … */
+	json_t *head_commit;          /* … that commit, as events show one, without its URL; taken */
 	json_t *inputs;               /* of a dispatch, checked; taken; NULL: none */
 	const json_t *secrets, *vars; /* name → text */
+	const char *work_tree;        /* of that repository; reusable workflows are read there; borrowed to the end */
+	const struct strv *repositories; /* "OWNER/NAME=DIR": the run's own first */
 };
-/* Begins the only run of this forge: in its first repository. */
-void forge_local_begin(struct forge *f, const struct forge_local_run *what);
+/* Begins the only run of this forge, which serves no repository yet. */
+int forge_local_begin(struct forge *f, const struct forge_local_run *what, struct err *err);
 
 /* A job that is ready, which counts as running from now on: {"job_id", "name", "message"}. NULL: none is. The caller's. */
 json_t *forge_local_take(struct forge *f);

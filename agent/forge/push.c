@@ -57,7 +57,12 @@ static json_t *commit_json(struct forge *f, const struct forge_repo *repo, const
 json_t *push_payload(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
                      const char *actor)
 {
-	json_t *head = commit_json(f, repo, after);
+	return push_payload_of(f, repo, ref, before, after, commit_json(f, repo, after), actor);
+}
+
+json_t *push_payload_of(struct forge *f, struct forge_repo *repo, const char *ref, const char *before,
+                        const char *after, json_t *head, const char *actor)
+{
 	json_t *payload = json_pack(
 		"{s:s, s:s, s:s, s:n, s:b, s:b, s:b, s:o, s:o, s:{s:s, s:o}, s:{s:s, s:i, s:s}}", "ref", ref, "before",
 		before, "after", after, "base_ref", "created", strspn(before, "0") == 40, "deleted", 0, "forced", 0,

@@ -69,12 +69,16 @@ static void print_files(const char *root, const struct strv *files)
 	fflush(stdout);
 }
 
-/* "ci" is ci.yml, and the workflow whose name: is "ci". */
-static bool is_meant(const char *root, const char *file, const char *word)
+/* "ci" is ci.yml. */
+static bool is_called(const char *file, const char *word)
 {
 	size_t stem = (size_t)(strrchr(file, '.') - file);
-	if (strcmp(file, word) == 0 || (strlen(word) == stem && strncmp(file, word, stem) == 0))
-		return true;
+	return strcmp(file, word) == 0 || (strlen(word) == stem && strncmp(file, word, stem) == 0);
+}
+
+/* The workflow whose `name:` it is. */
+static bool is_named(const char *root, const char *file, const char *word)
+{
 	_cleanup_(workflow_freep) struct workflow *w = NULL;
 	_cleanup_(str_done) struct str text = STR_INIT(WORKFLOW_MAX);
 	_cleanup_(faults_done) struct faults faults = {0};
@@ -100,7 +104,10 @@ static int choose_by_word(const char *root, const struct strv *files, const char
 {
 	*ret = below_root(root, word);
 	for (size_t i = 0; *ret == NULL && i < files->count; i++)
-		if (is_meant(root, files->items[i], word))
+		if (is_called(files->items[i], word))
+			*ret = xasprintf("%s/%s", place, files->items[i]);
+	for (size_t i = 0; *ret == NULL && i < files->count; i++)
+		if (is_named(root, files->items[i], word))
 			*ret = xasprintf("%s/%s", place, files->items[i]);
 	if (*ret != NULL)
 		return 0;

@@ -41,22 +41,25 @@ static char *repository_of(const struct deployment_source *source)
 	return name;
 }
 
+/* Before it is known which repository it serves. */
 static int open_forge(struct run *r, struct err *err)
 {
 	struct forge_config config = {.host = "127.0.0.1",
 	                              .ready_fd = -1,
 	                              .read_only = true,
-	                              .work_tree = r->source.root,
 	                              .poll_ms = TICK_MS,
 	                              .lease_ms = INT32_MAX,
 	                              .cancel_ms = CANCEL_MS};
+	return forge_open(&config, &r->forge, err);
+}
+
+/* The work tree's own first. */
+static void list_repositories(const struct run *r, struct strv *out)
+{
 	_cleanup_free_ char *name = repository_of(&r->source);
-	strv_addf(&config.repos, "%s=%s", name, r->source.git_dir);
+	strv_addf(out, "%s=%s", name, r->source.git_dir);
 	for (size_t i = 0; i < r->options->repositories.count; i++)
-		strv_add(&config.repos, r->options->repositories.items[i]);
-	int result = forge_open(&config, &r->forge, err);
-	strv_done(&config.repos);
-	return result;
+		strv_add(out, r->options->repositories.items[i]);
 }
 
 static int find_source(struct run *r, struct err *err)
@@ -79,7 +82,7 @@ static int begin(struct run *r, struct err *err)
 	const struct run_options *o = r->options;
 	_cleanup_(workflow_freep) struct workflow *workflow = NULL;
 	_cleanup_free_ char *path = NULL;
-	_cleanup_json_ json_t *inputs = NULL, *payload = NULL;
+	_cleanup_json_ json_t *inputs = NULL, *payload = NULL, *head = NULL;
 	const char *event = NULL;
 	int result = run_choose_file(o, r->source.root, &path, err);
 	if (result >= 0)
@@ -90,23 +93,27 @@ static int begin(struct run *r, struct err *err)
 		result = run_choose_event(o, workflow, &event, &inputs, err);
 	if (result >= 0 && o->event_file != NULL)
 		result = run_read_payload(o->event_file, &payload, err);
-	if (result >= 0)
-		result = open_forge(r, err);
-	if (result >= 0)
-		result = workers_open(&r->workers, err);
+	if (result >= 0 && payload == NULL)
+		result = run_read_commit(&r->source, &head, err);
 	if (result < 0)
 		return result;
-	view_begin(r->view, path, event, &r->source);
+	_cleanup_(strv_done) struct strv repositories = {0};
+	list_repositories(r, &repositories);
 	struct forge_local_run what = {.workflow = TAKE(workflow),
+	                               .head_commit = TAKE(head),
 	                               .event = event,
 	                               .ref = r->source.ref != NULL ? r->source.ref : "refs/heads/HEAD",
 	                               .sha = r->source.commit,
 	                               .payload = TAKE(payload),
 	                               .inputs = TAKE(inputs),
 	                               .secrets = o->secrets,
-	                               .vars = o->vars};
-	forge_local_begin(r->forge, &what);
-	return 0;
+	                               .vars = o->vars,
+	                               .work_tree = r->source.root,
+	                               .repositories = &repositories};
+	result = forge_local_begin(r->forge, &what, err);
+	if (result >= 0)
+		view_begin(r->view, path, event, &r->source);
+	return result;
 }
 
 /* The first interrupt cancels as GitHub does, the second ends everything. */
@@ -176,12 +183,16 @@ static int status_of(const struct run *r, const json_t *run)
 int run_workflow(const struct run_options *o, int *ret_status, struct err *err)
 {
 	struct run r = {.options = o, .view = view_new(o->json, o->verbose)};
+	r.workers = (struct workers){.options = o, .view = r.view};
+	run_load_git();
 	r.cancel_fd = cancel_install(err);
-	int result = r.cancel_fd < 0 ? r.cancel_fd : find_source(&r, err);
-	if (result >= 0) {
-		r.workers = (struct workers){.options = o, .view = r.view};
+	int result = r.cancel_fd < 0 ? r.cancel_fd : workers_open(&r.workers, err);
+	if (result >= 0)
+		result = open_forge(&r, err);
+	if (result >= 0)
+		result = find_source(&r, err);
+	if (result >= 0)
 		result = begin(&r, err);
-	}
 	if (result >= 0) {
 		r.workers.forge = r.forge;
 		while (!turn(&r))

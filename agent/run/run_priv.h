@@ -16,6 +16,12 @@ int run_choose_event(const struct run_options *o, const struct workflow *w, cons
                      struct err *err);
 int run_read_payload(const char *path, json_t **ret, struct err *err);
 
+/* ---- commit.c */
+/* libgit2 reads all certificates of this machine when it starts, some milliseconds, in which others can be of use. */
+void run_load_git(void);
+/* The commit of the work tree, as events show one (without its URL). The caller's. */
+int run_read_commit(const struct deployment_source *source, json_t **ret, struct err *err);
+
 /* ---- view.c, terminal.c, lines.c: what a person or a program sees of it */
 struct view;
 struct view *view_new(bool json, bool verbose);
@@ -41,9 +47,10 @@ struct workers {
 	char *program; /* davit */
 	char *state;   /* where deployments are recorded */
 	struct strv env;
-	struct worker *first;
+	struct worker *first, *idle;
 	int64_t running, started;
 };
+/* The first worker is started at once, before it is known what for. */
 int workers_open(struct workers *w, struct err *err);
 void workers_start_ready(struct workers *w);
 /* Tells those whose jobs were cancelled, and ends those whose time is over. */

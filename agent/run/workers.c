@@ -52,16 +52,6 @@ static void take_environment(struct workers *w)
 	}
 }
 
-int workers_open(struct workers *w, struct err *err)
-{
-	w->program = fs_helper_program("davit", err);
-	w->state = w->program != NULL ? state_dir(err) : NULL;
-	if (w->state == NULL)
-		return err->code;
-	take_environment(w);
-	return fs_make_temp_dir("davit-run-", &w->dir, err);
-}
-
 /* ---- the start of one */
 
 static json_t *settings_of(const struct workers *w, const struct worker *k)
@@ -115,26 +105,52 @@ static void worker_free(struct worker *k)
 	free(k);
 }
 
-static void start(struct workers *w, const json_t *job)
+/* A process that waits for its job: its libraries are loaded while that is made ready. */
+static int make_worker(struct workers *w, struct worker **ret, struct err *err)
 {
-	struct err err = ERR_INIT;
-	char id[37], line[1024];
+	char id[37];
 	struct worker *k = xcalloc(1, sizeof(*k));
 	k->proc = (struct proc)PROC_INIT;
 	k->pidfd = -1;
 	k->out = (struct str)STR_INIT(LINE_MAX_BYTES);
 	rand_uuid4(id);
 	(void)snprintf(k->tracking_id, sizeof(k->tracking_id), "davit_run_%s", id);
-	(void)snprintf(k->job_id, sizeof(k->job_id), "%s", json_get_string(job, "job_id"));
+	int r = spawn(w, k, err);
+	if (r < 0)
+		worker_free(k);
+	else
+		*ret = k;
+	return r;
+}
+
+int workers_open(struct workers *w, struct err *err)
+{
+	w->program = fs_helper_program("davit", err);
+	w->state = w->program != NULL ? state_dir(err) : NULL;
+	if (w->state == NULL)
+		return err->code;
+	take_environment(w);
+	int r = fs_make_temp_dir("davit-run-", &w->dir, err);
+	return r < 0 ? r : make_worker(w, &w->idle, err);
+}
+
+static void start(struct workers *w, const json_t *job)
+{
+	struct err err = ERR_INIT;
+	char line[1024];
+	const char *job_id = json_get_string(job, "job_id");
+	struct worker *k = TAKE(w->idle);
+	int r = k != NULL ? 0 : make_worker(w, &k, &err);
 	w->started++;
-	int r = spawn(w, k, &err);
 	if (r >= 0)
 		r = hand_over(w, k, json_object_get(job, "message"), &err);
 	if (r < 0) {
-		forge_local_end(w->forge, k->job_id, err_line(&err, line, sizeof(line)));
-		worker_free(k);
+		forge_local_end(w->forge, job_id, err_line(&err, line, sizeof(line)));
+		if (k != NULL)
+			worker_free(k);
 		return;
 	}
+	(void)snprintf(k->job_id, sizeof(k->job_id), "%s", job_id);
 	k->next = w->first;
 	w->first = k;
 	w->running++;
@@ -281,6 +297,8 @@ void workers_kill(struct workers *w)
 void workers_close(struct workers *w)
 {
 	struct err err = ERR_INIT;
+	if (w->idle != NULL)
+		worker_free(w->idle);
 	for (struct worker *k = w->first, *next; k != NULL; k = next) {
 		next = k->next;
 		worker_free(k);

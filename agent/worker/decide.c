@@ -165,7 +165,7 @@ static void eval_url(struct job *j, struct record *r)
 
 /* True if its environment holds RUNNER_TRACKING_ID=… of this job. `buf` serves all processes, since there may be thousands.
  */
-static bool is_ours(const struct job *j, pid_t pid, char *buf)
+static bool is_ours(const struct job *j, pid_t pid, char *buf, size_t *used)
 {
 	char path[64];
 	size_t len = 0, name = strlen("RUNNER_TRACKING_ID=");
@@ -174,6 +174,7 @@ static bool is_ours(const struct job *j, pid_t pid, char *buf)
 	for (ssize_t n; fd >= 0 && len < ENVIRON_MAX && (n = read(fd, buf + len, ENVIRON_MAX - len)) > 0;)
 		len += (size_t)n;
 	buf[len] = '\0';
+	*used = MAX(*used, len);
 	for (size_t at = 0; at < len; at += strlen(buf + at) + 1)
 		if (strncmp(buf + at, "RUNNER_TRACKING_ID=", name) == 0 &&
 		    strcasecmp(buf + at + name, j->tracking_id) == 0)
@@ -201,17 +202,18 @@ static void end_orphans(struct job *j, struct record *r)
 		return;
 	struct dirent *entry;
 	char *buf = xmalloc(ENVIRON_MAX + 1);
+	size_t used = 0; /* of it; the rest is never touched, nor wiped */
 	while ((entry = readdir(dir)) != NULL) {
 		long long pid;
 		char name[64];
 		if (!str_parse_i64(entry->d_name, 2, INT32_MAX, &pid) || pid == getpid() || pid == getppid() ||
-		    !is_ours(j, (pid_t)pid, buf))
+		    !is_ours(j, (pid_t)pid, buf, &used))
 			continue;
 		process_name((pid_t)pid, name, sizeof(name));
 		record_line(j, r, "Terminate orphan process: pid (%lld) (%s)", pid, name);
 		kill((pid_t)pid, SIGKILL);
 	}
-	explicit_bzero(buf, ENVIRON_MAX + 1);
+	explicit_bzero(buf, used);
 	free(buf);
 	closedir(dir);
 }
