@@ -134,8 +134,9 @@ static bool is_unasked(const json_t *notes)
 /* Between absent and there, what nobody asks for any more counts as absent; unless nobody asked for it before. */
 static bool is_as_before(const struct change *c, const struct machine_sight *now)
 {
+	/* However it came, it is as it was before ours, until ours has begun. */
 	if (json_get_string(notes_of(c), "brought") != NULL && !machine_is_absent(now->node))
-		return !machine_covers(now->node, c->after);
+		return c->state == CHANGE_INTENT || !machine_covers(now->node, c->after);
 	if (is_unasked(now->notes) && machine_is_absent(c->before))
 		return true;
 	if (is_unasked(now->notes) && machine_is_absent(c->after) && !is_unasked(notes_of(c)))

@@ -146,6 +146,12 @@ class Keys(Resources):
         sh("rm -rf /home/kept/.ssh")
         self.assertEqual(sh("cat /srv/roots/authorized_keys"), "secret\n")
 
+    def test_a_key_behind_a_link_is_not_forgotten_when_it_leaves(self):
+        with Trial() as t:
+            self.apply(t, [self.MINE])
+            sh("mv /home/kept/.ssh /home/kept/elsewhere; ln -s elsewhere /home/kept/.ssh; chown -h kept: /home/kept/.ssh")
+            self.assert_says(self.apply(t, [], code=2), "'/home/kept/.ssh' on 'web' is a link")
+
     def test_what_is_no_key_or_names_nothing_is_refused_before_a_target_is_asked(self):
         for given, words in (({"user": "kept", "key": "ssh-ed25519 AAAA"}, "is not a public key"),
                              ({"user": "kept", "key": f"restrict {KEY}"}, "what goes in front of them is `options`"),

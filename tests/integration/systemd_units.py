@@ -135,8 +135,16 @@ class Units(Case):
             self.assertEqual(sh(f"cat {CONF}"), "good\n")
 
     def test_a_unit_of_a_package_is_enabled_and_started_but_stays(self):
-        host_root.make_package("davit-served", files={"/lib/systemd/system/shop.service": CONTENT})
-        host_root.read_lists()
+        # One that leaves its unit alone, and one that starts it as Debian's do.
+        starts = {"postinst": "#!/bin/sh\nsystemctl daemon-reload; systemctl enable -q shop.service; systemctl start shop.service\n",
+                  "prerm": "#!/bin/sh\nsystemctl stop shop.service; systemctl disable -q shop.service\n"}
+        for number, scripts in enumerate((None, starts)):
+            with self.subTest(number=number):
+                host_root.make_package("davit-served", version=f"{number}.0", files={"/lib/systemd/system/shop.service": CONTENT}, scripts=scripts)
+                host_root.read_lists()
+                self.serve()
+
+    def serve(self):
         unit = {"systemd_unit": {"name": "shop.service", "enabled": True, "state": "started", "depends_on": ["package:davit-served"]}}
         with Trial() as t:
             self.assert_says(self.apply(t, [{"systemd_unit": {"name": "shop.service", "state": "started"}}], code=2), "there is no unit 'shop.service'")
@@ -166,7 +174,7 @@ class Units(Case):
                              ({"name": "shop.service", "content": "[Service]\n", "enabled": True}, "has no [Install]"),
                              ({"name": "shop.service", "content": CONTENT, "state": "start"}, "did you mean 'started'?"),
                              ({"name": "shop.service", "content": CONTENT, "enable": True}, "did you mean 'enabled'?"),
-                             ({"name": "../x.service", "state": "stopped"}, "name"),
+                             ({"name": "../x.service", "state": "stopped"}, "name"), ({"name": "x@.service", "state": "stopped"}, "is a template"),
                              ({"name": "shop.service", "content": CONTENT, "state": "stopped", "restart_on": ["x"]}, "never started anew")):
             with Trial() as t:
                 self.assert_says(self.apply(t, [{"systemd_unit": given}], code=2), words)

@@ -82,6 +82,12 @@ static int look(struct resource_call *x, const char *key_id, json_t **ret, struc
 	int r = machine_resource_look(x, &resource_authorized_key, key_id, ret, err);
 	if (r < 0)
 		return r;
+	/* What is behind it is not looked at: a row must not be forgotten for that. */
+	const char *link = json_get_string(json_object_get(*ret, "notes"), "link");
+	if (link != NULL)
+		return err_hint(
+			err, err_set(err, ERR_REFUSED, "'%s' on '%s' is a link: it is not followed", link, x->v->name),
+			"put a directory or a file in its place by hand");
 	drop_strict_mode(*ret, "dir_mode");
 	drop_strict_mode(*ret, "file_mode");
 	return 0;
@@ -93,15 +99,10 @@ static void want_mode(const json_t *before, json_t *after, const char *member)
 		json_object_set_new(after, member, json_stringf("%lo", strict(mode_of(before, member))));
 }
 
-/* What sshd would not read, or what is no place of the user's. */
+/* What sshd would not read. */
 static int check_place(const struct resource_call *x, const char *user, const json_t *notes, struct err *err)
 {
-	const char *link = json_get_string(notes, "link"), *foreign = json_get_string(notes, "foreign");
-	const char *loose = json_get_string(notes, "loose");
-	if (link != NULL)
-		return err_hint(
-			err, err_set(err, ERR_REFUSED, "'%s' on '%s' is a link: it is not followed", link, x->v->name),
-			"put a directory or a file in its place by hand");
+	const char *foreign = json_get_string(notes, "foreign"), *loose = json_get_string(notes, "loose");
 	if (foreign != NULL)
 		return err_hint(
 			err, err_set(err, ERR_REFUSED, "'%s' on '%s' does not belong to %s", foreign, x->v->name, user),

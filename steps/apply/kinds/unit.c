@@ -33,6 +33,10 @@ static void validate(const struct resource *r, const struct resource_faults *f)
 {
 	const struct resource_systemd_unit *in = r->in;
 	const struct content content = content_of(r);
+	if (strstr(in->name, "@.") != NULL)
+		resource_fault(f, r, "name",
+		               "'%s' is a template, which nobody starts: it is a `file`, and `NAME@INSTANCE` the unit",
+		               in->name);
 	if (in->content != NULL && in->source != NULL)
 		resource_fault(f, r, "source", "either `content` or `source`");
 	content_validate(r, &content, f);
@@ -90,6 +94,9 @@ static int look(struct resource_call *x, const char *id, json_t **ret, struct er
 	int r = machine_resource_look(x, &resource_systemd_unit, id, ret, err);
 	if (r < 0)
 		return r;
+	/* Nobody knows whether it is there: a row must not be forgotten for that. */
+	if (json_get_string(json_object_get(*ret, "notes"), "nosystemd") != NULL)
+		return err_set(err, ERR_REFUSED, "systemd does not run on '%s'", x->v->name);
 	if (!is_ours(x))
 		json_object_del(*ret, "digest");
 	if (x->wanted != NULL && ((const struct resource_systemd_unit *)x->wanted->in)->restart_on.count == 0)
@@ -103,8 +110,6 @@ static int check_there(const struct resource_call *x, const struct resource *r, 
 {
 	const json_t *notes = json_object_get(before, "notes");
 	const char *link = json_get_string(notes, "link");
-	if (json_get_string(notes, "nosystemd") != NULL)
-		return err_set(err, ERR_REFUSED, "systemd does not run on '%s'", x->v->name);
 	if (json_get_string(notes, "masked") != NULL)
 		return err_hint(err, err_set(err, ERR_REFUSED, "'%s' on '%s' is masked", r->id, x->v->name),
 		                "somebody does not want it to run; systemctl unmask %s", r->id);
