@@ -151,16 +151,6 @@ static void append_attributes(struct page *p, const json_t *change, size_t closi
 
 /* ---- first: what to look at ---- */
 
-static json_t *all_changes(const json_t *report)
-{
-	json_t *all = json_array();
-	size_t i;
-	json_t *step;
-	json_array_foreach(json_object_get(report, "plan"), i, step)
-		json_array_extend(all, json_object_get(step, "changes"));
-	return all;
-}
-
 static void append_counts(struct str *out, const json_t *changes)
 {
 	size_t total = json_array_size(changes), i;
@@ -325,8 +315,12 @@ static void append_head(struct str *out, const struct report_plan *plan)
 	str_append(out, " to ");
 	shown_code(out, plan->environment, PLACE_MAX);
 	str_append(out, "\n");
-	if (plan->commit != NULL)
-		str_appendf(out, "\nOf %.12s.\n", plan->commit);
+	if (plan->commit != NULL) {
+		_cleanup_free_ char *commit = xasprintf("%.*s", DIGEST_SHOWN, plan->commit);
+		str_append(out, "\nOf ");
+		shown_code(out, commit, DIGEST_SHOWN);
+		str_append(out, ".\n");
+	}
 	if (plan->reason != NULL && *plan->reason != '\0') {
 		str_append(out, "\n**Refused:** ");
 		shown_code(out, plan->reason, WORDS_MAX);
@@ -358,7 +352,7 @@ static void append_foot(struct str *out, const struct report_plan *plan)
 char *report_plan_markdown(const struct report_plan *plan, const json_t *report, size_t max)
 {
 	_cleanup_(str_done) struct str out = STR_INIT(max);
-	_cleanup_json_ json_t *changes = all_changes(report);
+	_cleanup_json_ json_t *changes = report_planned_changes(report);
 	struct page page = {.out = &out, .limit = max - FOOT_MAX};
 	append_head(&out, plan);
 	append_findings(&page, json_object_get(report, "findings"));

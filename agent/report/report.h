@@ -18,7 +18,7 @@ void report_print_status(const json_t *deployments, bool colours, FILE *out);
  * left over, the faults of the file, what was found before the first change. report, faults, findings, state, digest and reason may be NULL; NULL when there is nothing to tell. free(). */
 char *report_summary(const char *title, const json_t *report, const json_t *faults, const json_t *findings,
                      const char *state, const char *digest, const char *reason);
-/* A plan for a comment or an issue. title, note and nothing are davit's own words; commit and digest are digits; all else is hostile. */
+/* A plan for a comment or an issue. title, note and nothing are davit's own words, digest is digits; all else is hostile. */
 struct report_plan {
 	const char *title; /* "Plan", "Drift" */
 	const char *name, *environment;

@@ -19,3 +19,5 @@ void report_append_event_words(struct str *out, const json_t *event);
 /* For Markdown: masked, in one line, nothing in it means anything. */
 void report_append_plain(struct str *out, const char *text);
 void report_append_findings_markdown(struct str *out, const json_t *findings);
+/* The changes of all steps of the plan, one list. The caller's. */
+json_t *report_planned_changes(const json_t *report);

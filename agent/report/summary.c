@@ -72,7 +72,7 @@ static void append_changes(struct str *out, const json_t *changes, int64_t only_
 		str_appendf(out, "\nand %zu more\n", hidden);
 }
 
-static json_t *planned_changes(const json_t *report)
+json_t *report_planned_changes(const json_t *report)
 {
 	json_t *all = json_array();
 	size_t i;
@@ -197,7 +197,7 @@ char *report_summary(const char *title, const json_t *report, const json_t *faul
 	bool planned = state != NULL && strcmp(state, "planned") == 0,
 	     parked = state != NULL && strcmp(state, "parked") == 0;
 	json_t *changes _cleanup_json_ =
-		planned || parked ? planned_changes(report) : json_incref(json_object_get(report, "changes"));
+		planned || parked ? report_planned_changes(report) : json_incref(json_object_get(report, "changes"));
 	size_t steps = json_array_size(json_object_get(report, "steps"));
 	if (json_array_size(changes) == 0 && json_array_size(findings) == 0 && reason == NULL && !planned &&
 	    state == NULL)

@@ -21,6 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct report_plan plan = {.title = "Plan",
 	                                 .name = text_of(report, "name"),
 	                                 .environment = text_of(report, "environment"),
+	                                 .commit = json_get_string(report, "commit"),
 	                                 .digest = "ab54",
 	                                 .reason = json_get_string(report, "reason"),
 	                                 .nothing = "Nothing to change."};

@@ -106,7 +106,7 @@ static void what_others_named_means_nothing(void **state)
 		                      json_pack("{s:s, s:s, s:s, s:s, s:s}", "severity", bad, "target", bad, "at", bad,
 		                                "text", bad, "hint", bad));
 		struct report_plan plan = plain;
-		plan.name = plan.environment = plan.reason = bad;
+		plan.name = plan.environment = plan.reason = plan.commit = bad;
 		_cleanup_free_ char *text = shown(&plan, report);
 		assert_true(strncmp(text, "### Plan", strlen("### Plan")) == 0);
 	}
