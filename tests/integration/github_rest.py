@@ -109,7 +109,6 @@ class Answers(unittest.TestCase):
 
     def test_each_answer_of_the_forge_has_the_members_that_github_promises(self):
         with Forge(["acme/shop"]) as forge:
-            forge.start()
             sha = forge.repo("acme/shop").push({"README": "shop\n"})
             top = "/repos/acme/shop"
             comment = self.ask(forge, "POST", f"{top}/commits/{sha}/comments", {"body": "a"})
