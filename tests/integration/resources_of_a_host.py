@@ -190,6 +190,8 @@ class Parameters(Resources):
             self.apply(t, [self.MINE], target=target)
             self.assertEqual(sh("cat /proc/sys/net/ipv4/ip_forward; sysctl -n net.ipv4.ip_forward; grep -v '#' " + self.FILE), "1\n1\nnet.ipv4.ip_forward = 1\n")
             self.assert_says(self.apply(t, [self.MINE], "--plan", target=target), "Nothing to change")
+            left = {"sysctl": {"name": "net.ipv4.ip_forward", "value": "0", "ignore_changes": ["value"]}}
+            self.assert_says(self.apply(t, [left], "--plan", target=target), "Nothing to change")
             # The host's own program reads the file.
             sh("echo 0 >/proc/sys/net/ipv4/ip_forward; sysctl -q -p " + self.FILE)
             self.assert_says(self.apply(t, [self.MINE], "--plan", target=target), "Nothing to change")

@@ -44,6 +44,9 @@ static void validate(const struct resource *r, const struct resource_faults *f)
 		            "minute, hour, day, month, day of the week: `30 4 * * 1-5`; or @daily, @hourly, @reboot …");
 	}
 	refuse(r, "command", in->command, f);
+	if (r->ignore_changes.count > 0)
+		resource_fault(f, r, "ignore_changes",
+		               "a file of cron is compared as a whole: nothing of it is left to others");
 	for (size_t i = 0; i < in->env.count; i++) {
 		if (!is_variable(in->env.items[i].key))
 			resource_fault(f, r, "env", "'%s' cannot be the name of a variable", in->env.items[i].key);

@@ -1,5 +1,6 @@
 /* A parameter of the kernel of a host. */
 #include "schemas/resources/sysctl.h"
+#include "steps/apply/apply.h"
 #include "steps/apply/kinds/machine.h"
 
 #include <string.h>
@@ -48,7 +49,8 @@ static int want(struct resource_call *x, const struct resource *r, const json_t 
 	if (json_get_string(notes, "link") != NULL)
 		return err_set(err, ERR_REFUSED, "'%s' on '%s' is a link: it is not followed",
 		               json_get_string(notes, "link"), x->v->name);
-	*ret = json_pack("{s:s, s:s, s:s}", "type", "sysctl", "value", words, "saved", words);
+	const char *saved = apply_ignores(r, "value") ? json_get_string(before, "saved") : NULL;
+	*ret = json_pack("{s:s, s:s, s:s}", "type", "sysctl", "value", words, "saved", saved != NULL ? saved : words);
 	return 0;
 }
 

@@ -74,9 +74,10 @@ static void what_cron_would_pass_over_is_refused(void **state)
 	              "  - cron: { name: a, schedule: '60 * * * *', command: x }\n"
 	              "  - cron: { name: b, schedule: '@daily', command: \"x\\ny\" }\n"
 	              "  - cron: { name: c, schedule: '@daily', command: x, env: { 'A B': x, Q: 'a\"b' } }\n"
-	              "  - cron: { name: d, schedule: '@daily', command: x }\n"
+	              "  - cron: { name: d, schedule: '@daily', command: x, ignore_changes: [schedule] }\n"
 	              "  - file: { path: /etc/cron.d/d, content: x }\n");
-	assert_int_equal(fixture_validate(f), 5);
+	assert_int_equal(fixture_validate(f), 6);
+	assert_true(fixture_fault(f, "/resources/3/cron/ignore_changes", "compared as a whole"));
 	assert_true(fixture_fault(f, "/resources/0/cron/schedule", "is no schedule"));
 	assert_true(fixture_fault(f, "/resources/1/cron/command", "one line"));
 	assert_true(fixture_fault(f, "/resources/2/cron/env", "'A B' cannot be the name"));
