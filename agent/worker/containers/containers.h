@@ -2,6 +2,7 @@
  * after the last one. With a container the job's scripts and JavaScript actions run in it, never on this machine.
  *
  *   places.c      where directories of this machine are in the container
+ *   options.c     the words of `options:`
  *   definition.c  what the message asks for       arguments.c  the words of `docker create` and `docker exec`
  *   start.c       "Initialize containers"         health.c     when the services are ready       stop.c  "Stop containers"
  *   exec.c        a program in the job's container             clear.c  what a dead worker left
@@ -41,7 +42,7 @@ char *containers_outside(const struct job *j, const char *value);
 /* The contexts as a step in the container sees them; those of this machine where there is none. New. */
 json_t *containers_contexts(const struct job *j);
 
-/* ---- definition.c */
+/* ---- definition.c, options.c */
 /* What the message asks for, held against the host's policy; j->containers stays NULL where that is nothing. */
 int containers_read(struct job *j, struct err *err);
 void containers_free(struct containers *c);

@@ -10,8 +10,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-enum { CGROUP_MAX = 1 << 16, ID_MAX = 128, SHOWN_ALIAS = 100, SHOWN_IMAGE = 100, MINOR_MIN = 35, LOGIN_TRIES = 3 };
-static const char hub[] = "";
+enum { CGROUP_MAX = 1 << 16, ID_MAX = 128, SHOWN_ALIAS = 100, SHOWN_IMAGE = 100, MINOR_MIN = 35 };
 
 /* ---- the engine ---- */
 
@@ -88,7 +87,7 @@ static int clean_up(struct job *j, struct record *r, struct err *err)
 	record_line(j, r, "##[group]Clean up resources from previous jobs");
 	int e = docker_ask(j, r, &j->containers->docker, &(struct docker_call){.argv = list}, &ids, &status, err);
 	for (char *rest = ids.data, *id; e == 0 && (id = strsep(&rest, "\n")) != NULL;) {
-		const char *rm[] = {docker, "rm", "--force", id, NULL};
+		const char *rm[] = {docker, "rm", "--force", "--volumes", id, NULL};
 		if (id[0] != '\0')
 			e = docker_ask(j, r, &j->containers->docker, &(struct docker_call){.argv = rm}, NULL, &status,
 			               err);
@@ -127,16 +126,16 @@ static int make_network(struct job *j, struct record *r, struct err *err)
 
 /* ---- a login ---- */
 
-/* The first part where it can only be a host; else Docker's own registry. free() */
+/* The first part where it can only be a host; "": Docker's own registry. free() */
 static char *registry_of(const char *image)
 {
 	const char *slash = strchr(image, '/');
 	if (slash == NULL)
-		return xstrdup(hub);
+		return xstrdup("");
 	size_t len = (size_t)(slash - image);
 	bool host =
 		strchr(slash + 1, '/') != NULL || memchr(image, '.', len) != NULL || memchr(image, ':', len) != NULL;
-	return host ? xstrndup(image, len) : xstrdup(hub);
+	return host ? xstrndup(image, len) : xstrdup("");
 }
 
 /* The directory of a login knows no context, so that the engine has to be named. */

@@ -193,6 +193,16 @@ class JobContainers(unittest.TestCase):
         self.assertNotIn("alive", run.lines("after"))
         self.assert_nothing_is_left()
 
+    def test_a_cancel_ends_the_wait_for_a_service_and_what_was_started_goes(self):
+        never = '--health-cmd \\"test -e /never\\" --health-interval 200ms --health-retries 100000'
+        worker = self.begin("- {name: first, run: touch ran}", f"services: {{slow: {{image: {WEB}, options: '{never}'}}}}".replace("'", '"'))
+        until(lambda: len(self.docker.run("ps", "-q", "--filter", "health=starting").split()) == 1)
+        worker.cancel()
+        run = self.house.finish(worker, timeout=60)
+        self.assertEqual((run.conclusion, run.conclusions()["Initialize containers"], run.conclusions()["first"], run.conclusions()["Stop containers"]),
+                         ("cancelled", "cancelled", "skipped", "success"))
+        self.assert_nothing_is_left()
+
     def test_what_a_killed_worker_left_is_removed_before_the_next_job(self):
         worker = self.begin("- {name: waits, run: 'echo up > began; exec tail -f /dev/null'}", f"container: {BASE}\nservices: {{other: {BASE}}}")
         until(lambda: os.path.exists(self.workspace("began")))
