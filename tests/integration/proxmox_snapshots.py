@@ -253,6 +253,14 @@ class TakenBack(SnapshotCase):
             self.assertEqual((p.guests[vmid]["rolled_back"], p.guests[vmid]["status"], named(p, vmid), p.guests[vmid]["config"]["memory"]), (1, status, [], 512))
 
 
+    def test_a_disk_that_grew_goes_back_with_the_snapshot_and_a_second_rollback_says_so(self):
+        p = self.server()
+        grow = {"apply": {"target": "cloud", "resources": [lxc(disk="9G")]}, "id": "guests"}
+        self.assert_says(self.deploy_steps(p, [snapshot(restore_on_rollback=True), grow, GATE_THAT_FAILS], code=4), "a disk cannot shrink")
+        self.assertEqual((p.guests[101]["config"]["rootfs"], named(p, 101)), ("local-lvm:vm-101-disk-0,size=8G", []))
+        self.davit("rollback", self.last_id())
+
+
 class Faults(SnapshotCase):
     def test_a_lost_reply_is_looked_into_and_nothing_is_asked_for_twice(self):
         p = self.server()
