@@ -24,6 +24,7 @@ struct forge_config {
 	const char *secrets_file; /* {"owner/name": {"secrets": {…}, "vars": {…}}, "*": {…}}; NULL */
 	struct strv repos;        /* "owner/name=DIR" or "DIR" */
 	bool read_only;           /* nothing can be pushed */
+	bool closed;              /* for tokens of jobs and this user's processes only, and nobody administers it */
 	const char *work_tree;    /* reusable workflows are read there; NULL: from the run's commit */
 	int64_t poll_ms;          /* how long a message poll is held */
 	int64_t lease_ms;         /* how long a job's lock lasts after a renewal */

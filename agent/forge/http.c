@@ -336,6 +336,17 @@ static bool may_look_inside(struct req *r)
 	return admin || req_is_owners(r);
 }
 
+/* The work tree of a user is nobody else's business, nor is one job's message another's. */
+static bool is_closed_to(struct req *r)
+{
+	if (!r->f->config.closed)
+		return false;
+	pthread_mutex_lock(&r->f->lock);
+	bool known = token_identify(r, "Basic Bearer token").token != NULL;
+	pthread_mutex_unlock(&r->f->lock);
+	return (r->route != NULL && (r->route->flags & ROUTE_OWNER)) || (!known && !req_is_owners(r));
+}
+
 static enum MHD_Result answer(struct req *r)
 {
 	struct forge *f = r->f;
@@ -355,6 +366,8 @@ static enum MHD_Result answer(struct req *r)
 	if (whole) {
 		const char *body = r->fault.body ? r->fault.body : "{\"message\":\"planted fault\"}";
 		req_reply_text(r, r->fault.status, "application/json; charset=utf-8", body, strlen(body));
+	} else if (is_closed_to(r)) {
+		req_reply_error(r, 404, "Not Found");
 	} else if (r->route && (r->route->flags & ROUTE_OWNER) && !may_look_inside(r)) {
 		req_reply_error(
 			r, 403,

@@ -104,7 +104,8 @@ struct identity token_identify(struct req *r, const char *schemes)
 	}
 	const char *own = f->config.token ? f->config.token : f->token;
 	/* A removal or registration token that was never issued is wrong, whoever sends it. */
-	bool any = !f->config.token && strncasecmp(req_header(r, "Authorization"), "RemoteAuth ", 11) != 0;
+	bool any = !f->config.token && !f->config.closed &&
+	           strncasecmp(req_header(r, "Authorization"), "RemoteAuth ", 11) != 0;
 	if (*text && (strcmp(own, text) == 0 || (any && req_is_owners(r))))
 		who.admin = true;
 	else

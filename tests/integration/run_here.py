@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -175,6 +176,51 @@ jobs:
         self.assertEqual((code, err), (1, ""))
         self.assertEqual([c for c in out if (ord(c) < 32 and c != "\n") or ord(c) in (0x202e, 0x9b, 0x7f)], [])
         self.assertIn(" red \\x1b]0;x\\x07 \\x1b[2J\n", out)
+
+    def test_the_forge_of_a_run_is_closed_to_other_users_and_its_jobs_do_not_administer_it(self):
+        ask = """import os, sys, urllib.request as u, urllib.error
+def ask(path, method="GET", **headers):
+    try:
+        return u.urlopen(u.Request(sys.argv[1] + path, method=method, headers=headers), timeout=30).status
+    except urllib.error.HTTPError as e:
+        return e.code
+refs = "/local/shop.git/info/refs?service=git-upload-pack"
+print("told", ask("/runs"), ask("/_forge/messages/x"), ask(refs), ask(refs, Authorization="Bearer none"),
+      ask("/api/v3/repos/local/shop/actions/runners/registration-token", "POST", Authorization="Bearer any"),
+      ask(refs.replace("upload", "receive"), Authorization="Bearer " + sys.argv[2]))
+if os.getuid() == 0:
+    os.setuid(65534)
+    print("told", ask("/runs"), ask(refs), ask("/api/v3/repos/local/shop"))
+"""
+        tree = self.tree("on: push\njobs:\n  a:\n    runs-on: x\n    permissions: write-all\n    steps:\n      - env: {ASK: '${{ vars.ASK }}', T: '${{ github.token }}'}\n"
+                         "        run: python3 -c \"$ASK\" \"$GITHUB_SERVER_URL\" \"$T\"\n")
+        code, events, err = tree.events("--var", f"ASK={ask}")
+        self.assertEqual(code, 0, err + log(events))
+        told = [line for line in log(events).splitlines() if line.startswith("told")]
+        self.assertEqual(told, ["told 404 404 200 401 401 403"] + ["told 404 404 404"] * (os.getuid() == 0), log(events))
+
+    def test_a_worker_that_dies_fails_its_job_and_who_watches_takes_all_along(self):
+        tree = self.tree("on: push\njobs: {a: {runs-on: x, steps: [{run: 'echo \"ids $PPID $$\"; sleep 600 & wait'}]}, b: {needs: a, runs-on: x, steps: [{run: x}]}}\n")
+        for victim in ("worker", "watcher"):
+            p = tree.start()
+            worker = step = None
+            for line in p.stdout:
+                if "ids " in line and "echo" not in line:
+                    worker, step = (int(n) for n in line.split("ids ")[1].split())
+                    break
+            os.kill(worker if victim == "worker" else p.pid, signal.SIGKILL)
+            if victim == "worker":
+                out, err = p.communicate(timeout=60)
+                self.assertEqual((p.returncode, err), (1, ""))
+                self.assertIn("The worker of this job ended with status 137 before it reported a result.", out)
+                self.assertEqual(tree.left_behind(), [])
+            else:
+                p.stdout.read()                                   # ends when the worker has
+                p.wait()
+            end = time.monotonic() + 60
+            while any(self.alive(pid) for pid in (worker, step)) and time.monotonic() < end:
+                os.sched_yield()
+            self.assertEqual([pid for pid in (worker, step) if self.alive(pid)], [], victim)
 
     def wait_for_line(self, p, wanted):
         for line in p.stdout:
