@@ -78,10 +78,11 @@ static int write_new(const struct step_context *c, struct target *t, struct chan
 	struct docker d = compose_docker(c, &t->view, t);
 	json_object_set(p->stack.model, "x-davit", about);
 	int r = compose_make_dir(t, in->project, err);
-	if (r == 0)
-		r = keep_adopted(t, in->project, p, err);
+	/* First of all that is kept: it says that there is something to take back. */
 	if (r == 0)
 		r = compose_put_json(t, file, p->stack.model, err);
+	if (r == 0)
+		r = keep_adopted(t, in->project, p, err);
 	if (r == 0)
 		r = compose_put_json(t, after, state, err);
 	if (r == 0)

@@ -38,7 +38,26 @@ static int read_after(struct change_call *x, const struct change *c, json_t **re
 	return 0;
 }
 
-static int compare(struct change_call *x, const struct change *c, enum change_match *ret, struct err *err)
+/* The configuration of this deployment is laid before its first container and removed last: while it is there, something is left to do. Where
+ * nothing was kept before, an empty directory is left, too. */
+static int is_laid(struct change_call *x, const struct change *c, bool *ret, struct err *err)
+{
+	const char *id = json_get_string(c->extra, "id");
+	_cleanup_free_ char *dir = compose_dir(x->v, project_of(c)), *own = xasprintf("%s.json", id ? id : "");
+	_cleanup_(strv_done) struct strv names = {0};
+	*ret = false;
+	if (id == NULL)
+		return 0;
+	int r = host_list(x->v, dir, &names, err);
+	if (r == ERR_NOT_FOUND) {
+		err_clear(err);
+		return 0;
+	}
+	*ret = r == 0 && (names.count == 0 || strv_has(&names, own));
+	return r;
+}
+
+static int match_containers(struct change_call *x, const struct change *c, enum change_match *ret, struct err *err)
 {
 	struct docker d = docker_of(x, c);
 	_cleanup_(docker_containers_done) struct docker_containers l = {0};
@@ -53,6 +72,17 @@ static int compare(struct change_call *x, const struct change *c, enum change_ma
 	_cleanup_json_ json_t *found = compose_state_found(&l);
 	*ret = compose_state_match(c->before, after != NULL ? after : c->after, found);
 	return 0;
+}
+
+static int compare(struct change_call *x, const struct change *c, enum change_match *ret, struct err *err)
+{
+	bool laid = false;
+	int r = match_containers(x, c, ret, err);
+	if (r == 0 && *ret == MATCH_BEFORE)
+		r = is_laid(x, c, &laid, err);
+	if (laid)
+		*ret = MATCH_PART;
+	return r;
 }
 
 static int explain(struct change_call *x, const struct change *c, struct str *out, struct err *err)
@@ -78,12 +108,11 @@ static int save(struct change_call *x, const struct change *c, struct err *err)
 	return r == 0 ? compose_keep_images(&d, project_of(c), json_get_object(p->former, "x-davit"), err) : r;
 }
 
-/* The files first: once the containers are as they were, nothing is left to do. */
+/* What a later `up` or an undo of an earlier deployment reads. */
 static int undo_files(struct change_call *x, const struct change *c, const char *former, const json_t *model,
                       struct err *err)
 {
-	const char *project = project_of(c), *id = json_get_string(c->extra, "id");
-	_cleanup_free_ char *own = id != NULL ? compose_file(x->v, project, id) : NULL;
+	const char *project = project_of(c);
 	int r = 0;
 	if (model != NULL) {
 		_cleanup_free_ char *file = compose_file(x->v, project, former);
@@ -93,24 +122,45 @@ static int undo_files(struct change_call *x, const struct change *c, const char 
 	}
 	if (r == 0)
 		r = compose_point_to(x->t, project, model != NULL ? former : NULL, err);
-	if (r == 0 && own != NULL)
-		r = compose_remove_file(x->t, own, err);
-	if (r == 0 && model == NULL)
-		r = compose_remove_dir(x->t, project, err);
 	return r == 0 && model != NULL ? compose_make_durable(x->t, project, err) : r;
+}
+
+/* Without a former configuration there is a way back only while all containers still are as they were. */
+static int must_be_untouched(struct change_call *x, const struct change *c, struct err *err)
+{
+	enum change_match match;
+	int r = match_containers(x, c, &match, err);
+	if (r < 0 || match == MATCH_BEFORE || match == MATCH_BOTH)
+		return r;
+	return err_set(err, ERR_UNSUPPORTED,
+	               "what ran of '%s' before is not known (`forget_former`): what runs now stays", project_of(c));
+}
+
+/* Last: whoever finds the configuration undoes all of it once more. */
+static int undo_laid(struct change_call *x, const struct docker *d, const struct change *c, struct err *err)
+{
+	const char *project = project_of(c), *id = json_get_string(c->extra, "id");
+	if (id == NULL)
+		return 0;
+	_cleanup_free_ char *own = compose_file(x->v, project, id);
+	int r = compose_drop_tags(d, project, id, err);
+	if (r == 0)
+		r = compose_remove_file(x->t, own, err);
+	return r == 0 ? compose_remove_dir(x->t, project, err) : r;
 }
 
 static int undo_with(struct change_call *x, struct docker *d, const struct change *c, struct err *err)
 {
-	const char *project = project_of(c), *former = json_get_string(c->extra, "former"),
-		   *id = json_get_string(c->extra, "id");
+	const char *project = project_of(c), *former = json_get_string(c->extra, "former");
 	int64_t timeout = json_get_int(c->extra, "timeout_ms", DEFAULT_TIMEOUT_MS);
 	_cleanup_free_ char *saved = compose_undo_path(x->lock_dir, c, "");
 	_cleanup_json_ json_t *model = NULL;
-	if (former == NULL && !compose_state_is_absent(c->before))
-		return err_set(err, ERR_UNSUPPORTED,
-		               "what ran of '%s' before is not known (`forget_former`): what runs now stays", project);
-	int r = former != NULL ? compose_read_model(x->v, saved, &model, err) : 0;
+	int r;
+	if (former == NULL && !compose_state_is_absent(c->before)) {
+		r = must_be_untouched(x, c, err);
+		return r == 0 ? undo_laid(x, d, c, err) : r;
+	}
+	r = former != NULL ? compose_read_model(x->v, saved, &model, err) : 0;
 	if (r < 0)
 		return err_wrap(err, r, "read the former configuration of '%s'", project);
 	r = undo_files(x, c, former, model, err);
@@ -118,9 +168,7 @@ static int undo_with(struct change_call *x, struct docker *d, const struct chang
 		r = compose_go_back(d, project, former, model, timeout, err);
 	else if (r == 0)
 		r = compose_take_down(d, project, timeout, err);
-	if (r == 0 && id != NULL)
-		r = compose_drop_tags(d, project, id, err);
-	return r;
+	return r == 0 ? undo_laid(x, d, c, err) : r;
 }
 
 static int undo(struct change_call *x, const struct change *c, struct err *err)

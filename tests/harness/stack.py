@@ -34,6 +34,7 @@ class Stack(Trial):
         self.docker = docker
         self.project = project
         self.home = self.path("app")
+        self.env = {}
         os.mkdir(self.home)
 
     def compose(self, document, name="compose.yml"):
@@ -63,7 +64,7 @@ class Stack(Trial):
         return self.begin_command("deploy", "deploy.yml")
 
     def begin_command(self, *words):
-        return subprocess.Popen([DAVIT, *words], cwd=self.src, env={**os.environ, "DAVIT_STATE": self.state},
+        return subprocess.Popen([DAVIT, *words], cwd=self.src, env={**os.environ, "DAVIT_STATE": self.state, **self.env},
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
     def containers(self):
@@ -90,9 +91,13 @@ class Stack(Trial):
         folder = os.path.join(self.base, "compose", self.project)
         return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
 
+    def kept_images(self):
+        return sorted(self.docker.run("images", "--format", "{{.Repository}}:{{.Tag}}", "--filter",
+                                      f"reference=davit-kept/{self.project}").split())
+
     def __exit__(self, *_):
         self.docker.compose(self.project, "down", "-v", "--remove-orphans", "-t", "0", check=False)
-        kept = self.docker.run("images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference=davit-kept/{self.project}").split()
+        kept = self.kept_images()
         if kept:
             self.docker.run("rmi", *kept, check=False)
         shutil.rmtree(self.dir, ignore_errors=True)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """compose-up when something dies: davit behind each record, davit and the engine in the middle of `up`; over SSH and sudo; twice."""
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -73,6 +74,47 @@ class Faults(StackCase):
             os.killpg(p.pid, signal.SIGKILL)
             p.communicate()
             self.same_again(s, before, s.run("recover", timeout=240))
+
+    def stopped_behind(self, s, words, **inputs):
+        """From here on davit stands still behind the first such docker command with a configuration that was not there now."""
+        place, reached = s.path("programs"), s.path("reached")
+        os.mkdir(place)
+        with open(os.path.join(place, "docker"), "w", encoding="utf-8") as f:
+            f.write(f"""#!/bin/sh
+case "$*" in {words}) [ "$(ls {s.base}/compose/{s.project}/*.json 2>/dev/null | wc -l)" -gt {len([n for n in s.kept() if n.endswith('.json')])} ] && wait=1 ;; esac
+{shutil.which("docker")} "$@"; r=$?
+[ -z "$wait" ] || {{ touch {reached}; exec sleep 1000; }}
+exit $r
+""")
+        os.chmod(os.path.join(place, "docker"), 0o755)
+        s.env = {"PATH": place + ":" + os.environ["PATH"]}
+        p = s.begin(**inputs)
+        until(lambda: os.path.exists(reached) or p.poll() is not None, "the docker command")
+        os.killpg(p.pid, signal.SIGKILL)
+        p.communicate()
+        s.env = {}
+
+    def killed_with_its_configuration_laid(self, s, **inputs):
+        before, kept, images = s.facts(), s.kept(), s.kept_images()
+        s.compose({"services": {"web": service("2", environment={"V": "new"}), "added": service("3")}})
+        self.stopped_behind(s, "'tag '*davit-kept/*", **inputs)
+        self.assertEqual(s.facts(), before, "no container was touched yet")
+        self.assertGreater(len(s.kept()), len(kept))
+        self.same_again(s, before, s.run("recover", timeout=240))
+        self.assertEqual((s.kept(), s.kept_images()), (kept, images))
+
+    def test_killed_before_its_first_container_it_leaves_no_configuration_and_no_image_behind(self):
+        with self.stack() as s:
+            self.killed_with_its_configuration_laid(s)
+            self.assertEqual(os.path.isdir(os.path.join(s.base, "compose")), False)
+        with self.stack() as s:
+            s.compose({"services": {"web": service()}})
+            self.assert_exit(s.up(), 0)
+            self.killed_with_its_configuration_laid(s)
+        with self.stack() as s:  # somebody else's, of which the files are gone: no way back is known, and none is needed
+            s.compose({"services": {"web": service()}})
+            self.docker.compose(s.project, "up", "-d", cwd=s.home)
+            self.killed_with_its_configuration_laid(s, forget_former=True)
 
     def test_a_container_that_ignores_sigterm_is_killed_and_replaced(self):
         with self.stack() as s:
