@@ -195,9 +195,12 @@ int engine_finish_undone(struct engine *e, int exit_status, struct err *err)
 
 int engine_hold(struct engine *e, const char *reason, struct err *err)
 {
-	json_t *members = json_pack("{s:i, s:O}", "exit_status", 4, "left_over", e->left_over);
+	/* Not told yet: a recovery tells it where this process does not get to it. */
+	json_t *members = json_pack("{s:i, s:O, s:b}", "exit_status", 4, "left_over", e->left_over, "reported", 0);
 	if (reason)
 		json_object_set_new(members, "reason", json_string_lossy(reason, strlen(reason)));
+	if (reason && e->reason.code == 0)
+		err_set(&e->reason, ERR_CONFLICT, "%s", reason);
 	/* Nobody renews what is held. */
 	engine_alone_disarm_all(e);
 	int r = engine_set_state(e, DEPLOYMENT_HELD, members, err);

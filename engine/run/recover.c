@@ -232,12 +232,31 @@ static void say_end(struct engine *e, int64_t begun_ms, int status, const struct
 	}
 }
 
+/* Held, and its process died before it had said so. What is told is of the journal alone: no target is asked. Where it cannot be loaded, since
+ * nothing is sealed, it stays untold until its file is given. */
+static void tell_held(const json_t *doc, const struct engine_options *o, const struct deployment *given)
+{
+	_cleanup_(engine_done) struct engine e = {.owner_fd = -1};
+	struct err ignored = ERR_INIT;
+	if (json_get_bool(doc, "reported", false) || engine_resume(&e, doc, o, given, false, &ignored) < 0)
+		return;
+	const char *reason = json_get_string(e.doc, "reason");
+	e.recovered = true;
+	if (reason)
+		err_set(&e.reason, ERR_CONFLICT, "%s", reason);
+	json_array_extend(e.left_over, json_get_array(e.doc, "left_over"));
+	if (e.state == DEPLOYMENT_HELD && !json_get_bool(e.doc, "reported", false))
+		engine_settled(&e, OUTCOME_HELD, 4);
+	lock_owner_drop(e.store, e.id, &e.owner_fd, false);
+}
+
 static int recover_one(const json_t *doc, const struct engine_options *o, const struct deployment *given, bool unasked,
                        struct engine_result *ret, struct err *err)
 {
 	_cleanup_(engine_done) struct engine e = {.owner_fd = -1};
 	enum deployment_state state = engine_state_of(doc);
 	if (state == DEPLOYMENT_HELD) {
+		tell_held(doc, o, given);
 		const char *reason = json_get_string(doc, "reason");
 		err_set(err, ERR_CONFLICT, "the deployment %s is held: %s", json_get_string(doc, "id"),
 		        reason ? reason : "");

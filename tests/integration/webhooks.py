@@ -73,6 +73,44 @@ class Webhooks(Case):
             self.assertEqual({i for i in killed if len(told[i]) > 1}, set(), "a second delivery bears the mark of the first")
         self.assertEqual(self.outbox(), [])
 
+    def test_killed_around_being_held_it_is_told_by_the_recovery(self):
+        counter = os.path.join(self.t.dir, "records")
+        hook = {"url": f"{self.url}/echo/held", "secret": SECRET, "timeout": "20s"}
+
+        def hold(**env):
+            result = self.t.deploy({"on_failure": "hold", "targets": {"here": {"local": {}}}, "steps": [
+                {"notify": {"commit_comment": False, "webhooks": [hook]}},
+                {"run": {"command": ["touch", self.t.path("ran")], "undo": ["rm", "-f", self.t.path("ran")]}},
+                {"run": {"command": ["false"], "undo": "none"}}]}, env=env)
+            last = json.loads(self.t.run("history", "--json").out)[0]
+            return result, last
+
+        def told(deployment):
+            found = [r for r in received(self.url, "held") if proven(r)["deployment"]["id"] == deployment["id"]]
+            return [(proven(r)["deployment"]["state"], proven(r)["deployment"].get("reason")) for r in found], {
+                r["headers"]["X-Davit-Delivery"] for r in found}
+        result, last = hold(DAVIT_TEST_RECORDS=counter)
+        self.assert_exit(result, 4)
+        if not os.path.exists(counter):
+            self.skipTest("built without test hooks")
+        records = os.path.getsize(counter)
+        self.assertEqual([state for state, _ in told(last)[0]], ["held"])
+        self.assert_exit(self.t.run("recover"), 4)
+        self.assertEqual(len(told(last)[0]), 1, "what was told is not told again")
+        self.assert_exit(self.t.run("unlock", "shop.test", "--accept"), 0)
+        for at in range(records - 3, records + 1):
+            _, last = hold(DAVIT_TEST_KILL_AT=str(at))
+            self.assert_exit(self.t.run("recover"), 4)
+            states, marks = told(last)
+            self.assertIn("held", [state for state, _ in states], f"killed behind record {at} of {records}: nobody was told")
+            self.assertNotIn(None, [reason for _, reason in states])
+            self.assertEqual(len(marks), 1, "a second delivery bears the mark of the first")
+            again = len(states)
+            self.assert_exit(self.t.run("recover"), 4)
+            self.assertEqual(len(told(last)[0]), again)
+            self.assert_exit(self.t.run("unlock", "shop.test", "--accept"), 0)
+        self.assertEqual(self.outbox(), [])
+
     def test_its_body_is_what_the_schema_says(self):
         self.assert_exit(self.deploy("echo/body", works=False), 1)
         path = os.path.join(self.t.dir, "body.json")
