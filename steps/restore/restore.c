@@ -37,75 +37,8 @@ static void validate(const struct step_context *c, struct faults *faults)
 		faults_add(faults, NULL, "/from/name", "files are found by their paths");
 }
 
-/* What was found, and the places that could not be asked. */
-struct search {
-	struct copy_found *newest;
-	struct err failed; /* the first failure */
-	struct str where;
-};
-
-static void take_newer(struct search *search, struct copy_found *one)
-{
-	if (one->name == NULL || (search->newest->name && strcmp(one->name, search->newest->name) <= 0))
-		return;
-	copy_found_done(search->newest);
-	*search->newest = *one;
-	*one = (struct copy_found){0};
-}
-
-static int search_at(const struct source_call *s, struct view *v, const char *name, const json_t *from,
-                     struct search *search)
-{
-	struct copy_found one _cleanup_(copy_found_done) = {0};
-	struct err why = ERR_INIT;
-
-	int r = copy_find(s, v, name, from, &one, &why);
-	if (r == 0)
-		take_newer(search, &one);
-	if (r < 0) {
-		if (search->failed.code == 0)
-			search->failed = why;
-		str_appendf(&search->where, "%s%s", search->where.len > 0 ? ", " : "", name);
-	}
-	return r == ERR_CANCELLED ? r : 0;
-}
-
-static int search_all(const struct source_call *s, struct view *v, const json_t *from, struct search *search)
-{
-	const char *name;
-	json_t *ignored;
-	int r = 0;
-
-	json_object_foreach((json_t *)(uintptr_t)s->c->deployment->targets, name, ignored)
-	{
-		if (r == 0 && strcmp(name, v->name) != 0 && copy_may_lie_on(s, name))
-			r = search_at(s, v, name, from, search);
-	}
-	return r;
-}
-
-/* Of what `from` means on the targets of the deployment, the newest. A place that cannot be asked may hold a newer one, unless `from`
- * names the snapshot. */
-static int search_copies(const struct source_call *s, struct view *v, const json_t *from, struct copy_found *ret,
-                         struct err *err)
-{
-	const char *only = json_get_string(from, "copy");
-	struct search search = {.newest = ret, .failed = ERR_INIT, .where = STR_INIT(4096)};
-
-	int r = only ? search_at(s, v, only, from, &search) : search_all(s, v, from, &search);
-	bool is_known = ret->name && json_get_string(from, "snapshot");
-	if (search.failed.code != 0 && (r < 0 || !is_known)) {
-		if (err)
-			*err = search.failed;
-		r = err_wrap(err, search.failed.code, "look for copies on %s", str_peek(&search.where));
-		err_hint(err, r, "`from: { copy, snapshot }` names another one");
-	}
-	str_done(&search.where);
-	return r;
-}
-
 /* The snapshot itself where it is still there, unless a copy is asked for. */
-static int find_any(const struct source_call *s, struct view *v, struct source_from *from, struct copy_found *copy,
+static int find_any(const struct source_call *s, struct view *v, struct source_from *from, struct plan *plan,
                     struct err *err)
 {
 	const json_t *given = json_object_get(s->all, "from");
@@ -118,14 +51,11 @@ static int find_any(const struct source_call *s, struct view *v, struct source_f
 			*err = gone;
 		return r;
 	}
-	r = search_copies(s, v, given, copy, &why);
-	if (r == 0 && copy->name) {
-		from->path = source_fetched_dir(s->c, v);
-		from->head = json_incref(copy->head);
-		from->copy_target = xstrdup(copy->target);
-		from->copy_name = xstrdup(copy->name);
+	r = copy_search(s, v, given, from, plan, &why);
+	if (r == 0 && from->copy_name)
 		return 0;
-	}
+	if (r < 0)
+		err_hint(&why, r, "`from: { copy, snapshot }` names another one");
 	/* Nothing was copied, as far as can be seen: the snapshot is what is missing. */
 	if (r == 0 && only)
 		return err_hint(err, err_set(err, ERR_REFUSED, "'%s' has no copy that holds it", only),
@@ -133,15 +63,6 @@ static int find_any(const struct source_call *s, struct view *v, struct source_f
 	if (err)
 		*err = r < 0 ? why : gone;
 	return r < 0 ? r : ERR_REFUSED;
-}
-
-/* Its tar, and what is in it. */
-static int check_room_for(struct view *v, const struct copy_found *copy, struct plan *plan, struct err *err)
-{
-	const struct source_sizes sizes = {.bytes = 2 * copy->bytes, .files = 1};
-	int64_t room;
-
-	return source_check_space(v, &sizes, plan, &room, err);
 }
 
 static int check(const struct step_context *c, struct faults *faults, struct err *err)
@@ -155,16 +76,13 @@ static int plan(const struct step_context *c, struct view *v, struct plan *plan,
 {
 	_cleanup_(source_call_done) struct source_call s = {0};
 	_cleanup_(source_from_done) struct source_from from = {0};
-	struct copy_found copy _cleanup_(copy_found_done) = {0};
 	source_call_init(&s, c);
 	if (source_is_elsewhere(&s, json_object_get(s.all, "from")) && !s.source->moves)
 		return err_hint(err, err_set(err, ERR_REFUSED, "only dumps move between environments"),
 		                "of a database `postgres` or `command`; files go by `archive-upload`");
 	if (s.source->outside)
 		return s.source->outside->replace(&s, v, json_object_get(s.all, "from"), plan, err);
-	int r = find_any(&s, v, &from, &copy, err);
-	if (r == 0 && copy.name)
-		r = check_room_for(v, &copy, plan, err);
+	int r = find_any(&s, v, &from, plan, err);
 	return r < 0 ? r : source_plan_replace(&s, v, &from, plan, err);
 }
 

@@ -120,6 +120,12 @@ void copy_place_done(struct copy_place *p)
 	forget_upload(p);
 }
 
+const char *copy_given_key(const struct source_call *s)
+{
+	const json_t *made = inputs_of(s);
+	return json_get_string(made ? made : json_object_get(s->all, "from"), "key");
+}
+
 int copy_key(const struct step_context *c, const char *given, bool make, struct pieces_key *ret, struct err *err)
 {
 	_cleanup_(str_done) struct str own = STR_SECRET_INIT(256);

@@ -52,6 +52,8 @@ void copy_place_done(struct copy_place *p);
 /* False: a target that keeps no files. One that does not answer may. */
 bool copy_may_lie_on(const struct source_call *s, const char *name);
 
+/* The key that the inputs give for copies; NULL: none. */
+const char *copy_given_key(const struct source_call *s);
 /* given: what was given as a key; NULL: this host's own, which is made where `make` says so. */
 int copy_key(const struct step_context *c, const char *given, bool make, struct pieces_key *ret, struct err *err);
 
@@ -81,9 +83,13 @@ int copy_read_head(struct copy_place *p, const char *name, const struct pieces_k
 /* Reads all of it. digest: of its tar; NULL: not compared. ERR_AUTH, ERR_CONFLICT: it is not good. */
 int copy_check(struct copy_place *p, const char *name, const struct pieces_key *key, const char *digest,
                struct err *err);
-/* The newest copy on that target of what `from` means of v; NULL in ret->name: there is none. */
+/* The newest copy on that target of what `from` means of v; NULL in ret->name: there is none. Beside what the input `from` has, `place` is the
+ * step's whose snapshot is meant, and `after` a release: then the oldest that is younger, and older than the snapshot `before`. */
 int copy_find(const struct source_call *s, struct view *v, const char *target, const json_t *from,
               struct copy_found *ret, struct err *err);
+/* The same on all targets where it may lie, as what is fetched before it is put back; NULL in ret->copy_name: there is none. (copy_search.c) */
+int copy_search(const struct source_call *s, struct view *v, const json_t *from, struct source_from *ret,
+                struct plan *plan, struct err *err);
 /* Unpacked as `dir`, proven by its manifest. */
 int copy_fetch(const struct source_call *s, struct target *t, const char *target, const char *name, const char *dir,
                struct err *err);

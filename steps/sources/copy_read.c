@@ -153,11 +153,24 @@ struct search {
 	char *dir;
 };
 
-/* Newest first; several of one deployment must not be meant. */
+/* Is it one that `from` may mean, as far as its name tells? */
+static bool may_be_meant(const struct search *search, const struct view *v, const struct copy_name *one)
+{
+	const char *wanted = json_get_string(search->from, "snapshot"), *after = json_get_string(search->from, "after"),
+		   *before = json_get_string(search->from, "before");
+	int64_t place = json_get_int(search->from, "place", one->place);
+
+	return (wanted == NULL || strcmp(wanted, one->id) == 0) && (after == NULL || source_is_after(one->id, after)) &&
+	       (before == NULL || strcmp(one->id, before) < 0) && place == one->place &&
+	       (search->elsewhere || strcmp(one->target, v->name) == 0);
+}
+
+/* Newest first, or oldest first; several of one deployment must not be meant. */
 static int search_in(const struct source_call *s, struct view *v, struct copy_place *p, const struct search *search,
                      const struct strv *all, const struct pieces_key *key, struct copy_found *ret, struct err *err)
 {
-	const char *wanted = json_get_string(search->from, "snapshot"), *name = json_get_string(search->from, "name");
+	const char *name = json_get_string(search->from, "name");
+	bool oldest = json_get_string(search->from, "after") != NULL;
 	/* Where it must be the inputs' own, its name tells. */
 	bool same = s->source->subject && name == NULL && !search->elsewhere;
 	char id[65] = "", subject[COPY_SUBJECT];
@@ -165,16 +178,16 @@ static int search_in(const struct source_call *s, struct view *v, struct copy_pl
 	int r = 0;
 
 	copy_subject(s, subject);
-	for (size_t i = all->count; r == 0 && i-- > 0 && looked < CANDIDATES_MAX;) {
+	for (size_t i = 0; r == 0 && i < all->count && looked < CANDIDATES_MAX; i++) {
 		struct copy_name one;
 		_cleanup_json_ json_t *head = NULL;
-		if (!copy_name_read(all->items[i], &one) || (wanted && strcmp(wanted, one.id) != 0) ||
-		    (!search->elsewhere && strcmp(one.target, v->name) != 0) ||
+		const char *file = all->items[oldest ? i : all->count - 1 - i];
+		if (!copy_name_read(file, &one) || !may_be_meant(search, v, &one) ||
 		    (same && strcmp(one.subject, subject) != 0))
 			continue;
 		if (ret->name && strcmp(one.id, id) != 0)
 			return 0;
-		_cleanup_free_ char *full = fs_join(search->dir, all->items[i]);
+		_cleanup_free_ char *full = fs_join(search->dir, file);
 		looked++;
 		r = look_at(s, p, full, key, name, &head, err);
 		if (r < 0 || head == NULL)
@@ -209,7 +222,7 @@ int copy_find(const struct source_call *s, struct view *v, const char *target, c
 		r = p.store->list(&p, dir, &all, err);
 	strv_sort(&all);
 	if (r == 0 && all.count > 0)
-		r = copy_key(s->c, json_get_string(from, "key"), false, &key, err);
+		r = copy_key(s->c, copy_given_key(s), false, &key, err);
 	if (r == 0)
 		r = search_in(s, v, &p, &search, &all, &key, ret, err);
 	pieces_key_done(&key);
@@ -254,7 +267,7 @@ static int fetch(const struct source_call *s, struct copy_place *p, struct targe
 	struct whole w = {.digest = running, .put = append_piece, .context = &u};
 	struct pieces_key key = {0};
 
-	int r = copy_key(s->c, json_get_string(json_object_get(s->all, "from"), "key"), false, &key, err);
+	int r = copy_key(s->c, copy_given_key(s), false, &key, err);
 	if (r == 0)
 		r = read_whole(p, name, &key, &w, err);
 	pieces_key_done(&key);

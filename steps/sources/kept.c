@@ -310,20 +310,22 @@ static int whole_place(const struct source_call *s, struct view *v, const char *
 }
 
 /* Younger than that release, whose name begins with its time as a snapshot's does. */
-static bool is_after(const char *name, const char *release)
+bool source_is_after(const char *name, const char *release)
 {
 	return strcmp(name, release) != 0 && strncmp(name, release, RETENTION_TIME) >= 0;
 }
 
-int source_first_after(const struct source_call *s, struct view *v, const char *release, char **ret, struct err *err)
+int source_first_after(const struct source_call *s, struct view *v, const char *release, char **ret, bool *ret_sure,
+                       struct err *err)
 {
 	_cleanup_free_ char *dir = source_snapshots_dir(s->c, v);
 	_cleanup_(retention_done) struct retention_list kept = {0};
 
 	*ret = NULL;
 	int r = retention_list(v, dir, "", "", &kept, err);
+	*ret_sure = r == 0 && kept.count > 0 && !source_is_after(kept.items[0].name, release);
 	for (size_t i = 0; r == 0 && *ret == NULL && i < kept.count; i++) {
-		if (!is_after(kept.items[i].name, release))
+		if (!source_is_after(kept.items[i].name, release))
 			continue;
 		_cleanup_free_ char *snapshot = fs_join(dir, kept.items[i].name);
 		r = whole_place(s, v, snapshot, ret, err);

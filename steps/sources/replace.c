@@ -6,6 +6,7 @@
 #include "steps/common/retention.h"
 #include "steps/sources/copies.h"
 #include <inttypes.h>
+#include <limits.h>
 
 static char *marker_of(const char *own)
 {
@@ -107,17 +108,46 @@ static int no_snapshot(struct view *v, const char *path, struct err *err)
 	                "`keep` says how many are; without --data the rollback leaves the data alone");
 }
 
+/* A copy is asked for only where the step has made some. It is read as a whole once it is fetched, before anything is replaced. */
+static int find_copy(const struct source_call *s, struct view *v, json_t *meant, struct source_from *from,
+                     struct plan *plan, struct err *err)
+{
+	_cleanup_json_ json_t *owned = meant;
+
+	if (json_object_get(s->all, "copies") == NULL)
+		return 0;
+	int r = copy_search(s, v, owned, from, plan, err);
+	return r < 0 ? err_hint(err, r, "without --data the rollback leaves the data alone") : 0;
+}
+
+/* BASE/snapshots/NAME.ENVIRONMENT/ID/PLACE */
+static json_t *meant_by(const char *path)
+{
+	const char *place = strrchr(path, '/');
+	_cleanup_free_ char *snapshot = xstrndup(path, place ? (size_t)(place - path) : 0);
+	const char *id = strrchr(snapshot, '/');
+	long long number = -1;
+
+	if (id == NULL || !str_parse_i64(place + 1, 0, INT_MAX, &number))
+		return json_pack("{s:s}", "snapshot", "");
+	return json_pack("{s:s,s:I}", "snapshot", id + 1, "place", (json_int_t)number);
+}
+
 /* It is read as a whole before anything is changed. */
 static int plan_from(const struct source_call *s, struct view *v, const char *path, struct plan *plan, struct err *err)
 {
-	_cleanup_(source_from_done) struct source_from from = {.path = xstrdup(path)};
+	_cleanup_(source_from_done) struct source_from from = {0};
 	_cleanup_(node_done) struct node n = {0};
 
 	int r = host_stat(v, path, &n, err);
-	if (r == 0 && n.type != NODE_DIR)
-		r = no_snapshot(v, path, err);
-	if (r == 0)
+	if (r == 0 && n.type == NODE_DIR) {
+		from.path = xstrdup(path);
 		r = source_check(v, path, &from.head, err);
+	} else if (r == 0) {
+		r = find_copy(s, v, meant_by(path), &from, plan, err);
+		if (r == 0 && from.path == NULL)
+			r = no_snapshot(v, path, err);
+	}
 	return r < 0 ? r : source_plan_replace(s, v, &from, plan, err);
 }
 
@@ -134,16 +164,32 @@ int source_back(const struct step_context *c, struct view *v, const struct chang
 	                         : plan_from(&s, v, former->path, plan, err);
 }
 
+/* The first that was made after the release may have been dropped while copies of it are kept: one that is older than what is there. */
+static int find_older_copy(const struct source_call *s, struct view *v, const char *release, const char *path,
+                           struct source_from *ret, struct plan *plan, struct err *err)
+{
+	_cleanup_json_ json_t *there = path ? meant_by(path) : NULL;
+	json_t *meant = json_pack("{s:s,s:s*}", "after", release, "before", json_get_string(there, "snapshot"));
+
+	return find_copy(s, v, meant, ret, plan, err);
+}
+
 int source_back_to(const struct step_context *c, struct view *v, const char *release, struct plan *plan,
                    struct err *err)
 {
 	_cleanup_(source_call_done) struct source_call s = {0};
+	_cleanup_(source_from_done) struct source_from copy = {0};
 	_cleanup_free_ char *path = NULL;
+	bool sure = false;
 
 	source_call_init(&s, c);
 	if (s.source->outside)
 		return s.source->outside->back_to(&s, v, release, plan, err);
-	int r = source_first_after(&s, v, release, &path, err);
+	int r = source_first_after(&s, v, release, &path, &sure, err);
+	if (r == 0 && !sure)
+		r = find_older_copy(&s, v, release, path, &copy, plan, err);
+	if (r == 0 && copy.path)
+		return source_plan_replace(&s, v, &copy, plan, err);
 	if (r == 0 && path == NULL)
 		r = err_set(err, ERR_REFUSED, "'%s' has no snapshot that was taken after the release '%s'", v->name,
 		            release);

@@ -129,8 +129,11 @@ int source_check(struct view *v, const char *path, json_t **ret_head, struct err
 /* Puts the content back if the change says so, and removes the snapshot. */
 int source_unmake(const struct source_call *s, struct target *t, const struct change *change, struct err *err);
 /* The oldest whole snapshot of the source in the inputs that is younger than that release: what its successor kept before it changed
- * anything. NULL in *ret: there is none. */
-int source_first_after(const struct source_call *s, struct view *v, const char *release, char **ret, struct err *err);
+ * anything. NULL in *ret: there is none. ret_sure: one that is as old as the release is still there, so none behind it was dropped. */
+int source_first_after(const struct source_call *s, struct view *v, const char *release, char **ret, bool *ret_sure,
+                       struct err *err);
+/* Was it made after that release, and not by it? Both are ids of deployments. */
+bool source_is_after(const char *name, const char *release);
 /* Only what its manifest begins with, and how many files it has. */
 int source_read_manifest(struct view *v, const char *path, json_t **ret_head, size_t *ret_files, struct err *err);
 /* Only what its manifest begins with. */
