@@ -40,6 +40,8 @@ struct http_request {
 	const char *resolve; /* "HOST:PORT:ADDRESS": what is said to that host and port goes to this address; NULL */
 	const char *ca_text; /* certificates (PEM) that are trusted in place of the client's; NULL */
 	bool unverified;     /* the server's certificate is not verified: it is looked at (http_response.certificate) */
+	int connected_fd; /* > 0: TLS begins on this connection, to what `resolve` says; the transfer has a descriptor of its own of it. No proxy, no
+	                      other protocol is offered (ALPN) */
 	bool handshake; /* over once the connection stands: nothing is asked. Its URL may be of smtp or imap too: TLS begins there after
 	                        the protocol's own word for it (STARTTLS) */
 	bool follow; /* redirects: at most 10, never to another scheme than http(s); own headers go to the

@@ -29,6 +29,7 @@ struct http_transfer {
 	struct curl_slist *connect_to;
 	char *socket, *ca_text;
 	bool fresh, unverified, handshake;
+	int connected_fd; /* -1: none, or libcurl has it */
 	int64_t timeout_ms, connect_timeout_ms, deadline_mono_ms;
 	int retries_left, tries, hops;
 	int64_t hops_until_mono_ms; /* of a try and the redirects that it led to */

@@ -3,6 +3,7 @@
 #include "base/core/rand.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <strings.h>
 #include <unistd.h>
@@ -114,6 +115,7 @@ struct http_transfer *http_transfer_new(struct http *h, const struct http_reques
 	t->fresh = request->fresh;
 	t->unverified = request->unverified;
 	t->handshake = request->handshake;
+	t->connected_fd = request->connected_fd > 0 ? fcntl(request->connected_fd, F_DUPFD_CLOEXEC, 3) : -1;
 	t->ca_text = xstrdup(request->ca_text);
 	t->socket = xstrdup(request->socket);
 	t->on_body = request->on_body;
@@ -125,6 +127,11 @@ struct http_transfer *http_transfer_new(struct http *h, const struct http_reques
 		t->body_owned = !request->borrow_body;
 		t->body = request->borrow_body ? (void *)(uintptr_t)request->body
 		                               : xmemdup(request->body, request->body_len);
+	}
+	if (request->connected_fd > 0 && t->connected_fd < 0) {
+		err_errno(err, errno, "%s: the connection", t->label);
+		http_transfer_free(t);
+		return NULL;
 	}
 	if (copy_headers(t, request->headers, body_given, err) < 0 || copy_resolve(t, request->resolve, err) < 0) {
 		http_transfer_free(t);
@@ -152,6 +159,7 @@ void http_transfer_free(struct http_transfer *t)
 	free(t->url);
 	free(t->label);
 	free(t->err);
+	closep(&t->connected_fd);
 	free(t);
 }
 
@@ -316,8 +324,38 @@ static void set_trust(struct http_transfer *t)
 	}
 }
 
+/* The connection is libcurl's from here on, which closes it. Without one it tries no other: the other end was told what comes. */
+static curl_socket_t give_connection(void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	struct http_transfer *t = context;
+	int fd = t->connected_fd;
+	(void)purpose;
+	(void)address;
+	t->connected_fd = -1;
+	return fd >= 0 ? fd : CURL_SOCKET_BAD;
+}
+
+static int is_connected(void *context, curl_socket_t fd, curlsocktype purpose)
+{
+	(void)context;
+	(void)fd;
+	(void)purpose;
+	return CURL_SOCKOPT_ALREADY_CONNECTED;
+}
+
+static void set_connected(struct http_transfer *t)
+{
+	curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETFUNCTION, give_connection);
+	curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
+	curl_easy_setopt(t->easy, CURLOPT_SOCKOPTFUNCTION, is_connected);
+	curl_easy_setopt(t->easy, CURLOPT_NOPROXY, "*");
+	curl_easy_setopt(t->easy, CURLOPT_SSL_ENABLE_ALPN, 0L);
+}
+
 static void set_connection(struct http_transfer *t)
 {
+	if (t->connected_fd >= 0)
+		set_connected(t);
 	if (t->connect_to != NULL)
 		curl_easy_setopt(t->easy, CURLOPT_CONNECT_TO, t->connect_to);
 	if (t->socket != NULL) {

@@ -8,7 +8,7 @@
  *   health_gate.c  the step         loop.c    who is asked when    result.c    a try is judged and told
  *   baseline.c     the round before the first change               lane.c      the threads of the targets
  *   probes.c       the list         http.c from.c tcp.c tls.c dns.c command.c container.c compose.c postgres.c unit.c
- *   lookup.c docker.c json.c text.c: what probes share */
+ *   lookup.c connect.c ssl_request.c docker.c json.c text.c: what probes share */
 #pragma once
 #include "base/net/http.h"
 #include "steps/common/command.h"
@@ -207,3 +207,21 @@ bool gate_container_is_well(const json_t *container, bool may_end, bool *ret_run
 void gate_container_incarnation(const json_t *container, struct str *out);
 /* Its last log lines into the answer, where there is time. */
 void gate_container_log(struct gate_check *check, const json_t *container, const char *who);
+
+/* A connection to "HOST:PORT" on the gate's loop. NULL: see err. */
+struct gate_connection;
+struct gate_connection *gate_connect(const char *address, struct err *err);
+void gate_connection_poll(const struct gate_connection *n, struct pollfd *ret);
+int gate_connection_turn(struct gate_connection *n, struct err *err); /* 1: it stands, 0: not yet, negative: none */
+int gate_connection_take(struct gate_connection *n);                  /* its descriptor, the caller's from now on */
+void gate_connection_free(struct gate_connection *n);
+/* Who is at the other end: "192.0.2.7", or "192.0.2.7:443", "[::1]:80"; NULL: nobody. free() */
+char *gate_peer(int fd, bool with_port);
+
+/* The same to a PostgreSQL server, up to where TLS begins. */
+struct gate_ssl_request;
+struct gate_ssl_request *gate_ssl_request_start(const char *address, struct err *err);
+void gate_ssl_request_poll(const struct gate_ssl_request *q, struct pollfd *ret);
+int gate_ssl_request_turn(struct gate_ssl_request *q, struct err *err);
+int gate_ssl_request_fd(const struct gate_ssl_request *q); /* once it stands; its own */
+void gate_ssl_request_free(struct gate_ssl_request *q);

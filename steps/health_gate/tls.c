@@ -5,6 +5,8 @@
 
 struct tls_try {
 	struct gate_check *check;
+	struct gate_ssl_request
+		*request; /* in clear, up to where TLS begins; NULL: it begins at once, or libcurl asks */
 	struct http_transfer *transfer;
 };
 
@@ -42,6 +44,8 @@ static void stop(struct gate_check *check)
 	struct tls_try *t = TAKE(check->own);
 	if (t != NULL && t->transfer != NULL)
 		http_cancel(t->transfer);
+	if (t != NULL)
+		gate_ssl_request_free(t->request);
 	free(t);
 }
 
@@ -139,7 +143,21 @@ static void done(void *context, int result, struct http_response *response, cons
 	stop(check);
 }
 
-static void begin(struct gate_check *check, struct tls_try *t, struct err *err)
+static bool is_postgres(const struct health_gate_checks_tls *in)
+{
+	return in->has_starttls && in->starttls == HEALTH_GATE_CHECKS_TLS_STARTTLS_POSTGRES;
+}
+
+/* What is behind the colons of "NAME:PORT:ADDRESS"; NULL: as the name resolves. free() */
+static char *place_of(const struct health_gate_checks_tls *in, const char *host, int fd)
+{
+	if (fd >= 0)
+		return gate_peer(fd, false);
+	return in->server_name != NULL ? xstrdup(host) : NULL;
+}
+
+/* fd: the connection on which TLS is to begin; -1: libcurl connects. */
+static void begin(struct gate_check *check, struct tls_try *t, int fd, struct err *err)
 {
 	const struct health_gate_checks_tls *in = &check->in->tls;
 	_cleanup_free_ char *ca = NULL, *host = NULL, *name = NULL;
@@ -148,34 +166,72 @@ static void begin(struct gate_check *check, struct tls_try *t, struct err *err)
 	    gate_read_ca(check->gate->c, in->ca, &ca, err) < 0)
 		return;
 	name = host_of(in, &port);
-	bool bare = strchr(name, ':') != NULL;
-	const char *scheme = in->has_starttls ? health_gate_checks_tls_starttls_name(in->starttls) : "https";
+	bool bare = strchr(name, ':') != NULL, known = in->has_starttls && !is_postgres(in);
+	const char *scheme = known ? health_gate_checks_tls_starttls_name(in->starttls) : "https";
 	_cleanup_free_ char *url = xasprintf("%s://%s%s%s:%d/", scheme, bare ? "[" : "", name, bare ? "]" : "", port);
-	_cleanup_free_ char *resolve = in->server_name != NULL ? xasprintf("%s:%d:%s", name, port, host) : NULL;
+	_cleanup_free_ char *place = place_of(in, host, fd);
+	_cleanup_free_ char *resolve = place ? xasprintf("%s:%d:%s", name, port, place) : NULL;
+	int64_t left = MAX(check->started_mono_ms + check->in->timeout_ms - clock_mono_ms(), (int64_t)1);
 	const struct http_request request = {
 		.url = url,
 		.resolve = resolve,
 		.ca_text = ca,
-		.timeout_ms = check->in->timeout_ms,
-		.connect_timeout_ms = check->in->timeout_ms,
+		.timeout_ms = left,
+		.connect_timeout_ms = left,
 		.fresh = true,
 		.handshake = true,
+		.connected_fd = fd,
 		.unverified = !in->verify,
 	};
 	t->transfer = http_start(check->gate->http, &request, done, t, err);
 }
 
+static void cannot(struct gate_check *check, const struct err *err)
+{
+	char line[512];
+	gate_result(check, false, "%s", err_line(err, line, sizeof(line)));
+	stop(check);
+}
+
 static void start(struct gate_check *check)
 {
 	struct err err = ERR_INIT;
-	char line[512];
 	struct tls_try *t = check->own = xcalloc(1, sizeof(*t));
 	t->check = check;
-	begin(check, t, &err);
-	if (t->transfer != NULL)
+	if (is_postgres(&check->in->tls))
+		t->request = gate_ssl_request_start(check->in->tls.address, &err);
+	else
+		begin(check, t, -1, &err);
+	if (t->transfer == NULL && t->request == NULL)
+		cannot(check, &err);
+}
+
+static void poll_for(const struct gate_check *check, struct pollfd *ret)
+{
+	const struct tls_try *t = check->own;
+	*ret = (struct pollfd){.fd = -1};
+	if (t->request != NULL)
+		gate_ssl_request_poll(t->request, ret);
+}
+
+static void turn(struct gate_check *check)
+{
+	struct err err = ERR_INIT;
+	struct tls_try *t = check->own;
+	char took[CLOCK_TEXT_SIZE];
+	if (t->request == NULL)
 		return;
-	gate_result(check, false, "%s", err_line(&err, line, sizeof(line)));
-	stop(check);
+	int r = gate_ssl_request_turn(t->request, &err);
+	if (r == 0 && clock_mono_ms() - check->started_mono_ms >= check->in->timeout_ms)
+		r = err_set(&err, ERR_TIMEOUT, "made no handshake within %s",
+		            clock_duration(check->in->timeout_ms, took));
+	if (r > 0) {
+		begin(check, t, gate_ssl_request_fd(t->request), &err);
+		gate_ssl_request_free(TAKE(t->request));
+		r = t->transfer != NULL ? 0 : ERR_FAILED;
+	}
+	if (r < 0)
+		cannot(check, &err);
 }
 
 const struct probe_type tls_probe = {.name = "tls",
@@ -184,4 +240,6 @@ const struct probe_type tls_probe = {.name = "tls",
                                      .validate = validate,
                                      .host = server_of,
                                      .start = start,
+                                     .poll = poll_for,
+                                     .turn = turn,
                                      .stop = stop};

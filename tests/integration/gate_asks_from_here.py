@@ -12,9 +12,42 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.gate import GateCase  # noqa: E402
 from harness.trial import DAVIT, Service, Trial, main  # noqa: E402
-from servers import mounts, nginx  # noqa: E402
+from servers import mounts, nginx, postgres  # noqa: E402
 from servers.nginx import Authority, Nginx  # noqa: E402
 from servers.starttls import StartTls  # noqa: E402
+
+
+class Answers:
+    """A server that answers a request for TLS with these bytes; None: with nothing."""
+
+    def __init__(self, answer):
+        self.answer, self.held = answer, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            if self.answer is None:
+                self.held.append(connection)
+                continue
+            with connection:
+                connection.recv(8, socket.MSG_WAITALL)
+                connection.sendall(self.answer)
+
+    def __enter__(self):
+        self.thread.start()
+        return "127.0.0.1:%d" % self.listener.getsockname()[1]
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join()
+        for connection in self.held:
+            connection.close()
 
 
 class Http(GateCase):
@@ -232,6 +265,45 @@ class Tls(GateCase):
                 self.assert_exit(soon, 1)
                 self.assert_says(soon, "days, wanted 30")
                 self.assert_exit(self.gate(self.t, check(clear, verify=False), deadline="400ms"), 1)
+
+    def test_a_certificate_of_postgresql_is_judged_behind_its_own_request_for_tls(self):
+        why = postgres.lacking()
+        if why:
+            self.skipTest(why)
+
+        def check(server, **more):
+            return {"tls": {"address": f"127.0.0.1:{server.port}", "server_name": "shop.example", "ca": "ca.pem", "starttls": "postgres", **more}}
+        with postgres.Postgres() as server:
+            clear = self.gate(self.t, check(server, verify=False), deadline="400ms")
+            self.assert_exit(clear, 1)
+            self.assert_says(clear, "it offers no TLS")
+            server.stop("fast")
+            server.secure(*(os.path.join(self.web.dir, "good" + end) for end in (".pem", ".key")))
+            server.start()
+            env = {"https_proxy": "http://127.0.0.1:1", "HTTPS_PROXY": "http://127.0.0.1:1"}
+            good = self.gate(self.t, check(server, names=["www.shop.example"], days=30), env=env)
+            self.assert_exit(good, 0)
+            self.assert_says(good, "is valid for")
+            self.assertEqual(self.probes(self.t)[-1]["address"], f"127.0.0.1:{server.port}")
+            for wrong, words in (({"server_name": "api.example"}, "api.example"), ({"names": ["db.example"]}, "not for db.example"),
+                                 ({"days": 3650}, "wanted 3650"), ({"ca": None}, "certificate"), ({"issuer": "O=Another"}, "wanted O=Another")):
+                asked = check(server, **wrong)
+                asked["tls"] = {k: v for k, v in asked["tls"].items() if v is not None}
+                result = self.gate(self.t, asked, deadline="400ms")
+                self.assert_exit(result, 1)
+                self.assert_says(result, words)
+            name = check(server)
+            name["tls"]["address"] = f"localhost:{server.port}"
+            self.assert_exit(self.gate(self.t, name), 0)
+
+    def test_what_is_no_postgresql_is_told_and_nothing_that_came_in_clear_is_taken_for_tls(self):
+        for answer, words in ((b"N", "it offers no TLS"), (b"HTTP/1.1 400\r\n", "does not answer as PostgreSQL does"), (b"", "closed the connection"),
+                              (b"S" + b"in clear" * 20, "certificate of"), (None, "made no handshake within 300ms")):
+            with self.subTest(answer), Answers(answer) as address:
+                asked = {"tls": {"address": address, "starttls": "postgres", "verify": False}, "timeout": "300ms"}
+                result = self.gate(self.t, asked, deadline="400ms")
+                self.assert_exit(result, 1)
+                self.assert_says(result, words)
 
     def test_what_speaks_no_tls_is_no_certificate(self):
         with Service(lambda path, count: 200) as plain:
