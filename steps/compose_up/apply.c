@@ -132,11 +132,23 @@ static int start(const struct step_context *c, struct target *t, struct change *
 	return r;
 }
 
+/* Its reply was lost: containers that run are not all that it makes. */
+static int is_begun(const struct step_context *c, struct target *t, bool *ret, struct err *err)
+{
+	const struct compose_up_in *in = c->input;
+	_cleanup_free_ char *file = compose_file(&t->view, in->project, c->deployment->id);
+	_cleanup_(node_done) struct node n = {0};
+	int r = host_stat(&t->view, file, &n, err);
+	*ret = r == 0 && n.type != NODE_ABSENT;
+	return r;
+}
+
 int compose_apply(const struct step_context *c, struct target *t, struct change *change, struct err *err)
 {
 	struct compose_payload *p = change->payload, *fresh = NULL;
 	struct docker d = compose_docker(c, &t->view, t);
 	_cleanup_(docker_containers_done) struct docker_containers now = {0};
+	bool begun = false;
 	int r = 0;
 	if (p == NULL)
 		return err_set(err, ERR_INTERNAL, "'%s' was planned by another process", change->path);
@@ -153,11 +165,13 @@ int compose_apply(const struct step_context *c, struct target *t, struct change 
 		r = compose_fetch(c, &d, use, err);
 	if (r == 0)
 		r = docker_project(&d, ((const struct compose_up_in *)c->input)->project, &now, err);
+	if (r == 0)
+		r = is_begun(c, t, &begun, err);
 	if (r == 0) {
 		_cleanup_json_ json_t *found = compose_state_found(&now);
 		json_decref(change->after);
 		change->after = compose_state_wanted(&use->stack, use->images);
-		bool same = compose_state_is(found, change->after);
+		bool same = !begun && compose_state_is(found, change->after);
 		compose_stand(c->input, use, &now);
 		if (same)
 			c->report(c->engine, "all of it runs as configured: nothing is touched");

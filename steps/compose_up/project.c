@@ -1,6 +1,7 @@
 /* The driver of "compose-project". The former configuration lies as undo/ID in the target's copy, what will be as undo/ID.after: a process that
  * has the record and the target only can tell the two apart, and go back. */
 #include "steps/compose_up/compose_up.h"
+#include "base/sys/fs.h"
 #include "engine/change/change.h"
 
 #include <inttypes.h>
@@ -74,13 +75,30 @@ static int match_containers(struct change_call *x, const struct change *c, enum 
 	return 0;
 }
 
+/* The link leads to the configuration once all of it was watched: containers that run are not all that is made. */
+static int is_not_pointed_to(struct change_call *x, const struct change *c, bool *ret, struct err *err)
+{
+	const char *id = json_get_string(c->extra, "id"), *name = id ? id : json_get_string(c->extra, "back");
+	_cleanup_free_ char *dir = compose_dir(x->v, project_of(c)), *link = fs_join(dir, "current"),
+			    *goal = xasprintf("%s.json", name ? name : "");
+	_cleanup_(node_done) struct node n = {0};
+	*ret = false;
+	if (name == NULL)
+		return 0;
+	int r = host_stat(x->v, link, &n, err);
+	*ret = r == 0 && (n.type != NODE_LINK || strcmp(n.link, goal) != 0);
+	return r;
+}
+
 static int compare(struct change_call *x, const struct change *c, enum change_match *ret, struct err *err)
 {
-	bool laid = false;
+	bool part = false;
 	int r = match_containers(x, c, ret, err);
 	if (r == 0 && *ret == MATCH_BEFORE)
-		r = is_laid(x, c, &laid, err);
-	if (laid)
+		r = is_laid(x, c, &part, err);
+	else if (r == 0 && *ret == MATCH_AFTER)
+		r = is_not_pointed_to(x, c, &part, err);
+	if (part)
 		*ret = MATCH_PART;
 	return r;
 }

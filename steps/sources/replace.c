@@ -19,14 +19,23 @@ char *source_fetched_dir(const struct step_context *c, const struct view *v)
 	return fs_join(own, "fetched");
 }
 
-/* ---- the kind of the second change: begun, says a file in its own snapshot ---- */
+/* ---- the kind of the second change: begun or done, says a file in its own snapshot ---- */
 
+enum { STATE_MAX = 16 };
+static const char begun[] = "begun", done[] = "done";
+
+/* One that has only begun is made once more, or taken back; it is never taken for made. */
 static int compare(struct change_call *x, const struct change *c, enum change_match *ret, struct err *err)
 {
-	_cleanup_(node_done) struct node n = {0};
+	_cleanup_(str_done) struct str state = STR_INIT(STATE_MAX + 1);
 
-	int r = host_stat(x->v, c->path, &n, err);
-	*ret = n.type == NODE_ABSENT ? MATCH_BEFORE : MATCH_AFTER;
+	int r = host_read(x->v, c->path, STATE_MAX, &state, err);
+	if (r == ERR_NOT_FOUND) {
+		err_clear(err);
+		*ret = MATCH_BEFORE;
+		return 0;
+	}
+	*ret = r == 0 && strcmp(str_peek(&state), done) == 0 ? MATCH_AFTER : MATCH_PART;
 	return r;
 }
 
@@ -197,9 +206,6 @@ int source_back_to(const struct step_context *c, struct view *v, const char *rel
 }
 
 /* ---- made ---- */
-
-enum { STATE_MAX = 16 };
-static const char begun[] = "begun", done[] = "done";
 
 static int note(struct target *t, const char *own, const char *state, struct err *err)
 {

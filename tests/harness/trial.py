@@ -73,6 +73,12 @@ class Trial:
         return Result(subprocess.run([DAVIT, *args], cwd=self.src, env=whole, stdin=subprocess.DEVNULL, capture_output=True,
                                      timeout=timeout))
 
+    def start(self, *args, log):
+        """The same in a process group of its own that can be killed; its output goes to that file."""
+        with open(log, "wb") as out:
+            return subprocess.Popen([DAVIT, *args], cwd=self.src, env={**os.environ, "DAVIT_STATE": self.state}, stdin=subprocess.DEVNULL,
+                                    stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+
     def deploy(self, document, *args, secrets=None, env=None, timeout=120):
         """document: a dict; name and environment are added. Secrets go by the environment, as `--secret NAME` wants them."""
         whole = {"name": "shop", "environment": "test", **document}

@@ -7,7 +7,7 @@
 
 Sshd(accounts={"deploy": Account(...)}) gives it accounts of its own with PAM, passwords and sudo, in a private mount
 namespace over bind-mounted passwd, shadow, group and sudoers; that needs root (Sshd.can_have_accounts()). Sshd(disk="1m")
-gives it a small file system, as FOLDER/disk, which only it sees (Sshd.can_have_disk()).
+gives it a small file system, as FOLDER/disk, which only it sees (Sshd.can_have_disk()). Sshd(network=Network()) listens in that namespace.
 
 As a program it prints one JSON object and runs until its standard input closes:
     sshd.py [--host-keys ed25519,ecdsa,rsa] [--option 'MaxSessions 1']… [--account NAME:PASSWORD[:SUDOERS RULE]]… [--disk 1m]
@@ -60,7 +60,7 @@ def _children():
 
 
 class Sshd:
-    def __init__(self, folder=None, host_keys=("ed25519",), options=(), accounts=None, port=None, disk=None):
+    def __init__(self, folder=None, host_keys=("ed25519",), options=(), accounts=None, port=None, disk=None, network=None):
         self._own_folder = folder is None
         self.folder = folder or tempfile.mkdtemp(prefix="davit-sshd-")
         self.user = pwd.getpwuid(os.geteuid()).pw_name
@@ -69,6 +69,8 @@ class Sshd:
         self.process = None
         self.port = port
         self.disk = disk
+        self.network = network
+        self.address = network.address if network else "127.0.0.1"
         os.chmod(self.folder, 0o755)
         for kind in host_keys:
             self._keygen(kind, self._path(f"host_{kind}"))
@@ -118,7 +120,7 @@ class Sshd:
         raise RuntimeError("sshd does not start: " + self.log())
 
     def _start_on(self, port):
-        lines = [f"Port {port}", "ListenAddress 127.0.0.1", f"PidFile {self._path('sshd.pid')}",
+        lines = [f"Port {port}", f"ListenAddress {self.address}", f"PidFile {self._path('sshd.pid')}",
                  f"AuthorizedKeysFile {self._path('authorized_keys')}", "StrictModes no", "AllowTcpForwarding yes",
                  "LogLevel VERBOSE", "MaxStartups 100", "MaxSessions 100"]
         lines += [f"HostKey {self._path('host_' + kind)}" for kind in self._host_keys]
@@ -142,6 +144,8 @@ class Sshd:
         covers = (self._account_files() if self.accounts else []) + (self._disk() if self.disk else [])
         if covers:
             command = mounts.command() + ["sh", "-c", " && ".join(covers) + ' && exec "$@"', "sh"] + command
+        if self.network:
+            command = self.network.command() + command
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
         return self._wait_ready(port)
 
@@ -182,7 +186,7 @@ class Sshd:
             if self.process.poll() is not None:
                 return False
             try:
-                with socket.create_connection(("127.0.0.1", port), 1) as s:
+                with socket.create_connection((self.address, port), 1) as s:
                     if s.recv(4) == b"SSH-":
                         return True
             except OSError:
@@ -243,7 +247,7 @@ class Sshd:
         """An entry of a deployment file's targets."""
         with open(self.key) as f:
             key = f.read()
-        entry = {"ssh": {"host": "127.0.0.1", "port": self.port, "user": self.user, "key": key, "host_key": self.host_key}}
+        entry = {"ssh": {"host": self.address, "port": self.port, "user": self.user, "key": key, "host_key": self.host_key}}
         entry.update(more)
         return entry
 
