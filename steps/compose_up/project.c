@@ -39,22 +39,17 @@ static int read_after(struct change_call *x, const struct change *c, json_t **re
 	return 0;
 }
 
-/* The configuration of this deployment is laid before its first container and removed last: while it is there, something is left to do. Where
- * nothing was kept before, an empty directory is left, too. */
+/* The configuration of this deployment is laid before its first container and removed last: while it is there, something is left to do. */
 static int is_laid(struct change_call *x, const struct change *c, bool *ret, struct err *err)
 {
 	const char *id = json_get_string(c->extra, "id");
-	_cleanup_free_ char *dir = compose_dir(x->v, project_of(c)), *own = xasprintf("%s.json", id ? id : "");
-	_cleanup_(strv_done) struct strv names = {0};
+	_cleanup_free_ char *own = compose_file(x->v, project_of(c), id ? id : "");
+	_cleanup_(node_done) struct node n = {0};
 	*ret = false;
 	if (id == NULL)
 		return 0;
-	int r = host_list(x->v, dir, &names, err);
-	if (r == ERR_NOT_FOUND) {
-		err_clear(err);
-		return 0;
-	}
-	*ret = r == 0 && (names.count == 0 || strv_has(&names, own));
+	int r = host_stat(x->v, own, &n, err);
+	*ret = r == 0 && n.type != NODE_ABSENT;
 	return r;
 }
 

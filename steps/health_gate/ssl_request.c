@@ -65,8 +65,9 @@ static int hear(struct gate_ssl_request *q, struct err *err)
 		return err_set(err, ERR_NETWORK, "it closed the connection when it was asked for TLS");
 	if (said == 'S')
 		return 1;
-	return said == 'N' ? err_set(err, ERR_REFUSED, "it offers no TLS (`ssl` is off)")
-	                   : err_set(err, ERR_PROTOCOL, "it does not answer as PostgreSQL does when it is asked for TLS");
+	return said == 'N'
+	               ? err_set(err, ERR_REFUSED, "it offers no TLS (`ssl` is off)")
+	               : err_set(err, ERR_PROTOCOL, "it does not answer as PostgreSQL does when it is asked for TLS");
 }
 
 int gate_ssl_request_turn(struct gate_ssl_request *q, struct err *err)
