@@ -92,7 +92,7 @@ const char command_end_script[] =
 	/* B and S: between them lies the start of the process; seconds are rounded. */
 	"B=$T S=$T; [ $proc ] || { case $I in ''|*[!0-9]*) exit 0;; esac; B=$((I-3)) S=$((I+3)); }\n"
 	/* No SIGINT at first: its owner may have sent one, and a second one tells many programs to drop everything. */
-	"case $w in ''|*[!0-9]*) w=0;; esac; for told in no yes; do j=$((w*5)); while [ $j -gt 0 ]; do\n"
+	"case $w in ''|*[!0-9]*) w=0;; ?????*) w=3600;; esac; for told in no yes; do j=$((w*5)); while [ $j -gt 0 ]; do\n"
 	" look; above; marked; leader; while add; do :; done; [ \"$F\" != ' ' ] || { j=0 w=0; continue; }\n"
 	" [ $told$j != yes$((w*5)) ] || kill -s INT $F 2>/dev/null; j=$((j-1)); sleep 0.2 || { sleep 1; j=$((j-4)); }\n"
 	"done; done\n"

@@ -301,6 +301,31 @@ static void what_may_not_be_killed_is_told_once_and_ends_by_itself(void **state)
 	target_result_done(&late);
 }
 
+static void what_hears_nothing_is_ended_when_its_time_is_over(void **state)
+{
+	struct world *w = *state;
+	struct target_result r = TARGET_RESULT_INIT;
+	_cleanup_free_ char *script =
+		xasprintf("trap '' INT TERM; echo $$ >'%s'; while :; do sleep 0.1; done", at(w, "pid"));
+	struct target_command c = {.script = script, .grace_ms = 300};
+	int fds[2];
+	assert_int_equal(pipe(fds), 0);
+	struct world proxy = *w;
+	w->wait.cancel_fd = fds[0];
+	proxy.wait.cancel_fd = fds[1];
+	w->wait.tick = cancel_when_there;
+	w->wait.tick_ms = 20;
+	w->wait.context = &proxy;
+	FAILS(ERR_CANCELLED, OP(run)(w->t, &c, &r, &w->err));
+	wait_until_gone(w, "pid");
+	w->wait.cancel_fd = -1;
+	w->wait.tick = NULL;
+	close(fds[0]);
+	close(fds[1]);
+	target_result_done(&r);
+	OK(OP(put)(w->t, at(w, "after"), "x", 1, NULL, &w->err));
+}
+
 /* ---- the guard ---- */
 
 static void the_fence_waits_for_what_may_not_be_killed(void **state)
@@ -536,6 +561,7 @@ int main(void)
 		T(what_a_command_leaves_running_is_not_waited_for),
 		T(another_user_runs_it_where_we_are_root),
 		T(what_may_not_be_killed_is_told_once_and_ends_by_itself),
+		T(what_hears_nothing_is_ended_when_its_time_is_over),
 		T(the_fence_waits_for_what_may_not_be_killed),
 		T(the_fence_ends_what_a_former_owner_has_running),
 		T(the_fence_ends_what_left_its_session_and_its_parents),

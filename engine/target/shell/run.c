@@ -337,13 +337,17 @@ static int run_command(struct view *v, const struct target *t, const struct targ
 		w = grace_begin(&g, w, time, c->grace_ms, ask_to_end, &asked);
 	r = call_it(s, t, c, process.mark, session, w, &o, &sent, err);
 	shell_leave(&stretch);
-	if (r == 0 && g.why != 0) {
-		ret->timed_out = g.why == ERR_TIMEOUT;
-		r = ret->timed_out ? 0 : grace_end(&g, 0, err);
-	} else if (r < 0 && r != ERR_FENCED && r != ERR_NO_SPACE && r != ERR_NOT_FOUND)
+	if (r < 0 && c->grace_ms > 0)
+		r = grace_end(&g, r, err);
+	if (r < 0 && r != ERR_FENCED && r != ERR_NO_SPACE && r != ERR_NOT_FOUND)
 		r = given_up(s, process, t, sent, r, ret, err);
 	else if (r == 0 && t != NULL && target_was_killed(ret->status))
 		end_command(s, process, KILL_LATE_MS);
+	/* It ended in its time, once it was asked to. */
+	if (r == 0 && g.why != 0 && !ret->timed_out) {
+		ret->timed_out = g.why == ERR_TIMEOUT;
+		r = ret->timed_out ? 0 : grace_end(&g, 0, err);
+	}
 	session_free(session);
 	if (c->on_line != NULL) {
 		give_lines(&o, &o.lines[0], true);
