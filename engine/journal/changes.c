@@ -108,6 +108,29 @@ int store_change_set(struct store *s, const char *id, const struct change *c, en
 	return changed(sql_end(s, r, err), state);
 }
 
+/* Newest first: the first row says yes, mostly. */
+int store_target_changed(struct store *s, const char *name, const char *environment, const char *target, bool *ret,
+                         struct err *err)
+{
+	_cleanup_stmt_ sqlite3_stmt *st = NULL;
+	*ret = false;
+	int r = sql_prepare(s, &st, err,
+	                    "SELECT c.doc FROM deployment d CROSS JOIN change c ON c.deployment=d.id"
+	                    " WHERE d.name=? AND d.environment=? AND d.state='committed' ORDER BY d.seq DESC",
+	                    "ss", name, environment);
+	if (r < 0)
+		return r;
+	while (!*ret && (r = sql_step(s, st, err)) > 0) {
+		_cleanup_json_ json_t *doc = NULL;
+		r = sql_json(st, 0, &doc, err);
+		if (r < 0)
+			return r;
+		const char *of = json_get_string(doc, "target");
+		*ret = of != NULL && strcmp(of, target) == 0;
+	}
+	return MIN(r, 0);
+}
+
 int store_change_list(struct store *s, const char *id, struct plan *ret, struct err *err)
 {
 	_cleanup_stmt_ sqlite3_stmt *st = NULL;

@@ -60,6 +60,9 @@ int store_changes_add(struct store *s, const char *id, struct change *changes, s
 int store_change_set(struct store *s, const char *id, const struct change *change, enum change_state state,
                      const char *note, struct err *err);
 int store_change_list(struct store *s, const char *id, struct plan *ret, struct err *err); /* by id, ascending */
+/* Has a committed deployment of that name and environment a change on the target? Asked at the start of each one, however many there were. */
+int store_target_changed(struct store *s, const char *name, const char *environment, const char *target, bool *ret,
+                         struct err *err);
 
 /* Changes as another store recorded them (the copy on a target): with their ids and states, for a deployment that has no changes here yet. */
 int store_changes_import(struct store *s, const char *id, const struct plan *changes, struct err *err);

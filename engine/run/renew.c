@@ -145,29 +145,10 @@ int engine_tick(void *engine, struct err *err)
 	return 0;
 }
 
-static bool changed_on(const struct engine *e, const char *id, const struct etarget *et)
-{
-	_cleanup_(plan_done) struct plan changes = {0};
-	if (id == NULL || engine_changes_of(e->o, id, &changes, NULL) < 0)
-		return false;
-	for (size_t i = 0; i < changes.count; i++)
-		if (strcmp(changes.changes[i].target, et->name) == 0)
-			return true;
-	return false;
-}
-
 bool engine_changed_earlier(const struct engine *e, const struct etarget *et)
 {
-	const struct store_filter filter = {.name = e->name, .environment = e->environment};
-	_cleanup_json_ json_t *list = NULL;
-	if (store_deployment_list(e->store, &filter, &list, NULL) < 0)
-		return false;
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *doc = json_array_get(list, i);
-		if (engine_state_of(doc) == DEPLOYMENT_COMMITTED && changed_on(e, json_get_string(doc, "id"), et))
-			return true;
-	}
-	return false;
+	bool changed = false;
+	return store_target_changed(e->store, e->name, e->environment, et->name, &changed, NULL) == 0 && changed;
 }
 
 /* Retries an operation after a lost connection; a lock that somebody holds is not retried here. */

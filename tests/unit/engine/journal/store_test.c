@@ -52,6 +52,38 @@ static void one_environment_is_locked_by_one_deployment(void **state)
 	assert_int_equal(store_lock(store, "shop", "production", "b", NULL, NULL), 0);
 }
 
+static void add_change(const char *id, const char *target)
+{
+	_cleanup_(plan_done) struct plan plan = {0};
+	struct change *c = plan_add_kind(&plan, "node", ACTION_CREATE, "/x");
+	c->target = xstrdup(target);
+	assert_int_equal(store_changes_add(store, id, plan.changes, plan.count, NULL), 0);
+}
+
+static bool is_changed(const char *environment, const char *target)
+{
+	bool changed = true;
+	assert_int_equal(store_target_changed(store, "shop", environment, target, &changed, NULL), 0);
+	return changed;
+}
+
+static void a_target_is_changed_by_a_committed_deployment_of_its_environment_only(void **state)
+{
+	(void)state;
+	assert_false(is_changed("production", "web"));
+	add("a", "production", "committed");
+	add_change("a", "web");
+	add("b", "production", "undone");
+	add_change("b", "db");
+	add("c", "staging", "committed");
+	add_change("c", "cache");
+	add("d", "production", "committed");
+	assert_true(is_changed("production", "web"));
+	assert_false(is_changed("production", "db"));
+	assert_false(is_changed("production", "cache"));
+	assert_true(is_changed("staging", "cache"));
+}
+
 static size_t undecided(void)
 {
 	const struct store_filter filter = {.undecided = true};
@@ -173,6 +205,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(one_environment_is_locked_by_one_deployment, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_target_is_changed_by_a_committed_deployment_of_its_environment_only,
+	                                        set_up, tear_down),
 		cmocka_unit_test_setup_teardown(undecided_is_what_recovery_must_look_at, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(changes_get_ids_in_the_order_of_making_and_come_back_whole, set_up,
 	                                        tear_down),
