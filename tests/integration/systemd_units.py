@@ -12,7 +12,9 @@ from servers.sshd import Sshd  # noqa: E402
 
 FAIL = {"run": {"command": "false", "undo": "none"}}
 UNIT = "/etc/systemd/system/shop.service"
-CONTENT = "[Unit]\nDescription=shop\n[Service]\nExecStart=/bin/sh -c 'cat /srv/shop.conf; exec sleep 1000'\n[Install]\nWantedBy=multi-user.target\n"
+# It says when it is ready: of one that does not, a second has to pass.
+SAYS = "Type=notify\nNotifyAccess=all\n"
+CONTENT = f"[Unit]\nDescription=shop\n[Service]\n{SAYS}ExecStart=/bin/sh -c 'cat /srv/shop.conf; systemd-notify --ready; exec sleep 1000'\n[Install]\nWantedBy=multi-user.target\n"
 CONF = "/srv/shop.conf"
 
 
@@ -102,7 +104,7 @@ class Units(Case):
             return [{"file": {"id": "conf", "path": CONF, "content": text}}, self.unit(restart_on=["${{ resources.conf.digest }}"])]
 
         def printed():
-            return sh("journalctl --no-pager -q -o cat -u shop.service | tail -n 1").strip()
+            return sh("journalctl --sync; journalctl --no-pager -q -o cat -u shop.service | tail -n 1").strip()
         with Trial() as t:
             self.apply(t, resources("one\n"))
             self.assertEqual(printed(), "one")
@@ -117,8 +119,8 @@ class Units(Case):
         with Trial() as t:
             self.apply(t, [self.unit()])
             made = world()
-            for broken, words in ((CONTENT.replace("ExecStart=", "Type=oneshot\nExecStart=/bin/sh -c 'echo no room for \\\\033[31m it; exit 3'\n#"), "no room for"),
-                                  (CONTENT.replace("exec sleep 1000", "echo port taken; exit 1"), "port taken"),
+            for broken, words in ((CONTENT.replace(SAYS, "").replace("ExecStart=", "Type=oneshot\nExecStart=/bin/sh -c 'echo no room for \\\\033[31m it; exit 3'\n#"), "no room for"),
+                                  (CONTENT.replace(SAYS, "").replace("systemd-notify --ready; exec sleep 1000", "echo port taken; exit 1"), "port taken"),
                                   (CONTENT.replace("ExecStart=/bin/sh", "ExecStart=/no/such"), "shop.service is failed")):
                 self.assert_says(self.apply(t, [self.unit(content=broken)], code=1), words)
                 self.assertEqual(world(), made)
