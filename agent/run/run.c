@@ -199,6 +199,8 @@ int run_workflow(const struct run_options *o, int *ret_status, struct err *err)
 		while (!turn(&r))
 			wait_for_news(&r);
 		_cleanup_json_ json_t *last = forge_local_show(r.forge);
+		if (r.killed) /* the jobs had no time to say so */
+			json_object_set_new(last, "conclusion", json_string("cancelled"));
 		view_end(r.view, last);
 		*ret_status = status_of(&r, last);
 	}
