@@ -10,22 +10,25 @@
 enum archive_compression { ARCHIVE_NONE, ARCHIVE_GZIP, ARCHIVE_ZSTD, ARCHIVE_ZSTD_FAST };
 
 /* One entry of a tree, as in the manifest. */
+enum { TREE_DIGEST_BYTES = 32 };
 enum tree_digest_from {
+	TREE_DIGEST_NONE,
 	TREE_DIGEST_GIVEN,    /* by somebody else, a manifest */
 	TREE_DIGEST_READ,     /* tree_digest read the content */
 	TREE_DIGEST_RECALLED, /* it did so earlier */
 };
+/* Trees of hundreds of thousands of entries are held in memory, so its size counts. */
 struct tree_entry {
-	char *path;   /* relative, no leading ./ */
-	mode_t mode;  /* type and permission bits */
-	int64_t size; /* files */
+	char *path;          /* relative, no leading ./ */
+	char *link;          /* symbolic link's target */
+	const char *content; /* kept by tree_digest, `size` bytes, the tree's; NULL */
+	int64_t size;        /* files */
 	int64_t mtime_ns;
 	int64_t ctime_ns;
 	uint64_t dev, ino;
-	char digest[65]; /* SHA-256 of a file's content, "" when not computed */
-	enum tree_digest_from digest_from;
-	char *link;          /* symbolic link's target */
-	const char *content; /* kept by tree_digest, `size` bytes, the tree's; NULL */
+	unsigned char digest[TREE_DIGEST_BYTES]; /* SHA-256 of a file's content */
+	enum tree_digest_from digest_from;       /* NONE: it is not known */
+	mode_t mode;                             /* type and permission bits */
 };
 struct tree {
 	struct tree_entry *entries;
@@ -40,6 +43,10 @@ struct tree_entry *tree_add(struct tree *t);
 /* By path, as strcmp orders; NULL when absent. The tree must be sorted so. */
 const struct tree_entry *tree_find(const struct tree *t, const char *path);
 void tree_sort(struct tree *t);
+/* "" where the digest is not known. */
+void tree_entry_hex(const struct tree_entry *e, char hex[2 * TREE_DIGEST_BYTES + 1]);
+/* From its digits, which somebody else gave; false: they are none of a digest. */
+bool tree_entry_set_hex(struct tree_entry *e, const char *hex);
 
 /* Excludes with the syntax of .gitignore. */
 struct ignore;

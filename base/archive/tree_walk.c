@@ -69,6 +69,18 @@ const struct tree_entry *tree_find(const struct tree *t, const char *path)
 	return bsearch(&key, t->entries, t->count, sizeof(*t->entries), compare_entries);
 }
 
+void tree_entry_hex(const struct tree_entry *e, char hex[2 * TREE_DIGEST_BYTES + 1])
+{
+	str_hex(e->digest, e->digest_from == TREE_DIGEST_NONE ? 0 : sizeof(e->digest), hex);
+}
+
+bool tree_entry_set_hex(struct tree_entry *e, const char *hex)
+{
+	bool good = str_from_hex(hex, sizeof(e->digest), e->digest);
+	e->digest_from = good ? TREE_DIGEST_GIVEN : TREE_DIGEST_NONE;
+	return good;
+}
+
 struct walk {
 	int top; /* borrowed */
 	struct ignore *ignore;
@@ -457,12 +469,12 @@ static int digest_entry(struct digester *d, struct tree_entry *e, struct err *er
 		if (atomic_load(&d->g->team.stop))
 			return 0;
 	}
-	digest_hex(d->digest, e->digest);
+	digest_raw(d->digest, e->digest);
 	e->digest_from = TREE_DIGEST_READ;
 	if (d->g->keep && size == e->size && size < DIGEST_BUFFER)
 		keep_content(d, e);
 	if (size != e->size) {
-		e->digest[0] = 0;
+		e->digest_from = TREE_DIGEST_NONE;
 		return err_set(err, ERR_CONFLICT, "'%s' changed while it was read", e->path);
 	}
 	return 0;
@@ -481,7 +493,7 @@ static void *digest_some(void *context)
 			break;
 		struct tree_entry *e = &g->tree->entries[i];
 		int r = check_now_and_then(&d, DIGEST_CHECK_EVERY / 32, &err);
-		if (r == 0 && S_ISREG(e->mode) && e->digest[0] == 0 && !(g->leave && g->leave[i]))
+		if (r == 0 && S_ISREG(e->mode) && e->digest_from == TREE_DIGEST_NONE && !(g->leave && g->leave[i]))
 			r = digest_entry(&d, e, &err);
 		if (r < 0)
 			team_fail(&g->team, r, &err);

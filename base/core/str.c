@@ -193,6 +193,23 @@ void str_hex(const void *data, size_t len, char *hex)
 	*hex = '\0';
 }
 
+static int hex_digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool str_from_hex(const char *hex, size_t len, void *ret)
+{
+	unsigned char *bytes = ret;
+	for (size_t i = 0; i < len; i++) {
+		int high = hex_digit(hex[2 * i]), low = high < 0 ? -1 : hex_digit(hex[2 * i + 1]);
+		if (low < 0)
+			return false;
+		bytes[i] = (unsigned char)(high << 4 | low);
+	}
+	return true;
+}
+
 void str_remove_front(struct str *s, size_t count)
 {
 	if (count == 0 || s->data == NULL)

@@ -36,6 +36,8 @@ bool str_append_shell(struct str *s, const char *word);
 bool str_append_safe(struct str *s, const char *text, size_t len);
 /* Bytes in lower case, and a NUL: 2 * len + 1 characters. */
 void str_hex(const void *data, size_t len, char *hex);
+/* `len` bytes from twice as many digits in lower case; false: another character stands there. */
+bool str_from_hex(const char *hex, size_t len, void *ret);
 /* The length and code of a control character or mark of direction that begins there; 0: another one does, or none whole. */
 size_t str_unseen(const char *text, size_t len, unsigned *ret_code);
 /* Room for `more` bytes at data+len (the caller writes and raises len). NULL: past the limit. */

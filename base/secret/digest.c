@@ -48,12 +48,17 @@ void digest_update(struct digest *d, const void *data, size_t len)
 	must(EVP_DigestUpdate(d->md, data, len));
 }
 
+void digest_raw(struct digest *d, unsigned char ret[DIGEST_BYTES])
+{
+	must(EVP_DigestFinal_ex(d->md, ret, NULL));
+	must(EVP_DigestInit_ex(d->md, sha256(), NULL));
+}
+
 void digest_hex(struct digest *d, char hex[DIGEST_HEX])
 {
-	unsigned char bytes[EVP_MAX_MD_SIZE];
-	must(EVP_DigestFinal_ex(d->md, bytes, NULL));
-	must(EVP_DigestInit_ex(d->md, sha256(), NULL));
-	str_hex(bytes, DIGEST_BYTES, hex);
+	unsigned char bytes[DIGEST_BYTES];
+	digest_raw(d, bytes);
+	str_hex(bytes, sizeof(bytes), hex);
 }
 
 void digest_free(struct digest *d)

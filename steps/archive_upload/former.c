@@ -157,8 +157,8 @@ int upload_distrust_former(const struct step_context *c, struct view *v, struct 
 		if (there && manifest_same(e, there))
 			continue;
 		e->mode = 0;
-		e->digest[0] = 0;
-		u->former.blobs[i][0] = 0;
+		e->digest_from = TREE_DIGEST_NONE;
+		u->former.blobs[i] = (struct manifest_blob){0};
 		bad++;
 	}
 	tree_done(&now);

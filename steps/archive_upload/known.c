@@ -22,14 +22,14 @@ static const int64_t settled_ns = 2 * INT64_C(1000000000); /* the coarsest clock
 struct record {
 	uint64_t dev, ino;
 	int64_t size, mtime_ns, ctime_ns;
-	char digest[64];
+	unsigned char digest[TREE_DIGEST_BYTES];
 };
 struct head {
 	char magic[16];
 	uint64_t count;
 	char sum[64]; /* of the records */
 };
-static const char magic[16] = "davit digests 1";
+static const char magic[16] = "davit digests 2";
 enum { KNOWN_MAX = sizeof(struct head) + RECORDS_MAX * sizeof(struct record) };
 
 static int compare_records(const void *a, const void *b)
@@ -104,14 +104,13 @@ void upload_known_recall(const struct step_context *c, const char *source, struc
 	const struct record *records = read_records(dir, name, &text, &count);
 	for (size_t i = 0; records && i < tree->count; i++) {
 		struct tree_entry *e = &tree->entries[i];
-		if (!S_ISREG(e->mode) || e->digest[0])
+		if (!S_ISREG(e->mode) || e->digest_from != TREE_DIGEST_NONE)
 			continue;
 		const struct record wanted = record_of(e);
 		const struct record *r = bsearch(&wanted, records, count, sizeof(*r), compare_records);
 		if (!r || r->size != e->size || r->mtime_ns != e->mtime_ns || r->ctime_ns != e->ctime_ns)
 			continue;
 		memcpy(e->digest, r->digest, sizeof(r->digest));
-		e->digest[sizeof(r->digest)] = '\0';
 		e->digest_from = TREE_DIGEST_RECALLED;
 	}
 }
@@ -129,7 +128,7 @@ static size_t collect(const struct tree *tree, int64_t looked_ns, struct record 
 	*ret_news = false;
 	for (size_t i = 0; i < tree->count && count < RECORDS_MAX; i++) {
 		const struct tree_entry *e = &tree->entries[i];
-		if (!S_ISREG(e->mode) || e->digest_from == TREE_DIGEST_GIVEN || !is_settled(e, looked_ns))
+		if (!S_ISREG(e->mode) || e->digest_from <= TREE_DIGEST_GIVEN || !is_settled(e, looked_ns))
 			continue;
 		*ret_news |= e->digest_from == TREE_DIGEST_READ;
 		records[count++] = record_of(e);

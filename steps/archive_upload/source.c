@@ -156,7 +156,7 @@ static bool same_attribute_files(const struct upload_source *s, const struct man
 		if (!is_attributes(s->tree.entries[i].path))
 			continue;
 		const struct tree_entry *e = tree_find(&former->tree, s->tree.entries[i].path);
-		if (!e || !s->blobs[i][0] || strcmp(former->blobs[e - former->tree.entries], s->blobs[i]) != 0)
+		if (!e || !manifest_blob_same(&s->blobs[i], &former->blobs[e - former->tree.entries]))
 			return false;
 		ours++;
 	}
@@ -305,7 +305,7 @@ static void *read_ahead(void *memory)
 	if (ahead->r == 0) {
 		_cleanup_free_ bool *leave = xcalloc(s->tree.count + 1, sizeof(*leave));
 		for (size_t i = 0; i < s->tree.count; i++)
-			leave[i] = s->blobs[i][0] != 0;
+			leave[i] = manifest_blob_known(&s->blobs[i]);
 		upload_known_recall(ahead->c, s->path, &s->tree);
 		/* A failure here occurs again, and is reported, where it counts. */
 		tree_digest(s->fd, &s->tree, leave, true, &w, NULL);
@@ -395,7 +395,7 @@ static void recall(const struct upload_last *last, struct upload_source *s)
 		return;
 	for (size_t i = 0; i < s->tree.count; i++) {
 		struct tree_entry *e = &s->tree.entries[i];
-		if (!S_ISREG(e->mode) || *e->digest)
+		if (!S_ISREG(e->mode) || e->digest_from != TREE_DIGEST_NONE)
 			continue;
 		const struct tree_entry *known = tree_find(&last->source.tree, e->path);
 		if (known && S_ISREG(known->mode) && known->mtime_ns == e->mtime_ns && known->size == e->size &&
@@ -416,9 +416,8 @@ int upload_source_digest(const struct step_context *c, struct upload_source *s, 
 			while (k < t->count && (order = strcmp(t->entries[k].path, e->path)) < 0)
 				k++;
 			if (k < t->count && order == 0 && S_ISREG(e->mode) && S_ISREG(t->entries[k].mode) &&
-			    s->blobs[i][0] && e->size == t->entries[k].size &&
-			    strcmp(former->blobs[k], s->blobs[i]) == 0)
-				memcpy(e->digest, t->entries[k].digest, sizeof(e->digest));
+			    e->size == t->entries[k].size && manifest_blob_same(&s->blobs[i], &former->blobs[k]))
+				take_digest(e, &t->entries[k]);
 		}
 	}
 	recall(last_of(c), s);

@@ -13,7 +13,7 @@ struct upload_source {
 	struct tree
 		tree; /* modes as for the release: git's for tracked files, others without write for group and others */
 	int64_t looked_ns;       /* the wall clock before the walk */
-	char (*blobs)[BLOB_HEX]; /* one for each entry: git's id if the work tree is known to hold that content */
+	struct manifest_blob *blobs; /* one for each entry: git's id if the work tree is known to hold that content */
 	bool git;                /* lies in a work tree with a commit */
 	char commit[BLOB_HEX];
 	struct strv dirty; /* the first DIRTY_SHOWN differences from the commit: "modified: a/b" */

@@ -135,7 +135,7 @@ static int look_at_tracked(struct git_look *g, const git_index_entry *ie, size_t
 			return 0;
 		}
 	}
-	hex_of(&ie->id, g->source->blobs[i]);
+	memcpy(g->source->blobs[i].id, ie->id.id, BLOB_BYTES);
 	if (S_ISLNK(e->mode))
 		return 0;
 	bool executable = ie->mode == GIT_FILEMODE_BLOB_EXECUTABLE;
@@ -320,7 +320,7 @@ static int look_at_files(struct git_look *g, struct err *err)
 static void settle_directories(struct upload_source *s)
 {
 	for (size_t i = 0; i < s->tree.count; i++) {
-		if (!s->blobs[i][0])
+		if (!manifest_blob_known(&s->blobs[i]))
 			continue;
 		_cleanup_free_ char *dir = xstrdup(s->tree.entries[i].path);
 		for (char *slash = strrchr(dir, '/'); slash; slash = strrchr(dir, '/')) {
@@ -353,7 +353,7 @@ static void look_for_lfs(struct git_look *g)
 	    !strstr(str_peek(&text), "filter=lfs"))
 		return;
 	for (size_t i = 0; i < s->tree.count; i++)
-		g->lfs += s->blobs[i][0] && is_lfs_pointer(s->fd, &s->tree.entries[i]);
+		g->lfs += manifest_blob_known(&s->blobs[i]) && is_lfs_pointer(s->fd, &s->tree.entries[i]);
 }
 
 static void note(struct git_look *g)

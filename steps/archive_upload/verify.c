@@ -1,5 +1,6 @@
 /* Verifies the received files before the switch. */
 #include "steps/archive_upload/archive_upload.h"
+#include "base/secret/digest.h"
 #include "base/sys/fs.h"
 
 /* The connection authenticates the bytes and tar says if it could write them, so a sample is enough for very many files. */
@@ -61,7 +62,9 @@ int upload_verify_sent(struct view *v, const struct upload *u, const size_t *sen
 	if (r < 0)
 		return err_wrap(err, r, "look at the files of '%s' on '%s'", u->at.release, v->name);
 	for (size_t i = 0; i < count; i++) {
-		if (strcmp(hex[i], t->entries[files[i]].digest) != 0)
+		char want[DIGEST_HEX];
+		tree_entry_hex(&t->entries[files[i]], want);
+		if (strcmp(hex[i], want) != 0)
 			return differs(names[i], u->at.release, v, err);
 	}
 	return 0;

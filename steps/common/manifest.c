@@ -62,7 +62,19 @@ static void write_size(int64_t size, struct str *out)
 	str_append_n(out, p, (size_t)(text + sizeof(text) - p));
 }
 
-static void write_entry(const struct tree_entry *e, const char *blob, struct str *out)
+bool manifest_blob_known(const struct manifest_blob *b)
+{
+	static const struct manifest_blob none;
+	return memcmp(b, &none, sizeof(none)) != 0;
+}
+
+bool manifest_blob_same(const struct manifest_blob *a, const struct manifest_blob *b)
+{
+	return manifest_blob_known(a) && memcmp(a, b, sizeof(*a)) == 0;
+}
+
+/* with_blob: without one it is the line of a tree's digest. */
+static void write_entry(const struct tree_entry *e, bool with_blob, const struct manifest_blob *blob, struct str *out)
 {
 	if (S_ISLNK(e->mode)) {
 		str_append(out, "l ");
@@ -77,10 +89,15 @@ static void write_entry(const struct tree_entry *e, const char *blob, struct str
 		str_append_n(out, "f ", 2);
 		write_mode(e->mode, out);
 		write_size(e->size, out);
-		str_append(out, *e->digest ? e->digest : "-");
+		char hex[2 * TREE_DIGEST_BYTES + 1];
+		tree_entry_hex(e, hex);
+		str_append(out, *hex ? hex : "-");
 		str_append_c(out, ' ');
-		if (blob) {
-			str_append(out, *blob ? blob : "-");
+		if (with_blob) {
+			char id[BLOB_HEX] = "-";
+			if (blob && manifest_blob_known(blob))
+				str_hex(blob->id, sizeof(blob->id), id);
+			str_append(out, id);
 			str_append_c(out, ' ');
 		}
 		write_name(out, e->path);
@@ -88,14 +105,14 @@ static void write_entry(const struct tree_entry *e, const char *blob, struct str
 	str_append_c(out, '\n');
 }
 
-void manifest_write(const json_t *head, const struct tree *tree, char (*blobs)[BLOB_HEX], struct str *out)
+void manifest_write(const json_t *head, const struct tree *tree, const struct manifest_blob *blobs, struct str *out)
 {
 	_cleanup_free_ char *text = json_text(head);
 
 	str_append(out, text);
 	str_append_c(out, '\n');
 	for (size_t i = 0; i < tree->count; i++)
-		write_entry(&tree->entries[i], blobs ? blobs[i] : "", out);
+		write_entry(&tree->entries[i], true, blobs ? &blobs[i] : NULL, out);
 }
 
 void manifest_tree_digest(const struct tree *tree, char hex[65])
@@ -105,7 +122,7 @@ void manifest_tree_digest(const struct tree *tree, char hex[65])
 
 	for (size_t i = 0; i < tree->count; i++) {
 		str_clear(&line);
-		write_entry(&tree->entries[i], NULL, &line);
+		write_entry(&tree->entries[i], false, NULL, &line);
 		digest_update(d, line.data, line.len);
 	}
 	digest_hex(d, hex);
@@ -120,7 +137,8 @@ bool manifest_same(const struct tree_entry *a, const struct tree_entry *b)
 		return S_ISLNK(a->mode) && S_ISLNK(b->mode) && strcmp(a->link, b->link) == 0;
 	if (S_ISLNK(a->mode))
 		return strcmp(a->link, b->link) == 0;
-	return a->size == b->size && *a->digest && strcmp(a->digest, b->digest) == 0;
+	return a->size == b->size && a->digest_from != TREE_DIGEST_NONE && b->digest_from != TREE_DIGEST_NONE &&
+	       memcmp(a->digest, b->digest, sizeof(a->digest)) == 0;
 }
 
 /* The word at *p; terminates it and moves past it. NULL when there is none. */
@@ -146,40 +164,24 @@ static bool read_mode(const char *text, mode_t type, mode_t *ret)
 	return *end == 0;
 }
 
-static bool is_hex(const char *text, size_t len)
-{
-	for (size_t i = 0; i < len; i++) {
-		char c = text[i];
-		if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
-			return false;
-	}
-	return text[len] == 0;
-}
-
-static bool read_file_line(char *line, struct tree_entry *e, char blob[BLOB_HEX])
+static bool read_file_line(char *line, struct tree_entry *e, struct manifest_blob *blob)
 {
 	long long size;
 	char *mode = word(&line), *length = word(&line), *digest = word(&line), *id = word(&line);
 
 	if (!id || !read_mode(mode, S_IFREG, &e->mode) || !str_parse_i64(length, 0, INT64_MAX, &size))
 		return false;
-	if (strcmp(digest, "-") != 0) {
-		if (!is_hex(digest, 64))
-			return false;
-		memcpy(e->digest, digest, 65);
-	}
-	if (strcmp(id, "-") != 0) {
-		if (!is_hex(id, BLOB_HEX - 1))
-			return false;
-		memcpy(blob, id, BLOB_HEX);
-	}
+	if (strcmp(digest, "-") != 0 && (strlen(digest) != 2 * TREE_DIGEST_BYTES || !tree_entry_set_hex(e, digest)))
+		return false;
+	if (strcmp(id, "-") != 0 && (strlen(id) != BLOB_HEX - 1 || !str_from_hex(id, BLOB_BYTES, blob->id)))
+		return false;
 	e->size = size;
 	e->path = xstrdup(line);
 	return true;
 }
 
 /* Sets its path whenever this returns true. */
-static bool read_line(char *line, struct tree_entry *e, char blob[BLOB_HEX])
+static bool read_line(char *line, struct tree_entry *e, struct manifest_blob *blob)
 {
 	char type = *line;
 
@@ -232,8 +234,8 @@ static int read_entries(const char *name, char *text, struct manifest *m, struct
 		next = end + 1;
 		struct tree_entry *e = tree_add(&m->tree);
 		m->blobs = xgrow(m->blobs, &cap, m->tree.count, sizeof(*m->blobs));
-		m->blobs[m->tree.count - 1][0] = 0;
-		if (!read_line(line, e, m->blobs[m->tree.count - 1]) || !good_path(e->path)) {
+		m->blobs[m->tree.count - 1] = (struct manifest_blob){0};
+		if (!read_line(line, e, &m->blobs[m->tree.count - 1]) || !good_path(e->path)) {
 			if (!e->path)
 				e->path = xstrdup("");
 			return err_set(err, ERR_INVALID, "%s:%zu: not a line of a manifest", name, number);

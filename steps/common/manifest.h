@@ -8,17 +8,24 @@
 #include "base/archive/archive.h"
 #include "base/data/json.h"
 
-enum { MANIFEST_FORMAT = 1, MANIFEST_MAX = 256 << 20, BLOB_HEX = 41 };
+enum { MANIFEST_FORMAT = 1, MANIFEST_MAX = 256 << 20, BLOB_BYTES = 20, BLOB_HEX = 2 * BLOB_BYTES + 1 };
+
+/* Git's id of a content; all zero: it is not known. */
+struct manifest_blob {
+	unsigned char id[BLOB_BYTES];
+};
+bool manifest_blob_known(const struct manifest_blob *b);
+bool manifest_blob_same(const struct manifest_blob *a, const struct manifest_blob *b); /* and known */
 
 struct manifest {
 	json_t *head;
 	struct tree tree;
-	char (*blobs)[BLOB_HEX]; /* one for each entry, "" when unknown; may be NULL */
+	struct manifest_blob *blobs; /* one for each entry; may be NULL */
 };
 void manifest_done(struct manifest *m);
 /* name: for messages. */
 int manifest_parse(const char *name, const char *text, size_t len, struct manifest *ret, struct err *err);
-void manifest_write(const json_t *head, const struct tree *tree, char (*blobs)[BLOB_HEX], struct str *out);
+void manifest_write(const json_t *head, const struct tree *tree, const struct manifest_blob *blobs, struct str *out);
 /* SHA-256 over paths, types, modes, contents and links: equal trees have equal digests. */
 void manifest_tree_digest(const struct tree *tree, char hex[65]);
 /* Type, mode, content and link are the same. Entries without a digest are not. */

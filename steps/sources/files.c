@@ -1,6 +1,7 @@
 /* source of files: a copy on the target itself, in the order of `paths`: PLACE/N. Never by hard links: a file that is written in place would
  * change in both. */
 #include "steps/sources/sources.h"
+#include "base/secret/digest.h"
 #include "base/sys/fs.h"
 #include <inttypes.h>
 
@@ -233,7 +234,10 @@ int source_copy_path(const struct step_context *c, struct target *t, const char 
 		e->mode = S_IFREG | n.mode;
 		e->size = n.size;
 		all->bytes += n.size;
-		return r < 0 ? r : host_digest(v, goal, e->digest, err);
+		char hex[DIGEST_HEX];
+		if (r == 0)
+			r = host_digest(v, goal, hex, err);
+		return r == 0 && !tree_entry_set_hex(e, hex) ? err_set(err, ERR_PROTOCOL, "'%s' is no digest", hex) : r;
 	}
 	add_entries(all, number, &copy);
 	return 0;

@@ -29,6 +29,13 @@ static const struct {
 	{"version", NODE_FILE, 0644},
 };
 
+static void digest_entry(const struct snode *n, struct tree_entry *e)
+{
+	char hex[65];
+	digest_of(n->content->data, n->content->len, hex);
+	tree_entry_set_hex(e, hex);
+}
+
 static struct snode *add(struct source_tree *s, size_t kind, const char *text)
 {
 	struct snode *n = &s->nodes[s->count++];
@@ -156,7 +163,7 @@ static void put_manifest(struct stree *t, const char *release, const struct sour
 		e->link = n->type == NODE_LINK ? xstrdup((const char *)n->content->data) : NULL;
 		if (n->type == NODE_FILE) {
 			e->size = n->content->len;
-			digest_of(n->content->data, n->content->len, e->digest);
+			digest_entry(n, e);
 		}
 	}
 	manifest_write(head, &tree, NULL, &text);
@@ -203,7 +210,7 @@ void sim_upload_model(struct stree *t, const json_t *input)
 
 static bool entry_is_there(struct stree *t, const char *dir, const struct tree_entry *e)
 {
-	char path[SIM_PATH * 2], hex[65];
+	char path[SIM_PATH * 2], hex[65], want[65];
 	snprintf(path, sizeof(path), "%s/%s", dir, e->path);
 	const struct snode *n = stree_find(t, path);
 	if (n == NULL || n->mode != (e->mode & 07777))
@@ -213,7 +220,8 @@ static bool entry_is_there(struct stree *t, const char *dir, const struct tree_e
 	if (n->type == NODE_DIR)
 		return S_ISDIR(e->mode);
 	digest_of(n->content->data, n->content->len, hex);
-	return S_ISREG(e->mode) && strcmp(hex, e->digest) == 0;
+	tree_entry_hex(e, want);
+	return S_ISREG(e->mode) && strcmp(hex, want) == 0;
 }
 
 /* The release that is valid is what its own manifest says. */
@@ -264,7 +272,7 @@ int sim_tree(struct view *v, const char *path, bool digests, struct tree *ret, s
 		e->link = n->type == NODE_LINK ? xstrdup((const char *)n->content->data) : NULL;
 		e->size = n->type == NODE_FILE ? n->content->len : 0;
 		if (n->type == NODE_FILE && digests)
-			digest_of(n->content->data, n->content->len, e->digest);
+			digest_entry(n, e);
 	}
 	tree_sort(&tree);
 	*ret = tree;

@@ -266,10 +266,8 @@ static int parse_digest(const char *line, struct tree *t, const char *root, stru
 	key.path = (char *)(uintptr_t)(line + 66 + root_len + 1);
 	struct tree_entry *e = bsearch(&key, t->entries, t->count, sizeof(key), by_path);
 	/* A file that appeared in between: the next look sees it. */
-	if (e != NULL) {
-		memcpy(e->digest, line, 64);
-		e->digest[64] = '\0';
-	}
+	if (e != NULL && !tree_entry_set_hex(e, line))
+		return err_set(err, ERR_PROTOCOL, "'%s': unexpected digests", root);
 	return 0;
 }
 

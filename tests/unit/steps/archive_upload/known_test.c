@@ -78,9 +78,9 @@ static size_t known(const struct place *p, struct tree *tree)
 	*tree = look(p, false);
 	upload_known_recall(&p->c, p->source, tree);
 	for (size_t i = 0; i < tree->count; i++) {
-		count += tree->entries[i].digest[0] != '\0';
-		assert_int_equal(tree->entries[i].digest_from,
-		                 tree->entries[i].digest[0] ? TREE_DIGEST_RECALLED : TREE_DIGEST_GIVEN);
+		bool recalled = tree->entries[i].digest_from == TREE_DIGEST_RECALLED;
+		count += recalled;
+		assert_true(recalled || tree->entries[i].digest_from == TREE_DIGEST_NONE);
 	}
 	return count;
 }
@@ -127,7 +127,7 @@ static void what_was_read_is_known_again(void **state)
 	struct tree now, read = look(p, true);
 	assert_int_equal(known(p, &now), 2);
 	for (size_t i = 0; i < now.count; i++)
-		assert_string_equal(now.entries[i].digest, read.entries[i].digest);
+		assert_memory_equal(now.entries[i].digest, read.entries[i].digest, TREE_DIGEST_BYTES);
 	tree_done(&now);
 	tree_done(&read);
 }
@@ -170,7 +170,7 @@ static void another_content_of_the_same_size_and_time_is_seen(void **state)
 	struct tree now;
 	assert_int_equal(known(p, &now), 1);
 	assert_string_equal(now.entries[0].path, "a");
-	assert_int_equal(now.entries[0].digest[0], '\0');
+	assert_int_equal(now.entries[0].digest_from, TREE_DIGEST_NONE);
 	tree_done(&now);
 }
 
