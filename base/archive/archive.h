@@ -65,9 +65,9 @@ void ignore_free(struct ignore *i);
 /* Walks a directory: sorted by path, excluded subtrees are not entered. Sockets, devices and pipes are refused by name. */
 int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait *w, struct tree *ret, struct err *err);
 /* Fills in the digests of files that have none; a file that is gone or has another size is ERR_CONFLICT. leave (may
- * be NULL): entries to skip. With keep small files stay in memory, up to TREE_KEPT_MAX bytes in all, so that archive_pack
- * need not read them again. */
-enum { TREE_KEPT_MAX = 64 << 20 };
+ * be NULL): entries to skip. With keep small files stay in memory, up to TREE_KEPT_MAX bytes in all, less TREE_KEPT_LESS for each
+ * entry of the tree, so that archive_pack need not read them again. */
+enum { TREE_KEPT_MAX = 48 << 20, TREE_KEPT_LESS = 256 };
 int tree_digest(int dirfd, struct tree *tree, const bool *leave, bool keep, struct wait *w, struct err *err);
 /* Frees the kept contents. */
 void tree_forget(struct tree *t);

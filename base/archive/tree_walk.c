@@ -7,12 +7,21 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { WALK_ALONE = 6 /* directories at the top */, WALK_MAX_DEPTH = 500, WALK_PATH_MAX = 16384, WALK_LINK_MAX = 4096 };
+enum {
+	WALK_ALONE = 6 /* directories at the top */,
+	WALK_LARGE = 20000 /* entries */,
+	WALK_MAX_DEPTH = 500,
+	WALK_PATH_MAX = 16384,
+	WALK_LINK_MAX = 4096
+};
 enum { KEEP_BLOCK = 4 << 20, KEEP_ALIGN = 2 << 20 }; /* of the size of large pages */
 enum { DIGEST_THREADS = 2, DIGEST_BUFFER = 256 << 10, DIGEST_CHECK_EVERY = 16 << 20 /* bytes */, DIGEST_ALONE = 64 };
 
@@ -338,6 +347,17 @@ static void join_parts(struct walking *g, struct tree *ret)
 	}
 }
 
+/* The parts of a large tree leave as much free memory between the names as the tree takes; no later list fits into it. */
+static void give_back(const struct tree *t)
+{
+#ifdef __GLIBC__
+	if (t->count > WALK_LARGE)
+		malloc_trim(0);
+#else
+	(void)t;
+#endif
+}
+
 static bool worth_a_thread(const struct dir_names *names)
 {
 	size_t dirs = 0;
@@ -363,6 +383,7 @@ int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait 
 		if (two)
 			pthread_join(other, NULL);
 		join_parts(&g, &tree);
+		give_back(&tree);
 		r = team_end(&g.team, err);
 	}
 	free(g.parts);
@@ -384,7 +405,7 @@ struct digesting {
 	int top;
 	struct tree *tree;
 	const bool *leave;
-	bool keep;
+	int64_t keep; /* bytes at most */
 	struct wait *wait;
 	atomic_llong kept; /* bytes */
 	struct team team;  /* its lock is of the tree's blocks too */
@@ -423,7 +444,7 @@ static void keep_content(struct digester *d, struct tree_entry *e)
 {
 	size_t size = (size_t)e->size;
 
-	if (size == 0 || atomic_fetch_add(&d->g->kept, e->size) + e->size > TREE_KEPT_MAX)
+	if (size == 0 || atomic_fetch_add(&d->g->kept, e->size) + e->size > d->g->keep)
 		return;
 	if (d->keep_left < size)
 		new_block(d);
@@ -471,7 +492,7 @@ static int digest_entry(struct digester *d, struct tree_entry *e, struct err *er
 	}
 	digest_raw(d->digest, e->digest);
 	e->digest_from = TREE_DIGEST_READ;
-	if (d->g->keep && size == e->size && size < DIGEST_BUFFER)
+	if (d->g->keep > 0 && size == e->size && size < DIGEST_BUFFER)
 		keep_content(d, e);
 	if (size != e->size) {
 		e->digest_from = TREE_DIGEST_NONE;
@@ -506,7 +527,9 @@ static void *digest_some(void *context)
 
 int tree_digest(int dirfd, struct tree *tree, const bool *leave, bool keep, struct wait *w, struct err *err)
 {
-	struct digesting g = {.top = dirfd, .tree = tree, .leave = leave, .keep = keep, .wait = w, .team = TEAM_INIT};
+	struct digesting g = {.top = dirfd, .tree = tree, .leave = leave, .wait = w, .team = TEAM_INIT};
+	if (keep)
+		g.keep = TREE_KEPT_MAX - (int64_t)MIN(tree->count, (size_t)TREE_KEPT_MAX) * TREE_KEPT_LESS;
 	pthread_t threads[DIGEST_THREADS - 1];
 	int started = 0;
 

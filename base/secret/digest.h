@@ -7,7 +7,7 @@ enum { DIGEST_HEX = 65, DIGEST_BYTES = 32 };
 struct digest; /* a running SHA-256 */
 struct digest *digest_new(void);
 void digest_update(struct digest *d, const void *data, size_t len);
-void digest_hex(struct digest *d, char hex[DIGEST_HEX]); /* ends and resets it */
+void digest_hex(struct digest *d, char hex[DIGEST_HEX]);            /* ends and resets it */
 void digest_raw(struct digest *d, unsigned char ret[DIGEST_BYTES]); /* the same, as it is */
 void digest_free(struct digest *d);
 void digest_freep(struct digest **d);

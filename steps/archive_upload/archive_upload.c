@@ -61,17 +61,16 @@ void upload_free(void *payload)
 	upload_places_done(&u->at);
 	free(u->release);
 	free(u->deployment);
-	upload_source_done(&u->source);
+	upload_source_unref(u->source);
 	free(u->former_release);
 	free(u->former_name);
-	manifest_done(&u->former);
+	upload_former_done(&u->former);
 	free(u->same);
 	strv_done(&u->made);
 	strv_done(&u->places);
 	node_cache_done(&u->seen);
 	json_decref(u->largest);
 	json_decref(u->head);
-	str_done(&u->text);
 	free(u);
 }
 
@@ -351,12 +350,11 @@ static int remove_release(const struct step_context *c, struct target *t, const 
 	_cleanup_free_ char *dir = fs_join(at->releases, name),
 			    *path = xasprintf("%s/.%s.manifest", at->releases, name);
 	_cleanup_free_ char *going = xasprintf("%s/.%s.removed", at->releases, name);
-	struct manifest m = {0};
+	_cleanup_json_ json_t *head = NULL;
 
-	int r = upload_read_manifest(c, &t->view, path, &m, err);
-	const char *owner = r == 0 ? json_get_string(m.head, "deployment") : NULL;
+	int r = upload_read_head(c, &t->view, path, &head, err);
+	const char *owner = r == 0 ? json_get_string(head, "deployment") : NULL;
 	bool ours = owner && strcmp(owner, deployment) == 0;
-	manifest_done(&m);
 	if (r < 0)
 		return r;
 	if (!ours)

@@ -1,6 +1,7 @@
 /* archive-upload's own parts: one upload while it is planned and made. */
 #pragma once
 #include "engine/target/node_cache.h"
+#include "steps/archive_upload/former.h"
 #include "steps/archive_upload/source.h"
 
 struct upload_places {
@@ -17,10 +18,10 @@ struct upload {
 	struct upload_places at;
 	char *release;    /* its name: the deployment's id */
 	char *deployment; /* "shop.production" */
-	struct upload_source source;
+	struct upload_source *source;
 	char *former_release; /* the target directory of `current`, with a manifest of ours; NULL: none */
 	char *former_name;    /* of it, "20260131T…"; NULL */
-	struct manifest former;
+	struct upload_former former;
 	bool *same; /* one for each entry: as in the previous release */
 	struct upload_counts counts;
 	struct node_cache seen; /* of the target, while it is planned */
@@ -30,7 +31,6 @@ struct upload {
 	bool other_shares;      /* the previous release links other shared paths */
 	json_t *largest;        /* [{"path","bytes","files"}], the top of the tree by size */
 	json_t *head;           /* of the new manifest */
-	struct str text;        /* the new manifest */
 	char tree_digest[65], manifest_digest[65];
 	bool just_filled; /* by this process, which has checked the received files */
 };
@@ -66,9 +66,11 @@ int upload_distrust_former(const struct step_context *c, struct view *v, struct 
                            struct err *err);
 /* The text of a manifest if it was the last one read, else NULL. Borrowed until the next is read. */
 const struct str *upload_manifest_text(const struct step_context *c, const struct view *v, const char *path);
-/* Reads the manifest of a release; ERR_NOT_FOUND. */
-int upload_read_manifest(const struct step_context *c, struct view *v, const char *path, struct manifest *ret,
-                         struct err *err);
+/* The head of a release's manifest, of which every line can be read; ERR_NOT_FOUND. Its text is kept until the next one. */
+int upload_read_head(const struct step_context *c, struct view *v, const char *path, json_t **ret, struct err *err);
+/* A text that is longer than this is not kept once the upload is planned: it would be as large as the source's list. */
+enum { UPLOAD_TEXT_KEPT = 8 << 20 };
+void upload_drop_large_text(const struct step_context *c);
 
 /* "3 bytes", "12.1 kB", "3.4 MB" */
 void upload_show_size(int64_t bytes, struct str *out);

@@ -24,6 +24,7 @@ struct filling {
 	bool *here;                    /* one for each entry: has arrived in a previous try */
 	size_t *send;                  /* indices; room for one more */
 	bool carries;                  /* the manifest is sent with the files */
+	struct str text;               /* the manifest, from when it is put to the end */
 	char carried[sizeof(CARRIED)]; /* its name in the release then */
 	size_t send_count, files;
 	int64_t raw, packed, sent; /* bytes to pack, packed, and given to the target */
@@ -106,33 +107,30 @@ static int count_and_write(void *context, const void *data, size_t len, struct e
 	return r;
 }
 
-/* The source's entries and then the manifest. Only the array is new. */
+/* The source's entries and then the manifest, for which there is room behind them. */
 static struct tree with_manifest(struct filling *f)
 {
-	struct tree t = f->u->source.tree;
-	const struct str *text = &f->u->text;
+	struct tree *t = &f->u->source->tree;
 
-	t.entries = xcalloc(t.count + 1, sizeof(*t.entries));
-	memcpy(t.entries, f->u->source.tree.entries, t.count * sizeof(*t.entries));
-	t.entries[t.count++] = (struct tree_entry){.path = f->carried,
-	                                           .mode = S_IFREG | 0644,
-	                                           .size = (int64_t)text->len,
-	                                           .mtime_ns = clock_wall_ms() * 1000000,
-	                                           .content = str_peek(text)};
-	return t;
+	*tree_add(t) = (struct tree_entry){.path = f->carried,
+	                                   .mode = S_IFREG | 0644,
+	                                   .size = (int64_t)f->text.len,
+	                                   .mtime_ns = clock_wall_ms() * 1000000,
+	                                   .content = str_peek(&f->text)};
+	struct tree whole = *t;
+	t->count--;
+	return whole;
 }
 
 static int produce(void *context, archive_write_fn write, void *write_context, struct err *err)
 {
 	struct filling *f = context;
-	struct tree whole = f->carries ? with_manifest(f) : f->u->source.tree;
+	struct tree whole = f->carries ? with_manifest(f) : f->u->source->tree;
 
 	f->write = write;
 	f->write_context = write_context;
-	int r = archive_pack(f->u->source.fd, &whole, f->send, f->send_count + f->carries, f->compression,
+	int r = archive_pack(f->u->source->fd, &whole, f->send, f->send_count + f->carries, f->compression,
 	                     count_and_write, f, &f->packed, f->c->wait, err);
-	if (f->carries)
-		free(whole.entries);
 	return r;
 }
 
@@ -148,7 +146,7 @@ static enum archive_compression choose(const struct filling *f, enum archive_com
 	if (want == ARCHIVE_UPLOAD_COMPRESSION_AUTO && strcmp(f->t->view.kind->name, "local") == 0)
 		return ARCHIVE_NONE;
 	if (want == ARCHIVE_UPLOAD_COMPRESSION_AUTO && f->raw >= PROBE_FROM &&
-	    !archive_packs_smaller(f->u->source.fd, &f->u->source.tree, f->send, f->send_count))
+	    !archive_packs_smaller(f->u->source->fd, &f->u->source->tree, f->send, f->send_count))
 		return ARCHIVE_NONE;
 	if (want != ARCHIVE_UPLOAD_COMPRESSION_GZIP && facts->has_zstd) {
 		*ret_pack = ARCHIVE_ZSTD_FAST;
@@ -164,7 +162,7 @@ static enum archive_compression choose(const struct filling *f, enum archive_com
 /* A directory is made with its entries; an empty one has to be sent, and one with another mode than the default. */
 static void mark_needless(const struct filling *f, bool *needless)
 {
-	const struct tree *t = &f->u->source.tree;
+	const struct tree *t = &f->u->source->tree;
 	const char *last = "";
 	size_t last_len = 0;
 
@@ -184,7 +182,7 @@ static void mark_needless(const struct filling *f, bool *needless)
 
 static void choose_entries(struct filling *f)
 {
-	const struct tree *t = &f->u->source.tree;
+	const struct tree *t = &f->u->source->tree;
 	_cleanup_free_ bool *needless = xcalloc(t->count + 1, sizeof(*needless));
 
 	mark_needless(f, needless);
@@ -212,7 +210,7 @@ static int send_rest(struct filling *f, struct err *err)
 	f->begun = clock_mono_ms();
 	f->next_report = f->begun + (f->c->live ? LIVE_EVERY_MS : PROGRESS_EVERY_MS);
 	if (f->carries)
-		f->send[f->send_count] = f->u->source.tree.count;
+		f->send[f->send_count] = f->u->source->tree.count;
 	int r = host_unpack(f->t, f->u->at.release, told, produce, f, err);
 	if (r < 0)
 		return err_wrap(err, r, "send %zu files to '%s' on '%s'", f->files, f->u->at.release, f->t->view.name);
@@ -230,7 +228,7 @@ static bool is_fatal(int r)
 
 static void list_same(const struct filling *f, struct strv *ret)
 {
-	const struct tree *t = &f->u->source.tree;
+	const struct tree *t = &f->u->source->tree;
 
 	for (size_t i = 0; i < t->count; i++) {
 		if (f->u->same[i] && !f->here[i] && !S_ISDIR(t->entries[i].mode))
@@ -247,7 +245,7 @@ static bool is_read_only(const struct tree_entry *e)
 /* A previous try may have already set the mode of such directories. */
 static int open_read_only(struct filling *f, struct err *err)
 {
-	const struct tree *t = &f->u->source.tree;
+	const struct tree *t = &f->u->source->tree;
 
 	for (size_t i = 0; i < t->count; i++) {
 		if (!is_read_only(&t->entries[i]))
@@ -266,7 +264,7 @@ static int open_read_only(struct filling *f, struct err *err)
 /* Copies by cp give each directory its mode at once: entries below a read-only one are sent. Links are made in open ones. */
 static void send_below_read_only(struct filling *f)
 {
-	const struct tree *t = &f->u->source.tree;
+	const struct tree *t = &f->u->source->tree;
 
 	if ((f->u->in->hard_links && !f->u->other_owner) || f->t->view.facts.is_root)
 		return;
@@ -302,7 +300,7 @@ static int take_over(struct filling *f, struct err *err)
 	f->c->report(f->c->engine, "release %s cannot be built upon, everything is sent: %s", u->former_name,
 	             err ? err_line(err, line, sizeof(line)) : "clone failed");
 	err_clear(err);
-	memset(u->same, 0, u->source.tree.count * sizeof(*u->same));
+	memset(u->same, 0, u->source->tree.count * sizeof(*u->same));
 	return 0;
 }
 
@@ -348,7 +346,7 @@ static int link_shared(struct filling *f, struct err *err)
 static int find_arrived(struct filling *f, struct err *err)
 {
 	struct tree now = {0};
-	struct tree *t = &f->u->source.tree;
+	struct tree *t = &f->u->source->tree;
 	size_t found = 0;
 	int64_t bytes = 0;
 
@@ -383,7 +381,7 @@ static int verify(struct filling *f, struct err *err)
 	struct view *v = &f->t->view;
 
 	if (f->u->in->verify == ARCHIVE_UPLOAD_VERIFY_FULL) {
-		struct manifest m = {.tree = f->u->source.tree};
+		struct manifest m = {.tree = f->u->source->tree};
 		return upload_verify_full(v, f->u->at.release, &m, err);
 	}
 	return upload_verify_sent(v, f->u, f->send, f->send_count, err);
@@ -428,9 +426,13 @@ static int put_manifest(struct filling *f, bool again, struct err *err)
 	const struct str *text = former ? upload_manifest_text(f->c, &f->t->view, former) : NULL;
 
 	f->carries = false;
+	if (f->text.len == 0)
+		manifest_write(u->head, &u->source->tree, u->source->blobs, &f->text);
+	if (f->text.failed)
+		return err_set(err, ERR_LIMIT, "the release has too many files for its manifest");
 	if (text)
-		return target_put_like(f->t, u->at.manifest, &u->text, &attr, former, text, err);
-	bool taken = tree_find(&u->source.tree, CARRIED) != NULL;
+		return target_put_like(f->t, u->at.manifest, &f->text, &attr, former, text, err);
+	bool taken = tree_find(&u->source->tree, CARRIED) != NULL;
 	if (!again && !taken) {
 		f->carries = true;
 		return 0;
@@ -440,7 +442,7 @@ static int put_manifest(struct filling *f, bool again, struct err *err)
 		err_clear(err);
 	else if (r < 0)
 		return r;
-	return host_put(f->t, u->at.manifest, str_peek(&u->text), u->text.len, &attr, err);
+	return host_put(f->t, u->at.manifest, str_peek(&f->text), f->text.len, &attr, err);
 }
 
 static int place_manifest(struct filling *f, struct err *err)
@@ -511,8 +513,8 @@ static void tell(struct filling *f)
 
 int upload_fill(const struct step_context *c, struct target *t, struct upload *u, struct err *err)
 {
-	struct filling f = {.c = c, .t = t, .u = u, .carried = CARRIED};
-	size_t count = MAX(u->source.tree.count, (size_t)1);
+	struct filling f = {.c = c, .t = t, .u = u, .carried = CARRIED, .text = STR_INIT(MANIFEST_MAX)};
+	size_t count = MAX(u->source->tree.count, (size_t)1);
 	_cleanup_free_ bool *here = xcalloc(count, sizeof(*here));
 	_cleanup_free_ size_t *send = xcalloc(count + 1, sizeof(*send));
 	int64_t pause = FILL_FIRST_PAUSE_MS;
@@ -536,6 +538,7 @@ int upload_fill(const struct step_context *c, struct target *t, struct upload *u
 			break;
 		pause *= 2;
 	}
+	str_done(&f.text);
 	if (r == 0)
 		tell(&f);
 	return r;

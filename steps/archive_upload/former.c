@@ -22,29 +22,24 @@ void upload_forget(void *memory)
 	upload_source_forget(&m->last);
 }
 
-static int fetch_manifest(struct upload_fetched *f, struct view *v, const char *path, struct str *out, struct err *err)
+static int fetch_manifest(struct upload_fetched *f, struct view *v, const char *path, struct err *err)
 {
 	_cleanup_(node_done) struct node n = {0};
 	int r = host_stat(v, path, &n, err);
 
 	if (r == 0 && n.type == NODE_ABSENT)
 		return err_set(err, ERR_NOT_FOUND, "'%s' is not there", path);
-	if (r < 0)
-		return r;
-	if (is_fetched(f, v, path) && f->mtime_ns == n.mtime_ns && f->size == n.size) {
-		str_append_n(out, f->text.data, f->text.len);
-		return 0;
-	}
-	r = host_read(v, path, MANIFEST_MAX, out, err);
-	if (r < 0)
+	if (r < 0 || (is_fetched(f, v, path) && f->mtime_ns == n.mtime_ns && f->size == n.size))
 		return r;
 	drop_fetched(f);
-	*f = (struct upload_fetched){.target = xstrdup(v->name),
-	                             .path = xstrdup(path),
-	                             .mtime_ns = n.mtime_ns,
-	                             .size = n.size,
-	                             .text = STR_INIT(MANIFEST_MAX)};
-	str_append_n(&f->text, str_peek(out), out->len);
+	*f = (struct upload_fetched){.text = STR_INIT(MANIFEST_MAX)};
+	r = host_read(v, path, MANIFEST_MAX, &f->text, err);
+	if (r < 0)
+		return r;
+	f->target = xstrdup(v->name);
+	f->path = xstrdup(path);
+	f->mtime_ns = n.mtime_ns;
+	f->size = n.size;
 	return 0;
 }
 
@@ -54,16 +49,39 @@ const struct str *upload_manifest_text(const struct step_context *c, const struc
 	return is_fetched(&memory->fetched, v, path) ? &memory->fetched.text : NULL;
 }
 
-int upload_read_manifest(const struct step_context *c, struct view *v, const char *path, struct manifest *ret,
-                         struct err *err)
+void upload_drop_large_text(const struct step_context *c)
 {
 	struct upload_memory *memory = c->memory;
-	_cleanup_(str_done) struct str text = STR_INIT(MANIFEST_MAX);
-	int r = fetch_manifest(&memory->fetched, v, path, &text, err);
+	if (memory->fetched.text.len <= UPLOAD_TEXT_KEPT)
+		return;
+	drop_fetched(&memory->fetched);
+	memory->fetched = (struct upload_fetched){0};
+}
+
+/* Reads every line once: from then on none of them can fail. */
+static int check_lines(const char *path, const struct str *text, json_t **ret_head, struct err *err)
+{
+	struct manifest_reader lines;
+	_cleanup_json_ json_t *head = NULL;
+	int r = manifest_open(path, str_peek(text), text->len, &lines, &head, err);
+	if (r < 0)
+		return r;
+	while ((r = manifest_next(&lines, err)) > 0)
+		;
+	manifest_close(&lines);
+	if (r == 0)
+		*ret_head = TAKE(head);
+	return r;
+}
+
+int upload_read_head(const struct step_context *c, struct view *v, const char *path, json_t **ret, struct err *err)
+{
+	struct upload_memory *memory = c->memory;
+	int r = fetch_manifest(&memory->fetched, v, path, err);
 
 	if (r < 0)
 		return r;
-	r = manifest_parse(path, str_peek(&text), text.len, ret, err);
+	r = check_lines(path, &memory->fetched.text, ret, err);
 	if (r < 0)
 		err_hint(
 			err, r,
@@ -71,9 +89,50 @@ int upload_read_manifest(const struct step_context *c, struct view *v, const cha
 	return r;
 }
 
-static int check_owner(const struct upload *u, const struct manifest *m, struct err *err)
+/* ---- its entries ---- */
+
+void upload_former_done(struct upload_former *f)
 {
-	const char *other = json_get_string(m->head, "deployment");
+	json_decref(f->head);
+	free(f->distrusted);
+	*f = (struct upload_former){0};
+}
+
+static void look(struct upload_former_lines *l)
+{
+	l->there = l->former->text && manifest_next(&l->reader, NULL) > 0;
+	if (!l->there || !l->former->distrusted || !l->former->distrusted[l->index])
+		return;
+	l->reader.entry.mode = 0;
+	l->reader.entry.digest_from = TREE_DIGEST_NONE;
+	l->reader.blob = (struct manifest_blob){0};
+}
+
+void upload_former_begin(const struct upload_former *f, struct upload_former_lines *ret)
+{
+	_cleanup_json_ json_t *head = NULL;
+	*ret = (struct upload_former_lines){.former = f};
+	if (f->text &&
+	    manifest_open("the previous manifest", str_peek(f->text), f->text->len, &ret->reader, &head, NULL) == 0)
+		look(ret);
+}
+
+void upload_former_next(struct upload_former_lines *l)
+{
+	l->index++;
+	look(l);
+}
+
+void upload_former_end(struct upload_former_lines *l)
+{
+	manifest_close(&l->reader);
+}
+
+/* ---- whose it is ---- */
+
+static int check_owner(const struct upload *u, const json_t *head, struct err *err)
+{
+	const char *other = json_get_string(head, "deployment");
 
 	if (!other || strcmp(other, u->deployment) == 0)
 		return 0;
@@ -85,7 +144,6 @@ static int check_owner(const struct upload *u, const struct manifest *m, struct 
 static int check_newest_manifest(const struct step_context *c, struct view *v, struct upload *u, struct err *err)
 {
 	_cleanup_(strv_done) struct strv names = {0};
-	struct manifest m = {0};
 	const struct node *there;
 
 	int r = node_cache_stat(&u->seen, v, u->at.releases, &there, err);
@@ -102,11 +160,9 @@ static int check_newest_manifest(const struct step_context *c, struct view *v, s
 		if (names.items[i - 1][0] != '.' || !str_ends(names.items[i - 1], ".manifest"))
 			continue;
 		_cleanup_free_ char *path = fs_join(u->at.releases, names.items[i - 1]);
-		r = upload_read_manifest(c, v, path, &m, err);
-		if (r == 0)
-			r = check_owner(u, &m, err);
-		manifest_done(&m);
-		return r;
+		_cleanup_json_ json_t *head = NULL;
+		r = upload_read_head(c, v, path, &head, err);
+		return r < 0 ? r : check_owner(u, head, err);
 	}
 	return 0;
 }
@@ -124,15 +180,16 @@ int upload_find_former(const struct step_context *c, struct view *v, struct uplo
 	if (!name)
 		return check_newest_manifest(c, v, u, err);
 	_cleanup_free_ char *path = xasprintf("%s/.%s.manifest", u->at.releases, name);
-	r = upload_read_manifest(c, v, path, &u->former, err);
+	r = upload_read_head(c, v, path, &u->former.head, err);
 	if (r == ERR_NOT_FOUND) { /* before-davit, or a link set by somebody else */
 		err_clear(err);
 		return check_newest_manifest(c, v, u, err);
 	}
 	if (r == 0)
-		r = check_owner(u, &u->former, err);
+		r = check_owner(u, u->former.head, err);
 	if (r < 0)
 		return r;
+	u->former.text = upload_manifest_text(c, v, path);
 	u->former_name = xstrdup(name);
 	u->former_release = fs_join(u->at.releases, name);
 	return 0;
@@ -143,7 +200,8 @@ int upload_distrust_former(const struct step_context *c, struct view *v, struct 
                            struct err *err)
 {
 	struct tree now = {0};
-	size_t bad = 0;
+	bool *distrusted = NULL;
+	size_t bad = 0, cap = 0;
 
 	if (!u->former_release || u->in->verify != ARCHIVE_UPLOAD_VERIFY_FULL)
 		return 0;
@@ -151,16 +209,15 @@ int upload_distrust_former(const struct step_context *c, struct view *v, struct 
 	int r = host_tree(v, u->former_release, true, &now, err);
 	if (r < 0)
 		return err_wrap(err, r, "look at the files of '%s' on '%s'", u->former_release, v->name);
-	for (size_t i = 0; i < u->former.tree.count; i++) {
-		struct tree_entry *e = &u->former.tree.entries[i];
-		const struct tree_entry *there = tree_find(&now, e->path);
-		if (there && manifest_same(e, there))
-			continue;
-		e->mode = 0;
-		e->digest_from = TREE_DIGEST_NONE;
-		u->former.blobs[i] = (struct manifest_blob){0};
-		bad++;
+	struct upload_former_lines former;
+	for (upload_former_begin(&u->former, &former); former.there; upload_former_next(&former)) {
+		const struct tree_entry *there = tree_find(&now, former.reader.entry.path);
+		distrusted = xgrow(distrusted, &cap, former.index + 1, sizeof(*distrusted));
+		distrusted[former.index] = !there || !manifest_same(&former.reader.entry, there);
+		bad += distrusted[former.index];
 	}
+	upload_former_end(&former);
+	u->former.distrusted = distrusted;
 	tree_done(&now);
 	if (bad > 0)
 		strv_addf(&plan->warnings, "%zu entries of release %s are not as they were sent: they are sent again",

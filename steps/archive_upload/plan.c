@@ -15,7 +15,7 @@ static bool is_content(const struct tree_entry *e)
 
 static void count_entry(struct upload *u, size_t i, const struct tree_entry *former)
 {
-	const struct tree_entry *e = &u->source.tree.entries[i];
+	const struct tree_entry *e = &u->source->tree.entries[i];
 	struct upload_counts *n = &u->counts;
 
 	u->same[i] = former && manifest_same(e, former);
@@ -44,26 +44,30 @@ static void count_gone(struct upload *u, const struct tree_entry *former)
 /* True if anything differs, directories and modes included. */
 static bool compare_trees(struct upload *u)
 {
-	const struct tree *t = &u->source.tree, *f = &u->former.tree;
+	const struct tree *t = &u->source->tree;
+	struct upload_former_lines f;
 	bool differs = u->former_release == NULL;
-	size_t k = 0;
 
 	u->same = xcalloc(MAX(t->count, (size_t)1), sizeof(bool));
+	upload_former_begin(&u->former, &f);
 	for (size_t i = 0; i < t->count; i++) {
 		int order = -1;
-		while (k < f->count && (order = strcmp(f->entries[k].path, t->entries[i].path)) < 0) {
-			count_gone(u, &f->entries[k++]);
+		for (; f.there && (order = strcmp(f.reader.entry.path, t->entries[i].path)) < 0;
+		     upload_former_next(&f)) {
+			count_gone(u, &f.reader.entry);
 			differs = true;
 		}
-		bool found = k < f->count && order == 0;
-		count_entry(u, i, found ? &f->entries[k] : NULL);
+		bool found = f.there && order == 0;
+		count_entry(u, i, found ? &f.reader.entry : NULL);
 		differs |= !u->same[i];
-		k += found;
+		if (found)
+			upload_former_next(&f);
 	}
-	for (; k < f->count; k++) {
-		count_gone(u, &f->entries[k]);
+	for (; f.there; upload_former_next(&f)) {
+		count_gone(u, &f.reader.entry);
 		differs = true;
 	}
+	upload_former_end(&f);
 	return differs;
 }
 
@@ -141,15 +145,15 @@ static json_t *shown(const struct upload *u)
 	const struct upload_counts *n = &u->counts;
 	json_t *dirty = json_array();
 
-	for (size_t i = 0; i < u->source.dirty.count; i++)
+	for (size_t i = 0; i < u->source->dirty.count; i++)
 		json_array_append_new(dirty,
-		                      json_string_lossy(u->source.dirty.items[i], strlen(u->source.dirty.items[i])));
+		                      json_string_lossy(u->source->dirty.items[i], strlen(u->source->dirty.items[i])));
 	return json_pack("{s:{s:I,s:I,s:I,s:I},s:{s:I,s:I,s:I,s:I},s:o,s:o,s:o,s:o}", "files", "new",
 	                 (json_int_t)n->fresh, "changed", (json_int_t)n->changed, "gone", (json_int_t)n->gone,
 	                 "unchanged", (json_int_t)n->same, "bytes", "new", (json_int_t)n->fresh_bytes, "changed",
 	                 (json_int_t)n->changed_bytes, "gone", (json_int_t)n->gone_bytes, "unchanged",
-	                 (json_int_t)n->same_bytes, "largest", largest_tops(&u->source.tree), "largest_files",
-	                 largest_files(&u->source.tree), "former",
+	                 (json_int_t)n->same_bytes, "largest", largest_tops(&u->source->tree), "largest_files",
+	                 largest_files(&u->source->tree), "former",
 	                 u->former_name ? json_string(u->former_name) : json_null(), "dirty", dirty);
 }
 
@@ -163,10 +167,10 @@ static char *summary(const struct upload *u)
 	str_appendf(&s, "), %zu changed (", n->changed);
 	upload_show_size(n->changed_bytes, &s);
 	str_appendf(&s, "), %zu gone, %zu unchanged", n->gone, n->same);
-	if (u->source.dirty_count > 0)
+	if (u->source->dirty_count > 0)
 		str_append(&s, ", from a dirty work tree");
-	else if (u->source.git)
-		str_appendf(&s, ", commit %.12s", u->source.commit);
+	else if (u->source->git)
+		str_appendf(&s, ", commit %.12s", u->source->commit);
 	else
 		str_append(&s, ", no commit");
 	return str_take(&s);
@@ -399,23 +403,21 @@ static json_t *shared_list(const struct archive_upload_in *in)
 
 static void make_manifest(struct upload *u)
 {
-	const struct tree *t = &u->source.tree;
+	const struct tree *t = &u->source->tree;
 	size_t files = 0;
 
 	for (size_t i = 0; i < t->count; i++)
 		files += is_content(&t->entries[i]);
 	u->head = json_pack("{s:i,s:s,s:s,s:s,s:o,s:b,s:o,s:I,s:I,s:s}", "format", MANIFEST_FORMAT, "kind", "release",
 	                    "deployment", u->deployment, "release", u->release, "commit",
-	                    u->source.git ? json_string(u->source.commit) : json_null(), "dirty",
-	                    u->source.dirty_count > 0, "shared", shared_list(u->in), "files", (json_int_t)files,
+	                    u->source->git ? json_string(u->source->commit) : json_null(), "dirty",
+	                    u->source->dirty_count > 0, "shared", shared_list(u->in), "files", (json_int_t)files,
 	                    "bytes", (json_int_t)t->bytes, "tree", u->tree_digest);
 	if (u->in->owner)
 		json_object_set_new(u->head, "owner", json_string(u->in->owner));
 	if (u->in->group)
 		json_object_set_new(u->head, "group", json_string(u->in->group));
-	u->text = (struct str)STR_INIT(MANIFEST_MAX);
-	manifest_write(u->head, t, u->source.blobs, &u->text);
-	digest_of(str_peek(&u->text), u->text.len, u->manifest_digest);
+	manifest_digest(u->head, t, u->source->blobs, u->manifest_digest);
 }
 
 /* A directory that exists, at PATH or above it, tells how much room there is. */
@@ -454,15 +456,15 @@ static int refuse_dirty(const struct upload *u, struct err *err)
 {
 	_cleanup_(str_done) struct str s = STR_INIT(ERR_FRAME_SIZE - 80);
 
-	if (u->source.dirty_count == 0 || u->in->allow_dirty)
+	if (u->source->dirty_count == 0 || u->in->allow_dirty)
 		return 0;
-	for (size_t i = 0; i < u->source.dirty.count; i++) {
-		if (!str_appendf(&s, "%s%s", i ? ", " : "", u->source.dirty.items[i]))
+	for (size_t i = 0; i < u->source->dirty.count; i++) {
+		if (!str_appendf(&s, "%s%s", i ? ", " : "", u->source->dirty.items[i]))
 			break;
 	}
 	s.failed = false;
-	if (u->source.dirty_count > u->source.dirty.count)
-		str_appendf(&s, " and %zu more", u->source.dirty_count - u->source.dirty.count);
+	if (u->source->dirty_count > u->source->dirty.count)
+		str_appendf(&s, " and %zu more", u->source->dirty_count - u->source->dirty.count);
 	int r = err_set(err, ERR_REFUSED, "the source is dirty (%s)", str_peek(&s));
 	return err_hint(err, r, "commit it, exclude it, or set `allow_dirty: true`, which marks the release");
 }
@@ -504,8 +506,8 @@ static json_t *release_extra(const struct upload *u)
 	                 "manifest_digest", u->manifest_digest, "release", u->release, "made", made, "plan", "path",
 	                 u->at.path, "tree", u->tree_digest, "shared", shared_list(u->in), "type", "release", "owner",
 	                 u->in->owner ? u->in->owner : "", "group", u->in->group ? u->in->group : "", "commit",
-	                 u->source.git ? json_string(u->source.commit) : json_null(), "dirty",
-	                 u->source.dirty_count > 0);
+	                 u->source->git ? json_string(u->source->commit) : json_null(), "dirty",
+	                 u->source->dirty_count > 0);
 }
 
 static void add_switch(struct upload *u, const struct node *current, bool moved, struct plan *plan)
@@ -607,8 +609,8 @@ static int prepare(const struct step_context *c, struct view *v, struct upload *
 		r = upload_source_open(c, in, c->wait, &u->source, err);
 	if (r == 0)
 		r = refuse_dirty(u, err);
-	if (r == 0 && u->source.tree.count == 0) {
-		r = err_set(err, ERR_REFUSED, "the source '%s' has nothing to send", u->source.path);
+	if (r == 0 && u->source->tree.count == 0) {
+		r = err_set(err, ERR_REFUSED, "the source '%s' has nothing to send", u->source->path);
 		err_hint(err, r, "was it built? are the excludes too wide?");
 	}
 	if (r == 0)
@@ -616,7 +618,7 @@ static int prepare(const struct step_context *c, struct view *v, struct upload *
 	if (r == 0)
 		r = upload_distrust_former(c, v, u, plan, err);
 	if (r == 0)
-		r = upload_source_digest(c, &u->source, u->former_release ? &u->former : NULL, c->wait, err);
+		r = upload_source_digest(c, u->source, &u->former, c->wait, err);
 	return r;
 }
 
@@ -634,15 +636,14 @@ int archive_upload_plan(const struct step_context *c, struct view *v, struct pla
 	_cleanup_(node_done) struct node current = {0};
 	bool taken = false;
 
-	u->source.fd = -1;
 	int r = prepare(c, v, u, &current, plan, err);
 	if (r == 0) {
 		u->other_shares = u->former_release && other_shares(u);
 		u->other_owner = u->former_release && other_owner(u);
 		bool differs = compare_trees(u) || u->other_shares || u->other_owner;
-		manifest_tree_digest(&u->source.tree, u->tree_digest);
-		for (size_t i = 0; i < u->source.notes.count; i++)
-			strv_add(&plan->warnings, u->source.notes.items[i]);
+		manifest_tree_digest(&u->source->tree, u->tree_digest);
+		for (size_t i = 0; i < u->source->notes.count; i++)
+			strv_add(&plan->warnings, u->source->notes.items[i]);
 		plan->shown = shown(u);
 		u->largest = json_incref(json_object_get(plan->shown, "largest"));
 		if (differs) {
@@ -652,6 +653,10 @@ int archive_upload_plan(const struct step_context *c, struct view *v, struct pla
 			set_outputs(c, u->former_name, u->former_release);
 		}
 	}
+	u->former.text = NULL;
+	upload_drop_large_text(c);
+	if (r == 0)
+		upload_source_remember(c, u->source);
 	if (!taken)
 		upload_free(u);
 	return r;

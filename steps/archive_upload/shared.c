@@ -86,9 +86,9 @@ int upload_place_shared(struct upload *u, struct err *err)
 		_cleanup_free_ char *name = upload_shared_name(u->in, n), *place = NULL;
 		if (!name)
 			return 0;
-		int r = resolve(&u->source.tree, name, &place, err);
+		int r = resolve(&u->source->tree, name, &place, err);
 		if (r == 0)
-			r = refuse_taken(&u->source.tree, name, place, err);
+			r = refuse_taken(&u->source->tree, name, place, err);
 		for (size_t k = 0; r == 0 && k < u->places.count; k++)
 			if (fs_below(u->places.items[k], place) || fs_below(place, u->places.items[k]))
 				r = err_set(err, ERR_REFUSED,

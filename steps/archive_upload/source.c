@@ -9,15 +9,23 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-void upload_source_done(struct upload_source *s)
+struct upload_source *upload_source_ref(struct upload_source *s)
 {
+	s->users++;
+	return s;
+}
+
+void upload_source_unref(struct upload_source *s)
+{
+	if (!s || --s->users > 0)
+		return;
 	closep(&s->fd);
 	free(s->path);
 	tree_done(&s->tree);
 	free(s->blobs);
 	strv_done(&s->dirty);
 	strv_done(&s->notes);
-	*s = (struct upload_source){.fd = -1};
+	free(s);
 }
 
 void upload_source_dirty(struct upload_source *s, const char *what, const char *path)
@@ -146,21 +154,22 @@ static bool is_attributes(const char *path)
 	return strcmp(slash ? slash + 1 : path, ".gitattributes") == 0;
 }
 
-static bool same_attribute_files(const struct upload_source *s, const struct manifest *former)
+static bool same_attribute_files(const struct upload_source *s, const struct upload_former *former)
 {
-	size_t ours = 0, theirs = 0;
+	struct upload_former_lines f;
+	size_t ours = 0, same = 0, theirs = 0;
 
-	for (size_t i = 0; i < former->tree.count; i++)
-		theirs += is_attributes(former->tree.entries[i].path);
-	for (size_t i = 0; i < s->tree.count; i++) {
-		if (!is_attributes(s->tree.entries[i].path))
+	for (size_t i = 0; i < s->tree.count; i++)
+		ours += is_attributes(s->tree.entries[i].path);
+	for (upload_former_begin(former, &f); f.there; upload_former_next(&f)) {
+		if (!is_attributes(f.reader.entry.path))
 			continue;
-		const struct tree_entry *e = tree_find(&former->tree, s->tree.entries[i].path);
-		if (!e || !manifest_blob_same(&s->blobs[i], &former->blobs[e - former->tree.entries]))
-			return false;
-		ours++;
+		const struct tree_entry *e = tree_find(&s->tree, f.reader.entry.path);
+		theirs++;
+		same += e && manifest_blob_same(&s->blobs[e - s->tree.entries], &f.reader.blob);
 	}
-	return ours == theirs;
+	upload_former_end(&f);
+	return ours == same && theirs == same;
 }
 
 static struct upload_last *last_of(const struct step_context *c)
@@ -175,34 +184,6 @@ static struct upload_ahead *ahead_of(const struct step_context *c)
 	return &memory->ahead;
 }
 
-static void copy_texts(const struct strv *from, struct strv *to)
-{
-	for (size_t i = 0; i < from->count; i++)
-		strv_add(to, from->items[i]);
-}
-
-static void copy_source(const struct upload_source *from, struct upload_source *to)
-{
-	*to = (struct upload_source){.fd = fcntl(from->fd, F_DUPFD_CLOEXEC, 3),
-	                             .path = xstrdup(from->path),
-	                             .git = from->git,
-	                             .looked_ns = from->looked_ns,
-	                             .dirty_count = from->dirty_count};
-	memcpy(to->commit, from->commit, sizeof(to->commit));
-	to->tree.entries = xcalloc(MAX(from->tree.count, (size_t)1), sizeof(*to->tree.entries));
-	to->tree.count = to->tree.cap = from->tree.count;
-	to->tree.bytes = from->tree.bytes;
-	for (size_t i = 0; i < from->tree.count; i++) {
-		to->tree.entries[i] = from->tree.entries[i];
-		to->tree.entries[i].path = xstrdup(from->tree.entries[i].path);
-		to->tree.entries[i].link = xstrdup(from->tree.entries[i].link);
-		to->tree.entries[i].content = NULL;
-	}
-	to->blobs = xmemdup(from->blobs, MAX(from->tree.count, (size_t)1) * sizeof(*from->blobs));
-	copy_texts(&from->dirty, &to->dirty);
-	copy_texts(&from->notes, &to->notes);
-}
-
 /* The same source with the same excludes, for the same deployment. */
 static char *key_of(const struct step_context *c)
 {
@@ -210,7 +191,7 @@ static char *key_of(const struct step_context *c)
 	return xasprintf("%s %s %s", c->deployment->id ? c->deployment->id : "-", upload_source_root(c), input);
 }
 
-static bool take_last(const struct step_context *c, struct upload_source *ret)
+static bool take_last(const struct step_context *c, struct upload_source **ret)
 {
 	struct upload_last *last = last_of(c);
 	_cleanup_free_ char *key = key_of(c);
@@ -218,27 +199,24 @@ static bool take_last(const struct step_context *c, struct upload_source *ret)
 	if (c->index != 0 || !last->fresh || !last->key || strcmp(last->key, key) != 0)
 		return false;
 	last->fresh = false; /* once: a third plan looks again */
-	copy_source(&last->source, ret);
-	if (ret->fd >= 0)
-		return true;
-	upload_source_done(ret);
-	return false;
+	*ret = upload_source_ref(last->source);
+	return true;
 }
 
 void upload_source_forget(struct upload_last *last)
 {
-	if (last->key)
-		upload_source_done(&last->source);
+	upload_source_unref(TAKE(last->source));
 	free(TAKE(last->key));
 }
 
-static void remember(const struct step_context *c, const struct upload_source *s)
+static void remember(const struct step_context *c, struct upload_source *s)
 {
 	struct upload_last *last = last_of(c);
+	struct upload_source *now = upload_source_ref(s); /* it may be the last one */
 	upload_source_forget(last);
 	last->key = key_of(c);
 	last->fresh = true;
-	copy_source(s, &last->source);
+	last->source = now;
 }
 
 /* Refuses names that cannot be sent: an archive and a manifest hold names as UTF-8. */
@@ -267,28 +245,29 @@ static int check_names(const struct tree *tree, struct err *err)
 }
 
 static int read_source(const struct step_context *c, const struct archive_upload_in *in, struct wait *w,
-                       struct upload_source *ret, struct err *err)
+                       struct upload_source **ret, struct err *err)
 {
-	struct upload_source s = {.fd = -1, .looked_ns = clock_wall_ms() * 1000000};
+	struct upload_source *s = xcalloc(1, sizeof(*s));
 	struct ignore *ignore = NULL;
 
-	int r = open_source(c, in, &s, err);
+	*s = (struct upload_source){.users = 1, .fd = -1, .looked_ns = clock_wall_ms() * 1000000};
+	int r = open_source(c, in, s, err);
 	if (r == 0)
-		r = make_ignore(c, s.path, &ignore, err);
+		r = make_ignore(c, s->path, &ignore, err);
 	if (r == 0)
-		r = tree_walk(s.fd, ignore, false, w, &s.tree, err);
+		r = tree_walk(s->fd, ignore, false, w, &s->tree, err);
 	if (r == 0)
-		r = check_names(&s.tree, err);
+		r = check_names(&s->tree, err);
 	if (r == 0) {
-		s.blobs = xcalloc(MAX(s.tree.count, (size_t)1), sizeof(*s.blobs));
-		r = upload_source_git(&s, ignore, w, err);
+		s->blobs = xcalloc(MAX(s->tree.count, (size_t)1), sizeof(*s->blobs));
+		r = upload_source_git(s, ignore, w, err);
 	}
 	ignore_free(ignore);
 	if (r < 0) {
-		upload_source_done(&s);
+		upload_source_unref(s);
 		return r;
 	}
-	settle_modes(&s.tree);
+	settle_modes(&s->tree);
 	*ret = s;
 	return 0;
 }
@@ -298,11 +277,11 @@ static void *read_ahead(void *memory)
 {
 	struct upload_ahead *ahead = memory;
 	struct wait w = WAIT_INIT;
-	struct upload_source *s = &ahead->source;
 
 	w.cancel_fd = ahead->stop;
-	ahead->r = read_source(ahead->c, ahead->c->input, &w, s, NULL);
+	ahead->r = read_source(ahead->c, ahead->c->input, &w, &ahead->source, NULL);
 	if (ahead->r == 0) {
+		struct upload_source *s = ahead->source;
 		_cleanup_free_ bool *leave = xcalloc(s->tree.count + 1, sizeof(*leave));
 		for (size_t i = 0; i < s->tree.count; i++)
 			leave[i] = manifest_blob_known(&s->blobs[i]);
@@ -336,7 +315,6 @@ void upload_source_begin(const struct step_context *c)
 	}
 	ahead->key = key_of(c);
 	ahead->c = c;
-	ahead->source = (struct upload_source){.fd = -1};
 	ahead->begun = pthread_create(&ahead->thread, NULL, read_ahead, ahead) == 0;
 	if (!ahead->begun)
 		forget_ahead(ahead);
@@ -351,11 +329,11 @@ void upload_source_end(const struct step_context *c)
 	pthread_join(ahead->thread, NULL);
 	forget_ahead(ahead);
 	if (ahead->r == 0)
-		upload_source_done(&ahead->source);
+		upload_source_unref(TAKE(ahead->source));
 }
 
 /* 1: taken, 0: there is nothing to take. After a failure the regular read meets it again. */
-static int take_ahead(const struct step_context *c, struct wait *w, struct upload_source *ret, struct err *err)
+static int take_ahead(const struct step_context *c, struct wait *w, struct upload_source **ret, struct err *err)
 {
 	struct upload_ahead *ahead = ahead_of(c);
 	_cleanup_free_ char *key = key_of(c);
@@ -370,12 +348,12 @@ static int take_ahead(const struct step_context *c, struct wait *w, struct uploa
 	pthread_join(ahead->thread, NULL);
 	forget_ahead(ahead);
 	if (ahead->r == 0)
-		*ret = ahead->source;
+		*ret = TAKE(ahead->source);
 	return ahead->r == 0;
 }
 
 int upload_source_open(const struct step_context *c, const struct archive_upload_in *in, struct wait *w,
-                       struct upload_source *ret, struct err *err)
+                       struct upload_source **ret, struct err *err)
 {
 	if (take_last(c, ret))
 		return 0;
@@ -391,41 +369,49 @@ static void take_digest(struct tree_entry *to, const struct tree_entry *from)
 
 static void recall(const struct upload_last *last, struct upload_source *s)
 {
-	if (!last->key || strcmp(last->source.path, s->path) != 0)
+	if (!last->key || last->source == s || strcmp(last->source->path, s->path) != 0)
 		return;
 	for (size_t i = 0; i < s->tree.count; i++) {
 		struct tree_entry *e = &s->tree.entries[i];
 		if (!S_ISREG(e->mode) || e->digest_from != TREE_DIGEST_NONE)
 			continue;
-		const struct tree_entry *known = tree_find(&last->source.tree, e->path);
+		const struct tree_entry *known = tree_find(&last->source->tree, e->path);
 		if (known && S_ISREG(known->mode) && known->mtime_ns == e->mtime_ns && known->size == e->size &&
 		    known->ctime_ns == e->ctime_ns && known->ino == e->ino)
 			take_digest(e, known);
 	}
 }
 
-int upload_source_digest(const struct step_context *c, struct upload_source *s, const struct manifest *former,
+/* A content with the same blob id and size has the same digest. */
+static void take_former(struct upload_source *s, const struct upload_former *former)
+{
+	struct upload_former_lines f;
+	upload_former_begin(former, &f);
+	for (size_t i = 0; i < s->tree.count; i++) {
+		struct tree_entry *e = &s->tree.entries[i];
+		const struct tree_entry *then = &f.reader.entry;
+		int order = -1;
+		while (f.there && (order = strcmp(then->path, e->path)) < 0)
+			upload_former_next(&f);
+		if (f.there && order == 0 && S_ISREG(e->mode) && S_ISREG(then->mode) && e->size == then->size &&
+		    manifest_blob_same(&s->blobs[i], &f.reader.blob))
+			take_digest(e, then);
+	}
+	upload_former_end(&f);
+}
+
+int upload_source_digest(const struct step_context *c, struct upload_source *s, const struct upload_former *former,
                          struct wait *w, struct err *err)
 {
-	if (former && former->blobs && same_attribute_files(s, former)) {
-		const struct tree *t = &former->tree;
-		size_t k = 0;
-		for (size_t i = 0; i < s->tree.count; i++) {
-			struct tree_entry *e = &s->tree.entries[i];
-			int order = -1;
-			while (k < t->count && (order = strcmp(t->entries[k].path, e->path)) < 0)
-				k++;
-			if (k < t->count && order == 0 && S_ISREG(e->mode) && S_ISREG(t->entries[k].mode) &&
-			    e->size == t->entries[k].size && manifest_blob_same(&s->blobs[i], &former->blobs[k]))
-				take_digest(e, &t->entries[k]);
-		}
-	}
+	if (same_attribute_files(s, former))
+		take_former(s, former);
 	recall(last_of(c), s);
 	upload_known_recall(c, s->path, &s->tree);
-	int r = tree_digest(s->fd, &s->tree, NULL, true, w, err);
-	if (r == 0) {
-		upload_known_keep(c, s->path, &s->tree, s->looked_ns);
-		remember(c, s);
-	}
-	return r;
+	return tree_digest(s->fd, &s->tree, NULL, true, w, err);
+}
+
+void upload_source_remember(const struct step_context *c, struct upload_source *s)
+{
+	upload_known_keep(c, s->path, &s->tree, s->looked_ns);
+	remember(c, s);
 }

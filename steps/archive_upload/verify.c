@@ -33,7 +33,7 @@ static size_t choose_files(const struct upload *u, const size_t *sent, size_t se
 	size_t count = 0, kept = 0;
 
 	for (size_t i = 0; i < sent_count; i++) {
-		if (S_ISREG(u->source.tree.entries[sent[i]].mode))
+		if (S_ISREG(u->source->tree.entries[sent[i]].mode))
 			files[count++] = sent[i];
 	}
 	if (u->in->verify != ARCHIVE_UPLOAD_VERIFY_AUTO || count <= VERIFY_AUTO)
@@ -45,7 +45,7 @@ static size_t choose_files(const struct upload *u, const size_t *sent, size_t se
 
 int upload_verify_sent(struct view *v, const struct upload *u, const size_t *sent, size_t sent_count, struct err *err)
 {
-	const struct tree *t = &u->source.tree;
+	const struct tree *t = &u->source->tree;
 	_cleanup_free_ size_t *files = xcalloc(sent_count + 1, sizeof(*files));
 	size_t count = choose_files(u, sent, sent_count, files);
 	int64_t bytes = 0;

@@ -115,6 +115,22 @@ void manifest_write(const json_t *head, const struct tree *tree, const struct ma
 		write_entry(&tree->entries[i], true, blobs ? &blobs[i] : NULL, out);
 }
 
+void manifest_digest(const json_t *head, const struct tree *tree, const struct manifest_blob *blobs, char hex[65])
+{
+	_cleanup_(digest_freep) struct digest *d = digest_new();
+	_cleanup_(str_done) struct str line = STR_INIT(MANIFEST_MAX);
+	_cleanup_free_ char *text = json_text(head);
+
+	digest_update(d, text, strlen(text));
+	digest_update(d, "\n", 1);
+	for (size_t i = 0; i < tree->count; i++) {
+		str_clear(&line);
+		write_entry(&tree->entries[i], true, blobs ? &blobs[i] : NULL, &line);
+		digest_update(d, line.data, line.len);
+	}
+	digest_hex(d, hex);
+}
+
 void manifest_tree_digest(const struct tree *tree, char hex[65])
 {
 	_cleanup_(digest_freep) struct digest *d = digest_new();
@@ -176,11 +192,11 @@ static bool read_file_line(char *line, struct tree_entry *e, struct manifest_blo
 	if (strcmp(id, "-") != 0 && (strlen(id) != BLOB_HEX - 1 || !str_from_hex(id, BLOB_BYTES, blob->id)))
 		return false;
 	e->size = size;
-	e->path = xstrdup(line);
+	e->path = line;
 	return true;
 }
 
-/* Sets its path whenever this returns true. */
+/* Its path and link are in the line. */
 static bool read_line(char *line, struct tree_entry *e, struct manifest_blob *blob)
 {
 	char type = *line;
@@ -194,7 +210,7 @@ static bool read_line(char *line, struct tree_entry *e, struct manifest_blob *bl
 		char *mode = word(&line);
 		if (!read_mode(mode, S_IFDIR, &e->mode))
 			return false;
-		e->path = xstrdup(line);
+		e->path = line;
 		return read_name(e->path);
 	}
 	char *tab = type == 'l' ? strchr(line, '\t') : NULL;
@@ -202,8 +218,8 @@ static bool read_line(char *line, struct tree_entry *e, struct manifest_blob *bl
 		return false;
 	*tab = 0;
 	e->mode = S_IFLNK | 0777;
-	e->path = xstrdup(line);
-	e->link = xstrdup(tab + 1);
+	e->path = line;
+	e->link = tab + 1;
 	return read_name(e->path) && read_name(e->link);
 }
 
@@ -220,53 +236,99 @@ static bool good_path(const char *path)
 	return true;
 }
 
-static int read_entries(const char *name, char *text, struct manifest *m, struct err *err)
+int manifest_next(struct manifest_reader *r, struct err *err)
 {
-	size_t cap = 0, number = 1;
+	if (r->at == r->end)
+		return 0;
+	const char *end = memchr(r->at, '\n', (size_t)(r->end - r->at));
+	r->number++;
+	if (!end)
+		return err_set(err, ERR_INVALID, "%s:%zu: the manifest ends in the middle of a line", r->name,
+		               r->number);
+	str_clear(&r->last);
+	if (r->entry.path)
+		str_append(&r->last, r->entry.path);
+	str_clear(&r->line);
+	str_append_n(&r->line, r->at, (size_t)(end - r->at));
+	r->at = end + 1;
+	r->entry = (struct tree_entry){0};
+	r->blob = (struct manifest_blob){0};
+	if (r->line.len == 0 || !read_line(r->line.data, &r->entry, &r->blob) || !good_path(r->entry.path))
+		return err_set(err, ERR_INVALID, "%s:%zu: not a line of a manifest", r->name, r->number);
+	if (r->last.len > 0 && strcmp(r->last.data, r->entry.path) >= 0)
+		return err_set(err, ERR_INVALID, "%s:%zu: the manifest is not in order", r->name, r->number);
+	return 1;
+}
 
-	for (char *line = text, *next; *line; line = next) {
-		char *end = strchr(line, '\n');
-		number++;
-		if (!end)
-			return err_set(err, ERR_INVALID, "%s:%zu: the manifest ends in the middle of a line", name,
-			               number);
-		*end = 0;
-		next = end + 1;
-		struct tree_entry *e = tree_add(&m->tree);
-		m->blobs = xgrow(m->blobs, &cap, m->tree.count, sizeof(*m->blobs));
-		m->blobs[m->tree.count - 1] = (struct manifest_blob){0};
-		if (!read_line(line, e, &m->blobs[m->tree.count - 1]) || !good_path(e->path)) {
-			if (!e->path)
-				e->path = xstrdup("");
-			return err_set(err, ERR_INVALID, "%s:%zu: not a line of a manifest", name, number);
-		}
-		if (m->tree.count > 1 && strcmp(e[-1].path, e->path) >= 0)
-			return err_set(err, ERR_INVALID, "%s:%zu: the manifest is not in order", name, number);
-		m->tree.bytes += e->size;
-	}
+void manifest_close(struct manifest_reader *r)
+{
+	str_done(&r->line);
+	str_done(&r->last);
+}
+
+static int check_format(const char *name, const json_t *head, struct err *err)
+{
+	int64_t format = json_get_int(head, "format", 0);
+	if (format > MANIFEST_FORMAT)
+		return err_set(err, ERR_UNSUPPORTED, "manifest '%s' has format %" PRId64 ", this davit reads up to %d",
+		               name, format, MANIFEST_FORMAT);
+	return format < 1 ? err_set(err, ERR_INVALID, "'%s' is not a manifest", name) : 0;
+}
+
+int manifest_open(const char *name, const char *text, size_t len, struct manifest_reader *ret, json_t **ret_head,
+                  struct err *err)
+{
+	_cleanup_json_ json_t *head = NULL;
+	const char *end = len > 0 ? memchr(text, '\n', len) : NULL;
+
+	if (!end || memchr(text, 0, len))
+		return err_set(err, ERR_INVALID, "'%s' is not a manifest", name);
+	int r = json_parse(text, (size_t)(end - text), 1 << 20, &head, err);
+	if (r < 0)
+		return err_wrap(err, r, "read manifest '%s'", name);
+	r = check_format(name, head, err);
+	if (r < 0)
+		return r;
+	*ret = (struct manifest_reader){.name = name,
+	                                .at = end + 1,
+	                                .end = text + len,
+	                                .number = 1,
+	                                .line = STR_INIT(MANIFEST_MAX),
+	                                .last = STR_INIT(MANIFEST_MAX)};
+	*ret_head = TAKE(head);
 	return 0;
+}
+
+static size_t count_lines(const char *at, const char *end)
+{
+	size_t count = 0;
+	while (at < end && (at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+		count++;
+		at++;
+	}
+	return count;
 }
 
 int manifest_parse(const char *name, const char *text, size_t len, struct manifest *ret, struct err *err)
 {
 	struct manifest m = {0};
-	const char *end = len > 0 ? memchr(text, '\n', len) : NULL;
+	struct manifest_reader lines;
+	int r = manifest_open(name, text, len, &lines, &m.head, err);
 
-	if (!end || memchr(text, 0, len))
-		return err_set(err, ERR_INVALID, "'%s' is not a manifest", name);
-	int r = json_parse(text, (size_t)(end - text), 1 << 20, &m.head, err);
 	if (r < 0)
-		return err_wrap(err, r, "read manifest '%s'", name);
-	int64_t format = json_get_int(m.head, "format", 0);
-	if (format > MANIFEST_FORMAT)
-		r = err_set(err, ERR_UNSUPPORTED, "manifest '%s' has format %" PRId64 ", this davit reads up to %d",
-		            name, format, MANIFEST_FORMAT);
-	else if (format < 1)
-		r = err_set(err, ERR_INVALID, "'%s' is not a manifest", name);
-	if (r == 0) {
-		_cleanup_free_ char *copy = xstrndup(end + 1, len - (size_t)(end + 1 - text));
-		r = read_entries(name, copy, &m, err);
+		return r;
+	m.tree.cap = count_lines(lines.at, lines.end) + 1;
+	m.tree.entries = xcalloc(m.tree.cap, sizeof(*m.tree.entries));
+	m.blobs = xcalloc(m.tree.cap, sizeof(*m.blobs));
+	while ((r = manifest_next(&lines, err)) > 0) {
+		struct tree_entry *e = tree_add(&m.tree);
+		*e = lines.entry;
+		e->path = xstrdup(lines.entry.path);
+		e->link = xstrdup(lines.entry.link);
+		m.blobs[m.tree.count - 1] = lines.blob;
+		m.tree.bytes += e->size;
 	}
+	manifest_close(&lines);
 	if (r < 0)
 		manifest_done(&m);
 	else

@@ -23,9 +23,25 @@ struct manifest {
 	struct manifest_blob *blobs; /* one for each entry; may be NULL */
 };
 void manifest_done(struct manifest *m);
+/* Reads one entry after the other, so that a list of many need not be held twice. */
+struct manifest_reader {
+	const char *name;        /* for messages */
+	const char *at, *end;    /* the rest of the text, which is borrowed */
+	size_t number;           /* of the line */
+	struct tree_entry entry; /* path and link are the reader's, until the next one */
+	struct manifest_blob blob;
+	struct str line, last; /* last: the path before */
+};
+int manifest_open(const char *name, const char *text, size_t len, struct manifest_reader *ret, json_t **ret_head,
+                  struct err *err);
+/* 1: the next one, 0: there is none. ERR_INVALID: no line of a manifest, or not in order. */
+int manifest_next(struct manifest_reader *r, struct err *err);
+void manifest_close(struct manifest_reader *r);
 /* name: for messages. */
 int manifest_parse(const char *name, const char *text, size_t len, struct manifest *ret, struct err *err);
 void manifest_write(const json_t *head, const struct tree *tree, const struct manifest_blob *blobs, struct str *out);
+/* SHA-256 of what manifest_write writes. */
+void manifest_digest(const json_t *head, const struct tree *tree, const struct manifest_blob *blobs, char hex[65]);
 /* SHA-256 over paths, types, modes, contents and links: equal trees have equal digests. */
 void manifest_tree_digest(const struct tree *tree, char hex[65]);
 /* Type, mode, content and link are the same. Entries without a digest are not. */

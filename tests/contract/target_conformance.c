@@ -133,9 +133,8 @@ static void a_tree_is_seen_as_this_machine_sees_it(void **state)
 		assert_int_equal(g->mode, e->mode);
 		assert_int_equal(g->size, e->size);
 		assert_true(g->mtime_ns == e->mtime_ns);
-		assert_true(g->digest_from == TREE_DIGEST_NONE
-		                    ? e->digest_from == TREE_DIGEST_NONE
-		                    : memcmp(g->digest, e->digest, sizeof(g->digest)) == 0);
+		assert_true(g->digest_from == TREE_DIGEST_NONE ? e->digest_from == TREE_DIGEST_NONE
+		                                               : memcmp(g->digest, e->digest, sizeof(g->digest)) == 0);
 		assert_int_equal(g->link == NULL, e->link == NULL);
 		if (g->link != NULL)
 			assert_string_equal(g->link, e->link);

@@ -345,7 +345,7 @@ static void a_source_and_files_of_excludes_that_became_links_out_of_the_tree_are
 	                                     "{source: app, path: DIR/www, exclude_from: [patterns]}",
 	                                     "{source: app, path: DIR/www, exclude_from: [../../outside/patterns]}"};
 	for (size_t i = 0; i < ARRAY_SIZE(inputs); i++) {
-		struct upload_source source = {.fd = -1};
+		struct upload_source *source = NULL;
 		struct err err = ERR_INIT;
 		fixture_input(f, "archive-upload", inputs[i]);
 		assert_int_equal(upload_source_open(&f->c, f->c.input, NULL, &source, &err), ERR_REFUSED);
