@@ -2,13 +2,10 @@
 #include "engine/run/run_priv.h"
 
 #include "base/core/clock.h"
-#include "base/core/rand.h"
 #include "base/core/shown.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { ID_RANDOM_DIGITS = 6 };
 
 /* ---- helpers ---- */
 
@@ -44,18 +41,6 @@ bool engine_may_retry(int code)
 int engine_pause(struct engine *e, int64_t ms, struct err *err)
 {
 	return wait_ms(&e->wait, ms, err);
-}
-
-/* Two of one second sort by their time, too: the newest snapshot is the one with the last name. */
-char *engine_make_id(void)
-{
-	char time[CLOCK_TEXT_SIZE], random[ID_RANDOM_DIGITS + 1];
-	int64_t now = clock_wall_ms();
-	clock_rfc3339(now, time);
-	rand_hex(random, ID_RANDOM_DIGITS);
-	/* 2026-01-31T10:20:30.123Z → 20260131T102030-07b and three random digits */
-	return xasprintf("%.4s%.2s%.2sT%.2s%.2s%.2s-%03x%s", time, time + 5, time + 8, time + 11, time + 14, time + 17,
-	                 (unsigned)(now % 1000), random + ID_RANDOM_DIGITS / 2);
 }
 
 /* ---- deploy and plan ---- */

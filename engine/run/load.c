@@ -313,8 +313,8 @@ static int load(struct engine *e, const struct deployment *given, const struct e
 	e->wait.tick = engine_tick;
 	e->wait.tick_ms = o->live ? MIN((int64_t)LIVE_TICK_MS, engine_alone_tick_ms(e)) : engine_alone_tick_ms(e);
 	e->wait.context = e;
-	e->id = id ? xstrdup(id) : engine_make_id();
 	int r = load_names(e, err);
+	e->id = id ? xstrdup(id) : engine_make_id(e->store, e->name, e->environment);
 	if (r == 0)
 		r = load_targets(e, err);
 	if (r == 0) {

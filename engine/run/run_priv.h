@@ -125,10 +125,12 @@ int engine_changes_of(const struct engine_options *o, const char *id, struct pla
 void engine_make_doc(struct engine *e);
 json_t *engine_targets_json(const struct engine *e); /* with the host that answered, once they are open */
 
+/* ---- id.c ---- */
+char *engine_make_id(struct store *s, const char *name, const char *environment); /* free() */
+
 /* ---- engine.c ---- */
 enum { ENGINE_MAX_LINE = 8192 }; /* of what is said, with its NUL */
 void engine_say(struct engine *e, const char *level, const char *fmt, ...) _printf_(3, 4);
-char *engine_make_id(void);
 /* Reaches, locks and plans: all before the first change but for what `engine_carry_out` begins with. */
 int engine_look(struct engine *e, struct err *err);
 /* From the baseline to the decision. Before the first change an error leaves it `preparing`, and *ret alone. */
