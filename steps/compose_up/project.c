@@ -149,6 +149,27 @@ static int must_be_untouched(struct change_call *x, const struct change *c, stru
 	               "what ran of '%s' before is not known (`forget_former`): what runs now stays", project_of(c));
 }
 
+/* What a killed process left of a file that it was about to put there, of this change only. */
+static int sweep(struct change_call *x, const struct change *c, const char *own, struct err *err)
+{
+	const char *former = json_get_string(c->extra, "former");
+	_cleanup_free_ char *dir = compose_dir(x->v, project_of(c)), *link = fs_join(dir, "current"),
+			    *before = compose_file(x->v, project_of(c), former ? former : compose_adopted);
+	_cleanup_(strv_done) struct strv names = {0};
+	int r = host_list(x->v, dir, &names, err);
+	if (r == ERR_NOT_FOUND) {
+		err_clear(err);
+		return 0;
+	}
+	for (size_t i = 0; r == 0 && i < names.count; i++) {
+		_cleanup_free_ char *path = fs_join(dir, names.items[i]);
+		if (target_is_private_name(names.items[i], own) || target_is_private_name(names.items[i], link) ||
+		    target_is_private_name(names.items[i], before))
+			r = host_remove_tree(x->t, path, err);
+	}
+	return r;
+}
+
 /* Last: whoever finds the configuration undoes all of it once more. */
 static int undo_laid(struct change_call *x, const struct docker *d, const struct change *c, struct err *err)
 {
@@ -157,6 +178,8 @@ static int undo_laid(struct change_call *x, const struct docker *d, const struct
 		return 0;
 	_cleanup_free_ char *own = compose_file(x->v, project, id);
 	int r = compose_drop_tags(d, project, id, err);
+	if (r == 0)
+		r = sweep(x, c, own, err);
 	if (r == 0)
 		r = compose_remove_file(x->t, own, err);
 	return r == 0 ? compose_remove_dir(x->t, project, err) : r;
