@@ -17,13 +17,14 @@
 
 enum {
 	WALK_ALONE = 6 /* directories at the top */,
-	WALK_LARGE = 20000 /* entries */,
+
 	WALK_MAX_DEPTH = 500,
 	WALK_PATH_MAX = 16384,
 	WALK_LINK_MAX = 4096
 };
 enum { KEEP_BLOCK = 4 << 20, KEEP_ALIGN = 2 << 20 }; /* of the size of large pages */
 enum { DIGEST_THREADS = 2, DIGEST_BUFFER = 256 << 10, DIGEST_CHECK_EVERY = 16 << 20 /* bytes */, DIGEST_ALONE = 64 };
+enum { GIVE_BACK = 4 << 20 /* bytes */ };
 
 void tree_done(struct tree *t)
 {
@@ -328,10 +329,22 @@ static void *walk_some(void *context)
 	return NULL;
 }
 
+/* What the parts of a large tree took lies between the names, and no later list fits into it. */
+static void give_back(size_t bytes, size_t *freed)
+{
+	*freed += bytes;
+#ifdef __GLIBC__
+	if (*freed >= GIVE_BACK) {
+		malloc_trim(0);
+		*freed = 0;
+	}
+#endif
+}
+
 /* In the given order, so sorted as by one walk. */
 static void join_parts(struct walking *g, struct tree *ret)
 {
-	size_t count = 0;
+	size_t count = 0, freed = 0;
 
 	for (size_t i = 0; i < g->names.count; i++)
 		count += g->parts[i].tree.count;
@@ -344,18 +357,8 @@ static void join_parts(struct walking *g, struct tree *ret)
 		ret->count += part->count;
 		ret->bytes += part->bytes;
 		free(part->entries);
+		give_back(part->cap * sizeof(*part->entries), &freed);
 	}
-}
-
-/* The parts of a large tree leave as much free memory between the names as the tree takes; no later list fits into it. */
-static void give_back(const struct tree *t)
-{
-#ifdef __GLIBC__
-	if (t->count > WALK_LARGE)
-		malloc_trim(0);
-#else
-	(void)t;
-#endif
 }
 
 static bool worth_a_thread(const struct dir_names *names)
@@ -383,7 +386,6 @@ int tree_walk(int dirfd, const struct ignore *ignore, bool digests, struct wait 
 		if (two)
 			pthread_join(other, NULL);
 		join_parts(&g, &tree);
-		give_back(&tree);
 		r = team_end(&g.team, err);
 	}
 	free(g.parts);

@@ -202,6 +202,7 @@ static void add_entries(struct tree *all, const char *prefix, struct tree *from)
 		struct tree_entry *e = tree_add(all), *o = &from->entries[i];
 		*e = *o;
 		e->path = xasprintf("%s/%s", prefix, o->path);
+		free(TAKE(o->path));
 		e->link = TAKE(o->link);
 		all->bytes += e->size;
 	}
@@ -224,6 +225,7 @@ int source_copy_path(const struct step_context *c, struct target *t, const char 
 		r = host_tree(v, goal, true, &copy, err);
 	if (r == 0 && strcmp(type, "dir") == 0)
 		r = compare_copy(c, v, path, &before, &copy, ignore, err);
+	tree_done(&before);
 	if (r < 0)
 		return err_wrap(err, r, "copy '%s' on '%s'", path, v->name);
 	if (strcmp(type, "file") == 0) {

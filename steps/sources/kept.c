@@ -138,24 +138,44 @@ int source_make(const struct source_call *s, struct target *t, struct change *ch
 
 /* ---- check of the content ---- */
 
-static int read_manifest(struct view *v, const char *path, struct manifest *ret, struct err *err)
+/* Reads the manifest of a snapshot entry by entry: NULL for `each` only reads them. */
+static int read_manifest(struct view *v, const char *path, json_t **ret_head,
+                         int (*each)(void *context, const struct tree_entry *e, struct err *err), void *context,
+                         struct err *err)
 {
 	_cleanup_free_ char *file = fs_join(path, "manifest");
 	_cleanup_(str_done) struct str text = STR_INIT(MANIFEST_MAX);
+	_cleanup_json_ json_t *head = NULL;
+	struct manifest_reader lines;
 
 	int r = host_read(v, file, MANIFEST_MAX, &text, err);
-	return r < 0 ? r : manifest_parse(file, str_peek(&text), text.len, ret, err);
+	if (r == 0)
+		r = manifest_open(file, str_peek(&text), text.len, &lines, &head, err);
+	if (r < 0)
+		return r;
+	while ((r = manifest_next(&lines, err)) > 0) {
+		r = each ? each(context, &lines.entry, err) : 0;
+		if (r < 0)
+			break;
+	}
+	manifest_close(&lines);
+	if (r == 0 && ret_head)
+		*ret_head = TAKE(head);
+	return r;
+}
+
+static int count_one(void *context, const struct tree_entry *e, struct err *err)
+{
+	(void)e;
+	(void)err;
+	++*(size_t *)context;
+	return 0;
 }
 
 int source_read_manifest(struct view *v, const char *path, json_t **ret_head, size_t *ret_files, struct err *err)
 {
-	_cleanup_(manifest_done) struct manifest m = {0};
-
-	int r = read_manifest(v, path, &m, err);
-	if (r == 0) {
-		*ret_head = json_incref(m.head);
-		*ret_files = m.tree.count;
-	}
+	*ret_files = 0;
+	int r = read_manifest(v, path, ret_head, count_one, ret_files, err);
 	return r < 0 ? err_wrap(err, r, "read the snapshot '%s' on '%s'", path, v->name) : 0;
 }
 
@@ -165,24 +185,36 @@ int source_read_head(struct view *v, const char *path, json_t **ret, struct err 
 	return source_read_manifest(v, path, ret, &files, err);
 }
 
+struct checking {
+	struct view *v;
+	const char *path;
+	struct tree now;
+};
+
+static int check_one(void *context, const struct tree_entry *e, struct err *err)
+{
+	struct checking *k = context;
+	const struct tree_entry *there = tree_find(&k->now, e->path);
+	if (there && manifest_same(e, there))
+		return 0;
+	return err_set(err, ERR_CONFLICT, "'%s/%s' on '%s' is not as it was kept", k->path, e->path, k->v->name);
+}
+
 int source_check(struct view *v, const char *path, json_t **ret_head, struct err *err)
 {
-	_cleanup_(tree_done) struct tree now = {0};
-	_cleanup_(manifest_done) struct manifest m = {0};
+	struct checking k = {.v = v, .path = path};
+	_cleanup_free_ char *file = fs_join(path, "manifest");
+	_cleanup_(node_done) struct node manifest = {0};
 
-	int r = read_manifest(v, path, &m, err);
-	if (r == ERR_NOT_FOUND)
+	int r = host_stat(v, file, &manifest, err);
+	if (r == 0 && manifest.type == NODE_ABSENT)
 		return err_set(err, ERR_CONFLICT, "the snapshot '%s' on '%s' has no manifest: it is not whole", path,
 		               v->name);
 	if (r == 0)
-		r = host_tree(v, path, true, &now, err);
-	for (size_t i = 0; i < m.tree.count && r == 0; i++) {
-		const struct tree_entry *e = &m.tree.entries[i], *there = tree_find(&now, e->path);
-		if (!there || !manifest_same(e, there))
-			r = err_set(err, ERR_CONFLICT, "'%s/%s' on '%s' is not as it was kept", path, e->path, v->name);
-	}
-	if (r == 0 && ret_head)
-		*ret_head = json_incref(m.head);
+		r = host_tree(v, path, true, &k.now, err);
+	if (r == 0)
+		r = read_manifest(v, path, ret_head, check_one, &k, err);
+	tree_done(&k.now);
 	return r;
 }
 
