@@ -2,6 +2,7 @@
 """compose-up with `strategy: blue-green`: the new containers stand beside the old ones until the deployment is committed; behind nginx and Caddy."""
 import json
 import os
+import signal
 import subprocess
 import sys
 import unittest
@@ -59,6 +60,18 @@ class BlueGreen(StackCase):
             self.assertEqual((s.ids(), s.facts()), (before, facts))
             self.assertEqual((client.lost, client.versions), ([], ["version 1", "version 2"]))
 
+    def deploy_killed(self, s, document, at):
+        """Version 2 behind version 1. A busy engine may still be at work on version 1 between the plan and the first change: that is taken
+        back before the moment comes, and begun again."""
+        for _ in range(3):
+            s.compose({"services": {"web": web("1", scale=2), "db": service()}})
+            self.assert_exit(s.up(), 0)
+            s.compose({"services": {"web": web("2", scale=2), "db": service()}})
+            killed = s.deploy(document, env={"DAVIT_TEST_KILL_AT": str(at)}, timeout=240)
+            if killed.code in (-signal.SIGKILL, 0):
+                break
+        return killed
+
     @unittest.skipUnless(os.path.exists(NGINX) and HOOKS, "nginx is missing, or built without test hooks")
     def test_killed_around_the_commit_it_is_taken_back_or_whole_and_nothing_is_left_standing(self):
         with self.stack() as s, Proxy(s) as proxy:
@@ -70,10 +83,8 @@ class BlueGreen(StackCase):
             with open(counter, encoding="ascii") as f:
                 records = len(f.read())
             for at in range(records, records - 5, -1):
-                s.compose({"services": {"web": web("1", scale=2), "db": service()}})
-                self.assert_exit(s.up(), 0)
-                s.compose({"services": {"web": web("2", scale=2), "db": service()}})
-                s.deploy(document, env={"DAVIT_TEST_KILL_AT": str(at)}, timeout=240)
+                killed = self.deploy_killed(s, document, at)
+                self.assertIn(killed.code, (-signal.SIGKILL, 0), killed)
                 s.run("recover", timeout=240)
                 state = s.last()["state"]
                 self.assertEqual(s.facts(), new if state == "committed" else old, f"{at}: {state}")

@@ -13,6 +13,7 @@ import harness.trial  # noqa: E402
 from harness.lanes import Lanes  # noqa: E402
 from harness.stack import StackCase, service, until  # noqa: E402
 from harness.trial import Case, Trial  # noqa: E402
+from harness.waiting import alive  # noqa: E402
 from servers.network import Network  # noqa: E402
 from servers.sshd import Sshd  # noqa: E402
 
@@ -63,7 +64,7 @@ class Cut:
             return int(f.read())
 
     def has_ended(self):
-        return not os.path.exists(f"/proc/{self.command()}")
+        return not alive(self.command())
 
 
 class Common:
@@ -134,7 +135,7 @@ class Files(Common, Case):
         self.assertEqual(self.t.read("data"), b"o")
         self.cut.network.up()
         self.assertEqual(process.wait(240), 0, self.said(self.cut))
-        self.assertTrue(self.cut.has_ended())
+        until(self.cut.has_ended, "the end of what was in its middle")
         self.assertFalse(os.path.exists(self.cut.done), "what was in its middle is fenced off")
         self.assertEqual((self.t.read("data"), self.t.read("conf")), (b"old", b"new\n"))
         self.assert_decided(self.t, "committed")
@@ -150,7 +151,7 @@ class Files(Common, Case):
         self.assertEqual(self.t.read("conf"), b"new\n")
         self.cut.network.up()
         self.assert_exit(self.t.run("recover"), 0)
-        self.assertTrue(self.cut.has_ended())
+        until(self.cut.has_ended, "the end of what was in its middle")
         self.assertFalse(os.path.exists(self.t.path("conf")))
         self.assert_decided(self.t, "undone")
         self.assertFalse(os.path.exists(os.path.join(self.t.base, "snapshots")))
@@ -196,7 +197,7 @@ class Stacks(Common, StackCase):
             self.assertFalse(cut.has_ended(), "nothing can have ended it yet")
             cut.network.up()
             self.assert_exit(s.run("rollback", s.last()["id"], timeout=240), 0)
-            self.assertTrue(cut.has_ended())
+            until(cut.has_ended, "the end of what was in its middle")
             self.assertFalse(os.path.exists(cut.done))
             self.assertEqual((s.facts(), s.kept(), s.kept_images()), (before, kept, images))
             self.assert_decided(s, "undone")

@@ -13,6 +13,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.tree import DAVIT, Tree, ends, log  # noqa: E402
+from harness.waiting import alive  # noqa: E402
 
 
 class RunHere(unittest.TestCase):
@@ -218,9 +219,9 @@ if os.getuid() == 0:
                 p.stdout.read()                                   # ends when the worker has
                 p.wait()
             end = time.monotonic() + 60
-            while any(self.alive(pid) for pid in (worker, step)) and time.monotonic() < end:
+            while any(alive(pid) for pid in (worker, step)) and time.monotonic() < end:
                 os.sched_yield()
-            self.assertEqual([pid for pid in (worker, step) if self.alive(pid)], [], victim)
+            self.assertEqual([pid for pid in (worker, step) if alive(pid)], [], victim)
 
     def wait_for_line(self, p, wanted):
         for line in p.stdout:
@@ -239,13 +240,6 @@ jobs:
       - run: echo never
   b: {needs: a, runs-on: x, steps: [{run: echo never}]}
 """
-
-    def alive(self, pid):
-        try:
-            with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-                return f.read().rsplit(")", 1)[1].split()[0] != "Z"
-        except FileNotFoundError:
-            return False
 
     def test_an_interrupt_cancels_as_github_does(self):
         tree = self.tree(self.SLOW.replace('trap "" INT; ', ""))
@@ -274,7 +268,7 @@ jobs:
         self.assertTrue(out.endswith("!! cancelled\n"), out)
         self.assertEqual(tree.left_behind(), [])
         found = subprocess.run(["pgrep", "-f", tree.dir], capture_output=True, text=True, check=False).stdout.split()
-        self.assertEqual([pid for pid in found if self.alive(pid)], [])
+        self.assertEqual([pid for pid in found if alive(pid)], [])
 
     def test_on_a_terminal_groups_are_folded_and_what_runs_now_is_shown(self):
         tree = self.tree("""on: push

@@ -10,7 +10,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.trial import DAVIT, Case, Trial, main  # noqa: E402
-from harness.waiting import until  # noqa: E402
+from harness.waiting import alive, until  # noqa: E402
 from servers.sshd import Account, Sshd  # noqa: E402
 
 
@@ -28,14 +28,6 @@ case $2 in
     done ;;
 esac
 """
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-            return f.read().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
 
 
 def by_sudo(server):

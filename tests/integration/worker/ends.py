@@ -8,6 +8,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+from harness.waiting import alive
 from servers.worker import House, Worker, davit
 
 
@@ -17,14 +18,6 @@ def until(what, condition, timeout=20):
         assert time.monotonic() < deadline, f"{what} did not happen"
         time.sleep(0.01)
     return value
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
 
 
 class Ends(unittest.TestCase):
