@@ -374,10 +374,19 @@ static void adopt_all(struct listener *l)
 		adopt(l, ids.items[i]);
 }
 
+static bool is_of(const char *its_user, const char *user)
+{
+	return user == NULL ? its_user == NULL : its_user != NULL && strcmp(user, its_user) == 0;
+}
+
+/* One that has begun, or that follows once what a dead worker left is gone: that one tells on the commit what it found. */
 static bool has_recovery_for(const struct listener *l, const char *user)
 {
 	for (const struct recovery *r = l->recoveries; r != NULL; r = r->next)
-		if ((user == NULL) == (r->user == NULL) && (user == NULL || strcmp(user, r->user) == 0))
+		if (is_of(r->user, user))
+			return true;
+	for (const struct lease *j = l->jobs; j != NULL; j = j->next)
+		if (j->phase == LEASE_CLEARING && is_of(j->user, user))
 			return true;
 	return false;
 }
