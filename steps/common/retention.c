@@ -15,7 +15,7 @@ void retention_done(struct retention_list *l)
 static int compare(const void *a, const void *b)
 {
 	const struct retention_entry *x = a, *y = b;
-	int order = strncmp(x->name, y->name, RETENTION_TIME);
+	int order = strncmp(x->name, y->name, RETENTION_MOMENT);
 
 	if (order == 0)
 		order = x->made_ns < y->made_ns ? -1 : x->made_ns > y->made_ns ? 1 : strcmp(x->name, y->name);

@@ -341,10 +341,10 @@ static int whole_place(const struct source_call *s, struct view *v, const char *
 	return r;
 }
 
-/* Younger than that release, whose name begins with its time as a snapshot's does. */
+/* Younger than that release: names sort by their time. */
 bool source_is_after(const char *name, const char *release)
 {
-	return strcmp(name, release) != 0 && strncmp(name, release, RETENTION_TIME) >= 0;
+	return strcmp(name, release) > 0;
 }
 
 int source_first_after(const struct source_call *s, struct view *v, const char *release, char **ret, bool *ret_sure,
