@@ -172,8 +172,15 @@ class Whole:
                 pass
         return found
 
+    def lasting(self):
+        """Processes that do not end by themselves: a question to a program, asked before anything was locked, outlives its asker for a moment."""
+        end = time.monotonic() + 30
+        while (found := self.processes()) and time.monotonic() < end:
+            time.sleep(0.05)
+        return found
+
     def left(self):
-        found = left_over(self.root, kept=("snapshots", "compose")) + self.processes()
+        found = left_over(self.root, kept=("snapshots", "compose")) + self.lasting()
         sealed = os.path.join(self.state, "sealed")
         found += os.listdir(sealed) if os.path.isdir(sealed) else []
         found += [name for name in self.server.databases() if name != "shop"]
