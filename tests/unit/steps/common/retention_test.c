@@ -19,8 +19,9 @@ static void make(const char *dir, const char *name, time_t touched)
 /* A step that drops its own snapshot from a directory touches that directory. */
 static void what_is_touched_later_is_not_younger(void **state)
 {
-	static const char *const names[] = {"20260131T102029-fff0aa", "20260131T102030-0fa9ff", "20260131T102030-10b001",
-	                                    "20260131T102030-10b000", "20260131T102031-000aaa"};
+	static const char *const names[] = {"20260131T102029-fff0aa", "20260131T102030-0fa9ff",
+	                                    "20260131T102030-10b001", "20260131T102030-10b000",
+	                                    "20260131T102031-000aaa"};
 	struct wait wait = WAIT_INIT;
 	struct err err = ERR_INIT;
 	struct target *target = NULL;
