@@ -30,10 +30,8 @@ static int decision_open(struct decision *d, const char *title, bool plan)
 	int r = deployment_session_open(&d->session, !plan, &d->err);
 	d->session.json = cli_json();
 	d->session.title = title;
-	for (size_t i = 0; r >= 0 && i < d->secrets.count; i++)
-		r = deployment_values_secret_from_env(&d->values, d->secrets.items[i], &d->err);
-	if (r >= 0 && d->secrets_file != NULL)
-		r = deployment_values_secrets_file(&d->values, d->secrets_file, &d->err);
+	if (r >= 0)
+		r = deployment_values_given(&d->values, &d->secrets, d->secrets_file, NULL, NULL, &d->err);
 	return r;
 }
 

@@ -112,20 +112,6 @@ static void read_job_around(struct deploy_call *call)
 	}
 }
 
-static int read_values(const struct deploy_call *call, struct deployment_values *values, struct err *err)
-{
-	int r = 0;
-	for (size_t i = 0; r >= 0 && i < call->secrets.count; i++)
-		r = deployment_values_secret_from_env(values, call->secrets.items[i], err);
-	if (r >= 0 && call->secrets_file != NULL)
-		r = deployment_values_secrets_file(values, call->secrets_file, err);
-	for (size_t i = 0; r >= 0 && i < call->vars.count; i++)
-		r = deployment_values_pair(values->vars, "var", call->vars.items[i], err);
-	for (size_t i = 0; r >= 0 && i < call->inputs.count; i++)
-		r = deployment_values_pair(values->inputs, "input", call->inputs.items[i], err);
-	return r;
-}
-
 static int duration_option(const char *option, const char *text, int64_t *ret_ms, struct err *err)
 {
 	long long ms;
@@ -345,7 +331,7 @@ int cmd_deploy(int argc, char **argv)
 	if (r >= 0)
 		r = set_options(&call, &session, &err);
 	if (r >= 0)
-		r = read_values(&call, &values, &err);
+		r = deployment_values_given(&values, &call.secrets, call.secrets_file, &call.vars, &call.inputs, &err);
 	deployment_session_tell_masks(&session);
 	if (r >= 0)
 		r = check_options(&call, &err);

@@ -82,18 +82,6 @@ static int explain(struct explain_call *c, struct deployment_file *file, struct 
 	return err_hint(err, r, "`davit explain FILE` lists those that are written");
 }
 
-static int read_values(const struct explain_call *c, struct deployment_values *values, struct err *err)
-{
-	int r = c->secrets_file != NULL ? deployment_values_secrets_file(values, c->secrets_file, err) : 0;
-	for (size_t i = 0; r >= 0 && i < c->secrets.count; i++)
-		r = deployment_values_secret_from_env(values, c->secrets.items[i], err);
-	for (size_t i = 0; r >= 0 && i < c->vars.count; i++)
-		r = deployment_values_pair(values->vars, "var", c->vars.items[i], err);
-	for (size_t i = 0; r >= 0 && i < c->inputs.count; i++)
-		r = deployment_values_pair(values->inputs, "input", c->inputs.items[i], err);
-	return r;
-}
-
 static int tell(const struct explain_call *c, struct deployment_session *session)
 {
 	deployment_session_begin_text(session);
@@ -153,7 +141,7 @@ int cmd_explain(int argc, char **argv)
 	int r = deployment_session_open(&session, false, &err);
 	session.json = cli_json();
 	if (r >= 0)
-		r = read_values(&c, &values, &err);
+		r = deployment_values_given(&values, &c.secrets, c.secrets_file, &c.vars, &c.inputs, &err);
 	if (r >= 0)
 		r = deployment_file_read(c.file, &values, &file, &session.faults, &err);
 	if (r >= 0)

@@ -23,20 +23,6 @@ void places_done(struct places *p)
 	strv_done(&p->inputs);
 }
 
-static int read_values(struct places *p, struct err *err)
-{
-	int r = 0;
-	for (size_t i = 0; r >= 0 && i < p->secrets.count; i++)
-		r = deployment_values_secret_from_env(&p->values, p->secrets.items[i], err);
-	if (r >= 0 && p->secrets_file != NULL)
-		r = deployment_values_secrets_file(&p->values, p->secrets_file, err);
-	for (size_t i = 0; r >= 0 && i < p->vars.count; i++)
-		r = deployment_values_pair(p->values.vars, "var", p->vars.items[i], err);
-	for (size_t i = 0; r >= 0 && i < p->inputs.count; i++)
-		r = deployment_values_pair(p->values.inputs, "input", p->inputs.items[i], err);
-	return r;
-}
-
 static int look_by_file(struct places *p, struct err *err)
 {
 	json_t *places _cleanup_json_ = NULL;
@@ -89,7 +75,7 @@ int places_look(struct places *p, struct err *err)
 {
 	struct stat st;
 	json_t *doc _cleanup_json_ = NULL;
-	int r = read_values(p, err);
+	int r = deployment_values_given(&p->values, &p->secrets, p->secrets_file, &p->vars, &p->inputs, err);
 	if (r < 0)
 		return r;
 	bool filtered = p->name != NULL || p->environment != NULL;

@@ -16,20 +16,6 @@ struct call {
 	struct strv inputs, secrets, vars;
 };
 
-static int read_values(const struct call *call, struct deployment_values *values, struct err *err)
-{
-	int r = 0;
-	for (size_t i = 0; r >= 0 && i < call->secrets.count; i++)
-		r = deployment_values_secret_from_env(values, call->secrets.items[i], err);
-	if (r >= 0 && call->secrets_file != NULL)
-		r = deployment_values_secrets_file(values, call->secrets_file, err);
-	for (size_t i = 0; r >= 0 && i < call->vars.count; i++)
-		r = deployment_values_pair(values->vars, "var", call->vars.items[i], err);
-	for (size_t i = 0; r >= 0 && i < call->inputs.count; i++)
-		r = deployment_values_pair(values->inputs, "input", call->inputs.items[i], err);
-	return r;
-}
-
 static int read_slots(struct call *call, struct err *err)
 {
 	long long slots = sysconf(_SC_NPROCESSORS_ONLN);
@@ -45,7 +31,7 @@ static int run(struct call *call, struct err *err)
 	struct deployment_values values;
 	int status = 0;
 	deployment_values_init(&values);
-	int r = read_values(call, &values, err);
+	int r = deployment_values_given(&values, &call->secrets, call->secrets_file, &call->vars, &call->inputs, err);
 	if (r >= 0)
 		r = read_slots(call, err);
 	call->run.secrets = values.secrets;

@@ -185,3 +185,18 @@ int deployment_values_pair(json_t *into, const char *option, const char *pair, s
 	json_object_set_new(into, key, value);
 	return 0;
 }
+
+int deployment_values_given(struct deployment_values *v, const struct strv *secrets, const char *secrets_file,
+                            const struct strv *vars, const struct strv *inputs, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; r >= 0 && i < secrets->count; i++)
+		r = deployment_values_secret_from_env(v, secrets->items[i], err);
+	if (r >= 0 && secrets_file != NULL)
+		r = deployment_values_secrets_file(v, secrets_file, err);
+	for (size_t i = 0; r >= 0 && vars != NULL && i < vars->count; i++)
+		r = deployment_values_pair(v->vars, "var", vars->items[i], err);
+	for (size_t i = 0; r >= 0 && inputs != NULL && i < inputs->count; i++)
+		r = deployment_values_pair(v->inputs, "input", inputs->items[i], err);
+	return r;
+}
