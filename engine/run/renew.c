@@ -175,13 +175,30 @@ int engine_lock_target(struct engine *e, struct etarget *et, json_t **ret_holder
 	return r;
 }
 
+/* Two names of one place: what is found there is the lock that was taken a moment ago. Only that proves it: machines that were cloned have the
+ * same ids and even the same host keys. */
+static int tell_same_place(struct engine *e, const struct etarget *et, const json_t *holder, int r, struct err *err)
+{
+	const char *token = json_get_string(holder, "token");
+	for (const struct etarget *other = e->targets; token != NULL && other < et; other++) {
+		if (!other->locked || strcmp(other->t->token, token) != 0)
+			continue;
+		err_clear(err);
+		err_set(err, ERR_INVALID,
+		        "the targets '%s' and '%s' are one: the same machine with the same directory %s", other->name,
+		        et->name, et->t->view.facts.base);
+		return err_hint(err, ERR_INVALID, "name it once, or give each a 'base' of its own");
+	}
+	return r;
+}
+
 static int lock_targets(struct engine *e, struct err *err)
 {
 	_cleanup_json_ json_t *holder = NULL;
 	for (size_t i = 0; i < e->host_count; i++) {
 		int r = engine_lock_target(e, &e->targets[i], &holder, err);
 		if (r < 0)
-			return r;
+			return r == ERR_LOCKED ? tell_same_place(e, &e->targets[i], holder, r, err) : r;
 	}
 	return 0;
 }

@@ -67,7 +67,7 @@ static void report_end(const struct filling *f)
 	int64_t spent = MAX(clock_mono_ms() - f->begun, (int64_t)1);
 	char text[CLOCK_TEXT_SIZE];
 
-	str_appendf(&line, "sent %zu files, ", f->files);
+	str_appendf(&line, "sent %zu file%s, ", f->files, f->files == 1 ? "" : "s");
 	upload_show_size(f->raw, &line);
 	str_append(&line, " as ");
 	upload_show_size(f->sent, &line);
@@ -368,9 +368,9 @@ static int find_arrived(struct filling *f, struct err *err)
 	}
 	tree_done(&now);
 	_cleanup_(str_done) struct str line = STR_INIT(512);
-	str_appendf(&line, "%zu files, ", found);
+	str_appendf(&line, "%zu file%s, ", found, found == 1 ? "" : "s");
 	upload_show_size(bytes, &line);
-	f->c->report(f->c->engine, "%s, are there already", str_peek(&line));
+	f->c->report(f->c->engine, "%s, %s there already", str_peek(&line), found == 1 ? "is" : "are");
 	return 0;
 }
 
