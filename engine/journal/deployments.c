@@ -1,8 +1,11 @@
-/* Deployments, their locks and their steps in the SQLite store. */
+/* Deployments, their locks and their steps. */
 #include "engine/journal/sql.h"
 
-#include <inttypes.h>
+#include "base/core/mem.h"
+#include <stdlib.h>
 #include <string.h>
+
+enum { LOCK_TRIES = 3 };
 
 static const char *text_or(const json_t *object, const char *key, const char *otherwise)
 {
@@ -10,86 +13,126 @@ static const char *text_or(const json_t *object, const char *key, const char *ot
 	return text ? text : otherwise;
 }
 
-int store_deployment_add(struct store *s, const json_t *deployment, struct err *err)
+static int add_deployment(struct store *s, void *context, struct err *err)
 {
+	const json_t *deployment = context;
 	_cleanup_free_ char *doc = json_text(deployment);
-	int r = sql_begin(s, err);
-	if (r < 0)
-		return r;
-	r = sql_run(s, err, "INSERT INTO deployment(id, name, environment, job_key, state, doc) VALUES(?,?,?,?,?,?)",
-	            "ssssss", text_or(deployment, "id", NULL), text_or(deployment, "name", NULL),
-	            text_or(deployment, "environment", NULL), json_get_string(deployment, "job_key"),
-	            text_or(deployment, "state", "preparing"), doc);
-	return sql_end(s, r, err);
+	return sql_run(s, err,
+	               "INSERT INTO deployment(id, name, environment, job_key, state, doc) VALUES(?1,?2,?3,?4,?5,?6)",
+	               "ssssss", text_or(deployment, "id", NULL), text_or(deployment, "name", NULL),
+	               text_or(deployment, "environment", NULL), json_get_string(deployment, "job_key"),
+	               text_or(deployment, "state", "preparing"), doc);
 }
 
-static int find_holder(struct store *s, const char *name, const char *environment, char **ret, struct err *err)
+int store_deployment_add(struct store *s, const json_t *deployment, struct err *err)
 {
-	_cleanup_stmt_ sqlite3_stmt *st = NULL;
-	int r = sql_prepare(s, &st, err, "SELECT id FROM deployment WHERE name=? AND environment=? AND holds=1", "ss",
-	                    name, environment);
+	const struct sql_write w = {.deployment = json_get_string(deployment, "id"),
+	                            .creates = true,
+	                            .work = add_deployment,
+	                            .context = (json_t *)deployment};
+	return sql_write(s, &w, err);
+}
+
+/* ---- locks ---- */
+
+struct locking {
+	const char *name, *environment, *id;
+	char *holder;
+};
+
+static int find_holder(struct store *s, struct locking *l, struct err *err)
+{
+	_cleanup_rows_ struct sql_rows rows = {0};
+	free(l->holder);
+	l->holder = NULL;
+	int r = sql_query(s, &rows, err, "SELECT id FROM deployment WHERE name=?1 AND environment=?2 AND holds=1", "ss",
+	                  l->name, l->environment);
 	if (r == 0)
-		r = sql_step(s, st, err);
+		r = sql_next(&rows, err);
 	if (r > 0)
-		*ret = xstrdup((const char *)sqlite3_column_text(st, 0));
-	return r < 0 ? r : 0;
+		l->holder = xstrdup(sql_text(&rows, 0));
+	return MIN(r, 0);
+}
+
+static int take_lock(struct store *s, void *context, struct err *err)
+{
+	struct locking *l = context;
+	int r = find_holder(s, l, err);
+	if (r < 0)
+		return r;
+	if (l->holder && strcmp(l->holder, l->id) != 0)
+		return err_set(err, ERR_LOCKED, "%s.%s is locked by the deployment %s", l->name, l->environment,
+		               l->holder);
+	return sql_run(s, err, "UPDATE deployment SET holds=1 WHERE id=?1", "s", l->id);
 }
 
 int store_lock(struct store *s, const char *name, const char *environment, const char *id, char **ret_holder,
                struct err *err)
 {
-	_cleanup_free_ char *holder = NULL;
-	int r = sql_begin(s, err);
-	if (r < 0)
-		return r;
-	r = find_holder(s, name, environment, &holder, err);
-	if (r == 0 && holder && strcmp(holder, id) != 0)
-		r = err_set(err, ERR_LOCKED, "%s.%s is locked by the deployment %s", name, environment, holder);
-	if (r == 0)
-		r = sql_run(s, err, "UPDATE deployment SET holds=1 WHERE id=?", "s", id);
-	r = sql_end(s, r, err);
+	struct locking l = {.name = name, .environment = environment, .id = id};
+	const struct sql_write w = {.deployment = id, .work = take_lock, .context = &l};
+	int r = sql_write(s, &w, err);
+	/* Another machine took it between our look and our write, which the index refused: now the holder is seen. */
+	for (int i = 0; r == ERR_EXISTS && i < LOCK_TRIES; i++) {
+		if (err)
+			err_clear(err);
+		r = sql_write(s, &w, err);
+	}
 	if (r == ERR_LOCKED && ret_holder)
-		*ret_holder = TAKE(holder);
+		*ret_holder = TAKE(l.holder);
+	free(l.holder);
 	return r;
+}
+
+static int give_lock_back(struct store *s, void *context, struct err *err)
+{
+	return sql_run(s, err, "UPDATE deployment SET holds=0 WHERE id=?1", "s", (const char *)context);
 }
 
 int store_unlock(struct store *s, const char *id, struct err *err)
 {
-	int r = sql_begin(s, err);
-	if (r < 0)
-		return r;
-	r = sql_run(s, err, "UPDATE deployment SET holds=0 WHERE id=?", "s", id);
-	return sql_end(s, r, err);
+	const struct sql_write w = {.deployment = id, .work = give_lock_back, .context = (char *)id};
+	return sql_write(s, &w, err);
 }
+
+/* ---- documents ---- */
+
+struct setting {
+	const char *id;
+	int index;
+	const json_t *members;
+};
 
 static int read_document(struct store *s, const char *id, json_t **ret, struct err *err)
 {
-	_cleanup_stmt_ sqlite3_stmt *st = NULL;
-	int r = sql_prepare(s, &st, err, "SELECT doc FROM deployment WHERE id=?", "s", id);
+	_cleanup_rows_ struct sql_rows rows = {0};
+	int r = sql_query(s, &rows, err, "SELECT doc FROM deployment WHERE id=?1", "s", id);
 	if (r == 0)
-		r = sql_step(s, st, err);
+		r = sql_next(&rows, err);
+	if (r == 0)
+		r = err_set(err, ERR_NOT_FOUND, "there is no deployment '%s'", id);
+	return r < 0 ? r : sql_json(&rows, 0, ret, err);
+}
+
+static int set_deployment(struct store *s, void *context, struct err *err)
+{
+	const struct setting *set = context;
+	_cleanup_json_ json_t *doc = NULL;
+	int r = read_document(s, set->id, &doc, err);
 	if (r < 0)
 		return r;
-	if (r == 0)
-		return err_set(err, ERR_NOT_FOUND, "there is no deployment '%s'", id);
-	return sql_json(st, 0, ret, err);
+	sql_json_merge(doc, set->members);
+	_cleanup_free_ char *text = json_text(doc);
+	return sql_run(s, err, "UPDATE deployment SET doc=?1, state=?2, cleaned=?3, job_key=?4 WHERE id=?5", "ssiss",
+	               text, text_or(doc, "state", "preparing"), (int64_t)json_get_bool(doc, "cleaned", false),
+	               json_get_string(doc, "job_key"), set->id);
 }
 
 int store_deployment_set(struct store *s, const char *id, const json_t *members, struct err *err)
 {
-	_cleanup_json_ json_t *doc = NULL;
-	int r = sql_begin(s, err);
-	if (r < 0)
-		return r;
-	r = read_document(s, id, &doc, err);
-	if (r == 0) {
-		sql_json_merge(doc, members);
-		_cleanup_free_ char *text = json_text(doc);
-		r = sql_run(s, err, "UPDATE deployment SET doc=?, state=?, cleaned=?, job_key=? WHERE id=?", "ssiss",
-		            text, text_or(doc, "state", "preparing"), (int64_t)json_get_bool(doc, "cleaned", false),
-		            json_get_string(doc, "job_key"), id);
-	}
-	return sql_end(s, r, err);
+	struct setting set = {.id = id, .members = members};
+	const struct sql_write w = {.deployment = id, .work = set_deployment, .context = &set};
+	return sql_write(s, &w, err);
 }
 
 int store_deployment_get(struct store *s, const char *id, json_t **ret, struct err *err)
@@ -99,84 +142,73 @@ int store_deployment_get(struct store *s, const char *id, json_t **ret, struct e
 
 int store_deployment_list(struct store *s, const struct store_filter *f, json_t **ret_array, struct err *err)
 {
-	_cleanup_stmt_ sqlite3_stmt *st = NULL;
-	_cleanup_json_ json_t *list = json_array();
-	int64_t limit = f && f->limit > 0 ? f->limit : -1;
-	int r = sql_prepare(
-		s, &st, err,
-		"SELECT doc FROM deployment WHERE (?1 IS NULL OR name=?1) AND (?2 IS NULL OR environment=?2)"
-		" AND (?3 IS NULL OR job_key=?3) AND (?4=0 OR holds=1 OR state IN ('preparing','open','undoing','held','parked')"
+	_cleanup_rows_ struct sql_rows rows = {0};
+	int64_t limit = f && f->limit > 0 ? f->limit : INT64_MAX;
+	int r = sql_query(
+		s, &rows, err,
+		"SELECT doc FROM deployment WHERE (CAST(?1 AS TEXT) IS NULL OR name=?1)"
+		" AND (CAST(?2 AS TEXT) IS NULL OR environment=?2) AND (CAST(?3 AS TEXT) IS NULL OR job_key=?3)"
+		" AND (CAST(?4 AS INTEGER)=0 OR holds=1 OR state IN ('preparing','open','undoing','held','parked')"
 		" OR (state IN ('committed','undone') AND cleaned=0)) ORDER BY seq DESC LIMIT ?5",
 		"sssii", f ? f->name : NULL, f ? f->environment : NULL, f ? f->job_key : NULL,
 		(int64_t)(f && f->undecided), limit);
-	if (r < 0)
-		return r;
-	while ((r = sql_step(s, st, err)) > 0) {
-		json_t *doc = NULL;
-		r = sql_json(st, 0, &doc, err);
-		if (r < 0)
-			return r;
-		json_array_append_new(list, doc);
-	}
-	if (r < 0)
-		return r;
-	*ret_array = TAKE(list);
-	return 0;
+	return r < 0 ? r : sql_documents(&rows, ret_array, err);
+}
+
+/* ---- steps ---- */
+
+static int add_step(struct store *s, void *context, struct err *err)
+{
+	const struct setting *set = context;
+	_cleanup_free_ char *doc = json_text(set->members);
+	return sql_run(s, err,
+	               "INSERT INTO step(deployment, idx, doc) VALUES(?1,?2,?3)"
+	               " ON CONFLICT(deployment, idx) DO UPDATE SET doc=excluded.doc",
+	               "sis", set->id, (int64_t)set->index, doc);
 }
 
 int store_step_add(struct store *s, const char *id, int index, const json_t *step, struct err *err)
 {
-	_cleanup_free_ char *doc = json_text(step);
-	int r = sql_begin(s, err);
+	struct setting set = {.id = id, .index = index, .members = step};
+	const struct sql_write w = {.deployment = id, .work = add_step, .context = &set};
+	return sql_write(s, &w, err);
+}
+
+static int read_step(struct store *s, const struct setting *set, json_t **ret, struct err *err)
+{
+	_cleanup_rows_ struct sql_rows rows = {0};
+	int r = sql_query(s, &rows, err, "SELECT doc FROM step WHERE deployment=?1 AND idx=?2", "si", set->id,
+	                  (int64_t)set->index);
+	if (r == 0)
+		r = sql_next(&rows, err);
+	if (r == 0)
+		r = err_set(err, ERR_NOT_FOUND, "the deployment %s has no step %d", set->id, set->index + 1);
+	return r < 0 ? r : sql_json(&rows, 0, ret, err);
+}
+
+static int set_step(struct store *s, void *context, struct err *err)
+{
+	const struct setting *set = context;
+	_cleanup_json_ json_t *doc = NULL;
+	int r = read_step(s, set, &doc, err);
 	if (r < 0)
 		return r;
-	r = sql_run(s, err, "INSERT OR REPLACE INTO step(deployment, idx, doc) VALUES(?,?,?)", "sis", id,
-	            (int64_t)index, doc);
-	return sql_end(s, r, err);
+	sql_json_merge(doc, set->members);
+	_cleanup_free_ char *text = json_text(doc);
+	return sql_run(s, err, "UPDATE step SET doc=?1 WHERE deployment=?2 AND idx=?3", "ssi", text, set->id,
+	               (int64_t)set->index);
 }
 
 int store_step_set(struct store *s, const char *id, int index, const json_t *members, struct err *err)
 {
-	_cleanup_json_ json_t *doc = NULL;
-	int r = sql_begin(s, err);
-	if (r < 0)
-		return r;
-	{
-		_cleanup_stmt_ sqlite3_stmt *st = NULL;
-		r = sql_prepare(s, &st, err, "SELECT doc FROM step WHERE deployment=? AND idx=?", "si", id,
-		                (int64_t)index);
-		if (r == 0)
-			r = sql_step(s, st, err);
-		if (r == 0)
-			r = err_set(err, ERR_NOT_FOUND, "the deployment %s has no step %d", id, index + 1);
-		else if (r > 0)
-			r = sql_json(st, 0, &doc, err);
-	}
-	if (r == 0) {
-		sql_json_merge(doc, members);
-		_cleanup_free_ char *text = json_text(doc);
-		r = sql_run(s, err, "UPDATE step SET doc=? WHERE deployment=? AND idx=?", "ssi", text, id,
-		            (int64_t)index);
-	}
-	return sql_end(s, r, err);
+	struct setting set = {.id = id, .index = index, .members = members};
+	const struct sql_write w = {.deployment = id, .work = set_step, .context = &set};
+	return sql_write(s, &w, err);
 }
 
 int store_step_list(struct store *s, const char *id, json_t **ret_array, struct err *err)
 {
-	_cleanup_stmt_ sqlite3_stmt *st = NULL;
-	_cleanup_json_ json_t *list = json_array();
-	int r = sql_prepare(s, &st, err, "SELECT doc FROM step WHERE deployment=? ORDER BY idx", "s", id);
-	if (r < 0)
-		return r;
-	while ((r = sql_step(s, st, err)) > 0) {
-		json_t *doc = NULL;
-		r = sql_json(st, 0, &doc, err);
-		if (r < 0)
-			return r;
-		json_array_append_new(list, doc);
-	}
-	if (r < 0)
-		return r;
-	*ret_array = TAKE(list);
-	return 0;
+	_cleanup_rows_ struct sql_rows rows = {0};
+	int r = sql_query(s, &rows, err, "SELECT doc FROM step WHERE deployment=?1 ORDER BY idx", "s", id);
+	return r < 0 ? r : sql_documents(&rows, ret_array, err);
 }

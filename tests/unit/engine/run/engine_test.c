@@ -5,7 +5,7 @@
 #include "base/sys/fs.h"
 #include "base/data/json.h"
 #include "engine/run/engine.h"
-#include "engine/journal/sql.h"
+#include "engine/journal/sqlite.h"
 #include "engine/lock/lock.h"
 #include "steps/registry.h"
 
@@ -1145,11 +1145,11 @@ static void fail_beside_the_reserve(sqlite3_context *context, int argc, sqlite3_
 
 static void fill_the_journals_disk(void)
 {
-	assert_int_equal(sqlite3_create_function(store->db, "needs_room", 0, SQLITE_UTF8, NULL, fail_beside_the_reserve,
-	                                         NULL, NULL),
+	assert_int_equal(sqlite3_create_function(sqlite_handle(store), "needs_room", 0, SQLITE_UTF8, NULL,
+	                                         fail_beside_the_reserve, NULL, NULL),
 	                 SQLITE_OK);
 	assert_int_equal(
-		sqlite3_exec(store->db,
+		sqlite3_exec(sqlite_handle(store),
 	                     "CREATE TEMP TRIGGER full BEFORE UPDATE ON main.change BEGIN SELECT needs_room(); END",
 	                     NULL, NULL, NULL),
 		SQLITE_OK);
