@@ -16,6 +16,7 @@ static const struct part parts[] = {
 	{"configure", agent_configure, "register this machine for a repository, an organisation or an enterprise"},
 	{"run", agent_run, "listen for jobs of all registrations and work"},
 	{"status", agent_status, "registrations, labels, last poll, whom jobs run as"},
+	{"policy", agent_policy, "say what the policy of this host would do with a job"},
 	{"remove", agent_remove, "end a registration"},
 	{"as-user", agent_as_user, NULL},
 };
@@ -61,8 +62,11 @@ int agent_run(int argc, char **argv)
 	                            argc, argv, &o);
 	if (r != 0)
 		return r > 0 ? 0 : LISTEN_TERMINATED;
-	struct listener_options options = {
-		.once = o.once, .slots = o.slots, .worker_user = o.worker_user, .isolation = o.isolation};
+	struct listener_options options = {.once = o.once,
+	                                   .slots = o.slots,
+	                                   .worker_user = o.worker_user,
+	                                   .isolation = o.isolation,
+	                                   .policy = o.policy};
 	int code;
 	if (o.jit != NULL) {
 		code = listener_run_jit(o.jit, &options);

@@ -214,6 +214,17 @@ static void put_secrets(struct req *r)
 	req_reply(r, 204);
 }
 
+/* {"repository": "o/r", "public": true}: what later jobs and events say of it. */
+static void put_visibility(struct req *r)
+{
+	_cleanup_json_ json_t *body = req_json(r);
+	struct forge_repo *repo = body ? repo_of_body(r, body) : NULL;
+	if (!repo)
+		return;
+	repo->is_public = json_get_bool(body, "public", false);
+	req_reply(r, 204);
+}
+
 /* {"repository": "o/r"}: the time of every `schedule` of its default branch has come. */
 static void begin_schedule(struct req *r)
 {
@@ -327,6 +338,7 @@ const struct route control_routes[] = {
 	{"DELETE", "_forge/faults", forget_faults, ROUTE_QUIET | ROUTE_OWNER},
 	{"POST", "_forge/schedule", begin_schedule, ROUTE_QUIET | ROUTE_OWNER | ROUTE_UNLOCKED},
 	{"PUT", "_forge/secrets", put_secrets, ROUTE_QUIET | ROUTE_OWNER},
+	{"PUT", "_forge/visibility", put_visibility, ROUTE_QUIET | ROUTE_OWNER},
 	{"PUT", "_forge/variables", put_variables, ROUTE_QUIET | ROUTE_OWNER},
 	{"POST", "_forge/expire", expire, ROUTE_QUIET | ROUTE_OWNER},
 	{"POST", "_forge/messages", push_message, ROUTE_QUIET | ROUTE_OWNER},

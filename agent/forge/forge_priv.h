@@ -26,6 +26,7 @@ struct forge_repo {
 	json_t *secrets, *vars; /* name → text */
 	json_t *environments;   /* name → {"secrets", "vars"} */
 	int64_t run_number;
+	bool is_public;
 	json_t *comments;       /* commit comments, as REST answers them */
 	json_t *issues, *pulls; /* as REST answers them; they share their numbers */
 	int64_t issue_number;

@@ -446,11 +446,12 @@ json_t *forge_repo_json(struct forge *f, const struct forge_repo *repo)
 {
 	_cleanup_free_ char *branch = default_branch(repo);
 	return json_pack("{s:I, s:s, s:s, s:b, s:{s:s, s:I, s:s, s:s}, s:o, s:o, s:o, s:o, s:b, s:s, s:s, s:n}", "id",
-	                 (json_int_t)repo->id, "name", repo->name, "full_name", repo->full_name, "private", 0, "owner",
-	                 "login", repo->owner, "id", (json_int_t)repo->id + 1000000, "name", repo->owner, "type",
-	                 "Organization", "html_url", json_stringf("%s/%s", f->base, repo->full_name), "url",
+	                 (json_int_t)repo->id, "name", repo->name, "full_name", repo->full_name, "private",
+	                 !repo->is_public, "owner", "login", repo->owner, "id", (json_int_t)repo->id + 1000000, "name",
+	                 repo->owner, "type", "Organization", "html_url",
+	                 json_stringf("%s/%s", f->base, repo->full_name), "url",
 	                 json_stringf("%s/api/v3/repos/%s", f->base, repo->full_name), "clone_url",
 	                 json_stringf("%s/%s.git", f->base, repo->full_name), "git_url",
 	                 json_stringf("%s/%s.git", f->base, repo->full_name), "fork", 0, "default_branch", branch,
-	                 "visibility", "public", "description");
+	                 "visibility", repo->is_public ? "public" : "private", "description");
 }

@@ -32,7 +32,7 @@ json_t *forge_run_github_context(struct forge *f, const struct forge_run *run, c
 	json_object_set_new(g, "retention_days", json_string("90"));
 	json_object_set_new(g, "run_attempt", json_string("1"));
 	json_object_set_new(g, "artifact_cache_size_limit", json_string("10"));
-	json_object_set_new(g, "repository_visibility", json_string("public"));
+	json_object_set_new(g, "repository_visibility", json_string(run->repo->is_public ? "public" : "private"));
 	json_object_set_new(g, "actor_id", json_string("1"));
 	json_object_set_new(g, "actor", json_string(actor));
 	json_object_set_new(g, "triggering_actor", json_string(actor));

@@ -26,6 +26,7 @@ static int prepare_input(struct lease *j, json_t *message, struct err *err)
 	if (listener_isolation(l, j->endpoint, &isolation, err) < 0)
 		return err->code;
 	_cleanup_json_ json_t *settings = handover_settings(&j->endpoint->reg, state, j->tracking_id, isolation);
+	json_set_string(settings, "actions", j->actions);
 	_cleanup_free_ char *settings_text = json_text(settings), *message_text = json_text(message);
 	str_clear(&j->input);
 	str_append(&j->input, "{\"message\":");
@@ -35,6 +36,17 @@ static int prepare_input(struct lease *j, json_t *message, struct err *err)
 	str_append(&j->input, "}\n");
 	explicit_bzero(message_text, strlen(message_text));
 	return j->input.failed ? err_set(err, ERR_LIMIT, "the job's message is too large") : 0;
+}
+
+/* Its worker will not get it: once the lease is renewed the job is completed with this sentence, which is all that its page shows. */
+static void fail_after_renewal(struct lease *j, const struct err *err)
+{
+	char line[ERR_FRAME_SIZE * 2];
+	err_line(err, line, sizeof(line));
+	if (err->code != ERR_REFUSED)
+		log_err(err);
+	j->explanation =
+		xasprintf("The agent did not start this job: %s%s%s", line, err->hint[0] ? "\n" : "", err->hint);
 }
 
 static void acquired(struct lease *j, const struct http_response *response)
@@ -47,23 +59,21 @@ static void acquired(struct lease *j, const struct http_response *response)
 	if (r >= 0) {
 		j->acquired = true;
 		j->report = run_job_report(message);
-		r = prepare_input(j, message, &err);
+		r = lease_admit(j, message, &err);
 	}
+	if (r >= 0)
+		r = prepare_input(j, message, &err);
 	json_decref(message);
-	if (r >= 0) {
-		j->phase = LEASE_RENEW;
-		j->tries = 0;
-		lease_renew(j);
+	if (!j->acquired) {
+		log_err(&err);
+		lease_drop(j, LEASE_DROP_FAILED);
 		return;
 	}
-	char line[ERR_FRAME_SIZE * 2];
-	log_err(&err);
-	if (j->acquired)
-		lease_complete_as(
-			j, "failed",
-			xasprintf("The agent could not start this job: %s", err_line(&err, line, sizeof(line))));
-	else
-		lease_drop(j, LEASE_DROP_FAILED);
+	if (r < 0)
+		fail_after_renewal(j, &err);
+	j->phase = LEASE_RENEW;
+	j->tries = 0;
+	lease_renew(j);
 }
 
 static void acquire_token_done(void *context, int result, struct http_response *response, const struct err *failure)

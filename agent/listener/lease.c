@@ -68,6 +68,7 @@ void lease_free(struct lease *j)
 	proc_done(&j->clearing);
 	free(j->explanation);
 	free(j->user);
+	free(j->actions);
 	free(j);
 }
 

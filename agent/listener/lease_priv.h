@@ -11,6 +11,10 @@ void lease_drop(struct lease *j, enum lease_drop why);
 void lease_complete_as(struct lease *j, const char *conclusion, char *explanation);
 void lease_renew(struct lease *j);
 
+/* ---- admit.c */
+/* ERR_REFUSED: the policy of this host does not let it in. */
+int lease_admit(struct lease *j, const json_t *message, struct err *err);
+
 /* ---- acquire.c */
 void lease_acquire(struct lease *j);
 

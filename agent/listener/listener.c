@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/admission/admission.h"
 #include "agent/listener/listener_priv.h"
 #include "agent/listener/isolation.h"
 #include "agent/listener/worker_user.h"
@@ -283,6 +284,9 @@ static int prepare(struct listener *l, const struct listener_options *options, s
 		return err->code;
 	l->state_dir = state_dir(err);
 	if (l->state_dir == NULL)
+		return err->code;
+	_cleanup_(admission_freep) struct admission *policy = NULL;
+	if (listener_policy(l, &policy, err) < 0)
 		return err->code;
 	struct http_config config = {.user_agent = wire_user_agent(),
 	                             .insecure = wire_is_true(getenv("GITHUB_ACTIONS_RUNNER_TLS_NO_VERIFY"))};

@@ -18,6 +18,7 @@ struct listener_options {
 	int slots;               /* 0: one a processor, at least two */
 	const char *worker_user; /* instead of what the registrations say; NULL: as they say */
 	const char *isolation;   /* the same; "auto", "on", "off" */
+	const char *policy;      /* its file; NULL: where admission_path finds it */
 	const char *program;     /* this program, for workers; NULL: /proc/self/exe */
 };
 /* All registrations of the store. Returns the exit code; logs and prints itself. */

@@ -130,7 +130,8 @@ struct lease {
 	int64_t locked_until_ms; /* wall */
 	int64_t renew_due_ms;    /* 0: none */
 	int renew_failures;
-	char *user; /* the worker's; NULL: ours */
+	char *user;    /* the worker's; NULL: ours */
+	char *actions; /* which others' actions it may use, by the host's policy; NULL: as configured */
 	bool acquired, cancelled, lease_lost, stopped;
 	int64_t kill_due_ms;    /* 0: none */
 	int64_t died_ms;        /* monotonic, of the worker */
@@ -214,6 +215,9 @@ struct listener {
 };
 /* The directory of the journal of a user; NULL name: the agent's own. free(); NULL with err. */
 char *listener_state_dir(const struct listener *l, const char *user, struct err *err);
+/* The policy of this host as it is now; errors name the file. */
+struct admission;
+int listener_policy(const struct listener *l, struct admission **ret, struct err *err);
 /* The isolation settings for the worker of a job, with the directories. *ret: new, NULL if nothing was decided. */
 int listener_isolation(struct listener *l, const struct endpoint *e, json_t **ret, struct err *err);
 /* "2026-01-02 03:04:05Z: text" on standard output (protocol 6.6). */

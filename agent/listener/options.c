@@ -55,6 +55,8 @@ static const struct option options[] = {
          "what becomes of a deployment whose job failed; default: rollback"},
 	{"isolation", TEXT, CONFIGURE | RUN, AT(isolation), "auto|on|off",
          "keep jobs of other repositories that run as the same user apart; default: auto"},
+	{"policy", TEXT, RUN, AT(policy), "FILE",
+         "which jobs may run here; default: /etc/davit/policy.yml, else that of the agent"},
 	{"once", FLAG, RUN, AT(once), NULL, "one job, then stop"},
 	{"jitconfig", SECRET, RUN, AT(jit), "B64", "from a just-in-time configuration; nothing is kept"},
 	{"slots", NUMBER, RUN, AT(slots), "N", "jobs at a time; default: one a processor, at least two"},
@@ -306,6 +308,8 @@ static int check(struct agent_options *o, struct err *err)
 	}
 	if (o->node != NULL && (o->node[0] != '/' || access(o->node, X_OK) < 0))
 		return err_set(err, ERR_INVALID, "--node is '%.200s', not the absolute path of a program", o->node);
+	if (o->policy != NULL && o->policy[0] != '/')
+		return err_set(err, ERR_INVALID, "--policy is '%.200s', not an absolute path", o->policy);
 	if (o->actions_repository != NULL) {
 		const char *slash = strchr(o->actions_repository, '/');
 		if (slash == NULL || slash == o->actions_repository || slash[1] == '\0' ||
@@ -374,6 +378,7 @@ void agent_options_done(struct agent_options *o)
 	free(o->isolation);
 	free(o->actions);
 	free(o->node);
+	free(o->policy);
 	strv_done(&o->labels);
 	*o = (struct agent_options){0};
 }

@@ -8,7 +8,7 @@
 
 struct agent_options {
 	char *url, *token, *pat, *name, *group, *labels_text, *work, *jit;
-	char *worker_user, *actions_repository, *on_failure, *token_file, *isolation, *actions, *node;
+	char *worker_user, *actions_repository, *on_failure, *token_file, *isolation, *actions, *node, *policy;
 	struct strv labels;
 	int slots; /* 0: not given */
 	bool unattended, replace, ephemeral, disable_update, no_default_labels, once, local, json, help, version;

@@ -127,6 +127,10 @@ void lease_run_worker(struct lease *j)
 		lease_complete_as(j, "canceled", NULL);
 		return;
 	}
+	if (j->explanation != NULL) {
+		lease_complete_as(j, "failed", TAKE(j->explanation));
+		return;
+	}
 	if (j->stopped || j->worker.pid == 0) {
 		lease_complete_as(j, "failed",
 		                  xstrdup(j->stopped ? "The agent was told to stop before the job began."

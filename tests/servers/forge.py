@@ -313,6 +313,9 @@ class Forge:
             body["environment"] = environment
         self.request("PUT", "/_forge/secrets", body)
 
+    def visibility(self, repository, public):
+        self.request("PUT", "/_forge/visibility", {"repository": repository, "public": public})
+
     def variables(self, **variables):
         """Variables of every later job message, e.g. ACTIONS_STEP_DEBUG="true"."""
         self.request("PUT", "/_forge/variables", variables)
