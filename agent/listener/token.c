@@ -71,6 +71,12 @@ static void token_done(void *context, int result, struct http_response *response
 		endpoint_enter(e, e->after);
 		return;
 	case OAUTH_GONE:
+		/* The service may forget a runner for one job before that job's worker has ended here. */
+		if (e->reg.ephemeral && e->jobs > 0) {
+			e->forget = e->keep_session = true;
+			endpoint_close(e);
+			return;
+		}
 		endpoint_end_with(e, LISTEN_TERMINATED, &err);
 		return;
 	case OAUTH_CLOCK:

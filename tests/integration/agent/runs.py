@@ -382,6 +382,22 @@ def test_an_ephemeral_agent_takes_one_job_and_forgets_its_registration():
         assert c.agent.state()["registrations"] == []
 
 
+def test_an_ephemeral_runner_that_the_service_forgot_before_its_job_was_over_ends_well():
+    with Case() as c:
+        c.agent.configure(c.forge, "acme/widgets", "--ephemeral")
+        c.agent.start().listening()
+        c.forge.wait_online("box")
+        c.forge.fault("oauth2/token", status=400, body='{"error": "invalid_client"}', times=-1)
+        c.forge.fault("/message", status=401, times=-1)
+        go = c.agent.root / "go"
+        sha = c.forge.push(HELLO.replace("echo hello", f"until test -e {go}; do read -rt 0.05 <> <(:) || true; done"))
+        until("the service refuses the runner", lambda: [r for r in c.forge.seen("oauth2/token", "POST") if r["status"] == 400])
+        go.touch()
+        assert conclusions(c.forge.ended(sha)) == ["success"]
+        assert c.agent.wait() == 0
+        assert c.agent.state()["registrations"] == []
+
+
 def test_a_just_in_time_configuration_runs_one_job_and_writes_no_key():
     with Case() as c:
         text = c.forge.jitconfig("acme/widgets", "jit-1")
