@@ -75,6 +75,8 @@ class Shop(Case):
         self.area = pathlib.Path(self.root) / "area"
         self.area.mkdir()
         self.agent.configure(self.forge, REPO)
+        # What a fork gets is decided behind the host's policy, too.
+        (self.agent.root / "agent" / "policy.yml").write_text("rules:\n- {name: all, allow: true, forks: true}\n")
         self.agent.start().listening()
         self.forge.secrets(REPO, {"WORD": SECRET})
         self.repo = self.forge.repo(REPO)
