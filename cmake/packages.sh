@@ -68,30 +68,44 @@ fetch_expressions() {
     echo "@actions/expressions cannot be fetched: the comparison with it will be skipped" >&2
   rm -rf "$dir"
 }
-# What nearly every JavaScript action is built on, with what that needs: a node_modules as npm makes it.
-toolkit=/var/cache/davit-tests/actions-toolkit
-fetch_toolkit() {
+# Packages of npm into a directory, as a node_modules; standard input names each with its archive and digest.
+fetch_modules() {
   dir=$(mktemp -d)
   while read -r name archive digest; do
     curl -fsSL --max-time 60 -o "$dir/package.tgz" "https://registry.npmjs.org/$name/-/$archive.tgz" && echo "$digest  $dir/package.tgz" | sha256sum -c --quiet >&2 &&
       mkdir -p "$dir/node_modules/$name" && tar -xzf "$dir/package.tgz" -C "$dir/node_modules/$name" --strip-components 1 || touch "$dir/failed"
-  done <<EOF
+  done
+  [ ! -e "$dir/failed" ] && $as_root mkdir -p "$1" && $as_root cp -r "$dir/node_modules" "$1/" || echo "$2" >&2
+  rm -rf "$dir"
+}
+# What nearly every JavaScript action is built on, with what that needs.
+toolkit=/var/cache/davit-tests/actions-toolkit
+fetch_toolkit() {
+  fetch_modules "$toolkit" "the packages of GitHub's toolkit cannot be fetched: tests with real JavaScript actions will be skipped" <<EOF
 @actions/core core-1.11.1 33f3967ca3f524628adfc0fc621f64adbda5fd7de937b5da406bfa493b50425e
 @actions/exec exec-1.1.1 04b5af5e67e7f5761b1ef0c5d4bc4da488bdf5b2fdd70f45082bcadd87656664
 @actions/io io-1.1.3 1f13d0509ecfccad63222a5e5f63a62106861aeab6734d609a950744f8537aa9
 @actions/http-client http-client-2.0.1 d50ba9b2e14550b379f899a9ec42992e9f7dbceea0547662c374bf5c82726851
 tunnel tunnel-0.0.6 24f765728141836f8c34f32997f0b3cf3cbab6cf382bb46501adc68355ba7d4d
 EOF
-  [ ! -e "$dir/failed" ] && $as_root mkdir -p "$toolkit" && $as_root cp -r "$dir/node_modules" "$toolkit/" ||
-    echo "the packages of GitHub's toolkit cannot be fetched: tests with real JavaScript actions will be skipped" >&2
-  rm -rf "$dir"
+}
+# GitHub's own reader of workflow files, which ours is compared with.
+parser=/var/cache/davit-tests/workflow-parser
+fetch_parser() {
+  fetch_modules "$parser" "@actions/workflow-parser cannot be fetched: the comparison with it will be skipped" <<EOF
+@actions/workflow-parser workflow-parser-0.3.61 fc0c4af6cc1f6c8a6f68e47e2093fc826a922c7244a0ffd2f8030a9303a59877
+@actions/expressions expressions-0.3.61 a09137eed52067f4369a5fdff1e2beb3663a1e9388a4709a414ada2dd44c82cd
+cronstrue cronstrue-2.61.0 f6196bd9f78dc57aa2ad669008e73a32dd43e0deec6d66e7136f34151f9309e8
+yaml yaml-2.9.1 4ef6c54cf559b8a207b7b518378230805a1c84af239b14960e8c67c7d59de5d3
+EOF
 }
 
-wants_compose= wants_expressions= wants_toolkit=
+wants_compose= wants_expressions= wants_toolkit= wants_parser=
 if { [ "$1" = test ] || [ "$1" = stack ]; } && ! compose_is_there; then wants_compose=yes; fi
 if [ "$1" = test ] && [ ! -d "$expressions" ]; then wants_expressions=yes; fi
 if [ "$1" = test ] && [ ! -d "$toolkit/node_modules" ]; then wants_toolkit=yes; fi
-[ -n "$missing$wants_compose$wants_expressions$wants_toolkit" ] || exit 0
+if [ "$1" = test ] && [ ! -d "$parser/node_modules" ]; then wants_parser=yes; fi
+[ -n "$missing$wants_compose$wants_expressions$wants_toolkit$wants_parser" ] || exit 0
 
 as_root=
 if [ "$(id -u)" != 0 ]; then
@@ -108,3 +122,4 @@ fi
 [ -z "$wants_compose" ] || fetch_compose
 [ -z "$wants_expressions" ] || fetch_expressions
 [ -z "$wants_toolkit" ] || fetch_toolkit
+[ -z "$wants_parser" ] || fetch_parser

@@ -1,7 +1,6 @@
 /* workflow: what would fail when a workflow runs, beyond what its reader finds. */
 #include "agent/validate/validate.h"
 #include "agent/workflow/workflow.h"
-#include "base/data/cron.h"
 #include "base/core/mem.h"
 
 #include <ctype.h>
@@ -45,7 +44,7 @@ static void check_step_name(const struct look *l, const char *name)
 		if (id == NULL || str_starts(id, "__"))
 			continue;
 		if (strcasecmp(id, name) == 0) {
-			if (i >= l->step)
+			if (l->job->steps[i].entry >= l->step)
 				report(l, FINDING_ERROR, "unknown-step", "name a step that stands before this one",
 				       "step '%s' has not run yet when this is evaluated", name);
 			return;
@@ -312,24 +311,6 @@ static void check_labels(struct look *l, const json_t *value)
 	str_truncate(&l->at, base);
 }
 
-/* ---- schedule ---- */
-
-static void check_schedule(struct look *l, const json_t *root)
-{
-	json_t *schedule = json_object_get(json_object_get(root, "on"), "schedule"), *item;
-	size_t i;
-	json_array_foreach(schedule, i, item)
-	{
-		const char *cron = json_get_string(item, "cron");
-		str_truncate(&l->at, 0);
-		str_appendf(&l->at, "/on/schedule/%zu/cron", i);
-		if (cron == NULL || !cron_fits(cron, CRON_GITHUB))
-			report(l, FINDING_ERROR, "cron", "minute hour day month weekday, as in '30 4 * * 1-5' (UTC)",
-			       "'%s' is no cron line", cron != NULL ? cron : "");
-	}
-	str_truncate(&l->at, 0);
-}
-
 /* ---- a job ---- */
 
 /* The matrix's keys where they are all written out. New; NULL: an expression makes it. */
@@ -360,6 +341,23 @@ unknown:
 	return NULL;
 }
 
+static void look_at_step(struct look *l, const json_t *step)
+{
+	size_t i;
+	json_t *one;
+	check_shell(l, step);
+	check_inputs(l, step);
+	json_array_foreach(json_object_get(step, "parallel"), i, one)
+	{
+		size_t mark = l->at.len;
+		faults_pointer_push(&l->at, "parallel");
+		faults_pointer_push_index(&l->at, i);
+		check_shell(l, one);
+		check_inputs(l, one);
+		str_truncate(&l->at, mark);
+	}
+}
+
 static void look_at_job(struct look *l, const struct workflow_job *job, const json_t *value)
 {
 	json_t *keys _cleanup_json_ = matrix_keys(value), *steps = json_object_get(value, "steps"), *step,
@@ -368,7 +366,7 @@ static void look_at_job(struct look *l, const struct workflow_job *job, const js
 	l->job = job;
 	l->matrix = keys;
 	json_object_del(rest, "steps");
-	l->step = job->step_count;
+	l->step = SIZE_MAX;
 	walk(l, rest, NULL);
 	check_labels(l, json_object_get(value, "runs-on"));
 	check_finish(l, steps);
@@ -379,8 +377,7 @@ static void look_at_job(struct look *l, const struct workflow_job *job, const js
 		faults_pointer_push_index(&l->at, i);
 		l->step = i;
 		walk(l, step, NULL);
-		check_shell(l, step);
-		check_inputs(l, step);
+		look_at_step(l, step);
 		str_truncate(&l->at, inner);
 	}
 	str_truncate(&l->at, base);
@@ -394,7 +391,6 @@ static void look_at(struct look *l)
 	json_object_del(rest, "jobs");
 	if (json_is_object(rest))
 		walk(l, rest, NULL);
-	check_schedule(l, root);
 	for (size_t i = 0; i < l->workflow->job_count; i++) {
 		const struct workflow_job *job = &l->workflow->jobs[i];
 		const json_t *value = json_object_get(jobs, job->id);

@@ -130,9 +130,7 @@ void reader_call(struct reader *r, struct workflow_job *job, const json_t *objec
 		"timeout-minutes",  "outputs", "defaults", "environment", "cancel-timeout-minutes",
 		"continue-on-error"};
 	for (size_t i = 0; i < ARRAY_SIZE(steps_only); i++)
-		if (json_object_get(object, steps_only[i]) != NULL)
-			reader_fault(r, "'%s' belongs to a job with steps, not to the call of a reusable workflow",
-			             steps_only[i]);
+		reader_forbid(r, object, steps_only[i], "a job with steps, not to the call of a reusable workflow");
 	job->uses = reader_string(r, object, "uses", false);
 	size_t mark = reader_enter(r, "uses");
 	if (job->uses != NULL && is_of_a_repository(job->uses))

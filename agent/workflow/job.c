@@ -57,6 +57,7 @@ static void read_environment(struct reader *r, struct workflow_job *job, const j
 
 static void read_runs_on(struct reader *r, struct workflow_job *job, const json_t *object)
 {
+	static const char *const keys[] = {"group", "labels"};
 	json_t *value = json_object_get(object, "runs-on");
 	size_t mark = reader_enter(r, "runs-on");
 	bool good = json_is_string(value) && *json_string_value(value);
@@ -66,9 +67,10 @@ static void read_runs_on(struct reader *r, struct workflow_job *job, const json_
 		good = json_array_size(value) > 0;
 		json_array_foreach(value, i, item) good &= json_is_string(item) && *json_string_value(item);
 	}
-	if (json_is_object(value))
+	if (json_is_object(value)) {
+		reader_known_keys(r, value, "runs-on", keys, ARRAY_SIZE(keys));
 		reader_refuse_here(r, "'runs-on' by 'group' is not supported: name labels, as a text or a list");
-	else if (!good)
+	} else if (!good)
 		reader_fault(r, value ? "'runs-on' must be a label or a list of labels" : "a job needs 'runs-on'");
 	job->runs_on = value ? template_from_yaml(&r->source, value, str_peek(&r->at)) : NULL;
 	reader_leave(r, mark);
@@ -99,10 +101,8 @@ static void read_needs(struct reader *r, struct workflow_job *job, const json_t 
 /* What belongs to a job with steps only. */
 static void read_settings(struct reader *r, struct workflow_job *job, const json_t *value)
 {
-	static const char *const of_calls[] = {"with", "secrets"};
-	for (size_t i = 0; i < ARRAY_SIZE(of_calls); i++)
-		if (json_object_get(value, of_calls[i]) != NULL)
-			reader_fault(r, "'%s' belongs to the call of a reusable workflow", of_calls[i]);
+	reader_forbid(r, value, "with", "the call of a reusable workflow");
+	reader_forbid(r, value, "secrets", "the call of a reusable workflow");
 	reader_allow(r, in_job_env, 0);
 	job->env = reader_scalars(r, value, "env");
 	reader_allow(r, in_defaults, 0);
@@ -124,9 +124,7 @@ static void read_job(struct reader *r, struct workflow_job *job, const char *id,
 	job->id = xstrdup(id);
 	job->mark = yaml_key_mark(r->source.doc, str_peek(&r->at));
 	job->condition = xstrdup("success()");
-	if (!reader_is_name(id))
-		faults_add_key(r->source.faults, r->source.doc, str_peek(&r->at),
-		               "the id of a job has letters, digits, - and _, and begins with a letter or _");
+	reader_check_id(r, id);
 	if (!json_is_object(value)) {
 		reader_fault(r, "a job must be a map");
 		return;
@@ -158,17 +156,17 @@ static size_t job_index(const struct workflow *w, const char *id)
 	return job ? (size_t)(job - w->jobs) : SIZE_MAX;
 }
 
-/* Depth-first with three colours (0 new, 1 on the way, 2 done), each job once: true when a way leads back onto itself.
- */
-static bool has_cycle(const struct workflow *w, size_t at, char *colour)
+/* Whether a way of needs leads from one job to another; each job is gone through once. */
+static bool leads_to(const struct workflow *w, size_t from, size_t to, bool *seen)
 {
-	colour[at] = 1;
 	bool found = false;
-	for (size_t i = 0; i < w->jobs[at].needs.count && !found; i++) {
-		size_t next = job_index(w, w->jobs[at].needs.items[i]);
-		found = next != SIZE_MAX && (colour[next] == 1 || (colour[next] == 0 && has_cycle(w, next, colour)));
+	for (size_t i = 0; i < w->jobs[from].needs.count && !found; i++) {
+		size_t next = job_index(w, w->jobs[from].needs.items[i]);
+		if (next == SIZE_MAX || seen[next])
+			continue;
+		seen[next] = true;
+		found = next == to || leads_to(w, next, to, seen);
 	}
-	colour[at] = 2;
 	return found;
 }
 
@@ -177,9 +175,10 @@ static void check_needs(struct reader *r, const struct workflow *w)
 	const char *ids[WORKFLOW_MAX_JOBS];
 	for (size_t i = 0; i < w->job_count; i++)
 		ids[i] = w->jobs[i].id;
-	_cleanup_free_ char *colour = xcalloc(w->job_count, 1);
+	_cleanup_free_ bool *seen = xcalloc(w->job_count, sizeof(*seen));
 	for (size_t i = 0; i < w->job_count; i++) {
 		const struct workflow_job *job = &w->jobs[i];
+		memset(seen, 0, w->job_count * sizeof(*seen));
 		size_t mark = reader_enter(r, "jobs");
 		reader_enter(r, job->id);
 		reader_enter(r, "needs");
@@ -193,7 +192,7 @@ static void check_needs(struct reader *r, const struct workflow *w)
 			if (nearest)
 				faults_hint(r->source.faults, "did you mean '%s'?", nearest);
 		}
-		if (!colour[i] && has_cycle(w, i, colour)) {
+		if (leads_to(w, i, i, seen)) {
 			reader_fault(r, "job '%s' waits for itself through its 'needs'", job->id);
 			faults_code(r->source.faults, "cycle");
 		}
@@ -204,11 +203,12 @@ static void check_needs(struct reader *r, const struct workflow *w)
 void reader_jobs(struct reader *r, struct workflow *w, const json_t *root)
 {
 	json_t *jobs = json_object_get(root, "jobs");
+	size_t mark = reader_enter(r, "jobs");
 	if (!json_is_object(jobs) || !json_object_size(jobs)) {
 		reader_fault(r, "a workflow needs 'jobs', a map with at least one job");
+		reader_leave(r, mark);
 		return;
 	}
-	size_t mark = reader_enter(r, "jobs");
 	if (json_object_size(jobs) > WORKFLOW_MAX_JOBS) {
 		reader_fault(r, "more than %d jobs", WORKFLOW_MAX_JOBS);
 		reader_leave(r, mark);

@@ -100,20 +100,47 @@ static json_t *endpoint_of(const struct workflow_message *m)
 	                 m->access_token, "data", data, "isShared", 0, "isReady", 1);
 }
 
-static json_t *step_of(const struct workflow_step *s)
+/* One that starts no process: it waits for steps in the background, or cancels them. */
+static json_t *control_of(const struct workflow_step *s, const char *id)
 {
-	char id[37];
-	rand_uuid4(id);
+	static const char *const types[] = {NULL, "wait", "wait-all", "cancel"};
+	static const char *const names[] = {NULL, "Wait", "Wait for all", "Cancel"};
+	json_t *targets = json_array();
+	for (size_t i = 0; i < s->targets.count; i++)
+		json_array_append_new(targets, json_string(s->targets.items[i]));
+	json_t *step =
+		json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:o}", "type", "backgroundStepControl", "id", id, "name",
+	                  s->context_name, "contextName", s->context_name, "condition", s->condition, "continueOnError",
+	                  copy_or_null(s->continue_on_error), "controlType", types[s->kind], "stepIds", targets);
+	json_object_set_new(step, "displayNameToken",
+	                    s->name != NULL ? json_incref(s->name) : json_string(names[s->kind]));
+	return step;
+}
+
+static json_t *action_of(const struct workflow_step *s, const char *id)
+{
 	json_t *step = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:O}", "type", "action", "id", id, "name",
 	                         s->context_name, "contextName", s->context_name, "condition", s->condition,
 	                         "continueOnError", copy_or_null(s->continue_on_error), "timeoutInMinutes",
 	                         copy_or_null(s->timeout_minutes), "reference", s->reference);
+	if (s->background)
+		json_object_set_new(step, "background", json_true());
 	if (s->name)
 		json_object_set(step, "displayNameToken", s->name);
 	if (s->env)
 		json_object_set(step, "environment", s->env);
 	if (s->inputs)
 		json_object_set(step, "inputs", s->inputs);
+	return step;
+}
+
+static json_t *step_of(const struct workflow_step *s)
+{
+	char id[37];
+	rand_uuid4(id);
+	json_t *step = s->kind == WORKFLOW_STEP_RUNS ? action_of(s, id) : control_of(s, id);
+	if (s->group != NULL)
+		json_object_set_new(step, "parallelGroupId", json_string(s->group));
 	return step;
 }
 

@@ -4,10 +4,35 @@
 
 #include <string.h>
 
-static const char *const workflow_keys[] = {"name", "run-name", "on",          "permissions",
-                                            "env",  "defaults", "concurrency", "jobs"};
+static const char *const workflow_keys[] = {"name", "description", "run-name",    "on",  "permissions",
+                                            "env",  "defaults",    "concurrency", "jobs"};
 static const char *const in_workflow[] = {"github", "inputs", "vars", NULL};
 static const char *const in_workflow_env[] = {"github", "inputs", "vars", "secrets", NULL};
+
+/* Names of a map that differ only in case are one name to GitHub. */
+static void check_spellings(struct reader *r, const json_t *value)
+{
+	size_t i;
+	const char *key;
+	json_t *item, *seen _cleanup_json_ = json_object();
+	json_array_foreach((json_t *)(uintptr_t)value, i, item)
+	{
+		size_t mark = reader_enter_index(r, i);
+		check_spellings(r, item);
+		reader_leave(r, mark);
+	}
+	json_object_foreach((json_t *)(uintptr_t)value, key, item)
+	{
+		_cleanup_(str_done) struct str folded = STR_INIT(1 << 20);
+		size_t mark = reader_enter(r, key);
+		expr_fold(key, strlen(key), &folded);
+		if (json_object_get(seen, str_peek(&folded)) != NULL)
+			reader_fault_key(r, "'%.60s' stands here already, in another case", key);
+		json_object_set_new(seen, str_peek(&folded), json_true());
+		check_spellings(r, item);
+		reader_leave(r, mark);
+	}
+}
 
 static void read_root(struct reader *r, struct workflow *w, const json_t *root)
 {
@@ -17,6 +42,7 @@ static void read_root(struct reader *r, struct workflow *w, const json_t *root)
 	}
 	reader_known_keys(r, root, "a workflow", workflow_keys, ARRAY_SIZE(workflow_keys));
 	w->name = reader_string(r, root, "name", false);
+	_cleanup_free_ char *description = reader_string(r, root, "description", false);
 	reader_allow(r, in_workflow, 0);
 	w->run_name = reader_token(r, root, "run-name");
 	w->on = reader_triggers(r, root);
@@ -36,6 +62,7 @@ static struct workflow *read_document(const char *path, struct yaml_doc *doc, st
 		.source = {.doc = doc, .file = 1, .faults = faults}, .refusals = refusals, .at = STR_INIT(8192)};
 	struct workflow *w = xcalloc(1, sizeof(*w));
 	w->path = xstrdup(path);
+	check_spellings(&r, yaml_root(doc));
 	read_root(&r, w, yaml_root(doc));
 	if (!w->name)
 		w->name = xstrdup(path);

@@ -5,6 +5,8 @@
 #include <ctype.h>
 #include <string.h>
 
+enum { ID_MAX = 100 };
+
 const char *const workflow_in_url[] = {"github", "needs", "strategy", "matrix", "vars", "inputs",
                                        "env",    "job",   "runner",   "steps",  NULL};
 const char *const workflow_in_step[] = {"github", "needs", "strategy", "matrix", "vars",    "inputs",
@@ -26,6 +28,26 @@ void reader_fault(struct reader *r, const char *fmt, ...)
 		text = NULL;
 	va_end(args);
 	faults_add(r->source.faults, r->source.doc, str_peek(&r->at), "%s", text ? text : "out of memory");
+}
+
+void reader_fault_key(struct reader *r, const char *fmt, ...)
+{
+	va_list args;
+	va_start(args, fmt);
+	_cleanup_free_ char *text = NULL;
+	if (vasprintf(&text, fmt, args) < 0)
+		text = NULL;
+	va_end(args);
+	faults_add_key(r->source.faults, r->source.doc, str_peek(&r->at), "%s", text ? text : "out of memory");
+}
+
+void reader_forbid(struct reader *r, const json_t *object, const char *key, const char *belongs)
+{
+	if (json_object_get(object, key) == NULL)
+		return;
+	size_t mark = reader_enter(r, key);
+	reader_fault_key(r, "'%s' belongs to %s", key, belongs);
+	reader_leave(r, mark);
 }
 
 void reader_refuse_here(struct reader *r, const char *fmt, ...)
@@ -172,6 +194,16 @@ json_t *reader_boolean(struct reader *r, const json_t *object, const char *key)
 		reader_leave(r, mark);
 	}
 	return reader_token(r, object, key);
+}
+
+void reader_check_id(struct reader *r, const char *id)
+{
+	if (!reader_is_name(id) || str_starts(id, "__") || strlen(id) >= ID_MAX)
+		reader_fault_key(
+			r,
+			"an id has letters, digits, - and _, begins with a letter or _ and not with __, and is "
+			"shorter than %d characters",
+			ID_MAX);
 }
 
 bool reader_is_name(const char *text)

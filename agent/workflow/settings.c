@@ -25,6 +25,17 @@ static const char *const scopes[] = {"actions",
                                      "statuses",
                                      "vulnerability-alerts"};
 
+static const char *const never_read[] = {"copilot-requests", "id-token"};
+static const char *const never_written[] = {"models", "vulnerability-alerts"};
+
+static bool is_one_of(const char *text, const char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(text, names[i]) == 0)
+			return true;
+	return false;
+}
+
 json_t *reader_permissions(struct reader *r, const json_t *object)
 {
 	json_t *value = json_object_get(object, "permissions");
@@ -46,6 +57,10 @@ json_t *reader_permissions(struct reader *r, const json_t *object)
 		size_t inner = reader_enter(r, scope);
 		if (!text || (strcmp(text, "read") != 0 && strcmp(text, "write") != 0 && strcmp(text, "none") != 0))
 			reader_fault(r, "a permission is read, write or none");
+		else if (is_one_of(scope, never_read, ARRAY_SIZE(never_read)) && strcmp(text, "read") == 0)
+			reader_fault(r, "the permission '%s' is write or none", scope);
+		else if (is_one_of(scope, never_written, ARRAY_SIZE(never_written)) && strcmp(text, "write") == 0)
+			reader_fault(r, "the permission '%s' is read or none", scope);
 		reader_leave(r, inner);
 	}
 	reader_leave(r, mark);
@@ -85,6 +100,20 @@ void reader_refuse(struct reader *r, const json_t *object, const char *key, cons
 	reader_leave(r, mark);
 }
 
+static void read_queue(struct reader *r, const json_t *concurrency)
+{
+	const char *queue = json_get_string(concurrency, "queue");
+	if (json_object_get(concurrency, "queue") == NULL || (queue != NULL && strcmp(queue, "single") == 0))
+		return;
+	if (queue != NULL && strcmp(queue, "max") == 0) {
+		reader_refuse(r, concurrency, "queue", "one run waits, as without it");
+		return;
+	}
+	size_t mark = reader_enter(r, "queue");
+	reader_fault(r, "'queue' is single or max");
+	reader_leave(r, mark);
+}
+
 void reader_concurrency(struct reader *r, const json_t *object, json_t **group, json_t **cancel)
 {
 	json_t *value = json_object_get(object, "concurrency");
@@ -98,9 +127,7 @@ void reader_concurrency(struct reader *r, const json_t *object, json_t **group, 
 		reader_known_keys(r, value, "concurrency", keys, ARRAY_SIZE(keys));
 		if (!json_is_string(json_object_get(value, "group")))
 			reader_fault(r, "'concurrency' needs a 'group' that is a text");
-		if (json_object_get(value, "queue") &&
-		    strcmp(json_get_string(value, "queue") ? json_get_string(value, "queue") : "", "single") != 0)
-			reader_refuse(r, value, "queue", "one run waits, as without it");
+		read_queue(r, value);
 		*group = reader_token(r, value, "group");
 		*cancel = reader_boolean(r, value, "cancel-in-progress");
 	} else {

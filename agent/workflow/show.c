@@ -139,16 +139,28 @@ static char *title_of(const json_t *step, const struct workflow_step *def)
 {
 	json_t *script = json_object_get(step, "run");
 	_cleanup_free_ char *uses = uses_text(def->reference);
+	static const char *const controls[] = {NULL, "Wait", "Wait for all", "Cancel"};
 	const char *text = json_string_value(json_object_get(step, "name"));
 	if (text != NULL)
 		return xstrdup(text);
+	if (def->kind != WORKFLOW_STEP_RUNS)
+		return xstrdup(controls[def->kind]);
 	text = script != NULL ? json_string_value(script) : uses;
 	text = text != NULL ? text + strspn(text, " \t\r\n") : "";
 	return xasprintf("Run %.*s", (int)strcspn(text, "\r\n"), text);
 }
 
+static json_t *shown_targets(const struct workflow_step *def)
+{
+	json_t *out = json_array();
+	for (size_t i = 0; i < def->targets.count; i++)
+		json_array_append_new(out, json_string(def->targets.items[i]));
+	return out;
+}
+
 static json_t *show_step(const struct known *k, const struct workflow_step *def, size_t number)
 {
+	static const char *const controls[] = {NULL, "wait", "wait-all", "cancel"};
 	static const struct {
 		const char *input, *key;
 	} script[] = {{"script", "run"}, {"shell", "shell"}, {"workingDirectory", "working-directory"}};
@@ -169,6 +181,12 @@ static json_t *show_step(const struct known *k, const struct workflow_step *def,
 	json_object_set_new(step, "name", json_string_lossy(title, strlen(title)));
 	json_object_set_new(step, "if", json_string(def->condition));
 	json_object_set_new(step, "runs", runs(k, def->condition, number == 1));
+	if (def->background)
+		json_object_set_new(step, "background", json_true());
+	if (def->kind == WORKFLOW_STEP_WAIT_ALL)
+		json_object_set_new(step, controls[def->kind], json_true());
+	else if (def->kind != WORKFLOW_STEP_RUNS)
+		json_object_set_new(step, controls[def->kind], shown_targets(def));
 	set_if_said(k, step, "env", def->env);
 	set_if_said(k, step, "continue-on-error", def->continue_on_error);
 	set_if_said(k, step, "timeout-minutes", def->timeout_minutes);

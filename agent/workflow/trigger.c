@@ -1,4 +1,4 @@
-/* Triggers of a workflow: `on:`, branch and tag filters, inputs of a dispatch. */
+/* trigger: whether an event starts a workflow, and the inputs of a dispatch. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "agent/workflow/workflow_priv.h"
 
@@ -6,176 +6,12 @@
 #include <stdarg.h>
 #include <string.h>
 
-static const char *const events[] = {"branch_protection_rule",
-                                     "check_run",
-                                     "check_suite",
-                                     "create",
-                                     "delete",
-                                     "deployment",
-                                     "deployment_status",
-                                     "discussion",
-                                     "discussion_comment",
-                                     "fork",
-                                     "gollum",
-                                     "image_version",
-                                     "issue_comment",
-                                     "issues",
-                                     "label",
-                                     "merge_group",
-                                     "milestone",
-                                     "page_build",
-                                     "public",
-                                     "pull_request",
-                                     "pull_request_review",
-                                     "pull_request_review_comment",
-                                     "pull_request_target",
-                                     "push",
-                                     "registry_package",
-                                     "release",
-                                     "repository_dispatch",
-                                     "schedule",
-                                     "status",
-                                     "watch",
-                                     "workflow_call",
-                                     "workflow_dispatch",
-                                     "workflow_run"};
-static const char *const push_keys[] = {"branches", "branches-ignore", "tags", "tags-ignore", "paths", "paths-ignore"};
-static const char *const input_keys[] = {"description", "required", "default", "type", "options", "deprecationMessage"};
-static const char *const input_types[] = {"string", "boolean", "number", "choice", "environment"};
-
 static bool one_of(const char *text, const char *const *names, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		if (strcmp(text, names[i]) == 0)
 			return true;
 	return false;
-}
-
-static void check_event(struct reader *r, const char *name)
-{
-	if (one_of(name, events, ARRAY_SIZE(events)))
-		return;
-	reader_fault(r, "'%.60s' is not an event that starts a workflow", name);
-	faults_code(r->source.faults, "unknown-event");
-	const char *nearest = str_nearest(name, events, ARRAY_SIZE(events));
-	if (nearest)
-		faults_hint(r->source.faults, "did you mean '%s'?", nearest);
-}
-
-/* A filter is a string or a list of strings; read as a list. */
-static void read_push(struct reader *r, json_t *push)
-{
-	reader_known_keys(r, push, "on.push", push_keys, ARRAY_SIZE(push_keys));
-	const char *key;
-	json_t *value;
-	void *next;
-	json_object_foreach_safe(push, next, key, value)
-	{
-		size_t mark = reader_enter(r, key);
-		if (str_starts(key, "paths"))
-			reader_refuse_here(
-				r, "'%s' is not supported: filter by branches, or look at the changed files in a step",
-				key);
-		if (json_is_string(value))
-			json_object_set_new(push, key, json_pack("[O]", value));
-		else if (!json_is_array(value))
-			reader_fault(r, "'%s' must be a list of patterns", key);
-		size_t i;
-		json_t *item;
-		json_array_foreach(value, i, item) if (!json_is_string(item))
-			reader_fault(r, "a pattern must be a text");
-		reader_leave(r, mark);
-	}
-	if (json_object_get(push, "branches") && json_object_get(push, "branches-ignore"))
-		reader_fault(r, "'branches' and 'branches-ignore' exclude each other: use a pattern with a leading !");
-	if (json_object_get(push, "tags") && json_object_get(push, "tags-ignore"))
-		reader_fault(r, "'tags' and 'tags-ignore' exclude each other: use a pattern with a leading !");
-}
-
-static void read_input(struct reader *r, json_t *input)
-{
-	if (json_is_null(input))
-		return;
-	if (!json_is_object(input)) {
-		reader_fault(r, "an input must be a map");
-		return;
-	}
-	reader_known_keys(r, input, "an input", input_keys, ARRAY_SIZE(input_keys));
-	const char *type = json_get_string(input, "type");
-	if (type && !one_of(type, input_types, ARRAY_SIZE(input_types)))
-		reader_fault(r, "the type of an input is string, boolean, number, choice or environment, not '%.40s'",
-		             type);
-	json_t *options = json_object_get(input, "options");
-	if (type && strcmp(type, "choice") == 0 && !(json_is_array(options) && json_array_size(options)))
-		reader_fault(r, "an input of type choice needs 'options'");
-	json_t *required = json_object_get(input, "required");
-	if (required && !json_is_boolean(required))
-		reader_fault(r, "'required' must be true or false");
-}
-
-static void read_dispatch(struct reader *r, json_t *dispatch)
-{
-	static const char *const keys[] = {"inputs"};
-	reader_known_keys(r, dispatch, "on.workflow_dispatch", keys, 1);
-	size_t mark = reader_enter(r, "inputs");
-	json_t *inputs = json_object_get(dispatch, "inputs");
-	if (inputs && !json_is_object(inputs) && !json_is_null(inputs))
-		reader_fault(r, "'inputs' must be a map");
-	const char *name;
-	json_t *input;
-	json_object_foreach(inputs, name, input)
-	{
-		size_t inner = reader_enter(r, name);
-		read_input(r, input);
-		reader_leave(r, inner);
-	}
-	reader_leave(r, mark);
-}
-
-json_t *reader_triggers(struct reader *r, const json_t *root)
-{
-	json_t *on = json_object_get(root, "on");
-	json_t *result = json_object();
-	size_t mark = reader_enter(r, "on");
-	size_t i;
-	json_t *item;
-	const char *name;
-	if (json_is_string(on)) {
-		check_event(r, json_string_value(on));
-		json_object_set_new(result, json_string_value(on), json_object());
-	} else if (json_is_array(on)) {
-		json_array_foreach(on, i, item)
-		{
-			if (!json_is_string(item)) {
-				reader_fault(r, "'on' lists names of events");
-				continue;
-			}
-			check_event(r, json_string_value(item));
-			json_object_set_new(result, json_string_value(item), json_object());
-		}
-	} else if (json_is_object(on)) {
-		json_object_foreach(on, name, item)
-		{
-			size_t inner = reader_enter(r, name);
-			check_event(r, name);
-			json_t *value = json_is_object(item) ? json_deep_copy(item) : json_object();
-			json_object_set_new(result, name, value);
-			if (!json_is_object(item) && !json_is_null(item) && strcmp(name, "schedule") != 0)
-				reader_fault(r, "the event '%.60s' has a map or nothing", name);
-			else if (strcmp(name, "push") == 0)
-				read_push(r, value);
-			else if (strcmp(name, "workflow_dispatch") == 0)
-				read_dispatch(r, value);
-			else if (strcmp(name, "workflow_call") == 0)
-				reader_call_trigger(r, value);
-			reader_leave(r, inner);
-		}
-	} else {
-		reader_fault(r, on ? "'on' must be an event, a list or a map of events"
-		                   : "a workflow needs 'on', the events that start it");
-	}
-	reader_leave(r, mark);
-	return result;
 }
 
 /* The pattern as a regular expression over the whole name. */
@@ -238,18 +74,12 @@ bool workflow_filter(const json_t *patterns, const char *name)
 
 static const char *const starting[] = {"push", "pull_request", "schedule", "workflow_call", "workflow_dispatch"};
 
-static json_t *listed(const json_t *filters, const char *key)
-{
-	json_t *value = json_object_get(filters, key);
-	return json_is_string(value) ? json_pack("[O]", value) : json_incref(value);
-}
-
 bool workflow_wants(const struct workflow *w, const char *event, const char *branch, const char *action)
 {
 	static const char *const usual[] = {"opened", "synchronize", "reopened"};
 	const json_t *filters = json_object_get(w->on, event);
-	_cleanup_json_ json_t *types = listed(filters, "types"), *branches = listed(filters, "branches"),
-			      *ignored = listed(filters, "branches-ignore");
+	const json_t *types = json_object_get(filters, "types"), *branches = json_object_get(filters, "branches"),
+		     *ignored = json_object_get(filters, "branches-ignore");
 	if (filters == NULL)
 		return false;
 	if (action != NULL &&

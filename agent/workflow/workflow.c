@@ -7,6 +7,8 @@
 static void step_done(struct workflow_step *s)
 {
 	free(s->context_name);
+	free(s->group);
+	strv_done(&s->targets);
 	free(s->condition);
 	json_decref(s->name);
 	json_decref(s->env);

@@ -8,13 +8,21 @@
 #include "agent/template/read.h"
 #include "base/data/yaml.h"
 
-/* A step with `uses:` or `run:`; `reference` of the message. */
+enum workflow_step_kind { WORKFLOW_STEP_RUNS, WORKFLOW_STEP_WAIT, WORKFLOW_STEP_WAIT_ALL, WORKFLOW_STEP_CANCEL };
+
+/* A step with `uses:` or `run:`, or one that says something of those in the background. `parallel:` becomes its steps, all in the
+ * background, and a step that waits for them. */
 struct workflow_step {
-	char *context_name; /* id:, else a made-up name that starts with "__" */
-	char *condition;    /* ready for the runner: no braces, success() && (…) already added */
-	json_t *name;       /* tokens; NULL: not given */
+	enum workflow_step_kind kind;
+	bool background;
+	struct strv targets; /* context names of what is waited for or cancelled */
+	char *group;         /* of steps that stood in one `parallel:`; NULL: in none */
+	size_t entry;        /* its place in the list of the file */
+	char *context_name;  /* id:, else a made-up name that starts with "__" */
+	char *condition;     /* ready for the runner: no braces, success() && (…) already added */
+	json_t *name;        /* tokens; NULL: not given */
 	json_t *env, *inputs, *continue_on_error, *timeout_minutes;
-	json_t *reference; /* {"type":"script"} and the like */
+	json_t *reference; /* {"type":"script"} and the like; it says nothing where no process runs */
 	struct yaml_mark mark;
 };
 

@@ -13,8 +13,11 @@ struct reader {
 /* ---- reader.c */
 /* Contexts by position, as GitHub's schema lists them: of an environment's URL and a condition, and of all else of a step. */
 extern const char *const workflow_in_url[], *const workflow_in_step[];
-/* A fault at the present place. */
+/* A fault at the present place; at its key. */
 void reader_fault(struct reader *r, const char *fmt, ...) _printf_(2, 3);
+void reader_fault_key(struct reader *r, const char *fmt, ...) _printf_(2, 3);
+/* A member that may not stand there: a fault at its key. */
+void reader_forbid(struct reader *r, const json_t *object, const char *key, const char *belongs);
 void reader_known_keys(struct reader *r, const json_t *object, const char *what, const char *const *names,
                        size_t count);
 /* Goes down one key; give the result to reader_leave. */
@@ -32,6 +35,8 @@ json_t *reader_number(struct reader *r, const json_t *object, const char *key);
 json_t *reader_boolean(struct reader *r, const json_t *object, const char *key);
 json_t *reader_as_text(json_t *token); /* a number or boolean as the string that was written; taken */
 bool reader_is_name(const char *text);
+/* An id of a job or a step that GitHub takes; a fault else. */
+void reader_check_id(struct reader *r, const char *id);
 bool reader_is_expression(const json_t *value); /* a text with one in it */
 
 /* ---- settings.c */
@@ -56,5 +61,5 @@ void reader_strategy(struct reader *r, struct workflow_job *job, const json_t *o
 void reader_steps(struct reader *r, struct workflow_job *job, const json_t *object);
 void reader_jobs(struct reader *r, struct workflow *w, const json_t *root);
 
-/* `on:` in its three forms (string, list, map) → a map of events (trigger.c). Never NULL. */
+/* `on:` in its three forms (string, list, map) → a map of events (event.c). Never NULL. */
 json_t *reader_triggers(struct reader *r, const json_t *root);

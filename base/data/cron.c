@@ -19,15 +19,19 @@ static bool cron_part(const char *p, const char *end, int low, int high, const c
 	}
 	if (end - p == 1 && *p == '*')
 		return true;
+	long first = low;
 	for (int i = 0; i < 2; i++) {
 		const char *dash = i == 0 ? memchr(p, '-', (size_t)(end - p)) : NULL, *to = dash != NULL ? dash : end;
 		bool good = false;
 		long number = strtol(p, &stop, 10);
 		good = to > p && stop == to && isdigit((unsigned char)*p) && number >= low && number <= high;
-		for (size_t w = 0; w < word_count && !good; w++)
+		for (size_t w = 0; w < word_count && !good; w++) {
 			good = (size_t)(to - p) == strlen(words[w]) && strncasecmp(p, words[w], strlen(words[w])) == 0;
-		if (!good)
+			number = low + (long)w;
+		}
+		if (!good || (i == 1 && number < first))
 			return false;
+		first = number;
 		if (dash == NULL)
 			break;
 		p = dash + 1;

@@ -531,6 +531,7 @@ int yaml_read(const char *name, const char *data, size_t len, const struct yaml_
 	yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
 	yaml_parser_set_input_string(&r.parser, (const unsigned char *)data, len);
 	_cleanup_(yaml_freep) struct yaml_doc *doc = xcalloc(1, sizeof(*doc));
+	doc->marks.value_mark = (struct yaml_mark){1, 1}; /* of an empty document */
 	doc->name = xstrdup(name);
 	int rc = read_documents(&r, doc);
 	bool library_failed = r.library_failed;

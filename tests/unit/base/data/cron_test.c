@@ -7,16 +7,18 @@ static const struct {
 	const char *line;
 	bool github, daemon;
 } lines[] = {
-	{"30 4 * * 1-5", true, true},    {"*/15 0,12 1-31/2 JAN-MAR SUN", true, true},
-	{"0 0 * * 7", false, true},      {"0\t0 * * 0", false, true},
-	{"@daily", false, true},         {"@dayly", false, false},
-	{"60 * * * *", false, false},    {"* 24 * * *", false, false},
-	{"* * 0 * *", false, false},     {"* * * 13 *", false, false},
-	{"* * * * 8", false, false},     {"* * * *", false, false},
-	{"* * * * * *", false, false},   {"*/0 * * * *", false, false},
-	{"*/\n5 * * * *", false, false}, {"*/+5 * * * *", false, false},
-	{"-5 * * * *", false, false},    {"5- * * * *", false, false},
-	{"* * * * *\n", false, false},   {"", false, false},
+	{"30 4 * * 1-5", true, true},      {"*/15 0,12 1-31/2 JAN-MAR SUN", true, true},
+	{"0 0 * * 7", false, true},        {"0\t0 * * 0", false, true},
+	{"@daily", false, true},           {"@dayly", false, false},
+	{"60 * * * *", false, false},      {"* 24 * * *", false, false},
+	{"* * 0 * *", false, false},       {"* * * 13 *", false, false},
+	{"* * * * 8", false, false},       {"* * * *", false, false},
+	{"* * * * * *", false, false},     {"*/0 * * * *", false, false},
+	{"*/\n5 * * * *", false, false},   {"*/+5 * * * *", false, false},
+	{"-5 * * * *", false, false},      {"5- * * * *", false, false},
+	{"* * * * *\n", false, false},     {"", false, false},
+	{"0 0 * * 5-1", false, false},     {"0 0 * * MON-FRI", true, true},
+	{"0 0 * * FRI-MON", false, false}, {"0 0 * MAR-3 *", true, true},
 };
 
 static void schedules_are_taken_as_their_reader_takes_them(void **state)
