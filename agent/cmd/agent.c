@@ -66,7 +66,8 @@ int agent_run(int argc, char **argv)
 	                                   .slots = o.slots,
 	                                   .worker_user = o.worker_user,
 	                                   .isolation = o.isolation,
-	                                   .policy = o.policy};
+	                                   .policy = o.policy,
+	                                   .ping = o.ping};
 	int code;
 	if (o.jit != NULL) {
 		code = listener_run_jit(o.jit, &options);

@@ -1,189 +1,165 @@
-#include <pwd.h>
+/* davit agent status: how the agent of this host goes, for people or as JSON. */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/cmd/agent.h"
-#include "agent/service/wire.h"
-#include "agent/listener/isolation.h"
+#include "agent/listener/describe.h"
 #include "agent/listener/listener.h"
-#include "base/core/clock.h"
 #include "base/core/log.h"
 
-/* A sentence that names the user of the jobs and says what follows from it. free() */
-static char *worker_sentence(const struct registration *reg)
+enum { LINE_MAX_BYTES = 1 << 20, UNWELL = 1 };
+
+/* Names of jobs, steps and repositories are others'. */
+static void say(const char *fmt, ...) _printf_(1, 2);
+static void say(const char *fmt, ...)
 {
-	if (reg->worker_user != NULL && geteuid() == 0)
-		return xasprintf("jobs run as %s; the keys are root's alone", reg->worker_user);
-	if (geteuid() == 0)
-		return xstrdup("jobs run as root, with all its rights; --worker-user of configure names another user");
-	const struct passwd *entry = getpwuid(geteuid());
-	return xasprintf("jobs run as %s, the agent's own user, and can read its keys",
-	                 entry ? entry->pw_name : "this user");
+	_cleanup_(str_done) struct str plain = STR_INIT(LINE_MAX_BYTES), safe = STR_INIT(4 * LINE_MAX_BYTES);
+	char *text = NULL;
+	va_list args;
+	va_start(args, fmt);
+	int len = vasprintf(&text, fmt, args);
+	va_end(args);
+	if (len < 0)
+		return;
+	str_append_safe(&safe, text, (size_t)len);
+	free(text);
+	puts(str_peek(&safe));
 }
 
-/* The agent that runs, or that ran last: its options stand before what the records say while it runs. */
-struct running {
-	pid_t pid;      /* 0: none runs */
-	json_t *record; /* agent/listener/records.h; NULL */
-};
-
-static const char *option_of(const struct running *running, const char *name)
+static const char *text_of(const json_t *object, const char *key, const char *otherwise)
 {
-	bool its_own = running->pid > 0 && json_get_int(running->record, "pid", 0) == running->pid;
-	return its_own ? json_get_string(running->record, name) : NULL;
+	const char *text = json_get_string(object, key);
+	return text != NULL ? text : otherwise;
 }
 
-static json_t *describe(const struct records *store, const char *id, const struct registration *reg,
-                        const struct running *running)
+static char *joined(const json_t *list)
 {
-	char when[CLOCK_TEXT_SIZE];
-	json_t *object = json_object(), *labels = json_array();
-	_cleanup_json_ json_t *state = records_read_state(store, id);
-	_cleanup_free_ char *worker = worker_sentence(reg);
-	for (size_t i = 0; i < reg->labels.count; i++)
-		json_array_append_new(labels, json_string_lossy(reg->labels.items[i], strlen(reg->labels.items[i])));
-	json_object_set_new(object, "url", json_string(reg->url ? reg->url : ""));
-	json_object_set_new(object, "name", json_string(reg->name));
-	json_object_set_new(object, "id", json_integer(reg->id));
-	json_object_set_new(object, "group", json_string(reg->group ? reg->group : ""));
-	json_object_set_new(object, "labels", labels);
-	json_object_set_new(object, "ephemeral", json_boolean(reg->ephemeral));
-	json_object_set_new(object, "on_failure", json_string(reg->on_failure ? reg->on_failure : "rollback"));
-	json_object_set_new(object, "actions_repository",
-	                    json_string(reg->actions_repository ? reg->actions_repository : DAVIT_ACTIONS_REPOSITORY));
-	json_object_set_new(object, "actions", json_string(reg->actions && reg->actions[0] ? reg->actions : "all"));
-	json_object_set_new(object, "node", reg->node ? json_string(reg->node) : json_null());
-	json_object_set_new(object, "worker_user", reg->worker_user ? json_string(reg->worker_user) : json_null());
-	json_object_set_new(object, "worker", json_string(worker));
-	const char *name = json_get_string(state, "state"), *text = json_get_string(state, "text");
-	json_object_set_new(object, "state",
-	                    json_string(running->pid > 0 && name ? name
-	                                : strcmp(name ? name : "", "failed") == 0 ? name
-	                                                                          : "stopped"));
-	if (text != NULL)
-		json_object_set_new(object, "text", json_string(text));
-	int64_t last = json_get_int(json_get_object(running->record, "polls"), id, 0);
-	json_object_set_new(object, "last_poll", last > 0 ? json_string(clock_rfc3339(last, when)) : json_null());
-	return object;
+	_cleanup_(str_done) struct str out = STR_INIT(LINE_MAX_BYTES);
+	size_t i;
+	const json_t *item;
+	json_array_foreach((json_t *)(uintptr_t)list, i, item)
+		str_appendf(&out, "%s%s", i > 0 ? ", " : "", json_string_value(item));
+	return str_take(&out);
+}
+
+static void print_session(const json_t *one)
+{
+	const json_t *answer = json_get_object(one, "last_answer");
+	if (json_object_get(one, "session") == NULL)
+		return;
+	_cleanup_free_ char *said =
+		answer == NULL ? xstrdup("nothing was answered yet")
+		: json_get_int(answer, "status", 0) > 0
+			? xasprintf("last answer %lld at %s", (long long)json_get_int(answer, "status", 0),
+	                            text_of(answer, "at", ""))
+			: xasprintf("no answer at %s", text_of(answer, "at", ""));
+	say("  session    %s, %s; %s", json_get_bool(one, "session", false) ? "open" : "none", text_of(one, "step", ""),
+	    said);
+	if (json_get_int(one, "refused", 0) > 0)
+		say("  refused    %lld jobs, by the policy of this host", (long long)json_get_int(one, "refused", 0));
 }
 
 static void print_one(const json_t *one)
 {
-	size_t i;
-	const json_t *label;
-	const char *text = json_get_string(one, "text"), *poll = json_get_string(one, "last_poll");
-	printf("%s\n", json_get_string(one, "url"));
-	printf("  name       %s (id %lld, group %s%s)\n", json_get_string(one, "name"),
-	       (long long)json_get_int(one, "id", 0), json_get_string(one, "group"),
-	       json_get_bool(one, "ephemeral", false) ? ", ephemeral" : "");
-	printf("  labels     ");
-	json_array_foreach(json_get_array(one, "labels"), i, label)
-		printf("%s%s", i > 0 ? ", " : "", json_string_value(label));
-	printf("\n  state      %s%s%s\n  last poll  %s\n  worker     %s\n  actions    %s run in this program, others: %s; on "
-	       "failure: %s\n",
-	       json_get_string(one, "state"), text ? ": " : "", text ? text : "", poll ? poll : "never",
-	       json_get_string(one, "worker"), json_get_string(one, "actions_repository"),
-	       json_get_string(one, "actions"), json_get_string(one, "on_failure"));
+	const char *text = json_get_string(one, "text");
+	_cleanup_free_ char *labels = joined(json_object_get(one, "labels"));
+	say("%s", text_of(one, "url", ""));
+	say("  name       %s (id %lld, group %s%s)", text_of(one, "name", ""), (long long)json_get_int(one, "id", 0),
+	    text_of(one, "group", ""), json_get_bool(one, "ephemeral", false) ? ", ephemeral" : "");
+	say("  labels     %s", labels);
+	say("  state      %s%s%s", text_of(one, "state", ""), text ? ": " : "", text ? text : "");
+	print_session(one);
+	say("  last poll  %s", text_of(one, "last_poll", "never"));
+	say("  worker     %s", text_of(one, "worker", ""));
+	say("  actions    %s run in this program, others: %s; on failure: %s", text_of(one, "actions_repository", ""),
+	    text_of(one, "actions", ""), text_of(one, "on_failure", ""));
 	const char *isolation = json_get_string(json_get_object(one, "isolation"), "text");
 	if (isolation != NULL)
-		printf("  isolation  %s\n", isolation);
+		say("  isolation  %s", isolation);
 }
 
-/* Jobs of one user see each other's processes, and so files and secrets, unless a user of their own or walls keep them apart. */
-static int describe_isolation(struct survey *survey, size_t which, const char *mode, json_t *object, struct err *err)
+static void print_job(const json_t *job)
 {
-	struct isolation isolation = {0};
-	const struct isolation_question q = {.survey = survey, .which = which, .mode = mode};
-	int r = isolation_decide(&q, &isolation, err);
-	json_object_set_new(object, "user_is_shared", json_boolean(isolation.shared));
-	json_object_set_new(object, "isolation", isolation_settings(&isolation));
-	isolation_done(&isolation);
-	return r;
+	const json_t *step = json_get_object(job, "step");
+	_cleanup_free_ char *at = step == NULL
+	                                  ? xstrdup("")
+	                                  : xasprintf(", step %lld '%s'", (long long)json_get_int(step, "number", 0),
+	                                              text_of(step, "name", ""));
+	say("job %s of %s: %s%s%s, since %s, lease until %s", text_of(job, "name", "(not known yet)"),
+	    text_of(job, "repository", "?"), text_of(job, "phase", ""), at,
+	    json_get_bool(job, "cancelled", false) ? ", cancelled" : "", text_of(job, "began", "-"),
+	    text_of(job, "lease_until", "-"));
 }
 
-static int describe_all(const struct records *store, const struct strv *ids, struct registration *regs,
-                        const struct running *running, json_t *list, struct err *err)
+static void print_refusals(const json_t *refusals)
 {
-	_cleanup_free_ const struct registration **all = xcalloc(MAX(ids->count, (size_t)1), sizeof(*all));
-	const char *user = option_of(running, "worker_user");
-	int r = 0;
-	for (size_t i = 0; r >= 0 && i < ids->count; i++) {
-		r = records_load(store, ids->items[i], &regs[i], err);
-		if (user != NULL) {
-			free(regs[i].worker_user);
-			regs[i].worker_user = xstrdup(user);
-		}
-		all[i] = &regs[i];
-		if (r >= 0)
-			json_array_append_new(list, describe(store, ids->items[i], &regs[i], running));
-	}
-	if (r < 0)
-		return r;
-	const struct survey_question q = {.all = all, .count = ids->count, .agent_dir = store->dir};
-	_cleanup_(survey_freep) struct survey *survey = survey_new(&q);
-	for (size_t i = 0; r >= 0 && i < ids->count; i++)
-		r = describe_isolation(survey, i, option_of(running, "isolation"), json_array_get(list, i), err);
-	return r;
+	const json_t *list = json_get_array(refusals, "last");
+	const json_t *last = json_array_get(list, json_array_size(list) - 1);
+	if (last == NULL)
+		return;
+	say("%lld jobs were refused by the policy since the start; the last: %s of %s at %s, by the rule '%s'",
+	    (long long)json_get_int(refusals, "count", 0), text_of(last, "job", "?"), text_of(last, "repository", "?"),
+	    text_of(last, "at", ""), text_of(last, "rule", ""));
 }
 
-static int collect(const struct records *store, const struct running *running, json_t *list, struct err *err)
+static void print_head(const json_t *answer)
 {
-	_cleanup_(strv_done) struct strv ids = {0};
-	int r = records_list(store, &ids, err);
-	_cleanup_free_ struct registration *regs = xcalloc(MAX(ids.count, (size_t)1), sizeof(*regs));
-	if (r >= 0)
-		r = describe_all(store, &ids, regs, running, list, err);
-	for (size_t i = 0; i < ids.count; i++)
-		registration_done(&regs[i]);
-	return r;
-}
-
-static void print_all(const json_t *list, pid_t pid, bool as_json)
-{
-	if (as_json) {
-		_cleanup_json_ json_t *answer = json_object();
-		json_object_set_new(answer, "pid", pid > 0 ? json_integer(pid) : json_null());
-		json_object_set_new(answer, "runner_version", json_string(WIRE_RUNNER_VERSION));
-		json_object_set(answer, "registrations", (json_t *)(uintptr_t)list);
-		_cleanup_free_ char *text = json_pretty(answer);
-		printf("%s\n", text);
+	long long pid = json_get_int(answer, "pid", 0);
+	const json_t *disk = json_get_object(answer, "disk");
+	if (pid == 0) {
+		puts("the agent does not run; start it with `davit agent run`");
 		return;
 	}
-	if (pid > 0)
-		printf("the agent runs (process %d)\n", (int)pid);
-	else
-		printf("the agent does not run; start it with `davit agent run`\n");
+	say("the agent runs (process %lld), davit %s, %s%s%s", pid, text_of(answer, "version", "?"),
+	    json_get_bool(answer, "healthy", false) ? "well" : "not well",
+	    json_get_string(answer, "started") ? ", since " : "", text_of(answer, "started", ""));
+	if (disk != NULL)
+		say("%lld of %lld MiB are free at %s", (long long)(json_get_int(disk, "free", 0) >> 20),
+		    (long long)(json_get_int(disk, "size", 0) >> 20), text_of(disk, "path", ""));
+}
+
+static void print_all(const json_t *answer)
+{
+	const json_t *list = json_object_get(answer, "registrations");
 	size_t i;
 	const json_t *one;
+	print_head(answer);
 	json_array_foreach((json_t *)(uintptr_t)list, i, one) print_one(one);
 	if (json_array_size(list) == 0)
-		printf("no registration; add one with `davit agent configure --url URL --token TOKEN`\n");
+		puts("no registration; add one with `davit agent configure --url URL --token TOKEN`");
+	json_array_foreach(json_object_get(answer, "jobs"), i, one) print_job(one);
+	print_refusals(json_get_object(answer, "refusals"));
+}
+
+static void print(const json_t *answer, bool as_json)
+{
+	if (!as_json) {
+		print_all(answer);
+		return;
+	}
+	_cleanup_free_ char *text = json_pretty(answer);
+	puts(text);
 }
 
 int agent_status(int argc, char **argv)
 {
 	struct agent_options o;
 	struct err err = ERR_INIT;
-	int r = agent_options_begin("status", "[--json]", argc, argv, &o);
+	int r = agent_options_begin("status", "[--json] [--check]", argc, argv, &o);
 	if (r != 0)
 		return r > 0 ? 0 : LISTEN_TERMINATED;
 	struct records store = {0};
-	_cleanup_json_ json_t *list = json_array();
-	struct running running = {0};
+	_cleanup_json_ json_t *answer = NULL;
 	r = records_open(false, &store, &err);
-	if (r >= 0) {
-		running = (struct running){.pid = records_holder(&store), .record = records_read_running(&store)};
-		r = collect(&store, &running, list, &err);
-	} else if (r == ERR_NOT_FOUND) {
-		r = 0;
-	}
+	if (r >= 0 || r == ERR_NOT_FOUND)
+		r = describe_agent(&store, !o.check, &answer, &err);
+	bool well = json_get_bool(answer, "healthy", false);
 	if (r < 0)
 		log_err(&err);
-	else
-		print_all(list, running.pid, o.json);
-	json_decref(running.record);
+	else if (!o.check || o.json)
+		print(answer, o.json);
+	int status = r < 0 ? LISTEN_TERMINATED : o.check && !well ? UNWELL : 0;
 	records_done(&store);
 	agent_options_done(&o);
-	return r < 0 ? LISTEN_TERMINATED : 0;
+	return status;
 }

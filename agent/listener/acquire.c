@@ -4,6 +4,7 @@
 #include "agent/listener/handover.h"
 #include "base/core/clock.h"
 #include "base/core/log.h"
+#include "base/sys/fs.h"
 
 enum { ACKNOWLEDGE_TIMEOUT_MS = 5000, ACQUIRE_TRIES = 5 };
 
@@ -27,6 +28,9 @@ static int prepare_input(struct lease *j, json_t *message, struct err *err)
 		return err->code;
 	_cleanup_json_ json_t *settings = handover_settings(&j->endpoint->reg, state, j->tracking_id, isolation);
 	json_set_string(settings, "actions", j->actions);
+	_cleanup_free_ char *area = handover_work_folder(&j->endpoint->reg, state);
+	j->progress = fs_join(area, "progress.json");
+	json_set_string(settings, "progress", j->progress);
 	_cleanup_free_ char *settings_text = json_text(settings), *message_text = json_text(message);
 	str_clear(&j->input);
 	str_append(&j->input, "{\"message\":");

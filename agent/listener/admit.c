@@ -13,12 +13,14 @@ int listener_policy(const struct listener *l, struct admission **ret, struct err
 	return r < 0 ? err_wrap(err, r, "the policy %s", path) : admission_read(path, ret, err);
 }
 
-static int refuse(const struct lease *j, const struct admission_answer *answer, struct err *err)
+static int refuse(struct lease *j, const struct admission_answer *answer, struct err *err)
 {
 	int r = err_set(err, ERR_REFUSED, "the policy of this host refuses this job by the rule '%s': %s", answer->rule,
 	                answer->reason);
 	log_warning("listen", "job '%s' of %s is refused by the policy's rule '%s': %s", j->run.name,
 	            endpoint_place(j->endpoint), answer->rule, answer->reason);
+	j->endpoint->refused++;
+	listener_note_refusal(j->listener, j, answer->rule, answer->reason);
 	return answer->hint != NULL ? err_hint(err, r, "%s", answer->hint) : r;
 }
 

@@ -69,6 +69,7 @@ void lease_free(struct lease *j)
 	free(j->explanation);
 	free(j->user);
 	free(j->actions);
+	free(j->progress);
 	free(j);
 }
 

@@ -123,6 +123,8 @@ static int64_t wait_time(const struct listener *l)
 			nearer(&due, MAX(r->due_ms, 1));
 	nearer(&due, l->trim_due_ms);
 	nearer(&due, l->running_due_ms);
+	nearer(&due, teller_due(l));
+	nearer(&due, l->ping.due_ms);
 	if (due == 0)
 		return IDLE_MS;
 	return MIN(MAX(due - clock_mono_ms(), 0), IDLE_MS);
@@ -139,6 +141,8 @@ static void run_timers(struct listener *l)
 		recovery_timer(r, now);
 	listener_trim(l, now);
 	running_timer(l, now);
+	teller_timer(l, now);
+	ping_timer(l, now);
 }
 
 static void close_all(struct listener *l)
@@ -147,7 +151,7 @@ static void close_all(struct listener *l)
 		endpoint_close(l->endpoints[i]);
 }
 
-static void stop(struct listener *l)
+void listener_stop(struct listener *l)
 {
 	l->stopping = true;
 	printf("Exiting...\n");
@@ -156,66 +160,6 @@ static void stop(struct listener *l)
 		if (lease_can_be_told(j))
 			lease_shutdown(j);
 	close_all(l);
-}
-
-/* The owners of the descriptors of one turn. */
-struct watch {
-	struct pollfd *fds;
-	struct lease **jobs;
-	struct recovery **recoveries;
-	size_t count, cap;
-};
-
-static void watch_add(struct watch *w, int fd, short events, struct lease *j, struct recovery *r)
-{
-	if (fd < 0)
-		return;
-	if (w->count == w->cap) {
-		size_t cap = w->cap, need = w->count + 1;
-		w->fds = xgrow(w->fds, &w->cap, need, sizeof(*w->fds));
-		size_t same = cap;
-		w->jobs = xgrow(w->jobs, &same, need, sizeof(struct lease *));
-		same = cap;
-		w->recoveries = xgrow(w->recoveries, &same, need, sizeof(struct recovery *));
-	}
-	w->fds[w->count] = (struct pollfd){.fd = fd, .events = events};
-	w->jobs[w->count] = j;
-	w->recoveries[w->count++] = r;
-}
-
-static void watch_fill(struct watch *w, const struct listener *l)
-{
-	w->count = 0;
-	if (!l->stopping)
-		watch_add(w, l->cancel_fd, POLLIN, NULL, NULL);
-	for (struct lease *j = l->jobs; j != NULL; j = j->next) {
-		watch_add(w, j->pidfd, POLLIN, j, NULL);
-		if (j->phase == LEASE_RUNNING && j->sent < j->input.len)
-			watch_add(w, j->worker.stdin_fd, POLLOUT, j, NULL);
-	}
-	for (struct recovery *r = l->recoveries; r != NULL; r = r->next) {
-		watch_add(w, r->pidfd, POLLIN, NULL, r);
-		watch_add(w, r->proc.stdout_fd, POLLIN, NULL, r);
-	}
-}
-
-static void watch_handle(const struct watch *w, struct listener *l)
-{
-	for (size_t i = 0; i < w->count; i++) {
-		if (w->fds[i].revents == 0)
-			continue;
-		struct lease *j = w->jobs[i];
-		if (j != NULL && w->fds[i].events == POLLOUT)
-			lease_feed(j);
-		else if (j != NULL && j->pidfd == w->fds[i].fd)
-			lease_worker_ended(j);
-		else if (w->recoveries[i] != NULL && w->fds[i].fd == w->recoveries[i]->pidfd)
-			recovery_event(w->recoveries[i]);
-		else if (w->recoveries[i] != NULL && w->fds[i].fd == w->recoveries[i]->proc.stdout_fd)
-			recovery_read(w->recoveries[i]);
-		else if (j == NULL && w->recoveries[i] == NULL && !l->stopping)
-			stop(l);
-	}
 }
 
 static bool is_over(const struct listener *l)
@@ -253,9 +197,7 @@ static int loop(struct listener *l)
 		run_timers(l);
 		sweep(l);
 	}
-	free(watch.fds);
-	free(watch.jobs);
-	free(watch.recoveries);
+	watch_done(&watch);
 	return r < 0 ? LISTEN_RETRY : 0;
 }
 
@@ -274,6 +216,7 @@ static int prepare(struct listener *l, const struct listener_options *options, s
 	if (l->options.slots == 0)
 		l->options.slots = default_slots();
 	l->last_result = -1;
+	l->started_wall_ms = clock_wall_ms();
 	/* Keys and messages with secrets pass through this memory. */
 	walls_close_process();
 	l->cancel_fd = cancel_install(err);
@@ -325,6 +268,9 @@ static void listener_done(struct listener *l)
 	for (size_t i = 0; i < l->endpoint_count; i++)
 		endpoint_free(l->endpoints[i]);
 	free(l->endpoints);
+	teller_end(l);
+	ping_end(l);
+	json_decref(l->refusals);
 	http_free(l->http);
 	free(l->program);
 	free(l->state_dir);
@@ -393,6 +339,8 @@ static int listen_all(struct listener *l)
 		return LISTEN_TERMINATED;
 	}
 	running_begin(l);
+	teller_begin(l);
+	ping_begin(l);
 	recovery_at_start(l);
 	for (size_t i = 0; i < l->endpoint_count; i++)
 		endpoint_start(l->endpoints[i]);
@@ -440,7 +388,7 @@ static int load_endpoints(struct listener *l, struct err *err)
 int listener_run_records(const struct records *store, const struct listener_options *options)
 {
 	struct err err = ERR_INIT;
-	struct listener l = {.store = store, .cancel_fd = -1};
+	struct listener l = {.store = store, .cancel_fd = -1, .teller = {.fd = -1}};
 	_cleanup_close_ int lock = -1;
 	int r = records_lock(store, &lock, &err);
 	if (r >= 0)
@@ -459,7 +407,7 @@ int listener_run_records(const struct records *store, const struct listener_opti
 int listener_run_jit(const char *text, const struct listener_options *options)
 {
 	struct err err = ERR_INIT;
-	struct listener l = {.cancel_fd = -1};
+	struct listener l = {.cancel_fd = -1, .teller = {.fd = -1}};
 	struct registration reg = {0};
 	struct str key = STR_SECRET_INIT(64 << 10);
 	int r = prepare(&l, options, &err);

@@ -19,6 +19,7 @@ struct listener_options {
 	const char *worker_user; /* instead of what the registrations say; NULL: as they say */
 	const char *isolation;   /* the same; "auto", "on", "off" */
 	const char *policy;      /* its file; NULL: where admission_path finds it */
+	const char *ping;        /* a URL that is asked for while all is well; NULL */
 	const char *program;     /* this program, for workers; NULL: /proc/self/exe */
 };
 /* All registrations of the store. Returns the exit code; logs and prints itself. */

@@ -67,6 +67,10 @@ struct endpoint {
 	int conflicts, failures, clock_failures, skips;
 	int64_t unreachable_since_ms; /* first 404 to a session request */
 	int64_t poll_started_ms, answered_wall_ms;
+	int64_t heard_ms;     /* monotonic: of the last answer that was a good one; 0: none yet */
+	int64_t last_wall_ms; /* of the last answer or failure of a poll */
+	int last_status;      /* of that; 0: there was no answer */
+	int64_t refused;      /* by the host's policy */
 	bool polled_busy;
 	bool told_error, listening;
 	int jobs;     /* accepted and not over */
@@ -130,8 +134,10 @@ struct lease {
 	int64_t locked_until_ms; /* wall */
 	int64_t renew_due_ms;    /* 0: none */
 	int renew_failures;
-	char *user;    /* the worker's; NULL: ours */
-	char *actions; /* which others' actions it may use, by the host's policy; NULL: as configured */
+	char *user;            /* the worker's; NULL: ours */
+	int64_t began_wall_ms; /* its worker had it; 0: not yet */
+	char *progress;        /* where its worker says which step it is at; NULL: not known */
+	char *actions;         /* which others' actions it may use, by the host's policy; NULL: as configured */
 	bool acquired, cancelled, lease_lost, stopped;
 	int64_t kill_due_ms;    /* 0: none */
 	int64_t died_ms;        /* monotonic, of the worker */
@@ -196,6 +202,58 @@ void running_note_poll(struct endpoint *e);
 void running_timer(struct listener *l, int64_t now_ms);
 void running_write(struct listener *l);
 
+/* ---- Who asks how it goes: the socket AGENT/status.sock, which gives the answer and reads nothing (teller.c). */
+struct listener_reader {
+	struct listener_reader *next;
+	int fd; /* -1: it has all, or went away */
+	struct str answer;
+	size_t sent;
+	int64_t until_ms;
+};
+struct teller {
+	int fd; /* -1: none */
+	struct listener_reader *readers;
+};
+void teller_begin(struct listener *l);
+void teller_accept(struct listener *l);
+void teller_write(struct listener_reader *reader);
+int64_t teller_due(const struct listener *l); /* 0: nobody is there */
+void teller_timer(struct listener *l, int64_t now_ms);
+void teller_end(struct listener *l);
+
+/* ---- What the running agent knows (live.c): all that the records do not say. */
+json_t *listener_live(const struct listener *l);
+/* Something listens, and each registration that does was answered lately. */
+bool listener_is_healthy(const struct listener *l);
+void listener_note_refusal(struct listener *l, const struct lease *j, const char *rule, const char *reason);
+
+/* ---- A URL that is asked for while all is well (ping.c): who watches it misses the calls of an agent that died. */
+struct ping {
+	struct call call;
+	int64_t due_ms; /* 0: never */
+	bool failed;    /* and that was told */
+};
+void ping_begin(struct listener *l);
+void ping_timer(struct listener *l, int64_t now_ms);
+void ping_end(struct listener *l);
+
+/* ---- The descriptors of one turn (watch.c). */
+enum watch_kind { WATCH_CANCEL, WATCH_WORKER, WATCH_INPUT, WATCH_RECOVERY, WATCH_OUTPUT, WATCH_ASKED, WATCH_READER };
+struct watch_owner {
+	enum watch_kind kind;
+	struct lease *job;
+	struct recovery *recovery;
+	struct listener_reader *reader;
+};
+struct watch {
+	struct pollfd *fds;
+	struct watch_owner *owners;
+	size_t count, cap;
+};
+void watch_fill(struct watch *w, const struct listener *l);
+void watch_handle(const struct watch *w, struct listener *l);
+void watch_done(struct watch *w);
+
 struct listener {
 	const struct records *store; /* NULL: just-in-time */
 	struct listener_options options;
@@ -206,6 +264,10 @@ struct listener {
 	struct recovery *recoveries;
 	int cancel_fd;
 	bool stopping, connected;
+	struct teller teller;
+	struct ping ping;
+	json_t *refusals; /* of the policy, the newest last; NULL: none */
+	int64_t refusal_count, started_wall_ms;
 	int64_t trim_due_ms;                        /* 0: none */
 	int64_t running_due_ms, running_written_ms; /* due: 0: nothing new */
 	bool once_taken, once_done;
@@ -225,6 +287,8 @@ void listener_say(const char *fmt, ...) _printf_(1, 2);
 /* Said once, with the first session. */
 void listener_connected(struct listener *l);
 void listener_start_jobs(struct listener *l);
+/* No further jobs; those that run are told to end. */
+void listener_stop(struct listener *l);
 /* Random pause of the protocol, paced: from low to high milliseconds. */
 int64_t listener_pause(int64_t low_ms, int64_t high_ms);
 /* Soon returns memory left by start-up, handshakes and messages (memory.c) to the system, once. */

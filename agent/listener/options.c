@@ -57,11 +57,15 @@ static const struct option options[] = {
          "keep jobs of other repositories that run as the same user apart; default: auto"},
 	{"policy", TEXT, RUN, AT(policy), "FILE",
          "which jobs may run here; default: /etc/davit/policy.yml, else that of the agent"},
+	{"ping", SECRET, RUN, AT(ping), "URL",
+         "asked for each minute while all is well; who watches it misses an agent that died"},
 	{"once", FLAG, RUN, AT(once), NULL, "one job, then stop"},
 	{"jitconfig", SECRET, RUN, AT(jit), "B64", "from a just-in-time configuration; nothing is kept"},
 	{"slots", NUMBER, RUN, AT(slots), "N", "jobs at a time; default: one a processor, at least two"},
 	{"local", FLAG, REMOVE, AT(local), NULL, "forget the registration here only"},
 	{"json", FLAG, STATUS, AT(json), NULL, "answer with JSON on standard output"},
+	{"check", FLAG, STATUS, AT(check), NULL,
+         "end with 1 unless an agent runs and every registration is heard; prints nothing"},
 	{"help", FLAG, ANY, AT(help), NULL, "this text"},
 	{"version", FLAG, ANY, AT(version), NULL, "the runner version that the service is told"},
 	/* Options of the official runner, without effect here. */
@@ -379,6 +383,7 @@ void agent_options_done(struct agent_options *o)
 	free(o->actions);
 	free(o->node);
 	free(o->policy);
+	wipe(o->ping);
 	strv_done(&o->labels);
 	*o = (struct agent_options){0};
 }

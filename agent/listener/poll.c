@@ -255,6 +255,8 @@ static void poll_done(void *context, int result, struct http_response *response,
 	struct endpoint *e = context;
 	struct err err = ERR_INIT;
 	int r = call_result(result, response, failure, "ask for messages", &err);
+	e->last_wall_ms = clock_wall_ms();
+	e->last_status = result >= 0 ? response->status : 0;
 	if (r >= 0) {
 		poll_succeeded(e, response);
 		return;

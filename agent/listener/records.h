@@ -8,6 +8,8 @@
  *   AGENT/running.json                         of the last agent that ran: {"pid","worker_user","isolation","polls"}; what
  *                                              it was told beside the records, and when the queue answered each of them
  *   AGENT/sealed/job-JOBID                     a running job, sealed (base/secret/seal.h): see recovery.c
+ *   AGENT/policy.yml                           which jobs may run here, where /etc/davit/policy.yml is not there
+ *   AGENT/status.sock                          what the running agent says (agent/listener/live.h)
  *   AGENT/lock                                 locked by the running agent; its pid stands in it
  *
  * AGENT: $DAVIT_STATE/agent; else /var/lib/davit-agent (root), else STATE/agent. */

@@ -126,6 +126,7 @@ static void session_made(struct endpoint *e)
 	e->told_error = false;
 	e->refusals = e->conflicts = e->failures = 0;
 	e->unreachable_since_ms = 0;
+	e->heard_ms = clock_mono_ms();
 	if (!e->listening) {
 		e->listening = true;
 		listener_say("Listening for Jobs%s%s", e->listener->endpoint_count > 1 ? " of " : "",

@@ -36,6 +36,7 @@ void running_note_poll(struct endpoint *e)
 {
 	struct listener *l = e->listener;
 	e->answered_wall_ms = clock_wall_ms();
+	e->heard_ms = clock_mono_ms();
 	if (l->store != NULL && l->running_due_ms == 0)
 		l->running_due_ms = l->running_written_ms + WRITE_MS;
 }

@@ -138,6 +138,7 @@ void lease_run_worker(struct lease *j)
 		return;
 	}
 	j->phase = LEASE_RUNNING;
+	j->began_wall_ms = clock_wall_ms();
 	lease_feed(j);
 	recovery_keep_job(j);
 	listener_say("Running job: %s", j->run.name);

@@ -3,6 +3,9 @@
 
 #include "base/core/clock.h"
 #include "base/core/rand.h"
+#include "base/sys/fs.h"
+
+#include <fcntl.h>
 
 enum { LINES_MAX = 64 << 20 };
 
@@ -112,11 +115,25 @@ void record_tell(struct job *j, const struct record *r)
 	results_step(j->results, &step);
 }
 
+/* For `agent status`: the job does not depend on it. */
+static void note_progress(const struct job *j, const struct record *r)
+{
+	const char *path = job_setting(j, "progress");
+	if (path[0] == '\0' || r->parent != NULL)
+		return;
+	_cleanup_free_ char *name = job_masked(j, r->name);
+	_cleanup_json_ json_t *progress = json_pack("{s:s, s:i}", "tracking_id", j->tracking_id, "number", r->number);
+	json_set_string(progress, "name", name);
+	_cleanup_free_ char *text = json_text(progress);
+	(void)fs_write_replace(AT_FDCWD, path, text, strlen(text), 0600, NULL);
+}
+
 void record_start(struct job *j, struct record *r)
 {
 	r->started_wall_ms = clock_wall_ms();
 	r->echo = j->debug;
 	record_tell(j, r);
+	note_progress(j, r);
 }
 
 void record_complete(struct job *j, struct record *r, enum result result)
