@@ -14,7 +14,8 @@
 
 struct options {
 	struct strv repos;
-	const char *listen, *ca_file, *port_file, *ready_fd, *state, *token, *secrets, *poll, *lease, *cancel;
+	const char *listen, *ca_file, *port_file, *ready_fd, *state, *token, *secrets, *poll, *lease, *cancel,
+		*cache_size, *storage_size;
 	bool tls, verbose, remote, no_acknowledge;
 };
 
@@ -49,6 +50,15 @@ static int read_duration(const char *name, const char *text, int64_t otherwise, 
 	return 0;
 }
 
+static int read_size(const char *name, const char *text, int64_t *ret, struct err *err)
+{
+	long long mib = 0;
+	if (text != NULL && !str_parse_i64(text, 1, INT64_MAX >> 20, &mib))
+		return err_set(err, ERR_INVALID, "--%s takes a number of MiB, not '%s'", name, text);
+	*ret = (int64_t)mib << 20;
+	return 0;
+}
+
 static int run(struct options *o, struct err *err)
 {
 	char host[64];
@@ -71,6 +81,10 @@ static int run(struct options *o, struct err *err)
 		r = read_duration("lease", o->lease, 10 * 60 * 1000, &config.lease_ms, err);
 	if (r >= 0)
 		r = read_duration("cancel", o->cancel, 5 * 60 * 1000, &config.cancel_ms, err);
+	if (r >= 0)
+		r = read_size("cache-size", o->cache_size, &config.cache_bytes, err);
+	if (r >= 0)
+		r = read_size("storage-size", o->storage_size, &config.storage_bytes, err);
 	if (r >= 0 && o->ready_fd && !str_parse_i64(o->ready_fd, 0, 65535, &fd))
 		r = err_set(err, ERR_INVALID, "--ready-fd takes the number of an open descriptor, not '%s'",
 		            o->ready_fd);
@@ -105,6 +119,10 @@ static int cmd_forge(int argc, char **argv)
 		{"poll", 0, CLI_TEXT, &o.poll, "TIME", "hold a message poll so long (50s)"},
 		{"lease", 0, CLI_TEXT, &o.lease, "TIME", "a job's lock lasts so long after a renewal (10m)"},
 		{"cancel", 0, CLI_TEXT, &o.cancel, "TIME", "a cancelled job gets so long (5m)"},
+		{"cache-size", 0, CLI_TEXT, &o.cache_size, "MIB",
+	         "caches of a repository may have so much, then the least recently used go (10240)"},
+		{"storage-size", 0, CLI_TEXT, &o.storage_size, "MIB",
+	         "artifacts and caches may have so much in all (40960)"},
 		{"no-acknowledge", 0, CLI_FLAG, &o.no_acknowledge, NULL, "do not ask runners to acknowledge a job"},
 		{"verbose", 0, CLI_FLAG, &o.verbose, NULL, "print a line for each event (on a terminal always)"},
 		{0}};

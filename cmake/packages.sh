@@ -100,12 +100,25 @@ yaml yaml-2.9.1 4ef6c54cf559b8a207b7b518378230805a1c84af239b14960e8c67c7d59de5d3
 EOF
 }
 
-wants_compose= wants_expressions= wants_toolkit= wants_parser=
+# The same of two generations, with artifacts, caches and tools, made one file as actions have them. The lock file holds the digests.
+services=/var/cache/davit-tests/actions-services
+locked=$(dirname "$0")/../tests/integration/services/toolkit
+fetch_services() {
+  dir=$(mktemp -d)
+  cp "$locked"/* "$dir/"
+  (cd "$dir" && timeout 300 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm run --silent bundle) >&2 &&
+    $as_root mkdir -p "$services" && $as_root cp "$dir/toolkit.js" "$dir/package-lock.json" "$services/" ||
+    echo "the packages of artifacts and caches cannot be fetched: tests with them will be skipped" >&2
+  rm -rf "$dir"
+}
+
+wants_compose= wants_expressions= wants_toolkit= wants_parser= wants_services=
 if { [ "$1" = test ] || [ "$1" = stack ]; } && ! compose_is_there; then wants_compose=yes; fi
 if [ "$1" = test ] && [ ! -d "$expressions" ]; then wants_expressions=yes; fi
 if [ "$1" = test ] && [ ! -d "$toolkit/node_modules" ]; then wants_toolkit=yes; fi
 if [ "$1" = test ] && [ ! -d "$parser/node_modules" ]; then wants_parser=yes; fi
-[ -n "$missing$wants_compose$wants_expressions$wants_toolkit$wants_parser" ] || exit 0
+if [ "$1" = test ] && command -v npm >/dev/null && ! cmp -s "$locked/package-lock.json" "$services/package-lock.json"; then wants_services=yes; fi
+[ -n "$missing$wants_compose$wants_expressions$wants_toolkit$wants_parser$wants_services" ] || exit 0
 
 as_root=
 if [ "$(id -u)" != 0 ]; then
@@ -123,3 +136,4 @@ fi
 [ -z "$wants_expressions" ] || fetch_expressions
 [ -z "$wants_toolkit" ] || fetch_toolkit
 [ -z "$wants_parser" ] || fetch_parser
+[ -z "$wants_services" ] || fetch_services

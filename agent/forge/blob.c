@@ -10,7 +10,7 @@
 
 enum { PIECE = 64 << 10 };
 
-static int open_nameless(void)
+int forge_blob_file(void)
 {
 	const char *dir = getenv("TMPDIR");
 	if (dir == NULL || dir[0] != '/')
@@ -31,7 +31,7 @@ bool forge_blob_clear(struct forge_blob *b)
 	b->len = 0;
 	b->lines = 0;
 	if (b->fd < 0)
-		b->fd = open_nameless();
+		b->fd = forge_blob_file();
 	return b->fd >= 0 && ftruncate(b->fd, 0) == 0;
 }
 

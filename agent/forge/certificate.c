@@ -32,7 +32,8 @@ int forge_make_certificate(struct forge *f, struct err *err)
 	X509 *certificate = X509_new();
 	unsigned char serial[8];
 	rand_fill(serial, sizeof(serial));
-	_cleanup_free_ char *names = xasprintf("IP:%s,IP:127.0.0.1,DNS:localhost", f->config.host);
+	_cleanup_free_ char *names =
+		xasprintf("IP:%s,IP:127.0.0.1,DNS:localhost,DNS:*.localhost,DNS:forge.localhost", f->config.host);
 	BIGNUM *number = BN_bin2bn(serial, sizeof(serial), NULL);
 	bool good = key && certificate && number && X509_set_version(certificate, 2) == 1 &&
 	            BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate)) &&

@@ -1,5 +1,5 @@
 /* Requests to the forge itself, by tests and people: what arrived, what was odd about it, and which faults to plant. */
-#include "agent/forge/forge_priv.h"
+#include "agent/forge/services_priv.h"
 #include "base/core/clock.h"
 
 #include <stdio.h>
@@ -260,7 +260,7 @@ static void put_variables(struct req *r)
 }
 
 /* {"tokens": true}: all runners' OAuth tokens are expired. {"sessions": true}: all sessions are gone. {"leases": true}:
- * all locks have lapsed. {"runners": true}: all registrations are gone. */
+ * all locks have lapsed. {"runners": true}: all registrations are gone. {"artifacts": true}: the time of all artifacts is over. */
 static void expire(struct req *r)
 {
 	struct forge *f = r->f;
@@ -279,6 +279,8 @@ static void expire(struct req *r)
 	for (size_t i = 0; json_get_bool(body, "leases", false) && i < f->run_count; i++)
 		for (size_t j = 0; j < f->runs[i]->job_count; j++)
 			f->runs[i]->jobs[j]->locked_until_ms = 0;
+	for (size_t i = 0; json_get_bool(body, "artifacts", false) && i < f->artifact_count; i++)
+		f->artifacts[i]->expires_ms = 0;
 	forge_tick(f);
 	forge_wake(f);
 	req_reply(r, 204);

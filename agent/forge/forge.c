@@ -1,5 +1,5 @@
 /* The forge's life: configuration, start, the ticking clock, the end. */
-#include "agent/forge/forge_priv.h"
+#include "agent/forge/services_priv.h"
 #include "base/core/clock.h"
 #include "base/sys/fs.h"
 #include "base/core/rand.h"
@@ -146,6 +146,12 @@ static void forge_free(struct forge *f)
 	}
 	for (size_t i = 0; i < f->blob_count; i++)
 		forge_blob_free(f->blobs[i]);
+	for (size_t i = 0; i < f->artifact_count; i++)
+		artifacts_free(f->artifacts[i]);
+	for (size_t i = 0; i < f->cache_count; i++)
+		caches_free(f->caches[i]);
+	for (size_t i = 0; i < f->stored_count; i++)
+		storage_free(f->stored[i]);
 	for (size_t i = 0; i < f->repo_count; i++)
 		free_repo(f->repos[i]);
 	for (size_t i = 0; i < f->fault_count; i++) {
@@ -154,7 +160,8 @@ static void forge_free(struct forge *f)
 		free(f->faults[i].body);
 		json_decref(f->faults[i].headers);
 	}
-	void *arrays[] = {f->runs, f->runners, f->tokens, f->blobs, f->repos, f->faults};
+	void *arrays[] = {f->runs,   f->runners,   f->tokens, f->blobs, f->repos,
+	                  f->faults, f->artifacts, f->caches, f->stored};
 	for (size_t i = 0; i < ARRAY_SIZE(arrays); i++)
 		free(arrays[i]);
 	json_t *values[] = {f->complaints, f->requests, f->events, f->used_jti, f->defaults, f->origins, f->variables};
@@ -164,6 +171,7 @@ static void forge_free(struct forge *f)
 		close(f->local->fd);
 	free(f->local);
 	free(f->base);
+	free(f->server_url);
 	free(f->certificate);
 	free(f->certificate_key);
 	pthread_mutex_destroy(&f->lock);
@@ -190,6 +198,10 @@ static struct forge *forge_new(const struct forge_config *config)
 	struct forge *f = xcalloc(1, sizeof(*f));
 	f->config = *config;
 	f->next_id = 1000;
+	if (f->config.cache_bytes == 0)
+		f->config.cache_bytes = (int64_t)10 << 30;
+	if (f->config.storage_bytes == 0)
+		f->config.storage_bytes = (int64_t)40 << 30;
 	f->complaints = json_array();
 	f->requests = json_array();
 	f->events = json_array();

@@ -29,6 +29,8 @@ struct forge_config {
 	int64_t poll_ms;          /* how long a message poll is held */
 	int64_t lease_ms;         /* how long a job's lock lasts after a renewal */
 	int64_t cancel_ms;        /* time a cancelled job gets */
+	int64_t cache_bytes;      /* all caches of a repository; 0: 10 GiB */
+	int64_t storage_bytes;    /* all artifacts and caches; 0: 40 GiB */
 	bool acknowledge;         /* job references ask for an acknowledgement */
 	bool verbose;             /* one line for each event on standard output */
 };

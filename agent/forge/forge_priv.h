@@ -118,6 +118,7 @@ struct forge_run {
 	bool started;    /* nothing of its group holds it any more */
 	bool cancelled;
 	bool from_fork; /* of a pull request: it reads only, and gets no secrets */
+	int attempt;    /* 1 and up */
 	char *actor;
 	int64_t created_ms, completed_ms;
 	const char *conclusion; /* NULL: not completed */
@@ -157,6 +158,9 @@ struct forge_fault {
 struct forge {
 	struct forge_config config;
 	char *base; /* "http://127.0.0.1:4711", no slash behind */
+	/* The same place as jobs know the server: "http://forge.localhost:4711". The libraries of actions refuse artifacts to a server
+	 * that is neither github.com nor below localhost; git and curl find such names by themselves. */
+	char *server_url;
 	struct MHD_Daemon *daemon;
 	pthread_mutex_t lock;
 	pthread_mutex_t pull_lock; /* taken before the other one */
@@ -178,6 +182,12 @@ struct forge {
 	size_t blob_count, blob_cap;
 	struct forge_fault *faults;
 	size_t fault_count, fault_cap;
+	struct storage_blob **stored; /* services_priv.h */
+	size_t stored_count, stored_cap;
+	struct forge_artifact **artifacts;
+	size_t artifact_count, artifact_cap;
+	struct forge_cache **caches;
+	size_t cache_count, cache_cap;
 	char token[37];        /* made at the start: for other users of the machine where --token gives none */
 	unsigned char key[32]; /* signs tokens and blob addresses */
 	struct waiter *waiters;
@@ -210,14 +220,24 @@ struct req {
 	struct proc child;     /* streams the answer */
 	struct str child_head; /* body bytes read together with the child's headers */
 	bool streams;
+	struct storage_blob *content; /* part of it is the answer; held */
+	int64_t content_from, content_len;
 	bool superseded;          /* a newer poll of the same session came */
 	struct forge_fault fault; /* the fault that applies to the answer */
 	bool faulty;
 	int64_t begun_ms;
 };
 
-/* ROUTE_OWNER: secrets and the forge itself. For its own user, and for holders of its token. */
-enum route_flags { ROUTE_UNLOCKED = 1, ROUTE_BLOB = 2, ROUTE_GIT = 4, ROUTE_QUIET = 8, ROUTE_OWNER = 16 };
+/* ROUTE_OWNER: secrets and the forge itself. For its own user, and for holders of its token. ROUTE_SIGNED: for who has an address that
+ * was signed, which is looked at before the body, and the body goes to a file. */
+enum route_flags {
+	ROUTE_UNLOCKED = 1,
+	ROUTE_BLOB = 2,
+	ROUTE_GIT = 4,
+	ROUTE_QUIET = 8,
+	ROUTE_OWNER = 16,
+	ROUTE_SIGNED = 32
+};
 struct route {
 	const char *method;  /* NULL: any */
 	const char *pattern; /* "repos/+/+/x": + is one segment, * the rest */
@@ -302,6 +322,7 @@ struct forge_repo *forge_repo_find(struct forge *f, const char *owner,
 /* Answers 404 when there is none. */
 struct forge_repo *forge_repo_need(struct req *r, int owner_arg, int name_arg);
 json_t *forge_repo_json(struct forge *f, const struct forge_repo *repo);
+char *forge_repo_default_branch(const struct forge_repo *repo); /* free() */
 /* git -C repo args…: output at most max bytes. ERR_FAILED when it exits with another status than 0. */
 int forge_repo_git(const struct forge_repo *repo, const char *const *args, size_t max, struct str *out,
                    struct err *err);
@@ -421,6 +442,8 @@ struct forge_blob *forge_blob_find(struct forge *f, const struct forge_job *job,
 
 /* ---- what blobs hold (blob.c) ---- */
 
+/* A file without a name for reading and writing; -1: none can be made. */
+int forge_blob_file(void);
 /* Starts over, empty. False: no room. */
 bool forge_blob_clear(struct forge_blob *b);
 /* False: no room, or more than FORGE_LOG_MAX. */
@@ -432,6 +455,6 @@ void forge_blob_free(struct forge_blob *b);
 /* ---- the services' routes ---- */
 
 extern const struct route registration_routes[], broker_routes[], runservice_routes[], results_routes[], rest_routes[],
-	control_routes[], page_routes[];
+	control_routes[], page_routes[], storage_routes[], artifact_routes[], cache_routes[];
 
 void forge_runner_remove(struct forge *f, struct forge_runner *runner);

@@ -427,7 +427,7 @@ void git_tarball_handle(struct req *r)
 }
 
 /* A repository of another format than files says something else there, which git understands. free() */
-static char *default_branch(const struct forge_repo *repo)
+char *forge_repo_default_branch(const struct forge_repo *repo)
 {
 	static const char front[] = "ref: refs/heads/";
 	const char *args[] = {"symbolic-ref", "--short", "HEAD", NULL};
@@ -444,7 +444,7 @@ static char *default_branch(const struct forge_repo *repo)
 
 json_t *forge_repo_json(struct forge *f, const struct forge_repo *repo)
 {
-	_cleanup_free_ char *branch = default_branch(repo);
+	_cleanup_free_ char *branch = forge_repo_default_branch(repo);
 	return json_pack("{s:I, s:s, s:s, s:b, s:{s:s, s:I, s:s, s:s}, s:o, s:o, s:o, s:o, s:b, s:s, s:s, s:n}", "id",
 	                 (json_int_t)repo->id, "name", repo->name, "full_name", repo->full_name, "private",
 	                 !repo->is_public, "owner", "login", repo->owner, "id", (json_int_t)repo->id + 1000000, "name",

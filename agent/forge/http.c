@@ -1,5 +1,5 @@
 /* The HTTP side: requests in, routes, answers out, and the faults that tests plant in between. */
-#include "agent/forge/forge_priv.h"
+#include "agent/forge/services_priv.h"
 #include "base/core/clock.h"
 
 #include <arpa/inet.h>
@@ -17,7 +17,8 @@
 enum { BLOB_ROOM_MAX = 4 << 20 };
 
 static const struct route *const tables[] = {registration_routes, broker_routes,  runservice_routes, results_routes,
-                                             rest_routes,         control_routes, page_routes};
+                                             rest_routes,         control_routes, page_routes,       storage_routes,
+                                             artifact_routes,     cache_routes};
 
 const char *req_header(const struct req *r, const char *name)
 {
@@ -266,6 +267,16 @@ static ssize_t child_reader(void *context, uint64_t pos, char *buf, size_t max)
 	}
 }
 
+static ssize_t content_reader(void *context, uint64_t pos, char *buf, size_t max)
+{
+	const struct req *r = context;
+	int64_t left = r->content_len - (int64_t)pos;
+	if (left <= 0)
+		return MHD_CONTENT_READER_END_OF_STREAM;
+	ssize_t n = storage_read(r->content, r->content_from + (int64_t)pos, buf, (size_t)MIN((int64_t)max, left));
+	return n > 0 ? n : MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
 static struct MHD_Response *make_response(struct req *r)
 {
 	if (r->faulty && r->fault.oversize > 0) {
@@ -284,6 +295,8 @@ static struct MHD_Response *make_response(struct req *r)
 		cut->sent_limit = MIN(cut->len, (size_t)r->fault.truncate);
 		return MHD_create_response_from_callback(MAX(cut->len, 1), 65536, cut_reader, cut, cut_free);
 	}
+	if (r->content != NULL)
+		return MHD_create_response_from_callback((uint64_t)r->content_len, 256 << 10, content_reader, r, NULL);
 	if (r->streams)
 		return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 65536, child_reader, r, NULL);
 	return MHD_create_response_from_buffer(r->out.len, r->out.data, MHD_RESPMEM_MUST_COPY);
@@ -339,7 +352,7 @@ static bool may_look_inside(struct req *r)
 /* The work tree of a user is nobody else's business, nor is one job's message another's. */
 static bool is_closed_to(struct req *r)
 {
-	if (!r->f->config.closed)
+	if (!r->f->config.closed || (r->route != NULL && (r->route->flags & ROUTE_SIGNED)))
 		return false;
 	pthread_mutex_lock(&r->f->lock);
 	bool known = token_identify(r, "Basic Bearer token").token != NULL;
@@ -425,6 +438,11 @@ static void request_ends(void *context, struct MHD_Connection *connection, void 
 	if (!r)
 		return;
 	*state = NULL;
+	if (r->content != NULL) {
+		pthread_mutex_lock(&r->f->lock);
+		storage_release(r->content);
+		pthread_mutex_unlock(&r->f->lock);
+	}
 	proc_done(&r->child);
 	closep(&r->body_fd);
 	free(r->method);
@@ -466,6 +484,14 @@ static void first_look(struct req *r, const char *path, const char *method)
 	}
 	if (r->route->flags & ROUTE_BLOB)
 		expect_blob(r);
+	if ((r->route->flags & ROUTE_SIGNED) && !storage_admits(r)) {
+		r->rejected = true;
+		return;
+	}
+	if ((r->route->flags & ROUTE_SIGNED) && strcmp(method, "PUT") == 0 && (r->body_fd = forge_blob_file()) < 0) {
+		r->rejected = true;
+		req_reply_error(r, 500, "no room for the body");
+	}
 	if (r->route->flags & ROUTE_GIT) {
 		r->body_fd = memfd_create("davit-forge-body", MFD_CLOEXEC);
 		if (r->body_fd < 0) {
@@ -543,7 +569,11 @@ static int open_socket(struct forge *f, struct err *err)
 	    getsockname(fd, (struct sockaddr *)&address, &len) < 0)
 		return err_errno(err, errno, "listen on %s:%d", f->config.host, f->config.port);
 	f->config.port = ntohs(address.sin_port);
-	f->base = xasprintf("%s://%s:%d", f->config.tls ? "https" : "http", f->config.host, f->config.port);
+	const char *scheme = f->config.tls ? "https" : "http";
+	f->base = xasprintf("%s://%s:%d", scheme, f->config.host, f->config.port);
+	f->server_url = strcmp(f->config.host, "127.0.0.1") == 0
+	                        ? xasprintf("%s://forge.localhost:%d", scheme, f->config.port)
+	                        : xstrdup(f->base);
 	return take_fd(&fd);
 }
 

@@ -1,5 +1,5 @@
 /* The job message of an acquired job: its tokens, its github context, its secrets. */
-#include "agent/forge/forge_priv.h"
+#include "agent/forge/services_priv.h"
 #include "base/core/clock.h"
 
 #include <string.h>
@@ -26,12 +26,13 @@ json_t *forge_run_github_context(struct forge *f, const struct forge_run *run, c
 	json_object_set_new(g, "repository", json_string(run->repo->full_name));
 	json_object_set_new(g, "repository_owner", json_string(run->repo->owner));
 	json_object_set_new(g, "repository_owner_id", json_stringf("%lld", (long long)run->repo->id + 1000000));
-	json_object_set_new(g, "repositoryUrl", json_stringf("%s/%s.git", f->base, run->repo->full_name));
+	json_object_set_new(g, "repositoryUrl", json_stringf("%s/%s.git", f->server_url, run->repo->full_name));
 	json_object_set_new(g, "run_id", json_stringf("%lld", (long long)run->id));
 	json_object_set_new(g, "run_number", json_stringf("%lld", (long long)run->number));
 	json_object_set_new(g, "retention_days", json_string("90"));
-	json_object_set_new(g, "run_attempt", json_string("1"));
-	json_object_set_new(g, "artifact_cache_size_limit", json_string("10"));
+	json_object_set_new(g, "run_attempt", json_stringf("%d", run->attempt));
+	json_object_set_new(g, "artifact_cache_size_limit",
+	                    json_stringf("%lld", (long long)((f->config.cache_bytes + (1 << 30) - 1) >> 30)));
 	json_object_set_new(g, "repository_visibility", json_string(run->repo->is_public ? "public" : "private"));
 	json_object_set_new(g, "actor_id", json_string("1"));
 	json_object_set_new(g, "actor", json_string(actor));
@@ -40,7 +41,7 @@ json_t *forge_run_github_context(struct forge *f, const struct forge_run *run, c
 	set_side(g, "head_ref", run->payload, "head");
 	set_side(g, "base_ref", run->payload, "base");
 	json_object_set_new(g, "event_name", json_string(run->event));
-	json_object_set_new(g, "server_url", json_string(f->base));
+	json_object_set_new(g, "server_url", json_string(f->server_url));
 	json_object_set_new(g, "api_url", json_stringf("%s/api/v3", f->base));
 	json_object_set_new(g, "graphql_url", json_stringf("%s/api/graphql", f->base));
 	json_object_set_new(g, "ref_name", json_string(ref_name));
@@ -88,7 +89,8 @@ json_t *forge_job_secrets(struct forge *f, const struct forge_job *job)
 /* Of a called workflow the runner says where it is from. */
 static json_t *variables_of(const struct forge *f, const struct forge_job *job)
 {
-	json_t *variables = json_copy(f->variables);
+	json_t *variables = json_pack("{s:s}", "actions_uses_cache_service_v2", "true");
+	json_object_update(variables, f->variables);
 	if (job->call == NULL)
 		return variables;
 	json_object_set_new(variables, "system.workflowFileFullPath",
@@ -96,6 +98,19 @@ static json_t *variables_of(const struct forge *f, const struct forge_job *job)
 	json_object_set_new(variables, "system.workflowFileRef", json_string(job->run->ref));
 	json_object_set_new(variables, "system.workflowFileSha", json_string(job->run->sha));
 	return variables;
+}
+
+/* The claim by which libraries know which caches the job may read (1) and write (2). */
+static json_t *cache_claim(const struct forge_job *job)
+{
+	_cleanup_(strv_done) struct strv scopes = {0};
+	_cleanup_json_ json_t *list = json_array();
+	caches_scopes(job, &scopes);
+	for (size_t i = 0; i < scopes.count; i++)
+		json_array_append_new(list,
+		                      json_pack("{s:s, s:i}", "Scope", scopes.items[i], "Permission", i == 0 ? 3 : 1));
+	_cleanup_free_ char *text = json_text(list);
+	return json_string(text);
 }
 
 static void make_tokens(struct forge *f, struct forge_job *job)
@@ -107,7 +122,7 @@ static void make_tokens(struct forge *f, struct forge_job *job)
 	                  json_stringf("Actions.GenericRead:%s Actions.UploadArtifacts:%s Actions.Results:%s:%s",
 	                               job->run->plan_id, job->run->plan_id, job->run->plan_id, job->job_id),
 	                  "orch_id", json_stringf("%s.%s.__default", job->run->plan_id, job->def->id), "ac",
-	                  json_stringf("[{\"Scope\":\"%s\",\"Permission\":3}]", job->run->ref), "run_type", "full");
+	                  cache_claim(job), "run_type", "full");
 	job->access_token = token_new(f, TOKEN_JOB, JOB_TOKEN_MS, claims);
 	job->access_token->job = job;
 	job->github_token = token_new(f, TOKEN_GITHUB, JOB_TOKEN_MS, NULL);
@@ -144,6 +159,7 @@ void forge_job_make_message(struct forge *f, struct forge_job *job)
 		.display_name = job->name,
 		.run_service_url = run_service,
 		.results_url = f->local != NULL ? NULL : results, /* here the worker's own output is watched */
+		.actions_url = results,
 		.launch_url = f->base,
 		.access_token = job->access_token->text,
 		.github_token = job->github_token->text,

@@ -1,6 +1,6 @@
 /* The results service: step states, and the blobs that hold logs and summaries. Source: the runner's Twirp calls and
  * Azure's blob protocol as far as runners speak it. */
-#include "agent/forge/forge_priv.h"
+#include "agent/forge/services_priv.h"
 #include "base/core/clock.h"
 #include "base/secret/digest.h"
 
@@ -9,11 +9,6 @@
 #include <unistd.h>
 
 enum { SUMMARY_LIMIT = 1048576, APPEND_LIMIT = 50000 };
-
-static void twirp_error(struct req *r, int status, const char *code, const char *text)
-{
-	req_reply_json(r, status, json_pack("{s:s, s:s, s:{}}", "code", code, "msg", text, "meta"));
-}
 
 /* The body and the job that token and body agree on; NULL: answered. *ret_body is the caller's even then. */
 static struct forge_job *begin(struct req *r, const struct member *members, size_t count, json_t **ret_body)

@@ -60,6 +60,7 @@ struct forge_run *forge_run_new(struct forge *f, struct forge_repo *repo, struct
 	struct forge_run *run = xcalloc(1, sizeof(*run));
 	run->id = forge_id(f);
 	run->number = ++repo->run_number;
+	run->attempt = 1;
 	rand_uuid4(run->plan_id);
 	run->repo = repo;
 	run->workflow = workflow;

@@ -77,6 +77,17 @@ static json_t *steps_json(struct forge *f, const struct forge_job *job, bool log
 	return out;
 }
 
+/* Summaries of steps inside composite actions, whose numbers nobody was told. */
+static json_t *inner_summaries(struct forge *f, const struct forge_job *job)
+{
+	json_t *out = json_array();
+	for (size_t i = 0; i < f->blob_count; i++)
+		if (f->blobs[i]->job == job && f->blobs[i]->kind == BLOB_SUMMARY &&
+		    json_object_get(job->steps, f->blobs[i]->step_id) == NULL)
+			json_array_append_new(out, blob_text(f->blobs[i]));
+	return out;
+}
+
 static json_t *job_json(struct forge *f, const struct forge_job *job, bool logs)
 {
 	json_t *labels = json_array();
@@ -96,8 +107,10 @@ static json_t *job_json(struct forge *f, const struct forge_job *job, bool logs)
 	if (job->call != NULL)
 		json_object_set_new(out, "caller_id", json_string(job->call->caller->job_id));
 	json_object_set_new(out, "steps", steps_json(f, job, logs));
-	if (logs)
+	if (logs) {
 		json_object_set_new(out, "log", blob_text(forge_blob_find(f, job, BLOB_JOB_LOG, "")));
+		json_object_set_new(out, "inner_summaries", inner_summaries(f, job));
+	}
 	if (job->matrix)
 		json_object_set(out, "matrix", job->matrix);
 	if (job->telemetry)

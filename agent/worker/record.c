@@ -54,6 +54,7 @@ struct record *record_embedded(struct record *parent, const char *name)
 	r->stage = parent->stage;
 	r->deadline_mono_ms = parent->deadline_mono_ms;
 	r->name_final = true;
+	rand_uuid4(r->id); /* its summary is told by it; the step's own has that of the top */
 	return r;
 }
 

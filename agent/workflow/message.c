@@ -88,7 +88,7 @@ static json_t *mask_of(const struct workflow_message *m)
 static json_t *endpoint_of(const struct workflow_message *m)
 {
 	json_t *data = json_object();
-	json_object_set_new(data, "ResultsServiceUrl", json_string(m->results_url));
+	json_object_set_new(data, "ResultsServiceUrl", json_string(m->actions_url));
 	json_object_set_new(data, "CacheServerUrl", json_string(m->cache_url ? m->cache_url : ""));
 	if (m->pipelines_url)
 		json_object_set_new(data, "PipelinesServiceUrl", json_string(m->pipelines_url));

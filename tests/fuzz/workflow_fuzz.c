@@ -24,6 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		                             .display_name = "n",
 		                             .run_service_url = "u",
 		                             .results_url = "r",
+		                             .actions_url = "r",
 		                             .launch_url = "l",
 		                             .access_token = "a",
 		                             .github_token = "g",

@@ -194,7 +194,7 @@ if os.getuid() == 0:
     print("told", ask("/runs"), ask(refs), ask("/api/v3/repos/local/shop"))
 """
         tree = self.tree("on: push\njobs:\n  a:\n    runs-on: x\n    permissions: write-all\n    steps:\n      - env: {ASK: '${{ vars.ASK }}', T: '${{ github.token }}'}\n"
-                         "        run: python3 -c \"$ASK\" \"$GITHUB_SERVER_URL\" \"$T\"\n")
+                         "        run: python3 -c \"$ASK\" \"${GITHUB_API_URL%/api/v3}\" \"$T\"\n")
         code, events, err = tree.events("--var", f"ASK={ask}")
         self.assertEqual(code, 0, err + log(events))
         told = [line for line in log(events).splitlines() if line.startswith("told")]

@@ -110,6 +110,7 @@ static json_t *message_of(const struct workflow *w, const char *job)
 	                             .display_name = "test (linux)",
 	                             .run_service_url = "https://run.invalid/12/",
 	                             .results_url = "https://results.invalid/",
+	                             .actions_url = "https://results.invalid/",
 	                             .launch_url = "https://launch.invalid",
 	                             .access_token = "eyJ0.job.token",
 	                             .github_token = "ghs_example",
