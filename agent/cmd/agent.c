@@ -18,6 +18,7 @@ static const struct part parts[] = {
 	{"status", agent_status, "registrations, labels, last poll, whom jobs run as"},
 	{"policy", agent_policy, "say what the policy of this host would do with a job"},
 	{"remove", agent_remove, "end a registration"},
+	{"key", agent_key, "this machine's line for the lists of agents of other machines"},
 	{"as-user", agent_as_user, NULL},
 };
 

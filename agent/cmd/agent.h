@@ -7,6 +7,7 @@
 int agent_configure(int argc, char **argv);
 int agent_remove(int argc, char **argv);
 int agent_status(int argc, char **argv);
+int agent_key(int argc, char **argv);
 int agent_run(int argc, char **argv);
 int agent_policy(int argc, char **argv);
 /* Internal: becomes USER and executes PROGRAM. The agent starts processes of another user with it. */

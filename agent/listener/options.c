@@ -18,7 +18,7 @@ enum { LABEL_MAX = 256, SECRET_MAX = 1 << 20, SLOTS_MAX = 1000 };
 static const char env_prefix[] = "ACTIONS_RUNNER_INPUT_";
 
 enum kind { FLAG, TEXT, SECRET, NUMBER, IGNORED_FLAG, IGNORED_TEXT };
-enum { CONFIGURE = 1, RUN = 2, REMOVE = 4, STATUS = 8, ANY = 15 };
+enum { CONFIGURE = 1, RUN = 2, REMOVE = 4, STATUS = 8, KEY = 16, ANY = 31 };
 struct option {
 	const char *name;
 	enum kind kind;
@@ -45,7 +45,8 @@ static const struct option options[] = {
 	{"disableupdate", FLAG, CONFIGURE, AT(disable_update), NULL,
          "no updates by the service (this program never updates itself)"},
 	{"unattended", FLAG, CONFIGURE | REMOVE, AT(unattended), NULL, "never ask"},
-	{"worker-user", TEXT, CONFIGURE | RUN, AT(worker_user), "U", "jobs run as this user (the agent must be root)"},
+	{"worker-user", TEXT, CONFIGURE | RUN | KEY, AT(worker_user), "U",
+         "jobs run as this user (the agent must be root)"},
 	{"actions-repository", TEXT, CONFIGURE, AT(actions_repository), "O/R",
          "whose actions/NAME@vN run inside this program"},
 	{"actions", TEXT, CONFIGURE, AT(actions), "LIST",
@@ -63,7 +64,7 @@ static const struct option options[] = {
 	{"jitconfig", SECRET, RUN, AT(jit), "B64", "from a just-in-time configuration; nothing is kept"},
 	{"slots", NUMBER, RUN, AT(slots), "N", "jobs at a time; default: one a processor, at least two"},
 	{"local", FLAG, REMOVE, AT(local), NULL, "forget the registration here only"},
-	{"json", FLAG, STATUS, AT(json), NULL, "answer with JSON on standard output"},
+	{"json", FLAG, STATUS | KEY, AT(json), NULL, "answer with JSON on standard output"},
 	{"check", FLAG, STATUS, AT(check), NULL,
          "end with 1 unless an agent runs and every registration is heard; prints nothing"},
 	{"help", FLAG, ANY, AT(help), NULL, "this text"},
@@ -78,7 +79,7 @@ static const struct option options[] = {
 };
 #undef AT
 
-static const char *const part_names[] = {"configure", "run", "remove", "status"};
+static const char *const part_names[] = {"configure", "run", "remove", "status", "key"};
 
 static int part_of(const char *word)
 {

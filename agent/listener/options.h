@@ -1,4 +1,4 @@
-/* Options of `davit agent configure`, `run` and `remove`, by the rules of the official config.sh and run.sh
+/* Options of `davit agent configure`, `run`, `remove`, `status` and `key`, by the rules of the official config.sh and run.sh
  * (protocol 1.1, 1.2): the command line wins over ACTIONS_RUNNER_INPUT_NAME, the first occurrence counts, names are
  * case-insensitive. Unlike there, an unknown option is an error and does nothing, labels are trimmed, a flag may be
  * followed by true or false, --name=value. */

@@ -2,6 +2,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "agent/workflow/workflow_priv.h"
 
+#include <math.h>
 #include <pcre2.h>
 #include <stdarg.h>
 #include <string.h>
@@ -166,7 +167,8 @@ static int check_input_value(const char *name, const json_t *declared, json_t *v
 	if (strcmp(type, "number") == 0) {
 		char *end = NULL;
 		double number = strtod(text, &end);
-		if (!*text || *end)
+		/* "nan" and "inf" are none that an expression, or JSON, can hold. */
+		if (!*text || *end || !isfinite(number))
 			return err_set(err, ERR_INVALID, "input '%s' must be a number", name);
 		*ret = json_real(number);
 		return 0;

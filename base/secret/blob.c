@@ -31,3 +31,11 @@ bool blob_is_text(const struct blob *b, const char *text)
 {
 	return b->left == strlen(text) && memcmp(b->at, text, b->left) == 0;
 }
+
+void blob_put_string(struct str *out, const void *data, size_t len)
+{
+	const unsigned char size[] = {(unsigned char)(len >> 24), (unsigned char)(len >> 16), (unsigned char)(len >> 8),
+	                              (unsigned char)len};
+	str_append_n(out, size, sizeof(size));
+	str_append_n(out, data, len);
+}

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/kdf.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -124,4 +125,22 @@ void digest_hmac_hex(const void *key, size_t key_len, const void *data, size_t l
 	unsigned char bytes[DIGEST_BYTES];
 	digest_hmac_sha256(key, key_len, data, len, bytes);
 	str_hex(bytes, sizeof(bytes), hex);
+}
+
+static void derive_done(EVP_PKEY_CTX **c)
+{
+	EVP_PKEY_CTX_free(*c);
+}
+
+int digest_hkdf(const void *key, size_t key_len, const void *salt, size_t salt_len, const char *label,
+                unsigned char *out, size_t out_len, struct err *err)
+{
+	_cleanup_(derive_done) EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
+	size_t len = out_len;
+	bool ok = c && EVP_PKEY_derive_init(c) == 1 && EVP_PKEY_CTX_set_hkdf_md(c, EVP_sha256()) == 1 &&
+	          EVP_PKEY_CTX_set1_hkdf_salt(c, salt, (int)salt_len) == 1 &&
+	          EVP_PKEY_CTX_set1_hkdf_key(c, key, (int)key_len) == 1 &&
+	          EVP_PKEY_CTX_add1_hkdf_info(c, (const unsigned char *)label, (int)strlen(label)) == 1 &&
+	          EVP_PKEY_derive(c, out, &len) == 1;
+	return ok && len == out_len ? 0 : err_set(err, ERR_INTERNAL, "HKDF-SHA256 failed");
 }

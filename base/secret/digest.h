@@ -16,4 +16,7 @@ int digest_of_fd(int fd, char hex[DIGEST_HEX], struct err *err); /* from its pos
 /* The id of an object of git: SHA-1 over "TYPE SIZE\\0" and its content. */
 void digest_git_object(const char *type, const void *data, size_t len, unsigned char id[20]);
 void digest_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len, unsigned char out[DIGEST_BYTES]);
+/* HKDF-SHA256 (RFC 5869): a key of its own for each label. */
+int digest_hkdf(const void *key, size_t key_len, const void *salt, size_t salt_len, const char *label,
+                unsigned char *out, size_t out_len, struct err *err);
 void digest_hmac_hex(const void *key, size_t key_len, const void *data, size_t len, char hex[DIGEST_HEX]);

@@ -1,10 +1,10 @@
 #include "base/secret/pieces.h"
 
 #include "base/core/rand.h"
+#include "base/secret/digest.h"
 #include "base/secret/seal.h"
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/kdf.h>
 #include <string.h>
 
 enum {
@@ -33,24 +33,6 @@ static uint32_t get_u32(const unsigned char *from)
 
 /* ---- keys ---- */
 
-static void derive_done(EVP_PKEY_CTX **c)
-{
-	EVP_PKEY_CTX_free(*c);
-}
-
-static int derive(const void *key, size_t key_len, const void *salt, size_t salt_len, const char *label,
-                  unsigned char *out, size_t out_len, struct err *err)
-{
-	_cleanup_(derive_done) EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
-	size_t len = out_len;
-	bool ok = c && EVP_PKEY_derive_init(c) == 1 && EVP_PKEY_CTX_set_hkdf_md(c, EVP_sha256()) == 1 &&
-	          EVP_PKEY_CTX_set1_hkdf_salt(c, salt, (int)salt_len) == 1 &&
-	          EVP_PKEY_CTX_set1_hkdf_key(c, key, (int)key_len) == 1 &&
-	          EVP_PKEY_CTX_add1_hkdf_info(c, (const unsigned char *)label, (int)strlen(label)) == 1 &&
-	          EVP_PKEY_derive(c, out, &len) == 1;
-	return ok && len == out_len ? 0 : err_set(err, ERR_INTERNAL, "HKDF-SHA256 failed");
-}
-
 void pieces_key_done(struct pieces_key *key)
 {
 	OPENSSL_cleanse(key, sizeof(*key));
@@ -67,9 +49,9 @@ int pieces_key_read(const char *text, struct pieces_key *ret, struct err *err)
 			err,
 			err_set(err, ERR_INVALID, "a key of copies has %d characters or more", PIECES_KEY_TEXT_MIN),
 			"take what `davit copy key` prints, or another text that nobody can guess");
-	int r = derive(text, len, salt, strlen(salt), "copies: key", ret->bytes, sizeof(ret->bytes), err);
+	int r = digest_hkdf(text, len, salt, strlen(salt), "copies: key", ret->bytes, sizeof(ret->bytes), err);
 	if (r == 0)
-		r = derive(text, len, salt, strlen(salt), "copies: id", ret->id, sizeof(ret->id), err);
+		r = digest_hkdf(text, len, salt, strlen(salt), "copies: id", ret->id, sizeof(ret->id), err);
 	return r;
 }
 
@@ -79,7 +61,7 @@ int pieces_key_of_host(const char *state_dir, bool make, struct str *out, struct
 	char hex[2 * KEY_BYTES + 1] = "";
 	int r = seal_own_key(state_dir, make, own, err);
 	if (r == 0)
-		r = derive(own, sizeof(own), "davit", 5, "copies: host", key, sizeof(key), err);
+		r = digest_hkdf(own, sizeof(own), "davit", 5, "copies: host", key, sizeof(key), err);
 	OPENSSL_cleanse(own, sizeof(own));
 	if (r == 0) {
 		str_hex(key, sizeof(key), hex);
@@ -115,8 +97,8 @@ static void stream_done(struct stream *s)
 
 static int stream_key(struct stream *s, const struct pieces_key *key, struct err *err)
 {
-	return derive(key->bytes, sizeof(key->bytes), s->header + SALT_AT, SALT_BYTES, "davit copy 1", s->key,
-	              sizeof(s->key), err);
+	return digest_hkdf(key->bytes, sizeof(key->bytes), s->header + SALT_AT, SALT_BYTES, "davit copy 1", s->key,
+	                   sizeof(s->key), err);
 }
 
 static bool begin(struct stream *s, bool sealing, bool last)

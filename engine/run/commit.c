@@ -269,8 +269,10 @@ void engine_clean(struct engine *e, bool committed)
 {
 	struct err why = ERR_INIT;
 	char line[ERR_FRAME_SIZE];
-	if (committed)
+	if (committed) {
+		engine_note_passed(e);
 		clean_steps(e);
+	}
 	int r = engine_unlock_all(e, &why);
 	if (r == 0)
 		r = seal_erase(store_dir(e->store), e->id, &why);

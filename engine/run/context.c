@@ -70,9 +70,22 @@ static int step_other(void *engine, const char *name, struct target **ret, struc
 	struct etarget *et = engine_target(e, name);
 	if (et == NULL)
 		return err_set(err, ERR_INVALID, "there is no target '%s'", name);
+	if (et->config.host.read_only) {
+		err_set(err, ERR_INVALID, "the target '%s' is only looked at (`read_only`)", name);
+		return err_hint(err, ERR_INVALID, "name another target, or leave `read_only` out");
+	}
 	*ret = et->unreached ? NULL : et->t;
 	/* Whoever takes something back may not have needed it so far. */
 	return *ret ? target_open(&(*ret)->view, err) : 0;
+}
+
+static int step_look(void *engine, const char *name, struct view **ret, struct err *err)
+{
+	struct etarget *et = engine_target(engine, name);
+	if (et == NULL)
+		return err_set(err, ERR_INVALID, "there is no target '%s'", name);
+	*ret = et->unreached ? NULL : &et->t->view;
+	return *ret ? target_open(*ret, err) : 0;
 }
 
 static bool counts_as_change(const struct change *c, int index, const char *target)
@@ -151,6 +164,7 @@ void engine_make_context(struct engine *e, struct estep *s)
 		.state_forget = step_state_forget,
 		.guard = step_guard,
 		.other = step_other,
+		.look = step_look,
 		.changed_before = step_changed_before,
 	};
 }

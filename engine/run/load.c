@@ -20,11 +20,17 @@ static void target_line(void *context, const char *line)
 	engine_say(context, "info", "%s", line);
 }
 
+/* A host that is only looked at keeps nothing of the deployment: like an API it is behind those that are locked. */
+static bool holds_lock(const struct etarget *et)
+{
+	return target_is_host(et->t) && !et->config.host.read_only;
+}
+
 static int compare_targets(const void *a, const void *b)
 {
 	const struct etarget *x = a, *y = b;
-	bool x_is_host = target_is_host(x->t), y_is_host = target_is_host(y->t);
-	return x_is_host != y_is_host ? (x_is_host ? -1 : 1) : strcmp(x->name, y->name);
+	bool x_holds = holds_lock(x), y_holds = holds_lock(y);
+	return x_holds != y_holds ? (x_holds ? -1 : 1) : strcmp(x->name, y->name);
 }
 
 static int add_target(struct engine *e, const char *name, const json_t *config, struct err *err)
@@ -47,11 +53,11 @@ static int add_target(struct engine *e, const char *name, const json_t *config, 
 	et->t->view.wait = &e->wait;
 	et->t->view.report = target_line;
 	et->t->view.report_context = e;
-	e->host_count += target_is_host(et->t);
+	e->host_count += holds_lock(et);
 	return 0;
 }
 
-/* APIs hold no lock and no records: if a file names only APIs, these lie on this machine. */
+/* APIs hold no lock and no records: if a file names no host that does, these lie on this machine. */
 static int add_anchor(struct engine *e, struct err *err)
 {
 	static const char plain[] = "local", other[] = "davit-host";
@@ -88,6 +94,8 @@ static int load_targets(struct engine *e, struct err *err)
 /* Only a step with its own kinds of changes can handle an API. */
 static bool suits(const struct estep *s, const struct etarget *et)
 {
+	if (et->config.host.read_only)
+		return false;
 	return s->type->fits ? s->type->fits(s->type, &et->t->view) : target_is_host(et->t) || s->type->kinds != NULL;
 }
 
@@ -97,6 +105,11 @@ static int add_step_target(struct engine *e, struct estep *s, const char *name, 
 	if (et == NULL)
 		return err_set(err, ERR_INVALID, "step %d (%s): there is no target '%s'", s->index + 1,
 		               s->type->info->name, name);
+	if (et->config.host.read_only) {
+		err_set(err, ERR_INVALID, "step %d (%s): the target '%s' is only looked at (`read_only`)", s->index + 1,
+		        s->type->info->name, name);
+		return err_hint(err, ERR_INVALID, "name another target, or leave `read_only` out");
+	}
 	if (!suits(s, et))
 		return err_set(err, ERR_INVALID, "step %d (%s): the target '%s' has no files or commands: it is an API",
 		               s->index + 1, s->type->info->name, name);

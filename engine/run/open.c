@@ -63,10 +63,11 @@ static bool is_cancelled(const struct engine *e, const int *results)
 	return false;
 }
 
-static void open_all(struct engine *e, int *results, struct err *errs)
+/* looking: those that are only looked at too. Whoever takes something back, or ends it, needs none of them. */
+static void open_all(struct engine *e, bool looking, int *results, struct err *errs)
 {
 	for (size_t i = 0; i < e->target_count; i++)
-		results[i] = 1;
+		results[i] = looking || !e->targets[i].config.host.read_only;
 	for (int round = 0; round < OPEN_TRIES; round++) {
 		bool again = false;
 		try_round(e, results, errs);
@@ -97,7 +98,7 @@ int engine_open_targets(struct engine *e, struct err *err)
 	_cleanup_free_ int *results = xcalloc(e->target_count + 1, sizeof(*results));
 	_cleanup_free_ struct err *errs = xcalloc(e->target_count + 1, sizeof(*errs));
 	int ret = 0;
-	open_all(e, results, errs);
+	open_all(e, false, results, errs);
 	for (size_t i = 0; i < e->target_count; i++) {
 		char line[ERR_FRAME_SIZE];
 		if (results[i] == 0)
@@ -118,7 +119,7 @@ int engine_reach(struct engine *e, struct err *err)
 {
 	_cleanup_free_ int *results = xcalloc(e->target_count + 1, sizeof(*results));
 	_cleanup_free_ struct err *errs = xcalloc(e->target_count + 1, sizeof(*errs));
-	open_all(e, results, errs);
+	open_all(e, true, results, errs);
 	for (size_t i = 0; i < e->target_count; i++) {
 		if (results[i] == 0)
 			continue;

@@ -3,7 +3,8 @@
  * Files: engine.c (the public entry of deploy and plan), load.c, context.c (what a step sees), document.c (the journal's object), open.c
  * (connections), plan.c (validate, check, plan), findings.c (what these find), room.c (the disk space of all plans together), digest.c,
  * renew.c (journal and target locks, renewal, fencing ourselves), apply.c (journal order), undo.c (undo order) with undo_change.c,
- * private_names.c, after_undo.c and left_over.c, commit.c (commit, undone, held, cleaning), recover.c with resume.c, reclaim.c and
+ * private_names.c, after_undo.c and left_over.c, commit.c (commit, undone, held, cleaning), passed.c
+ * (what a gate let in), recover.c with resume.c, reclaim.c and
  * settle.c, takeover.c, unlock.c, job.c, rollback.c, rollback_plan.c, way_back.c, back.c, park.c, difference.c, report.c.
  */
 #pragma once
@@ -67,7 +68,7 @@ struct engine {
 	bool hold; /* on_failure: hold */
 	struct step_deployment facts;
 	struct arena arena;
-	struct etarget *targets; /* hosts before APIs, each by name: targets[0] is the anchor */
+	struct etarget *targets; /* hosts that are locked before all else, each by name: targets[0] is the anchor */
 	size_t target_count, host_count;
 	size_t named_count; /* without the host that was only added since the file names none */
 	struct estep *steps;
@@ -150,6 +151,12 @@ void engine_live_begin(struct engine *e, const char *what);
 void engine_live_end(struct engine *e);
 void engine_live_tick(struct engine *e);
 void engine_live_step(void *engine, const char *fmt, ...) _printf_(2, 3);
+
+/* ---- passed.c ---- */
+/* After the commit: each host keeps the record of the images that a gate let in. What fails is a warning. */
+void engine_note_passed(struct engine *e);
+/* A person let in what stands: no gate did. */
+int engine_note_accepted(struct engine *e, struct err *err);
 
 /* ---- open.c ---- */
 int engine_open_target(struct engine *e, struct etarget *et, struct err *err);

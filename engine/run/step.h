@@ -21,6 +21,7 @@
  * | after    | input                       | nothing  | one line: what restore would do; nothing where it would do nothing | none |
  * | deciding | input, the outcome          | local files | once it is decided, before anything is cleaned: what `settled` would say is kept, so that it is said although this process dies | none |
  * | settled  | input, the outcome          | –        | after the decision (notify); failure is a warning                | none    |
+ * | images   | input, one read-only target | reads    | after the commit: the digests of the images that stand there by this step ("sha256:…", appended to an array), for the record of what passed a gate | it has none |
  * | clean    | input, target, after the commit | writes | retention: releases and snapshots beyond `keep`                | none    |
  * | back     | input, one read-only target, a change of the committed deployment that is rolled back | reads | the changes that lead back from it: none where it is as before already. ERR_UNSUPPORTED: none can, and err says why; ERR_CONFLICT: the world is not as that change left it | it stays, and is named |
  * | back_to | as `back`, and the name of a release in place of the change | reads | the changes that lead back to what it was before that release was replaced | nothing of the step is led back to a release |
@@ -85,6 +86,8 @@ struct step_context {
 	/* Another target of the deployment, by its name: opened, and locked as all are, so that the step may keep something there. NULL in *ret:
 	 * it does not answer, as was said before. ERR_INVALID: there is none of this name. */
 	int (*other)(void *engine, const char *name, struct target **ret, struct err *err);
+	/* The same to look only, for which a target needs no lock (`read_only`). */
+	int (*look)(void *engine, const char *name, struct view **ret, struct err *err);
 	/* True if earlier steps of the deployment change something on that target (or, in a job, have changed), except commands and snapshots. */
 	bool (*changed_before)(void *engine, int index, const char *target);
 };
@@ -155,6 +158,7 @@ struct step_type {
 	                     struct err *err);
 	void (*deciding)(const struct step_context *c, const struct step_outcome *outcome);
 	int (*settled)(const struct step_context *c, const struct step_outcome *outcome, struct err *err);
+	int (*images)(const struct step_context *c, struct view *v, json_t *ret, struct err *err);
 	int (*clean)(const struct step_context *c, struct target *t, struct err *err);
 	/* The changes are made, looked at and taken back as those of `plan` are, by this step and with its input. former is from the journal, of
 	 * an earlier deployment: what its undo rested on is gone. force: what somebody changed since is overwritten, where that can be undone. */

@@ -63,6 +63,8 @@ static int accept_world(struct engine *e, struct err *err)
 	/* Already decided, but its owner died before it could say so. */
 	if (r == 0 && mark && strcmp(mark, "undone") == 0)
 		return engine_finish_undone(e, 1, err);
+	if (r == 0 && mark == NULL)
+		r = engine_note_accepted(e, err);
 	if (r == 0)
 		r = engine_alone_disarm(e, 1, err);
 	if (r == 0 && e->targets[0].locked)

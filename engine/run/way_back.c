@@ -173,7 +173,8 @@ int engine_add_way_back(struct engine *e, size_t at, const json_t *input, struct
 {
 	json_t *targets = json_array();
 	for (size_t i = 0; i < e->target_count; i++)
-		json_array_append_new(targets, json_string(e->targets[i].name));
+		if (!e->targets[i].config.host.read_only)
+			json_array_append_new(targets, json_string(e->targets[i].name));
 	_cleanup_json_ json_t *step =
 		json_pack("{s:s, s:s, s:s, s:o, s:O}", "step", engine_way_back.info->name, "id",
 	                  engine_way_back.info->name, "name", "go back", "target", targets, "input", input);

@@ -14,7 +14,9 @@ static void refuse_beside_api(const struct target_config *config, const struct y
 	const struct {
 		const char *name;
 		bool given;
-	} members[] = {{"become", config->host.has_become}, {"base", config->host.base != NULL}};
+	} members[] = {{"become", config->host.has_become},
+	               {"base", config->host.base != NULL},
+	               {"read_only", config->host.has_read_only}};
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
 		_cleanup_free_ char *at = xasprintf("%s/%s", pointer, members[i].name);
 		if (members[i].given)

@@ -61,6 +61,9 @@ int docker_logs(const struct docker *d, const char *id, int lines, struct strv *
 /* ---- images.c ---- */
 /* NAME → {"id","architecture","os"}; a name that is not there is not in it. */
 int docker_images(const struct docker *d, const struct strv *names, json_t **ret, struct err *err);
+/* The digests by which the engine knows images, given by their ids: "sha256:…" each, of the repositories that it pulled them from or pushed
+ * them to. One that was made here has none. */
+int docker_image_digests(const struct docker *d, const struct strv *ids, struct strv *ret, struct err *err);
 /* What the registry says of a name: its platforms, "linux/arm64" each. ERR_NOT_FOUND with what the registry said. */
 int docker_registry_platforms(const struct docker *d, const char *name, struct strv *ret, struct err *err);
 /* "linux/amd64" of the engine. */

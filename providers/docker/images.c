@@ -12,6 +12,14 @@ static void add_image(json_t *all, const char *name, const char *line, size_t le
 	json_object_set(all, name, image);
 }
 
+static void add_words(struct str *script, const struct strv *words)
+{
+	for (size_t i = 0; i < words->count; i++) {
+		str_append_c(script, ' ');
+		str_append_shell(script, words->items[i]);
+	}
+}
+
 int docker_images(const struct docker *d, const struct strv *names, json_t **ret, struct err *err)
 {
 	_cleanup_(str_done) struct str script = STR_INIT(1 << 20);
@@ -20,10 +28,7 @@ int docker_images(const struct docker *d, const struct strv *names, json_t **ret
 	if (names->count > IMAGES_MAX)
 		return err_set(err, ERR_LIMIT, "more than %d images", IMAGES_MAX);
 	str_append(&script, "for i in");
-	for (size_t i = 0; i < names->count; i++) {
-		str_append_c(&script, ' ');
-		str_append_shell(&script, names->items[i]);
-	}
+	add_words(&script, names);
 	str_append(
 		&script,
 		"; do x=$(docker image inspect --format "
@@ -41,6 +46,39 @@ int docker_images(const struct docker *d, const struct strv *names, json_t **ret
 		at += len + 1;
 	}
 	*ret = TAKE(all);
+	return 0;
+}
+
+/* "localhost:5000/shop/web@sha256:…": the digest, once. */
+static void add_digests(const json_t *list, struct strv *ret)
+{
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *name = json_string_value(json_array_get(list, i)), *at = name ? strrchr(name, '@') : NULL;
+		if (at != NULL && !strv_has(ret, at + 1))
+			strv_add(ret, at + 1);
+	}
+}
+
+int docker_image_digests(const struct docker *d, const struct strv *ids, struct strv *ret, struct err *err)
+{
+	_cleanup_(str_done) struct str script = STR_INIT(1 << 20);
+	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
+	if (ids->count > IMAGES_MAX)
+		return err_set(err, ERR_LIMIT, "more than %d images", IMAGES_MAX);
+	str_append(&script, "docker image inspect --format '{{json .RepoDigests}}' --");
+	add_words(&script, ids);
+	str_append(&script, "\n");
+	const struct docker_call call = {.script = str_peek(&script), .timeout_ms = LOOK_MS};
+	int r = ids->count > 0 ? docker_must(d, &call, &said, err) : 0;
+	if (r < 0)
+		return err_wrap(err, r, "look at the digests of the images on '%s'", d->v->name);
+	for (const char *at = str_peek(&said.out), *end = at + said.out.len; at < end;) {
+		_cleanup_json_ json_t *list = NULL;
+		size_t len = strcspn(at, "\n");
+		if (json_parse(at, len, 1 << 20, &list, NULL) == 0)
+			add_digests(list, ret);
+		at += len + 1;
+	}
 	return 0;
 }
 

@@ -8,11 +8,10 @@
  * or `api URL`, GitHub's REST interface where it is not api.github.com: a deployment that named it could name one that lies. A name may have
  * several lines; a key and a login belong to one name. */
 #pragma once
+#include "base/secret/ed25519.h"
 #include "engine/run/step.h"
 
 enum {
-	APPROVE_KEY_SIZE = 32,
-	APPROVE_SIGNATURE_SIZE = 64,
 	APPROVE_TEXT_MAX = 8192, /* an armored signature, or a comment */
 	APPROVE_STATEMENT_MAX = 1024
 };
@@ -26,7 +25,7 @@ int approvers_parse(const char *text, const char *path, struct approvers **ret, 
 void approvers_free(struct approvers *a);
 void approvers_freep(struct approvers **a);
 /* NULL: nobody's. Borrowed. */
-const char *approvers_of_key(const struct approvers *a, const unsigned char key[APPROVE_KEY_SIZE]);
+const char *approvers_of_key(const struct approvers *a, const unsigned char key[ED25519_KEY_SIZE]);
 const char *approvers_of_login(const struct approvers *a, const char *login);
 bool approvers_has(const struct approvers *a, const char *name);
 bool approvers_may_own(const struct approvers *a, const char *name);
@@ -39,14 +38,12 @@ const struct strv *approvers_names(const struct approvers *a);
 /* ---- signature.c ---- */
 /* A signature as `ssh-keygen -Y sign` makes it. ERR_INVALID, ERR_UNSUPPORTED: it is none of an ed25519 key for this purpose. */
 struct approve_signature {
-	unsigned char key[APPROVE_KEY_SIZE], signature[APPROVE_SIGNATURE_SIZE];
+	unsigned char key[ED25519_KEY_SIZE], signature[ED25519_SIGNATURE_SIZE];
 	bool sha256; /* else sha512: the digest of the statement that was signed */
 };
 int approve_signature_read(const char *text, struct approve_signature *ret, struct err *err);
 /* ERR_AUTH: it is not of this text. */
 int approve_signature_check(const struct approve_signature *s, const char *text, size_t len, struct err *err);
-/* "AAAA… NAME" of a public key line: 0, ERR_INVALID. */
-int approve_key_read(const char *base64, unsigned char ret[APPROVE_KEY_SIZE], struct err *err);
 
 /* ---- comments.c ---- */
 /* One of GitHub's comments: an approval, where it is the line `/davit approve ID DIGEST` (its first 12 digits at least), written once by a person

@@ -1,20 +1,16 @@
 #include "steps/approve/approve.h"
 
-#include "base/sys/fs.h"
-#include <errno.h>
-#include <fcntl.h>
+#include "steps/common/machine_list.h"
+
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-enum { LIST_MAX = 1 << 20, NAME_MAX_LEN = 64, LOGIN_MAX_LEN = 64 };
-static const char machine_list[] = "/etc/davit/approvers", own_list[] = "approvers";
+enum { LOGIN_MAX_LEN = 64 };
 
 struct entry {
 	size_t name; /* in names */
 	bool has_key, own;
-	unsigned char key[APPROVE_KEY_SIZE];
+	unsigned char key[ED25519_KEY_SIZE];
 	char *login;
 };
 
@@ -41,18 +37,6 @@ void approvers_freep(struct approvers **a)
 {
 	approvers_free(*a);
 	*a = NULL;
-}
-
-static bool made_of(const char *text, size_t max, const char *also)
-{
-	size_t len = strlen(text);
-	if (len == 0 || len > max || text[0] == '-' || text[0] == '.')
-		return false;
-	for (; *text; text++)
-		if (!(*text >= 'a' && *text <= 'z') && !(*text >= 'A' && *text <= 'Z') &&
-		    !(*text >= '0' && *text <= '9') && strchr(also, *text) == NULL)
-			return false;
-	return true;
 }
 
 static size_t name_index(struct approvers *a, const char *name)
@@ -86,12 +70,12 @@ static int read_entry(struct approvers *a, const char *kind, const char *value, 
 	if (strcmp(kind, "own") == 0 && value == NULL) {
 		e->own = true;
 	} else if (strcmp(kind, "github") == 0 && value != NULL) {
-		if (!made_of(value, LOGIN_MAX_LEN, "-_"))
+		if (!machine_list_is_name(value, LOGIN_MAX_LEN, "-_"))
 			return err_set(err, ERR_INVALID, "'%s' is not a login of a person on GitHub", value);
 		e->login = xstrdup(value);
-	} else if (strcmp(kind, "ssh-ed25519") == 0 && value != NULL) {
+	} else if (strcmp(kind, ed25519_name) == 0 && value != NULL) {
 		e->has_key = true;
-		r = approve_key_read(value, e->key, err);
+		r = ed25519_key_read(value, e->key, err);
 	} else {
 		r = err_set(err, ERR_INVALID,
 		            "behind a name there is `ssh-ed25519 KEY`, `github LOGIN` or `own`, not '%s'", kind);
@@ -99,8 +83,9 @@ static int read_entry(struct approvers *a, const char *kind, const char *value, 
 	return r < 0 ? r : check_alone(a, e, err);
 }
 
-static int read_line(struct approvers *a, char *line, struct err *err)
+static int read_line(void *context, char *line, struct err *err)
 {
+	struct approvers *a = context;
 	static const char blank[] = " \t\r";
 	char *rest = NULL;
 	const char *name = strtok_r(line, blank, &rest);
@@ -112,7 +97,7 @@ static int read_line(struct approvers *a, char *line, struct err *err)
 		a->api = xstrdup(kind);
 		return 0;
 	}
-	if (!made_of(name, NAME_MAX_LEN, "._@+-"))
+	if (!machine_list_is_name(name, MACHINE_LIST_NAME_MAX, "._@+-"))
 		return err_set(err, ERR_INVALID, "'%.80s' is not a name", name);
 	if (kind == NULL)
 		return err_set(err, ERR_INVALID, "behind the name '%s' there is nothing", name);
@@ -126,59 +111,25 @@ static int read_line(struct approvers *a, char *line, struct err *err)
 int approvers_parse(const char *text, const char *path, struct approvers **ret, struct err *err)
 {
 	_cleanup_(approvers_freep) struct approvers *a = xcalloc(1, sizeof(*a));
-	_cleanup_free_ char *copy = xstrdup(text);
-	int number = 0;
-	for (char *at = copy, *line; (line = strsep(&at, "\n")) != NULL;) {
-		number++;
-		int r = read_line(a, line, err);
-		if (r < 0)
-			return err_wrap(err, r, "%s:%d", path, number);
-	}
-	*ret = TAKE(a);
-	return 0;
-}
-
-/* Whoever can change it decides who decides. */
-static int check_owner(int fd, const char *path, bool of_host, struct err *err)
-{
-	struct stat st;
-	if (fstat(fd, &st) < 0)
-		return err_errno(err, errno, "look at '%s'", path);
-	bool trusted = st.st_uid == 0 || (!of_host && st.st_uid == geteuid());
-	if (S_ISREG(st.st_mode) && trusted && (st.st_mode & 022) == 0)
-		return 0;
-	err_set(err, ERR_PERMISSION, "'%s' must be a file of %s that nobody else can write", path,
-	        of_host ? "root's" : "its user");
-	return err_hint(err, ERR_PERMISSION, "chown %s %s; chmod 0644 %s", of_host ? "root" : "USER", path, path);
+	int r = machine_list_parse(text, path, read_line, a, err);
+	if (r == 0)
+		*ret = TAKE(a);
+	return r;
 }
 
 int approvers_read(const char *state_dir, struct approvers **ret, struct err *err)
 {
-	_cleanup_free_ char *own = state_dir ? fs_join(state_dir, own_list) : NULL;
-	bool of_host = own == NULL || fs_exists(AT_FDCWD, machine_list);
-	const char *path = of_host ? machine_list : own;
-	_cleanup_(str_done) struct str text = STR_INIT(LIST_MAX);
-	_cleanup_close_ int fd = fs_open_plain(AT_FDCWD, path, O_RDONLY, err);
-	if (fd == ERR_NOT_FOUND || (fd < 0 && !fs_exists(AT_FDCWD, path))) {
-		err_set(err, ERR_NOT_FOUND, "this machine has no list of approvers");
-		return err_hint(err, ERR_NOT_FOUND,
-		                "write %s or %s: lines of `NAME ssh-ed25519 KEY` or `NAME github LOGIN`", machine_list,
-		                own ? own : own_list);
-	}
-	if (fd < 0)
-		return fd;
-	int r = check_owner(fd, path, of_host, err);
-	if (r == 0)
-		r = fs_read_fd(fd, path, LIST_MAX - 1, &text, err);
-	if (r == 0 && strlen(str_peek(&text)) != text.len)
-		r = err_set(err, ERR_INVALID, "'%s' holds a NUL", path);
+	_cleanup_(str_done) struct str text = STR_INIT(MACHINE_LIST_MAX);
+	_cleanup_free_ char *path = NULL;
+	int r = machine_list_read(state_dir, "approvers", "lines of `NAME ssh-ed25519 KEY` or `NAME github LOGIN`",
+	                          &path, &text, err);
 	return r < 0 ? r : approvers_parse(str_peek(&text), path, ret, err);
 }
 
-const char *approvers_of_key(const struct approvers *a, const unsigned char key[APPROVE_KEY_SIZE])
+const char *approvers_of_key(const struct approvers *a, const unsigned char key[ED25519_KEY_SIZE])
 {
 	for (size_t i = 0; i < a->count; i++)
-		if (a->entries[i].has_key && memcmp(a->entries[i].key, key, APPROVE_KEY_SIZE) == 0)
+		if (a->entries[i].has_key && memcmp(a->entries[i].key, key, ED25519_KEY_SIZE) == 0)
 			return a->names.items[a->entries[i].name];
 	return NULL;
 }

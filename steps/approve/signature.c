@@ -7,32 +7,8 @@
 #include <string.h>
 
 enum { BLOB_MAX = 2048, SIG_VERSION = 1, DIGEST_MAX = 64 };
-static const char magic[] = "SSHSIG", key_type[] = "ssh-ed25519";
+static const char magic[] = "SSHSIG";
 static const char head[] = "-----BEGIN SSH SIGNATURE-----", tail[] = "-----END SSH SIGNATURE-----";
-
-/* A string of a type and exactly so many bytes behind it. */
-static int take_typed(struct blob b, const char *what, unsigned char *ret, size_t size, struct err *err)
-{
-	struct blob type, bytes;
-	if (!blob_take_string(&b, &type))
-		return err_set(err, ERR_INVALID, "the %s is damaged", what);
-	if (!blob_is_text(&type, key_type))
-		return err_set(err, ERR_UNSUPPORTED, "the %s is not one of ssh-ed25519", what);
-	if (!blob_take_string(&b, &bytes) || b.left > 0 || bytes.left != size)
-		return err_set(err, ERR_INVALID, "the %s is damaged", what);
-	memcpy(ret, bytes.at, size);
-	return 0;
-}
-
-int approve_key_read(const char *base64, unsigned char ret[APPROVE_KEY_SIZE], struct err *err)
-{
-	_cleanup_(str_done) struct str blob = STR_INIT(BLOB_MAX);
-	size_t len = strlen(base64);
-	if (len > BLOB_MAX || base64_decode(base64, len, &blob, err) < 0)
-		return err_set(err, ERR_INVALID, "the public key is damaged");
-	return take_typed((struct blob){(const unsigned char *)str_peek(&blob), blob.len}, "public key", ret,
-	                  APPROVE_KEY_SIZE, err);
-}
 
 static int read_blob(struct blob b, struct approve_signature *ret, struct err *err)
 {
@@ -53,8 +29,8 @@ static int read_blob(struct blob b, struct approve_signature *ret, struct err *e
 	ret->sha256 = blob_is_text(&hash, "sha256");
 	if (reserved.left > 0 || (!ret->sha256 && !blob_is_text(&hash, "sha512")))
 		return err_set(err, ERR_UNSUPPORTED, "the signature is of a kind that is not known");
-	int r = take_typed(key, "key of the signature", ret->key, sizeof(ret->key), err);
-	return r < 0 ? r : take_typed(signature, "signature", ret->signature, sizeof(ret->signature), err);
+	int r = ed25519_take(key, "key of the signature", ret->key, sizeof(ret->key), err);
+	return r < 0 ? r : ed25519_take(signature, "signature", ret->signature, sizeof(ret->signature), err);
 }
 
 int approve_signature_read(const char *text, struct approve_signature *ret, struct err *err)
@@ -72,26 +48,6 @@ int approve_signature_read(const char *text, struct approve_signature *ret, stru
 
 /* ---- checking ---- */
 
-static void put_string(struct str *out, const void *data, size_t len)
-{
-	const unsigned char size[] = {(unsigned char)(len >> 24), (unsigned char)(len >> 16), (unsigned char)(len >> 8),
-	                              (unsigned char)len};
-	str_append_n(out, (const char *)size, sizeof(size));
-	str_append_n(out, data, len);
-}
-
-static bool verify(const struct approve_signature *s, const struct str *data)
-{
-	EVP_PKEY *key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, s->key, sizeof(s->key));
-	EVP_MD_CTX *c = EVP_MD_CTX_new();
-	bool good = key && c && EVP_DigestVerifyInit(c, NULL, NULL, NULL, key) == 1 &&
-	            EVP_DigestVerify(c, s->signature, sizeof(s->signature), (const unsigned char *)str_peek(data),
-	                             data->len) == 1;
-	EVP_MD_CTX_free(c);
-	EVP_PKEY_free(key);
-	return good;
-}
-
 int approve_signature_check(const struct approve_signature *s, const char *text, size_t len, struct err *err)
 {
 	_cleanup_(str_done) struct str data = STR_INIT(BLOB_MAX);
@@ -101,9 +57,11 @@ int approve_signature_check(const struct approve_signature *s, const char *text,
 	if (EVP_Digest(text, len, digest, &size, s->sha256 ? EVP_sha256() : EVP_sha512(), NULL) != 1)
 		return err_set(err, ERR_INTERNAL, "no digest can be made");
 	str_append(&data, magic);
-	put_string(&data, APPROVE_NAMESPACE, strlen(APPROVE_NAMESPACE));
-	put_string(&data, "", 0);
-	put_string(&data, hash, strlen(hash));
-	put_string(&data, digest, size);
-	return verify(s, &data) ? 0 : err_set(err, ERR_AUTH, "the signature is not of this deployment, plan and time");
+	blob_put_string(&data, APPROVE_NAMESPACE, strlen(APPROVE_NAMESPACE));
+	blob_put_string(&data, "", 0);
+	blob_put_string(&data, hash, strlen(hash));
+	blob_put_string(&data, digest, size);
+	return ed25519_is_signed(s->key, s->signature, str_peek(&data), data.len)
+	               ? 0
+	               : err_set(err, ERR_AUTH, "the signature is not of this deployment, plan and time");
 }

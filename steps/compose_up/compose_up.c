@@ -38,19 +38,29 @@ static void validate(const struct step_context *c, struct faults *faults)
 		faults_add(faults, NULL, "/timeout", "the time must be longer than nothing");
 }
 
+/* What runs, without what an earlier version left standing. */
+static int look_at_own(const struct step_context *c, const struct docker *d, struct docker_containers *ret,
+                       struct err *err)
+{
+	const struct compose_up_in *in = c->input;
+	_cleanup_(strv_done) struct strv standing = {0};
+	_cleanup_json_ json_t *model = NULL;
+	int r = docker_project(d, in->project, ret, err);
+	if (r == 0)
+		r = compose_read_own(c, d, &model, err);
+	if (r == 0)
+		compose_hide(ret, json_get_object(model, "x-davit"), &standing);
+	return r;
+}
+
 static int verify(const struct step_context *c, struct view *v, const struct change *change, struct err *err)
 {
 	const struct compose_up_in *in = c->input;
 	struct docker d = compose_docker(c, v, NULL);
 	_cleanup_(docker_containers_done) struct docker_containers l = {0};
-	_cleanup_(strv_done) struct strv standing = {0};
-	_cleanup_json_ json_t *model = NULL;
-	int r = docker_project(&d, in->project, &l, err);
-	if (r == 0)
-		r = compose_read_own(c, &d, &model, err);
+	int r = look_at_own(c, &d, &l, err);
 	if (r < 0)
 		return r;
-	compose_hide(&l, json_get_object(model, "x-davit"), &standing);
 	_cleanup_json_ json_t *found = compose_state_found(&l);
 	if (compose_state_is(found, change->after))
 		return 0;
@@ -58,6 +68,22 @@ static int verify(const struct step_context *c, struct view *v, const struct cha
 	compose_state_explain(change->before, change->after, found, &why);
 	return err_set(err, ERR_CONFLICT, "'%s' on '%s' is not as it was started: %s", in->project, v->name,
 	               str_peek(&why));
+}
+
+static int images(const struct step_context *c, struct view *v, json_t *ret, struct err *err)
+{
+	struct docker d = compose_docker(c, v, NULL);
+	_cleanup_(docker_containers_done) struct docker_containers l = {0};
+	_cleanup_(strv_done) struct strv ids = {0}, digests = {0};
+	int r = look_at_own(c, &d, &l, err);
+	for (size_t i = 0; r == 0 && i < l.count; i++)
+		if (!strv_has(&ids, l.items[i].image))
+			strv_add(&ids, l.items[i].image);
+	if (r == 0)
+		r = docker_image_digests(&d, &ids, &digests, err);
+	for (size_t i = 0; r == 0 && i < digests.count; i++)
+		json_array_append_new(ret, json_string_lossy(digests.items[i], strlen(digests.items[i])));
+	return r;
 }
 
 /* ---- behind a committed deployment ---- */
@@ -197,6 +223,7 @@ const struct step_type compose_up_step = {
 	.undo = compose_undo,
 	.restore = restore,
 	.after = describe_after,
+	.images = images,
 	.clean = clean,
 	.back = compose_back,
 };

@@ -1,11 +1,11 @@
 /* promote: a tag leads to what another one, or a digest, has. */
+#include "steps/promote/promote.h"
+
 #include "base/data/json.h"
 #include "engine/change/change.h"
-#include "engine/run/step.h"
 #include "providers/registry/manifest.h"
 #include "providers/registry/tag.h"
 #include "providers/registry/target.h"
-#include "schemas/promote.h"
 
 #include <string.h>
 
@@ -79,8 +79,10 @@ static int resolve(const struct promote_in *in, struct view *v, const struct reg
 	return 0;
 }
 
+/* passed: the deployment whose gate let the image in; NULL: none was asked for. */
 static void add_change(const struct promote_in *in, struct plan *plan, struct view *v, struct view *source,
-                       const struct registry_image *from, json_t *before, const char *digest, bool is_new)
+                       const struct registry_image *from, json_t *before, const char *digest, const char *passed,
+                       bool is_new)
 {
 	bool absent = json_get_string(before, "digest") == NULL;
 	struct change *c = plan_add(plan, &registry_tag, absent ? ACTION_CREATE : ACTION_UPDATE, in->to);
@@ -88,7 +90,10 @@ static void add_change(const struct promote_in *in, struct plan *plan, struct vi
 	c->after = json_pack("{s:s, s:s}", "type", "image", "digest", digest);
 	c->extra = json_pack("{s:s, s:b, s:{s:s, s:s, s:s}}", "from", from->repository, "new", is_new, "plan", "image",
 	                     in->from, "from", from->repository, "registry", registry_host(registry_of_target(source)));
-	c->summary = xasprintf("%s (%s)", digest, in->from);
+	json_set_string(json_object_get(c->extra, "plan"), "passed", passed);
+	c->summary = passed == NULL ? xasprintf("%s (%s)", digest, in->from)
+	                            : xasprintf("%s (%s, passed in %s by %s)", digest, in->from, in->passed.environment,
+	                                        passed);
 	registry_tag_set_source(c, source == v ? NULL : registry_of_target(source));
 }
 
@@ -98,6 +103,7 @@ static int plan(const struct step_context *c, struct view *v, struct plan *plan,
 	struct registry_image from _cleanup_(registry_image_done) = {0}, to _cleanup_(registry_image_done) = {0};
 	json_t *before _cleanup_json_ = NULL;
 	char digest[REGISTRY_DIGEST_SIZE], there[REGISTRY_DIGEST_SIZE];
+	_cleanup_free_ char *passed = NULL;
 	struct view *source = NULL;
 	/* Of two targets the one that is read from gets nothing. */
 	if (in->source != NULL && strcmp(in->source, v->name) == 0 && c->target_count > 1)
@@ -109,6 +115,9 @@ static int plan(const struct step_context *c, struct view *v, struct plan *plan,
 		e = registry_image_read(in->to, &to, err);
 	if (e >= 0)
 		e = resolve(in, source, &from, digest, err);
+	/* Of a tag that is there already too: whoever may push may have led it there. */
+	if (e >= 0 && in->has_passed)
+		e = promote_must_have_passed(c, digest, &passed, err);
 	if (e >= 0)
 		e = registry_tag_look(v, in->to, &before, err);
 	if (e < 0)
@@ -119,7 +128,19 @@ static int plan(const struct step_context *c, struct view *v, struct plan *plan,
 		return 0;
 	e = registry_manifest_digest(registry_of_target(v), to.repository, digest, v->wait, there, err);
 	if (e >= 0)
-		add_change(in, plan, v, source, &from, before, digest, there[0] == '\0');
+		add_change(in, plan, v, source, &from, before, digest, passed, there[0] == '\0');
+	return e;
+}
+
+static int images(const struct step_context *c, struct view *v, json_t *ret, struct err *err)
+{
+	const struct promote_in *in = c->input;
+	json_t *now _cleanup_json_ = NULL;
+	if (in->source != NULL && strcmp(in->source, v->name) == 0 && c->target_count > 1)
+		return 0;
+	int e = registry_tag_look(v, in->to, &now, err);
+	if (e >= 0 && json_object_get(now, "digest") != NULL)
+		json_array_append(ret, json_object_get(now, "digest"));
 	return e;
 }
 
@@ -183,5 +204,6 @@ const struct step_type promote_step = {
 	.describe = describe,
 	.validate = validate,
 	.plan = plan,
+	.images = images,
 	.back = back,
 };

@@ -42,12 +42,14 @@ static int search_at(struct search *search, const char *name)
 static int search_targets(struct search *search)
 {
 	const char *name;
-	json_t *ignored;
+	json_t *config;
 	int r = 0;
 
-	json_object_foreach((json_t *)(uintptr_t)search->s->c->deployment->targets, name, ignored)
+	json_object_foreach((json_t *)(uintptr_t)search->s->c->deployment->targets, name, config)
 	{
-		if (r == 0 && strcmp(name, search->v->name) != 0 && copy_may_lie_on(search->s, name))
+		/* No step of this deployment keeps anything on a host that is only looked at. */
+		if (r == 0 && strcmp(name, search->v->name) != 0 && !json_get_bool(config, "read_only", false) &&
+		    copy_may_lie_on(search->s, name))
 			r = search_at(search, name);
 	}
 	return r;

@@ -12,9 +12,11 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from servers import host_root  # noqa: E402
 from servers.docker import Docker  # noqa: E402
+from servers.registry import Registry  # noqa: E402
 
 OF_A_HOST = "make-a-host-ready.md"  # what it does is done on a machine of its own
 OF_TERRAFORM = "run-terraform.md"
+OF_A_REGISTRY = "promote-what-passed.md"
 OF_CONTAINERS = "run-jobs-in-containers.md"
 SOURCE, BUILD = os.environ["DAVIT_SOURCE"], os.environ["DAVIT_BUILD"]
 
@@ -44,12 +46,12 @@ class TaskPages(unittest.TestCase):
             if os.path.basename(page) != "README.md":
                 self.assertIn(f"]({os.path.basename(page)})", index)
 
-    def run_page(self, page, docker=None, front=()):
+    def run_page(self, page, docker=None, front=(), **variables):
         folder = tempfile.mkdtemp(prefix="davit-page-")
         self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
         state = tempfile.mkdtemp(prefix="davit-state-")
         self.addCleanup(shutil.rmtree, state, ignore_errors=True)
-        env = dict(os.environ, PATH=os.path.join(BUILD, "bin") + ":" + os.environ["PATH"], DAVIT_STATE=state, HOME=folder)
+        env = dict(os.environ, PATH=os.path.join(BUILD, "bin") + ":" + os.environ["PATH"], DAVIT_STATE=state, HOME=folder, **variables)
         if docker:
             docker.use_in_home(folder)
         p = subprocess.run([*front, "bash", "-c", script_of(page)], cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False,
@@ -59,12 +61,19 @@ class TaskPages(unittest.TestCase):
     def test_the_commands_of_every_page_work_as_written(self):
         for page in sorted(glob.glob(os.path.join(SOURCE, "docs/tasks/*.md"))):
             with self.subTest(page=os.path.basename(page)):
-                if not wants_an_engine(page) and os.path.basename(page) not in (OF_A_HOST, OF_TERRAFORM):
+                if not wants_an_engine(page) and os.path.basename(page) not in (OF_A_HOST, OF_TERRAFORM, OF_A_REGISTRY):
                     self.run_page(page)
 
     @unittest.skipUnless(shutil.which("terraform"), "this machine has no terraform")
     def test_the_commands_of_the_page_about_terraform_work_as_written(self):
         self.run_page(os.path.join(SOURCE, "docs/tasks", OF_TERRAFORM))
+
+    @unittest.skipUnless(Registry.available(), "this machine has no docker-registry")
+    def test_the_commands_of_the_page_that_needs_a_registry_work_as_written(self):
+        with Registry() as registry:
+            candidate = registry.push_index("shop/web", "candidate")
+            self.run_page(os.path.join(SOURCE, "docs/tasks", OF_A_REGISTRY), REGISTRY=registry.url)
+            self.assertEqual(registry.digest("shop/web", "production"), candidate)
 
     def test_the_commands_of_the_page_that_changes_a_host_work_as_written(self):
         why = host_root.why_not()

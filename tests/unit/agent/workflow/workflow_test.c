@@ -349,6 +349,20 @@ static void inputs_of_a_dispatch_are_checked_and_filled_in(void **state)
 	assert_true(workflow_dispatch_inputs(w, unknown, &inputs, &err) < 0);
 }
 
+static void a_number_that_is_none_is_refused(void **state)
+{
+	(void)state;
+	static const char *const none[] = {"nan", "inf", "-infinity", "1e999", "3 apples", ""};
+	_cleanup_(workflow_freep) struct workflow *w =
+		read_good("on: {workflow_dispatch: {inputs: {n: {type: number}}}}\n"
+	                  "jobs: {a: {runs-on: x, steps: [{run: x}]}}\n");
+	for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
+		_cleanup_json_ json_t *given = json_pack("{s:s}", "n", none[i]);
+		json_t *inputs = NULL;
+		assert_int_equal(workflow_dispatch_inputs(w, given, &inputs, NULL), ERR_INVALID);
+	}
+}
+
 static void all_faults_of_a_file_come_at_once_with_their_places(void **state)
 {
 	(void)state;
@@ -528,6 +542,7 @@ int main(void)
 		cmocka_unit_test(branch_filters_decide_which_push_counts),
 		cmocka_unit_test(filter_patterns_are_githubs),
 		cmocka_unit_test(inputs_of_a_dispatch_are_checked_and_filled_in),
+		cmocka_unit_test(a_number_that_is_none_is_refused),
 		cmocka_unit_test(all_faults_of_a_file_come_at_once_with_their_places),
 		cmocka_unit_test(a_reusable_workflow_of_elsewhere_and_a_path_filter_are_refused_with_the_way_out),
 		cmocka_unit_test(a_condition_with_a_line_feed_behind_its_braces_is_a_text_and_true),
