@@ -1,4 +1,5 @@
-/* davit-forge: GitHub on loopback, and a workflow run on that in the same process. `davit forge` and `davit run` execute it. */
+/* davit-forge: GitHub on loopback, a workflow run on that in the same process, and the agent's status page: what serves HTTP. `davit forge`,
+ * `davit run` and `davit agent page` execute it. */
 #include "agent/cmd/cli.h"
 #include "agent/cmd/commands.h"
 #include "agent/forge/forge.h"
@@ -6,7 +7,6 @@
 #include "base/core/cancel.h"
 #include "base/data/json.h"
 
-#include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,28 +18,6 @@ struct options {
 		*cache_size, *storage_size;
 	bool tls, verbose, remote, no_acknowledge;
 };
-
-/* "HOST:PORT"; the host must be loopback unless `remote`. */
-static int read_address(const struct options *o, char host[64], int *port, struct err *err)
-{
-	const char *colon = strrchr(o->listen, ':');
-	long long number = 0;
-	if (!colon || colon == o->listen || (size_t)(colon - o->listen) >= 64 ||
-	    !str_parse_i64(colon + 1, 0, 65535, &number))
-		return err_set(err, ERR_INVALID, "--listen has the form ADDRESS:PORT, not '%s'", o->listen);
-	memcpy(host, o->listen, (size_t)(colon - o->listen));
-	host[colon - o->listen] = '\0';
-	struct in_addr address;
-	if (inet_pton(AF_INET, host, &address) != 1)
-		return err_set(err, ERR_INVALID, "--listen takes an IPv4 address, not '%s'", host);
-	if ((ntohl(address.s_addr) >> 24) != 127 && !o->remote) {
-		int r = err_set(err, ERR_REFUSED, "'%s' is not a loopback address, and the forge lets in everybody",
-		                host);
-		return err_hint(err, r, "add --allow-remote where that is meant");
-	}
-	*port = (int)number;
-	return 0;
-}
 
 static int read_duration(const char *name, const char *text, int64_t otherwise, int64_t *ret, struct err *err)
 {
@@ -74,7 +52,9 @@ static int run(struct options *o, struct err *err)
 	                              .acknowledge = !o->no_acknowledge,
 	                              .verbose = o->verbose || isatty(STDOUT_FILENO)};
 	long long fd = -1;
-	int r = read_address(o, host, &config.port, err);
+	int r = cli_address(o->listen, o->remote, host, &config.port, err);
+	if (r == ERR_REFUSED)
+		err_hint(err, r, "the forge lets in everybody; add --allow-remote where that is meant");
 	if (r >= 0)
 		r = read_duration("poll", o->poll, 50 * 1000, &config.poll_ms, err);
 	if (r >= 0)
@@ -150,6 +130,8 @@ static int cmd_forge(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	signal(SIGPIPE, SIG_IGN);
+	if (strcmp(argv[0], "page") == 0)
+		return cmd_page(argc, argv);
 	if (strcmp(argv[0], "run") != 0)
 		return cmd_forge(argc, argv);
 	json_wipe_freed();

@@ -1,11 +1,14 @@
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/cmd/agent.h"
 #include "agent/cmd/commands.h"
 #include "agent/service/wire.h"
 #include "agent/listener/listener.h"
 #include "base/core/log.h"
+#include "base/sys/fs.h"
 
 struct part {
 	const char *name;
@@ -16,6 +19,7 @@ static const struct part parts[] = {
 	{"configure", agent_configure, "register this machine for a repository, an organisation or an enterprise"},
 	{"run", agent_run, "listen for jobs of all registrations and work"},
 	{"status", agent_status, "registrations, labels, last poll, whom jobs run as"},
+	{"page", agent_page, "serve a status page and metrics on loopback"},
 	{"policy", agent_policy, "say what the policy of this host would do with a job"},
 	{"remove", agent_remove, "end a registration"},
 	{"key", agent_key, "this machine's line for the lists of agents of other machines"},
@@ -87,6 +91,20 @@ int agent_run(int argc, char **argv)
 	}
 	agent_options_done(&o);
 	return code;
+}
+
+/* What speaks HTTP to others is another program, which holds no keys. */
+int agent_page(int argc, char **argv)
+{
+	struct err err = ERR_INIT;
+	_cleanup_free_ char *path = fs_helper_program("davit-forge", &err);
+	(void)argc;
+	if (path != NULL) {
+		execv(path, argv);
+		err_errno(&err, errno, "execute %s", path);
+	}
+	log_err(&err);
+	return LISTEN_TERMINATED;
 }
 
 int cmd_agent(int argc, char **argv)

@@ -10,6 +10,7 @@ int agent_status(int argc, char **argv);
 int agent_key(int argc, char **argv);
 int agent_run(int argc, char **argv);
 int agent_policy(int argc, char **argv);
+int agent_page(int argc, char **argv); /* executes davit-forge */
 /* Internal: becomes USER and executes PROGRAM. The agent starts processes of another user with it. */
 int agent_as_user(int argc, char **argv);
 

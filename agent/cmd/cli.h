@@ -39,6 +39,8 @@ int cli_parse(const struct cli_command *command, int argc, char **argv, struct c
 int cli_fail(const struct err *err, int status);
 /* Reports output that did not all arrive (a full disk; a closed pipe where SIGPIPE is ignored). For commands that only print. */
 bool cli_output_failed(void);
+/* "ADDRESS:PORT" with an IPv4 address; another one than loopback is ERR_REFUSED unless `remote`. */
+int cli_address(const char *text, bool remote, char ret_host[64], int *ret_port, struct err *err);
 /* --json, --trace and -v are known to every command. */
 bool cli_json(void);
 bool cli_verbose(void);

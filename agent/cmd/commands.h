@@ -11,6 +11,7 @@ int cmd_workflow(int argc, char **argv);
 int worker_run(int argc, char **argv); /* agent/worker: one job, started by the listener */
 
 /* Beside the forge in davit-forge. */
+int cmd_page(int argc, char **argv); /* `davit agent page` */
 int cmd_run(int argc, char **argv);
 
 /* The commands of davit-step. */

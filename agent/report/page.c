@@ -287,25 +287,38 @@ static void append_events(struct str *out, const json_t *report, const struct pa
 	str_append(out, "</details></section>\n");
 }
 
+void page_begin(struct str *out, const char *title, int refresh_s)
+{
+	str_append(
+		out,
+		"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+		"<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
+		"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">");
+	if (refresh_s > 0)
+		str_appendf(out, "<meta http-equiv=\"refresh\" content=\"%d\">", refresh_s);
+	str_append(out, "<title>");
+	page_text(out, title);
+	str_appendf(out, "</title><style>%s</style></head><body>\n", style);
+}
+
+void page_end(struct str *out)
+{
+	str_append(out, "</body></html>\n");
+}
+
 char *report_page(const json_t *report)
 {
 	struct str out _cleanup_(str_done) = STR_INIT(PAGE_MAX);
 	const json_t *deployment = json_object_get(report, "deployment");
 	struct page_span span = page_span_of(report);
-	str_append(
-		&out,
-		"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-		"<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-		"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"><title>");
-	page_text(&out, report_text_of(deployment, "name"));
-	str_append(&out, ": ");
-	page_text(&out, report_text_of(deployment, "state"));
-	str_appendf(&out, "</title><style>%s</style></head><body>\n", style);
+	_cleanup_free_ char *title =
+		xasprintf("%s: %s", report_text_of(deployment, "name"), report_text_of(deployment, "state"));
+	page_begin(&out, title, 0);
 	append_head(&out, deployment, &span);
 	page_timeline(&out, report, &span);
 	page_probes(&out, report, &span);
 	append_steps(&out, report);
 	append_events(&out, report, &span);
-	str_append(&out, "</body></html>\n");
+	page_end(&out);
 	return out.failed ? NULL : str_take(&out);
 }

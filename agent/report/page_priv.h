@@ -9,6 +9,9 @@ struct page_span {
 	int64_t from, to; /* to > from */
 };
 
+/* Up to the begin of the body. refresh_s: 0: never. */
+void page_begin(struct str *out, const char *title, int refresh_s);
+void page_end(struct str *out);
 struct page_span page_span_of(const json_t *report);
 /* 0…1 along the span; times outside are drawn at its end. */
 double page_place(const struct page_span *span, int64_t at_ms);

@@ -32,5 +32,9 @@ char *report_plan_markdown(const struct report_plan *plan, const json_t *report,
 /* What was found before the first change (engine_options.findings), as a table for a terminal: what is wrong where, and below it what to do. */
 void report_print_findings(const json_t *findings, bool colours, FILE *out);
 void report_print_deployment(const json_t *report, bool colours, FILE *out);
+/* How an agent goes (agent/listener/describe.h) and what was deployed from its host: [{"user", "deployments": [as report_print_history has them], "error"}]. As
+ * a page without scripts; as metrics in Prometheus' text format. free() */
+char *report_agent_page(const json_t *status, const json_t *hosts);
+char *report_agent_metrics(const json_t *status, const json_t *hosts);
 /* A page of its own: HTML with its style and pictures in it, no scripts, nothing from elsewhere. NULL when it would pass 64 MiB. free() */
 char *report_page(const json_t *report);

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """`davit report --html`: a page of its own for each deployment, and the timeline in a job's summary."""
-import html.parser
 import json
 import os
 import re
@@ -9,28 +8,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.trial import DAVIT, Case, Trial, main  # noqa: E402
-
-VOID = {"meta", "br", "hr"}
-
-
-class Balanced(html.parser.HTMLParser):
-    """Each element is closed in its order; what a page asks of the network is noted."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.fetched, self.tags = [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.fetched += [value for name, value in attrs if name in ("src", "srcset", "data", "action") or (name == "href" and tag != "a")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open and self.open.pop() == tag, tag
+from servers.balanced import Balanced  # noqa: E402
 
 
 class Reports(Case):
