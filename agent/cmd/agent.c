@@ -23,6 +23,8 @@ static const struct part parts[] = {
 	{"policy", agent_policy, "say what the policy of this host would do with a job"},
 	{"remove", agent_remove, "end a registration"},
 	{"key", agent_key, "this machine's line for the lists of agents of other machines"},
+	{"install", agent_install, "make the agent a service of systemd, or put a hook into an official runner"},
+	{"uninstall", agent_uninstall, "take that back"},
 	{"as-user", agent_as_user, NULL},
 };
 
@@ -67,6 +69,7 @@ int agent_run(int argc, char **argv)
 	                            argc, argv, &o);
 	if (r != 0)
 		return r > 0 ? 0 : LISTEN_TERMINATED;
+	log_times();
 	struct listener_options options = {.once = o.once,
 	                                   .slots = o.slots,
 	                                   .worker_user = o.worker_user,

@@ -43,8 +43,14 @@ void listener_connected(struct listener *l)
 	if (l->connected)
 		return;
 	l->connected = true;
-	printf("\n√ Connected to GitHub\n\nCurrent runner version: '%s'\n", WIRE_RUNNER_VERSION);
-	(void)fflush(stdout);
+	if (isatty(STDOUT_FILENO)) {
+		printf("\n√ Connected to GitHub\n\nCurrent runner version: '%s'\n", WIRE_RUNNER_VERSION);
+		(void)fflush(stdout);
+		return;
+	}
+	/* A log has a time on every line. */
+	listener_say("√ Connected to GitHub");
+	listener_say("Current runner version: '%s'", WIRE_RUNNER_VERSION);
 }
 
 /* ---- Jobs and their slots. */
@@ -125,6 +131,7 @@ static int64_t wait_time(const struct listener *l)
 	nearer(&due, l->running_due_ms);
 	nearer(&due, teller_due(l));
 	nearer(&due, l->ping.due_ms);
+	nearer(&due, l->watchdog_due_ms);
 	if (due == 0)
 		return IDLE_MS;
 	return MIN(MAX(due - clock_mono_ms(), 0), IDLE_MS);
@@ -154,8 +161,8 @@ static void close_all(struct listener *l)
 void listener_stop(struct listener *l)
 {
 	l->stopping = true;
-	printf("Exiting...\n");
-	(void)fflush(stdout);
+	watchdog_stopping(l);
+	listener_say("Exiting...");
 	for (struct lease *j = l->jobs; j != NULL; j = j->next)
 		if (lease_can_be_told(j))
 			lease_shutdown(j);
@@ -196,6 +203,7 @@ static int loop(struct listener *l)
 			close_all(l);
 		run_timers(l);
 		sweep(l);
+		watchdog_timer(l, clock_mono_ms());
 	}
 	watch_done(&watch);
 	return r < 0 ? LISTEN_RETRY : 0;
@@ -217,6 +225,7 @@ static int prepare(struct listener *l, const struct listener_options *options, s
 		l->options.slots = default_slots();
 	l->last_result = -1;
 	l->started_wall_ms = clock_wall_ms();
+	supervisor_take(&l->supervisor);
 	/* Keys and messages with secrets pass through this memory. */
 	walls_close_process();
 	l->cancel_fd = cancel_install(err);
@@ -272,6 +281,7 @@ static void listener_done(struct listener *l)
 	ping_end(l);
 	json_decref(l->refusals);
 	http_free(l->http);
+	supervisor_done(&l->supervisor);
 	free(l->program);
 	free(l->state_dir);
 }
@@ -344,6 +354,7 @@ static int listen_all(struct listener *l)
 	recovery_at_start(l);
 	for (size_t i = 0; i < l->endpoint_count; i++)
 		endpoint_start(l->endpoints[i]);
+	watchdog_begin(l);
 	int code = loop(l);
 	running_write(l);
 	return code != 0 ? code : exit_code(l);
@@ -388,7 +399,7 @@ static int load_endpoints(struct listener *l, struct err *err)
 int listener_run_records(const struct records *store, const struct listener_options *options)
 {
 	struct err err = ERR_INIT;
-	struct listener l = {.store = store, .cancel_fd = -1, .teller = {.fd = -1}};
+	struct listener l = {.store = store, .cancel_fd = -1, .teller = {.fd = -1}, .supervisor = SUPERVISOR_INIT};
 	_cleanup_close_ int lock = -1;
 	int r = records_lock(store, &lock, &err);
 	if (r >= 0)
@@ -407,7 +418,7 @@ int listener_run_records(const struct records *store, const struct listener_opti
 int listener_run_jit(const char *text, const struct listener_options *options)
 {
 	struct err err = ERR_INIT;
-	struct listener l = {.cancel_fd = -1, .teller = {.fd = -1}};
+	struct listener l = {.cancel_fd = -1, .teller = {.fd = -1}, .supervisor = SUPERVISOR_INIT};
 	struct registration reg = {0};
 	struct str key = STR_SECRET_INIT(64 << 10);
 	int r = prepare(&l, options, &err);

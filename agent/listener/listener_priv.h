@@ -8,6 +8,7 @@
 #include "agent/service/wire.h"
 #include "agent/listener/listener.h"
 #include "base/sys/proc.h"
+#include "base/sys/supervisor.h"
 
 struct listener;
 
@@ -254,6 +255,11 @@ void watch_fill(struct watch *w, const struct listener *l);
 void watch_handle(const struct watch *w, struct listener *l);
 void watch_done(struct watch *w);
 
+/* ---- What a service manager is told (watchdog.c). */
+void watchdog_begin(struct listener *l); /* ready: the registrations are read, the loop begins */
+void watchdog_timer(struct listener *l, int64_t now_ms);
+void watchdog_stopping(struct listener *l);
+
 struct listener {
 	const struct records *store; /* NULL: just-in-time */
 	struct listener_options options;
@@ -270,6 +276,9 @@ struct listener {
 	int64_t refusal_count, started_wall_ms;
 	int64_t trim_due_ms;                        /* 0: none */
 	int64_t running_due_ms, running_written_ms; /* due: 0: nothing new */
+	struct supervisor supervisor;
+	int64_t watchdog_due_ms; /* 0: nobody asked for it */
+	char told_status[128];
 	bool once_taken, once_done;
 	int last_result; /* 0 to 5 of the job of a run-once listener, -1 */
 	char *program;   /* this one */

@@ -18,6 +18,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -172,6 +173,20 @@ static void keep_blocks(void)
 	mallopt(M_TRIM_THRESHOLD, 2 * JOB_QUEUE_MAX);
 }
 
+/* A service manager may have put the listener before others, by its nice value and when memory runs out. Jobs do not share that: the
+ * listener has to renew their leases while they use all of the machine. */
+static void leave_priority(void)
+{
+	errno = 0;
+	if (getpriority(PRIO_PROCESS, 0) < 0 && errno == 0)
+		(void)setpriority(PRIO_PROCESS, 0, 0);
+	char text[16] = "";
+	_cleanup_close_ int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n > 0 && text[0] == '-' && pwrite(fd, "0", 1, 0) < 0)
+		log_debug("worker", "the kernel keeps this worker when memory runs out: %s", strerror(errno));
+}
+
 int worker_run(int argc, char **argv)
 {
 	struct err err = ERR_INIT;
@@ -184,6 +199,8 @@ int worker_run(int argc, char **argv)
 		fprintf(stderr, "davit: worker takes no arguments ('%s'); the listener starts it\n", argv[1]);
 		return 2;
 	}
+	log_times();
+	leave_priority();
 	keep_blocks();
 	walls_close_process();
 	leave_signals_to_the_listener(&j);

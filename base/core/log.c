@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { EVENT_MAX = 8192, LINE_MAX_BYTES = 65536, TRACE_MAX = 256 };
@@ -15,15 +16,37 @@ static struct {
 	enum log_level level;
 	enum log_format format;
 	char trace[TRACE_MAX]; /* ",net,journal," */
+	bool times, journal;
 } setup = {.level = LOG_INFO};
 
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
 static const char *const level_colours[] = {"\x1b[31m", "\x1b[33m", "", "\x1b[2m"};
 
+/* Of syslog, which the journal counts in. */
+static const int priorities[] = {3, 4, 6, 7};
+
+/* $JOURNAL_STREAM names the device and inode of the standard error that a service was started with; this one may be another. */
+static bool stderr_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	struct stat st;
+	if (stream == NULL || fstat(STDERR_FILENO, &st) < 0)
+		return false;
+	char own[64];
+	snprintf(own, sizeof(own), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	return strcmp(own, stream) == 0;
+}
+
+void log_times(void)
+{
+	setup.times = true;
+}
+
 void log_setup(enum log_level level, enum log_format format, const char *trace_components)
 {
 	setup.level = level;
 	setup.format = format;
+	setup.journal = stderr_is_journal();
 	if (trace_components == NULL)
 		trace_components = getenv("DAVIT_TRACE");
 	setup.trace[0] = '\0';
@@ -62,6 +85,18 @@ static void emit(const struct str *line)
 	}
 }
 
+/* What stands before the words of a line. */
+static void append_head(struct str *line, enum log_level level)
+{
+	if (setup.journal)
+		str_appendf(line, "<%d>", priorities[level]);
+	if (!setup.times)
+		return;
+	char now[CLOCK_TEXT_SIZE];
+	clock_rfc3339(clock_wall_ms(), now);
+	str_appendf(line, "%.10s %.8sZ: ", now, now + sizeof("2026-01-02T") - 1);
+}
+
 static void append_json_text(struct str *out, const char *text)
 {
 	str_append_c(out, '"');
@@ -88,6 +123,7 @@ static void write_event(enum log_level level, const char *component, const char 
 		append_json_text(&line, safe);
 		str_append(&line, "}\n");
 	} else {
+		append_head(&line, level);
 		bool colours = log_colours(STDERR_FILENO) && level_colours[level][0] != '\0';
 		str_appendf(&line, "%s%s%s %s: ", colours ? level_colours[level] : "", level_names[level],
 		            colours ? "\x1b[0m" : "", component);
@@ -129,8 +165,10 @@ void log_err(const struct err *err)
 		return;
 	}
 	_cleanup_(str_done) struct str line = STR_INIT(LINE_MAX_BYTES);
+	append_head(&line, LOG_ERROR);
 	str_appendf(&line, "davit: %s\n", str_peek(&safe));
 	if (err->hint[0] != '\0') {
+		append_head(&line, LOG_ERROR);
 		str_append(&line, "  ");
 		append_masked(&line, err->hint);
 		str_append_c(&line, '\n');

@@ -65,18 +65,15 @@ class Installing(unittest.TestCase):
         self.assertEqual(self.complete("deploy", "--exp"), ["--expect"])
         self.assertNotIn("--slots", self.complete("deploy", "--"))
 
-    def test_licence_schemas_actions_documents_and_an_example_unit_come_along(self):
+    def test_licence_schemas_actions_and_documents_come_along(self):
         self.install()
         with open(self.path("share/davit/schemas/steps/run.json"), encoding="utf-8") as f:
             self.assertEqual(json.load(f)["type"], "object")
-        for name in ("share/davit/action.yml", "share/davit/actions/run/action.yml", "share/doc/davit/copyright", "share/doc/davit/docs/semantics.md",
-                     "share/doc/davit/examples/davit-agent.service"):
+        for name in ("share/davit/action.yml", "share/davit/actions/run/action.yml", "share/doc/davit/copyright", "share/doc/davit/docs/semantics.md"):
             self.assertTrue(os.path.isfile(self.path(name)), name)
         licence = self.path("share/doc/davit/copyright.libssh2")
         self.assertEqual(os.path.isfile(licence), libssh2.KIND == "bundled")
         self.assertTrue(os.access(self.path("share/doc/davit/examples/quickstart/run"), os.X_OK))
-        with open(self.path("share/doc/davit/examples/davit-agent.service"), encoding="utf-8") as f:
-            self.assertIn("\nExecStart=davit agent run\n", f.read())
 
     def test_the_debian_package_depends_on_what_it_needs_and_holds_what_an_install_brings(self):
         run("cpack", "--config", os.path.join(BUILD, "CPackConfig.cmake"), "-G", "DEB", "-B", self.root)

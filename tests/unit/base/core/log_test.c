@@ -2,8 +2,10 @@
 #include "base/core/log.h"
 #include "base/secret/mask.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int saved = -1, ends[2];
@@ -48,6 +50,28 @@ static void an_event_is_one_line(void **state)
 	assert_string_equal(said(), "info listen: session a\\x0ab\n");
 }
 
+static void the_journal_gets_the_level_in_front_of_each_line(void **state)
+{
+	(void)state;
+	struct stat st;
+	char stream[64];
+	struct err err = ERR_INIT;
+	assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+	snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	log_setup(LOG_INFO, LOG_TEXT, "");
+	log_warning("listen", "late");
+	err_set(&err, ERR_INVALID, "wrong");
+	err_hint(&err, ERR_INVALID, "say it right");
+	log_err(&err);
+	assert_string_equal(said(), "<4>warning listen: late\n<3>davit: wrong\n<3>  say it right\n");
+	setenv("JOURNAL_STREAM", "0:0", 1);
+	log_setup(LOG_INFO, LOG_TEXT, "");
+	log_warning("listen", "elsewhere");
+	assert_string_equal(said(), "warning listen: elsewhere\n");
+	unsetenv("JOURNAL_STREAM");
+}
+
 static void a_traced_component_is_heard(void **state)
 {
 	(void)state;
@@ -86,6 +110,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(an_event_is_one_line, capture, release),
+		cmocka_unit_test_setup_teardown(the_journal_gets_the_level_in_front_of_each_line, capture, release),
 		cmocka_unit_test_setup_teardown(a_traced_component_is_heard, capture, release),
 		cmocka_unit_test_setup_teardown(secrets_are_covered_in_every_form, capture, release),
 		cmocka_unit_test_setup_teardown(a_pipe_gets_no_colours, capture, release),
