@@ -5,10 +5,12 @@
 #include "providers/proxmox/target.h"
 #include "providers/registry/target.h"
 #include "providers/s3/target.h"
+#include "providers/scaleway/target.h"
 #include "schemas/targets/local.h"
 #include "schemas/targets/proxmox.h"
 #include "schemas/targets/registry.h"
 #include "schemas/targets/s3.h"
+#include "schemas/targets/scaleway.h"
 #include "schemas/targets/ssh.h"
 #include "steps/apply/apply.h"
 
@@ -107,6 +109,15 @@ static void describe_s3(const struct target_config *config, json_t *ret)
 
 static const struct target_kind s3 = {.choice = TARGET_S3_CHOICE, .make = s3_target_new, .describe = describe_s3};
 
+static void describe_scaleway(const struct target_config *config, json_t *ret)
+{
+	const struct target_scaleway *scaleway = config->kind.typed;
+	json_object_set_new(ret, "zone", json_string(scaleway->zone));
+}
+
+static const struct target_kind scaleway = {
+	.choice = TARGET_SCALEWAY_CHOICE, .make = scaleway_target_new, .describe = describe_scaleway};
+
 const struct field_choice *const target_kinds[] = {
-	&local.choice, &ssh.choice, &registry.choice, &proxmox.choice, &s3.choice, NULL,
+	&local.choice, &ssh.choice, &registry.choice, &proxmox.choice, &s3.choice, &scaleway.choice, NULL,
 };

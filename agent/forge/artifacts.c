@@ -5,7 +5,11 @@
 #include <string.h>
 
 enum { PER_JOB_MAX = 500, NAME_BYTES_MAX = 256, RETENTION_DAYS = 90 };
-#define OWN {"workflow_run_backend_id", 'g', true}, {"workflow_job_run_backend_id", 'g', true}
+#define OWN                                                                                                            \
+	{"workflow_run_backend_id", 'g', true},                                                                        \
+	{                                                                                                              \
+		"workflow_job_run_backend_id", 'g', true                                                               \
+	}
 static const int64_t retention_ms = (int64_t)RETENTION_DAYS * 24 * 3600 * 1000;
 
 bool artifacts_is_there(const struct forge_artifact *a)
@@ -29,7 +33,8 @@ void artifacts_free(struct forge_artifact *a)
 /* What people's file systems or a path in a URL would take for something else is refused. */
 static bool is_name(const char *name, size_t len)
 {
-	if (len == 0 || len > NAME_BYTES_MAX || strlen(name) != len || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+	if (len == 0 || len > NAME_BYTES_MAX || strlen(name) != len || strcmp(name, ".") == 0 ||
+	    strcmp(name, "..") == 0)
 		return false;
 	for (const char *p = name; *p != '\0'; p++)
 		if ((unsigned char)*p < ' ' || *p == 0x7f || strchr("\":<>|*?\\/", *p) != NULL)
@@ -59,7 +64,8 @@ static struct forge_artifact *find_given(struct forge *f, const struct forge_job
 {
 	for (size_t i = 0; i < f->artifact_count; i++) {
 		struct forge_artifact *a = f->artifacts[i];
-		if (a->job->run == job->run && a->attempt == job->run->attempt && !a->deleted && strcmp(a->name, name) == 0)
+		if (a->job->run == job->run && a->attempt == job->run->attempt && !a->deleted &&
+		    strcmp(a->name, name) == 0)
 			return a;
 	}
 	return NULL;
@@ -121,8 +127,11 @@ static void add(struct forge *f, struct forge_job *job, const json_t *body, int6
 
 static void create_artifact(struct req *r)
 {
-	static const struct member members[] = {
-		OWN, {"name", 's', true}, {"version", 'i', true}, {"expires_at", 's', false}, {"mime_type", 's', false}};
+	static const struct member members[] = {OWN,
+	                                        {"name", 's', true},
+	                                        {"version", 'i', true},
+	                                        {"expires_at", 's', false},
+	                                        {"mime_type", 's', false}};
 	_cleanup_json_ json_t *body = NULL;
 	struct forge_job *job = twirp_begin_own(r, members, ARRAY_SIZE(members), false, &body);
 	if (job == NULL)
@@ -130,8 +139,9 @@ static void create_artifact(struct req *r)
 	const json_t *name = json_object_get(body, "name");
 	int64_t expires_ms;
 	if (!is_name(json_string_value(name), json_string_length(name))) {
-		twirp_error(r, 400, "invalid_argument",
-		            "the artifact's name is empty, too long, or has one of \" : < > | * ? \\ / or a control character");
+		twirp_error(
+			r, 400, "invalid_argument",
+			"the artifact's name is empty, too long, or has one of \" : < > | * ? \\ / or a control character");
 		return;
 	}
 	if (json_get_int(body, "version", 0) < 4) {
@@ -183,7 +193,8 @@ static void finish(struct req *r, struct forge_artifact *a, const json_t *body)
 		return;
 	}
 	a->finished = true;
-	forge_event(r->f, "artifact '%s' of run %lld: %lld bytes", a->name, (long long)a->job->run->id, (long long)size);
+	forge_event(r->f, "artifact '%s' of run %lld: %lld bytes", a->name, (long long)a->job->run->id,
+	            (long long)size);
 	req_reply_json(r, 200, json_pack("{s:b, s:o}", "ok", 1, "artifact_id", json_stringf("%lld", (long long)a->id)));
 }
 
@@ -254,7 +265,8 @@ static struct forge_artifact *need(struct req *r)
 	struct forge_job *job = twirp_begin_own(r, members, ARRAY_SIZE(members), true, &body);
 	if (job == NULL)
 		return NULL;
-	struct forge_artifact *a = find(r->f, job->run, json_get_string(body, "workflow_job_run_backend_id"), json_get_string(body, "name"));
+	struct forge_artifact *a = find(r->f, job->run, json_get_string(body, "workflow_job_run_backend_id"),
+	                                json_get_string(body, "name"));
 	if (a == NULL)
 		twirp_error(r, 404, "not_found", "the run has no artifact of this name");
 	return a;

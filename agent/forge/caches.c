@@ -105,7 +105,8 @@ static void create_entry(struct req *r)
 		return;
 	struct forge_cache *given = find_given(r->f, job, body);
 	if (given != NULL && (given->finished || (given->job != job && given->job->state != JOB_COMPLETED))) {
-		twirp_error(r, 409, "already_exists", "cache entry with the same key, version, and scope already exists");
+		twirp_error(r, 409, "already_exists",
+		            "cache entry with the same key, version, and scope already exists");
 		return;
 	}
 	if (given != NULL)
@@ -160,7 +161,8 @@ static void finalize_entry(struct req *r)
 	}
 	if ((json_object_get(body, "size_bytes") != NULL && !twirp_number(body, "size_bytes", &size)) ||
 	    size != c->blob->size || size > r->f->config.cache_bytes) {
-		twirp_error(r, 400, "invalid_argument", "the size is not that of what was uploaded, or more than all caches may have");
+		twirp_error(r, 400, "invalid_argument",
+		            "the size is not that of what was uploaded, or more than all caches may have");
 		return;
 	}
 	if (!c->finished)
@@ -178,8 +180,8 @@ static struct forge_cache *newest(struct forge *f, const struct forge_repo *repo
 {
 	for (size_t i = f->cache_count; i-- > 0;) {
 		struct forge_cache *c = f->caches[i];
-		if (c->repo == repo && caches_is_there(c) && strcmp(c->ref, ref) == 0 && strcmp(c->version, version) == 0 &&
-		    (prefix ? str_starts(c->key, key) : strcmp(c->key, key) == 0))
+		if (c->repo == repo && caches_is_there(c) && strcmp(c->ref, ref) == 0 &&
+		    strcmp(c->version, version) == 0 && (prefix ? str_starts(c->key, key) : strcmp(c->key, key) == 0))
 			return c;
 	}
 	return NULL;
@@ -199,7 +201,8 @@ static struct forge_cache *match(struct forge *f, const struct forge_job *job, c
 		if (c == NULL)
 			c = newest(f, repo, scopes.items[s], version, key, true);
 		for (size_t i = 0; i < json_array_size(restore) && c == NULL; i++)
-			c = newest(f, repo, scopes.items[s], version, json_string_value(json_array_get(restore, i)), true);
+			c = newest(f, repo, scopes.items[s], version, json_string_value(json_array_get(restore, i)),
+			           true);
 	}
 	return c;
 }
@@ -223,12 +226,14 @@ static void find_entry(struct req *r)
 	if (job == NULL)
 		return;
 	if (!are_keys(json_object_get(body, "restore_keys"))) {
-		twirp_error(r, 400, "invalid_argument", "restore_keys are not all keys, or more than %d in all", KEYS_MAX);
+		twirp_error(r, 400, "invalid_argument", "restore_keys are not all keys, or more than %d in all",
+		            KEYS_MAX);
 		return;
 	}
 	struct forge_cache *c = match(r->f, job, body);
 	if (c == NULL) {
-		req_reply_json(r, 200, json_pack("{s:b, s:s, s:s}", "ok", 0, "signed_download_url", "", "matched_key", ""));
+		req_reply_json(r, 200,
+		               json_pack("{s:b, s:s, s:s}", "ok", 0, "signed_download_url", "", "matched_key", ""));
 		return;
 	}
 	c->used_ms = clock_wall_ms();

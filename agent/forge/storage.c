@@ -157,7 +157,8 @@ bool storage_range(const char *text, int64_t size, int64_t *from, int64_t *len)
 		*from = size - *len;
 		return true;
 	}
-	if (!str_parse_i64(left, 0, size - 1, &first) || (dash[1] != '\0' && !str_parse_i64(dash + 1, first, INT64_MAX, &last)))
+	if (!str_parse_i64(left, 0, size - 1, &first) ||
+	    (dash[1] != '\0' && !str_parse_i64(dash + 1, first, INT64_MAX, &last)))
 		return false;
 	*from = first;
 	*len = MIN(last, size - 1) - first + 1;

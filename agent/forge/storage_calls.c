@@ -64,7 +64,8 @@ bool storage_admits(struct req *r)
 static void done(struct req *r, const struct storage_blob *b, int status)
 {
 	req_reply_header(r, "ETag: \"0x8D%llX\"", (long long)(b->size + b->used + 1));
-	req_reply_header(r, "x-ms-request-id: %08llx-0000-0000-0000-000000000000", (long long)r->begun_ms & 0xffffffffLL);
+	req_reply_header(r, "x-ms-request-id: %08llx-0000-0000-0000-000000000000",
+	                 (long long)r->begun_ms & 0xffffffffLL);
 	req_reply_header(r, "x-ms-version: 2025-11-05");
 	req_reply_header(r, "x-ms-request-server-encrypted: true");
 	req_reply(r, status);

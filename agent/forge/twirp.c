@@ -12,8 +12,9 @@ void twirp_error(struct req *r, int status, const char *code, const char *fmt, .
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	req_reply_json(r, status,
-	               json_pack("{s:s, s:o, s:{}}", "code", code, "msg", json_string_lossy(text, strlen(text)), "meta"));
+	req_reply_json(
+		r, status,
+		json_pack("{s:s, s:o, s:{}}", "code", code, "msg", json_string_lossy(text, strlen(text)), "meta"));
 }
 
 struct forge_job *twirp_begin(struct req *r, const struct member *members, size_t count, json_t **ret_body)

@@ -1,17 +1,9 @@
 /* Is a guest the machine that this process runs on? It must not be stopped, restarted, put back or destroyed: that would end the very
  * deployment that does it. */
 #pragma once
+#include "base/sys/self.h"
 #include "providers/proxmox/guest.h"
 
-/* What this machine knows of itself. */
-struct self {
-	char *uuid;        /* of its SMBIOS; NULL: not told to this user */
-	struct strv cards; /* hardware addresses of network cards, capital letters */
-	struct strv addresses;
-};
-/* root: where /sys is found; NULL: "/". */
-void self_read(const char *root, struct self *ret);
-void self_done(struct self *s);
 /* By the UUID and the cards of its configuration, and by the addresses that are written there or that the guest was seen with. why: what of it
  * is this machine's. */
 bool self_is(const struct self *s, const struct guest *g, struct str *why);

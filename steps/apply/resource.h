@@ -83,6 +83,8 @@ struct resource_type {
 		*facts; /* attributes that it has beside its input, known with the plan; NULL at the end; NULL: none */
 	const char *const
 		*families; /* attributes of which it has several: "net" is net0, net1, …; NULL at the end; NULL: none */
+	const char *
+		own_id; /* the attribute by which what is there is known to the API that made it: its row keeps it; NULL: none */
 	const char *const *output_names; /* of `outputs`, NULL at the end */
 	bool edits; /* a part of what others own: what leaves the desired state is forgotten, never destroyed */
 	bool nests; /* its id is a path: what lies below it comes after it */

@@ -27,8 +27,11 @@ json_t *apply_row(const struct step_context *c, const struct resource *r, const 
 {
 	json_t *row = json_pack("{s:s,s:s}", "type", r->type->choice.name, "set", apply_set(c));
 	json_t *digest = json_object_get(after, "digest");
+	json_t *id = r->type->own_id != NULL ? json_object_get(after, r->type->own_id) : NULL;
 	if (digest != NULL)
 		json_object_set(row, "digest", digest);
+	if (id != NULL)
+		json_object_set(row, r->type->own_id, id);
 	if (r->type->remember != NULL)
 		r->type->remember(r, row);
 	if (r->need_count > 0)

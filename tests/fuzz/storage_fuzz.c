@@ -10,7 +10,8 @@ static void read_list(const char *xml, size_t len)
 	char id[STORAGE_BLOCK_ID_MAX + 1];
 	size_t at = 0, before = 0;
 	while (storage_next_block(xml, len, &at, id)) {
-		if (at <= before || at > len || *id == '\0' || strlen(id) > STORAGE_BLOCK_ID_MAX || strchr(id, '<') != NULL)
+		if (at <= before || at > len || *id == '\0' || strlen(id) > STORAGE_BLOCK_ID_MAX ||
+		    strchr(id, '<') != NULL)
 			abort();
 		before = at;
 	}

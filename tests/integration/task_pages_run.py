@@ -13,11 +13,13 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from servers import host_root  # noqa: E402
 from servers.docker import Docker  # noqa: E402
 from servers.registry import Registry  # noqa: E402
+from servers.scaleway import PROJECT, TOKEN, Scaleway  # noqa: E402
 
 OF_A_HOST = "make-a-host-ready.md"  # what it does is done on a machine of its own
 OF_TERRAFORM = "run-terraform.md"
 OF_A_REGISTRY = "promote-what-passed.md"
 OF_CONTAINERS = "run-jobs-in-containers.md"
+OF_SCALEWAY = "deploy-scaleway.md"  # its commands ask a stand-in: their target gets its URL
 SOURCE, BUILD = os.environ["DAVIT_SOURCE"], os.environ["DAVIT_BUILD"]
 
 
@@ -46,7 +48,7 @@ class TaskPages(unittest.TestCase):
             if os.path.basename(page) != "README.md":
                 self.assertIn(f"]({os.path.basename(page)})", index)
 
-    def run_page(self, page, docker=None, front=(), **variables):
+    def run_page(self, page, docker=None, front=(), script=None, **variables):
         folder = tempfile.mkdtemp(prefix="davit-page-")
         self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
         state = tempfile.mkdtemp(prefix="davit-state-")
@@ -54,15 +56,21 @@ class TaskPages(unittest.TestCase):
         env = dict(os.environ, PATH=os.path.join(BUILD, "bin") + ":" + os.environ["PATH"], DAVIT_STATE=state, HOME=folder, **variables)
         if docker:
             docker.use_in_home(folder)
-        p = subprocess.run([*front, "bash", "-c", script_of(page)], cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False,
+        p = subprocess.run([*front, "bash", "-c", script or script_of(page)], cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False,
                            stdin=subprocess.DEVNULL)
         self.assertEqual(p.returncode, 0, f"{p.stdout}\n{p.stderr}")
 
     def test_the_commands_of_every_page_work_as_written(self):
         for page in sorted(glob.glob(os.path.join(SOURCE, "docs/tasks/*.md"))):
             with self.subTest(page=os.path.basename(page)):
-                if not wants_an_engine(page) and os.path.basename(page) not in (OF_A_HOST, OF_TERRAFORM, OF_A_REGISTRY):
+                if not wants_an_engine(page) and os.path.basename(page) not in (OF_A_HOST, OF_TERRAFORM, OF_A_REGISTRY, OF_SCALEWAY):
                     self.run_page(page)
+
+    def test_the_commands_of_the_page_about_scaleway_work_as_written(self):
+        page = os.path.join(SOURCE, "docs/tasks", OF_SCALEWAY)
+        with Scaleway() as s:
+            self.run_page(page, script=script_of(page).replace(f"project: {PROJECT}", f"project: {PROJECT}\n      url: {s.url}"), SCW_TOKEN=TOKEN)
+            self.assertEqual((s.server("shop")["state"], s.wrong), ("running", []))
 
     @unittest.skipUnless(shutil.which("terraform"), "this machine has no terraform")
     def test_the_commands_of_the_page_about_terraform_work_as_written(self):
