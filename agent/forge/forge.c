@@ -68,20 +68,25 @@ static int announce(struct forge *f, struct err *err)
 	return r;
 }
 
+static void free_job(struct forge_job *job)
+{
+	json_t *values[] = {job->message, job->permissions, job->steps,  job->annotations,
+	                    job->outputs, job->telemetry,   job->matrix, job->strategy};
+	for (size_t v = 0; v < ARRAY_SIZE(values); v++)
+		json_decref(values[v]);
+	char *texts[] = {job->name, job->environment, job->environment_url, job->group, job->raw_conclusion};
+	for (size_t t = 0; t < ARRAY_SIZE(texts); t++)
+		free(texts[t]);
+	strv_done(&job->labels);
+	free(job);
+}
+
 static void free_run(struct forge_run *run)
 {
-	for (size_t i = 0; i < run->job_count; i++) {
-		struct forge_job *job = run->jobs[i];
-		json_t *values[] = {job->message, job->permissions, job->steps,  job->annotations,
-		                    job->outputs, job->telemetry,   job->matrix, job->strategy};
-		for (size_t v = 0; v < ARRAY_SIZE(values); v++)
-			json_decref(values[v]);
-		char *texts[] = {job->name, job->environment, job->environment_url, job->group, job->raw_conclusion};
-		for (size_t t = 0; t < ARRAY_SIZE(texts); t++)
-			free(texts[t]);
-		strv_done(&job->labels);
-		free(job);
-	}
+	for (size_t i = 0; i < run->job_count; i++)
+		free_job(run->jobs[i]);
+	for (size_t i = 0; i < run->former_count; i++)
+		free_job(run->former[i]);
 	for (struct forge_call *call = run->calls, *next; call != NULL; call = next) {
 		next = call->next;
 		forge_call_free(call);
@@ -94,7 +99,9 @@ static void free_run(struct forge_run *run)
 	json_decref(run->payload);
 	json_decref(run->inputs);
 	json_decref(run->annotations);
+	json_decref(run->attempts);
 	free(run->jobs);
+	free(run->former);
 	free(run);
 }
 
@@ -164,7 +171,8 @@ static void forge_free(struct forge *f)
 	                  f->faults, f->artifacts, f->caches, f->stored};
 	for (size_t i = 0; i < ARRAY_SIZE(arrays); i++)
 		free(arrays[i]);
-	json_t *values[] = {f->complaints, f->requests, f->events, f->used_jti, f->defaults, f->origins, f->variables};
+	json_t *values[] = {f->complaints, f->requests, f->events,    f->used_jti,
+	                    f->defaults,   f->origins,  f->variables, f->workflow_ids};
 	for (size_t v = 0; v < ARRAY_SIZE(values); v++)
 		json_decref(values[v]);
 	if (f->local != NULL)
@@ -208,6 +216,7 @@ static struct forge *forge_new(const struct forge_config *config)
 	f->used_jti = json_object();
 	f->origins = json_object();
 	f->variables = json_object();
+	f->workflow_ids = json_object();
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_mutex_init(&f->pull_lock, NULL);
 	rand_fill(f->key, sizeof(f->key));

@@ -81,7 +81,8 @@ struct forge_job {
 	char *name;    /* evaluated */
 	bool resolved; /* it has its name, labels, group */
 	char job_id[37], request_id[37];
-	int64_t id; /* REST's number, and the check run's */
+	int attempt; /* of the run, that it was made in */
+	int64_t id;  /* REST's number, and the check run's */
 	enum job_state state;
 	const char *conclusion; /* REST's words: success, failure, cancelled, skipped; NULL while it runs */
 	struct strv labels;
@@ -117,10 +118,14 @@ struct forge_run {
 	char *group;     /* concurrency; NULL */
 	bool started;    /* nothing of its group holds it any more */
 	bool cancelled;
-	bool from_fork; /* of a pull request: it reads only, and gets no secrets */
-	int attempt;    /* 1 and up */
+	bool from_fork;            /* of a pull request: it reads only, and gets no secrets */
+	int attempt;               /* 1 and up */
+	json_t *attempts;          /* former ones, as REST shows them */
+	struct forge_job **former; /* jobs of these */
+	size_t former_count, former_cap;
+	struct storage_blob *log_archive; /* the last one that was made; NULL */
 	char *actor;
-	int64_t created_ms, completed_ms;
+	int64_t created_ms, started_ms, completed_ms;
 	const char *conclusion; /* NULL: not completed */
 	json_t *annotations;    /* faults of the workflow file */
 	struct forge_job **jobs;
@@ -168,8 +173,9 @@ struct forge {
 	int64_t next_id;
 	json_t *defaults; /* the "*" entry of the secrets file */
 	json_t *complaints, *requests, *events, *used_jti;
-	json_t *origins;   /* id of a comment, deployment, … → the job whose token made it */
-	json_t *variables; /* further variables of every job message */
+	json_t *origins;      /* id of a comment, deployment, … → the job whose token made it */
+	json_t *variables;    /* further variables of every job message */
+	json_t *workflow_ids; /* "owner/name:path" → REST's number */
 	struct forge_repo **repos;
 	size_t repo_count, repo_cap;
 	struct forge_runner **runners;
@@ -337,6 +343,8 @@ void git_tarball_handle(struct req *r);
 /* All workflows of `after` that want this push: their runs. Without the lock. */
 void push_received(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
                    const char *actor);
+/* Paths of the workflow files of a commit. */
+void push_list_workflows(const struct forge_repo *repo, const char *sha, struct strv *out);
 /* An event other than a push, of a commit whose workflows may want it. Borrowed. */
 struct push_event {
 	const char *name, *filter, *branch; /* filter: of pull_request the action; branch: its base */
@@ -420,6 +428,7 @@ bool forge_job_fails_others(const struct forge_job *job, const struct forge_job 
 /* The context `needs`: of several legs the worst result. */
 json_t *forge_job_needs(const struct forge_job *job);
 json_t *forge_run_json(struct forge *f, const struct forge_run *run, bool logs);
+json_t *forge_job_json(struct forge *f, const struct forge_job *job, bool logs);
 void forge_run_save(struct forge *f, const struct forge_run *run);
 /* Expressions that the service evaluates itself (eval.c). Values are the caller's. */
 int eval_condition(struct forge *f, const struct forge_job *job, bool *ret, struct err *err);

@@ -7,7 +7,7 @@
 enum { WORKFLOW_MAX = 1 << 20, LISTING_MAX = 1 << 20 };
 
 /* Paths of the workflow files of a commit. */
-static void list_workflows(const struct forge_repo *repo, const char *sha, struct strv *out)
+void push_list_workflows(const struct forge_repo *repo, const char *sha, struct strv *out)
 {
 	const char *args[] = {"ls-tree", "-r", "-z", "--name-only", sha, ".github/workflows/", NULL};
 	_cleanup_(str_done) struct str names = STR_INIT(LISTING_MAX);
@@ -165,7 +165,7 @@ bool push_asks_for_nothing(struct forge *f, const struct forge_repo *repo, const
 void push_event_begin(struct forge *f, struct forge_repo *repo, const struct push_event *event)
 {
 	_cleanup_(strv_done) struct strv paths = {0};
-	list_workflows(repo, event->sha, &paths);
+	push_list_workflows(repo, event->sha, &paths);
 	for (size_t i = 0; i < paths.count; i++)
 		consider_event(f, repo, paths.items[i], event);
 }
@@ -180,7 +180,7 @@ void push_received(struct forge *f, struct forge_repo *repo, const char *ref, co
 	if (!commit)
 		return;
 	_cleanup_(strv_done) struct strv paths = {0};
-	list_workflows(repo, commit, &paths);
+	push_list_workflows(repo, commit, &paths);
 	for (size_t i = 0; i < paths.count; i++)
 		consider_file(f, repo, paths.items[i], ref, before, commit, actor);
 }

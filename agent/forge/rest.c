@@ -151,33 +151,12 @@ static void root(struct req *r)
 		json_pack("{s:o}", "repository_url", json_stringf("%s/api/v3/repos/{owner}/{repo}", r->f->base)));
 }
 
-/* GraphQL as far as a client asks who it is: an installation's token has no other way to. */
-static void viewer(struct req *r)
-{
-	check_rest_headers(r);
-	struct identity who = token_identify(r, "Bearer token");
-	const struct forge_job *job = who.token && who.token->kind == TOKEN_GITHUB ? who.token->job : NULL;
-	if (!who.admin && !job) {
-		req_reply_error(r, 401, "%s", who.given ? "Bad credentials" : "Requires authentication");
-		return;
-	}
-	_cleanup_json_ json_t *body = req_json(r);
-	const char *query = json_get_string(body, "query");
-	if (!body)
-		return;
-	if (query && strcmp(query, "query { viewer { login } }") == 0)
-		req_reply_json(r, 200, json_pack("{s:{s:{s:s}}}", "data", "viewer", "login", rest_actor_of(job)));
-	else
-		req_reply_json(r, 200,
-		               json_pack("{s:[{s:s}]}", "errors", "message", "This forge answers no such query"));
-}
-
 const struct route rest_routes[] = {
 	{"GET", "", root, 0},
 	{"GET", "api/v3", root, 0},
 	{"GET", "rate_limit", rate_limit, 0},
-	{"POST", "graphql", viewer, 0},
-	{"POST", "api/graphql", viewer, 0},
+	{"POST", "graphql", rest_graphql, 0},
+	{"POST", "api/graphql", rest_graphql, 0},
 	{"GET", "repos/+/+", get_repo, 0},
 	{"GET", "repos/+/+/tarball/*", git_tarball_handle, ROUTE_UNLOCKED},
 	{"GET", "repos/+/+/zipball/*", git_tarball_handle, ROUTE_UNLOCKED},
@@ -214,5 +193,24 @@ const struct route rest_routes[] = {
 	{"GET", "repos/+/+/actions/runs", rest_list_runs, 0},
 	{"GET", "repos/+/+/actions/runs/+", rest_get_run, 0},
 	{"GET", "repos/+/+/actions/runs/+/jobs", rest_list_jobs, 0},
+	{"GET", "repos/+/+/actions/runs/+/attempts/+", rest_get_attempt, 0},
+	{"GET", "repos/+/+/actions/runs/+/logs", rest_run_logs, ROUTE_UNLOCKED},
+	{"POST", "repos/+/+/actions/runs/+/rerun", rest_rerun, 0},
+	{"POST", "repos/+/+/actions/runs/+/rerun-failed-jobs", rest_rerun, 0},
+	{"GET", "repos/+/+/actions/runs/+/artifacts", rest_list_run_artifacts, 0},
+	{"GET", "repos/+/+/actions/jobs/+", rest_get_job, 0},
+	{"GET", "repos/+/+/actions/jobs/+/logs", rest_job_log, 0},
+	{"POST", "repos/+/+/actions/jobs/+/rerun", rest_rerun_job, 0},
+	{"GET", "repos/+/+/actions/artifacts", rest_list_artifacts, 0},
+	{"GET", "repos/+/+/actions/artifacts/+", rest_one_artifact, 0},
+	{"DELETE", "repos/+/+/actions/artifacts/+", rest_one_artifact, 0},
+	{"GET", "repos/+/+/actions/artifacts/+/+", rest_artifact_archive, 0},
+	{"GET", "repos/+/+/actions/caches", rest_list_caches, 0},
+	{"DELETE", "repos/+/+/actions/caches", rest_delete_caches, 0},
+	{"DELETE", "repos/+/+/actions/caches/+", rest_delete_cache, 0},
+	{"GET", "repos/+/+/actions/cache/usage", rest_cache_usage, 0},
+	{"GET", "repos/+/+/actions/workflows", rest_list_workflows, 0},
+	{"GET", "repos/+/+/actions/workflows/+", rest_get_workflow, 0},
+	{"GET", "repos/+/+/actions/workflows/+/runs", rest_list_workflow_runs, 0},
 	{0},
 };

@@ -209,15 +209,17 @@ void rest_change_check_run(struct req *r)
 void rest_list_annotations(struct req *r)
 {
 	struct forge_repo *repo = rest_begin(r, "Checks", "read", NULL);
-	const json_t *run = repo ? rest_find(repo->check_runs, r->args[2]) : NULL;
-	_cleanup_json_ json_t *none = json_array();
-	const json_t *annotations = run ? json_object_get(run, "annotations") : NULL;
 	if (!repo)
 		return;
-	if (!run)
-		req_reply_error(r, 404, "Not Found");
-	else
-		rest_reply_page(r, annotations ? annotations : none);
+	const json_t *run = rest_find(repo->check_runs, r->args[2]);
+	const struct forge_job *job = run ? NULL : rest_need_job(r, repo); /* a job is a check run of its own */
+	if (!run && !job)
+		return;
+	const json_t *given = run ? json_object_get(run, "annotations") : NULL;
+	_cleanup_json_ json_t *annotations = job     ? rest_job_annotations(job)
+	                                     : given ? json_incref((json_t *)(uintptr_t)given)
+	                                             : json_array();
+	rest_reply_page(r, annotations);
 }
 
 void rest_list_check_runs(struct req *r)

@@ -43,4 +43,39 @@ void rest_dispatch(struct req *r);
 void rest_cancel_run(struct req *r);
 void rest_list_runs(struct req *r);
 void rest_get_run(struct req *r);
+void rest_get_attempt(struct req *r);
+void rest_list_workflow_runs(struct req *r);
+void rest_run_logs(struct req *r);
 void rest_list_jobs(struct req *r);
+void rest_get_job(struct req *r);
+void rest_job_log(struct req *r);
+void rest_rerun(struct req *r);
+void rest_rerun_job(struct req *r);
+void rest_graphql(struct req *r);
+void rest_list_artifacts(struct req *r);
+void rest_list_run_artifacts(struct req *r);
+void rest_one_artifact(struct req *r);
+void rest_artifact_archive(struct req *r);
+void rest_list_caches(struct req *r);
+void rest_delete_caches(struct req *r);
+void rest_delete_cache(struct req *r);
+void rest_cache_usage(struct req *r);
+void rest_list_workflows(struct req *r);
+void rest_get_workflow(struct req *r);
+
+/* The run or the job of args[2]; NULL: answered. */
+struct forge_run *rest_need_run(struct req *r, const struct forge_repo *repo);
+struct forge_job *rest_need_job(struct req *r, const struct forge_repo *repo);
+json_t *rest_run_json(struct forge *f, const struct forge_run *run); /* new */
+json_t *rest_job_json(struct forge *f, const struct forge_job *job); /* new */
+json_t *rest_job_annotations(const struct forge_job *job);           /* new */
+json_t *rest_branch_of(const struct forge_run *run);                 /* new */
+/* The number of a workflow, and the path of one that is named by number or file; free(); NULL: there is none of that number. */
+int64_t rest_workflow_id(struct forge *f, const struct forge_repo *repo, const char *path);
+char *rest_workflow_path(struct req *r, const struct forge_repo *repo, const char *given);
+
+/* ---- rerun.c ---- */
+
+bool rerun_is_possible(const struct forge_run *run);
+/* A new attempt of a run that is over: of one job, of all, or of those that failed; and of what depends on these. */
+void rerun_begin(struct forge *f, struct forge_run *run, struct forge_job *only, bool all);

@@ -42,6 +42,7 @@ struct forge_job *forge_job_new(struct forge *f, struct forge_run *run, struct f
 	job->call = call;
 	job->def = def;
 	job->id = forge_id(f);
+	job->attempt = run->attempt;
 	job->name = forge_call_name(call, def->id);
 	job->state = JOB_WAITING;
 	job->steps = json_object();
@@ -61,6 +62,7 @@ struct forge_run *forge_run_new(struct forge *f, struct forge_repo *repo, struct
 	run->id = forge_id(f);
 	run->number = ++repo->run_number;
 	run->attempt = 1;
+	run->attempts = json_array();
 	rand_uuid4(run->plan_id);
 	run->repo = repo;
 	run->workflow = workflow;
@@ -70,7 +72,7 @@ struct forge_run *forge_run_new(struct forge *f, struct forge_repo *repo, struct
 	run->ref = xstrdup(ref);
 	run->sha = xstrdup(sha);
 	run->payload = payload;
-	run->created_ms = clock_wall_ms();
+	run->created_ms = run->started_ms = clock_wall_ms();
 	run->annotations = json_array();
 	const char *message = json_get_string(json_object_get(payload, "head_commit"), "message");
 	run->title = message ? xstrndup(message, strcspn(message, "\n")) : xstrdup(run->name);

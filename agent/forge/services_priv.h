@@ -55,6 +55,8 @@ void storage_hold(struct storage_blob *b);
 void storage_release(struct storage_blob *b);
 /* write: for uploads, else for downloads. free(). */
 char *storage_address(const struct forge *f, const struct storage_blob *b, bool write);
+/* Its file, written by the caller, is the content. */
+void storage_take_file(struct storage_blob *b, int64_t size, const char *content_type);
 /* Part of the content: 0 at its end. Without the lock, by one who holds it. */
 ssize_t storage_read(const struct storage_blob *b, int64_t at, char *buf, size_t max);
 bool storage_digest(const struct storage_blob *b, char hex[65]);
@@ -68,6 +70,22 @@ bool storage_range(const char *text, int64_t size, int64_t *from, int64_t *len);
 
 /* Before the body comes: the address is one that was signed for this method. False: answered. */
 bool storage_admits(struct req *r);
+
+/* ---- log_archive.c ---- */
+
+struct log_entry {
+	char *path;
+	const struct forge_blob *blob;
+};
+struct log_entries {
+	struct log_entry *items;
+	size_t count, cap;
+};
+/* What the archive of a run's logs holds. */
+void log_archive_entries(struct forge *f, const struct forge_run *run, struct log_entries *entries);
+void log_entries_done(struct log_entries *e);
+/* Without the lock, by one who holds the blob. */
+bool log_archive_write(const struct log_entries *entries, struct storage_blob *to);
 
 /* ---- artifacts.c, caches.c ---- */
 

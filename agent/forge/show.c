@@ -88,7 +88,7 @@ static json_t *inner_summaries(struct forge *f, const struct forge_job *job)
 	return out;
 }
 
-static json_t *job_json(struct forge *f, const struct forge_job *job, bool logs)
+json_t *forge_job_json(struct forge *f, const struct forge_job *job, bool logs)
 {
 	json_t *labels = json_array();
 	for (size_t i = 0; i < job->labels.count; i++)
@@ -123,17 +123,18 @@ json_t *forge_run_json(struct forge *f, const struct forge_run *run, bool logs)
 	const char *status = run->conclusion ? "completed" : "queued";
 	json_t *jobs = json_array();
 	for (size_t i = 0; i < run->job_count; i++) {
-		json_array_append_new(jobs, job_json(f, run->jobs[i], logs));
+		json_array_append_new(jobs, forge_job_json(f, run->jobs[i], logs));
 		if (!run->conclusion && run->jobs[i]->state >= JOB_RUNNING)
 			status = "in_progress";
 	}
-	return json_pack("{s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s?, s:s, s:O, s:o, s:o, s:o}", "id",
-	                 (json_int_t)run->id, "number", (json_int_t)run->number, "plan_id", run->plan_id, "repository",
-	                 run->repo->full_name, "sha", run->sha, "ref", run->ref, "event", run->event, "workflow",
-	                 run->name, "title", json_string_lossy(run->title, strlen(run->title)), "status", status,
-	                 "conclusion", run->conclusion, "path", run->path, "annotations", run->annotations,
-	                 "created_at", time_json(run->created_ms), "completed_at", time_json(run->completed_ms), "jobs",
-	                 jobs);
+	return json_pack("{s:I, s:I, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s?, s:s, s:O, s:o, s:o, s:o, s:o}",
+	                 "id", (json_int_t)run->id, "number", (json_int_t)run->number, "attempt", run->attempt,
+	                 "plan_id", run->plan_id, "repository", run->repo->full_name, "sha", run->sha, "ref", run->ref,
+	                 "event", run->event, "workflow", run->name, "title",
+	                 json_string_lossy(run->title, strlen(run->title)), "status", status, "conclusion",
+	                 run->conclusion, "path", run->path, "annotations", run->annotations, "created_at",
+	                 time_json(run->created_ms), "run_started_at", time_json(run->started_ms), "completed_at",
+	                 time_json(run->completed_ms), "jobs", jobs);
 }
 
 void forge_run_save(struct forge *f, const struct forge_run *run)

@@ -67,6 +67,16 @@ char *storage_address(const struct forge *f, const struct storage_blob *b, bool 
 	return xasprintf("%s/_services/storage/%s?sp=%s&se=%lld&sig=%s", f->base, b->id, write ? "w" : "r", until, mac);
 }
 
+void storage_take_file(struct storage_blob *b, int64_t size, const char *content_type)
+{
+	b->extents = xcalloc(1, sizeof(*b->extents));
+	*b->extents = (struct storage_extent){0, size};
+	b->extent_count = size > 0;
+	b->size = b->used = size;
+	b->content_type = xstrdup(content_type);
+	b->sealed = true;
+}
+
 ssize_t storage_read(const struct storage_blob *b, int64_t at, char *buf, size_t max)
 {
 	int64_t begin = 0;

@@ -20,6 +20,7 @@ OF_TERRAFORM = "run-terraform.md"
 OF_A_REGISTRY = "promote-what-passed.md"
 OF_CONTAINERS = "run-jobs-in-containers.md"
 OF_SCALEWAY = "deploy-scaleway.md"  # its commands ask a stand-in: their target gets its URL
+OF_GH = "watch-runs-with-gh.md"
 SOURCE, BUILD = os.environ["DAVIT_SOURCE"], os.environ["DAVIT_BUILD"]
 
 
@@ -63,7 +64,7 @@ class TaskPages(unittest.TestCase):
     def test_the_commands_of_every_page_work_as_written(self):
         for page in sorted(glob.glob(os.path.join(SOURCE, "docs/tasks/*.md"))):
             with self.subTest(page=os.path.basename(page)):
-                if not wants_an_engine(page) and os.path.basename(page) not in (OF_A_HOST, OF_TERRAFORM, OF_A_REGISTRY, OF_SCALEWAY):
+                if not wants_an_engine(page) and os.path.basename(page) not in (OF_A_HOST, OF_TERRAFORM, OF_A_REGISTRY, OF_SCALEWAY, OF_GH):
                     self.run_page(page)
 
     def test_the_commands_of_the_page_about_scaleway_work_as_written(self):
@@ -71,6 +72,10 @@ class TaskPages(unittest.TestCase):
         with Scaleway() as s:
             self.run_page(page, script=script_of(page).replace(f"project: {PROJECT}", f"project: {PROJECT}\n      url: {s.url}"), SCW_TOKEN=TOKEN)
             self.assertEqual((s.server("shop")["state"], s.wrong), ("running", []))
+
+    @unittest.skipUnless(shutil.which("gh"), "this machine has no gh")
+    def test_the_commands_of_the_page_about_gh_work_as_written(self):
+        self.run_page(os.path.join(SOURCE, "docs/tasks", OF_GH))
 
     @unittest.skipUnless(shutil.which("terraform"), "this machine has no terraform")
     def test_the_commands_of_the_page_about_terraform_work_as_written(self):

@@ -16,7 +16,7 @@ CORE = {"libcurl.so.4", "libjansson.so.4", "libyaml-0.so.2", "libcrypto.so.3", "
 ALLOWED = {
     "davit": CORE,
     "davit-step": CORE | {"libgit2.so.1.5", "libarchive.so.13", "libz.so.1", "libresolv.so.2"} | ({"libssh2.so.1"} if libssh2.KIND == "system" else set()),
-    "davit-forge": CORE | {"libgit2.so.1.5", "libmicrohttpd.so.12", "libssl.so.3", "libz.so.1"},
+    "davit-forge": CORE | {"libarchive.so.13", "libgit2.so.1.5", "libmicrohttpd.so.12", "libssl.so.3", "libz.so.1"},
 }
 
 
