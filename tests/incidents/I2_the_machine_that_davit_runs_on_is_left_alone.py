@@ -1,33 +1,15 @@
 #!/usr/bin/env python3
 """I2: the guest that ran the runner was in the plan and killed its own job. A guest that has this machine's network card or address is not stopped, restarted,
 replaced or destroyed, and that is known before the first change."""
-import glob
 import json
 import os
-import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.guests import GuestCase, lxc  # noqa: E402
+from harness.own import own_address, own_card  # noqa: E402
 from harness.trial import main  # noqa: E402
-
-
-def own_card():
-    for path in glob.glob("/sys/class/net/*/address"):
-        with open(path) as f:
-            address = f.read().strip().upper()
-        if address != "00:00:00:00:00:00" and len(address) == 17:
-            return address
-    return None
-
-
-def own_address():
-    try:
-        found = json.loads(subprocess.run(["ip", "-j", "-4", "addr"], capture_output=True, check=True).stdout)
-    except (OSError, subprocess.CalledProcessError, ValueError):
-        return None
-    return next((a["local"] for i in found for a in i["addr_info"] if i["ifname"] != "lo"), None)
 
 
 class Self(GuestCase):

@@ -1,9 +1,10 @@
 #include "steps/apply/kinds/scaleway.h"
 
 #include "base/secret/mask.h"
-#include "providers/scaleway/object.h"
+#include "providers/scaleway/instance.h"
 #include "providers/scaleway/resource_change.h"
 #include "providers/scaleway/target.h"
+#include "steps/apply/apply.h"
 
 #include <inttypes.h>
 
@@ -133,6 +134,19 @@ int scaleway_look(struct resource_call *x, const char *id, json_t **ret, struct 
 
 /* ---- want ---- */
 
+static bool differs(const json_t *before, const json_t *after, const char *name)
+{
+	const json_t *wanted = json_object_get(after, name);
+	return wanted != NULL && !json_equal(json_object_get(before, name), wanted);
+}
+
+void scaleway_forces(const json_t *before, const json_t *after, struct str *out)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+		if (differs(before, after, fixed[i]))
+			str_appendf(out, "%s`%s`", out->len > 0 ? ", " : "", fixed[i]);
+}
+
 static int refuse_other(const struct resource *r, const json_t *before, const json_t *row, struct err *err)
 {
 	const char *id = json_get_string(before, "id"), *name = json_get_string(before, "name"),
@@ -146,9 +160,14 @@ static int refuse_other(const struct resource *r, const json_t *before, const js
 	return err_hint(err, ERR_REFUSED, "rename it, or name another one in the file");
 }
 
+/* A new one in its place has any size. */
 static int refuse_size(const json_t *before, const json_t *after, struct err *err)
 {
+	struct str forced _cleanup_(str_done) = STR_INIT(1024);
 	const char *type = json_get_string(before, "root_type");
+	scaleway_forces(before, after, &forced);
+	if (forced.len > 0)
+		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		int64_t there = json_get_int(before, sizes[i], 0), wanted = json_get_int(after, sizes[i], 0);
 		if (there > 0 && wanted > 0 && wanted < there)
@@ -172,12 +191,22 @@ static json_t *mark_of(const struct resource_call *x)
 	return json_stringf("%s%s", OBJECT_MARK, id != NULL ? id : "ID");
 }
 
+/* The document goes with the change; its digest stands for it. */
+static void take_cloud_init(json_t *after, struct str *content)
+{
+	const char *text = json_get_string(after, "cloud_init");
+	if (text == NULL || str_starts(text, "sha256:"))
+		return;
+	str_append(content, text);
+	_cleanup_free_ char *digest = instance_digest(text, strlen(text));
+	json_object_set_new(after, "cloud_init", json_string(digest));
+}
+
 int scaleway_want(struct resource_call *x, const struct resource *r, const json_t *before, json_t **ret,
                   struct str *content, struct err *err)
 {
 	json_t *after _cleanup_json_ = NULL, *asked _cleanup_json_ = scaleway_asked_for(r);
 	const char *type = json_get_string(before, "type");
-	(void)content;
 	if (type != NULL && strcmp(type, "other") == 0)
 		return refuse_other(r, before, x->row, err);
 	after = is_absent(before)
@@ -187,6 +216,9 @@ int scaleway_want(struct resource_call *x, const struct resource *r, const json_
 	if (!is_absent(before) && json_object_get(before, "image") == NULL)
 		json_object_del(asked, "image");
 	json_object_update(after, asked);
+	take_cloud_init(after, content);
+	if (!is_absent(before))
+		apply_keep_ignored(r, before, after);
 	int e = refuse_size(before, after, err);
 	if (e == 0)
 		*ret = TAKE(after);
@@ -194,19 +226,6 @@ int scaleway_want(struct resource_call *x, const struct resource *r, const json_
 }
 
 /* ---- what a change means ---- */
-
-static bool differs(const json_t *before, const json_t *after, const char *name)
-{
-	const json_t *wanted = json_object_get(after, name);
-	return wanted != NULL && !json_equal(json_object_get(before, name), wanted);
-}
-
-void scaleway_forces(const json_t *before, const json_t *after, struct str *out)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
-		if (differs(before, after, fixed[i]))
-			str_appendf(out, "%s`%s`", out->len > 0 ? ", " : "", fixed[i]);
-}
 
 void scaleway_identity(const json_t *before, struct str *out)
 {

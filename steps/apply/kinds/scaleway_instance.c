@@ -5,7 +5,6 @@
 #include "providers/scaleway/resource_change.h"
 #include "providers/scaleway/target.h"
 #include "schemas/resources/scaleway_instance.h"
-#include "steps/apply/apply.h"
 #include "steps/apply/kinds/scaleway.h"
 
 /* ---- what the service must have ---- */
@@ -46,17 +45,6 @@ static int check(const struct step_context *c, const struct resource *r, struct 
 
 /* ---- want ---- */
 
-/* The document goes with the change; its digest stands for it. */
-static void take_cloud_init(json_t *after, struct str *content)
-{
-	const char *text = json_get_string(after, "cloud_init");
-	if (text == NULL || str_starts(text, "sha256:"))
-		return;
-	str_append(content, text);
-	_cleanup_free_ char *digest = instance_digest(text, strlen(text));
-	json_object_set_new(after, "cloud_init", json_string(digest));
-}
-
 /* The label leads to another image from time to time: what is planned is what is made. */
 static int find_image(struct resource_call *x, const json_t *before, json_t *after, struct err *err)
 {
@@ -85,9 +73,6 @@ static int want(struct resource_call *x, const struct resource *r, const json_t 
 	int e = scaleway_want(x, r, before, &after, content, err);
 	if (e < 0)
 		return e;
-	take_cloud_init(after, content);
-	if (json_get_string(before, "id") != NULL)
-		apply_keep_ignored(r, before, after);
 	e = find_image(x, before, after, err);
 	if (e == 0)
 		*ret = TAKE(after);
