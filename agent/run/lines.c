@@ -35,42 +35,42 @@ static char *shown(const char *line, size_t len)
 	return str_take(&safe);
 }
 
-static void hold(struct seen_job *job, const char *text)
+static void hold(struct seen_step *step, const char *text)
 {
-	str_append(&job->held, text);
-	str_append_c(&job->held, '\n');
-	while (job->held.len > HELD_MAX) {
-		const char *end = memchr(job->held.data, '\n', job->held.len);
-		str_remove_front(&job->held, end != NULL ? (size_t)(end - job->held.data) + 1 : job->held.len);
+	str_append(&step->held, text);
+	str_append_c(&step->held, '\n');
+	while (step->held.len > HELD_MAX) {
+		const char *end = memchr(step->held.data, '\n', step->held.len);
+		str_remove_front(&step->held, end != NULL ? (size_t)(end - step->held.data) + 1 : step->held.len);
 	}
 }
 
 /* The first group of a script says what is run, as the step's name mostly does. */
-static bool is_header(const struct seen_job *job)
+static bool is_header(const struct seen_step *step)
 {
-	return job->group_count == 1 && str_starts(job->group, "Run ");
+	return step->group_count == 1 && str_starts(step->group, "Run ");
 }
 
-static void open_group(struct seen_job *job, const char *title)
+static void open_group(struct seen_step *step, const char *title)
 {
-	job->group = xstrdup(title);
-	job->group_lines = 0;
-	job->group_count++;
-	str_clear(&job->held);
+	step->group = xstrdup(title);
+	step->group_lines = 0;
+	step->group_count++;
+	str_clear(&step->held);
 }
 
-static void close_group(struct view *v, struct seen_job *job)
+static void close_group(struct view *v, const struct seen_job *job, struct seen_step *step)
 {
-	if (job->group == NULL)
+	if (step->group == NULL)
 		return;
-	if (is_header(job)) {
-		str_clear(&job->held);
+	if (is_header(step)) {
+		str_clear(&step->held);
 	} else {
-		_cleanup_free_ char *text =
-			xasprintf("▸ %s (%zu line%s)", job->group, job->group_lines, job->group_lines == 1 ? "" : "s");
-		view_say(v, job, MARK_LINE, text);
+		_cleanup_free_ char *text = xasprintf("▸ %s (%zu line%s)", step->group, step->group_lines,
+		                                      step->group_lines == 1 ? "" : "s");
+		view_step_says(v, job, step, MARK_LINE, text);
 	}
-	freep(&job->group);
+	freep(&step->group);
 }
 
 static const struct {
@@ -82,55 +82,55 @@ static const struct {
 	{"##[command]", "", MARK_LINE},        {"[command]", "", MARK_LINE},
 };
 
-static void show_line(struct view *v, struct seen_job *job, const char *text)
+static void show_line(struct view *v, const struct seen_job *job, const struct seen_step *step, const char *text)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(marks); i++)
 		if (str_starts(text, marks[i].mark)) {
 			_cleanup_free_ char *line = xasprintf("%s%s", marks[i].word, text + strlen(marks[i].mark));
-			view_say(v, job, marks[i].shown_as, line);
+			view_step_says(v, job, step, marks[i].shown_as, line);
 			return;
 		}
-	view_say(v, job, MARK_LINE, text);
+	view_step_says(v, job, step, MARK_LINE, text);
 }
 
-static void take_line(struct view *v, struct seen_job *job, const char *line, size_t len)
+static void take_line(struct view *v, const struct seen_job *job, struct seen_step *step, const char *line, size_t len)
 {
 	static const char begin[] = "##[group]", end[] = "##[endgroup]";
 	_cleanup_free_ char *text = shown(line, len);
-	bool folds = v->live && !v->verbose && !job->quiet;
-	view_head(v, job);
+	bool folds = v->live && !v->verbose && !step->quiet;
+	view_head(v, job, step);
 	if (str_starts(text, begin)) {
-		close_group(v, job);
+		close_group(v, job, step);
 		if (folds)
-			open_group(job, text + strlen(begin));
-		else if (!job->quiet && (job->step == NULL || strcmp(text + strlen(begin), job->step) != 0))
-			view_say(v, job, MARK_LINE, text + strlen(begin));
+			open_group(step, text + strlen(begin));
+		else if (!step->quiet && strcmp(text + strlen(begin), step->title) != 0)
+			view_step_says(v, job, step, MARK_LINE, text + strlen(begin));
 	} else if (strcmp(text, end) == 0) {
-		close_group(v, job);
-	} else if (job->quiet || job->group != NULL) {
-		job->group_lines++;
-		hold(job, text);
+		close_group(v, job, step);
+	} else if (step->quiet || step->group != NULL) {
+		step->group_lines++;
+		hold(step, text);
 	} else {
-		show_line(v, job, text);
+		show_line(v, job, step, text);
 	}
 }
 
-void lines_show(struct view *v, struct seen_job *job, const char *text, size_t len)
+void lines_show(struct view *v, const struct seen_job *job, struct seen_step *step, const char *text, size_t len)
 {
 	for (const char *p = text, *stop = text + len; p < stop;) {
 		const char *end = memchr(p, '\n', (size_t)(stop - p));
 		size_t n = (size_t)((end != NULL ? end : stop) - p);
-		take_line(v, job, p, n);
+		take_line(v, job, step, p, n);
 		p += n + 1;
 	}
 }
 
-void lines_end(struct view *v, struct seen_job *job, bool failed)
+void lines_end(struct view *v, const struct seen_job *job, struct seen_step *step, bool failed)
 {
-	close_group(v, job);
-	for (char *p = job->held.data, *end; failed && p != NULL && (end = strchr(p, '\n')) != NULL; p = end + 1) {
+	close_group(v, job, step);
+	for (char *p = step->held.data, *end; failed && p != NULL && (end = strchr(p, '\n')) != NULL; p = end + 1) {
 		*end = '\0';
-		show_line(v, job, p);
+		show_line(v, job, step, p);
 	}
-	str_clear(&job->held);
+	str_clear(&step->held);
 }

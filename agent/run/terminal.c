@@ -59,6 +59,15 @@ static void draw(struct view *v, const char *text, size_t width)
 	v->drawn++;
 }
 
+/* What runs in the background, below the step that the job is at. */
+static void draw_beside(struct view *v, const struct seen_job *job, const struct seen_step *step, size_t width)
+{
+	char time[32];
+	view_time(clock_mono_ms() - step->started_ms, time);
+	_cleanup_free_ char *text = xasprintf("… %s | %s (%s)", job->name, step->title, time);
+	draw(v, text, width);
+}
+
 void view_refresh(struct view *v)
 {
 	size_t width, rows, left = 0, shown = 0;
@@ -74,10 +83,14 @@ void view_refresh(struct view *v)
 			left++;
 			continue;
 		}
-		view_time(clock_mono_ms() - (job->step != NULL ? job->step_started_ms : job->started_ms), time);
+		const struct seen_step *step = job->steps;
+		view_time(clock_mono_ms() - (step != NULL ? step->started_ms : job->started_ms), time);
 		_cleanup_free_ char *text =
-			xasprintf("… %s: %s (%s)", job->name, job->step != NULL ? job->step : "starting", time);
+			xasprintf("… %s: %s (%s)", job->name, step != NULL ? step->title : "starting", time);
 		draw(v, text, width);
+		for (step = step != NULL ? step->next : NULL; step != NULL && shown < rows / 2;
+		     step = step->next, shown++)
+			draw_beside(v, job, step, width);
 	}
 	if (left > 0) {
 		_cleanup_free_ char *text = xasprintf("… and %zu more", left);

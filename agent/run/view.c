@@ -22,14 +22,25 @@ struct view *view_new(bool json, bool verbose)
 	return v;
 }
 
+static void remove_step(struct seen_job *job, struct seen_step *step)
+{
+	struct seen_step **p = &job->steps;
+	while (*p != step)
+		p = &(*p)->next;
+	*p = step->next;
+	free(step->title);
+	free(step->group);
+	str_done(&step->held);
+	free(step);
+}
+
 void view_free(struct view *v)
 {
 	for (struct seen_job *job = v->jobs, *next; job != NULL; job = next) {
 		next = job->next;
 		free(job->name);
-		free(job->step);
-		free(job->group);
-		str_done(&job->held);
+		while (job->steps != NULL)
+			remove_step(job, job->steps);
 		free(job);
 	}
 	free(v);
@@ -94,7 +105,6 @@ static struct seen_job *add_job(struct view *v, const char *job_id)
 {
 	struct seen_job *job = xcalloc(1, sizeof(*job)), **p = &v->jobs;
 	(void)snprintf(job->job_id, sizeof(job->job_id), "%s", job_id);
-	job->held = (struct str)STR_INIT(TEXT_MAX);
 	while (*p != NULL)
 		p = &(*p)->next;
 	*p = job;
@@ -148,8 +158,10 @@ static void job_ended(struct view *v, struct seen_job *job, const json_t *now)
 		(void)snprintf(text, sizeof(text), "%s (%s)", ends[end].word, time);
 	else
 		(void)snprintf(text, sizeof(text), "%s", ends[end].word);
-	lines_end(v, job, false);
-	freep(&job->step);
+	while (job->steps != NULL) {
+		lines_end(v, job, job->steps, false);
+		remove_step(job, job->steps);
+	}
 	say_annotations(v, job, json_object_get(now, "annotations"));
 	view_say(v, job, ends[end].mark, text);
 }
@@ -190,50 +202,71 @@ void view_jobs(struct view *v, const json_t *run)
 
 /* ---- steps */
 
-static void step_begins(struct view *v, struct seen_job *job, const json_t *step)
+static struct seen_step *find_step(const struct seen_job *job, int64_t number)
 {
-	const char *name = json_get_string(step, "name");
-	free(job->step);
-	job->step = view_safe(name, strlen(name));
-	job->number = json_get_int(step, "number", 0);
-	job->quiet = !v->verbose && (job->number == 1 || strcmp(name, "Complete job") == 0);
-	job->step_started_ms = clock_mono_ms();
-	job->headed = job->quiet;
-	job->group_count = 0;
-	str_clear(&job->held);
+	for (struct seen_step *step = job->steps; step != NULL; step = step->next)
+		if (step->number == number)
+			return step;
+	return NULL;
 }
 
-void view_head(struct view *v, struct seen_job *job)
+static struct seen_step *step_begins(struct view *v, struct seen_job *job, const json_t *now)
 {
-	if (job->step != NULL && !job->headed)
-		view_say(v, job, MARK_START, job->step);
-	job->headed = true;
+	const char *name = json_get_string(now, "name");
+	struct seen_step *step = xcalloc(1, sizeof(*step));
+	*step = (struct seen_step){.next = job->steps,
+	                           .number = json_get_int(now, "number", 0),
+	                           .title = view_safe(name, strlen(name)),
+	                           .started_ms = clock_mono_ms(),
+	                           .background = json_get_bool(now, "background", false),
+	                           .held = STR_INIT(TEXT_MAX)};
+	step->quiet = !v->verbose && (step->number == 1 || strcmp(name, "Complete job") == 0);
+	step->headed = step->quiet;
+	job->steps = step;
+	return step;
 }
 
-static void step_ends(struct view *v, struct seen_job *job, const json_t *step)
+void view_step_says(struct view *v, const struct seen_job *job, const struct seen_step *step, enum mark mark,
+                    const char *text)
 {
-	size_t end = end_of(json_get_string(step, "conclusion"));
-	bool failed = ends[end].mark == MARK_FAILED, quiet = job->quiet && job->step != NULL;
-	const char *name = json_get_string(step, "name");
+	_cleanup_free_ char *whose = step->background ? xasprintf("%s | %s", step->title, text) : NULL;
+	view_say(v, job, mark, whose != NULL ? whose : text);
+}
+
+void view_head(struct view *v, const struct seen_job *job, struct seen_step *step)
+{
+	if (!step->headed)
+		view_say(v, job, MARK_START, step->title);
+	step->headed = true;
+}
+
+static void step_ends(struct view *v, struct seen_job *job, const json_t *now)
+{
+	size_t end = end_of(json_get_string(now, "conclusion"));
+	struct seen_step *step = find_step(job, json_get_int(now, "number", 0));
+	bool failed = ends[end].mark == MARK_FAILED, quiet = step != NULL && step->quiet;
+	const char *name = json_get_string(now, "name");
 	_cleanup_free_ char *safe = view_safe(name, strlen(name));
 	char time[32];
-	if (ends[end].mark != MARK_SKIPPED)
-		view_head(v, job);
-	lines_end(v, job, failed);
-	view_time(json_get_int(step, "completed_ms", 0) - json_get_int(step, "started_ms", 0), time);
+	if (step != NULL && ends[end].mark != MARK_SKIPPED)
+		view_head(v, job, step);
+	if (step != NULL)
+		lines_end(v, job, step, failed);
+	view_time(json_get_int(now, "completed_ms", 0) - json_get_int(now, "started_ms", 0), time);
 	_cleanup_free_ char *text = ends[end].mark == MARK_DONE ? xasprintf("%s (%s)", safe, time)
 	                            : failed                    ? xasprintf("%s: %s (%s)", safe, ends[end].word, time)
 	                                                        : xasprintf("%s: %s", safe, ends[end].word);
 	if (!quiet || failed)
 		view_say(v, job, ends[end].mark, text);
-	freep(&job->step);
-	job->quiet = false;
+	if (step != NULL)
+		remove_step(job, step);
 }
 
 void view_event(struct view *v, const char *job_id, const json_t *event)
 {
 	struct seen_job *job = find_job(v, job_id);
 	const json_t *step = json_object_get(event, "step"), *lines = json_object_get(event, "lines");
+	struct seen_step *seen;
 	if (job == NULL)
 		return;
 	if (v->json) {
@@ -248,8 +281,8 @@ void view_event(struct view *v, const char *job_id, const json_t *event)
 		step_begins(v, job, step);
 	} else if (step != NULL && strcmp(json_get_string(step, "status"), "completed") == 0) {
 		step_ends(v, job, step);
-	} else if (json_is_string(lines)) {
-		lines_show(v, job, json_string_value(lines), json_string_length(lines));
+	} else if (json_is_string(lines) && (seen = find_step(job, json_get_int(event, "number", 0))) != NULL) {
+		lines_show(v, job, seen, json_string_value(lines), json_string_length(lines));
 	}
 }
 

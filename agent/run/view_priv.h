@@ -2,23 +2,29 @@
 #pragma once
 #include "agent/run/run_priv.h"
 
+/* A step that runs. */
+struct seen_step {
+	struct seen_step *next;
+	int64_t number;
+	char *title;        /* for a terminal */
+	int64_t started_ms; /* monotonic */
+	bool headed;        /* its title was shown */
+	bool quiet;         /* made by davit: its lines are shown when it fails */
+	bool background;    /* beside others: each of its lines says whose it is */
+	/* of the group that is open */
+	char *group;
+	size_t group_lines, group_count;
+	struct str held; /* what was not shown: of a quiet step, or of the last group */
+};
+
 struct seen_job {
 	struct seen_job *next;
 	char job_id[37];
 	char *name; /* for a terminal */
 	const char *status;
-	bool calls;         /* jobs of another workflow, which are shown themselves */
-	int64_t started_ms; /* monotonic */
-	/* of the step that runs */
-	int64_t number;
-	char *step; /* for a terminal; NULL: none runs */
-	int64_t step_started_ms;
-	bool headed; /* its title was shown */
-	bool quiet;  /* made by davit: its lines are shown when it fails */
-	/* of the group that is open */
-	char *group;
-	size_t group_lines, group_count;
-	struct str held; /* what was not shown: of a quiet step, or of the last group */
+	bool calls;              /* jobs of another workflow, which are shown themselves */
+	int64_t started_ms;      /* monotonic */
+	struct seen_step *steps; /* the latest first */
 };
 
 struct view {
@@ -37,10 +43,13 @@ char *view_safe(const char *text, size_t len); /* free() */
 /* "1.2 s", "3 min 20 s" */
 void view_time(int64_t ms, char out[32]);
 
-/* The title of the step that runs, before the first that is shown of it: a skipped one needs none. */
-void view_head(struct view *v, struct seen_job *job);
+/* The title of a step, before the first that is shown of it: a skipped one needs none. */
+void view_head(struct view *v, const struct seen_job *job, struct seen_step *step);
+/* A line of a step. */
+void view_step_says(struct view *v, const struct seen_job *job, const struct seen_step *step, enum mark mark,
+                    const char *text);
 
 /* ---- lines.c */
-void lines_show(struct view *v, struct seen_job *job, const char *text, size_t len);
+void lines_show(struct view *v, const struct seen_job *job, struct seen_step *step, const char *text, size_t len);
 /* The step ended: what was folded away of one that failed is shown after all. */
-void lines_end(struct view *v, struct seen_job *job, bool failed);
+void lines_end(struct view *v, const struct seen_job *job, struct seen_step *step, bool failed);

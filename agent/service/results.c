@@ -214,6 +214,7 @@ void results_step(struct results *r, const struct results_step *s)
 	                         (int)s->status, "started_at", time_or_null(s->started_wall_ms), "completed_at",
 	                         time_or_null(s->completed_wall_ms), "conclusion", (int)s->conclusion);
 	json_object_set_new(step, "name", json_string_lossy(s->name, strlen(s->name)));
+	json_object_update(step, (json_t *)(uintptr_t)s->background);
 	json_object_set_new(r->changed, s->id, step);
 	pump(r);
 }

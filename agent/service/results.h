@@ -29,6 +29,7 @@ struct results_step {
 	enum results_status status;
 	enum results_conclusion conclusion;
 	int64_t started_wall_ms, completed_wall_ms; /* 0: not yet */
+	const json_t *background;                   /* further members, of steps in the background; NULL: none */
 };
 /* Sets the step's state; several changes of one step before the next request become one. */
 void results_step(struct results *r, const struct results_step *step);

@@ -32,13 +32,13 @@ static int cancelled(struct err *err)
 int job_call(struct job *j, const struct http_request *request, struct http_response *ret, struct err *err)
 {
 	struct call c = {.response = ret, .err = err};
-	int serial = j->cancel.serial;
+	int serial = job_cancels(j);
 	struct http_transfer *transfer = http_start(j->http, request, call_done, &c, err);
 	if (transfer == NULL)
 		return err != NULL ? err->code : ERR_NETWORK;
 	while (!c.done) {
 		job_turn(j, NULL, 0, TURN_MS);
-		if (!c.done && j->cancel.serial != serial) {
+		if (!c.done && job_cancels(j) != serial) {
 			http_cancel(transfer);
 			return cancelled(err);
 		}
@@ -49,10 +49,10 @@ int job_call(struct job *j, const struct http_request *request, struct http_resp
 int job_pause(struct job *j, int64_t ms, struct err *err)
 {
 	int64_t until = clock_mono_ms() + ms;
-	int serial = j->cancel.serial;
+	int serial = job_cancels(j);
 	for (int64_t left; (left = until - clock_mono_ms()) > 0;) {
 		job_turn(j, NULL, 0, left);
-		if (j->cancel.serial != serial)
+		if (job_cancels(j) != serial)
 			return cancelled(err);
 	}
 	return 0;
@@ -68,13 +68,13 @@ static int child_turn(void *context, struct err *err)
 {
 	struct child *c = context;
 	job_turn(c->job, NULL, 0, 0);
-	return c->deaf || c->job->cancel.serial == c->serial ? 0 : cancelled(err);
+	return c->deaf || job_cancels(c->job) == c->serial ? 0 : cancelled(err);
 }
 
 int job_child(struct job *j, const struct proc_options *options, int64_t timeout_ms, bool deaf, struct str *ret_output,
               struct str *ret_errors, int *ret_status, struct err *err)
 {
-	struct child c = {.job = j, .serial = j->cancel.serial, .deaf = deaf};
+	struct child c = {.job = j, .serial = job_cancels(j), .deaf = deaf};
 	struct wait w = {.cancel_fd = -1,
 	                 .deadline_mono_ms = clock_mono_ms() + timeout_ms,
 	                 .tick_ms = CHILD_TURN_MS,

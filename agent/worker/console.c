@@ -21,10 +21,13 @@ void console_step(struct job *j, const struct record *r, const char *name)
 		return;
 	bool over = r->completed_wall_ms != 0;
 	const char *state = over ? "completed" : r->started_wall_ms != 0 ? "in_progress" : "pending";
-	tell(json_pack("{s:{s:i, s:o, s:s, s:s?, s:I, s:I}}", "step", "number", r->number, "name",
-	               json_string_lossy(name, strlen(name)), "status", state, "conclusion",
-	               over ? result_context(r->result) : NULL, "started_ms", (json_int_t)r->started_wall_ms,
-	               "completed_ms", (json_int_t)r->completed_wall_ms));
+	json_t *step = json_pack("{s:i, s:o, s:s, s:s?, s:I, s:I}", "number", r->number, "name",
+	                         json_string_lossy(name, strlen(name)), "status", state, "conclusion",
+	                         over ? result_context(r->result) : NULL, "started_ms", (json_int_t)r->started_wall_ms,
+	                         "completed_ms", (json_int_t)r->completed_wall_ms);
+	if (r->background)
+		json_object_set_new(step, "background", json_true());
+	tell(json_pack("{s:o}", "step", step));
 }
 
 static void tell_text(const struct record *r, const char *what, const char *text, size_t len)

@@ -1,7 +1,7 @@
 /* files: the command files of a step, made empty before it and read after it, however it ended. They stay until the
  * job's end, when all temporary files are removed at once. Removing some between steps makes creating the next ones slow on file
  * systems that are slow to reuse freed space. */
-#include "agent/worker/worker_priv.h"
+#include "agent/worker/background.h"
 
 #include "agent/worker/command_file.h"
 #include "base/sys/fs.h"
@@ -75,6 +75,8 @@ int job_set_env(struct job *j, struct record *r, const char *name, const char *v
 	if (json_object_get(j->global_env, name) == NULL && json_object_size(j->global_env) >= ENV_COUNT_MAX)
 		return err_set(err, ERR_LIMIT, "the steps of this job set more than %d variables", ENV_COUNT_MAX);
 	json_object_set_new(j->global_env, name, json_string_lossy(value, len));
+	if (j->active != NULL)
+		json_object_set(j->active->env_set, name, json_object_get(j->global_env, name));
 	if (j->debug) {
 		_cleanup_free_ char *shown = job_shown(j, value, len, SHOWN_MAX);
 		record_debug(j, r, "%s='%s'", name, shown);
@@ -92,6 +94,8 @@ int job_add_path(struct job *j, const char *path, struct err *err)
 		j->prepend_len += strlen(path) + 1;
 	}
 	json_object_set_new(j->prepend_path, path, json_true());
+	if (j->active != NULL)
+		json_array_append_new(j->active->paths_added, json_string(path));
 	return 0;
 }
 

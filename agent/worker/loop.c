@@ -1,6 +1,6 @@
 /* loop: one turn of it: the listener's words, the uploads, and what the caller waits for. At the bottom: it calls no part of the
  * job but those that note a cancel. */
-#include "agent/worker/worker_priv.h"
+#include "agent/worker/background.h"
 
 #include "base/core/clock.h"
 #include "base/core/log.h"
@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
-
-enum { EXTRA_MAX = 8 };
 
 static void cancel(struct job *j, const char *reason, int64_t seconds)
 {
@@ -82,10 +80,14 @@ static void take_signal(struct job *j)
 
 void job_turn(struct job *j, struct pollfd *extra, size_t count, int64_t max_ms)
 {
-	struct pollfd fds[EXTRA_MAX + 2];
-	size_t n = 0, own = ARRAY_SIZE(fds), signals = ARRAY_SIZE(fds);
+	if (j->active != NULL) {
+		background_yield(j->active, extra, count, max_ms);
+		return;
+	}
+	size_t n = 0, room = count + 2 + background_fd_count(j), own = room, signals = room, others;
+	_cleanup_free_ struct pollfd *fds = xcalloc(room, sizeof(*fds));
 	struct err err = ERR_INIT;
-	for (; n < count && n < EXTRA_MAX; n++)
+	for (; n < count; n++)
 		fds[n] = extra[n];
 	if (j->input_fd >= 0) {
 		own = n;
@@ -95,12 +97,15 @@ void job_turn(struct job *j, struct pollfd *extra, size_t count, int64_t max_ms)
 		signals = n;
 		fds[n++] = (struct pollfd){.fd = j->signal_fd, .events = POLLIN};
 	}
+	others = n;
+	n += background_gather(j, fds + n, &max_ms);
 	if (http_step(j->http, fds, n, max_ms, &err) < 0)
 		log_debug("worker", "%s", err.frames[0].text);
-	for (size_t i = 0; i < count && i < EXTRA_MAX; i++)
+	for (size_t i = 0; i < count; i++)
 		extra[i].revents = fds[i].revents;
-	if (own < ARRAY_SIZE(fds) && fds[own].revents != 0)
+	if (own < room && fds[own].revents != 0)
 		listen_once(j);
-	if (signals < ARRAY_SIZE(fds) && fds[signals].revents != 0)
+	if (signals < room && fds[signals].revents != 0)
 		take_signal(j);
+	background_take_turns(j, fds + others);
 }

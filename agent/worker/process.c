@@ -143,9 +143,9 @@ static void escalate(struct running *run)
 static void heed_cancel(struct running *run)
 {
 	struct job *j = run->job;
-	if (run->cancel_seen == j->cancel.serial)
+	if (run->cancel_seen == job_cancels(j))
 		return;
-	run->cancel_seen = j->cancel.serial;
+	run->cancel_seen = job_cancels(j);
 	if (run->process->deaf || run->ended)
 		return;
 	if (run->stop != STOP_NONE)
@@ -285,7 +285,7 @@ int process_run(struct job *j, struct record *r, const struct process *p, enum p
 	                      .pidfd = -1,
 	                      .input = p->input,
 	                      .input_len = p->input_len,
-	                      .cancel_seen = j->cancel.serial,
+	                      .cancel_seen = job_cancels(j),
 	                      .end = PROCESS_EXITED};
 	int e = p->script ? walls_spawn(&o, &run.proc, err) : proc_spawn(&o, &run.proc, err);
 	if (e < 0)

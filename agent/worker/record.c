@@ -1,6 +1,8 @@
 /* record: what the service is told of a step, from its beginning to its result. */
 #include "agent/worker/action.h"
 
+#include "agent/service/wire.h"
+
 #include "base/core/clock.h"
 #include "base/core/rand.h"
 #include "base/sys/fs.h"
@@ -91,6 +93,25 @@ void record_free(struct record *r)
 	free(r);
 }
 
+/* What both services are told of a step in the background, or of one that waits for such; NULL: it is neither. */
+static json_t *background_members(const struct record *r)
+{
+	const json_t *step = r->stage == STAGE_MAIN ? r->step : NULL, *ids = wire_get(step, "stepIds");
+	const char *control = wire_string(step, "controlType"), *group = wire_string(step, "parallelGroupId");
+	if (!r->background && control == NULL)
+		return NULL;
+	json_t *members = json_object();
+	if (r->background)
+		json_object_set_new(members, "is_background", json_true());
+	if (control != NULL)
+		json_object_set_new(members, "background_control_type", json_string(control));
+	if (control != NULL && json_array_size(ids) > 0)
+		json_object_set(members, "background_control_step_ids", (json_t *)(uintptr_t)ids);
+	if (group != NULL)
+		json_object_set_new(members, "parallel_group_id", json_string(group));
+	return members;
+}
+
 void record_tell(struct job *j, const struct record *r)
 {
 	static const enum results_conclusion conclusions[] = {
@@ -102,7 +123,9 @@ void record_tell(struct job *j, const struct record *r)
 	console_step(j, r, name);
 	if (j->results == NULL)
 		return;
+	_cleanup_json_ json_t *background = background_members(r);
 	struct results_step step = {
+		.background = background,
 		.id = r->id,
 		.number = r->number,
 		.name = name,
@@ -158,6 +181,9 @@ json_t *record_result(struct job *j, const struct record *r)
 	json_t *s = json_pack("{s:s, s:i, s:s, s:s, s:O}", "external_id", r->id, "number", r->number, "status",
 	                      "completed", "conclusion", result_wire(r->result), "annotations", r->annotations);
 	json_object_set_new(s, "name", json_string_lossy(name, strlen(name)));
+	_cleanup_json_ json_t *background = background_members(r);
+	json_object_del(background, "parallel_group_id"); /* the run service does not take it */
+	json_object_update(s, background);
 	record_set_masked(j, s, "action_name", r->action_name);
 	record_set_masked(j, s, "ref", r->ref);
 	record_set_masked(j, s, "type", r->type);

@@ -1,5 +1,6 @@
 /* sequence: the job from its first record to its last [5.2]. */
 #include "agent/worker/action.h"
+#include "agent/worker/background.h"
 
 void job_set_result(struct job *j, enum result r)
 {
@@ -94,8 +95,12 @@ enum result job_run(struct job *j)
 	size_t steps = j->record_count;
 	for (size_t i = 1; i < steps; i++) {
 		job_turn(j, NULL, 0, 0);
-		step_run(j, j->records[i]);
+		if (j->records[i]->background)
+			background_begin(j, j->records[i]);
+		else
+			step_run(j, j->records[i]);
 	}
+	background_drain(j);
 	run_posts(j);
 	job_complete(j);
 	return j->result;

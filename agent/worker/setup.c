@@ -3,6 +3,7 @@
 
 #include "agent/service/wire.h"
 #include "agent/worker/action.h"
+#include "agent/worker/background.h"
 #include "agent/worker/containers/containers.h"
 #include "base/data/walls_told.h"
 
@@ -147,10 +148,15 @@ static char *first_title(struct job *j, const json_t *step, const char *uses, bo
 	return step_title(prefix, readable);
 }
 
-static bool is_action(const json_t *step)
+static bool is_of_type(const json_t *step, const char *name, int number)
 {
 	const char *type = wire_string(step, "type");
-	return type != NULL ? strcasecmp(type, "action") == 0 : wire_int(step, "type", 0) == 4;
+	return type != NULL ? strcasecmp(type, name) == 0 : wire_int(step, "type", 0) == number;
+}
+
+static bool is_control(const json_t *step)
+{
+	return is_of_type(step, "backgroundStepControl", 5);
 }
 
 /* A step that is prepared: its records come when all are, those of the stages before the first step first. */
@@ -167,11 +173,12 @@ static int plan_step(struct job *j, json_t *step, struct planned *ret, struct er
 	struct action_place place = {.reference = wire_get(step, "reference")};
 	_cleanup_free_ char *shown = NULL;
 	*ret = (struct planned){.step = step, .type = action_type_of(j, place.reference)};
-	if (wire_bool(step, "background", false)) {
-		int r = err_set(err, ERR_UNSUPPORTED,
-		                "the step '%s' asks for `background: true`, which this agent does not do",
-		                wire_string(step, "contextName") != NULL ? wire_string(step, "contextName") : "");
-		return err_hint(err, r, "run the program in the background of a run: step");
+	if (wire_bool(step, "background", false) && ret->type->here) {
+		int r = err_set(
+			err, ERR_UNSUPPORTED,
+			"the step '%s' of davit cannot run in the background: those of a job share a deployment",
+			wire_string(step, "contextName") != NULL ? wire_string(step, "contextName") : "");
+		return err_hint(err, r, "remove `background: true`");
 	}
 	int e = ret->type->prepare(j, &place, &ret->memory, &shown, err);
 	if (e == 0)
@@ -181,7 +188,7 @@ static int plan_step(struct job *j, json_t *step, struct planned *ret, struct er
 
 static void add_pre(struct job *j, const struct planned *p)
 {
-	const char *condition = p->type->stage != NULL ? p->type->stage(p->memory, STAGE_PRE) : NULL;
+	const char *condition = p->type != NULL && p->type->stage != NULL ? p->type->stage(p->memory, STAGE_PRE) : NULL;
 	if (condition == NULL)
 		return;
 	_cleanup_free_ char *name = xasprintf("Pre %s", p->name);
@@ -197,8 +204,9 @@ static void add_pre(struct job *j, const struct planned *p)
 	record_tell(j, r);
 }
 
-static void add_main(struct job *j, const struct planned *p)
+static int add_main(struct job *j, const struct planned *p, struct err *err)
 {
+	int e = 0;
 	struct record *r = record_new(j, wire_string(p->step, "id"), p->name);
 	r->action = p->type;
 	r->memory = p->memory;
@@ -206,7 +214,27 @@ static void add_main(struct job *j, const struct planned *p)
 	r->name_final = p->final;
 	r->context_name = wire_string(p->step, "contextName");
 	r->reference_name = wire_string(p->step, "name");
+	r->background = p->type != NULL && wire_bool(p->step, "background", false);
+	if (p->type == NULL)
+		e = background_read_control(p->step, r, err);
 	record_tell(j, r);
+	return e;
+}
+
+/* Of one that waits for others, or cancels them. */
+static int plan_control(json_t *step, struct planned *ret)
+{
+	const char *names[] = {NULL, wire_string(step, "displayName"), wire_string(step, "name"),
+	                       wire_string(step, "controlType")};
+	const json_t *token = wire_get(step, "displayNameToken");
+	names[0] = json_is_string(token) ? json_string_value(token) : wire_string(token, "lit");
+	*ret = (struct planned){.step = step, .final = true};
+	for (size_t i = 0; i < ARRAY_SIZE(names) && ret->name == NULL; i++)
+		if (names[i] != NULL && names[i][0] != '\0')
+			ret->name = step_title("", names[i]);
+	if (ret->name == NULL)
+		ret->name = xstrdup("wait");
+	return 0;
 }
 
 static int plan_steps(struct job *j, struct planned *planned, size_t *count, struct err *err)
@@ -215,15 +243,10 @@ static int plan_steps(struct job *j, struct planned *planned, size_t *count, str
 	json_t *step;
 	json_array_foreach(wire_get(j->message, "steps"), i, step)
 	{
-		const char *type = wire_string(step, "type");
-		if (type != NULL && strcasecmp(type, "backgroundStepControl") == 0) {
-			int r = err_set(err, ERR_UNSUPPORTED,
-			                "the job waits for background steps, which this agent does not do");
-			return err_hint(err, r, "run the program in the background of a run: step");
-		}
-		if (!json_is_object(step) || !is_action(step))
+		if (!json_is_object(step) || (!is_of_type(step, "action", 4) && !is_control(step)))
 			continue;
-		int r = plan_step(j, step, &planned[*count], err);
+		int r = is_control(step) ? plan_control(step, &planned[*count])
+		                         : plan_step(j, step, &planned[*count], err);
 		if (r < 0)
 			return r;
 		(*count)++;
@@ -243,11 +266,13 @@ static int add_steps(struct job *j, struct err *err)
 		add_pre(j, &planned[i]);
 	for (size_t i = 0; i < count; i++) {
 		if (r == 0)
-			add_main(j, &planned[i]);
-		else if (planned[i].type->release != NULL)
+			r = add_main(j, &planned[i], err);
+		else if (planned[i].type != NULL && planned[i].type->release != NULL)
 			planned[i].type->release(planned[i].memory);
 		free(planned[i].name);
 	}
+	if (r == 0)
+		background_expect_wait(j);
 	return r;
 }
 

@@ -3,6 +3,7 @@
 
 #include "agent/service/wire.h"
 #include "agent/worker/action.h"
+#include "agent/worker/background.h"
 #include "agent/worker/containers/containers.h"
 #include "base/core/clock.h"
 
@@ -164,6 +165,8 @@ static int eval_condition(struct job *j, struct record *r, bool *ret, struct err
 bool step_goes_on(struct job *j, struct record *r)
 {
 	bool holds = false;
+	if (j->active != NULL && j->active->cancels > 0)
+		return false;
 	if (eval_condition(j, r, &holds, NULL) < 0 || !holds)
 		return false;
 	struct frame *f = j->frame;
@@ -307,7 +310,7 @@ static enum result execute(struct job *j, struct record *r)
 	return result;
 }
 
-static void set_outcome(struct job *j, struct record *r)
+void step_set_outcome(struct job *j, struct record *r)
 {
 	if (r->context_name == NULL || r->context_name[0] == '\0' || strncmp(r->context_name, "__", 2) == 0)
 		return;
@@ -338,41 +341,57 @@ static enum result check_condition(struct job *j, struct record *r)
 	return wanted ? RESULT_NONE : RESULT_SKIPPED;
 }
 
-static void set_time_limit(struct job *j, struct record *r)
+static void set_time_limit(struct record *r)
 {
-	if (r->parent != NULL)
-		return;
-	r->minutes = eval_timeout(j, r);
-	if (r->minutes > 0)
+	if (r->parent == NULL && r->minutes > 0)
 		r->deadline_mono_ms = clock_mono_ms() + r->minutes * 60000;
+}
+
+enum result step_begin(struct job *j, struct record *r)
+{
+	struct err err = ERR_INIT;
+	set_step_keys(j, r);
+	if (eval_env(j, r, &err) < 0) {
+		log_error(j, r, &err);
+		return RESULT_FAILED;
+	}
+	final_name(j, r);
+	enum result result = check_condition(j, r);
+	if (result == RESULT_NONE && r->parent == NULL)
+		r->minutes = eval_timeout(j, r);
+	return result;
+}
+
+void step_end(struct job *j, struct record *r, enum result result, bool may_continue)
+{
+	r->outcome = result;
+	if (result == RESULT_FAILED && may_continue && eval_continue_on_error(j, r))
+		result = RESULT_SUCCEEDED;
+	step_show_env(j);
+	record_complete(j, r, result);
+}
+
+void step_execute(struct job *j, struct record *r)
+{
+	set_time_limit(r);
+	enum result result = execute(j, r);
+	step_end(j, r, result_merge(result, r->command_result), true);
+}
+
+void step_show_env(struct job *j)
+{
+	json_object_set_new(j->contexts, "env", env_around(j));
 }
 
 void step_run(struct job *j, struct record *r)
 {
-	struct err err = ERR_INIT;
-	enum result result;
-	bool may_continue = false;
 	record_start(j, r);
-	set_step_keys(j, r);
-	if (eval_env(j, r, &err) < 0) {
-		log_error(j, r, &err);
-		result = RESULT_FAILED;
-	} else {
-		final_name(j, r);
-		result = check_condition(j, r);
-		if (result == RESULT_NONE) {
-			set_time_limit(j, r);
-			result = execute(j, r);
-			result = result_merge(result, r->command_result);
-			may_continue = true;
-		}
-	}
-	r->outcome = result;
-	if (result == RESULT_FAILED && may_continue && eval_continue_on_error(j, r))
-		result = RESULT_SUCCEEDED;
-	json_object_set_new(j->contexts, "env", env_around(j));
-	record_complete(j, r, result);
-	set_outcome(j, r);
-	if (result == RESULT_FAILED && r->parent == NULL)
+	enum result result = step_begin(j, r);
+	if (result == RESULT_NONE)
+		step_execute(j, r);
+	else
+		step_end(j, r, result, false);
+	step_set_outcome(j, r);
+	if (r->result == RESULT_FAILED && r->parent == NULL)
 		job_set_result(j, RESULT_FAILED);
 }

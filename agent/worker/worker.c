@@ -5,6 +5,7 @@
 #include "agent/worker/worker.h"
 
 #include "agent/service/wire.h"
+#include "agent/worker/background.h"
 #include "agent/worker/containers/containers.h"
 #include "agent/worker/worker_priv.h"
 #include "agent/worker/message.h"
@@ -82,6 +83,9 @@ static void job_done(struct job *j)
 {
 	results_free(j->results);
 	http_free(j->http);
+	for (size_t i = 0; i < j->background_count; i++)
+		background_free(j->backgrounds[i]);
+	free(j->backgrounds);
 	for (size_t i = 0; i < j->record_count; i++)
 		record_free(j->records[i]);
 	free(j->records);

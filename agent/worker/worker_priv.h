@@ -2,6 +2,7 @@
  * listener's words and the uploads are served by one loop (job_turn). Numbers in brackets are sections of the protocol
  * notes on job execution.
  *
+ *   turns.c        steps in the background take turns with the main line
  *   loop.c         one turn: the listener's words, cancels, the uploads
  *   console.c      what a person sees who watches the job here
  *   log.c          lines, masked and stamped      annotations.c  errors and warnings      record.c  a step's state
@@ -11,6 +12,7 @@
  *   docker.c       the docker command             containers/    the job's container and its services
  *   call.c         calls of services              fetch.c        an action's archive      prepare.c      all actions of the job
  *   actions/       kinds of steps (action.h)      step.c         one step: condition, environment, action, results
+ *   background.c   steps beside the others, and those that wait for them and cancel them
  *   decide.c       the deployment, outputs, URL, orphans, the end
  *   contexts.c, directories.c, setup.c            before the first step
  *   sequence.c     set up, steps, posts, completion
@@ -78,6 +80,7 @@ struct record {
 	json_t *state;            /* of an action, saved for its later stages; borrowed; NULL: nobody reads it */
 	size_t state_bytes;
 	bool condition_failed; /* could not be evaluated */
+	bool background;       /* runs beside the steps behind it */
 	char id[37];
 	int number;
 	char *name; /* as shown; masked when it is sent */
@@ -120,6 +123,7 @@ struct frame {
 
 struct prepared;
 struct containers;
+struct background;
 struct job {
 	json_t *message, *settings;
 	struct run_job run;
@@ -170,6 +174,12 @@ struct job {
 	enum result result;              /* RESULT_NONE: so far good */
 	json_t *outputs, *annotations;
 	char *environment_url;
+	/* steps in the background, in the order of their beginning (background.h) */
+	struct background **backgrounds;
+	size_t background_count, background_cap;
+	int background_running;
+	void (*background_next)(struct job *j); /* a slot has become free */
+	struct background *active;              /* whose turn it is; NULL: the main line's */
 	bool watched;         /* by a person, on standard output (console.c): the job ends with who watches */
 	bool deserted;        /* who watched it is gone: there is nobody to report to */
 	char *undo_continues; /* deployment whose undo continues after us; NULL */
@@ -180,6 +190,9 @@ struct pollfd;
 void job_take_words(struct job *j); /* those that were read already */
 /* One turn of the loop: waits at most max_ms for the listener's messages, the uploads, or `extra`. */
 void job_turn(struct job *j, struct pollfd *extra, size_t count, int64_t max_ms);
+
+/* How often the job was cancelled, or, in the background, this step. */
+int job_cancels(const struct job *j); /* turns.c */
 
 /* ---- sequence.c ---- */
 enum result job_run(struct job *j);
@@ -311,6 +324,13 @@ int64_t process_patience(const struct job *j);
 const json_t *step_title_token(const json_t *step, const char **ret_prefix);
 char *step_title(const char *prefix, const char *value); /* one line; free() */
 void step_run(struct job *j, struct record *r);
+/* Its parts, for a step that runs beside others: what is evaluated before (RESULT_NONE: it runs); the step itself, to its record's end; the end of
+ * one that did not run; what later steps see of it; the job's env for those that come. */
+enum result step_begin(struct job *j, struct record *r);
+void step_execute(struct job *j, struct record *r);
+void step_end(struct job *j, struct record *r, enum result result, bool may_continue);
+void step_set_outcome(struct job *j, struct record *r);
+void step_show_env(struct job *j);
 /* True if its condition, and those of the steps around it, still hold now that the job is cancelled. */
 bool step_goes_on(struct job *j, struct record *r);
 struct template_scope step_value_scope(const struct job *j); /* without status functions */

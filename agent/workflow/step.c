@@ -249,16 +249,14 @@ static void read_step(struct reader *r, struct workflow_job *job, struct workflo
 	}
 	const struct step_kind *kind = kind_of(r, value);
 	check_keys(r, kind, value);
-	reader_refuse(r, value, "background", "steps run one after the other here");
-	if (kind != NULL && strcmp(kind->key, "run") != 0 && strcmp(kind->key, "uses") != 0)
-		reader_refuse(r, value, kind->key, "steps run one after the other here");
 	if (kind != NULL && (strcmp(kind->key, "run") == 0 || strcmp(kind->key, "uses") == 0))
 		read_running(r, step, kind, value);
 	else if (kind != NULL)
 		read_control(r, job, step, kind, value);
 	take_id(r, job, step, value);
 	reader_allow(r, workflow_in_url, EXPR_WITH_STATUS | EXPR_WITH_HASH_FILES);
-	step->condition = reader_condition(r, value);
+	/* Else a failure would leave running what a later step was to stop. */
+	step->condition = step->kind == WORKFLOW_STEP_RUNS ? reader_condition(r, value) : xstrdup("always()");
 	reader_allow(r, workflow_in_step, EXPR_WITH_HASH_FILES);
 	step->name = reader_token(r, value, "name");
 	if (step->name)
@@ -307,7 +305,7 @@ static void read_parallel(struct reader *r, struct workflow_job *job, size_t ent
 	waits->entry = entry;
 	waits->kind = WORKFLOW_STEP_WAIT;
 	waits->group = group;
-	waits->condition = xstrdup("success()");
+	waits->condition = xstrdup("always()");
 	waits->name = json_string("Parallel group");
 	waits->reference = json_pack("{s:s}", "type", "script");
 	for (i = first; i < job->step_count; i++)

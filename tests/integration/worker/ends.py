@@ -155,7 +155,6 @@ class Ends(unittest.TestCase):
 
     def test_work_that_is_not_done_here_is_refused_by_name(self):
         self.unsupported("- run: echo", ["snapshot"], change=lambda message: message.update(snapshot="an-image"))
-        self.unsupported("- {id: a, run: echo}", ["background", "'a'"], change=lambda message: message["steps"][0].update(background=True))
 
     def test_another_version_of_our_actions_is_refused_with_both_named(self):
         run = self.unsupported("- uses: davit-deploy/davit/actions/run@v9", ["davit-deploy/davit/actions/run@v9", "9", "1.0.0"])
