@@ -1,6 +1,6 @@
 #!/bin/sh
-# packages.sh build|run|stack|test: installs the Debian packages that are missing for building davit, for the quickstart, for the
-# example with a Compose stack, or for the tests. With sudo when not root. On another distribution it names the packages and stops.
+# packages.sh build|run|stack|pipeline|test: installs the Debian packages that are missing for building davit, for the quickstart, for the
+# examples with a Compose stack and with a whole pipeline, or for the tests. With sudo when not root. On another distribution it names the packages and stops.
 set -eu
 
 build="ca-certificates gcc libc6-dev cmake ninja-build patch pkg-config python3 libcurl4-openssl-dev libjansson-dev libyaml-dev
@@ -10,15 +10,18 @@ stack="$run nginx-light postgresql-15 python3-psycopg2 busybox-static iptables i
 test="$stack clang-14 clang-format-14 libclang-rt-14-dev libclang-common-14-dev ccache rsync zstd acl sudo json-schema-test-suite
  e2fsprogs curl sqlite3 nodejs groff-base dpkg-dev file fish tcsh docker-registry passwd tzdata nftables caddy gh"
 test="$test libfaketime radosgw ceph-mon ceph-osd ceph-common"
-# An engine that is there, of whatever package, is taken.
+pipeline="$run gh busybox-static"
+# A node that is there, of whatever package, is taken, and so is an engine.
+if ! command -v npm >/dev/null; then pipeline="$pipeline nodejs npm"; fi
 if ! command -v dockerd >/dev/null && [ ! -x /usr/sbin/dockerd ]; then stack="$stack docker.io" test="$test docker.io"; fi
 
 case "${1:-}" in
 build) wanted=$build ;;
 run) wanted=$run ;;
 stack) wanted=$stack ;;
+pipeline) wanted=$pipeline ;;
 test) wanted=$test ;;
-*) echo "usage: packages.sh build|run|stack|test" >&2; exit 2 ;;
+*) echo "usage: packages.sh build|run|stack|pipeline|test" >&2; exit 2 ;;
 esac
 wanted=$(echo $wanted)
 
@@ -117,7 +120,7 @@ if { [ "$1" = test ] || [ "$1" = stack ]; } && ! compose_is_there; then wants_co
 if [ "$1" = test ] && [ ! -d "$expressions" ]; then wants_expressions=yes; fi
 if [ "$1" = test ] && [ ! -d "$toolkit/node_modules" ]; then wants_toolkit=yes; fi
 if [ "$1" = test ] && [ ! -d "$parser/node_modules" ]; then wants_parser=yes; fi
-if [ "$1" = test ] && command -v npm >/dev/null && ! cmp -s "$locked/package-lock.json" "$services/package-lock.json"; then wants_services=yes; fi
+if { [ "$1" = test ] || [ "$1" = pipeline ]; } && { command -v npm >/dev/null || [ "$1" = pipeline ]; } && ! cmp -s "$locked/package-lock.json" "$services/package-lock.json"; then wants_services=yes; fi
 [ -n "$missing$wants_compose$wants_expressions$wants_toolkit$wants_parser$wants_services" ] || exit 0
 
 as_root=

@@ -94,7 +94,11 @@ END
   host_key=$(ssh-keygen -lf "$work/ssh/host_key.pub" | cut -d' ' -f2)
   echo "listening on 127.0.0.1:$ssh_port, host key $host_key"
 }
-start_forge() {   # start_forge [NAME=VALUE…]: variables of the repository demo/shop; sets forge
+start_forge() { start_forge_with -- "$@"; }   # start_forge [NAME=VALUE…]: variables of the repository demo/shop; sets forge
+start_forge_with() {   # start_forge_with [OPTION…] -- [NAME=VALUE…]: the same, with further options of davit forge
+  local options=()
+  while [ "$1" != -- ]; do options+=("$1"); shift; done
+  shift
   say "davit forge: GitHub on loopback, with the example repository demo/shop"
   git init -q --bare "$work/shop.git"
   python3 - "$work" "$ssh_port" "$user" "$host_key" "$@" >"$work/secrets.json" <<'END'
@@ -111,10 +115,10 @@ json.dump({"demo/shop": {
 END
   chmod 600 "$work/secrets.json"
   "$davit" forge --listen 127.0.0.1:0 --port-file "$work/forge.port" --secrets "$work/secrets.json" \
-    --repo "demo/shop=$work/shop.git" >"$work/forge.log" 2>&1 &
+    --repo "demo/shop=$work/shop.git" ${options[@]+"${options[@]}"} >"$work/forge.log" 2>&1 &
   pids+=($!)
   wait_for 10 "the start of the forge" test -s "$work/forge.port"
-  forge=http://127.0.0.1:$(cat "$work/forge.port")
+  forge=$(head -n 1 "$work/forge.log")
   echo "$forge/demo/shop"
 }
 start_agent() {   # sets agent, its process

@@ -1,0 +1,5 @@
+const { core, artifact } = require('../toolkit.js')
+const client = new artifact.DefaultArtifactClient()
+client.getArtifact(core.getInput('name', { required: true }))
+  .then(found => client.downloadArtifact(found.artifact.id, { path: '.' }))
+  .catch(error => core.setFailed(error))
