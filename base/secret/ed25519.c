@@ -1,6 +1,7 @@
 #include "base/secret/ed25519.h"
 
 #include "base/secret/base64.h"
+#include "base/secret/blob.h"
 #include "base/secret/digest.h"
 #include "base/secret/seal.h"
 #include <openssl/crypto.h>
@@ -71,9 +72,9 @@ bool ed25519_is_signed(const unsigned char key[ED25519_KEY_SIZE], const unsigned
 
 /* ---- as OpenSSH writes them ---- */
 
-int ed25519_take(struct blob b, const char *what, unsigned char *ret, size_t size, struct err *err)
+int ed25519_take(const struct blob *packed, const char *what, unsigned char *ret, size_t size, struct err *err)
 {
-	struct blob type, bytes;
+	struct blob b = *packed, type, bytes;
 	if (!blob_take_string(&b, &type))
 		return err_set(err, ERR_INVALID, "the %s is damaged", what);
 	if (!blob_is_text(&type, ed25519_name))
@@ -90,7 +91,7 @@ int ed25519_key_read(const char *base64, unsigned char ret[ED25519_KEY_SIZE], st
 	size_t len = strlen(base64);
 	if (len > BLOB_MAX || base64_decode(base64, len, &blob, err) < 0)
 		return err_set(err, ERR_INVALID, "the public key is damaged");
-	return ed25519_take((struct blob){(const unsigned char *)str_peek(&blob), blob.len}, "public key", ret,
+	return ed25519_take(&(struct blob){(const unsigned char *)str_peek(&blob), blob.len}, "public key", ret,
 	                    ED25519_KEY_SIZE, err);
 }
 

@@ -2,8 +2,8 @@
 #pragma once
 #include "base/core/err.h"
 #include "base/core/str.h"
-#include "base/secret/blob.h"
 
+struct blob;
 enum { ED25519_KEY_SIZE = 32, ED25519_SIGNATURE_SIZE = 64 };
 extern const char ed25519_name[]; /* "ssh-ed25519" */
 
@@ -22,4 +22,4 @@ bool ed25519_is_signed(const unsigned char key[ED25519_KEY_SIZE], const unsigned
 int ed25519_key_read(const char *base64, unsigned char ret[ED25519_KEY_SIZE], struct err *err);
 void ed25519_key_write(const unsigned char key[ED25519_KEY_SIZE], struct str *out);
 /* One that SSH packed, or a signature: the type, then exactly so many bytes. what: for the error. */
-int ed25519_take(struct blob b, const char *what, unsigned char *ret, size_t size, struct err *err);
+int ed25519_take(const struct blob *packed, const char *what, unsigned char *ret, size_t size, struct err *err);

@@ -29,8 +29,8 @@ static int read_blob(struct blob b, struct approve_signature *ret, struct err *e
 	ret->sha256 = blob_is_text(&hash, "sha256");
 	if (reserved.left > 0 || (!ret->sha256 && !blob_is_text(&hash, "sha512")))
 		return err_set(err, ERR_UNSUPPORTED, "the signature is of a kind that is not known");
-	int r = ed25519_take(key, "key of the signature", ret->key, sizeof(ret->key), err);
-	return r < 0 ? r : ed25519_take(signature, "signature", ret->signature, sizeof(ret->signature), err);
+	int r = ed25519_take(&key, "key of the signature", ret->key, sizeof(ret->key), err);
+	return r < 0 ? r : ed25519_take(&signature, "signature", ret->signature, sizeof(ret->signature), err);
 }
 
 int approve_signature_read(const char *text, struct approve_signature *ret, struct err *err)

@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from harness.stack import StackCase, service  # noqa: E402
 from harness.tree import Tree, log  # noqa: E402
 from harness.trial import Case, Trial, main  # noqa: E402
+from servers.official_runner import Job  # noqa: E402
 from servers.registry import Registry  # noqa: E402
 from servers.sshd import Sshd  # noqa: E402
 
@@ -165,6 +166,31 @@ class P2(Case):
         self.to_staging()
         self.to_staging()
         self.assertEqual([line["digests"] for line in self.lines()], [[first], [second], [second]])
+
+    # ---- the steps of a workflow ----
+
+    def job(self, targets):
+        job = Job(self.t)
+        job.env["DAVIT_STATE"] = self.one.state
+        return job, json.dumps({"images": self.images(), **targets})
+
+    def test_the_steps_of_a_job_record_what_passed_when_finish_commits_them_and_ask_for_it_too(self):
+        index = self.r.push_index("shop/web", "candidate")
+        job, targets = self.job({"stage": {"local": {}, "base": self.stage}})
+        steps = [job.uses("promote", **{"from": "shop/web:candidate"}, to="shop/web:staging", target="images", targets=targets,
+                          deployment="name: shop\nenvironment: staging"),
+                 job.uses("health-gate", target="stage", targets=targets, deadline="1s", checks=json.dumps([{"command": ["true"]}]))]
+        self.assertEqual(self.lines(), [], "nothing has passed until it is decided")
+        steps.append(job.uses("finish"))
+        self.assertEqual([step.code for step in steps], [0, 0, 0], steps)
+        self.assertEqual([line["digests"] for line in self.lines()], [[index]])
+        for digest, code in ((index, 0), (self.r.push_index("shop/web", "staging", "two"), 2)):
+            job, targets = self.job({"host": {"local": {}, "base": self.live}, "stage": {"local": {}, "base": self.stage, "read_only": True}})
+            step = job.uses("promote", **{"from": "shop/web@" + digest}, to="shop/web:production", target="images", targets=targets,
+                            passed="environment: staging\ntarget: stage", deployment="name: shop\nenvironment: production")
+            self.assertEqual((step.code, job.uses("finish").code), (code, 0), step)
+        self.assertIn("has not passed the gate of shop.staging", step.text)
+        self.assertEqual(self.r.digest("shop/web", "production"), index)
 
     # ---- who says so ----
 

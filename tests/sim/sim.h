@@ -16,6 +16,7 @@
  *   alone.c     scenarios of targets that go back by themselves
  *   back.c      scenarios of rollbacks
  *   locks.c     scenarios of locks that somebody must free
+ *   passed.c    scenarios with images, and the record of what passed their gate
  *   real.c      scenarios of the product's own steps: snapshot, apply, secret-write, run
  *   commands.c  what a target does with a command: a service, ACLs, users
  *   run.c       many seeds, figures, the command line
@@ -383,6 +384,11 @@ pid_t sim_start(enum role role, int slot, int machine, bool then_inspect);
 void sim_ended(int slot, int machine, int status, bool *ret_died);
 /* One process alone, to its end; false: it died. */
 bool sim_run_alone(enum role role, int machine, bool then_inspect);
+
+/* ---- passed.c ---- */
+int sim_images(const struct step_context *c, struct view *v, json_t *ret, struct err *err);
+bool sim_passed_keep(const char *path);                         /* it belongs to the record */
+void sim_passed_check(enum deployment_state state, bool plain); /* plain: at most kills were met */
 
 /* ---- seed.c ---- */
 bool sim_run_seed(uint64_t seed, uint32_t drop); /* true: all holds */

@@ -340,6 +340,7 @@ static const struct step_type *const real_types[] = {&apply_step, &archive_uploa
 static const struct step_type types[] = {
 	{.info = &(const struct step_info){.name = "change", .changes = true},
          .plan = plan_changes,
+         .images = sim_images,
          .back = sim_back_lead},
 	{.info = &(const struct step_info){.name = "release", .changes = true},
          .plan = plan_release,
