@@ -19,6 +19,8 @@ static void say(void *context, const char *level, const char *line)
 	(void)context;
 	if (strstr(line, "not as it was planned") && strstr(line, world->sc.person_path))
 		world->person_named = true;
+	if (strstr(line, "what passed the gate is not recorded"))
+		world->unrecorded = true;
 	sim_trace("[%s] %s", level, line);
 }
 

@@ -281,6 +281,7 @@ struct world {
 	int job_step;
 	const char *job_status;
 	bool journal_failed;              /* an undo goes on without its records then */
+	bool unrecorded;                  /* it was said that what passed the gate is not recorded */
 	bool person_came, person_between; /* between a plan and its deployment */
 	bool contender_started;
 	bool gate_came;                /* the new version was asked */
@@ -387,8 +388,8 @@ bool sim_run_alone(enum role role, int machine, bool then_inspect);
 
 /* ---- passed.c ---- */
 int sim_images(const struct step_context *c, struct view *v, json_t *ret, struct err *err);
-bool sim_passed_keep(const char *path);                         /* it belongs to the record */
-void sim_passed_check(enum deployment_state state, bool plain); /* plain: at most kills were met */
+bool sim_passed_keep(const char *path); /* it belongs to the record */
+void sim_passed_check(enum deployment_state state);
 
 /* ---- seed.c ---- */
 bool sim_run_seed(uint64_t seed, uint32_t drop); /* true: all holds */
